@@ -16,6 +16,7 @@ use turn_ledger::changes::Stored;
 use turn_ledger::grants::GrantRow;
 use turn_ledger::minute::Minute;
 use turn_ledger::minute_usage::{ClaimedUsage, SourceRows};
+use turn_ledger::sfu_sessions::{SfuSession, SfuSessionId};
 use turn_ledger::token::GrantId;
 use turn_ledger::units::Timestamp;
 
@@ -195,6 +196,10 @@ fn document(copy: &LedgerCopy, stored: &Stored) -> Value {
             "revoked_at": revoked_at,
         })
     };
+    let sfu_session = |(id, row): (&SfuSessionId, &SfuSession)| {
+        let SfuSession { room, grant, ends_at, .. } = row;
+        json!({ "session": id, "room": room, "grant": grant, "ends_at": ends_at })
+    };
     json!({
         "format": FORMAT,
         "file_format": copy.format,
@@ -202,6 +207,7 @@ fn document(copy: &LedgerCopy, stored: &Stored) -> Value {
         "counts": stored.counts.as_ref().map(|(period, counts)| json!({ "period": period, "counts": counts })),
         "sources": sources.collect::<serde_json::Map<_, _>>(),
         "connections": stored.connections.values().collect::<Vec<_>>(),
+        "sfu_sessions": stored.sfu_sessions.iter().map(sfu_session).collect::<Vec<_>>(),
         "issued": stored.grants.iter().map(grant).collect::<Vec<_>>(),
         "renewals": stored.grants.values().filter(|row| row.renewed).count(),
         "orders": stored.overrides,

@@ -1,17 +1,14 @@
 //! The table of routes: every path, who may call it, and the layers around it. The `OpenAPI` document is generated from this
 //! table, so every route in it is described.
 
-use std::any::Any;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
-use axum::http::{HeaderValue, Response};
+use axum::http::HeaderValue;
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, get};
 use tower::ServiceBuilder;
-use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
@@ -89,13 +86,12 @@ pub fn build(app: &Arc<App>) -> Router {
     }
 
     let foreign = from_fn_with_state(Arc::clone(app), origin::refuse_foreign);
-    let sockets =
-        signaling::routes::sockets(app).layer(foreign.clone()).merge(signaling::reports::routes(app));
+    let sockets = signaling::routes::sockets(app).layer(foreign.clone());
     let sfu = signaling::sfu::routes(app).layer(
         ServiceBuilder::new()
             .layer(foreign.clone())
             .layer(signaling::sfu::cors(app))
-            .layer(CatchPanicLayer::custom(on_panic(app))),
+            .layer(envelope::catch_panic(app)),
     );
     let (served, mut document) = OpenApiRouter::with_openapi(openapi::head())
         .merge(guarded(mint, app).layer(foreign))
@@ -110,6 +106,7 @@ pub fn build(app: &Arc<App>) -> Router {
         .route("/", navigation::start(&listed))
         .route("/openapi.json", get(async move || openapi::get_document(document.clone())))
         .merge(sockets)
+        .merge(signaling::reports::routes(app))
         .merge(sfu)
         .merge(p2pcf(app))
         .fallback(async || ApiError::NotFound)
@@ -126,7 +123,7 @@ fn guarded(mut routes: OpenApiRouter<Arc<App>>, app: &Arc<App>) -> OpenApiRouter
         .layer(origin::cors(&app.origins))
         .layer(from_fn_with_state(BodyLimit::SHORT, body::gather))
         .layer(from_fn_with_state(Arc::clone(app), envelope::shed))
-        .layer(CatchPanicLayer::custom(on_panic(app)));
+        .layer(envelope::catch_panic(app));
     routes.layer(layers)
 }
 
@@ -138,7 +135,7 @@ fn p2pcf(app: &Arc<App>) -> Router<Arc<App>> {
         .layer(from_fn_with_state(Arc::clone(app), signaling::p2pcf::limit))
         .layer(from_fn_with_state(limit, body::gather))
         .layer(from_fn_with_state(Arc::clone(app), envelope::shed))
-        .layer(CatchPanicLayer::custom(on_panic(app)));
+        .layer(envelope::catch_panic(app));
     signaling::p2pcf::routes(app).layer(layers)
 }
 
@@ -172,11 +169,4 @@ fn if_operator(route: Route, app: &Arc<App>) -> Route {
 /// One method needs the operator's token. The path also has methods for other callers.
 fn operator_method(route: Route, app: &Arc<App>) -> Route {
     route.route_layer(from_fn_with_state(Arc::clone(app), operator::require_operator))
-}
-
-fn on_panic(
-    app: &Arc<App>,
-) -> impl Fn(Box<dyn Any + Send>) -> Response<Body> + Clone + Send + Sync + 'static {
-    let app = Arc::clone(app);
-    move |_| envelope::panicked(&app)
 }

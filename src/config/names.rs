@@ -125,6 +125,7 @@ variables! {
         P2PCF_ORIGIN_QUOTA;
         SFU_PREFIXES = "/partytracks,/api/calls";
         SFU_LOCK = "on";
+        SFU_STRICT_PASSTHROUGH = "false";
         CALLS_APP_ID;
         CALLS_API_URL = "https://rtc.live.cloudflare.com/v1";
         USER_HEADER = "Cf-Access-Authenticated-User-Email";

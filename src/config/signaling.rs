@@ -13,9 +13,9 @@ use super::alert::WebhookUrl;
 use super::names::{
     AUTHN_WEBHOOK_URL, CALLS_API_URL, CALLS_APP_ID, CALLS_APP_SECRET, COPY_WEBSOCKET_HEADER_NAMES,
     DISCONNECT_WEBHOOK_URL, FEEDBACK_URL, P2PCF_ORIGIN_QUOTA, P2PCF_PATH, PEERJS_KEY, READ_LIMIT_BYTES,
-    REPORTS_DIR, ROOM_MEMBERS_MAX, ROOM_SWEEP_SECONDS, SFU_LOCK, SFU_PREFIXES, SIGNALING,
-    SIGNALING_TTL_SECONDS, SecretVariable, TYPE_MESSAGE, USER_HEADER, Variable, WEBHOOK_TIMEOUT_SEC,
-    WS_PING_INTERVAL_SEC, WS_PONG_TIMEOUT_SEC, WS_READ_TIMEOUT_SEC,
+    REPORTS_DIR, ROOM_MEMBERS_MAX, ROOM_SWEEP_SECONDS, SFU_LOCK, SFU_PREFIXES, SFU_STRICT_PASSTHROUGH,
+    SIGNALING, SIGNALING_TTL_SECONDS, SecretVariable, TYPE_MESSAGE, USER_HEADER, Variable,
+    WEBHOOK_TIMEOUT_SEC, WS_PING_INTERVAL_SEC, WS_PONG_TIMEOUT_SEC, WS_READ_TIMEOUT_SEC,
 };
 use super::settings::{Read, Refused, Settings};
 use super::value::{BOOLEANS, is_visible_ascii, parse_base, parse_identifier, parse_number};
@@ -93,6 +93,8 @@ pub struct SfuConfig {
     pub api: Url,
     /// Whether a session answers only to the browser that began it. `SFU_LOCK`; on when unset.
     pub lock: SfuLock,
+    /// Whether a refusal of a new session stays JSON. `SFU_STRICT_PASSTHROUGH`; false when unset.
+    pub strict_passthrough: bool,
 }
 
 /// Whether a session of the SFU answers only to the browser that began it.
@@ -238,7 +240,9 @@ fn read_sfu(settings: &mut Settings<'_>, is_on: bool) -> Read<Option<SfuConfig>>
     let both = settings.both_or_neither(CALLS_APP_ID, CALLS_APP_SECRET);
     let api = settings.required(CALLS_API_URL, "an http: or https: URL", parse_base);
     let lock = settings.word(SFU_LOCK, SFU_LOCKS);
+    let strict_passthrough = settings.word(SFU_STRICT_PASSTHROUGH, BOOLEANS);
     let (prefixes, id, secret, api, lock) = (prefixes?, id?, secret?, api?, lock?);
+    let strict_passthrough = strict_passthrough?;
     both?;
     if !is_on {
         return Ok(None);
@@ -248,7 +252,8 @@ fn read_sfu(settings: &mut Settings<'_>, is_on: bool) -> Read<Option<SfuConfig>>
             "expected the id of your SFU app, and its CALLS_APP_SECRET, because SIGNALING names sfu";
         return Err(settings.refuse(CALLS_APP_ID.name(), expected));
     };
-    Ok(Some(SfuConfig { prefixes: prefixes.unwrap_or_default(), app_id, app_secret, api, lock }))
+    let prefixes = prefixes.unwrap_or_default();
+    Ok(Some(SfuConfig { prefixes, app_id, app_secret, api, lock, strict_passthrough }))
 }
 
 fn read_rooms(settings: &mut Settings<'_>) -> Read<RoomsConfig> {
@@ -353,6 +358,7 @@ mod tests {
         let sfu = sfu.unwrap();
         assert_eq!(sfu.prefixes, ["/partytracks", "/api/calls"]);
         assert_eq!((sfu.api.as_str(), sfu.lock), ("https://rtc.live.cloudflare.com/v1/", SfuLock::On));
+        assert!(!sfu.strict_passthrough);
     }
 
     #[test]

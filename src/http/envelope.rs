@@ -1,15 +1,18 @@
 //! The outermost layer: request id, client address, the rules of the head, one log line, one count and the error body.
 //! Every response has an id, and every error response has a body. Inside it: the bound on requests in progress.
 
+use std::any::Any;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, VARY};
 use axum::http::{HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use tower_http::catch_panic::{CatchPanicLayer, ResponseForPanic};
 
 use super::error::{ApiError, ErrorBody};
 use super::head;
@@ -71,11 +74,16 @@ pub async fn shed(State(app): State<Arc<App>>, request: Request, next: Next) -> 
     next.run(request).await
 }
 
-/// The response to a panic in a handler. The process's hook logs the panic.
-#[must_use]
-pub fn panicked(app: &App) -> Response {
-    app.metrics.panics.inc();
-    ApiError::Internal.into_response()
+/// The layer that turns a panic in a handler into a response. The process's hook logs the panic. It belongs inside of what adds
+/// CORS headers, so that a page may read the response.
+pub fn catch_panic(
+    app: &Arc<App>,
+) -> CatchPanicLayer<impl ResponseForPanic<ResponseBody = Body> + Send + Sync + 'static> {
+    let app = Arc::clone(app);
+    CatchPanicLayer::custom(move |_: Box<dyn Any + Send>| {
+        app.metrics.panics.inc();
+        ApiError::Internal.into_response()
+    })
 }
 
 /// Adds the id and, to an error, the body.

@@ -62,6 +62,7 @@ fn batch(seconds: i64) -> Batch {
         blocked: None,
         connections: [].into(),
         sessions: [].into(),
+        sfu_sessions: [].into(),
         coturn: None,
         overrides: None,
         alerts: None,

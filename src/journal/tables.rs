@@ -12,7 +12,6 @@ use serde::de::DeserializeOwned;
 use turn_ledger::changes::{Batch, Stored};
 use turn_ledger::connection::{Connection, Owner};
 use turn_ledger::coturn::listing::SessionId;
-use turn_ledger::coturn::sessions::SessionRow;
 use turn_ledger::dirty::Rows;
 use turn_ledger::spenders::{RowKey, SpenderKey, SpenderKind, Sums};
 use turn_ledger::units::Timestamp;
@@ -34,7 +33,8 @@ pub(super) const OPEN_CONNECTIONS: TableDefinition<'_, (&str, &[u8]), &[u8]> =
 pub(super) const GRANTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("grants");
 /// Session of a coturn → JSON. New in format 3.
 pub(super) const SESSIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("sessions");
-
+/// Session of the SFU → JSON. Added to format 4: older files do not have it.
+pub(super) const SFU_SESSIONS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("sfu_sessions");
 /// (kind, key) → JSON. The row of others has an empty key. Added to format 4: older files do not have it.
 pub(super) const SPENDERS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("spenders");
 
@@ -62,6 +62,7 @@ pub(super) fn make_all(transaction: &WriteTransaction, format: u32) -> Result<()
     transaction.open_table(GRANTS)?;
     transaction.open_table(SESSIONS)?;
     transaction.open_table(SPENDERS)?;
+    transaction.open_table(SFU_SESSIONS)?;
     Ok(())
 }
 
@@ -73,12 +74,15 @@ pub(super) fn copy_all(from: &ReadTransaction, to: &WriteTransaction) -> Result<
     copy(from, to, OPEN_CONNECTIONS)?;
     copy(from, to, GRANTS)?;
     copy(from, to, SESSIONS)?;
-    if has_spenders(from)? { copy(from, to, SPENDERS) } else { Ok(()) }
+    if has(from, &SPENDERS)? {
+        copy(from, to, SPENDERS)?;
+    }
+    if has(from, &SFU_SESSIONS)? { copy(from, to, SFU_SESSIONS) } else { Ok(()) }
 }
 
-/// Whether the file has the table of who spends. One of an earlier version of the format has none before its first write.
-fn has_spenders(transaction: &ReadTransaction) -> Result<bool, StoreError> {
-    Ok(transaction.list_tables()?.any(|table| table.name() == SPENDERS.name()))
+/// Whether the file has a table that was added to its format. One of an earlier version has none before the first row.
+fn has(transaction: &ReadTransaction, table: &impl TableHandle) -> Result<bool, StoreError> {
+    Ok(transaction.list_tables()?.any(|found| found.name() == table.name()))
 }
 
 fn copy<K: Key + 'static, V: Value + 'static>(
@@ -135,7 +139,7 @@ pub(super) fn read(transaction: &ReadTransaction, bad: OnBadRow<'_>) -> Result<S
         stored.sessions.insert(id, from_json(row)?);
         Ok(())
     })?;
-    if has_spenders(transaction)? {
+    if has(transaction, &SPENDERS)? {
         rows(transaction, SPENDERS, bad, |(kind, key), row| {
             let kind = SpenderKind::from_name(kind).ok_or("is of a kind that this version does not know")?;
             let key = match key {
@@ -143,6 +147,12 @@ pub(super) fn read(transaction: &ReadTransaction, bad: OnBadRow<'_>) -> Result<S
                 key => Some(SpenderKey::parse(kind, key).ok_or("does not have a key of its kind")?),
             };
             stored.spenders.insert((kind, key), from_json(row)?);
+            Ok(())
+        })?;
+    }
+    if has(transaction, &SFU_SESSIONS)? {
+        rows(transaction, SFU_SESSIONS, bad, |id, row| {
+            stored.sfu_sessions.insert(id.into(), from_json(row)?);
             Ok(())
         })?;
     }
@@ -179,7 +189,8 @@ pub(super) fn write(transaction: &WriteTransaction, batch: &Batch) -> Result<(),
             None => drop(grants.remove(key.as_str())?),
         }
     }
-    write_sessions(transaction, &batch.sessions)?;
+    write_rows(transaction, SESSIONS, &batch.sessions, |id| id.get())?;
+    write_rows(transaction, SFU_SESSIONS, &batch.sfu_sessions, |id| &**id)?;
     write_spenders(transaction, &batch.spenders)?;
     put(transaction, KEY_COUNTED, batch.counted.as_ref())?;
     put(transaction, KEY_BLOCKED, batch.blocked.as_ref())?;
@@ -191,18 +202,21 @@ pub(super) fn write(transaction: &WriteTransaction, batch: &Batch) -> Result<(),
     put(transaction, KEY_NOW, Some(&batch.now))
 }
 
-fn write_sessions(
+/// Writes JSON rows. `key`: the key of a row in the table.
+fn write_rows<'a, K: Key + 'static, Id, R: Serialize>(
     transaction: &WriteTransaction,
-    sessions: &Rows<SessionId, SessionRow>,
+    table: TableDefinition<'_, K, &[u8]>,
+    rows: &'a Rows<Id, R>,
+    key: impl Fn(&'a Id) -> K::SelfType<'a>,
 ) -> Result<(), StoreError> {
-    if sessions.is_empty() {
+    if rows.is_empty() {
         return Ok(());
     }
-    let mut table = transaction.open_table(SESSIONS)?;
-    for (id, row) in sessions {
+    let mut table = transaction.open_table(table)?;
+    for (id, row) in rows {
         match row {
-            Some(row) => drop(table.insert(id.get(), to_json(row)?.as_slice())?),
-            None => drop(table.remove(id.get())?),
+            Some(row) => drop(table.insert(key(id), to_json(row)?.as_slice())?),
+            None => drop(table.remove(key(id))?),
         }
     }
     Ok(())
@@ -286,6 +300,7 @@ mod tests {
     use turn_ledger::changes::Batch;
     use turn_ledger::ledger::PeriodCounts;
     use turn_ledger::period::BillingDay;
+    use turn_ledger::sfu_sessions::SfuSession;
     use turn_ledger::spender::User;
 
     fn batch() -> Batch {
@@ -304,6 +319,7 @@ mod tests {
             blocked: Some([User::new("eve").unwrap()].into()),
             connections: [].into(),
             sessions: [].into(),
+            sfu_sessions: [("s1".into(), Some(sfu_session())), ("s2".into(), None)].into(),
             coturn: None,
             overrides: None,
             alerts: None,
@@ -313,20 +329,34 @@ mod tests {
         }
     }
 
+    fn sfu_session() -> SfuSession {
+        let ends_at = Timestamp::from_millis(1_737_115_200_000);
+        SfuSession { room: None, user: None, grant: None, client: "192.0.2.1".parse().unwrap(), ends_at }
+    }
+
     #[test]
-    fn a_file_without_the_table_of_who_spends_has_no_sums_and_gets_it_with_the_next_write() {
+    fn a_file_without_the_tables_that_were_added_to_its_format_gets_them_with_the_next_rows() {
         let database = Database::builder().create_with_backend(InMemoryBackend::new()).unwrap();
         let transaction = database.begin_write().unwrap();
         make_all(&transaction, 4).unwrap();
         transaction.delete_table(SPENDERS).unwrap();
+        transaction.delete_table(SFU_SESSIONS).unwrap();
         transaction.commit().unwrap();
         let stored = || read(&database.begin_read().unwrap(), &mut Err).unwrap();
         assert!(stored().spenders.is_empty() && stored().blocked.is_empty());
+        assert!(stored().sfu_sessions.is_empty());
         let transaction = database.begin_write().unwrap();
         write(&transaction, &batch()).unwrap();
         transaction.commit().unwrap();
         assert_eq!((stored().spenders.len(), stored().blocked.len()), (2, 1));
         let written = batch().spenders.into_iter().map(|(key, sums)| (key, sums.unwrap()));
         assert_eq!(stored().spenders, written.collect());
+        assert_eq!(stored().sfu_sessions, [("s1".into(), sfu_session())].into());
+        let copied = Database::builder().create_with_backend(InMemoryBackend::new()).unwrap();
+        let transaction = copied.begin_write().unwrap();
+        copy_all(&database.begin_read().unwrap(), &transaction).unwrap();
+        transaction.commit().unwrap();
+        let copied = read(&copied.begin_read().unwrap(), &mut Err).unwrap();
+        assert_eq!((copied.spenders, copied.sfu_sessions), (stored().spenders, stored().sfu_sessions));
     }
 }

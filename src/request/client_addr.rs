@@ -10,6 +10,9 @@ use ipnet::IpNet;
 /// The header in which proxies append the address of their client.
 pub const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
+/// The scheme of the client's request, as a proxy states it.
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
 /// The client's address, IPv4-mapped IPv6 as IPv4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientAddr(pub IpAddr);
@@ -37,6 +40,12 @@ impl ClientAddr {
 pub fn is_trusted(peer: IpAddr, trusted_proxies: &[IpNet]) -> bool {
     let address = peer.to_canonical();
     trusted_proxies.iter().any(|net| net.contains(&address))
+}
+
+/// Whether the client's request came over https, as far as a trusted proxy states it: this process itself has no TLS.
+#[must_use]
+pub fn is_https(peer: IpAddr, headers: &HeaderMap, trusted_proxies: &[IpNet]) -> bool {
+    is_trusted(peer, trusted_proxies) && headers.get(FORWARDED_PROTO).is_some_and(|scheme| scheme == "https")
 }
 
 /// An address as proxies write it: alone, with a port, or IPv6 in brackets.
@@ -69,6 +78,17 @@ mod tests {
 
     fn client(peer: &str, forwarded: &[&str]) -> String {
         client_of(peer, &forwarded.iter().map(|line| line.as_bytes().to_vec()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn only_a_trusted_proxy_can_say_that_a_request_came_over_https() {
+        let headers = |scheme: &'static str| {
+            HeaderMap::from_iter([(FORWARDED_PROTO, HeaderValue::from_static(scheme))])
+        };
+        let over = |peer: &str, headers| is_https(peer.parse().unwrap(), &headers, &trusted());
+        assert!(over("10.0.0.1", headers("https")) && over("::ffff:10.0.0.1", headers("https")));
+        assert!(!over("10.0.0.1", headers("http")) && !over("10.0.0.1", HeaderMap::new()));
+        assert!(!over("203.0.113.1", headers("https")));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::ledger::PeriodCounts;
 use crate::minute_usage::SourceRows;
 use crate::overrides::Overrides;
 use crate::period::Period;
+use crate::sfu_sessions::{SfuSession, SfuSessionId};
 use crate::source::IceSource;
 use crate::spender::User;
 use crate::spenders::{RowKey, Sums};
@@ -41,6 +42,8 @@ pub struct Batch {
     pub connections: Rows<Name, Connection>,
     /// The sessions of coturn.
     pub sessions: Rows<SessionId, SessionRow>,
+    /// The open sessions of the SFU.
+    pub sfu_sessions: Rows<SfuSessionId, SfuSession>,
     /// The sums over coturn's sessions, if they have changed.
     pub coturn: Option<CoturnSums>,
     /// The operator's overrides, if they have changed.
@@ -72,6 +75,8 @@ pub struct Stored {
     pub connections: BTreeMap<Name, Connection>,
     /// The sessions of coturn.
     pub sessions: BTreeMap<SessionId, SessionRow>,
+    /// The open sessions of the SFU.
+    pub sfu_sessions: BTreeMap<SfuSessionId, SfuSession>,
     /// The sums over coturn's sessions.
     pub coturn: CoturnSums,
     /// The operator's overrides.
@@ -100,6 +105,7 @@ impl Batch {
         self.blocked = later.blocked.or(self.blocked.take());
         self.connections.extend(later.connections);
         self.sessions.extend(later.sessions);
+        self.sfu_sessions.extend(later.sfu_sessions);
         self.coturn = later.coturn.or(self.coturn);
         self.overrides = later.overrides.or(self.overrides);
         self.alerts = later.alerts.or(self.alerts.take());
@@ -125,6 +131,7 @@ impl Stored {
         }
         replace(&mut self.connections, batch.connections);
         replace(&mut self.sessions, batch.sessions);
+        replace(&mut self.sfu_sessions, batch.sfu_sessions);
         self.coturn = batch.coturn.unwrap_or(self.coturn);
         self.overrides = batch.overrides.unwrap_or(self.overrides);
         if let Some(alerts) = batch.alerts {

@@ -157,6 +157,13 @@ impl Ledger {
         }
     }
 
+    /// Charges a past span of so many tracks that the SFU has sent to clients.
+    pub fn add_sfu_time(&mut self, tracks: u64, from: Timestamp, to: Timestamp) {
+        if let Some(ledger) = self.source_ledger(IceSource::Sfu) {
+            ledger.timeline.add_time(Basis::Ungranted, tracks, from, to);
+        }
+    }
+
     /// The period that contains the ledger's time.
     #[must_use]
     pub fn period(&self) -> Period {

@@ -111,6 +111,15 @@ fn what_the_sfu_is_charged_crosses_a_restart_but_its_tracks_do_not() {
 }
 
 #[test]
+fn tracks_that_were_sent_while_nobody_counted_are_charged_for_that_time() {
+    let mut ledger = with_sfu();
+    ledger.advance(at(5 * MINUTE));
+    ledger.add_sfu_time(3, at(MINUTE), at(5 * MINUTE));
+    ledger.add_sfu_time(0, at(0), at(5 * MINUTE));
+    assert_eq!(ledger.used_of(IceSource::Sfu).get(), 3 * 4 * TRACK_MINUTE);
+}
+
+#[test]
 fn a_strict_budget_is_not_open_because_the_sfu_needs_no_room() {
     let mut terms = ledger(100_000_000).terms;
     terms.mode = BudgetMode::Strict;

@@ -157,14 +157,15 @@ impl Timeline {
         *self.running.of(basis) = count;
     }
 
-    /// Charges a past span of one connection by time.
-    pub fn add_time(&mut self, basis: Basis, from: Timestamp, to: Timestamp) {
+    /// Charges a past span of so many connections by time.
+    pub fn add_time(&mut self, basis: Basis, count: u64, from: Timestamp, to: Timestamp) {
         if let Some(previous) = &mut self.previous {
             let before = overlap_millis(from, to, previous.uncounted_from(), previous.period.end);
+            let before = before.saturating_mul(count);
             previous.used = previous.used.saturating_add(self.minutes.rates().bytes_of_time(before));
         }
         self.for_each_minute(basis, from, to, |usage, millis| {
-            usage.connection_millis = usage.connection_millis.saturating_add(millis);
+            usage.connection_millis = usage.connection_millis.saturating_add(millis.saturating_mul(count));
         });
     }
 

@@ -11,22 +11,23 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::json;
+use tower::ServiceBuilder;
 use turn_signaling::peerjs::new_id;
 
 use crate::app::App;
-use crate::http::envelope::Verbatim;
+use crate::http::envelope::{Verbatim, catch_panic};
 use crate::http::error::ApiError;
 use crate::random;
 use crate::request::client_addr::ClientAddr;
 
 /// The routes, without the rule about origins.
-pub(super) fn routes() -> Router<Arc<App>> {
+pub(super) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
     Router::new()
         .route("/peerjs", get(describe))
         .route("/peerjs/", get(describe))
         .route("/peerjs/{key}/id", get(make_id))
         .route("/peerjs/{key}/peers", get(refuse_peers))
-        .layer(from_fn(readable))
+        .layer(ServiceBuilder::new().layer(from_fn(readable)).layer(catch_panic(app)))
 }
 
 /// The layer that lets the page read the response. Foreign origins do not get this far.

@@ -13,6 +13,7 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::SemaphorePermit;
+use tower::ServiceBuilder;
 use turn_ledger::client::ClientKey;
 use turn_ledger::units::Timestamp;
 use turn_signaling::reports::{BadField, BugReport, CallQuality, DeadTrack, Link, card};
@@ -21,6 +22,7 @@ use turn_signaling::uuid::uuid;
 use super::form::Form;
 use crate::app::App;
 use crate::http::body::{BodyLimit, read_up_to};
+use crate::http::envelope::catch_panic;
 use crate::http::error::ApiError;
 use crate::http::origin;
 use crate::random;
@@ -39,15 +41,17 @@ pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
     if app.signaling.reports.is_none() {
         return Router::new();
     }
-    let foreign = from_fn_with_state(Arc::clone(app), origin::refuse_foreign);
+    let layers = ServiceBuilder::new()
+        .layer(from_fn_with_state(Arc::clone(app), origin::refuse_foreign))
+        .layer(origin::cors(&app.origins))
+        .layer(catch_panic(app));
     Router::new()
         .route("/api/bugReport", post(bug))
         .route("/api/deadTrack", post(dead_track))
         .route("/call-quality-feedback", post(call_quality))
         .route("/api/reportRefresh", post(refresh))
-        .layer(origin::cors(&app.origins))
-        .layer(foreign)
-        .route("/api/debugInfo", get(debug_info))
+        .layer(layers)
+        .route("/api/debugInfo", get(debug_info).layer(catch_panic(app)))
 }
 
 async fn bug(State(app): State<Arc<App>>, request: Request) -> Result<Json<Value>, ApiError> {

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{ConnectInfo, FromRequest, Path, RawQuery, Request, State};
 use axum::http::header::{COOKIE, LOCATION, SET_COOKIE};
-use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -23,13 +23,11 @@ use crate::app::App;
 use crate::http::body::{self, BodyLimit};
 use crate::http::envelope;
 use crate::http::error::ApiError;
-use crate::request::client_addr::is_trusted;
+use crate::request::client_addr::{is_https, is_trusted};
 use crate::signal::rooms::RoomUsers;
 
 /// The only kind of party. Another one is another server's.
 const PARTY: &str = "rooms";
-/// The scheme of the client's request, as a trusted proxy states it.
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// The routes, without the rule about origins.
 pub(super) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
@@ -84,7 +82,8 @@ async fn set_username(
     let user = form.field("username").and_then(|name| User::new(name.trim())).ok_or_else(|| {
         ApiError::invalid("Send the form field `username`: 1 to 128 characters without control characters.")
     })?;
-    let cookie = users.key.set_cookie(&user, is_https(&app, peer, &headers), wall(&app));
+    let is_https = is_https(peer.ip(), &headers, &app.trusted_proxies);
+    let cookie = users.key.set_cookie(&user, is_https, wall(&app));
     Ok((StatusCode::FOUND, [(SET_COOKIE, cookie)], next).into_response())
 }
 
@@ -101,11 +100,6 @@ fn named_by_proxy(app: &App, users: &RoomUsers, peer: SocketAddr, headers: &Head
     // A proxy that adds its line to a client's own leaves two, and neither is certain.
     let (Some(line), None) = (lines.next(), lines.next()) else { return None };
     User::new(str::from_utf8(line.as_bytes()).ok()?)
-}
-
-fn is_https(app: &App, peer: SocketAddr, headers: &HeaderMap) -> bool {
-    is_trusted(peer.ip(), &app.trusted_proxies)
-        && headers.get(FORWARDED_PROTO).is_some_and(|scheme| scheme == "https")
 }
 
 /// The path to go on to: only one of this host, so that nobody can use this route to lead visitors elsewhere.

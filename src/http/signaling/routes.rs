@@ -16,6 +16,7 @@ use turn_signaling::session::Upgrade;
 
 use super::{rooms, socket};
 use crate::app::App;
+use crate::http::envelope::catch_panic;
 use crate::http::error::ApiError;
 use crate::http::key_choice::by_country;
 use crate::random;
@@ -25,7 +26,7 @@ use crate::signal::hub::Peer;
 /// A client of Ayame may name its room here too.
 const AYAME_ROOM: HeaderName = HeaderName::from_static("cf-room-id");
 
-/// The routes of the protocols that are on, without the rule about origins.
+/// The routes of the protocols that are on, without the rule about origins. A panic in one of them is an error response.
 pub fn sockets(app: &Arc<App>) -> Router<Arc<App>> {
     let mut router = Router::new();
     for hub in &app.signaling.hubs {
@@ -35,13 +36,13 @@ pub fn sockets(app: &Arc<App>) -> Router<Arc<App>> {
             }
             ProtocolName::Yjs => router.route("/yjs", get(yjs)),
             ProtocolName::Peerjs => {
-                router.route("/peerjs/peerjs", get(peerjs)).merge(super::peerjs::routes())
+                router.route("/peerjs/peerjs", get(peerjs)).merge(super::peerjs::routes(app))
             }
             ProtocolName::Rooms => router.merge(rooms::routes(app)),
             ProtocolName::P2pcf | ProtocolName::Sfu => router,
         };
     }
-    router
+    router.layer(catch_panic(app))
 }
 
 async fn ayame(State(app): State<Arc<App>>, headers: HeaderMap, mut request: SocketRequest) -> Response {

@@ -16,7 +16,9 @@ use serde::Serialize;
 use tower_http::cors::CorsLayer;
 use turn_ledger::client::ClientKey;
 use turn_ledger::key_name::KeyName;
+use turn_ledger::spender;
 use turn_ledger::units::wait_seconds;
+use turn_signaling::call::ProtocolName;
 use turn_signaling::sfu::fault::Fault;
 use turn_signaling::sfu::path::{Call, NoRoute, Route, route};
 use turn_signaling::sfu::session::Caller;
@@ -33,7 +35,7 @@ use crate::http::key_choice::by_country;
 use crate::http::origin;
 use crate::ice::server::IceServerList;
 use crate::request::bearer::bearer;
-use crate::request::client_addr::{ClientAddr, is_trusted};
+use crate::request::client_addr::{ClientAddr, is_https};
 use crate::signal::hub::Peer;
 use crate::signal::sfu::upstream::{Passed, Returned};
 use crate::signal::sfu::{Opening, SfuProxy};
@@ -45,8 +47,6 @@ pub const REST: &str = "/{*sfu}";
 const ROOM: HeaderName = HeaderName::from_static(header::ROOM);
 /// The code in the log for a refusal of the SFU itself.
 const REFUSED: &str = "sfu_refused";
-/// The scheme of the client's request, as a trusted proxy states it.
-const FORWARDED_PROTO: &str = "x-forwarded-proto";
 
 /// The routes, without the rule about origins.
 pub fn routes(app: &App) -> Router<Arc<App>> {
@@ -72,7 +72,7 @@ async fn serve(app: &App, prefix: &Arc<str>, request: Request) -> Response {
     let Some(proxy) = &app.signaling.sfu else { return ApiError::NotFound.into_response() };
     let path = request.uri().path().strip_prefix(&**prefix).unwrap_or_default();
     match route(request.method().as_str(), path) {
-        Ok(Route::IceServers) => ice_servers(app, request).await,
+        Ok(Route::IceServers) => ice_servers(app, proxy, request).await,
         Ok(Route::NewSession) => answer(open(app, proxy, prefix, request).await, true),
         Ok(Route::Session { id, call }) => answer(on_session(app, proxy, id, call, request).await, false),
         Err(NoRoute::NotFound) => answer(Err(Fault::NotFound), false),
@@ -116,10 +116,13 @@ async fn on_session(
         Err(Fault::Unauthorized) => anonymous(&parts)?,
         Err(fault) => return Err(fault),
     };
-    let cookies = parts.headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
-    proxy.authorize(&id, &caller, cookies, is_locked(app, proxy, &parts))?;
+    proxy.authorize(&id, &caller, cookies(&parts), is_locked(app, proxy, &parts))?;
     let passed = read(app, Request::from_parts(parts, body)).await?;
     proxy.call(id, call, passed).await
+}
+
+fn cookies(parts: &Parts) -> impl Iterator<Item = &str> {
+    parts.headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok())
 }
 
 fn anonymous(parts: &Parts) -> Result<Caller, Fault> {
@@ -171,10 +174,8 @@ fn is_locked(app: &App, proxy: &SfuProxy, parts: &Parts) -> bool {
         SfuLock::On => true,
         SfuLock::Off => false,
         SfuLock::Auto => {
-            let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
-            let is_https =
-                |headers: &HeaderMap| headers.get(FORWARDED_PROTO).is_some_and(|scheme| scheme == "https");
-            peer.is_some_and(|peer| is_trusted(peer, &app.trusted_proxies)) && is_https(&parts.headers)
+            let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+            peer.is_some_and(|peer| is_https(peer.ip(), &parts.headers, &app.trusted_proxies))
         }
     }
 }
@@ -234,20 +235,29 @@ struct IceServersBody {
 }
 
 /// ICE servers, minted here. Whatever fails, the answer is a list: partytracks goes on with STUN servers, and hangs otherwise.
-async fn ice_servers(app: &App, request: Request) -> Response {
+async fn ice_servers(app: &App, proxy: &SfuProxy, request: Request) -> Response {
     let country_key = by_country(app, &request);
     let (parts, _) = request.into_parts();
-    let servers = minted(app, &parts, country_key).await.unwrap_or_else(|| app.stun.clone());
+    let servers = minted(app, proxy, &parts, country_key).await.unwrap_or_else(|| app.stun.clone());
     Json(IceServersBody { ice_servers: servers }).into_response()
 }
 
-async fn minted(app: &App, parts: &Parts, country_key: Option<KeyName>) -> Option<IceServerList> {
-    let (caller, _) = caller(app, parts).await.ok()?;
+async fn minted(
+    app: &App,
+    proxy: &SfuProxy,
+    parts: &Parts,
+    country_key: Option<KeyName>,
+) -> Option<IceServerList> {
+    let (caller, by_token) = caller(app, parts).await.ok()?;
     let address = address(parts)?;
     let user = caller.user.clone();
     if !is_known_enough(app, &caller) || !app.rate_limit.take_sfu_mint(address, user.as_ref()) {
         return None;
     }
     let peer = Peer { address, origin: super::routes::origin(&parts.headers), country_key };
-    effects::issue(app, &peer, user, None).await.map(|(servers, _)| servers)
+    // The room of a call, as far as it is certain: partytracks names none here.
+    let own_room = || proxy.room_of(&caller, cookies(parts), is_locked(app, proxy, parts));
+    let room = by_token.or_else(|| named_room(parts)).or_else(own_room);
+    let call = room.map(|room| spender::Call::of(ProtocolName::Sfu.as_str(), &room));
+    effects::issue(app, &peer, user, call).await.map(|(servers, _)| servers)
 }

@@ -5,8 +5,10 @@
 //! | where | what |
 //! |---|---|
 //! | [`upstream`] | one request to the SFU |
+//! | [`restart`] | sessions that were open when the process before ended |
 //! | [`watch`] | what happens without a request: looks at sessions, and closing by force |
 
+mod restart;
 pub mod upstream;
 pub mod watch;
 
@@ -43,6 +45,8 @@ pub struct SfuProxy {
     /// When sessions are locked.
     pub lock: SfuLock,
     lock_key: LockKey,
+    /// Whether a refusal of a new session goes back as it is.
+    strict_passthrough: bool,
     upstream: Upstream,
     state: Mutex<State>,
     started: Instant,
@@ -79,7 +83,7 @@ enum Change {
 }
 
 impl SfuProxy {
-    /// No sessions. `secret`: locks are signed with a key that is derived from it. `None` if the settings do not form a request,
+    /// The sessions that were open before. `secret`: locks are signed with a key that is derived from it. `None` if the settings do not form a request,
     /// which the configuration rules out.
     #[must_use]
     pub fn new(
@@ -90,17 +94,20 @@ impl SfuProxy {
         calls: Arc<LiveCalls>,
         clock: Arc<dyn Clock>,
     ) -> Option<Self> {
-        Some(Self {
+        let proxy = Self {
             prefixes: config.prefixes.iter().map(|prefix| prefix.as_str().into()).collect(),
             lock: config.lock,
             lock_key: LockKey::derived_from(secret),
+            strict_passthrough: config.strict_passthrough,
             upstream: Upstream::new(config, client)?,
             state: Mutex::default(),
             started: clock.instant(),
             account,
             calls,
             clock,
-        })
+        };
+        proxy.restore();
+        Some(proxy)
     }
 
     /// Opens a session.
@@ -121,8 +128,7 @@ impl SfuProxy {
         cookies: impl Iterator<Item = &'a str>,
         is_locked: bool,
     ) -> Result<(), Fault> {
-        let wall = Duration::from_millis(u64::try_from(self.clock.now().as_millis()).unwrap_or(0));
-        let Some(lock) = self.lock_key.unlock(cookies, id, wall) else {
+        let Some(lock) = self.lock_key.unlock(cookies, id, self.wall()) else {
             return if is_locked {
                 Err(Fault::Locked)
             } else {
@@ -131,6 +137,20 @@ impl SfuProxy {
         };
         let session = NewSession { id: id.clone(), room: lock.room, owner: caller.clone(), life: lock.rest };
         self.with(|sessions, now| sessions.adopt(session, now))
+    }
+
+    /// The room of the calls in which the caller is with sessions that it may use. `None` if there is none or more than one.
+    pub fn room_of<'a>(
+        &self,
+        caller: &Caller,
+        cookies: impl Iterator<Item = &'a str>,
+        is_locked: bool,
+    ) -> Option<Arc<str>> {
+        let unlocked: Vec<_> = self.lock_key.unlocked(cookies, self.wall()).collect();
+        self.with(|sessions, _| {
+            let own = (!is_locked).then(|| sessions.of_caller(caller));
+            sessions.only_room(unlocked.iter().chain(own.into_iter().flatten()))
+        })
     }
 
     /// A call on a session that the caller may use.
@@ -191,6 +211,11 @@ impl SfuProxy {
         self.with(|sessions, now| sessions.end_room(room, now))
     }
 
+    /// The time since 1970.
+    fn wall(&self) -> Duration {
+        Duration::from_millis(u64::try_from(self.clock.now().as_millis()).unwrap_or(0))
+    }
+
     /// Runs `call` under the lock. What has happened goes on before the lock is released.
     fn with<T>(&self, call: impl FnOnce(&mut Sessions, Duration) -> T) -> T {
         let mut state = self.lock();
@@ -200,9 +225,13 @@ impl SfuProxy {
         for event in sessions.take_events() {
             self.calls.take(event);
         }
-        if sessions.pulled() != *charged {
+        for (id, session) in sessions.take_changed(now) {
+            self.remember(&id, session);
+        }
+        let found = sessions.take_found();
+        if sessions.pulled() != *charged || found > 0 {
             *charged = sessions.pulled();
-            self.account.set_sfu_tracks(*charged);
+            self.account.set_sfu_tracks(*charged, found);
         }
         result
     }
@@ -224,7 +253,7 @@ impl Place {
         let mut returned = self.proxy.upstream.open(passed).await?;
         let answered = body::answered(&returned.body).unwrap_or_default();
         let Some(id) = answered.session.filter(|_| returned.status.is_success()) else {
-            return Ok(as_text(returned));
+            return Ok(if self.proxy.strict_passthrough { returned } else { as_text(returned) });
         };
         let Opening { owner, room, locked_for } = opening;
         if let Some(prefix) = locked_for {
@@ -248,8 +277,8 @@ impl Drop for Place {
 
 impl SfuProxy {
     fn cookie(&self, id: &SessionId, room: Option<&str>, prefix: &str) -> Option<HeaderValue> {
-        let wall = Duration::from_millis(u64::try_from(self.clock.now().as_millis()).unwrap_or(0));
-        let mut cookie = HeaderValue::from_str(&self.lock_key.cookie(id, room, prefix, wall)).ok()?;
+        let cookie = self.lock_key.cookie(id, room, prefix, self.wall());
+        let mut cookie = HeaderValue::from_str(&cookie).ok()?;
         cookie.set_sensitive(true);
         Some(cookie)
     }

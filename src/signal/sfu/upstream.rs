@@ -31,6 +31,7 @@ pub struct Upstream {
     client: Client,
     app: Url,
     authorization: HeaderValue,
+    deadline: Duration,
     calls: Semaphore,
 }
 
@@ -63,7 +64,7 @@ impl Upstream {
         let mut app = config.api.clone();
         app.path_segments_mut().ok()?.pop_if_empty().extend(["apps", &config.app_id, ""]);
         let authorization = bearer(&config.app_secret)?;
-        Some(Self { client, app, authorization, calls: Semaphore::new(CALLS_MAX) })
+        Some(Self { client, app, authorization, deadline: DEADLINE, calls: Semaphore::new(CALLS_MAX) })
     }
 
     /// Opens a session.
@@ -89,7 +90,8 @@ impl Upstream {
         let _permit = self.calls.try_acquire().map_err(|_| Fault::Full)?;
         let mut url = self.app.join(path).map_err(|_| Fault::Unreachable)?;
         url.set_query(passed.query.as_deref());
-        let mut request = self.client.request(method.clone(), url).timeout(DEADLINE).headers(passed.headers);
+        let mut request =
+            self.client.request(method.clone(), url).timeout(self.deadline).headers(passed.headers);
         request = request.header(AUTHORIZATION, self.authorization.clone());
         if method != Method::GET {
             // Also without a body: the reference sends `Content-Length: 0`.
@@ -115,5 +117,54 @@ fn fault_of(error: &reqwest::Error) -> Fault {
 impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Upstream").field("app", &self.app.as_str()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::config::{Config, Environment};
+    use crate::http_client::http_client;
+
+    /// What an upstream answers that sends `head` and then nothing more, in the end.
+    async fn answer_of(head: &'static [u8]) -> Result<Returned, Fault> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let api = format!("http://{}/v1", listener.local_addr().unwrap());
+        let pairs = [
+            ("SIGNALING", "sfu"),
+            ("CALLS_APP_ID", "app"),
+            ("CALLS_APP_SECRET", "s3cret"),
+            ("CALLS_API_URL", api.as_str()),
+        ];
+        let config = Config::from_env(&Environment::from_pairs(pairs)).unwrap().signaling.sfu.unwrap();
+        let mut upstream = Upstream::new(&config, http_client().unwrap()).unwrap();
+        upstream.deadline = Duration::from_millis(200);
+        let silent = async {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let _ = socket.read(&mut [0; 1_024]).await.unwrap();
+            socket.write_all(head).await.unwrap();
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            answer = upstream.open(Passed::default()) => answer,
+            () = silent => unreachable!("it waits for ever"),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_does_not_come_or_does_not_end_in_time_is_a_timeout() {
+        for head in [&b""[..], b"HTTP/1.1 201 Created\r\ncontent-length: 9\r\n\r\n{"] {
+            assert_eq!(answer_of(head).await.err(), Some(Fault::TimedOut));
+        }
+        assert_eq!((Fault::TimedOut.status(), Fault::TimedOut.code()), (504, "sfu_timeout"));
+    }
+
+    #[tokio::test]
+    async fn an_sfu_that_cannot_be_reached_is_no_timeout() {
+        let broken = answer_of(b"not HTTP at all\r\n\r\n").await;
+        assert_eq!(broken.err(), Some(Fault::Unreachable));
     }
 }

@@ -3,6 +3,7 @@
 mod ayame;
 mod calls;
 mod p2pcf;
+mod panics;
 mod peerjs;
 mod reports;
 mod rooms;

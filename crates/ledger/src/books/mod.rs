@@ -1,4 +1,4 @@
-//! The books: ledger, grants, connections, overrides, alerts and coturn's sessions as one value behind one lock.
+//! The books: ledger, grants, connections, overrides, alerts, coturn's and the SFU's sessions as one value behind one lock.
 //! [`Books::advance`] is the only method that takes a time; it applies everything that is due, in order. A method returns
 //! only after its changes are applied to all parts, so no caller reads a figure half-way through a change.
 
@@ -6,6 +6,7 @@ mod commit;
 mod operator;
 mod rotation;
 mod sessions;
+mod sfu;
 mod snapshot;
 mod spending;
 
@@ -27,6 +28,7 @@ use crate::period::Period;
 use crate::reading::{Reading, ReadingOutcome};
 use crate::reading_history::ReadingHistory;
 use crate::reports::{Caller, Closed, Entry, OpenError, Opened, ReportError};
+use crate::sfu_sessions::SfuSessions;
 use crate::source::IceSource;
 use crate::spender::{Spender, User};
 use crate::time::Moment;
@@ -50,6 +52,7 @@ pub struct Books {
     alerts: AlertRules,
     rotation: KeyRotation,
     coturn: CoturnUsage,
+    sfu: SfuSessions,
     /// Users who get no credentials.
     blocked: BTreeSet<User>,
     /// Which of the values that are stored as a whole have changed.
@@ -103,6 +106,7 @@ impl Books {
             alerts: AlertRules::default(),
             rotation: KeyRotation::default(),
             coturn: CoturnUsage::default(),
+            sfu: SfuSessions::default(),
             blocked: BTreeSet::new(),
             dirty: Dirty::default(),
             given_up: Vec::new(),
@@ -132,6 +136,7 @@ impl Books {
         books.alerts = stored.alerts;
         books.rotation = stored.rotation;
         books.coturn = CoturnUsage::restore(stored.coturn, stored.sessions);
+        books.sfu = SfuSessions::restore(stored.sfu_sessions, then);
         books.dirty = Dirty::tracking();
         books.dirty.note(Whole::Counted);
         books.ledger.set_limit(books.overrides.limit(books.configured_limit));
@@ -157,6 +162,7 @@ impl Books {
             blocked: is_dirty(Whole::Blocked).then(|| self.blocked.clone()),
             connections: self.connections.take_changes(),
             sessions: self.coturn.take_changes(),
+            sfu_sessions: self.sfu.take_changes(),
             coturn: is_dirty(Whole::Coturn).then(|| self.coturn.sums()),
             overrides: is_dirty(Whole::Overrides).then_some(self.overrides),
             alerts: is_dirty(Whole::Alerts).then(|| self.alerts.clone()),
@@ -303,11 +309,6 @@ impl Books {
     /// Applies a reading of a source's own count.
     pub fn take_reading(&mut self, source: IceSource, reading: &Reading) -> ReadingOutcome {
         self.ledger.take_reading(source, reading)
-    }
-
-    /// Sets how many tracks the SFU sends to clients.
-    pub fn set_sfu_tracks(&mut self, tracks: u64) {
-        self.ledger.set_sfu_tracks(tracks);
     }
 
     /// Sets how late this source's counts settle.

@@ -19,6 +19,7 @@ mod clock;
 mod commits;
 mod released;
 mod revoked;
+mod sfu;
 mod spenders;
 mod strangers;
 

@@ -16,6 +16,8 @@ use super::SessionId;
 
 /// How long a lock is valid, which is the longest life of a session: 48 h, as Cloudflare's longest credential.
 pub const LIFE: Duration = Duration::from_secs(48 * 3_600);
+/// The name of a cookie, before the id of its session.
+const NAME: &str = "partytracks-session-";
 /// The longest cookie that is read, in bytes.
 const TOKEN_MAX: usize = 1_024;
 /// The only header of our tokens: `{"typ":"JWT","alg":"HS256"}`.
@@ -89,10 +91,21 @@ impl LockKey {
         wall: Duration,
     ) -> Option<Unlocked> {
         let name = name_of(session);
-        let pairs = cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-        let mut tokens = pairs.filter(|(key, _)| *key == name).map(|(_, token)| token);
+        let mut tokens = pairs(cookies).filter(|(key, _)| *key == name).map(|(_, token)| token);
         // A browser can hold several, for paths that contain each other.
         tokens.find_map(|token| self.verify(token, session, wall))
+    }
+
+    /// The sessions whose locks are among the cookies of a request.
+    pub fn unlocked<'a>(
+        &self,
+        cookies: impl Iterator<Item = &'a str>,
+        wall: Duration,
+    ) -> impl Iterator<Item = SessionId> {
+        pairs(cookies).filter_map(move |(name, token)| {
+            let session = SessionId::new(name.strip_prefix(NAME)?)?;
+            self.verify(token, &session, wall).map(|_| session)
+        })
     }
 
     fn verify(&self, token: &str, session: &SessionId, wall: Duration) -> Option<Unlocked> {
@@ -123,7 +136,12 @@ fn keyed(key: &[u8]) -> HmacSha256 {
 }
 
 fn name_of(session: &SessionId) -> String {
-    format!("partytracks-session-{session}")
+    format!("{NAME}{session}")
+}
+
+/// The names and values of cookies.
+fn pairs<'a>(cookies: impl Iterator<Item = &'a str>) -> impl Iterator<Item = (&'a str, &'a str)> {
+    cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='))
 }
 
 #[cfg(test)]
@@ -197,6 +215,17 @@ mod tests {
                 assert_eq!(unlock(&forged, "s1", NOON), None);
             }
         }
+    }
+
+    #[test]
+    fn the_sessions_of_all_valid_locks_are_known() {
+        let lock = |name: &str| pair(&key().cookie(&session(name), None, "/", NOON));
+        let forged = lock("s3").replace("session-s3=", "session-s4=");
+        let lines =
+            [format!("a=b; {}", lock("s1")), format!("{}; {forged}; partytracks-session-=x", lock("s2"))];
+        let lines = || lines.iter().map(String::as_str);
+        assert_eq!(key().unlocked(lines(), NOON).collect::<Vec<_>>(), [session("s1"), session("s2")]);
+        assert_eq!(key().unlocked(lines(), NOON + LIFE).count(), 0, "they have expired");
     }
 
     #[test]

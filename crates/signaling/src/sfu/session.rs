@@ -40,7 +40,7 @@ impl Caller {
 }
 
 /// A session to be added.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewSession {
     /// Its id.
     pub id: SessionId,
@@ -76,6 +76,8 @@ pub(super) struct Session {
     /// How often it has become a member.
     joined: u64,
     is_connected: bool,
+    /// Whether it is of a process before this one, and what it takes from others is not known yet.
+    is_unseen: bool,
 }
 
 impl Session {
@@ -91,7 +93,22 @@ impl Session {
             member: None,
             joined: 0,
             is_connected: false,
+            is_unseen: false,
         }
+    }
+
+    /// A session of a process before this one.
+    pub(super) fn restored(room: Option<Arc<str>>, owner: Caller) -> Self {
+        Self { is_unseen: true, ..Self::new(room, owner) }
+    }
+
+    /// Whether it is of a process before this one, and the SFU has not said yet what it has.
+    pub(super) fn is_unseen(&self) -> bool {
+        self.is_unseen
+    }
+
+    pub(super) fn owner(&self) -> &Caller {
+        &self.owner
     }
 
     pub(super) fn address(&self) -> ClientKey {
@@ -119,6 +136,11 @@ impl Session {
 
     pub(super) fn mids(&self) -> Vec<Mid> {
         self.tracks.keys().cloned().collect()
+    }
+
+    /// Whether it is a member of its call.
+    pub(super) fn is_in_call(&self) -> bool {
+        self.member.is_some()
     }
 
     pub(super) fn is_calling(&self) -> bool {
@@ -160,14 +182,16 @@ impl Session {
         self.tracks.retain(|mid, _| !closed.contains(mid) || failed.contains(mid));
     }
 
-    /// Takes the state that the SFU reports.
-    pub(super) fn replace(&mut self, state: &Answered) {
+    /// Takes the state that the SFU reports. Returns how much of what it takes from others it has taken since before this process.
+    pub(super) fn replace(&mut self, state: &Answered) -> u64 {
+        let known = self.pulled();
         let track = |track: &AnsweredTrack| {
             let AnsweredTrack { mid, is_pulled, is_active } = track;
             (mid.clone(), Track { is_pulled: *is_pulled, is_active: *is_active })
         };
         self.tracks = state.tracks.iter().map(track).collect();
         self.pulled_channels = state.pulled_channels;
+        if std::mem::take(&mut self.is_unseen) { self.pulled().saturating_sub(known) } else { 0 }
     }
 
     /// The session becomes a member of its call, unless it is one.

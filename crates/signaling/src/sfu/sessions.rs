@@ -1,8 +1,11 @@
 //! All sessions. A session is known from the answer that created it until its life is over, the SFU no longer knows it, or its
-//! row is needed for another one while it has no media. Every pulled track that the SFU has confirmed is counted until it is
+//! row is needed for another one while it has no media. One that was open before a restart is known too. Every pulled track that the SFU has confirmed is counted until it is
 //! closed, inactive or gone; what is not known is asked for with a look.
 
-use std::collections::HashMap;
+mod restart;
+mod rooms;
+
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +53,10 @@ pub struct Sessions {
     pulled: u64,
     /// Tracks and data channels of all sessions.
     tracks: usize,
+    /// Tracks that restored sessions have taken since before this process.
+    found: u64,
+    /// Sessions that were added or removed, or whose life has changed.
+    changed: BTreeSet<SessionId>,
     events: Vec<CallEvent>,
 }
 
@@ -92,7 +99,8 @@ impl Sessions {
     /// The SFU has created the session that was reserved.
     pub fn begin(&mut self, session: NewSession, now: Duration) {
         self.release(session.owner.address);
-        self.insert(session, now);
+        self.changed.insert(session.id.clone());
+        self.insert(session, Session::new, now);
     }
 
     /// Takes up a session that a lock proves, for example after a restart. Its tracks are looked at.
@@ -100,7 +108,8 @@ impl Sessions {
         if !self.rows.contains_key(&session.id) {
             self.make_room(session.owner.address)?;
             let id = session.id.clone();
-            self.insert(session, now);
+            self.changed.insert(id.clone());
+            self.insert(session, Session::new, now);
             self.looks.set(id, now);
         }
         Ok(())
@@ -167,7 +176,12 @@ impl Sessions {
         match seen {
             Seen::Gone => self.remove(&look.id),
             Seen::State(state) if !session.is_calling() && session.version() == look.version => {
-                self.amend(&look.id, now, |session| session.replace(state));
+                let mut found = 0;
+                self.amend(&look.id, now, |session| found = session.replace(state));
+                self.found = self.found.saturating_add(found);
+                if self.rows.get(&look.id).is_some_and(|session| session.size() == 0) {
+                    self.looks.clear(&look.id);
+                }
             }
             Seen::State(_) | Seen::Nothing => {}
         }
@@ -189,14 +203,18 @@ impl Sessions {
     }
 
     /// Ends what is over at `now`. Returns the sessions whose life is over but which have tracks, with every mid they have: they
-    /// must be closed by force, and stay in the table until they are.
+    /// must be closed by force, and stay in the table until they are. One whose tracks are not known waits until they are.
     pub fn elapse(&mut self, now: Duration) -> Vec<(SessionId, Vec<Mid>)> {
-        let mut overdue = vec![];
+        let (mut overdue, mut unseen) = (vec![], vec![]);
         while let Some(id) = self.ends.pop(now) {
-            match self.rows.get(&id).map(Session::mids) {
-                Some(mids) if !mids.is_empty() => overdue.push((id, mids)),
+            match self.rows.get(&id) {
+                Some(session) if session.is_unseen() => unseen.push(id),
+                Some(session) if session.size() > 0 => overdue.push((id, session.mids())),
                 _ => self.remove(&id),
             }
+        }
+        for id in unseen {
+            self.ends.set(id, now.saturating_add(CLOSE_INTERVAL));
         }
         for (id, _) in &overdue {
             self.ends.set(id.clone(), now.saturating_add(CLOSE_INTERVAL));
@@ -207,16 +225,6 @@ impl Sessions {
         }
         self.addresses.sweep(now);
         overdue
-    }
-
-    /// Ends the life of all sessions of a room: the next [`Self::elapse`] returns them. Returns how many.
-    pub fn end_room(&mut self, room: &str, now: Duration) -> usize {
-        let meant = self.rows.iter().filter(|(_, session)| session.room.as_deref() == Some(room));
-        let meant: Vec<_> = meant.map(|(id, _)| id.clone()).collect();
-        for id in &meant {
-            self.ends.set(id.clone(), now);
-        }
-        meant.len()
     }
 
     /// The sessions that take something from others, with every mid they have, to be closed by force.
@@ -250,9 +258,15 @@ impl Sessions {
         std::mem::take(&mut self.events)
     }
 
-    fn insert(&mut self, NewSession { id, room, owner, life }: NewSession, now: Duration) {
+    /// `make`: a session from its room and its owner.
+    fn insert(
+        &mut self,
+        NewSession { id, room, owner, life }: NewSession,
+        make: impl FnOnce(Option<Arc<str>>, Caller) -> Session,
+        now: Duration,
+    ) {
         self.remove(&id);
-        let mut session = Session::new(room, owner);
+        let mut session = make(room, owner);
         self.events.extend(session.join(&id));
         self.addresses.insert(session.address(), &id);
         self.ends.set(id.clone(), now.saturating_add(life));
@@ -262,6 +276,7 @@ impl Sessions {
 
     fn remove(&mut self, id: &SessionId) {
         let Some(mut session) = self.rows.remove(id) else { return };
+        self.changed.insert(id.clone());
         self.pulled = self.pulled.saturating_sub(session.pulled());
         self.tracks = self.tracks.saturating_sub(session.size());
         self.addresses.remove(session.address(), id);
@@ -285,9 +300,8 @@ impl Sessions {
         if session.pulled() > 0 {
             self.events.extend(session.connect());
         }
-        if session.size() == 0 {
-            self.looks.clear(id);
-        } else if size == 0 {
+        // Only a look ends the looks: what is known of a session after a restart may not be all that it has.
+        if session.size() > 0 && self.looks.of(id).is_none() {
             self.looks.set(id.clone(), now.saturating_add(LOOK_INTERVAL));
         }
         match (was_active, is_active) {
@@ -327,14 +341,8 @@ impl Sessions {
         self.idle.of(id).is_none()
             && self.rows.get(id).is_some_and(|row| !row.has_media() && !row.is_calling())
     }
-
-    /// The room of a session.
-    #[must_use]
-    pub fn room_of(&self, id: &SessionId) -> Option<Arc<str>> {
-        self.rows.get(id)?.room.clone()
-    }
 }
 
 #[cfg(test)]
-#[path = "sessions_tests.rs"]
+#[path = "sessions_tests/mod.rs"]
 mod tests;

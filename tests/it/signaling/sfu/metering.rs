@@ -7,22 +7,22 @@ use serde_json::{Value, json};
 use super::{Page, at, error, start};
 use crate::measured::{ANALYTICS, meter};
 use crate::support::fake_sfu::{FakeSfu, SFU_SECRET, SfuFault};
-use crate::support::{AnalyticsFault, FakeCloudflare, OPERATOR, StateDir, TestBroker, eventually};
+use crate::support::{AnalyticsFault, FakeCloudflare, OPERATOR, TestBroker, eventually};
 
 /// One track has 80 Mbps, which are 10 MB a second.
-const RATE: (&str, &str) = ("ESTIMATED_MBPS_PER_CONNECTION", "80");
-const MB: u64 = 1_000_000;
+pub(super) const RATE: (&str, &str) = ("ESTIMATED_MBPS_PER_CONNECTION", "80");
+pub(super) const MB: u64 = 1_000_000;
 
-async fn used(broker: &TestBroker) -> u64 {
+pub(super) async fn used(broker: &TestBroker) -> u64 {
     broker.status().await["usedBytes"].as_u64().unwrap()
 }
 
-async fn pulled(broker: &TestBroker) -> u64 {
+pub(super) async fn pulled(broker: &TestBroker) -> u64 {
     broker.metric("turn_broker_sfu_pulled_tracks").await.unwrap()
 }
 
 /// Two pages of one room, the second of which takes a track from the first.
-async fn call(broker: &TestBroker) -> (Page<'_>, Page<'_>) {
+pub(super) async fn call(broker: &TestBroker) -> (Page<'_>, Page<'_>) {
     let (a, b) = (Page::join(broker, "r").await, Page::join(broker, "r").await);
     assert_eq!(a.push().await.status, 200);
     assert_eq!(b.pull(&a).await.status, 200);
@@ -151,21 +151,4 @@ async fn a_reading_of_cloudflare_replaces_the_estimate_and_no_byte_counts_twice(
     assert_eq!(status["asOf"], "2025-01-15T12:10:00.000Z");
     assert_eq!(status["usedBytes"], 5 * MB + minutes * 60 * 10 * MB);
     drop(b);
-}
-
-#[tokio::test]
-async fn what_was_charged_is_still_there_after_a_restart() {
-    let (sfu, directory) = (FakeSfu::start().await, StateDir::new());
-    let settings = [RATE, ("STATE_DIR", directory.path())];
-    let broker = at(&sfu, &settings).await;
-    let (_, b) = call(&broker).await;
-    let (session, cookie) = (b.session.clone(), b.cookie.clone());
-    broker.advance(10);
-    broker.finish().await;
-    let broker = at(&sfu, &settings).await;
-    broker.advance(20);
-    assert_eq!(used(&broker).await, 100 * MB);
-    let b = Page { broker: &broker, session, cookie, address: "203.0.113.1" };
-    assert_eq!(b.call(Method::PUT, "/renegotiate", &json!({})).await.status, 200);
-    eventually("its tracks are found", async || pulled(&broker).await == 1).await;
 }

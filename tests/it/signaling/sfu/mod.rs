@@ -1,6 +1,8 @@
 //! The SFU proxy against a fake SFU: what passes, what is refused and how, and how sessions are locked and kept in their rooms.
 
+mod calls;
 mod metering;
+mod restart;
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
@@ -176,6 +178,22 @@ async fn a_refusal_of_a_new_session_is_never_json_and_never_a_redirect() {
         (answer.status.as_u16(), answer.header("content-type")),
         (502, Some("text/plain; charset=utf-8"))
     );
+}
+
+#[tokio::test]
+async fn a_strict_passthrough_leaves_the_sfus_own_refusal_as_it_is() {
+    let (sfu, broker) = start(&[("SFU_STRICT_PASSTHROUGH", "true")]).await;
+    for (fault, status) in [(SfuFault::Json(429), 429), (SfuFault::ErrorAt200, 200)] {
+        sfu.next(fault);
+        let answer =
+            Answer::of(broker.request(Method::POST, "/partytracks/sessions/new?correlationId=r")).await;
+        assert_eq!(error(&answer), (status, "upstream_error".into()));
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+        assert!(answer.header("set-cookie").is_none());
+    }
+    let ours = Answer::of(broker.request(Method::POST, "/partytracks/sessions/new")).await;
+    assert!(ours.text.starts_with("unauthorized: "), "{}", ours.text);
+    assert_eq!(broker.metric("turn_broker_sfu_sessions").await, Some(0));
 }
 
 #[tokio::test]
@@ -405,32 +423,4 @@ async fn a_foreign_page_opens_nothing_and_an_allowed_one_may_use_put() {
     let preflight = Answer::of(preflight).await;
     assert!(preflight.header("access-control-allow-methods").unwrap().contains("PUT"));
     assert!(preflight.header("access-control-allow-headers").unwrap().contains("x-realtime-room"));
-}
-
-#[tokio::test]
-async fn a_lock_brings_a_session_back_after_a_restart() {
-    let sfu = FakeSfu::start().await;
-    let directory = crate::support::StateDir::new();
-    let state = directory.path();
-    let settings = [("STATE_DIR", state)];
-    let broker = at(&sfu, &settings).await;
-    let (a, b) = (Page::join(&broker, "r").await, Page::join(&broker, "r").await);
-    a.push().await;
-    b.pull(&a).await;
-    let (sessions, cookies) = ([a.session.clone(), b.session.clone()], [a.cookie.clone(), b.cookie.clone()]);
-    broker.finish().await;
-    let broker = at(&sfu, &settings).await;
-    let page = |n: usize| Page {
-        broker: &broker,
-        session: sessions[n].clone(),
-        cookie: cookies[n].clone(),
-        address: "203.0.113.1",
-    };
-    assert_eq!(
-        error(&page(1).pull(&page(0)).await),
-        (403, "other_room".into()),
-        "the other one has not called yet"
-    );
-    assert_eq!(page(0).call(Method::PUT, "/renegotiate", &json!({})).await.status, 200);
-    assert_eq!(page(1).pull(&page(0)).await.status, 200);
 }

@@ -1,0 +1,24 @@
+//! The SFU, as a part of the books: what its sessions take from each other is charged by time, also while no process ran.
+
+use super::Books;
+use crate::sfu_sessions::{SfuSession, SfuSessionId};
+
+impl Books {
+    /// Sets how many tracks the SFU sends to clients. `found`: how many of them it has sent since before this process, so they are
+    /// charged since the last write of the process before.
+    pub fn set_sfu_tracks(&mut self, tracks: u64, found: u64) {
+        let (since, now) = (self.sfu.charged_until(), self.now());
+        self.ledger.add_sfu_time(found, since, now);
+        self.ledger.set_sfu_tracks(tracks);
+    }
+
+    /// Remembers a session of the SFU, or forgets it.
+    pub fn set_sfu_session(&mut self, id: SfuSessionId, session: Option<SfuSession>) {
+        self.sfu.set(id, session);
+    }
+
+    /// The sessions of the SFU that are open, or were when the process before ended.
+    pub fn sfu_sessions(&self) -> impl Iterator<Item = (&SfuSessionId, &SfuSession)> {
+        self.sfu.iter()
+    }
+}

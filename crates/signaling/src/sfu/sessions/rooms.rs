@@ -1,0 +1,41 @@
+//! The rooms of sessions.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Sessions;
+use crate::sfu::SessionId;
+use crate::sfu::session::Caller;
+
+impl Sessions {
+    /// The room of a session.
+    #[must_use]
+    pub fn room_of(&self, id: &SessionId) -> Option<Arc<str>> {
+        self.rows.get(id)?.room.clone()
+    }
+
+    /// The room in which these sessions are in a call now. `None` if there is none or more than one.
+    pub fn only_room<'a>(&self, ids: impl IntoIterator<Item = &'a SessionId>) -> Option<Arc<str>> {
+        let sessions = ids.into_iter().filter_map(|id| self.rows.get(id));
+        let mut rooms = sessions.filter(|session| session.is_in_call()).filter_map(|it| it.room.as_ref());
+        let first = rooms.next()?;
+        rooms.all(|room| room == first).then(|| Arc::clone(first))
+    }
+
+    /// The sessions that the caller may use without a lock, as far as it opened them from its present address.
+    pub fn of_caller(&self, caller: &Caller) -> impl Iterator<Item = &SessionId> {
+        let sessions = self.addresses.sessions(caller.address);
+        sessions.filter(|id| self.rows.get(*id).is_some_and(|session| session.is_owned_by(caller)))
+    }
+
+    /// Ends the life of all sessions of a room: the next [`Self::elapse`] returns them. Returns how many.
+    pub fn end_room(&mut self, room: &str, now: Duration) -> usize {
+        let meant = self.rows.iter().filter(|(_, session)| session.room.as_deref() == Some(room));
+        let meant: Vec<_> = meant.map(|(id, _)| id.clone()).collect();
+        for id in &meant {
+            self.ends.set(id.clone(), now);
+            self.changed.insert(id.clone());
+        }
+        meant.len()
+    }
+}

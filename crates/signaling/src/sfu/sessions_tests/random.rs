@@ -1,0 +1,175 @@
+//! Any order of calls keeps the sums and the bounds, and the tables are empty in the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::*;
+use proptest::prelude::*;
+
+#[derive(Clone, Debug)]
+enum Op {
+    Open { session: usize, room: usize, address: u8 },
+    Restore { session: usize, room: usize, address: u8 },
+    Reserve { address: u8 },
+    Add { session: usize, wanted: usize, from: usize, mids: Vec<usize> },
+    Close { session: usize, mids: Vec<usize> },
+    Call { session: usize, is_known: bool },
+    Look { session: usize, seen: Seen },
+    EndRoom { room: usize },
+    Wait { seconds: u64 },
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let session = 0..6_usize;
+    let mids = || prop::collection::vec(0..5_usize, 0..4);
+    let seen = prop_oneof![
+        prop::collection::vec((0..5_usize, any::<bool>()), 0..4).prop_map(|tracks| state(&tracks)),
+        Just(Seen::Gone),
+        Just(Seen::Nothing),
+    ];
+    prop_oneof![
+        (session.clone(), 0..3_usize, 0..3_u8).prop_map(|(session, room, address)| Op::Open {
+            session,
+            room,
+            address
+        }),
+        (session.clone(), 0..3_usize, 0..3_u8).prop_map(|(session, room, address)| Op::Restore {
+            session,
+            room,
+            address
+        }),
+        (0..3_u8).prop_map(|address| Op::Reserve { address }),
+        (session.clone(), 0..3_usize, 0..6_usize, mids()).prop_map(|(session, wanted, from, mids)| Op::Add {
+            session,
+            wanted,
+            from,
+            mids
+        }),
+        (session.clone(), mids()).prop_map(|(session, mids)| Op::Close { session, mids }),
+        (session.clone(), any::<bool>()).prop_map(|(session, is_known)| Op::Call { session, is_known }),
+        (session, seen).prop_map(|(session, seen)| Op::Look { session, seen }),
+        (0..3_usize).prop_map(|room| Op::EndRoom { room }),
+        (0..60_u64).prop_map(|seconds| Op::Wait { seconds }),
+    ]
+}
+
+/// What every order of calls keeps.
+#[derive(Default)]
+struct Invariants {
+    /// Members by their call, and all that ever were.
+    present: BTreeMap<MemberId, CallName>,
+    past: BTreeSet<MemberId>,
+    /// What a restart would restore.
+    remembered: BTreeSet<SessionId>,
+}
+
+impl Invariants {
+    fn check(&mut self, sessions: &mut Sessions, now: Duration) {
+        for (id, session) in sessions.take_changed(now) {
+            match session {
+                Some(_) => self.remembered.insert(id),
+                None => self.remembered.remove(&id),
+            };
+        }
+        assert!(self.remembered.iter().all(|id| sessions.knows(id)));
+        assert_eq!(self.remembered.len(), sessions.len(), "every session is remembered");
+        let pulled: u64 = sessions.rows.values().map(Session::pulled).sum();
+        assert_eq!(sessions.pulled, pulled, "the sum of what is pulled");
+        let tracks: usize = sessions.rows.values().map(Session::size).sum();
+        assert_eq!(sessions.tracks, tracks, "the sum of what there is");
+        for id in sessions.rows.keys() {
+            assert!(sessions.ends.of(id).is_some(), "every life ends");
+            let row = &sessions.rows[id];
+            assert_eq!(sessions.since.of(id).is_none(), row.has_media(), "who has no media may give way");
+            assert!(row.size() == 0 || sessions.looks.of(id).is_some(), "tracks are looked at");
+        }
+        for event in sessions.take_events() {
+            match event {
+                CallEvent::Joined { call, member, grant, .. } => {
+                    assert_eq!((call.protocol, grant), (ProtocolName::Sfu, None), "no byte is charged twice");
+                    assert!(self.past.insert(member.clone()), "a member's id is used once");
+                    self.present.insert(member, call);
+                }
+                CallEvent::Connected { call } => assert!(self.present.values().any(|joined| *joined == call)),
+                CallEvent::Left { call, member, .. } => assert_eq!(self.present.remove(&member), Some(call)),
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_order_of_calls_keeps_the_sums_and_the_tables_empty_in_the_end(ops in prop::collection::vec(op(), 1..80)) {
+        let (mut table, mut invariants) = (Table::default(), Invariants::default());
+        let mut opened = 0;
+        let mut names = vec!["none".to_owned(); 6];
+        let rooms = ["blue", "red"];
+        for op in ops {
+            match op {
+                Op::Open { session, room, address } => {
+                    opened += 1;
+                    names[session] = format!("s{opened}");
+                    let _ = table.open(&names[session], rooms.get(room).copied(), caller(address));
+                }
+                Op::Restore { session, room, address } => {
+                    opened += 1;
+                    names[session] = format!("s{opened}");
+                    let (id, room) = (id(&names[session]), rooms.get(room).copied().map(Arc::from));
+                    invariants.remembered.insert(id.clone());
+                    let session = NewSession { id, room, owner: caller(address), life: LIFE };
+                    table.sessions.restore(session, table.now);
+                }
+                Op::Reserve { address } => {
+                    if table.sessions.reserve(at(address), table.now).is_ok() {
+                        table.sessions.release(at(address));
+                    }
+                }
+                Op::Add { session, wanted, from, mids } => {
+                    let pulled = if wanted == 1 { vec![] } else { vec![id(&names[from])] };
+                    let wanted = Wanted { pushed: usize::from(wanted > 0), pulled };
+                    let name = id(&names[session]);
+                    if table.sessions.check_wanted(&name, &wanted).is_ok() {
+                        for pulled in &wanted.pulled {
+                            assert_eq!(table.sessions.room_of(pulled), table.sessions.room_of(&name));
+                        }
+                        table.sessions.answered(&name, &wanted, &tracks(&mids), table.now);
+                    }
+                }
+                Op::Close { session, mids } => {
+                    let mids: Vec<_> = mids.into_iter().map(mid).collect();
+                    table.sessions.closed(&id(&names[session]), &mids, &Answered::default(), table.now);
+                }
+                Op::Call { session, is_known } => {
+                    if table.sessions.call_begins(&id(&names[session]), table.now).is_ok() {
+                        table.sessions.call_ends(&id(&names[session]), is_known, table.now);
+                    }
+                }
+                Op::Look { session, seen } => {
+                    if let Some(look) = table.sessions.look_at(&id(&names[session])) {
+                        table.sessions.looked(&look, &seen, table.now);
+                    }
+                }
+                Op::EndRoom { room } => {
+                    table.sessions.end_room(rooms.get(room).copied().unwrap_or_default(), table.now);
+                }
+                Op::Wait { seconds } => {
+                    table.wait(secs(seconds));
+                }
+            }
+            invariants.check(&mut table.sessions, table.now);
+        }
+        for look in table.sessions.take_looks(usize::MAX, table.now.saturating_add(LOOK_INTERVAL)) {
+            table.sessions.looked(&look, &state(&[]), table.now);
+        }
+        let overdue = table.wait(LIFE);
+        for (id, mids) in overdue {
+            table.sessions.closed(&id, &mids, &Answered::default(), table.now);
+        }
+        table.wait(secs(60));
+        invariants.check(&mut table.sessions, table.now);
+        let sessions = &table.sessions;
+        prop_assert!(sessions.is_empty() && sessions.pulled() == 0 && sessions.tracks == 0);
+        prop_assert!(sessions.addresses.is_empty() && sessions.idle.next().is_none());
+        prop_assert!(sessions.since.next().is_none() && sessions.looks.next().is_none());
+        prop_assert!(invariants.present.is_empty(), "every member has left");
+    }
+}

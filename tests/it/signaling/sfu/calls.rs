@@ -1,0 +1,115 @@
+//! Rooms of the SFU as calls: whose credentials are whose, what the operator sees, and how a room ends.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{Page, at, sent, start};
+use crate::support::fake_issuer::Signer;
+use crate::support::fake_sfu::FakeSfu;
+use crate::support::{Answer, OPERATOR, TestBroker, eventually};
+
+const COTURN: [(&str, &str); 3] =
+    [("ICE_SOURCES", "coturn"), ("COTURN_URLS", "turn:turn.example:3478"), ("COTURN_SECRET", "s")];
+const ICE_SERVERS: &str = "/partytracks/generate-ice-servers";
+
+async fn with_coturn(settings: &[(&str, &str)]) -> (FakeSfu, TestBroker) {
+    let sfu = FakeSfu::start().await;
+    let broker = at(&sfu, &[&COTURN[..], settings].concat()).await;
+    (sfu, broker)
+}
+
+/// Mints, and returns the calls that have grants, with their number.
+async fn mint(broker: &TestBroker, path: &str, headers: &[(&str, &str)]) -> Vec<(Value, u64)> {
+    let address = headers.iter().find(|(name, _)| *name == "from").map_or("203.0.113.1", |(_, from)| *from);
+    let headers = headers.iter().filter(|(name, _)| *name != "from");
+    let request = sent(broker, Method::GET, path, address);
+    let answer =
+        Answer::of(headers.fold(request, |request, (name, value)| request.header(*name, *value))).await;
+    assert!(answer.text.contains("username"), "{}", answer.text);
+    let spenders = broker.operator("/api/spenders?by=call").await.json();
+    let rows = spenders["spenders"].as_array().unwrap().iter();
+    let mut calls: Vec<_> = rows.map(|row| (row["key"].clone(), row["grants"].as_u64().unwrap())).collect();
+    calls.sort_by_key(|(key, _)| key.to_string());
+    calls
+}
+
+#[tokio::test]
+async fn a_mint_that_names_its_room_belongs_to_that_call() {
+    let (_sfu, broker) = with_coturn(&[]).await;
+    let path = format!("{ICE_SERVERS}?correlationId=blue");
+    assert_eq!(mint(&broker, &path, &[]).await, [(json!("sfu/blue"), 1)]);
+    let found = mint(&broker, ICE_SERVERS, &[("x-realtime-room", "red")]).await;
+    assert_eq!(found, [(json!("sfu/blue"), 1), (json!("sfu/red"), 1)]);
+}
+
+#[tokio::test]
+async fn a_token_decides_the_room_of_a_mint() {
+    const SECRET: &str = "0123456789abcdef0123456789abcdef";
+    let (_sfu, broker) = with_coturn(&[("AUTH_JWT_SECRET", SECRET)]).await;
+    let claims = json!({ "sub": "ann", "exp": 1_736_942_400 + 600, "room": "red" });
+    let bearer = format!("Bearer {}", Signer::hs256(SECRET).sign(None, &claims));
+    let path = format!("{ICE_SERVERS}?correlationId=blue");
+    assert_eq!(mint(&broker, &path, &[("authorization", &bearer)]).await, [(json!("sfu/red"), 1)]);
+}
+
+#[tokio::test]
+async fn a_mint_of_partytracks_belongs_to_the_only_call_whose_lock_its_browser_has() {
+    let (_sfu, broker) = with_coturn(&[]).await;
+    let (a, b) = (Page::join(&broker, "blue").await, Page::join(&broker, "red").await);
+    let [a, b] = [a.cookie.unwrap(), b.cookie.unwrap()];
+    let of_a = mint(&broker, ICE_SERVERS, &[("cookie", &a), ("from", "203.0.113.9")]).await;
+    assert_eq!(of_a, [(json!("sfu/blue"), 1)], "also from another address");
+    assert_eq!(mint(&broker, ICE_SERVERS, &[]).await, of_a, "an address proves nothing");
+    let both = format!("{a}; {b}");
+    assert_eq!(mint(&broker, ICE_SERVERS, &[("cookie", &both)]).await, of_a, "two rooms are not certain");
+    broker.advance(30);
+    eventually("both have left their calls", async || {
+        broker.operator("/api/calls-live").await.json()["total"] == 0
+    })
+    .await;
+    assert_eq!(mint(&broker, ICE_SERVERS, &[("cookie", &a)]).await, of_a, "it is in no call any more");
+}
+
+#[tokio::test]
+async fn without_locks_a_mint_belongs_to_the_only_call_of_its_address() {
+    let (_sfu, broker) = with_coturn(&[("SFU_LOCK", "off")]).await;
+    Page::join_from(&broker, "blue", "203.0.113.1").await;
+    Page::join_from(&broker, "red", "203.0.113.2").await;
+    let of_one = mint(&broker, ICE_SERVERS, &[]).await;
+    assert_eq!(of_one, [(json!("sfu/blue"), 1)]);
+    assert_eq!(mint(&broker, ICE_SERVERS, &[("from", "203.0.113.3")]).await, of_one);
+    Page::join_from(&broker, "red", "203.0.113.1").await;
+    assert_eq!(mint(&broker, ICE_SERVERS, &[]).await, of_one, "two rooms are not certain");
+}
+
+#[tokio::test]
+async fn the_operator_sees_the_sessions_of_a_room_and_ends_them_by_force() {
+    let (sfu, broker) = start(&[]).await;
+    let (a, b) = (Page::join(&broker, "r").await, Page::join(&broker, "r").await);
+    let other = Page::join(&broker, "s").await;
+    for page in [&a, &other] {
+        page.push().await;
+    }
+    assert_eq!(b.pull(&a).await.status, 200);
+    let calls = async || broker.operator("/api/calls-live").await.json();
+    let found = calls().await;
+    assert_eq!(found["total"], 2);
+    let call = &found["calls"][0];
+    assert_eq!((&call["protocol"], &call["room"]), (&json!("sfu"), &json!("r")));
+    assert_eq!(call["connected"], true);
+    let members: Vec<_> = call["members"].as_array().unwrap().iter().map(|row| &row["id"]).collect();
+    assert_eq!(members, [&json!(a.session), &json!(b.session)]);
+
+    let ended = broker.post(OPERATOR, "/api/rooms/r/end", json!({})).await;
+    let expected = json!({ "room": "r", "ended": [{ "protocol": "sfu", "members": 2 }], "revoked": 0 });
+    assert_eq!(ended.json(), expected);
+    let left = async || sfu.tracks(&a.session) + sfu.tracks(&b.session);
+    eventually("both are closed", async || left().await == 0).await;
+    for request in sfu.requests("/tracks/close") {
+        let body: Value = serde_json::from_slice(&request.body).unwrap();
+        assert_eq!(body, json!({ "tracks": [{ "mid": "0" }], "force": true }));
+    }
+    assert_eq!(sfu.tracks(&other.session), 1);
+    broker.advance(5);
+    eventually("they have left", async || calls().await["total"] == 1).await;
+}
