@@ -17,12 +17,14 @@ use tower_http::catch_panic::{CatchPanicLayer, ResponseForPanic};
 use super::error::{ApiError, ErrorBody};
 use super::head;
 use super::request_log::{self, MintNote, RequestHead};
-use super::signaling::sfu;
 use crate::app::App;
 use crate::request::client_addr::ClientAddr;
 use crate::request::id::REQUEST_ID;
 use crate::request::trace::TraceParent;
 use crate::telemetry::metrics::RequestLabels;
+
+/// The part of a route of the SFU proxy after its prefix, which is a setting.
+pub const SFU_REST: &str = "/{*sfu}";
 
 /// A response that another protocol defines, so its body stays as it is, also with an error status. Among its extensions. An
 /// [`ErrorBody`] beside it is only for the log.
@@ -139,7 +141,7 @@ fn client_addr(app: &App, request: &Request) -> Option<ClientAddr> {
 fn kind_of(method: &str, route: &str) -> &'static str {
     match (method, route) {
         (_, "/parties/{party}/{room}") => "rooms",
-        (_, route) if route.ends_with(sfu::REST) => "sfu",
+        (_, route) if route.ends_with(SFU_REST) => "sfu",
         (_, "/api/turn-credentials" | "/turn" | "/ice" | "/_matrix/client/v3/voip/turnServer") => "mint",
         ("POST" | "DELETE", route) if route.starts_with("/api/connections") => "connections",
         _ => "operator",

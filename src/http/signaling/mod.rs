@@ -2,7 +2,7 @@
 //!
 //! | where | what |
 //! |---|---|
-//! | [`routes`] | who may open a socket, and on which path |
+//! | [`routes`], [`socket_request`] | on which path a socket opens; who may open one |
 //! | [`reports`], [`form`] | reports of Orange's page; the forms that carry them |
 //! | [`rooms`] | rooms: whose socket it is, and the name that a visitor chooses |
 //! | [`peerjs`] | the HTTP routes of `PeerJS` |
@@ -22,6 +22,7 @@ mod rooms;
 pub mod routes;
 pub mod sfu;
 pub mod socket;
+mod socket_request;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -18,7 +18,7 @@ use turn_ledger::spender::User;
 use turn_signaling::call::ProtocolName;
 
 use super::form::Form;
-use super::routes::SocketRequest;
+use super::socket_request::SocketRequest;
 use crate::app::App;
 use crate::http::body::{self, BodyLimit};
 use crate::http::envelope;

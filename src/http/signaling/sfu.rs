@@ -29,7 +29,7 @@ use crate::app::App;
 use crate::auth::is_jwt;
 use crate::config::SfuLock;
 use crate::http::body::{BodyLimit, read_up_to};
-use crate::http::envelope::Verbatim;
+use crate::http::envelope::{SFU_REST, Verbatim};
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::key_choice::by_country;
 use crate::http::origin;
@@ -42,8 +42,6 @@ use crate::signal::sfu::{Opening, SfuProxy};
 
 /// The longest body of a request, in bytes: a description of many tracks.
 pub const BODY_MAX: usize = 64 * 1024;
-/// The part of a route after the prefix.
-pub const REST: &str = "/{*sfu}";
 const ROOM: HeaderName = HeaderName::from_static(header::ROOM);
 /// The code in the log for a refusal of the SFU itself.
 const REFUSED: &str = "sfu_refused";
@@ -52,7 +50,7 @@ const REFUSED: &str = "sfu_refused";
 pub fn routes(app: &App) -> Router<Arc<App>> {
     let prefixes = app.signaling.sfu.iter().flat_map(|proxy| &proxy.prefixes);
     prefixes.fold(Router::new(), |router, prefix| {
-        let path = format!("{prefix}{REST}");
+        let path = format!("{prefix}{SFU_REST}");
         let prefix = Arc::clone(prefix);
         let serve = move |State(app): State<Arc<App>>, request: Request| {
             let prefix = Arc::clone(&prefix);
@@ -254,7 +252,7 @@ async fn minted(
     if !is_known_enough(app, &caller) || !app.rate_limit.take_sfu_mint(address, user.as_ref()) {
         return None;
     }
-    let peer = Peer { address, origin: super::routes::origin(&parts.headers), country_key };
+    let peer = Peer { address, origin: super::socket_request::origin(&parts.headers), country_key };
     // The room of a call, as far as it is certain: partytracks names none here.
     let own_room = || proxy.room_of(&caller, cookies(parts), is_locked(app, proxy, parts));
     let room = by_token.or_else(|| named_room(parts)).or_else(own_room);

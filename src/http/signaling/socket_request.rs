@@ -1,0 +1,83 @@
+//! A request for a socket. Its rules are the same in all protocols: it asks for an upgrade, and there is a place for it. The rule
+//! about origins is a layer around the routes.
+
+use std::sync::Arc;
+
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::{FromRequestParts, Request};
+use axum::http::header::{ORIGIN, UPGRADE};
+use axum::http::{HeaderMap, HeaderValue};
+use axum::response::{IntoResponse, Response};
+use turn_ledger::spender::ORIGIN_MAX;
+use turn_signaling::call::ProtocolName;
+use turn_signaling::session::Upgrade;
+
+use super::socket;
+use crate::app::App;
+use crate::http::error::ApiError;
+use crate::http::key_choice::by_country;
+use crate::random;
+use crate::request::client_addr::ClientAddr;
+use crate::signal::hub::Peer;
+
+/// A request for a socket.
+pub(super) struct SocketRequest {
+    upgrade: WebSocketUpgrade,
+    peer: Peer,
+    /// What the protocol learns of the socket.
+    pub known: Upgrade,
+}
+
+impl SocketRequest {
+    /// Opens the socket.
+    #[must_use]
+    pub(super) fn open(self, app: &Arc<App>, protocol: ProtocolName) -> Response {
+        match app.signaling.hub(protocol) {
+            Some(hub) => socket::upgrade(app, hub, self.peer, self.upgrade, self.known),
+            None => ApiError::NotFound.into_response(),
+        }
+    }
+}
+
+impl axum::extract::FromRequest<Arc<App>> for SocketRequest {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Response> {
+        let country_key = by_country(app, &request);
+        let (mut parts, _) = request.into_parts();
+        let Ok(upgrade) = WebSocketUpgrade::from_request_parts(&mut parts, app).await else {
+            let mut response = ApiError::UpgradeRequired.into_response();
+            response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
+            return Err(response);
+        };
+        let Some(ClientAddr(address)) = parts.extensions.get().copied() else {
+            return Err(ApiError::Internal.into_response());
+        };
+        let known = known(app, &parts.headers, parts.uri.query().unwrap_or_default())
+            .map_err(IntoResponse::into_response)?;
+        let peer = Peer { address, origin: origin(&parts.headers), country_key };
+        Ok(Self { upgrade, peer, known })
+    }
+}
+
+fn known(app: &App, headers: &HeaderMap, query: &str) -> Result<Upgrade, ApiError> {
+    let wanted = app.signaling.ayame.iter().flat_map(|ayame| &ayame.copied_headers);
+    let copied = wanted.filter_map(|name| {
+        let value = headers.get(name)?.to_str().ok()?;
+        Some((name.as_str().to_owned(), value.to_owned()))
+    });
+    Ok(Upgrade {
+        room: None,
+        query: url::form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
+        headers: copied.collect(),
+        user: None,
+        wall_millis: u64::try_from(app.clock.now().as_millis()).unwrap_or(0),
+        random: u128::from_be_bytes(random::bytes()?),
+    })
+}
+
+/// The origin of the page, if it is not too long to keep.
+pub(super) fn origin(headers: &HeaderMap) -> Option<Arc<str>> {
+    let origin = headers.get(ORIGIN)?.to_str().ok()?;
+    (1..=ORIGIN_MAX).contains(&origin.len()).then(|| origin.into())
+}
