@@ -31,14 +31,22 @@ const TASKS_MAX: usize = 8_192;
 /// Begins to carry out effects, each in a task of its own.
 pub(super) fn begin(app: &Arc<App>, hub: &Arc<Hub>, effects: Vec<Effect>) {
     for effect in effects {
-        if app.signaling.tasks.len() >= TASKS_MAX {
-            app.metrics.signaling_limited("no_task");
+        if !has_room(app) {
             give_up(app, hub, effect);
             continue;
         }
         let (of_task, hub) = (Arc::clone(app), Arc::clone(hub));
         app.signaling.tasks.spawn(async move { carry_out(&of_task, &hub, effect).await });
     }
+}
+
+/// Whether one more task may begin.
+pub(super) fn has_room(app: &App) -> bool {
+    let has_room = app.signaling.tasks.len() < TASKS_MAX;
+    if !has_room {
+        app.metrics.signaling_limited("no_task");
+    }
+    has_room
 }
 
 /// The reply to a question that was not asked.

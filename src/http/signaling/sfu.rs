@@ -37,11 +37,14 @@ use crate::ice::server::IceServerList;
 use crate::request::bearer::bearer;
 use crate::request::client_addr::{ClientAddr, is_https};
 use crate::signal::hub::Peer;
+use crate::signal::sfu::spares::Asker;
 use crate::signal::sfu::upstream::{Passed, Returned};
 use crate::signal::sfu::{Opening, SfuProxy};
 
 /// The longest body of a request, in bytes: a description of many tracks.
 pub const BODY_MAX: usize = 64 * 1024;
+/// A credential that was not used is handed out again while less than this part of its life has passed.
+const SPARE_LIFE_PARTS: u32 = 4;
 const ROOM: HeaderName = HeaderName::from_static(header::ROOM);
 /// The code in the log for a refusal of the SFU itself.
 const REFUSED: &str = "sfu_refused";
@@ -66,7 +69,7 @@ pub fn cors(app: &App) -> CorsLayer {
     origin::cors(&app.origins).allow_methods([Method::GET, Method::POST, Method::PUT]).allow_headers(headers)
 }
 
-async fn serve(app: &App, prefix: &Arc<str>, request: Request) -> Response {
+async fn serve(app: &Arc<App>, prefix: &Arc<str>, request: Request) -> Response {
     let Some(proxy) = &app.signaling.sfu else { return ApiError::NotFound.into_response() };
     let path = request.uri().path().strip_prefix(&**prefix).unwrap_or_default();
     match route(request.method().as_str(), path) {
@@ -233,23 +236,23 @@ struct IceServersBody {
 }
 
 /// ICE servers, minted here. Whatever fails, the answer is a list: partytracks goes on with STUN servers, and hangs otherwise.
-async fn ice_servers(app: &App, proxy: &SfuProxy, request: Request) -> Response {
+async fn ice_servers(app: &Arc<App>, proxy: &Arc<SfuProxy>, request: Request) -> Response {
     let country_key = by_country(app, &request);
     let (parts, _) = request.into_parts();
-    let servers = minted(app, proxy, &parts, country_key).await.unwrap_or_else(|| app.stun.clone());
+    let servers = relay_servers(app, proxy, &parts, country_key).await.unwrap_or_else(|| app.stun.clone());
     Json(IceServersBody { ice_servers: servers }).into_response()
 }
 
-async fn minted(
-    app: &App,
-    proxy: &SfuProxy,
+/// A credential that the page did not use, or a new one.
+async fn relay_servers(
+    app: &Arc<App>,
+    proxy: &Arc<SfuProxy>,
     parts: &Parts,
     country_key: Option<KeyName>,
 ) -> Option<IceServerList> {
     let (caller, by_token) = caller(app, parts).await.ok()?;
     let address = address(parts)?;
-    let user = caller.user.clone();
-    if !is_known_enough(app, &caller) || !app.rate_limit.take_sfu_mint(address, user.as_ref()) {
+    if !is_known_enough(app, &caller) {
         return None;
     }
     let peer = Peer { address, origin: super::socket_request::origin(&parts.headers), country_key };
@@ -257,5 +260,21 @@ async fn minted(
     let own_room = || proxy.room_of(&caller, cookies(parts), is_locked(app, proxy, parts));
     let room = by_token.or_else(|| named_room(parts)).or_else(own_room);
     let call = room.map(|room| spender::Call::of(ProtocolName::Sfu.as_str(), &room));
-    effects::issue(app, &peer, user, call).await.map(|(servers, _)| servers)
+    let asker = Asker { address: caller.address, user: caller.user, origin: peer.origin.clone(), call };
+    if let Some(spare) = proxy.spare(&asker, app.signaling.ttl / SPARE_LIFE_PARTS) {
+        return Some(spare);
+    }
+    if !app.rate_limit.take_sfu_mint(address, asker.user.as_ref()) || !effects::has_room(app) {
+        return None;
+    }
+    let (of_task, proxy) = (Arc::clone(app), Arc::clone(proxy));
+    // A page whose session is refused does not wait for this answer. Its next request gets the credential.
+    let minting = app.signaling.tasks.spawn(async move {
+        let (servers, grant) =
+            effects::issue(&of_task, &peer, asker.user.clone(), asker.call.clone()).await?;
+        proxy.minted(asker, servers.clone(), grant);
+        Some(servers)
+    });
+    // A panic has been logged by the hook.
+    minting.await.ok().flatten()
 }

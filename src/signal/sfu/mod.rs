@@ -6,9 +6,11 @@
 //! |---|---|
 //! | [`upstream`] | one request to the SFU |
 //! | [`restart`] | sessions that were open when the process before ended |
+//! | [`spares`] | credentials of pages whose session was refused |
 //! | [`watch`] | what happens without a request: looks at sessions, and closing by force |
 
 mod restart;
+pub mod spares;
 pub mod upstream;
 pub mod watch;
 
@@ -27,11 +29,13 @@ use turn_signaling::sfu::lock::{LIFE, LockKey};
 use turn_signaling::sfu::path::Call;
 use turn_signaling::sfu::session::{Caller, NewSession};
 use turn_signaling::sfu::sessions::{Look, Seen, Sessions};
+use turn_signaling::sfu::spares::Spares;
 
 use super::calls::LiveCalls;
 use crate::account::Account;
 use crate::clock::Clock;
 use crate::config::{SfuConfig, SfuLock};
+use spares::Spare;
 use upstream::{Passed, Returned, Upstream};
 
 /// After this time a client whose pull was refused while minting is stopped may try again.
@@ -60,6 +64,7 @@ struct State {
     sessions: Sessions,
     /// How many tracks the ledger charges.
     charged: u64,
+    spares: Spares<Spare>,
 }
 
 /// A new session, as a client asks for it.
@@ -113,7 +118,8 @@ impl SfuProxy {
     /// Opens a session.
     pub async fn open(self: &Arc<Self>, opening: Opening, passed: Passed) -> Result<Returned, Fault> {
         let address = opening.owner.address;
-        self.with(|sessions, now| sessions.reserve(address, now))?;
+        let reserved = self.with(|sessions, now| sessions.reserve(address, now));
+        reserved.inspect_err(|_| self.lock().spares.session_refused(address))?;
         let place = Place { proxy: Arc::clone(self), address: Some(address) };
         let opened = async move { place.open(opening, passed).await };
         // A panic has been logged by the hook.
@@ -219,8 +225,8 @@ impl SfuProxy {
     /// Runs `call` under the lock. What has happened goes on before the lock is released.
     fn with<T>(&self, call: impl FnOnce(&mut Sessions, Duration) -> T) -> T {
         let mut state = self.lock();
-        let State { sessions, charged } = &mut *state;
-        let now = self.clock.instant().saturating_duration_since(self.started);
+        let State { sessions, charged, .. } = &mut *state;
+        let now = self.now();
         let result = call(sessions, now);
         for event in sessions.take_events() {
             self.calls.take(event);
@@ -260,7 +266,9 @@ impl Place {
             let cookie = self.proxy.cookie(&id, room.as_deref(), &prefix);
             returned.headers.extend(cookie.map(|cookie| (SET_COOKIE, cookie)));
         }
-        self.address = None;
+        if let Some(address) = self.address.take() {
+            self.proxy.lock().spares.session_began(address);
+        }
         let session = NewSession { id, room, owner, life: LIFE };
         self.proxy.with(|sessions, now| sessions.begin(session, now));
         Ok(returned)
@@ -271,6 +279,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         if let Some(address) = self.address {
             self.proxy.with(|sessions, _| sessions.release(address));
+            self.proxy.lock().spares.session_refused(address);
         }
     }
 }

@@ -8,6 +8,7 @@
 //! | [`body`] | the tracks in a request and in an answer |
 //! | [`sessions`], [`session`] | all sessions with their bounds and timers; one session: its owner, its room, its tracks |
 //! | [`addresses`] | how many sessions one address may open |
+//! | [`spares`] | credentials that no session uses |
 //! | [`lock`] | the cookie that binds a session to one browser |
 //! | [`fault`] | the errors that the proxy answers itself |
 
@@ -22,6 +23,7 @@ pub mod lock;
 pub mod path;
 pub mod session;
 pub mod sessions;
+pub mod spares;
 
 /// The longest name of a room, in bytes.
 const ROOM_MAX: usize = 128;

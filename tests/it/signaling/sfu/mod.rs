@@ -3,6 +3,7 @@
 mod calls;
 mod metering;
 mod restart;
+mod spares;
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
