@@ -16,6 +16,7 @@
 #   run.sh p2pcf     the p2pcf package, as npm has it, with the broker as its server, over a restart of the broker (a minute)
 #   run.sh peerjs    calls between peers with PeerJS, over a restart of the broker (a minute)
 #   run.sh yjs       shared documents with y-webrtc, over a restart of the broker (a minute)
+#   run.sh partytracks   video over the SFU proxy with partytracks and an SFU on loopback, over a spent budget and a restart (two and a half minutes)
 #   TURN_BROKER_BIN  the binary to test instead of building one      CHROMIUM  the browser to use
 set -eu
 [ -z "${TURN_BROKER_BIN:-}" ] || TURN_BROKER_BIN=$(realpath "$TURN_BROKER_BIN")
@@ -35,7 +36,8 @@ ayame) script=ayame.mjs ;;
 p2pcf) script=p2pcf.mjs ;;
 peerjs) script=peerjs.mjs ;;
 yjs) script=yjs.mjs ;;
-*) echo "usage: $0 [relay | renewal | pages | cut | demo | video | users | needed | needed-cost | ayame | rooms | p2pcf | peerjs | yjs]" >&2; exit 64 ;;
+partytracks) script=partytracks.mjs ;;
+*) echo "usage: $0 [relay | renewal | pages | cut | demo | video | users | needed | needed-cost | ayame | rooms | p2pcf | peerjs | yjs | partytracks]" >&2; exit 64 ;;
 esac
 PATH=$PATH:/usr/sbin:/sbin
 CHROMIUM=${CHROMIUM:-/usr/bin/chromium}
