@@ -33,18 +33,22 @@ impl Account {
         }
     }
 
-    /// Revokes a credential and closes its connections. Takes effect at once; [`Self::recorded`] waits until it is on disk. `None`
-    /// if no metered grant of this id is known, or if it is revoked already.
-    pub fn cut(&self, id: GrantId) -> Option<GrantRow> {
+    /// Revokes a credential with its renewals, and closes their connections. Takes effect at once; [`Self::recorded`] waits until it
+    /// is on disk. Returns those that are metered and that nobody has revoked before.
+    pub fn cut(&self, id: GrantId) -> Vec<(GrantId, GrantRow)> {
         let (revoked, snapshot) = self.with(|books| {
-            let revoked = if books.grants().is_revoked(id) { None } else { books.revoke(id) };
-            (revoked, books.snapshot())
+            let all: Vec<_> = books.grants().with_renewals(id).collect();
+            let valid = all.into_iter().filter(|id| !books.grants().is_revoked(*id)).collect::<Vec<_>>();
+            let revoked = valid.into_iter().filter_map(|id| Some((id, books.revoke(id)?)));
+            (revoked.collect::<Vec<_>>(), books.snapshot())
         });
-        let (grant, closed) = revoked?;
-        for closed in closed {
-            self.report_end(&closed, &snapshot);
-        }
-        Some(grant)
+        let cut = |(id, (row, closed)): (GrantId, (GrantRow, Vec<_>))| {
+            for closed in closed {
+                self.report_end(&closed, &snapshot);
+            }
+            (id, row)
+        };
+        revoked.into_iter().map(cut).collect()
     }
 
     /// Waits until everything up to now is on disk.

@@ -209,7 +209,8 @@ impl Parts<'_> {
         };
         let p2pcf = config.p2pcf.as_ref().map(|p2pcf| {
             let keys = DeleteKeys::derived_from(secret);
-            P2pcfShell::new(p2pcf, keys, Arc::clone(&self.clock), Arc::clone(&calls))
+            let (clock, metrics) = (Arc::clone(&self.clock), Arc::clone(&self.metrics));
+            P2pcfShell::new(p2pcf, keys, clock, Arc::clone(&calls), metrics)
         });
         Ok(Signaling {
             hubs: protocols::hubs(config, &shared),

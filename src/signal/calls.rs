@@ -64,7 +64,7 @@ impl LiveCalls {
         let of_call = state.calls.iter().filter(|(name, _)| *name == call);
         let grants: Vec<_> =
             of_call.flat_map(|(_, call)| call.members.values()).filter_map(|it| it.grant).collect();
-        grants.into_iter().filter(|grant| self.revoke(&mut state, *grant)).count()
+        grants.into_iter().map(|grant| self.revoke(&mut state, grant)).sum()
     }
 
     /// The first `limit` calls in the order of their names, and the number of all.
@@ -112,17 +112,20 @@ impl LiveCalls {
         }
     }
 
-    /// Revokes a grant, unless that was done before.
-    fn revoke(&self, state: &mut State, grant: GrantId) -> bool {
-        let Some(row) = self.account.cut(grant) else { return false };
-        if state.cuts.len() < CUTS_QUEUED_MAX {
-            state.cuts.push_back((grant, row));
-            self.has_cuts.notify_one();
-        } else {
-            // The ledger has the revocation. The credential itself expires by itself.
-            self.metrics.signaling_limited("not_asked");
+    /// Revokes a grant with its renewals. Returns how many were not revoked before.
+    fn revoke(&self, state: &mut State, grant: GrantId) -> usize {
+        let revoked = self.account.cut(grant);
+        let count = revoked.len();
+        for cut in revoked {
+            if state.cuts.len() < CUTS_QUEUED_MAX {
+                state.cuts.push_back(cut);
+                self.has_cuts.notify_one();
+            } else {
+                // The ledger has the revocation. The credential itself expires by itself.
+                self.metrics.signaling_limited("not_asked");
+            }
         }
-        true
+        count
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -218,6 +221,18 @@ mod tests {
         world.leave("r", 1, MediaAfter::Ends);
         world.leave("r", 2, MediaAfter::Ends);
         assert!(world.open().is_empty() && world.calls.take_cuts(10).is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_member_that_leaves_loses_its_renewals_too() {
+        let world = World::new();
+        let first = world.join("r", 1).await;
+        let second = testing::renew(&world.account, Some(first), 2).await;
+        let third = testing::renew(&world.account, Some(second), 3).await;
+        world.leave("r", 1, MediaAfter::Ends);
+        let asked: Vec<_> = world.calls.take_cuts(10).into_iter().map(|(grant, _)| grant).collect();
+        assert_eq!(asked, [first, second, third]);
+        assert_eq!(world.revoked().len(), 3);
     }
 
     #[tokio::test]

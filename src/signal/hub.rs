@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use turn_ledger::key_name::KeyName;
 use turn_signaling::call::ProtocolName;
+use turn_signaling::dropped::Dropped;
 use turn_signaling::session::{Action, Event, Limits, Protocol, Question, SocketId, Upgrade, Webhook};
 
 use super::calls::LiveCalls;
@@ -169,8 +170,14 @@ impl Hub {
             }
             Action::TellDisconnected(webhook) => return Some(Effect::TellDisconnected(webhook)),
             Action::Call(event) => self.shared.calls.take(event),
+            Action::Dropped(why) => self.dropped(why),
         }
         None
+    }
+
+    /// Counts what a bound has cost a client.
+    pub fn dropped(&self, why: Dropped) {
+        self.shared.metrics.signaling_dropped(self.name.as_str(), why.as_str());
     }
 
     fn send(&self, state: &State, to: SocketId, frame: Frame) {

@@ -7,11 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use turn_ledger::client::ClientKey;
+use turn_signaling::call::ProtocolName;
 use turn_signaling::p2pcf::{Answer, DeleteKeys, P2pcf, Refusal, Request};
 
 use super::calls::LiveCalls;
 use crate::clock::Clock;
 use crate::config::P2pcfConfig;
+use crate::telemetry::metrics::Metrics;
 
 /// Clients with a wrong clock that the log names, each once.
 const SKEWED_MAX: usize = 1_024;
@@ -23,6 +25,7 @@ pub struct P2pcfShell {
     started: Instant,
     clock: Arc<dyn Clock>,
     calls: Arc<LiveCalls>,
+    metrics: Arc<Metrics>,
 }
 
 struct State {
@@ -34,9 +37,16 @@ struct State {
 impl P2pcfShell {
     /// P2PCF without rooms.
     #[must_use]
-    pub fn new(config: &P2pcfConfig, keys: DeleteKeys, clock: Arc<dyn Clock>, calls: Arc<LiveCalls>) -> Self {
+    pub fn new(
+        config: &P2pcfConfig,
+        keys: DeleteKeys,
+        clock: Arc<dyn Clock>,
+        calls: Arc<LiveCalls>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let state = State { p2pcf: P2pcf::new(config.origin_quota, keys), skewed: HashSet::new() };
-        Self { path: config.path.clone(), state: Mutex::new(state), started: clock.instant(), clock, calls }
+        let started = clock.instant();
+        Self { path: config.path.clone(), state: Mutex::new(state), started, clock, calls, metrics }
     }
 
     /// The path of its requests, without a slash at its end.
@@ -52,6 +62,9 @@ impl P2pcfShell {
             let now = self.clock.instant().saturating_duration_since(self.started);
             let response = state.p2pcf.answer(request, now, self.clock.now());
             response.events.into_iter().for_each(|event| self.calls.take(event));
+            for why in response.dropped {
+                self.metrics.signaling_dropped(ProtocolName::P2pcf.as_str(), why.as_str());
+            }
             if response.answer == Answer::Refused(Refusal::Timestamp) {
                 state.log_skew(request.client);
             }

@@ -29,6 +29,13 @@ pub struct OutcomeLabels {
     pub outcome: &'static str,
 }
 
+/// Something that a bound of signaling has cost a client.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct DroppedLabels {
+    pub(super) protocol: &'static str,
+    pub(super) reason: &'static str,
+}
+
 /// One request for a provider's own count.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ReadingLabels {

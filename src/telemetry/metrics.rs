@@ -13,8 +13,8 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
 pub use super::labels::{
-    AlertLabels, CredentialLabels, KeyLabels, OutcomeLabels, ReadingLabels, RequestLabels, TokenLabels,
-    UnauthorizedLabels,
+    AlertLabels, CredentialLabels, DroppedLabels, KeyLabels, OutcomeLabels, ReadingLabels, RequestLabels,
+    TokenLabels, UnauthorizedLabels,
 };
 use super::provider_calls::ProviderCalls;
 
@@ -97,6 +97,7 @@ pub struct Metrics {
     pub shed: Counter,
     sockets_limited: Family<OutcomeLabels, Counter>,
     signaling_limited: Family<OutcomeLabels, Counter>,
+    signaling_dropped: Family<DroppedLabels, Counter>,
     feedback_cards: Family<OutcomeLabels, Counter>,
     /// Panics caught in handlers.
     pub panics: Counter,
@@ -163,6 +164,7 @@ impl Metrics {
                 "signaling_sockets_limited",
                 "Signaling sockets that were refused, or closed because the client reads too slowly, and grants whose source was not asked to end them",
             ),
+            signaling_dropped: add(all, "signaling_dropped", "What bounds of signaling have cost clients"),
             feedback_cards: add(all, "feedback_cards", "Cards of reports that are finished"),
             claims_clamped: add(all, "claims_clamped", "Reports clamped to an allowance"),
             sessions_cut: add(all, "sessions_cut", "Sessions ended at coturn"),
@@ -234,6 +236,11 @@ impl Metrics {
     /// source was not asked to end it.
     pub fn signaling_limited(&self, outcome: &'static str) {
         self.signaling_limited.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    /// Counts what a bound of a signaling protocol has cost a client.
+    pub fn signaling_dropped(&self, protocol: &'static str, reason: &'static str) {
+        self.signaling_dropped.get_or_create(&DroppedLabels { protocol, reason }).inc();
     }
 
     /// Counts a card of a report that is finished.

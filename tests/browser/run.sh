@@ -13,6 +13,7 @@
 #   run.sh needed    calls that mint only when needed, between two networks with the direct path open and blocked (half a minute)
 #   run.sh needed-cost   what that costs in connect time, against minting up front (a minute)
 #   run.sh ayame     calls over the broker's signaling with Ayame's SDK: a room, webhooks, standalone, a restart (a minute)
+#   run.sh ayame-relay   video calls over that signaling, over the relay in the broker and over a coturn: counted, and cut (three minutes)
 #   run.sh p2pcf     the p2pcf package, as npm has it, with the broker as its server, over a restart of the broker (a minute)
 #   run.sh peerjs    calls between peers with PeerJS, over a restart of the broker (a minute)
 #   run.sh yjs       shared documents with y-webrtc, over a restart of the broker (a minute)
@@ -33,11 +34,12 @@ users) script=users.mjs ;;
 rooms) script=rooms.mjs ;;
 needed | needed-cost) script=needed.mjs ;;
 ayame) script=ayame.mjs ;;
+ayame-relay) script=ayame-relay.mjs ;;
 p2pcf) script=p2pcf.mjs ;;
 peerjs) script=peerjs.mjs ;;
 yjs) script=yjs.mjs ;;
 partytracks) script=partytracks.mjs ;;
-*) echo "usage: $0 [relay | renewal | pages | cut | demo | video | users | needed | needed-cost | ayame | rooms | p2pcf | peerjs | yjs | partytracks]" >&2; exit 64 ;;
+*) echo "usage: $0 [relay | renewal | pages | cut | demo | video | users | needed | needed-cost | ayame | ayame-relay | rooms | p2pcf | peerjs | yjs | partytracks]" >&2; exit 64 ;;
 esac
 PATH=$PATH:/usr/sbin:/sbin
 CHROMIUM=${CHROMIUM:-/usr/bin/chromium}

@@ -33,6 +33,7 @@ async fn series_of_a_broker() -> BTreeSet<String> {
     metrics.connection_ended(false);
     metrics.socket_limited("refused");
     metrics.signaling_limited("refused");
+    metrics.signaling_dropped("yjs", "flood");
     metrics.feedback_card("delivered");
     metrics.connection_refused("table");
     metrics.reading("coturn", "taken");

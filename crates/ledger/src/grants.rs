@@ -12,6 +12,7 @@ mod ended;
 mod history;
 mod listing;
 mod released;
+mod renewals;
 mod row;
 mod spending;
 mod spent;

@@ -100,6 +100,10 @@ impl Call {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
     use super::*;
     use crate::call::ProtocolName;
 
@@ -155,5 +159,101 @@ mod tests {
         assert_eq!(calls.step(left("b", MediaAfter::Ends), at(2)), []);
         assert_eq!(calls.step(left("b", MediaAfter::Ends), at(2)), [], "left already");
         assert_eq!(calls.step(CallEvent::Connected { call: call("r") }, at(3)), [], "ended already");
+    }
+    #[derive(Clone, Debug)]
+    enum Op {
+        Join {
+            room: usize,
+            has_grant: bool,
+        },
+        Connect {
+            room: usize,
+        },
+        /// Also of members that are not there.
+        Leave {
+            room: usize,
+            member: u8,
+            media: MediaAfter,
+        },
+        KeepAlive,
+    }
+
+    const ROOMS: [&str; 2] = ["r", "s"];
+
+    fn an_op() -> impl Strategy<Value = Op> {
+        let (room, media) =
+            (0..ROOMS.len(), prop_oneof![Just(MediaAfter::Ends), Just(MediaAfter::MayContinue)]);
+        prop_oneof![
+            4 => (room.clone(), prop::bool::weighted(0.8)).prop_map(|(room, has_grant)| Op::Join { room, has_grant }),
+            2 => room.clone().prop_map(|room| Op::Connect { room }),
+            4 => (room, 0..20_u8, media).prop_map(|(room, member, media)| Op::Leave { room, member, media }),
+            1 => Just(Op::KeepAlive),
+        ]
+    }
+
+    /// What the ledger has been told.
+    #[derive(Default)]
+    struct Told {
+        open: BTreeSet<(MemberId, GrantId)>,
+        cut: BTreeSet<GrantId>,
+    }
+
+    impl Told {
+        fn take(&mut self, actions: impl IntoIterator<Item = CallAction>) {
+            for action in actions {
+                match action {
+                    CallAction::Open(member, grant) => {
+                        assert!(!self.cut.contains(&grant), "{grant:?} is cut");
+                        self.open.insert((member, grant));
+                    }
+                    CallAction::Close(member, grant) => {
+                        self.open.remove(&(member, grant));
+                    }
+                    CallAction::Cut(grant) => {
+                        assert!(self.cut.insert(grant), "{grant:?} is cut once");
+                        assert!(
+                            self.open.iter().all(|(_, open)| *open != grant),
+                            "{grant:?} is closed first"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn each_open_has_a_close_and_each_grant_whose_media_end_is_cut(ops in prop::collection::vec(an_op(), 1..80)) {
+            let (mut calls, mut told) = (Calls::default(), Told::default());
+            let (mut members, mut ended) = (vec![], BTreeSet::new());
+            let call = |room: usize| call(ROOMS[room]);
+            let everybody_leaves = (0..=u8::MAX).flat_map(|member| {
+                (0..ROOMS.len()).map(move |room| Op::Leave { room, member, media: MediaAfter::Ends })
+            });
+            for (n, op) in ops.into_iter().chain(everybody_leaves).enumerate() {
+                let now = at(i64::try_from(n).unwrap());
+                match op {
+                    Op::Join { room, has_grant } => {
+                        let id = u8::try_from(members.len()).unwrap();
+                        let (member, grant) = (member(&id.to_string()), has_grant.then(|| GrantId::new([id; 16])));
+                        members.push(Some((room, grant)));
+                        told.take(calls.step(CallEvent::Joined { call: call(room), member, user: None, grant }, now));
+                    }
+                    Op::Connect { room } => told.take(calls.step(CallEvent::Connected { call: call(room) }, now)),
+                    Op::Leave { room, member: id, media } => {
+                        let gone = members.get_mut(usize::from(id)).and_then(|row| row.take_if(|(of, _)| *of == room));
+                        if let (Some((_, Some(grant))), MediaAfter::Ends) = (gone, media) {
+                            ended.insert(grant);
+                        }
+                        let member = member(&id.to_string());
+                        told.take(calls.step(CallEvent::Left { call: call(room), member, media }, now));
+                    }
+                    Op::KeepAlive => told.take(calls.connections().collect::<Vec<_>>()),
+                }
+                prop_assert_eq!(&told.cut, &ended);
+            }
+            prop_assert!(told.open.is_empty(), "{:?}", told.open);
+            prop_assert_eq!(calls.iter().count(), 0);
+        }
     }
 }

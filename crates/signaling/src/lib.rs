@@ -13,6 +13,7 @@
 //! | [`reports`] | what users of Orange's page report |
 //! | [`uuid`] | UUIDs |
 //! | [`deadlines`], [`liveness`], [`allowance`] | timers of many sockets; which of them still live; how much one socket may send |
+//! | [`dropped`] | what their bounds cost clients, to be counted |
 //! | `object` | JSON objects |
 //! | [`peerjs`] | `PeerJS` |
 //! | [`yjs`] | y-webrtc |
@@ -22,6 +23,7 @@ pub mod ayame;
 pub mod call;
 pub mod calls;
 pub mod deadlines;
+pub mod dropped;
 pub mod liveness;
 mod object;
 pub mod p2pcf;

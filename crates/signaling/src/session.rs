@@ -13,6 +13,7 @@ use turn_ledger::spender::User;
 use turn_ledger::token::GrantId;
 
 use crate::call::CallEvent;
+use crate::dropped::Dropped;
 
 /// A socket, numbered by the shell. A number is never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -182,6 +183,8 @@ pub enum Action {
     TellDisconnected(Webhook),
     /// Something happened in a call.
     Call(CallEvent),
+    /// Count what a bound has cost a client.
+    Dropped(Dropped),
 }
 
 /// A close frame.

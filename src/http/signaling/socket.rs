@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
 use axum::response::{IntoResponse, Response};
+use turn_signaling::dropped::Dropped;
 use turn_signaling::session::{Closing, Event, SocketId, Text, Upgrade};
 
 use super::{effects, take};
@@ -102,7 +103,7 @@ impl Session<'_> {
                 }
                 message = socket.recv() => match message? {
                     Ok(message) => self.event(message)?,
-                    Err(error) => return closing_of(&error),
+                    Err(error) => return self.closing_of(&error),
                 },
             };
             match event {
@@ -112,21 +113,40 @@ impl Session<'_> {
         }
     }
 
+    fn closing_of(&self, error: &axum::Error) -> Option<Closing> {
+        let close = closing_of(error)?;
+        if close == TOO_LONG {
+            self.hub.dropped(Dropped::TooLong);
+        }
+        Some(close)
+    }
+
     /// What a message means for the protocol. `None` if the client closes.
     fn event(&self, message: Message) -> Option<Result<Event, Closing>> {
         let socket = self.id;
+        if content(&message) > self.hub.limits().frame_max {
+            self.hub.dropped(Dropped::TooLong);
+            return Some(Err(TOO_LONG));
+        }
         Some(match message {
-            Message::Text(text) if text.len() > self.hub.limits().frame_max => Err(TOO_LONG),
             text @ Message::Text(_) => match Text::new(text.into_data()) {
                 Ok(text) => Ok(Event::Text { socket, text }),
                 Err(_) => Err(NOT_TEXT),
             },
-            Message::Binary(bytes) if bytes.len() > self.hub.limits().frame_max => Err(TOO_LONG),
             Message::Binary(_) => Ok(Event::Binary { socket }),
             // The library answers pings by itself.
             Message::Ping(_) | Message::Pong(_) => Ok(Event::Pong { socket }),
             Message::Close(_) => return None,
         })
+    }
+}
+
+/// The bytes that a client has written into a message.
+fn content(message: &Message) -> usize {
+    match message {
+        Message::Text(text) => text.len(),
+        Message::Binary(bytes) => bytes.len(),
+        Message::Ping(_) | Message::Pong(_) | Message::Close(_) => 0,
     }
 }
 

@@ -169,6 +169,29 @@ async fn what_no_client_sends_harms_nobody() {
 }
 
 #[tokio::test]
+async fn what_bounds_drop_is_counted() {
+    let broker = start(&[]).await;
+    let (mut a, mut b) = (open(&broker, "a", "t").await, open(&broker, "b", "t").await);
+    for n in 0..130 {
+        a.send(&offer("nobody", n)).await;
+    }
+    a.send(&offer("b", 1)).await;
+    assert_next(&mut b, &offered("a", "b", 1)).await;
+    let dropped = async |reason: &str| {
+        let series =
+            format!("turn_broker_signaling_dropped_total{{protocol=\"peerjs\",reason=\"{reason}\"}}");
+        broker.metric(&series).await
+    };
+    assert_eq!(dropped("not_kept").await, Some(2));
+    a.send(&"x".repeat(256 * 1024 + 1)).await;
+    assert_eq!(a.closed().await.0, 1009);
+    assert_eq!(dropped("too_long").await, Some(1));
+    b.send(&"x".repeat(512 * 1024)).await;
+    assert_eq!(b.closed().await.0, 1009, "longer than the library reads");
+    assert_eq!(dropped("too_long").await, Some(2));
+}
+
+#[tokio::test]
 async fn a_new_socket_with_the_same_token_replaces_the_old_one() {
     let broker = start(&[]).await;
     let (mut old, mut b) = (open(&broker, "a", "t").await, open(&broker, "b", "t").await);

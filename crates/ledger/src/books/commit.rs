@@ -217,6 +217,9 @@ impl Books {
                 .minted_with(key);
             self.grants.issue(grant.id, if is_reported { row.reported() } else { row });
         }
+        if let Some(renewed) = renews {
+            self.grants.note_renewal(renewed, grant.id);
+        }
         self.give_row_back(&hold);
         self.ledger.commit(&hold, unreported_at);
         let batch = is_metered.then(|| self.take_batch());

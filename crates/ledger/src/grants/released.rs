@@ -1,8 +1,8 @@
 //! What was promised for a revoked grant, and is released because nothing more can be relayed on it.
 //!
 //! Only a source that refuses the credential from the revocation on can say so, and only once it has no session of the grant. The
-//! minute of that moment stays promised, because its bytes may not be counted yet. A grant that was renewed is not released: of
-//! a grant and its renewal, one relays at a time, so the renewal relies on the minutes of the renewed grant.
+//! minute of that moment stays promised, because its bytes may not be counted yet. A grant that was renewed is released after its
+//! renewal: of the two, one relays at a time, so the renewal relies on the minutes of the renewed grant.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use super::{GrantRow, Grants};
@@ -31,7 +31,7 @@ impl Grants {
     ) -> Vec<ChangeKind> {
         let is_gone = |id: &GrantId| {
             let row = self.rows.get(id).filter(|row| row.source == source);
-            row.is_some_and(|row| !row.renewed && !row.is_unsettled) && !has_session(*id)
+            row.is_some_and(|row| self.no_renewal_relies_on(row) && !row.is_unsettled) && !has_session(*id)
         };
         let gone: Vec<_> = self.releasable.iter().copied().filter(is_gone).collect();
         gone.into_iter().filter_map(|id| self.release_promise(id, now)).collect()

@@ -39,6 +39,9 @@ pub struct GrantRow {
     pub alive_until: Option<Minute>,
     /// Whether its one renewal was used.
     pub renewed: bool,
+    /// The grant that renews it. `None` in a row of an older version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) renewed_by: Option<Box<GrantId>>,
     /// When it was revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Timestamp>,
@@ -112,6 +115,7 @@ impl GrantRow {
             username: username.map(Into::into),
             alive_until,
             renewed: false,
+            renewed_by: None,
             revoked_at: None,
             known_to_source: None,
             reported: false,

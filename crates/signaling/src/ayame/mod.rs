@@ -33,6 +33,7 @@ use std::time::Duration;
 
 use crate::allowance::MessageRate;
 use crate::deadlines::Deadlines;
+use crate::dropped::Dropped;
 use crate::session::{Action, Event, Limits, Protocol, SocketId, Text, Upgrade};
 use registration::Orphan;
 use room::Rooms;
@@ -141,6 +142,10 @@ impl Ayame {
 
     fn send(&mut self, to: SocketId, text: impl Into<Text>) {
         self.actions.push(Action::Send { to, text: text.into() });
+    }
+
+    fn drop_for(&mut self, why: Dropped) {
+        self.actions.push(Action::Dropped(why));
     }
 }
 

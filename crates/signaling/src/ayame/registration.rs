@@ -10,6 +10,7 @@ use super::socket::{Registration, Stage, State, Timer};
 use super::webhook::{NO_REASON, Verdict};
 use super::{Ayame, ORPHANS_MAX, closing, ice, message, webhook};
 use crate::call::{CallEvent, CallName, MediaAfter, MemberId};
+use crate::dropped::Dropped;
 use crate::session::{Action, Closing, Question, Reply, SocketId, Text};
 
 /// A socket that has ended while a credential was minted for it.
@@ -36,7 +37,10 @@ impl Ayame {
         }
         match self.rooms.reserve(&socket.room, id) {
             Err(NoPlace::Full) => return self.reject(id, "full", closing::ROOM_FULL),
-            Err(NoPlace::TooManyRooms) => return self.reject(id, NO_REASON, closing::TOO_MANY_ROOMS),
+            Err(NoPlace::TooManyRooms) => {
+                self.drop_for(Dropped::NoPlace);
+                return self.reject(id, NO_REASON, closing::TOO_MANY_ROOMS);
+            }
             Ok(()) => socket.state = State::Registering(Registration::default()),
         }
         if self.settings.has_authn_webhook {
@@ -114,10 +118,14 @@ impl Ayame {
     pub(super) fn abandon(&mut self, id: SocketId, registration: &Registration) {
         let Some(socket) = self.sockets.get(&id) else { return };
         self.rooms.release(&socket.room, id);
-        if registration.stage == Stage::Minting && self.orphans.len() < ORPHANS_MAX {
-            let (call, member, user) = (socket.call(), socket.member(), socket.user.clone());
-            self.orphans.insert(id, Orphan { call, member, user });
+        if registration.stage != Stage::Minting {
+            return;
         }
+        if self.orphans.len() >= ORPHANS_MAX {
+            return self.drop_for(Dropped::Forgotten);
+        }
+        let (call, member, user) = (socket.call(), socket.member(), socket.user.clone());
+        self.orphans.insert(id, Orphan { call, member, user });
     }
 
     /// A credential that nobody has received: its grant ends at once.

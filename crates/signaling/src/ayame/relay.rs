@@ -6,6 +6,7 @@ use super::message::Message;
 use super::socket::{Registration, State, Timer};
 use super::{Ayame, FRAME_RATE, WAITING_BYTES_MAX, WAITING_FRAMES_MAX, closing};
 use crate::call::CallEvent;
+use crate::dropped::Dropped;
 use crate::session::{Action, Closing, SocketId, Text};
 
 impl Ayame {
@@ -16,6 +17,7 @@ impl Ayame {
             return;
         }
         if !socket.allowance.take(FRAME_RATE, now) {
+            self.drop_for(Dropped::Flood);
             return self.close(id, closing::TOO_MANY_FRAMES);
         }
         self.deadlines.set((id, Timer::Read), now + self.settings.read_timeout);
@@ -36,6 +38,11 @@ impl Ayame {
             State::Member => message.and_then(|message| self.of_member(id, &message, text)),
         };
         if let Err(close) = handled {
+            match close {
+                closing::TOO_MANY_WAITING => self.drop_for(Dropped::NotKept),
+                closing::REGISTRATION_TOO_LONG => self.drop_for(Dropped::TooLong),
+                _ => {}
+            }
             self.close(id, close);
         }
     }

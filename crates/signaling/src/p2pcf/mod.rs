@@ -28,10 +28,11 @@ use turn_ledger::client::ClientKey;
 use turn_ledger::units::Timestamp;
 
 use crate::call::CallEvent;
+use crate::dropped::Dropped;
 pub use answer::{Answer, Refusal};
 use body::{Delete, Post};
 pub use delete_key::DeleteKeys;
-use quota::OriginQuota;
+use quota::{Forgot, OriginQuota};
 use rooms::Rooms;
 
 /// After a start, a poll restores an entry that the last process had. A page publishes again within this time, also when it is
@@ -90,6 +91,8 @@ pub struct Response {
     pub answer: Answer,
     /// What happened, in its order.
     pub events: Vec<CallEvent>,
+    /// What bounds have cost clients.
+    pub dropped: Vec<Dropped>,
 }
 
 /// The protocol with all its rooms.
@@ -98,6 +101,8 @@ pub struct P2pcf {
     rooms: Rooms,
     quota: OriginQuota,
     keys: DeleteKeys,
+    /// What bounds have cost clients in the request that is handled. Empty between two requests.
+    dropped: Vec<Dropped>,
 }
 
 /// The body of an answer to a POST.
@@ -113,14 +118,17 @@ impl P2pcf {
     /// No rooms. `origin_quota`: requests a month of each origin that is not listed.
     #[must_use]
     pub fn new(origin_quota: u64, keys: DeleteKeys) -> Self {
-        Self { rooms: Rooms::default(), quota: OriginQuota::new(origin_quota), keys }
+        Self { rooms: Rooms::default(), quota: OriginQuota::new(origin_quota), keys, dropped: Vec::new() }
     }
 
     /// Answers a request. `now` is the time since the process started; it never decreases.
     pub fn answer(&mut self, request: &Request<'_>, now: Duration, wall: Timestamp) -> Response {
         let mut events = self.expire(now);
-        let answer = self.decide(request, now, wall, &mut events);
-        Response { answer: answer.unwrap_or_else(Answer::Refused), events }
+        let answer = self.decide(request, now, wall, &mut events).unwrap_or_else(|refusal| {
+            self.dropped.extend(dropped_by(&refusal));
+            Answer::Refused(refusal)
+        });
+        Response { answer, events, dropped: std::mem::take(&mut self.dropped) }
     }
 
     /// Removes expired entries.
@@ -135,7 +143,9 @@ impl P2pcf {
         wall: Timestamp,
         events: &mut Vec<CallEvent>,
     ) -> Result<Answer, Refusal> {
-        self.quota.spend(request.origin, wall)?;
+        if self.quota.spend(request.origin, wall)? == Forgot::AnOrigin {
+            self.dropped.push(Dropped::Forgotten);
+        }
         match request.method {
             "GET" | "HEAD" => return Ok(Answer::Greeting),
             "OPTIONS" => return Ok(options(request)),
@@ -161,7 +171,8 @@ impl P2pcf {
             Post::Poll { own } => {
                 if now < RELEARN_FOR {
                     // The page does not know that its entry is stored, so it must not fail when there is no room for it.
-                    let _ = self.rooms.relearn(own.clone(), client, now, events);
+                    let stored = self.rooms.relearn(own.clone(), client, now, events);
+                    self.dropped.extend(stored.err().as_ref().and_then(dropped_by));
                 }
                 Ok(self.listing(&own.room, Some(&own.context), Some(&own.session), None))
             }
@@ -189,6 +200,15 @@ impl P2pcf {
         let (ps, pk) = self.rooms.list(room, context, session);
         let text = serde_json::to_string(&Listing { ps, pk, dk });
         Answer::Listing(text.expect("its parts are JSON already").into())
+    }
+}
+
+/// What a refusal costs a client, if a bound is the reason.
+fn dropped_by(refusal: &Refusal) -> Option<Dropped> {
+    match refusal {
+        Refusal::RoomFull | Refusal::TooManyEntries => Some(Dropped::NoPlace),
+        Refusal::OverQuota => Some(Dropped::Quota),
+        _ => None,
     }
 }
 

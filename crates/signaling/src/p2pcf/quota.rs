@@ -22,14 +22,21 @@ pub(super) struct OriginQuota {
     counts: HashMap<Box<str>, u64>,
 }
 
+/// What the table has lost for a new origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Forgot {
+    Nothing,
+    AnOrigin,
+}
+
 impl OriginQuota {
     pub(super) fn new(quota: u64) -> Self {
         Self { quota, month_end: None, counts: HashMap::new() }
     }
 
     /// Counts a request.
-    pub(super) fn spend(&mut self, origin: Origin<'_>, wall: Timestamp) -> Result<(), Refusal> {
-        let Origin::Other(origin) = origin else { return Ok(()) };
+    pub(super) fn spend(&mut self, origin: Origin<'_>, wall: Timestamp) -> Result<Forgot, Refusal> {
+        let Origin::Other(origin) = origin else { return Ok(Forgot::Nothing) };
         if self.quota == 0 || origin.len() > ORIGIN_MAX {
             return Err(Refusal::Origin);
         }
@@ -38,11 +45,9 @@ impl OriginQuota {
         if count >= self.quota {
             return Err(Refusal::OverQuota);
         }
-        if count == 0 {
-            self.make_room();
-        }
+        let forgot = if count == 0 { self.make_room() } else { Forgot::Nothing };
         self.counts.insert(origin.into(), count + 1);
-        Ok(())
+        Ok(forgot)
     }
 
     /// Forgets the counts of an earlier month. A clock that steps back begins no month.
@@ -55,14 +60,15 @@ impl OriginQuota {
         self.counts.clear();
     }
 
-    fn make_room(&mut self) {
+    fn make_room(&mut self) -> Forgot {
         if self.counts.len() < ORIGINS_MAX {
-            return;
+            return Forgot::Nothing;
         }
         let fewest = self.counts.iter().min_by_key(|(_, count)| **count).map(|(origin, _)| origin.clone());
         if let Some(origin) = fewest {
             self.counts.remove(&origin);
         }
+        Forgot::AnOrigin
     }
 }
 
@@ -70,6 +76,7 @@ impl OriginQuota {
 mod tests {
     use super::*;
 
+    const GOOD: Result<Forgot, Refusal> = Ok(Forgot::Nothing);
     const DAY_MS: i64 = 86_400_000;
 
     fn day(day: i64) -> Timestamp {
@@ -80,11 +87,11 @@ mod tests {
     fn each_origin_has_its_quota_in_each_calendar_month() {
         let mut quota = OriginQuota::new(2);
         let mut spend = |origin, at| quota.spend(Origin::Other(origin), at);
-        assert_eq!([spend("a", day(0)), spend("a", day(30))], [Ok(()), Ok(())]);
+        assert_eq!([spend("a", day(0)), spend("a", day(30))], [GOOD, GOOD]);
         assert_eq!(spend("a", day(30)), Err(Refusal::OverQuota));
-        assert_eq!(spend("b", day(30)), Ok(()));
-        assert_eq!(spend("a", day(31)), Ok(()), "1 February");
-        assert_eq!(spend("a", day(30)), Ok(()), "the clock steps back");
+        assert_eq!(spend("b", day(30)), GOOD);
+        assert_eq!(spend("a", day(31)), GOOD, "1 February");
+        assert_eq!(spend("a", day(30)), GOOD, "the clock steps back");
         assert_eq!(spend("a", day(31)), Err(Refusal::OverQuota));
     }
 
@@ -92,17 +99,18 @@ mod tests {
     fn without_a_quota_other_origins_are_refused_and_the_rest_is_served() {
         let mut quota = OriginQuota::new(0);
         assert_eq!(quota.spend(Origin::Other("a"), day(0)), Err(Refusal::Origin));
-        assert_eq!(quota.spend(Origin::Listed, day(0)), Ok(()));
-        assert_eq!(quota.spend(Origin::Unnamed, day(0)), Ok(()));
+        assert_eq!(quota.spend(Origin::Listed, day(0)), GOOD);
+        assert_eq!(quota.spend(Origin::Unnamed, day(0)), GOOD);
     }
 
     #[test]
     fn invented_origins_do_not_displace_one_that_is_used() {
         let mut quota = OriginQuota::new(3);
         let mut spend = |origin: &str| quota.spend(Origin::Other(origin), day(0));
-        assert_eq!([spend("used"), spend("used"), spend("used")], [Ok(()), Ok(()), Ok(())]);
-        for n in 0..ORIGINS_MAX + 100 {
-            assert_eq!(spend(&format!("invented-{n}")), Ok(()));
+        assert_eq!([spend("used"), spend("used"), spend("used")], [GOOD, GOOD, GOOD]);
+        for n in 1..ORIGINS_MAX + 100 {
+            let forgot = if n < ORIGINS_MAX { Forgot::Nothing } else { Forgot::AnOrigin };
+            assert_eq!(spend(&format!("invented-{n}")), Ok(forgot));
         }
         assert_eq!(spend("used"), Err(Refusal::OverQuota));
         assert_eq!(quota.counts.len(), ORIGINS_MAX);

@@ -20,12 +20,14 @@ pub use id::{ID_MAX, TOKEN_MAX, new_id};
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
 
 use crate::allowance::{Allowance, MessageRate};
+use crate::dropped::Dropped;
 use crate::liveness::{Liveness, Overdue};
 use crate::session::{Action, Closing, Event, Limits, Protocol, SocketId, Text, Upgrade};
 use message::{Incoming, Kind};
@@ -148,6 +150,7 @@ impl Peerjs {
         }
         let is_within = self.peers.get_mut(&socket).is_some_and(|peer| peer.allowance.take(FRAME_RATE, now));
         if !is_within {
+            self.actions.push(Action::Dropped(Dropped::Flood));
             self.close(socket, Closing::POLICY);
         }
         is_within
@@ -169,13 +172,18 @@ impl Peerjs {
         let Some(text) = message::forwarded(kind, &peer.id, dst, payload) else { return };
         if let Some(to) = self.ids.get(dst).copied() {
             self.send(to, text);
-        } else if kind != Kind::Leave && id::is_id(dst) {
-            self.waiting.keep(&peer.id, dst, text, kind == Kind::Offer, now);
+        } else if kind != Kind::Leave
+            && id::is_id(dst)
+            && !self.waiting.keep(&peer.id, dst, text, kind == Kind::Offer, now)
+        {
+            self.actions.push(Action::Dropped(Dropped::NotKept));
         }
     }
 
     fn due(&mut self, now: Duration) {
-        for expired in self.waiting.expire(now) {
+        let (messages, expired) = self.waiting.expire(now);
+        self.actions.extend(iter::repeat_n(Action::Dropped(Dropped::Expired), messages));
+        for expired in expired {
             let to = self.ids.get(&expired.sender).copied();
             if let Some((to, text)) = to.zip(message::expired(&expired.absent, &expired.sender)) {
                 self.send(to, text);

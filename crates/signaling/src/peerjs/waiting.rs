@@ -63,10 +63,17 @@ pub(super) struct Expired {
 }
 
 impl Waiting {
-    /// Keeps a message, unless that exceeds a bound.
-    pub(super) fn keep(&mut self, src: &Arc<str>, dst: &str, text: Text, is_offer: bool, now: Duration) {
+    /// Keeps a message. `false` if that would exceed a bound.
+    pub(super) fn keep(
+        &mut self,
+        src: &Arc<str>,
+        dst: &str,
+        text: Text,
+        is_offer: bool,
+        now: Duration,
+    ) -> bool {
         if !self.has_room(src, dst, text.len()) {
-            return;
+            return false;
         }
         let dst = self.queues.get_key_value(dst).map_or_else(|| dst.into(), |(dst, _)| Arc::clone(dst));
         let queue = self.queues.entry(Arc::clone(&dst)).or_default();
@@ -78,6 +85,7 @@ impl Waiting {
         sent.messages += 1;
         sent.bytes += text.len();
         queue.push_back(Message { src: Arc::clone(src), text, is_offer, arrived: now, is_told: false });
+        true
     }
 
     fn has_room(&self, src: &str, dst: &str, bytes: usize) -> bool {
@@ -112,14 +120,15 @@ impl Waiting {
         queue.into_iter().map(remove).collect()
     }
 
-    /// Drops the messages that have waited long enough.
-    pub(super) fn expire(&mut self, now: Duration) -> Vec<Expired> {
-        let mut expired = Vec::new();
+    /// Drops the messages that have waited long enough. Returns how many, and who must be told.
+    pub(super) fn expire(&mut self, now: Duration) -> (usize, Vec<Expired>) {
+        let (mut messages, mut expired) = (0, Vec::new());
         while let Some(dst) = self.deadlines.pop(now) {
             let Some(mut queue) = self.queues.remove(&dst) else { continue };
             while queue.front().is_some_and(|first| first.arrived + WAIT_MAX <= now) {
                 let Some(message) = queue.pop_front() else { break };
                 self.release(&dst, &message);
+                messages += 1;
                 if !message.is_told {
                     mark_told(&mut queue, &message);
                     expired.push(Expired { sender: message.src, absent: Arc::clone(&dst) });
@@ -130,7 +139,7 @@ impl Waiting {
                 self.queues.insert(dst, queue);
             }
         }
-        expired
+        (messages, expired)
     }
 
     /// The next time at which a message has waited long enough.
@@ -168,6 +177,10 @@ fn mark_told(queue: &mut VecDeque<Message>, told: &Message) {
 
 #[cfg(test)]
 impl Waiting {
+    pub(super) fn messages(&self) -> usize {
+        self.queues.values().map(VecDeque::len).sum()
+    }
+
     /// The counts agree with the messages, no bound is exceeded, and nothing waits for an id that somebody holds.
     pub(super) fn check(&self, is_held: impl Fn(&str) -> bool) {
         let mut bytes = 0;

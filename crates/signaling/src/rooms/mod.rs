@@ -22,8 +22,9 @@ use std::time::Duration;
 use crate::allowance::{Allowance, MessageRate};
 use crate::call::MediaAfter;
 use crate::deadlines::Deadlines;
+use crate::dropped::Dropped;
 use crate::session::{Action, Closing, Event, Limits, Protocol, SocketId, Text, Upgrade};
-use message::Incoming;
+use message::{Incoming, Refusal};
 use room::{Arrival, Entry, Room};
 
 /// The longest frame, in bytes. The largest are messages that set up end-to-end encryption.
@@ -134,6 +135,9 @@ impl Rooms {
                 self.seats.insert(socket, Seat { room: Arc::clone(&name), user, messages, relayed });
             }
             Entry::Refused(refusal, close) => {
+                if refusal == Refusal::RoomFull {
+                    out.push(Action::Dropped(Dropped::NoPlace));
+                }
                 out.push(Action::Send { to: socket, text: refusal.text() });
                 out.push(Action::Close { socket, close });
             }
@@ -145,6 +149,7 @@ impl Rooms {
         let Some(seat) = self.seats.get_mut(&socket) else { return };
         let Some(room) = self.by_name.get_mut(&seat.room) else { return };
         if !seat.messages.take(MESSAGES, now) {
+            out.push(Action::Dropped(Dropped::Flood));
             out.push(Action::Close { socket, close: Closing::POLICY });
             return;
         }
@@ -156,6 +161,7 @@ impl Rooms {
             }
         };
         if message.is_relayed() && !seat.take_relayed(text.len(), now) {
+            out.push(Action::Dropped(Dropped::Flood));
             out.push(Action::Close { socket, close: Closing::POLICY });
             return;
         }

@@ -11,6 +11,7 @@ use super::Settings;
 use super::message::{Ai, Incoming, Outgoing, Refusal, RoomState, User};
 use super::profile::Profile;
 use crate::call::{CallEvent, CallName, MediaAfter, MemberId, ProtocolName};
+use crate::dropped::Dropped;
 use crate::session::{Action, Closing, SocketId, Text, Upgrade};
 use crate::uuid::uuid;
 
@@ -284,6 +285,7 @@ impl Member {
     fn connect(&mut self, socket: SocketId, out: &mut Vec<Action>) {
         if self.sockets.len() >= SOCKETS_PER_USER_MAX {
             let oldest = self.sockets.remove(0);
+            out.push(Action::Dropped(Dropped::OldSocket));
             out.push(Action::Close { socket: oldest, close: TOO_MANY_SOCKETS });
         }
         self.sockets.push(socket);

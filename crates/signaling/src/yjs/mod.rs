@@ -21,6 +21,7 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 
 use crate::allowance::{Allowance, MessageRate};
+use crate::dropped::Dropped;
 use crate::liveness::{Liveness, Overdue};
 use crate::session::{Action, Closing, Event, Limits, Protocol, SocketId, Text};
 use message::Incoming;
@@ -102,6 +103,7 @@ impl Yjs {
             _ => &mut own.other_frames,
         };
         if !allowance.take(FRAME_RATE, now) {
+            self.drop_for(Dropped::Flood);
             return self.close(socket, Closing::POLICY);
         }
         match incoming {
@@ -123,6 +125,7 @@ impl Yjs {
         let all =
             topics.try_for_each(|topic| self.topics.subscribe(socket, &mut own.subscriptions, topic, now));
         if all.is_err() {
+            self.drop_for(Dropped::Subscription);
             self.close(socket, TOO_MANY_TOPICS);
         }
     }
@@ -131,7 +134,10 @@ impl Yjs {
         let Some(own) = self.sockets.get_mut(&from) else { return };
         let recipients = own.subscriptions.recipients(topic, || message::may_announce(data), now);
         let Some(text) = message::published(topic, data, self.topics.subscribers(topic)) else { return };
-        for to in self.topics.fan_out(topic, text.len(), recipients, now) {
+        let Ok(to) = self.topics.fan_out(topic, text.len(), recipients, now) else {
+            return self.drop_for(Dropped::FanOut);
+        };
+        for to in to {
             self.send(to, text.clone());
         }
     }
@@ -154,6 +160,10 @@ impl Yjs {
 
     fn send(&mut self, to: SocketId, text: Text) {
         self.actions.push(Action::Send { to, text });
+    }
+
+    fn drop_for(&mut self, why: Dropped) {
+        self.actions.push(Action::Dropped(why));
     }
 
     fn close(&mut self, socket: SocketId, close: Closing) {

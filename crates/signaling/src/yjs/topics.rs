@@ -137,22 +137,22 @@ impl Topics {
         self.topics.get(name).map_or(0, |topic| topic.subscribers.len())
     }
 
-    /// The recipients of a message with this many bytes, the earliest subscriber first. None if the topic has been sent too much.
+    /// The recipients of a message with this many bytes, the earliest subscriber first. An error if the topic has been sent too much.
     pub(super) fn fan_out(
         &mut self,
         name: &str,
         bytes: usize,
         recipients: Recipients,
         now: Duration,
-    ) -> Vec<SocketId> {
-        let Some(topic) = self.topics.get_mut(name) else { return vec![] };
+    ) -> Result<Vec<SocketId>, TooMany> {
+        let Some(topic) = self.topics.get_mut(name) else { return Ok(vec![]) };
         let last = match recipients {
             Recipients::All => u64::MAX,
             Recipients::UpTo(order) => order,
         };
         let to: Vec<_> = topic.subscribers.range(..=last).map(|(_, socket)| *socket).collect();
         let kib = u32::try_from((bytes * to.len()).div_ceil(1024)).unwrap_or(u32::MAX);
-        if topic.fan_out.take_several(kib, FAN_OUT, now) { to } else { vec![] }
+        topic.fan_out.take_several(kib, FAN_OUT, now).then_some(to).ok_or(TooMany)
     }
 
     /// The number of topics.

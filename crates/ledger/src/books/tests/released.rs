@@ -180,6 +180,48 @@ fn a_grant_that_was_renewed_keeps_its_minutes_for_the_renewal() {
 }
 
 #[test]
+fn after_the_last_renewal_the_grants_that_it_renewed_are_released() {
+    let mut world = World::new(RELAY);
+    let mut ids = vec![world.mint(1)];
+    for (id, minute) in [(2, 50), (3, 100)] {
+        world.books.advance(at(minute * 60_000));
+        let last = ids.last().unwrap();
+        assert!(world.books.take_renewal(last));
+        let (grant, commit) = world.commit(id, Requester::from(Some(last.id)));
+        world.books.settle(&commit, Written::Yes).unwrap();
+        ids.push(grant);
+    }
+    let [_, second, third] = [0, 1, 2].map(|n| ids[n].id);
+    assert_eq!(world.books.grants().with_renewals(ids[0].id).count(), 3);
+    world.books.forget_expired();
+    assert_eq!(world.books.grants().with_renewals(ids[0].id).count(), 3, "also after the first has ended");
+    world.flush();
+    world.crash();
+    assert_eq!(world.books.grants().with_renewals(second).collect::<Vec<_>>(), [second, third]);
+    world.books.revoke(second).unwrap();
+    world.books.revoke(third).unwrap();
+    assert_eq!(world.look(&[third]), 0, "the last one has a session");
+    assert_eq!(world.look(&[second]), 50);
+    assert_eq!(world.look(&[second]), 0, "the one before has a session");
+    assert_eq!(world.look(&[]), 9);
+    assert_eq!(world.promised(), (100 + 1) * MINUTE, "the minutes until now, and the one that runs");
+}
+
+#[test]
+fn a_renewal_that_was_not_recorded_is_not_waited_for() {
+    let mut world = World::new(RELAY);
+    let first = world.mint(1);
+    world.books.advance(at(50 * 60_000));
+    assert!(world.books.take_renewal(&first));
+    let (_, commit) = world.commit(2, Requester::from(Some(first.id)));
+    assert_eq!(world.books.settle(&commit, Written::No), Err(NotRecorded));
+    world.books.revoke(first.id).unwrap();
+    assert_eq!(world.look(&[]), 0, "its renewal is still taken");
+    world.books.give_renewal_back(first.id);
+    assert_eq!(world.look(&[]), 9);
+}
+
+#[test]
 fn while_the_wall_clock_is_ahead_the_minutes_until_its_time_stay_promised() {
     let mut world = World::new(RELAY);
     let grant = world.mint(1);

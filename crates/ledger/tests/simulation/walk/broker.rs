@@ -1,6 +1,6 @@
 //! A broker without sockets: books, disk and clocks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use turn_ledger::books::{Books, Written};
@@ -38,6 +38,8 @@ pub(crate) struct Broker<D> {
     paused: u64,
     pub(super) grants: Vec<Held>,
     pub(super) minted: u64,
+    /// The grants of the members of calls.
+    pub(super) members: BTreeSet<GrantId>,
     /// Credentials whose relaying the relay has ended.
     pub(super) cut_off: Vec<Held>,
     /// The user of each grant, if there is a limit for each user.
@@ -94,6 +96,7 @@ impl<D: Disk> Broker<D> {
             paused: 0,
             grants: vec![],
             minted: 0,
+            members: BTreeSet::new(),
             cut_off: vec![],
             users: BTreeMap::new(),
             from: 0,
@@ -290,6 +293,7 @@ impl<D: Disk> Broker<D> {
             Op::ReadRelay { is_slow } => self.look_at_relay(is_slow, world),
             Op::Join { life } => self.join_call(life, world),
             Op::Leave { nth } => self.leave_call(nth),
+            Op::KeepCalls => self.keep_calls(),
             Op::Change(change) => self.change(change, world),
             Op::ReporterOpens { relayed } => {
                 self.signs.is_excuse = true;
@@ -329,6 +333,8 @@ impl<D: Disk> Broker<D> {
     /// Restarts the process. The clock's history is lost too, and the wall clock may be behind the stored time.
     fn restart(&mut self, world: &mut World) {
         self.unwritten = None;
+        // The sockets of its calls are gone.
+        self.members.clear();
         // A reading that brought the bound down may be lost.
         self.signs.is_excuse |= self.may_break || self.lacked || self.has_reporter || self.settings.cli;
         // What was read or listed and not written is lost.

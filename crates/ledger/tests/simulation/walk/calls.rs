@@ -1,6 +1,7 @@
 //! Calls of a simulated broker: members join, their sessions report for them, and they leave. The relay ends what relays on a
 //! revoked grant and refuses it from then on, so the books release what is promised for it. A crash can undo a revocation. Then the
-//! relay accepts the credential again, and its holder goes on.
+//! relay accepts the credential again, and its holder goes on. A crash also ends all sessions, but not what is relayed. coturn ends
+//! sessions too, and accepts the credential again at once.
 
 use std::collections::BTreeSet;
 
@@ -23,6 +24,21 @@ impl<D: Disk> Broker<D> {
             && let Some(session) = self.books.session_of(grant.id)
         {
             let _ = self.books.open(session, "s", None);
+            self.members.insert(grant.id);
+        }
+    }
+
+    /// The connection of a grant on which nothing can be relayed any more is closed.
+    pub(super) fn keep_calls(&mut self) {
+        let next = self.books.now().plus(self.books.rules().heartbeat);
+        for grant in &self.members {
+            let Some(session) = self.books.session_of(*grant) else { continue };
+            let until = self.books.grants().get(*grant).and_then(|row| row.alive_until);
+            if until.is_none_or(|until| until.start() < next) {
+                let _ = self.books.close(session, "s", Report::default());
+            } else if self.books.heartbeat(session, "s", Report::default()).is_err() {
+                let _ = self.books.open(session, "s", None);
+            }
         }
     }
 
@@ -31,7 +47,10 @@ impl<D: Disk> Broker<D> {
         if let Some(session) = self.books.session_of(grant.id) {
             let _ = self.books.close(session, "s", Report::default());
         }
-        let _ = self.books.revoke(grant.id);
+        self.members.remove(&grant.id);
+        for grant in self.books.grants().with_renewals(grant.id).collect::<Vec<_>>() {
+            let _ = self.books.revoke(grant);
+        }
     }
 
     /// What the relay does each second: it counts, ends what relays on revoked grants, and says which of them are gone.

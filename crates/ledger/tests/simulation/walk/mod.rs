@@ -83,19 +83,22 @@ impl Scenario {
         Self { settings, ..scenario }
     }
 
-    /// Random operations of calls: members join and leave, and the relay ends what they relay.
+    /// Random operations of calls: members join and leave, and the relay or coturn ends what they relay.
     pub(crate) fn of_calls(seed: u64, steps: u64, strict: bool) -> Self {
         use turn_ledger::source::IceSource::{Cloudflare, Relay};
         const SOURCES: [&[IceSource]; 3] = [&[Relay], &[Relay, Cloudflare], &[Cloudflare, Relay]];
-        let scenario = Self::random(seed / 5 * 8 + seed % 5, steps, strict);
-        let sources = SOURCES[usize::try_from(seed % 3).unwrap_or(0)];
+        let is_at_coturn = seed % 12 == 7;
+        let faults = if is_at_coturn { 6 } else { seed % 5 };
+        let scenario = Self::random(seed / 5 * 8 + faults, steps, strict);
+        let of_relay = SOURCES[usize::try_from(seed % 3).unwrap_or(0)];
+        let sources = if is_at_coturn { COTURN } else { of_relay };
         let user_limit = (strict && seed % 4 == 1).then_some(6_000_000_000);
         let mut dice =
             Dice { state: seed, is_a_rush: false, has_overrides: false, faults: Faults::default() };
-        // The calls' credentials come from the relay.
-        let mut ops = vec![Op::From { nth: u64::from(sources[0] != Relay) }];
+        // The calls' credentials come from the relay, or from coturn.
+        let mut ops = vec![Op::From { nth: u64::from(sources[0] == Cloudflare) }];
         ops.extend(scenario.ops.into_iter().map(|op| dice.in_calls(op)));
-        let settings = Settings { sources, cli: false, user_limit, ..scenario.settings };
+        let settings = Settings { sources, cli: is_at_coturn, user_limit, ..scenario.settings };
         Self { settings, ops, ..scenario }
     }
 

@@ -60,8 +60,10 @@ pub(crate) enum Op {
     ReadRelay { is_slow: bool },
     /// A member joins a call. Its session reports for it.
     Join { life: u64 },
-    /// A member leaves its call, so its grant is revoked.
+    /// A member leaves its call, so its grant is revoked with its renewals.
     Leave { nth: u64 },
+    /// The sessions of all members report that they go on.
+    KeepCalls,
     /// The process is restarted with another setting.
     Change(Change),
     /// The app server opens a connection. It is not under a credential of ours.
@@ -181,6 +183,7 @@ impl Dice {
         match op {
             Op::Mint { life, .. } | Op::MintFails { life } => Op::Join { life },
             Op::Close { nth } | Op::Revoke { nth } | Op::Open { nth, .. } => Op::Leave { nth },
+            Op::Beat { .. } if self.below(2) == 0 => Op::KeepCalls,
             Op::Read { .. } | Op::ReadFallen => Op::ReadRelay { is_slow: self.below(3) == 0 },
             Op::From { .. } => Op::Crash,
             other => other,

@@ -18,6 +18,7 @@ use turn_ledger::token::GrantId;
 use super::connection_id::ulid;
 use super::{Ayame, AyameSettings};
 use crate::call::{CallEvent, MediaAfter, MemberId};
+use crate::dropped::Dropped;
 use crate::session::{Action, Event, Protocol, Question, Reply, SocketId, Upgrade, Webhook};
 
 const NOTHING: [&str; 0] = [];
@@ -67,6 +68,7 @@ struct World {
     questions: VecDeque<(u64, Question)>,
     told: Vec<Webhook>,
     calls: Vec<CallEvent>,
+    dropped: Vec<Dropped>,
 }
 
 impl World {
@@ -79,6 +81,7 @@ impl World {
             questions: VecDeque::new(),
             told: Vec::new(),
             calls: Vec::new(),
+            dropped: Vec::new(),
         }
     }
 
@@ -97,6 +100,7 @@ impl World {
             }
             Action::Ask { socket, question } => self.questions.push_back((socket.0, question)),
             Action::TellDisconnected(webhook) => self.told.push(webhook),
+            Action::Dropped(why) => self.dropped.push(why),
             Action::Call(event) => self.calls.push(event),
             Action::Ping { .. } => panic!("Ayame has its own ping"),
         }

@@ -59,6 +59,8 @@ struct Run {
     opened: u64,
     joined: BTreeSet<MemberId>,
     inside: BTreeMap<MemberId, CallName>,
+    /// Grants that were minted and have not joined.
+    minted: BTreeSet<GrantId>,
 }
 
 impl Run {
@@ -98,7 +100,9 @@ impl Run {
         let reply = match question {
             Question::Authorize(_) => Reply::Authorized(is_good.then_some(r#"{"allowed":true}"#.into())),
             Question::Mint { .. } => {
-                Reply::Minted { ice_servers: None, grant: is_good.then_some(grant(socket)) }
+                let grant = is_good.then_some(grant(socket));
+                self.minted.extend(grant);
+                Reply::Minted { ice_servers: None, grant }
             }
         };
         self.world.reply(socket, reply);
@@ -107,7 +111,8 @@ impl Run {
     fn check(&mut self) {
         for event in std::mem::take(&mut self.world.calls) {
             match event {
-                CallEvent::Joined { call, member, .. } => {
+                CallEvent::Joined { call, member, grant, .. } => {
+                    assert!(grant.is_none_or(|grant| self.minted.remove(&grant)), "a grant joins once");
                     assert!(self.joined.insert(member.clone()), "{member:?} joined twice");
                     self.inside.insert(member, call);
                 }
@@ -161,6 +166,7 @@ proptest! {
             opened: 0,
             joined: BTreeSet::new(),
             inside: BTreeMap::new(),
+            minted: BTreeSet::new(),
         };
         for op in ops {
             run.take(op);
@@ -173,6 +179,7 @@ proptest! {
         }
         run.world.assert_empty();
         prop_assert!(run.inside.is_empty(), "each who joined has left");
+        prop_assert!(run.minted.is_empty(), "each grant is known to a call, so it has ended");
         let told: BTreeSet<_> = run.world.told.iter().map(|webhook| webhook.body.clone()).collect();
         prop_assert_eq!(run.world.told.len(), usize::try_from(run.opened).unwrap());
         prop_assert_eq!(told.len(), run.world.told.len(), "one for each connection");

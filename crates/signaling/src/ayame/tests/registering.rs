@@ -124,7 +124,10 @@ fn ids_and_the_register_have_a_longest_length() {
     world.open(2);
     world.send(2, &frame(1, 1, room));
     assert_eq!(world.asked(), [1, 2]);
-    assert_eq!(refused(&frame(1, 1, room + 1)), ["close 1009 register too long"]);
+    world.open(3);
+    world.send(3, &frame(1, 1, room + 1));
+    assert_eq!(world.received(3), ["close 1009 register too long"]);
+    assert_eq!(world.dropped, [Dropped::TooLong]);
 }
 
 #[test]
@@ -228,6 +231,7 @@ fn too_many_frames_before_accept_close_the_socket() {
         assert_eq!(world.received(1), NOTHING, "a pong does not wait");
         world.send(1, frame);
         assert_eq!(world.received(1), ["close 1000 too many messages before accept"]);
+        assert_eq!(world.dropped, [Dropped::NotKept]);
     }
 }
 
@@ -241,6 +245,7 @@ fn a_socket_has_a_rate() {
     assert_eq!(world.received(1), NOTHING);
     world.send(1, r#"{"type":"pong"}"#);
     assert_eq!(world.received(1), ["close 1000 too many messages"]);
+    assert_eq!(world.dropped, [Dropped::Flood]);
 }
 
 #[test]
@@ -254,6 +259,7 @@ fn there_is_a_most_number_of_rooms() {
     world.send(9_000, &register("new"));
     let reject = r#"{"reason":"InternalServerError","type":"reject"}"#;
     assert_eq!(world.received(9_000), [reject, "close 1000 too many rooms"]);
+    assert_eq!(world.dropped, [Dropped::NoPlace]);
     world.open(9_001);
     world.send(9_001, &register("r7"));
     assert_eq!(world.received(9_001), NOTHING, "a room that exists still has a place");
@@ -283,6 +289,7 @@ fn mints_for_sockets_that_have_gone_are_remembered_up_to_a_number() {
         world.end(socket);
     }
     assert_eq!(world.ayame.orphans.len(), ORPHANS_MAX);
+    assert_eq!(world.dropped, [Dropped::Forgotten]);
     for socket in 0..=u64::try_from(ORPHANS_MAX).unwrap() {
         world.mint_with(socket, None, None);
     }

@@ -174,14 +174,16 @@ fn a_late_poll_does_not_restore_a_deleted_entry() {
 
 #[test]
 fn a_room_has_at_most_64_entries() {
-    let mut broker = Broker::new();
+    let mut broker = Broker::just_started();
     let pages: Vec<_> = (0..65).map(|n| page(&n.to_string())).collect();
     for page in &pages[..64] {
         broker.publish(page);
     }
     let full = Seen { status: 429, text: "Room is full".to_owned() };
     assert_eq!(broker.post(&pages[64].publish(&json!([]))), full);
+    assert_eq!(broker.dropped, [Dropped::NoPlace]);
     assert_eq!(broker.listing(&pages[64].poll())["ps"].as_array().unwrap().len(), 64);
+    assert_eq!(broker.dropped, [Dropped::NoPlace; 2], "the entry that the poll would restore is counted");
     broker.publish(&pages[0].changed());
     let elsewhere = Page { room: "room-2".to_owned(), ..pages[64].clone() };
     broker.publish(&elsewhere);
@@ -200,6 +202,7 @@ fn one_address_fills_only_its_own_share() {
     }
     let full = Seen { status: 429, text: "Too many entries".to_owned() };
     assert_eq!(publish(&mut broker, 256, 1), full);
+    assert_eq!(broker.dropped, [Dropped::NoPlace]);
     assert_eq!(publish(&mut broker, 256, 2).status, 200);
     let changed = Page { room: "room-0".to_owned(), ..page("a") }.changed().publish(&json!([]));
     assert_eq!(broker.post(&changed).status, 200, "replacing needs no room");

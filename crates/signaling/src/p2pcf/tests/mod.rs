@@ -22,6 +22,8 @@ struct Broker {
     now: Duration,
     /// `+member`, `-member` or `~member` (its media may continue), `=` for a connection.
     calls: Vec<String>,
+    /// What bounds have cost.
+    dropped: Vec<Dropped>,
 }
 
 /// An answer as a page sees it.
@@ -122,12 +124,13 @@ impl Broker {
 
     fn just_started() -> Self {
         let p2pcf = P2pcf::new(0, DeleteKeys::derived_from(&[1; 64]));
-        Self { p2pcf, now: Duration::ZERO, calls: Vec::new() }
+        Self { p2pcf, now: Duration::ZERO, calls: Vec::new(), dropped: Vec::new() }
     }
 
     fn answer(&mut self, request: &Request<'_>) -> Answer {
         let wall = Timestamp::from_millis(START_MS);
-        let Response { answer, events } = self.p2pcf.answer(request, self.now, wall);
+        let Response { answer, events, dropped } = self.p2pcf.answer(request, self.now, wall);
+        self.dropped.extend(dropped);
         self.calls.extend(events.iter().map(written));
         answer
     }

@@ -87,6 +87,7 @@ fn origins_that_are_not_listed_are_refused_or_counted_before_anything_else() {
     assert_eq!(["GET", "OPTIONS", "PUT"].map(|method| broker.ask(&others(method)).status), [200, 200, 405]);
     let text = "Over quota".to_owned();
     assert_eq!(broker.ask(&others("GET")), Seen { status: 429, text });
+    assert_eq!(broker.dropped, [Dropped::Quota]);
     for origin in [Origin::Listed, Origin::Unnamed] {
         assert_eq!(broker.ask(&Request { origin, ..others("GET") }).status, 200);
     }

@@ -34,6 +34,8 @@ struct Run {
     /// The sockets of the shell, including those that the protocol has closed.
     sockets: Vec<u64>,
     opened: u64,
+    /// Messages that wait, are delivered or are dropped.
+    messages: usize,
 }
 
 impl Run {
@@ -46,6 +48,9 @@ impl Run {
             }
             Op::Frame { which, frame } => {
                 if let Some(socket) = self.pick(which) {
+                    let has_id = self.world.peerjs.peers.contains_key(&SocketId(socket));
+                    let waits = ["OFFER", "ANSWER", "CANDIDATE"].iter().any(|kind| frame.contains(kind));
+                    self.messages += usize::from(has_id && waits && frame.contains("dst"));
                     self.world.send(socket, &frame);
                 }
             }
@@ -56,7 +61,11 @@ impl Run {
                 }
             }
             Op::Wait { millis } => self.world.advance(Duration::from_millis(millis)),
-            Op::Drain => self.world.step(Event::Drain),
+            Op::Drain => {
+                // What waits goes with the process.
+                self.messages -= self.world.peerjs.waiting.messages();
+                self.world.step(Event::Drain);
+            }
         }
         self.check();
     }
@@ -73,13 +82,18 @@ impl Run {
             assert!(!self.world.closed.contains(&socket.0));
         }
         peerjs.waiting.check(|id| peerjs.ids.contains_key(id));
+        let is_delivered =
+            |frame: &&String| ["OFFER", "ANSWER", "CANDIDATE"].iter().any(|kind| frame.contains(kind));
+        let delivered = self.world.received.values().flatten().filter(is_delivered).count();
+        let accounted = delivered + peerjs.waiting.messages() + self.world.dropped.len();
+        assert_eq!(accounted, self.messages, "no message disappears silently");
     }
 }
 
 proptest! {
     #[test]
     fn ids_and_waiting_messages_stay_consistent(ops in proptest::collection::vec(an_op(), 1..300)) {
-        let mut run = Run { world: World::new(), sockets: Vec::new(), opened: 0 };
+        let mut run = Run { world: World::new(), sockets: Vec::new(), opened: 0, messages: 0 };
         for op in ops {
             run.take(op);
         }

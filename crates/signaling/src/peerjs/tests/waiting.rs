@@ -51,6 +51,7 @@ fn a_sender_is_told_once_of_an_offer_and_its_candidates() {
     world.advance_secs(10);
     assert_eq!(world.take(1), [expire("late", "p1")]);
     assert_eq!(world.take(2), [expire("late", "p2")]);
+    assert_eq!(world.dropped, [Dropped::Expired; 5], "each message counts");
 }
 
 #[test]
@@ -83,6 +84,7 @@ fn an_id_has_128_waiting_messages() {
     let received = world.take(2);
     assert_eq!(received.len(), 1 + 128);
     assert_eq!(received[128], forwarded("OFFER", "p1", "late", 127));
+    assert_eq!(world.dropped, [Dropped::NotKept]);
 }
 
 #[test]
@@ -106,6 +108,7 @@ fn a_sender_has_256_waiting_messages_512_kib_and_32_ids() {
     let mut world = World::with(3);
     (0..3).for_each(|id| (0..100).for_each(|n| world.send(1, &offer(&format!("late{id}"), n))));
     assert_eq!(world.arrivals((0..3).map(|id| format!("late{id}"))), 256);
+    assert_eq!(world.dropped, [Dropped::NotKept; 44]);
 
     let fill = "x".repeat(100_000);
     for id in 0..10 {

@@ -217,6 +217,7 @@ fn a_client_that_floods_is_closed_and_its_user_stays() {
     assert_eq!(bench.close_of(ann), None);
     bench.send(ann, &json!({ "type": "heartbeat" }));
     assert_eq!(bench.close_of(ann), Some((1008, "policy violation")));
+    assert_eq!(bench.dropped, [Dropped::Flood]);
     bench.send(bob, &joined("s2/cam"));
     assert_eq!(ids(&bench.state(bob)), ["a", "b"]);
 }
@@ -231,5 +232,6 @@ fn what_one_client_may_have_passed_on_is_bounded_in_bytes() {
     assert_eq!((bench.take(bob).len(), bench.close_of(ann)), (16, None));
     bench.send(ann, &message);
     assert_eq!((bench.take(bob).len(), bench.close_of(ann)), (0, Some((1008, "policy violation"))));
+    assert_eq!(bench.dropped, [Dropped::Flood]);
     assert!(bench.rooms.limits().frame_max >= 64 * 1024);
 }

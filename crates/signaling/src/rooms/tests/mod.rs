@@ -13,6 +13,7 @@ use turn_ledger::spender::User;
 use super::room::Room;
 use super::{Rooms, Settings};
 use crate::call::CallEvent;
+use crate::dropped::Dropped;
 use crate::session::{Action, Closing, Event, Protocol, SocketId, Upgrade};
 
 const SETTINGS: Settings = Settings { members_max: 64, sweep: Duration::from_secs(15) };
@@ -36,6 +37,8 @@ struct Bench {
     frames: BTreeMap<SocketId, Vec<Value>>,
     closes: BTreeMap<SocketId, Closing>,
     calls: Vec<CallEvent>,
+    /// What bounds have cost.
+    dropped: Vec<Dropped>,
 }
 
 impl Bench {
@@ -48,6 +51,7 @@ impl Bench {
             frames: BTreeMap::new(),
             closes: BTreeMap::new(),
             calls: vec![],
+            dropped: vec![],
         }
     }
 
@@ -126,6 +130,7 @@ impl Bench {
                 Action::Close { socket, close } => {
                     assert_eq!(self.closes.insert(socket, close), None, "{socket:?} is closed once");
                 }
+                Action::Dropped(why) => self.dropped.push(why),
                 Action::Call(event) => self.calls.push(event),
                 other => panic!("rooms never ask for {other:?}"),
             }

@@ -210,6 +210,7 @@ fn a_fifth_socket_of_a_user_closes_its_first() {
     let mut bench = Bench::new(SETTINGS);
     let sockets: Vec<_> = (0..5).map(|_| bench.open("a", "ann")).collect();
     assert_eq!(bench.close_of(sockets[0]), Some((1008, "too many sockets")));
+    assert_eq!(bench.dropped, [Dropped::OldSocket]);
     assert!(sockets[1..].iter().all(|socket| bench.close_of(*socket).is_none()));
     bench.pass(SECOND);
     assert_eq!(ids(&bench.state(sockets[4])), ["a"]);
@@ -236,6 +237,7 @@ fn a_full_room_refuses_one_more_user_but_not_a_user_that_comes_back() {
     let eve = bench.open("e", "eve");
     assert_eq!(bench.take(eve), [json!({ "type": "error", "error": "ROOM_FULL" })]);
     assert_eq!(bench.close_of(eve), Some((1013, "try again later")));
+    assert_eq!(bench.dropped, [Dropped::NoPlace]);
     bench.disconnect(ann);
     let again = bench.open("a", "ann");
     assert_eq!(bench.close_of(again), None);

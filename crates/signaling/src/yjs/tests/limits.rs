@@ -16,6 +16,7 @@ fn a_socket_has_128_topics() {
     assert_eq!(world.take(1), NOTHING);
     world.send(1, &subscribe(&["too many"]));
     assert_eq!(world.take(1), ["close 1008"]);
+    assert_eq!(world.dropped, [Dropped::Subscription]);
     assert_eq!(world.yjs.topics.len(), 0);
 }
 
@@ -75,6 +76,7 @@ fn a_socket_publishes_500_messages_at_once_and_then_50_a_second() {
     assert_eq!(world.take(1).len(), 1, "other frames have an allowance of their own");
     world.send(1, &publish("r", "1"));
     assert_eq!(world.take(1), ["close 1008"]);
+    assert_eq!(world.dropped, [Dropped::Flood]);
 }
 
 #[test]
@@ -100,6 +102,7 @@ fn the_subscribers_of_a_topic_are_sent_128_mib_at_once_and_then_16_a_second() {
         world.take(256).len()
     };
     assert_eq!(delivered(&mut world, 17), 16);
+    assert_eq!(world.dropped, [Dropped::FanOut]);
     world.send(1, &publish("other", "1"));
     assert_eq!(world.take(2).pop(), Some(published("other", "1", 1)), "other topics go on");
     world.advance(Duration::from_secs(1));

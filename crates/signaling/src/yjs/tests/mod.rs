@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Yjs;
+use crate::dropped::Dropped;
 use crate::session::{Action, Event, Protocol, SocketId, Upgrade};
 
 const NOTHING: [&str; 0] = [];
@@ -21,6 +22,8 @@ struct World {
     /// What each socket has received and no test has looked at: frames, `ping`, and `close 1000`.
     received: BTreeMap<u64, Vec<String>>,
     closed: BTreeSet<u64>,
+    /// What bounds have cost.
+    dropped: Vec<Dropped>,
 }
 
 impl World {
@@ -44,6 +47,7 @@ impl World {
                     self.receive(socket, format!("close {}", close.code));
                     self.closed.insert(socket.0);
                 }
+                Action::Dropped(why) => self.dropped.push(why),
                 other => panic!("y-webrtc asks for nothing: {other:?}"),
             }
         }

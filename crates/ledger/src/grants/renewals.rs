@@ -1,0 +1,28 @@
+//! Which grant renewed which. A grant and its renewals belong to one client, and rely on the minutes of each other: whatever ends
+//! the client's relaying ends all of them.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
+use std::iter;
+
+use super::{GrantRow, Grants};
+use crate::token::GrantId;
+
+impl Grants {
+    /// Notes the grant that renews another one.
+    pub(crate) fn note_renewal(&mut self, renewed: GrantId, by: GrantId) {
+        self.change(renewed, |row| row.renewed_by = Some(Box::new(by)));
+    }
+
+    /// A grant, its renewal, the renewal of that, and so on. The latest one ends the list.
+    pub fn with_renewals(&self, id: GrantId) -> impl Iterator<Item = GrantId> + '_ {
+        let row = |id| self.get(id).or_else(|| self.ended.get(id));
+        iter::successors(Some(id), move |id| row(*id)?.renewed_by.as_deref().copied())
+    }
+
+    /// Whether no renewal relies on the minutes of a grant: there is none, or nothing can be relayed on it and its own minutes are
+    /// released. A renewal that is not in the table relies on them, for all we know.
+    pub(super) fn no_renewal_relies_on(&self, row: &GrantRow) -> bool {
+        let renewal = row.renewed_by.as_deref().and_then(|id| self.rows.get(id));
+        !row.renewed || renewal.is_some_and(|renewal| renewal.released)
+    }
+}
