@@ -77,8 +77,8 @@ pub static DASHBOARD: Page = Page {
         SHARED,
         UPLOT,
         files!("dashboard":
-            "dashboard.css", "plots.css", "main.js", "actions.js", "advice.js", "alerts.js", "blocked.js", "broker.js", "confirm.js",
-            "connections.js", "format.js", "plots.js", "rows.js", "series.js", "spenders.js", "spending.js", "table.js", "verdicts.js",
+            "dashboard.css", "plots.css", "main.js", "actions.js", "advice.js", "alerts.js", "blocked.js", "broker.js", "calls.js",
+            "confirm.js", "connections.js", "format.js", "plots.js", "rows.js", "series.js", "spenders.js", "spending.js", "table.js", "verdicts.js",
             "view.js"
         ),
     ],
