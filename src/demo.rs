@@ -16,9 +16,10 @@ pub const SETTINGS: [&str; 4] = ["HOST", "PORT", "LOG_FORMAT", "RUST_LOG"];
 
 /// The text of `turn-broker demo --help`.
 pub const HELP: &str = "\
-turn-broker demo: the broker with a TURN server in the process, and a page on which two peers call each other through
-it. A chart shows the usage, the worst case and the limit. It needs no account, reads no `.env`, stores nothing, and
-connects to nothing on the internet.
+turn-broker demo: the broker with a TURN server in the process, and a page. Two windows of it find each other through
+the broker's own signaling (Ayame) and call each other through its relay. A chart shows the usage, the worst case and the
+limit; the dashboard shows the call with its cost, and can end it. It needs no account, reads no `.env`, stores nothing,
+and connects to nothing on the internet.
 
 Usage: turn-broker demo [--port N]
 
@@ -28,15 +29,15 @@ Options:
 
 Environment:
   HOST        by default 127.0.0.1: only this machine. With another address of this machine, such as 192.168.1.10,
-              the relay listens there too, and a phone in that network can open the page. With 0.0.0.0, as in the
+              the relay listens there too, and a phone in that network can be the second window. With 0.0.0.0, as in the
               container image, publish the port under its own number for TCP and UDP, and open the page at
               127.0.0.1. Requests that name another host or port than the demo's own, localhost or loopback are refused
   PORT        the same as --port, which takes precedence
   LOG_FORMAT  text (the default) or json
   RUST_LOG    by default warnings only, so that the page's address stays visible
 
-Other variables have no effect. The demo has a limit of 0.25 GB, credentials that live for two minutes, and practically
-no rate limit. The limit can be raised on the page.";
+Other variables have no effect. The demo has a limit of 0.25 GB, a price of 0.05 USD for each, credentials that live for
+three minutes, and practically no rate limit. The limit can be raised on the page.";
 
 /// The default port.
 const PORT: u16 = 3001;
@@ -44,11 +45,14 @@ const PORT: u16 = 3001;
 const QUIET: &str = "warn,turn_broker::relay=error,turn_broker::telemetry::startup=error";
 
 /// The fixed settings besides addresses and token. A call with 7 Mbps in both directions together spends this budget in
-/// five minutes. Two credentials may relay over half of it, so the bound rises visibly before the limit is reached.
-const FIXED: [(&str, &str); 7] = [
+/// five minutes. Its credentials last three, so the bound rises visibly before the limit is reached. Every byte has a price.
+const FIXED: [(&str, &str); 10] = [
     ("ICE_SOURCES", "relay,stun"),
+    ("SIGNALING", "ayame"),
     ("BANDWIDTH_LIMIT_GB", "0.25"),
-    ("TURN_TTL_SECONDS", "120"),
+    ("PRICE_PER_GB", "0.05"),
+    ("FREE_GB", "0"),
+    ("TURN_TTL_SECONDS", "180"),
     ("LIABILITY_MBPS_PER_GRANT", "4"),
     ("HEARTBEAT_SECONDS", "5"),
     ("RATE_LIMIT_REQUESTS", "10000"),
@@ -169,12 +173,13 @@ fn greeting(page: &str, moved: Option<u16>) -> String {
     let moved = moved.map_or(String::new(), |port| format!("  (port {port} is in use)\n"));
     format!(
         "
-  turn-broker demo: a call through a relay, and its budget. Everything runs on this machine; nothing is stored.
+  turn-broker demo: a call between two windows, and its budget. Everything runs on this machine; nothing is stored.
 
   Open this page:  {page}
 {moved}
-  - Start the call: two peers on one page, each with credentials from the broker, video through the relay in this process.
-  - The chart shows the usage, measured at the relay, and how far it can still exceed the limit.
+  - Open a second window: the two find each other through the broker's signaling, and send video through its relay.
+  - The chart shows the usage, measured at the relay, and how far it can still exceed the limit. The dashboard shows the
+    call with its cost, and can end it.
   - After 0.25 GB (some five minutes; `Leave 10 MB` takes seconds) the relay ends the call, and no credential is
     issued. Raise the limit, and start again.
 

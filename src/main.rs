@@ -44,7 +44,7 @@ Usage: turn-broker [COMMAND]
 Commands:
   serve          run the service (the default)
   healthcheck    check that the service on this machine responds; exit status 0 or 1
-  demo           show a call through a relay in this process, and its budget, on a page; needs no account
+  demo           show a call between two windows, and its budget, on a page; needs no account
   doctor         find what is wrong and say what to do: configuration, ledger, DNS, TLS, clock, a credential of
                  60 s, STUN and TURN, analytics, alerts; exit status 0 (also with warnings), 1 or 78
       --json             print one JSON document

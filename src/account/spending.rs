@@ -6,10 +6,10 @@ use turn_ledger::books::{Books, NotRecorded, Snapshot, TooManyBlocked, UserRevok
 use turn_ledger::grant_counts::GrantCounts;
 use turn_ledger::grants::{GrantFilter, GrantPlace, GrantRow, ListedGrant};
 use turn_ledger::source::IceSource;
-use turn_ledger::spender::User;
+use turn_ledger::spender::{Call, User};
 use turn_ledger::spenders::{Place as SpenderPlace, SpenderKey, SpenderKind, SpenderSums};
 use turn_ledger::token::{Grant, GrantId};
-use turn_ledger::units::Timestamp;
+use turn_ledger::units::{ByteCount, Timestamp};
 
 impl Account {
     /// Revokes all live grants of a user, and closes their connections. Takes effect at once.
@@ -71,6 +71,16 @@ impl Account {
             };
             let rows = books.grants().spenders().top(kind, limit, after);
             (rows.into_iter().map(with_blocked).collect(), books.snapshot())
+        })
+    }
+
+    /// What the grants of each call have used in this period. `None` for a call without a row of its own.
+    #[must_use]
+    pub fn bytes_of_calls(&self, calls: impl Iterator<Item = Call>) -> Vec<Option<ByteCount>> {
+        let keys: Vec<_> = calls.map(SpenderKey::Call).collect();
+        self.with(|books| {
+            let spenders = books.grants().spenders();
+            keys.iter().map(|key| Some(spenders.get(key)?.sums.bytes())).collect()
         })
     }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use serde::Serialize;
-use turn_ledger::units::Timestamp;
+use turn_ledger::spender;
+use turn_ledger::units::{ByteCount, Timestamp};
 use turn_signaling::call::{CallName, MemberId, ProtocolName};
 use turn_signaling::calls::{Call, Member};
 use utoipa::ToSchema;
@@ -44,6 +45,9 @@ pub struct LiveCallBody {
     /// Whether its members are connected to each other, as far as the protocol can see.
     #[schema(example = true)]
     connected: bool,
+    /// What the grants of this room have used in this period, as in `GET /api/spenders?by=call`. Null without such grants.
+    #[schema(required = true, example = 24_300_000)]
+    bytes: Option<u64>,
     /// Sorted by id.
     members: Vec<MemberBody>,
 }
@@ -105,15 +109,19 @@ fn protocol_schema() -> RefOr<Schema> {
 )]
 pub async fn list_live_calls(State(app): State<Arc<App>>) -> Json<LiveCallsBody> {
     let (calls, total) = app.signaling.calls.list(LIST_MAX);
-    Json(LiveCallsBody { calls: calls.iter().map(|(name, call)| live_call(name, call)).collect(), total })
+    let spenders = calls.iter().map(|(name, _)| spender::Call::of(name.protocol.as_str(), &name.room));
+    let bytes = app.account.bytes_of_calls(spenders);
+    let calls = calls.iter().zip(bytes).map(|((name, call), bytes)| live_call(name, call, bytes)).collect();
+    Json(LiveCallsBody { calls, total })
 }
 
-fn live_call(name: &CallName, call: &Call) -> LiveCallBody {
+fn live_call(name: &CallName, call: &Call, bytes: Option<ByteCount>) -> LiveCallBody {
     LiveCallBody {
         protocol: name.protocol.as_str(),
         room: name.room.to_string(),
         started_at: call.started,
         connected: call.is_connected,
+        bytes: bytes.map(ByteCount::get),
         members: call.members.iter().map(|(id, member)| member_of(id, member)).collect(),
     }
 }

@@ -190,6 +190,7 @@ export interface LimitOverride {
 }
 
 export interface LiveCallBody {
+  bytes: number | null;
   connected: boolean;
   members: Array<MemberBody>;
   protocol: "ayame" | "p2pcf" | "rooms" | "sfu" | "peerjs" | "yjs";

@@ -38,6 +38,12 @@ export const put = (id, text) => {
   if (shown.textContent !== text) shown.textContent = text;
 };
 
+/** Replaces the children, unless they show the same, so that the focus and a selection stay. @param {string} id @param {HTMLElement[]} children */
+export function replace(id, children) {
+  const shown = (/** @type {Iterable<Element>} */ list) => [...list].map(({ className, textContent }) => className + textContent).join();
+  if (shown($(id).children) !== shown(children)) $(id).replaceChildren(...children);
+}
+
 /**
  * Shows a word behind its mark, and the reason in `ID-why` if the page has such an element.
  * @param {string} id
@@ -49,6 +55,12 @@ export function mark(id, { mark: kind, word, why }) {
   put(id, word);
   if (why !== undefined && document.getElementById(`${id}-why`)) put(`${id}-why`, why);
 }
+
+/** @param {string} id A form. @param {() => void} done Called in place of sending it. */
+export const onSubmit = (id, done) => $(id).addEventListener('submit', (event) => {
+  event.preventDefault();
+  done();
+});
 
 /** Buttons with `data-NAME`. Exactly one is pressed. @param {string} name @param {(value: string) => void} chosen Called after each click. */
 export function choice(name, chosen) {

@@ -77,8 +77,8 @@ pub static DASHBOARD: Page = Page {
         SHARED,
         UPLOT,
         files!("dashboard":
-            "dashboard.css", "plots.css", "main.js", "actions.js", "advice.js", "alerts.js", "blocked.js", "broker.js", "confirm.js",
-            "connections.js", "format.js", "plots.js", "rows.js", "series.js", "spenders.js", "spending.js", "table.js", "verdicts.js",
+            "dashboard.css", "plots.css", "main.js", "actions.js", "advice.js", "alerts.js", "blocked.js", "broker.js", "calls.js",
+            "confirm.js", "connections.js", "format.js", "plots.js", "rows.js", "series.js", "spenders.js", "spending.js", "table.js", "verdicts.js",
             "view.js"
         ),
     ],
@@ -117,10 +117,13 @@ pub static DOCS: Page = Page {
 pub static DEMO: Page = Page {
     link: Link { path: "/demo", title: "Demo" },
     operation_id: "getDemo",
-    summary: "A call through the relay in this process and its effect on the budget. With `turn-broker demo` only.",
+    summary: "A call of two windows over the broker's own signaling and relay, and its effect on the budget. With `turn-broker demo` only.",
     needs_operator: false,
     html: html!("demo"),
-    files: &[SHARED, files!("demo": "demo.css", "main.js", "call.js", "plot.js", "scene.js", "words.js")],
+    files: &[
+        SHARED,
+        files!("demo": "demo.css", "main.js", "call.js", "guest.js", "host.js", "plot.js", "scene.js", "signaling.js", "stage.js", "words.js"),
+    ],
 };
 
 /// Links to the pages that this process serves, the start page first.

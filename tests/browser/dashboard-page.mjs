@@ -18,8 +18,8 @@ export async function signIn(page, token = operatorToken) {
   await page.click('#sign-in-form button');
 }
 
-/** Answers the page's requests with the month. `isOld`: a broker without the lists of spenders. */
-async function answerWith(page, answers, { isOld = false, isEmpty = false } = {}) {
+/** Answers the page's requests with the month. `isEmpty`: nobody has spent anything. */
+async function answerWith(page, answers, { isEmpty = false } = {}) {
   const spenders = new Spenders(answers['api/overview'].bytes.used);
   await page.setRequestInterception(true);
   page.on('request', (request) => {
@@ -29,7 +29,6 @@ async function answerWith(page, answers, { isOld = false, isEmpty = false } = {}
     if (!path.startsWith('api/')) return request.continue();
     const respond = (status, body) => request.respond({ status, contentType: 'application/json', body: JSON.stringify(body) });
     if (!/^api\/(spenders|grants|users|credentials)/.test(path)) return respond(200, answers[search ? `${path}?` : path]);
-    if (isOld) return respond(404, { error: 'Not found', code: 'NOT_FOUND', requestId: '1' });
     const [status, body] = spenders.answer(request.method(), path, searchParams);
     return respond(status, isEmpty && body.spenders ? { ...body, spenders: [] } : body);
   });
@@ -58,7 +57,7 @@ export async function theDashboardOfAMonth(browser) {
   await first.close();
   for (const mood of ['calm', 'alarm', 'trouble']) {
     const answers = month(mood);
-    await theFormatIsThatOfTheBroker(answers);
+    await theFormatIsThatOfTheBroker(browser, answers);
     for (const scheme of ['light', 'dark']) {
       for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
         const page = await aMonth(browser, answers, { viewport, scheme });
@@ -72,16 +71,45 @@ export async function theDashboardOfAMonth(browser) {
   }
 }
 
-async function theFormatIsThatOfTheBroker(answers) {
+async function theFormatIsThatOfTheBroker(browser, answers) {
   for (const path of ['api/overview', 'api/connections', 'api/usage', 'api/alerts']) {
     assert.deepEqual(differences(await (await operator(`/${path}`)).json(), answers[path], path), []);
   }
+  const member = await aMember(browser, 'room-1');
+  assert.deepEqual(differences(await (await operator('/api/calls-live')).json(), answers['api/calls-live'], 'api/calls-live'), []);
+  await member.close();
   const spenders = new Spenders(1);
   for (const [path, query] of [['api/spenders', 'by=user'], ['api/grants', '']]) {
     const real = await (await operator(`/${path}?${query}`)).json();
     assert.ok((real.spenders ?? real.grants).length > 0, `${path} has rows to compare`);
     assert.deepEqual(differences(real, spenders.answer('GET', path, new URLSearchParams(query))[1], path), []);
   }
+}
+
+/** A page that is a member of a room of the broker's signaling until it is closed. */
+async function aMember(browser, roomId) {
+  const page = await openPage(browser);
+  await page.goto(`${BROKER}/dashboard`);
+  await page.evaluate((register) => new Promise((resolve) => {
+    const socket = new WebSocket('signaling');
+    socket.onopen = () => socket.send(JSON.stringify(register));
+    socket.onmessage = resolve;
+  }), { type: 'register', roomId });
+  return page;
+}
+
+/** The list, and that a call of a protocol without sockets has no button. */
+export async function theLiveCallsAreListed(browser) {
+  const page = await aMonth(browser, month('calm'));
+  const rows = await page.$$eval('#calls tbody tr', (all) => all.map(({ cells }) => [...cells].map(({ textContent }) => textContent)));
+  assert.deepEqual(rows, [
+    ['standup', 'rooms', '5: ann@example.com, ben@example.com', '24 min', '1.93 GB', '$0.03', 'End'],
+    ['9f86d081884c7d659a2feaa0c55ad015', 'ayame', '2', '7 min', '0.38 GB', '$0.0067', 'End'],
+    ['support/berlin', 'p2pcf', '2', '40 s', '–', '–', ''],
+  ]);
+  assert.equal(await text(page, 'calls-note'), '3 calls');
+  nothingWentWrong(page);
+  await page.close();
 }
 
 /** Some systems hide scroll bars, so each whole table must fit, with its buttons. */
@@ -121,14 +149,19 @@ export async function aTableSortsSearchesAndHasPages(browser) {
   assert.equal((await rowNames(page))[0], 'ann@example.com');
   assert.equal(await page.$eval('#spenders-panel tbody tr', ({ cells }) => cells[0].innerHTML), 'all other users', 'this row has no button');
   assert.equal(await page.$eval('#spenders-panel th', (head) => head.ariaSort), 'ascending');
-  await page.type('#spenders-search', 'EXAMPLE');
+  await page.type('#spenders-tools input', 'EXAMPLE');
   assert.deepEqual(await rowNames(page), ['ann@example.com', 'ben@example.com', 'mallory@example.com']);
-  await page.type('#spenders-search', '?');
+  await page.type('#spenders-tools input', '?');
   assert.match(await text(page, 'spenders-panel'), /No row has this text\./);
   await page.focus('#by-user');
   await page.keyboard.press('ArrowRight');
   await until('the labels', async () => (await rowNames(page)).includes('room-1'));
   assert.equal(await page.evaluate(() => document.activeElement.id), 'by-label');
+  await page.keyboard.press('ArrowLeft');
+  await page.keyboard.press('ArrowLeft');
+  await until('the calls', async () => (await rowNames(page)).includes('rooms/standup'));
+  const row = await page.$$eval('#spenders-panel tbody tr', (all) => [...all.find(({ textContent }) => textContent.includes('standup')).cells].slice(1, 4).map(({ textContent }) => textContent));
+  assert.deepEqual(row, ['192.97 GBmeasured', '50.0 %', '$3.40'], 'half of the usage is half of the cost');
   nothingWentWrong(page);
   await page.close();
 }
@@ -169,19 +202,12 @@ export async function aBlockedUserWithoutBytesIsAllowedAgain(browser) {
   await page.close();
 }
 
-export async function aBrokerWithoutSpendersIsShownAsOne(browser) {
-  const old = await aMonth(browser, month('calm'), { isOld: true });
-  assert.match(await text(old, 'spenders-fault'), /^This broker does not list who spends\./);
-  assert.equal(await isShown(old, 'spenders-panel'), false);
-  assert.match(await text(old, 'freshness'), /^live/);
-  old.faults = old.faults.filter((fault) => !fault.includes('status of 404'));
-  await axeFindsNothing(old, 'without spenders');
-  nothingWentWrong(old);
-  await old.close();
-  const empty = await aMonth(browser, month('calm'), { isEmpty: true });
-  assert.match(await text(empty, 'spenders-panel'), /No user has spent anything in this period\./);
-  nothingWentWrong(empty);
-  await empty.close();
+export async function anEmptyListSaysWhatItMeans(browser) {
+  const page = await aMonth(browser, { ...month('calm'), 'api/calls-live': { calls: [], total: 0 } }, { isEmpty: true });
+  assert.match(await text(page, 'spenders-panel'), /No user has spent anything in this period\./);
+  assert.equal(await isShown(page, 'calls-card'), false, 'a broker without signaling has no list of calls');
+  nothingWentWrong(page);
+  await page.close();
 }
 
 /** A password manager needs a user name and a current password. The token is in no address. */

@@ -1,11 +1,12 @@
 // `turn-broker demo` as a new user sees it: the command with an environment of PATH only, the address that it prints, and the
-// buttons of its page. The call is relayed, and the ledger matches the browser's count. A spent budget ends the call and
-// stops minting; a higher limit allows both again. Pictures go to PICTURES.
+// buttons of its page. Two browsers find each other through the broker's signaling. The call is relayed, the ledger matches the
+// browsers' counts, and the dashboard shows the call with its cost and ends it. A spent budget ends a call and stops minting; a
+// higher limit allows both again. Pictures go to PICTURES.
 import assert from 'node:assert/strict';
 import { createServer } from 'node:net';
-import { directory, runTest, start } from './harness.mjs';
+import { directory, runTest, start, theyAgree } from './harness.mjs';
 import { Process, launchBrowser, until } from './processes.mjs';
-import { axeFindsNothing, picture, text, watch } from './watched-page.mjs';
+import { axeFindsNothing, isNotTooWide, openPage as openInContext, part, picture, text, watch } from './watched-page.mjs';
 
 const RUN_SECONDS_MAX = 240;
 /** The relay also counts handshakes and 4 bytes of framing per packet. The browser does not. */
@@ -27,19 +28,23 @@ async function run() {
   const page = await openPage(browser);
   await page.goto(address.href);
   await until('the figures', async () => (await text(page, 'used')) === '0.0');
-  assert.equal(new URL(page.url()).hash, '', 'the page removes the token from the address');
+  assert.match(new URL(page.url()).hash, /^#room=[0-9a-f]{32}$/, 'the page removes the token from the address');
   await axeFindsNothing(page, 'before a call');
   await picture(page, 'demo-idle-light-desktop');
 
   const operator = await operatorOf(page, address.origin);
-  await aCallIsRelayedAndCounted(page, operator);
-  await otherScreens(page);
-  await aSpentBudgetCutsTheCall(page, operator);
-  await aHigherLimitAllowsACall(page);
-  await aRevocationCutsTheCall(page);
-  await aFreezeStopsMinting(page);
-  await aReloadRestartsTheComparison(page);
-  expectRejections(page, 401); // reports with the revoked grant
+  const guest = await part(twoBrowsersFindEachOther, browser, page);
+  await part(theCallIsRelayedAndCounted, page, operator);
+  await part(otherScreens, page, guest);
+  await part(theDashboardShowsTheCallAndEndsIt, page, guest, operator);
+  await part(bothJoinAgainBeforeACredentialExpires, page, operator);
+  await part(aSpentBudgetCutsTheCall, page, guest, operator);
+  await part(aHigherLimitAllowsACall, page);
+  await part(aRevocationCutsTheCall, page);
+  await part(aFreezeStopsMinting, page);
+  assert.deepEqual(guest.faults, []);
+  await guest.close();
+  await part(aReloadRestartsTheComparison, page);
   assert.deepEqual(page.faults, []);
   await thePageShowsThatTheDemoStopped(page, demo);
   await browser.close();
@@ -65,18 +70,32 @@ async function operatorOf(page, origin) {
   return async (path) => (await fetch(origin + path, { headers: { Authorization: `Bearer ${token}` } })).json();
 }
 
-async function aCallIsRelayedAndCounted(page, operator) {
-  await page.click('#start');
-  await until('the call', () => isPhase(page, 'in call, relayed')).catch(async (error) => {
-    throw new Error(`${error.message}; ${await text(page, 'phase')}: ${await text(page, 'events')}; ${page.faults}`);
-  });
-  assert.equal(await text(page, 'path'), 'relay/udp ⇄ relay/udp');
-  await until('both pictures to move', () => page.evaluate(async () => {
-    const frames = () => [...document.querySelectorAll('video')].map((video) => video.getVideoPlaybackQuality().totalVideoFrames);
-    const before = frames();
-    await new Promise((resolve) => setTimeout(resolve, 500));
-    return frames().every((count, index) => count > before[index]);
-  }));
+/** The second one opens the address of the first one's page. The call starts when both are there. */
+async function twoBrowsersFindEachOther(browser, page) {
+  const guest = await openPage(browser);
+  const requests = [];
+  guest.on('request', (request) => requests.push(new URL(request.url()).pathname));
+  await guest.goto(await page.$eval('#link', ({ href }) => href));
+  for (const one of [page, guest]) {
+    await until('the call', () => isPhase(one, 'in call, relayed')).catch(async (error) => {
+      throw new Error(`${error.message}; ${await text(one, 'phase')}: ${await text(page, 'events')}; ${one.faults}`);
+    });
+  }
+  assert.equal(await guest.evaluate(() => sessionStorage.length), 0, 'the second window has no token');
+  assert.deepEqual(requests.filter((path) => path.startsWith('/api/')), [], 'and asks for no figures');
+  assert.deepEqual(await Promise.all(['used', 'raise', 'plot'].map((id) => guest.$eval(`#${id}`, (one) => one.checkVisibility()))), [false, false, false]);
+  for (const one of [page, guest]) {
+    await until('the picture to move', () => one.evaluate(async () => {
+      const frames = () => document.getElementById('theirs').getVideoPlaybackQuality().totalVideoFrames;
+      const before = frames();
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      return frames() > before;
+    }));
+  }
+  return guest;
+}
+
+async function theCallIsRelayedAndCounted(page, operator) {
   const points = async () => Number(await plotted(page));
   const before = await points();
   await until('the chart to move', async () => (await points()) > before + 1);
@@ -85,15 +104,27 @@ async function aCallIsRelayedAndCounted(page, operator) {
   await picture(page, 'demo-call-light-desktop');
   const shown = await text(page, 'page-count');
   console.log(`in call: ${shown}`);
-  const [, percent] = /^[\d.]+ MB since this page was loaded, by the browser’s own statistics\. The ledger differs by [+−](\d\.\d)\s%$/.exec(shown);
+  const [, percent] = /^[\d.]+ MB sent and received by this window since it was loaded, by the browser’s own statistics\. The ledger differs by [+−](\d\.\d)\s%$/.exec(shown);
   assert.ok(Number(percent) <= TOLERANCE * 100, shown);
   assert.match(await text(page, 'known'), /^measured at the relay, \d s ago$/);
   const { reservedGB } = await operator('/api/bandwidth-status');
   assert.ok(Number(reservedGB) > 0, 'live credentials have a reservation');
 }
 
-async function otherScreens(page) {
+/** What a window says that it has received and sent, in MB. */
+async function movedBy(page) {
+  const path = await text(page, 'path');
+  const [, received, sent] = /^relay\/udp, received ([\d.]+) MB, sent ([\d.]+) MB$/.exec(path) ?? assert.fail(path);
+  return { received: Number(received), sent: Number(sent) };
+}
+
+async function otherScreens(page, guest) {
   await axeFindsNothing(page, 'in call');
+  await axeFindsNothing(guest, 'second window');
+  await guest.setViewport({ ...PHONE, deviceScaleFactor: 1 });
+  await isNotTooWide(guest, 'second window, phone');
+  await picture(guest, 'demo-second-light-phone');
+  await guest.setViewport(DESKTOP);
   await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: 'dark' }]);
   await until('the legend in the new colours', () => page.evaluate(() => {
     const colorOf = (label) => getComputedStyle([...document.querySelectorAll('#plot .u-series')].find((row) => row.textContent.startsWith(label)).querySelector('.u-marker')).borderTopColor;
@@ -102,18 +133,84 @@ async function otherScreens(page) {
   await picture(page, 'demo-call-dark-desktop');
   await page.setViewport({ ...PHONE, deviceScaleFactor: 1 });
   await axeFindsNothing(page, 'in call, dark, phone');
-  const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-  assert.ok(wide <= 0, `${wide} px too wide for a phone`);
+  await isNotTooWide(page, 'first window, phone');
   await picture(page, 'demo-call-dark-phone');
   await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: 'light' }]);
   await page.setViewport(DESKTOP);
 }
 
-async function aSpentBudgetCutsTheCall(page, operator) {
+/** The link of the page opens it with the operator's token. */
+async function theDashboardShowsTheCallAndEndsIt(page, guest, operator) {
+  const opened = page.browser().waitForTarget((target) => target.url().endsWith('/dashboard'));
+  await page.click('footer a[href="dashboard"]');
+  const dashboard = await (await opened).page();
+  await watch(dashboard);
+  await dashboard.setViewport(DESKTOP);
+  const room = new URLSearchParams(new URL(page.url()).hash.slice(1)).get('room');
+  const row = () => dashboard.$eval('#calls tbody tr', ({ cells }) => [...cells].map(({ textContent }) => textContent)).catch(() => []);
+  await until('the call', async () => (await row())[0] === room);
+  const [, protocol, members, , bytes, cost, button] = await row();
+  console.log(`the dashboard shows: ${protocol}, ${members} members, ${bytes}, ${cost}`);
+  assert.deepEqual([protocol, members, button], ['ayame', '2', 'End']);
+  const shown = { bytes: amount(bytes), cost: (Number(cost.slice(1)) / 0.05) * 1e9, ledger: (await operator('/api/overview')).bytes.used };
+  theyAgree(shown, 0.25); // a poll of the dashboard is five seconds old, and the cost has two digits
+  await dashboard.click('#by-call');
+  await until('the room among the spenders', async () => (await text(dashboard, 'spenders-panel')).includes(`ayame/${room}`));
+  await axeFindsNothing(dashboard, 'dashboard with a call');
+  await picture(dashboard, 'demo-dashboard-light-desktop');
+
+  await dashboard.click(`#calls button[aria-label="End ${room}"]`);
+  await dashboard.waitForSelector('#confirm[open]');
+  await dashboard.click('#confirm-yes');
+  await until('the result', async () => (await text(dashboard, 'action-result')) === `${room} has ended: 2 members disconnected, 2 credentials revoked.`);
+  await until('the end in the first window', () => isPhase(page, 'the room has ended'));
+  await until('the second window to wait', () => isPhase(guest, 'waiting'));
+  await until('the list to show one member', async () => (await row())[2] === '1');
+  const used = async () => (await operator('/api/overview')).bytes.used;
+  await until('the end of the bytes', async () => {
+    const before = await used();
+    await new Promise((resolve) => setTimeout(resolve, 1_500)); // the relay's count is read once a second
+    return (await used()) === before;
+  });
+  const [first, second] = await Promise.all([movedBy(page), movedBy(guest)]);
+  console.log(`the first window received ${first.received} MB and sent ${first.sent}, the second one received ${second.received} and sent ${second.sent}`);
+  const both = (first.received + second.received) * 1e6;
+  theyAgree({ browsers: both, ledger: await used(), first: (first.received + first.sent) * 1e6 }, TOLERANCE);
+  assert.deepEqual(dashboard.faults, []);
+  await dashboard.close();
+  await page.bringToFront();
+  await page.click('#start');
+  await until('the next call', () => isPhase(page, 'in call, relayed'));
+}
+
+const amount = (shown) => Number.parseFloat(shown) * (shown.endsWith('GB') ? 1e9 : 1e6);
+
+/** One response says that a credential is about to expire. */
+async function bothJoinAgainBeforeACredentialExpires(page, operator) {
+  let isSaid = false;
+  const answer = async (request) => {
+    const { pathname, search } = new URL(request.url());
+    if (isSaid || pathname !== '/api/grants') return request.continue();
+    isSaid = true;
+    const { grants, next } = await operator(pathname + search);
+    const expiresAt = new Date(Date.now() + 10_000).toISOString();
+    return request.respond({ contentType: 'application/json', body: JSON.stringify({ grants: grants.map((grant) => ({ ...grant, expiresAt })), next }) });
+  };
+  await page.setRequestInterception(true);
+  page.on('request', answer);
+  await until('the return', async () => (await text(page, 'events')).includes('Both join again'));
+  page.off('request', answer);
+  await page.setRequestInterception(false);
+  await until('the call', () => isPhase(page, 'in call, relayed'));
+  assert.doesNotMatch(await text(page, 'events'), /cut/);
+}
+
+async function aSpentBudgetCutsTheCall(page, guest, operator) {
   await page.click('#leave');
   await until('the cut', () => isPhase(page, 'cut by the relay'), 90);
   await until('the rejection', async () => (await text(page, 'story')).includes('(BUDGET_EXHAUSTED)'));
   expectRejections(page, 429);
+  await until('the second window to say so', () => isPhase(guest, 'no relay'));
   const { bytes, status } = await operator('/api/overview');
   assert.equal(status.status, 'LIMIT_EXCEEDED');
   assert.ok(bytes.used >= bytes.limit && bytes.used < bytes.limit + 1_500, `at most one packet past the limit: ${bytes.used} of ${bytes.limit}`);
@@ -125,33 +222,30 @@ async function aSpentBudgetCutsTheCall(page, operator) {
   await picture(page, 'demo-cut-light-desktop');
   await page.click('#start');
   await until('the rejection of the second call', () => isPhase(page, 'rejected'));
-  assert.match(await text(page, 'events'), /No credential: the budget is spent\./);
-  assert.equal(await looksLive(page), false, 'the pictures of an ended call are gray');
+  assert.match(await text(page, 'events'), /No call: the budget is spent\./);
+  assert.equal(await looksLive(page), false, 'the picture of an ended call is gray');
   expectRejections(page, 429);
 }
 
-const looksLive = (page) => page.$eval('#at-ann', (video) => getComputedStyle(video).filter === 'none');
+const looksLive = (page) => page.$eval('#theirs', (video) => getComputedStyle(video).filter === 'none');
 
 async function aHigherLimitAllowsACall(page) {
   const limit = Number(await text(page, 'limit'));
   await page.click('#raise');
   await until('the limit', async () => Math.abs(Number(await text(page, 'limit')) - limit - 250) < 0.2);
-  await until('the message', async () => (await text(page, 'story')) === 'Minting works again. Start the call.');
+  await until('the message', async () => (await text(page, 'story')) === 'Minting works again. Start again.');
   assert.equal(await text(page, 'phase'), 'no call');
   await picture(page, 'demo-raised-light-desktop');
   await page.click('[data-mbps="1"]');
   await page.click('#start');
   await until('the call', () => isPhase(page, 'in call, relayed'));
-  assert.match(await text(page, 'credentials'), /count until they expire/);
   assert.equal(await looksLive(page), true);
 }
 
 async function aRevocationCutsTheCall(page) {
-  await until('the report of the connection', async () => {
-    await page.click('#revoke');
-    await page.waitForFunction(() => document.getElementById('events').textContent.includes('was revoked') || document.getElementById('action-fault').textContent !== '');
-    return (await text(page, 'events')).includes('was revoked');
-  });
+  await page.click('#revoke');
+  await until('the revocation', async () => (await text(page, 'events')).includes('was revoked'));
+  assert.equal(await page.$eval('#revoke', ({ disabled }) => disabled), true);
   assert.equal((await text(page, 'events')).split('Ann’s credential was revoked').length, 2, 'the page revokes once');
   await until('the cut', () => isPhase(page, 'cut by the relay'), 30);
   assert.match(await text(page, 'story'), /revoked/);
@@ -164,11 +258,11 @@ async function aFreezeStopsMinting(page) {
   await page.click('#start');
   await until('the rejection', () => isPhase(page, 'rejected'));
   assert.match(await text(page, 'story'), /^Minting is stopped/);
-  assert.match(await text(page, 'events'), /No credential: minting is stopped\./);
+  assert.match(await text(page, 'events'), /No call: minting is stopped\./);
   await picture(page, 'demo-stopped-light-desktop');
   await page.click('#freeze');
   await until('minting', async () => (await text(page, 'minting')) === 'minting');
-  await until('the message', async () => (await text(page, 'story')) === 'Minting works again. Start the call.');
+  await until('the message', async () => (await text(page, 'story')) === 'Minting works again. Start again.');
   await page.click('#start');
   await until('the call', () => isPhase(page, 'in call, relayed'));
   await page.click('#start');
@@ -176,15 +270,19 @@ async function aFreezeStopsMinting(page) {
   assert.equal(await looksLive(page), false);
 }
 
-/** The ledger remembers earlier bytes and the page does not, so the comparison starts at the reload. */
+/** The ledger remembers earlier bytes and the page does not, so the comparison starts at the reload. The button opens the second window. */
 async function aReloadRestartsTheComparison(page) {
   await page.reload();
   await until('the figures', async () => Number(await text(page, 'used')) > 20);
   assert.match(await text(page, 'page-count'), /appears during the first call/);
   await page.click('[data-mbps="8"]');
-  await page.click('#start');
+  const popup = page.browser().waitForTarget((target) => target.type() === 'page' && target !== page.target() && target.url() === page.url());
+  await page.click('#second');
+  const second = await (await popup).page();
   await until('the call', () => isPhase(page, 'in call, relayed'));
-  const shown = /^([\d.]+) MB since this page was loaded.*ledger differs by [+−]([\d.]+)\s%$/;
+  assert.equal(await second.evaluate(() => sessionStorage.length), 0, 'the second window has no token');
+  await page.bringToFront();
+  const shown = /^([\d.]+) MB sent and received by this window.*ledger differs by [+−]([\d.]+)\s%$/;
   await until('some MB of its own', async () => Number(shown.exec(await text(page, 'page-count'))?.[1]) > 8, 60);
   const comparison = await text(page, 'page-count');
   console.log(`after a reload: ${comparison}`);
@@ -192,6 +290,7 @@ async function aReloadRestartsTheComparison(page) {
   await picture(page, 'demo-reloaded-light-desktop');
   await page.click('#start');
   await until('the end', () => isPhase(page, 'hung up'));
+  await second.close();
 }
 
 async function thePageShowsThatTheDemoStopped(page, demo) {
@@ -200,11 +299,9 @@ async function thePageShowsThatTheDemoStopped(page, demo) {
   assert.match(await text(page, 'unavailable'), /^The demo does not answer/);
 }
 
-/** A page that fails if it sends a request to another machine. */
+/** A page in a browser of its own, which fails if it sends a request to another machine. */
 async function openPage(browser) {
-  const page = await browser.newPage();
-  await page.setViewport(DESKTOP);
-  await watch(page);
+  const page = await openInContext(browser, DESKTOP);
   page.on('request', (request) => {
     const { protocol, hostname } = new URL(request.url());
     if (protocol !== 'data:' && hostname !== '127.0.0.1') page.faults.push(`foreign request: ${request.url()}`);

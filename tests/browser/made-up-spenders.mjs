@@ -11,6 +11,7 @@ const KEYS = {
   label: ['room-1', 'standup', 'support/berlin', 'room-29', null],
   origin: ['https://app.example.com', 'https://staging.example.com', null],
   address: ['203.0.113.0/24', '198.51.100.0/24', '2001:db8:7::/48'],
+  call: ['rooms/standup', 'ayame/9f86d081884c7d659a2feaa0c55ad015', null],
 };
 
 /** Each spender has half of what the one before it has. */
@@ -65,7 +66,7 @@ export class Spenders {
       const bytes = Math.round(bytesOf(rank, this.used) / 2 ** (n + 1));
       const expires = NOW + (n < 3 ? 600 - n * 60 : -n * 90) * MINUTE;
       return {
-        id, user, label: KEYS.label[(rank + n) % 5], origin: KEYS.origin[n % 3], address: KEYS.address[n % 3], call: null, source: 'cloudflare',
+        id, user, label: KEYS.label[(rank + n) % 5], origin: KEYS.origin[n % 3], address: KEYS.address[n % 3], call: KEYS.call[n % 3], source: 'cloudflare',
         issuedAt: instant(expires - 1440 * MINUTE), expiresAt: instant(expires), revokedAt: this.revoked.has(id) ? instant(NOW - MINUTE) : null, live: n < 4,
         bytes, measuredBytes: n % 2 ? 0 : bytes, claimedBytes: bytes, evidence: n % 2 ? 'claimed' : 'measured',
       };

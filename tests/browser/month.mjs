@@ -104,11 +104,24 @@ export function month(mood) {
       connections: { opened: 4410, closed: 4102, givenUp: 294, claimsClamped: trouble ? 12 : 0 },
       revoked: trouble ? [{ grant: 'AQIDBAUGBwgJCgsMDQ4PEA', source: 'cloudflare', revokedAt: instant(NOW - HOUR), expiresAt: instant(NOW + HOUR) }] : [],
     },
+    'api/calls-live': { calls: calls(), total: 3 },
     'api/connections': { connections: connections(), total: 14 },
     'api/usage': whole,
     'api/usage?': usage(Math.max(START, NOW - 24 * HOUR), 300_000),
     'api/alerts': { alerts: alerts(status, mood), webhook: true },
   };
+}
+
+function calls() {
+  const call = (protocol, room, seconds, bytes, users) => ({
+    protocol, room, startedAt: instant(NOW - seconds * 1000), connected: true, bytes,
+    members: users.map((user, n) => ({ id: `01JHN4V8ZP4M6Q2TB1Y5RC3XK${n}`, user, grants: bytes === null ? [] : ['nT3k1s0wQ2Gv8Zb5yXhJ4A'], joinedAt: instant(NOW - seconds * 1000) })),
+  });
+  return [
+    call('ayame', '9f86d081884c7d659a2feaa0c55ad015', 420, 380_100_000, [null, null]),
+    call('p2pcf', 'support/berlin', 40, null, [null, null]),
+    call('rooms', 'standup', 1440, 1_930_000_000, ['ann@example.com', null, 'ben@example.com', null, null]),
+  ];
 }
 
 function connections() {

@@ -34,7 +34,7 @@ async function dashboard(browser) {
   await part(theDashboardSurvivesARestartOfTheBroker, page, broker);
   await page.close();
   for (const does of [month.theDashboardOfAMonth, month.theTablesFitOnEveryScreen, month.mintingCanBeStoppedWithoutScrolling,
-    month.aTableSortsSearchesAndHasPages, month.aRowOpensItsCredentials, month.aBlockedUserWithoutBytesIsAllowedAgain, month.aBrokerWithoutSpendersIsShownAsOne,
+    month.aTableSortsSearchesAndHasPages, month.aRowOpensItsCredentials, month.aBlockedUserWithoutBytesIsAllowedAgain, month.theLiveCallsAreListed, month.anEmptyListSaysWhatItMeans,
     month.aPasswordManagerCanSignIn, month.anAlertLeadsToABlockedUser]) await part(does, browser);
 }
 
@@ -59,7 +59,7 @@ function fakeCloudflare() {
   return new Process('cloudflare', directory, process.env.FAKE_CLOUDFLARE_BIN, args, {}, ({ log }) => log.includes('8787'));
 }
 
-const startDashboardBroker = () => startBroker('http://app.test', {
+const startDashboardBroker = () => startBroker(`http://app.test,${BROKER}`, {
   ICE_SOURCES: 'cloudflare,stun',
   COTURN_URLS: '',
   COTURN_SECRET: '',
@@ -71,6 +71,7 @@ const startDashboardBroker = () => startBroker('http://app.test', {
   CLOUDFLARE_ANALYTICS_TOKEN: 'demo-analytics-token',
   REPORTER_TOKEN,
   RATE_LIMIT_REQUESTS: '8',
+  SIGNALING: 'ayame',
   HEARTBEAT_SECONDS: '300', // reported connections stay open for the whole test
   STATE_DIR: join(directory, 'state'),
 });

@@ -8,19 +8,26 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 /// The files that the page loads, including imported scripts.
-const FILES: [&str; 12] = [
+const FILES: [&str; 19] = [
     "/demo/demo.css",
     "/demo/main.js",
     "/demo/call.js",
+    "/demo/guest.js",
+    "/demo/host.js",
+    "/demo/page.css",
+    "/demo/page.js",
     "/demo/plot.js",
     "/demo/scene.js",
+    "/demo/signaling.js",
+    "/demo/stage.js",
     "/demo/words.js",
-    "/dashboard/page.css",
     "/dashboard/uplot.css",
     "/dashboard/uplot.js",
+    "/dashboard/plots.css",
     "/dashboard/plots.js",
     "/dashboard/broker.js",
-    "/turn-client.js",
+    "/dashboard/format.js",
+    "/dashboard/spending.js",
 ];
 /// The most bytes that the page and its files may have.
 const PAGE_BYTES_MAX: usize = 180_000;
@@ -78,7 +85,7 @@ async fn the_page_loads_only_its_own_files() {
 async fn it_mints_for_its_relay_under_a_small_budget_and_its_token_allows_overrides() {
     let demo = Demo::start(&["--port", "0"], &[]);
     let minted = demo.get("/api/turn-credentials").await.json();
-    assert_eq!((minted["source"].as_str(), minted["ttl"].as_u64()), (Some("relay"), Some(120)));
+    assert_eq!((minted["source"].as_str(), minted["ttl"].as_u64()), (Some("relay"), Some(180)));
     let urls = minted["iceServers"].to_string();
     assert!(urls.contains("turn:127.0.0.1:") && !urls.contains("cloudflare"), "{urls}");
     let status = demo.get("/api/bandwidth-status").await.json();

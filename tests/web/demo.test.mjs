@@ -1,7 +1,7 @@
 // The texts of the demo page: the states of a call, the figures, and the comparison of two counts.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { bytesAt, credentials, figures, known, phaseMark, placed, rejectionReason, story, whyCut } from '../../src/web/demo/words.js';
+import { bytesAt, callWords, credentials, figures, guestStory, isDue, known, phaseMark, placed, rejectionReason, story, whyCut } from '../../src/web/demo/words.js';
 
 const MB = 1e6;
 
@@ -40,11 +40,11 @@ test('a rejection is not shown after its reason is gone', () => {
   const [disabled, spent] = [{ code: 'DISABLED', message: '' }, { code: 'BUDGET_EXHAUSTED', message: 'Spent.' }];
   for (const rejection of [disabled, spent]) {
     const now = { phase: 'rejected', why: null, rejection, overview: overview() };
-    assert.deepEqual(storyOf(now), { mark: 'good', text: 'Minting works again. Start the call.' });
+    assert.deepEqual(storyOf(now), { mark: 'good', text: 'Minting works again. Start again.' });
     assert.deepEqual(phaseMark(now), { mark: 'quiet', word: 'no call' });
   }
   const raised = storyOf({ phase: 'cut', why: 'spent', rejection: spent });
-  assert.match(raised.text, /Minting works again\. Start the call\.$/);
+  assert.match(raised.text, /Minting works again\. Start again\.$/);
   assert.doesNotMatch(raised.text, /gives no|Raise/);
   // Another obstacle has replaced the first.
   assert.match(storyOf({ phase: 'rejected', rejection: spent, overview: overview({ frozen: true }) }).text, /Allow minting again/);
@@ -57,6 +57,8 @@ test('a rejection is not shown after its reason is gone', () => {
 
 test('each code has a reason in words', () => {
   assert.deepEqual(['DISABLED', 'BUDGET_EXHAUSTED', 'NETWORK', 'DEGRADED'].map(rejectionReason), ['minting is stopped', 'the budget is spent', 'the broker does not answer', 'the broker says DEGRADED']);
+  assert.equal(rejectionReason('full'), 'two others are in the room');
+  assert.match(storyOf({ phase: 'rejected', rejection: { code: 'full', message: '' } }).text, /^Two others are in this room/);
 });
 
 test('during a call the text names the most important fact', () => {
@@ -84,7 +86,7 @@ test('two counts are compared at the same time', () => {
   const asOf = Date.parse('2026-01-15T12:00:01Z');
   const around = [[asOf - 500, 9 * MB], [asOf + 500, 11 * MB]];
   assert.deepEqual(known(overview({ used: 11, measured: 10.05 }), around, 0), {
-    how: 'measured at the relay, 1 s ago', page: '10.0 MB since this page was loaded, by the browser’s own statistics. The ledger differs by +0.5\u00a0%',
+    how: 'measured at the relay, 1 s ago', page: '10.0 MB sent and received by this window since it was loaded, by the browser’s own statistics. The ledger differs by +0.5\u00a0%',
   });
   assert.match(known(overview({ measured: 9.9 }), around, 0).page, /\u22121\.0\s%$/);
   assert.match(known(overview(), [], 0).page, /appears during the first call/);
@@ -93,17 +95,40 @@ test('two counts are compared at the same time', () => {
 test('after a reload the page compares only what came since', () => {
   const asOf = Date.parse('2026-01-15T12:00:01Z');
   const samples = [[asOf - 500, 2 * MB], [asOf + 500, 4 * MB]];
-  assert.match(known(overview({ measured: 52.58 }), samples, 49.55 * MB).page, /^3\.0 MB since this page was loaded.*\+1\.0\s%$/);
+  assert.match(known(overview({ measured: 52.58 }), samples, 49.55 * MB).page, /^3\.0 MB sent and received by this window.*\+1\.0\s%$/);
   assert.match(known(overview({ measured: 1 }), samples, 49.55 * MB).page, /appears/, 'a new period has begun');
 });
 
-test('the credentials list shows expiry, renewals and older credentials', () => {
-  const held = [{ name: 'Ann', renewals: 0, expiresAt: new Date(61_000) }, { name: 'Ben', renewals: 2, expiresAt: new Date(30_000) }];
-  assert.equal(credentials(held, 2, 1_000), '2 live; Ann’s expires in 60 s; Ben’s expires in 29 s, renewed 2×');
-  assert.equal(credentials([{ name: 'Eve', renewals: 0, expiresAt: null }], 1, 1_000), '1 live');
+test('the credentials list shows expiry and older credentials', () => {
+  const held = [{ name: 'Ben', expiresAt: new Date(30_000) }, { name: 'Ann', expiresAt: new Date(61_000) }];
+  assert.equal(credentials(held, 2, 1_000), '2 live; Ann’s expires in 60 s; Ben’s expires in 29 s');
   assert.match(credentials(held, 6, 1_000), /; 4 older ones count until they expire$/);
   assert.equal(credentials([], 4, 1_000), '4 live, from earlier calls; they count until they expire');
   assert.equal(credentials([], 0, 1_000), 'none live');
+});
+
+test('both join again shortly before a credential expires, and not after', () => {
+  const held = [{ expiresAt: new Date(180_000) }, { expiresAt: new Date(100_000) }];
+  assert.deepEqual([0, 85_000, 85_001, 99_999, 100_000].map((at) => isDue(held, new Date(at))), [false, false, true, true, false]);
+  assert.equal(isDue([], new Date(0)), false);
+});
+
+test('a room has its bytes and its cost', () => {
+  const priced = { ...overview({ used: 50 }), cost: { pricePerGB: 0.05, freeGB: 0, currency: 'USD' } };
+  assert.equal(callWords(50 * MB, priced), '50.0 MB in this room, $0.0025');
+  assert.deepEqual([callWords(null, priced), callWords(0, priced)], Array(2).fill('nothing in this room yet'));
+});
+
+test('a room that ended or waits is no cut', () => {
+  assert.deepEqual(['waiting', 'left'].map((phase) => phaseMark({ phase }).word), ['waiting', 'the room has ended']);
+  assert.match(storyOf({ phase: 'waiting' }).text, /starts when the second window is there/);
+  assert.match(storyOf({ phase: 'left' }).text, /the second window left, or the operator ended it/);
+});
+
+test('the second window says what it waits for', () => {
+  const words = ['joining', 'waiting', 'connecting', 'connected'].map((state) => guestStory(state, '').word);
+  assert.deepEqual(words, ['joining', 'waiting', 'connecting', 'in call, relayed']);
+  assert.deepEqual(['no relay', 'full', 'closed', 'bye'].map((why) => guestStory('ended', why).word), ['no relay', 'full', 'no answer', 'the room has ended']);
 });
 
 test('words above the chart do not overlap, and the latest one is shown', () => {

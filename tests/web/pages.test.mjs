@@ -5,7 +5,7 @@ import { Fault, ask } from '../../src/web/dashboard/broker.js';
 import { amounts, assumed, size, span, time, typedNumber, withTimes } from '../../src/web/dashboard/format.js';
 import { curves, period, rates, runway, unknown } from '../../src/web/dashboard/series.js';
 import * as verdicts from '../../src/web/dashboard/verdicts.js';
-import { reliability, bound, breaker, callerRows, connectionWords, freezeNote, grants, hintNotes, limitNote, minting, providerRows, revocations } from '../../src/web/dashboard/verdicts.js';
+import { reliability, bound, breaker, callerRows, freezeNote, grants, hintNotes, limitNote, listed, minting, providerRows, revocations } from '../../src/web/dashboard/verdicts.js';
 import { findings, outcome } from '../../src/web/relay-check/findings.js';
 import { attempts, gatherAll, hasEnded, parse, secondsMax } from '../../src/web/relay-check/gather.js';
 import { answerRows, progressLine, progressWord, report } from '../../src/web/relay-check/report.js';
@@ -296,8 +296,8 @@ test('a note points out unused credentials', () => {
 });
 
 test('the table says how many connections it lists', () => {
-  assert.equal(connectionWords(3, 3), '3 connections');
-  assert.equal(connectionWords(1000, 5000), 'the first 1,000 of 5,000');
+  assert.equal(listed([1, 2, 3], 3, 'connection'), '3 connections');
+  assert.equal(listed(Array(1000), 5000, 'call'), 'the first 1,000 of 5,000');
 });
 
 test('credentials minted ahead are listed if there are any', () => {

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { told, withoutRoutes } from '../../src/web/dashboard/advice.js';
 import { pageOf } from '../../src/web/dashboard/rows.js';
-import { ago, blockedNote, credentials, evidence, grantsPath, isRevocable, nameOf, noneOf, note, share, state, whatWasRevoked } from '../../src/web/dashboard/spending.js';
+import { ago, blockedNote, canEnd, cost, credentials, evidence, grantsPath, isRevocable, members, nameOf, noneOf, note, share, state, whatEnded, whatWasRevoked } from '../../src/web/dashboard/spending.js';
 
 const NOW = new Date('2026-11-20T14:24:00Z');
 const GB = 1e9;
@@ -48,7 +48,25 @@ test('an empty list says how users and labels become known', () => {
 });
 
 test('a share is of the usage of the period', () => {
-  assert.deepEqual([share(GB, 4 * GB), share(1, GB), share(0, GB), share(GB, 0)], ['25.0 %', '< 0.1 %', '0.0 %', '–']);
+  assert.deepEqual([share(GB, 4 * GB), share(1, GB), share(0, GB), share(GB, 0), share(2 * GB, GB)], ['25.0 %', '< 0.1 %', '0.0 %', '–', '100.0 %']);
+});
+
+test('the cost of a part is that part of the cost', () => {
+  const of = (used, freeGB) => ({ bytes: { used }, cost: { pricePerGB: 0.05, freeGB, currency: 'USD' } });
+  assert.deepEqual([cost(GB, of(4 * GB, 0)), cost(GB, of(4 * GB, 2)), cost(GB, of(4 * GB, 4)), cost(0, of(0, 0))], ['$0.05', '$0.03', '$0.00', '$0.00']);
+  assert.equal(cost(24.6e6, of(24.6e6, 0)), '$0.0012', 'a short call costs less than a cent');
+  assert.equal(cost(GB, { ...of(GB, 0), cost: { pricePerGB: 2, freeGB: 0, currency: 'EUR' } }), '€2.00');
+});
+
+test('the members of a call are counted, with the users among them', () => {
+  assert.equal(members([{ user: null }, { user: null }]), '2');
+  assert.equal(members([{ user: 'ann' }, { user: null }, { user: 'ben' }]), '3: ann, ben');
+});
+
+test('a room whose clients hold no sockets cannot be ended', () => {
+  assert.deepEqual(['ayame', 'p2pcf', 'peerjs'].map(canEnd), [true, false, true]);
+  const ended = [{ protocol: 'ayame', members: 2 }, { protocol: 'rooms', members: 3 }];
+  assert.equal(whatEnded({ room: 'standup', ended, revoked: 2 }), 'standup has ended: 5 members disconnected, 2 credentials revoked.');
 });
 
 test('the evidence for bytes is a word beside them', () => {

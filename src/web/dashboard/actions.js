@@ -3,8 +3,8 @@
 import { post, send } from './broker.js';
 import { act, confirmed, showResult } from './confirm.js';
 import { plain, typedNumber } from './format.js';
-import { $ } from './page.js';
-import { whatWasRevoked } from './spending.js';
+import { $, onSubmit } from './page.js';
+import { whatEnded, whatWasRevoked } from './spending.js';
 
 const LIMIT_GB_MAX = 1_000_000;
 let changed = () => {};
@@ -16,8 +16,7 @@ let changed = () => {};
  */
 export function wire(overview, afterChange) {
   changed = afterChange;
-  $('limit-form').addEventListener('submit', async (event) => {
-    event.preventDefault();
+  onSubmit('limit-form', async () => {
     const limitGB = typedNumber($('limit-input', HTMLInputElement).value);
     if (limitGB === null || limitGB > LIMIT_GB_MAX) {
       showResult('bad', `Enter GB, for example 0.5 or 1500. Do not use commas. The maximum is ${LIMIT_GB_MAX}.`);
@@ -33,17 +32,11 @@ export function wire(overview, afterChange) {
   });
   $('freeze').addEventListener('click', () => freeze(!overview()?.status.frozen));
   const user = () => $('user-input', HTMLInputElement).value.trim();
-  $('user-form').addEventListener('submit', (event) => {
-    event.preventDefault();
-    block(user());
-  });
+  onSubmit('user-form', () => block(user()));
   $('user-allow').addEventListener('click', () => {
     if ($('user-form', HTMLFormElement).reportValidity()) allow(user());
   });
-  $('revoke-form').addEventListener('submit', (event) => {
-    event.preventDefault();
-    revoke($('revoke-input', HTMLInputElement).value.trim());
-  });
+  onSubmit('revoke-form', () => revoke($('revoke-input', HTMLInputElement).value.trim()));
 }
 
 /** @typedef {Parameters<typeof confirmed>[0]} Question */
@@ -77,7 +70,8 @@ export const revoke = (grant) => ask({
   isDangerous: true,
 }, async () => (await post(`api/credentials/${encodeURIComponent(grant)}/revoke`, {})).message);
 
-const path = (/** @type {string} */ user, /** @type {string} */ verb) => `api/users/${encodeURIComponent(user)}/${verb}`;
+/** @template {string} V @param {string} user @param {V} verb @returns {`api/users/${string}/${V}`} */
+const path = (user, verb) => `api/users/${encodeURIComponent(user)}/${verb}`;
 
 /** @param {string} user */
 export const block = (user) => ask({
@@ -87,9 +81,9 @@ export const block = (user) => ask({
   isDangerous: true,
   more: 'Also revoke the user’s live credentials. Running calls may continue until they expire.',
 }, async (more) => {
-  await send('POST', path(user, 'block'), {});
+  await post(path(user, 'block'), {});
   if (!more) return `${user} is blocked.`;
-  return `${user} is blocked. ${whatWasRevoked(await send('POST', path(user, 'revoke'), {}))}`;
+  return `${user} is blocked. ${whatWasRevoked(await post(path(user, 'revoke'), {}))}`;
 });
 
 /** @param {string} user */
@@ -104,7 +98,15 @@ export const revokeAll = (user) => ask({
   text: 'They cannot be renewed any more, and the provider is asked to end them. Running calls may continue. The user can get new credentials.',
   verb: 'Revoke all',
   isDangerous: true,
-}, async () => `${user}: ${whatWasRevoked(await send('POST', path(user, 'revoke'), {}))}`);
+}, async () => `${user}: ${whatWasRevoked(await post(path(user, 'revoke'), {}))}`);
+
+/** @param {string} room */
+export const endRoom = (room) => ask({
+  title: `End the room ${room}?`,
+  text: 'Everybody in it is disconnected, and their credentials are revoked. They can join again.',
+  verb: 'End the room',
+  isDangerous: true,
+}, async () => whatEnded(await post(`api/rooms/${encodeURIComponent(room)}/end`, {})));
 
 /** @param {number | null} limitGB Null removes the override. */
 async function setLimit(limitGB) {

@@ -2,7 +2,7 @@
 import { freeze } from './actions.js';
 import { told, withoutRoutes } from './advice.js';
 import { time, withTimes } from './format.js';
-import { $, element, put } from './page.js';
+import { element, put, replace } from './page.js';
 
 const SEVERITY = { info: 'quiet', warning: 'warn', critical: 'bad' };
 
@@ -38,6 +38,5 @@ export function showAlerts({ alerts, webhook }, { at, isFrozen }) {
       useful.length ? element('p', { className: 'buttons' }, ...useful.map((name) => BUTTONS[name]())) : null);
   });
   const made = items.length ? items : [element('li', { className: 'muted', textContent: 'None yet.' })];
-  const shown = [...$('alerts').children].map(({ textContent }) => textContent).join();
-  if (made.map(({ textContent }) => textContent).join() !== shown) $('alerts').replaceChildren(...made);
+  replace('alerts', made);
 }

@@ -1,19 +1,14 @@
 // The blocked users, each with a button. The table of spenders lacks those who have spent nothing.
 import { allow } from './actions.js';
-import { $, element, put } from './page.js';
+import { $, element, put, replace } from './page.js';
 import { blockedNote } from './spending.js';
 
-let shown = '';
-
-/** @param {import('./spending.js').BlockedUsers} blocked */
+/** @param {import('./api.d.ts').BlockedUsersBody} blocked */
 export function showBlocked(blocked) {
   put('blocked-note', blockedNote(blocked));
-  if (shown === String(blocked.names)) return;
-  shown = String(blocked.names);
-  const list = $('blocked');
-  const hadFocus = list.contains(document.activeElement);
-  list.replaceChildren(...blocked.names.map(item));
-  if (hadFocus) $('user-input').focus();
+  const hadFocus = $('blocked').contains(document.activeElement);
+  replace('blocked', blocked.names.map(item));
+  if (hadFocus && !$('blocked').contains(document.activeElement)) $('user-input').focus();
 }
 
 /** @param {string} user */

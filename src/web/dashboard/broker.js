@@ -39,7 +39,6 @@ export const ask = (path) => send('GET', path);
 export const post = (path, content) => send('POST', path, content);
 
 /**
- * For routes that another version of the broker may not have.
  * @param {string} method @param {string} path Relative to this page's folder. @param {object} [content]
  * @returns {Promise<any>} Null if the response has no body.
  * @throws {Fault}

@@ -49,6 +49,3 @@ export function showResult(mark, text) {
   result.textContent = text;
   result.hidden = false;
 }
-
-$('confirm-no').addEventListener('click', () => dialog.close('no'));
-$('confirm-yes').addEventListener('click', () => dialog.close('yes'));

@@ -3,9 +3,10 @@
 import * as actions from './actions.js';
 import { showAlerts } from './alerts.js';
 import { Fault, ask, token } from './broker.js';
+import { showCalls } from './calls.js';
 import { showConnections } from './connections.js';
 import { size } from './format.js';
-import { $, choice } from './page.js';
+import { $, choice, onSubmit } from './page.js';
 import { RatePlot, UsagePlot } from './plots.js';
 import { curves, period, rates, runway, unknown } from './series.js';
 import * as spenders from './spenders.js';
@@ -43,9 +44,10 @@ actions.wire(() => overview, refreshAll);
 spenders.wire(failed);
 
 async function read() {
-  const [latest, connections] = await Promise.all([ask('api/overview'), ask('api/connections')]);
+  const [latest, calls, connections] = await Promise.all([ask('api/overview'), ask('api/calls-live'), ask('api/connections')]);
   overview = latest;
   showOverview(latest);
+  showCalls(calls, latest);
   showConnections(connections, latest.at);
   if (seriesIn <= 0) {
     await readSeries(latest);
@@ -64,7 +66,7 @@ async function readSeries(latest) {
     ask('api/usage'),
     ask(`api/usage?from=${dayAgo}&step=${DAY_STEP}`),
     ask('api/alerts'),
-    spenders.refresh({ now: new Date(latest.at), used: latest.bytes.used }),
+    spenders.refresh(latest),
   ]);
   series = { period: period(whole, latest), day: period(day, latest), previous: whole.previousPeriod };
   showAlerts(alerts, { at: latest.at, isFrozen: latest.status.frozen });
@@ -181,8 +183,7 @@ function signOut(why = '') {
   tokenField.focus();
 }
 
-$('sign-in-form').addEventListener('submit', (event) => {
-  event.preventDefault();
+onSubmit('sign-in-form', () => {
   token.set(tokenField.value.trim());
   tokenField.value = '';
   signIn();

@@ -14,6 +14,11 @@ const stamp = uPlot.fmtDate('{D} {MMM} {HH}:{mm}');
 /** @param {string} unit @param {number} digits @returns {(plot: uPlot, value: number | null) => string} */
 const withUnit = (unit, digits) => (_, value) => (value == null ? '–' : `${value.toFixed(digits)} ${unit}`);
 
+/** A color that lets others through. @param {string} name @param {string} alpha */
+export const soft = (name, alpha) => () => `${color(name)()}${alpha}`;
+/** @param {string} label @param {string} stroke @param {(plot: uPlot, value: number | null, series: number, index: number | null) => string} value @param {uPlot.Series} [more] @returns {uPlot.Series} */
+export const line = (label, stroke, value, more) => ({ label, stroke: color(stroke), width: 1.5, points: { show: false }, value, ...more });
+
 /** @type {uPlot.Series} */
 const time = { label: 'UTC', value: (_, at) => (at == null ? '' : stamp(utc(at))) };
 
@@ -86,8 +91,6 @@ export class UsagePlot extends Plot {
   /** @param {HTMLElement} element */
   constructor(element) {
     const gb = withUnit('GB', 2);
-    /** @param {string} label @param {string} stroke @param {uPlot.Series} more @returns {uPlot.Series} */
-    const line = (label, stroke, more) => ({ label, stroke: color(stroke), points: { show: false }, value: gb, ...more });
     /** @type {uPlot.Axis.DynamicValues} */
     const gbTicks = (_, ticks) => ticks.map((tick) => String(+tick.toPrecision(6)));
     super(element, {
@@ -95,10 +98,10 @@ export class UsagePlot extends Plot {
       axes: [timeAxis(), axis({ size: 56, values: gbTicks, label: 'GB', labelSize: 18, labelFont: FONT })],
       series: [
         time,
-        line('used', '--accent', { width: 2.5, fill: () => `${color('--accent')()}1f` }),
-        line('no record, only the sum', '--muted', { width: 2, dash: [3, 5] }),
-        line('forecast', '--accent', { width: 1.5, dash: [8, 5] }),
-        line('limit', '--ink', { width: 1.5 }),
+        line('used', '--accent', gb, { width: 2.5, fill: soft('--accent', '1f') }),
+        line('no record, only the sum', '--muted', gb, { width: 2, dash: [3, 5] }),
+        line('forecast', '--accent', gb, { dash: [8, 5] }),
+        line('limit', '--ink', gb),
       ],
       hooks: { draw: [(plot) => this.drawUnknown(plot), (plot) => this.drawAsOf(plot)] },
     });
@@ -122,7 +125,7 @@ export class UsagePlot extends Plot {
     ctx.textAlign = 'center';
     for (const { from, to } of this.unknown) {
       const [left, right] = [valToPos(from, 'x', true), valToPos(to, 'x', true)];
-      ctx.fillStyle = `${color('--muted')()}22`;
+      ctx.fillStyle = soft('--muted', '22')();
       ctx.fillRect(left, bbox.top, right - left, bbox.height);
       ctx.fillStyle = color('--muted')();
       if (right - left > 30 * scale) ctx.fillText('no record', (left + right) / 2, bbox.top + 34 * scale);
@@ -170,8 +173,8 @@ export class RatePlot extends Plot {
       ],
       series: [
         time,
-        { label: 'average rate', stroke: color('--accent'), fill: () => `${color('--accent')()}2e`, width: 1.5, value: withUnit('Mbps', 2), points: { show: false }, paths: stepped() },
-        { label: 'live credentials', scale: 'live', stroke: color('--second'), width: 1.5, value: (_, value) => (value == null ? '–' : String(value)), points: { show: false }, paths: stepped() },
+        line('average rate', '--accent', withUnit('Mbps', 2), { fill: soft('--accent', '2e'), paths: stepped() }),
+        line('live credentials', '--second', (_, value) => (value == null ? '–' : String(value)), { scale: 'live', paths: stepped() }),
       ],
     });
   }

@@ -1,16 +1,12 @@
 // Who spends, as texts for the table of spenders and for that of one spender's grants. Pure.
-import { count, signed, size, some, span, time } from './format.js';
+import { count, money, signed, size, some, span, time } from './format.js';
 
 /**
- * @typedef {'user' | 'label' | 'origin' | 'address' | 'call'} By What a spender is.
- * @typedef {{key: string | null, bytes: number, measuredBytes: number, claimedBytes: number, evidence: string, grants: number, live: number,
- *     firstSeen: string, lastSeen: string, blocked?: boolean}} Spender
- * @typedef {{count: number, names: string[]}} BlockedUsers The names may be a part.
- * @typedef {{by: By, asOf: string, unknownBytes: number, blockedUsers: BlockedUsers, spenders: Spender[], next: string | null}} Spenders
- * @typedef {{id: string, user: string | null, label: string | null, origin: string | null, address: string | null, call: string | null,
- *     source: string, issuedAt: string, expiresAt: string, revokedAt: string | null, live: boolean, bytes: number, measuredBytes: number,
- *     claimedBytes: number, evidence: string}} Grant
- * @typedef {{grants: Grant[], next: string | null}} Grants
+ * @typedef {import('./api.d.ts').OverviewBody} Overview
+ * @typedef {import('./api.d.ts').SpendersBody} Spenders
+ * @typedef {import('./api.d.ts').SpenderBody} Spender
+ * @typedef {import('./api.d.ts').GrantBody} Grant
+ * @typedef {Exclude<Spenders['by'], 'grant'>} By What a spender is.
  */
 
 /** Spenders, or credentials of one, that are asked for at once. */
@@ -28,9 +24,23 @@ export const evidence = ({ evidence: known }) => (known === 'measured' ? { mark:
 /** @param {number} bytes @param {number} used Of the period. */
 export function share(bytes, used) {
   if (used <= 0) return '–';
-  const percent = (bytes / used) * 100;
+  // The list may be a little newer than the sum.
+  const percent = Math.min(100, (bytes / used) * 100);
   return percent > 0 && percent < 0.1 ? '< 0.1 %' : `${signed(percent, 1)} %`;
 }
+
+/** A part of the period's cost: free GB lower the price of every byte. Two digits of less than a cent. @param {number} bytes @param {Pick<Overview, 'cost' | 'bytes'>} of */
+export function cost(bytes, { cost: { pricePerGB, freeGB, currency }, bytes: { used } }) {
+  const billed = Math.max(0, used / 1e9 - freeGB);
+  const part = used > 0 ? (bytes / used) * billed * pricePerGB : 0;
+  return money(part < 0.01 ? Number(part.toPrecision(2)) : part, currency);
+}
+
+/** "2: ann, ben": how many, and the users among them. @param {{user: string | null}[]} members */
+export const members = (members) => [members.length, members.flatMap(({ user }) => user ?? []).join(', ')].filter(Boolean).join(': ');
+
+/** Clients of P2PCF hold no socket that the broker could close. @param {string} protocol */
+export const canEnd = (protocol) => protocol !== 'p2pcf';
 
 /** How many of the others are live is not known. @param {Pick<Spender, 'key' | 'grants' | 'live'>} spender */
 export const credentials = ({ key, grants, live }) => (key === null ? count(grants) : `${count(live)} live of ${count(grants)}`);
@@ -52,7 +62,7 @@ export function note({ asOf, unknownBytes, spenders, next }, now) {
   return `as of ${time(new Date(asOf), now)}.${unknown}${part}`;
 }
 
-/** The line above the list of blocked users. @param {BlockedUsers} blocked */
+/** The line above the list of blocked users. @param {Spenders['blockedUsers']} blocked */
 export function blockedNote({ count: all, names }) {
   if (all === 0) return 'No user is blocked.';
   const part = all > names.length ? ` These are the first ${count(names.length)} by name.` : '';
@@ -60,7 +70,11 @@ export function blockedNote({ count: all, names }) {
 }
 
 /** The query for the grants of a spender. @param {By} by @param {string} key */
-export const grantsPath = (by, key) => `api/grants?${by}=${encodeURIComponent(key)}&limit=${ROWS_ASKED}`;
+export const grantsPath = (by, key) => /** @type {const} */ (`api/grants?${by}=${encodeURIComponent(key)}&limit=${ROWS_ASKED}`);
+
+/** The result of ending a room. @param {import('./api.d.ts').EndedRoomBody} ended */
+export const whatEnded = ({ room, ended, revoked }) =>
+  `${room} has ended: ${some(ended.reduce((sum, { members }) => sum + members, 0), 'member')} disconnected, ${some(revoked, 'credential')} revoked.`;
 
 /** The result of revoking a user's credentials. @param {{revoked: number, ended: number, left: number}} result */
 export function whatWasRevoked({ revoked, ended, left }) {

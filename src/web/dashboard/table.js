@@ -7,17 +7,25 @@ import { pageOf } from './rows.js';
  * @template R
  * @typedef {object} Column
  * @property {string} name Shown in the header. Empty: a column of buttons.
- * @property {(row: R) => number | string} [by] What the column sorts by. Without it, it does not sort.
+ * @property {(row: R) => string} [text] The text of a cell.
+ * @property {(row: R) => number | string} [by] What the column sorts by. Without it, its text.
  * @property {boolean} [isNumber] Right-aligned; the first click sorts the largest first.
+ * @property {boolean} [isId] The text is long, so that it may be cut. Its tooltip is whole.
  * @property {string} [show] A class that hides the column on narrow screens: `on-small`, `on-medium` or `on-wide`.
- * @property {(cell: HTMLTableCellElement, row: R) => void} fill Writes a cell. Called again for each new state of the row.
+ * @property {(row: R) => Button | null} [button] The button of a cell.
+ * @property {(cell: HTMLTableCellElement, row: R) => void} [fill] Writes a cell that has more than a text or a button. Called again for
+ *     each new state of the row.
  */
+
+/** @typedef {{word: string, of: string, isDangerous?: boolean, press: () => void}} Button `of`: what it acts on, for screen readers. */
+
+/** @template R @param {Column<R>} column */
+const classOf = ({ isNumber, isId, show }) => [isNumber && 'number', isId && 'id code', show].filter(Boolean).join(' ');
 
 /** @template R */
 export class Table {
   /** @type {R[]} */
   #all = [];
-  #text = '';
   #first = 0;
   /** @type {{index: number, isDescending: boolean}} */
   #order;
@@ -31,24 +39,22 @@ export class Table {
    * @param {string} options.label Names the table for screen readers.
    * @param {Column<R>[]} options.columns
    * @param {(row: R) => string} options.key
-   * @param {(row: R) => string} options.words What a search looks into.
-   * @param {string} options.none Shown without rows.
+   * @param {(row: R) => string} [options.words] What a search looks into. Without it, the key.
+   * @param {HTMLElement} [options.search] Gets a field for a search, which is hidden while all rows are on one page.
+   * @param {() => string} [options.none] Shown without rows.
    * @param {number} [options.size] Rows of a page.
    * @param {number} [options.order] The column that sorts at first, the largest first.
    * @param {(row: R) => Node | null} [options.detail] The element below a row that is open; null if the row is closed.
    * @param {() => Promise<void>} [options.more] Fetches more rows.
    */
-  constructor(root, { label, columns, key, words, none, size = 10, order = 0, detail, more }) {
+  constructor(root, options) {
     this.root = root;
-    this.columns = columns;
-    this.key = key;
-    this.words = words;
-    this.none = none;
-    this.size = size;
-    this.detail = detail;
-    this.more = more;
-    this.#order = { index: order, isDescending: true };
-    this.heads = columns.map((column, index) => this.#head(column, index));
+    this.options = { size: 10, words: options.key, ...options };
+    this.#order = { index: options.order ?? 0, isDescending: true };
+    this.search = element('input', { type: 'search', className: 'push', placeholder: 'Search', autocomplete: 'off', spellcheck: false, 'aria-label': `Search: ${options.label}` });
+    this.search.addEventListener('input', () => this.#restart());
+    options.search?.append(this.search);
+    this.heads = options.columns.map((column, index) => this.#head(column, index));
     this.body = element('tbody');
     this.empty = element('p', { className: 'muted none' });
     this.range = element('span', { className: 'small muted', role: 'status' });
@@ -57,7 +63,7 @@ export class Table {
     this.back.addEventListener('click', () => this.#turn(-1));
     this.forth.addEventListener('click', () => this.#turn(1));
     this.pager = element('div', { className: 'pager' }, this.back, this.range, this.forth);
-    const table = element('table', { 'aria-label': label }, element('thead', {}, element('tr', {}, ...this.heads)), this.body);
+    const table = element('table', { 'aria-label': options.label }, element('thead', {}, element('tr', {}, ...this.heads)), this.body);
     this.scroll = element('div', { className: 'scroll' }, table);
     root.replaceChildren(this.scroll, this.empty, this.pager);
   }
@@ -66,32 +72,33 @@ export class Table {
   show(rows, hasMore = false) {
     this.#all = rows;
     this.#hasMore = hasMore;
-    this.#draw();
+    this.search.hidden = rows.length <= this.options.size;
+    this.draw();
   }
 
-  /** Shows only rows with this text. @param {string} text */
-  search(text) {
-    this.#text = text;
+  /** Shows no rows, and forgets the search. */
+  clear() {
+    this.search.value = '';
+    this.#all = [];
+    this.#restart();
+  }
+
+  #restart() {
     this.#first = 0;
-    this.#draw();
-  }
-
-  /** Draws the rows again, after a row was opened or closed. */
-  redraw() {
-    this.#draw();
+    this.draw();
   }
 
   /** @param {Column<R>} column @param {number} index */
-  #head({ name, by, isNumber, show }, index) {
-    const head = element('th', { className: `${isNumber ? 'number ' : ''}${show ?? ''}`, scope: 'col' });
-    if (!by) head.append(element('span', { className: name ? '' : 'visually-hidden', textContent: name || 'Action' }));
+  #head(column, index) {
+    const { name, by, text, isNumber } = column;
+    const head = element('th', { className: classOf({ ...column, isId: false }), scope: 'col' });
+    if (!by && !text) head.append(element('span', { className: name ? '' : 'visually-hidden', textContent: name || 'Action' }));
     else {
       const button = element('button', { type: 'button', className: 'sort', textContent: name });
       button.addEventListener('click', () => {
         const isSame = this.#order.index === index;
         this.#order = { index, isDescending: isSame ? !this.#order.isDescending : Boolean(isNumber) };
-        this.#first = 0;
-        this.#draw();
+        this.#restart();
       });
       head.append(button);
     }
@@ -100,26 +107,28 @@ export class Table {
 
   /** @param {number} pages */
   async #turn(pages) {
-    const first = this.#first + pages * this.size;
-    if (first >= this.#all.length && this.#hasMore) await this.more?.();
+    const first = this.#first + pages * this.options.size;
+    if (first >= this.#all.length && this.#hasMore) await this.options.more?.();
     this.#first = Math.max(0, first);
-    this.#draw();
+    this.draw();
   }
 
-  #draw() {
+  /** Draws the rows again: one was opened or closed, or has changed. */
+  draw() {
     const { index, isDescending } = this.#order;
     this.heads.forEach((head, at) => {
-      if (this.columns[at].by) head.setAttribute('aria-sort', at !== index ? 'none' : isDescending ? 'descending' : 'ascending');
+      if (head.querySelector('button')) head.setAttribute('aria-sort', at !== index ? 'none' : isDescending ? 'descending' : 'ascending');
     });
-    const { by = () => 0 } = this.columns[index];
-    const { rows, first, matching } = pageOf(this.#all, { text: this.#text, words: this.words, by, isDescending, key: this.key, first: this.#first, size: this.size });
+    const { columns, none, size, key, words } = this.options;
+    const { text, by = text ?? key } = columns[index];
+    const { rows, first, matching } = pageOf(this.#all, { text: this.search.value, words, by, isDescending, key, first: this.#first, size });
     this.#first = first;
     this.scroll.hidden = matching === 0;
     this.empty.hidden = matching > 0;
-    this.empty.textContent = this.#all.length ? 'No row has this text.' : this.none;
+    this.empty.textContent = this.#all.length ? 'No row has this text.' : none?.() ?? '';
     this.#drawRows(rows);
     const last = first + rows.length;
-    this.pager.hidden = matching <= this.size && !this.#hasMore;
+    this.pager.hidden = matching <= size && !this.#hasMore;
     this.range.textContent = matching ? `${first + 1}–${last} of ${matching}${this.#hasMore ? ' loaded' : ''}` : '';
     this.back.disabled = first === 0;
     this.forth.disabled = last >= matching && !this.#hasMore;
@@ -127,7 +136,8 @@ export class Table {
 
   /** @param {R[]} rows */
   #drawRows(rows) {
-    const keys = new Set(rows.map(this.key));
+    const { columns, key: keyOf, detail: inside } = this.options;
+    const keys = new Set(rows.map(keyOf));
     for (const [key, { row, detail }] of this.#shown) {
       if (keys.has(key)) continue;
       row.remove();
@@ -135,15 +145,14 @@ export class Table {
       this.#shown.delete(key);
     }
     const ordered = rows.flatMap((row) => {
-      const known = this.#shown.get(this.key(row));
-      const cells = known?.row ?? element('tr', {}, ...this.columns.map(({ isNumber, show }) => element('td', { className: `${isNumber ? 'number ' : ''}${show ?? ''}` })));
-      this.columns.forEach(({ fill }, index) => fill(cells.cells[index], row));
-      const inside = this.detail?.(row) ?? null;
-      let detail = known?.detail ?? null;
-      if (!inside) detail?.remove();
-      detail = inside && (detail ?? element('tr', { className: 'detail' }, element('td', { colSpan: this.columns.length })));
-      if (inside && detail && detail.cells[0].firstChild !== inside) detail.cells[0].replaceChildren(inside);
-      this.#shown.set(this.key(row), { row: cells, detail });
+      const known = this.#shown.get(keyOf(row));
+      const cells = known?.row ?? element('tr', {}, ...columns.map((column) => element('td', { className: classOf(column) })));
+      columns.forEach((column, index) => write(cells.cells[index], column, row));
+      const content = inside?.(row);
+      const detail = content ? known?.detail ?? element('tr', { className: 'detail' }, element('td', { colSpan: columns.length })) : null;
+      if (detail !== known?.detail) known?.detail?.remove();
+      if (content && detail?.cells[0].firstChild !== content) detail?.cells[0].replaceChildren(content);
+      this.#shown.set(keyOf(row), { row: cells, detail });
       return detail ? [cells, detail] : [cells];
     });
     if (ordered.length === this.body.rows.length && ordered.every((row, at) => this.body.rows[at] === row)) return;
@@ -153,16 +162,30 @@ export class Table {
   }
 }
 
-/** Sets the text of a cell. The same text again changes nothing. @param {HTMLElement} cell @param {string} text */
-export const write = (cell, text) => {
-  if (cell.textContent !== text) cell.textContent = text;
-};
+/** @template R @param {HTMLTableCellElement} cell @param {Column<R>} column @param {R} row */
+function write(cell, { text, isId, button, fill }, row) {
+  if (fill) return fill(cell, row);
+  if (button) return writeButton(cell, button(row));
+  const shown = text?.(row) ?? '';
+  // The same text again changes nothing.
+  if (cell.textContent !== shown) cell.textContent = shown;
+  if (isId) cell.title = shown;
+}
 
-/** The button of a cell, made once. @param {HTMLElement} cell @param {string} className @param {() => void} pressed */
-export function buttonIn(cell, className, pressed) {
-  const known = cell.querySelector('button');
-  const button = known ?? element('button', { type: 'button', className });
-  button.onclick = pressed;
-  if (!known) cell.append(button);
+/** @param {HTMLElement} cell @param {Button | null} button */
+function writeButton(cell, button) {
+  if (!button) return cell.replaceChildren();
+  const { word, of, isDangerous = false, press } = button;
+  const shown = buttonIn(cell, press);
+  shown.textContent = word;
+  shown.classList.toggle('danger', isDangerous);
+  shown.setAttribute('aria-label', `${word} ${of}`);
+}
+
+/** The button of a cell, made once. @param {HTMLElement} cell @param {() => void} press */
+export function buttonIn(cell, press) {
+  const button = cell.querySelector('button') ?? element('button', { type: 'button' });
+  button.onclick = press;
+  if (!button.parentNode) cell.append(button);
   return button;
 }

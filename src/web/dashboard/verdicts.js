@@ -134,10 +134,10 @@ export function costs({ cost, bytes, status }) {
   const price = (/** @type {string | number} */ amount) => money(Number(amount), cost.currency);
   const free = cost.freeGB * 1e9;
   const rows = [
-    { name: 'forecast at the reset', value: cost.forecast ? price(cost.forecast.cost) : '–' },
-    { name: 'usage by then', value: cost.forecast ? size(cost.forecast.usedBytes) : '–' },
-    { name: 'price of a GB', value: price(cost.pricePerGB) },
-    { name: `left of ${plain(cost.freeGB)} free GB`, value: size(Math.max(0, free - bytes.used)) },
+    row('forecast at the reset', cost.forecast ? price(cost.forecast.cost) : '–'),
+    row('usage by then', cost.forecast ? size(cost.forecast.usedBytes) : '–'),
+    row('price of a GB', price(cost.pricePerGB)),
+    row(`left of ${plain(cost.freeGB)} free GB`, size(Math.max(0, free - bytes.used))),
   ];
   const note = cost.forecast
     ? `The forecast continues the average rate since ${date(new Date(status.periodStart))}.`
@@ -156,14 +156,15 @@ export function breaker(provider) {
 
 /** @typedef {{name: string, value: string, isSub?: boolean, isWarning?: boolean}} Row */
 
+/** @param {string} name @param {string | number} value @param {Partial<Row>} [more] @returns {Row} */
+const row = (name, value, more) => ({ name, value: typeof value === 'number' ? count(value) : value, ...more });
+
 /** Responses to callers since the start. @param {Pick<Overview, 'callers'>} overview @returns {Row[]} */
 export function callerRows({ callers }) {
   /** @typedef {typeof callers.answers} Answers */
   const sum = (/** @type {Answers} */ answers) => answers.reduce((total, { count }) => total + count, 0);
   const isDegraded = (/** @type {Answers[number]} */ { reason }) => reason !== null;
   const degraded = callers.answers.filter(isDegraded);
-  /** @param {string} name @param {number} value @param {Partial<Row>} [more] @returns {Row} */
-  const row = (name, value, more) => ({ name, value: count(value), ...more });
   const reasons = new Set(degraded.map(({ reason }) => reason));
   return [
     row('from the first source', sum(callers.answers.filter((answer) => !isDegraded(answer)))),
@@ -182,12 +183,12 @@ export function grants({ status, connections }) {
   const { issued, live, reported } = status.grants;
   const share = issued ? `${plain(Math.round((reported / issued) * 1000) / 10)} %` : '–';
   const rows = [
-    { name: 'issued', value: count(issued) },
-    { name: 'reported a connection', value: count(reported) },
-    { name: 'reported / issued', value: share },
-    { name: 'live, including the tail', value: count(live) },
-    { name: 'connections timed out', value: count(connections.givenUp), isWarning: connections.givenUp > connections.closed },
-    { name: 'reports capped', value: count(connections.claimsClamped), isWarning: connections.claimsClamped > 0 },
+    row('issued', issued),
+    row('reported a connection', reported),
+    row('reported / issued', share),
+    row('live, including the tail', live),
+    row('connections timed out', connections.givenUp, { isWarning: connections.givenUp > connections.closed }),
+    row('reports capped', connections.claimsClamped, { isWarning: connections.claimsClamped > 0 }),
   ];
   const note = issued && reported / issued < 0.5
     ? 'Many credentials are unused or unreported. Each one reserves part of the budget: mint when a call starts.'
@@ -208,16 +209,16 @@ export function providerRows(provider) {
   const ms = (value) => `${signed(value, value < 10 ? 1 : 0)} ms`;
   const { minted = 0, ...failed } = outcomes;
   const times = latest
-    ? [{ name: `median of the last ${latest.calls}`, value: ms(latest.medianMs) }, { name: '95th percentile', value: ms(latest.p95Ms) }, { name: 'longest', value: ms(latest.longestMs) }]
-    : [{ name: 'no calls yet', value: '' }];
-  const counts = Object.entries(failed).map(([name, value]) => ({ name, value: count(value), isWarning: true }));
+    ? [row(`median of the last ${latest.calls}`, ms(latest.medianMs)), row('95th percentile', ms(latest.p95Ms)), row('longest', ms(latest.longestMs))]
+    : [row('no calls yet', '')];
+  const counts = Object.entries(failed).map(([name, value]) => row(name, value, { isWarning: true }));
   const pooled = [
-    { name: 'minted ahead, ready', value: count(pool.ready) },
-    { name: 'minted ahead, used', value: count(pool.handedOut) },
-    { name: 'minted ahead, discarded', value: count(pool.wasted) },
+    row('minted ahead, ready', pool.ready),
+    row('minted ahead, used', pool.handedOut),
+    row('minted ahead, discarded', pool.wasted),
   ];
   const isUsed = pool.ready + pool.handedOut + pool.wasted > 0;
-  return [...times, { name: 'minted', value: count(minted) }, ...(isUsed ? pooled : []), ...counts];
+  return [...times, row('minted', minted), ...(isUsed ? pooled : []), ...counts];
 }
 
 /** "1 Nov – 1 Dec, reset in 9 d 4 h". @param {Pick<Overview, 'at' | 'status'>} overview */
@@ -226,6 +227,6 @@ export function periodWords({ at, status }) {
   return `${date(start)} – ${date(reset)}, reset in ${span((reset.getTime() - Date.parse(at)) / 1000)}`;
 }
 
-/** @param {number} listed By the broker, which lists a part of all. @param {number} total */
-export const connectionWords = (listed, total) =>
-  (listed === total ? some(total, 'connection') : `the first ${count(listed)} of ${count(total)}`);
+/** @param {unknown[]} listed A part of all. @param {number} total @param {string} thing */
+export const listed = (listed, total, thing) =>
+  (listed.length === total ? some(total, thing) : `the first ${count(listed.length)} of ${count(total)}`);

@@ -1,14 +1,14 @@
 // The view: writes texts and figures into the page.
 import { Fault } from './broker.js';
 import { amounts, size, span, withTimes } from './format.js';
-import { $, element, mark, put } from './page.js';
+import { $, element, mark, put, replace } from './page.js';
 import * as verdicts from './verdicts.js';
 
 /** @typedef {import('./api.d.ts').OverviewBody} Overview */
 
 /** @param {string} id @param {verdicts.Row[]} list */
 function rows(id, list) {
-  $(id).replaceChildren(...list.flatMap(({ name, value, isSub, isWarning }) => [
+  replace(id, list.flatMap(({ name, value, isSub, isWarning }) => [
     element('dt', { className: isSub ? 'sub' : '', textContent: name }),
     element('dd', { className: `${isSub ? 'sub' : ''} ${isWarning ? 'warn' : ''}`.trim(), textContent: value }),
   ]));
@@ -81,16 +81,12 @@ function showHints(overview) {
   $('hints').hidden = hints.length === 0;
   const notes = hints.map(({ code, mark, text }) =>
     element('p', { className: `note ${mark}`.trim() }, element('b', { className: 'code', textContent: code }), ` ${withTimes(text, new Date(overview.at))}`));
-  const shown = (/** @type {Element[]} */ list) => list.map((note) => note.className + note.textContent).join();
-  const isSame = shown(notes) === shown([...$('hints').children]);
-  if (!isSame) $('hints').replaceChildren(...notes);
+  replace('hints', notes);
 }
 
 /** @param {Overview} overview */
 function showRevoked({ revoked, at }) {
-  const lines = verdicts.revocations(revoked).map((line) => withTimes(line, new Date(at)));
-  const isSame = lines.join() === [...$('revoked').children].map(({ textContent }) => textContent).join();
-  if (!isSame) $('revoked').replaceChildren(...lines.map((textContent) => element('li', { textContent })));
+  replace('revoked', verdicts.revocations(revoked).map((line) => element('li', { textContent: withTimes(line, new Date(at)) })));
 }
 
 /** @param {import('./series.js').Runway | null} found @param {Overview} overview */

@@ -1,170 +1,131 @@
-// A call between two peers on this page. They connect as two separate pages would: each has its own client and credentials, and
-// uses "perfect negotiation". The transport policy is `relay`, so all media goes through the relay.
+// This window's end of a call: it joins a room, gets the relay's credentials there, and sends a picture to the other window. The
+// transport policy is `relay`, so all media goes through the relay. States: joining, waiting (alone in the room), connecting,
+// connected, ended.
+import { Stay } from './signaling.js';
 
-/** The broker gave no relay credentials. `code` is the code of its error, or the reason in its response. */
-export class Refused extends Error {
-  /** @param {string | null} code @param {string} message */
-  constructor(code, message) {
-    super(message);
-    this.code = code;
-  }
-}
+/** Why a call ended, if the broker gave no credentials for its relay. */
+export const NO_RELAY = 'no relay';
 
-/**
- * @typedef {import('../turn-client.js').TurnClient} TurnClient
- * @typedef {{track: MediaStreamTrack, video: HTMLVideoElement}} Seat The track to send, and where to show the other's.
- * @typedef {(end: End) => void} OnRenew
- * @typedef {{candidate?: RTCIceCandidate, description?: RTCSessionDescription | null}} Message
- */
-
-/** One end of the call: Ann, who calls, or Ben. */
-class End {
-  renewals = 0;
-  #isPolite;
-  #isMakingOffer = false;
-  #isIgnoring = false;
+export class Call {
+  /** @type {'joining' | 'waiting' | 'connecting' | 'connected' | 'ended'} */
+  state = 'joining';
+  /** Why it ended: `left` by this window, `NO_RELAY`, or what the signaling says. */
+  why = '';
+  /** The id of its credential at the broker, and when it expires. @type {{grant: string, expiresAt: Date} | null} */
+  credential = null;
+  /** The last sample of the browser's statistics. */
+  last = { received: 0, sent: 0, framesPerSecond: 0, path: '', isLost: false };
+  /** @type {RTCPeerConnection | null} */
+  #pc = null;
+  /** @type {RTCRtpSender | null} */
+  #sender = null;
   #inbox = Promise.resolve();
+  #options;
+  #stay;
 
-  /** @param {string} name @param {TurnClient} client @param {RTCIceServer[]} iceServers @param {Seat & {onRenew: OnRenew}} seat */
-  constructor(name, client, iceServers, { track, video, onRenew }) {
-    this.name = name;
-    this.client = client;
-    /** @type {(description: RTCSessionDescription | null) => void} */
-    this.answer = () => {};
-    this.#isPolite = name === 'Ben';
-    this.pc = new RTCPeerConnection({ iceServers, iceTransportPolicy: 'relay' });
-    this.pc.ontrack = ({ track: theirs }) => {
-      video.srcObject = new MediaStream([theirs]);
-    };
-    this.sender = this.pc.addTrack(track, new MediaStream([track]));
-    this.watch = client.watch(this.pc, {
-      onRenew: () => {
-        this.renewals += 1;
-        onRenew(this);
-      },
+  /** @param {{room: string, track: MediaStreamTrack, mbps: number, seen: (track: MediaStreamTrack) => void, changed: (call: Call) => void}} options */
+  constructor(options) {
+    this.#options = options;
+    this.#stay = new Stay(options.room, {
+      accepted: (isSecond, iceServers) => this.#accepted(isSecond, iceServers),
+      heard: (message) => this.#take(() => this.#heard(message)),
+      ended: (why) => this.leave(why),
     });
   }
 
-  /** @param {End} other Gets descriptions and candidates directly, without a signaling server. */
-  signalTo(other) {
-    this.pc.onicecandidate = ({ candidate }) => candidate && other.take({ candidate });
-    this.pc.onnegotiationneeded = async () => {
-      // The callee waits for the first offer.
-      if (this.#isPolite && !this.pc.remoteDescription) return;
-      this.#isMakingOffer = true;
-      await this.pc.setLocalDescription();
-      this.#isMakingOffer = false;
-      other.take({ description: this.pc.localDescription });
+  /** @param {boolean} isSecond @param {RTCIceServer[]} iceServers */
+  #accepted(isSecond, iceServers) {
+    if (this.state === 'ended') return;
+    const username = iceServers.find(({ username }) => username)?.username;
+    if (!username) return this.#end(NO_RELAY);
+    // The relay's user names are those of TURN REST: `EXPIRY:GRANT`.
+    const [seconds, grant] = username.split(':');
+    this.credential = { grant, expiresAt: new Date(Number(seconds) * 1_000) };
+    const { track, mbps, seen } = this.#options;
+    const pc = new RTCPeerConnection({ iceServers, iceTransportPolicy: 'relay' });
+    this.#pc = pc;
+    pc.ontrack = (event) => seen(event.track);
+    pc.onicecandidate = ({ candidate }) => candidate && this.#stay.say({ type: 'candidate', ice: candidate.toJSON() });
+    pc.onconnectionstatechange = () => {
+      if (pc.connectionState === 'connected') this.#enter('connected');
     };
-    this.answer = (description) => other.take({ description });
+    this.#sender = pc.addTrack(track, new MediaStream([track]));
+    void this.limit(mbps);
+    this.#enter(isSecond ? 'connecting' : 'waiting');
+    if (isSecond) this.#take(() => this.#describe());
   }
 
-  /** Handles messages one after the other, as from a socket. Messages after the end of the call are dropped. @param {Message} message */
-  take(message) {
-    this.#inbox = this.#inbox.then(() => this.#handle(message)).catch((error) => {
-      if (this.pc.signalingState !== 'closed') throw error;
+  /** Does one thing after the other. What comes after the end is dropped. @param {() => Promise<void>} does */
+  #take(does) {
+    this.#inbox = this.#inbox.then(does).catch((error) => {
+      if (this.state !== 'ended') throw error;
     });
   }
 
-  /** @param {Message} message */
-  async #handle({ candidate, description }) {
-    if (candidate) {
-      await this.pc.addIceCandidate(candidate).catch((error) => {
-        if (!this.#isIgnoring) throw error;
-      });
-      return;
-    }
-    if (!description) return;
-    const collides = description.type === 'offer' && (this.#isMakingOffer || this.pc.signalingState !== 'stable');
-    this.#isIgnoring = !this.#isPolite && collides;
-    if (this.#isIgnoring) return;
-    await this.pc.setRemoteDescription(description);
-    if (description.type !== 'offer') return;
-    await this.pc.setLocalDescription();
-    this.answer(this.pc.localDescription);
+  /** @param {import('./signaling.js').Description | import('./signaling.js').Candidate} message */
+  async #heard(message) {
+    if (message.type === 'candidate') return this.#pc?.addIceCandidate(message.ice);
+    if (message.type === 'offer') this.#enter('connecting');
+    await this.#pc?.setRemoteDescription(message);
+    if (message.type === 'offer') await this.#describe();
+  }
+
+  /** Makes an offer, or an answer to one. */
+  async #describe() {
+    await this.#pc?.setLocalDescription();
+    const { type, sdp } = this.#pc?.localDescription ?? {};
+    if (sdp && (type === 'offer' || type === 'answer')) this.#stay.say({ type, sdp });
+  }
+
+  /** @param {Call['state']} state */
+  #enter(state) {
+    if (this.state === 'ended') return;
+    this.state = state;
+    this.#options.changed(this);
+  }
+
+  /** @param {string} why */
+  #end(why) {
+    if (this.state === 'ended') return;
+    this.why = why;
+    this.#pc?.close();
+    this.#stay.leave();
+    this.#enter('ended');
+  }
+
+  /** Reads the last counts, then ends. */
+  async leave(why = 'left') {
+    await this.sample().catch(() => {});
+    this.#end(why);
   }
 
   /** @param {number} mbps */
   async limit(mbps) {
-    const parameters = this.sender.getParameters();
-    if (!parameters.encodings?.length) return;
+    const parameters = this.#sender?.getParameters();
+    if (!parameters?.encodings?.length) return;
     parameters.encodings[0].maxBitrate = mbps * 1e6;
-    await this.sender.setParameters(parameters);
+    await this.#sender?.setParameters(parameters);
   }
 
-  /** A sample of the browser's statistics. */
+  /** @param {MediaStreamTrack} track */
+  async send(track) {
+    this.#options.track = track;
+    await this.#sender?.replaceTrack(track);
+  }
+
   async sample() {
-    const stats = await this.pc.getStats();
-    const all = [...stats.values()];
+    const stats = await this.#pc?.getStats();
+    const all = [...(stats?.values() ?? [])];
     const transport = all.find(({ type }) => type === 'transport');
-    const local = stats.get(stats.get(transport?.selectedCandidatePairId)?.localCandidateId);
+    const local = stats?.get(stats.get(transport?.selectedCandidatePairId)?.localCandidateId);
     const video = all.find(({ type, kind }) => type === 'inbound-rtp' && kind === 'video');
-    return {
-      bytesReceived: transport?.bytesReceived ?? 0,
+    this.last = {
+      received: transport?.bytesReceived ?? this.last.received,
+      sent: transport?.bytesSent ?? this.last.sent,
       framesPerSecond: video?.framesPerSecond ?? 0,
-      path: local ? `${local.candidateType}/${local.relayProtocol ?? local.protocol}` : null,
-      state: this.pc.connectionState,
+      path: local ? `${local.candidateType}/${local.relayProtocol ?? local.protocol}` : this.last.path,
+      isLost: this.#pc?.connectionState === 'failed',
     };
-  }
-}
-
-export class Call {
-  /** @type {End[]} */
-  ends = [];
-  /** @type {Map<End, number>} */
-  #bytes = new Map();
-
-  /**
-   * Mints credentials for each end and connects them.
-   * @param {() => [TurnClient, () => {code: string, message: string} | null]} makeClient A turn-client, and its last error.
-   * @param {Seat[]} seats Ann's and Ben's.
-   * @param {number} mbps
-   * @param {OnRenew} onRenew
-   * @throws {Refused}
-   */
-  static async begin(makeClient, seats, mbps, onRenew) {
-    const call = new Call();
-    const minted = [];
-    for (const name of ['Ann', 'Ben']) {
-      const [client, fault] = makeClient();
-      const iceServers = await client.iceServers();
-      const { source, reason } = client.status();
-      if (source === null || source === 'stun') throw new Refused(fault()?.code ?? reason, fault()?.message ?? 'the response has no relay');
-      minted.push({ name, client, iceServers });
-    }
-    call.ends = minted.map(({ name, client, iceServers }, index) => new End(name, client, iceServers, { ...seats[index], onRenew }));
-    const [ann, ben] = call.ends;
-    ann.signalTo(ben);
-    ben.signalTo(ann);
-    await call.limit(mbps);
-    return call;
-  }
-
-  /** @param {number} mbps */
-  limit(mbps) {
-    return Promise.all(this.ends.map((end) => end.limit(mbps)));
-  }
-
-  /** Samples of both ends, and the bytes that both have received since the call began. */
-  async sample() {
-    const ends = await Promise.all(this.ends.map((end) => end.sample()));
-    this.ends.forEach((end, index) => this.#bytes.set(end, ends[index].bytesReceived));
-    return { ends, received: this.received };
-  }
-
-  get received() {
-    return [...this.#bytes.values()].reduce((sum, bytes) => sum + bytes, 0);
-  }
-
-  /** The expiry of each end's credentials, and how often they were renewed. */
-  get credentials() {
-    return this.ends.map(({ name, client, renewals }) => ({ name, renewals, expiresAt: client.status().expiresAt }));
-  }
-
-  /** Reads the last counts, then closes. */
-  async end() {
-    await this.sample().catch(() => {});
-    await Promise.all(this.ends.map(({ watch }) => watch.stop()));
-    this.ends.forEach(({ pc }) => pc.close());
+    return this.last;
   }
 }

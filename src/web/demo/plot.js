@@ -1,6 +1,6 @@
 // The chart of usage, worst case and limit, and of the part of the worst case that is past the limit. Time starts at the first
 // figure. Each event is a vertical line, with a word above the chart if there is room.
-import { FONT, Plot, axis, color, stepped } from '../dashboard/plots.js';
+import { FONT, Plot, axis, color, line, soft, stepped } from '../dashboard/plots.js';
 import { placed } from './words.js';
 
 /** Half an hour at one per second. Then the oldest points are removed. */
@@ -29,10 +29,6 @@ export class BudgetPlot extends Plot {
 
   /** @param {HTMLElement} element */
   constructor(element) {
-    /** @param {string} label @param {string} stroke @param {uPlot.Series} more @returns {uPlot.Series} */
-    const line = (label, stroke, more) => ({ label, stroke: color(stroke), points: { show: false }, value: inMb, ...more });
-    /** @param {string} name @param {string} alpha */
-    const soft = (name, alpha) => () => `${color(name)()}${alpha}`;
     super(element, {
       height: HEIGHT,
       padding: [6 + ROWS * ROW_HEIGHT, 20, 0, 0],
@@ -46,10 +42,10 @@ export class BudgetPlot extends Plot {
       ],
       series: [
         { label: 'at', value: (_, seconds) => (seconds == null ? '' : clock(seconds)) },
-        line('used', '--accent', { width: 2.5, fill: soft('--accent', '2b') }),
-        line('worst case', '--second', { width: 1.5, dash: [6, 4], paths: stepped() }),
-        line('limit', '--ink', { width: 1.5, paths: stepped() }),
-        line('past the limit', '--bad', { width: 0, paths: stepped(), value: (plot, _, __, index) => this.#past(index) }),
+        line('used', '--accent', inMb, { width: 2.5, fill: soft('--accent', '2b') }),
+        line('worst case', '--second', inMb, { dash: [6, 4], paths: stepped() }),
+        line('limit', '--ink', inMb, { paths: stepped() }),
+        line('past the limit', '--bad', (plot, _, __, index) => this.#past(index), { width: 0, paths: stepped() }),
       ],
       bands: [{ series: [4, 3], fill: soft('--bad', '3d') }],
       hooks: { draw: [(plot) => this.#drawMarks(plot)] },

@@ -68,6 +68,7 @@ async fn the_operator_sees_who_is_in_which_call() {
         assert_eq!((&member["user"], &member["joinedAt"]), (&Value::Null, &call["startedAt"]));
         assert_eq!(member["grants"].as_array().unwrap().len(), 1);
     }
+    assert_eq!(call["bytes"], 0);
     let unauthorized = Answer::of(broker.request(Method::GET, "/api/calls-live")).await;
     assert_eq!(unauthorized.status, StatusCode::UNAUTHORIZED);
 }
@@ -85,6 +86,25 @@ async fn a_connected_member_has_a_connection_until_it_leaves() {
     eventually("no connection", async || open().await["total"] == 0).await;
     eventually("both are revoked", async || grants(&broker, "r").await == (2, 2)).await;
     drop(b);
+}
+
+/// As in `GET /api/spenders`, and with those who have left. A connection that reports no bytes is charged by time.
+#[tokio::test]
+async fn the_list_says_what_the_grants_of_a_room_have_used() {
+    let broker = with_relay().await;
+    let (mut a, b) = (join(&broker, "r").await, join(&broker, "r").await);
+    a.send(r#"{"type":"connected"}"#).await;
+    let open = async || broker.operator("/api/connections").await.json();
+    eventually("two connections", async || open().await["total"] == 2).await;
+    broker.advance(8);
+    b.close().await;
+    eventually("both are revoked", async || grants(&broker, "r").await == (2, 2)).await;
+    let _next = join(&broker, "r").await;
+    let used = 2 * 8 * 250_000;
+    assert_eq!(calls(&broker).await["calls"][0]["bytes"], used);
+    let spenders = broker.operator("/api/spenders?by=call").await.json();
+    let row = &spenders["spenders"][0];
+    assert_eq!((&row["key"], &row["bytes"]), (&json!("ayame/r"), &json!(used)));
 }
 
 #[tokio::test]
@@ -151,7 +171,8 @@ async fn calls_go_on_while_the_budget_is_frozen() {
     assert_eq!(frozen.status, StatusCode::OK);
     let (mut a, b) = (join(&broker, "r").await, join(&broker, "r").await);
     a.send(r#"{"type":"connected"}"#).await;
-    assert_eq!(calls(&broker).await["calls"][0]["members"][0]["grants"], json!([]));
+    let call = &calls(&broker).await["calls"][0];
+    assert_eq!((&call["members"][0]["grants"], &call["bytes"]), (&json!([]), &Value::Null));
     b.close().await;
     eventually("the call is over", async || calls(&broker).await["total"] == 0).await;
 }
