@@ -3,11 +3,11 @@
 #   benches/run.sh                     measures everything and writes the document
 #   benches/run.sh TOPIC...            measures only these topics and prints their rows
 #   BASE_BIN=/path/to/turn-broker ...  also measures the topics local and ttl with that build, and prints the ratios
-# Topics: status credentials local open ttl live memory start binary.
+# Topics: status credentials local open ttl live memory start signaling binary.
 #
 # Builds the programs, starts them on free loopback ports and stops them by pid. Programs that are compared are measured in
 # turns, ROUNDS times (odd), in rounds of DURATION seconds or MINTS mints. The load of a busy machine changes more slowly than
-# a round. So results are compared within a round, and the median of the rounds counts. Requires cargo, curl and wrk.
+# a round. So results are compared within a round, and the median of the rounds counts. Requires cargo, curl, wrk and node.
 set -euo pipefail
 
 ROUNDS=${ROUNDS:-21}
@@ -258,6 +258,11 @@ measure_start() {
   done
 }
 
+measure_signaling() {
+  local i
+  for ((i = 0; i < ROUNDS; i++)); do node "$root/benches/signaling.mjs" "$program" | tee -a "$work/signaling" >&2; done
+}
+
 measure_binary() { :; }
 
 size_mb() { awk -v bytes="$(stat -c %s "$bin/$1")" 'BEGIN { printf "%.1f", bytes / 1e6 }'; }
@@ -305,6 +310,16 @@ rows_start() {
     "$(verdict most 50 "$month" '%.1f ms')"
 }
 
+rows_signaling() {
+  row 'signaling: from `register` to `accept` with a mint, p50' 'no target' "$(spread signaling 1 %.2f) ms" '' ''
+  row 'signaling: messages from one member of a room to the other' 'no target' "$(spread signaling 2 %.0f)/s" '' ''
+  row 'resident memory: 4,096 idle sockets' '≤ 80 MB' "$(spread signaling 4 %.1f) MB, $(median signaling 5 %.1f) kB each" '' \
+    "$(verdict most 80 "$(median signaling 4 %.1f)" '%.1f MB')"
+  row 'resident memory: 4,096 sockets, after a ping of all at once' '≤ 80 MB' \
+    "$(spread signaling 7 %.1f) MB, all answered within $(median signaling 6 %.0f) ms" '' \
+    "$(verdict most 80 "$(median signaling 7 %.1f)" '%.1f MB')"
+}
+
 rows_binary() {
   row 'release binary, stripped' '≤ 13 MB' "$(size_mb turn-broker) MB" "$(size_mb bare) MB" \
     "$(verdict most 13 "$(size_mb turn-broker)" '%.1f MB')"
@@ -346,9 +361,9 @@ publish() {
 source "$root/benches/local_mints.sh"
 
 topics=("$@")
-(($#)) || topics=(status credentials local open ttl live memory start binary)
+(($#)) || topics=(status credentials local open ttl live memory start signaling binary)
 for topic in "${topics[@]}"; do declare -F "rows_$topic" >/dev/null || die "$topic is not a topic"; done
-for tool in cargo curl wrk; do command -v $tool >/dev/null || die "$tool is missing (Debian: apt-get install wrk curl)"; done
+for tool in cargo curl wrk node; do command -v $tool >/dev/null || die "$tool is missing (Debian: apt-get install wrk curl nodejs)"; done
 [[ -z $BASE_BIN ]] || BASE_BIN=$(realpath -e "$BASE_BIN")
 load_before=$(cut -d' ' -f1 /proc/loadavg)
 say 'building'; build

@@ -1,13 +1,14 @@
-// Measures signaling with the release binary, and prints a row for each figure: memory of idle sockets, the time from `register` to `accept`
-// with a mint, and messages passed on between two members. Needs Linux (loopback has many addresses there) and Node 18.
-//   node benches/signaling.mjs [path of turn-broker]
+// Measures the signaling of a broker that it starts, and prints one line of figures: ms from `register` to `accept` with a mint (p50);
+// messages per second from one member of a room to the other; MB of the idle process and with 4,096 idle sockets, and kB of one socket; ms
+// until a ping of all of them is answered, and MB then. run.sh calls it. Needs Linux (loopback has many addresses there) and Node 18.
+//   node benches/signaling.mjs PATH_OF_TURN_BROKER
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import net from 'node:net';
 
-const PROGRAM = process.argv[2] ?? new URL('../target/release/turn-broker', import.meta.url).pathname;
+const [PROGRAM] = process.argv.slice(2);
 const SOCKETS = 4_096;
 const PER_ADDRESS = 64;
 const JOINS = 300;
@@ -84,6 +85,12 @@ class Client {
   }
 
   send(text) { this.socket.write(frame(text)); }
+
+  /** Ends the connection, and waits until the broker has ended it too, so its place is free. */
+  async close() {
+    this.socket.end();
+    await once(this.socket, 'close');
+  }
 }
 
 /** Resident memory of the broker in MB (10^6 bytes). */
@@ -94,7 +101,6 @@ function memory() {
 
 const sleep = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
 const median = (values) => values.sort((a, b) => a - b)[Math.floor(values.length / 2)];
-const row = (what, figure) => console.log(`| ${what} | ${figure} |`);
 
 async function started() {
   for (;;) {
@@ -114,9 +120,9 @@ async function joins() {
     const { iceServers } = await accepted;
     took.push(performance.now() - begun);
     if (!iceServers?.some((server) => server.credential)) throw new Error('a join without a credential');
-    client.socket.destroy();
+    await client.close();
   }
-  row('`register` to `accept` with a mint, one client at a time, p50', `${median(took).toFixed(2)} ms`);
+  return median(took);
 }
 
 async function relayed() {
@@ -132,7 +138,9 @@ async function relayed() {
   const begun = performance.now();
   for (let n = 0; n < BURST; n += 1) a.send(candidate);
   await all;
-  row('messages of 200 bytes passed on between two members, in one burst', `${Math.round(BURST / (performance.now() - begun) * 1_000)}/s`);
+  const perSecond = BURST / (performance.now() - begun) * 1_000;
+  for (const client of [a, b]) await client.close();
+  return perSecond;
 }
 
 async function idle() {
@@ -144,22 +152,21 @@ async function idle() {
   }
   await sleep(2_000);
   const open = memory();
-  row(`memory with ${SOCKETS.toLocaleString('en')} idle sockets (idle process: ${before.toFixed(1)} MB)`,
-    `${open.toFixed(1)} MB, ${((open - before) * 1_000 / SOCKETS).toFixed(1)} kB each`);
   let pongs = 0;
   for (const client of clients) client.onText = () => { pongs += 1; };
   const begun = performance.now();
   for (const client of clients) client.send('{"type":"ping"}');
   while (pongs < SOCKETS) await sleep(5);
-  row(`a ping of all ${SOCKETS.toLocaleString('en')} at once is answered within`, `${Math.round(performance.now() - begun)} ms; ${memory().toFixed(1)} MB`);
+  const answered = performance.now() - begun;
+  const pinged = memory();
   for (const client of clients) client.socket.destroy();
+  return [before, open, (open - before) * 1_000 / SOCKETS, answered, pinged];
 }
 
 try {
   await started();
-  await joins();
-  await relayed();
-  await idle();
+  const figures = [await joins(), await relayed(), ...await idle()];
+  console.log(figures.map((figure) => figure.toFixed(3)).join(' '));
 } finally {
   broker.kill();
   await ended;
