@@ -1,5 +1,5 @@
-//! The account's interface for our own signaling: the connections of a call's members, and the end of what they relay. Nothing
-//! here waits for the disk, so a ledger that cannot be written does not hold up a call.
+//! The account's interface for signaling: the connections of a call's members, and the revocation of their grants. Only
+//! [`Account::recorded`] waits for the disk, so a ledger that cannot be written does not hold up a call.
 
 use super::Account;
 use turn_ledger::books::{Books, NotRecorded};
@@ -11,25 +11,25 @@ use turn_ledger::token::GrantId;
 
 impl Account {
     /// Reports that the connection of a member goes on, and opens it if it is not open. Once the promise for the grant ends,
-    /// nothing can be relayed on it, whatever becomes of the call, so its connection is closed.
-    pub fn keep_session(&self, grant: GrantId, id: &str) {
-        let session =
-            self.with(|books| books.session_of(grant).map(|session| (session, is_promised(books, grant))));
-        let Some((session, is_promised)) = session else { return };
+    /// nothing can be relayed on it, so its connection is closed even if the call goes on.
+    pub fn keep_member(&self, grant: GrantId, id: &str) {
+        let member =
+            self.with(|books| books.member_with(grant).map(|member| (member, is_promised(books, grant))));
+        let Some((member, is_promised)) = member else { return };
         if !is_promised {
-            return self.close_session(grant, id);
+            return self.close_member(grant, id);
         }
-        if matches!(self.heartbeat(session, None, id, Report::default()), Err(ReportError::Unknown(_))) {
+        if matches!(self.heartbeat(member, None, id, Report::default()), Err(ReportError::Unknown(_))) {
             // The metrics say whether a table is full.
-            let _ = self.open(session, None, id, None, Spender::default());
+            let _ = self.open(member, None, id, None, Spender::default());
         }
     }
 
     /// Closes the connection of a member.
-    pub fn close_session(&self, grant: GrantId, id: &str) {
-        if let Some(session) = self.with(|books| books.session_of(grant)) {
+    pub fn close_member(&self, grant: GrantId, id: &str) {
+        if let Some(member) = self.with(|books| books.member_with(grant)) {
             // A revoked grant has no connection left to close.
-            let _ = self.close(session, id, Report::default());
+            let _ = self.close(member, id, Report::default());
         }
     }
 

@@ -117,7 +117,7 @@ pub async fn open_connection(State(app): State<Arc<App>>, call: Call) -> Result<
     let by_reporter = match caller {
         Caller::Reporter => named,
         // A client names nobody: its user comes from its token, its label from its mint.
-        Caller::Grant(_) | Caller::Session(_) => Spender::default(),
+        Caller::Grant(_) | Caller::Member(_) => Spender::default(),
     };
     let id = match request.connection_id {
         Some(id) => id,

@@ -1,5 +1,5 @@
-//! The calls of all protocols behind one lock. What happens in a call goes to the ledger in the order in which it happened, and
-//! takes effect there at once. What takes time is queued: a revocation goes to disk, and its source is asked to end the credential.
+//! The calls of all protocols behind one lock. Each event of a call changes the ledger at once and in order. What takes time is
+//! queued: a revocation is written to disk, and its source is asked to end the credential.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,7 +17,7 @@ use crate::telemetry::metrics::Metrics;
 /// The most revocations that wait for their source. More than all sockets together can cause at once.
 pub const CUTS_QUEUED_MAX: usize = 8_192;
 
-/// The calls that are going on.
+/// The running calls.
 #[derive(Debug)]
 pub struct LiveCalls {
     state: Mutex<State>,
@@ -41,7 +41,7 @@ impl LiveCalls {
         Self { state: Mutex::default(), has_cuts: Notify::new(), account, clock, metrics }
     }
 
-    /// Takes what happened in a call.
+    /// Handles an event of a call.
     pub fn take(&self, event: CallEvent) {
         let mut state = self.lock();
         for action in state.calls.step(event, self.clock.now()) {
@@ -49,8 +49,8 @@ impl LiveCalls {
         }
     }
 
-    /// Reports to the ledger that the connections of all calls go on. A member that leaves meanwhile waits, so that none is reported
-    /// after its end.
+    /// Reports to the ledger that the connections of all calls go on. A member that leaves meanwhile waits for the lock, so no
+    /// connection is reported after its end.
     pub fn keep_alive(&self) {
         let mut state = self.lock();
         for action in state.calls.connections().collect::<Vec<_>>() {
@@ -104,8 +104,8 @@ impl LiveCalls {
 
     fn carry_out(&self, state: &mut State, action: CallAction) {
         match action {
-            CallAction::Open(member, grant) => self.account.keep_session(grant, &member.0),
-            CallAction::Close(member, grant) => self.account.close_session(grant, &member.0),
+            CallAction::Open(member, grant) => self.account.keep_member(grant, &member.0),
+            CallAction::Close(member, grant) => self.account.close_member(grant, &member.0),
             CallAction::Cut(grant) => {
                 self.revoke(state, grant);
             }
@@ -121,7 +121,7 @@ impl LiveCalls {
                 state.cuts.push_back(cut);
                 self.has_cuts.notify_one();
             } else {
-                // The ledger has the revocation. The credential itself expires by itself.
+                // The ledger has the revocation, and the credential expires.
                 self.metrics.signaling_limited("not_asked");
             }
         }

@@ -15,9 +15,9 @@ pub const CONNECTIONS_PER_GRANT_MAX: u32 = 64;
 pub enum Caller {
     /// A client with this grant.
     Grant(Grant),
-    /// The broker's own signaling, for a member of a call that has this grant. Its word counts in full, as the app server's does;
-    /// the connection is one of the grant.
-    Session(Grant),
+    /// The broker's own signaling, for a member of a call that has this grant. Its reports are not clamped, like the app server's;
+    /// the connection belongs to the grant.
+    Member(Grant),
     /// The app server.
     Reporter,
 }
@@ -27,7 +27,7 @@ impl Caller {
     #[must_use]
     pub fn owner(self) -> Owner {
         match self {
-            Self::Grant(grant) | Self::Session(grant) => Owner::Grant(grant.id),
+            Self::Grant(grant) | Self::Member(grant) => Owner::Grant(grant.id),
             Self::Reporter => Owner::Reporter,
         }
     }
@@ -36,7 +36,7 @@ impl Caller {
     #[must_use]
     pub fn grant(self) -> Option<Grant> {
         match self {
-            Self::Grant(grant) | Self::Session(grant) => Some(grant),
+            Self::Grant(grant) | Self::Member(grant) => Some(grant),
             Self::Reporter => None,
         }
     }
@@ -44,7 +44,7 @@ impl Caller {
     /// Whether its reports are not clamped to the allowances.
     #[must_use]
     pub fn is_vouched(self) -> bool {
-        matches!(self, Self::Session(_) | Self::Reporter)
+        matches!(self, Self::Member(_) | Self::Reporter)
     }
 }
 

@@ -243,7 +243,7 @@ impl Books {
     }
 
     /// Notes who spends what a connection relays, as the reporter says: with the connection's grant if it has one, else with the
-    /// connection. A client's word is not taken.
+    /// connection. A client cannot say this.
     pub fn report_spender(&mut self, caller: Caller, id: &str, by_reporter: Spender) {
         if caller != Caller::Reporter || by_reporter == Spender::default() {
             return;
@@ -254,11 +254,11 @@ impl Books {
         }
     }
 
-    /// The broker's own signaling, for a member of a call with this grant. `None` if the grant is not in the table.
+    /// The caller for the member of a call that has this grant. `None` if the grant is not in the table.
     #[must_use]
-    pub fn session_of(&self, id: GrantId) -> Option<Caller> {
+    pub fn member_with(&self, id: GrantId) -> Option<Caller> {
         let GrantRow { source, issued_at, expires_at, .. } = *self.grants.get(id)?;
-        Some(Caller::Session(Grant { id, source, issued_at, expires_at }))
+        Some(Caller::Member(Grant { id, source, issued_at, expires_at }))
     }
 
     fn is_revoked(&self, caller: Caller) -> bool {

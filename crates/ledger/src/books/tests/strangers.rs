@@ -274,29 +274,29 @@ fn what_a_reporter_vouches_for_is_charged_in_full() {
 }
 
 #[test]
-fn a_session_of_our_signaling_is_not_clamped_and_is_a_connection_of_its_grant() {
+fn a_member_of_a_call_is_not_clamped_and_is_a_connection_of_its_grant() {
     let mut world = World::new(BudgetMode::Estimate);
     let mut client = Client::at("203.0.113.9");
     world.mint(&mut client).unwrap();
     let grant = client.grants[0];
-    let session = world.books.session_of(grant.id).unwrap();
-    assert_eq!(session, Caller::Session(grant));
+    let member = world.books.member_with(grant.id).unwrap();
+    assert_eq!(member, Caller::Member(grant));
     // More connections charged by time than the address may have.
     for n in 0..60 {
-        world.books.open(session, &n.to_string(), Some(true)).unwrap();
+        world.books.open(member, &n.to_string(), Some(true)).unwrap();
     }
     world.pass(1_000);
     for n in 0..60 {
-        assert!(!world.books.heartbeat(session, &n.to_string(), Report::default()).unwrap().clamped);
+        assert!(!world.books.heartbeat(member, &n.to_string(), Report::default()).unwrap().clamped);
     }
     assert_eq!(world.used(), 60 * 250_000, "2 Mbps each for a second");
     assert!(world.books.connections().all(|connection| connection.grant() == Some(grant.id)));
     let outcome = world.books.heartbeat(Caller::Grant(grant), "0", received(5 * GB)).unwrap();
-    assert!(outcome.clamped, "the client's word is a claim");
+    assert!(outcome.clamped, "a client only claims");
     let (_, closed) = world.books.revoke(grant.id).unwrap();
     assert_eq!(closed.len(), 60);
-    assert_eq!(world.books.open(session, "again", None), Err(OpenError::GrantRevoked));
-    assert_eq!(world.books.session_of(GrantId::new([9; 16])), None);
+    assert_eq!(world.books.open(member, "again", None), Err(OpenError::GrantRevoked));
+    assert_eq!(world.books.member_with(GrantId::new([9; 16])), None);
 }
 
 #[test]

@@ -21,9 +21,9 @@ impl<D: Disk> Broker<D> {
         let before = self.grants.len();
         self.mint_for_client(life, 0, world);
         if let Some(Held { grant, .. }) = self.grants.get(before)
-            && let Some(session) = self.books.session_of(grant.id)
+            && let Some(member) = self.books.member_with(grant.id)
         {
-            let _ = self.books.open(session, "s", None);
+            let _ = self.books.open(member, "s", None);
             self.members.insert(grant.id);
         }
     }
@@ -32,20 +32,20 @@ impl<D: Disk> Broker<D> {
     pub(super) fn keep_calls(&mut self) {
         let next = self.books.now().plus(self.books.rules().heartbeat);
         for grant in &self.members {
-            let Some(session) = self.books.session_of(*grant) else { continue };
+            let Some(member) = self.books.member_with(*grant) else { continue };
             let until = self.books.grants().get(*grant).and_then(|row| row.alive_until);
             if until.is_none_or(|until| until.start() < next) {
-                let _ = self.books.close(session, "s", Report::default());
-            } else if self.books.heartbeat(session, "s", Report::default()).is_err() {
-                let _ = self.books.open(session, "s", None);
+                let _ = self.books.close(member, "s", Report::default());
+            } else if self.books.heartbeat(member, "s", Report::default()).is_err() {
+                let _ = self.books.open(member, "s", None);
             }
         }
     }
 
     pub(super) fn leave_call(&mut self, nth: u64) {
         let Some(Held { grant, .. }) = self.held(nth) else { return };
-        if let Some(session) = self.books.session_of(grant.id) {
-            let _ = self.books.close(session, "s", Report::default());
+        if let Some(member) = self.books.member_with(grant.id) {
+            let _ = self.books.close(member, "s", Report::default());
         }
         self.members.remove(&grant.id);
         for grant in self.books.grants().with_renewals(grant.id).collect::<Vec<_>>() {
