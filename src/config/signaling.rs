@@ -1,5 +1,5 @@
-//! Settings of signaling. Each protocol is off until `SIGNALING` names it, because each one lets strangers hold sockets and,
-//! with some, mint.
+//! Settings of signaling. Each protocol is off until `SIGNALING` names it, because each one lets strangers hold sockets, and some
+//! let them mint.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -40,7 +40,7 @@ pub struct SignalingConfig {
     pub sfu: Option<SfuConfig>,
     /// `rooms`.
     pub rooms: Option<RoomsConfig>,
-    /// `peerjs`: the key that clients name. `PEERJS_KEY`, 1 to 64 visible characters; `peerjs` when unset.
+    /// `peerjs`: the key that clients name. `PEERJS_KEY`, 1 to 64 letters, digits, `-` and `_`; `peerjs` when unset.
     pub peerjs: Option<String>,
     /// `yjs`.
     pub is_yjs_on: bool,
@@ -51,9 +51,9 @@ pub struct SignalingConfig {
 /// Ayame, with the settings of its reference server.
 #[derive(Clone, Debug)]
 pub struct AyameConfig {
-    /// Asked before a client joins. `AUTHN_WEBHOOK_URL`; everybody may join when unset.
+    /// Decides whether a client may join. `AUTHN_WEBHOOK_URL`; everybody may join when unset.
     pub authn_webhook: Option<WebhookUrl>,
-    /// Told after a socket has ended. `DISCONNECT_WEBHOOK_URL`.
+    /// Is told when a socket has ended. `DISCONNECT_WEBHOOK_URL`.
     pub disconnect_webhook: Option<WebhookUrl>,
     /// Headers of the client's request that both webhooks get, in lower case. `COPY_WEBSOCKET_HEADER_NAMES`.
     pub copied_headers: Vec<HeaderName>,
@@ -91,13 +91,13 @@ pub struct SfuConfig {
     pub app_secret: SecretString,
     /// The base of the API, with a slash at its end. `CALLS_API_URL`.
     pub api: Url,
-    /// Whether a session answers only to the browser that began it. `SFU_LOCK`; on when unset.
+    /// Whether only the browser that opened a session may use it. `SFU_LOCK`; on when unset.
     pub lock: SfuLock,
     /// Whether a refusal of a new session stays JSON. `SFU_STRICT_PASSTHROUGH`; false when unset.
     pub strict_passthrough: bool,
 }
 
-/// Whether a session of the SFU answers only to the browser that began it.
+/// Whether only the browser that opened a session of the SFU may use it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SfuLock {
     /// Always.
@@ -126,7 +126,7 @@ pub struct RoomsConfig {
 pub struct ReportsConfig {
     /// The directory that keeps reports. `REPORTS_DIR`; they are not kept when unset.
     pub dir: Option<PathBuf>,
-    /// The chat webhook that gets a card for each report. `FEEDBACK_URL`.
+    /// The chat webhook that gets a card for each bug report and dead track. `FEEDBACK_URL`.
     pub feedback: Option<WebhookUrl>,
 }
 
@@ -148,7 +148,7 @@ const MODULES: &[(&str, Module)] = &[
 ];
 
 impl SignalingConfig {
-    /// Reads every setting, also those of a protocol that is off, so that a mistake in one is found at the next start.
+    /// Reads every setting, also those of a protocol that is off, so that a mistake is found before the protocol is turned on.
     pub(super) fn read(settings: &mut Settings<'_>) -> Read<Self> {
         let modules = settings.words(SIGNALING, MODULES);
         let ttl = settings.seconds(SIGNALING_TTL_SECONDS, 60..=86_400);
@@ -166,7 +166,8 @@ impl SignalingConfig {
         let prefixes = sfu.iter().flat_map(|sfu| &sfu.prefixes);
         let p2pcf_path = is_on(ProtocolName::P2pcf).then_some(&p2pcf.path);
         if overlap(&prefixes.chain(p2pcf_path).collect::<Vec<_>>()) {
-            let expected = "expected paths of which none is a part of another one, or of P2PCF_PATH";
+            let expected =
+                "expected paths of which none, P2PCF_PATH included, equals or is below another one";
             return Err(settings.refuse(SFU_PREFIXES.name(), expected));
         }
         let signaling = Self {
@@ -280,7 +281,8 @@ fn parse_header(text: &str) -> Option<HeaderName> {
 }
 
 /// The first parts of the paths of all other routes.
-const OTHER_ROUTES: [&str; 20] = [
+const OTHER_ROUTES: [&str; 21] = [
+    ".ok",
     "_matrix",
     "api",
     "call-quality-feedback",
@@ -316,7 +318,7 @@ fn parse_path(text: &str) -> Option<String> {
     (path.len() <= PATH_MAX && is_free && segments.all(is_segment)).then(|| path.to_owned())
 }
 
-/// Whether one of the paths is a part of another one, so that both would serve it.
+/// Whether one of the paths is the same as another one or below it, so that both would serve it.
 fn overlap(paths: &[&String]) -> bool {
     let is_below = |path: &str, above: &str| {
         path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -371,7 +373,8 @@ mod tests {
     fn two_protocols_do_not_share_a_path() {
         let [on, id, secret] =
             [("SIGNALING", "sfu,p2pcf"), ("CALLS_APP_ID", "app"), ("CALLS_APP_SECRET", "s3cret")];
-        let line = "SFU_PREFIXES: expected paths of which none is a part of another one, or of P2PCF_PATH";
+        let line =
+            "SFU_PREFIXES: expected paths of which none, P2PCF_PATH included, equals or is below another one";
         for (name, value) in
             [("SFU_PREFIXES", "/a,/a/b"), ("SFU_PREFIXES", "/p2pcf"), ("P2PCF_PATH", "/partytracks/x")]
         {
@@ -394,6 +397,7 @@ mod tests {
             "/{id}",
             "/a b",
             "/a?b",
+            "/.ok",
             "/api",
             "/api/calls/x",
             "/health",

@@ -1,6 +1,6 @@
-//! One protocol with its sockets. An event goes in under one lock, and its actions go out in their order: frames to the
-//! outboxes, what happened in calls to the ledger. So no two events of a protocol overlap, and each socket gets its frames in
-//! the order in which the protocol sent them. What takes time is returned as an [`Effect`].
+//! One protocol with its sockets. Each event is handled under one lock, and its actions are carried out in order: frames go to
+//! the outboxes, events of calls to the ledger. So no two events of a protocol overlap, and each socket gets its frames in the
+//! order in which the protocol sent them. What takes time is returned as an [`Effect`].
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use turn_ledger::key_name::KeyName;
 use turn_signaling::call::ProtocolName;
 use turn_signaling::dropped::Dropped;
-use turn_signaling::session::{Action, Event, Limits, Protocol, Question, SocketId, Upgrade, Webhook};
+use turn_signaling::protocol::{Action, Event, Limits, Protocol, Question, SocketId, Upgrade, Webhook};
 
 use super::calls::LiveCalls;
 use super::outbox::{Backlog, Frame, Outbox};
@@ -33,8 +33,8 @@ pub struct Hub {
 /// What all hubs share.
 #[derive(Clone, Debug)]
 pub struct Shared {
-    /// The start of the time that protocols are told. It is the runtime's time: it limits waiting on sockets, and no figure
-    /// depends on it.
+    /// When the time of the protocols starts. It is the runtime's time: it only limits how long sockets wait, and no figure depends
+    /// on it.
     pub started: Instant,
     /// Counters.
     pub metrics: Arc<Metrics>,
@@ -55,21 +55,21 @@ struct State {
 #[derive(Debug)]
 struct OpenSocket {
     outbox: Arc<Outbox>,
-    peer: Arc<Peer>,
+    requester: Arc<Requester>,
 }
 
-/// Who is behind a socket, for what is minted for it.
+/// Who asks for a credential.
 #[derive(Clone, Debug)]
-pub struct Peer {
+pub struct Requester {
     /// The client's address.
     pub address: IpAddr,
     /// The origin of the page.
     pub origin: Option<Arc<str>>,
-    /// The TURN key of the client's country.
+    /// The TURN key for the client's country.
     pub country_key: Option<KeyName>,
 }
 
-/// What takes time.
+/// An action that takes time.
 #[must_use]
 #[derive(Debug)]
 pub enum Effect {
@@ -77,8 +77,8 @@ pub enum Effect {
     Ask {
         /// The socket that asks.
         socket: SocketId,
-        /// Who is behind it.
-        peer: Arc<Peer>,
+        /// Who asks for a credential, if the question is a mint.
+        requester: Arc<Requester>,
         /// What to find out.
         question: Question,
     },
@@ -108,12 +108,12 @@ impl Hub {
     }
 
     /// Opens a socket.
-    pub fn open(&self, peer: Peer, upgrade: Upgrade) -> (SocketId, Arc<Outbox>, Vec<Effect>) {
+    pub fn open(&self, requester: Requester, upgrade: Upgrade) -> (SocketId, Arc<Outbox>, Vec<Effect>) {
         let outbox = Arc::new(Outbox::new(self.limits, self.shared.backlog.clone()));
         let mut state = self.lock();
         let socket = SocketId(state.next_socket);
         state.next_socket += 1;
-        let open = OpenSocket { outbox: Arc::clone(&outbox), peer: Arc::new(peer) };
+        let open = OpenSocket { outbox: Arc::clone(&outbox), requester: Arc::new(requester) };
         state.sockets.insert(socket, open);
         let mut effects = self.step(&mut state, Event::Opened { socket, upgrade });
         if state.is_draining {
@@ -122,7 +122,7 @@ impl Hub {
         (socket, outbox, effects)
     }
 
-    /// Takes an event, and carries out what follows from it.
+    /// Handles an event, and carries out the actions that follow from it.
     pub fn take(&self, event: Event) -> Vec<Effect> {
         self.step(&mut self.lock(), event)
     }
@@ -165,8 +165,8 @@ impl Hub {
             Action::Ping { to } => self.send(state, to, Frame::Ping),
             Action::Close { socket, close } => self.send(state, socket, Frame::Close(close)),
             Action::Ask { socket, question } => {
-                let peer = Arc::clone(&state.sockets.get(&socket)?.peer);
-                return Some(Effect::Ask { socket, peer, question });
+                let requester = Arc::clone(&state.sockets.get(&socket)?.requester);
+                return Some(Effect::Ask { socket, requester, question });
             }
             Action::TellDisconnected(webhook) => return Some(Effect::TellDisconnected(webhook)),
             Action::Call(event) => self.shared.calls.take(event),
@@ -175,7 +175,7 @@ impl Hub {
         None
     }
 
-    /// Counts what a bound has cost a client.
+    /// Counts something that a bound dropped.
     pub fn dropped(&self, why: Dropped) {
         self.shared.metrics.signaling_dropped(self.name.as_str(), why.as_str());
     }
@@ -200,7 +200,7 @@ impl Hub {
 mod tests {
     use std::net::Ipv4Addr;
 
-    use turn_signaling::session::{Closing, Text};
+    use turn_signaling::protocol::{Closing, Text};
 
     use super::*;
     use crate::account::testing;
@@ -257,8 +257,8 @@ mod tests {
         Hub::new(ProtocolName::Yjs, Box::<Echo>::default(), shared)
     }
 
-    fn peer() -> Peer {
-        Peer { address: Ipv4Addr::LOCALHOST.into(), origin: None, country_key: None }
+    fn requester() -> Requester {
+        Requester { address: Ipv4Addr::LOCALHOST.into(), origin: None, country_key: None }
     }
 
     fn text(socket: SocketId, text: &'static str) -> Event {
@@ -268,7 +268,7 @@ mod tests {
     #[tokio::test]
     async fn frames_go_out_in_order_and_a_question_comes_back_with_its_peer() {
         let hub = hub();
-        let (a, outbox, effects) = hub.open(peer(), Upgrade::default());
+        let (a, outbox, effects) = hub.open(requester(), Upgrade::default());
         assert!(effects.is_empty());
         assert!(hub.take(text(a, "1")).is_empty() && hub.take(text(a, "2")).is_empty());
         let frame = |text: &'static str| Frame::Text(text.into());
@@ -277,7 +277,7 @@ mod tests {
         }
         let effects = hub.take(text(a, "ask"));
         assert!(
-            matches!(&*effects, [Effect::Ask { socket, peer, .. }] if *socket == a && peer.address.is_loopback())
+            matches!(&*effects, [Effect::Ask { socket, requester, .. }] if *socket == a && requester.address.is_loopback())
         );
         let _ = hub.take(Event::Closed { socket: a });
         assert!(hub.take(text(a, "ask")).is_empty(), "nobody is there to ask for");
@@ -286,10 +286,10 @@ mod tests {
     #[tokio::test]
     async fn a_drain_closes_every_socket_and_those_that_open_later() {
         let hub = hub();
-        let (_, outbox, _) = hub.open(peer(), Upgrade::default());
+        let (_, outbox, _) = hub.open(requester(), Upgrade::default());
         assert!(hub.drain().is_empty());
         assert_eq!(outbox.next().await, Frame::Close(Closing::DRAIN));
-        let (_, outbox, _) = hub.open(peer(), Upgrade::default());
+        let (_, outbox, _) = hub.open(requester(), Upgrade::default());
         assert_eq!(outbox.next().await, Frame::Close(Closing::DRAIN));
     }
 }

@@ -1,14 +1,14 @@
-//! Signaling: the pure protocols of `turn_signaling`, each with its sockets, and the calls that they make. Decisions about frames,
-//! rooms and timeouts are the protocols'. What reads and writes the sockets is in `http::signaling`.
+//! Signaling: the pure protocols of `turn_signaling`, each with its sockets, and their calls. The protocols decide about frames,
+//! rooms and timeouts. The tasks that read and write the sockets are in `http::signaling`.
 //!
 //! | where | what |
 //! |---|---|
 //! | [`hub`] | one protocol with its sockets: an event goes in, its actions are carried out in order |
-//! | [`protocols`] | which protocols are on |
+//! | [`protocols`] | a hub for each protocol that is on |
 //! | [`outbox`] | what waits to be sent to one socket, bounded |
 //! | [`occupancy`] | how many sockets are open, in all and for each address |
 //! | [`reports`] | reports of Orange's page: on disk, and in a chat |
-//! | [`rooms`] | how the users of rooms are known |
+//! | [`rooms`] | where the names of users in rooms come from |
 //! | [`sfu`] | the proxy of Cloudflare's SFU |
 //! | [`p2pcf`] | P2PCF, which has no sockets |
 //! | [`calls`] | the calls of all protocols, and what they mean for the ledger |
@@ -44,7 +44,7 @@ use sfu::SfuProxy;
 pub struct Signaling {
     /// The protocols with sockets.
     pub hubs: Vec<Arc<Hub>>,
-    /// How the users of rooms are known. `None` unless `SIGNALING` names rooms.
+    /// Where the names of users in rooms come from. `None` unless `SIGNALING` names rooms.
     pub room_users: Option<RoomUsers>,
     /// The SFU proxy. `None` unless `SIGNALING` names it.
     pub sfu: Option<Arc<SfuProxy>>,
@@ -67,11 +67,12 @@ pub struct Signaling {
 }
 
 impl Signaling {
-    /// A protocol with its sockets. `None` if it is off, or has no sockets.
+    /// The hub of a protocol. `None` if it is off, or has no sockets.
     #[must_use]
     pub fn hub(&self, protocol: ProtocolName) -> Option<&Arc<Hub>> {
         self.hubs.iter().find(|hub| hub.name() == protocol)
     }
+
     /// Removes what has expired without a request.
     pub fn tidy(&self) {
         if let Some(p2pcf) = &self.p2pcf {

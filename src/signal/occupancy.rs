@@ -1,5 +1,5 @@
 //! How many signaling sockets are open: in all, for each client address, and for each IPv6 /48. A place is taken before the
-//! upgrade and freed when the socket's task ends. Only open sockets have rows.
+//! upgrade and freed when the socket's task ends. Only clients with open sockets have rows.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
-use turn_signaling::session::{Closing, Limits, Text};
+use turn_signaling::protocol::{Closing, Limits, Text};
 
 /// The most bytes that wait for all clients together. A frame to many clients counts once for each.
 pub const BACKLOG_BYTES_MAX: usize = 128 * 1024 * 1024;
@@ -92,7 +92,7 @@ impl Outbox {
         !is_full || is_close
     }
 
-    /// The next frame, as soon as there is one. Losing the race against another future loses no frame.
+    /// The next frame, as soon as there is one. Dropping this future loses no frame.
     pub async fn next(&self) -> Frame {
         loop {
             if let Some(frame) = self.pop() {

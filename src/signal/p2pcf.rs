@@ -1,5 +1,4 @@
-//! P2PCF behind one lock, with the clock. It has no sockets, so it needs no hub. What happens in its calls goes on in the order
-//! in which it happened.
+//! P2PCF behind one lock, with the clock. It has no sockets, so it needs no hub. Events of its calls are passed on in order.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -18,7 +17,7 @@ use crate::telemetry::metrics::Metrics;
 /// Clients with a wrong clock that the log names, each once.
 const SKEWED_MAX: usize = 1_024;
 
-/// P2PCF.
+/// P2PCF with what it needs of the service.
 pub struct P2pcfShell {
     path: String,
     state: Mutex<State>,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use turn_signaling::ayame::{Ayame, AyameSettings};
 use turn_signaling::call::ProtocolName;
 use turn_signaling::peerjs::Peerjs;
+use turn_signaling::protocol::Protocol;
 use turn_signaling::rooms::{Rooms, Settings as RoomsSettings};
-use turn_signaling::session::Protocol;
 use turn_signaling::yjs::Yjs;
 
 use super::hub::{Hub, Shared};

@@ -79,16 +79,16 @@ pub enum CallEvent {
         call: CallName,
         /// The member.
         member: MemberId,
-        /// What becomes of its media.
+        /// Whether its media end too.
         media: MediaAfter,
     },
 }
 
-/// What becomes of a member's media after it has left the signaling.
+/// Whether a member's media end when it leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MediaAfter {
-    /// The media end too: the member's grant is closed and cut.
+    /// The media end too: its connection is closed and its grant is revoked.
     Ends,
-    /// The media may go on without signaling, so the grant ends with its life.
+    /// The media may go on without signaling, so the grant stays valid until it expires.
     MayContinue,
 }

@@ -1,5 +1,6 @@
-//! The calls that are going on: members, their grants, and whether they are connected. What happens in a call becomes what the
-//! ledger must know: a connected member has a connection, and one whose media ended is cut. A call exists while it has members.
+//! The running calls: members, their grants, and whether they are connected. Each event of a call becomes actions for the
+//! ledger: a connected member has a connection, and the grant of one whose media end is revoked. A call exists while it has
+//! members.
 
 use std::collections::BTreeMap;
 
@@ -44,7 +45,7 @@ pub enum CallAction {
     Open(MemberId, GrantId),
     /// The member's connection has ended.
     Close(MemberId, GrantId),
-    /// Nothing may be relayed with this grant any longer.
+    /// Revoke this grant: nothing may be relayed with it any longer.
     Cut(GrantId),
 }
 
@@ -150,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_that_never_connected_is_cut_and_one_without_a_grant_is_not() {
+    fn a_member_that_never_connected_is_cut_unless_it_has_no_grant() {
         let mut calls = Calls::default();
         for event in [joined("a", Some(A)), joined("b", None)] {
             assert_eq!(calls.step(event, at(1)), []);

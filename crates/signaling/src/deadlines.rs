@@ -1,4 +1,4 @@
-//! Deadlines of many keys, with the earliest at hand. A key has at most one deadline.
+//! Deadlines of many keys, sorted by time. A key has at most one deadline.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;

@@ -1,27 +1,27 @@
-//! What the bounds of the protocols cost a client. Each loss is counted by protocol and reason, so none is silent.
+//! Why a bound dropped something of a client. Each case is counted by protocol and reason, so none goes unnoticed.
 
-/// Why something of a client was dropped.
+/// Why a frame, a message, a socket or a row of a client was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Dropped {
     /// It sends more than its rate: its socket is closed.
     Flood,
     /// A frame is too long: its socket is closed.
     TooLong,
-    /// A message finds no place among those that wait.
+    /// Too many messages wait already.
     NotKept,
-    /// A message has waited too long for somebody who did not come.
+    /// A message waited too long for a client that did not come.
     Expired,
-    /// A message to many would exceed what they may be sent.
+    /// A message to many clients would exceed what may be sent to them.
     FanOut,
     /// A subscription exceeds a bound: its socket is closed.
     Subscription,
-    /// A room, a user or an entry finds no place.
+    /// The table is full, so a room, a user or an entry is refused.
     NoPlace,
     /// The oldest socket of a user gives way to a new one.
     OldSocket,
-    /// The requests of its origin in this month are used up.
+    /// The pages of its origin have used up their requests of this month.
     Quota,
-    /// A full table has lost a row, or has not taken one.
+    /// A full table has removed a row, or has not stored one.
     Forgotten,
 }
 

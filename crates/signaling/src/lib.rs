@@ -4,19 +4,19 @@
 //!
 //! | where | what |
 //! |---|---|
-//! | [`session`] | what the shell tells a protocol, and what a protocol asks of the shell |
+//! | [`protocol`] | what the shell tells a protocol, and what a protocol asks of the shell |
 //! | [`call`], [`calls`] | who is in which call, and what that means for the ledger |
-//! | [`rooms`] | Orange rooms |
+//! | [`rooms`] | Orange rooms: who is there, and what each user shares |
 //! | [`ayame`] | rooms of two |
 //! | [`sfu`] | the proxy of Cloudflare's SFU: it has requests instead of sockets |
 //! | [`p2pcf`] | P2PCF, which has no sockets: its pages poll |
 //! | [`reports`] | what users of Orange's page report |
 //! | [`uuid`] | UUIDs |
-//! | [`deadlines`], [`liveness`], [`allowance`] | timers of many sockets; which of them still live; how much one socket may send |
-//! | [`dropped`] | what their bounds cost clients, to be counted |
+//! | [`deadlines`], [`liveness`], [`allowance`] | timers of many sockets; which sockets are still alive; how much one socket may send |
+//! | [`dropped`] | why a bound dropped something of a client |
 //! | `object` | JSON objects |
-//! | [`peerjs`] | `PeerJS` |
-//! | [`yjs`] | y-webrtc |
+//! | [`peerjs`] | `PeerJS`: messages between ids |
+//! | [`yjs`] | y-webrtc: topics and their subscribers |
 
 pub mod allowance;
 pub mod ayame;
@@ -28,9 +28,9 @@ pub mod liveness;
 mod object;
 pub mod p2pcf;
 pub mod peerjs;
+pub mod protocol;
 pub mod reports;
 pub mod rooms;
-pub mod session;
 pub mod sfu;
 pub mod uuid;
 pub mod yjs;

@@ -1,10 +1,10 @@
-//! Which sockets still have somebody behind them. Each is pinged from time to time, and one from which nothing came for too long
-//! is dead. A socket has its timers from [`Liveness::opened`] to [`Liveness::closed`].
+//! Which sockets are still alive. Each is pinged from time to time, and one that sends nothing for too long is dead. A socket has
+//! its timers from [`Liveness::opened`] to [`Liveness::closed`].
 
 use std::time::Duration;
 
 use crate::deadlines::Deadlines;
-use crate::session::SocketId;
+use crate::protocol::SocketId;
 
 /// The timers of the sockets.
 #[derive(Clone, Debug)]

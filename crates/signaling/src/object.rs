@@ -1,4 +1,4 @@
-//! JSON objects. `serde` would also read an array with the right values as the members of one.
+//! JSON objects. `serde` alone would also accept an array with the right values.
 
 use serde::Deserialize;
 

@@ -1,4 +1,4 @@
-//! UUIDs (RFC 9562, version 4) in their usual form, from random bits that the caller brings.
+//! UUIDs (RFC 9562, version 4) in their usual form, from random bits that the caller passes.
 
 /// The UUID of these random bits.
 #[must_use]

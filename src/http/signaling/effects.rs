@@ -1,5 +1,5 @@
-//! What a protocol asks for and only the shell can find out: the application's answer, and a mint. Each is one task, and their
-//! number is bounded. A question that finds no place is answered as if its call had failed.
+//! Webhooks and mints for the protocols. Each is one task, and their number is bounded. A question for which there is no task is
+//! answered as if it had failed.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use serde_json::value::to_raw_value;
 use turn_ledger::client::ClientKey;
 use turn_ledger::spender::{Call, Spender, User};
 use turn_ledger::token::GrantId;
-use turn_signaling::session::{Event, Question, Reply, Text, Webhook};
+use turn_signaling::protocol::{Event, Question, Reply, Text, Webhook};
 
 use super::take;
 use crate::app::App;
@@ -19,7 +19,7 @@ use crate::http_client::body_up_to;
 use crate::ice::server::IceServerList;
 use crate::mint::{Answer, MintRequest};
 use crate::random;
-use crate::signal::hub::{Effect, Hub, Peer};
+use crate::signal::hub::{Effect, Hub, Requester};
 
 /// The longest answer of a webhook, in bytes.
 const WEBHOOK_BODY_MAX: usize = 64 * 1024;
@@ -61,12 +61,12 @@ fn give_up(app: &Arc<App>, hub: &Arc<Hub>, effect: Effect) {
 
 async fn carry_out(app: &Arc<App>, hub: &Arc<Hub>, effect: Effect) {
     match effect {
-        Effect::Ask { socket, peer, question } => {
+        Effect::Ask { socket, requester, question } => {
             let reply = match question {
                 Question::Authorize(webhook) => Reply::Authorized(authorize(app, &webhook).await),
                 Question::Mint { room, user } => {
                     let call = Call::of(hub.name().as_str(), &room);
-                    mint(app, &peer, user, call).await
+                    mint(app, &requester, user, call).await
                 }
             };
             take(app, hub, Event::Replied { socket, reply });
@@ -118,46 +118,51 @@ fn headers(webhook: &Webhook) -> HeaderMap {
     headers
 }
 
-/// Mints for a member of a call. It counts against the allowance of the client's address, as any mint. Without a credential the
-/// reply has STUN servers: a call is never refused for want of a relay.
-async fn mint(app: &App, peer: &Peer, user: Option<User>, call: Call) -> Reply {
-    let (servers, grant) = match minted(app, peer, user, call).await {
+/// Mints for a member of a call. The mint counts against the rate of the client's address, as every mint does. Without a credential
+/// the reply has STUN servers: no call is refused because there is no relay.
+async fn mint(app: &App, requester: &Requester, user: Option<User>, call: Call) -> Reply {
+    let (servers, grant) = match minted(app, requester, user, call).await {
         Some((servers, grant)) => (servers, Some(grant)),
         None => (app.stun.clone(), None),
     };
     Reply::Minted { ice_servers: to_raw_value(&servers).ok(), grant }
 }
 
-async fn minted(app: &App, peer: &Peer, user: Option<User>, call: Call) -> Option<(IceServerList, GrantId)> {
+async fn minted(
+    app: &App,
+    requester: &Requester,
+    user: Option<User>,
+    call: Call,
+) -> Option<(IceServerList, GrantId)> {
     let must_be_known = app.auth.as_ref().is_some_and(|auth| auth.required);
     let is_vouched_for = app.signaling.ayame.as_ref().is_some_and(|ayame| ayame.authn_webhook.is_some());
     if must_be_known && user.is_none() && !is_vouched_for {
         return None;
     }
-    if !app.rate_limit.take_mint(peer.address, user.as_ref()) {
+    if !app.rate_limit.take_mint(requester.address, user.as_ref()) {
         return None;
     }
-    issue(app, peer, user, Some(call)).await
+    issue(app, requester, user, Some(call)).await
 }
 
 /// Mints for a client whose allowance has been charged.
 pub(super) async fn issue(
     app: &App,
-    peer: &Peer,
+    requester: &Requester,
     user: Option<User>,
     call: Option<Call>,
 ) -> Option<(IceServerList, GrantId)> {
-    let spender = Spender { user, label: None, origin: peer.origin.clone(), call }.known();
+    let spender = Spender { user, label: None, origin: requester.origin.clone(), call }.known();
     let request = MintRequest {
         ttl: app.signaling.ttl.min(app.ttl_max),
         grant: GrantId::new(random::bytes().ok()?),
-        client: Some(ClientKey::of(peer.address)),
-        address: match peer.address {
+        client: Some(ClientKey::of(requester.address)),
+        address: match requester.address {
             IpAddr::V6(address) => Some(address),
             IpAddr::V4(_) => None,
         },
         spender: spender.as_ref(),
-        key: peer.country_key,
+        key: requester.country_key,
         renewal: None,
         trace: None,
     };

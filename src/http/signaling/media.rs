@@ -1,5 +1,5 @@
-//! What the calls mean for the media, in time: connections that go on are reported, and the sources are asked to end the credentials
-//! of members that have left. The ledger has each revocation before that.
+//! Two tasks for the calls: one reports their connections to the ledger at each heartbeat, one asks the sources to end the
+//! credentials of members that have left. The ledger has each revocation before that.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ pub(super) async fn end_credentials(app: &App, end: &CancellationToken) {
             end_all(app, &left).await;
         }
     };
-    // What is not asked for expires by itself.
+    // The remaining credentials expire.
     let _ = tokio::time::timeout(LAST_CUTS_MAX, last).await;
 }
 

@@ -1,14 +1,14 @@
-//! The shell around the protocols of `signal`: routes, sockets, timers, and what takes time.
+//! The shell around the protocols of `signal`: routes, sockets, timers, webhooks and mints.
 //!
 //! | where | what |
 //! |---|---|
-//! | [`routes`], [`socket_request`] | on which path a socket opens; who may open one |
+//! | [`routes`], [`socket_request`] | the path of each protocol; what a request for a socket must have |
 //! | [`reports`], [`form`] | reports of Orange's page; the forms that carry them |
-//! | [`rooms`] | rooms: whose socket it is, and the name that a visitor chooses |
+//! | [`rooms`] | rooms: the user of a socket, and the name that a visitor chooses |
 //! | [`peerjs`] | the HTTP routes of `PeerJS` |
 //! | [`socket`] | the upgrade, and the task that reads and writes one socket |
 //! | [`effects`] | webhooks and mints |
-//! | [`media`] | what calls mean for credentials that are in use |
+//! | [`media`] | the connections of running calls, and the credentials of members that have left |
 //! | [`sfu`] | the SFU proxy, which has requests instead of sockets |
 //! | [`p2pcf`] | P2PCF, which polls instead |
 
@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use turn_signaling::call::ProtocolName;
-use turn_signaling::session::Event;
+use turn_signaling::protocol::Event;
 
 use crate::app::App;
 use crate::clock;
@@ -104,7 +104,7 @@ async fn run_timers(app: &Arc<App>, hub: &Arc<Hub>, end: &CancellationToken) {
     effects::begin(app, hub, hub.drain());
 }
 
-/// For ever without a time.
+/// Sleeps; for ever if there is no time.
 async fn sleep(span: Option<Duration>) {
     match span {
         Some(span) => tokio::time::sleep_until(clock::deadline(span)).await,

@@ -1,5 +1,5 @@
 //! The routes of P2PCF. Its client knows one URL, so every request goes to one path, and none is redirected. Every response has
-//! its CORS headers, so that a page can read it, also one that was refused before the protocol saw the request.
+//! its CORS headers, so that a page can read it, also a refusal before the protocol sees the request.
 
 use std::sync::Arc;
 
@@ -81,7 +81,7 @@ async fn answer(
     response
 }
 
-/// Where the page comes from. One origin that is not allowed is enough to be another one.
+/// Where the page comes from. One `Origin` that is not allowed is enough for [`Origin::Other`].
 fn origin<'a>(headers: &'a HeaderMap, allowed: &AllowedOrigins) -> Origin<'a> {
     let is_allowed = |origin: &&HeaderValue| match allowed {
         AllowedOrigins::Any => true,

@@ -12,7 +12,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::json;
 use tower::ServiceBuilder;
-use turn_signaling::peerjs::new_id;
+use turn_signaling::uuid::uuid;
 
 use crate::app::App;
 use crate::http::envelope::{Verbatim, catch_panic};
@@ -56,11 +56,11 @@ async fn make_id(
     if let Some(retry_in) = app.poll_rate.count(client) {
         return Err(ApiError::RateLimited { retry_in });
     }
-    let id = new_id(u128::from_be_bytes(random::bytes()?));
+    let id = uuid(u128::from_be_bytes(random::bytes()?));
     Ok(([(CACHE_CONTROL, "no-store")], Html(id)).into_response())
 }
 
-/// Who is here is nobody's business.
+/// The list of peers is private.
 async fn refuse_peers() -> Response {
     let mut response = (StatusCode::UNAUTHORIZED, "Unauthorized").into_response();
     response.extensions_mut().insert(Verbatim);

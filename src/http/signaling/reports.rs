@@ -30,7 +30,7 @@ use crate::request::client_addr::ClientAddr;
 use crate::signal::reports::Reports;
 use crate::signal::reports::store::Note;
 
-/// The longest form, in bytes. A bug report has what its page saw.
+/// The longest form, in bytes. A bug report contains what its page saw.
 pub const FORM_MAX: usize = 1024 * 1024;
 /// The longest JSON, in bytes.
 pub const JSON_MAX: usize = 64 * 1024;
@@ -92,7 +92,7 @@ async fn dead_track(State(app): State<Arc<App>>, request: Request) -> Result<Jso
     Ok(Json(json!({ "status": "ok" })))
 }
 
-/// Goes on to the start page in any case.
+/// Redirects to the start page, also if the report is not kept.
 async fn call_quality(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {
     let reports = reports(&app)?;
     let received = read(reports, &BodyLimit::SHORT, request).await?;
@@ -144,7 +144,7 @@ fn reports(app: &App) -> Result<&Reports, ApiError> {
 struct Received<'a> {
     headers: HeaderMap,
     body: Bytes,
-    /// Of a long one, while it is in memory.
+    /// For a long report, while it is in memory.
     _permit: Option<SemaphorePermit<'a>>,
 }
 

@@ -26,7 +26,7 @@ use crate::http::error::ApiError;
 use crate::request::client_addr::{is_https, is_trusted};
 use crate::signal::rooms::RoomUsers;
 
-/// The only kind of party. Another one is another server's.
+/// The only kind of party that this server has.
 const PARTY: &str = "rooms";
 
 /// The routes, without the rule about origins.
@@ -52,7 +52,7 @@ async fn open(
     let user = user(&app, users, peer, request.headers());
     let mut socket = match SocketRequest::from_request(request, &app).await {
         Ok(socket) => socket,
-        // The form of the server that the client was made for.
+        // As the reference server answers.
         Err(refused) if refused.status() == StatusCode::UPGRADE_REQUIRED => return Err(ApiError::NotFound),
         Err(refused) => return Ok(refused),
     };
@@ -65,7 +65,7 @@ async fn open(
     Ok(socket.open(&app, ProtocolName::Rooms))
 }
 
-/// Remembers the name that a visitor has chosen, and goes on to `return-url`.
+/// Sets the cookie with the chosen name, and redirects to `return-url`.
 async fn set_username(
     State(app): State<Arc<App>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
@@ -97,12 +97,12 @@ fn named_by_proxy(app: &App, users: &RoomUsers, peer: SocketAddr, headers: &Head
         return None;
     }
     let mut lines = headers.get_all(&users.header).iter();
-    // A proxy that adds its line to a client's own leaves two, and neither is certain.
+    // Two lines: a proxy has added its own to the client's, and either may be forged.
     let (Some(line), None) = (lines.next(), lines.next()) else { return None };
     User::new(str::from_utf8(line.as_bytes()).ok()?)
 }
 
-/// The path to go on to: only one of this host, so that nobody can use this route to lead visitors elsewhere.
+/// The path to redirect to. It must be on this host, so that nobody can use this route to lead visitors elsewhere.
 fn return_path(query: &str) -> String {
     let asked = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "return-url");
     let is_own = |path: &str| {

@@ -1,5 +1,5 @@
-//! The routes of the SFU proxy: `{prefix}/…` for each of `SFU_PREFIXES`. Here a request is read: who calls, from where, and what
-//! passes. Errors have the form of the SFU's API, never that of ours, because the same clients read them.
+//! The routes of the SFU proxy: `{prefix}/…` for each of `SFU_PREFIXES`. This module reads a request: who calls, from where,
+//! and what goes upstream. Errors have the form of the SFU's API instead of ours, because the same clients read them.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -36,17 +36,17 @@ use crate::http::origin;
 use crate::ice::server::IceServerList;
 use crate::request::bearer::bearer;
 use crate::request::client_addr::{ClientAddr, is_https};
-use crate::signal::hub::Peer;
-use crate::signal::sfu::spares::Asker;
+use crate::signal::hub::Requester;
+use crate::signal::sfu::unused::Asker;
 use crate::signal::sfu::upstream::{Passed, Returned};
 use crate::signal::sfu::{Opening, SfuProxy};
 
 /// The longest body of a request, in bytes: a description of many tracks.
 pub const BODY_MAX: usize = 64 * 1024;
-/// A credential that was not used is handed out again while less than this part of its life has passed.
-const SPARE_LIFE_PARTS: u32 = 4;
+/// An unused credential is handed out again only in the first part of its life: the life divided by this number.
+const UNUSED_LIFE_PARTS: u32 = 4;
 const ROOM: HeaderName = HeaderName::from_static(header::ROOM);
-/// The code in the log for a refusal of the SFU itself.
+/// The code in the log when the SFU itself refuses.
 const REFUSED: &str = "sfu_refused";
 
 /// The routes, without the rule about origins.
@@ -154,7 +154,7 @@ async fn caller(app: &App, parts: &Parts) -> Result<(Caller, Option<Arc<str>>), 
     Ok((caller, room_of_token))
 }
 
-/// Whether there is a user, if there must be one.
+/// Whether there is a user, if `AUTH_REQUIRED` demands one.
 fn is_known_enough(app: &App, caller: &Caller) -> bool {
     caller.user.is_some() || app.auth.as_ref().is_none_or(|auth| !auth.required)
 }
@@ -181,7 +181,7 @@ fn is_locked(app: &App, proxy: &SfuProxy, parts: &Parts) -> bool {
     }
 }
 
-/// What passes of a request.
+/// The parts of a request that go upstream.
 async fn read(app: &App, request: Request) -> Result<Passed, Fault> {
     let query = request.uri().query().map(str::to_owned);
     let sent = request.headers().iter().filter(|(name, _)| header::is_sent(name.as_str()));
@@ -235,7 +235,7 @@ struct IceServersBody {
     ice_servers: IceServerList,
 }
 
-/// ICE servers, minted here. Whatever fails, the answer is a list: partytracks goes on with STUN servers, and hangs otherwise.
+/// ICE servers, minted here. If anything fails, the answer is a list of STUN servers, because partytracks hangs without a list.
 async fn ice_servers(app: &Arc<App>, proxy: &Arc<SfuProxy>, request: Request) -> Response {
     let country_key = by_country(app, &request);
     let (parts, _) = request.into_parts();
@@ -255,14 +255,14 @@ async fn relay_servers(
     if !is_known_enough(app, &caller) {
         return None;
     }
-    let peer = Peer { address, origin: super::socket_request::origin(&parts.headers), country_key };
-    // The room of a call, as far as it is certain: partytracks names none here.
+    let requester = Requester { address, origin: super::socket_request::origin(&parts.headers), country_key };
+    // partytracks names no room here, so its own sessions may tell.
     let own_room = || proxy.room_of(&caller, cookies(parts), is_locked(app, proxy, parts));
     let room = by_token.or_else(|| named_room(parts)).or_else(own_room);
     let call = room.map(|room| spender::Call::of(ProtocolName::Sfu.as_str(), &room));
-    let asker = Asker { address: caller.address, user: caller.user, origin: peer.origin.clone(), call };
-    if let Some(spare) = proxy.spare(&asker, app.signaling.ttl / SPARE_LIFE_PARTS) {
-        return Some(spare);
+    let asker = Asker { address: caller.address, user: caller.user, origin: requester.origin.clone(), call };
+    if let Some(servers) = proxy.unused_credential(&asker, app.signaling.ttl / UNUSED_LIFE_PARTS) {
+        return Some(servers);
     }
     if !app.rate_limit.take_sfu_mint(address, asker.user.as_ref()) || !effects::has_room(app) {
         return None;
@@ -271,8 +271,8 @@ async fn relay_servers(
     // A page whose session is refused does not wait for this answer. Its next request gets the credential.
     let minting = app.signaling.tasks.spawn(async move {
         let (servers, grant) =
-            effects::issue(&of_task, &peer, asker.user.clone(), asker.call.clone()).await?;
-        proxy.minted(asker, servers.clone(), grant);
+            effects::issue(&of_task, &requester, asker.user.clone(), asker.call.clone()).await?;
+        proxy.handed_out(asker, servers.clone(), grant);
         Some(servers)
     });
     // A panic has been logged by the hook.

@@ -9,21 +9,22 @@ use axum::body::Bytes;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
 use axum::response::{IntoResponse, Response};
 use turn_signaling::dropped::Dropped;
-use turn_signaling::session::{Closing, Event, SocketId, Text, Upgrade};
+use turn_signaling::protocol::{Closing, Event, SocketId, Text, Upgrade};
 
 use super::{effects, take};
 use crate::app::App;
 use crate::clock;
 use crate::http::error::ApiError;
-use crate::signal::hub::{Hub, Peer};
+use crate::signal::hub::{Hub, Requester};
 use crate::signal::occupancy::NoPlace;
 use crate::signal::outbox::{Frame, Outbox};
 
-/// The longest time in which a client may take nothing of what is sent to it.
+/// The longest time for which a client may read nothing of what is sent to it.
 pub const WRITE_MAX: Duration = Duration::from_secs(10);
 /// How long the broker waits for the client's close frame after its own.
 pub const CLOSE_MAX: Duration = Duration::from_secs(2);
-/// How long a socket occupies its place at least. So one address opens at most as many sockets in this time as it may have.
+/// The shortest time for which a socket occupies its place. So in this time one address opens at most as many sockets as it may
+/// have open.
 pub const PLACE_MIN: Duration = Duration::from_secs(1);
 /// The buffer of one socket, in bytes. An idle socket keeps it.
 const READ_BUFFER: usize = 4 * 1024;
@@ -35,11 +36,11 @@ const OVERLONG: usize = 64 * 1024;
 pub fn upgrade(
     app: &Arc<App>,
     hub: &Arc<Hub>,
-    peer: Peer,
+    requester: Requester,
     request: WebSocketUpgrade,
     known: Upgrade,
 ) -> Response {
-    let place = match app.signaling.occupancy.take(peer.address) {
+    let place = match app.signaling.occupancy.take(requester.address) {
         Ok(place) => place,
         Err(why) => {
             app.metrics.signaling_limited("refused");
@@ -51,7 +52,7 @@ pub fn upgrade(
     let request = request.read_buffer_size(READ_BUFFER).write_buffer_size(0).max_frame_size(max);
     request.max_message_size(max).on_upgrade(move |socket| async move {
         let freed_at = clock::deadline(PLACE_MIN);
-        serve(&app, &hub, socket, (peer, known)).await;
+        serve(&app, &hub, socket, (requester, known)).await;
         if !app.draining.load(Ordering::Relaxed) {
             tokio::time::sleep_until(freed_at).await;
         }
@@ -68,8 +69,13 @@ fn refused(why: NoPlace) -> ApiError {
     }
 }
 
-async fn serve(app: &Arc<App>, hub: &Arc<Hub>, mut socket: WebSocket, (peer, known): (Peer, Upgrade)) {
-    let (id, outbox, first) = hub.open(peer, known);
+async fn serve(
+    app: &Arc<App>,
+    hub: &Arc<Hub>,
+    mut socket: WebSocket,
+    (requester, known): (Requester, Upgrade),
+) {
+    let (id, outbox, first) = hub.open(requester, known);
     effects::begin(app, hub, first);
     let session = Session { app, hub, id, outbox: &outbox };
     let ended = session.run(&mut socket).await;
@@ -121,7 +127,7 @@ impl Session<'_> {
         Some(close)
     }
 
-    /// What a message means for the protocol. `None` if the client closes.
+    /// A message as an event of the protocol. `None` if the client closes.
     fn event(&self, message: Message) -> Option<Result<Event, Closing>> {
         let socket = self.id;
         if content(&message) > self.hub.limits().frame_max {
@@ -141,7 +147,7 @@ impl Session<'_> {
     }
 }
 
-/// The bytes that a client has written into a message.
+/// The length of a message, in bytes.
 fn content(message: &Message) -> usize {
     match message {
         Message::Text(text) => text.len(),
@@ -166,7 +172,7 @@ fn closing_of(error: &axum::Error) -> Option<Closing> {
     }
 }
 
-/// `None` if the client has gone, or takes nothing for [`WRITE_MAX`].
+/// `None` if the client has gone, or reads nothing for [`WRITE_MAX`].
 async fn send(socket: &mut WebSocket, message: Message) -> Option<()> {
     tokio::time::timeout_at(clock::deadline(WRITE_MAX), socket.send(message)).await.ok()?.ok()
 }

@@ -1,5 +1,4 @@
-//! A request for a socket. Its rules are the same in all protocols: it asks for an upgrade, and there is a place for it. The rule
-//! about origins is a layer around the routes.
+//! A request for a socket. It must ask for an upgrade, in all protocols. The rule about origins is a layer around the routes.
 
 use std::sync::Arc;
 
@@ -10,7 +9,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use turn_ledger::spender::ORIGIN_MAX;
 use turn_signaling::call::ProtocolName;
-use turn_signaling::session::Upgrade;
+use turn_signaling::protocol::Upgrade;
 
 use super::socket;
 use crate::app::App;
@@ -18,13 +17,13 @@ use crate::http::error::ApiError;
 use crate::http::key_choice::by_country;
 use crate::random;
 use crate::request::client_addr::ClientAddr;
-use crate::signal::hub::Peer;
+use crate::signal::hub::Requester;
 
 /// A request for a socket.
 pub(super) struct SocketRequest {
     upgrade: WebSocketUpgrade,
-    peer: Peer,
-    /// What the protocol learns of the socket.
+    requester: Requester,
+    /// What the protocol is told about the socket.
     pub known: Upgrade,
 }
 
@@ -33,7 +32,7 @@ impl SocketRequest {
     #[must_use]
     pub(super) fn open(self, app: &Arc<App>, protocol: ProtocolName) -> Response {
         match app.signaling.hub(protocol) {
-            Some(hub) => socket::upgrade(app, hub, self.peer, self.upgrade, self.known),
+            Some(hub) => socket::upgrade(app, hub, self.requester, self.upgrade, self.known),
             None => ApiError::NotFound.into_response(),
         }
     }
@@ -55,8 +54,8 @@ impl axum::extract::FromRequest<Arc<App>> for SocketRequest {
         };
         let known = known(app, &parts.headers, parts.uri.query().unwrap_or_default())
             .map_err(IntoResponse::into_response)?;
-        let peer = Peer { address, origin: origin(&parts.headers), country_key };
-        Ok(Self { upgrade, peer, known })
+        let requester = Requester { address, origin: origin(&parts.headers), country_key };
+        Ok(Self { upgrade, requester, known })
     }
 }
 

@@ -1,5 +1,5 @@
-//! Cards for a chat: a bounded queue, and attempts for each card until it is accepted, refused for good, or out of attempts. The
-//! URL is a secret: only its host is logged. What waits is lost when the process ends.
+//! Cards for a chat: a bounded queue, and attempts for each card until it is accepted, refused, or out of attempts. The URL is a
+//! secret: only its host is logged. Waiting cards are lost when the process ends.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,14 +24,14 @@ pub const DEADLINE: Duration = Duration::from_secs(5);
 pub struct Feedback {
     client: Client,
     url: WebhookUrl,
-    /// The oldest card is first, and stays until its fate is known.
+    /// The oldest card is first, and stays until it is finished.
     cards: Mutex<VecDeque<Arc<str>>>,
     arrived: Notify,
     retry: RetryPolicy,
     metrics: Arc<Metrics>,
 }
 
-/// What became of an attempt.
+/// The result of an attempt.
 #[derive(Debug, PartialEq, Eq)]
 enum Attempt {
     Delivered,

@@ -24,7 +24,7 @@ const NOTES: &str = ".jsonl";
 /// The kind of a note.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Note {
-    /// How a call was.
+    /// The quality of a call.
     Quality,
     /// A page has been loaded again.
     Refresh,

@@ -1,16 +1,15 @@
-//! The proxy of Cloudflare's SFU. The pure table decides; a request that it admits is sent in a task of its own, so that its
-//! result is known here even if the client is gone. What happens to sessions reaches the calls and the ledger under the
-//! table's lock, in its order.
+//! The proxy of Cloudflare's SFU. The pure table decides. A request that it admits is sent in a task of its own, so its result is
+//! known even if the client has gone. Events of sessions reach the calls and the ledger under the table's lock, in order.
 //!
 //! | where | what |
 //! |---|---|
 //! | [`upstream`] | one request to the SFU |
-//! | [`restart`] | sessions that were open when the process before ended |
-//! | [`spares`] | credentials of pages whose session was refused |
+//! | [`restart`] | sessions that were open before a restart |
+//! | [`unused`] | credentials of pages whose session was refused, handed out again |
 //! | [`watch`] | what happens without a request: looks at sessions, and closing by force |
 
 mod restart;
-pub mod spares;
+pub mod unused;
 pub mod upstream;
 pub mod watch;
 
@@ -29,19 +28,19 @@ use turn_signaling::sfu::lock::{LIFE, LockKey};
 use turn_signaling::sfu::path::Call;
 use turn_signaling::sfu::session::{Caller, NewSession};
 use turn_signaling::sfu::sessions::{Look, Seen, Sessions};
-use turn_signaling::sfu::spares::Spares;
+use turn_signaling::sfu::unused::UnusedCredentials;
 
 use super::calls::LiveCalls;
 use crate::account::Account;
 use crate::clock::Clock;
 use crate::config::{SfuConfig, SfuLock};
-use spares::Spare;
+use unused::UnusedCredential;
 use upstream::{Passed, Returned, Upstream};
 
 /// After this time a client whose pull was refused while minting is stopped may try again.
 const FROZEN_RETRY: Duration = Duration::from_secs(60);
 
-/// See the module's description.
+/// The proxy, with the table of its sessions.
 #[derive(Debug)]
 pub struct SfuProxy {
     /// The paths that are proxied.
@@ -64,7 +63,7 @@ struct State {
     sessions: Sessions,
     /// How many tracks the ledger charges.
     charged: u64,
-    spares: Spares<Spare>,
+    unused: UnusedCredentials<UnusedCredential>,
 }
 
 /// A new session, as a client asks for it.
@@ -74,7 +73,7 @@ pub struct Opening {
     pub owner: Caller,
     /// The room that the session will belong to.
     pub room: Option<Arc<str>>,
-    /// The prefix for whose path the lock is, if the session is locked.
+    /// If the session is locked: the path of the cookie.
     pub locked_for: Option<Arc<str>>,
 }
 
@@ -88,8 +87,8 @@ enum Change {
 }
 
 impl SfuProxy {
-    /// The sessions that were open before. `secret`: locks are signed with a key that is derived from it. `None` if the settings do not form a request,
-    /// which the configuration rules out.
+    /// With the sessions that were open before a restart. `secret`: the key of the locks is derived from it. `None` if the settings
+    /// do not form a request, which the configuration rules out.
     #[must_use]
     pub fn new(
         config: &SfuConfig,
@@ -119,14 +118,15 @@ impl SfuProxy {
     pub async fn open(self: &Arc<Self>, opening: Opening, passed: Passed) -> Result<Returned, Fault> {
         let address = opening.owner.address;
         let reserved = self.with(|sessions, now| sessions.reserve(address, now));
-        reserved.inspect_err(|_| self.lock().spares.session_refused(address))?;
+        reserved.inspect_err(|_| self.lock().unused.session_refused(address))?;
         let place = Place { proxy: Arc::clone(self), address: Some(address) };
         let opened = async move { place.open(opening, passed).await };
         // A panic has been logged by the hook.
         tokio::spawn(opened).await.unwrap_or(Err(Fault::Unreachable))
     }
 
-    /// Checks that the caller may use a session. One that only a lock proves is taken up. `is_locked`: whether there must be a lock.
+    /// Checks that the caller may use a session. A session that is not known is added if its lock proves it. `is_locked`: whether
+    /// there must be a lock.
     pub fn authorize<'a>(
         &self,
         id: &SessionId,
@@ -145,7 +145,7 @@ impl SfuProxy {
         self.with(|sessions, now| sessions.adopt(session, now))
     }
 
-    /// The room of the calls in which the caller is with sessions that it may use. `None` if there is none or more than one.
+    /// The room in which the caller has sessions that are in a call. `None` if there is none or more than one.
     pub fn room_of<'a>(
         &self,
         caller: &Caller,
@@ -222,7 +222,7 @@ impl SfuProxy {
         Duration::from_millis(u64::try_from(self.clock.now().as_millis()).unwrap_or(0))
     }
 
-    /// Runs `call` under the lock. What has happened goes on before the lock is released.
+    /// Runs `call` under the lock. Events are passed on before the lock is released.
     fn with<T>(&self, call: impl FnOnce(&mut Sessions, Duration) -> T) -> T {
         let mut state = self.lock();
         let State { sessions, charged, .. } = &mut *state;
@@ -242,13 +242,13 @@ impl SfuProxy {
         result
     }
 
-    /// Ignores poisoning: a panic leaves the table consistent enough to serve, and looks correct what is counted.
+    /// Ignores poisoning: after a panic the table can still serve, and looks correct what is counted.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A place for a session that is being opened. It is given back unless the session begins.
+/// A place for a session that is being opened. It is released unless the session begins.
 struct Place {
     proxy: Arc<SfuProxy>,
     address: Option<ClientKey>,
@@ -267,7 +267,7 @@ impl Place {
             returned.headers.extend(cookie.map(|cookie| (SET_COOKIE, cookie)));
         }
         if let Some(address) = self.address.take() {
-            self.proxy.lock().spares.session_began(address);
+            self.proxy.lock().unused.session_began(address);
         }
         let session = NewSession { id, room, owner, life: LIFE };
         self.proxy.with(|sessions, now| sessions.begin(session, now));
@@ -279,7 +279,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         if let Some(address) = self.address {
             self.proxy.with(|sessions, _| sessions.release(address));
-            self.proxy.lock().spares.session_refused(address);
+            self.proxy.lock().unused.session_refused(address);
         }
     }
 }
@@ -293,7 +293,7 @@ impl SfuProxy {
     }
 }
 
-/// A refusal of a new session as text, because partytracks would take JSON for a session.
+/// Turns a refusal of a new session into text, because partytracks would take JSON for a session.
 fn as_text(mut returned: Returned) -> Returned {
     if let Some(text) = text_of_refusal(returned.status.as_u16(), &returned.body) {
         returned.headers.insert(CONTENT_TYPE, HeaderValue::from_static(TEXT));
@@ -302,7 +302,7 @@ fn as_text(mut returned: Returned) -> Returned {
     returned
 }
 
-/// A call that is on its way. If it ends without a result, the session is looked at.
+/// A call to the SFU in progress. If it ends without a result, the SFU is asked for the session's state.
 struct Underway {
     proxy: Arc<SfuProxy>,
     id: SessionId,
@@ -337,7 +337,7 @@ impl SfuProxy {
             }
             (Change::See(Some(look)), answered) => {
                 let seen = watch::seen(status, answered);
-                // Its own call is on its way, so this state changes nothing, but the end of a session does.
+                // A state that comes while a call is in progress is ignored. The end of a session is not.
                 if seen == Seen::Gone {
                     self.with(|sessions, now| sessions.looked(&look, &seen, now));
                 }

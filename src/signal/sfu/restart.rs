@@ -1,4 +1,4 @@
-//! The sessions that are open, in the ledger, so that a restart neither stops charging for them nor forgets to close them.
+//! The open sessions in the ledger, so that they are charged and closed after a restart too.
 
 use turn_ledger::sfu_sessions::SfuSession;
 use turn_signaling::sfu::SessionId;
@@ -8,12 +8,12 @@ use turn_signaling::sfu::session::{Caller, NewSession};
 use super::SfuProxy;
 
 impl SfuProxy {
-    /// Takes up the sessions of the process before this one. The SFU is asked for their tracks as soon as the watch begins.
+    /// Adds the sessions that were open before a restart. The SFU is asked for their tracks as soon as the watch begins.
     pub(super) fn restore(&self) {
         let now = self.clock.now();
         let restored = self.account.sfu_sessions().into_iter().filter_map(|(id, session)| {
             let SfuSession { room, user, grant, client, ends_at } = session;
-            // The clock may have been set since.
+            // The clock may have been changed since.
             let life = ends_at.since(now).min(LIFE);
             let owner = Caller { user, grant, address: client };
             Some(NewSession { id: SessionId::new(&id)?, room, owner, life })
@@ -21,7 +21,7 @@ impl SfuProxy {
         self.with(|sessions, now| restored.for_each(|session| sessions.restore(session, now)));
     }
 
-    /// Remembers a session over a restart, or forgets it.
+    /// Stores a session for a restart. `None` removes it.
     pub(super) fn remember(&self, id: &SessionId, session: Option<NewSession>) {
         let row = session.map(|NewSession { room, owner, life, .. }| SfuSession {
             room,

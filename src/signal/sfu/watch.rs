@@ -1,5 +1,5 @@
-//! What happens to sessions without a request. Each session with tracks is looked at every half minute, because no call says
-//! that a page was closed. Once the budget is spent, what pulls is closed by force every few seconds until nothing does.
+//! The task that watches sessions. It asks the SFU for the state of each session with tracks every half minute, because no call
+//! says that a page was closed. Once the budget is spent, it closes sessions that pull by force, every few seconds until none does.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use super::upstream::Passed;
 
 /// How often deadlines are checked.
 const TICK: Duration = Duration::from_secs(1);
-/// Calls of this kind at the same time, so that those of clients find room.
+/// The most of these calls at the same time, so that calls of clients still find room.
 pub const AT_ONCE_MAX: usize = 64;
 
-/// What the state of a session, as returned, says.
+/// What the answer to a look says.
 pub(super) fn seen(status: StatusCode, answered: Option<Answered>) -> Seen {
     match (status, answered) {
         (StatusCode::NOT_FOUND | StatusCode::GONE, _) => Seen::Gone,

@@ -1,6 +1,6 @@
-//! The close frames. Clients do not read the reasons. They are for people who look at the network.
+//! The close frames. Clients ignore the reasons; they are for people who debug.
 
-use crate::session::Closing;
+use crate::protocol::Closing;
 
 pub(super) const INVALID_JSON: Closing = Closing::normal("invalid JSON");
 pub(super) const UNKNOWN_TYPE: Closing = Closing::normal("unknown type");

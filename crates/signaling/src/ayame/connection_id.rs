@@ -1,5 +1,5 @@
-//! The id of a connection: a ULID, which is 48 bits of time and 80 random bits in 26 characters of Crockford's base32. So ids
-//! sort by the time of their connections.
+//! The id of a connection: a ULID, which is 48 bits of time and 80 random bits in 26 characters of Crockford's base32. Ids
+//! sort by time.
 
 use std::sync::Arc;
 

@@ -1,11 +1,11 @@
-//! Every way in which a socket or a room ends. A socket ends once. With a member, its room ends, and the other member gets
-//! `bye`. A standalone socket never gets `bye`, and its media go on without it.
+//! Every way in which a socket or a room ends. A socket ends once. When a member ends, its room ends, and the other member
+//! gets `bye`. A standalone socket never gets `bye`, and its media go on without it.
 
 use super::message::BYE;
 use super::socket::{State, Timer};
 use super::{Ayame, closing, webhook};
 use crate::call::{CallEvent, MediaAfter};
-use crate::session::{Action, Closing, SocketId};
+use crate::protocol::{Action, Closing, SocketId};
 
 impl Ayame {
     /// Closes a socket.
@@ -15,7 +15,7 @@ impl Ayame {
         }
     }
 
-    /// Takes the end of a socket.
+    /// Handles the end of a socket.
     pub(super) fn closed(&mut self, id: SocketId) {
         self.end(id);
         let Some(socket) = self.sockets.remove(&id) else { return };
@@ -24,8 +24,8 @@ impl Ayame {
         }
     }
 
-    /// Takes `connected`. A standalone socket has done its part. A partner that is standalone too keeps its socket until it is
-    /// connected itself, so its last candidates are not lost.
+    /// Handles `connected`. A standalone socket is closed. A partner that is standalone too keeps its socket until it sends
+    /// `connected` itself, so its last candidates are not lost.
     pub(super) fn connected(&mut self, id: SocketId) {
         self.note_connected(id);
         let Some(socket) = self.sockets.get(&id) else { return };
@@ -42,7 +42,7 @@ impl Ayame {
         }
     }
 
-    /// Ends a room because the operator wants it. So its media end too.
+    /// Ends a room for the operator. Its media end too.
     pub(super) fn end_room(&mut self, name: &str) {
         let room = self.rooms.remove(name);
         for id in room.registering {
@@ -88,7 +88,7 @@ impl Ayame {
         }
     }
 
-    /// Says `bye` to a member that has no place in a room any longer, and closes it.
+    /// Closes a member that has lost its place in the room, with `bye` unless it is standalone.
     fn dismiss(&mut self, id: SocketId, close: Closing, media: MediaAfter) {
         if self.retire(id).is_none() {
             return;

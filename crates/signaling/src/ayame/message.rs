@@ -1,4 +1,4 @@
-//! The messages. The ones that are passed on are read only as far as their `type`, because their bytes must not change.
+//! The messages. Of a message that is passed on, only the `type` is read, because its bytes must not change.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::closing::{ID_TOO_LONG, INVALID_JSON, NO_ROOM_ID, REGISTRATION_TOO_LONG, UNKNOWN_TYPE};
 use super::{ID_MAX, REGISTRATION_BYTES_MAX};
-use crate::session::Closing;
+use crate::protocol::Closing;
 
 pub(super) const PING: &str = r#"{"type":"ping"}"#;
 pub(super) const BYE: &str = r#"{"type":"bye"}"#;
@@ -21,7 +21,7 @@ pub(super) enum Message {
     Offer,
     Answer,
     Candidate,
-    /// The application's own, whose type is `message`.
+    /// A message of the application: its type is `message`.
     Custom,
     Pong,
     Connected,
@@ -37,7 +37,7 @@ pub(super) struct Register {
     pub(super) for_webhook: ForWebhook,
 }
 
-/// What only the application's webhook reads.
+/// What is passed to the application's webhook unread.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ForWebhook {
@@ -190,7 +190,7 @@ pub(super) fn reject(reason: &str) -> String {
     json(&serde_json::json!({ "type": "reject", "reason": reason }))
 }
 
-/// A value as JSON. Here, all keys are strings and no value fails, so writing never does.
+/// A value as JSON. All keys are strings and no value fails, so this never fails.
 pub(super) fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }

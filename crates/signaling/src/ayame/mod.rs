@@ -34,14 +34,14 @@ use std::time::Duration;
 use crate::allowance::MessageRate;
 use crate::deadlines::Deadlines;
 use crate::dropped::Dropped;
-use crate::session::{Action, Event, Limits, Protocol, SocketId, Text, Upgrade};
+use crate::protocol::{Action, Event, Limits, Protocol, SocketId, Text, Upgrade};
 use registration::Orphan;
 use room::Rooms;
 use socket::{Socket, Timer};
 
-/// How long a socket may take until its `register`.
+/// How long a socket may be open without a `register`.
 pub const REGISTER_MAX: Duration = Duration::from_secs(10);
-/// The most rooms. Each has at least one socket, and the shell has as many.
+/// The most rooms. Each has at least one socket, so this is also the shell's bound on sockets.
 pub const ROOMS_MAX: usize = 4_096;
 /// The longest room id and client id, in bytes.
 pub const ID_MAX: usize = 255;
@@ -51,7 +51,7 @@ pub const REGISTRATION_BYTES_MAX: usize = 64 * 1024;
 pub const WAITING_FRAMES_MAX: usize = 100;
 /// The most bytes of these frames. One frame of the longest kind always fits.
 pub const WAITING_BYTES_MAX: usize = 1024 * 1024;
-/// The most mints of sockets that have ended which are remembered until they have a result.
+/// The most running mints whose sockets have ended. They are remembered until their result comes.
 pub const ORPHANS_MAX: usize = 4_096;
 /// The most frames that wait for a client. A browser sends its candidates in a burst, of tens at most.
 pub const QUEUED_FRAMES_MAX: usize = 512;
@@ -75,9 +75,9 @@ pub struct AyameSettings {
     pub type_message: bool,
     /// Between two `ping`s.
     pub ping_interval: Duration,
-    /// How long a client may send no `pong`.
+    /// The longest time between two `pong`s of a client.
     pub pong_timeout: Duration,
-    /// How long a client may send nothing.
+    /// The longest time between two frames of a client.
     pub read_timeout: Duration,
     /// The longest frame from a client, in bytes.
     pub read_limit: usize,
@@ -90,7 +90,7 @@ pub struct Ayame {
     rooms: Rooms,
     orphans: BTreeMap<SocketId, Orphan>,
     deadlines: Deadlines<(SocketId, Timer)>,
-    /// What follows from the event that is handled. Empty between two events.
+    /// The actions for the current event. Empty between two events.
     actions: Vec<Action>,
 }
 
@@ -144,7 +144,7 @@ impl Ayame {
         self.actions.push(Action::Send { to, text: text.into() });
     }
 
-    fn drop_for(&mut self, why: Dropped) {
+    fn count_dropped(&mut self, why: Dropped) {
         self.actions.push(Action::Dropped(why));
     }
 }

@@ -11,9 +11,9 @@ use super::webhook::{NO_REASON, Verdict};
 use super::{Ayame, ORPHANS_MAX, closing, ice, message, webhook};
 use crate::call::{CallEvent, CallName, MediaAfter, MemberId};
 use crate::dropped::Dropped;
-use crate::session::{Action, Closing, Question, Reply, SocketId, Text};
+use crate::protocol::{Action, Closing, Question, Reply, SocketId, Text};
 
-/// A socket that has ended while a credential was minted for it.
+/// A socket that ended while a credential was being minted for it.
 pub(super) struct Orphan {
     call: CallName,
     member: MemberId,
@@ -21,7 +21,7 @@ pub(super) struct Orphan {
 }
 
 impl Ayame {
-    /// Takes a `register` of a socket that has not registered.
+    /// Handles the first `register` of a socket.
     pub(super) fn register(&mut self, id: SocketId, register: Register) {
         self.deadlines.clear(&(id, Timer::Register));
         let Some(socket) = self.sockets.get_mut(&id) else { return };
@@ -38,7 +38,7 @@ impl Ayame {
         match self.rooms.reserve(&socket.room, id) {
             Err(NoPlace::Full) => return self.reject(id, "full", closing::ROOM_FULL),
             Err(NoPlace::TooManyRooms) => {
-                self.drop_for(Dropped::NoPlace);
+                self.count_dropped(Dropped::NoPlace);
                 return self.reject(id, NO_REASON, closing::TOO_MANY_ROOMS);
             }
             Ok(()) => socket.state = State::Registering(Registration::default()),
@@ -51,7 +51,7 @@ impl Ayame {
         }
     }
 
-    /// Takes the reply to a question.
+    /// Handles the reply to a question.
     pub(super) fn replied(&mut self, id: SocketId, reply: Reply) {
         let stage = self.registration(id).map(|registration| registration.stage);
         match (stage, reply) {
@@ -122,7 +122,7 @@ impl Ayame {
             return;
         }
         if self.orphans.len() >= ORPHANS_MAX {
-            return self.drop_for(Dropped::Forgotten);
+            return self.count_dropped(Dropped::Forgotten);
         }
         let (call, member, user) = (socket.call(), socket.member(), socket.user.clone());
         self.orphans.insert(id, Orphan { call, member, user });

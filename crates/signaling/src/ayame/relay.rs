@@ -1,4 +1,4 @@
-//! Frames of clients. Between the members of a room they pass unchanged.
+//! Frames of clients. They pass unchanged between the members of a room.
 
 use std::time::Duration;
 
@@ -7,17 +7,17 @@ use super::socket::{Registration, State, Timer};
 use super::{Ayame, FRAME_RATE, WAITING_BYTES_MAX, WAITING_FRAMES_MAX, closing};
 use crate::call::CallEvent;
 use crate::dropped::Dropped;
-use crate::session::{Action, Closing, SocketId, Text};
+use crate::protocol::{Action, Closing, SocketId, Text};
 
 impl Ayame {
-    /// Takes a frame.
+    /// Handles a frame.
     pub(super) fn arrived(&mut self, id: SocketId, text: Text, now: Duration) {
         let Some(socket) = self.sockets.get_mut(&id) else { return };
         if matches!(socket.state, State::Ended) {
             return;
         }
         if !socket.allowance.take(FRAME_RATE, now) {
-            self.drop_for(Dropped::Flood);
+            self.count_dropped(Dropped::Flood);
             return self.close(id, closing::TOO_MANY_FRAMES);
         }
         self.deadlines.set((id, Timer::Read), now + self.settings.read_timeout);
@@ -34,26 +34,26 @@ impl Ayame {
         let handled = match &mut socket.state {
             State::Ended => Ok(()),
             State::Registering(registration) => registration.keep(text),
-            State::New => message.and_then(|message| self.first(id, message)),
-            State::Member => message.and_then(|message| self.of_member(id, &message, text)),
+            State::New => message.and_then(|message| self.first_message(id, message)),
+            State::Member => message.and_then(|message| self.member_message(id, &message, text)),
         };
         if let Err(close) = handled {
             match close {
-                closing::TOO_MANY_WAITING => self.drop_for(Dropped::NotKept),
-                closing::REGISTRATION_TOO_LONG => self.drop_for(Dropped::TooLong),
+                closing::TOO_MANY_WAITING => self.count_dropped(Dropped::NotKept),
+                closing::REGISTRATION_TOO_LONG => self.count_dropped(Dropped::TooLong),
                 _ => {}
             }
             self.close(id, close);
         }
     }
 
-    fn first(&mut self, id: SocketId, message: Message) -> Result<(), Closing> {
+    fn first_message(&mut self, id: SocketId, message: Message) -> Result<(), Closing> {
         let Message::Register(register) = message else { return Err(closing::NOT_REGISTERED) };
         self.register(id, *register);
         Ok(())
     }
 
-    fn of_member(&mut self, id: SocketId, message: &Message, text: Text) -> Result<(), Closing> {
+    fn member_message(&mut self, id: SocketId, message: &Message, text: Text) -> Result<(), Closing> {
         match message {
             Message::Register(_) => return Err(closing::REGISTERED_ALREADY),
             Message::Custom if !self.settings.type_message => return Err(closing::MESSAGE_DISABLED),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::ROOMS_MAX;
-use crate::session::SocketId;
+use crate::protocol::SocketId;
 
 const PLACES: usize = 2;
 
@@ -21,7 +21,7 @@ pub(super) struct Room {
     pub(super) members: Vec<SocketId>,
     /// Whether the members have connected to each other.
     is_connected: bool,
-    /// Whether it admits nobody, because its last member only finishes what the two have begun.
+    /// Whether it admits nobody: one standalone member has left, and the other one only has to send `connected`.
     is_over: bool,
 }
 
@@ -66,7 +66,7 @@ impl Rooms {
         self.change(room, |room| room.registering.retain(|other| *other != socket));
     }
 
-    /// Makes a socket that has a place a member. Whether it is the second one.
+    /// Makes a socket with a place a member. Returns whether it is the second one.
     pub(super) fn admit(&mut self, room: &str, socket: SocketId) -> bool {
         let Some(room) = self.0.get_mut(room) else { return false };
         room.registering.retain(|other| *other != socket);
@@ -96,7 +96,7 @@ impl Rooms {
         survivor
     }
 
-    /// Leaves a room to its other member, and closes it to everybody else.
+    /// Removes a member. The other one stays, and nobody else may enter.
     pub(super) fn hand_over(&mut self, room: &str, leaver: SocketId) {
         self.change(room, |room| {
             room.members.retain(|other| *other != leaver);

@@ -9,7 +9,7 @@ use turn_ledger::spender::User;
 use super::connection_id::ulid;
 use crate::allowance::Allowance;
 use crate::call::{CallName, MemberId, ProtocolName};
-use crate::session::{Text, Upgrade};
+use crate::protocol::{Text, Upgrade};
 
 /// One timer of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,11 +35,11 @@ pub(super) struct Socket {
     pub(super) room: Arc<str>,
     /// The client of its `register`, or `connection` if that names none; empty before.
     pub(super) client: Arc<str>,
-    /// The rooms that its request named. Its `register` must name the same.
+    /// The rooms that its request named. Its `register` must name the same one.
     pub(super) named_rooms: Vec<Arc<str>>,
-    /// Whether its request does without TURN.
+    /// Whether its request asked for no TURN servers (`?turn=0`).
     pub(super) is_without_turn: bool,
-    /// Whether it leaves once it is connected, without an end of its media.
+    /// Whether it leaves once it is connected, while its media go on.
     pub(super) is_standalone: bool,
     pub(super) user: Option<User>,
     /// The headers for the webhooks.
@@ -52,7 +52,7 @@ pub(super) struct Socket {
 pub(super) enum State {
     /// It has not registered.
     New,
-    /// It has a place in its room, and waits for a reply.
+    /// It has a place in its room and waits for a reply.
     Registering(Registration),
     /// It is a member of its room.
     Member,
@@ -72,7 +72,7 @@ pub(super) struct Registration {
     pub(super) waiting_bytes: usize,
 }
 
-/// For what a registration waits.
+/// What a registration waits for.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Stage {
     /// The application's verdict.
@@ -105,7 +105,7 @@ impl Socket {
         CallName { protocol: ProtocolName::Ayame, room: Arc::clone(&self.room) }
     }
 
-    /// The member of the call that it is, or will be.
+    /// Its id as a member of that call, also before it joins.
     pub(super) fn member(&self) -> MemberId {
         MemberId(Arc::clone(&self.connection))
     }

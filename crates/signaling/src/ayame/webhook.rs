@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use super::ice;
 use super::message::{ForWebhook, json};
 use super::socket::Socket;
-use crate::session::Webhook;
+use crate::protocol::Webhook;
 
 /// Why a client is refused when the application names no reason, or cannot be asked.
 pub(super) const NO_REASON: &str = "InternalServerError";
@@ -36,7 +36,7 @@ pub(super) fn authorize(socket: &Socket, registration: &ForWebhook) -> Webhook {
     webhook(socket, Some(registration))
 }
 
-/// Tells that a socket has ended. A socket that never registered has no room and no client.
+/// Reports that a socket has ended. A socket that never registered has an empty room and client.
 pub(super) fn disconnected(socket: &Socket) -> Webhook {
     webhook(socket, None)
 }

@@ -1,13 +1,13 @@
-//! What a request gets, as a value: status, headers and text. The texts of refusals are those of the reference server, as far
-//! as it has them.
+//! The answer to a request, as a value: status, headers and text. Refusals have the texts of the reference server where it has
+//! any.
 
-use crate::session::Text;
+use crate::protocol::Text;
 
 const GREETING: &str = "<!doctype html><title>P2PCF</title><p>Hello from P2PCF. Signaling is ready.</p>";
 /// The value of `Allow`.
 const METHODS: &str = "GET, POST, DELETE, OPTIONS";
 
-/// What a request gets.
+/// The answer to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// A person has opened the URL.

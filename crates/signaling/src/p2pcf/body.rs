@@ -1,5 +1,5 @@
-//! The body of a POST. Its fields are checked once, in the order of the reference server, so each mistake gets the text that a
-//! page knows. A value of a wrong type gets the text of its field.
+//! The body of a POST. Its fields are checked once, in the order of the reference server, so each mistake gets the same text as
+//! there. A value of a wrong type gets the text of its field.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ const ID_MAX: usize = 64;
 /// The lifetimes that a page may ask for, in milliseconds.
 const LIFETIME_MIN_MS: f64 = 1_000.0;
 const LIFETIME_MAX_MS: f64 = 86_400_000.0;
-/// The longest lifetime that it gets.
+/// The longest lifetime that an entry gets.
 const LIFETIME_MAX: Duration = Duration::from_secs(15 * 60);
 /// How far a page's clock may be off, in milliseconds.
 const SKEW_MAX_MS: f64 = 600_000.0;
@@ -37,9 +37,9 @@ const PACKAGES_TO_ONE_MAX: usize = 32 * 1024;
 
 /// A POST that is not a delete.
 pub(super) enum Post {
-    /// Only looks.
+    /// Lists the room.
     Read { room: Arc<str>, context: Option<String> },
-    /// Looks as a known page.
+    /// Lists the room for a page that has published its entry before.
     Poll { own: Own },
     /// Stores the page's entry.
     Publish { own: Own, packages: Vec<Package> },
@@ -57,7 +57,7 @@ pub(super) struct Own {
     pub(super) room: Arc<str>,
     pub(super) context: Arc<str>,
     pub(super) session: Arc<str>,
-    /// The page's time of its latest change. It says only whether there was one.
+    /// When the page last changed something, by its own clock. Compared only for equality.
     pub(super) changed_at: Number,
     pub(super) lifetime: Duration,
     /// What the others see: the six values of `d`, and `t`.

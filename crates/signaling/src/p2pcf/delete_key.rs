@@ -13,11 +13,11 @@ const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 /// Separates these keys from everything else that is derived from the same secret.
 const PURPOSE: &[u8] = b"delete keys of p2pcf";
 
-/// Computes delete keys. A secret: `Debug` prints nothing of it.
+/// Computes delete keys. It is a secret, so `Debug` prints nothing of it.
 pub struct DeleteKeys(Hmac<Sha256>);
 
 impl DeleteKeys {
-    /// Delete keys that stay the same as long as this secret does.
+    /// Delete keys that depend only on this secret.
     #[must_use]
     pub fn derived_from(secret: &[u8; 64]) -> Self {
         let derived = Hmac::<Sha256>::new(secret.into()).chain_update(PURPOSE).finalize().into_bytes();

@@ -1,10 +1,10 @@
-//! P2PCF: pages find each other by polling over HTTP. A page publishes an entry into a room and reads the entries of the
-//! others, with the packages that these address to it. There are no sockets, so an entry lives until it expires, and one
-//! value answers each request: [`P2pcf::answer`]. Nobody learns the context id or the delete key of another page.
+//! P2PCF: pages find each other by polling over HTTP. A page publishes an entry in a room and reads the entries of the
+//! other pages, with their packages for it. There are no sockets, so an entry lives until it expires, and one function answers
+//! every request: [`P2pcf::answer`]. Nobody learns the context id or the delete key of another page.
 //!
 //! | where | what |
 //! |---|---|
-//! | `answer` | what a request gets, as a value |
+//! | `answer` | the answer to a request, as a value |
 //! | `body` | the body of a POST, checked in the order of the reference server |
 //! | `rooms` | the entries, from publish to expiry |
 //! | `shares` | how much one client address may store |
@@ -35,8 +35,8 @@ pub use delete_key::DeleteKeys;
 use quota::{Forgot, OriginQuota};
 use rooms::Rooms;
 
-/// After a start, a poll restores an entry that the last process had. A page publishes again within this time, also when it is
-/// in the background. Later, an unknown entry that is polled was deleted, and stays so.
+/// How long after the start a poll restores the entry of its page. Within this time every page publishes again, also one in the
+/// background. An entry that is still unknown after that was deleted, so a poll does not restore it.
 const RELEARN_FOR: Duration = Duration::from_secs(150);
 
 /// The headers of every answer, errors included, so that a page of any origin can read it. Which origins are served is decided
@@ -48,7 +48,7 @@ pub const CORS: [(&str, &str); 4] = [
     ("vary", "Origin"),
 ];
 
-/// The longest body, in bytes. 64 packages of an ordinary page have half of it.
+/// The longest body, in bytes. 64 ordinary packages need half of it.
 pub const BODY_MAX: usize = 256 * 1024;
 
 /// A request, as far as the protocol reads it.
@@ -62,7 +62,7 @@ pub struct Request<'a> {
     pub client: ClientKey,
     /// `Content-Type`.
     pub content_type: Option<&'a str>,
-    /// `X-Worker-Method`: a page that is closed can only send a POST.
+    /// `X-Worker-Method`: the method that is meant, because a page that closes can only send a POST.
     pub worker_method: Option<&'a str>,
     /// `Access-Control-Request-Method`.
     pub asked_method: Option<&'a str>,
@@ -75,7 +75,7 @@ pub struct Request<'a> {
 /// Where a page comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin<'a> {
-    /// Not a page, or none of another origin.
+    /// The request has no `Origin`: no page sent it, or one of the broker's own origin.
     Unnamed,
     /// The operator serves this origin without a limit.
     Listed,
@@ -91,7 +91,7 @@ pub struct Response {
     pub answer: Answer,
     /// What happened, in its order.
     pub events: Vec<CallEvent>,
-    /// What bounds have cost clients.
+    /// What bounds have dropped.
     pub dropped: Vec<Dropped>,
 }
 
@@ -101,7 +101,7 @@ pub struct P2pcf {
     rooms: Rooms,
     quota: OriginQuota,
     keys: DeleteKeys,
-    /// What bounds have cost clients in the request that is handled. Empty between two requests.
+    /// What bounds have dropped in the current request. Empty between two requests.
     dropped: Vec<Dropped>,
 }
 
@@ -170,7 +170,7 @@ impl P2pcf {
             Post::Read { room, context } => Ok(self.listing(&room, context.as_deref(), None, None)),
             Post::Poll { own } => {
                 if now < RELEARN_FOR {
-                    // The page does not know that its entry is stored, so it must not fail when there is no room for it.
+                    // The page did not ask for this, so its poll must not fail when there is no room.
                     let stored = self.rooms.relearn(own.clone(), client, now, events);
                     self.dropped.extend(stored.err().as_ref().and_then(dropped_by));
                 }
@@ -203,7 +203,7 @@ impl P2pcf {
     }
 }
 
-/// What a refusal costs a client, if a bound is the reason.
+/// What a refusal counts as, if a bound is the reason.
 fn dropped_by(refusal: &Refusal) -> Option<Dropped> {
     match refusal {
         Refusal::RoomFull | Refusal::TooManyEntries => Some(Dropped::NoPlace),

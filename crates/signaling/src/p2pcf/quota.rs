@@ -1,5 +1,5 @@
-//! How many requests the pages of one origin may send in a calendar month (UTC). The counts are exact, and a restart forgets
-//! them: the quota keeps strangers from using the service as their own, and protects no money.
+//! How many requests the pages of one origin may send in a calendar month (UTC). A restart forgets the counts:
+//! the quota only keeps strangers from using the service as their own.
 
 use std::collections::HashMap;
 
@@ -10,8 +10,8 @@ use turn_ledger::units::Timestamp;
 use super::Origin;
 use super::answer::Refusal;
 
-/// Origins that are counted. A program can invent origins. So when the table is full, the one with the fewest requests is
-/// forgotten: invented ones go first.
+/// Origins that are counted. When the table is full, the one with the fewest requests is forgotten. A program can invent
+/// origins, and these have few requests.
 const ORIGINS_MAX: usize = 4_096;
 
 /// The requests of each origin in this month.
@@ -22,7 +22,7 @@ pub(super) struct OriginQuota {
     counts: HashMap<Box<str>, u64>,
 }
 
-/// What the table has lost for a new origin.
+/// What the table has forgotten to make room for a new origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Forgot {
     Nothing,

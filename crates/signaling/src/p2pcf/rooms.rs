@@ -17,12 +17,12 @@ use super::shares::Shares;
 use crate::call::{CallEvent, CallName, MediaAfter, MemberId, ProtocolName};
 use crate::deadlines::Deadlines;
 
-/// Entries of one room. Each page connects to each other page, which works for far fewer.
+/// Entries of one room. Each page connects to each other page, so real rooms are far smaller.
 const ROOM_ENTRIES_MAX: usize = 64;
 /// How long an entry stays after its expiry. A page in the background runs its timers once a minute, so it can be that late
 /// with publishing again.
 const GRACE: Duration = Duration::from_secs(30);
-/// What an entry takes beside its texts, in bytes.
+/// The memory of an entry without its texts, in bytes.
 const ENTRY_OVERHEAD: usize = 512;
 /// The same for a package.
 const PACKAGE_OVERHEAD: usize = 128;
@@ -31,7 +31,7 @@ const PACKAGE_OVERHEAD: usize = 128;
 #[derive(Default)]
 pub(super) struct Rooms {
     by_name: HashMap<Arc<str>, BTreeMap<Arc<str>, Entry>>,
-    /// When each entry goes, by room and context.
+    /// When each entry is removed, by room and context.
     ends: Deadlines<(Arc<str>, Arc<str>)>,
     shares: Shares,
     members: u64,
@@ -47,13 +47,13 @@ struct Entry {
     /// Whether the page has published it. Otherwise it was learned from a poll, and its packages are not known.
     is_published: bool,
     member: MemberId,
-    /// Whose share it counts against.
+    /// The client whose share it counts against.
     client: ClientKey,
     bytes: usize,
 }
 
 impl Rooms {
-    /// Stores the entry of a page. If the page has changed nothing since the last time, nothing is changed.
+    /// Stores the entry of a page. Does nothing if the page has changed nothing since its last publish.
     pub(super) fn publish(
         &mut self,
         own: Own,

@@ -1,4 +1,4 @@
-//! The messages. A payload passes unchanged, byte for byte. Nothing in it matters here.
+//! The messages. A payload is not read, and passes byte for byte.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::object;
-use crate::session::Text;
+use crate::protocol::Text;
 
 /// The first message to a peer.
 pub(super) const OPEN: &str = r#"{"type":"OPEN"}"#;
@@ -17,7 +17,7 @@ pub(super) const WRONG_KEY: &str = r#"{"type":"ERROR","payload":{"msg":"Invalid 
 pub(super) const BAD_ID: &str = r#"{"type":"ERROR","payload":{"msg":"Invalid id or token provided"}}"#;
 pub(super) const ID_TAKEN: &str = r#"{"type":"ID-TAKEN","payload":{"msg":"ID is taken"}}"#;
 
-/// What a message does that is passed on.
+/// The type of a message that is passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub(super) enum Kind {
@@ -45,7 +45,7 @@ struct Parts<'a> {
     payload: Option<&'a RawValue>,
 }
 
-/// `None` if nothing follows from the message: a heartbeat, or one that no client sends.
+/// `None` for a heartbeat, and for a message that no client sends.
 pub(super) fn parse(text: &str) -> Option<Incoming<'_>> {
     let Parts { kind, dst, payload } = object::parse(text)?;
     let dst = dst.filter(|dst| !dst.is_empty());
@@ -87,7 +87,7 @@ struct Expired<'a> {
     dst: &'a str,
 }
 
-/// Tells `sender` that nobody has come for its messages to `absent`.
+/// Tells `sender` that `absent` did not come for its messages.
 pub(super) fn expired(absent: &str, sender: &str) -> Option<Text> {
     to_text(&Expired { kind: "EXPIRE", src: absent, dst: sender })
 }

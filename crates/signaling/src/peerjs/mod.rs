@@ -1,14 +1,14 @@
-//! `PeerJS`: peers with ids that send each other offers, answers and candidates over a WebSocket. A token proves who an id
-//! belongs to while its socket is open. A message for an id that nobody holds waits for it.
+//! `PeerJS`: peers with ids that send each other offers, answers and candidates over a WebSocket. A token proves that
+//! a second socket belongs to the same client as the first. A message for an id without a socket waits.
 //!
-//! Each id belongs to at most one socket, and no messages wait for an id that has one. The end of a socket is told to nobody:
-//! the connections between peers outlive their sockets.
+//! Each id belongs to at most one socket, and no messages wait for an id that has one. Nobody is told when a socket ends,
+//! because the connections between peers outlive it.
 //!
 //! | where | what |
 //! |---|---|
 //! | [`id`] | ids and tokens |
 //! | [`message`] | the formats |
-//! | [`waiting`] | messages for ids that nobody holds |
+//! | [`waiting`] | messages for ids without a socket |
 
 mod id;
 mod message;
@@ -16,7 +16,7 @@ mod message;
 mod tests;
 pub mod waiting;
 
-pub use id::{ID_MAX, TOKEN_MAX, new_id};
+pub use id::{ID_MAX, TOKEN_MAX};
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -29,17 +29,17 @@ use serde_json::value::RawValue;
 use crate::allowance::{Allowance, MessageRate};
 use crate::dropped::Dropped;
 use crate::liveness::{Liveness, Overdue};
-use crate::session::{Action, Closing, Event, Limits, Protocol, SocketId, Text, Upgrade};
+use crate::protocol::{Action, Closing, Event, Limits, Protocol, SocketId, Text, Upgrade};
 use message::{Incoming, Kind};
 use waiting::Waiting;
 
 /// Between two control pings. Proxies close a connection on which nothing moves for a minute.
 pub const PING_INTERVAL: Duration = Duration::from_secs(25);
-/// How long nothing may come from a peer. Browsers let the timers of a page in the background run once a minute.
+/// The longest silence of a peer. Browsers run the timers of a background page only once a minute.
 pub const SILENCE_MAX: Duration = Duration::from_secs(90);
 /// The longest frame from a client, in bytes. An offer has a few thousand, and the application's metadata.
 pub const FRAME_MAX: usize = 256 * 1024;
-/// The most frames that wait for a client. All that waited for its id fit, and a burst of a sender.
+/// The most frames that wait for a client: room for all that waited for its id, and for a burst of one sender.
 pub const QUEUED_FRAMES_MAX: usize = 1_024;
 /// The most bytes that wait for a client.
 pub const QUEUED_BYTES_MAX: usize = 1024 * 1024;
@@ -57,7 +57,7 @@ pub struct Peerjs {
     ids: HashMap<Arc<str>, SocketId>,
     waiting: Waiting,
     liveness: Liveness,
-    /// What follows from the event that is handled. Empty between two events.
+    /// The actions for the current event. Empty between two events.
     actions: Vec<Action>,
 }
 
@@ -112,7 +112,7 @@ impl Peerjs {
         self.peers.insert(socket, Peer { id, token: token.to_owned(), allowance: Allowance::default() });
     }
 
-    /// The id and the token of a peer that may have this id. Otherwise the message that says why not.
+    /// The id and the token that a peer asks for, if it may have them. Otherwise the message that says why not.
     fn admit<'a>(&self, upgrade: &'a Upgrade) -> Result<(&'a str, &'a str), &'static str> {
         let given = |name: &str| upgrade.parameter(name).filter(|value| !value.is_empty());
         let (Some(id), Some(token), Some(key)) = (given("id"), given("token"), given("key")) else {
@@ -224,7 +224,7 @@ impl Peerjs {
     }
 }
 
-/// The message before it says why.
+/// The message that is sent before it says why.
 const REFUSED: Closing = Closing::normal("");
 const REPLACED: Closing = Closing::normal("replaced by a new socket");
 const LEFT: Closing = Closing::normal("left");
@@ -235,7 +235,7 @@ impl Protocol for Peerjs {
         match event {
             Event::Opened { socket, upgrade } => self.opened(socket, &upgrade, now),
             Event::Text { socket, text } => self.arrived(socket, &text, now),
-            // No client sends one. It is ignored, as is JSON that is no message.
+            // No client sends one. It is ignored, as is JSON that is not a message.
             Event::Binary { socket } => {
                 self.may_send(socket, now);
             }
@@ -247,7 +247,7 @@ impl Protocol for Peerjs {
             }
             Event::Due => self.due(now),
             Event::Drain => self.drain(),
-            // This protocol asks nothing and has no rooms.
+            // This protocol asks no questions and has no rooms.
             Event::Replied { .. } | Event::EndRoom { .. } => {}
         }
         std::mem::take(&mut self.actions)

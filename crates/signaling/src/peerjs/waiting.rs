@@ -1,16 +1,17 @@
-//! Messages for ids that nobody holds. A message waits for [`WAIT_MAX`] from its own arrival. Then its sender is told, and the
-//! message is dropped. Everything is bounded: for each id, for each sender, and in all. What is over a bound is dropped.
+//! Messages for ids without a socket. Each message waits for [`WAIT_MAX`] from its arrival. Then its sender is told, and the
+//! message is dropped. Everything is bounded: for each id, for each sender, and in all. What exceeds a bound is dropped.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::deadlines::Deadlines;
-use crate::session::Text;
+use crate::protocol::Text;
 
 /// How long a message waits.
 pub const WAIT_MAX: Duration = Duration::from_secs(5);
-/// One `EXPIRE` covers the messages of a pair that came within this time. The reference looks once a second.
+/// One `EXPIRE` covers all messages from one sender to one id that came within this time. The reference server checks once a
+/// second.
 pub const EXPIRE_COVERS: Duration = Duration::from_secs(1);
 /// The most messages for one id.
 pub const MESSAGES_PER_ID_MAX: usize = 128;
@@ -22,7 +23,7 @@ pub const WAITED_IDS_MAX: usize = 4_096;
 pub const MESSAGES_PER_SENDER_MAX: usize = 256;
 /// The most bytes of waiting messages of one sender.
 pub const BYTES_PER_SENDER_MAX: usize = 512 * 1024;
-/// The most ids for which messages of one sender wait. So the 64 sockets of one address leave half of the ids to others.
+/// The most ids for which messages of one sender wait. So the 64 sockets of one address can use half of the ids at most.
 pub const IDS_PER_SENDER_MAX: usize = 32;
 /// The most bytes of waiting messages. The 64 sockets of one address may fill half of it.
 pub const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -45,7 +46,7 @@ struct Message {
     text: Text,
     is_offer: bool,
     arrived: Duration,
-    /// An `EXPIRE` that the sender got covers it.
+    /// Whether the sender already got an `EXPIRE` that covers it.
     is_told: bool,
 }
 
@@ -55,7 +56,7 @@ struct Amount {
     bytes: usize,
 }
 
-/// A sender who must be told that nobody has come for its messages.
+/// A sender who must be told that `absent` did not come for its messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Expired {
     pub(super) sender: Arc<str>,
@@ -168,7 +169,7 @@ impl Waiting {
     }
 }
 
-/// The candidates that follow an offer are of no use without it, however late they came. A later offer is another attempt.
+/// Candidates are useless without their offer, so they count as told, however late they came. A later offer is another attempt.
 fn mark_told(queue: &mut VecDeque<Message>, told: &Message) {
     for message in queue.iter_mut().filter(|message| message.src == told.src) {
         message.is_told |= !message.is_offer || message.arrived <= told.arrived + EXPIRE_COVERS;

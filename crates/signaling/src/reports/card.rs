@@ -1,5 +1,5 @@
-//! A report as a card of a chat webhook (`cardsV2`). Texts are a stranger's: markup in them is escaped, and long ones are cut,
-//! because a chat refuses a message of more than about 32 KiB.
+//! A report as a card of a chat webhook (`cardsV2`). Strangers write the texts, so their markup is escaped. Long texts are cut,
+//! because a chat refuses messages of more than about 32 KiB.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ const TEXT_MAX: usize = 4_000;
 /// The longest title, name or label of a button, in characters.
 const LABEL_MAX: usize = 200;
 
-/// The card of a bug report. `history`: where what the page saw is kept.
+/// The card of a bug report. `history`: the link to what the page saw.
 #[must_use]
 pub fn of_bug(report: &BugReport, history: Option<&Link>) -> String {
     let reporter = label(report.reporter.as_deref().unwrap_or_default());
@@ -75,7 +75,7 @@ fn label(text: &str) -> String {
     text.chars().take(LABEL_MAX).collect()
 }
 
-/// A text in which the chat would read markup.
+/// A text with its markup escaped.
 fn escaped(text: &str, chars_max: usize) -> String {
     let cut: String = text.chars().take(chars_max).collect();
     cut.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")

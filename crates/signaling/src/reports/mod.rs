@@ -1,6 +1,6 @@
-//! What users of Orange's page report: bugs, tracks that stay dark, how a call was. A report is parsed once, with a longest
-//! length for each text. What it says is a stranger's word, and it contains addresses: it is kept for a short time, and shown
-//! only to who knows its UUID.
+//! What users of Orange's page report: bugs, tracks without media, the quality of a call. A report is parsed once, with a longest
+//! length for each text. Anyone can send one, and it contains addresses: it is kept for a short time, and shown only to those
+//! who know its UUID.
 //!
 //! | where | what |
 //! |---|---|
@@ -26,7 +26,7 @@ const LINK_MAX: usize = 2_048;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadField(pub &'static str);
 
-/// A bug report. Its texts are people's, so `Debug` shows none.
+/// A bug report. `Debug` shows none of its texts, because they are private.
 pub struct BugReport {
     /// The name of the room.
     pub room: String,
@@ -38,17 +38,17 @@ pub struct BugReport {
     pub description: String,
     /// The browser.
     pub user_agent: String,
-    /// What the page did and saw, as the page writes it. Contains session descriptions.
+    /// The page's log of the room. Contains session descriptions.
     pub history: Option<Box<RawValue>>,
 }
 
-/// A track of which nothing arrives.
+/// A track from which nothing arrives.
 pub struct DeadTrack {
     /// The track.
     pub track: String,
-    /// Who does not see it.
+    /// The user who does not receive it.
     pub pulling: Option<String>,
-    /// Whose it is.
+    /// The user who sends it.
     pub pushing: Option<String>,
     /// The call.
     pub meeting: Option<String>,
@@ -58,7 +58,7 @@ pub struct DeadTrack {
     pub push_trace: Option<Link>,
 }
 
-/// How a call was.
+/// The quality of a call, as a user rates it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CallQuality {
@@ -70,7 +70,7 @@ pub struct CallQuality {
     meeting_id: String,
 }
 
-/// An http: or https: link. A stranger's link of another scheme is none.
+/// An http: or https: link.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Link(String);
 

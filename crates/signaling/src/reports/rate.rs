@@ -21,7 +21,7 @@ pub struct ReportRate {
 }
 
 impl ReportRate {
-    /// Takes one report of a client, and of the group that it belongs to. `Err`: the wait until the next one is accepted.
+    /// Charges one report to a client and to its IPv6 /48. `Err`: the wait until the next one is accepted.
     pub fn take(&mut self, client: ClientKey, now: Duration) -> Result<(), Duration> {
         if self.full_at.len() + 2 > CLIENTS_MAX {
             self.full_at.retain(|_, full_at| *full_at > now);

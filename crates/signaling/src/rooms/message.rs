@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use turn_ledger::spender;
 
 use super::profile::Profile;
-use crate::session::Text;
+use crate::protocol::Text;
 
 /// The longest `userUpdate`, in bytes. A full one has about 1 KiB.
 const USER_UPDATE_MAX: usize = 8 * 1024;
@@ -14,13 +14,13 @@ const USER_UPDATE_MAX: usize = 8 * 1024;
 /// A message of a client.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Incoming {
-    /// The user says how it is.
+    /// The user's new profile.
     UserUpdate(Box<Profile>),
-    /// The user is there.
+    /// The user is still there.
     Heartbeat,
     /// The user leaves.
     UserLeft,
-    /// For one user.
+    /// A message for one user.
     DirectMessage {
         /// That user's id.
         to: String,
@@ -32,17 +32,17 @@ pub(super) enum Incoming {
         /// That user's id.
         id: String,
     },
-    /// For all others, as it is.
+    /// A message for all others, passed on unread.
     EndToEnd,
-    /// Needs no answer.
+    /// A line of the client's log. Ignored.
     Log,
-    /// Needs a pong.
+    /// Answered with a pong.
     Ping,
-    /// Wants the AI in the room.
+    /// Asks for the AI in the room.
     EnableAi,
-    /// Wants it out of the room.
+    /// Asks to remove the AI.
     DisableAi,
-    /// Wants to speak with it, or no longer.
+    /// Asks to speak with the AI, or to stop.
     ControlAi,
 }
 

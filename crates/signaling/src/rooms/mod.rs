@@ -1,13 +1,12 @@
 //! Orange rooms: the room server of Cloudflare's Orange Meets. It tells every user of a room who is there and what each one
-//! shares. A user is a `_pk`, not a socket: it outlives the loss of its socket, and ends when it leaves or is silent for too
-//! long. A room exists while it has users. An open socket belongs to exactly one user; the sockets of a user that ends are
-//! closed.
+//! shares. A user is a `_pk`, not a socket: it outlives its sockets, until it leaves or is silent for too long. A room
+//! exists while it has users. An open socket belongs to exactly one user, and is closed with it.
 //!
 //! | where | what |
 //! |---|---|
-//! | [`room`] | the users of one room: who enters, who ends, what is sent to whom |
+//! | [`room`] | the users of one room: who enters, who leaves, what is sent to whom |
 //! | [`message`] | the messages in both directions |
-//! | [`profile`] | what a user says of itself |
+//! | [`profile`] | what a user says about itself |
 //! | [`user_cookie`] | the name that a visitor has chosen |
 
 mod message;
@@ -23,7 +22,7 @@ use crate::allowance::{Allowance, MessageRate};
 use crate::call::MediaAfter;
 use crate::deadlines::Deadlines;
 use crate::dropped::Dropped;
-use crate::session::{Action, Closing, Event, Limits, Protocol, SocketId, Text, Upgrade};
+use crate::protocol::{Action, Closing, Event, Limits, Protocol, SocketId, Text, Upgrade};
 use message::{Incoming, Refusal};
 use room::{Arrival, Entry, Room};
 
@@ -35,9 +34,9 @@ const QUEUED_FRAMES_MAX: usize = 256;
 const QUEUED_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The most users of all rooms. A user outlives its socket, so the bound on sockets does not bound users.
 const USERS_MAX: usize = 8_192;
-/// What one socket may send. A client logs its calls to the SFU here, several at once when it enters a large room.
+/// How many messages one socket may send. A client logs its calls to the SFU here, several at once when it enters a large room.
 const MESSAGES: MessageRate = MessageRate { per_second: 50, burst: 300 };
-/// What one socket may have passed on to others, in messages of 1 KiB. Otherwise one user could fill the queues of all.
+/// How much of one socket's messages is passed on to others, in KiB. Otherwise one user could fill the queues of all others.
 const RELAYED_KIB: MessageRate = MessageRate { per_second: 64, burst: 1_024 };
 
 /// The settings of rooms.
@@ -142,7 +141,7 @@ impl Rooms {
                 out.push(Action::Close { socket, close });
             }
         }
-        self.settle(&name, now, out);
+        self.remove_or_publish(&name, now, out);
     }
 
     fn receive(&mut self, socket: SocketId, text: &Text, now: Duration, out: &mut Vec<Action>) {
@@ -167,7 +166,7 @@ impl Rooms {
         }
         let name = Arc::clone(&seat.room);
         room.answer(&Arc::clone(&seat.user), socket, message, (text, now), out);
-        self.settle(&name, now, out);
+        self.remove_or_publish(&name, now, out);
     }
 
     /// Forgets a socket. Its user stays.
@@ -184,10 +183,10 @@ impl Rooms {
             if matches!(timer, Timer::Sweep(_)) {
                 let Some(room) = self.by_name.get_mut(name) else { continue };
                 room.sweep(self.settings.sweep, now, out);
-                room.touch();
+                room.mark_changed();
                 self.timers.set(timer.clone(), now + self.settings.sweep);
             }
-            self.settle(name, now, out);
+            self.remove_or_publish(name, now, out);
         }
     }
 
@@ -207,8 +206,8 @@ impl Rooms {
         self.timers = Deadlines::default();
     }
 
-    /// Ends a room without users. Sends the state of another one if it has changed, now or as soon as it may be sent.
-    fn settle(&mut self, name: &Arc<str>, now: Duration, out: &mut Vec<Action>) {
+    /// Removes a room without users. Otherwise sends its state if that has changed, now or as soon as it may be sent.
+    fn remove_or_publish(&mut self, name: &Arc<str>, now: Duration, out: &mut Vec<Action>) {
         let Some(room) = self.by_name.get_mut(name) else { return };
         if room.len() == 0 {
             self.remove(name);
@@ -229,7 +228,8 @@ impl Rooms {
 }
 
 impl Seat {
-    /// Takes what a message of this many bytes costs. Over the rate, part of it may be taken: the socket is closed then.
+    /// Charges a message of this many bytes. `false` if it exceeds the rate; part of it may be charged then, but the socket is
+    /// closed.
     fn take_relayed(&mut self, bytes: usize, now: Duration) -> bool {
         (0..bytes.div_ceil(1_024)).all(|_| self.relayed.take(RELAYED_KIB, now))
     }

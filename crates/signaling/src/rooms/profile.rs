@@ -1,12 +1,12 @@
-//! What a user says of itself: whether it has joined, speaks or raises a hand, and its tracks. Only these members are kept, each
-//! with a longest length, so that the state of a room stays small whatever its users send.
+//! What a user says about itself: whether it has joined, speaks or raises a hand, and its tracks. Only these members are kept,
+//! each with a longest length, so that the state of a room stays small whatever its users send.
 
 use serde::{Deserialize, Serialize};
 
 /// The longest id of a session or track, in bytes. A track's is `{session}/{name}`, about 100 characters.
 const ID_MAX: usize = 256;
 
-/// What a user says of itself.
+/// What a user says about itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Profile {

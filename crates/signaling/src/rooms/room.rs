@@ -12,7 +12,7 @@ use super::message::{Ai, Incoming, Outgoing, Refusal, RoomState, User};
 use super::profile::Profile;
 use crate::call::{CallEvent, CallName, MediaAfter, MemberId, ProtocolName};
 use crate::dropped::Dropped;
-use crate::session::{Action, Closing, SocketId, Text, Upgrade};
+use crate::protocol::{Action, Closing, SocketId, Text, Upgrade};
 use crate::uuid::uuid;
 
 /// The shortest time between two states: 10 a second. A user that speaks changes its state several times a second.
@@ -21,7 +21,7 @@ const STATE_PAUSE: Duration = Duration::from_millis(100);
 const USER_ID_MAX: usize = 128;
 /// The longest name of a room, in bytes.
 const ROOM_NAME_MAX: usize = 256;
-/// The most sockets of one user. A socket whose client is gone without a word is still open when the client comes back.
+/// The most sockets of one user. When a client comes back after a lost connection, its old socket is still open here.
 const SOCKETS_PER_USER_MAX: usize = 4;
 
 const TRY_LATER: Closing = Closing { code: 1013, reason: "try again later" };
@@ -50,7 +50,7 @@ struct Member {
     id: MemberId,
     name: spender::User,
     profile: Profile,
-    /// When it last said that it is there.
+    /// When its last heartbeat came.
     heartbeat: Duration,
     /// Its open sockets, the oldest first. None while it reconnects.
     sockets: Vec<SocketId>,
@@ -107,8 +107,8 @@ impl Room {
         self.users.len()
     }
 
-    /// Lets a socket enter. A user that is in the room keeps what it has said of itself. Its id is known to all others, so a
-    /// socket with another name is not this user. `has_place`: one more user fits into all rooms together.
+    /// Lets a socket enter. A user that is already in the room keeps its profile. All others know its id, so a socket with another
+    /// name is not this user. `has_place`: all rooms together have room for one more user.
     pub(super) fn enter(
         &mut self,
         arrival: Arrival,
@@ -117,7 +117,7 @@ impl Room {
         now: Duration,
         out: &mut Vec<Action>,
     ) -> Entry {
-        // Before the sweep: who comes back in time is not swept.
+        // Before the sweep, so that a user who comes back in time is not removed.
         if let Some(known) = self.users.get_mut(&arrival.id).filter(|known| known.name == arrival.name) {
             known.heartbeat = now;
         }
@@ -131,7 +131,7 @@ impl Room {
             None if is_full => return Entry::Refused(Refusal::RoomFull, TRY_LATER),
             None => self.add(arrival, now, out),
         }
-        self.touch();
+        self.mark_changed();
         Entry::Entered
     }
 
@@ -167,7 +167,7 @@ impl Room {
         match message {
             Incoming::UserUpdate(profile) => {
                 sender.profile = *profile;
-                self.touch();
+                self.mark_changed();
             }
             Incoming::Heartbeat => sender.heartbeat = now,
             Incoming::UserLeft => {
@@ -187,7 +187,7 @@ impl Room {
             Incoming::Ping => out.push(Action::Send { to: socket, text: Outgoing::Pong.text() }),
             Incoming::EnableAi => self.set_ai_refused(true),
             Incoming::DisableAi => self.set_ai_refused(false),
-            Incoming::ControlAi => self.touch(),
+            Incoming::ControlAi => self.mark_changed(),
             Incoming::Log => {}
         }
     }
@@ -196,12 +196,12 @@ impl Room {
         let Some(target) = self.users.get_mut(id) else { return };
         target.profile.mute();
         target.send(&Outgoing::MuteMic.text(), out);
-        self.touch();
+        self.mark_changed();
     }
 
     fn set_ai_refused(&mut self, is_refused: bool) {
         self.is_ai_refused = is_refused;
-        self.touch();
+        self.mark_changed();
     }
 
     /// Removes the users that have been silent for longer than `silence_max`.
@@ -216,19 +216,19 @@ impl Room {
     /// Removes all users.
     pub(super) fn end(&mut self, close: Closing, media: MediaAfter, out: &mut Vec<Action>) {
         while let Some((_, member)) = self.users.pop_first() {
-            self.part(member, close, media, out);
+            self.end_member(member, close, media, out);
         }
     }
 
     /// Removes a user, and tells the others.
     fn remove(&mut self, id: &Arc<str>, close: Closing, media: MediaAfter, out: &mut Vec<Action>) {
         let Some(member) = self.users.remove(id) else { return };
-        self.part(member, close, media, out);
+        self.end_member(member, close, media, out);
         self.send_to_others(id, &Outgoing::UserLeftNotification { id }.text(), out);
-        self.touch();
+        self.mark_changed();
     }
 
-    fn part(&self, member: Member, close: Closing, media: MediaAfter, out: &mut Vec<Action>) {
+    fn end_member(&self, member: Member, close: Closing, media: MediaAfter, out: &mut Vec<Action>) {
         out.extend(member.sockets.iter().map(|socket| Action::Close { socket: *socket, close }));
         let call = self.call.clone();
         out.push(Action::Call(CallEvent::Left { call, member: member.id, media }));
@@ -241,7 +241,7 @@ impl Room {
     }
 
     /// Marks the state as changed, so that it is sent.
-    pub(super) fn touch(&mut self) {
+    pub(super) fn mark_changed(&mut self) {
         self.is_changed = true;
     }
 
@@ -270,7 +270,7 @@ impl Room {
         Outgoing::RoomState { state: RoomState { meeting_id: &self.meeting, users, ai } }
     }
 
-    /// With two users that have media, the call is connected: all media go through one SFU.
+    /// The call is connected once two users have media: all media go through one SFU.
     fn note_connected(&mut self, out: &mut Vec<Action>) {
         let with_media = self.users.values().filter(|user| user.profile.has_media()).count();
         let is_connected = with_media >= 2;

@@ -17,7 +17,7 @@ const VALUE_MAX: usize = 1_024;
 const NAME: &str = "turn-broker-room-user";
 /// The path of rooms. The cookie is sent nowhere else.
 const PATH: &str = "/parties/";
-/// What makes the key of this use differ from other keys of the same secret.
+/// Separates this key from other keys that are derived from the same secret.
 const USE: &[u8] = b"turn-broker room user";
 
 /// The key that signs names.

@@ -1,5 +1,5 @@
-//! How many sessions one address may open and have. An IPv6 /48 has four times as much as an address, in addition to the bound
-//! of each address in it. An address without sessions is forgotten once its rate allowance is full.
+//! How many sessions one address may open and have. The bounds of an IPv6 /48 are four times those of an address. An address
+//! without sessions is forgotten once its rate allowance is full.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::allowance::{Allowance, MessageRate};
 
 /// Sessions of one address. A page has one, so this is a large office.
 pub const PER_ADDRESS_MAX: usize = 64;
-/// New sessions of one address: a page that cannot connect asks again after 0.25 to 10 s.
+/// New sessions of one address. A page that cannot connect asks again after 0.25 to 10 s.
 pub const NEW_SESSIONS: MessageRate = MessageRate { per_second: 1, burst: 20 };
 /// Addresses in the table.
 pub const ADDRESSES_MAX: usize = 65_536;
@@ -37,7 +37,7 @@ impl Row {
 pub(super) struct Addresses(HashMap<ClientKey, Row>);
 
 impl Addresses {
-    /// Takes one from the rate allowance of an address and of its group.
+    /// Charges one new session to the rate of an address and of its group.
     pub(super) fn charge(&mut self, address: ClientKey, now: Duration) -> Result<(), Fault> {
         for key in address.with_wider() {
             let MessageRate { per_second, burst } = NEW_SESSIONS;
@@ -47,7 +47,7 @@ impl Addresses {
                 return Err(Fault::Full);
             }
             if !self.0.entry(key).or_default().new_sessions.take(rate, now) {
-                return Err(Fault::TooMany { retry_in: Duration::from_secs(1) });
+                return Err(Fault::TooManySessions { retry_in: Duration::from_secs(1) });
             }
         }
         Ok(())
@@ -86,7 +86,7 @@ impl Addresses {
         });
     }
 
-    /// Forgets addresses of which nothing needs to be known.
+    /// Forgets addresses that are not used.
     pub(super) fn sweep(&mut self, now: Duration) {
         self.0.retain(|_, row| !row.is_unused(now));
     }

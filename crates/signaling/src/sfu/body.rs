@@ -1,6 +1,6 @@
 //! The tracks in a request and in an answer. A request is read as strictly as possible, because what is checked here must be
 //! what Cloudflare reads: a key that occurs twice, or in other letters (`Tracks`), is refused, since parsers differ in which one
-//! they take. An answer is Cloudflare's own, so it is read leniently: what is not understood there counts as nothing.
+//! they take. An answer comes from Cloudflare, so it is read leniently: unknown parts are ignored.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,7 +16,7 @@ use super::SessionId;
 /// The longest mid of a track, in bytes. Browsers use small numbers.
 const MID_MAX: usize = 64;
 
-/// A track within one session.
+/// The id of a track within its session.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Mid(Arc<str>);
 
@@ -43,7 +43,7 @@ pub struct Wanted {
     pub pulled: Vec<SessionId>,
 }
 
-/// The body is not what the call takes.
+/// The body does not have the form that the call expects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected a JSON object with each key once")]
 pub struct NotUnderstood;

@@ -1,18 +1,18 @@
 //! The errors that the proxy answers itself, in the form of the SFU's own: JSON with `errorCode` and `errorDescription`. A new
-//! session is the exception: partytracks takes any JSON there as a session and hangs until the page is reloaded, but tries
-//! again after anything that is not JSON. So errors of a new session are plain text, Cloudflare's too.
+//! session is the exception: partytracks takes any JSON there for a session and hangs until the page is reloaded. After
+//! anything else it tries again. So errors of a new session are plain text, Cloudflare's too.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// The longest text of an error that comes from Cloudflare and is written anew, in characters.
+/// The longest text made of an error of Cloudflare, in characters.
 const TEXT_MAX: usize = 500;
 
-/// Why the proxy does not return an answer of the SFU.
+/// Why the proxy answers a request itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The body is not what the call takes.
+    /// The body does not have the form that the call expects.
     Malformed,
     /// The caller has no valid token, or names no room.
     Unauthorized,
@@ -22,14 +22,14 @@ pub enum Fault {
     Blocked,
     /// A track of another room, or of a session that is not known.
     OtherRoom,
-    /// The path is not in the map.
+    /// The path is not in the list.
     NotFound,
     /// The path does not have this method.
     Method,
     /// The body is too long.
     TooLarge,
     /// The address opens sessions too fast, or has too many.
-    TooMany {
+    TooManySessions {
         /// When to try again.
         retry_in: Duration,
     },
@@ -45,7 +45,7 @@ pub enum Fault {
         /// When to try again.
         retry_in: Duration,
     },
-    /// As many sessions are known as can be.
+    /// A table of the proxy is full, or too many calls to the SFU are in progress.
     Full,
     /// The SFU cannot be reached, or its answer cannot be used.
     Unreachable,
@@ -89,7 +89,10 @@ impl Fault {
             Self::NotFound => 404,
             Self::Method => 405,
             Self::TooLarge => 413,
-            Self::TooMany { .. } | Self::TooFast { .. } | Self::TooManyTracks | Self::Spent { .. } => 429,
+            Self::TooManySessions { .. }
+            | Self::TooFast { .. }
+            | Self::TooManyTracks
+            | Self::Spent { .. } => 429,
             Self::Unreachable => 502,
             Self::Full => 503,
             Self::TimedOut => 504,
@@ -108,7 +111,7 @@ impl Fault {
             Self::NotFound => "not_found",
             Self::Method => "method_not_allowed",
             Self::TooLarge => "payload_too_large",
-            Self::TooMany { .. } => "too_many_sessions",
+            Self::TooManySessions { .. } => "too_many_sessions",
             Self::TooFast { .. } => "too_many_requests",
             Self::TooManyTracks => "too_many_tracks",
             Self::Spent { .. } => "budget_exhausted",
@@ -128,14 +131,14 @@ impl Fault {
             Self::Blocked => "The operator has blocked this user.",
             Self::OtherRoom => "Tracks can be pulled only from sessions of the same room.",
             Self::NotFound => "There is no such call.",
-            Self::Method => "The call has another method.",
+            Self::Method => "Use the method in the Allow header.",
             Self::TooLarge => "The body is too long.",
-            Self::TooMany { .. } => "This address opens too many sessions.",
+            Self::TooManySessions { .. } => "This address opens too many sessions.",
             Self::TooFast { .. } => "This session makes too many calls.",
             Self::TooManyTracks => "The session has as many tracks as it may.",
             Self::Spent { .. } => "The bandwidth of this period is spent.",
             Self::Unreachable => "The SFU cannot be reached.",
-            Self::Full => "Too many sessions are open.",
+            Self::Full => "Too many sessions, tracks or calls are open.",
             Self::TimedOut => "The SFU did not answer in time.",
         }
     }
@@ -154,7 +157,7 @@ impl Fault {
             }
         };
         let retry_in = match self {
-            Self::TooMany { retry_in } | Self::TooFast { retry_in } | Self::Spent { retry_in } => {
+            Self::TooManySessions { retry_in } | Self::TooFast { retry_in } | Self::Spent { retry_in } => {
                 Some(retry_in)
             }
             _ => None,
@@ -196,7 +199,7 @@ mod tests {
             (Fault::OtherRoom, 403, "other_room"),
             (Fault::Method, 405, "method_not_allowed"),
             (Fault::TooLarge, 413, "payload_too_large"),
-            (Fault::TooMany { retry_in: SOON }, 429, "too_many_sessions"),
+            (Fault::TooManySessions { retry_in: SOON }, 429, "too_many_sessions"),
             (Fault::TooFast { retry_in: SOON }, 429, "too_many_requests"),
             (Fault::TooManyTracks, 429, "too_many_tracks"),
             (Fault::Spent { retry_in: SOON }, 429, "budget_exhausted"),
@@ -223,8 +226,8 @@ mod tests {
     }
 
     #[test]
-    fn only_a_wait_says_when_to_try_again() {
-        assert_eq!(Fault::TooMany { retry_in: SOON }.answer(true).retry_in, Some(SOON));
+    fn only_temporary_faults_say_when_to_try_again() {
+        assert_eq!(Fault::TooManySessions { retry_in: SOON }.answer(true).retry_in, Some(SOON));
         assert_eq!(Fault::Spent { retry_in: SOON }.answer(false).retry_in, Some(SOON));
         assert_eq!(Fault::TimedOut.answer(false).retry_in, None);
     }

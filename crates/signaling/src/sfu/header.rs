@@ -1,5 +1,5 @@
-//! Which headers pass. Both directions have a list of what passes, so a header that nobody thought of does not: cookies, the
-//! client's address and our own tokens stay here, and what Cloudflare sets for its own host stays there.
+//! Which headers pass. Each direction has a list, and no other header passes. So cookies, the client's address and our own tokens
+//! do not reach Cloudflare, and what Cloudflare sets for its own host does not reach the page.
 
 /// The room of a session, for a page that has no `correlationId`. Read here, never sent upstream.
 pub const ROOM: &str = "x-realtime-room";

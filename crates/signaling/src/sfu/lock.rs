@@ -1,6 +1,6 @@
-//! The lock: a cookie binds a session to the browser that began it, because session ids are no secrets. The cookie has the name
-//! and the form of partytracks' own server: a JWT with HS256. Ours also expires and names the room, so that the first call
-//! after a restart brings the session back. The algorithm is not read from the token: another header is another token.
+//! The lock: a cookie that binds a session to the browser that opened it, because session ids are not secret. The cookie has the
+//! name and the form of partytracks' own server: a JWT with HS256. Ours also expires and names the room, so that the first call
+//! after a restart brings the session back. The algorithm is not read from the token.
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ const NAME: &str = "partytracks-session-";
 const TOKEN_MAX: usize = 1_024;
 /// The only header of our tokens: `{"typ":"JWT","alg":"HS256"}`.
 const HEADER: &str = r#"{"typ":"JWT","alg":"HS256"}"#;
-/// What makes the key of this use differ from other keys of the same secret.
+/// Separates this key from other keys that are derived from the same secret.
 const USE: &[u8] = b"turn-broker sfu lock";
 
 type HmacSha256 = Hmac<Sha256>;
@@ -37,7 +37,7 @@ impl fmt::Debug for LockKey {
     }
 }
 
-/// What a lock says.
+/// The claims of a lock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Claims {

@@ -1,5 +1,5 @@
-//! The proxy of Cloudflare's SFU, as partytracks and Orange use it. Every decision about a request is here; the service sends
-//! it on and measures the time. Only the paths of [`path`] go upstream. A session belongs to one room from its first request to
+//! The proxy of Cloudflare's SFU, as partytracks and Orange use it. Every decision about a request is made here; the service
+//! sends it on. Only the paths of [`path`] go upstream. A session belongs to one room from its first request to
 //! its end, and takes tracks only from sessions of that room.
 //!
 //! | where | what |
@@ -8,7 +8,7 @@
 //! | [`body`] | the tracks in a request and in an answer |
 //! | [`sessions`], [`session`] | all sessions with their bounds and timers; one session: its owner, its room, its tracks |
 //! | [`addresses`] | how many sessions one address may open |
-//! | [`spares`] | credentials that no session uses |
+//! | [`unused`] | credentials that were handed out, but that no session uses |
 //! | [`lock`] | the cookie that binds a session to one browser |
 //! | [`fault`] | the errors that the proxy answers itself |
 
@@ -23,7 +23,7 @@ pub mod lock;
 pub mod path;
 pub mod session;
 pub mod sessions;
-pub mod spares;
+pub mod unused;
 
 /// The longest name of a room, in bytes.
 const ROOM_MAX: usize = 128;

@@ -1,5 +1,5 @@
-//! The closed map of paths. A path that is not in it never goes upstream, because the proxy adds the app's secret to what it
-//! sends. The upstream path is built from the route, never from the request's text.
+//! The list of paths that go upstream. No other path does, because the proxy adds the app's secret to what it sends. The upstream
+//! path is built from the route, never from the request's text.
 
 use super::SessionId;
 
@@ -77,9 +77,9 @@ impl Call {
 /// Why a request has no route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoRoute {
-    /// The path is not in the map.
+    /// The path is not in the list.
     NotFound,
-    /// The path is, but not with this method.
+    /// The path is in the list, but not with this method.
     Method {
         /// The value of the `Allow` header.
         allow: &'static str,

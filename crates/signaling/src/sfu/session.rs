@@ -1,4 +1,5 @@
-//! One session: its owner, its room and its tracks. The room never changes. What it pulls is charged by time while it is active.
+//! One session: its owner, its room and its tracks. The room never changes. Each track that it pulls is charged by time while the
+//! track is active.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -58,7 +59,7 @@ struct Track {
     is_active: bool,
 }
 
-/// See the module's description.
+/// A session, with its tracks as the SFU has confirmed them.
 #[derive(Clone, Debug)]
 pub(super) struct Session {
     pub(super) room: Option<Arc<str>>,
@@ -69,14 +70,14 @@ pub(super) struct Session {
     /// Calls that are on their way to the SFU.
     calls: usize,
     rate: Allowance,
-    /// How often its tracks have changed, so that a state that was asked for before a change is not believed after it.
+    /// How often its tracks have changed. A state that was asked for before a change is ignored after it.
     version: u64,
     /// Its membership in the call, while it has media.
     member: Option<MemberId>,
     /// How often it has become a member.
     joined: u64,
     is_connected: bool,
-    /// Whether it is of a process before this one, and what it takes from others is not known yet.
+    /// Whether it was restored after a restart, and the SFU has not reported its tracks yet.
     is_unseen: bool,
 }
 
@@ -97,12 +98,12 @@ impl Session {
         }
     }
 
-    /// A session of a process before this one.
+    /// A session that is restored after a restart.
     pub(super) fn restored(room: Option<Arc<str>>, owner: Caller) -> Self {
         Self { is_unseen: true, ..Self::new(room, owner) }
     }
 
-    /// Whether it is of a process before this one, and the SFU has not said yet what it has.
+    /// Whether it was restored, and the SFU has not reported its tracks yet.
     pub(super) fn is_unseen(&self) -> bool {
         self.is_unseen
     }
@@ -125,7 +126,7 @@ impl Session {
         u64::try_from(tracks.saturating_add(self.pulled_channels)).unwrap_or(u64::MAX)
     }
 
-    /// Everything that it has upstream.
+    /// The number of its tracks and data channels.
     pub(super) fn size(&self) -> usize {
         self.tracks.len().saturating_add(self.pulled_channels)
     }
@@ -182,7 +183,8 @@ impl Session {
         self.tracks.retain(|mid, _| !closed.contains(mid) || failed.contains(mid));
     }
 
-    /// Takes the state that the SFU reports. Returns how much of what it takes from others it has taken since before this process.
+    /// Replaces the tracks by the state that the SFU reports. Returns the number of pulled tracks that are new to a restored session:
+    /// it has pulled them since before the restart.
     pub(super) fn replace(&mut self, state: &Answered) -> u64 {
         let known = self.pulled();
         let track = |track: &AnsweredTrack| {
@@ -194,7 +196,7 @@ impl Session {
         if std::mem::take(&mut self.is_unseen) { self.pulled().saturating_sub(known) } else { 0 }
     }
 
-    /// The session becomes a member of its call, unless it is one.
+    /// The session becomes a member of its call. `None` if it is one already, or has no room.
     pub(super) fn join(&mut self, id: &SessionId) -> Option<CallEvent> {
         let call = self.call()?;
         if self.member.is_some() {
@@ -211,7 +213,7 @@ impl Session {
         Some(CallEvent::Joined { call, member, user: self.owner.user.clone(), grant: None })
     }
 
-    /// The first media from another member have been asked for.
+    /// The session pulls its first track. `None` unless it is a member that was not connected.
     pub(super) fn connect(&mut self) -> Option<CallEvent> {
         let call = self.call().filter(|_| self.member.is_some() && !self.is_connected)?;
         self.is_connected = true;

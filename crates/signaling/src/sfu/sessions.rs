@@ -1,6 +1,6 @@
-//! All sessions. A session is known from the answer that created it until its life is over, the SFU no longer knows it, or its
-//! row is needed for another one while it has no media. One that was open before a restart is known too. Every pulled track that the SFU has confirmed is counted until it is
-//! closed, inactive or gone; what is not known is asked for with a look.
+//! All sessions. A session is in the table from the SFU's answer that created it, or from a restart, until its life is over, the
+//! SFU no longer knows it, or its row is needed for another one while it has no media. Every pulled track that the SFU has
+//! confirmed is counted until it is closed, inactive or gone. A look asks the SFU for the state of a session.
 
 mod restart;
 mod rooms;
@@ -25,16 +25,16 @@ pub const SESSIONS_MAX: usize = 8_192;
 pub const PER_SESSION_MAX: usize = 256;
 /// Tracks and data channels of all sessions.
 pub const TRACKS_MAX: usize = 131_072;
-/// A session without media is over after this time, as at the SFU.
+/// A session without media leaves its call after this time. The SFU ends it then.
 pub const IDLE: Duration = Duration::from_secs(30);
 /// How often the SFU is asked for the state of a session with tracks: no call says that a page was closed.
 pub const LOOK_INTERVAL: Duration = Duration::from_secs(30);
-/// How often a session is closed by force until it is closed.
+/// The time between two attempts to close a session by force.
 pub const CLOSE_INTERVAL: Duration = Duration::from_secs(5);
-/// When a client whose session finds no room should try again.
+/// When a client should try again if there is no room for its session.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// See the module's description.
+/// The table of all sessions.
 #[derive(Clone, Debug, Default)]
 pub struct Sessions {
     rows: HashMap<SessionId, Session>,
@@ -43,7 +43,7 @@ pub struct Sessions {
     reserved: usize,
     /// When a session without media leaves its call.
     idle: Deadlines<SessionId>,
-    /// Since when a session has no media: who has waited longest goes first.
+    /// Since when a session has no media. The one with the earliest time gives way first.
     since: Deadlines<SessionId>,
     /// When a session with tracks is looked at.
     looks: Deadlines<SessionId>,
@@ -53,7 +53,7 @@ pub struct Sessions {
     pulled: u64,
     /// Tracks and data channels of all sessions.
     tracks: usize,
-    /// Tracks that restored sessions have taken since before this process.
+    /// Tracks that restored sessions have pulled since before the restart.
     found: u64,
     /// Sessions that were added or removed, or whose life has changed.
     changed: BTreeSet<SessionId>,
@@ -65,7 +65,7 @@ pub struct Sessions {
 pub struct Look {
     /// The session.
     pub id: SessionId,
-    /// What must not have changed for the answer to count.
+    /// The session's version. The answer is ignored if it has changed.
     pub version: u64,
 }
 
@@ -74,9 +74,9 @@ pub struct Look {
 pub enum Seen {
     /// Its state.
     State(Answered),
-    /// There is no such session any more.
+    /// The SFU no longer knows the session.
     Gone,
-    /// Nothing that can be used.
+    /// The answer cannot be used.
     Nothing,
 }
 
@@ -103,7 +103,7 @@ impl Sessions {
         self.insert(session, Session::new, now);
     }
 
-    /// Takes up a session that a lock proves, for example after a restart. Its tracks are looked at.
+    /// Adds a session that a lock proves, unless it is known. The SFU is asked for its tracks.
     pub fn adopt(&mut self, session: NewSession, now: Duration) -> Result<(), Fault> {
         if !self.rows.contains_key(&session.id) {
             self.make_room(session.owner.address)?;
@@ -145,7 +145,7 @@ impl Sessions {
         Ok(())
     }
 
-    /// A call goes to the SFU, if the session has not made too many. [`Self::call_ends`] must follow, however the call ends.
+    /// A call goes to the SFU, unless the session has made too many. [`Self::call_ends`] must follow, however the call ends.
     pub fn call_begins(&mut self, id: &SessionId, now: Duration) -> Result<(), Fault> {
         self.rows.get_mut(id).ok_or(Fault::Locked)?.call_begins(now)
     }
@@ -202,8 +202,8 @@ impl Sessions {
         due.iter().filter_map(|id| self.look_at(id)).collect()
     }
 
-    /// Ends what is over at `now`. Returns the sessions whose life is over but which have tracks, with every mid they have: they
-    /// must be closed by force, and stay in the table until they are. One whose tracks are not known waits until they are.
+    /// Ends the sessions whose life is over at `now`. Returns those that still have tracks, with all their mids: they must be closed
+    /// by force, and stay in the table until they are. One whose tracks are not known waits until they are.
     pub fn elapse(&mut self, now: Duration) -> Vec<(SessionId, Vec<Mid>)> {
         let (mut overdue, mut unseen) = (vec![], vec![]);
         while let Some(id) = self.ends.pop(now) {
@@ -227,7 +227,7 @@ impl Sessions {
         overdue
     }
 
-    /// The sessions that take something from others, with every mid they have, to be closed by force.
+    /// The sessions that pull something, with all their mids, to be closed by force.
     #[must_use]
     pub fn pulling(&self) -> Vec<(SessionId, Vec<Mid>)> {
         let pulling = self.rows.iter().map(|(id, session)| (id, session.pulled(), session.mids()));
@@ -320,12 +320,12 @@ impl Sessions {
         self.since.set(id.clone(), now);
     }
 
-    /// Makes room for one more session of an address: the one that has been without media for longest gives way.
+    /// Makes room for one more session of an address. The session that has been without media for longest gives way.
     fn make_room(&mut self, address: ClientKey) -> Result<(), Fault> {
         while let Some(key) = self.addresses.full(address) {
             let idle = self.addresses.sessions(key).filter(|id| self.may_give_way(id));
             let longest = idle.min_by_key(|id| self.since.of(id)).cloned();
-            let Some(id) = longest else { return Err(Fault::TooMany { retry_in: RETRY }) };
+            let Some(id) = longest else { return Err(Fault::TooManySessions { retry_in: RETRY }) };
             self.remove(&id);
         }
         while self.rows.len().saturating_add(self.reserved) >= SESSIONS_MAX {
@@ -336,7 +336,7 @@ impl Sessions {
         Ok(())
     }
 
-    /// Whether a session has left its call and has nothing on its way.
+    /// Whether a session has left its call and makes no call to the SFU.
     fn may_give_way(&self, id: &SessionId) -> bool {
         self.idle.of(id).is_none()
             && self.rows.get(id).is_some_and(|row| !row.has_media() && !row.is_calling())

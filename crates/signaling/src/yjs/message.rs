@@ -1,4 +1,4 @@
-//! The messages. The data of a message pass unchanged, byte for byte. Pages may encrypt them.
+//! The messages. The data of a message pass byte for byte. Pages may encrypt them.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::object;
-use crate::session::Text;
+use crate::protocol::Text;
 
 pub(super) const PONG: &str = r#"{"type":"pong"}"#;
 
@@ -36,7 +36,7 @@ fn even_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de R
     Deserialize::deserialize(deserializer).map(Some)
 }
 
-/// `None` if nothing follows from the message.
+/// `None` for a message that no client sends.
 pub(super) fn parse(text: &str) -> Option<Incoming<'_>> {
     let Parts { kind, topics, topic, data } = object::parse(text)?;
     Some(match kind.as_ref() {

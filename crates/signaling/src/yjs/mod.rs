@@ -1,7 +1,7 @@
-//! y-webrtc: sockets that subscribe to topics and publish messages to their subscribers. There is no login, no id and no
-//! addressing. What is published is not looked into, except for one rule about announcements ([`topics`]).
+//! y-webrtc: sockets that subscribe to topics and publish messages to their subscribers. There are no users,
+//! ids or addresses. What is published is not read, except for one rule about announcements ([`topics`]).
 //!
-//! Whatever a socket sends, no other socket notices more than the messages on its own topics.
+//! Whatever a socket sends, other sockets notice nothing but messages on their own topics.
 //!
 //! | where | what |
 //! |---|---|
@@ -23,24 +23,24 @@ use serde_json::value::RawValue;
 use crate::allowance::{Allowance, MessageRate};
 use crate::dropped::Dropped;
 use crate::liveness::{Liveness, Overdue};
-use crate::session::{Action, Closing, Event, Limits, Protocol, SocketId, Text};
+use crate::protocol::{Action, Closing, Event, Limits, Protocol, SocketId, Text};
 use message::Incoming;
 use topics::{Subscriptions, Topics};
 
 /// Between two control pings.
 pub const PING_INTERVAL: Duration = Duration::from_secs(30);
-/// How long nothing may come from a client. Two pings are in this time.
+/// The longest silence of a client: two pings.
 pub const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// The longest frame from a client, in bytes. An encrypted session description has about 10,000.
 pub const FRAME_MAX: usize = 64 * 1024;
-/// The most frames that wait for a client. When all pages of a full topic come back at once, each gets an announcement of each.
+/// The most frames that wait for a client. When all pages of a full topic return at once, each gets an announcement from each.
 pub const QUEUED_FRAMES_MAX: usize = 2_048;
 /// The most bytes that wait for a client.
 pub const QUEUED_BYTES_MAX: usize = 2 * 1024 * 1024;
-/// What one socket may publish at once. A page that enters a topic with 34 others sends each of them an answer and candidates.
-/// The same holds for everything else that it sends.
+/// How many messages one socket may publish at once. A page that enters a topic with 34 others sends each of them an answer and
+/// candidates. Frames of other types have an allowance of the same size.
 pub const FRAMES_AT_ONCE_MAX: u32 = 500;
-/// What one socket may publish in the long run.
+/// How many messages one socket may publish in a second, in the long run.
 pub const FRAMES_PER_SECOND_MAX: u32 = 50;
 const FRAME_RATE: MessageRate = MessageRate { per_second: FRAMES_PER_SECOND_MAX, burst: FRAMES_AT_ONCE_MAX };
 
@@ -49,7 +49,7 @@ pub struct Yjs {
     sockets: BTreeMap<SocketId, Socket>,
     topics: Topics,
     liveness: Liveness,
-    /// What follows from the event that is handled. Empty between two events.
+    /// The actions for the current event. Empty between two events.
     actions: Vec<Action>,
 }
 
@@ -93,7 +93,7 @@ impl Yjs {
         }
     }
 
-    /// `None` for a binary frame. Nothing follows from one, and nothing from a text that is no message.
+    /// `text` is `None` for a binary frame. It is ignored, as is a text that is not a message, but both count against the rate.
     fn arrived(&mut self, socket: SocketId, text: Option<&Text>, now: Duration) {
         let Some(own) = self.sockets.get_mut(&socket) else { return };
         self.liveness.heard(socket, now);
@@ -103,7 +103,7 @@ impl Yjs {
             _ => &mut own.other_frames,
         };
         if !allowance.take(FRAME_RATE, now) {
-            self.drop_for(Dropped::Flood);
+            self.count_dropped(Dropped::Flood);
             return self.close(socket, Closing::POLICY);
         }
         match incoming {
@@ -125,7 +125,7 @@ impl Yjs {
         let all =
             topics.try_for_each(|topic| self.topics.subscribe(socket, &mut own.subscriptions, topic, now));
         if all.is_err() {
-            self.drop_for(Dropped::Subscription);
+            self.count_dropped(Dropped::Subscription);
             self.close(socket, TOO_MANY_TOPICS);
         }
     }
@@ -135,7 +135,7 @@ impl Yjs {
         let recipients = own.subscriptions.recipients(topic, || message::may_announce(data), now);
         let Some(text) = message::published(topic, data, self.topics.subscribers(topic)) else { return };
         let Ok(to) = self.topics.fan_out(topic, text.len(), recipients, now) else {
-            return self.drop_for(Dropped::FanOut);
+            return self.count_dropped(Dropped::FanOut);
         };
         for to in to {
             self.send(to, text.clone());
@@ -162,7 +162,7 @@ impl Yjs {
         self.actions.push(Action::Send { to, text });
     }
 
-    fn drop_for(&mut self, why: Dropped) {
+    fn count_dropped(&mut self, why: Dropped) {
         self.actions.push(Action::Dropped(why));
     }
 
@@ -197,7 +197,7 @@ impl Protocol for Yjs {
             }
             Event::Due => self.due(now),
             Event::Drain => self.drain(),
-            // This protocol asks nothing. A topic cannot be ended: its clients would come back at once.
+            // This protocol asks no questions. A topic cannot be ended: its clients would return at once.
             Event::Replied { .. } | Event::EndRoom { .. } => {}
         }
         std::mem::take(&mut self.actions)

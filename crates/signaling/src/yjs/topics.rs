@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::allowance::{Allowance, MessageRate};
-use crate::session::SocketId;
+use crate::protocol::SocketId;
 
 /// The most topics of one socket. A page has one for each document that is open.
 pub const TOPICS_PER_SOCKET_MAX: usize = 128;
-/// The most topics in all. The 64 sockets of one address cannot have them all.
+/// The most topics in all. The 64 sockets of one address can have 8,192 at most.
 pub const TOPICS_MAX: usize = 10_000;
 /// The most subscribers of one topic. A page connects to 34 others at most.
 pub const SUBSCRIBERS_MAX: usize = 256;
@@ -17,9 +17,9 @@ pub const SUBSCRIBERS_MAX: usize = 256;
 pub const TOPIC_CHARS_MAX: usize = 256;
 /// For how long after its subscription the first message of a socket may be its announcement.
 pub const ANNOUNCE_MAX: Duration = Duration::from_secs(1);
-/// What the subscribers of one topic may be sent at once, in KiB. Thirty pages that enter at once need about 100 MiB.
+/// How much may be sent at once to the subscribers of one topic, in KiB. Thirty pages that enter at once need about 100 MiB.
 pub const FAN_OUT_KIB_AT_ONCE_MAX: u32 = 128 * 1024;
-/// What the subscribers of one topic may be sent in the long run, in KiB a second.
+/// How much may be sent to the subscribers of one topic in the long run, in KiB a second.
 pub const FAN_OUT_KIB_PER_SECOND_MAX: u32 = 16 * 1024;
 const FAN_OUT: MessageRate =
     MessageRate { per_second: FAN_OUT_KIB_PER_SECOND_MAX, burst: FAN_OUT_KIB_AT_ONCE_MAX };
@@ -28,7 +28,7 @@ const FAN_OUT: MessageRate =
 #[derive(Debug, Default)]
 pub(super) struct Topics {
     topics: HashMap<Arc<str>, Topic>,
-    /// Subscriptions so far.
+    /// The number of subscriptions so far.
     subscriptions: u64,
 }
 
@@ -51,21 +51,21 @@ struct Subscription {
     has_published: bool,
 }
 
-/// A bound is exceeded.
+/// The request exceeds a bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct TooMany;
+pub(super) struct OverBound;
 
 /// Who gets a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Recipients {
     All,
-    /// Those that subscribed earlier, and the socket itself.
+    /// The earlier subscribers, and the socket itself.
     UpTo(u64),
 }
 
 impl Subscriptions {
-    /// Who gets the next message of this socket on a topic. If two pages enter at once, only the later one reaches the earlier
-    /// one with its announcement. So one of them makes an offer, and not both.
+    /// Who gets the next message of this socket on a topic. If two pages enter at once, only the announcement of the
+    /// later one reaches the other. So one of them makes an offer, and not both.
     pub(super) fn recipients(
         &mut self,
         topic: &str,
@@ -83,25 +83,25 @@ impl Subscriptions {
 }
 
 impl Topics {
-    /// Subscribes a socket. A subscription that it has is not touched.
+    /// Subscribes a socket. An existing subscription stays as it is.
     pub(super) fn subscribe(
         &mut self,
         socket: SocketId,
         own: &mut Subscriptions,
         name: &str,
         now: Duration,
-    ) -> Result<(), TooMany> {
+    ) -> Result<(), OverBound> {
         if own.0.contains_key(name) {
             return Ok(());
         }
         let length = name.chars().count();
         if !(1..=TOPIC_CHARS_MAX).contains(&length) || own.0.len() >= TOPICS_PER_SOCKET_MAX {
-            return Err(TooMany);
+            return Err(OverBound);
         }
         let name = match self.topics.get_key_value(name) {
-            Some((_, topic)) if topic.subscribers.len() >= SUBSCRIBERS_MAX => return Err(TooMany),
+            Some((_, topic)) if topic.subscribers.len() >= SUBSCRIBERS_MAX => return Err(OverBound),
             Some((name, _)) => Arc::clone(name),
-            None if self.topics.len() >= TOPICS_MAX => return Err(TooMany),
+            None if self.topics.len() >= TOPICS_MAX => return Err(OverBound),
             None => name.into(),
         };
         self.subscriptions += 1;
@@ -137,14 +137,14 @@ impl Topics {
         self.topics.get(name).map_or(0, |topic| topic.subscribers.len())
     }
 
-    /// The recipients of a message with this many bytes, the earliest subscriber first. An error if the topic has been sent too much.
+    /// The recipients of a message with this many bytes, the earliest subscriber first. An error if that exceeds the topic's rate.
     pub(super) fn fan_out(
         &mut self,
         name: &str,
         bytes: usize,
         recipients: Recipients,
         now: Duration,
-    ) -> Result<Vec<SocketId>, TooMany> {
+    ) -> Result<Vec<SocketId>, OverBound> {
         let Some(topic) = self.topics.get_mut(name) else { return Ok(vec![]) };
         let last = match recipients {
             Recipients::All => u64::MAX,
@@ -152,7 +152,7 @@ impl Topics {
         };
         let to: Vec<_> = topic.subscribers.range(..=last).map(|(_, socket)| *socket).collect();
         let kib = u32::try_from((bytes * to.len()).div_ceil(1024)).unwrap_or(u32::MAX);
-        topic.fan_out.take_several(kib, FAN_OUT, now).then_some(to).ok_or(TooMany)
+        topic.fan_out.take_several(kib, FAN_OUT, now).then_some(to).ok_or(OverBound)
     }
 
     /// The number of topics.

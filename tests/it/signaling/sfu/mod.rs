@@ -3,7 +3,7 @@
 mod calls;
 mod metering;
 mod restart;
-mod spares;
+mod unused;
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};

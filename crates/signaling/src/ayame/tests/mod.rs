@@ -19,7 +19,7 @@ use super::connection_id::ulid;
 use super::{Ayame, AyameSettings};
 use crate::call::{CallEvent, MediaAfter, MemberId};
 use crate::dropped::Dropped;
-use crate::session::{Action, Event, Protocol, Question, Reply, SocketId, Upgrade, Webhook};
+use crate::protocol::{Action, Event, Protocol, Question, Reply, SocketId, Upgrade, Webhook};
 
 const NOTHING: [&str; 0] = [];
 const NOBODY: [u64; 0] = [];

@@ -67,7 +67,7 @@ fn the_first_member_is_the_one_whose_reply_comes_first() {
 }
 
 #[test]
-fn what_comes_before_a_register_closes_without_a_reject() {
+fn another_message_before_register_closes_without_a_reject() {
     for (frame, reason) in [
         (r#"{"type":"offer","sdp":""}"#, "must register first"),
         (r#"{"type":"candidate"}"#, "must register first"),
@@ -106,7 +106,7 @@ fn a_register_needs_a_room_and_the_right_types() {
 }
 
 #[test]
-fn ids_and_the_register_have_a_longest_length() {
+fn ids_and_registers_that_are_too_long_are_refused() {
     let frame = |room: usize, client: usize, metadata: usize| {
         let (room, client, metadata) = ("r".repeat(room), "c".repeat(client), "m".repeat(metadata));
         format!(
@@ -156,7 +156,7 @@ fn a_room_in_the_request_must_be_the_room_of_the_register() {
 }
 
 #[test]
-fn a_request_may_do_without_turn() {
+fn a_request_may_ask_for_no_turn_servers() {
     for (value, is_minted) in
         [("1", true), ("yes", true), ("", false), ("0", false), ("OFF", false), ("f", false), ("no", false)]
     {
@@ -236,7 +236,7 @@ fn too_many_frames_before_accept_close_the_socket() {
 }
 
 #[test]
-fn a_socket_has_a_rate() {
+fn a_socket_that_sends_too_fast_is_closed() {
     let mut world = World::new(settings());
     world.join(1, "r");
     for _ in 1..FRAMES_AT_ONCE_MAX {
@@ -249,7 +249,7 @@ fn a_socket_has_a_rate() {
 }
 
 #[test]
-fn there_is_a_most_number_of_rooms() {
+fn there_are_at_most_4096_rooms() {
     let mut world = World::new(settings());
     for socket in 0..u64::try_from(ROOMS_MAX).unwrap() {
         world.open(socket);
@@ -281,7 +281,7 @@ fn a_credential_for_a_socket_that_has_gone_ends_at_once() {
 }
 
 #[test]
-fn mints_for_sockets_that_have_gone_are_remembered_up_to_a_number() {
+fn at_most_4096_mints_for_sockets_that_have_gone_are_remembered() {
     let mut world = World::new(settings());
     for socket in 0..=u64::try_from(ORPHANS_MAX).unwrap() {
         world.open(socket);

@@ -55,7 +55,7 @@ fn the_signaling_key_is_preferred_to_its_old_name() {
 }
 
 #[test]
-fn of_a_name_that_occurs_twice_the_last_counts() {
+fn the_last_of_two_equal_names_counts() {
     let mut world = with_webhooks();
     world.open(1);
     world.send(1, r#"{"roomId":"a","type":"offer","type":"reg\u0069ster","room\u0049d":"b"}"#);
@@ -164,7 +164,7 @@ fn a_reply_that_nobody_waits_for_changes_nothing() {
 }
 
 #[test]
-fn each_socket_is_told_of_once_after_it_has_ended() {
+fn the_end_of_each_socket_is_reported_once() {
     let mut world = with_webhooks();
     world.open(1);
     world.send(1, "nonsense");
@@ -186,7 +186,7 @@ fn each_socket_is_told_of_once_after_it_has_ended() {
 }
 
 #[test]
-fn without_a_disconnect_webhook_nothing_is_told() {
+fn without_a_disconnect_webhook_nothing_is_reported() {
     let mut world = World::new(settings());
     world.join(1, "r");
     world.end(1);
@@ -194,7 +194,7 @@ fn without_a_disconnect_webhook_nothing_is_told() {
 }
 
 #[test]
-fn a_slow_webhook_does_not_time_a_client_out_that_sends_pongs() {
+fn a_client_that_sends_pongs_outlasts_a_slow_webhook() {
     let mut world = World::new(AyameSettings {
         has_authn_webhook: true,
         ping_interval: Duration::from_secs(1),

@@ -17,7 +17,7 @@ fn a_first_publish_joins_and_a_delete_leaves() {
 }
 
 #[test]
-fn an_expired_member_may_be_in_its_call_still() {
+fn a_member_whose_entry_expires_may_go_on_calling() {
     let mut broker = Broker::new();
     broker.publish(&page("a"));
     broker.wait(150);

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_person_gets_a_greeting() {
+fn a_get_has_a_greeting() {
     for method in ["GET", "HEAD"] {
         let answer = Broker::new().answer(&Request { content_type: None, ..request(method, "") });
         assert_eq!((answer.status(), answer.content_type()), (200, Some("text/html; charset=utf-8")));

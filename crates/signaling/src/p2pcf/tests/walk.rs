@@ -140,7 +140,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_crash_or_store_anything_unless_they_are_a_valid_publish(body: Vec<u8>) {
+    fn only_a_valid_publish_stores_anything_and_no_bytes_panic(body: Vec<u8>) {
         let mut broker = Broker::new();
         let _ = broker.answer(&Request { body: &body, ..request("POST", "") });
         prop_assert!(broker.p2pcf.rooms.is_empty());

@@ -117,7 +117,7 @@ fn what_no_client_sends_is_ignored() {
 }
 
 #[test]
-fn a_destination_that_can_be_no_id_gets_nothing_and_does_not_wait() {
+fn a_message_to_an_invalid_id_is_dropped() {
     let mut world = World::with(1);
     for dst in [r"a\nb", &"x".repeat(129)] {
         world.send(1, &offer(dst, 1));

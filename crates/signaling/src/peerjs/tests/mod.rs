@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::Peerjs;
 use crate::dropped::Dropped;
-use crate::session::{Action, Event, Protocol, SocketId, Upgrade};
+use crate::protocol::{Action, Event, Protocol, SocketId, Upgrade};
 
 const NOTHING: [&str; 0] = [];
 const OPEN: &str = r#"{"type":"OPEN"}"#;

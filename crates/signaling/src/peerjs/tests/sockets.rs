@@ -9,7 +9,7 @@ const BAD_ID: &str = r#"{"type":"ERROR","payload":{"msg":"Invalid id or token pr
 const ID_TAKEN: &str = r#"{"type":"ID-TAKEN","payload":{"msg":"ID is taken"}}"#;
 
 #[test]
-fn without_an_id_a_token_or_a_key_there_is_no_place() {
+fn a_socket_without_an_id_a_token_or_a_key_is_refused() {
     let mut world = World::new();
     let complete = [("id", "a"), ("token", "t"), ("key", "peerjs")];
     for missing in 0..3 {
@@ -48,7 +48,7 @@ fn ids_and_tokens_have_bounds() {
 }
 
 #[test]
-fn an_id_in_use_is_taken_for_another_token() {
+fn an_id_in_use_is_refused_with_another_token() {
     let mut world = World::with(2);
     world.open(3, "p1", "other");
     assert_eq!(world.take(3), [ID_TAKEN, "close 1000"]);
@@ -111,7 +111,7 @@ fn a_drain_closes_every_socket_and_forgets_what_waits() {
 }
 
 #[test]
-fn the_end_of_a_room_means_nothing_here() {
+fn the_end_of_a_room_is_ignored() {
     let mut world = World::with(1);
     world.step(Event::EndRoom { room: "p1".into() });
     assert_eq!(world.take(1), NOTHING);

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn what_waits_arrives_right_after_open_in_order() {
+fn waiting_messages_arrive_right_after_open_in_order() {
     let mut world = World::with(2);
     world.send(1, &offer("late", 1));
     world.send(2, &offer("late", 2));
@@ -26,7 +26,7 @@ fn what_waits_arrives_right_after_open_in_order() {
 }
 
 #[test]
-fn each_message_waits_for_5_seconds_of_its_own() {
+fn each_message_waits_for_5_seconds() {
     let mut world = World::with(1);
     world.send(1, &offer("late", 1));
     world.advance_secs(4);

@@ -149,7 +149,7 @@ fn the_clients_log_is_dropped_and_its_ping_has_a_pong() {
 }
 
 #[test]
-fn there_is_no_ai() {
+fn the_ai_is_never_available() {
     let (mut bench, ann, bob) = Bench::pair();
     let mut ai_after = |message: Value| {
         bench.send(ann, &message);

@@ -14,7 +14,7 @@ use super::room::Room;
 use super::{Rooms, Settings};
 use crate::call::CallEvent;
 use crate::dropped::Dropped;
-use crate::session::{Action, Closing, Event, Protocol, SocketId, Upgrade};
+use crate::protocol::{Action, Closing, Event, Protocol, SocketId, Upgrade};
 
 const SETTINGS: Settings = Settings { members_max: 64, sweep: Duration::from_secs(15) };
 /// No frames.

@@ -1,4 +1,4 @@
-//! What crosses a restart: which sessions are open, with their rooms and owners. Their tracks are the SFU's, which is asked.
+//! What survives a restart: the open sessions with their rooms and owners. The SFU is asked for their tracks.
 
 use std::time::Duration;
 
@@ -7,20 +7,19 @@ use crate::sfu::SessionId;
 use crate::sfu::session::{NewSession, Session};
 
 impl Sessions {
-    /// Takes up a session that was open when the process before this one ended. It is looked at, and only then closed if its
-    /// life is over, because its tracks are not known.
+    /// Adds a session that was open before a restart. If its life is over, it is closed once the SFU has reported its tracks.
     pub fn restore(&mut self, session: NewSession, now: Duration) {
         let id = session.id.clone();
         self.insert(session, Session::restored, now);
         self.looks.set(id, now);
     }
 
-    /// The tracks that were found since the last time: restored sessions take them from others, since before this process.
+    /// The tracks that restored sessions have pulled since before the restart, as found since the last call.
     pub fn take_found(&mut self) -> u64 {
         std::mem::take(&mut self.found)
     }
 
-    /// The sessions to remember over a restart that have changed since the last time; `None` for one that has ended.
+    /// The sessions that have changed since the last call, to be stored for a restart. `None` for one that has ended.
     pub fn take_changed(&mut self, now: Duration) -> Vec<(SessionId, Option<NewSession>)> {
         let changed = std::mem::take(&mut self.changed);
         let session = |id: &SessionId| {

@@ -22,7 +22,7 @@ impl Sessions {
         rooms.all(|room| room == first).then(|| Arc::clone(first))
     }
 
-    /// The sessions that the caller may use without a lock, as far as it opened them from its present address.
+    /// The sessions that the caller opened from its present address and may use without a lock.
     pub fn of_caller(&self, caller: &Caller) -> impl Iterator<Item = &SessionId> {
         let sessions = self.addresses.sessions(caller.address);
         sessions.filter(|id| self.rows.get(*id).is_some_and(|session| session.is_owned_by(caller)))

@@ -250,7 +250,7 @@ fn a_lock_brings_a_session_back_after_a_restart() {
 }
 
 #[test]
-fn what_pulls_can_be_closed_by_force_with_every_mid() {
+fn sessions_that_pull_are_listed_with_every_mid() {
     let mut table = Table::with(&[("a", "r"), ("b", "r"), ("c", "r")]);
     table.add("a", &push(1), &[0]);
     table.add("b", &push(1), &[0]);
@@ -274,7 +274,7 @@ fn at_the_end_of_its_life_a_session_is_closed_by_force_until_it_has_no_tracks() 
 }
 
 #[test]
-fn the_room_of_a_caller_is_known_if_it_is_in_one_only() {
+fn the_room_of_a_caller_is_known_if_there_is_only_one() {
     let mut table = Table::with(&[("a", "r"), ("b", "r"), ("c", "other")]);
     table.open("d", None, caller(1)).unwrap();
     table.open("e", Some("far"), caller(2)).unwrap();
@@ -303,20 +303,20 @@ fn an_operator_ends_a_room() {
 }
 
 #[test]
-fn an_address_opens_sessions_at_a_rate() {
+fn an_address_that_opens_sessions_too_fast_is_refused() {
     let mut table = Table::default();
     let fast = |table: &mut Table, n: u32| table.open(&format!("s{n}"), Some("r"), caller(1));
     for n in 0..NEW_SESSIONS.burst {
         fast(&mut table, n).unwrap();
     }
-    assert_eq!(fast(&mut table, 98), Err(Fault::TooMany { retry_in: secs(1) }));
+    assert_eq!(fast(&mut table, 98), Err(Fault::TooManySessions { retry_in: secs(1) }));
     table.now += secs(1);
     assert_eq!((fast(&mut table, 98), fast(&mut table, 99).is_err()), (Ok(()), true));
     assert_eq!(table.open("other", Some("r"), caller(2)), Ok(()), "another address has its own");
 }
 
 #[test]
-fn an_address_has_a_number_of_sessions_and_those_without_media_give_way() {
+fn an_address_has_at_most_64_sessions_and_those_without_media_give_way() {
     let mut table = Table::default();
     for n in 0..PER_ADDRESS_MAX {
         table.now += secs(1);
@@ -324,7 +324,7 @@ fn an_address_has_a_number_of_sessions_and_those_without_media_give_way() {
         table.add(&format!("s{n}"), &push(1), &[0]);
     }
     table.now += secs(1);
-    assert_eq!(table.open("more", Some("r"), caller(1)), Err(Fault::TooMany { retry_in: RETRY }));
+    assert_eq!(table.open("more", Some("r"), caller(1)), Err(Fault::TooManySessions { retry_in: RETRY }));
     table.sessions.closed(&id("s5"), &[mid(0)], &Answered::default(), table.now);
     table.wait(secs(29));
     assert!(table.open("more", Some("r"), caller(1)).is_err(), "it may still send media");
@@ -348,7 +348,7 @@ fn a_reservation_holds_its_place_until_it_is_released() {
 }
 
 #[test]
-fn a_session_makes_calls_at_a_rate() {
+fn a_session_that_makes_calls_too_fast_is_refused() {
     let mut table = Table::with(&[("a", "r")]);
     let mut call = |now| {
         let begun = table.sessions.call_begins(&id("a"), now);
@@ -366,7 +366,7 @@ fn a_session_makes_calls_at_a_rate() {
 }
 
 #[test]
-fn a_session_has_a_number_of_tracks() {
+fn a_session_has_at_most_256_tracks() {
     let mut table = Table::with(&[("a", "r")]);
     let most: Vec<_> = (0..PER_SESSION_MAX).collect();
     table.add("a", &push(PER_SESSION_MAX), &most);

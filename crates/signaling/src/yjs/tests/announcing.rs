@@ -32,7 +32,7 @@ fn an_encrypted_message_may_be_an_announcement() {
 }
 
 #[test]
-fn only_the_first_message_of_a_subscription_is_one() {
+fn only_the_first_message_of_a_subscription_is_an_announcement() {
     let mut world = three_newcomers();
     world.send(2, &publish("r", ANNOUNCE));
     world.send(3, &publish("r", r#"{"type":"signal"}"#));

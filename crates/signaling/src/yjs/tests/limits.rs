@@ -80,7 +80,7 @@ fn a_socket_publishes_500_messages_at_once_and_then_50_a_second() {
 }
 
 #[test]
-fn what_is_no_message_counts_as_well() {
+fn a_text_that_is_not_a_message_counts_too() {
     let mut world = World::default();
     world.open(1);
     (0..250).for_each(|_| world.send(1, "no message"));

@@ -1,6 +1,6 @@
 //! The boundary between the shell and a protocol. The shell owns sockets, timers, queues and HTTP calls. A protocol owns every
-//! decision. A socket has one life: `Opened`, then frames, then `Closed` exactly once. After a protocol has closed a socket, it
-//! hears of it only once more, with `Closed`.
+//! decision. A socket's events are `Opened`, then frames, then `Closed` exactly once. After a protocol has closed a socket, `Closed`
+//! is the only event that still comes.
 
 use std::fmt;
 use std::str::Utf8Error;
@@ -33,7 +33,7 @@ impl Text {
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        // Checked in `new`, so never empty by mistake.
+        // `new` has checked it, so this never fails.
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
@@ -75,7 +75,7 @@ impl fmt::Debug for Text {
     }
 }
 
-/// What is known of a socket when it opens.
+/// What is known about a socket when it opens.
 #[derive(Clone, Debug, Default)]
 pub struct Upgrade {
     /// The last part of the path, for a protocol whose path names the room.
@@ -84,7 +84,7 @@ pub struct Upgrade {
     pub query: Vec<(String, String)>,
     /// The request's headers that this protocol's settings name, in lower case, in their order.
     pub headers: Vec<(String, String)>,
-    /// The user, if a token or a trusted proxy names one.
+    /// The user that the route has found, if its protocol has users.
     pub user: Option<User>,
     /// The time of the wall clock, in milliseconds since 1970. Only for ids.
     pub wall_millis: u64,
@@ -127,7 +127,7 @@ pub enum Event {
         /// From this socket.
         socket: SocketId,
     },
-    /// A question has its reply.
+    /// The reply to a question has come.
     Replied {
         /// The socket for which the question was asked. It may have closed since.
         socket: SocketId,
@@ -183,7 +183,7 @@ pub enum Action {
     TellDisconnected(Webhook),
     /// Something happened in a call.
     Call(CallEvent),
-    /// Count what a bound has cost a client.
+    /// Count something that a bound dropped.
     Dropped(Dropped),
 }
 
@@ -202,7 +202,7 @@ impl Closing {
     /// The client sends what this protocol does not allow.
     pub const POLICY: Self = Self { code: 1008, reason: "policy violation" };
 
-    /// The end of a session as the protocol foresees it.
+    /// A normal end, with code 1000.
     #[must_use]
     pub const fn normal(reason: &'static str) -> Self {
         Self { code: 1000, reason }
@@ -225,7 +225,7 @@ impl fmt::Debug for Webhook {
     }
 }
 
-/// What only the shell can find out.
+/// A question that only the shell can answer.
 #[derive(Clone, Debug)]
 pub enum Question {
     /// Ask the application whether this member may join.

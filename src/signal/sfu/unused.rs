@@ -1,4 +1,4 @@
-//! Credentials of pages whose session was refused, which their next attempt gets.
+//! Credentials of pages whose session was refused. The next attempt of such a page gets the same one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,28 +25,28 @@ pub struct Asker {
 
 /// A credential with what it depends on.
 #[derive(Clone, Debug)]
-pub(super) struct Spare {
+pub(super) struct UnusedCredential {
     servers: IceServerList,
     grant: GrantId,
     asker: Asker,
 }
 
 impl SfuProxy {
-    /// A credential that was minted for the same page less than `age_max` ago and that no session uses. None while a credential
-    /// would not be minted, and none that was revoked.
+    /// A credential that was minted for the same page less than `age_max` ago, that no session uses, and that was not revoked.
+    /// `None` while nothing would be minted.
     #[must_use]
-    pub fn spare(&self, asker: &Asker, age_max: Duration) -> Option<IceServerList> {
+    pub fn unused_credential(&self, asker: &Asker, age_max: Duration) -> Option<IceServerList> {
         self.check_budget().ok()?;
-        let is_valid = |spare: &Spare| !self.account.expiries(&[spare.grant]).is_empty();
-        let fits = |spare: &Spare| spare.asker == *asker && is_valid(spare);
-        let spare = self.lock().spares.take(asker.address, age_max, self.now(), fits)?;
-        Some(spare.servers)
+        let is_valid = |credential: &UnusedCredential| !self.account.expiries(&[credential.grant]).is_empty();
+        let fits = |credential: &UnusedCredential| credential.asker == *asker && is_valid(credential);
+        let credential = self.lock().unused.take(asker.address, age_max, self.now(), fits)?;
+        Some(credential.servers)
     }
 
-    /// A credential was minted for a page.
-    pub fn minted(&self, asker: Asker, servers: IceServerList, grant: GrantId) {
+    /// A new credential is handed out to a page.
+    pub fn handed_out(&self, asker: Asker, servers: IceServerList, grant: GrantId) {
         let (address, now) = (asker.address, self.now());
-        self.lock().spares.mint(address, Spare { servers, grant, asker }, now);
+        self.lock().unused.add(address, UnusedCredential { servers, grant, asker }, now);
     }
 
     /// The time since the start.
