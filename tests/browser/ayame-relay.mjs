@@ -17,7 +17,7 @@ const LIMIT_GB = 1;
 const LIABILITY_MBPS = 24;
 /** The largest allowed difference between two counts of the same bytes. A relay also counts handshakes and 4 bytes of framing per packet. */
 const TOLERANCE = 0.02;
-/** coturn does not say how much its last 2,047 packets of a session were, 1.2 MB, which is 1.5 % of this. */
+/** coturn does not report the last 2,047 packets of a session at most: 1.2 MB, which is 1.5 % of this. */
 const COTURN_BYTES_EACH_WAY = 80_000_000;
 const COTURN_MBPS = 16;
 const RELAY_BYTES_EACH_WAY = 4_000_000;
@@ -104,7 +104,7 @@ async function theBytesOfARoomAreCounted() {
   theyAgree(counts, TOLERANCE);
 }
 
-/** Neither page closes its media, as a page that was changed would do. */
+/** Neither page closes its media, like a page that was changed to go on. */
 async function aMemberThatLeavesIsCut() {
   const pair = await thePairIsRelayed('left');
   const ids = await grantsOf('left');

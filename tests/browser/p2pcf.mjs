@@ -1,5 +1,5 @@
 // Pages find each other over the broker with the p2pcf package, unmodified. No request of the package may fail, except while the
-// broker restarts. After the restart polls complete the room, long before the pages publish again.
+// broker restarts. After the restart, polls restore the room long before the pages publish again.
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { BROKER, directory, runTest, startBroker, startCoturn } from './harness.mjs';

@@ -1,5 +1,5 @@
 // Media over the SFU proxy with the partytracks package from npm, unmodified, and an SFU on loopback that forwards it. Pages and SFU
-// meet over the relay in the broker, later over a coturn; pages that connect directly show what ends a pull: the SFU, not the relay.
+// meet over the relay in the broker, later over a coturn. Pages that connect directly show that the SFU ends a pull, not the relay.
 import assert from 'node:assert/strict';
 import { endedAllocations, metric, rows } from './counts.mjs';
 import { BROKER, directory, operator, operatorToken, runTest, startBroker, startCoturn, status, sum, theyAgree } from './harness.mjs';
@@ -16,9 +16,9 @@ const FLOW_SECONDS = 25;
 const FRAMES = 20;
 /** The relay also counts handshakes and 4 bytes of framing per packet. The browser does not. */
 const TOLERANCE = 0.02;
-/** The SFU notices after half a minute that a page has gone, and is asked for the state of a session each half minute. */
+/** The SFU notices after half a minute that a page has gone. The broker asks it for each session every half minute. */
 const GONE_SECONDS = 30 + 30;
-/** A spent budget closes what pulls within this time. */
+/** After the budget is spent, pulls are closed within this time. */
 const CLOSED_SECONDS = 30;
 /** After an outage the package has a session again within this time. */
 const RECOVERY_SECONDS = 12;
@@ -139,7 +139,7 @@ async function relayLedgerAndBrowserAgree({ ann, bob, pulled }) {
   for (const page of [ann, bob]) await page.close();
 }
 
-/** Each refusal lasts for a while. Then the page that was waiting has a session, and its connection has a relay. */
+/** After each kind of outage, the page that was waiting gets a session, and its connection has a relay. */
 async function aRefusedSessionIsTriedAgain() {
   const refusals = {
     html: [503, 'text/html', '<h1>Busy</h1>'],
@@ -163,7 +163,7 @@ async function aRefusedSessionIsTriedAgain() {
   }
 }
 
-/** No call says that a page was closed: the next look at its session does. */
+/** No request says that a page was closed. The next look at its session does. */
 async function aClosedPageIsNoLongerCharged() {
   await until('no track to be charged', async () => (await charged()) === 0, GONE_SECONDS + 5);
   assert.ok(sfu.requests.some(({ method, path }) => method === 'GET' && /sessions\/[0-9a-f]+$/.test(path)), 'the SFU was asked');

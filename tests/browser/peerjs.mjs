@@ -6,7 +6,7 @@ import { launchBrowser, serveSite, until } from './processes.mjs';
 import { nothingWentWrong, openPage, part } from './watched-page.mjs';
 
 const RUN_SECONDS_MAX = 240;
-/** A message waits for an absent peer for so long. */
+/** How long a message waits for an absent peer. */
 const WAIT_SECONDS = 5;
 const LATE_SECONDS = 2;
 const BINARY_BYTES = 300_000;

@@ -1,6 +1,6 @@
 // Documents that pages share with the y-webrtc package from npm, unmodified. The broker carries the messages by which the pages
-// find each other, and mints the credentials. Connections are relayed by coturn, except in the crowd: its pages connect directly, because a
-// relay that refuses one of fifty allocations at once would fail the test of the broker.
+// find each other, and mints the credentials. Connections are relayed by coturn, except in the crowd: its pages connect directly, because
+// a relay that refuses one of fifty allocations at once would fail the test.
 import assert from 'node:assert/strict';
 import { metric } from './counts.mjs';
 import { BROKER, directory, operator, runTest, startBroker, startCoturn } from './harness.mjs';

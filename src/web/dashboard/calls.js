@@ -1,4 +1,4 @@
-// The calls of the broker's own signaling that are going on, those with the most bytes first.
+// The running calls of the broker's own signaling, those with the most bytes first.
 import { endRoom } from './actions.js';
 import { size, span } from './format.js';
 import { $, put } from './page.js';
@@ -31,7 +31,7 @@ const table = new Table($('calls'), {
   ],
 });
 
-/** A broker without signaling has no such section. @param {import('./api.d.ts').LiveCallsBody} live @param {Overview} latest */
+/** The section is hidden until there is a call. @param {import('./api.d.ts').LiveCallsBody} live @param {Overview} latest */
 export function showCalls({ calls, total }, latest) {
   overview = latest;
   if (total > 0) $('calls-card').hidden = false;

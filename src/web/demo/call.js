@@ -1,7 +1,7 @@
 // This window's end of a call: it joins a room, gets the relay's credentials there, and sends a picture to the other window. The
 // transport policy is `relay`, so all media goes through the relay. States: joining, waiting (alone in the room), connecting,
 // connected, ended.
-import { Stay } from './signaling.js';
+import { SignalingConnection } from './signaling.js';
 
 /** Why a call ended, if the broker gave no credentials for its relay. */
 export const NO_RELAY = 'no relay';
@@ -21,12 +21,12 @@ export class Call {
   #sender = null;
   #inbox = Promise.resolve();
   #options;
-  #stay;
+  #signaling;
 
   /** @param {{room: string, track: MediaStreamTrack, mbps: number, seen: (track: MediaStreamTrack) => void, changed: (call: Call) => void}} options */
   constructor(options) {
     this.#options = options;
-    this.#stay = new Stay(options.room, {
+    this.#signaling = new SignalingConnection(options.room, {
       accepted: (isSecond, iceServers) => this.#accepted(isSecond, iceServers),
       heard: (message) => this.#take(() => this.#heard(message)),
       ended: (why) => this.leave(why),
@@ -45,7 +45,7 @@ export class Call {
     const pc = new RTCPeerConnection({ iceServers, iceTransportPolicy: 'relay' });
     this.#pc = pc;
     pc.ontrack = (event) => seen(event.track);
-    pc.onicecandidate = ({ candidate }) => candidate && this.#stay.say({ type: 'candidate', ice: candidate.toJSON() });
+    pc.onicecandidate = ({ candidate }) => candidate && this.#signaling.say({ type: 'candidate', ice: candidate.toJSON() });
     pc.onconnectionstatechange = () => {
       if (pc.connectionState === 'connected') this.#enter('connected');
     };
@@ -55,7 +55,7 @@ export class Call {
     if (isSecond) this.#take(() => this.#describe());
   }
 
-  /** Does one thing after the other. What comes after the end is dropped. @param {() => Promise<void>} does */
+  /** Runs one task after the other. Tasks after the end of the call are dropped. @param {() => Promise<void>} does */
   #take(does) {
     this.#inbox = this.#inbox.then(does).catch((error) => {
       if (this.state !== 'ended') throw error;
@@ -74,7 +74,7 @@ export class Call {
   async #describe() {
     await this.#pc?.setLocalDescription();
     const { type, sdp } = this.#pc?.localDescription ?? {};
-    if (sdp && (type === 'offer' || type === 'answer')) this.#stay.say({ type, sdp });
+    if (sdp && (type === 'offer' || type === 'answer')) this.#signaling.say({ type, sdp });
   }
 
   /** @param {Call['state']} state */
@@ -89,7 +89,7 @@ export class Call {
     if (this.state === 'ended') return;
     this.why = why;
     this.#pc?.close();
-    this.#stay.leave();
+    this.#signaling.leave();
     this.#enter('ended');
   }
 

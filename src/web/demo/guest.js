@@ -6,7 +6,7 @@ import { guestStory } from './words.js';
 
 /** The first window notices the end of a call after 3 s, and says why. */
 const SILENCE_SECONDS = 6;
-/** A credential that waits must last for the call that comes. */
+/** While it waits, its credential must last this long at least, for the call that comes. */
 const LEFT_SECONDS_MIN = 60;
 const AGAIN_SECONDS = 2;
 
@@ -26,7 +26,7 @@ export function beGuest(room) {
     if (call.state === 'connected') lastByteAt = performance.now();
     if (call.state === 'ended') {
       stage.keep();
-      // At once after a call, since the first window may be back already.
+      // Soon after a call, because the first window may be back already.
       setTimeout(join, call.why === 'bye' || call.why === 'left' ? 200 : AGAIN_SECONDS * 1_000);
     }
     show(call);

@@ -1,5 +1,6 @@
-// A client of the broker's own signaling: Ayame's protocol, JSON over a WebSocket. A stay in a room of two ends once: because
-// this end leaves, the other one leaves, or the operator ends the room. Who comes back makes a new stay, with new credentials.
+// A client of the broker's own signaling: Ayame's protocol, JSON over a WebSocket. A connection is in one room of two, and ends
+// once: this end leaves, the other end leaves, or the operator ends the room. A window that comes back makes a new connection,
+// with new credentials.
 
 /**
  * @typedef {{type: 'offer' | 'answer', sdp: string}} Description
@@ -10,7 +11,7 @@
  * @property {(why: string) => void} ended `bye`, the reason of a rejection such as `full`, or `closed`.
  */
 
-export class Stay {
+export class SignalingConnection {
   #socket;
   #on;
   #why = 'closed';
@@ -38,7 +39,7 @@ export class Stay {
     if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(message));
   }
 
-  /** @param {any} message Of the broker's version of the protocol. */
+  /** @param {any} message From the broker, so it has the form of the protocol. */
   #take(message) {
     switch (message.type) {
       case 'ping': return this.#send({ type: 'pong' });
