@@ -70,7 +70,7 @@ pub(super) struct Session {
     /// Calls that are on their way to the SFU.
     calls: usize,
     rate: Allowance,
-    /// How often its tracks have changed. A state that was asked for before a change is ignored after it.
+    /// How often its tracks have changed, so that a state that was asked for before a change removes nothing after it.
     version: u64,
     /// Its membership in the call, while it has media.
     member: Option<MemberId>,
@@ -183,16 +183,23 @@ impl Session {
         self.tracks.retain(|mid, _| !closed.contains(mid) || failed.contains(mid));
     }
 
-    /// Replaces the tracks by the state that the SFU reports. Returns the number of pulled tracks that are new to a restored session:
-    /// it has pulled them since before the restart.
-    pub(super) fn replace(&mut self, state: &Answered) -> u64 {
+    /// Takes the state that the SFU reports. `is_current`: nothing has changed since it was asked for. Otherwise it only adds: a
+    /// client could change something all the time, and what it takes is charged nevertheless. Returns how much of what it takes
+    /// from others it has taken since before this process.
+    pub(super) fn see(&mut self, state: &Answered, is_current: bool) -> u64 {
         let known = self.pulled();
-        let track = |track: &AnsweredTrack| {
+        let active = |track: &&AnsweredTrack| is_current || track.is_active;
+        let seen = state.tracks.iter().filter(active).map(|track| {
             let AnsweredTrack { mid, is_pulled, is_active } = track;
             (mid.clone(), Track { is_pulled: *is_pulled, is_active: *is_active })
-        };
-        self.tracks = state.tracks.iter().map(track).collect();
-        self.pulled_channels = state.pulled_channels;
+        });
+        if is_current {
+            self.tracks = seen.collect();
+            self.pulled_channels = state.pulled_channels;
+        } else {
+            self.tracks.extend(seen);
+            self.pulled_channels = self.pulled_channels.max(state.pulled_channels);
+        }
         if std::mem::take(&mut self.is_unseen) { self.pulled().saturating_sub(known) } else { 0 }
     }
 

@@ -1,6 +1,6 @@
-//! All sessions. A session is in the table from the SFU's answer that created it, or from a restart, until its life is over, the
-//! SFU no longer knows it, or its row is needed for another one while it has no media. Every pulled track that the SFU has
-//! confirmed is counted until it is closed, inactive or gone. A look asks the SFU for the state of a session.
+//! All sessions. A session is known from the answer that created it until its life is over, the SFU no longer knows it, or its
+//! row is needed for another one while it has no tracks. One that was open before a restart is known too. Every pulled track that
+//! the SFU has confirmed is counted until it is closed, inactive or gone; what is not known is asked for with a look.
 
 mod restart;
 mod rooms;
@@ -65,7 +65,7 @@ pub struct Sessions {
 pub struct Look {
     /// The session.
     pub id: SessionId,
-    /// The session's version. The answer is ignored if it has changed.
+    /// What must not have changed for the answer to remove something.
     pub version: u64,
 }
 
@@ -175,15 +175,16 @@ impl Sessions {
         let Some(session) = self.rows.get(&look.id) else { return };
         match seen {
             Seen::Gone => self.remove(&look.id),
-            Seen::State(state) if !session.is_calling() && session.version() == look.version => {
+            Seen::State(state) => {
+                let is_current = !session.is_calling() && session.version() == look.version;
                 let mut found = 0;
-                self.amend(&look.id, now, |session| found = session.replace(state));
+                self.amend(&look.id, now, |session| found = session.see(state, is_current));
                 self.found = self.found.saturating_add(found);
-                if self.rows.get(&look.id).is_some_and(|session| session.size() == 0) {
+                if is_current && self.rows.get(&look.id).is_some_and(|session| session.size() == 0) {
                     self.looks.clear(&look.id);
                 }
             }
-            Seen::State(_) | Seen::Nothing => {}
+            Seen::Nothing => {}
         }
     }
 
@@ -320,7 +321,8 @@ impl Sessions {
         self.since.set(id.clone(), now);
     }
 
-    /// Makes room for one more session of an address. The session that has been without media for longest gives way.
+    /// Makes room for one more session of an address: of those without tracks, the one that has been without media for longest
+    /// gives way.
     fn make_room(&mut self, address: ClientKey) -> Result<(), Fault> {
         while let Some(key) = self.addresses.full(address) {
             let idle = self.addresses.sessions(key).filter(|id| self.may_give_way(id));
@@ -336,10 +338,10 @@ impl Sessions {
         Ok(())
     }
 
-    /// Whether a session has left its call and makes no call to the SFU.
+    /// Whether a session has left its call and has nothing on its way. One with tracks stays, because media may flow on them
+    /// again, which nobody would charge.
     fn may_give_way(&self, id: &SessionId) -> bool {
-        self.idle.of(id).is_none()
-            && self.rows.get(id).is_some_and(|row| !row.has_media() && !row.is_calling())
+        self.idle.of(id).is_none() && self.rows.get(id).is_some_and(|row| row.size() == 0 && !row.is_calling())
     }
 }
 
