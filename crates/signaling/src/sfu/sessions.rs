@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use turn_ledger::client::ClientKey;
+use turn_ledger::spender::User;
 
 use super::SessionId;
 use super::addresses::Addresses;
@@ -119,6 +120,12 @@ impl Sessions {
     #[must_use]
     pub fn knows(&self, id: &SessionId) -> bool {
         self.rows.contains_key(id)
+    }
+
+    /// The user who opened a session.
+    #[must_use]
+    pub fn user_of(&self, id: &SessionId) -> Option<User> {
+        self.rows.get(id)?.owner().user.clone()
     }
 
     /// Checks that a session which no cookie locks belongs to the caller.
