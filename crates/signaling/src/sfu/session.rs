@@ -67,7 +67,6 @@ pub(super) struct Session {
     tracks: BTreeMap<Mid, Track>,
     /// Data channels that it takes from others. They cannot be closed by force, so they count until the session ends.
     pulled_channels: usize,
-    /// Calls that are on their way to the SFU.
     calls: usize,
     rate: Allowance,
     /// How often its tracks have changed, so that a state that was asked for before a change removes nothing after it.
@@ -144,8 +143,9 @@ impl Session {
         self.member.is_some()
     }
 
-    pub(super) fn is_calling(&self) -> bool {
-        self.calls > 0
+    /// Calls that are on their way to the SFU.
+    pub(super) fn calls(&self) -> usize {
+        self.calls
     }
 
     pub(super) fn version(&self) -> u64 {

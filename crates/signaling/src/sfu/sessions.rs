@@ -24,6 +24,8 @@ use crate::deadlines::Deadlines;
 pub const SESSIONS_MAX: usize = 8_192;
 /// Tracks and data channels of one session. A room of 64 with two tracks each needs 128.
 pub const PER_SESSION_MAX: usize = 256;
+/// Calls of one address that are on their way to the SFU: an eighth of those of all clients. A page waits for each of its calls.
+pub const CALLS_PER_ADDRESS_MAX: usize = 64;
 /// Tracks and data channels of all sessions.
 pub const TRACKS_MAX: usize = 131_072;
 /// A session without media leaves its call after this time. The SFU ends it then.
@@ -154,6 +156,14 @@ impl Sessions {
 
     /// A call goes to the SFU, unless the session has made too many. [`Self::call_ends`] must follow, however the call ends.
     pub fn call_begins(&mut self, id: &SessionId, now: Duration) -> Result<(), Fault> {
+        let address = self.rows.get(id).ok_or(Fault::Locked)?.address();
+        for key in address.with_wider() {
+            let of_key = self.addresses.sessions(key).filter_map(|id| self.rows.get(id));
+            let max = CALLS_PER_ADDRESS_MAX.saturating_mul(usize::try_from(key.factor()).unwrap_or(1));
+            if of_key.map(Session::calls).sum::<usize>() >= max {
+                return Err(Fault::TooFast { retry_in: Duration::from_secs(1) });
+            }
+        }
         self.rows.get_mut(id).ok_or(Fault::Locked)?.call_begins(now)
     }
 
@@ -183,7 +193,7 @@ impl Sessions {
         match seen {
             Seen::Gone => self.remove(&look.id),
             Seen::State(state) => {
-                let is_current = !session.is_calling() && session.version() == look.version;
+                let is_current = session.calls() == 0 && session.version() == look.version;
                 let mut found = 0;
                 self.amend(&look.id, now, |session| found = session.see(state, is_current));
                 self.found = self.found.saturating_add(found);
@@ -348,7 +358,7 @@ impl Sessions {
     /// Whether a session has left its call and has nothing on its way. One with tracks stays, because media may flow on them
     /// again, which nobody would charge.
     fn may_give_way(&self, id: &SessionId) -> bool {
-        self.idle.of(id).is_none() && self.rows.get(id).is_some_and(|row| row.size() == 0 && !row.is_calling())
+        self.idle.of(id).is_none() && self.rows.get(id).is_some_and(|row| row.size() == 0 && row.calls() == 0)
     }
 }
 

@@ -10,7 +10,6 @@ use crate::call::{CallName, MediaAfter, MemberId, ProtocolName};
 use crate::sfu::addresses::{NEW_SESSIONS, PER_ADDRESS_MAX};
 use crate::sfu::body::AnsweredTrack;
 use crate::sfu::session::CALLS;
-use turn_ledger::spender::User;
 use turn_ledger::token::GrantId;
 
 const LIFE: Duration = Duration::from_secs(3_600);
@@ -404,7 +403,21 @@ fn a_session_that_makes_calls_too_fast_is_refused() {
 }
 
 #[test]
-fn a_session_has_at_most_256_tracks() {
+fn an_address_has_a_number_of_calls_on_their_way() {
+    let mut table = Table::with(&[("a", "r"), ("b", "r")]);
+    table.open("other", Some("r"), caller(2)).unwrap();
+    let begin = |table: &mut Table, name: &str| table.sessions.call_begins(&id(name), table.now);
+    for n in 0..CALLS_PER_ADDRESS_MAX {
+        begin(&mut table, if n % 2 == 0 { "a" } else { "b" }).unwrap();
+    }
+    assert_eq!(begin(&mut table, "a"), Err(Fault::TooFast { retry_in: secs(1) }));
+    assert_eq!(begin(&mut table, "other"), Ok(()));
+    table.sessions.call_ends(&id("b"), true, table.now);
+    assert_eq!((begin(&mut table, "a"), begin(&mut table, "b").is_err()), (Ok(()), true));
+}
+
+#[test]
+fn a_session_has_a_number_of_tracks() {
     let mut table = Table::with(&[("a", "r")]);
     let most: Vec<_> = (0..PER_SESSION_MAX).collect();
     table.add("a", &push(PER_SESSION_MAX), &most);
