@@ -238,9 +238,9 @@ impl SfuProxy {
             self.remember(&id, session);
         }
         let found = sessions.take_found();
-        if sessions.pulled() != *charged || found > 0 {
+        if sessions.pulled() != *charged || !found.is_empty() {
             *charged = sessions.pulled();
-            self.account.set_sfu_tracks(*charged, found);
+            self.account.set_sfu_tracks(*charged, found.iter().map(|(id, tracks)| (id.as_str(), *tracks)));
         }
         result
     }

@@ -17,7 +17,7 @@ use super::SfuProxy;
 
 /// How often deadlines are checked.
 const TICK: Duration = Duration::from_secs(1);
-/// Calls of this kind at the same time. Those of clients do not count.
+/// The most of these calls at the same time. Calls of clients do not count.
 pub const AT_ONCE_MAX: usize = 64;
 
 /// What the answer to a look says.

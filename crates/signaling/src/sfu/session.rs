@@ -69,7 +69,7 @@ pub(super) struct Session {
     pulled_channels: usize,
     calls: usize,
     rate: Allowance,
-    /// How often its tracks have changed, so that a state that was asked for before a change removes nothing after it.
+    /// How often its tracks have changed. A state that was asked for before a change removes nothing after it.
     version: u64,
     /// Its membership in the call, while it has media.
     member: Option<MemberId>,
@@ -183,10 +183,10 @@ impl Session {
         self.tracks.retain(|mid, _| !closed.contains(mid) || failed.contains(mid));
     }
 
-    /// Takes the state that the SFU reports. `is_current`: nothing has changed since it was asked for. Otherwise it only adds: a
-    /// client could change something all the time, and what it takes is charged nevertheless. Returns how much of what it takes
-    /// from others it has taken since before this process.
-    pub(super) fn see(&mut self, state: &Answered, is_current: bool) -> u64 {
+    /// Takes the state that the SFU reports. `is_current`: nothing has changed since it was asked for. Otherwise the state only adds
+    /// what is active, so that a client that calls all the time is charged too. Returns the number of pulled tracks that are new to a
+    /// restored session: it has pulled them since before the restart. `None` if they were known.
+    pub(super) fn see(&mut self, state: &Answered, is_current: bool) -> Option<u64> {
         let known = self.pulled();
         let active = |track: &&AnsweredTrack| is_current || track.is_active;
         let seen = state.tracks.iter().filter(active).map(|track| {
@@ -200,7 +200,7 @@ impl Session {
             self.tracks.extend(seen);
             self.pulled_channels = self.pulled_channels.max(state.pulled_channels);
         }
-        if std::mem::take(&mut self.is_unseen) { self.pulled().saturating_sub(known) } else { 0 }
+        std::mem::take(&mut self.is_unseen).then(|| self.pulled().saturating_sub(known))
     }
 
     /// The session becomes a member of its call. `None` if it is one already, or has no room.

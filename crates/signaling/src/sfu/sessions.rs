@@ -1,6 +1,6 @@
-//! All sessions. A session is known from the answer that created it until its life is over, the SFU no longer knows it, or its
-//! row is needed for another one while it has no tracks. One that was open before a restart is known too. Every pulled track that
-//! the SFU has confirmed is counted until it is closed, inactive or gone; what is not known is asked for with a look.
+//! All sessions. A session is in the table from the SFU's answer that created it, or from a restart, until its life is over, the
+//! SFU no longer knows it, or its row is needed for another one while it has no tracks. Every pulled track that the SFU has
+//! confirmed is counted until it is closed, inactive or gone. A look asks the SFU for the state of a session.
 
 mod restart;
 mod rooms;
@@ -56,8 +56,8 @@ pub struct Sessions {
     pulled: u64,
     /// Tracks and data channels of all sessions.
     tracks: usize,
-    /// Tracks that restored sessions have pulled since before the restart.
-    found: u64,
+    /// Restored sessions whose tracks are known now, with the number that each has pulled since before the restart.
+    found: Vec<(SessionId, u64)>,
     /// Sessions that were added or removed, or whose life has changed.
     changed: BTreeSet<SessionId>,
     events: Vec<CallEvent>,
@@ -68,7 +68,7 @@ pub struct Sessions {
 pub struct Look {
     /// The session.
     pub id: SessionId,
-    /// What must not have changed for the answer to remove something.
+    /// The session's version. The answer only adds if it has changed.
     pub version: u64,
 }
 
@@ -194,9 +194,9 @@ impl Sessions {
             Seen::Gone => self.remove(&look.id),
             Seen::State(state) => {
                 let is_current = session.calls() == 0 && session.version() == look.version;
-                let mut found = 0;
+                let mut found = None;
                 self.amend(&look.id, now, |session| found = session.see(state, is_current));
-                self.found = self.found.saturating_add(found);
+                self.found.extend(found.map(|found| (look.id.clone(), found)));
                 if is_current && self.rows.get(&look.id).is_some_and(|session| session.size() == 0) {
                     self.looks.clear(&look.id);
                 }
@@ -338,8 +338,8 @@ impl Sessions {
         self.since.set(id.clone(), now);
     }
 
-    /// Makes room for one more session of an address: of those without tracks, the one that has been without media for longest
-    /// gives way.
+    /// Makes room for one more session of an address. Of the sessions without tracks, the one that has been without media for
+    /// longest gives way.
     fn make_room(&mut self, address: ClientKey) -> Result<(), Fault> {
         while let Some(key) = self.addresses.full(address) {
             let idle = self.addresses.sessions(key).filter(|id| self.may_give_way(id));
@@ -355,8 +355,8 @@ impl Sessions {
         Ok(())
     }
 
-    /// Whether a session has left its call and has nothing on its way. One with tracks stays, because media may flow on them
-    /// again, which nobody would charge.
+    /// Whether a session has left its call, has no tracks and makes no call to the SFU. Media may flow again on silent tracks, and
+    /// nobody would charge for them.
     fn may_give_way(&self, id: &SessionId) -> bool {
         self.idle.of(id).is_none() && self.rows.get(id).is_some_and(|row| row.size() == 0 && row.calls() == 0)
     }
