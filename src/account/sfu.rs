@@ -5,8 +5,8 @@ use turn_ledger::sfu_sessions::{SfuSession, SfuSessionId};
 
 impl Account {
     /// Sets how many tracks the SFU sends to clients from now on. Each is charged by time. `found`: how many of them it has sent
-    /// since before this process.
-    pub fn set_sfu_tracks(&self, tracks: u64, found: u64) {
+    /// to which session since before this process.
+    pub fn set_sfu_tracks<'a>(&self, tracks: u64, found: impl IntoIterator<Item = (&'a str, u64)>) {
         self.with(|books| books.set_sfu_tracks(tracks, found));
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 use turn_ledger::spender;
 use turn_ledger::units::{ByteCount, Timestamp};
 use turn_signaling::call::{CallName, MemberId, ProtocolName};
@@ -162,9 +163,16 @@ pub async fn end_room(
     // Revoked first: a protocol may leave the media of some members alone.
     let revoked = calls.iter().map(|(call, _)| app.signaling.calls.cut(call)).sum();
     signaling::end_room(&app, &room);
-    tracing::warn!(room, calls = calls.len(), revoked, "the operator has ended a room");
+    let room_sha256 = hash(&room);
+    tracing::warn!(room_sha256, calls = calls.len(), revoked, "the operator has ended a room");
     app.account.recorded().await?;
     let ended =
         |(call, members): (CallName, usize)| EndedCallBody { protocol: call.protocol.as_str(), members };
     Ok(Json(EndedRoomBody { room, ended: calls.into_iter().map(ended).collect(), revoked }))
+}
+
+/// The beginning of a room's SHA-256 for the log, because its name may be all that one needs to join it.
+fn hash(room: &str) -> String {
+    let digest: [u8; 32] = Sha256::digest(room).into();
+    digest.first_chunk().map(|first| format!("{:016x}", u64::from_be_bytes(*first))).unwrap_or_default()
 }

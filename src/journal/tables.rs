@@ -331,7 +331,14 @@ mod tests {
 
     fn sfu_session() -> SfuSession {
         let ends_at = Timestamp::from_millis(1_737_115_200_000);
-        SfuSession { room: None, user: None, grant: None, client: "192.0.2.1".parse().unwrap(), ends_at }
+        SfuSession {
+            room: None,
+            user: None,
+            grant: None,
+            client: "192.0.2.1".parse().unwrap(),
+            ends_at,
+            uncharged_since: None,
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What waits to be sent to one socket, bounded in frames and in bytes, and in the bytes of all sockets together. The protocol
 //! puts frames in without waiting. A client that reads too slowly loses what still waits, and gets a close frame instead. After
-//! a close frame nothing is accepted.
+//! a close frame nothing is accepted. However much waits for others, each socket has [`OWN_BYTES`] of its own, so clients that do
+//! not read cannot close the sockets of those that do.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,25 +10,40 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use turn_signaling::protocol::{Closing, Limits, Text};
 
+use super::occupancy::SIGNALING_SOCKETS_MAX;
+
 /// The most bytes that wait for all clients together. A frame to many clients counts once for each.
 pub const BACKLOG_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// The bytes that may always wait for one client: a session description with its candidates.
+pub const OWN_BYTES: usize = 16 * 1024;
+/// What all sockets share: the rest, once each has its own.
+const SHARED_BYTES_MAX: usize = BACKLOG_BYTES_MAX - SIGNALING_SOCKETS_MAX * OWN_BYTES;
 
-/// The bytes that wait for all clients together.
+/// The bytes that wait for all clients together, without those that each of them has of its own.
 #[derive(Clone, Debug, Default)]
 pub struct Backlog(Arc<AtomicUsize>);
 
 impl Backlog {
-    fn has_room_for(&self, bytes: usize) -> bool {
-        self.0.load(Ordering::Relaxed).saturating_add(bytes) <= BACKLOG_BYTES_MAX
+    /// Whether the queue of a client may grow from `before` to `after` bytes.
+    fn has_room(&self, before: usize, after: usize) -> bool {
+        let more = shared(after) - shared(before);
+        more == 0 || self.0.load(Ordering::Relaxed).saturating_add(more) <= SHARED_BYTES_MAX
     }
 
-    fn add(&self, bytes: usize) {
-        self.0.fetch_add(bytes, Ordering::Relaxed);
+    /// The queue of a client has changed from `before` to `after` bytes.
+    fn changed(&self, before: usize, after: usize) {
+        let (before, after) = (shared(before), shared(after));
+        if after >= before {
+            self.0.fetch_add(after - before, Ordering::Relaxed);
+        } else {
+            self.0.fetch_sub(before - after, Ordering::Relaxed);
+        }
     }
+}
 
-    fn remove(&self, bytes: usize) {
-        self.0.fetch_sub(bytes, Ordering::Relaxed);
-    }
+/// The part of a queue that is beyond its own bytes.
+fn shared(bytes: usize) -> usize {
+    bytes.saturating_sub(OWN_BYTES)
 }
 
 /// A frame to send.
@@ -76,14 +92,14 @@ impl Outbox {
         };
         let is_full = queue.frames.len() >= self.limits.queued_frames_max
             || queue.bytes + bytes > self.limits.queued_bytes_max
-            || !self.backlog.has_room_for(bytes);
+            || !self.backlog.has_room(queue.bytes, queue.bytes + bytes);
         let is_close = matches!(frame, Frame::Close(_));
         if is_full && !is_close {
-            self.backlog.remove(queue.bytes);
+            self.backlog.changed(queue.bytes, 0);
             *queue = Queue { frames: [Frame::Close(self.limits.too_slow)].into(), bytes: 0, is_closed: true };
         } else {
+            self.backlog.changed(queue.bytes, queue.bytes + bytes);
             queue.bytes += bytes;
-            self.backlog.add(bytes);
             queue.is_closed = is_close;
             queue.frames.push_back(frame);
         }
@@ -106,8 +122,8 @@ impl Outbox {
         let mut queue = self.lock();
         let frame = queue.frames.pop_front()?;
         if let Frame::Text(text) = &frame {
+            self.backlog.changed(queue.bytes, queue.bytes - text.len());
             queue.bytes -= text.len();
-            self.backlog.remove(text.len());
         }
         if queue.frames.is_empty() {
             // An idle socket keeps no buffer.
@@ -123,7 +139,7 @@ impl Outbox {
 
 impl Drop for Outbox {
     fn drop(&mut self) {
-        self.backlog.remove(self.lock().bytes);
+        self.backlog.changed(self.lock().bytes, 0);
     }
 }
 
@@ -143,19 +159,48 @@ mod tests {
         Outbox::new(limits, backlog.clone())
     }
 
+    /// An outbox with room for much more than its own bytes.
+    fn wide(backlog: &Backlog) -> Outbox {
+        let limits = Limits {
+            frame_max: OWN_BYTES,
+            queued_frames_max: 10,
+            queued_bytes_max: 4 * OWN_BYTES,
+            too_slow: TOO_SLOW,
+        };
+        Outbox::new(limits, backlog.clone())
+    }
+
+    fn own() -> Frame {
+        Frame::Text("x".repeat(OWN_BYTES).into())
+    }
+
     #[test]
     fn all_sockets_together_have_a_bound_and_what_is_sent_or_dropped_no_longer_counts() {
         let backlog = Backlog::default();
-        backlog.add(BACKLOG_BYTES_MAX - 10);
-        let (a, b) = (outbox_in(&backlog), outbox_in(&backlog));
-        assert!(a.push(text("12345")) && b.push(text("12345")));
-        assert!(!a.push(text("1")), "the slow one gives way");
-        assert!(b.push(text("1")));
-        assert_eq!(drain(&b).len(), 2);
-        assert!(b.push(text("1234567890")));
-        drop(b);
-        let c = outbox_in(&backlog);
-        assert!(c.push(text("1234567890")));
+        backlog.changed(0, SHARED_BYTES_MAX);
+        let (a, b) = (wide(&backlog), wide(&backlog));
+        assert!(a.push(own()) && a.push(text("x")) && b.push(own()));
+        let rest = Frame::Text("x".repeat(OWN_BYTES - 1).into());
+        assert!(a.push(rest), "to the last byte");
+        assert!(!b.push(text("x")), "the one that would get more gives way");
+        let c = wide(&backlog);
+        assert!(c.push(own()) && !c.push(text("x")));
+        assert_eq!(drain(&a).len(), 3);
+        assert!(a.push(own()) && a.push(own()), "what is sent no longer counts");
+        drop(a);
+        let d = wide(&backlog);
+        assert!(d.push(own()) && d.push(own()), "what is dropped no longer counts");
+    }
+
+    #[test]
+    fn clients_that_do_not_read_cost_nobody_else_a_socket() {
+        let backlog = Backlog::default();
+        backlog.changed(0, OWN_BYTES + SHARED_BYTES_MAX);
+        let other = wide(&backlog);
+        for _ in 0..100 {
+            assert!(other.push(own()));
+            assert_eq!(drain(&other).len(), 1);
+        }
     }
 
     fn text(text: &'static str) -> Frame {

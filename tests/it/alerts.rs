@@ -11,6 +11,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tracing::subscriber::DefaultGuard;
 use turn_broker::alert::dispatcher::{AlertDispatcher, Outbox, RetryPolicy};
 use turn_broker::alert::webhook::{SendError, Webhook};
 use turn_broker::config::{Config, Environment};
@@ -182,7 +183,25 @@ async fn errors_and_debug_forms_contain_neither_url_nor_key() {
 
 /// Collects the log of this thread.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    /// Everything that this thread logs from now on, until the guard is dropped.
+    pub(crate) fn of_this_thread() -> (Self, DefaultGuard) {
+        let log = Self::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_writer(move || writer.clone())
+            .with_ansi(false)
+            .finish();
+        (log, tracing::subscriber::set_default(subscriber))
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
 
 impl std::io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -197,18 +216,11 @@ impl std::io::Write for Log {
 
 #[tokio::test]
 async fn the_log_shows_the_outcome_of_an_alert_and_neither_url_nor_key() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer(move || writer.clone())
-        .with_ansi(false)
-        .finish();
-    let logging = tracing::subscriber::set_default(subscriber);
+    let (log, logging) = Log::of_this_thread();
     let plan = [Reply::Status(503), Reply::Status(200), Reply::Status(410)];
     Round::start(&plan, alerts(80)).await.finish().await;
     drop(logging);
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let text = log.text();
     for expected in ["alert not delivered yet: ", "alert delivered ", "alert not delivered: ", "127.0.0.1"] {
         assert!(text.contains(expected), "{expected:?} is missing in\n{text}");
     }

@@ -31,6 +31,9 @@ pub struct SfuSession {
     pub client: ClientKey,
     /// When its life is over.
     pub ends_at: Timestamp,
+    /// Since when what it takes is not charged, because no process has learned yet what that is. Only the ledger sets it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uncharged_since: Option<Timestamp>,
 }
 
 /// See the module's description. The proxy bounds their number.
@@ -38,20 +41,26 @@ pub struct SfuSession {
 pub(crate) struct SfuSessions {
     rows: BTreeMap<SfuSessionId, SfuSession>,
     dirty: Dirty<SfuSessionId>,
-    /// Until when the charge for the tracks of the stored sessions is in the ledger: the last write of the process before.
-    charged_until: Timestamp,
 }
 
 impl SfuSessions {
-    /// The sessions as stored at `charged_until`. From here on, changes are recorded.
-    pub(crate) fn restore(rows: BTreeMap<SfuSessionId, SfuSession>, charged_until: Timestamp) -> Self {
-        Self { rows, dirty: Dirty::tracking(), charged_until }
+    /// The sessions as stored at `charged_until`, the last write of the process before. From here on, changes are recorded.
+    pub(crate) fn restore(mut rows: BTreeMap<SfuSessionId, SfuSession>, charged_until: Timestamp) -> Self {
+        let mut dirty = Dirty::tracking();
+        for (id, row) in &mut rows {
+            // The process before may not have learned it either.
+            row.uncharged_since.get_or_insert(charged_until);
+            dirty.note(id.clone());
+        }
+        Self { rows, dirty }
     }
 
     /// Remembers a session, or forgets it.
     pub(crate) fn set(&mut self, id: SfuSessionId, session: Option<SfuSession>) {
         match session {
             Some(session) => {
+                let uncharged_since = self.rows.get(&id).and_then(|row| row.uncharged_since);
+                let session = SfuSession { uncharged_since, ..session };
                 if self.rows.insert(id.clone(), session).is_none() {
                     self.dirty.note_added(id);
                 } else {
@@ -70,8 +79,13 @@ impl SfuSessions {
         self.rows.iter()
     }
 
-    pub(crate) fn charged_until(&self) -> Timestamp {
-        self.charged_until
+    /// What a session takes is known from now on. Returns since when it was not charged.
+    pub(crate) fn found(&mut self, id: &str) -> Option<Timestamp> {
+        let (id, _) = self.rows.get_key_value(id)?;
+        let id = id.clone();
+        let since = self.rows.get_mut(&id)?.uncharged_since.take()?;
+        self.dirty.note(id);
+        Some(since)
     }
 
     pub(crate) fn take_changes(&mut self) -> Rows<SfuSessionId, SfuSession> {
@@ -91,12 +105,15 @@ mod tests {
             grant: None,
             client: "192.0.2.1".parse().unwrap(),
             ends_at: Timestamp::from_millis(1_737_115_200_000),
+            uncharged_since: None,
         }
     }
 
     fn restored(rows: &[(&str, SfuSession)]) -> SfuSessions {
         let rows = rows.iter().map(|(id, row)| (SfuSessionId::from(*id), row.clone()));
-        SfuSessions::restore(rows.collect(), Timestamp::default())
+        let mut sessions = SfuSessions::restore(rows.collect(), Timestamp::from_millis(7));
+        sessions.take_changes();
+        sessions
     }
 
     #[test]
@@ -112,6 +129,22 @@ mod tests {
         sessions.set("new".into(), Some(session("s")));
         assert_eq!(sessions.take_changes(), [("new".into(), Some(session("s")))].into());
         assert_eq!(sessions.iter().count(), 1);
+    }
+
+    #[test]
+    fn what_a_stored_session_takes_is_not_charged_since_the_first_restart_until_it_is_found() {
+        let since = |sessions: &SfuSessions| sessions.rows["a"].uncharged_since;
+        let mut sessions = restored(&[("a", session("r"))]);
+        assert_eq!(since(&sessions), Some(Timestamp::from_millis(7)));
+        sessions.set("a".into(), Some(session("s")));
+        let rows = sessions.take_changes().into_iter().filter_map(|(id, row)| Some((id, row?)));
+        let mut again = SfuSessions::restore(rows.collect(), Timestamp::from_millis(9));
+        assert_eq!(again.take_changes().len(), 1);
+        assert_eq!(again.found("a"), Some(Timestamp::from_millis(7)));
+        assert_eq!((again.found("a"), again.found("b")), (None, None));
+        assert_eq!(again.take_changes(), [("a".into(), Some(session("s")))].into());
+        again.set("new".into(), Some(session("r")));
+        assert_eq!(again.found("new"), None);
     }
 
     #[test]

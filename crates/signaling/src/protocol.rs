@@ -84,8 +84,10 @@ pub struct Upgrade {
     pub query: Vec<(String, String)>,
     /// The request's headers that this protocol's settings name, in lower case, in their order.
     pub headers: Vec<(String, String)>,
-    /// The user that the route has found, if its protocol has users.
+    /// The user, if a token, a trusted proxy or the visitor names one.
     pub user: Option<User>,
+    /// The number of the visitor who has chosen the name of `user`. 0 if that name is proven.
+    pub visitor: u128,
     /// The time of the wall clock, in milliseconds since 1970. Only for ids.
     pub wall_millis: u64,
     /// Random bits, for ids.

@@ -16,6 +16,7 @@ use axum::routing::{get, post};
 use tower::ServiceBuilder;
 use turn_ledger::spender::User;
 use turn_signaling::call::ProtocolName;
+use turn_signaling::rooms::user_cookie::Visitor;
 
 use super::form::Form;
 use super::socket_request::SocketRequest;
@@ -23,6 +24,7 @@ use crate::app::App;
 use crate::http::body::{self, BodyLimit};
 use crate::http::envelope;
 use crate::http::error::ApiError;
+use crate::random;
 use crate::request::client_addr::{is_https, is_trusted};
 use crate::signal::rooms::RoomUsers;
 
@@ -49,18 +51,18 @@ async fn open(
         return Err(ApiError::invalid(format!("Connect to /parties/{PARTY}/ and the name of a room.")));
     }
     let users = app.signaling.room_users.as_ref().ok_or(ApiError::NotFound)?;
-    let user = user(&app, users, peer, request.headers());
+    let visitor = visitor(&app, users, peer, request.headers());
     let mut socket = match SocketRequest::from_request(request, &app).await {
         Ok(socket) => socket,
         // As the reference server answers.
         Err(refused) if refused.status() == StatusCode::UPGRADE_REQUIRED => return Err(ApiError::NotFound),
         Err(refused) => return Ok(refused),
     };
-    let user = user.ok_or(ApiError::NoRoomUser)?;
+    let Visitor { user, number } = visitor.ok_or(ApiError::NoRoomUser)?;
     if app.account.is_blocked(&user) {
         return Err(ApiError::UserBlocked);
     }
-    socket.known.user = Some(user);
+    (socket.known.user, socket.known.visitor) = (Some(user), number);
     socket.known.room = Some(room.into());
     Ok(socket.open(&app, ProtocolName::Rooms))
 }
@@ -83,13 +85,15 @@ async fn set_username(
         ApiError::invalid("Send the form field `username`: 1 to 128 characters without control characters.")
     })?;
     let is_https = is_https(peer.ip(), &headers, &app.trusted_proxies);
-    let cookie = users.key.set_cookie(&user, is_https, wall(&app));
+    let visitor = Visitor { user, number: u128::from_be_bytes(random::bytes()?) };
+    let cookie = users.key.set_cookie(&visitor, is_https, wall(&app));
     Ok((StatusCode::FOUND, [(SET_COOKIE, cookie)], next).into_response())
 }
 
-fn user(app: &App, users: &RoomUsers, peer: SocketAddr, headers: &HeaderMap) -> Option<User> {
+fn visitor(app: &App, users: &RoomUsers, peer: SocketAddr, headers: &HeaderMap) -> Option<Visitor> {
     let cookies = || headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
-    named_by_proxy(app, users, peer, headers).or_else(|| users.key.user(cookies(), wall(app)))
+    let proven = named_by_proxy(app, users, peer, headers).map(|user| Visitor { user, number: 0 });
+    proven.or_else(|| users.key.visitor(cookies(), wall(app)))
 }
 
 fn named_by_proxy(app: &App, users: &RoomUsers, peer: SocketAddr, headers: &HeaderMap) -> Option<User> {

@@ -70,6 +70,7 @@ fn known(app: &App, headers: &HeaderMap, query: &str) -> Result<Upgrade, ApiErro
         query: url::form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
         headers: copied.collect(),
         user: None,
+        visitor: 0,
         wall_millis: u64::try_from(app.clock.now().as_millis()).unwrap_or(0),
         random: u128::from_be_bytes(random::bytes()?),
     })

@@ -134,15 +134,18 @@ impl SfuProxy {
         cookies: impl Iterator<Item = &'a str>,
         is_locked: bool,
     ) -> Result<(), Fault> {
-        let Some(lock) = self.lock_key.unlock(cookies, id, self.wall()) else {
-            return if is_locked {
-                Err(Fault::Locked)
-            } else {
-                self.with(|sessions, _| sessions.check_owner(id, caller))
-            };
-        };
-        let session = NewSession { id: id.clone(), room: lock.room, owner: caller.clone(), life: lock.rest };
-        self.with(|sessions, now| sessions.adopt(session, now))
+        match self.lock_key.unlock(cookies, id, self.wall()) {
+            Some(lock) => {
+                let owner = caller.clone();
+                let session = NewSession { id: id.clone(), room: lock.room, owner, life: lock.rest };
+                self.with(|sessions, now| sessions.adopt(session, now))?;
+            }
+            None if is_locked => return Err(Fault::Locked),
+            None => self.with(|sessions, _| sessions.check_owner(id, caller))?,
+        }
+        // A lock needs no token, so the user who opened the session counts.
+        let user = self.with(|sessions, _| sessions.user_of(id));
+        if user.is_some_and(|user| self.account.is_blocked(&user)) { Err(Fault::Blocked) } else { Ok(()) }
     }
 
     /// The room in which the caller has sessions that are in a call. `None` if there is none or more than one.
@@ -235,9 +238,9 @@ impl SfuProxy {
             self.remember(&id, session);
         }
         let found = sessions.take_found();
-        if sessions.pulled() != *charged || found > 0 {
+        if sessions.pulled() != *charged || !found.is_empty() {
             *charged = sessions.pulled();
-            self.account.set_sfu_tracks(*charged, found);
+            self.account.set_sfu_tracks(*charged, found.iter().map(|(id, tracks)| (id.as_str(), *tracks)));
         }
         result
     }

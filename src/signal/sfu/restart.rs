@@ -12,7 +12,7 @@ impl SfuProxy {
     pub(super) fn restore(&self) {
         let now = self.clock.now();
         let restored = self.account.sfu_sessions().into_iter().filter_map(|(id, session)| {
-            let SfuSession { room, user, grant, client, ends_at } = session;
+            let SfuSession { room, user, grant, client, ends_at, uncharged_since: _ } = session;
             // The clock may have been changed since.
             let life = ends_at.since(now).min(LIFE);
             let owner = Caller { user, grant, address: client };
@@ -29,6 +29,7 @@ impl SfuProxy {
             grant: owner.grant,
             client: owner.address,
             ends_at: self.clock.now().plus(life),
+            uncharged_since: None,
         });
         self.account.set_sfu_session(id.as_str(), row);
     }

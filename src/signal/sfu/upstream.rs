@@ -23,7 +23,7 @@ use crate::http_client::{bearer, body_up_to};
 pub const DEADLINE: Duration = Duration::from_secs(8);
 /// The longest response that is read, in bytes. A session description of many tracks has some 100 KiB.
 pub const RESPONSE_MAX: usize = 1024 * 1024;
-/// Calls at the same time. While the SFU does not answer, no others wait for it.
+/// Calls of clients at the same time. While the SFU does not answer, no others wait for it.
 pub const CALLS_MAX: usize = 512;
 
 /// The API of one app.
@@ -69,13 +69,19 @@ impl Upstream {
 
     /// Opens a session.
     pub async fn open(&self, passed: Passed) -> Result<Returned, Fault> {
+        let _permit = self.calls.try_acquire().map_err(|_| Fault::Full)?;
         self.send(Method::POST, "sessions/new", passed).await
     }
 
-    /// A call on a session.
+    /// A call of a client on a session.
     pub async fn call(&self, id: &SessionId, call: Call, passed: Passed) -> Result<Returned, Fault> {
-        let method = Method::from_bytes(call.method().as_bytes()).unwrap_or_default();
-        self.send(method, &upstream(id, call), passed).await
+        let _permit = self.calls.try_acquire().map_err(|_| Fault::Full)?;
+        self.call_own(id, call, passed).await
+    }
+
+    /// The state of a session. Like [`Self::close`] it does not count as a call of a client, so clients cannot prevent it.
+    pub async fn look(&self, id: &SessionId) -> Result<Returned, Fault> {
+        self.call_own(id, Call::Get, Passed::default()).await
     }
 
     /// Closes tracks without the browser's consent.
@@ -83,11 +89,15 @@ impl Upstream {
         let tracks: Vec<_> = mids.iter().map(|mid| json!({ "mid": mid.as_str() })).collect();
         let body = json!({ "tracks": tracks, "force": true }).to_string();
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
-        self.call(id, Call::CloseTracks, Passed { query: None, headers, body: body.into() }).await
+        self.call_own(id, Call::CloseTracks, Passed { query: None, headers, body: body.into() }).await
+    }
+
+    async fn call_own(&self, id: &SessionId, call: Call, passed: Passed) -> Result<Returned, Fault> {
+        let method = Method::from_bytes(call.method().as_bytes()).unwrap_or_default();
+        self.send(method, &upstream(id, call), passed).await
     }
 
     async fn send(&self, method: Method, path: &str, passed: Passed) -> Result<Returned, Fault> {
-        let _permit = self.calls.try_acquire().map_err(|_| Fault::Full)?;
         let mut url = self.app.join(path).map_err(|_| Fault::Unreachable)?;
         url.set_query(passed.query.as_deref());
         let mut request =
@@ -129,9 +139,7 @@ mod tests {
     use crate::config::{Config, Environment};
     use crate::http_client::http_client;
 
-    /// What an upstream answers that sends `head` and then nothing more, in the end.
-    async fn answer_of(head: &'static [u8]) -> Result<Returned, Fault> {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    fn at(listener: &TcpListener) -> Upstream {
         let api = format!("http://{}/v1", listener.local_addr().unwrap());
         let pairs = [
             ("SIGNALING", "sfu"),
@@ -142,6 +150,13 @@ mod tests {
         let config = Config::from_env(&Environment::from_pairs(pairs)).unwrap().signaling.sfu.unwrap();
         let mut upstream = Upstream::new(&config, http_client().unwrap()).unwrap();
         upstream.deadline = Duration::from_millis(200);
+        upstream
+    }
+
+    /// What an upstream answers that sends `head` and then nothing more, in the end.
+    async fn answer_of(head: &'static [u8]) -> Result<Returned, Fault> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let upstream = at(&listener);
         let silent = async {
             let (mut socket, _) = listener.accept().await.unwrap();
             let _ = socket.read(&mut [0; 1_024]).await.unwrap();
@@ -166,5 +181,17 @@ mod tests {
     async fn an_sfu_that_cannot_be_reached_is_no_timeout() {
         let broken = answer_of(b"not HTTP at all\r\n\r\n").await;
         assert_eq!(broken.err(), Some(Fault::Unreachable));
+    }
+
+    #[tokio::test]
+    async fn clients_that_make_as_many_calls_as_fit_do_not_prevent_a_look_or_a_close() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let upstream = at(&listener);
+        let id = SessionId::new("s1").unwrap();
+        let _all = upstream.calls.acquire_many(u32::try_from(CALLS_MAX).unwrap()).await.unwrap();
+        let full = upstream.call(&id, Call::Get, Passed::default()).await;
+        assert_eq!(full.err(), Some(Fault::Full));
+        assert_eq!(upstream.look(&id).await.err(), Some(Fault::TimedOut), "it was sent");
+        assert_eq!(upstream.close(&id, &[]).await.err(), Some(Fault::TimedOut));
     }
 }

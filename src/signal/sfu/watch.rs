@@ -11,15 +11,13 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use turn_signaling::sfu::SessionId;
 use turn_signaling::sfu::body::{self, Answered, Mid};
-use turn_signaling::sfu::path::Call;
 use turn_signaling::sfu::sessions::{CLOSE_INTERVAL, Look, Seen, Sessions};
 
 use super::SfuProxy;
-use super::upstream::Passed;
 
 /// How often deadlines are checked.
 const TICK: Duration = Duration::from_secs(1);
-/// The most of these calls at the same time, so that calls of clients still find room.
+/// The most of these calls at the same time. Calls of clients do not count.
 pub const AT_ONCE_MAX: usize = 64;
 
 /// What the answer to a look says.
@@ -61,7 +59,7 @@ impl SfuProxy {
     }
 
     async fn look(&self, look: &Look) {
-        let Ok(returned) = self.upstream.call(&look.id, Call::Get, Passed::default()).await else { return };
+        let Ok(returned) = self.upstream.look(&look.id).await else { return };
         let answered = returned.status.is_success().then(|| body::answered(&returned.body)).flatten();
         let seen = seen(returned.status, answered);
         self.with(|sessions, now| sessions.looked(look, &seen, now));

@@ -4,6 +4,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use crate::alerts::Log;
 use crate::support::socket_client::SocketClient;
 use crate::support::{Answer, OPERATOR, TestBroker, eventually, with_cloudflare_and};
 
@@ -145,6 +146,20 @@ async fn a_standalone_client_that_has_connected_is_not_cut() {
     }
     eventually("the room is empty", async || calls(&broker).await["total"] == 0).await;
     assert_eq!(grants(&broker, "r").await, (0, 2));
+}
+
+#[tokio::test]
+async fn the_name_of_a_room_is_not_in_the_log() {
+    const ROOM: &str = "c0ffee-nobody-guesses-this";
+    let (log, _logging) = Log::of_this_thread();
+    let broker = with_relay().await;
+    let (_a, _b) = (join(&broker, ROOM).await, join(&broker, ROOM).await);
+    assert_eq!(end(&broker, ROOM).await.status, 200);
+    let text = log.text();
+    assert!(text.contains("the operator has ended a room"), "{text}");
+    let lines: Vec<_> =
+        text.lines().filter(|line| line.contains(ROOM) && line.contains("turn_broker")).collect();
+    assert!(lines.is_empty(), "{lines:?}");
 }
 
 #[tokio::test]

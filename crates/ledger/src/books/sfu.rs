@@ -4,11 +4,15 @@ use super::Books;
 use crate::sfu_sessions::{SfuSession, SfuSessionId};
 
 impl Books {
-    /// Sets how many tracks the SFU sends to clients. `found`: how many of them it has sent since before this process, so they are
-    /// charged since the last write of the process before.
-    pub fn set_sfu_tracks(&mut self, tracks: u64, found: u64) {
-        let (since, now) = (self.sfu.charged_until(), self.now());
-        self.ledger.add_sfu_time(found, since, now);
+    /// Sets how many tracks the SFU sends to clients. `found`: how many of them it has sent to a session since before this process,
+    /// so they are charged since the last write of the last process that charged for that session.
+    pub fn set_sfu_tracks<'a>(&mut self, tracks: u64, found: impl IntoIterator<Item = (&'a str, u64)>) {
+        let now = self.now();
+        for (id, found) in found {
+            if let Some(since) = self.sfu.found(id) {
+                self.ledger.add_sfu_time(found, since, now);
+            }
+        }
         self.ledger.set_sfu_tracks(tracks);
     }
 

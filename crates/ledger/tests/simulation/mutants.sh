@@ -162,6 +162,7 @@ mutants=(
     'the sessions of the SFU are not written|books/mod.rs|sfu_sessions: self.sfu.take_changes(),|sfu_sessions: [].into(),'
     'the sessions of the SFU are not read back|books/mod.rs|SfuSessions::restore(stored.sfu_sessions, then);|SfuSessions::restore([].into(), then);'
     'tracks of the SFU are free while no process runs|books/sfu.rs|self.ledger.add_sfu_time(found, since, now);|let _ = (found, since, now);'
+    'a second restart forgets since when tracks of the SFU are not charged|sfu_sessions.rs|row.uncharged_since.get_or_insert(charged_until);|row.uncharged_since = Some(charged_until);'
     'tracks of the SFU that are found are charged for as long as one|timeline.rs|millis.saturating_mul(count)|millis.saturating_mul(count.min(1))'
     'a user: a block during the mint is ignored|books/commit.rs|if is_blocked \|\| self.has_stopped(renews) {|if self.has_stopped(renews) {'
     'a release: a grant that has a session is released|grants/released.rs|&& !has_session(*id)|&& (!has_session(*id) \|\| row.is_some())'

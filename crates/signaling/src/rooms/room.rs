@@ -49,6 +49,8 @@ pub(super) struct Room {
 struct Member {
     id: MemberId,
     name: spender::User,
+    /// The number of the visitor who has chosen the name.
+    visitor: u128,
     profile: Profile,
     /// When its last heartbeat came.
     heartbeat: Duration,
@@ -62,6 +64,7 @@ pub(super) struct Arrival {
     /// The user's id: its `_pk`.
     pub(super) id: Arc<str>,
     name: spender::User,
+    visitor: u128,
     member: MemberId,
 }
 
@@ -84,7 +87,8 @@ impl Arrival {
         let is_good = id.len() <= USER_ID_MAX && !id.chars().any(char::is_control);
         let id = is_good.then(|| id.into())?;
         let room = upgrade.room.filter(|room| (1..=ROOM_NAME_MAX).contains(&room.len()))?;
-        Some((room, Self { socket, id, name: upgrade.user?, member: MemberId(made.into()) }))
+        let (name, visitor) = (upgrade.user?, upgrade.visitor);
+        Some((room, Self { socket, id, name, visitor, member: MemberId(made.into()) }))
     }
 }
 
@@ -107,8 +111,8 @@ impl Room {
         self.users.len()
     }
 
-    /// Lets a socket enter. A user that is already in the room keeps its profile. All others know its id, so a socket with another
-    /// name is not this user. `has_place`: all rooms together have room for one more user.
+    /// Lets a socket enter. A user that is already in the room keeps its profile. All others know its id and its name, so a socket of
+    /// another visitor is not this user. `has_place`: all rooms together have room for one more user.
     pub(super) fn enter(
         &mut self,
         arrival: Arrival,
@@ -118,13 +122,13 @@ impl Room {
         out: &mut Vec<Action>,
     ) -> Entry {
         // Before the sweep, so that a user who comes back in time is not removed.
-        if let Some(known) = self.users.get_mut(&arrival.id).filter(|known| known.name == arrival.name) {
+        if let Some(known) = self.users.get_mut(&arrival.id).filter(|known| known.is_same_as(&arrival)) {
             known.heartbeat = now;
         }
         self.sweep(settings.sweep, now, out);
         let is_full = !has_place || self.users.len() >= settings.members_max;
         match self.users.get_mut(&arrival.id) {
-            Some(known) if known.name != arrival.name => {
+            Some(known) if !known.is_same_as(&arrival) => {
                 return Entry::Refused(Refusal::UserIdTaken, Closing::POLICY);
             }
             Some(known) => known.connect(arrival.socket, out),
@@ -136,7 +140,7 @@ impl Room {
     }
 
     fn add(&mut self, arrival: Arrival, now: Duration, out: &mut Vec<Action>) {
-        let Arrival { socket, id, name, member } = arrival;
+        let Arrival { socket, id, name, visitor, member } = arrival;
         out.push(Action::Call(CallEvent::Joined {
             call: self.call.clone(),
             member: member.clone(),
@@ -144,7 +148,8 @@ impl Room {
             grant: None,
         }));
         let sockets = vec![socket];
-        self.users.insert(id, Member { id: member, name, profile: Profile::new(), heartbeat: now, sockets });
+        let profile = Profile::new();
+        self.users.insert(id, Member { id: member, name, visitor, profile, heartbeat: now, sockets });
     }
 
     /// Forgets a socket of a user. The user stays.
@@ -282,6 +287,11 @@ impl Room {
 }
 
 impl Member {
+    /// Whether this user arrives again.
+    fn is_same_as(&self, arrival: &Arrival) -> bool {
+        self.name == arrival.name && self.visitor == arrival.visitor
+    }
+
     fn connect(&mut self, socket: SocketId, out: &mut Vec<Action>) {
         if self.sockets.len() >= SOCKETS_PER_USER_MAX {
             let oldest = self.sockets.remove(0);

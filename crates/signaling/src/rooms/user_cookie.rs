@@ -1,5 +1,5 @@
 //! The cookie that remembers which name a visitor has chosen. It is signed, so that only `/set-username` makes one, and expires.
-//! It proves a choice, not a person.
+//! It proves a choice, not a person. Its random number tells visitors with the same name apart.
 
 use std::fmt;
 use std::time::Duration;
@@ -20,6 +20,15 @@ const PATH: &str = "/parties/";
 /// Separates this key from other keys that are derived from the same secret.
 const USE: &[u8] = b"turn-broker room user";
 
+/// A visitor who has chosen a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Visitor {
+    /// The name.
+    pub user: User,
+    /// A random number, which only this visitor has.
+    pub number: u128,
+}
+
 /// The key that signs names.
 #[derive(Clone)]
 pub struct UserKey(Hmac<Sha256>);
@@ -39,30 +48,34 @@ impl UserKey {
 
     /// The value of `Set-Cookie` for a name. `is_secure`: the browser sends it only over https. `wall`: the time since 1970.
     #[must_use]
-    pub fn set_cookie(&self, user: &User, is_secure: bool, wall: Duration) -> String {
-        let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(user.as_str()), (wall + LIFE).as_secs());
+    pub fn set_cookie(&self, visitor: &Visitor, is_secure: bool, wall: Duration) -> String {
+        let Visitor { user, number } = visitor;
+        let name = URL_SAFE_NO_PAD.encode(user.as_str());
+        let signed = format!("{name}.{}.{number:x}", (wall + LIFE).as_secs());
         let mac = URL_SAFE_NO_PAD.encode(self.0.clone().chain_update(&signed).finalize().into_bytes());
         let secure = if is_secure { "; Secure" } else { "" };
         let seconds = LIFE.as_secs();
         format!("{NAME}={signed}.{mac}; Path={PATH}; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}")
     }
 
-    /// The name in the `Cookie` lines of a request; `None` without a valid one.
+    /// The visitor in the `Cookie` lines of a request; `None` without a valid one.
     #[must_use]
-    pub fn user<'a>(&self, lines: impl Iterator<Item = &'a str>, wall: Duration) -> Option<User> {
+    pub fn visitor<'a>(&self, lines: impl Iterator<Item = &'a str>, wall: Duration) -> Option<Visitor> {
         let cookies = lines.flat_map(|line| line.split(';'));
         let mut values = cookies.filter_map(|cookie| cookie.trim().strip_prefix(NAME)?.strip_prefix('='));
         values.find_map(|value| self.verified(value, wall))
     }
 
-    fn verified(&self, value: &str, wall: Duration) -> Option<User> {
+    fn verified(&self, value: &str, wall: Duration) -> Option<Visitor> {
         let (signed, mac) = value.rsplit_once('.').filter(|_| value.len() <= VALUE_MAX)?;
         let mac = URL_SAFE_NO_PAD.decode(mac).ok()?;
         self.0.clone().chain_update(signed).verify_slice(&mac).ok()?;
-        let (name, expires) = signed.split_once('.')?;
+        let (name, rest) = signed.split_once('.')?;
+        let (expires, number) = rest.split_once('.')?;
         let expires = Duration::from_secs(expires.parse().ok()?);
         let name = String::from_utf8(URL_SAFE_NO_PAD.decode(name).ok()?).ok()?;
-        User::new(&name).filter(|_| wall < expires)
+        let number = u128::from_str_radix(number, 16).ok()?;
+        User::new(&name).filter(|_| wall < expires).map(|user| Visitor { user, number })
     }
 }
 
@@ -80,13 +93,13 @@ mod tests {
         UserKey::derived_from(b"secret")
     }
 
-    fn user(name: &str) -> User {
-        User::new(name).unwrap()
+    fn visitor(name: &str) -> Visitor {
+        Visitor { user: User::new(name).unwrap(), number: 0xabc }
     }
 
     /// What a browser sends back.
     fn cookie(name: &str) -> String {
-        let set = key().set_cookie(&user(name), false, NOON);
+        let set = key().set_cookie(&visitor(name), false, NOON);
         set.split(';').next().unwrap().to_owned()
     }
 
@@ -95,35 +108,36 @@ mod tests {
         for name in ["ann", "Zoë 😀; a=b", &"😀".repeat(128)] {
             let cookie = cookie(name);
             let line = format!("other=1; {cookie}; last=2");
-            assert_eq!(key().user([line.as_str()].into_iter(), NOON), Some(user(name)));
+            assert_eq!(key().visitor([line.as_str()].into_iter(), NOON), Some(visitor(name)));
             let end = NOON + LIFE;
             let last = end.saturating_sub(Duration::from_nanos(1));
-            assert_eq!(key().user([cookie.as_str()].into_iter(), last), Some(user(name)));
-            assert_eq!(key().user([cookie.as_str()].into_iter(), end), None);
+            assert_eq!(key().visitor([cookie.as_str()].into_iter(), last), Some(visitor(name)));
+            assert_eq!(key().visitor([cookie.as_str()].into_iter(), end), None);
         }
     }
 
     #[test]
     fn the_cookie_is_for_rooms_and_not_for_scripts() {
-        let set = key().set_cookie(&user("ann"), true, NOON);
+        let set = key().set_cookie(&visitor("ann"), true, NOON);
         let (value, attributes) = set.split_once("; ").unwrap();
-        assert!(value.starts_with("turn-broker-room-user=YW5u.1739534400."), "{value}");
+        assert!(value.starts_with("turn-broker-room-user=YW5u.1739534400.abc."), "{value}");
         assert_eq!(attributes, "Path=/parties/; Max-Age=2592000; HttpOnly; SameSite=Lax; Secure");
-        assert!(!key().set_cookie(&user("ann"), false, NOON).contains("Secure"));
+        assert!(!key().set_cookie(&visitor("ann"), false, NOON).contains("Secure"));
     }
 
     #[test]
     fn a_changed_cookie_is_none() {
         let good = cookie("ann");
         let other_key = UserKey::derived_from(b"other");
-        assert_eq!(other_key.user([good.as_str()].into_iter(), NOON), None);
-        let name = |line: &str| key().user([line].into_iter(), NOON);
+        assert_eq!(other_key.visitor([good.as_str()].into_iter(), NOON), None);
+        let name = |line: &str| key().visitor([line].into_iter(), NOON);
         assert_eq!(name(&good.replace("YW5u", "Ym9i")), None);
         assert_eq!(name(&good.replace(".1739534400.", ".9739534400.")), None);
+        assert_eq!(name(&good.replace(".abc.", ".abd.")), None);
         assert_eq!(name(&format!("{good}A")), None);
         for bad in ["", "turn-broker-room-user", "turn-broker-room-user=", "turn-broker-room-user=a.b.c"] {
             assert_eq!(name(bad), None, "{bad}");
         }
-        assert_eq!(name(&format!("turn-broker-room-user=forged; {good}")), Some(user("ann")));
+        assert_eq!(name(&format!("turn-broker-room-user=forged; {good}")), Some(visitor("ann")));
     }
 }

@@ -67,10 +67,9 @@ pub(super) struct Session {
     tracks: BTreeMap<Mid, Track>,
     /// Data channels that it takes from others. They cannot be closed by force, so they count until the session ends.
     pulled_channels: usize,
-    /// Calls that are on their way to the SFU.
     calls: usize,
     rate: Allowance,
-    /// How often its tracks have changed. A state that was asked for before a change is ignored after it.
+    /// How often its tracks have changed. A state that was asked for before a change removes nothing after it.
     version: u64,
     /// Its membership in the call, while it has media.
     member: Option<MemberId>,
@@ -144,8 +143,9 @@ impl Session {
         self.member.is_some()
     }
 
-    pub(super) fn is_calling(&self) -> bool {
-        self.calls > 0
+    /// Calls that are on their way to the SFU.
+    pub(super) fn calls(&self) -> usize {
+        self.calls
     }
 
     pub(super) fn version(&self) -> u64 {
@@ -183,17 +183,24 @@ impl Session {
         self.tracks.retain(|mid, _| !closed.contains(mid) || failed.contains(mid));
     }
 
-    /// Replaces the tracks by the state that the SFU reports. Returns the number of pulled tracks that are new to a restored session:
-    /// it has pulled them since before the restart.
-    pub(super) fn replace(&mut self, state: &Answered) -> u64 {
+    /// Takes the state that the SFU reports. `is_current`: nothing has changed since it was asked for. Otherwise the state only adds
+    /// what is active, so that a client that calls all the time is charged too. Returns the number of pulled tracks that are new to a
+    /// restored session: it has pulled them since before the restart. `None` if they were known.
+    pub(super) fn see(&mut self, state: &Answered, is_current: bool) -> Option<u64> {
         let known = self.pulled();
-        let track = |track: &AnsweredTrack| {
+        let active = |track: &&AnsweredTrack| is_current || track.is_active;
+        let seen = state.tracks.iter().filter(active).map(|track| {
             let AnsweredTrack { mid, is_pulled, is_active } = track;
             (mid.clone(), Track { is_pulled: *is_pulled, is_active: *is_active })
-        };
-        self.tracks = state.tracks.iter().map(track).collect();
-        self.pulled_channels = state.pulled_channels;
-        if std::mem::take(&mut self.is_unseen) { self.pulled().saturating_sub(known) } else { 0 }
+        });
+        if is_current {
+            self.tracks = seen.collect();
+            self.pulled_channels = state.pulled_channels;
+        } else {
+            self.tracks.extend(seen);
+            self.pulled_channels = self.pulled_channels.max(state.pulled_channels);
+        }
+        std::mem::take(&mut self.is_unseen).then(|| self.pulled().saturating_sub(known))
     }
 
     /// The session becomes a member of its call. `None` if it is one already, or has no room.

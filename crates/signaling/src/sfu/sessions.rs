@@ -1,5 +1,5 @@
 //! All sessions. A session is in the table from the SFU's answer that created it, or from a restart, until its life is over, the
-//! SFU no longer knows it, or its row is needed for another one while it has no media. Every pulled track that the SFU has
+//! SFU no longer knows it, or its row is needed for another one while it has no tracks. Every pulled track that the SFU has
 //! confirmed is counted until it is closed, inactive or gone. A look asks the SFU for the state of a session.
 
 mod restart;
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use turn_ledger::client::ClientKey;
+use turn_ledger::spender::User;
 
 use super::SessionId;
 use super::addresses::Addresses;
@@ -23,6 +24,8 @@ use crate::deadlines::Deadlines;
 pub const SESSIONS_MAX: usize = 8_192;
 /// Tracks and data channels of one session. A room of 64 with two tracks each needs 128.
 pub const PER_SESSION_MAX: usize = 256;
+/// Calls of one address that are on their way to the SFU: an eighth of those of all clients. A page waits for each of its calls.
+pub const CALLS_PER_ADDRESS_MAX: usize = 64;
 /// Tracks and data channels of all sessions.
 pub const TRACKS_MAX: usize = 131_072;
 /// A session without media leaves its call after this time. The SFU ends it then.
@@ -53,8 +56,8 @@ pub struct Sessions {
     pulled: u64,
     /// Tracks and data channels of all sessions.
     tracks: usize,
-    /// Tracks that restored sessions have pulled since before the restart.
-    found: u64,
+    /// Restored sessions whose tracks are known now, with the number that each has pulled since before the restart.
+    found: Vec<(SessionId, u64)>,
     /// Sessions that were added or removed, or whose life has changed.
     changed: BTreeSet<SessionId>,
     events: Vec<CallEvent>,
@@ -65,7 +68,7 @@ pub struct Sessions {
 pub struct Look {
     /// The session.
     pub id: SessionId,
-    /// The session's version. The answer is ignored if it has changed.
+    /// The session's version. The answer only adds if it has changed.
     pub version: u64,
 }
 
@@ -121,6 +124,12 @@ impl Sessions {
         self.rows.contains_key(id)
     }
 
+    /// The user who opened a session.
+    #[must_use]
+    pub fn user_of(&self, id: &SessionId) -> Option<User> {
+        self.rows.get(id)?.owner().user.clone()
+    }
+
     /// Checks that a session which no cookie locks belongs to the caller.
     pub fn check_owner(&self, id: &SessionId, caller: &Caller) -> Result<(), Fault> {
         let is_owner = self.rows.get(id).is_some_and(|session| session.is_owned_by(caller));
@@ -147,6 +156,14 @@ impl Sessions {
 
     /// A call goes to the SFU, unless the session has made too many. [`Self::call_ends`] must follow, however the call ends.
     pub fn call_begins(&mut self, id: &SessionId, now: Duration) -> Result<(), Fault> {
+        let address = self.rows.get(id).ok_or(Fault::Locked)?.address();
+        for key in address.with_wider() {
+            let of_key = self.addresses.sessions(key).filter_map(|id| self.rows.get(id));
+            let max = CALLS_PER_ADDRESS_MAX.saturating_mul(usize::try_from(key.factor()).unwrap_or(1));
+            if of_key.map(Session::calls).sum::<usize>() >= max {
+                return Err(Fault::TooFast { retry_in: Duration::from_secs(1) });
+            }
+        }
         self.rows.get_mut(id).ok_or(Fault::Locked)?.call_begins(now)
     }
 
@@ -175,15 +192,16 @@ impl Sessions {
         let Some(session) = self.rows.get(&look.id) else { return };
         match seen {
             Seen::Gone => self.remove(&look.id),
-            Seen::State(state) if !session.is_calling() && session.version() == look.version => {
-                let mut found = 0;
-                self.amend(&look.id, now, |session| found = session.replace(state));
-                self.found = self.found.saturating_add(found);
-                if self.rows.get(&look.id).is_some_and(|session| session.size() == 0) {
+            Seen::State(state) => {
+                let is_current = session.calls() == 0 && session.version() == look.version;
+                let mut found = None;
+                self.amend(&look.id, now, |session| found = session.see(state, is_current));
+                self.found.extend(found.map(|found| (look.id.clone(), found)));
+                if is_current && self.rows.get(&look.id).is_some_and(|session| session.size() == 0) {
                     self.looks.clear(&look.id);
                 }
             }
-            Seen::State(_) | Seen::Nothing => {}
+            Seen::Nothing => {}
         }
     }
 
@@ -320,7 +338,8 @@ impl Sessions {
         self.since.set(id.clone(), now);
     }
 
-    /// Makes room for one more session of an address. The session that has been without media for longest gives way.
+    /// Makes room for one more session of an address. Of the sessions without tracks, the one that has been without media for
+    /// longest gives way.
     fn make_room(&mut self, address: ClientKey) -> Result<(), Fault> {
         while let Some(key) = self.addresses.full(address) {
             let idle = self.addresses.sessions(key).filter(|id| self.may_give_way(id));
@@ -336,10 +355,10 @@ impl Sessions {
         Ok(())
     }
 
-    /// Whether a session has left its call and makes no call to the SFU.
+    /// Whether a session has left its call, has no tracks and makes no call to the SFU. Media may flow again on silent tracks, and
+    /// nobody would charge for them.
     fn may_give_way(&self, id: &SessionId) -> bool {
-        self.idle.of(id).is_none()
-            && self.rows.get(id).is_some_and(|row| !row.has_media() && !row.is_calling())
+        self.idle.of(id).is_none() && self.rows.get(id).is_some_and(|row| row.size() == 0 && row.calls() == 0)
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::fake_issuer::Signer;
 use crate::support::fake_sfu::{FakeSfu, SFU_APP, SFU_SECRET, SfuFault};
-use crate::support::{Answer, TestBroker};
+use crate::support::{Answer, OPERATOR, TestBroker};
 
 const PREFIXES: [&str; 2] = ["/partytracks", "/api/calls"];
 
@@ -352,6 +352,10 @@ async fn where_users_are_required_only_a_user_opens_a_session_and_the_token_can_
     assert_eq!(error(&c.pull(&a).await), (403, "other_room".into()), "the token's room counts");
     let ice = broker.get("/partytracks/generate-ice-servers").await;
     assert!(ice.status == 200 && !ice.text.contains("username"), "{}", ice.text);
+    let block = broker.request(Method::POST, "/api/users/bob/block").bearer_auth(OPERATOR);
+    assert_eq!(Answer::of(block).await.status, 200);
+    assert_eq!(error(&b.pull(&a).await), (403, "user_blocked".into()), "with its lock and no token");
+    assert_eq!(a.pull(&b).await.status, 200);
 }
 
 #[tokio::test]

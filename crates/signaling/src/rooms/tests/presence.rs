@@ -231,6 +231,25 @@ fn the_id_of_another_user_cannot_be_taken() {
 }
 
 #[test]
+fn a_visitor_who_chooses_the_name_of_another_one_is_not_that_user() {
+    let mut bench = Bench::new(SETTINGS);
+    let visitor = |visitor| Upgrade {
+        room: Some("r".into()),
+        query: vec![("_pk".to_owned(), "a".to_owned())],
+        user: User::new("ann"),
+        visitor,
+        ..Upgrade::default()
+    };
+    let ann = bench.upgrade(visitor(1));
+    for other in [0, 2] {
+        let eve = bench.upgrade(visitor(other));
+        assert_eq!(bench.take(eve), [json!({ "type": "error", "error": "USER_ID_TAKEN" })]);
+    }
+    let again = bench.upgrade(visitor(1));
+    assert!(bench.close_of(ann).is_none() && bench.close_of(again).is_none());
+}
+
+#[test]
 fn a_full_room_refuses_one_more_user_but_not_a_user_that_comes_back() {
     let mut bench = Bench::new(Settings { members_max: 2, ..SETTINGS });
     let (ann, bob) = (bench.open("a", "ann"), bench.open("b", "bob"));

@@ -14,8 +14,9 @@ impl Sessions {
         self.looks.set(id, now);
     }
 
-    /// The tracks that restored sessions have pulled since before the restart, as found since the last call.
-    pub fn take_found(&mut self) -> u64 {
+    /// The restored sessions whose tracks were found since the last call, with the number of tracks that each has pulled since
+    /// before the restart.
+    pub fn take_found(&mut self) -> Vec<(SessionId, u64)> {
         std::mem::take(&mut self.found)
     }
 

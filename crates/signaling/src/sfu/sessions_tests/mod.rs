@@ -10,7 +10,6 @@ use crate::call::{CallName, MediaAfter, MemberId, ProtocolName};
 use crate::sfu::addresses::{NEW_SESSIONS, PER_ADDRESS_MAX};
 use crate::sfu::body::AnsweredTrack;
 use crate::sfu::session::CALLS;
-use turn_ledger::spender::User;
 use turn_ledger::token::GrantId;
 
 const LIFE: Duration = Duration::from_secs(3_600);
@@ -230,6 +229,26 @@ fn a_state_older_than_a_change_is_not_believed() {
 }
 
 #[test]
+fn a_session_that_changes_something_all_the_time_is_charged_for_what_it_takes() {
+    let mut table = Table::with(&[("a", "r"), ("b", "r")]);
+    table.add("b", &pull(&["a"]), &[0]);
+    table.see("b", &state(&[(0, false)]));
+    assert_eq!(table.sessions.pulled(), 0);
+    table.sessions.call_begins(&id("b"), table.now).unwrap();
+    table.see("b", &state(&[(0, true)]));
+    assert_eq!(table.sessions.pulled(), 1, "a call is always on its way");
+    table.sessions.call_ends(&id("b"), true, table.now);
+
+    let look = table.sessions.look_at(&id("b")).unwrap();
+    table.sessions.closed(&id("b"), &[mid(0)], &Answered::default(), table.now);
+    table.sessions.looked(&look, &state(&[(0, true), (1, true), (2, false)]), table.now);
+    assert_eq!(table.sessions.pulled(), 2, "what the SFU still sends, it has not closed");
+    assert_eq!(table.sessions.take_looks(9, table.now + LOOK_INTERVAL).len(), 1, "and it is asked again");
+    table.see("b", &state(&[(1, true)]));
+    assert_eq!(table.sessions.pulled(), 1);
+}
+
+#[test]
 fn a_call_whose_result_is_unknown_is_followed_by_a_look() {
     let mut table = Table::with(&[("a", "r")]);
     table.sessions.call_begins(&id("a"), table.now).unwrap();
@@ -334,6 +353,24 @@ fn an_address_has_at_most_64_sessions_and_those_without_media_give_way() {
 }
 
 #[test]
+fn a_session_whose_tracks_are_silent_does_not_give_way_because_they_may_flow_again() {
+    let mut table = Table::default();
+    for n in 0..PER_ADDRESS_MAX {
+        table.now += secs(1);
+        table.open(&format!("s{n}"), Some("r"), caller(1)).unwrap();
+        table.add(&format!("s{n}"), &push(1), &[0]);
+    }
+    table.see("s0", &state(&[(0, false)]));
+    table.wait(IDLE);
+    assert_eq!(table.open("more", Some("r"), caller(1)), Err(Fault::TooManySessions { retry_in: RETRY }));
+    table.see("s0", &state(&[(0, true)]));
+    assert_eq!(table.sessions.pulled(), 1);
+    table.see("s0", &state(&[]));
+    table.wait(IDLE);
+    table.open("more", Some("r"), caller(1)).unwrap();
+}
+
+#[test]
 fn a_reservation_holds_its_place_until_it_is_released() {
     let mut table = Table::default();
     for _ in 0..PER_ADDRESS_MAX {
@@ -366,7 +403,21 @@ fn a_session_that_makes_calls_too_fast_is_refused() {
 }
 
 #[test]
-fn a_session_has_at_most_256_tracks() {
+fn an_address_has_a_number_of_calls_on_their_way() {
+    let mut table = Table::with(&[("a", "r"), ("b", "r")]);
+    table.open("other", Some("r"), caller(2)).unwrap();
+    let begin = |table: &mut Table, name: &str| table.sessions.call_begins(&id(name), table.now);
+    for n in 0..CALLS_PER_ADDRESS_MAX {
+        begin(&mut table, if n % 2 == 0 { "a" } else { "b" }).unwrap();
+    }
+    assert_eq!(begin(&mut table, "a"), Err(Fault::TooFast { retry_in: secs(1) }));
+    assert_eq!(begin(&mut table, "other"), Ok(()));
+    table.sessions.call_ends(&id("b"), true, table.now);
+    assert_eq!((begin(&mut table, "a"), begin(&mut table, "b").is_err()), (Ok(()), true));
+}
+
+#[test]
+fn a_session_has_a_number_of_tracks() {
     let mut table = Table::with(&[("a", "r")]);
     let most: Vec<_> = (0..PER_SESSION_MAX).collect();
     table.add("a", &push(PER_SESSION_MAX), &most);

@@ -32,14 +32,14 @@ fn a_restored_session_is_looked_at_and_what_it_takes_is_found_once() {
     table.see("a", &Seen::Nothing);
     table.add("a", &pull(&["b"]), &[7]);
     table.see("a", &state(&[(0, true), (1, true), (2, false), (7, true)]));
-    assert_eq!((table.sessions.pulled(), table.sessions.take_found()), (3, 2), "one is new");
+    assert_eq!((table.sessions.pulled(), table.sessions.take_found()), (3, vec![(id("a"), 2)]), "one is new");
     table.see("a", &state(&[(0, true), (1, true), (2, true)]));
-    assert_eq!((table.sessions.pulled(), table.sessions.take_found()), (3, 0));
+    assert_eq!((table.sessions.pulled(), table.sessions.take_found()), (3, vec![]));
     table.add("b", &pull(&["a"]), &[1]);
-    assert_eq!(table.sessions.take_found(), 0, "an answer finds nothing");
+    assert_eq!(table.sessions.take_found(), [], "an answer finds nothing");
     table.open("c", Some("r"), caller(1)).unwrap();
     table.see("c", &state(&[(0, true)]));
-    assert_eq!(table.sessions.take_found(), 0, "it is not of the process before");
+    assert_eq!(table.sessions.take_found(), [], "it is not of the process before");
 }
 
 #[test]
