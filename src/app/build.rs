@@ -41,9 +41,9 @@ use crate::relay::{Relay, RelayError, RelayParts};
 use crate::request::bearer::TokenDigest;
 use crate::request::id::RequestIds;
 use crate::signal::Signaling;
+use crate::signal::backlog::Backlog;
 use crate::signal::calls::LiveCalls;
 use crate::signal::hub::Shared;
-use crate::signal::outbox::Backlog;
 use crate::signal::p2pcf::P2pcfShell;
 use crate::signal::protocols;
 use crate::signal::reports::Reports;
@@ -219,6 +219,7 @@ impl Parts<'_> {
             sfu: self.sfu(&calls, secret)?,
             p2pcf,
             occupancy: Arc::default(),
+            incomplete: Backlog::default(),
             calls,
             ttl: config.ttl,
             ayame: config.ayame.clone(),

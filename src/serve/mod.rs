@@ -229,13 +229,12 @@ async fn serve_one(
     let has_body = !request.body().is_end_stream();
     request.extensions_mut().insert(ConnectInfo(peer));
     request.extensions_mut().insert(keep_alive.progress.begin_service(has_body));
-    let response = router.oneshot(request).await;
-    let is_upgrade =
-        response.as_ref().is_ok_and(|response| response.status() == StatusCode::SWITCHING_PROTOCOLS);
-    if is_upgrade {
-        keep_alive.progress.begin_upgraded();
-    } else {
-        keep_alive.progress.end_service(keep_alive.span());
+    let mut response = router.oneshot(request).await;
+    match &mut response {
+        Ok(upgrade) if upgrade.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            keep_alive.progress.begin_upgraded(upgrade.extensions_mut().remove());
+        }
+        _ => keep_alive.progress.end_service(keep_alive.span()),
     }
     response
 }

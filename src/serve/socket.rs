@@ -20,6 +20,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::clock;
 use crate::http::body::{BodyProgress, REQUEST_TIMEOUT};
+use crate::signal::inbox::Inbox;
 
 /// The longest time from a response to the first byte of the next request.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
@@ -46,7 +47,7 @@ struct State {
     since: Instant,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Phase {
     /// No byte of the next request has arrived.
     Idle { until: Instant },
@@ -54,8 +55,8 @@ enum Phase {
     Receiving { until: Instant },
     /// A handler has the request and enforces the deadline of its body.
     Handled,
-    /// The connection is a WebSocket, whose protocol has timers of its own.
-    Upgraded,
+    /// The connection is a WebSocket, whose protocol has timers of its own. What arrives is counted in its inbox.
+    Upgraded { inbox: Option<Arc<Inbox>> },
 }
 
 impl Progress {
@@ -74,7 +75,7 @@ impl Progress {
         let mut state = self.lock();
         let until = match state.phase {
             Phase::Receiving { until } => until,
-            Phase::Idle { .. } | Phase::Handled | Phase::Upgraded => clock::deadline(REQUEST_TIMEOUT),
+            Phase::Idle { .. } | Phase::Handled | Phase::Upgraded { .. } => clock::deadline(REQUEST_TIMEOUT),
         };
         state.phase = Phase::Handled;
         state.since = now();
@@ -90,8 +91,8 @@ impl Progress {
     }
 
     /// The response switches protocols: from now on no time limit of HTTP applies.
-    pub(super) fn begin_upgraded(&self) {
-        self.lock().phase = Phase::Upgraded;
+    pub(super) fn begin_upgraded(&self, inbox: Option<Arc<Inbox>>) {
+        self.lock().phase = Phase::Upgraded { inbox };
     }
 
     /// Since when the connection has waited for its client; `None` while a request is handled, and once it is upgraded.
@@ -100,7 +101,7 @@ impl Progress {
         let is_busy = match state.phase {
             Phase::Idle { .. } | Phase::Receiving { .. } => false,
             Phase::Handled => self.0.body_arrived.load(Ordering::Relaxed),
-            Phase::Upgraded => true,
+            Phase::Upgraded { .. } => true,
         };
         (!is_busy).then_some(state.since)
     }
@@ -115,10 +116,16 @@ impl Progress {
         self.0.request_close.notified().await;
     }
 
-    fn received(&self) {
+    /// Bytes have arrived. `false` if the connection must end.
+    fn received(&self, bytes: usize) -> bool {
         let mut state = self.lock();
-        if let Phase::Idle { .. } = state.phase {
-            state.phase = Phase::Receiving { until: clock::deadline(REQUEST_TIMEOUT) };
+        match &state.phase {
+            Phase::Idle { .. } => {
+                state.phase = Phase::Receiving { until: clock::deadline(REQUEST_TIMEOUT) };
+                true
+            }
+            Phase::Upgraded { inbox: Some(inbox) } => inbox.received(bytes, now()),
+            Phase::Receiving { .. } | Phase::Handled | Phase::Upgraded { inbox: None } => true,
         }
     }
 
@@ -133,7 +140,7 @@ impl Progress {
     fn deadline(&self) -> Option<Instant> {
         match self.lock().phase {
             Phase::Idle { until } | Phase::Receiving { until } => Some(until),
-            Phase::Handled | Phase::Upgraded => None,
+            Phase::Handled | Phase::Upgraded { .. } => None,
         }
     }
 
@@ -200,8 +207,9 @@ impl<H: Unpin> AsyncRead for TimedSocket<H> {
         let before = buffer.filled().len();
         match Pin::new(&mut self.socket).poll_read(context, buffer) {
             Poll::Ready(result) => {
-                if buffer.filled().len() > before {
-                    self.progress.received();
+                let arrived = buffer.filled().len() - before;
+                if arrived > 0 && !self.progress.received(arrived) {
+                    return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
                 }
                 Poll::Ready(result)
             }

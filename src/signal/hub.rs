@@ -14,8 +14,9 @@ use turn_signaling::call::ProtocolName;
 use turn_signaling::dropped::Dropped;
 use turn_signaling::protocol::{Action, Event, Limits, Protocol, Question, SocketId, Upgrade, Webhook};
 
+use super::backlog::Backlog;
 use super::calls::LiveCalls;
-use super::outbox::{Backlog, Frame, Outbox};
+use super::outbox::{Frame, Outbox};
 use crate::clock;
 use crate::telemetry::metrics::Metrics;
 

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | [`hub`] | one protocol with its sockets: an event goes in, its actions are carried out in order |
 //! | [`protocols`] | a hub for each protocol that is on |
-//! | [`outbox`] | what waits to be sent to one socket, bounded |
+//! | [`outbox`], [`inbox`], [`backlog`] | what waits to be sent to one socket; what has arrived of an incomplete message; the bytes of all sockets together |
 //! | [`occupancy`] | how many sockets are open, in all and for each address |
 //! | [`reports`] | reports of Orange's page: on disk, and in a chat |
 //! | [`rooms`] | where the names of users in rooms come from |
@@ -13,8 +13,10 @@
 //! | [`p2pcf`] | P2PCF, which has no sockets |
 //! | [`calls`] | the calls of all protocols, and what they mean for the ledger |
 
+pub mod backlog;
 pub mod calls;
 pub mod hub;
+pub mod inbox;
 pub mod occupancy;
 pub mod outbox;
 pub mod p2pcf;
@@ -31,6 +33,7 @@ use tokio_util::task::TaskTracker;
 use turn_signaling::call::ProtocolName;
 
 use crate::config::AyameConfig;
+use backlog::Backlog;
 use calls::LiveCalls;
 use hub::Hub;
 use occupancy::Occupancy;
@@ -54,6 +57,8 @@ pub struct Signaling {
     pub reports: Option<Reports>,
     /// The open sockets of all protocols.
     pub occupancy: Arc<Occupancy>,
+    /// What has arrived of incomplete messages at all sockets.
+    pub incomplete: Backlog,
     /// The calls of all protocols.
     pub calls: Arc<LiveCalls>,
     /// The life of a credential that is minted for a call.

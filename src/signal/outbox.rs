@@ -1,50 +1,14 @@
 //! What waits to be sent to one socket, bounded in frames and in bytes, and in the bytes of all sockets together. The protocol
 //! puts frames in without waiting. A client that reads too slowly loses what still waits, and gets a close frame instead. After
-//! a close frame nothing is accepted. However much waits for others, each socket has [`OWN_BYTES`] of its own, so clients that do
-//! not read cannot close the sockets of those that do.
+//! a close frame nothing is accepted.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 use turn_signaling::protocol::{Closing, Limits, Text};
 
-use super::occupancy::SIGNALING_SOCKETS_MAX;
-
-/// The most bytes that wait for all clients together. A frame to many clients counts once for each.
-pub const BACKLOG_BYTES_MAX: usize = 128 * 1024 * 1024;
-/// The bytes that may always wait for one client: a session description with its candidates.
-pub const OWN_BYTES: usize = 16 * 1024;
-/// What all sockets share: the rest, once each has its own.
-const SHARED_BYTES_MAX: usize = BACKLOG_BYTES_MAX - SIGNALING_SOCKETS_MAX * OWN_BYTES;
-
-/// The bytes that wait for all clients together, without those that each of them has of its own.
-#[derive(Clone, Debug, Default)]
-pub struct Backlog(Arc<AtomicUsize>);
-
-impl Backlog {
-    /// Whether the queue of a client may grow from `before` to `after` bytes.
-    fn has_room(&self, before: usize, after: usize) -> bool {
-        let more = shared(after) - shared(before);
-        more == 0 || self.0.load(Ordering::Relaxed).saturating_add(more) <= SHARED_BYTES_MAX
-    }
-
-    /// The queue of a client has changed from `before` to `after` bytes.
-    fn changed(&self, before: usize, after: usize) {
-        let (before, after) = (shared(before), shared(after));
-        if after >= before {
-            self.0.fetch_add(after - before, Ordering::Relaxed);
-        } else {
-            self.0.fetch_sub(before - after, Ordering::Relaxed);
-        }
-    }
-}
-
-/// The part of a queue that is beyond its own bytes.
-fn shared(bytes: usize) -> usize {
-    bytes.saturating_sub(OWN_BYTES)
-}
+use super::backlog::Backlog;
 
 /// A frame to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,6 +110,7 @@ impl Drop for Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::signal::backlog::{OWN_BYTES, SHARED_BYTES_MAX};
 
     const TOO_SLOW: Closing = Closing::normal("too slow");
 

@@ -162,7 +162,7 @@ impl Metrics {
             signaling_limited: add(
                 all,
                 "signaling_sockets_limited",
-                "Signaling sockets that were refused, or closed because the client reads too slowly, and grants whose source was not asked to end them",
+                "Signaling sockets that were refused, or closed because the client reads too slowly or does not finish a message, and grants whose source was not asked to end them",
             ),
             signaling_dropped: add(all, "signaling_dropped", "What bounds of signaling have cost clients"),
             feedback_cards: add(all, "feedback_cards", "Cards of reports that are finished"),

@@ -16,6 +16,7 @@ use crate::app::App;
 use crate::clock;
 use crate::http::error::ApiError;
 use crate::signal::hub::{Hub, Requester};
+use crate::signal::inbox::Inbox;
 use crate::signal::occupancy::NoPlace;
 use crate::signal::outbox::{Frame, Outbox};
 
@@ -32,7 +33,8 @@ const READ_BUFFER: usize = 4 * 1024;
 /// longer one ends the connection. Bytes.
 const OVERLONG: usize = 64 * 1024;
 
-/// Answers a request for a socket of `hub`. A client for which there is no place is refused before the upgrade.
+/// Answers a request for a socket of `hub`. A client for which there is no place is refused before the upgrade. The connection
+/// counts what arrives in the [`Inbox`], which is an extension of the response.
 pub fn upgrade(
     app: &Arc<App>,
     hub: &Arc<Hub>,
@@ -49,15 +51,19 @@ pub fn upgrade(
     };
     let (app, hub) = (Arc::clone(app), Arc::clone(hub));
     let max = hub.limits().frame_max + OVERLONG;
+    let inbox = Arc::new(Inbox::new(app.signaling.incomplete.clone(), clock::deadline(Duration::ZERO)));
+    let of_connection = Arc::clone(&inbox);
     let request = request.read_buffer_size(READ_BUFFER).write_buffer_size(0).max_frame_size(max);
-    request.max_message_size(max).on_upgrade(move |socket| async move {
+    let mut response = request.max_message_size(max).on_upgrade(move |socket| async move {
         let freed_at = clock::deadline(PLACE_MIN);
-        serve(&app, &hub, socket, (requester, known)).await;
+        serve(&app, &hub, socket, &inbox, (requester, known)).await;
         if !app.draining.load(Ordering::Relaxed) {
             tokio::time::sleep_until(freed_at).await;
         }
         drop(place);
-    })
+    });
+    response.extensions_mut().insert(of_connection);
+    response
 }
 
 fn refused(why: NoPlace) -> ApiError {
@@ -73,11 +79,12 @@ async fn serve(
     app: &Arc<App>,
     hub: &Arc<Hub>,
     mut socket: WebSocket,
+    inbox: &Inbox,
     (requester, known): (Requester, Upgrade),
 ) {
     let (id, outbox, first) = hub.open(requester, known);
     effects::begin(app, hub, first);
-    let session = Session { app, hub, id, outbox: &outbox };
+    let session = Session { app, hub, id, outbox: &outbox, inbox };
     let ended = session.run(&mut socket).await;
     take(app, hub, Event::Closed { socket: id });
     if let Some(close) = ended {
@@ -90,6 +97,7 @@ struct Session<'a> {
     hub: &'a Arc<Hub>,
     id: SocketId,
     outbox: &'a Outbox,
+    inbox: &'a Inbox,
 }
 
 impl Session<'_> {
@@ -120,6 +128,9 @@ impl Session<'_> {
     }
 
     fn closing_of(&self, error: &axum::Error) -> Option<Closing> {
+        if self.inbox.is_refused() {
+            self.app.metrics.signaling_limited("unfinished");
+        }
         let close = closing_of(error)?;
         if close == TOO_LONG {
             self.hub.dropped(Dropped::TooLong);
@@ -130,6 +141,14 @@ impl Session<'_> {
     /// A message as an event of the protocol. `None` if the client closes.
     fn event(&self, message: Message) -> Option<Result<Event, Closing>> {
         let socket = self.id;
+        match &message {
+            Message::Ping(bytes) | Message::Pong(bytes) => self.inbox.control(bytes.len()),
+            Message::Text(_) | Message::Binary(_) | Message::Close(_) => self.inbox.complete(),
+        }
+        if self.inbox.is_overdue(clock::deadline(Duration::ZERO)) {
+            self.app.metrics.signaling_limited("unfinished");
+            return Some(Err(UNFINISHED));
+        }
         if content(&message) > self.hub.limits().frame_max {
             self.hub.dropped(Dropped::TooLong);
             return Some(Err(TOO_LONG));
@@ -157,6 +176,7 @@ fn content(message: &Message) -> usize {
 }
 
 const TOO_LONG: Closing = Closing { code: 1009, reason: "message too long" };
+const UNFINISHED: Closing = Closing { code: 1008, reason: "message not finished" };
 const NOT_TEXT: Closing = Closing { code: 1007, reason: "not UTF-8" };
 const BROKEN: Closing = Closing { code: 1002, reason: "protocol error" };
 

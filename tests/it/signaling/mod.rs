@@ -8,6 +8,7 @@ mod peerjs;
 mod reports;
 mod rooms;
 mod sfu;
+mod unfinished;
 mod yjs;
 
 use crate::support::TestBroker;

@@ -9,7 +9,9 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
-use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 /// No frame takes this long, even on a busy machine.
@@ -63,6 +65,23 @@ impl SocketClient {
 
     pub(crate) async fn send_binary(&mut self, bytes: &[u8]) {
         self.0.send(Message::binary(bytes.to_vec())).await.unwrap();
+    }
+
+    /// Sends the first fragment of a text message that does not end. `Err` if the broker has ended the connection.
+    pub(crate) async fn begin_text(&mut self, bytes: usize) -> Result<(), Error> {
+        let frame = Frame::message(vec![b'x'; bytes], OpCode::Data(Data::Text), false);
+        self.0.send(Message::Frame(frame)).await
+    }
+
+    pub(crate) async fn send_ping(&mut self) {
+        self.0.send(Message::Ping(Bytes::new())).await.unwrap();
+    }
+
+    /// Sends a control ping, and waits for the answer.
+    pub(crate) async fn ping(&mut self) {
+        self.send_ping().await;
+        let answer = tokio::time::timeout(PATIENCE, self.0.next()).await.expect("an answer");
+        assert!(matches!(answer, Some(Ok(Message::Pong(_)))), "{answer:?}");
     }
 
     /// Sends a close frame.

@@ -1,0 +1,142 @@
+//! What has arrived at one socket of a message that is not complete: bounded in time, and in the bytes of all sockets together.
+//! Nothing else ends such a message, because a client may send its fragments as slowly as it likes, with pings between them.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::backlog::Backlog;
+
+/// The longest time from the first byte of a message to its last.
+pub const MESSAGE_MAX: Duration = Duration::from_secs(30);
+/// The head of a client's control frame, in bytes.
+const CONTROL_HEAD: usize = 6;
+
+/// See the module's description.
+#[derive(Debug)]
+pub struct Inbox {
+    incomplete: Mutex<Incomplete>,
+    backlog: Backlog,
+}
+
+#[derive(Debug)]
+struct Incomplete {
+    bytes: usize,
+    /// When the first of them arrived.
+    since: Instant,
+    /// Whether there was no room for more.
+    is_refused: bool,
+}
+
+impl Inbox {
+    /// An inbox of a new socket.
+    #[must_use]
+    pub fn new(backlog: Backlog, now: Instant) -> Self {
+        Self { incomplete: Mutex::new(Incomplete { bytes: 0, since: now, is_refused: false }), backlog }
+    }
+
+    /// Bytes have arrived. `false` if all sockets together have no room for them: then this one must end.
+    #[must_use]
+    pub fn received(&self, bytes: usize, now: Instant) -> bool {
+        let mut incomplete = self.lock();
+        let (before, after) = (incomplete.bytes, incomplete.bytes.saturating_add(bytes));
+        if !self.backlog.has_room(before, after) {
+            incomplete.is_refused = true;
+            return false;
+        }
+        if before == 0 {
+            incomplete.since = now;
+        }
+        self.set(&mut incomplete, after);
+        true
+    }
+
+    /// A message is complete. What has arrived beyond it, a read buffer at most, does not count.
+    pub fn complete(&self) {
+        self.set(&mut self.lock(), 0);
+    }
+
+    /// A control frame with so many bytes of content is complete.
+    pub fn control(&self, content: usize) {
+        let mut incomplete = self.lock();
+        let rest = incomplete.bytes.saturating_sub(CONTROL_HEAD + content);
+        self.set(&mut incomplete, rest);
+    }
+
+    /// Whether a message has been arriving for too long.
+    #[must_use]
+    pub fn is_overdue(&self, now: Instant) -> bool {
+        let incomplete = self.lock();
+        incomplete.bytes > 0 && now.saturating_duration_since(incomplete.since) >= MESSAGE_MAX
+    }
+
+    /// Whether the socket had to end because there was no room.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.lock().is_refused
+    }
+
+    fn set(&self, incomplete: &mut Incomplete, bytes: usize) {
+        self.backlog.changed(incomplete.bytes, bytes);
+        incomplete.bytes = bytes;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Incomplete> {
+        self.incomplete.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        self.complete();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+    use crate::signal::backlog::{OWN_BYTES, SHARED_BYTES_MAX};
+
+    fn inbox(backlog: &Backlog) -> (Inbox, Instant) {
+        let now = clock::deadline(Duration::ZERO);
+        (Inbox::new(backlog.clone(), now), now)
+    }
+
+    #[test]
+    fn a_message_that_is_not_finished_is_overdue_and_pings_do_not_help() {
+        let (inbox, now) = inbox(&Backlog::default());
+        assert!(!inbox.is_overdue(now + MESSAGE_MAX), "nothing has arrived");
+        assert!(inbox.received(100, now) && inbox.received(6 + 5, now + MESSAGE_MAX / 2));
+        inbox.control(5);
+        assert!(!inbox.is_overdue(now + MESSAGE_MAX.saturating_sub(Duration::from_millis(1))));
+        assert!(inbox.is_overdue(now + MESSAGE_MAX));
+        inbox.complete();
+        assert!(!inbox.is_overdue(now + MESSAGE_MAX));
+    }
+
+    #[test]
+    fn pings_alone_are_never_overdue() {
+        let (inbox, now) = inbox(&Backlog::default());
+        for ping in 0..100 {
+            assert!(inbox.received(6, now + MESSAGE_MAX * ping));
+            inbox.control(0);
+            assert!(!inbox.is_overdue(now + MESSAGE_MAX * (ping + 1)));
+        }
+    }
+
+    #[test]
+    fn all_sockets_together_have_a_bound_but_each_has_its_own_bytes() {
+        let backlog = Backlog::default();
+        let (large, now) = inbox(&backlog);
+        assert!(large.received(OWN_BYTES + SHARED_BYTES_MAX, now));
+        let (other, _) = inbox(&backlog);
+        assert!(other.received(OWN_BYTES, now) && !other.is_refused());
+        assert!(!other.received(1, now) && other.is_refused());
+        large.complete();
+        assert!(other.received(SHARED_BYTES_MAX, now), "what is complete no longer counts");
+        drop(other);
+        assert!(large.received(OWN_BYTES + SHARED_BYTES_MAX, now), "nor does what has ended");
+    }
+}
