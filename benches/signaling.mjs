@@ -89,7 +89,7 @@ class Client {
   /** Ends the connection, and waits until the broker has ended it too, so its place is free. */
   async close() {
     this.socket.end();
-    await once(this.socket, 'close');
+    if (!this.socket.closed) await once(this.socket, 'close');
   }
 }
 
