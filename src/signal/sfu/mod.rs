@@ -21,6 +21,7 @@ use axum::http::header::{CONTENT_TYPE, SET_COOKIE};
 use axum::http::{HeaderValue, StatusCode};
 use reqwest::Client;
 use turn_ledger::client::ClientKey;
+use turn_ledger::spender::User;
 use turn_signaling::sfu::SessionId;
 use turn_signaling::sfu::body::{self, Answered, Mid, Wanted};
 use turn_signaling::sfu::fault::{Fault, TEXT, text_of_refusal};
@@ -136,7 +137,7 @@ impl SfuProxy {
     ) -> Result<(), Fault> {
         match self.lock_key.unlock(cookies, id, self.wall()) {
             Some(lock) => {
-                let owner = caller.clone();
+                let owner = Caller { user: lock.user.or(caller.user.clone()), ..caller.clone() };
                 let session = NewSession { id: id.clone(), room: lock.room, owner, life: lock.rest };
                 self.with(|sessions, now| sessions.adopt(session, now))?;
             }
@@ -266,7 +267,7 @@ impl Place {
         };
         let Opening { owner, room, locked_for } = opening;
         if let Some(prefix) = locked_for {
-            let cookie = self.proxy.cookie(&id, room.as_deref(), &prefix);
+            let cookie = self.proxy.cookie(&id, (room.as_deref(), owner.user.as_ref()), &prefix);
             returned.headers.extend(cookie.map(|cookie| (SET_COOKIE, cookie)));
         }
         if let Some(address) = self.address.take() {
@@ -288,8 +289,13 @@ impl Drop for Place {
 }
 
 impl SfuProxy {
-    fn cookie(&self, id: &SessionId, room: Option<&str>, prefix: &str) -> Option<HeaderValue> {
-        let cookie = self.lock_key.cookie(id, room, prefix, self.wall());
+    fn cookie(
+        &self,
+        id: &SessionId,
+        of: (Option<&str>, Option<&User>),
+        prefix: &str,
+    ) -> Option<HeaderValue> {
+        let cookie = self.lock_key.cookie(id, of, prefix, self.wall());
         let mut cookie = HeaderValue::from_str(&cookie).ok()?;
         cookie.set_sensitive(true);
         Some(cookie)

@@ -1,6 +1,6 @@
 //! The lock: a cookie that binds a session to the browser that opened it, because session ids are not secret. The cookie has the
-//! name and the form of partytracks' own server: a JWT with HS256. Ours also expires and names the room, so that the first call
-//! after a restart brings the session back. The algorithm is not read from the token.
+//! name and the form of partytracks' own server: a JWT with HS256. Ours also expires, and names the room and the user, so that the
+//! first call after a restart brings the session back. The algorithm is not read from the token.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
+use turn_ledger::spender::User;
 
 use super::SessionId;
 
@@ -19,7 +20,7 @@ pub const LIFE: Duration = Duration::from_secs(48 * 3_600);
 /// The name of a cookie, before the id of its session.
 const NAME: &str = "partytracks-session-";
 /// The longest cookie that is read, in bytes.
-const TOKEN_MAX: usize = 1_024;
+const TOKEN_MAX: usize = 2_048;
 /// The only header of our tokens: `{"typ":"JWT","alg":"HS256"}`.
 const HEADER: &str = r#"{"typ":"JWT","alg":"HS256"}"#;
 /// Separates this key from other keys that are derived from the same secret.
@@ -49,6 +50,9 @@ struct Claims {
     /// The room of the session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     room: Option<String>,
+    /// The user who opened the session, if known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    user: Option<User>,
 }
 
 /// A lock that is valid for its session.
@@ -56,6 +60,8 @@ struct Claims {
 pub struct Unlocked {
     /// The room of the session.
     pub room: Option<Arc<str>>,
+    /// The user who opened it, if known.
+    pub user: Option<User>,
     /// How long the session may still live.
     pub rest: Duration,
 }
@@ -69,11 +75,19 @@ impl LockKey {
         Self(keyed(&mac.finalize().into_bytes()))
     }
 
-    /// The value of `Set-Cookie` for a new session. `prefix`: the path that the cookie is for. `wall`: the time since 1970.
+    /// The value of `Set-Cookie` for a new session in a room, of a user. `prefix`: the path that the cookie is for. `wall`: the
+    /// time since 1970.
     #[must_use]
-    pub fn cookie(&self, session: &SessionId, room: Option<&str>, prefix: &str, wall: Duration) -> String {
+    pub fn cookie(
+        &self,
+        session: &SessionId,
+        (room, user): (Option<&str>, Option<&User>),
+        prefix: &str,
+        wall: Duration,
+    ) -> String {
         let claims = Claims {
             session_id: session.as_str().to_owned(),
+            user: user.cloned(),
             iat: wall.as_secs(),
             exp: wall.saturating_add(LIFE).as_secs(),
             room: room.map(str::to_owned),
@@ -120,7 +134,7 @@ impl LockKey {
         let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
         let rest = Duration::from_secs(claims.exp).checked_sub(wall).filter(|rest| !rest.is_zero())?;
         let is_of_session = claims.session_id == session.as_str();
-        is_of_session.then(|| Unlocked { room: claims.room.map(Arc::from), rest: rest.min(LIFE) })
+        is_of_session.then(|| Unlocked { room: claims.room.map(Arc::from), user: claims.user, rest: rest.min(LIFE) })
     }
 
     fn sign(&self, claims: &[u8]) -> String {
@@ -164,7 +178,7 @@ mod tests {
     }
 
     fn cookie() -> String {
-        pair(&key().cookie(&session("s1"), Some("room"), "/partytracks", NOON))
+        pair(&key().cookie(&session("s1"), (Some("room"), User::new("ann").as_ref()), "/partytracks", NOON))
     }
 
     fn unlock(cookie: &str, of: &str, wall: Duration) -> Option<Unlocked> {
@@ -173,7 +187,7 @@ mod tests {
 
     #[test]
     fn the_cookie_has_the_name_and_attributes_of_partytracks() {
-        let cookie = key().cookie(&session("s1"), None, "/api/calls", NOON);
+        let cookie = key().cookie(&session("s1"), (None, None), "/api/calls", NOON);
         assert!(cookie.starts_with("partytracks-session-s1=eyJ"), "{cookie}");
         assert!(cookie.ends_with("; HttpOnly; Secure; SameSite=Strict; Path=/api/calls;"), "{cookie}");
         let token = pair(&cookie).split_once('=').unwrap().1.to_owned();
@@ -184,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_lock_opens_its_own_session_until_it_expires() {
-        let unlocked = Unlocked { room: Some("room".into()), rest: LIFE };
+        let unlocked = Unlocked { room: Some("room".into()), user: User::new("ann"), rest: LIFE };
         assert_eq!(unlock(&cookie(), "s1", NOON), Some(unlocked));
         assert_eq!(unlock(&format!("a=b; {}; c", cookie()), "s1", NOON).unwrap().rest, LIFE);
         let last_second = NOON + Duration::from_secs(48 * 3_600 - 1);
@@ -198,9 +212,9 @@ mod tests {
     fn a_lock_under_another_name_or_of_another_key_opens_nothing() {
         let renamed = cookie().replace("session-s1=", "session-s2=");
         assert_eq!(unlock(&renamed, "s2", NOON), None, "the token is for s1");
-        let other = LockKey::derived_from(b"other").cookie(&session("s1"), None, "/", NOON);
+        let other = LockKey::derived_from(b"other").cookie(&session("s1"), (None, None), "/", NOON);
         assert_eq!(unlock(&pair(&other), "s1", NOON), None);
-        let raw = LockKey(keyed(b"secret")).cookie(&session("s1"), None, "/", NOON);
+        let raw = LockKey(keyed(b"secret")).cookie(&session("s1"), (None, None), "/", NOON);
         assert_eq!(unlock(&pair(&raw), "s1", NOON), None, "the secret itself is not the key");
     }
 
@@ -219,7 +233,7 @@ mod tests {
 
     #[test]
     fn the_sessions_of_all_valid_locks_are_known() {
-        let lock = |name: &str| pair(&key().cookie(&session(name), None, "/", NOON));
+        let lock = |name: &str| pair(&key().cookie(&session(name), (None, None), "/", NOON));
         let forged = lock("s3").replace("session-s3=", "session-s4=");
         let lines =
             [format!("a=b; {}", lock("s1")), format!("{}; {forged}; partytracks-session-=x", lock("s2"))];

@@ -321,7 +321,7 @@ async fn a_grant_opens_a_session_and_an_expired_one_does_not() {
 async fn where_users_are_required_only_a_user_opens_a_session_and_the_token_can_fix_the_room() {
     const SECRET: &str = "0123456789abcdef0123456789abcdef";
     const NAMED: &str = "/partytracks/sessions/new?correlationId=blue";
-    let (_sfu, broker) = start(&[("AUTH_JWT_SECRET", SECRET), ("AUTH_REQUIRED", "true")]).await;
+    let (sfu, broker) = start(&[("AUTH_JWT_SECRET", SECRET), ("AUTH_REQUIRED", "true")]).await;
     let token = |user: &str, room: Option<&str>| {
         let claims = json!({ "sub": user, "exp": 1_736_942_400 + 600, "room": room });
         Signer::hs256(SECRET).sign(None, &claims)
@@ -355,6 +355,11 @@ async fn where_users_are_required_only_a_user_opens_a_session_and_the_token_can_
     let block = broker.request(Method::POST, "/api/users/bob/block").bearer_auth(OPERATOR);
     assert_eq!(Answer::of(block).await.status, 200);
     assert_eq!(error(&b.pull(&a).await), (403, "user_blocked".into()), "with its lock and no token");
+    sfu.forget(&c.session);
+    assert_eq!(c.call(Method::GET, "", &json!({})).await.status, 404);
+    let block = broker.request(Method::POST, "/api/users/eve/block").bearer_auth(OPERATOR);
+    assert_eq!(Answer::of(block).await.status, 200);
+    assert_eq!(error(&c.pull(&a).await), (403, "user_blocked".into()), "the broker knows her by her lock only");
     assert_eq!(a.pull(&b).await.status, 200);
 }
 
