@@ -289,12 +289,7 @@ impl Drop for Place {
 }
 
 impl SfuProxy {
-    fn cookie(
-        &self,
-        id: &SessionId,
-        of: (Option<&str>, Option<&User>),
-        prefix: &str,
-    ) -> Option<HeaderValue> {
+    fn cookie(&self, id: &SessionId, of: (Option<&str>, Option<&User>), prefix: &str) -> Option<HeaderValue> {
         let cookie = self.lock_key.cookie(id, of, prefix, self.wall());
         let mut cookie = HeaderValue::from_str(&cookie).ok()?;
         cookie.set_sensitive(true);

@@ -134,7 +134,11 @@ impl LockKey {
         let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
         let rest = Duration::from_secs(claims.exp).checked_sub(wall).filter(|rest| !rest.is_zero())?;
         let is_of_session = claims.session_id == session.as_str();
-        is_of_session.then(|| Unlocked { room: claims.room.map(Arc::from), user: claims.user, rest: rest.min(LIFE) })
+        is_of_session.then(|| Unlocked {
+            room: claims.room.map(Arc::from),
+            user: claims.user,
+            rest: rest.min(LIFE),
+        })
     }
 
     fn sign(&self, claims: &[u8]) -> String {

@@ -359,7 +359,11 @@ async fn where_users_are_required_only_a_user_opens_a_session_and_the_token_can_
     assert_eq!(c.call(Method::GET, "", &json!({})).await.status, 404);
     let block = broker.request(Method::POST, "/api/users/eve/block").bearer_auth(OPERATOR);
     assert_eq!(Answer::of(block).await.status, 200);
-    assert_eq!(error(&c.pull(&a).await), (403, "user_blocked".into()), "the broker knows her by her lock only");
+    assert_eq!(
+        error(&c.pull(&a).await),
+        (403, "user_blocked".into()),
+        "the broker knows her by her lock only"
+    );
     assert_eq!(a.pull(&b).await.status, 200);
 }
 
