@@ -356,7 +356,7 @@ async fn where_users_are_required_only_a_user_opens_a_session_and_the_token_can_
     assert_eq!(Answer::of(block).await.status, 200);
     assert_eq!(error(&b.pull(&a).await), (403, "user_blocked".into()), "with its lock and no token");
     sfu.forget(&c.session);
-    assert_eq!(c.call(Method::GET, "", &json!({})).await.status, 404);
+    assert_eq!(c.call(Method::GET, "", &json!({})).await.status, 410);
     let block = broker.request(Method::POST, "/api/users/eve/block").bearer_auth(OPERATOR);
     assert_eq!(Answer::of(block).await.status, 200);
     assert_eq!(
