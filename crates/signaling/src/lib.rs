@@ -17,6 +17,7 @@
 //! | `object` | JSON objects |
 //! | [`peerjs`] | `PeerJS`: messages between ids |
 //! | [`yjs`] | y-webrtc: topics and their subscribers |
+//! | `world` | a stand-in for the shell, for tests |
 
 pub mod allowance;
 pub mod ayame;
@@ -33,4 +34,6 @@ pub mod reports;
 pub mod rooms;
 pub mod sfu;
 pub mod uuid;
+#[cfg(test)]
+mod world;
 pub mod yjs;

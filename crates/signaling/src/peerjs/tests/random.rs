@@ -48,7 +48,7 @@ impl Run {
             }
             Op::Frame { which, frame } => {
                 if let Some(socket) = self.pick(which) {
-                    let has_id = self.world.peerjs.peers.contains_key(&SocketId(socket));
+                    let has_id = self.world.protocol.peers.contains_key(&SocketId(socket));
                     let waits = ["OFFER", "ANSWER", "CANDIDATE"].iter().any(|kind| frame.contains(kind));
                     self.messages += usize::from(has_id && waits && frame.contains("dst"));
                     self.world.send(socket, &frame);
@@ -63,7 +63,7 @@ impl Run {
             Op::Wait { millis } => self.world.advance(Duration::from_millis(millis)),
             Op::Drain => {
                 // What waits goes with the process.
-                self.messages -= self.world.peerjs.waiting.messages();
+                self.messages -= self.world.protocol.waiting.messages();
                 self.world.step(Event::Drain);
             }
         }
@@ -75,7 +75,7 @@ impl Run {
     }
 
     fn check(&self) {
-        let peerjs = &self.world.peerjs;
+        let peerjs = &self.world.protocol;
         assert_eq!(peerjs.ids.len(), peerjs.peers.len());
         for (socket, peer) in &peerjs.peers {
             assert_eq!(peerjs.ids.get(&peer.id), Some(socket), "an id belongs to one socket");
@@ -101,7 +101,7 @@ proptest! {
             run.world.end(socket);
         }
         run.world.advance_secs(5);
-        let peerjs = &run.world.peerjs;
+        let peerjs = &run.world.protocol;
         prop_assert!(peerjs.peers.is_empty() && peerjs.ids.is_empty());
         prop_assert_eq!(peerjs.waiting.ids(), 0);
         prop_assert_eq!(peerjs.next_due(), None);

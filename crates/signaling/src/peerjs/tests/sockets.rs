@@ -107,7 +107,7 @@ fn a_drain_closes_every_socket_and_forgets_what_waits() {
     world.send(1, &offer("late", 1));
     world.step(Event::Drain);
     assert_eq!([world.take(1), world.take(2)], [["close 1001"], ["close 1001"]]);
-    assert_eq!(world.peerjs.next_due(), None);
+    assert_eq!(world.protocol.next_due(), None);
 }
 
 #[test]
@@ -120,5 +120,5 @@ fn the_end_of_a_room_is_ignored() {
 #[test]
 fn tokens_and_ids_are_not_shown() {
     let world = World::with(1);
-    assert_eq!(format!("{:?}", world.peerjs), "Peerjs { peers: 1, waited_ids: 0, .. }");
+    assert_eq!(format!("{:?}", world.protocol), "Peerjs { peers: 1, waited_ids: 0, .. }");
 }

@@ -36,12 +36,12 @@ fn a_socket_is_pinged_every_25_seconds() {
     world.advance_secs(80);
     assert_eq!(world.received.remove(&1).unwrap(), ["ping"; 3]);
     world.end(1);
-    assert_eq!(world.peerjs.next_due(), None);
+    assert_eq!(world.protocol.next_due(), None);
 }
 
 #[test]
 fn a_refused_socket_has_no_timers() {
     let mut world = World::new();
     world.open(1, "", "t");
-    assert_eq!(world.peerjs.next_due(), None);
+    assert_eq!(world.protocol.next_due(), None);
 }

@@ -73,7 +73,7 @@ fn a_sender_that_has_gone_is_not_told() {
     world.end(1);
     world.advance_secs(10);
     assert_eq!(world.take(1), NOTHING);
-    assert_eq!(world.peerjs.next_due(), None);
+    assert_eq!(world.protocol.next_due(), None);
 }
 
 #[test]

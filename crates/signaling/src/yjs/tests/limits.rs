@@ -17,7 +17,7 @@ fn a_socket_has_128_topics() {
     world.send(1, &subscribe(&["too many"]));
     assert_eq!(world.take(1), ["close 1008"]);
     assert_eq!(world.dropped, [Dropped::Subscription]);
-    assert_eq!(world.yjs.topics.len(), 0);
+    assert_eq!(world.protocol.topics.len(), 0);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Who gets what is published.
 
+use std::collections::BTreeSet;
+
 use super::*;
 
 #[test]
@@ -75,9 +77,9 @@ fn a_socket_has_many_topics_and_leaves_each_on_its_own() {
 fn elements_that_are_not_texts_are_skipped() {
     let mut world = World::with(1);
     world.send(1, r#"{"type":"subscribe","topics":[1,null,"a",["b"],{"c":"d"},true]}"#);
-    assert_eq!(world.yjs.topics.len(), 2);
+    assert_eq!(world.protocol.topics.len(), 2);
     world.send(1, r#"{"type":"unsubscribe","topics":[1,"a"]}"#);
-    assert_eq!(world.yjs.topics.len(), 1);
+    assert_eq!(world.protocol.topics.len(), 1);
 }
 
 #[test]
@@ -93,9 +95,9 @@ fn a_closed_socket_gets_nothing_and_no_longer_counts() {
 fn a_topic_is_forgotten_with_its_last_subscriber() {
     let mut world = World::with(2);
     world.send(1, &unsubscribe(&["r"]));
-    assert_eq!(world.yjs.topics.len(), 1);
+    assert_eq!(world.protocol.topics.len(), 1);
     world.end(2);
-    assert_eq!(world.yjs.topics.len(), 0);
+    assert_eq!(world.protocol.topics.len(), 0);
 }
 
 #[test]
@@ -142,7 +144,7 @@ fn what_no_client_sends_is_ignored() {
 fn a_message_is_stored_once_for_all_its_recipients() {
     let mut world = World::with(3);
     let text = publish("r", r#""x""#).into();
-    let actions = world.yjs.step(Event::Text { socket: SocketId(1), text }, world.now);
+    let actions = world.protocol.step(Event::Text { socket: SocketId(1), text }, world.now);
     let places: BTreeSet<_> = actions
         .into_iter()
         .map(|action| match action {
@@ -156,5 +158,5 @@ fn a_message_is_stored_once_for_all_its_recipients() {
 #[test]
 fn names_of_topics_are_not_shown() {
     let world = World::with(1);
-    assert_eq!(format!("{:?}", world.yjs), "Yjs { sockets: 1, topics: 1, .. }");
+    assert_eq!(format!("{:?}", world.protocol), "Yjs { sockets: 1, topics: 1, .. }");
 }

@@ -68,7 +68,7 @@ impl Run {
     }
 
     fn check(&self) {
-        let yjs = &self.world.yjs;
+        let yjs = &self.world.protocol;
         assert!(yjs.sockets.keys().all(|socket| !self.world.closed.contains(&socket.0)));
         yjs.topics.check(yjs.sockets.iter().map(|(socket, own)| (*socket, &own.subscriptions)));
     }
@@ -84,7 +84,7 @@ proptest! {
         for socket in std::mem::take(&mut run.sockets) {
             run.world.end(socket);
         }
-        let yjs = &run.world.yjs;
+        let yjs = &run.world.protocol;
         prop_assert!(yjs.sockets.is_empty());
         prop_assert_eq!((yjs.topics.len(), yjs.next_due()), (0, None));
     }

@@ -15,7 +15,7 @@ fn a_socket_that_answers_no_ping_is_closed() {
     assert_eq!(world.received.remove(&1).unwrap(), ["ping"]);
     world.advance(Duration::from_millis(1));
     assert_eq!(world.take(1), ["close 1008"]);
-    assert_eq!((world.yjs.topics.len(), world.yjs.next_due()), (0, None));
+    assert_eq!((world.protocol.topics.len(), world.protocol.next_due()), (0, None));
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn a_socket_without_topics_stays() {
     }
     assert_eq!(world.take(1).len(), 100);
     world.end(1);
-    assert_eq!(world.yjs.next_due(), None);
+    assert_eq!(world.protocol.next_due(), None);
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn a_drain_closes_every_socket() {
     let mut world = World::with(2);
     world.step(Event::Drain);
     assert_eq!([world.take(1), world.take(2)], [["close 1001"], ["close 1001"]]);
-    assert_eq!((world.yjs.topics.len(), world.yjs.next_due()), (0, None));
+    assert_eq!((world.protocol.topics.len(), world.protocol.next_due()), (0, None));
 }
 
 #[test]

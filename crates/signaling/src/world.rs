@@ -1,0 +1,77 @@
+//! A stand-in for the shell, for tests of a protocol. It feeds events into the protocol and collects what each socket receives.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::dropped::Dropped;
+use crate::protocol::{Action, Event, Protocol, SocketId};
+
+#[derive(Debug, Default)]
+pub(crate) struct World<P> {
+    pub(crate) protocol: P,
+    pub(crate) now: Duration,
+    /// What each socket has received and no test has looked at: frames, `ping`, and `close 1000`.
+    pub(crate) received: BTreeMap<u64, Vec<String>>,
+    pub(crate) closed: BTreeSet<u64>,
+    /// What bounds have cost.
+    pub(crate) dropped: Vec<Dropped>,
+}
+
+impl<P: Protocol> World<P> {
+    pub(crate) fn of(protocol: P) -> Self {
+        Self {
+            protocol,
+            now: Duration::ZERO,
+            received: BTreeMap::new(),
+            closed: BTreeSet::new(),
+            dropped: Vec::new(),
+        }
+    }
+
+    pub(crate) fn step(&mut self, event: Event) {
+        for action in self.protocol.step(event, self.now) {
+            self.carry_out(action);
+        }
+    }
+
+    fn carry_out(&mut self, action: Action) {
+        match action {
+            Action::Send { to, text } => self.receive(to, text.as_str().to_owned()),
+            Action::Ping { to } => self.receive(to, "ping".to_owned()),
+            Action::Close { socket, close } => {
+                self.receive(socket, format!("close {}", close.code));
+                self.closed.insert(socket.0);
+            }
+            Action::Dropped(why) => self.dropped.push(why),
+            other => panic!("the protocol asks for nothing: {other:?}"),
+        }
+    }
+
+    fn receive(&mut self, socket: SocketId, what: String) {
+        assert!(!self.closed.contains(&socket.0), "{what} after the close frame of {socket:?}");
+        self.received.entry(socket.0).or_default().push(what);
+    }
+
+    pub(crate) fn send(&mut self, socket: u64, text: &str) {
+        self.step(Event::Text { socket: SocketId(socket), text: text.to_owned().into() });
+    }
+
+    pub(crate) fn end(&mut self, socket: u64) {
+        self.step(Event::Closed { socket: SocketId(socket) });
+    }
+
+    pub(crate) fn advance(&mut self, span: Duration) {
+        let end = self.now + span;
+        while let Some(due) = self.protocol.next_due().filter(|due| *due <= end) {
+            self.now = self.now.max(due);
+            self.step(Event::Due);
+        }
+        self.now = end;
+    }
+
+    /// What a socket has received since the last look, without pings.
+    pub(crate) fn take(&mut self, socket: u64) -> Vec<String> {
+        let received = self.received.remove(&socket).unwrap_or_default();
+        received.into_iter().filter(|what| what != "ping").collect()
+    }
+}
