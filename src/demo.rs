@@ -3,12 +3,12 @@
 //! error, in the fragment of the page's URL, which browsers never send.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::config::{AllowedHosts, Config, ConfigErrors, Environment, RelayConfig};
+use crate::config::{AllowedHosts, Config, ConfigErrors, Environment, RelayConfig, reachable};
 use crate::random::{self, NoRandomness};
 
 /// The variables that the demo reads.
@@ -157,15 +157,6 @@ fn with_hosts(mut config: Config, page: SocketAddr) -> Config {
     let own = page.to_string();
     config.access.hosts = AllowedHosts::at_port(&["localhost", "127.0.0.1", "[::1]", &own], page.port());
     config
-}
-
-/// The address to open: loopback for a listener on all addresses.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, address.port()).into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => (Ipv6Addr::LOCALHOST, address.port()).into(),
-        _ => address,
-    }
 }
 
 /// `moved`: the default port, if it is in use.

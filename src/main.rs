@@ -1,5 +1,4 @@
-//! The command line: `turn-broker [serve | healthcheck | demo | doctor | status | spenders [BY] | freeze | unfreeze | limit GB |
-//! backup FILE | ledger show|export|verify]`. Exit status: 0 success, 1 failure, 64 wrong usage, 78 invalid configuration.
+//! The command line: `turn-broker [serve | healthcheck | demo | doctor | ledger show|export|verify | COMMAND FOR A RUNNING BROKER]`. Exit status: 0 success, 1 failure, 64 wrong usage, 78 invalid configuration.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{ErrorKind, IsTerminal, Write};
@@ -54,9 +53,12 @@ Commands:
       --ca FILE          also trust the authorities in this PEM file, for turns: and stuns:
   status         show the state of the budget
   spenders [BY]  list who spends most, by user, label, origin, address, call or grant; by user unless given
+  grants         list the live credentials with the most bytes; of one user with --user USER
   freeze         stop all minting; running calls continue
   unfreeze       resume minting
   limit GB       set the limit; `limit default` restores BANDWIDTH_LIMIT_GB
+  block USER     give a user no more credentials; `allow USER` ends it
+  revoke GRANT   revoke a credential by its id or token; with --user USER instead, all credentials of that user
   backup FILE    copy the ledger into a new file, which only its owner can read
       --url URL          the broker's address; HOST and PORT of the configuration unless given
       --json             print one JSON document
@@ -145,7 +147,7 @@ fn ledger(parser: &mut lexopt::Parser) -> Result<Command, lexopt::Error> {
 }
 
 fn is_operators(name: &OsStr) -> bool {
-    ["status", "spenders", "freeze", "unfreeze", "limit", "backup"].iter().any(|known| name == *known)
+    operator_command::NAMES.iter().any(|known| name == *known)
 }
 
 /// Parses what follows the name of a command for a running broker.

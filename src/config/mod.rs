@@ -45,7 +45,7 @@ pub use problem::{ConfigErrors, ConfigProblem};
 pub use public_url::PublicUrl;
 pub use relay::RelayConfig;
 pub use rotation::RotationConfig;
-pub use server::{LogConfig, LogFormat, ServerConfig};
+pub use server::{LogConfig, LogFormat, ServerConfig, reachable};
 pub use signaling::{
     AyameConfig, P2pcfConfig, ReportsConfig, RoomsConfig, SfuConfig, SfuLock, SignalingConfig,
 };

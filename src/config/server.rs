@@ -44,15 +44,20 @@ impl ServerConfig {
         Ok(Self { host: host?, port: port? })
     }
 
-    /// The address at which this machine reaches the listener: loopback if it listens on all addresses.
+    /// The address at which this machine reaches the listener.
     #[must_use]
     pub fn reachable(&self) -> SocketAddr {
-        let address = match self.host {
-            IpAddr::V4(address) if address.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(address) if address.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-            other => other,
-        };
-        SocketAddr::new(address, self.port)
+        reachable(SocketAddr::new(self.host, self.port))
+    }
+}
+
+/// The address at which this machine reaches a listener: loopback for one on all addresses.
+#[must_use]
+pub fn reachable(listener: SocketAddr) -> SocketAddr {
+    match listener.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, listener.port()).into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => (Ipv6Addr::LOCALHOST, listener.port()).into(),
+        _ => listener,
     }
 }
 

@@ -3,11 +3,19 @@
 use std::path::PathBuf;
 
 use lexopt::ValueExt;
+use reqwest::Method;
 use serde_json::{Value, json};
 use url::Url;
 
 /// Largest limit in GB; the same as for `BANDWIDTH_LIMIT_GB`.
 const LIMIT_GB_MAX: f64 = 1_000_000.0;
+
+/// How many spenders or grants are listed.
+const ROWS_SHOWN: &str = "20";
+
+/// The names of the commands.
+pub const NAMES: [&str; 10] =
+    ["status", "spenders", "grants", "freeze", "unfreeze", "limit", "block", "allow", "revoke", "backup"];
 
 /// A command for a running broker.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +30,16 @@ pub enum OperatorCommand {
     Limit(NewLimit),
     /// Lists who spends most.
     Spenders(SpenderGroup),
+    /// Lists live credentials; of this user, if one is given.
+    Grants(Option<String>),
+    /// Blocks a user.
+    Block(String),
+    /// Unblocks a user.
+    Allow(String),
+    /// Revokes the credential with this id or token.
+    Revoke(String),
+    /// Revokes all credentials of a user.
+    RevokeUser(String),
     /// Copies the ledger into this file.
     Backup(PathBuf),
 }
@@ -78,29 +96,44 @@ pub struct Options {
 
 /// A call of the HTTP API.
 #[derive(Debug, PartialEq)]
-pub(super) struct Call {
-    /// Without the first slash.
-    pub(super) path: &'static str,
-    /// The value of `by` in the query, if there is one.
-    pub(super) by: Option<&'static str>,
-    /// The body of a POST; `None` for a GET.
+pub(super) struct Call<'a> {
+    pub(super) method: Method,
+    /// The segments of the path.
+    pub(super) path: Vec<&'a str>,
+    pub(super) query: Vec<(&'static str, &'a str)>,
     pub(super) body: Option<Value>,
     pub(super) needs_token: bool,
 }
 
 impl OperatorCommand {
-    pub(super) fn call(&self) -> Call {
-        let post = |path, body| Call { path, by: None, body: Some(body), needs_token: true };
+    pub(super) fn call(&self) -> Call<'_> {
+        let call = |method, path: &[&'static str], body| Call {
+            method,
+            path: path.to_vec(),
+            query: vec![],
+            body,
+            needs_token: true,
+        };
+        let get = |path, query| Call { query, ..call(Method::GET, &["api", path], None) };
+        let set = |what, body| call(Method::POST, &["api", "budget", what], Some(body));
+        let act =
+            |method, of, on, action| Call { path: vec!["api", of, on, action], ..call(method, &[], None) };
         match self {
-            Self::Status => Call { path: "api/bandwidth-status", by: None, body: None, needs_token: false },
-            Self::Freeze => post("api/budget/freeze", json!({ "frozen": true })),
-            Self::Unfreeze => post("api/budget/freeze", json!({ "frozen": false })),
-            Self::Limit(NewLimit::Gb(gb)) => post("api/budget/limit", json!({ "limitGB": gb })),
-            Self::Limit(NewLimit::Configured) => post("api/budget/limit", json!({ "limitGB": null })),
-            Self::Spenders(by) => {
-                Call { path: "api/spenders", by: Some(by.name()), body: None, needs_token: true }
+            Self::Status => Call { needs_token: false, ..get("bandwidth-status", vec![]) },
+            Self::Freeze => set("freeze", json!({ "frozen": true })),
+            Self::Unfreeze => set("freeze", json!({ "frozen": false })),
+            Self::Limit(NewLimit::Gb(gb)) => set("limit", json!({ "limitGB": gb })),
+            Self::Limit(NewLimit::Configured) => set("limit", json!({ "limitGB": null })),
+            Self::Spenders(by) => get("spenders", vec![("by", by.name()), ("limit", ROWS_SHOWN)]),
+            Self::Grants(user) => {
+                let user = user.iter().map(|user| ("user", user.as_str()));
+                get("grants", [("live", "true"), ("limit", ROWS_SHOWN)].into_iter().chain(user).collect())
             }
-            Self::Backup(_) => Call { path: "api/backup", by: None, body: None, needs_token: true },
+            Self::Block(user) => act(Method::POST, "users", user, "block"),
+            Self::Allow(user) => act(Method::DELETE, "users", user, "block"),
+            Self::Revoke(grant) => act(Method::POST, "credentials", grant, "revoke"),
+            Self::RevokeUser(user) => act(Method::POST, "users", user, "revoke"),
+            Self::Backup(_) => get("backup", vec![]),
         }
     }
 }
@@ -111,28 +144,38 @@ pub fn parse(
     mut parser: lexopt::Parser,
 ) -> Result<Option<(OperatorCommand, Options)>, lexopt::Error> {
     use lexopt::prelude::{Long, Short, Value};
-    let (mut options, mut operand) = (Options::default(), None);
+    let (mut options, mut operand, mut user) = (Options::default(), None, None);
     while let Some(argument) = parser.next()? {
         match argument {
             Short('h') | Long("help") => return Ok(None),
             Long("json") => options.json = true,
             Long("url") => options.url = Some(parser.value()?.parse_with(broker_url)?),
-            Value(value) if operand.is_none() && matches!(name, "limit" | "backup" | "spenders") => {
+            Long("user") if matches!(name, "grants" | "revoke") => user = Some(parser.value()?.string()?),
+            Value(value)
+                if operand.is_none() && !matches!(name, "status" | "grants" | "freeze" | "unfreeze") =>
+            {
                 operand = Some(value);
             }
             other => return Err(other.unexpected()),
         }
     }
-    let command = match (name, operand) {
-        ("status", None) => OperatorCommand::Status,
-        ("freeze", None) => OperatorCommand::Freeze,
-        ("unfreeze", None) => OperatorCommand::Unfreeze,
-        ("limit", Some(limit)) => OperatorCommand::Limit(limit.parse_with(new_limit)?),
-        ("spenders", None) => OperatorCommand::Spenders(SpenderGroup::User),
-        ("spenders", Some(by)) => OperatorCommand::Spenders(by.parse_with(spender_group)?),
-        ("backup", Some(file)) => OperatorCommand::Backup(file.into()),
-        ("limit", None) => return Err("expected limit GB, or limit default".into()),
-        _ => return Err("expected backup FILE".into()),
+    let command = match (name, operand, user) {
+        ("status", ..) => OperatorCommand::Status,
+        ("freeze", ..) => OperatorCommand::Freeze,
+        ("unfreeze", ..) => OperatorCommand::Unfreeze,
+        ("limit", Some(limit), _) => OperatorCommand::Limit(limit.parse_with(new_limit)?),
+        ("spenders", None, _) => OperatorCommand::Spenders(SpenderGroup::User),
+        ("spenders", Some(by), _) => OperatorCommand::Spenders(by.parse_with(spender_group)?),
+        ("grants", _, user) => OperatorCommand::Grants(user),
+        ("block", Some(user), _) => OperatorCommand::Block(user.string()?),
+        ("allow", Some(user), _) => OperatorCommand::Allow(user.string()?),
+        ("revoke", Some(grant), None) => OperatorCommand::Revoke(grant.string()?),
+        ("revoke", None, Some(user)) => OperatorCommand::RevokeUser(user),
+        ("backup", Some(file), _) => OperatorCommand::Backup(file.into()),
+        ("limit", ..) => return Err("expected limit GB, or limit default".into()),
+        ("revoke", ..) => return Err("expected revoke GRANT, or revoke --user USER".into()),
+        ("backup", ..) => return Err("expected backup FILE".into()),
+        (name, ..) => return Err(format!("expected {name} USER").into()),
     };
     Ok(Some((command, options)))
 }
@@ -170,21 +213,37 @@ mod tests {
 
     #[test]
     fn each_command_is_one_call() {
-        for (line, path, body) in [
-            ("status", "api/bandwidth-status", None),
-            ("freeze", "api/budget/freeze", Some(json!({ "frozen": true }))),
-            ("unfreeze", "api/budget/freeze", Some(json!({ "frozen": false }))),
-            ("limit 1500.5", "api/budget/limit", Some(json!({ "limitGB": 1500.5 }))),
-            ("limit default", "api/budget/limit", Some(json!({ "limitGB": null }))),
-            ("backup b.redb", "api/backup", None),
+        for (line, method, path, query, body) in [
+            ("status", Method::GET, "api/bandwidth-status", "", None),
+            ("freeze", Method::POST, "api/budget/freeze", "", Some(json!({ "frozen": true }))),
+            ("unfreeze", Method::POST, "api/budget/freeze", "", Some(json!({ "frozen": false }))),
+            ("limit 1500.5", Method::POST, "api/budget/limit", "", Some(json!({ "limitGB": 1500.5 }))),
+            ("limit default", Method::POST, "api/budget/limit", "", Some(json!({ "limitGB": null }))),
+            ("backup b.redb", Method::GET, "api/backup", "", None),
+            ("spenders", Method::GET, "api/spenders", "by=user&limit=20", None),
+            ("spenders grant", Method::GET, "api/spenders", "by=grant&limit=20", None),
+            ("grants", Method::GET, "api/grants", "live=true&limit=20", None),
+            ("grants --user ann", Method::GET, "api/grants", "live=true&limit=20&user=ann", None),
+            ("block ann", Method::POST, "api/users/ann/block", "", None),
+            ("allow ann", Method::DELETE, "api/users/ann/block", "", None),
+            ("revoke id-1", Method::POST, "api/credentials/id-1/revoke", "", None),
+            ("revoke --user ann", Method::POST, "api/users/ann/revoke", "", None),
         ] {
-            let needs_token = line != "status";
-            assert_eq!(command(line).call(), Call { path, by: None, body, needs_token }, "{line}");
+            let command = command(line);
+            let call = command.call();
+            let asked = call.query.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>();
+            assert_eq!((call.path.join("/").as_str(), asked.join("&").as_str()), (path, query), "{line}");
+            assert_eq!(
+                (call.method, call.body, call.needs_token),
+                (method, body, line != "status"),
+                "{line}"
+            );
         }
-        for (line, by) in [("spenders", "user"), ("spenders call", "call"), ("spenders grant", "grant")] {
-            let call = Call { path: "api/spenders", by: Some(by), body: None, needs_token: true };
-            assert_eq!(command(line).call(), call, "{line}");
-        }
+    }
+
+    #[test]
+    fn a_user_is_one_segment_of_the_path() {
+        assert_eq!(command("block a/b").call().path, ["api", "users", "a/b", "block"]);
     }
 
     #[test]
@@ -206,6 +265,13 @@ mod tests {
             ("limit 1 2", "unexpected argument"),
             ("backup", "backup FILE"),
             ("freeze now", "unexpected argument"),
+            ("freeze --user ann", "--user"),
+            ("block", "block USER"),
+            ("allow", "allow USER"),
+            ("block ann ben", "unexpected argument"),
+            ("revoke", "revoke GRANT, or revoke --user USER"),
+            ("revoke id-1 --user ann", "revoke GRANT, or revoke --user USER"),
+            ("grants ann", "unexpected argument"),
             ("spenders everybody", "expected user, label"),
             ("status --url broker.example", "an address"),
             ("status --url ftp://broker.example", "an address"),

@@ -1,4 +1,4 @@
-//! Commands for a running broker: `status`, `spenders`, `freeze`, `unfreeze`, `limit`, `backup`. Each is one call of its HTTP API;
+//! Commands for a running broker, such as `status`, `limit` and `block`. Each is one call of its HTTP API;
 //! `status` is a second one if there is a token. What a call says, and what its response means, are pure functions (`call`, `text`); this file sends and writes.
 
 use std::fs::File;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::header::AUTHORIZATION;
-use reqwest::{Method, Response, StatusCode};
+use reqwest::{Response, StatusCode};
 use url::Url;
 
 use crate::config::Config;
@@ -18,13 +18,11 @@ use crate::telemetry::cause::innermost;
 mod arguments;
 mod text;
 
-pub use arguments::{NewLimit, OperatorCommand, Options, SpenderGroup, parse};
-use text::{failure, rotation, spenders, summary};
+pub use arguments::{NAMES, NewLimit, OperatorCommand, Options, SpenderGroup, parse};
+use text::{failure, rotation};
 
 /// Longest JSON response that is read. Real ones have a few KiB.
 const BODY_MAX: usize = 64 * 1024;
-/// How many spenders are listed.
-const SPENDERS_SHOWN: &str = "20";
 /// The time limit of a whole backup. Other calls have that of the HTTP client.
 const BACKUP_TIMEOUT: Duration = Duration::from_secs(600);
 
@@ -96,8 +94,16 @@ pub async fn run(
     let not_a_broker = || OperatorError::NotABroker(url.to_string());
     let body = body_up_to(BODY_MAX, response).await.ok().flatten().ok_or_else(not_a_broker)?;
     let summary = match command {
-        OperatorCommand::Spenders(_) => spenders(&body),
-        _ => summary(&body),
+        OperatorCommand::Status
+        | OperatorCommand::Freeze
+        | OperatorCommand::Unfreeze
+        | OperatorCommand::Limit(_)
+        | OperatorCommand::Backup(_) => text::summary(&body),
+        OperatorCommand::Spenders(_) => text::spenders(&body),
+        OperatorCommand::Grants(_) => text::grants(&body),
+        OperatorCommand::Block(_) | OperatorCommand::Allow(_) => text::block(&body),
+        OperatorCommand::Revoke(_) => text::revocation(&body),
+        OperatorCommand::RevokeUser(_) => text::user_revocation(&body),
     };
     let mut summary = summary.ok_or_else(not_a_broker)?;
     if options.json {
@@ -115,16 +121,16 @@ pub async fn run(
 /// The rotation of the TURN key, a line. `None` without one, and without the operator's token, which the status does not need.
 async fn rotation_at(config: &Config, url: &Url) -> Option<String> {
     let token = config.access.operator_token.as_ref().and_then(bearer)?;
-    let request = http_client().ok()?.get(target(url, "api/overview")).header(AUTHORIZATION, token);
+    let request = http_client().ok()?.get(target(url, &["api", "overview"])).header(AUTHORIZATION, token);
     let response = request.send().await.ok().filter(|response| response.status() == StatusCode::OK)?;
     rotation(&body_up_to(BODY_MAX, response).await.ok()??)
 }
 
 /// The address of a path of the broker.
-fn target(url: &Url, path: &str) -> Url {
+fn target(url: &Url, path: &[&str]) -> Url {
     let mut target = url.clone();
     if let Ok(mut segments) = target.path_segments_mut() {
-        segments.pop_if_empty().extend(path.split('/'));
+        segments.pop_if_empty().extend(path);
     }
     target
 }
@@ -142,12 +148,9 @@ fn local(config: &Config) -> Url {
 /// Sends the call, and returns a response with status 200.
 async fn send(config: &Config, command: &OperatorCommand, url: &Url) -> Result<Response, OperatorError> {
     let call = command.call();
-    let mut target = target(url, call.path);
-    if let Some(by) = call.by {
-        target.query_pairs_mut().append_pair("by", by).append_pair("limit", SPENDERS_SHOWN);
-    }
-    let method = if call.body.is_some() { Method::POST } else { Method::GET };
-    let mut request = http_client()?.request(method, target);
+    let mut target = target(url, &call.path);
+    target.query_pairs_mut().extend_pairs(&call.query);
+    let mut request = http_client()?.request(call.method, target);
     if call.needs_token {
         let token = config.access.operator_token.as_ref().and_then(bearer).ok_or(OperatorError::NoToken)?;
         request = request.header(AUTHORIZATION, token);

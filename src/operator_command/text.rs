@@ -179,6 +179,95 @@ pub(super) fn spenders(body: &[u8]) -> Option<String> {
     Some(plain(&text))
 }
 
+/// A page of `GET /api/grants`.
+#[derive(Deserialize)]
+struct GrantPage {
+    grants: Vec<Grant>,
+    next: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Grant {
+    id: String,
+    user: Option<String>,
+    label: Option<String>,
+    address: Option<String>,
+    expires_at: String,
+    revoked_at: Option<String>,
+    bytes: u64,
+    evidence: String,
+}
+
+/// The live credentials, a line each. `None` if the body is not a page of grants.
+pub(super) fn grants(body: &[u8]) -> Option<String> {
+    let GrantPage { grants, next } = serde_json::from_slice(body).ok()?;
+    if grants.is_empty() {
+        return Some("No credential is live.".to_owned());
+    }
+    let mut text = format!("{:>12}  {:8}  {:22}  {:24}  of", "GB", "evidence", "credential", "expires");
+    for Grant { id, user, label, address, expires_at, revoked_at, bytes, evidence } in grants {
+        let of = [("user", user), ("label", label), ("address", address)];
+        let of = of.into_iter().filter_map(|(name, value)| Some(format!("{name} {}", value?)));
+        let of = of.chain(revoked_at.map(|at| format!("revoked {at}"))).collect::<Vec<_>>().join(", ");
+        let gb = ByteCount::new(bytes).gb_four_decimals();
+        // Writing to a string does not fail.
+        let _ = write!(text, "\n{gb:>12}  {evidence:8}  {id:22}  {expires_at:24}  {of}");
+    }
+    if next.is_some() {
+        let _ = write!(text, "\nThere are more: see GET /api/grants.");
+    }
+    Some(plain(&text))
+}
+
+#[derive(Deserialize)]
+struct Block {
+    user: String,
+    blocked: bool,
+}
+
+/// Whether the user is blocked. `None` if the body does not say it.
+pub(super) fn block(body: &[u8]) -> Option<String> {
+    let Block { user, blocked } = serde_json::from_slice(body).ok()?;
+    Some(plain(&if blocked {
+        format!(
+            "{user} is blocked and gets no credentials. What {user} has continues to work: revoke it with `turn-broker revoke --user`."
+        )
+    } else {
+        format!("{user} is not blocked. What was revoked stays revoked.")
+    }))
+}
+
+#[derive(Deserialize)]
+struct Revocation {
+    grant: String,
+    message: String,
+}
+
+/// The result of a revocation. `None` if the body is not one.
+pub(super) fn revocation(body: &[u8]) -> Option<String> {
+    let Revocation { grant, message } = serde_json::from_slice(body).ok()?;
+    Some(plain(&format!("{grant} is revoked. {message}")))
+}
+
+#[derive(Deserialize)]
+struct UserRevocation {
+    user: String,
+    revoked: usize,
+    ended: usize,
+    left: usize,
+}
+
+/// The result of revoking a user's credentials. `None` if the body is not one.
+pub(super) fn user_revocation(body: &[u8]) -> Option<String> {
+    let UserRevocation { user, revoked, ended, left } = serde_json::from_slice(body).ok()?;
+    let again =
+        if left > 0 { format!(" {left} could not be ended in time: run this again.") } else { String::new() };
+    let line =
+        format!("Live credentials of {user}: {revoked}, all revoked, {ended} ended at the source.{again}");
+    Some(plain(&format!("{line} {user} can fetch new ones unless blocked.")))
+}
+
 /// What an error response says, and what to do. `None` if the body is not a broker's.
 pub(super) fn failure(status: u16, body: &[u8]) -> Option<String> {
     let Failure { error, message, code, request_id } = serde_json::from_slice(body).ok()?;
@@ -307,6 +396,34 @@ mod tests {
         assert_eq!(last("user", 70, &["ann"]), "Blocked users (70): ann, …");
         assert_eq!(last("user", 0, &[]), "Nobody has spent anything.");
         assert_eq!(last("label", 2, &["ann", "bob"]), "Nobody has spent anything.");
+    }
+
+    #[test]
+    fn live_credentials_are_a_table() {
+        let grant = json!({"id": "nT3k1s0wQ2Gv8Zb5yXhJ4A", "user": "ann", "label": null, "address": "192.0.2.7",
+            "expiresAt": "2025-01-16T11:00:00.000Z", "revokedAt": "2025-01-15T11:30:00.000Z",
+            "bytes": 1_200_000_000_u64, "evidence": "claimed", "more": 1});
+        let body = json!({"grants": [grant], "next": "x"}).to_string();
+        assert_eq!(
+            grants(body.as_bytes()).unwrap(),
+            "          GB  evidence  credential              expires                   of\n\
+             \x20     1.2000  claimed   nT3k1s0wQ2Gv8Zb5yXhJ4A  2025-01-16T11:00:00.000Z  user ann, address 192.0.2.7, revoked 2025-01-15T11:30:00.000Z\n\
+             There are more: see GET /api/grants."
+        );
+        assert_eq!(grants(br#"{"grants": [], "next": null}"#).unwrap(), "No credential is live.");
+        assert!(grants(b"{}").is_none());
+    }
+
+    #[test]
+    fn the_result_of_an_action_says_what_is_left() {
+        assert_eq!(
+            user_revocation(br#"{"user": "ann", "revoked": 3, "ended": 2, "left": 1}"#).unwrap(),
+            "Live credentials of ann: 3, all revoked, 2 ended at the source. 1 could not be ended in time: run this again. ann can fetch new ones unless blocked."
+        );
+        let revoked = br#"{"grant": "id-1", "message": "The provider has revoked the credential."}"#;
+        assert_eq!(revocation(revoked).unwrap(), "id-1 is revoked. The provider has revoked the credential.");
+        assert!(block(br#"{"user": "ann", "blocked": true}"#).unwrap().starts_with("ann is blocked"));
+        assert!(block(br#"{"user": "ann", "blocked": false}"#).unwrap().starts_with("ann is not blocked"));
     }
 
     #[test]

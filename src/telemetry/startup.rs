@@ -1,8 +1,8 @@
-//! The log lines at start: address, sources, limit, mode, durability, trusted proxies, and warnings about unusual settings.
+//! The log lines at start: address, sources, limit, mode, durability, trusted proxies, warnings about unusual settings, and what to open.
 
 use std::net::SocketAddr;
 
-use crate::config::{AllowedOrigins, Config};
+use crate::config::{AllowedOrigins, Config, reachable};
 use crate::json::plain_number;
 use turn_ledger::books::Snapshot;
 use turn_ledger::source::IceSource;
@@ -21,6 +21,19 @@ pub fn report(config: &Config, address: SocketAddr, books: &Snapshot) {
     report_access(config);
     for warning in &config.warnings {
         tracing::warn!("{warning}");
+    }
+    report_addresses(config, address);
+}
+
+/// What to open in a browser: at `PUBLIC_URL`, or on this machine.
+fn report_addresses(config: &Config, address: SocketAddr) {
+    let here = || format!("http://{}/", reachable(address));
+    let base = config.public_url.as_ref().map_or_else(here, ToString::to_string);
+    tracing::info!("Credentials: {base}api/turn-credentials, the whole API: {base}docs");
+    if config.access.operator_token.is_some() {
+        tracing::info!("Dashboard: {base}dashboard, sign in with OPERATOR_TOKEN");
+    } else {
+        tracing::info!("No dashboard: OPERATOR_TOKEN is not set");
     }
 }
 

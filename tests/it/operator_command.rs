@@ -3,10 +3,11 @@
 use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::support::fake_issuer::Signer;
 use crate::support::process::{Process, run};
-use crate::support::{API_TOKEN, FakeCloudflare, OPERATOR, StateDir};
+use crate::support::{API_TOKEN, FakeCloudflare, OPERATOR, StateDir, http_client};
 
 fn start(settings: &[(&str, &str)]) -> Process {
     let base = [
@@ -81,6 +82,36 @@ fn spenders_are_listed() {
     assert_eq!((&json["by"], &json["spenders"]), (&"user".into(), &serde_json::json!([])));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_is_blocked_allowed_and_revoked() {
+    let secret = "jwt-fixture-secret-of-32-characters-or-more";
+    let broker = start(&[("AUTH_JWT_SECRET", secret)]);
+    // A user's name may have a slash.
+    let token = Signer::hs256(secret).sign(None, &json!({"sub": "team/ann", "exp": 4_102_444_800_u64}));
+    let mint = async || {
+        let request = http_client().get(broker.url("/api/turn-credentials")).bearer_auth(&token);
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
+    };
+    assert!(output_of(&broker, &["grants"]).contains("No credential is live"));
+    assert_eq!((mint().await.0, mint().await.0), (200, 200));
+    let listed: Value = serde_json::from_str(&output_of(&broker, &["grants", "--json"])).unwrap();
+    let id = listed["grants"][0]["id"].as_str().unwrap();
+    let table = output_of(&broker, &["grants", "--user", "team/ann"]);
+    assert!(table.contains(id) && table.contains("user team/ann"), "{table}");
+    assert!(output_of(&broker, &["grants", "--user", "ben"]).contains("No credential is live"));
+
+    assert!(output_of(&broker, &["revoke", id]).starts_with(&format!("{id} is revoked.")));
+    assert!(output_of(&broker, &["grants"]).contains("revoked 20"), "the state is in the list");
+    assert!(output_of(&broker, &["block", "team/ann"]).starts_with("team/ann is blocked"));
+    assert_eq!(mint().await.1["code"], "USER_BLOCKED");
+    assert!(output_of(&broker, &["spenders"]).contains("Blocked users (1): team/ann"));
+    let revoked = output_of(&broker, &["revoke", "--user", "team/ann"]);
+    assert!(revoked.starts_with("Live credentials of team/ann: 2, all revoked"), "{revoked}");
+    assert!(output_of(&broker, &["allow", "team/ann"]).starts_with("team/ann is not blocked"));
+    assert_eq!(mint().await.0, 200);
+}
+
 #[test]
 fn the_address_can_be_given() {
     let broker = start(&[]);
@@ -117,6 +148,8 @@ fn every_failure_has_its_exit_status_and_a_remedy() {
         ),
         (&["freeze", "--url", "http://127.0.0.1:1"], &[token], 1, "Start the service, or give its address"),
         (&["backup", "/nowhere/b.redb", "--url", &url], &[token], 1, "Set STATE_DIR"),
+        (&["revoke", "unknown", "--url", &url], &[token], 1, "404 NOT_FOUND"),
+        (&["block"], &[token], 64, "turn-broker --help"),
         (&["status"], &[("PORT", "abc")], 78, "PORT: expected"),
         (&["limit", "much"], &[token], 64, "turn-broker --help"),
         (&["backup"], &[token], 64, "turn-broker --help"),

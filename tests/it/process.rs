@@ -27,6 +27,10 @@ fn the_lines_at_start_are_json_without_a_terminal() {
         "Budget mode: estimate".into(),
         "Ledger: in memory only, a restart loses this period's usage".into(),
         "Trusted proxies: 10.0.0.0/8, 192.0.2.1/32".into(),
+        format!(
+            "Credentials: http://127.0.0.1:{port}/api/turn-credentials, the whole API: http://127.0.0.1:{port}/docs"
+        ),
+        "No dashboard: OPERATOR_TOKEN is not set".into(),
     ] {
         assert!(messages.contains(&expected), "{expected} is missing in {messages:#?}");
     }
@@ -41,6 +45,18 @@ fn text_logs_contain_the_same_messages() {
     let mut process = Process::start(&key);
     process.read_until("Cloudflare TURN service configured");
     process.read_until("Bandwidth limit: 1000 GB/month");
+}
+
+#[test]
+fn the_log_names_the_public_address_of_the_dashboard() {
+    let mut process = Process::start(&[
+        ("HOST", "0.0.0.0"),
+        ("OPERATOR_TOKEN", OPERATOR),
+        ("PUBLIC_URL", "https://turn.example/base"),
+        ("LOG_FORMAT", "text"),
+    ]);
+    process.read_until("the whole API: https://turn.example/base/docs");
+    process.read_until("Dashboard: https://turn.example/base/dashboard");
 }
 
 #[test]
