@@ -1,19 +1,24 @@
 # The image holds one static binary, its licenses and an empty /data: no shell, no libraries, no CA files. The binary contains
 # the TLS roots.
-FROM rust:1.95-slim-bookworm AS build
+FROM rust:1.95-slim-bookworm AS rust
 WORKDIR /src
 
+# The manifests of all packages of the workspace, each with empty sources. A new package needs no line here.
+FROM rust AS manifests
+COPY Cargo.toml Cargo.lock ./
+COPY crates crates
+RUN find crates -type f ! -name Cargo.toml -delete \
+    && for package in . crates/*; do mkdir -p "$package/src" && touch "$package/src/lib.rs" && echo 'fn main() {}' >"$package/src/main.rs"; done
+
+FROM rust AS build
 # Static glibc needs about half the CPU time per request of musl, whose allocator is slow with threads, and no extra package.
 # Size before speed: the image is smaller, and a request costs slightly more CPU time than with the release profile.
 ENV RUSTFLAGS="-C target-feature=+crt-static" CARGO_PROFILE_RELEASE_LTO=fat CARGO_PROFILE_RELEASE_OPT_LEVEL=s
 
-# Build the dependencies with empty crates, in a layer that stays valid until a manifest changes.
+# Build the dependencies with the empty packages, in a layer that stays valid until a manifest changes.
 # Naming the host target keeps RUSTFLAGS away from procedural macros, which cannot be static.
-COPY Cargo.toml Cargo.lock ./
-COPY crates/ledger/Cargo.toml crates/ledger/
-RUN mkdir -p src crates/ledger/src crates/ledger/tests/simulation \
-    && touch src/lib.rs crates/ledger/src/lib.rs crates/ledger/tests/simulation/main.rs && echo 'fn main() {}' >src/main.rs \
-    && cargo build --locked --release --bin turn-broker --target "$(rustc --print host-tuple)"
+COPY --from=manifests /src ./
+RUN cargo build --locked --release --bin turn-broker --target "$(rustc --print host-tuple)" && rm -r src crates
 
 # cargo compares times, and the copied files may be older than the empty ones, so `touch` them.
 COPY crates crates
@@ -21,7 +26,7 @@ COPY src src
 COPY LICENSE-MIT LICENSE-APACHE third-party.sh ./
 # The commit, for the metric build_info: docker build --build-arg BROKER_REVISION=$(git rev-parse --short HEAD)
 ARG BROKER_REVISION=
-RUN touch crates/ledger/src/lib.rs src/lib.rs src/main.rs \
+RUN find src crates -name '*.rs' -exec touch {} + \
     && cargo build --locked --release --bin turn-broker --target "$(rustc --print host-tuple)" \
     && mkdir -p /image/owned && mkdir -m 0700 /image/owned/data && cp target/*/release/turn-broker /image/ \
     && mkdir /image/licenses && cp LICENSE-MIT LICENSE-APACHE /image/licenses/ && ./third-party.sh >/image/licenses/THIRD-PARTY

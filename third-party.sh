@@ -34,10 +34,10 @@ texts() {
     return $found
 }
 
-# crates: name, version and license of each crate in the binary.
+# crates: name, version and license of each crate in the binary. Our own are those with a path.
 crates() {
-    cargo tree --locked --package turn-broker --edges normal --prefix none --format '{p}|{l}' |
-        sed -n 's/^\([^ ]*\) v\([^ |]*\)[^|]*|\(.*\)$/\1 \2 \3/p' | sed 's/ (\*)$//' | grep -v '^turn-\(broker\|ledger\) ' | sort -u
+    cargo tree --locked --package turn-broker --edges normal --prefix none --format '{p}|{l}' | sed '/ (\//d; s/ (\*)$//' |
+        sed -n 's/^\([^ ]*\) v\([^ |]*\)[^|]*|\(.*\)$/\1 \2 \3/p' | sort -u
 }
 
 echo "turn-broker contains the following software."

@@ -16,7 +16,7 @@ b() {
 }
 
 # The base image, under the name by which the Dockerfile calls it. Toolchain and crates are mounted, not copied.
-base=$(sed -n 's/^FROM \(.*\) AS build$/\1/p' Dockerfile)
+base=$(sed -n 's/^FROM \(.*\) AS rust$/\1/p' Dockerfile)
 rootfs=$cache/$base.tar
 if [ ! -s "$rootfs" ]; then
     mmdebstrap --quiet --format=tar --variant=minbase --include=gcc,libc6-dev "${base##*-}" "$rootfs.part"

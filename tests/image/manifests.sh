@@ -1,0 +1,41 @@
+#!/bin/sh
+# What breaks the image without a container engine, in seconds: the files that the Dockerfile copies hold every manifest and every
+# source that the broker needs, and the notices name nothing of ours. tests/image/run.sh builds the image.
+set -eu
+cd "$(dirname "$0")/../.."
+target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# The context, as .dockerignore has it.
+mkdir "$work/context" "$work/manifests"
+sed -n 's/^!//p' .dockerignore | xargs cp -r -t "$work/context"
+
+# The stage `manifests`: its copies, then its command.
+sed -n '/ AS manifests$/,/^FROM .* AS build$/p' Dockerfile >"$work/stage"
+sed -n 's|^COPY \(.*\) [^ ]*$|\1|p' "$work/stage" | tr ' ' '\n' | (cd "$work/context" && xargs cp -r -t "$work/manifests")
+sed -n '/^RUN /,/[^\\]$/p' "$work/stage" | sed '1s/^RUN //' >"$work/command"
+(cd "$work/manifests" && sh -eu "$work/command")
+host=$(rustc --print host-tuple)
+(cd "$work/manifests" && cargo metadata --locked --format-version 1 --filter-platform "$host" >/dev/null) || {
+    echo 'the stage "manifests" of the Dockerfile lacks what cargo asks for above' >&2
+    exit 1
+}
+echo "ok      the image has the manifests of $(find "$work/manifests" -name Cargo.toml | wc -l) packages"
+
+# At a place that stays, so that cargo knows the packages again.
+mkdir -p "$target/image"
+rm -rf "$target/image/context" && mv "$work/context" "$target/image/context"
+(cd "$target/image/context" && CARGO_TARGET_DIR=$target cargo check --locked --quiet --bin turn-broker) || {
+    echo 'the broker does not compile from the files that the Dockerfile copies' >&2
+    exit 1
+}
+echo 'ok      the broker compiles from the files that the image has'
+
+./third-party.sh >"$work/notices"
+for manifest in Cargo.toml crates/*/Cargo.toml; do
+    name=$(sed -n '/^name = /{s/.*"\(.*\)"/\1/p;q}' "$manifest")
+    ! grep -E "^$name [0-9]" "$work/notices" || { echo "the notices name $name, which is ours" >&2 && exit 1; }
+done
+grep -q '^tokio [0-9]' "$work/notices"
+echo 'ok      the notices name the crates of others alone'
