@@ -7,7 +7,9 @@ use turn_ledger::spenders::SpenderKind;
 use turn_ledger::units::ByteCount;
 
 /// The page that shows this alert as an example.
-const OPERATIONS: &str = include_str!("../../docs/OPERATIONS.md");
+const ALERTS: &str = include_str!("../../docs/ALERTS.md");
+/// The page that says what to do for each alert.
+const RUNBOOK: &str = include_str!("../../docs/RUNBOOK.md");
 
 /// 95 % of 1,000 GB.
 fn alert() -> Alert {
@@ -65,8 +67,7 @@ fn the_signature_equals_that_of_the_reference_libraries_and_openssl() {
 
 #[test]
 fn the_body_is_the_example_of_the_page() {
-    let (_, alerts) = OPERATIONS.split_once("\n## Alerts\n").unwrap();
-    let (_, example) = alerts.split_once("```json\n").unwrap();
+    let (_, example) = ALERTS.split_once("```json\n").unwrap();
     let (example, _) = example.split_once("```").unwrap();
     let made = body(&alert(), Some("https://turn.example.com"));
     let shown = serde_json::from_str::<Value>(example).ok();
@@ -137,7 +138,7 @@ fn retry_after_is_honoured_up_to_five_minutes() {
 
 #[test]
 fn the_page_says_for_each_alert_what_to_do_first() {
-    let (_, alerts) = OPERATIONS.split_once("\n## Alerts\n").unwrap();
+    let (_, alerts) = RUNBOOK.split_once("\n## By alert\n").unwrap();
     let rows: Vec<_> = alerts.lines().filter(|line| line.starts_with("| `")).collect();
     for kind in AlertKind::ALL {
         let row = rows

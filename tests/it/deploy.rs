@@ -11,7 +11,7 @@ use crate::support::TestBroker;
 const DASHBOARD: &str = include_str!("../../deploy/grafana-dashboard.json");
 const RULES: &str = include_str!("../../deploy/prometheus-rules.yml");
 const RULE_TESTS: &str = include_str!("../../deploy/prometheus-rules.test.yml");
-const OPERATIONS: &str = include_str!("../../docs/OPERATIONS.md");
+const METRICS: &str = include_str!("../../docs/METRICS.md");
 
 /// The names that begin like a series of the broker.
 fn series_in(text: &str) -> BTreeSet<String> {
@@ -87,7 +87,7 @@ async fn every_series_of_the_dashboard_and_the_alert_rules_exists() {
 
 #[tokio::test]
 async fn every_series_is_in_the_table_of_metrics() {
-    let (_, table) = OPERATIONS.split_once("\n## Metrics\n").unwrap();
+    let (_, table) = METRICS.split_once("\n## Metrics\n").unwrap();
     let (table, _) = table.split_once("\n## ").unwrap();
     let documented: BTreeSet<_> = table
         .lines()
