@@ -29,6 +29,8 @@ step "the demo, as somebody meets it"
 tests/browser/run.sh demo
 step "browser module and pages, without a browser"
 tests/web/run.sh
+step "the code of the documents, as it stands"
+tests/examples/run.sh
 step "the API against its own description"
 tests/api/run.sh
 step "behind nginx and Caddy, as docs/DEPLOYMENT.md has them"
