@@ -46,7 +46,7 @@ fn main() -> Result<(), AnyError> {
     let directory = Path::new(directory);
     let now = SystemClock.now();
     let store = Store::open(directory)?;
-    let mut books = setup(&config).open(Some(store.load()?), now);
+    let mut books = setup(&config).open(Some(store.load()?.books), now);
     let mut callers = vec![];
     let mut unwritten = vec![];
     for n in 0..connections {
@@ -68,11 +68,11 @@ fn main() -> Result<(), AnyError> {
             let report = Report { bytes_received, bytes_sent: Some(round * 1_000_000), relayed: Some(true) };
             books.heartbeat(caller, &name(n), report)?;
             if n % BATCH == 0 {
-                store.write(&books.take_batch())?;
+                store.write(&books.take_batch().into())?;
             }
         }
     }
-    store.write(&books.take_batch())?;
+    store.write(&books.take_batch().into())?;
     println!("bytes_while_open {}", size(directory)?);
     drop(store);
     drop(books);
@@ -81,7 +81,7 @@ fn main() -> Result<(), AnyError> {
         let begin = Instant::now();
         let store = Store::open(directory)?;
         let opened = begin.elapsed();
-        let stored = store.load()?;
+        let stored = store.load()?.books;
         let loaded = begin.elapsed();
         let books = setup(&config).open(Some(stored), now.plus_millis(ROUNDS * 10_000));
         let ready = begin.elapsed();
@@ -122,7 +122,7 @@ fn write(store: &Store, unwritten: &mut Vec<Batch>, books: &mut Books) -> Result
         Some(all) => all.append(rest),
         None => all = Some(rest),
     }
-    all.map_or(Ok(()), |all| Ok(store.write(&all)?))
+    all.map_or(Ok(()), |all| Ok(store.write(&all.into())?))
 }
 
 /// An id that looks random, like those of a service, so that rows are written all over the file.

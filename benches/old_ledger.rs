@@ -46,7 +46,7 @@ fn main() -> Result<(), AnyError> {
     let begin = Timestamp::from_millis(end.as_millis() - past);
     let directory = Path::new(directory);
     let mut store = Store::open(directory)?;
-    let mut books = setup(&config).open(Some(store.load()?), begin);
+    let mut books = setup(&config).open(Some(store.load()?.books), begin);
     let mut callers = Callers { unwritten: None, minted: 0, open: vec![] };
     for minute in 0..minutes {
         books.advance(begin.plus_millis(minute * 60_000));
@@ -56,7 +56,7 @@ fn main() -> Result<(), AnyError> {
             books.forget_expired();
             callers.append(Some(books.take_batch()));
             if let Some(batch) = callers.unwritten.take() {
-                store.write(&batch)?;
+                store.write(&batch.into())?;
             }
         }
         if minute % (30 * MINUTES_A_DAY) == 0 && minute > 0 {
@@ -67,7 +67,7 @@ fn main() -> Result<(), AnyError> {
     drop(store);
     println!("bytes_closed {}", size(directory)?);
     store = Store::open(directory)?;
-    let found = store.load()?;
+    let found = store.load()?.books;
     let rows = |count: fn(&SourceRows) -> usize| found.sources.values().map(count).sum::<usize>();
     println!("bytes_opened_again {}", size(directory)?);
     println!("deltas {}", rows(|source| source.deltas.len()));

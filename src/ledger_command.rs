@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 
 use crate::app::setup;
 use crate::config::Config;
+use crate::journal::changes::Contents;
 use crate::journal::inspect::LedgerCopy;
 use crate::journal::store::{FORMAT, OpenError};
 use crate::json::plain_number;
 use turn_ledger::books::Snapshot;
-use turn_ledger::changes::Stored;
 use turn_ledger::grants::GrantRow;
 use turn_ledger::minute::Minute;
 use turn_ledger::minute_usage::{ClaimedUsage, SourceRows};
@@ -113,14 +113,14 @@ struct Summary {
 }
 
 impl Summary {
-    fn of(config: &Config, copy: &LedgerCopy, stored: Stored, now: Timestamp) -> Self {
+    fn of(config: &Config, copy: &LedgerCopy, stored: Contents, now: Timestamp) -> Self {
         Self {
             path: copy.path.display().to_string(),
             format: copy.format,
             bytes: copy.bytes,
-            written_at: stored.now,
+            written_at: stored.books.now,
             alerts_pending: stored.alerts.pending_len(),
-            snapshot: setup(config).open(Some(stored), now).snapshot(),
+            snapshot: setup(config).open(Some(stored.books), now).snapshot(),
         }
     }
 }
@@ -180,7 +180,8 @@ fn verdict(path: &str, findings: &[String]) -> Report {
 }
 
 /// Everything except the token key and the TURN user names (coturn sessions contain them).
-fn document(copy: &LedgerCopy, stored: &Stored) -> Value {
+fn document(copy: &LedgerCopy, contents: &Contents) -> Value {
+    let stored = &contents.books;
     let sources =
         stored.sources.iter().map(|(source, rows)| (source.name().to_owned(), source_document(rows)));
     let grant = |(id, row): (&GrantId, &GrantRow)| {
@@ -211,7 +212,7 @@ fn document(copy: &LedgerCopy, stored: &Stored) -> Value {
         "issued": stored.grants.iter().map(grant).collect::<Vec<_>>(),
         "renewals": stored.grants.values().filter(|row| row.renewed).count(),
         "orders": stored.overrides,
-        "alerts": stored.alerts,
+        "alerts": contents.alerts,
     })
 }
 

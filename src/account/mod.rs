@@ -4,18 +4,17 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::alert::dispatcher::Outbox;
 use crate::clock::Clock;
-use crate::config::PriceConfig;
 use crate::journal::Journal;
 use crate::journal::backup::StoredView;
+use crate::journal::changes::Changes;
 use crate::telemetry::metrics::Metrics;
-use turn_ledger::alert::Alert;
 use turn_ledger::alert_rules::AlertRules;
 use turn_ledger::books::{Books, NotAdmitted, NotRecorded, Requester, Snapshot, Written};
 use turn_ledger::client::ClientKey;
 use turn_ledger::connection::{Connection, Report};
 use turn_ledger::grants::{GrantRow, Revoked};
+use turn_ledger::key_rotation::KeyRotation;
 use turn_ledger::minute::Minute;
 use turn_ledger::period::Period;
 use turn_ledger::reading_history::ReadingPoint;
@@ -27,8 +26,10 @@ use turn_ledger::timeline::Slice;
 use turn_ledger::token::{Grant, GrantId};
 use turn_ledger::units::{ByteCount, Timestamp};
 
+mod alerts;
 mod calls;
 mod counts;
+mod kept;
 pub mod relay;
 mod reservation;
 mod rotation;
@@ -37,6 +38,7 @@ mod spending;
 #[cfg(test)]
 pub(crate) mod testing;
 
+use kept::Kept;
 pub use reservation::{RenewalRight, Reservation};
 
 /// The books, their lock and their clock.
@@ -54,6 +56,8 @@ pub struct Account {
 struct Guarded {
     books: Books,
     time: SteadyTime,
+    alerts: Kept<AlertRules>,
+    rotation: Kept<KeyRotation>,
 }
 
 /// One open connection, as an operator sees it.
@@ -83,8 +87,18 @@ impl Account {
     #[must_use]
     pub fn new(books: Books, journal: Option<Journal>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
         let time = SteadyTime::from(books.now(), clock.since_boot());
-        let guarded = Guarded { books, time };
+        let guarded = Guarded { books, time, alerts: Kept::default(), rotation: Kept::default() };
         Self { guarded: Mutex::new(guarded), journal, clock, metrics }
+    }
+
+    /// Continues with the alerts and the rotation of the TURN key as they are stored.
+    #[must_use]
+    pub fn with_stored(self, alerts: AlertRules, rotation: KeyRotation) -> Self {
+        {
+            let mut guarded = self.lock();
+            (guarded.alerts, guarded.rotation) = (Kept::new(alerts), Kept::new(rotation));
+        }
+        self
     }
 
     /// Reserves budget for a credential with lifetime `life` that the provider creates within `slack`.
@@ -132,8 +146,8 @@ impl Account {
     /// Queues all changes to be written. A batch is taken and queued under the same lock, so batches are written in order.
     pub fn flush(&self) {
         let Some(journal) = &self.journal else { return };
-        self.with(|books| match journal.room() {
-            Some(room) => room.send(books.take_batch()),
+        self.with_all(|guarded| match journal.room() {
+            Some(room) => room.send(guarded.take_changes()),
             None => journal.try_again(),
         });
     }
@@ -263,19 +277,19 @@ impl Account {
     /// Waits until all changes are on disk. If this `is_last`, the file is closed too.
     async fn record(&self, is_last: bool) -> Result<(), NotRecorded> {
         let Some(journal) = &self.journal else { return Ok(()) };
-        let queue = |books: &mut Books| {
+        let queue = |guarded: &mut Guarded| {
             let room = journal.room()?;
-            let batch = books.take_batch();
-            Some(if is_last { room.close(batch) } else { room.commit(batch) })
+            let changes = guarded.take_changes();
+            Some(if is_last { room.close(changes) } else { room.commit(changes) })
         };
-        let pending = self.with(queue).ok_or(NotRecorded)?;
+        let pending = self.with_all(queue).ok_or(NotRecorded)?;
         if pending.wait().await == Written::Yes { Ok(()) } else { Err(NotRecorded) }
     }
 
     /// A view of the ledger on disk with everything up to now, to copy it. `None` if it cannot be written now, or there is none.
     pub async fn stored_view(&self) -> Option<StoredView> {
         let journal = self.journal.as_ref()?;
-        let view = self.with(|books| journal.room().map(|room| room.view(books.take_batch())));
+        let view = self.with_all(|guarded| journal.room().map(|room| room.view(guarded.take_changes())));
         view?.await
     }
 
@@ -329,32 +343,6 @@ impl Account {
         }
     }
 
-    /// Logs the alerts that are due, and queues them for delivery if `is_delivered`. `provider`: whether the provider mints;
-    /// `None` without a provider. `prices`: of the cost that an alert shows.
-    pub fn evaluate_alerts(&self, provider: Option<bool>, prices: &PriceConfig, is_delivered: bool) {
-        let (alerts, dropped) = self.with(|books| {
-            let alerts = books.evaluate_alerts(provider, &prices.price, &prices.currency);
-            if !is_delivered {
-                for alert in &alerts {
-                    books.change_alerts(|rules| rules.delivered(&alert.id));
-                }
-            }
-            (alerts, books.change_alerts(AlertRules::take_dropped))
-        });
-        for (kind, count) in dropped {
-            self.metrics.alert(kind.name(), "dropped", count);
-        }
-        for alert in alerts {
-            tracing::warn!(alert = alert.id, event = alert.kind.name(), "{}", alert.log_text());
-        }
-    }
-
-    /// The latest alerts, newest first, and whether each one still waits for delivery.
-    #[must_use]
-    pub fn recent_alerts(&self) -> Vec<(Alert, bool)> {
-        self.with(|books| books.alerts().recent().map(|(alert, waits)| (alert.clone(), waits)).collect())
-    }
-
     /// Forgets grants that can have no further effect.
     pub fn tidy(&self) {
         self.with(Books::forget_expired);
@@ -375,11 +363,16 @@ impl Account {
 
     /// Advances the books to now and runs `call` under the lock.
     fn with<T>(&self, call: impl FnOnce(&mut Books) -> T) -> T {
+        self.with_all(|guarded| call(&mut guarded.books))
+    }
+
+    /// The same, with what is beside the books.
+    fn with_all<T>(&self, call: impl FnOnce(&mut Guarded) -> T) -> T {
         let (wall, since_boot) = (self.clock.now(), self.clock.since_boot());
         let mut guarded = self.lock();
         let Guarded { books, time, .. } = &mut *guarded;
         books.advance(time.read(wall, since_boot));
-        call(books)
+        call(&mut guarded)
     }
 
     /// Ignores poisoning. A panic leaves the books consistent: each step changes one cell or row together with its sums.
@@ -388,18 +381,16 @@ impl Account {
     }
 }
 
-fn note_client(books: &mut Books, caller: Caller, client: Option<ClientKey>) {
-    if let Some(client) = client {
-        books.note_client(caller, client);
+impl Guarded {
+    /// Takes all changes that are not stored yet.
+    fn take_changes(&mut self) -> Changes {
+        let Self { books, alerts, rotation, .. } = self;
+        Changes { books: books.take_batch(), alerts: alerts.take_change(), rotation: rotation.take_change() }
     }
 }
 
-impl Outbox for Account {
-    fn next(&self) -> Option<Alert> {
-        self.with(|books| books.alerts().next_pending().cloned())
-    }
-
-    fn settled(&self, id: &str) {
-        self.with(|books| books.change_alerts(|rules| rules.delivered(id)));
+fn note_client(books: &mut Books, caller: Caller, client: Option<ClientKey>) {
+    if let Some(client) = client {
+        books.note_client(caller, client);
     }
 }

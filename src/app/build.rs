@@ -24,6 +24,7 @@ use crate::ice::server::IceServerList;
 use crate::ice::turn_keys::{OwnKeys, TurnKey};
 use crate::ice::turn_keys_api::TurnKeysApi;
 use crate::journal::Journal;
+use crate::journal::changes::Contents;
 use crate::limit::polls::PollRate;
 use crate::limit::proxies::UntrustedProxies;
 use crate::limit::wrong_tokens::WrongTokens;
@@ -54,7 +55,6 @@ use crate::signal::sfu::SfuProxy;
 use crate::telemetry::log::LostLines;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::refusals::RefusalLog;
-use turn_ledger::changes::Stored;
 use turn_ledger::source::IceSource;
 use turn_ledger::token::GrantKey;
 use turn_signaling::p2pcf::DeleteKeys;
@@ -105,17 +105,20 @@ pub enum BuildError {
 pub fn build(
     config: &Config,
     clock: Arc<dyn Clock>,
-    journal: Option<(Journal, Stored)>,
+    journal: Option<(Journal, Contents)>,
     lost_lines: LostLines,
 ) -> Result<Arc<App>, BuildError> {
     let metrics = Arc::new(Metrics::new());
     let (journal, stored) = journal.unzip();
-    let key = match stored.as_ref().and_then(|stored| stored.key) {
+    let is_stored = stored.is_some();
+    let Contents { books: stored, alerts, rotation } = stored.unwrap_or_default();
+    let key = match stored.key {
         Some(key) => key,
         None => random::bytes()?,
     };
-    let books = setup(config).open(stored, clock.now());
-    let account = Arc::new(Account::new(books, journal, Arc::clone(&clock), Arc::clone(&metrics)));
+    let books = setup(config).open(is_stored.then_some(stored), clock.now());
+    let account = Account::new(books, journal, Arc::clone(&clock), Arc::clone(&metrics));
+    let account = Arc::new(account.with_stored(alerts, rotation));
     let grant_key = Arc::new(GrantKey::new(&key));
     let own_keys = config.ice.cloudflare.as_ref().map(CloudflareConfig::own_keys);
     let own_keys = Arc::new(OwnKeys::new(own_keys.unwrap_or_default()));

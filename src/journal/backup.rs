@@ -129,7 +129,7 @@ mod tests {
         assert_eq!(written, copy.bytes);
         let mut ledger = LedgerCopy::take(elsewhere.path()).unwrap();
         assert_eq!(ledger.findings(), Vec::<String>::new());
-        assert_eq!(ledger.stored().unwrap().key, stored.key, "the key of grant tokens is copied");
+        assert_eq!(ledger.stored().unwrap().books.key, stored.books.key, "the key of grant tokens is copied");
         drop(store);
         let original = Database::open(directory.path().join(FILE_NAME)).unwrap();
         assert_eq!(table_names(&Database::open(path).unwrap()), table_names(&original));

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use redb::backends::InMemoryBackend;
 use redb::{Database, ReadableDatabase, StorageBackend};
 
+use super::changes::Contents;
 use super::store::{FILE_NAME, FORMAT, OpenError, StoreError, catch_panic};
 use super::{migration, tables};
-use turn_ledger::changes::Stored;
 use turn_ledger::verify::contradictions;
 
 /// Bytes of one read.
@@ -39,7 +39,7 @@ impl LedgerCopy {
     }
 
     /// What the books would start with.
-    pub fn stored(&self) -> Result<Stored, OpenError> {
+    pub fn stored(&self) -> Result<Contents, OpenError> {
         let damaged = |what: &dyn std::fmt::Display| OpenError::damaged(&self.path, what);
         let read = || tables::read(&self.copy.begin_read()?, &mut Err);
         let read = || read().map_err(|error: StoreError| damaged(&error));
@@ -64,7 +64,7 @@ impl LedgerCopy {
         };
         let read = |bad| -> Result<_, StoreError> { tables::read(&self.copy.begin_read()?, bad) };
         match read(&mut bad) {
-            Ok(stored) => findings.extend(contradictions(&stored)),
+            Ok(stored) => findings.extend(contradictions(&stored.books)),
             Err(error) => findings.push(error.to_string()),
         }
         findings

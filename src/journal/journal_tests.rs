@@ -1,5 +1,6 @@
 use super::*;
 use std::sync::Mutex;
+use turn_ledger::changes::Batch;
 use turn_ledger::ledger::PeriodCounts;
 use turn_ledger::period::BillingDay;
 use turn_ledger::units::Timestamp;
@@ -29,16 +30,16 @@ impl Storage for MemoryStorage {
         Ok(Self(directory.to_owned()))
     }
 
-    fn load(&self) -> Result<Stored, OpenError> {
-        Ok(Stored::default())
+    fn load(&self) -> Result<Contents, OpenError> {
+        Ok(Contents::default())
     }
 
-    fn write(&self, batch: &Batch) -> Result<(), StoreError> {
+    fn write(&self, batch: &Changes) -> Result<(), StoreError> {
         with_disk(&self.0, |disk| {
             if disk.fails {
                 return Err(redb::StorageError::Io(std::io::ErrorKind::StorageFull.into()).into());
             }
-            disk.written.push(batch.now);
+            disk.written.push(batch.books.now);
             Ok(())
         })
     }
@@ -65,8 +66,6 @@ fn batch(seconds: i64) -> Batch {
         sfu_sessions: [].into(),
         coturn: None,
         overrides: None,
-        alerts: None,
-        rotation: None,
         counts: (period, PeriodCounts::default()),
         now: Timestamp::from_millis(seconds * 1_000),
     }

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 mod access;
 pub mod backup;
+pub mod changes;
 mod file;
 mod format_2;
 mod format_3;
@@ -23,18 +24,18 @@ pub mod store;
 mod tables;
 
 use backup::StoredView;
+use changes::{Changes, Contents};
 use store::{FILE_NAME, OpenError, StoreError, catch_panic};
 use turn_ledger::books::Written;
-use turn_ledger::changes::{Batch, Stored};
 
 /// Where a ledger is stored.
 pub trait Storage: Sized + Send + 'static {
     /// Opens the ledger of a directory, or creates one.
     fn open(directory: &Path) -> Result<Self, OpenError>;
     /// Reads everything that is stored, and the key that signs grant tokens.
-    fn load(&self) -> Result<Stored, OpenError>;
+    fn load(&self) -> Result<Contents, OpenError>;
     /// Writes a batch and syncs it: all of it or nothing.
-    fn write(&self, batch: &Batch) -> Result<(), StoreError>;
+    fn write(&self, batch: &Changes) -> Result<(), StoreError>;
     /// A view of what is stored, which later writes do not change.
     fn view(&self) -> Result<StoredView, StoreError>;
     /// Opens the ledger again after a failed write.
@@ -69,7 +70,7 @@ struct Disk {
 /// A batch to write and the caller that waits for it. Without a batch, the writer only retries what it has kept.
 #[derive(Debug, Default)]
 struct WriteRequest {
-    batch: Option<Batch>,
+    batch: Option<Changes>,
     done: Option<oneshot::Sender<bool>>,
     /// Receives a view of the ledger that contains this batch.
     view: Option<oneshot::Sender<StoredView>>,
@@ -94,7 +95,7 @@ pub struct Pending {
 
 impl Journal {
     /// Opens the ledger in this directory, or creates one, and starts the writer.
-    pub fn open<S: Storage>(directory: PathBuf) -> Result<(Self, Stored), OpenError> {
+    pub fn open<S: Storage>(directory: PathBuf) -> Result<(Self, Contents), OpenError> {
         let read = || {
             let store = S::open(&directory)?;
             let stored = store.load()?;
@@ -136,31 +137,35 @@ impl Journal {
 
 impl Room<'_> {
     /// Queues a batch without waiting for it.
-    pub fn send(self, batch: Batch) {
-        self.permit.send(WriteRequest { batch: Some(batch), ..WriteRequest::default() });
+    pub fn send(self, batch: impl Into<Changes>) {
+        self.permit.send(WriteRequest { batch: Some(batch.into()), ..WriteRequest::default() });
     }
 
     /// Queues a batch; the caller waits for the result.
-    pub fn commit(self, batch: Batch) -> Pending {
+    pub fn commit(self, batch: impl Into<Changes>) -> Pending {
         self.send_and_notify(batch, false)
     }
 
     /// Queues the last batch. The writer closes the file after it and ends.
-    pub fn close(self, batch: Batch) -> Pending {
+    pub fn close(self, batch: impl Into<Changes>) -> Pending {
         self.send_and_notify(batch, true)
     }
 
     /// Queues a batch. Returns a view of the ledger that contains it; `None` if it cannot be written within
     /// [`COMMIT_TIMEOUT`].
-    pub async fn view(self, batch: Batch) -> Option<StoredView> {
+    pub async fn view(self, batch: impl Into<Changes>) -> Option<StoredView> {
         let (notify, view) = oneshot::channel();
-        self.permit.send(WriteRequest { batch: Some(batch), view: Some(notify), ..WriteRequest::default() });
+        self.permit.send(WriteRequest {
+            batch: Some(batch.into()),
+            view: Some(notify),
+            ..WriteRequest::default()
+        });
         tokio::time::timeout(COMMIT_TIMEOUT, view).await.ok()?.ok()
     }
 
-    fn send_and_notify(self, batch: Batch, is_last: bool) -> Pending {
+    fn send_and_notify(self, batch: impl Into<Changes>, is_last: bool) -> Pending {
         let (notify, done) = oneshot::channel();
-        self.permit.send(WriteRequest { batch: Some(batch), done: Some(notify), is_last, view: None });
+        self.permit.send(WriteRequest { batch: Some(batch.into()), done: Some(notify), is_last, view: None });
         Pending { done, disk: Arc::clone(self.disk) }
     }
 }
@@ -194,7 +199,7 @@ struct Writer<S> {
     store: Option<S>,
     directory: PathBuf,
     /// Changes that could not be written yet. They are one batch, so their size is bounded like that of the books.
-    unwritten: Option<Batch>,
+    unwritten: Option<Changes>,
     disk: Arc<Disk>,
 }
 

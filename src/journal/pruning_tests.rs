@@ -67,7 +67,7 @@ impl File {
     }
 
     fn rows(&self) -> SourceRows {
-        let read = tables::read(&self.0.begin_read().unwrap(), &mut Err).unwrap();
+        let read = tables::read(&self.0.begin_read().unwrap(), &mut Err).unwrap().books;
         read.sources.get(&SOURCE).cloned().unwrap_or_default()
     }
 }

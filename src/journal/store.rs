@@ -8,13 +8,13 @@ use redb::{Builder, Database, DatabaseError, ReadableDatabase, StorageError};
 
 use super::Storage;
 use super::backup::StoredView;
+use super::changes::{Changes, Contents};
 pub(crate) use super::file::catch_panic;
 use super::file::make_file;
 pub use super::file::{FILE_NAME, FORMAT};
 pub use super::tables::{BadRow, StoreError};
 use super::{access, migration, pruning, tables};
 use crate::random::{self, NoRandomness};
-use turn_ledger::changes::{Batch, Stored};
 
 /// Bytes. Compacting a smaller file is not worth the time.
 const COMPACT_MIN: u64 = 4 << 20;
@@ -139,21 +139,21 @@ impl Storage for Store {
         Ok(Self { database: files().open(&path)?, path })
     }
 
-    fn load(&self) -> Result<Stored, OpenError> {
+    fn load(&self) -> Result<Contents, OpenError> {
         let mut stored = self.read().map_err(|error| self.unusable(error))?;
-        if stored.key.is_none() {
+        if stored.books.key.is_none() {
             let key = random::bytes()?;
             self.change(|transaction| tables::put_token_key(transaction, &key))
                 .map_err(|error| self.unusable(error))?;
-            stored.key = Some(key);
+            stored.books.key = Some(key);
         }
         Ok(stored)
     }
 
-    fn write(&self, batch: &Batch) -> Result<(), StoreError> {
+    fn write(&self, batch: &Changes) -> Result<(), StoreError> {
         self.change(|transaction| {
             tables::write(transaction, batch)?;
-            pruning::forget_old(transaction, batch.now).map(drop)
+            pruning::forget_old(transaction, batch.books.now).map(drop)
         })
     }
 }
@@ -245,7 +245,7 @@ impl Store {
         tables::format(&self.database.begin_read()?)
     }
 
-    fn read(&self) -> Result<Stored, StoreError> {
+    fn read(&self) -> Result<Contents, StoreError> {
         tables::read(&self.database.begin_read()?, &mut Err)
     }
 

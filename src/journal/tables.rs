@@ -9,13 +9,13 @@ use redb::{Key, ReadTransaction, ReadableTable, TableDefinition, TableHandle, Va
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use turn_ledger::changes::{Batch, Stored};
 use turn_ledger::connection::{Connection, Owner};
 use turn_ledger::coturn::listing::SessionId;
 use turn_ledger::dirty::Rows;
 use turn_ledger::spenders::{RowKey, SpenderKey, SpenderKind, Sums};
 use turn_ledger::units::Timestamp;
 
+use super::changes::{Changes, Contents};
 pub use error::{BadRow, StoreError};
 use sources::{read_sources, write_source};
 
@@ -120,9 +120,10 @@ pub(super) fn stored_now(transaction: &ReadTransaction) -> Result<Option<Timesta
 }
 
 /// Reads everything that is stored.
-pub(super) fn read(transaction: &ReadTransaction, bad: OnBadRow<'_>) -> Result<Stored, StoreError> {
-    let mut stored = Stored::default();
-    read_sources(transaction, &mut stored, bad)?;
+pub(super) fn read(transaction: &ReadTransaction, bad: OnBadRow<'_>) -> Result<Contents, StoreError> {
+    let mut contents = Contents::default();
+    let stored = &mut contents.books;
+    read_sources(transaction, stored, bad)?;
     rows(transaction, OPEN_CONNECTIONS, bad, |(id, owner), row| {
         let owner = Owner::from_row(owner).ok_or("names no owner")?;
         let connection = Connection::from_row(id, owner, row).ok_or("does not have the expected form")?;
@@ -159,17 +160,20 @@ pub(super) fn read(transaction: &ReadTransaction, bad: OnBadRow<'_>) -> Result<S
     stored.counted = json_of(transaction, KEY_COUNTED, bad)?.unwrap_or_default();
     stored.blocked = json_of(transaction, KEY_BLOCKED, bad)?.unwrap_or_default();
     stored.coturn = json_of(transaction, KEY_COTURN, bad)?.unwrap_or_default();
-    stored.alerts = json_of(transaction, KEY_ALERTS, bad)?.unwrap_or_default();
-    stored.rotation = json_of(transaction, KEY_ROTATION, bad)?.unwrap_or_default();
+    contents.alerts = json_of(transaction, KEY_ALERTS, bad)?.unwrap_or_default();
+    contents.rotation = json_of(transaction, KEY_ROTATION, bad)?.unwrap_or_default();
     stored.overrides = json_of(transaction, KEY_OVERRIDES, bad)?.unwrap_or_default();
     stored.now = json_of(transaction, KEY_NOW, bad)?;
     stored.counts = json_of(transaction, KEY_COUNTS, bad)?;
     stored.key = bytes_of(transaction, KEY_TOKEN_KEY)?.and_then(|bytes| bytes.try_into().ok());
-    Ok(stored)
+    Ok(contents)
 }
 
 /// Writes a batch. Mark rows are differences and are added to the stored ones. All other rows replace the stored ones.
-pub(super) fn write(transaction: &WriteTransaction, batch: &Batch) -> Result<(), StoreError> {
+pub(super) fn write(transaction: &WriteTransaction, changes: &Changes) -> Result<(), StoreError> {
+    let Changes { books: batch, alerts, rotation } = changes;
+    put(transaction, KEY_ALERTS, alerts.as_ref())?;
+    put(transaction, KEY_ROTATION, rotation.as_ref())?;
     for (source, rows) in &batch.sources {
         write_source(transaction, *source, rows)?;
     }
@@ -197,8 +201,6 @@ pub(super) fn write(transaction: &WriteTransaction, batch: &Batch) -> Result<(),
     put(transaction, KEY_COUNTS, Some(&batch.counts))?;
     put(transaction, KEY_OVERRIDES, batch.overrides.as_ref())?;
     put(transaction, KEY_COTURN, batch.coturn.as_ref())?;
-    put(transaction, KEY_ALERTS, batch.alerts.as_ref())?;
-    put(transaction, KEY_ROTATION, batch.rotation.as_ref())?;
     put(transaction, KEY_NOW, Some(&batch.now))
 }
 
@@ -322,8 +324,6 @@ mod tests {
             sfu_sessions: [("s1".into(), Some(sfu_session())), ("s2".into(), None)].into(),
             coturn: None,
             overrides: None,
-            alerts: None,
-            rotation: None,
             counts: (period, PeriodCounts::default()),
             now,
         }
@@ -349,11 +349,11 @@ mod tests {
         transaction.delete_table(SPENDERS).unwrap();
         transaction.delete_table(SFU_SESSIONS).unwrap();
         transaction.commit().unwrap();
-        let stored = || read(&database.begin_read().unwrap(), &mut Err).unwrap();
+        let stored = || read(&database.begin_read().unwrap(), &mut Err).unwrap().books;
         assert!(stored().spenders.is_empty() && stored().blocked.is_empty());
         assert!(stored().sfu_sessions.is_empty());
         let transaction = database.begin_write().unwrap();
-        write(&transaction, &batch()).unwrap();
+        write(&transaction, &batch().into()).unwrap();
         transaction.commit().unwrap();
         assert_eq!((stored().spenders.len(), stored().blocked.len()), (2, 1));
         let written = batch().spenders.into_iter().map(|(key, sums)| (key, sums.unwrap()));
@@ -363,7 +363,7 @@ mod tests {
         let transaction = copied.begin_write().unwrap();
         copy_all(&database.begin_read().unwrap(), &transaction).unwrap();
         transaction.commit().unwrap();
-        let copied = read(&copied.begin_read().unwrap(), &mut Err).unwrap();
+        let copied = read(&copied.begin_read().unwrap(), &mut Err).unwrap().books;
         assert_eq!((copied.spenders, copied.sfu_sessions), (stored().spenders, stored().sfu_sessions));
     }
 }

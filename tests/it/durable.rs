@@ -232,7 +232,7 @@ fn a_file_that_is_mostly_empty_without_its_old_rows_is_compacted_at_start() {
     drop(database);
     let before = state.file().metadata().unwrap().len();
 
-    let recovered = Store::open(state.path().as_ref()).unwrap().load().unwrap();
+    let recovered = Store::open(state.path().as_ref()).unwrap().load().unwrap().books;
     let flows = &recovered.sources[&IceSource::Cloudflare].usage;
     assert_eq!(flows.len(), 31 * 1_440 + 1);
     assert!(flows.values().all(|flows| flows.ungranted.claimed == 4));

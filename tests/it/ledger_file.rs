@@ -18,11 +18,11 @@ struct LedgerFile(TempDir);
 
 impl Disk for LedgerFile {
     fn write(&mut self, batch: Batch) {
-        Store::open(self.0.path()).unwrap().write(&batch).unwrap();
+        Store::open(self.0.path()).unwrap().write(&batch.into()).unwrap();
     }
 
     fn read(&self) -> Stored {
-        Store::open(self.0.path()).unwrap().load().unwrap()
+        Store::open(self.0.path()).unwrap().load().unwrap().books
     }
 }
 

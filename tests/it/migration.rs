@@ -79,7 +79,7 @@ fn write_format_1(directory: &Path) {
 }
 
 fn open(state: &StateDir) -> Stored {
-    Store::open(Path::new(state.path())).unwrap().load().unwrap()
+    Store::open(Path::new(state.path())).unwrap().load().unwrap().books
 }
 
 fn format_of(path: &Path) -> u32 {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::alert::{Alert, AlertKind, BudgetFigures, Spending};
+use crate::books::Snapshot;
 use crate::period::Period;
 use crate::units::{BitRate, ByteCount, Timestamp};
 
@@ -65,6 +66,30 @@ pub struct AlertInput {
 }
 
 impl AlertInput {
+    /// The input of one instant. `provider`: whether it mints; `None` without a provider.
+    #[must_use]
+    pub fn of(snapshot: &Snapshot, provider: Option<bool>, rotation_failing: bool) -> Self {
+        let Snapshot { figures, measured, frozen, promised_in_full, assumed_rate, .. } = *snapshot;
+        Self {
+            now: figures.now,
+            period: figures.period,
+            used: figures.used,
+            limit: figures.limit,
+            overshoot_bound: figures.overshoot_bound(),
+            provider,
+            assumption_holds: measured.assumption.holds || measured.uncut,
+            observed_rate: measured.assumption.observed,
+            assumed_rate,
+            analytics_stale: measured.is_stale(),
+            coturn_unreachable: measured.uncut,
+            has_unknown_bytes: snapshot.has_unknown_bytes(),
+            counts_late: measured.late_counts.is_some_and(|late| late.grows),
+            frozen,
+            promised_in_full,
+            rotation_failing,
+        }
+    }
+
     fn has_reached(&self, percent: u64) -> bool {
         let hundredfold = |bytes: ByteCount, factor: u64| u128::from(bytes.get()) * u128::from(factor);
         hundredfold(self.used, 100) >= hundredfold(self.limit, percent)

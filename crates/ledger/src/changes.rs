@@ -5,14 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::alert_rules::AlertRules;
 use crate::connection::{Connection, Name};
 use crate::coturn::listing::SessionId;
 use crate::coturn::sessions::SessionRow;
 use crate::coturn::usage::CoturnSums;
 use crate::dirty::Rows;
 use crate::grants::{CountedSources, GrantRow};
-use crate::key_rotation::KeyRotation;
 use crate::ledger::PeriodCounts;
 use crate::minute_usage::SourceRows;
 use crate::overrides::Overrides;
@@ -48,10 +46,6 @@ pub struct Batch {
     pub coturn: Option<CoturnSums>,
     /// The operator's overrides, if they have changed.
     pub overrides: Option<Overrides>,
-    /// The alerts, if they have changed.
-    pub alerts: Option<AlertRules>,
-    /// The rotation of the TURN key, if it has changed. It holds secrets of keys.
-    pub rotation: Option<KeyRotation>,
     /// The current period and its counts.
     pub counts: (Period, PeriodCounts),
     /// The books' time.
@@ -81,10 +75,6 @@ pub struct Stored {
     pub coturn: CoturnSums,
     /// The operator's overrides.
     pub overrides: Overrides,
-    /// The alerts.
-    pub alerts: AlertRules,
-    /// The rotation of the TURN key.
-    pub rotation: KeyRotation,
     /// The period of the last write, and its counts.
     pub counts: Option<(Period, PeriodCounts)>,
     /// The latest instant that the books have seen; `None` in a new ledger.
@@ -108,8 +98,6 @@ impl Batch {
         self.sfu_sessions.extend(later.sfu_sessions);
         self.coturn = later.coturn.or(self.coturn);
         self.overrides = later.overrides.or(self.overrides);
-        self.alerts = later.alerts.or(self.alerts.take());
-        self.rotation = later.rotation.or(self.rotation.take());
         self.counts = later.counts;
         self.now = later.now;
     }
@@ -134,12 +122,6 @@ impl Stored {
         replace(&mut self.sfu_sessions, batch.sfu_sessions);
         self.coturn = batch.coturn.unwrap_or(self.coturn);
         self.overrides = batch.overrides.unwrap_or(self.overrides);
-        if let Some(alerts) = batch.alerts {
-            self.alerts = alerts;
-        }
-        if let Some(rotation) = batch.rotation {
-            self.rotation = rotation;
-        }
         self.counts = Some(batch.counts);
         self.now = Some(batch.now);
     }

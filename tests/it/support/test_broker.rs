@@ -14,12 +14,12 @@ use tokio::task::JoinHandle;
 use turn_broker::app::App;
 use turn_broker::config::{Config, Environment};
 use turn_broker::journal::Journal;
+use turn_broker::journal::changes::Contents;
 use turn_broker::journal::store::OpenError;
 use turn_broker::journal::store::Store;
 use turn_broker::serve::{Ended, Shutdown};
 use turn_broker::telemetry::log::LostLines;
 use turn_broker::{router, serve};
-use turn_ledger::changes::Stored;
 
 use super::manual_clock::ManualClock;
 use super::{OPERATOR, REPORTER};
@@ -37,7 +37,7 @@ pub(crate) struct TestBroker {
 }
 
 /// Opens the ledger. A broker that has just ended in this process may still hold it for a moment.
-async fn open_journal(directory: &Path) -> (Journal, Stored) {
+async fn open_journal(directory: &Path) -> (Journal, Contents) {
     for _ in 0..1_000 {
         match Journal::open::<Store>(directory.to_owned()) {
             Err(OpenError::InUse { .. }) => tokio::time::sleep(Duration::from_millis(10)).await,

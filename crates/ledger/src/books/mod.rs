@@ -1,10 +1,9 @@
-//! The books: ledger, grants, connections, overrides, alerts, coturn's and the SFU's sessions as one value behind one lock.
+//! The books: ledger, grants, connections, overrides, coturn's and the SFU's sessions as one value behind one lock.
 //! [`Books::advance`] is the only method that takes a time; it applies everything that is due, in order. A method returns
 //! only after its changes are applied to all parts, so no caller reads a figure half-way through a change.
 
 mod commit;
 mod operator;
-mod rotation;
 mod sessions;
 mod sfu;
 mod snapshot;
@@ -13,7 +12,6 @@ mod spending;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::alert_rules::AlertRules;
 use crate::changes::{Batch, Stored};
 use crate::client::ClientKey;
 use crate::connection::{Connection, Report};
@@ -21,7 +19,6 @@ use crate::connections::Connections;
 use crate::coturn::usage::CoturnUsage;
 use crate::dirty::Dirty;
 use crate::grants::{CountedSources, GrantRow, Grants};
-use crate::key_rotation::KeyRotation;
 use crate::ledger::{LateCounts, Ledger};
 use crate::overrides::Overrides;
 use crate::period::Period;
@@ -49,8 +46,6 @@ pub struct Books {
     connections: Connections,
     grants: Grants,
     overrides: Overrides,
-    alerts: AlertRules,
-    rotation: KeyRotation,
     coturn: CoturnUsage,
     sfu: SfuSessions,
     /// Users who get no credentials.
@@ -71,8 +66,6 @@ pub struct Books {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Whole {
     Overrides,
-    Alerts,
-    Rotation,
     Coturn,
     Counted,
     Blocked,
@@ -103,8 +96,6 @@ impl Books {
             connections,
             grants,
             overrides: Overrides::default(),
-            alerts: AlertRules::default(),
-            rotation: KeyRotation::default(),
             coturn: CoturnUsage::default(),
             sfu: SfuSessions::default(),
             blocked: BTreeSet::new(),
@@ -133,8 +124,6 @@ impl Books {
             books.ledger.apply(change);
         }
         books.overrides = stored.overrides;
-        books.alerts = stored.alerts;
-        books.rotation = stored.rotation;
         books.coturn = CoturnUsage::restore(stored.coturn, stored.sessions);
         books.sfu = SfuSessions::restore(stored.sfu_sessions, then);
         books.dirty = Dirty::tracking();
@@ -165,8 +154,6 @@ impl Books {
             sfu_sessions: self.sfu.take_changes(),
             coturn: is_dirty(Whole::Coturn).then(|| self.coturn.sums()),
             overrides: is_dirty(Whole::Overrides).then_some(self.overrides),
-            alerts: is_dirty(Whole::Alerts).then(|| self.alerts.clone()),
-            rotation: is_dirty(Whole::Rotation).then(|| self.rotation.clone()),
             counts: (figures.period, self.ledger.counts()),
             now: figures.now,
         }

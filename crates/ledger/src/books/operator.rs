@@ -1,9 +1,6 @@
-//! The operator's overrides and alerts.
+//! The operator's overrides.
 
-use super::{Books, Snapshot, Whole};
-use crate::alert::{Alert, AlertCost, Spending};
-use crate::alert_rules::{AlertInput, AlertRules};
-use crate::cost::Price;
+use super::{Books, Whole};
 use crate::grants::{GrantRow, Grants};
 use crate::minute_usage::Basis;
 use crate::reports::Closed;
@@ -66,58 +63,6 @@ impl Books {
     #[must_use]
     pub fn has_stopped(&self, renews: Option<GrantId>) -> bool {
         self.is_frozen() || renews.is_some_and(|grant| self.grants.is_revoked(grant))
-    }
-
-    /// Returns the alerts that are due. `provider`: whether the provider mints; `None` without a provider. `price` and `currency`:
-    /// of the cost that an alert shows.
-    pub fn evaluate_alerts(&mut self, provider: Option<bool>, price: &Price, currency: &str) -> Vec<Alert> {
-        let snapshot = self.snapshot();
-        let Snapshot { figures, measured, frozen, promised_in_full, .. } = snapshot;
-        let input = AlertInput {
-            now: figures.now,
-            period: figures.period,
-            used: figures.used,
-            limit: figures.limit,
-            overshoot_bound: figures.overshoot_bound(),
-            provider,
-            assumption_holds: measured.assumption.holds || measured.uncut,
-            observed_rate: measured.assumption.observed,
-            assumed_rate: self.ledger.assumed_rate(),
-            analytics_stale: measured.is_stale(),
-            coturn_unreachable: measured.uncut,
-            has_unknown_bytes: snapshot.has_unknown_bytes(),
-            counts_late: measured.late_counts.is_some_and(|late| late.grows),
-            frozen,
-            promised_in_full,
-            rotation_failing: self.rotation.is_failing(),
-        };
-        let mut rules = self.alerts.clone();
-        let made = rules.evaluate(&input, || {
-            let spenders = self.grants.spenders();
-            let cost = AlertCost::of(price, currency, &figures);
-            Spending::new(|kind, limit| spenders.top(kind, limit, None), cost)
-        });
-        if rules != self.alerts {
-            self.alerts = rules;
-            self.dirty.note(Whole::Alerts);
-        }
-        made
-    }
-
-    /// The alerts, delivered or waiting.
-    #[must_use]
-    pub fn alerts(&self) -> &AlertRules {
-        &self.alerts
-    }
-
-    /// Changes the alerts' state, for example after a delivery.
-    pub fn change_alerts<T>(&mut self, change: impl FnOnce(&mut AlertRules) -> T) -> T {
-        let before = self.alerts.clone();
-        let result = change(&mut self.alerts);
-        if self.alerts != before {
-            self.dirty.note(Whole::Alerts);
-        }
-        result
     }
 
     /// Revokes a credential and closes its connections. `None` if no metered grant of that id is known. Its budget stays

@@ -1,8 +1,6 @@
 use super::*;
-use crate::alert::Alert;
 use crate::changes::Stored;
 use crate::connections::Bounds;
-use crate::cost::{Money, Price};
 use crate::coturn::listing::{Reach, Session};
 use crate::ledger::{SourceTerms, Terms};
 use crate::minute::Minute;
@@ -114,25 +112,19 @@ fn id(number: u8) -> GrantId {
     GrantId::new([number; 16])
 }
 
-fn alerts(books: &mut Books) -> Vec<Alert> {
-    let price = Price { per_gb: Money::default(), free: ByteCount::ZERO };
-    books.evaluate_alerts(None, &price, "USD")
-}
-
 #[test]
-fn after_a_grace_period_a_coturn_that_does_not_answer_raises_an_alert() {
+fn after_a_grace_period_a_coturn_that_does_not_answer_counts_as_one_that_cuts_nothing() {
     let mut books = setup(BudgetMode::Estimate).open(None, at(0));
     for seconds in 0..=15 {
         books.advance(at(seconds));
         books.miss_sessions();
-        assert_eq!(alerts(&mut books), [], "{seconds} s after the start");
-        assert!(books.snapshot().bound_holds());
+        let snapshot = books.snapshot();
+        assert!(!snapshot.measured.uncut && snapshot.bound_holds(), "{seconds} s after the start");
     }
     books.advance(at(16));
     books.miss_sessions();
-    assert!(!books.snapshot().bound_holds());
-    let made = alerts(&mut books);
-    assert_eq!(made.iter().map(|alert| alert.kind.name()).collect::<Vec<_>>(), ["coturn.unreachable"]);
+    let snapshot = books.snapshot();
+    assert!(snapshot.measured.uncut && !snapshot.bound_holds());
 }
 
 #[test]

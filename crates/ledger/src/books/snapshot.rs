@@ -7,7 +7,7 @@ use crate::grants::FastGrant;
 use crate::ledger::{MeasuredUsage, PeriodCounts};
 use crate::overrides::in_words;
 use crate::source::MINT_SLACK;
-use crate::units::ByteCount;
+use crate::units::{BitRate, ByteCount};
 use crate::verdict::Figures;
 
 /// The wall clock may differ from the books' time by this much before a hint reports it.
@@ -42,6 +42,8 @@ pub struct Snapshot {
     pub unknown_bytes: ByteCount,
     /// The grant that relayed fastest in this period, if one was faster than assumed.
     pub fastest: Option<FastGrant>,
+    /// The highest rate that a grant is assumed to relay at.
+    pub assumed_rate: BitRate,
     /// How far the wall clock is behind the books' time: it was set back, or was ahead before.
     pub clock_behind: Duration,
     /// How far the wall clock is ahead of the books' time: it has jumped, and the jump is not accepted yet.
@@ -94,6 +96,7 @@ impl Books {
             open_connections: self.connections.open_count(),
             unknown_bytes: self.grants.unknown_bytes(),
             fastest: self.grants.fastest(),
+            assumed_rate: self.ledger.assumed_rate(),
             clock_behind: figures.now.since(self.moment.wall),
             clock_ahead: self.clock_ahead(),
         }

@@ -1,0 +1,56 @@
+//! The account's interface for operator alerts. The rules read the books under the same lock, so an alert shows one instant.
+
+use super::{Account, Guarded};
+use crate::alert::dispatcher::Outbox;
+use crate::config::PriceConfig;
+use turn_ledger::alert::{Alert, AlertCost, Spending};
+use turn_ledger::alert_rules::{AlertInput, AlertRules};
+
+impl Account {
+    /// Logs the alerts that are due, and queues them for delivery if `is_delivered`. `provider`: whether the provider mints;
+    /// `None` without a provider. `prices`: of the cost that an alert shows.
+    pub fn evaluate_alerts(&self, provider: Option<bool>, prices: &PriceConfig, is_delivered: bool) {
+        let (made, dropped) = self.with_all(|Guarded { books, alerts, rotation, .. }| {
+            let snapshot = books.snapshot();
+            let input = AlertInput::of(&snapshot, provider, rotation.get().is_failing());
+            let spending = || {
+                let spenders = books.grants().spenders();
+                let cost = AlertCost::of(&prices.price, &prices.currency, &snapshot.figures);
+                Spending::new(|kind, limit| spenders.top(kind, limit, None), cost)
+            };
+            alerts.change(|rules| {
+                let made = rules.evaluate(&input, spending);
+                if !is_delivered {
+                    for alert in &made {
+                        rules.delivered(&alert.id);
+                    }
+                }
+                (made, rules.take_dropped())
+            })
+        });
+        for (kind, count) in dropped {
+            self.metrics.alert(kind.name(), "dropped", count);
+        }
+        for alert in made {
+            tracing::warn!(alert = alert.id, event = alert.kind.name(), "{}", alert.log_text());
+        }
+    }
+
+    /// The latest alerts, newest first, and whether each one still waits for delivery.
+    #[must_use]
+    pub fn recent_alerts(&self) -> Vec<(Alert, bool)> {
+        let copies =
+            |rules: &AlertRules| rules.recent().map(|(alert, waits)| (alert.clone(), waits)).collect();
+        copies(self.lock().alerts.get())
+    }
+}
+
+impl Outbox for Account {
+    fn next(&self) -> Option<Alert> {
+        self.lock().alerts.get().next_pending().cloned()
+    }
+
+    fn settled(&self, id: &str) {
+        self.lock().alerts.change(|rules| rules.delivered(id));
+    }
+}

@@ -1,0 +1,42 @@
+//! What the journal writes and reads: the books, and two values beside them that are stored as a whole.
+
+use turn_ledger::alert_rules::AlertRules;
+use turn_ledger::changes::{Batch, Stored};
+use turn_ledger::key_rotation::KeyRotation;
+
+/// Changes that are written together.
+#[derive(Clone, Debug)]
+pub struct Changes {
+    /// Of the books.
+    pub books: Batch,
+    /// The alerts, if they have changed.
+    pub alerts: Option<AlertRules>,
+    /// The rotation of the TURN key, if it has changed. It holds secrets of keys.
+    pub rotation: Option<KeyRotation>,
+}
+
+/// Everything that is stored. The default is a new ledger.
+#[derive(Clone, Debug, Default)]
+pub struct Contents {
+    /// The books.
+    pub books: Stored,
+    /// The alerts.
+    pub alerts: AlertRules,
+    /// The rotation of the TURN key.
+    pub rotation: KeyRotation,
+}
+
+impl From<Batch> for Changes {
+    fn from(books: Batch) -> Self {
+        Self { books, alerts: None, rotation: None }
+    }
+}
+
+impl Changes {
+    /// Adds the changes that follow. Writing the result has the same effect as writing both in order.
+    pub fn append(&mut self, later: Self) {
+        self.books.append(later.books);
+        self.alerts = later.alerts.or(self.alerts.take());
+        self.rotation = later.rotation.or(self.rotation.take());
+    }
+}
