@@ -19,12 +19,13 @@
 //! | [`relay`] | a small TURN server in this process, for demos and tests |
 //! | [`account`] | the books behind one lock |
 //! | [`journal`] | the books on disk |
-//! | [`alert`] | delivery of alerts |
+//! | [`alert`] | operator alerts: which are due, and their delivery |
 //! | [`telemetry`] | logs and metrics |
 //! | [`config`] | environment variables parsed into typed settings |
 //! | [`ice`] | ICE servers and the APIs of the credential sources |
 //! | [`http_client`] | the client for outgoing requests |
 //! | [`request`] | request id, trace, client address, bearer token |
+//! | [`rotation`], [`cost`] | when the TURN key is replaced, and by which calls; what the billed bytes cost. Pure |
 //! | [`clock`], [`random`], [`backoff`], [`json`] | the only readers of time and randomness; exponential back-off; numbers in JSON |
 
 pub mod account;
@@ -34,6 +35,7 @@ pub mod auth;
 pub mod backoff;
 pub mod clock;
 pub mod config;
+pub mod cost;
 pub mod demo;
 pub mod doctor;
 pub mod healthcheck;
@@ -50,6 +52,7 @@ pub mod operator_command;
 pub mod random;
 pub mod relay;
 pub mod request;
+pub mod rotation;
 pub mod router;
 pub mod serve;
 pub mod signal;

@@ -2,9 +2,9 @@
 
 use super::{Account, Guarded};
 use crate::alert::dispatcher::Outbox;
+use crate::alert::rules::{AlertInput, AlertRules};
+use crate::alert::{Alert, AlertCost, Spending};
 use crate::config::PriceConfig;
-use turn_ledger::alert::{Alert, AlertCost, Spending};
-use turn_ledger::alert_rules::{AlertInput, AlertRules};
 
 impl Account {
     /// Logs the alerts that are due, and queues them for delivery if `is_delivered`. `provider`: whether the provider mints;

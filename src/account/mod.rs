@@ -4,17 +4,17 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::alert::rules::AlertRules;
 use crate::clock::Clock;
 use crate::journal::Journal;
 use crate::journal::backup::StoredView;
 use crate::journal::changes::Changes;
+use crate::rotation::KeyRotation;
 use crate::telemetry::metrics::Metrics;
-use turn_ledger::alert_rules::AlertRules;
 use turn_ledger::books::{Books, NotAdmitted, NotRecorded, Requester, Snapshot, Written};
 use turn_ledger::client::ClientKey;
 use turn_ledger::connection::{Connection, Report};
 use turn_ledger::grants::{GrantRow, Revoked};
-use turn_ledger::key_rotation::KeyRotation;
 use turn_ledger::minute::Minute;
 use turn_ledger::period::Period;
 use turn_ledger::reading_history::ReadingPoint;

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use super::{Account, Guarded};
+use crate::rotation::{Call, CallOutcome, KeyRotation, RotationInput};
 use turn_ledger::books::NotRecorded;
-use turn_ledger::key_rotation::{Call, CallOutcome, KeyRotation, RotationInput};
 
 impl Account {
     /// The rotation of the TURN key.

@@ -3,9 +3,9 @@
 
 use serde::Serialize;
 
+use crate::alert::{Alert, AlertCost, Forecast};
 use crate::config::PublicUrl;
 use crate::json::plain_number;
-use turn_ledger::alert::{Alert, AlertCost, Forecast};
 use turn_ledger::spenders::SpenderKind;
 use turn_ledger::units::Timestamp;
 

@@ -8,12 +8,12 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::webhook::{SendError, Webhook};
+use crate::alert::Alert;
 use crate::backoff;
 use crate::clock::Clock;
 use crate::random;
 use crate::telemetry::cause::innermost;
 use crate::telemetry::metrics::Metrics;
-use turn_ledger::alert::Alert;
 
 /// The queue of alerts to deliver.
 pub trait Outbox: Send + Sync {

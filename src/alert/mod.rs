@@ -1,6 +1,14 @@
-//! Delivery of operator alerts: [`webhook`] writes an alert as JSON and sends it once, [`dispatcher`] retries until it is
-//! delivered, refused for good, or tried too often.
+//! Operator alerts. [`rules`] decides which are due; [`Alert`] is one of them, with the [`Spending`] that it shows. Both are
+//! pure. [`webhook`] writes an alert as JSON and sends it once, [`dispatcher`] retries until it is delivered, refused for good,
+//! or tried too often.
 
 mod body;
 pub mod dispatcher;
+mod event;
+mod message;
+pub mod rules;
+mod spending;
 pub mod webhook;
+
+pub use event::{Alert, AlertKind, BudgetFigures, Severity};
+pub use spending::{AlertCost, Forecast, Spending, TOP_SPENDERS, TopSpender};

@@ -14,8 +14,8 @@ use secrecy::ExposeSecret;
 use sha2::Sha256;
 
 use super::body;
+use crate::alert::Alert;
 use crate::config::{AlertConfig, PublicUrl, WebhookUrl};
-use turn_ledger::alert::Alert;
 use turn_ledger::units::Timestamp;
 
 /// The time limit of one attempt.

@@ -1,8 +1,8 @@
 use super::*;
+use crate::alert::{AlertCost, AlertKind, BudgetFigures, Forecast, Spending, TopSpender};
 use crate::config::{Config, Environment};
+use crate::cost::Money;
 use serde_json::{Value, json};
-use turn_ledger::alert::{AlertCost, AlertKind, BudgetFigures, Forecast, Spending, TopSpender};
-use turn_ledger::cost::Money;
 use turn_ledger::spenders::SpenderKind;
 use turn_ledger::units::ByteCount;
 

@@ -4,7 +4,7 @@ use super::budget::AMOUNT_MAX;
 use super::names::{CURRENCY, FREE_GB, PRICE_PER_GB};
 use super::settings::{Read, Settings};
 use super::value::parse_decimal;
-use turn_ledger::cost::{Money, Price};
+use crate::cost::{Money, Price};
 use turn_ledger::units::ByteCount;
 
 /// Price and currency.

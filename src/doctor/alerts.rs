@@ -3,10 +3,10 @@
 
 use super::finding::{Check, Finding};
 use crate::alert::webhook::{SendError, Webhook};
+use crate::alert::{Alert, AlertCost, BudgetFigures, Forecast, Spending, TopSpender};
 use crate::clock::Clock;
 use crate::config::{AlertConfig, Config};
 use crate::http_client::http_client;
-use turn_ledger::alert::{Alert, AlertCost, BudgetFigures, Forecast, Spending, TopSpender};
 use turn_ledger::spenders::SpenderKind;
 use turn_ledger::units::{ByteCount, Timestamp};
 

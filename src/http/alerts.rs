@@ -9,9 +9,9 @@ use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
 use super::schema::one_of;
+use crate::alert::{Alert, AlertKind, Severity};
 use crate::app::App;
 use crate::json::plain_number;
-use turn_ledger::alert::{Alert, AlertKind, Severity};
 use turn_ledger::units::Timestamp;
 
 /// The latest alerts.

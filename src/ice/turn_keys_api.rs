@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::http_client::{bearer, body_up_to};
-use turn_ledger::key_rotation::{KeySecret, ListedKey};
+use crate::rotation::{KeySecret, ListedKey};
 
 /// The time limit of one call.
 pub const DEADLINE: Duration = Duration::from_secs(10);

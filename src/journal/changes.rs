@@ -1,8 +1,8 @@
 //! What the journal writes and reads: the books, and two values beside them that are stored as a whole.
 
-use turn_ledger::alert_rules::AlertRules;
+use crate::alert::rules::AlertRules;
+use crate::rotation::KeyRotation;
 use turn_ledger::changes::{Batch, Stored};
-use turn_ledger::key_rotation::KeyRotation;
 
 /// Changes that are written together.
 #[derive(Clone, Debug)]

@@ -1,4 +1,4 @@
-//! Replaces the TURN key named `default` at intervals: makes the calls that [`turn_ledger::key_rotation`] asks for, and mints with
+//! Replaces the TURN key named `default` at intervals: makes the calls that [`crate::rotation`] asks for, and mints with
 //! the key that it names. Nothing is decided here.
 
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use crate::ice::cloudflare::{Cloudflare, DEADLINE};
 use crate::ice::turn_keys::{OwnKey, OwnKeys, TurnKey};
 use crate::ice::turn_keys_api::{TurnKeysApi, TurnKeysError};
 use crate::random;
+use crate::rotation::{Call, CallOutcome, CreatedKey, KeyRotation};
 use crate::telemetry::cause::innermost;
 use crate::telemetry::metrics::Metrics;
 use turn_ledger::key_name::KeyName;
-use turn_ledger::key_rotation::{Call, CallOutcome, CreatedKey, KeyRotation};
 
 /// How often it is checked whether a call is due.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use turn_ledger::alert::AlertKind;
+use turn_broker::alert::AlertKind;
 
 use crate::support::fake_webhook::FakeWebhook;
 use crate::support::{REPORTER, TestBroker};

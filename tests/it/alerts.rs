@@ -13,12 +13,12 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::subscriber::DefaultGuard;
 use turn_broker::alert::dispatcher::{AlertDispatcher, Outbox, RetryPolicy};
+use turn_broker::alert::rules::{AlertInput, AlertRules};
 use turn_broker::alert::webhook::{SendError, Webhook};
+use turn_broker::alert::{Alert, AlertKind, Spending};
 use turn_broker::config::{Config, Environment};
 use turn_broker::http_client::http_client;
 use turn_broker::telemetry::metrics::{Metrics, ScrapedFigures};
-use turn_ledger::alert::{Alert, AlertKind, Spending};
-use turn_ledger::alert_rules::{AlertInput, AlertRules};
 use turn_ledger::period::BillingDay;
 use turn_ledger::units::{BitRate, ByteCount};
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the top. Modules of one layer do not import each other.
-pub(crate) const LAYERS: [&[&str]; 13] = [
+pub(crate) const LAYERS: [&[&str]; 14] = [
     &["main", "lib"],
     &["demo", "doctor", "healthcheck", "ledger_command", "operator_command", "serve"],
     &["router"],
@@ -14,11 +14,12 @@ pub(crate) const LAYERS: [&[&str]; 13] = [
     &["app"],
     &["auth", "limit", "meter", "mint", "relay", "signal"],
     &["account"],
-    &["alert", "journal"],
+    &["journal"],
+    &["alert"],
     &["telemetry"],
     &["config"],
     &["ice"],
-    &["backoff", "clock", "http_client", "json", "random", "request"],
+    &["backoff", "clock", "cost", "http_client", "json", "random", "request", "rotation"],
 ];
 
 #[test]

@@ -4,7 +4,6 @@
 //! | where | what |
 //! |---|---|
 //! | [`units`], [`time`], [`period`], [`minute`] | bytes, bit rates, instants; the time of the books; billing periods; minutes |
-//! | [`cost`] | what the billed bytes cost, and a forecast |
 //! | [`timeline`], [`minute_usage`], [`usage_change`] | one source minute by minute, and how usage changes it |
 //! | [`reading`], [`reading_history`], [`trial`] | the provider's own count; the assumed rate tested against it |
 //! | [`ledger`], [`verdict`], [`overrides`] | all sources under one limit; admit or refuse; the operator's overrides |
@@ -14,12 +13,8 @@
 //! | [`coturn`], [`traffic`] | what coturn's sessions carried |
 //! | [`sfu_sessions`] | which sessions of the SFU are open |
 //! | [`spenders`], [`grant_counts`] | the sums by who spends; what a source counted for each grant |
-//! | [`alert`], [`alert_rules`] | operator alerts |
-//! | [`key_rotation`] | when the TURN key is replaced, and by which calls |
 //! | [`books`], [`open`], [`changes`], [`dirty`], [`verify`] | everything under one lock; opening it; what must be stored |
 
-pub mod alert;
-pub mod alert_rules;
 pub mod allowance;
 pub mod books;
 pub mod changes;
@@ -27,14 +22,12 @@ pub mod client;
 pub mod clients;
 pub mod connection;
 pub mod connections;
-pub mod cost;
 pub mod coturn;
 pub mod dirty;
 mod doubt;
 pub mod grant_counts;
 pub mod grants;
 pub mod key_name;
-pub mod key_rotation;
 pub mod ledger;
 pub mod minute;
 pub mod minute_usage;

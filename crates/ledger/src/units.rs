@@ -267,7 +267,8 @@ fn whole(value: f64) -> Option<u64> {
 
 /// For display only. Exact up to 9,007,199 GB; beyond that, to about 16 digits.
 #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "display only, as the name says")]
-pub(crate) fn lossy(value: u64) -> f64 {
+#[must_use]
+pub fn lossy(value: u64) -> f64 {
     value as f64
 }
 

@@ -13,9 +13,9 @@ use crate::http::schema::one_of;
 use crate::ice::turn_keys::TurnKey;
 use crate::json::plain_number;
 use crate::mint::pool::PoolCounts;
+use crate::rotation::{CreatedKey, RotationState};
 use crate::telemetry::provider_calls::CallTimes;
 use turn_ledger::key_name::KeyName;
-use turn_ledger::key_rotation::{CreatedKey, RotationState};
 use turn_ledger::period::Period;
 use turn_ledger::units::Timestamp;
 

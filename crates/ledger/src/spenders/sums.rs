@@ -53,7 +53,8 @@ impl Evidence {
 
 impl Sums {
     /// The share of one grant.
-    pub(crate) fn of_grant(
+    #[must_use]
+    pub fn of_grant(
         measured: ByteCount,
         claimed: ByteCount,
         settled: ByteCount,

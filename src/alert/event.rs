@@ -2,14 +2,10 @@
 //! and after a restart, so a receiver can drop repeats. The only texts from outside are the names of the largest spenders; the
 //! message shows them in a form that no chat interprets.
 
-mod message;
-mod spending;
-
 use serde::{Deserialize, Serialize};
 
-use crate::units::{ByteCount, Timestamp};
-
-pub use spending::{AlertCost, Forecast, Spending, TOP_SPENDERS, TopSpender};
+use super::spending::Spending;
+use turn_ledger::units::{ByteCount, Timestamp};
 
 /// One message to the operator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,7 +4,7 @@
 
 use super::AlertInput;
 use crate::alert::{Alert, AlertKind, BudgetFigures, Spending};
-use crate::units::Timestamp;
+use turn_ledger::units::Timestamp;
 
 const TEST: &str =
     "This is a test from turn-broker doctor --send-test-alert; its figures and names are examples.";

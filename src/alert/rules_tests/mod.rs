@@ -5,7 +5,7 @@ mod walks;
 
 use super::*;
 use crate::alert::TopSpender;
-use crate::spenders::SpenderKind;
+use turn_ledger::spenders::SpenderKind;
 
 use AlertKind::{
     AnalyticsFresh, AnalyticsStale, AssumptionBroken, AssumptionHolds, CoturnReachable, CoturnUnreachable,

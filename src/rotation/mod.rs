@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::key_name::KeyName;
-use crate::units::Timestamp;
+use turn_ledger::key_name::KeyName;
+use turn_ledger::units::Timestamp;
 
 mod outcome;
 

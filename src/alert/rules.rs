@@ -11,9 +11,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::alert::{Alert, AlertKind, BudgetFigures, Spending};
-use crate::books::Snapshot;
-use crate::period::Period;
-use crate::units::{BitRate, ByteCount, Timestamp};
+use turn_ledger::books::Snapshot;
+use turn_ledger::period::Period;
+use turn_ledger::units::{BitRate, ByteCount, Timestamp};
 
 /// Thresholds in percent of the limit, in rising order.
 const THRESHOLDS: [(u64, AlertKind); 4] =
@@ -296,5 +296,5 @@ impl Edge {
 }
 
 #[cfg(test)]
-#[path = "alert_rules_tests/mod.rs"]
+#[path = "rules_tests/mod.rs"]
 mod tests;

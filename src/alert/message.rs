@@ -4,8 +4,8 @@
 //! become a link.
 
 use super::{Alert, AlertCost, Forecast, Spending, TopSpender};
-use crate::spenders::SpenderKind;
-use crate::units::ByteCount;
+use turn_ledger::spenders::SpenderKind;
+use turn_ledger::units::ByteCount;
 
 /// The most characters of a spender's name in a message.
 const NAME_CHARS_MAX: usize = 64;

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::cost::{Money, Price, forecast};
-use crate::spenders::{SpenderKind, SpenderSums};
-use crate::units::ByteCount;
-use crate::verdict::Figures;
+use turn_ledger::spenders::{SpenderKind, SpenderSums};
+use turn_ledger::units::ByteCount;
+use turn_ledger::verdict::Figures;
 
 /// How many spenders an alert names.
 pub const TOP_SPENDERS: usize = 3;
@@ -108,8 +108,8 @@ mod by_name {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spenders::{SpenderKey, Sums};
-    use crate::units::Timestamp;
+    use turn_ledger::spenders::{SpenderKey, Sums};
+    use turn_ledger::units::Timestamp;
 
     fn row(kind: SpenderKind, key: Option<&str>, bytes: u64) -> SpenderSums {
         let seen = [Timestamp::default(); 2];
