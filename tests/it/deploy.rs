@@ -11,7 +11,22 @@ use crate::support::TestBroker;
 const DASHBOARD: &str = include_str!("../../deploy/grafana-dashboard.json");
 const RULES: &str = include_str!("../../deploy/prometheus-rules.yml");
 const RULE_TESTS: &str = include_str!("../../deploy/prometheus-rules.test.yml");
+const DEPLOYMENT: &str = include_str!("../../docs/DEPLOYMENT.md");
+const SETTINGS: &str = include_str!("../../.env.example");
 const METRICS: &str = include_str!("../../docs/METRICS.md");
+
+/// The names before `=`, one a line, in comments too.
+fn names_in(lines: &str) -> BTreeSet<&str> {
+    let is_name = |name: &&str| {
+        name.len() > 2 && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+    };
+    lines
+        .lines()
+        .filter_map(|line| line.trim().trim_start_matches("# ").split_once('='))
+        .map(|(name, _)| name)
+        .filter(is_name)
+        .collect()
+}
 
 /// The names that begin like a series of the broker.
 fn series_in(text: &str) -> BTreeSet<String> {
@@ -111,4 +126,23 @@ fn every_alert_rule_has_a_test_and_a_remedy() {
         assert!(RULE_TESTS.contains(&format!("alertname=\"{name}\"")), "{name} has no test");
         assert!(rule.contains("severity: ") && rule.contains("description: "), "{name}");
     }
+}
+
+#[test]
+fn the_table_of_settings_is_complete() {
+    let (_, table) = DEPLOYMENT.split_once("| group | variables |\n").unwrap();
+    let (table, _) = table.split_once("\n\n").unwrap();
+    let listed: BTreeSet<_> = table.split('`').skip(1).step_by(2).collect();
+    assert_eq!(listed, names_in(SETTINGS));
+}
+
+#[test]
+fn the_first_production_settings_are_nine_that_exist() {
+    let (_, steps) = DEPLOYMENT.split_once("\n## From nothing to production\n").unwrap();
+    let (_, env) = steps.split_once("```ini\n").unwrap();
+    let (env, _) = env.split_once("```").unwrap();
+    let first = names_in(env);
+    assert_eq!(first.len(), 9);
+    let unknown: Vec<_> = first.difference(&names_in(SETTINGS)).copied().collect();
+    assert!(unknown.is_empty(), "no such setting: {unknown:?}");
 }

@@ -24,6 +24,8 @@ ask() {
     curl -s --interface "$client" --resolve broker.example:443:127.0.0.1 --cacert "$proxy.pem" --max-time 20 \
         -D headers -o body -w '%{http_code}' "$@" "https://broker.example$path"
 }
+# The code of the error in the last response.
+code() { sed -n 's/.*"code":"\([A-Z_]*\)".*/\1/p' body; }
 header() { tr -d '\r' <headers | sed -n "s/^$1: //Ip"; }
 # Prints the client of the last request as in the broker's log. The id in the response identifies the line.
 seen() {
@@ -46,7 +48,10 @@ until_it() {
 
 start_broker() {
     env -i TRUSTED_PROXIES=127.0.0.1,::1 HOST=127.0.0.1 PORT=3001 RATE_LIMIT_REQUESTS=3 CLIENT_URL=https://app.example \
-        OPERATOR_TOKEN=$OPERATOR REPORTER_TOKEN=$REPORTER LOG_FORMAT=json RUST_LOG=info,turn_broker=debug "$TURN_BROKER_BIN" >"$proxy.log" 2>&1 &
+        OPERATOR_TOKEN=$OPERATOR REPORTER_TOKEN=$REPORTER LOG_FORMAT=json RUST_LOG=info,turn_broker=debug \
+        DOORS=turn,ice,matrix SIGNALING=ayame,p2pcf,rooms,sfu,peerjs,yjs \
+        CALLS_APP_ID=app CALLS_APP_SECRET=secret-of-the-proxy-test CALLS_API_URL=http://127.0.0.1:9 \
+        "$TURN_BROKER_BIN" >"$proxy.log" 2>&1 &
     broker=$!
     until_it curl -sfo /dev/null http://127.0.0.1:3001/health
 }
@@ -67,17 +72,47 @@ start_nginx() {
 }
 
 # One difference from the page: Caddy uses its own authority, since there is no network to fetch a certificate.
-start_caddy() {
-    export HOME="$PWD" XDG_DATA_HOME="$PWD/data"
-    { printf '{\n admin off\n local_certs\n skip_install_trust\n}\n' && cat caddyfile; } >Caddyfile
+start_caddy() { run_caddy caddyfile; }
+
+# The Caddyfile of docs/compose.caddy.yaml, with the names of this machine.
+start_caddy_of_compose() { PUBLIC_URL=https://broker.example BROKER=127.0.0.1:3001 run_caddy caddyfile-of-compose; }
+
+run_caddy() {
+    export HOME="$PWD" XDG_DATA_HOME="$PWD/$proxy.data"
+    { printf '{\n admin off\n local_certs\n skip_install_trust\n}\n' && cat "$1"; } >Caddyfile
     caddy run --adapter caddyfile --config Caddyfile >caddy.out 2>&1 &
     server=$!
     root="$XDG_DATA_HOME/caddy/pki/authorities/local/root.crt"
     until_it test -s "$root"
-    cp "$root" caddy.pem
+    cp "$root" "$proxy.pem"
 }
 
 reachable() { [ "$(ask 127.0.0.9 /api/bandwidth-status || :)" = 200 ]; }
+
+# socket CLIENT PATH [MESSAGE] [COOKIE]: opens a WebSocket, sends the message, and prints the first text that arrives.
+socket() { client=$1 && shift && node "$HERE/websocket.mjs" "$client" "$proxy.pem" "$@"; }
+type_of() { sed -n 's/.*"type": *"\([A-Za-z_-]*\)".*/\1/p'; }
+
+# Every route that DOORS and SIGNALING add.
+check_signaling() {
+    is 'Ayame registers over a WebSocket' accept \
+        "$(socket 127.0.0.10 /signaling '{"type":"register","roomId":"room-1","clientId":"ann"}' | type_of)"
+    is 'PeerJS opens a WebSocket' OPEN "$(socket 127.0.0.10 '/peerjs/peerjs?key=peerjs&id=ann&token=t&version=1.5.4' | type_of)"
+    is 'y-webrtc opens a WebSocket' pong "$(socket 127.0.0.10 /yjs '{"type":"ping"}' | type_of)"
+    is 'a name for rooms is taken' 302 "$(ask 127.0.0.10 /set-username -H 'Origin: https://app.example' -d username=Ann)"
+    cookie=$(header set-cookie)
+    is 'its cookie is for HTTPS only' 1 "$(printf '%s' "$cookie" | grep -c '; Secure')"
+    is 'a room opens a WebSocket' roomState "$(socket 127.0.0.10 /parties/rooms/room-1 '' "${cookie%%;*}" | type_of)"
+    is 'Ayame is healthy' 200 "$(ask 127.0.0.11 /.ok)"
+    is 'PeerJS gives an id' 200 "$(ask 127.0.0.11 /peerjs/peerjs/id -H 'Origin: https://app.example')"
+    is 'P2PCF answers' '200 {"ps":[],"pk":[]}' "$(ask 127.0.0.11 /p2pcf -H 'Origin: https://app.example' -H 'Content-Type: application/json' \
+        -d '{"r":"room-1","k":"context-1"}') $(cat body)"
+    is 'the SFU proxy answers itself: no SFU is there' '502 1' \
+        "$(ask 127.0.0.11 '/partytracks/sessions/new?correlationId=room-1' -X POST -H 'Origin: https://app.example') $(header x-request-id | grep -c .)"
+    is 'TURN REST answers' 200 "$(ask 127.0.0.12 '/turn?service=turn&username=ann')"
+    is 'the stunner format answers' 200 "$(ask 127.0.0.12 '/ice?service=turn')"
+    is 'Matrix answers' 200 "$(ask 127.0.0.12 /_matrix/client/v3/voip/turnServer)"
+}
 
 check() {
     proxy=$1
@@ -118,10 +153,12 @@ check() {
     is 'the dashboard has its content security policy' 1 "$(ask 127.0.0.7 /dashboard >/dev/null && header content-security-policy | grep -c default-src)"
     is "the operator's figures are available with the token" 200 \
         "$(ask 127.0.0.7 /api/overview -H "Authorization: Bearer $OPERATOR")"
-    for path in /metrics /ready /health / /dashboards; do
-        ask 127.0.0.7 $path -H "Authorization: Bearer $OPERATOR" >code || :
-        is "$path is not forwarded" '404 0' "$(cat code) $(grep -c '"code"' body || :)"
-    done
+    is '/metrics is available with the token' 200 "$(ask 127.0.0.7 /metrics -H "Authorization: Bearer $OPERATOR")"
+    is '/metrics needs the token' '401 UNAUTHORIZED' "$(ask 127.0.0.7 /metrics) $(code)"
+    is 'an unknown path gets the 404 of the broker' '404 NOT_FOUND' "$(ask 127.0.0.7 /dashboards) $(code)"
+    is 'a body above the limit gets the 413 of the broker' '413 PAYLOAD_TOO_LARGE' \
+        "$(head -c 20000 /dev/zero | ask 127.0.0.7 /api/connections -X POST --data-binary @-) $(code)"
+    check_signaling
 
     ask 127.0.0.8 /api/connections -X OPTIONS -H 'Origin: https://app.example' -H 'Access-Control-Request-Method: POST' \
         -H 'Access-Control-Request-Headers: authorization,content-type' >/dev/null
@@ -149,4 +186,5 @@ sockets() { ss -Htan 'sport = :3001' | wc -l; }
 
 check nginx
 check caddy
+check caddy_of_compose
 exit $failed

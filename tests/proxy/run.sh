@@ -1,5 +1,6 @@
 #!/bin/sh
-# Tests the nginx and Caddy examples of docs/DEPLOYMENT.md, each in front of a broker, in a network namespace with only `lo`.
+# Tests the nginx and Caddy examples of docs/DEPLOYMENT.md and docs/Caddyfile, each in front of a broker, in a network namespace with
+# only `lo`: HTTP, and a WebSocket of each signaling protocol.
 # Fetches both programs from Debian and unpacks them under target/proxy. It does not install them, because an installed package
 # starts a service. Takes six seconds after the build. Prints each check with its result. The exit status is 0 or 1.
 #   TURN_BROKER_BIN  the binary to test instead of building one
@@ -13,7 +14,7 @@ PATH=$PATH:/usr/sbin:/sbin
 # shellcheck source=tests/documented.sh
 . tests/documented.sh
 
-need curl=curl openssl=openssl ip=iproute2 unshare=util-linux
+need node=nodejs curl=curl openssl=openssl ip=iproute2 unshare=util-linux
 cache=$(realpath -m "${CARGO_TARGET_DIR:-target}")/proxy
 mkdir -p "$cache"
 fetch() { (cd "$cache" && apt-get -qq download nginx caddy); }
@@ -30,8 +31,16 @@ PATH=$PATH:$cache/usr/sbin:$cache/usr/bin
 
 broker .
 WORK_DIR=$(mktemp -d)
-export TURN_BROKER_BIN WORK_DIR PATH
+HERE=$here
+export HERE TURN_BROKER_BIN WORK_DIR PATH
 trap 'rm -rf "$WORK_DIR"' EXIT
 
 for example in nginx caddyfile; do documented 'Behind a proxy' $example "$WORK_DIR/$example"; done
+cp docs/Caddyfile "$WORK_DIR/caddyfile-of-compose"
+# The broker trusts the network that Caddy is in, and no other.
+subnet=$(sed -n 's/.*subnet: \([0-9./]*\).*/\1/p' docs/compose.caddy.yaml)
+grep -qF "TRUSTED_PROXIES: $subnet" docs/compose.caddy.yaml || {
+    echo "docs/compose.caddy.yaml: TRUSTED_PROXIES is not the subnet $subnet" >&2
+    exit 1
+}
 isolate sh "$here/checks.sh"
