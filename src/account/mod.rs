@@ -30,6 +30,7 @@ mod alerts;
 mod calls;
 mod counts;
 mod kept;
+mod rate;
 pub mod relay;
 mod reservation;
 mod rotation;
@@ -39,7 +40,9 @@ mod spending;
 pub(crate) mod testing;
 
 use kept::Kept;
+pub use rate::PresentRate;
 pub use reservation::{RenewalRight, Reservation};
+pub use spending::ListedSpender;
 
 /// The books, their lock and their clock.
 #[derive(Debug)]

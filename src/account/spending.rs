@@ -11,6 +11,17 @@ use turn_ledger::spenders::{Place as SpenderPlace, SpenderKey, SpenderKind, Spen
 use turn_ledger::token::{Grant, GrantId};
 use turn_ledger::units::{ByteCount, Timestamp};
 
+/// The sums of one spender, as an operator sees them.
+#[derive(Clone, Debug)]
+pub struct ListedSpender {
+    /// The sums.
+    pub row: SpenderSums,
+    /// Live grants that were not revoked.
+    pub usable: u64,
+    /// Whether the user is blocked; `None` if this is no user.
+    pub blocked: Option<bool>,
+}
+
 impl Account {
     /// Revokes all live grants of a user, and closes their connections. Takes effect at once.
     pub async fn revoke_user(&self, user: &User) -> (Vec<(GrantId, GrantRow)>, Result<(), NotRecorded>) {
@@ -51,26 +62,26 @@ impl Account {
         self.with(|books| (books.blocked().len(), books.blocked().iter().take(limit).cloned().collect()))
     }
 
-    /// The first `limit` sums of a kind after a place, most bytes first, each with whether its user is blocked, and the instant of
-    /// these figures.
+    /// The first `limit` sums of a kind after a place, most bytes first, and the instant of these figures.
     #[must_use]
     pub fn spenders(
         &self,
         kind: SpenderKind,
         limit: usize,
         after: Option<&SpenderPlace>,
-    ) -> (Vec<(SpenderSums, Option<bool>)>, Snapshot) {
+    ) -> (Vec<ListedSpender>, Snapshot) {
         self.with(|books| {
-            let is_blocked = |row: &SpenderSums| match row.key.as_ref()? {
-                SpenderKey::User(user) => Some(books.is_blocked(user)),
-                _ => None,
-            };
-            let with_blocked = |row| {
-                let blocked = is_blocked(&row);
-                (row, blocked)
+            let revoked = books.grants().revoked_by(kind);
+            let listed = |row: SpenderSums| {
+                let revoked = row.key.as_ref().and_then(|key| revoked.get(key).copied());
+                let blocked = match &row.key {
+                    Some(SpenderKey::User(user)) => Some(books.is_blocked(user)),
+                    _ => None,
+                };
+                ListedSpender { usable: row.live.saturating_sub(revoked.unwrap_or(0)), blocked, row }
             };
             let rows = books.grants().spenders().top(kind, limit, after);
-            (rows.into_iter().map(with_blocked).collect(), books.snapshot())
+            (rows.into_iter().map(listed).collect(), books.snapshot())
         })
     }
 

@@ -275,6 +275,7 @@ impl Parts<'_> {
             tail_seen: Mutex::default(),
             billing_day: self.config.budget.billing_day,
             usage: KeyUsage::default(),
+            failure: Mutex::default(),
             account: Arc::clone(&self.account),
             clock: Arc::clone(&self.clock),
             metrics: Arc::clone(&self.metrics),

@@ -204,6 +204,6 @@ pub(super) fn status(app: &App, snapshot: &Snapshot) -> StatusBody {
 }
 
 /// Three decimals.
-fn mbps(rate: BitRate) -> serde_json::Number {
+pub(super) fn mbps(rate: BitRate) -> serde_json::Number {
     plain_number((rate.as_mbps() * 1_000.0).round() / 1_000.0)
 }

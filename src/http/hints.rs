@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::limit::proxies::Unread;
+use crate::meter::cloudflare::CloudflareMeter;
 use turn_ledger::books::{CLOCK_DIFFERENCE_TOLERATED, Snapshot};
 use turn_ledger::grants::FastGrant;
 use turn_ledger::ledger::LateCounts;
@@ -66,10 +67,19 @@ fn about_counts(hints: &mut Hints, app: &App, snapshot: &Snapshot) {
         "NO_TURN_KEY",
         "Cloudflare's count is read without a TURN key: all TURN bytes of the account count as those of credentials issued here, so boundHolds can be false without a cause. Set CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN.",
     );
+    let failure = app.cloudflare_meter.as_ref().and_then(CloudflareMeter::failure);
+    let why = failure.as_deref().unwrap_or("See the log");
     hints.add(
         measured.is_stale(),
         "ANALYTICS_STALE",
-        "the provider's count could not be read for more than 10 minutes: usage after asOf is estimated. See the log.",
+        &format!("the provider's count could not be read for more than 10 minutes: usage after asOf is estimated. {why}."),
+    );
+    hints.add(
+        failure.is_some() && !measured.is_stale(),
+        "ANALYTICS_FAILING",
+        &format!(
+            "the latest attempt to read Cloudflare's count failed: usage after asOf is estimated. {why}."
+        ),
     );
     hints.add(
         !measured.assumption.holds,

@@ -9,8 +9,9 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::bandwidth_status::{StatusBody, status};
+use super::bandwidth_status::{StatusBody, mbps, status};
 use super::schema::source_schema;
+use crate::account::PresentRate;
 use crate::app::App;
 use crate::config::PriceConfig;
 use crate::cost::forecast;
@@ -44,8 +45,13 @@ pub struct OverviewBody {
     status: StatusBody,
     /// The same figures in bytes.
     bytes: BytesBody,
+    /// The rate at which the budget is used.
+    rate: RateBody,
     /// What the bytes cost, by the price in the settings.
     cost: CostBody,
+    /// Whether users' tokens are read: `AUTH_JWT_SECRET` or `AUTH_JWKS_URL` is set.
+    #[schema(example = true)]
+    sign_in: bool,
     /// Whether the last write of the ledger failed.
     #[schema(example = false)]
     ledger_failing: bool,
@@ -99,6 +105,21 @@ pub struct BytesBody {
     /// The provider's own count, up to `status.asOf`; null without one.
     #[schema(required = true, example = 45_100_000_000_u64)]
     measured: Option<u64>,
+}
+
+/// The average of the last five minutes, or since the first minute with traffic among them.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RateBody {
+    /// Billed Mbps.
+    #[schema(value_type = f64, example = 3.2)]
+    mbps: serde_json::Number,
+    /// The end of these minutes: now, or the end of the provider's count if nothing later is known.
+    #[schema(value_type = String, format = DateTime, example = "2025-01-15T12:00:00Z")]
+    until: Timestamp,
+    /// When the limit is reached at this rate; null if not before the period ends, or if it is reached.
+    #[schema(value_type = Option<String>, format = DateTime, required = true, example = json!(null))]
+    limit_at: Option<Timestamp>,
 }
 
 /// The cost of this period. Amounts are strings with two decimals, rounded up.
@@ -207,7 +228,9 @@ pub async fn get_overview(State(app): State<Arc<App>>) -> Json<OverviewBody> {
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: app.clock.instant().saturating_duration_since(app.started).as_secs(),
         bytes: bytes(&snapshot),
+        rate: rate(app.account.present_rate()),
         cost: cost(&app.prices, &snapshot.figures),
+        sign_in: app.auth.is_some(),
         status: status(&app, &snapshot),
         ledger_failing: !app.account.is_writable(),
         callers: callers(&app.metrics),
@@ -232,6 +255,10 @@ fn bytes(snapshot: &Snapshot) -> BytesBody {
         overshoot_bound: figures.overshoot_bound().get(),
         measured: measured.as_of.map(|_| measured.bytes.get()),
     }
+}
+
+fn rate(PresentRate { rate, until, limit_at }: PresentRate) -> RateBody {
+    RateBody { mbps: mbps(rate), until, limit_at }
 }
 
 fn cost(PriceConfig { price, currency }: &PriceConfig, figures: &Figures) -> CostBody {

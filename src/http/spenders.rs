@@ -13,12 +13,13 @@ use utoipa::openapi::{RefOr, Schema};
 use super::error::{ApiError, ErrorBody};
 use super::parameter_forms::{BY, GrantsQuery, SpendersQuery};
 use super::schema::{one_of, source_schema};
+use crate::account::ListedSpender;
 use crate::app::App;
 use page::{bad_cursor, cursor_of, grant_cursor, grant_place, limit, one, page, parsed, place};
 use turn_ledger::grants::{GrantFilter, ListedGrant};
 use turn_ledger::source::IceSource;
 use turn_ledger::spender::{Label, Spender, User};
-use turn_ledger::spenders::{Evidence, SpenderKey, SpenderKind, SpenderSums};
+use turn_ledger::spenders::{Evidence, SpenderKey, SpenderKind};
 use turn_ledger::units::Timestamp;
 
 /// Longest list of blocked users. With it, a page of `turn-broker spenders` fits into what that command reads.
@@ -87,6 +88,9 @@ pub struct SpenderBody {
     /// Grants that count as alive now.
     #[schema(example = 2)]
     live: u64,
+    /// How many of them were not revoked.
+    #[schema(example = 2)]
+    usable: u64,
     /// When the first grant was issued.
     #[schema(value_type = String, format = DateTime, example = "2025-01-03T09:00:00Z")]
     first_seen: Timestamp,
@@ -214,8 +218,9 @@ pub async fn list_spenders(
         By::Kind(kind) => {
             let after = cursor.map(|text| place(kind, &text).ok_or_else(bad_cursor)).transpose()?;
             let (rows, snapshot) = app.account.spenders(kind, limit + 1, after.as_ref());
-            let (rows, next) = page(rows, limit, |(row, _)| cursor_of(row.sums.bytes(), row.key.as_ref()));
-            (rows.iter().map(|(row, blocked)| spender_body(row, *blocked)).collect(), next, snapshot)
+            let cursor = |listed: &ListedSpender| cursor_of(listed.row.sums.bytes(), listed.row.key.as_ref());
+            let (rows, next) = page(rows, limit, cursor);
+            (rows.iter().map(spender_body).collect(), next, snapshot)
         }
         By::Grant => {
             let after = cursor.map(|text| grant_place(&text).ok_or_else(bad_cursor)).transpose()?;
@@ -272,7 +277,7 @@ fn blocked_users(app: &App) -> BlockedUsersBody {
     BlockedUsersBody { count, names: names.iter().map(|user| user.as_str().to_owned()).collect() }
 }
 
-fn spender_body(row: &SpenderSums, blocked: Option<bool>) -> SpenderBody {
+fn spender_body(ListedSpender { row, usable, blocked }: &ListedSpender) -> SpenderBody {
     let sums = &row.sums;
     SpenderBody {
         key: row.key.as_ref().map(ToString::to_string),
@@ -280,9 +285,10 @@ fn spender_body(row: &SpenderSums, blocked: Option<bool>) -> SpenderBody {
         measured_bytes: sums.measured().get(),
         claimed_bytes: sums.claimed().get(),
         evidence: sums.evidence().name(),
-        blocked,
+        blocked: *blocked,
         grants: sums.grants(),
         live: row.live,
+        usable: *usable,
         first_seen: sums.first_seen,
         last_seen: sums.last_seen,
     }
@@ -299,6 +305,7 @@ fn grant_as_spender(grant: &ListedGrant) -> SpenderBody {
         blocked: None,
         grants: 1,
         live: u64::from(grant.live),
+        usable: u64::from(grant.live && grant.row.revoked_at.is_none()),
         first_seen: grant.row.issued_at,
         last_seen: grant.row.issued_at.max(spent.seen_at()),
     }

@@ -144,7 +144,7 @@ struct Spender {
     bytes: u64,
     evidence: String,
     grants: u64,
-    live: u64,
+    usable: u64,
 }
 
 /// Who spends most, a line each. `None` if the body is not a page of spenders.
@@ -153,13 +153,13 @@ pub(super) fn spenders(body: &[u8]) -> Option<String> {
         serde_json::from_slice(body).ok()?;
     let gb = |bytes| ByteCount::new(bytes).gb_four_decimals();
     let mut text = format!(
-        "Spent in this period by {by}, as of {as_of}\n{:>12}  {:8}  grants  live  {by}",
+        "Spent in this period by {by}, as of {as_of}\n{:>12}  {:8}  grants  usable  {by}",
         "GB", "evidence"
     );
-    for Spender { key, bytes, evidence, grants, live } in &spenders {
+    for Spender { key, bytes, evidence, grants, usable } in &spenders {
         let key = key.as_deref().unwrap_or("(all others)");
         // Writing to a string does not fail.
-        let _ = write!(text, "\n{:>12}  {evidence:8}  {grants:>6}  {live:>4}  {key}", gb(*bytes));
+        let _ = write!(text, "\n{:>12}  {evidence:8}  {grants:>6}  {usable:>6}  {key}", gb(*bytes));
     }
     if spenders.is_empty() {
         let _ = write!(text, "\nNobody has spent anything.");
@@ -368,7 +368,7 @@ mod tests {
     fn spenders_are_a_table() {
         let row = |key: Option<&str>, bytes: u64| {
             json!({"key": key, "bytes": bytes, "measuredBytes": bytes, "claimedBytes": 0, "evidence": "measured",
-                "grants": 2, "live": 1, "firstSeen": "", "lastSeen": ""})
+                "grants": 2, "live": 2, "usable": 1, "firstSeen": "", "lastSeen": ""})
         };
         let body = json!({"by": "user", "asOf": "2025-01-15T12:00:00.000Z", "unknownBytes": 1_000_000,
             "blockedUsers": {"count": 0, "names": []},
@@ -376,9 +376,9 @@ mod tests {
         assert_eq!(
             spenders(body.to_string().as_bytes()).unwrap(),
             "Spent in this period by user, as of 2025-01-15T12:00:00.000Z\n\
-             \x20         GB  evidence  grants  live  user\n\
-             \x20     1.5000  measured       2     1  ann\n\
-             \x20     0.0000  measured       2     1  (all others)\n\
+             \x20         GB  evidence  grants  usable  user\n\
+             \x20     1.5000  measured       2       1  ann\n\
+             \x20     0.0000  measured       2       1  (all others)\n\
              There are more: see GET /api/spenders.\n\
              0.0010 GB are under identifiers that this ledger does not know."
         );

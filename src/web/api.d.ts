@@ -239,7 +239,9 @@ export interface OverviewBody {
   cost: CostBody;
   ledgerFailing: boolean;
   provider: ProviderBody | null;
+  rate: RateBody;
   revoked: Array<RevokedBody>;
+  signIn: boolean;
   status: StatusBody;
   uptimeSeconds: number;
   version: string;
@@ -264,6 +266,12 @@ export interface ProviderBody {
   outcomes: Record<string, number>;
   pool: PoolBody;
   rotation: RotationBody | null;
+}
+
+export interface RateBody {
+  limitAt: string | null;
+  mbps: number;
+  until: string;
 }
 
 export interface ReadyBody {
@@ -310,6 +318,7 @@ export interface SpenderBody {
   lastSeen: string;
   live: number;
   measuredBytes: number;
+  usable: number;
 }
 
 export interface SpendersBody {

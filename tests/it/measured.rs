@@ -76,6 +76,20 @@ async fn a_reading_of_turn_and_sfu_replaces_the_estimate_of_the_time_it_covers()
 }
 
 #[tokio::test]
+async fn the_reason_why_analytics_fails_is_shown_at_once() {
+    let (_cloudflare, broker) = with_analytics(&[]).await;
+    let failing = async || {
+        let status = broker.status().await;
+        let hints = status["hints"].as_array().unwrap().clone();
+        hints.into_iter().find(|hint| hint["code"] == "ANALYTICS_FAILING").map(|hint| hint["message"].clone())
+    };
+    let expected = "the latest attempt to read Cloudflare's count failed: usage after asOf is estimated. Cloudflare's analytics answered 503 Service Unavailable: wait; if it stays, see https://www.cloudflarestatus.com.";
+    assert_eq!(failing().await, Some(json!(expected)));
+    assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
+    assert_eq!(failing().await, None);
+}
+
+#[tokio::test]
 async fn the_broker_reads_analytics_from_the_start() {
     let (cloudflare, broker) = with_cloudflare_and(&ANALYTICS).await;
     eventually("a reading", async || broker.status().await["asOf"] != Value::Null).await;

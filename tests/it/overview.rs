@@ -48,6 +48,32 @@ async fn the_overview_contains_the_status_and_the_same_figures_in_bytes() {
 }
 
 #[tokio::test]
+async fn the_overview_states_the_present_rate_and_when_it_reaches_the_limit() {
+    let settings = [
+        ("ESTIMATED_MBPS_PER_CONNECTION", "8"),
+        ("HEARTBEAT_SECONDS", "3600"),
+        ("BANDWIDTH_LIMIT_GB", "0.2"),
+        ("AUTH_JWT_SECRET", "jwt-fixture-secret-of-32-characters-or-more"),
+    ];
+    let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
+    let overview = async || broker.operator("/api/overview").await.json();
+    let idle = json!({"mbps": 0, "until": "2025-01-15T12:00:00.000Z", "limitAt": null});
+    assert_eq!((&overview().await["rate"], &overview().await["signIn"]), (&idle, &json!(true)));
+    broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
+    // A rate is the average since the first minute with traffic: 100 MB in 100 s, and 100 MB are left.
+    broker.advance(100);
+    let expected =
+        json!({"mbps": 8, "until": "2025-01-15T12:01:40.000Z", "limitAt": "2025-01-15T12:03:20.000Z"});
+    assert_eq!(overview().await["rate"], expected);
+    broker.post(REPORTER, "/api/connections/c/close", json!({})).await;
+    broker.advance(60);
+    let slower = overview().await["rate"].clone();
+    assert_eq!((&slower["mbps"], &slower["limitAt"]), (&json!(5), &json!("2025-01-15T12:05:20.000Z")));
+    broker.advance(360);
+    assert_eq!(overview().await["rate"]["mbps"], 0, "the call is older than five minutes");
+}
+
+#[tokio::test]
 async fn the_overview_states_the_cost_so_far_and_at_the_end_by_the_rate_so_far() {
     let prices = [("PRICE_PER_GB", "0.1"), ("FREE_GB", "5"), ("CURRENCY", "EUR")];
     let (_cloudflare, broker) = with_cloudflare_and(&prices).await;

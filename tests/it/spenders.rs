@@ -269,6 +269,12 @@ async fn all_credentials_of_a_user_are_revoked_at_once() {
     let rows = broker.operator("/api/grants?user=ann").await.json();
     let rows = rows["grants"].as_array().unwrap();
     assert!(rows.iter().all(|row| row["revokedAt"] == "2025-01-15T12:00:00.000Z"));
+    for (by, expected) in [("user", vec![(2, 0), (1, 1)]), ("address", vec![(3, 1)])] {
+        let page = broker.operator(&format!("/api/spenders?by={by}")).await.json();
+        let rows = page["spenders"].as_array().unwrap().iter();
+        let counts = rows.map(|row| (row["live"].as_u64().unwrap(), row["usable"].as_u64().unwrap()));
+        assert_eq!(counts.collect::<Vec<_>>(), expected, "what is revoked stays reserved, but is not usable");
+    }
 }
 
 #[tokio::test]

@@ -55,6 +55,8 @@ pub struct CloudflareMeter {
     pub billing_day: BillingDay,
     /// The bytes of each TURN key.
     pub usage: KeyUsage,
+    /// Why the latest query failed, and what to do; `None` if it was answered.
+    pub failure: Mutex<Option<String>>,
     /// Receives the readings.
     pub account: Arc<Account>,
     /// The clock.
@@ -113,6 +115,11 @@ impl CloudflareMeter {
         *self.tail_seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Why the latest query failed, and what to do. `None` if it was answered.
+    pub fn failure(&self) -> Option<String> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Queries until `end`: the total, and the bytes of each grant. Neither waits for the other, except that the second begins
     /// when the total was read.
     pub async fn run(&self, end: &CancellationToken) {
@@ -153,6 +160,13 @@ impl CloudflareMeter {
 
     /// Queries once, and gives the reading to the account. Then tests the lag, if that is due.
     pub async fn read(&self, state: &mut MeterState) -> Result<ReadingOutcome, AnalyticsError> {
+        let asked = self.read_settled(state).await;
+        let failure = asked.as_ref().err().map(|error| format!("{error}: {}", error.remedy()));
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+        asked
+    }
+
+    async fn read_settled(&self, state: &mut MeterState) -> Result<ReadingOutcome, AnalyticsError> {
         let (now, lag) = (self.clock.now(), state.lateness.lag());
         let Some(settled) = settled_minute(now, lag) else { return Ok(ReadingOutcome::OtherPeriod) };
         // After the lag has grown, the same minutes are counted again until later ones have settled.

@@ -2,11 +2,12 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{GrantRow, Grants};
 use crate::spender::{Call, Label, Spender, User};
-use crate::spenders::SpenderKey;
+use crate::spenders::{SpenderKey, SpenderKind};
 use crate::token::GrantId;
 use crate::units::{ByteCount, Timestamp};
 
@@ -75,6 +76,19 @@ impl Grants {
         }
         places.sort_unstable_by_key(|place| order(*place));
         places.into_iter().filter_map(|(_, id)| self.listed(id, now)).collect()
+    }
+
+    /// How many live grants of each spender of a kind were revoked.
+    #[must_use]
+    pub fn revoked_by(&self, kind: SpenderKind) -> BTreeMap<SpenderKey, u64> {
+        let mut counts = BTreeMap::new();
+        let live = self.revoked().filter_map(|revoked| self.get(revoked.grant)).filter(|row| !row.ended);
+        let keys = live.flat_map(|row| self.spending.keys(row)).flatten();
+        for key in keys.filter(|key| key.kind() == kind) {
+            let count: &mut u64 = counts.entry(key).or_default();
+            *count = count.saturating_add(1);
+        }
+        counts
     }
 
     fn is_listed(&self, row: &GrantRow, filter: &GrantFilter, now: Timestamp) -> bool {

@@ -1,0 +1,66 @@
+//! The present rate: what was used in the last five minutes, and when the limit is reached if it goes on like this.
+
+use std::time::Duration;
+
+use super::Account;
+use turn_ledger::books::{Books, Snapshot};
+use turn_ledger::minute::Minute;
+use turn_ledger::units::{BitRate, ByteCount, Timestamp};
+
+/// How much of the past a rate is the average of.
+const WINDOW_MILLIS: i64 = 300_000;
+/// A rate is the average of at least this time.
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// The rate at which the budget is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PresentRate {
+    /// Billed bits per second.
+    pub rate: BitRate,
+    /// The end of the time that it is the average of: now, or the end of the provider's count while nothing later is known.
+    pub until: Timestamp,
+    /// When the limit is reached at this rate. `None` if not before the period ends, or if it is reached.
+    pub limit_at: Option<Timestamp>,
+}
+
+impl PresentRate {
+    /// The rate at the books' time.
+    #[must_use]
+    pub fn of(books: &Books) -> Self {
+        let Snapshot { figures, measured, live_grants, .. } = books.snapshot();
+        let now = figures.now;
+        let is_used = |(bytes, _): &(u64, Duration)| *bytes > 0;
+        let latest = used_before(books, now);
+        // Without reports, only the provider sees what live grants use, minutes later.
+        let counted_until = measured.as_of.filter(|_| live_grants > 0 && !measured.is_stale());
+        let counted = || counted_until.map(|until| (used_before(books, until), until));
+        let ((bytes, span), until) = match Some(latest).filter(is_used) {
+            Some(latest) => (latest, now),
+            None => counted().filter(|(used, _)| is_used(used)).unwrap_or((latest, now)),
+        };
+        let per_second = u128::from(bytes) * 8_000 / span.as_millis().max(1);
+        let rate = BitRate::new(u64::try_from(per_second).unwrap_or(u64::MAX));
+        let left = u128::from(figures.limit.minus(figures.used).get()) * 8_000;
+        let millis = left.checked_div(per_second).and_then(|millis| u64::try_from(millis).ok());
+        let limit_at = millis.filter(|millis| *millis > 0).map(|millis| until.plus_millis(millis).max(now));
+        Self { rate, until, limit_at: limit_at.filter(|at| *at < figures.period.end) }
+    }
+}
+
+/// Bytes of the minutes before `until`, and the time in which they were used. It begins with the first minute that has some.
+fn used_before(books: &Books, until: Timestamp) -> (u64, Duration) {
+    let since = Timestamp::from_millis(until.as_millis().saturating_sub(WINDOW_MILLIS));
+    let mut minutes = (Minute::of(since).number()..Minute::from_end(until).number()).map(Minute::new);
+    let is_used = |minute: &Minute| books.slice(minute.start(), minute.end()).used > ByteCount::ZERO;
+    let Some(first) = minutes.find(is_used) else { return (0, MINUTE) };
+    let span = until.since(first.start());
+    (books.slice(first.start(), until).used.get(), span.max(MINUTE))
+}
+
+impl Account {
+    /// The rate at which the budget is used now.
+    #[must_use]
+    pub fn present_rate(&self) -> PresentRate {
+        self.with(|books| PresentRate::of(books))
+    }
+}
