@@ -1,13 +1,15 @@
 //! The account's interface for signaling: the connections of a call's members, and the revocation of their grants. Only
 //! [`Account::recorded`] waits for the disk, so a ledger that cannot be written does not hold up a call.
 
-use super::Account;
+use std::sync::Arc;
+
+use super::{Account, RenewalRight};
 use turn_ledger::books::{Books, NotRecorded};
 use turn_ledger::connection::Report;
 use turn_ledger::grants::GrantRow;
 use turn_ledger::reports::ReportError;
 use turn_ledger::spender::Spender;
-use turn_ledger::token::GrantId;
+use turn_ledger::token::{Grant, GrantId};
 
 impl Account {
     /// Reports that the connection of a member goes on, and opens it if it is not open. Once the promise for the grant ends,
@@ -23,6 +25,18 @@ impl Account {
             // The metrics say whether a table is full.
             let _ = self.open(member, None, id, None, Spender::default());
         }
+    }
+
+    /// The right to renew the grant of a member whose client cannot take another credential, if that is due, with the row of the grant
+    /// that is renewed.
+    pub fn take_member_renewal(self: &Arc<Self>, grant: GrantId) -> Option<(RenewalRight, GrantRow)> {
+        let (last, row) = self.with(|books| {
+            let last = books.grants().with_renewals(grant).last()?;
+            Some((last, books.grants().get(last)?.clone()))
+        })?;
+        let GrantRow { source, issued_at, expires_at, .. } = row;
+        let right = self.take_renewal(&Grant { id: last, source, issued_at, expires_at }, |_| true)?;
+        Some((right, row))
     }
 
     /// Closes the connection of a member.
@@ -57,8 +71,9 @@ impl Account {
     }
 }
 
-/// Whether a report now would count for a time that is promised for the grant.
+/// Whether a report now would count for a time that is promised for the grant or a renewal of it.
 fn is_promised(books: &Books, grant: GrantId) -> bool {
-    let until = books.grants().get(grant).and_then(|row| row.alive_until);
+    let chain = books.grants().with_renewals(grant);
+    let until = chain.filter_map(|grant| books.grants().get(grant)?.alive_until).max();
     until.is_some_and(|until| until.start() >= books.now().plus(books.rules().heartbeat))
 }

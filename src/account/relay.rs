@@ -20,7 +20,12 @@ impl Account {
     /// Releases what is promised for revoked grants of which the relay has no allocation. It must have refused new ones since before
     /// it looked.
     pub fn release_gone(&self, present: &BTreeSet<GrantId>) {
-        self.with(|books| books.release_gone(IceSource::Relay, |grant| present.contains(&grant)));
+        self.with(|books| {
+            // An allocation goes on under the renewals of its grant.
+            let present: BTreeSet<_> =
+                present.iter().flat_map(|grant| books.grants().with_renewals(*grant)).collect();
+            books.release_gone(IceSource::Relay, |grant| present.contains(&grant));
+        });
     }
 
     /// Takes what the relay has carried for its grants since the last call.

@@ -45,6 +45,7 @@ use crate::signal::Signaling;
 use crate::signal::backlog::Backlog;
 use crate::signal::calls::LiveCalls;
 use crate::signal::hub::Shared;
+use crate::signal::occupancy::Occupancy;
 use crate::signal::p2pcf::P2pcfShell;
 use crate::signal::protocols;
 use crate::signal::reports::Reports;
@@ -221,7 +222,8 @@ impl Parts<'_> {
             room_users: config.rooms.as_ref().map(|rooms| RoomUsers::new(rooms, secret)),
             sfu: self.sfu(&calls, secret)?,
             p2pcf,
-            occupancy: Arc::default(),
+            peerjs_key: config.peerjs.clone(),
+            occupancy: Arc::new(Occupancy::new(config.sockets_per_client)),
             incomplete: Backlog::default(),
             calls,
             ttl: config.ttl,

@@ -41,7 +41,7 @@ pub use opening::{BoundTerms, setup};
 /// Requests in progress at most, counted once their body has been read. The slowest takes 4 s, so 256 a second are served
 /// even while the provider does not answer.
 const IN_FLIGHT_MAX: usize = 1_024;
-/// Bodies of more than 16 KiB in memory at the same time. The longest has 256 KiB.
+/// Bodies of more than 16 KiB in memory at the same time. The longest has 1 MiB.
 const LONG_BODIES_MAX: usize = 64;
 
 /// What the handlers and the background tasks share.

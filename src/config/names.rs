@@ -113,7 +113,8 @@ variables! {
         AUTH_USER_CLAIM = "sub";
         AUTH_REQUIRED = "false";
         SIGNALING;
-        SIGNALING_TTL_SECONDS = "3600";
+        SIGNALING_TTL_SECONDS = "14400";
+        SIGNALING_SOCKETS_PER_CLIENT = "64";
         COPY_WEBSOCKET_HEADER_NAMES;
         TYPE_MESSAGE = "false";
         WS_PING_INTERVAL_SEC = "5";
@@ -124,7 +125,7 @@ variables! {
         P2PCF_PATH = "/p2pcf";
         P2PCF_ORIGIN_QUOTA;
         SFU_PREFIXES = "/partytracks,/api/calls";
-        SFU_LOCK = "on";
+        SFU_LOCK = "true";
         SFU_STRICT_PASSTHROUGH = "false";
         CALLS_APP_ID;
         CALLS_API_URL = "https://rtc.live.cloudflare.com/v1";

@@ -14,8 +14,9 @@ use super::names::{
     AUTHN_WEBHOOK_URL, CALLS_API_URL, CALLS_APP_ID, CALLS_APP_SECRET, COPY_WEBSOCKET_HEADER_NAMES,
     DISCONNECT_WEBHOOK_URL, FEEDBACK_URL, P2PCF_ORIGIN_QUOTA, P2PCF_PATH, PEERJS_KEY, READ_LIMIT_BYTES,
     REPORTS_DIR, ROOM_MEMBERS_MAX, ROOM_SWEEP_SECONDS, SFU_LOCK, SFU_PREFIXES, SFU_STRICT_PASSTHROUGH,
-    SIGNALING, SIGNALING_TTL_SECONDS, SecretVariable, TYPE_MESSAGE, USER_HEADER, Variable,
-    WEBHOOK_TIMEOUT_SEC, WS_PING_INTERVAL_SEC, WS_PONG_TIMEOUT_SEC, WS_READ_TIMEOUT_SEC,
+    SIGNALING, SIGNALING_SOCKETS_PER_CLIENT, SIGNALING_TTL_SECONDS, SecretVariable, TYPE_MESSAGE,
+    USER_HEADER, Variable, WEBHOOK_TIMEOUT_SEC, WS_PING_INTERVAL_SEC, WS_PONG_TIMEOUT_SEC,
+    WS_READ_TIMEOUT_SEC,
 };
 use super::settings::{Read, Refused, Settings};
 use super::value::{BOOLEANS, is_visible_ascii, parse_base, parse_identifier, parse_number};
@@ -30,8 +31,10 @@ const PATH_MAX: usize = 100;
 /// Signaling. A protocol that is `None` is off.
 #[derive(Clone, Debug)]
 pub struct SignalingConfig {
-    /// The life of a credential that is minted for a call. `SIGNALING_TTL_SECONDS`, 60 to 86,400; 3,600 when unset.
+    /// The life of a credential that is minted for a call. `SIGNALING_TTL_SECONDS`, 60 to 86,400; 14,400 when unset.
     pub ttl: Duration,
+    /// The most open sockets of one address. `SIGNALING_SOCKETS_PER_CLIENT`, 1 to 4,096; 64 when unset.
+    pub sockets_per_client: usize,
     /// `ayame`.
     pub ayame: Option<AyameConfig>,
     /// `p2pcf`.
@@ -91,7 +94,7 @@ pub struct SfuConfig {
     pub app_secret: SecretString,
     /// The base of the API, with a slash at its end. `CALLS_API_URL`.
     pub api: Url,
-    /// Whether only the browser that opened a session may use it. `SFU_LOCK`; on when unset.
+    /// Whether only the browser that opened a session may use it. `SFU_LOCK`: `true`, `false` or `auto`; true when unset.
     pub lock: SfuLock,
     /// Whether a refusal of a new session stays JSON. `SFU_STRICT_PASSTHROUGH`; false when unset.
     pub strict_passthrough: bool,
@@ -108,7 +111,17 @@ pub enum SfuLock {
     Auto,
 }
 
-const SFU_LOCKS: &[(&str, SfuLock)] = &[("on", SfuLock::On), ("off", SfuLock::Off), ("auto", SfuLock::Auto)];
+const SFU_LOCKS: &[(&str, SfuLock)] = &[
+    ("true", SfuLock::On),
+    ("false", SfuLock::Off),
+    ("auto", SfuLock::Auto),
+    ("on", SfuLock::On),
+    ("off", SfuLock::Off),
+    ("1", SfuLock::On),
+    ("0", SfuLock::Off),
+    ("yes", SfuLock::On),
+    ("no", SfuLock::Off),
+];
 
 /// Orange rooms.
 #[derive(Clone, Debug)]
@@ -152,6 +165,7 @@ impl SignalingConfig {
     pub(super) fn read(settings: &mut Settings<'_>) -> Read<Self> {
         let modules = settings.words(SIGNALING, MODULES);
         let ttl = settings.seconds(SIGNALING_TTL_SECONDS, 60..=86_400);
+        let sockets_per_client = settings.number(SIGNALING_SOCKETS_PER_CLIENT, 1..=4_096);
         let ayame = read_ayame(settings);
         let p2pcf = read_p2pcf(settings);
         let rooms = read_rooms(settings);
@@ -162,16 +176,17 @@ impl SignalingConfig {
         let is_on = |protocol: ProtocolName| has(Module::Protocol(protocol));
         let sfu = read_sfu(settings, is_on(ProtocolName::Sfu));
         let (ttl, ayame, p2pcf, rooms, peerjs) = (ttl?, ayame?, p2pcf?, rooms?, peerjs?);
-        let (reports, sfu) = (reports?, sfu?);
+        let (sockets_per_client, reports, sfu) = (sockets_per_client?, reports?, sfu?);
         let prefixes = sfu.iter().flat_map(|sfu| &sfu.prefixes);
         let p2pcf_path = is_on(ProtocolName::P2pcf).then_some(&p2pcf.path);
-        if overlap(&prefixes.chain(p2pcf_path).collect::<Vec<_>>()) {
-            let expected =
-                "expected paths of which none, P2PCF_PATH included, equals or is below another one";
+        let peerjs_path = is_on(ProtocolName::Peerjs).then(|| format!("/{peerjs}"));
+        if overlap(&prefixes.chain(p2pcf_path).chain(&peerjs_path).collect::<Vec<_>>()) {
+            let expected = "expected paths of which none, P2PCF_PATH and /PEERJS_KEY included, equals or is below another one";
             return Err(settings.refuse(SFU_PREFIXES.name(), expected));
         }
         let signaling = Self {
             ttl,
+            sockets_per_client,
             ayame: is_on(ProtocolName::Ayame).then_some(ayame),
             p2pcf: is_on(ProtocolName::P2pcf).then_some(p2pcf),
             sfu,
@@ -340,7 +355,8 @@ mod tests {
         assert!(off.ayame.is_none() && off.p2pcf.is_none() && off.sfu.is_none() && off.rooms.is_none());
         assert!(off.peerjs.is_none() && !off.is_yjs_on && off.reports.is_none());
         let on = load([("SIGNALING", "ayame, p2pcf,rooms,peerjs,yjs,reports")]).signaling;
-        assert_eq!(on.ttl, Duration::from_secs(3_600));
+        assert_eq!(on.ttl, Duration::from_secs(14_400));
+        assert_eq!(on.sockets_per_client, 64);
         assert_eq!(on.ayame.unwrap().read_limit, 1_048_576);
         assert_eq!(on.p2pcf.unwrap().path, "/p2pcf");
         assert_eq!(on.rooms.unwrap().members_max, 64);
@@ -364,6 +380,17 @@ mod tests {
     }
 
     #[test]
+    fn the_lock_is_a_switch_with_a_third_position() {
+        let [on, id, secret] =
+            [("SIGNALING", "sfu"), ("CALLS_APP_ID", "app"), ("CALLS_APP_SECRET", "s3cret")];
+        let lock = |word| load([on, id, secret, ("SFU_LOCK", word)]).signaling.sfu.unwrap().lock;
+        for (word, is_on) in BOOLEANS {
+            assert_eq!(lock(word), if *is_on { SfuLock::On } else { SfuLock::Off }, "{word}");
+        }
+        assert_eq!(lock("auto"), SfuLock::Auto);
+    }
+
+    #[test]
     fn headers_are_copied_once_and_in_lower_case() {
         let pairs = [("SIGNALING", "ayame"), ("COPY_WEBSOCKET_HEADER_NAMES", "X-B, x-a ,X-A")];
         assert_eq!(load(pairs).signaling.ayame.unwrap().copied_headers, ["x-a", "x-b"]);
@@ -373,14 +400,15 @@ mod tests {
     fn two_protocols_do_not_share_a_path() {
         let [on, id, secret] =
             [("SIGNALING", "sfu,p2pcf"), ("CALLS_APP_ID", "app"), ("CALLS_APP_SECRET", "s3cret")];
-        let line =
-            "SFU_PREFIXES: expected paths of which none, P2PCF_PATH included, equals or is below another one";
+        let line = "SFU_PREFIXES: expected paths of which none, P2PCF_PATH and /PEERJS_KEY included, equals or is below another one";
         for (name, value) in
             [("SFU_PREFIXES", "/a,/a/b"), ("SFU_PREFIXES", "/p2pcf"), ("P2PCF_PATH", "/partytracks/x")]
         {
             assert_refused([on, id, secret, (name, value)], &[line]);
         }
         let _ = load([on, id, secret, ("SFU_PREFIXES", "/a,/ab")]);
+        let of_peerjs = [("SIGNALING", "p2pcf,peerjs"), ("P2PCF_PATH", "/k/id"), ("PEERJS_KEY", "k")];
+        assert_refused(of_peerjs, &[line]);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
 use super::error::ApiError;
@@ -66,8 +66,8 @@ impl BodyLimit {
         Self { bytes_max, long_bodies: Some(Arc::clone(long_bodies)) }
     }
 
-    fn permit(&self) -> Result<Option<SemaphorePermit<'_>>, ApiError> {
-        let permit = self.long_bodies.as_ref().map(|bodies| bodies.try_acquire());
+    fn permit(&self) -> Result<Option<OwnedSemaphorePermit>, ApiError> {
+        let permit = self.long_bodies.as_ref().map(|bodies| Arc::clone(bodies).try_acquire_owned());
         permit.transpose().map_err(|_| ApiError::Overloaded)
     }
 }
@@ -99,7 +99,7 @@ pub async fn read_json<T: DeserializeOwned>(request: Request) -> Result<T, ApiEr
 }
 
 /// The whole body, and the permit to hold while it is in memory.
-pub async fn read_up_to(limit: &BodyLimit, request: Request) -> Gathered<'_> {
+pub async fn read_up_to(limit: &BodyLimit, request: Request) -> Gathered {
     let (parts, body) = request.into_parts();
     if body.is_end_stream() {
         return Ok((Bytes::new(), None));
@@ -108,9 +108,9 @@ pub async fn read_up_to(limit: &BodyLimit, request: Request) -> Gathered<'_> {
 }
 
 /// A body, and its permit if it is a long one.
-pub type Gathered<'a> = Result<(Bytes, Option<SemaphorePermit<'a>>), ApiError>;
+pub type Gathered = Result<(Bytes, Option<OwnedSemaphorePermit>), ApiError>;
 
-async fn read<'a>(parts: &Parts, body: Body, limit: &'a BodyLimit) -> Gathered<'a> {
+async fn read(parts: &Parts, body: Body, limit: &BodyLimit) -> Gathered {
     let bytes_max = limit.bytes_max;
     if announced_length(&parts.headers).is_some_and(|length| length > bytes_max) {
         return Err(ApiError::PayloadTooLarge { bytes_max });
@@ -128,7 +128,7 @@ async fn read<'a>(parts: &Parts, body: Body, limit: &'a BodyLimit) -> Gathered<'
 }
 
 /// Copies the body into one buffer. The buffer grows with the bytes that arrive; the announced length allocates nothing.
-async fn collect(mut body: Body, limit: &BodyLimit) -> Gathered<'_> {
+async fn collect(mut body: Body, limit: &BodyLimit) -> Gathered {
     let mut bytes = Vec::new();
     let mut permit = None;
     let mut parts = 0;

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::account::{Account, RenewalRight};
 use crate::config::LimitAction;
 use crate::ice::breaker::BreakerState;
+use crate::random;
 use crate::request::trace::TraceParent;
 use turn_ledger::books::{NotAdmitted, NotCommitted, Requester};
 use turn_ledger::client::ClientKey;
@@ -71,6 +72,16 @@ pub enum Source {
     Absent,
     /// Public STUN servers. They need no call. Entries after this one are not used.
     Stun,
+}
+
+impl Source {
+    /// The source, if it is configured.
+    const fn ready(&self) -> Option<&CredentialSource> {
+        match self {
+            Self::Ready(credentials) => Some(credentials),
+            Self::Absent | Self::Stun => None,
+        }
+    }
 }
 
 /// The mint with all its sources.
@@ -142,6 +153,31 @@ impl Mint {
             }
         }
         Ok(Answer::Stun(reason))
+    }
+
+    /// Renews the grant of a member of a call, if that is due and its source is one whose sessions this process ends. The budget decides,
+    /// as it does about every renewal. Nobody gets the new credential: the allocations of the first one go on.
+    pub async fn renew_member(&self, grant: GrantId, ttl: Duration) {
+        let is_cut_here = |credentials: &&CredentialSource| self.cut_here.contains(&credentials.source());
+        let ready = self.sources.iter().filter_map(Source::ready).filter(is_cut_here).collect::<Vec<_>>();
+        if ready.is_empty() || self.is_stopped() {
+            return;
+        }
+        let Some((right, row)) = self.account.take_member_renewal(grant) else { return };
+        let Some(credentials) = ready.into_iter().find(|it| it.source() == row.source) else { return };
+        let Ok(id) = random::bytes() else { return };
+        let request = MintRequest {
+            ttl,
+            grant: GrantId::new(id),
+            client: row.client,
+            address: row.address.as_deref().copied(),
+            spender: row.spender.as_ref(),
+            key: None,
+            renewal: Some(&right),
+            trace: None,
+        };
+        // If it is refused, the right is given back, and the next check tries again.
+        let _ = self.try_source(credentials, &request).await;
     }
 
     /// The kill switch, by configuration or by override.

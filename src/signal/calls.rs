@@ -58,6 +58,14 @@ impl LiveCalls {
         }
     }
 
+    /// The grants of members who are not alone in their call.
+    #[must_use]
+    pub fn grants(&self) -> Vec<GrantId> {
+        let state = self.lock();
+        let calls = state.calls.iter().map(|(_, call)| &call.members).filter(|members| members.len() > 1);
+        calls.flat_map(|members| members.values()).filter_map(|member| member.grant).collect()
+    }
+
     /// Revokes the grants of everybody in a call. Returns how many were revoked.
     pub fn cut(&self, call: &CallName) -> usize {
         let mut state = self.lock();

@@ -53,6 +53,8 @@ pub struct Signaling {
     pub sfu: Option<Arc<SfuProxy>>,
     /// P2PCF. `None` if it is off.
     pub p2pcf: Option<P2pcfShell>,
+    /// The key that clients of `PeerJS` name. `None` if it is off.
+    pub peerjs_key: Option<String>,
     /// What happens to reports. `None` unless `SIGNALING` names them.
     pub reports: Option<Reports>,
     /// The open sockets of all protocols.

@@ -10,12 +10,12 @@ use turn_ledger::client::ClientKey;
 
 /// The most open signaling sockets.
 pub const SIGNALING_SOCKETS_MAX: usize = 4_096;
-/// The most open signaling sockets of one IPv4 address or one IPv6 /64.
-pub const SIGNALING_SOCKETS_PER_CLIENT_MAX: usize = 64;
 
 /// The open sockets.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Occupancy {
+    /// The most sockets of one IPv4 address or one IPv6 /64.
+    per_client_max: usize,
     table: Mutex<Table>,
     freed: Notify,
 }
@@ -43,10 +43,16 @@ pub struct Place {
 }
 
 impl Occupancy {
+    /// No sockets. `per_client_max`: the most of one IPv4 address or one IPv6 /64.
+    #[must_use]
+    pub fn new(per_client_max: usize) -> Self {
+        Self { per_client_max, table: Mutex::default(), freed: Notify::new() }
+    }
+
     /// Takes a place for a client.
     pub fn take(self: &Arc<Self>, address: IpAddr) -> Result<Place, NoPlace> {
         let client = ClientKey::of(address);
-        self.lock().take(client)?;
+        self.lock().take(client, self.per_client_max)?;
         Ok(Place { occupancy: Arc::clone(self), client })
     }
 
@@ -73,12 +79,12 @@ impl Occupancy {
 }
 
 impl Table {
-    fn take(&mut self, client: ClientKey) -> Result<(), NoPlace> {
+    fn take(&mut self, client: ClientKey, per_client_max: usize) -> Result<(), NoPlace> {
         if self.open >= SIGNALING_SOCKETS_MAX {
             return Err(NoPlace::Full);
         }
         let is_full = |key: ClientKey| {
-            let most = SIGNALING_SOCKETS_PER_CLIENT_MAX * usize::try_from(key.factor()).unwrap_or(1);
+            let most = per_client_max.saturating_mul(usize::try_from(key.factor()).unwrap_or(1));
             self.by_client.get(&key).is_some_and(|open| *open >= most)
         };
         if client.with_wider().any(is_full) {
@@ -120,8 +126,8 @@ mod tests {
     }
 
     #[test]
-    fn an_address_has_64_places_and_a_48_four_times_as_many() {
-        let occupancy = Arc::new(Occupancy::default());
+    fn an_address_has_so_many_places_and_a_48_four_times_as_many() {
+        let occupancy = Arc::new(Occupancy::new(64));
         let mut places: Vec<_> = (0..64).map(|_| occupancy.take(address("192.0.2.1")).unwrap()).collect();
         assert_eq!(occupancy.take(address("192.0.2.1")).unwrap_err(), NoPlace::ClientFull);
         assert!(occupancy.take(address("192.0.2.2")).is_ok());
@@ -136,7 +142,7 @@ mod tests {
 
     #[test]
     fn there_are_4096_places_and_no_rows_without_sockets() {
-        let occupancy = Arc::new(Occupancy::default());
+        let occupancy = Arc::new(Occupancy::new(64));
         let of = |n: u32| IpAddr::from(std::net::Ipv4Addr::from(n));
         let places: Vec<_> = (0..4_096).map(|n| occupancy.take(of(n)).unwrap()).collect();
         assert_eq!(occupancy.take(of(9_999)).unwrap_err(), NoPlace::Full);

@@ -42,8 +42,11 @@ impl Credential {
     async fn mint(broker: &TestBroker) -> Self {
         let body = broker.mint().await.json();
         assert_eq!((&body["source"], &body["degraded"]), (&json!("relay"), &json!(false)), "{body}");
+        Self::of(&body["iceServers"][0])
+    }
+
+    fn of(entry: &Value) -> Self {
         let text = |value: &Value| value.as_str().unwrap().to_owned();
-        let entry = &body["iceServers"][0];
         let url = text(&entry["urls"][0]);
         let server = url.strip_prefix("turn:").and_then(|url| url.strip_suffix("?transport=udp")).unwrap();
         let username = text(&entry["username"]);

@@ -253,7 +253,8 @@ impl Grants {
 
     /// The reason why the relay must stop serving a grant, if there is one. `expiry` is the one in the credential, for
     /// a grant without a row. A grant with neither counts as expired. The row's expiry is in the books' time, which
-    /// does not move when a clock is set back.
+    /// does not move when a clock is set back. A renewal at the same source prolongs what was begun before it: room is promised
+    /// for the chain, of which one credential relays at a time.
     #[must_use]
     pub fn end_of(
         &self,
@@ -262,7 +263,7 @@ impl Grants {
         is_spent: bool,
         now: Timestamp,
     ) -> Option<GrantEnd> {
-        let expires_at = self.rows.get(&id).map(|row| row.expires_at).or(expiry);
+        let expires_at = self.chain_expiry(id).or(expiry);
         match () {
             () if self.is_revoked(id) => Some(GrantEnd::Revoked),
             () if expires_at.is_none_or(|end| now >= end) => Some(GrantEnd::Expired),

@@ -177,6 +177,28 @@ fn a_grant_ends_at_its_expiry() {
 }
 
 #[test]
+fn a_renewal_at_the_same_source_prolongs_what_was_begun_before_it() {
+    let mut grants = grants();
+    let first = issued(&mut grants, 1);
+    let later = |id, source| Grant { source, expires_at: at(2_000), ..grant(id) };
+    let renew = |grants: &mut Grants, renewal: Grant| {
+        grants.issue(renewal.id, GrantRow::new(&renewal, Some("user"), Some(Minute::new(40))));
+        grants.note_renewal(first.id, renewal.id);
+        grants.change(first.id, |row| row.renewed = true);
+    };
+    renew(&mut grants, later(2, IceSource::Coturn));
+    assert_eq!(grants.end_of(first.id, None, false, at(1_000)), Some(GrantEnd::Expired), "another source");
+    let second = later(3, IceSource::Cloudflare);
+    renew(&mut grants, second);
+    assert_eq!(grants.end_of(first.id, None, false, at(1_999)), None);
+    assert_eq!(grants.end_of(first.id, None, true, at(1_000)), Some(GrantEnd::Spent));
+    assert_eq!(grants.end_of(first.id, None, false, at(2_000)), Some(GrantEnd::Expired));
+    grants.revoke(second.id, at(1_500)).unwrap();
+    assert_eq!(grants.end_of(first.id, None, false, at(1_500)), Some(GrantEnd::Expired));
+    assert_eq!(grants.end_of(second.id, None, false, at(1_500)), Some(GrantEnd::Revoked));
+}
+
+#[test]
 fn a_revocation_ends_a_grant_at_once_and_a_spent_budget_ends_all_grants() {
     let mut grants = grants();
     let (first, second) = (issued(&mut grants, 1), issued(&mut grants, 2));

@@ -1,5 +1,5 @@
-//! Two tasks for the calls: one reports their connections to the ledger at each heartbeat, one asks the sources to end the
-//! credentials of members that have left. The ledger has each revocation before that.
+//! Three tasks for the calls: one reports their connections to the ledger at each heartbeat, one renews the grants of their members,
+//! and one asks the sources to end the credentials of members that have left. The ledger has each revocation before that.
 
 use std::time::Duration;
 
@@ -13,6 +13,9 @@ use crate::mint::RevokedAll;
 
 /// The most credentials whose end is asked for at once.
 const CUTS_AT_ONCE: usize = 64;
+/// How often the grants of members are checked for renewals that are due. The shortest life is 60 s, of which the last quarter is for the
+/// renewal.
+const RENEW_INTERVAL: Duration = Duration::from_secs(5);
 /// How long the last of them may take when the process stops.
 const LAST_CUTS_MAX: Duration = Duration::from_secs(3);
 
@@ -22,6 +25,20 @@ pub(super) async fn keep_alive(app: &App, end: &CancellationToken) {
         tokio::select! {
             () = end.cancelled() => return,
             () = tokio::time::sleep_until(clock::deadline(app.heartbeat)) => app.signaling.calls.keep_alive(),
+        }
+    }
+}
+
+/// Renews the grants of members until `end`. Their clients are given no other credential, because their protocol has no message for it. But
+/// where this process ends the allocations of a grant, it ends them when the last renewal has expired.
+pub(super) async fn renew(app: &App, end: &CancellationToken) {
+    loop {
+        tokio::select! {
+            () = end.cancelled() => return,
+            () = tokio::time::sleep_until(clock::deadline(RENEW_INTERVAL)) => {}
+        }
+        for grant in app.signaling.calls.grants() {
+            app.mint.renew_member(grant, app.signaling.ttl.min(app.ttl_max)).await;
         }
     }
 }

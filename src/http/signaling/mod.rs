@@ -5,7 +5,7 @@
 //! | [`routes`], [`socket_request`] | the path of each protocol; what a request for a socket must have |
 //! | [`reports`], [`form`] | reports of Orange's page; the forms that carry them |
 //! | [`rooms`] | rooms: the user of a socket, and the name that a visitor chooses |
-//! | [`peerjs`] | the HTTP routes of `PeerJS` |
+//! | [`peerjs`] | the routes of `PeerJS` |
 //! | [`socket`] | the upgrade, and the task that reads and writes one socket |
 //! | [`effects`] | webhooks and mints |
 //! | [`media`] | the connections of running calls, and the credentials of members that have left |
@@ -89,7 +89,7 @@ pub async fn run(app: &Arc<App>, end: &CancellationToken) {
 }
 
 async fn run_media(app: Arc<App>, end: CancellationToken) {
-    tokio::join!(media::keep_alive(&app, &end), media::end_credentials(&app, &end));
+    tokio::join!(media::keep_alive(&app, &end), media::renew(&app, &end), media::end_credentials(&app, &end));
 }
 
 async fn run_timers(app: &Arc<App>, hub: &Arc<Hub>, end: &CancellationToken) {

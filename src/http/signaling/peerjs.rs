@@ -1,10 +1,10 @@
-//! The HTTP routes of `PeerJS`. A page asks for an id before it opens its socket, unless it has one of its own. Ids are random
-//! and nothing is reserved, so any key is accepted here.
+//! The routes of `PeerJS`, below the client's default path `/` and below `/peerjs`. A page asks for an id before it opens its
+//! socket, unless it has one of its own. Ids are random and nothing is reserved, so below `/peerjs` any key is accepted.
 
 use std::sync::Arc;
 
-use axum::extract::{Extension, Request, State};
-use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, ORIGIN, VARY};
+use axum::extract::{Extension, FromRequest, Request, State};
+use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, ORIGIN, UPGRADE, VARY};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn};
 use axum::response::{Html, IntoResponse, Response};
@@ -12,8 +12,10 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::json;
 use tower::ServiceBuilder;
+use turn_signaling::call::ProtocolName;
 use turn_signaling::uuid::uuid;
 
+use super::socket_request::SocketRequest;
 use crate::app::App;
 use crate::http::envelope::{Verbatim, catch_panic};
 use crate::http::error::ApiError;
@@ -22,11 +24,16 @@ use crate::request::client_addr::ClientAddr;
 
 /// The routes, without the rule about origins.
 pub(super) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
-    Router::new()
-        .route("/peerjs", get(describe))
+    let key = app.signaling.peerjs_key.as_deref().unwrap_or_default();
+    ["/peerjs/{key}".to_owned(), format!("/{key}")]
+        .iter()
+        .fold(Router::new(), |router, path| {
+            let router = router.route(&format!("{path}/id"), get(make_id));
+            router.route(&format!("{path}/peers"), get(refuse_peers))
+        })
+        .route("/peerjs", get(open_or_describe))
         .route("/peerjs/", get(describe))
-        .route("/peerjs/{key}/id", get(make_id))
-        .route("/peerjs/{key}/peers", get(refuse_peers))
+        .route("/peerjs/peerjs", get(open))
         .layer(ServiceBuilder::new().layer(from_fn(readable)).layer(catch_panic(app)))
 }
 
@@ -40,6 +47,21 @@ async fn readable(request: Request, next: Next) -> Response {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     }
     response
+}
+
+async fn open(State(app): State<Arc<App>>, request: SocketRequest) -> Response {
+    request.open(&app, ProtocolName::Peerjs)
+}
+
+/// With the path `/` a client opens its socket here. With the path `/peerjs` this is the description.
+async fn open_or_describe(State(app): State<Arc<App>>, request: Request) -> Response {
+    if !request.headers().contains_key(UPGRADE) {
+        return describe().await;
+    }
+    match SocketRequest::from_request(request, &app).await {
+        Ok(request) => request.open(&app, ProtocolName::Peerjs),
+        Err(refused) => refused,
+    }
 }
 
 async fn describe() -> Response {

@@ -12,7 +12,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::sync::SemaphorePermit;
+use tokio::sync::OwnedSemaphorePermit;
 use tower::ServiceBuilder;
 use turn_ledger::client::ClientKey;
 use turn_ledger::units::Timestamp;
@@ -141,19 +141,15 @@ fn reports(app: &App) -> Result<&Reports, ApiError> {
 }
 
 /// A report as it has arrived.
-struct Received<'a> {
+struct Received {
     headers: HeaderMap,
     body: Bytes,
     /// For a long report, while it is in memory.
-    _permit: Option<SemaphorePermit<'a>>,
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 /// Reads a report, if its client may send one now.
-async fn read<'a>(
-    reports: &Reports,
-    limit: &'a BodyLimit,
-    request: Request,
-) -> Result<Received<'a>, ApiError> {
+async fn read(reports: &Reports, limit: &BodyLimit, request: Request) -> Result<Received, ApiError> {
     let ClientAddr(address) = request.extensions().get().copied().ok_or(ApiError::Internal)?;
     reports.take(ClientKey::of(address)).map_err(|retry_in| ApiError::TooManyReports { retry_in })?;
     let headers = request.headers().clone();

@@ -26,9 +26,7 @@ pub fn sockets(app: &Arc<App>) -> Router<Arc<App>> {
                 router.route("/signaling", get(ayame)).route("/.ok", get(async || StatusCode::OK))
             }
             ProtocolName::Yjs => router.route("/yjs", get(yjs)),
-            ProtocolName::Peerjs => {
-                router.route("/peerjs/peerjs", get(peerjs)).merge(super::peerjs::routes(app))
-            }
+            ProtocolName::Peerjs => router.merge(super::peerjs::routes(app)),
             ProtocolName::Rooms => router.merge(rooms::routes(app)),
             ProtocolName::P2pcf | ProtocolName::Sfu => router,
         };
@@ -43,8 +41,4 @@ async fn ayame(State(app): State<Arc<App>>, headers: HeaderMap, mut request: Soc
 
 async fn yjs(State(app): State<Arc<App>>, request: SocketRequest) -> Response {
     request.open(&app, ProtocolName::Yjs)
-}
-
-async fn peerjs(State(app): State<Arc<App>>, request: SocketRequest) -> Response {
-    request.open(&app, ProtocolName::Peerjs)
 }

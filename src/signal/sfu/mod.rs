@@ -85,6 +85,8 @@ enum Change {
     Add(Wanted),
     Close(Vec<Mid>),
     See(Option<Look>),
+    /// The SFU must be asked what has changed.
+    Unknown,
 }
 
 impl SfuProxy {
@@ -180,10 +182,10 @@ impl SfuProxy {
     /// What a call may change, if it may be made.
     fn admit(&self, id: &SessionId, call: Call, body: &Bytes) -> Result<Change, Fault> {
         Ok(match call {
-            Call::NewTracks | Call::NewDataChannels | Call::UpdateTracks => {
+            Call::NewTracks | Call::NewDataChannels | Call::UpdateTracks | Call::UpdateDataChannels => {
                 let wanted = body::wanted(body).map_err(|_| Fault::Malformed)?;
                 self.with(|sessions, _| sessions.check_wanted(id, &wanted))?;
-                if call == Call::UpdateTracks {
+                if matches!(call, Call::UpdateTracks | Call::UpdateDataChannels) {
                     return Ok(Change::Nothing);
                 }
                 if !wanted.pulled.is_empty() {
@@ -192,6 +194,10 @@ impl SfuProxy {
                 Change::Add(wanted)
             }
             Call::CloseTracks => Change::Close(body::named(body).map_err(|_| Fault::Malformed)?),
+            Call::CloseDataChannels => {
+                body::named(body).map_err(|_| Fault::Malformed)?;
+                Change::Unknown
+            }
             Call::Get => Change::See(self.with(|sessions, _| sessions.look_at(id))),
             Call::Renegotiate | Call::EstablishDataChannels => Change::Nothing,
         })
@@ -316,7 +322,7 @@ struct Underway {
 impl Underway {
     async fn call(mut self, call: Call, change: Change, passed: Passed) -> Result<Returned, Fault> {
         let returned = self.proxy.upstream.call(&self.id, call, passed).await?;
-        self.is_known = !returned.status.is_server_error();
+        self.is_known = !returned.status.is_server_error() && !matches!(change, Change::Unknown);
         let answered = returned.status.is_success().then(|| body::answered(&returned.body)).flatten();
         self.proxy.apply(&self.id, change, returned.status, answered);
         Ok(returned)

@@ -9,7 +9,7 @@ use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use reqwest::Client;
 use serde_json::json;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use turn_signaling::sfu::body::Mid;
 use turn_signaling::sfu::fault::Fault;
 use turn_signaling::sfu::path::{Call, upstream};
@@ -36,7 +36,7 @@ pub struct Upstream {
 }
 
 /// What is passed on of a client's request.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Passed {
     /// The query, as it came.
     pub query: Option<String>,
@@ -44,6 +44,8 @@ pub struct Passed {
     pub headers: HeaderMap,
     /// The body.
     pub body: Bytes,
+    /// For a long body, while it is in memory.
+    pub permit: Option<OwnedSemaphorePermit>,
 }
 
 /// A response of the SFU.
@@ -89,7 +91,8 @@ impl Upstream {
         let tracks: Vec<_> = mids.iter().map(|mid| json!({ "mid": mid.as_str() })).collect();
         let body = json!({ "tracks": tracks, "force": true }).to_string();
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
-        self.call_own(id, Call::CloseTracks, Passed { query: None, headers, body: body.into() }).await
+        self.call_own(id, Call::CloseTracks, Passed { query: None, headers, body: body.into(), permit: None })
+            .await
     }
 
     async fn call_own(&self, id: &SessionId, call: Call, passed: Passed) -> Result<Returned, Fault> {

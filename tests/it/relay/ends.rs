@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use serde_json::json;
 use tokio::net::UdpSocket;
 
+use crate::support::socket_client::SocketClient;
 use crate::support::{OPERATOR, TestBroker, eventually};
 
-use super::{Credential, PAYLOAD, a_peer, allocate, broker_with, ended, is_cut, refused};
+use super::{Call, Credential, PAYLOAD, a_peer, allocate, broker_with, ended, is_cut, refused};
 
 #[tokio::test]
 async fn a_running_allocation_ends_at_its_expiry() {
@@ -20,6 +21,91 @@ async fn a_running_allocation_ends_at_its_expiry() {
     broker.advance(1);
     eventually("the cut", async || ended(&broker, "expired").await == Some(1)).await;
     is_cut(&call, &peer, relayed).await;
+}
+
+/// A member of a call, with an allocation.
+struct Member {
+    socket: SocketClient,
+    grant: String,
+    call: Call,
+    peer: UdpSocket,
+    relayed: SocketAddr,
+}
+
+impl Member {
+    async fn join(broker: &TestBroker) -> Self {
+        let mut socket = SocketClient::open(broker.address, "/signaling", &[]).await.unwrap();
+        socket.send_json(&json!({"type": "register", "roomId": "r"})).await;
+        let credential = Credential::of(&socket.next_json().await["iceServers"][0]);
+        let (call, peer) = (allocate(&credential).await.unwrap(), a_peer().await);
+        let relayed = call.greet(&peer).await;
+        Self { socket, grant: credential.grant, call, peer, relayed }
+    }
+
+    async fn flow(&self) {
+        self.call.flow(&self.peer, self.relayed, 10).await;
+    }
+}
+
+/// Ayame has no message for another credential, so the broker renews the grants of a call itself.
+#[tokio::test]
+async fn a_call_outlives_its_credentials_until_a_member_leaves() {
+    let settings = [
+        ("SIGNALING", "ayame"),
+        ("SIGNALING_TTL_SECONDS", "60"),
+        ("BANDWIDTH_LIMIT_GB", "1000"),
+        ("BUDGET_MODE", "strict"),
+    ];
+    let broker = broker_with(&settings).await;
+    let (a, b) = (Member::join(&broker).await, Member::join(&broker).await);
+    let grants = async || {
+        let page = broker.operator("/api/grants?call=ayame/r").await.json();
+        page["grants"].as_array().unwrap().clone()
+    };
+    for renewals in [1, 2] {
+        broker.advance(50);
+        eventually("the renewals", async || grants().await.len() == 2 + 2 * renewals).await;
+    }
+    // The clock is at 100 s.
+    assert!(a.grant != b.grant && ended(&broker, "expired").await.is_none());
+    for member in [&a, &b] {
+        member.flow().await;
+    }
+    let spent = async || {
+        let page = grants().await;
+        let of = |grant: &str| {
+            page.iter().find(|row| row["id"] == grant).unwrap()["measuredBytes"].as_u64().unwrap()
+        };
+        of(&a.grant).min(of(&b.grant))
+    };
+    eventually("all bytes", async || spent().await > 10_000).await;
+
+    let reserved = async || broker.status().await["reservedGB"].as_str().unwrap().parse::<f64>().unwrap();
+    let before = reserved().await;
+    a.socket.close().await;
+    eventually("the cut", async || {
+        ended(&broker, "expired").await.unwrap_or(0) + ended(&broker, "revoked").await.unwrap_or(0) == 2
+    })
+    .await;
+    is_cut(&a.call, &a.peer, a.relayed).await;
+    is_cut(&b.call, &b.peer, b.relayed).await;
+    assert!(
+        grants().await.iter().filter(|row| !row["revokedAt"].is_null()).count() >= 2,
+        "the renewals are revoked"
+    );
+    eventually("the release", async || reserved().await < before / 2.0).await;
+}
+
+#[tokio::test]
+async fn whoever_waits_alone_is_not_renewed() {
+    let settings = [("SIGNALING", "ayame"), ("SIGNALING_TTL_SECONDS", "60")];
+    let broker = broker_with(&settings).await;
+    let a = Member::join(&broker).await;
+    broker.advance(59);
+    a.flow().await;
+    broker.advance(1);
+    eventually("the cut", async || ended(&broker, "expired").await == Some(1)).await;
+    is_cut(&a.call, &a.peer, a.relayed).await;
 }
 
 #[tokio::test]

@@ -115,7 +115,7 @@ async fn leaving_releases_what_was_promised_at_the_relay() {
     let _other = join(&broker, "s").await;
     let three = reserved(&broker).await;
     a.close().await;
-    // Of three credentials of an hour, one and two minutes stay.
+    // Of three credentials, one and two minutes stay.
     eventually("the release", async || reserved(&broker).await < three * 0.4).await;
     assert!(reserved(&broker).await > three * 0.3);
 }

@@ -9,7 +9,7 @@ use reqwest::Method;
 use super::{assert_next, next_text, refused};
 use crate::support::process::Process;
 use crate::support::socket_client::{Got, SocketClient};
-use crate::support::{Answer, TestBroker};
+use crate::support::{Answer, TestBroker, eventually};
 
 const OPEN: &str = r#"{"type":"OPEN"}"#;
 const APP: &str = "https://app.example";
@@ -46,8 +46,8 @@ fn offered(src: &str, dst: &str, n: usize) -> String {
 async fn a_page_gets_a_random_id_that_it_can_read() {
     let broker = start(&[("CLIENT_URL", APP)]).await;
     let mut ids = BTreeSet::new();
-    for key in ["peerjs", "any-other-key"] {
-        let path = format!("/peerjs/{key}/id?ts=1234.5&version=1.5.5");
+    for path in ["/peerjs/peerjs/id", "/peerjs/any-other-key/id", "/peerjs/id"] {
+        let path = format!("{path}?ts=1234.5&version=1.5.5");
         let answer = Answer::of(broker.request(Method::GET, &path).header("origin", APP)).await;
         assert_eq!(answer.status, 200);
         assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"));
@@ -59,7 +59,7 @@ async fn a_page_gets_a_random_id_that_it_can_read() {
         assert!(bytes.len() == 36 && bytes[14] == b'4' && b"89ab".contains(&bytes[19]), "{}", answer.text);
         ids.insert(answer.text);
     }
-    assert_eq!(ids.len(), 2);
+    assert_eq!(ids.len(), 3);
 }
 
 #[tokio::test]
@@ -78,11 +78,45 @@ async fn an_address_asks_for_1200_ids_a_minute() {
     assert_eq!(Answer::of(from("203.0.113.1")).await.status, 200);
 }
 
+/// `new Peer()` without a `path` uses `/`.
+#[tokio::test]
+async fn a_client_with_its_default_path_meets_those_with_another_one() {
+    let broker = start(&[("PEERJS_KEY", "k")]).await;
+    let path = |path: &str, id: &str| format!("{path}?key=k&id={id}&token=t&version=1.5.5");
+    let open = async |at: &str, id: &str| {
+        let mut socket = SocketClient::open(broker.address, &path(at, id), &[]).await.unwrap();
+        assert_next(&mut socket, OPEN).await;
+        socket
+    };
+    let (mut a, mut b) = (open("/peerjs", "a").await, open("/peerjs/peerjs", "b").await);
+    a.send(&offer("b", 1)).await;
+    assert_next(&mut b, &offered("a", "b", 1)).await;
+    b.send(&offer("a", 2)).await;
+    assert_next(&mut a, &offered("b", "a", 2)).await;
+    assert_eq!(broker.get("/k/id").await.text.len(), 36);
+    assert_eq!(broker.get("/k/peers").await.text, "Unauthorized");
+    assert_eq!(broker.get("/other/id").await.error(), (404, "NOT_FOUND".into()));
+    let foreign = [("origin", "https://evil.example")];
+    assert_eq!(refused(&broker, &path("/peerjs", "c"), &foreign).await, Some(403));
+}
+
+#[tokio::test]
+async fn the_sockets_of_one_address_are_a_setting() {
+    let broker = start(&[("SIGNALING_SOCKETS_PER_CLIENT", "2")]).await;
+    let (_a, b) = (open(&broker, "a", "t").await, open(&broker, "b", "t").await);
+    assert_eq!(refused(&broker, &path("c", "t"), &[]).await, Some(429));
+    b.close().await;
+    let again = async || SocketClient::open(broker.address, &path("c", "t"), &[]).await.is_ok();
+    eventually("a place", again).await;
+}
+
 #[tokio::test]
 async fn nobody_learns_who_is_here() {
     let broker = start(&[]).await;
-    let answer = broker.get("/peerjs/peerjs/peers?ts=1&version=1.5.5").await;
-    assert_eq!((answer.status.as_u16(), &*answer.text), (401, "Unauthorized"));
+    for path in ["/peerjs/peerjs/peers", "/peerjs/peers"] {
+        let answer = broker.get(&format!("{path}?ts=1&version=1.5.5")).await;
+        assert_eq!((answer.status.as_u16(), &*answer.text), (401, "Unauthorized"));
+    }
     assert_eq!(
         broker.metric("turn_broker_unauthorized_total{kind=\"operator\"}").await,
         None,

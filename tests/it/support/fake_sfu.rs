@@ -152,9 +152,15 @@ async fn respond(
     let known: Vec<String> = sessions.keys().cloned().collect();
     let Some(tracks) = sessions.get_mut(id) else { return error(StatusCode::GONE, "session_error") };
     let answer = match (method.as_str(), call) {
-        ("GET", "") => json!({ "tracks": tracks.values().collect::<Vec<_>>() }),
+        ("GET", "") => {
+            let (channels, tracks): (Vec<_>, Vec<_>) =
+                tracks.values().partition(|item| item["dataChannelName"].is_string());
+            json!({ "tracks": tracks, "dataChannels": channels })
+        }
         ("POST", "tracks/new") => new_tracks(tracks, &known, &body),
         ("PUT", "tracks/close") => close_tracks(tracks, &body),
+        ("POST", "datachannels/new") => new_channels(tracks, &body),
+        ("PUT", "datachannels/close") => close_channels(tracks, &body),
         _ => json!({}),
     };
     json_response(StatusCode::OK, &answer)
@@ -189,6 +195,26 @@ fn close_tracks(tracks: &mut BTreeMap<String, Value>, body: &Value) -> Value {
         tracks.remove(mid);
     }
     json!({ "tracks": closed })
+}
+
+/// Data channels are kept beside the tracks, under a name that no mid has.
+fn new_channels(items: &mut BTreeMap<String, Value>, body: &Value) -> Value {
+    let wanted = body["dataChannels"].as_array().cloned().unwrap_or_default();
+    let mut answers = vec![];
+    for mut channel in wanted {
+        channel["id"] = json!(items.len());
+        items.insert(format!("channel {}", items.len()), channel.clone());
+        answers.push(channel);
+    }
+    json!({ "dataChannels": answers })
+}
+
+fn close_channels(items: &mut BTreeMap<String, Value>, body: &Value) -> Value {
+    let closed = body["dataChannels"].as_array().cloned().unwrap_or_default();
+    items.retain(|name, item| {
+        !name.starts_with("channel ") || !closed.iter().any(|channel| channel["id"] == item["id"])
+    });
+    json!({ "dataChannels": closed })
 }
 
 fn fault_response(fault: &SfuFault) -> Response {

@@ -6,6 +6,7 @@ use std::iter;
 
 use super::{GrantRow, Grants};
 use crate::token::GrantId;
+use crate::units::Timestamp;
 
 impl Grants {
     /// Notes the grant that renews another one.
@@ -17,6 +18,17 @@ impl Grants {
     pub fn with_renewals(&self, id: GrantId) -> impl Iterator<Item = GrantId> + '_ {
         let row = |id| self.get(id).or_else(|| self.ended.get(id));
         iter::successors(Some(id), move |id| row(*id)?.renewed_by.as_deref().copied())
+    }
+
+    /// When the last credential of a grant and its renewals at the same source expires. Revoked renewals do not count. `None` if no
+    /// row is known.
+    pub(super) fn chain_expiry(&self, id: GrantId) -> Option<Timestamp> {
+        let source = self.get(id).or_else(|| self.ended.get(id))?.source;
+        let of_chain = self.with_renewals(id).filter_map(|it| Some((it, self.get(it)?)));
+        let counts = |(it, row): &(GrantId, &GrantRow)| {
+            *it == id || (row.source == source && row.revoked_at.is_none() && !row.is_unsettled)
+        };
+        of_chain.filter(counts).map(|(_, row)| row.expires_at).max()
     }
 
     /// Whether no renewal relies on the minutes of a grant: there is none, or nothing can be relayed on it and its own minutes are

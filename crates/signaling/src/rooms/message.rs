@@ -10,6 +10,8 @@ use crate::protocol::Text;
 
 /// The longest `userUpdate`, in bytes. A full one has about 1 KiB.
 const USER_UPDATE_MAX: usize = 8 * 1024;
+/// The longest of the other messages except lines of the log, in bytes. The largest set up end-to-end encryption.
+const MESSAGE_MAX: usize = 64 * 1024;
 
 /// A message of a client.
 #[derive(Debug, PartialEq, Eq)]
@@ -101,6 +103,8 @@ impl Incoming {
         let head = is_object.then(|| serde_json::from_str::<Head<'_>>(text).ok()).flatten();
         let head = head.ok_or(Refusal::NotJson)?;
         Ok(match &*head.kind {
+            "callsApiHistoryEntry" => Self::Log,
+            _ if text.len() > MESSAGE_MAX => return Err(Refusal::TooLarge),
             "userUpdate" if text.len() > USER_UPDATE_MAX => return Err(Refusal::TooLarge),
             "userUpdate" => Self::UserUpdate(Box::new(body::<UserUpdate>(text)?.user)),
             "heartbeat" => Self::Heartbeat,
@@ -114,7 +118,6 @@ impl Incoming {
                 body::<EndToEnd<'_>>(text)?;
                 Self::EndToEnd
             }
-            "callsApiHistoryEntry" => Self::Log,
             "partyserver-ping" => Self::Ping,
             "enableAi" => Self::EnableAi,
             "disableAi" => Self::DisableAi,

@@ -26,8 +26,8 @@ use crate::protocol::{Action, Closing, Event, Limits, Protocol, SocketId, Text, 
 use message::{Incoming, Refusal};
 use room::{Arrival, Entry, Room};
 
-/// The longest frame, in bytes. The largest are messages that set up end-to-end encryption.
-const FRAME_MAX: usize = 64 * 1024;
+/// The longest frame, in bytes. The largest are lines of the client's log, which contain descriptions of whole sessions.
+const FRAME_MAX: usize = 256 * 1024;
 /// The most frames that wait for a client: some seconds of a busy room.
 const QUEUED_FRAMES_MAX: usize = 256;
 /// The most bytes that wait for a client: several states of the largest room. Waiting states share their bytes.

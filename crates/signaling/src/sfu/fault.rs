@@ -22,8 +22,6 @@ pub enum Fault {
     Blocked,
     /// A track of another room, or of a session that is not known.
     OtherRoom,
-    /// The path is not in the list.
-    NotFound,
     /// The path does not have this method.
     Method,
     /// The body is too long.
@@ -86,7 +84,6 @@ impl Fault {
             Self::Malformed => 400,
             Self::Unauthorized | Self::Locked => 401,
             Self::Blocked | Self::OtherRoom => 403,
-            Self::NotFound => 404,
             Self::Method => 405,
             Self::TooLarge => 413,
             Self::TooManySessions { .. }
@@ -108,7 +105,6 @@ impl Fault {
             Self::Locked => "session_locked",
             Self::Blocked => "user_blocked",
             Self::OtherRoom => "other_room",
-            Self::NotFound => "not_found",
             Self::Method => "method_not_allowed",
             Self::TooLarge => "payload_too_large",
             Self::TooManySessions { .. } => "too_many_sessions",
@@ -130,7 +126,6 @@ impl Fault {
             Self::Locked => "This session belongs to another browser.",
             Self::Blocked => "The operator has blocked this user.",
             Self::OtherRoom => "Tracks can be pulled only from sessions of the same room.",
-            Self::NotFound => "There is no such call.",
             Self::Method => "Use the method in the Allow header.",
             Self::TooLarge => "The body is too long.",
             Self::TooManySessions { .. } => "This address opens too many sessions.",
@@ -148,8 +143,6 @@ impl Fault {
     pub fn answer(self, is_new: bool) -> FaultAnswer {
         let (error_code, error_description) = (self.code(), self.description());
         let (content_type, body) = match self {
-            // As the reference: an unknown path has no body.
-            Self::NotFound => (TEXT, String::new()),
             _ if is_new => (TEXT, format!("{error_code}: {error_description}")),
             _ => {
                 let body = serde_json::to_string(&ErrorBody { error_code, error_description });
@@ -217,12 +210,6 @@ mod tests {
             assert!(new.body.starts_with(&format!("{code}: ")));
             assert!(serde_json::from_str::<serde_json::Value>(&new.body).is_err(), "partytracks would hang");
         }
-    }
-
-    #[test]
-    fn an_unknown_path_has_no_body() {
-        assert_eq!(Fault::NotFound.answer(false).body, "");
-        assert_eq!(Fault::NotFound.status(), 404);
     }
 
     #[test]

@@ -36,10 +36,14 @@ pub enum Call {
     NewDataChannels,
     /// Prepare a session for data channels.
     EstablishDataChannels,
+    /// Change data channels.
+    UpdateDataChannels,
+    /// Close data channels.
+    CloseDataChannels,
 }
 
 impl Call {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 9] = [
         Self::Get,
         Self::NewTracks,
         Self::Renegotiate,
@@ -47,6 +51,8 @@ impl Call {
         Self::UpdateTracks,
         Self::NewDataChannels,
         Self::EstablishDataChannels,
+        Self::UpdateDataChannels,
+        Self::CloseDataChannels,
     ];
 
     /// The path after the session's id.
@@ -60,6 +66,8 @@ impl Call {
             Self::UpdateTracks => "/tracks/update",
             Self::NewDataChannels => "/datachannels/new",
             Self::EstablishDataChannels => "/datachannels/establish",
+            Self::UpdateDataChannels => "/datachannels/update",
+            Self::CloseDataChannels => "/datachannels/close",
         }
     }
 
@@ -69,7 +77,11 @@ impl Call {
         match self {
             Self::Get => "GET",
             Self::NewTracks | Self::NewDataChannels | Self::EstablishDataChannels => "POST",
-            Self::Renegotiate | Self::CloseTracks | Self::UpdateTracks => "PUT",
+            Self::Renegotiate
+            | Self::CloseTracks
+            | Self::UpdateTracks
+            | Self::UpdateDataChannels
+            | Self::CloseDataChannels => "PUT",
         }
     }
 }
@@ -133,6 +145,8 @@ mod tests {
             ("PUT", "/sessions/a1b2/tracks/update", session(Call::UpdateTracks)),
             ("POST", "/sessions/a1b2/datachannels/new", session(Call::NewDataChannels)),
             ("POST", "/sessions/a1b2/datachannels/establish", session(Call::EstablishDataChannels)),
+            ("PUT", "/sessions/a1b2/datachannels/update", session(Call::UpdateDataChannels)),
+            ("PUT", "/sessions/a1b2/datachannels/close", session(Call::CloseDataChannels)),
             ("GET", "/sessions/a1b2", session(Call::Get)),
             ("GET", "/generate-ice-servers", Route::IceServers),
             ("POST", "/generate-ice-servers", Route::IceServers),

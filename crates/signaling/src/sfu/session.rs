@@ -65,7 +65,7 @@ pub(super) struct Session {
     pub(super) room: Option<Arc<str>>,
     owner: Caller,
     tracks: BTreeMap<Mid, Track>,
-    /// Data channels that it takes from others. They cannot be closed by force, so they count until the session ends.
+    /// Data channels that it takes from others. They count until the SFU reports that they are closed.
     pulled_channels: usize,
     calls: usize,
     rate: Allowance,

@@ -45,6 +45,41 @@ async fn pulled_tracks_are_charged_by_time_until_they_are_closed() {
 }
 
 #[tokio::test]
+async fn a_data_channel_is_charged_until_the_sfu_says_that_it_is_closed() {
+    let (sfu, broker) = start(&[RATE]).await;
+    let (a, b) = (Page::join(&broker, "r").await, Page::join(&broker, "r").await);
+    assert_eq!(a.push().await.status, 200);
+    let channel = json!({ "location": "remote", "sessionId": a.session, "dataChannelName": "chat" });
+    let opened = b.call(Method::POST, "/datachannels/new", &json!({ "dataChannels": [channel] })).await;
+    let id = &opened.json()["dataChannels"][0]["id"];
+    assert_eq!(pulled(&broker).await, 1);
+    let same = json!({ "dataChannels": [{ "location": "remote", "sessionId": a.session, "id": id }] });
+    assert_eq!(b.call(Method::PUT, "/datachannels/update", &same).await.status, 200);
+    assert_eq!(pulled(&broker).await, 1);
+    sfu.next(SfuFault::ErrorAt200);
+    let this = json!({ "dataChannels": [{ "id": id }] });
+    assert_eq!(b.call(Method::PUT, "/datachannels/close", &this).await.status, 200);
+    let looks = || sfu.requests(&b.session).iter().filter(|request| request.method == Method::GET).count();
+    eventually("a look", async || looks() == 1).await;
+    assert_eq!(pulled(&broker).await, 1, "the SFU has closed nothing");
+    assert_eq!(b.call(Method::PUT, "/datachannels/close", &this).await.status, 200);
+    eventually("a look that finds it closed", async || pulled(&broker).await == 0).await;
+}
+
+#[tokio::test]
+async fn a_data_channel_of_another_room_cannot_be_changed_to() {
+    let (sfu, broker) = start(&[]).await;
+    let (a, c) = (Page::join(&broker, "blue").await, Page::join(&broker, "red").await);
+    let other = json!({ "dataChannels": [{ "location": "remote", "sessionId": c.session, "id": 0 }] });
+    for call in ["/datachannels/update", "/tracks/update"] {
+        assert_eq!(error(&a.call(Method::PUT, call, &other).await), (403, "other_room".into()), "{call}");
+    }
+    let twice = json!({ "dataChannels": [], "DataChannels": [] });
+    assert_eq!(error(&a.call(Method::PUT, "/datachannels/close", &twice).await).0, 400);
+    assert!(sfu.requests("/update").is_empty() && sfu.requests("/close").is_empty());
+}
+
+#[tokio::test]
 async fn a_pull_that_the_sfu_refuses_is_not_charged() {
     let (sfu, broker) = start(&[RATE]).await;
     let (a, b) = (Page::join(&broker, "r").await, Page::join(&broker, "r").await);

@@ -233,5 +233,24 @@ fn what_one_client_may_have_passed_on_is_bounded_in_bytes() {
     bench.send(ann, &message);
     assert_eq!((bench.take(bob).len(), bench.close_of(ann)), (0, Some((1008, "policy violation"))));
     assert_eq!(bench.dropped, [Dropped::Flood]);
-    assert!(bench.rooms.limits().frame_max >= 64 * 1024);
+}
+
+#[test]
+fn only_a_line_of_the_log_may_have_256_kib() {
+    let (mut bench, ann, bob) = Bench::pair();
+    let long = "x".repeat(255 * 1024);
+    bench.send(ann, &json!({ "type": "callsApiHistoryEntry", "entry": { "body": long }, "sessionId": "s1" }));
+    assert_eq!((bench.take(ann), bench.take(bob), bench.close_of(ann)), (vec![], vec![], None));
+    let too_long = json!({ "type": "error", "error": "TOO_LARGE" });
+    for message in [
+        json!({ "type": "e2eeMlsMessage", "payload": long }),
+        json!({ "type": "directMessage", "to": "b", "message": long }),
+    ] {
+        bench.send(ann, &message);
+        assert_eq!(
+            (bench.take(ann), bench.take(bob), bench.close_of(ann)),
+            (vec![too_long.clone()], vec![], None)
+        );
+    }
+    assert_eq!(bench.rooms.limits().frame_max, 256 * 1024);
 }
