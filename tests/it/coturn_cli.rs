@@ -29,7 +29,7 @@ async fn sessions(cli: &CoturnCli) -> Result<Listing, CliError> {
 }
 
 fn id(number: u64) -> SessionId {
-    SessionId::parse(&number.to_string()).unwrap()
+    SessionId::new(number).unwrap()
 }
 
 fn many(count: u64) -> impl Iterator<Item = FakeSession> {

@@ -3,7 +3,7 @@
 //! - coturn takes each read as one command, with or without a line end. So a command is one write, and the next one waits
 //!   for the response. Commands never contain text from outside.
 //! - A response ends with the prompt `> `, and nothing else marks its end. A TURN client can put a prompt into the listing
-//!   (see [`listing`](turn_ledger::coturn::listing)). So a second command follows the listing, and its response repeats a
+//!   (see [`listing`](super::listing)). So a second command follows the listing, and its response repeats a
 //!   random word. The listing ends where that word is.
 //! - `ps` prints 256 sessions, or `cli-max-output-sessions`. The CLI can raise that until coturn restarts.
 //! - `cs` responds with the prompt only, whether or not the session exists. The next listing shows the result.
@@ -19,9 +19,10 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::listing::{NotAListing, parse};
 use crate::config::CoturnCliConfig;
 use crate::random::{self, NoRandomness};
-use turn_ledger::coturn::listing::{Listing, NotAListing, SESSIONS_MAX, SessionId};
+use turn_ledger::coturn::listing::{Listing, SESSIONS_MAX, SessionId};
 
 /// The time limit of one call.
 pub const DEADLINE: Duration = Duration::from_secs(5);
@@ -115,12 +116,12 @@ impl CoturnCli {
 
     async fn list(&self) -> Result<Listing, CliError> {
         let mut dialogue = Dialogue::open(&self.address, &self.password).await?;
-        let listing = Listing::parse(&dialogue.listing().await?)?;
+        let listing = parse(&dialogue.listing().await?)?;
         if listing.is_complete || listing.forger.is_some() {
             return Ok(listing);
         }
         dialogue.ask(&format!("cc cli-max-output-sessions {SESSIONS_MAX}")).await?;
-        Ok(Listing::parse(&dialogue.listing().await?)?)
+        Ok(parse(&dialogue.listing().await?)?)
     }
 
     async fn send_cuts(&self, ids: &[SessionId]) -> Result<(), CliError> {

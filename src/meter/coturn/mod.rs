@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 pub mod cli;
+pub mod listing;
 
 use crate::account::Account;
 use crate::telemetry::metrics::Metrics;

@@ -1,4 +1,4 @@
-//! The pure part of the coturn reader: from listings to the usage of sessions, and from that to readings.
+//! From coturn's listings to the usage of its sessions, and from that to readings.
 
 pub mod listing;
 pub mod sessions;

@@ -12,7 +12,7 @@ fn at(millis: u64) -> Timestamp {
 }
 
 fn id(number: u64) -> SessionId {
-    SessionId::parse(&number.to_string()).unwrap()
+    SessionId::new(number).unwrap()
 }
 
 fn grant(number: u8) -> GrantId {

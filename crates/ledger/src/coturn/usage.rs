@@ -168,7 +168,7 @@ mod tests {
         sessions: &[(u64, bool, u64)],
     ) -> Option<Reading> {
         let session = |&(id, is_ours, sent): &(u64, bool, u64)| Session {
-            id: SessionId::parse(&id.to_string()).unwrap(),
+            id: SessionId::new(id).unwrap(),
             user: format!("user-{id}"),
             expires_at: None,
             grant: is_ours.then(|| GrantId::new([7; 16])),

@@ -1,10 +1,11 @@
 //! A simulated coturn with its command line: it lists its sessions, and ends those that it is commanded to end, or does not.
 //! A client whose session was ended under a valid credential begins another one at once.
 
-use std::fmt::Write as _;
+use std::time::Duration;
 
-use turn_ledger::coturn::listing::{Listing, SessionId};
+use turn_ledger::coturn::listing::{Listing, Reach, Session, SessionId};
 use turn_ledger::source::IceSource;
+use turn_ledger::traffic::Traffic;
 use turn_ledger::units::Timestamp;
 
 use super::broker::Broker;
@@ -87,10 +88,9 @@ impl<D: Disk> Broker<D> {
         let since = listed.map_or(u64::MAX, |(at, _)| world.now - at);
         // What was promised in a gap stays promised.
         self.signs.is_excuse |= listed.is_none_or(|(_, at)| now.millis_since(at) > GAP);
-        let text = listing(world, self.begin);
+        let listing = listing(world, self.begin);
         // Sessions that have ended in a gap are covered, those that end between two listings are not.
         self.unseen += world.end_unlisted(since <= GAP);
-        let Ok(listing) = Listing::parse(text.as_bytes()) else { return false };
         let dead = self.books.take_sessions(&listing);
         self.books.cut_sessions(&dead);
         if self.cli == Cli::Works {
@@ -103,25 +103,25 @@ impl<D: Disk> Broker<D> {
     }
 }
 
-/// The answer to `ps`.
-fn listing(world: &mut World, begin: Timestamp) -> String {
+/// The complete listing at this instant.
+fn listing(world: &mut World, begin: Timestamp) -> Listing {
     let now = world.now;
-    let mut text = String::new();
-    let sessions = world.sessions(IceSource::Coturn);
-    for (nth, Holder { number, grant, expires, carried, since, listed, .. }) in
-        sessions.iter_mut().enumerate()
-    {
-        *listed = *carried;
-        let (sent, age) = (bytes(*carried), (now - *since) / 1_000);
-        let (id, packets) =
-            (SessionId::new(*number).map(|id| id.to_string()).unwrap_or_default(), sent / PACKET_BYTES);
-        let expiry = begin.plus_millis(*expires).as_secs();
-        let _ = write!(
-            text,
-            "{}) id={id}, user <{expiry}:{grant}>:\nstarted {age} secs ago\nusage: rp=0, rb=0, sp={packets}, sb={sent}\npeers:\n192.0.2.1:5000\n",
-            nth + 1,
-        );
-    }
-    let _ = writeln!(text, "Total sessions: {}", sessions.len());
-    text
+    let session = |holder: &mut Holder| {
+        let Holder { number, grant, expires, carried, since, .. } = *holder;
+        holder.listed = carried;
+        let (sent, expires_at) =
+            (bytes(carried), Timestamp::from_millis(begin.plus_millis(expires).as_secs() * 1_000));
+        Session {
+            id: SessionId::new(number).expect("holders are numbered from 1"),
+            user: format!("{}:{grant}", expires_at.as_secs()),
+            grant: Some(grant),
+            expires_at: Some(expires_at),
+            age: Some(Duration::from_secs((now - since) / 1_000)),
+            packets: sent / PACKET_BYTES,
+            traffic: Traffic::new(0, sent),
+            reach: Reach::Bound,
+        }
+    };
+    let sessions = world.sessions(IceSource::Coturn).iter_mut().map(session).collect();
+    Listing { sessions, is_complete: true, forger: None }
 }

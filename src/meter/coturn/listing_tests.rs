@@ -64,17 +64,17 @@ fn total(sessions: u64) -> String {
     format!("\r\n  Total sessions: {sessions}\r\n\r\n")
 }
 
-fn parse(text: &str) -> Result<Listing, NotAListing> {
-    Listing::parse(text.as_bytes())
+fn read(text: &str) -> Result<Listing, NotAListing> {
+    parse(text.as_bytes())
 }
 
 fn ids(listing: &Listing) -> Vec<u64> {
-    listing.sessions.iter().map(|session| session.id.0).collect()
+    listing.sessions.iter().map(|session| session.id.get()).collect()
 }
 
 #[test]
 fn a_recorded_listing_is_read() {
-    let listing = parse(RECORDED).unwrap();
+    let listing = read(RECORDED).unwrap();
     assert!(listing.is_complete);
     assert_eq!(listing.forger, None);
     assert_eq!(ids(&listing), [1, 1_000_000_000_000_001, 1_000_000_000_000_002]);
@@ -91,11 +91,11 @@ fn a_recorded_listing_is_read() {
 
 #[test]
 fn an_empty_list_is_a_listing_and_any_other_text_is_not() {
-    assert_eq!(parse(&total(0)), Ok(Listing { is_complete: true, ..Listing::default() }));
+    assert_eq!(read(&total(0)), Ok(Listing { is_complete: true, ..Listing::default() }));
     for other in
         ["", "Unknown command\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n\r\n", "  Total sessions: many\r\n"]
     {
-        assert_eq!(parse(other), Err(NotAListing), "{other:?}");
+        assert_eq!(read(other), Err(NotAListing), "{other:?}");
     }
 }
 
@@ -105,7 +105,7 @@ fn a_listing_that_coturn_truncated_is_incomplete() {
         + "\r\n...\r\n"
         + &total(300)
         + "  Warning: too many output sessions, more than the\r\n  current value of cli-max-output-sessions CLI parameter.\r\n";
-    let listing = parse(&text).unwrap();
+    let listing = read(&text).unwrap();
     assert_eq!((ids(&listing), listing.is_complete, listing.forger), (vec![7], false, None));
 }
 
@@ -113,7 +113,7 @@ fn a_listing_that_coturn_truncated_is_incomplete() {
 fn a_listing_without_its_end_is_refused() {
     let whole = session(1, 7, "carol", "", 5) + &total(1);
     for end in 0..whole.len() - "1\r\n\r\n".len() {
-        assert_eq!(parse(&whole[..end]), Err(NotAListing), "cut at {end}");
+        assert_eq!(read(&whole[..end]), Err(NotAListing), "cut at {end}");
     }
 }
 
@@ -130,7 +130,7 @@ fn user_names_that_only_resemble_ours_have_no_grant() {
         "1:2:AAAAAAAAAAAAAAAAAAAAAA",
         "1>:, user <1:AAAAAAAAAAAAAAAAAAAAAA",
     ] {
-        let listing = parse(&(session(1, 7, user, "", 5) + &total(1))).unwrap();
+        let listing = read(&(session(1, 7, user, "", 5) + &total(1))).unwrap();
         assert_eq!(listing.sessions[0].grant, None, "{user}");
     }
 }
@@ -138,9 +138,9 @@ fn user_names_that_only_resemble_ours_have_no_grant() {
 #[test]
 fn a_session_id_must_be_a_number_that_coturn_can_assign() {
     for text in ["", "0", "000", "-1", "+1", "1 ", "1\r\nstop", "abc", "99999999999999999999"] {
-        assert_eq!(SessionId::parse(text), None, "{text:?}");
+        assert_eq!(session_id(text), None, "{text:?}");
     }
-    assert_eq!(SessionId::parse("000000000000000012").unwrap().to_string(), "000000000000000012");
+    assert_eq!(session_id("000000000000000012").unwrap().to_string(), "000000000000000012");
 }
 
 /// Origins of at most 127 bytes with which a client can try to forge lines of its session.
@@ -163,8 +163,8 @@ fn an_origin_that_forges_lines_is_detected_in_any_session() {
             let origin = |ordinal| if ordinal == place { forged } else { "" };
             let text: String =
                 (1..=4).map(|n| session(n, n, user, origin(n), 5)).collect::<String>() + &total(4);
-            let listing = parse(&text).unwrap();
-            let forger = Forger { id: SessionId(place), grant: user[11..].parse().ok() };
+            let listing = read(&text).unwrap();
+            let forger = Forger { id: SessionId::new(place).unwrap(), grant: user[11..].parse().ok() };
             assert_eq!(listing.forger, Some(forger), "{text}");
             assert!(!listing.is_complete);
             assert_eq!(ids(&listing), (1..place).collect::<Vec<_>>(), "the sessions before it are accepted");
@@ -180,7 +180,7 @@ fn an_origin_cannot_change_or_hide_the_figures_of_its_own_session() {
         "x\r\n      peers:\r\n",
         "x\r\n started 9 secs ago",
     ] {
-        let listing = parse(&(session(1, 7, "carol", origin, 5_000) + &total(1))).unwrap();
+        let listing = read(&(session(1, 7, "carol", origin, 5_000) + &total(1))).unwrap();
         assert_eq!(listing.sessions[0].traffic, Traffic::new(100, 5_000), "{origin}");
         assert_eq!(listing.sessions[0].age, Some(Duration::from_secs(5)), "{origin}");
     }
@@ -190,7 +190,7 @@ fn an_origin_cannot_change_or_hide_the_figures_of_its_own_session() {
 fn a_normal_origin_is_not_taken_for_a_forgery() {
     let text =
         session(1, 1, "carol", "https://call.example:443", 5) + &session(2, 2, "carol", "", 6) + &total(2);
-    let listing = parse(&text).unwrap();
+    let listing = read(&text).unwrap();
     assert_eq!((ids(&listing), listing.is_complete, listing.forger), (vec![1, 2], true, None));
 }
 
@@ -198,7 +198,7 @@ fn a_normal_origin_is_not_taken_for_a_forgery() {
 fn a_listing_with_too_many_sessions_is_incomplete() {
     let count = u64::try_from(SESSIONS_MAX).unwrap() + 1;
     let text: String = (1..=count).map(|n| session(n, n, "carol", "", 5)).collect();
-    let listing = parse(&(text + &total(count))).unwrap();
+    let listing = read(&(text + &total(count))).unwrap();
     assert_eq!((listing.sessions.len(), listing.is_complete), (SESSIONS_MAX, false));
 }
 
@@ -220,12 +220,12 @@ fn pieces() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn the_parser_does_not_panic_on_any_bytes(bytes: Vec<u8>) {
-        let _ = Listing::parse(&bytes);
+        let _ = parse(&bytes);
     }
 
     #[test]
     fn a_listing_is_complete_only_when_its_numbers_agree(text in pieces()) {
-        if let Ok(listing) = parse(&text) {
+        if let Ok(listing) = read(&text) {
             let headers = text.lines().filter(|line| line.contains(") id=")).count();
             prop_assert!(listing.sessions.len() <= headers);
             if listing.is_complete {
@@ -240,9 +240,9 @@ proptest! {
         let text: String = (1..4)
             .map(|n| session(n, n, "carol", if n == place { &origin } else { "" }, n))
             .collect::<String>() + &total(3);
-        let listing = parse(&text).unwrap();
+        let listing = read(&text).unwrap();
         for (session, n) in listing.sessions.iter().zip(1..) {
-            prop_assert_eq!((session.id.0, session.traffic.sent.get()), (n, n));
+            prop_assert_eq!((session.id.get(), session.traffic.sent.get()), (n, n));
         }
     }
 }
