@@ -94,7 +94,7 @@ pub fn run(
     }
     let stored = copy.stored()?;
     let text = match command {
-        LedgerCommand::Export => format!("{:#}", document(&copy, &stored)),
+        LedgerCommand::Export => format!("{:#}", document(&stored)),
         _ => summary(&Summary::of(config, &copy, stored, now)),
     };
     Ok(Report { text, is_sound: true })
@@ -103,7 +103,6 @@ pub fn run(
 /// The content of `show`.
 struct Summary {
     path: String,
-    format: u32,
     bytes: u64,
     /// `None` if the books were never written.
     written_at: Option<Timestamp>,
@@ -116,7 +115,6 @@ impl Summary {
     fn of(config: &Config, copy: &LedgerCopy, stored: Contents, now: Timestamp) -> Self {
         Self {
             path: copy.path.display().to_string(),
-            format: copy.format,
             bytes: copy.bytes,
             written_at: stored.books.now,
             alerts_pending: stored.alerts.pending_len(),
@@ -128,11 +126,6 @@ impl Summary {
 fn summary(summary: &Summary) -> String {
     let snapshot = &summary.snapshot;
     let Snapshot { figures, measured, counts, live_grants, open_connections, .. } = snapshot;
-    let age = if summary.format == FORMAT {
-        String::new()
-    } else {
-        format!(" (the next start of the service converts it to {FORMAT}, and keeps a copy)")
-    };
     let written =
         summary.written_at.map_or("never".into(), |at| format!("{at}; the lines below show that time"));
     let measured = match measured.as_of {
@@ -143,7 +136,7 @@ fn summary(summary: &Summary) -> String {
     let room = if snapshot.promised_in_full { ": no room for another credential" } else { "" };
     let lines = [
         ("Ledger", summary.path.clone()),
-        ("Format", format!("{}{age}", summary.format)),
+        ("Format", FORMAT.to_string()),
         ("Size", format!("{} bytes", summary.bytes)),
         ("Last write", written),
         ("Period", format!("{} to {}", figures.period.start, figures.period.end)),
@@ -180,7 +173,7 @@ fn verdict(path: &str, findings: &[String]) -> Report {
 }
 
 /// Everything except the token key and the TURN user names (coturn sessions contain them).
-fn document(copy: &LedgerCopy, contents: &Contents) -> Value {
+fn document(contents: &Contents) -> Value {
     let stored = &contents.books;
     let sources =
         stored.sources.iter().map(|(source, rows)| (source.name().to_owned(), source_document(rows)));
@@ -203,7 +196,6 @@ fn document(copy: &LedgerCopy, contents: &Contents) -> Value {
     };
     json!({
         "format": FORMAT,
-        "file_format": copy.format,
         "written_at": stored.now,
         "counts": stored.counts.as_ref().map(|(period, counts)| json!({ "period": period, "counts": counts })),
         "sources": sources.collect::<serde_json::Map<_, _>>(),

@@ -19,13 +19,11 @@ pub struct Alert {
     pub at: Timestamp,
     /// What happened, in one sentence.
     pub what: String,
-    /// What it means for callers, in one sentence. Empty in an alert of an older version.
-    #[serde(default)]
+    /// What it means for callers, in one sentence.
     pub callers: String,
     /// The budget at that instant.
     pub budget: BudgetFigures,
-    /// The largest spenders and the cost at that instant. Nothing in a recovery and in an alert of an older version.
-    #[serde(default)]
+    /// The largest spenders and the cost at that instant. Nothing in a recovery.
     pub spending: Spending,
 }
 

@@ -111,12 +111,10 @@ impl AlertInput {
 
 /// The state of the rules: sent thresholds, failures, and alerts that wait for delivery.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
 pub struct AlertRules {
     /// The period of `sent`.
     period: Option<Period>,
     /// Sent thresholds by limit, the current limit last.
-    #[serde(alias = "said")]
     sent: VecDeque<SentThresholds>,
     provider: Edge,
     assumption: Edge,
@@ -264,7 +262,6 @@ impl AlertRules {
 
 /// One condition that can fail, as of its last alert.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
 struct Edge {
     is_bad: bool,
     /// When the last failure alert was made.

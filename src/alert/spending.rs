@@ -46,7 +46,6 @@ pub struct AlertCost {
     /// The cost of the bytes so far.
     pub so_far: Money,
     /// The end of the period; `None` in its first day.
-    #[serde(default)]
     pub forecast: Option<Forecast>,
 }
 

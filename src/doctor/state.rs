@@ -71,27 +71,24 @@ fn check_ledger(directory: &Path, shown: &str) -> (Finding, bool) {
             false,
         );
     }
-    let read = LedgerCopy::take(directory).map(|ledger| (ledger.format, ledger.bytes));
+    let read = LedgerCopy::take(directory).map(|ledger| ledger.bytes);
     (judge_ledger(shown, &read), matches!(read, Err(OpenError::InUse { .. })))
 }
 
-/// `read`: the ledger's format and length.
-fn judge_ledger(shown: &str, read: &Result<(u32, u64), OpenError>) -> Finding {
+/// `read`: the ledger's length.
+fn judge_ledger(shown: &str, read: &Result<u64, OpenError>) -> Finding {
     let ok = |seen: String| Finding::ok(Check::State, shown, seen);
     match read {
-        Ok((FORMAT, bytes)) => ok(format!("the ledger can be read: format {FORMAT}, {bytes} bytes")),
-        Ok((format, _)) => {
-            ok(format!("the ledger has format {format}; the next start converts it to {FORMAT}"))
-        }
+        Ok(bytes) => ok(format!("the ledger can be read: format {FORMAT}, {bytes} bytes")),
         Err(OpenError::Absent { .. }) => ok("no ledger yet; the first start creates it".into()),
         Err(OpenError::InUse { .. }) => {
             ok("the ledger is in use by a running service, as it should be; it was not read".into())
         }
-        Err(OpenError::Newer { found, .. }) => Finding::fail(
+        Err(OpenError::OtherFormat { found, .. }) => Finding::fail(
             Check::State,
             shown,
-            format!("the ledger has format {found}, this version reads up to {FORMAT}"),
-            "run the version that wrote it, or a later one",
+            format!("the ledger has format {found}, this version reads format {FORMAT}"),
+            "run the version that wrote it, or move the file away to start with an empty ledger",
         ),
         Err(OpenError::Directory { error, .. }) if error.kind() == io::ErrorKind::PermissionDenied => {
             Finding::warn(
@@ -208,13 +205,10 @@ mod tests {
     }
 
     #[test]
-    fn an_older_format_is_ok_and_a_newer_one_is_a_failure() {
+    fn another_format_is_a_failure() {
         let of = |read| judge_ledger("dir", &read).state;
-        let newer = OpenError::Newer { path: FILE_NAME.into(), found: FORMAT + 1 };
-        assert_eq!(
-            (of(Ok((FORMAT - 1, 1))), of(Ok((FORMAT, 1))), of(Err(newer))),
-            (State::Ok, State::Ok, State::Fail)
-        );
+        let other = OpenError::OtherFormat { path: FILE_NAME.into(), found: FORMAT + 1 };
+        assert_eq!((of(Ok(1)), of(Err(other))), (State::Ok, State::Fail));
     }
 
     #[test]

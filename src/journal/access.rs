@@ -33,7 +33,7 @@ pub(super) fn tighten(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The ledger and its copies: those made before a migration, and those made by the operator.
+/// The ledger and its copies.
 fn ledger_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = vec![];
     for entry in std::fs::read_dir(directory)? {
@@ -125,13 +125,13 @@ mod tests {
     fn copies_of_the_ledger_are_tightened_and_other_files_are_not() {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
-        for name in ["ledger.redb", "ledger.redb.format-2", "notes.txt"] {
+        for name in ["ledger.redb", "ledger.redb.copy", "notes.txt"] {
             std::fs::write(path(name), "x").unwrap();
             std::fs::set_permissions(path(name), Permissions::from_mode(0o644)).unwrap();
         }
         std::fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
         tighten(directory.path()).unwrap();
-        let modes = ["", "ledger.redb", "ledger.redb.format-2", "notes.txt"].map(|name| mode_of(&path(name)));
+        let modes = ["", "ledger.redb", "ledger.redb.copy", "notes.txt"].map(|name| mode_of(&path(name)));
         assert_eq!(modes, [0o700, 0o600, 0o600, 0o644]);
     }
 }

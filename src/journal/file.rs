@@ -6,8 +6,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-/// The format that this version writes.
-pub const FORMAT: u32 = 4;
+/// The format that this version reads and writes.
+pub const FORMAT: u32 = 1;
 /// The file's name in the state directory.
 pub const FILE_NAME: &str = "ledger.redb";
 

@@ -1,5 +1,5 @@
 //! A copy of a ledger's file in memory, for reading. The file itself is never changed: it is read under a shared lock, and
-//! repair and migration happen in the copy.
+//! repair happens in the copy.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -9,8 +9,8 @@ use redb::backends::InMemoryBackend;
 use redb::{Database, ReadableDatabase, StorageBackend};
 
 use super::changes::Contents;
-use super::store::{FILE_NAME, FORMAT, OpenError, StoreError, catch_panic};
-use super::{migration, tables};
+use super::store::{FILE_NAME, OpenError, StoreError, catch_panic, require_format};
+use super::tables;
 use turn_ledger::verify::contradictions;
 
 /// Bytes of one read.
@@ -23,8 +23,6 @@ pub struct LedgerCopy {
     pub path: PathBuf,
     /// The file's length in bytes.
     pub bytes: u64,
-    /// The file's format.
-    pub format: u32,
     copy: Database,
 }
 
@@ -34,8 +32,8 @@ impl LedgerCopy {
         let path = directory.join(FILE_NAME);
         let (memory, bytes) = read_locked(directory, &path)?;
         let broken = |broken| Err(OpenError::damaged(&path, &broken));
-        let (copy, format) = catch_panic(|| open(memory, &path)).unwrap_or_else(broken)?;
-        Ok(Self { path, bytes, format, copy })
+        let copy = catch_panic(|| open(memory, &path)).unwrap_or_else(broken)?;
+        Ok(Self { path, bytes, copy })
     }
 
     /// What the books would start with.
@@ -71,22 +69,14 @@ impl LedgerCopy {
     }
 }
 
-/// Opens the copy and migrates it to this version's format. Returns it with the format of the file.
-fn open(memory: InMemoryBackend, path: &Path) -> Result<(Database, u32), OpenError> {
+fn open(memory: InMemoryBackend, path: &Path) -> Result<Database, OpenError> {
     let database = Database::builder().create_with_backend(memory);
     let copy = database.map_err(|error| OpenError::damaged(path, &error))?;
     let damaged = |error: StoreError| OpenError::damaged(path, &error);
     let transaction = copy.begin_read().map_err(|error| damaged(error.into()))?;
-    let format = tables::format(&transaction).map_err(damaged)?;
+    require_format(path, tables::format(&transaction).map_err(damaged)?)?;
     drop(transaction);
-    let Some(format) = format else { return Err(OpenError::damaged(path, &"it has no format number")) };
-    if format > FORMAT {
-        return Err(OpenError::Newer { path: path.to_owned(), found: format });
-    }
-    if format < FORMAT && migration::is_known(format) {
-        migration::migrate(&copy, format).map_err(damaged)?;
-    }
-    Ok((copy, format))
+    Ok(copy)
 }
 
 /// Reads the whole file under a shared lock, so that no process writes to it meanwhile.

@@ -47,7 +47,7 @@ impl File {
     fn of(source: &SourceRows) -> Self {
         let database = Database::builder().create_with_backend(InMemoryBackend::new()).unwrap();
         let transaction = database.begin_write().unwrap();
-        tables::make_all(&transaction, 3).unwrap();
+        tables::make_all(&transaction).unwrap();
         for (minute, mark) in &source.deltas {
             let mut marks = transaction.open_table(MARKS).unwrap();
             marks.insert((SOURCE.name(), minute.number()), (mark.live, mark.unreported)).unwrap();

@@ -13,7 +13,7 @@ pub(crate) use super::file::catch_panic;
 use super::file::make_file;
 pub use super::file::{FILE_NAME, FORMAT};
 pub use super::tables::{BadRow, StoreError};
-use super::{access, migration, pruning, tables};
+use super::{access, pruning, tables};
 use crate::random::{self, NoRandomness};
 
 /// Bytes. Compacting a smaller file is not worth the time.
@@ -58,27 +58,15 @@ pub enum OpenError {
         /// What is wrong.
         what: String,
     },
-    /// A later version wrote the file.
+    /// Another version wrote the file.
     #[error(
-        "{path} has format {found}, but this version reads formats up to {FORMAT}. Run the version that wrote it."
+        "{path} has format {found}, but this version reads format {FORMAT}. Run the version that wrote it, or move the file away to start with an empty ledger."
     )]
-    Newer {
+    OtherFormat {
         /// The file.
         path: PathBuf,
         /// Its format.
         found: u32,
-    },
-    /// The file has an older format and could not be copied before its migration.
-    #[error(
-        "{path} has format {found} and cannot be copied before its migration to format {FORMAT}: {error}. Make room for a copy beside it."
-    )]
-    NotCopied {
-        /// The file.
-        path: PathBuf,
-        /// Its format.
-        found: u32,
-        /// The system's error.
-        error: io::Error,
     },
     /// The key for tokens cannot be generated.
     #[error(transparent)]
@@ -109,8 +97,7 @@ pub struct Store {
 }
 
 impl Storage for Store {
-    /// Opens the ledger of a directory, or creates one. Migrates an older format and removes rows that no figure
-    /// uses.
+    /// Opens the ledger of a directory, or creates one. Removes rows that no figure uses.
     fn open(directory: &Path) -> Result<Self, OpenError> {
         let unusable = |error| OpenError::Directory { path: directory.to_owned(), error };
         access::make_directory(directory).map_err(unusable)?;
@@ -124,7 +111,7 @@ impl Storage for Store {
         }
         let database = files().open(&path).map_err(|error| cannot_open(error, directory, &path))?;
         let store = Self { database, path };
-        store.upgrade()?;
+        store.check_format()?;
         store.tidy(directory)
     }
 
@@ -166,7 +153,7 @@ impl Store {
         let made = files().create_file(file).map_err(|error| cannot_open(error, directory, path)).and_then(
             |database| {
                 let store = Self { database, path: path.to_owned() };
-                let made = store.change(|transaction| tables::make_all(transaction, FORMAT));
+                let made = store.change(tables::make_all);
                 made.map_err(|error| store.unusable(error)).map(|()| store)
             },
         );
@@ -175,26 +162,10 @@ impl Store {
         })
     }
 
-    /// Checks the format and migrates an older one.
-    fn upgrade(&self) -> Result<(), OpenError> {
-        let unusable = |error| self.unusable(error);
-        let path = || self.path.clone();
-        match self.format().map_err(unusable)? {
-            Some(FORMAT) => Ok(()),
-            Some(found) if found > FORMAT => Err(OpenError::Newer { path: path(), found }),
-            Some(found) if migration::is_known(found) => {
-                let copy = migration::keep_copy(&self.path, found).map_err(|error| OpenError::NotCopied {
-                    path: path(),
-                    found,
-                    error,
-                })?;
-                migration::migrate(&self.database, found).map_err(unusable)?;
-                let copy = copy.display();
-                tracing::info!(%copy, "the ledger was migrated from format {found} to {FORMAT}");
-                Ok(())
-            }
-            _ => Err(OpenError::damaged(&self.path, &"it has no format number")),
-        }
+    fn check_format(&self) -> Result<(), OpenError> {
+        let view = self.database.begin_read().map_err(|error| self.unusable(error.into()))?;
+        let found = tables::format(&view).map_err(|error| self.unusable(error))?;
+        require_format(&self.path, found)
     }
 
     /// Removes old rows, and compacts the file if that frees much of it. The service also starts if this fails.
@@ -241,10 +212,6 @@ impl Store {
         Ok(metadata.len())
     }
 
-    fn format(&self) -> Result<Option<u32>, StoreError> {
-        tables::format(&self.database.begin_read()?)
-    }
-
     fn read(&self) -> Result<Contents, StoreError> {
         tables::read(&self.database.begin_read()?, &mut Err)
     }
@@ -269,6 +236,15 @@ impl Store {
             }
             other => OpenError::damaged(&self.path, &other),
         }
+    }
+}
+
+/// Refuses a file of any other format.
+pub(super) fn require_format(path: &Path, found: Option<u32>) -> Result<(), OpenError> {
+    match found {
+        Some(FORMAT) => Ok(()),
+        Some(found) => Err(OpenError::OtherFormat { path: path.to_owned(), found }),
+        None => Err(OpenError::damaged(path, &"it has no format number")),
     }
 }
 

@@ -1,11 +1,10 @@
-//! The tables of a ledger file, and the conversion between rows and values. Structured rows are JSON, so that a later
-//! version can ignore fields that it does not know. A row that cannot be read is an error unless the reader asks to
+//! The tables of a ledger file, and the conversion between rows and values. Structured rows are JSON. A row that cannot be read is an error unless the reader asks to
 //! continue. The error never contains the row's content, which may be secret.
 
 mod error;
 mod sources;
 
-use redb::{Key, ReadTransaction, ReadableTable, TableDefinition, TableHandle, Value, WriteTransaction};
+use redb::{Key, ReadTransaction, ReadableTable, TableDefinition, Value, WriteTransaction};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -16,6 +15,7 @@ use turn_ledger::spenders::{RowKey, SpenderKey, SpenderKind, Sums};
 use turn_ledger::units::Timestamp;
 
 use super::changes::{Changes, Contents};
+use super::file::FORMAT;
 pub use error::{BadRow, StoreError};
 use sources::{read_sources, write_source};
 
@@ -26,16 +26,16 @@ pub(super) const MARKS: TableDefinition<'_, (&str, i64), (i64, i64)> = TableDefi
 /// (source, minute) → (connection milliseconds, reported bytes) with a grant, then the same two without a grant.
 pub(super) const FLOWS: TableDefinition<'_, (&str, i64), (u64, u64, u64, u64)> =
     TableDefinition::new("flows");
-/// (id, owner) → [`Connection::to_row`]. New in format 4.
+/// (id, owner) → [`Connection::to_row`].
 pub(super) const OPEN_CONNECTIONS: TableDefinition<'_, (&str, &[u8]), &[u8]> =
     TableDefinition::new("open_connections");
-/// Grant → JSON. One row for each grant since format 3.
+/// Grant → JSON.
 pub(super) const GRANTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("grants");
-/// Session of a coturn → JSON. New in format 3.
+/// Session of a coturn → JSON.
 pub(super) const SESSIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("sessions");
-/// Session of the SFU → JSON. Added to format 4: older files do not have it.
+/// Session of the SFU → JSON.
 pub(super) const SFU_SESSIONS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("sfu_sessions");
-/// (kind, key) → JSON. The row of others has an empty key. Added to format 4: older files do not have it.
+/// (kind, key) → JSON. The row of others has an empty key.
 pub(super) const SPENDERS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("spenders");
 
 const KEY_FORMAT: &str = "format";
@@ -54,8 +54,8 @@ const KEY_ROTATION: &str = "key-rotation";
 pub(super) type OnBadRow<'a> = &'a mut dyn FnMut(BadRow) -> Result<(), BadRow>;
 
 /// Creates every table and writes the format, so that a missing table means a damaged ledger.
-pub(super) fn make_all(transaction: &WriteTransaction, format: u32) -> Result<(), StoreError> {
-    put_format(transaction, format)?;
+pub(super) fn make_all(transaction: &WriteTransaction) -> Result<(), StoreError> {
+    transaction.open_table(META)?.insert(KEY_FORMAT, FORMAT.to_be_bytes().as_slice())?;
     transaction.open_table(MARKS)?;
     transaction.open_table(FLOWS)?;
     transaction.open_table(OPEN_CONNECTIONS)?;
@@ -74,15 +74,8 @@ pub(super) fn copy_all(from: &ReadTransaction, to: &WriteTransaction) -> Result<
     copy(from, to, OPEN_CONNECTIONS)?;
     copy(from, to, GRANTS)?;
     copy(from, to, SESSIONS)?;
-    if has(from, &SPENDERS)? {
-        copy(from, to, SPENDERS)?;
-    }
-    if has(from, &SFU_SESSIONS)? { copy(from, to, SFU_SESSIONS) } else { Ok(()) }
-}
-
-/// Whether the file has a table that was added to its format. One of an earlier version has none before the first row.
-fn has(transaction: &ReadTransaction, table: &impl TableHandle) -> Result<bool, StoreError> {
-    Ok(transaction.list_tables()?.any(|found| found.name() == table.name()))
+    copy(from, to, SPENDERS)?;
+    copy(from, to, SFU_SESSIONS)
 }
 
 fn copy<K: Key + 'static, V: Value + 'static>(
@@ -102,11 +95,6 @@ fn copy<K: Key + 'static, V: Value + 'static>(
 pub(super) fn format(transaction: &ReadTransaction) -> Result<Option<u32>, StoreError> {
     let bytes = bytes_of(transaction, KEY_FORMAT)?;
     Ok(bytes.and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes))
-}
-
-pub(super) fn put_format(transaction: &WriteTransaction, format: u32) -> Result<(), StoreError> {
-    transaction.open_table(META)?.insert(KEY_FORMAT, format.to_be_bytes().as_slice())?;
-    Ok(())
 }
 
 pub(super) fn put_token_key(transaction: &WriteTransaction, key: &[u8; 64]) -> Result<(), StoreError> {
@@ -140,23 +128,19 @@ pub(super) fn read(transaction: &ReadTransaction, bad: OnBadRow<'_>) -> Result<C
         stored.sessions.insert(id, from_json(row)?);
         Ok(())
     })?;
-    if has(transaction, &SPENDERS)? {
-        rows(transaction, SPENDERS, bad, |(kind, key), row| {
-            let kind = SpenderKind::from_name(kind).ok_or("is of a kind that this version does not know")?;
-            let key = match key {
-                "" => None,
-                key => Some(SpenderKey::parse(kind, key).ok_or("does not have a key of its kind")?),
-            };
-            stored.spenders.insert((kind, key), from_json(row)?);
-            Ok(())
-        })?;
-    }
-    if has(transaction, &SFU_SESSIONS)? {
-        rows(transaction, SFU_SESSIONS, bad, |id, row| {
-            stored.sfu_sessions.insert(id.into(), from_json(row)?);
-            Ok(())
-        })?;
-    }
+    rows(transaction, SPENDERS, bad, |(kind, key), row| {
+        let kind = SpenderKind::from_name(kind).ok_or("is of a kind that this version does not know")?;
+        let key = match key {
+            "" => None,
+            key => Some(SpenderKey::parse(kind, key).ok_or("does not have a key of its kind")?),
+        };
+        stored.spenders.insert((kind, key), from_json(row)?);
+        Ok(())
+    })?;
+    rows(transaction, SFU_SESSIONS, bad, |id, row| {
+        stored.sfu_sessions.insert(id.into(), from_json(row)?);
+        Ok(())
+    })?;
     stored.counted = json_of(transaction, KEY_COUNTED, bad)?.unwrap_or_default();
     stored.blocked = json_of(transaction, KEY_BLOCKED, bad)?.unwrap_or_default();
     stored.coturn = json_of(transaction, KEY_COTURN, bad)?.unwrap_or_default();
@@ -342,12 +326,10 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_the_tables_that_were_added_to_its_format_gets_them_with_the_next_rows() {
+    fn what_is_written_is_read_back_and_copied() {
         let database = Database::builder().create_with_backend(InMemoryBackend::new()).unwrap();
         let transaction = database.begin_write().unwrap();
-        make_all(&transaction, 4).unwrap();
-        transaction.delete_table(SPENDERS).unwrap();
-        transaction.delete_table(SFU_SESSIONS).unwrap();
+        make_all(&transaction).unwrap();
         transaction.commit().unwrap();
         let stored = || read(&database.begin_read().unwrap(), &mut Err).unwrap().books;
         assert!(stored().spenders.is_empty() && stored().blocked.is_empty());

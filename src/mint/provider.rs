@@ -167,7 +167,6 @@ impl Provider {
     pub async fn revoke(&self, username: &str, key: Option<KeyName>) -> Result<bool, ProviderError> {
         let found = match key {
             Some(name) => self.key(name),
-            // A row of an older version.
             None => self.key(KeyName::DEFAULT).or_else(|| self.all_keys().next()),
         };
         match found {

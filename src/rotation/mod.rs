@@ -114,7 +114,6 @@ pub struct DeletedKey {
 
 /// See the module's description. The default has created nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
 pub struct KeyRotation {
     sequence: u32,
     attempts: Vec<Attempt>,

@@ -8,8 +8,10 @@ use serde_json::{Value, json};
 use turn_broker::journal::Journal;
 use turn_broker::journal::Storage;
 use turn_broker::journal::inspect::LedgerCopy;
-use turn_broker::journal::store::{FILE_NAME, OpenError, Store};
+use turn_broker::journal::store::{FILE_NAME, FORMAT, OpenError, Store};
 use turn_ledger::source::IceSource;
+
+const META: redb::TableDefinition<'_, &str, &[u8]> = redb::TableDefinition::new("meta");
 
 /// The status fields that a restart must not change.
 fn lasting(status: &Value) -> Vec<Value> {
@@ -210,10 +212,28 @@ fn a_directory_that_cannot_be_used_is_named_in_the_error() {
 }
 
 #[test]
+fn a_ledger_of_another_format_is_refused() {
+    let state = StateDir::new();
+    drop(Store::open(state.path().as_ref()).unwrap());
+    for found in [0_u32, FORMAT + 1] {
+        let database = redb::Database::open(state.file()).unwrap();
+        let transaction = database.begin_write().unwrap();
+        transaction.open_table(META).unwrap().insert("format", found.to_be_bytes().as_slice()).unwrap();
+        transaction.commit().unwrap();
+        drop(database);
+        for error in [open(state.path().as_ref()), LedgerCopy::take(state.path().as_ref()).unwrap_err()] {
+            let said = error.to_string();
+            let expected =
+                format!("ledger.redb has format {found}, but this version reads format {FORMAT}. Run");
+            assert!(said.contains(&expected), "{said}");
+        }
+    }
+}
+
+#[test]
 fn a_file_that_is_mostly_empty_without_its_old_rows_is_compacted_at_start() {
     const FLOWS: redb::TableDefinition<'_, (&str, i64), (u64, u64, u64, u64)> =
         redb::TableDefinition::new("flows");
-    const META: redb::TableDefinition<'_, &str, &[u8]> = redb::TableDefinition::new("meta");
     // 2025-01-15T12:00Z
     let noon = 28_949_040;
     let state = StateDir::new();

@@ -29,7 +29,6 @@ mod layers;
 mod ledger_command;
 mod ledger_file;
 mod measured;
-mod migration;
 mod mint;
 mod openapi;
 mod operator;

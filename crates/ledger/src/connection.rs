@@ -55,7 +55,7 @@ pub struct Report {
     pub relayed: Option<bool>,
 }
 
-/// See the module's invariant. Its JSON is for exports, and that of older formats.
+/// See the module's invariant. Its JSON is for exports.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connection {
     /// Its id, unique for its owner.
@@ -86,7 +86,6 @@ pub struct Connection {
     /// Milliseconds of time charges that are final.
     settled_millis: u64,
     /// Who spends what it relays, as the reporter says; `None` for a connection of a grant, whose row says it.
-    #[serde(default)]
     pub spender: Option<Arc<Spender>>,
 }
 

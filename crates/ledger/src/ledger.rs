@@ -45,10 +45,8 @@ pub struct PeriodCounts {
     /// Connections opened, with a grant or by a reporter.
     pub connections: u64,
     /// Reports of clients that were clamped to an allowance.
-    #[serde(default)]
     pub clamped: u64,
     /// When that last happened.
-    #[serde(default)]
     pub clamped_at: Option<Timestamp>,
 }
 

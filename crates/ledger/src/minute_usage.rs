@@ -110,7 +110,6 @@ pub struct PeriodTotal {
     /// Its bytes.
     pub used: u128,
     /// The instant up to which a reading counts them. Claims for the time before it change nothing.
-    #[serde(default)]
     pub as_of: Timestamp,
 }
 

@@ -57,18 +57,13 @@ impl ReadingOutcome {
 pub struct StoredReading {
     /// The latest one.
     pub reading: Reading,
-    /// The most that `granted` can really be, given the sampling margin. Zero in a ledger of an older version; then the
-    /// count itself is used.
-    #[serde(default)]
+    /// The most that `granted` can really be, given the sampling margin.
     pub at_most: ByteCount,
     /// What was promised in spans of the period that were not observed.
-    #[serde(default)]
     pub unseen: ByteCount,
-    /// How far the count could be from the truth when it was taken, in percent; `None` in a ledger of an older version.
-    #[serde(default)]
+    /// How far the count could be from the truth when it was taken, in percent.
     pub sampling: Option<u32>,
-    /// Bytes under our credentials as the trial of the assumed rate sees them; `None` in a ledger of an older version.
-    #[serde(default)]
+    /// Bytes under our credentials as the trial of the assumed rate sees them.
     pub flowed: Option<ByteCount>,
     /// How the assumed rate compares with the readings so far.
     pub assumption: Assumption,

@@ -205,12 +205,6 @@ fn above_the_maximum_the_oldest_alert_is_dropped_and_counted() {
 }
 
 #[test]
-fn the_state_of_an_older_version_is_read() {
-    let rules: AlertRules = serde_json::from_str("{}").unwrap();
-    assert_eq!(rules, AlertRules::default());
-}
-
-#[test]
 fn a_lowered_limit_sends_one_alert() {
     let mut rules = AlertRules::default();
     assert_eq!(kinds(&mut rules, used(0, 600)), [Used50]);
@@ -236,19 +230,4 @@ fn the_spenders_are_read_only_for_an_alert_that_shows_them() {
     assert_eq!(kinds(&both), [(Used50, true), (ProviderDown, true)]);
     assert_eq!(kinds(&used(2, 500)), [(ProviderUp, false)]);
     assert_eq!(reads, 1);
-}
-
-#[test]
-fn an_alert_of_an_older_version_is_read_and_shown() {
-    let stored = r#"{"pending":[{"id":"2025-01-01/provider-down/1","kind":"provider.down","at":"2025-01-15T12:00:00.000Z",
-        "what":"The TURN provider does not mint.","budget":{"used":1,"limit":2,"overshoot_bound":3,
-        "reset":"2025-02-01T00:00:00.000Z"}}]}"#;
-    let rules: AlertRules = serde_json::from_str(stored).unwrap();
-    let alert = rules.next_pending().unwrap();
-    assert_eq!((&*alert.callers, &alert.spending), ("", &Spending::default()));
-    assert!(
-        alert
-            .text(None)
-            .starts_with("turn-broker: The TURN provider does not mint.\nFirst: Run turn-broker doctor")
-    );
 }

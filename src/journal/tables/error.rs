@@ -9,9 +9,6 @@ pub enum StoreError {
     /// A row cannot be read.
     #[error(transparent)]
     Row(#[from] BadRow),
-    /// A row of an older format cannot be migrated.
-    #[error("a row of the older format {0}")]
-    Migration(String),
     /// A row cannot be written as JSON.
     #[error("a row cannot be written as JSON")]
     Form(#[from] serde_json::Error),

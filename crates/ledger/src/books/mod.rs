@@ -130,7 +130,6 @@ impl Books {
         books.dirty.note(Whole::Counted);
         books.ledger.set_limit(books.overrides.limit(books.configured_limit));
         books.settle_claims();
-        books.settle_revocations();
         books.opened_at = books.advance(now);
         books.ledger.begin_readings();
         books.settle_overrides();

@@ -100,14 +100,4 @@ impl Books {
         }
         minutes
     }
-
-    /// Closes the connections of revoked grants, which an older version left open.
-    pub(super) fn settle_revocations(&mut self) {
-        if self.grants.revoked().next().is_some() {
-            let now = self.now();
-            for entry in self.connections.close_all_of(&mut self.grants, Grants::is_revoked, now) {
-                let _ = self.apply(entry);
-            }
-        }
-    }
 }

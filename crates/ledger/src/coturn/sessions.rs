@@ -50,7 +50,6 @@ pub struct Sessions {
 
 /// The stored sums over all sessions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
 pub struct SessionSums {
     total: Traffic,
     looked_at: Option<Timestamp>,

@@ -40,7 +40,6 @@ pub struct ListingRead {
 
 /// The bytes of the sessions in one period.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
 struct PeriodSums {
     period: Option<Period>,
     granted: ByteCount,
@@ -49,7 +48,6 @@ struct PeriodSums {
 
 /// The stored sums over all sessions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
 pub struct CoturnSums {
     sessions: SessionSums,
     counts: PeriodSums,

@@ -8,7 +8,6 @@ use crate::units::{ByteCount, Timestamp};
 
 /// See the module's description.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
 pub struct Sums {
     measured: i64,
     claimed: i64,

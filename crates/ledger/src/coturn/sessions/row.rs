@@ -45,10 +45,8 @@ pub struct SessionRow {
     /// The charges so far, at least `traffic`.
     charged: Traffic,
     /// When coturn accepted the command to end it; `None` if a later listing shows it.
-    #[serde(default)]
     pub(super) cut_at: Option<Timestamp>,
     /// When coturn first accepted the command to end it.
-    #[serde(default)]
     pub(super) first_cut_at: Option<Timestamp>,
 }
 

@@ -28,22 +28,6 @@ fn a_revoked_grant_reports_nothing_more() {
 }
 
 #[test]
-fn an_older_ledger_with_an_open_connection_of_a_revoked_grant_closes_it() {
-    let mut world = World::new(BudgetMode::Estimate);
-    let mut client = Client::at("203.0.113.9");
-    world.mint(&mut client).unwrap();
-    world.books.open(Caller::Grant(client.grants[0]), "a", None).unwrap();
-    world.disk.apply(world.books.take_batch());
-    for row in world.disk.grants.values_mut() {
-        row.revoked_at = Some(at(world.now));
-    }
-    world.restart();
-    assert_eq!(world.books.snapshot().open_connections, 0);
-    world.pass(HEARTBEAT);
-    assert_eq!(world.used(), 0);
-}
-
-#[test]
 fn while_frozen_a_client_claims_no_more_than_its_promise() {
     let mut world = World::new(BudgetMode::Estimate);
     let mut client = Client::at("203.0.113.9");
