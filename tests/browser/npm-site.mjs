@@ -37,7 +37,7 @@ export async function serveNpmPage(port, script, packages, others = {}, elsewher
 const withExtension = (url) => (url.startsWith('/node_modules/') && !/\.[a-z]+$/.test(url) ? `${url}.js` : url);
 
 /** Answers a request with what another server says, as it says it. */
-function pass(request, origin, answer) {
+export function pass(request, origin, answer) {
   const { hostname, port } = new URL(origin);
   const { method, headers, url: path } = request;
   const passed = send({ hostname, port, path, method, headers }, (given) => {

@@ -7,6 +7,7 @@ import { dirname, join } from 'node:path';
 import { build } from 'esbuild';
 import ts from 'typescript';
 import { BROKER, directory } from '../browser/harness.mjs';
+import { pass } from '../browser/npm-site.mjs';
 import { until } from '../browser/processes.mjs';
 import { nothingWentWrong, openPage } from '../browser/watched-page.mjs';
 
@@ -31,15 +32,23 @@ export function here(code) {
 
 /** @type {Map<string, string>} Scripts of pages by their paths. */
 const scripts = new Map();
-const pages = createServer(({ url = '' }, answer) => {
+/** @type {Record<string, string>} Origins of other servers, by the beginning of the paths that they answer. */
+let elsewhere = {};
+const pages = createServer((request, answer) => {
+  const { url = '' } = request;
+  const [, origin] = Object.entries(elsewhere).find(([path]) => url.startsWith(path)) ?? [];
+  if (origin) return pass(request, origin, answer);
   const script = scripts.get(url);
   answer.setHeader('Content-Type', script === undefined ? 'text/html' : 'text/javascript');
   answer.end(script ?? `<!doctype html><html lang="en"><title>page</title><link rel="icon" href="data:,"><div id="root"></div><video></video>
     <script type="module" src="${url}.js"></script>`);
 });
 
-/** Ends with this process. */
-export const serveExamples = () => new Promise((resolve) => { pages.listen(Number(new URL(SITE).port), '127.0.0.1', () => resolve(SITE)); });
+/** Ends with this process. @param {Record<string, string>} others Origins of other servers, by the beginning of the paths that they answer. */
+export function serveExamples(others = {}) {
+  elsewhere = others;
+  return new Promise((resolve) => { pages.listen(Number(new URL(SITE).port), '127.0.0.1', () => resolve(SITE)); });
+}
 
 /**
  * Opens a page with a module that has the code of a document, bundled with the packages it imports, and waits until the module has
@@ -65,7 +74,8 @@ export async function inBrowser(browser, code, { before = '', after = '', files 
   const page = await openPage(browser);
   page.shown = [];
   page.on('console', (message) => page.shown.push(message.text()));
-  await page.goto(SITE + path);
+  // An audio element with an empty stream delays the end of loading for ever.
+  await page.goto(SITE + path, { waitUntil: 'domcontentloaded' });
   await until('the example to run', async () => page.faults.length > 0 || page.evaluate(() => globalThis.hasRun));
   nothingWentWrong(page);
   return page;

@@ -13,7 +13,7 @@
 # How to run the code, all in examples.mjs: `inBrowser` for a module of a page, `inNode`, `inShell`, `typeChecked` and `settings`
 # for a `.env`. Packages that an example imports come from the lock file here or from that of tests/browser. clients.mjs shows each.
 set -eu
-DOCUMENTS='clients'
+DOCUMENTS='clients signaling'
 [ -z "${TURN_BROKER_BIN:-}" ] || TURN_BROKER_BIN=$(realpath "$TURN_BROKER_BIN")
 cd "$(dirname "$0")"
 PATH=$PATH:/usr/sbin:/sbin

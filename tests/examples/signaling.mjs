@@ -1,0 +1,113 @@
+// The code of docs/SIGNALING.md: each example is the page of one person, and another page is with it. The broker has its relay in the
+// process, and an SFU on loopback. partytracks has the origin of its page.
+import assert from 'node:assert/strict';
+import { BROKER, directory, runTest, startBroker } from '../browser/harness.mjs';
+import { LoopbackSfu } from '../browser/loopback-sfu.mjs';
+import { launchBrowser, until } from '../browser/processes.mjs';
+import { nothingWentWrong, part } from '../browser/watched-page.mjs';
+import { Document } from './document.mjs';
+import { SITE, inBrowser, serveExamples } from './examples.mjs';
+
+const SECONDS_MAX = 300;
+const APP = { id: 'app-1', secret: 'app-secret-fixture' };
+/** Two pages are connected within this time. P2PCF looks for STUN servers for 5 s, and gives up an attempt after 15 s. */
+const CONNECTED_SECONDS = 60;
+const signaling = new Document('docs/SIGNALING.md');
+let browser;
+
+async function run() {
+  await serveExamples({ '/partytracks/': BROKER });
+  const sfu = await new LoopbackSfu(APP.id, APP.secret).start(5180);
+  const broker = await startBroker(SITE, {
+    SIGNALING: 'ayame,peerjs,yjs,p2pcf,sfu,rooms', ICE_SOURCES: 'relay,stun', COTURN_URLS: '', COTURN_SECRET: '', RATE_LIMIT_REQUESTS: '1000',
+    CALLS_APP_ID: APP.id, CALLS_APP_SECRET: APP.secret, CALLS_API_URL: sfu.url,
+  });
+  // A camera and a microphone, without a question. Names of a local network cannot be resolved here, where there is no multicast.
+  const devices = ['--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream', '--autoplay-policy=no-user-gesture-required'];
+  browser = await launchBrowser(directory, ['--disable-features=WebRtcHideLocalIpsWithMdns', ...devices]);
+  for (const example of [ayame, peerjs, yjs, p2pcf, partytracks, partysocket]) await part(example);
+  signaling.allNamed();
+  await browser.close();
+  assert.equal(await broker.stop(), 'status 0');
+}
+
+/** Both pages see each other. The SDK offers to the second one. */
+async function ayame() {
+  const open = () => inBrowser(browser, signaling.block('@open-ayame/ayame-web-sdk'));
+  const pair = [await open(), await open()];
+  const sees = (page) => page.evaluate(() => document.querySelector('video').srcObject?.getVideoTracks().some(({ muted }) => !muted));
+  for (const page of pair) await until('a picture', () => sees(page), CONNECTED_SECONDS);
+  await close(pair);
+}
+
+async function peerjs() {
+  const code = signaling.block("'peerjs'");
+  const bob = await inBrowser(browser, `import { Peer } from 'peerjs';
+    globalThis.heard = [];
+    const peer = new Peer('bob', { host: 'turn.example.com', port: 443, secure: true, config: { iceServers: [] } });
+    peer.on('connection', (data) => data.on('data', (text) => { heard.push(text); }));
+    globalThis.answer = () => { const data = peer.connect('ann'); data.on('open', () => data.send('hello, Ann')); };
+    await new Promise((resolve) => peer.on('open', resolve));`);
+  const ann = await inBrowser(browser, code);
+  await until('the text of Ann', () => bob.evaluate(() => heard.includes('hello')), CONNECTED_SECONDS);
+  await bob.evaluate(() => answer());
+  await until('the text of Bob', () => ann.shown.includes('hello, Ann'), CONNECTED_SECONDS);
+  await close([ann, bob]);
+}
+
+async function yjs() {
+  const open = () => inBrowser(browser, signaling.block("'y-webrtc'"), { after: 'globalThis.map = doc.getMap("map");' });
+  const pair = [await open(), await open()];
+  for (const [from, to] of [pair, pair.toReversed()]) {
+    const text = `text ${Math.random()}`;
+    await from.evaluate((text) => map.set('text', text), text);
+    await until('the same document', () => to.evaluate((text) => map.get('text') === text, text), CONNECTED_SECONDS);
+  }
+  await close(pair);
+}
+
+async function p2pcf() {
+  const code = signaling.block("'p2pcf'");
+  const anna = await inBrowser(browser, code, { after: 'globalThis.room = room;' });
+  const bert = await inBrowser(browser, `import P2PCF from 'p2pcf';
+    globalThis.room = new P2PCF('bert', 'room-1', { workerUrl: 'https://turn.example.com/p2pcf' });
+    room.start();`);
+  const isConnected = (page) => page.evaluate(() => [...room.peers.values()].some(({ connected }) => connected));
+  for (const page of [anna, bert]) await until('the pages to be connected', () => isConnected(page), CONNECTED_SECONDS);
+  await bert.evaluate(() => room.broadcast(new TextEncoder().encode('hello')));
+  await until('the text', () => anna.shown.includes('bert hello'));
+  await close([anna, bert]);
+}
+
+async function partytracks() {
+  const around = { before: "document.body.append(document.createElement('audio'));", after: 'globalThis.hear = hear;' };
+  const open = () => inBrowser(browser, signaling.block("'partytracks/client'"), around);
+  const [ann, bob] = [await open(), await open()];
+  const told = await until('the track', () => ann.shown.find((line) => line.startsWith('tell the others ')), CONNECTED_SECONDS);
+  const track = JSON.parse(told.slice('tell the others '.length));
+  await bob.evaluate((track) => { hear(track); }, track);
+  const plays = () => bob.evaluate(() => document.querySelector('audio').srcObject?.getAudioTracks().some(({ muted }) => !muted));
+  await until('the sound', plays, CONNECTED_SECONDS);
+  await close([ann, bob]);
+}
+
+async function partysocket() {
+  const after = `globalThis.got = [];
+    room.addEventListener('message', ({ data }) => got.push(JSON.parse(data)));`;
+  const page = await inBrowser(browser, signaling.block("'partysocket'"), { after });
+  const user = await until('the room', () => page.evaluate(() => {
+    const { state } = globalThis.got.findLast(({ type }) => type === 'roomState') ?? {};
+    return state?.users.find(({ joined }) => joined);
+  }));
+  assert.deepEqual([user.name, user.tracks.audio], ['Ann', 'session/track']);
+  await close([page]);
+}
+
+async function close(pages) {
+  for (const page of pages) {
+    nothingWentWrong(page);
+    await page.close();
+  }
+}
+
+await runTest(run, SECONDS_MAX);
