@@ -133,7 +133,8 @@ fn the_table_of_settings_is_complete() {
     let (_, table) = DEPLOYMENT.split_once("| group | variables |\n").unwrap();
     let (table, _) = table.split_once("\n\n").unwrap();
     let listed: BTreeSet<_> = table.split('`').skip(1).step_by(2).collect();
-    assert_eq!(listed, names_in(SETTINGS));
+    let missing: Vec<_> = names_in(SETTINGS).difference(&listed).copied().collect();
+    assert!(missing.is_empty(), "not in the table of settings: {missing:?}");
 }
 
 #[test]
