@@ -343,6 +343,7 @@ impl Parts<'_> {
                 .iter()
                 .map(|source| self.source(*source, relay))
                 .collect::<Result<_, _>>()?,
+            urls: self.config.ice.urls,
             cut_here: coturn.into_iter().chain(relay.map(|_| IceSource::Relay)).collect(),
             limit_action: self.config.budget.limit_action,
             account: Arc::clone(&self.account),

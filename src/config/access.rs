@@ -27,7 +27,7 @@ const MAPPED_PREFIX: u8 = 96;
 /// Access settings.
 #[derive(Clone, Debug)]
 pub struct AccessConfig {
-    /// Origins of the pages that may call. `CLIENT_URL`, comma-separated or `*`; `http://localhost:5173` when unset.
+    /// Origins of the pages that may call. `CLIENT_URL`, comma-separated, also as `https://*.example.com`, or `*`; `http://localhost:5173` when unset.
     pub origins: AllowedOrigins,
     /// Hosts that a request may name. `ALLOWED_HOSTS`, names and addresses, comma-separated; any when unset.
     pub hosts: AllowedHosts,
@@ -111,7 +111,8 @@ fn read_origins(settings: &mut Settings<'_>) -> Read<AllowedOrigins> {
         settings.warn("CLIENT_URL=* lets the pages of every site ask for credentials");
         return Ok(AllowedOrigins::Any);
     }
-    let expected = "origins as scheme://host[:port] without a path, or * alone";
+    let expected =
+        "origins as scheme://host[:port] without a path, https://*.example.com for any one label, or * alone";
     let mut origins = settings.list(CLIENT_URL, expected, origin::parse_entry)?.unwrap_or_default();
     origins.sort_unstable();
     origins.dedup();
@@ -163,7 +164,7 @@ mod tests {
     use super::*;
     use crate::config::testing::{assert_refused, load};
 
-    const ORIGIN: &str = "CLIENT_URL: expected origins as scheme://host[:port] without a path, or * alone";
+    const ORIGIN: &str = "CLIENT_URL: expected origins as scheme://host[:port] without a path, https://*.example.com for any one label, or * alone";
     const HOSTS: &str =
         "ALLOWED_HOSTS: expected host names or addresses such as turn.example, without a scheme";
     const NETWORK: &str = "TRUSTED_PROXIES: expected addresses or CIDRs such as 10.0.0.0/8";

@@ -9,7 +9,7 @@ use url::Url;
 use super::manual::read_manual;
 use super::names::{
     CLOUDFLARE_API_BASE, CLOUDFLARE_TURN_API_TOKEN, CLOUDFLARE_TURN_KEY_ID, CLOUDFLARE_TURN_KEYS,
-    COTURN_SECRET, COTURN_URLS, ICE_SOURCES, KEY_ROTATION_DAYS, MANUAL_ICE_SERVERS, RELAY_LISTEN,
+    COTURN_SECRET, COTURN_URLS, ICE_SOURCES, ICE_URLS, KEY_ROTATION_DAYS, MANUAL_ICE_SERVERS, RELAY_LISTEN,
     RELAY_PUBLIC_IP, STUN_URLS, TURN_ENABLED, TURN_POOL_MAX, TURN_TTL_SECONDS, Variable,
 };
 use super::relay::RelayConfig;
@@ -17,7 +17,7 @@ use super::rotation::RotationConfig;
 use super::settings::{Read, Settings};
 use super::turn_keys::{CountryKeys, TurnKeyConfig, read_countries, read_keys};
 use super::value::BOOLEANS;
-use crate::ice::server::IceServerList;
+use crate::ice::server::{IceServerList, UrlChoice};
 use crate::ice::turn_keys::OwnKey;
 use crate::ice::url::IceUrl;
 use turn_ledger::source::IceSource;
@@ -32,6 +32,8 @@ pub struct IceConfig {
     pub enabled: bool,
     /// The order of attempts, each source once. `ICE_SOURCES`; cloudflare, then stun when unset.
     pub sources: Vec<IceSource>,
+    /// How many URLs of a source a response has. `ICE_URLS`; short when unset.
+    pub urls: UrlChoice,
     /// The longest and usual lifetime of a credential, 60 s to 48 h. `TURN_TTL_SECONDS`; 24 h when unset.
     pub ttl_max: Duration,
     /// The most Cloudflare credentials minted ahead of callers, 0 (none) to 4,096. `TURN_POOL_MAX`; 256 when unset.
@@ -76,6 +78,7 @@ impl IceConfig {
     pub(super) fn read(settings: &mut Settings<'_>) -> Read<Self> {
         let enabled = settings.word(TURN_ENABLED, BOOLEANS);
         let sources = read_sources(settings);
+        let urls = settings.word(ICE_URLS, &[("short", UrlChoice::Short), ("all", UrlChoice::All)]);
         let ttl_max = settings.seconds(TURN_TTL_SECONDS, 60..=172_800);
         let pool_max = settings.number(TURN_POOL_MAX, 0..=4_096);
         let stun = read_stun(settings);
@@ -83,16 +86,23 @@ impl IceConfig {
         let coturn = CoturnConfig::read(settings);
         let relay = RelayConfig::read(settings);
         let manual = read_manual(settings);
-        let (sources, relay) = (sources?, relay?);
+        let (sources, relay, urls, coturn) = (sources?, relay?, urls?, coturn?);
+        let left_out = coturn.as_ref().map_or(0, |coturn| coturn.left_out(urls));
+        if left_out > 0 {
+            settings.warn(format!(
+                "ICE_URLS=short leaves out {left_out} of COTURN_URLS: set ICE_URLS=all if each is another server"
+            ));
+        }
         Ok(Self {
             enabled: enabled?,
             relay: sources.contains(&IceSource::Relay).then_some(relay),
             sources,
+            urls,
             ttl_max: ttl_max?,
             pool_max: pool_max?,
             stun: stun?,
             cloudflare: cloudflare?,
-            coturn: coturn?,
+            coturn,
             manual: manual?,
         })
     }
@@ -118,6 +128,12 @@ impl CloudflareConfig {
 }
 
 impl CoturnConfig {
+    /// How many of the URLs no response has.
+    fn left_out(&self, choice: UrlChoice) -> usize {
+        let all = IceServerList::of_turn(self.urls.clone(), String::new(), String::new());
+        self.urls.len() - all.choose(choice).urls().count()
+    }
+
     fn read(settings: &mut Settings<'_>) -> Read<Option<Self>> {
         let urls = read_urls(settings, COTURN_URLS, "stun:, stuns:, turn: or turns: URLs", |_| true);
         let secret = settings.secret(COTURN_SECRET, "text without control characters", |_| true);
@@ -272,6 +288,26 @@ mod tests {
         assert_eq!(urls, ["turn:a.example", "stun:a.example"], "once each, and not on port 53");
         assert_eq!(config.ice.sources, [IceSource::Coturn, IceSource::Stun]);
         assert_eq!(config.warnings, ["COTURN_URLS leaves turn:a.example:53 out: browsers block port 53"]);
+    }
+
+    #[test]
+    fn a_second_coturn_that_a_short_response_leaves_out_gives_a_warning() {
+        let warnings = |urls, choice| {
+            load([
+                ("ICE_SOURCES", "coturn,stun"),
+                ("COTURN_URLS", urls),
+                ("COTURN_SECRET", "hush"),
+                ("ICE_URLS", choice),
+            ])
+            .warnings
+        };
+        let one = "stun:a.example,turn:a.example,turn:a.example?transport=tcp,turns:a.example:443";
+        let two = "turn:a.example,turn:b.example,turns:a.example";
+        let expected =
+            "ICE_URLS=short leaves out 1 of COTURN_URLS: set ICE_URLS=all if each is another server";
+        assert_eq!(warnings(two, "short"), [expected]);
+        assert!(warnings(two, "all").is_empty() && warnings(one, "short").is_empty());
+        assert_refused([("ICE_URLS", "some")], &["ICE_URLS: expected short or all, found \"some\""]);
     }
 
     #[test]

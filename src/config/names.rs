@@ -69,6 +69,7 @@ variables! {
         ALLOWED_HOSTS;
         TURN_ENABLED = "true";
         ICE_SOURCES = "cloudflare,stun";
+        ICE_URLS = "short";
         TURN_TTL_SECONDS = "86400";
         TURN_POOL_MAX = "256";
         STUN_URLS = "stun:stun.l.google.com:19302,stun:stun1.l.google.com:19302";

@@ -8,7 +8,7 @@ use url::Url;
 pub enum AllowedOrigins {
     /// Every origin, written as `*`.
     Any,
-    /// Only these, in canonical form.
+    /// Only these, in canonical form. `*` as the first label of a host stands for any one label.
     List(Vec<String>),
 }
 
@@ -18,14 +18,33 @@ impl AllowedOrigins {
     pub fn allows(&self, origin: &str) -> bool {
         match self {
             Self::Any => true,
-            Self::List(allowed) => canonical(origin).is_some_and(|origin| allowed.contains(&origin)),
+            Self::List(allowed) => canonical(origin).is_some_and(|origin| {
+                allowed.contains(&origin)
+                    || with_any_label(&origin).is_some_and(|form| allowed.contains(&form))
+            }),
         }
     }
 }
 
-/// The canonical form of an origin from the configuration. One slash at the end is allowed.
+/// The canonical form of an origin from the configuration. One slash at the end is allowed, and `*.` before a name of two labels
+/// or more, or before `localhost`. All names below a top-level domain are not those of one operator.
 pub(super) fn parse_entry(text: &str) -> Option<String> {
-    canonical(text.strip_suffix('/').unwrap_or(text))
+    let text = text.strip_suffix('/').unwrap_or(text);
+    let Some((scheme, below)) = text.split_once("://*.") else { return canonical(text) };
+    let origin = Url::parse(&canonical(&format!("{scheme}://{below}"))?).ok()?;
+    let name = origin.domain().filter(|name| *name == "localhost" || name.contains('.'))?;
+    if name.split('.').any(str::is_empty) {
+        return None;
+    }
+    let port = origin.port().map_or(String::new(), |port| format!(":{port}"));
+    Some(format!("{}://*.{name}{port}", origin.scheme()))
+}
+
+/// The entry that allows any label in place of the first one of this origin's host.
+fn with_any_label(origin: &str) -> Option<String> {
+    let (scheme, authority) = origin.split_once("://")?;
+    let (label, below) = authority.split_once('.')?;
+    (!label.is_empty()).then(|| format!("{scheme}://*.{below}"))
 }
 
 /// The canonical form of an origin as a browser writes it.
@@ -84,7 +103,17 @@ mod tests {
             "https://example.com?a",
             "https://example.com#a",
             "https://user@example.com",
-            "https://*.example.com",
+            "https://*.com",
+            "https://*.",
+            "https://*",
+            "https://*..example.com",
+            "https://*.example.com.",
+            "https://*.*.example.com",
+            "https://a.*.example.com",
+            "https://*example.com",
+            "https://*.10.0.0.1",
+            "https://*.[::1]",
+            "https://*.example.com/app",
             "https://exa mple.com",
             "https://example.com:99999",
             "https://example.com:port",
@@ -117,6 +146,35 @@ mod tests {
             "",
             "*",
             "garbage",
+        ] {
+            assert!(!allowed.allows(origin), "{origin}");
+        }
+    }
+
+    #[test]
+    fn a_star_stands_for_exactly_one_label() {
+        let allowed = list(&["https://*.Example.com:443/", "http://*.localhost:5173"]);
+        assert_eq!(
+            allowed,
+            AllowedOrigins::List(vec![
+                "https://*.example.com".to_owned(),
+                "http://*.localhost:5173".to_owned()
+            ])
+        );
+        for origin in ["https://app.example.com", "https://pr-7.EXAMPLE.com:443", "http://ann.localhost:5173"]
+        {
+            assert!(allowed.allows(origin), "{origin}");
+        }
+        for origin in [
+            "https://example.com",
+            "https://.example.com",
+            "https://a.b.example.com",
+            "https://evil-example.com",
+            "https://app.example.com.evil.example",
+            "https://*.example.com",
+            "http://app.example.com",
+            "https://app.example.com:8443",
+            "http://localhost:5173",
         ] {
             assert!(!allowed.allows(origin), "{origin}");
         }

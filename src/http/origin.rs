@@ -1,13 +1,16 @@
 //! The origin rule: which requests may mint. A request with an `Origin` that is not allowed is rejected before anything is
 //! minted. So is a prefetch by a browser. A request without an `Origin` comes from a program (curl, a server, a native app),
 //! from a person who typed the URL, or from a page of this host. It passes, unless the browser reports that another site
-//! loads or opens the URL, because then each visitor of that site would mint. Only allowed origins get CORS headers.
+//! loads or opens the URL, because then each visitor of that site would mint. Only allowed origins get CORS headers. The one exception is the
+//! response that refuses an origin: its page may read it, so that its developer learns which setting to change.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, ORIGIN, RETRY_AFTER, VARY};
+use axum::http::header::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION, CONTENT_TYPE, HeaderName, ORIGIN, RETRY_AFTER, VARY,
+};
 use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -56,12 +59,21 @@ pub fn cors(origins: &AllowedOrigins) -> CorsLayer {
     }
 }
 
-/// Rejects foreign requests. This layer is outside the CORS layer, so its responses have no CORS headers.
+/// Rejects foreign requests. This layer is outside the CORS layer. Its only CORS header lets a refused origin read that it was
+/// refused.
 pub async fn refuse_foreign(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     if let Some(foreign) = judge(request.headers(), &app.origins) {
         app.metrics.origins_refused.inc();
+        let refused_origin = match &foreign {
+            ForeignRequest::Origin(_) => only_origin(request.headers()).cloned(),
+            ForeignRequest::Site | ForeignRequest::Prefetch => None,
+        };
         let mut response = ApiError::OriginNotAllowed(foreign).into_response();
-        response.headers_mut().insert(VARY, HeaderValue::from_static("Origin"));
+        let headers = response.headers_mut();
+        headers.insert(VARY, HeaderValue::from_static("Origin"));
+        if let Some(origin) = refused_origin {
+            headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        }
         return response;
     }
     next.run(request).await
@@ -79,6 +91,12 @@ fn judge(headers: &HeaderMap, origins: &AllowedOrigins) -> Option<ForeignRequest
     let is_own = |site: &HeaderValue| OWN_SITES.iter().any(|own| site == own);
     let by_another_site = !headers.get_all("sec-fetch-site").iter().all(is_own);
     (by_another_site && !headers.contains_key(ORIGIN)).then_some(ForeignRequest::Site)
+}
+
+/// The `Origin` header, if there is exactly one.
+fn only_origin(headers: &HeaderMap) -> Option<&HeaderValue> {
+    let mut origins = headers.get_all(ORIGIN).iter();
+    origins.next().filter(|_| origins.next().is_none())
 }
 
 /// The first origin that is not allowed, as plain text.

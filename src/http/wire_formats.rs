@@ -13,7 +13,7 @@ use super::credentials::{IceServerSchema, MintQuery, mint};
 use super::error::{ApiError, ErrorBody};
 use super::renewal::Asker;
 use crate::app::App;
-use crate::ice::server::{IceServerList, IceUrls};
+use crate::ice::server::IceServerList;
 use crate::mint::Answer;
 use crate::request::query::parameters;
 
@@ -151,10 +151,7 @@ fn one_credential(servers: &IceServerList, ttl: Duration) -> TurnRestBody {
         .as_slice()
         .iter()
         .filter(|server| server.username.is_none() || server.username.as_deref() == username);
-    let uris = usable.clone().flat_map(|server| match &server.urls {
-        IceUrls::One(url) => std::slice::from_ref(url),
-        IceUrls::Many(urls) => urls,
-    });
+    let uris = usable.clone().flat_map(|server| server.urls.as_slice());
     let password = usable.clone().find_map(|server| server.credential.clone());
     TurnRestBody {
         username: username.unwrap_or_default().to_owned(),

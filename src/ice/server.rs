@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::url::{IceUrl, IceUrlError};
+use super::url::{IceUrl, IceUrlError, Reach, Transport};
 
 /// The most URLs in a response. Many URLs slow a browser down. Real responses have under ten.
 const URLS_MAX: usize = 64;
@@ -19,6 +19,26 @@ pub enum IceUrls {
     One(IceUrl),
     /// A list of URLs.
     Many(Vec<IceUrl>),
+}
+
+impl IceUrls {
+    /// The URLs.
+    #[must_use]
+    pub fn as_slice(&self) -> &[IceUrl] {
+        match self {
+            Self::One(url) => std::slice::from_ref(url),
+            Self::Many(urls) => urls,
+        }
+    }
+}
+
+/// How many URLs of a source a response has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UrlChoice {
+    /// At most one of each [`Reach`]. Browsers try every URL, so more of them delay a call by seconds.
+    Short,
+    /// All.
+    All,
 }
 
 /// One `RTCIceServer`. The `Debug` form shows URLs, and only whether a credential exists.
@@ -141,10 +161,38 @@ impl IceServerList {
     /// Whether any entry relays.
     #[must_use]
     pub fn relays(&self) -> bool {
-        self.0.iter().any(|server| match &server.urls {
-            IceUrls::One(url) => url.relays(),
-            IceUrls::Many(urls) => urls.iter().any(IceUrl::relays),
-        })
+        self.urls().any(IceUrl::relays)
+    }
+
+    /// All URLs in order.
+    pub fn urls(&self) -> impl Iterator<Item = &IceUrl> {
+        self.0.iter().flat_map(|server| server.urls.as_slice())
+    }
+
+    /// The URLs that a response has. Of several with the same [`Reach`] the first is kept, over TLS the first on port 443, which
+    /// the most networks let pass.
+    #[must_use]
+    pub fn choose(mut self, choice: UrlChoice) -> Self {
+        if choice == UrlChoice::All {
+            return self;
+        }
+        let first = |reach| {
+            let alike = self.urls().enumerate().filter(|(_, url)| url.reach() == reach);
+            let rank = |url: &IceUrl| {
+                (url.transport() == Transport::Dtls, reach == Reach::TurnTls && url.port() != 443)
+            };
+            alike.min_by_key(|(_, url)| rank(url)).map(|(index, _)| index)
+        };
+        let kept = Reach::ALL.map(first);
+        let mut index = 0..;
+        self.0.retain_mut(|server| match &mut server.urls {
+            IceUrls::One(_) => kept.contains(&index.next()),
+            IceUrls::Many(urls) => {
+                urls.retain(|_| kept.contains(&index.next()));
+                !urls.is_empty()
+            }
+        });
+        self
     }
 
     /// The entries.
@@ -230,6 +278,35 @@ mod tests {
         assert_eq!(clean(json!([])), Err(IceServersError::Empty));
         let blocked = json!([{"urls": ["turn:a:53"], "username": "u", "credential": "c"}]);
         assert_eq!(clean(blocked), Err(IceServersError::Empty));
+    }
+
+    fn short(list: serde_json::Value) -> serde_json::Value {
+        let raw = serde_json::from_value(list).unwrap();
+        let list = IceServerList::clean(raw, OnBadUrl::Refuse).unwrap();
+        assert_eq!(list.clone().choose(UrlChoice::All), list);
+        serde_json::to_value(list.choose(UrlChoice::Short)).unwrap()
+    }
+
+    #[test]
+    fn a_short_list_has_one_url_of_each_reach_and_tls_on_port_443_if_there_is_one() {
+        let given = json!([
+            {"urls": ["stun:a", "stun:b"]},
+            {"urls": ["turn:a?transport=tcp", "turn:a", "turn:a:80?transport=tcp", "turns:a:5349", "turns:a:443"], "username": "u", "credential": "c"},
+            {"urls": ["turn:b"], "username": "v", "credential": "d"},
+        ]);
+        let expected = json!([
+            {"urls": ["stun:a"]},
+            {"urls": ["turn:a?transport=tcp", "turn:a", "turns:a:443"], "username": "u", "credential": "c"},
+        ]);
+        assert_eq!(short(given), expected);
+    }
+
+    #[test]
+    fn a_short_list_has_what_a_source_without_port_443_has() {
+        let given = json!([{"urls": ["turns:a", "turns:b", "turns:c:443?transport=udp"], "username": "u", "credential": "c"}]);
+        assert_eq!(short(given), json!([{"urls": ["turns:a"], "username": "u", "credential": "c"}]));
+        let given = json!([{"urls": ["turns:c?transport=udp"], "username": "u", "credential": "c"}]);
+        assert_eq!(short(given.clone()), given);
     }
 
     #[test]

@@ -28,6 +28,24 @@ pub enum Transport {
     Dtls,
 }
 
+/// What a client can do through a URL: find its own address, or relay over a transport.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// STUN, over any transport.
+    Stun,
+    /// TURN over UDP.
+    TurnUdp,
+    /// TURN over TCP.
+    TurnTcp,
+    /// TURN over TLS, or over DTLS, which browsers do not use.
+    TurnTls,
+}
+
+impl Reach {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Stun, Self::TurnUdp, Self::TurnTcp, Self::TurnTls];
+}
+
 /// Why a text is not an ICE URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IceUrlError {
@@ -108,6 +126,17 @@ impl IceUrl {
             (false, _) => Transport::Udp,
             (true, Some((_, "transport=udp"))) => Transport::Dtls,
             (true, _) => Transport::Tls,
+        }
+    }
+
+    /// What a client can do through it.
+    #[must_use]
+    pub fn reach(&self) -> Reach {
+        match self.transport() {
+            _ if !self.relays => Reach::Stun,
+            Transport::Udp => Reach::TurnUdp,
+            Transport::Tcp => Reach::TurnTcp,
+            Transport::Tls | Transport::Dtls => Reach::TurnTls,
         }
     }
 

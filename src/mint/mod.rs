@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::account::{Account, RenewalRight};
 use crate::config::LimitAction;
 use crate::ice::breaker::BreakerState;
+use crate::ice::server::UrlChoice;
 use crate::random;
 use crate::request::trace::TraceParent;
 use turn_ledger::books::{NotAdmitted, NotCommitted, Requester};
@@ -91,6 +92,8 @@ pub struct Mint {
     pub enabled: bool,
     /// In the order of `ICE_SOURCES`.
     pub sources: Vec<Source>,
+    /// How many URLs of a source a response has.
+    pub urls: UrlChoice,
     /// Sources whose sessions this process ends once the grant has expired or is revoked.
     pub cut_here: Vec<IceSource>,
     /// What to do when the budget refuses.
@@ -275,6 +278,7 @@ impl Mint {
         let issued_at = reservation.earliest();
         let minted = credentials.mint(request, reservation.life(), issued_at).await;
         let Minted { ice_servers, grant, key, life } = minted.map_err(|Unavailable| Skipped::Unavailable)?;
+        let ice_servers = ice_servers.choose(self.urls);
         let at = reservation.at();
         let record = Grant { id: grant, source, issued_at: at, expires_at: at.plus(life) };
         reservation.minted_with(key).commit(&record, ice_servers.username(), request.renewal).await.map_err(

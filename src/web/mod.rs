@@ -1,7 +1,8 @@
-//! Files for browsers: the module `turn-client.js` with its types, and the [`pages`]. They contain no data: every client
+//! Files for browsers: the module `turn-client.js` with its types and as a [`package`], and the [`pages`]. They contain no data: every client
 //! gets the same bytes, may keep them, and revalidates them by their `ETag`. Any origin may import the module.
 
 pub mod navigation;
+mod package;
 pub mod pages;
 
 use std::sync::Arc;
@@ -22,17 +23,21 @@ use utoipa::openapi::{Content, ResponseBuilder};
 use utoipa_axum::router::UtoipaMethodRouter;
 
 use crate::app::App;
+use crate::http::error::ApiError;
 
 /// A new version reaches every page within the hour.
 const MODULE_CACHE: &str = "public, max-age=3600";
 /// Tells tools that resolve types over HTTP where they are.
 const TYPES: HeaderName = HeaderName::from_static("x-typescript-types");
 
+const TURN_CLIENT: &str = include_str!("turn-client/turn-client.js");
+const TURN_CLIENT_TYPES: &str = include_str!("turn-client/turn-client.d.ts");
+
 /// A route with its description in the `OpenAPI` document.
 pub type Route = UtoipaMethodRouter<Arc<App>>;
 
-/// The browser module and its types.
-pub fn module() -> [Route; 2] {
+/// The browser module, its types, and both as an npm package.
+pub fn module() -> [Route; 3] {
     let script = operation(
         "getTurnClient",
         "The browser module: credentials, renewal, reports.",
@@ -45,32 +50,45 @@ pub fn module() -> [Route; 2] {
         "TypeScript declarations, for any origin",
         "application/typescript",
     );
+    let package = operation(
+        "getTurnClientPackage",
+        "The browser module as an npm package of the broker's version: `npm install https://BROKER/turn-client.tgz`.",
+        "A gzipped tar archive, for any origin",
+        "application/gzip",
+    );
     [
+        route("/turn-client.tgz", package, get(get_turn_client_package)),
         route("/turn-client.js", script, get(get_turn_client)),
         route("/turn-client.d.ts", types, get(get_turn_client_types)),
     ]
 }
 
 async fn get_turn_client(headers: HeaderMap) -> Response {
-    let script = include_str!("turn-client/turn-client.js");
-    ([(TYPES, "/turn-client.d.ts")], file("text/javascript; charset=utf-8", script, &headers)).into_response()
+    let script = file("text/javascript; charset=utf-8", TURN_CLIENT.as_bytes(), &headers);
+    ([(TYPES, "/turn-client.d.ts")], script).into_response()
 }
 
 async fn get_turn_client_types(headers: HeaderMap) -> Response {
-    let types = include_str!("turn-client/turn-client.d.ts");
-    file("application/typescript; charset=utf-8", types, &headers)
+    file("application/typescript; charset=utf-8", TURN_CLIENT_TYPES.as_bytes(), &headers)
 }
 
-fn file(content_type: &'static str, text: &'static str, request: &HeaderMap) -> Response {
+async fn get_turn_client_package(headers: HeaderMap) -> Response {
+    match &*package::TARBALL {
+        Ok(tarball) => file("application/gzip", tarball, &headers),
+        Err(_) => ApiError::Internal.into_response(),
+    }
+}
+
+fn file(content_type: &'static str, bytes: &'static [u8], request: &HeaderMap) -> Response {
     let headers = [
         (CACHE_CONTROL, MODULE_CACHE),
         (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
-    (headers, unless_cached(text, request, ([(CONTENT_TYPE, content_type)], text))).into_response()
+    (headers, unless_cached(bytes, request, ([(CONTENT_TYPE, content_type)], bytes))).into_response()
 }
 
-/// Describes a `GET` that serves a text with an `ETag`.
+/// Describes a `GET` that serves a file with an `ETag`.
 fn operation(id: &str, summary: &str, description: &str, content_type: &str) -> OperationBuilder {
     let text = ResponseBuilder::new().description(description);
     let unchanged = ResponseBuilder::new().description("`If-None-Match` names this version");
@@ -88,9 +106,9 @@ fn route(path: &str, operation: OperationBuilder, handler: MethodRouter<Arc<App>
     (vec![], paths, handler)
 }
 
-/// The response with the `ETag` of `text`, or 304 if the client has this version.
-fn unless_cached(text: &str, request: &HeaderMap, response: impl IntoResponse) -> Response {
-    let tag = tag(text);
+/// The response with the `ETag` of `bytes`, or 304 if the client has this version.
+fn unless_cached(bytes: &[u8], request: &HeaderMap, response: impl IntoResponse) -> Response {
+    let tag = tag(bytes);
     let known = request.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     let is_known = known.flat_map(|list| list.split(',')).any(|known| matches(known, &tag));
     let headers = [(ETAG, tag)];
@@ -107,6 +125,6 @@ fn matches(known: &str, tag: &str) -> bool {
     known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag
 }
 
-fn tag(text: &str) -> String {
-    format!("\"{}\"", URL_SAFE_NO_PAD.encode(&Sha256::digest(text)[..12]))
+fn tag(bytes: &[u8]) -> String {
+    format!("\"{}\"", URL_SAFE_NO_PAD.encode(&Sha256::digest(bytes)[..12]))
 }

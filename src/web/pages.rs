@@ -202,5 +202,6 @@ fn same_origin(name: &str, text: &str, request: &HeaderMap) -> Response {
         (REFERRER_POLICY, "no-referrer"),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
-    (headers, unless_cached(text, request, ([(CONTENT_TYPE, content_type)], text.to_owned()))).into_response()
+    (headers, unless_cached(text.as_bytes(), request, ([(CONTENT_TYPE, content_type)], text.to_owned())))
+        .into_response()
 }

@@ -204,6 +204,7 @@ async function theDashboardSurvivesARestartOfTheBroker(page, broker) {
 async function theRelayCheckFindsABrokenServer(browser) {
   const settings = {
     ICE_SOURCES: 'coturn', COTURN_SECRET: coturnSecret, PORT: '3002',
+    ICE_URLS: 'all',
     COTURN_URLS: 'turn:127.0.0.1:3478?transport=udp,turn:127.0.0.1:3478?transport=tcp,turn:relay.invalid:3478?transport=udp,turn:127.0.0.1:3998?transport=udp',
   };
   await start(checkBroker('good', settings));

@@ -57,14 +57,16 @@ async function run() {
   assert.ok(!secrets.some((secret) => broker.log.includes(secret)), 'the log of the broker has no secret');
 }
 
-/** A page of an origin that is not in CLIENT_URL gets no readable response, and nothing is minted. */
+/** A page of an origin that is not in CLIENT_URL may read why it is refused, and nothing else. Nothing is minted. */
 async function aForeignPageGetsNothing(browser, site) {
   const page = await browser.newPage();
   const answers = await watchAnswers(page);
   await page.goto(site);
   const url = `${BROKER}/api/turn-credentials`;
-  const outcome = await page.evaluate((url) => fetch(url).then(({ status }) => `read: ${status}`, ({ name }) => name), url);
-  assert.equal(outcome, 'TypeError', 'the browser hides the response from the page');
+  const read = (path) => page.evaluate((url) => fetch(url).then((answer) => answer.json(), ({ name }) => ({ name })), BROKER + path);
+  const { code, message } = await read('/api/turn-credentials');
+  assert.deepEqual([code, message], ['ORIGIN_NOT_ALLOWED', `Add ${site} to CLIENT_URL if the page is yours.`]);
+  assert.deepEqual(await read('/api/bandwidth-status'), { name: 'TypeError' }, 'the browser hides every other response from the page');
   await until('the refusal', () => answers().find((answer) => answer.url === url && answer.status === 403));
   assert.equal((await status()).grants.issued, 0, 'nothing was minted');
   await page.close();

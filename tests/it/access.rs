@@ -3,6 +3,7 @@
 
 use crate::support::{Answer, TestBroker, with_cloudflare_and};
 use reqwest::Method;
+use reqwest::header::HeaderName;
 
 async fn mint_from(broker: &TestBroker, forwarded: &str) -> Answer {
     Answer::of(broker.request(Method::GET, "/api/turn-credentials").header("x-forwarded-for", forwarded))
@@ -25,6 +26,9 @@ async fn ten_requests_at_once_pass_and_the_eleventh_gets_a_wait() {
     assert_eq!(body["requestId"], refused.header("x-request-id").unwrap());
     let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
     assert!((1..=30).contains(&wait), "one request every 30 s: {wait}");
+    let message = body["message"].as_str().unwrap();
+    assert!(message.starts_with(&format!("Try again in {wait} s.")), "{message}");
+    assert!(message.contains("RATE_LIMIT_REQUESTS"), "{message}");
     assert_eq!(refused.header("ratelimit-reset"), refused.header("retry-after"));
     assert_eq!(refused.header("ratelimit-limit"), Some("10"));
     assert_eq!(refused.header("ratelimit-remaining"), Some("0"));
@@ -190,13 +194,59 @@ async fn a_foreign_page_is_rejected_before_anything_is_minted_or_counted() {
         let answer = mint_with_origin(&broker, origin).await;
         assert_eq!(answer.error(), (403, "ORIGIN_NOT_ALLOWED".into()), "{origin}");
         assert!(answer.json()["message"].as_str().unwrap().contains(origin), "{}", answer.text);
-        let cors: Vec<_> =
-            answer.headers.keys().filter(|name| name.as_str().starts_with("access-control")).collect();
-        assert!(cors.is_empty(), "{origin}: {cors:?}");
+        assert_eq!(
+            cors_headers(&answer),
+            ["access-control-allow-origin"],
+            "{origin}: its page may read this"
+        );
+        assert_eq!(answer.header("access-control-allow-origin"), Some(origin));
+        assert_eq!(answer.header("vary"), Some("Origin"));
     }
     assert_eq!(cloudflare.history().mints(), 0);
     assert_eq!(broker.mint().await.header("ratelimit-remaining"), Some("9"));
     assert_eq!(broker.metric("turn_broker_origins_refused_total").await, Some(5));
+}
+
+fn cors_headers(answer: &Answer) -> Vec<&str> {
+    answer.headers.keys().map(HeaderName::as_str).filter(|name| name.starts_with("access-control")).collect()
+}
+
+#[tokio::test]
+async fn a_refused_origin_may_read_nothing_but_its_refusal() {
+    let broker =
+        TestBroker::start(&[("CLIENT_URL", "https://app.example"), ("RATE_LIMIT_REQUESTS", "1")]).await;
+    let path = "/api/turn-credentials";
+    for request in [
+        broker.request(Method::GET, path).header("sec-fetch-site", "cross-site"),
+        broker
+            .request(Method::GET, path)
+            .header("sec-purpose", "prefetch")
+            .header("origin", "https://evil.example"),
+        broker
+            .request(Method::GET, path)
+            .header("origin", "https://evil.example")
+            .header("origin", "https://app.example"),
+    ] {
+        let answer = Answer::of(request).await;
+        assert_eq!(answer.error(), (403, "ORIGIN_NOT_ALLOWED".into()));
+        assert!(cors_headers(&answer).is_empty(), "{:?}", answer.headers);
+    }
+    for path in ["/api/bandwidth-status", "/api/connections", "/none"] {
+        let answer =
+            Answer::of(broker.request(Method::GET, path).header("origin", "https://evil.example")).await;
+        assert_eq!(answer.header("access-control-allow-origin"), None, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_wildcard_in_client_url_allows_one_label() {
+    let broker = TestBroker::start(&[("CLIENT_URL", "https://*.app.example")]).await;
+    let origin = "https://pr-7.app.example";
+    let answer = mint_with_origin(&broker, origin).await;
+    assert_eq!((answer.status.as_u16(), answer.header("access-control-allow-origin")), (200, Some(origin)));
+    for origin in ["https://app.example", "https://a.b.app.example", "http://pr-7.app.example"] {
+        assert_eq!(mint_with_origin(&broker, origin).await.error().0, 403, "{origin}");
+    }
 }
 
 #[tokio::test]

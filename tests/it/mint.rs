@@ -20,10 +20,7 @@ async fn a_minted_response_has_servers_times_source_and_grant() {
             {
                 "urls": [
                     "turn:turn.cloudflare.com:3478?transport=udp",
-                    "turn:turn.cloudflare.com:443?transport=udp",
                     "turn:turn.cloudflare.com:3478?transport=tcp",
-                    "turn:turn.cloudflare.com:80?transport=tcp",
-                    "turns:turn.cloudflare.com:5349?transport=tcp",
                     "turns:turn.cloudflare.com:443?transport=tcp",
                 ],
                 "username": username,
@@ -100,7 +97,7 @@ fn urls(body: &Value) -> Vec<String> {
 
 #[tokio::test]
 async fn every_known_shape_of_the_providers_response_becomes_an_array_without_port_53() {
-    let (cloudflare, broker) = with_cloudflare().await;
+    let (cloudflare, broker) = with_cloudflare_and(&[("ICE_URLS", "all")]).await;
     for shape in [Shape::Current, Shape::Legacy53, Shape::Single, Shape::Object, Shape::StringUrls] {
         cloudflare.shape(shape);
         let body = broker.mint().await.json();
@@ -112,6 +109,26 @@ async fn every_known_shape_of_the_providers_response_becomes_an_array_without_po
         unique.sort();
         unique.dedup();
         assert_eq!(unique.len(), urls.len(), "{shape:?}: {urls:?}");
+        assert!(urls.len() > 4, "{shape:?}: {urls:?}");
+    }
+}
+
+#[tokio::test]
+async fn by_default_a_response_has_one_url_for_each_way_to_the_relay_in_every_format() {
+    let (cloudflare, broker) = with_cloudflare_and(&[("DOORS", "turn,ice,matrix")]).await;
+    let expected = [
+        "stun:stun.cloudflare.com:3478",
+        "turn:turn.cloudflare.com:3478?transport=udp",
+        "turn:turn.cloudflare.com:3478?transport=tcp",
+        "turns:turn.cloudflare.com:443?transport=tcp",
+    ];
+    for shape in [Shape::Current, Shape::Legacy53, Shape::Single, Shape::Object, Shape::StringUrls] {
+        cloudflare.shape(shape);
+        assert_eq!(urls(&broker.mint().await.json()), expected, "{shape:?}");
+        assert_eq!(urls(&broker.get("/ice?service=turn").await.json()), expected, "{shape:?}");
+        for path in ["/turn?service=turn", "/_matrix/client/v3/voip/turnServer"] {
+            assert_eq!(broker.get(path).await.json()["uris"], json!(expected), "{shape:?} {path}");
+        }
     }
 }
 

@@ -45,6 +45,7 @@ async fn the_openapi_document_describes_every_route_that_is_served() {
         "get /relay-check/{file}",
         "get /turn-client.d.ts",
         "get /turn-client.js",
+        "get /turn-client.tgz",
         "post /api/budget/drop-reading",
         "post /api/budget/freeze",
         "post /api/budget/limit",

@@ -22,7 +22,7 @@ use super::names::{Names, Need};
 use super::progress::Progress;
 use super::tls::Trust;
 use crate::clock::Clock;
-use crate::ice::server::{IceServerList, IceUrls};
+use crate::ice::server::IceServerList;
 use crate::ice::url::IceUrl;
 use dialogue::{Served, Target};
 use error::{ProbeError, Step};
@@ -99,11 +99,7 @@ fn entries(offers: Vec<Offer>) -> (Vec<Entry>, usize) {
         for server in servers.as_slice() {
             let credential = server.username.clone().zip(server.credential.clone());
             let credential = credential.map(|(username, password)| Credential { username, password });
-            let urls = match &server.urls {
-                IceUrls::One(url) => std::slice::from_ref(url),
-                IceUrls::Many(urls) => urls,
-            };
-            for url in urls {
+            for url in server.urls.as_slice() {
                 let is_known = |known: &Entry| known.url == *url && (known.source == source || !url.relays());
                 if entries.iter().any(is_known) {
                     continue;

@@ -7,7 +7,7 @@ use axum::http::{HeaderValue, StatusCode};
 
 use super::ForeignRequest;
 use crate::json::plain_number;
-use turn_ledger::units::ByteCount;
+use turn_ledger::units::{ByteCount, wait_seconds};
 use turn_ledger::verdict::{Refusal, UserUsage};
 
 use super::ApiError;
@@ -114,7 +114,7 @@ impl ApiError {
                     .message(format!("Send at most {bytes_max} bytes."))
             }
             Self::MisdirectedRequest => misdirected(),
-            Self::RateLimited { retry_in } => over_rate(TOO_MANY_MINTS).retry_in(retry_in),
+            Self::RateLimited { retry_in } => too_many_mints(retry_in),
             Self::TooManyReports { retry_in } => over_rate("Too many reports").retry_in(retry_in),
             Self::TooManyWrongTokens { retry_in } => over_rate("Too many wrong tokens")
                 .message("Correct the token. The right one is served at once.")
@@ -195,6 +195,14 @@ fn not_found(message: &'static str) -> Described {
 
 fn over_rate(error: &'static str) -> Described {
     Described::new(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", error)
+}
+
+fn too_many_mints(retry_in: Duration) -> Described {
+    let message = format!(
+        "Try again in {} s. Raise RATE_LIMIT_REQUESTS, or RATE_LIMIT_RENEWALS for renewals, if your pages need more.",
+        wait_seconds(retry_in)
+    );
+    over_rate(TOO_MANY_MINTS).message(message).retry_in(retry_in)
 }
 
 fn overloaded(message: &'static str) -> Described {

@@ -157,7 +157,8 @@ async fn a_foreign_page_gets_neither_an_id_nor_a_socket() {
     let answer =
         Answer::of(broker.request(Method::GET, "/peerjs/peerjs/id").header(foreign[0].0, foreign[0].1)).await;
     assert_eq!(answer.error(), (403, "ORIGIN_NOT_ALLOWED".into()));
-    assert_eq!(answer.header("access-control-allow-origin"), None);
+    let [(_, origin)] = foreign;
+    assert_eq!(answer.header("access-control-allow-origin"), Some(origin), "the refused page may read why");
     assert_eq!(refused(&broker, &path("a", "t"), &foreign).await, Some(403));
     assert_eq!(refused(&broker, &path("a", "t"), &[("origin", APP)]).await, None);
 }

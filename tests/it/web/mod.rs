@@ -3,8 +3,16 @@
 mod api_types;
 mod pages;
 
+use std::collections::BTreeMap;
+use std::io::Read;
+
 use crate::support::{Answer, TestBroker};
+use flate2::read::GzDecoder;
 use reqwest::Method;
+use serde_json::json;
+use tar::Archive;
+
+const PACKAGE: &str = "/turn-client.tgz";
 
 const FILES: [(&str, &str, &str); 2] = [
     ("/turn-client.js", "text/javascript; charset=utf-8", "export function createTurnClient("),
@@ -56,6 +64,56 @@ async fn a_client_keeps_the_module_for_an_hour_and_then_revalidates() {
         let other = ask(&broker, path, ("if-none-match", "\"other\"")).await;
         assert_eq!((other.status.as_u16(), other.text), (200, first.text.clone()));
     }
+}
+
+/// The files of the npm package, by their names.
+async fn package(broker: &TestBroker) -> (Vec<u8>, BTreeMap<String, String>) {
+    let response = broker.request(Method::GET, PACKAGE).send().await.unwrap();
+    assert_eq!(response.headers()["content-type"], "application/gzip");
+    assert_eq!(response.headers()["access-control-allow-origin"], "*");
+    assert!(response.headers().contains_key("etag"));
+    let bytes = response.bytes().await.unwrap().to_vec();
+    let mut files = BTreeMap::new();
+    for entry in Archive::new(GzDecoder::new(bytes.as_slice())).entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let name = entry.path().unwrap().to_str().unwrap().to_owned();
+        let mut text = String::new();
+        entry.read_to_string(&mut text).unwrap();
+        files.insert(name, text);
+    }
+    (bytes, files)
+}
+
+#[tokio::test]
+async fn the_package_has_the_module_its_types_and_the_brokers_version() {
+    let broker = TestBroker::start(&[]).await;
+    let (_, files) = package(&broker).await;
+    let names: Vec<_> = files.keys().map(String::as_str).collect();
+    assert_eq!(
+        names,
+        ["package/README.md", "package/package.json", "package/turn-client.d.ts", "package/turn-client.js"]
+    );
+    assert_eq!(files["package/turn-client.js"], broker.get("/turn-client.js").await.text);
+    assert_eq!(files["package/turn-client.d.ts"], broker.get("/turn-client.d.ts").await.text);
+    let manifest: serde_json::Value = serde_json::from_str(&files["package/package.json"]).unwrap();
+    assert_eq!(manifest["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!((&manifest["name"], &manifest["type"]), (&json!("turn-broker-client"), &json!("module")));
+    let exported = json!({"types": "./turn-client.d.ts", "default": "./turn-client.js"});
+    assert_eq!(manifest["exports"]["."], exported);
+}
+
+#[tokio::test]
+async fn npm_finds_the_bytes_of_the_package_unchanged_after_a_restart() {
+    // npm refuses a file whose hash is not that of its lock file. So no time of the build or of the start is in it.
+    let bytes = package(&TestBroker::start(&[]).await).await.0;
+    assert_eq!(bytes[4..8], [0; 4], "no time in the head of the gzip file");
+    let mut archive = Archive::new(GzDecoder::new(bytes.as_slice()));
+    for entry in archive.entries().unwrap() {
+        let entry = entry.unwrap();
+        let header = entry.header();
+        assert_eq!((header.mtime().unwrap(), header.uid().unwrap(), header.mode().unwrap()), (0, 0, 0o644));
+    }
+    assert_eq!(package(&TestBroker::start(&[]).await).await.0, bytes);
 }
 
 #[tokio::test]
