@@ -1,11 +1,13 @@
 // The code of docs/CLIENTS.md, with a broker whose relay is in the process, and one with the fake Cloudflare.
 import assert from 'node:assert/strict';
 import { createHmac, randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { compile } from 'svelte/compiler';
 import { BROKER, directory, openConnections, runTest, start, startBroker, status } from '../browser/harness.mjs';
 import { Process, launchBrowser, until } from '../browser/processes.mjs';
 import { nothingWentWrong } from '../browser/watched-page.mjs';
 import { Document } from './document.mjs';
-import { SITE, inBrowser, inNode, inShell, serveExamples, settings } from './examples.mjs';
+import { SITE, folderFor, inBrowser, inNode, inShell, serveExamples, settings, typeChecked } from './examples.mjs';
 
 const SECONDS_MAX = 240;
 const reporterToken = randomBytes(24).toString('hex');
@@ -23,6 +25,12 @@ const CLOUDFLARE = {
 async function run() {
   await serveExamples();
   browser = await launchBrowser(directory);
+  await withBroker(RELAY, npmInstallsTheModule);
+  await withBroker(RELAY, thePageCallsWithTheModule);
+  await withBroker({ ...RELAY, ...settings(clients.block('CLIENT_URL=')) }, thePageMayReadWhyItIsRefused);
+  await withoutABrokerThePageWorks();
+  await theTypesAreRight();
+  await withBroker(RELAY, frameworksCall);
   await withBroker(RELAY, thePageReportsByHand);
   await withBroker(RELAY, theCallMintsOnlyWhenNeeded);
 
@@ -42,6 +50,80 @@ async function withBroker(settings, test) {
   console.log(`  ${test.name}`);
   await test();
   await broker.stop();
+}
+
+/** The module is installed here by what the document says, so examples import it from here. */
+const app = folderFor({ 'package.json': '{ "private": true }' });
+const WITH_NPM = "import { createTurnClient } from 'turn-broker-client';\nconst turn = createTurnClient({ baseUrl: 'https://broker.example' });\nconst pc";
+const BY_URL = 'const broker = await import';
+const BY_HAND = "fetch('https://broker.example/api/turn-credentials').catch";
+
+async function npmInstallsTheModule() {
+  await inShell(clients.block('npm i https://broker.example/turn-client.tgz'), { npm_config_cache: `${directory}/npm`, npm_config_audit: 'false' }, app);
+  const { version, types, exports } = JSON.parse(readFileSync(`${app}/node_modules/turn-broker-client/package.json`, 'utf8'));
+  assert.equal(version, (await (await fetch(`${BROKER}/health`)).json()).version);
+  assert.deepEqual([types, exports['.'].default], ['./turn-client.d.ts', './turn-client.js']);
+  assert.match(readFileSync(`${app}/package-lock.json`, 'utf8'), /"integrity": "sha512-/);
+}
+
+async function thePageCallsWithTheModule() {
+  for (const [text, isWatched] of [[WITH_NPM, true], [BY_URL, true], [BY_HAND, false]]) {
+    const page = await inBrowser(browser, clients.block(text), { before: RELAYED, after: OTHER_END, folder: app });
+    if (isWatched) await until('a report of the module', async () => (await openConnections()).length > 0);
+    await page.goto('about:blank');
+    await until('no connection', async () => (await openConnections()).length === 0, 5);
+  }
+}
+
+/** The settings of the document allow only its own origin, so that of this test is foreign. */
+async function thePageMayReadWhyItIsRefused() {
+  const page = await inBrowser(browser, clients.block(BY_HAND), { after: 'globalThis.read = { code, message };', expected: /status of 403/ });
+  assert.deepEqual(await page.evaluate(() => globalThis.read), { code: 'ORIGIN_NOT_ALLOWED', message: `Add ${SITE} to CLIENT_URL if the page is yours.` });
+}
+
+async function withoutABrokerThePageWorks() {
+  for (const text of [WITH_NPM, BY_URL, BY_HAND]) {
+    const page = await inBrowser(browser, clients.block(text), { after: 'globalThis.servers = pc.getConfiguration().iceServers;', folder: app, expected: /ERR_CONNECTION_REFUSED/ });
+    assert.match(JSON.stringify(await page.evaluate(() => globalThis.servers)), /stun:stun\.l\.google\.com/);
+  }
+}
+
+async function theTypesAreRight() {
+  const hook = readFileSync(new URL('../../src/web/turn-client/examples/useWebRTC.tsx', import.meta.url), 'utf8');
+  typeChecked({
+    'useWebRTC.tsx': hook, 'client.ts': clients.block('FOR_THE_USER'), 'vue/useCall.ts': clients.block("from 'vue'"), 'svelte/call.ts': clients.block("from 'svelte'"),
+    'next/call-button.tsx': clients.block("'use client'"), 'process.d.ts': 'declare const process: { env: Record<string, string | undefined> };',
+  }, app);
+}
+
+/** In each framework a component begins a call, which is reported, and ends it with itself. */
+async function frameworksCall() {
+  const { VITE_BROKER_URL } = settings(clients.block('VITE_BROKER_URL='));
+  const env = { 'import.meta.env.VITE_BROKER_URL': VITE_BROKER_URL, 'process.env.NEXT_PUBLIC_BROKER_URL': VITE_BROKER_URL };
+  const components = {
+    vue: [{ 'useCall.ts': clients.block("from 'vue'") }, `import { createApp } from 'vue'; import { useCall } from './useCall';
+      const app = createApp({ setup() { ({ start: globalThis.start } = useCall()); return () => null; } });
+      app.mount('#root'); globalThis.unmount = () => app.unmount();`],
+    svelte: [{ 'call.ts': clients.block("from 'svelte'"), 'App.js': compile("<script>import { call } from './call'; ({ start: globalThis.start } = call());</script>", { runes: false }).js.code },
+      `import { mount, unmount } from 'svelte'; import App from './App.js';
+      const app = mount(App, { target: document.querySelector('#root') }); globalThis.unmount = () => unmount(app);`],
+    next: [{ 'call-button.tsx': clients.block("'use client'") }, `import { createRoot } from 'react-dom/client'; import { renderToString } from 'react-dom/server.browser'; import { CallButton } from './call-button';
+      if (renderToString(<CallButton onCall={() => {}} />) !== '<button>Call</button>') throw new Error('the server renders a button');
+      const root = createRoot(document.querySelector('#root')!); let called = (pc: RTCPeerConnection) => {};
+      root.render(<CallButton onCall={(pc) => called(pc)} />); globalThis.unmount = () => root.unmount();
+      globalThis.start = () => new Promise((resolve) => { called = resolve; document.querySelector('button')!.click(); });
+      await new Promise((resolve) => { new MutationObserver(resolve).observe(document.querySelector('#root')!, { childList: true }); });`],
+  };
+  for (const [name, [files, code]] of Object.entries(components)) {
+    const minted = (await status()).grants.issued;
+    const page = await inBrowser(browser, code, { before: RELAYED, files, env, folder: app });
+    assert.equal((await status()).grants.issued, minted, `${name}: nothing is requested before a call`);
+    await page.evaluate(`(async () => { const pc = await globalThis.start(); globalThis.pc = pc; ${OTHER_END} })()`);
+    await until(`${name}: the report`, async () => (await openConnections()).length === 1);
+    await page.evaluate(() => globalThis.unmount());
+    await until(`${name}: the end`, async () => (await openConnections()).length === 0 && page.evaluate(() => globalThis.pc.signalingState === 'closed'), 5);
+    nothingWentWrong(page);
+  }
 }
 
 /** Only relayed candidates, so that a call within one page uses the relay. */
@@ -107,7 +189,7 @@ async function usersAreKnown() {
   const [head, claims, signature] = token.split('.');
   assert.equal(createHmac('sha256', jwtSecret).update(`${head}.${claims}`).digest('base64url'), signature);
   const before = `const auth = { getToken: async () => '${token}' };`;
-  const page = await inBrowser(browser, clients.block('auth.getToken()'), { before, after: 'await turn.iceServers(); globalThis.source = turn.status().source;' });
+  const page = await inBrowser(browser, clients.block('auth.getToken()'), { before, folder: app, after: 'await turn.iceServers(); globalThis.source = turn.status().source;' });
   assert.equal(await page.evaluate(() => globalThis.source), 'cloudflare');
   nothingWentWrong(page);
 }

@@ -59,24 +59,26 @@ export function serveExamples(others = {}) {
  * @param {string} [around.before] Code that declares what the example takes for granted.
  * @param {string} [around.after] Code that gives the test what it looks at.
  * @param {Record<string, string>} [around.files] Other files that the code imports, by path; also the way to test a file of a document.
- * @param {Record<string, string>} [around.env] `import.meta.env`.
- * @param {string} [around.folder] A folder whose node_modules have more packages.
+ * @param {Record<string, string>} [around.env] What stands for expressions such as `import.meta.env.VITE_NAME`.
+ * @param {string} [around.folder] A folder of `folderFor`, with packages that were installed there.
+ * @param {RegExp} [around.expected] Errors in the console that belong to the test.
  */
-export async function inBrowser(browser, code, { before = '', after = '', files = {}, env = {}, folder } = {}) {
-  const root = project({ 'main.tsx': `${before}\n${here(code)}\n${after}\nglobalThis.hasRun = true;`, ...files }, folder);
-  const defined = Object.entries(env).map(([name, value]) => [`import.meta.env.${name}`, JSON.stringify(value)]);
+export async function inBrowser(browser, code, { before = '', after = '', files = {}, env = {}, folder, expected } = {}) {
+  const root = folderFor({ 'main.tsx': `${before}\n${here(code)}\n${after}\nglobalThis.hasRun = true;`, ...files }, folder);
   const { outputFiles } = await build({
     entryPoints: [join(root, 'main.tsx')], bundle: true, write: false, format: 'esm', target: 'es2022', logLevel: 'error', jsx: 'automatic',
-    define: Object.fromEntries(defined), nodePaths: ['node_modules', '../browser/node_modules'], conditions: ['browser'], mainFields: ['browser', 'module', 'main'],
+    define: Object.fromEntries(Object.entries(env).map(([name, value]) => [name, JSON.stringify(value)])), nodePaths: ['node_modules', '../browser/node_modules'], conditions: ['browser'], mainFields: ['browser', 'module', 'main'],
   });
   const path = `/example-${scripts.size}`;
   scripts.set(`${path}.js`, outputFiles[0].text);
   const page = await openPage(browser);
   page.shown = [];
   page.on('console', (message) => page.shown.push(message.text()));
+  const unexpected = () => page.faults.filter((fault) => !expected?.test(fault));
   // An audio element with an empty stream delays the end of loading for ever.
   await page.goto(SITE + path, { waitUntil: 'domcontentloaded' });
-  await until('the example to run', async () => page.faults.length > 0 || page.evaluate(() => globalThis.hasRun));
+  await until('the example to run', async () => unexpected().length > 0 || page.evaluate(() => globalThis.hasRun));
+  page.faults = unexpected();
   nothingWentWrong(page);
   return page;
 }
@@ -87,7 +89,7 @@ export async function inBrowser(browser, code, { before = '', after = '', files 
  * @param {Record<string, string>} [env]
  */
 export async function inNode(code, env = {}) {
-  const root = project({ 'main.mjs': here(code) });
+  const root = folderFor({ 'main.mjs': here(code) });
   return run('node', [join(root, 'main.mjs')], root, env);
 }
 
@@ -95,10 +97,10 @@ export async function inNode(code, env = {}) {
  * Runs a shell's code, and returns what it printed. It fails if a command fails.
  * @param {string} code
  * @param {Record<string, string>} [env]
- * @param {Record<string, string>} [files] Files of its working directory.
+ * @param {string} [folder] Its working directory; default: a new one.
  */
-export async function inShell(code, env = {}, files = {}) {
-  return run('bash', ['-euo', 'pipefail', '-c', here(code)], project(files), env);
+export async function inShell(code, env = {}, folder = folderFor({})) {
+  return run('bash', ['-euo', 'pipefail', '-c', here(code)], folder, env);
 }
 
 /**
@@ -124,10 +126,10 @@ export function settings(code) {
 /**
  * Fails with the compiler's words if these files have a type error in strict mode.
  * @param {Record<string, string>} files
- * @param {string} [folder] A folder whose node_modules have more packages.
+ * @param {string} [folder] A folder of `folderFor`, with packages that were installed there.
  */
 export function typeChecked(files, folder) {
-  const root = project({ 'env.d.ts': 'interface ImportMeta { readonly env: Record<`VITE_${string}`, string> }', ...files }, folder);
+  const root = folderFor({ 'env.d.ts': 'interface ImportMeta { readonly env: Record<`VITE_${string}`, string> }', ...files }, folder);
   const program = ts.createProgram(['env.d.ts', ...Object.keys(files)].map((name) => join(root, name)), {
     strict: true, noEmit: true, target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext, moduleResolution: ts.ModuleResolutionKind.Bundler,
     jsx: ts.JsxEmit.ReactJSX, lib: ['lib.es2023.d.ts', 'lib.dom.d.ts', 'lib.dom.iterable.d.ts'], types: [], skipLibCheck: true, noUncheckedIndexedAccess: true,
@@ -142,7 +144,7 @@ export function typeChecked(files, folder) {
  * @param {Record<string, string>} files
  * @param {string} [parent]
  */
-function project(files, parent = directory) {
+export function folderFor(files, parent = directory) {
   const root = mkdtempSync(join(parent, 'example-'));
   for (const [name, text] of Object.entries(files)) {
     mkdirSync(dirname(join(root, name)), { recursive: true });

@@ -2,7 +2,7 @@
 # Every code block of a document runs, as it stands but for host and port: in Chromium, in Node, in a shell, or through the
 # TypeScript compiler. The network is a namespace with only `lo`. A block that no test names fails the run.
 #   run.sh              all documents
-#   run.sh NAME...      only these: clients (docs/CLIENTS.md), and what else is in DOCUMENTS below
+#   run.sh NAME...      only these: readme, clients (docs/CLIENTS.md), and what else is in DOCUMENTS below
 #   TURN_BROKER_BIN, FAKE_CLOUDFLARE_BIN   programs to test instead of building them      CHROMIUM  the browser to use
 #
 # To test another document, add NAME.mjs beside this file and NAME to DOCUMENTS:
@@ -13,7 +13,7 @@
 # How to run the code, all in examples.mjs: `inBrowser` for a module of a page, `inNode`, `inShell`, `typeChecked` and `settings`
 # for a `.env`. Packages that an example imports come from the lock file here or from that of tests/browser. clients.mjs shows each.
 set -eu
-DOCUMENTS='clients signaling'
+DOCUMENTS='readme clients signaling'
 [ -z "${TURN_BROKER_BIN:-}" ] || TURN_BROKER_BIN=$(realpath "$TURN_BROKER_BIN")
 cd "$(dirname "$0")"
 PATH=$PATH:/usr/sbin:/sbin

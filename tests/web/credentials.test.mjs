@@ -241,6 +241,13 @@ test('the status shows a fallback source, and the expiry by the page’s clock',
   assert.deepEqual(seen, [client.status()]);
 });
 
+test('without onError, errors are warnings in the console', async (context) => {
+  const warn = context.mock.method(console, 'warn', () => {});
+  world.broker.next('mint', error(429, 'RATE_LIMITED'));
+  await world.client({ onError: undefined }).iceServers();
+  assert.deepEqual(warn.mock.calls.map((call) => call.arguments), [['turn-client: RATE_LIMITED: RATE_LIMITED, in words']]);
+});
+
 test('callbacks that throw are ignored', async () => {
   const thrower = () => { throw new Error('of the page'); };
   const client = world.client({ onError: thrower, onStatus: thrower });

@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import typescript from 'typescript';
 import { CallReporter } from '../../src/web/turn-client/examples/reporter.mjs';
-import { Peer, settle } from './fakes.mjs';
+import { Peer, degraded, settle } from './fakes.mjs';
 import { world } from './world.mjs';
 
 const PACKAGE = new URL('../../src/web/turn-client/', import.meta.url);
@@ -64,34 +64,37 @@ test('the reporter retries after an outage of the broker', async () => {
 /** The hook with a minimal React: state without rendering, immediate effects. */
 async function hook() {
   const directory = mkdtempSync(join(tmpdir(), 'turn-client-'));
-  const source = readFileSync(new URL('examples/react-hook.jsx', PACKAGE), 'utf8');
+  const source = readFileSync(new URL('examples/useWebRTC.tsx', PACKAGE), 'utf8');
   const compilerOptions = { jsx: typescript.JsxEmit.React, module: typescript.ModuleKind.ESNext, target: typescript.ScriptTarget.ES2022 };
-  const { outputText } = typescript.transpileModule(source, { compilerOptions, fileName: 'react-hook.jsx' });
+  const { outputText } = typescript.transpileModule(source, { compilerOptions, fileName: 'useWebRTC.tsx' });
   const react = `export const cleanups = [], states = [];
     export const useState = (first) => { const at = states.push(first) - 1; return [first, (next) => { states[at] = next; }]; };
     export const useEffect = (effect) => cleanups.push(effect());
     export const useRef = (current) => ({ current });
-    export const useCallback = (callback) => callback;`;
+    export const useCallback = (callback) => callback;
+    export const useSyncExternalStore = (subscribe, look) => { cleanups.push(subscribe(() => states.push('changed'))); return look(); };
+    globalThis.React = { createElement: (type, properties, ...children) => children.join('') };`;
   writeFileSync(join(directory, 'react.mjs'), react);
   const client = new URL('turn-client.js', PACKAGE).href;
-  writeFileSync(join(directory, 'hook.mjs'), outputText.replace("'react'", "'./react.mjs'").replace("'./turn-client/turn-client.js'", `'${client}'`));
+  const runnable = outputText.replace("'react'", "'./react.mjs'").replace("'turn-broker-client'", `'${client}'`)
+    .replace('import.meta.env.VITE_BROKER_URL', "'http://broker.example'");
+  writeFileSync(join(directory, 'hook.mjs'), runnable);
   const load = (name) => import(pathToFileURL(join(directory, name)).href);
   const loaded = { ...(await load('react.mjs')), ...(await load('hook.mjs')) };
   rmSync(directory, { recursive: true });
   return loaded;
 }
 
-test('the hook keeps ICE servers in its state, reports the call and cleans up', async (context) => {
+test('the hook fetches ICE servers when a call starts, reports the call and cleans up', async () => {
   const { broker, window, time } = world;
-  context.mock.method(console, 'log', () => {});
   Object.assign(globalThis, { RTCPeerConnection: Peer, fetch: broker.fetch });
-  const { cleanups, states, useWebRTC } = await hook();
+  const { cleanups, useWebRTC } = await hook();
   const sent = [];
   const { start, receive, hangUp } = useWebRTC((message) => sent.push(message), true);
   await settle();
-  assert.equal(states[0].length, 2);
+  assert.equal(broker.of('mint').length, 0, 'nothing is requested before a call');
   const pc = await start();
-  assert.equal(broker.of('mint').length, 1, 'fetched once for mount and call');
+  assert.equal(broker.of('mint').length, 1);
   Object.assign(pc, {
     setLocalDescription: async () => { pc.localDescription = { type: 'answer' }; }, setRemoteDescription: async (description) => { pc.remote = description; },
   });
@@ -104,4 +107,15 @@ test('the hook keeps ICE servers in its state, reports the call and cleans up', 
   for (const cleanup of cleanups) cleanup();
   await settle();
   assert.deepEqual([broker.open.size, pc.signalingState, pc.listenerCount, window.listenerCount], [0, 'closed', 0, 0]);
+});
+
+test('the notice follows the status of the client', async () => {
+  const { broker } = world;
+  Object.assign(globalThis, { RTCPeerConnection: Peer, fetch: broker.fetch });
+  const { RelayNotice, states, useWebRTC } = await hook();
+  assert.equal(RelayNotice(), null);
+  broker.next('mint', degraded('DISABLED'));
+  await useWebRTC(() => {}, true).start();
+  assert.equal(states.at(-1), 'changed', 'React renders the notice again');
+  assert.match(RelayNotice(), /^No relay now \(DISABLED\)\./);
 });

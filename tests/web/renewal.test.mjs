@@ -253,6 +253,33 @@ test('after the broker lost its grants, reports continue on a new grant', async 
   assert.equal(broker.of('heartbeat').at(-1).body.bytesReceived, 100);
 });
 
+test('a watched call whose grant is revoked asks at once, and a blocked user learns why', async () => {
+  const { broker, time } = world;
+  const told = [];
+  const client = world.client({ getToken: () => 'user-token', onError: ({ code, message }) => told.push([code, message]) });
+  const { pc } = await world.call(client);
+  await time.pass(20);
+  broker.always('heartbeat', forgotten);
+  broker.always('open', forgotten);
+  broker.always('mint', error(403, 'USER_BLOCKED'));
+  await time.pass(40);
+  assert.deepEqual(broker.of('mint').map(({ token }) => token), ['user-token', 'user-token'], 'asked once, as the user');
+  assert.deepEqual(told.filter(([code]) => code === 'USER_BLOCKED'), [['USER_BLOCKED', 'USER_BLOCKED, in words']]);
+  assert.equal(pc.signalingState, 'stable', 'the call is left to the page');
+  await time.pass(200);
+  assert.equal(broker.of('mint').length, 2);
+});
+
+test('a broker that forgets its grants again and again gets one mint at once and then one in 5 minutes', async () => {
+  const { broker, time } = world;
+  broker.always('open', forgotten);
+  await world.call(world.client());
+  await time.pass(280, 1);
+  assert.equal(broker.of('mint').length, 2);
+  await time.pass(60, 1);
+  assert.equal(broker.of('mint').length, 3);
+});
+
 test('a grant that the broker does not know is removed from the storage', async () => {
   const { broker, store, time } = world;
   await world.call(world.client());

@@ -7,6 +7,7 @@ cd "$(dirname "$0")"
 npm ci --prefer-offline --loglevel=error
 npx --no-install tsc --project .
 npx --no-install tsc --project tsconfig.module.json
+npx --no-install tsc --project tsconfig.examples.json
 npx --no-install tsc --project tsconfig.pages.json
 (cd ../.. && tests/web/node_modules/.bin/eslint --config tests/web/eslint.config.mjs src/web tests/web tests/browser tests/examples benches)
 for file in LICENSE dist/uPlot.iife.min.js dist/uPlot.min.css; do

@@ -29,7 +29,10 @@ export interface TurnClientOptions {
   stunUrls?: string[];
   /** Replaces the global `fetch`. */
   fetch?: (url: string, init?: RequestInit) => Promise<Response>;
-  /** Called for every error. Nothing needs to be done: the client retries, and the call continues. */
+  /**
+   * Called for every error. Nothing needs to be done: the client retries, and the call continues. Default: `console.warn`. With
+   * `USER_BLOCKED`, `USER_LIMIT_REACHED` and `BUDGET_EXHAUSTED`, `message` is for your user.
+   */
   onError?: (error: TurnClientError) => void;
   /** Called after each attempt to get credentials, whether it succeeded or not. */
   onStatus?: (status: TurnStatus) => void;
@@ -41,7 +44,7 @@ export class TurnClientError extends Error {
   readonly name: 'TurnClientError';
   /**
    * The broker's code (`RATE_LIMITED`, `BUDGET_EXHAUSTED`, `INVALID_GRANT`, …) or reason (`PROVIDER_UNAVAILABLE`, …). Otherwise `NETWORK`
-   * (no response, or an origin that is not in `CLIENT_URL`), `BAD_ANSWER`, `HTTP_<status>`, `PEER_CONNECTION`, `TOKEN`
+   * (no response, or a request with a token from an origin that is not in `CLIENT_URL`), `BAD_ANSWER`, `HTTP_<status>`, `PEER_CONNECTION`, `TOKEN`
    * (`getToken` gave none), `TURN_REFUSED`.
    */
   readonly code: string;

@@ -102,7 +102,7 @@ class Broker {
   #onError;
 
   /** @param {TurnClientOptions} options */
-  constructor({ baseUrl = '', fetch = (url, request) => globalThis.fetch(url, request), onError }) {
+  constructor({ baseUrl = '', fetch = (url, request) => globalThis.fetch(url, request), onError = warn }) {
     this.#baseUrl = baseUrl.replace(/\/+$/, '');
     this.#fetch = fetch;
     this.#onError = onError;
@@ -132,7 +132,7 @@ class Broker {
       throw new TurnClientError(code, json?.message ?? json?.error ?? code, { status: response.status, retryAfterSeconds });
     } catch (cause) {
       if (cause instanceof TurnClientError) throw cause;
-      // A rejected origin looks the same, since the browser hides the response from the page.
+      // A refused origin looks the same if the request had a token: the browser hides the answer to its preflight.
       throw new TurnClientError('NETWORK', 'no response from the broker: check that it runs and that its CLIENT_URL has this origin', { cause });
     }
   }
@@ -170,6 +170,10 @@ class Broker {
 class Credential {
   /** A relay rejected it. */
   isRefused = false;
+  /** The broker does not know its grant, or has revoked it. */
+  isForgotten = false;
+  /** It was minted in place of such a credential. */
+  replacesForgotten = false;
   /**
    * When the response came, by two clocks. The one that moved more counts: the monotonic clock may stop during sleep, the wall
    * clock may be set.
@@ -320,12 +324,14 @@ class Credentials {
   }
 
   /**
-   * The broker does not know the grant. The credential still works, but must be replaced, at a limited rate.
+   * The broker does not know the grant, or has revoked it. It is asked once for new credentials, and after that at a limited rate.
+   * So the page of a user who is blocked learns that from the broker. Until then the credential is used.
    * @param {Credential} credential
    */
   forgetGrant(credential) {
     credential.grant = null;
-    this.#replace(credential);
+    credential.isForgotten = true;
+    this.#replace(credential, credential.replacesForgotten ? this.#mintedAt : -Infinity);
   }
 
   /**
@@ -334,14 +340,17 @@ class Credentials {
    */
   markRefused(credential) {
     credential.isRefused = true;
-    this.#replace(credential);
+    this.#replace(credential, this.#mintedAt);
   }
 
-  /** @param {Credential} credential */
-  #replace(credential) {
+  /**
+   * @param {Credential} credential
+   * @param {number} since No request is sent within 5 minutes of this time.
+   */
+  #replace(credential, since) {
     if (credential !== this.current) return;
     harmless(() => this.#storage?.removeItem(this.#key));
-    this.#retryAt = Math.max(this.#retryAt, this.#mintedAt + MINT_PAUSE_MAX);
+    this.#retryAt = Math.max(this.#retryAt, since + MINT_PAUSE_MAX);
   }
 
   /** Never rejects. */
@@ -368,6 +377,7 @@ class Credentials {
     this.#reason = null;
     this.#mintedAt = performance.now();
     const credential = new Credential(answer, Date.now(), this.#mintedAt - startedAt);
+    credential.replacesForgotten = this.current?.isForgotten ?? false;
     this.#keep(credential);
     if (answer.grant !== undefined) harmless(() => this.#storage?.setItem(this.#key, credential.stored));
   }
@@ -955,6 +965,9 @@ function harmless(call, ...parameters) {
     return undefined;
   }
 }
+
+/** The default of `onError`. @param {{ code: string, message: string }} error */
+const warn = ({ code, message }) => console.warn(`turn-client: ${code}: ${message}`);
 
 /** Access throws if cookies are blocked. */
 const sessionStorageIfAny = () => harmless(() => globalThis.sessionStorage) ?? null;
