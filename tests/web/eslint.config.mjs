@@ -21,5 +21,6 @@ export default [
     },
   },
   { files: ['tests/browser/*.mjs'], languageOptions: { globals: { call: 'readonly', peer: 'readonly', room: 'readonly', shared: 'readonly' } } },
+  { files: ['tests/examples/*.mjs'], languageOptions: { globals: { heard: 'readonly', hear: 'readonly', answer: 'readonly', map: 'readonly', room: 'readonly' } } },
   { files: ['tests/browser/page.js'], languageOptions: { sourceType: 'script' } },
 ];
