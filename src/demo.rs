@@ -171,8 +171,8 @@ fn greeting(page: &str, moved: Option<u16>) -> String {
   - Open a second window: the two find each other through the broker's signaling, and send video through its relay.
   - The chart shows the usage, measured at the relay, and how far it can still exceed the limit. The dashboard shows the
     call with its cost, and can end it.
-  - After 0.25 GB (some five minutes; `Leave 10 MB` takes seconds) the relay ends the call, and no credential is
-    issued. Raise the limit, and start again.
+  - After 0.25 GB (some five minutes; `Lower the limit: 10 MB left` takes seconds) the relay ends the call, and no
+    credential is issued. Raise the limit, and start again.
 
   Press Ctrl-C to stop.
 "

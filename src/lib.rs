@@ -29,6 +29,7 @@
 //! | [`clock`], [`random`], [`backoff`], [`json`] | the only readers of time and randomness; exponential back-off; numbers in JSON |
 
 pub mod account;
+pub mod actions;
 pub mod alert;
 pub mod app;
 pub mod auth;

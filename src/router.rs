@@ -18,8 +18,8 @@ use crate::http::body::BodyLimit;
 use crate::http::error::ApiError;
 use crate::http::renewal;
 use crate::http::{
-    alerts, backup, bandwidth_status, body, calls_live, connections, credentials, envelope, health, metrics,
-    openapi, operator, origin, overrides, overview, signaling, spenders, users, wire_formats,
+    actions, alerts, backup, bandwidth_status, body, calls_live, connections, credentials, envelope, health,
+    metrics, openapi, operator, origin, overrides, overview, signaling, spenders, users, wire_formats,
 };
 use crate::web;
 use crate::web::{navigation, pages};
@@ -67,6 +67,7 @@ pub fn build(app: &Arc<App>) -> Router {
         .routes(routes!(operator::get_usage).map(|route| operator_path(route, app)))
         .routes(routes!(overview::get_overview).map(|route| operator_path(route, app)))
         .routes(routes!(alerts::get_alerts).map(|route| operator_path(route, app)))
+        .routes(routes!(actions::list_actions).map(|route| operator_path(route, app)))
         .routes(routes!(backup::get_backup).map(|route| operator_path(get_only(route), app)))
         .routes(routes!(metrics::get_metrics).map(|route| operator_path(route, app)));
     openapi::describe_operator(operator.get_openapi_mut());

@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::actions::OperatorActions;
 use crate::alert::rules::AlertRules;
 use crate::clock::Clock;
 use crate::journal::Journal;
@@ -26,6 +27,7 @@ use turn_ledger::timeline::Slice;
 use turn_ledger::token::{Grant, GrantId};
 use turn_ledger::units::{ByteCount, Timestamp};
 
+mod actions;
 mod alerts;
 mod calls;
 mod counts;
@@ -61,6 +63,7 @@ struct Guarded {
     time: SteadyTime,
     alerts: Kept<AlertRules>,
     rotation: Kept<KeyRotation>,
+    actions: Kept<OperatorActions>,
 }
 
 /// One open connection, as an operator sees it.
@@ -90,16 +93,18 @@ impl Account {
     #[must_use]
     pub fn new(books: Books, journal: Option<Journal>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
         let time = SteadyTime::from(books.now(), clock.since_boot());
-        let guarded = Guarded { books, time, alerts: Kept::default(), rotation: Kept::default() };
+        let (alerts, rotation, actions) = Default::default();
+        let guarded = Guarded { books, time, alerts, rotation, actions };
         Self { guarded: Mutex::new(guarded), journal, clock, metrics }
     }
 
-    /// Continues with the alerts and the rotation of the TURN key as they are stored.
+    /// Continues with the alerts, the rotation of the TURN key and the operators' actions as they are stored.
     #[must_use]
-    pub fn with_stored(self, alerts: AlertRules, rotation: KeyRotation) -> Self {
+    pub fn with_stored(self, alerts: AlertRules, rotation: KeyRotation, actions: OperatorActions) -> Self {
         {
             let mut guarded = self.lock();
             (guarded.alerts, guarded.rotation) = (Kept::new(alerts), Kept::new(rotation));
+            guarded.actions = Kept::new(actions);
         }
         self
     }
@@ -387,8 +392,13 @@ impl Account {
 impl Guarded {
     /// Takes all changes that are not stored yet.
     fn take_changes(&mut self) -> Changes {
-        let Self { books, alerts, rotation, .. } = self;
-        Changes { books: books.take_batch(), alerts: alerts.take_change(), rotation: rotation.take_change() }
+        let Self { books, alerts, rotation, actions, .. } = self;
+        Changes {
+            books: books.take_batch(),
+            alerts: alerts.take_change(),
+            rotation: rotation.take_change(),
+            actions: actions.take_change(),
+        }
     }
 }
 

@@ -112,14 +112,14 @@ pub fn build(
     let metrics = Arc::new(Metrics::new());
     let (journal, stored) = journal.unzip();
     let is_stored = stored.is_some();
-    let Contents { books: stored, alerts, rotation } = stored.unwrap_or_default();
+    let Contents { books: stored, alerts, rotation, actions } = stored.unwrap_or_default();
     let key = match stored.key {
         Some(key) => key,
         None => random::bytes()?,
     };
     let books = setup(config).open(is_stored.then_some(stored), clock.now());
     let account = Account::new(books, journal, Arc::clone(&clock), Arc::clone(&metrics));
-    let account = Arc::new(account.with_stored(alerts, rotation));
+    let account = Arc::new(account.with_stored(alerts, rotation, actions));
     let grant_key = Arc::new(GrantKey::new(&key));
     let own_keys = config.ice.cloudflare.as_ref().map(CloudflareConfig::own_keys);
     let own_keys = Arc::new(OwnKeys::new(own_keys.unwrap_or_default()));

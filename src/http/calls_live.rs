@@ -163,6 +163,7 @@ pub async fn end_room(
     // Revoked first: a protocol may leave the media of some members alone.
     let revoked = calls.iter().map(|(call, _)| app.signaling.calls.cut(call)).sum();
     signaling::end_room(&app, &room);
+    app.account.note_action(format!("The room {room} was ended."));
     let room_sha256 = hash(&room);
     tracing::warn!(room_sha256, calls = calls.len(), revoked, "the operator has ended a room");
     app.account.recorded().await?;

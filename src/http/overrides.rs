@@ -95,6 +95,10 @@ pub async fn override_limit(
         LimitGb::Configured => None,
         LimitGb::Gb(_) | LimitGb::Missing => return Err(invalid()),
     };
+    app.account.note_action(match limit {
+        Some(limit) => format!("The limit was set to {} GB.", limit.as_gb()),
+        None => "The limit was set back to BANDWIDTH_LIMIT_GB.".to_owned(),
+    });
     app.account.override_limit(limit).await?;
     let status = status(&app, &app.account.snapshot());
     tracing::warn!("the operator has set the limit to {} GB/month", status.limit_gb());
@@ -118,6 +122,8 @@ pub async fn override_freeze(
     State(app): State<Arc<App>>,
     JsonBody(body): JsonBody<FreezeOverride>,
 ) -> Result<Json<StatusBody>, ApiError> {
+    let what = if body.frozen { "Minting was stopped." } else { "Minting was allowed again." };
+    app.account.note_action(what.to_owned());
     app.account.override_freeze(body.frozen).await?;
     tracing::warn!(frozen = body.frozen, "the operator has used the kill switch");
     Ok(Json(status(&app, &app.account.snapshot())))
@@ -137,6 +143,7 @@ pub async fn override_freeze(
     )
 )]
 pub async fn drop_reading(State(app): State<Arc<App>>) -> Result<Json<StatusBody>, ApiError> {
+    app.account.note_action("The provider's count of this period was dropped.".to_owned());
     let dropped = app.account.drop_readings().await?;
     tracing::warn!(dropped, "the operator has dropped the provider's count of this period");
     Ok(Json(status(&app, &app.account.snapshot())))
@@ -195,6 +202,7 @@ pub async fn revoke_credential(
     let id = grant.parse::<GrantId>().ok().or_else(|| app.grant_key.verify(&grant).map(|grant| grant.id));
     let id = id.ok_or(ApiError::UnknownGrant)?;
     let (issued, recorded) = app.account.revoke(id).await.ok_or(ApiError::UnknownGrant)?;
+    app.account.note_action(format!("The credential {id} was revoked."));
     let revocation = app.mint.revoke(id, &issued).await;
     tracing::warn!(grant.id = %id, provider = revocation.name(), "the operator has revoked a credential");
     recorded?;

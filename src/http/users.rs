@@ -64,6 +64,7 @@ pub async fn revoke_user(
     Path(user): Path<String>,
 ) -> Result<Json<UserRevocationBody>, ApiError> {
     let user = checked(&user)?;
+    app.account.note_action(format!("The credentials of {} were revoked.", user.as_str()));
     let (grants, recorded) = app.account.revoke_user(&user).await;
     let RevokedAll { ended, left } = app.mint.revoke_all(&grants).await;
     let revoked = grants.len();
@@ -99,6 +100,7 @@ pub async fn block_user(
 ) -> Result<Json<UserBlockBody>, ApiError> {
     let user = checked(&user)?;
     let recorded = app.account.block_user(&user).await?;
+    app.account.note_action(format!("{} was blocked.", user.as_str()));
     tracing::warn!(user = user.as_str(), "the operator has blocked a user");
     recorded?;
     Ok(Json(UserBlockBody { user: user.as_str().to_owned(), blocked: true }))
@@ -121,6 +123,7 @@ pub async fn unblock_user(
     Path(user): Path<String>,
 ) -> Result<Json<UserBlockBody>, ApiError> {
     let user = checked(&user)?;
+    app.account.note_action(format!("{} was allowed again.", user.as_str()));
     let was_blocked = app.account.unblock_user(&user).await?;
     tracing::warn!(user = user.as_str(), was_blocked, "the operator has unblocked a user");
     Ok(Json(UserBlockBody { user: user.as_str().to_owned(), blocked: false }))

@@ -1,5 +1,6 @@
-//! What the journal writes and reads: the books, and two values beside them that are stored as a whole.
+//! What the journal writes and reads: the books, and three values beside them that are stored as a whole.
 
+use crate::actions::OperatorActions;
 use crate::alert::rules::AlertRules;
 use crate::rotation::KeyRotation;
 use turn_ledger::changes::{Batch, Stored};
@@ -13,6 +14,8 @@ pub struct Changes {
     pub alerts: Option<AlertRules>,
     /// The rotation of the TURN key, if it has changed. It holds secrets of keys.
     pub rotation: Option<KeyRotation>,
+    /// What operators did, if that has changed.
+    pub actions: Option<OperatorActions>,
 }
 
 /// Everything that is stored. The default is a new ledger.
@@ -24,11 +27,13 @@ pub struct Contents {
     pub alerts: AlertRules,
     /// The rotation of the TURN key.
     pub rotation: KeyRotation,
+    /// What operators did.
+    pub actions: OperatorActions,
 }
 
 impl From<Batch> for Changes {
     fn from(books: Batch) -> Self {
-        Self { books, alerts: None, rotation: None }
+        Self { books, alerts: None, rotation: None, actions: None }
     }
 }
 
@@ -38,5 +43,6 @@ impl Changes {
         self.books.append(later.books);
         self.alerts = later.alerts.or(self.alerts.take());
         self.rotation = later.rotation.or(self.rotation.take());
+        self.actions = later.actions.or(self.actions.take());
     }
 }

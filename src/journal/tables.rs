@@ -47,6 +47,8 @@ const KEY_OVERRIDES: &str = "orders";
 const KEY_COUNTED: &str = "counted";
 const KEY_BLOCKED: &str = "blocked";
 const KEY_TOKEN_KEY: &str = "token-key";
+/// What operators did. Added to format 4: older files do not have it.
+const KEY_ACTIONS: &str = "operator-actions";
 /// Holds the secrets of TURN keys.
 const KEY_ROTATION: &str = "key-rotation";
 
@@ -145,6 +147,7 @@ pub(super) fn read(transaction: &ReadTransaction, bad: OnBadRow<'_>) -> Result<C
     stored.blocked = json_of(transaction, KEY_BLOCKED, bad)?.unwrap_or_default();
     stored.coturn = json_of(transaction, KEY_COTURN, bad)?.unwrap_or_default();
     contents.alerts = json_of(transaction, KEY_ALERTS, bad)?.unwrap_or_default();
+    contents.actions = json_of(transaction, KEY_ACTIONS, bad)?.unwrap_or_default();
     contents.rotation = json_of(transaction, KEY_ROTATION, bad)?.unwrap_or_default();
     stored.overrides = json_of(transaction, KEY_OVERRIDES, bad)?.unwrap_or_default();
     stored.now = json_of(transaction, KEY_NOW, bad)?;
@@ -155,8 +158,9 @@ pub(super) fn read(transaction: &ReadTransaction, bad: OnBadRow<'_>) -> Result<C
 
 /// Writes a batch. Mark rows are differences and are added to the stored ones. All other rows replace the stored ones.
 pub(super) fn write(transaction: &WriteTransaction, changes: &Changes) -> Result<(), StoreError> {
-    let Changes { books: batch, alerts, rotation } = changes;
+    let Changes { books: batch, alerts, rotation, actions } = changes;
     put(transaction, KEY_ALERTS, alerts.as_ref())?;
+    put(transaction, KEY_ACTIONS, actions.as_ref())?;
     put(transaction, KEY_ROTATION, rotation.as_ref())?;
     for (source, rows) in &batch.sources {
         write_source(transaction, *source, rows)?;

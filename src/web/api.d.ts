@@ -1,5 +1,14 @@
 // Responses of the broker. Generated from /openapi.json by tests/it/web/api_types.rs. Not sent to browsers.
 
+export interface ActionBody {
+  at: string;
+  what: string;
+}
+
+export interface ActionsBody {
+  actions: Array<ActionBody>;
+}
+
 export interface AlertBody {
   advice: string;
   at: string;
@@ -389,6 +398,7 @@ export interface UserRevocationBody {
 
 /** Bodies of responses to `GET`, by path below the broker's URL. */
 export interface Got {
+  'api/actions': ActionsBody;
   'api/alerts': AlertsBody;
   'api/bandwidth-status': StatusBody;
   'api/calls-live': LiveCallsBody;

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { BROKER, operator, operatorToken } from './harness.mjs';
 import { Spenders } from './made-up-spenders.mjs';
-import { differences, month } from './month.mjs';
+import { differences, month, usage } from './month.mjs';
 import { alertPage, fromAnAlertToABlockedUser } from './on-call.mjs';
 import { until } from './processes.mjs';
 import { DESKTOP, PHONE, axeFindsNothing, isNotTooWide, isShown, nothingWentWrong, openPage, picture, text } from './watched-page.mjs';
@@ -28,7 +28,7 @@ async function answerWith(page, answers, { isEmpty = false } = {}) {
     if (path === 'alert') return request.respond({ contentType: 'text/html', body: ALERT });
     if (!path.startsWith('api/')) return request.continue();
     const respond = (status, body) => request.respond({ status, contentType: 'application/json', body: JSON.stringify(body) });
-    if (!/^api\/(spenders|grants|users|credentials)/.test(path)) return respond(200, answers[search ? `${path}?` : path]);
+    if (!/^api\/(spenders|grants|users|credentials)/.test(path)) return respond(200, search ? usage(Date.parse(searchParams.get('from')), searchParams.get('step') * 1000) : answers[path]);
     const [status, body] = spenders.answer(request.method(), path, searchParams);
     return respond(status, isEmpty && body.spenders ? { ...body, spenders: [] } : body);
   });
@@ -72,7 +72,7 @@ export async function theDashboardOfAMonth(browser) {
 }
 
 async function theFormatIsThatOfTheBroker(browser, answers) {
-  for (const path of ['api/overview', 'api/connections', 'api/usage', 'api/alerts']) {
+  for (const path of ['api/overview', 'api/connections', 'api/usage', 'api/alerts', 'api/actions']) {
     assert.deepEqual(differences(await (await operator(`/${path}`)).json(), answers[path], path), []);
   }
   const member = await aMember(browser, 'room-1');
@@ -204,7 +204,7 @@ export async function aBlockedUserWithoutBytesIsAllowedAgain(browser) {
 
 export async function anEmptyListSaysWhatItMeans(browser) {
   const page = await aMonth(browser, { ...month('calm'), 'api/calls-live': { calls: [], total: 0 } }, { isEmpty: true });
-  assert.match(await text(page, 'spenders-panel'), /No user has spent anything in this period\./);
+  assert.equal(await text(page, 'spenders-panel'), 'No user has spent anything in this period.', 'it does not ask for a setting that is set');
   assert.equal(await isShown(page, 'calls-card'), false, 'a broker without signaling has no list of calls');
   nothingWentWrong(page);
   await page.close();
@@ -214,12 +214,45 @@ export async function anEmptyListSaysWhatItMeans(browser) {
 export async function aPasswordManagerCanSignIn(browser) {
   const page = await aMonth(browser, month('calm'));
   const fields = await page.$$eval('#sign-in-form input', (all) => all.map(({ autocomplete, type }) => `${autocomplete} ${type}`));
-  assert.deepEqual(fields, ['username text', 'current-password password']);
+  assert.deepEqual(fields, ['username text', 'current-password password', ' checkbox']);
   assert.equal(await page.$eval('#sign-in-form', ({ method }) => method), 'post', 'a form that is sent by mistake has no token in its address');
   assert.ok(!page.url().includes(operatorToken));
   assert.equal(await page.evaluate(() => document.activeElement.id), 'budget', 'the focus is in the page that appeared');
   await page.click('#sign-out');
   await until('the sign-in', () => page.evaluate(() => document.activeElement?.id === 'token'));
+  await page.close();
+}
+
+/** The field has the focus, also on the page that an alert links to. With the box, another tab and a later day need no token. */
+export async function anOperatorStaysSignedIn(browser) {
+  const page = await openPage(browser);
+  await page.goto(`${BROKER}/dashboard#spenders`);
+  await until('the focus', () => page.evaluate(() => document.readyState === 'complete' && document.activeElement?.id === 'token'));
+  await axeFindsNothing(page, 'sign-in');
+  await picture(page, 'dashboard-sign-in');
+  await page.keyboard.type(operatorToken);
+  await page.click('#stay');
+  await page.keyboard.press('Enter');
+  await until('the figures', async () => (await text(page, 'freshness')).startsWith('live'));
+  assert.equal(await page.evaluate(() => sessionStorage.length), 0);
+  await page.evaluate(() => sessionStorage.clear());
+  await page.reload();
+  await until('the figures without a token', async () => (await text(page, 'freshness')).startsWith('live'));
+  await page.click('#sign-out');
+  await until('the sign-in', () => isShown(page, 'sign-in'));
+  assert.equal(await page.evaluate(() => localStorage.length), 0, 'signing out forgets it');
+  await page.close();
+}
+
+/** The last hour in minutes. */
+export async function theChartShowsTheLastHour(browser) {
+  const page = await aMonth(browser, month('alarm'));
+  await page.click('[data-range="hour"]');
+  await picture(page, 'dashboard-alarm-hour');
+  assert.match(await text(page, 'limit-at'), /^in about \d+ (min|h)/);
+  assert.equal(await text(page, 'rate'), '412 Mbps');
+  assert.equal(await page.$eval('[data-range="hour"]', (button) => button.ariaPressed), 'true');
+  nothingWentWrong(page);
   await page.close();
 }
 

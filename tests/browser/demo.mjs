@@ -218,6 +218,7 @@ async function aSpentBudgetCutsTheCall(page, guest, operator) {
   console.log(`at the cut: browser ${mine}, ledger ${bytes.used}, ratio ${(bytes.used / mine).toFixed(4)}`);
   assert.ok(Math.abs(bytes.used / mine - 1) <= TOLERANCE, 'ledger and browser agree');
   assert.equal(await text(page, 'minting'), 'rejected: the limit is reached');
+  assert.deepEqual([await text(page, 'bound-of'), await text(page, 'bound')], ['Past the limit', '0.0 MB'], 'the relay stops at the packet');
   await axeFindsNothing(page, 'cut');
   await picture(page, 'demo-cut-light-desktop');
   await page.click('#start');

@@ -42,7 +42,7 @@ export async function theDocumentIsValidAndTrue(broker) {
   await call('post', '/api/connections/{id}/close', 204, { ...connection, body: { token: grant } });
   await call('delete', '/api/connections/{id}', 204, { ...connection, token: grant });
 
-  for (const path of ['/api/overview', '/api/usage', '/api/alerts', '/api/backup', '/api/spenders', '/api/grants', '/metrics']) {
+  for (const path of ['/api/overview', '/api/usage', '/api/alerts', '/api/actions', '/api/backup', '/api/spenders', '/api/grants', '/metrics']) {
     await call('get', path, 200, { token: operatorToken });
     await call('get', path, 401);
   }

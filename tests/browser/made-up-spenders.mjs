@@ -54,7 +54,7 @@ export class Spenders {
       const isMeasured = rank % 4 !== 3;
       return {
         key, bytes, measuredBytes: isMeasured ? bytes : 0, claimedBytes: bytes, evidence: isMeasured ? 'measured' : 'claimed',
-        ...(by === 'user' && key && { blocked: this.blocked.has(key) }), grants: 40 - rank * 3, live: key === null || rank % 3 === 2 ? 0 : 3 - (rank % 3), firstSeen: instant(NOW - 9 * 1440 * MINUTE), lastSeen: instant(NOW - (rank * rank * 7 + 2) * MINUTE),
+        ...(by === 'user' && key && { blocked: this.blocked.has(key) }), grants: 40 - rank * 3, live: key === null || rank % 3 === 2 ? 0 : 3 - (rank % 3), usable: key === null || rank % 3 === 2 ? 0 : 3 - (rank % 3), firstSeen: instant(NOW - 9 * 1440 * MINUTE), lastSeen: instant(NOW - (rank * rank * 7 + 2) * MINUTE),
       };
     });
     return { by, asOf: instant(NOW - MINUTE), unknownBytes: 3_200_000_000, blockedUsers: { count: this.blocked.size, names: [...this.blocked].sort() }, spenders, next: null };

@@ -34,7 +34,7 @@ function points(from, step) {
   return made;
 }
 
-function usage(from, step) {
+export function usage(from, step) {
   const hours = points(START, HOUR);
   const readings = [];
   let counted = 0;
@@ -84,6 +84,10 @@ export function month(mood) {
     'api/overview': {
       at: instant(NOW), version: '0.1.0', uptimeSeconds: 812_345, status,
       bytes: { used, committed, limit, configuredLimit: limit, overshootBound: bound, measured }, ledgerFailing: false,
+      rate: mood === 'alarm'
+        ? { mbps: 412.3, until: instant(NOW), limitAt: instant(NOW + (limit - used) / 412.3e6 * 8000) }
+        : { mbps: 7.84, until: trouble ? instant(AS_OF) : instant(NOW), limitAt: null },
+      signIn: true,
       cost: {
         currency: 'USD', pricePerGB: 0.05, freeGB: 250, soFar: money(used - 250 * GB),
         forecast: { usedBytes: atReset(used), cost: money(atReset(used) - 250 * GB) },
@@ -107,9 +111,15 @@ export function month(mood) {
     'api/calls-live': { calls: calls(), total: 3 },
     'api/connections': { connections: connections(), total: 14 },
     'api/usage': whole,
-    'api/usage?': usage(Math.max(START, NOW - 24 * HOUR), 300_000),
+    'api/actions': { actions: actions(mood) },
     'api/alerts': { alerts: alerts(status, mood), webhook: true },
   };
+}
+
+function actions(mood) {
+  const done = [['The limit was set to 1000 GB.', 71], ['Minting was allowed again.', 200], ['Minting was stopped.', 201]];
+  return [...(mood === 'trouble' ? [['The credential AQIDBAUGBwgJCgsMDQ4PEA was revoked.', 1]] : []), ...done]
+    .map(([what, hoursAgo]) => ({ at: instant(NOW - hoursAgo * HOUR), what }));
 }
 
 function calls() {

@@ -35,7 +35,7 @@ async function dashboard(browser) {
   await page.close();
   for (const does of [month.theDashboardOfAMonth, month.theTablesFitOnEveryScreen, month.mintingCanBeStoppedWithoutScrolling,
     month.aTableSortsSearchesAndHasPages, month.aRowOpensItsCredentials, month.aBlockedUserWithoutBytesIsAllowedAgain, month.theLiveCallsAreListed, month.anEmptyListSaysWhatItMeans,
-    month.aPasswordManagerCanSignIn, month.anAlertLeadsToABlockedUser]) await part(does, browser);
+    month.aPasswordManagerCanSignIn, month.anOperatorStaysSignedIn, month.theChartShowsTheLastHour, month.anAlertLeadsToABlockedUser]) await part(does, browser);
 }
 
 async function docs(browser) {
@@ -122,6 +122,8 @@ async function theDashboardShowsTheTraffic(browser) {
 
   assert.equal(await text(page, 'used'), (await status()).bandwidthUsedGB);
   assert.equal(await text(page, 'limit'), '1000');
+  const named = await page.$$eval('#connections tbody tr', (all) => all.map((row) => row.cells[0].textContent + row.cells[1].textContent + row.cells[2].textContent));
+  assert.ok(named.includes('room-9.<b>alice</b>aliceroom-9'), `${named}`);
   const rows = await page.$$eval('#connections tbody tr', (all) => all.map((row) => row.cells[0].textContent));
   assert.deepEqual(rows.sort(), ['call-0', 'call-1', 'room-9.<b>alice</b>'], 'names are shown as text');
   await until('the reading', async () => (await text(page, 'reliability')) === 'Yes: measured', 30);
@@ -161,6 +163,8 @@ async function anActionNeedsASecondClick(page) {
   assert.match(await text(page, 'freeze-note'), /^New callers now get STUN only\./);
   await act('#freeze', '#confirm-yes');
   await until('minting', async () => (await text(page, 'minting')) === 'Minting');
+  await until('the list', async () => (await text(page, 'done')).includes('Minting was stopped.'));
+  assert.match(await text(page, 'done'), /Minting was allowed again\..*Minting was stopped\..*The limit was set to 750\.5 GB\./s);
   nothingWentWrong(page);
 }
 

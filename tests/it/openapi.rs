@@ -23,6 +23,7 @@ async fn the_openapi_document_describes_every_route_that_is_served() {
     let expected = [
         "delete /api/connections/{id}",
         "delete /api/users/{user}/block",
+        "get /api/actions",
         "get /api/alerts",
         "get /api/backup",
         "get /api/bandwidth-status",

@@ -1,7 +1,7 @@
 // The texts of the demo page: the states of a call, the figures, and the comparison of two counts.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { bytesAt, callWords, credentials, figures, guestStory, isDue, known, phaseMark, placed, rejectionReason, story, whyCut } from '../../src/web/demo/words.js';
+import { bytesAt, callWords, credentials, figures, guestStory, isDue, known, phaseMark, placed, rejectionReason, story, whyCut, worst } from '../../src/web/demo/words.js';
 
 const MB = 1e6;
 
@@ -75,6 +75,11 @@ test('the figures show usage, reservation and minting', () => {
   assert.deepEqual([words.used, words.limit, words.rate, words.bound.word], ['10.0', '250', '7.1 Mbps to both ends', '50.0 MB']);
   assert.match(words.boundWhy, /^290\.0 MB are reserved: 4 Mbps for each credential, until it expires$/);
   assert.equal(words.minting.mark, 'good');
+  const spent = overview({ used: 250, committed: 300 });
+  const { boundOf, bound, boundWhy } = figures(spent, null);
+  assert.deepEqual([words.boundOf, boundOf], ['Past the limit in the worst case', 'Past the limit']);
+  assert.deepEqual([bound, boundWhy], [{ mark: 'good', word: '0.0 MB' }, 'The relay stopped at the packet that reached it.']);
+  assert.deepEqual([worst(overview({ committed: 300 })), worst(spent)], [300 * MB, 250 * MB]);
   assert.equal(figures(overview({ used: 250 }), null).minting.word, 'rejected: the limit is reached');
   assert.equal(figures(overview({ used: 250, frozen: true }), null).minting.word, 'minting is stopped');
 });

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
 import { Fault, ask } from '../../src/web/dashboard/broker.js';
 import { amounts, assumed, size, span, time, typedNumber, withTimes } from '../../src/web/dashboard/format.js';
-import { curves, period, rates, runway, unknown } from '../../src/web/dashboard/series.js';
+import { curves, period, rates, unknown } from '../../src/web/dashboard/series.js';
 import * as verdicts from '../../src/web/dashboard/verdicts.js';
 import { reliability, bound, breaker, callerRows, freezeNote, grants, hintNotes, limitNote, listed, minting, providerRows, revocations } from '../../src/web/dashboard/verdicts.js';
 import { findings, outcome } from '../../src/web/relay-check/findings.js';
@@ -20,57 +20,6 @@ function world(hours, more = {}) {
   const points = Array.from({ length: 240 }, (_, n) => ({ at: n * HOUR, usedBytes: n >= 240 - hours ? GB : 0, liveGrants: 0 }));
   return { start: 0, reset: 30 * DAY, now, step: HOUR, points, readings: [], used: hours * GB, limit: 1000 * GB, recordedFrom: now, ...more };
 }
-
-const near = (actual, expected) => assert.ok(Math.abs(actual - expected) < 1, `${actual} is not ${expected}`);
-
-/** No traffic in the last day. */
-const QUIET = { points: [] };
-
-test('the limit is reached by the rate of the last three days', () => {
-  const found = runway(world(240, { limit: 264 * GB }), QUIET);
-  assert.deepEqual([found.basis, found.seconds], ['estimate', 3 * DAY]);
-  near(found.limitAt, 11 * DAY);
-  assert.equal(runway(world(240), QUIET).limitAt, null, 'not before the reset');
-  assert.equal(runway(world(240, { limit: 200 * GB }), QUIET).limitAt, 10 * DAY, 'the limit is already reached');
-});
-
-test('usage before the last three days does not change the rate', () => {
-  const points = world(240).points.map((point, n) => (n < 160 ? { ...point, usedBytes: 50 * GB } : point));
-  near(runway(world(240, { points }), QUIET).rate * HOUR, GB);
-});
-
-test('empty hours before the first usage do not lower the rate, hours with live credentials do', () => {
-  const found = runway(world(12), QUIET);
-  assert.equal(found.seconds, 12 * HOUR);
-  near(found.rate * HOUR, GB);
-  const points = world(12).points.map((point, n) => (n >= 216 ? { ...point, liveGrants: 1 } : point));
-  const lower = runway(world(12, { points }), QUIET);
-  assert.equal(lower.seconds, DAY);
-  near(lower.rate * HOUR, GB / 2);
-});
-
-test('there is no rate from less than six hours of data', () => {
-  assert.equal(runway(world(5), QUIET), null);
-  assert.equal(runway(world(0), QUIET), null);
-  assert.notEqual(runway(world(6), QUIET), null);
-});
-
-test('the rate is that of the readings once they span enough time', () => {
-  const readings = [{ asOf: 9 * DAY, bytes: 100 * GB }, { asOf: 10 * DAY - 600, bytes: 148 * GB }];
-  const found = runway(world(240, { readings }), QUIET);
-  assert.equal(found.basis, 'measured');
-  near((found.rate * (DAY - 600)) / GB, 48);
-  const short = [{ asOf: 10 * DAY - 5 * HOUR, bytes: 0 }, { asOf: 10 * DAY, bytes: 500 * GB }];
-  assert.equal(runway(world(240, { readings: short }), QUIET).basis, 'estimate');
-});
-
-test('the rate of the last hour counts if it reaches the limit within a day', () => {
-  const lately = (gb) => ({ points: [{ at: 10 * DAY - 2 * HOUR, usedBytes: 900 * GB }, { at: 10 * DAY - HOUR, usedBytes: gb * GB }] });
-  const soon = runway(world(240, { limit: 1000 * GB }), lately(40));
-  assert.equal(soon.seconds, HOUR);
-  near(soon.limitAt, 10 * DAY + 19 * HOUR);
-  assert.equal(runway(world(240, { limit: 1000 * GB }), lately(30)).seconds, 3 * DAY, 'in more than a day');
-});
 
 test('the used curve is the sum of the points and ends at the used figure', () => {
   const { x, used, dashed, expected, limit } = curves(world(240), 700 * GB);
@@ -166,6 +115,9 @@ test('the reliability verdict depends on who counted the usage', () => {
   assert.deepEqual([good.mark, good.word], ['good', 'Yes: measured']);
   assert.match(good.why, /counted 1\.90 GB up to 14:10, 14 min ago\. 0\.10 GB since then are estimated/);
   assert.equal(reliability(overview({ stale: true })).mark, 'warn');
+  const half = reliability(overview({}, { bytes: { used: 2 * GB, measured: GB } }));
+  assert.deepEqual([half.mark, half.word], ['warn', 'Partly: 50 % is estimated']);
+  assert.match(half.why, /1\.00 GB since then are estimated/);
   assert.equal(reliability(overview({ asOf: null })).mark, 'warn');
   assert.equal(reliability(overview({ asOf: null, hints: [{ code: 'NO_REPORTS' }] })).mark, 'bad');
   const forgetful = reliability(overview({ durable: false }));
@@ -233,16 +185,22 @@ test('a bound that the data contradict is shown as unreliable', () => {
   assert.equal(bound(overview({}, { bytes: { limit: 10 * GB, used: 0, overshootBound: 1 } })).mark, 'warn');
 });
 
-test('the runway says when the limit is reached, and by which rate', () => {
-  const found = { rate: GB / DAY, basis: 'measured', seconds: 3 * DAY, limitAt: null };
-  assert.equal(verdicts.runway(null, overview()).word, 'not enough data');
-  const calm = verdicts.runway(found, overview());
-  assert.deepEqual([calm.mark, calm.word], ['good', 'not before the reset']);
-  assert.equal(calm.why, 'At the measured rate of the last 3 d: 1.00 GB per day.');
-  const at = (instant) => verdicts.runway({ ...found, limitAt: Date.parse(instant) / 1000 }, overview());
-  assert.deepEqual([at('2026-11-25T09:30:00Z').mark, at('2026-11-25T09:30:00Z').word], ['warn', 'about 25 Nov, 09:30']);
-  assert.deepEqual([at('2026-11-20T17:24:00Z').mark, at('2026-11-20T17:24:00Z').word], ['bad', 'in about 3 h']);
-  assert.equal(verdicts.runway(found, overview({}, { bytes: { used: 10 * GB, limit: 10 * GB } })).word, 'it is reached');
+test('the present rate says what it is the average of', () => {
+  const rate = (mbps, until = '2026-11-20T14:24:00.000Z') => verdicts.rate(overview({}, { rate: { mbps, until, limitAt: null } }));
+  assert.deepEqual(rate(3.2), { word: '3.20 Mbps', why: 'The last five minutes. 1.44 GB an hour.' });
+  assert.deepEqual([rate(0).word, rate(41.7).word], ['0 Mbps', '42 Mbps']);
+  assert.match(rate(3.2, '2026-11-20T14:10:00.000Z').why, /^The five minutes up to 14:10, by Cloudflare’s count\. Nothing was reported since\./);
+});
+
+test('the limit at this rate is an instant, or not before the reset', () => {
+  const limitAt = (instant, more = {}) => verdicts.limitAt(overview({ periodStart: '2026-11-01T00:00:00.000Z' }, {
+    rate: { mbps: 3.2, until: '', limitAt: instant }, cost: { forecast: { usedBytes: 9 * GB } }, ...more,
+  }));
+  assert.deepEqual(limitAt(null), { mark: 'good', word: 'not before the reset', why: 'The average since 1 Nov leads to 9.00 GB at the reset.' });
+  assert.deepEqual([limitAt('2026-11-25T09:30:00Z').mark, limitAt('2026-11-25T09:30:00Z').word], ['warn', 'about 25 Nov, 09:30']);
+  assert.deepEqual([limitAt('2026-11-20T14:24:17Z').mark, limitAt('2026-11-20T14:24:17Z').word], ['bad', 'in about 17 s']);
+  assert.equal(limitAt(null, { bytes: { used: 10 * GB, limit: 10 * GB } }).word, 'it is reached');
+  assert.equal(limitAt(null, { cost: { forecast: null } }).why, '');
 });
 
 test('the bar is scaled to the limit, and what is beyond it is shown apart', () => {

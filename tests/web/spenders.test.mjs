@@ -38,11 +38,12 @@ test('a page beyond the last row is the last page', () => {
 test('the row without a key is that of all others', () => {
   assert.equal(nameOf({ key: 'ann' }, 'user'), 'ann');
   assert.deepEqual(['user', 'label', 'origin', 'address', 'call'].map((by) => nameOf({ key: null }, by)), ['all other users', 'all other labels', 'all other origins', 'all other addresses', 'all other calls']);
-  assert.equal(credentials({ key: null, grants: 1200, live: 0 }), '1,200', 'how many of them are live is not known');
+  assert.equal(credentials({ key: null, grants: 1200, usable: 0 }), '1,200', 'how many of them are usable is not known');
 });
 
 test('an empty list says how users and labels become known', () => {
   assert.match(noneOf('user'), /^No user has spent anything in this period\. .*AUTH_JWT_SECRET/);
+  assert.equal(noneOf('user', true), 'No user has spent anything in this period.', 'the setting is set');
   assert.match(noneOf('label'), /\?label=/);
   assert.equal(noneOf('origin'), 'No origin has spent anything in this period.');
 });
@@ -72,7 +73,7 @@ test('a room whose clients hold no sockets cannot be ended', () => {
 test('the evidence for bytes is a word beside them', () => {
   assert.equal(evidence({ evidence: 'measured' }).word, 'measured');
   assert.equal(evidence({ evidence: 'claimed' }).word, 'claimed');
-  assert.equal(credentials({ key: 'ann', grants: 1200, live: 3 }), '3 live of 1,200');
+  assert.equal(credentials({ key: 'ann', grants: 1200, usable: 3 }), '3 usable of 1,200');
 });
 
 test('the note says of when the list is, what is unknown, and that it is a part', () => {

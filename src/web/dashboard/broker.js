@@ -1,5 +1,5 @@
-// Requests to the broker with the operator's token. The token stays in this tab's sessionStorage. It is sent only to the
-// address of this page, in the Authorization header.
+// Requests to the broker with the operator's token. The token stays in this tab's sessionStorage, or in localStorage if the
+// operator wants to stay signed in. It is sent only to the address of this page, in the Authorization header.
 
 const KEY = 'turn-broker.operator-token';
 const SECONDS_MAX = 10;
@@ -15,9 +15,11 @@ export class Fault extends Error {
 }
 
 export const token = {
-  get: () => sessionStorage.getItem(KEY),
-  set: (/** @type {string} */ value) => sessionStorage.setItem(KEY, value),
-  forget: () => sessionStorage.removeItem(KEY),
+  inTab: () => sessionStorage.getItem(KEY),
+  get: () => token.inTab() ?? localStorage.getItem(KEY),
+  /** @param {string} value @param {Storage} [where] */
+  set: (value, where = sessionStorage) => where.setItem(KEY, value),
+  forget: () => [sessionStorage, localStorage].forEach((where) => where.removeItem(KEY)),
 };
 
 /**

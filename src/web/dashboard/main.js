@@ -8,21 +8,23 @@ import { showConnections } from './connections.js';
 import { size } from './format.js';
 import { $, choice, onSubmit } from './page.js';
 import { RatePlot, UsagePlot } from './plots.js';
-import { curves, period, rates, runway, unknown } from './series.js';
+import { curves, period, rates, unknown } from './series.js';
 import * as spenders from './spenders.js';
-import { showAvailable, showOverview, showRunway, showUnavailable } from './view.js';
+import { showAvailable, showDone, showOverview, showUnavailable } from './view.js';
 
 const PAUSE_SECONDS = 5;
 /** Polls between two reads of series and alerts, which are large and change slowly. */
 const SERIES_EACH = 12;
 const DAY_SECONDS = 86_400;
 const DAY_STEP = 300;
+const HOUR_SECONDS = 3_600;
+const HOUR_STEP = 60;
 const tokenField = $('token', HTMLInputElement);
 
 /**
  * @typedef {import('./api.d.ts').OverviewBody} Overview
  * @typedef {import('./series.js').Period} Period
- * @typedef {{period: Period, day: Period, previous: import('./api.d.ts').UsageBody['previousPeriod']}} Series
+ * @typedef {{period: Period, day: Period, hour: Period, previous: import('./api.d.ts').UsageBody['previousPeriod']}} Series
  */
 
 /** @type {Overview | null} */
@@ -61,14 +63,17 @@ async function read() {
 
 /** @param {Overview} latest */
 async function readSeries(latest) {
-  const dayAgo = new Date(Date.parse(latest.at) - DAY_SECONDS * 1000).toISOString();
-  const [whole, day, alerts] = await Promise.all([
+  const ago = (/** @type {number} */ seconds) => new Date(Date.parse(latest.at) - seconds * 1000).toISOString();
+  const [whole, day, hour, alerts, { actions: done }] = await Promise.all([
     ask('api/usage'),
-    ask(`api/usage?from=${dayAgo}&step=${DAY_STEP}`),
+    ask(`api/usage?from=${ago(DAY_SECONDS)}&step=${DAY_STEP}`),
+    ask(`api/usage?from=${ago(HOUR_SECONDS)}&step=${HOUR_STEP}`),
     ask('api/alerts'),
+    ask('api/actions'),
     spenders.refresh(latest),
   ]);
-  series = { period: period(whole, latest), day: period(day, latest), previous: whole.previousPeriod };
+  series = { period: period(whole, latest), day: period(day, latest), hour: period(hour, latest), previous: whole.previousPeriod };
+  showDone(done, latest);
   showAlerts(alerts, { at: latest.at, isFrozen: latest.status.frozen });
   showUsage(series, latest);
   showRates(series);
@@ -78,10 +83,9 @@ async function readSeries(latest) {
 const charts = () => (plots ??= { usage: new UsagePlot($('usage-plot')), rate: new RatePlot($('rate-plot')) });
 
 /** @param {Series} series @param {Overview} latest */
-function showUsage({ period: whole, day, previous }, latest) {
+function showUsage({ period: whole, previous }, latest) {
   const { used, limit } = whole;
   const atReset = latest.cost.forecast?.usedBytes ?? null;
-  showRunway(runway(whole, day), latest);
   const stretches = unknown(whole);
   const asOf = latest.status.asOf === null ? null : Date.parse(latest.status.asOf) / 1000;
   const hours = stretches.reduce((sum, { from, to }) => sum + (to - from) / 3600, 0);
@@ -91,10 +95,10 @@ function showUsage({ period: whole, day, previous }, latest) {
 }
 
 /** @param {Series} series */
-function showRates({ period: whole, day }) {
+function showRates({ period: whole, day, hour }) {
   const week = { ...whole, points: whole.points.filter(({ at }) => at >= whole.now - 7 * DAY_SECONDS) };
   /** @type {Record<string, typeof week>} */
-  const ranges = { day, week, period: whole };
+  const ranges = { hour, day, week, period: whole };
   const shown = rates(ranges[range], unknown(whole));
   /** @param {(number | null)[]} values */
   const most = (values) => values.reduce((/** @type {number} */ a, b) => Math.max(a, b ?? 0), 0);
@@ -183,8 +187,13 @@ function signOut(why = '') {
   tokenField.focus();
 }
 
+// The link of an alert names a section that is hidden before the sign-in. The browser looks for it and drops the focus.
+addEventListener('load', () => {
+  if (!token.get()) tokenField.focus();
+});
+
 onSubmit('sign-in-form', () => {
-  token.set(tokenField.value.trim());
+  token.set(tokenField.value.trim(), $('stay', HTMLInputElement).checked ? localStorage : sessionStorage);
   tokenField.value = '';
   signIn();
 });

@@ -1,11 +1,6 @@
 // Curves and rates, computed from the broker's series. Pure: times are seconds since 1970, sizes are bytes.
 
 const HOUR = 3600;
-const DAY = 24 * HOUR;
-/** A rate is the average of at most this much of the past. */
-const WINDOW_SECONDS = 3 * DAY;
-/** With less data than this there is no rate. */
-const WINDOW_SECONDS_MIN = 6 * HOUR;
 /** A stretch that is shorter counts as known. */
 const UNKNOWN_SECONDS_MIN = 3 * HOUR;
 
@@ -15,7 +10,6 @@ const UNKNOWN_SECONDS_MIN = 3 * HOUR;
  * @typedef {{start: number, reset: number, now: number, step: number, points: Point[], readings: Reading[], used: number,
  *     limit: number, recordedFrom: number}} Period `points` from `start` to `now`; `used` is the best figure. `recordedFrom`:
  *     the ledger existed at this time at the latest.
- * @typedef {{rate: number, basis: 'measured' | 'estimate', seconds: number, limitAt: number | null}} Runway `limitAt`: before the reset.
  * @typedef {{from: number, to: number}} Stretch
  */
 
@@ -36,50 +30,6 @@ export function period(usage, overview) {
 
 /** @param {string} instant */
 export const seconds = (instant) => Date.parse(instant) / 1000;
-
-/**
- * Extends the average rate of the latest days up to the limit. The rate is that of the readings if they span enough time,
- * otherwise that of the estimate. If the rate of the last hour reaches the limit within a day, that rate is used: somebody may have
- * just begun to spend.
- * @param {Period} period @param {Period} day The last 24 hours, in finer steps.
- * @returns {Runway | null} Null without enough data.
- */
-export function runway({ reset, now, step, points, readings, used, limit }, day) {
-  const left = Math.max(0, limit - used);
-  const lately = { basis: /** @type {const} */ ('estimate'), seconds: HOUR, bytes: bytesSince(day.points, now - HOUR) };
-  const isSoon = lately.bytes > 0 && (left / lately.bytes) * HOUR < Math.min(DAY, reset - now);
-  const past = isSoon ? lately : measuredPast(readings, now) ?? estimatedPast(points, step, now);
-  if (!past) return null;
-  const rate = past.bytes / past.seconds;
-  const limitAt = left === 0 ? now : rate > 0 ? now + left / rate : null;
-  return { rate, basis: past.basis, seconds: past.seconds, limitAt: limitAt !== null && limitAt < reset ? limitAt : null };
-}
-
-/** @param {Point[]} points @param {number} from */
-const bytesSince = (points, from) => points.filter(({ at }) => at >= from).reduce((sum, { usedBytes }) => sum + usedBytes, 0);
-
-/**
- * @typedef {{basis: Runway['basis'], seconds: number, bytes: number}} Past
- * @param {Reading[]} readings @param {number} now @returns {Past | null}
- */
-function measuredPast(readings, now) {
-  const window = readings.filter(({ asOf }) => asOf >= now - WINDOW_SECONDS);
-  const [first, last] = [window[0], window.at(-1)];
-  if (!first || !last) return null;
-  const span = last.asOf - first.asOf;
-  return span < WINDOW_SECONDS_MIN ? null : { basis: 'measured', seconds: span, bytes: last.bytes - first.bytes };
-}
-
-/** @param {Point[]} points @param {number} step @param {number} now @returns {Past | null} */
-function estimatedPast(points, step, now) {
-  const window = points.filter(({ at }) => at >= now - WINDOW_SECONDS);
-  // Empty hours at the start may be hours without reports, so they do not lower the rate.
-  const begin = window.findIndex(({ usedBytes, liveGrants }) => usedBytes > 0 || liveGrants > 0);
-  if (begin < 0) return null;
-  const span = now - window[begin].at;
-  const bytes = window.slice(begin).reduce((sum, point) => sum + point.usedBytes, 0);
-  return span < Math.max(WINDOW_SECONDS_MIN, step) ? null : { basis: 'estimate', seconds: span, bytes };
-}
 
 /**
  * The stretches of the period whose hours are not known. If the provider has counted, these are the hours with usage in which

@@ -15,8 +15,8 @@ export const ROWS_ASKED = 200;
 /** Without a key: all that have no row of their own. @param {Pick<Spender, 'key'>} spender @param {By} by */
 export const nameOf = ({ key }, by) => key ?? `all other ${by}${by === 'address' ? 'es' : 's'}`;
 
-/** Shown instead of an empty table. @param {By} by */
-export const noneOf = (by) => `No ${by} has spent anything in this period.${by === 'user' ? ' Users are known only with AUTH_JWT_SECRET or AUTH_JWKS_URL.' : by === 'label' ? ' A label is what a page names with ?label= when it asks for credentials.' : ''}`;
+/** Shown instead of an empty table. @param {By} by @param {boolean} [hasSignIn] Whether users' tokens are read. */
+export const noneOf = (by, hasSignIn = false) => `No ${by} has spent anything in this period.${by === 'user' && !hasSignIn ? ' Users are known only with AUTH_JWT_SECRET or AUTH_JWKS_URL.' : by === 'label' ? ' A label is what a page names with ?label= when it asks for credentials.' : ''}`;
 
 /** Measured by the source, or only claimed by a client. @param {{evidence: string}} of */
 export const evidence = ({ evidence: known }) => (known === 'measured' ? { mark: 'good', word: 'measured' } : { mark: 'quiet', word: 'claimed' });
@@ -42,8 +42,8 @@ export const members = (members) => [members.length, members.flatMap(({ user }) 
 /** Clients of P2PCF hold no socket that the broker could close. @param {string} protocol */
 export const canEnd = (protocol) => protocol !== 'p2pcf';
 
-/** How many of the others are live is not known. @param {Pick<Spender, 'key' | 'grants' | 'live'>} spender */
-export const credentials = ({ key, grants, live }) => (key === null ? count(grants) : `${count(live)} live of ${count(grants)}`);
+/** How many of the others are usable is not known. @param {Pick<Spender, 'key' | 'grants' | 'usable'>} spender */
+export const credentials = ({ key, grants, usable }) => (key === null ? count(grants) : `${count(usable)} usable of ${count(grants)}`);
 
 /** The state of a grant. @param {Pick<Grant, 'revokedAt' | 'live' | 'expiresAt'>} grant @param {Date} now */
 export function state({ revokedAt, live, expiresAt }, now) {

@@ -31,6 +31,9 @@ const isUnread = (overview) => hasHint(overview, 'NO_ANALYTICS');
 /** The last count may be that of a relay, or an old one of Cloudflare. The page cannot tell which. */
 const UNREAD = 'Cloudflare’s count is not read.';
 
+/** A figure of which more is estimated is reliable in part. */
+const ESTIMATED_PART_MAX = 0.1;
+
 /** Whether the figure of used bytes is reliable. @param {Overview} overview @returns {Verdict} */
 export function reliability(overview) {
   const { status, bytes, at } = overview;
@@ -45,6 +48,8 @@ export function reliability(overview) {
   const counted = isUnread(overview) ? `${UNREAD} The last count is ${size(last)}` : `${sentence(counter(overview))} counted ${size(last)}`;
   const measured = `${counted} up to ${time(asOf, now)}, ${span((now.getTime() - asOf.getTime()) / 1000)} ago. ${size(Math.max(0, bytes.used - last))} since then are estimated.${forgets}`;
   if (status.stale) return verdict('warn', 'Partly: the count is stale', measured);
+  const estimated = bytes.used > 0 ? (bytes.used - last) / bytes.used : 0;
+  if (estimated > ESTIMATED_PART_MAX) return verdict('warn', `Partly: ${signed(estimated * 100, 0)} % is estimated`, measured);
   return status.durable ? verdict('good', 'Yes: measured', measured) : verdict('warn', 'Yes: measured, but in memory only', measured);
 }
 
@@ -118,15 +123,21 @@ export function bar({ used, committed, limit }) {
 const DAY = 86_400;
 const SOON = 6 * 3600;
 
-/** When usage reaches the limit. @param {import('./series.js').Runway | null} found @param {Pick<Overview, 'at' | 'bytes'>} overview @returns {Verdict} */
-export function runway(found, { at, bytes }) {
+/** The present rate, and what it is the average of. @param {Overview} overview */
+export function rate(overview) {
+  const { rate: { mbps, until }, at } = overview;
+  const minutes = until === at ? 'The last five minutes.' : `The five minutes up to ${time(new Date(until), new Date(at))}, by ${counter(overview)}’s count. Nothing was reported since.`;
+  return { word: `${signed(mbps, mbps > 0 && mbps < 10 ? 2 : 0)} Mbps`, why: `${minutes} ${size((mbps * 1e6 * 3600) / 8)} an hour.` };
+}
+
+/** When usage reaches the limit at the present rate. @param {Pick<Overview, 'at' | 'bytes' | 'rate' | 'cost' | 'status'>} overview @returns {Verdict} */
+export function limitAt({ at, bytes, rate: { limitAt: instant }, cost: { forecast }, status }) {
   if (bytes.used >= bytes.limit) return verdict('bad', 'it is reached');
-  if (!found) return verdict('quiet', 'not enough data', 'This needs six hours with traffic.');
-  const basis = `At the ${found.basis === 'measured' ? 'measured' : 'estimated'} rate of the last ${span(found.seconds)}: ${size(found.rate * DAY)} per day.`;
-  if (found.limitAt === null) return verdict('good', 'not before the reset', basis);
-  const left = found.limitAt - Date.parse(at) / 1000;
-  const word = left < DAY ? `in about ${span(left)}` : `about ${time(new Date(found.limitAt * 1000), new Date(at))}`;
-  return verdict(left < SOON ? 'bad' : 'warn', word, basis);
+  const why = forecast ? `The average since ${date(new Date(status.periodStart))} leads to ${size(forecast.usedBytes)} at the reset.` : '';
+  if (instant === null) return verdict('good', 'not before the reset', why);
+  const left = (Date.parse(instant) - Date.parse(at)) / 1000;
+  const word = left < DAY ? `in about ${span(left)}` : `about ${time(new Date(instant), new Date(at))}`;
+  return verdict(left < SOON ? 'bad' : 'warn', word, why);
 }
 
 /** Cost so far and at the reset. @param {Pick<Overview, 'cost' | 'bytes' | 'status'>} overview @returns {{soFar: string, rows: Row[], note: string}} */

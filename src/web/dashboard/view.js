@@ -1,6 +1,6 @@
 // The view: writes texts and figures into the page.
 import { Fault } from './broker.js';
-import { amounts, size, span, withTimes } from './format.js';
+import { amounts, size, span, time, withTimes } from './format.js';
 import { $, element, mark, put, replace } from './page.js';
 import * as verdicts from './verdicts.js';
 
@@ -50,6 +50,10 @@ function showBudget(overview) {
   put('freeze-note', verdicts.freezeNote(status));
   mark('level', verdicts.level(bytes));
   mark('reliability', verdicts.reliability(overview));
+  const rate = verdicts.rate(overview);
+  put('rate', rate.word);
+  put('rate-why', rate.why);
+  mark('limit-at', verdicts.limitAt(overview));
   mark('bound', verdicts.bound(overview));
   showBar(bytes);
 }
@@ -89,9 +93,11 @@ function showRevoked({ revoked, at }) {
   replace('revoked', verdicts.revocations(revoked).map((line) => element('li', { textContent: withTimes(line, new Date(at)) })));
 }
 
-/** @param {import('./series.js').Runway | null} found @param {Overview} overview */
-export function showRunway(found, overview) {
-  mark('runway', verdicts.runway(found, overview));
+/** @param {import('./api.d.ts').ActionBody[]} done @param {Overview} overview */
+export function showDone(done, { at }) {
+  const lines = done.map(({ at: since, what }) => element('li', {},
+    element('span', { className: 'when small muted', textContent: time(new Date(since), new Date(at)) }), element('span', { textContent: what })));
+  replace('done', lines.length ? lines : [element('li', { className: 'muted', textContent: 'Nothing yet.' })]);
 }
 
 /** @param {Error} error @param {Date | null} since The time of the last response. */

@@ -4,7 +4,7 @@ import { NO_RELAY } from './call.js';
 import { $, element, load, mark, put } from './page.js';
 import { BudgetPlot } from './plot.js';
 import { Stage, onClick } from './stage.js';
-import { callWords, counted, credentials, figures, isDue, known, mb, obstacle, phaseMark, rejectionReason, story, whyCut } from './words.js';
+import { callWords, counted, credentials, figures, isDue, known, mb, obstacle, phaseMark, rejectionReason, story, whyCut, worst } from './words.js';
 
 const POLL_SECONDS = 1;
 /** Between two samples of the browser's statistics. What is sent after a cut counts for at most this long. */
@@ -196,7 +196,7 @@ async function poll() {
   held = grants.filter(({ revokedAt }) => revokedAt === null).map(({ id, expiresAt }) => ({ name: id === call?.credential?.grant ? stage.me : stage.other, expiresAt: new Date(expiresAt) }));
   if (countedBefore === null || (call === null && movedBefore + moved === 0)) countedBefore = counted(latestOverview);
   plot ??= new BudgetPlot($('plot'));
-  plot.add(new Date(latestOverview.at), latestOverview.bytes);
+  plot.add(new Date(latestOverview.at), { ...latestOverview.bytes, committed: worst(latestOverview) });
   if (call && obstacle(latestOverview) === null && isDue(held, new Date(latestOverview.at))) await joinAgain();
   // Someone has opened the address of this page elsewhere.
   if (state.phase === 'idle' && found) join();
@@ -241,6 +241,7 @@ function show() {
   put('limit', words.limit);
   put('rate', words.rate);
   put('call-cost', callWords(live?.bytes ?? null, overview));
+  put('bound-of', words.boundOf);
   mark('bound', words.bound);
   put('bound-why', words.boundWhy);
   mark('minting', words.minting);

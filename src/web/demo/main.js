@@ -14,7 +14,7 @@ function begin() {
   const found = given.get('token');
   if (found) token.set(found);
   const room = given.get('room');
-  if (room && !token.get()) return beGuest(room);
+  if (room && !token.inTab()) return beGuest(room);
   const own = room ?? newRoom();
   history.replaceState(null, '', `${location.pathname}#room=${own}`);
   return beHost(own);

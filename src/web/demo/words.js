@@ -130,21 +130,32 @@ function running({ overview, secondsLeft, inUse }) {
   return { mark: 'good', text: 'The relay counts every byte of the call. The worst case adds what live credentials could still use before they expire. It rises when both join again for new ones.' };
 }
 
+/** The worst case ends where the relay has stopped: it passes no packet after the one that reached the limit. @param {Overview} overview */
+export const worst = ({ bytes, status }) => (status.status === 'LIMIT_EXCEEDED' ? bytes.used : bytes.committed);
+
+/** How far usage is past the limit, or can still get. @param {Overview} overview */
+function pastTheLimit({ bytes, status }) {
+  if (status.status === 'LIMIT_EXCEEDED') return { of: 'Past the limit', past: bytes.used - bytes.limit, why: 'The relay stopped at the packet that reached it.' };
+  const reserved = `${mb(Math.max(0, bytes.committed - bytes.used))} MB are reserved: ${assumed(status.boundAssumes)}`;
+  return { of: 'Past the limit in the worst case', past: bytes.overshootBound, why: reserved };
+}
+
 /** @param {Overview} overview @param {number | null} mbps The billed rate of the last seconds. */
 export function figures(overview, mbps) {
-  const { bytes, status } = overview;
+  const { bytes } = overview;
   const minting = {
     stopped: { mark: 'warn', word: 'minting is stopped' },
     spent: { mark: 'bad', word: 'rejected: the limit is reached' },
     none: { mark: 'good', word: 'minting' },
   }[obstacle(overview) ?? 'none'];
-  const bound = bytes.overshootBound;
+  const { past, why, of } = pastTheLimit(overview);
   return {
     used: mb(bytes.used),
     limit: String(+(bytes.limit / MB).toFixed(1)),
     rate: mbps === null ? '–' : `${mbps.toFixed(1)} Mbps to both ends`,
-    bound: { mark: bound > 0 ? 'warn' : 'good', word: `${mb(bound)} MB` },
-    boundWhy: `${mb(Math.max(0, bytes.committed - bytes.used))} MB are reserved: ${assumed(status.boundAssumes)}`,
+    boundOf: of,
+    bound: { mark: past > MB / 20 ? 'warn' : 'good', word: `${mb(past)} MB` },
+    boundWhy: why,
     minting,
   };
 }
