@@ -51,6 +51,7 @@ pub mod meter;
 pub mod mint;
 pub mod operator_command;
 pub mod random;
+pub mod rate;
 pub mod relay;
 pub mod request;
 pub mod rotation;

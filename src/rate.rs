@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::Account;
+use serde::{Deserialize, Serialize};
+
 use turn_ledger::books::{Books, Snapshot};
 use turn_ledger::minute::Minute;
 use turn_ledger::units::{BitRate, ByteCount, Timestamp};
@@ -13,7 +14,7 @@ const WINDOW_MILLIS: i64 = 300_000;
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// The rate at which the budget is used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PresentRate {
     /// Billed bits per second.
     pub rate: BitRate,
@@ -55,12 +56,4 @@ fn used_before(books: &Books, until: Timestamp) -> (u64, Duration) {
     let Some(first) = minutes.find(is_used) else { return (0, MINUTE) };
     let span = until.since(first.start());
     (books.slice(first.start(), until).used.get(), span.max(MINUTE))
-}
-
-impl Account {
-    /// The rate at which the budget is used now.
-    #[must_use]
-    pub fn present_rate(&self) -> PresentRate {
-        self.with(|books| PresentRate::of(books))
-    }
 }

@@ -2,21 +2,34 @@
 
 use super::{Account, Guarded};
 use crate::alert::dispatcher::Outbox;
-use crate::alert::rules::{AlertInput, AlertRules};
+use crate::alert::rules::{AlertInput, AlertPercents, AlertRules};
 use crate::alert::{Alert, AlertCost, Spending};
 use crate::config::PriceConfig;
+use crate::rate::PresentRate;
 
 impl Account {
     /// Logs the alerts that are due, and queues them for delivery if `is_delivered`. `provider`: whether the provider mints;
-    /// `None` without a provider. `prices`: of the cost that an alert shows.
-    pub fn evaluate_alerts(&self, provider: Option<bool>, prices: &PriceConfig, is_delivered: bool) {
+    /// `None` without a provider. `prices`: of the cost that an alert shows. `percents`: the parts of the limit that are told.
+    pub fn evaluate_alerts(
+        &self,
+        provider: Option<bool>,
+        prices: &PriceConfig,
+        percents: AlertPercents,
+        is_delivered: bool,
+    ) {
         let (made, dropped) = self.with_all(|Guarded { books, alerts, rotation, .. }| {
             let snapshot = books.snapshot();
-            let input = AlertInput::of(&snapshot, provider, rotation.get().is_failing());
+            let input = AlertInput::of(
+                &snapshot,
+                provider,
+                rotation.get().is_failing(),
+                PresentRate::of(books),
+                percents,
+            );
             let spending = || {
                 let spenders = books.grants().spenders();
                 let cost = AlertCost::of(&prices.price, &prices.currency, &snapshot.figures);
-                Spending::new(|kind, limit| spenders.top(kind, limit, None), cost)
+                Spending::new(|kind, limit| spenders.top(kind, limit, None), snapshot.figures.used, cost)
             };
             alerts.change(|rules| {
                 let made = rules.evaluate(&input, spending);

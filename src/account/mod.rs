@@ -32,7 +32,6 @@ mod alerts;
 mod calls;
 mod counts;
 mod kept;
-mod rate;
 pub mod relay;
 mod reservation;
 mod rotation;
@@ -42,7 +41,6 @@ mod spending;
 pub(crate) mod testing;
 
 use kept::Kept;
-pub use rate::PresentRate;
 pub use reservation::{RenewalRight, Reservation};
 pub use spending::ListedSpender;
 

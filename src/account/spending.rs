@@ -2,6 +2,7 @@
 //! what the operator does about a user.
 
 use super::Account;
+use crate::rate::PresentRate;
 use turn_ledger::books::{Books, NotRecorded, Snapshot, TooManyBlocked, UserRevoked};
 use turn_ledger::grant_counts::GrantCounts;
 use turn_ledger::grants::{GrantFilter, GrantPlace, GrantRow, ListedGrant};
@@ -23,6 +24,12 @@ pub struct ListedSpender {
 }
 
 impl Account {
+    /// The rate at which the budget is used now.
+    #[must_use]
+    pub fn present_rate(&self) -> PresentRate {
+        self.with(|books| PresentRate::of(books))
+    }
+
     /// Revokes all live grants of a user, and closes their connections. Takes effect at once.
     pub async fn revoke_user(&self, user: &User) -> (Vec<(GrantId, GrantRow)>, Result<(), NotRecorded>) {
         let (UserRevoked { grants, closed }, snapshot) =

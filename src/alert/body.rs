@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::alert::{Alert, AlertCost, Forecast};
 use crate::config::PublicUrl;
 use crate::json::plain_number;
+use crate::rate::PresentRate;
 use turn_ledger::spenders::SpenderKind;
 use turn_ledger::units::Timestamp;
 
@@ -36,6 +37,8 @@ struct Body<'a> {
     #[serde(rename = "overshootBoundGB")]
     overshoot_bound_gb: String,
     reset_date: Timestamp,
+    /// Null in an alert that is not about the limit.
+    rate: Option<RateBody>,
     /// What the spenders are; null if none is known.
     spenders_by: Option<&'static str>,
     spenders: Vec<SpenderBody<'a>>,
@@ -46,6 +49,14 @@ struct Body<'a> {
 #[derive(Serialize)]
 struct AllowedMentions {
     parse: [&'static str; 0],
+}
+
+/// As in `GET /api/overview`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RateBody {
+    mbps: serde_json::Number,
+    limit_at: Option<Timestamp>,
 }
 
 #[derive(Serialize)]
@@ -74,7 +85,7 @@ struct ForecastBody {
 
 /// The body, the same for every attempt.
 pub(super) fn of(alert: &Alert, public_url: Option<&PublicUrl>) -> String {
-    let link = public_url.map(|url| url.dashboard(alert.kind.section()));
+    let link = public_url.map(|url| url.dashboard(alert.section()));
     let (text, budget) = (alert.text(link.as_deref()), &alert.budget);
     let body = Body {
         text: &text,
@@ -87,13 +98,17 @@ pub(super) fn of(alert: &Alert, public_url: Option<&PublicUrl>) -> String {
         service: "turn-broker",
         what: &alert.what,
         callers: &alert.callers,
-        first_step: alert.kind.first_step(),
+        first_step: alert.first_step(),
         link: link.as_deref(),
         used_gb: budget.used.gb_nearest(),
         limit_gb: plain_number(budget.limit.as_gb()),
         percentage: plain_number(budget.used.percent_of(budget.limit)),
         overshoot_bound_gb: budget.overshoot_bound.gb_up(),
         reset_date: budget.reset,
+        rate: alert.rate.map(|PresentRate { rate, limit_at, .. }| RateBody {
+            mbps: plain_number((rate.as_mbps() * 1_000.0).round() / 1_000.0),
+            limit_at,
+        }),
         spenders_by: alert.spending.by.map(SpenderKind::name),
         spenders: spenders(alert),
         cost: alert.spending.cost.as_ref().map(cost),

@@ -2,10 +2,18 @@
 //! and after a restart, so a receiver can drop repeats. The only texts from outside are the names of the largest spenders; the
 //! message shows them in a form that no chat interprets.
 
-use serde::{Deserialize, Serialize};
+use std::sync::LazyLock;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::spending::Spending;
+use crate::rate::PresentRate;
 use turn_ledger::units::{ByteCount, Timestamp};
+
+/// The names of the alerts about a part of the limit, by percent.
+static USED_NAMES: LazyLock<[String; 101]> =
+    LazyLock::new(|| std::array::from_fn(|percent| format!("budget.used_{percent}")));
 
 /// One message to the operator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +33,9 @@ pub struct Alert {
     pub budget: BudgetFigures,
     /// The largest spenders and the cost at that instant. Nothing in a recovery.
     pub spending: Spending,
+    /// The rate at that instant. Only in an alert about the limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<PresentRate>,
 }
 
 /// The budget as an alert shows it.
@@ -64,74 +75,49 @@ impl Severity {
 }
 
 /// Every kind of alert. Names are stored and sent, so the meaning of a name never changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AlertKind {
-    /// Half of the limit is used.
-    #[serde(rename = "budget.used_50")]
-    Used50,
-    /// 80 % of the limit is used.
-    #[serde(rename = "budget.used_80")]
-    Used80,
-    /// 95 % of the limit is used.
-    #[serde(rename = "budget.used_95")]
-    Used95,
-    /// The limit is reached.
-    #[serde(rename = "budget.used_100")]
-    Used100,
+    /// This many percent of the limit are used, 1 to 100.
+    Used(u8),
     /// The provider does not mint.
-    #[serde(rename = "provider.down")]
     ProviderDown,
     /// The provider mints again.
-    #[serde(rename = "provider.up")]
     ProviderUp,
     /// Grants relay faster than the assumed rate: the overshoot bound does not hold.
-    #[serde(rename = "assumption.broken")]
     AssumptionBroken,
     /// The readings fit the assumed rate again.
-    #[serde(rename = "assumption.holds")]
     AssumptionHolds,
     /// The provider's count is too old.
-    #[serde(rename = "analytics.stale")]
     AnalyticsStale,
     /// The provider's count is read again.
-    #[serde(rename = "analytics.fresh")]
     AnalyticsFresh,
     /// coturn's command line does not answer: its sessions are neither counted nor cut.
-    #[serde(rename = "coturn.unreachable")]
     CoturnUnreachable,
     /// coturn's command line answers again.
-    #[serde(rename = "coturn.reachable")]
     CoturnReachable,
     /// The provider's counts settle later than the lag: the overshoot bound does not hold.
-    #[serde(rename = "counts.late")]
     CountsLate,
     /// The provider's counts have settled within the longer lag for an hour.
-    #[serde(rename = "counts.settled")]
     CountsSettled,
     /// The provider counted many bytes under identifiers that this ledger does not know.
-    #[serde(rename = "counts.unknown")]
     CountsUnknown,
     /// Few bytes are under unknown identifiers again.
-    #[serde(rename = "counts.known")]
     CountsKnown,
     /// The TURN key cannot be replaced.
-    #[serde(rename = "rotation.failing")]
     RotationFailing,
     /// The rotation of the TURN key works again.
-    #[serde(rename = "rotation.works")]
     RotationWorks,
     /// A test message. Never stored.
-    #[serde(rename = "test")]
     Test,
 }
 
 impl AlertKind {
-    /// All of them.
+    /// All of them, with the percents of the default.
     pub const ALL: [Self; 19] = [
-        Self::Used50,
-        Self::Used80,
-        Self::Used95,
-        Self::Used100,
+        Self::Used(50),
+        Self::Used(80),
+        Self::Used(95),
+        Self::Used(100),
         Self::ProviderDown,
         Self::ProviderUp,
         Self::AssumptionBroken,
@@ -151,12 +137,9 @@ impl AlertKind {
 
     /// The name on the wire, in metrics and in logs.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
-            Self::Used50 => "budget.used_50",
-            Self::Used80 => "budget.used_80",
-            Self::Used95 => "budget.used_95",
-            Self::Used100 => "budget.used_100",
+            Self::Used(percent) => &USED_NAMES[usize::from(percent.min(100))],
             Self::ProviderDown => "provider.down",
             Self::ProviderUp => "provider.up",
             Self::AssumptionBroken => "assumption.broken",
@@ -175,11 +158,17 @@ impl AlertKind {
         }
     }
 
+    /// The kind of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        (1..=100).map(Self::Used).chain(Self::ALL).find(|kind| kind.name() == name)
+    }
+
     /// How urgent this kind is.
     #[must_use]
     pub const fn severity(self) -> Severity {
         match self {
-            Self::Used50
+            Self::Used(..80)
             | Self::ProviderUp
             | Self::AssumptionHolds
             | Self::AnalyticsFresh
@@ -188,17 +177,28 @@ impl AlertKind {
             | Self::CountsKnown
             | Self::RotationWorks
             | Self::Test => Severity::Info,
-            Self::Used80
+            Self::Used(80..95)
             | Self::AnalyticsStale
             | Self::CountsLate
             | Self::CountsUnknown
             | Self::RotationFailing => Severity::Warning,
-            Self::Used95
-            | Self::Used100
-            | Self::ProviderDown
-            | Self::AssumptionBroken
-            | Self::CoturnUnreachable => Severity::Critical,
+            Self::Used(95..) | Self::ProviderDown | Self::AssumptionBroken | Self::CoturnUnreachable => {
+                Severity::Critical
+            }
         }
+    }
+}
+
+impl Serialize for AlertKind {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for AlertKind {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(from)?;
+        Self::from_name(&name).ok_or_else(|| D::Error::custom("unknown kind of alert"))
     }
 }
 
@@ -210,6 +210,7 @@ mod tests {
     fn a_kind_is_stored_under_its_name_on_the_wire() {
         for kind in AlertKind::ALL {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
+            assert_eq!(serde_json::from_value::<AlertKind>(kind.name().into()).unwrap(), kind);
             let is_plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_');
             assert!(kind.name().bytes().all(is_plain), "{}", kind.name());
         }

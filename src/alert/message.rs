@@ -3,7 +3,12 @@
 //! would read as markup, a mention or a link is replaced, and a long name is cut. So a name can neither notify a channel nor
 //! become a link.
 
+use std::time::Duration;
+
+use super::rules::texts::minute;
+use super::size::{size, size_up};
 use super::{Alert, AlertCost, Forecast, Spending, TopSpender};
+use crate::rate::PresentRate;
 use turn_ledger::spenders::SpenderKind;
 use turn_ledger::units::ByteCount;
 
@@ -37,18 +42,31 @@ impl Alert {
         share(spender.bytes, self.budget.used)
     }
 
+    /// The present rate, and when the limit is reached at it.
+    fn pace(&self, PresentRate { rate, limit_at, .. }: &PresentRate) -> String {
+        let reached = match limit_at {
+            Some(at) => {
+                format!(", which reaches the limit in {}, at {}", span(at.since(self.at)), minute(*at))
+            }
+            None if self.budget.used >= self.budget.limit => String::new(),
+            None => ", which does not reach the limit in this period".to_owned(),
+        };
+        format!("Now: {:.1} Mbps{reached}.", rate.as_mbps())
+    }
+
     fn lines(&self) -> Vec<String> {
         let mut lines = vec![format!("turn-broker: {}", self.what)];
         if !self.callers.is_empty() {
             lines.push(format!("Callers: {}", self.callers));
         }
-        lines.push(format!("First: {}", self.kind.first_step()));
+        lines.push(format!("First: {}", self.first_step()));
+        lines.extend(self.rate.as_ref().map(|rate| self.pace(rate)));
         lines.extend(spenders(&self.spending, self.budget.used));
         lines.extend(self.spending.cost.as_ref().map(cost));
         if self.kind.is_about_usage() && self.budget.overshoot_bound > ByteCount::ZERO {
-            let bound = self.budget.overshoot_bound.gb_up();
+            let bound = size_up(self.budget.overshoot_bound);
             lines.push(format!(
-                "Worst case: credentials already issued can take usage {bound} GB past the limit."
+                "Worst case: credentials already issued can take usage {bound} past the limit."
             ));
         }
         lines
@@ -65,10 +83,19 @@ fn spenders(Spending { by, top, .. }: &Spending, used: ByteCount) -> Option<Stri
     };
     let named = top.iter().map(|spender| {
         let percent = share(spender.bytes, used);
-        let decimals = usize::from(percent < 1.0);
-        format!("\"{}\" {} GB ({percent:.decimals$} %)", shown(&spender.key), spender.bytes.gb_nearest())
+        format!("\"{}\" {} ({percent:.0} %)", shown(&spender.key), size(spender.bytes))
     });
     Some(format!("Largest {kind}: {}.", named.collect::<Vec<_>>().join(", ")))
+}
+
+/// `17 s`, `12 min`, `3 h 20 min`, `9 d`.
+fn span(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ ..90 => format!("{seconds} s"),
+        seconds @ ..5_400 => format!("{} min", seconds / 60),
+        seconds @ ..172_800 => format!("{} h {} min", seconds / 3_600, seconds % 3_600 / 60),
+        seconds => format!("{} d", seconds / 86_400),
+    }
 }
 
 /// In percent. Claims of clients can add up to more than the usage.
@@ -78,10 +105,7 @@ fn share(bytes: ByteCount, used: ByteCount) -> f64 {
 
 fn cost(AlertCost { currency, so_far, forecast }: &AlertCost) -> String {
     let at_end = forecast.as_ref().map(|Forecast { used, cost }| {
-        format!(
-            ", {cost} {currency} ({} GB) at the end of the period if it goes on like this",
-            used.gb_nearest()
-        )
+        format!(", {cost} {currency} ({}) at the end of the period at its average rate", size(*used))
     });
     format!("Cost: {so_far} {currency} so far{}.", at_end.unwrap_or_default())
 }
@@ -146,6 +170,12 @@ mod tests {
     fn a_long_name_is_cut() {
         assert_eq!(shown(&"ü".repeat(64)), "ü".repeat(64));
         assert_eq!(shown(&"ü".repeat(65)), format!("{}…", "ü".repeat(64)));
+    }
+
+    #[test]
+    fn a_span_has_one_or_two_units() {
+        let spans = [17, 89, 90, 5_399, 12_000, 172_800].map(|s| span(Duration::from_secs(s)));
+        assert_eq!(spans, ["17 s", "89 s", "1 min", "89 min", "3 h 20 min", "2 d"]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod dispatcher;
 mod event;
 mod message;
 pub mod rules;
+mod size;
 mod spending;
 pub mod webhook;
 

@@ -2,7 +2,7 @@
 //! once more on recovery, at most one such pair in [`FLAP_PAUSE`]. The sent and pending alerts are part of the stored
 //! value, so a restart changes nothing. Pure: the time is part of the input.
 
-mod texts;
+pub(super) mod texts;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Display;
@@ -11,13 +11,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::alert::{Alert, AlertKind, BudgetFigures, Spending};
+use crate::rate::PresentRate;
 use turn_ledger::books::Snapshot;
 use turn_ledger::period::Period;
 use turn_ledger::units::{BitRate, ByteCount, Timestamp};
 
-/// Thresholds in percent of the limit, in rising order.
-const THRESHOLDS: [(u64, AlertKind); 4] =
-    [(50, AlertKind::Used50), (80, AlertKind::Used80), (95, AlertKind::Used95), (100, AlertKind::Used100)];
 /// The shortest time between two alerts of the same failure. A recovery alert is sent at once.
 pub const FLAP_PAUSE: Duration = Duration::from_secs(600);
 /// Most alerts that wait for delivery. The oldest is dropped first, because the newest shows the current state.
@@ -63,12 +61,42 @@ pub struct AlertInput {
     pub promised_in_full: bool,
     /// Whether calls that replace the TURN key fail.
     pub rotation_failing: bool,
+    /// The rate at which the budget is used.
+    pub rate: PresentRate,
+    /// The parts of the limit that are told.
+    pub percents: AlertPercents,
+}
+
+/// Parts of the limit, in percent from 1 to 100: bit n is set for n percent. `ALERT_PERCENTS`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AlertPercents(u128);
+
+impl AlertPercents {
+    /// Percents, comma-separated, in any order. `None` for anything else.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        text.split(',').try_fold(Self(0), |Self(bits), percent| {
+            let percent = percent.trim().parse().ok().filter(|percent| (1..=100).contains(percent))?;
+            Some(Self(bits | 1_u128.checked_shl(percent)?))
+        })
+    }
+
+    /// In rising order.
+    fn iter(self) -> impl Iterator<Item = u8> {
+        (1..=100).filter(move |percent| self.0 >> percent & 1 == 1)
+    }
 }
 
 impl AlertInput {
     /// The input of one instant. `provider`: whether it mints; `None` without a provider.
     #[must_use]
-    pub fn of(snapshot: &Snapshot, provider: Option<bool>, rotation_failing: bool) -> Self {
+    pub fn of(
+        snapshot: &Snapshot,
+        provider: Option<bool>,
+        rotation_failing: bool,
+        rate: PresentRate,
+        percents: AlertPercents,
+    ) -> Self {
         let Snapshot { figures, measured, frozen, promised_in_full, assumed_rate, .. } = *snapshot;
         Self {
             now: figures.now,
@@ -87,6 +115,8 @@ impl AlertInput {
             frozen,
             promised_in_full,
             rotation_failing,
+            rate,
+            percents,
         }
     }
 
@@ -105,7 +135,8 @@ impl AlertInput {
         };
         let id = format!("{day}/{}/{which}", kind.name().replace(['.', '_'], "-"));
         let (what, callers) = (texts::what(kind, self, since), texts::callers(kind, self));
-        Alert { id, kind, at: self.now, what, callers, budget, spending: Spending::default() }
+        let rate = kind.is_about_usage().then_some(self.rate);
+        Alert { id, kind, at: self.now, what, callers, budget, spending: Spending::default(), rate }
     }
 }
 
@@ -199,14 +230,13 @@ impl AlertRules {
     fn threshold(&mut self, input: &AlertInput) -> Option<Alert> {
         let percents = self.sent_thresholds(input);
         let mut highest = None;
-        for (percent, kind) in THRESHOLDS {
-            if input.has_reached(percent) && !percents.contains(&percent) {
-                percents.push(percent);
-                highest = Some(kind);
+        for percent in input.percents.iter() {
+            if input.has_reached(percent.into()) && !percents.contains(&percent.into()) {
+                percents.push(percent.into());
+                highest = Some(percent);
             }
         }
-        let kind = highest?;
-        Some(input.alert(kind, input.limit.get(), input.now))
+        Some(input.alert(AlertKind::Used(highest?), input.limit.get(), input.now))
     }
 
     /// The sent thresholds of this period and limit. A new limit starts with the sent thresholds that it has reached

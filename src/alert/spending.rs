@@ -59,15 +59,21 @@ pub struct Forecast {
 }
 
 impl Spending {
-    /// The largest of the rows of the first kind that has any. `rows`: the first so many rows of a kind, most bytes first.
+    /// The largest of the rows of the first kind that has any with a hundredth of what is used. `rows`: the first so many rows of a
+    /// kind, most bytes first.
     #[must_use]
-    pub fn new(rows: impl Fn(SpenderKind, usize) -> Vec<SpenderSums>, cost: AlertCost) -> Self {
+    pub fn new(
+        rows: impl Fn(SpenderKind, usize) -> Vec<SpenderSums>,
+        used: ByteCount,
+        cost: AlertCost,
+    ) -> Self {
+        let is_much = |bytes: ByteCount| bytes > ByteCount::ZERO && bytes.percent_of(used) >= 1.0;
         let largest = |kind| {
             // One more, because the sums of all without a row of their own are not one spender.
             let rows = rows(kind, TOP_SPENDERS.saturating_add(1)).into_iter();
             let named = rows
                 .filter_map(|row| Some(TopSpender { key: row.key?.to_string(), bytes: row.sums.bytes() }));
-            named.filter(|spender| spender.bytes > ByteCount::ZERO).take(TOP_SPENDERS).collect::<Vec<_>>()
+            named.filter(|spender| is_much(spender.bytes)).take(TOP_SPENDERS).collect::<Vec<_>>()
         };
         let found = BY.into_iter().map(|kind| (kind, largest(kind))).find(|(_, top)| !top.is_empty());
         let (by, top) = found.map_or_else(Default::default, |(kind, top)| (Some(kind), top));
@@ -116,6 +122,8 @@ mod tests {
         SpenderSums { key: key.map(|key| SpenderKey::parse(kind, key).unwrap()), sums, live: 0 }
     }
 
+    const USED: ByteCount = ByteCount::new(600);
+
     fn cost() -> AlertCost {
         AlertCost { currency: "USD".into(), so_far: Money::default(), forecast: None }
     }
@@ -132,12 +140,12 @@ mod tests {
                 Some(at) if at >= first => vec![row(kind, Some(keys[at]), 7)],
                 _ => vec![],
             };
-            let spending = Spending::new(rows, cost());
+            let spending = Spending::new(rows, USED, cost());
             assert_eq!(spending.by, Some(BY[first]));
             assert_eq!(named(&spending), [(keys[first], 7)]);
         }
         assert_eq!(
-            Spending::new(|_, _| vec![], cost()),
+            Spending::new(|_, _| vec![], USED, cost()),
             Spending { cost: Some(cost()), ..Spending::default() }
         );
     }
@@ -150,14 +158,20 @@ mod tests {
             let all = many.iter().filter(|_| kind == user).take(limit);
             all.map(|(key, bytes)| row(kind, *key, *bytes)).collect::<Vec<_>>()
         };
-        assert_eq!(named(&Spending::new(rows, cost())), [("a", 9), ("b", 7), ("c", 6)]);
+        assert_eq!(named(&Spending::new(rows, USED, cost())), [("a", 9), ("b", 7), ("c", 6)]);
+        let more = ByteCount::new(650);
+        assert_eq!(
+            named(&Spending::new(rows, more, cost())),
+            [("a", 9), ("b", 7)],
+            "the others have less than 1 %"
+        );
         let idle = |kind, _| if kind == user { vec![row(user, Some("a"), 0)] } else { vec![] };
-        assert_eq!(Spending::new(idle, cost()).by, None);
+        assert_eq!(Spending::new(idle, USED, cost()).by, None);
     }
 
     #[test]
     fn a_spending_is_read_back_and_an_unknown_kind_is_read_as_none() {
-        let spending = Spending::new(|kind, _| vec![row(kind, Some("ann"), 7)], cost());
+        let spending = Spending::new(|kind, _| vec![row(kind, Some("ann"), 7)], USED, cost());
         let stored = serde_json::to_string(&spending).unwrap();
         assert_eq!(
             stored,

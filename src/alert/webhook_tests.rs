@@ -2,9 +2,10 @@ use super::*;
 use crate::alert::{AlertCost, AlertKind, BudgetFigures, Forecast, Spending, TopSpender};
 use crate::config::{Config, Environment};
 use crate::cost::Money;
+use crate::rate::PresentRate;
 use serde_json::{Value, json};
 use turn_ledger::spenders::SpenderKind;
-use turn_ledger::units::ByteCount;
+use turn_ledger::units::{BitRate, ByteCount};
 
 /// The page that shows this alert as an example.
 const ALERTS: &str = include_str!("../../docs/ALERTS.md");
@@ -15,7 +16,7 @@ const RUNBOOK: &str = include_str!("../../docs/RUNBOOK.md");
 fn alert() -> Alert {
     let gb = |gb: u64| ByteCount::new(gb * 1_000_000_000);
     let money = |units| Money::from_units(units).unwrap();
-    let top = [("auth0|507f1f77", 431), ("ann@example.com", 88), ("bob", 3)];
+    let top = [("auth0|507f1f77", 431), ("ann@example.com", 88), ("bob", 13)];
     let top = top.map(|(key, bytes)| TopSpender { key: key.into(), bytes: gb(bytes) });
     let cost = AlertCost {
         currency: "USD".into(),
@@ -24,7 +25,7 @@ fn alert() -> Alert {
     };
     Alert {
         id: "2025-01-01/budget-used-95/1000000000000".into(),
-        kind: AlertKind::Used95,
+        kind: AlertKind::Used(95),
         at: Timestamp::from_millis(1_737_000_000_000),
         what: "95 % of the bandwidth limit is used: 951.20 of 1000 GB, and the period ends at 2025-02-01T00:00Z."
             .into(),
@@ -36,6 +37,11 @@ fn alert() -> Alert {
             reset: Timestamp::from_millis(1_738_368_000_000),
         },
         spending: Spending { by: Some(SpenderKind::User), top: top.into(), cost: Some(cost) },
+        rate: Some(PresentRate {
+            rate: BitRate::new(41_200_000),
+            until: Timestamp::from_millis(1_737_000_000_000),
+            limit_at: Some(Timestamp::from_millis(1_737_009_475_000)),
+        }),
     }
 }
 

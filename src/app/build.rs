@@ -159,6 +159,7 @@ pub fn build(
         operator_token: config.access.operator_token.as_ref().map(TokenDigest::of),
         reporter_token: config.access.reporter_token.as_ref().map(TokenDigest::of),
         prices: config.prices.clone(),
+        alert_percents: config.alert_percents,
         bound_terms: BoundTerms::of(config),
         bills_unread: config.ice.cloudflare.is_some()
             && config.ice.sources.contains(&IceSource::Cloudflare)

@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 
 use crate::account::Account;
 use crate::alert::dispatcher::AlertDispatcher;
+use crate::alert::rules::AlertPercents;
 use crate::auth::Auth;
 use crate::clock::Clock;
 use crate::config::{AllowedHosts, AllowedOrigins, CountryKeys, PriceConfig, WireFormat};
@@ -106,6 +107,8 @@ pub struct App {
     pub reporter_token: Option<TokenDigest>,
     /// What the bytes cost.
     pub prices: PriceConfig,
+    /// The parts of the limit that alerts tell. `ALERT_PERCENTS`.
+    pub alert_percents: AlertPercents,
     /// The assumption behind the published bound.
     pub bound_terms: BoundTerms,
     /// Whether Cloudflare bills usage whose count this process does not read.

@@ -7,9 +7,10 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretSlice};
 use url::Url;
 
-use super::names::{ALERT_WEBHOOK_SECRET, ALERT_WEBHOOK_URL};
+use super::names::{ALERT_PERCENTS, ALERT_WEBHOOK_SECRET, ALERT_WEBHOOK_URL};
 use super::settings::{Read, Refused, Settings};
 use super::value::{is_cleartext, is_visible_ascii, parse_web_url};
+use crate::alert::rules::AlertPercents;
 
 /// The shortest signing key. 16 random bytes cannot be guessed.
 const KEY_BYTES_MIN: usize = 16;
@@ -77,6 +78,10 @@ impl AlertConfig {
     }
 }
 
+pub(super) fn read_percents(settings: &mut Settings<'_>) -> Read<AlertPercents> {
+    settings.required(ALERT_PERCENTS, "percents from 1 to 100, comma-separated", AlertPercents::parse)
+}
+
 fn read_url(settings: &mut Settings<'_>) -> Read<Option<WebhookUrl>> {
     let expected = "an http: or https: URL without user";
     let is_good = |text: &str| WebhookUrl::parse(text).is_some();
@@ -140,6 +145,18 @@ mod tests {
     fn a_key_is_text_or_base64_with_the_prefix() {
         assert_eq!(key_of("hush-hush-hush-hush"), b"hush-hush-hush-hush");
         assert_eq!(key_of("whsec_MDEyMzQ1Njc4OWFiY2RlZg=="), b"0123456789abcdef");
+    }
+
+    #[test]
+    fn the_parts_of_the_limit_are_percents_in_any_order() {
+        let percents = |text| load([("ALERT_PERCENTS", text)]).alert_percents;
+        assert_eq!(load([]).alert_percents, percents("50,80,95,100"));
+        assert_eq!(percents("90, 30,90"), percents("30,90"));
+        for value in ["0", "101", "50;80", "50,,80", "half", "-5"] {
+            let line =
+                format!("ALERT_PERCENTS: expected percents from 1 to 100, comma-separated, found {value:?}");
+            assert_refused([("ALERT_PERCENTS", value)], &[&line]);
+        }
     }
 
     #[test]

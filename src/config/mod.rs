@@ -31,6 +31,8 @@ mod example_file;
 #[cfg(test)]
 pub(crate) mod testing;
 
+use crate::alert::rules::AlertPercents;
+
 pub use access::{AccessConfig, RateLimitConfig};
 pub use alert::{AlertConfig, WebhookUrl};
 pub use auth::AuthConfig;
@@ -77,6 +79,8 @@ pub struct Config {
     pub meter: MeterConfig,
     /// The receiver of alerts; with `None` no alerts are sent.
     pub alert: Option<AlertConfig>,
+    /// The parts of the limit at which there is an alert. `ALERT_PERCENTS`; 50, 80, 95 and 100 when unset.
+    pub alert_percents: AlertPercents,
     /// The address of this broker for people; with `None` alerts have no link.
     pub public_url: Option<PublicUrl>,
     /// The other wire formats of the mint that are on.
@@ -118,6 +122,7 @@ impl Config {
         let prices = PriceConfig::read(settings);
         let meter = MeterConfig::read(settings);
         let alert = AlertConfig::read(settings);
+        let alert_percents = alert::read_percents(settings);
         let public_url = PublicUrl::read(settings);
         let wire_formats = wire_formats::read(settings);
         let signaling = SignalingConfig::read(settings);
@@ -132,6 +137,7 @@ impl Config {
             prices: prices?,
             meter: meter?,
             alert: alert?,
+            alert_percents: alert_percents?,
             public_url: public_url?,
             wire_formats: wire_formats?,
             signaling: signaling?,

@@ -96,6 +96,7 @@ variables! {
         FREE_GB = "1000";
         CURRENCY = "USD";
         PUBLIC_URL;
+        ALERT_PERCENTS = "50,80,95,100";
         CLAIMS_MBPS_PER_CLIENT = "50";
         RESERVED_PERCENT_PER_CLIENT = "5";
         USER_LIMIT_GB;

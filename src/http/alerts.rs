@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa::openapi::{RefOr, Schema};
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
 
 use super::schema::one_of;
 use crate::alert::{Alert, AlertKind, Severity};
@@ -68,7 +68,13 @@ pub struct AlertBody {
 }
 
 fn event_schema() -> RefOr<Schema> {
-    one_of(AlertKind::ALL.map(AlertKind::name), "Stable identifier for programs.")
+    let others = AlertKind::ALL.map(AlertKind::name).into_iter().filter(|name| !name.starts_with("budget."));
+    let others = others.collect::<Vec<_>>().join("`, `");
+    let text = format!(
+        "Stable identifier for programs: `budget.used_N` for N percent of the limit (`ALERT_PERCENTS`), or one of `{others}`."
+    );
+    let schema = ObjectBuilder::new().schema_type(Type::String).description(Some(text));
+    schema.examples([serde_json::json!("budget.used_80")]).build().into()
 }
 
 fn severity_schema() -> RefOr<Schema> {
@@ -96,7 +102,7 @@ fn body(alert: Alert, waiting: bool) -> AlertBody {
         event: alert.kind.name(),
         severity: alert.kind.severity().name(),
         at: alert.at,
-        advice: alert.kind.first_step(),
+        advice: alert.first_step(),
         used_gb: alert.budget.used.gb_nearest(),
         limit_gb: plain_number(alert.budget.limit.as_gb()),
         overshoot_bound_gb: alert.budget.overshoot_bound.gb_up(),

@@ -11,12 +11,12 @@ use utoipa::ToSchema;
 
 use super::bandwidth_status::{StatusBody, mbps, status};
 use super::schema::source_schema;
-use crate::account::PresentRate;
 use crate::app::App;
 use crate::config::PriceConfig;
 use crate::cost::forecast;
 use crate::json::plain_number;
 use crate::mint::DegradedReason;
+use crate::rate::PresentRate;
 use crate::telemetry::metrics::{CredentialLabels, Metrics, OutcomeLabels};
 use provider::{ProviderBody, provider};
 use turn_ledger::books::Snapshot;

@@ -12,7 +12,7 @@ export interface ActionsBody {
 export interface AlertBody {
   advice: string;
   at: string;
-  event: "budget.used_50" | "budget.used_80" | "budget.used_95" | "budget.used_100" | "provider.down" | "provider.up" | "assumption.broken" | "assumption.holds" | "analytics.stale" | "analytics.fresh" | "coturn.unreachable" | "coturn.reachable" | "counts.late" | "counts.settled" | "counts.unknown" | "counts.known" | "rotation.failing" | "rotation.works" | "test";
+  event: string;
   id: string;
   limitGB: number;
   overshootBoundGB: string;

@@ -59,7 +59,7 @@ async fn an_alert_names_the_three_largest_users_the_cost_and_where_to_act() {
     let text = body["text"].as_str().unwrap();
     for line in [
         "Largest users: \"ann\" 0.61 GB (64 %), \"bob\" 0.20 GB (21 %), \"carol\" 0.10 GB (10 %).",
-        "Cost: 0.48 EUR so far, 1.03 EUR (2.05 GB) at the end of the period if it goes on like this.",
+        "Cost: 0.48 EUR so far, 1.03 EUR (2.05 GB) at the end of the period at its average rate.",
         "https://turn.example.com/relay/dashboard#spenders",
     ] {
         assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");

@@ -13,11 +13,12 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::subscriber::DefaultGuard;
 use turn_broker::alert::dispatcher::{AlertDispatcher, Outbox, RetryPolicy};
-use turn_broker::alert::rules::{AlertInput, AlertRules};
+use turn_broker::alert::rules::{AlertInput, AlertPercents, AlertRules};
 use turn_broker::alert::webhook::{SendError, Webhook};
 use turn_broker::alert::{Alert, AlertKind, Spending};
 use turn_broker::config::{Config, Environment};
 use turn_broker::http_client::http_client;
+use turn_broker::rate::PresentRate;
 use turn_broker::telemetry::metrics::{Metrics, ScrapedFigures};
 use turn_ledger::period::BillingDay;
 use turn_ledger::units::{BitRate, ByteCount};
@@ -66,6 +67,8 @@ fn used(percent: u64) -> AlertInput {
         frozen: false,
         promised_in_full: false,
         rotation_failing: false,
+        rate: PresentRate { rate: BitRate::new(0), until: now, limit_at: None },
+        percents: AlertPercents::parse("50,80,95,100").unwrap(),
     }
 }
 
@@ -305,7 +308,7 @@ fn events(history: &[Received]) -> Vec<String> {
 async fn alerts_are_delivered_in_order_and_once() {
     let (history, metrics) = Round::start(&[], alerts(100)).await.finish().await;
     assert_eq!(events(&history), ["budget.used_50", "budget.used_80", "budget.used_95", "budget.used_100"]);
-    assert!(counted(&metrics, AlertKind::Used50, "delivered"));
+    assert!(counted(&metrics, AlertKind::Used(50), "delivered"));
 }
 
 #[tokio::test]
@@ -318,7 +321,7 @@ async fn a_temporary_failure_is_retried_with_the_same_id_before_the_next_alert()
     assert_eq!(ids, [Some(&*alert().id); 3]);
     assert_eq!(history[0].body, history[2].body);
     assert!(history.iter().all(verifies));
-    assert!(counted(&metrics, AlertKind::Used50, "delivered"));
+    assert!(counted(&metrics, AlertKind::Used(50), "delivered"));
 }
 
 #[tokio::test]
@@ -347,8 +350,8 @@ async fn a_refusal_ends_only_the_attempts_of_that_alert() {
     for status in [400, 401, 403, 404, 410] {
         let (history, metrics) = Round::start(&[Reply::Status(status)], alerts(80)).await.finish().await;
         assert_eq!(events(&history), ["budget.used_50", "budget.used_80"], "{status}");
-        assert!(counted(&metrics, AlertKind::Used50, "failed"), "{status}");
-        assert!(counted(&metrics, AlertKind::Used80, "delivered"), "{status}");
+        assert!(counted(&metrics, AlertKind::Used(50), "failed"), "{status}");
+        assert!(counted(&metrics, AlertKind::Used(80), "delivered"), "{status}");
     }
 }
 
@@ -356,8 +359,8 @@ async fn a_refusal_ends_only_the_attempts_of_that_alert() {
 async fn an_undeliverable_alert_is_given_up_and_counted() {
     let (history, metrics) = Round::start(&[Reply::Status(500); 5], alerts(80)).await.finish().await;
     assert_eq!(history.len(), 6, "five attempts, then the next alert");
-    assert!(counted(&metrics, AlertKind::Used50, "given_up"));
-    assert!(counted(&metrics, AlertKind::Used80, "delivered"));
+    assert!(counted(&metrics, AlertKind::Used(50), "given_up"));
+    assert!(counted(&metrics, AlertKind::Used(80), "delivered"));
 }
 
 #[tokio::test]

@@ -111,15 +111,15 @@ test('the grants of a spender are asked for by its key', () => {
 });
 
 test('each kind of alert has a title', () => {
-  const document = readFileSync(new URL('../../src/web/api.d.ts', import.meta.url), 'utf8');
-  const [, kinds] = /export interface AlertBody \{[^}]*?event: ([^;]+);/.exec(document);
-  const names = [...kinds.matchAll(/"([^"]+)"/g)].map(([, name]) => name);
+  const texts = readFileSync(new URL('../../src/alert/rules/texts.txt', import.meta.url), 'utf8');
+  const names = [...texts.matchAll(/^## ([a-z0-9._]+),/gm)].map(([, name]) => name);
   assert.ok(names.includes('counts.unknown'));
   assert.deepEqual(names.filter((name) => name !== 'test' && told(name).title === name.replace(/[._]/g, ' ')), []);
 });
 
 test('an alert has buttons in the place of routes', () => {
   assert.deepEqual(told('budget.used_95').buttons, ['spenders', 'limit', 'stop']);
+  assert.deepEqual(told('budget.used_33'), { title: '33 % of the limit is used', buttons: ['spenders'] });
   assert.deepEqual(told('usage.unknown_keys'), { title: 'usage unknown keys', buttons: [] });
   assert.equal(withoutRoutes('Decide now: raise the limit (POST /api/budget/limit), or wait.'), 'Decide now: raise the limit, or wait.');
   assert.equal(withoutRoutes('Find what uses it (GET /api/usage), then act (now).'), 'Find what uses it, then act (now).');

@@ -3,7 +3,9 @@
 //! test compares it with the code.
 
 use super::AlertInput;
-use crate::alert::{Alert, AlertKind, BudgetFigures, Spending};
+use crate::alert::size::size_of;
+use crate::alert::{Alert, AlertKind, BudgetFigures, Spending, TopSpender};
+use turn_ledger::spenders::SpenderKind;
 use turn_ledger::units::Timestamp;
 
 const TEST: &str =
@@ -15,7 +17,7 @@ impl Alert {
     #[must_use]
     pub fn test(at: Timestamp, budget: BudgetFigures, spending: Spending) -> Self {
         let (id, kind) = (format!("test/{}", at.as_millis()), AlertKind::Test);
-        Self { id, kind, at, what: TEST.into(), callers: TEST_CALLERS.into(), budget, spending }
+        Self { id, kind, at, what: TEST.into(), callers: TEST_CALLERS.into(), budget, spending, rate: None }
     }
 }
 
@@ -23,10 +25,8 @@ impl Alert {
 pub(super) fn what(kind: AlertKind, input: &AlertInput, since: Timestamp) -> String {
     let since = minute(since);
     match kind {
-        AlertKind::Used50 => used(input, 50),
-        AlertKind::Used80 => used(input, 80),
-        AlertKind::Used95 => used(input, 95),
-        AlertKind::Used100 => format!("The bandwidth limit is reached: {}.", usage(input)),
+        AlertKind::Used(100..) => format!("The bandwidth limit is reached: {}.", usage(input)),
+        AlertKind::Used(percent) => format!("{percent} % of the bandwidth limit is used: {}.", usage(input)),
         AlertKind::ProviderDown => "The TURN provider issues no credentials.".into(),
         AlertKind::ProviderUp => format!("The TURN provider issues credentials again; it had been down since {since}."),
         AlertKind::AssumptionBroken => {
@@ -83,8 +83,10 @@ pub(super) fn callers(kind: AlertKind, input: &AlertInput) -> String {
     }
     if input.has_reached(100) {
         let end = minute(input.period.end);
+        let go_on = "; calls in progress over Cloudflare continue and are billed";
+        let calls = if input.provider.is_some() { go_on } else { "" };
         return format!(
-            "New callers get no credentials for a metered relay until {end}, or until the limit is raised; calls in progress over Cloudflare continue and are billed."
+            "New callers get no credentials for a metered relay until {end}, or until the limit is raised{calls}."
         );
     }
     if input.promised_in_full {
@@ -94,10 +96,41 @@ pub(super) fn callers(kind: AlertKind, input: &AlertInput) -> String {
         return "New callers get the next entry of ICE_SOURCES; if that is STUN, calls that need a relay fail.".into();
     }
     match kind {
-        AlertKind::Used95 => {
+        AlertKind::Used(95..) => {
             "Credentials are still issued; at the limit, new callers get none for a metered relay.".into()
         }
         _ => "Credentials are still issued.".into(),
+    }
+}
+
+/// A spender with more than this part of the usage is the first to act on at the limit, in percent.
+const LARGE_SPENDER_PERCENT: f64 = 25.0;
+
+impl Alert {
+    /// What the operator should do first.
+    #[must_use]
+    pub fn first_step(&self) -> &'static str {
+        match (self.has_large_spender(), self.spending.by) {
+            (true, Some(SpenderKind::User)) => {
+                "Block and revoke the largest spender under \"Who spends\" on the dashboard, or with turn-broker block USER and turn-broker revoke --user USER; then raise the limit: turn-broker limit GB."
+            }
+            (true, _) => {
+                "Revoke the credentials of the largest spender under \"Who spends\" on the dashboard; then raise the limit: turn-broker limit GB."
+            }
+            (false, _) => self.kind.first_step(),
+        }
+    }
+
+    /// The part of the dashboard where the operator acts, by its id in the page.
+    #[must_use]
+    pub fn section(&self) -> &'static str {
+        if self.has_large_spender() { "spenders" } else { self.kind.section() }
+    }
+
+    /// Whether the limit is reached and one spender has used much of it.
+    fn has_large_spender(&self) -> bool {
+        let is_large = |spender: &TopSpender| self.share_of(spender) > LARGE_SPENDER_PERCENT;
+        self.kind == AlertKind::Used(100) && self.spending.top.first().is_some_and(is_large)
     }
 }
 
@@ -106,14 +139,14 @@ impl AlertKind {
     #[must_use]
     pub const fn first_step(self) -> &'static str {
         match self {
-            Self::Used50 => "Compare the forecast with the limit; nothing needs to happen now.",
-            Self::Used80 => {
+            Self::Used(..80) => "Compare the forecast with the limit; nothing needs to happen now.",
+            Self::Used(80..95) => {
                 "Find who uses more than expected, under \"Who spends\" on the dashboard or with turn-broker spenders; or raise the limit: turn-broker limit GB."
             }
-            Self::Used95 => {
+            Self::Used(95..100) => {
                 "Block or revoke the largest spender under \"Who spends\" on the dashboard, or raise the limit: turn-broker limit GB."
             }
-            Self::Used100 => {
+            Self::Used(100..) => {
                 "Raise the limit to issue credentials again, with \"Set\" under \"Actions\" on the dashboard or with turn-broker limit GB; or wait."
             }
             Self::ProviderDown => {
@@ -148,10 +181,10 @@ impl AlertKind {
     #[must_use]
     pub const fn section(self) -> &'static str {
         match self {
-            Self::Used80 | Self::Used95 | Self::AssumptionBroken | Self::CountsUnknown => "spenders",
-            Self::Used100 => "limit-input",
+            Self::Used(80..100) | Self::AssumptionBroken | Self::CountsUnknown => "spenders",
+            Self::Used(100..) => "limit-input",
             Self::ProviderDown => "alerts-card",
-            Self::Used50
+            Self::Used(..80)
             | Self::ProviderUp
             | Self::AssumptionHolds
             | Self::AnalyticsStale
@@ -170,17 +203,14 @@ impl AlertKind {
     /// Whether it is about the limit. The others are about the broker's knowledge: during most of them, the bound does not hold.
     #[must_use]
     pub const fn is_about_usage(self) -> bool {
-        matches!(self, Self::Used50 | Self::Used80 | Self::Used95 | Self::Used100 | Self::Test)
+        matches!(self, Self::Used(_) | Self::Test)
     }
 
     /// Whether the largest spenders and the cost help the operator: not after a recovery.
     #[must_use]
     pub const fn shows_spending(self) -> bool {
         match self {
-            Self::Used50
-            | Self::Used80
-            | Self::Used95
-            | Self::Used100
+            Self::Used(_)
             | Self::ProviderDown
             | Self::AssumptionBroken
             | Self::AnalyticsStale
@@ -200,17 +230,12 @@ impl AlertKind {
     }
 }
 
-fn used(input: &AlertInput, percent: u64) -> String {
-    format!("{percent} % of the bandwidth limit is used: {}.", usage(input))
-}
-
 fn usage(input: &AlertInput) -> String {
-    let (used, limit, end) = (input.used.gb_nearest(), input.limit.as_gb(), minute(input.period.end));
-    format!("{used} of {limit} GB, and the period ends at {end}")
+    format!("{}, and the period ends at {}", size_of(input.used, input.limit), minute(input.period.end))
 }
 
 /// `2025-02-01T00:00Z`: the dashboard shows it as the reader's time.
-fn minute(at: Timestamp) -> String {
+pub(in crate::alert) fn minute(at: Timestamp) -> String {
     at.to_utc().format("%Y-%m-%dT%H:%MZ").to_string()
 }
 

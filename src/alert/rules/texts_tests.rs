@@ -1,6 +1,7 @@
 use super::*;
 use crate::alert::{AlertCost, Forecast, TopSpender};
 use crate::cost::Money;
+use crate::rate::PresentRate;
 use turn_ledger::period::BillingDay;
 use turn_ledger::spenders::SpenderKind;
 use turn_ledger::units::{BitRate, ByteCount};
@@ -29,7 +30,7 @@ fn input() -> AlertInput {
 }
 
 fn spending(names: [&str; 3]) -> Spending {
-    let top = names.into_iter().zip([412, 101, 3]);
+    let top = names.into_iter().zip([412, 101, 30]);
     let top = top.map(|(key, gb)| TopSpender { key: key.into(), bytes: ByteCount::new(gb * GB) });
     let money = |units| Money::from_units(units).unwrap();
     let forecast = Forecast { used: ByteCount::new(1_650 * GB), cost: money(32.5) };
@@ -44,24 +45,38 @@ fn alert(kind: AlertKind, input: &AlertInput, spending: &Spending) -> Alert {
 }
 
 fn message(kind: AlertKind, input: &AlertInput) -> String {
-    let link = format!("https://turn.example.com/dashboard#{}", kind.section());
-    let names = ["ann@example.com", "bob", "carol"];
-    alert(kind, input, &spending(names)).text(Some(&link))
+    let alert = alert(kind, input, &spending(["ann@example.com", "bob", "carol"]));
+    let link = format!("https://turn.example.com/dashboard#{}", alert.section());
+    alert.text(Some(&link))
+}
+
+/// At 41.2 Mbps, which reach the limit from 958 GB in less than three hours.
+fn at_rate(input: AlertInput) -> AlertInput {
+    let is_near = input.used == ByteCount::new(958 * GB);
+    let limit_at = is_near.then(|| input.now.plus(std::time::Duration::from_secs(10_200)));
+    AlertInput { rate: PresentRate { limit_at, ..input.rate }, ..input }
 }
 
 fn of_kind(kind: AlertKind) -> String {
     let used = match kind {
-        AlertKind::Used50 => 512,
-        AlertKind::Used95 => 958,
-        AlertKind::Used100 => 1_001,
+        AlertKind::Used(50) => 512,
+        AlertKind::Used(95) => 958,
+        AlertKind::Used(100) => 1_001,
         _ => 812,
     };
-    let input = AlertInput { used: ByteCount::new(used * GB), ..input() };
+    let input = at_rate(AlertInput { used: ByteCount::new(used * GB), ..input() });
     format!("## {}, {}\n\n{}", kind.name(), kind.severity().name(), message(kind, &input))
 }
 
 #[test]
 fn every_message_is_as_in_the_file() {
+    let reached = AlertInput { used: ByteCount::new(1_001 * GB), provider: None, ..input() };
+    let rows = Spending {
+        by: Some(SpenderKind::Origin),
+        ..spending(["https://a.example", "https://b.example", "c"])
+    };
+    let by_origin = alert(AlertKind::Used(100), &reached, &rows);
+    let by_origin = format!("## budget.used_100 without Cloudflare, by origin\n\n{}", by_origin.text(None));
     let states = [
         ("while minting is stopped", AlertInput { frozen: true, ..input() }),
         ("while the limit is reached", AlertInput { limit: ByteCount::new(GB), ..input() }),
@@ -69,9 +84,27 @@ fn every_message_is_as_in_the_file() {
     ];
     let down =
         |(state, input)| format!("## provider.down {state}\n\n{}", message(AlertKind::ProviderDown, &input));
-    let messages: Vec<_> = AlertKind::ALL.into_iter().map(of_kind).chain(states.map(down)).collect();
+    let messages: Vec<_> =
+        AlertKind::ALL.into_iter().map(of_kind).chain(states.map(down)).chain([by_origin]).collect();
     let all = messages.join("\n\n");
     assert!(all.trim() == EXPECTED.trim(), "texts.txt should be:\n{all}");
+}
+
+#[test]
+fn at_the_limit_the_first_step_is_about_a_spender_with_more_than_a_quarter() {
+    let input = AlertInput { used: ByteCount::new(1_001 * GB), ..input() };
+    let of = |percent: u32, by| {
+        let top = vec![TopSpender {
+            key: "ann".into(),
+            bytes: ByteCount::saturating(input.used.share_up(percent)),
+        }];
+        let spent = Spending { by: Some(by), top, cost: None };
+        let alert = alert(AlertKind::Used(100), &input, &spent);
+        (alert.first_step().split(' ').next().unwrap(), alert.section())
+    };
+    assert_eq!(of(25, SpenderKind::User), ("Raise", "limit-input"));
+    assert_eq!(of(26, SpenderKind::User), ("Block", "spenders"));
+    assert_eq!(of(26, SpenderKind::Address), ("Revoke", "spenders"));
 }
 
 #[test]

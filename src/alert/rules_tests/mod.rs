@@ -10,7 +10,7 @@ use turn_ledger::spenders::SpenderKind;
 use AlertKind::{
     AnalyticsFresh, AnalyticsStale, AssumptionBroken, AssumptionHolds, CoturnReachable, CoturnUnreachable,
     CountsKnown, CountsLate, CountsSettled, CountsUnknown, ProviderDown, ProviderUp, RotationFailing,
-    RotationWorks, Used50, Used80, Used95, Used100,
+    RotationWorks, Used,
 };
 
 const GB: u64 = 1_000_000_000;
@@ -48,6 +48,8 @@ impl AlertInput {
             frozen: false,
             promised_in_full: false,
             rotation_failing: false,
+            rate: PresentRate { rate: BitRate::new(41_200_000), until: now, limit_at: None },
+            percents: AlertPercents::parse("50,80,95,100").unwrap(),
         }
     }
 }
@@ -82,7 +84,7 @@ fn a_threshold_alert_is_sent_once() {
     let mut rules = AlertRules::default();
     let below = AlertInput { used: ByteCount::new(500 * GB - 1), ..input(0) };
     assert_eq!(kinds(&mut rules, below), []);
-    assert_eq!(kinds(&mut rules, used(1, 500)), [Used50]);
+    assert_eq!(kinds(&mut rules, used(1, 500)), [Used(50)]);
     assert_eq!(kinds(&mut rules, used(2, 501)), []);
     assert_eq!(kinds(&mut rules, used(3, 400)), [], "a reading lowered usage");
     assert_eq!(kinds(&mut rules, used(4, 600)), []);
@@ -91,8 +93,19 @@ fn a_threshold_alert_is_sent_once() {
 #[test]
 fn of_several_thresholds_at_once_only_the_highest_is_sent() {
     let mut rules = AlertRules::default();
-    assert_eq!(kinds(&mut rules, used(0, 960)), [Used95]);
-    assert_eq!(kinds(&mut rules, used(1, 1_000)), [Used100]);
+    assert_eq!(kinds(&mut rules, used(0, 960)), [Used(95)]);
+    assert_eq!(kinds(&mut rules, used(1, 1_000)), [Used(100)]);
+}
+
+#[test]
+fn the_operator_chooses_the_parts_of_the_limit() {
+    let mut rules = AlertRules::default();
+    let percents = AlertPercents::parse("90,30").unwrap();
+    let at = |gb| AlertInput { percents, ..used(0, gb) };
+    assert_eq!(kinds(&mut rules, at(299)), []);
+    assert_eq!(kinds(&mut rules, at(300)), [Used(30)]);
+    assert_eq!(kinds(&mut rules, at(500)), []);
+    assert_eq!(kinds(&mut rules, at(1_000)), [Used(90)], "none at the limit");
 }
 
 #[test]
@@ -103,7 +116,7 @@ fn the_latest_alerts_are_kept_whether_delivered_or_not() {
     evaluate(&mut rules, &used(1, 800));
     rules.delivered(&first);
     let recent: Vec<_> = rules.recent().map(|(alert, waits)| (alert.kind, waits)).collect();
-    assert_eq!(recent, [(Used80, true), (Used50, false)]);
+    assert_eq!(recent, [(Used(80), true), (Used(50), false)]);
     for n in 1..=u64::try_from(RECENT_MAX).unwrap() {
         evaluate(&mut rules, &provider(n * DAY / 24, n % 2 == 0));
     }
@@ -116,31 +129,31 @@ fn the_latest_alerts_are_kept_whether_delivered_or_not() {
 
 #[test]
 fn a_limit_of_zero_is_reached_at_once() {
-    assert_eq!(kinds(&mut AlertRules::default(), limited(0, 0, 0)), [Used100]);
+    assert_eq!(kinds(&mut AlertRules::default(), limited(0, 0, 0)), [Used(100)]);
 }
 
 #[test]
 fn the_largest_figures_do_not_overflow() {
     let most = ByteCount::new(u64::MAX);
     let input = AlertInput { used: most, limit: most, ..input(0) };
-    assert_eq!(kinds(&mut AlertRules::default(), input), [Used100]);
+    assert_eq!(kinds(&mut AlertRules::default(), input), [Used(100)]);
 }
 
 #[test]
 fn a_new_period_repeats_the_threshold_alerts() {
     let mut rules = AlertRules::default();
-    assert_eq!(kinds(&mut rules, used(0, 800)), [Used80]);
+    assert_eq!(kinds(&mut rules, used(0, 800)), [Used(80)]);
     assert_eq!(kinds(&mut rules, used(30 * DAY, 100)), []);
-    assert_eq!(kinds(&mut rules, used(31 * DAY, 800)), [Used80]);
+    assert_eq!(kinds(&mut rules, used(31 * DAY, 800)), [Used(80)]);
 }
 
 #[test]
 fn a_new_limit_repeats_alerts_for_thresholds_that_are_no_longer_reached() {
     let mut rules = AlertRules::default();
-    assert_eq!(kinds(&mut rules, used(0, 960)), [Used95]);
+    assert_eq!(kinds(&mut rules, used(0, 960)), [Used(95)]);
     assert_eq!(kinds(&mut rules, limited(1, 960, 1_100)), [], "87 %: 50 and 80 are still reached");
-    assert_eq!(kinds(&mut rules, limited(2, 1_050, 1_100)), [Used95]);
-    assert_eq!(kinds(&mut rules, limited(3, 1_050, 1_000)), [Used100], "a lower limit is reached at once");
+    assert_eq!(kinds(&mut rules, limited(2, 1_050, 1_100)), [Used(95)]);
+    assert_eq!(kinds(&mut rules, limited(3, 1_050, 1_000)), [Used(100)], "a lower limit is reached at once");
 }
 
 #[test]
@@ -207,8 +220,8 @@ fn above_the_maximum_the_oldest_alert_is_dropped_and_counted() {
 #[test]
 fn a_lowered_limit_sends_one_alert() {
     let mut rules = AlertRules::default();
-    assert_eq!(kinds(&mut rules, used(0, 600)), [Used50]);
-    assert_eq!(kinds(&mut rules, limited(1, 600, 500)), [Used100], "80, 95 and 100 % at once");
+    assert_eq!(kinds(&mut rules, used(0, 600)), [Used(50)]);
+    assert_eq!(kinds(&mut rules, limited(1, 600, 500)), [Used(100)], "80, 95 and 100 % at once");
     assert_eq!(kinds(&mut rules, limited(2, 600, 500)), []);
 }
 
@@ -227,7 +240,7 @@ fn the_spenders_are_read_only_for_an_alert_that_shows_them() {
     };
     assert_eq!(kinds(&used(0, 400)), []);
     let both = AlertInput { provider: Some(false), ..used(1, 500) };
-    assert_eq!(kinds(&both), [(Used50, true), (ProviderDown, true)]);
+    assert_eq!(kinds(&both), [(Used(50), true), (ProviderDown, true)]);
     assert_eq!(kinds(&used(2, 500)), [(ProviderUp, false)]);
     assert_eq!(reads, 1);
 }

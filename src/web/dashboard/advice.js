@@ -2,20 +2,16 @@
 
 /** The title of each alert, and its buttons. @type {Record<string, [string, ...('spenders' | 'limit' | 'stop' | 'relay' | 'budget')[]]>} */
 const TOLD = {
-  'budget.used_50': ['Half of the limit is used', 'spenders'],
-  'budget.used_80': ['80 % of the limit is used', 'spenders', 'limit'],
-  'budget.used_95': ['95 % of the limit is used', 'spenders', 'limit', 'stop'],
-  'budget.used_100': ['The limit is reached', 'spenders', 'limit', 'stop'],
   'provider.down': ['The provider does not mint', 'relay'],
   'provider.up': ['The provider mints again'],
   'assumption.broken': ['Credentials use more than assumed', 'spenders'],
   'assumption.holds': ['The assumed rate holds again'],
-  'analytics.stale': ['Cloudflare’s count is stale', 'budget'],
-  'analytics.fresh': ['Cloudflare’s count is read again'],
+  'analytics.stale': ['The provider’s count is stale', 'budget'],
+  'analytics.fresh': ['The provider’s count is read again'],
   'coturn.unreachable': ['coturn does not answer', 'budget'],
   'coturn.reachable': ['coturn answers again'],
-  'counts.late': ['Cloudflare’s counts settle late', 'budget'],
-  'counts.settled': ['Cloudflare’s counts settle in time'],
+  'counts.late': ['The provider’s counts settle late', 'budget'],
+  'counts.settled': ['The provider’s counts settle in time'],
   'counts.unknown': ['Bytes of unknown credentials', 'spenders', 'budget'],
   'counts.known': ['Few bytes are of unknown credentials again'],
   'rotation.failing': ['The TURN key cannot be replaced', 'budget'],
@@ -23,9 +19,17 @@ const TOLD = {
   test: ['A test'],
 };
 
+/** The operator chooses the percents. @param {string} event @returns {typeof TOLD[string] | null} */
+function aboutUsage(event) {
+  const percent = Number(/^budget\.used_(\d+)$/.exec(event)?.[1] ?? NaN);
+  if (Number.isNaN(percent)) return null;
+  const title = percent < 100 ? `${percent} % of the limit is used` : 'The limit is reached';
+  return percent < 80 ? [title, 'spenders'] : percent < 95 ? [title, 'spenders', 'limit'] : [title, 'spenders', 'limit', 'stop'];
+}
+
 /** An event that this version does not know is shown by its name, without buttons. @param {string} event */
 export function told(event) {
-  const [title, ...buttons] = TOLD[event] ?? [event.replace(/[._]/g, ' ')];
+  const [title, ...buttons] = aboutUsage(event) ?? TOLD[event] ?? [event.replace(/[._]/g, ' ')];
   return { title, buttons };
 }
 
