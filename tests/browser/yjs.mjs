@@ -8,7 +8,7 @@ import { serveNpmPage } from './npm-site.mjs';
 import { launchBrowser, until } from './processes.mjs';
 import { openPage, part } from './watched-page.mjs';
 
-const RUN_SECONDS_MAX = 300;
+const RUN_SECONDS_MAX = 900;
 const CROWD = 8;
 /** Pages with the same password take less time to connect. */
 const QUIET_SECONDS = 3;
@@ -108,7 +108,8 @@ async function aRestartOfTheBrokerEndsNothing(pages) {
 
 async function pagesThatEnterAtOnceAllSync() {
   const names = Array.from({ length: CROWD }, (_, index) => `page${index}`);
-  const pages = await Promise.all(names.map(openSite));
+  const pages = [];
+  for (const _ of names) pages.push(await openSite()); // only the entries are at once
   await Promise.all(pages.map((page, index) => enterRoom(page, { room: 'crowd', name: names[index], isRelayed: false })));
   await allShare(pages, Object.fromEntries(names.map((name) => [name, 'before'])), 'crowd');
 }
@@ -119,7 +120,7 @@ async function allShare(pages, expected, room = 'room') {
   await until(`${pages.length} pages to share ${JSON.stringify(expected)}`, async () => {
     const found = await looks(pages, room);
     return found.every(({ names, peers, isSynced }) => has(names) && peers === pages.length - 1 && isSynced);
-  }, 60);
+  }, 120);
   assert.ok((await looks(pages, room)).every(({ broadcastPeers }) => broadcastPeers === 0), 'all of it through WebRTC');
 }
 
