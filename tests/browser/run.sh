@@ -13,7 +13,7 @@
 #   run.sh needed    calls that mint only when needed, between two networks with the direct path open and blocked (half a minute)
 #   run.sh needed-cost   what that costs in connect time, against minting up front (a minute)
 #   run.sh ayame     calls over the broker's signaling with Ayame's SDK: a room, webhooks, standalone, a restart (a minute)
-#   run.sh ayame-relay   video calls over that signaling, over the relay in the broker and over a coturn: counted, and cut (three minutes)
+#   run.sh ayame-relay   video calls over that signaling, over the relay in the broker and over a coturn: counted, cut, and held over an expiry (six minutes)
 #   run.sh p2pcf     the p2pcf package, as npm has it, with the broker as its server, over a restart of the broker (a minute)
 #   run.sh peerjs    calls between peers with PeerJS, over a restart of the broker (a minute)
 #   run.sh yjs       shared documents with y-webrtc, over a restart of the broker (a minute)
