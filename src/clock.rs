@@ -6,6 +6,7 @@ use std::fmt::Debug;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
+use turn_ledger::time::Boot;
 use turn_ledger::units::Timestamp;
 
 /// A clock that cannot be set and that runs while the machine sleeps.
@@ -15,14 +16,19 @@ const SINCE_BOOT: ClockId = ClockId::Boottime;
 #[cfg(not(target_os = "linux"))]
 const SINCE_BOOT: ClockId = ClockId::Monotonic;
 
+/// Where Linux states which start of the machine this is, as a random UUID.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
 /// A source of all kinds of time.
 pub trait Clock: Debug + Send + Sync + 'static {
     /// Wall time. It can step backwards; code that keeps state uses the later of this and the last value.
     fn now(&self) -> Timestamp;
     /// Monotonic time, for durations and pauses. It can stop while the machine sleeps.
     fn instant(&self) -> Instant;
-    /// Monotonic time that includes sleep. It starts at an arbitrary instant.
+    /// Monotonic time that includes sleep. It starts with the boot.
     fn since_boot(&self) -> Duration;
+    /// Which start of the machine this is.
+    fn boot(&self) -> Boot;
 }
 
 /// The instant `span` from now, for the runtime's timers. They limit waiting on sockets; no figure depends on them.
@@ -53,5 +59,35 @@ impl Clock for SystemClock {
     fn since_boot(&self) -> Duration {
         // A negative time cannot occur. It would count as zero.
         clock_gettime(SINCE_BOOT).try_into().unwrap_or_default()
+    }
+
+    /// Unknown on other systems than Linux.
+    fn boot(&self) -> Boot {
+        std::fs::read_to_string(BOOT_ID).map_or_else(|_| Boot::default(), |id| boot_of(&id))
+    }
+}
+
+/// The boot of a UUID; unknown if it is none.
+fn boot_of(id: &str) -> Boot {
+    let hex: String = id.trim().chars().filter(|letter| *letter != '-').collect();
+    Boot::new(u128::from_str_radix(&hex, 16).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_boot_is_the_number_of_its_uuid() {
+        let expected = Boot::new(0x6a8f_0c1e_0000_4000_8000_0000_0000_0001);
+        assert_eq!(boot_of("6a8f0c1e-0000-4000-8000-000000000001\n"), expected);
+        assert_eq!(boot_of("not a UUID"), Boot::default());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_boot_of_this_machine_is_known_and_does_not_change() {
+        assert_ne!(SystemClock.boot(), Boot::default());
+        assert_eq!(SystemClock.boot(), SystemClock.boot());
     }
 }

@@ -13,10 +13,12 @@ use crate::journal::changes::Changes;
 use crate::rotation::KeyRotation;
 use crate::telemetry::metrics::Metrics;
 use turn_ledger::books::{Books, NotAdmitted, NotRecorded, Requester, Snapshot, Written};
+use turn_ledger::changes::Stored;
 use turn_ledger::client::ClientKey;
 use turn_ledger::connection::{Connection, Report};
 use turn_ledger::grants::{GrantRow, Revoked};
 use turn_ledger::minute::Minute;
+use turn_ledger::open::Setup;
 use turn_ledger::period::Period;
 use turn_ledger::reading_history::ReadingPoint;
 use turn_ledger::reports::{Caller, Closed, OpenError, Opened, ReportError};
@@ -87,10 +89,21 @@ pub struct Series {
 }
 
 impl Account {
-    /// Puts the books behind the lock.
+    /// Opens the books and puts them behind the lock. Without `stored`, they are in memory only.
     #[must_use]
-    pub fn new(books: Books, journal: Option<Journal>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
-        let time = SteadyTime::from(books.now(), clock.since_boot());
+    pub fn new(
+        setup: &Setup,
+        stored: Option<Stored>,
+        journal: Option<Journal>,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let (wall, boot, since_boot) = (clock.now(), clock.boot(), clock.since_boot());
+        let mut time = match &stored {
+            Some(stored) => stored.time(wall, boot, since_boot),
+            None => SteadyTime::new(wall, boot, since_boot),
+        };
+        let books = setup.open(stored, time.read(wall, since_boot));
         let (alerts, rotation, actions) = Default::default();
         let guarded = Guarded { books, time, alerts, rotation, actions };
         Self { guarded: Mutex::new(guarded), journal, clock, metrics }

@@ -117,8 +117,8 @@ pub fn build(
         Some(key) => key,
         None => random::bytes()?,
     };
-    let books = setup(config).open(is_stored.then_some(stored), clock.now());
-    let account = Account::new(books, journal, Arc::clone(&clock), Arc::clone(&metrics));
+    let stored = is_stored.then_some(stored);
+    let account = Account::new(&setup(config), stored, journal, Arc::clone(&clock), Arc::clone(&metrics));
     let account = Arc::new(account.with_stored(alerts, rotation, actions));
     let grant_key = Arc::new(GrantKey::new(&key));
     let own_keys = config.ice.cloudflare.as_ref().map(CloudflareConfig::own_keys);

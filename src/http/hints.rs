@@ -179,7 +179,12 @@ fn about_clock_and_bound(hints: &mut Hints, snapshot: &Snapshot) {
         "the machine's clock has jumped ahead: the ledger keeps its own time until Cloudflare's clock confirms the jump, or for 5 minutes if no response of Cloudflare says otherwise. Check the clock.",
     );
     hints.add(
-        snapshot.measured.jumped_until > snapshot.figures.now,
+        snapshot.clock_in_doubt,
+        "CLOCK_IN_DOUBT",
+        "the machine has started again, and it is not known how long it was off: the bound is unreliable until Cloudflare's clock confirms the time, or for 5 minutes if no response of Cloudflare says otherwise. Wait, and check the clock.",
+    );
+    hints.add(
+        snapshot.jumped_until > snapshot.figures.now,
         "CLOCK_JUMPED",
         "the ledger has followed a jump of the machine's clock. If the clock was wrong before or is wrong now, credentials minted before the jump relay for longer than is reserved: the bound is unreliable until they have ended. Check the clock.",
     );

@@ -3,6 +3,7 @@ use std::sync::Mutex;
 use turn_ledger::changes::Batch;
 use turn_ledger::ledger::PeriodCounts;
 use turn_ledger::period::BillingDay;
+use turn_ledger::standing::Standing;
 use turn_ledger::units::Timestamp;
 
 /// A disk in memory that can fail.
@@ -67,6 +68,7 @@ fn batch(seconds: i64) -> Batch {
         coturn: None,
         overrides: None,
         counts: (period, PeriodCounts::default()),
+        standing: Standing::default(),
         now: Timestamp::from_millis(seconds * 1_000),
     }
 }

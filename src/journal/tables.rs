@@ -40,6 +40,7 @@ pub(super) const SPENDERS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefin
 
 const KEY_FORMAT: &str = "format";
 const KEY_NOW: &str = "now";
+const KEY_STANDING: &str = "standing";
 const KEY_COUNTS: &str = "counts";
 pub(super) const KEY_COTURN: &str = "coturn";
 const KEY_ALERTS: &str = "alerts";
@@ -151,6 +152,7 @@ pub(super) fn read(transaction: &ReadTransaction, bad: OnBadRow<'_>) -> Result<C
     contents.rotation = json_of(transaction, KEY_ROTATION, bad)?.unwrap_or_default();
     stored.overrides = json_of(transaction, KEY_OVERRIDES, bad)?.unwrap_or_default();
     stored.now = json_of(transaction, KEY_NOW, bad)?;
+    stored.standing = json_of(transaction, KEY_STANDING, bad)?.unwrap_or_default();
     stored.counts = json_of(transaction, KEY_COUNTS, bad)?;
     stored.key = bytes_of(transaction, KEY_TOKEN_KEY)?.and_then(|bytes| bytes.try_into().ok());
     Ok(contents)
@@ -189,6 +191,7 @@ pub(super) fn write(transaction: &WriteTransaction, changes: &Changes) -> Result
     put(transaction, KEY_COUNTS, Some(&batch.counts))?;
     put(transaction, KEY_OVERRIDES, batch.overrides.as_ref())?;
     put(transaction, KEY_COTURN, batch.coturn.as_ref())?;
+    put(transaction, KEY_STANDING, Some(&batch.standing))?;
     put(transaction, KEY_NOW, Some(&batch.now))
 }
 
@@ -292,6 +295,7 @@ mod tests {
     use turn_ledger::period::BillingDay;
     use turn_ledger::sfu_sessions::SfuSession;
     use turn_ledger::spender::User;
+    use turn_ledger::standing::Standing;
 
     fn batch() -> Batch {
         let now = Timestamp::from_millis(1_736_942_400_000);
@@ -313,6 +317,7 @@ mod tests {
             coturn: None,
             overrides: None,
             counts: (period, PeriodCounts::default()),
+            standing: Standing::default(),
             now,
         }
     }

@@ -4,6 +4,7 @@
 //! A batch is written whole or not at all. A grant and everything that its admission depends on are in one batch.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use crate::connection::{Connection, Name};
 use crate::coturn::listing::SessionId;
@@ -19,6 +20,8 @@ use crate::sfu_sessions::{SfuSession, SfuSessionId};
 use crate::source::IceSource;
 use crate::spender::User;
 use crate::spenders::{RowKey, Sums};
+use crate::standing::Standing;
+use crate::time::{Boot, SteadyTime};
 use crate::token::GrantId;
 use crate::units::Timestamp;
 
@@ -48,6 +51,8 @@ pub struct Batch {
     pub overrides: Option<Overrides>,
     /// The current period and its counts.
     pub counts: (Period, PeriodCounts),
+    /// Whether the books' time is right.
+    pub standing: Standing,
     /// The books' time.
     pub now: Timestamp,
 }
@@ -77,6 +82,8 @@ pub struct Stored {
     pub overrides: Overrides,
     /// The period of the last write, and its counts.
     pub counts: Option<(Period, PeriodCounts)>,
+    /// Whether the books' time is right.
+    pub standing: Standing,
     /// The latest instant that the books have seen; `None` in a new ledger.
     pub now: Option<Timestamp>,
     /// The key that signs grant tokens.
@@ -99,11 +106,21 @@ impl Batch {
         self.coturn = later.coturn.or(self.coturn);
         self.overrides = later.overrides.or(self.overrides);
         self.counts = later.counts;
+        self.standing = later.standing;
         self.now = later.now;
     }
 }
 
 impl Stored {
+    /// The books' time with these clocks. A new ledger begins at the wall clock's.
+    #[must_use]
+    pub fn time(&self, wall: Timestamp, boot: Boot, since_boot: Duration) -> SteadyTime {
+        match self.now {
+            Some(then) => SteadyTime::restore(then, self.standing.mark, boot, since_boot),
+            None => SteadyTime::new(wall, boot, since_boot),
+        }
+    }
+
     /// Applies a batch.
     pub fn apply(&mut self, batch: Batch) {
         for (source, rows) in batch.sources {
@@ -123,6 +140,7 @@ impl Stored {
         self.coturn = batch.coturn.unwrap_or(self.coturn);
         self.overrides = batch.overrides.unwrap_or(self.overrides);
         self.counts = Some(batch.counts);
+        self.standing = batch.standing;
         self.now = Some(batch.now);
     }
 }

@@ -4,6 +4,7 @@
 //! | where | what |
 //! |---|---|
 //! | [`units`], [`time`], [`period`], [`minute`] | bytes, bit rates, instants; the time of the books; billing periods; minutes |
+//! | [`standing`] | whether the books' time is right |
 //! | [`timeline`], [`minute_usage`], [`usage_change`] | one source minute by minute, and how usage changes it |
 //! | [`reading`], [`reading_history`], [`trial`] | the provider's own count; the assumed rate tested against it |
 //! | [`ledger`], [`verdict`], [`overrides`] | all sources under one limit; admit or refuse; the operator's overrides |
@@ -44,6 +45,7 @@ pub mod source;
 mod source_ledger;
 pub mod spender;
 pub mod spenders;
+pub mod standing;
 pub mod time;
 pub mod timeline;
 pub mod token;

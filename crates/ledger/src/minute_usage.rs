@@ -76,8 +76,6 @@ pub struct SourceRows {
     pub trial: Option<TrialHours>,
     /// How late the provider's counts settle. It replaces the stored row.
     pub late: Option<LateCounts>,
-    /// Until when grants that were alive at a jump of the time may relay. It replaces the stored row.
-    pub jumped_until: Option<Timestamp>,
 }
 
 impl SourceRows {
@@ -98,7 +96,6 @@ impl SourceRows {
         self.reading = later.reading.or(self.reading);
         self.trial = later.trial.or(self.trial.take());
         self.late = later.late.or(self.late);
-        self.jumped_until = later.jumped_until.or(self.jumped_until);
     }
 }
 

@@ -10,7 +10,7 @@ use crate::grants::{Coverage, Grants, SpendingTerms};
 use crate::ledger::{Ledger, SourceTerms, Terms};
 use crate::minute::Minute;
 use crate::source::{IceSource, MINT_SLACK};
-use crate::units::Timestamp;
+use crate::time::Moment;
 use crate::usage_rules::UsageRules;
 use crate::verdict::BudgetMode;
 
@@ -30,22 +30,23 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Opens the books at `now` with the `stored` rows. `None`: the books are not stored, so changes are not recorded.
+    /// Opens the books at a moment with the `stored` rows. `None`: the books are not stored, so changes are not recorded.
     #[must_use]
-    pub fn open(&self, stored: Option<Stored>, now: Timestamp) -> Books {
+    pub fn open(&self, stored: Option<Stored>, moment: impl Into<Moment>) -> Books {
+        let moment = moment.into();
         let connections = Connections::new(self.rules, self.bounds.connections, self.default_source);
         let grants = Grants::new(self.bounds.grants, self.coverage(), self.bounds.client);
         let grants = grants.with_spending(self.spending());
         let Some(stored) = stored else {
-            return Books::new(Ledger::new(self.terms, &self.sources, now), connections, grants);
+            return Books::new(Ledger::new(self.terms, &self.sources, moment.now), connections, grants);
         };
         // If the clock is behind the stored time, the books continue from the stored time.
-        let then = stored.now.unwrap_or(now);
+        let then = stored.now.unwrap_or(moment.now);
         let period = self.terms.billing_day.period_at(then);
         let counts = stored.counts.filter(|(of, _)| *of == period).map(|(_, counts)| counts);
         let ledger =
             Ledger::restore(self.terms, &self.sources, then, counts.unwrap_or_default(), &stored.sources);
-        Books::restore(ledger, connections, grants, stored, now)
+        Books::restore(ledger, connections, grants, stored, moment)
     }
 
     fn spending(&self) -> SpendingTerms {

@@ -6,6 +6,7 @@ use crate::reading::{Reading, ReadingOutcome};
 use crate::reports::Caller;
 use crate::timeline::Rates;
 use crate::token::{Grant, GrantId};
+use crate::units::Timestamp;
 use crate::units::{BitRate, ByteCount};
 use crate::usage_rules::BilledDirections;
 

@@ -62,8 +62,6 @@ pub struct MeasuredUsage {
     pub uncut: bool,
     /// How late counts settle; `None` while they settle within the configured lag.
     pub late_counts: Option<LateCounts>,
-    /// Grants that were alive at a jump of the time may relay until then, beyond what is promised.
-    pub jumped_until: Timestamp,
     /// Whether an absurd count waits for its confirmation. If it is right, the bound is wrong.
     pub doubted: bool,
     /// Whether an operator has dropped the reading, and none was taken since. Bytes of others are not in the bound then.
@@ -89,10 +87,6 @@ pub(crate) struct SourceLedger {
     deltas: Dirty<Minute, LiveDelta>,
     /// The values that were last stored whole.
     stored: (Option<PeriodTotal>, Option<StoredReading>),
-    /// The bound does not hold before this instant: grants that were alive at a jump of the time may relay.
-    pub(crate) jumped_until: Timestamp,
-    /// The same, as stored.
-    stored_jump: Timestamp,
     /// How late counts settle, as stored.
     stored_late: Option<LateCounts>,
     /// How many hourly points of the trial are stored.
@@ -118,8 +112,6 @@ impl SourceLedger {
             timeline: Timeline::new(billing_day, rates, terms.sampling, now),
             deltas: Dirty::default(),
             stored: (None, None),
-            jumped_until: Timestamp::default(),
-            stored_jump: Timestamp::default(),
             stored_late: None,
             stored_hours: 0,
             is_cutting: false,
@@ -147,8 +139,6 @@ impl SourceLedger {
             stored: (rows.previous, rows.reading),
             late_counts: rows.late,
             stored_late: rows.late,
-            jumped_until: rows.jumped_until.unwrap_or_default(),
-            stored_jump: rows.jumped_until.unwrap_or_default(),
             ..Self::new(terms, billing_day, rates, now)
         }
     }
@@ -162,8 +152,6 @@ impl SourceLedger {
         let trial = (hours != self.stored_hours).then(|| self.timeline.stored_trial());
         self.stored_hours = hours;
         let late = self.late_counts.filter(|late| self.stored_late.replace(*late) != Some(*late));
-        let jumped_until = (self.jumped_until != self.stored_jump).then_some(self.jumped_until);
-        self.stored_jump = self.jumped_until;
         SourceRows {
             deltas: self.deltas.take(),
             usage: self.timeline.take_changes(),
@@ -171,7 +159,6 @@ impl SourceLedger {
             reading,
             trial,
             late,
-            jumped_until,
         }
     }
 
@@ -286,7 +273,6 @@ impl SourceLedger {
         if self.terms.is_read {
             measured.unread_for = measured.unread_for.max(now.since(self.read_at));
         }
-        measured.jumped_until = measured.jumped_until.max(self.jumped_until);
         measured.doubted |= self.doubt.is_open(self.timeline.period());
         measured.dropped |= self.timeline.reading().is_some_and(Reading::is_of_nothing);
         if let Some(reading) = self.timeline.reading().filter(|reading| !reading.is_of_nothing()) {

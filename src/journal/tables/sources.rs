@@ -28,8 +28,7 @@ pub(super) fn read_sources(
         let reading = json_of(transaction, &reading_key(source), bad)?;
         let trial = json_of(transaction, &trial_key(source), bad)?;
         let late = json_of(transaction, &late_key(source), bad)?;
-        let jumped_until = json_of(transaction, &jump_key(source), bad)?;
-        let read = SourceRows { previous, reading, trial, late, jumped_until, ..SourceRows::default() };
+        let read = SourceRows { previous, reading, trial, late, ..SourceRows::default() };
         if !read.is_empty() {
             stored.sources.entry(source).or_default().apply(read);
         }
@@ -62,8 +61,7 @@ pub(super) fn write_source(
     put(transaction, &previous_key(source), rows.previous.as_ref())?;
     put(transaction, &reading_key(source), rows.reading.as_ref())?;
     put(transaction, &trial_key(source), rows.trial.as_ref())?;
-    put(transaction, &late_key(source), rows.late.as_ref())?;
-    put(transaction, &jump_key(source), rows.jumped_until.as_ref())
+    put(transaction, &late_key(source), rows.late.as_ref())
 }
 
 fn previous_key(source: IceSource) -> String {
@@ -72,10 +70,6 @@ fn previous_key(source: IceSource) -> String {
 
 fn trial_key(source: IceSource) -> String {
     format!("trial/{source}")
-}
-
-fn jump_key(source: IceSource) -> String {
-    format!("jump/{source}")
 }
 
 fn late_key(source: IceSource) -> String {

@@ -1,8 +1,9 @@
 //! The status while the wall clock is behind, is ahead or jumps. Hints say so.
 
 use crate::support::manual_clock::timestamp;
-use crate::support::{REPORTER, TestBroker, with_cloudflare, with_cloudflare_and};
+use crate::support::{REPORTER, StateDir, TestBroker, with_cloudflare, with_cloudflare_and};
 use serde_json::json;
+use std::time::Duration;
 
 use super::hint_codes;
 
@@ -93,8 +94,7 @@ async fn a_clock_set_past_the_reset_is_accepted_with_a_delay_and_the_period_is_k
 #[tokio::test]
 async fn a_jump_that_cloudflares_date_contradicts_is_never_accepted() {
     let (_cloudflare, broker) = with_cloudflare().await;
-    // The fake sends the real time.
-    broker.mint().await;
+    broker.app.account.hear_date(timestamp("2025-01-15T12:00:00Z"));
     broker.set_wall("2199-02-15T12:00:00Z");
     broker.status().await;
     broker.advance(3_600);
@@ -139,4 +139,64 @@ async fn after_a_clock_was_a_month_ahead_the_bound_does_not_hold() {
         status["boundHolds"], true,
         "the wall clock has reached that month, and the credentials from before the jump have ended"
     );
+}
+
+const COTURN: [(&str, &str); 4] = [
+    ("ICE_SOURCES", "coturn"),
+    ("COTURN_URLS", "turn:turn.example.com:3478"),
+    ("COTURN_SECRET", "a-secret-for-these-tests"),
+    ("BUDGET_MODE", "strict"),
+];
+
+#[tokio::test]
+async fn a_restart_on_the_same_boot_continues_exactly_whatever_the_wall_clock_says() {
+    for wall in ["2025-01-15T04:00:00Z", "2025-01-15T23:00:00Z"] {
+        let state = StateDir::new();
+        let settings = [&COTURN[..], &[("STATE_DIR", state.path())]].concat();
+        let broker = TestBroker::start(&settings).await;
+        assert_eq!(broker.mint().await.status, 200);
+        let clock = broker.clock();
+        broker.kill().await;
+        clock.set_wall(wall);
+        clock.advance(Duration::from_secs(30));
+        let broker = TestBroker::start_at(&settings, clock).await;
+        let status = broker.status().await;
+        assert_eq!(broker.app.account.snapshot().figures.now, timestamp("2025-01-15T12:00:30Z"), "{wall}");
+        assert_eq!(status["boundHolds"], true, "{wall}");
+        assert!(!hint_codes(&status).contains(&"CLOCK_IN_DOUBT"), "{wall}");
+    }
+}
+
+#[tokio::test]
+async fn after_a_start_of_the_machine_the_bound_does_not_hold_until_another_clock_or_time_settles_it() {
+    for has_reference in [true, false] {
+        let state = StateDir::new();
+        let settings = [&COTURN[..], &[("STATE_DIR", state.path())]].concat();
+        let broker = TestBroker::start(&settings).await;
+        let hear = |broker: &TestBroker, date| {
+            if has_reference {
+                broker.app.account.hear_date(timestamp(date));
+            }
+        };
+        hear(&broker, "2025-01-15T12:00:00Z");
+        assert_eq!(broker.mint().await.status, 200);
+        let clock = broker.clock();
+        broker.finish().await;
+        clock.reboot(Duration::from_secs(600));
+
+        let broker = TestBroker::start_at(&settings, clock).await;
+        let status = broker.status().await;
+        assert_eq!(status["boundHolds"], false);
+        assert!(hint_codes(&status).contains(&"CLOCK_IN_DOUBT"));
+        hear(&broker, "2025-01-15T12:10:00Z");
+        broker.advance(300);
+        let status = broker.status().await;
+        assert!(!hint_codes(&status).contains(&"CLOCK_IN_DOUBT"), "{has_reference}");
+        assert_eq!(broker.app.account.snapshot().figures.now, timestamp("2025-01-15T12:15:00Z"));
+        // Without another clock, the one of before may have been wrong.
+        assert_eq!(status["boundHolds"], has_reference);
+        assert_eq!(hint_codes(&status).contains(&"CLOCK_JUMPED"), !has_reference);
+        broker.advance(2 * 172_800);
+        assert_eq!(broker.status().await["boundHolds"], true);
+    }
 }

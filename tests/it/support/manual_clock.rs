@@ -4,6 +4,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use turn_broker::clock::Clock;
+use turn_ledger::time::Boot;
 use turn_ledger::units::Timestamp;
 
 /// All kinds of time at full resolution. They move together or separately.
@@ -18,6 +19,7 @@ struct State {
     wall: Timestamp,
     elapsed: Duration,
     slept: Duration,
+    boot: u128,
     broken: bool,
 }
 
@@ -30,6 +32,7 @@ impl ManualClock {
                 wall: timestamp(wall),
                 elapsed: Duration::ZERO,
                 slept: Duration::ZERO,
+                boot: 1,
                 broken: false,
             }),
         }
@@ -59,6 +62,14 @@ impl ManualClock {
         self.advance(timestamp(wall).since(self.now()));
     }
 
+    /// Starts the machine again, after it was off for this long.
+    pub(crate) fn reboot(&self, off: Duration) {
+        let mut state = self.state.lock().unwrap();
+        state.wall = state.wall.plus(off);
+        state.slept = Duration::ZERO;
+        state.boot += 1;
+    }
+
     /// Sets only the wall clock.
     pub(crate) fn set_wall(&self, wall: &str) {
         self.state.lock().unwrap().wall = timestamp(wall);
@@ -79,6 +90,10 @@ impl Clock for ManualClock {
     fn since_boot(&self) -> Duration {
         let state = *self.state.lock().unwrap();
         state.elapsed + state.slept
+    }
+
+    fn boot(&self) -> Boot {
+        Boot::new(self.state.lock().unwrap().boot)
     }
 }
 

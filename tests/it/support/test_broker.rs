@@ -58,6 +58,11 @@ pub(crate) struct Answer {
 impl TestBroker {
     /// A broker with operator and reporter tokens, a high rate limit, and these settings, which take precedence.
     pub(crate) async fn start(settings: &[(&str, &str)]) -> Self {
+        Self::start_at(settings, Arc::new(ManualClock::at(START))).await
+    }
+
+    /// The same with the clock of an earlier process.
+    pub(crate) async fn start_at(settings: &[(&str, &str)], clock: Arc<ManualClock>) -> Self {
         let base = [
             ("OPERATOR_TOKEN", OPERATOR),
             ("REPORTER_TOKEN", REPORTER),
@@ -66,7 +71,6 @@ impl TestBroker {
         ];
         let kept = base.iter().filter(|(name, _)| settings.iter().all(|(set, _)| set != name));
         let config = Config::from_env(&Environment::from_pairs(kept.chain(settings).copied())).unwrap();
-        let clock = Arc::new(ManualClock::at(START));
         let journal = match &config.budget.state_dir {
             Some(directory) => Some(open_journal(directory).await),
             None => None,
@@ -87,6 +91,11 @@ impl TestBroker {
         let clock = Arc::new(ManualClock::at(START));
         let built = turn_broker::app::build(&config, clock, None, LostLines::default());
         built.err().expect("it is refused").to_string()
+    }
+
+    /// The clock, which outlives this process.
+    pub(crate) fn clock(&self) -> Arc<ManualClock> {
+        Arc::clone(&self.clock)
     }
 
     /// Advances the clock.

@@ -28,6 +28,7 @@ use crate::reports::{Caller, Closed, Entry, OpenError, Opened, ReportError};
 use crate::sfu_sessions::SfuSessions;
 use crate::source::IceSource;
 use crate::spender::{Spender, User};
+use crate::standing::Standing;
 use crate::time::Moment;
 use crate::timeline::Slice;
 use crate::token::{Grant, GrantId};
@@ -56,6 +57,7 @@ pub struct Books {
     configured_limit: ByteCount,
     /// The latest reading of the clocks.
     moment: Moment,
+    standing: Standing,
     /// When this process opened the books.
     opened_at: Timestamp,
     /// Connections that stopped reporting since the last [`Self::take_given_up`].
@@ -91,6 +93,7 @@ impl Books {
         Self {
             configured_limit: figures.limit,
             moment: figures.now.into(),
+            standing: Standing::default(),
             opened_at: figures.now,
             ledger,
             connections,
@@ -104,14 +107,14 @@ impl Books {
         }
     }
 
-    /// The stored books, advanced to `now`. From here on, changes are recorded for the disk.
+    /// The stored books, advanced to the moment. From here on, changes are recorded for the disk.
     #[must_use]
     pub fn restore(
         ledger: Ledger,
         connections: Connections,
         grants: Grants,
         stored: Stored,
-        now: Timestamp,
+        moment: Moment,
     ) -> Self {
         let mut books = Self::new(ledger, connections, grants);
         let of = stored.counts.map(|(period, _)| period.start);
@@ -130,7 +133,8 @@ impl Books {
         books.dirty.note(Whole::Counted);
         books.ledger.set_limit(books.overrides.limit(books.configured_limit));
         books.settle_claims();
-        books.opened_at = books.advance(now);
+        books.standing = stored.standing;
+        books.opened_at = books.advance(moment);
         books.ledger.begin_readings();
         books.settle_overrides();
         books.settle_tails();
@@ -154,6 +158,7 @@ impl Books {
             coturn: is_dirty(Whole::Coturn).then(|| self.coturn.sums()),
             overrides: is_dirty(Whole::Overrides).then_some(self.overrides),
             counts: (figures.period, self.ledger.counts()),
+            standing: self.standing,
             now: figures.now,
         }
     }
@@ -162,7 +167,7 @@ impl Books {
     pub fn advance(&mut self, moment: impl Into<Moment>) -> Timestamp {
         self.moment = moment.into();
         let now = self.moment.now.max(self.now());
-        self.note_jump(self.moment.jumped);
+        self.standing.advance(&self.moment, self.ledger.now(), || self.grants.alive_until());
         self.ledger.set_doubtful(self.moment.in_doubt);
         while let Some(due) = self.connections.next_due(now) {
             self.step_to(due);

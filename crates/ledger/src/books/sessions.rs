@@ -85,17 +85,6 @@ impl Books {
         self.settle_tails_since(self.coturn.complete_at());
     }
 
-    /// Notes an accepted jump of the books' time, before they advance. If the clock was wrong on either side of the jump, no
-    /// time has passed, and live grants relay for as much longer than was promised.
-    pub(super) fn note_jump(&mut self, jumped: Duration) {
-        if jumped.is_zero() {
-            return;
-        }
-        for (source, until) in self.grants.alive_until(self.now()) {
-            self.ledger.note_jump(source, until.start().plus(jumped));
-        }
-    }
-
     /// Extends every grant whose tail is shorter than the one that its source has now. coturn's sessions were not cut since
     /// `seen_at`.
     fn settle_tails_since(&mut self, seen_at: Timestamp) {

@@ -229,7 +229,7 @@ fn a_longer_tail_in_the_settings_extends_every_grant_once() {
 fn a_longer_tail_counts_from_the_later_clock_of_a_mint_in_doubt() {
     let mut broker = Broker::open(&with_tail(0));
     let wall = at(4 * HOUR);
-    broker.books.advance(Moment { now: at(0), wall, jumped: Duration::ZERO, in_doubt: true });
+    broker.books.advance(Moment { wall, in_doubt: true, ..at(0).into() });
     broker.mint(1, 300);
     let alive_until = |broker: &Broker| broker.books.grants().get(id(1)).unwrap().alive_until.unwrap();
     let short = alive_until(&broker);
@@ -277,7 +277,7 @@ fn a_jump_in_doubt_ends_the_short_tail_although_coturn_is_not_missed_for_long() 
         broker.mint(1, 600);
         let short = broker.committed();
         let (now, wall) = (at(2), at(2 + ahead));
-        broker.books.advance(Moment { now, wall, jumped: Duration::ZERO, in_doubt: true });
+        broker.books.advance(Moment { wall, in_doubt: true, ..now.into() });
         broker.books.miss_sessions();
         let long = broker.committed() >= short + 100 * MINUTE_BYTES;
         assert_eq!(long, is_long, "{ahead} s ahead");

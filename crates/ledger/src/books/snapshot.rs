@@ -7,7 +7,7 @@ use crate::grants::FastGrant;
 use crate::ledger::{MeasuredUsage, PeriodCounts};
 use crate::overrides::in_words;
 use crate::source::MINT_SLACK;
-use crate::units::{BitRate, ByteCount};
+use crate::units::{BitRate, ByteCount, Timestamp};
 use crate::verdict::Figures;
 
 /// The wall clock may differ from the books' time by this much before a hint reports it.
@@ -48,6 +48,10 @@ pub struct Snapshot {
     pub clock_behind: Duration,
     /// How far the wall clock is ahead of the books' time: it has jumped, and the jump is not accepted yet.
     pub clock_ahead: Duration,
+    /// Whether the books may lag behind the true time, because the machine has started again and it is unknown for how long it was off.
+    pub clock_in_doubt: bool,
+    /// Grants that were alive at a jump of the time may relay until then, beyond what is promised.
+    pub jumped_until: Timestamp,
 }
 
 impl Snapshot {
@@ -74,9 +78,9 @@ impl Snapshot {
         let into_period = self.figures.now.since(self.figures.period.start);
         let is_in_period = self.clock_behind <= into_period.max(CLOCK_DIFFERENCE_TOLERATED);
         let has_settled = self.measured.late_counts.is_none_or(|late| !late.grows);
-        let has_jumped = self.measured.jumped_until > self.figures.now;
+        let is_time_known = !self.clock_in_doubt && self.jumped_until <= self.figures.now;
         let is_counted = !self.measured.doubted && !self.measured.dropped;
-        self.measured.assumption.holds && !has_jumped && is_counted && has_settled && is_in_period
+        self.measured.assumption.holds && is_time_known && is_counted && has_settled && is_in_period
     }
 }
 
@@ -99,6 +103,8 @@ impl Books {
             assumed_rate: self.ledger.assumed_rate(),
             clock_behind: figures.now.since(self.moment.wall),
             clock_ahead: self.clock_ahead(),
+            clock_in_doubt: self.moment.may_lag(),
+            jumped_until: self.standing.jumped_until,
         }
     }
 

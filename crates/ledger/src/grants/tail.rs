@@ -3,7 +3,6 @@
 //! That time only becomes longer. Each extension is a change of usage, which the caller applies to the ledger.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Grants, note_key_end};
@@ -78,16 +77,9 @@ impl Grants {
         changes
     }
 
-    /// For each source, until when the last of its grants that count as alive at `now` does.
+    /// Until when the last grant counts as alive.
     #[must_use]
-    pub fn alive_until(&self, now: Timestamp) -> BTreeMap<IceSource, Minute> {
-        let mut until = BTreeMap::new();
-        for row in self.rows.values() {
-            if let Some(alive_until) = row.alive_until.filter(|until| until.start() > now) {
-                let last = until.entry(row.source).or_insert(alive_until);
-                *last = alive_until.max(*last);
-            }
-        }
-        until
+    pub fn alive_until(&self) -> Timestamp {
+        self.rows.values().filter_map(|row| row.alive_until).max().unwrap_or_default().start()
     }
 }

@@ -10,7 +10,7 @@ use crate::reading::{LateCounts, Reading, ReadingOutcome};
 use crate::reading_history::{ReadingHistory, ReadingPoint};
 use crate::source::IceSource;
 use crate::source_ledger::{MeasuredUsage, SourceLedger};
-use crate::units::{BitRate, ByteCount, Timestamp};
+use crate::units::{BitRate, ByteCount};
 
 impl Ledger {
     /// Takes a reading of a source. One of Cloudflare counts the bytes of its SFU too, so from then on nothing that is estimated
@@ -72,13 +72,6 @@ impl Ledger {
     pub fn settle_late_counts(&mut self, source: IceSource, configured: Duration) {
         if let Some(ledger) = self.source_ledger(source) {
             ledger.late_counts = ledger.late_counts.filter(|late| late.lag > configured);
-        }
-    }
-
-    /// Notes that grants of a source may relay until then, beyond what is promised, because the time has jumped.
-    pub fn note_jump(&mut self, source: IceSource, until: Timestamp) {
-        if let Some(ledger) = self.source_ledger(source) {
-            ledger.jumped_until = ledger.jumped_until.max(until);
         }
     }
 

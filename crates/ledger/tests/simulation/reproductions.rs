@@ -7,7 +7,8 @@ use crate::restart::check_restart;
 use crate::walk::Scenario;
 use crate::walk::coturn::Cli;
 use crate::walk::ops::Op::{
-    Coturn, CrashAfterCommit, Down, Flush, Mint, MintUnwritten, Pause, Read, ReadAhead, ReplaceKey, Wait,
+    Coturn, Crash, CrashAfterCommit, Down, Flush, Mint, MintUnwritten, Pause, Read, ReadAhead, Reboot,
+    ReplaceKey, Wait,
 };
 use crate::walk::settings::{COTURN, ONE, Settings};
 
@@ -162,4 +163,34 @@ fn a_pause_without_coturns_answer_ends_the_short_tails() {
     ];
     let settings = Settings { sources: COTURN, cli: true, ..ESTIMATE };
     check(&Scenario { settings, before_reset: 4 * HOUR, ops });
+}
+
+/// The clock was 8 h behind at one start and right at the next. The time that the machine was off was added to the books at once, and
+/// grants that had been minted meanwhile lost it.
+#[test]
+fn a_clock_behind_at_a_start_and_right_at_the_next_does_not_shorten_promises() {
+    for settings in [ESTIMATE, STRICT] {
+        let off = |behind| Reboot { millis: 8 * HOUR, share: 0, behind };
+        let mut ops = vec![Mint { life: 3_600, delay: 0 }, off(8 * 3_600_000)];
+        ops.extend(vec![Mint { life: 86_400, delay: 0 }; 5]);
+        ops.extend([Wait { millis: 10 * MINUTE, share: 0 }, off(0), Read { back: 0, missed: 0 }]);
+        ops.extend(vec![Mint { life: 86_400, delay: 0 }; 5]);
+        ops.extend([Wait { millis: 6 * MINUTE, share: 256 }, Wait { millis: 30 * HOUR, share: 256 }]);
+        check(&Scenario { settings, before_reset: 20 * DAY, ops });
+    }
+}
+
+/// A new process accepted a jump of the wall clock at once that the one before had doubted.
+#[test]
+fn a_crash_does_not_end_the_doubt_about_a_jump() {
+    for settings in [ESTIMATE, STRICT] {
+        let mut ops = vec![Mint { life: 3_600, delay: 0 }; 5];
+        ops.push(Pause { millis: 8 * HOUR, share: 0 });
+        ops.extend(vec![Mint { life: 3_600, delay: 0 }; 5]);
+        ops.push(Crash);
+        ops.extend(vec![Mint { life: 3_600, delay: 0 }; 5]);
+        ops.extend([Wait { millis: 6 * MINUTE, share: 0 }, Read { back: 0, missed: 0 }]);
+        ops.push(Wait { millis: 3 * HOUR, share: 256 });
+        check(&Scenario { settings, before_reset: 20 * DAY, ops });
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::source::MINT_SLACK;
-use crate::time::SteadyTime;
+use crate::time::{Boot, SteadyTime};
 
 const HOUR: u64 = 3_600;
 const DAY: u64 = 24 * HOUR;
@@ -33,7 +33,7 @@ impl Machine {
     fn new(mode: BudgetMode) -> Self {
         let mut books = books_in(mode);
         books.override_limit(Some(ByteCount::new(100_000_000_000)));
-        let time = SteadyTime::from(after_start(NOON), secs(0));
+        let time = SteadyTime::new(after_start(NOON), Boot::new(1), secs(0));
         let mut machine = Self { books, time, since_boot: 0, wall: NOON, minted: 0, spans: vec![] };
         machine.pass(0);
         machine

@@ -9,7 +9,7 @@ use turn_ledger::connection::{Connection, Owner, Report};
 use turn_ledger::period::Period;
 use turn_ledger::reports::Caller;
 use turn_ledger::source::{IceSource, MINT_SLACK};
-use turn_ledger::time::SteadyTime;
+use turn_ledger::time::{Boot, Moment, SteadyTime};
 use turn_ledger::token::GrantId;
 use turn_ledger::units::{ByteCount, Timestamp};
 
@@ -34,8 +34,12 @@ pub(crate) struct Broker<D> {
     offset: i64,
     /// How far the wall clock was set ahead, in milliseconds. Zero once the books have accepted it.
     pub(crate) step: u64,
-    /// For how long the machine was paused, in milliseconds.
+    /// Which start of the machine this is.
+    boot: u128,
+    /// The part of the world's time that the time since boot lacks, in milliseconds.
     paused: u64,
+    /// Whether the books are behind the world: the wall clock was behind when the machine started.
+    pub(super) lags: bool,
     pub(super) grants: Vec<Held>,
     pub(super) minted: u64,
     /// The grants of the members of calls.
@@ -82,7 +86,7 @@ pub(crate) struct Signs {
 
 impl<D: Disk> Broker<D> {
     pub(crate) fn new(settings: Settings, begin: Timestamp, disk: D) -> Self {
-        let books = settings.open(disk.read(), begin);
+        let books = settings.open(disk.read(), begin.into());
         Self {
             settings,
             begin,
@@ -90,10 +94,12 @@ impl<D: Disk> Broker<D> {
             books,
             disk,
             unwritten: None,
-            time: SteadyTime::from(begin, Duration::ZERO),
+            time: SteadyTime::new(begin, Boot::new(1), Duration::ZERO),
+            boot: 1,
             offset: 0,
             step: 0,
             paused: 0,
+            lags: false,
             grants: vec![],
             minted: 0,
             members: BTreeSet::new(),
@@ -152,6 +158,7 @@ impl<D: Disk> Broker<D> {
         }
         let period = self.books.snapshot().figures.period;
         let now = self.books.advance(moment);
+        self.lags &= now < self.present(world);
         // What a count of another period lacked does not matter any more.
         let is_same = self.books.snapshot().figures.period == period;
         (self.lacks, self.lacked) = (self.lacks && is_same, self.lacked && is_same);
@@ -217,10 +224,11 @@ impl<D: Disk> Broker<D> {
                 world.pass_without_broker(millis, share);
             }
             Op::ClockBack { millis } => {
-                // The flush of every second: a crash on a clock that is behind loses what came after it.
+                // The flush of every second: an accepted jump is stored.
                 self.flush();
                 self.offset += millis;
             }
+            Op::ClockRight => self.offset = 0,
             Op::ClockGlitch { millis } => {
                 self.offset -= millis;
                 self.advance(world);
@@ -282,10 +290,17 @@ impl<D: Disk> Broker<D> {
             Op::ReadAhead { millis } => self.read_ahead(world, millis),
             Op::Coturn(cli) => self.cli = cli,
             Op::Down { millis, share } => {
-                // With a clock that is behind, it is unknown afterwards how long no process ran.
-                self.offset = 0;
                 (self.signs.is_paused, self.signs.is_excuse) = (true, true);
                 world.pass_without_broker(millis, share);
+                self.restart(world);
+                self.list_sessions(world);
+            }
+            Op::Reboot { millis, share, behind } => {
+                self.set_ahead(0, world);
+                (self.signs.is_paused, self.signs.is_excuse) = (true, true);
+                world.pass_without_broker(millis, share);
+                (self.boot, self.paused, self.offset) = (self.boot + 1, world.now, behind);
+                self.lags |= behind > 0;
                 self.restart(world);
                 self.list_sessions(world);
             }
@@ -330,7 +345,7 @@ impl<D: Disk> Broker<D> {
         }
     }
 
-    /// Restarts the process. The clock's history is lost too, and the wall clock may be behind the stored time.
+    /// Restarts the process.
     fn restart(&mut self, world: &mut World) {
         self.unwritten = None;
         // The sockets of its calls are gone.
@@ -339,9 +354,10 @@ impl<D: Disk> Broker<D> {
         self.signs.is_excuse |= self.may_break || self.lacked || self.has_reporter || self.settings.cli;
         // What was read or listed and not written is lost.
         (self.last_read, self.listed_at, self.lacks) = (None, None, self.lacked);
-        self.books = self.settings.open(self.disk.read(), self.begin);
+        let (stored, wall, since_boot) = (self.disk.read(), self.wall(world), self.since_boot(world));
+        self.time = stored.time(wall, Boot::new(self.boot), since_boot);
+        self.books = self.settings.open(stored, self.time.read(wall, since_boot));
         self.lateness = self.settings.lateness(&self.books);
-        self.time = SteadyTime::from(self.books.now(), self.since_boot(world));
         self.admit_again(world);
     }
 
@@ -369,6 +385,7 @@ impl<D: Disk> Broker<D> {
     /// Writes all changes, and returns the books that another process would restore.
     pub(crate) fn reopened(&mut self) -> Books {
         self.flush();
-        self.settings.open(self.disk.read(), self.begin)
+        let moment = Moment { jumped: Duration::ZERO, may_be_wrong: false, ..self.books.moment() };
+        self.settings.open(self.disk.read(), moment)
     }
 }

@@ -54,6 +54,8 @@ pub(crate) struct Checks {
     is_user_excused: bool,
     /// Whether an accepted jump was a fault of the clock, and credentials from before it may be alive.
     is_set_wrong: bool,
+    /// A clock that was behind has hidden the start of the period that ends then.
+    missed_until: Timestamp,
     pub(crate) tally: Tally,
 }
 
@@ -66,6 +68,7 @@ impl Checks {
             is_excused: false,
             is_user_excused: false,
             is_set_wrong: false,
+            missed_until: Timestamp::default(),
             tally: Tally::default(),
         }
     }
@@ -77,11 +80,11 @@ impl Checks {
         self.highest_limit = self.highest_limit.max(figures.limit);
         let signs = broker.take_signs();
         // A clock that was set wrong has lost time. After a pause the bound is right, although the broker does not know.
-        self.is_set_wrong = broker.step > 0 || (self.is_set_wrong && !snapshot.bound_holds());
+        self.is_set_wrong = broker.step > 0 || broker.lags || (self.is_set_wrong && !snapshot.bound_holds());
         let holds = |snapshot: &Snapshot| {
             let mut status = *snapshot;
             if !self.is_set_wrong {
-                status.measured.jumped_until = Timestamp::default();
+                status.jumped_until = Timestamp::default();
             }
             // Two credentials of one chain relay more than the budget assumes. The limit of a user does not depend on it.
             status.measured.assumption.holds |= broker.settings.relays_with_both && !status.measured.uncut;
@@ -93,7 +96,12 @@ impl Checks {
         // coturn's sessions are not cut while the machine is paused. Afterwards, their grants get the long tail.
         let is_paused = signs.is_paused && broker.settings.cli;
         let is_extended = broker.settings.cli && !snapshot.clock_ahead.is_zero();
-        let unchecked = is_void || lacks || is_paused;
+        // The bytes of a reset that the books have not seen yet belong to another period.
+        let present = broker.present(world);
+        if broker.lags && present >= figures.period.end {
+            self.missed_until = broker.settings.billing_day().period_at(present).end;
+        }
+        let unchecked = is_void || lacks || is_paused || present < self.missed_until;
         self.tally.unchecked += u64::from(unchecked);
         let is_above = figures.committed.max(figures.committed_next) > self.highest_limit;
         // A count that lacked bytes has released promises for them.
@@ -191,7 +199,7 @@ fn status(world: &World, broker: &Broker<impl Disk>, snapshot: &Snapshot) -> Opt
         return Some(format!("the limit is {:?}, but {:?} was set", figures.limit, broker.limit));
     }
     let present = broker.present(world).plus_millis(broker.step);
-    if figures.now.plus(snapshot.clock_ahead) != present {
+    if figures.now.plus(snapshot.clock_ahead) != present && !broker.lags {
         return Some(format!("the books' time is {}, the world's is {present}", figures.now));
     }
     if broker.counts_grow() && snapshot.bound_holds() {

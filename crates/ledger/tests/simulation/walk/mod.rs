@@ -52,6 +52,7 @@ impl Scenario {
             sources: matches!(seed % 8, 3..=5),
             reporter: seed % 8 == 5,
             coturn: seed % 8 == 6,
+            reboots: seed % 8 == 7,
         };
         let mut dice = Dice { state: seed, is_a_rush, has_overrides, faults };
         let before_reset = [4 * 3_600_000, 20 * 86_400_000, 5 * 60_000];
@@ -104,8 +105,15 @@ impl Scenario {
 
     /// A day of the books' time with every fault.
     pub(crate) fn day(seed: u64, strict: bool) -> Self {
-        let faults =
-            Faults { late: true, steps: true, changes: true, sources: true, reporter: true, coturn: true };
+        let faults = Faults {
+            late: true,
+            steps: true,
+            changes: true,
+            sources: true,
+            reporter: true,
+            coturn: true,
+            reboots: true,
+        };
         let mut dice = Dice { state: seed, is_a_rush: false, has_overrides: true, faults };
         let settings = Settings { strict, sources: COTURN, cli: true, ..Settings::default() };
         let (mut ops, mut left) = (vec![], 86_400_000_u64);

@@ -13,6 +13,8 @@ pub(crate) enum Op {
     Wait { millis: u64, share: u64 },
     /// The wall clock is set back.
     ClockBack { millis: i64 },
+    /// The wall clock is right from now on.
+    ClockRight,
     /// The wall clock is set ahead, and back at once.
     ClockGlitch { millis: i64 },
     /// The wall clock is set ahead and stays there.
@@ -20,6 +22,8 @@ pub(crate) enum Op {
     /// The virtual machine is paused while its clients relay. The time since boot stops, the wall clock does not. Afterwards
     /// the wall clock is right.
     Pause { millis: u64, share: u64 },
+    /// The machine is off for a while and starts again. Then the wall clock is behind.
+    Reboot { millis: u64, share: u64, behind: i64 },
     /// A client gets a credential that the provider creates after `delay` milliseconds.
     Mint { life: u64, delay: u64 },
     /// A client gets a credential that was minted ahead, `age` seconds ago. Nobody had it before.
@@ -108,6 +112,8 @@ pub(crate) struct Faults {
     pub(crate) reporter: bool,
     /// coturn's command line is connected, and fails at times.
     pub(crate) coturn: bool,
+    /// The machine is off for a while.
+    pub(crate) reboots: bool,
 }
 
 impl Dice {
@@ -192,8 +198,8 @@ impl Dice {
 
     /// One of the rarer faults, if it happens in this scenario.
     fn fault(&mut self) -> Option<Op> {
-        let Faults { late, steps, changes, sources, reporter, coturn } = self.faults;
-        match self.below(12) {
+        let Faults { late, steps, changes, sources, reporter, coturn, reboots } = self.faults;
+        match self.below(15) {
             0 if late => Some(Op::Late { millis: self.one_of(&[0, 900_000, 3_600_000, 7_200_000]) }),
             2 if steps => {
                 let most = self.one_of(&[120_000, 28_800_000, 3 * 86_400_000, 40 * 86_400_000]);
@@ -215,6 +221,12 @@ impl Dice {
                 let millis = self.one_of(&[5_000, 120_000, 7_200_000]);
                 Some(Op::Down { millis: self.below(millis), share: self.below(257) })
             }
+            12 if reboots => {
+                let millis = self.one_of(&[30_000, 600_000, 28_800_000]);
+                let behind = self.one_of(&[0, 0, 600_000, 28_800_000]);
+                Some(Op::Reboot { millis: self.below(millis), share: self.below(257), behind })
+            }
+            13 | 14 if reboots => Some(Op::ClockRight),
             1 => Some(Op::ReadLast { missed: self.below(51) }),
             _ => None,
         }

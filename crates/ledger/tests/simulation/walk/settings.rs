@@ -10,8 +10,9 @@ use turn_ledger::open::Setup;
 use turn_ledger::period::BillingDay;
 use turn_ledger::source::IceSource;
 use turn_ledger::spenders::SpenderTerms;
+use turn_ledger::time::Moment;
 use turn_ledger::timeline::Rates;
-use turn_ledger::units::{BitRate, ByteCount, Timestamp};
+use turn_ledger::units::{BitRate, ByteCount};
 use turn_ledger::usage_rules::{BilledDirections, UsageRules};
 use turn_ledger::verdict::BudgetMode;
 
@@ -96,8 +97,8 @@ impl Settings {
         Lateness::new(Duration::ZERO, self.sampling, books.snapshot().measured.late_counts)
     }
 
-    /// The books with these settings, at the stored time.
-    pub(crate) fn open(&self, stored: Stored, now: Timestamp) -> Books {
+    /// The books with these settings.
+    pub(crate) fn open(&self, stored: Stored, moment: Moment) -> Books {
         let terms = Terms {
             limit: ByteCount::new(self.limit),
             billing_day: self.billing_day(),
@@ -123,8 +124,7 @@ impl Settings {
         let spenders = SpenderTerms { user_limit, ended_max: 5, ..SpenderTerms::default() };
         let bounds = Bounds { spenders, ..Bounds::default() };
         let setup = Setup { terms, sources, rules, bounds, default_source: self.sources[0] };
-        let then = stored.now.unwrap_or(now);
-        setup.open(Some(stored), then)
+        setup.open(Some(stored), moment)
     }
 
     fn terms_of(&self, source: IceSource) -> SourceTerms {
