@@ -177,6 +177,7 @@ impl Books {
             }
         }
         self.step_to(now);
+        self.note_gap();
         now
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Books, Whole};
 use crate::coturn::listing::{Listing, SessionId};
 use crate::coturn::sessions::to_cut;
-use crate::coturn::usage::ListingRead;
+use crate::coturn::usage::{LISTING_GAP, ListingRead};
 use crate::grants::GrantEnd;
 use crate::minute_usage::Basis;
 use crate::source::{IceSource, MINT_SLACK};
@@ -57,6 +57,15 @@ impl Books {
             self.set_cutting(false);
         } else if unseen.saturating_add(self.clock_ahead()) > UNSEEN_TOLERATED {
             self.extend_uncut(seen_at);
+        }
+    }
+
+    /// Ends the short tail after a gap without a complete listing, before anything else acts on the time. A machine that was suspended
+    /// cut no sessions, and its grants must not end by the short tail.
+    pub(super) fn note_gap(&mut self) {
+        let is_gap = self.now().since(self.coturn.complete_at()) > LISTING_GAP;
+        if is_gap && self.ledger.is_cutting(IceSource::Coturn) {
+            self.set_cutting(!is_gap);
         }
     }
 

@@ -284,3 +284,24 @@ fn a_jump_in_doubt_ends_the_short_tail_although_coturn_is_not_missed_for_long() 
         assert!(broker.books.snapshot().bound_holds());
     }
 }
+
+/// The machine was suspended for 2 h, so nobody cut sessions. The tidy ended the grants by their short tail, and the listing after it
+/// found nothing to extend.
+#[test]
+fn after_a_suspend_it_does_not_matter_whether_the_tidy_the_listing_or_a_request_is_first() {
+    let ends = |first: fn(&mut Broker)| {
+        let mut broker = strict();
+        broker.mint(1, 600);
+        broker.list(2, &[(1, 5_000)]);
+        broker.books.advance(at(2 * HOUR));
+        first(&mut broker);
+        broker.list(2 * HOUR, &[(1, 5_000)]);
+        broker.books.forget_expired();
+        broker.books.grants().get(id(1)).and_then(|row| row.alive_until)
+    };
+    let expected = Some(Minute::from_end(at(600 + 7_200).plus(MINT_SLACK)));
+    assert_eq!(ends(|broker| broker.books.forget_expired()), expected);
+    assert_eq!(ends(|broker| broker.books.miss_sessions()), expected);
+    assert_eq!(ends(|broker| broker.mint(2, 600)), expected);
+    assert_eq!(ends(|_| ()), expected);
+}

@@ -16,7 +16,7 @@ use crate::units::{ByteCount, Timestamp};
 use crate::usage_rules::UsageRules;
 
 /// Two listings that are further apart than this have a gap between them.
-const GAP: Duration = Duration::from_secs(60);
+pub(crate) const LISTING_GAP: Duration = Duration::from_secs(60);
 
 /// See the module's description.
 #[derive(Clone, Debug, Default)]
@@ -111,7 +111,7 @@ impl CoturnUsage {
         if !listing.is_complete {
             return None;
         }
-        let is_after_gap = now.since(complete_at) > GAP;
+        let is_after_gap = now.since(complete_at) > LISTING_GAP;
         if is_after_gap {
             *granted = (*granted).max(used.minus(*other));
         }
