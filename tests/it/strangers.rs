@@ -74,14 +74,17 @@ async fn the_address_of_a_grant_survives_a_restart() {
 }
 
 #[tokio::test]
-async fn reports_of_the_reporter_are_not_clamped() {
+async fn a_reporters_count_is_clamped_only_to_what_a_relay_can_carry_in_the_time() {
     let (_cloudflare, broker) = with_cloudflare().await;
     open(&broker, REPORTER, "c").await;
-    broker.advance(1);
-    let body = json!({"bytesReceived": 40_000_000_000_u64});
-    broker.post(REPORTER, "/api/connections/c/heartbeat", body).await;
-    assert_eq!(used_bytes(&broker).await, 40_000_000_000);
+    broker.advance(60);
+    let path = "/api/connections/c/heartbeat";
+    broker.post(REPORTER, path, json!({"bytesReceived": 700_000_000})).await;
+    assert_eq!(used_bytes(&broker).await, 700_000_000);
     assert_eq!(broker.metric("turn_broker_claims_clamped_total").await, Some(0));
+    broker.post(REPORTER, path, json!({"bytesReceived": 9_000_000_000_000_000_u64})).await;
+    assert_eq!(used_bytes(&broker).await, 750_000_000, "100 Mbps for a minute");
+    assert_eq!(broker.metric("turn_broker_claims_clamped_total").await, Some(1));
 }
 
 #[tokio::test]

@@ -3,7 +3,8 @@
 //! it, so together they never exceed the rate times the time. What is left over is saved up to a limit, so that a group that
 //! waits for days does not collect a large amount.
 //!
-//! A grant, a client address and an IPv6 /48 each have one. A claim must fit into all that apply to it.
+//! A grant, a client address and an IPv6 /48 each have one. A claim must fit into all that apply to it. A report that somebody
+//! vouches for needs none, but no connection and no grant relays faster than [`RELAY_RATE_MAX`].
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::time::Duration;
@@ -98,8 +99,8 @@ struct Scope<'a> {
 #[derive(Debug, Default)]
 pub struct Allowances<'a> {
     scopes: [Option<Scope<'a>>; 3],
-    /// A reporter vouches for the report, so it is charged in full.
-    is_vouched: bool,
+    /// A reporter vouches for the report: at most these bytes are charged, and no allowance applies.
+    vouched: Option<ByteCount>,
     /// Whether less was charged than claimed.
     clamped: bool,
 }
@@ -114,13 +115,13 @@ impl<'a> Allowances<'a> {
                 Scope { allowance, terms }
             })
         });
-        Self { scopes, is_vouched: false, clamped: false }
+        Self { scopes, vouched: None, clamped: false }
     }
 
-    /// The same for a report that is vouched for.
+    /// The same for a report that is vouched for, with the bytes that it can add; `None` for one that is not.
     #[must_use]
-    pub fn vouched(self, is_vouched: bool) -> Self {
-        Self { is_vouched, ..self }
+    pub fn vouched(self, room: Option<ByteCount>) -> Self {
+        Self { vouched: room, ..self }
     }
 
     /// Whether less was charged than claimed.
@@ -156,7 +157,7 @@ impl<'a> Allowances<'a> {
     /// Starts a connection's clock, if the rate has room for it.
     pub fn start_clock(&mut self) -> bool {
         let fits = |scope: &Scope<'_>| scope.allowance.has_room_for_a_clock(&scope.terms);
-        if !self.is_vouched && !self.scopes.iter().flatten().all(fits) {
+        if self.vouched.is_none() && !self.scopes.iter().flatten().all(fits) {
             self.clamped = true;
             return false;
         }
@@ -184,19 +185,18 @@ impl<'a> Allowances<'a> {
 
     /// Charges bytes. Returns those that fit.
     pub fn take(&mut self, wanted: ByteCount) -> ByteCount {
-        if self.is_vouched {
-            return wanted;
-        }
-        let left = self.left().map_or(u64::MAX, |left| left.checked_div(UNITS_PER_BYTE).unwrap_or(left));
-        let taken = wanted.min(ByteCount::new(left));
+        let left = || self.left().map_or(u64::MAX, |left| left.checked_div(UNITS_PER_BYTE).unwrap_or(left));
+        let taken = wanted.min(self.vouched.unwrap_or_else(|| ByteCount::new(left())));
         self.clamped |= taken < wanted;
-        self.spend(taken.get().saturating_mul(UNITS_PER_BYTE));
+        if self.vouched.is_none() {
+            self.spend(taken.get().saturating_mul(UNITS_PER_BYTE));
+        }
         taken
     }
 
     /// Charges a past span of `millis` by time. Returns the part that fits.
     pub fn take_time(&mut self, millis: u64) -> u64 {
-        if self.is_vouched {
+        if self.vouched.is_some() {
             return millis;
         }
         let per_milli = |scope: &Scope<'_>| scope.allowance.left.checked_div(scope.terms.estimated);

@@ -106,10 +106,10 @@ fn one_connection_is_always_charged_by_time() {
 }
 
 #[test]
-fn what_is_vouched_for_is_charged_in_full_and_uses_up_nothing() {
+fn what_is_vouched_for_uses_up_no_allowance() {
     let mut group = Group::default();
     group.at(at(0)).open();
-    let mut vouched = group.at(at(8)).vouched(true);
+    let mut vouched = group.at(at(8)).vouched(Some(HUGE));
     assert_eq!((vouched.take(HUGE), vouched.take_time(u64::MAX)), (HUGE, u64::MAX));
     assert!(!vouched.was_clamped());
     assert_eq!(group.at(at(8)).take(HUGE), ByteCount::new(100_000_000));

@@ -249,6 +249,13 @@ impl Connection {
         self.claimed.plus(ByteCount::saturating(rules.estimated_rate.over_millis(millis)))
     }
 
+    /// What it was charged for good: no count reverses it.
+    #[must_use]
+    pub(crate) fn settled(&self, rules: &UsageRules) -> ByteCount {
+        let by_time = rules.estimated_rate.over_millis(self.settled_millis.into());
+        self.claimed.plus(ByteCount::saturating(by_time))
+    }
+
     /// Bytes that it was charged as of its last report. They were noted for who spends them.
     #[must_use]
     pub(crate) fn noted(&self, rules: &UsageRules) -> ByteCount {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use slab::Slab;
 
+use crate::allowance::RELAY_RATE_MAX;
 use crate::clients::ClientTerms;
 use crate::connection::{Changes, Connection, Elapsed, Name, Owner, Report};
 use crate::dirty::Dirty;
@@ -147,7 +148,8 @@ impl Connections {
             Some(grant) => (grant.source, grants.open_connection(&grant, now, &self.rules)?),
             None => (self.default_source, None),
         };
-        let mut allowances = grants.allowances(name.1.grant(), now, &self.rules).vouched(caller.is_vouched());
+        let vouched = caller.is_vouched().then_some(ByteCount::ZERO);
+        let mut allowances = grants.allowances(name.1.grant(), now, &self.rules).vouched(vouched);
         let (connection, opening) =
             Connection::open(name.0, name.1, source, relayed, now, &self.rules, &mut allowances);
         let clamped = allowances.was_clamped();
@@ -272,7 +274,8 @@ impl Connections {
         let connection = &mut row.connection;
         let before = noted(grants, connection, &self.rules);
         let grant = connection.grant();
-        let mut allowances = grants.allowances(grant, now, &self.rules).vouched(caller.is_vouched());
+        let vouched = caller.is_vouched().then(|| room_of(grants, connection, before, now, &self.rules));
+        let mut allowances = grants.allowances(grant, now, &self.rules).vouched(vouched);
         let mut outcome = connection.report(report, now, &self.rules, &mut allowances);
         if let Some(id) = grant.filter(|_| !connection.is_direct()) {
             outcome.changes.extend(grants.extend(id, now.plus(self.rules.heartbeat)));
@@ -355,6 +358,23 @@ fn reversible_from(grants: &Grants, connection: &Connection) -> Timestamp {
 /// What a connection was charged as of its last report.
 fn noted(grants: &Grants, connection: &Connection, rules: &UsageRules) -> ByteCount {
     connection.charged_without(reversible_from(grants, connection), connection.last_seen, rules)
+}
+
+/// The bytes that a report at `now` can add: what the connection can have relayed since it was opened, together with the other
+/// connections of its grant. `noted`: what it was charged as of its last report.
+fn room_of(
+    grants: &Grants,
+    connection: &Connection,
+    noted: ByteCount,
+    now: Timestamp,
+    rules: &UsageRules,
+) -> ByteCount {
+    let rate = RELAY_RATE_MAX.max(rules.estimated_rate);
+    let most_since = |then| ByteCount::saturating(rate.over_millis(now.millis_since(then).into()));
+    let own = most_since(connection.opened_at);
+    let row = connection.grant().and_then(|id| grants.get(id));
+    let shared = row.map(|row| most_since(row.issued_at).minus(row.spent().claimed().minus(noted)));
+    own.min(shared.unwrap_or(own)).minus(connection.settled(rules))
 }
 
 /// Notes a charge for who spends it.

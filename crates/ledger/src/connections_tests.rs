@@ -287,3 +287,52 @@ fn a_connection_that_was_never_stored_leaves_no_change_to_store() {
     assert_eq!(changes.len(), 1);
     assert!(changes.iter().all(|((id, _), row)| &**id == "stored" && row.is_none()));
 }
+
+/// The bytes that a reported count adds, and whether it was clamped.
+fn counted(entry: &Entry<()>) -> (u64, bool) {
+    let bytes = entry.changes.iter().map(|change| match change.kind {
+        ChangeKind::AddBytes { bytes, .. } => bytes.get(),
+        _ => 0,
+    });
+    (bytes.sum(), entry.clamped)
+}
+
+#[test]
+fn a_reporter_cannot_claim_more_than_a_relay_can_carry_in_the_time() {
+    let mut table = empty();
+    let huge = received(9_000_000_000_000_000);
+    let _ = table.open(Caller::Reporter, "c", None, at(0)).unwrap();
+    let mut report =
+        |seconds, report| counted(&table.heartbeat(Caller::Reporter, "c", report, at(seconds)).unwrap());
+    assert_eq!(report(0, huge), (0, true));
+    assert_eq!(report(10, huge), (125_000_000, true), "100 Mbps for 10 s");
+    assert_eq!(report(10, huge), (0, true), "a repetition adds nothing");
+    assert_eq!(report(20, huge), (125_000_000, true));
+}
+
+#[test]
+fn a_reporters_clamped_bytes_are_charged_once_there_was_time_for_them() {
+    let mut table = empty();
+    let _ = table.open(Caller::Reporter, "c", None, at(0)).unwrap();
+    let mut report = |seconds| {
+        let entry = table.heartbeat(Caller::Reporter, "c", received(200_000_000), at(seconds)).unwrap();
+        counted(&entry)
+    };
+    assert_eq!(report(10), (125_000_000, true));
+    assert_eq!(report(20), (75_000_000, false));
+}
+
+#[test]
+fn the_connections_of_one_grant_share_what_a_relay_can_carry_for_a_reporter() {
+    let mut table = empty();
+    for id in ["a", "b"] {
+        let _ = table.open(client(1), id, None, at(0)).unwrap();
+    }
+    let huge = received(9_000_000_000_000_000);
+    let mut report =
+        |id, seconds| counted(&table.heartbeat(Caller::Reporter, id, huge, at(seconds)).unwrap());
+    assert_eq!(report("a", 10), (125_000_000, true));
+    assert_eq!(report("b", 10), (0, true));
+    assert_eq!(report("b", 20), (125_000_000, true));
+    assert_eq!(report("a", 20), (0, true));
+}
