@@ -16,8 +16,6 @@ const CLI_PORT = 5766;
 const LIMIT_GB = 1;
 /** No grant relays more, even with framing and resent packets. */
 const LIABILITY_MBPS = 24;
-/** The largest allowed difference between two counts of the same bytes. A relay also counts handshakes and 4 bytes of framing per packet. */
-const TOLERANCE = 0.02;
 /** coturn does not report the last 2,047 packets of a session at most: 1.2 MB, which is 1.5 % of this. */
 const COTURN_BYTES_EACH_WAY = 80_000_000;
 const COTURN_MBPS = 16;
@@ -110,7 +108,7 @@ async function theBytesOfARoomAreCounted() {
     ['ledger', '/api/spenders?by=call', counts.ledger],
   ]));
   assert.deepEqual({ evidence, grants }, { evidence: 'measured', grants: 2 });
-  theyAgree(counts, TOLERANCE);
+  theyAgree(counts);
 }
 
 /** Neither page closes its media, like a page that was changed to go on. */

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { coturnEgress, coturnHasClosed, rows } from './counts.mjs';
-import { BROKER, coturnSecret, directory, operatorToken, runTest, startBroker, startCoturn, status, sum } from './harness.mjs';
+import { BROKER, TOLERANCE, atRest, coturnSecret, directory, operatorToken, runTest, startBroker, startCoturn, status, sum } from './harness.mjs';
 import { COTURN_REALM, launchBrowser, serveSite, until } from './processes.mjs';
 
 const RUN_SECONDS_MAX = 300;
@@ -22,9 +22,7 @@ const LIABILITY_MBPS = 24;
 /** Well above the usage of all calls, so that the bound is below it and could be violated. */
 const LIMIT_GB = 1;
 /** The largest allowed difference between the ledger and coturn's log. */
-const TOLERANCE = 0.02;
-/** The largest allowed excess of coturn over the browser: 4 bytes of framing per packet, and drops on a busy machine. */
-const LOSS_TOLERANCE = 0.03;
+const LEDGER_TOLERANCE = 0.02;
 const HEADROOM_BYTES = 10_000_000;
 /** The time after a cut in which nothing may arrive. The slowest call has a message every 66 ms. */
 const QUIET_SECONDS = 4;
@@ -92,9 +90,9 @@ async function theLedgerAgreesWithCoturn() {
     ['broker', 'usedBytes, sessions ended', closed],
   ]));
   assert.deepEqual({ source, activeConnections }, { source: 'measured+estimate', activeConnections: 0 });
-  assert.ok(log >= browser && log <= browser * (1 + LOSS_TOLERANCE), 'browser and coturn agree');
-  assert.ok(Math.abs(open - log) <= log * TOLERANCE, 'the ledger agrees while the sessions live');
-  assert.ok(closed >= open && closed <= log * (1 + TOLERANCE), 'and when they have ended');
+  assert.ok(log >= browser && log <= browser * (1 + TOLERANCE), 'browser and coturn agree');
+  assert.ok(Math.abs(open - log) <= log * LEDGER_TOLERANCE, 'the ledger agrees while the sessions live');
+  assert.ok(closed >= open && closed <= log * (1 + LEDGER_TOLERANCE), 'and when they have ended');
 }
 
 /** Three calls: one grant is revoked, and one expires, which coturn itself would ignore. */
@@ -202,6 +200,7 @@ async function flows(...names) {
  * @returns {Promise<number>} The time of the last message (ms since 1970).
  */
 async function isSilent(name, cutUsers) {
+  await atRest(async () => (await look(name)).map(({ arrived, bytesReceived }) => [arrived, bytesReceived]));
   const before = await look(name);
   const logged = coturnEgress(coturn.log, cutUsers);
   await pause(QUIET_SECONDS);

