@@ -1,6 +1,6 @@
 # shellcheck shell=sh
 # What a script asks of the machine, for those that source this under `set -eu`: `need` for Debian packages, `tool` for programs
-# written in Rust, `broker` for ours, `isolate` for a network that has nothing but `lo`. Expects a Debian where something is missing, and root or `sudo -n` to install it.
+# written in Rust, `npm_packages` for those of a lock file, `broker` for ours, `isolate` for a network that has nothing but `lo`. Expects a Debian where something is missing, and root or `sudo -n` to install it.
 
 # need COMMAND=PACKAGE...: installs the packages of those commands that are missing, or ends the script.
 need() {
@@ -22,6 +22,12 @@ tool() {
     tools=$(realpath -m "${CARGO_TARGET_DIR:-target}")/tools
     cargo install --list --root "$tools" | grep -q "^$1 v$2:" ||
         CARGO_TARGET_DIR=$tools/build cargo install --locked --root "$tools" "$1@$2"
+}
+
+# npm_packages: those of the lock file in the current directory, unless they are there.
+npm_packages() {
+    cmp -s package-lock.json node_modules/installed.json && return
+    npm ci --prefer-offline --loglevel=error && cp package-lock.json node_modules/installed.json
 }
 
 # broker ROOT: TURN_BROKER_BIN is the program; where it is not set, it is built in the tree at ROOT.

@@ -48,7 +48,7 @@ CHROMIUM=${CHROMIUM:-/usr/bin/chromium}
 . ../machine.sh
 
 need turnserver=coturn "$CHROMIUM=chromium" node=nodejs npm=npm ip=iproute2 unshare=util-linux
-npm ci --prefer-offline --loglevel=error
+npm_packages
 
 broker ../..
 target=${CARGO_TARGET_DIR:-../../target}

@@ -23,8 +23,8 @@ CHROMIUM=${CHROMIUM:-/usr/bin/chromium}
 . ../machine.sh
 
 need "$CHROMIUM=chromium" node=nodejs npm=npm curl=curl ip=iproute2 unshare=util-linux
-npm ci --prefer-offline --loglevel=error
-(cd ../browser && npm ci --prefer-offline --loglevel=error)
+npm_packages
+(cd ../browser && npm_packages)
 
 broker ../..
 if [ -z "${FAKE_CLOUDFLARE_BIN:-}" ]; then

@@ -15,8 +15,9 @@ use crate::table::{Form, Outcome, grouped, size};
 const PER_GRANT: u32 = 64;
 /// Open connections of one address.
 const CONNECTIONS_MAX: u64 = 256;
-/// From the start of the process to its listener. Milliseconds.
+/// From the start of the process to its listener, in milliseconds: of a release build, and of a slow build on a busy machine.
 const START_MAX: u128 = 500;
+const SLOW_START_MAX: u128 = 10_000;
 /// Requests in one write.
 const BATCH: usize = 250;
 
@@ -36,7 +37,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
     Attack {
         item: 11,
         name: "start with an almost full connection table in the ledger",
-        allowance: "500 ms",
+        allowance: "500 ms in the long form",
         run: |form| Box::pin(start(form)),
     },
 ];
@@ -113,6 +114,7 @@ async fn start(form: Form) -> Outcome {
     let millis = SystemClock.instant().saturating_duration_since(began).as_millis();
     let honest = round(program::address(&process), 1).await;
     let effect = format!("{millis} ms with {} connections, {} on disk", grouped(stored), size(bytes));
-    let is_within = millis <= START_MAX && stored == u64::from(connections);
+    let most = if form == Form::Long { START_MAX } else { SLOW_START_MAX };
+    let is_within = millis <= most && stored == u64::from(connections);
     Outcome { attempts: 1, cost: reporter.cost, effect, honest, is_within }
 }

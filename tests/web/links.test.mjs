@@ -44,3 +44,14 @@ test('a broken link is reported', () => {
   assert.equal(fault('docs/BUDGET.md', 'ERRORS.md#none'), 'docs/BUDGET.md: docs/ERRORS.md has no #none');
   assert.equal(fault('docs/BUDGET.md', '#two-modes'), undefined);
 });
+
+test('CONTRIBUTING.md names steps of tests/run.sh, and says what each protects', () => {
+  const steps = [...text('tests/run.sh').matchAll(/^(step|browser) (\S+) '/gm)];
+  assert.ok(steps.length > 20, `${steps.length} steps`);
+  const [table] = text('CONTRIBUTING.md').split('## What checks what')[1].split('\n\nEvery build');
+  const rows = table.split('\n').filter((line) => /^\| .* \| `/.test(line));
+  const named = new Set(rows.flatMap((row) => row.split('|')[2].match(/[a-z0-9-]+/g)));
+  const names = steps.map(([, , name]) => name);
+  assert.deepEqual([...named].filter((name) => !names.includes(name)), [], 'no such step');
+  assert.deepEqual(names.filter((name) => !named.has(name)), ['form', 'lints'], 'steps that protect nothing of the README');
+});

@@ -4,7 +4,9 @@
 # of the links between the documents. Requires Node 18.18 or later, and npm, which fetches the packages of the lock file.
 set -eu
 cd "$(dirname "$0")"
-npm ci --prefer-offline --loglevel=error
+# shellcheck source=tests/machine.sh
+. ../machine.sh
+npm_packages
 npx --no-install tsc --project .
 npx --no-install tsc --project tsconfig.module.json
 npx --no-install tsc --project tsconfig.examples.json
