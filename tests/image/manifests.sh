@@ -12,7 +12,7 @@ mkdir "$work/context" "$work/manifests"
 sed -n 's/^!//p' .dockerignore | xargs cp -r -t "$work/context"
 
 # The stage `manifests`: its copies, then its command.
-sed -n '/ AS manifests$/,/^FROM .* AS build$/p' Dockerfile >"$work/stage"
+sed -n '/ AS manifests$/,/^FROM .* AS dependencies$/p' Dockerfile >"$work/stage"
 sed -n 's|^COPY \(.*\) [^ ]*$|\1|p' "$work/stage" | tr ' ' '\n' | (cd "$work/context" && xargs cp -r -t "$work/manifests")
 sed -n '/^RUN /,/[^\\]$/p' "$work/stage" | sed '1s/^RUN //' >"$work/command"
 (cd "$work/manifests" && sh -eu "$work/command")
