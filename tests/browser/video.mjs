@@ -13,7 +13,7 @@ const MBPS_EACH_WAY = 2.5;
 const BYTES_MIN = (2 * CALL_SECONDS * MBPS_EACH_WAY * 1e6) / 8 / 10;
 
 async function run() {
-  const site = await serveSite(5173, 'video-page.mjs', ['../../src/web/demo/call.js', '../../src/web/demo/scene.js']);
+  const site = await serveSite(5173, 'video-page.mjs', ['../../src/web/demo/scene.js']);
   const browser = await launchBrowser(directory);
   await measured(site, browser);
   await claimed(site, browser);
@@ -49,6 +49,7 @@ async function claimed(site, browser) {
 async function call(site, browser) {
   const page = await browser.newPage();
   await page.goto(site);
+  await page.waitForFunction(() => globalThis.video);
   const look = () => page.evaluate(() => video.look());
   await page.evaluate((mbps) => video.begin(mbps), MBPS_EACH_WAY);
   await until('video at both ends', async () => (await look()).ends.every(({ state, framesPerSecond }) => state === 'connected' && framesPerSecond > 0));
@@ -57,9 +58,23 @@ async function call(site, browser) {
   assert.deepEqual(ends.map(({ path }) => path), ['relay/udp', 'relay/udp']);
   assert.deepEqual(faults, []);
   const usernames = await page.evaluate(() => video.usernames());
+  await page.evaluate(() => video.stopSending());
+  // Checks of the path go on. They are a few bytes.
+  await until('the pictures to end', stands(async () => sum((await look()).ends.map(({ received }) => received))));
   const received = await page.evaluate(() => video.end());
   await page.close();
   return { received, usernames };
+}
+
+/** A check for a figure that rises by less than a kilobyte in a second. */
+function stands(figure) {
+  let last = -Infinity;
+  return async () => {
+    const before = last;
+    last = await figure();
+    await new Promise((resolve) => { setTimeout(resolve, 1_000); });
+    return last - before < 1_000;
+  };
 }
 
 const metrics = async () => (await operator('/metrics')).text();

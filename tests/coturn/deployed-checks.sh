@@ -18,7 +18,7 @@ is() {
     fi
 }
 until_it() {
-    for _ in $(seq 300); do
+    for _ in $(seq 1200); do
         "$@" >/dev/null 2>&1 && return
         sleep 0.1
     done

@@ -104,7 +104,7 @@ check 'the licenses of the crates are in it' grep -q '^tokio ' "$work/third-part
 
 # --- what it does ------------------------------------------------------------------------------------------------------
 engine_start
-for _ in 1 2 3 4 5 6 7 8 9 10; do
+for _ in $(seq 120); do
     ask /health >/dev/null 2>&1 && break
     sleep 0.5
 done
@@ -122,7 +122,7 @@ check 'SIGTERM ends it with status 0' engine_stop
 engine_start_demo
 # By the name that the page has, which is not where buildah's network has it.
 ask_demo() { outside curl -sf --max-time 10 -H "Host: 127.0.0.1:${demo#*:}" "http://$demo$1"; }
-for _ in 1 2 3 4 5 6 7 8 9 10; do
+for _ in $(seq 120); do
     ask_demo /health >/dev/null 2>&1 && break
     sleep 0.5
 done

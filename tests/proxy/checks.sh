@@ -30,14 +30,14 @@ header() { tr -d '\r' <headers | sed -n "s/^$1: //Ip"; }
 # Prints the client of the last request as in the broker's log. The id in the response identifies the line.
 seen() {
     id=$(header x-request-id)
-    for _ in $(seq 50); do
+    for _ in $(seq 300); do
         line=$(grep -F "\"request_id\":\"$id\"" "$proxy.log") && break
         sleep 0.1
     done
     printf '%s' "${line:-}" | sed -n 's/.*"client":"\([^"]*\)".*/\1/p'
 }
 until_it() {
-    for _ in $(seq 100); do
+    for _ in $(seq 600); do
         "$@" && return
         sleep 0.1
     done

@@ -19,7 +19,7 @@ echo "        $version"
 chroot "$root" "$@" /turn-broker >"$root/log" 2>&1 &
 process=$!
 end() { echo "$1" >&2 && cat "$root/log" >&2 && exit 1; }
-for _ in $(seq 60); do
+for _ in $(seq 240); do
     broker "$@" /turn-broker healthcheck >/dev/null 2>&1 && break
     sleep 0.5
 done

@@ -1,7 +1,7 @@
 #!/bin/sh
 # The files that release.sh makes, from outside: made twice and compared, unpacked, run in a directory that holds nothing else,
-# asked over HTTP, and the bills of materials held against their schema. arm64 is run by qemu. Takes minutes, so it is no part of
-# the project's check. Exit status 0 or 1.
+# asked over HTTP, and the bills of materials held against their schema. arm64 is run by qemu. Takes minutes.
+# Exit status 0 or 1.
 #   run.sh [DIRECTORY]        copies the files there if all is well
 #   ARCHITECTURES='x86_64'    only these
 # Downloads Debian packages, crates, Rust's standard library for two targets, and a validator from PyPI.
