@@ -6,10 +6,10 @@ use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
+use utoipa::openapi::{RefOr, Schema};
 
 use super::schema::one_of;
-use crate::alert::{Alert, AlertKind, Severity};
+use crate::alert::{Alert, Severity};
 use crate::app::App;
 use crate::json::plain_number;
 use turn_ledger::units::Timestamp;
@@ -31,8 +31,9 @@ pub struct AlertBody {
     /// The same id as on the webhook.
     #[schema(example = "2025-01-01/budget-used-80/1000000000000")]
     id: String,
-    /// The kind of alert.
-    #[schema(schema_with = event_schema)]
+    /// The kind of alert, a stable identifier for programs: `budget.used_N` for N percent of the limit (`ALERT_PERCENTS`), or one of
+    /// those in docs/RUNBOOK.md, such as `provider.down`.
+    #[schema(example = "budget.used_80")]
     event: &'static str,
     /// The severity.
     #[schema(schema_with = severity_schema)]
@@ -65,16 +66,6 @@ pub struct AlertBody {
     /// Whether it is not delivered yet.
     #[schema(example = false)]
     waiting: bool,
-}
-
-fn event_schema() -> RefOr<Schema> {
-    let others = AlertKind::ALL.map(AlertKind::name).into_iter().filter(|name| !name.starts_with("budget."));
-    let others = others.collect::<Vec<_>>().join("`, `");
-    let text = format!(
-        "Stable identifier for programs: `budget.used_N` for N percent of the limit (`ALERT_PERCENTS`), or one of `{others}`."
-    );
-    let schema = ObjectBuilder::new().schema_type(Type::String).description(Some(text));
-    schema.examples([serde_json::json!("budget.used_80")]).build().into()
 }
 
 fn severity_schema() -> RefOr<Schema> {

@@ -48,7 +48,7 @@ const KEY_OVERRIDES: &str = "orders";
 const KEY_COUNTED: &str = "counted";
 const KEY_BLOCKED: &str = "blocked";
 const KEY_TOKEN_KEY: &str = "token-key";
-/// What operators did. Added to format 4: older files do not have it.
+/// What operators did.
 const KEY_ACTIONS: &str = "operator-actions";
 /// Holds the secrets of TURN keys.
 const KEY_ROTATION: &str = "key-rotation";
