@@ -109,7 +109,7 @@ async function aRestartOfTheBrokerEndsNothing(pages) {
 async function pagesThatEnterAtOnceAllSync() {
   const names = Array.from({ length: CROWD }, (_, index) => `page${index}`);
   const pages = [];
-  for (const _ of names) pages.push(await openSite()); // only the entries are at once
+  while (pages.length < names.length) pages.push(await openSite()); // only the entries are at once
   await Promise.all(pages.map((page, index) => enterRoom(page, { room: 'crowd', name: names[index], isRelayed: false })));
   await allShare(pages, Object.fromEntries(names.map((name) => [name, 'before'])), 'crowd');
 }
