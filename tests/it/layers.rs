@@ -19,7 +19,7 @@ pub(crate) const LAYERS: [&[&str]; 14] = [
     &["telemetry"],
     &["config"],
     &["ice"],
-    &["actions", "backoff", "clock", "cost", "http_client", "json", "random", "request", "rotation"],
+    &["actions", "backoff", "clock", "cost", "http_client", "json", "random", "rate", "request", "rotation"],
 ];
 
 #[test]
