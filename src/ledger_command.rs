@@ -178,13 +178,13 @@ fn document(contents: &Contents) -> Value {
     let sources =
         stored.sources.iter().map(|(source, rows)| (source.name().to_owned(), source_document(rows)));
     let grant = |(id, row): (&GrantId, &GrantRow)| {
-        let GrantRow { source, issued_at, expires_at, alive_until, renewed, revoked_at, .. } = row;
+        let GrantRow { source, issued_at, expires_at, renewed, revoked_at, .. } = row;
         json!({
             "grant": id,
             "source": source,
             "issued_at": issued_at,
             "expires_at": expires_at,
-            "alive_until": alive_until.map(Minute::start),
+            "alive_until": row.alive_until().map(Minute::start),
             "reported": row.reported,
             "renewed": renewed,
             "revoked_at": revoked_at,

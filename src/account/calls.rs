@@ -74,6 +74,6 @@ impl Account {
 /// Whether a report now would count for a time that is promised for the grant or a renewal of it.
 fn is_promised(books: &Books, grant: GrantId) -> bool {
     let chain = books.grants().with_renewals(grant);
-    let until = chain.filter_map(|grant| books.grants().get(grant)?.alive_until).max();
+    let until = chain.filter_map(|grant| books.grants().get(grant)?.alive_until()).max();
     until.is_some_and(|until| until.start() >= books.now().plus(books.rules().heartbeat))
 }

@@ -362,9 +362,12 @@ impl Account {
         }
     }
 
-    /// Forgets grants that can have no further effect.
-    pub fn tidy(&self) {
-        self.with(Books::forget_expired);
+    /// Ends grants that can have no further effect. If many end at once, others get the lock in between.
+    pub async fn tidy(&self) {
+        while !self.with(Books::forget_expired) {
+            self.flush();
+            tokio::task::yield_now().await;
+        }
     }
 
     fn report_end(&self, closed: &Closed, snapshot: &Snapshot) {

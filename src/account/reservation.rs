@@ -6,9 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::Account;
-use turn_ledger::books::{NotCommitted, NotRecorded, Requester, Written};
+use turn_ledger::books::{Hold, NotCommitted, NotRecorded, Requester, Written};
 use turn_ledger::key_name::KeyName;
-use turn_ledger::ledger::Hold;
 use turn_ledger::spender::Spender;
 use turn_ledger::time::Moment;
 use turn_ledger::token::{Grant, GrantId};

@@ -189,6 +189,11 @@ fn about_clock_and_bound(hints: &mut Hints, snapshot: &Snapshot) {
         "the ledger has followed a jump of the machine's clock. If the clock was wrong before or is wrong now, credentials minted before the jump relay for longer than is reserved: the bound is unreliable until they have ended. Check the clock.",
     );
     hints.add(
+        snapshot.lacks_grants(),
+        "LEDGER_RESTORED",
+        "the ledger was restored from a copy, so it lacks what was handed out after the copy was made: the bound is unreliable until the longest of these credentials has ended. Replace the TURN key or secret to end them now.",
+    );
+    hints.add(
         bound.get() > 0,
         "BOUND_ABOVE_LIMIT",
         &format!(

@@ -87,6 +87,7 @@ impl StoredView {
         let copy = Builder::new().set_cache_size(CACHE).create_file(file).map_err(StoreError::from)?;
         let to = copy.begin_write().map_err(StoreError::from)?;
         tables::copy_all(&self.transaction, &to)?;
+        tables::mark_copy(&to)?;
         to.commit().map_err(StoreError::from)?;
         Ok(())
     }
@@ -130,6 +131,7 @@ mod tests {
         let mut ledger = LedgerCopy::take(elsewhere.path()).unwrap();
         assert_eq!(ledger.findings(), Vec::<String>::new());
         assert_eq!(ledger.stored().unwrap().books.key, stored.books.key, "the key of grant tokens is copied");
+        assert!(ledger.stored().unwrap().books.is_copy && !stored.books.is_copy);
         drop(store);
         let original = Database::open(directory.path().join(FILE_NAME)).unwrap();
         assert_eq!(table_names(&Database::open(path).unwrap()), table_names(&original));

@@ -61,6 +61,8 @@ fn batch(seconds: i64) -> Batch {
         grants: [].into(),
         spenders: [].into(),
         counted: None,
+        dropped: [].into(),
+        lacks_until: None,
         blocked: None,
         connections: [].into(),
         sessions: [].into(),

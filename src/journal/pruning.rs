@@ -33,25 +33,27 @@ pub(super) fn forget_old(transaction: &WriteTransaction, now: Timestamp) -> Resu
 
 /// Replaces the marks before a minute with one row that holds their sum. Returns whether that changed anything.
 fn fold_marks(
-    marks: &mut Table<'_, (&'static str, i64), (i64, i64)>,
+    marks: &mut Table<'_, (&'static str, i64), (i64, i64, i64)>,
     source: IceSource,
     kept_from: i64,
 ) -> Result<bool, StoreError> {
     let old = (source.name(), i64::MIN)..(source.name(), kept_from);
-    let (mut rows, mut live, mut last) = (0_u64, 0_i64, None);
+    let (mut rows, mut live, mut per_minute, mut last) = (0_u64, 0_i64, 0_i64, None);
     for row in marks.range(old.clone())? {
         let (key, mark) = row?;
         rows += 1;
         live = live.saturating_add(mark.value().0);
+        per_minute = per_minute.saturating_add(mark.value().1);
         last = Some(key.value().1);
     }
     let Some(last) = last else { return Ok(false) };
-    if rows == 1 && live != 0 {
+    let is_level = (live, per_minute) != (0, 0);
+    if rows == 1 && is_level {
         return Ok(false);
     }
     marks.retain_in(old, |_, _| false)?;
-    if live != 0 {
-        marks.insert((source.name(), last), (live, 0))?;
+    if is_level {
+        marks.insert((source.name(), last), (live, per_minute, 0))?;
     }
     Ok(true)
 }

@@ -31,6 +31,7 @@ fn source_rows(grants: &[(i64, i64)], flows: &[(i64, u64)]) -> SourceRows {
         for (minute, live) in [(*begin, 1), (begin + length, -1)] {
             let mark = rows.deltas.entry(Minute::new(minute)).or_default();
             mark.live += live;
+            mark.per_minute += 5 * live;
             mark.unreported += i64::from(live < 0);
         }
     }
@@ -50,7 +51,8 @@ impl File {
         tables::make_all(&transaction).unwrap();
         for (minute, mark) in &source.deltas {
             let mut marks = transaction.open_table(MARKS).unwrap();
-            marks.insert((SOURCE.name(), minute.number()), (mark.live, mark.unreported)).unwrap();
+            let mark = (mark.live, mark.per_minute, mark.unreported);
+            marks.insert((SOURCE.name(), minute.number()), mark).unwrap();
         }
         for (minute, flows) in &source.usage {
             let mut rows = transaction.open_table(FLOWS).unwrap();
@@ -123,7 +125,7 @@ fn old_rows_are_replaced_by_one_mark_if_a_grant_is_still_alive() {
     assert_eq!(rows_before(&after, kept_from), (1, 0));
     assert_eq!(
         after.deltas.first_key_value(),
-        Some((&Minute::new(old + 100), &LiveDelta { live: 1, unreported: 0 }))
+        Some((&Minute::new(old + 100), &LiveDelta { live: 1, per_minute: 5, unreported: 0 }))
     );
     assert!(
         after.usage.contains_key(&Minute::new(kept_from))

@@ -11,6 +11,9 @@ use serde::de::DeserializeOwned;
 use turn_ledger::connection::{Connection, Owner};
 use turn_ledger::coturn::listing::SessionId;
 use turn_ledger::dirty::Rows;
+use turn_ledger::grants::DroppedKey;
+use turn_ledger::minute::Minute;
+use turn_ledger::source::IceSource;
 use turn_ledger::spenders::{RowKey, SpenderKey, SpenderKind, Sums};
 use turn_ledger::units::Timestamp;
 
@@ -21,8 +24,12 @@ use sources::{read_sources, write_source};
 
 /// Name → JSON or bytes.
 pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
-/// (source, minute since 1970) → (change of the number of live grants, change of the number of unreported grants that end).
-pub(super) const MARKS: TableDefinition<'_, (&str, i64), (i64, i64)> = TableDefinition::new("marks");
+/// (source, minute since 1970) → (change of the number of live grants, change of the bytes that they may relay in a minute, change of
+/// the number of unreported grants that end).
+pub(super) const MARKS: TableDefinition<'_, (&str, i64), (i64, i64, i64)> = TableDefinition::new("marks");
+/// [`DroppedKey`] → number of grants.
+pub(super) const DROPPED: TableDefinition<'_, (&str, i64, i64, u64), u64> =
+    TableDefinition::new("dropped_grants");
 /// (source, minute) → (connection milliseconds, reported bytes) with a grant, then the same two without a grant.
 pub(super) const FLOWS: TableDefinition<'_, (&str, i64), (u64, u64, u64, u64)> =
     TableDefinition::new("flows");
@@ -46,6 +53,9 @@ pub(super) const KEY_COTURN: &str = "coturn";
 const KEY_ALERTS: &str = "alerts";
 const KEY_OVERRIDES: &str = "orders";
 const KEY_COUNTED: &str = "counted";
+const KEY_LACKS: &str = "lacks-until";
+/// When this copy of a ledger was made. Only a copy that no process has opened has it.
+const KEY_COPIED: &str = "copied-at";
 const KEY_BLOCKED: &str = "blocked";
 const KEY_TOKEN_KEY: &str = "token-key";
 /// What operators did.
@@ -64,6 +74,7 @@ pub(super) fn make_all(transaction: &WriteTransaction) -> Result<(), StoreError>
     transaction.open_table(OPEN_CONNECTIONS)?;
     transaction.open_table(GRANTS)?;
     transaction.open_table(SESSIONS)?;
+    transaction.open_table(DROPPED)?;
     transaction.open_table(SPENDERS)?;
     transaction.open_table(SFU_SESSIONS)?;
     Ok(())
@@ -76,6 +87,7 @@ pub(super) fn copy_all(from: &ReadTransaction, to: &WriteTransaction) -> Result<
     copy(from, to, FLOWS)?;
     copy(from, to, OPEN_CONNECTIONS)?;
     copy(from, to, GRANTS)?;
+    copy(from, to, DROPPED)?;
     copy(from, to, SESSIONS)?;
     copy(from, to, SPENDERS)?;
     copy(from, to, SFU_SESSIONS)
@@ -105,6 +117,14 @@ pub(super) fn put_token_key(transaction: &WriteTransaction, key: &[u8; 64]) -> R
     Ok(())
 }
 
+/// Marks the file as a copy of a ledger that goes on, made at the ledger's time.
+pub(super) fn mark_copy(transaction: &WriteTransaction) -> Result<(), StoreError> {
+    let mut meta = transaction.open_table(META)?;
+    let now = meta.get(KEY_NOW)?.map(|now| now.value().to_vec()).unwrap_or_default();
+    meta.insert(KEY_COPIED, now.as_slice())?;
+    Ok(())
+}
+
 /// The stored time of the books.
 pub(super) fn stored_now(transaction: &ReadTransaction) -> Result<Option<Timestamp>, StoreError> {
     json_of(transaction, KEY_NOW, &mut Err)
@@ -126,6 +146,11 @@ pub(super) fn read(transaction: &ReadTransaction, bad: OnBadRow<'_>) -> Result<C
         stored.grants.insert(id, from_json(row)?);
         Ok(())
     })?;
+    rows(transaction, DROPPED, bad, |(source, expiry, until, per_minute), count| {
+        let source = IceSource::from_name(source).ok_or("belongs to an unknown ICE source")?;
+        stored.dropped.insert((source, expiry, Minute::new(until), per_minute), count);
+        Ok(())
+    })?;
     rows(transaction, SESSIONS, bad, |id, row| {
         let id = SessionId::new(id).ok_or("does not have the number of a session")?;
         stored.sessions.insert(id, from_json(row)?);
@@ -145,6 +170,8 @@ pub(super) fn read(transaction: &ReadTransaction, bad: OnBadRow<'_>) -> Result<C
         Ok(())
     })?;
     stored.counted = json_of(transaction, KEY_COUNTED, bad)?.unwrap_or_default();
+    stored.lacks_until = json_of(transaction, KEY_LACKS, bad)?.unwrap_or_default();
+    stored.is_copy = bytes_of(transaction, KEY_COPIED)?.is_some();
     stored.blocked = json_of(transaction, KEY_BLOCKED, bad)?.unwrap_or_default();
     stored.coturn = json_of(transaction, KEY_COTURN, bad)?.unwrap_or_default();
     contents.alerts = json_of(transaction, KEY_ALERTS, bad)?.unwrap_or_default();
@@ -183,10 +210,15 @@ pub(super) fn write(transaction: &WriteTransaction, changes: &Changes) -> Result
             None => drop(grants.remove(key.as_str())?),
         }
     }
+    write_dropped(transaction, &batch.dropped)?;
     write_rows(transaction, SESSIONS, &batch.sessions, |id| id.get())?;
     write_rows(transaction, SFU_SESSIONS, &batch.sfu_sessions, |id| &**id)?;
     write_spenders(transaction, &batch.spenders)?;
     put(transaction, KEY_COUNTED, batch.counted.as_ref())?;
+    if batch.lacks_until.is_some() {
+        put(transaction, KEY_LACKS, batch.lacks_until.as_ref())?;
+        transaction.open_table(META)?.remove(KEY_COPIED)?;
+    }
     put(transaction, KEY_BLOCKED, batch.blocked.as_ref())?;
     put(transaction, KEY_COUNTS, Some(&batch.counts))?;
     put(transaction, KEY_OVERRIDES, batch.overrides.as_ref())?;
@@ -210,6 +242,21 @@ fn write_rows<'a, K: Key + 'static, Id, R: Serialize>(
         match row {
             Some(row) => drop(table.insert(key(id), to_json(row)?.as_slice())?),
             None => drop(table.remove(key(id))?),
+        }
+    }
+    Ok(())
+}
+
+fn write_dropped(transaction: &WriteTransaction, dropped: &Rows<DroppedKey, u64>) -> Result<(), StoreError> {
+    if dropped.is_empty() {
+        return Ok(());
+    }
+    let mut table = transaction.open_table(DROPPED)?;
+    for ((source, expiry, until, per_minute), count) in dropped {
+        let key = (source.name(), *expiry, until.number(), *per_minute);
+        match count {
+            Some(count) => drop(table.insert(key, count)?),
+            None => drop(table.remove(key)?),
         }
     }
     Ok(())
@@ -304,6 +351,8 @@ mod tests {
         Batch {
             sources: [].into(),
             grants: [].into(),
+            dropped: [((IceSource::Coturn, 7, Minute::new(8), 9), Some(10))].into(),
+            lacks_until: Some(now),
             spenders: [
                 ((SpenderKind::User, key), Some(Sums::default())),
                 ((SpenderKind::Label, None), Some(Sums::default())),

@@ -327,7 +327,7 @@ impl From<NotAdmitted> for Skipped {
     fn from(why: NotAdmitted) -> Self {
         match why {
             NotAdmitted::Refused(refusal) => Self::Refused(refusal),
-            NotAdmitted::ClockInDoubt => Self::NotRecorded,
+            NotAdmitted::ClockInDoubt | NotAdmitted::TooManyGrants => Self::NotRecorded,
             NotAdmitted::TooManyUsers => Self::TooManyUsers,
             NotAdmitted::UserBlocked => Self::UserBlocked,
         }

@@ -315,7 +315,7 @@ async fn maintenance(app: Arc<App>, end: CancellationToken) {
             }
             _ = flush.tick() => app.account.flush(),
             _ = tidy.tick() => {
-                app.account.tidy();
+                app.account.tidy().await;
                 app.rate_limit.sweep();
                 app.wrong_tokens.sweep();
                 app.poll_rate.sweep();

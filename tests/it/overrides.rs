@@ -178,7 +178,7 @@ async fn an_unknown_or_expired_credential_cannot_be_revoked() {
         );
     }
     broker.advance(86_401);
-    broker.app.account.tidy();
+    broker.app.account.tidy().await;
     assert_eq!(
         override_with(&broker, &format!("/api/credentials/{token}/revoke"), json!({})).await.status,
         404

@@ -11,7 +11,7 @@ use crate::coturn::listing::SessionId;
 use crate::coturn::sessions::SessionRow;
 use crate::coturn::usage::CoturnSums;
 use crate::dirty::Rows;
-use crate::grants::{CountedSources, GrantRow};
+use crate::grants::{CountedSources, DroppedKey, GrantRow};
 use crate::ledger::PeriodCounts;
 use crate::minute_usage::SourceRows;
 use crate::overrides::Overrides;
@@ -33,10 +33,14 @@ pub struct Batch {
     pub sources: BTreeMap<IceSource, SourceRows>,
     /// Grants.
     pub grants: Rows<GrantId, GrantRow>,
+    /// How many grants are not in the table any more.
+    pub dropped: Rows<DroppedKey, u64>,
     /// Shares of grants that are not in the table any more, by who spent them.
     pub spenders: Rows<RowKey, Sums>,
     /// The state of the counts by grant, if it has changed.
     pub counted: Option<CountedSources>,
+    /// Until when grants may relay that this ledger does not know, if that has changed. This ledger is no copy any more.
+    pub lacks_until: Option<Timestamp>,
     /// Blocked users, if they have changed.
     pub blocked: Option<BTreeSet<User>>,
     /// Open connections.
@@ -64,10 +68,16 @@ pub struct Stored {
     pub sources: BTreeMap<IceSource, SourceRows>,
     /// Grants.
     pub grants: BTreeMap<GrantId, GrantRow>,
+    /// How many grants are not in the table any more.
+    pub dropped: BTreeMap<DroppedKey, u64>,
     /// Shares of grants that are not in the table any more, by who spent them.
     pub spenders: BTreeMap<RowKey, Sums>,
     /// The state of the counts by grant.
     pub counted: CountedSources,
+    /// Until when grants may relay that this ledger does not know.
+    pub lacks_until: Timestamp,
+    /// Whether it is a copy of a ledger that went on, and no process has opened it yet.
+    pub is_copy: bool,
     /// Blocked users.
     pub blocked: BTreeSet<User>,
     /// Open connections.
@@ -97,8 +107,10 @@ impl Batch {
             self.sources.entry(source).or_default().apply(rows);
         }
         self.grants.extend(later.grants);
+        self.dropped.extend(later.dropped);
         self.spenders.extend(later.spenders);
         self.counted = later.counted.or(self.counted.take());
+        self.lacks_until = later.lacks_until.or(self.lacks_until);
         self.blocked = later.blocked.or(self.blocked.take());
         self.connections.extend(later.connections);
         self.sessions.extend(later.sessions);
@@ -127,9 +139,13 @@ impl Stored {
             self.sources.entry(source).or_default().apply(rows);
         }
         replace(&mut self.grants, batch.grants);
+        replace(&mut self.dropped, batch.dropped);
         replace(&mut self.spenders, batch.spenders);
         if let Some(counted) = batch.counted {
             self.counted = counted;
+        }
+        if let Some(lacks_until) = batch.lacks_until {
+            (self.lacks_until, self.is_copy) = (lacks_until, false);
         }
         if let Some(blocked) = batch.blocked {
             self.blocked = blocked;

@@ -1,4 +1,4 @@
-//! What each client holds: open connections, its allowance for claims, and in strict mode the minutes that its live grants
+//! What each client holds: open connections, its allowance for claims, and in strict mode the bytes that its live grants
 //! reserve. A client and the group above it ([`ClientKey::wider`]) have one row each. A row exists only while it holds
 //! something. Everything that is held belongs to a grant or to a reservation, so the table is bounded by those.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
@@ -34,7 +34,7 @@ impl Default for ClientTerms {
 #[derive(Debug, Default)]
 struct Row {
     claims: Allowance,
-    /// Reserved minutes of live grants, by the minute in which they end. Few, in order.
+    /// Reserved bytes of live grants, by the minute in which they end. Few, in order.
     reserved: Vec<(Minute, u64)>,
 }
 
@@ -96,8 +96,7 @@ impl Clients {
             let mut share = ClientShare { percent, reserved: 0, frees_at: None };
             if let Some(row) = self.rows.get_mut(&key) {
                 row.forget_ended(Minute::of(now));
-                share.reserved =
-                    row.reserved.iter().map(|(_, minutes)| *minutes).fold(0, u64::saturating_add);
+                share.reserved = row.reserved.iter().map(|(_, bytes)| *bytes).fold(0, u64::saturating_add);
                 share.frees_at = row.reserved.first().map(|(end, _)| end.start());
             }
             share
@@ -105,30 +104,30 @@ impl Clients {
         [Some(share(client)), client.wider().map(share)]
     }
 
-    /// Reserves minutes until `end`.
-    pub(crate) fn reserve(&mut self, client: ClientKey, end: Minute, minutes: u64) {
-        for key in client.with_wider().filter(|_| minutes > 0) {
+    /// Reserves bytes until `end`.
+    pub(crate) fn reserve(&mut self, client: ClientKey, end: Minute, bytes: u64) {
+        for key in client.with_wider().filter(|_| bytes > 0) {
             let reserved = &mut self.rows.entry(key).or_default().reserved;
             match reserved.binary_search_by_key(&end, |(end, _)| *end) {
                 Ok(at) => {
                     if let Some((_, sum)) = reserved.get_mut(at) {
-                        *sum = sum.saturating_add(minutes);
+                        *sum = sum.saturating_add(bytes);
                     }
                 }
-                Err(at) => reserved.insert(at, (end, minutes)),
+                Err(at) => reserved.insert(at, (end, bytes)),
             }
         }
     }
 
     /// Reverses [`Self::reserve`]. Does nothing if `end` has passed.
-    pub(crate) fn release(&mut self, client: ClientKey, end: Minute, minutes: u64) {
+    pub(crate) fn release(&mut self, client: ClientKey, end: Minute, bytes: u64) {
         for key in client.with_wider() {
             let Entry::Occupied(mut row) = self.rows.entry(key) else { continue };
             let reserved = &mut row.get_mut().reserved;
             if let Ok(at) = reserved.binary_search_by_key(&end, |(end, _)| *end)
                 && let Some((_, sum)) = reserved.get_mut(at)
             {
-                *sum = sum.saturating_sub(minutes);
+                *sum = sum.saturating_sub(bytes);
                 if *sum == 0 {
                     reserved.remove(at);
                 }

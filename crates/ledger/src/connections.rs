@@ -34,7 +34,7 @@ const REPORTER_SHARE: usize = 10;
 pub struct Bounds {
     /// Most open connections. About 400 bytes each; real deployments have a few thousand.
     pub connections: usize,
-    /// Most grants. They are kept until they expire. About 200 bytes each.
+    /// Most live grants. About 300 bytes each. When they are full, no metered credential is issued.
     pub grants: usize,
     /// What one client address may claim and reserve.
     pub client: ClientTerms,
@@ -45,7 +45,7 @@ pub struct Bounds {
 impl Default for Bounds {
     fn default() -> Self {
         let (client, spenders) = (ClientTerms::default(), SpenderTerms::default());
-        Self { connections: 200_000, grants: 500_000, client, spenders }
+        Self { connections: 200_000, grants: 2_000_000, client, spenders }
     }
 }
 
@@ -278,7 +278,8 @@ impl Connections {
         let mut allowances = grants.allowances(grant, now, &self.rules).vouched(vouched);
         let mut outcome = connection.report(report, now, &self.rules, &mut allowances);
         if let Some(id) = grant.filter(|_| !connection.is_direct()) {
-            outcome.changes.extend(grants.extend(id, now.plus(self.rules.heartbeat)));
+            let extended = grants.extend(id, now.plus(self.rules.heartbeat));
+            outcome.changes.extend(extended.map(|change| change.kind));
         }
         let payer = Payer::of(connection);
         let charge =

@@ -1,6 +1,7 @@
 use super::*;
-use crate::grants::Coverage;
+use crate::grants::GrantRow;
 use crate::minute::Minute;
+use crate::promise::PromisedTime;
 use crate::reports::CONNECTIONS_PER_GRANT_MAX;
 use crate::token::Grant;
 use crate::units::{BitRate, ByteCount};
@@ -67,10 +68,21 @@ fn table(bounds: Bounds, extends: bool) -> Table {
         billed: BilledDirections::Egress,
         estimated_rate: BitRate::new(2_000_000),
     };
-    let after_expiry = vec![(IceSource::Coturn, Duration::from_secs(120))];
-    let coverage = Coverage { after_expiry, extends };
     let connections = Connections::new(rules, bounds.connections, IceSource::Cloudflare);
-    Table { connections, grants: Grants::new(bounds.grants, coverage, bounds.client) }
+    Table { connections, grants: Grants::new(bounds.grants, extends, bounds.client) }
+}
+
+fn promised(until: i64) -> PromisedTime {
+    let from = minute(0);
+    PromisedTime { from, reserved_from: from, until: minute(until), per_minute: 15_000_000, is_held: false }
+}
+
+/// A table with a grant that is promised for 12 minutes.
+fn with_grant(extends: bool) -> Table {
+    let mut table = table(Bounds::default(), extends);
+    let grant = client(1).grant().unwrap();
+    table.grants.issue(grant.id, GrantRow::new(&grant, None, Some(promised(12))));
+    table
 }
 
 fn minute(number: i64) -> Minute {
@@ -223,7 +235,7 @@ fn a_full_table_refuses_new_connections() {
 
 #[test]
 fn a_report_after_the_tail_extends_its_grant_by_a_minute() {
-    let mut table = empty();
+    let mut table = with_grant(true);
     let _ = table.open(client(1), "c", None, at(0)).unwrap();
     let mut report = |seconds| {
         let outcome = table.heartbeat(client(1), "c", Report::default(), at(seconds)).unwrap();
@@ -231,18 +243,24 @@ fn a_report_after_the_tail_extends_its_grant_by_a_minute() {
             .changes
             .into_iter()
             .map(|change| change.kind)
-            .find(|c| matches!(c, ChangeKind::ExtendGrant { .. }))
+            .find(|c| matches!(c, ChangeKind::Promise { .. }))
     };
     // The credential expires at 600 s and the tail ends at 720 s.
     assert_eq!(report(690), None);
-    assert_eq!(report(700), Some(ChangeKind::ExtendGrant { from: minute(12), until: minute(13) }));
+    assert_eq!(
+        report(700),
+        Some(ChangeKind::Promise { before: Some(promised(12)), after: Some(promised(13)) })
+    );
     assert_eq!(report(730), None, "that minute is already counted");
-    assert_eq!(report(760), Some(ChangeKind::ExtendGrant { from: minute(13), until: minute(14) }));
+    assert_eq!(
+        report(760),
+        Some(ChangeKind::Promise { before: Some(promised(13)), after: Some(promised(14)) })
+    );
 }
 
 #[test]
 fn without_extensions_a_relayed_connection_after_the_tail_breaks_the_assumption() {
-    let mut table = table(Bounds::default(), false);
+    let mut table = with_grant(false);
     let _ = table.open(client(1), "c", None, at(0)).unwrap();
     let mut report = |relayed, seconds| {
         let report = Report { relayed, ..Report::default() };

@@ -1,24 +1,23 @@
-//! The table of grants: one row for each issued credential, until it expires. A row states until when the ledger counts
-//! the grant as alive, whether it was renewed or revoked, and who it was issued to. Every method that changes what is stored
-//! of a row records the change. What a client may claim over all its grants is kept beside the rows.
+//! The table of grants: one row for each issued credential, until the period ends in which it does. A row states what is promised
+//! for the grant, whether it was renewed or revoked, and who it was issued to. Every method that changes what is stored of a row
+//! records the change. What a client may claim over all its grants is kept beside the rows.
 //!
-//! The table is bounded. When it is full, credentials are still issued: they cannot be revoked, renewed or reported on. Grants that
-//! have ended are kept apart until the period ends, for what they spent. They have no other effect.
+//! The table is bounded. When it is full of live grants, no metered credential is issued. A grant that has ended differs only by its
+//! state: it stays for what it spent, and for a tail that turns out to be longer.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod counted;
 mod counts;
-mod ended;
+mod dropped;
 mod history;
 mod listing;
-mod released;
+mod promises;
 mod renewals;
 mod row;
 mod spending;
 mod spent;
-mod tail;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use crate::allowance::{AllowanceTerms, Allowances, RELAY_RATE_MAX};
 use crate::client::ClientKey;
@@ -28,38 +27,48 @@ use crate::dirty::Rows;
 use crate::key_name::KeyName;
 use crate::minute::Minute;
 use crate::period::Period;
+use crate::promise::{Promise, PromisedTime};
 use crate::reports::{CONNECTIONS_PER_GRANT_MAX, OpenError};
 use crate::spender::Spender;
 use crate::spenders::{RowKey, Spenders, Sums};
 use crate::token::{Grant, GrantId};
 use crate::units::{BitRate, Timestamp};
-use crate::usage_change::ChangeKind;
+use crate::usage_change::{ChangeKind, UsageChange};
 use crate::usage_rules::UsageRules;
 use crate::verdict::ClientShare;
 
 pub use counted::{CountedSource, CountedSources, FastGrant};
-use ended::EndedGrants;
+use dropped::DroppedGrants;
+pub use dropped::{DroppedKey, TAIL_MAX};
 pub use listing::{GrantFilter, GrantPlace, ListedGrant};
-pub use row::{GrantEnd, GrantRow, Revoked};
+pub use promises::LeastPromise;
+pub use row::{GrantEnd, GrantRow, GrantState, Revoked};
 pub use spending::SpendingTerms;
 pub(crate) use spent::Charge;
 pub use spent::Spent;
-pub use tail::Coverage;
+
+/// So many grants are ended in one step, so that nobody waits long for the lock.
+const ENDED_AT_ONCE: usize = 500;
 
 /// See the module's invariant.
 #[derive(Debug)]
 pub struct Grants {
-    /// Live grants. Boxed, because half of a table of this size is empty.
+    /// Boxed, because half of a table of this size is empty.
     rows: HashMap<GrantId, Box<GrantRow>>,
     rows_max: usize,
     /// The live grants by the first minute in which they may have ended.
     due: BTreeMap<Minute, Vec<GrantId>>,
-    ended: EndedGrants,
+    /// Those that have ended, in that order. One that was revived in the meantime is in it too.
+    ended: VecDeque<GrantId>,
+    /// How many have ended.
+    ended_count: usize,
+    dropped: DroppedGrants,
     spending: SpendingTerms,
     spenders: Spenders,
     counted: CountedSources,
     period: Period,
-    coverage: Coverage,
+    /// Whether a late report extends what is promised. If not, it only shows that the bound's assumption is wrong.
+    extends: bool,
     clients: Clients,
     /// The most that the client of one grant may claim.
     claim_rate: BitRate,
@@ -75,17 +84,19 @@ pub struct Grants {
 impl Grants {
     /// An empty table of at most `rows_max` grants.
     #[must_use]
-    pub fn new(rows_max: usize, coverage: Coverage, client: ClientTerms) -> Self {
+    pub fn new(rows_max: usize, extends: bool, client: ClientTerms) -> Self {
         Self {
             rows: HashMap::new(),
             rows_max,
             due: BTreeMap::new(),
-            ended: EndedGrants::default(),
+            ended: VecDeque::new(),
+            ended_count: 0,
+            dropped: DroppedGrants::default(),
             spending: SpendingTerms::default(),
             spenders: Spenders::default(),
             counted: CountedSources::default(),
             period: Period { start: Timestamp::default(), end: Timestamp::default() },
-            coverage,
+            extends,
             clients: Clients::new(client),
             claim_rate: RELAY_RATE_MAX,
             key_ends: BTreeMap::new(),
@@ -104,24 +115,21 @@ impl Grants {
     pub(crate) fn restore(
         &mut self,
         rows: impl IntoIterator<Item = (GrantId, GrantRow)>,
+        dropped: BTreeMap<DroppedKey, u64>,
         sums: BTreeMap<RowKey, Sums>,
         of: Option<Timestamp>,
     ) {
         self.rows = rows.into_iter().map(|(id, row)| (id, Box::new(row))).collect();
-        for (id, row) in self.rows.iter_mut().filter(|(_, row)| !row.ended) {
-            if row.alive_until.is_none() {
-                // A row of an older version has no value here.
-                row.alive_until = self.coverage.alive_until(row.source, row.expires_at);
+        for (id, row) in self.rows.iter_mut().filter(|(_, row)| !row.has_ended()) {
+            if row.state == GrantState::Unsettled {
+                row.state = GrantState::Live;
             }
-            row.is_unsettled = false;
             self.revoked.extend(row.revoked_at.map(|at| (at, *id)));
             self.releasable.extend(row.may_be_released().then_some(*id));
             note_key_end(&mut self.key_ends, row);
-            if let (Some(client), Some(end)) = (row.client, row.alive_until) {
-                self.clients.reserve(client, end, row.reserved_minutes);
-            }
         }
         self.dirty = Dirty::tracking();
+        self.dropped = DroppedGrants::restore(dropped);
         self.spenders.restore(sums);
         self.restore_spending(of);
     }
@@ -134,25 +142,45 @@ impl Grants {
     /// Rows that have changed since the last call; `None` for a removed one.
     pub fn take_changes(&mut self) -> BTreeMap<GrantId, Option<GrantRow>> {
         let changed = self.dirty.take().into_keys();
-        changed.map(|id| (id, self.get(id).or_else(|| self.ended.get(id)).cloned())).collect()
+        changed.map(|id| (id, self.any(id).cloned())).collect()
+    }
+
+    /// Grants that have left the table, as far as their number has changed since the last call.
+    pub(crate) fn take_dropped_changes(&mut self) -> Rows<DroppedKey, u64> {
+        self.dropped.take_changes()
     }
 
     /// The row of a live grant.
     #[must_use]
     pub fn get(&self, id: GrantId) -> Option<&GrantRow> {
+        self.any(id).filter(|row| !row.has_ended())
+    }
+
+    /// The row of a grant, live or ended.
+    pub(super) fn any(&self, id: GrantId) -> Option<&GrantRow> {
         self.rows.get(&id).map(|row| &**row)
+    }
+
+    fn get_mut(&mut self, id: GrantId) -> Option<&mut GrantRow> {
+        self.rows.get_mut(&id).map(|row| &mut **row).filter(|row| !row.has_ended())
     }
 
     /// How many live grants have a row.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.rows.len()
+        self.rows.len().saturating_sub(self.ended_count)
     }
 
-    /// Adds a grant. Does nothing if the table is full.
+    /// Whether there is no room for another live grant.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.count() >= self.rows_max
+    }
+
+    /// Adds a grant. Its promise is made by the caller. Does nothing if the table is full.
     pub fn issue(&mut self, id: GrantId, row: GrantRow) {
         note_key_end(&mut self.key_ends, &row);
-        if self.rows.len() < self.rows_max {
+        if !self.is_full() {
             self.rows.insert(id, Box::new(row));
             self.dirty.note_added(id);
             self.enter(id);
@@ -165,31 +193,21 @@ impl Grants {
         self.key_ends.get(&key).is_some_and(|end| end.start() > now)
     }
 
-    /// Removes a grant whose credential was not handed out.
-    pub fn remove(&mut self, id: GrantId) {
-        if let Some(row) = self.rows.remove(&id) {
-            self.leave(id, &row);
-            if let Some(at) = row.revoked_at {
-                self.revoked.remove(&(at, id));
-                self.releasable.remove(&id);
-            }
-        }
+    /// Removes a grant whose credential was not handed out, with its promise.
+    pub(crate) fn remove(&mut self, id: GrantId) -> Option<UsageChange> {
         self.dirty.note_removed(id);
+        let row = self.rows.remove(&id)?;
+        self.leave(id, &row);
+        if let Some(at) = row.revoked_at {
+            self.revoked.remove(&(at, id));
+            self.releasable.remove(&id);
+        }
+        self.replace_promise(row.promise().as_ref(), None)
     }
 
     /// What a client and its group have reserved.
     pub fn shares(&mut self, client: ClientKey, now: Timestamp) -> [Option<ClientShare>; 2] {
         self.clients.shares(client, now)
-    }
-
-    /// Reserves minutes for a client until `end`.
-    pub fn reserve(&mut self, client: ClientKey, end: Minute, minutes: u64) {
-        self.clients.reserve(client, end, minutes);
-    }
-
-    /// Reverses [`Self::reserve`].
-    pub fn release(&mut self, client: ClientKey, end: Minute, minutes: u64) {
-        self.clients.release(client, end, minutes);
     }
 
     /// Clients and groups of clients that hold something.
@@ -219,7 +237,7 @@ impl Grants {
     /// Whether a grant was revoked.
     #[must_use]
     pub fn is_revoked(&self, id: GrantId) -> bool {
-        self.rows.get(&id).is_some_and(|row| row.revoked_at.is_some())
+        self.get(id).is_some_and(|row| row.revoked_at.is_some())
     }
 
     /// Revokes a grant. A second call does not change the time. `None` for an unknown grant, for one that costs nothing
@@ -227,12 +245,13 @@ impl Grants {
     ///
     /// The grant stays committed, because a running allocation may continue.
     pub fn revoke(&mut self, id: GrantId, now: Timestamp) -> Option<&GrantRow> {
-        let row = self.rows.get(&id).filter(|row| row.source.is_metered() && row.is_in_use(now))?;
+        let row = self.get(id).filter(|row| row.source.is_metered() && row.is_in_use(now))?;
         if row.revoked_at.is_none() {
             self.change(id, |row| row.revoked_at = Some(now));
             self.revoked.insert((now, id));
-            let row = self.rows.get(&id);
-            self.releasable.extend(row.filter(|row| row.may_be_released()).map(|_| id));
+            if self.get(id).is_some_and(|row| row.source.refuses_revoked()) {
+                self.releasable.insert(id);
+            }
         }
         self.get(id)
     }
@@ -245,7 +264,7 @@ impl Grants {
     /// The revoked grants that the table still has, the latest revocation first.
     pub fn revoked(&self) -> impl Iterator<Item = Revoked> {
         self.revoked.iter().rev().filter_map(|(revoked_at, grant)| {
-            let row = self.rows.get(grant)?;
+            let row = self.get(*grant)?;
             let (grant, revoked_at) = (*grant, *revoked_at);
             Some(Revoked { grant, source: row.source, revoked_at, expires_at: row.expires_at })
         })
@@ -297,7 +316,9 @@ impl Grants {
     /// The allowances for claims of a grant's client at `now`. Without a grant, or for one that is not in the table, nothing
     /// is limited.
     pub fn allowances(&mut self, id: Option<GrantId>, now: Timestamp, rules: &UsageRules) -> Allowances<'_> {
-        let Some(row) = id.and_then(|id| self.rows.get_mut(&id)) else { return Allowances::default() };
+        let Some(row) = id.and_then(|id| self.rows.get_mut(&id)).filter(|row| !row.has_ended()) else {
+            return Allowances::default();
+        };
         let own = (&mut row.claims, AllowanceTerms::new(self.claim_rate, rules));
         let [client, group] = match row.client {
             Some(client) => self.clients.scopes(client, rules),
@@ -315,50 +336,73 @@ impl Grants {
     }
 
     /// Notes the client of a grant whose row does not name one: it was written by an older version, or is added here.
-    pub fn adopt(&mut self, grant: &Grant, client: ClientKey, now: Timestamp, rules: &UsageRules) {
+    #[must_use]
+    pub(crate) fn adopt(
+        &mut self,
+        grant: &Grant,
+        client: ClientKey,
+        now: Timestamp,
+        rules: &UsageRules,
+    ) -> Option<UsageChange> {
         if !grant.is_expired(now) {
             let _ = self.find_or_insert(grant);
         }
-        let Some(row) = self.rows.get(&grant.id).filter(|row| row.client.is_none()) else { return };
-        let claims = row.claims.clone();
-        self.change_spender(grant.id, |row| row.client = Some(client));
+        let claims = self.get(grant.id).filter(|row| row.client.is_none())?.claims.clone();
+        let change = self.change_spender(grant.id, |row| row.client = Some(client));
         let [client, group] = self.clients.scopes(client, rules);
         let mut allowances = Allowances::new([None, client, group], now);
         allowances.join(&claims);
+        change
     }
 
     /// Notes who spends what a grant relays, as the reporter says.
-    pub fn report_spender(&mut self, id: GrantId, by_reporter: Spender) {
-        let known = self.rows.get(&id).and_then(|row| row.spender.as_deref().cloned()).unwrap_or_default();
+    #[must_use]
+    pub(crate) fn report_spender(&mut self, id: GrantId, by_reporter: Spender) -> Option<UsageChange> {
+        let known = self.get(id)?.spender.as_deref().cloned().unwrap_or_default();
         let spender = known.reported(by_reporter).known();
-        self.change_spender(id, |row| row.spender = spender);
+        self.change_spender(id, |row| row.spender = spender)
     }
 
     /// Whether a grant's client has reported a connection. `false` for an unknown grant.
     #[must_use]
     pub fn is_reported(&self, id: GrantId) -> bool {
-        self.rows.get(&id).is_some_and(|row| row.reported)
+        self.get(id).is_some_and(|row| row.reported)
     }
 
-    /// Ends grants whose promise is over and that are not in use. They can have no further effect.
-    pub fn forget_expired(&mut self, now: Timestamp) {
-        self.clients.forget_idle(now);
-        self.key_ends.retain(|_, end| end.start() > now);
-        self.end_due(now);
+    /// Ends grants whose promise is over and that are not in use, at most [`ENDED_AT_ONCE`] of them. `false` if there are more.
+    pub fn forget_expired(&mut self, now: Timestamp) -> bool {
+        let is_all = self.end_due(now, ENDED_AT_ONCE);
+        if is_all {
+            self.clients.forget_idle(now);
+            self.key_ends.retain(|_, end| end.start() > now);
+            self.dropped.forget(now);
+        }
+        is_all
     }
 
-    /// The row of a grant, added if the table has room: for a grant that was issued when the table was full, or that
-    /// costs nothing.
+    /// Whether a grant is in the table, live or ended.
+    pub(crate) fn knows(&self, id: GrantId) -> bool {
+        self.rows.contains_key(&id)
+    }
+
+    /// Adds a grant that should be in the table, with its promise. The table has room.
+    #[must_use]
+    pub(crate) fn take_up(&mut self, grant: &Grant, time: PromisedTime) -> Option<UsageChange> {
+        self.issue(grant.id, GrantRow { state: GrantState::Live, ..GrantRow::new(grant, None, Some(time)) });
+        let promise = Promise { source: grant.source, time, user: None, client: None };
+        self.replace_promise(None, Some(&promise))
+    }
+
+    /// The row of a grant, added if the table has room: for a grant that costs nothing.
     fn find_or_insert(&mut self, grant: &Grant) -> Option<&mut GrantRow> {
         if !self.rows.contains_key(&grant.id) {
-            let alive_until = self.coverage.alive_until(grant.source, grant.expires_at);
-            self.issue(grant.id, GrantRow::new(grant, None, alive_until));
+            self.issue(grant.id, GrantRow::new(grant, None, None));
         }
-        self.rows.get_mut(&grant.id).map(|row| &mut **row)
+        self.get_mut(grant.id)
     }
 
     fn change(&mut self, id: GrantId, change: impl FnOnce(&mut GrantRow)) {
-        if let Some(row) = self.rows.get_mut(&id) {
+        if let Some(row) = self.get_mut(id) {
             change(row);
             self.dirty.note(id);
         }
@@ -367,7 +411,7 @@ impl Grants {
 
 /// Notes until when a grant keeps the key that minted it.
 fn note_key_end(ends: &mut BTreeMap<KeyName, Minute>, row: &GrantRow) {
-    if let (Some(key), Some(until)) = (row.key, row.alive_until) {
+    if let (Some(key), Some(until)) = (row.key, row.alive_until()) {
         let end = ends.entry(key).or_insert(until);
         *end = until.max(*end);
     }

@@ -1,6 +1,8 @@
 use super::*;
 use std::time::Duration;
 
+use crate::minute_usage::Basis;
+use crate::promise::PromisedTime;
 use crate::source::IceSource;
 
 fn at(seconds: i64) -> Timestamp {
@@ -29,15 +31,31 @@ fn grants() -> Grants {
 }
 
 fn table(extends: bool) -> Grants {
-    let after_expiry = vec![(IceSource::Cloudflare, Duration::from_secs(120))];
-    let mut grants = Grants::new(3, Coverage { after_expiry, extends }, ClientTerms::default());
-    grants.restore([], [].into(), None);
+    let mut grants = Grants::new(3, extends, ClientTerms::default());
+    grants.restore([], [].into(), [].into(), None);
     grants
+}
+
+fn promised(until: i64) -> PromisedTime {
+    let from = Minute::new(0);
+    let until = Minute::new(until);
+    PromisedTime { from, reserved_from: from, until, per_minute: 15_000_000, is_held: false }
+}
+
+/// The longest tail, and the rate of all promises.
+fn least(seconds: u64) -> LeastPromise {
+    LeastPromise { after_expiry: Duration::from_secs(seconds), per_minute: 15_000_000 }
+}
+
+fn change(before: PromisedTime, after: PromisedTime) -> UsageChange {
+    let kind = ChangeKind::Promise { before: Some(before), after: Some(after) };
+    UsageChange { source: IceSource::Cloudflare, basis: Basis::Granted, kind }
 }
 
 fn issued(grants: &mut Grants, id: u8) -> Grant {
     let grant = grant(id);
-    grants.issue(grant.id, GrantRow::new(&grant, Some("user"), Some(Minute::new(20))));
+    grants.issue(grant.id, GrantRow::new(&grant, Some("user"), Some(promised(20))));
+    grants.settle(grant.id);
     grant
 }
 
@@ -61,7 +79,7 @@ fn every_change_of_a_row_is_recorded() {
     grants.open_connection(&grant, at(10), &rules()).unwrap();
     assert!(changed(&mut grants).unwrap().reported);
     assert!(grants.extend(grant.id, at(3_600)).is_some());
-    assert_eq!(changed(&mut grants).unwrap().alive_until, Some(Minute::new(60)));
+    assert_eq!(changed(&mut grants).unwrap().alive_until(), Some(Minute::new(60)));
     grants.allowances(Some(grant.id), at(20), &rules()).close(at(20));
     assert!(grants.take_changes().is_empty(), "what a client may claim is not stored");
     grants.revoke(grant.id, at(30)).unwrap();
@@ -79,7 +97,7 @@ fn stored_grants_are_restored() {
     let json = serde_json::to_string(&rows[0].1).unwrap();
     assert_eq!(serde_json::from_str::<GrantRow>(&json).unwrap(), rows[0].1);
     let mut after = grants();
-    after.restore(rows, [].into(), None);
+    after.restore(rows, [].into(), [].into(), None);
     assert!(after.is_revoked(grant.id) && after.take_changes().is_empty());
 }
 
@@ -153,9 +171,10 @@ fn a_report_after_the_tail_extends_a_grant_or_shows_that_it_outlived_its_tail() 
         let later = Minute::new(minute).start().plus_millis(1);
         let until = Minute::new(minute + 1);
         let expected = if extends {
-            ChangeKind::ExtendGrant { from: Minute::new(minute), until }
+            change(promised(minute), promised(minute + 1))
         } else {
-            ChangeKind::Outlived { until: until.start() }
+            let kind = ChangeKind::Outlived { until: until.start() };
+            UsageChange { source: IceSource::Cloudflare, basis: Basis::Granted, kind }
         };
         assert_eq!(grants.extend(grant.id, later), Some(expected));
         assert_eq!(grants.extend(grant.id, later).is_none(), extends);
@@ -182,7 +201,8 @@ fn a_renewal_at_the_same_source_prolongs_what_was_begun_before_it() {
     let first = issued(&mut grants, 1);
     let later = |id, source| Grant { source, expires_at: at(2_000), ..grant(id) };
     let renew = |grants: &mut Grants, renewal: Grant| {
-        grants.issue(renewal.id, GrantRow::new(&renewal, Some("user"), Some(Minute::new(40))));
+        grants.issue(renewal.id, GrantRow::new(&renewal, Some("user"), Some(promised(40))));
+        grants.settle(renewal.id);
         grants.note_renewal(first.id, renewal.id);
         grants.change(first.id, |row| row.renewed = true);
     };
@@ -211,25 +231,97 @@ fn a_revocation_ends_a_grant_at_once_and_a_spent_budget_ends_all_grants() {
 fn a_longer_tail_extends_the_grants_that_can_still_relay() {
     let mut grants = grants();
     let grant = issued(&mut grants, 1);
-    let long = Duration::from_secs(7_200);
-    assert_eq!(grants.extend_tails(IceSource::Coturn, long, at(0)), [], "another source");
-    assert_eq!(
-        grants.extend_tails(IceSource::Cloudflare, Duration::from_secs(30), at(0)),
-        [],
-        "a shorter tail"
-    );
+    assert_eq!(grants.raise(IceSource::Coturn, least(7_200), at(0)), [], "another source");
+    assert_eq!(grants.raise(IceSource::Cloudflare, least(30), at(0)), [], "a shorter tail");
+    assert_eq!(grants.raise(IceSource::Cloudflare, least(7_200), at(1_200)), [], "what was over then");
     let until = Minute::from_end(at(8_200));
-    let extended = ChangeKind::ExtendGrant { from: Minute::new(20), until };
-    assert_eq!(grants.extend_tails(IceSource::Cloudflare, long, at(5_000)), [extended]);
-    assert_eq!(grants.get(grant.id).unwrap().alive_until, Some(until));
-    assert_eq!(grants.extend_tails(IceSource::Cloudflare, long, at(5_000)), [], "once");
+    let extended = change(promised(20), promised(until.number()));
+    assert_eq!(grants.raise(IceSource::Cloudflare, least(7_200), at(0)), [extended]);
+    assert_eq!(grants.get(grant.id).unwrap().alive_until(), Some(until));
+    assert_eq!(grants.raise(IceSource::Cloudflare, least(7_200), at(0)), [], "once");
+}
+
+#[test]
+fn a_higher_rate_raises_what_is_promised_and_a_lower_one_changes_nothing() {
+    let mut grants = grants();
+    let grant = issued(&mut grants, 1);
+    let at_rate = |per_minute| LeastPromise { per_minute, ..least(0) };
+    assert_eq!(grants.raise(IceSource::Cloudflare, at_rate(5_000_000), at(0)), []);
+    let raised = PromisedTime { per_minute: 60_000_000, ..promised(20) };
+    assert_eq!(
+        grants.raise(IceSource::Cloudflare, at_rate(60_000_000), at(0)),
+        [change(promised(20), raised)]
+    );
+    assert_eq!(grants.get(grant.id).unwrap().promised, Some(raised));
+}
+
+#[test]
+fn a_longer_tail_reaches_grants_that_have_ended_and_those_that_have_left_the_table() {
+    let spenders = crate::spenders::SpenderTerms { ended_max: 1, ..Default::default() };
+    let mut grants = grants().with_spending(SpendingTerms { spenders, ..SpendingTerms::default() });
+    for id in 1..=3 {
+        issued(&mut grants, id);
+    }
+    assert!(grants.forget_expired(at(1_200)));
+    assert_eq!((grants.count(), grants.ended_count()), (0, 1));
+    let dropped = grants.take_dropped_changes();
+    assert_eq!(dropped.values().copied().collect::<Vec<_>>(), [Some(2)]);
+    let rows = grants.take_changes().into_iter().filter_map(|(id, row)| Some((id, row?)));
+    let rows: Vec<_> = rows.collect();
+    let mut restored = table(true);
+    let dropped = dropped.into_iter().filter_map(|(key, count)| Some((key, count?))).collect();
+    restored.restore(rows, dropped, [].into(), None);
+    let changes = restored.raise(IceSource::Cloudflare, least(7_200), at(0));
+    let until = Minute::from_end(at(8_200));
+    let added =
+        PromisedTime { from: Minute::new(20), reserved_from: Minute::new(20), ..promised(until.number()) };
+    let kind = ChangeKind::Promise { before: None, after: Some(added) };
+    let of_dropped = UsageChange { source: IceSource::Cloudflare, basis: Basis::Granted, kind };
+    assert_eq!(changes, [change(promised(20), promised(until.number())), of_dropped, of_dropped]);
+    assert_eq!((restored.count(), restored.ended_count()), (1, 0), "it is live again");
+    assert_eq!(restored.raise(IceSource::Cloudflare, least(7_200), at(0)), [], "once");
+    restored.forget_expired(at(1_000 + 7 * 86_400 + 100));
+    assert_eq!(
+        restored.take_dropped_changes().values().flatten().count(),
+        0,
+        "no tail is longer than a week"
+    );
+}
+
+#[test]
+fn many_grants_end_in_small_steps() {
+    let mut grants = Grants::new(2_000, true, ClientTerms::default());
+    for n in 0..1_100_u16 {
+        let id = GrantId::new([
+            u8::try_from(n / 256).unwrap(),
+            (n % 256).to_le_bytes()[0],
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+        ]);
+        grants.issue(id, GrantRow::new(&grant(1), None, Some(promised(20))));
+    }
+    let step = |grants: &mut Grants| (grants.forget_expired(at(1_200)), grants.count());
+    assert_eq!([step(&mut grants), step(&mut grants)], [(false, 600), (false, 100)]);
+    assert_eq!(step(&mut grants), (true, 0));
 }
 
 #[test]
 fn a_grant_whose_tail_was_lengthened_stays_until_its_end() {
     let mut grants = grants();
     let grant = issued(&mut grants, 1);
-    assert_eq!(grants.extend_tails(IceSource::Cloudflare, Duration::from_secs(7_200), at(0)).len(), 1);
+    assert_eq!(grants.raise(IceSource::Cloudflare, least(7_200), at(0)).len(), 1);
     grants.forget_expired(at(8_219));
     assert!(grants.get(grant.id).is_some());
     grants.forget_expired(at(8_220));
@@ -239,14 +331,12 @@ fn a_grant_whose_tail_was_lengthened_stays_until_its_end() {
 #[test]
 fn a_key_is_used_until_its_last_grant_and_tail_have_ended_also_without_room_in_the_table() {
     let name = |text| KeyName::new(text).unwrap();
-    let until = |minutes: i64| Some(Minute::new(minutes));
     let at = |minutes: i64| Minute::new(minutes).start();
     let row = |key, minutes| {
         let grant = grant(1);
-        GrantRow { alive_until: until(minutes), ..GrantRow::new(&grant, None, None) }.minted_with(Some(key))
+        GrantRow::new(&grant, None, Some(promised(minutes))).minted_with(Some(key))
     };
-    let one_row =
-        || Grants::new(1, Coverage { after_expiry: Vec::new(), extends: true }, ClientTerms::default());
+    let one_row = || Grants::new(1, true, ClientTerms::default());
     let mut grants = one_row();
     grants.issue(GrantId::new([1; 16]), row(name("old"), 100));
     grants.issue(GrantId::new([2; 16]), row(name("old"), 300));
@@ -256,9 +346,9 @@ fn a_key_is_used_until_its_last_grant_and_tail_have_ended_also_without_room_in_t
     assert!(grants.key_is_used(name("new"), at(199)) && !grants.key_is_used(name("other"), at(0)));
 
     let mut restored = one_row();
-    let ended = GrantRow { ended: true, ..row(name("other"), 300) };
+    let ended = GrantRow { state: GrantState::Ended, ..row(name("other"), 300) };
     let rows = [(GrantId::new([1; 16]), row(name("old"), 100)), (GrantId::new([4; 16]), ended)];
-    restored.restore(rows, BTreeMap::new(), None);
+    restored.restore(rows, BTreeMap::new(), BTreeMap::new(), None);
     assert!(restored.key_is_used(name("old"), at(99)) && !restored.key_is_used(name("old"), at(100)));
     assert!(!restored.key_is_used(name("other"), at(0)), "a grant that has ended keeps no key");
 }
@@ -269,10 +359,11 @@ fn a_grant_that_counts_as_alive_for_longer_keeps_its_key_for_longer() {
     let mut grants = grants();
     let grant = grant(1);
     let until = Minute::from_end(grant.expires_at);
-    grants.issue(grant.id, GrantRow::new(&grant, None, Some(until)).minted_with(Some(key)));
+    grants
+        .issue(grant.id, GrantRow::new(&grant, None, Some(promised(until.number()))).minted_with(Some(key)));
     let later = until.start().plus(Duration::from_secs(600));
     assert!(grants.extend(grant.id, later).is_some());
     assert!(grants.key_is_used(key, until.start()) && !grants.key_is_used(key, later));
-    assert_eq!(grants.extend_tails(grant.source, Duration::from_secs(7_200), at(0)).len(), 1);
+    assert_eq!(grants.raise(grant.source, least(7_200), at(0)).len(), 1);
     assert!(grants.key_is_used(key, later));
 }

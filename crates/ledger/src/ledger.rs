@@ -20,7 +20,7 @@ use crate::units::{BitRate, ByteCount, Timestamp};
 use crate::usage_change::{ChangeKind, UsageChange};
 use crate::verdict::{BudgetMode, Figures};
 
-pub use admission::Hold;
+pub use admission::{Admission, Request};
 
 /// The terms of the budget. All but the limit are fixed for the life of the process.
 #[derive(Clone, Copy, Debug)]
@@ -173,12 +173,17 @@ impl Ledger {
         self.sources.iter().map(|source| source.terms.source)
     }
 
-    /// Bytes that one grant of a source is assumed to relay in a minute at most.
+    /// The highest rate that a grant of a source is assumed to relay at.
     #[must_use]
-    pub fn bytes_per_minute(&self, source: IceSource) -> u128 {
+    pub fn assumed_rate_of(&self, source: IceSource) -> BitRate {
         let ledger = self.sources.iter().find(|ledger| ledger.terms.source == source);
-        let rate = ledger.map_or(self.terms.rates.liability, |ledger| ledger.timeline.liability());
-        rate.over_millis(Minute::MILLIS.into())
+        ledger.map_or(self.terms.rates.liability, |ledger| ledger.timeline.liability())
+    }
+
+    /// The same in bytes for one minute.
+    #[must_use]
+    pub fn bytes_per_minute(&self, source: IceSource) -> u64 {
+        u64::try_from(self.assumed_rate_of(source).over_millis(Minute::MILLIS.into())).unwrap_or(u64::MAX)
     }
 
     /// The best figure of one source in this period; zero for an unknown source.

@@ -3,9 +3,11 @@ use std::time::Duration;
 
 use crate::minute::Minute;
 use crate::minute_usage::Basis;
+use crate::promise::PromisedTime;
 use crate::reading::{Reading, ReadingOutcome};
 use crate::trial::Assumption;
 use crate::units::BitRate;
+use crate::verdict::Refusal;
 
 const MINUTE: u64 = 60_000;
 const A_MINUTE: Duration = Duration::from_secs(60);
@@ -41,6 +43,25 @@ fn ledger(limit: u64) -> Ledger {
 fn bytes(source: IceSource, bytes: u64) -> UsageChange {
     let kind = ChangeKind::AddBytes { bytes: ByteCount::new(bytes), from: at(0), to: at(0) };
     UsageChange { source, basis: Basis::Granted, kind }
+}
+
+fn promise(
+    ledger: &mut Ledger,
+    source: IceSource,
+    before: Option<PromisedTime>,
+    after: Option<PromisedTime>,
+) {
+    let kind = ChangeKind::Promise { before, after };
+    ledger.apply(UsageChange { source, basis: Basis::Granted, kind });
+}
+
+/// Reserves room for a credential.
+fn reserve(ledger: &mut Ledger, source: IceSource, life: Duration) -> Result<PromisedTime, Refusal> {
+    let (slack, promised_until) = (Duration::ZERO, None);
+    let request = Request { source, life, slack, promised_until, clients: [None; 2], user: None };
+    let held = ledger.admit(&request)?.promise;
+    promise(ledger, source, None, Some(held));
+    Ok(held)
 }
 
 /// A ledger with the SFU.
@@ -132,14 +153,15 @@ fn a_strict_budget_is_not_open_because_the_sfu_needs_no_room() {
 fn a_release_restores_the_figures_and_a_commit_keeps_them() {
     let mut ledger = ledger(1_000_000_000);
     let before = ledger.figures();
-    let hold = ledger.try_admit(IceSource::Cloudflare, HOUR, Duration::ZERO, None).unwrap();
+    let hold = reserve(&mut ledger, IceSource::Cloudflare, HOUR).unwrap();
     let with_hold = ledger.figures();
     assert!(with_hold.committed > before.committed);
-    ledger.release(&hold);
+    promise(&mut ledger, IceSource::Cloudflare, Some(hold), None);
     assert_eq!(ledger.figures(), before);
 
-    let hold = ledger.try_admit(IceSource::Cloudflare, HOUR, Duration::ZERO, None).unwrap();
-    ledger.commit(&hold, Some(at(60 * MINUTE)));
+    let hold = reserve(&mut ledger, IceSource::Cloudflare, HOUR).unwrap();
+    promise(&mut ledger, IceSource::Cloudflare, Some(hold), Some(PromisedTime { is_held: false, ..hold }));
+    ledger.count_issued(IceSource::Cloudflare, Some(at(60 * MINUTE)));
     assert_eq!(ledger.figures(), with_hold);
     assert_eq!(ledger.counts().issued, 1);
 }
@@ -149,8 +171,8 @@ fn the_liability_includes_the_tail_of_the_source() {
     let mut cloudflare = ledger(0);
     let mut coturn = ledger(1);
     cloudflare.terms.limit = ByteCount::new(1);
-    let _ = cloudflare.try_admit(IceSource::Cloudflare, HOUR, Duration::ZERO, None).unwrap();
-    let _ = coturn.try_admit(IceSource::Coturn, HOUR, Duration::ZERO, None).unwrap();
+    reserve(&mut cloudflare, IceSource::Cloudflare, HOUR).unwrap();
+    reserve(&mut coturn, IceSource::Coturn, HOUR).unwrap();
     let two_hours = ByteCount::new(2_000_000 / 8 * 7_200);
     assert_eq!(cloudflare.figures().committed.minus(coturn.figures().committed), two_hours);
 }
@@ -159,9 +181,9 @@ fn the_liability_includes_the_tail_of_the_source() {
 fn all_metered_sources_share_one_limit() {
     let mut ledger = ledger(100);
     ledger.apply(bytes(IceSource::Cloudflare, 60));
-    assert!(ledger.try_admit(IceSource::Coturn, A_MINUTE, Duration::ZERO, None).is_ok());
+    assert!(reserve(&mut ledger, IceSource::Coturn, A_MINUTE).is_ok());
     ledger.apply(bytes(IceSource::Coturn, 40));
-    let refusal = ledger.try_admit(IceSource::Cloudflare, A_MINUTE, Duration::ZERO, None).unwrap_err();
+    let refusal = reserve(&mut ledger, IceSource::Cloudflare, A_MINUTE).unwrap_err();
     assert_eq!(refusal.figures.used, ByteCount::new(100));
 }
 
@@ -169,7 +191,7 @@ fn all_metered_sources_share_one_limit() {
 fn an_unmetered_source_is_neither_charged_nor_refused() {
     let mut ledger = ledger(0);
     ledger.apply(bytes(IceSource::Manual, 500));
-    assert!(ledger.try_admit(IceSource::Manual, A_MINUTE, Duration::ZERO, None).is_ok());
+    assert!(reserve(&mut ledger, IceSource::Manual, A_MINUTE).is_ok());
     assert_eq!(ledger.figures().used, ByteCount::ZERO);
     assert_eq!(ledger.figures().committed, ByteCount::ZERO);
     assert_eq!(ledger.live_grants(), 1);
@@ -179,12 +201,12 @@ fn an_unmetered_source_is_neither_charged_nor_refused() {
 fn the_reset_needs_no_timer() {
     let mut ledger = ledger(100);
     ledger.apply(bytes(IceSource::Cloudflare, 100));
-    assert!(ledger.try_admit(IceSource::Cloudflare, A_MINUTE, Duration::ZERO, None).is_err());
+    assert!(reserve(&mut ledger, IceSource::Cloudflare, A_MINUTE).is_err());
     let reset = ledger.figures().period.end;
     ledger.advance(reset);
     assert_eq!(ledger.figures().used, ByteCount::ZERO);
     assert_eq!(ledger.counts(), PeriodCounts::default());
-    assert!(ledger.try_admit(IceSource::Cloudflare, A_MINUTE, Duration::ZERO, None).is_ok());
+    assert!(reserve(&mut ledger, IceSource::Cloudflare, A_MINUTE).is_ok());
     assert_eq!(ledger.previous().map(|(_, used)| used), Some(ByteCount::new(100)));
 }
 
@@ -265,9 +287,9 @@ fn a_connection_that_outlives_its_grant_breaks_the_assumption_while_it_reports()
 fn a_new_limit_takes_effect_at_once() {
     let mut ledger = ledger(100);
     ledger.apply(bytes(IceSource::Cloudflare, 100));
-    assert!(ledger.try_admit(IceSource::Cloudflare, A_MINUTE, Duration::ZERO, None).is_err());
+    assert!(reserve(&mut ledger, IceSource::Cloudflare, A_MINUTE).is_err());
     ledger.set_limit(ByteCount::new(101));
-    assert!(ledger.try_admit(IceSource::Cloudflare, A_MINUTE, Duration::ZERO, None).is_ok());
+    assert!(reserve(&mut ledger, IceSource::Cloudflare, A_MINUTE).is_ok());
 }
 
 fn count(minutes: u64, granted: u64, other: u64) -> Reading {
@@ -313,8 +335,7 @@ fn a_count_that_this_process_makes_is_never_doubted() {
 #[test]
 fn a_dropped_reading_leaves_what_was_reported_and_promised_since_the_period_began() {
     let mut ledger = ledger(100_000_000_000);
-    let hold = ledger.try_admit(IceSource::Cloudflare, HOUR, Duration::ZERO, None).unwrap();
-    ledger.commit(&hold, None);
+    reserve(&mut ledger, IceSource::Cloudflare, HOUR).unwrap();
     ledger.apply(bytes(IceSource::Cloudflare, 5_000));
     ledger.advance(at(10 * MINUTE));
     let before = ledger.figures();
@@ -337,8 +358,7 @@ fn the_observed_rate_of_several_sources_is_weighted_by_grant_minutes() {
     let mut ledger = ledger(u64::MAX);
     for (source, grants) in [(IceSource::Cloudflare, 9), (IceSource::Coturn, 1)] {
         for _ in 0..grants {
-            let hold = ledger.try_admit(source, HOUR, Duration::ZERO, None).unwrap();
-            ledger.commit(&hold, None);
+            reserve(&mut ledger, source, HOUR).unwrap();
         }
     }
     ledger.advance(at(20 * MINUTE));

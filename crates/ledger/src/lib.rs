@@ -7,7 +7,7 @@
 //! | [`standing`] | whether the books' time is right |
 //! | [`timeline`], [`minute_usage`], [`usage_change`] | one source minute by minute, and how usage changes it |
 //! | [`reading`], [`reading_history`], [`trial`] | the provider's own count; the assumed rate tested against it |
-//! | [`ledger`], [`verdict`], [`overrides`] | all sources under one limit; admit or refuse; the operator's overrides |
+//! | [`promise`], [`ledger`], [`verdict`], [`overrides`] | all sources under one limit; admit or refuse; the operator's overrides |
 //! | [`grants`], [`token`], [`spender`], [`key_name`] | one row per grant; signed tokens; who spends; which TURN key minted |
 //! | [`connection`], [`connections`], [`usage_rules`], [`reports`] | reported connections, and how they are charged |
 //! | [`client`], [`clients`], [`allowance`] | which addresses count as one client; what each may claim, hold and reserve |
@@ -36,6 +36,7 @@ mod minutes;
 pub mod open;
 pub mod overrides;
 pub mod period;
+pub mod promise;
 mod rates;
 pub mod reading;
 pub mod reading_history;

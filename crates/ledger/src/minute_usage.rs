@@ -35,11 +35,13 @@ pub struct MinuteUsage {
     pub ungranted: ClaimedUsage,
 }
 
-/// The change of the number of grants at one minute.
+/// The change of the number of grants at one minute, and of what they may relay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LiveDelta {
     /// Change of the number of grants that are alive from this minute on.
     pub live: i64,
+    /// Change of the bytes that they may relay in a minute.
+    pub per_minute: i64,
     /// Change of the number of unreported grants that end in this minute.
     pub unreported: i64,
 }
@@ -50,6 +52,7 @@ impl LiveDelta {
     pub fn plus(self, other: Self) -> Self {
         Self {
             live: self.live.saturating_add(other.live),
+            per_minute: self.per_minute.saturating_add(other.per_minute),
             unreported: self.unreported.saturating_add(other.unreported),
         }
     }
@@ -57,7 +60,12 @@ impl LiveDelta {
     /// The change that undoes this one.
     #[must_use]
     pub fn negated(self) -> Self {
-        Self { live: self.live.saturating_neg(), unreported: self.unreported.saturating_neg() }
+        let Self { live, per_minute, unreported } = self;
+        Self {
+            live: live.saturating_neg(),
+            per_minute: per_minute.saturating_neg(),
+            unreported: unreported.saturating_neg(),
+        }
     }
 }
 

@@ -1,15 +1,13 @@
 //! The construction of the books from the settings and the stored rows. The service and the simulation use the same
 //! function.
 
-use std::time::Duration;
-
 use crate::books::Books;
 use crate::changes::Stored;
 use crate::connections::{Bounds, Connections};
-use crate::grants::{Coverage, Grants, SpendingTerms};
+use crate::grants::{Grants, SpendingTerms};
 use crate::ledger::{Ledger, SourceTerms, Terms};
 use crate::minute::Minute;
-use crate::source::{IceSource, MINT_SLACK};
+use crate::source::IceSource;
 use crate::time::Moment;
 use crate::usage_rules::UsageRules;
 use crate::verdict::BudgetMode;
@@ -35,7 +33,9 @@ impl Setup {
     pub fn open(&self, stored: Option<Stored>, moment: impl Into<Moment>) -> Books {
         let moment = moment.into();
         let connections = Connections::new(self.rules, self.bounds.connections, self.default_source);
-        let grants = Grants::new(self.bounds.grants, self.coverage(), self.bounds.client);
+        // In estimate mode, a report after the tail extends what is promised. Strict mode promises nothing that was not admitted.
+        let extends = self.terms.mode == BudgetMode::Estimate;
+        let grants = Grants::new(self.bounds.grants, extends, self.bounds.client);
         let grants = grants.with_spending(self.spending());
         let Some(stored) = stored else {
             return Books::new(Ledger::new(self.terms, &self.sources, moment.now), connections, grants);
@@ -56,14 +56,6 @@ impl Setup {
             sampling: self.sources.iter().map(|source| (source.source, source.sampling)).collect(),
             per_minute: self.terms.rates.liability.over_millis(Minute::MILLIS.into()),
         }
-    }
-
-    /// How long a grant counts as alive after its expiry. In estimate mode, a later report extends that. Strict mode
-    /// promises nothing that was not admitted.
-    fn coverage(&self) -> Coverage {
-        let tail = |source: &SourceTerms| -> Duration { source.cut_tail.unwrap_or(source.tail) + MINT_SLACK };
-        let after_expiry = self.sources.iter().map(|source| (source.source, tail(source)));
-        Coverage { after_expiry: after_expiry.collect(), extends: self.terms.mode == BudgetMode::Estimate }
     }
 }
 

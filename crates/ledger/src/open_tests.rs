@@ -9,6 +9,9 @@ use crate::token::{Grant, GrantId};
 use crate::units::Timestamp;
 use crate::units::{BitRate, ByteCount};
 use crate::usage_rules::BilledDirections;
+use std::time::Duration;
+
+use crate::source::MINT_SLACK;
 
 /// 2025-01-15T12:00Z
 const NOON: i64 = 1_736_942_400_000;
@@ -94,5 +97,41 @@ fn a_grant_without_a_row_counts_until_its_slack_and_its_tail_have_passed() {
     books.open(Caller::Grant(grant), "c", None).unwrap();
     // Expiry and tail end with a minute, so the slack reaches into the next one.
     let without_slack = Minute::from_end(grant.expires_at.plus(source.expiry_tail()));
-    assert_eq!(books.grants().get(grant.id).unwrap().alive_until, Some(without_slack.next()));
+    assert_eq!(books.grants().get(grant.id).unwrap().alive_until(), Some(without_slack.next()));
+}
+
+#[test]
+fn a_token_of_a_grant_that_is_missing_shows_that_others_are_missing_too() {
+    let source = IceSource::Cloudflare;
+    let setup = setup(&[source]);
+    let mut books = setup.open(Some(Stored::default()), at(0));
+    let before = books.snapshot();
+    assert!(before.bound_holds());
+    let grant = Grant { id: GrantId::new([7; 16]), source, issued_at: at(0), expires_at: at(600_000) };
+    assert!(!books.take_renewal(&grant));
+    let snapshot = books.snapshot();
+    assert!(!snapshot.bound_holds() && snapshot.lacks_grants());
+    assert!(snapshot.figures.committed > before.figures.committed, "what it may relay is promised now");
+    let stored = stored_by(&mut books);
+    let mut again = setup.open(Some(stored), at(600_000));
+    assert!(!again.snapshot().bound_holds());
+    let longest = Duration::from_secs(2 * 86_400 + 7_200) + MINT_SLACK;
+    again.advance(at(0).plus(longest).plus(Duration::from_secs(1)));
+    assert!(again.snapshot().bound_holds());
+}
+
+#[test]
+fn the_bound_of_a_restored_copy_holds_once_the_longest_credential_has_ended() {
+    let setup = setup(&[IceSource::Cloudflare]);
+    let stored = Stored { is_copy: true, now: Some(at(0)), ..Stored::default() };
+    let mut books = setup.open(Some(stored.clone()), at(3_600_000));
+    assert!(!books.snapshot().bound_holds());
+    let mut disk = stored;
+    disk.apply(books.take_batch());
+    assert!(!disk.is_copy, "from the first write on it is the ledger");
+    let mut again = setup.open(Some(disk), at(7_200_000));
+    assert!(!again.snapshot().bound_holds());
+    let longest = Duration::from_secs(2 * 86_400 + 7_200) + MINT_SLACK;
+    again.advance(at(3_600_000).plus(longest).plus(Duration::from_secs(1)));
+    assert!(again.snapshot().bound_holds());
 }

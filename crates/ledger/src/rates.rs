@@ -3,6 +3,7 @@
 
 use crate::minute::Minute;
 use crate::minute_usage::{ClaimedUsage, MinuteUsage};
+use crate::promise::GrantMinutes;
 use crate::units::{BitRate, ByteCount};
 
 /// The rates in force.
@@ -20,9 +21,10 @@ pub struct Rates {
 }
 
 impl Rates {
-    /// The most bytes that `grant_minutes` may relay.
-    pub(crate) fn promised(&self, grant_minutes: u128) -> u128 {
-        self.liability.over_millis(Minute::MILLIS.into()).saturating_mul(grant_minutes)
+    /// The most bytes that grants may relay in these minutes: at the rate that was assumed for each, or at the present one if that
+    /// is more.
+    pub(crate) fn promised(&self, minutes: GrantMinutes) -> u128 {
+        minutes.bytes.max(self.liability.over_millis(Minute::MILLIS.into()).saturating_mul(minutes.count))
     }
 
     /// Bytes of connections that are charged by time.
@@ -30,10 +32,10 @@ impl Rates {
         self.estimated.over_millis(connection_millis.into())
     }
 
-    /// Bytes of one minute by its reported usage, with `live` grants alive.
-    pub(crate) fn estimate(&self, usage: &MinuteUsage, live: u32) -> u128 {
+    /// Bytes of one minute by its reported usage, with these grants alive.
+    pub(crate) fn estimate(&self, usage: &MinuteUsage, live: GrantMinutes) -> u128 {
         let granted = self.bytes_of(usage.granted);
-        let cap = if self.promises_cap_claims { self.promised(live.into()) } else { u128::MAX };
+        let cap = if self.promises_cap_claims { self.promised(live) } else { u128::MAX };
         granted.min(cap).saturating_add(self.bytes_of(usage.ungranted))
     }
 

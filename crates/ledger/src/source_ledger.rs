@@ -2,7 +2,6 @@
 //! stored as differences per minute, which are added up. A thousand grants that begin in one minute need one row.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
-use std::ops::Range;
 use std::time::Duration;
 
 use crate::dirty::Dirty;
@@ -10,6 +9,7 @@ use crate::doubt::CountDoubt;
 use crate::minute::Minute;
 use crate::minute_usage::{LiveDelta, PeriodTotal, SourceRows};
 use crate::period::BillingDay;
+use crate::promise::PromisedTime;
 use crate::reading::{LateCounts, Reading, ReadingOutcome, StoredReading};
 use crate::source::IceSource;
 use crate::timeline::{Rates, Timeline};
@@ -22,6 +22,8 @@ const STALE_AFTER: Duration = Duration::from_secs(600);
 /// A reading is good if its `as_of` is at most this long ago. An older one shows that the wall clock is behind the
 /// books. At least the longest `ANALYTICS_LAG_SECONDS`.
 const GOOD_FOR: Duration = Duration::from_secs(3_600 + STALE_AFTER.as_secs());
+/// One unreported grant more.
+const UNREPORTED: LiveDelta = LiveDelta { live: 0, per_minute: 0, unreported: 1 };
 /// How long the bound does not hold after sessions could not be cut.
 const UNCUT_DOUBT: Duration = Duration::from_secs(30);
 
@@ -167,22 +169,37 @@ impl SourceLedger {
         self.terms.cut_tail.filter(|_| self.is_cutting).unwrap_or(self.terms.tail)
     }
 
-    /// Commits a grant that is alive over these minutes. It is charged at `unreported_at` unless its client reports a
-    /// connection. The hold counts its minutes already.
-    pub(crate) fn commit(&mut self, alive: &Range<Minute>, unreported_at: Option<Timestamp>) {
-        if let Some(at) = unreported_at {
-            self.timeline.expect_report(at);
-        }
-        self.record(alive, unreported_at, LiveDelta::plus);
+    /// Expects the report of a grant: it is charged at this instant unless its client reports a connection.
+    pub(crate) fn expect_report(&mut self, at: Timestamp) {
+        self.timeline.expect_report(at);
+        self.record(Minute::of(at), UNREPORTED);
     }
 
-    /// Undoes a commit and releases its minutes.
-    pub(crate) fn undo(&mut self, alive: &Range<Minute>, unreported_at: Option<Timestamp>) {
-        if let Some(at) = unreported_at {
-            self.timeline.mark_reported(at);
+    /// Reverses [`Self::expect_report`], because the credential was not handed out.
+    pub(crate) fn expect_no_report(&mut self, at: Timestamp) {
+        self.timeline.mark_reported(at);
+        self.record(Minute::of(at), UNREPORTED.negated());
+    }
+
+    /// Replaces a promise by another one. The cost of a longer or shorter one does not depend on the minutes that stay.
+    fn replace(&mut self, before: Option<PromisedTime>, after: Option<PromisedTime>) {
+        let key = |time: PromisedTime| (time.reserved_from, time.per_minute);
+        match (before, after) {
+            (Some(before), Some(after)) if key(before) == key(after) => {
+                let end = |time: PromisedTime| time.until.max(time.reserved_from);
+                self.timeline.change_live(end(before)..end(after), after.level());
+                self.timeline.change_live(end(after)..end(before), before.level().negated());
+            }
+            _ => {
+                for (time, level) in signed(before, after) {
+                    self.timeline.change_live(time.reserved(), level);
+                }
+            }
         }
-        self.timeline.remove_grant(alive.clone());
-        self.record(alive, unreported_at, |sum, change| sum.plus(change.negated()));
+        for (time, level) in signed(before, after).filter(|(time, _)| !time.is_held) {
+            self.record(time.reserved().start, level);
+            self.record(time.reserved().end, level.negated());
+        }
     }
 
     /// Applies one change of the reported usage.
@@ -194,19 +211,11 @@ impl SourceLedger {
             ChangeKind::AddTime { from, to } => timeline.add_time(basis, 1, from, to),
             ChangeKind::RemoveTime { from, to } => timeline.remove_time(basis, from, to),
             ChangeKind::AddBytes { bytes, from, to } => timeline.add_bytes(basis, bytes, from, to),
-            ChangeKind::ExtendGrant { from, until } => {
-                timeline.add_grant(from..until);
-                self.record(&(from..until), None, LiveDelta::plus);
-            }
-            ChangeKind::ReleaseGrant { from, until } => {
-                timeline.remove_grant(from..until);
-                self.record(&(from..until), None, |sum, change| sum.plus(change.negated()));
-            }
+            ChangeKind::Promise { before, after } => self.replace(before, after),
             ChangeKind::Outlived { until } => self.outlived_until = self.outlived_until.max(until),
             ChangeKind::GrantReported { expires_at } | ChangeKind::UnreportedRevoked { expires_at } => {
                 if timeline.mark_reported(expires_at) {
-                    let change = LiveDelta { live: 0, unreported: -1 };
-                    self.deltas.change(Minute::of(expires_at), |delta| *delta = delta.plus(change));
+                    self.record(Minute::of(expires_at), UNREPORTED.negated());
                 }
             }
         }
@@ -287,19 +296,16 @@ impl SourceLedger {
         Some((self.timeline.assumption().observed?, self.timeline.observed_grant_minutes()))
     }
 
-    fn record(
-        &mut self,
-        alive: &Range<Minute>,
-        unreported_at: Option<Timestamp>,
-        combine: impl Fn(LiveDelta, LiveDelta) -> LiveDelta,
-    ) {
-        let mut record = |minute, change| {
-            self.deltas.change(minute, |delta| *delta = combine(*delta, change));
-        };
-        record(alive.start, LiveDelta { live: 1, unreported: 0 });
-        record(alive.end, LiveDelta { live: -1, unreported: 0 });
-        if let Some(at) = unreported_at {
-            record(Minute::of(at), LiveDelta { live: 0, unreported: 1 });
-        }
+    fn record(&mut self, minute: Minute, change: LiveDelta) {
+        self.deltas.change(minute, |delta| *delta = delta.plus(change));
     }
+}
+
+/// The promises that are taken back and added, each with its change of the level.
+fn signed(
+    before: Option<PromisedTime>,
+    after: Option<PromisedTime>,
+) -> impl Iterator<Item = (PromisedTime, LiveDelta)> {
+    let before = before.map(|time| (time, time.level().negated()));
+    before.into_iter().chain(after.map(|time| (time, time.level())))
 }

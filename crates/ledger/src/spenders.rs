@@ -242,6 +242,13 @@ impl Spenders {
         }
     }
 
+    /// A grant that had ended is live again.
+    pub(crate) fn revive(&mut self, keys: &Keys) {
+        for key in keys.iter().flatten() {
+            self.change(key, |row| row.live = row.live.saturating_add(1));
+        }
+    }
+
     /// A grant has left the table. Its share stays, and is stored from now on.
     pub(crate) fn keep(&mut self, keys: &Keys, share: &Sums) {
         for key in keys.iter().flatten() {

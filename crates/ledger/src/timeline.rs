@@ -11,9 +11,10 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::minute::Minute;
-use crate::minute_usage::{Basis, ClaimedUsage, MinuteUsage, PeriodTotal, SourceRows};
+use crate::minute_usage::{Basis, ClaimedUsage, LiveDelta, MinuteUsage, PeriodTotal, SourceRows};
 use crate::minutes::Minutes;
 use crate::period::{BillingDay, Period};
+use crate::promise::GrantMinutes;
 pub use crate::rates::Rates;
 use crate::reading::StoredReading;
 use crate::trial::{Assumption, Trial};
@@ -205,14 +206,15 @@ impl Timeline {
         self.minutes.claim(basis, self.minutes.current(), rest);
     }
 
-    /// Counts a grant as alive over these minutes.
-    pub fn add_grant(&mut self, minutes: Range<Minute>) {
-        self.minutes.add_live(minutes);
+    /// Changes the number of grants that are alive over these minutes, and what they may relay.
+    pub fn change_live(&mut self, minutes: Range<Minute>, by: LiveDelta) {
+        self.minutes.change_live(minutes, by);
     }
 
-    /// Reverses [`Self::add_grant`], because nothing was or will be relayed on the grant.
-    pub fn remove_grant(&mut self, minutes: Range<Minute>) {
-        self.minutes.remove_live(minutes);
+    /// The most bytes that grants may relay in these minutes.
+    #[must_use]
+    pub fn promised(&self, minutes: GrantMinutes) -> u128 {
+        self.minutes.rates().promised(minutes)
     }
 
     /// Charges a grant as unreported at its `expiry`, unless [`Self::mark_reported`] comes first.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::minute::Minute;
 use crate::period::Period;
+use crate::promise::GrantMinutes;
 use crate::units::{BitRate, ByteCount, Timestamp};
 
 /// How the assumed rate compares with the readings.
@@ -42,9 +43,9 @@ pub(crate) struct Point {
     /// Bytes under credentials that were issued here, since the period's start.
     pub(crate) granted: ByteCount,
     /// Grant-minutes since the period's start.
-    pub(crate) grant_minutes: u128,
-    /// Grants alive in the minute of `as_of`.
-    pub(crate) live: u32,
+    pub(crate) minutes: GrantMinutes,
+    /// Those of the minute of `as_of`.
+    pub(crate) live: GrantMinutes,
 }
 
 /// The hourly points of a period, as stored. A small excess that lasts shows over days only, so a restart keeps them.
@@ -126,7 +127,7 @@ impl Trial {
             let exceeded = points.filter(|from| self.is_exceeded(from, &point, self.sampling));
             self.verdict = match exceeded.map(|from| rate(from, &point, edges(&point))).max() {
                 Some(observed) => Assumption { holds: false, observed: observed.or(self.verdict.observed) },
-                None => Assumption { holds: true, observed: rate(first, &point, 0) },
+                None => Assumption { holds: true, observed: rate(first, &point, GrantMinutes::default()) },
             };
         }
         self.keep(point);
@@ -146,8 +147,9 @@ impl Trial {
 
     /// Whether more bytes flowed than the live grants and the sampling margin explain.
     fn is_exceeded(&self, from: &Point, to: &Point, sampling: u32) -> bool {
-        let minutes = to.grant_minutes.saturating_sub(from.grant_minutes).saturating_add(edges(to));
-        let promised = self.assumed.over_millis(minutes.saturating_mul(Minute::MILLIS.into()));
+        let minutes = to.minutes.minus(from.minutes).plus(edges(to));
+        let assumed = self.assumed.over_millis(minutes.count.saturating_mul(Minute::MILLIS.into()));
+        let promised = minutes.bytes.max(assumed);
         let flowed = u128::from(to.granted.minus(from.granted).get());
         flowed > promised.saturating_add(self.counted.share_up(sampling))
     }
@@ -159,14 +161,13 @@ fn is_later_by(last: Option<&Point>, point: &Point, millis: u64) -> bool {
 }
 
 /// The tolerance at both ends of a span, in grant-minutes: the provider's minutes may differ from ours by one.
-fn edges(to: &Point) -> u128 {
-    u128::from(to.live).saturating_mul(2)
+fn edges(to: &Point) -> GrantMinutes {
+    to.live.times(2)
 }
 
 /// The average rate of one grant, rounded up to a whole bit per second; `None` if no grant was alive.
-fn rate(from: &Point, to: &Point, more_minutes: u128) -> Option<BitRate> {
-    let minutes = to.grant_minutes.saturating_sub(from.grant_minutes).saturating_add(more_minutes);
-    let seconds = minutes.saturating_mul(60);
+fn rate(from: &Point, to: &Point, more: GrantMinutes) -> Option<BitRate> {
+    let seconds = to.minutes.minus(from.minutes).plus(more).count.saturating_mul(60);
     let bits = u128::from(to.granted.minus(from.granted).get()).saturating_mul(8);
     let rate = (seconds > 0).then(|| bits.div_ceil(seconds))?;
     Some(BitRate::new(u64::try_from(rate).unwrap_or(u64::MAX)))
@@ -184,7 +185,10 @@ mod tests {
 
     fn add(trial: &mut Trial, n: u64, granted: u64, grant_minutes: u128, live: u32) {
         let granted = ByteCount::new(granted);
-        trial.add(Point { as_of: minute(n), granted, grant_minutes, live }, granted);
+        let minutes = |count| GrantMinutes { count, bytes: 15_000_000 * count };
+        let point =
+            Point { as_of: minute(n), granted, minutes: minutes(grant_minutes), live: minutes(live.into()) };
+        trial.add(point, granted);
     }
 
     fn trial() -> Trial {

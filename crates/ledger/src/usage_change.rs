@@ -1,8 +1,8 @@
 //! The changes that reported connections make to the ledger. A change names the source that is charged. To apply one,
 //! the ledger needs only the time.
 
-use crate::minute::Minute;
 use crate::minute_usage::Basis;
+use crate::promise::PromisedTime;
 use crate::source::IceSource;
 use crate::units::{ByteCount, Timestamp};
 
@@ -47,19 +47,12 @@ pub enum ChangeKind {
         /// Its end.
         to: Timestamp,
     },
-    /// A connection reports although its grant and the tail are over. The grant counts as alive for longer.
-    ExtendGrant {
-        /// The first minute in which it was not counted as alive so far.
-        from: Minute,
-        /// The first minute in which it is not counted as alive now.
-        until: Minute,
-    },
-    /// Nothing more can be relayed on a revoked grant, so what was promised for it from this minute on is released.
-    ReleaseGrant {
-        /// The first minute that is released.
-        from: Minute,
-        /// The first minute in which it was not counted as alive.
-        until: Minute,
+    /// What is promised for one grant has changed.
+    Promise {
+        /// What was promised.
+        before: Option<PromisedTime>,
+        /// What is promised now.
+        after: Option<PromisedTime>,
     },
     /// A connection reports although its grant and the tail are over, and the ledger promises nothing more for it. The
     /// bound may be wrong.

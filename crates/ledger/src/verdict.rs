@@ -159,7 +159,7 @@ impl UserUsage {
 pub struct ClientShare {
     /// The share, in percent of the limit.
     pub percent: u32,
-    /// Minutes that its live grants reserve.
+    /// Bytes that its live grants reserve.
     pub reserved: u64,
     /// When the first of them ends.
     pub frees_at: Option<Timestamp>,
@@ -169,8 +169,7 @@ impl ClientShare {
     /// Minutes that are left. `first`: the minutes of the shortest credential.
     fn left(&self, limit: ByteCount, per_minute: u128, first: u128) -> u128 {
         let share = u128::from(limit.get()).saturating_mul(self.percent.into()).checked_div(100).unwrap_or(0);
-        let minutes = share.checked_div(per_minute).unwrap_or(u128::MAX);
-        let left = minutes.saturating_sub(self.reserved.into());
+        let left = share.saturating_sub(self.reserved.into()).checked_div(per_minute).unwrap_or(u128::MAX);
         if self.reserved == 0 { left.max(first) } else { left }
     }
 }

@@ -96,8 +96,8 @@ mod tests {
 
     fn consistent() -> Stored {
         let mut rows = SourceRows::default();
-        rows.deltas.insert(Minute::new(NOON), LiveDelta { live: 1, unreported: 0 });
-        rows.deltas.insert(Minute::new(NOON + 60), LiveDelta { live: -1, unreported: 1 });
+        rows.deltas.insert(Minute::new(NOON), LiveDelta { live: 1, ..LiveDelta::default() });
+        rows.deltas.insert(Minute::new(NOON + 60), LiveDelta { live: -1, per_minute: 0, unreported: 1 });
         rows.usage.insert(Minute::new(NOON), MinuteUsage::default());
         Stored {
             now: Some(minute_at(NOON)),
@@ -136,7 +136,7 @@ mod tests {
                 assumption: Assumption::default(),
             });
         };
-        let early_end = LiveDelta { live: -1, unreported: 0 };
+        let early_end = LiveDelta { live: -1, ..LiveDelta::default() };
         let ended = BillingDay::new(1).unwrap().period_at(minute_at(NOON - 60 * 24 * 40));
         let cases = [
             (broken(|_, rows| _ = rows.deltas.insert(Minute::new(NOON - 5), early_end)), "than began"),

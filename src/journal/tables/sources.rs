@@ -15,8 +15,9 @@ pub(super) fn read_sources(
     stored: &mut Stored,
     bad: OnBadRow<'_>,
 ) -> Result<(), StoreError> {
-    rows(transaction, MARKS, bad, |(source, minute), (live, unreported)| {
-        rows_of(stored, source)?.deltas.insert(Minute::new(minute), LiveDelta { live, unreported });
+    rows(transaction, MARKS, bad, |(source, minute), (live, per_minute, unreported)| {
+        let delta = LiveDelta { live, per_minute, unreported };
+        rows_of(stored, source)?.deltas.insert(Minute::new(minute), delta);
         Ok(())
     })?;
     rows(transaction, FLOWS, bad, |(source, minute), numbers| {
@@ -42,14 +43,15 @@ pub(super) fn write_source(
     rows: &SourceRows,
 ) -> Result<(), StoreError> {
     let mut marks = transaction.open_table(MARKS)?;
-    for (minute, LiveDelta { live, unreported }) in &rows.deltas {
+    for (minute, change) in &rows.deltas {
         let key = (source.name(), minute.number());
-        let stored = marks.get(key)?.map_or((0, 0), |value| value.value());
-        let sum = (stored.0.saturating_add(*live), stored.1.saturating_add(*unreported));
-        if sum == (0, 0) {
+        let (live, per_minute, unreported) = marks.get(key)?.map_or((0, 0, 0), |value| value.value());
+        let LiveDelta { live, per_minute, unreported } =
+            change.plus(LiveDelta { live, per_minute, unreported });
+        if (live, per_minute, unreported) == (0, 0, 0) {
             marks.remove(key)?;
         } else {
-            marks.insert(key, sum)?;
+            marks.insert(key, (live, per_minute, unreported))?;
         }
     }
     let mut flows = transaction.open_table(FLOWS)?;

@@ -12,7 +12,9 @@ use crate::changes::Batch;
 use crate::client::ClientKey;
 use crate::grants::GrantRow;
 use crate::key_name::KeyName;
-use crate::ledger::Hold;
+use crate::ledger::{Admission, Request};
+use crate::minute::Minute;
+use crate::promise::{Promise, PromisedTime};
 use crate::source::IceSource;
 use crate::spender::{Spender, User};
 use crate::token::{Grant, GrantId};
@@ -51,6 +53,35 @@ impl From<Option<GrantId>> for Requester {
     }
 }
 
+/// Room that is reserved for one credential before the provider is asked. [`Books::release`] returns it, [`Books::commit`] makes it
+/// final.
+#[derive(Debug)]
+#[must_use]
+pub struct Hold {
+    promise: Promise,
+    life: Duration,
+    /// The latest time at which the credential expires.
+    expires_by: Timestamp,
+    /// How far the wall clock was ahead of the books' time. The hold covers the credential by both clocks.
+    clock_ahead: Duration,
+    /// The user whose row in the sums is kept for it.
+    row_of: Option<User>,
+}
+
+impl Hold {
+    /// The lifetime that the credential gets: as requested, or shorter if strict mode has less room.
+    #[must_use]
+    pub fn life(&self) -> Duration {
+        self.life
+    }
+
+    /// What the credential may relay.
+    #[must_use]
+    pub fn promised(&self) -> PromisedTime {
+        self.promise.time
+    }
+}
+
 /// Why no budget is reserved for a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotAdmitted {
@@ -62,6 +93,8 @@ pub enum NotAdmitted {
     UserBlocked,
     /// There is a limit for each user, and the table of users has no room for another one.
     TooManyUsers,
+    /// The table of grants is full of live ones.
+    TooManyGrants,
 }
 
 impl From<Refusal> for NotAdmitted {
@@ -75,7 +108,7 @@ impl From<Refusal> for NotAdmitted {
 #[must_use]
 pub struct Commit {
     grant: GrantId,
-    hold: Hold,
+    promise: Promise,
     unreported_at: Option<Timestamp>,
 }
 
@@ -132,56 +165,46 @@ impl Books {
         if source.is_metered() && ahead > CLOCK_AHEAD_MAX {
             return Err(NotAdmitted::ClockInDoubt);
         }
+        if source.is_metered() && self.grants.is_full() {
+            return Err(NotAdmitted::TooManyGrants);
+        }
         let renewed = renews.and_then(|id| self.grants.get(id)).filter(|row| row.source == source);
-        let promised_until = renewed.and_then(|row| row.alive_until);
-        let client = client.filter(|_| self.ledger.is_strict() && source.is_metered());
+        let promised_until = renewed.and_then(|row| row.promised).map(|time| time.chain_until());
         let now = self.now();
-        let shares = client.map_or([None; 2], |client| self.grants.shares(client, now));
-        let user = user.filter(|_| source.is_metered() && self.user_limit().is_some());
-        if user.as_ref().is_some_and(|user| !self.grants.has_room_for(user, now)) {
+        let strict_client = client.filter(|_| self.ledger.is_strict() && source.is_metered());
+        let clients = strict_client.map_or([None; 2], |client| self.grants.shares(client, now));
+        let row_of = user.clone().filter(|_| source.is_metered() && self.user_limit().is_some());
+        if row_of.as_ref().is_some_and(|user| !self.grants.has_room_for(user, now)) {
             return Err(NotAdmitted::TooManyUsers);
         }
-        let of_user = user.as_ref().and_then(|user| self.user_share(user));
+        let of_user = row_of.as_ref().and_then(|user| self.user_share(user));
         let slack = slack.saturating_add(ahead);
-        let mut hold = self.ledger.try_admit_client(source, life, slack, promised_until, shares, of_user)?;
-        (hold.client, hold.clock_ahead) = (client, ahead);
-        if let Some(user) = user {
-            self.grants.hold_row(&user);
-            if self.grants.promises_to_users() {
-                self.grants.promise(&user, source, &hold.may_relay());
-            }
-            hold.user = Some(user);
+        let request = Request { source, life, slack, promised_until, clients, user: of_user };
+        let Admission { life, expires_by, promise } = self.ledger.admit(&request)?;
+        if let Some(user) = &row_of {
+            self.grants.hold_row(user);
         }
-        if let (Some(client), Some(end)) = (client, hold.alive_until()) {
-            self.grants.reserve(client, end, hold.minutes());
-        }
-        Ok(hold)
+        let (user, client) = if source.is_metered() { (user, client) } else { (None, None) };
+        let promise = Promise { source, time: promise, user, client };
+        self.replace_promise(None, Some(&promise));
+        Ok(Hold { promise, life, expires_by, clock_ahead: ahead, row_of })
     }
 
     /// Releases a hold whose credential was not handed out.
     pub fn release(&mut self, hold: &Hold) {
-        self.ledger.release(hold);
-        self.release_share(hold);
-        self.withdraw(hold);
+        self.replace_promise(Some(&hold.promise), None);
         self.give_row_back(hold);
     }
 
     fn give_row_back(&mut self, hold: &Hold) {
-        if let Some(user) = &hold.user {
+        if let Some(user) = &hold.row_of {
             self.grants.give_row_back(user);
         }
     }
 
-    fn withdraw(&mut self, hold: &Hold) {
-        if let Some(user) = hold.user.as_ref().filter(|_| self.grants.promises_to_users()) {
-            self.grants.withdraw(user, hold.source(), &hold.may_relay());
-        }
-    }
-
-    fn release_share(&mut self, hold: &Hold) {
-        if let (Some(client), Some(end)) = (hold.client, hold.alive_until()) {
-            self.grants.release(client, end, hold.minutes());
-        }
+    fn replace_promise(&mut self, before: Option<&Promise>, after: Option<&Promise>) {
+        let change = self.grants.replace_promise(before, after);
+        self.ledger.apply_all(change);
     }
 
     /// Puts a grant into the books, or releases the hold if an override forbids it.
@@ -202,17 +225,19 @@ impl Books {
             self.release(&hold);
             return Err(NotCommitted::Stopped);
         }
+        let is_metered = grant.source.is_metered();
+        if is_metered && self.grants.is_full() {
+            self.release(&hold);
+            return Err(NotRecorded.into());
+        }
         // The call continues under the new grant, so its client does not have to report again.
         let is_reported = renews.is_some_and(|renewed| self.grants.is_reported(renewed));
         let unreported_at = (!is_reported).then_some(grant.expires_at);
-        let is_metered = grant.source.is_metered();
+        let promise = self.settled_promise(&hold);
         if is_metered || is_reported {
-            let reserved = hold.client.map_or(0, |_| hold.minutes());
-            let row = GrantRow::new(grant, username, hold.alive_until())
-                .issued_to(client, reserved)
+            let row = GrantRow::new(grant, username, is_metered.then_some(promise.time))
+                .issued_to(client, address)
                 .with_clock_ahead(hold.clock_ahead)
-                .promised(hold.may_relay().start, address)
-                .reserved(hold.reserved_from())
                 .spent_by(spender)
                 .minted_with(key);
             self.grants.issue(grant.id, if is_reported { row.reported() } else { row });
@@ -221,48 +246,54 @@ impl Books {
             self.grants.note_renewal(renewed, grant.id);
         }
         self.give_row_back(&hold);
-        self.ledger.commit(&hold, unreported_at);
+        let Hold { promise: before, .. } = hold;
+        self.replace_promise(Some(&before), Some(&promise));
+        self.ledger.count_issued(grant.source, unreported_at);
         let batch = is_metered.then(|| self.take_batch());
-        Ok((Commit { grant: grant.id, hold, unreported_at }, batch))
+        Ok((Commit { grant: grant.id, promise, unreported_at }, batch))
+    }
+
+    /// The promise for a credential that exists now. If the tail of its source has become longer since it was reserved, so does the
+    /// promise.
+    fn settled_promise(&self, hold: &Hold) -> Promise {
+        let Promise { source, time, .. } = hold.promise;
+        let until = Minute::from_end(hold.expires_by.plus(self.ledger.tail(source))).max(time.until);
+        Promise { time: PromisedTime { until, is_held: false, ..time }, ..hold.promise.clone() }
     }
 
     /// Ends a commit with the outcome of its write. `Ok`: the credential may be handed out. If the outcome is unknown, the
     /// grant stays in the books, so that they never have fewer grants than the disk.
     pub fn settle(&mut self, commit: &Commit, written: Written) -> Result<(), NotRecorded> {
-        if written != Written::No {
-            self.settle_promise(commit);
-            self.grants.settle(commit.grant);
-        }
         match written {
-            Written::Yes => Ok(()),
-            Written::Unknown => Err(NotRecorded),
+            Written::Yes => {
+                self.grants.settle(commit.grant);
+                Ok(())
+            }
+            Written::Unknown => {
+                self.grants.settle(commit.grant);
+                Err(NotRecorded)
+            }
             Written::No => {
-                let row = self.grants.get(commit.grant);
-                if row.is_none() {
-                    self.withdraw(&commit.hold);
-                }
+                // What is promised for a grant with a row is what its row says: it may be more than at the commit.
                 let row = self.grants.get(commit.grant);
                 let is_charged = row.is_none_or(|row| row.unreported_at().is_some());
-                self.ledger.undo(&commit.hold, commit.unreported_at.filter(|_| is_charged));
-                self.grants.remove(commit.grant);
-                self.release_share(&commit.hold);
+                let has_promise = row.is_some_and(|row| row.promised.is_some());
+                let removed = self.grants.remove(commit.grant);
+                if has_promise {
+                    self.ledger.apply_all(removed);
+                } else {
+                    self.replace_promise(Some(&commit.promise), None);
+                }
+                self.ledger
+                    .uncount_issued(commit.promise.source, commit.unreported_at.filter(|_| is_charged));
                 Err(NotRecorded)
             }
         }
     }
 
-    /// The row of the grant has taken its user's promise over. Without a row, the promise cannot be given back any more.
-    fn settle_promise(&mut self, commit: &Commit) {
-        let user = commit.hold.user.as_ref().filter(|_| self.grants.promises_to_users());
-        if let Some(user) = user.filter(|_| self.grants.get(commit.grant).is_none()) {
-            let (minutes, now) = (commit.hold.may_relay(), self.now());
-            self.withdraw(&commit.hold);
-            self.grants.assume_all(user, minutes.end.since(minutes.start), now);
-        }
-    }
-
     /// Uses the one renewal of a grant. `false` if it may not renew now.
     pub fn take_renewal(&mut self, grant: &Grant) -> bool {
+        self.recognize(Some(grant));
         let now = self.now();
         self.grants.take_renewal(grant, now)
     }

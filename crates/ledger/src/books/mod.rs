@@ -20,13 +20,16 @@ use crate::coturn::usage::CoturnUsage;
 use crate::dirty::Dirty;
 use crate::grants::{CountedSources, GrantRow, Grants};
 use crate::ledger::{LateCounts, Ledger};
+use crate::minute::Minute;
 use crate::overrides::Overrides;
 use crate::period::Period;
+use crate::promise::PromisedTime;
 use crate::reading::{Reading, ReadingOutcome};
 use crate::reading_history::ReadingHistory;
 use crate::reports::{Caller, Closed, Entry, OpenError, Opened, ReportError};
 use crate::sfu_sessions::SfuSessions;
 use crate::source::IceSource;
+use crate::source::MINT_SLACK;
 use crate::spender::{Spender, User};
 use crate::standing::Standing;
 use crate::time::Moment;
@@ -35,10 +38,13 @@ use crate::token::{Grant, GrantId};
 use crate::units::{ByteCount, Timestamp};
 use crate::usage_rules::UsageRules;
 
-pub use commit::{Commit, NotAdmitted, NotCommitted, NotRecorded, Requester, Written};
+pub use commit::{Commit, Hold, NotAdmitted, NotCommitted, NotRecorded, Requester, Written};
 pub use sessions::UNSEEN_TOLERATED;
 pub use snapshot::{CLOCK_DIFFERENCE_TOLERATED, Snapshot};
 pub use spending::{BLOCKED_USERS_MAX, TooManyBlocked, UserRevoked};
+
+/// No credential lives longer.
+const LIFE_MAX: Duration = Duration::from_secs(2 * 86_400);
 
 /// See the module's invariant.
 #[derive(Debug)]
@@ -49,6 +55,8 @@ pub struct Books {
     overrides: Overrides,
     coturn: CoturnUsage,
     sfu: SfuSessions,
+    /// Until when grants may relay that this ledger does not know, because it was restored from a copy.
+    lacks_until: Timestamp,
     /// Users who get no credentials.
     blocked: BTreeSet<User>,
     /// Which of the values that are stored as a whole have changed.
@@ -71,6 +79,7 @@ enum Whole {
     Coturn,
     Counted,
     Blocked,
+    Lacks,
 }
 
 /// The result of a report, and whether an allowance clamped it.
@@ -101,6 +110,7 @@ impl Books {
             overrides: Overrides::default(),
             coturn: CoturnUsage::default(),
             sfu: SfuSessions::default(),
+            lacks_until: Timestamp::default(),
             blocked: BTreeSet::new(),
             dirty: Dirty::default(),
             given_up: Vec::new(),
@@ -118,10 +128,11 @@ impl Books {
     ) -> Self {
         let mut books = Self::new(ledger, connections, grants);
         let of = stored.counts.map(|(period, _)| period.start);
-        books.grants.restore(stored.grants, stored.spenders, of);
+        books.grants.restore(stored.grants, stored.dropped, stored.spenders, of);
         let then = books.now();
         books.grants.restore_counts(stored.counted, books.ledger.sources(), then);
         books.blocked = stored.blocked;
+        books.lacks_until = stored.lacks_until;
         let restored = books.connections.restore(&mut books.grants, stored.connections.into_values(), then);
         for change in restored {
             books.ledger.apply(change);
@@ -138,6 +149,9 @@ impl Books {
         books.ledger.begin_readings();
         books.settle_overrides();
         books.settle_tails();
+        if stored.is_copy {
+            books.lack_grants();
+        }
         books
     }
 
@@ -149,8 +163,10 @@ impl Books {
         Batch {
             sources: self.ledger.take_changes(),
             grants: self.grants.take_changes(),
+            dropped: self.grants.take_dropped_changes(),
             spenders: self.grants.take_spender_changes(),
             counted: is_dirty(Whole::Counted).then(|| self.grants.counted().clone()),
+            lacks_until: is_dirty(Whole::Lacks).then_some(self.lacks_until),
             blocked: is_dirty(Whole::Blocked).then(|| self.blocked.clone()),
             connections: self.connections.take_changes(),
             sessions: self.coturn.take_changes(),
@@ -214,6 +230,7 @@ impl Books {
         id: &str,
         relayed: Option<bool>,
     ) -> Result<Outcome<Opened>, OpenError> {
+        self.recognize(caller.grant().as_ref());
         if self.is_revoked(caller) {
             return Err(OpenError::GrantRevoked);
         }
@@ -228,9 +245,11 @@ impl Books {
 
     /// Notes the address of a caller whose grant's row has none, before its call: the call counts for that address.
     pub fn note_client(&mut self, caller: Caller, client: ClientKey) {
+        self.recognize(caller.grant().as_ref());
         if let Caller::Grant(grant) = caller {
             let now = self.now();
-            self.grants.adopt(&grant, client, now, self.connections.rules());
+            let change = self.grants.adopt(&grant, client, now, self.connections.rules());
+            self.ledger.apply_all(change);
         }
     }
 
@@ -241,7 +260,10 @@ impl Books {
             return;
         }
         match self.connections.grant_of(id) {
-            Some(grant) => self.grants.report_spender(grant, by_reporter),
+            Some(grant) => {
+                let change = self.grants.report_spender(grant, by_reporter);
+                self.ledger.apply_all(change);
+            }
             None => self.connections.report_spender(id, by_reporter),
         }
     }
@@ -251,6 +273,34 @@ impl Books {
     pub fn member_with(&self, id: GrantId) -> Option<Caller> {
         let GrantRow { source, issued_at, expires_at, .. } = *self.grants.get(id)?;
         Some(Caller::Member(Grant { id, source, issued_at, expires_at }))
+    }
+
+    /// Adds a grant whose token is valid, and that this ledger does not know although it should: the ledger was restored from an
+    /// older copy. Others are missing too.
+    pub(super) fn recognize(&mut self, grant: Option<&Grant>) {
+        let now = self.now();
+        let Some(grant) = grant.filter(|grant| !grant.is_expired(now)) else { return };
+        if !grant.source.is_metered() || self.grants.knows(grant.id) {
+            return;
+        }
+        self.lack_grants();
+        if self.grants.is_full() {
+            return;
+        }
+        let from = Minute::of(now);
+        let until = Minute::from_end(grant.expires_at.plus(self.ledger.tail(grant.source)).plus(MINT_SLACK));
+        let per_minute = self.ledger.bytes_per_minute(grant.source);
+        let time = PromisedTime { from, reserved_from: from, until, per_minute, is_held: false };
+        let change = self.grants.take_up(grant, time);
+        self.ledger.apply_all(change);
+    }
+
+    /// The ledger lacks grants that were handed out until now. The bound does not hold until the longest of them has ended.
+    fn lack_grants(&mut self) {
+        let tails = self.ledger.tails().into_iter().map(|(source, _)| self.ledger.long_tail(source));
+        let longest = LIFE_MAX.saturating_add(MINT_SLACK).saturating_add(tails.max().unwrap_or_default());
+        self.lacks_until = self.lacks_until.max(self.now().plus(longest));
+        self.dirty.note(Whole::Lacks);
     }
 
     fn is_revoked(&self, caller: Caller) -> bool {
@@ -318,9 +368,9 @@ impl Books {
         std::mem::take(&mut self.given_up)
     }
 
-    /// Forgets grants that can have no further effect.
-    pub fn forget_expired(&mut self) {
-        self.grants.forget_expired(self.now());
+    /// Ends grants that can have no further effect, a few at a time. `false` if there are more.
+    pub fn forget_expired(&mut self) -> bool {
+        self.grants.forget_expired(self.now())
     }
 
     /// The grants.

@@ -92,11 +92,12 @@ impl Books {
         // While the wall clock is ahead and not accepted yet, it may be right, and then what was relayed so far counts at its time.
         let now = self.now().plus(self.clock_ahead());
         let mut minutes = 0_u64;
-        for kind in self.grants.release_gone(source, has_session, now) {
-            if let ChangeKind::ReleaseGrant { from, until } = kind {
-                minutes = minutes.saturating_add(until.since(from));
+        for change in self.grants.release_gone(source, has_session, now) {
+            if let ChangeKind::Promise { before: Some(before), after: Some(after) } = change.kind {
+                minutes =
+                    minutes.saturating_add(before.until.since(after.until.max(before.reserved().start)));
             }
-            self.ledger.apply(UsageChange { source, basis: Basis::Granted, kind });
+            self.ledger.apply(change);
         }
         minutes
     }

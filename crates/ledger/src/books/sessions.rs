@@ -6,12 +6,11 @@ use super::{Books, Whole};
 use crate::coturn::listing::{Listing, SessionId};
 use crate::coturn::sessions::to_cut;
 use crate::coturn::usage::{LISTING_GAP, ListingRead};
-use crate::grants::GrantEnd;
-use crate::minute_usage::Basis;
+use crate::grants::{GrantEnd, LeastPromise};
+use crate::minute::Minute;
 use crate::source::{IceSource, MINT_SLACK};
 use crate::token::GrantId;
 use crate::units::Timestamp;
-use crate::usage_change::UsageChange;
 
 /// A coturn that has not answered for this long does not cut sessions. The same grace period applies after the start of the
 /// process, because a compose file starts both at once.
@@ -39,7 +38,12 @@ impl Books {
             let _ = self.ledger.take_reading(IceSource::Coturn, &reading);
         }
         self.grants.add_counts(IceSource::Coturn, &by_grant, counted_until, now);
-        self.set_cutting(self.coturn.cuts_work());
+        // A listing that does not show all sessions says as little about the others as none.
+        if read.is_some() {
+            self.set_cutting(self.coturn.cuts_work());
+        } else {
+            self.miss_sessions();
+        }
         to_cut(listing, |grant, session| self.grant_end(grant, session.expires_at).is_some())
     }
 
@@ -94,20 +98,23 @@ impl Books {
         self.settle_tails_since(self.coturn.complete_at());
     }
 
-    /// Extends every grant whose tail is shorter than the one that its source has now. coturn's sessions were not cut since
-    /// `seen_at`.
+    /// Extends every grant whose tail is shorter than the one that its source has now, also one whose tail is over. coturn's sessions
+    /// were cut until `seen_at`, so what was over then stays over.
     fn settle_tails_since(&mut self, seen_at: Timestamp) {
         for (source, tail) in self.ledger.tails() {
-            let since = if source == IceSource::Coturn { seen_at.min(self.now()) } else { self.now() };
+            let since =
+                if source == IceSource::Coturn { seen_at.min(self.now()) } else { Timestamp::default() };
             self.extend_tails(source, tail, since);
         }
     }
 
-    /// Extends every grant of a source whose tail is shorter and had not ended at `since`.
-    fn extend_tails(&mut self, source: IceSource, tail: Duration, since: Timestamp) {
-        for kind in self.grants.extend_tails(source, tail + MINT_SLACK, since) {
-            self.ledger.apply(UsageChange { source, basis: Basis::Granted, kind });
-        }
+    /// Raises every promise of a source that is less than it would be now, unless it was over at `since`.
+    pub(super) fn extend_tails(&mut self, source: IceSource, tail: Duration, since: Timestamp) {
+        let per_minute = u64::try_from(self.ledger.assumed_rate().over_millis(Minute::MILLIS.into()));
+        let per_minute = per_minute.unwrap_or(u64::MAX);
+        let least = LeastPromise { after_expiry: tail + MINT_SLACK, per_minute };
+        let raised = self.grants.raise(source, least, since);
+        self.ledger.apply_all(raised);
     }
 
     /// Whether and why nothing more is relayed for a grant. `expiry`: the expiry in its credential.

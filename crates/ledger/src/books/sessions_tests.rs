@@ -2,6 +2,7 @@ use super::*;
 use crate::changes::Stored;
 use crate::connections::Bounds;
 use crate::coturn::listing::{Reach, Session};
+use crate::grants::GrantRow;
 use crate::ledger::{SourceTerms, Terms};
 use crate::minute::Minute;
 use crate::open::Setup;
@@ -231,7 +232,7 @@ fn a_longer_tail_counts_from_the_later_clock_of_a_mint_in_doubt() {
     let wall = at(4 * HOUR);
     broker.books.advance(Moment { wall, in_doubt: true, ..at(0).into() });
     broker.mint(1, 300);
-    let alive_until = |broker: &Broker| broker.books.grants().get(id(1)).unwrap().alive_until.unwrap();
+    let alive_until = |broker: &Broker| broker.books.grants().get(id(1)).unwrap().alive_until().unwrap();
     let short = alive_until(&broker);
     assert_eq!(short, Minute::from_end(wall.plus(Duration::from_secs(300) + MINT_SLACK)));
     let mut longer = broker.reopened(&with_tail(7_200), 4);
@@ -269,6 +270,32 @@ fn a_session_that_survives_its_cut_ends_the_short_tail() {
     assert!(broker.committed() >= before + 100 * MINUTE_BYTES, "the long tail counts");
 }
 
+/// A stranger can keep a listing from being complete: with more sessions than fit, or with a line in its origin.
+#[test]
+fn listings_that_are_not_complete_end_the_short_tail() {
+    let mut broker = strict();
+    broker.mint(1, 600);
+    let short = broker.committed();
+    for seconds in (2..=16).step_by(2) {
+        broker.books.advance(at(seconds));
+        let _ = broker.books.take_sessions(&Listing { is_complete: false, ..listing(&[]) });
+    }
+    assert!(!broker.books.snapshot().bound_holds());
+    assert!(broker.committed() >= short + 100 * MINUTE_BYTES, "{} after {short}", broker.committed());
+}
+
+/// The machine was suspended, and ended grants are looked for before coturn is.
+#[test]
+fn a_grant_that_ends_in_a_gap_before_the_first_listing_keeps_the_long_tail() {
+    let mut broker = strict();
+    broker.mint(1, 300);
+    broker.list(2, &[]);
+    broker.books.advance(at(3 * HOUR));
+    assert!(broker.books.forget_expired());
+    broker.list(3 * HOUR, &[]);
+    assert!(broker.committed() >= 124 * MINUTE_BYTES, "{}", broker.committed());
+}
+
 /// A machine that was paused sees its wall clock ahead. No session was cut in the pause, and coturn does not answer afterwards.
 #[test]
 fn a_jump_in_doubt_ends_the_short_tail_although_coturn_is_not_missed_for_long() {
@@ -297,10 +324,10 @@ fn after_a_suspend_it_does_not_matter_whether_the_tidy_the_listing_or_a_request_
         first(&mut broker);
         broker.list(2 * HOUR, &[(1, 5_000)]);
         broker.books.forget_expired();
-        broker.books.grants().get(id(1)).and_then(|row| row.alive_until)
+        broker.books.grants().get(id(1)).and_then(GrantRow::alive_until)
     };
     let expected = Some(Minute::from_end(at(600 + 7_200).plus(MINT_SLACK)));
-    assert_eq!(ends(|broker| broker.books.forget_expired()), expected);
+    assert_eq!(ends(|broker| assert!(broker.books.forget_expired())), expected);
     assert_eq!(ends(|broker| broker.books.miss_sessions()), expected);
     assert_eq!(ends(|broker| broker.mint(2, 600)), expected);
     assert_eq!(ends(|_| ()), expected);

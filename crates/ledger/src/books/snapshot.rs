@@ -44,6 +44,8 @@ pub struct Snapshot {
     pub fastest: Option<FastGrant>,
     /// The highest rate that a grant is assumed to relay at.
     pub assumed_rate: BitRate,
+    /// Until when grants may relay that the ledger does not know, because it was restored from a copy.
+    pub lacks_until: Timestamp,
     /// How far the wall clock is behind the books' time: it was set back, or was ahead before.
     pub clock_behind: Duration,
     /// How far the wall clock is ahead of the books' time: it has jumped, and the jump is not accepted yet.
@@ -70,6 +72,12 @@ impl Snapshot {
         u128::from(unknown) > share && unknown >= limit.div_ceil(UNKNOWN_LIMIT_PART)
     }
 
+    /// Whether grants may relay that the ledger does not know.
+    #[must_use]
+    pub fn lacks_grants(&self) -> bool {
+        self.lacks_until > self.figures.now
+    }
+
     /// Whether the assumptions of the published bound hold, as far as is known: those about the rate, the tail, the count and the
     /// period. They do not while a count is in doubt or dropped. If a clock that was ahead ended the period too early, no period
     /// counts what its grants still relay.
@@ -80,7 +88,13 @@ impl Snapshot {
         let has_settled = self.measured.late_counts.is_none_or(|late| !late.grows);
         let is_time_known = !self.clock_in_doubt && self.jumped_until <= self.figures.now;
         let is_counted = !self.measured.doubted && !self.measured.dropped;
-        self.measured.assumption.holds && is_time_known && is_counted && has_settled && is_in_period
+        let is_whole = !self.lacks_grants();
+        self.measured.assumption.holds
+            && is_whole
+            && is_time_known
+            && is_counted
+            && has_settled
+            && is_in_period
     }
 }
 
@@ -101,6 +115,7 @@ impl Books {
             unknown_bytes: self.grants.unknown_bytes(),
             fastest: self.grants.fastest(),
             assumed_rate: self.ledger.assumed_rate(),
+            lacks_until: self.lacks_until,
             clock_behind: figures.now.since(self.moment.wall),
             clock_ahead: self.clock_ahead(),
             clock_in_doubt: self.moment.may_lag(),

@@ -74,9 +74,8 @@ impl Books {
         let promises = self.grants.promises_of(user);
         let (mut committed, mut next) = (u128::from(promises.settled.get()), 0_u128);
         for (source, this_period, next_period) in promises.minutes {
-            let rate = self.ledger.bytes_per_minute(source);
-            committed = committed.saturating_add(u128::from(this_period).saturating_mul(rate));
-            next = next.saturating_add(u128::from(next_period).saturating_mul(rate));
+            committed = committed.saturating_add(self.ledger.promised(source, this_period));
+            next = next.saturating_add(self.ledger.promised(source, next_period));
         }
         let committed = ByteCount::saturating(committed).max(promises.used);
         let usage = UserUsage { limit, used: promises.used };

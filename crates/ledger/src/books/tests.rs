@@ -17,6 +17,7 @@ use std::time::Duration;
 
 mod clock;
 mod commits;
+mod promises;
 mod released;
 mod revoked;
 mod sfu;
@@ -34,8 +35,14 @@ fn books() -> Books {
     books_in(BudgetMode::Estimate)
 }
 
+/// Books that know the grants of [`client`], which promise nothing.
 fn books_in(mode: BudgetMode) -> Books {
-    setup(mode).open(None, at(0))
+    let mut books = setup(mode).open(None, at(0));
+    for n in 0..4 {
+        let grant = client(n).grant().unwrap();
+        books.grants.issue(grant.id, GrantRow::new(&grant, None, None));
+    }
+    books
 }
 
 /// Books whose changes are recorded.

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use super::counted::{CountedSource, CountedSources, FastGrant};
-use super::spending::row_of;
 use super::{GrantRow, Grants};
 use crate::grant_counts::GrantCounts;
 use crate::minute::Minute;
@@ -93,7 +92,7 @@ impl Grants {
         for (id, bytes) in added {
             if self.count_bytes(source, *id, *bytes, true, now) {
                 // Two looks are too close together for a rate, so the time since its issue is taken.
-                let total = row_of(&mut self.rows, &mut self.ended, *id).map(|row| row.spent().measured());
+                let total = self.any(*id).map(|row| row.spent().measured());
                 fastest = self.fast(*id, total.unwrap_or_default(), self.period.start, now).max(fastest);
             } else {
                 unknown = unknown.plus(*bytes);
@@ -109,8 +108,8 @@ impl Grants {
     /// The rate of a grant that relayed these bytes within a span of time, if it was faster than assumed. A minute of grace covers
     /// counts by the minute.
     fn fast(&self, grant: GrantId, bytes: ByteCount, from: Timestamp, until: Timestamp) -> Option<FastGrant> {
-        let row = self.get(grant).or_else(|| self.ended.get(grant))?;
-        let end = row.alive_until.map_or(until, |end| end.start().min(until));
+        let row = self.any(grant)?;
+        let end = row.alive_until().map_or(until, |end| end.start().min(until));
         let millis = end.millis_since(from.max(row.issued_at)).max(Minute::MILLIS);
         let allowed =
             self.spending.per_minute.saturating_mul(u128::from(millis.saturating_add(Minute::MILLIS)));
@@ -134,11 +133,8 @@ impl Grants {
         }
         let from = Minute::of(from.max(self.period.start));
         let until = Minute::from_end(until);
-        let per_minute = self.spending.per_minute;
         let missing = |(id, row): (&GrantId, &GrantRow)| {
-            let minutes = row.promised_minutes();
-            let minutes = minutes.end.min(until).since(minutes.start.max(from));
-            let most = u128::from(minutes).saturating_mul(per_minute);
+            let most = u128::from(row.promised_between(from, until).get());
             let bytes = ByteCount::saturating(most.saturating_sub(counted(*id).unwrap_or(0)));
             (row.source == source && bytes > ByteCount::ZERO).then_some((*id, bytes))
         };
@@ -178,8 +174,7 @@ impl Grants {
         is_final: bool,
         at: Timestamp,
     ) -> bool {
-        let row = row_of(&mut self.rows, &mut self.ended, id);
-        if row.is_none_or(|row| row.source != source) {
+        if self.any(id).is_none_or(|row| row.source != source) {
             return false;
         }
         let mut has_changed = false;

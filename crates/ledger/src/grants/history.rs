@@ -2,43 +2,39 @@
 //! Each row is in the sums of who spends for as long as it is in the table, and what it spent stays in them until the period ends.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
-use std::collections::HashMap;
-
-use super::ended::EndedGrants;
-use super::spending::row_of;
-use super::{GrantRow, Grants};
+use super::{GrantRow, GrantState, Grants};
 use crate::minute::Minute;
 use crate::period::Period;
 use crate::spender::User;
-use crate::spenders::SpenderKey;
 use crate::token::GrantId;
-use crate::units::{ByteCount, Timestamp};
+use crate::units::Timestamp;
 
 impl Grants {
     /// All grants of this period, live and ended, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (&GrantId, &GrantRow)> {
-        self.rows.iter().map(|(id, row)| (id, &**row)).chain(self.ended.iter())
+        self.rows.iter().map(|(id, row)| (id, &**row))
     }
 
     /// The live grants of a user.
     pub(crate) fn live_of(&self, user: &User) -> Vec<GrantId> {
-        let is_theirs =
-            |row: &GrantRow| row.spender.as_deref().and_then(|spender| spender.user.as_ref()) == Some(user);
+        let is_theirs = |row: &GrantRow| {
+            !row.has_ended() && row.spender.as_deref().and_then(|spender| spender.user.as_ref()) == Some(user)
+        };
         self.rows.iter().filter(|(_, row)| is_theirs(row)).map(|(id, _)| *id).collect()
     }
 
     /// How many ended grants are kept.
     #[must_use]
     pub fn ended_count(&self) -> usize {
-        self.ended.len()
+        self.ended_count
     }
 
     /// Begins a period: nothing has been spent in it, and the grants that ended before are forgotten.
     pub(crate) fn begin_period(&mut self, period: Period) {
         self.period = period;
         self.spenders.clear();
-        for id in self.ended.take_all() {
-            self.dirty.note_removed(id);
+        for id in std::mem::take(&mut self.ended) {
+            self.forget_ended(id);
         }
         for (id, row) in &mut self.rows {
             if let Some(spent) = &mut row.spent {
@@ -50,7 +46,7 @@ impl Grants {
                     self.dirty.note(*id);
                 }
             }
-            self.spenders.add(&self.spending.keys(row), &self.spending.share(row), true);
+            self.spenders.add(&self.spending.keys(row), &self.spending.share(row), !row.has_ended());
         }
         for counted in self.counted.values_mut() {
             counted.unknown.begin(period.start);
@@ -60,34 +56,30 @@ impl Grants {
 
     /// Puts the rows as stored into the sums. `of`: the start of the period that their bytes must belong to.
     pub(super) fn restore_spending(&mut self, of: Option<Timestamp>) {
-        let (rows, ended): (HashMap<_, _>, _) =
-            std::mem::take(&mut self.rows).into_iter().partition(|(_, row)| !row.ended);
-        self.rows = rows;
-        self.ended = EndedGrants::restore(ended.into_iter().map(|(id, row)| (id, *row)).collect());
         let start = self.period.start;
-        let mut restamped = vec![];
-        let ids: Vec<_> = self.iter().map(|(id, _)| *id).collect();
-        for id in ids {
-            let is_live = self.rows.contains_key(&id);
-            let Some(row) = row_of(&mut self.rows, &mut self.ended, id) else { continue };
+        let (mut promises, mut ended) = (vec![], vec![]);
+        for (id, row) in &mut self.rows {
             let spent = row.spent.take().filter(|spent| Some(spent.period) == of);
             row.spent = spent.map(|spent| Box::new(spent.without_open()));
             if let Some(spent) = row.spent.as_deref_mut().filter(|spent| spent.period != start) {
                 spent.period = start;
-                restamped.push(id);
+                self.dirty.note(*id);
             }
-            if is_live {
-                self.due.entry(row.ends_in()).or_default().push(id);
+            if row.has_ended() {
+                ended.push((row.ends_in(), *id));
+            } else {
+                self.due.entry(row.ends_in()).or_default().push(*id);
             }
-            let keys = self.spending.keys(row);
-            self.spenders.add(&keys, &self.spending.share(row), is_live);
-            if let ([Some(SpenderKey::User(user)), ..], true) = (&keys, self.spending.promises()) {
-                self.spenders.promise(user, row.source, &row.promised_minutes());
-            }
+            self.spenders.add(&self.spending.keys(row), &self.spending.share(row), !row.has_ended());
+            promises.extend(row.promise());
         }
-        for id in restamped {
-            self.dirty.note(id);
+        for promise in &promises {
+            // The minutes of the sources are stored, so only the sums of users and clients are missing.
+            let _ = self.replace_promise(None, Some(promise));
         }
+        ended.sort_unstable();
+        self.ended_count = ended.len();
+        self.ended = ended.into_iter().map(|(_, id)| id).collect();
     }
 
     /// A row was added.
@@ -103,69 +95,93 @@ impl Grants {
         if let Some(ids) = self.due.get_mut(&row.ends_in()) {
             ids.retain(|due| *due != id);
         }
-        let keys = self.spending.keys(row);
-        self.spenders.remove(&keys, &self.spending.share(row), true);
-        if let ([Some(SpenderKey::User(user)), ..], true) = (&keys, self.spending.promises()) {
-            self.spenders.withdraw(user, row.source, &row.promised_minutes());
-        }
+        self.spenders.remove(&self.spending.keys(row), &self.spending.share(row), true);
     }
 
-    /// Ends the grants whose time is over.
-    pub(super) fn end_due(&mut self, now: Timestamp) {
+    /// Ends grants whose time is over, at most `most` of them. `false` if there are more.
+    pub(super) fn end_due(&mut self, now: Timestamp, most: usize) -> bool {
         let minute = Minute::of(now);
-        let mut stay = vec![];
-        while let Some(first) = self.due.first_entry().filter(|first| *first.key() <= minute) {
-            for id in first.remove() {
-                match self.rows.get(&id) {
-                    Some(row) if row.is_live(now) => stay.push((row.ends_in().max(minute), id)),
-                    Some(_) => self.end(id),
-                    None => {}
-                }
+        let (mut left, mut stay) = (most, vec![]);
+        while let Some(mut first) = self.due.first_entry().filter(|first| *first.key() <= minute) {
+            let Some(id) = first.get_mut().pop() else {
+                first.remove();
+                continue;
+            };
+            if left == 0 {
+                first.get_mut().push(id);
+                break;
+            }
+            left = left.saturating_sub(1);
+            match self.get(id) {
+                Some(row) if row.is_live(now) => stay.push((row.ends_in().max(minute), id)),
+                Some(_) => self.end(id),
+                None => {}
             }
         }
         for (until, id) in stay {
             self.due.entry(until).or_default().push(id);
         }
+        left > 0
     }
 
     fn end(&mut self, id: GrantId) {
-        let Some(mut row) = self.rows.remove(&id) else { return };
+        let Some(row) = self.rows.get_mut(&id) else { return };
         if let Some(at) = row.revoked_at {
             self.revoked.remove(&(at, id));
             self.releasable.remove(&id);
         }
-        self.spenders.end(&self.spending.keys(&row));
-        if !row.source.is_metered() {
-            self.dirty.note_removed(id);
-            return;
-        }
-        // Only what a history shows is kept.
-        (row.ended, row.username) = (true, None);
+        self.spenders.end(&self.spending.keys(row));
         self.dirty.note(id);
-        self.ended.push(id, *row);
-        while let Some(oldest) = self.ended.beyond(self.spending.spenders.ended_max) {
-            self.drop_oldest(oldest);
+        // Only what a history shows is kept.
+        row.username = None;
+        row.state = if row.is_released() { GrantState::EndedReleased } else { GrantState::Ended };
+        if row.source.is_metered() {
+            self.ended.push_back(id);
+            self.ended_count = self.ended_count.saturating_add(1);
+        } else {
+            self.rows.remove(&id);
+            self.dirty.note_removed(id);
         }
+        while self.ended_count > self.spending.spenders.ended_max && self.drop_oldest() {}
     }
 
-    /// Removes the oldest ended grant. What it spent stays in the sums, and so does what nobody has counted of it.
-    fn drop_oldest(&mut self, id: GrantId) {
-        if self.spending.promises()
-            && let Some(row) = self.ended.get(id)
-        {
-            let (source, minutes) = (row.source, row.promised_minutes());
-            let user = row.spender.as_deref().and_then(|spender| spender.user.clone());
-            let from = Minute::of(self.counted_until(source)).max(minutes.start);
-            let bytes = u128::from(minutes.end.since(from)).saturating_mul(self.spending.per_minute);
-            let bytes = ByteCount::saturating(bytes);
+    /// A grant that has ended is live again, because its tail turns out to be longer.
+    pub(super) fn revive(&mut self, id: GrantId, until: Minute) {
+        let Some(row) = self.rows.get_mut(&id).filter(|row| row.state == GrantState::Ended) else { return };
+        row.state = GrantState::Live;
+        self.spenders.revive(&self.spending.keys(row));
+        self.revoked.extend(row.revoked_at.map(|at| (at, id)));
+        self.ended_count = self.ended_count.saturating_sub(1);
+        // Its place in the order of ends stays, and means nothing while it is live.
+        self.due.entry(until).or_default().push(id);
+    }
+
+    /// Removes the grant that ended first. What it spent stays in the sums, and so does what nobody has counted of it. `false` if
+    /// there is none.
+    fn drop_oldest(&mut self) -> bool {
+        let Some(id) = self.ended.pop_front() else { return false };
+        let Some(row) = self.any(id).filter(|row| row.has_ended()) else { return true };
+        if self.spending.promises() {
+            let from = Minute::of(self.counted_until(row.source));
+            let bytes = row.promised_between(from, row.ends_in());
             self.change_spent(id, |spent| spent.assumed = spent.assumed.plus(bytes));
-            if let Some(user) = user {
-                self.spenders.withdraw(&user, source, &minutes);
-            }
         }
-        if let Some(row) = self.ended.pop() {
+        if let Some(row) = self.forget_ended(id) {
             self.spenders.keep(&self.spending.keys(&row), &self.spending.share(&row));
-            self.dirty.note_removed(id);
         }
+        true
+    }
+
+    /// Removes the row of a grant that has ended. The minutes of its source are over, and stay as they are.
+    fn forget_ended(&mut self, id: GrantId) -> Option<Box<GrantRow>> {
+        if !self.any(id)?.has_ended() {
+            return None;
+        }
+        let row = self.rows.remove(&id)?;
+        let _ = self.replace_promise(row.promise().as_ref(), None);
+        self.ended_count = self.ended_count.saturating_sub(1);
+        self.dropped.add(&row);
+        self.dirty.note_removed(id);
+        Some(row)
     }
 }

@@ -82,7 +82,8 @@ impl Grants {
     #[must_use]
     pub fn revoked_by(&self, kind: SpenderKind) -> BTreeMap<SpenderKey, u64> {
         let mut counts = BTreeMap::new();
-        let live = self.revoked().filter_map(|revoked| self.get(revoked.grant)).filter(|row| !row.ended);
+        let live =
+            self.revoked().filter_map(|revoked| self.get(revoked.grant)).filter(|row| !row.has_ended());
         let keys = live.flat_map(|row| self.spending.keys(row)).flatten();
         for key in keys.filter(|key| key.kind() == kind) {
             let count: &mut u64 = counts.entry(key).or_default();
@@ -103,7 +104,7 @@ impl Grants {
         let call_of = |spender: &Spender| spender.call.as_ref().map(Call::as_str) == call.as_deref();
         let has_call = || call.is_none() || spender.is_some_and(call_of);
         let has_address = || address.is_none() || self.spending.address(row) == *address;
-        live.is_none_or(|live| (!row.ended && row.is_live(now)) == live)
+        live.is_none_or(|live| (!row.has_ended() && row.is_live(now)) == live)
             && has_user()
             && has_label()
             && has_origin()
@@ -112,8 +113,8 @@ impl Grants {
     }
 
     fn listed(&self, id: GrantId, now: Timestamp) -> Option<ListedGrant> {
-        let row = self.get(id).or_else(|| self.ended.get(id))?;
-        let live = !row.ended && row.is_live(now);
+        let row = self.any(id)?;
+        let live = !row.has_ended() && row.is_live(now);
         Some(ListedGrant { id, row: row.clone(), address: self.spending.address(row), live })
     }
 }

@@ -4,7 +4,7 @@
 
 use std::iter;
 
-use super::{GrantRow, Grants};
+use super::{GrantRow, GrantState, Grants};
 use crate::token::GrantId;
 use crate::units::Timestamp;
 
@@ -16,17 +16,17 @@ impl Grants {
 
     /// A grant, its renewal, the renewal of that, and so on. The latest one ends the list.
     pub fn with_renewals(&self, id: GrantId) -> impl Iterator<Item = GrantId> + '_ {
-        let row = |id| self.get(id).or_else(|| self.ended.get(id));
-        iter::successors(Some(id), move |id| row(*id)?.renewed_by.as_deref().copied())
+        iter::successors(Some(id), move |id| self.any(*id)?.renewed_by.as_deref().copied())
     }
 
     /// When the last credential of a grant and its renewals at the same source expires. Revoked renewals do not count. `None` if no
     /// row is known.
     pub(super) fn chain_expiry(&self, id: GrantId) -> Option<Timestamp> {
-        let source = self.get(id).or_else(|| self.ended.get(id))?.source;
+        let source = self.any(id)?.source;
         let of_chain = self.with_renewals(id).filter_map(|it| Some((it, self.get(it)?)));
         let counts = |(it, row): &(GrantId, &GrantRow)| {
-            *it == id || (row.source == source && row.revoked_at.is_none() && !row.is_unsettled)
+            *it == id
+                || (row.source == source && row.revoked_at.is_none() && row.state != GrantState::Unsettled)
         };
         of_chain.filter(counts).map(|(_, row)| row.expires_at).max()
     }
@@ -34,7 +34,7 @@ impl Grants {
     /// Whether no renewal relies on the minutes of a grant: there is none, or nothing can be relayed on it and its own minutes are
     /// released. A renewal that is not in the table relies on them, for all we know.
     pub(super) fn no_renewal_relies_on(&self, row: &GrantRow) -> bool {
-        let renewal = row.renewed_by.as_deref().and_then(|id| self.rows.get(id));
-        !row.renewed || renewal.is_some_and(|renewal| renewal.released)
+        let renewal = row.renewed_by.as_deref().and_then(|id| self.any(*id));
+        !row.renewed || renewal.is_some_and(GrantRow::is_released)
     }
 }

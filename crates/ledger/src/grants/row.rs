@@ -4,7 +4,6 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::net::Ipv6Addr;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,13 +14,13 @@ use crate::allowance::Allowance;
 use crate::client::ClientKey;
 use crate::key_name::KeyName;
 use crate::minute::Minute;
+use crate::promise::PromisedTime;
 use crate::source::IceSource;
 use crate::spender::Spender;
 use crate::token::{Grant, GrantId};
 use crate::units::{ByteCount, Timestamp};
 
 /// One grant.
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GrantRow {
     /// The source that made its credential.
@@ -34,9 +33,9 @@ pub struct GrantRow {
     /// The TURN user name; `None` if it is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub username: Option<Box<str>>,
-    /// The first minute in which the ledger no longer counts it as alive; `None` for a grant that costs nothing.
-    /// Admission, charging and cutting all use this value.
-    pub alive_until: Option<Minute>,
+    /// What is promised for it; `None` for a grant that costs nothing. Admission, charging and cutting all use this value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promised: Option<PromisedTime>,
     /// Whether its one renewal was used.
     pub renewed: bool,
     /// The grant that renews it. `None` in a row of an older version.
@@ -54,9 +53,6 @@ pub struct GrantRow {
     /// The client that it was issued to. `None` in a row of an older version, until the client reports again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<ClientKey>,
-    /// The minutes that strict mode reserved for it. A renewal reserves only those after the renewed grant's.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub reserved_minutes: u64,
     /// How far the wall clock was ahead of the books' time when it was issued, in milliseconds. If that clock was right, the
     /// credential expires this much later.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -67,25 +63,12 @@ pub struct GrantRow {
     /// The whole IPv6 address of its client, if it is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<Box<Ipv6Addr>>,
-    /// The first minute for which room was taken for it under the limit of its user. 1970 in a row of an older version, and for a grant that was added later.
-    #[serde(default, skip_serializing_if = "is_unknown")]
-    pub promised_from: Minute,
-    /// The first minute that the ledger reserved for it: for a renewal, the first one after the renewed grant's. 1970 in a row of an
-    /// older version, and for a grant that was added later.
-    #[serde(default, skip_serializing_if = "is_unknown")]
-    pub(super) reserved_from: Minute,
-    /// Whether nothing more can be relayed on it, and what was promised for it is released.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(super) released: bool,
-    /// Whether it is not known yet that its row is on disk. Its commit may still be undone.
-    #[serde(skip)]
-    pub(super) is_unsettled: bool,
+    /// Where it is in its life.
+    #[serde(default)]
+    pub(super) state: GrantState,
     /// What it has spent in this period.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) spent: Option<Box<Spent>>,
-    /// Whether it has ended and is kept for its bytes only.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(super) ended: bool,
     /// The TURN key that minted its credential. `None` in a row of an older version, and without a provider.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<KeyName>,
@@ -99,37 +82,43 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
-fn is_unknown(minute: &Minute) -> bool {
-    *minute == Minute::default()
+/// Where a grant is in its life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GrantState {
+    /// It is not known yet that its row is on disk, so its commit may still be undone. A row that was read is live.
+    Unsettled,
+    /// Its promise, its credential or a connection on it is not over.
+    #[default]
+    Live,
+    /// It was revoked, and what was promised for it is released: nothing more can be relayed on it.
+    Released,
+    /// It is over, and kept for its bytes, and for a tail that turns out to be longer.
+    Ended,
+    /// It is over, and was released before.
+    EndedReleased,
 }
 
 impl GrantRow {
     /// A grant that has just been issued.
     #[must_use]
-    pub fn new(grant: &Grant, username: Option<&str>, alive_until: Option<Minute>) -> Self {
+    pub fn new(grant: &Grant, username: Option<&str>, promised: Option<PromisedTime>) -> Self {
         Self {
             source: grant.source,
             issued_at: grant.issued_at,
             expires_at: grant.expires_at,
             username: username.map(Into::into),
-            alive_until,
+            promised,
             renewed: false,
             renewed_by: None,
             revoked_at: None,
             known_to_source: None,
             reported: false,
             client: None,
-            reserved_minutes: 0,
             clock_ahead_millis: 0,
             spender: None,
             address: None,
-            promised_from: Minute::default(),
-            reserved_from: Minute::default(),
-            released: false,
-            is_unsettled: false,
+            state: GrantState::Unsettled,
             spent: None,
-            ended: false,
             key: None,
             claims: Allowance::default(),
         }
@@ -141,10 +130,10 @@ impl GrantRow {
         self.spender.as_ref().is_some_and(|spender| spender.user.is_some())
     }
 
-    /// The same grant, issued to this client, with so many reserved minutes.
+    /// The same grant, issued to this client. `address`: its whole address.
     #[must_use]
-    pub fn issued_to(self, client: Option<ClientKey>, reserved_minutes: u64) -> Self {
-        Self { client, reserved_minutes, ..self }
+    pub fn issued_to(self, client: Option<ClientKey>, address: Option<Ipv6Addr>) -> Self {
+        Self { client, address: address.map(Box::new), ..self }
     }
 
     /// The same grant, issued while the wall clock was so far ahead of the books' time.
@@ -159,22 +148,16 @@ impl GrantRow {
         Self { spender, ..self }
     }
 
-    /// The same grant, with room under the limit of its user from this minute on, and its client's whole address.
+    /// The first minute in which the ledger no longer counts it as alive; `None` for a grant that costs nothing.
     #[must_use]
-    pub fn promised(self, from: Minute, address: Option<Ipv6Addr>) -> Self {
-        Self { promised_from: from, address: address.map(Box::new), ..self }
-    }
-
-    /// The same grant, for which the ledger has reserved the minutes from this one on. Its commit is not settled yet.
-    #[must_use]
-    pub(crate) fn reserved(self, from: Minute) -> Self {
-        Self { reserved_from: from, is_unsettled: true, ..self }
+    pub fn alive_until(&self) -> Option<Minute> {
+        self.promised.map(|time| time.until)
     }
 
     /// Whether what was promised for it was released.
     #[must_use]
     pub fn is_released(&self) -> bool {
-        self.released
+        matches!(self.state, GrantState::Released | GrantState::EndedReleased)
     }
 
     /// What it has spent in this period.
@@ -193,27 +176,28 @@ impl GrantRow {
     /// Whether it has ended and is kept for its bytes only.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        self.ended
+        matches!(self.state, GrantState::Ended | GrantState::EndedReleased)
     }
 
-    /// The minutes in which it may relay, as far as room was taken for them. Nothing for a grant that costs nothing.
-    pub(crate) fn promised_minutes(&self) -> Range<Minute> {
-        let is_known = self.promised_from != Minute::default();
-        let from = if is_known { self.promised_from } else { Minute::of(self.issued_at) };
-        let until = self.alive_until.unwrap_or(from);
-        from.min(until)..until
+    /// What it may relay in the part of its minutes that lies in `[from, until)`.
+    pub(super) fn promised_between(&self, from: Minute, until: Minute) -> ByteCount {
+        let bytes = |time: PromisedTime| {
+            let minutes = time.until.min(until).since(time.from.max(from));
+            time.per_minute.saturating_mul(minutes)
+        };
+        ByteCount::new(self.promised.map_or(0, bytes))
     }
 
     /// The first minute in which it may have ended.
     pub(super) fn ends_in(&self) -> Minute {
-        self.alive_until.unwrap_or_default().max(Minute::from_end(self.expires_at))
+        self.alive_until().unwrap_or_default().max(Minute::from_end(self.expires_at))
     }
 
     /// Whether the ledger counts it as alive, its credential still works, or a connection is open on it. A released one stays until its
     /// credential has expired by either clock, because its source must go on refusing it.
     pub(super) fn is_live(&self, now: Timestamp) -> bool {
-        let is_refused = self.released && self.latest_expiry() > now;
-        self.alive_until.is_some_and(|until| until.start() > now) || self.is_in_use(now) || is_refused
+        let is_refused = self.is_released() && self.latest_expiry() > now;
+        self.alive_until().is_some_and(|until| until.start() > now) || self.is_in_use(now) || is_refused
     }
 
     /// The same grant, minted with this TURN key.

@@ -2,11 +2,9 @@
 //! the same difference.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::counted::CountedSources;
-use super::ended::EndedGrants;
 use super::spent::{Charge, Spent};
 use super::{GrantRow, Grants};
 use crate::minute::Minute;
@@ -15,6 +13,7 @@ use crate::spender::{Spender, User};
 use crate::spenders::{KeptAddresses, Keys, SpenderKey, SpenderTerms, Spenders, Sums, UserPromises};
 use crate::token::GrantId;
 use crate::units::{ByteCount, Timestamp};
+use crate::usage_change::UsageChange;
 
 /// How bytes are attributed to who spends them.
 #[derive(Clone, Debug, Default)]
@@ -77,11 +76,6 @@ impl Grants {
         self.spending.spenders.user_limit
     }
 
-    /// Whether room is taken for what each user's grants may relay.
-    pub(crate) fn promises_to_users(&self) -> bool {
-        self.spending.promises()
-    }
-
     /// Whether whole addresses are kept.
     pub(crate) fn keeps_whole_addresses(&self) -> bool {
         self.spending.spenders.addresses == KeptAddresses::Full
@@ -124,22 +118,6 @@ impl Grants {
         self.spenders.give_row_back(user);
     }
 
-    /// Takes room for a grant of a user that may relay in these minutes.
-    pub(crate) fn promise(&mut self, user: &User, source: IceSource, minutes: &std::ops::Range<Minute>) {
-        self.spenders.promise(user, source, minutes);
-    }
-
-    /// Reverses [`Self::promise`].
-    pub(crate) fn withdraw(&mut self, user: &User, source: IceSource, minutes: &std::ops::Range<Minute>) {
-        self.spenders.withdraw(user, source, minutes);
-    }
-
-    /// A grant of a user has no row, so what it may relay counts as used.
-    pub(crate) fn assume_all(&mut self, user: &User, minutes: u64, now: Timestamp) {
-        let bytes = u128::from(minutes).saturating_mul(self.spending.per_minute);
-        self.spenders.assume(user, ByteCount::saturating(bytes), now);
-    }
-
     /// The start of the period that the sums belong to.
     pub(crate) fn period_start(&self) -> Timestamp {
         self.period.start
@@ -153,7 +131,7 @@ impl Grants {
 
     /// Changes what a grant has spent, and the sums with it. `false` if it is not in the table.
     pub(super) fn change_spent(&mut self, id: GrantId, change: impl FnOnce(&mut Spent)) -> bool {
-        let Some(row) = row_of(&mut self.rows, &mut self.ended, id) else { return false };
+        let Some(row) = self.rows.get_mut(&id) else { return false };
         let before = self.spending.share(row);
         let mut spent = row.spent();
         spent.period = self.period.start;
@@ -171,22 +149,21 @@ impl Grants {
     }
 
     /// Changes who spends what a grant relays.
-    pub(super) fn change_spender(&mut self, id: GrantId, change: impl FnOnce(&mut GrantRow)) {
-        let Some(row) = self.rows.get_mut(&id) else { return };
+    #[must_use]
+    pub(super) fn change_spender(
+        &mut self,
+        id: GrantId,
+        change: impl FnOnce(&mut GrantRow),
+    ) -> Option<UsageChange> {
+        let row = self.get(id)?;
         let (before, share) = (self.spending.keys(row), self.spending.share(row));
-        change(row);
-        let after = self.spending.keys(row);
-        self.dirty.note(id);
-        if before == after {
-            return;
+        let changed = self.change_promise(id, change);
+        let after = self.spending.keys(self.get(id)?);
+        if before != after {
+            self.spenders.add(&after, &share, true);
+            self.spenders.remove(&before, &share, true);
         }
-        self.spenders.add(&after, &share, true);
-        self.spenders.remove(&before, &share, true);
-        if let (true, [None, ..], [Some(SpenderKey::User(user)), ..]) =
-            (self.spending.promises(), &before, &after)
-        {
-            self.spenders.promise(user, row.source, &row.promised_minutes());
-        }
+        changed
     }
 }
 
@@ -198,15 +175,4 @@ fn keys_of(Spender { user, label, origin, call }: Spender, address: Option<Spend
 fn counted_until(counted: &CountedSources, start: Timestamp, source: IceSource) -> Minute {
     let until = counted.get(&source).map_or(Timestamp::default(), |counted| counted.until);
     Minute::of(until.max(start))
-}
-
-pub(super) fn row_of<'a>(
-    rows: &'a mut HashMap<GrantId, Box<GrantRow>>,
-    ended: &'a mut EndedGrants,
-    id: GrantId,
-) -> Option<&'a mut GrantRow> {
-    match rows.get_mut(&id) {
-        Some(row) => Some(row),
-        None => ended.get_mut(id),
-    }
 }

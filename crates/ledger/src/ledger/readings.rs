@@ -96,6 +96,13 @@ impl Ledger {
         metered.map(|source| (source.terms.source, source.tail())).collect()
     }
 
+    /// How long a grant of a source that is issued now counts as alive after its expiry; zero for an unknown source.
+    #[must_use]
+    pub fn tail(&self, source: IceSource) -> Duration {
+        let ledger = self.sources.iter().find(|ledger| ledger.terms.source == source);
+        ledger.map_or(Duration::ZERO, SourceLedger::tail)
+    }
+
     /// The tail of a source while its sessions are not cut; zero for an unknown source.
     #[must_use]
     pub fn long_tail(&self, source: IceSource) -> Duration {

@@ -4,6 +4,7 @@
 use super::{Cell, Minutes, replace};
 use crate::minute::Minute;
 use crate::period::Period;
+use crate::promise::GrantMinutes;
 use crate::reading::{Reading, at_most};
 use crate::units::{ByteCount, Timestamp};
 
@@ -126,7 +127,7 @@ impl Minutes {
                 self.sums.worst_behind = replace(self.sums.worst_behind, was.worst, is.worst);
             }
             if minute < whole {
-                self.sums.live_measured = self.sums.live_measured.saturating_add(cell.live.into());
+                self.sums.measured = self.sums.measured.plus(cell.promised());
             }
         }
         self.counted = after;
@@ -161,13 +162,13 @@ impl Minutes {
     /// The most that the grants alive in a minute may relay in `millis` of it. Rounded down, so the parts of a minute
     /// add up to no more than the minute.
     fn promised_in(&self, cell: Cell, millis: u64) -> u128 {
-        let minute = self.rates.promised(cell.live.into());
+        let minute = self.rates.promised(cell.promised());
         minute.saturating_mul(millis.into()).checked_div(Minute::MILLIS.into()).unwrap_or(minute)
     }
 
-    /// Grant-minutes that the reading covers, and grants alive in the minute of its end.
-    pub(crate) fn live_measured(&self) -> (u128, u32) {
-        (self.sums.live_measured, self.get(self.counted.whole).unwrap_or_default().live)
+    /// Grant-minutes that the reading covers, and those of the minute of its end.
+    pub(crate) fn measured(&self) -> (GrantMinutes, GrantMinutes) {
+        (self.sums.measured, self.get(self.counted.whole).unwrap_or_default().promised())
     }
 
     /// What a minute adds to the figures; nothing for the time that the reading covers.
@@ -180,6 +181,6 @@ impl Minutes {
             return MinuteFigures { used: 0, worst: self.promised_in(cell, rest) };
         }
         let used = self.estimate_of(cell);
-        MinuteFigures { used, worst: used.max(self.rates.promised(cell.live.into())) }
+        MinuteFigures { used, worst: used.max(self.rates.promised(cell.promised())) }
     }
 }

@@ -16,6 +16,7 @@ use crate::dirty::Dirty;
 use crate::minute::Minute;
 use crate::minute_usage::{Basis, ClaimedUsage, LiveDelta, MinuteUsage, PeriodTotal};
 use crate::period::Period;
+use crate::promise::GrantMinutes;
 use crate::rates::Rates;
 use crate::units::{BitRate, ByteCount, Timestamp};
 use counted::CountedPart;
@@ -27,6 +28,8 @@ pub(crate) struct Cell {
     pub(crate) live: u32,
     /// Grants that expire in this minute and whose client has not reported a connection.
     pub(crate) unreported: u32,
+    /// The bytes that the live grants may relay, at the rates that were assumed for each.
+    per_minute: u64,
     usage: MinuteUsage,
     /// The bytes of a reading, spread over the minutes that it covers. For plots.
     counted: u64,
@@ -39,6 +42,16 @@ impl Cell {
             Basis::Ungranted => &mut self.usage.ungranted,
         }
     }
+
+    /// This minute of its live grants.
+    pub(crate) fn promised(&self) -> GrantMinutes {
+        GrantMinutes { count: self.live.into(), bytes: self.per_minute.into() }
+    }
+
+    fn change_live(&mut self, by: LiveDelta) {
+        self.live = moved(self.live, by.live);
+        self.per_minute = self.per_minute.saturating_add_signed(by.per_minute);
+    }
 }
 
 /// Sums over the period's minutes.
@@ -47,13 +60,13 @@ struct Sums {
     /// Best figure of the minutes that no reading covers.
     used: u128,
     /// Grant-minutes that a reading covers.
-    live_measured: u128,
+    measured: GrantMinutes,
     /// Worst case of the minutes before the current one that no reading covers in full.
     worst_behind: u128,
     /// Grant-minutes from the current minute to the period's end.
-    live_ahead: u128,
+    ahead: GrantMinutes,
     /// Grant-minutes after the period's end.
-    live_beyond: u128,
+    beyond: GrantMinutes,
     /// Unreported grants whose credential expires from the current minute to the period's end.
     unreported_ahead: u128,
 }
@@ -106,7 +119,7 @@ impl Minutes {
     pub(crate) fn committed(&self) -> ByteCount {
         let current = self.current_cell();
         let now = self.figures_of(&self.counted, self.current(), current);
-        let later = self.sums.live_ahead.saturating_sub(current.live.into());
+        let later = self.sums.ahead.minus(current.promised());
         let ahead = self.rates.promised(later);
         let until_now = self.sums.worst_behind.saturating_add(now.worst);
         let unreported = self.rates.unreported_charges(self.sums.unreported_ahead);
@@ -116,7 +129,7 @@ impl Minutes {
 
     /// The worst case in the next period, from the grants that are alive in it.
     pub(crate) fn committed_next(&self) -> u128 {
-        self.rates.promised(self.sums.live_beyond)
+        self.rates.promised(self.sums.beyond)
     }
 
     /// Sets the highest rate that a grant is assumed to relay at.
@@ -129,7 +142,7 @@ impl Minutes {
 
     /// Bytes of one minute, by the estimate.
     pub(crate) fn estimate_of(&self, cell: Cell) -> u128 {
-        self.rates.estimate(&cell.usage, cell.live)
+        self.rates.estimate(&cell.usage, cell.promised())
     }
 
     pub(crate) fn rates(&self) -> &Rates {
@@ -167,13 +180,13 @@ impl Minutes {
             self.dirty.note(minute);
         }
         if minute < self.counted.whole {
-            let counted = &mut self.sums.live_measured;
-            *counted = replace(*counted, before.live.into(), after.live.into());
+            let counted = &mut self.sums.measured;
+            *counted = counted.plus(after.promised()).minus(before.promised());
         }
         let is_behind = minute < self.current();
         if !is_behind {
-            let Sums { live_ahead, unreported_ahead, .. } = &mut self.sums;
-            *live_ahead = replace(*live_ahead, before.live.into(), after.live.into());
+            let Sums { ahead, unreported_ahead, .. } = &mut self.sums;
+            *ahead = ahead.plus(after.promised()).minus(before.promised());
             *unreported_ahead = replace(*unreported_ahead, before.unreported.into(), after.unreported.into());
         }
         let counted = self.counted;
@@ -195,37 +208,28 @@ impl Minutes {
         }
     }
 
-    /// Counts one more grant as alive over these minutes.
-    pub(crate) fn add_live(&mut self, minutes: Range<Minute>) {
-        self.change_live(minutes, 1);
-    }
-
-    /// Reverses [`Self::add_live`].
-    pub(crate) fn remove_live(&mut self, minutes: Range<Minute>) {
-        self.change_live(minutes, -1);
-    }
-
-    fn change_live(&mut self, Range { start, end }: Range<Minute>, by: i64) {
+    /// Changes the number of grants that are alive over these minutes, and what they may relay.
+    pub(crate) fn change_live(&mut self, Range { start, end }: Range<Minute>, by: LiveDelta) {
         let (start, ahead) = (start.max(self.first()), self.current().next());
         for number in start.number()..end.min(ahead).number() {
-            self.amend(Minute::new(number), |cell| cell.live = moved(cell.live, by));
+            self.amend(Minute::new(number), |cell| cell.change_live(by));
         }
         let from = start.max(ahead);
         if from >= end {
             // The count of the current minute carries over to the next one.
             if start < end && end == ahead {
-                self.change_ahead(end, LiveDelta { live: by.saturating_neg(), unreported: 0 });
+                self.change_ahead(end, by.negated());
             }
             return;
         }
         if start > self.current() {
-            self.change_ahead(start, LiveDelta { live: by, unreported: 0 });
+            self.change_ahead(start, by);
         }
-        self.change_ahead(end, LiveDelta { live: by.saturating_neg(), unreported: 0 });
+        self.change_ahead(end, by.negated());
         let reset = Minute::of(self.period.end);
-        let Sums { live_ahead, live_beyond, .. } = &mut self.sums;
-        *live_ahead = shifted(*live_ahead, end.min(reset).since(from), by);
-        *live_beyond = shifted(*live_beyond, end.since(from.max(reset)), by);
+        let Sums { ahead, beyond, .. } = &mut self.sums;
+        *ahead = ahead.shifted(end.min(reset).since(from), by);
+        *beyond = beyond.shifted(end.since(from.max(reset)), by);
     }
 
     /// Adds `by` to the number of grants that expire unreported in this minute, which has not ended.
@@ -234,7 +238,7 @@ impl Minutes {
             self.amend(self.current(), |cell| cell.unreported = moved(cell.unreported, by));
             return;
         }
-        self.change_ahead(minute, LiveDelta { live: 0, unreported: by });
+        self.change_ahead(minute, LiveDelta { unreported: by, ..LiveDelta::default() });
         if minute.start() < self.period.end {
             self.sums.unreported_ahead = shifted(self.sums.unreported_ahead, 1, by);
         }
@@ -258,10 +262,12 @@ impl Minutes {
         let ended = self.current_cell();
         let worst = self.figures_of(&self.counted, current, ended).worst;
         self.sums.worst_behind = self.sums.worst_behind.saturating_add(worst);
-        self.sums.live_ahead = self.sums.live_ahead.saturating_sub(ended.live.into());
+        self.sums.ahead = self.sums.ahead.minus(ended.promised());
         let delta = self.ahead.remove(&current.next()).unwrap_or_default();
-        let live = moved(ended.live, delta.live);
-        self.begun.push(Cell { live, unreported: moved(0, delta.unreported), ..Cell::default() });
+        let Cell { live, per_minute, .. } = ended;
+        let mut next = Cell { live, per_minute, unreported: moved(0, delta.unreported), ..Cell::default() };
+        next.change_live(delta);
+        self.begun.push(next);
     }
 
     /// Whether no grant begins, ends or expires after the current minute.
@@ -316,8 +322,4 @@ fn moved(count: u32, by: i64) -> u32 {
 fn shifted(sum: u128, minutes: u64, by: i64) -> u128 {
     let change = u128::from(minutes).saturating_mul(by.unsigned_abs().into());
     if by < 0 { sum.saturating_sub(change) } else { sum.saturating_add(change) }
-}
-
-fn grant_minutes(live: u32, minutes: u64) -> u128 {
-    u128::from(live).saturating_mul(minutes.into())
 }

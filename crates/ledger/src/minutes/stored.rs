@@ -5,10 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Minutes, Sums, grant_minutes, moved, shifted};
+use super::{Cell, Minutes, Sums, moved, shifted};
 use crate::dirty::Dirty;
 use crate::minute::Minute;
-use crate::minute_usage::{MinuteUsage, SourceRows};
+use crate::minute_usage::{LiveDelta, MinuteUsage, SourceRows};
 use crate::period::Period;
 use crate::rates::Rates;
 use crate::units::Timestamp;
@@ -25,12 +25,12 @@ impl Minutes {
         let mut minutes = Self::new(period, rates, sampling, now);
         minutes.dirty = Dirty::tracking();
         let (first, current) = (minutes.first(), minutes.current());
-        let mut live: i64 = stored.deltas.range(..first).map(|(_, delta)| delta.live).sum();
+        let mut live = stored.deltas.range(..first).fold(LiveDelta::default(), |sum, (_, by)| sum.plus(*by));
         for (number, cell) in (first.number()..).zip(&mut minutes.begun) {
             let minute = Minute::new(number);
             let delta = stored.deltas.get(&minute).copied().unwrap_or_default();
-            live = live.saturating_add(delta.live);
-            cell.live = moved(0, live);
+            live = live.plus(delta);
+            cell.change_live(live);
             cell.unreported = moved(0, delta.unreported);
             cell.usage = stored.usage.get(&minute).copied().unwrap_or_default();
         }
@@ -51,29 +51,30 @@ impl Minutes {
         let (current, reset) = (self.current(), Minute::of(self.period.end));
         for (number, cell) in (self.first().number()..).zip(&self.begun) {
             let minute = Minute::new(number);
-            let live = u128::from(cell.live);
+            let live = cell.promised();
             let figures = self.figures_of(&self.counted, minute, *cell);
             sums.used = sums.used.saturating_add(figures.used);
             if minute < self.counted.whole {
-                sums.live_measured = sums.live_measured.saturating_add(live);
+                sums.measured = sums.measured.plus(live);
             }
             if minute < current {
                 sums.worst_behind = sums.worst_behind.saturating_add(figures.worst);
             } else {
-                sums.live_ahead = sums.live_ahead.saturating_add(live);
+                sums.ahead = sums.ahead.plus(live);
                 sums.unreported_ahead = sums.unreported_ahead.saturating_add(cell.unreported.into());
             }
         }
-        let mut live = self.current_cell().live;
+        let Cell { live, per_minute, .. } = self.current_cell();
+        let mut level = Cell { live, per_minute, ..Cell::default() };
         let mut from = current.next();
         for (until, delta) in &self.ahead {
             let (before, after) = (until.min(&reset).since(from), until.since(from.max(reset)));
-            sums.live_ahead = sums.live_ahead.saturating_add(grant_minutes(live, before));
-            sums.live_beyond = sums.live_beyond.saturating_add(grant_minutes(live, after));
+            sums.ahead = sums.ahead.plus(level.promised().times(before));
+            sums.beyond = sums.beyond.plus(level.promised().times(after));
             if *until < reset {
                 sums.unreported_ahead = shifted(sums.unreported_ahead, 1, delta.unreported);
             }
-            live = moved(live, delta.live);
+            level.change_live(*delta);
             from = *until;
         }
         self.sums = sums;

@@ -5,43 +5,46 @@
 use std::ops::Range;
 
 use crate::minute::Minute;
+use crate::minute_usage::LiveDelta;
+use crate::promise::GrantMinutes;
 use crate::source::IceSource;
 
 /// See the module's description.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PromisedMinutes {
     /// Grants that begin less those that end, by source and minute, in order. No value is zero.
-    deltas: Vec<((IceSource, Minute), i64)>,
+    deltas: Vec<((IceSource, Minute), LiveDelta)>,
 }
 
 impl PromisedMinutes {
-    /// Adds a grant that may relay in these minutes.
-    pub(crate) fn add(&mut self, source: IceSource, minutes: &Range<Minute>) {
-        self.change(source, minutes, 1);
-    }
-
-    /// Reverses [`Self::add`].
-    pub(crate) fn remove(&mut self, source: IceSource, minutes: &Range<Minute>) {
-        self.change(source, minutes, -1);
+    /// Changes the number of grants that may relay in these minutes, and what they may relay.
+    pub(crate) fn change(&mut self, source: IceSource, minutes: &Range<Minute>, by: LiveDelta) {
+        if minutes.start < minutes.end {
+            self.put((source, minutes.start), by);
+            self.put((source, minutes.end), by.negated());
+        }
     }
 
     /// Grant-minutes of a source in `[from, to)`.
-    pub(crate) fn between(&self, source: IceSource, from: Minute, to: Minute) -> u64 {
+    pub(crate) fn between(&self, source: IceSource, from: Minute, to: Minute) -> GrantMinutes {
+        let to = to.max(from);
         let of_source = self.deltas.iter().filter(|((of, _), _)| *of == source);
-        let sum = of_source.fold(0_i64, |sum, ((_, minute), delta)| {
-            let at = minute.clamp(&from, &to.max(from)).number();
-            sum.saturating_sub(delta.saturating_mul(at))
+        let sum = of_source.fold((0_i128, 0_i128), |(count, bytes), ((_, minute), delta)| {
+            let left = i128::from(to.since(*minute.clamp(&from, &to)));
+            let add = |sum: i128, level: i64| sum.saturating_add(i128::from(level).saturating_mul(left));
+            (add(count, delta.live), add(bytes, delta.per_minute))
         });
-        u64::try_from(sum).unwrap_or(0)
+        let size = |sum: i128| u128::try_from(sum).unwrap_or(0);
+        GrantMinutes { count: size(sum.0), bytes: size(sum.1) }
     }
 
     /// Merges what lies before `from`. The sums from there on stay.
     pub(crate) fn forget_before(&mut self, source: IceSource, from: Minute) {
-        let (mut sum, mut count) = (0_i64, 0_usize);
+        let mut sum = LiveDelta::default();
         self.deltas.retain(|((of, minute), delta)| {
             let is_past = *of == source && *minute <= from;
             if is_past {
-                (sum, count) = (sum.saturating_add(*delta), count.saturating_add(1));
+                sum = sum.plus(*delta);
             }
             !is_past
         });
@@ -53,24 +56,17 @@ impl PromisedMinutes {
         self.deltas.is_empty()
     }
 
-    fn change(&mut self, source: IceSource, minutes: &Range<Minute>, by: i64) {
-        if minutes.start < minutes.end {
-            self.put((source, minutes.start), by);
-            self.put((source, minutes.end), by.saturating_neg());
-        }
-    }
-
-    fn put(&mut self, key: (IceSource, Minute), by: i64) {
+    fn put(&mut self, key: (IceSource, Minute), by: LiveDelta) {
         match self.deltas.binary_search_by_key(&key, |(at, _)| *at) {
             Ok(at) => {
                 if let Some((_, delta)) = self.deltas.get_mut(at) {
-                    *delta = delta.saturating_add(by);
-                    if *delta == 0 {
+                    *delta = delta.plus(by);
+                    if *delta == LiveDelta::default() {
                         self.deltas.remove(at);
                     }
                 }
             }
-            Err(at) if by != 0 => self.deltas.insert(at, (key, by)),
+            Err(at) if by != LiveDelta::default() => self.deltas.insert(at, (key, by)),
             Err(_) => {}
         }
     }
@@ -80,6 +76,8 @@ impl PromisedMinutes {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    const ONE: LiveDelta = LiveDelta { live: 1, per_minute: 7, unreported: 0 };
 
     fn range((from, len): (i64, i64)) -> Range<Minute> {
         Minute::new(from)..Minute::new(from + len)
@@ -93,25 +91,26 @@ mod tests {
         ) {
             let mut promised = PromisedMinutes::default();
             for grant in &grants {
-                promised.add(IceSource::Coturn, &range(*grant));
-                promised.add(IceSource::Relay, &range(*grant));
+                promised.change(IceSource::Coturn, &range(*grant), ONE);
+                promised.change(IceSource::Relay, &range(*grant), ONE);
             }
             promised.forget_before(IceSource::Coturn, Minute::new(past));
             let gone = removed.min(grants.len());
             for grant in &grants[..gone] {
-                promised.remove(IceSource::Coturn, &range(*grant));
+                promised.change(IceSource::Coturn, &range(*grant), ONE.negated());
             }
             let (from, to) = (from.max(past), from.max(past) + len);
             let minutes = |(start, life): &(i64, i64)| ((start + life).min(to) - (*start).max(from)).max(0);
             let expected: i64 = grants[gone..].iter().map(minutes).sum();
             let found = promised.between(IceSource::Coturn, Minute::new(from), Minute::new(to));
-            prop_assert_eq!(i64::try_from(found).unwrap(), expected);
+            let count = u128::try_from(expected).unwrap();
+            prop_assert_eq!(found, GrantMinutes { count, bytes: 7 * count });
             for grant in &grants[gone..] {
-                promised.remove(IceSource::Coturn, &range(*grant));
+                promised.change(IceSource::Coturn, &range(*grant), ONE.negated());
             }
             prop_assert_eq!(promised.is_empty(), grants.iter().all(|(_, life)| *life == 0));
             for grant in &grants {
-                promised.remove(IceSource::Relay, &range(*grant));
+                promised.change(IceSource::Relay, &range(*grant), ONE.negated());
             }
             promised.forget_before(IceSource::Coturn, Minute::new(100));
             prop_assert!(promised.is_empty());

@@ -77,11 +77,6 @@ impl Sums {
         Self { claimed, bytes: claimed, settled: claimed, first_seen: at, last_seen: at, ..Self::default() }
     }
 
-    /// Bytes that nobody counted and that count as relayed.
-    pub(crate) fn of_assumed(bytes: ByteCount, at: Timestamp) -> Self {
-        Self { settled: signed(bytes), first_seen: at, last_seen: at, ..Self::default() }
-    }
-
     /// Bytes that sources counted.
     #[must_use]
     pub fn measured(&self) -> ByteCount {

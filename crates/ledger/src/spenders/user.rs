@@ -1,13 +1,12 @@
 //! What the grants of each user may still relay, for the limit of a user.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
-use std::ops::Range;
-
-use super::{SpenderKey, SpenderKind, Spenders, only};
+use super::{SpenderKey, SpenderKind, Spenders};
 use crate::minute::Minute;
+use crate::promise::{GrantMinutes, PromisedTime};
 use crate::source::IceSource;
 use crate::spender::User;
-use crate::spenders::{Row, Sums};
+use crate::spenders::Row;
 use crate::units::{ByteCount, Timestamp};
 
 /// What one user has used in this period, and what may come.
@@ -18,7 +17,7 @@ pub struct UserPromises {
     /// Bytes that no promise covers: counted for good, assumed for time that nobody counted, or charged without a grant.
     pub settled: ByteCount,
     /// For each source, grant-minutes of this period that are not counted yet, and those after it.
-    pub minutes: Vec<(IceSource, u64, u64)>,
+    pub minutes: Vec<(IceSource, GrantMinutes, GrantMinutes)>,
 }
 
 impl Spenders {
@@ -40,7 +39,7 @@ impl Spenders {
                 promised.forget_before(source, from);
                 let this = promised.between(source, from, end);
                 let next = promised.between(source, end, Minute::new(i64::from(u32::MAX)));
-                if this.saturating_add(next) > 0 {
+                if this.plus(next).count > 0 {
                     minutes.push((source, this, next));
                 }
             }
@@ -90,28 +89,25 @@ impl Spenders {
     }
 
     /// A grant of this user may relay in these minutes.
-    pub(crate) fn promise(&mut self, user: &User, source: IceSource, minutes: &Range<Minute>) {
-        let key = SpenderKey::User(user.clone());
+    pub(crate) fn promise(&mut self, user: &User, source: IceSource, time: &PromisedTime) {
+        let (key, minutes) = (SpenderKey::User(user.clone()), time.relays());
         if minutes.start < minutes.end && self.ensure(&key) {
-            self.change(&key, |row| row.promised.get_or_insert_default().add(source, minutes));
+            self.change(&key, |row| {
+                row.promised.get_or_insert_default().change(source, &minutes, time.level());
+            });
         }
     }
 
     /// Reverses [`Self::promise`].
-    pub(crate) fn withdraw(&mut self, user: &User, source: IceSource, minutes: &Range<Minute>) {
+    pub(crate) fn withdraw(&mut self, user: &User, source: IceSource, time: &PromisedTime) {
         let key = SpenderKey::User(user.clone());
         self.change(&key, |row| {
             if let Some(promised) = &mut row.promised {
-                promised.remove(source, minutes);
+                promised.change(source, &time.relays(), time.level().negated());
             }
             row.drop_promises_if_empty();
         });
         self.forget_if_empty(&key);
-    }
-
-    /// Bytes of this user that nobody will count.
-    pub(crate) fn assume(&mut self, user: &User, bytes: ByteCount, now: Timestamp) {
-        self.add_kept(&only(SpenderKey::User(user.clone())), &Sums::of_assumed(bytes, now));
     }
 }
 

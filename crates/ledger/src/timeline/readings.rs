@@ -100,8 +100,8 @@ impl Timeline {
 
     /// A reading that the minutes have taken, with the grant-minutes up to it.
     pub(super) fn point_of(&self, reading: &Reading) -> Point {
-        let (grant_minutes, live) = self.minutes.live_measured();
-        Point { as_of: reading.as_of, granted: self.flowed, grant_minutes, live }
+        let (minutes, live) = self.minutes.measured();
+        Point { as_of: reading.as_of, granted: self.flowed, minutes, live }
     }
 
     /// Takes a reading that covers the whole previous period. It becomes that period's total.

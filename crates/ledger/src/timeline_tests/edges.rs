@@ -1,7 +1,6 @@
 //! Readings at the edges: a margin that is raised, a key that is replaced and put back, a span that was not observed.
 
 use super::*;
-use crate::minute_usage::LiveDelta;
 
 fn day() -> BillingDay {
     BillingDay::new(1).unwrap()
@@ -47,7 +46,7 @@ fn the_margin_is_part_of_the_bound_in_either_mode() {
 #[test]
 fn bytes_that_come_back_with_their_key_did_not_flow_now() {
     let mut timeline = timeline(START);
-    timeline.add_grant(minutes(at(START), at(START + 600 * MINUTE)));
+    timeline.change_live(minutes(at(START), at(START + 600 * MINUTE)), ONE);
     let gb = 1_000_000_000;
     for (minute, granted, other) in
         [(1, 100_000, 0), (2, 200_000, 0), (3, 0, 100 * gb), (4, 50_000, 100 * gb), (5, 100 * gb, 300_000)]
@@ -63,7 +62,7 @@ fn bytes_that_come_back_with_their_key_did_not_flow_now() {
 #[test]
 fn a_span_that_was_not_observed_stays_promised_until_the_reset() {
     let mut timeline = timeline_of(rates(true), START);
-    timeline.add_grant(minutes(at(START), at(START + 10 * MINUTE)));
+    timeline.change_live(minutes(at(START), at(START + 10 * MINUTE)), ONE);
     timeline.advance(at(START + 20 * MINUTE));
     timeline.keep_unseen();
     assert_eq!(timeline.take_reading(&reading(START + 20 * MINUTE, 0, 0)), ReadingOutcome::Taken);
@@ -81,11 +80,8 @@ fn restarts_do_not_hide_an_excess_that_is_small_in_each_hour() {
     let begin = START - 10 * 24 * HOUR;
     let mut timeline = timeline(begin);
     let alive = minutes(at(begin), at(begin + 10 * 24 * HOUR));
-    timeline.add_grant(alive.clone());
-    let deltas = BTreeMap::from([
-        (alive.start, LiveDelta { live: 1, unreported: 0 }),
-        (alive.end, LiveDelta { live: -1, unreported: 0 }),
-    ]);
+    timeline.change_live(alive.clone(), ONE);
+    let deltas = BTreeMap::from([(alive.start, ONE), (alive.end, ONE.negated())]);
     // 3 Mbps are promised, 22.5 MB a minute. A fifth more flows.
     for minute in (1..9 * 24 * 60).step_by(10) {
         let now = begin + minute * MINUTE;

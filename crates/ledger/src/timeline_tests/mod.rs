@@ -10,6 +10,8 @@ use crate::reading::{Reading, ReadingOutcome};
 use crate::units::BitRate;
 
 const MINUTE: i64 = 60_000;
+/// One grant at the assumed rate, 3 Mbps.
+const ONE: LiveDelta = LiveDelta { live: 1, per_minute: 22_500_000, unreported: 0 };
 /// 2025-01-30T00:00Z: two days before a reset on the first.
 const START: i64 = 1_738_195_200_000;
 
@@ -51,7 +53,7 @@ fn at(millis: i64) -> Timestamp {
 #[test]
 fn in_strict_mode_reports_count_at_most_what_their_minutes_were_promised() {
     let mut timeline = timeline_of(rates(true), START);
-    timeline.add_grant(minutes(at(START), at(START + MINUTE)));
+    timeline.change_live(minutes(at(START), at(START + MINUTE)), ONE);
     let promised = ByteCount::new(3_000_000 / 8 * 60);
     timeline.advance(at(START + MINUTE / 2));
     timeline.add_bytes(Basis::Granted, ByteCount::new(u64::MAX), at(START), at(START + MINUTE / 2));
@@ -74,7 +76,8 @@ fn usage_rises_while_a_connection_runs() {
 #[test]
 fn a_grant_that_crosses_the_reset_is_committed_in_part_in_each_period() {
     let mut timeline = timeline(1_738_368_000_000 - 10 * MINUTE);
-    timeline.add_grant(minutes(at(1_738_368_000_000 - 10 * MINUTE), at(1_738_368_000_000 + 5 * MINUTE)));
+    timeline
+        .change_live(minutes(at(1_738_368_000_000 - 10 * MINUTE), at(1_738_368_000_000 + 5 * MINUTE)), ONE);
     let per_minute = 3_000_000 / 8 * 60;
     assert_eq!(timeline.committed(), ByteCount::new(10 * per_minute));
     timeline.advance(at(1_738_368_000_000));
@@ -85,7 +88,7 @@ fn a_grant_that_crosses_the_reset_is_committed_in_part_in_each_period() {
 #[test]
 fn a_part_of_a_minute_is_committed_as_a_whole_one() {
     let mut timeline = timeline(START + 59_999);
-    timeline.add_grant(minutes(at(START + 59_999), at(START + 60_001)));
+    timeline.change_live(minutes(at(START + 59_999), at(START + 60_001)), ONE);
     assert_eq!(timeline.committed(), ByteCount::new(2 * 3_000_000 / 8 * 60));
 }
 
@@ -128,7 +131,7 @@ fn bytes_from_two_periods_ago_are_not_charged_to_the_previous_one() {
     // 2025-01-16 to 2025-03-01 is 44 days, 28 of them in February.
     let start = START - 14 * day;
     let mut timeline = timeline(start);
-    timeline.add_grant(minutes(at(start), at(start + 44 * day)));
+    timeline.change_live(minutes(at(start), at(start + 44 * day)), ONE);
     timeline.advance(at(start + 44 * day));
     timeline.add_bytes(Basis::Granted, ByteCount::new(44_000), at(start), at(start + 44 * day));
     assert_eq!(timeline.previous().map(|(_, used)| used), Some(ByteCount::new(28_000)));

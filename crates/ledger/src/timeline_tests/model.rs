@@ -10,7 +10,7 @@ enum Op {
     Stop { basis: Basis },
     Bytes { basis: Basis, bytes: u64, back: i64 },
     Time { basis: Basis, back: i64 },
-    Grant { ahead: i64, life: i64 },
+    Grant { ahead: i64, life: i64, rate: u64 },
     Release { nth: usize },
     TakeBack { nth: usize },
     Read { back: i64, granted: u64, other: u64 },
@@ -29,13 +29,19 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (basis(), 0u64..1 << 34, 0i64..4 * 60 * MINUTE)
             .prop_map(|(basis, bytes, back)| Op::Bytes { basis, bytes, back }),
         2 => (basis(), 0i64..4 * 60 * MINUTE).prop_map(|(basis, back)| Op::Time { basis, back }),
-        3 => (1i64..30 * 60 * MINUTE).prop_map(|life| Op::Grant { ahead: 0, life }),
-        2 => (0i64..3 * MINUTE, 1i64..3 * MINUTE).prop_map(|(ahead, life)| Op::Grant { ahead, life }),
+        3 => (1i64..30 * 60 * MINUTE, 1u64..4).prop_map(|(life, rate)| Op::Grant { ahead: 0, life, rate }),
+        2 => (0i64..3 * MINUTE, 1i64..3 * MINUTE, 1u64..4)
+            .prop_map(|(ahead, life, rate)| Op::Grant { ahead, life, rate }),
         1 => (0usize..20).prop_map(|nth| Op::Release { nth }),
         1 => (0usize..20).prop_map(|nth| Op::TakeBack { nth }),
         2 => (0i64..20 * MINUTE, 0u64..1 << 36, 0u64..1 << 36)
             .prop_map(|(back, granted, other)| Op::Read { back, granted, other }),
     ]
+}
+
+/// One grant at so many times the liability.
+fn at_rate(times: u64) -> LiveDelta {
+    LiveDelta { live: 1, per_minute: ONE.per_minute * i64::try_from(times).unwrap(), unreported: 0 }
 }
 
 /// Every time span, grant and report so far.
@@ -45,7 +51,8 @@ struct Model {
     running: Vec<(Basis, i64)>,
     spans: Vec<(Basis, i64, i64)>,
     claims: Vec<(Basis, u64, i64, i64)>,
-    grants: Vec<(i64, i64)>,
+    /// From, until, and the rate in parts of the liability.
+    grants: Vec<(i64, i64, u64)>,
     /// The latest reading, and the most bytes that it can stand for.
     reading: Option<Reading>,
     at_most: u128,
@@ -120,10 +127,22 @@ impl Model {
         bytes(Basis::Granted).min(cap) + bytes(Basis::Ungranted)
     }
 
+    /// Grants that are alive in a minute, and what they may relay in it at the rates that were assumed for each.
+    fn live(&self, minute: i64) -> GrantMinutes {
+        let alive = |&&(from, until, _): &&(i64, i64, u64)| from < minute + MINUTE && until > minute;
+        let one = |(.., rate): &(i64, i64, u64)| u128::from(at_rate(*rate).per_minute.unsigned_abs());
+        let live = self.grants.iter().filter(alive);
+        live.fold(GrantMinutes::default(), |sum, grant| {
+            sum.plus(GrantMinutes { count: 1, bytes: one(grant) })
+        })
+    }
+
+    fn at_liability(&self, minutes: GrantMinutes) -> u128 {
+        minutes.bytes.max(self.rates.liability.over_millis(60_000) * minutes.count)
+    }
+
     fn promised(&self, minute: i64) -> u128 {
-        let alive = |&&(from, until): &&(i64, i64)| from < minute + MINUTE && until > minute;
-        let live = u128::try_from(self.grants.iter().filter(alive).count()).unwrap();
-        self.rates.liability.over_millis(60_000) * live
+        self.at_liability(self.live(minute))
     }
 
     fn used(&self) -> u128 {
@@ -143,8 +162,14 @@ impl Model {
         } else {
             granted + other
         };
-        let unmeasured = self.minutes().filter(|minute| minute + MINUTE > as_of);
-        settled + unmeasured.map(worst).sum::<u128>()
+        // The observed rate is that of all grants together, so it counts for all later minutes together.
+        let (begun, ahead): (Vec<_>, Vec<_>) = self.minutes().partition(|minute| *minute <= self.now);
+        let ahead = ahead
+            .into_iter()
+            .map(|minute| self.live(minute))
+            .fold(GrantMinutes::default(), GrantMinutes::plus);
+        let unmeasured = begun.into_iter().filter(|minute| minute + MINUTE > as_of);
+        settled + unmeasured.map(worst).sum::<u128>() + self.at_liability(ahead)
     }
 
     /// Bytes promised in `[from, to)`. Each part of a minute is rounded down.
@@ -171,9 +196,11 @@ impl Model {
 
     fn committed_next(&self) -> u128 {
         let end = BillingDay::new(1).unwrap().period_at(at(self.now)).end.as_millis();
-        let last = self.grants.iter().map(|(_, until)| *until).max().unwrap_or(end);
+        let last = self.grants.iter().map(|(_, until, _)| *until).max().unwrap_or(end);
         let minutes = (end..last.max(end)).step_by(usize::try_from(MINUTE).unwrap());
-        minutes.map(|minute| self.promised(minute)).sum()
+        self.at_liability(
+            minutes.map(|minute| self.live(minute)).fold(GrantMinutes::default(), GrantMinutes::plus),
+        )
     }
 }
 
@@ -214,15 +241,15 @@ fn apply(op: &Op, timeline: &mut Timeline, model: &mut Model) {
             model.spans.push((basis, from, now));
             timeline.add_time(basis, 1, at(from), at(now));
         }
-        Op::Grant { ahead, life } => {
+        Op::Grant { ahead, life, rate } => {
             let (from, until) = (now + ahead, now + ahead + life);
-            model.grants.push((from, until));
-            timeline.add_grant(minutes(at(from), at(until)));
+            model.grants.push((from, until, rate));
+            timeline.change_live(minutes(at(from), at(until)), at_rate(rate));
         }
         Op::Release { nth } => {
             if nth < model.grants.len() {
-                let (from, until) = model.grants.remove(nth);
-                timeline.remove_grant(minutes(at(from), at(until)));
+                let (from, until, rate) = model.grants.remove(nth);
+                timeline.change_live(minutes(at(from), at(until)), at_rate(rate).negated());
             }
         }
         Op::TakeBack { nth } => {

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::minute_usage::LiveDelta;
 
 #[test]
 fn a_reading_replaces_only_the_estimate_of_the_time_that_it_covers() {
@@ -23,7 +22,7 @@ fn a_reading_replaces_only_the_estimate_of_the_time_that_it_covers() {
 #[test]
 fn a_reading_releases_promised_bytes_that_were_not_relayed() {
     let mut timeline = timeline_of(rates(true), START);
-    timeline.add_grant(minutes(at(START), at(START + 60 * MINUTE)));
+    timeline.change_live(minutes(at(START), at(START + 60 * MINUTE)), ONE);
     timeline.advance(at(START + 60 * MINUTE));
     let promised = 60 * 3_000_000 / 8 * 60;
     assert_eq!(timeline.committed(), ByteCount::new(promised));
@@ -34,7 +33,7 @@ fn a_reading_releases_promised_bytes_that_were_not_relayed() {
 #[test]
 fn in_the_worst_case_a_reading_stands_for_no_more_than_was_promised() {
     let mut timeline = timeline_of(rates(true), START);
-    timeline.add_grant(minutes(at(START), at(START + 60 * MINUTE)));
+    timeline.change_live(minutes(at(START), at(START + 60 * MINUTE)), ONE);
     timeline.advance(at(START + 60 * MINUTE));
     let before = timeline.committed();
     assert_eq!(timeline.take_reading(&reading(START + 60 * MINUTE, before.get(), 0)), ReadingOutcome::Taken);
@@ -58,7 +57,7 @@ fn a_reading_of_the_previous_period_changes_only_its_sum() {
 #[test]
 fn more_bytes_than_promised_raise_the_rate_until_the_data_fit_again() {
     let mut timeline = timeline_of(rates(false), START);
-    timeline.add_grant(minutes(at(START), at(START + 600 * MINUTE)));
+    timeline.change_live(minutes(at(START), at(START + 600 * MINUTE)), ONE);
     timeline.advance(at(START + 10 * MINUTE));
     let _ = timeline.take_reading(&reading(START, 0, 0));
     let before = timeline.committed();
@@ -82,7 +81,7 @@ fn more_bytes_than_promised_raise_the_rate_until_the_data_fit_again() {
 fn the_observed_rate_is_stored_even_after_its_period_has_ended() {
     let end = BillingDay::new(1).unwrap().period_at(at(START)).end.as_millis();
     let mut timeline = timeline(end - 30 * MINUTE);
-    timeline.add_grant(minutes(at(end - 30 * MINUTE), at(end + 60 * MINUTE)));
+    timeline.change_live(minutes(at(end - 30 * MINUTE), at(end + 60 * MINUTE)), ONE);
     for (minute, bytes) in [(20, 0), (25, 100_000_000_000)] {
         timeline.advance(at(end - (30 - minute) * MINUTE));
         assert_eq!(
@@ -112,9 +111,14 @@ fn bytes_of_a_replaced_key_are_not_counted_twice() {
 #[test]
 fn restarts_between_readings_hide_no_excess() {
     let mut timeline = timeline(START);
-    timeline.add_grant(minutes(at(START), at(START + 600 * MINUTE)));
+    timeline.change_live(minutes(at(START), at(START + 600 * MINUTE)), ONE);
     let day = BillingDay::new(1).unwrap();
-    let live = |minute: i64, live| (Minute::new(START / MINUTE + minute), LiveDelta { live, unreported: 0 });
+    let live = |minute: i64, live| {
+        (
+            Minute::new(START / MINUTE + minute),
+            LiveDelta { live, per_minute: ONE.per_minute * live, unreported: 0 },
+        )
+    };
     let deltas = BTreeMap::from([live(0, 1), live(600, -1)]);
     for minute in 1..6u32 {
         let now = START + i64::from(minute) * MINUTE;
@@ -135,7 +139,7 @@ fn a_small_excess_in_every_hour_is_detected_in_the_end() {
     const DAY: i64 = 24 * 60;
     let begin = START - 20 * DAY * MINUTE;
     let mut timeline = timeline(begin);
-    timeline.add_grant(minutes(at(begin), at(begin + 20 * DAY * MINUTE)));
+    timeline.change_live(minutes(at(begin), at(begin + 20 * DAY * MINUTE)), ONE);
     // 3 Mbps are promised, which is 22.5 MB a minute. After ten days, four times as much is relayed.
     let (mut bytes, mut promised) = (0_u64, 0_u64);
     for minute in (0..20 * DAY).step_by(10) {

@@ -89,10 +89,10 @@ fn the_end_of_a_grant_is_the_end_of_its_hold() {
     setup.sources = vec![SourceTerms { source, tail, cut_tail, sampling: 0, is_read: true }];
     let mut books = setup.open(None, at(0));
     let hold = books.reserve(source, Duration::from_secs(300), Duration::ZERO, None).unwrap();
-    let alive_until = hold.alive_until();
+    let alive_until = Some(hold.promised().until);
     let grant = Grant { source, ..minted(at(0), 300) };
     let _ = books.commit(hold, &grant, None, None).unwrap();
-    assert_eq!(books.grants().get(grant.id).unwrap().alive_until, alive_until);
+    assert_eq!(books.grants().get(grant.id).unwrap().alive_until(), alive_until);
     assert_eq!(alive_until, Some(Minute::from_end(at(7_500_000))));
     let caller = Caller::Grant(grant);
     books.open(caller, "c", None).unwrap();

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use turn_ledger::connection::Report;
+use turn_ledger::grants::GrantRow;
 use turn_ledger::source::IceSource;
 use turn_ledger::token::GrantId;
 
@@ -33,7 +34,7 @@ impl<D: Disk> Broker<D> {
         let next = self.books.now().plus(self.books.rules().heartbeat);
         for grant in &self.members {
             let Some(member) = self.books.member_with(*grant) else { continue };
-            let until = self.books.grants().get(*grant).and_then(|row| row.alive_until);
+            let until = self.books.grants().get(*grant).and_then(GrantRow::alive_until);
             if until.is_none_or(|until| until.start() < next) {
                 let _ = self.books.close(member, "s", Report::default());
             } else if self.books.heartbeat(member, "s", Report::default()).is_err() {

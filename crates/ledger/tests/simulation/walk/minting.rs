@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use turn_ledger::books::{Requester, Written};
-use turn_ledger::ledger::Hold;
+use turn_ledger::books::{Hold, Requester, Written};
 use turn_ledger::reports::Caller;
 use turn_ledger::source::{IceSource, MINT_SLACK};
 use turn_ledger::spender::{Spender, User};

@@ -1,0 +1,144 @@
+//! A promise keeps what was assumed when it was given: later settings make it larger, never smaller, and whatever ends it gives back
+//! exactly what it holds.
+
+use super::*;
+use crate::books::{Hold, Written};
+use crate::source::MINT_SLACK;
+
+const CLOUDFLARE: IceSource = IceSource::Cloudflare;
+
+/// A broker in strict mode with a limit of 100 GB, and its disk.
+struct World {
+    setup: Setup,
+    books: Books,
+    disk: Stored,
+}
+
+impl World {
+    fn new(change: impl FnOnce(&mut Setup)) -> Self {
+        let mut setup = setup(BudgetMode::Strict);
+        setup.terms.limit = ByteCount::new(100_000_000_000);
+        change(&mut setup);
+        let disk = Stored::default();
+        Self { books: setup.open(Some(disk.clone()), at(0)), setup, disk }
+    }
+
+    fn reserve(&mut self, life: u64, renews: Option<GrantId>) -> Hold {
+        let source = self.setup.default_source;
+        self.books.reserve(source, Duration::from_secs(life), MINT_SLACK, renews).unwrap()
+    }
+
+    fn commit(&mut self, hold: Hold, id: u8, renews: Option<GrantId>, written: Written) -> GrantId {
+        let (source, issued_at) = (self.setup.default_source, self.books.now());
+        let expires_at = issued_at.plus(hold.life());
+        let grant = Grant { id: GrantId::new([id; 16]), source, issued_at, expires_at };
+        let (commit, batch) = self.books.commit(hold, &grant, None, renews).unwrap();
+        self.disk.apply(batch.unwrap());
+        let _ = self.books.settle(&commit, written);
+        grant.id
+    }
+
+    fn mint(&mut self, id: u8, life: u64, renews: Option<GrantId>) -> GrantId {
+        let hold = self.reserve(life, renews);
+        self.commit(hold, id, renews, Written::Yes)
+    }
+
+    /// The process ends, and another one opens the books with these settings.
+    fn restart(&mut self, millis: u64, change: impl FnOnce(&mut Setup)) {
+        self.disk.apply(self.books.take_batch());
+        change(&mut self.setup);
+        self.books = self.setup.open(Some(self.disk.clone()), at(millis));
+    }
+
+    fn promised(&self) -> u64 {
+        let figures = self.books.snapshot().figures;
+        figures.committed.plus(figures.committed_next).get()
+    }
+}
+
+fn assume(mbps: u64) -> impl FnOnce(&mut Setup) {
+    move |setup| setup.terms.rates.liability = BitRate::new(mbps * 1_000_000)
+}
+
+fn tail(seconds: u64) -> impl FnOnce(&mut Setup) {
+    move |setup| setup.sources[0].tail = Duration::from_secs(seconds)
+}
+
+#[test]
+fn a_lower_assumed_rate_gives_no_room_back() {
+    let mut world = World::new(assume(8));
+    world.mint(1, 3_600, None);
+    let before = world.promised();
+    world.restart(1_000, assume(2));
+    assert_eq!(world.promised(), before);
+    world.mint(2, 3_600, None);
+    assert!(world.promised() < before + before / 3, "new grants are promised the lower rate");
+    world.restart(2_000, assume(8));
+    assert_eq!(world.promised(), 2 * before, "a higher one counts for all");
+}
+
+#[test]
+fn a_longer_tail_counts_for_grants_whose_shorter_one_is_over() {
+    for ended_max in [0, 5] {
+        let mut world = World::new(|setup| {
+            tail(600)(setup);
+            setup.bounds.spenders.ended_max = ended_max;
+        });
+        for id in 1..=3 {
+            world.mint(id, 300, None);
+        }
+        let hour = 3_600_000;
+        world.books.advance(at(hour));
+        assert!(world.books.forget_expired());
+        let before = world.promised();
+        assert_eq!(world.books.grants().count(), 0);
+        world.restart(hour, tail(7_200));
+        // Each relays for 110 minutes more than the 15 or 16 that were promised.
+        let added = (world.promised() - before) / 15_000_000;
+        assert_eq!(added, 3 * 110, "{ended_max} ended grants are kept");
+        world.restart(hour, |_| {});
+        assert_eq!((world.promised() - before) / 15_000_000, added, "once");
+    }
+}
+
+#[test]
+fn an_undo_gives_back_what_the_promise_has_become() {
+    let mut world = World::new(tail(0));
+    let nothing = world.promised();
+    let hold = world.reserve(300, None);
+    let (source, issued_at) = (CLOUDFLARE, at(0));
+    let grant = Grant { id: GrantId::new([1; 16]), source, issued_at, expires_at: at(300_000) };
+    let (commit, _) = world.books.commit(hold, &grant, None, None).unwrap();
+    world.books.extend_tails(CLOUDFLARE, Duration::from_secs(7_200), at(0));
+    assert!(world.promised() > 120 * 15_000_000);
+    let _ = world.books.settle(&commit, Written::No);
+    assert_eq!(world.promised(), nothing);
+}
+
+#[test]
+fn a_tail_that_becomes_longer_between_reserve_and_commit_is_promised() {
+    let mut world = World::new(|setup| {
+        setup.default_source = IceSource::Coturn;
+        setup.sources[0].source = IceSource::Coturn;
+        setup.sources[0].cut_tail = Some(Duration::from_secs(30));
+    });
+    world.books.ledger.set_cutting(IceSource::Coturn, true);
+    let hold = world.reserve(300, None);
+    let short = hold.promised().until;
+    world.books.ledger.set_cutting(IceSource::Coturn, false);
+    let grant = world.commit(hold, 1, None, Written::Yes);
+    let until = world.books.grants().get(grant).unwrap().alive_until().unwrap();
+    assert!(until.since(short) > 100, "{until:?}");
+    assert!(world.promised() > 120 * 15_000_000);
+}
+
+#[test]
+fn short_renewals_in_a_chain_use_the_minutes_of_the_first_grant() {
+    let mut world = World::new(tail(0));
+    let first = world.mint(1, 7_200, None);
+    let before = world.promised();
+    let second = world.mint(2, 300, Some(first));
+    world.books.advance(at(240_000));
+    world.mint(3, 300, Some(second));
+    assert!(world.promised() <= before, "the first promise covers all of them");
+}

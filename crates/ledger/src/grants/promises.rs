@@ -1,0 +1,162 @@
+//! What is promised for the grants in the table. A row states its own promise. Every change of one goes through
+//! [`Grants::replace_promise`], which changes the user's sum and the client's share, and returns the change of the source's minutes.
+//!
+//! A promise for a revoked grant is released when its source has no session of it and refuses new ones. The minute of that moment
+//! stays promised, because its bytes may not be counted yet. A grant that was renewed is released after its renewal: of the two, one
+//! relays at a time, so the renewal relies on the minutes of the renewed grant.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
+use std::time::Duration;
+
+use super::{GrantRow, GrantState, Grants, note_key_end};
+use crate::minute::Minute;
+use crate::minute_usage::Basis;
+use crate::promise::{Promise, PromisedTime};
+use crate::source::IceSource;
+use crate::token::GrantId;
+use crate::units::Timestamp;
+use crate::usage_change::{ChangeKind, UsageChange};
+
+/// What is promised for every grant of a source at least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeastPromise {
+    /// How long relaying may outlive the expiry.
+    pub after_expiry: Duration,
+    /// The most bytes in a minute.
+    pub per_minute: u64,
+}
+
+impl GrantRow {
+    /// What is promised for it.
+    pub(super) fn promise(&self) -> Option<Promise> {
+        let user = self.spender.as_deref().and_then(|spender| spender.user.clone());
+        Some(Promise { source: self.source, time: self.promised?, user, client: self.client })
+    }
+
+    /// Whether its promise can be released once it is gone. Its source ends its sessions and refuses new ones.
+    pub(super) fn may_be_released(&self) -> bool {
+        self.revoked_at.is_some() && self.source.refuses_revoked() && self.state == GrantState::Live
+    }
+}
+
+impl Grants {
+    /// Replaces a promise by another one: the only place where what is promised changes.
+    #[must_use]
+    pub(crate) fn replace_promise(
+        &mut self,
+        before: Option<&Promise>,
+        after: Option<&Promise>,
+    ) -> Option<UsageChange> {
+        if let Some(Promise { source, time, user, client }) = before {
+            if let Some(user) = user.as_ref().filter(|_| self.spending.promises()) {
+                self.spenders.withdraw(user, *source, time);
+            }
+            if let Some(client) = client.filter(|_| self.spending.is_strict) {
+                self.clients.release(client, time.until, time.reserved_bytes());
+            }
+        }
+        if let Some(Promise { source, time, user, client }) = after {
+            if let Some(user) = user.as_ref().filter(|_| self.spending.promises()) {
+                self.spenders.promise(user, *source, time);
+            }
+            if let Some(client) = client.filter(|_| self.spending.is_strict) {
+                self.clients.reserve(client, time.until, time.reserved_bytes());
+            }
+        }
+        let time = |promise: Option<&Promise>| promise.map(|promise| promise.time);
+        let (source, kind) =
+            (before.or(after)?.source, ChangeKind::Promise { before: time(before), after: time(after) });
+        (time(before) != time(after)).then_some(UsageChange { source, basis: Basis::Granted, kind })
+    }
+
+    /// Changes the row of a grant, and what is promised for it.
+    pub(super) fn change_promise(
+        &mut self,
+        id: GrantId,
+        change: impl FnOnce(&mut GrantRow),
+    ) -> Option<UsageChange> {
+        let row = self.rows.get_mut(&id)?;
+        let before = row.promise();
+        change(row);
+        let after = row.promise();
+        note_key_end(&mut self.key_ends, row);
+        self.dirty.note(id);
+        self.replace_promise(before.as_ref(), after.as_ref())
+    }
+
+    /// Notes that a connection of a grant relays until `until`, by its client's report. Returns a change if the grant
+    /// does not count as alive until then.
+    pub fn extend(&mut self, id: GrantId, until: Timestamp) -> Option<UsageChange> {
+        let minute = Minute::from_end(until);
+        let row = self.get(id).filter(|row| row.alive_until().is_some_and(|until| until < minute))?;
+        if !self.extends {
+            let kind = ChangeKind::Outlived { until: minute.start() };
+            return Some(UsageChange { source: row.source, basis: Basis::Granted, kind });
+        }
+        self.change_promise(id, |row| {
+            row.promised = row.promised.map(|time| PromisedTime { until: minute, ..time });
+        })
+    }
+
+    /// Makes every promise of a source as large as this one, unless it was over at `since`. Also that of a grant that has ended.
+    pub(crate) fn raise(
+        &mut self,
+        source: IceSource,
+        least: LeastPromise,
+        since: Timestamp,
+    ) -> Vec<UsageChange> {
+        let raised = |row: &GrantRow| {
+            let time = row.promised?;
+            let until = Minute::from_end(row.latest_expiry().plus(least.after_expiry)).max(time.until);
+            let raised = PromisedTime { until, per_minute: time.per_minute.max(least.per_minute), ..time };
+            (time.until.start() > since && raised != time).then_some(raised)
+        };
+        let of_source = self.rows.iter().filter(|(_, row)| row.source == source && !row.is_released());
+        let raised: Vec<_> = of_source.filter_map(|(id, row)| Some((*id, raised(row)?))).collect();
+        let mut changes = vec![];
+        for (id, time) in raised {
+            self.revive(id, time.until);
+            changes.extend(self.change_promise(id, |row| row.promised = Some(time)));
+        }
+        changes.extend(self.dropped.raise(source, least, since));
+        changes
+    }
+
+    /// Until when the last grant counts as alive.
+    #[must_use]
+    pub fn alive_until(&self) -> Timestamp {
+        self.rows.values().filter_map(|row| row.alive_until()).max().unwrap_or_default().start()
+    }
+
+    /// Releases what is promised for the revoked grants of a source that have no session now. The source must have refused new
+    /// sessions of each since before it looked.
+    pub(crate) fn release_gone(
+        &mut self,
+        source: IceSource,
+        has_session: impl Fn(GrantId) -> bool,
+        now: Timestamp,
+    ) -> Vec<UsageChange> {
+        let is_gone = |id: &GrantId| {
+            let row = self.get(*id).filter(|row| row.source == source && row.may_be_released());
+            row.is_some_and(|row| self.no_renewal_relies_on(row)) && !has_session(*id)
+        };
+        let gone: Vec<_> = self.releasable.iter().copied().filter(is_gone).collect();
+        gone.into_iter().filter_map(|id| self.release_promise(id, now)).collect()
+    }
+
+    /// The commit of a grant is settled: it will not be undone.
+    pub(crate) fn settle(&mut self, id: GrantId) {
+        if let Some(row) = self.get_mut(id).filter(|row| row.state == GrantState::Unsettled) {
+            row.state = GrantState::Live;
+        }
+    }
+
+    fn release_promise(&mut self, id: GrantId, now: Timestamp) -> Option<UsageChange> {
+        self.releasable.remove(&id);
+        let end = Minute::of(now).next();
+        self.change_promise(id, |row| {
+            row.state = GrantState::Released;
+            row.promised = row.promised.map(|time| PromisedTime { until: time.until.min(end), ..time });
+        })
+    }
+}

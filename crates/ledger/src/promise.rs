@@ -1,0 +1,171 @@
+//! A promise: what one credential can still relay, with the assumptions under which it was given. A setting that changes later can
+//! make it larger, never smaller.
+//!
+//! The source's minutes, the sum of its user and the share of its client change in one function, `Grants::replace_promise`.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+use crate::client::ClientKey;
+use crate::minute::Minute;
+use crate::minute_usage::LiveDelta;
+use crate::source::IceSource;
+use crate::spender::User;
+
+/// See the module's description.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Promise {
+    /// The source that relays.
+    pub source: IceSource,
+    /// When, and at which rate.
+    pub time: PromisedTime,
+    /// The user whose limit it counts against.
+    pub user: Option<User>,
+    /// The client whose share of a strict budget it counts against.
+    pub client: Option<ClientKey>,
+}
+
+/// The minutes of a promise, and the rate that was assumed for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "StoredTime", into = "StoredTime")]
+pub struct PromisedTime {
+    /// The first minute in which its holder may relay.
+    pub from: Minute,
+    /// The first minute that the grants before it in its chain of renewals do not cover. Of a chain, one grant relays at a time.
+    /// A user could relay with all of them, so for the limit of a user this does not count.
+    pub reserved_from: Minute,
+    /// The first minute in which nothing is relayed any more: the expiry and the tail are over.
+    pub until: Minute,
+    /// The most bytes that are relayed in a minute.
+    pub per_minute: u64,
+    /// Whether its credential does not exist yet. Such a promise is not stored.
+    pub is_held: bool,
+}
+
+/// The stored form: from, reserved from, until, bytes in a minute.
+type StoredTime = (Minute, Minute, Minute, u64);
+
+impl From<StoredTime> for PromisedTime {
+    fn from((from, reserved_from, until, per_minute): StoredTime) -> Self {
+        Self { from, reserved_from, until, per_minute, is_held: false }
+    }
+}
+
+impl From<PromisedTime> for StoredTime {
+    fn from(PromisedTime { from, reserved_from, until, per_minute, .. }: PromisedTime) -> Self {
+        (from, reserved_from, until, per_minute)
+    }
+}
+
+impl PromisedTime {
+    /// The minutes in which its holder may relay. They count against the limit of a user.
+    #[must_use]
+    pub fn relays(&self) -> Range<Minute> {
+        self.from.min(self.until)..self.until
+    }
+
+    /// The minutes that it adds to its chain of renewals. They count against the budget and the share of a client.
+    #[must_use]
+    pub fn reserved(&self) -> Range<Minute> {
+        self.reserved_from.min(self.until)..self.until
+    }
+
+    /// The first minute that its whole chain of renewals does not cover.
+    #[must_use]
+    pub fn chain_until(&self) -> Minute {
+        self.until.max(self.reserved_from)
+    }
+
+    /// Bytes that it adds to its chain.
+    #[must_use]
+    pub fn reserved_bytes(&self) -> u64 {
+        self.per_minute.saturating_mul(self.until.since(self.reserved().start))
+    }
+
+    /// One grant more in its minutes.
+    #[must_use]
+    pub fn level(&self) -> LiveDelta {
+        let per_minute = i64::try_from(self.per_minute).unwrap_or(i64::MAX);
+        LiveDelta { live: 1, per_minute, unreported: 0 }
+    }
+}
+
+/// Minutes of grants, and the bytes that they may relay in them at the rates that were assumed for each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantMinutes {
+    /// Grant-minutes.
+    pub count: u128,
+    /// Bytes.
+    pub bytes: u128,
+}
+
+impl GrantMinutes {
+    /// Sum.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        let (count, bytes) = (self.count.saturating_add(other.count), self.bytes.saturating_add(other.bytes));
+        Self { count, bytes }
+    }
+
+    /// Difference, at least zero.
+    #[must_use]
+    pub fn minus(self, other: Self) -> Self {
+        let (count, bytes) = (self.count.saturating_sub(other.count), self.bytes.saturating_sub(other.bytes));
+        Self { count, bytes }
+    }
+
+    /// The same over so many minutes.
+    #[must_use]
+    pub fn times(self, minutes: u64) -> Self {
+        let minutes = u128::from(minutes);
+        Self { count: self.count.saturating_mul(minutes), bytes: self.bytes.saturating_mul(minutes) }
+    }
+
+    /// The sum with a change of the level that lasts so many minutes, at least zero.
+    pub(crate) fn shifted(self, minutes: u64, by: LiveDelta) -> Self {
+        let size = Self { count: by.live.unsigned_abs().into(), bytes: by.per_minute.unsigned_abs().into() };
+        let size = size.times(minutes);
+        let shifted = |sum: u128, size: u128, is_less: bool| {
+            if is_less { sum.saturating_sub(size) } else { sum.saturating_add(size) }
+        };
+        Self {
+            count: shifted(self.count, size.count, by.live < 0),
+            bytes: shifted(self.bytes, size.bytes, by.per_minute < 0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn time(reserved_from: i64, until: i64) -> PromisedTime {
+        let minute = Minute::new;
+        PromisedTime {
+            from: minute(10),
+            reserved_from: minute(reserved_from),
+            until: minute(until),
+            per_minute: 5,
+            is_held: false,
+        }
+    }
+
+    #[test]
+    fn a_renewal_adds_only_what_its_chain_does_not_cover() {
+        let renewal = time(30, 40);
+        assert_eq!(renewal.relays(), Minute::new(10)..Minute::new(40));
+        assert_eq!(renewal.reserved(), Minute::new(30)..Minute::new(40));
+        assert_eq!(renewal.reserved_bytes(), 50);
+        let short = time(30, 20);
+        assert_eq!((short.reserved_bytes(), short.chain_until()), (0, Minute::new(30)));
+    }
+
+    #[test]
+    fn it_is_stored_as_four_numbers() {
+        let stored = serde_json::to_string(&PromisedTime { is_held: true, ..time(30, 40) }).unwrap();
+        assert_eq!(stored, "[10,30,40,5]");
+        assert_eq!(serde_json::from_str::<PromisedTime>(&stored).unwrap(), time(30, 40));
+    }
+}
