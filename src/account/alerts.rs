@@ -2,8 +2,9 @@
 
 use super::{Account, Guarded};
 use crate::alert::dispatcher::Outbox;
-use crate::alert::rules::{AlertInput, AlertPercents, AlertRules};
+use crate::alert::rules::{AlertInput, AlertRules};
 use crate::alert::{Alert, AlertCost, Spending};
+use crate::config::AlertPercents;
 use crate::config::PriceConfig;
 use crate::rate::PresentRate;
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::alert::{Alert, AlertKind, BudgetFigures, Spending};
+use crate::config::AlertPercents;
 use crate::rate::PresentRate;
 use turn_ledger::books::Snapshot;
 use turn_ledger::period::Period;
@@ -65,26 +66,6 @@ pub struct AlertInput {
     pub rate: PresentRate,
     /// The parts of the limit that are told.
     pub percents: AlertPercents,
-}
-
-/// Parts of the limit, in percent from 1 to 100: bit n is set for n percent. `ALERT_PERCENTS`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AlertPercents(u128);
-
-impl AlertPercents {
-    /// Percents, comma-separated, in any order. `None` for anything else.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        text.split(',').try_fold(Self(0), |Self(bits), percent| {
-            let percent = percent.trim().parse().ok().filter(|percent| (1..=100).contains(percent))?;
-            Some(Self(bits | 1_u128.checked_shl(percent)?))
-        })
-    }
-
-    /// In rising order.
-    fn iter(self) -> impl Iterator<Item = u8> {
-        (1..=100).filter(move |percent| self.0 >> percent & 1 == 1)
-    }
 }
 
 impl AlertInput {

@@ -10,9 +10,9 @@ use tokio::sync::Semaphore;
 
 use crate::account::Account;
 use crate::alert::dispatcher::AlertDispatcher;
-use crate::alert::rules::AlertPercents;
 use crate::auth::Auth;
 use crate::clock::Clock;
+use crate::config::AlertPercents;
 use crate::config::{AllowedHosts, AllowedOrigins, CountryKeys, PriceConfig, WireFormat};
 use crate::ice::server::IceServerList;
 use crate::limit::RateLimit;

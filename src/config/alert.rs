@@ -10,7 +10,6 @@ use url::Url;
 use super::names::{ALERT_PERCENTS, ALERT_WEBHOOK_SECRET, ALERT_WEBHOOK_URL};
 use super::settings::{Read, Refused, Settings};
 use super::value::{is_cleartext, is_visible_ascii, parse_web_url};
-use crate::alert::rules::AlertPercents;
 
 /// The shortest signing key. 16 random bytes cannot be guessed.
 const KEY_BYTES_MIN: usize = 16;
@@ -27,6 +26,26 @@ pub struct AlertConfig {
     /// The signing key, at least 16 bytes: the decoded part of `whsec_<base64>`, or the bytes of any other text.
     /// `ALERT_WEBHOOK_SECRET`; alerts are unsigned when unset.
     pub signing_key: Option<SecretSlice<u8>>,
+}
+
+/// Parts of the limit, in percent from 1 to 100: bit n is set for n percent. `ALERT_PERCENTS`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AlertPercents(u128);
+
+impl AlertPercents {
+    /// Percents, comma-separated, in any order. `None` for anything else.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        text.split(',').try_fold(Self(0), |Self(bits), percent| {
+            let percent = percent.trim().parse().ok().filter(|percent| (1..=100).contains(percent))?;
+            Some(Self(bits | 1_u128.checked_shl(percent)?))
+        })
+    }
+
+    /// In rising order.
+    pub(crate) fn iter(self) -> impl Iterator<Item = u8> {
+        (1..=100).filter(move |percent| self.0 >> percent & 1 == 1)
+    }
 }
 
 /// An `http:` or `https:` URL without user. Its `Debug` form shows only scheme and host.

@@ -31,10 +31,8 @@ mod example_file;
 #[cfg(test)]
 pub(crate) mod testing;
 
-use crate::alert::rules::AlertPercents;
-
 pub use access::{AccessConfig, RateLimitConfig};
-pub use alert::{AlertConfig, WebhookUrl};
+pub use alert::{AlertConfig, AlertPercents, WebhookUrl};
 pub use auth::AuthConfig;
 pub use budget::{BudgetConfig, LimitAction, UsageConfig};
 pub use environment::Environment;
