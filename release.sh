@@ -40,18 +40,23 @@ require() {
     }
 }
 
-# build ARCHITECTURE: the program, without the paths of this machine.
-build() {
-    triple=$1-unknown-linux-musl
-    variable=$(echo "$triple" | tr - _)
-    # Ubuntu's compiler calls functions of glibc that check lengths, unless told not to.
-    env "CC_$variable=$1-linux-gnu-gcc" "CFLAGS_$variable=-U_FORTIFY_SOURCE" \
-        "CARGO_TARGET_$(echo "$variable" | tr '[:lower:]' '[:upper:]')_LINKER=$1-linux-gnu-gcc" \
-        CARGO_ENCODED_RUSTFLAGS="$(printf '%s\037%s\037%s\037%s' -C target-feature=+crt-static \
-            "--remap-path-prefix=$PWD=." "--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo")" \
+# build ARCHITECTURE...: the programs, without the paths of this machine. They are built at the same time, because each is linked by
+# one core.
+build() (
+    for architecture; do
+        triple=$architecture-unknown-linux-musl
+        variable=$(echo "$triple" | tr - _)
+        # Ubuntu's compiler calls functions of glibc that check lengths, unless told not to.
+        export "CC_$variable=$architecture-linux-gnu-gcc" "CFLAGS_$variable=-U_FORTIFY_SOURCE" \
+            "CARGO_TARGET_$(echo "$variable" | tr '[:lower:]' '[:upper:]')_LINKER=$architecture-linux-gnu-gcc"
+        shift
+        set -- "$@" --target "$triple"
+    done
+    CARGO_ENCODED_RUSTFLAGS="$(printf '%s\037%s\037%s\037%s' -C target-feature=+crt-static \
+        "--remap-path-prefix=$PWD=." "--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo")" \
         CARGO_PROFILE_RELEASE_LTO=fat CARGO_PROFILE_RELEASE_OPT_LEVEL=s \
-        cargo build --locked --release --bin turn-broker --target "$triple"
-}
+        cargo build --locked --release --bin turn-broker "$@"
+)
 
 # pack ARCHITECTURE: the archive. Its bytes depend on nothing but the files.
 pack() {
@@ -84,9 +89,11 @@ need jq=jq musl-gcc=musl-tools # musl-tools for the text of musl's license
 tool cargo-cyclonedx 0.5.9
 mkdir -p "$output"
 rm -f "$output"/turn-broker-* "$output/SHA256SUMS"
-for architecture in ${ARCHITECTURES:-x86_64 aarch64}; do
-    require "$architecture"
-    build "$architecture"
+architectures=${ARCHITECTURES:-x86_64 aarch64}
+for architecture in $architectures; do require "$architecture"; done
+# shellcheck disable=SC2086 # a list of words
+build $architectures
+for architecture in $architectures; do
     pack "$architecture"
     list "$architecture"
 done
