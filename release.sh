@@ -23,7 +23,7 @@ BROKER_REVISION=$(git describe --always --exclude '*' --dirty)
 export SOURCE_DATE_EPOCH BROKER_REVISION
 target_dir=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 work=$(mktemp -d)
-trap 'rm -rf "$work" turn-broker.cdx.json crates/ledger/turn-broker.cdx.json' EXIT
+trap 'rm -rf "$work" turn-broker.cdx.json crates/*/turn-broker.cdx.json' EXIT
 trap 'exit 130' INT TERM
 
 # require ARCHITECTURE: the C compiler, for the crate `ring` and as the linker, and Rust's standard library.
