@@ -17,11 +17,12 @@ need() {
     fi
 }
 
-# tool NAME VERSION: builds it into target/tools of the current tree, unless this version is there. Takes minutes.
+# tool NAME VERSION: builds it into target/tools of the current tree, unless this version is there. Takes a minute: without
+# optimization, since it runs for seconds.
 tool() {
     tools=$(realpath -m "${CARGO_TARGET_DIR:-target}")/tools
     cargo install --list --root "$tools" | grep -q "^$1 v$2:" ||
-        CARGO_TARGET_DIR=$tools/build cargo install --locked --root "$tools" "$1@$2"
+        CARGO_TARGET_DIR=$tools/build cargo install --debug --locked --root "$tools" "$1@$2"
 }
 
 # npm_packages: those of the lock file in the current directory, unless they are there.
