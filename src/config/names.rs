@@ -176,12 +176,15 @@ pub(super) fn is_known(name: &str) -> bool {
 const SIMILARITY_MIN: f64 = 0.8;
 
 /// Settings that limit what is spent, or by whom. A default in their place can cost money.
-const MONEY: [Variable; 18] = [
+const MONEY: [Variable; 22] = [
     TURN_ENABLED,
     ICE_SOURCES,
     CLOUDFLARE_TURN_KEY_ID,
     CLOUDFLARE_ACCOUNT_ID,
     BANDWIDTH_LIMIT_GB,
+    USER_LIMIT_GB,
+    RESERVED_PERCENT_PER_CLIENT,
+    CLAIMS_MBPS_PER_CLIENT,
     BILLING_DAY,
     BUDGET_MODE,
     LIMIT_ACTION,
@@ -190,6 +193,7 @@ const MONEY: [Variable; 18] = [
     ESTIMATED_MBPS_PER_CONNECTION,
     BILLED_DIRECTIONS,
     UNREPORTED_GRANT_MB,
+    COTURN_CLI,
     STATE_DIR,
     AUTH_JWKS_URL,
     AUTH_ISSUER,
@@ -313,6 +317,10 @@ mod tests {
             "ALERT_WEBHOOK",
             "STATE_DIRS",
             "AUTH_REQUIRE",
+            "USER_LIMT_GB",
+            "RESERVED_PERCENT_PER_CLIENTS",
+            "CLAIMS_MPBS_PER_CLIENT",
+            "COTURN_CLI_",
         ] {
             assert!(is_fatal(name), "{name}");
         }

@@ -95,6 +95,8 @@ async fn the_package_has_the_module_its_types_and_the_brokers_version() {
     );
     assert_eq!(files["package/turn-client.js"], broker.get("/turn-client.js").await.text);
     assert_eq!(files["package/turn-client.d.ts"], broker.get("/turn-client.d.ts").await.text);
+    let exports = files["package/package.json"].split_once("\"exports\"").unwrap().1;
+    assert!(exports.find("types") < exports.find("default"), "TypeScript requires `types` first: {exports}");
     let manifest: serde_json::Value = serde_json::from_str(&files["package/package.json"]).unwrap();
     assert_eq!(manifest["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!((&manifest["name"], &manifest["type"]), (&json!("turn-broker-client"), &json!("module")));
