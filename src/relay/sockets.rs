@@ -4,6 +4,7 @@
 
 use std::any::Any;
 use std::collections::HashSet;
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -81,22 +82,33 @@ impl ClientSocket {
 #[async_trait]
 impl Conn for ClientSocket {
     async fn send_to(&self, datagram: &[u8], client: SocketAddr) -> Result<usize, Error> {
-        if self.has_ended.load(Ordering::Acquire) {
-            return Err(Error::ErrUseClosedNetworkConn);
-        }
         let bytes = length(datagram.len());
-        let is_billed = self.is_adopted();
-        if is_billed && !self.ceiling.admit_sent(bytes) {
-            self.metrics.relay_dropped("spent");
-            return Ok(datagram.len());
+        loop {
+            self.socket.writable().await?;
+            // From here on nothing waits: a task that is canceled leaves no packet that only the ceiling has counted.
+            if self.has_ended.load(Ordering::Acquire) {
+                return Err(Error::ErrUseClosedNetworkConn);
+            }
+            let is_billed = self.is_adopted();
+            if is_billed && !self.ceiling.admit_sent(bytes) {
+                self.metrics.relay_dropped("spent");
+                return Ok(datagram.len());
+            }
+            match self.socket.try_send_to(datagram, client) {
+                Ok(sent) => {
+                    self.count.add_sent(bytes);
+                    return Ok(sent);
+                }
+                Err(failed) => {
+                    if is_billed {
+                        self.ceiling.take_back(bytes);
+                    }
+                    if failed.kind() != ErrorKind::WouldBlock {
+                        return Err(failed.into());
+                    }
+                }
+            }
         }
-        let sent = self.socket.send_to(datagram, client).await;
-        match &sent {
-            Ok(_) => self.count.add_sent(bytes),
-            Err(_) if is_billed => self.ceiling.take_back(bytes),
-            Err(_) => {}
-        }
-        Ok(sent?)
     }
 
     fn local_addr(&self) -> Result<SocketAddr, Error> {
