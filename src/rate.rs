@@ -30,15 +30,16 @@ impl PresentRate {
     pub fn of(books: &Books) -> Self {
         let Snapshot { figures, measured, live_grants, .. } = books.snapshot();
         let now = figures.now;
-        let is_used = |(bytes, _): &(u64, Duration)| *bytes > 0;
-        let latest = used_before(books, now);
+        let (mut bytes, mut span) = used_before(books, now);
+        let mut until = now;
         // Without reports, only the provider sees what live grants use, minutes later.
-        let counted_until = measured.as_of.filter(|_| live_grants > 0 && !measured.is_stale());
-        let counted = || counted_until.map(|until| (used_before(books, until), until));
-        let ((bytes, span), until) = match Some(latest).filter(is_used) {
-            Some(latest) => (latest, now),
-            None => counted().filter(|(used, _)| is_used(used)).unwrap_or((latest, now)),
-        };
+        if bytes == 0 && live_grants > 0 && !measured.is_stale() {
+            until = measured.as_of.unwrap_or(now);
+            (bytes, span) = used_before(books, until);
+            if bytes == 0 {
+                until = now;
+            }
+        }
         let per_second = u128::from(bytes) * 8_000 / span.as_millis().max(1);
         let rate = BitRate::new(u64::try_from(per_second).unwrap_or(u64::MAX));
         let left = u128::from(figures.limit.minus(figures.used).get()) * 8_000;

@@ -10,7 +10,7 @@ use crate::rate::PresentRate;
 
 impl Account {
     /// Logs the alerts that are due, and queues them for delivery if `is_delivered`. `provider`: whether the provider mints;
-    /// `None` without a provider. `prices`: of the cost that an alert shows. `percents`: the parts of the limit that are told.
+    /// `None` without a provider. `prices`: of the cost that an alert shows. `percents`: the parts of the limit that raise one.
     pub fn evaluate_alerts(
         &self,
         provider: Option<bool>,

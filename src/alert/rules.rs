@@ -64,7 +64,7 @@ pub struct AlertInput {
     pub rotation_failing: bool,
     /// The rate at which the budget is used.
     pub rate: PresentRate,
-    /// The parts of the limit that are told.
+    /// The parts of the limit that raise an alert.
     pub percents: AlertPercents,
 }
 
