@@ -1,7 +1,10 @@
 //! The tables of a ledger file, and the conversion between rows and values. Structured rows are JSON. A row that cannot be read is an error unless the reader asks to
 //! continue. The error never contains the row's content, which may be secret.
 
+// Paths from this file, because the simulation of the ledger includes it too.
+#[path = "tables/error.rs"]
 mod error;
+#[path = "tables/sources.rs"]
 mod sources;
 
 use redb::{Key, ReadTransaction, ReadableTable, TableDefinition, Value, WriteTransaction};

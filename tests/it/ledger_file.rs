@@ -11,12 +11,33 @@ use turn_broker::journal::store::Store;
 use turn_ledger::changes::{Batch, Stored};
 use turn_ledger::verify::contradictions;
 
-use walk::disk::{Disk, MemoryDisk};
+use walk::disk::Disk;
 use walk::{Scenario, end_of, visible};
+
+/// A disk in memory, without an encoding.
+struct MemoryDisk(Stored);
+
+impl Disk for MemoryDisk {
+    fn new() -> Self {
+        Self(Stored { key: Some([0; 64]), ..Stored::default() })
+    }
+
+    fn write(&mut self, batch: Batch) {
+        self.0.apply(batch);
+    }
+
+    fn read(&self) -> Stored {
+        self.0.clone()
+    }
+}
 
 struct LedgerFile(TempDir);
 
 impl Disk for LedgerFile {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
     fn write(&mut self, batch: Batch) {
         Store::open(self.0.path()).unwrap().write(&batch.into()).unwrap();
     }
@@ -31,8 +52,8 @@ fn a_ledger_file_restores_the_books_without_contradictions() {
     for seed in 0..6 {
         for strict in [false, true] {
             let scenario = Scenario::random(seed, 60, strict);
-            let (mut in_memory, _) = end_of(&scenario, MemoryDisk::new());
-            let (mut on_disk, _) = end_of(&scenario, LedgerFile(tempfile::tempdir().unwrap()));
+            let (mut in_memory, _) = end_of::<MemoryDisk>(&scenario);
+            let (mut on_disk, _) = end_of::<LedgerFile>(&scenario);
             let mut again = on_disk.reopened();
             assert_eq!(contradictions(&on_disk.stored()), Vec::<String>::new(), "{scenario:?}");
             for later in [0, 60_000, 3_600_000, 30 * 86_400_000] {

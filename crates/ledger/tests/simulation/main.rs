@@ -22,13 +22,14 @@
 //! For a long run: `SEEDS=10000 cargo test --release -p turn-ledger --test simulation`. `SEED=7` runs one seed. A failure
 //! prints the shortest failing scenario that was found, in the syntax of `reproductions.rs`.
 
+mod journal;
 mod mutants;
 mod reproductions;
 mod restart;
 mod walk;
 
+use journal::Journal;
 use walk::checks::Tally;
-use walk::disk::MemoryDisk;
 use walk::{Scenario, end_of};
 
 /// A number from the environment, or the default.
@@ -39,7 +40,7 @@ fn setting(name: &str, default: u64) -> u64 {
 
 /// Runs one scenario. Returns how much was checked.
 fn check(scenario: &Scenario) -> Tally {
-    end_of(scenario, MemoryDisk::new()).1
+    end_of::<Journal>(scenario).1
 }
 
 #[test]

@@ -2,12 +2,12 @@
 
 use turn_ledger::verify::contradictions;
 
-use crate::walk::disk::MemoryDisk;
+use crate::journal::Journal;
 use crate::walk::{Scenario, end_of, visible};
 
 /// Runs a scenario and compares its books with the restored ones.
 pub(crate) fn check_restart(scenario: &Scenario) {
-    let (mut broker, _) = end_of(scenario, MemoryDisk::new());
+    let (mut broker, _) = end_of::<Journal>(scenario);
     let mut again = broker.reopened();
     assert_eq!(contradictions(&broker.stored()), Vec::<String>::new(), "{scenario:?}");
     for later in [0, 60_000, 3_600_000, 30 * 86_400_000] {

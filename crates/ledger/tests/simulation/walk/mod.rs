@@ -24,7 +24,7 @@ use turn_ledger::units::Timestamp;
 
 use broker::Broker;
 use checks::{Checks, Tally};
-use disk::{Disk, MemoryDisk};
+use disk::Disk;
 use ops::{Dice, Faults, Op};
 use settings::{COTURN, ONE, Settings};
 use world::World;
@@ -135,7 +135,7 @@ impl Scenario {
     }
 
     /// A shorter scenario that still fails. Leaves out operations while the rest fails.
-    fn shrunk(mut self) -> Self {
+    fn shrunk<D: Disk>(mut self) -> Self {
         let mut size = self.ops.len() / 2;
         while size > 0 {
             let mut from = 0;
@@ -143,7 +143,7 @@ impl Scenario {
                 let mut ops = self.ops.clone();
                 ops.drain(from..(from + size).min(ops.len()));
                 let shorter = Self { ops, ..self.clone() };
-                if run(&shorter, MemoryDisk::new()).is_err() { self = shorter } else { from += size }
+                if run::<D>(&shorter).is_err() { self = shorter } else { from += size }
             }
             size /= 2;
         }
@@ -158,17 +158,17 @@ pub(crate) struct Failure {
 }
 
 /// Runs a scenario. Returns its broker and how much was checked. Panics if a check fails.
-pub(crate) fn end_of<D: Disk>(scenario: &Scenario, disk: D) -> (Broker<D>, Tally) {
-    run(scenario, disk).unwrap_or_else(|Failure { step, what }| {
+pub(crate) fn end_of<D: Disk>(scenario: &Scenario) -> (Broker<D>, Tally) {
+    run::<D>(scenario).unwrap_or_else(|Failure { step, what }| {
         let failing = Scenario { ops: scenario.ops[..=step].to_vec(), ..scenario.clone() };
-        panic!("step {step}: {what}\nAdd it to reproductions.rs:\n{:?}", failing.shrunk())
+        panic!("step {step}: {what}\nAdd it to reproductions.rs:\n{:?}", failing.shrunk::<D>())
     })
 }
 
-fn run<D: Disk>(scenario: &Scenario, disk: D) -> Result<(Broker<D>, Tally), Failure> {
+fn run<D: Disk>(scenario: &Scenario) -> Result<(Broker<D>, Tally), Failure> {
     let mut world = World::default();
     world.by_grant = scenario.settings.user_limit.map(|_| BTreeMap::new());
-    let mut broker = Broker::new(scenario.settings, scenario.start(), disk);
+    let mut broker = Broker::new(scenario.settings, scenario.start(), D::new());
     let mut checks = Checks::new(&broker);
     for (step, op) in scenario.ops.iter().enumerate() {
         broker.apply(*op, &mut world);

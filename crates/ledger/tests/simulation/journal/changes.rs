@@ -1,0 +1,24 @@
+//! What the tables write and read. The books only: the service stores three values beside them, which no figure uses.
+
+use turn_ledger::changes::{Batch, Stored};
+
+pub(super) struct Changes {
+    pub(super) books: Batch,
+    pub(super) alerts: Option<()>,
+    pub(super) rotation: Option<()>,
+    pub(super) actions: Option<()>,
+}
+
+#[derive(Default)]
+pub(super) struct Contents {
+    pub(super) books: Stored,
+    pub(super) alerts: (),
+    pub(super) rotation: (),
+    pub(super) actions: (),
+}
+
+impl From<Batch> for Changes {
+    fn from(books: Batch) -> Self {
+        Self { books, alerts: None, rotation: None, actions: None }
+    }
+}

@@ -1,0 +1,3 @@
+//! The format number that the tables write.
+
+pub(super) const FORMAT: u32 = 1;
