@@ -211,9 +211,8 @@ fn document(contents: &Contents) -> Value {
 fn source_document(stored: &SourceRows) -> Value {
     let flow =
         |flow: &ClaimedUsage| json!({ "connection_millis": flow.connection_millis, "bytes": flow.claimed });
-    let marks = stored.deltas.iter().map(
-        |(minute, mark)| json!({ "minute": minute.start(), "live": mark.live, "silent": mark.unreported }),
-    );
+    let marks =
+        stored.deltas.iter().map(|(minute, mark)| json!({ "minute": minute.start(), "live": mark.live }));
     let flows = stored.usage.iter().map(|(minute, flows)| {
         json!({ "minute": minute.start(), "granted": flow(&flows.granted), "ungranted": flow(&flows.ungranted) })
     });

@@ -26,12 +26,7 @@ pub(crate) fn account(clock: Arc<dyn Clock>) -> Arc<Account> {
     let terms = Terms {
         limit: ByteCount::new(1_000_000_000_000),
         billing_day: BillingDay::new(1).unwrap(),
-        rates: Rates {
-            estimated: rate,
-            liability: rate,
-            unreported_grant: ByteCount::ZERO,
-            promises_cap_claims: false,
-        },
+        rates: Rates { estimated: rate, liability: rate, promises_cap_claims: false },
         mode: BudgetMode::Estimate,
     };
     let rules = UsageRules {

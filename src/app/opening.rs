@@ -25,7 +25,6 @@ pub fn setup(config: &Config) -> Setup {
             rates: Rates {
                 estimated: config.usage.estimated_rate,
                 liability: config.budget.liability_rate,
-                unreported_grant: config.usage.unreported_grant,
                 promises_cap_claims: config.budget.mode == BudgetMode::Strict,
             },
         },

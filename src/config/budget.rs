@@ -6,8 +6,7 @@ use std::time::Duration;
 use super::names::{
     BANDWIDTH_LIMIT_GB, BILLED_DIRECTIONS, BILLING_DAY, BUDGET_MODE, CLAIMS_MBPS_PER_CLIENT,
     CLIENT_ADDRESSES, ESTIMATED_MBPS_PER_CONNECTION, HEARTBEAT_SECONDS, LIABILITY_MBPS_PER_GRANT,
-    LIMIT_ACTION, RESERVED_PERCENT_PER_CLIENT, STATE_DIR, TURN_EXPIRY_TAIL_SECONDS, UNREPORTED_GRANT_MB,
-    USER_LIMIT_GB,
+    LIMIT_ACTION, RESERVED_PERCENT_PER_CLIENT, STATE_DIR, TURN_EXPIRY_TAIL_SECONDS, USER_LIMIT_GB,
 };
 use super::settings::{Read, Settings};
 use super::value::parse_decimal;
@@ -68,9 +67,6 @@ pub struct UsageConfig {
     /// The interval between heartbeats of a connection, 1 s to 1 h; three missed ones close it. `HEARTBEAT_SECONDS`; 30 s when
     /// unset.
     pub heartbeat: Duration,
-    /// Charged once for a grant that never reported a connection, 0 to 1,000,000 MB, to the nearest byte.
-    /// `UNREPORTED_GRANT_MB`; 0 when unset.
-    pub unreported_grant: ByteCount,
     /// The most that all grants of one client address may claim, above 0 up to 1,000,000 Mbps. An IPv6 /48 has four times as
     /// much. `CLAIMS_MBPS_PER_CLIENT`; 50 Mbps when unset.
     pub claims_per_client: BitRate,
@@ -123,13 +119,10 @@ impl UsageConfig {
         let heartbeat = settings.seconds(HEARTBEAT_SECONDS, 1..=3_600);
         let claims_per_client = settings.required(CLAIMS_MBPS_PER_CLIENT, RATE, parse_rate);
         let client_addresses = settings.word(CLIENT_ADDRESSES, ADDRESSES);
-        let unreported =
-            settings.required(UNREPORTED_GRANT_MB, "MB from 0 to 1000000, decimals allowed", parse_mb);
         Ok(Self {
             estimated_rate: estimated_rate?,
             billed: billed?,
             heartbeat: heartbeat?,
-            unreported_grant: unreported?,
             claims_per_client: claims_per_client?,
             client_addresses: client_addresses?,
         })
@@ -151,10 +144,6 @@ fn parse_gb(text: &str) -> Option<(ByteCount, f64)> {
 /// More than zero: a limit of zero would refuse every user.
 fn parse_some_gb(text: &str) -> Option<ByteCount> {
     parse_gb(text).map(|(bytes, _)| bytes).filter(|bytes| *bytes > ByteCount::ZERO)
-}
-
-fn parse_mb(text: &str) -> Option<ByteCount> {
-    parse_decimal(text, AMOUNT_MAX).and_then(ByteCount::from_mb)
 }
 
 fn parse_day(text: &str) -> Option<BillingDay> {
@@ -209,12 +198,10 @@ mod tests {
     #[test]
     fn each_bad_value_is_refused_with_what_was_expected() {
         let gb = "expected GB from 0 to 1000000, decimals allowed";
-        let mb = "expected MB from 0 to 1000000, decimals allowed";
         let rate = "expected Mbps above 0, at most 1000000, decimals allowed";
         let day = "expected a day of the month from 1 to 31";
-        let cases: [(&str, &str, &[&str]); 14] = [
+        let cases: [(&str, &str, &[&str]); 13] = [
             ("BANDWIDTH_LIMIT_GB", gb, &["-1", "-0", "nan", "inf", "1e3", "1,000", "1000000.1", "1 TB"]),
-            ("UNREPORTED_GRANT_MB", mb, &["-1", "NaN", "1000001"]),
             (
                 "ESTIMATED_MBPS_PER_CONNECTION",
                 rate,

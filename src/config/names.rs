@@ -91,7 +91,6 @@ variables! {
         ESTIMATED_MBPS_PER_CONNECTION = "2";
         BILLED_DIRECTIONS = "egress";
         HEARTBEAT_SECONDS = "30";
-        UNREPORTED_GRANT_MB = "0";
         PRICE_PER_GB = "0.05";
         FREE_GB = "1000";
         CURRENCY = "USD";
@@ -176,7 +175,7 @@ pub(super) fn is_known(name: &str) -> bool {
 const SIMILARITY_MIN: f64 = 0.8;
 
 /// Settings that limit what is spent, or by whom. A default in their place can cost money.
-const MONEY: [Variable; 22] = [
+const MONEY: [Variable; 21] = [
     TURN_ENABLED,
     ICE_SOURCES,
     CLOUDFLARE_TURN_KEY_ID,
@@ -192,7 +191,6 @@ const MONEY: [Variable; 22] = [
     TURN_EXPIRY_TAIL_SECONDS,
     ESTIMATED_MBPS_PER_CONNECTION,
     BILLED_DIRECTIONS,
-    UNREPORTED_GRANT_MB,
     COTURN_CLI,
     STATE_DIR,
     AUTH_JWKS_URL,

@@ -33,7 +33,7 @@ pub(super) fn forget_old(transaction: &WriteTransaction, now: Timestamp) -> Resu
 
 /// Replaces the marks before a minute with one row that holds their sum. Returns whether that changed anything.
 fn fold_marks(
-    marks: &mut Table<'_, (&'static str, i64), (i64, i64, i64)>,
+    marks: &mut Table<'_, (&'static str, i64), (i64, i64)>,
     source: IceSource,
     kept_from: i64,
 ) -> Result<bool, StoreError> {
@@ -53,7 +53,7 @@ fn fold_marks(
     }
     marks.retain_in(old, |_, _| false)?;
     if is_level {
-        marks.insert((source.name(), last), (live, per_minute, 0))?;
+        marks.insert((source.name(), last), (live, per_minute))?;
     }
     Ok(true)
 }

@@ -32,7 +32,6 @@ fn source_rows(grants: &[(i64, i64)], flows: &[(i64, u64)]) -> SourceRows {
             let mark = rows.deltas.entry(Minute::new(minute)).or_default();
             mark.live += live;
             mark.per_minute += 5 * live;
-            mark.unreported += i64::from(live < 0);
         }
     }
     for (minute, claimed) in flows {
@@ -51,7 +50,7 @@ impl File {
         tables::make_all(&transaction).unwrap();
         for (minute, mark) in &source.deltas {
             let mut marks = transaction.open_table(MARKS).unwrap();
-            let mark = (mark.live, mark.per_minute, mark.unreported);
+            let mark = (mark.live, mark.per_minute);
             marks.insert((SOURCE.name(), minute.number()), mark).unwrap();
         }
         for (minute, flows) in &source.usage {
@@ -80,12 +79,7 @@ fn figures_of(rows: &SourceRows, billing_day: u32, now: Timestamp, later: u64) -
     let terms = Terms {
         limit: ByteCount::new(1_000_000_000),
         billing_day: BillingDay::new(billing_day).unwrap(),
-        rates: Rates {
-            estimated: rate,
-            liability: rate,
-            unreported_grant: ByteCount::new(1_000),
-            promises_cap_claims: false,
-        },
+        rates: Rates { estimated: rate, liability: rate, promises_cap_claims: false },
         mode: BudgetMode::Estimate,
     };
     let sources = [SourceTerms {
@@ -125,7 +119,7 @@ fn old_rows_are_replaced_by_one_mark_if_a_grant_is_still_alive() {
     assert_eq!(rows_before(&after, kept_from), (1, 0));
     assert_eq!(
         after.deltas.first_key_value(),
-        Some((&Minute::new(old + 100), &LiveDelta { live: 1, per_minute: 5, unreported: 0 }))
+        Some((&Minute::new(old + 100), &LiveDelta { live: 1, per_minute: 5 }))
     );
     assert!(
         after.usage.contains_key(&Minute::new(kept_from))

@@ -27,9 +27,8 @@ use sources::{read_sources, write_source};
 
 /// Name → JSON or bytes.
 pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
-/// (source, minute since 1970) → (change of the number of live grants, change of the bytes that they may relay in a minute, change of
-/// the number of unreported grants that end).
-pub(super) const MARKS: TableDefinition<'_, (&str, i64), (i64, i64, i64)> = TableDefinition::new("marks");
+/// (source, minute since 1970) → (change of the number of live grants, change of the bytes that they may relay in a minute).
+pub(super) const MARKS: TableDefinition<'_, (&str, i64), (i64, i64)> = TableDefinition::new("marks");
 /// [`DroppedKey`] → number of grants.
 pub(super) const DROPPED: TableDefinition<'_, (&str, i64, i64, u64), u64> =
     TableDefinition::new("dropped_grants");

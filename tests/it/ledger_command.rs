@@ -10,7 +10,7 @@ use crate::support::process::{Process, run};
 use crate::support::{OPERATOR, REPORTER, StateDir, http_client};
 
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
-const MARKS: TableDefinition<'_, (&str, i64), (i64, i64, i64)> = TableDefinition::new("marks");
+const MARKS: TableDefinition<'_, (&str, i64), (i64, i64)> = TableDefinition::new("marks");
 const GRANTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("grants");
 
 /// Settings of a broker that needs no provider.
@@ -142,8 +142,8 @@ async fn verify_names_every_wrong_row_without_its_content() {
     written(&state).await;
     damage(&state, |transaction| {
         let mut marks = transaction.open_table(MARKS).unwrap();
-        marks.insert(("carrier-pigeon", 5), (1, 0, 0)).unwrap();
-        marks.insert(("coturn", 5), (-3, 0, 0)).unwrap();
+        marks.insert(("carrier-pigeon", 5), (1, 0)).unwrap();
+        marks.insert(("coturn", 5), (-3, 0)).unwrap();
         let mut grants = transaction.open_table(GRANTS).unwrap();
         grants.insert("nobody", b"{}".as_slice()).unwrap();
         grants.insert("AQIDBAUGBwgJCgsMDQ4PEA", br#"{"allowance":"hush"}"#.as_slice()).unwrap();

@@ -166,21 +166,6 @@ async fn the_billing_day_moves_the_period() {
 }
 
 #[tokio::test]
-async fn a_grant_that_never_reports_is_charged_once_when_it_ends() {
-    let (_cloudflare, broker) =
-        with_cloudflare_and(&[("UNREPORTED_GRANT_MB", "50"), ("TURN_TTL_SECONDS", "600")]).await;
-    let reporting = broker.mint().await.json();
-    broker.mint().await;
-    broker.post(reporting["grant"].as_str().unwrap(), "/api/connections", json!({"relayed": false})).await;
-    broker.advance(500);
-    assert_eq!(broker.status().await["bandwidthUsedGB"], "0.00");
-    broker.advance(200);
-    assert_eq!(broker.status().await["bandwidthUsedGB"], "0.05");
-    broker.advance(86_400);
-    assert_eq!(broker.status().await["bandwidthUsedGB"], "0.05");
-}
-
-#[tokio::test]
 async fn any_origin_may_request_the_status_but_only_allowed_ones_may_read_it() {
     let broker = TestBroker::start(&[]).await;
     let ask = |origin: &'static str| {

@@ -187,12 +187,7 @@ fn books(tail: Duration) -> Books {
     let terms = Terms {
         limit: ByteCount::new(1_000_000_000_000),
         billing_day: BillingDay::new(1).unwrap_or_else(|| unreachable!("the first is a day")),
-        rates: Rates {
-            estimated: rate,
-            liability: rate,
-            unreported_grant: ByteCount::ZERO,
-            promises_cap_claims: true,
-        },
+        rates: Rates { estimated: rate, liability: rate, promises_cap_claims: true },
         mode: BudgetMode::Strict,
     };
     let rules = UsageRules {

@@ -127,12 +127,7 @@ fn books() -> Books {
     let terms = Terms {
         limit: ByteCount::new(LIMIT),
         billing_day: BillingDay::new(1).unwrap_or_else(|| unreachable!("the first is a day")),
-        rates: Rates {
-            estimated: rate,
-            liability: rate,
-            unreported_grant: ByteCount::ZERO,
-            promises_cap_claims: true,
-        },
+        rates: Rates { estimated: rate, liability: rate, promises_cap_claims: true },
         mode: BudgetMode::Strict,
     };
     let rules = UsageRules {

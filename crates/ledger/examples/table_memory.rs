@@ -37,12 +37,7 @@ fn main() -> Result<(), AnyError> {
         limit: ByteCount::new(u64::MAX / 2),
         billing_day: BillingDay::new(1).ok_or("a day")?,
         mode: BudgetMode::Estimate,
-        rates: Rates {
-            estimated: rate,
-            liability: rate,
-            unreported_grant: ByteCount::ZERO,
-            promises_cap_claims: false,
-        },
+        rates: Rates { estimated: rate, liability: rate, promises_cap_claims: false },
     };
     let sources = vec![SourceTerms {
         source: SOURCE,

@@ -310,7 +310,7 @@ impl Grants {
         if is_first {
             self.change(grant.id, |row| row.reported = true);
         }
-        Ok(is_first.then_some(ChangeKind::GrantReported { expires_at: grant.expires_at }))
+        Ok(is_first.then_some(ChangeKind::GrantReported))
     }
 
     /// The allowances for claims of a grant's client at `now`. Without a grant, or for one that is not in the table, nothing
@@ -335,7 +335,7 @@ impl Grants {
         }
     }
 
-    /// Notes the client of a grant whose row does not name one: it was written by an older version, or is added here.
+    /// Notes the client of a grant whose row does not name one, or that has no row.
     #[must_use]
     pub(crate) fn adopt(
         &mut self,
@@ -361,12 +361,6 @@ impl Grants {
         let known = self.get(id)?.spender.as_deref().cloned().unwrap_or_default();
         let spender = known.reported(by_reporter).known();
         self.change_spender(id, |row| row.spender = spender)
-    }
-
-    /// Whether a grant's client has reported a connection. `false` for an unknown grant.
-    #[must_use]
-    pub fn is_reported(&self, id: GrantId) -> bool {
-        self.get(id).is_some_and(|row| row.reported)
     }
 
     /// Ends grants whose promise is over and that are not in use, at most [`ENDED_AT_ONCE`] of them. `false` if there are more.

@@ -140,7 +140,7 @@ impl Ledger {
 
     /// Applies one change of the reported usage.
     pub fn apply(&mut self, change: UsageChange) {
-        if let ChangeKind::GrantReported { .. } = change.kind {
+        if let ChangeKind::GrantReported = change.kind {
             self.counts.reported = self.counts.reported.saturating_add(1);
         }
         if let Some(ledger) = self.source_ledger(change.source) {

@@ -24,7 +24,6 @@ fn ledger(limit: u64) -> Ledger {
         rates: Rates {
             estimated: BitRate::new(2_000_000),
             liability: BitRate::new(2_000_000),
-            unreported_grant: ByteCount::ZERO,
             promises_cap_claims: false,
         },
         mode: BudgetMode::Estimate,
@@ -161,7 +160,7 @@ fn a_release_restores_the_figures_and_a_commit_keeps_them() {
 
     let hold = reserve(&mut ledger, IceSource::Cloudflare, HOUR).unwrap();
     promise(&mut ledger, IceSource::Cloudflare, Some(hold), Some(PromisedTime { is_held: false, ..hold }));
-    ledger.count_issued(IceSource::Cloudflare, Some(at(60 * MINUTE)));
+    ledger.count_issued();
     assert_eq!(ledger.figures(), with_hold);
     assert_eq!(ledger.counts().issued, 1);
 }

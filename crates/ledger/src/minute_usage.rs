@@ -29,7 +29,7 @@ pub struct ClaimedUsage {
 /// Usage of one minute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MinuteUsage {
-    /// Under grants. Includes the charges for unreported grants.
+    /// Under grants.
     pub granted: ClaimedUsage,
     /// Without a grant.
     pub ungranted: ClaimedUsage,
@@ -42,8 +42,6 @@ pub struct LiveDelta {
     pub live: i64,
     /// Change of the bytes that they may relay in a minute.
     pub per_minute: i64,
-    /// Change of the number of unreported grants that end in this minute.
-    pub unreported: i64,
 }
 
 impl LiveDelta {
@@ -53,19 +51,13 @@ impl LiveDelta {
         Self {
             live: self.live.saturating_add(other.live),
             per_minute: self.per_minute.saturating_add(other.per_minute),
-            unreported: self.unreported.saturating_add(other.unreported),
         }
     }
 
     /// The change that undoes this one.
     #[must_use]
     pub fn negated(self) -> Self {
-        let Self { live, per_minute, unreported } = self;
-        Self {
-            live: live.saturating_neg(),
-            per_minute: per_minute.saturating_neg(),
-            unreported: unreported.saturating_neg(),
-        }
+        Self { live: self.live.saturating_neg(), per_minute: self.per_minute.saturating_neg() }
     }
 }
 

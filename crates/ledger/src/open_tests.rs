@@ -36,7 +36,6 @@ fn setup(sources: &[IceSource]) -> Setup {
             rates: Rates {
                 estimated: BitRate::new(2_000_000),
                 liability: BitRate::new(2_000_000),
-                unreported_grant: ByteCount::ZERO,
                 promises_cap_claims: false,
             },
         },

@@ -88,7 +88,7 @@ impl PromisedTime {
     #[must_use]
     pub fn level(&self) -> LiveDelta {
         let per_minute = i64::try_from(self.per_minute).unwrap_or(i64::MAX);
-        LiveDelta { live: 1, per_minute, unreported: 0 }
+        LiveDelta { live: 1, per_minute }
     }
 }
 

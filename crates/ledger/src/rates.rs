@@ -4,7 +4,7 @@
 use crate::minute::Minute;
 use crate::minute_usage::{ClaimedUsage, MinuteUsage};
 use crate::promise::GrantMinutes;
-use crate::units::{BitRate, ByteCount};
+use crate::units::BitRate;
 
 /// The rates in force.
 #[derive(Clone, Copy, Debug)]
@@ -13,8 +13,6 @@ pub struct Rates {
     pub estimated: BitRate,
     /// The highest rate that one live grant is assumed to relay at.
     pub liability: BitRate,
-    /// Charged once for a grant that expires without having reported a connection.
-    pub unreported_grant: ByteCount,
     /// Whether the claims of a minute are capped to what its grants can relay at the assumed rate. Strict mode needs
     /// this, so no claim can push the worst case past the limit.
     pub promises_cap_claims: bool,
@@ -37,12 +35,6 @@ impl Rates {
         let granted = self.bytes_of(usage.granted);
         let cap = if self.promises_cap_claims { self.promised(live) } else { u128::MAX };
         granted.min(cap).saturating_add(self.bytes_of(usage.ungranted))
-    }
-
-    /// The charge for `unreported` grants. Zero in strict mode, where the commitment for their minutes covers it.
-    pub(crate) fn unreported_charges(&self, unreported: u128) -> u128 {
-        let charge = if self.promises_cap_claims { 0 } else { self.unreported_grant.get() };
-        unreported.saturating_mul(charge.into())
     }
 
     fn bytes_of(&self, usage: ClaimedUsage) -> u128 {

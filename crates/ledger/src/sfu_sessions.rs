@@ -19,20 +19,20 @@ pub type SfuSessionId = Arc<str>;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SfuSession {
     /// Its room.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub room: Option<Arc<str>>,
     /// Who opened it, if known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<User>,
     /// The grant whose token opened it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub grant: Option<GrantId>,
     /// The client that opened it.
     pub client: ClientKey,
     /// When its life is over.
     pub ends_at: Timestamp,
     /// Since when what it takes is not charged, because no process has learned yet what that is. Only the ledger sets it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub uncharged_since: Option<Timestamp>,
 }
 

@@ -22,8 +22,6 @@ const STALE_AFTER: Duration = Duration::from_secs(600);
 /// A reading is good if its `as_of` is at most this long ago. An older one shows that the wall clock is behind the
 /// books. At least the longest `ANALYTICS_LAG_SECONDS`.
 const GOOD_FOR: Duration = Duration::from_secs(3_600 + STALE_AFTER.as_secs());
-/// One unreported grant more.
-const UNREPORTED: LiveDelta = LiveDelta { live: 0, per_minute: 0, unreported: 1 };
 /// How long the bound does not hold after sessions could not be cut.
 const UNCUT_DOUBT: Duration = Duration::from_secs(30);
 
@@ -169,18 +167,6 @@ impl SourceLedger {
         self.terms.cut_tail.filter(|_| self.is_cutting).unwrap_or(self.terms.tail)
     }
 
-    /// Expects the report of a grant: it is charged at this instant unless its client reports a connection.
-    pub(crate) fn expect_report(&mut self, at: Timestamp) {
-        self.timeline.expect_report(at);
-        self.record(Minute::of(at), UNREPORTED);
-    }
-
-    /// Reverses [`Self::expect_report`], because the credential was not handed out.
-    pub(crate) fn expect_no_report(&mut self, at: Timestamp) {
-        self.timeline.mark_reported(at);
-        self.record(Minute::of(at), UNREPORTED.negated());
-    }
-
     /// Replaces a promise by another one. The cost of a longer or shorter one does not depend on the minutes that stay.
     fn replace(&mut self, before: Option<PromisedTime>, after: Option<PromisedTime>) {
         let key = |time: PromisedTime| (time.reserved_from, time.per_minute);
@@ -213,11 +199,7 @@ impl SourceLedger {
             ChangeKind::AddBytes { bytes, from, to } => timeline.add_bytes(basis, bytes, from, to),
             ChangeKind::Promise { before, after } => self.replace(before, after),
             ChangeKind::Outlived { until } => self.outlived_until = self.outlived_until.max(until),
-            ChangeKind::GrantReported { expires_at } | ChangeKind::UnreportedRevoked { expires_at } => {
-                if timeline.mark_reported(expires_at) {
-                    self.record(Minute::of(expires_at), UNREPORTED.negated());
-                }
-            }
+            ChangeKind::GrantReported => {}
         }
     }
 

@@ -9,7 +9,6 @@ use crate::units::Timestamp;
 
 /// See the module's description.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
 pub struct Standing {
     /// The clocks at the books' time.
     pub mark: ClockMark,

@@ -217,22 +217,6 @@ impl Timeline {
         self.minutes.rates().promised(minutes)
     }
 
-    /// Charges a grant as unreported at its `expiry`, unless [`Self::mark_reported`] comes first.
-    pub fn expect_report(&mut self, expiry: Timestamp) {
-        self.minutes.change_unreported(Minute::of(expiry), 1);
-    }
-
-    /// Notes that the client of a grant that expires at `expiry` has reported a connection. `false` if the grant has
-    /// already been charged.
-    pub fn mark_reported(&mut self, expiry: Timestamp) -> bool {
-        let minute = Minute::of(expiry);
-        let in_time = minute >= self.minutes.current();
-        if in_time {
-            self.minutes.change_unreported(minute, -1);
-        }
-        in_time
-    }
-
     /// The current period.
     #[must_use]
     pub fn period(&self) -> Period {
@@ -295,7 +279,7 @@ impl Timeline {
 
     /// Skips a span in which nothing happens, for example after a sleep of months or when the clock was set.
     fn leap(&mut self, to: Timestamp) {
-        // The current minute may hold unreported grants.
+        // The bytes of the current minute stay in its period.
         self.minutes.step();
         let ended = self.minutes.total();
         let period = self.billing_day.period_at(to);

@@ -40,12 +40,6 @@ impl ByteCount {
         whole(gb * BYTES_PER_GB).map(Self)
     }
 
-    /// From decimal MB, with the rounding and the range of [`Self::from_gb`].
-    #[must_use]
-    pub fn from_mb(mb: f64) -> Option<Self> {
-        whole(mb * 1e6).map(Self)
-    }
-
     /// From a whole number in floating point; `None` if it is negative, has a fraction, or is above 9,007,199 GB.
     #[must_use]
     pub fn from_whole(bytes: f64) -> Option<Self> {

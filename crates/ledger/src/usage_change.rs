@@ -60,14 +60,6 @@ pub enum ChangeKind {
         /// The instant until which the connection counts as relaying.
         until: Timestamp,
     },
-    /// The client of a grant with this expiry has reported its first connection.
-    GrantReported {
-        /// When its credential expires.
-        expires_at: Timestamp,
-    },
-    /// A grant with this expiry was revoked before its client reported a connection.
-    UnreportedRevoked {
-        /// When its credential expires.
-        expires_at: Timestamp,
-    },
+    /// The client of a grant has reported its first connection.
+    GrantReported,
 }

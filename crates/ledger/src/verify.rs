@@ -97,7 +97,7 @@ mod tests {
     fn consistent() -> Stored {
         let mut rows = SourceRows::default();
         rows.deltas.insert(Minute::new(NOON), LiveDelta { live: 1, ..LiveDelta::default() });
-        rows.deltas.insert(Minute::new(NOON + 60), LiveDelta { live: -1, per_minute: 0, unreported: 1 });
+        rows.deltas.insert(Minute::new(NOON + 60), LiveDelta { live: -1, per_minute: 0 });
         rows.usage.insert(Minute::new(NOON), MinuteUsage::default());
         Stored {
             now: Some(minute_at(NOON)),

@@ -15,8 +15,8 @@ pub(super) fn read_sources(
     stored: &mut Stored,
     bad: OnBadRow<'_>,
 ) -> Result<(), StoreError> {
-    rows(transaction, MARKS, bad, |(source, minute), (live, per_minute, unreported)| {
-        let delta = LiveDelta { live, per_minute, unreported };
+    rows(transaction, MARKS, bad, |(source, minute), (live, per_minute)| {
+        let delta = LiveDelta { live, per_minute };
         rows_of(stored, source)?.deltas.insert(Minute::new(minute), delta);
         Ok(())
     })?;
@@ -45,13 +45,12 @@ pub(super) fn write_source(
     let mut marks = transaction.open_table(MARKS)?;
     for (minute, change) in &rows.deltas {
         let key = (source.name(), minute.number());
-        let (live, per_minute, unreported) = marks.get(key)?.map_or((0, 0, 0), |value| value.value());
-        let LiveDelta { live, per_minute, unreported } =
-            change.plus(LiveDelta { live, per_minute, unreported });
-        if (live, per_minute, unreported) == (0, 0, 0) {
+        let (live, per_minute) = marks.get(key)?.map_or((0, 0), |value| value.value());
+        let LiveDelta { live, per_minute } = change.plus(LiveDelta { live, per_minute });
+        if (live, per_minute) == (0, 0) {
             marks.remove(key)?;
         } else {
-            marks.insert(key, (live, per_minute, unreported))?;
+            marks.insert(key, (live, per_minute))?;
         }
     }
     let mut flows = transaction.open_table(FLOWS)?;

@@ -109,7 +109,6 @@ impl From<Refusal> for NotAdmitted {
 pub struct Commit {
     grant: GrantId,
     promise: Promise,
-    unreported_at: Option<Timestamp>,
 }
 
 /// What happened to a batch.
@@ -230,17 +229,14 @@ impl Books {
             self.release(&hold);
             return Err(NotRecorded.into());
         }
-        // The call continues under the new grant, so its client does not have to report again.
-        let is_reported = renews.is_some_and(|renewed| self.grants.is_reported(renewed));
-        let unreported_at = (!is_reported).then_some(grant.expires_at);
         let promise = self.settled_promise(&hold);
-        if is_metered || is_reported {
-            let row = GrantRow::new(grant, username, is_metered.then_some(promise.time))
+        if is_metered {
+            let row = GrantRow::new(grant, username, Some(promise.time))
                 .issued_to(client, address)
                 .with_clock_ahead(hold.clock_ahead)
                 .spent_by(spender)
                 .minted_with(key);
-            self.grants.issue(grant.id, if is_reported { row.reported() } else { row });
+            self.grants.issue(grant.id, row);
         }
         if let Some(renewed) = renews {
             self.grants.note_renewal(renewed, grant.id);
@@ -248,9 +244,9 @@ impl Books {
         self.give_row_back(&hold);
         let Hold { promise: before, .. } = hold;
         self.replace_promise(Some(&before), Some(&promise));
-        self.ledger.count_issued(grant.source, unreported_at);
+        self.ledger.count_issued();
         let batch = is_metered.then(|| self.take_batch());
-        Ok((Commit { grant: grant.id, promise, unreported_at }, batch))
+        Ok((Commit { grant: grant.id, promise }, batch))
     }
 
     /// The promise for a credential that exists now. If the tail of its source has become longer since it was reserved, so does the
@@ -276,7 +272,6 @@ impl Books {
             Written::No => {
                 // What is promised for a grant with a row is what its row says: it may be more than at the commit.
                 let row = self.grants.get(commit.grant);
-                let is_charged = row.is_none_or(|row| row.unreported_at().is_some());
                 let has_promise = row.is_some_and(|row| row.promised.is_some());
                 let removed = self.grants.remove(commit.grant);
                 if has_promise {
@@ -284,8 +279,7 @@ impl Books {
                 } else {
                     self.replace_promise(Some(&commit.promise), None);
                 }
-                self.ledger
-                    .uncount_issued(commit.promise.source, commit.unreported_at.filter(|_| is_charged));
+                self.ledger.uncount_issued();
                 Err(NotRecorded)
             }
         }

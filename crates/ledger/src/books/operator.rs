@@ -2,12 +2,11 @@
 
 use super::{Books, Whole};
 use crate::grants::{GrantRow, Grants};
-use crate::minute_usage::Basis;
 use crate::reports::Closed;
 use crate::source::IceSource;
 use crate::token::GrantId;
-use crate::units::{ByteCount, Timestamp};
-use crate::usage_change::{ChangeKind, UsageChange};
+use crate::units::ByteCount;
+use crate::usage_change::ChangeKind;
 
 impl Books {
     /// Overrides the limit; `None` removes the override.
@@ -66,24 +65,13 @@ impl Books {
     }
 
     /// Revokes a credential and closes its connections. `None` if no metered grant of that id is known. Its budget stays
-    /// reserved, and nothing more is charged for it: neither by a report nor for the lack of one.
+    /// reserved, and no report charges it any more.
     pub fn revoke(&mut self, grant: GrantId) -> Option<(GrantRow, Vec<Closed>)> {
         let now = self.now();
-        let row = self.revoke_row(grant, now)?;
+        let row = self.grants.revoke(grant, now)?.clone();
         let is_it = |_: &Grants, id| id == grant;
         let ended = self.connections.close_all_of(&mut self.grants, is_it, now);
         Some((row, ended.into_iter().map(|entry| self.apply(entry).value).collect()))
-    }
-
-    /// Revokes a credential. `None` if no metered grant of that id is known.
-    pub(super) fn revoke_row(&mut self, grant: GrantId, now: Timestamp) -> Option<GrantRow> {
-        let unreported_at = self.grants.get(grant).and_then(GrantRow::unreported_at);
-        let row = self.grants.revoke(grant, now)?.clone();
-        if let Some(expires_at) = unreported_at {
-            let kind = ChangeKind::UnreportedRevoked { expires_at };
-            self.ledger.apply(UsageChange { source: row.source, basis: Basis::Granted, kind });
-        }
-        Some(row)
     }
 
     /// Releases what is promised for the revoked grants of a source that it has no session of. The source must refuse revoked

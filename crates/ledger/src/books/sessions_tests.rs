@@ -35,7 +35,6 @@ fn setup(mode: BudgetMode) -> Setup {
             rates: Rates {
                 estimated: BitRate::new(2_000_000),
                 liability: BitRate::new(2_000_000),
-                unreported_grant: ByteCount::ZERO,
                 promises_cap_claims: mode == BudgetMode::Strict,
             },
         },

@@ -119,7 +119,7 @@ impl Books {
         let now = self.now();
         let mut grants = vec![];
         for id in self.grants.live_of(user) {
-            if let Some(row) = self.revoke_row(id, now) {
+            if let Some(row) = self.grants.revoke(id, now).cloned() {
                 grants.push((id, row));
             }
         }

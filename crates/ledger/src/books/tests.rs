@@ -19,7 +19,6 @@ mod clock;
 mod commits;
 mod promises;
 mod released;
-mod revoked;
 mod sfu;
 mod spenders;
 mod strangers;
@@ -57,7 +56,6 @@ fn setup(mode: BudgetMode) -> Setup {
         rates: Rates {
             estimated: BitRate::new(2_000_000),
             liability: BitRate::new(2_000_000),
-            unreported_grant: ByteCount::ZERO,
             promises_cap_claims: mode == BudgetMode::Strict,
         },
         mode,

@@ -21,7 +21,7 @@ pub struct CountedSource {
     /// Bytes of this period under identifiers that the ledger does not know.
     pub(super) unknown: Spent,
     /// The grant that relayed fastest in this period, if one was faster than assumed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) fastest: Option<FastGrant>,
 }
 

@@ -25,52 +25,49 @@ use crate::units::{ByteCount, Timestamp};
 pub struct GrantRow {
     /// The source that made its credential.
     pub source: IceSource,
-    /// When the credential was requested, in the books' time. 1970 in a row of an older version.
-    #[serde(default)]
+    /// When the credential was requested, in the books' time.
     pub issued_at: Timestamp,
     /// When the credential expires, in the books' time.
     pub expires_at: Timestamp,
     /// The TURN user name; `None` if it is not known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub username: Option<Box<str>>,
     /// What is promised for it; `None` for a grant that costs nothing. Admission, charging and cutting all use this value.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub promised: Option<PromisedTime>,
     /// Whether its one renewal was used.
     pub renewed: bool,
-    /// The grant that renews it. `None` in a row of an older version.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The grant that renews it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) renewed_by: Option<Box<GrantId>>,
     /// When it was revoked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Timestamp>,
     /// Whether its source knew it when it was asked to revoke it. `None` while the source has not answered.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub known_to_source: Option<bool>,
     /// Whether its client has reported a connection.
-    #[serde(default)]
     pub reported: bool,
-    /// The client that it was issued to. `None` in a row of an older version, until the client reports again.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The client that it was issued to.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub client: Option<ClientKey>,
     /// How far the wall clock was ahead of the books' time when it was issued, in milliseconds. If that clock was right, the
     /// credential expires this much later.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub clock_ahead_millis: u64,
     /// Who spends what it relays, as far as is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub spender: Option<Arc<Spender>>,
     /// The whole IPv6 address of its client, if it is kept.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<Box<Ipv6Addr>>,
     /// Where it is in its life.
-    #[serde(default)]
     pub(super) state: GrantState,
     /// What it has spent in this period.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) spent: Option<Box<Spent>>,
-    /// The TURN key that minted its credential. `None` in a row of an older version, and without a provider.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The TURN key that minted its credential. `None` without a provider.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<KeyName>,
     /// What its client may claim.
     #[serde(skip)]
@@ -83,12 +80,11 @@ fn is_zero(number: &u64) -> bool {
 }
 
 /// Where a grant is in its life.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum GrantState {
     /// It is not known yet that its row is on disk, so its commit may still be undone. A row that was read is live.
     Unsettled,
     /// Its promise, its credential or a connection on it is not over.
-    #[default]
     Live,
     /// It was revoked, and what was promised for it is released: nothing more can be relayed on it.
     Released,
@@ -211,21 +207,9 @@ impl GrantRow {
         self.expires_at.plus_millis(self.clock_ahead_millis)
     }
 
-    /// When it is charged as a grant whose client has reported no connection; `None` once it has reported one, or the grant
-    /// is revoked.
-    pub(crate) fn unreported_at(&self) -> Option<Timestamp> {
-        (!self.reported && self.revoked_at.is_none()).then_some(self.expires_at)
-    }
-
     /// Whether its credential still works or a connection is open on it.
     pub(super) fn is_in_use(&self, now: Timestamp) -> bool {
         self.expires_at > now || self.claims.open_count() > 0
-    }
-
-    /// The same grant after its client has reported a connection.
-    #[must_use]
-    pub fn reported(self) -> Self {
-        Self { reported: true, ..self }
     }
 }
 

@@ -80,20 +80,14 @@ impl Ledger {
         !figures.is_spent() && metered.peek().is_some() && !metered.any(fits)
     }
 
-    /// Counts an issued credential. The grant is charged at `unreported_at`, unless its client reports a connection before.
-    pub fn count_issued(&mut self, source: IceSource, unreported_at: Option<Timestamp>) {
+    /// Counts an issued credential.
+    pub fn count_issued(&mut self) {
         self.counts.issued = self.counts.issued.saturating_add(1);
-        if let (Some(ledger), Some(at)) = (self.source_ledger(source), unreported_at) {
-            ledger.expect_report(at);
-        }
     }
 
     /// Reverses [`Self::count_issued`], because the credential was not handed out.
-    pub fn uncount_issued(&mut self, source: IceSource, unreported_at: Option<Timestamp>) {
+    pub fn uncount_issued(&mut self) {
         self.counts.issued = self.counts.issued.saturating_sub(1);
-        if let (Some(ledger), Some(at)) = (self.source_ledger(source), unreported_at) {
-            ledger.expect_no_report(at);
-        }
     }
 
     /// Applies several changes.

@@ -26,8 +26,6 @@ use counted::CountedPart;
 pub(crate) struct Cell {
     /// Grants whose credential or its tail covers some part of this minute.
     pub(crate) live: u32,
-    /// Grants that expire in this minute and whose client has not reported a connection.
-    pub(crate) unreported: u32,
     /// The bytes that the live grants may relay, at the rates that were assumed for each.
     per_minute: u64,
     usage: MinuteUsage,
@@ -67,8 +65,6 @@ struct Sums {
     ahead: GrantMinutes,
     /// Grant-minutes after the period's end.
     beyond: GrantMinutes,
-    /// Unreported grants whose credential expires from the current minute to the period's end.
-    unreported_ahead: u128,
 }
 
 /// The minutes of one period.
@@ -122,8 +118,7 @@ impl Minutes {
         let later = self.sums.ahead.minus(current.promised());
         let ahead = self.rates.promised(later);
         let until_now = self.sums.worst_behind.saturating_add(now.worst);
-        let unreported = self.rates.unreported_charges(self.sums.unreported_ahead);
-        let uncounted = until_now.saturating_add(ahead).saturating_add(unreported);
+        let uncounted = until_now.saturating_add(ahead);
         ByteCount::saturating(self.settled().saturating_add(uncounted))
     }
 
@@ -185,9 +180,7 @@ impl Minutes {
         }
         let is_behind = minute < self.current();
         if !is_behind {
-            let Sums { ahead, unreported_ahead, .. } = &mut self.sums;
-            *ahead = ahead.plus(after.promised()).minus(before.promised());
-            *unreported_ahead = replace(*unreported_ahead, before.unreported.into(), after.unreported.into());
+            self.sums.ahead = self.sums.ahead.plus(after.promised()).minus(before.promised());
         }
         let counted = self.counted;
         let (was, is) = (self.figures_of(&counted, minute, before), self.figures_of(&counted, minute, after));
@@ -232,18 +225,6 @@ impl Minutes {
         *beyond = beyond.shifted(end.since(from.max(reset)), by);
     }
 
-    /// Adds `by` to the number of grants that expire unreported in this minute, which has not ended.
-    pub(crate) fn change_unreported(&mut self, minute: Minute, by: i64) {
-        if minute <= self.current() {
-            self.amend(self.current(), |cell| cell.unreported = moved(cell.unreported, by));
-            return;
-        }
-        self.change_ahead(minute, LiveDelta { unreported: by, ..LiveDelta::default() });
-        if minute.start() < self.period.end {
-            self.sums.unreported_ahead = shifted(self.sums.unreported_ahead, 1, by);
-        }
-    }
-
     fn change_ahead(&mut self, minute: Minute, change: LiveDelta) {
         let delta = self.ahead.entry(minute).or_default();
         *delta = delta.plus(change);
@@ -252,20 +233,16 @@ impl Minutes {
         }
     }
 
-    /// Ends the current minute: charges its unreported grants, and adds its worst case to the sum of past minutes.
+    /// Ends the current minute: adds its worst case to the sum of past minutes.
     pub(crate) fn step(&mut self) {
         let current = self.current();
-        let unreported = u128::from(self.current_cell().unreported);
-        self.sums.unreported_ahead = self.sums.unreported_ahead.saturating_sub(unreported);
-        let charge = unreported.saturating_mul(self.rates.unreported_grant.get().into());
-        self.claim(Basis::Granted, current, charge);
         let ended = self.current_cell();
         let worst = self.figures_of(&self.counted, current, ended).worst;
         self.sums.worst_behind = self.sums.worst_behind.saturating_add(worst);
         self.sums.ahead = self.sums.ahead.minus(ended.promised());
         let delta = self.ahead.remove(&current.next()).unwrap_or_default();
         let Cell { live, per_minute, .. } = ended;
-        let mut next = Cell { live, per_minute, unreported: moved(0, delta.unreported), ..Cell::default() };
+        let mut next = Cell { live, per_minute, ..Cell::default() };
         next.change_live(delta);
         self.begun.push(next);
     }
@@ -316,10 +293,4 @@ fn replace(sum: u128, before: u128, after: u128) -> u128 {
 fn moved(count: u32, by: i64) -> u32 {
     let moved = i64::from(count).saturating_add(by).max(0);
     u32::try_from(moved).unwrap_or(u32::MAX)
-}
-
-/// `sum` plus `minutes` times `by`, at least zero.
-fn shifted(sum: u128, minutes: u64, by: i64) -> u128 {
-    let change = u128::from(minutes).saturating_mul(by.unsigned_abs().into());
-    if by < 0 { sum.saturating_sub(change) } else { sum.saturating_add(change) }
 }

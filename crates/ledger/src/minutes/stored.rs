@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Cell, Minutes, Sums, moved, shifted};
+use super::{Cell, Minutes, Sums};
 use crate::dirty::Dirty;
 use crate::minute::Minute;
 use crate::minute_usage::{LiveDelta, MinuteUsage, SourceRows};
@@ -31,7 +31,6 @@ impl Minutes {
             let delta = stored.deltas.get(&minute).copied().unwrap_or_default();
             live = live.plus(delta);
             cell.change_live(live);
-            cell.unreported = moved(0, delta.unreported);
             cell.usage = stored.usage.get(&minute).copied().unwrap_or_default();
         }
         minutes.ahead = stored.deltas.range(current.next()..).map(|(at, delta)| (*at, *delta)).collect();
@@ -61,7 +60,6 @@ impl Minutes {
                 sums.worst_behind = sums.worst_behind.saturating_add(figures.worst);
             } else {
                 sums.ahead = sums.ahead.plus(live);
-                sums.unreported_ahead = sums.unreported_ahead.saturating_add(cell.unreported.into());
             }
         }
         let Cell { live, per_minute, .. } = self.current_cell();
@@ -71,9 +69,6 @@ impl Minutes {
             let (before, after) = (until.min(&reset).since(from), until.since(from.max(reset)));
             sums.ahead = sums.ahead.plus(level.promised().times(before));
             sums.beyond = sums.beyond.plus(level.promised().times(after));
-            if *until < reset {
-                sums.unreported_ahead = shifted(sums.unreported_ahead, 1, delta.unreported);
-            }
             level.change_live(*delta);
             from = *until;
         }

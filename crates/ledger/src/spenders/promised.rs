@@ -77,7 +77,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const ONE: LiveDelta = LiveDelta { live: 1, per_minute: 7, unreported: 0 };
+    const ONE: LiveDelta = LiveDelta { live: 1, per_minute: 7 };
 
     fn range((from, len): (i64, i64)) -> Range<Minute> {
         Minute::new(from)..Minute::new(from + len)

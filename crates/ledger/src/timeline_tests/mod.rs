@@ -11,17 +11,12 @@ use crate::units::BitRate;
 
 const MINUTE: i64 = 60_000;
 /// One grant at the assumed rate, 3 Mbps.
-const ONE: LiveDelta = LiveDelta { live: 1, per_minute: 22_500_000, unreported: 0 };
+const ONE: LiveDelta = LiveDelta { live: 1, per_minute: 22_500_000 };
 /// 2025-01-30T00:00Z: two days before a reset on the first.
 const START: i64 = 1_738_195_200_000;
 
 fn rates(promises_cap_claims: bool) -> Rates {
-    Rates {
-        estimated: BitRate::new(2_000_000),
-        liability: BitRate::new(3_000_000),
-        unreported_grant: ByteCount::new(7_000_000),
-        promises_cap_claims,
-    }
+    Rates { estimated: BitRate::new(2_000_000), liability: BitRate::new(3_000_000), promises_cap_claims }
 }
 
 /// How much of the relayed bytes a count may miss, in percent.
@@ -93,18 +88,6 @@ fn a_part_of_a_minute_is_committed_as_a_whole_one() {
 }
 
 #[test]
-fn only_an_unreported_grant_is_charged_when_it_ends() {
-    let mut timeline = timeline(START);
-    timeline.expect_report(at(START + 10 * MINUTE));
-    timeline.expect_report(at(START + 10 * MINUTE));
-    timeline.mark_reported(at(START + 10 * MINUTE));
-    timeline.advance(at(START + 10 * MINUTE));
-    assert_eq!(timeline.used(), ByteCount::ZERO);
-    timeline.advance(at(START + 60 * MINUTE));
-    assert_eq!(timeline.used(), ByteCount::new(7_000_000));
-}
-
-#[test]
 fn after_a_sleep_of_years_usage_starts_at_zero() {
     let mut timeline = timeline(START);
     timeline.add_bytes(Basis::Granted, ByteCount::new(5), at(START), at(START));
@@ -135,19 +118,4 @@ fn bytes_from_two_periods_ago_are_not_charged_to_the_previous_one() {
     timeline.advance(at(start + 44 * day));
     timeline.add_bytes(Basis::Granted, ByteCount::new(44_000), at(start), at(start + 44 * day));
     assert_eq!(timeline.previous().map(|(_, used)| used), Some(ByteCount::new(28_000)));
-}
-
-#[test]
-fn the_cost_of_unreported_grants_is_committed_before_it_is_due() {
-    let mut timeline = timeline(START);
-    timeline.expect_report(at(START + 10 * MINUTE));
-    timeline.expect_report(at(START + 10 * MINUTE));
-    assert_eq!(timeline.committed(), ByteCount::new(14_000_000));
-    timeline.mark_reported(at(START + 10 * MINUTE));
-    assert_eq!(timeline.committed(), ByteCount::new(7_000_000));
-    timeline.advance(at(START + 60 * MINUTE));
-    assert_eq!(
-        (timeline.used(), timeline.committed()),
-        (ByteCount::new(7_000_000), ByteCount::new(7_000_000))
-    );
 }

@@ -41,7 +41,7 @@ fn op() -> impl Strategy<Value = Op> {
 
 /// One grant at so many times the liability.
 fn at_rate(times: u64) -> LiveDelta {
-    LiveDelta { live: 1, per_minute: ONE.per_minute * i64::try_from(times).unwrap(), unreported: 0 }
+    LiveDelta { live: 1, per_minute: ONE.per_minute * i64::try_from(times).unwrap() }
 }
 
 /// Every time span, grant and report so far.

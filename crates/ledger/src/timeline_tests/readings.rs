@@ -114,10 +114,7 @@ fn restarts_between_readings_hide_no_excess() {
     timeline.change_live(minutes(at(START), at(START + 600 * MINUTE)), ONE);
     let day = BillingDay::new(1).unwrap();
     let live = |minute: i64, live| {
-        (
-            Minute::new(START / MINUTE + minute),
-            LiveDelta { live, per_minute: ONE.per_minute * live, unreported: 0 },
-        )
+        (Minute::new(START / MINUTE + minute), LiveDelta { live, per_minute: ONE.per_minute * live })
     };
     let deltas = BTreeMap::from([live(0, 1), live(600, -1)]);
     for minute in 1..6u32 {

@@ -45,7 +45,6 @@ fn setup(mode: BudgetMode, spenders: SpenderTerms) -> Setup {
             rates: Rates {
                 estimated: rate,
                 liability: rate,
-                unreported_grant: ByteCount::ZERO,
                 promises_cap_claims: mode == BudgetMode::Strict,
             },
         },

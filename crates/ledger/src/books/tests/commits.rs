@@ -113,17 +113,3 @@ fn while_minting_is_stopped_no_credential_is_committed() {
     assert_eq!(stopped, NotCommitted::Stopped);
     assert_eq!(books.snapshot().figures, before.figures, "the hold is released");
 }
-
-#[test]
-fn an_undone_grant_is_not_charged_as_unreported() {
-    let mut setup = setup(BudgetMode::Estimate);
-    setup.terms.rates.unreported_grant = ByteCount::new(5_000_000);
-    let mut books = setup.open(Some(Stored::default()), at(0));
-    let before = books.snapshot();
-    let hold = books.reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO, None).unwrap();
-    let (commit, _) = books.commit(hold, &minted(at(0), 300), None, None).unwrap();
-    assert_eq!(books.settle(&commit, Written::No), Err(NotRecorded));
-    assert_eq!(books.snapshot(), before);
-    books.advance(at(600_000));
-    assert_eq!(used(&books), 0);
-}

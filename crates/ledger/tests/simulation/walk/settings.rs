@@ -105,7 +105,6 @@ impl Settings {
             rates: Rates {
                 estimated: BitRate::new(2_000_000),
                 liability: BitRate::new(self.mbps * 1_000_000),
-                unreported_grant: ByteCount::ZERO,
                 promises_cap_claims: self.strict,
             },
             mode: if self.strict { BudgetMode::Strict } else { BudgetMode::Estimate },
