@@ -18,6 +18,9 @@ pub(super) static TARBALL: LazyLock<io::Result<Vec<u8>>> = LazyLock::new(|| {
         ("turn-client.js", TURN_CLIENT),
         ("turn-client.d.ts", TURN_CLIENT_TYPES),
         ("README.md", include_str!("turn-client/README.md")),
+        ("examples/plain.html", include_str!("turn-client/examples/plain.html")),
+        ("examples/reporter.mjs", include_str!("turn-client/examples/reporter.mjs")),
+        ("examples/useWebRTC.tsx", include_str!("turn-client/examples/useWebRTC.tsx")),
     ];
     let gzip: GzEncoder<Vec<u8>> = GzBuilder::new().mtime(0).write(Vec::new(), Compression::best());
     let mut archive = Builder::new(gzip);

@@ -56,7 +56,7 @@ async function withBroker(settings, test) {
 const app = folderFor({ 'package.json': '{ "private": true }' });
 const WITH_NPM = "import { createTurnClient } from 'turn-broker-client';\nconst turn = createTurnClient({ baseUrl: 'https://broker.example' });\nconst pc";
 const BY_URL = 'const broker = await import';
-const BY_HAND = "fetch('https://broker.example/api/turn-credentials').catch";
+const BY_HAND = "check the broker's address";
 
 async function npmInstallsTheModule() {
   await inShell(clients.block('npm i https://broker.example/turn-client.tgz'), { npm_config_cache: `${directory}/npm`, npm_config_audit: 'false' }, app);
@@ -123,12 +123,28 @@ async function frameworksCall() {
     await page.evaluate(() => globalThis.unmount());
     await until(`${name}: the end`, async () => (await openConnections()).length === 0 && page.evaluate(() => globalThis.pc.signalingState === 'closed'), 5);
     nothingWentWrong(page);
+    await page.close();
+    await goesWhileItWaits(name, await inBrowser(browser, code, { before: RELAYED, files, env, folder: app }));
   }
 }
 
+/** A component that goes before its credentials come makes no peer connection. */
+async function goesWhileItWaits(name, page) {
+  await page.evaluate(() => { void globalThis.start(); globalThis.unmount(); });
+  const hasCome = () => page.evaluate(() => performance.getEntriesByType('resource').some(({ name, responseEnd }) => name.includes('turn-credentials') && responseEnd > 0));
+  await until(`${name}: the credentials`, hasCome);
+  assert.equal(await page.evaluate(() => new Promise((resolve) => { setTimeout(() => resolve(globalThis.made)); })), 0, name);
+  nothingWentWrong(page);
+  await page.close();
+}
+
 /** Only relayed candidates, so that a call within one page uses the relay. */
-const RELAYED = `globalThis.RTCPeerConnection = class extends RTCPeerConnection {
-  constructor(configuration) { super({ ...configuration, iceTransportPolicy: 'relay' }); }
+const RELAYED = `globalThis.made = 0;
+globalThis.RTCPeerConnection = class extends RTCPeerConnection {
+  constructor(configuration) {
+    super({ ...configuration, iceTransportPolicy: 'relay' });
+    globalThis.made += 1;
+  }
 };`;
 
 /** The other end of a call of the example's `pc`, in the same page, and an exchange. */

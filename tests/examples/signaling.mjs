@@ -1,18 +1,20 @@
 // The code of docs/SIGNALING.md: each example is the page of one person, and another page is with it. The broker has its relay in the
 // process, and an SFU on loopback. partytracks has the origin of its page.
 import assert from 'node:assert/strict';
-import { BROKER, directory, runTest, startBroker } from '../browser/harness.mjs';
+import { BROKER, directory, openConnections, runTest, startBroker } from '../browser/harness.mjs';
 import { LoopbackSfu } from '../browser/loopback-sfu.mjs';
 import { launchBrowser, until } from '../browser/processes.mjs';
 import { nothingWentWrong, part } from '../browser/watched-page.mjs';
 import { Document } from './document.mjs';
-import { SITE, inBrowser, serveExamples } from './examples.mjs';
+import { SITE, folderFor, inBrowser, inShell, serveExamples } from './examples.mjs';
 
 const SECONDS_MAX = 300;
 const APP = { id: 'app-1', secret: 'app-secret-fixture' };
 /** Two pages are connected within this time. P2PCF looks for STUN servers for 5 s, and gives up an attempt after 15 s. */
 const CONNECTED_SECONDS = 60;
 const signaling = new Document('docs/SIGNALING.md');
+/** The module is installed here by what the document says. */
+const folder = folderFor({ 'package.json': '{ "private": true }' });
 let browser;
 
 async function run() {
@@ -25,6 +27,7 @@ async function run() {
   // A camera and a microphone, without a question. Names of a local network cannot be resolved here, where there is no multicast.
   const devices = ['--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream', '--autoplay-policy=no-user-gesture-required'];
   browser = await launchBrowser(directory, ['--disable-features=WebRtcHideLocalIpsWithMdns', ...devices]);
+  await inShell(signaling.block('npm i https://turn.example.com/turn-client.tgz'), { npm_config_cache: `${directory}/npm`, npm_config_audit: 'false' }, folder);
   for (const example of [ayame, peerjs, yjs, p2pcf, partytracks, partysocket]) await part(example);
   signaling.allNamed();
   await browser.close();
@@ -48,27 +51,29 @@ async function peerjs() {
     peer.on('connection', (data) => data.on('data', (text) => { heard.push(text); }));
     globalThis.answer = () => { const data = peer.connect('ann'); data.on('open', () => data.send('hello, Ann')); };
     await new Promise((resolve) => peer.on('open', resolve));`);
-  const ann = await inBrowser(browser, code);
+  const ann = await inBrowser(browser, code, { folder });
   await until('the text of Ann', () => bob.evaluate(() => heard.includes('hello')), CONNECTED_SECONDS);
   await bob.evaluate(() => answer());
   await until('the text of Bob', () => ann.shown.includes('hello, Ann'), CONNECTED_SECONDS);
+  await reported(2);
   await close([ann, bob]);
 }
 
 async function yjs() {
-  const open = () => inBrowser(browser, signaling.block("'y-webrtc'"), { after: 'globalThis.map = doc.getMap("map");' });
+  const open = () => inBrowser(browser, signaling.block("'y-webrtc'"), { after: 'globalThis.map = doc.getMap("map");', folder });
   const pair = [await open(), await open()];
   for (const [from, to] of [pair, pair.toReversed()]) {
     const text = `text ${Math.random()}`;
     await from.evaluate((text) => map.set('text', text), text);
     await until('the same document', () => to.evaluate((text) => map.get('text') === text, text), CONNECTED_SECONDS);
   }
+  await reported(2);
   await close(pair);
 }
 
 async function p2pcf() {
   const code = signaling.block("'p2pcf'");
-  const anna = await inBrowser(browser, code, { after: 'globalThis.room = room;' });
+  const anna = await inBrowser(browser, code, { after: 'globalThis.room = room;', folder });
   const bert = await inBrowser(browser, `import P2PCF from 'p2pcf';
     globalThis.room = new P2PCF('bert', 'room-1', { workerUrl: 'https://turn.example.com/p2pcf' });
     room.start();`);
@@ -76,6 +81,7 @@ async function p2pcf() {
   for (const page of [anna, bert]) await until('the pages to be connected', () => isConnected(page), CONNECTED_SECONDS);
   await bert.evaluate(() => room.broadcast(new TextEncoder().encode('hello')));
   await until('the text', () => anna.shown.includes('bert hello'));
+  await reported(1);
   await close([anna, bert]);
 }
 
@@ -103,11 +109,18 @@ async function partysocket() {
   await close([page]);
 }
 
+/** The module reports this many peer connections. */
+async function reported(count) {
+  await until('the reports', async () => (await openConnections()).length === count);
+}
+
 async function close(pages) {
   for (const page of pages) {
     nothingWentWrong(page);
+    await page.goto('about:blank');
     await page.close();
   }
+  await until('no report', async () => (await openConnections()).length === 0);
 }
 
 await runTest(run, SECONDS_MAX);

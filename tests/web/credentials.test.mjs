@@ -1,5 +1,6 @@
 // iceServers(): which response is kept, when a request is sent, and what happens without a response.
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { mock, test } from 'node:test';
 import { Store, degraded, error, settle } from './fakes.mjs';
 import { STUN, urls, username, world } from './world.mjs';
@@ -246,6 +247,39 @@ test('without onError, errors are warnings in the console', async (context) => {
   world.broker.next('mint', error(429, 'RATE_LIMITED'));
   await world.client({ onError: undefined }).iceServers();
   assert.deepEqual(warn.mock.calls.map((call) => call.arguments), [['turn-client: RATE_LIMITED: RATE_LIMITED, in words']]);
+});
+
+test('an error names the URL that was asked, and what to do about a wrong baseUrl', async (context) => {
+  Object.assign(globalThis, { location: { href: 'http://localhost:5173/app/' } });
+  context.after(() => delete globalThis.location);
+  const messages = async (answer, options) => {
+    const said = [];
+    world.broker.next('mint', answer);
+    await world.client({ ...options, storage: null, onError: ({ code, message }) => said.push(code, message) }).iceServers();
+    return said;
+  };
+  assert.deepEqual(await messages({ body: '<!doctype html>' }), [
+    'BAD_ANSWER', 'the answer of http://localhost:5173/api/turn-credentials has no ICE servers: set baseUrl to the address of the broker',
+  ]);
+  const baseUrl = 'http://localhost:3002/';
+  assert.deepEqual(await messages({ body: '<!doctype html>' }, { baseUrl, label: 'room-1' }), [
+    'BAD_ANSWER', 'the answer of http://localhost:3002/api/turn-credentials?label=room-1 has no ICE servers: check that baseUrl is the address of the broker',
+  ]);
+  assert.deepEqual(await messages({ status: 404 }, { baseUrl }), [
+    'HTTP_404', 'http://localhost:3002/api/turn-credentials answered 404: check that baseUrl is the address of the broker',
+  ]);
+  const [code, message] = await messages(new TypeError('Failed to fetch'), { baseUrl });
+  assert.equal(code, 'NETWORK');
+  assert.match(message, /^no response from http:\/\/localhost:3002\/api\/turn-credentials: check that baseUrl .*CLIENT_URL/);
+});
+
+test('types and README list the codes that the client makes itself', () => {
+  const text = (name) => readFileSync(new URL(`../../src/web/turn-client/${name}`, import.meta.url), 'utf8');
+  const made = new Set([...text('turn-client.js').matchAll(/TurnClientError\((?:[^)]*\?\? )?'([A-Z_]+)'/g)].map(([, code]) => code));
+  const listed = (list) => new Set([...list.matchAll(/`([A-Z_]+)`/g)].map(([, code]) => code));
+  assert.ok(made.size >= 5, [...made].join());
+  assert.deepEqual(listed(text('turn-client.d.ts').match(/Otherwise `NETWORK`[^/]*/)[0].replace('`CLIENT_URL`', '')), made);
+  assert.deepEqual(listed(text('README.md').match(/and `NETWORK`[^.]*/)[0]), made);
 });
 
 test('callbacks that throw are ignored', async () => {

@@ -68,7 +68,7 @@ async function hook() {
   const compilerOptions = { jsx: typescript.JsxEmit.React, module: typescript.ModuleKind.ESNext, target: typescript.ScriptTarget.ES2022 };
   const { outputText } = typescript.transpileModule(source, { compilerOptions, fileName: 'useWebRTC.tsx' });
   const react = `export const cleanups = [], states = [];
-    export const useState = (first) => { const at = states.push(first) - 1; return [first, (next) => { states[at] = next; }]; };
+    export const useState = (first) => { if (typeof first === 'function') return [first()]; const at = states.push(first) - 1; return [first, (next) => { states[at] = next; }]; };
     export const useEffect = (effect) => cleanups.push(effect());
     export const useRef = (current) => ({ current });
     export const useCallback = (callback) => callback;
@@ -107,6 +107,46 @@ test('the hook fetches ICE servers when a call starts, reports the call and clea
   for (const cleanup of cleanups) cleanup();
   await settle();
   assert.deepEqual([broker.open.size, pc.signalingState, pc.listenerCount, window.listenerCount], [0, 'closed', 0, 0]);
+});
+
+/** A started hook, whose peer connection records what it is told. */
+async function started(meanwhile) {
+  const told = [], sent = [];
+  class Recorder extends Peer {
+    async setRemoteDescription({ type }) { told.push(type); }
+    async setLocalDescription() { this.localDescription = { type: 'answer' }; }
+    async addIceCandidate(candidate) { told.push(candidate); }
+  }
+  Object.assign(globalThis, { RTCPeerConnection: Recorder, fetch: world.broker.fetch });
+  const loaded = await hook();
+  const ends = loaded.useWebRTC((message) => sent.push(message), true);
+  await meanwhile(ends, false);
+  const starting = ends.start();
+  await meanwhile(ends, true);
+  const pc = await starting;
+  await settle();
+  return { ...ends, cleanups: loaded.cleanups, pc, told, sent };
+}
+
+test('the hook keeps an offer and its candidates until the call has started', async () => {
+  const { told, sent, hangUp, receive, start } = await started(async ({ receive }, isStarting) => {
+    if (isStarting) return receive({ candidate: 'second' });
+    await receive({ candidate: 'late, of a call before' });
+    await receive({ description: { type: 'offer' } });
+    await receive({ candidate: 'first' });
+  });
+  assert.deepEqual([told, sent], [['offer', 'first', 'second'], [{ description: { type: 'answer' } }]]);
+  await hangUp();
+  await receive({ candidate: 'after the end' });
+  await start();
+  await settle();
+  assert.equal(told.length, 3);
+  await hangUp();
+});
+
+test('a component that goes while the hook waits leaves nothing behind', async () => {
+  const { pc } = await started(async ({ hangUp }, isStarting) => { if (isStarting) await hangUp(); });
+  assert.deepEqual([pc, world.window.listenerCount], [null, 0]);
 });
 
 test('the notice follows the status of the client', async () => {

@@ -18,6 +18,10 @@ client.watch(pc, { onRenew() {} });
 const direct = new RTCPeerConnection({ iceServers: await client.iceServers({ when: 'needed' }) });
 client.watch(direct, { when: 'needed', relayAfterSeconds: 2 });
 createTurnClient({ stunUrls: ['stun:turn.example:3478'] });
+const { start, end } = client.call({ when: 'needed' });
+const started: RTCPeerConnection | null = await start();
+started?.addTrack(new MediaStreamTrack());
+await end();
 const id: string | null = watch.connectionId;
 await watch.stop();
 await client.close();
@@ -33,6 +37,8 @@ createTurnClient({ ttl: '600' });
 new RTCPeerConnection({ iceServers: client.iceServers() });
 // @ts-expect-error read only
 watch.connectionId = 'other';
+// @ts-expect-error the call may have ended meanwhile
+(await client.call().start()).close();
 // @ts-expect-error no such time
 await client.iceServers({ when: 'later' });
 // @ts-expect-error no such option

@@ -44,8 +44,8 @@ export class TurnClientError extends Error {
   readonly name: 'TurnClientError';
   /**
    * The broker's code (`RATE_LIMITED`, `BUDGET_EXHAUSTED`, `INVALID_GRANT`, …) or reason (`PROVIDER_UNAVAILABLE`, …). Otherwise `NETWORK`
-   * (no response, or a request with a token from an origin that is not in `CLIENT_URL`), `BAD_ANSWER`, `HTTP_<status>`, `PEER_CONNECTION`, `TOKEN`
-   * (`getToken` gave none), `TURN_REFUSED`.
+   * (no response, or a request with a token from an origin that is not in `CLIENT_URL`), `BAD_ANSWER` (not a broker's), `HTTP_<status>`,
+   * `PEER_CONNECTION` (the browser), `TOKEN` (`getToken` gave none), `TURN_REFUSED` (a relay rejected the credentials).
    */
   readonly code: string;
   /** HTTP status of the response, if there was one. */
@@ -124,6 +124,17 @@ export interface WatchHandle {
   stop(): Promise<void>;
 }
 
+/** The calls of one component, one at a time. A component calls `end` when it goes. */
+export interface TurnCall {
+  /**
+   * Fetches ICE servers, makes a peer connection and watches it. Ends the last call first. Resolves with null if the call was ended
+   * meanwhile. Rejects only if the browser makes no peer connection.
+   */
+  start(): Promise<RTCPeerConnection | null>;
+  /** Stops the watch, then closes the peer connection. Also ends a call that has not started yet. Never rejects. */
+  end(): Promise<void>;
+}
+
 export interface TurnClient {
   /**
    * ICE servers for `new RTCPeerConnection({ iceServers })`. Never rejects: without a broker it returns the last credentials until they
@@ -133,6 +144,8 @@ export interface TurnClient {
   iceServers(options?: IceServersOptions): Promise<RTCIceServer[]>;
   /** Reports the peer connection while it is connected and renews its credentials. A second call returns the same handle. */
   watch(pc: RTCPeerConnection, options?: WatchOptions): WatchHandle;
+  /** For a component whose call ends with it. Sends no request before `start`. The options are those of `watch`. */
+  call(options?: WatchOptions): TurnCall;
   status(): TurnStatus;
   /** Stops all watches. */
   close(): Promise<void>;

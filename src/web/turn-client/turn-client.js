@@ -6,7 +6,7 @@
 //
 // Ages are measured from the arrival of a response, so the page's clock may be wrong by hours.
 
-/** @import { IceServersOptions, TurnClientOptions, TurnStatus, WatchHandle, WatchOptions, When } from './turn-client.js' */
+/** @import { IceServersOptions, TurnCall, TurnClientOptions, TurnStatus, WatchHandle, WatchOptions, When } from './turn-client.js' */
 /**
  * A response of the mint.
  * @typedef {{ iceServers: RTCIceServer[], ttl: number, issuedAt: string, expiresAt: string, refreshAfter: string, source: string,
@@ -44,10 +44,7 @@ const LASTING_REASONS = ['NOT_CONFIGURED', 'DISABLED', 'BUDGET_EXHAUSTED', 'USER
 /** Responses that are kept, to find the one that a peer connection was made with. */
 const ISSUED_MAX = 8;
 
-/**
- * An error for `onError`. `code` is the broker's, or `NETWORK`, `BAD_ANSWER`, `HTTP_<status>`, `PEER_CONNECTION`,
- * `TOKEN`, `TURN_REFUSED`.
- */
+/** An error for `onError`. Its codes are described in turn-client.d.ts. */
 export class TurnClientError extends Error {
   /** @type {'TurnClientError'} */
   name = 'TurnClientError';
@@ -76,7 +73,8 @@ export function createTurnClient(options = {}) {
   const watches = new Map();
   /** Counts by peer connection. They outlive a watch, since a peer connection may be watched again. @type {WeakMap<RTCPeerConnection, Meter>} */
   const meters = new WeakMap();
-  return {
+  /** @type {import('./turn-client.js').TurnClient} */
+  const client = {
     iceServers: (iceOptions) => credentials.iceServers(iceOptions),
     status: () => credentials.status(),
     watch(pc, watchOptions = {}) {
@@ -89,10 +87,42 @@ export function createTurnClient(options = {}) {
       watch.begin(() => watches.delete(pc));
       return watch;
     },
+    call: (callOptions) => callOf(client, callOptions),
     async close() {
       await Promise.all([...watches.values()].map((watch) => watch.stop()));
     },
   };
+  return client;
+}
+
+/**
+ * The calls of one component, one at a time. A call that ends while it waits for ICE servers never gets a peer connection.
+ * @param {import('./turn-client.js').TurnClient} client
+ * @param {WatchOptions} [options]
+ * @returns {TurnCall}
+ */
+function callOf(client, options = {}) {
+  let endLast = async () => {};
+  const end = () => {
+    const last = endLast;
+    endLast = async () => {};
+    return last();
+  };
+  const start = async () => {
+    void end();
+    let hasEnded = false;
+    endLast = async () => { hasEnded = true; };
+    const iceServers = await client.iceServers(options);
+    if (hasEnded) return null;
+    const pc = new RTCPeerConnection({ iceServers });
+    const watch = client.watch(pc, options);
+    endLast = async () => {
+      await watch.stop();
+      pc.close();
+    };
+    return pc;
+  };
+  return { start, end };
 }
 
 /** Sends requests to the broker. Every error becomes a TurnClientError. */
@@ -112,6 +142,16 @@ class Broker {
     return this.#baseUrl;
   }
 
+  /** What to do if another server, or none, answers at the broker's address. */
+  get remedy() {
+    return this.#baseUrl ? 'check that baseUrl is the address of the broker' : 'set baseUrl to the address of the broker';
+  }
+
+  /** The whole URL of a path, also where `baseUrl` is the page's own origin. @param {string} path @returns {string} */
+  urlOf(path) {
+    return harmless(() => new URL(this.#baseUrl + path, globalThis.location?.href).href) ?? this.#baseUrl + path;
+  }
+
   /**
    * Resolves with the JSON of a 2xx response.
    * @param {string} path
@@ -129,11 +169,13 @@ class Broker {
       if (response.ok) return json;
       const retryAfterSeconds = Number(response.headers.get('Retry-After')) || undefined;
       const code = json?.code ?? `HTTP_${response.status}`;
-      throw new TurnClientError(code, json?.message ?? json?.error ?? code, { status: response.status, retryAfterSeconds });
+      const message = json?.message ?? json?.error ?? `${this.urlOf(path)} answered ${response.status}: ${this.remedy}`;
+      throw new TurnClientError(code, message, { status: response.status, retryAfterSeconds });
     } catch (cause) {
       if (cause instanceof TurnClientError) throw cause;
       // A refused origin looks the same if the request had a token: the browser hides the answer to its preflight.
-      throw new TurnClientError('NETWORK', 'no response from the broker: check that it runs and that its CLIENT_URL has this origin', { cause });
+      const message = `no response from ${this.urlOf(path)}: ${this.remedy}. The broker must run, and its CLIENT_URL must have this origin`;
+      throw new TurnClientError('NETWORK', message, { cause });
     }
   }
 
@@ -368,10 +410,12 @@ class Credentials {
   async #mint() {
     const startedAt = performance.now();
     const answer = await this.#ask();
-    if (!isAnswer(answer)) throw new TurnClientError('BAD_ANSWER', 'the response has no ICE servers');
+    if (!isAnswer(answer)) {
+      throw new TurnClientError('BAD_ANSWER', `the answer of ${this.#broker.urlOf(this.#path)} has no ICE servers: ${this.#broker.remedy}`);
+    }
     if (answer.grant === undefined && answer.degraded) {
       this.#stun = answer.iceServers;
-      throw new TurnClientError(answer.reason ?? 'DEGRADED', 'the broker offers no relay', { status: 200 });
+      throw new TurnClientError(answer.reason ?? 'BAD_ANSWER', 'the broker offers no relay', { status: 200 });
     }
     this.#failures = 0;
     this.#reason = null;

@@ -88,11 +88,10 @@ async fn package(broker: &TestBroker) -> (Vec<u8>, BTreeMap<String, String>) {
 async fn the_package_has_the_module_its_types_and_the_brokers_version() {
     let broker = TestBroker::start(&[]).await;
     let (_, files) = package(&broker).await;
-    let names: Vec<_> = files.keys().map(String::as_str).collect();
-    assert_eq!(
-        names,
-        ["package/README.md", "package/package.json", "package/turn-client.d.ts", "package/turn-client.js"]
-    );
+    let names: Vec<_> = files.keys().filter_map(|name| name.strip_prefix("package/")).collect();
+    let examples = ["examples/plain.html", "examples/reporter.mjs", "examples/useWebRTC.tsx"];
+    let others = ["package.json", "turn-client.d.ts", "turn-client.js"];
+    assert_eq!(names, [&["README.md"], &examples[..], &others].concat());
     assert_eq!(files["package/turn-client.js"], broker.get("/turn-client.js").await.text);
     assert_eq!(files["package/turn-client.d.ts"], broker.get("/turn-client.d.ts").await.text);
     let exports = files["package/package.json"].split_once("\"exports\"").unwrap().1;
@@ -102,6 +101,17 @@ async fn the_package_has_the_module_its_types_and_the_brokers_version() {
     assert_eq!((&manifest["name"], &manifest["type"]), (&json!("turn-broker-client"), &json!("module")));
     let exported = json!({"types": "./turn-client.d.ts", "default": "./turn-client.js"});
     assert_eq!(manifest["exports"]["."], exported);
+}
+
+#[tokio::test]
+async fn links_in_the_readme_of_the_package_lead_to_its_own_files() {
+    let (_, files) = package(&TestBroker::start(&[]).await).await;
+    let links = files["package/README.md"].split("](").skip(1).map(|rest| rest.split_once(')').unwrap().0);
+    let own: Vec<_> = links.filter(|link| !link.starts_with("https://") && !link.starts_with('#')).collect();
+    assert!(own.len() >= 3, "{own:?}");
+    for link in own {
+        assert!(files.contains_key(&format!("package/{link}")), "{link}");
+    }
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 // credential reserves a part of the budget. A running call is reported and renewed, and the cleanup removes everything.
 import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from 'react';
 // From `npm install https://broker.example/turn-client.tgz`.
-import { createTurnClient, type TurnStatus, type WatchHandle } from 'turn-broker-client';
+import { createTurnClient, type TurnStatus } from 'turn-broker-client';
 
 /** A message between the two ends, as JSON. */
 export interface Signal {
@@ -10,9 +10,8 @@ export interface Signal {
   candidate?: RTCIceCandidateInit;
 }
 
-interface Call {
+interface Negotiation {
   pc: RTCPeerConnection;
-  watch: WatchHandle;
   makingOffer: boolean;
   ignoresOffer: boolean;
 }
@@ -39,32 +38,20 @@ const turn = createTurnClient({
  */
 export function useWebRTC(send: (message: Signal) => void, isPolite: boolean) {
   const [connectionState, setConnectionState] = useState<RTCPeerConnectionState>('new');
-  const call = useRef<Call | null>(null);
+  const [call] = useState(() => turn.call());
+  const negotiation = useRef<Negotiation | null>(null);
+  /** An offer that came before `start` had finished, and what followed it. */
+  const early = useRef<Signal[]>([]);
 
-  /** Begins a call. Add your tracks or channels to the peer connection that it returns. */
-  const start = useCallback(async () => {
-    const pc = new RTCPeerConnection({ iceServers: await turn.iceServers() });
-    const current: Call = { pc, watch: turn.watch(pc), makingOffer: false, ignoresOffer: false };
-    call.current = current;
-    pc.onconnectionstatechange = () => setConnectionState(pc.connectionState);
-    pc.onicecandidate = ({ candidate }) => { if (candidate) send({ candidate }); };
-    // Also fires when a renewal restarts ICE.
-    pc.onnegotiationneeded = async () => {
-      try {
-        current.makingOffer = true;
-        await pc.setLocalDescription();
-        if (pc.localDescription) send({ description: pc.localDescription });
-      } finally {
-        current.makingOffer = false;
-      }
-    };
-    return pc;
-  }, [send]);
-
-  /** Handles messages from the other end by "perfect negotiation". */
-  const receive = useCallback(async ({ description, candidate }: Signal) => {
-    const current = call.current;
-    if (!current) return;
+  /** Handles messages from the other end by "perfect negotiation". Those before `start` wait for it. */
+  const receive = useCallback(async (message: Signal) => {
+    const { description, candidate } = message;
+    const current = negotiation.current;
+    if (!current) {
+      if (description?.type === 'offer') early.current = [message];
+      else if (early.current.length > 0) early.current.push(message);
+      return;
+    }
     const { pc } = current;
     if (candidate) {
       await pc.addIceCandidate(candidate).catch((error: unknown) => { if (!current.ignoresOffer) throw error; });
@@ -79,13 +66,35 @@ export function useWebRTC(send: (message: Signal) => void, isPolite: boolean) {
     if (pc.localDescription) send({ description: pc.localDescription });
   }, [send, isPolite]);
 
-  /** Calls `stop` first, because it reads the last counts. */
+  /** Begins a call. Add your tracks or channels to the peer connection that it returns: null if the call was ended meanwhile. */
+  const start = useCallback(async () => {
+    negotiation.current = null;
+    const pc = await call.start();
+    if (!pc) return null;
+    const current: Negotiation = { pc, makingOffer: false, ignoresOffer: false };
+    negotiation.current = current;
+    pc.onconnectionstatechange = () => setConnectionState(pc.connectionState);
+    pc.onicecandidate = ({ candidate }) => { if (candidate) send({ candidate }); };
+    // Also fires when a renewal restarts ICE.
+    pc.onnegotiationneeded = async () => {
+      try {
+        current.makingOffer = true;
+        await pc.setLocalDescription();
+        if (pc.localDescription) send({ description: pc.localDescription });
+      } finally {
+        current.makingOffer = false;
+      }
+    };
+    for (const message of early.current.splice(0)) void receive(message);
+    return pc;
+  }, [call, receive, send]);
+
   const hangUp = useCallback(async () => {
-    const current = call.current;
-    call.current = null;
-    await current?.watch.stop();
-    current?.pc.close();
-  }, []);
+    negotiation.current = null;
+    early.current = [];
+    setConnectionState('closed');
+    await call.end();
+  }, [call]);
 
   useEffect(() => () => { void hangUp(); }, [hangUp]);
 
