@@ -3,7 +3,7 @@
 //! [`Report`]. The output never contains a secret or the text of a response.
 
 mod alerts;
-mod certificate;
+mod api;
 mod configuration;
 mod finding;
 mod meters;
@@ -14,7 +14,6 @@ mod relay;
 mod report;
 mod rotation;
 mod service;
-mod skew;
 mod state;
 mod tls;
 mod user_keys;
@@ -36,10 +35,11 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfigErrors};
 use crate::http_client::{ClientError, http_client};
 use crate::ice::server::IceServerList;
+use api::Endpoint;
 use names::{Names, Need};
 use provider::KeyClient;
 use relay::{Context, Offer};
-use tls::{Endpoint, Trust};
+use tls::Trust;
 use turn_ledger::source::IceSource;
 
 /// The options of the command.
@@ -82,13 +82,11 @@ pub async fn run<W: Write>(
     clock: Arc<dyn Clock>,
     mut progress: Progress<W>,
 ) -> Result<Report, DoctorError> {
-    let built_in = Trust::built_in();
-    let for_relays = options.ca.as_deref().map(Trust::with_file).transpose()?;
+    let trust = options.ca.as_deref().map(Trust::with_file).transpose()?;
     let mut examination = Examination {
         config,
         client: http_client()?,
-        for_relays: for_relays.unwrap_or_else(|| built_in.clone()),
-        built_in,
+        trust: trust.unwrap_or_else(Trust::built_in),
         names: Names::default(),
         progress: &mut progress,
         clock,
@@ -111,8 +109,8 @@ pub async fn run<W: Write>(
 struct Examination<'a, W> {
     config: &'a Config,
     client: Client,
-    built_in: Trust,
-    for_relays: Trust,
+    /// For relays.
+    trust: Trust,
     names: Names,
     clock: Arc<dyn Clock>,
     progress: &'a mut Progress<W>,
@@ -137,37 +135,34 @@ impl<W: Write> Examination<'_, W> {
         }
     }
 
-    /// The host names in the configuration. Those in a provider's response are looked up with its URLs.
+    /// The names of the servers in the configuration. Those in a provider's response are looked up with its URLs.
     async fn names(&mut self) {
         let config = self.config;
-        let apis = apis(config).into_iter().map(|(url, _)| tls::host_of(url));
         let coturn = config.ice.coturn.iter().filter(|_| configuration::is_on(config, IceSource::Coturn));
-        let coturn = coturn.flat_map(|coturn| coturn.urls.iter().map(crate::ice::url::IceUrl::host));
-        let required: Vec<&str> = apis.chain(coturn).collect();
-        for host in required {
-            self.names.look_up(host, Need::Required, &*self.clock, self.progress).await;
+        for url in coturn.flat_map(|coturn| &coturn.urls) {
+            self.names.look_up(url.host(), Need::Required, &*self.clock, self.progress).await;
         }
         for url in &config.ice.stun {
             self.names.look_up(url.host(), Need::Fallback, &*self.clock, self.progress).await;
         }
     }
 
-    /// The connections to the APIs, and the clock.
+    /// The connections to the APIs, and the clock by the first response that has a date.
     async fn apis(&mut self) {
         let apis = apis(self.config);
-        for (url, variable) in &apis {
-            self.progress.starts(&format!("{} {}", Check::Tls.name(), tls::host_of(url)));
-            let addresses = self.names.addresses(tls::host_of(url));
-            let endpoint = Endpoint { check: Check::Tls, url, variable, addresses };
-            let finding = tls::check(&endpoint, &self.built_in, &*self.clock).await;
-            self.progress.found(finding);
-        }
         if apis.is_empty() {
             self.progress.found(Finding::skipped(Check::Tls, "", "no API is configured"));
         }
-        self.progress.starts(Check::Clock.name());
-        let urls: Vec<&Url> = apis.iter().map(|(url, _)| *url).collect();
-        self.progress.found(skew::check(&self.client, &urls, &*self.clock).await);
+        let mut skew = None;
+        for (url, variable) in apis {
+            self.progress.starts(&format!("{} {}", Check::Tls.name(), tls::host_of(url)));
+            let endpoint = Endpoint { check: Check::Tls, url, variable };
+            let (finding, found) = api::check(&endpoint, &self.client, &*self.clock).await;
+            self.progress.found(finding);
+            skew = skew.or(found);
+        }
+        let unknown = || Finding::skipped(Check::Clock, "", "no API gave a date to compare with");
+        self.progress.found(skew.unwrap_or_else(unknown));
     }
 
     /// Mints a credential from each source, tries its servers, and revokes it.
@@ -197,7 +192,7 @@ impl<W: Write> Examination<'_, W> {
         offers.push(Offer { source: IceSource::Stun, servers: stun });
         let context = Context {
             names: &mut self.names,
-            trust: &self.for_relays,
+            trust: &self.trust,
             clock: &self.clock,
             progress: self.progress,
         };
@@ -238,7 +233,7 @@ impl<W: Write> Examination<'_, W> {
         let minted = servers.clone();
         let context = Context {
             names: &mut self.names,
-            trust: &self.for_relays,
+            trust: &self.trust,
             clock: &self.clock,
             progress: self.progress,
         };
@@ -283,10 +278,8 @@ impl<W: Write> Examination<'_, W> {
             return;
         }
         let url = alert.url.expose();
-        self.names.look_up(tls::host_of(url), Need::Required, &*self.clock, self.progress).await;
-        let addresses = self.names.addresses(tls::host_of(url));
-        let endpoint = Endpoint { check: Check::Alerts, url, variable: "ALERT_WEBHOOK_URL", addresses };
-        let finding = tls::check(&endpoint, &self.built_in, &*self.clock).await;
+        let endpoint = Endpoint { check: Check::Alerts, url, variable: "ALERT_WEBHOOK_URL" };
+        let (finding, _) = api::check(&endpoint, &self.client, &*self.clock).await;
         self.progress.found(finding);
     }
 }

@@ -1,30 +1,17 @@
-//! The check of TLS connections: trusted authorities, handshake, certificate. APIs are checked with the roots of the
-//! service. TURN and STUN servers may be checked with further roots.
+//! TLS connections to TURN and STUN servers: trusted authorities, and the errors of a handshake in words. APIs are checked with
+//! the service's own client.
 
-use std::net::{IpAddr, SocketAddr};
+use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use url::Url;
-
-use super::certificate;
-use super::finding::{Check, Finding, Remedy};
-use crate::clock::Clock;
-use turn_ledger::units::Timestamp;
-
-/// The time limit for connecting, and for the handshake.
-const STEP: Duration = Duration::from_secs(5);
-/// Certificates are usually renewed earlier than this.
-const DAYS_LEFT_MIN: u64 = 7;
-const DAY: Duration = Duration::from_secs(86_400);
 
 /// The trusted authorities.
 #[derive(Clone)]
@@ -93,12 +80,20 @@ fn roots() -> RootCertStore {
 
 /// The error of rustls in words, or the kind of the I/O error.
 fn in_words(error: &std::io::Error) -> String {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    match inner {
-        Some(rustls::Error::InvalidCertificate(fault)) => of_certificate(fault),
-        Some(other) => other.to_string(),
-        None => format!("the connection broke in the handshake ({})", error.kind()),
-    }
+    of_rustls(error).unwrap_or_else(|| format!("the connection broke in the handshake ({})", error.kind()))
+}
+
+/// The error of rustls that caused this one, in words. `None` if another cause did.
+pub(super) fn of_rustls(error: &(dyn Error + 'static)) -> Option<String> {
+    let fault = std::iter::successors(Some(error), |&error| error.source()).find_map(|error| {
+        // An I/O error skips the error that it contains in its list of sources.
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        error.downcast_ref().or_else(|| inner?.downcast_ref::<rustls::Error>())
+    })?;
+    Some(match fault {
+        rustls::Error::InvalidCertificate(fault) => of_certificate(fault),
+        other => other.to_string(),
+    })
 }
 
 fn of_certificate(fault: &CertificateError) -> String {
@@ -121,97 +116,14 @@ fn of_certificate(fault: &CertificateError) -> String {
     }
 }
 
-/// A server that the service connects to.
-pub(super) struct Endpoint<'a> {
-    /// The check that this is part of.
-    pub(super) check: Check,
-    pub(super) url: &'a Url,
-    /// The variable that sets its URL.
-    pub(super) variable: &'static str,
-    /// The addresses of its name.
-    pub(super) addresses: &'a [IpAddr],
-}
-
-/// Connects as the service would, and reads the certificate.
-pub(super) async fn check(endpoint: &Endpoint<'_>, trust: &Trust, clock: &dyn Clock) -> Finding {
-    let Endpoint { check, url, variable, addresses } = *endpoint;
-    let host = host_of(url);
-    if addresses.is_empty() {
-        return Finding::skipped(check, host, "the name has no address: see dns");
-    }
-    let port = url.port_or_known_default().unwrap_or(443);
-    let sockets: Vec<SocketAddr> = addresses.iter().map(|address| (*address, port).into()).collect();
-    let began = clock.instant();
-    let unreachable = |seen: String| unreachable(check, host, seen, variable);
-    let socket = match timeout(STEP, TcpStream::connect(&sockets[..])).await {
-        Ok(Ok(socket)) => socket,
-        Ok(Err(error)) => return unreachable(format!("no connection: {}", error.kind())),
-        Err(_) => return unreachable(format!("no connection within {} s", STEP.as_secs())),
-    };
-    if url.scheme() != "https" {
-        return Finding::skipped(
-            check,
-            host,
-            format!("connected; {variable} is http, so there is no TLS to check"),
-        );
-    }
-    match timeout(STEP, trust.handshake(host, socket)).await {
-        Ok(Ok(stream)) => {
-            let (_, session) = stream.get_ref();
-            let leaf = session.peer_certificates().and_then(|chain| chain.first());
-            let expiry = leaf.and_then(|leaf| certificate::expiry(leaf));
-            let took = clock.instant().saturating_duration_since(began);
-            judge(check, host, expiry, clock.now()).after(took)
-        }
-        Ok(Err(error)) => Finding::fail(check, host, error.to_string(), Remedy::sure(remedy(variable))),
-        Err(_) => unreachable(format!("no TLS handshake within {} s", STEP.as_secs())),
-    }
-}
-
 /// A host as sockets and certificates need it: an IPv6 address without brackets.
 pub(super) fn host_of(url: &Url) -> &str {
     url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']')
 }
 
-fn judge(check: Check, host: &str, expiry: Option<Timestamp>, now: Timestamp) -> Finding {
-    let Some(expiry) = expiry else { return Finding::ok(check, host, "the certificate is valid") };
-    let days = expiry.since(now).as_secs() / DAY.as_secs();
-    let seen = format!("the certificate is valid for {days} more days");
-    if days >= DAYS_LEFT_MIN {
-        return Finding::ok(check, host, seen);
-    }
-    Finding::warn(check, host, seen, "renew it, or check that the server's operator renews it")
-}
-
-fn unreachable(check: Check, host: &str, seen: String, variable: &str) -> Finding {
-    let remedy = format!(
-        "allow connections from this machine to {host} (firewall, route), and check {variable}; HTTPS_PROXY is ignored"
-    );
-    Finding::fail(check, host, seen, Remedy::sure(remedy))
-}
-
-fn remedy(variable: &str) -> String {
-    format!(
-        "bypass a proxy that intercepts TLS, or set {variable} to the URL of a proxy that forwards requests; check \
-         the clock; only authorities that are built into the program are trusted"
-    )
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::finding::State;
     use super::*;
-
-    const NOW: Timestamp = Timestamp::from_millis(1_736_942_400_000);
-
-    #[test]
-    fn a_certificate_that_expires_soon_is_a_warning() {
-        let in_days = |days: u32| judge(Check::Tls, "a.example", Some(NOW.plus(DAY * days)), NOW);
-        assert_eq!(in_days(6).state, State::Warn);
-        assert_eq!(in_days(7).state, State::Ok);
-        assert_eq!(in_days(80).seen, "the certificate is valid for 80 more days");
-        assert_eq!(judge(Check::Tls, "a.example", None, NOW).state, State::Ok);
-    }
 
     #[test]
     fn every_built_in_authority_is_usable() {

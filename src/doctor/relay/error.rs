@@ -68,32 +68,6 @@ pub(super) enum ProbeError {
     TooLong,
 }
 
-/// The kind of an error, for the conclusion about the network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum FailureKind {
-    /// The name has no address, so no connection was tried.
-    NoAddress,
-    /// No server answered.
-    Unreachable,
-    /// The machine answered that nothing listens there, so packets pass.
-    Refused,
-    /// The server rejects the credential.
-    Credential,
-    /// The server answers with another error.
-    Server,
-    /// The TLS handshake failed.
-    Certificate,
-    /// Not tried.
-    NotTried,
-}
-
-impl FailureKind {
-    /// Whether no server answered.
-    pub(super) const fn is_unreached(self) -> bool {
-        matches!(self, Self::NoAddress | Self::Unreachable | Self::Refused)
-    }
-}
-
 impl ProbeError {
     /// The error for a failed system call.
     pub(super) fn of_io(step: Step, error: io::Error) -> Self {
@@ -107,18 +81,9 @@ impl ProbeError {
         }
     }
 
-    pub(super) fn kind(&self) -> FailureKind {
-        match self {
-            Self::Name => FailureKind::NoAddress,
-            Self::Refused => FailureKind::Refused,
-            Self::NoRoute | Self::Timeout(_) | Self::Broken(..) => FailureKind::Unreachable,
-            Self::Code { code: 401 | 403 | 431 | 441, with_credential: true, .. }
-            | Self::Unsigned
-            | Self::TooLong => FailureKind::Credential,
-            Self::Code { .. } | Self::NotStun => FailureKind::Server,
-            Self::Tls(_) => FailureKind::Certificate,
-            Self::Dtls => FailureKind::NotTried,
-        }
+    /// Whether no server answered.
+    pub(super) const fn is_unreached(&self) -> bool {
+        matches!(self, Self::Name | Self::Refused | Self::NoRoute | Self::Timeout(_) | Self::Broken(..))
     }
 
     /// The remedy.
@@ -265,15 +230,6 @@ mod tests {
         assert!(remedy(IceSource::Coturn).text.contains("COTURN_SECRET"));
         assert!(remedy(IceSource::Manual).text.contains("MANUAL_ICE_SERVERS"));
         assert!(remedy(IceSource::Cloudflare).is_guess);
-    }
-
-    #[test]
-    fn a_401_means_a_bad_credential_only_if_one_was_sent() {
-        assert_eq!(code(401).kind(), FailureKind::Credential);
-        let before = ProbeError::Code { code: 401, step: Step::Allocate, with_credential: false };
-        assert_eq!(before.kind(), FailureKind::Server);
-        assert_eq!(code(486).kind(), FailureKind::Server);
-        assert_eq!(ProbeError::Timeout(Step::Connect).kind(), FailureKind::Unreachable);
     }
 
     #[test]

@@ -5,7 +5,6 @@ mod dialogue;
 mod error;
 mod exchange;
 mod message;
-mod pattern;
 pub(super) mod tail;
 mod verdict;
 
@@ -27,7 +26,6 @@ use crate::ice::url::IceUrl;
 use dialogue::{Served, Target};
 use error::{ProbeError, Step};
 use message::Credential;
-use pattern::Tried;
 use turn_ledger::source::IceSource;
 
 /// The most URLs that are tried. Real responses have under ten.
@@ -82,13 +80,13 @@ pub(super) async fn check<W: Write>(offers: Vec<Offer>, context: Context<'_, W>)
         for finding in verdict::findings(check, &probed) {
             progress.found(finding);
         }
-        tried.extend(probed.iter().map(verdict::tried));
+        tried.extend(probed);
     }
     if left_out > 0 {
         let why = format!("{left_out} more URLs were not tried: the limit is {URLS_MAX}");
         progress.found(Finding::skipped(Check::Turn, "", why));
     }
-    progress.found(pattern::finding(&tried));
+    progress.found(verdict::together(&tried));
 }
 
 /// The first [`URLS_MAX`] URLs, and the number of the others.

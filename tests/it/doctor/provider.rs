@@ -58,7 +58,7 @@ async fn a_provider_that_hangs_or_is_down_is_reported_in_time() {
     let examined = world.examine(&[]).await;
     assert_eq!(examined.exit, Some(1));
     let tls = examined.of("tls");
-    assert!(tls.iter().all(|one| one["seen"] == "no connection: connection refused"), "{tls:?}");
+    assert!(tls.iter().all(|one| one["seen"].as_str().unwrap().contains("refused")), "{tls:?}");
     assert!(examined.only("provider").1.starts_with("no connection to the provider"), "{}", examined.text);
     assert!(examined.only("analytics").2.contains("CLOUDFLARE_ANALYTICS_BASE"));
     assert_eq!(examined.only("clock").0, "skipped");
