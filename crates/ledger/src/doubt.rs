@@ -2,6 +2,8 @@
 //! accepted only if the next count confirms it. A count never goes down, so one that is accepted stays until the reset.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+use serde::{Deserialize, Serialize};
+
 use crate::period::Period;
 use crate::reading::Reading;
 use crate::units::ByteCount;
@@ -11,9 +13,9 @@ const ABSURD_FACTOR: u128 = 10;
 /// A growth by no more than one part in this many of the limit is never absurd: other keys and the SFU promise nothing.
 const LIMIT_PART: u64 = 10;
 
-/// The count in doubt, if there is one.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct CountDoubt {
+/// The count in doubt, if there is one. It is stored, so that a restart neither forgets nor accepts it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CountDoubt {
     first: Option<Reading>,
 }
 

@@ -173,6 +173,11 @@ impl Ledger {
         self.sources.iter().map(|source| source.terms.source)
     }
 
+    /// The margin of error of each source's count in this period, in percent.
+    pub(crate) fn margins(&self) -> Vec<(IceSource, u32)> {
+        self.sources.iter().map(|source| (source.terms.source, source.timeline.sampling())).collect()
+    }
+
     /// The highest rate that a grant of a source is assumed to relay at.
     #[must_use]
     pub fn assumed_rate_of(&self, source: IceSource) -> BitRate {

@@ -6,7 +6,7 @@
 //! | [`units`], [`time`], [`period`], [`minute`] | bytes, bit rates, instants; the time of the books; billing periods; minutes |
 //! | [`standing`] | whether the books' time is right |
 //! | [`timeline`], [`minute_usage`], [`usage_change`] | one source minute by minute, and how usage changes it |
-//! | [`reading`], [`reading_history`], [`trial`] | the provider's own count; the assumed rate tested against it |
+//! | [`reading`], [`reading_history`], [`doubt`], [`trial`] | the provider's own count; the assumed rate tested against it |
 //! | [`promise`], [`ledger`], [`verdict`], [`overrides`] | all sources under one limit; admit or refuse; the operator's overrides |
 //! | [`grants`], [`token`], [`spender`], [`key_name`] | one row per grant; signed tokens; who spends; which TURN key minted |
 //! | [`connection`], [`connections`], [`usage_rules`], [`reports`] | reported connections, and how they are charged |
@@ -25,7 +25,7 @@ pub mod connection;
 pub mod connections;
 pub mod coturn;
 pub mod dirty;
-mod doubt;
+pub mod doubt;
 pub mod grant_counts;
 pub mod grants;
 pub mod key_name;

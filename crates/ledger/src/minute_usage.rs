@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::doubt::CountDoubt;
 use crate::minute::Minute;
 use crate::period::Period;
 use crate::reading::{LateCounts, StoredReading};
@@ -76,6 +77,8 @@ pub struct SourceRows {
     pub trial: Option<TrialHours>,
     /// How late the provider's counts settle. It replaces the stored row.
     pub late: Option<LateCounts>,
+    /// The absurd count that waits for its confirmation. It replaces the stored row.
+    pub doubt: Option<CountDoubt>,
 }
 
 impl SourceRows {
@@ -96,6 +99,7 @@ impl SourceRows {
         self.reading = later.reading.or(self.reading);
         self.trial = later.trial.or(self.trial.take());
         self.late = later.late.or(self.late);
+        self.doubt = later.doubt.or(self.doubt);
     }
 }
 

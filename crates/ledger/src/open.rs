@@ -36,9 +36,10 @@ impl Setup {
         // In estimate mode, a report after the tail extends what is promised. Strict mode promises nothing that was not admitted.
         let extends = self.terms.mode == BudgetMode::Estimate;
         let grants = Grants::new(self.bounds.grants, extends, self.bounds.client);
-        let grants = grants.with_spending(self.spending());
         let Some(stored) = stored else {
-            return Books::new(Ledger::new(self.terms, &self.sources, moment.now), connections, grants);
+            let ledger = Ledger::new(self.terms, &self.sources, moment.now);
+            let grants = grants.with_spending(self.spending(&ledger));
+            return Books::new(ledger, connections, grants);
         };
         // If the clock is behind the stored time, the books continue from the stored time.
         let then = stored.now.unwrap_or(moment.now);
@@ -46,14 +47,15 @@ impl Setup {
         let counts = stored.counts.filter(|(of, _)| *of == period).map(|(_, counts)| counts);
         let ledger =
             Ledger::restore(self.terms, &self.sources, then, counts.unwrap_or_default(), &stored.sources);
+        let grants = grants.with_spending(self.spending(&ledger));
         Books::restore(ledger, connections, grants, stored, moment)
     }
 
-    fn spending(&self) -> SpendingTerms {
+    fn spending(&self, ledger: &Ledger) -> SpendingTerms {
         SpendingTerms {
             spenders: self.bounds.spenders,
             is_strict: self.terms.mode == BudgetMode::Strict,
-            sampling: self.sources.iter().map(|source| (source.source, source.sampling)).collect(),
+            sampling: ledger.margins(),
             per_minute: self.terms.rates.liability.over_millis(Minute::MILLIS.into()),
         }
     }

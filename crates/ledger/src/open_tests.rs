@@ -134,3 +134,66 @@ fn the_bound_of_a_restored_copy_holds_once_the_longest_credential_has_ended() {
     again.advance(at(3_600_000).plus(longest).plus(Duration::from_secs(1)));
     assert!(again.snapshot().bound_holds());
 }
+
+#[test]
+fn a_jump_of_the_time_that_may_be_wrong_moves_the_end_of_unknown_grants() {
+    let setup = setup(&[IceSource::Cloudflare]);
+    let stored = Stored { is_copy: true, now: Some(at(0)), ..Stored::default() };
+    let mut books = setup.open(Some(stored), at(0));
+    let until = books.snapshot().lacks_until;
+    let jumped = Duration::from_secs(3_600);
+    let now = at(0).plus(jumped);
+    books.advance(Moment { may_be_wrong: true, jumped, ..now.into() });
+    books.advance(until.plus(jumped - Duration::from_secs(1)));
+    assert!(!books.snapshot().bound_holds());
+    books.advance(until.plus(jumped));
+    assert!(books.snapshot().bound_holds());
+}
+
+#[test]
+fn an_absurd_count_is_neither_forgotten_nor_accepted_because_of_a_restart() {
+    let setup = setup(&[IceSource::Cloudflare]);
+    let mut books = setup.open(Some(Stored::default()), at(600_000));
+    let period = books.snapshot().figures.period;
+    let absurd = |seconds: u64| {
+        let granted = ByteCount::new(5_000_000_000_000);
+        Reading { period, as_of: at(seconds * 1_000), granted, other: ByteCount::ZERO }
+    };
+    assert_eq!(books.take_reading(IceSource::Cloudflare, &absurd(0)), ReadingOutcome::Doubted);
+    let mut disk = stored_by(&mut books);
+    let mut again = setup.open(Some(disk.clone()), at(601_000));
+    assert!(again.snapshot().measured.doubted && !again.snapshot().bound_holds());
+    assert_eq!(again.take_reading(IceSource::Cloudflare, &absurd(1)), ReadingOutcome::Taken);
+    disk.apply(again.take_batch());
+    let again = setup.open(Some(disk), at(602_000));
+    assert_eq!(again.snapshot().figures.used, absurd(1).granted);
+    assert!(!again.snapshot().measured.doubted);
+}
+
+#[test]
+fn a_count_keeps_the_margin_that_it_was_taken_with() {
+    let sampled = |sampling, sources: &[IceSource]| {
+        let mut setup = setup(sources);
+        setup.terms.mode = BudgetMode::Strict;
+        setup.terms.rates.promises_cap_claims = true;
+        setup.sources.iter_mut().for_each(|terms| terms.sampling = sampling);
+        setup
+    };
+    let both = [IceSource::Cloudflare, IceSource::Coturn];
+    let mut books = sampled(5, &both).open(Some(Stored::default()), at(600_000));
+    let period = books.snapshot().figures.period;
+    let reading = Reading { period, as_of: at(0), granted: ByteCount::ZERO, other: ByteCount::new(950) };
+    assert_eq!(books.take_reading(IceSource::Cloudflare, &reading), ReadingOutcome::Taken);
+    let committed = books.snapshot().figures.committed;
+    assert_eq!(committed, ByteCount::new(1_000));
+    let stored = stored_by(&mut books);
+    let removed = sampled(5, &both[1..]).open(Some(stored.clone()), at(601_000));
+    assert_eq!(removed.snapshot().figures.committed, committed);
+    let mut lowered = sampled(0, &both).open(Some(stored), at(601_000));
+    assert_eq!(lowered.snapshot().figures.committed, committed);
+    lowered.advance(period.end.plus(Duration::from_secs(3_600)));
+    let period = lowered.snapshot().figures.period;
+    let reading = Reading { period, as_of: period.start.plus(Duration::from_secs(60)), ..reading };
+    assert_eq!(lowered.take_reading(IceSource::Cloudflare, &reading), ReadingOutcome::Taken);
+    assert_eq!(lowered.snapshot().figures.committed, ByteCount::new(950), "of a new period");
+}

@@ -61,8 +61,8 @@ pub struct StoredReading {
     pub at_most: ByteCount,
     /// What was promised in spans of the period that were not observed.
     pub unseen: ByteCount,
-    /// How far the count could be from the truth when it was taken, in percent.
-    pub sampling: Option<u32>,
+    /// How far a count of this period could be from the truth when it was taken, in percent: the highest margin that was configured.
+    pub sampling: u32,
     /// Bytes under our credentials as the trial of the assumed rate sees them.
     pub flowed: Option<ByteCount>,
     /// How the assumed rate compares with the readings so far.
@@ -79,16 +79,17 @@ pub struct LateCounts {
 }
 
 impl StoredReading {
+    /// The margin of this period if so many percent are configured now: a count keeps the one that it was taken with.
+    pub(crate) fn margin_in(&self, period: Period, configured: u32) -> u32 {
+        if self.reading.period == period { self.sampling.max(configured) } else { configured }
+    }
+
     /// The most that `granted` can really be if a count may be so many percent from the truth.
     pub(crate) fn at_most(&self, sampling: u32) -> u128 {
         let granted = self.reading.granted.get().into();
         let stored = self.at_most.max(self.reading.granted).get().into();
         // The margin was raised since: what it adds is not limited by what was promised, which is not known any more.
-        if self.sampling.is_some_and(|stored| stored < sampling) {
-            at_most(granted, sampling).max(stored)
-        } else {
-            stored
-        }
+        if self.sampling < sampling { at_most(granted, sampling).max(stored) } else { stored }
     }
 }
 

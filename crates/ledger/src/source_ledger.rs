@@ -89,6 +89,8 @@ pub(crate) struct SourceLedger {
     stored: (Option<PeriodTotal>, Option<StoredReading>),
     /// How late counts settle, as stored.
     stored_late: Option<LateCounts>,
+    /// The doubt, as stored.
+    stored_doubt: CountDoubt,
     /// How many hourly points of the trial are stored.
     stored_hours: usize,
     /// Whether we cut sessions whose grant is over.
@@ -113,6 +115,7 @@ impl SourceLedger {
             deltas: Dirty::default(),
             stored: (None, None),
             stored_late: None,
+            stored_doubt: CountDoubt::default(),
             stored_hours: 0,
             is_cutting: false,
             outlived_until: Timestamp::default(),
@@ -139,6 +142,8 @@ impl SourceLedger {
             stored: (rows.previous, rows.reading),
             late_counts: rows.late,
             stored_late: rows.late,
+            doubt: rows.doubt.unwrap_or_default(),
+            stored_doubt: rows.doubt.unwrap_or_default(),
             ..Self::new(terms, billing_day, rates, now)
         }
     }
@@ -152,6 +157,8 @@ impl SourceLedger {
         let trial = (hours != self.stored_hours).then(|| self.timeline.stored_trial());
         self.stored_hours = hours;
         let late = self.late_counts.filter(|late| self.stored_late.replace(*late) != Some(*late));
+        let doubt =
+            (std::mem::replace(&mut self.stored_doubt, self.doubt) != self.doubt).then_some(self.doubt);
         SourceRows {
             deltas: self.deltas.take(),
             usage: self.timeline.take_changes(),
@@ -159,6 +166,7 @@ impl SourceLedger {
             reading,
             trial,
             late,
+            doubt,
         }
     }
 

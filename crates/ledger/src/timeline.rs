@@ -31,6 +31,7 @@ pub struct Timeline {
     trial: Trial,
     /// Bytes under our grants as the trial sees them: those that only moved here from another key are left out.
     flowed: ByteCount,
+    /// As configured. That of this period can be higher.
     sampling: u32,
     /// The first reading of this period that the trial compares with later ones.
     compared_since: Option<Timestamp>,
@@ -85,15 +86,17 @@ impl Timeline {
         stored: &SourceRows,
     ) -> Self {
         let mut timeline = Self::new(billing_day, rates, sampling, now);
-        timeline.minutes = Minutes::restore(billing_day.period_at(now), rates, sampling, now, stored);
+        let period = timeline.period();
+        let margin = stored.reading.map_or(sampling, |last| last.margin_in(period, sampling));
+        timeline.minutes = Minutes::restore(period, rates, margin, now, stored);
         // If no process ran for a whole period, the stored total is older.
         timeline.previous = stored.previous.filter(|ended| ended.period.end == timeline.period().start);
         if let Some(last) = stored.reading {
             timeline.last = Some(last);
-            timeline.trial = Trial::new(rates.liability, sampling, last.assumption);
+            timeline.trial = Trial::new(rates.liability, margin, last.assumption);
             timeline.minutes.set_liability(timeline.trial.liability());
             if last.reading.period == timeline.period() {
-                timeline.minutes.measure_as(&last.reading, last.at_most(sampling));
+                timeline.minutes.measure_as(&last.reading, last.at_most(margin));
                 timeline.spread_reading(&last.reading, stored.trial.as_ref());
                 timeline.minutes.set_unseen(last.unseen.get().into());
                 timeline.flowed = last.flowed.unwrap_or(last.reading.granted);
@@ -229,6 +232,12 @@ impl Timeline {
         self.minutes.used()
     }
 
+    /// The margin of error of the counts of this period, in percent.
+    #[must_use]
+    pub fn sampling(&self) -> u32 {
+        self.minutes.sampling
+    }
+
     /// How much sampling may have missed beyond the worst case. Zero in strict mode, whose worst case includes it.
     #[must_use]
     pub fn margin(&self) -> ByteCount {
@@ -292,7 +301,7 @@ impl Timeline {
         self.trial.begin_period();
         self.compared_since = None;
         self.flowed = ByteCount::ZERO;
-        self.minutes.begin(period, now);
+        self.minutes.begin(period, self.sampling, now);
     }
 
     /// Calls `change` for each minute of this period that `[from, to)` touches, with the milliseconds in it.

@@ -131,7 +131,7 @@ mod tests {
                 reading,
                 at_most: ByteCount::ZERO,
                 unseen: ByteCount::ZERO,
-                sampling: None,
+                sampling: 0,
                 flowed: None,
                 assumption: Assumption::default(),
             });

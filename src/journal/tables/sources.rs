@@ -29,7 +29,8 @@ pub(super) fn read_sources(
         let reading = json_of(transaction, &reading_key(source), bad)?;
         let trial = json_of(transaction, &trial_key(source), bad)?;
         let late = json_of(transaction, &late_key(source), bad)?;
-        let read = SourceRows { previous, reading, trial, late, ..SourceRows::default() };
+        let doubt = json_of(transaction, &doubt_key(source), bad)?;
+        let read = SourceRows { previous, reading, trial, late, doubt, ..SourceRows::default() };
         if !read.is_empty() {
             stored.sources.entry(source).or_default().apply(read);
         }
@@ -62,7 +63,8 @@ pub(super) fn write_source(
     put(transaction, &previous_key(source), rows.previous.as_ref())?;
     put(transaction, &reading_key(source), rows.reading.as_ref())?;
     put(transaction, &trial_key(source), rows.trial.as_ref())?;
-    put(transaction, &late_key(source), rows.late.as_ref())
+    put(transaction, &late_key(source), rows.late.as_ref())?;
+    put(transaction, &doubt_key(source), rows.doubt.as_ref())
 }
 
 fn previous_key(source: IceSource) -> String {
@@ -75,6 +77,10 @@ fn trial_key(source: IceSource) -> String {
 
 fn late_key(source: IceSource) -> String {
     format!("late/{source}")
+}
+
+fn doubt_key(source: IceSource) -> String {
+    format!("doubt/{source}")
 }
 
 fn reading_key(source: IceSource) -> String {

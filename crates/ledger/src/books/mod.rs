@@ -183,7 +183,8 @@ impl Books {
     pub fn advance(&mut self, moment: impl Into<Moment>) -> Timestamp {
         self.moment = moment.into();
         let now = self.moment.now.max(self.now());
-        self.standing.advance(&self.moment, self.ledger.now(), || self.grants.alive_until());
+        self.standing
+            .advance(&self.moment, self.ledger.now(), || self.grants.alive_until().max(self.lacks_until));
         self.ledger.set_doubtful(self.moment.in_doubt);
         while let Some(due) = self.connections.next_due(now) {
             self.step_to(due);

@@ -108,7 +108,10 @@ impl Minutes {
         self.spread(grown, as_of, reading.as_of);
         let granted = reading.granted.get().into();
         let before = self.counted;
-        let promised = before.at_most.saturating_add(self.promised_between(before.as_of, reading.as_of));
+        // The bytes of a key that is one of ours now were promised by nobody. They bring their own margin along.
+        let moved = at_most(other_before.saturating_sub(reading.other.get().into()), self.sampling);
+        let promised = self.promised_between(before.as_of, reading.as_of);
+        let promised = before.at_most.saturating_add(moved).saturating_add(promised);
         let sampled = at_most(granted, self.sampling);
         self.measure_as(reading, if granted > promised { sampled } else { sampled.min(promised) });
     }

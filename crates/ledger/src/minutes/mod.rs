@@ -71,8 +71,8 @@ struct Sums {
 #[derive(Clone, Debug)]
 pub(crate) struct Minutes {
     rates: Rates,
-    /// The margin of error of the provider's count, in percent.
-    sampling: u32,
+    /// The margin of error of the provider's count in this period, in percent.
+    pub(crate) sampling: u32,
     period: Period,
     counted: CountedPart,
     /// From the period's first minute to the current one. Never empty.
@@ -259,9 +259,9 @@ impl Minutes {
 
     /// Begins another period at `now`. The current minute and later ones stay, because grants continue across the
     /// reset.
-    pub(crate) fn begin(&mut self, period: Period, now: Timestamp) {
+    pub(crate) fn begin(&mut self, period: Period, sampling: u32, now: Timestamp) {
         let current = self.current_cell();
-        self.period = period;
+        (self.period, self.sampling) = (period, sampling);
         self.counted = CountedPart::at_start_of(period);
         self.begun.clear();
         self.begun.resize(self.index(Minute::of(now)).unwrap_or(0), Cell::default());

@@ -29,7 +29,7 @@ impl Timeline {
         if reading.period != self.period() {
             return self.take_last_reading(reading);
         }
-        let reading = match reading.after(self.reading(), self.now, self.sampling) {
+        let reading = match reading.after(self.reading(), self.now, self.sampling()) {
             Ok(reading) => reading,
             Err(why) => return why,
         };
@@ -42,7 +42,7 @@ impl Timeline {
         }
         let at_most = ByteCount::saturating(self.minutes.granted_at_most());
         let unseen = ByteCount::saturating(self.minutes.unseen());
-        let (sampling, assumption) = (Some(self.sampling), self.assumption());
+        let (sampling, assumption) = (self.sampling(), self.assumption());
         let flowed = Some(self.flowed);
         self.last = Some(StoredReading { reading, at_most, unseen, sampling, flowed, assumption });
         ReadingOutcome::Taken
@@ -54,7 +54,7 @@ impl Timeline {
     pub fn growth_by(&self, reading: &Reading) -> Option<(u64, u128)> {
         let before = self.reading();
         let current = Some(reading).filter(|reading| reading.period == self.period())?;
-        let reading = current.after(before, self.now, self.sampling).ok()?;
+        let reading = current.after(before, self.now, self.sampling()).ok()?;
         let growth = reading.total().saturating_sub(before.map_or(0, Reading::total));
         Some((growth, self.minutes.promised_since_reading(reading.as_of)))
     }
@@ -69,11 +69,11 @@ impl Timeline {
         let assumption = Assumption::default();
         self.flowed = ByteCount::ZERO;
         self.minutes.drop_reading();
-        self.trial = Trial::new(assumed, self.sampling, assumption);
+        self.trial = Trial::new(assumed, self.sampling(), assumption);
         self.compared_since = None;
         self.minutes.set_liability(assumed);
         let unseen = ByteCount::saturating(self.minutes.unseen());
-        let (sampling, flowed) = (Some(self.sampling), Some(self.flowed));
+        let (sampling, flowed) = (self.sampling(), Some(self.flowed));
         self.last =
             Some(StoredReading { reading, at_most: ByteCount::ZERO, unseen, sampling, flowed, assumption });
         true

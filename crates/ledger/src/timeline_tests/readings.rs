@@ -200,3 +200,17 @@ fn after_a_restart_a_slice_follows_the_hourly_counts() {
     assert_eq!(first + second + third + fourth, 10_000);
     assert!(second > 4_000 && third < 1_000 && fourth > 3_000, "{:?}", hours(&restored));
 }
+
+/// The operator adds a TURN key that others have used. Its bytes were counted as those of others before, with their margin.
+#[test]
+fn the_bytes_of_a_key_that_joins_leave_the_promises_of_our_grants_their_margin() {
+    let mut timeline = timeline_of(rates(true), START);
+    timeline.change_live(minutes(at(START), at(START + 60 * MINUTE)), ONE);
+    timeline.advance(at(START + 60 * MINUTE));
+    let promised = 20 * ONE.per_minute.unsigned_abs();
+    assert_eq!(timeline.take_reading(&reading(START + 10 * MINUTE, 0, 9_500_000_000)), ReadingOutcome::Taken);
+    let before = timeline.committed();
+    let moved = reading(START + 30 * MINUTE, 9_500_000_000 + promised, 0);
+    assert_eq!(timeline.take_reading(&moved), ReadingOutcome::Taken);
+    assert_eq!(timeline.committed(), before, "what was promised has flowed in full");
+}
