@@ -118,18 +118,34 @@ fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command, lexopt::E
     use lexopt::prelude::{Long, Short, Value};
     let mut parser = lexopt::Parser::from_args(arguments);
     let mut command = None;
+    let mut options = operator_command::Options::default();
     while let Some(argument) = parser.next()? {
         match argument {
             Short('h') | Long("help") => return Ok(Command::Help(HELP)),
+            // The commands for a running broker take them also after their name.
+            Long("url") if command.is_none() => options.url = Some(operator_command::url(&mut parser)?),
+            Long("json") if command.is_none() => options.json = true,
+            Value(name) if command.is_none() && is_operators(&name) => {
+                return operator(&name, options, parser);
+            }
+            other if options != operator_command::Options::default() => {
+                return Err(format!(
+                    "{}: give --url and --json only to a command for a running broker, such as status",
+                    other.unexpected()
+                )
+                .into());
+            }
             Short('V') | Long("version") => return Ok(Command::Version),
             Value(name) if command.is_none() && name == "serve" => command = Some(Command::Serve),
             Value(name) if command.is_none() && name == "healthcheck" => command = Some(Command::Healthcheck),
             Value(name) if command.is_none() && name == "ledger" => command = Some(ledger(&mut parser)?),
             Value(name) if command.is_none() && name == "doctor" => return doctor_options(parser),
             Value(name) if command.is_none() && name == "demo" => return demo_options(parser),
-            Value(name) if command.is_none() && is_operators(&name) => return operator(&name, parser),
             other => return Err(other.unexpected()),
         }
+    }
+    if options != operator_command::Options::default() {
+        return Err("--url and --json belong to a command for a running broker, such as status".into());
     }
     Ok(command.unwrap_or(Command::Serve))
 }
@@ -151,8 +167,12 @@ fn is_operators(name: &OsStr) -> bool {
 }
 
 /// Parses what follows the name of a command for a running broker.
-fn operator(name: &OsStr, parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
-    let parsed = operator_command::parse(name.to_str().unwrap_or_default(), parser)?;
+fn operator(
+    name: &OsStr,
+    options: operator_command::Options,
+    parser: lexopt::Parser,
+) -> Result<Command, lexopt::Error> {
+    let parsed = operator_command::parse(name.to_str().unwrap_or_default(), options, parser)?;
     Ok(parsed.map_or(Command::Help(HELP), |(command, options)| Command::Operator(command, options)))
 }
 

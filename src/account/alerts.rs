@@ -2,18 +2,18 @@
 
 use super::{Account, Guarded};
 use crate::alert::dispatcher::Outbox;
-use crate::alert::rules::{AlertInput, AlertRules};
+use crate::alert::rules::{AlertInput, AlertRules, SourceStates};
 use crate::alert::{Alert, AlertCost, Spending};
 use crate::config::AlertPercents;
 use crate::config::PriceConfig;
 use crate::rate::PresentRate;
 
 impl Account {
-    /// Logs the alerts that are due, and queues them for delivery if `is_delivered`. `provider`: whether the provider mints;
-    /// `None` without a provider. `prices`: of the cost that an alert shows. `percents`: the parts of the limit that raise one.
+    /// Logs the alerts that are due, and queues them for delivery if `is_delivered`. `prices`: of the cost that an alert shows.
+    /// `percents`: the parts of the limit that raise one.
     pub fn evaluate_alerts(
         &self,
-        provider: Option<bool>,
+        sources: SourceStates,
         prices: &PriceConfig,
         percents: AlertPercents,
         is_delivered: bool,
@@ -22,7 +22,7 @@ impl Account {
             let snapshot = books.snapshot();
             let input = AlertInput::of(
                 &snapshot,
-                provider,
+                sources,
                 rotation.get().is_failing(),
                 PresentRate::of(books),
                 percents,

@@ -204,6 +204,10 @@ impl Account {
         by_reporter: Spender,
     ) -> Result<Opened, OpenError> {
         let opened = self.with(|books| {
+            let is_blocked = by_reporter.user.as_ref().is_some_and(|user| books.is_blocked(user));
+            if is_blocked && !books.has_connection(id) {
+                return Err(OpenError::UserBlocked);
+            }
             note_client(books, caller, client);
             let opened = books.open_with_outcome(caller, id, relayed);
             if opened.is_ok() {

@@ -63,6 +63,21 @@ impl Account {
         self.with(|books| books.is_blocked(user))
     }
 
+    /// Live grants that were not revoked.
+    #[must_use]
+    pub fn usable_grants(&self) -> u64 {
+        self.with(|books| {
+            let revoked = books.grants().revoked_live(books.now());
+            books.snapshot().live_grants.saturating_sub(revoked)
+        })
+    }
+
+    /// Whether anything was issued or reported for a user in this period.
+    #[must_use]
+    pub fn knows_user(&self, user: &User) -> bool {
+        self.with(|books| books.grants().spenders().get(&SpenderKey::User(user.clone())).is_some())
+    }
+
     /// How many users are blocked, and the names of the first `limit` of them, in alphabetical order.
     #[must_use]
     pub fn blocked_users(&self, limit: usize) -> (usize, Vec<User>) {

@@ -107,13 +107,17 @@ pub enum AlertKind {
     RotationFailing,
     /// The rotation of the TURN key works again.
     RotationWorks,
+    /// The ledger lacks credentials that were handed out: the overshoot bound does not hold.
+    LedgerIncomplete,
+    /// The last of these credentials has ended.
+    LedgerComplete,
     /// A test message. Never stored.
     Test,
 }
 
 impl AlertKind {
     /// All of them, with the percents of the default.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::Used(50),
         Self::Used(80),
         Self::Used(95),
@@ -132,6 +136,8 @@ impl AlertKind {
         Self::CountsKnown,
         Self::RotationFailing,
         Self::RotationWorks,
+        Self::LedgerIncomplete,
+        Self::LedgerComplete,
         Self::Test,
     ];
 
@@ -154,6 +160,8 @@ impl AlertKind {
             Self::CountsKnown => "counts.known",
             Self::RotationFailing => "rotation.failing",
             Self::RotationWorks => "rotation.works",
+            Self::LedgerIncomplete => "ledger.incomplete",
+            Self::LedgerComplete => "ledger.complete",
             Self::Test => "test",
         }
     }
@@ -176,12 +184,14 @@ impl AlertKind {
             | Self::CountsSettled
             | Self::CountsKnown
             | Self::RotationWorks
+            | Self::LedgerComplete
             | Self::Test => Severity::Info,
             Self::Used(80..95)
             | Self::AnalyticsStale
             | Self::CountsLate
             | Self::CountsUnknown
-            | Self::RotationFailing => Severity::Warning,
+            | Self::RotationFailing
+            | Self::LedgerIncomplete => Severity::Warning,
             Self::Used(95..) | Self::ProviderDown | Self::AssumptionBroken | Self::CoturnUnreachable => {
                 Severity::Critical
             }

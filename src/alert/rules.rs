@@ -26,6 +26,15 @@ pub const RECENT_MAX: usize = 50;
 /// Most limits of one period whose sent thresholds are kept. The oldest is dropped first.
 const LIMITS_MAX: usize = 8;
 
+/// The states of the sources.
+#[derive(Clone, Copy, Debug)]
+pub struct SourceStates {
+    /// Whether the provider mints; `None` without a provider.
+    pub provider: Option<bool>,
+    /// Whether coturn mints, and no command line of it is used: nothing ends its calls.
+    pub coturn_uncut: bool,
+}
+
 /// The input of the rules at one instant.
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "independent conditions")]
@@ -52,6 +61,10 @@ pub struct AlertInput {
     pub analytics_stale: bool,
     /// Whether coturn's command line does not answer; `false` if it is not used.
     pub coturn_unreachable: bool,
+    /// Whether coturn mints, and no command line of it is used.
+    pub coturn_uncut: bool,
+    /// Until when the ledger lacks grants that were handed out; `None` if it lacks none.
+    pub lacks_until: Option<Timestamp>,
     /// Whether the provider counted many bytes under identifiers that the ledger does not know.
     pub has_unknown_bytes: bool,
     /// Whether the provider's counts settle later than the lag.
@@ -69,11 +82,11 @@ pub struct AlertInput {
 }
 
 impl AlertInput {
-    /// The input of one instant. `provider`: whether it mints; `None` without a provider.
+    /// The input of one instant.
     #[must_use]
     pub fn of(
         snapshot: &Snapshot,
-        provider: Option<bool>,
+        SourceStates { provider, coturn_uncut }: SourceStates,
         rotation_failing: bool,
         rate: PresentRate,
         percents: AlertPercents,
@@ -91,6 +104,8 @@ impl AlertInput {
             assumed_rate,
             analytics_stale: measured.is_stale(),
             coturn_unreachable: measured.uncut,
+            coturn_uncut,
+            lacks_until: snapshot.lacks_grants().then_some(snapshot.lacks_until),
             has_unknown_bytes: snapshot.has_unknown_bytes(),
             counts_late: measured.late_counts.is_some_and(|late| late.grows),
             frozen,
@@ -135,6 +150,7 @@ pub struct AlertRules {
     counts: Edge,
     unknown: Edge,
     rotation: Edge,
+    ledger: Edge,
     pending: VecDeque<Alert>,
     dropped: BTreeMap<AlertKind, u64>,
     /// The newest last.
@@ -248,8 +264,8 @@ impl AlertRules {
     fn failures(&mut self, input: &AlertInput) -> Vec<Alert> {
         use AlertKind::{
             AnalyticsFresh, AnalyticsStale, AssumptionBroken, AssumptionHolds, CoturnReachable,
-            CoturnUnreachable, CountsKnown, CountsLate, CountsSettled, CountsUnknown, ProviderDown,
-            ProviderUp, RotationFailing, RotationWorks,
+            CoturnUnreachable, CountsKnown, CountsLate, CountsSettled, CountsUnknown, LedgerComplete,
+            LedgerIncomplete, ProviderDown, ProviderUp, RotationFailing, RotationWorks,
         };
         let conditions = [
             (&mut self.provider, input.provider.map(|is_up| !is_up), (ProviderDown, ProviderUp)),
@@ -259,6 +275,7 @@ impl AlertRules {
             (&mut self.counts, Some(input.counts_late), (CountsLate, CountsSettled)),
             (&mut self.unknown, Some(input.has_unknown_bytes), (CountsUnknown, CountsKnown)),
             (&mut self.rotation, Some(input.rotation_failing), (RotationFailing, RotationWorks)),
+            (&mut self.ledger, Some(input.lacks_until.is_some()), (LedgerIncomplete, LedgerComplete)),
         ];
         let changed = conditions.into_iter().filter_map(|(edge, is_bad, (failed, recovered))| {
             let (kind, since) = match edge.transition(is_bad?, input.now)? {

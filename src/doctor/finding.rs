@@ -10,6 +10,8 @@ pub enum Check {
     Configuration,
     /// The state directory and the ledger.
     State,
+    /// The broker at `PUBLIC_URL`.
+    PublicUrl,
     /// Host names.
     Dns,
     /// Connections to the APIs, and their certificates.
@@ -47,6 +49,7 @@ impl Check {
         match self {
             Self::Configuration => "configuration",
             Self::State => "state",
+            Self::PublicUrl => "public-url",
             Self::Dns => "dns",
             Self::Tls => "tls",
             Self::Clock => "clock",

@@ -133,6 +133,10 @@ impl<W: Write> Examination<'_, W> {
         for finding in service::check(self.config, &self.client).await {
             self.progress.found(finding);
         }
+        if let Some(url) = &self.config.public_url {
+            self.progress.starts(&format!("{} {url}", Check::PublicUrl.name()));
+            self.progress.found(service::public(url, &self.client, &*self.clock).await);
+        }
     }
 
     /// The names of the servers in the configuration. Those in a provider's response are looked up with its URLs.
@@ -268,7 +272,7 @@ impl<W: Write> Examination<'_, W> {
 
     async fn alerts(&mut self, send: bool) {
         let Some(alert) = &self.config.alert else {
-            let why = "ALERT_WEBHOOK_URL is not set: no alerts are sent";
+            let why = "ALERT_WEBHOOK_URL is not set: alerts are only logged and shown on the dashboard";
             self.progress.found(Finding::skipped(Check::Alerts, "", why));
             return;
         };

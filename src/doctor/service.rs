@@ -1,15 +1,18 @@
-//! What the running service says about the proxies in front of it, and about the tail that it has seen. The doctor cannot see
+//! What the running service says about the proxies in front of it, and about the tail that it has seen; and whether it answers at
+//! `PUBLIC_URL`. The doctor cannot see
 //! them itself. No finding if no service answers, because it may not run yet.
 
 use std::time::Duration;
 
-use reqwest::Client;
+use reqwest::{Client, RequestBuilder, StatusCode};
 use serde::Deserialize;
 use url::Url;
 
 use super::finding::{Check, Finding, Remedy};
-use crate::config::{Config, ServerConfig};
+use crate::clock::Clock;
+use crate::config::{Config, PublicUrl, ServerConfig};
 use crate::http_client::body_up_to;
+use crate::telemetry::cause::innermost;
 use turn_ledger::source::IceSource;
 
 /// Longest status that is read. Real ones have 3 KiB.
@@ -23,6 +26,14 @@ const HINT: &str = "PROXY_NOT_TRUSTED";
 struct Status {
     hints: Vec<Hint>,
     observed_tail: Option<ObservedTail>,
+}
+
+/// The part of `GET /health` that only a broker has.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Health {
+    #[serde(rename = "uptimeSeconds")]
+    _uptime_seconds: u64,
 }
 
 #[derive(Deserialize)]
@@ -53,6 +64,39 @@ async fn status(server: &ServerConfig, client: &Client) -> Option<Status> {
     let url = Url::parse(&format!("http://{}/api/bandwidth-status", server.reachable())).ok()?;
     let response = client.get(url).send().await.ok()?;
     serde_json::from_slice(&body_up_to(BODY_MAX, response).await.ok()??).ok()
+}
+
+/// Asks the service where people open it. A warning at most: from this machine a public address may be out of reach.
+pub(super) async fn public(url: &PublicUrl, client: &Client, clock: &dyn Clock) -> Finding {
+    let began = clock.instant();
+    let seen = health(client.get(format!("{url}health"))).await;
+    let finding = match seen {
+        Ok(()) => Finding::ok(Check::PublicUrl, url.to_string(), "a broker responds"),
+        Err(seen) => Finding::warn(
+            Check::PublicUrl,
+            url.to_string(),
+            seen,
+            Remedy::guess(
+                "start the service and its proxy, and check the DNS name, the certificate and PUBLIC_URL; ask from another machine if this one cannot reach its own public address",
+            ),
+        ),
+    };
+    finding.after(clock.instant().saturating_duration_since(began))
+}
+
+/// What was seen instead of a broker's health.
+async fn health(request: RequestBuilder) -> Result<(), String> {
+    let no_response = |error: reqwest::Error| {
+        let error = error.without_url();
+        format!("no response: {}", innermost(&error).unwrap_or_else(|| error.to_string()))
+    };
+    let response = request.send().await.map_err(no_response)?;
+    let status = response.status();
+    let body = body_up_to(BODY_MAX, response).await.map_err(no_response)?;
+    match body.and_then(|body| serde_json::from_slice::<Health>(&body).ok()) {
+        Some(Health { .. }) if status == StatusCode::OK => Ok(()),
+        _ => Err(format!("the response is not a broker's, status {}", status.as_u16())),
+    }
 }
 
 /// The findings about a status. `tail`: the configured one.

@@ -95,7 +95,12 @@ pub async fn read_json<T: DeserializeOwned>(request: Request) -> Result<T, ApiEr
         // serde would read an array as the fields in order.
         _ => return Err(ApiError::invalid("Send a JSON object as the body.")),
     };
-    serde_json::from_slice(text).map_err(|error| ApiError::invalid(describe(&error)))
+    let mut json = serde_json::Deserializer::from_slice(text);
+    let parsed = serde_path_to_error::deserialize(&mut json);
+    let value =
+        parsed.map_err(|error| ApiError::invalid(describe(&error.path().to_string(), error.inner())))?;
+    json.end().map_err(|error| ApiError::invalid(describe("", &error)))?;
+    Ok(value)
 }
 
 /// The whole body, and the permit to hold while it is in memory.
@@ -156,13 +161,19 @@ fn announced_length(headers: &HeaderMap) -> Option<usize> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Says where the JSON is wrong. Does not quote it, because it may contain a token.
-fn describe(error: &serde_json::Error) -> String {
+/// Says where the JSON is wrong. Does not quote it, because it may contain a token: what follows the last "expected" is a text of ours or
+/// of serde.
+fn describe(field: &str, error: &serde_json::Error) -> String {
     let (line, column) = (error.line(), error.column());
-    match error.classify() {
-        serde_json::error::Category::Data => {
-            format!("The body is JSON, but a field has the wrong type (line {line}, column {column}).")
-        }
-        _ => format!("The body is not JSON (line {line}, column {column})."),
+    if error.classify() != serde_json::error::Category::Data {
+        return format!("The body is not JSON (line {line}, column {column}).");
+    }
+    let said = error.to_string();
+    let expected = said.rsplit_once(", expected ").map(|(_, expected)| expected);
+    let expected =
+        expected.and_then(|expected| expected.rsplit_once(" at line ")).map(|(expected, _)| expected);
+    match expected {
+        Some(expected) => format!("Set `{field}` to {expected} (line {line}, column {column})."),
+        None => format!("The body is JSON, but `{field}` has the wrong type (line {line}, column {column})."),
     }
 }

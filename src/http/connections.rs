@@ -108,6 +108,7 @@ pub struct ConnectionBody {
         (status = 201, description = "Opened.", body = ConnectionBody),
         (status = 200, description = "The connection was open already.", body = ConnectionBody),
         (status = 400, description = "`INVALID_REQUEST`: `connectionId` is not 1 to 128 visible ASCII characters.", body = ErrorBody),
+        (status = 403, description = "`USER_BLOCKED`: an app server opens a connection for a user that is blocked. An open one can be reported and closed.", body = ErrorBody),
         (status = 429, description = "`RATE_LIMITED`: 64 connections are open on this grant, or 256 on the grants of this client address.", body = ErrorBody),
         (status = 503, description = "`OVERLOADED`: the table of connections, or of grants, is full.", body = ErrorBody),
     )
@@ -127,6 +128,7 @@ pub async fn open_connection(State(app): State<Arc<App>>, call: Call) -> Result<
     let opened = opened.map_err(|error| match error {
         OpenError::GrantExpired => ApiError::InvalidGrant,
         OpenError::GrantRevoked => ApiError::GrantRevoked,
+        OpenError::UserBlocked => ApiError::UserBlocked,
         OpenError::TooManyOnGrant => {
             ApiError::TooManyConnections { of: "on this grant", retry_in: app.heartbeat * 3 }
         }

@@ -43,6 +43,8 @@ pub enum ApiError {
         /// The token that the route expects.
         expected: &'static str,
     },
+    /// A token that is not the operator's.
+    WrongOperatorToken,
     /// Nobody knows who opens a socket of a room.
     NoRoomUser,
     /// The bearer token is not a grant of this ledger, or the grant has expired.

@@ -91,7 +91,7 @@ fn about_counts(hints: &mut Hints, app: &App, snapshot: &Snapshot) {
             true,
             "GRANT_TOO_FAST",
             &format!(
-                "credential {grant} relays at {rate}, more than the assumed rate of a grant: the bound is unreliable. Look it up with GET /api/grants, revoke it (POST /api/credentials/{grant}/revoke), or raise LIABILITY_MBPS_PER_GRANT."
+                "credential {grant} relays at {rate}, more than the assumed rate of a grant: the bound is unreliable. Find it with turn-broker grants or under \"Who spends\" on the dashboard; end it with turn-broker revoke {grant}, or raise LIABILITY_MBPS_PER_GRANT."
             ),
         );
     }
@@ -131,7 +131,7 @@ fn about_minting(hints: &mut Hints, app: &App, snapshot: &Snapshot) {
     hints.add(
         snapshot.frozen,
         "FROZEN",
-        "the operator has stopped minting: new callers get STUN only. Send {\"frozen\": false} to POST /api/budget/freeze to resume.",
+        "the operator has stopped minting: new callers get STUN only. Resume with turn-broker unfreeze or on the dashboard.",
     );
     hints.add(!app.mint.enabled, "DISABLED", "TURN_ENABLED is false: new callers get STUN only.");
     hints.add(
@@ -139,12 +139,12 @@ fn about_minting(hints: &mut Hints, app: &App, snapshot: &Snapshot) {
         "PROMISED_IN_FULL",
         "strict mode cannot reserve another credential of 5 minutes: live credentials could use up the limit. Wait for the next count or the reset, raise the limit, or shorten TURN_TTL_SECONDS.",
     );
-    if let Some(Unread { forwarded, of }) = app.untrusted_proxies.seen() {
+    if let Some(Unread { forwarded, of, peer }) = app.untrusted_proxies.seen() {
         hints.add(
             true,
             "PROXY_NOT_TRUSTED",
             &format!(
-                "{forwarded} of the last {of} requests for credentials had an X-Forwarded-For that was not read, because it came from an address that is not in TRUSTED_PROXIES. If that is a proxy, all clients behind it share the allowances of one client: add its address to TRUSTED_PROXIES."
+                "{forwarded} of the last {of} requests for credentials had an X-Forwarded-For that was not read, because it came from {peer}, which is not in TRUSTED_PROXIES. If that is a proxy, all clients behind it share the allowances of one client: add {peer} to TRUSTED_PROXIES."
             ),
         );
     }
@@ -153,11 +153,18 @@ fn about_minting(hints: &mut Hints, app: &App, snapshot: &Snapshot) {
         "PROVIDER_DOWN",
         "Cloudflare does not mint: new callers get the next of ICE_SOURCES. The log states the reason. If it is the key or the token, correct CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN.",
     );
-    hints.add(
-        snapshot.counts.clamped_at.is_some_and(|at| snapshot.figures.now.since(at) <= CLAMPED_SHOWN),
-        "CLAIMS_CLAMPED",
-        "clients have reported more than one grant or one address may claim, and the excess was not charged. If many people share an address, raise CLAIMS_MBPS_PER_CLIENT; otherwise somebody reports falsely.",
-    );
+    let clamped_at = snapshot.counts.clamped_at.filter(|at| snapshot.figures.now.since(*at) <= CLAMPED_SHOWN);
+    if let Some(at) = clamped_at {
+        // Counters begin at the start of the process.
+        let before = if app.metrics.claims_clamped.get() == 0 { ", before the present start" } else { "" };
+        hints.add(
+            true,
+            "CLAIMS_CLAMPED",
+            &format!(
+                "clients have reported more than one grant or one address may claim, last at {at}{before}, and the excess was not charged. If many people share an address, raise CLAIMS_MBPS_PER_CLIENT; otherwise somebody reports falsely."
+            ),
+        );
+    }
     hints.add(
         !app.account.is_durable(),
         "NOT_DURABLE",
@@ -188,11 +195,9 @@ fn about_clock_and_bound(hints: &mut Hints, snapshot: &Snapshot) {
         "CLOCK_JUMPED",
         "the ledger has followed a jump of the machine's clock. If the clock was wrong before or is wrong now, credentials minted before the jump relay for longer than is reserved: the bound is unreliable until they have ended. Check the clock.",
     );
-    hints.add(
-        snapshot.lacks_grants(),
-        "LEDGER_RESTORED",
-        "the ledger was restored from a copy, so it lacks what was handed out after the copy was made: the bound is unreliable until the longest of these credentials has ended. Replace the TURN key or secret to end them now.",
-    );
+    if let Some(text) = snapshot.lacks_in_words() {
+        hints.add(true, "LEDGER_RESTORED", &text);
+    }
     hints.add(
         bound.get() > 0,
         "BOUND_ABOVE_LIMIT",

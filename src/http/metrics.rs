@@ -64,7 +64,11 @@ fn figures(app: &App) -> ScrapedFigures {
     let (rows, folded) = spenders
         .into_iter()
         .fold((0_usize, 0_u64), |(rows, folded), (_, more, gone)| (rows + more, folded + gone));
-    gauge("spender_rows", "Users, labels, origins and addresses with sums of their own", from_usize(rows));
+    gauge(
+        "spender_rows",
+        "Users, labels, origins, addresses and calls with sums of their own",
+        from_usize(rows),
+    );
     gauge("spenders_folded", "Of those, in this period, how many gave up their row", folded);
     gauge("unknown_bytes", "Bytes of this period under unknown identifiers", snapshot.unknown_bytes.get());
     gauge("connections_open", "Open connections", from_usize(snapshot.open_connections));

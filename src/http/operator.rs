@@ -35,11 +35,11 @@ const STEP_DEFAULT: u64 = 3_600;
 /// Rejects requests without the operator token.
 pub async fn require_operator(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let Some(expected) = &app.operator_token else { return ApiError::NotFound.into_response() };
-    let unauthorized = ApiError::Unauthorized { expected: "the OPERATOR_TOKEN" };
     match bearer(request.headers()) {
         Some(shown) if expected.matches(shown) => next.run(request).await,
-        Some(_) => wrong_token(&app, Role::Operator, client_of(&request), unauthorized).into_response(),
-        None => unauthorized.into_response(),
+        Some(_) => wrong_token(&app, Role::Operator, client_of(&request), ApiError::WrongOperatorToken)
+            .into_response(),
+        None => ApiError::Unauthorized { expected: "the OPERATOR_TOKEN" }.into_response(),
     }
 }
 

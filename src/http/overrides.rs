@@ -46,15 +46,17 @@ pub struct LimitOverride {
 /// The value of `limitGB`.
 #[derive(Default)]
 enum LimitGb {
+    /// Missing, or neither null nor a number.
     #[default]
-    Missing,
+    Invalid,
     Configured,
     Gb(f64),
 }
 
 impl<'de> Deserialize<'de> for LimitGb {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Option::deserialize(deserializer).map(|gb| gb.map_or(Self::Configured, Self::Gb))
+        let value = serde_json::Value::deserialize(deserializer)?;
+        Ok(if value.is_null() { Self::Configured } else { value.as_f64().map_or(Self::Invalid, Self::Gb) })
     }
 }
 
@@ -93,7 +95,7 @@ pub async fn override_limit(
     let limit = match body.limit {
         LimitGb::Gb(gb) if gb <= LIMIT_GB_MAX => Some(ByteCount::from_gb(gb).ok_or_else(invalid)?),
         LimitGb::Configured => None,
-        LimitGb::Gb(_) | LimitGb::Missing => return Err(invalid()),
+        LimitGb::Gb(_) | LimitGb::Invalid => return Err(invalid()),
     };
     app.account.note_action(match limit {
         Some(limit) => format!("The limit was set to {} GB.", limit.as_gb()),
@@ -233,7 +235,7 @@ fn message(revocation: Revocation) -> &'static str {
             "The provider does not know the credential. Relaying in progress may continue, so the bytes reserved for it stay reserved."
         }
         Revocation::Failed => {
-            "The provider could not be reached, so the credential works until it expires. It cannot be renewed. Try again."
+            "The source could not be reached, so the credential still works. It cannot be renewed. Try again."
         }
         Revocation::Cut => {
             "The sessions of the credential are ended within seconds, and so are new ones until it expires. At coturn, the bytes reserved for it stay reserved until then."

@@ -49,6 +49,12 @@ pub struct OverviewBody {
     rate: RateBody,
     /// What the bytes cost, by the price in the settings.
     cost: CostBody,
+    /// Live grants that were not revoked, of `status.grants.live`.
+    #[schema(example = 5)]
+    usable: u64,
+    /// `ALERT_PERCENTS`: the parts of the limit that raise an alert.
+    #[schema(example = json!([50, 80, 95, 100]))]
+    alert_percents: Vec<u8>,
     /// Whether users' tokens are read: `AUTH_JWT_SECRET` or `AUTH_JWKS_URL` is set.
     #[schema(example = true)]
     sign_in: bool,
@@ -230,6 +236,8 @@ pub async fn get_overview(State(app): State<Arc<App>>) -> Json<OverviewBody> {
         bytes: bytes(&snapshot),
         rate: rate(app.account.present_rate()),
         cost: cost(&app.prices, &snapshot.figures),
+        usable: app.account.usable_grants(),
+        alert_percents: app.alert_percents.iter().collect(),
         sign_in: app.auth.is_some(),
         status: status(&app, &snapshot),
         ledger_failing: !app.account.is_writable(),

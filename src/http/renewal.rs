@@ -122,7 +122,7 @@ impl<S: Sync> FromRequestParts<S> for Asker {
 /// Finds out what the token proves. The limiter and the mint find it in the request's extensions.
 pub async fn recognise(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let proof = proof(&app, bearer(request.headers())).await;
-    app.untrusted_proxies.note(is_forwarded_unread(&app, &request));
+    app.untrusted_proxies.note(forwarded_unread_from(&app, &request));
     if let (Some(note), Some(user)) = (request.extensions().get::<MintNote>(), proof.user()) {
         note.note_user(user);
     }
@@ -161,8 +161,10 @@ fn origin(headers: &HeaderMap) -> Option<Arc<str>> {
     (1..=ORIGIN_MAX).contains(&origin.len()).then(|| origin.into())
 }
 
-/// Whether the request has an `X-Forwarded-For` that is not read, because its peer is not among `TRUSTED_PROXIES`.
-fn is_forwarded_unread(app: &App, request: &Request) -> bool {
-    let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>() else { return false };
-    request.headers().contains_key(FORWARDED_FOR) && !is_trusted(peer.ip(), &app.trusted_proxies)
+/// The request's peer, if the request has an `X-Forwarded-For` that is not read because the peer is not among `TRUSTED_PROXIES`.
+fn forwarded_unread_from(app: &App, request: &Request) -> Option<IpAddr> {
+    let ConnectInfo(peer) = request.extensions().get::<ConnectInfo<SocketAddr>>()?;
+    let is_unread =
+        request.headers().contains_key(FORWARDED_FOR) && !is_trusted(peer.ip(), &app.trusted_proxies);
+    is_unread.then(|| peer.ip().to_canonical())
 }

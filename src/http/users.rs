@@ -11,8 +11,10 @@ use utoipa::ToSchema;
 use super::error::{ApiError, ErrorBody};
 use super::parameter_forms::UserInPath;
 use crate::app::App;
+use crate::auth::Auth;
 use crate::mint::RevokedAll;
 use turn_ledger::spender::User;
+use turn_ledger::units::Timestamp;
 
 /// The result of revoking a user's credentials.
 #[derive(Debug, Serialize, ToSchema)]
@@ -30,6 +32,15 @@ pub struct UserRevocationBody {
     /// How many of the others the source will be asked for by another call: it could not be reached, or there was no time.
     #[schema(example = 20)]
     left: usize,
+    /// How many of them this process cuts: their calls end within seconds.
+    #[schema(example = 0)]
+    cut: usize,
+    /// Until when calls of the credentials that are not cut may go on, at the latest; null if all are cut.
+    #[schema(value_type = Option<String>, format = DateTime, required = true, example = "2025-01-16T14:01:00Z")]
+    calls_until: Option<Timestamp>,
+    /// What the result means, for people.
+    #[schema(example = "Live credentials of ann: 300, all revoked.")]
+    message: String,
 }
 
 /// Whether a user is blocked.
@@ -41,6 +52,9 @@ pub struct UserBlockBody {
     user: String,
     /// Whether the user is blocked now.
     blocked: bool,
+    /// What that means, for people.
+    #[schema(example = "ann is blocked and gets no credentials.")]
+    message: String,
 }
 
 /// Revokes all credentials of a user.
@@ -66,23 +80,57 @@ pub async fn revoke_user(
     let user = checked(&user)?;
     app.account.note_action(format!("The credentials of {} were revoked.", user.as_str()));
     let (grants, recorded) = app.account.revoke_user(&user).await;
-    let RevokedAll { ended, left } = app.mint.revoke_all(&grants).await;
-    let revoked = grants.len();
+    let ends = app.mint.revoke_all(&grants).await;
+    let (revoked, RevokedAll { ended, left, cut, calls_until }) = (grants.len(), ends);
+    let user_name = user.as_str();
     tracing::warn!(
-        user = user.as_str(),
+        user = user_name,
         revoked,
         ended,
         left,
+        cut,
         "the operator has revoked a user's credentials"
     );
     recorded?;
-    Ok(Json(UserRevocationBody { user: user.as_str().to_owned(), revoked, ended, left }))
+    let mut message = revocation_message(user_name, revoked, &ends);
+    if !app.account.is_blocked(&user) {
+        message += &format!(" {user_name} can get new ones: block {user_name} to refuse them.");
+    }
+    Ok(Json(UserRevocationBody {
+        user: user_name.to_owned(),
+        revoked,
+        ended,
+        left,
+        cut,
+        calls_until,
+        message,
+    }))
+}
+
+fn revocation_message(user: &str, revoked: usize, ends: &RevokedAll) -> String {
+    if revoked == 0 {
+        return format!("{user} has no live credential.");
+    }
+    let mut message = format!("Live credentials of {user}: {revoked}, all revoked.");
+    if ends.cut > 0 {
+        message += &format!(" The calls of {} end within seconds.", ends.cut);
+    }
+    if let Some(until) = ends.calls_until {
+        let others = revoked.saturating_sub(ends.cut);
+        message +=
+            &format!(" The source of {others} cannot end calls: those in progress may go on until {until}.");
+    }
+    if ends.left > 0 {
+        message += &format!(" The source of {} could not be reached in time: revoke again.", ends.left);
+    }
+    message
 }
 
 /// Blocks a user.
 ///
-/// A blocked user gets 403 `USER_BLOCKED` instead of credentials, also for a renewal. What the user has continues to work: revoke it
-/// with `POST /api/users/{user}/revoke`. At most 10000 users can be blocked.
+/// A blocked user gets 403 `USER_BLOCKED` instead of credentials, also for a renewal, and so does an app server that opens a connection
+/// for the user. What the user has continues to work: revoke it with `POST /api/users/{user}/revoke`. A user who is not known yet can be
+/// blocked. Callers without a user are not stopped unless `AUTH_REQUIRED` is on. At most 10000 users can be blocked.
 #[utoipa::path(
     post,
     path = "/api/users/{user}/block",
@@ -103,7 +151,20 @@ pub async fn block_user(
     app.account.note_action(format!("{} was blocked.", user.as_str()));
     tracing::warn!(user = user.as_str(), "the operator has blocked a user");
     recorded?;
-    Ok(Json(UserBlockBody { user: user.as_str().to_owned(), blocked: true }))
+    let message = block_message(user.as_str(), app.account.knows_user(&user), app.auth.as_ref());
+    Ok(Json(UserBlockBody { user: user.as_str().to_owned(), blocked: true, message }))
+}
+
+fn block_message(user: &str, is_known: bool, auth: Option<&Auth>) -> String {
+    let unknown = if is_known { "" } else { " No credential of this user is known in this period." };
+    let anonymous = match auth {
+        Some(auth) if auth.required => "",
+        Some(_) => " Callers without a token are not stopped: set AUTH_REQUIRED=true to refuse them.",
+        None => {
+            " Callers without a token are not stopped: set AUTH_JWT_SECRET or AUTH_JWKS_URL, and AUTH_REQUIRED=true to refuse them."
+        }
+    };
+    format!("{user} is blocked and gets no credentials.{unknown}{anonymous}")
 }
 
 /// Unblocks a user.
@@ -126,7 +187,8 @@ pub async fn unblock_user(
     app.account.note_action(format!("{} was allowed again.", user.as_str()));
     let was_blocked = app.account.unblock_user(&user).await?;
     tracing::warn!(user = user.as_str(), was_blocked, "the operator has unblocked a user");
-    Ok(Json(UserBlockBody { user: user.as_str().to_owned(), blocked: false }))
+    let message = format!("{} is not blocked. What was revoked stays revoked.", user.as_str());
+    Ok(Json(UserBlockBody { user: user.as_str().to_owned(), blocked: false, message }))
 }
 
 fn checked(user: &str) -> Result<User, ApiError> {

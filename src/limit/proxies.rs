@@ -1,7 +1,8 @@
 //! Detection of a proxy that `TRUSTED_PROXIES` does not name. Such a proxy sends `X-Forwarded-For`, which is not read, so all
 //! its clients count as one. A client can send the header too. So the operator gets a hint only if at least half of the
-//! latest requests for credentials have the header. The hint states how many have it.
+//! latest requests for credentials have the header. The hint states how many have it, and from where the latest of them came.
 
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
 /// The most requests that are remembered, one bit each.
@@ -17,6 +18,8 @@ struct Latest {
     /// One bit for each request, the latest in the lowest bit. Set if the request had a header that was not read.
     unread: u64,
     requests: u32,
+    /// Where the latest such request came from.
+    peer: Option<IpAddr>,
 }
 
 /// How many of the latest requests had an `X-Forwarded-For` that was not read.
@@ -26,13 +29,15 @@ pub struct Unread {
     pub forwarded: u32,
     /// All of the latest requests.
     pub of: u32,
+    /// Where the latest such request came from.
+    pub peer: IpAddr,
 }
 
 impl UntrustedProxies {
-    /// Records whether a request had an `X-Forwarded-For` that was not read.
-    pub fn note(&self, is_unread: bool) {
+    /// Records a request. `unread_from`: its peer, if it had an `X-Forwarded-For` that was not read.
+    pub fn note(&self, unread_from: Option<IpAddr>) {
         let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *latest = latest.with(is_unread);
+        *latest = latest.with(unread_from);
     }
 
     /// The counts for the hint; `None` if no hint is due.
@@ -43,17 +48,18 @@ impl UntrustedProxies {
 }
 
 impl Latest {
-    fn with(self, is_unread: bool) -> Self {
+    fn with(self, unread_from: Option<IpAddr>) -> Self {
         Self {
-            unread: self.unread << 1 | u64::from(is_unread),
+            unread: self.unread << 1 | u64::from(unread_from.is_some()),
             requests: (self.requests + 1).min(REQUESTS_MAX),
+            peer: unread_from.or(self.peer),
         }
     }
 
     fn seen(self) -> Option<Unread> {
         let forwarded = self.unread.count_ones();
         let is_half = forwarded > 0 && forwarded * 2 >= self.requests;
-        is_half.then_some(Unread { forwarded, of: self.requests })
+        self.peer.filter(|_| is_half).map(|peer| Unread { forwarded, of: self.requests, peer })
     }
 }
 
@@ -62,8 +68,11 @@ mod tests {
     use super::*;
 
     fn after(requests: impl IntoIterator<Item = bool>) -> Option<(u32, u32)> {
-        let latest = requests.into_iter().fold(Latest::default(), Latest::with);
-        latest.seen().map(|unread| (unread.forwarded, unread.of))
+        let proxy = IpAddr::from([192, 0, 2, 7]);
+        let noted = requests.into_iter().map(|is_unread| is_unread.then_some(proxy));
+        let seen = noted.fold(Latest::default(), Latest::with).seen()?;
+        assert_eq!(seen.peer, proxy);
+        Some((seen.forwarded, seen.of))
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::account::{Account, RenewalRight};
+use crate::alert::rules::SourceStates;
 use crate::config::LimitAction;
 use crate::ice::breaker::BreakerState;
 use crate::ice::server::UrlChoice;
@@ -223,6 +224,16 @@ impl Mint {
     #[must_use]
     pub fn provider_is_up(&self) -> Option<bool> {
         self.provider().map(|provider| provider.is_up())
+    }
+
+    /// The states of the sources, for alerts.
+    #[must_use]
+    pub fn source_states(&self) -> SourceStates {
+        let mints = |source: &Source| matches!(source.ready(), Some(CredentialSource::Coturn(_)));
+        SourceStates {
+            provider: self.provider_is_up(),
+            coturn_uncut: self.sources.iter().any(mints) && !self.cut_here.contains(&IceSource::Coturn),
+        }
     }
 
     /// The TURN keys that mint. Empty without a provider.

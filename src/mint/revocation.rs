@@ -11,8 +11,10 @@ use super::provider::Provider;
 use crate::account::Account;
 use turn_ledger::grants::GrantRow;
 use turn_ledger::key_name::KeyName;
+use turn_ledger::minute::Minute;
 use turn_ledger::source::IceSource;
 use turn_ledger::token::GrantId;
+use turn_ledger::units::Timestamp;
 
 /// Calls to the provider at the same time.
 const AT_ONCE: usize = 8;
@@ -58,6 +60,10 @@ pub struct RevokedAll {
     pub ended: usize,
     /// The source could not be reached, or there was no time to ask it.
     pub left: usize,
+    /// This process ends their sessions within seconds.
+    pub cut: usize,
+    /// The latest instant at which one of the others may still relay.
+    pub calls_until: Option<Timestamp>,
 }
 
 impl Mint {
@@ -71,22 +77,32 @@ impl Mint {
 
     /// Revokes credentials at their source, except those that it has answered for before. Ends within 7 s.
     pub async fn revoke_all(&self, grants: &[(GrantId, GrantRow)]) -> RevokedAll {
-        let (mut known, mut calls) = (vec![], vec![]);
+        let (mut results, mut calls, mut calls_until) = (vec![], vec![], None);
         for (id, grant) in grants {
-            match (grant.known_to_source, self.call(*id, grant)) {
-                (Some(true), _) => known.push(Revocation::Done),
-                (Some(false), _) => known.push(Revocation::Unknown),
-                (None, Ok(call)) => calls.push(call),
-                (None, Err(without_call)) => known.push(without_call),
+            let result = match (grant.known_to_source, self.call(*id, grant)) {
+                (Some(true), _) => Revocation::Done,
+                (Some(false), _) => Revocation::Unknown,
+                (None, Err(without_call)) => without_call,
+                (None, Ok(call)) => {
+                    calls_until = calls_until.max(Some(relays_until(grant)));
+                    calls.push(call);
+                    continue;
+                }
+            };
+            if result != Revocation::Cut {
+                calls_until = calls_until.max(Some(relays_until(grant)));
             }
+            results.push(result);
         }
-        let wanted = calls.len();
-        let made = make_all(calls.into_iter().map(Call::make), tokio::time::sleep(BEGIN_MAX)).await;
-        let failed = made.iter().filter(|revocation| **revocation == Revocation::Failed).count();
-        let has_ended = |revocation: &&Revocation| matches!(revocation, Revocation::Done | Revocation::Cut);
+        results.extend(make_all(calls.into_iter().map(Call::make), tokio::time::sleep(BEGIN_MAX)).await);
+        let count = |wanted| results.iter().filter(|result| **result == wanted).count();
+        let cut = count(Revocation::Cut);
+        let not_asked = grants.len().saturating_sub(results.len());
         RevokedAll {
-            ended: known.iter().chain(&made).filter(has_ended).count(),
-            left: wanted.saturating_sub(made.len()).saturating_add(failed),
+            ended: count(Revocation::Done).saturating_add(cut),
+            left: count(Revocation::Failed).saturating_add(not_asked),
+            cut,
+            calls_until,
         }
     }
 
@@ -100,10 +116,16 @@ impl Mint {
                 username: username.into(),
                 key: grant.key,
             }),
+            (IceSource::Coturn, ..) if self.account.snapshot().measured.uncut => Err(Revocation::Failed),
             (source, ..) if self.cut_here.contains(&source) => Err(Revocation::Cut),
             _ => Err(Revocation::Unsupported),
         }
     }
+}
+
+/// Until when a credential that is not cut may relay.
+fn relays_until(grant: &GrantRow) -> Timestamp {
+    grant.alive_until().map_or(grant.expires_at, Minute::start)
 }
 
 /// One call to the provider.

@@ -138,18 +138,19 @@ impl OperatorCommand {
     }
 }
 
-/// Parses what follows the name of a command. `Ok(None)` if help is requested.
+/// Parses what follows the name of a command. `options`: those before the name. `Ok(None)` if help is requested.
 pub fn parse(
     name: &str,
+    mut options: Options,
     mut parser: lexopt::Parser,
 ) -> Result<Option<(OperatorCommand, Options)>, lexopt::Error> {
     use lexopt::prelude::{Long, Short, Value};
-    let (mut options, mut operand, mut user) = (Options::default(), None, None);
+    let (mut operand, mut user) = (None, None);
     while let Some(argument) = parser.next()? {
         match argument {
             Short('h') | Long("help") => return Ok(None),
             Long("json") => options.json = true,
-            Long("url") => options.url = Some(parser.value()?.parse_with(broker_url)?),
+            Long("url") => options.url = Some(url(&mut parser)?),
             Long("user") if matches!(name, "grants" | "revoke") => user = Some(parser.value()?.string()?),
             Value(value)
                 if operand.is_none() && !matches!(name, "status" | "grants" | "freeze" | "unfreeze") =>
@@ -180,6 +181,11 @@ pub fn parse(
     Ok(Some((command, options)))
 }
 
+/// Parses the value of `--url`.
+pub fn url(parser: &mut lexopt::Parser) -> Result<Url, lexopt::Error> {
+    parser.value()?.parse_with(broker_url)
+}
+
 fn broker_url(text: &str) -> Result<Url, &'static str> {
     let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
     url.ok_or("expected an address such as https://broker.example or http://127.0.0.1:3001")
@@ -204,7 +210,8 @@ mod tests {
 
     fn parsed(line: &str) -> Result<Option<(OperatorCommand, Options)>, String> {
         let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
-        parse(name, lexopt::Parser::from_args(rest.split_whitespace())).map_err(|error| error.to_string())
+        parse(name, Options::default(), lexopt::Parser::from_args(rest.split_whitespace()))
+            .map_err(|error| error.to_string())
     }
 
     fn command(line: &str) -> OperatorCommand {

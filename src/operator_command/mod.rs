@@ -18,7 +18,7 @@ use crate::telemetry::cause::innermost;
 mod arguments;
 mod text;
 
-pub use arguments::{NAMES, NewLimit, OperatorCommand, Options, SpenderGroup, parse};
+pub use arguments::{NAMES, NewLimit, OperatorCommand, Options, SpenderGroup, parse, url};
 use text::{failure, rotation};
 
 /// Longest JSON response that is read. Real ones have a few KiB.

@@ -64,7 +64,7 @@ pub(super) fn summary(body: &[u8]) -> Option<String> {
     let Status { used, limit, percentage, remaining, reserved, bound, reset_date, source, .. } = &status;
     let minting = if status.frozen { "stopped by the operator" } else { "on" };
     let as_of = status.as_of.as_ref().map(|as_of| format!(", counted up to {as_of}")).unwrap_or_default();
-    let holds = if status.bound_holds { "" } else { " (the data contradict this)" };
+    let holds = if status.bound_holds { "" } else { ", which is not certain now: see the hints" };
     let Grants { issued, live, reported } = status.grants;
     let ledger = if status.durable { "on disk" } else { "in memory only" };
     let mut text = format!(
@@ -222,20 +222,19 @@ pub(super) fn grants(body: &[u8]) -> Option<String> {
 
 #[derive(Deserialize)]
 struct Block {
-    user: String,
     blocked: bool,
+    message: String,
 }
 
 /// Whether the user is blocked. `None` if the body does not say it.
 pub(super) fn block(body: &[u8]) -> Option<String> {
-    let Block { user, blocked } = serde_json::from_slice(body).ok()?;
-    Some(plain(&if blocked {
-        format!(
-            "{user} is blocked and gets no credentials. What {user} has continues to work: revoke it with `turn-broker revoke --user`."
-        )
+    let Block { blocked, message } = serde_json::from_slice(body).ok()?;
+    let revoke = if blocked {
+        " What the user has continues to work: end it with turn-broker revoke --user."
     } else {
-        format!("{user} is not blocked. What was revoked stays revoked.")
-    }))
+        ""
+    };
+    Some(plain(&format!("{message}{revoke}")))
 }
 
 #[derive(Deserialize)]
@@ -252,20 +251,13 @@ pub(super) fn revocation(body: &[u8]) -> Option<String> {
 
 #[derive(Deserialize)]
 struct UserRevocation {
-    user: String,
-    revoked: usize,
-    ended: usize,
-    left: usize,
+    message: String,
 }
 
 /// The result of revoking a user's credentials. `None` if the body is not one.
 pub(super) fn user_revocation(body: &[u8]) -> Option<String> {
-    let UserRevocation { user, revoked, ended, left } = serde_json::from_slice(body).ok()?;
-    let again =
-        if left > 0 { format!(" {left} could not be ended in time: run this again.") } else { String::new() };
-    let line =
-        format!("Live credentials of {user}: {revoked}, all revoked, {ended} ended at the source.{again}");
-    Some(plain(&format!("{line} {user} can fetch new ones unless blocked.")))
+    let UserRevocation { message } = serde_json::from_slice(body).ok()?;
+    Some(plain(&message))
 }
 
 /// What an error response says, and what to do. `None` if the body is not a broker's.
@@ -335,7 +327,7 @@ mod tests {
         let text = summary(body.to_string().as_bytes()).unwrap();
         for expected in [
             "Minting      stopped by the operator",
-            "(the data contradict this)",
+            "by 0.00 GB at most, which is not certain now: see the hints",
             "Ledger       in memory only",
             "Hint         NO_REPORTS: no client reports[2J",
         ] {
@@ -416,14 +408,13 @@ mod tests {
 
     #[test]
     fn the_result_of_an_action_says_what_is_left() {
-        assert_eq!(
-            user_revocation(br#"{"user": "ann", "revoked": 3, "ended": 2, "left": 1}"#).unwrap(),
-            "Live credentials of ann: 3, all revoked, 2 ended at the source. 1 could not be ended in time: run this again. ann can fetch new ones unless blocked."
-        );
+        let revoked = br#"{"user": "ann", "message": "Live credentials of ann: 3, all revoked."}"#;
+        assert_eq!(user_revocation(revoked).unwrap(), "Live credentials of ann: 3, all revoked.");
         let revoked = br#"{"grant": "id-1", "message": "The provider has revoked the credential."}"#;
         assert_eq!(revocation(revoked).unwrap(), "id-1 is revoked. The provider has revoked the credential.");
-        assert!(block(br#"{"user": "ann", "blocked": true}"#).unwrap().starts_with("ann is blocked"));
-        assert!(block(br#"{"user": "ann", "blocked": false}"#).unwrap().starts_with("ann is not blocked"));
+        let blocked = block(br#"{"blocked": true, "message": "ann is blocked."}"#).unwrap();
+        assert!(blocked.starts_with("ann is blocked. ") && blocked.contains("revoke --user"), "{blocked}");
+        assert_eq!(block(br#"{"blocked": false, "message": "Allowed."}"#).unwrap(), "Allowed.");
     }
 
     #[test]

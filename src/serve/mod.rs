@@ -310,8 +310,8 @@ async fn maintenance(app: Arc<App>, end: CancellationToken) {
             () = end.cancelled() => return,
             _ = report.tick() => {
                 app.account.report_given_up();
-                let provider = app.mint.provider_is_up();
-                app.account.evaluate_alerts(provider, &app.prices, app.alert_percents, app.dispatcher.is_some());
+                let sources = app.mint.source_states();
+                app.account.evaluate_alerts(sources, &app.prices, app.alert_percents, app.dispatcher.is_some());
             }
             _ = flush.tick() => app.account.flush(),
             _ = tidy.tick() => {

@@ -17,6 +17,9 @@ pub fn report(config: &Config, address: SocketAddr, books: &Snapshot) {
     if let Some(overrides) = books.overrides_in_words() {
         tracing::warn!("Overrides in force: {overrides}");
     }
+    if let Some(lacks) = books.lacks_in_words() {
+        tracing::warn!("LEDGER_RESTORED: {lacks}");
+    }
     report_meters(config);
     report_access(config);
     for warning in &config.warnings {

@@ -241,6 +241,7 @@ export interface OpenConnectionBody {
 }
 
 export interface OverviewBody {
+  alertPercents: Array<number>;
   at: string;
   bytes: BytesBody;
   callers: CallersBody;
@@ -253,6 +254,7 @@ export interface OverviewBody {
   signIn: boolean;
   status: StatusBody;
   uptimeSeconds: number;
+  usable: number;
   version: string;
 }
 
@@ -386,12 +388,16 @@ export interface UsageReading {
 
 export interface UserBlockBody {
   blocked: boolean;
+  message: string;
   user: string;
 }
 
 export interface UserRevocationBody {
+  callsUntil: string | null;
+  cut: number;
   ended: number;
   left: number;
+  message: string;
   revoked: number;
   user: string;
 }

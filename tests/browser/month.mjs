@@ -73,11 +73,11 @@ export function month(mood) {
     observedTail: { longestSeconds: 540, grants: 4711, relayedAfterExpiry: 1902, leftOut: 0 }, grants: { issued: 5120, live: 48, reported: 2231 }, usedBytes: used,
     durable: true, frozen: false,
     hints: reserved ? [
-      { code: 'PROMISED_IN_FULL', message: 'strict mode has no room for another credential of 5 minutes: the live credentials could use the rest of the limit. Room returns with the provider\'s next count or at the reset. For more room, raise the limit or shorten TURN_TTL_SECONDS.' },
+      { code: 'PROMISED_IN_FULL', message: 'strict mode cannot reserve another credential of 5 minutes: live credentials could use up the limit. Wait for the next count or the reset, raise the limit, or shorten TURN_TTL_SECONDS.' },
     ] : trouble ? [
-      { code: 'ANALYTICS_STALE', message: 'the provider\'s own count could not be read for more than 10 minutes: usage after asOf is estimated. See the log for the cause.' },
-      { code: 'ASSUMPTION_BROKEN', message: 'more bytes are relayed than the live credentials could relay at the assumed rate, or relaying lasts longer than assumed: the bound cannot be relied on. Raise LIABILITY_MBPS_PER_GRANT or TURN_EXPIRY_TAIL_SECONDS, and check whether another service uses the TURN key.' },
-      { code: 'BOUND_ABOVE_LIMIT', message: `credentials already issued could take usage ${gb(bound)} GB past the limit. Shorten TURN_TTL_SECONDS, or lower LIABILITY_MBPS_PER_GRANT if your calls use less.` },
+      { code: 'ANALYTICS_STALE', message: 'the provider\'s count could not be read for more than 10 minutes: usage after asOf is estimated. See the log.' },
+      { code: 'ASSUMPTION_BROKEN', message: 'live credentials relay more or longer than assumed: the bound is unreliable. Raise LIABILITY_MBPS_PER_GRANT or TURN_EXPIRY_TAIL_SECONDS, and check who else uses the TURN key.' },
+      { code: 'BOUND_ABOVE_LIMIT', message: `live credentials could take usage ${gb(bound)} GB past the limit: shorten TURN_TTL_SECONDS, or lower LIABILITY_MBPS_PER_GRANT if your calls use less.` },
     ] : [],
   };
   return {
@@ -87,7 +87,7 @@ export function month(mood) {
       rate: mood === 'alarm'
         ? { mbps: 412.3, until: instant(NOW), limitAt: instant(NOW + (limit - used) / 412.3e6 * 8000) }
         : { mbps: 7.84, until: trouble ? instant(AS_OF) : instant(NOW), limitAt: null },
-      signIn: true,
+      signIn: true, usable: 41, alertPercents: [50, 80, 95, 100],
       cost: {
         currency: 'USD', pricePerGB: 0.05, freeGB: 250, soFar: money(used - 250 * GB),
         forecast: { usedBytes: atReset(used), cost: money(atReset(used) - 250 * GB) },
@@ -154,10 +154,10 @@ function alerts({ bandwidthUsedGB, bandwidthLimitGB, overshootBoundGB }, mood) {
     usedGB: bandwidthUsedGB, limitGB: bandwidthLimitGB, overshootBoundGB, waiting,
   });
   return [
-    ...(mood === 'alarm' ? [alert('budget.used_95', 'critical', 0.1, `95 % of the bandwidth limit is used: ${bandwidthUsedGB} of ${bandwidthLimitGB} GB. The period ends at 2026-12-01T00:00:00.000Z.`, 'Decide now: raise the limit (POST /api/budget/limit), or let minting stop at the limit until the reset.')] : []),
-    alert('provider.up', 'info', 5.2, 'The TURN provider mints again. It was down since 2026-11-20T09:08:12.004Z.', 'No action is needed.'),
-    alert('provider.down', 'critical', 5.3, 'The TURN provider does not mint.', 'Clients get the next of ICE_SOURCES. With STUN only, calls that need a relay fail. See the log, and check the TURN key and the provider\'s status page.', true),
-    alert('budget.used_50', 'info', 71, '50 % of the bandwidth limit is used: 500.01 of 1000 GB. The period ends at 2026-12-01T00:00:00.000Z.', 'Compare the usage with the remaining days. Minting continues.'),
+    ...(mood === 'alarm' ? [alert('budget.used_95', 'critical', 0.1, `95 % of the bandwidth limit is used: ${bandwidthUsedGB} of ${bandwidthLimitGB} GB, and the period ends at 2026-12-01T00:00Z.`, 'Block or revoke the largest spender under "Who spends" on the dashboard, or raise the limit: turn-broker limit GB.')] : []),
+    alert('provider.up', 'info', 5.2, 'The TURN provider issues credentials again; it had been down since 2026-11-20T09:08Z.', 'Nothing to do.'),
+    alert('provider.down', 'critical', 5.3, 'The TURN provider issues no credentials.', 'Run turn-broker doctor: it asks the provider for a credential and says what is wrong.', true),
+    alert('budget.used_50', 'info', 71, '50 % of the bandwidth limit is used: 500.01 of 1000 GB, and the period ends at 2026-12-01T00:00Z.', 'Compare the forecast with the limit; nothing needs to happen now.'),
   ];
 }
 

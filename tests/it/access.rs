@@ -415,7 +415,11 @@ async fn a_hint_names_a_proxy_that_is_not_trusted() {
     broker.mint().await;
     assert!(!codes(&broker).await.contains("PROXY_NOT_TRUSTED"));
     mint_from(&broker, "203.0.113.1").await;
-    assert!(codes(&broker).await.contains("1 of the last 2 requests"));
+    let hints = codes(&broker).await;
+    assert!(
+        hints.contains("1 of the last 2 requests") && hints.contains("add 127.0.0.1 to TRUSTED_PROXIES"),
+        "{hints}"
+    );
     for _ in 0..2 {
         broker.mint().await;
     }

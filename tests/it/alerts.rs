@@ -63,6 +63,8 @@ fn used(percent: u64) -> AlertInput {
         assumed_rate: BitRate::new(2_000_000),
         analytics_stale: false,
         coturn_unreachable: false,
+        coturn_uncut: false,
+        lacks_until: None,
         has_unknown_bytes: false,
         counts_late: false,
         frozen: false,

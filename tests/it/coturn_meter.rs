@@ -2,7 +2,9 @@
 //! the budget is spent.
 
 use crate::support::fake_coturn_cli::{CliFault, FakeCoturnCli, FakeSession, PASSWORD};
-use crate::support::{OPERATOR, REPORTER, StateDir, TestBroker, eventually};
+use crate::support::fake_issuer::Signer;
+use crate::support::{Answer, OPERATOR, REPORTER, StateDir, TestBroker, eventually};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 const GB: u64 = 1_000_000_000;
@@ -223,4 +225,28 @@ async fn a_coturn_that_no_longer_mints_is_still_counted_and_cut() {
     relay.coturn.set_fault(Some(CliFault::OtherService));
     broker.advance(16);
     eventually("the doubt", async || broker.status().await["boundHolds"] == false).await;
+}
+
+#[tokio::test]
+async fn revoking_a_user_says_what_coturn_cuts_and_what_goes_on_while_its_command_line_is_silent() {
+    let relay = Relay::start().await;
+    let secret = "jwt-fixture-secret-of-32-characters-or-more";
+    let broker = relay.broker(&[("AUTH_JWT_SECRET", secret)]).await;
+    let token = Signer::hs256(secret).sign(None, &json!({"sub": "ann", "exp": 4_102_444_800_u64}));
+    let request = broker.request(Method::GET, "/api/turn-credentials").bearer_auth(token);
+    assert_eq!(Answer::of(request).await.status, 200);
+    let revoke = async || {
+        let revoked = broker.post(OPERATOR, "/api/users/ann/revoke", json!({})).await.json();
+        let message = revoked["message"].to_string();
+        (revoked["cut"].clone(), revoked["left"].clone(), revoked["callsUntil"].is_null(), message)
+    };
+    let (cut, left, is_all_cut, message) = revoke().await;
+    assert_eq!((cut, left, is_all_cut), (1.into(), 0.into(), true), "{message}");
+    assert!(message.contains("The calls of 1 end within seconds."), "{message}");
+    relay.coturn.set_fault(Some(CliFault::OtherService));
+    broker.advance(16);
+    eventually("the doubt", async || broker.status().await["boundHolds"] == false).await;
+    let (cut, left, is_all_cut, message) = revoke().await;
+    assert_eq!((cut, left, is_all_cut), (0.into(), 1.into(), false), "{message}");
+    assert!(message.contains("may go on until 2025-01-16T") && message.contains("revoke again"), "{message}");
 }

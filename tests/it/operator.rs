@@ -193,7 +193,9 @@ async fn a_missing_token_and_a_grant_of_an_earlier_key_are_no_guesses() {
     let last = if grant.pop() == Some('A') { 'B' } else { 'A' };
     grant.push(last);
     for _ in 0..30 {
-        assert_eq!(broker.get("/metrics").await.error(), (401, "UNAUTHORIZED".into()));
+        let missing = broker.get("/metrics").await;
+        assert_eq!(missing.error(), (401, "UNAUTHORIZED".into()));
+        assert!(missing.json()["message"].as_str().unwrap().starts_with("Send the OPERATOR_TOKEN"));
         let answer = broker.post(&grant, "/api/connections", json!({})).await;
         assert_eq!(answer.error(), (401, "INVALID_GRANT".into()));
     }

@@ -107,8 +107,12 @@ async fn a_user_is_blocked_allowed_and_revoked() {
     assert_eq!(mint().await.1["code"], "USER_BLOCKED");
     assert!(output_of(&broker, &["spenders"]).contains("Blocked users (1): team/ann"));
     let revoked = output_of(&broker, &["revoke", "--user", "team/ann"]);
-    assert!(revoked.starts_with("Live credentials of team/ann: 2, all revoked"), "{revoked}");
+    let goes_on = "Live credentials of team/ann: 2, all revoked. The source of 2 cannot end calls: those in progress may go on until 20";
+    assert!(revoked.starts_with(goes_on), "{revoked}");
     assert!(output_of(&broker, &["allow", "team/ann"]).starts_with("team/ann is not blocked"));
+    let nobody = output_of(&broker, &["block", "nosuch"]);
+    let expected = "nosuch is blocked and gets no credentials. No credential of this user is known in this period. Callers without a token are not stopped: set AUTH_REQUIRED=true";
+    assert!(nobody.starts_with(expected), "{nobody}");
     assert_eq!(mint().await.0, 200);
 }
 
@@ -118,8 +122,12 @@ fn the_address_can_be_given() {
     let url = broker.url("/");
     let output = run(&["status", "--url", &url], &[]);
     assert_eq!(output.status.code(), Some(0), "status needs no token: {}", error_of(&output));
-    let output = run(&["freeze", "--url", &url], &[("OPERATOR_TOKEN", OPERATOR)]);
-    assert_eq!(output.status.code(), Some(0), "{}", error_of(&output));
+    for arguments in [&["freeze", "--url", &url], &["--url", &url, "unfreeze"]] {
+        let output = run(arguments, &[("OPERATOR_TOKEN", OPERATOR)]);
+        assert_eq!(output.status.code(), Some(0), "{}", error_of(&output));
+    }
+    let output = run(&["--json", "--url", &url, "status"], &[]);
+    assert!(serde_json::from_slice::<Value>(&output.stdout).is_ok(), "{}", error_of(&output));
 }
 
 #[test]
@@ -153,6 +161,8 @@ fn every_failure_has_its_exit_status_and_a_remedy() {
         (&["status"], &[("PORT", "abc")], 78, "PORT: expected"),
         (&["limit", "much"], &[token], 64, "turn-broker --help"),
         (&["backup"], &[token], 64, "turn-broker --help"),
+        (&["--url", &url, "serve"], &[token], 64, "only to a command for a running broker"),
+        (&["--url", &url], &[token], 64, "a command for a running broker"),
     ] {
         let output = run(arguments, variables);
         let error = error_of(&output);
@@ -177,6 +187,16 @@ fn a_backup_is_a_private_file_that_verify_accepts() {
     assert_eq!(verified.status.code(), Some(0), "{}", String::from_utf8_lossy(&verified.stdout));
     let shown = String::from_utf8(ledger("show").stdout).unwrap();
     assert!(shown.contains("Limit        123 GB"), "{shown}");
+    let restored = start(&[("STATE_DIR", copy.path())]);
+    let status = output_of(&restored, &["status"]);
+    assert!(status.contains("which is not certain now: see the hints"), "{status}");
+    assert!(status.contains("the bound is unreliable until 20"), "{status}");
+    restored.signal("-TERM");
+    let (log, _) = restored.finish();
+    let warns = |line: &str| {
+        line.contains("WARN") && line.contains("LEDGER_RESTORED: ") && line.contains("replace the TURN key")
+    };
+    assert_eq!(log.lines().filter(|line| warns(line)).count(), 1, "{log}");
 
     let before = std::fs::read(&file).unwrap();
     let again = command_at(&broker, &["backup", name], OPERATOR);

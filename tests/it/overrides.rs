@@ -53,6 +53,22 @@ async fn an_invalid_limit_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_field_of_the_wrong_type_is_named_with_the_expected_type_and_without_its_value() {
+    let broker = TestBroker::start(&[]).await;
+    for (path, body, expected) in [
+        (
+            "/api/budget/limit",
+            json!({"limitGB": "5, expected secret"}),
+            "Set `limitGB` to a number from 0 to 1000000",
+        ),
+        ("/api/budget/freeze", json!({"frozen": "x, expected secret"}), "Set `frozen` to a boolean"),
+    ] {
+        let message = override_with(&broker, path, body).await.json()["message"].as_str().unwrap().to_owned();
+        assert!(message.starts_with(expected) && !message.contains("secret"), "{message}");
+    }
+}
+
+#[tokio::test]
 async fn the_kill_switch_stops_minting_until_it_is_switched_back() {
     let (cloudflare, broker) = with_cloudflare().await;
     let frozen = override_with(&broker, "/api/budget/freeze", json!({})).await.json();

@@ -1,6 +1,8 @@
 //! The data of the dashboard: overview, latest alerts, the provider's count over time.
 
-use crate::support::{Fault, OPERATOR, REPORTER, StateDir, TestBroker, with_cloudflare, with_cloudflare_and};
+use crate::support::{
+    Fault, OPERATOR, REPORTER, StateDir, TestBroker, sources, with_cloudflare, with_cloudflare_and,
+};
 use serde_json::{Value, json};
 use turn_ledger::period::BillingDay;
 use turn_ledger::reading::{Reading, ReadingOutcome};
@@ -184,7 +186,12 @@ async fn after_a_restart_the_latest_reading_and_all_alerts_are_left() {
             assert_eq!(count(&broker, bytes * GB), ReadingOutcome::Taken);
             broker.advance(1_200);
         }
-        broker.app.account.evaluate_alerts(Some(true), &broker.app.prices, broker.app.alert_percents, false);
+        broker.app.account.evaluate_alerts(
+            sources(Some(true)),
+            &broker.app.prices,
+            broker.app.alert_percents,
+            false,
+        );
         let listed = alerts(&broker).await;
         broker.finish().await;
         listed
@@ -201,9 +208,19 @@ async fn the_latest_alerts_are_listed_newest_first_with_advice() {
     let (_cloudflare, broker) = with_cloudflare().await;
     let none = broker.operator("/api/alerts").await.json();
     assert_eq!(none, json!({"alerts": [], "webhook": false}));
-    broker.app.account.evaluate_alerts(Some(false), &broker.app.prices, broker.app.alert_percents, false);
+    broker.app.account.evaluate_alerts(
+        sources(Some(false)),
+        &broker.app.prices,
+        broker.app.alert_percents,
+        false,
+    );
     count(&broker, 810 * GB);
-    broker.app.account.evaluate_alerts(Some(false), &broker.app.prices, broker.app.alert_percents, false);
+    broker.app.account.evaluate_alerts(
+        sources(Some(false)),
+        &broker.app.prices,
+        broker.app.alert_percents,
+        false,
+    );
     let listed = alerts(&broker).await;
     let events: Vec<_> = listed.iter().map(|alert| alert["event"].as_str().unwrap()).collect();
     assert_eq!(events, ["budget.used_80", "provider.down"]);
@@ -221,7 +238,12 @@ async fn an_undelivered_alert_is_shown_as_waiting() {
     let settings = [("ALERT_WEBHOOK_URL", "http://127.0.0.1:9/")];
     let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
     count(&broker, 500 * GB);
-    broker.app.account.evaluate_alerts(Some(true), &broker.app.prices, broker.app.alert_percents, true);
+    broker.app.account.evaluate_alerts(
+        sources(Some(true)),
+        &broker.app.prices,
+        broker.app.alert_percents,
+        true,
+    );
     let body = broker.operator("/api/alerts").await.json();
     assert_eq!((&body["webhook"], &body["alerts"][0]["waiting"]), (&json!(true), &json!(true)));
 }

@@ -208,7 +208,8 @@ async fn a_blocked_user_is_refused_also_after_a_restart() {
     let first = broker(&settings).await;
     let ann = grant(&mint_as(&first, "ann", "?ttl=600").await);
     let blocked = operator(&first, Method::POST, "/api/users/ann/block").await;
-    assert_eq!(blocked.json(), json!({"user": "ann", "blocked": true}));
+    let message = "ann is blocked and gets no credentials. Callers without a token are not stopped: set AUTH_REQUIRED=true to refuse them.";
+    assert_eq!(blocked.json(), json!({"user": "ann", "blocked": true, "message": message}));
     assert_eq!(mint_as(&first, "ann", "").await.error(), (403, "USER_BLOCKED".into()));
     let blocked_of = |page: Value| page["spenders"][0].get("blocked").cloned();
     assert_eq!(blocked_of(first.operator("/api/spenders").await.json()), Some(true.into()));
@@ -222,7 +223,7 @@ async fn a_blocked_user_is_refused_also_after_a_restart() {
     assert_eq!(mint_as(&second, "ann", "").await.error(), (403, "USER_BLOCKED".into()));
     assert_eq!(mint_as(&second, "bob", "").await.status, 200);
     let unblocked = operator(&second, Method::DELETE, "/api/users/ann/block").await;
-    assert_eq!(unblocked.json(), json!({"user": "ann", "blocked": false}));
+    assert_eq!(unblocked.json()["blocked"], false);
     let page = second.operator("/api/spenders").await.json();
     let blocked = page["spenders"].as_array().unwrap().iter().map(|row| row["blocked"].clone());
     assert_eq!(blocked.collect::<Vec<_>>(), [false, false]);
@@ -261,7 +262,13 @@ async fn all_credentials_of_a_user_are_revoked_at_once() {
         assert!(broker.post(token, "/api/connections", json!({})).await.status.is_success());
     }
     let revoked = operator(&broker, Method::POST, "/api/users/ann/revoke").await;
-    let nobody_ends_them = json!({"user": "ann", "revoked": 2, "ended": 0, "left": 0});
+    // A day, and two hours of tail.
+    let until = "2025-01-16T14:01:00.000Z";
+    let message = format!(
+        "Live credentials of ann: 2, all revoked. The source of 2 cannot end calls: those in progress may go on until {until}. ann can get new ones: block ann to refuse them."
+    );
+    let nobody_ends_them = json!({"user": "ann", "revoked": 2, "ended": 0, "left": 0, "cut": 0, "callsUntil": until,
+        "message": message});
     assert_eq!(revoked.json(), nobody_ends_them, "a coturn without a command line");
     let refused = broker.post(&ann, "/api/connections", json!({})).await;
     assert_eq!(refused.error(), (401, "INVALID_GRANT".into()));
@@ -291,7 +298,7 @@ async fn all_credentials_of_a_user_are_ended_at_the_provider_and_each_is_asked_f
     }
     cloudflare.next(Fault::NotFound404);
     let revoked = operator(&first, Method::POST, "/api/users/ann/revoke").await.json();
-    assert_eq!(revoked, json!({"user": "ann", "revoked": 130, "ended": 119, "left": 10}));
+    assert_eq!(result(&revoked), [130, 119, 10, 0]);
     let asked = || {
         let requests = cloudflare.history().requests();
         requests.iter().filter(|request| request.path.ends_with("/revoke")).count()
@@ -302,9 +309,31 @@ async fn all_credentials_of_a_user_are_ended_at_the_provider_and_each_is_asked_f
     let second = broker_at(&cloudflare, &settings).await;
     for _ in 0..2 {
         let again = operator(&second, Method::POST, "/api/users/ann/revoke").await.json();
-        assert_eq!(again, json!({"user": "ann", "revoked": 130, "ended": 129, "left": 0}));
+        assert_eq!(result(&again), [130, 129, 0, 0]);
         assert_eq!(asked(), 140);
     }
+}
+
+/// The counts of a revocation.
+fn result(revoked: &Value) -> [u64; 4] {
+    ["revoked", "ended", "left", "cut"].map(|count| revoked[count].as_u64().unwrap())
+}
+
+#[tokio::test]
+async fn an_app_server_opens_no_connection_for_a_blocked_user_and_what_is_open_goes_on() {
+    let broker = broker(&[]).await;
+    let open = async |id: &str, user: &str| {
+        broker.post(REPORTER, "/api/connections", json!({"connectionId": id, "user": user})).await
+    };
+    assert_eq!(open("r", "ann").await.status, 201);
+    operator(&broker, Method::POST, "/api/users/ann/block").await;
+    assert_eq!(open("s", "ann").await.error(), (403, "USER_BLOCKED".into()));
+    assert_eq!(
+        (open("r", "ann").await.status, open("s", "bob").await.status),
+        (200.try_into().unwrap(), 201.try_into().unwrap())
+    );
+    let report = json!({"bytesReceived": 7_000_000});
+    assert!(broker.post(REPORTER, "/api/connections/r/heartbeat", report).await.status.is_success());
 }
 
 #[tokio::test]

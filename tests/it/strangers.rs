@@ -51,6 +51,7 @@ async fn the_grants_of_one_address_share_one_allowance_for_claims_and_a_hint_say
     assert_eq!(used_bytes(&broker).await, 2 * 50_000_000, "50 Mbps for 8 s, of each of the two addresses");
     assert!(hint_codes(&broker.status().await).contains(&"CLAIMS_CLAMPED"));
     assert_eq!(broker.operator("/api/overview").await.json()["connections"]["claimsClamped"], 3);
+    assert!(broker.status().await["hints"].to_string().contains("last at 2025-01-15T12:00:08.000Z, and"));
     broker.advance(3_601);
     assert!(!hint_codes(&broker.status().await).contains(&"CLAIMS_CLAMPED"));
 }
@@ -71,6 +72,12 @@ async fn the_address_of_a_grant_survives_a_restart() {
         claim(&broker, grant, "c").await;
     }
     assert_eq!(used_bytes(&broker).await, 10_000_000);
+    broker.finish().await;
+    let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
+    broker.advance(60);
+    assert_eq!(broker.metric("turn_broker_claims_clamped_total").await, Some(0), "counted since the start");
+    let hints = broker.status().await["hints"].to_string();
+    assert!(hints.contains("CLAIMS_CLAMPED") && hints.contains("before the present start"), "{hints}");
 }
 
 #[tokio::test]

@@ -95,7 +95,7 @@ const overview = (status = {}, more = {}) => ({
   at: '2026-11-20T14:24:00.000Z',
   status: { frozen: false, status: 'OK', asOf: '2026-11-20T14:10:00.000Z', stale: false, durable: true, boundHolds: true, boundAssumes: '2 Mbps', overshootBoundGB: '0.00', observedMbpsPerGrant: 0.7, hints: [], grants: { issued: 10, live: 2, reported: 8 }, ...status },
   bytes: { used: 2 * GB, committed: 3 * GB, limit: 10 * GB, overshootBound: 0, measured: 1.9 * GB },
-  ledgerFailing: false, provider: { breaker: 'closed' }, connections: { opened: 8, closed: 8, givenUp: 0, claimsClamped: 0 },
+  usable: 1, alertPercents: [50, 80, 95, 100], ledgerFailing: false, provider: { breaker: 'closed' }, connections: { opened: 8, closed: 8, givenUp: 0, claimsClamped: 0 },
   callers: { answers: [], refused: 0, addressRefused: 0, rateLimited: 0, originsRefused: 0, shed: 0 }, revoked: [], ...more,
 });
 
@@ -204,17 +204,20 @@ test('the limit at this rate is an instant, or not before the reset', () => {
 });
 
 test('the bar is scaled to the limit, and what is beyond it is shown apart', () => {
-  assert.deepEqual(verdicts.bar({ used: 20, committed: 50, limit: 100 }), { used: 20, worst: 50, usedOver: 0, over: 0 });
-  assert.deepEqual(verdicts.bar({ used: 90, committed: 130, limit: 100 }), { used: 90, worst: 100, usedOver: 0, over: 30 });
-  assert.deepEqual(verdicts.bar({ used: 110, committed: 140, limit: 100 }), { used: 100, worst: 100, usedOver: 25, over: 40 });
-  assert.deepEqual(verdicts.bar({ used: 0, committed: 0, limit: 0 }), { used: 100, worst: 100, usedOver: 0, over: 0 });
+  const bar = (used, committed, limit, overshootBound) => verdicts.bar({ used, committed, limit, overshootBound });
+  assert.deepEqual(bar(20, 50, 100, 0), { used: 20, worst: 50, usedOver: 0, over: 0 });
+  assert.deepEqual(bar(90, 130, 100, 32), { used: 90, worst: 100, usedOver: 0, over: 32 }, 'the bound has the margin of the count too');
+  assert.deepEqual(bar(110, 140, 100, 40), { used: 100, worst: 100, usedOver: 25, over: 40 });
+  assert.deepEqual(bar(0, 0, 0, 0), { used: 100, worst: 100, usedOver: 0, over: 0 });
 });
 
-test('the bar is amber from 80 % and red from 95 %, and says so', () => {
-  const marks = [0, 79.99, 80, 94.99, 95, 99.99, 100].map((used) => verdicts.level({ used: used * GB, limit: 100 * GB }).mark);
+test('the bar has the steps of the alerts and the colors of their severity', () => {
+  const level = (used, alertPercents = [50, 80, 95, 100]) => verdicts.level({ bytes: { used: used * GB, limit: 100 * GB }, alertPercents });
+  const marks = [0, 79.99, 80, 94.99, 95, 99.99, 100].map((used) => level(used).mark);
   assert.deepEqual(marks, ['good', 'good', 'warn', 'warn', 'bad', 'bad', 'bad']);
-  assert.equal(verdicts.level({ used: 96, limit: 100 }).word, 'above 95 % of the limit');
-  assert.equal(verdicts.level({ used: 100, limit: 100 }).word, 'the limit is reached');
+  assert.deepEqual([20, 60, 96, 100].map((used) => level(used).word), ['below 50 % of the limit', 'below 80 % of the limit', 'above 95 % of the limit', 'the limit is reached']);
+  assert.deepEqual([[85, [90]], [91, [90]], [91, [50]], [100, [50]]].map(([used, percents]) => level(used, percents)).map(({ mark, word }) => `${mark}: ${word}`),
+    ['good: below 90 % of the limit', 'warn: above 90 % of the limit', 'good: above 50 % of the limit', 'bad: the limit is reached']);
 });
 
 test('the cost is stated in the currency, with the basis of the forecast', () => {
@@ -249,6 +252,7 @@ test('a note points out unused credentials', () => {
   const unused = grants(overview({ grants: { issued: 10, live: 2, reported: 1 } }));
   assert.match(unused.note, /unused or unreported/);
   assert.equal(unused.rows[2].value, '10 %');
+  assert.deepEqual(unused.rows.slice(3, 5).map(({ name, value }) => [name, value]), [['usable', '1'], ['live, with revoked ones and the tail', '2']]);
   assert.equal(grants(overview({ grants: { issued: 0, live: 0, reported: 0 } })).rows[2].value, '–');
   assert.equal(breaker(null).word, 'no network provider');
 });

@@ -3,9 +3,9 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { told, withoutRoutes } from '../../src/web/dashboard/advice.js';
+import { told } from '../../src/web/dashboard/advice.js';
 import { pageOf } from '../../src/web/dashboard/rows.js';
-import { ago, blockedNote, canEnd, cost, credentials, evidence, grantsPath, isRevocable, members, nameOf, noneOf, note, share, state, whatEnded, whatWasRevoked } from '../../src/web/dashboard/spending.js';
+import { ago, blockedNote, canEnd, cost, credentials, evidence, grantsPath, isRevocable, members, nameOf, noneOf, note, share, state, whatEnded } from '../../src/web/dashboard/spending.js';
 
 const NOW = new Date('2026-11-20T14:24:00Z');
 const GB = 1e9;
@@ -99,12 +99,6 @@ test('the note about blocked users says whether all are listed', () => {
   assert.equal(blockedNote({ count: 1070, names: ['ann', 'bob'] }), '1,070 users blocked. These are the first 2 by name.');
 });
 
-test('the result of a revocation says how much is left to do', () => {
-  assert.equal(whatWasRevoked({ revoked: 0, ended: 0, left: 0 }), 'No live credentials.');
-  assert.equal(whatWasRevoked({ revoked: 1, ended: 0, left: 0 }), '1 credential revoked, 0 of them ended at the source.');
-  assert.equal(whatWasRevoked({ revoked: 1200, ended: 900, left: 300 }), '1,200 credentials revoked, 900 of them ended at the source. 300 could not be ended in time: revoke all credentials again.');
-});
-
 test('the grants of a spender are asked for by its key', () => {
   assert.equal(grantsPath('user', 'a&b c'), 'api/grants?user=a%26b%20c&limit=200');
   assert.equal(ago('2026-11-20T14:04:00Z', NOW), '20 min ago');
@@ -117,10 +111,8 @@ test('each kind of alert has a title', () => {
   assert.deepEqual(names.filter((name) => name !== 'test' && told(name).title === name.replace(/[._]/g, ' ')), []);
 });
 
-test('an alert has buttons in the place of routes', () => {
+test('an alert has the buttons of its advice', () => {
   assert.deepEqual(told('budget.used_95').buttons, ['spenders', 'limit', 'stop']);
   assert.deepEqual(told('budget.used_33'), { title: '33 % of the limit is used', buttons: ['spenders'] });
   assert.deepEqual(told('usage.unknown_keys'), { title: 'usage unknown keys', buttons: [] });
-  assert.equal(withoutRoutes('Decide now: raise the limit (POST /api/budget/limit), or wait.'), 'Decide now: raise the limit, or wait.');
-  assert.equal(withoutRoutes('Find what uses it (GET /api/usage), then act (now).'), 'Find what uses it, then act (now).');
 });

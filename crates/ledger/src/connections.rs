@@ -229,6 +229,11 @@ impl Connections {
         self.rows.len()
     }
 
+    /// Whether a connection of that name is open.
+    pub(crate) fn has(&self, id: &str) -> bool {
+        self.named(id).next().is_some()
+    }
+
     /// The grant of the connection of that name, if exactly one grant uses the name.
     pub(crate) fn grant_of(&self, id: &str) -> Option<GrantId> {
         let mut grants = self.named(id).filter_map(|slot| self.rows.get(slot)?.connection.grant());

@@ -72,6 +72,9 @@ pub enum OpenError {
     /// The grant was revoked.
     #[error("the grant was revoked")]
     GrantRevoked,
+    /// The app server names a user that is blocked.
+    #[error("the user is blocked")]
+    UserBlocked,
     /// The table is full.
     #[error("the table of connections is full")]
     TableFull,
@@ -85,7 +88,7 @@ impl OpenError {
             Self::TooManyOnGrant => Some("grant"),
             Self::TooManyOnClient => Some("address"),
             Self::TableFull => Some("table"),
-            Self::GrantExpired | Self::GrantRevoked => None,
+            Self::GrantExpired | Self::GrantRevoked | Self::UserBlocked => None,
         }
     }
 }

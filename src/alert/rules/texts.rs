@@ -69,6 +69,13 @@ pub(super) fn what(kind: AlertKind, input: &AlertInput, since: Timestamp) -> Str
         AlertKind::RotationWorks => {
             format!("The TURN key can be replaced again; the calls had failed since {since}.")
         }
+        AlertKind::LedgerIncomplete => format!(
+            "The ledger lacks credentials that were issued, because it was restored from a copy, or because a page has one that it does not know; usage can pass the limit by more than the status says until {}.",
+            minute(input.lacks_until.unwrap_or(input.now))
+        ),
+        AlertKind::LedgerComplete => {
+            format!("The last credential that the ledger may lack has ended; it had lacked some since {since}.")
+        }
         AlertKind::Test => TEST.into(),
     }
 }
@@ -83,8 +90,7 @@ pub(super) fn callers(kind: AlertKind, input: &AlertInput) -> String {
     }
     if input.has_reached(100) {
         let end = minute(input.period.end);
-        let go_on = "; calls in progress over Cloudflare continue and are billed";
-        let calls = if input.provider.is_some() { go_on } else { "" };
+        let calls = calls_that_go_on(input);
         return format!(
             "New callers get no credentials for a metered relay until {end}, or until the limit is raised{calls}."
         );
@@ -101,6 +107,19 @@ pub(super) fn callers(kind: AlertKind, input: &AlertInput) -> String {
         }
         _ => "Credentials are still issued.".into(),
     }
+}
+
+/// The calls that nothing ends at the limit. Those of the built-in relay and of a coturn with its command line are ended.
+fn calls_that_go_on(input: &AlertInput) -> String {
+    let cloudflare = "; calls in progress over Cloudflare continue and are billed";
+    let coturn = if input.coturn_unreachable {
+        "; calls in progress over coturn continue until its command line answers"
+    } else {
+        "; calls in progress over coturn continue, because only COTURN_CLI could end them"
+    };
+    let cloudflare = if input.provider.is_some() { cloudflare } else { "" };
+    let coturn = if input.coturn_uncut || input.coturn_unreachable { coturn } else { "" };
+    format!("{cloudflare}{coturn}")
 }
 
 /// A spender with more than this part of the usage is the first to act on at the limit, in percent.
@@ -166,6 +185,9 @@ impl AlertKind {
                 "Find out whether another broker or program uses the TURN key; if none should, create a new key and delete this one."
             }
             Self::RotationFailing => "Check CLOUDFLARE_API_TOKEN; the log names the cause.",
+            Self::LedgerIncomplete => {
+                "Wait, or replace the TURN key or secret to end the unknown credentials now."
+            }
             Self::ProviderUp
             | Self::AssumptionHolds
             | Self::AnalyticsFresh
@@ -173,6 +195,7 @@ impl AlertKind {
             | Self::CountsSettled
             | Self::CountsKnown
             | Self::RotationWorks
+            | Self::LedgerComplete
             | Self::Test => "Nothing to do.",
         }
     }
@@ -196,6 +219,8 @@ impl AlertKind {
             | Self::CountsKnown
             | Self::RotationFailing
             | Self::RotationWorks
+            | Self::LedgerIncomplete
+            | Self::LedgerComplete
             | Self::Test => "budget",
         }
     }
@@ -217,6 +242,7 @@ impl AlertKind {
             | Self::CoturnUnreachable
             | Self::CountsLate
             | Self::CountsUnknown
+            | Self::LedgerIncomplete
             | Self::Test => true,
             Self::ProviderUp
             | Self::AssumptionHolds
@@ -225,7 +251,8 @@ impl AlertKind {
             | Self::CountsSettled
             | Self::CountsKnown
             | Self::RotationFailing
-            | Self::RotationWorks => false,
+            | Self::RotationWorks
+            | Self::LedgerComplete => false,
         }
     }
 }

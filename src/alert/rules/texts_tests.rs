@@ -64,7 +64,8 @@ fn of_kind(kind: AlertKind) -> String {
         AlertKind::Used(100) => 1_001,
         _ => 812,
     };
-    let input = at_rate(AlertInput { used: ByteCount::new(used * GB), ..input() });
+    let lacks_until = Some(at("2025-01-17T05:04:00Z"));
+    let input = at_rate(AlertInput { used: ByteCount::new(used * GB), lacks_until, ..input() });
     format!("## {}, {}\n\n{}", kind.name(), kind.severity().name(), message(kind, &input))
 }
 
@@ -82,10 +83,24 @@ fn every_message_is_as_in_the_file() {
         ("while the limit is reached", AlertInput { limit: ByteCount::new(GB), ..input() }),
         ("while strict mode has no room", AlertInput { promised_in_full: true, ..input() }),
     ];
+    let after_limit = |name, input: AlertInput| {
+        let alert =
+            alert(AlertKind::Used(100), &AlertInput { used: reached.used, ..input }, &Spending::default());
+        format!("## budget.used_100 {name}\n\n{}", alert.text(None))
+    };
+    let go_on = [
+        after_limit("with a coturn without COTURN_CLI", AlertInput { coturn_uncut: true, ..reached }),
+        after_limit("while coturn does not answer", AlertInput { coturn_unreachable: true, ..input() }),
+    ];
     let down =
         |(state, input)| format!("## provider.down {state}\n\n{}", message(AlertKind::ProviderDown, &input));
-    let messages: Vec<_> =
-        AlertKind::ALL.into_iter().map(of_kind).chain(states.map(down)).chain([by_origin]).collect();
+    let messages: Vec<_> = AlertKind::ALL
+        .into_iter()
+        .map(of_kind)
+        .chain(states.map(down))
+        .chain([by_origin])
+        .chain(go_on)
+        .collect();
     let all = messages.join("\n\n");
     assert!(all.trim() == EXPECTED.trim(), "texts.txt should be:\n{all}");
 }
@@ -109,7 +124,8 @@ fn at_the_limit_the_first_step_is_about_a_spender_with_more_than_a_quarter() {
 
 #[test]
 fn a_message_asks_for_one_thing_first_and_starts_with_a_verb() {
-    let verbs = ["Compare", "Find", "Open", "Block", "Raise", "Run", "Revoke", "Check", "Set", "Nothing"];
+    let verbs =
+        ["Wait", "Compare", "Find", "Open", "Block", "Raise", "Run", "Revoke", "Check", "Set", "Nothing"];
     for kind in AlertKind::ALL {
         let step = kind.first_step();
         assert!(verbs.iter().any(|verb| step.starts_with(verb)), "{step}");

@@ -9,8 +9,8 @@ use turn_ledger::spenders::SpenderKind;
 
 use AlertKind::{
     AnalyticsFresh, AnalyticsStale, AssumptionBroken, AssumptionHolds, CoturnReachable, CoturnUnreachable,
-    CountsKnown, CountsLate, CountsSettled, CountsUnknown, ProviderDown, ProviderUp, RotationFailing,
-    RotationWorks, Used,
+    CountsKnown, CountsLate, CountsSettled, CountsUnknown, LedgerComplete, LedgerIncomplete, ProviderDown,
+    ProviderUp, RotationFailing, RotationWorks, Used,
 };
 
 const GB: u64 = 1_000_000_000;
@@ -43,6 +43,8 @@ impl AlertInput {
             assumed_rate: BitRate::new(2_000_000),
             analytics_stale: false,
             coturn_unreachable: false,
+            coturn_uncut: false,
+            lacks_until: None,
             has_unknown_bytes: false,
             counts_late: false,
             frozen: false,

@@ -100,3 +100,12 @@ fn a_failing_rotation_is_told_once_and_so_is_its_end() {
     assert_eq!(kinds(&mut rules, failing(1_000)), []);
     assert_eq!(kinds(&mut rules, input(2_000)), [RotationWorks]);
 }
+
+#[test]
+fn a_ledger_that_lacks_grants_is_told_once_and_so_is_its_end() {
+    let mut rules = AlertRules::default();
+    let lacks = |millis| AlertInput { lacks_until: Some(start().plus_millis(3_000)), ..input(millis) };
+    assert_eq!(kinds(&mut rules, lacks(0)), [LedgerIncomplete]);
+    assert_eq!(kinds(&mut rules, lacks(1_000)), []);
+    assert_eq!(kinds(&mut rules, input(3_000)), [LedgerComplete]);
+}

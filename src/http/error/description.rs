@@ -67,6 +67,9 @@ impl ApiError {
             Self::Unauthorized { expected } => {
                 Described::unauthorized(format!("Send {expected} as `Authorization: Bearer <token>`."))
             }
+            Self::WrongOperatorToken => {
+                Described::unauthorized("Check the token: it is not the OPERATOR_TOKEN of this service.")
+            }
             Self::NoRoomUser => Described::unauthorized(CHOOSE_A_NAME),
             Self::InvalidGrant => {
                 Described::new(StatusCode::UNAUTHORIZED, "INVALID_GRANT", "Invalid grant token").message(

@@ -73,6 +73,6 @@ async fn end_all(app: &App, left: &[(GrantId, GrantRow)]) {
     if recorded.is_err() {
         tracing::warn!(grants, "the ends of grants could not be written; they are written again");
     }
-    let RevokedAll { ended, left } = revoked;
+    let RevokedAll { ended, left, .. } = revoked;
     tracing::info!(grants, ended, left, "members have left their calls, so their credentials were ended");
 }

@@ -4,7 +4,7 @@ import { post, send } from './broker.js';
 import { act, confirmed, showResult } from './confirm.js';
 import { plain, typedNumber } from './format.js';
 import { $, onSubmit } from './page.js';
-import { whatEnded, whatWasRevoked } from './spending.js';
+import { whatEnded } from './spending.js';
 
 const LIMIT_GB_MAX = 1_000_000;
 let changed = () => {};
@@ -81,16 +81,12 @@ export const block = (user) => ask({
   isDangerous: true,
   more: 'Also revoke the user’s live credentials. Running calls may continue until they expire.',
 }, async (more) => {
-  await post(path(user, 'block'), {});
-  if (!more) return `${user} is blocked.`;
-  return `${user} is blocked. ${whatWasRevoked(await post(path(user, 'revoke'), {}))}`;
+  const { message } = await post(path(user, 'block'), {});
+  return more ? `${message} ${(await post(path(user, 'revoke'), {})).message}` : message;
 });
 
 /** @param {string} user */
-export const allow = (user) => ask({ title: `Allow ${user} again?`, text: 'The user gets credentials again, within the limits. What was revoked stays revoked.', verb: 'Allow again' }, async () => {
-  await send('DELETE', path(user, 'block'));
-  return `${user} is allowed again.`;
-});
+export const allow = (user) => ask({ title: `Allow ${user} again?`, text: 'The user gets credentials again, within the limits. What was revoked stays revoked.', verb: 'Allow again' }, async () => (await send('DELETE', path(user, 'block'))).message);
 
 /** @param {string} user */
 export const revokeAll = (user) => ask({
@@ -98,7 +94,7 @@ export const revokeAll = (user) => ask({
   text: 'They cannot be renewed any more, and the provider is asked to end them. Running calls may continue. The user can get new credentials.',
   verb: 'Revoke all',
   isDangerous: true,
-}, async () => `${user}: ${whatWasRevoked(await post(path(user, 'revoke'), {}))}`);
+}, async () => (await post(path(user, 'revoke'), {})).message);
 
 /** @param {string} room */
 export const endRoom = (room) => ask({

@@ -16,6 +16,8 @@ const TOLD = {
   'counts.known': ['Few bytes are of unknown credentials again'],
   'rotation.failing': ['The TURN key cannot be replaced', 'budget'],
   'rotation.works': ['The TURN key can be replaced again'],
+  'ledger.incomplete': ['The ledger lacks credentials', 'budget'],
+  'ledger.complete': ['The ledger is complete again'],
   test: ['A test'],
 };
 
@@ -32,6 +34,3 @@ export function told(event) {
   const [title, ...buttons] = aboutUsage(event) ?? TOLD[event] ?? [event.replace(/[._]/g, ' ')];
   return { title, buttons };
 }
-
-/** Advice without the names of routes: the buttons are in their place. @param {string} advice */
-export const withoutRoutes = (advice) => advice.replace(/ \((?:GET|POST|DELETE) [^)]*\)/g, '');

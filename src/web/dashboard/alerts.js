@@ -1,6 +1,6 @@
 // The latest alerts. The steps that an alert asks for are buttons here, not names of routes.
 import { freeze } from './actions.js';
-import { told, withoutRoutes } from './advice.js';
+import { told } from './advice.js';
 import { time, withTimes } from './format.js';
 import { element, put, replace } from './page.js';
 
@@ -34,7 +34,7 @@ export function showAlerts({ alerts, webhook }, { at, isFrozen }) {
       element('span', { className: `mark ${SEVERITY[severity] ?? 'quiet'}`, textContent: title }),
       waiting ? element('span', { className: 'small muted', textContent: ' · not delivered yet' }) : null,
       element('p', { textContent: withTimes(what, now) }),
-      element('p', { className: 'small muted', textContent: withoutRoutes(advice) }),
+      element('p', { className: 'small muted', textContent: advice }),
       useful.length ? element('p', { className: 'buttons' }, ...useful.map((name) => BUTTONS[name]())) : null);
   });
   const made = items.length ? items : [element('li', { className: 'muted', textContent: 'None yet.' })];

@@ -1,5 +1,6 @@
 // The second click that every change needs, and the line that shows the result.
 import { Fault } from './broker.js';
+import { withTimes } from './format.js';
 import { $ } from './page.js';
 
 const dialog = $('confirm', HTMLDialogElement);
@@ -33,7 +34,7 @@ export function confirmed({ title, text, verb, isDangerous = false, more }) {
  */
 export async function act(action) {
   try {
-    showResult('good', await action());
+    showResult('good', withTimes(await action(), new Date()));
     return true;
   } catch (error) {
     if (!(error instanceof Fault)) throw error;

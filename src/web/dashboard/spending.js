@@ -76,12 +76,5 @@ export const grantsPath = (by, key) => /** @type {const} */ (`api/grants?${by}=$
 export const whatEnded = ({ room, ended, revoked }) =>
   `${room} has ended: ${some(ended.reduce((sum, { members }) => sum + members, 0), 'member')} disconnected, ${some(revoked, 'credential')} revoked.`;
 
-/** The result of revoking a user's credentials. @param {{revoked: number, ended: number, left: number}} result */
-export function whatWasRevoked({ revoked, ended, left }) {
-  if (revoked === 0) return 'No live credentials.';
-  const more = left > 0 ? ` ${count(left)} could not be ended in time: revoke all credentials again.` : '';
-  return `${some(revoked, 'credential')} revoked, ${count(ended)} of them ended at the source.${more}`;
-}
-
 /** "3 min ago". @param {string} instant @param {Date} now */
 export const ago = (instant, now) => `${span((now.getTime() - Date.parse(instant)) / 1000)} ago`;

@@ -100,24 +100,23 @@ function evidence(overview, limit) {
   return `It holds: ${plain(observed)} Mbps were observed on average.`;
 }
 
-const ALERTED = [{ from: 1, mark: 'bad', word: 'the limit is reached' }, { from: 0.95, mark: 'bad', word: 'above 95 % of the limit' }, { from: 0.8, mark: 'warn', word: 'above 80 % of the limit' }];
-
-/** How near usage is to the limit, in the steps of the alerts. @param {Pick<Overview['bytes'], 'used' | 'limit'>} bytes @returns {Verdict} */
-export function level({ used, limit }) {
-  const passed = ALERTED.find(({ from }) => used >= from * limit);
-  return passed ? verdict(/** @type {Verdict['mark']} */ (passed.mark), passed.word) : verdict('good', 'below 80 % of the limit');
+/** How near usage is to the limit, in the steps of the alerts and with their severity. @param {Pick<Overview, 'bytes' | 'alertPercents'>} overview @returns {Verdict} */
+export function level({ bytes: { used, limit }, alertPercents }) {
+  if (used >= limit) return verdict('bad', 'the limit is reached');
+  const next = alertPercents.find((percent) => used * 100 < percent * limit);
+  const passed = alertPercents.findLast((percent) => used * 100 >= percent * limit) ?? 0;
+  if (passed < 80 && next) return verdict('good', `below ${next} % of the limit`);
+  return verdict(passed < 80 ? 'good' : passed < 95 ? 'warn' : 'bad', `above ${passed} % of the limit`);
 }
 
 /**
  * The parts of the bar, in percent of its width, which is the limit; and of the part beyond the limit, which has a scale of its own.
- * @param {Pick<Overview['bytes'], 'used' | 'committed' | 'limit'>} bytes
+ * @param {Pick<Overview['bytes'], 'used' | 'committed' | 'limit' | 'overshootBound'>} bytes
  */
-export function bar({ used, committed, limit }) {
+export function bar({ used, committed, limit, overshootBound: over }) {
   /** @param {number} part @param {number} whole */
   const percent = (part, whole) => (whole > 0 ? Math.min(100, (part / whole) * 100) : 100);
-  const worst = Math.max(used, committed);
-  const [usedOver, worstOver] = [Math.max(0, used - limit), Math.max(0, worst - limit)];
-  return { used: percent(used, limit), worst: percent(worst, limit), usedOver: worstOver ? percent(usedOver, worstOver) : 0, over: worstOver };
+  return { used: percent(used, limit), worst: percent(Math.max(used, committed), limit), usedOver: over ? percent(Math.max(0, used - limit), over) : 0, over };
 }
 
 const DAY = 86_400;
@@ -189,15 +188,16 @@ export function callerRows({ callers }) {
   ];
 }
 
-/** @param {Pick<Overview, 'status' | 'connections'>} overview @returns {{rows: Row[], note: string}} */
-export function grants({ status, connections }) {
+/** @param {Pick<Overview, 'status' | 'connections' | 'usable'>} overview @returns {{rows: Row[], note: string}} */
+export function grants({ status, connections, usable }) {
   const { issued, live, reported } = status.grants;
   const share = issued ? `${plain(Math.round((reported / issued) * 1000) / 10)} %` : '–';
   const rows = [
     row('issued', issued),
     row('reported a connection', reported),
     row('reported / issued', share),
-    row('live, including the tail', live),
+    row('usable', usable),
+    row('live, with revoked ones and the tail', live, { isSub: true }),
     row('connections timed out', connections.givenUp, { isWarning: connections.givenUp > connections.closed }),
     row('reports capped', connections.claimsClamped, { isWarning: connections.claimsClamped > 0 }),
   ];

@@ -37,7 +37,7 @@ export function showOverview(overview) {
 
 /** @param {Overview} overview */
 function showBudget(overview) {
-  const { status, bytes } = overview;
+  const { status } = overview;
   const figures = amounts(overview);
   put('used', figures.used);
   put('limit', figures.limit);
@@ -48,27 +48,32 @@ function showBudget(overview) {
   put('freeze', status.frozen ? 'Allow minting again' : 'Stop all minting');
   $('freeze').classList.toggle('danger', !status.frozen);
   put('freeze-note', verdicts.freezeNote(status));
-  mark('level', verdicts.level(bytes));
+  const level = verdicts.level(overview);
+  mark('level', level);
+  $('budget').className = `card hero ${level.mark}`;
   mark('reliability', verdicts.reliability(overview));
   const rate = verdicts.rate(overview);
   put('rate', rate.word);
   put('rate-why', rate.why);
   mark('limit-at', verdicts.limitAt(overview));
   mark('bound', verdicts.bound(overview));
-  showBar(bytes);
+  showBar(overview, `${figures.past} ${figures.unit} past the limit in the worst case`);
 }
 
-/** @param {Overview['bytes']} bytes */
-function showBar(bytes) {
+/** @param {Overview} overview @param {string} past How far usage can pass the limit. */
+function showBar({ bytes, alertPercents }, past) {
   const { used, worst, usedOver, over } = verdicts.bar(bytes);
   $('bar-used').style.width = `${used}%`;
   $('bar-worst').style.width = `${worst}%`;
   $('over-used').style.width = `${usedOver}%`;
   $('bar-over').hidden = $('over-key').hidden = over === 0;
-  put('over-key', `${size(over)} past the limit in the worst case`);
-  $('budget').className = `card hero ${verdicts.level(bytes).mark}`;
-  const past = over ? `; past the limit in the worst case ${size(over)}` : '';
-  $('bar').setAttribute('aria-label', `${size(bytes.used)} used of ${size(bytes.limit)}; worst case ${size(bytes.committed)}${past}`);
+  put('over-key', past);
+  replace('ticks', alertPercents.map((percent) => {
+    const tick = element('i', { className: 'tick' });
+    tick.style.left = `${percent}%`;
+    return tick;
+  }));
+  $('bar').setAttribute('aria-label', `${size(bytes.used)} used of ${size(bytes.limit)}; worst case ${size(bytes.committed)}${over ? `, ${past}` : ''}`);
 }
 
 /** @param {Overview} overview */

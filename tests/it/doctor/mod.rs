@@ -279,3 +279,26 @@ async fn a_service_that_sees_an_unknown_proxy_is_a_warning() {
     .await;
     assert_eq!(about_proxies().await, 1);
 }
+
+#[tokio::test]
+async fn the_public_address_is_asked_and_a_broker_that_does_not_answer_there_is_a_warning() {
+    let (broker, other) = (TestBroker::start(&[]).await, FakeCloudflare::start().await);
+    let at = async |url: &str| {
+        let settings = [
+            ("PUBLIC_URL", url),
+            ("OPERATOR_TOKEN", OPERATOR),
+            ("ICE_SOURCES", "stun"),
+            ("STUN_URLS", "stun:127.0.0.1:1"),
+        ];
+        doctor(&["--json"], &settings).await.only("public-url")
+    };
+    let (state, seen, _) = at(&format!("http://{}", broker.address)).await;
+    assert_eq!((state.as_str(), seen.as_str()), ("ok", "a broker responds"));
+    for (url, expected) in
+        [("http://127.0.0.1:1", "no response: "), (&other.base_url(), "the response is not a broker's")]
+    {
+        let (state, seen, remedy) = at(url).await;
+        assert_eq!(state, "warn", "{seen}");
+        assert!(seen.starts_with(expected) && remedy.contains("PUBLIC_URL"), "{seen}: {remedy}");
+    }
+}

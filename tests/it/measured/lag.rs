@@ -1,6 +1,6 @@
 //! When a count is settled: by Cloudflare's clock and ours, after a lag that is tested and doubled.
 
-use crate::support::{AnalyticsFault, StateDir};
+use crate::support::{AnalyticsFault, StateDir, sources};
 use serde_json::{Value, json};
 use turn_ledger::reading::ReadingOutcome;
 
@@ -63,7 +63,7 @@ async fn counts_that_settle_later_than_the_lag_double_it_and_void_the_bound_for_
     assert!(codes(&status).contains(&"COUNTS_LATE") && !codes(&status).contains(&"ASSUMPTION_BROKEN"));
     assert_eq!(broker.metric(lag).await, Some(1_200));
     assert_eq!(broker.metric("turn_broker_bound_holds").await, Some(0));
-    broker.app.account.evaluate_alerts(None, &broker.app.prices, broker.app.alert_percents, false);
+    broker.app.account.evaluate_alerts(sources(None), &broker.app.prices, broker.app.alert_percents, false);
     let (alert, _) = broker.app.account.recent_alerts().remove(0);
     assert_eq!(alert.kind.name(), "counts.late");
 

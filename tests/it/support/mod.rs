@@ -1,5 +1,7 @@
 //! Shared parts of the tests: a broker in this process, a manual clock, fakes of the services around it.
 
+use turn_broker::alert::rules::SourceStates;
+
 pub(crate) mod fake_cloudflare;
 pub(crate) mod fake_coturn_cli;
 pub(crate) mod fake_issuer;
@@ -66,4 +68,9 @@ pub(crate) async fn broker_at(cloudflare: &FakeCloudflare, settings: &[(&str, &s
     ];
     all.extend_from_slice(settings);
     TestBroker::start(&all).await
+}
+
+/// The states of sources, of which only the provider is known.
+pub(crate) fn sources(provider: Option<bool>) -> SourceStates {
+    SourceStates { provider, coturn_uncut: false }
 }

@@ -380,6 +380,12 @@ impl Books {
         &self.grants
     }
 
+    /// Whether a connection of that name is open.
+    #[must_use]
+    pub fn has_connection(&self, id: &str) -> bool {
+        self.connections.has(id)
+    }
+
     /// The open connections.
     pub fn connections(&self) -> impl Iterator<Item = &Connection> {
         self.connections.iter()

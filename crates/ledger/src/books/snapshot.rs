@@ -78,6 +78,13 @@ impl Snapshot {
         self.lacks_until > self.figures.now
     }
 
+    /// The same in words, with until when and what to do; `None` if the ledger lacks none.
+    #[must_use]
+    pub fn lacks_in_words(&self) -> Option<String> {
+        let until = self.lacks_until;
+        self.lacks_grants().then(|| format!("the ledger lacks credentials, because it was restored from a copy, or because a page has one that it does not know: the bound is unreliable until {until}, when the longest of them has ended. Wait, or replace the TURN key or secret to end them now."))
+    }
+
     /// Whether the assumptions of the published bound hold, as far as is known: those about the rate, the tail, the count and the
     /// period. They do not while a count is in doubt or dropped. If a clock that was ahead ended the period too early, no period
     /// counts what its grants still relay.

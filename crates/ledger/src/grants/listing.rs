@@ -92,6 +92,14 @@ impl Grants {
         counts
     }
 
+    /// How many live grants were revoked, and are still promised what they could relay.
+    #[must_use]
+    pub fn revoked_live(&self, now: Timestamp) -> u64 {
+        let rows = self.revoked().filter_map(|revoked| self.get(revoked.grant));
+        let is_counted = |row: &&GrantRow| !row.is_released() && !row.has_ended() && row.is_live(now);
+        u64::try_from(rows.filter(is_counted).count()).unwrap_or(u64::MAX)
+    }
+
     fn is_listed(&self, row: &GrantRow, filter: &GrantFilter, now: Timestamp) -> bool {
         let GrantFilter { user, label, origin, address, call, live } = filter;
         let spender = row.spender.as_deref();
