@@ -34,7 +34,7 @@ mod socket;
 
 pub use peers::SOCKETS_PER_PEER_MAX;
 use peers::{Peers, Slot};
-pub use socket::{KEEP_ALIVE, STALL_MAX};
+pub use socket::{KEEP_ALIVE, LINGER_BYTES_MAX, LINGER_MAX, STALL_MAX};
 use socket::{Progress, TimedSocket};
 
 /// The longest request line with headers, and the largest read buffer of one connection. A head that never ends occupies no
@@ -100,7 +100,7 @@ pub async fn run(listener: TcpListener, app: Arc<App>, router: Router, shutdown:
     let peers =
         Peers::new(Arc::clone(&app.trusted_proxies), Arc::clone(&app.clock), Arc::clone(&app.metrics));
     while let Some((socket, peer, permit)) = acceptor.next(&shutdown.soft).await {
-        let progress = Progress::new();
+        let progress = Progress::new(app.metrics.discarded_bytes.clone());
         // Without a slot, the socket is closed at once.
         if let Some(slot) = peers.admit(peer.ip(), &progress) {
             let socket = TimedSocket::new(socket, progress.clone(), (permit, slot));

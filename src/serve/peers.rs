@@ -151,6 +151,8 @@ mod tests {
     use std::pin::pin;
     use std::task::{Context, Waker};
 
+    use prometheus_client::metrics::counter::Counter;
+
     use super::*;
     use crate::clock::SystemClock;
 
@@ -163,7 +165,7 @@ mod tests {
 
     /// Opens a socket. Returns its slot and state.
     fn open(peers: &Arc<Peers>, peer: &str) -> Option<(Slot, Progress)> {
-        let progress = Progress::new();
+        let progress = Progress::new(Counter::default());
         Some((peers.admit(peer.parse().unwrap(), &progress)?, progress))
     }
 

@@ -1,7 +1,9 @@
 //! A client's socket with three time limits. A request must arrive within [`REQUEST_TIMEOUT`] of its first byte, body
 //! included. The first request must begin within the same time after the connection is opened. Between requests a connection
 //! may be idle for [`KEEP_ALIVE`]. Proxies use shorter times, so the proxy closes first and never sends into a closing
-//! socket. A client that does not read its response is disconnected after [`STALL_MAX`].
+//! socket. A client that does not read its response is disconnected after [`STALL_MAX`]. What follows a request that was answered
+//! before its body had arrived is read and thrown away, within bounds: a socket that is closed with unread bytes is reset, and then
+//! the client, or a proxy such as nginx, may lose the response.
 //!
 //! A connection is idle while it waits for its client: for a head, for a body, or for the client to read a response. An idle
 //! connection can be told to close, which makes room for another one of the same peer.
@@ -10,9 +12,10 @@ use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use prometheus_client::metrics::counter::Counter;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -28,6 +31,12 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// The longest time in which a client may read nothing of a response.
 pub const STALL_MAX: Duration = Duration::from_secs(20);
 
+/// For how long a socket that closes reads what is left of a request.
+pub const LINGER_MAX: Duration = Duration::from_secs(3);
+
+/// The most bytes that a socket that closes reads of what is left of a request.
+pub const LINGER_BYTES_MAX: usize = 256 * 1024;
+
 /// The state of a connection, shared by its socket, its service, and the table of peers.
 #[derive(Clone, Debug)]
 pub(super) struct Progress(Arc<Shared>);
@@ -38,11 +47,15 @@ struct Shared {
     /// Whether the body of the current request has arrived.
     body_arrived: Arc<AtomicBool>,
     request_close: Notify,
+    /// Bytes that were thrown away, of all connections.
+    discarded: Counter,
 }
 
 #[derive(Debug)]
 struct State {
     phase: Phase,
+    /// Whether the latest request has a body, of which a part may be unread.
+    has_body: bool,
     /// The latest of: the connection was opened, a head was complete, the client read a part of a response.
     since: Instant,
 }
@@ -61,12 +74,13 @@ enum Phase {
 
 impl Progress {
     /// The state of a new socket, whose first request must begin within [`REQUEST_TIMEOUT`].
-    pub(super) fn new() -> Self {
+    pub(super) fn new(discarded: Counter) -> Self {
         let phase = Phase::Idle { until: clock::deadline(REQUEST_TIMEOUT) };
         Self(Arc::new(Shared {
-            state: Mutex::new(State { phase, since: now() }),
+            state: Mutex::new(State { phase, has_body: false, since: now() }),
             body_arrived: Arc::default(),
             request_close: Notify::new(),
+            discarded,
         }))
     }
 
@@ -78,6 +92,7 @@ impl Progress {
             Phase::Idle { .. } | Phase::Handled | Phase::Upgraded { .. } => clock::deadline(REQUEST_TIMEOUT),
         };
         state.phase = Phase::Handled;
+        state.has_body = has_body;
         state.since = now();
         self.0.body_arrived.store(!has_body, Ordering::Relaxed);
         BodyProgress::new(until, Arc::clone(&self.0.body_arrived))
@@ -104,6 +119,12 @@ impl Progress {
             Phase::Upgraded { .. } => true,
         };
         (!is_busy).then_some(state.since)
+    }
+
+    /// Whether unread bytes of a request may be on their way.
+    fn may_have_unread(&self) -> bool {
+        let state = self.lock();
+        state.has_body && !matches!(state.phase, Phase::Upgraded { .. })
     }
 
     /// Tells the connection to close.
@@ -162,6 +183,8 @@ pub(super) struct TimedSocket<H> {
     alarm: Pin<Box<Sleep>>,
     /// Set while a write waits for the client.
     stall: Option<Pin<Box<Sleep>>>,
+    /// Set while the socket closes: how many bytes may still be thrown away.
+    discards: Option<usize>,
 }
 
 impl<H> TimedSocket<H> {
@@ -171,7 +194,26 @@ impl<H> TimedSocket<H> {
         // first use.
         let _ = socket.set_nodelay(true);
         let alarm = Box::pin(sleep_until(clock::deadline(KEEP_ALIVE)));
-        Self { socket, progress, _held: held, alarm, stall: None }
+        Self { socket, progress, _held: held, alarm, stall: None, discards: None }
+    }
+
+    /// Ready when the client has closed its side, or has used up what may be thrown away.
+    fn poll_discard(&mut self, mut left: usize, context: &mut Context<'_>) -> Poll<()> {
+        let mut bytes = [0; 4 * 1024];
+        while left > 0 {
+            let most = left.min(bytes.len());
+            let mut buffer = ReadBuf::new(&mut bytes[..most]);
+            match Pin::new(&mut self.socket).poll_read(context, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => left -= buffer.filled().len(),
+                Poll::Ready(_) => break,
+                Poll::Pending => {
+                    self.discards = Some(left);
+                    return self.alarm.as_mut().poll(context);
+                }
+            }
+            self.progress.0.discarded.inc_by(u64::try_from(buffer.filled().len()).unwrap_or(0));
+        }
+        Poll::Ready(())
     }
 
     /// Ready when the current phase has lasted too long.
@@ -235,7 +277,17 @@ impl<H: Unpin> AsyncWrite for TimedSocket<H> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(context)
+        let left = if let Some(left) = self.discards {
+            left
+        } else {
+            ready!(Pin::new(&mut self.socket).poll_shutdown(context))?;
+            if !self.progress.may_have_unread() {
+                return Poll::Ready(Ok(()));
+            }
+            self.alarm.as_mut().reset(clock::deadline(LINGER_MAX));
+            LINGER_BYTES_MAX
+        };
+        self.poll_discard(left, context).map(Ok)
     }
 
     fn poll_write_vectored(
@@ -264,7 +316,7 @@ mod tests {
     async fn only_a_whole_head_or_a_part_of_a_response_restarts_the_idle_time() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let progress = Progress::new();
+        let progress = Progress::new(Counter::default());
         let opened = progress.idle_since().unwrap();
         let mut socket = TimedSocket::new(listener.accept().await.unwrap().0, progress.clone(), ());
         for _ in 0..3 {

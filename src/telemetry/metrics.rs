@@ -96,6 +96,8 @@ pub struct Metrics {
     /// Requests refused because too many were in progress.
     pub shed: Counter,
     sockets_limited: Family<OutcomeLabels, Counter>,
+    /// Bytes of request bodies that were thrown away after the response.
+    pub discarded_bytes: Counter,
     signaling_limited: Family<OutcomeLabels, Counter>,
     signaling_dropped: Family<DroppedLabels, Counter>,
     feedback_cards: Family<OutcomeLabels, Counter>,
@@ -155,6 +157,11 @@ impl Metrics {
             unauthorized: add(all, "unauthorized", "Responses with status 401"),
             shed: add(all, "requests_shed", "Requests refused because too many were in progress"),
             sockets_limited: add(all, "sockets_limited", "Sockets of a peer that holds too many"),
+            discarded_bytes: add(
+                all,
+                "discarded_bytes",
+                "Bytes of request bodies that were read after the response and thrown away",
+            ),
             panics: add(all, "panics", "Panics caught in request handlers"),
             connections_opened: add(all, "connections_opened", "Connections opened"),
             connections_ended: add(all, "connections_ended", "Connections ended"),

@@ -6,7 +6,7 @@ use crate::support::{Fault, REPORTER, TestBroker, with_cloudflare};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use turn_broker::http::body::{PARTS_MAX, REQUEST_TIMEOUT};
-use turn_broker::serve::{KEEP_ALIVE, STALL_MAX};
+use turn_broker::serve::{KEEP_ALIVE, LINGER_BYTES_MAX, LINGER_MAX, STALL_MAX};
 
 /// More than the 10 s for headers and body, so only a connection that never ends fails a test, and not a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -139,6 +139,55 @@ async fn a_body_whose_announced_length_is_too_long_is_rejected_before_it_arrives
     socket.write_all(head.as_bytes()).await.unwrap();
     let answer = read_to_end(&mut socket).await;
     assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("PAYLOAD_TOO_LARGE"), "{answer}");
+}
+
+/// A socket that is closed with unread bytes is reset. A proxy that still sends then answers 502 in place of our response.
+#[tokio::test]
+async fn a_client_that_sends_a_body_that_is_too_long_gets_its_413_and_no_reset() {
+    let broker = TestBroker::start(&[]).await;
+    let body = vec![b' '; LINGER_BYTES_MAX - 64 * 1024];
+    for framing in [format!("Content-Length: {}", body.len()), "Transfer-Encoding: chunked".to_owned()] {
+        let mut socket = TcpStream::connect(broker.address).await.unwrap();
+        let head = format!(
+            "POST /api/connections HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {REPORTER}\r\n{framing}\r\n\r\n"
+        );
+        socket.write_all(head.as_bytes()).await.unwrap();
+        if framing.starts_with("Transfer") {
+            socket.write_all(format!("{:x}\r\n", body.len()).as_bytes()).await.unwrap();
+        }
+        // In parts, so that the broker has answered before the last one.
+        for part in body.chunks(16 * 1024) {
+            socket.write_all(part).await.expect("the broker reads on");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let mut answer = String::new();
+        let read = tokio::time::timeout(PATIENCE, socket.read_to_string(&mut answer)).await.unwrap();
+        assert!(read.is_ok(), "{read:?}");
+        assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("PAYLOAD_TOO_LARGE"), "{answer}");
+    }
+    assert!(broker.metric("turn_broker_discarded_bytes_total").await > Some(100_000));
+}
+
+#[tokio::test]
+async fn what_follows_a_response_is_read_up_to_a_number_of_bytes_and_for_a_short_time() {
+    const { assert!(LINGER_MAX.as_secs() < PATIENCE.as_secs()) };
+    let broker = TestBroker::start(&[]).await;
+    let head = format!(
+        "POST /api/connections HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {REPORTER}\r\nContent-Length: 999999999\r\n\r\n"
+    );
+    for (part, pause) in [(vec![0; 64 * 1024], Duration::ZERO), (vec![0; 1], Duration::from_millis(100))] {
+        let mut socket = TcpStream::connect(broker.address).await.unwrap();
+        socket.write_all(head.as_bytes()).await.unwrap();
+        // Writing fails once the broker has closed the socket.
+        let sending = async {
+            while socket.write_all(&part).await.is_ok() {
+                tokio::time::sleep(pause).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, sending).await.expect("closed in the end");
+    }
+    let discarded = broker.metric("turn_broker_discarded_bytes_total").await.unwrap();
+    assert!(discarded < u64::try_from(LINGER_BYTES_MAX * 5 / 4).unwrap(), "{discarded}");
 }
 
 /// Each part needs more memory than its bytes, so chunks of one byte would need a hundred times as much memory as the body.

@@ -159,6 +159,10 @@ check() {
     is '/metrics is available with the token' 200 "$(ask 127.0.0.7 /metrics -H "Authorization: Bearer $OPERATOR")"
     is '/metrics needs the token' '401 UNAUTHORIZED' "$(ask 127.0.0.7 /metrics) $(code)"
     is 'an unknown path gets the 404 of the broker' '404 NOT_FOUND' "$(ask 127.0.0.7 /dashboards) $(code)"
+    head -c 250000 /dev/zero >long
+    codes=
+    for _ in 1 2 3 4 5 6 7 8; do codes="$codes $(ask 127.0.0.7 /api/connections "$@" --data-binary @long) $(code)"; done
+    is 'a body that is too long gets the 413 of the broker' 1 "$(echo "$codes" | grep -cx '\( 413 PAYLOAD_TOO_LARGE\)\{8\}')"
     check_signaling
 
     ask 127.0.0.8 /api/connections -X OPTIONS -H 'Origin: https://app.example' -H 'Access-Control-Request-Method: POST' \
