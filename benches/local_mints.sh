@@ -40,7 +40,7 @@ mint_round() {
 # mint_rounds NAME COUNT [NAME=VALUE]...: one round with each build.
 mint_rounds() {
   mint_round "$@"
-  [[ -z $BASE_BIN ]] || program=$BASE_BIN mint_round "base_$@"
+  [[ -z $BASE_BIN ]] || program=$BASE_BIN mint_round "base_$1" "${@:2}"
 }
 
 measure_local() {

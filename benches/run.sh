@@ -352,7 +352,7 @@ machine() {
 
 publish() {
   local begin='<!-- benches/run.sh writes from here -->' end='<!-- to here -->'
-  grep -qxF -- "$begin" "$document" && grep -qxF -- "$end" "$document" || die "$document has no begin and end marks"
+  if ! grep -qxF -- "$begin" "$document" || ! grep -qxF -- "$end" "$document"; then die "$document has no begin and end marks"; fi
   awk -v begin="$begin" -v end="$end" -v result="$work/result" '
     $0 == end { while ((getline line <result) > 0) print line; inside = 0 }
     !inside { print }

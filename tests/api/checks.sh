@@ -6,8 +6,8 @@ set -eu
 schemathesis=$1
 config=$2
 cd "$WORK_DIR" # without .env; schemathesis stores what it finds there
-operator=operator-operator-operator
-reporter=reporter-reporter-reporter
+operator='operator-operator-operator'
+reporter='reporter-reporter-reporter'
 env -i HOST=127.0.0.1 PORT=3001 CLIENT_URL=http://app.test NO_COLOR=1 LOG_FORMAT=text STATE_DIR="$WORK_DIR/state" \
     ICE_SOURCES=coturn,stun COTURN_URLS=turn:127.0.0.1:3478 COTURN_SECRET=0123456789abcdef0123456789abcdef \
     DOORS=turn,matrix,ice RATE_LIMIT_REQUESTS=10000 OPERATOR_TOKEN=$operator REPORTER_TOKEN=$reporter \

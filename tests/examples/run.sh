@@ -32,7 +32,9 @@ if [ -z "${FAKE_CLOUDFLARE_BIN:-}" ]; then
         realpath "${CARGO_TARGET_DIR:-target}/debug/examples/fake-cloudflare")
 fi
 export TURN_BROKER_BIN FAKE_CLOUDFLARE_BIN CHROMIUM
-for name in ${*:-$DOCUMENTS}; do
+# shellcheck disable=SC2086 # a list of words
+[ $# -gt 0 ] || set -- $DOCUMENTS
+for name; do
     echo "$name"
     WORK_DIR=$(mktemp -d)
     export WORK_DIR

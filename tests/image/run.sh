@@ -114,7 +114,7 @@ check "it answers /api/turn-credentials, from $mint_source" answers /api/turn-cr
 check 'turn-broker healthcheck succeeds in it' engine_exec turn-broker healthcheck
 check 'the process is not root' [ "$(engine_uid)" = 10001 ]
 # An engine's process cannot be looked into from everywhere.
-[ $ENGINE != buildah ] || check 'and writes to /data' writes_data
+[ "$ENGINE" != buildah ] || check 'and writes to /data' writes_data
 check 'SIGTERM ends it with status 0' engine_stop
 [ $failed = 0 ] || engine_log
 
