@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::handler::Handler;
 use axum::http::HeaderValue;
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::IntoResponse;
@@ -110,7 +111,7 @@ pub fn build(app: &Arc<App>) -> Router {
         .merge(signaling::reports::routes(app))
         .merge(sfu)
         .merge(p2pcf(app))
-        .fallback(async || ApiError::NotFound)
+        .fallback(signaling::routes::unknown.layer(origin::cors(&app.origins)))
         .layer(from_fn_with_state(Arc::clone(app), envelope::envelope))
         .with_state(Arc::clone(app))
 }

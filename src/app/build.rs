@@ -224,6 +224,7 @@ impl Parts<'_> {
             sfu: self.sfu(&calls, secret)?,
             p2pcf,
             peerjs_key: config.peerjs.clone(),
+            off: config.off(),
             occupancy: Arc::new(Occupancy::new(config.sockets_per_client)),
             incomplete: Backlog::default(),
             calls,

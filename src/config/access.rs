@@ -24,6 +24,9 @@ const TOKEN_CHARS_MAX: usize = 1_024;
 /// The bits of an IPv4-mapped address before the IPv4 address.
 const MAPPED_PREFIX: u8 = 96;
 
+/// Origins that are rarely meant: a development server has a port.
+const WITHOUT_PORT: [&str; 3] = ["http://localhost", "http://127.0.0.1", "http://[::1]"];
+
 /// Access settings.
 #[derive(Clone, Debug)]
 pub struct AccessConfig {
@@ -116,6 +119,9 @@ fn read_origins(settings: &mut Settings<'_>) -> Read<AllowedOrigins> {
     let mut origins = settings.list(CLIENT_URL, expected, origin::parse_entry)?.unwrap_or_default();
     origins.sort_unstable();
     origins.dedup();
+    if let Some(origin) = origins.iter().find(|origin| WITHOUT_PORT.contains(&origin.as_str())) {
+        settings.warn(format!("Add the port of your development server to CLIENT_URL, such as {origin}:5173: {origin} allows pages on port 80 only"));
+    }
     Ok(AllowedOrigins::List(origins))
 }
 
@@ -212,6 +218,21 @@ mod tests {
         let config = load([("CLIENT_URL", " * ")]);
         assert_eq!(config.access.origins, AllowedOrigins::Any);
         assert_eq!(config.warnings, ["CLIENT_URL=* lets the pages of every site ask for credentials"]);
+    }
+
+    #[test]
+    fn an_origin_on_this_machine_without_a_port_gets_a_warning() {
+        for text in ["http://localhost", "http://localhost:80", "https://app.example,http://127.0.0.1"] {
+            let warnings = load([("CLIENT_URL", text)]).warnings;
+            assert!(
+                warnings[0]
+                    .starts_with("Add the port of your development server to CLIENT_URL, such as http://"),
+                "{text}: {warnings:?}"
+            );
+        }
+        for text in ["http://localhost:5173", "https://localhost", "http://app.example"] {
+            assert!(load([("CLIENT_URL", text)]).warnings.is_empty(), "{text}");
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod rotation;
 mod server;
 mod settings;
 mod signaling;
+mod signaling_modules;
 mod turn_keys;
 mod value;
 mod wire_formats;
@@ -49,6 +50,7 @@ pub use server::{LogConfig, LogFormat, ServerConfig, reachable};
 pub use signaling::{
     AyameConfig, P2pcfConfig, ReportsConfig, RoomsConfig, SfuConfig, SfuLock, SignalingConfig,
 };
+pub use signaling_modules::Off;
 pub use turn_keys::{Country, CountryKeys, KEYS_MAX, TurnKeyConfig};
 pub use wire_formats::WireFormat;
 

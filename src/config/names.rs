@@ -203,6 +203,14 @@ const MONEY: [Variable; 21] = [
 /// names that differ by a word.
 const ERRORS_MAX: usize = 2;
 
+/// Names that others give to what is one of ours.
+const SYNONYMS: [(&str, Variable); 4] = [
+    ("CLIENT_ORIGIN", CLIENT_URL),
+    ("CLIENT_ORIGINS", CLIENT_URL),
+    ("ALLOWED_ORIGINS", CLIENT_URL),
+    ("CORS_ORIGIN", CLIENT_URL),
+];
+
 /// Names of other programs that differ from ours by less.
 const FOREIGN: [&str; 2] = ["TURN_SECRET", "TURN_SECRET_FILE"];
 
@@ -226,6 +234,9 @@ impl Misspelled {
             return None;
         }
         let upper = name.to_ascii_uppercase();
+        if let Some((_, meant)) = SYNONYMS.iter().find(|(synonym, _)| *synonym == upper) {
+            return Some(Self { name: upper, nearest: meant.name().to_owned(), is_fatal: false });
+        }
         // Compares pairs of letters. An edit distance would count a missing word as many errors.
         let similarity = |known: &String| strsim::sorensen_dice(&upper, known);
         let nearest = all().max_by(|a, b| similarity(a).total_cmp(&similarity(b)))?;
@@ -273,6 +284,8 @@ mod tests {
             ("BANDWIDTH_LIMIT", "BANDWIDTH_LIMIT_GB"),
             ("BANDWITH_LIMIT_GB", "BANDWIDTH_LIMIT_GB"),
             ("CLIENT_URLS", "CLIENT_URL"),
+            ("CLIENT_ORIGIN", "CLIENT_URL"),
+            ("ALLOWED_ORIGINS", "CLIENT_URL"),
             ("OPERATOR_TOKN", "OPERATOR_TOKEN"),
             ("BILING_DAY", "BILLING_DAY"),
             ("TRUSTED_PROXY", "TRUSTED_PROXIES"),
@@ -285,8 +298,16 @@ mod tests {
 
     #[test]
     fn known_and_foreign_names_get_no_hint() {
-        let foreign =
-            ["PATH", "HOSTNAME", "RATE", "XTURN_TTL", "TURN_BROKER_PORT", "TURN_BROKER_SERVICE_HOST", ""];
+        let foreign = [
+            "PATH",
+            "HOSTNAME",
+            "CLIENT_ID",
+            "RATE",
+            "XTURN_TTL",
+            "TURN_BROKER_PORT",
+            "TURN_BROKER_SERVICE_HOST",
+            "",
+        ];
         for name in all().chain(foreign.map(String::from)) {
             assert_eq!(Misspelled::of(&name), None, "{name}");
         }

@@ -19,6 +19,7 @@ use super::names::{
     WS_READ_TIMEOUT_SEC,
 };
 use super::settings::{Read, Refused, Settings};
+use super::signaling_modules::{MODULES, Module};
 use super::value::{BOOLEANS, is_visible_ascii, parse_base, parse_identifier, parse_number};
 
 /// The longest token or key of a provider, in characters.
@@ -142,23 +143,6 @@ pub struct ReportsConfig {
     /// The chat webhook that gets a card for each bug report and dead track. `FEEDBACK_URL`.
     pub feedback: Option<WebhookUrl>,
 }
-
-/// An entry of `SIGNALING`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Module {
-    Protocol(ProtocolName),
-    Reports,
-}
-
-const MODULES: &[(&str, Module)] = &[
-    ("ayame", Module::Protocol(ProtocolName::Ayame)),
-    ("p2pcf", Module::Protocol(ProtocolName::P2pcf)),
-    ("rooms", Module::Protocol(ProtocolName::Rooms)),
-    ("sfu", Module::Protocol(ProtocolName::Sfu)),
-    ("peerjs", Module::Protocol(ProtocolName::Peerjs)),
-    ("yjs", Module::Protocol(ProtocolName::Yjs)),
-    ("reports", Module::Reports),
-];
 
 impl SignalingConfig {
     /// Reads every setting, also those of a protocol that is off, so that a mistake is found before the protocol is turned on.

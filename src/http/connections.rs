@@ -125,16 +125,17 @@ pub async fn open_connection(State(app): State<Arc<App>>, call: Call) -> Result<
         None => URL_SAFE_NO_PAD.encode(random::bytes::<16>()?),
     };
     let opened = app.account.open(caller, client, &id, request.relayed, by_reporter);
+    let too_many = |message| ApiError::OverLimit {
+        error: "Too many open connections",
+        message,
+        retry_in: app.heartbeat * 3,
+    };
     let opened = opened.map_err(|error| match error {
         OpenError::GrantExpired => ApiError::InvalidGrant,
         OpenError::GrantRevoked => ApiError::GrantRevoked,
         OpenError::UserBlocked => ApiError::UserBlocked,
-        OpenError::TooManyOnGrant => {
-            ApiError::TooManyConnections { of: "on this grant", retry_in: app.heartbeat * 3 }
-        }
-        OpenError::TooManyOnClient => {
-            ApiError::TooManyConnections { of: "from this address", retry_in: app.heartbeat * 3 }
-        }
+        OpenError::TooManyOnGrant => too_many("Close connections on this grant that have ended."),
+        OpenError::TooManyOnClient => too_many("Close connections from this address that have ended."),
         OpenError::TableFull => ApiError::Overloaded,
     })?;
     let status = match opened {

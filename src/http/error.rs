@@ -59,6 +59,10 @@ pub enum ApiError {
     OriginNotAllowed(ForeignRequest),
     /// No such route.
     NotFound,
+    /// A path of a protocol of signaling that is off. What `SIGNALING` calls it.
+    SignalingOff(&'static str),
+    /// A route of the operator, without an `OPERATOR_TOKEN`.
+    NoOperator,
     /// No such connection for this caller.
     UnknownConnection,
     /// No such credential, or it has expired.
@@ -84,21 +88,13 @@ pub enum ApiError {
         /// Time until the next request is accepted.
         retry_in: Duration,
     },
-    /// The client has sent too many reports.
-    TooManyReports {
-        /// Time until the next report is accepted.
-        retry_in: Duration,
-    },
-    /// The client has sent too many wrong operator or reporter tokens.
-    TooManyWrongTokens {
-        /// Time until its count of wrong tokens starts again at zero.
-        retry_in: Duration,
-    },
-    /// The grant, or the client, has too many open connections.
-    TooManyConnections {
-        /// Which connections are too many, as a part of the message.
-        of: &'static str,
-        /// After this time the broker has closed lost connections.
+    /// The client is over a limit other than the one of mints.
+    OverLimit {
+        /// Of what there is too much.
+        error: &'static str,
+        /// What to do.
+        message: &'static str,
+        /// Time until the next request can be accepted.
         retry_in: Duration,
     },
     /// The budget, or the limit of the user, has no room.

@@ -34,7 +34,7 @@ const STEP_DEFAULT: u64 = 3_600;
 
 /// Rejects requests without the operator token.
 pub async fn require_operator(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let Some(expected) = &app.operator_token else { return ApiError::NotFound.into_response() };
+    let Some(expected) = &app.operator_token else { return ApiError::NoOperator.into_response() };
     match bearer(request.headers()) {
         Some(shown) if expected.matches(shown) => next.run(request).await,
         Some(_) => wrong_token(&app, Role::Operator, client_of(&request), ApiError::WrongOperatorToken)
@@ -48,7 +48,11 @@ pub(super) fn wrong_token(app: &App, role: Role, client: Option<ClientAddr>, ref
     // The envelope adds the address to every request.
     let Some(ClientAddr(client)) = client else { return ApiError::Internal };
     let retry_in = app.wrong_tokens.count(role, client);
-    retry_in.map_or(refusal, |retry_in| ApiError::TooManyWrongTokens { retry_in })
+    retry_in.map_or(refusal, |retry_in| ApiError::OverLimit {
+        error: "Too many wrong tokens",
+        message: "Correct the token. The right one is served at once.",
+        retry_in,
+    })
 }
 
 /// The client that the envelope found.

@@ -133,6 +133,7 @@ pub fn log_line(app: &App, head: RequestHead<'_>, response: &Response, took: Dur
     }
     // The page cannot read the response to a foreign origin, so the operator finds it here.
     let origin = error.and_then(|error| error.refused_origin.as_deref());
+    let remedy = error.and_then(remedy);
     macro_rules! line {
         ($level:ident, $held_back:expr) => {
             tracing::$level!(
@@ -146,6 +147,7 @@ pub fn log_line(app: &App, head: RequestHead<'_>, response: &Response, took: Dur
                 user,
                 label,
                 origin,
+                remedy,
                 duration_us,
                 held_back = $held_back,
                 "request"
@@ -162,6 +164,12 @@ pub fn log_line(app: &App, head: RequestHead<'_>, response: &Response, took: Dur
         None if status >= 500 => line!(warn, None::<u64>),
         None => line!(info, None::<u64>),
     }
+}
+
+/// What the operator can do about a refusal that follows from a limit or a rule.
+fn remedy(error: &ErrorBody) -> Option<&str> {
+    let is_rule = matches!(error.code, "RATE_LIMITED" | "ORIGIN_NOT_ALLOWED");
+    error.remedy.or_else(|| error.message.as_deref().filter(|_| is_rule))
 }
 
 /// The count of a summary; `None` if the line stands only for itself.

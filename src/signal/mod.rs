@@ -32,7 +32,7 @@ use reqwest::Client;
 use tokio_util::task::TaskTracker;
 use turn_signaling::call::ProtocolName;
 
-use crate::config::AyameConfig;
+use crate::config::{AyameConfig, Off};
 use backlog::Backlog;
 use calls::LiveCalls;
 use hub::Hub;
@@ -57,6 +57,8 @@ pub struct Signaling {
     pub peerjs_key: Option<String>,
     /// What happens to reports. `None` unless `SIGNALING` names them.
     pub reports: Option<Reports>,
+    /// What `SIGNALING` could name, and does not.
+    pub off: Vec<Off>,
     /// The open sockets of all protocols.
     pub occupancy: Arc<Occupancy>,
     /// What has arrived of incomplete messages at all sockets.
@@ -78,6 +80,15 @@ impl Signaling {
     #[must_use]
     pub fn hub(&self, protocol: ProtocolName) -> Option<&Arc<Hub>> {
         self.hubs.iter().find(|hub| hub.name() == protocol)
+    }
+
+    /// The name of the protocol that would serve this path if it were on.
+    #[must_use]
+    pub fn off_at(&self, path: &str) -> Option<&'static str> {
+        let is_below = |above: &&str| {
+            path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        self.off.iter().find(|(_, paths)| paths.iter().any(is_below)).map(|(name, _)| *name)
     }
 
     /// Removes what has expired without a request.

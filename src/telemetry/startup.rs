@@ -33,6 +33,10 @@ fn report_addresses(config: &Config, address: SocketAddr) {
     let here = || format!("http://{}/", reachable(address));
     let base = config.public_url.as_ref().map_or_else(here, ToString::to_string);
     tracing::info!("Credentials: {base}api/turn-credentials, the whole API: {base}docs");
+    match config.signaling.addresses(&base).as_slice() {
+        [] => tracing::info!("No signaling: SIGNALING is not set"),
+        on => tracing::info!("Signaling: {}", on.join(", ")),
+    }
     if config.access.operator_token.is_some() {
         tracing::info!("Dashboard: {base}dashboard, sign in with OPERATOR_TOKEN");
     } else {

@@ -183,7 +183,7 @@ fn not_found(why: &str) -> Described {
 /// Responds 404 to requests for the operator's page if there is no `OPERATOR_TOKEN`.
 pub async fn only_with_operator(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     if app.operator_token.is_none() {
-        return ApiError::NotFound.into_response();
+        return ApiError::NoOperator.into_response();
     }
     next.run(request).await
 }

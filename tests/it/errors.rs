@@ -19,7 +19,51 @@ async fn an_unknown_path_is_not_found() {
     {
         let answer = broker.get(path).await;
         assert_form(&answer, 404, "NOT_FOUND");
-        assert!(answer.json()["message"].as_str().unwrap().starts_with("See /docs for all routes."));
+        let expected = "Open / in a browser, or see /docs for all routes.";
+        assert!(answer.json()["message"].as_str().unwrap().starts_with(expected));
+    }
+}
+
+#[tokio::test]
+async fn a_path_of_signaling_that_is_off_says_what_to_set_and_an_allowed_page_may_read_it() {
+    let page = "https://app.example";
+    let broker = TestBroker::start(&[("SIGNALING", "yjs"), ("CLIENT_URL", page)]).await;
+    for (path, name) in [
+        ("/signaling?roomId=r", "ayame"),
+        ("/.ok", "ayame"),
+        ("/peerjs", "peerjs"),
+        ("/peerjs/id?ts=1", "peerjs"),
+        ("/peerjs/peerjs/id", "peerjs"),
+        ("/p2pcf", "p2pcf"),
+        ("/p2pcf/", "p2pcf"),
+        ("/parties/rooms/r", "rooms"),
+        ("/set-username", "rooms"),
+        ("/partytracks/sessions/new", "sfu"),
+        ("/api/calls/apps", "sfu"),
+        ("/api/bugReport", "reports"),
+    ] {
+        for method in [Method::GET, Method::POST] {
+            let answer = Answer::of(broker.request(method, path).header("origin", page)).await;
+            assert_form(&answer, 404, "NOT_FOUND");
+            let remedy =
+                format!("Add {name} to the setting SIGNALING to serve this path (docs/SIGNALING.md).");
+            assert_eq!(answer.json()["message"], remedy, "{path}");
+            assert_eq!(answer.header("access-control-allow-origin"), Some(page));
+        }
+    }
+    for path in ["/yjs/nope", "/signalling", "/api/callsign"] {
+        let message = broker.get(path).await.json()["message"].to_string();
+        assert!(message.contains("Open / in a browser"), "{path}: {message}");
+    }
+}
+
+#[tokio::test]
+async fn a_path_of_the_operator_says_which_setting_it_needs() {
+    let broker = TestBroker::start(&[("OPERATOR_TOKEN", "")]).await;
+    for path in ["/dashboard", "/metrics", "/api/usage"] {
+        let answer = broker.get(path).await;
+        assert_form(&answer, 404, "NOT_FOUND");
+        assert!(answer.json()["message"].as_str().unwrap().starts_with("Set OPERATOR_TOKEN"), "{path}");
     }
 }
 

@@ -30,6 +30,7 @@ fn the_lines_at_start_are_json_without_a_terminal() {
         format!(
             "Credentials: http://127.0.0.1:{port}/api/turn-credentials, the whole API: http://127.0.0.1:{port}/docs"
         ),
+        "No signaling: SIGNALING is not set".into(),
         "No dashboard: OPERATOR_TOKEN is not set".into(),
     ] {
         assert!(messages.contains(&expected), "{expected} is missing in {messages:#?}");
@@ -48,14 +49,18 @@ fn text_logs_contain_the_same_messages() {
 }
 
 #[test]
-fn the_log_names_the_public_address_of_the_dashboard() {
+fn the_log_names_the_public_addresses_of_the_dashboard_and_of_signaling() {
     let mut process = Process::start(&[
         ("HOST", "0.0.0.0"),
         ("OPERATOR_TOKEN", OPERATOR),
         ("PUBLIC_URL", "https://turn.example/base"),
+        ("SIGNALING", "ayame,peerjs"),
         ("LOG_FORMAT", "text"),
     ]);
     process.read_until("the whole API: https://turn.example/base/docs");
+    process.read_until(
+        "Signaling: ayame at wss://turn.example/base/signaling, peerjs at https://turn.example/base/peerjs",
+    );
     process.read_until("Dashboard: https://turn.example/base/dashboard");
 }
 

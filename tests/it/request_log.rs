@@ -144,6 +144,19 @@ async fn of_many_refusals_the_log_has_one_line_for_each_code() {
     assert!(codes.contains(&"RATE_LIMITED") && codes.contains(&"ORIGIN_NOT_ALLOWED"), "{codes:?}");
     let refused = requests.iter().find(|line| line["code"] == "ORIGIN_NOT_ALLOWED").unwrap();
     assert_eq!(refused["origin"], "https://elsewhere.example");
+    assert_eq!(refused["remedy"], "Add https://elsewhere.example to CLIENT_URL if the page is yours.");
+    let limited = requests.iter().find(|line| line["code"] == "RATE_LIMITED").unwrap();
+    assert!(limited["remedy"].as_str().unwrap().starts_with("Raise RATE_LIMIT_REQUESTS"), "{limited}");
+}
+
+#[tokio::test]
+async fn the_line_of_a_spent_budget_names_the_setting() {
+    let process = start(&[("BANDWIDTH_LIMIT_GB", "0")]);
+    assert_eq!(send(http_client().get(process.url("/api/turn-credentials"))).await, 429);
+    let lines = lines(process);
+    let line = of(&lines, "request")[0];
+    assert_eq!(line["code"], "BUDGET_EXHAUSTED");
+    assert_eq!(line["remedy"], "Raise BANDWIDTH_LIMIT_GB, or block who spends most: turn-broker spenders.");
 }
 
 #[tokio::test]

@@ -66,4 +66,8 @@ pub struct ErrorBody {
     #[serde(skip)]
     #[schema(ignore)]
     pub refused_origin: Option<String>,
+    /// For the log only: what the operator can do, if that is not the message.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub remedy: Option<&'static str>,
 }

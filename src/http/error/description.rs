@@ -41,6 +41,12 @@ impl Described {
         self
     }
 
+    /// What the operator can do, for the log. Where it is missing, the log has the message.
+    fn remedy(mut self, remedy: &'static str) -> Self {
+        self.body.remedy = Some(remedy);
+        self
+    }
+
     fn retry_in(self, wait: Duration) -> Self {
         Self { retry_in: Some(wait), ..self }
     }
@@ -91,8 +97,14 @@ impl ApiError {
             }
             Self::OriginNotAllowed(foreign) => origin_not_allowed(foreign),
             Self::NotFound => not_found(
-                "See /docs for all routes. Set OPERATOR_TOKEN to enable the dashboard and the operator's routes.",
+                "Open / in a browser, or see /docs for all routes. This is turn-broker: GET /api/turn-credentials returns ICE servers.",
             ),
+            Self::SignalingOff(name) => not_found(format!(
+                "Add {name} to the setting SIGNALING to serve this path (docs/SIGNALING.md)."
+            )),
+            Self::NoOperator => {
+                not_found("Set OPERATOR_TOKEN to enable the dashboard and the operator's routes.")
+            }
             Self::UnknownConnection => not_found(
                 "This connection is not open, or another grant opened it. Open it again with POST /api/connections.",
             ),
@@ -118,14 +130,8 @@ impl ApiError {
             }
             Self::MisdirectedRequest => misdirected(),
             Self::RateLimited { retry_in } => too_many_mints(retry_in),
-            Self::TooManyReports { retry_in } => over_rate("Too many reports").retry_in(retry_in),
-            Self::TooManyWrongTokens { retry_in } => over_rate("Too many wrong tokens")
-                .message("Correct the token. The right one is served at once.")
-                .retry_in(retry_in),
-            Self::TooManyConnections { of, retry_in } => {
-                over_rate("Too many open connections")
-                    .message(format!("Close connections {of} that have ended."))
-                    .retry_in(retry_in)
+            Self::OverLimit { error, message, retry_in } => {
+                over_rate(error).message(message).retry_in(retry_in)
             }
             Self::BudgetExhausted(refusal) => match refusal.user {
                 Some(user) => user_limit_reached(&refusal, user),
@@ -192,7 +198,7 @@ fn misdirected() -> Described {
         .message("Use the address of this service. Its operator adds host names to ALLOWED_HOSTS.")
 }
 
-fn not_found(message: &'static str) -> Described {
+fn not_found(message: impl Into<Cow<'static, str>>) -> Described {
     Described::new(StatusCode::NOT_FOUND, "NOT_FOUND", "Not found").message(message)
 }
 
@@ -205,7 +211,9 @@ fn too_many_mints(retry_in: Duration) -> Described {
         "Try again in {} s. Raise RATE_LIMIT_REQUESTS, or RATE_LIMIT_RENEWALS for renewals, if your pages need more.",
         wait_seconds(retry_in)
     );
-    over_rate(TOO_MANY_MINTS).message(message).retry_in(retry_in)
+    over_rate(TOO_MANY_MINTS).message(message).retry_in(retry_in).remedy(
+        "Raise RATE_LIMIT_REQUESTS, or RATE_LIMIT_RENEWALS for renewals, if your pages need more; set TRUSTED_PROXIES if all clients have one address.",
+    )
 }
 
 fn overloaded(message: &'static str) -> Described {
@@ -231,7 +239,12 @@ fn budget_exhausted(refusal: &Refusal) -> Described {
     };
     let described =
         Described::new(StatusCode::TOO_MANY_REQUESTS, "BUDGET_EXHAUSTED", "Bandwidth limit reached")
-            .message(format!("Monthly bandwidth limit of {limit} GB {state}"));
+            .message(format!("Monthly bandwidth limit of {limit} GB {state}"))
+            .remedy(if refusal.client_frees_at.is_some() {
+                "Raise RESERVED_PERCENT_PER_CLIENT if many users share this address."
+            } else {
+                "Raise BANDWIDTH_LIMIT_GB, or block who spends most: turn-broker spenders."
+            });
     described.with_figures(refusal, figures.used, limit)
 }
 
@@ -243,6 +256,7 @@ fn user_limit_reached(refusal: &Refusal, user: UserUsage) -> Described {
         "is reserved in full by credentials already issued to you. Please try again later."
     };
     let described = Described::new(StatusCode::TOO_MANY_REQUESTS, "USER_LIMIT_REACHED", "User limit reached")
-        .message(format!("Your monthly bandwidth limit of {limit} GB {state}"));
+        .message(format!("Your monthly bandwidth limit of {limit} GB {state}"))
+        .remedy("Raise USER_LIMIT_GB if users may spend more.");
     described.with_figures(refusal, user.used, limit)
 }

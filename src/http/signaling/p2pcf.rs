@@ -2,6 +2,7 @@
 //! its CORS headers, so that a page can read it, also a refusal before the protocol sees the request.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{Extension, Request, State};
@@ -39,6 +40,12 @@ pub async fn readable(mut response: Response) -> Response {
     response
 }
 
+/// The client asks P2PCF, or for ids of `PeerJS`, too often.
+pub(super) fn too_many_polls(retry_in: Duration) -> ApiError {
+    let message = "Send fewer requests: an address has 1,200 a minute.";
+    ApiError::OverLimit { error: "Too many requests", message, retry_in }
+}
+
 /// The layer that rejects a client that polls too often.
 pub async fn limit(
     State(app): State<Arc<App>>,
@@ -47,7 +54,7 @@ pub async fn limit(
     next: Next,
 ) -> Response {
     match app.poll_rate.count(client) {
-        Some(retry_in) => ApiError::RateLimited { retry_in }.into_response(),
+        Some(retry_in) => too_many_polls(retry_in).into_response(),
         None => next.run(request).await,
     }
 }

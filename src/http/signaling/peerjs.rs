@@ -15,6 +15,7 @@ use tower::ServiceBuilder;
 use turn_signaling::call::ProtocolName;
 use turn_signaling::uuid::uuid;
 
+use super::p2pcf::too_many_polls;
 use super::socket_request::SocketRequest;
 use crate::app::App;
 use crate::http::envelope::{Verbatim, catch_panic};
@@ -76,7 +77,7 @@ async fn make_id(
     Extension(ClientAddr(client)): Extension<ClientAddr>,
 ) -> Result<Response, ApiError> {
     if let Some(retry_in) = app.poll_rate.count(client) {
-        return Err(ApiError::RateLimited { retry_in });
+        return Err(too_many_polls(retry_in));
     }
     let id = uuid(u128::from_be_bytes(random::bytes()?));
     Ok(([(CACHE_CONTROL, "no-store")], Html(id)).into_response())

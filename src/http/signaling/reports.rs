@@ -151,7 +151,11 @@ struct Received {
 /// Reads a report, if its client may send one now.
 async fn read(reports: &Reports, limit: &BodyLimit, request: Request) -> Result<Received, ApiError> {
     let ClientAddr(address) = request.extensions().get().copied().ok_or(ApiError::Internal)?;
-    reports.take(ClientKey::of(address)).map_err(|retry_in| ApiError::TooManyReports { retry_in })?;
+    reports.take(ClientKey::of(address)).map_err(|retry_in| ApiError::OverLimit {
+        error: "Too many reports",
+        message: "Send fewer reports: ten at once, then one a minute.",
+        retry_in,
+    })?;
     let headers = request.headers().clone();
     let (body, permit) = read_up_to(limit, request).await?;
     Ok(Received { headers, body, _permit: permit })

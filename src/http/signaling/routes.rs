@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::http::{HeaderMap, HeaderName, StatusCode, Uri};
 use axum::response::Response;
 use axum::routing::get;
 use turn_signaling::call::ProtocolName;
@@ -13,6 +13,7 @@ use super::rooms;
 use super::socket_request::SocketRequest;
 use crate::app::App;
 use crate::http::envelope::catch_panic;
+use crate::http::error::ApiError;
 
 /// A client of Ayame may name its room here too.
 const AYAME_ROOM: HeaderName = HeaderName::from_static("cf-room-id");
@@ -32,6 +33,11 @@ pub fn sockets(app: &Arc<App>) -> Router<Arc<App>> {
         };
     }
     router.layer(catch_panic(app))
+}
+
+/// Every path that no route has. Allowed pages may read the response, because some clients show nothing else.
+pub async fn unknown(State(app): State<Arc<App>>, uri: Uri) -> ApiError {
+    app.signaling.off_at(uri.path()).map_or(ApiError::NotFound, ApiError::SignalingOff)
 }
 
 async fn ayame(State(app): State<Arc<App>>, headers: HeaderMap, mut request: SocketRequest) -> Response {
