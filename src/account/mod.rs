@@ -302,6 +302,9 @@ impl Account {
         let Some(journal) = &self.journal else { return Ok(()) };
         let queue = |guarded: &mut Guarded| {
             let room = journal.room()?;
+            if is_last {
+                guarded.books.finish();
+            }
             let changes = guarded.take_changes();
             Some(if is_last { room.close(changes) } else { room.commit(changes) })
         };

@@ -133,7 +133,7 @@ impl Relay {
         );
         let period = self.account.snapshot().figures.period;
         let mut sum = PeriodSum::new(self.account.overlapping_reading(IceSource::Relay), period);
-        self.settle(&mut sum).await;
+        self.settle(&mut sum, true).await;
         tokio::select! {
             () = end.cancelled() => {}
             never = self.receive(&socket) => match never {},
@@ -142,7 +142,7 @@ impl Relay {
         for name in self.clients.users().into_keys() {
             self.cut(&name, "shutdown").await;
         }
-        self.settle(&mut sum).await;
+        self.settle(&mut sum, true).await;
     }
 
     async fn receive(&self, socket: &Arc<UdpSocket>) -> Infallible {
@@ -243,17 +243,19 @@ impl Relay {
     async fn settle_regularly(&self, sum: &mut PeriodSum) -> Infallible {
         let mut interval = tokio::time::interval(SETTLE_INTERVAL);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut is_written = true;
         loop {
             tokio::select! {
-                _ = interval.tick() => {}
-                () = self.ceiling.is_reached() => {}
+                _ = interval.tick() => is_written = self.account.recorded().await.is_ok(),
+                () = self.ceiling.is_reached(), if is_written => {}
             }
-            self.settle(sum).await;
+            self.settle(sum, is_written).await;
         }
     }
 
-    /// Reports a reading, sets the ceiling, and ends the allocations of grants that have ended.
-    async fn settle(&self, sum: &mut PeriodSum) {
+    /// Reports a reading, sets the ceiling, and ends the allocations of grants that have ended. A crash must not hide more than
+    /// [`UNWRITTEN_MAX`](turn_ledger::source::UNWRITTEN_MAX), so nothing may pass unless the count of the last interval `is_written`.
+    async fn settle(&self, sum: &mut PeriodSum, is_written: bool) {
         // Read the clock before the count, so that the count contains everything up to that instant.
         let before = self.account.snapshot().figures;
         let billed = self.ceiling.billed();
@@ -263,7 +265,7 @@ impl Relay {
         self.metrics.reading(IceSource::Relay.name(), taken.name());
         self.account.add_grant_traffic(&self.clients.take_traffic());
         let figures = self.account.snapshot().figures;
-        self.ceiling.allow(billed, figures.remaining());
+        self.ceiling.allow(billed, if is_written { figures.remaining() } else { ByteCount::ZERO });
         for (name, user) in self.clients.users() {
             if let Some(end) = self.account.grant_end(user.grant, user.expires_at) {
                 self.cut(&name, end.name()).await;

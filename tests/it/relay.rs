@@ -246,6 +246,22 @@ async fn bytes_survive_a_restart_and_credentials_do_not() {
 }
 
 #[tokio::test]
+async fn what_a_killed_relay_carried_since_its_last_write_is_counted_in_full() {
+    let state = StateDir::new();
+    let settings = [("STATE_DIR", state.path())];
+    let broker = broker_with(&settings).await;
+    Credential::mint(&broker).await;
+    broker.kill().await;
+    let used = async |broker: &TestBroker| broker.status().await["usedBytes"].as_u64().unwrap();
+    let broker = broker_with(&settings).await;
+    let lost = used(&broker).await;
+    // At 2 Mbps, for at most the time that a relay relays without a write.
+    assert!((1..=1_000_000).contains(&lost), "{lost}");
+    broker.finish().await;
+    assert_eq!(used(&broker_with(&settings).await).await, lost, "an orderly end hides nothing");
+}
+
+#[tokio::test]
 async fn a_used_port_refuses_the_start_and_is_named() {
     let taken = a_peer().await;
     let listen = taken.local_addr().unwrap().to_string();

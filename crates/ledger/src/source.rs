@@ -7,6 +7,9 @@ use std::time::Duration;
 /// The most time between a request and the credential: the provider's deadline, rounded up to a whole second.
 pub const MINT_SLACK: Duration = Duration::from_secs(4);
 
+/// The relay of this process relays for at most this long after the last write of its count.
+pub const UNWRITTEN_MAX: Duration = Duration::from_secs(4);
+
 /// One entry of `ICE_SOURCES`, or the SFU. The wire and the log use the name of the setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum IceSource {

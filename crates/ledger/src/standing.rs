@@ -14,6 +14,8 @@ pub struct Standing {
     pub mark: ClockMark,
     /// Grants that were alive at a jump of the time may relay until then, beyond what is promised.
     pub jumped_until: Timestamp,
+    /// Whether the process that wrote this has ended in order: it relayed nothing after this write.
+    pub is_closed: bool,
 }
 
 impl Standing {

@@ -29,7 +29,7 @@ use crate::reading_history::ReadingHistory;
 use crate::reports::{Caller, Closed, Entry, OpenError, Opened, ReportError};
 use crate::sfu_sessions::SfuSessions;
 use crate::source::IceSource;
-use crate::source::MINT_SLACK;
+use crate::source::{MINT_SLACK, UNWRITTEN_MAX};
 use crate::spender::{Spender, User};
 use crate::standing::Standing;
 use crate::time::Moment;
@@ -98,7 +98,7 @@ impl Books {
         let figures = ledger.figures();
         let mut grants = grants;
         grants.set_period(figures.period);
-        grants.restore_counts(CountedSources::default(), ledger.sources(), figures.now);
+        grants.restore_counts(CountedSources::default(), ledger.sources(), figures.now, None);
         Self {
             configured_limit: figures.limit,
             moment: figures.now.into(),
@@ -130,7 +130,9 @@ impl Books {
         let of = stored.counts.map(|(period, _)| period.start);
         books.grants.restore(stored.grants, stored.dropped, stored.spenders, of);
         let then = books.now();
-        books.grants.restore_counts(stored.counted, books.ledger.sources(), then);
+        let ended = then.plus(UNWRITTEN_MAX).min(moment.now).max(then);
+        let relayed_until = (!stored.standing.is_closed).then_some(ended);
+        books.grants.restore_counts(stored.counted, books.ledger.sources(), then, relayed_until);
         books.blocked = stored.blocked;
         books.lacks_until = stored.lacks_until;
         let restored = books.connections.restore(&mut books.grants, stored.connections.into_values(), then);
@@ -144,8 +146,11 @@ impl Books {
         books.dirty.note(Whole::Counted);
         books.ledger.set_limit(books.overrides.limit(books.configured_limit));
         books.settle_claims();
-        books.standing = stored.standing;
+        books.standing = Standing { is_closed: false, ..stored.standing };
         books.opened_at = books.advance(moment);
+        if let Some(until) = relayed_until {
+            books.ledger.count_lost(IceSource::Relay, until);
+        }
         books.ledger.begin_readings();
         books.settle_overrides();
         books.settle_tails();
@@ -153,6 +158,11 @@ impl Books {
             books.lack_grants();
         }
         books
+    }
+
+    /// Notes that this process ends in order: it relays nothing after the next batch.
+    pub fn finish(&mut self) {
+        self.standing.is_closed = true;
     }
 
     /// Takes all changes that are not stored yet.

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 mod clock;
 mod commits;
+mod crashes;
 mod promises;
 mod released;
 mod sfu;

@@ -145,12 +145,14 @@ impl Grants {
         }
     }
 
-    /// Restores the stored counts and sums. Sources without a stored state are counted from `now` on.
+    /// Restores the stored counts and sums. Sources without a stored state are counted from `now` on. `relayed_until`: when a relay that
+    /// crashed had ended at the latest.
     pub(crate) fn restore_counts(
         &mut self,
         counted: CountedSources,
         sources: impl Iterator<Item = IceSource>,
         now: Timestamp,
+        relayed_until: Option<Timestamp>,
     ) {
         self.counted = counted;
         let begin = Minute::of(now).start();
@@ -158,9 +160,9 @@ impl Grants {
             if let Entry::Vacant(counted) = self.counted.entry(source) {
                 counted.insert(CountedSource::since(begin));
                 self.assume(source, Timestamp::default(), begin, |_| None);
-            } else if source == IceSource::Relay {
+            } else if let Some(until) = relayed_until.filter(|_| source == IceSource::Relay) {
                 // What it carried since the last write of its counts is lost with the process.
-                self.assume(source, self.counted_until(source), now, |_| None);
+                self.assume(source, self.counted_until(source), until, |_| None);
                 self.add_counts(source, &BTreeMap::new(), Some(now), now);
             }
         }

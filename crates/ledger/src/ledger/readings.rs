@@ -10,7 +10,7 @@ use crate::reading::{LateCounts, Reading, ReadingOutcome};
 use crate::reading_history::{ReadingHistory, ReadingPoint};
 use crate::source::IceSource;
 use crate::source_ledger::{MeasuredUsage, SourceLedger};
-use crate::units::{BitRate, ByteCount};
+use crate::units::{BitRate, ByteCount, Timestamp};
 
 impl Ledger {
     /// Takes a reading of a source. One of Cloudflare counts the bytes of its SFU too, so from then on nothing that is estimated
@@ -46,6 +46,13 @@ impl Ledger {
             self.history.clear();
         }
         dropped
+    }
+
+    /// Counts in full what a relay that crashed can have carried since its last reading. `until`: when it had ended at the latest.
+    pub(crate) fn count_lost(&mut self, source: IceSource, until: Timestamp) {
+        if let Some(ledger) = self.source_ledger(source) {
+            ledger.timeline.count_lost(until);
+        }
     }
 
     /// Sets whether more time may have passed than the books know. Readings do not test the assumed rate then.

@@ -122,6 +122,15 @@ impl Timeline {
         self.minutes.keep_unseen(self.now);
     }
 
+    /// Counts what is promised from the latest reading to `until`, because the count of that time is lost.
+    pub fn count_lost(&mut self, until: Timestamp) {
+        let lost = ByteCount::saturating(self.minutes.promised_since_reading(until));
+        let before = self.reading().copied().unwrap_or_else(|| Reading::of_nothing(self.period()));
+        if lost > ByteCount::ZERO {
+            self.take_untested(&Reading { as_of: until, granted: before.granted.plus(lost), ..before });
+        }
+    }
+
     /// The latest reading of this period, or of one that overlaps it because the billing day has changed.
     #[must_use]
     pub fn overlapping_reading(&self) -> Option<&Reading> {

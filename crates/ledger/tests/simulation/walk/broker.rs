@@ -384,6 +384,7 @@ impl<D: Disk> Broker<D> {
 
     /// Writes all changes, and returns the books that another process would restore.
     pub(crate) fn reopened(&mut self) -> Books {
+        self.books.finish();
         self.flush();
         let moment = Moment { jumped: Duration::ZERO, may_be_wrong: false, ..self.books.moment() };
         self.settings.open(self.disk.read(), moment)

@@ -1,0 +1,83 @@
+//! Crashes of the process that relays: what it carried since the last write of its count is in no reading.
+
+use super::*;
+use crate::reading::Reading;
+use crate::source::{MINT_SLACK, UNWRITTEN_MAX};
+
+/// Bytes in a second of one grant at the assumed rate.
+const SECOND: u64 = 250_000;
+const GRANTS: u64 = 20;
+
+fn setup() -> Setup {
+    let mut setup = super::setup(BudgetMode::Strict);
+    setup.terms.limit = ByteCount::new(400_000_000_000);
+    setup.sources[0] = SourceTerms {
+        source: IceSource::Relay,
+        tail: Duration::ZERO,
+        cut_tail: None,
+        sampling: 0,
+        is_read: true,
+    };
+    setup
+}
+
+fn mint(books: &mut Books, disk: &mut Stored) {
+    for n in 0..GRANTS {
+        let hold = books.reserve(IceSource::Relay, Duration::from_secs(3_600), MINT_SLACK, None).unwrap();
+        let id = GrantId::new([u8::try_from(n).unwrap(); 16]);
+        let (issued_at, expires_at) = (books.now(), books.now().plus(hold.life()));
+        let grant = Grant { id, source: IceSource::Relay, issued_at, expires_at };
+        let (commit, batch) = books.commit(hold, &grant, None, None).unwrap();
+        disk.apply(batch.unwrap());
+        books.settle(&commit, Written::Yes).unwrap();
+    }
+}
+
+fn read(books: &mut Books, granted: u64) {
+    let Snapshot { figures, .. } = books.snapshot();
+    let granted = ByteCount::new(granted);
+    let reading = Reading { period: figures.period, as_of: figures.now, granted, other: ByteCount::ZERO };
+    books.take_reading(IceSource::Relay, &reading);
+}
+
+#[test]
+fn a_relay_that_crashes_in_a_loop_hides_nothing() {
+    let (setup, mut disk) = (setup(), Stored::default());
+    let mut books = setup.open(Some(disk.clone()), at(0));
+    mint(&mut books, &mut disk);
+    let committed = books.snapshot().figures.committed;
+    let mut relayed = 0;
+    for second in (0..3_000).step_by(3) {
+        // Its count is written, it relays for two seconds more, and the next process begins after another second.
+        books.advance(at(second * 1_000));
+        let counted = books.snapshot().figures.used.get();
+        assert!(counted >= relayed, "second {second}: {counted} of {relayed}");
+        read(&mut books, counted);
+        disk.apply(books.take_batch());
+        relayed += 2 * SECOND * GRANTS;
+        books = setup.open(Some(disk.clone()), at((second + 3) * 1_000));
+    }
+    let figures = books.snapshot().figures;
+    assert!(figures.used.get() >= relayed && figures.committed <= committed, "{figures:?}");
+    assert!(books.snapshot().bound_holds());
+}
+
+#[test]
+fn only_the_time_in_which_a_relay_can_have_run_is_counted_and_an_orderly_end_costs_nothing() {
+    let (setup, mut disk) = (setup(), Stored::default());
+    let mut books = setup.open(Some(disk.clone()), at(0));
+    mint(&mut books, &mut disk);
+    books.advance(at(60_000));
+    read(&mut books, 7);
+    disk.apply(books.take_batch());
+    let again = setup.open(Some(disk.clone()), at(600_000));
+    let lost = UNWRITTEN_MAX.as_secs() * SECOND * GRANTS;
+    assert_eq!(again.snapshot().figures.used.get(), 7 + lost);
+    books.finish();
+    disk.apply(books.take_batch());
+    let mut again = setup.open(Some(disk.clone()), at(600_000));
+    assert_eq!(again.snapshot().figures.used.get(), 7);
+    disk.apply(again.take_batch());
+    let again = setup.open(Some(disk), at(660_000));
+    assert!(again.snapshot().figures.used.get() > 7, "the second process has not ended in order");
+}
