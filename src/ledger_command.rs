@@ -16,7 +16,7 @@ use turn_ledger::books::Snapshot;
 use turn_ledger::grants::GrantRow;
 use turn_ledger::minute::Minute;
 use turn_ledger::minute_usage::{ClaimedUsage, SourceRows};
-use turn_ledger::sfu_sessions::{SfuSession, SfuSessionId};
+use turn_ledger::source::IceSource;
 use turn_ledger::token::GrantId;
 use turn_ledger::units::Timestamp;
 
@@ -188,11 +188,8 @@ fn document(contents: &Contents) -> Value {
             "reported": row.reported,
             "renewed": renewed,
             "revoked_at": revoked_at,
+            "tracks": (*source == IceSource::Sfu).then(|| row.tracks()),
         })
-    };
-    let sfu_session = |(id, row): (&SfuSessionId, &SfuSession)| {
-        let SfuSession { room, grant, ends_at, .. } = row;
-        json!({ "session": id, "room": room, "grant": grant, "ends_at": ends_at })
     };
     json!({
         "format": FORMAT,
@@ -200,7 +197,6 @@ fn document(contents: &Contents) -> Value {
         "counts": stored.counts.as_ref().map(|(period, counts)| json!({ "period": period, "counts": counts })),
         "sources": sources.collect::<serde_json::Map<_, _>>(),
         "connections": stored.connections.values().collect::<Vec<_>>(),
-        "sfu_sessions": stored.sfu_sessions.iter().map(sfu_session).collect::<Vec<_>>(),
         "issued": stored.grants.iter().map(grant).collect::<Vec<_>>(),
         "renewals": stored.grants.values().filter(|row| row.renewed).count(),
         "orders": stored.overrides,

@@ -130,18 +130,20 @@ impl Account {
     ) -> Result<Reservation, NotAdmitted> {
         let (hold, moment) =
             self.with(|books| (books.reserve(source, life, slack, requester.clone()), books.moment()));
-        let hold = hold.inspect_err(|why| {
-            if let NotAdmitted::Refused(refusal) = why {
-                self.metrics.budget_refusals.inc();
-                if refusal.user.is_some() {
-                    self.metrics.user_refusals.inc();
-                }
-                if refusal.client_frees_at.is_some() {
-                    self.metrics.address_refusals.inc();
-                }
-            }
-        })?;
+        let hold = hold.inspect_err(|why| self.count_refusal(why))?;
         Ok(Reservation::new(self, hold, moment, requester))
+    }
+
+    fn count_refusal(&self, why: &NotAdmitted) {
+        if let NotAdmitted::Refused(refusal) = why {
+            self.metrics.budget_refusals.inc();
+            if refusal.user.is_some() {
+                self.metrics.user_refusals.inc();
+            }
+            if refusal.client_frees_at.is_some() {
+                self.metrics.address_refusals.inc();
+            }
+        }
     }
 
     /// Takes the time of a provider's clock, from a response that has just arrived.

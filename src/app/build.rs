@@ -346,7 +346,11 @@ impl Parts<'_> {
                 .map(|source| self.source(*source, relay))
                 .collect::<Result<_, _>>()?,
             urls: self.config.ice.urls,
-            cut_here: coturn.into_iter().chain(relay.map(|_| IceSource::Relay)).collect(),
+            cut_here: coturn
+                .into_iter()
+                .chain(relay.map(|_| IceSource::Relay))
+                .chain([IceSource::Sfu])
+                .collect(),
             limit_action: self.config.budget.limit_action,
             account: Arc::clone(&self.account),
             grant_key: Arc::clone(grant_key),

@@ -80,7 +80,10 @@ fn terms_of(source: IceSource, config: &Config) -> SourceTerms {
         }
         IceSource::Relay => SourceTerms { is_read: true, ..terms },
         // Cloudflare's reading counts it.
-        IceSource::Sfu => SourceTerms { is_read: config.meter.analytics.is_some(), ..terms },
+        IceSource::Sfu => {
+            let (tail, is_read) = (source.expiry_tail(), config.meter.analytics.is_some());
+            SourceTerms { tail, is_read, ..terms }
+        }
         _ => terms,
     }
 }
@@ -95,7 +98,8 @@ pub struct BoundTerms {
 
 impl BoundTerms {
     pub(super) fn of(config: &Config) -> Self {
-        let metered = minting_sources(config).filter(|source| source.is_metered());
+        let sfu = config.signaling.sfu.as_ref().map(|_| IceSource::Sfu);
+        let metered = minting_sources(config).filter(|source| source.is_metered()).chain(sfu);
         let terms = metered.map(|source| terms_of(source, config));
         let tails: Vec<_> = terms.map(|terms| (terms.cut_tail.unwrap_or(terms.tail), terms.source)).collect();
         let until = tails.first().map(|(first, _)| {

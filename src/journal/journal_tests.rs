@@ -66,7 +66,6 @@ fn batch(seconds: i64) -> Batch {
         blocked: None,
         connections: [].into(),
         sessions: [].into(),
-        sfu_sessions: [].into(),
         coturn: None,
         overrides: None,
         counts: (period, PeriodCounts::default()),

@@ -42,8 +42,6 @@ pub(super) const OPEN_CONNECTIONS: TableDefinition<'_, (&str, &[u8]), &[u8]> =
 pub(super) const GRANTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("grants");
 /// Session of a coturn → JSON.
 pub(super) const SESSIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("sessions");
-/// Session of the SFU → JSON.
-pub(super) const SFU_SESSIONS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("sfu_sessions");
 /// (kind, key) → JSON. The row of others has an empty key.
 pub(super) const SPENDERS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("spenders");
 
@@ -78,7 +76,6 @@ pub(super) fn make_all(transaction: &WriteTransaction) -> Result<(), StoreError>
     transaction.open_table(SESSIONS)?;
     transaction.open_table(DROPPED)?;
     transaction.open_table(SPENDERS)?;
-    transaction.open_table(SFU_SESSIONS)?;
     Ok(())
 }
 
@@ -91,8 +88,7 @@ pub(super) fn copy_all(from: &ReadTransaction, to: &WriteTransaction) -> Result<
     copy(from, to, GRANTS)?;
     copy(from, to, DROPPED)?;
     copy(from, to, SESSIONS)?;
-    copy(from, to, SPENDERS)?;
-    copy(from, to, SFU_SESSIONS)
+    copy(from, to, SPENDERS)
 }
 
 fn copy<K: Key + 'static, V: Value + 'static>(
@@ -167,10 +163,6 @@ pub(super) fn read(transaction: &ReadTransaction, bad: OnBadRow<'_>) -> Result<C
         stored.spenders.insert((kind, key), from_json(row)?);
         Ok(())
     })?;
-    rows(transaction, SFU_SESSIONS, bad, |id, row| {
-        stored.sfu_sessions.insert(id.into(), from_json(row)?);
-        Ok(())
-    })?;
     stored.counted = json_of(transaction, KEY_COUNTED, bad)?.unwrap_or_default();
     stored.lacks_until = json_of(transaction, KEY_LACKS, bad)?.unwrap_or_default();
     stored.is_copy = bytes_of(transaction, KEY_COPIED)?.is_some();
@@ -214,7 +206,6 @@ pub(super) fn write(transaction: &WriteTransaction, changes: &Changes) -> Result
     }
     write_dropped(transaction, &batch.dropped)?;
     write_rows(transaction, SESSIONS, &batch.sessions, |id| id.get())?;
-    write_rows(transaction, SFU_SESSIONS, &batch.sfu_sessions, |id| &**id)?;
     write_spenders(transaction, &batch.spenders)?;
     put(transaction, KEY_COUNTED, batch.counted.as_ref())?;
     if batch.lacks_until.is_some() {
@@ -342,7 +333,6 @@ mod tests {
     use turn_ledger::changes::Batch;
     use turn_ledger::ledger::PeriodCounts;
     use turn_ledger::period::BillingDay;
-    use turn_ledger::sfu_sessions::SfuSession;
     use turn_ledger::spender::User;
     use turn_ledger::standing::Standing;
 
@@ -364,24 +354,11 @@ mod tests {
             blocked: Some([User::new("eve").unwrap()].into()),
             connections: [].into(),
             sessions: [].into(),
-            sfu_sessions: [("s1".into(), Some(sfu_session())), ("s2".into(), None)].into(),
             coturn: None,
             overrides: None,
             counts: (period, PeriodCounts::default()),
             standing: Standing::default(),
             now,
-        }
-    }
-
-    fn sfu_session() -> SfuSession {
-        let ends_at = Timestamp::from_millis(1_737_115_200_000);
-        SfuSession {
-            room: None,
-            user: None,
-            grant: None,
-            client: "192.0.2.1".parse().unwrap(),
-            ends_at,
-            uncharged_since: None,
         }
     }
 
@@ -393,19 +370,17 @@ mod tests {
         transaction.commit().unwrap();
         let stored = || read(&database.begin_read().unwrap(), &mut Err).unwrap().books;
         assert!(stored().spenders.is_empty() && stored().blocked.is_empty());
-        assert!(stored().sfu_sessions.is_empty());
         let transaction = database.begin_write().unwrap();
         write(&transaction, &batch().into()).unwrap();
         transaction.commit().unwrap();
         assert_eq!((stored().spenders.len(), stored().blocked.len()), (2, 1));
         let written = batch().spenders.into_iter().map(|(key, sums)| (key, sums.unwrap()));
         assert_eq!(stored().spenders, written.collect());
-        assert_eq!(stored().sfu_sessions, [("s1".into(), sfu_session())].into());
         let copied = Database::builder().create_with_backend(InMemoryBackend::new()).unwrap();
         let transaction = copied.begin_write().unwrap();
         copy_all(&database.begin_read().unwrap(), &transaction).unwrap();
         transaction.commit().unwrap();
         let copied = read(&copied.begin_read().unwrap(), &mut Err).unwrap().books;
-        assert_eq!((copied.spenders, copied.sfu_sessions), (stored().spenders, stored().sfu_sessions));
+        assert_eq!(copied.spenders, stored().spenders);
     }
 }

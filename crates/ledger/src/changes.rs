@@ -16,7 +16,6 @@ use crate::ledger::PeriodCounts;
 use crate::minute_usage::SourceRows;
 use crate::overrides::Overrides;
 use crate::period::Period;
-use crate::sfu_sessions::{SfuSession, SfuSessionId};
 use crate::source::IceSource;
 use crate::spender::User;
 use crate::spenders::{RowKey, Sums};
@@ -47,8 +46,6 @@ pub struct Batch {
     pub connections: Rows<Name, Connection>,
     /// The sessions of coturn.
     pub sessions: Rows<SessionId, SessionRow>,
-    /// The open sessions of the SFU.
-    pub sfu_sessions: Rows<SfuSessionId, SfuSession>,
     /// The sums over coturn's sessions, if they have changed.
     pub coturn: Option<CoturnSums>,
     /// The operator's overrides, if they have changed.
@@ -84,8 +81,6 @@ pub struct Stored {
     pub connections: BTreeMap<Name, Connection>,
     /// The sessions of coturn.
     pub sessions: BTreeMap<SessionId, SessionRow>,
-    /// The open sessions of the SFU.
-    pub sfu_sessions: BTreeMap<SfuSessionId, SfuSession>,
     /// The sums over coturn's sessions.
     pub coturn: CoturnSums,
     /// The operator's overrides.
@@ -114,7 +109,6 @@ impl Batch {
         self.blocked = later.blocked.or(self.blocked.take());
         self.connections.extend(later.connections);
         self.sessions.extend(later.sessions);
-        self.sfu_sessions.extend(later.sfu_sessions);
         self.coturn = later.coturn.or(self.coturn);
         self.overrides = later.overrides.or(self.overrides);
         self.counts = later.counts;
@@ -152,7 +146,6 @@ impl Stored {
         }
         replace(&mut self.connections, batch.connections);
         replace(&mut self.sessions, batch.sessions);
-        replace(&mut self.sfu_sessions, batch.sfu_sessions);
         self.coturn = batch.coturn.unwrap_or(self.coturn);
         self.overrides = batch.overrides.unwrap_or(self.overrides);
         self.counts = Some(batch.counts);

@@ -14,6 +14,7 @@ mod listing;
 mod promises;
 mod renewals;
 mod row;
+mod sessions;
 mod spending;
 mod spent;
 
@@ -43,6 +44,7 @@ pub use dropped::{DroppedKey, TAIL_MAX};
 pub use listing::{GrantFilter, GrantPlace, ListedGrant};
 pub use promises::LeastPromise;
 pub use row::{GrantEnd, GrantRow, GrantState, Revoked};
+pub use sessions::SfuSession;
 pub use spending::SpendingTerms;
 pub(crate) use spent::Charge;
 pub use spent::Spent;
@@ -78,6 +80,8 @@ pub struct Grants {
     revoked: BTreeSet<(Timestamp, GrantId)>,
     /// Revoked grants whose promise can still be released.
     releasable: BTreeSet<GrantId>,
+    /// Sessions of the SFU with a promise, by the minute in which it is made anew.
+    pulling: BTreeSet<(Minute, GrantId)>,
     dirty: Dirty<GrantId>,
 }
 
@@ -102,6 +106,7 @@ impl Grants {
             key_ends: BTreeMap::new(),
             revoked: BTreeSet::new(),
             releasable: BTreeSet::new(),
+            pulling: BTreeSet::new(),
             dirty: Dirty::default(),
         }
     }
@@ -126,6 +131,7 @@ impl Grants {
             }
             self.revoked.extend(row.revoked_at.map(|at| (at, *id)));
             self.releasable.extend(row.may_be_released().then_some(*id));
+            self.pulling.extend(row.pulls.as_ref().and(row.promised).map(|time| (time.from.next(), *id)));
             note_key_end(&mut self.key_ends, row);
         }
         self.dirty = Dirty::tracking();

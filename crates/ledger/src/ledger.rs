@@ -8,7 +8,7 @@ mod readings;
 use std::collections::BTreeMap;
 
 use crate::minute::Minute;
-use crate::minute_usage::{Basis, SourceRows};
+use crate::minute_usage::SourceRows;
 use crate::period::{BillingDay, Period};
 pub use crate::reading::LateCounts;
 use crate::reading_history::ReadingHistory;
@@ -145,20 +145,6 @@ impl Ledger {
         }
         if let Some(ledger) = self.source_ledger(change.source) {
             ledger.apply(change);
-        }
-    }
-
-    /// Sets how many tracks the SFU sends to clients. Each is charged as a connection, by time and without a grant.
-    pub fn set_sfu_tracks(&mut self, tracks: u64) {
-        if let Some(ledger) = self.source_ledger(IceSource::Sfu) {
-            ledger.timeline.set_clocks(Basis::Ungranted, tracks);
-        }
-    }
-
-    /// Charges a past span of so many tracks that the SFU has sent to clients.
-    pub fn add_sfu_time(&mut self, tracks: u64, from: Timestamp, to: Timestamp) {
-        if let Some(ledger) = self.source_ledger(IceSource::Sfu) {
-            ledger.timeline.add_time(Basis::Ungranted, tracks, from, to);
         }
     }
 

@@ -57,86 +57,10 @@ fn promise(
 /// Reserves room for a credential.
 fn reserve(ledger: &mut Ledger, source: IceSource, life: Duration) -> Result<PromisedTime, Refusal> {
     let (slack, promised_until) = (Duration::ZERO, None);
-    let request = Request { source, life, slack, promised_until, clients: [None; 2], user: None };
+    let request = Request { source, life, slack, promised_until, clients: [None; 2], user: None, streams: 1 };
     let held = ledger.admit(&request)?.promise;
     promise(ledger, source, None, Some(held));
     Ok(held)
-}
-
-/// A ledger with the SFU.
-fn with_sfu() -> Ledger {
-    let sfu = SourceTerms { is_read: true, ..SourceTerms::of_a_removed(IceSource::Sfu) };
-    let cloudflare = SourceTerms { is_read: true, ..SourceTerms::of_a_removed(IceSource::Cloudflare) };
-    Ledger::new(ledger(1_000_000_000).terms, &[cloudflare, sfu], at(0))
-}
-
-/// What one track is charged in a minute.
-const TRACK_MINUTE: u64 = 15_000_000;
-
-#[test]
-fn tracks_of_the_sfu_are_charged_by_time_and_without_a_grant() {
-    let mut ledger = with_sfu();
-    ledger.set_sfu_tracks(3);
-    ledger.advance(at(MINUTE));
-    ledger.set_sfu_tracks(1);
-    ledger.advance(at(2 * MINUTE));
-    assert_eq!(ledger.used_of(IceSource::Sfu).get(), 4 * TRACK_MINUTE);
-    let figures = ledger.figures();
-    assert_eq!((figures.used.get(), figures.committed.get()), (4 * TRACK_MINUTE, 4 * TRACK_MINUTE));
-    assert_eq!(ledger.live_grants(), 0);
-    ledger.set_sfu_tracks(0);
-    ledger.advance(at(9 * MINUTE));
-    assert_eq!(ledger.figures().used.get(), 4 * TRACK_MINUTE);
-}
-
-#[test]
-fn a_reading_of_cloudflare_replaces_the_estimate_of_the_sfu() {
-    let mut ledger = with_sfu();
-    ledger.set_sfu_tracks(2);
-    ledger.advance(at(10 * MINUTE));
-    let period = ledger.period();
-    let reading = |n, other| {
-        let as_of = Minute::of(at(n * MINUTE)).start();
-        Reading { period, as_of, granted: ByteCount::ZERO, other: ByteCount::new(other) }
-    };
-    let (counted, rest) = (reading(5, 70_000_000), ledger.now().millis_since(reading(5, 0).as_of));
-    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &counted), ReadingOutcome::Taken);
-    let after = u128::from(2 * TRACK_MINUTE) * u128::from(rest) / u128::from(MINUTE);
-    assert_eq!(u128::from(ledger.figures().used.get()), 70_000_000 + after);
-    assert_eq!(ledger.measured().bytes.get(), 70_000_000, "no byte is counted twice");
-    let fell = reading(6, 1_000);
-    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &fell), ReadingOutcome::Fell);
-    assert_eq!(
-        u128::from(ledger.figures().used.get()),
-        70_000_000 + after,
-        "a reading that is ignored replaces nothing"
-    );
-    assert!(ledger.drop_readings());
-    assert_eq!(ledger.figures().used.get(), 20 * TRACK_MINUTE, "without a reading the estimate is back");
-}
-
-#[test]
-fn what_the_sfu_is_charged_crosses_a_restart_but_its_tracks_do_not() {
-    let mut ledger = with_sfu();
-    let stored = ledger.take_changes();
-    let terms = ledger.terms;
-    let sources = [SourceTerms::of_a_removed(IceSource::Sfu)];
-    let mut ledger = Ledger::restore(terms, &sources, at(0), PeriodCounts::default(), &stored);
-    ledger.set_sfu_tracks(1);
-    ledger.advance(at(MINUTE));
-    let stored = ledger.take_changes();
-    let mut ledger = Ledger::restore(terms, &sources, at(MINUTE), PeriodCounts::default(), &stored);
-    ledger.advance(at(5 * MINUTE));
-    assert_eq!(ledger.used_of(IceSource::Sfu).get(), TRACK_MINUTE);
-}
-
-#[test]
-fn tracks_that_were_sent_while_nobody_counted_are_charged_for_that_time() {
-    let mut ledger = with_sfu();
-    ledger.advance(at(5 * MINUTE));
-    ledger.add_sfu_time(3, at(MINUTE), at(5 * MINUTE));
-    ledger.add_sfu_time(0, at(0), at(5 * MINUTE));
-    assert_eq!(ledger.used_of(IceSource::Sfu).get(), 3 * 4 * TRACK_MINUTE);
 }
 
 #[test]

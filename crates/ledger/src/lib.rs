@@ -12,7 +12,6 @@
 //! | [`connection`], [`connections`], [`usage_rules`], [`reports`] | reported connections, and how they are charged |
 //! | [`client`], [`clients`], [`allowance`] | which addresses count as one client; what each may claim, hold and reserve |
 //! | [`coturn`], [`traffic`] | what coturn's sessions carried |
-//! | [`sfu_sessions`] | which sessions of the SFU are open |
 //! | [`spenders`], [`grant_counts`] | the sums by who spends; what a source counted for each grant |
 //! | [`books`], [`open`], [`changes`], [`dirty`], [`verify`] | everything under one lock; opening it; what must be stored |
 
@@ -41,7 +40,6 @@ mod rates;
 pub mod reading;
 pub mod reading_history;
 pub mod reports;
-pub mod sfu_sessions;
 pub mod source;
 mod source_ledger;
 pub mod spender;

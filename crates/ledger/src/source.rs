@@ -23,7 +23,7 @@ pub enum IceSource {
     Manual,
     /// Public STUN servers: no relay, no credential, no cost.
     Stun,
-    /// Cloudflare's SFU. It issues no credentials: what its sessions take from each other is charged by time, without a grant.
+    /// Cloudflare's SFU. It issues no credentials: a session that takes tracks from others is a grant.
     Sfu,
 }
 
@@ -55,12 +55,14 @@ impl IceSource {
 
     /// How long relaying may outlive a credential: a TURN server checks the credential when an allocation is made, and
     /// a running allocation may be refreshed. coturn 4.6 never cuts one (measured); Cloudflare does after about two
-    /// hours (reported by others). Our own relay cuts at expiry.
+    /// hours (reported by others). Our own relay cuts at expiry. The SFU ends a session only when its page has left, so we do: a
+    /// session relays for so long after the minute in which it was last promised, if the broker is away for no longer.
     #[must_use]
     pub const fn expiry_tail(self) -> Duration {
         match self {
             Self::Cloudflare | Self::Coturn => Duration::from_secs(7_200),
-            Self::Relay | Self::Manual | Self::Stun | Self::Sfu => Duration::ZERO,
+            Self::Sfu => Duration::from_secs(300),
+            Self::Relay | Self::Manual | Self::Stun => Duration::ZERO,
         }
     }
 
@@ -83,9 +85,9 @@ impl IceSource {
         matches!(self, Self::Cloudflare | Self::Coturn | Self::Relay | Self::Sfu)
     }
 
-    /// Whether it has grants.
+    /// Whether its grants are credentials.
     #[must_use]
-    pub const fn has_grants(self) -> bool {
+    pub const fn issues_credentials(self) -> bool {
         !matches!(self, Self::Sfu)
     }
 }

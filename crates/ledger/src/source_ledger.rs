@@ -202,7 +202,7 @@ impl SourceLedger {
         match kind {
             ChangeKind::StartClock => timeline.start_clock(basis),
             ChangeKind::StopClock => timeline.stop_clock(basis),
-            ChangeKind::AddTime { from, to } => timeline.add_time(basis, 1, from, to),
+            ChangeKind::AddTime { from, to } => timeline.add_time(basis, from, to),
             ChangeKind::RemoveTime { from, to } => timeline.remove_time(basis, from, to),
             ChangeKind::AddBytes { bytes, from, to } => timeline.add_bytes(basis, bytes, from, to),
             ChangeKind::Promise { before, after } => self.replace(before, after),

@@ -156,20 +156,14 @@ impl Timeline {
         *running = running.saturating_sub(1);
     }
 
-    /// Charges so many connections by time from `now` on, in place of those before.
-    pub fn set_clocks(&mut self, basis: Basis, count: u64) {
-        *self.running.of(basis) = count;
-    }
-
-    /// Charges a past span of so many connections by time.
-    pub fn add_time(&mut self, basis: Basis, count: u64, from: Timestamp, to: Timestamp) {
+    /// Charges a past span of one connection by time.
+    pub fn add_time(&mut self, basis: Basis, from: Timestamp, to: Timestamp) {
         if let Some(previous) = &mut self.previous {
             let before = overlap_millis(from, to, previous.uncounted_from(), previous.period.end);
-            let before = before.saturating_mul(count);
             previous.used = previous.used.saturating_add(self.minutes.rates().bytes_of_time(before));
         }
         self.for_each_minute(basis, from, to, |usage, millis| {
-            usage.connection_millis = usage.connection_millis.saturating_add(millis.saturating_mul(count));
+            usage.connection_millis = usage.connection_millis.saturating_add(millis);
         });
     }
 

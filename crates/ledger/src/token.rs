@@ -8,7 +8,7 @@ use std::str::FromStr;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 
 use crate::source::IceSource;
 use crate::units::Timestamp;
@@ -28,6 +28,13 @@ impl GrantId {
     #[must_use]
     pub const fn new(random: [u8; ID_BYTES]) -> Self {
         Self(random)
+    }
+
+    /// That of a session of the SFU, whose name the SFU made.
+    #[must_use]
+    pub fn of_session(name: &str) -> Self {
+        let digest = Sha256::digest(name);
+        Self(std::array::from_fn(|at| digest.get(at).copied().unwrap_or_default()))
     }
 
     /// Its bytes.

@@ -16,7 +16,7 @@ use serde::Serialize;
 use tower_http::cors::{AllowHeaders, CorsLayer};
 use turn_ledger::client::ClientKey;
 use turn_ledger::key_name::KeyName;
-use turn_ledger::spender;
+use turn_ledger::spender::{self, Label};
 use turn_ledger::units::wait_seconds;
 use turn_signaling::call::ProtocolName;
 use turn_signaling::sfu::fault::Fault;
@@ -99,8 +99,10 @@ async fn open(
         return Err(Fault::Unauthorized);
     }
     let locked_for = is_locked(app, proxy, &parts).then(|| Arc::clone(prefix));
+    let label = query(&parts, "label").and_then(|text| Label::new(&text));
+    let origin = super::socket_request::origin(&parts.headers);
     let passed = read(app, Request::from_parts(parts, body)).await?;
-    proxy.open(Opening { owner, room, locked_for }, passed).await
+    proxy.open(Opening { owner, room, locked_for, label, origin }, passed).await
 }
 
 async fn on_session(
@@ -164,9 +166,13 @@ fn named_room(parts: &Parts) -> Option<Arc<str>> {
     if let Some(named) = parts.headers.get(ROOM) {
         return room(named.to_str().ok()?);
     }
-    let query = parts.uri.query().unwrap_or_default();
-    let mut pairs = url::form_urlencoded::parse(query.as_bytes());
-    room(&pairs.find(|(name, _)| name == "correlationId")?.1)
+    room(&query(parts, "correlationId")?)
+}
+
+/// A parameter of the query.
+fn query(parts: &Parts, name: &str) -> Option<String> {
+    let mut pairs = url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
+    pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
 }
 
 /// Whether a session must have a lock.

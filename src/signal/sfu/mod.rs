@@ -20,14 +20,15 @@ use axum::body::Bytes;
 use axum::http::header::{CONTENT_TYPE, SET_COOKIE};
 use axum::http::{HeaderValue, StatusCode};
 use reqwest::Client;
+use turn_ledger::books::NotAdmitted;
 use turn_ledger::client::ClientKey;
-use turn_ledger::spender::User;
+use turn_ledger::spender::{Label, User};
 use turn_signaling::sfu::SessionId;
 use turn_signaling::sfu::body::{self, Answered, Mid, Wanted};
 use turn_signaling::sfu::fault::{Fault, TEXT, text_of_refusal};
 use turn_signaling::sfu::lock::{LIFE, LockKey};
 use turn_signaling::sfu::path::Call;
-use turn_signaling::sfu::session::{Caller, NewSession};
+use turn_signaling::sfu::session::{Caller, NewSession, Taken};
 use turn_signaling::sfu::sessions::{Look, Seen, Sessions};
 use turn_signaling::sfu::unused::UnusedCredentials;
 
@@ -62,8 +63,6 @@ pub struct SfuProxy {
 #[derive(Debug, Default)]
 struct State {
     sessions: Sessions,
-    /// How many tracks the ledger charges.
-    charged: u64,
     unused: UnusedCredentials<UnusedCredential>,
 }
 
@@ -76,6 +75,10 @@ pub struct Opening {
     pub room: Option<Arc<str>>,
     /// If the session is locked: the path of the cookie.
     pub locked_for: Option<Arc<str>>,
+    /// The application's text for it.
+    pub label: Option<Label>,
+    /// The origin of the page.
+    pub origin: Option<Arc<str>>,
 }
 
 /// What a call on a session may change.
@@ -140,7 +143,8 @@ impl SfuProxy {
         match self.lock_key.unlock(cookies, id, self.wall()) {
             Some(lock) => {
                 let owner = Caller { user: lock.user.or(caller.user.clone()), ..caller.clone() };
-                let session = NewSession { id: id.clone(), room: lock.room, owner, life: lock.rest };
+                let (room, life, taken) = (lock.room, lock.rest, Taken::default());
+                let session = NewSession { id: id.clone(), room, owner, life, taken };
                 self.with(|sessions, now| sessions.adopt(session, now))?;
             }
             None if is_locked => return Err(Fault::Locked),
@@ -188,9 +192,6 @@ impl SfuProxy {
                 if matches!(call, Call::UpdateTracks | Call::UpdateDataChannels) {
                     return Ok(Change::Nothing);
                 }
-                if !wanted.pulled.is_empty() {
-                    self.check_budget()?;
-                }
                 Change::Add(wanted)
             }
             Call::CloseTracks => Change::Close(body::named(body).map_err(|_| Fault::Malformed)?),
@@ -203,17 +204,24 @@ impl SfuProxy {
         })
     }
 
-    /// Only what is sent to clients is billed, so a spent budget refuses pulls and nothing else.
-    fn check_budget(&self) -> Result<(), Fault> {
-        let snapshot = self.account.snapshot();
-        let figures = snapshot.figures;
-        if figures.is_spent() {
-            return Err(Fault::Spent { retry_in: figures.period.end.since(figures.now) });
+    /// Promises so many tracks and data channels of others to a session, before the SFU is asked for them. Only what is sent to clients
+    /// is billed, so a spent budget refuses pulls and nothing else.
+    async fn ask(&self, id: &SessionId, more: usize) -> Result<(), Fault> {
+        if more == 0 {
+            return Ok(());
         }
-        if snapshot.frozen {
+        if self.account.is_frozen() {
             return Err(Fault::Spent { retry_in: FROZEN_RETRY });
         }
-        Ok(())
+        self.with(|sessions, now| {
+            self.account.pull(id.as_str(), u32::try_from(more).unwrap_or(u32::MAX)).map_err(fault_of)?;
+            sessions.ask(id, more, now);
+            Ok(())
+        })?;
+        self.account.recorded().await.map_err(|_| {
+            self.with(|sessions, now| sessions.refused(id, more, now));
+            Fault::NotRecorded
+        })
     }
 
     /// Sessions in the table, and the tracks that they take from others.
@@ -235,7 +243,7 @@ impl SfuProxy {
     /// Runs `call` under the lock. Events are passed on before the lock is released.
     fn with<T>(&self, call: impl FnOnce(&mut Sessions, Duration) -> T) -> T {
         let mut state = self.lock();
-        let State { sessions, charged, .. } = &mut *state;
+        let sessions = &mut state.sessions;
         let now = self.now();
         let result = call(sessions, now);
         for event in sessions.take_events() {
@@ -243,11 +251,6 @@ impl SfuProxy {
         }
         for (id, session) in sessions.take_changed(now) {
             self.remember(&id, session);
-        }
-        let found = sessions.take_found();
-        if sessions.pulled() != *charged || !found.is_empty() {
-            *charged = sessions.pulled();
-            self.account.set_sfu_tracks(*charged, found.iter().map(|(id, tracks)| (id.as_str(), *tracks)));
         }
         result
     }
@@ -271,7 +274,7 @@ impl Place {
         let Some(id) = answered.session.filter(|_| returned.status.is_success()) else {
             return Ok(if self.proxy.strict_passthrough { returned } else { as_text(returned) });
         };
-        let Opening { owner, room, locked_for } = opening;
+        let Opening { owner, room, locked_for, label, origin } = opening;
         if let Some(prefix) = locked_for {
             let cookie = self.proxy.cookie(&id, (room.as_deref(), owner.user.as_ref()), &prefix);
             returned.headers.extend(cookie.map(|cookie| (SET_COOKIE, cookie)));
@@ -279,8 +282,10 @@ impl Place {
         if let Some(address) = self.address.take() {
             self.proxy.lock().unused.session_began(address);
         }
-        let session = NewSession { id, room, owner, life: LIFE };
+        let name = id.text();
+        let session = NewSession { id, room, owner, life: LIFE, taken: Taken::default() };
         self.proxy.with(|sessions, now| sessions.begin(session, now));
+        self.proxy.account.label_sfu_session(&name, label, origin);
         Ok(returned)
     }
 }
@@ -312,6 +317,17 @@ fn as_text(mut returned: Returned) -> Returned {
     returned
 }
 
+fn fault_of(why: NotAdmitted) -> Fault {
+    match why {
+        NotAdmitted::Refused(refusal) if refusal.user.is_some() => {
+            Fault::UserSpent { retry_in: refusal.retry_in() }
+        }
+        NotAdmitted::Refused(refusal) => Fault::Spent { retry_in: refusal.retry_in() },
+        NotAdmitted::UserBlocked => Fault::Blocked,
+        NotAdmitted::ClockInDoubt | NotAdmitted::TooManyUsers | NotAdmitted::TooManyGrants => Fault::Full,
+    }
+}
+
 /// A call to the SFU in progress. If it ends without a result, the SFU is asked for the session's state.
 struct Underway {
     proxy: Arc<SfuProxy>,
@@ -321,9 +337,17 @@ struct Underway {
 
 impl Underway {
     async fn call(mut self, call: Call, change: Change, passed: Passed) -> Result<Returned, Fault> {
+        let asked = if let Change::Add(wanted) = &change { wanted.pulled.len() } else { 0 };
+        if let Err(refused) = self.proxy.ask(&self.id, asked).await {
+            self.is_known = true;
+            return Err(refused);
+        }
         let returned = self.proxy.upstream.call(&self.id, call, passed).await?;
         self.is_known = !returned.status.is_server_error() && !matches!(change, Change::Unknown);
         let answered = returned.status.is_success().then(|| body::answered(&returned.body)).flatten();
+        if self.is_known && answered.is_none() {
+            self.proxy.with(|sessions, now| sessions.refused(&self.id, asked, now));
+        }
         self.proxy.apply(&self.id, change, returned.status, answered);
         Ok(returned)
     }

@@ -1,9 +1,11 @@
-//! The open sessions in the ledger, so that they are charged and closed after a restart too.
+//! The open sessions in the ledger, where what they take is promised and charged, also after a restart.
 
-use turn_ledger::sfu_sessions::SfuSession;
-use turn_signaling::sfu::SessionId;
+use turn_ledger::grants::SfuSession;
+use turn_ledger::spender::{Call, Spender};
+use turn_signaling::call::ProtocolName;
 use turn_signaling::sfu::lock::LIFE;
-use turn_signaling::sfu::session::{Caller, NewSession};
+use turn_signaling::sfu::session::{Caller, NewSession, Taken};
+use turn_signaling::sfu::{SessionId, room};
 
 use super::SfuProxy;
 
@@ -12,25 +14,33 @@ impl SfuProxy {
     pub(super) fn restore(&self) {
         let now = self.clock.now();
         let restored = self.account.sfu_sessions().into_iter().filter_map(|(id, session)| {
-            let SfuSession { room, user, grant, client, ends_at, uncharged_since: _ } = session;
+            let SfuSession { spender, opened_by, client, ends_at, tracks, active } = session;
+            let Spender { user, call, .. } = spender.as_deref().cloned().unwrap_or_default();
+            let room = call.and_then(|call| {
+                room(call.as_str().strip_prefix(ProtocolName::Sfu.as_str())?.strip_prefix('/')?)
+            });
             // The clock may have been changed since.
             let life = ends_at.since(now).min(LIFE);
-            let owner = Caller { user, grant, address: client };
-            Some(NewSession { id: SessionId::new(&id)?, room, owner, life })
+            let owner = Caller { user, grant: opened_by, address: client };
+            let taken = Taken { tracks, active };
+            Some(NewSession { id: SessionId::new(&id)?, room, owner, life, taken })
         });
         self.with(|sessions, now| restored.for_each(|session| sessions.restore(session, now)));
     }
 
-    /// Stores a session for a restart. `None` removes it.
+    /// Tells the ledger what a session is and takes. `None`: it has ended.
     pub(super) fn remember(&self, id: &SessionId, session: Option<NewSession>) {
-        let row = session.map(|NewSession { room, owner, life, .. }| SfuSession {
-            room,
-            user: owner.user,
-            grant: owner.grant,
-            client: owner.address,
-            ends_at: self.clock.now().plus(life),
-            uncharged_since: None,
+        let row = session.map(|NewSession { room, owner, life, taken, .. }| {
+            let call = room.map(|room| Call::of(ProtocolName::Sfu.as_str(), &room));
+            SfuSession {
+                spender: Spender { user: owner.user, call, ..Spender::default() }.known(),
+                opened_by: owner.grant,
+                client: owner.address,
+                ends_at: self.clock.now().plus(life),
+                tracks: taken.tracks,
+                active: taken.active,
+            }
         });
-        self.account.set_sfu_session(id.as_str(), row);
+        self.account.set_sfu_session(&id.text(), row.as_ref());
     }
 }

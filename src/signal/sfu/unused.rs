@@ -36,7 +36,10 @@ impl SfuProxy {
     /// `None` while nothing would be minted.
     #[must_use]
     pub fn unused_credential(&self, asker: &Asker, age_max: Duration) -> Option<IceServerList> {
-        self.check_budget().ok()?;
+        let snapshot = self.account.snapshot();
+        if snapshot.figures.is_spent() || snapshot.frozen {
+            return None;
+        }
         let is_valid = |credential: &UnusedCredential| !self.account.expiries(&[credential.grant]).is_empty();
         let fits = |credential: &UnusedCredential| credential.asker == *asker && is_valid(credential);
         let credential = self.lock().unused.take(asker.address, age_max, self.now(), fits)?;

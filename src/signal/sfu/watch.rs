@@ -1,5 +1,5 @@
 //! The task that watches sessions. It asks the SFU for the state of each session with tracks every half minute, because no call
-//! says that a page was closed. Once the budget is spent, it closes sessions that pull by force, every few seconds until none does.
+//! says that a page was closed. Sessions that must not pull any more it closes by force, every few seconds until they do not.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -71,21 +71,25 @@ impl SfuProxy {
         self.close_all(overdue).await;
     }
 
-    /// Closes everything that pulls, once the budget is spent. `closed_at`: when it last did.
+    /// Closes what the ledger lets take nothing more. `closed_at`: when it last did.
     async fn close_spent(self: &Arc<Self>, closed_at: &mut Option<Instant>) {
         let now = self.clock.instant();
-        let is_soon = closed_at.is_some_and(|at| now.saturating_duration_since(at) < CLOSE_INTERVAL);
-        if is_soon || !self.account.snapshot().figures.is_spent() {
+        if closed_at.is_some_and(|at| now.saturating_duration_since(at) < CLOSE_INTERVAL) {
             return;
         }
-        let pulling = self.with(|sessions, _| sessions.pulling());
-        if pulling.is_empty() {
+        let names = self.account.sfu_sessions_to_close();
+        let ids = names.iter().filter_map(|name| SessionId::new(name));
+        let closing = self.with(|sessions, _| sessions.with_mids(ids));
+        if closing.is_empty() {
             return;
         }
         *closed_at = Some(now);
-        let sessions = pulling.len();
-        tracing::warn!(sessions, "the budget is spent: sessions of the SFU are closed by force");
-        self.close_all(pulling).await;
+        let sessions = closing.len();
+        tracing::warn!(
+            sessions,
+            "the budget, a user's limit or the operator ends sessions of the SFU: they are closed by force"
+        );
+        self.close_all(closing).await;
     }
 
     async fn close_all(self: &Arc<Self>, sessions: Vec<(SessionId, Vec<Mid>)>) {

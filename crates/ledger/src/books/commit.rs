@@ -19,7 +19,7 @@ use crate::source::IceSource;
 use crate::spender::{Spender, User};
 use crate::token::{Grant, GrantId};
 use crate::units::Timestamp;
-use crate::verdict::Refusal;
+use crate::verdict::{ClientShare, Refusal};
 
 /// No metered credential is minted while the wall clock is further ahead of the books' time than this.
 const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(2 * 86_400);
@@ -156,37 +156,53 @@ impl Books {
     ) -> Result<Hold, NotAdmitted> {
         let requester = requester.into();
         let user = requester.user().cloned();
-        if user.as_ref().is_some_and(|user| self.is_blocked(user)) {
+        let Admission { life, expires_by, promise } = self.admission(source, life, slack, &requester, 1)?;
+        if source.is_metered() && self.grants.is_full() {
+            return Err(NotAdmitted::TooManyGrants);
+        }
+        let row_of = user.clone().filter(|_| source.is_metered() && self.user_limit().is_some());
+        if let Some(user) = &row_of {
+            self.grants.hold_row(user);
+        }
+        let (user, client) = if source.is_metered() { (user, requester.client) } else { (None, None) };
+        let promise = Promise { source, time: promise, user, client };
+        self.replace_promise(None, Some(&promise));
+        Ok(Hold { promise, life, expires_by, clock_ahead: self.clock_ahead(), row_of })
+    }
+
+    /// Room for what somebody may relay, or the reason why there is none. `streams`: see [`Request`]. A client's first credential
+    /// always fits into its share, but not its first so many tracks.
+    pub(super) fn admission(
+        &mut self,
+        source: IceSource,
+        life: Duration,
+        slack: Duration,
+        requester: &Requester,
+        streams: u32,
+    ) -> Result<Admission, NotAdmitted> {
+        let Requester { client, renews, .. } = *requester;
+        if requester.user().is_some_and(|user| self.is_blocked(user)) {
             return Err(NotAdmitted::UserBlocked);
         }
-        let Requester { client, renews, .. } = requester;
         let ahead = self.clock_ahead();
         if source.is_metered() && ahead > CLOCK_AHEAD_MAX {
             return Err(NotAdmitted::ClockInDoubt);
-        }
-        if source.is_metered() && self.grants.is_full() {
-            return Err(NotAdmitted::TooManyGrants);
         }
         let renewed = renews.and_then(|id| self.grants.get(id)).filter(|row| row.source == source);
         let promised_until = renewed.and_then(|row| row.promised).map(|time| time.chain_until());
         let now = self.now();
         let strict_client = client.filter(|_| self.ledger.is_strict() && source.is_metered());
         let clients = strict_client.map_or([None; 2], |client| self.grants.shares(client, now));
-        let row_of = user.clone().filter(|_| source.is_metered() && self.user_limit().is_some());
-        if row_of.as_ref().is_some_and(|user| !self.grants.has_room_for(user, now)) {
+        let least = u64::from(streams > 1);
+        let clients = clients
+            .map(|share| share.map(|share| ClientShare { reserved: share.reserved.max(least), ..share }));
+        let user = requester.user().filter(|_| source.is_metered() && self.user_limit().is_some());
+        if user.is_some_and(|user| !self.grants.has_room_for(user, now)) {
             return Err(NotAdmitted::TooManyUsers);
         }
-        let of_user = row_of.as_ref().and_then(|user| self.user_share(user));
+        let user = user.and_then(|user| self.user_share(user));
         let slack = slack.saturating_add(ahead);
-        let request = Request { source, life, slack, promised_until, clients, user: of_user };
-        let Admission { life, expires_by, promise } = self.ledger.admit(&request)?;
-        if let Some(user) = &row_of {
-            self.grants.hold_row(user);
-        }
-        let (user, client) = if source.is_metered() { (user, client) } else { (None, None) };
-        let promise = Promise { source, time: promise, user, client };
-        self.replace_promise(None, Some(&promise));
-        Ok(Hold { promise, life, expires_by, clock_ahead: ahead, row_of })
+        Ok(self.ledger.admit(&Request { source, life, slack, promised_until, clients, user, streams })?)
     }
 
     /// Releases a hold whose credential was not handed out.

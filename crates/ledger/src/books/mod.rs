@@ -1,4 +1,4 @@
-//! The books: ledger, grants, connections, overrides, coturn's and the SFU's sessions as one value behind one lock.
+//! The books: ledger, grants, connections, overrides and coturn's sessions as one value behind one lock.
 //! [`Books::advance`] is the only method that takes a time; it applies everything that is due, in order. A method returns
 //! only after its changes are applied to all parts, so no caller reads a figure half-way through a change.
 
@@ -27,7 +27,6 @@ use crate::promise::PromisedTime;
 use crate::reading::{Reading, ReadingOutcome};
 use crate::reading_history::ReadingHistory;
 use crate::reports::{Caller, Closed, Entry, OpenError, Opened, ReportError};
-use crate::sfu_sessions::SfuSessions;
 use crate::source::IceSource;
 use crate::source::{MINT_SLACK, UNWRITTEN_MAX};
 use crate::spender::{Spender, User};
@@ -54,7 +53,6 @@ pub struct Books {
     grants: Grants,
     overrides: Overrides,
     coturn: CoturnUsage,
-    sfu: SfuSessions,
     /// Until when grants may relay that this ledger does not know, because it was restored from a copy.
     lacks_until: Timestamp,
     /// Users who get no credentials.
@@ -109,7 +107,6 @@ impl Books {
             grants,
             overrides: Overrides::default(),
             coturn: CoturnUsage::default(),
-            sfu: SfuSessions::default(),
             lacks_until: Timestamp::default(),
             blocked: BTreeSet::new(),
             dirty: Dirty::default(),
@@ -136,12 +133,10 @@ impl Books {
         books.blocked = stored.blocked;
         books.lacks_until = stored.lacks_until;
         let restored = books.connections.restore(&mut books.grants, stored.connections.into_values(), then);
-        for change in restored {
-            books.ledger.apply(change);
-        }
+        books.ledger.apply_all(restored);
+        books.ledger.apply_all(books.grants.active_tracks());
         books.overrides = stored.overrides;
         books.coturn = CoturnUsage::restore(stored.coturn, stored.sessions);
-        books.sfu = SfuSessions::restore(stored.sfu_sessions, then);
         books.dirty = Dirty::tracking();
         books.dirty.note(Whole::Counted);
         books.ledger.set_limit(books.overrides.limit(books.configured_limit));
@@ -180,7 +175,6 @@ impl Books {
             blocked: is_dirty(Whole::Blocked).then(|| self.blocked.clone()),
             connections: self.connections.take_changes(),
             sessions: self.coturn.take_changes(),
-            sfu_sessions: self.sfu.take_changes(),
             coturn: is_dirty(Whole::Coturn).then(|| self.coturn.sums()),
             overrides: is_dirty(Whole::Overrides).then_some(self.overrides),
             counts: (figures.period, self.ledger.counts()),
@@ -196,8 +190,14 @@ impl Books {
         self.standing
             .advance(&self.moment, self.ledger.now(), || self.grants.alive_until().max(self.lacks_until));
         self.ledger.set_doubtful(self.moment.in_doubt);
-        while let Some(due) = self.connections.next_due(now) {
+        loop {
+            let (connection, session) = (self.connections.next_due(now), self.next_session(now));
+            let Some(due) = connection.into_iter().chain(session).min() else { break };
             self.step_to(due);
+            if session == Some(due) {
+                self.renew_sessions();
+                continue;
+            }
             let Some(elapsed) = self.connections.elapse(&mut self.grants) else { break };
             if let Some(closed) = self.apply(elapsed).value {
                 self.given_up.push(closed);

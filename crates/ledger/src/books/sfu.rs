@@ -1,28 +1,114 @@
-//! The SFU, as a part of the books: what its sessions take from each other is charged by time, also while no process ran.
+//! The sessions of the SFU: what they take is promised, counted by time and refused like what credentials relay, also while no process
+//! runs.
 
-use super::Books;
-use crate::sfu_sessions::{SfuSession, SfuSessionId};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Books, NotAdmitted, Requester};
+use crate::grants::SfuSession;
+use crate::minute::Minute;
+use crate::promise::PromisedTime;
+use crate::source::IceSource;
+use crate::spender::Spender;
+use crate::token::GrantId;
+use crate::units::Timestamp;
 
 impl Books {
-    /// Sets how many tracks the SFU sends to clients. `found`: how many of them it has sent to a session since before this process,
-    /// so they are charged since the last write of the last process that charged for that session.
-    pub fn set_sfu_tracks<'a>(&mut self, tracks: u64, found: impl IntoIterator<Item = (&'a str, u64)>) {
-        let now = self.now();
-        for (id, found) in found {
-            if let Some(since) = self.sfu.found(id) {
-                self.ledger.add_sfu_time(found, since, now);
-            }
+    /// Notes what the SFU says of a session; `None`: it has ended. That is so whether or not the budget has room.
+    pub fn set_sfu_session(&mut self, name: &Arc<str>, session: Option<&SfuSession>) {
+        let (now, rate) = (self.now(), self.rules().estimated_rate);
+        let changes = self.grants.note_session(name, session, rate, now);
+        self.ledger.apply_all(changes);
+        let id = GrantId::of_session(name);
+        let per_minute = self.per_minute_of(session.map_or(0, |session| session.tracks));
+        let promised = self.grants.get(id).and_then(|row| row.promised).map_or(0, |time| time.per_minute);
+        if promised < per_minute {
+            let _ = self.promise_session(id, 0);
         }
-        self.ledger.set_sfu_tracks(tracks);
     }
 
-    /// Remembers a session of the SFU, or forgets it.
-    pub fn set_sfu_session(&mut self, id: SfuSessionId, session: Option<SfuSession>) {
-        self.sfu.set(id, session);
+    /// Notes what the page that opened a session says of it: a label, its origin.
+    pub fn describe_session(&mut self, name: &str, by_page: Spender) {
+        let change = self.grants.describe_session(name, by_page);
+        self.ledger.apply_all(change);
     }
 
-    /// The sessions of the SFU that are open, or were when the process before ended.
-    pub fn sfu_sessions(&self) -> impl Iterator<Item = (&SfuSessionId, &SfuSession)> {
-        self.sfu.iter()
+    /// Promises that a session takes so many tracks more. That must be on disk before the SFU is asked for them. Its answer must
+    /// follow with [`Self::set_sfu_session`].
+    pub fn pull(&mut self, name: &str, more: u32) -> Result<(), NotAdmitted> {
+        let id = GrantId::of_session(name);
+        let (now, rate) = (self.now(), self.rules().estimated_rate);
+        self.grants.count_session(id, rate, now);
+        let row = self.grants.get(id).ok_or(NotAdmitted::TooManyGrants)?;
+        if row.revoked_at.is_some() {
+            return Err(NotAdmitted::UserBlocked);
+        }
+        self.promise_session(id, more)
+    }
+
+    /// The open sessions of the SFU.
+    pub fn sfu_sessions(&self) -> impl Iterator<Item = (Arc<str>, SfuSession)> {
+        self.grants.sessions(self.now())
+    }
+
+    /// The sessions of the SFU that take something and must not: for which no budget is left, or none of their user, and those that
+    /// were revoked or whose user is blocked.
+    #[must_use]
+    pub fn sfu_sessions_to_close(&self) -> Vec<Arc<str>> {
+        let (is_spent, now) = (self.ledger.figures().is_spent(), self.now());
+        self.grants.sessions_to_close(|id, row| {
+            let user = row.spender.as_deref().and_then(|spender| spender.user.as_ref());
+            user.is_some_and(|user| self.is_blocked(user))
+                || self.grants.end_of(id, None, is_spent, now).is_some()
+        })
+    }
+
+    /// When the first promise for a session is to be made anew, if that is before `now`: a minute has begun.
+    pub(super) fn next_session(&self, now: Timestamp) -> Option<Timestamp> {
+        self.grants.has_due_session(now).then(|| Minute::of(now).start())
+    }
+
+    /// Makes all promises for sessions anew that are due.
+    pub(super) fn renew_sessions(&mut self) {
+        let (now, rate) = (self.now(), self.rules().estimated_rate);
+        while let Some(id) = self.grants.take_due_session(now) {
+            self.grants.count_session(id, rate, now);
+            let _ = self.promise_session(id, 0);
+        }
+    }
+
+    /// Promises for the tracks of a session, and so many more, from this minute on. Without room the present tracks go on for what was
+    /// promised, and for the next minute: they must be closed.
+    fn promise_session(&mut self, id: GrantId, more: u32) -> Result<(), NotAdmitted> {
+        let Some(row) = self.grants.get(id) else { return Err(NotAdmitted::TooManyGrants) };
+        let (tracks, before, was_full) = (row.tracks(), row.promised, row.has_no_room());
+        let requester =
+            Requester { client: row.client, spender: row.spender.clone(), ..Requester::default() };
+        let settled = self.grants.settle_session(id, self.now());
+        self.ledger.apply_all(settled);
+        let minute = Minute::of(self.now());
+        // Fewer tracks count from the next minute on.
+        let least = before.filter(|time| time.from == minute).map_or(0, |time| time.per_minute);
+        let wanted = self.per_minute_of(tracks.saturating_add(more)).max(least);
+        let streams = wanted.div_ceil(self.per_minute_of(1).max(1));
+        let streams = u32::try_from(streams).unwrap_or(u32::MAX);
+        let admitted = self.admission(IceSource::Sfu, Duration::ZERO, Duration::ZERO, &requester, streams);
+        let forced = before.map_or(minute, |time| time.until).max(minute.next().next());
+        let (tracks, until, per_minute, has_no_room) = match &admitted {
+            Ok(admission) => (tracks.saturating_add(more), admission.promise.until, wanted, false),
+            // Whether there is room for more says nothing about those that are there.
+            Err(_) => (tracks, forced, self.per_minute_of(tracks).max(least), was_full || more == 0),
+        };
+        if per_minute > 0 {
+            let time =
+                PromisedTime { from: minute, reserved_from: minute, until, per_minute, is_held: false };
+            let promised = self.grants.promise_session(id, tracks, time, has_no_room);
+            self.ledger.apply_all(promised);
+        }
+        admitted.map(drop)
+    }
+
+    fn per_minute_of(&self, tracks: u32) -> u64 {
+        self.ledger.bytes_per_minute(IceSource::Sfu).saturating_mul(tracks.into())
     }
 }

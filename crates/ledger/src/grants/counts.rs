@@ -156,7 +156,7 @@ impl Grants {
     ) {
         self.counted = counted;
         let begin = Minute::of(now).start();
-        for source in sources.filter(|source| source.is_metered() && source.has_grants()) {
+        for source in sources.filter(|source| source.is_metered() && source.issues_credentials()) {
             if let Entry::Vacant(counted) = self.counted.entry(source) {
                 counted.insert(CountedSource::since(begin));
                 self.assume(source, Timestamp::default(), begin, |_| None);

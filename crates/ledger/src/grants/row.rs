@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::sessions::Pulls;
 use super::spent::Spent;
 use crate::allowance::Allowance;
 use crate::client::ClientKey;
@@ -69,6 +70,9 @@ pub struct GrantRow {
     /// The TURN key that minted its credential. `None` without a provider.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<KeyName>,
+    /// What it takes from others, if it is a session of the SFU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) pulls: Option<Box<Pulls>>,
     /// What its client may claim.
     #[serde(skip)]
     pub(super) claims: Allowance,
@@ -116,6 +120,7 @@ impl GrantRow {
             state: GrantState::Unsettled,
             spent: None,
             key: None,
+            pulls: None,
             claims: Allowance::default(),
         }
     }

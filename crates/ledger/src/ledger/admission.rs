@@ -10,7 +10,7 @@ use crate::minute::Minute;
 use crate::promise::{GrantMinutes, PromisedTime};
 use crate::source::IceSource;
 use crate::source_ledger::SourceLedger;
-use crate::units::Timestamp;
+use crate::units::{BitRate, Timestamp};
 use crate::usage_change::UsageChange;
 use crate::verdict::{ClientShare, Refusal, STRICT_LIFE_MIN, UserShare, Wish, decide};
 
@@ -29,6 +29,8 @@ pub struct Request {
     pub clients: [Option<ClientShare>; 2],
     /// What the user has used and reserved.
     pub user: Option<UserShare>,
+    /// What relays at the same time: one for a credential, the tracks of a session of the SFU.
+    pub streams: u32,
 }
 
 /// A credential that fits.
@@ -48,8 +50,8 @@ impl Ledger {
         let Request { source, slack, .. } = *request;
         let now = Minute::of(self.now);
         let reserved_from = request.promised_until.unwrap_or_default().max(now);
-        let liability = self.assumed_rate_of(source);
-        let wish = Wish::new(request.life, slack, self.tail(source), liability)
+        let rate = self.assumed_rate_of(source).get().saturating_mul(request.streams.into());
+        let wish = Wish::new(request.life, slack, self.tail(source), BitRate::new(rate))
             .renewing(reserved_from.since(now).into())
             .of_client(request.clients)
             .of_user(request.user);
@@ -74,8 +76,9 @@ impl Ledger {
             let wish = Wish::new(STRICT_LIFE_MIN, slack, source.tail(), source.timeline.liability());
             decide(self.terms.mode, figures, wish).is_ok()
         };
-        let may_mint =
-            |source: &&SourceLedger| source.terms.source.is_metered() && source.terms.source.has_grants();
+        let may_mint = |source: &&SourceLedger| {
+            source.terms.source.is_metered() && source.terms.source.issues_credentials()
+        };
         let mut metered = self.sources.iter().filter(may_mint).peekable();
         !figures.is_spent() && metered.peek().is_some() && !metered.any(fits)
     }

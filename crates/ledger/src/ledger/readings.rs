@@ -16,16 +16,16 @@ impl Ledger {
     /// Takes a reading of a source. One of Cloudflare counts the bytes of its SFU too, so from then on nothing that is estimated
     /// for the SFU before its end counts beside it.
     pub fn take_reading(&mut self, source: IceSource, reading: &Reading) -> ReadingOutcome {
-        let taken = self.take_one(source, reading);
+        let taken = self.take_one(source, reading, !self.is_doubtful);
         if taken == ReadingOutcome::Taken && source == IceSource::Cloudflare {
             let elsewhere = Reading { granted: ByteCount::ZERO, other: ByteCount::ZERO, ..*reading };
-            self.take_one(IceSource::Sfu, &elsewhere);
+            self.take_one(IceSource::Sfu, &elsewhere, false);
         }
         taken
     }
 
-    fn take_one(&mut self, source: IceSource, reading: &Reading) -> ReadingOutcome {
-        let (now, limit, is_test) = (self.now, self.terms.limit, !self.is_doubtful);
+    fn take_one(&mut self, source: IceSource, reading: &Reading, is_test: bool) -> ReadingOutcome {
+        let (now, limit) = (self.now, self.terms.limit);
         let taken = self
             .source_ledger(source)
             .map_or(ReadingOutcome::OtherPeriod, |ledger| ledger.take_reading(reading, is_test, limit, now));
@@ -96,10 +96,11 @@ impl Ledger {
         }
     }
 
-    /// How long a grant of each metered source counts as alive after its expiry, as of now.
+    /// How long a credential of each metered source counts as alive after its expiry, as of now.
     #[must_use]
     pub fn tails(&self) -> Vec<(IceSource, Duration)> {
-        let metered = self.sources.iter().filter(|source| source.terms.source.is_metered());
+        let mints = |source: IceSource| source.is_metered() && source.issues_credentials();
+        let metered = self.sources.iter().filter(|source| mints(source.terms.source));
         metered.map(|source| (source.terms.source, source.tail())).collect()
     }
 

@@ -239,7 +239,7 @@ fn apply(op: &Op, timeline: &mut Timeline, model: &mut Model) {
         Op::Time { basis, back } => {
             let from = (now - back).max(START);
             model.spans.push((basis, from, now));
-            timeline.add_time(basis, 1, at(from), at(now));
+            timeline.add_time(basis, at(from), at(now));
         }
         Op::Grant { ahead, life, rate } => {
             let (from, until) = (now + ahead, now + ahead + life);

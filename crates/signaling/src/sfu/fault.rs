@@ -43,6 +43,13 @@ pub enum Fault {
         /// When to try again.
         retry_in: Duration,
     },
+    /// The user has used the limit of a user.
+    UserSpent {
+        /// When to try again.
+        retry_in: Duration,
+    },
+    /// The ledger cannot be written.
+    NotRecorded,
     /// A table of the proxy is full, or too many calls to the SFU are in progress.
     Full,
     /// The SFU cannot be reached, or its answer cannot be used.
@@ -89,9 +96,10 @@ impl Fault {
             Self::TooManySessions { .. }
             | Self::TooFast { .. }
             | Self::TooManyTracks
-            | Self::Spent { .. } => 429,
+            | Self::Spent { .. }
+            | Self::UserSpent { .. } => 429,
             Self::Unreachable => 502,
-            Self::Full => 503,
+            Self::Full | Self::NotRecorded => 503,
             Self::TimedOut => 504,
         }
     }
@@ -111,6 +119,8 @@ impl Fault {
             Self::TooFast { .. } => "too_many_requests",
             Self::TooManyTracks => "too_many_tracks",
             Self::Spent { .. } => "budget_exhausted",
+            Self::UserSpent { .. } => "user_limit_reached",
+            Self::NotRecorded => "ledger_unavailable",
             Self::Unreachable => "sfu_unreachable",
             Self::Full => "overloaded",
             Self::TimedOut => "sfu_timeout",
@@ -124,14 +134,16 @@ impl Fault {
                 "Send a token of your sign-in or a grant, or name the room in correlationId or X-Realtime-Room."
             }
             Self::Locked => "This session belongs to another browser.",
-            Self::Blocked => "The operator has blocked this user.",
+            Self::Blocked => "The operator has blocked this user or revoked this session.",
             Self::OtherRoom => "Tracks can be pulled only from sessions of the same room.",
             Self::Method => "Use the method in the Allow header.",
             Self::TooLarge => "The body is too long.",
             Self::TooManySessions { .. } => "This address opens too many sessions.",
             Self::TooFast { .. } => "This session makes too many calls.",
             Self::TooManyTracks => "The session has as many tracks as it may.",
-            Self::Spent { .. } => "The bandwidth of this period is spent.",
+            Self::Spent { .. } => "The bandwidth of this period is spent or reserved.",
+            Self::UserSpent { .. } => "The bandwidth of this user is spent or reserved.",
+            Self::NotRecorded => "The ledger cannot be written.",
             Self::Unreachable => "The SFU cannot be reached.",
             Self::Full => "Too many sessions, tracks or calls are open.",
             Self::TimedOut => "The SFU did not answer in time.",
@@ -150,9 +162,10 @@ impl Fault {
             }
         };
         let retry_in = match self {
-            Self::TooManySessions { retry_in } | Self::TooFast { retry_in } | Self::Spent { retry_in } => {
-                Some(retry_in)
-            }
+            Self::TooManySessions { retry_in }
+            | Self::TooFast { retry_in }
+            | Self::Spent { retry_in }
+            | Self::UserSpent { retry_in } => Some(retry_in),
             _ => None,
         };
         FaultAnswer { status: self.status(), content_type, body, retry_in }
@@ -197,6 +210,8 @@ mod tests {
             (Fault::TooManyTracks, 429, "too_many_tracks"),
             (Fault::Spent { retry_in: SOON }, 429, "budget_exhausted"),
             (Fault::Unreachable, 502, "sfu_unreachable"),
+            (Fault::UserSpent { retry_in: SOON }, 429, "user_limit_reached"),
+            (Fault::NotRecorded, 503, "ledger_unavailable"),
             (Fault::Full, 503, "overloaded"),
             (Fault::TimedOut, 504, "sfu_timeout"),
         ] {

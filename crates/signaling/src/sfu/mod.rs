@@ -48,6 +48,12 @@ impl SessionId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The text, shared.
+    #[must_use]
+    pub fn text(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
 }
 
 /// The room that a request names. `None` for an empty name, one that is too long, and one with a control character.

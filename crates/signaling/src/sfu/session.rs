@@ -51,6 +51,17 @@ pub struct NewSession {
     pub owner: Caller,
     /// How long it may live.
     pub life: Duration,
+    /// What it takes from others. After a restart, what it took before.
+    pub taken: Taken,
+}
+
+/// Tracks and data channels that a session takes from others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// All of them, those that the SFU is being asked for included.
+    pub tracks: u32,
+    /// Those on which media flow.
+    pub active: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,8 +87,10 @@ pub(super) struct Session {
     /// How often it has become a member.
     joined: u64,
     is_connected: bool,
-    /// Whether it was restored after a restart, and the SFU has not reported its tracks yet.
-    is_unseen: bool,
+    /// Tracks and data channels that the SFU is asked for, or was with an unknown result.
+    asked: usize,
+    /// What it took before a restart, until the SFU reports its tracks.
+    unseen: Option<Taken>,
 }
 
 impl Session {
@@ -93,18 +106,19 @@ impl Session {
             member: None,
             joined: 0,
             is_connected: false,
-            is_unseen: false,
+            asked: 0,
+            unseen: None,
         }
     }
 
     /// A session that is restored after a restart.
-    pub(super) fn restored(room: Option<Arc<str>>, owner: Caller) -> Self {
-        Self { is_unseen: true, ..Self::new(room, owner) }
+    pub(super) fn restored(room: Option<Arc<str>>, owner: Caller, taken: Taken) -> Self {
+        Self { unseen: Some(taken), ..Self::new(room, owner) }
     }
 
-    /// Whether it was restored, and the SFU has not reported its tracks yet.
+    /// Whether it may take what the SFU has not reported.
     pub(super) fn is_unseen(&self) -> bool {
-        self.is_unseen
+        self.unseen.is_some() || self.asked > 0
     }
 
     pub(super) fn owner(&self) -> &Caller {
@@ -119,10 +133,24 @@ impl Session {
         self.owner.is_same_as(caller)
     }
 
-    /// Tracks and data channels that are charged now.
-    pub(super) fn pulled(&self) -> u64 {
-        let tracks = self.tracks.values().filter(|track| track.is_pulled && track.is_active).count();
-        u64::try_from(tracks.saturating_add(self.pulled_channels)).unwrap_or(u64::MAX)
+    /// What it takes from others. Media may begin to flow on a silent track at any time.
+    pub(super) fn taken(&self) -> Taken {
+        let Taken { tracks, active } = self.unseen.unwrap_or_default();
+        let pulled = || self.tracks.values().filter(|track| track.is_pulled);
+        let plus = |sum: u32, more: usize| sum.saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
+        let flowing = self.pulled_channels.saturating_add(pulled().filter(|track| track.is_active).count());
+        let all = self.pulled_channels.saturating_add(self.asked).saturating_add(pulled().count());
+        Taken { tracks: plus(tracks, all), active: plus(active, flowing) }
+    }
+
+    /// The SFU is asked for so many tracks and data channels of others.
+    pub(super) fn ask(&mut self, more: usize) {
+        self.asked = self.asked.saturating_add(more);
+    }
+
+    /// The SFU has answered a request for so many.
+    pub(super) fn asked(&mut self, answered: usize) {
+        self.asked = self.asked.saturating_sub(answered);
     }
 
     /// The number of its tracks and data channels.
@@ -160,13 +188,16 @@ impl Session {
         Ok(())
     }
 
-    pub(super) fn call_ends(&mut self) {
+    /// `is_known`: whether its result is. If not, a state that was asked for before says nothing of it.
+    pub(super) fn call_ends(&mut self, is_known: bool) {
         self.calls = self.calls.saturating_sub(1);
+        self.version = self.version.saturating_add(u64::from(!is_known));
     }
 
     /// Adds the tracks of an answer to a request for new ones.
     pub(super) fn add(&mut self, wanted: &Wanted, answered: &Answered) {
         self.version = self.version.saturating_add(1);
+        self.asked(wanted.pulled.len());
         let only_pulls = wanted.pushed == 0;
         for AnsweredTrack { mid, is_pulled, is_active } in &answered.tracks {
             let is_pulled = !wanted.pulled.is_empty() && (*is_pulled || only_pulls);
@@ -184,10 +215,8 @@ impl Session {
     }
 
     /// Takes the state that the SFU reports. `is_current`: nothing has changed since it was asked for. Otherwise the state only adds
-    /// what is active, so that a client that calls all the time is charged too. Returns the number of pulled tracks that are new to a
-    /// restored session: it has pulled them since before the restart. `None` if they were known.
-    pub(super) fn see(&mut self, state: &Answered, is_current: bool) -> Option<u64> {
-        let known = self.pulled();
+    /// what is active, so that a client that calls all the time is charged too.
+    pub(super) fn see(&mut self, state: &Answered, is_current: bool) {
         let active = |track: &&AnsweredTrack| is_current || track.is_active;
         let seen = state.tracks.iter().filter(active).map(|track| {
             let AnsweredTrack { mid, is_pulled, is_active } = track;
@@ -196,11 +225,12 @@ impl Session {
         if is_current {
             self.tracks = seen.collect();
             self.pulled_channels = state.pulled_channels;
+            self.asked = 0;
         } else {
             self.tracks.extend(seen);
             self.pulled_channels = self.pulled_channels.max(state.pulled_channels);
         }
-        std::mem::take(&mut self.is_unseen).then(|| self.pulled().saturating_sub(known))
+        self.unseen = None;
     }
 
     /// The session becomes a member of its call. `None` if it is one already, or has no room.

@@ -16,7 +16,7 @@ use super::SessionId;
 use super::addresses::Addresses;
 use super::body::{Answered, Mid, Wanted};
 use super::fault::Fault;
-use super::session::{Caller, NewSession, Session};
+use super::session::{Caller, NewSession, Session, Taken};
 use crate::call::CallEvent;
 use crate::deadlines::Deadlines;
 
@@ -56,9 +56,7 @@ pub struct Sessions {
     pulled: u64,
     /// Tracks and data channels of all sessions.
     tracks: usize,
-    /// Restored sessions whose tracks are known now, with the number that each has pulled since before the restart.
-    found: Vec<(SessionId, u64)>,
-    /// Sessions that were added or removed, or whose life has changed.
+    /// Sessions that were added or removed, or whose life or tracks have changed.
     changed: BTreeSet<SessionId>,
     events: Vec<CallEvent>,
 }
@@ -103,7 +101,7 @@ impl Sessions {
     pub fn begin(&mut self, session: NewSession, now: Duration) {
         self.release(session.owner.address);
         self.changed.insert(session.id.clone());
-        self.insert(session, Session::new, now);
+        self.insert(session, |room, owner, _| Session::new(room, owner), now);
     }
 
     /// Adds a session that a lock proves, unless it is known. The SFU is asked for its tracks.
@@ -112,7 +110,7 @@ impl Sessions {
             self.make_room(session.owner.address)?;
             let id = session.id.clone();
             self.changed.insert(id.clone());
-            self.insert(session, Session::new, now);
+            self.insert(session, |room, owner, _| Session::new(room, owner), now);
             self.looks.set(id, now);
         }
         Ok(())
@@ -170,11 +168,21 @@ impl Sessions {
     /// A call has ended. `is_known`: its result is known; if not, the session is looked at.
     pub fn call_ends(&mut self, id: &SessionId, is_known: bool, now: Duration) {
         if let Some(session) = self.rows.get_mut(id) {
-            session.call_ends();
+            session.call_ends(is_known);
             if !is_known {
                 self.looks.set(id.clone(), now);
             }
         }
+    }
+
+    /// The SFU is asked for so many tracks and data channels of others. They count until its answer is known.
+    pub fn ask(&mut self, id: &SessionId, more: usize, now: Duration) {
+        self.amend(id, now, |session| session.ask(more));
+    }
+
+    /// The SFU has refused so many, or was not asked.
+    pub fn refused(&mut self, id: &SessionId, more: usize, now: Duration) {
+        self.amend(id, now, |session| session.asked(more));
     }
 
     /// The SFU has answered a request for tracks or data channels.
@@ -194,9 +202,7 @@ impl Sessions {
             Seen::Gone => self.remove(&look.id),
             Seen::State(state) => {
                 let is_current = session.calls() == 0 && session.version() == look.version;
-                let mut found = None;
-                self.amend(&look.id, now, |session| found = session.see(state, is_current));
-                self.found.extend(found.map(|found| (look.id.clone(), found)));
+                self.amend(&look.id, now, |session| session.see(state, is_current));
                 if is_current && self.rows.get(&look.id).is_some_and(|session| session.size() == 0) {
                     self.looks.clear(&look.id);
                 }
@@ -245,12 +251,11 @@ impl Sessions {
         overdue
     }
 
-    /// The sessions that pull something, with all their mids, to be closed by force.
+    /// These sessions with all their mids, to be closed by force. Without those that have none.
     #[must_use]
-    pub fn pulling(&self) -> Vec<(SessionId, Vec<Mid>)> {
-        let pulling = self.rows.iter().map(|(id, session)| (id, session.pulled(), session.mids()));
-        let pulling = pulling.filter(|(_, pulled, mids)| *pulled > 0 && !mids.is_empty());
-        pulling.map(|(id, _, mids)| (id.clone(), mids)).collect()
+    pub fn with_mids(&self, ids: impl Iterator<Item = SessionId>) -> Vec<(SessionId, Vec<Mid>)> {
+        let sessions = ids.filter_map(|id| self.rows.get(&id).map(|session| (id, session.mids())));
+        sessions.filter(|(_, mids)| !mids.is_empty()).collect()
     }
 
     /// Tracks and data channels that are charged now.
@@ -279,12 +284,13 @@ impl Sessions {
     /// `make`: a session from its room and its owner.
     fn insert(
         &mut self,
-        NewSession { id, room, owner, life }: NewSession,
-        make: impl FnOnce(Option<Arc<str>>, Caller) -> Session,
+        NewSession { id, room, owner, life, taken }: NewSession,
+        make: impl FnOnce(Option<Arc<str>>, Caller, Taken) -> Session,
         now: Duration,
     ) {
         self.remove(&id);
-        let mut session = make(room, owner);
+        let mut session = make(room, owner, taken);
+        self.pulled = self.pulled.saturating_add(session.taken().active.into());
         self.events.extend(session.join(&id));
         self.addresses.insert(session.address(), &id);
         self.ends.set(id.clone(), now.saturating_add(life));
@@ -295,7 +301,7 @@ impl Sessions {
     fn remove(&mut self, id: &SessionId) {
         let Some(mut session) = self.rows.remove(id) else { return };
         self.changed.insert(id.clone());
-        self.pulled = self.pulled.saturating_sub(session.pulled());
+        self.pulled = self.pulled.saturating_sub(session.taken().active.into());
         self.tracks = self.tracks.saturating_sub(session.size());
         self.addresses.remove(session.address(), id);
         self.events.extend(session.leave());
@@ -307,19 +313,23 @@ impl Sessions {
     /// The only place where the tracks of a session change.
     fn amend(&mut self, id: &SessionId, now: Duration, change: impl FnOnce(&mut Session)) {
         let Some(session) = self.rows.get_mut(id) else { return };
-        let (pulled, size, was_active) = (session.pulled(), session.size(), session.has_media());
+        let (before, size, was_active) = (session.taken(), session.size(), session.has_media());
         change(session);
-        self.pulled = self.pulled.saturating_add(session.pulled()).saturating_sub(pulled);
+        let taken = session.taken();
+        self.pulled = self.pulled.saturating_add(taken.active.into()).saturating_sub(before.active.into());
+        if taken != before {
+            self.changed.insert(id.clone());
+        }
         self.tracks = self.tracks.saturating_add(session.size()).saturating_sub(size);
         let is_active = session.has_media();
         if is_active {
             self.events.extend(session.join(id));
         }
-        if session.pulled() > 0 {
+        if taken.active > 0 {
             self.events.extend(session.connect());
         }
         // Only a look ends the looks: what is known of a session after a restart may not be all that it has.
-        if session.size() > 0 && self.looks.of(id).is_none() {
+        if (session.size() > 0 || session.is_unseen()) && self.looks.of(id).is_none() {
             self.looks.set(id.clone(), now.saturating_add(LOOK_INTERVAL));
         }
         match (was_active, is_active) {
@@ -358,7 +368,8 @@ impl Sessions {
     /// Whether a session has left its call, has no tracks and makes no call to the SFU. Media may flow again on silent tracks, and
     /// nobody would charge for them.
     fn may_give_way(&self, id: &SessionId) -> bool {
-        self.idle.of(id).is_none() && self.rows.get(id).is_some_and(|row| row.size() == 0 && row.calls() == 0)
+        let is_free = |row: &Session| row.size() == 0 && row.calls() == 0 && !row.is_unseen();
+        self.idle.of(id).is_none() && self.rows.get(id).is_some_and(is_free)
     }
 }
 

@@ -2,14 +2,19 @@
 
 mod calls;
 mod metering;
+mod owners;
 mod restart;
 mod unused;
+
+use std::sync::Arc;
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use crate::support::fake_issuer::Signer;
 use crate::support::fake_sfu::{FakeSfu, SFU_APP, SFU_SECRET, SfuFault};
+use crate::support::manual_clock::ManualClock;
+use crate::support::test_broker::START;
 use crate::support::{Answer, OPERATOR, TestBroker};
 
 const PREFIXES: [&str; 2] = ["/partytracks", "/api/calls"];
@@ -21,6 +26,10 @@ async fn start(settings: &[(&str, &str)]) -> (FakeSfu, TestBroker) {
 }
 
 async fn at(sfu: &FakeSfu, settings: &[(&str, &str)]) -> TestBroker {
+    at_clock(sfu, settings, Arc::new(ManualClock::at(START))).await
+}
+
+async fn at_clock(sfu: &FakeSfu, settings: &[(&str, &str)], clock: Arc<ManualClock>) -> TestBroker {
     let url = sfu.url();
     let base = [
         ("SIGNALING", "sfu"),
@@ -29,7 +38,7 @@ async fn at(sfu: &FakeSfu, settings: &[(&str, &str)]) -> TestBroker {
         ("CALLS_API_URL", url.as_str()),
     ];
     let all: Vec<_> = base.iter().chain(settings).copied().collect();
-    TestBroker::start(&all).await
+    TestBroker::start_at(&all, clock).await
 }
 
 /// A browser's page in a room.

@@ -1,77 +1,314 @@
-//! The sessions of the SFU over a restart.
+//! The sessions of the SFU: promised and counted for their owners, also over a restart.
+
+use std::sync::Arc;
 
 use super::*;
-use crate::sfu_sessions::SfuSession;
+use crate::grants::SfuSession;
+use crate::spender::{Call, Label};
+use crate::spenders::{Evidence, SpenderKind, SpenderTerms};
 
 const MINUTE: u64 = 60_000;
-/// What one track is charged in a minute.
+/// What one track may take in a minute, and is counted for it.
 const TRACK_MINUTE: u64 = 15_000_000;
+/// Minutes that are promised ahead, the one that has just begun included.
+const AHEAD: u64 = 5;
 
-fn setup_with_sfu() -> Setup {
-    let mut setup = setup(BudgetMode::Estimate);
+fn setup_of(mode: BudgetMode, user_limit: Option<u64>) -> Setup {
+    let mut setup = setup(mode);
+    if mode == BudgetMode::Estimate {
+        setup.terms.limit = ByteCount::new(100_000_000_000);
+    }
     setup.sources.push(SourceTerms { is_read: true, ..SourceTerms::of_a_removed(IceSource::Sfu) });
+    let user_limit = user_limit.map(ByteCount::new);
+    setup.bounds.spenders = SpenderTerms { user_limit, ..SpenderTerms::default() };
+    setup.bounds.client.reserved_percent = 100;
     setup
 }
 
-fn session() -> SfuSession {
-    let client = "192.0.2.1".parse().unwrap();
+fn open(mode: BudgetMode) -> Books {
+    setup_of(mode, None).open(Some(Stored::default()), at(0))
+}
+
+fn session(tracks: u32, active: u32) -> SfuSession {
+    let (user, call) = (User::new("ann"), Some(Call::of("sfu", "r")));
     SfuSession {
-        room: Some("r".into()),
-        user: None,
-        grant: None,
-        client,
+        spender: Spender { user, call, ..Spender::default() }.known(),
+        opened_by: None,
+        client: "192.0.2.1".parse().unwrap(),
         ends_at: at(48 * 60 * MINUTE),
-        uncharged_since: None,
+        tracks,
+        active,
     }
 }
 
-fn ids(books: &Books) -> Vec<&str> {
-    books.sfu_sessions().map(|(id, _)| &**id).collect()
+fn set(books: &mut Books, name: &str, tracks: u32, active: u32) {
+    books.set_sfu_session(&name.into(), Some(&session(tracks, active)));
 }
 
-#[test]
-fn open_sessions_are_known_after_a_restart_and_ended_ones_are_not() {
+fn end(books: &mut Books, name: &str) {
+    books.set_sfu_session(&name.into(), None);
+}
+
+fn committed(books: &Books) -> u64 {
+    books.snapshot().figures.committed.get()
+}
+
+fn to_close(books: &Books) -> Vec<Arc<str>> {
+    books.sfu_sessions_to_close()
+}
+
+fn restarted(setup: &Setup, books: &mut Books, now: Timestamp) -> Books {
     let mut stored = Stored::default();
-    let mut books = setup_with_sfu().open(Some(Stored::default()), at(0));
-    books.set_sfu_session("a".into(), Some(session()));
-    books.set_sfu_session("b".into(), Some(session()));
     stored.apply(books.take_batch());
-    books.set_sfu_session("a".into(), None);
-    stored.apply(books.take_batch());
-    let mut again = setup_with_sfu().open(Some(stored.clone()), at(MINUTE));
-    let known = SfuSession { uncharged_since: Some(at(0)), ..session() };
-    assert_eq!(again.sfu_sessions().collect::<Vec<_>>(), [(&"b".into(), &known)]);
-    again.set_sfu_session("b".into(), None);
-    stored.apply(again.take_batch());
-    assert_eq!(ids(&setup_with_sfu().open(Some(stored), at(MINUTE))), [""; 0]);
+    setup.open(Some(stored), now)
 }
 
 #[test]
-fn books_that_are_not_stored_collect_no_changes() {
-    let mut books = setup_with_sfu().open(None, at(0));
-    books.set_sfu_session("a".into(), Some(session()));
-    assert!(books.take_batch().sfu_sessions.is_empty());
-    assert_eq!(ids(&books), ["a"]);
+fn the_bound_contains_what_a_session_may_take() {
+    let mut books = open(BudgetMode::Estimate);
+    set(&mut books, "a", 2, 1);
+    assert_eq!((used(&books), committed(&books)), (0, 2 * AHEAD * TRACK_MINUTE));
+    for minute in [1, 2, 10] {
+        books.advance(at(minute * MINUTE));
+        assert_eq!(used(&books), minute * TRACK_MINUTE, "media flow on one track");
+        assert_eq!(committed(&books), 2 * (minute + AHEAD) * TRACK_MINUTE, "and may on the other");
+    }
+    assert_eq!(books.snapshot().live_grants, 1);
 }
 
 #[test]
-fn a_track_that_is_found_after_a_restart_is_charged_since_the_last_write() {
-    let mut stored = Stored::default();
-    let mut books = setup_with_sfu().open(Some(Stored::default()), at(0));
-    books.set_sfu_session("a".into(), Some(session()));
-    books.set_sfu_tracks(2, []);
+fn more_tracks_count_at_once_and_fewer_from_the_next_minute_on() {
+    let mut books = open(BudgetMode::Estimate);
+    set(&mut books, "a", 1, 1);
+    books.advance(at(MINUTE + MINUTE / 2));
+    set(&mut books, "a", 3, 1);
+    let ahead = AHEAD + 1;
+    assert_eq!(committed(&books), (1 + 3 * ahead) * TRACK_MINUTE);
+    for _ in 0..9 {
+        set(&mut books, "a", 1, 1);
+        set(&mut books, "a", 3, 1);
+        assert_eq!(committed(&books), (1 + 3 * ahead) * TRACK_MINUTE, "the highest rate of the minute");
+    }
+    set(&mut books, "a", 1, 1);
+    books.advance(at(2 * MINUTE));
+    assert_eq!(committed(&books), (1 + 3 + AHEAD) * TRACK_MINUTE);
+}
+
+#[test]
+fn a_session_that_takes_nothing_or_has_ended_releases_what_is_ahead() {
+    for ends in [true, false] {
+        let mut books = open(BudgetMode::Estimate);
+        set(&mut books, "a", 2, 2);
+        books.advance(at(2 * MINUTE + 1));
+        if ends {
+            end(&mut books, "a");
+        } else {
+            set(&mut books, "a", 0, 0);
+        }
+        assert_eq!(committed(&books), 2 * 3 * TRACK_MINUTE, "the minute that has begun stays");
+        books.advance(at(60 * MINUTE));
+        assert!(books.forget_expired());
+        let snapshot = books.snapshot();
+        assert_eq!((committed(&books), snapshot.live_grants), (2 * 3 * TRACK_MINUTE, 0));
+        assert_eq!(books.grants.count(), usize::from(!ends));
+    }
+}
+
+#[test]
+fn a_session_that_ends_while_no_process_runs_is_charged_until_that_is_seen() {
+    let setup = setup_of(BudgetMode::Estimate, None);
+    let mut books = open(BudgetMode::Estimate);
+    set(&mut books, "a", 2, 2);
+    books.advance(at(MINUTE));
+    let mut again = restarted(&setup, &mut books, at(50 * MINUTE));
+    assert_eq!(used(&again), 100 * TRACK_MINUTE);
+    assert_eq!(committed(&again), 2 * (50 + AHEAD) * TRACK_MINUTE, "also beyond what was promised ahead");
+    end(&mut again, "a");
+    again.advance(at(100 * MINUTE));
+    assert_eq!((used(&again), committed(&again)), (100 * TRACK_MINUTE, 2 * 51 * TRACK_MINUTE));
+    let row = again.grants.any(GrantId::of_session("a")).unwrap();
+    assert_eq!(row.bytes().get(), 100 * TRACK_MINUTE);
+}
+
+#[test]
+fn a_restart_knows_the_open_sessions_and_what_is_promised_for_them() {
+    let setup = setup_of(BudgetMode::Estimate, None);
+    let mut books = open(BudgetMode::Estimate);
+    set(&mut books, "a", 3, 1);
+    set(&mut books, "b", 0, 0);
+    set(&mut books, "c", 1, 1);
+    end(&mut books, "c");
+    let mut again = restarted(&setup, &mut books, at(1));
+    assert_eq!(committed(&again), committed(&books));
+    let mut known: Vec<_> = again.sfu_sessions().collect();
+    known.sort_by(|(a, _), (b, _)| a.cmp(b));
+    assert_eq!(known, [("a".into(), session(3, 1)), ("b".into(), session(0, 0))]);
+    let twice = restarted(&setup, &mut again, at(2));
+    assert!(twice.sfu_sessions().count() <= 2);
+}
+
+#[test]
+fn a_session_that_comes_back_goes_on_where_its_row_ended() {
+    let mut books = open(BudgetMode::Estimate);
+    set(&mut books, "a", 1, 1);
+    books.advance(at(MINUTE));
+    end(&mut books, "a");
     books.advance(at(10 * MINUTE));
-    stored.apply(books.take_batch());
-    let mut unlucky = setup_with_sfu().open(Some(stored.clone()), at(11 * MINUTE));
-    unlucky.advance(at(12 * MINUTE));
-    stored.apply(unlucky.take_batch());
-    let mut again = setup_with_sfu().open(Some(stored), at(13 * MINUTE));
-    assert_eq!(used(&again), 20 * TRACK_MINUTE, "what is not known is not charged");
-    again.set_sfu_tracks(1, [("a", 1)]);
-    assert_eq!(used(&again), (20 + 3) * TRACK_MINUTE, "also for the process that did not learn it");
-    again.advance(at(14 * MINUTE));
-    assert_eq!(used(&again), (20 + 4) * TRACK_MINUTE);
-    again.set_sfu_tracks(2, [("a", 1)]);
-    again.advance(at(15 * MINUTE));
-    assert_eq!(used(&again), (20 + 4 + 2) * TRACK_MINUTE, "another track is new");
+    assert!(books.forget_expired());
+    assert_eq!(books.grants.count(), 0);
+    set(&mut books, "a", 1, 1);
+    books.advance(at(11 * MINUTE));
+    assert_eq!(books.grants.get(GrantId::of_session("a")).unwrap().bytes().get(), 2 * TRACK_MINUTE);
+    books.advance(at(12 * MINUTE));
+    assert_eq!(books.grants.get(GrantId::of_session("a")).unwrap().bytes().get(), 3 * TRACK_MINUTE);
+    assert_eq!(books.grants.count(), 1);
+}
+
+#[test]
+fn its_bytes_have_the_name_of_its_user_label_address_and_call() {
+    let mut books = open(BudgetMode::Estimate);
+    set(&mut books, "a", 2, 2);
+    let by_page = Spender {
+        label: Label::new("team-1"),
+        origin: Some("https://a.example".into()),
+        ..Spender::default()
+    };
+    books.describe_session("a", by_page);
+    books.advance(at(10 * MINUTE));
+    let names = [
+        (SpenderKind::User, "ann"),
+        (SpenderKind::Label, "team-1"),
+        (SpenderKind::Origin, "https://a.example"),
+        (SpenderKind::Address, "192.0.2.1"),
+        (SpenderKind::Call, "sfu/r"),
+    ];
+    for (kind, name) in names {
+        let rows = books.grants().spenders().top(kind, 9, None);
+        let row = rows.iter().find(|row| row.key.is_some()).unwrap();
+        assert_eq!(row.key.as_ref().unwrap().to_string(), name);
+        assert_eq!(row.sums.bytes().get(), 20 * TRACK_MINUTE, "{name}");
+        assert_eq!(row.sums.evidence(), Evidence::Measured, "the SFU said so");
+    }
+}
+
+#[test]
+fn a_user_over_the_limit_pulls_nothing_more_and_is_closed() {
+    let mut books = setup_of(BudgetMode::Estimate, Some(10 * TRACK_MINUTE)).open(None, at(0));
+    set(&mut books, "a", 0, 0);
+    assert_eq!(books.pull("a", 2), Ok(()));
+    set(&mut books, "a", 2, 2);
+    books.advance(at(4 * MINUTE));
+    assert_eq!((books.pull("a", 1), to_close(&books)), (Ok(()), vec![]));
+    books.advance(at(5 * MINUTE));
+    assert_eq!(to_close(&books), ["a".into()]);
+    let Err(NotAdmitted::Refused(refusal)) = books.pull("a", 1) else { panic!("the user's limit is spent") };
+    assert_eq!(refusal.user.unwrap().used.get(), 10 * TRACK_MINUTE);
+    assert_eq!(to_close(&books), ["a".into()], "a refusal does not open it again");
+    let client = "192.0.2.1".parse().ok();
+    let spender = session(0, 0).spender;
+    let mint = Requester { client, spender, ..Requester::default() };
+    assert!(books.reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO, mint).is_err());
+}
+
+#[test]
+fn strict_mode_promises_a_user_no_more_than_the_limit() {
+    let limit = 20 * TRACK_MINUTE;
+    let mut books = setup_of(BudgetMode::Strict, Some(limit)).open(Some(Stored::default()), at(0));
+    set(&mut books, "a", 0, 0);
+    assert_eq!(books.pull("a", 2), Ok(()));
+    assert!(books.pull("a", 3).is_err(), "25 minutes");
+    set(&mut books, "a", 2, 0);
+    let user = User::new("ann").unwrap();
+    for minute in 1..=7 {
+        books.advance(at(minute * MINUTE));
+        assert!(books.user_share(&user).unwrap().committed.get() <= limit, "after {minute} minutes");
+        // 5 minutes are promised ahead until 10 are over.
+        assert_eq!(to_close(&books).is_empty(), minute <= 5, "after {minute} minutes");
+    }
+    end(&mut books, "a");
+    let setup = setup_of(BudgetMode::Strict, Some(limit));
+    let mut again = restarted(&setup, &mut books, at(9 * MINUTE));
+    let share = again.user_share(&user).unwrap();
+    assert_eq!(share.committed.get(), 2 * 8 * TRACK_MINUTE, "what nobody counted is charged to the user");
+}
+
+#[test]
+fn strict_mode_refuses_a_pull_without_room_and_closes_what_cannot_go_on() {
+    let mut books = open(BudgetMode::Strict);
+    set(&mut books, "a", 0, 0);
+    let tracks = 1_000_000_000 / TRACK_MINUTE / AHEAD;
+    let tracks = u32::try_from(tracks).unwrap();
+    assert_eq!(books.pull("a", tracks), Ok(()));
+    let before = committed(&books);
+    assert!(matches!(books.pull("a", 1), Err(NotAdmitted::Refused(_))));
+    assert_eq!((committed(&books), to_close(&books)), (before, vec![]), "what it has goes on");
+    set(&mut books, "a", tracks, tracks);
+    books.advance(at(MINUTE));
+    assert_eq!(to_close(&books), ["a".into()], "there is no room for another minute");
+    assert!(committed(&books) <= 1_000_000_000, "it is closed before its promise is over");
+    end(&mut books, "a");
+    assert_eq!(to_close(&books), [""; 0].map(Arc::from));
+    books.advance(at(10 * MINUTE));
+    assert_eq!(committed(&books), 2 * u64::from(tracks) * TRACK_MINUTE);
+}
+
+#[test]
+fn the_first_tracks_of_an_address_need_its_share() {
+    let mut setup = setup_of(BudgetMode::Strict, None);
+    setup.bounds.client.reserved_percent = 7;
+    let mut books = setup.open(None, at(0));
+    set(&mut books, "a", 0, 0);
+    assert!(books.pull("a", 2).is_err());
+    assert_eq!(books.pull("a", 1), Ok(()), "one stream always fits");
+}
+
+#[test]
+fn what_is_promised_before_the_sfu_is_asked_is_in_the_same_batch() {
+    let setup = setup_of(BudgetMode::Estimate, None);
+    let mut books = open(BudgetMode::Estimate);
+    set(&mut books, "a", 0, 0);
+    books.pull("a", 4).unwrap();
+    let mut again = restarted(&setup, &mut books, at(10 * MINUTE));
+    assert_eq!(committed(&again), 4 * (10 + AHEAD) * TRACK_MINUTE);
+    assert_eq!(used(&again), 0, "nobody knows of media");
+    set(&mut again, "a", 0, 0);
+    assert_eq!(committed(&again), 4 * 11 * TRACK_MINUTE);
+}
+
+#[test]
+fn a_revoked_or_blocked_session_is_closed_and_pulls_nothing() {
+    let mut books = open(BudgetMode::Estimate);
+    set(&mut books, "a", 1, 1);
+    let user = User::new("ann").unwrap();
+    books.block_user(&user).unwrap();
+    assert_eq!((to_close(&books), books.pull("a", 1)), (vec!["a".into()], Err(NotAdmitted::UserBlocked)));
+    books.unblock_user(&user);
+    assert_eq!(to_close(&books), [""; 0].map(Arc::from));
+    assert_eq!(books.revoke_user(&user).grants.len(), 1);
+    assert_eq!((to_close(&books), books.pull("a", 1)), (vec!["a".into()], Err(NotAdmitted::UserBlocked)));
+}
+
+#[test]
+fn a_session_of_an_unknown_row_pulls_nothing() {
+    assert_eq!(open(BudgetMode::Estimate).pull("a", 1), Err(NotAdmitted::TooManyGrants));
+}
+
+#[test]
+fn a_count_of_cloudflare_replaces_what_was_promised_for_its_time() {
+    let mut books = open(BudgetMode::Estimate);
+    set(&mut books, "a", 1, 1);
+    books.advance(at(10 * MINUTE));
+    let period = books.snapshot().figures.period;
+    let reading = |minutes, other| {
+        let (as_of, granted) = (at(minutes * MINUTE), ByteCount::ZERO);
+        Reading { period, as_of, granted, other: ByteCount::new(other) }
+    };
+    books.take_reading(IceSource::Cloudflare, &reading(6, 7));
+    assert_eq!(used(&books), 7 + 4 * TRACK_MINUTE);
+    assert_eq!(committed(&books), 7 + (4 + AHEAD) * TRACK_MINUTE);
+    assert_eq!(books.snapshot().measured.observed, None, "its zero is no rate of ours");
+    assert_eq!(books.take_reading(IceSource::Cloudflare, &reading(7, 1)), ReadingOutcome::Fell);
+    assert_eq!(used(&books), 7 + 4 * TRACK_MINUTE, "a reading that is ignored replaces nothing");
+    assert!(books.drop_readings());
+    assert_eq!(used(&books), 10 * TRACK_MINUTE, "without a reading the estimate is back");
 }

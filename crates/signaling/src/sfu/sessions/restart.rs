@@ -1,4 +1,4 @@
-//! What survives a restart: the open sessions with their rooms and owners. The SFU is asked for their tracks.
+//! What survives a restart: the open sessions with their rooms, their owners and what they take. The SFU is asked for their tracks.
 
 use std::time::Duration;
 
@@ -14,19 +14,14 @@ impl Sessions {
         self.looks.set(id, now);
     }
 
-    /// The restored sessions whose tracks were found since the last call, with the number of tracks that each has pulled since
-    /// before the restart.
-    pub fn take_found(&mut self) -> Vec<(SessionId, u64)> {
-        std::mem::take(&mut self.found)
-    }
-
-    /// The sessions that have changed since the last call, to be stored for a restart. `None` for one that has ended.
+    /// The sessions that have changed since the last call, for the ledger. `None` for one that has ended.
     pub fn take_changed(&mut self, now: Duration) -> Vec<(SessionId, Option<NewSession>)> {
         let changed = std::mem::take(&mut self.changed);
         let session = |id: &SessionId| {
             let (session, ends) = (self.rows.get(id)?, self.ends.of(id)?);
             let (room, owner) = (session.room.clone(), session.owner().clone());
-            Some(NewSession { id: id.clone(), room, owner, life: ends.saturating_sub(now) })
+            let (life, taken) = (ends.saturating_sub(now), session.taken());
+            Some(NewSession { id: id.clone(), room, owner, life, taken })
         };
         changed.into_iter().map(|id| (id.clone(), session(&id))).collect()
     }

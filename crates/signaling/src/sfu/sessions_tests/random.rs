@@ -10,6 +10,8 @@ enum Op {
     Open { session: usize, room: usize, address: u8 },
     Restore { session: usize, room: usize, address: u8 },
     Reserve { address: u8 },
+    Ask { session: usize, more: usize },
+    Refused { session: usize, more: usize },
     Add { session: usize, wanted: usize, from: usize, mids: Vec<usize> },
     Close { session: usize, mids: Vec<usize> },
     Call { session: usize, is_known: bool },
@@ -38,6 +40,8 @@ fn op() -> impl Strategy<Value = Op> {
             address
         }),
         (0..3_u8).prop_map(|address| Op::Reserve { address }),
+        (session.clone(), 0..3_usize).prop_map(|(session, more)| Op::Ask { session, more }),
+        (session.clone(), 0..3_usize).prop_map(|(session, more)| Op::Refused { session, more }),
         (session.clone(), 0..3_usize, 0..6_usize, mids()).prop_map(|(session, wanted, from, mids)| Op::Add {
             session,
             wanted,
@@ -59,20 +63,22 @@ struct Invariants {
     present: BTreeMap<MemberId, CallName>,
     past: BTreeSet<MemberId>,
     /// What a restart would restore.
-    remembered: BTreeSet<SessionId>,
+    remembered: BTreeMap<SessionId, Taken>,
 }
 
 impl Invariants {
     fn check(&mut self, sessions: &mut Sessions, now: Duration) {
         for (id, session) in sessions.take_changed(now) {
             match session {
-                Some(_) => self.remembered.insert(id),
+                Some(session) => self.remembered.insert(id, session.taken),
                 None => self.remembered.remove(&id),
             };
         }
-        assert!(self.remembered.iter().all(|id| sessions.knows(id)));
+        for (id, taken) in &self.remembered {
+            assert_eq!(sessions.rows[id].taken(), *taken, "the ledger knows what it takes");
+        }
         assert_eq!(self.remembered.len(), sessions.len(), "every session is remembered");
-        let pulled: u64 = sessions.rows.values().map(Session::pulled).sum();
+        let pulled: u64 = sessions.rows.values().map(|session| u64::from(session.taken().active)).sum();
         assert_eq!(sessions.pulled, pulled, "the sum of what is pulled");
         let tracks: usize = sessions.rows.values().map(Session::size).sum();
         assert_eq!(sessions.tracks, tracks, "the sum of what there is");
@@ -114,8 +120,9 @@ proptest! {
                     opened += 1;
                     names[session] = format!("s{opened}");
                     let (id, room) = (id(&names[session]), rooms.get(room).copied().map(Arc::from));
-                    invariants.remembered.insert(id.clone());
-                    let session = NewSession { id, room, owner: caller(address), life: LIFE };
+                    invariants.remembered.insert(id.clone(), Taken { tracks: 3, active: 2 });
+                    let taken = Taken { tracks: 3, active: 2 };
+                    let session = NewSession { id, room, owner: caller(address), life: LIFE, taken };
                     table.sessions.restore(session, table.now);
                 }
                 Op::Reserve { address } => {
@@ -123,6 +130,8 @@ proptest! {
                         table.sessions.release(at(address));
                     }
                 }
+                Op::Ask { session, more } => table.sessions.ask(&id(&names[session]), more, table.now),
+                Op::Refused { session, more } => table.sessions.refused(&id(&names[session]), more, table.now),
                 Op::Add { session, wanted, from, mids } => {
                     let pulled = if wanted == 1 { vec![] } else { vec![id(&names[from])] };
                     let wanted = Wanted { pushed: usize::from(wanted > 0), pulled };

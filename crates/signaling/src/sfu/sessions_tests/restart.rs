@@ -1,51 +1,75 @@
-//! What crosses a restart: which sessions are open. Their tracks are asked for.
+//! What the ledger is told, and what crosses a restart: which sessions are open, and how much they take. Their tracks are asked for.
 
 use super::*;
 
-fn session(name: &str, life: Duration) -> NewSession {
-    NewSession { id: id(name), room: Some("r".into()), owner: caller(1), life }
+fn session(name: &str, life: Duration, taken: Taken) -> NewSession {
+    NewSession { id: id(name), room: Some("r".into()), owner: caller(1), life, taken }
 }
 
 #[test]
-fn a_session_is_remembered_until_it_ends() {
-    let mut table = Table::with(&[("a", "r")]);
-    let remembered = table.sessions.take_changed(table.now + secs(60));
-    assert_eq!(remembered, [(id("a"), Some(session("a", secs(3_540))))]);
+fn a_session_is_remembered_with_what_it_takes_until_it_ends() {
+    let mut table = Table::with(&[("a", "r"), ("b", "r")]);
+    table.sessions.take_changed(table.now);
     table.add("a", &push(1), &[0]);
-    assert_eq!(table.sessions.take_changed(table.now), [], "its tracks are not");
+    assert_eq!(table.sessions.take_changed(table.now), [], "it takes nothing");
+    table.sessions.ask(&id("a"), 3, table.now);
+    let remembered = |table: &mut Table| table.sessions.take_changed(table.now + secs(60));
+    let taking = |tracks, active| Some(session("a", secs(3_540), Taken { tracks, active }));
+    assert_eq!(remembered(&mut table), [(id("a"), taking(3, 0))], "what the SFU is asked for counts");
+    table.sessions.refused(&id("a"), 1, table.now);
+    assert_eq!(remembered(&mut table), [(id("a"), taking(2, 0))]);
+    table.add("a", &pull(&["b", "b"]), &[1, 2]);
+    assert_eq!(remembered(&mut table), [(id("a"), taking(2, 2))]);
+    table.see("a", &state(&[(1, true), (2, false)]));
+    assert_eq!(remembered(&mut table), [(id("a"), taking(2, 1))], "a silent track may speak again");
     table.sessions.end_room("r", table.now);
     let ended = table.sessions.take_changed(table.now);
-    assert_eq!(ended, [(id("a"), Some(session("a", Duration::ZERO)))], "it must still be closed");
+    let taken = Taken { tracks: 2, active: 1 };
+    assert_eq!(ended[0], (id("a"), Some(session("a", Duration::ZERO, taken))), "it must still be closed");
     table.see("a", &Seen::Gone);
     assert_eq!(table.sessions.take_changed(table.now), [(id("a"), None)]);
 }
 
 #[test]
-fn a_restored_session_is_looked_at_and_what_it_takes_is_found_once() {
+fn what_the_sfu_was_asked_for_counts_until_a_state_that_is_younger_than_the_call() {
+    let mut table = Table::with(&[("a", "r")]);
+    table.sessions.call_begins(&id("a"), table.now).unwrap();
+    table.sessions.ask(&id("a"), 2, table.now);
+    let early = table.sessions.look_at(&id("a")).unwrap();
+    table.sessions.call_ends(&id("a"), false, table.now);
+    table.sessions.looked(&early, &state(&[]), table.now);
+    let taken = |table: &Table| table.sessions.rows[&id("a")].taken().tracks;
+    assert_eq!(taken(&table), 2);
+    assert_eq!(table.wait(LIFE), [], "nobody knows what there is to close");
+    assert_eq!(taken(&table), 2);
+    table.see("a", &state(&[]));
+    assert_eq!(taken(&table), 0);
+}
+
+#[test]
+fn a_restored_session_takes_what_it_took_until_the_sfu_has_said_what_it_takes() {
     let mut table = Table::default();
     for name in ["a", "b"] {
-        table.sessions.restore(session(name, LIFE), table.now);
+        table.sessions.restore(session(name, LIFE, Taken { tracks: 5, active: 4 }), table.now);
     }
     assert_eq!(table.sessions.take_changed(table.now), [], "it is remembered already");
     assert_eq!(table.sessions.take_looks(9, table.now).len(), 2);
     assert_eq!(table.sessions.check_wanted(&id("b"), &pull(&["a"])), Ok(()), "it has its room");
     table.see("a", &Seen::Nothing);
     table.add("a", &pull(&["b"]), &[7]);
+    assert_eq!(table.sessions.pulled(), 4 + 1 + 4, "a new one is one more");
     table.see("a", &state(&[(0, true), (1, true), (2, false), (7, true)]));
-    assert_eq!((table.sessions.pulled(), table.sessions.take_found()), (3, vec![(id("a"), 2)]), "one is new");
-    table.see("a", &state(&[(0, true), (1, true), (2, true)]));
-    assert_eq!((table.sessions.pulled(), table.sessions.take_found()), (3, vec![]));
-    table.add("b", &pull(&["a"]), &[1]);
-    assert_eq!(table.sessions.take_found(), [], "an answer finds nothing");
-    table.open("c", Some("r"), caller(1)).unwrap();
-    table.see("c", &state(&[(0, true)]));
-    assert_eq!(table.sessions.take_found(), [], "it is not of the process before");
+    assert_eq!(table.sessions.pulled(), 3 + 4);
+    table.wait(IDLE);
+    let others = table.sessions.with_mids(["b"].map(id).into_iter());
+    assert_eq!(others, [], "its tracks are not known");
+    assert!(!table.sessions.may_give_way(&id("b")));
 }
 
 #[test]
 fn a_restored_session_whose_life_is_over_is_closed_by_force_once_its_tracks_are_known() {
     let mut table = Table::default();
-    table.sessions.restore(session("a", Duration::ZERO), table.now);
+    table.sessions.restore(session("a", Duration::ZERO, Taken::default()), table.now);
     assert_eq!(table.wait(secs(60)), []);
     table.see("a", &state(&[(3, true)]));
     assert_eq!(table.wait(CLOSE_INTERVAL), [(id("a"), vec![mid(3)])]);
@@ -57,7 +81,7 @@ fn a_restored_session_whose_life_is_over_is_closed_by_force_once_its_tracks_are_
 #[test]
 fn what_a_restored_session_has_is_asked_for_until_it_is_known() {
     let mut table = Table::default();
-    table.sessions.restore(session("a", LIFE), table.now);
+    table.sessions.restore(session("a", LIFE, Taken::default()), table.now);
     table.sessions.take_looks(9, table.now);
     table.see("a", &Seen::Nothing);
     table.add("a", &push(1), &[0]);
@@ -71,7 +95,7 @@ fn what_a_restored_session_has_is_asked_for_until_it_is_known() {
 #[test]
 fn a_restored_session_without_media_leaves_its_call() {
     let mut table = Table::default();
-    table.sessions.restore(session("a", LIFE), table.now);
+    table.sessions.restore(session("a", LIFE, Taken::default()), table.now);
     assert_eq!(table.events(), ["a joins r"]);
     table.wait(IDLE);
     assert_eq!(table.events(), ["a leaves r"]);

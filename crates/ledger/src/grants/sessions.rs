@@ -1,0 +1,232 @@
+//! The sessions of the SFU. Each is a grant from its first request to its end. Tracks that it may take from others are promised from
+//! the present minute on, and again at the start of each minute. What lies behind stays promised at the rate that it had.
+//!
+//! More tracks raise a promise at once, fewer lower it with the next minute: so the rate of a minute is the highest of its instants.
+//! No count names a session, so what the SFU said of its tracks is the measure: active ones are counted at the estimated rate.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{GrantRow, GrantState, Grants};
+use crate::client::ClientKey;
+use crate::minute::Minute;
+use crate::minute_usage::Basis;
+use crate::promise::{Promise, PromisedTime};
+use crate::source::IceSource;
+use crate::spender::Spender;
+use crate::token::{Grant, GrantId};
+use crate::units::{BitRate, ByteCount, Timestamp};
+use crate::usage_change::{ChangeKind, UsageChange};
+
+/// An open session of the SFU.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SfuSession {
+    /// Who spends what it takes.
+    pub spender: Option<Arc<Spender>>,
+    /// The grant whose token opened it.
+    pub opened_by: Option<GrantId>,
+    /// The client that opened it.
+    pub client: ClientKey,
+    /// When its life is over.
+    pub ends_at: Timestamp,
+    /// Tracks that it may take from others.
+    pub tracks: u32,
+    /// Those of them on which media flow.
+    pub active: u32,
+}
+
+/// What a session takes, beside what its row says as that of any grant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Pulls {
+    name: Arc<str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    opened_by: Option<GrantId>,
+    tracks: u32,
+    active: u32,
+    /// What it took before is in its bytes.
+    counted_until: Timestamp,
+    /// Whether the budget has no room to promise it for longer.
+    #[serde(skip)]
+    has_no_room: bool,
+}
+
+impl GrantRow {
+    /// Tracks that it may take from others.
+    #[must_use]
+    pub fn tracks(&self) -> u32 {
+        self.pulls.as_ref().map_or(0, |pulls| pulls.tracks)
+    }
+
+    /// Whether the budget has no room to promise its tracks for longer.
+    pub(crate) fn has_no_room(&self) -> bool {
+        self.pulls.as_ref().is_some_and(|pulls| pulls.has_no_room)
+    }
+}
+
+impl Grants {
+    /// The open sessions of the SFU. One whose life is over is open while it takes something.
+    pub(crate) fn sessions(&self, now: Timestamp) -> impl Iterator<Item = (Arc<str>, SfuSession)> {
+        let open = self.rows.values().filter(move |row| row.expires_at > now || row.tracks() > 0);
+        open.filter_map(|row| {
+            let Pulls { name, opened_by, tracks, active, .. } = row.pulls.as_deref()?.clone();
+            let (spender, client, ends_at) = (row.spender.clone(), row.client?, row.expires_at);
+            Some((name, SfuSession { spender, opened_by, client, ends_at, tracks, active }))
+        })
+    }
+
+    /// Tracks on which media flow, of all sessions.
+    pub(crate) fn active_tracks(&self) -> impl Iterator<Item = UsageChange> {
+        let active =
+            |row: &GrantRow| row.pulls.as_ref().filter(|_| !row.has_ended()).map(|pulls| pulls.active);
+        clocks(0, self.rows.values().filter_map(|row| active(row)).fold(0, u32::saturating_add))
+    }
+
+    /// Whether the promise for a session is to be made anew by `now`.
+    pub(crate) fn has_due_session(&self, now: Timestamp) -> bool {
+        self.pulling.first().is_some_and(|(due, _)| *due <= Minute::of(now))
+    }
+
+    /// Takes the first session whose promise is to be made anew by `now`.
+    pub(crate) fn take_due_session(&mut self, now: Timestamp) -> Option<GrantId> {
+        self.has_due_session(now).then(|| self.pulling.pop_first())?.map(|(_, id)| id)
+    }
+
+    /// Notes what the SFU says of a session; `None`: it has ended. `rate`: of a track on which media flow.
+    #[must_use]
+    pub(crate) fn note_session(
+        &mut self,
+        name: &Arc<str>,
+        session: Option<&SfuSession>,
+        rate: BitRate,
+        now: Timestamp,
+    ) -> Vec<UsageChange> {
+        let id = GrantId::of_session(name);
+        match session {
+            Some(session) if self.any(id).is_none() => self.issue(id, row_of(name, session, now)),
+            Some(session) => self.revive(id, Minute::from_end(session.ends_at)),
+            None => {}
+        }
+        self.count_session(id, rate, now);
+        let (tracks, active) = session.map_or((0, 0), |session| (session.tracks, session.active));
+        let Some(row) = self.rows.get_mut(&id).filter(|row| !row.has_ended()) else { return vec![] };
+        let ended = row.expires_at.min(now);
+        row.expires_at = session.map_or(ended, |session| session.ends_at);
+        let Some(pulls) = &mut row.pulls else { return vec![] };
+        let changes = clocks(pulls.active, active);
+        (pulls.tracks, pulls.active) = (tracks, active);
+        let end = Minute::of(now).next();
+        if session.is_none() {
+            self.due.entry(end).or_default().push(id);
+        }
+        self.dirty.note(id);
+        let least = if tracks > 0 { Minute::new(i64::MAX) } else { end };
+        let shorter = |time: PromisedTime| PromisedTime { until: time.until.min(least), ..time };
+        let released = self.change_promise(id, |row| row.promised = row.promised.map(shorter));
+        changes.chain(released).collect()
+    }
+
+    /// Notes what the page that opened a session says of it. What it does not say is as its grant has it.
+    #[must_use]
+    pub(crate) fn describe_session(&mut self, name: &str, by_page: Spender) -> Option<UsageChange> {
+        let id = GrantId::of_session(name);
+        let row = self.get(id)?;
+        let opened_by = row.pulls.as_ref()?.opened_by;
+        let by_grant = opened_by.and_then(|id| self.any(id)?.spender.as_deref().cloned());
+        let Spender { label, origin, .. } = by_page.renewing(by_grant.as_ref());
+        let spender =
+            Spender { label, origin, ..row.spender.as_deref().cloned().unwrap_or_default() }.known();
+        self.change_spender(id, |row| row.spender = spender)
+    }
+
+    /// Adds to the bytes of a session what it took since the last call.
+    pub(crate) fn count_session(&mut self, id: GrantId, rate: BitRate, now: Timestamp) {
+        let start = self.period.start;
+        let Some(pulls) = self.rows.get_mut(&id).and_then(|row| row.pulls.as_mut()) else { return };
+        let millis = now.millis_since(pulls.counted_until.max(start));
+        let bytes = rate.over_millis(millis.into()).saturating_mul(pulls.active.into());
+        pulls.counted_until = now;
+        if bytes > 0 {
+            self.change_spent(id, |spent| {
+                let sum = spent.measured().plus(ByteCount::saturating(bytes));
+                spent.count(sum, false, now);
+            });
+            self.dirty.note(id);
+        }
+    }
+
+    /// Takes back what is promised for a session from this minute on. What lies behind stays: nobody counts it by session, so the
+    /// user is charged all of it.
+    #[must_use]
+    pub(crate) fn settle_session(&mut self, id: GrantId, now: Timestamp) -> Option<UsageChange> {
+        let (minute, start) = (Minute::of(now), Minute::of(self.period.start));
+        let row = self.rows.get_mut(&id)?;
+        let before = row.promise()?;
+        row.promised = None;
+        self.pulling.remove(&(before.time.from.next(), id));
+        self.dirty.note(id);
+        // A session that takes something went on while nothing was promised for it: no process ran, or time jumped.
+        let until = if row.tracks() > 0 { minute } else { before.time.until.min(minute) };
+        let behind = PromisedTime { until, ..before.time };
+        let behind = (before.time.from < minute).then_some(behind);
+        if let Some(time) = behind.filter(|_| self.spending.promises()) {
+            let bytes = time.per_minute.saturating_mul(time.until.since(time.from.max(start)));
+            self.change_spent(id, |spent| spent.assumed = spent.assumed.plus(ByteCount::new(bytes)));
+        }
+        let behind = behind.map(|time| Promise { time, user: None, client: None, ..before.clone() });
+        self.replace_promise(Some(&before), behind.as_ref())
+    }
+
+    /// Promises for so many tracks of a session from this minute on.
+    #[must_use]
+    pub(crate) fn promise_session(
+        &mut self,
+        id: GrantId,
+        tracks: u32,
+        time: PromisedTime,
+        has_no_room: bool,
+    ) -> Option<UsageChange> {
+        self.pulling.insert((time.from.next(), id));
+        self.change_promise(id, |row| {
+            row.promised = Some(time);
+            if let Some(pulls) = &mut row.pulls {
+                (pulls.tracks, pulls.has_no_room) = (tracks, has_no_room);
+            }
+        })
+    }
+
+    /// The sessions that take something and must not. `is_over`: of one for which there is room.
+    pub(crate) fn sessions_to_close(&self, is_over: impl Fn(GrantId, &GrantRow) -> bool) -> Vec<Arc<str>> {
+        let rows = self.pulling.iter().filter_map(|(_, id)| Some((*id, self.get(*id)?)));
+        let to_close = rows.filter_map(|(id, row)| {
+            let pulls = row.pulls.as_ref().filter(|pulls| pulls.tracks > 0)?;
+            (pulls.has_no_room || is_over(id, row)).then(|| Arc::clone(&pulls.name))
+        });
+        to_close.collect()
+    }
+}
+
+fn row_of(name: &Arc<str>, session: &SfuSession, now: Timestamp) -> GrantRow {
+    let grant = Grant {
+        id: GrantId::of_session(name),
+        source: IceSource::Sfu,
+        issued_at: now,
+        expires_at: session.ends_at,
+    };
+    let (name, opened_by) = (Arc::clone(name), session.opened_by);
+    let pulls = Pulls { name, opened_by, tracks: 0, active: 0, counted_until: now, has_no_room: false };
+    let row = GrantRow {
+        state: GrantState::Live,
+        pulls: Some(Box::new(pulls)),
+        ..GrantRow::new(&grant, None, None)
+    };
+    row.issued_to(Some(session.client), None).spent_by(session.spender.clone())
+}
+
+/// The change of the clocks that run for tracks on which media flow.
+fn clocks(before: u32, after: u32) -> impl Iterator<Item = UsageChange> {
+    let kind = if after > before { ChangeKind::StartClock } else { ChangeKind::StopClock };
+    let change = UsageChange { source: IceSource::Sfu, basis: Basis::Granted, kind };
+    (0..after.abs_diff(before)).map(move |_| change)
+}

@@ -1,0 +1,182 @@
+//! What sessions of the SFU take is promised before they take it, has an owner, and counts under the limit of its user.
+
+use std::sync::Arc;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::metering::{MB, RATE, call, pulled, used};
+use super::{Page, at, at_clock, error, start};
+use crate::support::fake_issuer::Signer;
+use crate::support::fake_sfu::{FakeSfu, SfuFault};
+use crate::support::{Answer, OPERATOR, StateDir, TestBroker, eventually};
+
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+const SIGN_IN: (&str, &str) = ("AUTH_JWT_SECRET", SECRET);
+
+fn token(user: &str) -> String {
+    Signer::hs256(SECRET).sign(None, &json!({ "sub": user, "exp": 1_736_942_400 + 86_400 }))
+}
+
+/// A page of a user, with a label.
+async fn join<'a>(broker: &'a TestBroker, user: &str) -> Page<'a> {
+    let path = "/partytracks/sessions/new?correlationId=r&label=team-1";
+    let request = broker.request(Method::POST, path).bearer_auth(token(user));
+    let answer = Answer::of(request.header("x-forwarded-for", "203.0.113.7")).await;
+    assert_eq!(answer.status, 201, "{}", answer.text);
+    let cookie = answer.header("set-cookie").map(|cookie| cookie.split(';').next().unwrap().to_owned());
+    let session = answer.json()["sessionId"].as_str().unwrap().to_owned();
+    Page { broker, session, cookie, address: "203.0.113.7" }
+}
+
+/// Pulls so many tracks with one request.
+async fn pull(page: &Page<'_>, from: &Page<'_>, count: usize) -> Answer {
+    let track = json!({ "location": "remote", "sessionId": from.session, "trackName": "video" });
+    page.call(Method::POST, "/tracks/new", &json!({ "tracks": vec![track; count] })).await
+}
+
+async fn reserved(broker: &TestBroker) -> String {
+    broker.status().await["reservedGB"].as_str().unwrap().to_owned()
+}
+
+/// The one row of a kind that has bytes.
+async fn spender(broker: &TestBroker, kind: &str) -> Value {
+    let answer = broker.operator(&format!("/api/spenders?by={kind}")).await.json();
+    let rows = answer["spenders"].as_array().unwrap().iter();
+    let with_bytes: Vec<_> = rows.filter(|row| row["bytes"] != 0).collect();
+    assert_eq!(with_bytes.len(), 1, "{answer}");
+    with_bytes[0].clone()
+}
+
+#[tokio::test]
+async fn the_bound_contains_what_sessions_may_still_take() {
+    let (_sfu, broker) = start(&[RATE, ("BANDWIDTH_LIMIT_GB", "1")]).await;
+    let (a, b) = call(&broker).await;
+    assert_eq!(reserved(&broker).await, "3.00", "five minutes of a track");
+    assert_eq!(broker.status().await["overshootBoundGB"], "2.00");
+    assert_eq!(broker.status().await["grants"]["live"], 1);
+    assert_eq!(b.pull(&a).await.status, 200);
+    assert_eq!(reserved(&broker).await, "6.00");
+    let assumed = broker.status().await["boundAssumes"].as_str().unwrap().to_owned();
+    assert!(assumed.contains("300 s"), "{assumed}");
+    let both = json!({ "tracks": [{ "mid": "0" }, { "mid": "1" }] });
+    assert_eq!(b.call(Method::PUT, "/tracks/close", &both).await.status, 200);
+    assert_eq!(reserved(&broker).await, "1.20", "the minute that has begun");
+    broker.advance(60);
+    assert_eq!(broker.status().await["grants"]["live"], 0);
+}
+
+#[tokio::test]
+async fn each_byte_has_the_name_of_its_user_label_address_and_call() {
+    let (_sfu, broker) = start(&[RATE, SIGN_IN, ("USER_LIMIT_GB", "50")]).await;
+    let (a, b) = (Page::join(&broker, "r").await, join(&broker, "ann").await);
+    assert_eq!(a.push().await.status, 200);
+    assert_eq!(pull(&b, &a, 2).await.status, 200);
+    broker.advance(120);
+    let names = [("user", "ann"), ("label", "team-1"), ("address", "203.0.113.7"), ("call", "sfu/r")];
+    for (kind, name) in names {
+        let row = spender(&broker, kind).await;
+        assert_eq!((row["key"].as_str(), row["bytes"].as_u64()), (Some(name), Some(2_400 * MB)), "{row}");
+        assert_eq!(row["evidence"], "measured", "the SFU said so");
+    }
+    let grants = broker.operator("/api/grants?user=ann").await.json();
+    let grant = &grants["grants"][0];
+    assert_eq!((&grant["source"], &grant["live"]), (&json!("sfu"), &json!(true)), "{grants}");
+    assert_eq!((&grant["call"], &grant["bytes"]), (&json!("sfu/r"), &json!(2_400 * MB)));
+}
+
+#[tokio::test]
+async fn a_user_over_the_limit_is_closed_by_force_and_pulls_nothing_more() {
+    let (sfu, broker) = start(&[RATE, SIGN_IN, ("USER_LIMIT_GB", "5")]).await;
+    let (a, b, c) = (Page::join(&broker, "r").await, join(&broker, "ann").await, join(&broker, "bob").await);
+    assert_eq!(a.push().await.status, 200);
+    for page in [&b, &c] {
+        assert_eq!(page.pull(&a).await.status, 200);
+        broker.advance(240);
+    }
+    broker.advance(60);
+    eventually("ann's is closed", async || sfu.tracks(&b.session) == 0).await;
+    assert_eq!(sfu.tracks(&c.session), 1, "bob has used less");
+    assert_eq!(error(&b.pull(&a).await), (429, "user_limit_reached".into()));
+    let rows = broker.operator("/api/spenders?by=user").await.json();
+    assert_eq!(
+        (&rows["spenders"][0]["key"], &rows["spenders"][0]["bytes"]),
+        (&json!("ann"), &json!(5_400 * MB))
+    );
+    assert_eq!(c.pull(&a).await.status, 200);
+}
+
+#[tokio::test]
+async fn strict_mode_refuses_a_pull_without_room_before_the_sfu_hears_of_it() {
+    let strict =
+        [("BUDGET_MODE", "strict"), ("BANDWIDTH_LIMIT_GB", "1"), ("RESERVED_PERCENT_PER_CLIENT", "100")];
+    let (sfu, broker) = start(&strict).await;
+    let (a, b) = (Page::join(&broker, "r").await, Page::join(&broker, "r").await);
+    assert_eq!(a.push().await.status, 200);
+    let asked = sfu.requests("/tracks/new").len();
+    let refused = pull(&b, &a, 14).await;
+    assert_eq!(error(&refused), (429, "budget_exhausted".into()));
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!((sfu.requests("/tracks/new").len(), reserved(&broker).await), (asked, "0.00".into()));
+    assert_eq!(pull(&b, &a, 13).await.status, 200);
+    assert_eq!(reserved(&broker).await, "0.98");
+    assert_eq!(error(&pull(&b, &a, 1).await), (429, "budget_exhausted".into()));
+    assert_eq!(pulled(&broker).await, 13, "what runs goes on");
+
+    broker.advance(60);
+    eventually("there is no room for another minute", async || sfu.tracks(&b.session) == 0).await;
+    assert_eq!(broker.status().await["overshootBoundGB"], "0.00");
+}
+
+#[tokio::test]
+async fn a_session_that_ends_while_no_process_runs_is_charged_until_that_is_seen() {
+    let (sfu, directory) = (FakeSfu::start().await, StateDir::new());
+    let settings = [RATE, ("STATE_DIR", directory.path())];
+    let broker = at(&sfu, &settings).await;
+    let (_, b) = call(&broker).await;
+    let session = b.session.clone();
+    broker.advance(10);
+    let clock = broker.clock();
+    broker.finish().await;
+    sfu.forget(&session);
+    clock.advance(std::time::Duration::from_secs(1_800));
+    let broker = at_clock(&sfu, &settings, Arc::clone(&clock)).await;
+    eventually("its end", async || pulled(&broker).await == 0).await;
+    assert_eq!(used(&broker).await, 18_100 * MB, "it may have pulled until now");
+    assert_eq!(reserved(&broker).await, "0.50", "the minute that has begun");
+    broker.advance(600);
+    assert_eq!(used(&broker).await, 18_100 * MB);
+    assert_eq!(spender(&broker, "call").await["bytes"], 18_100 * MB);
+}
+
+#[tokio::test]
+async fn revoking_or_blocking_a_user_ends_the_users_sessions() {
+    let (sfu, broker) = start(&[SIGN_IN]).await;
+    let (a, b, c) = (Page::join(&broker, "r").await, join(&broker, "ann").await, join(&broker, "bob").await);
+    assert_eq!(a.push().await.status, 200);
+    for page in [&b, &c] {
+        assert_eq!(page.pull(&a).await.status, 200);
+    }
+    let revoked = broker.post(OPERATOR, "/api/users/ann/revoke", json!({})).await;
+    assert_eq!(revoked.status, 200, "{}", revoked.text);
+    eventually("ann's is closed", async || sfu.tracks(&b.session) == 0).await;
+    assert_eq!(error(&b.pull(&a).await), (403, "user_blocked".into()));
+    assert_eq!(sfu.tracks(&c.session), 1);
+    broker.advance(5);
+    assert_eq!(broker.post(OPERATOR, "/api/users/bob/block", json!({})).await.status, 200);
+    eventually("bob's is closed", async || sfu.tracks(&c.session) == 0).await;
+}
+
+#[tokio::test]
+async fn a_pull_whose_answer_is_lost_stays_promised_until_a_look() {
+    let (sfu, broker) = start(&[RATE]).await;
+    let (a, b) = (Page::join(&broker, "r").await, Page::join(&broker, "r").await);
+    assert_eq!(a.push().await.status, 200);
+    for fault in [SfuFault::Huge, SfuFault::Json(500)] {
+        sfu.next(fault);
+    }
+    assert_eq!(b.pull(&a).await.status, 502, "its answer is too long, and then no look succeeds");
+    let looked = async || sfu.requests(&b.session).iter().any(|request| request.method == Method::GET);
+    eventually("a look", looked).await;
+    assert_eq!((reserved(&broker).await, pulled(&broker).await), ("3.00".into(), 0));
+}
