@@ -12,6 +12,7 @@ use turn_ledger::changes::{Batch, Stored};
 use turn_ledger::verify::contradictions;
 
 use walk::disk::Disk;
+use walk::ops::faults_with;
 use walk::{Scenario, end_of, visible};
 
 /// A disk in memory, without an encoding.
@@ -51,7 +52,7 @@ impl Disk for LedgerFile {
 fn a_ledger_file_restores_the_books_without_contradictions() {
     for seed in 0..6 {
         for strict in [false, true] {
-            let scenario = Scenario::random(seed, 60, strict);
+            let scenario = Scenario::random(seed, 60, strict, &faults_with(|_| false));
             let (mut in_memory, _) = end_of::<MemoryDisk>(&scenario);
             let (mut on_disk, _) = end_of::<LedgerFile>(&scenario);
             let mut again = on_disk.reopened();

@@ -23,6 +23,11 @@ const ESTIMATE: Settings = Settings {
     cli: false,
     user_limit: None,
     relays_with_both: false,
+    has_addresses: false,
+    rows_max: 100_000,
+    relay_forgets: false,
+    unlisted: false,
+    clients: 0,
 };
 const STRICT: Settings = Settings { strict: true, ..ESTIMATE };
 const MINUTE: u64 = 60_000;

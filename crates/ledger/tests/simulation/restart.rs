@@ -2,6 +2,7 @@
 
 use turn_ledger::verify::contradictions;
 
+use crate::faults;
 use crate::journal::Journal;
 use crate::walk::{Scenario, end_of, visible};
 
@@ -22,7 +23,7 @@ pub(crate) fn check_restart(scenario: &Scenario) {
 fn a_restart_changes_nothing_that_a_caller_can_see() {
     for seed in 0..48 {
         for strict in [false, true] {
-            check_restart(&Scenario::random(seed, 60, strict));
+            check_restart(&Scenario::random(seed, 60, strict, &faults()));
         }
     }
 }

@@ -68,4 +68,14 @@ impl Disk for Journal {
         let read = || tables::read(&self.database.begin_read()?, &mut Err);
         read().unwrap_or_else(|error| panic!("{error}")).books
     }
+
+    fn copy(&self) -> Option<Self> {
+        self.write_waiting();
+        let copy = Self::new();
+        copy.change(|transaction| {
+            tables::copy_all(&self.database.begin_read()?, transaction)?;
+            tables::mark_copy(transaction)
+        });
+        Some(copy)
+    }
 }

@@ -1,6 +1,6 @@
 //! A broker without sockets: books, disk and clocks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use turn_ledger::books::{Books, Written};
@@ -13,10 +13,11 @@ use turn_ledger::time::{Boot, Moment, SteadyTime};
 use turn_ledger::token::GrantId;
 use turn_ledger::units::{ByteCount, Timestamp};
 
+use super::checks::Excuse;
 use super::coturn::Cli;
 use super::disk::Disk;
 use super::lateness::Lateness;
-use super::minting::Held;
+use super::minting::{Held, InFlight, user_named};
 use super::ops::Op;
 use super::settings::{Change, Settings, millis};
 use super::world::World;
@@ -26,7 +27,15 @@ pub(crate) struct Broker<D> {
     pub(super) settings: Settings,
     pub(super) begin: Timestamp,
     pub(crate) books: Books,
-    disk: D,
+    pub(super) disk: D,
+    /// The last copy of the ledger.
+    copy: Option<D>,
+    /// Credentials that are being made.
+    pub(super) in_flight: VecDeque<InFlight>,
+    /// How often something was written.
+    pub(super) writes: u64,
+    /// Since when the relay has counted, in the world's milliseconds, and what was counted before.
+    pub(super) relay: (u64, ByteCount),
     /// Changes that could not be written yet.
     pub(super) unwritten: Option<Batch>,
     pub(super) time: SteadyTime,
@@ -53,8 +62,6 @@ pub(crate) struct Broker<D> {
     pub(super) cli: Cli,
     /// When coturn's sessions were last listed, in the world's milliseconds and in the books' time.
     pub(super) listed_at: Option<(u64, Timestamp)>,
-    /// Bytes of coturn's sessions that began or went on between two listings and then ended. No count has them.
-    pub(crate) unseen: u64,
     /// When the TURN key was replaced, in the world's milliseconds. Bytes relayed before belong to another key.
     pub(super) key_since: u64,
     /// The limit that was set last.
@@ -76,12 +83,8 @@ pub(crate) struct Broker<D> {
 /// What happened in a step.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Signs {
-    /// The status said that the bound does not hold.
-    pub(crate) is_void: bool,
     /// Something else than a credential may have raised the bound.
-    pub(crate) is_excuse: bool,
-    /// The process did not run for a while.
-    pub(crate) is_paused: bool,
+    pub(crate) excuse: Option<Excuse>,
 }
 
 impl<D: Disk> Broker<D> {
@@ -93,6 +96,10 @@ impl<D: Disk> Broker<D> {
             lateness: settings.lateness(&books),
             books,
             disk,
+            copy: None,
+            in_flight: VecDeque::new(),
+            writes: 0,
+            relay: (0, ByteCount::ZERO),
             unwritten: None,
             time: SteadyTime::new(begin, Boot::new(1), Duration::ZERO),
             boot: 1,
@@ -108,7 +115,6 @@ impl<D: Disk> Broker<D> {
             from: 0,
             cli: Cli::default(),
             listed_at: None,
-            unseen: 0,
             key_since: 0,
             limit: ByteCount::new(settings.limit),
             lacks: false,
@@ -163,11 +169,15 @@ impl<D: Disk> Broker<D> {
         let is_same = self.books.snapshot().figures.period == period;
         (self.lacks, self.lacked) = (self.lacks && is_same, self.lacked && is_same);
         let is_reporter = |connection: &Connection| connection.owner == Owner::Reporter;
-        self.signs.is_excuse |= self.books.connections().any(is_reporter);
-        let mut status = self.books.snapshot();
-        status.measured.assumption.holds |= self.settings.relays_with_both && !status.measured.uncut;
-        self.signs.is_void |= !status.bound_holds();
+        if self.books.connections().any(is_reporter) {
+            self.excuse(Excuse::Reporter);
+        }
         now
+    }
+
+    /// Strict mode's bound may exceed zero after this step.
+    pub(super) fn excuse(&mut self, excuse: Excuse) {
+        self.signs.excuse.get_or_insert(excuse);
     }
 
     /// The wall clock is so far ahead from now on.
@@ -188,6 +198,13 @@ impl<D: Disk> Broker<D> {
         (self.paused, self.step) = (self.paused + self.step, 0);
     }
 
+    /// Nobody ended coturn's sessions for a while.
+    pub(super) fn excuse_uncut(&mut self) {
+        if self.settings.cli {
+            self.excuse(Excuse::Uncut);
+        }
+    }
+
     /// What happened since the last call.
     pub(crate) fn take_signs(&mut self) -> Signs {
         std::mem::take(&mut self.signs)
@@ -206,8 +223,7 @@ impl<D: Disk> Broker<D> {
                 self.pass(millis, share, world);
                 self.advance(world);
                 // The flush of every second.
-                self.books.forget_expired();
-                self.flush();
+                self.tidy();
             }
             // A second fault of the clock in doubt loses what the first one promised: ADR 10 names it.
             Op::ClockBack { .. } if self.step > 0 => self.set_ahead(0, world),
@@ -237,6 +253,38 @@ impl<D: Disk> Broker<D> {
             Op::Mint { life, delay } => self.mint_for_client(life, delay, world),
             Op::MintFromPool { life, age } => self.mint_from_pool(life, age, world),
             Op::Renew { nth, life, delay } => self.renew(nth, life, delay, world),
+            Op::Reserve { life } => self.begin_mint(life, world),
+            Op::Commit => self.commit_oldest(world),
+            Op::Settle { written } => self.settle_oldest(written, world),
+            Op::HangUp { nth, after } => {
+                if let Some(held) = self.held(nth) {
+                    world.leave(held.grant.source, held.number, world.now + after);
+                }
+            }
+            Op::Block { user, is_blocked } => {
+                let user = user_named(user);
+                if is_blocked {
+                    let _ = self.books.block_user(&user);
+                    let _ = self.books.revoke_user(&user);
+                } else {
+                    self.books.unblock_user(&user);
+                }
+                self.flush();
+            }
+            Op::Freeze(is_frozen) => {
+                self.books.override_freeze(is_frozen);
+                self.flush();
+            }
+            Op::DropReadings => {
+                if self.books.drop_readings() {
+                    self.excuse(Excuse::Dropped);
+                }
+            }
+            Op::Copy => {
+                self.flush();
+                self.copy = self.disk.copy();
+            }
+            Op::Restore => self.restore_copy(world),
             Op::MintFails { life } => self.fail_to_mint(life),
             Op::MintUnwritten { life, written } => {
                 let handed_out = self.mint(life, written, None);
@@ -290,14 +338,14 @@ impl<D: Disk> Broker<D> {
             Op::ReadAhead { millis } => self.read_ahead(world, millis),
             Op::Coturn(cli) => self.cli = cli,
             Op::Down { millis, share } => {
-                (self.signs.is_paused, self.signs.is_excuse) = (true, true);
+                self.excuse_uncut();
                 world.pass_without_broker(millis, share);
                 self.restart(world);
                 self.list_sessions(world);
             }
             Op::Reboot { millis, share, behind } => {
                 self.set_ahead(0, world);
-                (self.signs.is_paused, self.signs.is_excuse) = (true, true);
+                self.excuse_uncut();
                 world.pass_without_broker(millis, share);
                 (self.boot, self.paused, self.offset) = (self.boot + 1, world.now, behind);
                 self.lags |= behind > 0;
@@ -311,22 +359,39 @@ impl<D: Disk> Broker<D> {
             Op::KeepCalls => self.keep_calls(),
             Op::Change(change) => self.change(change, world),
             Op::ReporterOpens { relayed } => {
-                self.signs.is_excuse = true;
+                self.excuse(Excuse::Reporter);
                 self.has_reporter = true;
                 let _ = self.books.open(Caller::Reporter, "r", relayed);
             }
             Op::ReporterBeats { bytes } => {
-                self.signs.is_excuse = true;
+                self.excuse(Excuse::Reporter);
                 let report = Report { bytes_received: bytes, ..Report::default() };
                 let _ = self.books.heartbeat(Caller::Reporter, "r", report);
             }
             Op::ReporterCloses => {
-                self.signs.is_excuse = true;
+                self.excuse(Excuse::Reporter);
                 let _ = self.books.close(Caller::Reporter, "r", Report::default());
             }
-            Op::Flush => self.flush(),
+            Op::Flush => self.tidy(),
             Op::Crash => self.restart(world),
         }
+    }
+
+    /// The tidy and the flush of every second.
+    fn tidy(&mut self) {
+        self.books.forget_expired();
+        self.flush();
+    }
+
+    /// Restores the last copy. The credentials that were handed out since are unknown.
+    fn restore_copy(&mut self, world: &mut World) {
+        let Some(copy) = self.copy.take() else { return };
+        self.disk = copy;
+        self.restart(world);
+        self.limit = self.books.snapshot().figures.limit;
+        let grants = self.books.grants();
+        world.forget(|grant| grants.get(grant).is_some());
+        self.excuse(Excuse::Restored);
     }
 
     /// Writes all changes to disk.
@@ -342,37 +407,48 @@ impl<D: Disk> Broker<D> {
     pub(super) fn write(&mut self) {
         if let Some(batch) = self.unwritten.take() {
             self.disk.write(batch);
+            self.writes += 1;
         }
     }
 
     /// Restarts the process.
     fn restart(&mut self, world: &mut World) {
         self.unwritten = None;
+        self.in_flight.clear();
         // The sockets of its calls are gone.
         self.members.clear();
         // A reading that brought the bound down may be lost.
-        self.signs.is_excuse |= self.may_break || self.lacked || self.has_reporter || self.settings.cli;
+        if self.has_reporter {
+            self.excuse(Excuse::Reporter);
+        }
+        self.excuse_uncut();
         // What was read or listed and not written is lost.
         (self.last_read, self.listed_at, self.lacks) = (None, None, self.lacked);
         let (stored, wall, since_boot) = (self.disk.read(), self.wall(world), self.since_boot(world));
         self.time = stored.time(wall, Boot::new(self.boot), since_boot);
         self.books = self.settings.open(stored, self.time.read(wall, since_boot));
         self.lateness = self.settings.lateness(&self.books);
+        if self.settings.relay_forgets {
+            let counted = self.books.overlapping_reading(IceSource::Relay).map(|last| last.granted);
+            self.relay = (world.now, counted.unwrap_or_default());
+        }
         self.admit_again(world);
     }
 
     /// Restarts the process with another setting.
     fn change(&mut self, change: Change, world: &mut World) {
         self.flush();
+        let before = ByteCount::new(self.settings.limit);
         self.settings.change(change);
-        (self.signs.is_excuse, self.may_break, self.last_read) = (true, true, None);
+        self.excuse(Excuse::Setting);
+        (self.may_break, self.last_read) = (true, None);
+        if let Change::Limit(limit) = change
+            && ByteCount::new(limit) != before
+        {
+            self.limit = ByteCount::new(limit);
+        }
         for source in IceSource::ALL.into_iter().filter(|source| source.is_metered()) {
-            let tail = millis(self.settings.tail(source));
-            world.lengthen(source, tail);
-            let held = self.grants.iter_mut().chain(&mut self.cut_off);
-            for held in held.filter(|held| held.grant.source == source) {
-                held.end = held.end.max(held.expires.saturating_add(tail));
-            }
+            world.assume(source, self.settings.assumed(source));
         }
         self.restart(world);
     }

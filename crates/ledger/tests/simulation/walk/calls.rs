@@ -13,7 +13,7 @@ use turn_ledger::token::GrantId;
 use super::broker::Broker;
 use super::disk::Disk;
 use super::minting::Held;
-use super::world::World;
+use super::world::{Relaying, World};
 
 const RELAY: IceSource = IceSource::Relay;
 
@@ -87,8 +87,9 @@ impl<D: Disk> Broker<D> {
             if self.is_over(&held) {
                 self.cut_off.push(held);
             } else if held.end > world.now {
-                let tail = held.end.saturating_sub(held.expires);
-                let again = world.hand_out(RELAY, held.grant.id, held.expires, tail);
+                let client = Relaying { tail: 0, ..self.settings.client(RELAY, held.number) };
+                let assumed = self.settings.assumed(RELAY);
+                let again = world.hand_out(RELAY, held.grant.id, held.expires, client, assumed);
                 let number = world.join(RELAY, held.number, again);
                 for of_call in self.grants.iter_mut().filter(|other| other.number == held.number) {
                     of_call.number = number;

@@ -1,5 +1,7 @@
-//! The checks after each step. While the status says that the bound does not hold, and while a count lacks bytes that
-//! arrive late, the bound is not checked. Both are counted, so that a run which checks too little fails.
+//! The checks after each step. A check that would fail for a reason which the bound names as an assumption is left out, with that
+//! reason. All are counted, so that a run which checks too little fails.
+
+use std::collections::BTreeMap;
 
 use turn_ledger::books::Snapshot;
 use turn_ledger::coturn::sessions::HIDDEN_PACKETS_MAX;
@@ -13,16 +15,42 @@ use super::coturn::PACKET_BYTES;
 use super::disk::Disk;
 use super::world::World;
 
+/// Why a check is left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Excuse {
+    /// A count lacked bytes that arrived after the lag, and released what was promised for them.
+    Late,
+    /// The wall clock was wrong, and the books followed it or began with it.
+    Clock,
+    /// Somebody has relayed faster or longer than is assumed, and no count has these bytes yet.
+    Exceeded,
+    /// A client relays with two credentials of one chain. The limit of a user holds, the budget assumes otherwise.
+    Both,
+    /// Only in strict mode: the app server reports what no credential was admitted for.
+    Reporter,
+    /// Only in strict mode: coturn's sessions could not be ended, or nobody ran to end them.
+    Uncut,
+    /// An operator dropped the count. Bytes of other keys are in no figure until the next one.
+    Dropped,
+    /// A backup was restored.
+    Restored,
+    /// Only in strict mode: clients whose sessions are ended begin again at once. What coturn may hide of each is charged, and raises
+    /// the rate that is assumed.
+    Hidden,
+    /// Only in strict mode: a restart changed a setting, so what was admitted before counts for more, or the limit is lower.
+    Setting,
+}
+
 /// How many steps were checked.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) steps: u64,
     /// Steps in which the bound was not checked.
-    pub(crate) unchecked: u64,
+    pub(crate) unchecked: BTreeMap<Excuse, u64>,
     /// Steps in strict mode.
     pub(crate) strict: u64,
-    /// Steps in strict mode in which the bound was allowed to exceed zero.
-    pub(crate) excused: u64,
+    /// Steps in strict mode in which something else than a credential raised the bound above zero.
+    pub(crate) excused: BTreeMap<Excuse, u64>,
     /// Steps in which the limit of each user was checked.
     pub(crate) users: u64,
     /// Times that a user had used most of it.
@@ -30,14 +58,15 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    pub(crate) fn plus(self, other: Self) -> Self {
-        Self {
-            steps: self.steps + other.steps,
-            unchecked: self.unchecked + other.unchecked,
-            strict: self.strict + other.strict,
-            excused: self.excused + other.excused,
-            users: self.users + other.users,
-            near: self.near + other.near,
+    pub(crate) fn add(&mut self, other: Self) {
+        self.steps += other.steps;
+        self.strict += other.strict;
+        self.users += other.users;
+        self.near += other.near;
+        for (excuses, of) in [(&mut self.unchecked, other.unchecked), (&mut self.excused, other.excused)] {
+            for (excuse, steps) in of {
+                *excuses.entry(excuse).or_default() += steps;
+            }
         }
     }
 }
@@ -49,12 +78,14 @@ pub(crate) struct Checks {
     lacked: (bool, bool),
     /// Lowering the limit does not release promises, so the highest one counts in strict mode.
     highest_limit: ByteCount,
-    /// Whether strict mode's bound may exceed zero, because something else than a credential raised it.
-    is_excused: bool,
+    /// The most that may be committed in strict mode. An excuse raises it to what is committed then.
+    ceiling: ByteCount,
     /// Whether a user may have used more than the limit of a user in this period, because an assumption did not hold.
     is_user_excused: bool,
     /// Whether an accepted jump was a fault of the clock, and credentials from before it may be alive.
     is_set_wrong: bool,
+    /// Until when that was so, in the world's milliseconds.
+    wrong_until: u64,
     /// A clock that was behind has hidden the start of the period that ends then.
     missed_until: Timestamp,
     pub(crate) tally: Tally,
@@ -66,9 +97,10 @@ impl Checks {
             before: broker.books.snapshot(),
             lacked: (false, false),
             highest_limit: broker.limit,
-            is_excused: false,
+            ceiling: broker.limit,
             is_user_excused: false,
             is_set_wrong: false,
+            wrong_until: 0,
             missed_until: Timestamp::default(),
             tally: Tally::default(),
         }
@@ -80,46 +112,67 @@ impl Checks {
         let figures = snapshot.figures;
         self.highest_limit = self.highest_limit.max(figures.limit);
         let signs = broker.take_signs();
-        // A clock that was set wrong has lost time. After a pause the bound is right, although the broker does not know.
-        self.is_set_wrong = broker.step > 0 || broker.lags || (self.is_set_wrong && !snapshot.bound_holds());
-        let holds = |snapshot: &Snapshot| {
-            let mut status = *snapshot;
-            if !self.is_set_wrong {
-                status.jumped_until = Timestamp::default();
-            }
-            // Two credentials of one chain relay more than the budget assumes. The limit of a user does not depend on it.
-            status.measured.assumption.holds |= broker.settings.relays_with_both && !status.measured.uncut;
-            status.bound_holds()
-        };
-        let is_void = signs.is_void || !holds(&snapshot) || !holds(&self.before);
-        let lacks = broker.lacks || self.lacked.0;
-        self.tally.steps += 1;
-        // coturn's sessions are not cut while the machine is paused. Afterwards, their grants get the long tail.
-        let is_paused = signs.is_paused && broker.settings.cli;
-        let is_extended = broker.settings.cli && !snapshot.clock_ahead.is_zero();
-        // The bytes of a reset that the books have not seen yet belong to another period.
-        let present = broker.present(world);
-        if broker.lags && present >= figures.period.end {
-            self.missed_until = broker.settings.billing_day().period_at(present).end;
-        }
-        let unchecked = is_void || lacks || is_paused || present < self.missed_until;
-        self.tally.unchecked += u64::from(unchecked);
-        let is_above = figures.committed.max(figures.committed_next) > self.highest_limit;
+        let unchecked = self.unchecked(world, broker, &snapshot);
+        let committed = figures.committed.max(figures.committed_next);
         // A count that lacked bytes has released promises for them.
-        let is_excused = unchecked || broker.lacked || is_extended || signs.is_excuse;
-        self.is_excused = is_excused || (self.is_excused && is_above);
-        self.tally.strict += u64::from(broker.settings.strict);
-        self.tally.excused += u64::from(broker.settings.strict && self.is_excused);
-        let is_bounded = !unchecked && !broker.settings.relays_with_both;
+        let lacked = broker.lacked.then_some(Excuse::Late);
+        let is_fast = broker.settings.cli && !snapshot.measured.assumption.holds;
+        let hidden = is_fast.then_some(Excuse::Hidden);
+        let excuse = unchecked.or(lacked).or(signs.excuse).or(hidden);
+        let raises = committed > self.ceiling.max(self.highest_limit).plus(hidden_max(world, broker));
+        if !broker.settings.strict || (raises && excuse.is_some()) {
+            // What sampling may miss of a count is committed as soon as it is counted.
+            let margin = committed.get() / 100 * u64::from(broker.settings.sampling);
+            self.ceiling = self.ceiling.max(committed.plus(ByteCount::new(margin)));
+        } else if committed <= self.highest_limit {
+            self.ceiling = self.highest_limit;
+        }
+        self.tally.steps += 1;
+        if let Some(unchecked) = unchecked {
+            *self.tally.unchecked.entry(unchecked).or_default() += 1;
+        }
+        if broker.settings.strict {
+            self.tally.strict += 1;
+            if let Some(excuse) = excuse.filter(|_| raises) {
+                *self.tally.excused.entry(excuse).or_default() += 1;
+            }
+        }
+        let is_bounded = unchecked.is_none();
         let bound = is_bounded.then(|| self.bound(world, broker, &figures)).flatten();
         let failed = bound.or_else(|| sums(world, broker, &snapshot));
         let failed = failed.or_else(|| status(world, broker, &snapshot));
-        let is_same = self.before.figures.period == figures.period;
-        let may_exceed = unchecked || is_extended || (broker.settings.cli && signs.is_excuse);
+        let is_same = self.before.figures.period.overlaps(&figures.period);
+        let may_exceed = excuse.is_some_and(|excuse| excuse != Excuse::Both) || !broker.settings.strict;
         self.is_user_excused = may_exceed || (self.is_user_excused && is_same);
         let failed = failed.or_else(|| self.users(world, broker, &figures));
         (self.before, self.lacked) = (snapshot, (broker.lacks, broker.lacked));
         failed
+    }
+
+    /// Why the bound need not hold in the world after this step.
+    fn unchecked(&mut self, world: &World, broker: &Broker<impl Disk>, now: &Snapshot) -> Option<Excuse> {
+        // A clock that was set wrong has lost time. After a pause the bound is right, although the broker does not know.
+        self.is_set_wrong = broker.step > 0
+            || broker.lags
+            || (self.is_set_wrong && !(now.bound_holds() && self.before.bound_holds()));
+        if self.is_set_wrong {
+            self.wrong_until = world.now;
+        }
+        // The bytes of a reset that the books have not seen yet belong to another period.
+        let present = broker.present(world);
+        // So do bytes that coturn's listings show while the books do not follow a jump over a reset.
+        if (broker.lags || broker.settings.cli) && present >= now.figures.period.end {
+            self.missed_until = broker.settings.billing_day().period_at(present).end;
+        }
+        let is_late = broker.lacks || self.lacked.0;
+        let reasons = [
+            (Excuse::Late, is_late),
+            (Excuse::Clock, is_uncounted(broker, now, self.wrong_until) || present < self.missed_until),
+            (Excuse::Exceeded, exceeded(world, broker, &self.before) || exceeded(world, broker, now)),
+            (Excuse::Dropped, now.measured.dropped || self.before.measured.dropped),
+            (Excuse::Both, broker.settings.relays_with_both),
+        ];
+        reasons.into_iter().find(|(_, is_so)| *is_so).map(|(excuse, _)| excuse)
     }
 
     /// No user has relayed more than the limit of a user, in strict mode.
@@ -127,7 +180,7 @@ impl Checks {
         let limit = broker.settings.user_limit.filter(|_| broker.settings.strict && !self.is_user_excused)?;
         self.tally.users += 1;
         (0..3).find_map(|user| {
-            let truth = broker.truth_of_user(world, user, now.period).saturating_sub(broker.unseen);
+            let truth = broker.truth_of_user(world, user, now.period);
             self.tally.near += u64::from(truth > limit / 100 * 80);
             (truth > limit).then(|| format!("user {user} has relayed {truth} of {limit}"))
         })
@@ -141,13 +194,12 @@ impl Checks {
         let highest = most(before).max(most(now));
         // What sampling can have missed was limited by a count that lacked bytes.
         let at_least = |truth: u64, lacked: bool| if lacked { truth / 100 * 95 } else { truth };
-        let truth = at_least(truth, broker.lacked).saturating_sub(broker.unseen);
+        let truth = at_least(truth, broker.lacked);
         if truth > highest {
             return Some(format!("true bytes {truth} exceed limit and bound {highest}"));
         }
         if before.period != now.period && before.period.end <= now.period.start {
-            let ended =
-                at_least(broker.truth(world, before.period), self.lacked.1).saturating_sub(broker.unseen);
+            let ended = at_least(broker.truth(world, before.period), self.lacked.1);
             let most = most(before);
             if ended > most {
                 return Some(format!(
@@ -155,16 +207,31 @@ impl Checks {
                 ));
             }
         }
-        let highest_limit = self.highest_limit.plus(hidden_max(world, broker));
-        if broker.settings.strict
-            && !self.is_excused
-            && (now.committed > highest_limit || truth > highest_limit.get())
-        {
+        let ceiling = self.ceiling.max(self.highest_limit).plus(hidden_max(world, broker));
+        if broker.settings.strict && (now.committed > ceiling || truth > ceiling.get()) {
             let bound = now.overshoot_bound();
             return Some(format!("strict mode has a bound of {bound:?}, true bytes {truth}"));
         }
         None
     }
+}
+
+/// Whether somebody has relayed more in this period than is assumed, and the count of the source does not have it yet.
+fn exceeded(world: &World, broker: &Broker<impl Disk>, snapshot: &Snapshot) -> bool {
+    [IceSource::Cloudflare, IceSource::Coturn, IceSource::Relay]
+        .into_iter()
+        .any(|source| world.exceeded(source).is_some_and(|until| lacks(broker, snapshot, source, until)))
+}
+
+/// Whether a source that mints has not counted until this instant of this period, in the world's milliseconds.
+fn is_uncounted(broker: &Broker<impl Disk>, snapshot: &Snapshot, until: u64) -> bool {
+    broker.settings.sources.iter().any(|source| lacks(broker, snapshot, *source, until))
+}
+
+fn lacks(broker: &Broker<impl Disk>, snapshot: &Snapshot, source: IceSource, until: u64) -> bool {
+    let start = snapshot.figures.period.start.millis_since(broker.begin);
+    let last = broker.books.overlapping_reading(source);
+    until > start && last.is_none_or(|last| last.as_of.millis_since(broker.begin) < until)
 }
 
 /// The most that is charged for packets that coturn does not show yet. The sessions may not have relayed them.

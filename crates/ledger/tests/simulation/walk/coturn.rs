@@ -22,12 +22,20 @@ pub(crate) enum Cli {
     CutsNothing,
     /// It does not answer.
     Silent,
+    /// It shows every second session only.
+    Partial,
+    /// Its listing arrives when sessions have gone on for a while.
+    Late,
 }
 
 /// The longest time between two listings of a simulated broker. The service reads one every two seconds.
 const LISTING_PAUSE: u64 = 50_000;
 /// The time after an expiry, or after a cut that may not have worked, until the next listing.
 const SOON: u64 = 2_000;
+/// coturn numbers the sessions of its first relay thread from here.
+const FIRST: u64 = 1_000_000_000_000_000;
+/// How late a listing arrives.
+const LATE: u64 = 900;
 /// Bytes of a packet.
 pub(super) const PACKET_BYTES: u64 = 1_200;
 /// A longer time passes without listings.
@@ -49,12 +57,14 @@ impl<D: Disk> Broker<D> {
             return;
         }
         let end = world.now + millis;
-        let mut again = 0_u32;
+        let (mut again, mut ending) = (0_u32, vec![]);
         while world.now < end {
             let next = world.next_end(IceSource::Coturn, SOON).unwrap_or(end);
             let pause = if again > 0 { SOON } else { LISTING_PAUSE };
             let part = next.saturating_sub(world.now).clamp(1, pause).min(end - world.now);
-            again = if self.list_sessions(world) { 8 } else { again.saturating_sub(1) };
+            let dead = self.list_sessions(world);
+            again = if dead == ending { again.saturating_sub(1) } else { 8 };
+            ending = dead;
             world.pass(part, share);
         }
         self.list_sessions(world);
@@ -62,6 +72,7 @@ impl<D: Disk> Broker<D> {
 
     fn miss(&mut self, world: &mut World) {
         if self.settings.cli {
+            self.excuse_uncut();
             self.books.miss_sessions();
             self.advance(world);
         }
@@ -77,42 +88,55 @@ impl<D: Disk> Broker<D> {
         }
     }
 
-    /// Reads coturn's listing once. Returns whether it was commanded to end sessions.
-    pub(super) fn list_sessions(&mut self, world: &mut World) -> bool {
+    /// Reads coturn's listing once. Returns the sessions that it was commanded to end.
+    pub(super) fn list_sessions(&mut self, world: &mut World) -> Vec<SessionId> {
         let now = self.advance(world);
         if !self.settings.cli || self.cli == Cli::Silent {
             self.miss(world);
-            return false;
+            return vec![];
         }
         let listed = self.listed_at.replace((world.now, now));
-        let since = listed.map_or(u64::MAX, |(at, _)| world.now - at);
         // What was promised in a gap stays promised.
-        self.signs.is_excuse |= listed.is_none_or(|(_, at)| now.millis_since(at) > GAP);
-        let listing = listing(world, self.begin);
-        // Sessions that have ended in a gap are covered, those that end between two listings are not.
-        self.unseen += world.end_unlisted(since <= GAP);
+        if listed.is_none_or(|(_, at)| now.millis_since(at) > GAP) {
+            self.excuse_uncut();
+        }
+        let mut listing = listing(world, self.begin);
+        match self.cli {
+            Cli::Partial => {
+                let mut nth = 0;
+                listing.sessions.retain(|_| {
+                    nth += 1;
+                    nth % 2 == 0
+                });
+                listing.is_complete = false;
+            }
+            Cli::Late => {
+                world.pass(LATE, 256);
+                self.advance(world);
+            }
+            Cli::Works | Cli::CutsNothing | Cli::Silent => {}
+        }
         let dead = self.books.take_sessions(&listing);
         self.books.cut_sessions(&dead);
-        if self.cli == Cli::Works {
+        if self.cli != Cli::CutsNothing {
             for id in &dead {
-                world.cut(IceSource::Coturn, id.get());
+                world.cut(IceSource::Coturn, id.get() - FIRST);
             }
         }
         self.advance(world);
-        !dead.is_empty()
+        dead
     }
 }
 
 /// The complete listing at this instant.
-fn listing(world: &mut World, begin: Timestamp) -> Listing {
+fn listing(world: &World, begin: Timestamp) -> Listing {
     let now = world.now;
-    let session = |holder: &mut Holder| {
-        let Holder { number, grant, expires, carried, since, .. } = *holder;
-        holder.listed = carried;
+    let session = |holder: &Holder| {
+        let Holder { session, grant, expires, carried, since, .. } = *holder;
         let (sent, expires_at) =
             (bytes(carried), Timestamp::from_millis(begin.plus_millis(expires).as_secs() * 1_000));
         Session {
-            id: SessionId::new(number).expect("holders are numbered from 1"),
+            id: SessionId::new(FIRST + session).expect("sessions are numbered from 1"),
             user: format!("{}:{grant}", expires_at.as_secs()),
             grant: Some(grant),
             expires_at: Some(expires_at),
@@ -122,6 +146,6 @@ fn listing(world: &mut World, begin: Timestamp) -> Listing {
             reach: Reach::Bound,
         }
     };
-    let sessions = world.sessions(IceSource::Coturn).iter_mut().map(session).collect();
+    let sessions = world.sessions(IceSource::Coturn).iter().map(session).collect();
     Listing { sessions, is_complete: true, forger: None }
 }

@@ -10,4 +10,11 @@ pub(crate) trait Disk {
     fn write(&mut self, batch: Batch);
     /// Returns everything that is stored.
     fn read(&self) -> Stored;
+    /// A copy, as a backup makes it. `None` if this disk cannot be copied.
+    fn copy(&self) -> Option<Self>
+    where
+        Self: Sized,
+    {
+        None
+    }
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use turn_ledger::books::{Hold, Requester, Written};
+use turn_ledger::books::{Commit, Hold, Requester, Written};
+use turn_ledger::client::ClientKey;
 use turn_ledger::reports::Caller;
 use turn_ledger::source::{IceSource, MINT_SLACK};
 use turn_ledger::spender::{Spender, User};
@@ -10,8 +11,10 @@ use turn_ledger::token::{Grant, GrantId};
 
 use super::broker::Broker;
 use super::disk::Disk;
-use super::settings::millis;
 use super::world::World;
+
+/// The provider's deadline, in milliseconds.
+const DEADLINE: u64 = 3_000;
 
 /// A credential that a client has.
 #[derive(Clone, Copy)]
@@ -25,7 +28,74 @@ pub(super) struct Held {
     pub(super) end: u64,
 }
 
+/// A credential that is being made.
+pub(super) struct InFlight {
+    requester: Requester,
+    /// When the budget was reserved.
+    since: u64,
+    state: Making,
+}
+
+enum Making {
+    /// The provider is asked.
+    Asked(Hold, IceSource),
+    /// It is in the books, after so many writes.
+    Committed(Commit, Grant, u64),
+}
+
+/// The user of this number.
+pub(super) fn user_named(user: u64) -> User {
+    User::new(&user.to_string()).unwrap_or_else(|| unreachable!("a number is a name"))
+}
+
 impl<D: Disk> Broker<D> {
+    pub(super) fn begin_mint(&mut self, life: u64, world: &World) {
+        let requester = self.requester(None);
+        let life = Duration::from_secs(life);
+        if let Ok(hold) = self.books.reserve(self.source(), life, MINT_SLACK, requester.clone()) {
+            let state = Making::Asked(hold, self.source());
+            self.in_flight.push_back(InFlight { requester, since: world.now, state });
+        }
+    }
+
+    /// After its deadline, the answer of a provider is not used.
+    pub(super) fn commit_oldest(&mut self, world: &World) {
+        let is_asked = |made: &InFlight| matches!(made.state, Making::Asked(..));
+        let Some(nth) = self.in_flight.iter().position(is_asked) else { return };
+        let Some(InFlight { requester, since, state: Making::Asked(hold, source) }) =
+            self.in_flight.remove(nth)
+        else {
+            return;
+        };
+        let left = hold.life();
+        if world.now - since > DEADLINE {
+            self.books.release(&hold);
+        } else if let Some((commit, grant)) = self.put(hold, source, left, requester.clone()) {
+            let state = Making::Committed(commit, grant, self.writes);
+            self.in_flight.push_back(InFlight { requester, since, state });
+        }
+    }
+
+    /// What has been written meanwhile cannot be taken back.
+    pub(super) fn settle_oldest(&mut self, written: Written, world: &mut World) {
+        let is_committed = |made: &InFlight| matches!(made.state, Making::Committed(..));
+        let Some(nth) = self.in_flight.iter().position(is_committed) else { return };
+        let Some(InFlight { state: Making::Committed(commit, grant, writes), .. }) =
+            self.in_flight.remove(nth)
+        else {
+            return;
+        };
+        let is_on_disk = self.writes > writes;
+        let written = if is_on_disk && written == Written::No { Written::Unknown } else { written };
+        if written == Written::Yes {
+            self.write();
+        }
+        if self.books.settle(&commit, written).is_ok() && grant.expires_at > self.books.now() {
+            let held = self.hand_out(world, 0, &grant);
+            self.grants.push(held);
+        }
+    }
+
     /// A client gets a credential that the provider creates after `delay` milliseconds.
     pub(super) fn mint_for_client(&mut self, life: u64, delay: u64, world: &mut World) {
         if let Some(grant) = self.mint(life, Written::Yes, None) {
@@ -67,8 +137,13 @@ impl<D: Disk> Broker<D> {
     /// Who asks. With a limit for each user, one of three users, and a renewal has the user of the grant that it renews.
     fn requester(&self, renews: Option<GrantId>) -> Requester {
         let user = renews.and_then(|renews| self.users.get(&renews).copied()).unwrap_or(self.minted % 3);
-        let user = self.settings.user_limit.and_then(|_| User::new(&user.to_string()));
-        Requester { renews, spender: Spender { user, ..Spender::default() }.known(), ..Requester::default() }
+        let user = self.settings.user_limit.map(|_| user_named(user));
+        let client = self
+            .settings
+            .has_addresses
+            .then(|| ClientKey::V4([192, 0, 2, u8::from(self.minted % 2 == 0)].into()));
+        let spender = Spender { user, ..Spender::default() }.known();
+        Requester { client, renews, spender, ..Requester::default() }
     }
 
     /// Commits a credential whose lifetime is `left`.
@@ -79,7 +154,21 @@ impl<D: Disk> Broker<D> {
         written: Written,
         requester: Requester,
     ) -> Option<Grant> {
-        let source = self.source();
+        let (commit, grant) = self.put(hold, self.source(), left, requester)?;
+        if written == Written::Yes {
+            self.write();
+        }
+        self.books.settle(&commit, written).ok().map(|()| grant)
+    }
+
+    /// Puts a credential into the books.
+    fn put(
+        &mut self,
+        hold: Hold,
+        source: IceSource,
+        left: Duration,
+        requester: Requester,
+    ) -> Option<(Commit, Grant)> {
         self.minted += 1;
         let mut id = [0; 16];
         id[..8].copy_from_slice(&self.minted.to_be_bytes());
@@ -92,10 +181,7 @@ impl<D: Disk> Broker<D> {
             Some(unwritten) => unwritten.append(batch?),
             None => self.unwritten = batch,
         }
-        if written == Written::Yes {
-            self.write();
-        }
-        self.books.settle(&commit, written).ok().map(|()| grant)
+        Some((commit, grant))
     }
 
     /// A client renews one of its grants. Of the two it relays with one, or with both.
@@ -120,10 +206,11 @@ impl<D: Disk> Broker<D> {
         // coturn's credentials are computed here.
         let delay = if grant.source == IceSource::Coturn { 0 } else { delay };
         let life = grant.expires_at.millis_since(grant.issued_at);
-        let tail = millis(self.settings.tail(grant.source));
         let expires = world.now + delay + life;
-        let number = world.hand_out(grant.source, grant.id, expires, tail);
-        Held { grant: *grant, number, expires, end: expires.saturating_add(tail) }
+        let client = self.settings.client(grant.source, self.minted);
+        let assumed = self.settings.assumed(grant.source);
+        let number = world.hand_out(grant.source, grant.id, expires, client, assumed);
+        Held { grant: *grant, number, expires, end: expires.saturating_add(client.tail) }
     }
 
     /// The source of the next credential.

@@ -19,14 +19,14 @@ pub(crate) mod settings;
 mod world;
 
 use turn_ledger::books::{Books, Snapshot};
-use turn_ledger::source::IceSource;
+use turn_ledger::source::IceSource::{self, Cloudflare, Relay};
 use turn_ledger::units::Timestamp;
 
 use broker::Broker;
 use checks::{Checks, Tally};
 use disk::Disk;
-use ops::{Dice, Faults, Op};
-use settings::{COTURN, ONE, Settings};
+use ops::{Dice, Fault, Op};
+use settings::{COTURN, Settings};
 use world::World;
 
 /// 2025-02-01T00:00Z: a reset.
@@ -42,92 +42,46 @@ pub(crate) struct Scenario {
 }
 
 impl Scenario {
-    /// Random operations. The same arguments give the same scenario.
-    pub(crate) fn random(seed: u64, steps: u64, strict: bool) -> Self {
-        let (is_a_rush, has_overrides) = (seed.is_multiple_of(2), seed.is_multiple_of(5));
-        let faults = Faults {
-            late: seed % 8 == 1,
-            steps: seed % 8 == 2,
-            changes: seed % 8 == 3,
-            sources: matches!(seed % 8, 3..=5),
-            reporter: seed % 8 == 5,
-            coturn: seed % 8 == 6,
-            reboots: seed % 8 == 7,
-        };
-        let mut dice = Dice { state: seed, is_a_rush, has_overrides, faults };
-        let before_reset = [4 * 3_600_000, 20 * 86_400_000, 5 * 60_000];
-        let before_reset = before_reset[usize::try_from(seed % 3).unwrap_or(0)];
-        let mut settings = Settings { strict, ..Settings::default() };
-        if faults.sources {
-            settings.sources = dice.sources();
-        }
-        if faults.coturn {
-            (settings.sources, settings.cli) = (COTURN, true);
-        }
-        if seed % 3 == 1 {
+    /// Random operations with some of these faults. The same arguments give the same scenario. All runs, short and long, draw from
+    /// the same distribution.
+    pub(crate) fn random(seed: u64, steps: u64, strict: bool, faults: &[Fault]) -> Self {
+        let mut dice =
+            Dice::new(seed.wrapping_mul(2).wrapping_add(u64::from(strict)).wrapping_mul(0x2545_f491));
+        let chance = dice.one_of(&[0, 1, 1, 2, 4, 8]);
+        let chosen = faults.iter().copied().filter(|_| dice.below(8) < chance).collect();
+        dice.faults = chosen;
+        dice.is_a_rush = dice.below(3) == 0;
+        let mut settings = Settings { strict, clients: dice.below(4), ..Settings::default() };
+        if dice.below(3) == 0 {
             (settings.limit, settings.billing_day) = (dice.limit(), dice.billing_day());
         }
-        Self { settings, before_reset, ops: (0..steps).map(|_| dice.op()).collect() }
-    }
-
-    /// Random operations of three users with a limit for each, in strict mode.
-    pub(crate) fn of_users(seed: u64, steps: u64) -> Self {
-        let scenario =
-            Self::random(seed / 4 * 8 + [0, 2, 4, 6][usize::try_from(seed % 4).unwrap_or(0)], steps, true);
-        let settings = Settings {
-            user_limit: Some(6_000_000_000),
-            limit: 100_000_000_000,
-            sources: if scenario.settings.cli { COTURN } else { ONE },
-            relays_with_both: seed / 4 % 2 == 1,
-            ..scenario.settings
-        };
-        Self { settings, ..scenario }
-    }
-
-    /// Random operations of calls: members join and leave, and the relay or coturn ends what they relay.
-    pub(crate) fn of_calls(seed: u64, steps: u64, strict: bool) -> Self {
-        use turn_ledger::source::IceSource::{Cloudflare, Relay};
-        const SOURCES: [&[IceSource]; 3] = [&[Relay], &[Relay, Cloudflare], &[Cloudflare, Relay]];
-        let is_at_coturn = seed % 12 == 7;
-        let faults = if is_at_coturn { 6 } else { seed % 5 };
-        let scenario = Self::random(seed / 5 * 8 + faults, steps, strict);
-        let of_relay = SOURCES[usize::try_from(seed % 3).unwrap_or(0)];
-        let sources = if is_at_coturn { COTURN } else { of_relay };
-        let user_limit = (strict && seed % 4 == 1).then_some(6_000_000_000);
-        let mut dice =
-            Dice { state: seed, is_a_rush: false, has_overrides: false, faults: Faults::default() };
-        // The calls' credentials come from the relay, or from coturn.
-        let mut ops = vec![Op::From { nth: u64::from(sources[0] == Cloudflare) }];
-        ops.extend(scenario.ops.into_iter().map(|op| dice.in_calls(op)));
-        let settings = Settings { sources, cli: is_at_coturn, user_limit, ..scenario.settings };
-        Self { settings, ops, ..scenario }
-    }
-
-    /// A day of the books' time with every fault.
-    pub(crate) fn day(seed: u64, strict: bool) -> Self {
-        let faults = Faults {
-            late: true,
-            steps: true,
-            changes: true,
-            sources: true,
-            reporter: true,
-            coturn: true,
-            reboots: true,
-        };
-        let mut dice = Dice { state: seed, is_a_rush: false, has_overrides: true, faults };
-        let settings = Settings { strict, sources: COTURN, cli: true, ..Settings::default() };
-        let (mut ops, mut left) = (vec![], 86_400_000_u64);
-        while left > 0 {
-            let op = match dice.op() {
-                Op::Wait { millis, share } => Op::Wait { millis: millis % 600_000, share },
-                other => other,
-            };
-            if let Op::Wait { millis, .. } = op {
-                left = left.saturating_sub(millis);
-            }
-            ops.push(op);
+        if dice.has(Fault::Sources) {
+            settings.sources = dice.sources();
         }
-        Self { settings, before_reset: 12 * 3_600_000, ops }
+        if dice.has(Fault::Coturn) {
+            (settings.sources, settings.cli, dice.wait_max) = (COTURN, true, 3_600_000);
+        }
+        let in_calls = dice.below(4) == 0;
+        if in_calls && !settings.cli {
+            settings.sources =
+                dice.one_of(&[&[Relay] as &[IceSource], &[Relay, Cloudflare], &[Cloudflare, Relay]]);
+        }
+        if dice.below(4) == 0 {
+            (settings.user_limit, settings.relays_with_both) = (Some(6_000_000_000), dice.below(48) == 0);
+            settings.limit = settings.limit.max(100_000_000_000);
+        }
+        settings.has_addresses = dice.has(Fault::Addresses);
+        settings.rows_max = if dice.has(Fault::SmallTables) { 12 } else { settings.rows_max };
+        settings.relay_forgets = dice.has(Fault::RelayCrash);
+        settings.unlisted = dice.has(Fault::Unlisted);
+        let before_reset = dice.one_of(&[4 * 3_600_000, 20 * 86_400_000, 5 * 60_000]);
+        let is_of_relay = u64::from(in_calls && settings.sources[0] == Cloudflare);
+        let mut ops = vec![Op::From { nth: is_of_relay }];
+        for _ in 0..steps {
+            let op = dice.op();
+            ops.push(if in_calls { dice.in_calls(op) } else { op });
+        }
+        Self { settings, before_reset, ops }
     }
 
     fn start(&self) -> Timestamp {
@@ -172,7 +126,10 @@ fn run<D: Disk>(scenario: &Scenario) -> Result<(Broker<D>, Tally), Failure> {
     let mut checks = Checks::new(&broker);
     for (step, op) in scenario.ops.iter().enumerate() {
         broker.apply(*op, &mut world);
-        broker.list_sessions_if_due(&mut world);
+        let is_first = matches!(op, Op::Pause { .. } | Op::Down { .. } | Op::Reboot { .. });
+        if !(broker.settings.unlisted && is_first) {
+            broker.list_sessions_if_due(&mut world);
+        }
         if let Some(what) = checks.step(&world, &mut broker) {
             let figures = broker.books.snapshot().figures;
             return Err(Failure { step, what: format!("{what}; {figures:?}") });

@@ -90,7 +90,10 @@ impl<D: Disk> Broker<D> {
     pub(super) fn read_relay(&mut self, world: &World) {
         let (as_of, period) = (self.books.now(), self.books.snapshot().figures.period);
         let (start, end) = span(period, self.begin);
-        let granted = ByteCount::new(world.bytes_of(IceSource::Relay, start, world.now.min(end)));
+        let (since, counted) = self.relay;
+        let counted = if since > start { counted } else { ByteCount::ZERO };
+        let granted = ByteCount::new(world.bytes_of(IceSource::Relay, start.max(since), world.now.min(end)))
+            .plus(counted);
         let reading = Reading { period, as_of, granted, other: ByteCount::ZERO };
         if self.settings.sources.contains(&IceSource::Relay) {
             let _ = self.books.take_reading(IceSource::Relay, &reading);
@@ -133,7 +136,7 @@ impl<D: Disk> Broker<D> {
         self.set_reference(world);
         let now = self.books.now();
         let period = self.books.snapshot().figures.period;
-        let reading = self.reading(world, period, now.plus_millis(ahead), 0);
+        let reading = self.reading(world, period, now.plus_millis(ahead).min(period.end), 0);
         self.take(world, &reading);
     }
 }

@@ -17,9 +17,12 @@ use turn_ledger::usage_rules::{BilledDirections, UsageRules};
 use turn_ledger::verdict::BudgetMode;
 
 use super::lateness::Lateness;
+use super::ops::Dice;
+use super::world::Relaying;
 
-/// The settings. The world relays within all of them.
+/// The settings, and how the world behaves.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Settings {
     pub(crate) strict: bool,
     /// The configured limit in bytes.
@@ -39,8 +42,21 @@ pub(crate) struct Settings {
     pub(crate) user_limit: Option<u64>,
     /// Whether a client that renews relays with both credentials at the full rate. The limit of a user holds, the budget may not.
     pub(crate) relays_with_both: bool,
+    /// Whether clients have addresses.
+    pub(crate) has_addresses: bool,
+    /// The most grants and connections in the tables.
+    pub(crate) rows_max: usize,
+    /// Whether the relay forgets its counter at a crash.
+    pub(crate) relay_forgets: bool,
+    /// Whether something else than the listing comes first after a pause or a start.
+    pub(crate) unlisted: bool,
+    /// Clients relay at different rates, and stay for different times, if this is not zero. Else all do the most that is assumed.
+    pub(crate) clients: u64,
 }
 
+/// 1 Mbps.
+const BYTES_PER_MILLI: u64 = 125;
+pub(super) const DAY: u64 = 86_400_000;
 /// How long relaying may outlive a grant that the broker ends: the value of the service.
 const CUT_TAIL: Duration = Duration::from_secs(30);
 
@@ -52,6 +68,8 @@ pub(crate) enum Change {
     Tail(Option<u64>),
     Mbps(u64),
     Sampling(u32),
+    Limit(u64),
+    UserLimit(u64),
     Sources(&'static [IceSource]),
     Cli(bool),
 }
@@ -75,6 +93,11 @@ impl Default for Settings {
             cli: false,
             user_limit: None,
             relays_with_both: false,
+            has_addresses: false,
+            rows_max: 100_000,
+            relay_forgets: false,
+            unlisted: false,
+            clients: 0,
         }
     }
 }
@@ -90,6 +113,30 @@ impl Settings {
     /// How long a holder relays after the expiry of a credential of this source.
     pub(crate) fn tail(&self, source: IceSource) -> Duration {
         self.tail.map_or(source.expiry_tail(), Duration::from_secs)
+    }
+
+    /// What is assumed of a credential of this source. Those of a coturn that is cut are promised the long tail as soon as it is not.
+    pub(crate) fn assumed(&self, source: IceSource) -> Relaying {
+        Relaying { rate: self.mbps * BYTES_PER_MILLI, tail: millis(self.tail(source)) }
+    }
+
+    /// How the holder of a credential relays. `nth`: its number.
+    pub(crate) fn client(&self, source: IceSource, nth: u64) -> Relaying {
+        let Relaying { rate, tail } = self.assumed(source);
+        // Whoever is cut stays until then, and the relay ends everything at the expiry.
+        let of_server = match source {
+            IceSource::Coturn if self.cli => DAY,
+            IceSource::Relay => 0,
+            _ => tail,
+        };
+        if self.clients == 0 {
+            return Relaying { rate, tail: of_server };
+        }
+        let mut dice = Dice::new(self.clients ^ nth.wrapping_mul(0x9e37_79b9));
+        let rate = dice.one_of(&[rate, rate, rate / 2, rate / 4]);
+        let tail =
+            if of_server == DAY { DAY } else { dice.one_of(&[0, of_server / 2, of_server, of_server]) };
+        Relaying { rate, tail }
     }
 
     /// The test of the lag, as the service begins it with these books.
@@ -121,7 +168,8 @@ impl Settings {
         let user_limit = self.user_limit.map(ByteCount::new);
         // Few ended grants are kept, so that their shares move into the sums.
         let spenders = SpenderTerms { user_limit, ended_max: 5, ..SpenderTerms::default() };
-        let bounds = Bounds { spenders, ..Bounds::default() };
+        let bounds =
+            Bounds { spenders, connections: self.rows_max, grants: self.rows_max, ..Bounds::default() };
         let setup = Setup { terms, sources, rules, bounds, default_source: self.sources[0] };
         setup.open(Some(stored), moment)
     }
@@ -141,6 +189,9 @@ impl Settings {
             Change::Tail(tail) => self.tail = tail,
             Change::Mbps(mbps) => self.mbps = mbps,
             Change::Sampling(sampling) => self.sampling = sampling,
+            Change::Limit(limit) => self.limit = limit,
+            // A limit is changed, never set or removed: the world notes the bytes of users from the start.
+            Change::UserLimit(limit) => self.user_limit = self.user_limit.map(|_| limit),
             Change::Sources(sources) => self.sources = sources,
             Change::Cli(cli) => self.cli = cli,
         }

@@ -1,28 +1,41 @@
-//! The true bytes: every credential that somebody may hold relays at up to the assumed rate until its tail ends. Each source
-//! sees those of its own credentials, and can report the count up to any time.
+//! The true bytes. A credential that somebody holds relays at its client's own rate for as long as its client stays and its server
+//! lets it, whatever the broker assumes. Each source sees those of its own credentials, and can report the count up to any time. The
+//! world notes until when somebody relayed faster or longer than was assumed.
 
 use std::collections::BTreeMap;
 
 use turn_ledger::source::IceSource;
 use turn_ledger::token::GrantId;
 
-/// The maximum rate of one credential, in bytes per millisecond: 2 Mbps.
-pub(crate) const RATE: u64 = 250;
+/// What the broker assumes of one credential, or what its client does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Relaying {
+    /// In bytes per millisecond.
+    pub(crate) rate: u64,
+    /// For how long after the expiry, in milliseconds.
+    pub(crate) tail: u64,
+}
 
 /// A credential that somebody may hold. Times are in the world's milliseconds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Holder {
     /// Its number, which no other holder has.
     pub(crate) number: u64,
+    /// The number of its session. A source numbers its sessions without a gap.
+    pub(crate) session: u64,
     pub(crate) grant: GrantId,
     /// When the credential expires.
     pub(crate) expires: u64,
-    /// When its holder stops relaying: at the expiry, or when the tail after it has ended.
+    /// When its holder stops relaying.
     pub(crate) end: u64,
-    /// Bytes that it has carried, in milliseconds at the maximum rate, times 256.
+    /// How fast it relays at most, in bytes per millisecond.
+    rate: u64,
+    /// Whether the books do not know it.
+    is_unknown: bool,
+    /// The most that any settings have assumed of it since it was minted.
+    assumed: Relaying,
+    /// Bytes that it has carried, times 256.
     pub(crate) carried: u128,
-    /// The part of them that the source has listed.
-    pub(crate) listed: u128,
     /// When it began.
     pub(crate) since: u64,
 }
@@ -32,19 +45,20 @@ struct Span {
     from: u64,
     /// In 256ths.
     share: u64,
-    /// The ends of the credentials that were held then.
-    ends: Vec<u64>,
-    /// Bytes relayed before, in milliseconds of one credential at the maximum rate, times 256.
+    /// The ends of the credentials that were held then, and their rates.
+    ends: Vec<(u64, u64)>,
+    /// Bytes relayed before, times 256.
     before: u128,
 }
 
 /// The bytes of one source.
 #[derive(Default)]
 struct Flow {
+    sessions: u64,
     holders: Vec<Holder>,
     past: Vec<Span>,
-    /// Those that have ended since they were listed.
-    ended: Vec<Holder>,
+    /// Until when somebody has relayed faster or longer than was assumed.
+    exceeded: Option<u64>,
 }
 
 /// The true bytes, which the broker cannot see. Times are milliseconds since the start of the scenario and never go back.
@@ -73,18 +87,40 @@ fn index(source: IceSource) -> usize {
 }
 
 impl World {
-    /// A credential that the provider created at `created`. Its holder relays until lifetime and tail have passed. Returns
-    /// its number.
-    pub(crate) fn hand_out(&mut self, source: IceSource, grant: GrantId, expires: u64, tail: u64) -> u64 {
+    /// A credential that the provider created. Returns the number of its holder.
+    pub(crate) fn hand_out(
+        &mut self,
+        source: IceSource,
+        grant: GrantId,
+        expires: u64,
+        client: Relaying,
+        assumed: Relaying,
+    ) -> u64 {
+        let Relaying { rate, tail } = client;
         let end = expires.saturating_add(tail);
-        self.begin(source, grant, expires, end)
+        self.begin(
+            source,
+            Holder {
+                number: 0,
+                session: 0,
+                grant,
+                expires,
+                end,
+                rate,
+                is_unknown: false,
+                assumed,
+                carried: 0,
+                since: 0,
+            },
+        )
     }
 
-    fn begin(&mut self, source: IceSource, grant: GrantId, expires: u64, end: u64) -> u64 {
+    fn begin(&mut self, source: IceSource, holder: Holder) -> u64 {
         self.numbers += 1;
-        let (number, since) = (self.numbers, self.now);
-        let holder = Holder { number, grant, expires, end, carried: 0, listed: 0, since };
-        self.flows[index(source)].holders.push(holder);
+        let (number, flow) = (self.numbers, &mut self.flows[index(source)]);
+        flow.sessions += 1;
+        let session = flow.sessions;
+        flow.holders.push(Holder { number, session, carried: 0, since: self.now, ..holder });
         if let Some(minted) = &mut self.in_doubt {
             minted.push(number);
         }
@@ -135,16 +171,40 @@ impl World {
         true
     }
 
-    /// The tail of a source is found to be so long, for all credentials that are still held.
-    pub(crate) fn lengthen(&mut self, source: IceSource, tail: u64) {
-        for holder in &mut self.flows[index(source)].holders {
-            holder.end = holder.end.max(holder.expires.saturating_add(tail));
+    /// The settings assume this from now on, for all credentials that are still held.
+    pub(crate) fn assume(&mut self, source: IceSource, assumed: Relaying) {
+        for holder in self.flows[index(source)].holders.iter_mut().filter(|holder| !holder.is_unknown) {
+            let Relaying { rate, tail } = holder.assumed;
+            holder.assumed = Relaying { rate: rate.max(assumed.rate), tail: tail.max(assumed.tail) };
         }
     }
 
+    /// Until when somebody has relayed faster or longer with a credential of this source than was assumed.
+    pub(crate) fn exceeded(&self, source: IceSource) -> Option<u64> {
+        self.flows[index(source)].exceeded
+    }
+
     /// The sessions of a source. One that ends now is still listed.
-    pub(crate) fn sessions(&mut self, source: IceSource) -> &mut [Holder] {
-        &mut self.flows[index(source)].holders
+    pub(crate) fn sessions(&self, source: IceSource) -> &[Holder] {
+        &self.flows[index(source)].holders
+    }
+
+    /// A holder stops at this instant, if it does not stop before.
+    pub(crate) fn leave(&mut self, source: IceSource, number: u64, at: u64) {
+        for holder in &mut self.flows[index(source)].holders {
+            if holder.number == number {
+                holder.end = holder.end.min(at);
+            }
+        }
+    }
+
+    /// Nothing is assumed of credentials that the books do not know.
+    pub(crate) fn forget(&mut self, is_known: impl Fn(GrantId) -> bool) {
+        for holder in self.flows.iter_mut().flat_map(|flow| &mut flow.holders) {
+            if !is_known(holder.grant) {
+                (holder.assumed, holder.is_unknown) = (Relaying { rate: 0, tail: 0 }, true);
+            }
+        }
     }
 
     /// The next instant at which a session ends, or `soon` after its credential has expired.
@@ -155,19 +215,13 @@ impl World {
     }
 
     /// Ends a session. If its credential is valid, its client begins another one at once.
-    pub(crate) fn cut(&mut self, source: IceSource, number: u64) {
+    pub(crate) fn cut(&mut self, source: IceSource, session: u64) {
         let holders = &mut self.flows[index(source)].holders;
-        let Some(nth) = holders.iter().position(|holder| holder.number == number) else { return };
+        let Some(nth) = holders.iter().position(|holder| holder.session == session) else { return };
         let cut = holders.swap_remove(nth);
         if cut.expires > self.now {
-            self.begin(source, cut.grant, cut.expires, cut.end);
+            self.begin(source, cut);
         }
-    }
-
-    /// The bytes of sessions that have ended and were not listed in full, if no gap covers them.
-    pub(crate) fn end_unlisted(&mut self, counts: bool) -> u64 {
-        let ended = std::mem::take(&mut self.flows[index(IceSource::Coturn)].ended);
-        if counts { ended.iter().map(|holder| bytes(holder.carried - holder.listed)).sum() } else { 0 }
     }
 
     /// Lets time pass while credential holders relay at `share` 256ths of the maximum rate.
@@ -190,7 +244,7 @@ impl World {
                     let before = sums.last().map_or(0, |(_, carried)| *carried);
                     let until = holder.end.clamp(now, now + millis);
                     sums.push((now, before));
-                    sums.push((until, before + u128::from(until - now) * u128::from(share)));
+                    sums.push((until, before + u128::from(until - now) * u128::from(share * holder.rate)));
                 }
             }
             flow.pass(now, millis, share);
@@ -233,23 +287,28 @@ impl World {
     }
 }
 
-/// Milliseconds at the maximum rate, times 256, in bytes, rounded up.
+/// Bytes times 256, in bytes, rounded up.
 pub(crate) fn bytes(relayed: u128) -> u64 {
-    u64::try_from((relayed * u128::from(RATE)).div_ceil(256)).unwrap_or(u64::MAX)
+    u64::try_from(relayed.div_ceil(256)).unwrap_or(u64::MAX)
 }
 
 impl Flow {
     fn pass(&mut self, now: u64, millis: u64, share: u64) {
         let before = self.relayed_until(now);
-        let ends = self.holders.iter().map(|holder| holder.end).collect();
+        let ends = self.holders.iter().map(|holder| (holder.end, holder.rate)).collect();
         self.past.push(Span { from: now, share, ends, before });
         let then = now + millis;
         for holder in &mut self.holders {
             let relayed = holder.end.min(then).saturating_sub(now);
-            holder.carried += u128::from(relayed) * u128::from(share);
+            holder.carried += u128::from(relayed) * u128::from(share * holder.rate);
+            let (end, Relaying { rate, tail }) = (now + relayed, holder.assumed);
+            let is_slow = share * holder.rate <= 256 * rate;
+            if relayed > 0 && share > 0 && !(is_slow && end <= holder.expires + tail) {
+                self.exceeded = self.exceeded.max(Some(end));
+            }
         }
         // One that ends at this instant is still listed.
-        self.ended.extend(self.holders.extract_if(.., |holder| holder.end < then));
+        self.holders.retain(|holder| holder.end >= then);
     }
 
     fn relayed_until(&self, to: u64) -> u128 {
@@ -257,7 +316,8 @@ impl Flow {
             return 0;
         };
         let span = &self.past[nth];
-        let millis: u64 = span.ends.iter().map(|end| (*end).min(to).saturating_sub(span.from)).sum();
-        span.before + u128::from(millis) * u128::from(span.share)
+        let relayed = |(end, rate): &(u64, u64)| end.min(&to).saturating_sub(span.from) * rate;
+        let relayed: u64 = span.ends.iter().map(relayed).sum();
+        span.before + u128::from(relayed) * u128::from(span.share)
     }
 }
