@@ -449,7 +449,7 @@ class Credentials {
     try {
       return (await within(REQUEST_MAX, Promise.resolve(getToken()))) ?? null;
     } catch (cause) {
-      throw new TurnClientError('TOKEN', 'getToken gave no token', { cause });
+      throw new TurnClientError('TOKEN', 'getToken gave no token: check the sign-in of your page', { cause });
     }
   }
 
