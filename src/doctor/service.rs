@@ -107,7 +107,7 @@ fn findings(status: &Status, tail: Duration) -> Vec<Finding> {
             "",
             "the running service gets an X-Forwarded-For that it does not read, because it comes from an address that is not in \
              TRUSTED_PROXIES: if that is a proxy, all clients behind it share the allowances of one client",
-            "add the proxy's address to TRUSTED_PROXIES; the log lines of requests show it as the client",
+            "add the address that the hint PROXY_NOT_TRUSTED of turn-broker status names to TRUSTED_PROXIES, if it is the proxy's",
         )
     });
     let tails = status.observed_tail.as_ref().filter(|seen| seen.grants > 0);

@@ -156,7 +156,11 @@ pub async fn block_user(
 }
 
 fn block_message(user: &str, is_known: bool, auth: Option<&Auth>) -> String {
-    let unknown = if is_known { "" } else { " No credential of this user is known in this period." };
+    let issued = if is_known {
+        format!(" What {user} has continues to work until it is revoked (turn-broker revoke --user).")
+    } else {
+        " No credential of this user is known in this period.".to_owned()
+    };
     let anonymous = match auth {
         Some(auth) if auth.required => "",
         Some(_) => " Callers without a token are not stopped: set AUTH_REQUIRED=true to refuse them.",
@@ -164,7 +168,7 @@ fn block_message(user: &str, is_known: bool, auth: Option<&Auth>) -> String {
             " Callers without a token are not stopped: set AUTH_JWT_SECRET or AUTH_JWKS_URL, and AUTH_REQUIRED=true to refuse them."
         }
     };
-    format!("{user} is blocked and gets no credentials.{unknown}{anonymous}")
+    format!("{user} is blocked and gets no credentials.{issued}{anonymous}")
 }
 
 /// Unblocks a user.

@@ -101,9 +101,10 @@ pub async fn run(
         | OperatorCommand::Backup(_) => text::summary(&body),
         OperatorCommand::Spenders(_) => text::spenders(&body),
         OperatorCommand::Grants(_) => text::grants(&body),
-        OperatorCommand::Block(_) | OperatorCommand::Allow(_) => text::block(&body),
         OperatorCommand::Revoke(_) => text::revocation(&body),
-        OperatorCommand::RevokeUser(_) => text::user_revocation(&body),
+        OperatorCommand::Block(_) | OperatorCommand::Allow(_) | OperatorCommand::RevokeUser(_) => {
+            text::user_action(&body)
+        }
     };
     let mut summary = summary.ok_or_else(not_a_broker)?;
     if options.json {

@@ -26,6 +26,7 @@ struct Status {
     bound_holds: bool,
     reset_date: String,
     active_connections: u64,
+    status: String,
     source: String,
     as_of: Option<String>,
     grants: Grants,
@@ -62,7 +63,14 @@ struct Failure {
 pub(super) fn summary(body: &[u8]) -> Option<String> {
     let status: Status = serde_json::from_slice(body).ok()?;
     let Status { used, limit, percentage, remaining, reserved, bound, reset_date, source, .. } = &status;
-    let minting = if status.frozen { "stopped by the operator" } else { "on" };
+    let has_hint = |wanted: &str| status.hints.iter().any(|Hint { code, .. }| code == wanted);
+    let minting = match status.status.as_str() {
+        _ if status.frozen => "stopped by the operator",
+        _ if has_hint("DISABLED") => "off (TURN_ENABLED)",
+        "LIMIT_EXCEEDED" => "no metered credentials, because the limit is reached",
+        _ if has_hint("PROMISED_IN_FULL") => "no metered credentials, because the limit is reserved in full",
+        _ => "on",
+    };
     let as_of = status.as_of.as_ref().map(|as_of| format!(", counted up to {as_of}")).unwrap_or_default();
     let holds = if status.bound_holds { "" } else { ", which is not certain now: see the hints" };
     let Grants { issued, live, reported } = status.grants;
@@ -221,23 +229,6 @@ pub(super) fn grants(body: &[u8]) -> Option<String> {
 }
 
 #[derive(Deserialize)]
-struct Block {
-    blocked: bool,
-    message: String,
-}
-
-/// Whether the user is blocked. `None` if the body does not say it.
-pub(super) fn block(body: &[u8]) -> Option<String> {
-    let Block { blocked, message } = serde_json::from_slice(body).ok()?;
-    let revoke = if blocked {
-        " What the user has continues to work: end it with turn-broker revoke --user."
-    } else {
-        ""
-    };
-    Some(plain(&format!("{message}{revoke}")))
-}
-
-#[derive(Deserialize)]
 struct Revocation {
     grant: String,
     message: String,
@@ -250,13 +241,15 @@ pub(super) fn revocation(body: &[u8]) -> Option<String> {
 }
 
 #[derive(Deserialize)]
-struct UserRevocation {
+struct UserAction {
+    #[serde(rename = "user")]
+    _user: String,
     message: String,
 }
 
-/// The result of revoking a user's credentials. `None` if the body is not one.
-pub(super) fn user_revocation(body: &[u8]) -> Option<String> {
-    let UserRevocation { message } = serde_json::from_slice(body).ok()?;
+/// The result of blocking a user, allowing one again, or revoking the user's credentials. `None` if the body is not one.
+pub(super) fn user_action(body: &[u8]) -> Option<String> {
+    let UserAction { message, .. } = serde_json::from_slice(body).ok()?;
     Some(plain(&message))
 }
 
@@ -336,6 +329,20 @@ mod tests {
     }
 
     #[test]
+    fn the_first_line_says_why_nobody_gets_metered_credentials() {
+        let first = |status_is: &str, hint: &str| {
+            let mut body = status();
+            body["status"] = status_is.into();
+            body["hints"] = json!([{"code": hint, "message": ""}]);
+            summary(body.to_string().as_bytes()).unwrap().lines().next().unwrap().to_owned()
+        };
+        assert_eq!(first("OK", "NO_REPORTS"), "Minting      on");
+        assert!(first("LIMIT_EXCEEDED", "NO_REPORTS").ends_with("because the limit is reached"));
+        assert!(first("OK", "PROMISED_IN_FULL").ends_with("because the limit is reserved in full"));
+        assert!(first("OK", "DISABLED").ends_with("off (TURN_ENABLED)"));
+    }
+
+    #[test]
     fn the_rotation_of_the_key_is_one_line() {
         let line = |rotation: serde_json::Value| {
             rotation_of(&json!({"provider": {"rotation": rotation, "breaker": "closed"}, "more": 1}))
@@ -409,12 +416,9 @@ mod tests {
     #[test]
     fn the_result_of_an_action_says_what_is_left() {
         let revoked = br#"{"user": "ann", "message": "Live credentials of ann: 3, all revoked."}"#;
-        assert_eq!(user_revocation(revoked).unwrap(), "Live credentials of ann: 3, all revoked.");
+        assert_eq!(user_action(revoked).unwrap(), "Live credentials of ann: 3, all revoked.");
         let revoked = br#"{"grant": "id-1", "message": "The provider has revoked the credential."}"#;
         assert_eq!(revocation(revoked).unwrap(), "id-1 is revoked. The provider has revoked the credential.");
-        let blocked = block(br#"{"blocked": true, "message": "ann is blocked."}"#).unwrap();
-        assert!(blocked.starts_with("ann is blocked. ") && blocked.contains("revoke --user"), "{blocked}");
-        assert_eq!(block(br#"{"blocked": false, "message": "Allowed."}"#).unwrap(), "Allowed.");
     }
 
     #[test]

@@ -196,7 +196,7 @@ export async function aBlockedUserWithoutBytesIsAllowedAgain(browser) {
   await page.waitForSelector('#confirm[open]');
   await page.click('#confirm-yes');
   await until('the list to be empty', async () => (await text(page, 'blocked-note')) === 'No user is blocked.');
-  assert.equal(await text(page, 'action-result'), 'spent-nothing@example.com is allowed again.');
+  assert.equal(await text(page, 'action-result'), 'spent-nothing@example.com is not blocked. What was revoked stays revoked.');
   assert.equal(await text(page, 'blocked'), '');
   nothingWentWrong(page);
   await page.close();

@@ -41,11 +41,13 @@ export class Spenders {
     if (verb === 'revoke') {
       const theirs = this.#all().filter((one) => one.user === user && one.live);
       for (const { id } of theirs) this.revoked.add(id);
-      return [200, { user, revoked: theirs.length, ended: theirs.length, left: 0 }];
+      const message = `Live credentials of ${user}: ${theirs.length}, all revoked.`;
+      return [200, { user, revoked: theirs.length, ended: theirs.length, left: 0, cut: 0, callsUntil: null, message }];
     }
-    if (method === 'DELETE') this.blocked.delete(user);
-    else this.blocked.add(user);
-    return [200, {}];
+    const blocked = method !== 'DELETE';
+    if (blocked) this.blocked.add(user);
+    else this.blocked.delete(user);
+    return [200, { user, blocked, message: blocked ? `${user} is blocked and gets no credentials.` : `${user} is not blocked. What was revoked stays revoked.` }];
   }
 
   #spenders(by) {

@@ -40,7 +40,7 @@ export async function fromAnAlertToABlockedUser(page, alert, user, name) {
   await axeFindsNothing(page, 'the question');
   await step('3-question');
   await page.click('#confirm-yes');
-  await until('the user to be blocked', async () => (await text(page, 'action-result')).startsWith(`${user} is blocked. `));
+  await until('the user to be blocked', async () => (await text(page, 'action-result')).startsWith(`${user} is blocked and gets no credentials.`));
   await until('the row to say so', () => page.$eval('#spenders-panel tbody tr', (row) => /blocked.*Allow again/.test(row.textContent)));
   const seconds = (Date.now() - begun) / 1000;
   await step('4-blocked');
