@@ -28,9 +28,8 @@ impl Account {
                 percents,
             );
             let spending = || {
-                let spenders = books.grants().spenders();
                 let cost = AlertCost::of(&prices.price, &prices.currency, &snapshot.figures);
-                Spending::new(|kind, limit| spenders.top(kind, limit, None), snapshot.figures.used, cost)
+                Spending::new(|kind, limit| books.spenders(kind, limit, None), snapshot.figures.used, cost)
             };
             alerts.change(|rules| {
                 let made = rules.evaluate(&input, spending);

@@ -102,7 +102,7 @@ impl Account {
                 };
                 ListedSpender { usable: row.live.saturating_sub(revoked.unwrap_or(0)), blocked, row }
             };
-            let rows = books.grants().spenders().top(kind, limit, after);
+            let rows = books.spenders(kind, limit, after);
             (rows.into_iter().map(listed).collect(), books.snapshot())
         })
     }

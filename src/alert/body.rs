@@ -61,7 +61,7 @@ struct RateBody {
 
 #[derive(Serialize)]
 struct SpenderBody<'a> {
-    key: &'a str,
+    key: Option<&'a str>,
     bytes: u64,
     /// Of the bytes used.
     percentage: serde_json::Number,
@@ -118,7 +118,7 @@ pub(super) fn of(alert: &Alert, public_url: Option<&PublicUrl>) -> String {
 
 fn spenders(alert: &Alert) -> Vec<SpenderBody<'_>> {
     let top = alert.spending.top.iter().map(|spender| SpenderBody {
-        key: &spender.key,
+        key: spender.key.as_deref(),
         bytes: spender.bytes.get(),
         percentage: plain_number(alert.share_of(spender)),
     });

@@ -74,18 +74,19 @@ impl Alert {
 }
 
 fn spenders(Spending { by, top, .. }: &Spending, used: ByteCount) -> Option<String> {
-    let kind = match (*by)? {
-        SpenderKind::User => "users",
-        SpenderKind::Label => "labels",
-        SpenderKind::Origin => "origins",
-        SpenderKind::Address => "addresses",
-        SpenderKind::Call => "calls",
+    let (kind, plural) = match (*by)? {
+        SpenderKind::Address => ("address", "addresses"),
+        SpenderKind::User => ("user", "users"),
+        SpenderKind::Label => ("label", "labels"),
+        SpenderKind::Origin => ("origin", "origins"),
+        SpenderKind::Call => ("call", "calls"),
     };
     let named = top.iter().map(|spender| {
-        let percent = share(spender.bytes, used);
-        format!("\"{}\" {} ({percent:.0} %)", shown(&spender.key), size(spender.bytes))
+        let name = spender.key.as_ref().map(|key| format!("\"{}\"", shown(key)));
+        let name = name.unwrap_or_else(|| format!("without a known {kind}"));
+        format!("{name} {} ({:.0} %)", size(spender.bytes), share(spender.bytes, used))
     });
-    Some(format!("Largest {kind}: {}.", named.collect::<Vec<_>>().join(", ")))
+    Some(format!("Largest {plural}: {}.", named.collect::<Vec<_>>().join(", ")))
 }
 
 /// `17 s`, `12 min`, `3 h 20 min`, `9 d`.

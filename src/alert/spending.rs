@@ -10,7 +10,7 @@ use turn_ledger::verdict::Figures;
 /// How many spenders an alert names.
 pub const TOP_SPENDERS: usize = 3;
 
-/// Users, else labels, else origins, else addresses: the first kind with a spender is named.
+/// Users, else labels, else origins, else addresses.
 const BY: [SpenderKind; 4] =
     [SpenderKind::User, SpenderKind::Label, SpenderKind::Origin, SpenderKind::Address];
 
@@ -32,8 +32,8 @@ pub struct Spending {
 /// One spender.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TopSpender {
-    /// Its user, label, origin or address.
-    pub key: String,
+    /// Its user, label, origin or address; `None` for the bytes without one.
+    pub key: Option<String>,
     /// Its bytes in this period.
     pub bytes: ByteCount,
 }
@@ -59,8 +59,8 @@ pub struct Forecast {
 }
 
 impl Spending {
-    /// The largest of the rows of the first kind that has any with a hundredth of what is used. `rows`: the first so many rows of a
-    /// kind, most bytes first.
+    /// The largest rows of the first kind whose names explain half of what is used, or else of the kind that explains most. The bytes
+    /// without a name are one of the rows. `rows`: the first so many rows of a kind, most bytes first.
     #[must_use]
     pub fn new(
         rows: impl Fn(SpenderKind, usize) -> Vec<SpenderSums>,
@@ -69,13 +69,20 @@ impl Spending {
     ) -> Self {
         let is_much = |bytes: ByteCount| bytes > ByteCount::ZERO && bytes.percent_of(used) >= 1.0;
         let largest = |kind| {
-            // One more, because the sums of all without a row of their own are not one spender.
-            let rows = rows(kind, TOP_SPENDERS.saturating_add(1)).into_iter();
-            let named = rows
-                .filter_map(|row| Some(TopSpender { key: row.key?.to_string(), bytes: row.sums.bytes() }));
-            named.filter(|spender| is_much(spender.bytes)).take(TOP_SPENDERS).collect::<Vec<_>>()
+            let top = rows(kind, TOP_SPENDERS)
+                .into_iter()
+                .map(|row| TopSpender { key: row.key.map(|key| key.to_string()), bytes: row.sums.bytes() });
+            (kind, top.filter(|spender| is_much(spender.bytes)).collect::<Vec<_>>())
         };
-        let found = BY.into_iter().map(|kind| (kind, largest(kind))).find(|(_, top)| !top.is_empty());
+        let half = ByteCount::new(used.get() / 2);
+        let explained = |(_, top): &(SpenderKind, Vec<TopSpender>)| {
+            let unnamed = top.iter().find(|spender| spender.key.is_none());
+            used.minus(unnamed.map_or(ByteCount::ZERO, |unnamed| unnamed.bytes)).min(half)
+        };
+        let has_name =
+            |(_, top): &(SpenderKind, Vec<TopSpender>)| top.iter().any(|spender| spender.key.is_some());
+        // Of kinds that explain as much, the last one is found.
+        let found = BY.into_iter().rev().map(largest).filter(has_name).max_by_key(explained);
         let (by, top) = found.map_or_else(Default::default, |(kind, top)| (Some(kind), top));
         Self { by, top, cost: Some(cost) }
     }
@@ -128,8 +135,9 @@ mod tests {
         AlertCost { currency: "USD".into(), so_far: Money::default(), forecast: None }
     }
 
-    fn named(spending: &Spending) -> Vec<(&str, u64)> {
-        spending.top.iter().map(|spender| (&*spender.key, spender.bytes.get())).collect()
+    fn named(spending: &Spending) -> Vec<(String, u64)> {
+        let name = |spender: &TopSpender| spender.key.clone().unwrap_or_else(|| "-".into());
+        spending.top.iter().map(|spender| (name(spender), spender.bytes.get())).collect()
     }
 
     #[test]
@@ -142,7 +150,7 @@ mod tests {
             };
             let spending = Spending::new(rows, USED, cost());
             assert_eq!(spending.by, Some(BY[first]));
-            assert_eq!(named(&spending), [(keys[first], 7)]);
+            assert_eq!(named(&spending), [(keys[first].into(), 7)]);
         }
         assert_eq!(
             Spending::new(|_, _| vec![], USED, cost()),
@@ -151,27 +159,52 @@ mod tests {
     }
 
     #[test]
-    fn three_are_named_and_neither_the_others_nor_one_without_bytes() {
+    fn three_rows_are_shown_and_none_with_few_bytes() {
         let user = SpenderKind::User;
         let many = [(Some("a"), 9), (None, 8), (Some("b"), 7), (Some("c"), 6), (Some("d"), 5)];
         let rows = |kind, limit: usize| {
             let all = many.iter().filter(|_| kind == user).take(limit);
             all.map(|(key, bytes)| row(kind, *key, *bytes)).collect::<Vec<_>>()
         };
-        assert_eq!(named(&Spending::new(rows, USED, cost())), [("a", 9), ("b", 7), ("c", 6)]);
-        let more = ByteCount::new(650);
-        assert_eq!(
-            named(&Spending::new(rows, more, cost())),
-            [("a", 9), ("b", 7)],
-            "the others have less than 1 %"
-        );
+        let shown =
+            |spending: &Spending| spending.top.iter().map(|spender| spender.bytes.get()).collect::<Vec<_>>();
+        assert_eq!(shown(&Spending::new(rows, USED, cost())), [9, 8, 7]);
+        assert_eq!(shown(&Spending::new(rows, ByteCount::new(750), cost())), [9, 8], "7 is less than 1 %");
         let idle = |kind, _| if kind == user { vec![row(user, Some("a"), 0)] } else { vec![] };
         assert_eq!(Spending::new(idle, USED, cost()).by, None);
+        let unnamed = |kind, _| vec![row(kind, None, 600)];
+        assert_eq!(Spending::new(unnamed, USED, cost()).by, None, "nobody is named");
+    }
+
+    #[test]
+    fn the_kind_is_one_that_explains_half_of_the_bytes_or_else_most() {
+        let of = |users: u64, origins: u64| {
+            let named = move |kind, _: usize| {
+                let (key, bytes) = match kind {
+                    SpenderKind::User => ("ann", users),
+                    SpenderKind::Origin => ("https://a.example", origins),
+                    _ => return vec![row(kind, None, 600)],
+                };
+                let mut rows = vec![row(kind, Some(key), bytes), row(kind, None, 600 - bytes)];
+                rows.sort_by_key(|row| std::cmp::Reverse(row.sums.bytes()));
+                rows
+            };
+            named
+        };
+        let found = |users, origins| Spending::new(of(users, origins), USED, cost());
+        assert_eq!(found(300, 600).by, Some(SpenderKind::User), "users explain half");
+        let spending = found(36, 400);
+        assert_eq!(spending.by, Some(SpenderKind::Origin));
+        assert_eq!(named(&spending), [("https://a.example".into(), 400), ("-".into(), 200)]);
+        let spending = found(36, 30);
+        assert_eq!(spending.by, Some(SpenderKind::User));
+        assert_eq!(named(&spending), [("-".into(), 564), ("ann".into(), 36)], "most are without a user");
     }
 
     #[test]
     fn a_spending_is_read_back_and_an_unknown_kind_is_read_as_none() {
-        let spending = Spending::new(|kind, _| vec![row(kind, Some("ann"), 7)], USED, cost());
+        let rows = |kind, _| if kind == SpenderKind::User { vec![row(kind, Some("ann"), 7)] } else { vec![] };
+        let spending = Spending::new(rows, USED, cost());
         let stored = serde_json::to_string(&spending).unwrap();
         assert_eq!(
             stored,

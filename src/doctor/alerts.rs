@@ -37,7 +37,7 @@ fn test_alert(config: &Config, now: Timestamp) -> Alert {
     let Config { budget, prices, .. } = config;
     let period = budget.billing_day.period_at(now);
     let share = |percent| ByteCount::saturating(budget.limit.share_up(percent));
-    let spender = |(key, percent): (&str, u32)| TopSpender { key: key.into(), bytes: share(percent) };
+    let spender = |(key, percent): (&str, u32)| TopSpender { key: Some(key.into()), bytes: share(percent) };
     let (used, at_end) = (share(80), share(125));
     let forecast = Forecast { used: at_end, cost: prices.price.of(at_end) };
     let cost = AlertCost {

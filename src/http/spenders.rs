@@ -63,17 +63,17 @@ pub struct BlockedUsersBody {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SpenderBody {
-    /// The user, label, origin, address, call or grant; null for all that have no row of their own, because there are too many. Grants
-    /// without a user are in no row of `by=user`, and so on.
+    /// The user, label, origin, address, call or grant; null for all other bytes of the period: those without a user (label, …), those
+    /// of keys that have no row because there are too many, and those that no grant explains.
     #[schema(required = true, example = "room-1")]
     key: Option<String>,
-    /// Bytes in this period: for each grant, the larger of the measured and the claimed ones.
+    /// Bytes in this period, measured and claimed. The rows of a kind add up to the used bytes.
     #[schema(example = 4_500_000_000_u64)]
     bytes: u64,
     /// Bytes that the source counted.
     #[schema(example = 4_500_000_000_u64)]
     measured_bytes: u64,
-    /// Bytes that connections reported or were charged by time.
+    /// Bytes that connections reported or were charged by time since their grants were counted.
     #[schema(example = 3_900_000_000_u64)]
     claimed_bytes: u64,
     #[schema(schema_with = evidence_schema)]
@@ -144,13 +144,13 @@ pub struct GrantBody {
     revoked_at: Option<Timestamp>,
     /// Whether it counts as alive, tail included.
     live: bool,
-    /// The larger of the measured and the claimed bytes.
+    /// The measured and the claimed bytes.
     #[schema(example = 1_200_000_000_u64)]
     bytes: u64,
     /// Bytes that the source counted in this period.
     #[schema(example = 1_200_000_000_u64)]
     measured_bytes: u64,
-    /// Bytes that its connections reported or were charged by time in this period.
+    /// Bytes that its connections reported or were charged by time in this period, after the instant of the count.
     #[schema(example = 900_000_000_u64)]
     claimed_bytes: u64,
     #[schema(schema_with = evidence_schema)]

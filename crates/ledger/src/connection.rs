@@ -80,7 +80,7 @@ pub struct Connection {
     estimates: Vec<Span>,
     /// The part of the cumulative count that was processed, and when.
     counted: u64,
-    counted_until: Timestamp,
+    pub(crate) counted_until: Timestamp,
     /// Bytes charged by counts.
     claimed: ByteCount,
     /// Milliseconds of time charges that are final.

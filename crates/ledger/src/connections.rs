@@ -278,6 +278,7 @@ impl Connections {
         };
         let connection = &mut row.connection;
         let before = noted(grants, connection, &self.rules);
+        let (counted_until, last_seen) = (connection.counted_until, connection.last_seen);
         let grant = connection.grant();
         let vouched = caller.is_vouched().then(|| room_of(grants, connection, before, now, &self.rules));
         let mut allowances = grants.allowances(grant, now, &self.rules).vouched(vouched);
@@ -287,8 +288,10 @@ impl Connections {
             outcome.changes.extend(extended.map(|change| change.kind));
         }
         let payer = Payer::of(connection);
-        let charge =
-            Charge { before, after: noted(grants, connection, &self.rules), is_last: false, at: now };
+        // A count replaces all that was charged by time since the last one.
+        let from = if connection.counted_until > counted_until { counted_until } else { last_seen };
+        let after = noted(grants, connection, &self.rules);
+        let charge = Charge { before, after, is_last: false, from, at: now };
         note_charge(grants, connection, &charge);
         self.schedule(slot);
         entry((), payer, outcome.changes, outcome.clamped)
@@ -350,7 +353,11 @@ impl Connections {
         allowances.close(if given_up { lived_until } else { now });
         let charged = connection.charged(now, &self.rules);
         let after = connection.charged_without(reversible_from(grants, &connection), now, &self.rules);
-        note_charge(grants, &connection, &Charge { before, after, is_last: true, at: now });
+        note_charge(
+            grants,
+            &connection,
+            &Charge { before, after, is_last: true, from: connection.last_seen, at: now },
+        );
         Some(Closed { id: connection.id, charged, given_up })
     }
 }
@@ -379,7 +386,7 @@ fn room_of(
     let most_since = |then| ByteCount::saturating(rate.over_millis(now.millis_since(then).into()));
     let own = most_since(connection.opened_at);
     let row = connection.grant().and_then(|id| grants.get(id));
-    let shared = row.map(|row| most_since(row.issued_at).minus(row.spent().claimed().minus(noted)));
+    let shared = row.map(|row| most_since(row.issued_at).minus(row.spent().charged().minus(noted)));
     own.min(shared.unwrap_or(own)).minus(connection.settled(rules))
 }
 

@@ -30,6 +30,7 @@ use crate::minute::Minute;
 use crate::period::Period;
 use crate::promise::{Promise, PromisedTime};
 use crate::reports::{CONNECTIONS_PER_GRANT_MAX, OpenError};
+use crate::source::IceSource;
 use crate::spender::Spender;
 use crate::spenders::{RowKey, Spenders, Sums};
 use crate::token::{Grant, GrantId};
@@ -68,6 +69,8 @@ pub struct Grants {
     spending: SpendingTerms,
     spenders: Spenders,
     counted: CountedSources,
+    /// The grants that claim something for the time after their source's count.
+    claiming: BTreeSet<(IceSource, GrantId)>,
     period: Period,
     /// Whether a late report extends what is promised. If not, it only shows that the bound's assumption is wrong.
     extends: bool,
@@ -99,6 +102,7 @@ impl Grants {
             spending: SpendingTerms::default(),
             spenders: Spenders::default(),
             counted: CountedSources::default(),
+            claiming: BTreeSet::new(),
             period: Period { start: Timestamp::default(), end: Timestamp::default() },
             extends,
             clients: Clients::new(client),
@@ -203,6 +207,7 @@ impl Grants {
     pub(crate) fn remove(&mut self, id: GrantId) -> Option<UsageChange> {
         self.dirty.note_removed(id);
         let row = self.rows.remove(&id)?;
+        self.claiming.remove(&(row.source, id));
         self.leave(id, &row);
         if let Some(at) = row.revoked_at {
             self.revoked.remove(&(at, id));

@@ -1,12 +1,12 @@
-//! The sums of this period by who spends: one row for each user, label, origin, client address and call. A grant's share in its rows
-//! changes with the grant's figures, so the rows of a kind always add up to the shares of all grants that name a key of that kind,
-//! and a sum stays exact after its grant has left the table of grants.
+//! The sums of this period by who spends: a table for each kind, with a row for each user, label, origin, client address and call, and
+//! one row for the rest. A grant's share is in one row of each table and changes with the grant's figures, so the rows of a kind
+//! always add up to the shares of all grants, and a sum stays exact after its grant has left the table of grants.
 //!
-//! The rows of each kind are bounded. When they are full, an idle row makes room: one without live grants, with the fewest bytes,
-//! and of those the one that was seen first. Its sums go into one row of "others", which has no key. If no row is idle, the new
-//! key's sums go there. With a limit for each user, the row of a user with bytes or promises stays, and a new user is refused.
-//! Otherwise a user whose row was removed could use the whole limit again. There a mint holds a row for its user before the
-//! credential is made, so two users never get the same free row.
+//! The rest is what names no key of that kind, and keys without a row. A table is bounded: when it is full, the idle rows with the
+//! fewest bytes, and of those the ones that were seen first, go into the rest. A row is idle without live grants. With a limit for each
+//! user, the row of a user with bytes or promises stays, and a new user is refused. Otherwise a user whose row was removed could use
+//! the whole limit again. There a mint holds a row for its user before the credential is made, so two users never get the same free
+//! row.
 //!
 //! Only the shares of grants that have left the table are stored. A start computes the others from the grants' rows.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
@@ -17,16 +17,16 @@ mod promised;
 mod sums;
 mod user;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use crate::dirty::Dirty;
 use crate::dirty::Rows;
 use crate::minute::Minute;
-use crate::units::{ByteCount, Timestamp};
+use crate::units::ByteCount;
 
 pub(crate) use key::Keys;
 pub use key::{SpenderKey, SpenderKind};
-pub use listing::{Place, SpenderSums};
+pub use listing::{PeriodBytes, Place, SpenderSums};
 pub(crate) use promised::PromisedMinutes;
 pub use sums::{Evidence, Sums};
 pub use user::UserPromises;
@@ -35,15 +35,15 @@ pub use user::UserPromises;
 pub const USERS_MAX: usize = 100_000;
 /// Most labels with a row of their own, and as many origins, client addresses and calls.
 pub const KEYS_MAX: usize = 20_000;
+/// The part of a full table's rows that make room at once, so that the table is rarely looked through.
+const FOLDED_AT_ONCE: usize = 16;
 
-const KINDS: usize = SpenderKind::ALL.len();
-
-/// The key of a stored row: `None` is the row of others.
+/// The key of a stored row: `None` is the rest.
 pub type RowKey = (SpenderKind, Option<SpenderKey>);
 
-/// The sums of one key.
+/// The sums of one key, or of the rest.
 #[derive(Clone, Debug, Default)]
-struct Row {
+pub(crate) struct Row {
     /// Of all grants in this period.
     total: Sums,
     /// The part of it that belongs to grants which have left the table.
@@ -55,22 +55,133 @@ struct Row {
     minting: u32,
 }
 
-/// An idle row's rank: the first makes room first.
-type Rank = (ByteCount, Timestamp);
-
 impl Row {
-    /// Whether a live grant, a promise or a mint keeps the row.
-    fn is_in_use(&self) -> bool {
-        self.live > 0 || self.promised.is_some() || self.minting > 0
+    /// Adds the share of a grant. `live`: 1 for a live one.
+    pub(crate) fn add(&mut self, share: &Sums, live: i64) {
+        self.total.add(share);
+        self.change_live(live);
     }
 
-    /// `None` while the row is in use.
-    fn idle_rank(&self) -> Option<Rank> {
-        (!self.is_in_use()).then(|| (self.total.bytes().max(self.total.settled()), self.total.last_seen))
+    /// Reverses [`Self::add`].
+    pub(crate) fn remove(&mut self, share: &Sums, live: i64) {
+        self.total.remove(share);
+        self.change_live(live.saturating_neg());
     }
 
-    fn is_empty(&self) -> bool {
-        !self.is_in_use() && self.kept.is_none() && self.total.is_empty()
+    /// Changes the number of live grants.
+    pub(crate) fn change_live(&mut self, by: i64) {
+        self.live = self.live.saturating_add(by);
+    }
+
+    /// The bytes that must not be forgotten.
+    fn weight(&self) -> ByteCount {
+        self.total.bytes().max(self.total.settled())
+    }
+
+    /// Whether the row may make room for another one. `keeps_bytes`: not with bytes.
+    fn is_idle(&self, keeps_bytes: bool) -> bool {
+        let is_in_use = self.live > 0 || self.promised.is_some() || self.minting > 0;
+        !is_in_use && !(keeps_bytes && self.weight() > ByteCount::ZERO)
+    }
+}
+
+/// The rows of one kind.
+#[derive(Debug, Default)]
+struct Table {
+    rows: HashMap<SpenderKey, Row>,
+    rest: Row,
+    most: usize,
+    /// Whether a row with bytes must stay.
+    keeps_bytes: bool,
+    /// Whether a row may have become idle since all of them were last looked through.
+    may_fold: bool,
+    /// How many keys gave up their row in this period.
+    folded: u64,
+    /// Stored shares that have changed; `None`: that of the rest.
+    dirty: Dirty<Option<SpenderKey>>,
+}
+
+impl Table {
+    /// Gives a key a row, if there is room, and changes it.
+    fn add(&mut self, key: Option<&SpenderKey>, change: impl FnOnce(&mut Row)) {
+        if let Some(key) = key.filter(|key| !self.rows.contains_key(key) && self.has_room()) {
+            self.rows.insert(key.clone(), Row::default());
+        }
+        self.change(key, change);
+    }
+
+    /// Changes the row of a key, or the rest if the key has none.
+    fn change(&mut self, key: Option<&SpenderKey>, change: impl FnOnce(&mut Row)) {
+        match key.and_then(|key| self.rows.get_mut(key)) {
+            Some(row) => {
+                change(row);
+                self.may_fold |= row.is_idle(self.keeps_bytes);
+            }
+            None => change(&mut self.rest),
+        }
+    }
+
+    /// A share will not change any more, and is stored from now on.
+    fn keep(&mut self, key: Option<&SpenderKey>, share: &Sums) {
+        self.change(key, |row| row.kept.get_or_insert_default().add(share));
+        self.dirty.note(key.filter(|key| self.rows.contains_key(key)).cloned());
+    }
+
+    /// Whether there is room for another row, after idle rows have made room.
+    fn has_room(&mut self) -> bool {
+        if self.rows.len() < self.most {
+            return true;
+        }
+        if !std::mem::take(&mut self.may_fold) {
+            return false;
+        }
+        let idle = self.rows.iter().filter(|(_, row)| row.is_idle(self.keeps_bytes));
+        let mut idle: Vec<_> =
+            idle.map(|(key, row)| ((row.weight(), row.total.last_seen), key.clone())).collect();
+        let count = self.most.checked_div(FOLDED_AT_ONCE).unwrap_or(0).max(1);
+        if idle.len() > count {
+            idle.select_nth_unstable(count);
+            idle.truncate(count);
+        }
+        self.may_fold = !idle.is_empty();
+        for (_, key) in idle {
+            self.fold(key);
+        }
+        self.may_fold
+    }
+
+    /// Moves a row into the rest.
+    fn fold(&mut self, key: SpenderKey) {
+        let Some(row) = self.rows.remove(&key) else { return };
+        self.rest.total.add(&row.total);
+        self.folded = self.folded.saturating_add(1);
+        if let Some(kept) = row.kept {
+            self.rest.kept.get_or_insert_default().add(&kept);
+            self.dirty.note(None);
+            self.dirty.note_removed(Some(key));
+        }
+    }
+
+    fn stored(&self, key: Option<&SpenderKey>) -> Option<Sums> {
+        let row = key.map_or(Some(&self.rest), |key| self.rows.get(key))?;
+        row.kept.as_deref().copied()
+    }
+
+    /// Begins a period. What was promised stays, and the rows of users whose credentials are being minted.
+    fn clear(&mut self) {
+        for (key, row) in &self.rows {
+            if row.kept.is_some() {
+                self.dirty.note_removed(Some(key.clone()));
+            }
+        }
+        if std::mem::take(&mut self.rest).kept.is_some() {
+            self.dirty.note_removed(None);
+        }
+        self.rows.retain(|_, row| {
+            *row = Row { promised: row.promised.take(), minting: row.minting, ..Row::default() };
+            row.promised.is_some() || row.minting > 0
+        });
+        self.folded = 0;
     }
 }
 
@@ -127,249 +238,81 @@ impl Default for SpenderTerms {
 /// See the module's invariant.
 #[derive(Debug, Default)]
 pub struct Spenders {
-    rows: HashMap<SpenderKey, Row>,
-    bounds: SpenderBounds,
-    /// Whether a user's row must stay while the user has bytes.
-    keeps_users: bool,
-    counts: [usize; KINDS],
-    /// The rows that can make room, in order.
-    idle: [BTreeSet<(Rank, SpenderKey)>; KINDS],
-    /// The sums of keys without a row, and what of them is stored.
-    others: [(Sums, Sums); KINDS],
-    /// How many keys gave up their row in this period.
-    folded: [u64; KINDS],
+    tables: [Table; SpenderKind::ALL.len()],
+    /// The shares of all grants.
+    all: Row,
     /// When the promises of all users were last looked through.
     swept_at: Minute,
-    dirty: Dirty<RowKey>,
 }
 
 impl Spenders {
     /// No sums.
     pub(crate) fn new(bounds: SpenderBounds, keeps_users: bool) -> Self {
-        Self { bounds, keeps_users, ..Self::default() }
+        let table = |kind| match kind {
+            SpenderKind::User => Table { most: bounds.users, keeps_bytes: keeps_users, ..Table::default() },
+            _ => Table { most: bounds.others, ..Table::default() },
+        };
+        Self { tables: SpenderKind::ALL.map(table), ..Self::default() }
     }
 
     /// Restores the stored shares. From here on, changes are recorded.
     pub(crate) fn restore(&mut self, stored: BTreeMap<RowKey, Sums>) {
         for ((kind, key), sums) in stored {
-            match key {
-                Some(key) => {
-                    self.keep(&only(key.clone()), &sums);
-                    self.add_to(&key, &sums, false);
-                }
-                None => {
-                    if let Some((total, kept)) = self.others.get_mut(kind.index()) {
-                        total.add(&sums);
-                        kept.add(&sums);
-                    }
-                }
+            if kind == SpenderKind::User {
+                self.all.add(&sums, 0);
             }
+            let table = self.table_mut(kind);
+            table.add(key.as_ref(), |row| row.add(&sums, 0));
+            table.keep(key.as_ref(), &sums);
         }
-        self.dirty = Dirty::tracking();
+        for table in &mut self.tables {
+            table.dirty = Dirty::tracking();
+        }
     }
 
     /// Stored shares that have changed since the last call; `None` for a row that is gone.
     pub(crate) fn take_changes(&mut self) -> Rows<RowKey, Sums> {
-        let stored = |(kind, key): &RowKey| match key {
-            Some(key) => self.rows.get(key).and_then(|row| row.kept.as_deref().copied()),
-            None => self.others.get(kind.index()).map(|(_, kept)| *kept).filter(|kept| !kept.is_empty()),
-        };
-        let keys = self.dirty.take().into_keys();
-        keys.map(|key| (key.clone(), stored(&key))).collect()
+        let mut changes = Rows::new();
+        for (kind, table) in SpenderKind::ALL.into_iter().zip(&mut self.tables) {
+            for key in table.dirty.take().into_keys() {
+                let stored = table.stored(key.as_ref());
+                changes.insert((kind, key), stored);
+            }
+        }
+        changes
     }
 
-    /// Begins a period: nothing has been spent in it. What was promised stays, and the rows of users whose credentials are being
-    /// minted.
+    /// Begins a period: nothing has been spent in it.
     pub(crate) fn clear(&mut self) {
-        let rows = std::mem::take(&mut self.rows);
-        (self.counts, self.folded, self.idle) = Default::default();
-        for (key, row) in rows {
-            if row.kept.is_some() {
-                self.dirty.note_removed((key.kind(), Some(key.clone())));
-            }
-            let Row { promised, minting, .. } = row;
-            if promised.is_some() || minting > 0 {
-                self.count(key.kind(), usize::saturating_add);
-                self.rows.insert(key, Row { promised, minting, ..Row::default() });
-            }
-        }
-        for kind in SpenderKind::ALL {
-            if self.others.get(kind.index()).is_some_and(|(_, kept)| !kept.is_empty()) {
-                self.dirty.note_removed((kind, None));
-            }
-        }
-        self.others = Default::default();
+        self.all = Row::default();
+        self.tables.iter_mut().for_each(Table::clear);
     }
 
-    /// Adds the share of a grant, or of a connection without one.
-    pub(crate) fn add(&mut self, keys: &Keys, share: &Sums, is_live: bool) {
-        for key in keys.iter().flatten() {
-            self.add_to(key, share, is_live);
+    /// Adds the share of a grant to the sums of everybody with these keys. `live`: 1 for a live one.
+    pub(crate) fn add(&mut self, keys: &Keys, share: &Sums, live: i64) {
+        self.all.add(share, live);
+        for (table, key) in self.tables.iter_mut().zip(keys) {
+            table.add(key.as_ref(), |row| row.add(share, live));
         }
     }
 
-    /// Reverses [`Self::add`].
-    pub(crate) fn remove(&mut self, keys: &Keys, share: &Sums, is_live: bool) {
-        for key in keys.iter().flatten() {
-            let change = |row: &mut Row| {
-                row.total.remove(share);
-                row.live = row.live.saturating_sub(is_live.into());
-            };
-            if !self.change(key, change) {
-                self.other(key.kind()).0.remove(share);
-            }
-            self.forget_if_empty(key);
-        }
-    }
-
-    /// Replaces the share of a grant.
-    pub(crate) fn replace(&mut self, keys: &Keys, before: &Sums, after: &Sums) {
-        for key in keys.iter().flatten() {
-            let change = |total: &mut Sums| {
-                total.remove(before);
-                total.add(after);
-            };
-            if !self.change(key, |row| change(&mut row.total)) {
-                change(&mut self.other(key.kind()).0);
-            }
-        }
-    }
-
-    /// A live grant has ended.
-    pub(crate) fn end(&mut self, keys: &Keys) {
-        for key in keys.iter().flatten() {
-            self.change(key, |row| row.live = row.live.saturating_sub(1));
-        }
-    }
-
-    /// A grant that had ended is live again.
-    pub(crate) fn revive(&mut self, keys: &Keys) {
-        for key in keys.iter().flatten() {
-            self.change(key, |row| row.live = row.live.saturating_add(1));
+    /// Changes the sums of everybody with these keys.
+    pub(crate) fn change(&mut self, keys: &Keys, change: impl Fn(&mut Row)) {
+        change(&mut self.all);
+        for (table, key) in self.tables.iter_mut().zip(keys) {
+            table.change(key.as_ref(), &change);
         }
     }
 
     /// A grant has left the table. Its share stays, and is stored from now on.
     pub(crate) fn keep(&mut self, keys: &Keys, share: &Sums) {
-        for key in keys.iter().flatten() {
-            let kind = key.kind();
-            if self.ensure(key) {
-                self.change(key, |row| row.kept.get_or_insert_default().add(share));
-                self.dirty.note((kind, Some(key.clone())));
-            } else {
-                self.other(kind).1.add(share);
-                self.dirty.note((kind, None));
-            }
+        for (table, key) in self.tables.iter_mut().zip(keys) {
+            table.keep(key.as_ref(), share);
         }
     }
 
-    /// Adds the share of something that never was in the table of grants.
-    pub(crate) fn add_kept(&mut self, keys: &Keys, share: &Sums) {
-        self.add(keys, share, false);
-        self.keep(keys, share);
-    }
-
-    fn add_to(&mut self, key: &SpenderKey, share: &Sums, is_live: bool) {
-        let change = |row: &mut Row| {
-            row.total.add(share);
-            row.live = row.live.saturating_add(is_live.into());
-        };
-        if self.ensure(key) {
-            self.change(key, change);
-        } else {
-            self.other(key.kind()).0.add(share);
-        }
-    }
-
-    /// Changes a row. `false` if there is none.
-    fn change(&mut self, key: &SpenderKey, change: impl FnOnce(&mut Row)) -> bool {
-        let Some(row) = self.rows.get_mut(key) else { return false };
-        let before = row.idle_rank();
-        change(row);
-        let after = row.idle_rank();
-        if before != after
-            && let Some(idle) = self.idle.get_mut(key.kind().index())
-        {
-            if let Some(rank) = before {
-                idle.remove(&(rank, key.clone()));
-            }
-            if let Some(rank) = after {
-                idle.insert((rank, key.clone()));
-            }
-        }
-        true
-    }
-
-    /// Makes sure that a key has a row. `false` if there is no room.
-    fn ensure(&mut self, key: &SpenderKey) -> bool {
-        if self.rows.contains_key(key) {
-            return true;
-        }
-        let kind = key.kind();
-        if self.is_full(kind) && !self.make_room(kind) {
-            return false;
-        }
-        let row = Row::default();
-        if let (Some(idle), Some(rank)) = (self.idle.get_mut(kind.index()), row.idle_rank()) {
-            idle.insert((rank, key.clone()));
-        }
-        self.rows.insert(key.clone(), row);
-        self.count(kind, usize::saturating_add);
-        true
-    }
-
-    fn is_full(&self, kind: SpenderKind) -> bool {
-        let most = if kind == SpenderKind::User { self.bounds.users } else { self.bounds.others };
-        self.counts.get(kind.index()).is_none_or(|count| *count >= most)
-    }
-
-    /// The row that would make room for another one.
-    fn first_idle(&self, kind: SpenderKind) -> Option<&SpenderKey> {
-        let ((weight, _), key) = self.idle.get(kind.index())?.first()?;
-        let must_stay = self.keeps_users && kind == SpenderKind::User && *weight > ByteCount::ZERO;
-        (!must_stay).then_some(key)
-    }
-
-    /// Moves an idle row into the others. `false` if none may go.
-    fn make_room(&mut self, kind: SpenderKind) -> bool {
-        let Some(key) = self.first_idle(kind).cloned() else { return false };
-        let Some(row) = self.take_row(&key) else { return false };
-        let (total, kept) = self.other(kind);
-        total.add(&row.total);
-        if let Some(gone) = row.kept {
-            kept.add(&gone);
-            self.dirty.note((kind, None));
-            self.dirty.note_removed((kind, Some(key)));
-        }
-        if let Some(folded) = self.folded.get_mut(kind.index()) {
-            *folded = folded.saturating_add(1);
-        }
-        true
-    }
-
-    fn forget_if_empty(&mut self, key: &SpenderKey) {
-        if self.rows.get(key).is_some_and(Row::is_empty) {
-            self.take_row(key);
-        }
-    }
-
-    fn take_row(&mut self, key: &SpenderKey) -> Option<Row> {
-        let row = self.rows.remove(key)?;
-        self.count(key.kind(), usize::saturating_sub);
-        if let (Some(idle), Some(rank)) = (self.idle.get_mut(key.kind().index()), row.idle_rank()) {
-            idle.remove(&(rank, key.clone()));
-        }
-        Some(row)
-    }
-
-    fn count(&mut self, kind: SpenderKind, by: impl Fn(usize, usize) -> usize) {
-        if let Some(count) = self.counts.get_mut(kind.index()) {
-            *count = by(*count, 1);
-        }
-    }
-
-    fn other(&mut self, kind: SpenderKind) -> &mut (Sums, Sums) {
-        let [user, label, origin, address, call] = &mut self.others;
+    fn table(&self, kind: SpenderKind) -> &Table {
+        let [user, label, origin, address, call] = &self.tables;
         match kind {
             SpenderKind::User => user,
             SpenderKind::Label => label,
@@ -378,13 +321,15 @@ impl Spenders {
             SpenderKind::Call => call,
         }
     }
-}
 
-/// This key and no other.
-pub(crate) fn only(key: SpenderKey) -> Keys {
-    let mut keys = Keys::default();
-    if let Some(place) = keys.get_mut(key.kind().index()) {
-        *place = Some(key);
+    fn table_mut(&mut self, kind: SpenderKind) -> &mut Table {
+        let [user, label, origin, address, call] = &mut self.tables;
+        match kind {
+            SpenderKind::User => user,
+            SpenderKind::Label => label,
+            SpenderKind::Origin => origin,
+            SpenderKind::Address => address,
+            SpenderKind::Call => call,
+        }
     }
-    keys
 }

@@ -148,7 +148,8 @@ impl Alert {
 
     /// Whether the limit is reached and one spender has used much of it.
     fn has_large_spender(&self) -> bool {
-        let is_large = |spender: &TopSpender| self.share_of(spender) > LARGE_SPENDER_PERCENT;
+        let is_large =
+            |spender: &TopSpender| spender.key.is_some() && self.share_of(spender) > LARGE_SPENDER_PERCENT;
         self.kind == AlertKind::Used(100) && self.spending.top.first().is_some_and(is_large)
     }
 }

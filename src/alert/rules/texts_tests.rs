@@ -31,7 +31,7 @@ fn input() -> AlertInput {
 
 fn spending(names: [&str; 3]) -> Spending {
     let top = names.into_iter().zip([412, 101, 30]);
-    let top = top.map(|(key, gb)| TopSpender { key: key.into(), bytes: ByteCount::new(gb * GB) });
+    let top = top.map(|(key, gb)| TopSpender { key: Some(key.into()), bytes: ByteCount::new(gb * GB) });
     let money = |units| Money::from_units(units).unwrap();
     let forecast = Forecast { used: ByteCount::new(1_650 * GB), cost: money(32.5) };
     let cost = AlertCost { currency: "USD".into(), so_far: money(0.0), forecast: Some(forecast) };
@@ -110,7 +110,7 @@ fn at_the_limit_the_first_step_is_about_a_spender_with_more_than_a_quarter() {
     let input = AlertInput { used: ByteCount::new(1_001 * GB), ..input() };
     let of = |percent: u32, by| {
         let top = vec![TopSpender {
-            key: "ann".into(),
+            key: Some("ann".into()),
             bytes: ByteCount::saturating(input.used.share_up(percent)),
         }];
         let spent = Spending { by: Some(by), top, cost: None };

@@ -231,7 +231,7 @@ fn a_lowered_limit_sends_one_alert() {
 fn the_spenders_are_read_only_for_an_alert_that_shows_them() {
     let mut rules = AlertRules::default();
     let mut reads = 0;
-    let top = vec![TopSpender { key: "ann".into(), bytes: ByteCount::new(7) }];
+    let top = vec![TopSpender { key: Some("ann".into()), bytes: ByteCount::new(7) }];
     let spending = Spending { by: Some(SpenderKind::User), top, cost: None };
     let mut kinds = |input: &AlertInput| {
         let made = rules.evaluate(input, || {

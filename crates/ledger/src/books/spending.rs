@@ -8,6 +8,7 @@ use crate::grants::{GrantRow, Grants};
 use crate::reports::Closed;
 use crate::source::IceSource;
 use crate::spender::User;
+use crate::spenders::{PeriodBytes, Place, SpenderKind, SpenderSums};
 use crate::token::GrantId;
 use crate::traffic::Traffic;
 use crate::units::{ByteCount, Timestamp};
@@ -60,6 +61,15 @@ impl Books {
     #[must_use]
     pub fn unknown_bytes(&self) -> ByteCount {
         self.grants.unknown_bytes()
+    }
+
+    /// The first `limit` rows of who spends after a place, most bytes first. They add up to the used bytes of this period.
+    #[must_use]
+    pub fn spenders(&self, kind: SpenderKind, limit: usize, after: Option<&Place>) -> Vec<SpenderSums> {
+        let figures = self.ledger.figures();
+        let seen = [figures.period.start, figures.now];
+        let period = PeriodBytes { used: figures.used, measured: self.ledger.measured().bytes, seen };
+        self.grants.spenders().top(kind, limit, after, &period)
     }
 
     /// The limit of each user in a period.

@@ -32,7 +32,8 @@ impl Connections {
             }
             if let Some(grant) = connection.grant() {
                 let (after, at) = (connection.noted(&self.rules), connection.last_seen);
-                grants.charge(grant, &Charge { before: ByteCount::ZERO, after, is_last: false, at });
+                let (before, from) = (ByteCount::ZERO, connection.opened_at);
+                grants.charge(grant, &Charge { before, after, is_last: false, from, at });
             }
             self.insert(connection);
         }

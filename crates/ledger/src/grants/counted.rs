@@ -18,6 +18,8 @@ pub type CountedSources = BTreeMap<IceSource, CountedSource>;
 pub struct CountedSource {
     /// Everything before this instant is counted for good.
     pub until: Timestamp,
+    /// Everything before this instant is counted, but perhaps not for good. Claims count only after it.
+    pub(super) seen_until: Timestamp,
     /// Bytes of this period under identifiers that the ledger does not know.
     pub(super) unknown: Spent,
     /// The grant that relayed fastest in this period, if one was faster than assumed.

@@ -68,7 +68,11 @@ impl Grants {
                 counts.by_grant.contains_key(&id).then_some(u128::MAX)
             });
         }
+        self.drop_claims(source, counts.until, |id| counts.is_complete || counts.by_grant.contains_key(&id));
         let (start, counted) = (self.period.start, self.counted.entry(source).or_default());
+        if counts.is_complete {
+            counted.seen_until = counted.seen_until.max(counts.until);
+        }
         counted.unknown.period = start;
         counted.unknown.count(unknown, counts.is_final, counts.until);
         counted.fastest = counted.fastest.max(fastest);
@@ -98,11 +102,35 @@ impl Grants {
                 unknown = unknown.plus(*bytes);
             }
         }
+        self.drop_claims(source, now, |id| until.is_some() || added.contains_key(&id));
         let (start, counted) = (self.period.start, self.counted.entry(source).or_default());
         counted.unknown.period = start;
         counted.unknown.count(unknown, true, now);
         counted.fastest = counted.fastest.max(fastest);
-        counted.until = counted.until.max(until.unwrap_or_default());
+        let until = until.unwrap_or_default();
+        counted.until = counted.until.max(until);
+        counted.seen_until = counted.seen_until.max(until);
+    }
+
+    /// A source has counted these grants until an instant: what they claimed for the time before it does not count.
+    fn drop_claims(&mut self, source: IceSource, until: Timestamp, is_counted: impl Fn(GrantId) -> bool) {
+        let from = self.counted.get(&source).map_or(Timestamp::default(), |counted| counted.seen_until);
+        let of_source = (source, GrantId::new([0; 16]))..=(source, GrantId::new([u8::MAX; 16]));
+        let claiming: Vec<_> =
+            self.claiming.range(of_source).copied().filter(|(_, id)| is_counted(*id)).collect();
+        for place in claiming {
+            let (_, id) = place;
+            let issued_at = self.any(id).map_or(from, |row| row.issued_at);
+            let mut claims = false;
+            self.change_spent(id, |spent| {
+                spent.drop_claims(from.max(issued_at), until);
+                claims = spent.claimed() > ByteCount::ZERO;
+            });
+            if !claims {
+                self.claiming.remove(&place);
+            }
+            self.dirty.note(id);
+        }
     }
 
     /// The rate of a grant that relayed these bytes within a span of time, if it was faster than assumed. A minute of grace covers

@@ -7,7 +7,7 @@ use crate::minute::Minute;
 use crate::period::Period;
 use crate::spender::User;
 use crate::token::GrantId;
-use crate::units::Timestamp;
+use crate::units::{ByteCount, Timestamp};
 
 impl Grants {
     /// All grants of this period, live and ended, in no order.
@@ -46,7 +46,7 @@ impl Grants {
                     self.dirty.note(*id);
                 }
             }
-            self.spenders.add(&self.spending.keys(row), &self.spending.share(row), !row.has_ended());
+            self.spending.count(&mut self.spenders, row);
         }
         for counted in self.counted.values_mut() {
             counted.unknown.begin(period.start);
@@ -70,8 +70,11 @@ impl Grants {
             } else {
                 self.due.entry(row.ends_in()).or_default().push(*id);
             }
-            self.spenders.add(&self.spending.keys(row), &self.spending.share(row), !row.has_ended());
+            self.spending.count(&mut self.spenders, row);
             promises.extend(row.promise());
+            if row.spent().claimed() > ByteCount::ZERO {
+                self.claiming.insert((row.source, *id));
+            }
         }
         for promise in &promises {
             // The minutes of the sources are stored, so only the sums of users and clients are missing.
@@ -86,7 +89,7 @@ impl Grants {
     pub(super) fn enter(&mut self, id: GrantId) {
         if let Some(row) = self.rows.get(&id) {
             self.due.entry(row.ends_in()).or_default().push(id);
-            self.spenders.add(&self.spending.keys(row), &self.spending.share(row), true);
+            self.spending.count(&mut self.spenders, row);
         }
     }
 
@@ -95,7 +98,8 @@ impl Grants {
         if let Some(ids) = self.due.get_mut(&row.ends_in()) {
             ids.retain(|due| *due != id);
         }
-        self.spenders.remove(&self.spending.keys(row), &self.spending.share(row), true);
+        let share = self.spending.share(row);
+        self.spending.tally(&mut self.spenders, row, |sums| sums.remove(&share, 1));
     }
 
     /// Ends grants whose time is over, at most `most` of them. `false` if there are more.
@@ -130,7 +134,7 @@ impl Grants {
             self.revoked.remove(&(at, id));
             self.releasable.remove(&id);
         }
-        self.spenders.end(&self.spending.keys(row));
+        self.spending.tally(&mut self.spenders, row, |sums| sums.change_live(-1));
         self.dirty.note(id);
         // Only what a history shows is kept.
         row.username = None;
@@ -149,7 +153,7 @@ impl Grants {
     pub(super) fn revive(&mut self, id: GrantId, until: Minute) {
         let Some(row) = self.rows.get_mut(&id).filter(|row| row.state == GrantState::Ended) else { return };
         row.state = GrantState::Live;
-        self.spenders.revive(&self.spending.keys(row));
+        self.spending.tally(&mut self.spenders, row, |sums| sums.change_live(1));
         self.revoked.extend(row.revoked_at.map(|at| (at, id)));
         self.ended_count = self.ended_count.saturating_sub(1);
         // Its place in the order of ends stays, and means nothing while it is live.
@@ -179,6 +183,7 @@ impl Grants {
         }
         let row = self.rows.remove(&id)?;
         let _ = self.replace_promise(row.promise().as_ref(), None);
+        self.claiming.remove(&(row.source, id));
         self.ended_count = self.ended_count.saturating_sub(1);
         self.dropped.add(&row);
         self.dirty.note_removed(id);

@@ -49,7 +49,7 @@ impl Grants {
     ) -> Option<UsageChange> {
         if let Some(Promise { source, time, user, client }) = before {
             if let Some(user) = user.as_ref().filter(|_| self.spending.promises()) {
-                self.spenders.withdraw(user, *source, time);
+                self.spenders.promise(user, *source, time, false);
             }
             if let Some(client) = client.filter(|_| self.spending.is_strict) {
                 self.clients.release(client, time.until, time.reserved_bytes());
@@ -57,7 +57,7 @@ impl Grants {
         }
         if let Some(Promise { source, time, user, client }) = after {
             if let Some(user) = user.as_ref().filter(|_| self.spending.promises()) {
-                self.spenders.promise(user, *source, time);
+                self.spenders.promise(user, *source, time, true);
             }
             if let Some(client) = client.filter(|_| self.spending.is_strict) {
                 self.clients.reserve(client, time.until, time.reserved_bytes());

@@ -167,11 +167,10 @@ impl GrantRow {
         self.spent.as_deref().copied().unwrap_or_default()
     }
 
-    /// What it has spent in this period: the larger of the measured and the claimed bytes.
+    /// Its bytes in this period.
     #[must_use]
     pub fn bytes(&self) -> ByteCount {
-        let spent = self.spent();
-        spent.measured().max(spent.claimed())
+        self.spent().bytes()
     }
 
     /// Whether it has ended and is kept for its bytes only.

@@ -10,6 +10,7 @@ use super::{GrantRow, Grants};
 use crate::minute::Minute;
 use crate::source::IceSource;
 use crate::spender::{Spender, User};
+use crate::spenders::Row as SumRow;
 use crate::spenders::{KeptAddresses, Keys, SpenderKey, SpenderTerms, Spenders, Sums, UserPromises};
 use crate::token::GrantId;
 use crate::units::{ByteCount, Timestamp};
@@ -35,11 +36,21 @@ impl SpendingTerms {
     }
 
     pub(super) fn keys(&self, row: &GrantRow) -> Keys {
-        if !row.source.is_metered() {
-            return Keys::default();
+        keys_of(row.spender.as_deref().cloned().unwrap_or_default(), self.address(row))
+    }
+
+    /// Adds a grant to the sums of those who spend what it relays.
+    pub(super) fn count(&self, sums: &mut Spenders, row: &GrantRow) {
+        if row.source.is_metered() {
+            sums.add(&self.keys(row), &self.share(row), i64::from(!row.has_ended()));
         }
-        let spender = row.spender.as_deref().cloned().unwrap_or_default();
-        keys_of(spender, self.address(row))
+    }
+
+    /// Changes the sums of those who spend what a grant relays.
+    pub(super) fn tally(&self, sums: &mut Spenders, row: &GrantRow, change: impl Fn(&mut SumRow)) {
+        if row.source.is_metered() {
+            sums.change(&self.keys(row), change);
+        }
     }
 
     /// What is kept of a client's address.
@@ -89,7 +100,18 @@ impl Grants {
 
     /// Notes what a connection of a grant was charged.
     pub(crate) fn charge(&mut self, id: GrantId, charge: &Charge) {
-        if self.change_spent(id, |spent| spent.charge(charge)) && charge.is_last {
+        let Some(source) = self.any(id).map(|row| row.source) else { return };
+        let counted_until =
+            self.counted.get(&source).map_or(Timestamp::default(), |counted| counted.seen_until);
+        let mut claims = false;
+        self.change_spent(id, |spent| {
+            spent.charge(charge, counted_until);
+            claims = spent.claimed() > ByteCount::ZERO;
+        });
+        if claims {
+            self.claiming.insert((source, id));
+        }
+        if charge.is_last {
             self.dirty.note(id);
         }
     }
@@ -126,7 +148,9 @@ impl Grants {
     /// A connection without a grant was charged.
     pub(crate) fn charge_ungranted(&mut self, spender: &Spender, charge: &Charge) {
         let keys = keys_of(spender.clone(), None);
-        self.spenders.add_kept(&keys, &Sums::of_charge(charge.before, charge.after, charge.at));
+        let share = Sums::of_charge(charge.before, charge.after, charge.at);
+        self.spenders.add(&keys, &share, 0);
+        self.spenders.keep(&keys, &share);
     }
 
     /// Changes what a grant has spent, and the sums with it. `false` if it is not in the table.
@@ -143,7 +167,10 @@ impl Grants {
         }
         let after = self.spending.share(row);
         if before != after {
-            self.spenders.replace(&self.spending.keys(row), &before, &after);
+            self.spending.tally(&mut self.spenders, row, |sums| {
+                sums.remove(&before, 0);
+                sums.add(&after, 0);
+            });
         }
         true
     }
@@ -155,14 +182,12 @@ impl Grants {
         id: GrantId,
         change: impl FnOnce(&mut GrantRow),
     ) -> Option<UsageChange> {
-        let row = self.get(id)?;
-        let (before, share) = (self.spending.keys(row), self.spending.share(row));
+        let row = self.rows.get(&id).filter(|row| !row.has_ended())?;
+        let share = self.spending.share(row);
+        self.spending.tally(&mut self.spenders, row, |sums| sums.remove(&share, 1));
         let changed = self.change_promise(id, change);
-        let after = self.spending.keys(self.get(id)?);
-        if before != after {
-            self.spenders.add(&after, &share, true);
-            self.spenders.remove(&before, &share, true);
-        }
+        let row = self.rows.get(&id)?;
+        self.spending.count(&mut self.spenders, row);
         changed
     }
 }

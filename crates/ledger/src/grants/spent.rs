@@ -1,6 +1,7 @@
-//! The bytes of one grant in the current period: what its connections claimed and what its source counted.
+//! The bytes of one grant in the current period: what its source counted, and what its connections claimed for the time after the count.
+//! A claim is spread evenly over the time that it covers, so a count takes its part of it.
 //!
-//! What was measured never decreases in a period. The part of the claims that belongs to open connections is not stored. A
+//! What was measured never decreases in a period. The part of the charges that belongs to open connections is not stored. A
 //! start computes it from the connections, so a report rewrites only the row of its connection.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
@@ -16,7 +17,9 @@ pub struct Spent {
     /// The start of the period that the bytes belong to.
     pub(super) period: Timestamp,
     /// Charged bytes of all its connections. Below zero if a charge of the period before was reversed.
-    pub(super) claimed: i64,
+    pub(super) charged: i64,
+    /// The part of them that was claimed for the time after the count.
+    pub(super) claimed: ByteCount,
     /// The part of them that belongs to open connections.
     pub(super) open: i64,
     /// The most that its source has counted so far.
@@ -35,7 +38,9 @@ pub struct Spent {
 struct StoredSpent {
     period: Timestamp,
     #[serde(skip_serializing_if = "is_zero")]
-    claimed: i64,
+    charged: i64,
+    #[serde(skip_serializing_if = "is_none")]
+    claimed: ByteCount,
     #[serde(skip_serializing_if = "is_none")]
     measured: ByteCount,
     #[serde(skip_serializing_if = "is_none")]
@@ -56,14 +61,18 @@ fn is_none(bytes: &ByteCount) -> bool {
 }
 
 impl From<StoredSpent> for Spent {
-    fn from(StoredSpent { period, claimed, measured, closed, assumed, seen_at }: StoredSpent) -> Self {
-        Self { period, claimed, open: 0, measured, closed, assumed, seen_at }
+    fn from(stored: StoredSpent) -> Self {
+        let StoredSpent { period, charged, claimed, measured, closed, assumed, seen_at } = stored;
+        Self { period, charged, claimed, open: 0, measured, closed, assumed, seen_at }
     }
 }
 
 impl From<Spent> for StoredSpent {
-    fn from(Spent { period, claimed, open, measured, closed, assumed, seen_at }: Spent) -> Self {
-        Self { period, claimed: claimed.saturating_sub(open), measured, closed, assumed, seen_at }
+    fn from(spent: Spent) -> Self {
+        let Spent { period, charged, claimed, open, measured, closed, assumed, seen_at } = spent;
+        let ended = charged.saturating_sub(open);
+        let claimed = part(claimed, size(ended).get(), size(charged).get());
+        Self { period, charged: ended, claimed, measured, closed, assumed, seen_at }
     }
 }
 
@@ -76,15 +85,28 @@ pub(crate) struct Charge {
     pub(crate) after: ByteCount,
     /// Whether the connection has ended.
     pub(crate) is_last: bool,
+    /// Since when the difference was relayed.
+    pub(crate) from: Timestamp,
     /// When.
     pub(crate) at: Timestamp,
 }
 
 impl Spent {
-    /// Bytes that its connections claimed.
+    /// Its bytes: those that were counted, and those that were claimed for the time after the count.
+    #[must_use]
+    pub fn bytes(&self) -> ByteCount {
+        self.measured.plus(self.claimed)
+    }
+
+    /// Bytes that its connections claimed for the time after the count.
     #[must_use]
     pub fn claimed(&self) -> ByteCount {
-        ByteCount::new(u64::try_from(self.claimed).unwrap_or(0))
+        self.claimed
+    }
+
+    /// All bytes that its connections were charged.
+    pub(crate) fn charged(&self) -> ByteCount {
+        size(self.charged)
     }
 
     /// Bytes that its source counted.
@@ -104,14 +126,23 @@ impl Spent {
         ByteCount::saturating(at_most(self.closed.get().into(), sampling)).plus(self.assumed)
     }
 
-    /// One of its connections was charged. The charges belong to this period.
-    pub(super) fn charge(&mut self, charge: &Charge) {
+    /// One of its connections was charged. The charges belong to this period. Its source has counted everything before
+    /// `counted_until`.
+    pub(super) fn charge(&mut self, charge: &Charge, counted_until: Timestamp) {
         let signed = |bytes: ByteCount| i64::try_from(bytes.get()).unwrap_or(i64::MAX);
         let (before, after) = (signed(charge.before), signed(charge.after));
-        self.claimed = self.claimed.saturating_add(after.saturating_sub(before));
+        self.charged = self.charged.saturating_add(after.saturating_sub(before));
+        let later = |bytes| later_part(bytes, charge.from.max(self.period), charge.at, counted_until);
+        let (more, less) = (charge.after.minus(charge.before), charge.before.minus(charge.after));
+        self.claimed = self.claimed.plus(later(more)).minus(later(less)).min(size(self.charged));
         let open = if charge.is_last { 0 } else { after };
         self.open = self.open.saturating_add(open.saturating_sub(before));
         self.seen_at = self.seen_at.max(charge.at);
+    }
+
+    /// Its source has counted everything before `until`, and before that everything before `from`.
+    pub(super) fn drop_claims(&mut self, from: Timestamp, until: Timestamp) {
+        self.claimed = later_part(self.claimed, from, self.seen_at, until);
     }
 
     /// Its source counted bytes in a span of time. `is_final`: they will not be counted again.
@@ -138,9 +169,26 @@ impl Spent {
 
     /// Whether it says anything.
     pub(super) fn is_empty(&self) -> bool {
-        (self.claimed, self.open) == (0, 0)
-            && [self.measured, self.closed, self.assumed] == [ByteCount::ZERO; 3]
+        (self.charged, self.open) == (0, 0)
+            && [self.measured, self.claimed, self.closed, self.assumed] == [ByteCount::ZERO; 4]
     }
+}
+
+/// The part of bytes relayed in `[from, to)` that was relayed after an instant.
+fn later_part(bytes: ByteCount, from: Timestamp, to: Timestamp, after: Timestamp) -> ByteCount {
+    if after <= from {
+        return bytes;
+    }
+    part(bytes, to.millis_since(after), to.millis_since(from))
+}
+
+fn part(bytes: ByteCount, of: u64, all: u64) -> ByteCount {
+    let part = u128::from(bytes.get()).saturating_mul(of.into()).checked_div(all.into()).unwrap_or(0);
+    ByteCount::saturating(part)
+}
+
+fn size(bytes: i64) -> ByteCount {
+    ByteCount::new(u64::try_from(bytes).unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -182,18 +230,44 @@ mod tests {
             before: ByteCount::new(before),
             after: ByteCount::new(after),
             is_last,
+            from: at(1),
             at: at(5),
         };
-        spent.charge(&charge(0, 100, false));
-        spent.charge(&charge(100, 70, false));
-        spent.charge(&charge(0, 9, true));
-        assert_eq!((spent.claimed().get(), spent.open), (79, 70));
+        let never = Timestamp::default();
+        spent.charge(&charge(0, 100, false), never);
+        spent.charge(&charge(100, 70, false), never);
+        spent.charge(&charge(0, 9, true), never);
+        assert_eq!((spent.charged().get(), spent.claimed().get(), spent.open), (79, 79, 70));
         let stored: Spent = serde_json::from_str(&serde_json::to_string(&spent).unwrap()).unwrap();
-        assert_eq!((stored.claimed().get(), stored.open), (9, 0));
+        assert_eq!((stored.charged().get(), stored.claimed().get(), stored.open), (9, 9, 0));
         spent.begin(at(60));
         assert_eq!((spent.claimed().get(), spent.open), (0, 70), "the period before has these bytes");
-        spent.charge(&charge(70, 90, true));
-        assert_eq!((spent.claimed().get(), spent.open), (20, 0));
+        spent.charge(&charge(70, 90, true), never);
+        assert_eq!((spent.charged().get(), spent.claimed().get(), spent.open), (20, 20, 0));
+    }
+
+    #[test]
+    fn a_count_takes_the_part_of_the_claims_that_it_covers() {
+        let charge = |before, after, [from, to]: [i64; 2]| Charge {
+            before: ByteCount::new(before),
+            after: ByteCount::new(after),
+            is_last: false,
+            from: at(from),
+            at: at(to),
+        };
+        let mut spent = Spent::default();
+        spent.charge(&charge(0, 100, [0, 10]), at(0));
+        spent.drop_claims(at(0), at(4));
+        assert_eq!(spent.claimed().get(), 60);
+        spent.charge(&charge(100, 140, [10, 14]), at(4));
+        spent.drop_claims(at(4), at(9));
+        assert_eq!((spent.claimed().get(), spent.charged().get()), (50, 140));
+        spent.charge(&charge(140, 20, [0, 20]), at(9));
+        assert_eq!(spent.claimed().get(), 0, "a count of the client replaces what was charged by time");
+        spent.charge(&charge(20, 40, [8, 12]), at(11));
+        assert_eq!(spent.claimed().get(), 5, "a quarter of the time is not counted yet");
+        spent.drop_claims(at(11), at(30));
+        assert_eq!(spent.claimed().get(), 0);
     }
 
     #[test]

@@ -43,20 +43,9 @@ impl SpenderKind {
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
-
-    /// Its place in a list of one value for each kind.
-    pub(super) const fn index(self) -> usize {
-        match self {
-            Self::User => 0,
-            Self::Label => 1,
-            Self::Origin => 2,
-            Self::Address => 3,
-            Self::Call => 4,
-        }
-    }
 }
 
-/// One value for each kind.
+/// A key for each kind, in the order of [`SpenderKind::ALL`].
 pub(crate) type Keys = [Option<SpenderKey>; SpenderKind::ALL.len()];
 
 /// Who spends. The text of a key and its kind identify it.

@@ -1,14 +1,15 @@
-//! The rows in the order in which an operator reads them: most bytes first, in pages.
+//! The rows in the order in which an operator reads them: most bytes first, in pages. The rest has no key. It is what the others leave
+//! of the period's bytes, so the rows of a kind add up to these.
 
-use std::cmp::Ordering;
+use std::cmp::Reverse;
 
 use super::{Row, SpenderKey, SpenderKind, Spenders, Sums};
-use crate::units::ByteCount;
+use crate::units::{ByteCount, Timestamp};
 
 /// One row, as an operator sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpenderSums {
-    /// Who; `None` for all keys without a row of their own.
+    /// Who; `None` for the rest.
     pub key: Option<SpenderKey>,
     /// The sums of this period.
     pub sums: Sums,
@@ -16,7 +17,18 @@ pub struct SpenderSums {
     pub live: u64,
 }
 
-/// A place in the order: rows with more bytes come first, then by key, and the row of others before all with as many.
+/// What the period's rows of any kind add up to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeriodBytes {
+    /// Used bytes of the period.
+    pub used: ByteCount,
+    /// The part of them that sources counted.
+    pub measured: ByteCount,
+    /// From the start of the period until now.
+    pub seen: [Timestamp; 2],
+}
+
+/// A place in the order: rows with more bytes come first, then by key, and the rest before all with as many.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The bytes of the row at this place.
@@ -25,11 +37,7 @@ pub struct Place {
     pub key: Option<SpenderKey>,
 }
 
-impl Place {
-    fn cmp(&self, bytes: ByteCount, key: Option<&SpenderKey>) -> Ordering {
-        bytes.cmp(&self.bytes).then_with(|| self.key.as_ref().cmp(&key))
-    }
-}
+type Order<'a> = (Reverse<ByteCount>, Option<&'a SpenderKey>);
 
 impl SpenderSums {
     /// Its place in the order.
@@ -40,56 +48,50 @@ impl SpenderSums {
 }
 
 impl Spenders {
-    /// The sums of one key; `None` if it has no row.
+    /// The sums of one key; `None` if it has no row, or no grant in this period.
     #[must_use]
     pub fn get(&self, key: &SpenderKey) -> Option<SpenderSums> {
-        self.rows.get(key).map(|row| row.shown(key))
+        let row = self.table(key.kind()).rows.get(key).filter(|row| !row.total.is_empty())?;
+        Some(row.shown(Some(key), row.total))
     }
 
     /// The first `limit` rows of a kind after a place, most bytes first.
     #[must_use]
-    pub fn top(&self, kind: SpenderKind, limit: usize, after: Option<&Place>) -> Vec<SpenderSums> {
-        let is_later = |bytes: ByteCount, key: Option<&SpenderKey>| {
-            after.is_none_or(|place| place.cmp(bytes, key) == Ordering::Less)
-        };
-        // The row of a user without a grant in this period says nothing.
-        let of_kind = self.rows.iter().filter(|(key, row)| key.kind() == kind && !row.total.is_empty());
-        let mut rows: Vec<_> = of_kind.filter(|(key, row)| is_later(row.total.bytes(), Some(key))).collect();
-        let order = |a: &(&SpenderKey, &Row), b: &(&SpenderKey, &Row)| {
-            b.1.total.bytes().cmp(&a.1.total.bytes()).then_with(|| a.0.cmp(b.0))
-        };
+    pub fn top(
+        &self,
+        kind: SpenderKind,
+        limit: usize,
+        after: Option<&Place>,
+        period: &PeriodBytes,
+    ) -> Vec<SpenderSums> {
+        let table = self.table(kind);
+        let all = &self.all.total;
+        let rest = table.rest.total.as_rest(all, period);
+        let rows = table.rows.iter().map(|(key, row)| (Some(key), row, row.total.within(all, period)));
+        let rows = rows.filter(|(.., sums)| !sums.is_empty());
+        let rows =
+            rows.chain([(None, &table.rest, rest)].into_iter().filter(|_| rest.bytes() > ByteCount::ZERO));
+        let after: Option<Order<'_>> = after.map(|place| (Reverse(place.bytes), place.key.as_ref()));
+        let order = |(key, _, sums): &(_, _, Sums)| (Reverse(sums.bytes()), *key);
+        let mut rows: Vec<_> = rows.filter(|row| after.is_none_or(|after| order(row) > after)).collect();
         if rows.len() > limit {
-            rows.select_nth_unstable_by(limit, order);
+            rows.select_nth_unstable_by(limit, |a, b| order(a).cmp(&order(b)));
             rows.truncate(limit);
         }
-        rows.sort_unstable_by(order);
-        let mut rows: Vec<_> = rows.into_iter().map(|(key, row)| row.shown(key)).collect();
-        let others = self.others_of(kind);
-        if !others.is_empty() && is_later(others.bytes(), None) {
-            let at = rows.partition_point(|row| row.sums.bytes() > others.bytes());
-            rows.insert(at, SpenderSums { key: None, sums: others, live: 0 });
-            rows.truncate(limit);
-        }
-        rows
-    }
-
-    /// The sums of all keys of a kind without a row of their own.
-    #[must_use]
-    pub fn others_of(&self, kind: SpenderKind) -> Sums {
-        self.others.get(kind.index()).map(|(total, _)| *total).unwrap_or_default()
+        rows.sort_unstable_by(|a, b| order(a).cmp(&order(b)));
+        rows.into_iter().map(|(key, row, sums)| row.shown(key, sums)).collect()
     }
 
     /// How many keys of a kind have a row, and how many gave it up in this period.
     #[must_use]
     pub fn counts_of(&self, kind: SpenderKind) -> (usize, u64) {
-        let at = kind.index();
-        (self.counts.get(at).copied().unwrap_or(0), self.folded.get(at).copied().unwrap_or(0))
+        let table = self.table(kind);
+        (table.rows.len(), table.folded)
     }
 }
 
 impl Row {
-    fn shown(&self, key: &SpenderKey) -> SpenderSums {
-        let live = u64::try_from(self.live).unwrap_or(0);
-        SpenderSums { key: Some(key.clone()), sums: self.total, live }
+    fn shown(&self, key: Option<&SpenderKey>, sums: Sums) -> SpenderSums {
+        SpenderSums { key: key.cloned(), sums, live: u64::try_from(self.live).unwrap_or(0) }
     }
 }

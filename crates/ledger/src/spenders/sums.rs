@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::PeriodBytes;
 use crate::units::{ByteCount, Timestamp};
 
 /// See the module's description.
@@ -11,7 +12,6 @@ use crate::units::{ByteCount, Timestamp};
 pub struct Sums {
     measured: i64,
     claimed: i64,
-    bytes: i64,
     /// Bytes that no promise covers: counted by the source for good, assumed for time that nobody counted, or charged without a
     /// grant.
     settled: i64,
@@ -32,12 +32,10 @@ pub enum Evidence {
 }
 
 impl Evidence {
-    /// How most of the larger figure is known. Claims run ahead of the count, and the last time of a connection that was closed
-    /// is charged by time: such a rest does not make the bytes a claim.
+    /// How most of these bytes are known. Claims run ahead of the count, so a few of them do not make the bytes a claim.
     #[must_use]
     pub fn of(measured: ByteCount, claimed: ByteCount) -> Self {
-        let is_most = measured >= claimed.minus(measured);
-        if measured > ByteCount::ZERO && is_most { Self::Measured } else { Self::Claimed }
+        if measured > ByteCount::ZERO && measured >= claimed { Self::Measured } else { Self::Claimed }
     }
 
     /// The name in responses.
@@ -63,7 +61,6 @@ impl Sums {
         Self {
             measured: signed(measured),
             claimed: signed(claimed),
-            bytes: signed(measured.max(claimed)),
             settled: signed(settled),
             grants: 1,
             first_seen,
@@ -74,7 +71,7 @@ impl Sums {
     /// What a charge of a connection without a grant changes. Its bytes are part of no promise, so they count beside all of them.
     pub(crate) fn of_charge(before: ByteCount, after: ByteCount, at: Timestamp) -> Self {
         let claimed = signed(after).saturating_sub(signed(before));
-        Self { claimed, bytes: claimed, settled: claimed, first_seen: at, last_seen: at, ..Self::default() }
+        Self { claimed, settled: claimed, first_seen: at, last_seen: at, ..Self::default() }
     }
 
     /// Bytes that sources counted.
@@ -83,16 +80,16 @@ impl Sums {
         shown(self.measured)
     }
 
-    /// Bytes that connections claimed, reported or by time.
+    /// Bytes that connections claimed, reported or by time, since their grants were counted.
     #[must_use]
     pub fn claimed(&self) -> ByteCount {
         shown(self.claimed)
     }
 
-    /// The sum of the larger figure of each grant.
+    /// All bytes: those that were counted, and those that were claimed since then.
     #[must_use]
     pub fn bytes(&self) -> ByteCount {
-        shown(self.bytes)
+        self.measured().plus(self.claimed())
     }
 
     /// Bytes that no promise covers any more, or never did.
@@ -115,8 +112,32 @@ impl Sums {
 
     /// Whether nothing is in it.
     pub(super) fn is_empty(&self) -> bool {
-        let Self { measured, claimed, bytes, settled, grants, .. } = *self;
-        [measured, claimed, bytes, settled, grants] == [0; 5]
+        let Self { measured, claimed, settled, grants, .. } = *self;
+        [measured, claimed, settled, grants] == [0; 4]
+    }
+
+    /// These sums as they are shown: claims that run ahead of what the period used are less in proportion. `all`: the sums of all rows.
+    pub(super) fn within(&self, all: &Self, period: &PeriodBytes) -> Self {
+        let room = signed(period.used).saturating_sub(all.measured).max(0);
+        let claimed = if all.claimed <= room { self.claimed } else { part(self.claimed, room, all.claimed) };
+        Self { claimed, ..*self }
+    }
+
+    /// What the rows with a key leave of the period's bytes, if this is the sum of the others.
+    pub(super) fn as_rest(&self, all: &Self, period: &PeriodBytes) -> Self {
+        let mut keyed = *all;
+        keyed.remove(self);
+        let bytes = period.used.max(all.measured()).minus(keyed.within(all, period).bytes());
+        let measured = period.measured.max(all.measured()).minus(keyed.measured()).min(bytes);
+        let [first, last] = period.seen;
+        let is_seen = self.first_seen != Timestamp::default();
+        Self {
+            measured: signed(measured),
+            claimed: signed(bytes.minus(measured)),
+            first_seen: if is_seen { self.first_seen } else { first },
+            last_seen: if is_seen { self.last_seen } else { last },
+            ..*self
+        }
     }
 
     /// Adds a share.
@@ -138,7 +159,6 @@ impl Sums {
     fn join(&mut self, share: &Self, of: impl Fn(i64, i64) -> i64) {
         self.measured = of(self.measured, share.measured);
         self.claimed = of(self.claimed, share.claimed);
-        self.bytes = of(self.bytes, share.bytes);
         self.settled = of(self.settled, share.settled);
         self.grants = of(self.grants, share.grants);
     }
@@ -146,6 +166,11 @@ impl Sums {
 
 fn signed(bytes: ByteCount) -> i64 {
     i64::try_from(bytes.get()).unwrap_or(i64::MAX)
+}
+
+fn part(bytes: i64, of: i64, all: i64) -> i64 {
+    let part = i128::from(bytes).saturating_mul(of.into()).checked_div(all.into());
+    part.and_then(|part| i64::try_from(part).ok()).unwrap_or(0)
 }
 
 fn shown(bytes: i64) -> ByteCount {
@@ -159,10 +184,10 @@ mod tests {
     #[test]
     fn the_evidence_is_measured_if_the_source_counted_at_least_half() {
         let of = |measured, claimed| Evidence::of(ByteCount::new(measured), ByteCount::new(claimed)).name();
-        for (measured, claimed) in [(10, 0), (10, 10), (10, 20)] {
+        for (measured, claimed) in [(10, 0), (10, 10)] {
             assert_eq!(of(measured, claimed), "measured", "{measured} of {claimed}");
         }
-        for (measured, claimed) in [(0, 0), (0, 1), (10, 21), (1, u64::MAX)] {
+        for (measured, claimed) in [(0, 0), (0, 1), (10, 11), (1, u64::MAX)] {
             assert_eq!(of(measured, claimed), "claimed", "{measured} of {claimed}");
         }
     }

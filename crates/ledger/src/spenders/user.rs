@@ -28,24 +28,13 @@ impl Spenders {
         end: Timestamp,
         counted_until: &impl Fn(IceSource) -> Minute,
     ) -> UserPromises {
-        let key = SpenderKey::User(user.clone());
-        let Some(row) = self.rows.get(&key) else { return UserPromises::default() };
-        let total = row.total;
-        let (mut minutes, end) = (vec![], Minute::of(end));
-        self.change(&key, |row| {
-            let Some(promised) = &mut row.promised else { return };
-            for source in IceSource::ALL {
-                let from = counted_until(source);
-                promised.forget_before(source, from);
-                let this = promised.between(source, from, end);
-                let next = promised.between(source, end, Minute::new(i64::from(u32::MAX)));
-                if this.plus(next).count > 0 {
-                    minutes.push((source, this, next));
-                }
-            }
-            row.drop_promises_if_empty();
-        });
-        UserPromises { used: total.bytes(), settled: total.settled(), minutes }
+        let table = self.table_mut(SpenderKind::User);
+        let Some(row) = table.rows.get_mut(&SpenderKey::User(user.clone())) else {
+            return UserPromises::default();
+        };
+        let promises = row.promises(end, counted_until);
+        table.may_fold |= row.is_idle(table.keeps_bytes);
+        promises
     }
 
     /// Whether a user has a row, or can get one.
@@ -56,62 +45,68 @@ impl Spenders {
         end: Timestamp,
         counted_until: &impl Fn(IceSource) -> Minute,
     ) -> bool {
-        let (key, kind) = (SpenderKey::User(user.clone()), SpenderKind::User);
-        if self.rows.contains_key(&key) || !self.is_full(kind) || self.first_idle(kind).is_some() {
+        let is_new_minute = self.swept_at < Minute::of(now);
+        let table = self.table_mut(SpenderKind::User);
+        if table.rows.contains_key(&SpenderKey::User(user.clone())) || table.has_room() {
             return true;
         }
         // Promises that were counted in the meantime hold no row. Looking at all of them is done once a minute.
-        if self.swept_at < Minute::of(now) {
-            self.swept_at = Minute::of(now);
-            let users: Vec<_> = self.rows.keys().filter(|key| key.kind() == kind).cloned().collect();
-            for key in users {
-                if let SpenderKey::User(user) = key {
-                    let _ = self.of_user(&user, end, counted_until);
-                }
+        if is_new_minute {
+            for row in table.rows.values_mut() {
+                let _ = row.promises(end, counted_until);
             }
+            table.may_fold = true;
+            self.swept_at = Minute::of(now);
         }
-        self.first_idle(kind).is_some()
+        self.table_mut(SpenderKind::User).has_room()
     }
 
     /// Keeps a row for a user whose credential is being minted. [`Self::has_room_for`] says whether there is room.
     pub(crate) fn hold_row(&mut self, user: &User) {
-        let key = SpenderKey::User(user.clone());
-        if self.ensure(&key) {
-            self.change(&key, |row| row.minting = row.minting.saturating_add(1));
-        }
+        self.change_user(user, |row| row.minting = row.minting.saturating_add(1));
     }
 
     /// Reverses [`Self::hold_row`]. A grant or a promise keeps the row from now on, or nothing does.
     pub(crate) fn give_row_back(&mut self, user: &User) {
-        let key = SpenderKey::User(user.clone());
-        self.change(&key, |row| row.minting = row.minting.saturating_sub(1));
-        self.forget_if_empty(&key);
+        self.change_user(user, |row| row.minting = row.minting.saturating_sub(1));
     }
 
-    /// A grant of this user may relay in these minutes.
-    pub(crate) fn promise(&mut self, user: &User, source: IceSource, time: &PromisedTime) {
-        let (key, minutes) = (SpenderKey::User(user.clone()), time.relays());
-        if minutes.start < minutes.end && self.ensure(&key) {
-            self.change(&key, |row| {
-                row.promised.get_or_insert_default().change(source, &minutes, time.level());
-            });
-        }
-    }
-
-    /// Reverses [`Self::promise`].
-    pub(crate) fn withdraw(&mut self, user: &User, source: IceSource, time: &PromisedTime) {
-        let key = SpenderKey::User(user.clone());
-        self.change(&key, |row| {
-            if let Some(promised) = &mut row.promised {
-                promised.change(source, &time.relays(), time.level().negated());
+    /// Changes the number of grants of this user that may relay in the minutes of a promise: by 1 or -1.
+    pub(crate) fn promise(&mut self, user: &User, source: IceSource, time: &PromisedTime, is_added: bool) {
+        let level = if is_added { time.level() } else { time.level().negated() };
+        self.change_user(user, |row| {
+            // What was counted in the meantime is not there any more.
+            if is_added || row.promised.is_some() {
+                row.promised.get_or_insert_default().change(source, &time.relays(), level);
+                row.drop_promises_if_empty();
             }
-            row.drop_promises_if_empty();
         });
-        self.forget_if_empty(&key);
+    }
+
+    fn change_user(&mut self, user: &User, change: impl FnOnce(&mut Row)) {
+        self.table_mut(SpenderKind::User).add(Some(&SpenderKey::User(user.clone())), change);
     }
 }
 
 impl Row {
+    /// What was used, and what may come until `end` and after it. What was counted in the meantime is forgotten.
+    fn promises(&mut self, end: Timestamp, counted_until: &impl Fn(IceSource) -> Minute) -> UserPromises {
+        let (mut minutes, end) = (vec![], Minute::of(end));
+        if let Some(promised) = &mut self.promised {
+            for source in IceSource::ALL {
+                let from = counted_until(source);
+                promised.forget_before(source, from);
+                let this = promised.between(source, from, end);
+                let next = promised.between(source, end, Minute::new(i64::from(u32::MAX)));
+                if this.plus(next).count > 0 {
+                    minutes.push((source, this, next));
+                }
+            }
+        }
+        self.drop_promises_if_empty();
+        UserPromises { used: self.total.bytes(), settled: self.total.settled(), minutes }
+    }
+
     fn drop_promises_if_empty(&mut self) {
         if self.promised.as_ref().is_some_and(|promised| promised.is_empty()) {
             self.promised = None;

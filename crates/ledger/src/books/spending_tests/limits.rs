@@ -249,7 +249,7 @@ fn a_mint_takes_the_row_of_its_user_before_the_credential_is_made() {
             NotAdmitted::TooManyUsers,
             "in another period too"
         );
-        let listed = broker.books.grants().spenders().top(SpenderKind::User, 9, None);
+        let listed = broker.books.spenders(SpenderKind::User, 9, None);
         assert_eq!(listed, [], "nobody has a grant");
         broker.books.release(&again);
         assert!(broker.mint(requester("bob"), SHORT).is_some());

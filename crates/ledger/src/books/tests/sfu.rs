@@ -183,7 +183,7 @@ fn its_bytes_have_the_name_of_its_user_label_address_and_call() {
         (SpenderKind::Call, "sfu/r"),
     ];
     for (kind, name) in names {
-        let rows = books.grants().spenders().top(kind, 9, None);
+        let rows = books.spenders(kind, 9, None);
         let row = rows.iter().find(|row| row.key.is_some()).unwrap();
         assert_eq!(row.key.as_ref().unwrap().to_string(), name);
         assert_eq!(row.sums.bytes().get(), 20 * TRACK_MINUTE, "{name}");
