@@ -74,7 +74,14 @@ fn table(bounds: Bounds, extends: bool) -> Table {
 
 fn promised(until: i64) -> PromisedTime {
     let from = minute(0);
-    PromisedTime { from, reserved_from: from, until: minute(until), per_minute: 15_000_000, is_held: false }
+    PromisedTime {
+        from,
+        reserved_from: from,
+        chain_before: 0,
+        until: minute(until),
+        per_minute: 15_000_000,
+        is_held: false,
+    }
 }
 
 /// A table with a grant that is promised for 12 minutes.

@@ -39,7 +39,7 @@ fn table(extends: bool) -> Grants {
 fn promised(until: i64) -> PromisedTime {
     let from = Minute::new(0);
     let until = Minute::new(until);
-    PromisedTime { from, reserved_from: from, until, per_minute: 15_000_000, is_held: false }
+    PromisedTime { from, reserved_from: from, chain_before: 0, until, per_minute: 15_000_000, is_held: false }
 }
 
 /// The longest tail, and the rate of all promises.

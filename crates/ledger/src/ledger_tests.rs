@@ -56,8 +56,8 @@ fn promise(
 
 /// Reserves room for a credential.
 fn reserve(ledger: &mut Ledger, source: IceSource, life: Duration) -> Result<PromisedTime, Refusal> {
-    let (slack, promised_until) = (Duration::ZERO, None);
-    let request = Request { source, life, slack, promised_until, clients: [None; 2], user: None, streams: 1 };
+    let (slack, renewed) = (Duration::ZERO, None);
+    let request = Request { source, life, slack, renewed, clients: [None; 2], user: None, streams: 1 };
     let held = ledger.admit(&request)?.promise;
     promise(ledger, source, None, Some(held));
     Ok(held)

@@ -36,6 +36,9 @@ pub struct PromisedTime {
     /// The first minute that the grants before it in its chain of renewals do not cover. Of a chain, one grant relays at a time.
     /// A user could relay with all of them, so for the limit of a user this does not count.
     pub reserved_from: Minute,
+    /// Grants before it in its chain whose sessions go on until its end, because the source is cut here. A user could relay with all of
+    /// them at a time.
+    pub chain_before: u32,
     /// The first minute in which nothing is relayed any more: the expiry and the tail are over.
     pub until: Minute,
     /// The most bytes that are relayed in a minute.
@@ -44,26 +47,36 @@ pub struct PromisedTime {
     pub is_held: bool,
 }
 
-/// The stored form: from, reserved from, until, bytes in a minute.
-type StoredTime = (Minute, Minute, Minute, u64);
+/// The stored form: from, reserved from, grants before it, until, bytes in a minute.
+type StoredTime = (Minute, Minute, u32, Minute, u64);
 
 impl From<StoredTime> for PromisedTime {
-    fn from((from, reserved_from, until, per_minute): StoredTime) -> Self {
-        Self { from, reserved_from, until, per_minute, is_held: false }
+    fn from((from, reserved_from, chain_before, until, per_minute): StoredTime) -> Self {
+        Self { from, reserved_from, chain_before, until, per_minute, is_held: false }
     }
 }
 
 impl From<PromisedTime> for StoredTime {
-    fn from(PromisedTime { from, reserved_from, until, per_minute, .. }: PromisedTime) -> Self {
-        (from, reserved_from, until, per_minute)
+    fn from(time: PromisedTime) -> Self {
+        (time.from, time.reserved_from, time.chain_before, time.until, time.per_minute)
     }
 }
 
 impl PromisedTime {
-    /// The minutes in which its holder may relay. They count against the limit of a user.
+    /// The minutes in which its holder may relay.
     #[must_use]
     pub fn relays(&self) -> Range<Minute> {
         self.from.min(self.until)..self.until
+    }
+
+    /// What counts against the limit of a user: its minutes, and those in which the grants before it go on because of it.
+    #[must_use]
+    pub fn of_user(&self) -> [(Range<Minute>, LiveDelta); 2] {
+        let LiveDelta { live, per_minute } = self.level();
+        let times = i64::from(self.chain_before);
+        let before =
+            LiveDelta { live: live.saturating_mul(times), per_minute: per_minute.saturating_mul(times) };
+        [(self.relays(), self.level()), (self.reserved(), before)]
     }
 
     /// The minutes that it adds to its chain of renewals. They count against the budget and the share of a client.
@@ -146,6 +159,7 @@ mod tests {
         PromisedTime {
             from: minute(10),
             reserved_from: minute(reserved_from),
+            chain_before: 2,
             until: minute(until),
             per_minute: 5,
             is_held: false,
@@ -163,9 +177,9 @@ mod tests {
     }
 
     #[test]
-    fn it_is_stored_as_four_numbers() {
+    fn it_is_stored_as_five_numbers() {
         let stored = serde_json::to_string(&PromisedTime { is_held: true, ..time(30, 40) }).unwrap();
-        assert_eq!(stored, "[10,30,40,5]");
+        assert_eq!(stored, "[10,30,2,40,5]");
         assert_eq!(serde_json::from_str::<PromisedTime>(&stored).unwrap(), time(30, 40));
     }
 }

@@ -119,6 +119,8 @@ pub struct Wish {
     pub per_minute: u128,
     /// Minutes from the current one on that are promised already, for the grant that this one renews.
     pub covered: u128,
+    /// Grants before it whose sessions it prolongs. For the limit of a user, each of them could relay too.
+    pub chain_before: u32,
     /// What the caller's address and its group have reserved, in strict mode. `None` without an address.
     pub clients: [Option<ClientShare>; 2],
     /// What the user has used and reserved, if there is a limit for each user.
@@ -195,12 +197,12 @@ pub fn decide(mode: BudgetMode, figures: Figures, wish: Wish) -> Result<Duration
             let share = share.min(of_client.checked_div(CLIENT_SHARE).unwrap_or(of_client));
             let of_user = wish.user.map(|user| Room::of_user(&figures, &user));
             // A user may relay with a grant and its renewal at once, so nothing is promised to the user already.
-            let of_user_share = of_user.map_or(u128::MAX, |room| room.minutes(wish.per_minute, USER_SHARE));
+            let of_user_share = of_user.map_or(u128::MAX, |room| wish.minutes_of_user(room));
             let share = share.saturating_add(wish.covered).min(of_user_share);
             let longest = wish.longest_life(share, into_minute);
             let life = wish.life.min(longest.max(STRICT_LIFE_MIN));
             let minutes = wish.minutes(life, into_minute);
-            let fits = room.fits(wish.covered, minutes, wish.per_minute);
+            let fits = room.after(wish.covered, minutes, wish.per_minute).is_some();
             if !fits {
                 return refused;
             }
@@ -209,7 +211,10 @@ pub fn decide(mode: BudgetMode, figures: Figures, wish: Wish) -> Result<Duration
                 let client_frees_at = Some(frees_at.unwrap_or(figures.now));
                 return Err(Refusal { client_frees_at, ..refusal });
             }
-            if of_user.is_some_and(|room| !room.fits(0, minutes, wish.per_minute)) {
+            let prolonged = wish.per_minute.saturating_mul(wish.chain_before.into());
+            let fits_user =
+                |room: Room| room.after(0, minutes, wish.per_minute)?.after(wish.covered, minutes, prolonged);
+            if of_user.is_some_and(|room| fits_user(room).is_none()) {
                 return refused_to_user;
             }
             Ok(life)
@@ -256,12 +261,14 @@ impl Room {
         }
     }
 
-    /// Whether a grant that covers `minutes`, the current one first, fits into both periods. The first `covered` of them are
-    /// promised already.
-    fn fits(self, covered: u128, minutes: u128, per_minute: u128) -> bool {
+    /// The room that a grant leaves which covers `minutes`, the current one first; `None` if it does not fit into both periods. The
+    /// first `covered` of them are promised already.
+    fn after(self, covered: u128, minutes: u128, per_minute: u128) -> Option<Self> {
         let here = minutes.min(self.minutes_left).saturating_sub(covered);
         let there = minutes.saturating_sub(self.minutes_left.max(covered));
-        here.saturating_mul(per_minute) <= self.this && there.saturating_mul(per_minute) <= self.next
+        let this = self.this.checked_sub(here.saturating_mul(per_minute))?;
+        let next = self.next.checked_sub(there.saturating_mul(per_minute))?;
+        Some(Self { this, next, ..self })
     }
 }
 
@@ -276,15 +283,16 @@ impl Wish {
             overhead,
             per_minute: rate.over_millis(Minute::MILLIS.into()),
             covered: 0,
+            chain_before: 0,
             clients: [None; 2],
             user: None,
         }
     }
 
-    /// The same for a renewal: so many minutes from the current one on are promised already.
+    /// The same for a renewal: so many minutes from the current one on are promised already. It prolongs so many grants before it.
     #[must_use]
-    pub fn renewing(self, covered: u128) -> Self {
-        Self { covered, ..self }
+    pub fn renewing(self, covered: u128, chain_before: u32) -> Self {
+        Self { covered, chain_before, ..self }
     }
 
     /// The same for a client that has reserved so much.
@@ -304,6 +312,16 @@ impl Wish {
         let first = self.minutes(self.life.min(STRICT_LIFE_MIN), into_minute);
         let left = self.clients.iter().flatten().map(|share| share.left(limit, self.per_minute, first));
         left.min().unwrap_or(u128::MAX)
+    }
+
+    /// The most minutes that fit into a user's share, with those by which the grants before it are prolonged.
+    fn minutes_of_user(&self, room: Room) -> u128 {
+        let (most, before) = (room.minutes(self.per_minute, USER_SHARE), u128::from(self.chain_before));
+        if most <= self.covered {
+            return most;
+        }
+        let all = most.saturating_add(before.saturating_mul(self.covered));
+        all.checked_div(before.saturating_add(1)).unwrap_or(most)
     }
 
     /// Minutes that a grant with this lifetime covers if it begins `into_minute` after the start of a minute. Rounded

@@ -146,7 +146,8 @@ impl Books {
     ///
     /// Of a grant and its renewal, only one relays at a time, so a renewal only needs room for the time after the promise for
     /// the renewed grant ends. In strict mode, a client may only reserve its share of the limit, and a user the limit of a user.
-    /// A user could relay with both, so for the limit of a user a renewal reserves all its minutes.
+    /// A user could relay with both, so for the limit of a user a renewal reserves all its minutes, and where sessions are cut here
+    /// also the time by which it prolongs those of the grants before it.
     pub fn reserve(
         &mut self,
         source: IceSource,
@@ -189,7 +190,7 @@ impl Books {
             return Err(NotAdmitted::ClockInDoubt);
         }
         let renewed = renews.and_then(|id| self.grants.get(id)).filter(|row| row.source == source);
-        let promised_until = renewed.and_then(|row| row.promised).map(|time| time.chain_until());
+        let renewed = renewed.and_then(|row| row.promised);
         let now = self.now();
         let strict_client = client.filter(|_| self.ledger.is_strict() && source.is_metered());
         let clients = strict_client.map_or([None; 2], |client| self.grants.shares(client, now));
@@ -202,7 +203,7 @@ impl Books {
         }
         let user = user.and_then(|user| self.user_share(user));
         let slack = slack.saturating_add(ahead);
-        Ok(self.ledger.admit(&Request { source, life, slack, promised_until, clients, user, streams })?)
+        Ok(self.ledger.admit(&Request { source, life, slack, renewed, clients, user, streams })?)
     }
 
     /// Releases a hold whose credential was not handed out.

@@ -63,7 +63,14 @@ impl DroppedGrants {
             let count = self.counts.remove(&key).unwrap_or_default();
             self.dirty.note_removed(key);
             let (until, per_minute) = (longer(expiry), per_minute.max(least.per_minute));
-            let added = PromisedTime { from, reserved_from: from, until, per_minute, is_held: false };
+            let added = PromisedTime {
+                from,
+                reserved_from: from,
+                chain_before: 0,
+                until,
+                per_minute,
+                is_held: false,
+            };
             let kind = ChangeKind::Promise { before: None, after: Some(added) };
             changes.extend((0..count).map(|_| UsageChange { source, basis: Basis::Granted, kind }));
             self.put((source, expiry, until, per_minute), count);

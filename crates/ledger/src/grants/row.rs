@@ -4,6 +4,7 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::net::Ipv6Addr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use crate::allowance::Allowance;
 use crate::client::ClientKey;
 use crate::key_name::KeyName;
 use crate::minute::Minute;
+use crate::minute_usage::LiveDelta;
 use crate::promise::PromisedTime;
 use crate::source::IceSource;
 use crate::spender::Spender;
@@ -179,13 +181,14 @@ impl GrantRow {
         matches!(self.state, GrantState::Ended | GrantState::EndedReleased)
     }
 
-    /// What it may relay in the part of its minutes that lies in `[from, until)`.
+    /// What its user may relay because of it in `[from, until)`.
     pub(super) fn promised_between(&self, from: Minute, until: Minute) -> ByteCount {
-        let bytes = |time: PromisedTime| {
-            let minutes = time.until.min(until).since(time.from.max(from));
-            time.per_minute.saturating_mul(minutes)
+        let bytes = |(minutes, level): (Range<Minute>, LiveDelta)| {
+            let minutes = minutes.end.min(until).since(minutes.start.max(from));
+            level.per_minute.unsigned_abs().saturating_mul(minutes)
         };
-        ByteCount::new(self.promised.map_or(0, bytes))
+        let of_user = self.promised.map(|time| time.of_user()).into_iter().flatten();
+        ByteCount::new(of_user.map(bytes).fold(0, u64::saturating_add))
     }
 
     /// The first minute in which it may have ended.

@@ -23,8 +23,8 @@ pub struct Request {
     pub life: Duration,
     /// The provider may make the credential up to this much later.
     pub slack: Duration,
-    /// The minutes before this one are promised already, to the grants that this one renews.
-    pub promised_until: Option<Minute>,
+    /// What is promised for the grant that this one renews.
+    pub renewed: Option<PromisedTime>,
     /// What the caller's address and its group have reserved.
     pub clients: [Option<ClientShare>; 2],
     /// What the user has used and reserved.
@@ -49,10 +49,13 @@ impl Ledger {
     pub fn admit(&self, request: &Request) -> Result<Admission, Refusal> {
         let Request { source, slack, .. } = *request;
         let now = Minute::of(self.now);
-        let reserved_from = request.promised_until.unwrap_or_default().max(now);
+        let reserved_from = request.renewed.map_or(now, |time| time.chain_until().max(now));
+        // Where sessions are cut here, a renewal prolongs those that the grants before it began.
+        let renewed = request.renewed.filter(|_| self.is_cut_here(source));
+        let chain_before = renewed.map_or(0, |time| time.chain_before.saturating_add(1));
         let rate = self.assumed_rate_of(source).get().saturating_mul(request.streams.into());
         let wish = Wish::new(request.life, slack, self.tail(source), BitRate::new(rate))
-            .renewing(reserved_from.since(now).into())
+            .renewing(reserved_from.since(now).into(), chain_before)
             .of_client(request.clients)
             .of_user(request.user);
         let life = if source.is_metered() {
@@ -64,8 +67,15 @@ impl Ledger {
         };
         let until = Minute::from_end(self.now.plus(life).plus(wish.overhead));
         let per_minute = u64::try_from(wish.per_minute).unwrap_or(u64::MAX);
-        let promise = PromisedTime { from: now, reserved_from, until, per_minute, is_held: true };
+        let promise =
+            PromisedTime { from: now, reserved_from, chain_before, until, per_minute, is_held: true };
         Ok(Admission { life, expires_by: self.now.plus(life).plus(slack), promise })
+    }
+
+    /// Whether the broker ends the sessions of a source.
+    fn is_cut_here(&self, source: IceSource) -> bool {
+        let terms = self.sources.iter().map(|ledger| ledger.terms).find(|terms| terms.source == source);
+        source.refuses_revoked() || terms.is_some_and(|terms| terms.cut_tail.is_some())
     }
 
     /// Whether strict mode has no room for a credential of any metered source, though the budget is not spent.

@@ -73,11 +73,13 @@ impl Spenders {
 
     /// Changes the number of grants of this user that may relay in the minutes of a promise: by 1 or -1.
     pub(crate) fn promise(&mut self, user: &User, source: IceSource, time: &PromisedTime, is_added: bool) {
-        let level = if is_added { time.level() } else { time.level().negated() };
         self.change_user(user, |row| {
             // What was counted in the meantime is not there any more.
             if is_added || row.promised.is_some() {
-                row.promised.get_or_insert_default().change(source, &time.relays(), level);
+                let promised = row.promised.get_or_insert_default();
+                for (minutes, level) in time.of_user() {
+                    promised.change(source, &minutes, if is_added { level } else { level.negated() });
+                }
                 row.drop_promises_if_empty();
             }
         });

@@ -137,6 +137,40 @@ fn a_renewal_reserves_all_its_minutes_under_the_limit_of_a_user() {
     assert_eq!(broker.books.snapshot().figures.committed.get(), 5 * MINUTE_BYTES);
 }
 
+/// Where sessions are cut here, a renewal prolongs those of the grants before it: the user could relay with all of them.
+#[test]
+fn a_renewal_reserves_what_its_chain_relays_under_the_limit_of_a_user() {
+    let limit = Some(ByteCount::new(100 * MINUTE_BYTES));
+    let mut setup = setup(BudgetMode::Strict, SpenderTerms { user_limit: limit, ..SpenderTerms::default() });
+    setup.sources[0].source = IceSource::Relay;
+    let mut stored = Stored::default();
+    let mut books = setup.open(Some(stored.clone()), at(0));
+    let mut renews = None;
+    for (n, seconds) in [0, 240, 480].into_iter().enumerate() {
+        books.advance(at(seconds));
+        let life = Duration::from_secs(SHORT);
+        let requester = Requester { renews, ..requester("ann") };
+        let hold = books.reserve(IceSource::Relay, life, MINT_SLACK, requester.clone()).unwrap();
+        let (issued_at, expires_at) = (at(seconds), at(seconds + SHORT));
+        let id = GrantId::new([u8::try_from(n).unwrap(); 16]);
+        let grant = Grant { id, source: IceSource::Relay, issued_at, expires_at };
+        let (commit, batch) = books.commit(hold, &grant, None, requester).unwrap();
+        books.settle(&commit, crate::books::Written::Yes).unwrap();
+        stored.apply(batch.unwrap());
+        renews = Some(id);
+    }
+    for id in [0, 1, 2].map(|n| GrantId::new([n; 16])) {
+        assert_eq!(books.grant_end(id, None), None, "all of the chain relays until the last one expires");
+    }
+    for _ in 0..2 {
+        let committed = books.user_share(&user("ann")).unwrap().committed.get();
+        assert_eq!(committed, 3 * 5 * MINUTE_BYTES + 4 * MINUTE_BYTES + 2 * 4 * MINUTE_BYTES);
+        let now = books.now();
+        stored.apply(books.take_batch());
+        books = setup.open(Some(stored.clone()), now);
+    }
+}
+
 #[test]
 fn a_commit_that_is_undone_gives_the_promise_back() {
     let mut broker = Broker::with_limit(BudgetMode::Strict, 100 * MINUTE_BYTES);
