@@ -21,8 +21,9 @@ impl Books {
         self.ledger.apply_all(changes);
         let id = GrantId::of_session(name);
         let per_minute = self.per_minute_of(session.map_or(0, |session| session.tracks));
-        let promised = self.grants.get(id).and_then(|row| row.promised).map_or(0, |time| time.per_minute);
-        if promised < per_minute {
+        let next = Minute::of(now).next();
+        let is_enough = |time: PromisedTime| time.per_minute >= per_minute && time.until > next;
+        if per_minute > 0 && !self.grants.get(id).and_then(|row| row.promised).is_some_and(is_enough) {
             let _ = self.promise_session(id, 0);
         }
     }
@@ -37,10 +38,7 @@ impl Books {
     /// follow with [`Self::set_sfu_session`].
     pub fn pull(&mut self, name: &str, more: u32) -> Result<(), NotAdmitted> {
         let id = GrantId::of_session(name);
-        let (now, rate) = (self.now(), self.rules().estimated_rate);
-        self.grants.count_session(id, rate, now);
-        let row = self.grants.get(id).ok_or(NotAdmitted::TooManyGrants)?;
-        if row.revoked_at.is_some() {
+        if self.grants.is_revoked(id) {
             return Err(NotAdmitted::UserBlocked);
         }
         self.promise_session(id, more)
@@ -70,9 +68,7 @@ impl Books {
 
     /// Makes all promises for sessions anew that are due.
     pub(super) fn renew_sessions(&mut self) {
-        let (now, rate) = (self.now(), self.rules().estimated_rate);
-        while let Some(id) = self.grants.take_due_session(now) {
-            self.grants.count_session(id, rate, now);
+        while let Some(id) = self.grants.take_due_session(self.now()) {
             let _ = self.promise_session(id, 0);
         }
     }
@@ -80,13 +76,15 @@ impl Books {
     /// Promises for the tracks of a session, and so many more, from this minute on. Without room the present tracks go on for what was
     /// promised, and for the next minute: they must be closed.
     fn promise_session(&mut self, id: GrantId, more: u32) -> Result<(), NotAdmitted> {
+        let (now, rate) = (self.now(), self.rules().estimated_rate);
+        self.grants.count_session(id, rate, now);
         let Some(row) = self.grants.get(id) else { return Err(NotAdmitted::TooManyGrants) };
         let (tracks, before, was_full) = (row.tracks(), row.promised, row.has_no_room());
         let requester =
             Requester { client: row.client, spender: row.spender.clone(), ..Requester::default() };
-        let settled = self.grants.settle_session(id, self.now());
+        let settled = self.grants.settle_session(id, now);
         self.ledger.apply_all(settled);
-        let minute = Minute::of(self.now());
+        let minute = Minute::of(now);
         // Fewer tracks count from the next minute on.
         let least = before.filter(|time| time.from == minute).map_or(0, |time| time.per_minute);
         let wanted = self.per_minute_of(tracks.saturating_add(more)).max(least);

@@ -90,8 +90,20 @@ fn more_tracks_count_at_once_and_fewer_from_the_next_minute_on() {
         assert_eq!(committed(&books), (1 + 3 * ahead) * TRACK_MINUTE, "the highest rate of the minute");
     }
     set(&mut books, "a", 1, 1);
+    assert_eq!(books.pull("a", 1), Ok(()));
+    assert_eq!(committed(&books), (1 + 3 * ahead) * TRACK_MINUTE);
     books.advance(at(2 * MINUTE));
-    assert_eq!(committed(&books), (1 + 3 + AHEAD) * TRACK_MINUTE);
+    assert_eq!(committed(&books), (1 + 3 + 2 * AHEAD) * TRACK_MINUTE);
+}
+
+#[test]
+fn a_session_that_takes_something_again_is_promised_again() {
+    let mut books = open(BudgetMode::Estimate);
+    set(&mut books, "a", 2, 2);
+    set(&mut books, "a", 0, 0);
+    assert_eq!(committed(&books), 2 * TRACK_MINUTE);
+    set(&mut books, "a", 1, 1);
+    assert_eq!(committed(&books), 2 * AHEAD * TRACK_MINUTE, "the highest rate of the minute");
 }
 
 #[test]
