@@ -18,6 +18,7 @@ use turn_ledger::grants::DroppedKey;
 use turn_ledger::minute::Minute;
 use turn_ledger::source::IceSource;
 use turn_ledger::spenders::{RowKey, SpenderKey, SpenderKind, Sums};
+use turn_ledger::token::GrantId;
 use turn_ledger::units::Timestamp;
 
 use super::changes::{Changes, Contents};
@@ -39,7 +40,7 @@ pub(super) const FLOWS: TableDefinition<'_, (&str, i64), (u64, u64, u64, u64)> =
 pub(super) const OPEN_CONNECTIONS: TableDefinition<'_, (&str, &[u8]), &[u8]> =
     TableDefinition::new("open_connections");
 /// Grant → JSON.
-pub(super) const GRANTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("grants");
+pub(super) const GRANTS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("grants");
 /// Session of a coturn → JSON.
 pub(super) const SESSIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("sessions");
 /// (kind, key) → JSON. The row of others has an empty key.
@@ -140,8 +141,7 @@ pub(super) fn read(transaction: &ReadTransaction, bad: OnBadRow<'_>) -> Result<C
         Ok(())
     })?;
     rows(transaction, GRANTS, bad, |id, row| {
-        let id = id.parse().map_err(|_| "does not have the id of a grant")?;
-        stored.grants.insert(id, from_json(row)?);
+        stored.grants.insert(GrantId::new(*id), from_json(row)?);
         Ok(())
     })?;
     rows(transaction, DROPPED, bad, |(source, expiry, until, per_minute), count| {
@@ -196,14 +196,7 @@ pub(super) fn write(transaction: &WriteTransaction, changes: &Changes) -> Result
             None => drop(connections.remove(key)?),
         }
     }
-    let mut grants = transaction.open_table(GRANTS)?;
-    for (id, row) in &batch.grants {
-        let key = id.to_string();
-        match row {
-            Some(row) => drop(grants.insert(key.as_str(), to_json(row)?.as_slice())?),
-            None => drop(grants.remove(key.as_str())?),
-        }
-    }
+    write_rows(transaction, GRANTS, &batch.grants, GrantId::as_bytes)?;
     write_dropped(transaction, &batch.dropped)?;
     write_rows(transaction, SESSIONS, &batch.sessions, |id| id.get())?;
     write_spenders(transaction, &batch.spenders)?;

@@ -367,3 +367,20 @@ fn a_grant_that_counts_as_alive_for_longer_keeps_its_key_for_longer() {
     assert_eq!(grants.raise(grant.source, least(7_200), at(0)).len(), 1);
     assert!(grants.key_is_used(key, later));
 }
+
+#[test]
+fn a_stored_grant_takes_at_most_200_bytes_with_its_key() {
+    let grant = Grant { issued_at: at(1_736_942_400), expires_at: at(1_737_028_800), ..grant(7) };
+    let until = Minute::of(grant.expires_at);
+    let time = PromisedTime { from: Minute::of(grant.issued_at), ..promised(until.number()) };
+    let time = PromisedTime { reserved_from: time.from, ..time };
+    let row =
+        GrantRow::new(&grant, Some(&"f".repeat(64)), Some(PromisedTime { per_minute: 15_000_000, ..time }))
+            .issued_to("192.0.2.100".parse().ok(), None);
+    let stored = serde_json::to_string(&row).unwrap();
+    let read = serde_json::from_str::<GrantRow>(&stored).unwrap();
+    assert_eq!(read, GrantRow { state: GrantState::Live, ..row });
+    let bytes = stored.len() + grant.id.as_bytes().len();
+    assert!(bytes <= 200, "{bytes}: {stored}");
+    assert!(size_of::<GrantRow>() <= 264, "in memory: {}", size_of::<GrantRow>());
+}

@@ -47,18 +47,21 @@ pub struct PromisedTime {
     pub is_held: bool,
 }
 
-/// The stored form: from, reserved from, grants before it, until, bytes in a minute.
-type StoredTime = (Minute, Minute, u32, Minute, u64);
+/// The stored form: from, the minutes after it of reserved from, grants before it, the minutes of until, bytes in a minute.
+type StoredTime = (Minute, i64, u32, i64, u64);
 
 impl From<StoredTime> for PromisedTime {
     fn from((from, reserved_from, chain_before, until, per_minute): StoredTime) -> Self {
+        let after = |minutes: i64| Minute::new(from.number().saturating_add(minutes));
+        let (reserved_from, until) = (after(reserved_from), after(until));
         Self { from, reserved_from, chain_before, until, per_minute, is_held: false }
     }
 }
 
 impl From<PromisedTime> for StoredTime {
     fn from(time: PromisedTime) -> Self {
-        (time.from, time.reserved_from, time.chain_before, time.until, time.per_minute)
+        let after = |minute: Minute| minute.number().saturating_sub(time.from.number());
+        (time.from, after(time.reserved_from), time.chain_before, after(time.until), time.per_minute)
     }
 }
 
@@ -179,7 +182,7 @@ mod tests {
     #[test]
     fn it_is_stored_as_five_numbers() {
         let stored = serde_json::to_string(&PromisedTime { is_held: true, ..time(30, 40) }).unwrap();
-        assert_eq!(stored, "[10,30,2,40,5]");
+        assert_eq!(stored, "[10,20,2,30,5]");
         assert_eq!(serde_json::from_str::<PromisedTime>(&stored).unwrap(), time(30, 40));
     }
 }

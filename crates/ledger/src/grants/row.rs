@@ -21,76 +21,82 @@ use crate::promise::PromisedTime;
 use crate::source::IceSource;
 use crate::spender::Spender;
 use crate::token::{Grant, GrantId};
-use crate::units::{ByteCount, Timestamp};
+use crate::units::{ByteCount, Timestamp, as_millis};
 
-/// One grant.
+/// One grant. The names of the stored fields are short, because there is a row for each grant of a month.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GrantRow {
     /// The source that made its credential.
+    #[serde(rename = "s")]
     pub source: IceSource,
     /// When the credential was requested, in the books' time.
+    #[serde(rename = "i", with = "as_millis")]
     pub issued_at: Timestamp,
     /// When the credential expires, in the books' time.
+    #[serde(rename = "e", with = "as_millis")]
     pub expires_at: Timestamp,
     /// The TURN user name; `None` if it is not known.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "u", skip_serializing_if = "Option::is_none")]
     pub username: Option<Box<str>>,
     /// What is promised for it; `None` for a grant that costs nothing. Admission, charging and cutting all use this value.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "p", skip_serializing_if = "Option::is_none")]
     pub promised: Option<PromisedTime>,
     /// Whether its one renewal was used.
+    #[serde(rename = "r", default, skip_serializing_if = "is_default")]
     pub renewed: bool,
     /// The grant that renews it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "b", skip_serializing_if = "Option::is_none")]
     pub(super) renewed_by: Option<Box<GrantId>>,
     /// When it was revoked.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "v", skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Timestamp>,
     /// Whether its source knew it when it was asked to revoke it. `None` while the source has not answered.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "n", skip_serializing_if = "Option::is_none")]
     pub known_to_source: Option<bool>,
     /// Whether its client has reported a connection.
+    #[serde(rename = "o", default, skip_serializing_if = "is_default")]
     pub reported: bool,
     /// The client that it was issued to.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "c", skip_serializing_if = "Option::is_none")]
     pub client: Option<ClientKey>,
     /// How far the wall clock was ahead of the books' time when it was issued, in milliseconds. If that clock was right, the
     /// credential expires this much later.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(rename = "d", default, skip_serializing_if = "is_default")]
     pub clock_ahead_millis: u64,
     /// Who spends what it relays, as far as is known.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "w", skip_serializing_if = "Option::is_none")]
     pub spender: Option<Arc<Spender>>,
     /// The whole IPv6 address of its client, if it is kept.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "a", skip_serializing_if = "Option::is_none")]
     pub address: Option<Box<Ipv6Addr>>,
     /// Where it is in its life.
+    #[serde(rename = "t", default, skip_serializing_if = "GrantState::is_usual")]
     pub(super) state: GrantState,
     /// What it has spent in this period.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "f", skip_serializing_if = "Option::is_none")]
     pub(super) spent: Option<Box<Spent>>,
     /// The TURN key that minted its credential. `None` without a provider.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "k", skip_serializing_if = "Option::is_none")]
     pub key: Option<KeyName>,
     /// What it takes from others, if it is a session of the SFU.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "x", skip_serializing_if = "Option::is_none")]
     pub(super) pulls: Option<Box<Pulls>>,
     /// What its client may claim.
     #[serde(skip)]
     pub(super) claims: Allowance,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
-fn is_zero(number: &u64) -> bool {
-    *number == 0
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// Where a grant is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum GrantState {
     /// It is not known yet that its row is on disk, so its commit may still be undone. A row that was read is live.
     Unsettled,
     /// Its promise, its credential or a connection on it is not over.
+    #[default]
     Live,
     /// It was revoked, and what was promised for it is released: nothing more can be relayed on it.
     Released,
@@ -98,6 +104,14 @@ pub enum GrantState {
     Ended,
     /// It is over, and was released before.
     EndedReleased,
+}
+
+impl GrantState {
+    /// Whether a row that is read has it without saying so.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+    fn is_usual(&self) -> bool {
+        matches!(self, Self::Unsettled | Self::Live)
+    }
 }
 
 impl GrantRow {
