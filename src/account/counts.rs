@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::Account;
-use turn_ledger::books::Books;
 use turn_ledger::coturn::listing::{Listing, SessionId};
 use turn_ledger::ledger::LateCounts;
 use turn_ledger::reading::{Reading, ReadingOutcome};
@@ -34,10 +33,5 @@ impl Account {
     /// Notes that a coturn accepted the command to end these sessions.
     pub fn cut_sessions(&self, ids: &[SessionId]) {
         self.with(|books| books.cut_sessions(ids));
-    }
-
-    /// Notes that a coturn did not answer.
-    pub fn miss_sessions(&self) {
-        self.with(Books::miss_sessions);
     }
 }

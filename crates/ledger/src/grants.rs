@@ -293,7 +293,7 @@ impl Grants {
         is_spent: bool,
         now: Timestamp,
     ) -> Option<GrantEnd> {
-        let expires_at = self.chain_expiry(id).or(expiry);
+        let expires_at = self.expiry_of(id, expiry);
         match () {
             () if self.is_revoked(id) => Some(GrantEnd::Revoked),
             () if expires_at.is_none_or(|end| now >= end) => Some(GrantEnd::Expired),

@@ -61,6 +61,8 @@ pub struct Ledger {
     history: ReadingHistory,
     /// Whether more time may have passed than the books know.
     is_doubtful: bool,
+    /// The latest time that it may be.
+    latest: Timestamp,
 }
 
 impl Ledger {
@@ -76,6 +78,7 @@ impl Ledger {
             counts: PeriodCounts::default(),
             history: ReadingHistory::default(),
             is_doubtful: false,
+            latest: now,
         }
     }
 

@@ -22,8 +22,8 @@ const STALE_AFTER: Duration = Duration::from_secs(600);
 /// A reading is good if its `as_of` is at most this long ago. An older one shows that the wall clock is behind the
 /// books. At least the longest `ANALYTICS_LAG_SECONDS`.
 const GOOD_FOR: Duration = Duration::from_secs(3_600 + STALE_AFTER.as_secs());
-/// How long the bound does not hold after sessions could not be cut.
-const UNCUT_DOUBT: Duration = Duration::from_secs(30);
+/// Sessions count as cut for this long after the listing that showed it.
+const CUT_FOR: Duration = Duration::from_secs(15);
 
 /// The terms of one source that issues credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub struct MeasuredUsage {
     pub assumption: Assumption,
     /// The average rate of one live grant over all sources, weighted by grant-minutes; `None` if no source shows one.
     pub observed: Option<BitRate>,
-    /// Whether sessions continue that should have been cut. Then the assumption does not hold.
+    /// Whether sessions that should be cut may continue. Then the long tail is promised.
     pub uncut: bool,
     /// How late counts settle; `None` while they settle within the configured lag.
     pub late_counts: Option<LateCounts>,
@@ -93,12 +93,12 @@ pub(crate) struct SourceLedger {
     stored_doubt: CountDoubt,
     /// How many hourly points of the trial are stored.
     stored_hours: usize,
-    /// Whether we cut sessions whose grant is over.
-    is_cutting: bool,
+    /// Until when sessions were cut whose grant was over.
+    cut_until: Timestamp,
+    /// When this process began.
+    began_at: Timestamp,
     /// The bound does not hold before this instant: a connection relayed although its grant and its tail were over.
     outlived_until: Timestamp,
-    /// The bound does not hold before this instant: sessions whose grant is over were not cut.
-    uncut_until: Timestamp,
     /// When the last good reading was taken, or when reading began.
     read_at: Timestamp,
     /// The absurd count that waits for its confirmation.
@@ -117,9 +117,9 @@ impl SourceLedger {
             stored_late: None,
             stored_doubt: CountDoubt::default(),
             stored_hours: 0,
-            is_cutting: false,
+            cut_until: Timestamp::default(),
+            began_at: now,
             outlived_until: Timestamp::default(),
-            uncut_until: Timestamp::default(),
             read_at: now,
             doubt: CountDoubt::default(),
             late_counts: None,
@@ -170,9 +170,19 @@ impl SourceLedger {
         }
     }
 
-    /// How long a grant that is issued now counts as alive after its expiry.
-    pub(crate) fn tail(&self) -> Duration {
-        self.terms.cut_tail.filter(|_| self.is_cutting).unwrap_or(self.terms.tail)
+    /// How long a grant that is issued at `now` counts as alive after its expiry.
+    pub(crate) fn tail(&self, now: Timestamp) -> Duration {
+        self.terms.cut_tail.filter(|_| self.is_cut(now)).unwrap_or(self.terms.tail)
+    }
+
+    /// Whether sessions whose grant is over are cut at `now`.
+    pub(crate) fn is_cut(&self, now: Timestamp) -> bool {
+        self.terms.cut_tail.is_some() && now.since(self.cut_until) <= CUT_FOR
+    }
+
+    /// Sets until when sessions were cut whose grant was over.
+    pub(crate) fn set_cut_until(&mut self, until: Timestamp) {
+        self.cut_until = until;
     }
 
     /// Replaces a promise by another one. The cost of a longer or shorter one does not depend on the minutes that stay.
@@ -245,26 +255,14 @@ impl SourceLedger {
     /// Marks the start of reading. The time in which no process ran does not make the count stale.
     pub(crate) fn begin_readings(&mut self, now: Timestamp) {
         self.read_at = now;
-    }
-
-    /// Whether we cut sessions whose grant is over.
-    pub(crate) fn is_cutting(&self) -> bool {
-        self.is_cutting
-    }
-
-    /// Sets whether we cut sessions whose grant is over. When cutting stops, grants that were admitted with the short
-    /// tail may relay for longer.
-    pub(crate) fn set_cutting(&mut self, is_cutting: bool, now: Timestamp) {
-        self.is_cutting = is_cutting;
-        if !is_cutting && self.terms.cut_tail.is_some() {
-            self.uncut_until = self.uncut_until.max(now.plus(UNCUT_DOUBT));
-        }
+        self.began_at = now;
     }
 
     /// Adds this source's reading to `measured`.
     pub(crate) fn add_to(&self, measured: &mut MeasuredUsage, now: Timestamp) {
         let Assumption { holds, observed } = self.timeline.assumption();
-        let uncut = self.uncut_until > now;
+        let has_begun = now.since(self.began_at) > CUT_FOR;
+        let uncut = has_begun && self.terms.cut_tail.is_some() && !self.is_cut(now);
         measured.uncut |= uncut;
         measured.late_counts = measured.late_counts.or(self.late_counts.filter(|_| self.terms.is_read));
         measured.assumption.holds &= holds && self.outlived_until <= now && !uncut;

@@ -76,7 +76,6 @@ impl CoturnMeter {
                 0
             }
             Err(error) => {
-                self.account.miss_sessions();
                 self.metrics.reading(IceSource::Coturn.name(), error.outcome());
                 // Log the first failure in a row, then one in five minutes.
                 if failures.is_multiple_of(150) {

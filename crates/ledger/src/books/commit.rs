@@ -246,7 +246,7 @@ impl Books {
             self.release(&hold);
             return Err(NotRecorded.into());
         }
-        let promise = self.settled_promise(&hold);
+        let promise = self.settled_promise(&hold, renews);
         if is_metered {
             let row = GrantRow::new(grant, username, Some(promise.time))
                 .issued_to(client, address)
@@ -266,12 +266,18 @@ impl Books {
         Ok((Commit { grant: grant.id, promise }, batch))
     }
 
-    /// The promise for a credential that exists now. If the tail of its source has become longer since it was reserved, so does the
-    /// promise.
-    fn settled_promise(&self, hold: &Hold) -> Promise {
+    /// The promise for a credential that exists now. The tail of its source, and what is promised for the grant that it renews, may
+    /// have changed since it was reserved.
+    fn settled_promise(&self, hold: &Hold, renews: Option<GrantId>) -> Promise {
         let Promise { source, time, .. } = hold.promise;
-        let until = Minute::from_end(hold.expires_by.plus(self.ledger.tail(source))).max(time.until);
-        Promise { time: PromisedTime { until, is_held: false, ..time }, ..hold.promise.clone() }
+        let until = Minute::from_end(hold.expires_by.plus(self.ledger.tail(source)));
+        let renewed = renews.and_then(|id| self.grants.get(id)).and_then(|row| row.promised);
+        let covered = renewed.map_or(time.from, |renewed| renewed.chain_until().max(time.from));
+        let reserved_from = time.reserved_from.min(covered);
+        Promise {
+            time: PromisedTime { until, reserved_from, is_held: false, ..time },
+            ..hold.promise.clone()
+        }
     }
 
     /// Ends a commit with the outcome of its write. `Ok`: the credential may be handed out. If the outcome is unknown, the

@@ -38,7 +38,6 @@ use crate::units::{ByteCount, Timestamp};
 use crate::usage_rules::UsageRules;
 
 pub use commit::{Commit, Hold, NotAdmitted, NotCommitted, NotRecorded, Requester, Written};
-pub use sessions::UNSEEN_TOLERATED;
 pub use snapshot::{CLOCK_DIFFERENCE_TOLERATED, Snapshot};
 pub use spending::{BLOCKED_USERS_MAX, TooManyBlocked, UserRevoked};
 
@@ -64,8 +63,8 @@ pub struct Books {
     /// The latest reading of the clocks.
     moment: Moment,
     standing: Standing,
-    /// When this process opened the books.
-    opened_at: Timestamp,
+    /// Whether grants of coturn have the long tail, because sessions were not cut.
+    has_long_tails: bool,
     /// Connections that stopped reporting since the last [`Self::take_given_up`].
     given_up: Vec<Closed>,
 }
@@ -101,7 +100,7 @@ impl Books {
             configured_limit: figures.limit,
             moment: figures.now.into(),
             standing: Standing::default(),
-            opened_at: figures.now,
+            has_long_tails: false,
             ledger,
             connections,
             grants,
@@ -137,12 +136,13 @@ impl Books {
         books.ledger.apply_all(books.grants.active_tracks());
         books.overrides = stored.overrides;
         books.coturn = CoturnUsage::restore(stored.coturn, stored.sessions);
+        books.ledger.set_cut_until(IceSource::Coturn, books.coturn.cut_until());
         books.dirty = Dirty::tracking();
         books.dirty.note(Whole::Counted);
         books.ledger.set_limit(books.overrides.limit(books.configured_limit));
         books.settle_claims();
         books.standing = Standing { is_closed: false, ..stored.standing };
-        books.opened_at = books.advance(moment);
+        books.advance(moment);
         if let Some(until) = relayed_until {
             books.ledger.count_lost(IceSource::Relay, until);
         }
@@ -189,7 +189,7 @@ impl Books {
         let now = self.moment.now.max(self.now());
         self.standing
             .advance(&self.moment, self.ledger.now(), || self.grants.alive_until().max(self.lacks_until));
-        self.ledger.set_doubtful(self.moment.in_doubt);
+        self.ledger.set_doubtful(self.moment.in_doubt, self.moment.wall);
         loop {
             let (connection, session) = (self.connections.next_due(now), self.next_session(now));
             let Some(due) = connection.into_iter().chain(session).min() else { break };
@@ -204,7 +204,7 @@ impl Books {
             }
         }
         self.step_to(now);
-        self.note_gap();
+        self.settle_long_tails();
         now
     }
 

@@ -1,5 +1,6 @@
 //! coturn's sessions: their usage, and which of them must end.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Books, Whole};
@@ -12,9 +13,8 @@ use crate::source::{IceSource, MINT_SLACK};
 use crate::token::GrantId;
 use crate::units::Timestamp;
 
-/// A coturn that has not answered for this long does not cut sessions. The same grace period applies after the start of the
-/// process, because a compose file starts both at once.
-pub const UNSEEN_TOLERATED: Duration = Duration::from_secs(15);
+/// A session whose credential expired so long before a complete listing is cut before the next one. If that one lists it, it was not.
+const CUT_TIME: Duration = Duration::from_secs(10);
 
 impl Books {
     /// Applies a coturn's session list. Returns the sessions that must end: those whose grant has expired or was revoked, and
@@ -29,8 +29,7 @@ impl Books {
         self.dirty.note(Whole::Counted);
         let counted_until = read.map(|_| now);
         if let Some(ListingRead { reading, is_after_gap }) = read {
-            if is_after_gap || self.clock_ahead() > UNSEEN_TOLERATED {
-                self.extend_uncut(seen_at);
+            if is_after_gap || self.clock_ahead() > LISTING_GAP {
                 self.ledger.keep_unseen(IceSource::Coturn);
                 let counted = |id| by_grant.get(&id).map(|bytes| u128::from(bytes.get()));
                 self.grants.assume(IceSource::Coturn, seen_at, now, counted);
@@ -38,11 +37,10 @@ impl Books {
             let _ = self.ledger.take_reading(IceSource::Coturn, &reading);
         }
         self.grants.add_counts(IceSource::Coturn, &by_grant, counted_until, now);
-        // A listing that does not show all sessions says as little about the others as none.
-        if read.is_some() {
-            self.set_cutting(self.coturn.cuts_work());
-        } else {
-            self.miss_sessions();
+        if listing.is_complete && self.is_cut(listing, seen_at) {
+            self.coturn.set_cut_until(now);
+            self.ledger.set_cut_until(IceSource::Coturn, now);
+            self.shorten_tails(listing);
         }
         to_cut(listing, |grant, session| self.grant_end(grant, session.expires_at).is_some())
     }
@@ -53,57 +51,54 @@ impl Books {
         self.coturn.cut(ids, now);
     }
 
-    /// Notes that a coturn did not answer. After [`UNSEEN_TOLERATED`], its sessions count as not cut.
-    pub fn miss_sessions(&mut self) {
-        let seen_at = self.coturn.complete_at().max(self.opened_at);
-        let unseen = self.now().since(seen_at);
-        if unseen > UNSEEN_TOLERATED {
-            self.set_cutting(false);
-        } else if unseen.saturating_add(self.clock_ahead()) > UNSEEN_TOLERATED {
-            self.extend_uncut(seen_at);
+    /// Whether a listing shows that sessions were cut: none of an expired credential that the complete listing before it, at
+    /// `seen_at`, has ended. A session of a revoked grant shows nothing. Its holder can begin another one after each cut until the
+    /// credential expires, so its promise lasts until then.
+    fn is_cut(&self, listing: &Listing, seen_at: Timestamp) -> bool {
+        let has_expired = |grant, expiry: Option<Timestamp>| {
+            let expiry = self.grants.expiry_of(grant, expiry);
+            expiry.is_none_or(|expiry| expiry.plus(CUT_TIME) < seen_at)
+        };
+        let mut ours =
+            listing.sessions.iter().filter_map(|session| Some((session.grant?, session.expires_at)));
+        !ours.any(|(grant, expiry)| has_expired(grant, expiry))
+    }
+
+    /// Promises the long tail once sessions count as not cut, before anything else acts on the time: also at a start, and after the
+    /// machine was suspended. What was over when they were last seen cut stays over.
+    pub(super) fn settle_long_tails(&mut self) {
+        let cuts = self.ledger.cut_tail(IceSource::Coturn).is_some();
+        if cuts && !self.has_long_tails && !self.ledger.is_cut(IceSource::Coturn) {
+            self.has_long_tails = true;
+            self.extend_tails(
+                IceSource::Coturn,
+                self.ledger.long_tail(IceSource::Coturn),
+                self.coturn.cut_until(),
+            );
         }
     }
 
-    /// Ends the short tail after a gap without a complete listing, before anything else acts on the time. A machine that was suspended
-    /// cut no sessions, and its grants must not end by the short tail.
-    pub(super) fn note_gap(&mut self) {
-        let is_gap = self.now().since(self.coturn.complete_at()) > LISTING_GAP;
-        if is_gap && self.ledger.is_cutting(IceSource::Coturn) {
-            self.set_cutting(!is_gap);
+    /// Promises only the short tail again, except for grants that are over and have a session.
+    fn shorten_tails(&mut self, listing: &Listing) {
+        if !self.has_long_tails || !self.ledger.is_cut(IceSource::Coturn) {
+            return;
         }
+        let now = self.now();
+        let ours = listing.sessions.iter().filter_map(|session| Some((session.grant?, session.expires_at)));
+        let is_over = |(id, expiry): &(GrantId, _)| self.grants.end_of(*id, *expiry, false, now).is_some();
+        let over: BTreeSet<_> = ours.filter(is_over).map(|(id, _)| id).collect();
+        let tail = self.ledger.tail(IceSource::Coturn) + MINT_SLACK;
+        let shorter = self.grants.shorten(IceSource::Coturn, tail, &over, now);
+        self.ledger.apply_all(shorter);
+        self.has_long_tails = !over.is_empty();
     }
 
-    /// Sets the long tail for every grant whose sessions may not have been cut since `seen_at`: in a gap between listings, or
-    /// while a jump of the wall clock is in doubt, which may be a pause of this machine.
-    fn extend_uncut(&mut self, seen_at: Timestamp) {
-        self.extend_tails(IceSource::Coturn, self.ledger.long_tail(IceSource::Coturn), seen_at);
-    }
-
-    /// Sets whether coturn's sessions are cut from now on. When cutting stops, every grant gets the long tail.
-    fn set_cutting(&mut self, is_cutting: bool) {
-        let stops = self.ledger.is_cutting(IceSource::Coturn) && !is_cutting;
-        self.ledger.set_cutting(IceSource::Coturn, is_cutting);
-        if stops {
-            self.settle_tails_since(self.coturn.complete_at());
-        }
-    }
-
-    /// Sets the tails of the grants after a start, since the settings may have changed. The short tail of a coturn holds only
-    /// while a broker cuts its sessions, so the last listing must not be older than that tail.
+    /// Extends every grant whose tail is shorter than the one that its source has now, also one whose tail is over: the settings may
+    /// have changed. coturn's sessions were cut until a known time, so what was over then stays over.
     pub(super) fn settle_tails(&mut self) {
-        let listed_ago = self.now().since(self.coturn.complete_at());
-        if self.ledger.cut_tail(IceSource::Coturn).is_some_and(|tail| listed_ago <= tail) {
-            self.ledger.set_cutting(IceSource::Coturn, true);
-        }
-        self.settle_tails_since(self.coturn.complete_at());
-    }
-
-    /// Extends every grant whose tail is shorter than the one that its source has now, also one whose tail is over. coturn's sessions
-    /// were cut until `seen_at`, so what was over then stays over.
-    fn settle_tails_since(&mut self, seen_at: Timestamp) {
         for (source, tail) in self.ledger.tails() {
             let since =
-                if source == IceSource::Coturn { seen_at.min(self.now()) } else { Timestamp::default() };
+                if source == IceSource::Coturn { self.coturn.cut_until() } else { Timestamp::default() };
             self.extend_tails(source, tail, since);
         }
     }

@@ -113,16 +113,13 @@ fn id(number: u8) -> GrantId {
 }
 
 #[test]
-fn after_a_grace_period_a_coturn_that_does_not_answer_counts_as_one_that_cuts_nothing() {
+fn coturn_counts_as_unreachable_after_a_grace_period() {
     let mut books = setup(BudgetMode::Estimate).open(None, at(0));
     for seconds in 0..=15 {
         books.advance(at(seconds));
-        books.miss_sessions();
-        let snapshot = books.snapshot();
-        assert!(!snapshot.measured.uncut && snapshot.bound_holds(), "{seconds} s after the start");
+        assert!(!books.snapshot().measured.uncut, "{seconds} s after the start");
     }
     books.advance(at(16));
-    books.miss_sessions();
     let snapshot = books.snapshot();
     assert!(snapshot.measured.uncut && !snapshot.bound_holds());
 }
@@ -239,95 +236,5 @@ fn a_longer_tail_counts_from_the_later_clock_of_a_mint_in_doubt() {
     assert_eq!(alive_until(&longer.reopened(&with_tail(7_260), 8)).since(short), 121, "it is stored");
 }
 
-/// No broker ran for an hour, so sessions of expired grants were not cut.
-#[test]
-fn a_restart_extends_short_tails_unless_the_last_listing_was_recent() {
-    let mut broker = strict();
-    broker.mint(1, 600);
-    let short = broker.committed();
-    assert_eq!(broker.reopened(&setup(BudgetMode::Strict), 30).committed(), short);
-    let late = broker.reopened(&setup(BudgetMode::Strict), HOUR).committed();
-    assert!(late >= short + 100 * MINUTE_BYTES, "{late} after {short}");
-}
-
-/// coturn accepts the command to end a session but keeps listing the session.
-#[test]
-fn a_session_that_survives_its_cut_ends_the_short_tail() {
-    let mut broker = strict();
-    broker.mint(1, 600);
-    for seconds in (2..=602).step_by(30) {
-        broker.list(seconds, &[(1, 5_000)]);
-    }
-    let dead = broker.list(640, &[(1, 5_000)]);
-    assert_eq!(dead.len(), 1);
-    broker.books.cut_sessions(&dead);
-    broker.list(650, &[(1, 5_000)]);
-    assert!(broker.books.snapshot().bound_holds(), "10 s are allowed");
-    let before = broker.committed();
-    broker.list(652, &[(1, 5_000)]);
-    assert!(!broker.books.snapshot().bound_holds());
-    assert!(broker.committed() >= before + 100 * MINUTE_BYTES, "the long tail counts");
-}
-
-/// A stranger can keep a listing from being complete: with more sessions than fit, or with a line in its origin.
-#[test]
-fn listings_that_are_not_complete_end_the_short_tail() {
-    let mut broker = strict();
-    broker.mint(1, 600);
-    let short = broker.committed();
-    for seconds in (2..=16).step_by(2) {
-        broker.books.advance(at(seconds));
-        let _ = broker.books.take_sessions(&Listing { is_complete: false, ..listing(&[]) });
-    }
-    assert!(!broker.books.snapshot().bound_holds());
-    assert!(broker.committed() >= short + 100 * MINUTE_BYTES, "{} after {short}", broker.committed());
-}
-
-/// The machine was suspended, and ended grants are looked for before coturn is.
-#[test]
-fn a_grant_that_ends_in_a_gap_before_the_first_listing_keeps_the_long_tail() {
-    let mut broker = strict();
-    broker.mint(1, 300);
-    broker.list(2, &[]);
-    broker.books.advance(at(3 * HOUR));
-    assert!(broker.books.forget_expired());
-    broker.list(3 * HOUR, &[]);
-    assert!(broker.committed() >= 124 * MINUTE_BYTES, "{}", broker.committed());
-}
-
-/// A machine that was paused sees its wall clock ahead. No session was cut in the pause, and coturn does not answer afterwards.
-#[test]
-fn a_jump_in_doubt_ends_the_short_tail_although_coturn_is_not_missed_for_long() {
-    for (ahead, is_long) in [(13, false), (14, true)] {
-        let mut broker = strict();
-        broker.mint(1, 600);
-        let short = broker.committed();
-        let (now, wall) = (at(2), at(2 + ahead));
-        broker.books.advance(Moment { wall, in_doubt: true, ..now.into() });
-        broker.books.miss_sessions();
-        let long = broker.committed() >= short + 100 * MINUTE_BYTES;
-        assert_eq!(long, is_long, "{ahead} s ahead");
-        assert!(broker.books.snapshot().bound_holds());
-    }
-}
-
-/// The machine was suspended for 2 h, so nobody cut sessions. The tidy ended the grants by their short tail, and the listing after it
-/// found nothing to extend.
-#[test]
-fn after_a_suspend_it_does_not_matter_whether_the_tidy_the_listing_or_a_request_is_first() {
-    let ends = |first: fn(&mut Broker)| {
-        let mut broker = strict();
-        broker.mint(1, 600);
-        broker.list(2, &[(1, 5_000)]);
-        broker.books.advance(at(2 * HOUR));
-        first(&mut broker);
-        broker.list(2 * HOUR, &[(1, 5_000)]);
-        broker.books.forget_expired();
-        broker.books.grants().get(id(1)).and_then(GrantRow::alive_until)
-    };
-    let expected = Some(Minute::from_end(at(600 + 7_200).plus(MINT_SLACK)));
-    assert_eq!(ends(|broker| assert!(broker.books.forget_expired())), expected);
-    assert_eq!(ends(|broker| broker.books.miss_sessions()), expected);
-    assert_eq!(ends(|broker| broker.mint(2, 600)), expected);
-    assert_eq!(ends(|_| ()), expected);
-}
+#[path = "cutting_tests.rs"]
+mod cutting;

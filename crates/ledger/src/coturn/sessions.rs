@@ -37,8 +37,6 @@ pub const HIDDEN_PACKETS_MAX: u64 = 2_047;
 /// The longest time for which a session that ended between two listings is charged at its last rate. coturn ends an
 /// allocation that is not refreshed after 10 minutes.
 pub const UNWATCHED_MAX: Duration = Duration::from_secs(600);
-/// A session that is still listed so long after its cut was not cut.
-pub const CUT_TIME: Duration = Duration::from_secs(10);
 /// coturn's sessions that are not known to have ended, and the sums over all sessions.
 #[derive(Clone, Debug, Default)]
 pub struct Sessions {
@@ -77,8 +75,6 @@ pub struct SessionDelta {
     /// Sessions that had ended by this listing and were last seen longer than [`UNWATCHED_MAX`] ago, because the broker
     /// was not running or coturn did not answer. They may have carried more than was charged.
     pub ended_unwatched: usize,
-    /// Whether a session is listed although coturn accepted the command to end it longer than [`CUT_TIME`] ago.
-    pub is_uncut: bool,
 }
 
 impl Sessions {
@@ -119,7 +115,6 @@ impl Sessions {
                 self.end(session.id, at, default_rate, &mut delta);
             }
             let added = self.update(session, at, default_rate);
-            delta.is_uncut |= self.rows.get(&session.id).is_some_and(|row| row.is_uncut(at));
             self.add(session.grant, added, &mut delta);
         }
         // Rows of sessions that are neither listed nor known to have ended must not accumulate.
@@ -143,7 +138,6 @@ impl Sessions {
         for id in ids {
             if let Some(row) = self.rows.get_mut(id) {
                 row.cut_at = Some(at);
-                row.first_cut_at.get_or_insert(at);
                 self.dirty.note(*id);
             }
         }

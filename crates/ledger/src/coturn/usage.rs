@@ -15,16 +15,15 @@ use crate::token::GrantId;
 use crate::units::{ByteCount, Timestamp};
 use crate::usage_rules::UsageRules;
 
-/// Two listings that are further apart than this have a gap between them.
-pub(crate) const LISTING_GAP: Duration = Duration::from_secs(60);
+/// Two listings that are further apart than this have a gap between them. The service reads one every two seconds.
+pub(crate) const LISTING_GAP: Duration = Duration::from_secs(5);
 
 /// See the module's description.
 #[derive(Clone, Debug, Default)]
 pub struct CoturnUsage {
     sessions: Sessions,
     counts: PeriodSums,
-    /// Whether the last listing contained a session that should have ended.
-    is_uncut: bool,
+    cut_until: Timestamp,
     /// Billed bytes of each grant since the last [`Self::take_by_grant`].
     by_grant: BTreeMap<GrantId, ByteCount>,
 }
@@ -51,6 +50,8 @@ struct PeriodSums {
 pub struct CoturnSums {
     sessions: SessionSums,
     counts: PeriodSums,
+    /// The last complete listing without a session that should have been cut.
+    cut_until: Timestamp,
 }
 
 impl PeriodSums {
@@ -68,7 +69,12 @@ impl CoturnUsage {
     /// The usage as stored. From here on, changes are recorded.
     #[must_use]
     pub fn restore(sums: CoturnSums, sessions: BTreeMap<SessionId, SessionRow>) -> Self {
-        Self { sessions: Sessions::restore(sums.sessions, sessions), counts: sums.counts, ..Self::default() }
+        Self {
+            sessions: Sessions::restore(sums.sessions, sessions),
+            counts: sums.counts,
+            cut_until: sums.cut_until,
+            ..Self::default()
+        }
     }
 
     /// Sessions that have changed since the last call; `None` for one that has ended.
@@ -79,7 +85,7 @@ impl CoturnUsage {
     /// The sums over all sessions, for storing.
     #[must_use]
     pub fn sums(&self) -> CoturnSums {
-        CoturnSums { sessions: self.sessions.sums(), counts: self.counts }
+        CoturnSums { sessions: self.sessions.sums(), counts: self.counts, cut_until: self.cut_until }
     }
 
     /// Takes the listing at `now`, which lies in `period`. `used` is the books' figure for this source so far. Returns
@@ -94,7 +100,6 @@ impl CoturnUsage {
     ) -> Option<ListingRead> {
         let complete_at = self.complete_at();
         let delta = self.sessions.take(listing, now, rules.estimated_rate);
-        self.is_uncut = delta.is_uncut;
         if self.counts.period != Some(period) {
             self.counts.begin(period);
         }
@@ -124,10 +129,16 @@ impl CoturnUsage {
         std::mem::take(&mut self.by_grant)
     }
 
-    /// Whether coturn ends the sessions that it is commanded to end.
+    /// The instant of the last complete listing that showed no session of an expired credential that the listing before it should
+    /// have cut; 1970 before the first.
     #[must_use]
-    pub fn cuts_work(&self) -> bool {
-        !self.is_uncut
+    pub fn cut_until(&self) -> Timestamp {
+        self.cut_until
+    }
+
+    /// Notes such a listing.
+    pub fn set_cut_until(&mut self, until: Timestamp) {
+        self.cut_until = until;
     }
 
     /// Notes that coturn accepted the command to end these sessions at `now`.

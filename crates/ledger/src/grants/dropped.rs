@@ -78,6 +78,37 @@ impl DroppedGrants {
         changes
     }
 
+    /// Takes back what is promised from `from` on and longer than this after the expiry.
+    pub(super) fn shorten(
+        &mut self,
+        source: IceSource,
+        after_expiry: Duration,
+        from: Minute,
+    ) -> Vec<UsageChange> {
+        let shorter = |expiry: i64| Minute::from_end(at(expiry).plus(after_expiry)).max(from);
+        let is_longer = |(of, expiry, until, _): &DroppedKey| *of == source && shorter(*expiry) < *until;
+        let keys: Vec<_> = self.counts.keys().copied().filter(is_longer).collect();
+        let mut changes = vec![];
+        for key in keys {
+            let (_, expiry, until, per_minute) = key;
+            let count = self.counts.remove(&key).unwrap_or_default();
+            self.dirty.note_removed(key);
+            let from = shorter(expiry);
+            let taken = PromisedTime {
+                from,
+                reserved_from: from,
+                chain_before: 0,
+                until,
+                per_minute,
+                is_held: false,
+            };
+            let kind = ChangeKind::Promise { before: Some(taken), after: None };
+            changes.extend((0..count).map(|_| UsageChange { source, basis: Basis::Granted, kind }));
+            self.put((source, expiry, from, per_minute), count);
+        }
+        changes
+    }
+
     /// Forgets those that no tail can reach.
     pub(super) fn forget(&mut self, now: Timestamp) {
         let is_over = |(_, expiry, ..): &DroppedKey| at(*expiry).plus(TAIL_MAX).plus(MINT_SLACK) <= now;

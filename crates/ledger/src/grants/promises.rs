@@ -6,6 +6,7 @@
 //! relays at a time, so the renewal relies on the minutes of the renewed grant.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{GrantRow, GrantState, Grants, note_key_end};
@@ -120,6 +121,53 @@ impl Grants {
         }
         changes.extend(self.dropped.raise(source, least, since));
         changes
+    }
+
+    /// Promises the minutes of live grants of a source until this long after the expiry and no longer, except for these. What was
+    /// promised until now stays.
+    pub(crate) fn shorten(
+        &mut self,
+        source: IceSource,
+        after_expiry: Duration,
+        except: &BTreeSet<GrantId>,
+        now: Timestamp,
+    ) -> Vec<UsageChange> {
+        let from = Minute::of(now).next();
+        let longer = |(id, row): (&GrantId, &GrantRow)| {
+            let until = Minute::from_end(row.latest_expiry().plus(after_expiry)).max(from);
+            let is_longer = row.source == source && row.alive_until().is_some_and(|is| is > until);
+            (is_longer && !row.has_ended() && !except.contains(id)).then_some((*id, until))
+        };
+        let longer: Vec<_> = self.iter().filter_map(longer).collect();
+        let mut changes = vec![];
+        for (id, until) in longer {
+            let shorter = |row: &mut GrantRow| {
+                row.promised = row.promised.map(|time| PromisedTime { until, ..time });
+            };
+            changes.extend(self.change_promise(id, shorter));
+            self.reserve_for_renewals(id, &mut changes);
+        }
+        if except.iter().all(|id| self.knows(*id)) {
+            changes.extend(self.dropped.shorten(source, after_expiry, from));
+        }
+        changes
+    }
+
+    /// Reserves for the renewals of a grant the minutes that its promise does not cover any more.
+    fn reserve_for_renewals(&mut self, first: GrantId, changes: &mut Vec<UsageChange>) {
+        let mut id = first;
+        while let Some((renewal, end)) =
+            self.any(id).and_then(|row| Some((*row.renewed_by.as_deref()?, row.promised?.chain_until())))
+        {
+            let relies = |row: &GrantRow| row.promised.is_some_and(|time| time.reserved_from > end);
+            if !self.any(renewal).is_some_and(relies) {
+                return;
+            }
+            changes.extend(self.change_promise(renewal, |row| {
+                row.promised = row.promised.map(|time| PromisedTime { reserved_from: end, ..time });
+            }));
+            id = renewal;
+        }
     }
 
     /// Until when the last grant counts as alive.

@@ -31,6 +31,11 @@ impl Grants {
         of_chain.filter(counts).map(|(_, row)| row.expires_at).max()
     }
 
+    /// The same; `expiry`, that of the credential, if no row is known.
+    pub(crate) fn expiry_of(&self, id: GrantId, expiry: Option<Timestamp>) -> Option<Timestamp> {
+        self.chain_expiry(id).or(expiry)
+    }
+
     /// Whether no renewal relies on the minutes of a grant: there is none, or nothing can be relayed on it and its own minutes are
     /// released. A renewal that is not in the table relies on them, for all we know.
     pub(super) fn no_renewal_relies_on(&self, row: &GrantRow) -> bool {

@@ -83,7 +83,8 @@ impl Ledger {
     pub fn is_promised_in_full(&self, slack: Duration) -> bool {
         let figures = self.figures();
         let fits = |source: &SourceLedger| {
-            let wish = Wish::new(STRICT_LIFE_MIN, slack, source.tail(), source.timeline.liability());
+            let wish =
+                Wish::new(STRICT_LIFE_MIN, slack, source.tail(self.latest()), source.timeline.liability());
             decide(self.terms.mode, figures, wish).is_ok()
         };
         let may_mint = |source: &&SourceLedger| {

@@ -55,16 +55,17 @@ impl Ledger {
         }
     }
 
-    /// Sets whether more time may have passed than the books know. Readings do not test the assumed rate then.
-    pub fn set_doubtful(&mut self, is_doubtful: bool) {
+    /// Sets whether more time may have passed than the books know, and the latest time that it may be. Readings do not test the
+    /// assumed rate then.
+    pub fn set_doubtful(&mut self, is_doubtful: bool, latest: Timestamp) {
         self.is_doubtful = is_doubtful;
+        self.latest = latest;
     }
 
-    /// Sets whether we cut sessions of this source whose grant is over.
-    pub fn set_cutting(&mut self, source: IceSource, is_cutting: bool) {
-        let now = self.now;
+    /// Sets until when sessions of this source were cut whose grant was over.
+    pub fn set_cut_until(&mut self, source: IceSource, until: Timestamp) {
         if let Some(ledger) = self.source_ledger(source) {
-            ledger.set_cutting(is_cutting, now);
+            ledger.set_cut_until(until);
         }
     }
 
@@ -101,14 +102,14 @@ impl Ledger {
     pub fn tails(&self) -> Vec<(IceSource, Duration)> {
         let mints = |source: IceSource| source.is_metered() && source.issues_credentials();
         let metered = self.sources.iter().filter(|source| mints(source.terms.source));
-        metered.map(|source| (source.terms.source, source.tail())).collect()
+        metered.map(|source| (source.terms.source, source.tail(self.latest()))).collect()
     }
 
     /// How long a grant of a source that is issued now counts as alive after its expiry; zero for an unknown source.
     #[must_use]
     pub fn tail(&self, source: IceSource) -> Duration {
         let ledger = self.sources.iter().find(|ledger| ledger.terms.source == source);
-        ledger.map_or(Duration::ZERO, SourceLedger::tail)
+        ledger.map_or(Duration::ZERO, |ledger| ledger.tail(self.latest()))
     }
 
     /// The tail of a source while its sessions are not cut; zero for an unknown source.
@@ -124,10 +125,15 @@ impl Ledger {
         self.sources.iter().find(|ledger| ledger.terms.source == source)?.terms.cut_tail
     }
 
-    /// Whether we cut sessions of this source whose grant is over.
+    /// Whether sessions of this source whose grant is over are cut.
     #[must_use]
-    pub fn is_cutting(&self, source: IceSource) -> bool {
-        self.sources.iter().any(|ledger| ledger.terms.source == source && ledger.is_cutting())
+    pub fn is_cut(&self, source: IceSource) -> bool {
+        self.sources.iter().any(|ledger| ledger.terms.source == source && ledger.is_cut(self.latest()))
+    }
+
+    /// The latest time that it may be: that of a wall clock that is ahead and not accepted.
+    pub(super) fn latest(&self) -> Timestamp {
+        self.now.max(self.latest)
     }
 
     /// A source's latest reading of this period, or of one that overlaps it.

@@ -122,10 +122,10 @@ fn a_tail_that_becomes_longer_between_reserve_and_commit_is_promised() {
         setup.sources[0].source = IceSource::Coturn;
         setup.sources[0].cut_tail = Some(Duration::from_secs(30));
     });
-    world.books.ledger.set_cutting(IceSource::Coturn, true);
+    world.books.ledger.set_cut_until(IceSource::Coturn, at(0));
     let hold = world.reserve(300, None);
     let short = hold.promised().until;
-    world.books.ledger.set_cutting(IceSource::Coturn, false);
+    world.books.advance(at(16_000));
     let grant = world.commit(hold, 1, None, Written::Yes);
     let until = world.books.grants().get(grant).unwrap().alive_until().unwrap();
     assert!(until.since(short) > 100, "{until:?}");

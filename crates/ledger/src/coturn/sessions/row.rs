@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CUT_TIME, HIDDEN_PACKETS_MAX, UNWATCHED_MAX};
+use super::{HIDDEN_PACKETS_MAX, UNWATCHED_MAX};
 use crate::allowance::RELAY_RATE_MAX;
 use crate::coturn::listing::{Reach, Session};
 use crate::token::GrantId;
@@ -46,8 +46,6 @@ pub struct SessionRow {
     charged: Traffic,
     /// When coturn accepted the command to end it; `None` if a later listing shows it.
     pub(super) cut_at: Option<Timestamp>,
-    /// When coturn first accepted the command to end it.
-    pub(super) first_cut_at: Option<Timestamp>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,18 +83,12 @@ impl SessionRow {
             measured: None,
             charged: Traffic::ZERO,
             cut_at: None,
-            first_cut_at: None,
         }
     }
 
     /// Whether more than the times of the last listing have changed. Those are not stored again.
     pub(super) fn has_changed_since(&self, before: &Self) -> bool {
         Self { seen_at: self.seen_at, age: self.age, ..before.clone() } != *self
-    }
-
-    /// Whether it should have ended by `at`.
-    pub(super) fn is_uncut(&self, at: Timestamp) -> bool {
-        self.first_cut_at.is_some_and(|cut| at.since(cut) > CUT_TIME)
     }
 
     /// Whether this is the row's session, and not a new one with the same id after a restart of coturn.

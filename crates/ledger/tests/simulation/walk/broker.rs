@@ -14,7 +14,7 @@ use turn_ledger::token::GrantId;
 use turn_ledger::units::{ByteCount, Timestamp};
 
 use super::checks::Excuse;
-use super::coturn::Cli;
+use super::coturn::{CUT_FOR, Cli};
 use super::disk::Disk;
 use super::lateness::Lateness;
 use super::minting::{Held, InFlight, user_named};
@@ -164,6 +164,12 @@ impl<D: Disk> Broker<D> {
         }
         let period = self.books.snapshot().figures.period;
         let now = self.books.advance(moment);
+        // The long tails of all grants are promised while their sessions are not cut.
+        let is_listed =
+            self.listed_at.is_some_and(|(_, at)| now.max(moment.wall).millis_since(at) <= CUT_FOR);
+        if self.settings.cli && !is_listed {
+            self.excuse_uncut();
+        }
         self.lags &= now < self.present(world);
         // What a count of another period lacked does not matter any more.
         let is_same = self.books.snapshot().figures.period == period;

@@ -1,0 +1,218 @@
+//! The short tail of a coturn holds while complete listings show that its sessions are cut, and what no listing shows stays promised.
+
+use super::*;
+use crate::books::Written;
+
+impl Broker {
+    /// Lists no session every so many seconds in a span.
+    fn list_each(&mut self, step: usize, seconds: std::ops::RangeInclusive<u64>) {
+        for at in seconds.step_by(step) {
+            self.list(at, &[]);
+        }
+    }
+
+    fn alive_until(&self, number: u8) -> Option<Minute> {
+        self.books.grants().get(id(number)).and_then(GrantRow::alive_until)
+    }
+}
+
+/// Until when a grant is promised that expires at that time.
+fn promised(expiry: u64, tail: u64) -> Option<Minute> {
+    Some(Minute::from_end(at(expiry + tail).plus(MINT_SLACK)))
+}
+
+/// No broker ran, so sessions of expired grants were not cut.
+#[test]
+fn a_restart_extends_short_tails_unless_the_last_listing_was_recent() {
+    let mut broker = strict();
+    broker.mint(1, 600);
+    let setup = setup(BudgetMode::Strict);
+    assert_eq!(broker.reopened(&setup, 15).alive_until(1), promised(600, 30));
+    let mut late = broker.reopened(&setup, 16);
+    assert_eq!(late.alive_until(1), promised(600, 7_200));
+    late.list(18, &[]);
+    assert_eq!(late.alive_until(1), promised(600, 30), "the next listing shows that nothing was missed");
+}
+
+/// coturn accepts the command to end a session but keeps listing the session.
+#[test]
+fn a_session_that_survives_its_cut_ends_the_short_tail() {
+    let mut broker = strict();
+    broker.mint(1, 600);
+    broker.mint(2, 1_800);
+    for seconds in (2..=612).step_by(2) {
+        let dead = broker.list(seconds, &[(1, 5_000)]);
+        assert_eq!(dead.len(), usize::from(seconds >= 600), "{seconds}");
+        broker.books.cut_sessions(&dead);
+    }
+    for seconds in (614..=628).step_by(2) {
+        broker.list(seconds, &[(1, 5_000)]);
+        let tail = if seconds <= 612 + 15 { 30 } else { 7_200 };
+        assert_eq!(broker.alive_until(2), promised(1_800, tail), "{seconds}");
+        assert_eq!(broker.alive_until(1), promised(600, tail), "{seconds}");
+    }
+    assert!(broker.books.snapshot().measured.uncut);
+    broker.list(630, &[]);
+    assert_eq!(broker.alive_until(2), promised(1_800, 30), "it is gone");
+}
+
+/// A revoked credential is valid until it expires, so its holder can begin a session after each cut. It has no effect on other grants:
+/// what is promised for it covers what it relays until then.
+#[test]
+fn a_revoked_client_that_begins_again_after_each_cut_relays_within_its_promise() {
+    let mut broker = strict();
+    broker.mint(1, 600);
+    broker.mint(2, 600);
+    broker.books.revoke(id(1)).unwrap();
+    for (number, seconds) in (1..).zip((2..=60).step_by(2)) {
+        assert_eq!(broker.list(seconds, &[(number, 500_000)]).len(), 1);
+    }
+    assert_eq!(broker.alive_until(2), promised(600, 30), "the others keep the short tail");
+    assert_eq!(broker.alive_until(1), promised(600, 30), "nothing is released");
+    let used = broker.books.snapshot().figures.used.get();
+    assert!(used >= 29 * 500_000, "{used}: each of them is charged");
+}
+
+/// A stranger can keep a listing from being complete: with more sessions than fit, or with a line in its origin.
+#[test]
+fn a_listing_that_is_not_complete_says_nothing() {
+    let mut broker = strict();
+    broker.mint(1, 600);
+    let short = broker.committed();
+    for seconds in (2..=16).step_by(2) {
+        broker.books.advance(at(seconds));
+        let _ = broker.books.take_sessions(&Listing { is_complete: false, ..listing(&[]) });
+        let tail = if seconds <= 15 { 30 } else { 7_200 };
+        assert_eq!(broker.alive_until(1), promised(600, tail), "{seconds}");
+    }
+    assert!(broker.committed() >= short + 100 * MINUTE_BYTES);
+}
+
+/// Sessions begin and end between two listings, and relay meanwhile.
+#[test]
+fn what_can_be_relayed_between_slow_listings_stays_promised() {
+    for pause in [14, 59] {
+        let mut broker = strict();
+        broker.mint(1, HOUR);
+        broker.list_each(pause, 14..=2 * HOUR);
+        let kept = broker.committed();
+        assert!(kept >= 60 * MINUTE_BYTES, "{kept} with {pause} s between listings");
+        assert_eq!(broker.books.snapshot().figures.used, ByteCount::ZERO);
+    }
+}
+
+/// The machine was suspended for 2 h, so nobody cut sessions. What comes first afterwards does not matter.
+#[test]
+fn after_a_suspend_it_does_not_matter_whether_the_tidy_the_listing_or_a_request_is_first() {
+    let ends = |first: fn(&mut Broker)| {
+        let mut broker = strict();
+        broker.mint(1, 600);
+        broker.list(2, &[(1, 5_000)]);
+        broker.books.advance(at(2 * HOUR));
+        first(&mut broker);
+        let until = broker.alive_until(1);
+        broker.list(2 * HOUR, &[(1, 5_000)]);
+        assert_eq!(broker.alive_until(1), until, "it still has a session");
+        until
+    };
+    assert_eq!(ends(|broker| assert!(broker.books.forget_expired())), promised(600, 7_200));
+    assert_eq!(ends(|broker| broker.mint(2, 600)), promised(600, 7_200));
+    assert_eq!(ends(|_| ()), promised(600, 7_200));
+}
+
+/// The machine was suspended for 3 h, and grants that have ended are looked for before the first listing.
+#[test]
+fn what_was_relayed_in_a_suspend_stays_promised_although_the_tidy_runs_first() {
+    let mut broker = strict();
+    broker.mint(1, 300);
+    broker.list(2, &[]);
+    broker.books.advance(at(3 * HOUR));
+    assert!(broker.books.forget_expired());
+    broker.list(3 * HOUR, &[]);
+    assert!(broker.committed() >= 124 * MINUTE_BYTES, "{}", broker.committed());
+}
+
+#[test]
+fn a_commit_promises_the_long_tail_if_cutting_stopped_since_the_reservation() {
+    let mut broker = strict();
+    let life = Duration::from_secs(600);
+    let hold = broker.books.reserve(COTURN, life, MINT_SLACK, None).unwrap();
+    broker.books.advance(at(16));
+    let grant = Grant { id: id(1), source: COTURN, issued_at: at(0), expires_at: at(600) };
+    let (commit, _) = broker.books.commit(hold, &grant, None, None).unwrap();
+    broker.books.settle(&commit, Written::Yes).unwrap();
+    assert_eq!(broker.alive_until(1), promised(600, 7_200));
+}
+
+/// coturn was away for an hour over a reset. Its clients hold 20 credentials, and no session is left.
+#[test]
+fn an_hour_without_coturn_over_a_reset_does_not_fill_the_new_month() {
+    let reset = 11 * 24 * HOUR + 12 * HOUR;
+    let mut broker = Broker::open(&setup(BudgetMode::Strict));
+    broker.list(reset - 1_800, &[]);
+    for number in 1..=20 {
+        broker.mint(number, HOUR);
+    }
+    broker.books.advance(at(reset + 1_800));
+    assert!(broker.committed() > 20 * 130 * MINUTE_BYTES, "the long tail is promised");
+    broker.list(reset + 1_800, &[]);
+    let kept = broker.committed();
+    assert!(kept <= 20 * 33 * MINUTE_BYTES, "{kept}: more than the half hour that nobody saw");
+}
+
+/// A renewal relies on the minutes of the grant that it renews. Those of the long tail are taken back, before its commit or after it.
+#[test]
+fn a_renewal_from_the_time_without_coturn_keeps_its_minutes() {
+    for is_late in [false, true] {
+        let mut broker = strict();
+        broker.mint(1, 600);
+        broker.books.advance(at(500));
+        assert_eq!(broker.alive_until(1), promised(600, 7_200));
+        let hold = broker.books.reserve(COTURN, Duration::from_secs(600), MINT_SLACK, Some(id(1))).unwrap();
+        if is_late {
+            broker.list(500, &[]);
+        }
+        let grant = Grant { id: id(2), source: COTURN, issued_at: at(500), expires_at: at(1_100) };
+        let (commit, _) = broker.books.commit(hold, &grant, None, Some(id(1))).unwrap();
+        broker.books.settle(&commit, Written::Yes).unwrap();
+        broker.list(502, &[]);
+        let chain = [1, 2].map(|number| broker.books.grants().get(id(number)).unwrap().promised.unwrap());
+        assert_eq!(chain.map(|time| Some(time.until)), [promised(600, 30), promised(1_100, 30)]);
+        assert_eq!(chain[1].reserved_from, chain[0].until, "no minute of the chain is free");
+    }
+}
+
+/// The grant left the table with its short tail, just before coturn went away.
+#[test]
+fn the_long_tail_of_a_grant_that_left_the_table_is_taken_back() {
+    let mut few = setup(BudgetMode::Strict);
+    few.bounds.spenders.ended_max = 0;
+    let mut broker = Broker::open(&few);
+    broker.list(0, &[]);
+    broker.mint(1, 300);
+    let until = broker.alive_until(1).unwrap().start().millis_since(at(0)) / 1_000;
+    broker.list_each(2, 2..=until - 2);
+    broker.books.advance(at(until));
+    assert!(broker.books.forget_expired());
+    assert_eq!(broker.books.grants().iter().count(), 0);
+    broker.books.advance(at(1_200));
+    assert!(broker.committed() > 100 * MINUTE_BYTES, "{}", broker.committed());
+    broker.list(1_200, &[]);
+    let unseen = (1_200 - until) / 60;
+    assert!(broker.committed() <= (unseen + 2) * MINUTE_BYTES, "{} of {unseen} min", broker.committed());
+}
+
+/// A machine that was paused sees its wall clock ahead. No session was cut in the pause, and coturn does not answer afterwards.
+#[test]
+fn a_jump_in_doubt_ends_the_short_tail_although_coturn_is_not_missed_for_long() {
+    for (ahead, is_long) in [(13, false), (14, true)] {
+        let mut broker = strict();
+        broker.mint(1, 600);
+        let short = broker.committed();
+        let (now, wall) = (at(2), at(2 + ahead));
+        broker.books.advance(Moment { wall, in_doubt: true, ..now.into() });
+        let long = broker.committed() >= short + 100 * MINUTE_BYTES;
+        assert_eq!(long, is_long, "{ahead} s ahead");
+        assert!(broker.books.snapshot().bound_holds());
+    }
+}
