@@ -74,6 +74,13 @@ impl Spenders {
         let after: Option<Order<'_>> = after.map(|place| (Reverse(place.bytes), place.key.as_ref()));
         let order = |(key, _, sums): &(_, _, Sums)| (Reverse(sums.bytes()), *key);
         let mut rows: Vec<_> = rows.filter(|row| after.is_none_or(|after| order(row) > after)).collect();
+        // Numbers are compared first: most rows have few bytes, and their names lie all over the memory.
+        if rows.len() > limit {
+            let (.., (.., least), _) =
+                rows.select_nth_unstable_by_key(limit, |(.., sums)| Reverse(sums.bytes()));
+            let least = least.bytes();
+            rows.retain(|(.., sums)| sums.bytes() >= least);
+        }
         if rows.len() > limit {
             rows.select_nth_unstable_by(limit, |a, b| order(a).cmp(&order(b)));
             rows.truncate(limit);
