@@ -92,10 +92,7 @@ pub async fn revoke_user(
         "the operator has revoked a user's credentials"
     );
     recorded?;
-    let mut message = revocation_message(user_name, revoked, &ends);
-    if !app.account.is_blocked(&user) {
-        message += &format!(" {user_name} can get new ones: block {user_name} to refuse them.");
-    }
+    let message = revocation_message(user_name, revoked, &ends, app.account.is_blocked(&user));
     Ok(Json(UserRevocationBody {
         user: user_name.to_owned(),
         revoked,
@@ -107,23 +104,23 @@ pub async fn revoke_user(
     }))
 }
 
-fn revocation_message(user: &str, revoked: usize, ends: &RevokedAll) -> String {
-    if revoked == 0 {
-        return format!("{user} has no live credential.");
-    }
-    let mut message = format!("Live credentials of {user}: {revoked}, all revoked.");
-    if ends.cut > 0 {
-        message += &format!(" The calls of {} end within seconds.", ends.cut);
-    }
-    if let Some(until) = ends.calls_until {
-        let others = revoked.saturating_sub(ends.cut);
-        message +=
-            &format!(" The source of {others} cannot end calls: those in progress may go on until {until}.");
-    }
-    if ends.left > 0 {
-        message += &format!(" The source of {} could not be reached in time: revoke again.", ends.left);
-    }
-    message
+fn revocation_message(user: &str, revoked: usize, ends: &RevokedAll, is_blocked: bool) -> String {
+    let RevokedAll { cut, left, calls_until, .. } = *ends;
+    let others = revoked.saturating_sub(cut);
+    let all = match revoked {
+        0 => format!("{user} has no live credential."),
+        _ => format!("Live credentials of {user}: {revoked}, all revoked."),
+    };
+    let sentences = [
+        Some(all),
+        (cut > 0).then(|| format!("The calls of {cut} end within seconds.")),
+        calls_until.map(|until| {
+            format!("The source of {others} cannot end calls: those in progress may go on until {until}.")
+        }),
+        (left > 0).then(|| format!("The source of {left} could not be reached in time: revoke again.")),
+        (!is_blocked).then(|| format!("{user} can get new ones: block {user} to refuse them.")),
+    ];
+    sentences.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
 /// Blocks a user.

@@ -26,7 +26,8 @@ struct Status {
     bound_holds: bool,
     reset_date: String,
     active_connections: u64,
-    status: String,
+    #[serde(rename = "status")]
+    budget: String,
     source: String,
     as_of: Option<String>,
     grants: Grants,
@@ -64,7 +65,7 @@ pub(super) fn summary(body: &[u8]) -> Option<String> {
     let status: Status = serde_json::from_slice(body).ok()?;
     let Status { used, limit, percentage, remaining, reserved, bound, reset_date, source, .. } = &status;
     let has_hint = |wanted: &str| status.hints.iter().any(|Hint { code, .. }| code == wanted);
-    let minting = match status.status.as_str() {
+    let minting = match status.budget.as_str() {
         _ if status.frozen => "stopped by the operator",
         _ if has_hint("DISABLED") => "off (TURN_ENABLED)",
         "LIMIT_EXCEEDED" => "no metered credentials, because the limit is reached",
