@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn the_kind_is_one_that_explains_half_of_the_bytes_or_else_most() {
         let of = |users: u64, origins: u64| {
-            let named = move |kind, _: usize| {
+            move |kind, _: usize| {
                 let (key, bytes) = match kind {
                     SpenderKind::User => ("ann", users),
                     SpenderKind::Origin => ("https://a.example", origins),
@@ -188,8 +188,7 @@ mod tests {
                 let mut rows = vec![row(kind, Some(key), bytes), row(kind, None, 600 - bytes)];
                 rows.sort_by_key(|row| std::cmp::Reverse(row.sums.bytes()));
                 rows
-            };
-            named
+            }
         };
         let found = |users, origins| Spending::new(of(users, origins), USED, cost());
         assert_eq!(found(300, 600).by, Some(SpenderKind::User), "users explain half");

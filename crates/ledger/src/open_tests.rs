@@ -144,7 +144,7 @@ fn a_jump_of_the_time_that_may_be_wrong_moves_the_end_of_unknown_grants() {
     let jumped = Duration::from_secs(3_600);
     let now = at(0).plus(jumped);
     books.advance(Moment { may_be_wrong: true, jumped, ..now.into() });
-    books.advance(until.plus(jumped - Duration::from_secs(1)));
+    books.advance(until.plus(jumped.saturating_sub(Duration::from_secs(1))));
     assert!(!books.snapshot().bound_holds());
     books.advance(until.plus(jumped));
     assert!(books.snapshot().bound_holds());

@@ -11,14 +11,14 @@ impl Broker {
         }
     }
 
-    fn alive_until(&self, number: u8) -> Option<Minute> {
-        self.books.grants().get(id(number)).and_then(GrantRow::alive_until)
+    fn alive_until(&self, number: u8) -> Minute {
+        self.books.grants().get(id(number)).and_then(GrantRow::alive_until).unwrap()
     }
 }
 
 /// Until when a grant is promised that expires at that time.
-fn promised(expiry: u64, tail: u64) -> Option<Minute> {
-    Some(Minute::from_end(at(expiry + tail).plus(MINT_SLACK)))
+fn promised(expiry: u64, tail: u64) -> Minute {
+    Minute::from_end(at(expiry + tail).plus(MINT_SLACK))
 }
 
 /// No broker ran, so sessions of expired grants were not cut.
@@ -177,7 +177,7 @@ fn a_renewal_from_the_time_without_coturn_keeps_its_minutes() {
         broker.books.settle(&commit, Written::Yes).unwrap();
         broker.list(502, &[]);
         let chain = [1, 2].map(|number| broker.books.grants().get(id(number)).unwrap().promised.unwrap());
-        assert_eq!(chain.map(|time| Some(time.until)), [promised(600, 30), promised(1_100, 30)]);
+        assert_eq!(chain.map(|time| time.until), [promised(600, 30), promised(1_100, 30)]);
         assert_eq!(chain[1].reserved_from, chain[0].until, "no minute of the chain is free");
     }
 }
@@ -190,7 +190,7 @@ fn the_long_tail_of_a_grant_that_left_the_table_is_taken_back() {
     let mut broker = Broker::open(&few);
     broker.list(0, &[]);
     broker.mint(1, 300);
-    let until = broker.alive_until(1).unwrap().start().millis_since(at(0)) / 1_000;
+    let until = broker.alive_until(1).start().millis_since(at(0)) / 1_000;
     broker.list_each(2, 2..=until - 2);
     broker.books.advance(at(until));
     assert!(broker.books.forget_expired());

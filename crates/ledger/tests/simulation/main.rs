@@ -51,7 +51,7 @@ fn faults() -> Vec<Fault> {
     faults_with(|name| more == "all" || more.split(',').any(|one| one == name))
 }
 
-#[expect(clippy::print_stdout, reason = "the report of a run")]
+#[expect(clippy::print_stdout, clippy::disallowed_macros, reason = "the report of a run")]
 fn check_seeds(strict: bool) {
     let (steps, only) = (setting("STEPS", 200), setting("SEED", u64::MAX));
     let seeds = if only == u64::MAX { 0..setting("SEEDS", 100) } else { only..only + 1 };

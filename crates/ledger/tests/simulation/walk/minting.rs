@@ -141,7 +141,7 @@ impl<D: Disk> Broker<D> {
         let client = self
             .settings
             .has_addresses
-            .then(|| ClientKey::V4([192, 0, 2, u8::from(self.minted % 2 == 0)].into()));
+            .then(|| ClientKey::V4([192, 0, 2, u8::from(self.minted.is_multiple_of(2))].into()));
         let spender = Spender { user, ..Spender::default() }.known();
         Requester { client, renews, spender, ..Requester::default() }
     }

@@ -63,8 +63,8 @@ impl Scenario {
         }
         let in_calls = dice.below(4) == 0;
         if in_calls && !settings.cli {
-            settings.sources =
-                dice.one_of(&[&[Relay] as &[IceSource], &[Relay, Cloudflare], &[Cloudflare, Relay]]);
+            let choices: [&[IceSource]; 3] = [&[Relay], &[Relay, Cloudflare], &[Cloudflare, Relay]];
+            settings.sources = dice.one_of(&choices);
         }
         if dice.below(4) == 0 {
             (settings.user_limit, settings.relays_with_both) = (Some(6_000_000_000), dice.below(48) == 0);
