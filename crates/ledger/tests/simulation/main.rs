@@ -31,7 +31,7 @@ use std::collections::BTreeMap;
 use journal::Journal;
 use walk::checks::{Excuse, Tally};
 use walk::ops::{Fault, faults_with};
-use walk::{Scenario, end_of};
+use walk::{Scenario, whole};
 
 /// A number from the environment, or the default.
 #[expect(clippy::disallowed_methods, reason = "settings of a test")]
@@ -41,7 +41,7 @@ fn setting(name: &str, default: u64) -> u64 {
 
 /// Runs one scenario. Returns how much was checked.
 fn check(scenario: &Scenario) -> Tally {
-    end_of::<Journal>(scenario).1
+    whole::<Journal>(scenario)
 }
 
 /// The faults of a run: those that the ledger survives, and others by name.

@@ -1,9 +1,11 @@
 //! Tests of restarts. The restored books equal the books before the restart, at the time of the restart and later.
 
+use turn_ledger::source::IceSource;
 use turn_ledger::verify::contradictions;
 
 use crate::faults;
 use crate::journal::Journal;
+use crate::walk::ops::Fault;
 use crate::walk::{Scenario, end_of, visible};
 
 /// Runs a scenario and compares its books with the restored ones.
@@ -21,9 +23,17 @@ pub(crate) fn check_restart(scenario: &Scenario) {
 
 #[test]
 fn a_restart_changes_nothing_that_a_caller_can_see() {
+    // What is reserved while a credential is made ends with the process.
+    let faults: Vec<_> = faults().into_iter().filter(|fault| *fault != Fault::Interleaved).collect();
     for seed in 0..48 {
         for strict in [false, true] {
-            check_restart(&Scenario::random(seed, 60, strict, &faults()));
+            let scenario = Scenario::random(seed, 60, strict, &faults);
+            // What a relay in the process or coturn may have carried since its last count is added at a start.
+            let is_counted_here =
+                scenario.settings.cli || scenario.settings.sources.contains(&IceSource::Relay);
+            if !is_counted_here {
+                check_restart(&scenario);
+            }
         }
     }
 }

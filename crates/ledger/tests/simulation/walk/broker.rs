@@ -19,7 +19,7 @@ use super::disk::Disk;
 use super::lateness::Lateness;
 use super::minting::{Held, InFlight, user_named};
 use super::ops::Op;
-use super::settings::{Change, Settings, millis};
+use super::settings::{Change, DAY, Settings, millis};
 use super::world::World;
 
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
@@ -389,10 +389,25 @@ impl<D: Disk> Broker<D> {
         self.flush();
     }
 
+    /// Two periods pass in which nothing is relayed.
+    pub(crate) fn wind_down(&mut self, world: &mut World) {
+        self.set_ahead(0, world);
+        (self.offset, self.cli) = (0, Cli::Works);
+        for millis in [40 * DAY, 600_000, 40 * DAY, 600_000] {
+            self.time.set_reference(self.present(world), self.since_boot(world));
+            self.pass(millis, 0, world);
+            self.list_sessions(world);
+            while !self.books.forget_expired() {}
+            self.flush();
+        }
+    }
+
     /// Restores the last copy. The credentials that were handed out since are unknown.
     fn restore_copy(&mut self, world: &mut World) {
         let Some(copy) = self.copy.take() else { return };
         self.disk = copy;
+        // The copy does not know of pauses since.
+        self.lags = true;
         self.restart(world);
         self.limit = self.books.snapshot().figures.limit;
         let grants = self.books.grants();

@@ -80,6 +80,8 @@ pub(crate) struct Checks {
     highest_limit: ByteCount,
     /// The most that may be committed in strict mode. An excuse raises it to what is committed then.
     ceiling: ByteCount,
+    /// After how many writes less was committed than the limit. A crash loses what is not written.
+    low_since: Option<u64>,
     /// Whether a user may have used more than the limit of a user in this period, because an assumption did not hold.
     is_user_excused: bool,
     /// Whether an accepted jump was a fault of the clock, and credentials from before it may be alive.
@@ -98,6 +100,7 @@ impl Checks {
             lacked: (false, false),
             highest_limit: broker.limit,
             ceiling: broker.limit,
+            low_since: None,
             is_user_excused: false,
             is_set_wrong: false,
             wrong_until: 0,
@@ -124,7 +127,9 @@ impl Checks {
             // What sampling may miss of a count is committed as soon as it is counted.
             let margin = committed.get() / 100 * u64::from(broker.settings.sampling);
             self.ceiling = self.ceiling.max(committed.plus(ByteCount::new(margin)));
-        } else if committed <= self.highest_limit {
+        }
+        self.low_since = (committed <= self.highest_limit).then(|| self.low_since.unwrap_or(broker.writes));
+        if self.low_since.is_some_and(|since| broker.writes > since) {
             self.ceiling = self.highest_limit;
         }
         self.tally.steps += 1;
@@ -280,6 +285,25 @@ fn status(world: &World, broker: &Broker<impl Disk>, snapshot: &Snapshot) -> Opt
         && !broker.may_break
         && !broker.settings.cli;
     is_broken.then(|| "the assumption is broken without a reason".into())
+}
+
+/// What is left when everything has ended, two periods later.
+pub(super) fn rest(broker: &Broker<impl Disk>) -> Option<String> {
+    let Snapshot { figures, live_grants, open_connections, .. } = broker.books.snapshot();
+    if figures.used.get() > 0 || figures.committed.get() > 0 || figures.committed_next.get() > 0 {
+        return Some("bytes are committed after everything has ended".into());
+    }
+    let stored = broker.stored();
+    let rows = [
+        ("live grants", usize::try_from(live_grants).unwrap_or(usize::MAX)),
+        ("open connections", open_connections),
+        ("addresses", broker.books.grants().client_count()),
+        ("stored grants", stored.grants.len()),
+        ("stored connections", stored.connections.len()),
+        ("stored sessions", if broker.settings.cli { stored.sessions.len() } else { 0 }),
+    ];
+    let left = rows.into_iter().find(|(_, count)| *count > 0);
+    left.map(|(what, count)| format!("{count} {what} are left after everything has ended"))
 }
 
 /// The end of a period in the world's milliseconds, and its start.

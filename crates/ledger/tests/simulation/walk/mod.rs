@@ -67,7 +67,8 @@ impl Scenario {
             settings.sources = dice.one_of(&choices);
         }
         if dice.below(4) == 0 {
-            (settings.user_limit, settings.relays_with_both) = (Some(6_000_000_000), dice.below(48) == 0);
+            (settings.user_limit, settings.relays_with_both) =
+                (Some(6_000_000_000), dice.below(48) == 0 && strict);
             settings.limit = settings.limit.max(100_000_000_000);
         }
         settings.has_addresses = dice.has(Fault::Addresses);
@@ -89,7 +90,7 @@ impl Scenario {
     }
 
     /// A shorter scenario that still fails. Leaves out operations while the rest fails.
-    fn shrunk<D: Disk>(mut self) -> Self {
+    fn shrunk<D: Disk>(mut self, winds_down: bool) -> Self {
         let mut size = self.ops.len() / 2;
         while size > 0 {
             let mut from = 0;
@@ -97,7 +98,7 @@ impl Scenario {
                 let mut ops = self.ops.clone();
                 ops.drain(from..(from + size).min(ops.len()));
                 let shorter = Self { ops, ..self.clone() };
-                if run::<D>(&shorter).is_err() { self = shorter } else { from += size }
+                if run::<D>(&shorter, winds_down).is_err() { self = shorter } else { from += size }
             }
             size /= 2;
         }
@@ -113,13 +114,22 @@ pub(crate) struct Failure {
 
 /// Runs a scenario. Returns its broker and how much was checked. Panics if a check fails.
 pub(crate) fn end_of<D: Disk>(scenario: &Scenario) -> (Broker<D>, Tally) {
-    run::<D>(scenario).unwrap_or_else(|Failure { step, what }| {
+    checked(scenario, false)
+}
+
+/// The same, until everything has ended.
+pub(crate) fn whole<D: Disk>(scenario: &Scenario) -> Tally {
+    checked::<D>(scenario, true).1
+}
+
+fn checked<D: Disk>(scenario: &Scenario, winds_down: bool) -> (Broker<D>, Tally) {
+    run::<D>(scenario, winds_down).unwrap_or_else(|Failure { step, what }| {
         let failing = Scenario { ops: scenario.ops[..=step].to_vec(), ..scenario.clone() };
-        panic!("step {step}: {what}\nAdd it to reproductions.rs:\n{:?}", failing.shrunk::<D>())
+        panic!("step {step}: {what}\nAdd it to reproductions.rs:\n{:?}", failing.shrunk::<D>(winds_down))
     })
 }
 
-fn run<D: Disk>(scenario: &Scenario) -> Result<(Broker<D>, Tally), Failure> {
+fn run<D: Disk>(scenario: &Scenario, winds_down: bool) -> Result<(Broker<D>, Tally), Failure> {
     let mut world = World::default();
     world.by_grant = scenario.settings.user_limit.map(|_| BTreeMap::new());
     let mut broker = Broker::new(scenario.settings, scenario.start(), D::new());
@@ -127,12 +137,20 @@ fn run<D: Disk>(scenario: &Scenario) -> Result<(Broker<D>, Tally), Failure> {
     for (step, op) in scenario.ops.iter().enumerate() {
         broker.apply(*op, &mut world);
         let is_first = matches!(op, Op::Pause { .. } | Op::Down { .. } | Op::Reboot { .. });
-        if !(broker.settings.unlisted && is_first) {
+        if !broker.settings.unlisted || !is_first {
             broker.list_sessions_if_due(&mut world);
+        } else {
+            broker.advance(&mut world);
         }
         if let Some(what) = checks.step(&world, &mut broker) {
             let figures = broker.books.snapshot().figures;
             return Err(Failure { step, what: format!("{what}; {figures:?}") });
+        }
+    }
+    if winds_down {
+        broker.wind_down(&mut world);
+        if let Some(what) = checks::rest(&broker) {
+            return Err(Failure { step: scenario.ops.len() - 1, what });
         }
     }
     Ok((broker, checks.tally))

@@ -199,23 +199,7 @@ pub(crate) const FAULTS: &[(&str, Fault)] = &[
 ];
 
 /// Faults that the ledger does not survive yet. `FAULTS=all`, or a list of names, runs them too.
-pub(crate) const OFF: &[&str] = &[
-    "uncut",
-    "pause-at-coturn",
-    "billing-day",
-    "interleaved",
-    "addresses",
-    "small-tables",
-    "hang-ups",
-    "blocks",
-    "copies",
-    "relay-crash",
-    "partial",
-    "late-listing",
-    "drops",
-    "unlisted",
-    "user-limit",
-];
+pub(crate) const OFF: &[&str] = &["uncut", "pause-at-coturn", "billing-day", "unlisted"];
 
 /// The faults that the ledger survives, and those whose name is in `more`.
 pub(crate) fn faults_with(more: impl Fn(&str) -> bool) -> Vec<Fault> {
@@ -330,9 +314,9 @@ impl Dice {
         }
         let fault = self.one_of(&self.faults.clone());
         Some(match fault {
-            Fault::Late => {
-                Op::Late { millis: self.one_of(&[0, 0, 0, 0, 0, 0, 900_000, 3_600_000, 7_200_000]) }
-            }
+            Fault::Late => Op::Late {
+                millis: self.one_of(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 900_000, 3_600_000, 7_200_000]),
+            },
             Fault::Steps if self.below(20) > 0 => return None,
             Fault::Steps => {
                 let most = self.one_of(&[120_000, 28_800_000, 3 * 86_400_000, 40 * 86_400_000]);
@@ -377,7 +361,7 @@ impl Dice {
             Fault::HangUps => Op::HangUp { nth: self.roll(), after: self.below(30_000) },
             Fault::Copies if self.below(3) > 0 => Op::Copy,
             Fault::Copies if self.below(6) == 0 => Op::Restore,
-            Fault::Drops if self.below(4) == 0 => Op::DropReadings,
+            Fault::Drops if self.below(16) == 0 => Op::DropReadings,
             Fault::Partial | Fault::LateListing if !self.has(Fault::Coturn) => return None,
             Fault::Partial => Op::Coturn(self.one_of(&[Cli::Works, Cli::Partial])),
             Fault::LateListing => Op::Coturn(self.one_of(&[Cli::Works, Cli::Late])),
@@ -401,7 +385,7 @@ impl Dice {
             Name::Rate => Change::Mbps(self.one_of(&[2, 4, 8])),
             Name::Sampling => Change::Sampling(self.one_of(&[5, 20])),
             Name::Limit => Change::Limit(self.limit()),
-            Name::Cli if self.has(Fault::Coturn) => Change::Cli(self.below(10) > 0),
+            Name::Cli if self.has(Fault::Coturn) => Change::Cli(self.below(20) > 0),
             Name::Sources if self.has(Fault::Sources) => Change::Sources(self.sources()),
             Name::UserLimit => {
                 Change::UserLimit(self.one_of(&[3_000_000_000, 6_000_000_000, 20_000_000_000]))

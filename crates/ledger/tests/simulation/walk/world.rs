@@ -198,8 +198,11 @@ impl World {
         }
     }
 
-    /// Nothing is assumed of credentials that the books do not know.
+    /// Nothing is assumed of credentials that the books do not know, and what was relayed before is in no figure.
     pub(crate) fn forget(&mut self, is_known: impl Fn(GrantId) -> bool) {
+        for flow in &mut self.flows {
+            flow.exceeded = Some(self.now);
+        }
         for holder in self.flows.iter_mut().flat_map(|flow| &mut flow.holders) {
             if !is_known(holder.grant) {
                 (holder.assumed, holder.is_unknown) = (Relaying { rate: 0, tail: 0 }, true);
