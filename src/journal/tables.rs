@@ -141,7 +141,8 @@ pub(super) fn read(transaction: &ReadTransaction, bad: OnBadRow<'_>) -> Result<C
         Ok(())
     })?;
     rows(transaction, GRANTS, bad, |id, row| {
-        stored.grants.insert(GrantId::new(*id), from_json(row)?);
+        let id = GrantId::new(*id);
+        stored.grants.insert(id, from_json(row).map_err(|what| format!("(grant {id}) {what}"))?);
         Ok(())
     })?;
     rows(transaction, DROPPED, bad, |(source, expiry, until, per_minute), count| {

@@ -1,5 +1,5 @@
 //! Tests that the ledger file contains everything that the books write. They run scenarios of the simulation on a real
-//! file, and compare the result with the same scenario on a disk in memory.
+//! file, and compare the books that it restores with those that wrote it.
 
 #[expect(dead_code, reason = "these tests use a part of the simulation")]
 #[path = "../../crates/ledger/tests/simulation/walk/mod.rs"]
@@ -9,28 +9,12 @@ use tempfile::TempDir;
 use turn_broker::journal::Storage;
 use turn_broker::journal::store::Store;
 use turn_ledger::changes::{Batch, Stored};
+use turn_ledger::source::IceSource;
 use turn_ledger::verify::contradictions;
 
 use walk::disk::Disk;
 use walk::ops::faults_with;
 use walk::{Scenario, end_of, visible};
-
-/// A disk in memory, without an encoding.
-struct MemoryDisk(Stored);
-
-impl Disk for MemoryDisk {
-    fn new() -> Self {
-        Self(Stored { key: Some([0; 64]), ..Stored::default() })
-    }
-
-    fn write(&mut self, batch: Batch) {
-        self.0.apply(batch);
-    }
-
-    fn read(&self) -> Stored {
-        self.0.clone()
-    }
-}
 
 struct LedgerFile(TempDir);
 
@@ -50,18 +34,21 @@ impl Disk for LedgerFile {
 
 #[test]
 fn a_ledger_file_restores_the_books_without_contradictions() {
-    for seed in 0..6 {
+    for seed in 0..9 {
         for strict in [false, true] {
             let scenario = Scenario::random(seed, 60, strict, &faults_with(|_| false));
-            let (mut in_memory, _) = end_of::<MemoryDisk>(&scenario);
+            // What a relay in the process may have carried since its last count is added at a start.
+            if scenario.settings.sources.contains(&IceSource::Relay) {
+                continue;
+            }
             let (mut on_disk, _) = end_of::<LedgerFile>(&scenario);
             let mut again = on_disk.reopened();
             assert_eq!(contradictions(&on_disk.stored()), Vec::<String>::new(), "{scenario:?}");
             for later in [0, 60_000, 3_600_000, 30 * 86_400_000] {
                 let then = again.now().plus_millis(later);
                 again.advance(then);
-                in_memory.books.advance(then);
-                assert_eq!(visible(&again), visible(&in_memory.books), "{scenario:?}, {later} ms later");
+                on_disk.books.advance(then);
+                assert_eq!(visible(&again), visible(&on_disk.books), "{scenario:?}, {later} ms later");
             }
         }
     }

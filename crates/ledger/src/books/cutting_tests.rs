@@ -101,6 +101,20 @@ fn what_can_be_relayed_between_slow_listings_stays_promised() {
     }
 }
 
+/// One grant is over and still has a session, so its long tail stays. When cutting stops again, the others get it again.
+#[test]
+fn each_time_that_cutting_stops_the_long_tail_is_promised() {
+    let mut broker = strict();
+    broker.mint(1, 600);
+    broker.mint(2, 3_600);
+    broker.books.advance(at(595));
+    assert_eq!(broker.alive_until(2), promised(3_600, 7_200));
+    broker.list(605, &[(1, 5_000)]);
+    assert_eq!([1, 2].map(|n| broker.alive_until(n)), [promised(600, 7_200), promised(3_600, 30)]);
+    broker.books.advance(at(625));
+    assert_eq!(broker.alive_until(2), promised(3_600, 7_200));
+}
+
 /// The machine was suspended for 2 h, so nobody cut sessions. What comes first afterwards does not matter.
 #[test]
 fn after_a_suspend_it_does_not_matter_whether_the_tidy_the_listing_or_a_request_is_first() {

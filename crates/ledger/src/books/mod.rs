@@ -63,8 +63,10 @@ pub struct Books {
     /// The latest reading of the clocks.
     moment: Moment,
     standing: Standing,
-    /// Whether grants of coturn have the long tail, because sessions were not cut.
-    has_long_tails: bool,
+    /// Whether all grants of coturn have the long tail, because its sessions are not cut now.
+    is_raised: bool,
+    /// Whether some may have it although sessions are cut again. The next good listing takes it back.
+    may_shorten: bool,
     /// Connections that stopped reporting since the last [`Self::take_given_up`].
     given_up: Vec<Closed>,
 }
@@ -100,7 +102,8 @@ impl Books {
             configured_limit: figures.limit,
             moment: figures.now.into(),
             standing: Standing::default(),
-            has_long_tails: false,
+            is_raised: false,
+            may_shorten: true,
             ledger,
             connections,
             grants,

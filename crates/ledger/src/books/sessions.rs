@@ -40,6 +40,7 @@ impl Books {
         if listing.is_complete && self.is_cut(listing, seen_at) {
             self.coturn.set_cut_until(now);
             self.ledger.set_cut_until(IceSource::Coturn, now);
+            self.is_raised = false;
             self.shorten_tails(listing);
         }
         to_cut(listing, |grant, session| self.grant_end(grant, session.expires_at).is_some())
@@ -67,20 +68,19 @@ impl Books {
     /// Promises the long tail once sessions count as not cut, before anything else acts on the time: also at a start, and after the
     /// machine was suspended. What was over when they were last seen cut stays over.
     pub(super) fn settle_long_tails(&mut self) {
-        let cuts = self.ledger.cut_tail(IceSource::Coturn).is_some();
-        if cuts && !self.has_long_tails && !self.ledger.is_cut(IceSource::Coturn) {
-            self.has_long_tails = true;
-            self.extend_tails(
-                IceSource::Coturn,
-                self.ledger.long_tail(IceSource::Coturn),
-                self.coturn.cut_until(),
-            );
+        let is_uncut =
+            self.ledger.cut_tail(IceSource::Coturn).is_some() && !self.ledger.is_cut(IceSource::Coturn);
+        if is_uncut && !self.is_raised {
+            let tail = self.ledger.long_tail(IceSource::Coturn);
+            self.extend_tails(IceSource::Coturn, tail, self.coturn.cut_until());
+            self.may_shorten = true;
         }
+        self.is_raised = is_uncut;
     }
 
     /// Promises only the short tail again, except for grants that are over and have a session.
     fn shorten_tails(&mut self, listing: &Listing) {
-        if !self.has_long_tails || !self.ledger.is_cut(IceSource::Coturn) {
+        if !self.may_shorten || !self.ledger.is_cut(IceSource::Coturn) {
             return;
         }
         let now = self.now();
@@ -90,7 +90,7 @@ impl Books {
         let tail = self.ledger.tail(IceSource::Coturn) + MINT_SLACK;
         let shorter = self.grants.shorten(IceSource::Coturn, tail, &over, now);
         self.ledger.apply_all(shorter);
-        self.has_long_tails = !over.is_empty();
+        self.may_shorten = !over.is_empty();
     }
 
     /// Extends every grant whose tail is shorter than the one that its source has now, also one whose tail is over: the settings may

@@ -35,6 +35,9 @@ impl Connections {
                 let (before, from) = (ByteCount::ZERO, connection.opened_at);
                 grants.charge(grant, &Charge { before, after, is_last: false, from, at });
             }
+            if let Some(grant) = connection.grant().filter(|_| !connection.is_direct()) {
+                changes.extend(grants.extend(grant, connection.last_seen.plus(self.rules.heartbeat)));
+            }
             self.insert(connection);
         }
         self.dirty = Dirty::tracking();
