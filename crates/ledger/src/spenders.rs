@@ -81,7 +81,8 @@ impl Row {
     /// Whether the row may make room for another one. `keeps_bytes`: not with bytes.
     fn is_idle(&self, keeps_bytes: bool) -> bool {
         let is_in_use = self.live > 0 || self.promised.is_some() || self.minting > 0;
-        !(is_in_use || keeps_bytes && self.weight() > ByteCount::ZERO)
+        let is_kept = keeps_bytes && self.weight() > ByteCount::ZERO;
+        !is_in_use && !is_kept
     }
 }
 

@@ -163,7 +163,7 @@ mutants=(
     'a user: a grant that leaves the history takes its bytes along|spenders.rs|\|row\| row.kept.get_or_insert_default().add(share)|\|row\| drop(row.kept.get_or_insert_default())'
     'a user: a longer tail is not promised|grants/promises.rs|        self.replace_promise(before.as_ref(), after.as_ref())|        let after = after.map(\|after\| Promise { user: after.user.clone().filter(\|_\| before.as_ref().is_none_or(\|before\| before.time.until >= after.time.until)), ..after });\n        self.replace_promise(before.as_ref(), after.as_ref())'
     'a user: minutes after the reset are not promised|spenders/user.rs|promised.between(source, end, Minute::new(i64::from(u32::MAX)))|promised.between(source, end, end)'
-    'a user: a row with bytes makes room for another user|spenders.rs|is_in_use || keeps_bytes && self.weight()|is_in_use || !keeps_bytes && self.weight()'
+    'a user: a row with bytes makes room for another user|spenders.rs|let is_kept = keeps_bytes|let is_kept = !keeps_bytes'
     'a user: the margin of the count is forgotten|grants/spent.rs|at_most(self.closed.get().into(), sampling)|at_most(self.closed.get().into(), sampling.min(0))'
     'a user: a smaller count lowers what was measured|grants/spent.rs|if total > self.measured {|if total != self.measured {'
     'a user: a final count is taken again|grants/counts.rs|        if counts.is_final {\n            counted.until = counts.until;\n        }|'
