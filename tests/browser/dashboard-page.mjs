@@ -81,6 +81,8 @@ async function theFormatIsThatOfTheBroker(browser, answers) {
   const spenders = new Spenders(1);
   for (const [path, query] of [['api/spenders', 'by=user'], ['api/grants', '']]) {
     const real = await (await operator(`/${path}?${query}`)).json();
+    // The row of bytes without a user has fewer fields.
+    if (real.spenders) real.spenders = real.spenders.filter(({ key }) => key !== null);
     assert.ok((real.spenders ?? real.grants).length > 0, `${path} has rows to compare`);
     assert.deepEqual(differences(real, spenders.answer('GET', path, new URLSearchParams(query))[1], path), []);
   }
