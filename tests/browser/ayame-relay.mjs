@@ -184,10 +184,11 @@ async function aCallOutlivesItsCredentials() {
   await end(pair);
 }
 
-/** The relay says why, and has no allocation left. A busy browser sometimes makes a second one with its credential. */
+/** The relay says why, and has no allocation left. A busy browser sometimes makes a second one with its credential, and closes it itself. */
 async function theyEndedBecause(reason, ids) {
   if (!source.reasons) return;
-  assert.deepEqual([...new Set(source.reasons(ids))], [reason]);
+  const byTheBroker = source.reasons(ids).filter((why) => why !== 'closed');
+  assert.ok(byTheBroker.length >= 2 && byTheBroker.every((why) => why === reason), byTheBroker.join());
   assert.equal(metric(await (await operator('/metrics')).text(), 'turn_broker_relay_allocations'), 0);
 }
 
