@@ -184,10 +184,13 @@ impl Model {
     /// Takes a reading. Sampling can have missed at most what was promised since the previous reading, unless the counted
     /// bytes already exceed that.
     fn take(&mut self, reading: Reading) {
-        let (before, ..) = self.measured();
+        let (before, _, other_before) = self.measured();
         let known =
             if self.reading.is_some_and(|held| held.period == reading.period) { self.at_most } else { 0 };
-        let promised = known + self.promised_between(before, reading.as_of.as_millis());
+        // The bytes of a key that has become one of ours were promised by nobody. They bring their margin along.
+        let moved = other_before.saturating_sub(reading.other.get().into());
+        let moved = (moved * 100).div_ceil(u128::from(100 - SAMPLING));
+        let promised = known + moved + self.promised_between(before, reading.as_of.as_millis());
         let granted = u128::from(reading.granted.get());
         let sampled = (granted * 100).div_ceil(u128::from(100 - SAMPLING));
         self.at_most = if granted > promised { sampled } else { sampled.min(promised) };
@@ -278,6 +281,14 @@ proptest! {
         prop_assert_eq!(u128::from(timeline.committed().get()), model.committed());
         prop_assert_eq!(u128::from(timeline.committed_next().get()), model.committed_next());
     }
+}
+
+#[test]
+fn bytes_that_move_from_another_key_to_ours_bring_their_margin_along() {
+    let read = |back, granted, other| Op::Read { back, granted, other };
+    let ops = [read(746_180, 9_156_322_705, 51_597_222_220), read(0, 23_975_717_723, 36_777_827_203)];
+    let (timeline, model) = run(&ops, true);
+    assert_eq!(u128::from(timeline.committed().get()), model.committed());
 }
 
 proptest! {
