@@ -79,20 +79,18 @@ impl Mint {
     pub async fn revoke_all(&self, grants: &[(GrantId, GrantRow)]) -> RevokedAll {
         let (mut results, mut calls, mut calls_until) = (vec![], vec![], None);
         for (id, grant) in grants {
-            let result = match (grant.known_to_source, self.call(*id, grant)) {
-                (Some(true), _) => Revocation::Done,
-                (Some(false), _) => Revocation::Unknown,
-                (None, Err(without_call)) => without_call,
-                (None, Ok(call)) => {
-                    calls_until = calls_until.max(Some(relays_until(grant)));
-                    calls.push(call);
-                    continue;
-                }
+            let call = match grant.known_to_source {
+                Some(true) => Err(Revocation::Done),
+                Some(false) => Err(Revocation::Unknown),
+                None => self.call(*id, grant),
             };
-            if result != Revocation::Cut {
+            if !matches!(call, Err(Revocation::Cut)) {
                 calls_until = calls_until.max(Some(relays_until(grant)));
             }
-            results.push(result);
+            match call {
+                Ok(call) => calls.push(call),
+                Err(without_call) => results.push(without_call),
+            }
         }
         results.extend(make_all(calls.into_iter().map(Call::make), tokio::time::sleep(BEGIN_MAX)).await);
         let count = |wanted| results.iter().filter(|result| **result == wanted).count();

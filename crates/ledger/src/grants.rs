@@ -83,7 +83,7 @@ pub struct Grants {
     revoked: BTreeSet<(Timestamp, GrantId)>,
     /// Revoked grants whose promise can still be released.
     releasable: BTreeSet<GrantId>,
-    /// Sessions of the SFU with a promise, by the minute in which it is made anew.
+    /// Sessions of the SFU with a promise, by the minute in which it must be renewed.
     pulling: BTreeSet<(Minute, GrantId)>,
     dirty: Dirty<GrantId>,
 }

@@ -313,24 +313,21 @@ impl Spenders {
     }
 
     fn table(&self, kind: SpenderKind) -> &Table {
-        let [user, label, origin, address, call] = &self.tables;
-        match kind {
-            SpenderKind::User => user,
-            SpenderKind::Label => label,
-            SpenderKind::Origin => origin,
-            SpenderKind::Address => address,
-            SpenderKind::Call => call,
-        }
+        of_kind(kind, self.tables.each_ref())
     }
 
     fn table_mut(&mut self, kind: SpenderKind) -> &mut Table {
-        let [user, label, origin, address, call] = &mut self.tables;
-        match kind {
-            SpenderKind::User => user,
-            SpenderKind::Label => label,
-            SpenderKind::Origin => origin,
-            SpenderKind::Address => address,
-            SpenderKind::Call => call,
-        }
+        of_kind(kind, self.tables.each_mut())
+    }
+}
+
+/// That of a kind.
+fn of_kind<T>(kind: SpenderKind, [user, label, origin, address, call]: [T; SpenderKind::ALL.len()]) -> T {
+    match kind {
+        SpenderKind::User => user,
+        SpenderKind::Label => label,
+        SpenderKind::Origin => origin,
+        SpenderKind::Address => address,
+        SpenderKind::Call => call,
     }
 }

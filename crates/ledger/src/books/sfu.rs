@@ -61,7 +61,7 @@ impl Books {
         })
     }
 
-    /// When the first promise for a session is to be made anew, if that is before `now`: a minute has begun.
+    /// The start of this minute, if the promise for some session must be renewed in it.
     pub(super) fn next_session(&self, now: Timestamp) -> Option<Timestamp> {
         self.grants.has_due_session(now).then(|| Minute::of(now).start())
     }

@@ -52,30 +52,11 @@ impl DroppedGrants {
         least: LeastPromise,
         since: Timestamp,
     ) -> Vec<UsageChange> {
-        let longer = |expiry: i64| Minute::from_end(at(expiry).plus(least.after_expiry));
-        let is_longer = |(of, expiry, until, _): &DroppedKey| {
-            *of == source && longer(*expiry) > *until && until.start() > since
-        };
-        let keys: Vec<_> = self.counts.keys().copied().filter(is_longer).collect();
-        let mut changes = vec![];
-        for key in keys {
-            let (_, expiry, from, per_minute) = key;
-            let count = self.counts.remove(&key).unwrap_or_default();
-            self.dirty.note_removed(key);
-            let (until, per_minute) = (longer(expiry), per_minute.max(least.per_minute));
-            let added = PromisedTime {
-                from,
-                reserved_from: from,
-                chain_before: 0,
-                until,
-                per_minute,
-                is_held: false,
-            };
-            let kind = ChangeKind::Promise { before: None, after: Some(added) };
-            changes.extend((0..count).map(|_| UsageChange { source, basis: Basis::Granted, kind }));
-            self.put((source, expiry, until, per_minute), count);
-        }
-        changes
+        self.change_ends(source, |(_, expiry, until, per_minute)| {
+            let longer = Minute::from_end(at(expiry).plus(least.after_expiry));
+            let is_raised = longer > until && until.start() > since;
+            is_raised.then_some((longer, per_minute.max(least.per_minute)))
+        })
     }
 
     /// Takes back what is promised from `from` on and longer than this after the expiry.
@@ -85,26 +66,42 @@ impl DroppedGrants {
         after_expiry: Duration,
         from: Minute,
     ) -> Vec<UsageChange> {
-        let shorter = |expiry: i64| Minute::from_end(at(expiry).plus(after_expiry)).max(from);
-        let is_longer = |(of, expiry, until, _): &DroppedKey| *of == source && shorter(*expiry) < *until;
-        let keys: Vec<_> = self.counts.keys().copied().filter(is_longer).collect();
+        self.change_ends(source, |(_, expiry, until, per_minute)| {
+            let shorter = Minute::from_end(at(expiry).plus(after_expiry)).max(from);
+            (shorter < until).then_some((shorter, per_minute))
+        })
+    }
+
+    /// Replaces the end of promises of a source, and the rate from there on; `None`: it stays. What was promised before the earlier
+    /// one of the two ends stays as it is.
+    fn change_ends(
+        &mut self,
+        source: IceSource,
+        new_end: impl Fn(DroppedKey) -> Option<(Minute, u64)>,
+    ) -> Vec<UsageChange> {
+        let of_source = self.counts.keys().copied().filter(|(of, ..)| *of == source);
+        let keys: Vec<_> = of_source.filter_map(|key| Some((key, new_end(key)?))).collect();
         let mut changes = vec![];
-        for key in keys {
-            let (_, expiry, until, per_minute) = key;
+        for (key, (until, per_minute)) in keys {
+            let (_, expiry, before, _) = key;
             let count = self.counts.remove(&key).unwrap_or_default();
             self.dirty.note_removed(key);
-            let from = shorter(expiry);
-            let taken = PromisedTime {
+            let from = before.min(until);
+            let between = PromisedTime {
                 from,
                 reserved_from: from,
                 chain_before: 0,
-                until,
+                until: before.max(until),
                 per_minute,
                 is_held: false,
             };
-            let kind = ChangeKind::Promise { before: Some(taken), after: None };
+            let kind = if until > before {
+                ChangeKind::Promise { before: None, after: Some(between) }
+            } else {
+                ChangeKind::Promise { before: Some(between), after: None }
+            };
             changes.extend((0..count).map(|_| UsageChange { source, basis: Basis::Granted, kind }));
-            self.put((source, expiry, from, per_minute), count);
+            self.put((source, expiry, until, per_minute), count);
         }
         changes
     }

@@ -83,12 +83,12 @@ impl Grants {
         clocks(0, self.rows.values().filter_map(|row| active(row)).fold(0, u32::saturating_add))
     }
 
-    /// Whether the promise for a session is to be made anew by `now`.
+    /// Whether the promise for some session must be renewed at `now`.
     pub(crate) fn has_due_session(&self, now: Timestamp) -> bool {
         self.pulling.first().is_some_and(|(due, _)| *due <= Minute::of(now))
     }
 
-    /// Takes the first session whose promise is to be made anew by `now`.
+    /// Takes the first session whose promise must be renewed at `now`.
     pub(crate) fn take_due_session(&mut self, now: Timestamp) -> Option<GrantId> {
         self.has_due_session(now).then(|| self.pulling.pop_first())?.map(|(_, id)| id)
     }

@@ -123,7 +123,7 @@ impl Settings {
     /// How the holder of a credential relays. `nth`: its number.
     pub(crate) fn client(&self, source: IceSource, nth: u64) -> Relaying {
         let Relaying { rate, tail } = self.assumed(source);
-        // Whoever is cut stays until then, and the relay ends everything at the expiry.
+        // A session that is cut lasts until its cut. The relay ends every session at the expiry.
         let of_server = match source {
             IceSource::Coturn if self.cli => DAY,
             IceSource::Relay => 0,
