@@ -212,11 +212,11 @@ fn source_document(stored: &SourceRows) -> Value {
     let flows = stored.usage.iter().map(|(minute, flows)| {
         json!({ "minute": minute.start(), "granted": flow(&flows.granted), "ungranted": flow(&flows.ungranted) })
     });
+    let days = stored.days.iter().map(|(day, count)| json!({ "day": day.start(), "count": count }));
     json!({
         "marks": marks.collect::<Vec<_>>(),
         "flows": flows.collect::<Vec<_>>(),
-        "previous": stored.previous,
-        "reading": stored.reading,
+        "days": days.collect::<Vec<_>>(),
         "late_counts": stored.late,
     })
 }

@@ -84,8 +84,8 @@ pub struct Series {
     pub points: Vec<(Timestamp, Slice)>,
     /// Readings of the providers' counts, at most one for each step.
     pub readings: Vec<ReadingPoint>,
-    /// The previous period and its usage.
-    pub previous: Option<(Period, ByteCount)>,
+    /// The periods before this one and their usage, the latest first.
+    pub past: Vec<(Period, ByteCount)>,
 }
 
 impl Account {
@@ -359,7 +359,7 @@ impl Account {
             let begins = begins.take_while(|at| *at < end);
             let points = begins.map(|at| (at, books.slice(at, at.plus(step).min(end)))).collect();
             let readings = books.history().between(from, end, step);
-            Series { points, readings, previous: books.previous() }
+            Series { points, readings, past: books.past() }
         })
     }
 

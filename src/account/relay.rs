@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Account;
 use turn_ledger::grants::GrantEnd;
-use turn_ledger::reading::Reading;
+use turn_ledger::reading::Carried;
 use turn_ledger::source::IceSource;
 use turn_ledger::token::GrantId;
 use turn_ledger::traffic::Traffic;
@@ -33,9 +33,8 @@ impl Account {
         self.with(|books| books.add_grant_traffic(IceSource::Relay, added));
     }
 
-    /// The latest reading of a source in this period.
-    #[must_use]
-    pub fn overlapping_reading(&self, source: IceSource) -> Option<Reading> {
-        self.with(|books| books.overlapping_reading(source))
+    /// Takes what a source has carried since its last count.
+    pub fn carry(&self, source: IceSource, carried: &Carried) {
+        self.with(|books| books.carry(source, carried));
     }
 }

@@ -19,10 +19,11 @@ use crate::limit::wrong_tokens::Role;
 use crate::request::bearer::bearer;
 use crate::request::client_addr::ClientAddr;
 use turn_ledger::connection::Owner;
+use turn_ledger::period::Period;
 use turn_ledger::reading_history::ReadingPoint;
 use turn_ledger::spender::Spender;
 use turn_ledger::timeline::Slice;
-use turn_ledger::units::Timestamp;
+use turn_ledger::units::{ByteCount, Timestamp};
 
 /// Longest list of connections.
 const LIST_MAX: usize = 1_000;
@@ -163,9 +164,9 @@ pub struct UsageBody {
     /// The provider's own counts, oldest first: at most one for each step and one for each ten minutes. Of the counts before
     /// the last restart only the latest is kept.
     readings: Vec<UsageReading>,
-    /// Usage of the period before; null if this process did not see it.
-    #[schema(required = true)]
-    previous_period: Option<PreviousPeriod>,
+    /// Usage of the periods before, the latest first: at most twelve, and none before the first that the ledger knows. Their days
+    /// follow the present billing day.
+    past_periods: Vec<PastPeriod>,
 }
 
 /// One step of the series.
@@ -198,11 +199,11 @@ pub struct UsageReading {
 /// A period that has ended.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct PreviousPeriod {
+pub struct PastPeriod {
     /// Start of the period.
     #[schema(value_type = String, format = DateTime, example = "2024-12-01T00:00:00Z")]
     start: Timestamp,
-    /// End of the period, which is the start of the current one.
+    /// End of the period, which is the start of the next one.
     #[schema(value_type = String, format = DateTime, example = "2025-01-01T00:00:00Z")]
     end: Timestamp,
     /// Billed bytes.
@@ -241,6 +242,11 @@ pub async fn get_usage(
         used_bytes: slice.used.get(),
         live_grants: slice.live,
     };
+    let past = |(period, used): &(Period, ByteCount)| PastPeriod {
+        start: period.start,
+        end: period.end,
+        used_bytes: used.get(),
+    };
     let reading = |counted: &ReadingPoint| UsageReading { as_of: counted.as_of, bytes: counted.bytes.get() };
     Ok(Json(UsageBody {
         period_start: figures.period.start,
@@ -248,11 +254,7 @@ pub async fn get_usage(
         step_seconds: step,
         points: series.points.iter().map(point).collect(),
         readings: series.readings.iter().map(reading).collect(),
-        previous_period: series.previous.map(|(period, used)| PreviousPeriod {
-            start: period.start,
-            end: period.end,
-            used_bytes: used.get(),
-        }),
+        past_periods: series.past.iter().map(past).collect(),
     }))
 }
 

@@ -36,6 +36,8 @@ pub(super) const DROPPED: TableDefinition<'_, (&str, i64, i64, u64), u64> =
 /// (source, minute) → (connection milliseconds, reported bytes) with a grant, then the same two without a grant.
 pub(super) const FLOWS: TableDefinition<'_, (&str, i64), (u64, u64, u64, u64)> =
     TableDefinition::new("flows");
+/// (source, day since 1970) → JSON.
+pub(super) const DAYS: TableDefinition<'_, (&str, i64), &[u8]> = TableDefinition::new("days");
 /// (id, owner) → [`Connection::to_row`].
 pub(super) const OPEN_CONNECTIONS: TableDefinition<'_, (&str, &[u8]), &[u8]> =
     TableDefinition::new("open_connections");
@@ -72,6 +74,7 @@ pub(super) fn make_all(transaction: &WriteTransaction) -> Result<(), StoreError>
     transaction.open_table(META)?.insert(KEY_FORMAT, FORMAT.to_be_bytes().as_slice())?;
     transaction.open_table(MARKS)?;
     transaction.open_table(FLOWS)?;
+    transaction.open_table(DAYS)?;
     transaction.open_table(OPEN_CONNECTIONS)?;
     transaction.open_table(GRANTS)?;
     transaction.open_table(SESSIONS)?;
@@ -85,6 +88,7 @@ pub(super) fn copy_all(from: &ReadTransaction, to: &WriteTransaction) -> Result<
     copy(from, to, META)?;
     copy(from, to, MARKS)?;
     copy(from, to, FLOWS)?;
+    copy(from, to, DAYS)?;
     copy(from, to, OPEN_CONNECTIONS)?;
     copy(from, to, GRANTS)?;
     copy(from, to, DROPPED)?;

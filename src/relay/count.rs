@@ -6,8 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 
-use turn_ledger::period::Period;
-use turn_ledger::reading::Reading;
 use turn_ledger::traffic::Traffic;
 use turn_ledger::units::ByteCount;
 use turn_ledger::usage_rules::BilledDirections;
@@ -101,43 +99,9 @@ impl Ceiling {
     }
 }
 
-/// The part of a sum that belongs to the current period. The sum only rises.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct PeriodSum {
-    period: Period,
-    bytes: ByteCount,
-    /// The sum at the last call.
-    seen: u64,
-}
-
-impl PeriodSum {
-    /// Continues the latest reading of this source, in a process that has relayed nothing yet.
-    pub(super) fn new(latest: Option<Reading>, period: Period) -> Self {
-        // If the billing day has changed, the periods can overlap. Then the bytes stay: too many, and never too few.
-        let bytes = latest.filter(|reading| reading.period.overlaps(&period)).map(|reading| reading.granted);
-        Self { period, bytes: bytes.unwrap_or_default(), seen: 0 }
-    }
-
-    /// The bytes of `period`, given the sum of all periods. Bytes since the last call belong to `period`.
-    pub(super) fn in_period(&mut self, period: Period, sum: u64) -> ByteCount {
-        if period != self.period {
-            *self = Self { period, bytes: ByteCount::ZERO, seen: self.seen };
-        }
-        self.bytes = self.bytes.plus(ByteCount::new(sum.saturating_sub(self.seen)));
-        self.seen = self.seen.max(sum);
-        self.bytes
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use turn_ledger::period::BillingDay;
-    use turn_ledger::units::Timestamp;
-
-    fn period(day: i64) -> Period {
-        BillingDay::new(1).unwrap().period_at(Timestamp::from_millis(day * 86_400_000))
-    }
 
     #[test]
     fn the_packet_that_crosses_the_ceiling_passes_and_the_next_does_not() {
@@ -169,38 +133,5 @@ mod tests {
         assert!(ceiling.admit_sent(10));
         ceiling.take_back(10);
         assert!(ceiling.admit_sent(10));
-    }
-
-    #[test]
-    fn each_period_has_its_own_sum() {
-        let mut sum = PeriodSum::new(None, period(10));
-        assert_eq!(sum.in_period(period(10), 100), ByteCount::new(100));
-        assert_eq!(sum.in_period(period(10), 100), ByteCount::new(100));
-        assert_eq!(sum.in_period(period(40), 130), ByteCount::new(30));
-        assert_eq!(sum.in_period(period(40), 150), ByteCount::new(50));
-    }
-
-    #[test]
-    fn a_new_process_continues_the_count_of_the_ledger() {
-        let reading = Reading {
-            period: period(10),
-            as_of: period(10).start,
-            granted: ByteCount::new(1_000),
-            other: ByteCount::ZERO,
-        };
-        let mut sum = PeriodSum::new(Some(reading), period(10));
-        assert_eq!(sum.in_period(period(10), 5), ByteCount::new(1_005));
-        let mut sum = PeriodSum::new(Some(reading), period(40));
-        assert_eq!(sum.in_period(period(40), 5), ByteCount::new(5), "the reading is of another period");
-    }
-
-    #[test]
-    fn another_billing_day_keeps_the_count() {
-        let now = Timestamp::from_millis(20 * 86_400_000);
-        let [first, fifteenth] = [1, 15].map(|day| BillingDay::new(day).unwrap().period_at(now));
-        let (granted, other) = (ByteCount::new(1_000), ByteCount::ZERO);
-        let reading = Reading { period: first, as_of: now, granted, other };
-        let mut sum = PeriodSum::new(Some(reading), fifteenth);
-        assert_eq!(sum.in_period(fifteenth, 5), ByteCount::new(1_005));
     }
 }

@@ -20,7 +20,7 @@ use turn::server::request::Request;
 
 use super::auth::{Refused, Username, judge};
 use super::clients::{Client, Clients, Payer};
-use super::count::{Ceiling, PeriodSum};
+use super::count::Ceiling;
 use super::datagram::{Kind, kind, signer};
 use super::peers::PeerPolicy;
 use super::rate::{AllocationRate, RequestRate};
@@ -33,7 +33,7 @@ use crate::ice::relay::EmbeddedRelay;
 use crate::ice::rest::RestSecret;
 use crate::random;
 use crate::telemetry::metrics::Metrics;
-use turn_ledger::reading::Reading;
+use turn_ledger::reading::{Carried, ReadingOutcome};
 use turn_ledger::source::IceSource;
 use turn_ledger::units::ByteCount;
 
@@ -131,18 +131,17 @@ impl Relay {
             %address,
             "a small TURN server runs in this process, on UDP {address}: for demos, development and tests, not for production"
         );
-        let period = self.account.snapshot().figures.period;
-        let mut sum = PeriodSum::new(self.account.overlapping_reading(IceSource::Relay), period);
-        self.settle(&mut sum, true).await;
+        let mut counted = 0;
+        self.settle(&mut counted, true).await;
         tokio::select! {
             () = end.cancelled() => {}
             never = self.receive(&socket) => match never {},
-            never = self.settle_regularly(&mut sum) => match never {},
+            never = self.settle_regularly(&mut counted) => match never {},
         }
         for name in self.clients.users().into_keys() {
             self.cut(&name, "shutdown").await;
         }
-        self.settle(&mut sum, true).await;
+        self.settle(&mut counted, true).await;
     }
 
     async fn receive(&self, socket: &Arc<UdpSocket>) -> Infallible {
@@ -240,7 +239,7 @@ impl Relay {
         }
     }
 
-    async fn settle_regularly(&self, sum: &mut PeriodSum) -> Infallible {
+    async fn settle_regularly(&self, counted: &mut u64) -> Infallible {
         let mut interval = tokio::time::interval(SETTLE_INTERVAL);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut is_written = true;
@@ -249,20 +248,21 @@ impl Relay {
                 _ = interval.tick() => is_written = self.account.recorded().await.is_ok(),
                 () = self.ceiling.is_reached(), if is_written => {}
             }
-            self.settle(sum, is_written).await;
+            self.settle(counted, is_written).await;
         }
     }
 
-    /// Reports a reading, sets the ceiling, and ends the allocations of grants that have ended. A crash must not hide more than
-    /// [`UNWRITTEN_MAX`](turn_ledger::source::UNWRITTEN_MAX), so nothing may pass unless the count of the last interval `is_written`.
-    async fn settle(&self, sum: &mut PeriodSum, is_written: bool) {
+    /// Reports what was carried since the last call, sets the ceiling, and ends the allocations of grants that have ended. `counted`:
+    /// what was reported before. A crash must not hide more than [`UNWRITTEN_MAX`](turn_ledger::source::UNWRITTEN_MAX), so nothing may
+    /// pass unless the count of the last interval `is_written`.
+    async fn settle(&self, counted: &mut u64, is_written: bool) {
         // Read the clock before the count, so that the count contains everything up to that instant.
-        let before = self.account.snapshot().figures;
+        let as_of = self.account.snapshot().figures.now;
         let billed = self.ceiling.billed();
-        let granted = sum.in_period(before.period, billed);
-        let reading = Reading { period: before.period, as_of: before.now, granted, other: ByteCount::ZERO };
-        let taken = self.account.take_reading(IceSource::Relay, &reading);
-        self.metrics.reading(IceSource::Relay.name(), taken.name());
+        let granted = ByteCount::new(billed.saturating_sub(*counted));
+        *counted = billed.max(*counted);
+        self.account.carry(IceSource::Relay, &Carried { as_of, granted, ..Carried::default() });
+        self.metrics.reading(IceSource::Relay.name(), ReadingOutcome::Taken.name());
         self.account.add_grant_traffic(&self.clients.take_traffic());
         let figures = self.account.snapshot().figures;
         self.ceiling.allow(billed, if is_written { figures.remaining() } else { ByteCount::ZERO });

@@ -258,16 +258,16 @@ export interface OverviewBody {
   version: string;
 }
 
+export interface PastPeriod {
+  end: string;
+  start: string;
+  usedBytes: number;
+}
+
 export interface PoolBody {
   handedOut: number;
   ready: number;
   wasted: number;
-}
-
-export interface PreviousPeriod {
-  end: string;
-  start: string;
-  usedBytes: number;
 }
 
 export interface ProviderBody {
@@ -367,9 +367,9 @@ export interface StatusBody {
 }
 
 export interface UsageBody {
+  pastPeriods: Array<PastPeriod>;
   periodStart: string;
   points: Array<UsagePoint>;
-  previousPeriod: PreviousPeriod | null;
   readings: Array<UsageReading>;
   resetDate: string;
   stepSeconds: number;

@@ -45,7 +45,10 @@ export function usage(from, step) {
   }
   return {
     periodStart: instant(START), resetDate: instant(RESET), stepSeconds: step / 1000, points: points(from, step), readings,
-    previousPeriod: { start: '2026-10-01T00:00:00.000Z', end: instant(START), usedBytes: 702_450_000_000 },
+    pastPeriods: [
+      { start: '2026-10-01T00:00:00.000Z', end: instant(START), usedBytes: 702_450_000_000 },
+      { start: '2026-09-01T00:00:00.000Z', end: '2026-10-01T00:00:00.000Z', usedBytes: 655_120_000_000 },
+    ],
   };
 }
 

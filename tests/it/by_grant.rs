@@ -184,7 +184,7 @@ async fn an_hour_that_cannot_be_counted_finally_does_not_hide_the_open_span() {
     let (cloudflare, broker) = with_analytics(&[]).await;
     let mut state = GrantsState::default();
     broker.advance(2 * 86_400);
-    cloudflare.analytics().set_grouped_fault(AnalyticsFault::NarrowerThan(1));
+    cloudflare.analytics().set_grouped_fault(AnalyticsFault::NarrowerThan(24));
     let failed = meter(&broker).read_by_grant(&mut state).await.unwrap_err();
     assert_eq!(failed.outcome(), "query_refused");
     let count = async |outcome| {

@@ -110,7 +110,7 @@ async fn a_restart_after_the_reset_starts_at_zero_and_keeps_the_previous_sum() {
     let broker = TestBroker::start(&settings).await;
     broker.advance_to("2025-02-02T00:00:00Z");
     assert_eq!(broker.status().await["bandwidthUsedGB"], "0.00");
-    let previous = broker.operator("/api/usage").await.json()["previousPeriod"]["usedBytes"].clone();
+    let previous = broker.operator("/api/usage").await.json()["pastPeriods"][0]["usedBytes"].clone();
     assert_eq!(previous, 10_000_000);
 }
 

@@ -71,7 +71,7 @@ async fn the_usage_series_adds_up_to_the_total() {
     let whole = broker.operator("/api/usage").await.json();
     assert_eq!(whole["stepSeconds"], 3_600);
     assert_eq!(whole["points"].as_array().unwrap().len(), 14 * 24 + 13, "from the period's start to now");
-    assert_eq!(whole["previousPeriod"], json!(null));
+    assert_eq!(whole["pastPeriods"], json!([]));
 }
 
 #[tokio::test]
@@ -110,14 +110,14 @@ async fn the_rate_limiters_table_shrinks_when_clients_are_gone() {
 }
 
 #[tokio::test]
-async fn the_previous_period_is_kept_as_a_sum() {
+async fn the_periods_before_are_kept_as_sums() {
     let broker = TestBroker::start(&[("ESTIMATED_MBPS_PER_CONNECTION", "8")]).await;
     broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
     broker.advance(10);
     broker.post(REPORTER, "/api/connections/c/close", json!({})).await;
     broker.advance_to("2025-02-03T00:00:00Z");
-    let previous = broker.operator("/api/usage").await.json()["previousPeriod"].clone();
-    let expected = json!({"start": "2025-01-01T00:00:00.000Z", "end": "2025-02-01T00:00:00.000Z", "usedBytes": 10_000_000});
+    let previous = broker.operator("/api/usage").await.json()["pastPeriods"].clone();
+    let expected = json!([{"start": "2025-01-01T00:00:00.000Z", "end": "2025-02-01T00:00:00.000Z", "usedBytes": 10_000_000}]);
     assert_eq!(previous, expected);
 }
 

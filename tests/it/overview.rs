@@ -4,18 +4,18 @@ use crate::support::{
     Fault, OPERATOR, REPORTER, StateDir, TestBroker, sources, with_cloudflare, with_cloudflare_and,
 };
 use serde_json::{Value, json};
-use turn_ledger::period::BillingDay;
+use turn_ledger::day::Day;
 use turn_ledger::reading::{Reading, ReadingOutcome};
 use turn_ledger::source::IceSource;
 use turn_ledger::units::ByteCount;
 
 const GB: u64 = 1_000_000_000;
 
-/// The provider's count for all of the broker's past.
+/// The provider's count of the day.
 fn count(broker: &TestBroker, bytes: u64) -> ReadingOutcome {
     let now = broker.app.account.snapshot().figures.now;
-    let period = BillingDay::new(1).unwrap().period_at(now);
-    let reading = Reading { period, as_of: now, granted: ByteCount::new(bytes), other: ByteCount::ZERO };
+    let reading =
+        Reading { day: Day::of(now), as_of: now, granted: ByteCount::new(bytes), other: ByteCount::ZERO };
     let take = || broker.app.account.take_reading(IceSource::Cloudflare, &reading);
     // A count above a tenth of the limit is taken when it is confirmed.
     match take() {

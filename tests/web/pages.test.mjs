@@ -5,7 +5,7 @@ import { Fault, ask } from '../../src/web/dashboard/broker.js';
 import { amounts, assumed, size, span, time, typedNumber, withTimes } from '../../src/web/dashboard/format.js';
 import { curves, period, rates, unknown } from '../../src/web/dashboard/series.js';
 import * as verdicts from '../../src/web/dashboard/verdicts.js';
-import { reliability, bound, breaker, callerRows, freezeNote, grants, hintNotes, limitNote, listed, minting, providerRows, revocations } from '../../src/web/dashboard/verdicts.js';
+import { reliability, bound, breaker, callerRows, freezeNote, grants, hintNotes, limitNote, listed, minting, pastRows, providerRows, revocations } from '../../src/web/dashboard/verdicts.js';
 import { findings, outcome } from '../../src/web/relay-check/findings.js';
 import { attempts, gatherAll, hasEnded, parse, secondsMax } from '../../src/web/relay-check/gather.js';
 import { answerRows, progressLine, progressWord, report } from '../../src/web/relay-check/report.js';
@@ -82,10 +82,10 @@ test('the average of an unfinished step covers the elapsed time only', () => {
 });
 
 test('timestamps become seconds', () => {
-  const usage = { periodStart: '1970-01-01T00:00:10.000Z', resetDate: '1970-01-31T00:00:00.000Z', stepSeconds: 60, points: [{ at: '1970-01-01T00:01:00.000Z', usedBytes: 1, liveGrants: 2 }], readings: [{ asOf: '1970-01-01T00:02:00.500Z', bytes: 3 }] };
+  const usage = { pastPeriods: [], periodStart: '1970-01-01T00:00:10.000Z', resetDate: '1970-01-31T00:00:00.000Z', stepSeconds: 60, points: [{ at: '1970-01-01T00:01:00.000Z', usedBytes: 1, liveGrants: 2 }], readings: [{ asOf: '1970-01-01T00:02:00.500Z', bytes: 3 }] };
   const made = period(usage, { at: '1970-01-02T00:00:00.000Z', uptimeSeconds: 400, bytes: { used: 4, limit: 5 } });
   assert.equal(made.recordedFrom, DAY - 400, 'the start of the process');
-  const before = { ...usage, previousPeriod: { usedBytes: 0 } };
+  const before = { ...usage, pastPeriods: [{ usedBytes: 0 }] };
   assert.equal(period(before, { at: '1970-01-02T00:00:00.000Z', uptimeSeconds: 400, bytes: { used: 4, limit: 5 } }).recordedFrom, 10, 'the ledger is older than the period');
   assert.deepEqual([made.start, made.now, made.points[0].at, made.readings[0].asOf, made.used, made.limit], [10, DAY, 60, 120.5, 4, 5]);
 });
@@ -255,6 +255,11 @@ test('a note points out unused credentials', () => {
   assert.deepEqual(unused.rows.slice(3, 5).map(({ name, value }) => [name, value]), [['usable', '1'], ['live, with revoked ones and the tail', '2']]);
   assert.equal(grants(overview({ grants: { issued: 0, live: 0, reported: 0 } })).rows[2].value, '–');
   assert.equal(breaker(null).word, 'no network provider');
+});
+
+test('the periods before are listed with their days and their usage', () => {
+  const [start, end] = ['2026-10-01T00:00:00.000Z', '2026-11-01T00:00:00.000Z'];
+  assert.deepEqual(pastRows([{ start, end, usedBytes: 702_450_000_000 }]), [{ name: '1 Oct – 1 Nov', value: '702.45 GB' }]);
 });
 
 test('the table says how many connections it lists', () => {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use turn_ledger::books::Books;
 use turn_ledger::changes::Stored;
 use turn_ledger::connections::Bounds;
+use turn_ledger::day::Day;
 use turn_ledger::ledger::{SourceTerms, Terms};
 use turn_ledger::open::Setup;
 use turn_ledger::period::BillingDay;
@@ -159,11 +160,14 @@ fn month(case: Case) -> (Counts, u64) {
 /// Every ten minutes the provider's count up to ten minutes ago is read.
 fn read(books: &mut Books, minute: u64, bytes: &[u64]) {
     if minute >= TEN && minute.is_multiple_of(TEN) {
-        let index = usize::try_from(minute - TEN).unwrap_or(0);
-        let granted = ByteCount::new(bytes.get(index).copied().unwrap_or(0));
-        let period = books.snapshot().figures.period;
-        let reading = Reading { period, as_of: at(minute - TEN), granted, other: ByteCount::ZERO };
-        let _ = books.take_reading(SOURCE, &reading);
+        let as_of = at(minute - TEN);
+        let day = Day::until(as_of);
+        let until = |at: Timestamp| {
+            let index = usize::try_from(at.millis_since(self::at(0)) / 60_000).unwrap_or(0);
+            bytes.get(index).copied().unwrap_or(0)
+        };
+        let granted = ByteCount::new(until(as_of).saturating_sub(until(day.start())));
+        let _ = books.take_reading(SOURCE, &Reading { day, as_of, granted, other: ByteCount::ZERO });
     }
 }
 

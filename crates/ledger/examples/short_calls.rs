@@ -10,6 +10,7 @@ use std::time::Duration;
 use turn_ledger::books::{Books, Written};
 use turn_ledger::changes::Stored;
 use turn_ledger::connections::Bounds;
+use turn_ledger::day::Day as UtcDay;
 use turn_ledger::ledger::{SourceTerms, Terms};
 use turn_ledger::open::Setup;
 use turn_ledger::period::BillingDay;
@@ -77,9 +78,11 @@ fn day(calls_an_hour: u64, is_released: bool) -> Day {
         books.advance(at(minute));
         let relayed = members.iter().filter(|member| member.is_relayed).map(|_| BYTES_A_MINUTE);
         bytes += relayed.sum::<u64>();
-        let period = books.snapshot().figures.period;
-        let (granted, other) = (ByteCount::new(bytes), ByteCount::ZERO);
-        let _ = books.take_reading(SOURCE, &Reading { period, as_of: at(minute), granted, other });
+        let (as_of, granted) = (at(minute), ByteCount::new(bytes));
+        let _ = books.take_reading(
+            SOURCE,
+            &Reading { day: UtcDay::of(as_of), as_of, granted, other: ByteCount::ZERO },
+        );
         while members.front().is_some_and(|member| member.left <= minute) {
             if let Some(member) = members.pop_front() {
                 let _ = books.revoke(member.grant);

@@ -2,8 +2,11 @@
 //! accepted only if the next count confirms it. A count never goes down, so one that is accepted stays until the reset.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
+use crate::day::Day;
 use crate::period::Period;
 use crate::reading::Reading;
 use crate::units::ByteCount;
@@ -13,15 +16,16 @@ const ABSURD_FACTOR: u128 = 10;
 /// A growth by no more than one part in this many of the limit is never absurd: other keys and the SFU promise nothing.
 const LIMIT_PART: u64 = 10;
 
-/// The count in doubt, if there is one. It is stored, so that a restart neither forgets nor accepts it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// The counts in doubt, by their day. They are stored, so that a restart neither forgets nor accepts one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct CountDoubt {
-    first: Option<Reading>,
+    first: BTreeMap<Day, ByteCount>,
 }
 
 impl CountDoubt {
-    /// Whether a reading is accepted. It adds `growth` bytes to the one before; `promised`: the most that the live grants
-    /// could relay since. A reading that is not accepted is in doubt from now on, and the next one can confirm it, up to
+    /// Whether a reading is accepted. It adds `growth` bytes to what is known of its day; `promised`: the most that the live grants
+    /// could relay since. A reading that is not accepted is in doubt from now on, and the next one of that day can confirm it, up to
     /// `sampling` percent lower.
     pub(crate) fn accepts(
         &mut self,
@@ -33,19 +37,22 @@ impl CountDoubt {
     ) -> bool {
         let is_absurd = u128::from(growth) > promised.saturating_mul(ABSURD_FACTOR)
             && growth > limit.get().checked_div(LIMIT_PART).unwrap_or_default();
-        let confirms = |first: &Reading| {
-            let noise = ByteCount::new(first.total()).share_up(sampling);
-            first.period == reading.period
-                && u128::from(reading.total()) >= u128::from(first.total()).saturating_sub(noise)
+        let total = reading.total();
+        let confirms = |first: ByteCount| {
+            u128::from(total.get()) >= u128::from(first.get()).saturating_sub(first.share_up(sampling))
         };
-        let is_confirmed = self.first.as_ref().is_some_and(confirms);
-        self.first = (is_absurd && !is_confirmed).then_some(*reading);
-        self.first.is_none()
+        let is_accepted = !is_absurd || self.first.get(&reading.day).is_some_and(|first| confirms(*first));
+        if is_accepted {
+            self.first.remove(&reading.day);
+        } else {
+            self.first.insert(reading.day, total);
+        }
+        is_accepted
     }
 
     /// Whether a count of this period waits for its confirmation.
     pub(crate) fn is_open(&self, period: Period) -> bool {
-        self.first.is_some_and(|first| first.period == period)
+        self.first.keys().any(|day| period.contains(day.start()))
     }
 }
 
@@ -64,7 +71,7 @@ mod tests {
 
     fn reading(total: u64) -> Reading {
         let (granted, other) = (ByteCount::new(total), ByteCount::ZERO);
-        Reading { period: period(), as_of: period().start, granted, other }
+        Reading { day: Day::of(period().start), as_of: period().start, granted, other }
     }
 
     fn accepts(doubt: &mut CountDoubt, growth: u64, promised: u128) -> bool {

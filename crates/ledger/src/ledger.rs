@@ -50,6 +50,9 @@ pub struct PeriodCounts {
     pub clamped_at: Option<Timestamp>,
 }
 
+/// How many periods before the current one are shown.
+const PAST_PERIODS: usize = 12;
+
 /// See the module's invariant.
 #[derive(Clone, Debug)]
 pub struct Ledger {
@@ -230,11 +233,21 @@ impl Ledger {
         self.counts
     }
 
-    /// The previous period and its bytes; `None` if they are not known.
+    /// The periods before this one with their bytes, the latest first: at most twelve, and none before the first that is known.
     #[must_use]
-    pub fn previous(&self) -> Option<(Period, ByteCount)> {
-        let metered = self.sources.iter().filter(|source| source.terms.source.is_metered());
-        metered.filter_map(|source| source.timeline.previous()).reduce(|a, b| (a.0, a.1.plus(b.1)))
+    pub fn past(&self) -> Vec<(Period, ByteCount)> {
+        let before = |period: &Period| {
+            let last = Timestamp::from_millis(period.start.as_millis().saturating_sub(1));
+            Some(self.terms.billing_day.period_at(last))
+        };
+        let periods = std::iter::successors(before(&self.period), before).take(PAST_PERIODS);
+        let used = |period: Period| {
+            let metered = self.sources.iter().filter(|source| source.terms.source.is_metered());
+            metered.filter_map(|source| source.timeline.used_in(period)).reduce(ByteCount::plus)
+        };
+        let mut past: Vec<_> = periods.map(|period| (period, used(period))).collect();
+        while past.pop_if(|(_, used)| used.is_none()).is_some() {}
+        past.into_iter().map(|(period, used)| (period, used.unwrap_or_default())).collect()
     }
 
     /// Bytes of the metered sources and the most live grants in `[from, to)`, extended to whole minutes.

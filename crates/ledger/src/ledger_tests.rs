@@ -1,4 +1,5 @@
 use super::*;
+use crate::day::Day;
 use std::time::Duration;
 
 use crate::minute::Minute;
@@ -130,7 +131,7 @@ fn the_reset_needs_no_timer() {
     assert_eq!(ledger.figures().used, ByteCount::ZERO);
     assert_eq!(ledger.counts(), PeriodCounts::default());
     assert!(reserve(&mut ledger, IceSource::Cloudflare, A_MINUTE).is_ok());
-    assert_eq!(ledger.previous().map(|(_, used)| used), Some(ByteCount::new(100)));
+    assert_eq!(ledger.past()[0].1, ByteCount::new(100));
 }
 
 #[test]
@@ -143,9 +144,8 @@ fn a_clock_that_steps_back_past_the_period_start_keeps_the_later_period() {
 }
 
 fn reading(minute: u64, bytes: u64) -> Reading {
-    let period = BillingDay::new(1).unwrap().period_at(at(0));
     let as_of = Minute::of(at(minute * MINUTE)).start();
-    Reading { period, as_of, granted: ByteCount::new(bytes), other: ByteCount::ZERO }
+    Reading { day: Day::until(as_of), as_of, granted: ByteCount::new(bytes), other: ByteCount::ZERO }
 }
 
 #[test]
@@ -190,9 +190,8 @@ fn a_reading_that_ends_days_ago_is_stale() {
     assert_eq!(ledger.take_reading(IceSource::Cloudflare, &reading(0, 900)), ReadingOutcome::Older);
     ledger.advance(at(200 * MINUTE));
     assert_eq!(ledger.take_reading(IceSource::Cloudflare, &reading(10, 900)), ReadingOutcome::Older);
-    let period = BillingDay::new(1).unwrap().period_at(Timestamp::from_millis(0));
-    let of_long_ago = Reading { period, as_of: Timestamp::from_millis(1), ..reading(0, 0) };
-    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &of_long_ago), ReadingOutcome::OtherPeriod);
+    let of_long_ago = Reading { day: Day::new(0), as_of: Day::new(0).end(), ..reading(0, 0) };
+    let _ = ledger.take_reading(IceSource::Cloudflare, &of_long_ago);
     assert!(ledger.measured().is_stale(), "{:?}", ledger.measured().unread_for);
 }
 
@@ -216,9 +215,9 @@ fn a_new_limit_takes_effect_at_once() {
 }
 
 fn count(minutes: u64, granted: u64, other: u64) -> Reading {
-    let period = BillingDay::new(1).unwrap().period_at(at(0));
     let (granted, other) = (ByteCount::new(granted), ByteCount::new(other));
-    Reading { period, as_of: at(minutes * MINUTE), granted, other }
+    let as_of = at(minutes * MINUTE);
+    Reading { day: Day::until(as_of), as_of, granted, other }
 }
 
 #[test]

@@ -23,6 +23,7 @@ pub mod clients;
 pub mod connection;
 pub mod connections;
 pub mod coturn;
+pub mod day;
 pub mod dirty;
 pub mod doubt;
 pub mod grant_counts;

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use crate::day::{Day, DayCount};
+use crate::dirty::Rows;
 use crate::doubt::CountDoubt;
 use crate::minute::Minute;
-use crate::period::Period;
-use crate::reading::{LateCounts, StoredReading};
-use crate::trial::TrialHours;
-use crate::units::Timestamp;
+use crate::reading::LateCounts;
+use crate::trial::{TrialHours, TrialState};
 
 /// The basis on which a connection was reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,15 +69,15 @@ pub struct SourceRows {
     pub deltas: BTreeMap<Minute, LiveDelta>,
     /// Usage by the minute. It replaces the stored row.
     pub usage: BTreeMap<Minute, MinuteUsage>,
-    /// The total of the previous period. It replaces the stored row.
-    pub previous: Option<PeriodTotal>,
-    /// The latest reading. It replaces the stored row.
-    pub reading: Option<StoredReading>,
+    /// Counts by the day. They replace the stored rows.
+    pub days: Rows<Day, DayCount>,
+    /// What the counts showed of the assumed rate. It replaces the stored row.
+    pub state: Option<TrialState>,
     /// The hourly points of the trial of the assumed rate. A change replaces what is stored.
     pub trial: Option<TrialHours>,
     /// How late the provider's counts settle. It replaces the stored row.
     pub late: Option<LateCounts>,
-    /// The absurd count that waits for its confirmation. It replaces the stored row.
+    /// The absurd counts that wait for their confirmation. They replace the stored row.
     pub doubt: Option<CountDoubt>,
 }
 
@@ -95,28 +95,10 @@ impl SourceRows {
             *delta = delta.plus(change);
         }
         self.usage.extend(later.usage);
-        self.previous = later.previous.or(self.previous);
-        self.reading = later.reading.or(self.reading);
+        self.days.extend(later.days);
+        self.state = later.state.or(self.state);
         self.trial = later.trial.or(self.trial.take());
         self.late = later.late.or(self.late);
-        self.doubt = later.doubt.or(self.doubt);
-    }
-}
-
-/// The total of a period. Late claims for its last minutes are still added.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct PeriodTotal {
-    /// The period.
-    pub period: Period,
-    /// Its bytes.
-    pub used: u128,
-    /// The instant up to which a reading counts them. Claims for the time before it change nothing.
-    pub as_of: Timestamp,
-}
-
-impl PeriodTotal {
-    /// The instant from which claims still count.
-    pub(crate) fn uncounted_from(&self) -> Timestamp {
-        self.period.start.max(self.as_of)
+        self.doubt = later.doubt.or(self.doubt.take());
     }
 }

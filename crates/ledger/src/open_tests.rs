@@ -1,4 +1,5 @@
 use super::*;
+use crate::day::Day;
 use crate::ledger::PeriodCounts;
 use crate::minute::Minute;
 use crate::period::BillingDay;
@@ -60,8 +61,8 @@ fn stored_by(books: &mut Books) -> Stored {
 fn the_usage_of_a_removed_source_still_counts() {
     let both = setup(&[IceSource::Cloudflare, IceSource::Coturn]);
     let mut books = both.open(Some(Stored::default()), at(0));
-    let (period, used) = (books.snapshot().figures.period, ByteCount::new(5_000));
-    let reading = Reading { period, as_of: at(0), granted: used, other: ByteCount::ZERO };
+    let used = ByteCount::new(5_000);
+    let reading = Reading { day: Day::of(at(0)), as_of: at(0), granted: used, other: ByteCount::ZERO };
     assert_eq!(books.take_reading(IceSource::Coturn, &reading), ReadingOutcome::Taken);
     let stored = stored_by(&mut books);
     let again = setup(&[IceSource::Cloudflare]).open(Some(stored), at(1_000));
@@ -154,10 +155,9 @@ fn a_jump_of_the_time_that_may_be_wrong_moves_the_end_of_unknown_grants() {
 fn an_absurd_count_is_neither_forgotten_nor_accepted_because_of_a_restart() {
     let setup = setup(&[IceSource::Cloudflare]);
     let mut books = setup.open(Some(Stored::default()), at(600_000));
-    let period = books.snapshot().figures.period;
     let absurd = |seconds: u64| {
         let granted = ByteCount::new(5_000_000_000_000);
-        Reading { period, as_of: at(seconds * 1_000), granted, other: ByteCount::ZERO }
+        Reading { day: Day::of(at(0)), as_of: at(seconds * 1_000), granted, other: ByteCount::ZERO }
     };
     assert_eq!(books.take_reading(IceSource::Cloudflare, &absurd(0)), ReadingOutcome::Doubted);
     let mut disk = stored_by(&mut books);
@@ -182,7 +182,8 @@ fn a_count_keeps_the_margin_that_it_was_taken_with() {
     let both = [IceSource::Cloudflare, IceSource::Coturn];
     let mut books = sampled(5, &both).open(Some(Stored::default()), at(600_000));
     let period = books.snapshot().figures.period;
-    let reading = Reading { period, as_of: at(0), granted: ByteCount::ZERO, other: ByteCount::new(950) };
+    let (day, other) = (Day::of(at(0)), ByteCount::new(950));
+    let reading = Reading { day, as_of: at(0), granted: ByteCount::ZERO, other };
     assert_eq!(books.take_reading(IceSource::Cloudflare, &reading), ReadingOutcome::Taken);
     let committed = books.snapshot().figures.committed;
     assert_eq!(committed, ByteCount::new(1_000));
@@ -193,7 +194,8 @@ fn a_count_keeps_the_margin_that_it_was_taken_with() {
     assert_eq!(lowered.snapshot().figures.committed, committed);
     lowered.advance(period.end.plus(Duration::from_secs(3_600)));
     let period = lowered.snapshot().figures.period;
-    let reading = Reading { period, as_of: period.start.plus(Duration::from_secs(60)), ..reading };
+    let as_of = period.start.plus(Duration::from_secs(60));
+    let reading = Reading { day: Day::of(as_of), as_of, ..reading };
     assert_eq!(lowered.take_reading(IceSource::Cloudflare, &reading), ReadingOutcome::Taken);
     assert_eq!(lowered.snapshot().figures.committed, ByteCount::new(950), "of a new period");
 }

@@ -7,13 +7,13 @@ use std::time::Duration;
 use crate::dirty::Dirty;
 use crate::doubt::CountDoubt;
 use crate::minute::Minute;
-use crate::minute_usage::{LiveDelta, PeriodTotal, SourceRows};
+use crate::minute_usage::{LiveDelta, SourceRows};
 use crate::period::BillingDay;
 use crate::promise::PromisedTime;
-use crate::reading::{LateCounts, Reading, ReadingOutcome, StoredReading};
+use crate::reading::{Carried, LateCounts, Reading, ReadingOutcome};
 use crate::source::IceSource;
 use crate::timeline::{Rates, Timeline};
-use crate::trial::Assumption;
+use crate::trial::{Assumption, TrialState};
 use crate::units::{BitRate, ByteCount, Timestamp};
 use crate::usage_change::{ChangeKind, UsageChange};
 
@@ -85,8 +85,8 @@ pub(crate) struct SourceLedger {
     pub(crate) timeline: Timeline,
     /// Differences that must be stored.
     deltas: Dirty<Minute, LiveDelta>,
-    /// The values that were last stored whole.
-    stored: (Option<PeriodTotal>, Option<StoredReading>),
+    /// What the counts have shown of the assumed rate, as stored.
+    stored_state: Option<TrialState>,
     /// How late counts settle, as stored.
     stored_late: Option<LateCounts>,
     /// The doubt, as stored.
@@ -113,7 +113,7 @@ impl SourceLedger {
             terms,
             timeline: Timeline::new(billing_day, rates, terms.sampling, now),
             deltas: Dirty::default(),
-            stored: (None, None),
+            stored_state: None,
             stored_late: None,
             stored_doubt: CountDoubt::default(),
             stored_hours: 0,
@@ -139,31 +139,30 @@ impl SourceLedger {
             stored_hours: timeline.trial_hours(),
             timeline,
             deltas: Dirty::tracking(),
-            stored: (rows.previous, rows.reading),
+            stored_state: rows.state,
             late_counts: rows.late,
             stored_late: rows.late,
-            doubt: rows.doubt.unwrap_or_default(),
-            stored_doubt: rows.doubt.unwrap_or_default(),
+            doubt: rows.doubt.clone().unwrap_or_default(),
+            stored_doubt: rows.doubt.clone().unwrap_or_default(),
             ..Self::new(terms, billing_day, rates, now)
         }
     }
 
     /// Takes the changes that must be stored.
     pub(crate) fn take_changes(&mut self) -> SourceRows {
-        let totals = (self.timeline.stored_previous(), self.timeline.stored_reading());
-        let (previous, reading) = if totals == self.stored { (None, None) } else { totals };
-        self.stored = totals;
+        let state = self.timeline.stored_state();
+        let state = (self.stored_state.replace(state) != Some(state)).then_some(state);
         let hours = self.timeline.trial_hours();
         let trial = (hours != self.stored_hours).then(|| self.timeline.stored_trial());
         self.stored_hours = hours;
         let late = self.late_counts.filter(|late| self.stored_late.replace(*late) != Some(*late));
-        let doubt =
-            (std::mem::replace(&mut self.stored_doubt, self.doubt) != self.doubt).then_some(self.doubt);
+        let doubt = (self.stored_doubt != self.doubt).then(|| self.doubt.clone());
+        self.stored_doubt.clone_from(&self.doubt);
         SourceRows {
             deltas: self.deltas.take(),
             usage: self.timeline.take_changes(),
-            previous,
-            reading,
+            days: self.timeline.take_days(),
+            state,
             trial,
             late,
             doubt,
@@ -236,20 +235,27 @@ impl SourceLedger {
         {
             return ReadingOutcome::Doubted;
         }
-        let outcome =
-            if is_test { self.timeline.take_reading(reading) } else { self.timeline.take_untested(reading) };
+        let outcome = self.timeline.take_reading(reading, is_test);
         if outcome != ReadingOutcome::Fell && now.since(reading.as_of) <= GOOD_FOR {
             self.read_at = now;
         }
         outcome
     }
 
-    /// Drops the reading of this period. `false` without one.
-    pub(crate) fn drop_reading(&mut self, assumed: BitRate) -> bool {
+    /// Takes what a source that is watched here has carried. `is_test`: it tests the assumed rate.
+    pub(crate) fn carry(&mut self, carried: &Carried, is_test: bool, now: Timestamp) {
+        self.timeline.carry(carried, is_test);
+        if now.since(carried.as_of) <= GOOD_FOR {
+            self.read_at = now;
+        }
+    }
+
+    /// Drops the counts of this period. `false` without one.
+    pub(crate) fn drop_counts(&mut self, assumed: BitRate) -> bool {
         self.doubt = CountDoubt::default();
         // The points of the trial have changed, even if their number has not.
         self.stored_hours = usize::MAX;
-        self.timeline.drop_reading(assumed)
+        self.timeline.drop_counts(assumed)
     }
 
     /// Marks the start of reading. The time in which no process ran does not make the count stale.
@@ -271,11 +277,10 @@ impl SourceLedger {
             measured.unread_for = measured.unread_for.max(now.since(self.read_at));
         }
         measured.doubted |= self.doubt.is_open(self.timeline.period());
-        measured.dropped |= self.timeline.reading().is_some_and(Reading::is_of_nothing);
-        if let Some(reading) = self.timeline.reading().filter(|reading| !reading.is_of_nothing()) {
-            let as_of = measured.as_of.map_or(reading.as_of, |as_of| as_of.min(reading.as_of));
-            measured.as_of = Some(as_of);
-            measured.bytes = measured.bytes.plus(reading.granted).plus(reading.other);
+        measured.dropped |= self.timeline.has_dropped();
+        if let Some((as_of, bytes)) = self.timeline.counted() {
+            measured.as_of = Some(measured.as_of.map_or(as_of, |before| before.min(as_of)));
+            measured.bytes = measured.bytes.plus(bytes);
         }
     }
 

@@ -5,18 +5,19 @@
 //! exactly one period. Every addition can be reversed exactly. A test compares the timeline with a naive model.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
-mod readings;
+mod counts;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use crate::day::{Day, DayCount};
+use crate::dirty::Rows;
 use crate::minute::Minute;
-use crate::minute_usage::{Basis, ClaimedUsage, LiveDelta, MinuteUsage, PeriodTotal, SourceRows};
+use crate::minute_usage::{Basis, ClaimedUsage, LiveDelta, MinuteUsage, SourceRows};
 use crate::minutes::Minutes;
 use crate::period::{BillingDay, Period};
 use crate::promise::GrantMinutes;
 pub use crate::rates::Rates;
-use crate::reading::StoredReading;
 use crate::trial::{Assumption, Trial};
 use crate::units::{ByteCount, Timestamp};
 
@@ -25,15 +26,11 @@ use crate::units::{ByteCount, Timestamp};
 pub struct Timeline {
     billing_day: BillingDay,
     minutes: Minutes,
-    previous: Option<PeriodTotal>,
-    /// The latest reading and its result. It may belong to an earlier period.
-    last: Option<StoredReading>,
     trial: Trial,
     /// Bytes under our grants as the trial sees them: those that only moved here from another key are left out.
     flowed: ByteCount,
-    /// As configured. That of this period can be higher.
     sampling: u32,
-    /// The first reading of this period that the trial compares with later ones.
+    /// The first count of this period that the trial compares with later ones.
     compared_since: Option<Timestamp>,
     /// Usage is charged up to here.
     now: Timestamp,
@@ -65,8 +62,6 @@ impl Timeline {
         Self {
             billing_day,
             minutes,
-            previous: None,
-            last: None,
             trial,
             flowed: ByteCount::ZERO,
             sampling,
@@ -86,36 +81,14 @@ impl Timeline {
         stored: &SourceRows,
     ) -> Self {
         let mut timeline = Self::new(billing_day, rates, sampling, now);
-        let period = timeline.period();
-        let margin = stored.reading.map_or(sampling, |last| last.margin_in(period, sampling));
-        timeline.minutes = Minutes::restore(period, rates, margin, now, stored);
-        // If no process ran for a whole period, the stored total is older.
-        timeline.previous = stored.previous.filter(|ended| ended.period.end == timeline.period().start);
-        if let Some(last) = stored.reading {
-            timeline.last = Some(last);
-            timeline.trial = Trial::new(rates.liability, margin, last.assumption);
-            timeline.minutes.set_liability(timeline.trial.liability());
-            if last.reading.period == timeline.period() {
-                timeline.minutes.measure_as(&last.reading, last.at_most(margin));
-                timeline.spread_reading(&last.reading, stored.trial.as_ref());
-                timeline.minutes.set_unseen(last.unseen.get().into());
-                timeline.flowed = last.flowed.unwrap_or(last.reading.granted);
-                if let Some(hours) = &stored.trial {
-                    timeline.trial.restore_hours(hours, last.reading.period);
-                }
-                if !last.reading.is_of_nothing() {
-                    timeline.trial.add(timeline.point_of(&last.reading), last.reading.granted);
-                    timeline.compared_since = Some(last.reading.period.start);
-                }
-            }
-        }
+        timeline.minutes = Minutes::restore(billing_day.period_at(now), rates, sampling, now, stored);
+        timeline.restore_trial(rates.liability, stored);
         timeline
     }
 
-    /// The total of the previous period, for storing.
-    #[must_use]
-    pub fn stored_previous(&self) -> Option<PeriodTotal> {
-        self.previous
+    /// Days whose counts have changed since the last call.
+    pub fn take_days(&mut self) -> Rows<Day, DayCount> {
+        self.minutes.days_mut().take_changes()
     }
 
     /// Minutes whose usage has changed since the last call.
@@ -136,8 +109,7 @@ impl Timeline {
             if until == current.end() {
                 self.minutes.step();
                 if until >= self.period().end {
-                    let ended = self.minutes.total();
-                    self.begin(Some(ended), self.billing_day.period_at(until), until);
+                    self.begin(self.billing_day.period_at(until), until);
                 }
             }
         }
@@ -158,10 +130,10 @@ impl Timeline {
 
     /// Charges a past span of one connection by time.
     pub fn add_time(&mut self, basis: Basis, from: Timestamp, to: Timestamp) {
-        if let Some(previous) = &mut self.previous {
-            let before = overlap_millis(from, to, previous.uncounted_from(), previous.period.end);
-            previous.used = previous.used.saturating_add(self.minutes.rates().bytes_of_time(before));
-        }
+        let rates = *self.minutes.rates();
+        self.minutes.change_past(from, to, |from, to, estimated| {
+            estimated.plus(ByteCount::saturating(rates.bytes_of_time(to.millis_since(from))))
+        });
         self.for_each_minute(basis, from, to, |usage, millis| {
             usage.connection_millis = usage.connection_millis.saturating_add(millis);
         });
@@ -169,10 +141,10 @@ impl Timeline {
 
     /// Reverses the charge for a span of one connection that was charged by time.
     pub fn remove_time(&mut self, basis: Basis, from: Timestamp, to: Timestamp) {
-        if let Some(previous) = &mut self.previous {
-            let before = overlap_millis(from, to, previous.uncounted_from(), previous.period.end);
-            previous.used = previous.used.saturating_sub(self.minutes.rates().bytes_of_time(before));
-        }
+        let rates = *self.minutes.rates();
+        self.minutes.change_past(from, to, |from, to, estimated| {
+            estimated.minus(ByteCount::saturating(rates.bytes_of_time(to.millis_since(from))))
+        });
         self.for_each_minute(basis, from, to, |usage, millis| {
             debug_assert!(usage.connection_millis >= millis, "only an added charge is reversed");
             usage.connection_millis = usage.connection_millis.saturating_sub(millis);
@@ -189,10 +161,9 @@ impl Timeline {
         };
         let start = self.period().start;
         let before_period = if from < start { share_until(start) } else { 0 };
-        if let Some(previous) = &mut self.previous {
-            let before_previous = share_until(previous.uncounted_from());
-            previous.used = previous.used.saturating_add(before_period.saturating_sub(before_previous));
-        }
+        self.minutes.change_past(from, to, |from, to, estimated| {
+            estimated.plus(ByteCount::saturating(share_until(to).saturating_sub(share_until(from))))
+        });
         let mut placed = before_period;
         for minute in self.minutes.touched(from, to) {
             let share = share_until(minute.end().min(to));
@@ -226,10 +197,11 @@ impl Timeline {
         self.minutes.used()
     }
 
-    /// The margin of error of the counts of this period, in percent.
+    /// The margin of error of the counts of this period, in percent. A count keeps the margin that it was taken with.
     #[must_use]
     pub fn sampling(&self) -> u32 {
-        self.minutes.sampling
+        let days = self.minutes.days().of(self.period());
+        days.map(|(_, count)| count.sampling).fold(self.sampling, u32::max)
     }
 
     /// How much sampling may have missed beyond the worst case. Zero in strict mode, whose worst case includes it.
@@ -256,10 +228,10 @@ impl Timeline {
         self.minutes.current_cell().live
     }
 
-    /// The previous period and its bytes; `None` if they are not known.
+    /// Bytes of an earlier period; `None` if nothing is known of it.
     #[must_use]
-    pub fn previous(&self) -> Option<(Period, ByteCount)> {
-        self.previous.map(|previous| (previous.period, ByteCount::saturating(previous.used)))
+    pub fn used_in(&self, earlier: Period) -> Option<ByteCount> {
+        self.minutes.days().used(earlier)
     }
 
     /// Bytes and live grants of the minutes of this period that `[from, to)` touches. Where a reading covers a minute, nothing
@@ -284,18 +256,15 @@ impl Timeline {
     fn leap(&mut self, to: Timestamp) {
         // The bytes of the current minute stay in its period.
         self.minutes.step();
-        let ended = self.minutes.total();
-        let period = self.billing_day.period_at(to);
-        self.begin((period.start == ended.period.end).then_some(ended), period, to);
+        self.begin(self.billing_day.period_at(to), to);
         self.now = to;
     }
 
-    fn begin(&mut self, ended: Option<PeriodTotal>, period: Period, now: Timestamp) {
-        self.previous = ended;
+    fn begin(&mut self, period: Period, now: Timestamp) {
         self.trial.begin_period();
         self.compared_since = None;
         self.flowed = ByteCount::ZERO;
-        self.minutes.begin(period, self.sampling, now);
+        self.minutes.begin(period, now);
     }
 
     /// Calls `change` for each minute of this period that `[from, to)` touches, with the milliseconds in it.
@@ -337,10 +306,6 @@ impl Running {
     fn is_none(self) -> bool {
         self.granted == 0 && self.ungranted == 0
     }
-}
-
-fn overlap_millis(from: Timestamp, to: Timestamp, start: Timestamp, end: Timestamp) -> u64 {
-    to.min(end).millis_since(from.max(start))
 }
 
 #[cfg(test)]

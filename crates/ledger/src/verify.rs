@@ -12,7 +12,7 @@ pub fn contradictions(stored: &Stored) -> Vec<String> {
     let mut found = vec![];
     for (source, rows) in &stored.sources {
         found.extend(deltas(*source, rows));
-        found.extend(reading(*source, rows));
+        found.extend(days(*source, rows));
         if let Some(now) = stored.now {
             found.extend(future(*source, rows, now));
         }
@@ -46,16 +46,11 @@ fn deltas(source: IceSource, rows: &SourceRows) -> Option<String> {
     (live != 0).then(|| format!("{source}: {live} grants begin and never end"))
 }
 
-fn reading(source: IceSource, rows: &SourceRows) -> Option<String> {
-    let reading = rows.reading?.reading;
-    let (period, as_of) = (reading.period, reading.as_of);
-    let is_within = period.start <= as_of && as_of <= period.end;
-    (!is_within).then(|| {
-        format!(
-            "{source}: a reading up to {as_of} lies outside its period, {} to {}",
-            period.start, period.end
-        )
-    })
+/// Checks that no count ends outside its day.
+fn days(source: IceSource, rows: &SourceRows) -> Option<String> {
+    let days = rows.days.iter().filter_map(|(day, count)| Some((*day, count.as_ref()?.as_of)));
+    let (day, as_of) = days.into_iter().find(|(day, as_of)| *as_of < day.start() || day.end() < *as_of)?;
+    Some(format!("{source}: a count up to {as_of} lies outside its day, which begins at {}", day.start()))
 }
 
 /// Checks that no usage lies in a minute that had not begun at the last write.
@@ -76,22 +71,16 @@ fn orphans(stored: &Stored) -> impl Iterator<Item = String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::day::{Day, DayCount};
     use crate::minute::Minute;
     use crate::minute_usage::{LiveDelta, MinuteUsage};
-    use crate::period::{BillingDay, Period};
-    use crate::reading::{Reading, StoredReading};
-    use crate::trial::Assumption;
-    use crate::units::ByteCount;
+    use crate::period::BillingDay;
 
     /// 2025-01-15T12:00:00Z
     const NOON: i64 = 28_949_040;
 
     fn minute_at(number: i64) -> Timestamp {
         Minute::new(number).start()
-    }
-
-    fn period() -> Period {
-        BillingDay::new(1).unwrap().period_at(minute_at(NOON))
     }
 
     fn consistent() -> Stored {
@@ -125,16 +114,8 @@ mod tests {
     fn each_contradiction_is_reported_once() {
         let outside = |rows: &mut SourceRows| {
             let as_of = minute_at(NOON + 60 * 24 * 40);
-            let reading =
-                Reading { period: period(), as_of, granted: ByteCount::ZERO, other: ByteCount::ZERO };
-            rows.reading = Some(StoredReading {
-                reading,
-                at_most: ByteCount::ZERO,
-                unseen: ByteCount::ZERO,
-                sampling: 0,
-                flowed: None,
-                assumption: Assumption::default(),
-            });
+            let day = Day::of(minute_at(NOON));
+            rows.days.insert(day, Some(DayCount { as_of, ..DayCount::none(day) }));
         };
         let early_end = LiveDelta { live: -1, ..LiveDelta::default() };
         let ended = BillingDay::new(1).unwrap().period_at(minute_at(NOON - 60 * 24 * 40));
@@ -145,7 +126,7 @@ mod tests {
                 broken(|_, rows| _ = rows.usage.insert(Minute::new(NOON + 1), MinuteUsage::default())),
                 "after the last write",
             ),
-            (broken(|_, rows| outside(rows)), "outside its period"),
+            (broken(|_, rows| outside(rows)), "outside its day"),
             (broken(|all, _| all.counts = Some((ended, crate::ledger::PeriodCounts::default()))), "counts"),
             (broken(|all, _| all.key = None), "key"),
         ];

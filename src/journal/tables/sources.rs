@@ -4,11 +4,12 @@
 use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 
 use turn_ledger::changes::Stored;
+use turn_ledger::day::Day;
 use turn_ledger::minute::Minute;
 use turn_ledger::minute_usage::{ClaimedUsage, LiveDelta, MinuteUsage, SourceRows};
 use turn_ledger::source::IceSource;
 
-use super::{FLOWS, MARKS, OnBadRow, StoreError, json_of, put, rows};
+use super::{DAYS, FLOWS, MARKS, OnBadRow, StoreError, from_json, json_of, put, rows, to_json};
 
 pub(super) fn read_sources(
     transaction: &ReadTransaction,
@@ -24,13 +25,17 @@ pub(super) fn read_sources(
         rows_of(stored, source)?.usage.insert(Minute::new(minute), usage_of(numbers));
         Ok(())
     })?;
+    rows(transaction, DAYS, bad, |(source, day), row| {
+        let count = from_json(row)?;
+        rows_of(stored, source)?.days.insert(Day::new(day), Some(count));
+        Ok(())
+    })?;
     for source in IceSource::ALL {
-        let previous = json_of(transaction, &previous_key(source), bad)?;
-        let reading = json_of(transaction, &reading_key(source), bad)?;
+        let state = json_of(transaction, &state_key(source), bad)?;
         let trial = json_of(transaction, &trial_key(source), bad)?;
         let late = json_of(transaction, &late_key(source), bad)?;
         let doubt = json_of(transaction, &doubt_key(source), bad)?;
-        let read = SourceRows { previous, reading, trial, late, doubt, ..SourceRows::default() };
+        let read = SourceRows { state, trial, late, doubt, ..SourceRows::default() };
         if !read.is_empty() {
             stored.sources.entry(source).or_default().apply(read);
         }
@@ -60,15 +65,24 @@ pub(super) fn write_source(
             (granted.connection_millis, granted.claimed, ungranted.connection_millis, ungranted.claimed);
         flows.insert((source.name(), minute.number()), row)?;
     }
-    put(transaction, &previous_key(source), rows.previous.as_ref())?;
-    put(transaction, &reading_key(source), rows.reading.as_ref())?;
+    if !rows.days.is_empty() {
+        let mut days = transaction.open_table(DAYS)?;
+        for (day, count) in &rows.days {
+            let key = (source.name(), day.number());
+            match count {
+                Some(count) => drop(days.insert(key, to_json(count)?.as_slice())?),
+                None => drop(days.remove(key)?),
+            }
+        }
+    }
+    put(transaction, &state_key(source), rows.state.as_ref())?;
     put(transaction, &trial_key(source), rows.trial.as_ref())?;
     put(transaction, &late_key(source), rows.late.as_ref())?;
     put(transaction, &doubt_key(source), rows.doubt.as_ref())
 }
 
-fn previous_key(source: IceSource) -> String {
-    format!("previous/{source}")
+fn state_key(source: IceSource) -> String {
+    format!("counts/{source}")
 }
 
 fn trial_key(source: IceSource) -> String {
@@ -81,10 +95,6 @@ fn late_key(source: IceSource) -> String {
 
 fn doubt_key(source: IceSource) -> String {
     format!("doubt/{source}")
-}
-
-fn reading_key(source: IceSource) -> String {
-    format!("reading/{source}")
 }
 
 fn usage_of((granted_millis, granted, ungranted_millis, ungranted): (u64, u64, u64, u64)) -> MinuteUsage {

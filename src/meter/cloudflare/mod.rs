@@ -1,11 +1,11 @@
-//! The meter of Cloudflare's analytics. It reads the count from the period's start to a whole minute that is
-//! `ANALYTICS_LAG_SECONDS` old, because newer minutes are still filling; [`lateness`] tests that lag each hour. One query
-//! covers the whole period. If the API refuses such a span, the meter queries slices. It asks for the finished ones again
-//! each hour, and keeps their higher counts. [`by_grant`] asks for the bytes of each grant, beside it.
+//! The meter of Cloudflare's analytics. It reads the count of each UTC day, of the open one up to a whole minute that is
+//! `ANALYTICS_LAG_SECONDS` old, because newer minutes are still filling; [`lateness`] tests that lag each hour. The open day is asked
+//! for with each poll, and with it one of those that have settled, in turn, because some bytes are counted late. [`by_grant`] asks
+//! for the bytes of each grant, beside it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +23,7 @@ use crate::telemetry::metrics::Metrics;
 use analytics::{AnalyticsError, CloudflareAnalytics, RATE_LIMIT_REST, UsageCount};
 use lateness::{Lateness, settled_minute};
 use tail::TailSeen;
+use turn_ledger::day::Day;
 use turn_ledger::key_name::KeyName;
 use turn_ledger::period::{BillingDay, Period};
 use turn_ledger::reading::{Reading, ReadingOutcome};
@@ -31,9 +32,8 @@ use turn_ledger::units::{ByteCount, Timestamp};
 
 /// The longest pause after failures.
 const PAUSE_MAX: Duration = Duration::from_secs(600);
-/// The length of a slice. Other data sets of the API allow 30 days.
-const SLICE: Duration = Duration::from_secs(7 * 86_400);
-/// Counts that have settled are asked for again at this interval, because some bytes are counted later.
+
+/// Counts have settled this long after the lag, because some bytes are counted late.
 const RECOUNT_INTERVAL: Duration = Duration::from_secs(3_600);
 
 /// The meter.
@@ -85,7 +85,10 @@ impl KeyUsage {
 /// What the meter remembers from query to query.
 #[derive(Clone, Debug)]
 pub struct MeterState {
-    tally: Tally,
+    /// The latest count of each day, and its end.
+    days: BTreeMap<Day, (Timestamp, UsageCount)>,
+    /// The settled day that was asked for again last.
+    again: Day,
     lateness: Lateness,
     /// Consecutive failures of the lag's test.
     untested: u32,
@@ -93,20 +96,31 @@ pub struct MeterState {
     as_of: Timestamp,
 }
 
-/// The finished slices of a period whose whole span the API refuses.
-#[derive(Clone, Debug, Default)]
-struct Tally {
-    period: Option<Period>,
-    finished: Vec<FinishedSlice>,
-}
+impl MeterState {
+    /// The days of this period and the one before it that must be counted up to `as_of`, the oldest first: those that are not, one
+    /// that is, and the open one.
+    fn due(&mut self, period: Period, as_of: Timestamp) -> Vec<Day> {
+        let (first, open) = (Day::until(period.start), Day::until(as_of));
+        self.days.retain(|day, _| first <= *day);
+        let end = |day: Day| day.end().min(as_of);
+        let is_counted = |day: &Day| self.days.get(day).is_some_and(|(until, _)| end(*day) <= *until);
+        let settled = || Day::between(first.start(), open.start()).filter(|day| is_counted(day));
+        let again = settled().find(|day| self.again < *day).or_else(|| settled().next());
+        self.again = again.unwrap_or_default();
+        let days = Day::between(first.start(), open.end());
+        days.filter(|day| !is_counted(day) || Some(*day) == again || *day == open).collect()
+    }
 
-/// A slice that ended before the settled minutes do.
-#[derive(Clone, Debug)]
-struct FinishedSlice {
-    from: Timestamp,
-    until: Timestamp,
-    counted: UsageCount,
-    asked_at: Instant,
+    /// The sum over the counted days of a period.
+    fn sum(&self, period: Period) -> BTreeMap<Arc<str>, ByteCount> {
+        let mut by_key = BTreeMap::<Arc<str>, ByteCount>::new();
+        let days = self.days.iter().filter(|(day, _)| period.contains(day.start()));
+        for (key, bytes) in days.flat_map(|(_, (_, count))| &count.by_key) {
+            let sum = by_key.entry(Arc::clone(key)).or_default();
+            *sum = sum.plus(*bytes);
+        }
+        by_key
+    }
 }
 
 impl CloudflareMeter {
@@ -155,7 +169,13 @@ impl CloudflareMeter {
     pub fn initial_state(&self) -> MeterState {
         let late = self.account.snapshot().measured.late_counts;
         let lateness = Lateness::new(self.lag, self.sampling, late);
-        MeterState { tally: Tally::default(), lateness, untested: 0, as_of: Timestamp::default() }
+        MeterState {
+            days: BTreeMap::new(),
+            again: Day::default(),
+            lateness,
+            untested: 0,
+            as_of: Timestamp::default(),
+        }
     }
 
     /// Queries once, and gives the reading to the account. Then tests the lag, if that is due.
@@ -168,24 +188,25 @@ impl CloudflareMeter {
 
     async fn read_settled(&self, state: &mut MeterState) -> Result<ReadingOutcome, AnalyticsError> {
         let (now, lag) = (self.clock.now(), state.lateness.lag());
-        let Some(settled) = settled_minute(now, lag) else { return Ok(ReadingOutcome::OtherPeriod) };
+        let Some(settled) = settled_minute(now, lag) else { return Ok(ReadingOutcome::Older) };
         // After the lag has grown, the same minutes are counted again until later ones have settled.
         let as_of = settled.max(state.as_of);
         let age = lag.min(now.since(as_of));
         let period = period_until(as_of, self.billing_day);
-        let UsageCount { own, by_key, other } = self.count(period, as_of, age, &mut state.tally).await?;
+        let mut taken = ReadingOutcome::Taken;
+        for day in state.due(period, as_of) {
+            let until = day.end().min(as_of);
+            let count = self.ask(day.start(), until, age).await?;
+            let reading = Reading { day, as_of: until, granted: count.own, other: count.other };
+            match self.account.take_reading(IceSource::Cloudflare, &reading) {
+                ReadingOutcome::Taken => drop(state.days.insert(day, (until, count))),
+                other => taken = other,
+            }
+        }
         state.as_of = as_of;
-        let reading = Reading { period, as_of, granted: own, other };
-        let taken = self.account.take_reading(IceSource::Cloudflare, &reading);
-        if taken == ReadingOutcome::Taken {
-            let by_name = self.api.named(&by_key);
-            self.metrics.key_usage(by_name.iter().map(|(key, bytes)| (key.as_str(), bytes.get())));
-            self.usage.replace(period, by_name);
-        }
-        if taken == ReadingOutcome::Doubted {
-            // The error may be in a finished slice, so all of them are queried again.
-            state.tally = Tally::default();
-        }
+        let by_name = self.api.named(&state.sum(period));
+        self.metrics.key_usage(by_name.iter().map(|(key, bytes)| (key.as_str(), bytes.get())));
+        self.usage.replace(period, by_name);
         // If a count for the lag's test fails, it is due again with the next reading. This reading is valid.
         match self.test_lag(now, &mut state.lateness).await {
             Ok(()) => state.untested = 0,
@@ -242,40 +263,6 @@ impl CloudflareMeter {
         Ok(())
     }
 
-    /// Counts from the period's start to `as_of`, in one query if the API allows it.
-    async fn count(
-        &self,
-        period: Period,
-        as_of: Timestamp,
-        age: Duration,
-        tally: &mut Tally,
-    ) -> Result<UsageCount, AnalyticsError> {
-        if tally.period != Some(period) {
-            match self.ask(period.start, as_of, age).await {
-                Err(AnalyticsError::QueryRefused) if as_of.since(period.start) > SLICE => {}
-                counted => return counted,
-            }
-            *tally = Tally { period: Some(period), finished: Vec::new() };
-        }
-        let asked_at = self.clock.instant();
-        for slice in &mut tally.finished {
-            if asked_at.saturating_duration_since(slice.asked_at) >= RECOUNT_INTERVAL {
-                let counted = self.ask(slice.from, slice.until, age).await?;
-                slice.counted = higher(std::mem::take(&mut slice.counted), counted);
-                slice.asked_at = asked_at;
-            }
-        }
-        let mut from = tally.finished.last().map_or(period.start, |slice| slice.until);
-        while as_of.since(from) > SLICE {
-            let until = from.plus(SLICE);
-            let counted = self.ask(from, until, age).await?;
-            tally.finished.push(FinishedSlice { from, until, counted, asked_at });
-            from = until;
-        }
-        let open = self.ask(from, as_of, age).await?;
-        Ok(tally.finished.iter().map(|slice| &slice.counted).fold(open, sum))
-    }
-
     /// Updates metrics and log; returns the number of consecutive failures.
     fn report(&self, asked: &Result<ReadingOutcome, AnalyticsError>, failures: u32) -> u32 {
         match asked {
@@ -328,20 +315,6 @@ fn period_until(as_of: Timestamp, billing_day: BillingDay) -> Period {
     billing_day.period_at(Timestamp::from_millis(as_of.as_millis().saturating_sub(1)))
 }
 
-fn sum(a: UsageCount, b: &UsageCount) -> UsageCount {
-    let mut by_key = a.by_key;
-    for (key, bytes) in &b.by_key {
-        let sum = by_key.entry(Arc::clone(key)).or_default();
-        *sum = sum.plus(*bytes);
-    }
-    UsageCount { own: a.own.plus(b.own), by_key, other: a.other.plus(b.other) }
-}
-
-/// The count with more bytes in total.
-fn higher(a: UsageCount, b: UsageCount) -> UsageCount {
-    if b.total() > a.total() { b } else { a }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -390,5 +363,37 @@ mod tests {
         assert_eq!(asked_at("2025-02-01T00:05:00Z"), (january, at("2025-01-31T23:55:00Z")));
         assert_eq!(asked_at("2025-02-01T00:10:59Z"), (january, february), "its last reading is complete");
         assert_eq!(asked_at("2025-02-01T00:11:00Z"), (february, at("2025-02-01T00:01:00Z")));
+    }
+
+    fn counted(state: &mut MeterState, days: &[Day], as_of: Timestamp) {
+        for day in days {
+            state.days.insert(*day, (day.end().min(as_of), UsageCount::default()));
+        }
+    }
+
+    #[test]
+    fn the_open_day_is_asked_for_with_each_poll_and_the_others_in_turn() {
+        let mut state = MeterState {
+            days: BTreeMap::new(),
+            again: Day::default(),
+            lateness: Lateness::new(Duration::ZERO, 5, None),
+            untested: 0,
+            as_of: Timestamp::default(),
+        };
+        let day = |text: &str| Day::of(at(text));
+        let [last, first, second, third] =
+            ["2025-01-31T00:00:00Z", "2025-02-01T00:00:00Z", "2025-02-02T00:00:00Z", "2025-02-03T00:00:00Z"]
+                .map(day);
+        let as_of = at("2025-02-02T23:59:00Z");
+        let period = BillingDay::new(1).unwrap().period_at(as_of);
+        assert_eq!(state.due(period, as_of), [last, first, second], "after a start");
+        counted(&mut state, &[last, first, second], as_of);
+        assert_eq!(state.due(period, as_of), [last, second]);
+        assert_eq!(state.due(period, as_of), [first, second]);
+        assert_eq!(state.due(period, as_of), [last, second]);
+        let as_of = at("2025-02-03T00:01:00Z");
+        assert_eq!(state.due(period, as_of), [first, second, third], "the second is not counted to its end");
+        counted(&mut state, &[second, third], as_of);
+        assert_eq!(state.due(period, as_of), [second, third], "the next one in turn");
     }
 }

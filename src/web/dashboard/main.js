@@ -10,7 +10,7 @@ import { $, choice, onSubmit } from './page.js';
 import { RatePlot, UsagePlot } from './plots.js';
 import { curves, period, rates, unknown } from './series.js';
 import * as spenders from './spenders.js';
-import { showAvailable, showDone, showOverview, showUnavailable } from './view.js';
+import { showAvailable, showDone, showOverview, showPast, showUnavailable } from './view.js';
 
 const PAUSE_SECONDS = 5;
 /** Polls between two reads of series and alerts, which are large and change slowly. */
@@ -24,7 +24,7 @@ const tokenField = $('token', HTMLInputElement);
 /**
  * @typedef {import('./api.d.ts').OverviewBody} Overview
  * @typedef {import('./series.js').Period} Period
- * @typedef {{period: Period, day: Period, hour: Period, previous: import('./api.d.ts').UsageBody['previousPeriod']}} Series
+ * @typedef {{period: Period, day: Period, hour: Period, past: import('./api.d.ts').PastPeriod[]}} Series
  */
 
 /** @type {Overview | null} */
@@ -72,7 +72,7 @@ async function readSeries(latest) {
     ask('api/actions'),
     spenders.refresh(latest),
   ]);
-  series = { period: period(whole, latest), day: period(day, latest), hour: period(hour, latest), previous: whole.previousPeriod };
+  series = { period: period(whole, latest), day: period(day, latest), hour: period(hour, latest), past: whole.pastPeriods };
   showDone(done, latest);
   showAlerts(alerts, { at: latest.at, isFrozen: latest.status.frozen });
   showUsage(series, latest);
@@ -83,7 +83,7 @@ async function readSeries(latest) {
 const charts = () => (plots ??= { usage: new UsagePlot($('usage-plot')), rate: new RatePlot($('rate-plot')) });
 
 /** @param {Series} series @param {Overview} latest */
-function showUsage({ period: whole, previous }, latest) {
+function showUsage({ period: whole, past }, latest) {
   const { used, limit } = whole;
   const atReset = latest.cost.forecast?.usedBytes ?? null;
   const stretches = unknown(whole);
@@ -91,7 +91,7 @@ function showUsage({ period: whole, previous }, latest) {
   const hours = stretches.reduce((sum, { from, to }) => sum + (to - from) / 3600, 0);
   const label = `Usage over the period: ${size(used)} of ${size(limit)}${atReset === null ? '' : `, forecast at the reset: ${size(atReset)}`}${hours ? `; ${Math.round(hours)} hours without a record` : ''}`;
   charts().usage.update(curves(whole, atReset), { asOf, unknown: stretches }, label);
-  $('usage-note').textContent = previous ? `last period: ${size(previous.usedBytes)}` : '';
+  showPast(past);
 }
 
 /** @param {Series} series */

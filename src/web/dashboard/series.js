@@ -24,7 +24,7 @@ export function period(usage, overview) {
     readings: usage.readings.map(({ asOf, bytes }) => ({ asOf: seconds(asOf), bytes })),
     used: overview.bytes.used,
     limit: overview.bytes.limit,
-    recordedFrom: usage.previousPeriod ? seconds(usage.periodStart) : seconds(overview.at) - overview.uptimeSeconds,
+    recordedFrom: usage.pastPeriods.length > 0 ? seconds(usage.periodStart) : seconds(overview.at) - overview.uptimeSeconds,
   };
 }
 

@@ -238,6 +238,10 @@ export function periodWords({ at, status }) {
   return `${date(start)} – ${date(reset)}, reset in ${span((reset.getTime() - Date.parse(at)) / 1000)}`;
 }
 
+/** @param {import('./api.d.ts').PastPeriod[]} past */
+export const pastRows = (past) =>
+  past.map(({ start, end, usedBytes }) => ({ name: `${date(new Date(start))} – ${date(new Date(end))}`, value: size(usedBytes) }));
+
 /** @param {unknown[]} listed A part of all. @param {number} total @param {string} thing */
 export const listed = (listed, total, thing) =>
   (listed.length === total ? some(total, thing) : `the first ${count(listed.length)} of ${count(total)}`);

@@ -105,6 +105,13 @@ export function showDone(done, { at }) {
   replace('done', lines.length ? lines : [element('li', { className: 'muted', textContent: 'Nothing yet.' })]);
 }
 
+/** @param {import('./api.d.ts').PastPeriod[]} past */
+export function showPast(past) {
+  put('usage-note', past[0] ? `last period: ${size(past[0].usedBytes)}` : '');
+  rows('past', verdicts.pastRows(past));
+  $('past-periods').hidden = !past[0];
+}
+
 /** @param {Error} error @param {Date | null} since The time of the last response. */
 export function showUnavailable(error, since) {
   const last = since ? ` These figures are from ${since.toISOString().slice(11, 19)} UTC.` : '';

@@ -26,7 +26,7 @@ async fn a_count_is_settled_by_cloudflares_clock_and_not_only_by_ours() {
         cloudflare.analytics().set_fault(AnalyticsFault::Dated(young));
         assert_eq!(read(&broker).await.unwrap_err().outcome(), "unsettled", "{young}");
     }
-    assert_eq!(broker.status().await["asOf"], Value::Null);
+    assert_eq!(broker.status().await["asOf"], "2025-01-15T00:00:00.000Z", "the days before have settled");
     cloudflare.analytics().set_fault(AnalyticsFault::Dated("Wed, 15 Jan 2025 11:59:55 GMT"));
     assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
     assert_eq!(broker.status().await["asOf"], "2025-01-15T11:50:00.000Z");
@@ -109,9 +109,13 @@ async fn the_measured_lag_survives_a_restart_until_a_longer_one_is_configured() 
 #[tokio::test]
 async fn a_failed_test_of_the_lag_does_not_void_the_reading() {
     let (cloudflare, broker) = with_analytics(&[]).await;
-    // The span of the reading is answered, and the hour of the test is not.
-    cloudflare.analytics().set_fault(AnalyticsFault::NarrowerThan(1));
+    // The days of the reading are answered, and the hour of the test is not.
+    cloudflare.analytics().set_fault(AnalyticsFault::NarrowerThan(2));
     assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
-    assert_eq!(cloudflare.analytics().asked(), 3, "the first query, the reading and the test");
+    assert_eq!(
+        cloudflare.analytics().asked(),
+        18,
+        "the first query, the sixteen days of the reading and the test"
+    );
     assert_ne!(broker.status().await["asOf"], Value::Null);
 }

@@ -17,6 +17,7 @@ use crate::client::ClientKey;
 use crate::connection::{Connection, Report};
 use crate::connections::Connections;
 use crate::coturn::usage::CoturnUsage;
+use crate::day::{Day, DayCount};
 use crate::dirty::Dirty;
 use crate::grants::{CountedSources, GrantRow, Grants};
 use crate::ledger::{LateCounts, Ledger};
@@ -24,7 +25,7 @@ use crate::minute::Minute;
 use crate::overrides::Overrides;
 use crate::period::Period;
 use crate::promise::PromisedTime;
-use crate::reading::{Reading, ReadingOutcome};
+use crate::reading::{Carried, Reading, ReadingOutcome};
 use crate::reading_history::ReadingHistory;
 use crate::reports::{Caller, Closed, Entry, OpenError, Opened, ReportError};
 use crate::source::IceSource;
@@ -357,10 +358,15 @@ impl Books {
         Ok(Outcome { value: closed.map(|outcome| outcome.value), clamped })
     }
 
-    /// The latest reading of a source in this period, or in one that overlaps it because the billing day has changed.
+    /// What is known of a source on a day; `None` for an unknown source.
     #[must_use]
-    pub fn overlapping_reading(&self, source: IceSource) -> Option<Reading> {
-        self.ledger.overlapping_reading(source)
+    pub fn day(&self, source: IceSource, day: Day) -> Option<DayCount> {
+        self.ledger.day(source, day)
+    }
+
+    /// Takes what a source that is watched here has carried since its last count.
+    pub fn carry(&mut self, source: IceSource, carried: &Carried) {
+        self.ledger.carry(source, carried);
     }
 
     /// Applies a reading of a source's own count.
@@ -423,10 +429,10 @@ impl Books {
         self.ledger.slice(from, to)
     }
 
-    /// The previous period and its usage.
+    /// The periods before this one with their usage, the latest first.
     #[must_use]
-    pub fn previous(&self) -> Option<(Period, ByteCount)> {
-        self.ledger.previous()
+    pub fn past(&self) -> Vec<(Period, ByteCount)> {
+        self.ledger.past()
     }
 
     fn apply<T>(&mut self, entry: Entry<T>) -> Outcome<T> {

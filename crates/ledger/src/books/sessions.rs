@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Books, Whole};
 use crate::coturn::listing::{Listing, SessionId};
 use crate::coturn::sessions::to_cut;
-use crate::coturn::usage::{LISTING_GAP, ListingRead};
+use crate::coturn::usage::LISTING_GAP;
 use crate::grants::{GrantEnd, LeastPromise};
 use crate::minute::Minute;
 use crate::source::{IceSource, MINT_SLACK};
@@ -20,21 +20,20 @@ impl Books {
     /// Applies a coturn's session list. Returns the sessions that must end: those whose grant has expired or was revoked, and
     /// all of ours when the budget is spent.
     pub fn take_sessions(&mut self, listing: &Listing) -> Vec<SessionId> {
-        let (now, period) = (self.now(), self.ledger.figures().period);
-        let used = self.ledger.used_of(IceSource::Coturn);
+        let now = self.now();
         let seen_at = self.coturn.complete_at();
-        let read = self.coturn.take(listing, now, period, used, self.connections.rules());
+        let read = self.coturn.take(listing, now, self.connections.rules());
         let by_grant = self.coturn.take_by_grant();
         self.dirty.note(Whole::Coturn);
         self.dirty.note(Whole::Counted);
         let counted_until = read.map(|_| now);
-        if let Some(ListingRead { reading, is_after_gap }) = read {
-            if is_after_gap || self.clock_ahead() > LISTING_GAP {
-                self.ledger.keep_unseen(IceSource::Coturn);
+        if let Some(mut carried) = read {
+            carried.is_after_gap |= self.clock_ahead() > LISTING_GAP;
+            if carried.is_after_gap {
                 let counted = |id| by_grant.get(&id).map(|bytes| u128::from(bytes.get()));
                 self.grants.assume(IceSource::Coturn, seen_at, now, counted);
             }
-            let _ = self.ledger.take_reading(IceSource::Coturn, &reading);
+            self.ledger.carry(IceSource::Coturn, &carried);
         }
         self.grants.add_counts(IceSource::Coturn, &by_grant, counted_until, now);
         if listing.is_complete && self.is_cut(listing, seen_at) {

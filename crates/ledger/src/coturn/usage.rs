@@ -1,6 +1,5 @@
-//! The readings of coturn's sessions in billing periods. Listings in close succession show all relayed bytes. After a gap,
-//! the ledger's estimate of that time counts if it is higher, because sessions may have begun and ended between the
-//! listings.
+//! What coturn's sessions carry from listing to listing. Listings in close succession show all relayed bytes. After a gap,
+//! sessions may have begun and ended between the listings.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,8 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::listing::{Listing, SessionId};
 use super::sessions::{SessionRow, SessionSums, Sessions};
-use crate::period::Period;
-use crate::reading::Reading;
+use crate::reading::Carried;
 use crate::token::GrantId;
 use crate::units::{ByteCount, Timestamp};
 use crate::usage_rules::UsageRules;
@@ -22,47 +20,26 @@ pub(crate) const LISTING_GAP: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, Default)]
 pub struct CoturnUsage {
     sessions: Sessions,
-    counts: PeriodSums,
+    uncounted: Uncounted,
     cut_until: Timestamp,
     /// Billed bytes of each grant since the last [`Self::take_by_grant`].
     by_grant: BTreeMap<GrantId, ByteCount>,
-}
-
-/// A reading from a listing that showed all sessions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ListingRead {
-    /// What they have carried in the period.
-    pub reading: Reading,
-    /// Whether sessions may have come and gone since the last listing.
-    pub is_after_gap: bool,
-}
-
-/// The bytes of the sessions in one period.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct PeriodSums {
-    period: Option<Period>,
-    granted: ByteCount,
-    other: ByteCount,
 }
 
 /// The stored sums over all sessions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CoturnSums {
     sessions: SessionSums,
-    counts: PeriodSums,
+    uncounted: Uncounted,
     /// The last complete listing without a session that should have been cut.
     cut_until: Timestamp,
 }
 
-impl PeriodSums {
-    /// Begins another period. A period that overlaps the last one, because the billing day has changed, takes its sums over:
-    /// they may contain too much and never too little.
-    fn begin(&mut self, period: Period) {
-        if self.period.is_none_or(|last| !last.overlaps(&period)) {
-            *self = Self::default();
-        }
-        self.period = Some(period);
-    }
+/// What the sessions have carried since the last listing that showed all of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Uncounted {
+    granted: ByteCount,
+    other: ByteCount,
 }
 
 impl CoturnUsage {
@@ -71,7 +48,7 @@ impl CoturnUsage {
     pub fn restore(sums: CoturnSums, sessions: BTreeMap<SessionId, SessionRow>) -> Self {
         Self {
             sessions: Sessions::restore(sums.sessions, sessions),
-            counts: sums.counts,
+            uncounted: sums.uncounted,
             cut_until: sums.cut_until,
             ..Self::default()
         }
@@ -85,25 +62,15 @@ impl CoturnUsage {
     /// The sums over all sessions, for storing.
     #[must_use]
     pub fn sums(&self) -> CoturnSums {
-        CoturnSums { sessions: self.sessions.sums(), counts: self.counts, cut_until: self.cut_until }
+        CoturnSums { sessions: self.sessions.sums(), uncounted: self.uncounted, cut_until: self.cut_until }
     }
 
-    /// Takes the listing at `now`, which lies in `period`. `used` is the books' figure for this source so far. Returns
-    /// `None` if the listing does not show all sessions and so is not a reading.
-    pub fn take(
-        &mut self,
-        listing: &Listing,
-        now: Timestamp,
-        period: Period,
-        used: ByteCount,
-        rules: &UsageRules,
-    ) -> Option<ListingRead> {
+    /// Takes the listing at `now`. Returns what the sessions have carried since the last listing that showed all of them; `None` if
+    /// this one does not.
+    pub fn take(&mut self, listing: &Listing, now: Timestamp, rules: &UsageRules) -> Option<Carried> {
         let complete_at = self.complete_at();
         let delta = self.sessions.take(listing, now, rules.estimated_rate);
-        if self.counts.period != Some(period) {
-            self.counts.begin(period);
-        }
-        let PeriodSums { granted, other, .. } = &mut self.counts;
+        let Uncounted { granted, other } = &mut self.uncounted;
         for (grant, traffic) in delta.added {
             let bytes = traffic.billed(rules.billed);
             let sum = if grant.is_some() { &mut *granted } else { &mut *other };
@@ -116,12 +83,9 @@ impl CoturnUsage {
         if !listing.is_complete {
             return None;
         }
+        let Uncounted { granted, other } = std::mem::take(&mut self.uncounted);
         let is_after_gap = now.since(complete_at) > LISTING_GAP;
-        if is_after_gap {
-            *granted = (*granted).max(used.minus(*other));
-        }
-        let reading = Reading { period, as_of: now, granted: *granted, other: *other };
-        Some(ListingRead { reading, is_after_gap })
+        Some(Carried { as_of: now, granted, other, is_after_gap })
     }
 
     /// Takes the billed bytes of each grant since the last call.
@@ -157,25 +121,20 @@ impl CoturnUsage {
 mod tests {
     use super::*;
     use crate::coturn::listing::{Reach, Session};
-    use crate::period::BillingDay;
     use crate::traffic::Traffic;
     use crate::units::BitRate;
     use crate::usage_rules::BilledDirections;
 
-    /// 2025-01-31T23:00Z: an hour before a reset.
-    const START: i64 = 1_738_364_400_000;
-    const NONE: ByteCount = ByteCount::ZERO;
-
     fn at(seconds: u64) -> Timestamp {
-        Timestamp::from_millis(START).plus_millis(seconds * 1_000)
+        Timestamp::from_millis(1_738_364_400_000).plus_millis(seconds * 1_000)
     }
 
     fn read(
         book: &mut CoturnUsage,
         seconds: u64,
-        used: u64,
+        is_complete: bool,
         sessions: &[(u64, bool, u64)],
-    ) -> Option<Reading> {
+    ) -> Option<(u64, u64, bool)> {
         let session = |&(id, is_ours, sent): &(u64, bool, u64)| Session {
             id: SessionId::new(id).unwrap(),
             user: format!("user-{id}"),
@@ -186,61 +145,34 @@ mod tests {
             traffic: Traffic::new(0, sent),
             reach: Reach::Nobody,
         };
-        let listing =
-            Listing { sessions: sessions.iter().map(session).collect(), is_complete: true, forger: None };
+        let listing = Listing { sessions: sessions.iter().map(session).collect(), is_complete, forger: None };
         let rules = UsageRules {
             heartbeat: Duration::from_secs(30),
             billed: BilledDirections::Egress,
             estimated_rate: BitRate::new(2_000_000),
         };
-        let period = BillingDay::new(1).unwrap().period_at(at(seconds));
-        book.take(&listing, at(seconds), period, ByteCount::new(used), &rules).map(|read| read.reading)
+        let carried = book.take(&listing, at(seconds), &rules)?;
+        assert_eq!(carried.as_of, at(seconds));
+        Some((carried.granted.get(), carried.other.get(), carried.is_after_gap))
     }
 
     #[test]
-    fn the_sums_of_our_sessions_and_of_others_are_separate() {
+    fn each_listing_says_what_our_sessions_and_others_carried_since_the_last_one() {
         let mut book = CoturnUsage::default();
-        let first = read(&mut book, 10, 0, &[(1, true, 500), (2, false, 70)]).unwrap();
-        assert_eq!(
-            (first.granted, first.other, first.as_of),
-            (ByteCount::new(500), ByteCount::new(70), at(10))
-        );
-        let second = read(&mut book, 12, 0, &[(1, true, 900), (3, true, 5)]).unwrap();
-        assert_eq!((second.granted, second.other), (ByteCount::new(905), ByteCount::new(70)));
+        assert_eq!(read(&mut book, 10, true, &[(1, true, 500), (2, false, 70)]), Some((500, 70, true)));
+        assert_eq!(read(&mut book, 12, true, &[(1, true, 900), (3, true, 5)]), Some((405, 0, false)));
+        assert_eq!(read(&mut book, 73, true, &[(1, true, 900)]), Some((0, 0, true)), "after 61 s");
     }
 
     #[test]
-    fn after_a_gap_the_estimate_counts_if_it_is_higher() {
+    fn what_an_incomplete_listing_shows_counts_with_the_next_complete_one() {
         let mut book = CoturnUsage::default();
-        let first = read(&mut book, 10, 4_000, &[(1, true, 500)]).unwrap();
-        assert_eq!(first.granted, ByteCount::new(4_000), "the estimate before the first listing");
-        let near = read(&mut book, 15, 9_000, &[(1, true, 600)]).unwrap();
-        assert_eq!(near.granted, ByteCount::new(4_100));
-        let far = read(&mut book, 600, 9_000, &[(1, true, 700)]).unwrap();
-        assert_eq!(far.granted, ByteCount::new(9_000));
-    }
-
-    #[test]
-    fn a_new_period_begins_with_the_bytes_since_the_last_listing() {
-        let mut book = CoturnUsage::default();
-        read(&mut book, 3_598, 0, &[(1, true, 500)]).unwrap();
-        let next = read(&mut book, 3_601, 0, &[(1, true, 800)]).unwrap();
-        assert_eq!((next.granted, next.period.start), (ByteCount::new(300), at(3_600)));
-    }
-
-    #[test]
-    fn an_incomplete_listing_is_no_reading_but_its_bytes_count_later() {
-        let mut book = CoturnUsage::default();
-        read(&mut book, 10, 0, &[(1, true, 500)]).unwrap();
-        let rules = UsageRules {
-            heartbeat: Duration::from_secs(30),
-            billed: BilledDirections::Egress,
-            estimated_rate: BitRate::new(2_000_000),
-        };
-        let partial = Listing { sessions: vec![], is_complete: false, forger: None };
-        let period = BillingDay::new(1).unwrap().period_at(at(12));
-        assert_eq!(book.take(&partial, at(12), period, NONE, &rules), None);
-        let whole = read(&mut book, 14, 0, &[(1, true, 700)]).unwrap();
-        assert_eq!(whole.granted, ByteCount::new(700));
+        let mut rows = BTreeMap::new();
+        book.sessions = Sessions::restore(SessionSums::default(), rows.clone());
+        assert_eq!(read(&mut book, 10, true, &[(1, true, 500)]), Some((500, 0, true)));
+        assert_eq!(read(&mut book, 12, false, &[(1, true, 600)]), None);
+        rows.extend(book.take_changes().into_iter().filter_map(|(id, row)| Some((id, row?))));
+        let mut book = CoturnUsage::restore(book.sums(), rows);
+        assert_eq!(read(&mut book, 14, true, &[(1, true, 700)]), Some((200, 0, false)));
     }
 }

@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use super::Ledger;
-use crate::reading::{LateCounts, Reading, ReadingOutcome};
+use crate::day::{Day, DayCount};
+use crate::reading::{Carried, LateCounts, Reading, ReadingOutcome};
 use crate::reading_history::{ReadingHistory, ReadingPoint};
 use crate::source::IceSource;
 use crate::source_ledger::{MeasuredUsage, SourceLedger};
@@ -28,11 +29,20 @@ impl Ledger {
         let (now, limit) = (self.now, self.terms.limit);
         let taken = self
             .source_ledger(source)
-            .map_or(ReadingOutcome::OtherPeriod, |ledger| ledger.take_reading(reading, is_test, limit, now));
+            .map_or(ReadingOutcome::Older, |ledger| ledger.take_reading(reading, is_test, limit, now));
         if taken == ReadingOutcome::Taken {
             self.remember_reading();
         }
         taken
+    }
+
+    /// Takes what a source that is watched here has carried since its last count.
+    pub fn carry(&mut self, source: IceSource, carried: &Carried) {
+        let (now, is_test) = (self.now, !self.is_doubtful);
+        if let Some(ledger) = self.source_ledger(source) {
+            ledger.carry(carried, is_test, now);
+            self.remember_reading();
+        }
     }
 
     /// Drops the readings of this period that come from providers. `false` if there are none.
@@ -40,7 +50,7 @@ impl Ledger {
         let assumed = self.terms.rates.liability;
         let mut dropped = false;
         for source in &mut self.sources {
-            dropped |= source.terms.source.is_counted_by_provider() && source.drop_reading(assumed);
+            dropped |= source.terms.source.is_counted_by_provider() && source.drop_counts(assumed);
         }
         if dropped {
             self.history.clear();
@@ -90,13 +100,6 @@ impl Ledger {
         }
     }
 
-    /// Keeps what is promised from a source's latest reading up to now, because the sessions of that time were not observed.
-    pub fn keep_unseen(&mut self, source: IceSource) {
-        if let Some(ledger) = self.source_ledger(source) {
-            ledger.timeline.keep_unseen();
-        }
-    }
-
     /// How long a credential of each metered source counts as alive after its expiry, as of now.
     #[must_use]
     pub fn tails(&self) -> Vec<(IceSource, Duration)> {
@@ -136,11 +139,11 @@ impl Ledger {
         self.now.max(self.latest)
     }
 
-    /// A source's latest reading of this period, or of one that overlaps it.
+    /// What is known of a source on a day; `None` for an unknown source.
     #[must_use]
-    pub fn overlapping_reading(&self, source: IceSource) -> Option<Reading> {
+    pub fn day(&self, source: IceSource, day: Day) -> Option<DayCount> {
         let ledger = self.sources.iter().find(|ledger| ledger.terms.source == source)?;
-        ledger.timeline.overlapping_reading().copied()
+        Some(ledger.timeline.day(day))
     }
 
     pub(super) fn remember_reading(&mut self) {

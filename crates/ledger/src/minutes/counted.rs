@@ -1,36 +1,47 @@
-//! The effect of a reading on the minutes: its bytes replace the estimates of the minutes that it covers.
+//! The effect of counts on the minutes: the bytes of a day's count replace the estimates of the minutes that it covers.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+use std::collections::BTreeMap;
+
 use super::{Cell, Minutes, replace};
+use crate::day::{Day, DayCount, DayCounts};
 use crate::minute::Minute;
 use crate::period::Period;
 use crate::promise::GrantMinutes;
-use crate::reading::{Reading, at_most};
+use crate::reading::{Carried, Reading, at_most};
 use crate::units::{ByteCount, Timestamp};
 
-/// The latest reading, and the minutes that it covers.
+/// The sums over the counted days of a period.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CountedPart {
     pub(crate) granted: u128,
     /// The most that `granted` can really be. Sampling may have missed some bytes, but no more than the live grants
-    /// could relay since the previous reading, as long as the readings fit the assumed rate.
+    /// could relay since the count before, as long as the counts fit the assumed rate.
     at_most: u128,
     pub(crate) other: u128,
+    /// The most that `other` can really be.
+    other_at_most: u128,
     /// What was promised in spans that were not observed. Bytes that flowed there may be missing in `granted`.
-    pub(crate) unseen: u128,
-    as_of: Timestamp,
-    /// Minutes before this one are covered in full.
-    pub(crate) whole: Minute,
-    /// Minutes before this one had begun at `as_of`: usage reported in them does not count. At most one more than
-    /// `whole`.
-    pub(crate) begun: Minute,
+    unseen: u128,
+    /// The end of the latest count. Later minutes are not counted.
+    pub(crate) as_of: Timestamp,
 }
 
 impl CountedPart {
-    /// Nothing is counted yet.
-    pub(crate) fn at_start_of(period: Period) -> Self {
-        let first = Minute::of(period.start);
-        Self { granted: 0, at_most: 0, other: 0, unseen: 0, as_of: period.start, whole: first, begun: first }
+    pub(super) fn of(days: &DayCounts, period: Period) -> Self {
+        let nothing =
+            Self { granted: 0, at_most: 0, other: 0, other_at_most: 0, unseen: 0, as_of: period.start };
+        let plus = |sum: u128, bytes: ByteCount| sum.saturating_add(bytes.get().into());
+        days.of(period).fold(nothing, |sums, (day, count)| Self {
+            granted: plus(sums.granted, count.granted),
+            at_most: plus(sums.at_most, count.at_most),
+            other: plus(sums.other, count.other),
+            other_at_most: sums
+                .other_at_most
+                .saturating_add(at_most(count.other.get().into(), count.sampling)),
+            unseen: plus(sums.unseen, count.unseen),
+            as_of: if count.as_of > day.start() { count.as_of } else { sums.as_of },
+        })
     }
 }
 
@@ -42,7 +53,7 @@ pub(crate) struct MinuteFigures {
 }
 
 impl Minutes {
-    /// The worst case of the time that the reading covers.
+    /// The worst case of the time that is counted.
     pub(crate) fn settled(&self) -> u128 {
         let CountedPart { granted, other, unseen, .. } = self.counted;
         let counted = if self.rates.promises_cap_claims {
@@ -61,32 +72,38 @@ impl Minutes {
     }
 
     fn sampled_at_most(&self) -> u128 {
-        self.counted.at_most.saturating_add(at_most(self.counted.other, self.sampling))
+        self.counted.at_most.saturating_add(self.counted.other_at_most)
     }
 
-    /// Keeps what is promised from the latest reading up to now: that time was not observed, so its bytes may be missing
-    /// in the next reading.
-    pub(crate) fn keep_unseen(&mut self, now: Timestamp) {
-        let unseen = self.promised_between(self.counted.as_of, now);
-        self.counted.unseen = self.counted.unseen.saturating_add(unseen);
+    /// The days of this period and of those before it.
+    pub(crate) fn days(&self) -> &DayCounts {
+        &self.days
     }
 
-    /// As stored.
-    pub(crate) fn set_unseen(&mut self, unseen: u128) {
-        self.counted.unseen = unseen;
+    /// The same, to take their changes.
+    pub(crate) fn days_mut(&mut self) -> &mut DayCounts {
+        &mut self.days
     }
 
-    /// What was promised in spans that were not observed.
-    pub(crate) fn unseen(&self) -> u128 {
-        self.counted.unseen
+    /// The sums over the counted days of this period.
+    pub(crate) fn counted(&self) -> CountedPart {
+        self.counted
     }
 
-    /// What is known of one minute: the share of a reading that covers it, or else its estimate.
+    /// The end of the count of a minute's day. The minute is counted in full if it ends before, and what was claimed for it counts only
+    /// if it begins after.
+    pub(super) fn counted_until(&self, minute: Minute) -> Timestamp {
+        let start = minute.start();
+        // Nearly all minutes that are asked for are later than every count.
+        if start >= self.counted.as_of { start } else { self.days.get(Day::of(start)).as_of }
+    }
+
+    /// What is known of one minute: the share of a count that covers it, or else its estimate.
     pub(crate) fn best_of(&self, minute: Minute, cell: Cell) -> u128 {
-        if minute < self.counted.begun { cell.counted.into() } else { self.estimate_of(cell) }
+        if minute.start() < self.counted_until(minute) { cell.counted.into() } else { self.estimate_of(cell) }
     }
 
-    /// Spreads bytes of a reading evenly over the minutes of `[from, to)`. A reading says nothing about single minutes.
+    /// Spreads bytes of a count evenly over the minutes of `[from, to)`. A count says nothing about single minutes.
     pub(crate) fn spread(&mut self, bytes: u128, from: Timestamp, to: Timestamp) {
         let minutes = self.touched(from, to);
         let count = u128::try_from(minutes.size_hint().0).unwrap_or(u128::MAX);
@@ -99,58 +116,156 @@ impl Minutes {
         }
     }
 
-    /// Takes a reading of this period that is later than the previous one.
+    /// Takes a provider's count of a day. It is not older or lower than the one before.
     pub(crate) fn measure(&mut self, reading: &Reading) {
-        let total = |granted: u128, other: u128| granted.saturating_add(other);
-        let CountedPart { granted: granted_before, other: other_before, as_of, .. } = self.counted;
-        let grown = total(reading.granted.get().into(), reading.other.get().into())
-            .saturating_sub(total(granted_before, other_before));
-        self.spread(grown, as_of, reading.as_of);
-        let granted = reading.granted.get().into();
-        let before = self.counted;
-        // The bytes of a key that is one of ours now were promised by nobody. They bring their own margin along.
-        let moved = at_most(other_before.saturating_sub(reading.other.get().into()), self.sampling);
-        let promised = self.promised_between(before.as_of, reading.as_of);
-        let promised = before.at_most.saturating_add(moved).saturating_add(promised);
-        let sampled = at_most(granted, self.sampling);
-        self.measure_as(reading, if granted > promised { sampled } else { sampled.min(promised) });
+        let before = self.days.get(reading.day);
+        let most = self.at_most_of(reading, &before);
+        let from = if before.as_of < reading.as_of { before.as_of } else { reading.day.start() };
+        let grown = reading.total().minus(before.total());
+        self.spread(grown.get().into(), from, reading.as_of);
+        let after = DayCount {
+            granted: reading.granted,
+            at_most: ByteCount::saturating(most),
+            sampling: self.sampling.max(before.sampling),
+            other: reading.other,
+            ..before.counted_until(reading.day, reading.as_of)
+        };
+        self.count(reading.day, after);
     }
 
-    /// Takes a reading with the most that its bytes under grants can be.
-    pub(crate) fn measure_as(&mut self, reading: &Reading, at_most: u128) {
-        let (before, current) = (self.counted, self.current());
-        let (granted, other) = (reading.granted.get().into(), reading.other.get().into());
-        let (whole, begun) = (Minute::of(reading.as_of), Minute::from_end(reading.as_of));
-        let after = CountedPart { granted, at_most, other, as_of: reading.as_of, whole, begun, ..before };
-        for minute in self.touched(before.whole.start(), begun.start()) {
+    /// The most that a count's bytes under grants can be.
+    fn at_most_of(&self, reading: &Reading, before: &DayCount) -> u128 {
+        let sampled = |bytes: ByteCount| at_most(bytes.get().into(), self.sampling.max(before.sampling));
+        // The bytes of a key that is one of ours now were promised by nobody. They bring their own margin along.
+        let moved = sampled(before.other.minus(reading.other));
+        let known = u128::from(before.at_most.get()).saturating_add(moved);
+        if reading.as_of == before.as_of {
+            // Bytes that arrived late.
+            let late = known.saturating_add(sampled(reading.growth_since(before)));
+            return late.min(known.max(sampled(reading.granted)));
+        }
+        let granted = u128::from(reading.granted.get());
+        let promised = known.saturating_add(self.promised_between(before.as_of, reading.as_of));
+        let sampled = sampled(reading.granted);
+        if granted > promised { sampled } else { sampled.min(promised) }
+    }
+
+    /// Adds what a source that is watched here has carried since its last count. It belongs to the last day, unless the estimate of
+    /// an earlier day of this period that nobody has counted explains it. What nobody has observed is promised besides, and counts as
+    /// estimated if that is more.
+    pub(crate) fn carry(&mut self, carried: &Carried) {
+        let last = self.days.latest();
+        let mut left = u128::from(carried.granted.get());
+        for day in Day::between(self.period.start, carried.as_of.plus_millis(1)) {
+            let before = self.days.get(day);
+            let (until, is_last) = (day.end().min(carried.as_of), carried.as_of < day.end());
+            if before.as_of >= until && !is_last {
+                continue;
+            }
+            let is_unseen = carried.is_after_gap || before.as_of < last;
+            let (mut bytes, mut unseen) = (0, 0);
+            if is_unseen && before.as_of < until {
+                let minutes = self.touched(before.as_of, until);
+                let figures = minutes.map(|minute| {
+                    self.figures_of(before.as_of, minute, self.get(minute).unwrap_or_default()).used
+                });
+                bytes = figures.fold(0, u128::saturating_add);
+                unseen = self.promised_between(before.as_of, until);
+            }
+            if is_last {
+                bytes = bytes.max(left);
+            }
+            left = left.saturating_sub(bytes);
+            self.spread(bytes, before.as_of, until);
+            let plus = |sum: ByteCount, bytes: u128| sum.plus(ByteCount::saturating(bytes));
+            let other = if is_last { carried.other } else { ByteCount::ZERO };
+            let after = DayCount {
+                as_of: before.as_of.max(until),
+                granted: plus(before.granted, bytes),
+                at_most: plus(before.at_most, at_most(bytes, self.sampling)),
+                sampling: self.sampling.max(before.sampling),
+                other: before.other.plus(other),
+                unseen: plus(before.unseen, unseen),
+                ..before
+            };
+            self.count(day, after);
+        }
+    }
+
+    /// Replaces the count of a day. The only place where one changes, apart from the estimates of past periods.
+    fn count(&mut self, day: Day, after: DayCount) {
+        let (before, current) = (self.days.get(day), self.current());
+        for minute in self.touched(before.as_of, after.as_of) {
             let cell = self.get(minute).unwrap_or_default();
-            let (was, is) = (self.figures_of(&before, minute, cell), self.figures_of(&after, minute, cell));
+            let was = self.figures_of(before.as_of, minute, cell);
+            let is = self.figures_of(after.as_of, minute, cell);
             self.sums.used = replace(self.sums.used, was.used, is.used);
             if minute < current {
                 self.sums.worst_behind = replace(self.sums.worst_behind, was.worst, is.worst);
             }
-            if minute < whole {
+            if before.as_of < minute.end() && minute.end() <= after.as_of {
                 self.sums.measured = self.sums.measured.plus(cell.promised());
             }
         }
-        self.counted = after;
+        self.days.set(day, after);
+        self.counted = CountedPart::of(&self.days, self.period);
     }
 
-    /// The most that the reading's bytes under grants can be.
-    pub(crate) fn granted_at_most(&self) -> u128 {
-        self.counted.at_most
+    /// The most that the live grants may have relayed since the latest count of a day, until `until`.
+    pub(crate) fn promised_since_count(&self, day: Day, until: Timestamp) -> u128 {
+        self.promised_between(self.days.get(day).as_of, until)
     }
 
-    /// The most that the live grants may have relayed from the latest reading to `until`.
-    pub(crate) fn promised_since_reading(&self, until: Timestamp) -> u128 {
-        self.promised_between(self.counted.as_of, until)
+    /// The same since the latest count of any day.
+    pub(crate) fn promised_since_latest(&self, until: Timestamp) -> u128 {
+        self.promised_between(self.days.latest(), until)
     }
 
-    /// Forgets the latest reading: all minutes count as estimated and promised. What was promised unseen stays.
-    pub(crate) fn drop_reading(&mut self) {
-        let unseen = self.counted.unseen;
-        self.counted = CountedPart { unseen, ..CountedPart::at_start_of(self.period) };
+    /// Forgets the counts of this period: all minutes count as estimated and promised. What was promised unseen stays.
+    pub(crate) fn drop_counts(&mut self) {
+        let days: Vec<_> = self.days.of(self.period).map(|(day, count)| (day, count.unseen)).collect();
+        for (day, unseen) in days {
+            self.days.set(day, DayCount { unseen, ..DayCount::none(day) });
+        }
         self.recount();
+    }
+
+    /// Keeps the estimates of the minutes before `start` with their days, because the period of these days is over.
+    pub(super) fn fold(&mut self, start: Timestamp) {
+        let mut estimates = BTreeMap::<Day, u128>::new();
+        for (number, cell) in (self.first().number()..Minute::of(start).number()).zip(&self.begun) {
+            let minute = Minute::new(number);
+            let sum = estimates.entry(Day::of(minute.start())).or_default();
+            *sum = sum.saturating_add(self.figures_of(self.counted_until(minute), minute, *cell).used);
+        }
+        for (day, bytes) in estimates {
+            let count = self.days.get(day);
+            // The ledger may have begun later.
+            if bytes > 0 || count != DayCount::none(day) {
+                self.days.set(day, DayCount { estimated: Some(ByteCount::saturating(bytes)), ..count });
+            }
+        }
+    }
+
+    /// Changes the estimates of the days of earlier periods that `[from, to)` touches: `change` gets the part of the span that lies in
+    /// a day and is not counted.
+    pub(crate) fn change_past(
+        &mut self,
+        from: Timestamp,
+        to: Timestamp,
+        change: impl Fn(Timestamp, Timestamp, ByteCount) -> ByteCount,
+    ) {
+        if from >= self.period.start {
+            return;
+        }
+        for day in Day::between(Day::of(from).start(), self.period.start) {
+            let count = self.days.get(day);
+            let (from, to) = (from.max(count.as_of), to.min(day.end()));
+            if from < to {
+                let estimated = Some(change(from, to, count.estimated.unwrap_or_default()));
+                self.days.set(day, DayCount { estimated, ..count });
+            }
+        }
     }
 
     /// The most that the grants alive in `[from, to)` may have relayed in that time.
@@ -169,18 +284,23 @@ impl Minutes {
         minute.saturating_mul(millis.into()).checked_div(Minute::MILLIS.into()).unwrap_or(minute)
     }
 
-    /// Grant-minutes that the reading covers, and those of the minute of its end.
+    /// Grant-minutes that are counted, and those of the minute in which the latest count ends.
     pub(crate) fn measured(&self) -> (GrantMinutes, GrantMinutes) {
-        (self.sums.measured, self.get(self.counted.whole).unwrap_or_default().promised())
+        (self.sums.measured, self.get(Minute::of(self.counted.as_of)).unwrap_or_default().promised())
     }
 
-    /// What a minute adds to the figures; nothing for the time that the reading covers.
-    pub(crate) fn figures_of(&self, counted: &CountedPart, minute: Minute, cell: Cell) -> MinuteFigures {
-        if minute < counted.whole {
+    /// What a minute adds to the figures.
+    pub(super) fn figures_at(&self, minute: Minute, cell: Cell) -> MinuteFigures {
+        self.figures_of(self.counted_until(minute), minute, cell)
+    }
+
+    /// The same if its day is counted until `until`. The time that is counted adds nothing.
+    pub(super) fn figures_of(&self, until: Timestamp, minute: Minute, cell: Cell) -> MinuteFigures {
+        if minute.end() <= until {
             return MinuteFigures { used: 0, worst: 0 };
         }
-        if minute < counted.begun {
-            let rest = minute.end().millis_since(counted.as_of);
+        if minute.start() < until {
+            let rest = minute.end().millis_since(until);
             return MinuteFigures { used: 0, worst: self.promised_in(cell, rest) };
         }
         let used = self.estimate_of(cell);

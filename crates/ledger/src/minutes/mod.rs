@@ -12,9 +12,10 @@ use std::ops::Range;
 mod counted;
 mod stored;
 
+use crate::day::DayCounts;
 use crate::dirty::Dirty;
 use crate::minute::Minute;
-use crate::minute_usage::{Basis, ClaimedUsage, LiveDelta, MinuteUsage, PeriodTotal};
+use crate::minute_usage::{Basis, ClaimedUsage, LiveDelta, MinuteUsage};
 use crate::period::Period;
 use crate::promise::GrantMinutes;
 use crate::rates::Rates;
@@ -71,9 +72,11 @@ struct Sums {
 #[derive(Clone, Debug)]
 pub(crate) struct Minutes {
     rates: Rates,
-    /// The margin of error of the provider's count in this period, in percent.
-    pub(crate) sampling: u32,
+    /// The margin of error of the provider's count, in percent.
+    sampling: u32,
     period: Period,
+    days: DayCounts,
+    /// The sums over the days of this period.
     counted: CountedPart,
     /// From the period's first minute to the current one. Never empty.
     begun: Vec<Cell>,
@@ -81,7 +84,7 @@ pub(crate) struct Minutes {
     ahead: BTreeMap<Minute, LiveDelta>,
     sums: Sums,
     /// Minutes whose usage must be stored.
-    dirty: Dirty<Minute>,
+    dirty: Dirty<Minute, MinuteUsage>,
 }
 
 impl Minutes {
@@ -90,7 +93,8 @@ impl Minutes {
             rates,
             sampling,
             period,
-            counted: CountedPart::at_start_of(period),
+            days: DayCounts::default(),
+            counted: CountedPart::of(&DayCounts::default(), period),
             begun: vec![],
             ahead: BTreeMap::new(),
             sums: Sums::default(),
@@ -114,7 +118,7 @@ impl Minutes {
     /// The worst case for the whole period.
     pub(crate) fn committed(&self) -> ByteCount {
         let current = self.current_cell();
-        let now = self.figures_of(&self.counted, self.current(), current);
+        let now = self.figures_at(self.current(), current);
         let later = self.sums.ahead.minus(current.promised());
         let ahead = self.rates.promised(later);
         let until_now = self.sums.worst_behind.saturating_add(now.worst);
@@ -172,9 +176,10 @@ impl Minutes {
         change(cell);
         let after = *cell;
         if before.usage != after.usage {
-            self.dirty.note(minute);
+            self.dirty.change(minute, |row| *row = after.usage);
         }
-        if minute < self.counted.whole {
+        let until = self.counted_until(minute);
+        if minute.end() <= until {
             let counted = &mut self.sums.measured;
             *counted = counted.plus(after.promised()).minus(before.promised());
         }
@@ -182,8 +187,7 @@ impl Minutes {
         if !is_behind {
             self.sums.ahead = self.sums.ahead.plus(after.promised()).minus(before.promised());
         }
-        let counted = self.counted;
-        let (was, is) = (self.figures_of(&counted, minute, before), self.figures_of(&counted, minute, after));
+        let (was, is) = (self.figures_of(until, minute, before), self.figures_of(until, minute, after));
         self.sums.used = replace(self.sums.used, was.used, is.used);
         if is_behind {
             self.sums.worst_behind = replace(self.sums.worst_behind, was.worst, is.worst);
@@ -237,7 +241,7 @@ impl Minutes {
     pub(crate) fn step(&mut self) {
         let current = self.current();
         let ended = self.current_cell();
-        let worst = self.figures_of(&self.counted, current, ended).worst;
+        let worst = self.figures_at(current, ended).worst;
         self.sums.worst_behind = self.sums.worst_behind.saturating_add(worst);
         self.sums.ahead = self.sums.ahead.minus(ended.promised());
         let delta = self.ahead.remove(&current.next()).unwrap_or_default();
@@ -252,21 +256,16 @@ impl Minutes {
         self.ahead.is_empty()
     }
 
-    /// The total of this period.
-    pub(crate) fn total(&self) -> PeriodTotal {
-        PeriodTotal { period: self.period, used: self.used().get().into(), as_of: self.counted.begun.start() }
-    }
-
     /// Begins another period at `now`. The current minute and later ones stay, because grants continue across the
     /// reset.
-    pub(crate) fn begin(&mut self, period: Period, sampling: u32, now: Timestamp) {
+    pub(crate) fn begin(&mut self, period: Period, now: Timestamp) {
         let current = self.current_cell();
-        (self.period, self.sampling) = (period, sampling);
-        self.counted = CountedPart::at_start_of(period);
+        self.fold(period.start);
+        self.days.forget_old(now);
+        self.period = period;
         self.begun.clear();
         self.begun.resize(self.index(Minute::of(now)).unwrap_or(0), Cell::default());
         self.begun.push(current);
-        self.dirty.take();
         self.recount();
     }
 

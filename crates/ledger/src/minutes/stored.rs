@@ -5,16 +5,19 @@
 
 use std::collections::BTreeMap;
 
+use super::counted::CountedPart;
 use super::{Cell, Minutes, Sums};
+use crate::day::{Day, DayCount, DayCounts};
 use crate::dirty::Dirty;
 use crate::minute::Minute;
-use crate::minute_usage::{LiveDelta, MinuteUsage, SourceRows};
+use crate::minute_usage::{Basis, LiveDelta, MinuteUsage, SourceRows};
 use crate::period::Period;
 use crate::rates::Rates;
 use crate::units::Timestamp;
 
 impl Minutes {
-    /// The minutes as stored, at `now`.
+    /// The minutes as stored, at `now`. If the billing day has changed, minutes before this period are kept with their days, and
+    /// days that were over belong to this period again.
     pub(crate) fn restore(
         period: Period,
         rates: Rates,
@@ -22,8 +25,14 @@ impl Minutes {
         now: Timestamp,
         stored: &SourceRows,
     ) -> Self {
-        let mut minutes = Self::new(period, rates, sampling, now);
+        let days = DayCounts::restore(&stored.days, sampling);
+        let mut used = stored.usage.keys().map(|minute| Day::of(minute.start()));
+        let open = used.find(|day| days.get(*day).estimated.is_none()).map_or(period.start, Day::start);
+        let since = Period { start: open.min(period.start), ..period };
+        let mut minutes = Self::new(since, rates, sampling, now);
         minutes.dirty = Dirty::tracking();
+        minutes.days = days;
+        minutes.counted = CountedPart::of(&minutes.days, since);
         let (first, current) = (minutes.first(), minutes.current());
         let mut live = stored.deltas.range(..first).fold(LiveDelta::default(), |sum, (_, by)| sum.plus(*by));
         for (number, cell) in (first.number()..).zip(&mut minutes.begun) {
@@ -34,26 +43,47 @@ impl Minutes {
             cell.usage = stored.usage.get(&minute).copied().unwrap_or_default();
         }
         minutes.ahead = stored.deltas.range(current.next()..).map(|(at, delta)| (*at, *delta)).collect();
+        minutes.fold(period.start);
+        let before = minutes.index(Minute::of(period.start)).unwrap_or(0);
+        minutes.begun.drain(..before.min(minutes.begun.len().saturating_sub(1)));
+        minutes.period = period;
         minutes.recount();
+        minutes.reopen_days();
         minutes
+    }
+
+    /// Days of this period whose period was over go back to their minutes. What was claimed for them since is in no minute.
+    fn reopen_days(&mut self) {
+        let over = |(day, count): (Day, &DayCount)| Some((day, *count, count.estimated?));
+        let over: Vec<_> = self.days.of(self.period).filter_map(over).collect();
+        for (day, count, estimated) in over {
+            let minutes: Vec<_> = self.touched(count.as_of, day.end()).collect();
+            let used = |minute: &Minute| self.figures_at(*minute, self.get(*minute).unwrap_or_default()).used;
+            let late = minutes.iter().map(used).fold(estimated.get().into(), u128::saturating_sub);
+            self.days.set(day, DayCount { estimated: None, ..count });
+            if let Some(last) = minutes.last() {
+                self.claim(Basis::Ungranted, *last, late);
+            }
+        }
     }
 
     /// The minutes whose usage has changed since the last call.
     pub(crate) fn take_changes(&mut self) -> BTreeMap<Minute, MinuteUsage> {
-        let changed = self.dirty.take().into_keys();
-        changed.filter_map(|minute| Some((minute, self.get(minute)?.usage))).collect()
+        self.dirty.take()
     }
 
-    /// Computes the sums from all minutes.
+    /// Computes the sums from all minutes and days.
     pub(super) fn recount(&mut self) {
+        self.counted = CountedPart::of(&self.days, self.period);
         let mut sums = Sums::default();
         let (current, reset) = (self.current(), Minute::of(self.period.end));
         for (number, cell) in (self.first().number()..).zip(&self.begun) {
             let minute = Minute::new(number);
             let live = cell.promised();
-            let figures = self.figures_of(&self.counted, minute, *cell);
+            let until = self.counted_until(minute);
+            let figures = self.figures_of(until, minute, *cell);
             sums.used = sums.used.saturating_add(figures.used);
-            if minute < self.counted.whole {
+            if minute.end() <= until {
                 sums.measured = sums.measured.plus(live);
             }
             if minute < current {

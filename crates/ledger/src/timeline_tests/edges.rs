@@ -1,6 +1,7 @@
 //! Readings at the edges: a margin that is raised, a key that is replaced and put back, a span that was not observed.
 
 use super::*;
+use crate::reading::Carried;
 
 fn day() -> BillingDay {
     BillingDay::new(1).unwrap()
@@ -8,15 +9,14 @@ fn day() -> BillingDay {
 
 /// The timeline that the next process opens, with this margin.
 fn reopened(timeline: &Timeline, rates: Rates, sampling: u32) -> Timeline {
-    let stored = SourceRows { reading: timeline.stored_reading(), ..SourceRows::default() };
-    Timeline::restore(day(), rates, sampling, timeline.now, &stored)
+    Timeline::restore(day(), rates, sampling, timeline.now, &counts_of(timeline))
 }
 
 #[test]
 fn a_raised_margin_counts_for_the_stored_reading() {
     let mut timeline = timeline_of(rates(true), START);
     timeline.advance(at(START + 10 * MINUTE));
-    assert_eq!(timeline.take_reading(&reading(START + 10 * MINUTE, 950_000, 0)), ReadingOutcome::Taken);
+    assert_eq!(count(&mut timeline, START + 10 * MINUTE, 950_000, 0), ReadingOutcome::Taken);
     assert_eq!(timeline.committed(), ByteCount::new(1_000_000), "5 % may be missing");
     assert_eq!(reopened(&timeline, rates(true), 5).committed(), ByteCount::new(1_000_000));
     assert_eq!(reopened(&timeline, rates(true), 20).committed(), ByteCount::new(1_187_500));
@@ -28,10 +28,7 @@ fn the_margin_is_part_of_the_bound_in_either_mode() {
     for strict in [false, true] {
         let mut timeline = timeline_of(rates(strict), START);
         timeline.advance(at(START + 10 * MINUTE));
-        assert_eq!(
-            timeline.take_reading(&reading(START + 10 * MINUTE, 950_000, 95_000)),
-            ReadingOutcome::Taken
-        );
+        assert_eq!(count(&mut timeline, START + 10 * MINUTE, 950_000, 95_000), ReadingOutcome::Taken);
         assert_eq!(timeline.used(), ByteCount::new(1_045_000));
         assert_eq!(
             timeline.committed().plus(timeline.margin()),
@@ -52,7 +49,7 @@ fn bytes_that_come_back_with_their_key_did_not_flow_now() {
         [(1, 100_000, 0), (2, 200_000, 0), (3, 0, 100 * gb), (4, 50_000, 100 * gb), (5, 100 * gb, 300_000)]
     {
         timeline.advance(at(START + minute * MINUTE));
-        let taken = timeline.take_reading(&reading(START + minute * MINUTE, granted, other));
+        let taken = count(&mut timeline, START + minute * MINUTE, granted, other);
         assert_eq!(taken, ReadingOutcome::Taken);
         assert!(timeline.assumption().holds, "minute {minute}: {:?}", timeline.assumption());
     }
@@ -64,8 +61,7 @@ fn a_span_that_was_not_observed_stays_promised_until_the_reset() {
     let mut timeline = timeline_of(rates(true), START);
     timeline.change_live(minutes(at(START), at(START + 10 * MINUTE)), ONE);
     timeline.advance(at(START + 20 * MINUTE));
-    timeline.keep_unseen();
-    assert_eq!(timeline.take_reading(&reading(START + 20 * MINUTE, 0, 0)), ReadingOutcome::Taken);
+    timeline.carry(&Carried { as_of: timeline.now, is_after_gap: true, ..Carried::default() }, true);
     let promised = ByteCount::new(10 * 3_000_000 / 8 * 60);
     assert_eq!((timeline.used(), timeline.committed()), (ByteCount::ZERO, promised));
     assert_eq!(reopened(&timeline, rates(true), 5).committed(), promised);
@@ -81,16 +77,16 @@ fn restarts_do_not_hide_an_excess_that_is_small_in_each_hour() {
     let mut timeline = timeline(begin);
     let alive = minutes(at(begin), at(begin + 10 * 24 * HOUR));
     timeline.change_live(alive.clone(), ONE);
+    let mut total = Total::default();
     let deltas = BTreeMap::from([(alive.start, ONE), (alive.end, ONE.negated())]);
     // 3 Mbps are promised, 22.5 MB a minute. A fifth more flows.
     for minute in (1..9 * 24 * 60).step_by(10) {
         let now = begin + minute * MINUTE;
         timeline.advance(at(now));
         let bytes = u64::try_from(minute).unwrap() * 27_000_000;
-        let _ = timeline.take_reading(&reading(now, bytes, 0));
+        total.count(&mut timeline, now, bytes);
         if minute % 120 == 1 {
-            let (reading, trial) = (timeline.stored_reading(), Some(timeline.stored_trial()));
-            let stored = SourceRows { deltas: deltas.clone(), reading, trial, ..SourceRows::default() };
+            let stored = SourceRows { deltas: deltas.clone(), ..counts_of(&timeline) };
             timeline = Timeline::restore(day(), rates(false), SAMPLING, timeline.now, &stored);
         }
     }

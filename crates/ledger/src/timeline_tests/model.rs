@@ -53,9 +53,8 @@ struct Model {
     claims: Vec<(Basis, u64, i64, i64)>,
     /// From, until, and the rate in parts of the liability.
     grants: Vec<(i64, i64, u64)>,
-    /// The latest reading, and the most bytes that it can stand for.
-    reading: Option<Reading>,
-    at_most: u128,
+    /// The latest count of each day, and the most bytes that it can stand for.
+    counts: BTreeMap<Day, (Reading, u128)>,
 }
 
 impl Model {
@@ -67,26 +66,28 @@ impl Model {
             spans: vec![],
             claims: vec![],
             grants: vec![],
-            reading: None,
-            at_most: 0,
+            counts: BTreeMap::new(),
         }
     }
 
-    /// The most bytes that the reading of this period can stand for.
-    fn at_most(&self) -> u128 {
+    /// The counts of this period.
+    fn counted(&self) -> impl Iterator<Item = &(Reading, u128)> {
         let period = BillingDay::new(1).unwrap().period_at(at(self.now));
-        if self.reading.is_some_and(|reading| reading.period == period) { self.at_most } else { 0 }
+        self.counts.iter().filter(move |(day, _)| period.contains(day.start())).map(|(_, count)| count)
     }
 
-    /// The end of the time in this period that the provider has counted, and its counts.
-    fn measured(&self) -> (i64, u128, u128) {
-        let period = BillingDay::new(1).unwrap().period_at(at(self.now));
-        match self.reading.filter(|reading| reading.period == period) {
-            Some(Reading { as_of, granted, other, .. }) => {
-                (as_of.as_millis(), granted.get().into(), other.get().into())
-            }
-            None => (period.start.as_millis(), 0, 0),
-        }
+    /// The end of the time that is counted of a minute's day.
+    fn as_of(&self, minute: i64) -> i64 {
+        let day = Day::of(at(minute));
+        self.counts.get(&day).map_or(day.start(), |(reading, _)| reading.as_of).as_millis()
+    }
+
+    /// What is counted.
+    fn measured(&self) -> (u128, u128) {
+        let sum = |of: fn(&Reading) -> ByteCount| {
+            self.counted().map(|(reading, _)| u128::from(of(reading).get())).sum()
+        };
+        (sum(|reading| reading.granted), sum(|reading| reading.other))
     }
 
     fn minutes(&self) -> impl Iterator<Item = i64> {
@@ -146,19 +147,22 @@ impl Model {
     }
 
     fn used(&self) -> u128 {
-        let (as_of, granted, other) = self.measured();
-        let later = self.minutes().filter(|minute| *minute >= as_of);
+        let (granted, other) = self.measured();
+        let later = self.minutes().filter(|minute| *minute >= self.as_of(*minute));
         granted + other + later.map(|minute| self.estimate(minute)).sum::<u128>()
     }
 
     fn committed(&self) -> u128 {
-        let (as_of, granted, other) = self.measured();
-        let worst = |minute| match () {
-            () if minute >= as_of => self.estimate(minute).max(self.promised(minute)),
-            () => self.promised_between(minute.max(as_of), minute + MINUTE),
+        let (granted, other) = self.measured();
+        let worst = |minute| match self.as_of(minute) {
+            as_of if minute >= as_of => self.estimate(minute).max(self.promised(minute)),
+            as_of => self.promised_between(minute.max(as_of), minute + MINUTE),
         };
+        let sampled = |bytes: u128| (bytes * 100).div_ceil(u128::from(100 - SAMPLING));
         let settled = if self.rates.promises_cap_claims {
-            self.at_most() + (other * 100).div_ceil(u128::from(100 - SAMPLING))
+            self.counted()
+                .map(|(reading, at_most)| at_most + sampled(reading.other.get().into()))
+                .sum::<u128>()
         } else {
             granted + other
         };
@@ -168,7 +172,7 @@ impl Model {
             .into_iter()
             .map(|minute| self.live(minute))
             .fold(GrantMinutes::default(), GrantMinutes::plus);
-        let unmeasured = begun.into_iter().filter(|minute| minute + MINUTE > as_of);
+        let unmeasured = begun.into_iter().filter(|minute| minute + MINUTE > self.as_of(*minute));
         settled + unmeasured.map(worst).sum::<u128>() + self.at_liability(ahead)
     }
 
@@ -181,20 +185,30 @@ impl Model {
         self.minutes().map(part).sum()
     }
 
-    /// Takes a reading. Sampling can have missed at most what was promised since the previous reading, unless the counted
-    /// bytes already exceed that.
+    /// Takes a count as it was accepted. Sampling can have missed at most what was promised since the one before, unless the counted
+    /// bytes already exceed that. Bytes that arrive late were missed too.
     fn take(&mut self, reading: Reading) {
-        let (before, _, other_before) = self.measured();
-        let known =
-            if self.reading.is_some_and(|held| held.period == reading.period) { self.at_most } else { 0 };
-        // The bytes of a key that has become one of ours were promised by nobody. They bring their margin along.
-        let moved = other_before.saturating_sub(reading.other.get().into());
-        let moved = (moved * 100).div_ceil(u128::from(100 - SAMPLING));
-        let promised = known + moved + self.promised_between(before, reading.as_of.as_millis());
+        let nothing = Reading {
+            as_of: reading.day.start(),
+            granted: ByteCount::ZERO,
+            other: ByteCount::ZERO,
+            ..reading
+        };
+        let (before, known) = self.counts.get(&reading.day).copied().unwrap_or((nothing, 0));
+        let sampled = |bytes: u128| (bytes * 100).div_ceil(u128::from(100 - SAMPLING));
+        let known = known + sampled(before.other.minus(reading.other).get().into());
+        let promised = known + self.promised_between(before.as_of.as_millis(), reading.as_of.as_millis());
         let granted = u128::from(reading.granted.get());
-        let sampled = (granted * 100).div_ceil(u128::from(100 - SAMPLING));
-        self.at_most = if granted > promised { sampled } else { sampled.min(promised) };
-        self.reading = Some(reading);
+        let total = |reading: &Reading| reading.granted.plus(reading.other);
+        let grown = reading.granted.minus(before.granted).min(total(&reading).minus(total(&before)));
+        let at_most = if reading.as_of == before.as_of {
+            (known + sampled(grown.get().into())).min(known.max(sampled(granted)))
+        } else if granted > promised {
+            sampled(granted)
+        } else {
+            sampled(granted).min(promised)
+        };
+        self.counts.insert(reading.day, (reading, at_most));
     }
 
     fn committed_next(&self) -> u128 {
@@ -263,9 +277,9 @@ fn apply(op: &Op, timeline: &mut Timeline, model: &mut Model) {
         }
         Op::Read { back, granted, other } => {
             let reading = reading(now - back, granted, other);
-            if timeline.take_reading(&reading) == ReadingOutcome::Taken && reading.period == timeline.period()
-            {
-                model.take(*timeline.reading().unwrap());
+            if timeline.take_reading(&reading, true) == ReadingOutcome::Taken {
+                let DayCount { as_of, granted, other, .. } = timeline.day(reading.day);
+                model.take(Reading { as_of, granted, other, ..reading });
                 model.rates.liability = timeline.liability();
             }
         }
@@ -317,7 +331,7 @@ proptest! {
         let mut timeline = timeline(RESET - before);
         timeline.advance(at(RESET + after));
         timeline.add_bytes(Basis::Granted, ByteCount::new(bytes), at(RESET - before), at(RESET + after));
-        let previous = timeline.previous().map_or(0, |(_, used)| used.get());
+        let previous = previous(&timeline).map_or(0, ByteCount::get);
         prop_assert_eq!(previous + timeline.used().get(), bytes);
     }
 }

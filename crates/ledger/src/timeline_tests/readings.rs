@@ -12,7 +12,7 @@ fn a_reading_replaces_only_the_estimate_of_the_time_that_it_covers() {
     timeline.advance(at(START + 20 * MINUTE));
     let a_minute = 2_000_000 / 8 * 60;
     assert_eq!(timeline.used(), ByteCount::new(20 * a_minute));
-    assert_eq!(timeline.take_reading(&reading(START + 10 * MINUTE, 1_000, 7)), ReadingOutcome::Taken);
+    assert_eq!(count(&mut timeline, START + 10 * MINUTE, 1_000, 7), ReadingOutcome::Taken);
     assert_eq!(timeline.used(), ByteCount::new(1_007 + 10 * a_minute));
     let late = ByteCount::new(500);
     timeline.add_bytes(Basis::Granted, late, at(START), at(START + 10 * MINUTE));
@@ -26,7 +26,7 @@ fn a_reading_releases_promised_bytes_that_were_not_relayed() {
     timeline.advance(at(START + 60 * MINUTE));
     let promised = 60 * 3_000_000 / 8 * 60;
     assert_eq!(timeline.committed(), ByteCount::new(promised));
-    assert_eq!(timeline.take_reading(&reading(START + 50 * MINUTE, 950, 0)), ReadingOutcome::Taken);
+    assert_eq!(count(&mut timeline, START + 50 * MINUTE, 950, 0), ReadingOutcome::Taken);
     assert_eq!(timeline.committed(), ByteCount::new(promised / 6 + 1_000), "including the sampling margin");
 }
 
@@ -36,7 +36,7 @@ fn in_the_worst_case_a_reading_stands_for_no_more_than_was_promised() {
     timeline.change_live(minutes(at(START), at(START + 60 * MINUTE)), ONE);
     timeline.advance(at(START + 60 * MINUTE));
     let before = timeline.committed();
-    assert_eq!(timeline.take_reading(&reading(START + 60 * MINUTE, before.get(), 0)), ReadingOutcome::Taken);
+    assert_eq!(count(&mut timeline, START + 60 * MINUTE, before.get(), 0), ReadingOutcome::Taken);
     assert_eq!((timeline.committed(), timeline.assumption().holds), (before, true));
 }
 
@@ -46,12 +46,14 @@ fn a_reading_of_the_previous_period_changes_only_its_sum() {
     let mut timeline = timeline(START);
     timeline.add_bytes(Basis::Granted, ByteCount::new(5), at(START), at(START));
     timeline.advance(at(RESET + 20 * MINUTE));
-    assert_eq!(timeline.take_reading(&reading(RESET - MINUTE, 900, 0)), ReadingOutcome::OtherPeriod);
-    assert_eq!(timeline.previous().map(|(_, used)| used), Some(ByteCount::new(5)));
-    assert_eq!(timeline.take_reading(&reading(RESET, 900, 77)), ReadingOutcome::Taken);
-    assert_eq!(timeline.previous().map(|(_, used)| used), Some(ByteCount::new(977)));
+    timeline.add_bytes(Basis::Granted, ByteCount::new(1_440_000), at(RESET - 1_440 * MINUTE), at(RESET));
+    assert_eq!(previous(&timeline), Some(ByteCount::new(1_440_005)));
+    assert_eq!(count(&mut timeline, RESET - MINUTE, 900, 0), ReadingOutcome::Taken);
+    assert_eq!(previous(&timeline), Some(ByteCount::new(1_905)), "a minute is still estimated");
+    assert_eq!(count(&mut timeline, RESET, 900, 77), ReadingOutcome::Taken);
+    assert_eq!(previous(&timeline), Some(ByteCount::new(982)));
     assert_eq!(timeline.used(), ByteCount::ZERO);
-    assert_eq!(timeline.reading(), None);
+    assert_eq!(timeline.counted(), None);
 }
 
 #[test]
@@ -59,9 +61,9 @@ fn more_bytes_than_promised_raise_the_rate_until_the_data_fit_again() {
     let mut timeline = timeline_of(rates(false), START);
     timeline.change_live(minutes(at(START), at(START + 600 * MINUTE)), ONE);
     timeline.advance(at(START + 10 * MINUTE));
-    let _ = timeline.take_reading(&reading(START, 0, 0));
+    let _ = count(&mut timeline, START + MINUTE, 0, 0);
     let before = timeline.committed();
-    let _ = timeline.take_reading(&reading(START + 10 * MINUTE, 4_000_000_000, 0));
+    let _ = count(&mut timeline, START + 10 * MINUTE, 4_000_000_000, 0);
     assert!(!timeline.assumption().holds);
     assert!(
         timeline.committed() > before.plus(ByteCount::new(4_000_000_000)),
@@ -69,7 +71,7 @@ fn more_bytes_than_promised_raise_the_rate_until_the_data_fit_again() {
     );
     for minute in 11..90 {
         timeline.advance(at(START + minute * MINUTE));
-        let _ = timeline.take_reading(&reading(START + minute * MINUTE, 4_000_000_000, 0));
+        let _ = count(&mut timeline, START + minute * MINUTE, 4_000_000_000, 0);
     }
     assert!(timeline.assumption().holds);
     let rest = 510 * 3_000_000 / 8 * 60;
@@ -84,16 +86,13 @@ fn the_observed_rate_is_stored_even_after_its_period_has_ended() {
     timeline.change_live(minutes(at(end - 30 * MINUTE), at(end + 60 * MINUTE)), ONE);
     for (minute, bytes) in [(20, 0), (25, 100_000_000_000)] {
         timeline.advance(at(end - (30 - minute) * MINUTE));
-        assert_eq!(
-            timeline.take_reading(&reading(end - (30 - minute) * MINUTE, bytes, 0)),
-            ReadingOutcome::Taken
-        );
+        assert_eq!(count(&mut timeline, end - (30 - minute) * MINUTE, bytes, 0), ReadingOutcome::Taken);
     }
     assert!(!timeline.assumption().holds);
     timeline.advance(at(end));
-    let stored = SourceRows { reading: timeline.stored_reading(), ..SourceRows::default() };
+    let stored = counts_of(&timeline);
     let again = Timeline::restore(BillingDay::new(1).unwrap(), rates(false), SAMPLING, timeline.now, &stored);
-    assert_eq!((again.reading(), again.assumption()), (None, timeline.assumption()));
+    assert_eq!((again.counted(), again.assumption()), (None, timeline.assumption()));
 }
 
 /// The operator replaces the TURN key. From then on, bytes of the old key count as bytes of another key.
@@ -101,10 +100,10 @@ fn the_observed_rate_is_stored_even_after_its_period_has_ended() {
 fn bytes_of_a_replaced_key_are_not_counted_twice() {
     let mut timeline = timeline(START);
     timeline.advance(at(START + 60 * MINUTE));
-    assert_eq!(timeline.take_reading(&reading(START + 10 * MINUTE, 500_000, 1_000)), ReadingOutcome::Taken);
-    assert_eq!(timeline.take_reading(&reading(START + 20 * MINUTE, 70, 501_000)), ReadingOutcome::Taken);
+    assert_eq!(count(&mut timeline, START + 10 * MINUTE, 500_000, 1_000), ReadingOutcome::Taken);
+    assert_eq!(count(&mut timeline, START + 20 * MINUTE, 70, 501_000), ReadingOutcome::Taken);
     assert_eq!(timeline.used(), ByteCount::new(501_070));
-    assert_eq!(timeline.take_reading(&reading(START + 30 * MINUTE, 80, 501_000)), ReadingOutcome::Taken);
+    assert_eq!(count(&mut timeline, START + 30 * MINUTE, 80, 501_000), ReadingOutcome::Taken);
     assert_eq!(timeline.used(), ByteCount::new(501_080));
 }
 
@@ -120,12 +119,8 @@ fn restarts_between_readings_hide_no_excess() {
     for minute in 1..6u32 {
         let now = START + i64::from(minute) * MINUTE;
         timeline.advance(at(now));
-        let _ = timeline.take_reading(&reading(now, u64::from(minute) * 1_000_000_000, 0));
-        let stored = SourceRows {
-            deltas: deltas.clone(),
-            reading: timeline.stored_reading(),
-            ..SourceRows::default()
-        };
+        let _ = count(&mut timeline, now, u64::from(minute) * 1_000_000_000, 0);
+        let stored = SourceRows { deltas: deltas.clone(), trial: None, ..counts_of(&timeline) };
         timeline = Timeline::restore(day, rates(false), SAMPLING, timeline.now, &stored);
     }
     assert!(!timeline.assumption().holds, "a GB a minute is more than 3 Mbps");
@@ -138,10 +133,10 @@ fn a_small_excess_in_every_hour_is_detected_in_the_end() {
     let mut timeline = timeline(begin);
     timeline.change_live(minutes(at(begin), at(begin + 20 * DAY * MINUTE)), ONE);
     // 3 Mbps are promised, which is 22.5 MB a minute. After ten days, four times as much is relayed.
-    let (mut bytes, mut promised) = (0_u64, 0_u64);
+    let (mut bytes, mut promised, mut total) = (0_u64, 0_u64, Total::default());
     for minute in (0..20 * DAY).step_by(10) {
         timeline.advance(at(begin + minute * MINUTE));
-        let _ = timeline.take_reading(&reading(begin + minute * MINUTE, bytes, 0));
+        total.count(&mut timeline, begin + minute * MINUTE, bytes);
         let excess = bytes - promised;
         assert!(
             timeline.assumption().holds || excess > 0,
@@ -157,7 +152,7 @@ fn a_small_excess_in_every_hour_is_detected_in_the_end() {
 #[test]
 fn no_claim_is_left_in_a_slice_that_a_reading_covers() {
     let mut timeline = timeline(START);
-    let _ = timeline.take_reading(&reading(START, 5, 0));
+    let _ = count(&mut timeline, START, 5, 0);
     timeline.advance(at(START + 60 * MINUTE));
     timeline.add_bytes(Basis::Granted, ByteCount::new(30_000_000_000), at(START), at(START + 60 * MINUTE));
     let slices = |timeline: &Timeline| {
@@ -165,30 +160,26 @@ fn no_claim_is_left_in_a_slice_that_a_reading_covers() {
         [slice(0, 30), slice(30, 60)]
     };
     assert_eq!(slices(&timeline), [15_000_000_000, 15_000_000_000]);
-    let _ = timeline.take_reading(&reading(START + 10 * MINUTE, 105, 0));
+    let _ = count(&mut timeline, START + 10 * MINUTE, 100, 0);
     assert_eq!(slices(&timeline), [100 + 10_000_000_000, 15_000_000_000]);
-    let _ = timeline.take_reading(&reading(START + 20 * MINUTE + 1, 205, 500));
-    let _ = timeline.take_reading(&reading(START + 60 * MINUTE, 206, 540));
+    let _ = count(&mut timeline, START + 20 * MINUTE + 1, 200, 500);
+    let _ = count(&mut timeline, START + 60 * MINUTE, 201, 540);
     let [early, late] = slices(&timeline);
-    assert_eq!(early + late, 206 + 540 - 5);
+    assert_eq!(early + late, 201 + 540);
     assert!(late < 41, "{late}");
 }
 
 #[test]
 fn after_a_restart_a_slice_follows_the_hourly_counts() {
     let mut timeline = timeline(START);
-    let _ = timeline.take_reading(&reading(START, 0, 0));
+    let _ = count(&mut timeline, START, 0, 0);
     let mut bytes = 0;
     for hour in 1..=4_i64 {
         timeline.advance(at(START + hour * 60 * MINUTE));
         bytes += [0, 1_000, 5_000, 0, 4_000][usize::try_from(hour).unwrap()];
-        let _ = timeline.take_reading(&reading(START + hour * 60 * MINUTE, bytes, 0));
+        let _ = count(&mut timeline, START + hour * 60 * MINUTE, bytes, 0);
     }
-    let stored = SourceRows {
-        reading: timeline.stored_reading(),
-        trial: Some(timeline.stored_trial()),
-        ..SourceRows::default()
-    };
+    let stored = counts_of(&timeline);
     let billing_day = BillingDay::new(1).unwrap();
     let restored = Timeline::restore(billing_day, rates(false), SAMPLING, at(START + 240 * MINUTE), &stored);
     let hours = |timeline: &Timeline| {
@@ -208,9 +199,28 @@ fn the_bytes_of_a_key_that_joins_leave_the_promises_of_our_grants_their_margin()
     timeline.change_live(minutes(at(START), at(START + 60 * MINUTE)), ONE);
     timeline.advance(at(START + 60 * MINUTE));
     let promised = 20 * ONE.per_minute.unsigned_abs();
-    assert_eq!(timeline.take_reading(&reading(START + 10 * MINUTE, 0, 9_500_000_000)), ReadingOutcome::Taken);
+    assert_eq!(count(&mut timeline, START + 10 * MINUTE, 0, 9_500_000_000), ReadingOutcome::Taken);
     let before = timeline.committed();
     let moved = reading(START + 30 * MINUTE, 9_500_000_000 + promised, 0);
-    assert_eq!(timeline.take_reading(&moved), ReadingOutcome::Taken);
+    assert_eq!(timeline.take_reading(&moved, true), ReadingOutcome::Taken);
     assert_eq!(timeline.committed(), before, "what was promised has flowed in full");
+}
+
+#[test]
+fn days_before_the_first_poll_do_not_test_the_assumed_rate() {
+    let begin = START - 3 * 24 * 60 * MINUTE;
+    let gb = 1_000_000_000;
+    let mut timeline = timeline(START + 60 * MINUTE);
+    for (day, bytes) in [(1, 0), (3, 90 * gb)] {
+        let end = begin + day * 24 * 60 * MINUTE;
+        assert_eq!(count(&mut timeline, end, bytes, 0), ReadingOutcome::Taken);
+    }
+    assert_eq!(count(&mut timeline, START + 50 * MINUTE, 0, 0), ReadingOutcome::Taken);
+    assert!(timeline.assumption().holds, "they are what later counts are compared with");
+    assert_eq!(count(&mut timeline, begin + 2 * 24 * 60 * MINUTE, 100 * gb, 0), ReadingOutcome::Taken);
+    assert_eq!(count(&mut timeline, START + 55 * MINUTE, 0, 0), ReadingOutcome::Taken);
+    assert!(timeline.assumption().holds, "a day that could not be counted at first");
+    assert_eq!(count(&mut timeline, begin + 2 * 24 * 60 * MINUTE, 200 * gb, 0), ReadingOutcome::Taken);
+    assert_eq!(count(&mut timeline, START + 59 * MINUTE, 0, 0), ReadingOutcome::Taken);
+    assert!(!timeline.assumption().holds, "no grant explains what was added to it");
 }

@@ -8,7 +8,7 @@ const HOUR: u64 = 3_600;
 const DAY: u64 = 24 * HOUR;
 const TAIL: Duration = Duration::from_secs(7_200);
 /// In the middle of a period.
-const NOON: u64 = 10 * DAY;
+const NOON: u64 = 10 * DAY + 14 * HOUR;
 
 fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -72,7 +72,7 @@ impl Machine {
         let figures = self.books.snapshot().figures;
         let as_of = Minute::of(figures.now).start();
         let reading =
-            Reading { period: figures.period, as_of, granted: ByteCount::ZERO, other: ByteCount::ZERO };
+            Reading { day: Day::of(as_of), as_of, granted: ByteCount::ZERO, other: ByteCount::ZERO };
         assert_eq!(self.books.take_reading(IceSource::Cloudflare, &reading), ReadingOutcome::Taken);
     }
 
@@ -152,7 +152,7 @@ fn bytes_that_flowed_while_the_machine_was_paused_do_not_contradict_the_assumed_
     let take = |machine: &mut Machine, bytes| {
         let figures = machine.books.snapshot().figures;
         let (granted, other) = (ByteCount::new(bytes), ByteCount::ZERO);
-        let reading = Reading { period: figures.period, as_of: figures.now, granted, other };
+        let reading = Reading { day: Day::of(figures.now), as_of: figures.now, granted, other };
         assert_eq!(machine.books.take_reading(IceSource::Cloudflare, &reading), ReadingOutcome::Taken);
         machine.books.snapshot().measured.assumption.holds
     };

@@ -8,8 +8,7 @@ fn a_grant_is_in_the_same_batch_as_the_reading_that_made_room_for_it() {
     setup.terms.limit = ByteCount::new(100_000_000_000);
     let mut books = setup.open(Some(Stored::default()), at(0));
     let used = ByteCount::new(1_000);
-    let period = books.snapshot().figures.period;
-    let reading = Reading { period, as_of: at(0), granted: used, other: ByteCount::ZERO };
+    let reading = Reading { day: Day::of(at(0)), as_of: at(0), granted: used, other: ByteCount::ZERO };
     assert_eq!(books.take_reading(IceSource::Cloudflare, &reading), ReadingOutcome::Taken);
     let hold = books.reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO, None).unwrap();
     let grant = minted(at(0), 300);
@@ -18,7 +17,7 @@ fn a_grant_is_in_the_same_batch_as_the_reading_that_made_room_for_it() {
     stored.apply(batch.expect("a metered source"));
     assert!(stored.grants.contains_key(&grant.id));
     let rows = &stored.sources[&IceSource::Cloudflare];
-    assert_eq!(rows.reading.map(|stored| stored.reading), Some(reading));
+    assert_eq!(rows.days[&reading.day].map(|count| (count.as_of, count.granted)), Some((at(0), used)));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Crashes of the process that relays: what it carried since the last write of its count is in no reading.
 
 use super::*;
-use crate::reading::Reading;
+use crate::reading::Carried;
 use crate::source::{MINT_SLACK, UNWRITTEN_MAX};
 
 /// Bytes in a second of one grant at the assumed rate.
@@ -33,11 +33,11 @@ fn mint(books: &mut Books, disk: &mut Stored) {
     }
 }
 
+/// The relay says that it has carried so many bytes in all.
 fn read(books: &mut Books, granted: u64) {
-    let Snapshot { figures, .. } = books.snapshot();
-    let granted = ByteCount::new(granted);
-    let reading = Reading { period: figures.period, as_of: figures.now, granted, other: ByteCount::ZERO };
-    books.take_reading(IceSource::Relay, &reading);
+    let figures = books.snapshot().figures;
+    let granted = ByteCount::new(granted).minus(figures.used);
+    books.carry(IceSource::Relay, &Carried { as_of: figures.now, granted, ..Carried::default() });
 }
 
 #[test]

@@ -310,10 +310,9 @@ fn a_count_of_cloudflare_replaces_what_was_promised_for_its_time() {
     let mut books = open(BudgetMode::Estimate);
     set(&mut books, "a", 1, 1);
     books.advance(at(10 * MINUTE));
-    let period = books.snapshot().figures.period;
     let reading = |minutes, other| {
         let (as_of, granted) = (at(minutes * MINUTE), ByteCount::ZERO);
-        Reading { period, as_of, granted, other: ByteCount::new(other) }
+        Reading { day: Day::until(as_of), as_of, granted, other: ByteCount::new(other) }
     };
     books.take_reading(IceSource::Cloudflare, &reading(6, 7));
     assert_eq!(used(&books), 7 + 4 * TRACK_MINUTE);

@@ -450,8 +450,7 @@ impl<D: Disk> Broker<D> {
         self.books = self.settings.open(stored, self.time.read(wall, since_boot));
         self.lateness = self.settings.lateness(&self.books);
         if self.settings.relay_forgets {
-            let counted = self.books.overlapping_reading(IceSource::Relay).map(|last| last.granted);
-            self.relay = (world.now, counted.unwrap_or_default());
+            self.relay = (world.now, self.counted(IceSource::Relay).1);
         }
         self.admit_again(world);
     }

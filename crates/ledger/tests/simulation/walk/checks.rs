@@ -71,6 +71,9 @@ impl Tally {
     }
 }
 
+/// Most days of a period.
+const DAYS_MAX: u64 = 31;
+
 /// What the checks remember between steps.
 pub(crate) struct Checks {
     before: Snapshot,
@@ -235,8 +238,7 @@ fn is_uncounted(broker: &Broker<impl Disk>, snapshot: &Snapshot, until: u64) -> 
 
 fn lacks(broker: &Broker<impl Disk>, snapshot: &Snapshot, source: IceSource, until: u64) -> bool {
     let start = snapshot.figures.period.start.millis_since(broker.begin);
-    let last = broker.books.overlapping_reading(source);
-    until > start && last.is_none_or(|last| last.as_of.millis_since(broker.begin) < until)
+    until > start && broker.counted(source).0.millis_since(broker.begin) < until
 }
 
 /// The most that is charged for packets that coturn does not show yet. The sessions may not have relayed them.
@@ -251,18 +253,21 @@ fn sums(world: &World, broker: &Broker<impl Disk>, snapshot: &Snapshot) -> Optio
     if figures.used > figures.committed {
         return Some("used exceeds committed".into());
     }
-    // Each of the two parts of a count is rounded up.
+    // Each of the two parts of a day's count is rounded up.
     let measured = snapshot.measured.bytes.get();
     let truth = broker.truth(world, figures.period);
     // What coturn does not show yet is estimated, and so is what a relay carried before it crashed.
     let is_estimated = broker.settings.cli || broker.settings.sources.contains(&IceSource::Relay);
-    if measured > truth + 2 && !is_estimated && !broker.may_break {
+    if measured > truth + 2 * DAYS_MAX && !is_estimated && !broker.may_break {
         return Some(format!("{measured} were measured, but only {truth} were relayed"));
     }
-    let last = broker.last_read.zip(broker.books.previous()).filter(|(read, (period, _))| read == period);
+    let last = broker
+        .last_read
+        .zip(broker.books.past().first().copied())
+        .filter(|(read, (period, _))| read == period);
     let (period, used) = last.map(|(_, previous)| previous)?;
     let truth = broker.truth(world, period);
-    let is_near = used.get() <= truth + 1 && used.get() >= truth / 100 * 94;
+    let is_near = used.get() <= truth + 2 * DAYS_MAX && used.get() >= truth / 100 * 94;
     (!is_near).then(|| format!("{used:?} are shown for the previous period, but {truth} were relayed"))
 }
 

@@ -1,8 +1,8 @@
 //! The readings of a simulated broker: the provider's count of the true bytes, with what it may lack.
 
+use turn_ledger::day::Day;
 use turn_ledger::grant_counts::GrantCounts;
-use turn_ledger::period::Period;
-use turn_ledger::reading::{Reading, ReadingOutcome};
+use turn_ledger::reading::{Carried, Reading, ReadingOutcome};
 use turn_ledger::source::IceSource;
 use turn_ledger::token::GrantId;
 use turn_ledger::traffic::Traffic;
@@ -28,9 +28,24 @@ impl<D: Disk> Broker<D> {
         self.test_the_lag(world);
         let lag = u64::try_from(self.lateness.lag().as_millis()).unwrap_or(0);
         let as_of = self.wall(world).as_millis() - i64::try_from(back.max(lag)).unwrap_or(0);
-        let period = self.settings.billing_day().period_at(Timestamp::from_millis(as_of - 1));
-        let reading = self.reading(world, period, Timestamp::from_millis(as_of), missed);
-        self.take(world, &reading);
+        self.read_days(world, Timestamp::from_millis(as_of), missed);
+    }
+
+    /// Reads the counts of the days of the period that contains or ends at `as_of`, and of the day before it. They miss `missed`
+    /// thousandths. Notes whether the sum lacks bytes that arrive later.
+    fn read_days(&mut self, world: &World, as_of: Timestamp, missed: u64) {
+        let period = self.settings.billing_day().period_at(Day::until(as_of).start());
+        let mut is_taken = false;
+        for day in Day::between(Day::until(period.start).start(), as_of) {
+            let reading = self.reading(world, day, day.end().min(as_of), missed);
+            is_taken |= self.books.take_reading(SOURCE, &reading) == ReadingOutcome::Taken;
+        }
+        if is_taken {
+            let (start, end) = span(period, self.begin);
+            let end = as_of.millis_since(self.begin).min(end);
+            self.lacks = world.bytes_of(SOURCE, start.max(world.visible()), end) > 0;
+            self.lacked |= self.lacks;
+        }
     }
 
     /// Reads what the provider counted for each grant, up to `back` milliseconds before the wall clock. Some spans are not final,
@@ -62,28 +77,33 @@ impl<D: Disk> Broker<D> {
         assert!(self.books.take_grant_counts(SOURCE, &counts), "the span begins where the last one ended");
     }
 
-    /// Takes a reading, and notes whether it lacks bytes that arrive later.
-    fn take(&mut self, world: &World, reading: &Reading) {
-        if self.books.take_reading(SOURCE, reading) == ReadingOutcome::Taken {
-            let (start, end) = span(reading.period, self.begin);
-            let end = reading.as_of.millis_since(self.begin).min(end);
-            self.lacks = world.bytes_of(SOURCE, start.max(world.visible()), end) > 0;
-            self.lacked |= self.lacks;
-        }
-    }
-
     /// Reads the count of the whole previous period. It misses `missed` thousandths.
     pub(super) fn read_last(&mut self, world: &mut World, missed: u64) {
         self.set_reference(world);
-        let Some((period, _)) = self.books.previous() else { return };
-        let reading = self.reading(world, period, period.end, missed);
+        let Some((period, _)) = self.books.past().first().copied() else { return };
         let (start, end) = span(period, self.begin);
         let is_all = self.settings.sources == ONE
             && world.bytes_of(SOURCE, start, end) == world.bytes_between(start, end);
         let is_whole = is_all && world.bytes_of(SOURCE, start.max(world.visible()), end) == 0;
-        if self.books.take_reading(SOURCE, &reading) == ReadingOutcome::Taken {
+        let mut is_taken = true;
+        for day in Day::between(period.start, period.end) {
+            let reading = self.reading(world, day, day.end(), missed);
+            is_taken &= self.books.take_reading(SOURCE, &reading) == ReadingOutcome::Taken;
+        }
+        if is_taken {
             self.last_read = Some(period).filter(|_| is_whole);
         }
+    }
+
+    /// The end of the latest count of this period, and what is counted under our credentials.
+    pub(super) fn counted(&self, source: IceSource) -> (Timestamp, ByteCount) {
+        let period = self.books.snapshot().figures.period;
+        let days = Day::between(period.start, period.end)
+            .filter_map(|day| Some((day, self.books.day(source, day)?)));
+        days.fold((Timestamp::default(), ByteCount::ZERO), |(as_of, bytes), (day, count)| {
+            let end = if count.as_of > day.start() { count.as_of } else { as_of };
+            (as_of.max(end), bytes.plus(count.granted))
+        })
     }
 
     /// Reads the relay's own count, which is exact.
@@ -92,11 +112,12 @@ impl<D: Disk> Broker<D> {
         let (start, end) = span(period, self.begin);
         let (since, counted) = self.relay;
         let counted = if since > start { counted } else { ByteCount::ZERO };
+        let (_, known) = self.counted(IceSource::Relay);
         let granted = ByteCount::new(world.bytes_of(IceSource::Relay, start.max(since), world.now.min(end)))
-            .plus(counted);
-        let reading = Reading { period, as_of, granted, other: ByteCount::ZERO };
+            .plus(counted)
+            .minus(known);
         if self.settings.sources.contains(&IceSource::Relay) {
-            let _ = self.books.take_reading(IceSource::Relay, &reading);
+            self.books.carry(IceSource::Relay, &Carried { as_of, granted, ..Carried::default() });
         }
     }
 
@@ -110,23 +131,22 @@ impl<D: Disk> Broker<D> {
         }
     }
 
-    /// The provider's count, which misses `missed` thousandths.
-    fn reading(&self, world: &World, period: Period, as_of: Timestamp, missed: u64) -> Reading {
-        let (begin, end) = (period.start.millis_since(self.begin), as_of.millis_since(self.begin));
+    /// The provider's count of a day, which misses `missed` thousandths.
+    fn reading(&self, world: &World, day: Day, as_of: Timestamp, missed: u64) -> Reading {
+        let (begin, end) = (day.start().millis_since(self.begin), as_of.millis_since(self.begin));
         let (end, counted) = (end.min(world.visible()), 1_000 - missed);
         let seen = |from, to| ByteCount::new((world.bytes_of(SOURCE, from, to) * counted).div_ceil(1_000));
         let other = seen(begin, end.min(self.key_since));
-        Reading { period, as_of, granted: seen(begin.max(self.key_since), end), other }
+        Reading { day, as_of, granted: seen(begin.max(self.key_since), end), other }
     }
 
-    /// Reads a count that is half of the previous one.
+    /// Reads a count of the day that is half of the previous one.
     pub(super) fn read_fallen(&mut self, now: Timestamp) {
-        let period = self.books.snapshot().figures.period;
-        let last = self.books.overlapping_reading(SOURCE).filter(|last| last.period == period);
-        let granted = last.map_or(0, |last| last.granted.plus(last.other).get() / 2);
+        let day = Day::until(now);
+        let granted = self.books.day(SOURCE, day).map_or(0, |count| count.total().get() / 2);
         if granted > 0 {
-            let (granted, other) = (ByteCount::new(granted), ByteCount::ZERO);
-            let reading = Reading { period, as_of: now, granted, other };
+            let reading =
+                Reading { day, as_of: now, granted: ByteCount::new(granted), other: ByteCount::ZERO };
             let _ = self.books.take_reading(SOURCE, &reading);
         }
     }
@@ -136,7 +156,6 @@ impl<D: Disk> Broker<D> {
         self.set_reference(world);
         let now = self.books.now();
         let period = self.books.snapshot().figures.period;
-        let reading = self.reading(world, period, now.plus_millis(ahead).min(period.end), 0);
-        self.take(world, &reading);
+        self.read_days(world, now.plus_millis(ahead).min(period.end), 0);
     }
 }

@@ -26,7 +26,7 @@ pub(crate) enum AnalyticsFault {
     RangeTooWide,
     /// The same, but only for a span of more than this many days.
     WiderThan(u16),
-    /// 400 for a span of less than this many days.
+    /// 400 for a span of less than this many hours.
     NarrowerThan(u16),
     /// This status with an HTML page.
     ServerErrorHtml(u16),
@@ -74,7 +74,7 @@ impl AnalyticsFault {
             Self::Late(minutes) => Distortion { late: minutes, ..Distortion::NONE },
             Self::Sampled(sample) => Distortion { sample, ..Distortion::NONE },
             Self::WiderThan(days) => Distortion { days_max: days, ..Distortion::NONE },
-            Self::NarrowerThan(days) => Distortion { days_min: days, ..Distortion::NONE },
+            Self::NarrowerThan(hours) => Distortion { hours_min: hours, ..Distortion::NONE },
             _ => Distortion::NONE,
         }
     }

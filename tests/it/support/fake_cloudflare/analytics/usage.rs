@@ -50,8 +50,8 @@ pub(super) struct Distortion {
     pub(super) late: u16,
     /// The longest span of a query, in days.
     pub(super) days_max: u16,
-    /// The shortest span of a query, in whole days.
-    pub(super) days_min: u16,
+    /// The shortest span of a query, in hours.
+    pub(super) hours_min: u16,
     /// The sum of a group is rounded to a multiple of this many bytes.
     pub(super) sample: u64,
 }
@@ -77,7 +77,7 @@ impl Dataset {
 }
 
 impl Distortion {
-    pub(super) const NONE: Self = Self { percent: 100, late: 0, days_max: u16::MAX, days_min: 0, sample: 1 };
+    pub(super) const NONE: Self = Self { percent: 100, late: 0, days_max: u16::MAX, hours_min: 0, sample: 1 };
 
     /// The returned part of a sum.
     fn of(self, bytes: u64) -> u64 {
@@ -110,10 +110,10 @@ impl Usage {
         let limit = limit(field)?;
         let order = order(field)?;
         let conditions = conditions(dataset, field)?;
-        if days(field).is_some_and(|days| days > distortion.days_max.into()) {
+        if span(field).is_some_and(|span| span.num_days() > distortion.days_max.into()) {
             return Err("query time range is too large".to_owned());
         }
-        if days(field).is_some_and(|days| days < distortion.days_min.into()) {
+        if span(field).is_some_and(|span| span < Duration::hours(distortion.hours_min.into())) {
             return Err("no answer to a short query".to_owned());
         }
         let newest = self.entries.iter().map(|entry| entry.minute).max();
@@ -155,13 +155,13 @@ impl Entry {
     }
 }
 
-/// Days between the two instants of a selection's filter, if it has two.
-fn days(field: &Field) -> Option<i64> {
+/// The time between the two instants of a selection's filter, if it has two.
+fn span(field: &Field) -> Option<Duration> {
     let filter = field.arguments.get("filter")?.as_object()?;
     let of_time = filter.iter().filter(|(name, _)| name.starts_with("datetimeMinute"));
     let mut instants = of_time.filter_map(|(_, value)| value.as_str()).filter_map(instant);
     let (one, other) = (instants.next()?, instants.next()?);
-    Some((one - other).abs().num_days())
+    Some((one - other).abs())
 }
 
 /// Checks that the selection has at least one field, and only fields of the dataset.

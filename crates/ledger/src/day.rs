@@ -1,0 +1,227 @@
+//! Counts by UTC day. A count is what is known of one source on one day, with the instant up to which it is known. The usage of a
+//! period is the sum of its days. So another billing day, a reset and a restart need no rule of their own.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::dirty::{Dirty, Rows};
+use crate::period::Period;
+use crate::reading::at_most;
+use crate::units::{ByteCount, Timestamp};
+
+/// A UTC day. Every instant lies in exactly one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Day(i64);
+
+const DAY_MILLIS: i64 = 86_400_000;
+/// Days are kept for twelve periods before the current one, whatever the billing day.
+const DAYS_KEPT: i64 = 13 * 31;
+
+impl Day {
+    /// From its number since 1970.
+    #[must_use]
+    pub const fn new(number: i64) -> Self {
+        Self(number)
+    }
+
+    /// The day that contains `at`.
+    #[must_use]
+    pub const fn of(at: Timestamp) -> Self {
+        Self(at.as_millis().div_euclid(DAY_MILLIS))
+    }
+
+    /// The day that contains or ends at `at`.
+    #[must_use]
+    pub const fn until(at: Timestamp) -> Self {
+        Self::of(Timestamp::from_millis(at.as_millis().saturating_sub(1)))
+    }
+
+    /// Its number since 1970.
+    #[must_use]
+    pub const fn number(self) -> i64 {
+        self.0
+    }
+
+    /// Its first instant.
+    #[must_use]
+    pub const fn start(self) -> Timestamp {
+        Timestamp::from_millis(self.0.saturating_mul(DAY_MILLIS))
+    }
+
+    /// The first instant after it.
+    #[must_use]
+    pub const fn end(self) -> Timestamp {
+        self.next().start()
+    }
+
+    /// The day after it.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
+    /// The days that begin in `[from, until)`.
+    pub fn between(from: Timestamp, until: Timestamp) -> impl DoubleEndedIterator<Item = Self> {
+        let first =
+            |at: Timestamp| Self::of(Timestamp::from_millis(at.as_millis().saturating_add(DAY_MILLIS - 1)));
+        (first(from).0..first(until).0).map(Self)
+    }
+}
+
+/// What is known of one source on one day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DayCount {
+    /// Everything before this instant is counted.
+    pub as_of: Timestamp,
+    /// Bytes under credentials that were issued here.
+    pub granted: ByteCount,
+    /// The most that `granted` can really be, given the sampling margin.
+    pub at_most: ByteCount,
+    /// The margin when it was counted, in percent.
+    pub sampling: u32,
+    /// Other bytes that count against the same limit.
+    pub other: ByteCount,
+    /// What was promised in spans that nobody observed. Bytes that flowed there may be missing in `granted`.
+    pub unseen: ByteCount,
+    /// The estimate of the time that is not counted, once the period of the day is over. Until then the minutes have it.
+    pub estimated: Option<ByteCount>,
+}
+
+impl DayCount {
+    /// Nothing of the day is counted.
+    #[must_use]
+    pub fn none(day: Day) -> Self {
+        let (granted, at_most, other, unseen) = Default::default();
+        Self { as_of: day.start(), granted, at_most, sampling: 0, other, unseen, estimated: None }
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub fn total(&self) -> ByteCount {
+        self.granted.plus(self.other)
+    }
+
+    /// The same if a count may be so many percent from the truth. What a raised margin adds is not limited by what was promised,
+    /// which is not known any more.
+    fn with_margin(self, sampling: u32) -> Self {
+        if self.sampling >= sampling {
+            return self;
+        }
+        let sampled = ByteCount::saturating(at_most(self.granted.get().into(), sampling));
+        Self { at_most: self.at_most.max(sampled), sampling, ..self }
+    }
+
+    /// Changes the estimate of a day whose period is over. What is counted of it since is not estimated any more.
+    pub(crate) fn counted_until(self, day: Day, as_of: Timestamp) -> Self {
+        let (left, before) = (day.end().millis_since(as_of), day.end().millis_since(self.as_of));
+        let rest = |bytes: ByteCount| {
+            let rest = u128::from(bytes.get()).saturating_mul(left.into());
+            ByteCount::saturating(rest.checked_div(before.into()).unwrap_or(0))
+        };
+        Self { as_of, estimated: self.estimated.map(rest), ..self }
+    }
+}
+
+/// The days of one source, of this period and of those before it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct DayCounts {
+    rows: BTreeMap<Day, DayCount>,
+    dirty: Dirty<Day>,
+}
+
+impl DayCounts {
+    /// As stored, with this margin of error in percent. From here on, changes are recorded.
+    pub(crate) fn restore(stored: &Rows<Day, DayCount>, sampling: u32) -> Self {
+        let rows = stored.iter().filter_map(|(day, count)| Some((*day, (*count)?.with_margin(sampling))));
+        Self { rows: rows.collect(), dirty: Dirty::tracking() }
+    }
+
+    pub(crate) fn take_changes(&mut self) -> Rows<Day, DayCount> {
+        let changed = self.dirty.take().into_keys();
+        changed.map(|day| (day, self.rows.get(&day).copied())).collect()
+    }
+
+    /// What is known of a day.
+    pub(crate) fn get(&self, day: Day) -> DayCount {
+        self.rows.get(&day).copied().unwrap_or_else(|| DayCount::none(day))
+    }
+
+    pub(crate) fn set(&mut self, day: Day, count: DayCount) {
+        if self.rows.insert(day, count) != Some(count) {
+            self.dirty.note(day);
+        }
+    }
+
+    /// The known days of a period.
+    pub(crate) fn of(&self, period: Period) -> impl DoubleEndedIterator<Item = (Day, &DayCount)> {
+        let range = Day::of(period.start)..Day::of(period.end);
+        self.rows.range(range).map(|(day, count)| (*day, count))
+    }
+
+    /// The end of the latest count; 1970 without one.
+    pub(crate) fn latest(&self) -> Timestamp {
+        self.rows.last_key_value().map_or(Timestamp::default(), |(_, count)| count.as_of)
+    }
+
+    /// Bytes of a period that is over; `None` if nothing is known of it.
+    pub(crate) fn used(&self, period: Period) -> Option<ByteCount> {
+        let days = self.of(period).map(|(_, count)| count.total().plus(count.estimated.unwrap_or_default()));
+        days.reduce(ByteCount::plus)
+    }
+
+    /// Removes days that no period shows any more.
+    pub(crate) fn forget_old(&mut self, now: Timestamp) {
+        let kept = self.rows.split_off(&Day(Day::of(now).0.saturating_sub(DAYS_KEPT)));
+        for day in std::mem::replace(&mut self.rows, kept).into_keys() {
+            self.dirty.note_removed(day);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn day(count: DayCount, granted: u64) -> DayCount {
+        DayCount { granted: ByteCount::new(granted), ..count }
+    }
+
+    #[test]
+    fn every_instant_lies_in_one_day() {
+        let at = Timestamp::from_millis;
+        assert_eq!(
+            (Day::of(at(DAY_MILLIS - 1)), Day::of(at(DAY_MILLIS)), Day::of(at(-1))),
+            (Day(0), Day(1), Day(-1))
+        );
+        assert_eq!((Day(1).start(), Day(1).end()), (at(DAY_MILLIS), at(2 * DAY_MILLIS)));
+        assert_eq!(Day::between(at(1), at(2 * DAY_MILLIS + 1)).collect::<Vec<_>>(), [Day(1), Day(2)]);
+    }
+
+    #[test]
+    fn what_is_counted_of_a_past_day_is_not_estimated_any_more() {
+        let estimated = Some(ByteCount::new(100));
+        let past = DayCount { estimated, ..DayCount::none(Day(5)) };
+        let noon = Day(5).start().plus_millis(43_200_000);
+        assert_eq!(past.counted_until(Day(5), noon).estimated, Some(ByteCount::new(50)));
+        assert_eq!(past.counted_until(Day(5), Day(5).end()).estimated, Some(ByteCount::ZERO));
+    }
+
+    #[test]
+    fn a_period_is_the_sum_of_its_days_and_old_days_are_forgotten() {
+        let mut days = DayCounts::restore(&Rows::default(), 0);
+        for number in [9, 10, 11, 12] {
+            days.set(Day(number), day(DayCount::none(Day(number)), 1 << number));
+        }
+        let period = Period { start: Day(10).start(), end: Day(12).start() };
+        assert_eq!(days.used(period), Some(ByteCount::new((1 << 10) + (1 << 11))));
+        assert_eq!(days.take_changes().len(), 4);
+        days.forget_old(Day(11 + DAYS_KEPT).start());
+        let changes: Vec<_> =
+            days.take_changes().into_iter().map(|(day, count)| (day, count.is_none())).collect();
+        assert_eq!(changes, [(Day(9), true), (Day(10), true)]);
+        assert_eq!(days.used(Period { start: Day(9).start(), end: Day(11).start() }), None);
+    }
+}
