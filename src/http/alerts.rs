@@ -48,7 +48,7 @@ pub struct AlertBody {
     what: String,
     /// What to do first.
     #[schema(
-        example = "Find who uses more than expected, under \"Who spends\" on the dashboard or with turn-broker spenders; or raise the limit: turn-broker limit GB."
+        example = "Find who uses more than expected, under \"Who spends\" on the dashboard or with turn-broker spenders, to block or revoke them; or raise the limit: turn-broker limit GB."
     )]
     advice: &'static str,
     /// GB used at that instant, two decimals.

@@ -166,7 +166,7 @@ pub(super) fn spenders(body: &[u8]) -> Option<String> {
         "GB", "evidence"
     );
     for Spender { key, bytes, evidence, grants, usable } in &spenders {
-        let key = key.as_deref().unwrap_or("(all others)");
+        let key = key.clone().unwrap_or_else(|| format!("(no {by})"));
         // Writing to a string does not fail.
         let _ = write!(text, "\n{:>12}  {evidence:8}  {grants:>6}  {usable:>6}  {key}", gb(*bytes));
     }
@@ -378,7 +378,7 @@ mod tests {
             "Spent in this period by user, as of 2025-01-15T12:00:00.000Z\n\
              \x20         GB  evidence  grants  usable  user\n\
              \x20     1.5000  measured       2       1  ann\n\
-             \x20     0.0000  measured       2       1  (all others)\n\
+             \x20     0.0000  measured       2       1  (no user)\n\
              There are more: see GET /api/spenders.\n\
              0.0010 GB are under identifiers that this ledger does not know."
         );

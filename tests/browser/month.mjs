@@ -157,7 +157,7 @@ function alerts({ bandwidthUsedGB, bandwidthLimitGB, overshootBoundGB }, mood) {
     usedGB: bandwidthUsedGB, limitGB: bandwidthLimitGB, overshootBoundGB, waiting,
   });
   return [
-    ...(mood === 'alarm' ? [alert('budget.used_95', 'critical', 0.1, `95 % of the bandwidth limit is used: ${bandwidthUsedGB} of ${bandwidthLimitGB} GB, and the period ends at 2026-12-01T00:00Z.`, 'Block or revoke the largest spender under "Who spends" on the dashboard, or raise the limit: turn-broker limit GB.')] : []),
+    ...(mood === 'alarm' ? [alert('budget.used_95', 'critical', 0.1, `95 % of the bandwidth limit is used: ${bandwidthUsedGB} of ${bandwidthLimitGB} GB, and the period ends at 2026-12-01T00:00Z.`, 'Find who uses more than expected, under "Who spends" on the dashboard or with turn-broker spenders, to block or revoke them; or raise the limit: turn-broker limit GB.')] : []),
     alert('provider.up', 'info', 5.2, 'The TURN provider issues credentials again; it had been down since 2026-11-20T09:08Z.', 'Nothing to do.'),
     alert('provider.down', 'critical', 5.3, 'The TURN provider issues no credentials.', 'Run turn-broker doctor: it asks the provider for a credential and says what is wrong.', true),
     alert('budget.used_50', 'info', 71, '50 % of the bandwidth limit is used: 500.01 of 1000 GB, and the period ends at 2026-12-01T00:00Z.', 'Compare the forecast with the limit; nothing needs to happen now.'),

@@ -35,9 +35,9 @@ test('a page beyond the last row is the last page', () => {
   assert.deepEqual([shown(all, { ...by, first: 90 }).first, shown(all, { ...by, first: -3 }).first], [6, 0]);
 });
 
-test('the row without a key is that of all others', () => {
+test('the row without a key says so', () => {
   assert.equal(nameOf({ key: 'ann' }, 'user'), 'ann');
-  assert.deepEqual(['user', 'label', 'origin', 'address', 'call'].map((by) => nameOf({ key: null }, by)), ['all other users', 'all other labels', 'all other origins', 'all other addresses', 'all other calls']);
+  assert.deepEqual(['user', 'label', 'origin', 'address', 'call'].map((by) => nameOf({ key: null }, by)), ['(no user)', '(no label)', '(no origin)', '(no address)', '(no call)']);
   assert.equal(credentials({ key: null, grants: 1200, usable: 0 }), '1,200', 'how many of them are usable is not known');
 });
 

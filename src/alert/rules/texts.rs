@@ -160,11 +160,8 @@ impl AlertKind {
     pub const fn first_step(self) -> &'static str {
         match self {
             Self::Used(..80) => "Compare the forecast with the limit; nothing needs to happen now.",
-            Self::Used(80..95) => {
-                "Find who uses more than expected, under \"Who spends\" on the dashboard or with turn-broker spenders; or raise the limit: turn-broker limit GB."
-            }
-            Self::Used(95..100) => {
-                "Block or revoke the largest spender under \"Who spends\" on the dashboard, or raise the limit: turn-broker limit GB."
+            Self::Used(80..100) => {
+                "Find who uses more than expected, under \"Who spends\" on the dashboard or with turn-broker spenders, to block or revoke them; or raise the limit: turn-broker limit GB."
             }
             Self::Used(100..) => {
                 "Raise the limit to issue credentials again, with \"Set\" under \"Actions\" on the dashboard or with turn-broker limit GB; or wait."

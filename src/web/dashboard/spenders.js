@@ -55,7 +55,7 @@ const table = new Table($('spenders-panel'), {
   ],
 });
 
-/** The row of all others does not open. @param {HTMLTableCellElement} cell @param {Spender} spender */
+/** The row without a key does not open. @param {HTMLTableCellElement} cell @param {Spender} spender */
 function fillName(cell, spender) {
   const { key, blocked } = spender;
   if (key === null) return cell.replaceChildren(words.nameOf(spender, by));

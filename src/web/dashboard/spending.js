@@ -12,8 +12,8 @@ import { count, money, signed, size, some, span, time } from './format.js';
 /** Spenders, or credentials of one, that are asked for at once. */
 export const ROWS_ASKED = 200;
 
-/** Without a key: all that have no row of their own. @param {Pick<Spender, 'key'>} spender @param {By} by */
-export const nameOf = ({ key }, by) => key ?? `all other ${by}${by === 'address' ? 'es' : 's'}`;
+/** Without a key: what is spent without one, and by those who have no row of their own. @param {Pick<Spender, 'key'>} spender @param {By} by */
+export const nameOf = ({ key }, by) => key ?? `(no ${by})`;
 
 /** Shown instead of an empty table. @param {By} by @param {boolean} [hasSignIn] Whether users' tokens are read. */
 export const noneOf = (by, hasSignIn = false) => `No ${by} has spent anything in this period.${by === 'user' && !hasSignIn ? ' Users are known only with AUTH_JWT_SECRET or AUTH_JWKS_URL.' : by === 'label' ? ' A label is what a page names with ?label= when it asks for credentials.' : ''}`;
