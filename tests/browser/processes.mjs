@@ -13,7 +13,7 @@ const SECONDS_MAX = 120;
 
 /**
  * Waits until `probe` returns a truthy value, and returns that. A deadline is for what would never happen: it is long, because a
- * machine that does other work too may be many times slower.
+ * machine that does other work too may be many times slower. A page that is being left answers nothing, and is asked again.
  * @template T
  * @param {string} what Named in the error after the deadline.
  * @param {() => T | Promise<T>} probe
@@ -23,7 +23,9 @@ const SECONDS_MAX = 120;
 export async function until(what, probe, secondsMax = 60) {
   const end = Date.now() + secondsMax * 1000;
   for (;;) {
-    const found = await probe();
+    const found = await Promise.resolve(probe()).catch((error) => {
+      if (!`${error}`.includes('Execution context was destroyed')) throw error;
+    });
     if (found) return found;
     if (Date.now() > end) throw new Error(`waited ${secondsMax} s for: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 50));
