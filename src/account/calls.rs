@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{Account, RenewalRight};
-use turn_ledger::books::{Books, NotRecorded};
+use turn_ledger::books::Books;
 use turn_ledger::connection::Report;
 use turn_ledger::grants::GrantRow;
 use turn_ledger::reports::ReportError;
@@ -16,7 +16,7 @@ impl Account {
     /// nothing can be relayed on it, so its connection is closed even if the call goes on.
     pub fn keep_member(&self, grant: GrantId, id: &str) {
         let member =
-            self.with(|books| books.member_with(grant).map(|member| (member, is_promised(books, grant))));
+            self.change(|books| books.member_with(grant).map(|member| (member, is_promised(books, grant))));
         let Some((member, is_promised)) = member else { return };
         if !is_promised {
             return self.close_member(grant, id);
@@ -30,7 +30,7 @@ impl Account {
     /// The right to renew the grant of a member whose client cannot take another credential, if that is due, with the row of the grant
     /// that is renewed.
     pub fn take_member_renewal(self: &Arc<Self>, grant: GrantId) -> Option<(RenewalRight, GrantRow)> {
-        let (last, row) = self.with(|books| {
+        let (last, row) = self.change(|books| {
             let last = books.grants().with_renewals(grant).last()?;
             Some((last, books.grants().get(last)?.clone()))
         })?;
@@ -41,7 +41,7 @@ impl Account {
 
     /// Closes the connection of a member.
     pub fn close_member(&self, grant: GrantId, id: &str) {
-        if let Some(member) = self.with(|books| books.member_with(grant)) {
+        if let Some(member) = self.change(|books| books.member_with(grant)) {
             // A revoked grant has no connection left to close.
             let _ = self.close(member, id, Report::default());
         }
@@ -50,24 +50,17 @@ impl Account {
     /// Revokes a credential with its renewals, and closes their connections. Takes effect at once; [`Self::recorded`] waits until it
     /// is on disk. Returns those that are metered and that nobody has revoked before.
     pub fn cut(&self, id: GrantId) -> Vec<(GrantId, GrantRow)> {
-        let (revoked, snapshot) = self.with(|books| {
+        let (revoked, snapshot) = self.change(|books| {
             let all: Vec<_> = books.grants().with_renewals(id).collect();
             let valid = all.into_iter().filter(|id| !books.grants().is_revoked(*id)).collect::<Vec<_>>();
             let revoked = valid.into_iter().filter_map(|id| Some((id, books.revoke(id)?)));
             (revoked.collect::<Vec<_>>(), books.snapshot())
         });
         let cut = |(id, (row, closed)): (GrantId, (GrantRow, Vec<_>))| {
-            for closed in closed {
-                self.report_end(&closed, &snapshot);
-            }
+            self.report_ends(closed, &snapshot);
             (id, row)
         };
         revoked.into_iter().map(cut).collect()
-    }
-
-    /// Waits until everything up to now is on disk.
-    pub async fn recorded(&self) -> Result<(), NotRecorded> {
-        self.record(false).await
     }
 }
 

@@ -12,39 +12,30 @@ use crate::journal::backup::StoredView;
 use crate::journal::changes::Changes;
 use crate::rotation::KeyRotation;
 use crate::telemetry::metrics::Metrics;
-use turn_ledger::books::{Books, NotAdmitted, NotRecorded, Requester, Snapshot, Written};
+use turn_ledger::books::{Books, NotAdmitted, NotRecorded, Requester, Snapshot, UserRevoked, Written};
 use turn_ledger::changes::Stored;
 use turn_ledger::client::ClientKey;
-use turn_ledger::connection::{Connection, Report};
-use turn_ledger::grants::{GrantRow, Revoked};
-use turn_ledger::minute::Minute;
+use turn_ledger::connection::Report;
+use turn_ledger::grants::GrantRow;
 use turn_ledger::open::Setup;
-use turn_ledger::period::Period;
-use turn_ledger::reading_history::ReadingPoint;
 use turn_ledger::reports::{Caller, Closed, OpenError, Opened, ReportError};
 use turn_ledger::source::IceSource;
-use turn_ledger::spender::Spender;
+use turn_ledger::spender::{Spender, User};
 use turn_ledger::time::SteadyTime;
-use turn_ledger::timeline::Slice;
 use turn_ledger::token::{Grant, GrantId};
-use turn_ledger::units::{ByteCount, Timestamp};
+use turn_ledger::units::Timestamp;
 
 mod actions;
 mod alerts;
 mod calls;
-mod counts;
 mod kept;
-pub mod relay;
 mod reservation;
 mod rotation;
-mod sfu;
-mod spending;
 #[cfg(test)]
 pub(crate) mod testing;
 
 use kept::Kept;
 pub use reservation::{RenewalRight, Reservation};
-pub use spending::ListedSpender;
 
 /// The books, their lock and their clock.
 #[derive(Debug)]
@@ -64,28 +55,6 @@ struct Guarded {
     alerts: Kept<AlertRules>,
     rotation: Kept<KeyRotation>,
     actions: Kept<OperatorActions>,
-}
-
-/// One open connection, as an operator sees it.
-#[derive(Clone, Debug)]
-pub struct OpenConnection {
-    /// The connection's state.
-    pub connection: Connection,
-    /// Bytes charged so far.
-    pub charged: ByteCount,
-    /// Who spends what it relays: as the grant says, or as the reporter named for a connection without one.
-    pub spender: Option<Arc<Spender>>,
-}
-
-/// The usage of this period in steps.
-#[derive(Clone, Debug)]
-pub struct Series {
-    /// The start of each step and its usage.
-    pub points: Vec<(Timestamp, Slice)>,
-    /// Readings of the providers' counts, at most one for each step.
-    pub readings: Vec<ReadingPoint>,
-    /// The periods before this one and their usage, the latest first.
-    pub past: Vec<(Period, ByteCount)>,
 }
 
 impl Account {
@@ -120,6 +89,17 @@ impl Account {
         self
     }
 
+    /// Advances the books to now and reads them under the lock.
+    pub fn read<T>(&self, call: impl FnOnce(&Books) -> T) -> T {
+        self.change(|books| call(books))
+    }
+
+    /// Advances the books to now and changes them under the lock. The change takes effect at once, and is on disk within the interval of
+    /// the journal. [`Self::recorded`] waits for that.
+    pub fn change<T>(&self, call: impl FnOnce(&mut Books) -> T) -> T {
+        self.with_all(|guarded| call(&mut guarded.books))
+    }
+
     /// Reserves budget for a credential with lifetime `life` that the provider creates within `slack`.
     pub fn reserve(
         self: &Arc<Self>,
@@ -129,7 +109,7 @@ impl Account {
         requester: Requester,
     ) -> Result<Reservation, NotAdmitted> {
         let (hold, moment) =
-            self.with(|books| (books.reserve(source, life, slack, requester.clone()), books.moment()));
+            self.change(|books| (books.reserve(source, life, slack, requester.clone()), books.moment()));
         let hold = hold.inspect_err(|why| self.count_refusal(why))?;
         Ok(Reservation::new(self, hold, moment, requester))
     }
@@ -187,7 +167,7 @@ impl Account {
         grant: &Grant,
         is_allowed: impl FnOnce(Option<&GrantRow>) -> bool,
     ) -> Option<RenewalRight> {
-        let spender = self.with(|books| {
+        let spender = self.change(|books| {
             let spender = |books: &Books| books.grants().get(grant.id).and_then(|row| row.spender.clone());
             let may_renew = is_allowed(books.grants().get(grant.id)) && books.take_renewal(grant);
             may_renew.then(|| spender(books))
@@ -205,7 +185,7 @@ impl Account {
         relayed: Option<bool>,
         by_reporter: Spender,
     ) -> Result<Opened, OpenError> {
-        let opened = self.with(|books| {
+        let opened = self.change(|books| {
             let is_blocked = by_reporter.user.as_ref().is_some_and(|user| books.is_blocked(user));
             if is_blocked && !books.has_connection(id) {
                 return Err(OpenError::UserBlocked);
@@ -237,7 +217,7 @@ impl Account {
         id: &str,
         report: Report,
     ) -> Result<(), ReportError> {
-        let outcome = self.with(|books| {
+        let outcome = self.change(|books| {
             note_client(books, caller, client);
             books.heartbeat(caller, id, report)
         })?;
@@ -253,50 +233,48 @@ impl Account {
 
     /// Applies a connection's last report and closes it. Closing one that is not open is no error.
     pub fn close(&self, caller: Caller, id: &str, last: Report) -> Result<(), ReportError> {
-        let (outcome, snapshot) = self.with(|books| {
+        let (outcome, snapshot) = self.change(|books| {
             let outcome = books.close(caller, id, last);
             (outcome, books.snapshot())
         });
         let outcome = outcome?;
         self.count_clamped(outcome.clamped);
-        if let Some(closed) = outcome.value {
-            self.report_end(&closed, &snapshot);
-        }
+        self.report_ends(outcome.value, &snapshot);
         Ok(())
     }
 
-    /// Overrides the limit; `None` removes the override. Takes effect at once.
-    pub async fn override_limit(&self, limit: Option<ByteCount>) -> Result<(), NotRecorded> {
-        self.with(|books| books.override_limit(limit));
-        self.record(false).await
-    }
-
-    /// Stops all minting, or allows it again. Takes effect at once.
-    pub async fn override_freeze(&self, frozen: bool) -> Result<(), NotRecorded> {
-        self.with(|books| books.override_freeze(frozen));
-        self.record(false).await
-    }
-
-    /// Drops the provider's reading of this period. Takes effect at once. `false` without one.
-    pub async fn drop_readings(&self) -> Result<bool, NotRecorded> {
-        let dropped = self.with(Books::drop_readings);
-        self.record(false).await.map(|()| dropped)
-    }
-
-    /// Revokes a credential and closes its connections. Takes effect at once. `None` if no metered grant of this id is known.
-    pub async fn revoke(&self, id: GrantId) -> Option<(GrantRow, Result<(), NotRecorded>)> {
-        let (revoked, snapshot) = self.with(|books| (books.revoke(id), books.snapshot()));
+    /// Revokes a credential and closes its connections. Takes effect at once; [`Self::recorded`] waits until it is on disk. `None` if no
+    /// metered grant of this id is known.
+    pub fn revoke(&self, id: GrantId) -> Option<GrantRow> {
+        let (revoked, snapshot) = self.change(|books| (books.revoke(id), books.snapshot()));
         let (grant, closed) = revoked?;
-        for closed in closed {
-            self.report_end(&closed, &snapshot);
-        }
-        Some((grant, self.record(false).await))
+        self.report_ends(closed, &snapshot);
+        Some(grant)
     }
 
-    /// The latest revocations of grants that are still in the table, at most `limit`.
-    #[must_use]
-    pub fn revoked(&self, limit: usize) -> Vec<Revoked> {
-        self.with(|books| books.grants().revoked().take(limit).collect())
+    /// Revokes all live grants of a user, and closes their connections. Takes effect at once, as above.
+    pub fn revoke_user(&self, user: &User) -> Vec<(GrantId, GrantRow)> {
+        let (UserRevoked { grants, closed }, snapshot) =
+            self.change(|books| (books.revoke_user(user), books.snapshot()));
+        self.report_ends(closed, &snapshot);
+        grants
+    }
+
+    /// Promises that a session of the SFU takes so many tracks more. [`Self::recorded`] waits until that is on disk, so that the SFU can
+    /// be asked for them.
+    pub fn pull(&self, name: &str, more: u32) -> Result<(), NotAdmitted> {
+        self.change(|books| books.pull(name, more)).inspect_err(|why| self.count_refusal(why))
+    }
+
+    /// Changes the books, and waits until that is on disk. Takes effect at once.
+    pub async fn record_change<T>(&self, call: impl FnOnce(&mut Books) -> T) -> Result<T, NotRecorded> {
+        let result = self.change(call);
+        self.recorded().await.map(|()| result)
+    }
+
+    /// Waits until everything up to now is on disk.
+    pub async fn recorded(&self) -> Result<(), NotRecorded> {
+        self.record(false).await
     }
 
     /// Waits until all changes are on disk. If this `is_last`, the file is closed too.
@@ -321,62 +299,28 @@ impl Account {
         view?.await
     }
 
-    /// Whether an override stops all minting.
-    #[must_use]
-    pub fn is_frozen(&self) -> bool {
-        self.with(|books| books.is_frozen())
-    }
-
     /// All figures at this instant.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        self.with(|books| books.snapshot())
-    }
-
-    /// The first `limit` open connections, and the number of all.
-    #[must_use]
-    pub fn connections(&self, limit: usize) -> (Vec<OpenConnection>, usize) {
-        self.with(|books| {
-            let view = |connection: &Connection| OpenConnection {
-                charged: connection.charged(books.now(), books.rules()),
-                spender: match connection.owner.grant() {
-                    Some(id) => books.grants().get(id).and_then(|row| row.spender.clone()),
-                    None => connection.spender.clone(),
-                },
-                connection: connection.clone(),
-            };
-            (books.connections().take(limit).map(view).collect(), books.snapshot().open_connections)
-        })
-    }
-
-    /// Usage in steps from `from` until now or `to`, whichever is earlier.
-    #[must_use]
-    pub fn series(&self, from: Timestamp, to: Timestamp, step: Duration) -> Series {
-        let from = Minute::of(from).start();
-        self.with(|books| {
-            let end = to.min(books.now());
-            let begins = std::iter::successors(Some(from), |at| Some(at.plus(step)));
-            let begins = begins.take_while(|at| *at < end);
-            let points = begins.map(|at| (at, books.slice(at, at.plus(step).min(end)))).collect();
-            let readings = books.history().between(from, end, step);
-            Series { points, readings, past: books.past() }
-        })
+        self.read(Books::snapshot)
     }
 
     /// Logs the connections that were closed because they stopped reporting. The figures already include them.
     pub fn report_given_up(&self) {
-        let (given_up, snapshot) = self.with(|books| (books.take_given_up(), books.snapshot()));
-        for closed in given_up {
-            self.report_end(&closed, &snapshot);
-        }
+        let (given_up, snapshot) = self.change(|books| (books.take_given_up(), books.snapshot()));
+        self.report_ends(given_up, &snapshot);
     }
 
     /// Ends grants that can have no further effect. If many end at once, others get the lock in between.
     pub async fn tidy(&self) {
-        while !self.with(Books::forget_expired) {
+        while !self.change(Books::forget_expired) {
             self.flush();
             tokio::task::yield_now().await;
         }
+    }
+
+    fn report_ends(&self, ended: impl IntoIterator<Item = Closed>, snapshot: &Snapshot) {
+        ended.into_iter().for_each(|closed| self.report_end(&closed, snapshot));
     }
 
     fn report_end(&self, closed: &Closed, snapshot: &Snapshot) {
@@ -390,11 +334,6 @@ impl Account {
             closed.charged.gb_four_decimals(),
             snapshot.figures.used.gb_nearest(),
         );
-    }
-
-    /// Advances the books to now and runs `call` under the lock.
-    fn with<T>(&self, call: impl FnOnce(&mut Books) -> T) -> T {
-        self.with_all(|guarded| call(&mut guarded.books))
     }
 
     /// The same, with what is beside the books.

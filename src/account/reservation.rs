@@ -57,7 +57,7 @@ impl RenewalRight {
 impl Drop for RenewalRight {
     fn drop(&mut self) {
         if !self.is_used.load(Ordering::Relaxed) {
-            self.account.with(|books| books.give_renewal_back(self.grant.id));
+            self.account.change(|books| books.give_renewal_back(self.grant.id));
         }
     }
 }
@@ -104,7 +104,7 @@ impl Reservation {
     ) -> Result<(), NotCommitted> {
         let Some(hold) = self.hold.take() else { return Err(NotRecorded.into()) };
         let requester = std::mem::take(&mut self.requester);
-        let (commit, pending) = self.account.with(|books| {
+        let (commit, pending) = self.account.change(|books| {
             let Some(journal) = self.account.journal.as_ref().filter(|_| grant.source.is_metered()) else {
                 let (commit, _) = books.commit(hold, grant, username, requester)?;
                 return Ok((commit, None));
@@ -120,7 +120,7 @@ impl Reservation {
             None => Written::Yes,
             Some(pending) => pending.wait().await,
         };
-        self.account.with(|books| books.settle(&commit, written))?;
+        self.account.change(|books| books.settle(&commit, written))?;
         if let Some(right) = renewal {
             right.use_up();
         }
@@ -131,7 +131,7 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         if let Some(hold) = self.hold.take() {
-            self.account.with(|books| books.release(&hold));
+            self.account.change(|books| books.release(&hold));
         }
     }
 }

@@ -32,7 +32,7 @@ impl Account {
             rotation.change(|rotation| rotation.step(&input))
         });
         let Some(call) = call else { return Ok(None) };
-        self.record(false).await?;
+        self.recorded().await?;
         Ok(Some(call))
     }
 

@@ -7,6 +7,7 @@ use axum::extract::{Path, State};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use turn_ledger::spender;
+use turn_ledger::spenders::SpenderKey;
 use turn_ledger::units::{ByteCount, Timestamp};
 use turn_signaling::call::{CallName, MemberId, ProtocolName};
 use turn_signaling::calls::{Call, Member};
@@ -110,9 +111,13 @@ fn protocol_schema() -> RefOr<Schema> {
 )]
 pub async fn list_live_calls(State(app): State<Arc<App>>) -> Json<LiveCallsBody> {
     let (calls, total) = app.signaling.calls.list(LIST_MAX);
-    let spenders = calls.iter().map(|(name, _)| spender::Call::of(name.protocol.as_str(), &name.room));
-    let bytes = app.account.bytes_of_calls(spenders);
-    let calls = calls.iter().zip(bytes).map(|((name, call), bytes)| live_call(name, call, bytes)).collect();
+    let calls = app.account.read(|books| {
+        let live = |(name, call): &(CallName, Call)| {
+            let key = SpenderKey::Call(spender::Call::of(name.protocol.as_str(), &name.room));
+            live_call(name, call, books.grants().spenders().get(&key).map(|row| row.sums.bytes()))
+        };
+        calls.iter().map(live).collect()
+    });
     Json(LiveCallsBody { calls, total })
 }
 

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use super::error::ApiError;
 use crate::app::App;
 use crate::telemetry::metrics::{CONTENT_TYPE as OPENMETRICS, ScrapedFigures};
+use turn_ledger::spenders::SpenderKind;
 use turn_ledger::units::Timestamp;
 
 /// Counters and gauges for Prometheus.
@@ -59,11 +60,14 @@ fn figures(app: &App) -> ScrapedFigures {
     );
     gauge("frozen", "1 while the operator has stopped minting", u64::from(snapshot.frozen));
     gauge("grants_live", "Live grants, including the tail after their expiry", snapshot.live_grants);
-    let (ended, spenders) = app.account.spender_counts();
+    let (ended, spenders) = app.account.read(|books| {
+        let grants = books.grants();
+        (grants.ended_count(), SpenderKind::ALL.map(|kind| grants.spenders().counts_of(kind)))
+    });
     gauge("grants_ended", "Ended grants that are kept until the period ends", from_usize(ended));
     let (rows, folded) = spenders
         .into_iter()
-        .fold((0_usize, 0_u64), |(rows, folded), (_, more, gone)| (rows + more, folded + gone));
+        .fold((0_usize, 0_u64), |(rows, folded), (more, gone)| (rows + more, folded + gone));
     gauge(
         "spender_rows",
         "Users, labels, origins, addresses and calls with sums of their own",

@@ -13,16 +13,16 @@ use utoipa::ToSchema;
 
 use super::error::{ApiError, ErrorBody};
 use super::schema::source_schema;
-use crate::account::OpenConnection;
 use crate::app::App;
 use crate::limit::wrong_tokens::Role;
 use crate::request::bearer::bearer;
 use crate::request::client_addr::ClientAddr;
-use turn_ledger::connection::Owner;
+use turn_ledger::books::Books;
+use turn_ledger::connection::{Connection, Owner};
+use turn_ledger::minute::Minute;
 use turn_ledger::period::Period;
 use turn_ledger::reading_history::ReadingPoint;
 use turn_ledger::spender::Spender;
-use turn_ledger::timeline::Slice;
 use turn_ledger::units::{ByteCount, Timestamp};
 
 /// Longest list of connections.
@@ -121,13 +121,20 @@ pub struct OpenConnectionBody {
     responses((status = 200, description = "The open connections.", body = ConnectionsBody))
 )]
 pub async fn list_connections(State(app): State<Arc<App>>) -> Json<ConnectionsBody> {
-    let (connections, total) = app.account.connections(LIST_MAX);
-    Json(ConnectionsBody { connections: connections.iter().map(open_connection_body).collect(), total })
+    app.account.read(|books| {
+        let open = books.connections().take(LIST_MAX);
+        let connections = open.map(|connection| open_connection_body(books, connection)).collect();
+        Json(ConnectionsBody { connections, total: books.snapshot().open_connections })
+    })
 }
 
-fn open_connection_body(open: &OpenConnection) -> OpenConnectionBody {
-    let connection = &open.connection;
-    let Spender { user, label, .. } = open.spender.as_deref().cloned().unwrap_or_default();
+fn open_connection_body(books: &Books, connection: &Connection) -> OpenConnectionBody {
+    // As its grant says, or as the reporter named for a connection without one.
+    let spender = match connection.owner.grant() {
+        Some(id) => books.grants().get(id).and_then(|row| row.spender.clone()),
+        None => connection.spender.clone(),
+    };
+    let Spender { user, label, .. } = spender.as_deref().cloned().unwrap_or_default();
     OpenConnectionBody {
         connection_id: connection.id.to_string(),
         grant: match connection.owner {
@@ -142,7 +149,7 @@ fn open_connection_body(open: &OpenConnection) -> OpenConnectionBody {
         last_seen_at: connection.last_seen,
         bytes_sent: connection.bytes_sent,
         bytes_received: connection.bytes_received,
-        charged_bytes: open.charged.get(),
+        charged_bytes: connection.charged(books.now(), books.rules()).get(),
     }
 }
 
@@ -236,26 +243,29 @@ pub async fn get_usage(
 ) -> Result<Json<UsageBody>, ApiError> {
     let figures = app.account.snapshot().figures;
     let (from, to, step) = requested_span(query.as_deref(), figures.period.start, figures.now)?;
-    let series = app.account.series(from, to, Duration::from_secs(step));
-    let point = |(at, slice): &(Timestamp, Slice)| UsagePoint {
-        at: *at,
-        used_bytes: slice.used.get(),
-        live_grants: slice.live,
-    };
-    let past = |(period, used): &(Period, ByteCount)| PastPeriod {
+    let past = |(period, used): (Period, ByteCount)| PastPeriod {
         start: period.start,
         end: period.end,
         used_bytes: used.get(),
     };
-    let reading = |counted: &ReadingPoint| UsageReading { as_of: counted.as_of, bytes: counted.bytes.get() };
-    Ok(Json(UsageBody {
-        period_start: figures.period.start,
-        reset_date: figures.period.end,
-        step_seconds: step,
-        points: series.points.iter().map(point).collect(),
-        readings: series.readings.iter().map(reading).collect(),
-        past_periods: series.past.iter().map(past).collect(),
-    }))
+    let reading = |counted: ReadingPoint| UsageReading { as_of: counted.as_of, bytes: counted.bytes.get() };
+    let (first, every) = (Minute::of(from).start(), Duration::from_secs(step));
+    Ok(Json(app.account.read(|books| {
+        let end = to.min(books.now());
+        let begins = std::iter::successors(Some(first), |at| Some(at.plus(every)));
+        let point = |at: Timestamp| {
+            let slice = books.slice(at, at.plus(every).min(end));
+            UsagePoint { at, used_bytes: slice.used.get(), live_grants: slice.live }
+        };
+        UsageBody {
+            period_start: figures.period.start,
+            reset_date: figures.period.end,
+            step_seconds: step,
+            points: begins.take_while(|at| *at < end).map(point).collect(),
+            readings: books.history().between(first, end, every).into_iter().map(reading).collect(),
+            past_periods: books.past().into_iter().map(past).collect(),
+        }
+    })))
 }
 
 /// `from`, `to` and `step` of the query, limited to this period.

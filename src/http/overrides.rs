@@ -16,6 +16,7 @@ use super::error::{ApiError, ErrorBody};
 use super::schema::{one_of, source_schema};
 use crate::app::App;
 use crate::mint::Revocation;
+use turn_ledger::books::Books;
 use turn_ledger::source::IceSource;
 use turn_ledger::token::GrantId;
 use turn_ledger::units::{ByteCount, Timestamp};
@@ -101,7 +102,7 @@ pub async fn override_limit(
         Some(limit) => format!("The limit was set to {} GB.", limit.as_gb()),
         None => "The limit was set back to BANDWIDTH_LIMIT_GB.".to_owned(),
     });
-    app.account.override_limit(limit).await?;
+    app.account.record_change(|books| books.override_limit(limit)).await?;
     let status = status(&app, &app.account.snapshot());
     tracing::warn!("the operator has set the limit to {} GB/month", status.limit_gb());
     Ok(Json(status))
@@ -126,7 +127,7 @@ pub async fn override_freeze(
 ) -> Result<Json<StatusBody>, ApiError> {
     let what = if body.frozen { "Minting was stopped." } else { "Minting was allowed again." };
     app.account.note_action(what.to_owned());
-    app.account.override_freeze(body.frozen).await?;
+    app.account.record_change(|books| books.override_freeze(body.frozen)).await?;
     tracing::warn!(frozen = body.frozen, "the operator has used the kill switch");
     Ok(Json(status(&app, &app.account.snapshot())))
 }
@@ -146,7 +147,7 @@ pub async fn override_freeze(
 )]
 pub async fn drop_reading(State(app): State<Arc<App>>) -> Result<Json<StatusBody>, ApiError> {
     app.account.note_action("The provider's count of this period was dropped.".to_owned());
-    let dropped = app.account.drop_readings().await?;
+    let dropped = app.account.record_change(Books::drop_readings).await?;
     tracing::warn!(dropped, "the operator has dropped the provider's count of this period");
     Ok(Json(status(&app, &app.account.snapshot())))
 }
@@ -203,7 +204,8 @@ pub async fn revoke_credential(
 ) -> Result<Json<RevocationBody>, ApiError> {
     let id = grant.parse::<GrantId>().ok().or_else(|| app.grant_key.verify(&grant).map(|grant| grant.id));
     let id = id.ok_or(ApiError::UnknownGrant)?;
-    let (issued, recorded) = app.account.revoke(id).await.ok_or(ApiError::UnknownGrant)?;
+    let issued = app.account.revoke(id).ok_or(ApiError::UnknownGrant)?;
+    let recorded = app.account.recorded().await;
     app.account.note_action(format!("The credential {id} was revoked."));
     let revocation = app.mint.revoke(id, &issued).await;
     tracing::warn!(grant.id = %id, provider = revocation.name(), "the operator has revoked a credential");

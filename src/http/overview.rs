@@ -234,9 +234,11 @@ pub async fn get_overview(State(app): State<Arc<App>>) -> Json<OverviewBody> {
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: app.clock.instant().saturating_duration_since(app.started).as_secs(),
         bytes: bytes(&snapshot),
-        rate: rate(app.account.present_rate()),
+        rate: rate(app.account.read(PresentRate::of)),
         cost: cost(&app.prices, &snapshot.figures),
-        usable: app.account.usable_grants(),
+        usable: app
+            .account
+            .read(|books| snapshot.live_grants.saturating_sub(books.grants().revoked_live(books.now()))),
         alert_percents: app.alert_percents.iter().collect(),
         sign_in: app.auth.is_some(),
         status: status(&app, &snapshot),
@@ -244,12 +246,14 @@ pub async fn get_overview(State(app): State<Arc<App>>) -> Json<OverviewBody> {
         callers: callers(&app.metrics),
         provider: provider(&app, snapshot.figures.period),
         connections: connections(&app.metrics),
-        revoked: app.account.revoked(REVOKED_MAX).iter().map(revoked_body).collect(),
+        revoked: app
+            .account
+            .read(|books| books.grants().revoked().take(REVOKED_MAX).map(revoked_body).collect()),
     })
 }
 
-fn revoked_body(revoked: &Revoked) -> RevokedBody {
-    let Revoked { grant, source, revoked_at, expires_at } = *revoked;
+fn revoked_body(revoked: Revoked) -> RevokedBody {
+    let Revoked { grant, source, revoked_at, expires_at } = revoked;
     RevokedBody { grant: grant.to_string(), source, revoked_at, expires_at }
 }
 

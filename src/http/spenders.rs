@@ -13,13 +13,13 @@ use utoipa::openapi::{RefOr, Schema};
 use super::error::{ApiError, ErrorBody};
 use super::parameter_forms::{BY, GrantsQuery, SpendersQuery};
 use super::schema::{one_of, source_schema};
-use crate::account::ListedSpender;
 use crate::app::App;
 use page::{bad_cursor, cursor_of, grant_cursor, grant_place, limit, one, page, parsed, place};
-use turn_ledger::grants::{GrantFilter, ListedGrant};
+use turn_ledger::books::{Books, Snapshot};
+use turn_ledger::grants::{GrantFilter, GrantPlace, ListedGrant};
 use turn_ledger::source::IceSource;
 use turn_ledger::spender::{Label, Spender, User};
-use turn_ledger::spenders::{Evidence, SpenderKey, SpenderKind};
+use turn_ledger::spenders::{Evidence, Place as SpenderPlace, SpenderKey, SpenderKind, SpenderSums};
 use turn_ledger::units::Timestamp;
 
 /// Longest list of blocked users. With it, a page of `turn-broker spenders` fits into what that command reads.
@@ -217,14 +217,16 @@ pub async fn list_spenders(
     let (rows, next, snapshot) = match by {
         By::Kind(kind) => {
             let after = cursor.map(|text| place(kind, &text).ok_or_else(bad_cursor)).transpose()?;
-            let (rows, snapshot) = app.account.spenders(kind, limit + 1, after.as_ref());
+            let (rows, snapshot) = app
+                .account
+                .read(|books| (listed_spenders(books, kind, limit + 1, after.as_ref()), books.snapshot()));
             let cursor = |listed: &ListedSpender| cursor_of(listed.row.sums.bytes(), listed.row.key.as_ref());
             let (rows, next) = page(rows, limit, cursor);
             (rows.iter().map(spender_body).collect(), next, snapshot)
         }
         By::Grant => {
             let after = cursor.map(|text| grant_place(&text).ok_or_else(bad_cursor)).transpose()?;
-            let (rows, snapshot) = app.account.grants(&GrantFilter::default(), limit + 1, after);
+            let (rows, snapshot) = grants(&app, &GrantFilter::default(), limit + 1, after);
             let (rows, next) = page(rows, limit, grant_cursor);
             (rows.iter().map(grant_as_spender).collect(), next, snapshot)
         }
@@ -267,14 +269,52 @@ pub async fn list_grants(
         live: parsed(query, "live", |text| text.parse().ok())?,
     };
     let (limit, after) = (limit(query)?, parsed(query, "cursor", grant_place)?);
-    let (rows, _) = app.account.grants(&filter, limit + 1, after);
+    let (rows, _) = grants(&app, &filter, limit + 1, after);
     let (rows, next) = page(rows, limit, grant_cursor);
     Ok(Json(GrantPageBody { grants: rows.iter().map(grant_body).collect(), next }))
 }
 
 fn blocked_users(app: &App) -> BlockedUsersBody {
-    let (count, names) = app.account.blocked_users(BLOCKED_SHOWN_MAX);
-    BlockedUsersBody { count, names: names.iter().map(|user| user.as_str().to_owned()).collect() }
+    app.account.read(|books| {
+        let names = books.blocked().iter().take(BLOCKED_SHOWN_MAX).map(|user| user.as_str().to_owned());
+        BlockedUsersBody { count: books.blocked().len(), names: names.collect() }
+    })
+}
+
+/// The sums of one spender.
+struct ListedSpender {
+    row: SpenderSums,
+    /// Live grants that were not revoked.
+    usable: u64,
+    /// Whether the user is blocked; `None` if this is no user.
+    blocked: Option<bool>,
+}
+
+fn listed_spenders(
+    books: &Books,
+    kind: SpenderKind,
+    limit: usize,
+    after: Option<&SpenderPlace>,
+) -> Vec<ListedSpender> {
+    let revoked = books.grants().revoked_by(kind);
+    let listed = |row: SpenderSums| {
+        let revoked = row.key.as_ref().and_then(|key| revoked.get(key).copied());
+        let blocked = match &row.key {
+            Some(SpenderKey::User(user)) => Some(books.is_blocked(user)),
+            _ => None,
+        };
+        ListedSpender { usable: row.live.saturating_sub(revoked.unwrap_or(0)), blocked, row }
+    };
+    books.spenders(kind, limit, after).into_iter().map(listed).collect()
+}
+
+fn grants(
+    app: &App,
+    filter: &GrantFilter,
+    limit: usize,
+    after: Option<GrantPlace>,
+) -> (Vec<ListedGrant>, Snapshot) {
+    app.account.read(|books| (books.grants().top(filter, limit, after, books.now()), books.snapshot()))
 }
 
 fn spender_body(ListedSpender { row, usable, blocked }: &ListedSpender) -> SpenderBody {

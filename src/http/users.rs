@@ -14,6 +14,7 @@ use crate::app::App;
 use crate::auth::Auth;
 use crate::mint::RevokedAll;
 use turn_ledger::spender::User;
+use turn_ledger::spenders::SpenderKey;
 use turn_ledger::units::Timestamp;
 
 /// The result of revoking a user's credentials.
@@ -79,7 +80,8 @@ pub async fn revoke_user(
 ) -> Result<Json<UserRevocationBody>, ApiError> {
     let user = checked(&user)?;
     app.account.note_action(format!("The credentials of {} were revoked.", user.as_str()));
-    let (grants, recorded) = app.account.revoke_user(&user).await;
+    let grants = app.account.revoke_user(&user);
+    let recorded = app.account.recorded().await;
     let ends = app.mint.revoke_all(&grants).await;
     let (revoked, RevokedAll { ended, left, cut, calls_until }) = (grants.len(), ends);
     let user_name = user.as_str();
@@ -92,7 +94,8 @@ pub async fn revoke_user(
         "the operator has revoked a user's credentials"
     );
     recorded?;
-    let message = revocation_message(user_name, revoked, &ends, app.account.is_blocked(&user));
+    let message =
+        revocation_message(user_name, revoked, &ends, app.account.read(|books| books.is_blocked(&user)));
     Ok(Json(UserRevocationBody {
         user: user_name.to_owned(),
         revoked,
@@ -144,11 +147,13 @@ pub async fn block_user(
     Path(user): Path<String>,
 ) -> Result<Json<UserBlockBody>, ApiError> {
     let user = checked(&user)?;
-    let recorded = app.account.block_user(&user).await?;
+    app.account.change(|books| books.block_user(&user))?;
     app.account.note_action(format!("{} was blocked.", user.as_str()));
     tracing::warn!(user = user.as_str(), "the operator has blocked a user");
-    recorded?;
-    let message = block_message(user.as_str(), app.account.knows_user(&user), app.auth.as_ref());
+    app.account.recorded().await?;
+    let key = SpenderKey::User(user.clone());
+    let is_known = app.account.read(|books| books.grants().spenders().get(&key).is_some());
+    let message = block_message(user.as_str(), is_known, app.auth.as_ref());
     Ok(Json(UserBlockBody { user: user.as_str().to_owned(), blocked: true, message }))
 }
 
@@ -186,7 +191,7 @@ pub async fn unblock_user(
 ) -> Result<Json<UserBlockBody>, ApiError> {
     let user = checked(&user)?;
     app.account.note_action(format!("{} was allowed again.", user.as_str()));
-    let was_blocked = app.account.unblock_user(&user).await?;
+    let was_blocked = app.account.record_change(|books| books.unblock_user(&user)).await?;
     tracing::warn!(user = user.as_str(), was_blocked, "the operator has unblocked a user");
     let message = format!("{} is not blocked. What was revoked stays revoked.", user.as_str());
     Ok(Json(UserBlockBody { user: user.as_str().to_owned(), blocked: false, message }))

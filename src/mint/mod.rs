@@ -16,7 +16,7 @@ use crate::ice::breaker::BreakerState;
 use crate::ice::server::UrlChoice;
 use crate::random;
 use crate::request::trace::TraceParent;
-use turn_ledger::books::{NotAdmitted, NotCommitted, Requester};
+use turn_ledger::books::{Books, NotAdmitted, NotCommitted, Requester};
 use turn_ledger::client::ClientKey;
 use turn_ledger::key_name::KeyName;
 use turn_ledger::source::{IceSource, MINT_SLACK};
@@ -109,7 +109,7 @@ impl Mint {
     /// Mints for one client: a credential from the first source that can issue one.
     pub async fn answer(&self, request: &MintRequest<'_>) -> Result<Answer, NoAnswer> {
         let user = request.spender.and_then(|spender| spender.user.as_ref());
-        if user.is_some_and(|user| self.account.is_blocked(user)) {
+        if user.is_some_and(|user| self.account.read(|books| books.is_blocked(user))) {
             return Err(NoAnswer::UserBlocked);
         }
         if self.is_stopped() {
@@ -186,7 +186,7 @@ impl Mint {
 
     /// The kill switch, by configuration or by override.
     fn is_stopped(&self) -> bool {
-        !self.enabled || self.account.is_frozen()
+        !self.enabled || self.account.read(Books::is_frozen)
     }
 
     /// Keeps the pool filled with credentials for expected callers, until `end`.

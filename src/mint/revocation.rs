@@ -139,7 +139,7 @@ impl Call {
     async fn make(self) -> Revocation {
         match self.provider.revoke(&self.username, self.key).await {
             Ok(is_known) => {
-                self.account.note_known_to_source(self.id, is_known);
+                self.account.change(|books| books.note_known_to_source(self.id, is_known));
                 if is_known { Revocation::Done } else { Revocation::Unknown }
             }
             Err(error) => {

@@ -2,7 +2,7 @@
 //! second and ends the allocations of grants that have ended. Requests are handled one after the other, so that a bound
 //! holds from its check to the allocation.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -33,6 +33,7 @@ use crate::ice::relay::EmbeddedRelay;
 use crate::ice::rest::RestSecret;
 use crate::random;
 use crate::telemetry::metrics::Metrics;
+use turn_ledger::grants::GrantEnd;
 use turn_ledger::reading::{Carried, ReadingOutcome};
 use turn_ledger::source::IceSource;
 use turn_ledger::units::ByteCount;
@@ -261,13 +262,17 @@ impl Relay {
         let billed = self.ceiling.billed();
         let granted = ByteCount::new(billed.saturating_sub(*counted));
         *counted = billed.max(*counted);
-        self.account.carry(IceSource::Relay, &Carried { as_of, granted, ..Carried::default() });
+        let carried = Carried { as_of, granted, ..Carried::default() };
+        let traffic = self.clients.take_traffic();
+        let figures = self.account.change(|books| {
+            books.carry(IceSource::Relay, &carried);
+            books.add_grant_traffic(IceSource::Relay, &traffic);
+            books.snapshot().figures
+        });
         self.metrics.reading(IceSource::Relay.name(), ReadingOutcome::Taken.name());
-        self.account.add_grant_traffic(&self.clients.take_traffic());
-        let figures = self.account.snapshot().figures;
         self.ceiling.allow(billed, if is_written { figures.remaining() } else { ByteCount::ZERO });
         for (name, user) in self.clients.users() {
-            if let Some(end) = self.account.grant_end(user.grant, user.expires_at) {
+            if let Some(end) = end_of(&self.account, &user) {
                 self.cut(&name, end.name()).await;
             }
         }
@@ -285,7 +290,13 @@ impl Relay {
         let _no_request = self.requests.lock().await;
         let present = self.manager.get_allocations_info(None).await;
         let grants = present.values().filter_map(|found| Username::parse(&found.username));
-        self.account.release_gone(&grants.map(|user| user.grant).collect());
+        let grants: Vec<_> = grants.map(|user| user.grant).collect();
+        self.account.change(|books| {
+            // An allocation goes on under the renewals of its grant.
+            let present: BTreeSet<_> =
+                grants.iter().flat_map(|grant| books.grants().with_renewals(*grant)).collect();
+            books.release_gone(IceSource::Relay, |grant| present.contains(&grant));
+        });
         present.into_keys().map(|tuple| tuple.src_addr).collect()
     }
 
@@ -304,7 +315,8 @@ impl Relay {
     fn report_end(&self, client: &Client, why: &'static str) {
         self.metrics.relay_ended(why);
         // The last bytes before the end.
-        self.account.add_grant_traffic(&[(client.user.grant, client.take_traffic())].into());
+        let last = [(client.user.grant, client.take_traffic())].into();
+        self.account.change(|books| books.add_grant_traffic(IceSource::Relay, &last));
         let traffic = client.socket.traffic();
         tracing::info!(
             grant.id = %client.user.grant,
@@ -314,6 +326,11 @@ impl Relay {
             "an allocation of the relay has ended"
         );
     }
+}
+
+/// Whether and why nothing more is relayed for a grant.
+fn end_of(account: &Account, user: &Username) -> Option<GrantEnd> {
+    account.read(|books| books.grant_end(user.grant, Some(user.expires_at)))
 }
 
 /// Gives the library the key of a user name, if that user may have or use an allocation.
@@ -327,7 +344,7 @@ struct Authenticator {
 impl Authenticator {
     fn admit(&self, name: &str, client: SocketAddr) -> Result<(), Refused> {
         let user = Username::parse(name).ok_or(Refused::Unknown)?;
-        let end = self.account.grant_end(user.grant, user.expires_at);
+        let end = end_of(&self.account, &user);
         judge(self.clients.held(client, name, user.grant), end)
     }
 }

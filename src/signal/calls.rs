@@ -176,12 +176,11 @@ mod tests {
 
         /// The names of the open connections.
         fn open(&self) -> Vec<String> {
-            let (open, _) = self.account.connections(10);
-            open.iter().map(|open| open.connection.id.to_string()).collect()
+            self.account.read(|books| books.connections().map(|open| open.id.to_string()).collect())
         }
 
         fn revoked(&self) -> Vec<GrantId> {
-            self.account.revoked(10).iter().map(|revoked| revoked.grant).collect()
+            self.account.read(|books| books.grants().revoked().map(|revoked| revoked.grant).collect())
         }
     }
 

@@ -251,6 +251,12 @@ impl Grants {
         self.get(id).is_some_and(|row| row.revoked_at.is_some())
     }
 
+    /// The row of a live grant that was not revoked.
+    #[must_use]
+    pub fn valid(&self, id: GrantId) -> Option<&GrantRow> {
+        self.get(id).filter(|row| row.revoked_at.is_none())
+    }
+
     /// Revokes a grant. A second call does not change the time. `None` for an unknown grant, for one that costs nothing
     /// and for one that has expired and has no open connection.
     ///

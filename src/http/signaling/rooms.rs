@@ -59,7 +59,7 @@ async fn open(
         Err(refused) => return Ok(refused),
     };
     let Visitor { user, number } = visitor.ok_or(ApiError::NoRoomUser)?;
-    if app.account.is_blocked(&user) {
+    if app.account.read(|books| books.is_blocked(&user)) {
         return Err(ApiError::UserBlocked);
     }
     (socket.known.user, socket.known.visitor) = (Some(user), number);

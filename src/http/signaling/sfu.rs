@@ -145,12 +145,16 @@ async fn caller(app: &App, parts: &Parts) -> Result<(Caller, Option<Arc<str>>), 
         }
         (Some(token), _) => {
             let grant = app.grant_key.verify(token).ok_or(Fault::Unauthorized)?;
-            caller.user = app.account.grant_user(&grant).ok_or(Fault::Unauthorized)?;
+            let user = app.account.read(|books| {
+                let row = books.grants().valid(grant.id).filter(|row| row.expires_at > books.now())?;
+                Some(row.spender.as_ref().and_then(|spender| spender.user.clone()))
+            });
+            caller.user = user.ok_or(Fault::Unauthorized)?;
             caller.grant = Some(grant.id);
         }
         (None, _) => {}
     }
-    if caller.user.as_ref().is_some_and(|user| app.account.is_blocked(user)) {
+    if caller.user.as_ref().is_some_and(|user| app.account.read(|books| books.is_blocked(user))) {
         return Err(Fault::Blocked);
     }
     Ok((caller, room_of_token))

@@ -84,7 +84,7 @@ impl CloudflareMeter {
     /// Counts the hour that has settled, if there is one, and the open span. If the first fails, the open span is counted
     /// all the same. If the second fails, nothing is taken, so that no grant seems to lose bytes. Returns what was taken.
     pub async fn read_by_grant(&self, state: &mut GrantsState) -> Result<Vec<GrantCounts>, AnalyticsError> {
-        let from = self.account.grant_counts_from(SOURCE);
+        let from = self.account.read(|books| books.grant_counts_from(SOURCE));
         let Some(spans) = spans(from, self.clock.now(), self.settled_after()) else {
             return Ok(Vec::new());
         };
@@ -123,11 +123,13 @@ impl CloudflareMeter {
         let soon = now.plus(EXPIRES_SOON.max(self.interval * 2));
         let ids: Vec<_> = taken.iter().flat_map(|counts| counts.by_grant.keys().copied()).collect();
         for ids in ids.chunks(LOOK_UP_MAX) {
-            for (grant, expires_at) in self.account.expiries(ids) {
-                if expires_at <= soon && expires_at.plus(EXPIRES_SOON) > now {
-                    watch.wait_for(grant, expires_at);
+            self.account.read(|books| {
+                for (id, row) in ids.iter().filter_map(|id| Some((*id, books.grants().valid(*id)?))) {
+                    if row.expires_at <= soon && row.expires_at.plus(EXPIRES_SOON) > now {
+                        watch.wait_for(id, row.expires_at);
+                    }
                 }
-            }
+            });
         }
         let query = watch.due(now, self.tail, self.settled_after());
         if let Some(query) = query {
@@ -159,7 +161,7 @@ impl CloudflareMeter {
     }
 
     fn take_by_grant(&self, counts: &GrantCounts) {
-        let is_taken = self.account.take_grant_counts(SOURCE, counts);
+        let is_taken = self.account.change(|books| books.take_grant_counts(SOURCE, counts));
         let outcome = match (counts.is_complete, counts.is_final) {
             // The period has ended since the question.
             _ if !is_taken => "ignored",

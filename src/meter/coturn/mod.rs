@@ -52,10 +52,10 @@ impl CoturnMeter {
     /// Lists sessions once, and ends those that must end; returns how many.
     pub async fn look(&self) -> Result<usize, CliError> {
         let listing = self.cli.sessions().await?;
-        let dead = self.account.take_sessions(&listing);
+        let dead = self.account.change(|books| books.take_sessions(&listing));
         let cut = self.cli.cut(&dead).await?;
         if cut > 0 {
-            self.account.cut_sessions(&dead[..cut]);
+            self.account.change(|books| books.cut_sessions(&dead[..cut]));
             self.metrics.sessions_cut.inc_by(u64::try_from(cut).unwrap_or(u64::MAX));
             tracing::info!(
                 sessions = cut,

@@ -20,9 +20,9 @@ use axum::body::Bytes;
 use axum::http::header::{CONTENT_TYPE, SET_COOKIE};
 use axum::http::{HeaderValue, StatusCode};
 use reqwest::Client;
-use turn_ledger::books::NotAdmitted;
+use turn_ledger::books::{Books, NotAdmitted};
 use turn_ledger::client::ClientKey;
-use turn_ledger::spender::{Label, User};
+use turn_ledger::spender::{Label, Spender, User};
 use turn_signaling::sfu::SessionId;
 use turn_signaling::sfu::body::{self, Answered, Mid, Wanted};
 use turn_signaling::sfu::fault::{Fault, TEXT, text_of_refusal};
@@ -152,7 +152,11 @@ impl SfuProxy {
         }
         // A lock needs no token, so the user who opened the session counts.
         let user = self.with(|sessions, _| sessions.user_of(id));
-        if user.is_some_and(|user| self.account.is_blocked(&user)) { Err(Fault::Blocked) } else { Ok(()) }
+        if user.is_some_and(|user| self.account.read(|books| books.is_blocked(&user))) {
+            Err(Fault::Blocked)
+        } else {
+            Ok(())
+        }
     }
 
     /// The room in which the caller has sessions that are in a call. `None` if there is none or more than one.
@@ -210,7 +214,7 @@ impl SfuProxy {
         if more == 0 {
             return Ok(());
         }
-        if self.account.is_frozen() {
+        if self.account.read(Books::is_frozen) {
             return Err(Fault::Spent { retry_in: FROZEN_RETRY });
         }
         self.with(|sessions, now| {
@@ -285,7 +289,8 @@ impl Place {
         let name = id.text();
         let session = NewSession { id, room, owner, life: LIFE, taken: Taken::default() };
         self.proxy.with(|sessions, now| sessions.begin(session, now));
-        self.proxy.account.label_sfu_session(&name, label, origin);
+        let by_page = Spender { label, origin, ..Spender::default() };
+        self.proxy.account.change(|books| books.describe_session(&name, by_page));
         Ok(returned)
     }
 }

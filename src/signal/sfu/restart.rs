@@ -13,18 +13,21 @@ impl SfuProxy {
     /// Adds the sessions that were open before a restart. The SFU is asked for their tracks as soon as the watch begins.
     pub(super) fn restore(&self) {
         let now = self.clock.now();
-        let restored = self.account.sfu_sessions().into_iter().filter_map(|(id, session)| {
-            let SfuSession { spender, opened_by, client, ends_at, tracks, active } = session;
-            let Spender { user, call, .. } = spender.as_deref().cloned().unwrap_or_default();
-            let room = call.and_then(|call| {
-                room(call.as_str().strip_prefix(ProtocolName::Sfu.as_str())?.strip_prefix('/')?)
-            });
-            // The clock may have been changed since.
-            let life = ends_at.since(now).min(LIFE);
-            let owner = Caller { user, grant: opened_by, address: client };
-            let taken = Taken { tracks, active };
-            Some(NewSession { id: SessionId::new(&id)?, room, owner, life, taken })
-        });
+        let restored =
+            self.account.read(|books| books.sfu_sessions().collect::<Vec<_>>()).into_iter().filter_map(
+                |(id, session)| {
+                    let SfuSession { spender, opened_by, client, ends_at, tracks, active } = session;
+                    let Spender { user, call, .. } = spender.as_deref().cloned().unwrap_or_default();
+                    let room = call.and_then(|call| {
+                        room(call.as_str().strip_prefix(ProtocolName::Sfu.as_str())?.strip_prefix('/')?)
+                    });
+                    // The clock may have been changed since.
+                    let life = ends_at.since(now).min(LIFE);
+                    let owner = Caller { user, grant: opened_by, address: client };
+                    let taken = Taken { tracks, active };
+                    Some(NewSession { id: SessionId::new(&id)?, room, owner, life, taken })
+                },
+            );
         self.with(|sessions, now| restored.for_each(|session| sessions.restore(session, now)));
     }
 
@@ -41,6 +44,6 @@ impl SfuProxy {
                 active: taken.active,
             }
         });
-        self.account.set_sfu_session(&id.text(), row.as_ref());
+        self.account.change(|books| books.set_sfu_session(&id.text(), row.as_ref()));
     }
 }

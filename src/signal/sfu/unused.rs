@@ -40,7 +40,9 @@ impl SfuProxy {
         if snapshot.figures.is_spent() || snapshot.frozen {
             return None;
         }
-        let is_valid = |credential: &UnusedCredential| !self.account.expiries(&[credential.grant]).is_empty();
+        let is_valid = |credential: &UnusedCredential| {
+            self.account.read(|books| books.grants().valid(credential.grant).is_some())
+        };
         let fits = |credential: &UnusedCredential| credential.asker == *asker && is_valid(credential);
         let credential = self.lock().unused.take(asker.address, age_max, self.now(), fits)?;
         Some(credential.servers)

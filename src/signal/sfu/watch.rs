@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
+use turn_ledger::books::Books;
 use turn_signaling::sfu::SessionId;
 use turn_signaling::sfu::body::{self, Answered, Mid};
 use turn_signaling::sfu::sessions::{CLOSE_INTERVAL, Look, Seen, Sessions};
@@ -77,7 +78,7 @@ impl SfuProxy {
         if closed_at.is_some_and(|at| now.saturating_duration_since(at) < CLOSE_INTERVAL) {
             return;
         }
-        let names = self.account.sfu_sessions_to_close();
+        let names = self.account.read(Books::sfu_sessions_to_close);
         let ids = names.iter().filter_map(|name| SessionId::new(name));
         let closing = self.with(|sessions, _| sessions.with_mids(ids));
         if closing.is_empty() {
