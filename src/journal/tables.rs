@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 
 use turn_ledger::connection::{Connection, Owner};
 use turn_ledger::coturn::listing::SessionId;
+use turn_ledger::day::Day;
 use turn_ledger::dirty::Rows;
 use turn_ledger::grants::DroppedKey;
 use turn_ledger::minute::Minute;
@@ -45,8 +46,8 @@ pub(super) const OPEN_CONNECTIONS: TableDefinition<'_, (&str, &[u8]), &[u8]> =
 pub(super) const GRANTS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("grants");
 /// Session of a coturn → JSON.
 pub(super) const SESSIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("sessions");
-/// (kind, key) → JSON. The row of others has an empty key.
-pub(super) const SPENDERS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("spenders");
+/// (kind, key, day since 1970) → JSON. The row of others has an empty key.
+pub(super) const SPENDERS: TableDefinition<'_, (&str, &str, i64), &[u8]> = TableDefinition::new("spenders");
 
 const KEY_FORMAT: &str = "format";
 const KEY_NOW: &str = "now";
@@ -159,13 +160,13 @@ pub(super) fn read(transaction: &ReadTransaction, bad: OnBadRow<'_>) -> Result<C
         stored.sessions.insert(id, from_json(row)?);
         Ok(())
     })?;
-    rows(transaction, SPENDERS, bad, |(kind, key), row| {
+    rows(transaction, SPENDERS, bad, |(kind, key, day), row| {
         let kind = SpenderKind::from_name(kind).ok_or("is of a kind that this version does not know")?;
         let key = match key {
             "" => None,
             key => Some(SpenderKey::parse(kind, key).ok_or("does not have a key of its kind")?),
         };
-        stored.spenders.insert((kind, key), from_json(row)?);
+        stored.spenders.insert((kind, key, Day::new(day)), from_json(row)?);
         Ok(())
     })?;
     stored.counted = json_of(transaction, KEY_COUNTED, bad)?.unwrap_or_default();
@@ -258,11 +259,12 @@ fn write_spenders(transaction: &WriteTransaction, spenders: &Rows<RowKey, Sums>)
         return Ok(());
     }
     let mut table = transaction.open_table(SPENDERS)?;
-    for ((kind, key), row) in spenders {
+    for ((kind, key, day), row) in spenders {
         let text = key.as_ref().map(SpenderKey::to_string).unwrap_or_default();
+        let key = (kind.name(), text.as_str(), day.number());
         match row {
-            Some(row) => drop(table.insert((kind.name(), text.as_str()), to_json(row)?.as_slice())?),
-            None => drop(table.remove((kind.name(), text.as_str()))?),
+            Some(row) => drop(table.insert(key, to_json(row)?.as_slice())?),
+            None => drop(table.remove(key)?),
         }
     }
     Ok(())
@@ -344,8 +346,8 @@ mod tests {
             dropped: [((IceSource::Coturn, 7, Minute::new(8), 9), Some(10))].into(),
             lacks_until: Some(now),
             spenders: [
-                ((SpenderKind::User, key), Some(Sums::default())),
-                ((SpenderKind::Label, None), Some(Sums::default())),
+                ((SpenderKind::User, key, Day::new(7)), Some(Sums::default())),
+                ((SpenderKind::Label, None, Day::new(8)), Some(Sums::default())),
             ]
             .into(),
             counted: None,

@@ -140,7 +140,7 @@ impl Grants {
         }
         self.dirty = Dirty::tracking();
         self.dropped = DroppedGrants::restore(dropped);
-        self.spenders.restore(sums);
+        self.spenders.restore(sums, self.period.start);
         self.restore_spending(of);
     }
 
@@ -387,6 +387,7 @@ impl Grants {
             self.clients.forget_idle(now);
             self.key_ends.retain(|_, end| end.start() > now);
             self.dropped.forget(now);
+            self.spenders.forget_old(now);
         }
         is_all
     }

@@ -8,7 +8,8 @@
 //! the whole limit again. There a mint holds a row for its user before the credential is made, so two users never get the same free
 //! row.
 //!
-//! Only the shares of grants that have left the table are stored. A start computes the others from the grants' rows.
+//! What will not change any more is kept and stored by UTC day: the shares of grants that have left the table, and those of periods
+//! that are over. So another billing day only changes which days a sum has. A start computes the rest from the grants' rows.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod key;
@@ -19,10 +20,10 @@ mod user;
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::dirty::Dirty;
-use crate::dirty::Rows;
+use crate::day::Day;
+use crate::dirty::{Dirty, Rows};
 use crate::minute::Minute;
-use crate::units::ByteCount;
+use crate::units::{ByteCount, Timestamp};
 
 pub(crate) use key::Keys;
 pub use key::{SpenderKey, SpenderKind};
@@ -39,15 +40,18 @@ pub const KEYS_MAX: usize = 20_000;
 const FOLDED_AT_ONCE: usize = 16;
 
 /// The key of a stored row: `None` is the rest.
-pub type RowKey = (SpenderKind, Option<SpenderKey>);
+pub type RowKey = (SpenderKind, Option<SpenderKey>, Day);
+
+/// No period is longer, whatever the billing day.
+const PERIOD_DAYS_MAX: i64 = 31;
 
 /// The sums of one key, or of the rest.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Row {
     /// Of all grants in this period.
     total: Sums,
-    /// The part of it that belongs to grants which have left the table.
-    kept: Option<Box<Sums>>,
+    /// What will not change any more, by day, in order. Those of this period are part of the total.
+    kept: Vec<(Day, Sums)>,
     /// Where this user's grants may relay; for a limit of each user.
     promised: Option<Box<PromisedMinutes>>,
     live: i64,
@@ -73,6 +77,20 @@ impl Row {
         self.live = self.live.saturating_add(by);
     }
 
+    /// Notes a share that will not change any more.
+    fn keep(&mut self, day: Day, share: &Sums) {
+        match self.kept.binary_search_by_key(&day, |(day, _)| *day) {
+            Ok(at) => self.kept.iter_mut().skip(at).take(1).for_each(|(_, sums)| sums.add(share)),
+            Err(at) => self.kept.insert(at, (day, *share)),
+        }
+    }
+
+    /// Begins a period. What was promised stays, and that credentials are being minted.
+    fn begin(&mut self, start: Day) {
+        (self.total, self.live) = (Sums::default(), 0);
+        self.kept.iter().filter(|(day, _)| *day >= start).for_each(|(_, sums)| self.total.add(sums));
+    }
+
     /// The bytes that must not be forgotten.
     fn weight(&self) -> ByteCount {
         self.total.bytes().max(self.total.settled())
@@ -83,6 +101,10 @@ impl Row {
         let is_in_use = self.live > 0 || self.promised.is_some() || self.minting > 0;
         let is_kept = keeps_bytes && self.weight() > ByteCount::ZERO;
         !is_in_use && !is_kept
+    }
+
+    fn is_empty(&self) -> bool {
+        self.is_idle(false) && self.kept.is_empty() && self.total.is_empty()
     }
 }
 
@@ -99,7 +121,7 @@ struct Table {
     /// How many keys gave up their row in this period.
     folded: u64,
     /// Stored shares that have changed; `None`: that of the rest.
-    dirty: Dirty<Option<SpenderKey>>,
+    dirty: Dirty<(Option<SpenderKey>, Day)>,
 }
 
 impl Table {
@@ -123,9 +145,9 @@ impl Table {
     }
 
     /// A share will not change any more, and is stored from now on.
-    fn keep(&mut self, key: Option<&SpenderKey>, share: &Sums) {
-        self.change(key, |row| row.kept.get_or_insert_default().add(share));
-        self.dirty.note(key.filter(|key| self.rows.contains_key(key)).cloned());
+    fn keep(&mut self, key: Option<&SpenderKey>, day: Day, share: &Sums) {
+        self.change(key, |row| row.keep(day, share));
+        self.dirty.note((key.filter(|key| self.rows.contains_key(key)).cloned(), day));
     }
 
     /// Whether there is room for another row, after idle rows have made room.
@@ -146,43 +168,45 @@ impl Table {
         }
         self.may_fold = !idle.is_empty();
         for (_, key) in idle {
-            self.fold(key);
+            self.fold(&key);
         }
         self.may_fold
     }
 
     /// Moves a row into the rest.
-    fn fold(&mut self, key: SpenderKey) {
-        let Some(row) = self.rows.remove(&key) else { return };
+    fn fold(&mut self, key: &SpenderKey) {
+        let Some(row) = self.rows.remove(key) else { return };
         self.rest.total.add(&row.total);
         self.folded = self.folded.saturating_add(1);
-        if let Some(kept) = row.kept {
-            self.rest.kept.get_or_insert_default().add(&kept);
-            self.dirty.note(None);
-            self.dirty.note_removed(Some(key));
+        for (day, kept) in row.kept {
+            self.rest.keep(day, &kept);
+            self.dirty.note((None, day));
+            self.dirty.note_removed((Some(key.clone()), day));
         }
     }
 
-    fn stored(&self, key: Option<&SpenderKey>) -> Option<Sums> {
+    fn stored(&self, key: Option<&SpenderKey>, day: Day) -> Option<Sums> {
         let row = key.map_or(Some(&self.rest), |key| self.rows.get(key))?;
-        row.kept.as_deref().copied()
+        row.kept.iter().find(|(of, _)| *of == day).map(|(_, sums)| *sums)
     }
 
-    /// Begins a period. What was promised stays, and the rows of users whose credentials are being minted.
-    fn clear(&mut self) {
-        for (key, row) in &self.rows {
-            if row.kept.is_some() {
-                self.dirty.note_removed(Some(key.clone()));
+    fn begin(&mut self, start: Day) {
+        self.rest.begin(start);
+        self.rows.values_mut().for_each(|row| row.begin(start));
+        self.rows.retain(|_, row| !row.is_empty());
+        (self.folded, self.may_fold) = (0, true);
+    }
+
+    /// Forgets days that no period has any more.
+    fn forget_before(&mut self, first: Day) {
+        let rows = self.rows.iter_mut().map(|(key, row)| (Some(key), row));
+        for (key, row) in rows.chain([(None, &mut self.rest)]) {
+            let old = row.kept.partition_point(|(day, _)| *day < first);
+            for (day, _) in row.kept.drain(..old) {
+                self.dirty.note_removed((key.cloned(), day));
             }
         }
-        if std::mem::take(&mut self.rest).kept.is_some() {
-            self.dirty.note_removed(None);
-        }
-        self.rows.retain(|_, row| {
-            *row = Row { promised: row.promised.take(), minting: row.minting, ..Row::default() };
-            row.promised.is_some() || row.minting > 0
-        });
-        self.folded = 0;
+        self.rows.retain(|_, row| !row.is_empty());
     }
 }
 
@@ -244,6 +268,8 @@ pub struct Spenders {
     all: Row,
     /// When the promises of all users were last looked through.
     swept_at: Minute,
+    /// Days before it are forgotten.
+    first_day: Day,
 }
 
 impl Spenders {
@@ -256,15 +282,16 @@ impl Spenders {
         Self { tables: SpenderKind::ALL.map(table), ..Self::default() }
     }
 
-    /// Restores the stored shares. From here on, changes are recorded.
-    pub(crate) fn restore(&mut self, stored: BTreeMap<RowKey, Sums>) {
-        for ((kind, key), sums) in stored {
+    /// Restores the stored shares. From here on, changes are recorded. `start`: of this period.
+    pub(crate) fn restore(&mut self, stored: BTreeMap<RowKey, Sums>, start: Timestamp) {
+        for ((kind, key, day), sums) in stored {
+            let in_period = if day < Day::of(start) { Sums::default() } else { sums };
             if kind == SpenderKind::User {
-                self.all.add(&sums, 0);
+                self.all.add(&in_period, 0);
             }
             let table = self.table_mut(kind);
-            table.add(key.as_ref(), |row| row.add(&sums, 0));
-            table.keep(key.as_ref(), &sums);
+            table.add(key.as_ref(), |row| row.add(&in_period, 0));
+            table.keep(key.as_ref(), day, &sums);
         }
         for table in &mut self.tables {
             table.dirty = Dirty::tracking();
@@ -275,18 +302,27 @@ impl Spenders {
     pub(crate) fn take_changes(&mut self) -> Rows<RowKey, Sums> {
         let mut changes = Rows::new();
         for (kind, table) in SpenderKind::ALL.into_iter().zip(&mut self.tables) {
-            for key in table.dirty.take().into_keys() {
-                let stored = table.stored(key.as_ref());
-                changes.insert((kind, key), stored);
+            for (key, day) in table.dirty.take().into_keys() {
+                let stored = table.stored(key.as_ref(), day);
+                changes.insert((kind, key, day), stored);
             }
         }
         changes
     }
 
     /// Begins a period: nothing has been spent in it.
-    pub(crate) fn clear(&mut self) {
+    pub(crate) fn begin(&mut self, start: Timestamp) {
         self.all = Row::default();
-        self.tables.iter_mut().for_each(Table::clear);
+        self.tables.iter_mut().for_each(|table| table.begin(Day::of(start)));
+    }
+
+    /// Forgets days that no period has any more, once a day.
+    pub(crate) fn forget_old(&mut self, now: Timestamp) {
+        let first = Day::new(Day::of(now).number().saturating_sub(PERIOD_DAYS_MAX));
+        if self.first_day < first {
+            self.tables.iter_mut().for_each(|table| table.forget_before(first));
+            self.first_day = first;
+        }
     }
 
     /// Adds the share of a grant to the sums of everybody with these keys. `live`: 1 for a live one.
@@ -305,10 +341,10 @@ impl Spenders {
         }
     }
 
-    /// A grant has left the table. Its share stays, and is stored from now on.
-    pub(crate) fn keep(&mut self, keys: &Keys, share: &Sums) {
+    /// A share will not change any more, and is stored from now on.
+    pub(crate) fn keep(&mut self, keys: &Keys, day: Day, share: &Sums) {
         for (table, key) in self.tables.iter_mut().zip(keys) {
-            table.keep(key.as_ref(), share);
+            table.keep(key.as_ref(), day, share);
         }
     }
 

@@ -1,8 +1,10 @@
 //! The rows of a period, from the issue of a grant until the period ends. A grant that has ended stays in the table as history.
-//! Each row is in the sums of who spends for as long as it is in the table, and what it spent stays in them until the period ends.
+//! Each row is in the sums of who spends for as long as it is in the table. What it spent is kept in them by day when it leaves the
+//! table, and when the period ends. All of it counts for the day of its last count or claim, so never for one before it was relayed.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use super::{GrantRow, GrantState, Grants};
+use crate::day::Day;
 use crate::minute::Minute;
 use crate::period::Period;
 use crate::spender::User;
@@ -31,8 +33,12 @@ impl Grants {
 
     /// Begins a period: nothing has been spent in it, and the grants that ended before are forgotten.
     pub(crate) fn begin_period(&mut self, period: Period) {
+        let metered = self.rows.iter().filter(|(_, row)| row.source.is_metered());
+        for id in metered.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.keep_share(id);
+        }
         self.period = period;
-        self.spenders.clear();
+        self.spenders.begin(period.start);
         for id in std::mem::take(&mut self.ended) {
             self.forget_ended(id);
         }
@@ -61,9 +67,17 @@ impl Grants {
         for (id, row) in &mut self.rows {
             let spent = row.spent.take().filter(|spent| Some(spent.period) == of);
             row.spent = spent.map(|spent| Box::new(spent.without_open()));
-            if let Some(spent) = row.spent.as_deref_mut().filter(|spent| spent.period != start) {
-                spent.period = start;
+            if row.spent.as_deref().is_some_and(|spent| spent.period != start) {
+                // The billing day has changed.
                 self.dirty.note(*id);
+                let day = row.seen_on(Period { start: of.unwrap_or(start), ..self.period });
+                if day < Day::of(start) && row.source.is_metered() {
+                    let share = self.spending.share(row).of_part();
+                    self.spenders.keep(&self.spending.keys(row), day, &share);
+                    row.spent = None;
+                } else if let Some(spent) = &mut row.spent {
+                    spent.period = start;
+                }
             }
             if row.has_ended() {
                 ended.push((row.ends_in(), *id));
@@ -164,16 +178,27 @@ impl Grants {
     /// there is none.
     fn drop_oldest(&mut self) -> bool {
         let Some(id) = self.ended.pop_front() else { return false };
-        let Some(row) = self.any(id).filter(|row| row.has_ended()) else { return true };
-        if self.spending.promises() {
-            let from = Minute::of(self.counted_until(row.source));
-            let bytes = row.promised_between(from, row.ends_in());
-            self.change_spent(id, |spent| spent.assumed = spent.assumed.plus(bytes));
-        }
-        if let Some(row) = self.forget_ended(id) {
-            self.spenders.keep(&self.spending.keys(&row), &self.spending.share(&row));
+        if self.any(id).is_some_and(GrantRow::has_ended) {
+            self.keep_share(id);
+            self.forget_ended(id);
         }
         true
+    }
+
+    /// Keeps what a grant has spent, and what nobody has counted of it until it ended or the period does.
+    fn keep_share(&mut self, id: GrantId) {
+        let (period, Some(row)) = (self.period, self.any(id)) else { return };
+        if self.spending.promises() {
+            let from = Minute::of(self.counted_until(row.source));
+            let bytes = row.promised_between(from, row.ends_in().min(Minute::of(period.end)));
+            self.change_spent(id, |spent| spent.assumed = spent.assumed.plus(bytes));
+        }
+        let Some(row) = self.any(id) else { return };
+        let share = self.spending.share(row);
+        let share = if row.has_ended() { share } else { share.of_part() };
+        if !share.is_empty() {
+            self.spenders.keep(&self.spending.keys(row), row.seen_on(period), &share);
+        }
     }
 
     /// Removes the row of a grant that has ended. The minutes of its source are over, and stay as they are.

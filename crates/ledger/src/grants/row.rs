@@ -14,9 +14,11 @@ use super::sessions::Pulls;
 use super::spent::Spent;
 use crate::allowance::Allowance;
 use crate::client::ClientKey;
+use crate::day::Day;
 use crate::key_name::KeyName;
 use crate::minute::Minute;
 use crate::minute_usage::LiveDelta;
+use crate::period::Period;
 use crate::promise::PromisedTime;
 use crate::source::IceSource;
 use crate::spender::Spender;
@@ -187,6 +189,14 @@ impl GrantRow {
     #[must_use]
     pub fn bytes(&self) -> ByteCount {
         self.spent().bytes()
+    }
+
+    /// The last day of a period for which something was counted, claimed or assumed.
+    pub(super) fn seen_on(&self, period: Period) -> Day {
+        let spent = self.spent();
+        let assumed_until =
+            if spent.assumed > ByteCount::ZERO { self.ends_in().start() } else { self.issued_at };
+        Day::until(spent.seen_at().max(assumed_until).min(period.end)).max(Day::of(period.start))
     }
 
     /// Whether it has ended and is kept for its bytes only.

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use super::counted::CountedSources;
 use super::spent::{Charge, Spent};
 use super::{GrantRow, Grants};
+use crate::day::Day;
 use crate::minute::Minute;
 use crate::source::IceSource;
 use crate::spender::{Spender, User};
@@ -149,8 +150,10 @@ impl Grants {
     pub(crate) fn charge_ungranted(&mut self, spender: &Spender, charge: &Charge) {
         let keys = keys_of(spender.clone(), None);
         let share = Sums::of_charge(charge.before, charge.after, charge.at);
+        // Bytes count for the last day in which they may have been relayed, and what is taken back for the first one.
+        let at = if charge.after < charge.before { charge.from.max(self.period.start) } else { charge.at };
         self.spenders.add(&keys, &share, 0);
-        self.spenders.keep(&keys, &share);
+        self.spenders.keep(&keys, Day::of(at), &share);
     }
 
     /// Changes what a grant has spent, and the sums with it. `false` if it is not in the table.

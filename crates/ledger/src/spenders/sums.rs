@@ -111,7 +111,7 @@ impl Sums {
     }
 
     /// Whether nothing is in it.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         let Self { measured, claimed, settled, grants, .. } = *self;
         [measured, claimed, settled, grants] == [0; 4]
     }
@@ -138,6 +138,11 @@ impl Sums {
             last_seen: if is_seen { self.last_seen } else { last },
             ..*self
         }
+    }
+
+    /// The same for a grant that goes on in the next period, where it counts as one.
+    pub(crate) fn of_part(self) -> Self {
+        Self { grants: 0, ..self }
     }
 
     /// Adds a share.
