@@ -36,6 +36,7 @@ use crate::meter::coturn::cli::CoturnCli;
 use crate::mint::credential_source::CredentialSource;
 use crate::mint::provider::Provider;
 use crate::mint::rotation::KeyRotator;
+use crate::mint::token::GrantKey;
 use crate::mint::{Mint, Source};
 use crate::random::{self, NoRandomness};
 use crate::relay::{Relay, RelayError, RelayParts};
@@ -57,7 +58,6 @@ use crate::telemetry::log::LostLines;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::refusals::RefusalLog;
 use turn_ledger::source::IceSource;
-use turn_ledger::token::GrantKey;
 use turn_signaling::p2pcf::DeleteKeys;
 
 /// Why the parts cannot be built.

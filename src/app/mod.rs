@@ -23,6 +23,7 @@ use crate::meter::cloudflare::CloudflareMeter;
 use crate::meter::coturn::CoturnMeter;
 use crate::mint::Mint;
 use crate::mint::rotation::KeyRotator;
+use crate::mint::token::GrantKey;
 use crate::relay::Relay;
 use crate::request::bearer::TokenDigest;
 use crate::request::id::RequestIds;
@@ -30,7 +31,6 @@ use crate::signal::Signaling;
 use crate::telemetry::log::LostLines;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::refusals::RefusalLog;
-use turn_ledger::token::GrantKey;
 use turn_ledger::units::Timestamp;
 
 mod build;

@@ -18,12 +18,13 @@ use super::renewal::Asker;
 use super::schema::{one_of, source_schema};
 use crate::app::App;
 use crate::ice::server::IceServerList;
+use crate::mint::token::GrantToken;
 use crate::mint::{Answer, DegradedReason, IssuedCredential, MintRequest, NoAnswer};
 use crate::random;
 use crate::request::query::parameters;
 use turn_ledger::source::IceSource;
 use turn_ledger::spender::{Label, Spender};
-use turn_ledger::token::{GrantId, GrantToken};
+use turn_ledger::token::GrantId;
 use turn_ledger::units::Timestamp;
 
 /// Shortest lifetime that a client may request.

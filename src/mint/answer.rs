@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::token::GrantToken;
 use crate::ice::server::IceServerList;
 use turn_ledger::source::IceSource;
-use turn_ledger::token::{GrantId, GrantToken};
+use turn_ledger::token::GrantId;
 use turn_ledger::units::Timestamp;
 use turn_ledger::verdict::Refusal;
 

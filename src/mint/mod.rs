@@ -21,7 +21,7 @@ use turn_ledger::client::ClientKey;
 use turn_ledger::key_name::KeyName;
 use turn_ledger::source::{IceSource, MINT_SLACK};
 use turn_ledger::spender::Spender;
-use turn_ledger::token::{Grant, GrantId, GrantKey};
+use turn_ledger::token::{Grant, GrantId};
 use turn_ledger::verdict::Refusal;
 
 mod answer;
@@ -30,12 +30,14 @@ pub mod pool;
 pub mod provider;
 mod revocation;
 pub mod rotation;
+pub mod token;
 
 pub use answer::{Answer, DegradedReason, IssuedCredential, NoAnswer};
 use credential_source::{CredentialSource, Minted};
 use pool::PoolCounts;
 use provider::{Filled, Keys, Provider, Unavailable};
 pub use revocation::{Revocation, RevokedAll};
+use token::GrantKey;
 
 /// How often the pool is checked for missing credentials.
 const FILL_INTERVAL: Duration = Duration::from_secs(1);

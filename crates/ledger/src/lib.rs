@@ -8,7 +8,7 @@
 //! | [`timeline`], [`minute_usage`], [`usage_change`] | one source minute by minute, and how usage changes it |
 //! | [`reading`], [`reading_history`], [`doubt`], [`trial`] | the provider's own count; the assumed rate tested against it |
 //! | [`promise`], [`ledger`], [`verdict`], [`overrides`] | all sources under one limit; admit or refuse; the operator's overrides |
-//! | [`grants`], [`token`], [`spender`], [`key_name`] | one row per grant; signed tokens; who spends; which TURN key minted |
+//! | [`grants`], [`token`], [`spender`], [`key_name`] | one row per grant; its id; who spends; which TURN key minted |
 //! | [`connection`], [`connections`], [`usage_rules`], [`reports`] | reported connections, and how they are charged |
 //! | [`client`], [`clients`], [`allowance`] | which addresses count as one client; what each may claim, hold and reserve |
 //! | [`coturn`], [`traffic`] | what coturn's sessions carried |

@@ -1,0 +1,179 @@
+//! Grant tokens: the signed record of one issued credential. Only the holder of the key can make or alter a token, and
+//! a token contains no TURN secret. Verifying one needs no table of grants. Format: base64url of `version | id | source
+//! | issued | expires | HMAC-SHA-256`.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+use turn_ledger::source::IceSource;
+use turn_ledger::token::{Grant, GrantId};
+use turn_ledger::units::Timestamp;
+
+const VERSION: u8 = 1;
+const ID_BYTES: usize = 16;
+const PAYLOAD_BYTES: usize = 1 + ID_BYTES + 1 + 8 + 8;
+const MAC_BYTES: usize = 32;
+const TOKEN_CHARS: usize = (PAYLOAD_BYTES + MAC_BYTES) / 3 * 4;
+
+/// A signed bearer token of one grant. A secret: `Debug` prints nothing of it.
+#[derive(Clone, serde::Serialize)]
+#[serde(transparent)]
+pub struct GrantToken(String);
+
+impl GrantToken {
+    /// Whether `text` looks like a grant token, signed with any key.
+    #[must_use]
+    pub fn has_form(text: &str) -> bool {
+        let starts_well = |bytes: Vec<u8>| bytes.first() == Some(&VERSION);
+        text.len() == TOKEN_CHARS && URL_SAFE_NO_PAD.decode(text).is_ok_and(starts_well)
+    }
+
+    /// The text that the client gets.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for GrantToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("GrantToken")
+    }
+}
+
+/// The key that signs grant tokens.
+pub struct GrantKey(Hmac<Sha256>);
+
+impl GrantKey {
+    /// From 64 random bytes, the block length of SHA-256.
+    #[must_use]
+    pub fn new(random: &[u8; 64]) -> Self {
+        Self(Hmac::new(random.into()))
+    }
+
+    /// Signs a grant.
+    #[must_use]
+    pub fn sign(&self, grant: &Grant) -> GrantToken {
+        let mut bytes = encode(grant).to_vec();
+        let mac = self.0.clone().chain_update(&bytes).finalize().into_bytes();
+        bytes.extend_from_slice(&mac);
+        GrantToken(URL_SAFE_NO_PAD.encode(bytes))
+    }
+
+    /// The grant in a token; `None` for a text that was not signed with this key. The signature is compared in constant
+    /// time.
+    #[must_use]
+    pub fn verify(&self, token: &str) -> Option<Grant> {
+        if token.len() > TOKEN_CHARS {
+            return None;
+        }
+        let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
+        let (payload, mac) = bytes.split_at_checked(PAYLOAD_BYTES)?;
+        self.0.clone().chain_update(payload).verify_slice(mac).ok()?;
+        decode(payload)
+    }
+}
+
+impl fmt::Debug for GrantKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("GrantKey([redacted])")
+    }
+}
+
+fn encode(grant: &Grant) -> [u8; PAYLOAD_BYTES] {
+    let mut payload = [0; PAYLOAD_BYTES];
+    payload[0] = VERSION;
+    payload[1..17].copy_from_slice(grant.id.as_bytes());
+    payload[17] = source_code(grant.source);
+    payload[18..26].copy_from_slice(&grant.issued_at.as_millis().to_be_bytes());
+    payload[26..34].copy_from_slice(&grant.expires_at.as_millis().to_be_bytes());
+    payload
+}
+
+fn decode(payload: &[u8]) -> Option<Grant> {
+    let (version, rest) = payload.split_first()?;
+    let (id, rest) = rest.split_first_chunk::<ID_BYTES>()?;
+    let (source, rest) = rest.split_first()?;
+    let (issued_at, rest) = rest.split_first_chunk::<8>()?;
+    let (expires_at, _) = rest.split_first_chunk::<8>()?;
+    let source = IceSource::ALL.into_iter().find(|candidate| source_code(*candidate) == *source)?;
+    (*version == VERSION).then(|| Grant {
+        id: GrantId::new(*id),
+        source,
+        issued_at: Timestamp::from_millis(i64::from_be_bytes(*issued_at)),
+        expires_at: Timestamp::from_millis(i64::from_be_bytes(*expires_at)),
+    })
+}
+
+/// The code of a source in tokens. The meaning of a code never changes.
+const fn source_code(source: IceSource) -> u8 {
+    match source {
+        IceSource::Cloudflare => 1,
+        IceSource::Coturn => 2,
+        IceSource::Relay => 3,
+        IceSource::Manual => 4,
+        IceSource::Stun => 5,
+        IceSource::Sfu => 6,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn grant() -> Grant {
+        Grant {
+            id: GrantId::new([7; 16]),
+            source: IceSource::Coturn,
+            issued_at: Timestamp::from_millis(1_000),
+            expires_at: Timestamp::from_millis(61_000),
+        }
+    }
+
+    fn key(seed: u8) -> GrantKey {
+        GrantKey::new(&[seed; 64])
+    }
+
+    #[test]
+    fn a_token_contains_the_signed_grant() {
+        let token = key(1).sign(&grant()).expose().to_owned();
+        assert_eq!(token.len(), TOKEN_CHARS);
+        assert_eq!(key(1).verify(&token), Some(grant()));
+    }
+
+    #[test]
+    fn a_token_of_any_key_has_the_form_and_other_texts_do_not() {
+        let token = key(2).sign(&grant()).expose().to_owned();
+        assert!(GrantToken::has_form(&token));
+        for other in ["", "a-guessed-token", &token[1..], &"A".repeat(TOKEN_CHARS), &"!".repeat(TOKEN_CHARS)]
+        {
+            assert!(!GrantToken::has_form(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_token_of_another_key_is_refused() {
+        assert_eq!(key(2).verify(key(1).sign(&grant()).expose()), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_token_with_one_changed_character_is_refused(position in 0usize..88, other in "[A-Za-z0-9_-]") {
+            let token = key(1).sign(&grant()).expose().to_owned();
+            let mut forged = token.clone();
+            forged.replace_range(position..=position, &other);
+            prop_assume!(forged != token);
+            prop_assert_eq!(key(1).verify(&forged), None);
+        }
+
+        #[test]
+        fn the_parser_does_not_panic(text in ".{0,120}") {
+            prop_assert_eq!(key(1).verify(&text), None);
+        }
+    }
+}
