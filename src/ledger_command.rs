@@ -13,6 +13,7 @@ use crate::journal::inspect::LedgerCopy;
 use crate::journal::store::{FORMAT, OpenError};
 use crate::json::plain_number;
 use turn_ledger::books::Snapshot;
+use turn_ledger::connection::Connection;
 use turn_ledger::grants::GrantRow;
 use turn_ledger::minute::Minute;
 use turn_ledger::minute_usage::{ClaimedUsage, SourceRows};
@@ -191,12 +192,24 @@ fn document(contents: &Contents) -> Value {
             "tracks": (*source == IceSource::Sfu).then(|| row.tracks()),
         })
     };
+    let connection = |open: &Connection| {
+        json!({
+            "id": open.id,
+            "grant": open.grant,
+            "source": open.source,
+            "opened_at": open.opened_at,
+            "last_seen": open.last_seen,
+            "relayed": open.relayed,
+            "bytes_sent": open.bytes_sent,
+            "bytes_received": open.bytes_received,
+        })
+    };
     json!({
         "format": FORMAT,
         "written_at": stored.now,
         "counts": stored.counts.as_ref().map(|(period, counts)| json!({ "period": period, "counts": counts })),
         "sources": sources.collect::<serde_json::Map<_, _>>(),
-        "connections": stored.connections.values().collect::<Vec<_>>(),
+        "connections": stored.connections.values().map(connection).collect::<Vec<_>>(),
         "issued": stored.grants.iter().map(grant).collect::<Vec<_>>(),
         "renewals": stored.grants.values().filter(|row| row.renewed).count(),
         "orders": stored.overrides,

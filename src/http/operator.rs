@@ -18,7 +18,7 @@ use crate::limit::wrong_tokens::Role;
 use crate::request::bearer::bearer;
 use crate::request::client_addr::ClientAddr;
 use turn_ledger::books::Books;
-use turn_ledger::connection::{Connection, Owner};
+use turn_ledger::connection::Connection;
 use turn_ledger::minute::Minute;
 use turn_ledger::period::Period;
 use turn_ledger::reading_history::ReadingPoint;
@@ -130,17 +130,14 @@ pub async fn list_connections(State(app): State<Arc<App>>) -> Json<ConnectionsBo
 
 fn open_connection_body(books: &Books, connection: &Connection) -> OpenConnectionBody {
     // As its grant says, or as the reporter named for a connection without one.
-    let spender = match connection.owner.grant() {
+    let spender = match connection.grant {
         Some(id) => books.grants().get(id).and_then(|row| row.spender.clone()),
         None => connection.spender.clone(),
     };
     let Spender { user, label, .. } = spender.as_deref().cloned().unwrap_or_default();
     OpenConnectionBody {
         connection_id: connection.id.to_string(),
-        grant: match connection.owner {
-            Owner::Grant(id) => Some(id.to_string()),
-            Owner::Reporter => None,
-        },
+        grant: connection.grant.map(|id| id.to_string()),
         user: user.map(|user| user.as_str().to_owned()),
         label: label.map(|label| label.as_str().to_owned()),
         source: connection.source.name(),

@@ -11,7 +11,7 @@ use redb::{Key, ReadTransaction, ReadableTable, TableDefinition, Value, WriteTra
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use turn_ledger::connection::{Connection, Owner};
+use turn_ledger::connection::Connection;
 use turn_ledger::coturn::listing::SessionId;
 use turn_ledger::day::Day;
 use turn_ledger::dirty::Rows;
@@ -39,7 +39,7 @@ pub(super) const FLOWS: TableDefinition<'_, (&str, i64), (u64, u64, u64, u64)> =
     TableDefinition::new("flows");
 /// (source, day since 1970) → JSON.
 pub(super) const DAYS: TableDefinition<'_, (&str, i64), &[u8]> = TableDefinition::new("days");
-/// (id, owner) → [`Connection::to_row`].
+/// (id, grant, or nothing for the reporter) → JSON.
 pub(super) const OPEN_CONNECTIONS: TableDefinition<'_, (&str, &[u8]), &[u8]> =
     TableDefinition::new("open_connections");
 /// Grant → JSON.
@@ -140,8 +140,12 @@ pub(super) fn read(transaction: &ReadTransaction, bad: OnBadRow<'_>) -> Result<C
     let stored = &mut contents.books;
     read_sources(transaction, stored, bad)?;
     rows(transaction, OPEN_CONNECTIONS, bad, |(id, owner), row| {
-        let owner = Owner::from_row(owner).ok_or("names no owner")?;
-        let connection = Connection::from_row(id, owner, row).ok_or("does not have the expected form")?;
+        let grant = match owner {
+            [] => None,
+            bytes => Some(GrantId::new(bytes.try_into().map_err(|_| "names no grant")?)),
+        };
+        let mut connection: Connection = from_json(row)?;
+        (connection.id, connection.grant) = (id.into(), grant);
         stored.connections.insert(connection.name(), connection);
         Ok(())
     })?;
@@ -195,10 +199,10 @@ pub(super) fn write(transaction: &WriteTransaction, changes: &Changes) -> Result
         write_source(transaction, *source, rows)?;
     }
     let mut connections = transaction.open_table(OPEN_CONNECTIONS)?;
-    for ((id, owner), row) in &batch.connections {
-        let key = (&**id, owner.to_row());
+    for ((id, grant), row) in &batch.connections {
+        let key = (&**id, grant.as_ref().map_or(&[][..], |grant| grant.as_bytes().as_slice()));
         match row {
-            Some(row) => drop(connections.insert(key, row.to_row().as_slice())?),
+            Some(row) => drop(connections.insert(key, to_json(row)?.as_slice())?),
             None => drop(connections.remove(key)?),
         }
     }

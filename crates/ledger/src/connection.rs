@@ -6,7 +6,6 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod by_time;
-mod row;
 
 use std::sync::Arc;
 
@@ -16,33 +15,14 @@ use crate::allowance::Allowances;
 use crate::source::IceSource;
 use crate::spender::Spender;
 use crate::token::GrantId;
-use crate::units::{ByteCount, Timestamp};
+use crate::units::{ByteCount, Timestamp, as_millis};
 use crate::usage_change::ChangeKind;
 use crate::usage_rules::{BilledDirections, UsageRules};
 use by_time::{Clock, Span};
 
-/// Who opened a connection, and so who may report on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Owner {
-    /// A client, by its grant.
-    Grant(GrantId),
-    /// The app server that holds the reporter token.
-    Reporter,
-}
-
-impl Owner {
-    /// The grant that its connections were opened with.
-    #[must_use]
-    pub fn grant(self) -> Option<GrantId> {
-        match self {
-            Self::Grant(id) => Some(id),
-            Self::Reporter => None,
-        }
-    }
-}
-
-/// A connection's name: its id and who opened it.
-pub type Name = (Arc<str>, Owner);
+/// A connection's name: its id, and the grant of the client that opened it, which may report on it. Without a grant, it is the
+/// connection of the app server that holds the reporter token.
+pub type Name = (Arc<str>, Option<GrantId>);
 
 /// A connection's report. Bytes are cumulative since it opened; `None` means not reported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,37 +35,52 @@ pub struct Report {
     pub relayed: Option<bool>,
 }
 
-/// See the module's invariant. Its JSON is for exports.
+/// See the module's invariant. Its row is written with each report, so the names of the stored fields are short, and the row does not
+/// repeat the name, which is its key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connection {
-    /// Its id, unique for its owner.
+    /// Its id, unique for its grant.
+    #[serde(skip)]
     pub id: Arc<str>,
-    /// Who opened it.
-    pub owner: Owner,
+    /// The grant that it was opened with; `None` if the reporter opened it.
+    #[serde(skip)]
+    pub grant: Option<GrantId>,
     /// The source that is charged for its bytes.
+    #[serde(rename = "s")]
     pub source: IceSource,
     /// When it was opened.
+    #[serde(rename = "o", with = "as_millis")]
     pub opened_at: Timestamp,
     /// When its last report came.
+    #[serde(rename = "l", with = "as_millis")]
     pub last_seen: Timestamp,
     /// Whether it is relayed, by its last report that says so; `None` before.
+    #[serde(rename = "r")]
     pub relayed: Option<bool>,
     /// Highest count reported, client → relay.
+    #[serde(rename = "t")]
     pub bytes_sent: u64,
     /// Highest count reported, relay → client.
+    #[serde(rename = "b")]
     pub bytes_received: u64,
+    #[serde(rename = "k", skip_serializing_if = "Option::is_none")]
     clock: Option<Clock>,
     /// Spans charged by time since the last count.
-    #[serde(rename = "guesses")]
+    #[serde(rename = "e", default, skip_serializing_if = "Vec::is_empty")]
     estimates: Vec<Span>,
     /// The part of the cumulative count that was processed, and when.
+    #[serde(rename = "c")]
     counted: u64,
+    #[serde(rename = "u", with = "as_millis")]
     pub(crate) counted_until: Timestamp,
     /// Bytes charged by counts.
+    #[serde(rename = "m")]
     claimed: ByteCount,
     /// Milliseconds of time charges that are final.
+    #[serde(rename = "f")]
     settled_millis: u64,
     /// Who spends what it relays, as the reporter says; `None` for a connection of a grant, whose row says it.
+    #[serde(rename = "w", skip_serializing_if = "Option::is_none")]
     pub spender: Option<Arc<Spender>>,
 }
 
@@ -114,8 +109,7 @@ impl Connection {
     /// Opens a connection at `now`.
     #[must_use]
     pub fn open(
-        id: Arc<str>,
-        owner: Owner,
+        (id, grant): Name,
         source: IceSource,
         relayed: Option<bool>,
         now: Timestamp,
@@ -124,7 +118,7 @@ impl Connection {
     ) -> (Self, Changes) {
         let mut connection = Self {
             id,
-            owner,
+            grant,
             source,
             opened_at: now,
             last_seen: now,
@@ -149,7 +143,7 @@ impl Connection {
     /// Its name.
     #[must_use]
     pub fn name(&self) -> Name {
-        (Arc::clone(&self.id), self.owner)
+        (Arc::clone(&self.id), self.grant)
     }
 
     /// Whether the ledger's clock runs for it.
@@ -266,12 +260,6 @@ impl Connection {
     #[must_use]
     pub fn is_direct(&self) -> bool {
         self.relayed == Some(false)
-    }
-
-    /// The grant that it was opened with.
-    #[must_use]
-    pub fn grant(&self) -> Option<GrantId> {
-        self.owner.grant()
     }
 
     /// The billed count, if the report contains it.

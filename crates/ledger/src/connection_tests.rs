@@ -1,6 +1,7 @@
 use super::by_time::ESTIMATES_MAX;
 use super::*;
 use crate::allowance::{Allowance, AllowanceTerms, RELAY_RATE_MAX};
+use crate::spender::Label;
 use crate::units::BitRate;
 use std::time::Duration;
 
@@ -35,7 +36,7 @@ fn open(relayed: Option<bool>) -> (Connection, Limit) {
     allowances.open();
     let source = IceSource::Cloudflare;
     let (connection, _) =
-        Connection::open("c".into(), Owner::Reporter, source, relayed, at(0), &rules(), &mut allowances);
+        Connection::open(("c".into(), None), source, relayed, at(0), &rules(), &mut allowances);
     (connection, limit)
 }
 
@@ -227,4 +228,19 @@ fn closing_charges_the_time_until_the_close() {
         [ChangeKind::AddTime { from: at(30), to: at(40) }]
     );
     assert_eq!(stopped.charged(at(90), &rules()), ByteCount::new(10_000_000));
+}
+
+#[test]
+fn a_row_is_small_and_read_back_without_its_name() {
+    let (mut connection, mut limit) = open(None);
+    let _ = connection.report(received(150_000_000), at(600), &rules(), &mut limit.at(at(600)));
+    let row = serde_json::to_string(&connection).unwrap();
+    assert!(row.len() < 120, "{row}");
+    let _ = connection.report(report_relayed(true), at(610), &rules(), &mut limit.at(at(610)));
+    let _ = connection.elapse(&rules(), &mut limit.at(at(640)));
+    let _ = connection.report(Report::default(), at(650), &rules(), &mut limit.at(at(650)));
+    connection.spender = Spender { label: Label::new("room-1"), ..Spender::default() }.known();
+    let read: Connection = serde_json::from_slice(&serde_json::to_vec(&connection).unwrap()).unwrap();
+    assert_eq!((read.id.is_empty(), read.grant), (true, None));
+    assert_eq!(Connection { id: "c".into(), ..read }, connection);
 }

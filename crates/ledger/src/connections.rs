@@ -13,7 +13,7 @@ use slab::Slab;
 
 use crate::allowance::RELAY_RATE_MAX;
 use crate::clients::ClientTerms;
-use crate::connection::{Changes, Connection, Elapsed, Name, Owner, Report};
+use crate::connection::{Changes, Connection, Elapsed, Name, Report};
 use crate::dirty::Dirty;
 use crate::grants::{Charge, Grants};
 use crate::minute_usage::Basis;
@@ -111,7 +111,7 @@ impl Connections {
         let row = self.rows.get_mut(slot)?;
         let payer = Payer::of(&row.connection);
         let before = noted(grants, &row.connection, &self.rules);
-        let mut allowances = grants.allowances(row.connection.grant(), due, &self.rules);
+        let mut allowances = grants.allowances(row.connection.grant, due, &self.rules);
         match row.connection.elapse(&self.rules, &mut allowances) {
             Elapsed::ClockStopped(changes) => {
                 self.schedule(slot);
@@ -133,7 +133,7 @@ impl Connections {
         relayed: Option<bool>,
         now: Timestamp,
     ) -> Result<Entry<Opened>, OpenError> {
-        let name = (Arc::<str>::from(id), caller.owner());
+        let name = caller.names(id);
         if caller.grant().is_some_and(|grant| grant.is_expired(now)) {
             return Err(OpenError::GrantExpired);
         }
@@ -149,9 +149,9 @@ impl Connections {
             None => (self.default_source, None),
         };
         let vouched = caller.is_vouched().then_some(ByteCount::ZERO);
-        let mut allowances = grants.allowances(name.1.grant(), now, &self.rules).vouched(vouched);
+        let mut allowances = grants.allowances(name.1, now, &self.rules).vouched(vouched);
         let (connection, opening) =
-            Connection::open(name.0, name.1, source, relayed, now, &self.rules, &mut allowances);
+            Connection::open(name, source, relayed, now, &self.rules, &mut allowances);
         let clamped = allowances.was_clamped();
         let changes = first.into_iter().chain(opening).collect();
         let payer = Payer::of(&connection);
@@ -195,7 +195,7 @@ impl Connections {
         now: Timestamp,
     ) -> Vec<Entry<Closed>> {
         let of_one = |(slot, row): (usize, &Row)| {
-            row.connection.grant().filter(|grant| is_over(grants, *grant)).map(|_| slot)
+            row.connection.grant.filter(|grant| is_over(grants, *grant)).map(|_| slot)
         };
         let slots: Vec<_> = self.rows.iter().filter_map(of_one).collect();
         slots.into_iter().filter_map(|slot| self.end(grants, slot, now)).collect()
@@ -207,7 +207,7 @@ impl Connections {
         let mut entries = vec![];
         for slot in self.rows.iter().map(|(slot, _)| slot).collect::<Vec<_>>() {
             let Some(row) = self.rows.get_mut(slot) else { continue };
-            let mut allowances = grants.allowances(row.connection.grant(), now, &self.rules);
+            let mut allowances = grants.allowances(row.connection.grant, now, &self.rules);
             allowances.forfeit();
             if allowances.has_too_many_clocks() {
                 let changes = row.connection.pause(now, &mut allowances);
@@ -236,13 +236,13 @@ impl Connections {
 
     /// The grant of the connection of that name, if exactly one grant uses the name.
     pub(crate) fn grant_of(&self, id: &str) -> Option<GrantId> {
-        let mut grants = self.named(id).filter_map(|slot| self.rows.get(slot)?.connection.grant());
+        let mut grants = self.named(id).filter_map(|slot| self.rows.get(slot)?.connection.grant);
         grants.next().filter(|_| grants.next().is_none())
     }
 
     /// Notes who spends what a connection of the reporter relays.
     pub(crate) fn report_spender(&mut self, id: &str, by_reporter: Spender) {
-        let name = (Arc::<str>::from(id), Owner::Reporter);
+        let name = (Arc::from(id), None);
         let Some(row) = self.by_name.get(&name).and_then(|slot| self.rows.get_mut(*slot)) else { return };
         row.connection.spender = by_reporter.known();
         self.dirty.note(name);
@@ -251,7 +251,7 @@ impl Connections {
     /// The row that the caller may report on: a client on its own, the reporter on its own or, if only one grant uses
     /// the name, on that grant's.
     fn find(&self, caller: Caller, id: &str) -> Option<usize> {
-        let own = self.by_name.get(&(Arc::<str>::from(id), caller.owner())).copied();
+        let own = self.by_name.get(&caller.names(id)).copied();
         own.or_else(|| {
             let mut named = self.named(id).filter(|_| caller == Caller::Reporter);
             named.next().filter(|_| named.next().is_none())
@@ -260,8 +260,7 @@ impl Connections {
 
     /// The rows of that name, of any owner.
     fn named(&self, id: &str) -> impl Iterator<Item = usize> {
-        let first = (Arc::<str>::from(id), Owner::Grant(GrantId::new([0; 16])));
-        let last = (Arc::<str>::from(id), Owner::Reporter);
+        let (first, last) = ((Arc::from(id), None), (Arc::from(id), Some(GrantId::new([u8::MAX; 16]))));
         self.by_name.range(first..=last).map(|(_, slot)| *slot)
     }
 
@@ -279,7 +278,7 @@ impl Connections {
         let connection = &mut row.connection;
         let before = noted(grants, connection, &self.rules);
         let (counted_until, last_seen) = (connection.counted_until, connection.last_seen);
-        let grant = connection.grant();
+        let grant = connection.grant;
         let vouched = caller.is_vouched().then(|| room_of(grants, connection, before, now, &self.rules));
         let mut allowances = grants.allowances(grant, now, &self.rules).vouched(vouched);
         let mut outcome = connection.report(report, now, &self.rules, &mut allowances);
@@ -302,7 +301,7 @@ impl Connections {
         let row = self.rows.get_mut(slot)?;
         let payer = Payer::of(&row.connection);
         let before = noted(grants, &row.connection, &self.rules);
-        let mut allowances = grants.allowances(row.connection.grant(), now, &self.rules);
+        let mut allowances = grants.allowances(row.connection.grant, now, &self.rules);
         let changes = row.connection.close(now, &mut allowances);
         let clamped = allowances.was_clamped();
         self.remove(grants, slot, before, now, false).map(|closed| entry(closed, payer, changes, clamped))
@@ -317,7 +316,7 @@ impl Connections {
 
     fn insert(&mut self, connection: Connection) {
         let name = connection.name();
-        self.of_clients = self.of_clients.saturating_add(usize::from(connection.grant().is_some()));
+        self.of_clients = self.of_clients.saturating_add(usize::from(connection.grant.is_some()));
         self.dirty.note_added(name.clone());
         let slot = self.rows.insert(Row { connection, due: Timestamp::default() });
         self.by_name.insert(name, slot);
@@ -347,9 +346,9 @@ impl Connections {
         self.queue.remove(&(row.due, slot));
         self.by_name.remove(&name);
         self.dirty.note_removed(name);
-        self.of_clients = self.of_clients.saturating_sub(usize::from(connection.grant().is_some()));
+        self.of_clients = self.of_clients.saturating_sub(usize::from(connection.grant.is_some()));
         let lived_until = connection.last_seen.plus(self.rules.heartbeat).min(now);
-        let mut allowances = grants.allowances(connection.grant(), now, &self.rules);
+        let mut allowances = grants.allowances(connection.grant, now, &self.rules);
         allowances.close(if given_up { lived_until } else { now });
         let charged = connection.charged(now, &self.rules);
         let after = connection.charged_without(reversible_from(grants, &connection), now, &self.rules);
@@ -365,7 +364,7 @@ impl Connections {
 /// Charges for time before this instant are never taken back from who spends. Those of a grant are: its row keeps what was taken
 /// back of the period before apart from other grants.
 fn reversible_from(grants: &Grants, connection: &Connection) -> Timestamp {
-    if connection.grant().is_some() { Timestamp::default() } else { grants.period_start() }
+    if connection.grant.is_some() { Timestamp::default() } else { grants.period_start() }
 }
 
 /// What a connection was charged as of its last report.
@@ -385,14 +384,14 @@ fn room_of(
     let rate = RELAY_RATE_MAX.max(rules.estimated_rate);
     let most_since = |then| ByteCount::saturating(rate.over_millis(now.millis_since(then).into()));
     let own = most_since(connection.opened_at);
-    let row = connection.grant().and_then(|id| grants.get(id));
+    let row = connection.grant.and_then(|id| grants.get(id));
     let shared = row.map(|row| most_since(row.issued_at).minus(row.spent().charged().minus(noted)));
     own.min(shared.unwrap_or(own)).minus(connection.settled(rules))
 }
 
 /// Notes a charge for who spends it.
 fn note_charge(grants: &mut Grants, connection: &Connection, charge: &Charge) {
-    match (connection.grant(), &connection.spender) {
+    match (connection.grant, &connection.spender) {
         (Some(id), _) => grants.charge(id, charge),
         (None, Some(spender)) => grants.charge_ungranted(spender, charge),
         (None, None) => {}
@@ -406,10 +405,7 @@ fn entry<T>(value: T, payer: Payer, changes: Changes, clamped: bool) -> Entry<T>
 
 impl Payer {
     fn of(connection: &Connection) -> Self {
-        let basis = match connection.owner {
-            Owner::Grant(_) => Basis::Granted,
-            Owner::Reporter => Basis::Ungranted,
-        };
+        let basis = if connection.grant.is_some() { Basis::Granted } else { Basis::Ungranted };
         Self { source: connection.source, basis }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::connection::Owner;
+use crate::connection::Name;
 use crate::token::Grant;
 use crate::units::ByteCount;
 use crate::usage_change::UsageChange;
@@ -23,15 +23,6 @@ pub enum Caller {
 }
 
 impl Caller {
-    /// The owner of the connections that this caller opens.
-    #[must_use]
-    pub fn owner(self) -> Owner {
-        match self {
-            Self::Grant(grant) | Self::Member(grant) => Owner::Grant(grant.id),
-            Self::Reporter => Owner::Reporter,
-        }
-    }
-
     /// The grant that the connections of this caller belong to.
     #[must_use]
     pub fn grant(self) -> Option<Grant> {
@@ -39,6 +30,11 @@ impl Caller {
             Self::Grant(grant) | Self::Member(grant) => Some(grant),
             Self::Reporter => None,
         }
+    }
+
+    /// The name of a connection that it opens under this id.
+    pub(crate) fn names(self, id: &str) -> Name {
+        (Arc::from(id), self.grant().map(|grant| grant.id))
     }
 
     /// Whether its reports are not clamped to the allowances.

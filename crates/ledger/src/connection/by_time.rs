@@ -7,14 +7,16 @@ use serde::{Deserialize, Serialize};
 
 use super::{Changes, Connection};
 use crate::allowance::Allowances;
-use crate::units::Timestamp;
+use crate::units::{Timestamp, as_millis};
 use crate::usage_change::ChangeKind;
 use crate::usage_rules::UsageRules;
 
 /// A span of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Span {
+    #[serde(rename = "f", with = "as_millis")]
     pub(super) from: Timestamp,
+    #[serde(rename = "t", with = "as_millis")]
     pub(super) to: Timestamp,
 }
 
@@ -28,8 +30,11 @@ impl Span {
 /// that, the connection is charged again only if it reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Clock {
+    #[serde(rename = "f", with = "as_millis")]
     pub(super) since: Timestamp,
+    #[serde(rename = "t", with = "as_millis")]
     pub(super) stops_at: Timestamp,
+    #[serde(rename = "r")]
     pub(super) running: bool,
 }
 

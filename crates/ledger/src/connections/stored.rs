@@ -24,18 +24,18 @@ impl Connections {
         let mut changes = vec![];
         for connection in connections {
             let Payer { source, basis } = Payer::of(&connection);
-            let mut allowances = grants.allowances(connection.grant(), now, &self.rules);
+            let mut allowances = grants.allowances(connection.grant, now, &self.rules);
             allowances.open();
             if connection.is_charged_by_time() {
                 allowances.count_clock();
                 changes.push(UsageChange { source, basis, kind: ChangeKind::StartClock });
             }
-            if let Some(grant) = connection.grant() {
+            if let Some(grant) = connection.grant {
                 let (after, at) = (connection.noted(&self.rules), connection.last_seen);
                 let (before, from) = (ByteCount::ZERO, connection.opened_at);
                 grants.charge(grant, &Charge { before, after, is_last: false, from, at });
             }
-            if let Some(grant) = connection.grant().filter(|_| !connection.is_direct()) {
+            if let Some(grant) = connection.grant.filter(|_| !connection.is_direct()) {
                 changes.extend(grants.extend(grant, connection.last_seen.plus(self.rules.heartbeat)));
             }
             self.insert(connection);

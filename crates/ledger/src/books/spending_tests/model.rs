@@ -107,7 +107,7 @@ fn run(steps: Vec<Step>, users: usize, ended_max: usize) {
             }
             Step::Reporter { nth: n, user } => {
                 let is_open = |grant: &Grant| {
-                    broker.books.connections().filter(|open| open.grant() == Some(grant.id)).count() == 1
+                    broker.books.connections().filter(|open| open.grant == Some(grant.id)).count() == 1
                         && broker.books.connections().count() == 1
                 };
                 if nth(&held, n).is_some_and(|grant| is_open(&grant)) {

@@ -290,7 +290,7 @@ fn a_member_of_a_call_is_not_clamped_and_is_a_connection_of_its_grant() {
         assert!(!world.books.heartbeat(member, &n.to_string(), Report::default()).unwrap().clamped);
     }
     assert_eq!(world.used(), 60 * 250_000, "2 Mbps each for a second");
-    assert!(world.books.connections().all(|connection| connection.grant() == Some(grant.id)));
+    assert!(world.books.connections().all(|connection| connection.grant == Some(grant.id)));
     let outcome = world.books.heartbeat(Caller::Grant(grant), "0", received(5 * GB)).unwrap();
     assert!(outcome.clamped, "a client only claims");
     let (_, closed) = world.books.revoke(grant.id).unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use turn_ledger::books::{Books, Written};
 use turn_ledger::changes::{Batch, Stored};
-use turn_ledger::connection::{Connection, Owner, Report};
+use turn_ledger::connection::{Connection, Report};
 use turn_ledger::period::Period;
 use turn_ledger::reports::Caller;
 use turn_ledger::source::{IceSource, MINT_SLACK};
@@ -174,7 +174,7 @@ impl<D: Disk> Broker<D> {
         // What a count of another period lacked does not matter any more.
         let is_same = self.books.snapshot().figures.period == period;
         (self.lacks, self.lacked) = (self.lacks && is_same, self.lacked && is_same);
-        let is_reporter = |connection: &Connection| connection.owner == Owner::Reporter;
+        let is_reporter = |connection: &Connection| connection.grant.is_none();
         if self.books.connections().any(is_reporter) {
             self.excuse(Excuse::Reporter);
         }
