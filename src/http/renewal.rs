@@ -146,7 +146,7 @@ async fn proof(app: &App, token: Option<&str>) -> Proof {
     // A grant without a row names no user. Its renewal would be nobody's, so no limit or block of a user would apply.
     let is_allowed = |row: Option<&GrantRow>| match &app.auth {
         None => true,
-        Some(auth) => row.is_some_and(|row| !auth.required || row.has_user()),
+        Some(auth) => row.is_some_and(|row| !auth.required || row.user().is_some()),
     };
     match grant.and_then(|grant| app.account.take_renewal(&grant, is_allowed)) {
         Some(right) => Proof::Renewal(Arc::new(right)),

@@ -18,7 +18,7 @@ use page::{bad_cursor, cursor_of, grant_cursor, grant_place, limit, one, page, p
 use turn_ledger::books::{Books, Snapshot};
 use turn_ledger::grants::{GrantFilter, GrantPlace, ListedGrant};
 use turn_ledger::source::IceSource;
-use turn_ledger::spender::{Label, Spender, User};
+use turn_ledger::spender::Spender;
 use turn_ledger::spenders::{Evidence, Place as SpenderPlace, SpenderKey, SpenderKind, SpenderSums};
 use turn_ledger::units::Timestamp;
 
@@ -260,12 +260,10 @@ pub async fn list_grants(
     RawQuery(query): RawQuery,
 ) -> Result<Json<GrantPageBody>, ApiError> {
     let query = query.as_deref();
+    let key = |kind: SpenderKind| parsed(query, kind.name(), |text| SpenderKey::parse(kind, text));
+    let keys = SpenderKind::ALL.into_iter().filter_map(|kind| key(kind).transpose());
     let filter = GrantFilter {
-        user: parsed(query, "user", User::new)?,
-        label: parsed(query, "label", Label::new)?,
-        origin: parsed(query, "origin", |text| Some(text.into()))?,
-        address: parsed(query, "address", |text| SpenderKey::parse(SpenderKind::Address, text))?,
-        call: parsed(query, "call", |text| Some(text.into()))?,
+        keys: keys.collect::<Result<_, _>>()?,
         live: parsed(query, "live", |text| text.parse().ok())?,
     };
     let (limit, after) = (limit(query)?, parsed(query, "cursor", grant_place)?);

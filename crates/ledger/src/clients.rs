@@ -4,11 +4,11 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 
 use crate::allowance::{Allowance, AllowanceTerms};
 use crate::client::ClientKey;
 use crate::minute::Minute;
+use crate::sorted;
 use crate::units::{BitRate, Timestamp};
 use crate::usage_rules::UsageRules;
 use crate::verdict::ClientShare;
@@ -108,29 +108,15 @@ impl Clients {
     pub(crate) fn reserve(&mut self, client: ClientKey, end: Minute, bytes: u64) {
         for key in client.with_wider().filter(|_| bytes > 0) {
             let reserved = &mut self.rows.entry(key).or_default().reserved;
-            match reserved.binary_search_by_key(&end, |(end, _)| *end) {
-                Ok(at) => {
-                    if let Some((_, sum)) = reserved.get_mut(at) {
-                        *sum = sum.saturating_add(bytes);
-                    }
-                }
-                Err(at) => reserved.insert(at, (end, bytes)),
-            }
+            sorted::change(reserved, end, |sum| *sum = sum.saturating_add(bytes));
         }
     }
 
     /// Reverses [`Self::reserve`]. Does nothing if `end` has passed.
     pub(crate) fn release(&mut self, client: ClientKey, end: Minute, bytes: u64) {
         for key in client.with_wider() {
-            let Entry::Occupied(mut row) = self.rows.entry(key) else { continue };
-            let reserved = &mut row.get_mut().reserved;
-            if let Ok(at) = reserved.binary_search_by_key(&end, |(end, _)| *end)
-                && let Some((_, sum)) = reserved.get_mut(at)
-            {
-                *sum = sum.saturating_sub(bytes);
-                if *sum == 0 {
-                    reserved.remove(at);
-                }
+            if let Some(row) = self.rows.get_mut(&key) {
+                sorted::change(&mut row.reserved, end, |sum| *sum = sum.saturating_sub(bytes));
             }
         }
     }

@@ -18,7 +18,7 @@ mod sessions;
 mod spending;
 mod spent;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::allowance::{AllowanceTerms, Allowances, RELAY_RATE_MAX};
 use crate::client::ClientKey;
@@ -60,11 +60,9 @@ pub struct Grants {
     rows: HashMap<GrantId, Box<GrantRow>>,
     rows_max: usize,
     /// The live grants by the first minute in which they may have ended.
-    due: BTreeMap<Minute, Vec<GrantId>>,
-    /// Those that have ended, in that order. One that was revived in the meantime is in it too.
-    ended: VecDeque<GrantId>,
-    /// How many have ended.
-    ended_count: usize,
+    due: BTreeSet<(Minute, GrantId)>,
+    /// Those that have ended, by that minute.
+    ended: BTreeSet<(Minute, GrantId)>,
     dropped: DroppedGrants,
     spending: SpendingTerms,
     spenders: Spenders,
@@ -95,9 +93,8 @@ impl Grants {
         Self {
             rows: HashMap::new(),
             rows_max,
-            due: BTreeMap::new(),
-            ended: VecDeque::new(),
-            ended_count: 0,
+            due: BTreeSet::new(),
+            ended: BTreeSet::new(),
             dropped: DroppedGrants::default(),
             spending: SpendingTerms::default(),
             spenders: Spenders::default(),
@@ -129,15 +126,6 @@ impl Grants {
         of: Option<Timestamp>,
     ) {
         self.rows = rows.into_iter().map(|(id, row)| (id, Box::new(row))).collect();
-        for (id, row) in self.rows.iter_mut().filter(|(_, row)| !row.has_ended()) {
-            if row.state == GrantState::Unsettled {
-                row.state = GrantState::Live;
-            }
-            self.revoked.extend(row.revoked_at.map(|at| (at, *id)));
-            self.releasable.extend(row.may_be_released().then_some(*id));
-            self.pulling.extend(row.pulls.as_ref().and(row.promised).map(|time| (time.from.next(), *id)));
-            note_key_end(&mut self.key_ends, row);
-        }
         self.dirty = Dirty::tracking();
         self.dropped = DroppedGrants::restore(dropped);
         self.spenders.restore(sums, self.period.start);
@@ -152,7 +140,7 @@ impl Grants {
     /// Rows that have changed since the last call; `None` for a removed one.
     pub fn take_changes(&mut self) -> BTreeMap<GrantId, Option<GrantRow>> {
         let changed = self.dirty.take().into_keys();
-        changed.map(|id| (id, self.any(id).cloned())).collect()
+        changed.map(|id| (id, self.any(id).map(GrantRow::stored))).collect()
     }
 
     /// Grants that have left the table, as far as their number has changed since the last call.
@@ -178,7 +166,7 @@ impl Grants {
     /// How many live grants have a row.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.rows.len().saturating_sub(self.ended_count)
+        self.rows.len().saturating_sub(self.ended.len())
     }
 
     /// Whether there is no room for another live grant.
@@ -191,9 +179,10 @@ impl Grants {
     pub fn issue(&mut self, id: GrantId, row: GrantRow) {
         note_key_end(&mut self.key_ends, &row);
         if !self.is_full() {
+            self.due.insert((row.ends_in(), id));
+            self.spending.count(&mut self.spenders, &row);
             self.rows.insert(id, Box::new(row));
             self.dirty.note_added(id);
-            self.enter(id);
         }
     }
 
@@ -208,11 +197,10 @@ impl Grants {
         self.dirty.note_removed(id);
         let row = self.rows.remove(&id)?;
         self.claiming.remove(&(row.source, id));
-        self.leave(id, &row);
-        if let Some(at) = row.revoked_at {
-            self.revoked.remove(&(at, id));
-            self.releasable.remove(&id);
-        }
+        self.due.remove(&(row.ends_in(), id));
+        self.forget_revocation(id, row.revoked_at);
+        let share = self.spending.share(&row);
+        self.spending.tally(&mut self.spenders, &row, |sums| sums.remove(&share, 1));
         self.replace_promise(row.promise().as_ref(), None)
     }
 
@@ -271,6 +259,13 @@ impl Grants {
             }
         }
         self.get(id)
+    }
+
+    fn forget_revocation(&mut self, id: GrantId, revoked_at: Option<Timestamp>) {
+        if let Some(at) = revoked_at {
+            self.revoked.remove(&(at, id));
+            self.releasable.remove(&id);
+        }
     }
 
     /// Notes what its source answered when it was asked to revoke a grant: whether it knew the grant.

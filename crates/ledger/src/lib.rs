@@ -41,6 +41,7 @@ mod rates;
 pub mod reading;
 pub mod reading_history;
 pub mod reports;
+mod sorted;
 pub mod source;
 mod source_ledger;
 pub mod spender;

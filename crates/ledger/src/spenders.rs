@@ -23,6 +23,7 @@ use std::collections::{BTreeMap, HashMap};
 use crate::day::Day;
 use crate::dirty::{Dirty, Rows};
 use crate::minute::Minute;
+use crate::sorted;
 use crate::units::{ByteCount, Timestamp};
 
 pub(crate) use key::Keys;
@@ -30,6 +31,7 @@ pub use key::{SpenderKey, SpenderKind};
 pub use listing::{PeriodBytes, Place, SpenderSums};
 pub(crate) use promised::PromisedMinutes;
 pub use sums::{Evidence, Sums};
+pub(crate) use user::Uncounted;
 pub use user::UserPromises;
 
 /// Most users with a row of their own.
@@ -79,10 +81,7 @@ impl Row {
 
     /// Notes a share that will not change any more.
     fn keep(&mut self, day: Day, share: &Sums) {
-        match self.kept.binary_search_by_key(&day, |(day, _)| *day) {
-            Ok(at) => self.kept.iter_mut().skip(at).take(1).for_each(|(_, sums)| sums.add(share)),
-            Err(at) => self.kept.insert(at, (day, *share)),
-        }
+        sorted::change(&mut self.kept, day, |sums: &mut Sums| sums.add(share));
     }
 
     /// Begins a period. What was promised stays, and that credentials are being minted.

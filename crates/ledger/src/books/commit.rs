@@ -163,7 +163,7 @@ impl Books {
         }
         let row_of = user.clone().filter(|_| source.is_metered() && self.user_limit().is_some());
         if let Some(user) = &row_of {
-            self.grants.hold_row(user);
+            self.grants.spenders_mut().hold_row(user);
         }
         let (user, client) = if source.is_metered() { (user, requester.client) } else { (None, None) };
         let promise = Promise { source, time: promise, user, client };
@@ -214,7 +214,7 @@ impl Books {
 
     fn give_row_back(&mut self, hold: &Hold) {
         if let Some(user) = &hold.row_of {
-            self.grants.give_row_back(user);
+            self.grants.spenders_mut().give_row_back(user);
         }
     }
 

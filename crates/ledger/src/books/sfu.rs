@@ -55,8 +55,7 @@ impl Books {
     pub fn sfu_sessions_to_close(&self) -> Vec<Arc<str>> {
         let (is_spent, now) = (self.ledger.figures().is_spent(), self.now());
         self.grants.sessions_to_close(|id, row| {
-            let user = row.spender.as_deref().and_then(|spender| spender.user.as_ref());
-            user.is_some_and(|user| self.is_blocked(user))
+            row.user().is_some_and(|user| self.is_blocked(user))
                 || self.grants.end_of(id, None, is_spent, now).is_some()
         })
     }

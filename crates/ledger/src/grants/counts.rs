@@ -51,15 +51,9 @@ impl Grants {
         if counts.from < counted_until || counts.until < counts.from {
             return false;
         }
-        let mut unknown = counts.other.billed(billed);
-        let mut fastest = None;
-        for (id, traffic) in &counts.by_grant {
-            let bytes = traffic.billed(billed);
-            fastest = self.fast(*id, bytes, counts.from, counts.until).max(fastest);
-            if !self.count_bytes(source, *id, bytes, counts.is_final, counts.until) {
-                unknown = unknown.plus(bytes);
-            }
-        }
+        let (is_final, until) = (counts.is_final, counts.until);
+        let by_grant = counts.by_grant.iter().map(|(id, traffic)| (*id, traffic.billed(billed)));
+        self.count_grants(source, by_grant, counts.other.billed(billed), Some(counts.from), is_final, until);
         if counts.is_final && counts.from > counted_until {
             self.assume(source, counted_until, counts.from, |_| None);
         }
@@ -69,13 +63,10 @@ impl Grants {
             });
         }
         self.drop_claims(source, counts.until, |id| counts.is_complete || counts.by_grant.contains_key(&id));
-        let (start, counted) = (self.period.start, self.counted.entry(source).or_default());
+        let counted = self.counted.entry(source).or_default();
         if counts.is_complete {
             counted.seen_until = counted.seen_until.max(counts.until);
         }
-        counted.unknown.period = start;
-        counted.unknown.count(unknown, counts.is_final, counts.until);
-        counted.fastest = counted.fastest.max(fastest);
         if counts.is_final {
             counted.until = counts.until;
         }
@@ -91,22 +82,10 @@ impl Grants {
         until: Option<Timestamp>,
         now: Timestamp,
     ) {
-        let mut unknown = ByteCount::ZERO;
-        let mut fastest = None;
-        for (id, bytes) in added {
-            if self.count_bytes(source, *id, *bytes, true, now) {
-                // Two looks are too close together for a rate, so the time since its issue is taken.
-                let total = self.any(*id).map(|row| row.spent().measured());
-                fastest = self.fast(*id, total.unwrap_or_default(), self.period.start, now).max(fastest);
-            } else {
-                unknown = unknown.plus(*bytes);
-            }
-        }
+        let by_grant = added.iter().map(|(id, bytes)| (*id, *bytes));
+        self.count_grants(source, by_grant, ByteCount::ZERO, None, true, now);
         self.drop_claims(source, now, |id| until.is_some() || added.contains_key(&id));
-        let (start, counted) = (self.period.start, self.counted.entry(source).or_default());
-        counted.unknown.period = start;
-        counted.unknown.count(unknown, true, now);
-        counted.fastest = counted.fastest.max(fastest);
+        let counted = self.counted.entry(source).or_default();
         let until = until.unwrap_or_default();
         counted.until = counted.until.max(until);
         counted.seen_until = counted.seen_until.max(until);
@@ -196,26 +175,35 @@ impl Grants {
         }
     }
 
-    fn count_bytes(
+    /// Takes counts by grant, and bytes that belong to none. `from`: where their span begins; `None`: two looks are too close together
+    /// for a rate, so all that was counted of a grant is taken.
+    fn count_grants(
         &mut self,
         source: IceSource,
-        id: GrantId,
-        bytes: ByteCount,
+        by_grant: impl Iterator<Item = (GrantId, ByteCount)>,
+        mut unknown: ByteCount,
+        from: Option<Timestamp>,
         is_final: bool,
         at: Timestamp,
-    ) -> bool {
-        if self.any(id).is_none_or(|row| row.source != source) {
-            return false;
+    ) {
+        let (start, mut fastest) = (self.period.start, None);
+        for (id, bytes) in by_grant {
+            let Some(row) = self.any(id).filter(|row| row.source == source) else {
+                unknown = unknown.plus(bytes);
+                continue;
+            };
+            let before = row.spent();
+            self.change_spent(id, |spent| spent.count(bytes, is_final, at));
+            let after = self.any(id).map(GrantRow::spent).unwrap_or_default();
+            if after != before {
+                self.dirty.note(id);
+            }
+            let relayed = if from.is_some() { bytes } else { after.measured() };
+            fastest = self.fast(id, relayed, from.unwrap_or(start), at).max(fastest);
         }
-        let mut has_changed = false;
-        self.change_spent(id, |spent| {
-            let before = *spent;
-            spent.count(bytes, is_final, at);
-            has_changed = *spent != before;
-        });
-        if has_changed {
-            self.dirty.note(id);
-        }
-        true
+        let counted = self.counted.entry(source).or_default();
+        counted.unknown.period = start;
+        counted.unknown.count(unknown, is_final, at);
+        counted.fastest = counted.fastest.max(fastest);
     }
 }

@@ -3,7 +3,7 @@
 //! table, and when the period ends. All of it counts for the day of its last count or claim, so never for one before it was relayed.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
-use super::{GrantRow, GrantState, Grants};
+use super::{GrantRow, GrantState, Grants, note_key_end};
 use crate::day::Day;
 use crate::minute::Minute;
 use crate::period::Period;
@@ -19,16 +19,14 @@ impl Grants {
 
     /// The live grants of a user.
     pub(crate) fn live_of(&self, user: &User) -> Vec<GrantId> {
-        let is_theirs = |row: &GrantRow| {
-            !row.has_ended() && row.spender.as_deref().and_then(|spender| spender.user.as_ref()) == Some(user)
-        };
-        self.rows.iter().filter(|(_, row)| is_theirs(row)).map(|(id, _)| *id).collect()
+        let is_theirs = |row: &GrantRow| !row.has_ended() && row.user() == Some(user);
+        self.iter().filter(|(_, row)| is_theirs(row)).map(|(id, _)| *id).collect()
     }
 
     /// How many ended grants are kept.
     #[must_use]
     pub fn ended_count(&self) -> usize {
-        self.ended_count
+        self.ended.len()
     }
 
     /// Begins a period: nothing has been spent in it, and the grants that ended before are forgotten.
@@ -39,7 +37,7 @@ impl Grants {
         }
         self.period = period;
         self.spenders.begin(period.start);
-        for id in std::mem::take(&mut self.ended) {
+        for (_, id) in std::mem::take(&mut self.ended) {
             self.forget_ended(id);
         }
         for (id, row) in &mut self.rows {
@@ -63,28 +61,37 @@ impl Grants {
     /// Puts the rows as stored into the sums. `of`: the start of the period that their bytes must belong to.
     pub(super) fn restore_spending(&mut self, of: Option<Timestamp>) {
         let start = self.period.start;
-        let (mut promises, mut ended) = (vec![], vec![]);
+        let mut promises = vec![];
         for (id, row) in &mut self.rows {
-            let spent = row.spent.take().filter(|spent| Some(spent.period) == of);
-            row.spent = spent.map(|spent| Box::new(spent.without_open()));
+            row.spent = row.spent.take().filter(|spent| Some(spent.period) == of);
+            let mut past = None;
             if row.spent.as_deref().is_some_and(|spent| spent.period != start) {
                 // The billing day has changed.
                 self.dirty.note(*id);
                 let day = row.seen_on(Period { start: of.unwrap_or(start), ..self.period });
-                if day < Day::of(start) && row.source.is_metered() {
-                    let share = self.spending.share(row).of_part();
-                    self.spenders.keep(&self.spending.keys(row), day, &share);
+                if day < Day::of(start) {
+                    past = Some((day, self.spending.share(row).of_part()));
                     row.spent = None;
                 } else if let Some(spent) = &mut row.spent {
                     spent.period = start;
                 }
             }
             if row.has_ended() {
-                ended.push((row.ends_in(), *id));
+                self.ended.insert((row.ends_in(), *id));
             } else {
-                self.due.entry(row.ends_in()).or_default().push(*id);
+                if row.state == GrantState::Unsettled {
+                    row.state = GrantState::Live;
+                }
+                self.due.insert((row.ends_in(), *id));
+                self.revoked.extend(row.revoked_at.map(|at| (at, *id)));
+                self.releasable.extend(row.may_be_released().then_some(*id));
+                self.pulling.extend(row.pulls.as_ref().and(row.promised).map(|time| (time.from.next(), *id)));
+                note_key_end(&mut self.key_ends, row);
             }
             self.spending.count(&mut self.spenders, row);
+            if let Some((day, share)) = past.filter(|_| row.source.is_metered()) {
+                self.spenders.keep(&self.spending.keys(row), day, &share);
+            }
             promises.extend(row.promise());
             if row.spent().claimed() > ByteCount::ZERO {
                 self.claiming.insert((row.source, *id));
@@ -94,73 +101,47 @@ impl Grants {
             // The minutes of the sources are stored, so only the sums of users and clients are missing.
             let _ = self.replace_promise(None, Some(promise));
         }
-        ended.sort_unstable();
-        self.ended_count = ended.len();
-        self.ended = ended.into_iter().map(|(_, id)| id).collect();
     }
 
-    /// A row was added.
-    pub(super) fn enter(&mut self, id: GrantId) {
-        if let Some(row) = self.rows.get(&id) {
-            self.due.entry(row.ends_in()).or_default().push(id);
-            self.spending.count(&mut self.spenders, row);
-        }
-    }
-
-    /// A row was removed, because its credential was not handed out.
-    pub(super) fn leave(&mut self, id: GrantId, row: &GrantRow) {
-        if let Some(ids) = self.due.get_mut(&row.ends_in()) {
-            ids.retain(|due| *due != id);
-        }
-        let share = self.spending.share(row);
-        self.spending.tally(&mut self.spenders, row, |sums| sums.remove(&share, 1));
-    }
-
-    /// Ends grants whose time is over, at most `most` of them. `false` if there are more.
+    /// Ends grants whose time is over, at most `most` of them. `false` if there may be more.
     pub(super) fn end_due(&mut self, now: Timestamp, most: usize) -> bool {
         let minute = Minute::of(now);
-        let (mut left, mut stay) = (most, vec![]);
-        while let Some(mut first) = self.due.first_entry().filter(|first| *first.key() <= minute) {
-            let Some(id) = first.get_mut().pop() else {
-                first.remove();
-                continue;
+        for _ in 0..most {
+            let Some((_, id)) = self.due.first().copied().filter(|(due, _)| *due <= minute) else {
+                return true;
             };
-            if left == 0 {
-                first.get_mut().push(id);
-                break;
-            }
-            left = left.saturating_sub(1);
-            match self.get(id) {
-                Some(row) if row.is_live(now) => stay.push((row.ends_in().max(minute), id)),
-                Some(_) => self.end(id),
+            self.due.pop_first();
+            let stays = |row: &GrantRow| row.is_live(now).then(|| row.ends_in().max(minute.next()));
+            match self.get(id).map(stays) {
+                Some(Some(until)) => drop(self.due.insert((until, id))),
+                Some(None) => self.end(id),
                 None => {}
             }
         }
-        for (until, id) in stay {
-            self.due.entry(until).or_default().push(id);
-        }
-        left > 0
+        false
     }
 
     fn end(&mut self, id: GrantId) {
         let Some(row) = self.rows.get_mut(&id) else { return };
-        if let Some(at) = row.revoked_at {
-            self.revoked.remove(&(at, id));
-            self.releasable.remove(&id);
-        }
         self.spending.tally(&mut self.spenders, row, |sums| sums.change_live(-1));
         self.dirty.note(id);
         // Only what a history shows is kept.
         row.username = None;
         row.state = if row.is_released() { GrantState::EndedReleased } else { GrantState::Ended };
-        if row.source.is_metered() {
-            self.ended.push_back(id);
-            self.ended_count = self.ended_count.saturating_add(1);
+        let (revoked_at, until, is_metered) = (row.revoked_at, row.ends_in(), row.source.is_metered());
+        self.forget_revocation(id, revoked_at);
+        if is_metered {
+            self.ended.insert((until, id));
         } else {
             self.rows.remove(&id);
             self.dirty.note_removed(id);
         }
-        while self.ended_count > self.spending.spenders.ended_max && self.drop_oldest() {}
+        while self.ended.len() > self.spending.spenders.ended_max
+            && let Some((_, first)) = self.ended.pop_first()
+        {
+            self.keep_share(first);
+            self.forget_ended(first);
+        }
     }
 
     /// A grant that has ended is live again, because its tail turns out to be longer.
@@ -169,20 +150,8 @@ impl Grants {
         row.state = GrantState::Live;
         self.spending.tally(&mut self.spenders, row, |sums| sums.change_live(1));
         self.revoked.extend(row.revoked_at.map(|at| (at, id)));
-        self.ended_count = self.ended_count.saturating_sub(1);
-        // Its place in the order of ends stays, and means nothing while it is live.
-        self.due.entry(until).or_default().push(id);
-    }
-
-    /// Removes the grant that ended first. What it spent stays in the sums, and so does what nobody has counted of it. `false` if
-    /// there is none.
-    fn drop_oldest(&mut self) -> bool {
-        let Some(id) = self.ended.pop_front() else { return false };
-        if self.any(id).is_some_and(GrantRow::has_ended) {
-            self.keep_share(id);
-            self.forget_ended(id);
-        }
-        true
+        self.ended.remove(&(row.ends_in(), id));
+        self.due.insert((until, id));
     }
 
     /// Keeps what a grant has spent, and what nobody has counted of it until it ended or the period does.
@@ -202,16 +171,11 @@ impl Grants {
     }
 
     /// Removes the row of a grant that has ended. The minutes of its source are over, and stay as they are.
-    fn forget_ended(&mut self, id: GrantId) -> Option<Box<GrantRow>> {
-        if !self.any(id)?.has_ended() {
-            return None;
-        }
-        let row = self.rows.remove(&id)?;
+    fn forget_ended(&mut self, id: GrantId) {
+        let Some(row) = self.rows.remove(&id) else { return };
         let _ = self.replace_promise(row.promise().as_ref(), None);
         self.claiming.remove(&(row.source, id));
-        self.ended_count = self.ended_count.saturating_sub(1);
         self.dropped.add(&row);
         self.dirty.note_removed(id);
-        Some(row)
     }
 }

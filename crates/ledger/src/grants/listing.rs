@@ -3,10 +3,8 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::{GrantRow, Grants};
-use crate::spender::{Call, Label, Spender, User};
 use crate::spenders::{SpenderKey, SpenderKind};
 use crate::token::GrantId;
 use crate::units::{ByteCount, Timestamp};
@@ -14,16 +12,8 @@ use crate::units::{ByteCount, Timestamp};
 /// Which grants are listed. What is absent does not matter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GrantFilter {
-    /// Grants of this user.
-    pub user: Option<User>,
-    /// Grants with this label.
-    pub label: Option<Label>,
-    /// Grants of pages of this origin.
-    pub origin: Option<Arc<str>>,
-    /// Grants of this client address, as far as it is kept.
-    pub address: Option<SpenderKey>,
-    /// Grants of this call.
-    pub call: Option<Arc<str>>,
+    /// Grants of each of these.
+    pub keys: Vec<SpenderKey>,
     /// Only live or only ended ones.
     pub live: Option<bool>,
 }
@@ -82,9 +72,8 @@ impl Grants {
     #[must_use]
     pub fn revoked_by(&self, kind: SpenderKind) -> BTreeMap<SpenderKey, u64> {
         let mut counts = BTreeMap::new();
-        let live =
-            self.revoked().filter_map(|revoked| self.get(revoked.grant)).filter(|row| !row.has_ended());
-        let keys = live.flat_map(|row| self.spending.keys(row)).flatten();
+        let rows = self.revoked().filter_map(|revoked| self.get(revoked.grant));
+        let keys = rows.flat_map(|row| self.spending.keys(row)).flatten();
         for key in keys.filter(|key| key.kind() == kind) {
             let count: &mut u64 = counts.entry(key).or_default();
             *count = count.saturating_add(1);
@@ -96,33 +85,21 @@ impl Grants {
     #[must_use]
     pub fn revoked_live(&self, now: Timestamp) -> u64 {
         let rows = self.revoked().filter_map(|revoked| self.get(revoked.grant));
-        let is_counted = |row: &&GrantRow| !row.is_released() && !row.has_ended() && row.is_live(now);
+        let is_counted = |row: &&GrantRow| !row.is_released() && row.is_live(now);
         u64::try_from(rows.filter(is_counted).count()).unwrap_or(u64::MAX)
     }
 
-    fn is_listed(&self, row: &GrantRow, filter: &GrantFilter, now: Timestamp) -> bool {
-        let GrantFilter { user, label, origin, address, call, live } = filter;
-        let spender = row.spender.as_deref();
-        let has_user =
-            || user.is_none() || spender.is_some_and(|spender| spender.user.as_ref() == user.as_ref());
-        let has_label =
-            || label.is_none() || spender.is_some_and(|spender| spender.label.as_ref() == label.as_ref());
-        let has_origin =
-            || origin.is_none() || spender.is_some_and(|spender| spender.origin.as_ref() == origin.as_ref());
-        let call_of = |spender: &Spender| spender.call.as_ref().map(Call::as_str) == call.as_deref();
-        let has_call = || call.is_none() || spender.is_some_and(call_of);
-        let has_address = || address.is_none() || self.spending.address(row) == *address;
-        live.is_none_or(|live| (!row.has_ended() && row.is_live(now)) == live)
-            && has_user()
-            && has_label()
-            && has_origin()
-            && has_address()
-            && has_call()
+    fn is_listed(&self, row: &GrantRow, GrantFilter { keys, live }: &GrantFilter, now: Timestamp) -> bool {
+        let has_keys = || {
+            let of_row = self.spending.keys(row);
+            keys.iter().all(|key| of_row.iter().flatten().any(|of_row| of_row == key))
+        };
+        live.is_none_or(|live| row.is_live(now) == live) && (keys.is_empty() || has_keys())
     }
 
     fn listed(&self, id: GrantId, now: Timestamp) -> Option<ListedGrant> {
         let row = self.any(id)?;
-        let live = !row.has_ended() && row.is_live(now);
-        Some(ListedGrant { id, row: row.clone(), address: self.spending.address(row), live })
+        let (address, live) = (self.spending.address(row), row.is_live(now));
+        Some(ListedGrant { id, row: row.clone(), address, live })
     }
 }

@@ -30,8 +30,8 @@ pub struct LeastPromise {
 impl GrantRow {
     /// What is promised for it.
     pub(super) fn promise(&self) -> Option<Promise> {
-        let user = self.spender.as_deref().and_then(|spender| spender.user.clone());
-        Some(Promise { source: self.source, time: self.promised?, user, client: self.client })
+        let (user, client) = (self.user().cloned(), self.client);
+        Some(Promise { source: self.source, time: self.promised?, user, client })
     }
 
     /// Whether its promise can be released once it is gone. Its source ends its sessions and refuses new ones.

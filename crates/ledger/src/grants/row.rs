@@ -21,7 +21,7 @@ use crate::minute_usage::LiveDelta;
 use crate::period::Period;
 use crate::promise::PromisedTime;
 use crate::source::IceSource;
-use crate::spender::Spender;
+use crate::spender::{Spender, User};
 use crate::token::{Grant, GrantId};
 use crate::units::{ByteCount, Timestamp, as_millis};
 
@@ -88,7 +88,7 @@ pub struct GrantRow {
     pub(super) claims: Allowance,
 }
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
@@ -143,10 +143,15 @@ impl GrantRow {
         }
     }
 
-    /// Whether its user is known.
+    /// The row as stored.
+    pub(super) fn stored(&self) -> Self {
+        Self { spent: self.spent.as_ref().map(|spent| Box::new(spent.without_open())), ..self.clone() }
+    }
+
+    /// Its user, if known.
     #[must_use]
-    pub fn has_user(&self) -> bool {
-        self.spender.as_ref().is_some_and(|spender| spender.user.is_some())
+    pub fn user(&self) -> Option<&User> {
+        self.spender.as_deref()?.user.as_ref()
     }
 
     /// The same grant, issued to this client. `address`: its whole address.
@@ -224,7 +229,8 @@ impl GrantRow {
     /// credential has expired by either clock, because its source must go on refusing it.
     pub(super) fn is_live(&self, now: Timestamp) -> bool {
         let is_refused = self.is_released() && self.latest_expiry() > now;
-        self.alive_until().is_some_and(|until| until.start() > now) || self.is_in_use(now) || is_refused
+        let is_promised = self.alive_until().is_some_and(|until| until.start() > now) || self.is_in_use(now);
+        !self.has_ended() && (is_promised || is_refused)
     }
 
     /// The same grant, minted with this TURN key.

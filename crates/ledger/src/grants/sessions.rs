@@ -118,7 +118,7 @@ impl Grants {
         (pulls.tracks, pulls.active) = (tracks, active);
         let end = Minute::of(now).next();
         if session.is_none() {
-            self.due.entry(end).or_default().push(id);
+            self.due.insert((end, id));
         }
         self.dirty.note(id);
         let least = if tracks > 0 { Minute::new(i64::MAX) } else { end };

@@ -4,15 +4,15 @@
 
 use std::net::IpAddr;
 
-use super::counted::CountedSources;
 use super::spent::{Charge, Spent};
 use super::{GrantRow, Grants};
 use crate::day::Day;
 use crate::minute::Minute;
 use crate::source::IceSource;
 use crate::spender::{Spender, User};
-use crate::spenders::Row as SumRow;
-use crate::spenders::{KeptAddresses, Keys, SpenderKey, SpenderTerms, Spenders, Sums, UserPromises};
+use crate::spenders::{
+    KeptAddresses, Keys, Row as SumRow, SpenderKey, SpenderTerms, Spenders, Sums, Uncounted, UserPromises,
+};
 use crate::token::GrantId;
 use crate::units::{ByteCount, Timestamp};
 use crate::usage_change::UsageChange;
@@ -119,26 +119,24 @@ impl Grants {
 
     /// What a user has used and may still use.
     pub(crate) fn promises_of(&mut self, user: &User) -> UserPromises {
-        let (counted, start) = (&self.counted, self.period.start);
-        let until = |source| counted_until(counted, start, source);
-        self.spenders.of_user(user, self.period.end, &until)
+        let uncounted = self.uncounted();
+        self.spenders.of_user(user, self.period.end, &uncounted)
     }
 
     /// Whether a user has a row in the sums, or can get one.
     pub(crate) fn has_room_for(&mut self, user: &User, now: Timestamp) -> bool {
-        let (counted, start) = (&self.counted, self.period.start);
-        let until = |source| counted_until(counted, start, source);
-        self.spenders.has_room_for(user, now, self.period.end, &until)
+        let uncounted = self.uncounted();
+        self.spenders.has_room_for(user, now, self.period.end, &uncounted)
     }
 
-    /// Keeps a row in the sums for a user whose credential is being minted.
-    pub(crate) fn hold_row(&mut self, user: &User) {
-        self.spenders.hold_row(user);
+    /// The rows of users whose credentials are being minted.
+    pub(crate) fn spenders_mut(&mut self) -> &mut Spenders {
+        &mut self.spenders
     }
 
-    /// Reverses [`Self::hold_row`].
-    pub(crate) fn give_row_back(&mut self, user: &User) {
-        self.spenders.give_row_back(user);
+    /// The first minute of each source that it has not counted for good.
+    fn uncounted(&self) -> Uncounted {
+        IceSource::ALL.map(|source| (source, Minute::of(self.counted_until(source))))
     }
 
     /// The start of the period that the sums belong to.
@@ -198,9 +196,4 @@ impl Grants {
 fn keys_of(Spender { user, label, origin, call }: Spender, address: Option<SpenderKey>) -> Keys {
     let (user, label) = (user.map(SpenderKey::User), label.map(SpenderKey::Label));
     [user, label, origin.map(SpenderKey::Origin), address, call.map(SpenderKey::Call)]
-}
-
-fn counted_until(counted: &CountedSources, start: Timestamp, source: IceSource) -> Minute {
-    let until = counted.get(&source).map_or(Timestamp::default(), |counted| counted.until);
-    Minute::of(until.max(start))
 }

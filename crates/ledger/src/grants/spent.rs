@@ -7,73 +7,36 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::row::is_default;
 use crate::reading::at_most;
 use crate::units::{ByteCount, Timestamp};
 
 /// See the module's description.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "StoredSpent", into = "StoredSpent")]
+#[serde(default)]
 pub struct Spent {
     /// The start of the period that the bytes belong to.
     pub(super) period: Timestamp,
     /// Charged bytes of all its connections. Below zero if a charge of the period before was reversed.
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) charged: i64,
     /// The part of them that was claimed for the time after the count.
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) claimed: ByteCount,
     /// The part of them that belongs to open connections.
+    #[serde(skip)]
     pub(super) open: i64,
     /// The most that its source has counted so far.
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) measured: ByteCount,
     /// The part of it that will not be counted again.
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) closed: ByteCount,
     /// Bytes of time that nobody counted, at the assumed rate.
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) assumed: ByteCount,
     /// When something was last counted or claimed.
     pub(super) seen_at: Timestamp,
-}
-
-/// The stored form: without open connections.
-#[derive(Clone, Copy, Default, Serialize, Deserialize)]
-#[serde(default)]
-struct StoredSpent {
-    period: Timestamp,
-    #[serde(skip_serializing_if = "is_zero")]
-    charged: i64,
-    #[serde(skip_serializing_if = "is_none")]
-    claimed: ByteCount,
-    #[serde(skip_serializing_if = "is_none")]
-    measured: ByteCount,
-    #[serde(skip_serializing_if = "is_none")]
-    closed: ByteCount,
-    #[serde(skip_serializing_if = "is_none")]
-    assumed: ByteCount,
-    seen_at: Timestamp,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
-fn is_zero(number: &i64) -> bool {
-    *number == 0
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
-fn is_none(bytes: &ByteCount) -> bool {
-    *bytes == ByteCount::ZERO
-}
-
-impl From<StoredSpent> for Spent {
-    fn from(stored: StoredSpent) -> Self {
-        let StoredSpent { period, charged, claimed, measured, closed, assumed, seen_at } = stored;
-        Self { period, charged, claimed, open: 0, measured, closed, assumed, seen_at }
-    }
-}
-
-impl From<Spent> for StoredSpent {
-    fn from(spent: Spent) -> Self {
-        let Spent { period, charged, claimed, open, measured, closed, assumed, seen_at } = spent;
-        let ended = charged.saturating_sub(open);
-        let claimed = part(claimed, size(ended).get(), size(charged).get());
-        Self { period, charged: ended, claimed, measured, closed, assumed, seen_at }
-    }
 }
 
 /// A change of what one connection of a grant was charged.
@@ -159,7 +122,9 @@ impl Spent {
 
     /// The value as stored: the claims of open connections are added again by the connections.
     pub(super) fn without_open(self) -> Self {
-        StoredSpent::from(self).into()
+        let charged = self.charged.saturating_sub(self.open);
+        let claimed = part(self.claimed, size(charged).get(), size(self.charged).get());
+        Self { charged, claimed, open: 0, ..self }
     }
 
     /// Begins another period. What open connections were charged so far belongs to the last one.
@@ -238,7 +203,8 @@ mod tests {
         spent.charge(&charge(100, 70, false), never);
         spent.charge(&charge(0, 9, true), never);
         assert_eq!((spent.charged().get(), spent.claimed().get(), spent.open), (79, 79, 70));
-        let stored: Spent = serde_json::from_str(&serde_json::to_string(&spent).unwrap()).unwrap();
+        let stored: Spent =
+            serde_json::from_str(&serde_json::to_string(&spent.without_open()).unwrap()).unwrap();
         assert_eq!((stored.charged().get(), stored.claimed().get(), stored.open), (9, 9, 0));
         spent.begin(at(60));
         assert_eq!((spent.claimed().get(), spent.open), (0, 70), "the period before has these bytes");

@@ -7,6 +7,7 @@ use std::ops::Range;
 use crate::minute::Minute;
 use crate::minute_usage::LiveDelta;
 use crate::promise::GrantMinutes;
+use crate::sorted;
 use crate::source::IceSource;
 
 /// See the module's description.
@@ -57,18 +58,7 @@ impl PromisedMinutes {
     }
 
     fn put(&mut self, key: (IceSource, Minute), by: LiveDelta) {
-        match self.deltas.binary_search_by_key(&key, |(at, _)| *at) {
-            Ok(at) => {
-                if let Some((_, delta)) = self.deltas.get_mut(at) {
-                    *delta = delta.plus(by);
-                    if *delta == LiveDelta::default() {
-                        self.deltas.remove(at);
-                    }
-                }
-            }
-            Err(at) if by != LiveDelta::default() => self.deltas.insert(at, (key, by)),
-            Err(_) => {}
-        }
+        sorted::change(&mut self.deltas, key, |delta| *delta = delta.plus(by));
     }
 }
 

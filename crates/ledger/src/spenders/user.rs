@@ -9,6 +9,9 @@ use crate::spender::User;
 use crate::spenders::Row;
 use crate::units::{ByteCount, Timestamp};
 
+/// The first minute of each source that it has not counted for good.
+pub(crate) type Uncounted = [(IceSource, Minute); IceSource::ALL.len()];
+
 /// What one user has used in this period, and what may come.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UserPromises {
@@ -22,17 +25,12 @@ pub struct UserPromises {
 
 impl Spenders {
     /// What a user has used and may still use in a period that ends at `end`. What was counted in the meantime is forgotten.
-    pub(crate) fn of_user(
-        &mut self,
-        user: &User,
-        end: Timestamp,
-        counted_until: &impl Fn(IceSource) -> Minute,
-    ) -> UserPromises {
+    pub(crate) fn of_user(&mut self, user: &User, end: Timestamp, uncounted: &Uncounted) -> UserPromises {
         let table = self.table_mut(SpenderKind::User);
         let Some(row) = table.rows.get_mut(&SpenderKey::User(user.clone())) else {
             return UserPromises::default();
         };
-        let promises = row.promises(end, counted_until);
+        let promises = row.promises(end, uncounted);
         table.may_fold |= row.is_idle(table.keeps_bytes);
         promises
     }
@@ -43,7 +41,7 @@ impl Spenders {
         user: &User,
         now: Timestamp,
         end: Timestamp,
-        counted_until: &impl Fn(IceSource) -> Minute,
+        uncounted: &Uncounted,
     ) -> bool {
         let is_new_minute = self.swept_at < Minute::of(now);
         let table = self.table_mut(SpenderKind::User);
@@ -53,7 +51,7 @@ impl Spenders {
         // Promises that were counted in the meantime hold no row. Looking at all of them is done once a minute.
         if is_new_minute {
             for row in table.rows.values_mut() {
-                let _ = row.promises(end, counted_until);
+                let _ = row.promises(end, uncounted);
             }
             table.may_fold = true;
             self.swept_at = Minute::of(now);
@@ -92,11 +90,10 @@ impl Spenders {
 
 impl Row {
     /// What was used, and what may come until `end` and after it. What was counted in the meantime is forgotten.
-    fn promises(&mut self, end: Timestamp, counted_until: &impl Fn(IceSource) -> Minute) -> UserPromises {
+    fn promises(&mut self, end: Timestamp, uncounted: &Uncounted) -> UserPromises {
         let (mut minutes, end) = (vec![], Minute::of(end));
         if let Some(promised) = &mut self.promised {
-            for source in IceSource::ALL {
-                let from = counted_until(source);
+            for (source, from) in *uncounted {
                 promised.forget_before(source, from);
                 let this = promised.between(source, from, end);
                 let next = promised.between(source, end, Minute::new(i64::from(u32::MAX)));

@@ -72,17 +72,19 @@ fn what_a_user_has_spent_belongs_to_the_period_of_its_day() {
 
 #[test]
 fn a_grant_that_crosses_the_billing_day_counts_for_its_last_day() {
-    for (count_on, expected) in [(14, 0), (16, 7)] {
+    for (count_on, expected) in [(13, 0), (16, 7)] {
         let mut broker = Broker::days(BudgetMode::Estimate, 100);
         broker.restart_with(1);
-        broker.books.advance(on(14));
-        let ann = broker.mint(requester("ann"), 2 * DAY).unwrap();
+        broker.books.advance(on(13));
+        let ann = broker.mint(requester("ann"), 172_000).unwrap();
         broker.books.advance(on(count_on));
         let now = broker.books.now();
         assert!(broker.count(now, true, &[(ann.id, 7)], 0));
-        broker.restart_with(15);
         broker.books.advance(on(16));
+        broker.restart_with(15);
         assert_eq!(broker.used()[0], expected, "{count_on}");
+        broker.restart_with(1);
+        assert_eq!(broker.used()[0], 7, "{count_on}: and back");
     }
 }
 

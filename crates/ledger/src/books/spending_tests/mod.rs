@@ -382,10 +382,12 @@ fn grants_are_listed_with_the_most_bytes_first_in_pages() {
     assert_eq!(list(&broker, &all, 10, None), [(9, true), (5, true), (5, true), (3, true)]);
     let first = broker.books.grants().top(&all, 2, None, at(0));
     assert_eq!(list(&broker, &all, 2, first.last().map(ListedGrant::place)), [(5, true), (3, true)]);
-    let of_ann = GrantFilter { user: Some(user("ann")), ..all.clone() };
+    let of_ann = GrantFilter { keys: vec![SpenderKey::User(user("ann"))], ..all.clone() };
     assert_eq!(list(&broker, &of_ann, 10, None), [(5, true), (3, true)]);
-    let elsewhere =
-        GrantFilter { address: SpenderKey::parse(SpenderKind::Address, "192.0.2.1"), ..all.clone() };
+    let elsewhere = GrantFilter {
+        keys: vec![SpenderKey::parse(SpenderKind::Address, "192.0.2.1").unwrap()],
+        ..all.clone()
+    };
     assert_eq!(list(&broker, &elsewhere, 10, None), []);
     broker.books.advance(at(700));
     broker.books.forget_expired();
@@ -404,7 +406,7 @@ fn the_grants_of_a_call_have_one_sum_and_a_renewal_stays_in_it() {
     assert!(broker.count(at(0), true, &[(first.id, 5), (renewed.id, 2), (other.id, 9)], 0));
     for _ in 0..2 {
         assert_eq!(broker.sums(SpenderKind::Call, "ayame/room-1"), Some((7, 0, 7)));
-        let filter = GrantFilter { call: Some("ayame/room-1".into()), ..GrantFilter::default() };
+        let filter = GrantFilter { keys: vec![SpenderKey::Call(Call::of("ayame", "room-1"))], live: None };
         let found = broker.books.grants().top(&filter, 10, None, at(0));
         assert_eq!(found.iter().map(|grant| grant.id).collect::<Vec<_>>(), [first.id, renewed.id]);
         broker.restart();
