@@ -140,9 +140,9 @@ impl Minutes {
         let moved = sampled(before.other.minus(reading.other));
         let known = u128::from(before.at_most.get()).saturating_add(moved);
         if reading.as_of == before.as_of {
-            // Bytes that arrived late.
+            // Bytes that arrived late. Those that are of another key now take their margin along.
             let late = known.saturating_add(sampled(reading.growth_since(before)));
-            return late.min(known.max(sampled(reading.granted)));
+            return late.min(sampled(reading.granted));
         }
         let granted = u128::from(reading.granted.get());
         let promised = known.saturating_add(self.promised_between(before.as_of, reading.as_of));
