@@ -13,7 +13,7 @@ use turn_ledger::source::IceSource;
 use turn_ledger::verify::contradictions;
 
 use walk::disk::Disk;
-use walk::ops::faults_with;
+use walk::faults::faults_with;
 use walk::{Scenario, end_of, visible};
 
 struct LedgerFile(TempDir);

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 pub mod analytics;
 pub mod by_grant;
+pub mod days;
 pub mod lateness;
 pub mod tail;
 
@@ -21,9 +22,9 @@ use crate::clock::Clock;
 use crate::random;
 use crate::telemetry::metrics::Metrics;
 use analytics::{AnalyticsError, CloudflareAnalytics, RATE_LIMIT_REST, UsageCount};
+use days::CountedDays;
 use lateness::{Lateness, settled_minute};
 use tail::TailSeen;
-use turn_ledger::day::Day;
 use turn_ledger::key_name::KeyName;
 use turn_ledger::period::{BillingDay, Period};
 use turn_ledger::reading::{Reading, ReadingOutcome};
@@ -85,10 +86,7 @@ impl KeyUsage {
 /// What the meter remembers from query to query.
 #[derive(Clone, Debug)]
 pub struct MeterState {
-    /// The latest count of each day, and its end.
-    days: BTreeMap<Day, (Timestamp, UsageCount)>,
-    /// The settled day that was asked for again last.
-    again: Day,
+    days: CountedDays<UsageCount>,
     lateness: Lateness,
     /// Consecutive failures of the lag's test.
     untested: u32,
@@ -97,25 +95,10 @@ pub struct MeterState {
 }
 
 impl MeterState {
-    /// The days of this period and the one before it that must be counted up to `as_of`, the oldest first: those that are not, one
-    /// that is, and the open one.
-    fn due(&mut self, period: Period, as_of: Timestamp) -> Vec<Day> {
-        let (first, open) = (Day::until(period.start), Day::until(as_of));
-        self.days.retain(|day, _| first <= *day);
-        let end = |day: Day| day.end().min(as_of);
-        let is_counted = |day: &Day| self.days.get(day).is_some_and(|(until, _)| end(*day) <= *until);
-        let settled = || Day::between(first.start(), open.start()).filter(|day| is_counted(day));
-        let again = settled().find(|day| self.again < *day).or_else(|| settled().next());
-        self.again = again.unwrap_or_default();
-        let days = Day::between(first.start(), open.end());
-        days.filter(|day| !is_counted(day) || Some(*day) == again || *day == open).collect()
-    }
-
     /// The sum over the counted days of a period.
     fn sum(&self, period: Period) -> BTreeMap<Arc<str>, ByteCount> {
         let mut by_key = BTreeMap::<Arc<str>, ByteCount>::new();
-        let days = self.days.iter().filter(|(day, _)| period.contains(day.start()));
-        for (key, bytes) in days.flat_map(|(_, (_, count))| &count.by_key) {
+        for (key, bytes) in self.days.of(period).flat_map(|count| &count.by_key) {
             let sum = by_key.entry(Arc::clone(key)).or_default();
             *sum = sum.plus(*bytes);
         }
@@ -169,13 +152,7 @@ impl CloudflareMeter {
     pub fn initial_state(&self) -> MeterState {
         let late = self.account.snapshot().measured.late_counts;
         let lateness = Lateness::new(self.lag, self.sampling, late);
-        MeterState {
-            days: BTreeMap::new(),
-            again: Day::default(),
-            lateness,
-            untested: 0,
-            as_of: Timestamp::default(),
-        }
+        MeterState { days: CountedDays::default(), lateness, untested: 0, as_of: Timestamp::default() }
     }
 
     /// Queries once, and gives the reading to the account. Then tests the lag, if that is due.
@@ -194,12 +171,12 @@ impl CloudflareMeter {
         let age = lag.min(now.since(as_of));
         let period = period_until(as_of, self.billing_day);
         let mut taken = ReadingOutcome::Taken;
-        for day in state.due(period, as_of) {
+        for day in state.days.due(period, as_of) {
             let until = day.end().min(as_of);
             let count = self.ask(day.start(), until, age).await?;
             let reading = Reading { day, as_of: until, granted: count.own, other: count.other };
             match self.account.change(|books| books.take_reading(IceSource::Cloudflare, &reading)) {
-                ReadingOutcome::Taken => drop(state.days.insert(day, (until, count))),
+                ReadingOutcome::Taken => state.days.note(day, until, count),
                 other => taken = other,
             }
         }
@@ -363,37 +340,5 @@ mod tests {
         assert_eq!(asked_at("2025-02-01T00:05:00Z"), (january, at("2025-01-31T23:55:00Z")));
         assert_eq!(asked_at("2025-02-01T00:10:59Z"), (january, february), "its last reading is complete");
         assert_eq!(asked_at("2025-02-01T00:11:00Z"), (february, at("2025-02-01T00:01:00Z")));
-    }
-
-    fn counted(state: &mut MeterState, days: &[Day], as_of: Timestamp) {
-        for day in days {
-            state.days.insert(*day, (day.end().min(as_of), UsageCount::default()));
-        }
-    }
-
-    #[test]
-    fn the_open_day_is_asked_for_with_each_poll_and_the_others_in_turn() {
-        let mut state = MeterState {
-            days: BTreeMap::new(),
-            again: Day::default(),
-            lateness: Lateness::new(Duration::ZERO, 5, None),
-            untested: 0,
-            as_of: Timestamp::default(),
-        };
-        let day = |text: &str| Day::of(at(text));
-        let [last, first, second, third] =
-            ["2025-01-31T00:00:00Z", "2025-02-01T00:00:00Z", "2025-02-02T00:00:00Z", "2025-02-03T00:00:00Z"]
-                .map(day);
-        let as_of = at("2025-02-02T23:59:00Z");
-        let period = BillingDay::new(1).unwrap().period_at(as_of);
-        assert_eq!(state.due(period, as_of), [last, first, second], "after a start");
-        counted(&mut state, &[last, first, second], as_of);
-        assert_eq!(state.due(period, as_of), [last, second]);
-        assert_eq!(state.due(period, as_of), [first, second]);
-        assert_eq!(state.due(period, as_of), [last, second]);
-        let as_of = at("2025-02-03T00:01:00Z");
-        assert_eq!(state.due(period, as_of), [first, second, third], "the second is not counted to its end");
-        counted(&mut state, &[second, third], as_of);
-        assert_eq!(state.due(period, as_of), [second, third], "the next one in turn");
     }
 }

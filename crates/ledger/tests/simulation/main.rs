@@ -10,12 +10,16 @@
 //! - the limit is the one that was set last;
 //! - the books' time is the world's time, or the status shows how far the wall clock is ahead of it;
 //! - the assumed rate holds (estimate mode only);
-//! - in strict mode with a limit for each user, no user's true bytes exceed it.
+//! - in strict mode with a limit for each user, no user's true bytes exceed it;
+//! - nobody was refused while the shortest credential had room, and no client holds more than its share of a strict budget.
+//!
+//! At the end all sessions end and all counts are read: then nothing is committed but what is used and its margin. Two periods later no
+//! row is left.
 //!
 //! A check is left out only while the world itself breaks an assumption, and for a reason of [`Excuse`]. A run fails if that is so
 //! in more than 5 % of the steps. The status of the books is no excuse.
 //!
-//! Each fault of [`walk::ops::FAULTS`] happens in a part of the scenarios. Those of [`walk::ops::OFF`] break the bound today: `FAULTS=uncut,partial` or
+//! Each fault of [`walk::faults::FAULTS`] happens in a part of the scenarios. Those of [`walk::faults::OFF`] break the bound today: `FAULTS=uncut,partial` or
 //! `FAULTS=all` runs them too. For a long run, which draws from the same distribution as the default one:
 //! `SEEDS=10000 cargo test --release -p turn-ledger --test simulation`. `SEED=7` runs one seed. A failure prints the shortest
 //! failing scenario that was found, in the syntax of `reproductions.rs`.
@@ -30,7 +34,7 @@ use std::collections::BTreeMap;
 
 use journal::Journal;
 use walk::checks::{Excuse, Tally};
-use walk::ops::{Fault, faults_with};
+use walk::faults::{Fault, faults_with};
 use walk::{Scenario, whole};
 
 /// A number from the environment, or the default.

@@ -83,6 +83,9 @@ impl<D: Disk> Broker<D> {
 
     /// The relay of a new process knows only the revocations that are on disk.
     pub(super) fn admit_again(&mut self, world: &mut World) {
+        if !self.settings.sources.contains(&RELAY) {
+            return;
+        }
         for held in std::mem::take(&mut self.cut_off) {
             if self.is_over(&held) {
                 self.cut_off.push(held);

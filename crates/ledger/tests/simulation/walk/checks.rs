@@ -13,7 +13,7 @@ use turn_ledger::verdict::Figures;
 use super::broker::Broker;
 use super::coturn::PACKET_BYTES;
 use super::disk::Disk;
-use super::world::World;
+use super::world::{METERED, World};
 
 /// Why a check is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,6 +37,8 @@ pub(crate) enum Excuse {
     /// Only in strict mode: clients whose sessions are ended begin again at once. What coturn may hide of each is charged, and raises
     /// the rate that is assumed.
     Hidden,
+    /// Only in strict mode: bytes of another key or of the SFU were counted. They bring their whole margin for sampling along.
+    Margin,
     /// Only in strict mode: a restart changed a setting, so what was admitted before counts for more, or the limit is lower.
     Setting,
 }
@@ -146,8 +148,9 @@ impl Checks {
             }
         }
         let is_bounded = unchecked.is_none();
-        let bound = is_bounded.then(|| self.bound(world, broker, &figures)).flatten();
-        let failed = bound.or_else(|| sums(world, broker, &snapshot));
+        let is_watched = !signs.unwatched;
+        let bound = is_bounded.then(|| self.bound(world, broker, &figures, is_watched)).flatten();
+        let failed = bound.or(signs.unfair).or_else(|| sums(world, broker, &snapshot));
         let failed = failed.or_else(|| status(world, broker, &snapshot));
         let is_same = self.before.figures.period.overlaps(&figures.period);
         let may_exceed = excuse.is_some_and(|excuse| excuse != Excuse::Both) || !broker.settings.strict;
@@ -195,7 +198,14 @@ impl Checks {
     }
 
     /// The true bytes do not exceed what the status said, in this period and in one that ended with this step.
-    fn bound(&self, world: &World, broker: &Broker<impl Disk>, now: &Figures) -> Option<String> {
+    /// What the SFU relayed while nobody watched is in no figure of a period that ended meanwhile.
+    fn bound(
+        &self,
+        world: &World,
+        broker: &Broker<impl Disk>,
+        now: &Figures,
+        is_watched: bool,
+    ) -> Option<String> {
         let before = &self.before.figures;
         let most = |figures: &Figures| figures.limit.plus(figures.overshoot_bound()).get();
         let truth = broker.truth(world, now.period);
@@ -206,7 +216,7 @@ impl Checks {
         if truth > highest {
             return Some(format!("true bytes {truth} exceed limit and bound {highest}"));
         }
-        if before.period != now.period && before.period.end <= now.period.start {
+        if before.period != now.period && before.period.end <= now.period.start && is_watched {
             let ended = at_least(broker.truth(world, before.period), self.lacked.1);
             let most = most(before);
             if ended > most {
@@ -226,7 +236,7 @@ impl Checks {
 
 /// Whether somebody has relayed more in this period than is assumed, and the count of the source does not have it yet.
 fn exceeded(world: &World, broker: &Broker<impl Disk>, snapshot: &Snapshot) -> bool {
-    [IceSource::Cloudflare, IceSource::Coturn, IceSource::Relay]
+    METERED
         .into_iter()
         .any(|source| world.exceeded(source).is_some_and(|until| lacks(broker, snapshot, source, until)))
 }
@@ -238,7 +248,7 @@ fn is_uncounted(broker: &Broker<impl Disk>, snapshot: &Snapshot, until: u64) -> 
 
 fn lacks(broker: &Broker<impl Disk>, snapshot: &Snapshot, source: IceSource, until: u64) -> bool {
     let start = snapshot.figures.period.start.millis_since(broker.begin);
-    until > start && broker.counted(source).0.millis_since(broker.begin) < until
+    until > start && broker.counted_until(source).millis_since(broker.begin) < until
 }
 
 /// The most that is charged for packets that coturn does not show yet. The sessions may not have relayed them.
@@ -305,6 +315,7 @@ pub(super) fn rest(broker: &Broker<impl Disk>) -> Option<String> {
         ("addresses", broker.books.grants().client_count()),
         ("stored grants", stored.grants.len()),
         ("stored connections", stored.connections.len()),
+        ("open sessions of the SFU", broker.books.sfu_sessions().count()),
         ("stored sessions", if broker.settings.cli { stored.sessions.len() } else { 0 }),
     ];
     let left = rows.into_iter().find(|(_, count)| *count > 0);

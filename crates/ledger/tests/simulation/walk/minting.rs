@@ -5,7 +5,7 @@ use std::time::Duration;
 use turn_ledger::books::{Commit, Hold, Requester, Written};
 use turn_ledger::client::ClientKey;
 use turn_ledger::reports::Caller;
-use turn_ledger::source::{IceSource, MINT_SLACK};
+use turn_ledger::source::IceSource;
 use turn_ledger::spender::{Spender, User};
 use turn_ledger::token::{Grant, GrantId};
 
@@ -43,6 +43,13 @@ enum Making {
     Committed(Commit, Grant, u64),
 }
 
+/// The id of the grant with this number.
+pub(super) fn id_of(number: u64) -> GrantId {
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&number.to_be_bytes());
+    GrantId::new(id)
+}
+
 /// The user of this number.
 pub(super) fn user_named(user: u64) -> User {
     User::new(&user.to_string()).unwrap_or_else(|| unreachable!("a number is a name"))
@@ -52,7 +59,7 @@ impl<D: Disk> Broker<D> {
     pub(super) fn begin_mint(&mut self, life: u64, world: &World) {
         let requester = self.requester(None);
         let life = Duration::from_secs(life);
-        if let Ok(hold) = self.books.reserve(self.source(), life, MINT_SLACK, requester.clone()) {
+        if let Some(hold) = self.reserve(life, &requester) {
             let state = Making::Asked(hold, self.source());
             self.in_flight.push_back(InFlight { requester, since: world.now, state });
         }
@@ -109,7 +116,7 @@ impl<D: Disk> Broker<D> {
     pub(super) fn mint_from_pool(&mut self, life: u64, age: u64, world: &mut World) {
         let life = Duration::from_secs(life);
         let requester = self.requester(None);
-        let Ok(hold) = self.books.reserve(self.source(), life, MINT_SLACK, requester.clone()) else { return };
+        let Some(hold) = self.reserve(life, &requester) else { return };
         let left = hold.life().saturating_sub(Duration::from_secs(if hold.life() == life { age } else { 0 }));
         if let Some(grant) = self.commit(hold, left, Written::Yes, requester) {
             let minted = self.hand_out(world, 0, &grant);
@@ -119,9 +126,7 @@ impl<D: Disk> Broker<D> {
 
     /// The provider fails: the hold is released.
     pub(super) fn fail_to_mint(&mut self, life: u64) {
-        if let Ok(hold) =
-            self.books.reserve(self.source(), Duration::from_secs(life), MINT_SLACK, self.requester(None))
-        {
+        if let Some(hold) = self.reserve(Duration::from_secs(life), &self.requester(None)) {
             self.books.release(&hold);
         }
     }
@@ -129,7 +134,7 @@ impl<D: Disk> Broker<D> {
     /// Issues one credential.
     pub(super) fn mint(&mut self, life: u64, written: Written, renews: Option<GrantId>) -> Option<Grant> {
         let (requester, life) = (self.requester(renews), Duration::from_secs(life));
-        let hold = self.books.reserve(self.source(), life, MINT_SLACK, requester.clone()).ok()?;
+        let hold = self.reserve(life, &requester)?;
         let left = hold.life();
         self.commit(hold, left, written, requester)
     }
@@ -170,10 +175,8 @@ impl<D: Disk> Broker<D> {
         requester: Requester,
     ) -> Option<(Commit, Grant)> {
         self.minted += 1;
-        let mut id = [0; 16];
-        id[..8].copy_from_slice(&self.minted.to_be_bytes());
         let issued_at = self.books.now();
-        let grant = Grant { id: GrantId::new(id), source, issued_at, expires_at: issued_at.plus(left) };
+        let grant = Grant { id: id_of(self.minted), source, issued_at, expires_at: issued_at.plus(left) };
         let user = requester.user().and_then(|user| user.as_str().parse().ok());
         let (commit, batch) = self.books.commit(hold, &grant, Some("user"), requester).ok()?;
         self.users.extend(user.map(|user| (grant.id, user)));
@@ -191,6 +194,7 @@ impl<D: Disk> Broker<D> {
             return;
         };
         if let Some(grant) = self.mint(life, Written::Yes, Some(renewed.grant.id)) {
+            self.renewals.extend([grant.id, renewed.grant.id]);
             let mut held = self.hand_out(world, delay, &grant);
             if grant.source == renewed.grant.source && !self.settings.relays_with_both {
                 held.number = world.join(grant.source, renewed.number, held.number);
@@ -214,7 +218,7 @@ impl<D: Disk> Broker<D> {
     }
 
     /// The source of the next credential.
-    fn source(&self) -> IceSource {
+    pub(super) fn source(&self) -> IceSource {
         let len = u64::try_from(self.settings.sources.len()).unwrap_or(1);
         self.settings.sources[usize::try_from(self.from % len).unwrap_or(0)]
     }

@@ -4,18 +4,27 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+mod apply;
 pub(crate) mod broker;
 mod calls;
 pub(crate) mod checks;
 pub(crate) mod coturn;
+#[expect(unreachable_pub, reason = "the service uses more of it")]
+#[path = "../../../../../src/meter/cloudflare/days.rs"]
+mod days;
+mod dice;
 pub(crate) mod disk;
+pub(crate) mod faults;
 #[expect(unreachable_pub, reason = "the service uses more of it")]
 #[path = "../../../../../src/meter/cloudflare/lateness.rs"]
 mod lateness;
 mod minting;
 pub(crate) mod ops;
 mod readings;
+mod refusals;
+mod restarts;
 pub(crate) mod settings;
+mod sfu;
 mod world;
 
 use turn_ledger::books::{Books, Snapshot};
@@ -24,8 +33,10 @@ use turn_ledger::units::Timestamp;
 
 use broker::Broker;
 use checks::{Checks, Tally};
+use dice::Dice;
 use disk::Disk;
-use ops::{Dice, Fault, Op};
+use faults::Fault;
+use ops::Op;
 use settings::{COTURN, Settings};
 use world::World;
 
@@ -51,7 +62,7 @@ impl Scenario {
         let chosen = faults.iter().copied().filter(|_| dice.below(8) < chance).collect();
         dice.faults = chosen;
         dice.is_a_rush = dice.below(3) == 0;
-        let mut settings = Settings { strict, clients: dice.below(4), ..Settings::default() };
+        let mut settings = Settings { strict, clients: dice.below(4), ..Settings::DEFAULT };
         if dice.below(3) == 0 {
             (settings.limit, settings.billing_day) = (dice.limit(), dice.billing_day());
         }
@@ -66,14 +77,21 @@ impl Scenario {
             let choices: [&[IceSource]; 3] = [&[Relay], &[Relay, Cloudflare], &[Cloudflare, Relay]];
             settings.sources = dice.one_of(&choices);
         }
-        if dice.below(4) == 0 {
+        if dice.below(3) == 0 {
             (settings.user_limit, settings.relays_with_both) =
                 (Some(6_000_000_000), dice.below(48) == 0 && strict);
             settings.limit = settings.limit.max(100_000_000_000);
         }
         settings.has_addresses = dice.has(Fault::Addresses);
-        settings.rows_max = if dice.has(Fault::SmallTables) { 12 } else { settings.rows_max };
-        settings.relay_forgets = dice.has(Fault::RelayCrash);
+        if dice.has(Fault::SmallTables) {
+            settings.rows_max = 12;
+            // Whose row of a user comes first is another one after a restart, and a session without one is closed.
+            settings.users_max = if dice.has(Fault::Sfu) { settings.users_max } else { 2 };
+        }
+        settings.sfu = dice.has(Fault::Sfu);
+        if settings.sfu {
+            dice.wait_max = dice.wait_max.min(4 * 3_600_000);
+        }
         settings.unlisted = dice.has(Fault::Unlisted);
         let before_reset = dice.one_of(&[4 * 3_600_000, 20 * 86_400_000, 5 * 60_000]);
         let is_of_relay = u64::from(in_calls && settings.sources[0] == Cloudflare);
@@ -125,7 +143,9 @@ pub(crate) fn whole<D: Disk>(scenario: &Scenario) -> Tally {
 fn checked<D: Disk>(scenario: &Scenario, winds_down: bool) -> (Broker<D>, Tally) {
     run::<D>(scenario, winds_down).unwrap_or_else(|Failure { step, what }| {
         let failing = Scenario { ops: scenario.ops[..=step].to_vec(), ..scenario.clone() };
-        panic!("step {step}: {what}\nAdd it to reproductions.rs:\n{:?}", failing.shrunk::<D>(winds_down))
+        let shrunk = failing.shrunk::<D>(winds_down);
+        let why = run::<D>(&shrunk, winds_down).err().map_or_else(String::new, |failure| failure.what);
+        panic!("step {step}: {what}\nAdd it to reproductions.rs:\n{shrunk:?}\nIt fails with: {why}")
     })
 }
 
@@ -148,8 +168,9 @@ fn run<D: Disk>(scenario: &Scenario, winds_down: bool) -> Result<(Broker<D>, Tal
         }
     }
     if winds_down {
+        let uncounted = broker.count_all(&mut world);
         broker.wind_down(&mut world);
-        if let Some(what) = checks::rest(&broker) {
+        if let Some(what) = uncounted.or_else(|| checks::rest(&broker)) {
             return Err(Failure { step: scenario.ops.len() - 1, what });
         }
     }

@@ -9,7 +9,7 @@ use turn_ledger::traffic::Traffic;
 use turn_ledger::units::{ByteCount, Timestamp};
 
 use super::broker::Broker;
-use super::checks::span;
+use super::checks::{Excuse, span};
 use super::disk::Disk;
 use super::settings::{ONE, SOURCE};
 use super::world::World;
@@ -28,22 +28,32 @@ impl<D: Disk> Broker<D> {
         self.test_the_lag(world);
         let lag = u64::try_from(self.lateness.lag().as_millis()).unwrap_or(0);
         let as_of = self.wall(world).as_millis() - i64::try_from(back.max(lag)).unwrap_or(0);
-        self.read_days(world, Timestamp::from_millis(as_of), missed);
+        // After the lag has grown, the same time is counted again until later minutes have settled.
+        self.asked_until = self.asked_until.max(Timestamp::from_millis(as_of));
+        self.read_days(world, self.asked_until, missed);
     }
 
-    /// Reads the counts of the days of the period that contains or ends at `as_of`, and of the day before it. They miss `missed`
-    /// thousandths. Notes whether the sum lacks bytes that arrive later.
+    /// Reads the counts of the days that the service asks for at `as_of`. They miss `missed` thousandths. Notes whether they lack bytes
+    /// that arrive later.
     fn read_days(&mut self, world: &World, as_of: Timestamp, missed: u64) {
         let period = self.settings.billing_day().period_at(Day::until(as_of).start());
-        let mut is_taken = false;
-        for day in Day::between(Day::until(period.start).start(), as_of) {
-            let reading = self.reading(world, day, day.end().min(as_of), missed);
-            is_taken |= self.books.take_reading(SOURCE, &reading) == ReadingOutcome::Taken;
-        }
-        if is_taken {
-            let (start, end) = span(period, self.begin);
-            let end = as_of.millis_since(self.begin).min(end);
-            self.lacks = world.bytes_of(SOURCE, start.max(world.visible()), end) > 0;
+        for day in self.asked.due(period, as_of) {
+            let until = day.end().min(as_of);
+            let reading = self.reading(world, day, until, missed);
+            if self.books.take_reading(SOURCE, &reading) != ReadingOutcome::Taken {
+                continue;
+            }
+            self.asked.note(day, until, ());
+            if self.key_since > 0 && reading.other > ByteCount::ZERO {
+                self.excuse(Excuse::Margin);
+            }
+            let [start, end] = [day.start(), until].map(|at| at.millis_since(self.begin));
+            if world.bytes_of_cloudflare(start.max(world.visible()), end) > 0 {
+                self.lacking.insert(day);
+            } else {
+                self.lacking.remove(&day);
+            }
+            self.lacks = self.lacking.iter().any(|day| period.contains(day.start()));
             self.lacked |= self.lacks;
         }
     }
@@ -74,11 +84,7 @@ impl<D: Disk> Broker<D> {
             is_complete,
             is_final: !back.is_multiple_of(3),
         };
-        assert_eq!(
-            self.books.take_grant_counts(SOURCE, &counts),
-            Some(true),
-            "the span begins where the last one ended"
-        );
+        assert!(self.books.take_grant_counts(SOURCE, &counts), "the span begins where the last one ended");
     }
 
     /// Reads the count of the whole previous period. It misses `missed` thousandths.
@@ -87,8 +93,8 @@ impl<D: Disk> Broker<D> {
         let Some((period, _)) = self.books.past().first().copied() else { return };
         let (start, end) = span(period, self.begin);
         let is_all = self.settings.sources == ONE
-            && world.bytes_of(SOURCE, start, end) == world.bytes_between(start, end);
-        let is_whole = is_all && world.bytes_of(SOURCE, start.max(world.visible()), end) == 0;
+            && world.bytes_of_cloudflare(start, end) == world.bytes_between(start, end);
+        let is_whole = is_all && world.bytes_of_cloudflare(start.max(world.visible()), end) == 0;
         let mut is_taken = true;
         for day in Day::between(period.start, period.end) {
             let reading = self.reading(world, day, day.end(), missed);
@@ -99,29 +105,22 @@ impl<D: Disk> Broker<D> {
         }
     }
 
-    /// The end of the latest count of this period, and what is counted under our credentials.
-    pub(super) fn counted(&self, source: IceSource) -> (Timestamp, ByteCount) {
+    /// The end of the latest count of this period.
+    pub(super) fn counted_until(&self, source: IceSource) -> Timestamp {
         let period = self.books.snapshot().figures.period;
         let days = Day::between(period.start, period.end)
             .filter_map(|day| Some((day, self.books.day(source, day)?)));
-        days.fold((Timestamp::default(), ByteCount::ZERO), |(as_of, bytes), (day, count)| {
-            let end = if count.as_of > day.start() { count.as_of } else { as_of };
-            (as_of.max(end), bytes.plus(count.granted))
-        })
+        let ends = days.filter(|(day, count)| count.as_of > day.start()).map(|(_, count)| count.as_of);
+        ends.max().unwrap_or_default()
     }
 
-    /// Reads the relay's own count, which is exact.
+    /// Reads what the relay has carried since its last count or its start, which is exact.
     pub(super) fn read_relay(&mut self, world: &World) {
-        let (as_of, period) = (self.books.now(), self.books.snapshot().figures.period);
-        let (start, end) = span(period, self.begin);
-        let (since, counted) = self.relay;
-        let counted = if since > start { counted } else { ByteCount::ZERO };
-        let (_, known) = self.counted(IceSource::Relay);
-        let granted = ByteCount::new(world.bytes_of(IceSource::Relay, start.max(since), world.now.min(end)))
-            .plus(counted)
-            .minus(known);
         if self.settings.sources.contains(&IceSource::Relay) {
-            self.books.carry(IceSource::Relay, &Carried { as_of, granted, ..Carried::default() });
+            let since = std::mem::replace(&mut self.relayed_until, world.now);
+            let granted = ByteCount::new(world.bytes_of(IceSource::Relay, since, world.now));
+            let carried = Carried { as_of: self.books.now(), granted, ..Carried::default() };
+            self.books.carry(IceSource::Relay, &carried);
         }
     }
 
@@ -129,7 +128,8 @@ impl<D: Disk> Broker<D> {
     fn test_the_lag(&mut self, world: &World) {
         let Some(window) = self.lateness.due(self.books.now()) else { return };
         let (from, until) = (window.from.millis_since(self.begin), window.until.millis_since(self.begin));
-        self.lateness.take(window, ByteCount::new(world.bytes_of(SOURCE, from, until.min(world.visible()))));
+        let bytes = world.bytes_of_cloudflare(from, until.min(world.visible()));
+        self.lateness.take(window, ByteCount::new(bytes));
         if let Some(late) = self.lateness.late() {
             self.books.set_late_counts(SOURCE, late);
         }
@@ -139,9 +139,12 @@ impl<D: Disk> Broker<D> {
     fn reading(&self, world: &World, day: Day, as_of: Timestamp, missed: u64) -> Reading {
         let (begin, end) = (day.start().millis_since(self.begin), as_of.millis_since(self.begin));
         let (end, counted) = (end.min(world.visible()), 1_000 - missed);
-        let seen = |from, to| ByteCount::new((world.bytes_of(SOURCE, from, to) * counted).div_ceil(1_000));
-        let other = seen(begin, end.min(self.key_since));
-        Reading { day, as_of, granted: seen(begin.max(self.key_since), end), other }
+        let seen =
+            |source, from, to| ByteCount::new((world.bytes_of(source, from, to) * counted).div_ceil(1_000));
+        let granted = seen(SOURCE, begin.max(self.key_since), end);
+        // One query says what the other keys and the SFU relayed.
+        let other = seen(SOURCE, begin, end.min(self.key_since)).plus(seen(IceSource::Sfu, begin, end));
+        Reading { day, as_of, granted, other }
     }
 
     /// Reads a count of the day that is half of the previous one.

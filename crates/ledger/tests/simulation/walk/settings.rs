@@ -4,20 +4,21 @@ use std::time::Duration;
 
 use turn_ledger::books::Books;
 use turn_ledger::changes::Stored;
+use turn_ledger::clients::ClientTerms;
 use turn_ledger::connections::Bounds;
 use turn_ledger::ledger::{SourceTerms, Terms};
 use turn_ledger::open::Setup;
 use turn_ledger::period::BillingDay;
 use turn_ledger::source::IceSource;
-use turn_ledger::spenders::SpenderTerms;
+use turn_ledger::spenders::{SpenderBounds, SpenderTerms};
 use turn_ledger::time::Moment;
 use turn_ledger::timeline::Rates;
 use turn_ledger::units::{BitRate, ByteCount};
 use turn_ledger::usage_rules::{BilledDirections, UsageRules};
 use turn_ledger::verdict::BudgetMode;
 
+use super::dice::Dice;
 use super::lateness::Lateness;
-use super::ops::Dice;
 use super::world::Relaying;
 
 /// The settings, and how the world behaves.
@@ -46,8 +47,20 @@ pub(crate) struct Settings {
     pub(crate) has_addresses: bool,
     /// The most grants and connections in the tables.
     pub(crate) rows_max: usize,
-    /// Whether the relay forgets its counter at a crash.
-    pub(crate) relay_forgets: bool,
+    /// The most users in the table.
+    pub(crate) users_max: usize,
+    /// `RESERVED_PERCENT_PER_CLIENT`.
+    pub(crate) percent: u32,
+    /// `ESTIMATED_MBPS_PER_CONNECTION`.
+    pub(crate) estimated_mbps: u64,
+    /// `HEARTBEAT_SECONDS`.
+    pub(crate) heartbeat: u64,
+    /// `BILLED_DIRECTIONS`: whether both directions are billed.
+    pub(crate) bills_both: bool,
+    /// How many ended grants are kept. Few, so that their shares move into the sums.
+    pub(crate) ended_max: usize,
+    /// Whether the SFU is used.
+    pub(crate) sfu: bool,
     /// Whether something else than the listing comes first after a pause or a start.
     pub(crate) unlisted: bool,
     /// Clients relay at different rates, and stay for different times, if this is not zero. Else all do the most that is assumed.
@@ -72,6 +85,12 @@ pub(crate) enum Change {
     UserLimit(u64),
     Sources(&'static [IceSource]),
     Cli(bool),
+    EstimatedMbps(u64),
+    Heartbeat(u64),
+    BillsBoth(bool),
+    Percent(u32),
+    Rows(usize),
+    Ended(usize),
 }
 
 /// The sources of a scenario with coturn's command line.
@@ -79,27 +98,31 @@ pub(crate) const COTURN: &[IceSource] = &[IceSource::Coturn, IceSource::Cloudfla
 /// The sources of most scenarios.
 pub(crate) const ONE: &[IceSource] = &[IceSource::Cloudflare];
 
-impl Default for Settings {
-    fn default() -> Self {
-        // The limit is low enough to be reached.
-        Self {
-            strict: false,
-            limit: 10_000_000_000,
-            billing_day: 1,
-            tail: None,
-            mbps: 2,
-            sampling: 5,
-            sources: ONE,
-            cli: false,
-            user_limit: None,
-            relays_with_both: false,
-            has_addresses: false,
-            rows_max: 100_000,
-            relay_forgets: false,
-            unlisted: false,
-            clients: 0,
-        }
-    }
+impl Settings {
+    /// Those of most scenarios. The limit is low enough to be reached.
+    pub(crate) const DEFAULT: Self = Self {
+        strict: false,
+        limit: 10_000_000_000,
+        billing_day: 1,
+        tail: None,
+        mbps: 2,
+        sampling: 5,
+        sources: ONE,
+        cli: false,
+        user_limit: None,
+        relays_with_both: false,
+        has_addresses: false,
+        rows_max: 100_000,
+        users_max: 100_000,
+        percent: 5,
+        estimated_mbps: 2,
+        heartbeat: 600,
+        bills_both: false,
+        ended_max: 5,
+        sfu: false,
+        unlisted: false,
+        clients: 0,
+    };
 }
 
 /// The source whose count is sampled and late.
@@ -108,6 +131,10 @@ pub(crate) const SOURCE: IceSource = IceSource::Cloudflare;
 impl Settings {
     pub(crate) fn billing_day(&self) -> BillingDay {
         BillingDay::new(self.billing_day).unwrap_or_else(|| unreachable!("it is a day"))
+    }
+
+    fn estimated_rate(&self) -> BitRate {
+        BitRate::new(self.estimated_mbps * 1_000_000)
     }
 
     /// How long a holder relays after the expiry of a credential of this source.
@@ -150,26 +177,28 @@ impl Settings {
             limit: ByteCount::new(self.limit),
             billing_day: self.billing_day(),
             rates: Rates {
-                estimated: BitRate::new(2_000_000),
+                estimated: self.estimated_rate(),
                 liability: BitRate::new(self.mbps * 1_000_000),
                 promises_cap_claims: self.strict,
             },
             mode: if self.strict { BudgetMode::Strict } else { BudgetMode::Estimate },
         };
         let rules = UsageRules {
-            heartbeat: Duration::from_secs(600),
-            billed: BilledDirections::Egress,
-            estimated_rate: BitRate::new(2_000_000),
+            heartbeat: Duration::from_secs(self.heartbeat),
+            billed: if self.bills_both { BilledDirections::Both } else { BilledDirections::Egress },
+            estimated_rate: self.estimated_rate(),
         };
         // Cloudflare's count is read also while it does not mint.
         let is_only_read = !self.sources.contains(&SOURCE);
         let sources = self.sources.iter().chain(is_only_read.then_some(&SOURCE));
+        let sources = sources.chain(self.sfu.then_some(&IceSource::Sfu));
         let sources = sources.map(|source| self.terms_of(*source)).collect();
         let user_limit = self.user_limit.map(ByteCount::new);
-        // Few ended grants are kept, so that their shares move into the sums.
-        let spenders = SpenderTerms { user_limit, ended_max: 5, ..SpenderTerms::default() };
-        let bounds =
-            Bounds { spenders, connections: self.rows_max, grants: self.rows_max, ..Bounds::default() };
+        let bounds = SpenderBounds { users: self.users_max, ..SpenderBounds::default() };
+        let spenders =
+            SpenderTerms { user_limit, ended_max: self.ended_max, bounds, ..SpenderTerms::default() };
+        let client = ClientTerms { reserved_percent: self.percent, ..ClientTerms::default() };
+        let bounds = Bounds { spenders, client, connections: self.rows_max, grants: self.rows_max };
         let setup = Setup { terms, sources, rules, bounds, default_source: self.sources[0] };
         setup.open(Some(stored), moment)
     }
@@ -179,7 +208,8 @@ impl Settings {
         let cuts = source == IceSource::Coturn && self.cli;
         let cut_tail = cuts.then(|| self.tail.map_or(CUT_TAIL, Duration::from_secs));
         let is_read = source != IceSource::Coturn || self.cli;
-        SourceTerms { source, tail: self.tail(source), cut_tail, sampling, is_read }
+        let tail = if source == IceSource::Sfu { source.expiry_tail() } else { self.tail(source) };
+        SourceTerms { source, tail, cut_tail, sampling, is_read }
     }
 
     pub(super) fn change(&mut self, change: Change) {
@@ -194,6 +224,12 @@ impl Settings {
             Change::UserLimit(limit) => self.user_limit = self.user_limit.map(|_| limit),
             Change::Sources(sources) => self.sources = sources,
             Change::Cli(cli) => self.cli = cli,
+            Change::EstimatedMbps(mbps) => self.estimated_mbps = mbps,
+            Change::Heartbeat(seconds) => self.heartbeat = seconds,
+            Change::BillsBoth(bills_both) => self.bills_both = bills_both,
+            Change::Percent(percent) => self.percent = percent,
+            Change::Rows(rows) => self.rows_max = rows,
+            Change::Ended(rows) => self.ended_max = rows,
         }
     }
 }

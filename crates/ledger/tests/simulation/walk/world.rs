@@ -65,8 +65,8 @@ struct Flow {
 #[derive(Default)]
 pub(crate) struct World {
     pub(crate) now: u64,
-    /// Cloudflare, coturn, relay.
-    flows: [Flow; 3],
+    /// Cloudflare's TURN service, coturn, relay, SFU.
+    flows: [Flow; 4],
     numbers: u64,
     /// Those that were minted since the wall clock was set ahead, which the books have not accepted.
     in_doubt: Option<Vec<u64>>,
@@ -78,11 +78,16 @@ pub(crate) struct World {
     pub(crate) by_grant: Option<BTreeMap<GrantId, Vec<(u64, u128)>>>,
 }
 
+/// The sources that relay.
+pub(crate) const METERED: [IceSource; 4] =
+    [IceSource::Cloudflare, IceSource::Coturn, IceSource::Relay, IceSource::Sfu];
+
 fn index(source: IceSource) -> usize {
     match source {
         IceSource::Cloudflare => 0,
         IceSource::Coturn => 1,
-        IceSource::Relay | IceSource::Manual | IceSource::Stun | IceSource::Sfu => 2,
+        IceSource::Relay | IceSource::Manual | IceSource::Stun => 2,
+        IceSource::Sfu => 3,
     }
 }
 
@@ -171,6 +176,25 @@ impl World {
         true
     }
 
+    /// Whether a holder has not been ended.
+    pub(crate) fn relays(&self, source: IceSource, number: u64) -> bool {
+        self.flows[index(source)].holders.iter().any(|holder| holder.number == number)
+    }
+
+    /// A source ends all that it relays.
+    pub(crate) fn end_all(&mut self, source: IceSource) {
+        self.flows[index(source)].holders.clear();
+    }
+
+    /// A holder relays at another rate from now on.
+    pub(crate) fn set_rate(&mut self, source: IceSource, number: u64, rate: u64) {
+        for holder in &mut self.flows[index(source)].holders {
+            if holder.number == number {
+                holder.rate = rate;
+            }
+        }
+    }
+
     /// The settings assume this from now on, for all credentials that are still held.
     pub(crate) fn assume(&mut self, source: IceSource, assumed: Relaying) {
         for holder in self.flows[index(source)].holders.iter_mut().filter(|holder| !holder.is_unknown) {
@@ -229,15 +253,15 @@ impl World {
 
     /// Lets time pass while credential holders relay at `share` 256ths of the maximum rate.
     pub(crate) fn pass(&mut self, millis: u64, share: u64) {
-        self.pass_each(millis, [share; 3]);
+        self.pass_each(millis, [share; 4]);
     }
 
     /// The same while the broker's process does not run. The relay in that process relays nothing.
     pub(crate) fn pass_without_broker(&mut self, millis: u64, share: u64) {
-        self.pass_each(millis, [share, share, 0]);
+        self.pass_each(millis, [share, share, 0, share]);
     }
 
-    fn pass_each(&mut self, millis: u64, shares: [u64; 3]) {
+    fn pass_each(&mut self, millis: u64, shares: [u64; 4]) {
         self.counted = self.visible();
         let now = self.now;
         for (flow, share) in self.flows.iter_mut().zip(shares) {
@@ -283,10 +307,14 @@ impl World {
         bytes(flow.relayed_until(to) - flow.relayed_until(from.min(to)))
     }
 
+    /// True bytes that Cloudflare counts together in `[from, to)`: those of its TURN service and of its SFU.
+    pub(crate) fn bytes_of_cloudflare(&self, from: u64, to: u64) -> u64 {
+        self.bytes_of(IceSource::Cloudflare, from, to) + self.bytes_of(IceSource::Sfu, from, to)
+    }
+
     /// True bytes of all sources in `[from, to)`. Each is rounded up.
     pub(crate) fn bytes_between(&self, from: u64, to: u64) -> u64 {
-        let sources = [IceSource::Cloudflare, IceSource::Coturn, IceSource::Relay];
-        sources.iter().map(|source| self.bytes_of(*source, from, to)).sum()
+        METERED.iter().map(|source| self.bytes_of(*source, from, to)).sum()
     }
 }
 

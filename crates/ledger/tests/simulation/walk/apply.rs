@@ -1,0 +1,188 @@
+//! What each operation does to a simulated broker and to the world.
+
+use turn_ledger::books::Written;
+use turn_ledger::connection::Report;
+use turn_ledger::reports::Caller;
+use turn_ledger::source::MINT_SLACK;
+use turn_ledger::units::ByteCount;
+
+use super::broker::Broker;
+use super::checks::Excuse;
+use super::disk::Disk;
+use super::minting::user_named;
+use super::ops::Op;
+use super::settings::millis;
+use super::world::World;
+
+impl<D: Disk> Broker<D> {
+    #[expect(clippy::too_many_lines, reason = "one arm for each operation")]
+    pub(crate) fn apply(&mut self, op: Op, world: &mut World) {
+        let now = self.advance(world);
+        match op {
+            Op::Wait { millis, share } => {
+                self.pass_watching(millis, share, world);
+                self.advance(world);
+                // The flush of every second.
+                self.tidy();
+            }
+            // A second fault of the clock in doubt loses what the first one promised: ADR 10 names it.
+            Op::ClockBack { .. } if self.step > 0 => self.set_ahead(0, world),
+            Op::ClockBack { .. } | Op::ClockGlitch { .. } | Op::ClockStep { .. } if self.is_in_doubt() => {}
+            Op::ClockStep { millis } => {
+                if self.offset == 0 {
+                    self.set_ahead(millis, world);
+                }
+            }
+            Op::Pause { millis, share } => {
+                self.offset = 0;
+                self.set_ahead(0, world);
+                self.paused += millis;
+                self.excuse_unwatched(world);
+                world.pass_without_broker(millis, share);
+            }
+            Op::ClockBack { millis } => {
+                // The flush of every second: an accepted jump is stored.
+                self.flush();
+                self.offset += millis;
+            }
+            Op::ClockRight => self.offset = 0,
+            Op::ClockGlitch { millis } => {
+                self.offset -= millis;
+                self.advance(world);
+                self.offset += millis;
+            }
+            Op::Mint { life, delay } => self.mint_for_client(life, delay, world),
+            Op::MintFromPool { life, age } => self.mint_from_pool(life, age, world),
+            Op::Renew { nth, life, delay } => self.renew(nth, life, delay, world),
+            Op::Reserve { life } => self.begin_mint(life, world),
+            Op::Commit => self.commit_oldest(world),
+            Op::Settle { written } => self.settle_oldest(written, world),
+            Op::HangUp { nth, after } => {
+                if let Some(held) = self.held(nth) {
+                    world.leave(held.grant.source, held.number, world.now + after);
+                }
+            }
+            Op::Block { user, is_blocked } => {
+                let user = user_named(user);
+                if is_blocked {
+                    let _ = self.books.block_user(&user);
+                    let _ = self.books.revoke_user(&user);
+                } else {
+                    self.books.unblock_user(&user);
+                }
+                self.flush();
+            }
+            Op::Freeze(is_frozen) => {
+                self.books.override_freeze(is_frozen);
+                self.flush();
+            }
+            Op::DropReadings => {
+                if self.books.drop_readings() {
+                    self.excuse(Excuse::Dropped);
+                }
+            }
+            Op::Copy => {
+                self.flush();
+                self.copy = self.disk.copy();
+            }
+            Op::Restore => self.restore_copy(world),
+            Op::MintFails { life } => self.fail_to_mint(life),
+            Op::MintUnwritten { life, written } => {
+                let handed_out = self.mint(life, written, None);
+                debug_assert!(handed_out.is_none(), "a grant that was not recorded was handed out");
+            }
+            Op::CrashAfterCommit { life } => {
+                if let Some(grant) = self.mint(life, Written::Yes, None) {
+                    let delay = millis(MINT_SLACK);
+                    self.hand_out(world, delay, &grant);
+                }
+                self.restart(world);
+            }
+            Op::Open { nth, relayed } => {
+                if let Some(caller) = self.caller(nth) {
+                    let _ = self.books.open(caller, "c", relayed);
+                }
+            }
+            Op::Beat { nth, bytes, relayed } => {
+                let report = Report { bytes_received: bytes, relayed, ..Report::default() };
+                if let Some(caller) = self.caller(nth) {
+                    let _ = self.books.heartbeat(caller, "c", report);
+                }
+            }
+            Op::Close { nth } => {
+                if let Some(caller) = self.caller(nth) {
+                    let _ = self.books.close(caller, "c", Report::default());
+                }
+            }
+            Op::Revoke { nth } => {
+                if let Some(Caller::Grant(grant)) = self.caller(nth) {
+                    let _ = self.books.revoke(grant.id);
+                }
+            }
+            Op::Limit { percent } => {
+                self.limit = ByteCount::new(self.settings.limit / 100 * percent);
+                self.books.override_limit(Some(self.limit));
+                self.flush();
+            }
+            Op::ReplaceKey => self.key_since = world.now,
+            Op::KeyReturns => self.key_since = 0,
+            Op::Read { back, missed } => {
+                self.read(world, back, missed);
+                self.read_by_grant(world, back, missed);
+            }
+            Op::ReadLast { missed } => self.read_last(world, missed),
+            Op::Late { millis } => {
+                world.lateness = millis;
+                self.may_break = true;
+            }
+            Op::ReadFallen => self.read_fallen(now),
+            Op::ReadAhead { millis } => self.read_ahead(world, millis),
+            Op::Coturn(cli) => self.cli = cli,
+            Op::Down { millis, share } => {
+                self.excuse_uncut();
+                self.excuse_unwatched(world);
+                world.pass_without_broker(millis, share);
+                self.restart(world);
+                self.list_sessions(world);
+                self.watch_sfu(world);
+            }
+            Op::Reboot { millis, share, behind } => {
+                self.set_ahead(0, world);
+                self.excuse_uncut();
+                self.excuse_unwatched(world);
+                world.pass_without_broker(millis, share);
+                (self.boot, self.paused, self.offset) = (self.boot + 1, world.now, behind);
+                self.lags |= behind > 0;
+                self.restart(world);
+                self.list_sessions(world);
+            }
+            Op::From { nth } => self.from = nth,
+            Op::ReadRelay { is_slow } => self.look_at_relay(is_slow, world),
+            Op::Join { life } => self.join_call(life, world),
+            Op::Leave { nth } => self.leave_call(nth),
+            Op::KeepCalls => self.keep_calls(),
+            Op::Change(change) => self.change(change, world),
+            Op::ReporterOpens { relayed } => {
+                self.excuse(Excuse::Reporter);
+                self.has_reporter = true;
+                let _ = self.books.open(Caller::Reporter, "r", relayed);
+            }
+            Op::ReporterBeats { bytes } => {
+                self.excuse(Excuse::Reporter);
+                let report = Report { bytes_received: bytes, ..Report::default() };
+                let _ = self.books.heartbeat(Caller::Reporter, "r", report);
+            }
+            Op::ReporterCloses => {
+                self.excuse(Excuse::Reporter);
+                let _ = self.books.close(Caller::Reporter, "r", Report::default());
+            }
+            Op::OpenPage => self.open_page(world),
+            Op::Pull { nth, more, is_answered } => self.pull(nth, more, is_answered, world),
+            Op::Stream { nth, active } => self.stream(nth, active, world),
+            Op::CloseTracks { nth } => self.close_tracks(nth, world),
+            Op::LeavePage { nth } => self.leave_page(nth, world),
+            Op::Flush => self.tidy(),
+            Op::Crash => self.restart(world),
+        }
+    }
+}

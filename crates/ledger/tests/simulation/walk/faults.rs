@@ -1,0 +1,219 @@
+//! The rarer faults, and the operations that they consist of.
+
+use turn_ledger::books::Written;
+
+use super::coturn::Cli;
+use super::dice::Dice;
+use super::ops::Op;
+use super::settings::Change;
+
+/// The rarer faults. Each happens in some of the scenarios.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The provider counts bytes later than the lag.
+    Late,
+    /// The wall clock is set ahead and stays there.
+    Steps,
+    /// Restarts change this setting.
+    Setting(Name),
+    /// There are several sources.
+    Sources,
+    /// The app server reports connections.
+    Reporter,
+    /// coturn's command line is connected. It does not answer at times.
+    Coturn,
+    /// coturn accepts the command to end a session, and does not end it.
+    Uncut,
+    /// The machine is paused for long while coturn's command line is connected.
+    PauseAtCoturn,
+    /// The machine is off for a while.
+    Reboots,
+    /// The operator overrides the limit.
+    Overrides,
+    /// Other steps happen while a credential is made.
+    Interleaved,
+    /// Clients share addresses.
+    Addresses,
+    /// The tables are small.
+    SmallTables,
+    /// Clients of coturn hang up.
+    HangUps,
+    /// Users are blocked, and minting is stopped.
+    Blocks,
+    /// A backup is restored.
+    Copies,
+    /// Pages use the SFU.
+    Sfu,
+    /// A listing of coturn does not show all sessions.
+    Partial,
+    /// A listing of coturn arrives late.
+    LateListing,
+    /// The operator drops the provider's count.
+    Drops,
+    /// After a pause or a start, something else than the listing comes first.
+    Unlisted,
+}
+
+/// A setting that a restart can change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Name {
+    Mode,
+    BillingDay,
+    Tail,
+    Rate,
+    Sampling,
+    Limit,
+    Sources,
+    Cli,
+    UserLimit,
+    /// How connections are charged.
+    Rules,
+    /// Sizes and shares.
+    Bounds,
+}
+
+/// All faults, by the names that `FAULTS` can contain.
+pub(crate) const FAULTS: &[(&str, Fault)] = &[
+    ("late", Fault::Late),
+    ("steps", Fault::Steps),
+    ("mode", Fault::Setting(Name::Mode)),
+    ("billing-day", Fault::Setting(Name::BillingDay)),
+    ("tail", Fault::Setting(Name::Tail)),
+    ("rate", Fault::Setting(Name::Rate)),
+    ("sampling", Fault::Setting(Name::Sampling)),
+    ("limit", Fault::Setting(Name::Limit)),
+    ("change-sources", Fault::Setting(Name::Sources)),
+    ("cli", Fault::Setting(Name::Cli)),
+    ("sources", Fault::Sources),
+    ("reporter", Fault::Reporter),
+    ("coturn", Fault::Coturn),
+    ("uncut", Fault::Uncut),
+    ("pause-at-coturn", Fault::PauseAtCoturn),
+    ("reboots", Fault::Reboots),
+    ("overrides", Fault::Overrides),
+    ("interleaved", Fault::Interleaved),
+    ("addresses", Fault::Addresses),
+    ("small-tables", Fault::SmallTables),
+    ("hang-ups", Fault::HangUps),
+    ("blocks", Fault::Blocks),
+    ("copies", Fault::Copies),
+    ("sfu", Fault::Sfu),
+    ("rules", Fault::Setting(Name::Rules)),
+    ("bounds", Fault::Setting(Name::Bounds)),
+    ("partial", Fault::Partial),
+    ("late-listing", Fault::LateListing),
+    ("drops", Fault::Drops),
+    ("unlisted", Fault::Unlisted),
+    ("user-limit", Fault::Setting(Name::UserLimit)),
+];
+
+/// Faults that the ledger does not survive yet. `FAULTS=all`, or a list of names, runs them too.
+pub(crate) const OFF: &[&str] = &["uncut", "pause-at-coturn", "billing-day", "unlisted"];
+
+/// The faults that the ledger survives, and those whose name is in `more`.
+pub(crate) fn faults_with(more: impl Fn(&str) -> bool) -> Vec<Fault> {
+    let is_on = |name: &str| !OFF.contains(&name) || more(name);
+    FAULTS.iter().filter(|(name, _)| is_on(name)).map(|(_, fault)| *fault).collect()
+}
+
+impl Dice {
+    /// One of the rarer faults.
+    pub(super) fn fault(&mut self) -> Option<Op> {
+        if self.faults.is_empty() {
+            return None;
+        }
+        let fault = self.one_of(&self.faults.clone());
+        Some(match fault {
+            Fault::Late => Op::Late {
+                millis: self.one_of(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 900_000, 3_600_000, 7_200_000]),
+            },
+            Fault::Steps if self.below(20) > 0 => return None,
+            Fault::Steps => {
+                let most = self.one_of(&[120_000, 28_800_000, 3 * 86_400_000, 40 * 86_400_000]);
+                Op::ClockStep { millis: 60_001 + self.below(most) }
+            }
+            Fault::Setting(name) => Op::Change(self.change(name)?),
+            Fault::Sources if self.below(3) == 0 => Op::ReadRelay { is_slow: false },
+            Fault::Sources => Op::From { nth: self.below(3) },
+            Fault::Reporter if self.below(4) > 0 => return None,
+            Fault::Reporter => match self.below(6) {
+                0..=2 => Op::ReporterCloses,
+                3 => Op::ReporterOpens { relayed: self.maybe_relayed() },
+                _ => {
+                    let bytes = (self.below(3) > 0).then(|| self.roll() >> self.below(64));
+                    Op::ReporterBeats { bytes }
+                }
+            },
+            Fault::Coturn if self.below(3) == 0 => {
+                let millis = self.one_of(&[5_000, 120_000, 7_200_000]);
+                Op::Down { millis: self.below(millis), share: self.below(257) }
+            }
+            Fault::Coturn => {
+                let fails = if self.has(Fault::Uncut) { Cli::CutsNothing } else { Cli::Silent };
+                Op::Coturn(self.one_of(&[Cli::Works, Cli::Works, Cli::Works, Cli::Works, fails, Cli::Silent]))
+            }
+            Fault::Reboots if self.below(3) == 0 => {
+                let millis = self.one_of(&[30_000, 600_000, 28_800_000]);
+                let behind = self.one_of(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 600_000, 28_800_000]);
+                Op::Reboot { millis: self.below(millis), share: self.below(257), behind }
+            }
+            Fault::Reboots => Op::ClockRight,
+            Fault::Interleaved => match self.below(5) {
+                0 | 1 => Op::Reserve { life: self.one_of(&[60, 300, 3_600, 86_400]) },
+                2 => Op::Settle { written: self.one_of(&[Written::Yes, Written::No, Written::Unknown]) },
+                3 => Op::Wait { millis: self.below(3_000), share: self.below(257) },
+                _ => Op::Commit,
+            },
+            Fault::Blocks => match self.below(3) {
+                0 => Op::Freeze(self.below(3) == 0),
+                _ => Op::Block { user: self.below(3), is_blocked: self.below(3) == 0 },
+            },
+            Fault::Sfu => {
+                let millis = self.one_of(&[5_000, 120_000, 7_200_000]);
+                Op::Down { millis: self.below(millis), share: self.below(257) }
+            }
+            Fault::HangUps => Op::HangUp { nth: self.roll(), after: self.below(30_000) },
+            Fault::Copies if self.below(3) > 0 => Op::Copy,
+            Fault::Copies if self.below(6) == 0 => Op::Restore,
+            Fault::Drops if self.below(16) == 0 => Op::DropReadings,
+            Fault::Partial | Fault::LateListing if !self.has(Fault::Coturn) => return None,
+            Fault::Partial => Op::Coturn(self.one_of(&[Cli::Works, Cli::Partial])),
+            Fault::LateListing => Op::Coturn(self.one_of(&[Cli::Works, Cli::Late])),
+            Fault::Uncut
+            | Fault::PauseAtCoturn
+            | Fault::Addresses
+            | Fault::SmallTables
+            | Fault::Copies
+            | Fault::Drops
+            | Fault::Unlisted => return None,
+            Fault::Overrides => Op::Limit { percent: self.one_of(&[0, 50, 100, 200]) },
+        })
+    }
+
+    fn change(&mut self, name: Name) -> Option<Change> {
+        Some(match name {
+            Name::Mode => Change::Strict(self.below(2) == 0),
+            Name::BillingDay => Change::BillingDay(self.billing_day()),
+            Name::Tail => Change::Tail(self.one_of(&[None, Some(0), Some(600), Some(7_200), Some(20_000)])),
+            Name::Rate => Change::Mbps(self.one_of(&[2, 4, 8])),
+            Name::Sampling => Change::Sampling(self.one_of(&[5, 20])),
+            Name::Limit => Change::Limit(self.limit()),
+            Name::Cli if self.has(Fault::Coturn) => Change::Cli(self.below(20) > 0),
+            Name::Sources if self.has(Fault::Sources) => Change::Sources(self.sources()),
+            Name::UserLimit => {
+                Change::UserLimit(self.one_of(&[3_000_000_000, 6_000_000_000, 20_000_000_000]))
+            }
+            Name::Rules => match self.below(3) {
+                0 => Change::Heartbeat(self.one_of(&[30, 600])),
+                1 => Change::BillsBoth(self.below(2) == 0),
+                _ => Change::EstimatedMbps(self.one_of(&[1, 2])),
+            },
+            Name::Bounds => match self.below(3) {
+                0 => Change::Percent(self.one_of(&[1, 5, 100])),
+                1 => Change::Rows(self.one_of(&[12, 100_000])),
+                _ => Change::Ended(self.one_of(&[0, 5, 100])),
+            },
+            Name::Cli | Name::Sources => return None,
+        })
+    }
+}

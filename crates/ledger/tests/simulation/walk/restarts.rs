@@ -1,0 +1,128 @@
+//! Starts of a simulated broker: after a crash, with other settings, from a copy. And its end, when nobody relays any more.
+
+use std::time::Duration;
+
+use turn_ledger::books::{Books, Snapshot};
+use turn_ledger::source::IceSource;
+use turn_ledger::time::{Boot, Moment};
+use turn_ledger::units::{ByteCount, Timestamp};
+
+use super::broker::Broker;
+use super::checks::Excuse;
+use super::coturn::Cli;
+use super::days::CountedDays;
+use super::disk::Disk;
+use super::settings::{Change, DAY};
+use super::world::World;
+
+/// The longest credential and tail are over after this time, in milliseconds.
+const ALL_ENDED: u64 = 3 * DAY;
+
+impl<D: Disk> Broker<D> {
+    /// Restarts the process.
+    pub(super) fn restart(&mut self, world: &mut World) {
+        self.unwritten = None;
+        self.in_flight.clear();
+        // The sockets of its calls are gone.
+        self.members.clear();
+        // A reading that brought the bound down may be lost.
+        if self.has_reporter {
+            self.excuse(Excuse::Reporter);
+        }
+        if self.settings.cli {
+            self.excuse(Excuse::Uncut);
+        }
+        // What was read or listed and not written is lost.
+        (self.last_read, self.listed_at, self.lacks) = (None, None, self.lacked);
+        let (stored, wall, since_boot) = (self.disk.read(), self.wall(world), self.since_boot(world));
+        self.time = stored.time(wall, Boot::new(self.boot), since_boot);
+        self.books = self.settings.open(stored, self.time.read(wall, since_boot));
+        self.lateness = self.settings.lateness(&self.books);
+        // The relay in the process counts from zero.
+        self.relayed_until = world.now;
+        (self.asked, self.asked_until) = (CountedDays::default(), Timestamp::default());
+        self.admit_again(world);
+    }
+
+    /// Restarts the process with another setting.
+    pub(super) fn change(&mut self, change: Change, world: &mut World) {
+        self.read_relay(world);
+        self.books.finish();
+        self.flush();
+        let before = ByteCount::new(self.settings.limit);
+        self.settings.change(change);
+        self.excuse(Excuse::Setting);
+        (self.may_break, self.last_read) = (true, None);
+        if let Change::Limit(limit) = change
+            && ByteCount::new(limit) != before
+        {
+            self.limit = ByteCount::new(limit);
+        }
+        for source in IceSource::ALL.into_iter().filter(|source| source.is_metered()) {
+            world.assume(source, self.settings.assumed(source));
+        }
+        if !self.settings.sources.contains(&IceSource::Relay) {
+            world.end_all(IceSource::Relay);
+        }
+        self.restart(world);
+    }
+
+    /// Writes all changes, and returns the books that another process would restore.
+    pub(crate) fn reopened(&mut self) -> Books {
+        self.books.finish();
+        self.flush();
+        let moment = Moment { jumped: Duration::ZERO, may_be_wrong: false, ..self.books.moment() };
+        self.settings.open(self.disk.read(), moment)
+    }
+
+    /// Everything ends and is counted. Returns what is committed beyond that, if it should not be.
+    pub(crate) fn count_all(&mut self, world: &mut World) -> Option<String> {
+        self.set_ahead(0, world);
+        (self.offset, self.cli, world.lateness) = (0, Cli::Works, 0);
+        let is_read = self.settings.cli || !self.settings.sources.contains(&IceSource::Coturn);
+        let may_be_doubted =
+            self.may_break || self.was_uncut || !is_read || !self.books.snapshot().bound_holds();
+        self.leave_pages(world);
+        self.pass(ALL_ENDED, 0, world);
+        for _ in 0..2 {
+            // What was counted too low is counted again.
+            self.asked = CountedDays::default();
+            self.pass(DAY / 24, 0, world);
+            self.read(world, 0, 0);
+            self.read_relay(world);
+            self.list_sessions(world);
+            self.tidy();
+        }
+        let Snapshot { figures, live_grants, .. } = self.books.snapshot();
+        // What strict mode holds back for sampling is committed.
+        let margin = if self.settings.strict { u64::from(self.settings.sampling) } else { 0 };
+        let most = (u128::from(figures.used.get()) * 100).div_ceil(u128::from(100 - margin)) + 62;
+        let is_open = u128::from(figures.committed.get()) > most || live_grants > 0;
+        (is_open && !may_be_doubted)
+            .then(|| format!("after everything has ended and is counted, {live_grants} grants, {figures:?}"))
+    }
+
+    /// Two periods pass in which nothing is relayed.
+    pub(crate) fn wind_down(&mut self, world: &mut World) {
+        for millis in [40 * DAY, 600_000, 40 * DAY, 600_000] {
+            self.time.set_reference(self.present(world), self.since_boot(world));
+            self.pass(millis, 0, world);
+            self.list_sessions(world);
+            while !self.books.forget_expired() {}
+            self.flush();
+        }
+    }
+
+    /// Restores the last copy. The credentials that were handed out since are unknown.
+    pub(super) fn restore_copy(&mut self, world: &mut World) {
+        let Some(copy) = self.copy.take() else { return };
+        self.disk = copy;
+        // The copy does not know of pauses since.
+        self.lags = true;
+        self.restart(world);
+        self.limit = self.books.snapshot().figures.limit;
+        let grants = self.books.grants();
+        world.forget(|grant| grants.get(grant).is_some());
+        self.excuse(Excuse::Restored);
+    }
+}
