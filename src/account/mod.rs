@@ -311,12 +311,21 @@ impl Account {
         self.report_ends(given_up, &snapshot);
     }
 
-    /// Ends grants that can have no further effect. If many end at once, others get the lock in between.
-    pub async fn tidy(&self) {
-        while !self.change(Books::forget_expired) {
+    /// Changes the books in parts, until `call` returns a result. Others get the lock in between, and each part is queued to be written,
+    /// so that no batch is large.
+    pub async fn change_in_parts<T>(&self, mut call: impl FnMut(&mut Books) -> Option<T>) -> T {
+        loop {
+            if let Some(result) = self.change(&mut call) {
+                return result;
+            }
             self.flush();
             tokio::task::yield_now().await;
         }
+    }
+
+    /// Ends grants that can have no further effect.
+    pub async fn tidy(&self) {
+        self.change_in_parts(|books| books.forget_expired().then_some(())).await;
     }
 
     fn report_ends(&self, ended: impl IntoIterator<Item = Closed>, snapshot: &Snapshot) {

@@ -16,7 +16,7 @@ use super::schema::{one_of, source_schema};
 use crate::app::App;
 use page::{bad_cursor, cursor_of, grant_cursor, grant_place, limit, one, page, parsed, place};
 use turn_ledger::books::{Books, Snapshot};
-use turn_ledger::grants::{GrantFilter, GrantPlace, ListedGrant};
+use turn_ledger::grants::{GrantFilter, GrantPage, GrantPlace, ListedGrant};
 use turn_ledger::source::IceSource;
 use turn_ledger::spender::Spender;
 use turn_ledger::spenders::{Evidence, Place as SpenderPlace, SpenderKey, SpenderKind, SpenderSums};
@@ -226,7 +226,7 @@ pub async fn list_spenders(
         }
         By::Grant => {
             let after = cursor.map(|text| grant_place(&text).ok_or_else(bad_cursor)).transpose()?;
-            let (rows, snapshot) = grants(&app, &GrantFilter::default(), limit + 1, after);
+            let (rows, snapshot) = grants(&app, GrantFilter::default(), limit + 1, after).await;
             let (rows, next) = page(rows, limit, grant_cursor);
             (rows.iter().map(grant_as_spender).collect(), next, snapshot)
         }
@@ -267,7 +267,7 @@ pub async fn list_grants(
         live: parsed(query, "live", |text| text.parse().ok())?,
     };
     let (limit, after) = (limit(query)?, parsed(query, "cursor", grant_place)?);
-    let (rows, _) = grants(&app, &filter, limit + 1, after);
+    let (rows, _) = grants(&app, filter, limit + 1, after).await;
     let (rows, next) = page(rows, limit, grant_cursor);
     Ok(Json(GrantPageBody { grants: rows.iter().map(grant_body).collect(), next }))
 }
@@ -306,13 +306,17 @@ fn listed_spenders(
     books.spenders(kind, limit, after).into_iter().map(listed).collect()
 }
 
-fn grants(
+async fn grants(
     app: &App,
-    filter: &GrantFilter,
+    filter: GrantFilter,
     limit: usize,
     after: Option<GrantPlace>,
 ) -> (Vec<ListedGrant>, Snapshot) {
-    app.account.read(|books| (books.grants().top(filter, limit, after, books.now()), books.snapshot()))
+    let mut page = GrantPage::new(filter, limit, after);
+    while !app.account.read(|books| page.look(books.grants(), books.now())) {
+        tokio::task::yield_now().await;
+    }
+    app.account.read(|books| (page.rows(books.grants(), books.now()), books.snapshot()))
 }
 
 fn spender_body(ListedSpender { row, usable, blocked }: &ListedSpender) -> SpenderBody {

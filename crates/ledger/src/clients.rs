@@ -4,6 +4,7 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use crate::allowance::{Allowance, AllowanceTerms};
 use crate::client::ClientKey;
@@ -115,18 +116,27 @@ impl Clients {
     /// Reverses [`Self::reserve`]. Does nothing if `end` has passed.
     pub(crate) fn release(&mut self, client: ClientKey, end: Minute, bytes: u64) {
         for key in client.with_wider() {
-            if let Some(row) = self.rows.get_mut(&key) {
-                sorted::change(&mut row.reserved, end, |sum| *sum = sum.saturating_sub(bytes));
+            let Entry::Occupied(mut row) = self.rows.entry(key) else { continue };
+            sorted::change(&mut row.get_mut().reserved, end, |sum| *sum = sum.saturating_sub(bytes));
+            if row.get().is_empty() {
+                row.remove();
             }
         }
     }
 
-    /// Removes rows that hold nothing.
-    pub(crate) fn forget_idle(&mut self, now: Timestamp) {
-        self.rows.retain(|_, row| {
-            row.forget_ended(Minute::of(now));
-            !row.is_empty()
-        });
+    /// Something of a client has ended: removes its rows if they hold nothing.
+    pub(crate) fn forget_idle(&mut self, client: ClientKey, now: Timestamp) {
+        for key in client.with_wider() {
+            let Entry::Occupied(mut row) = self.rows.entry(key) else { continue };
+            row.get_mut().forget_ended(Minute::of(now));
+            if row.get().is_empty() {
+                row.remove();
+            }
+        }
+    }
+
+    /// Gives memory back that a larger table used.
+    pub(crate) fn shrink(&mut self) {
         if self.rows.len() < self.rows.capacity() / 4 {
             self.rows.shrink_to_fit();
         }

@@ -90,9 +90,17 @@ fn a_row_that_holds_nothing_is_removed() {
     let (open, promised) = (key("203.0.113.9"), key("2001:db8::1"));
     at_once(&mut clients, open, at(0)).open();
     clients.reserve(promised, Minute::new(10), 7);
-    clients.forget_idle(at(0));
+    clients.forget_idle(open, at(0));
+    clients.forget_idle(promised, at(0));
     assert_eq!(clients.count(), 3);
     at_once(&mut clients, open, at(1)).close(at(1));
-    clients.forget_idle(at(600));
+    clients.forget_idle(open, at(1));
+    assert_eq!(clients.count(), 2);
+    clients.reserve(promised, Minute::new(20), 7);
+    clients.release(promised, Minute::new(20), 7);
+    clients.forget_idle(promised, at(600));
+    assert_eq!(clients.count(), 0);
+    clients.reserve(promised, Minute::new(20), 7);
+    clients.release(promised, Minute::new(20), 7);
     assert_eq!(clients.count(), 0);
 }

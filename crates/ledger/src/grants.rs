@@ -42,7 +42,7 @@ use crate::verdict::ClientShare;
 pub use counted::{CountedSource, CountedSources, FastGrant};
 use dropped::DroppedGrants;
 pub use dropped::{DroppedKey, TAIL_MAX};
-pub use listing::{GrantFilter, GrantPlace, ListedGrant};
+pub use listing::{GrantFilter, GrantPage, GrantPlace, ListedGrant};
 pub use promises::LeastPromise;
 pub use row::{GrantEnd, GrantRow, GrantState, Revoked};
 pub use sessions::SfuSession;
@@ -50,8 +50,8 @@ pub use spending::SpendingTerms;
 pub(crate) use spent::Charge;
 pub use spent::Spent;
 
-/// So many grants are ended in one step, so that nobody waits long for the lock.
-const ENDED_AT_ONCE: usize = 500;
+/// So many rows are changed in one step of a long change, so that nobody waits long for the lock.
+const ROWS_AT_ONCE: usize = 500;
 
 /// See the module's invariant.
 #[derive(Debug)]
@@ -375,11 +375,11 @@ impl Grants {
         self.change_spender(id, |row| row.spender = spender)
     }
 
-    /// Ends grants whose promise is over and that are not in use, at most [`ENDED_AT_ONCE`] of them. `false` if there are more.
+    /// Ends grants whose promise is over and that are not in use, at most [`ROWS_AT_ONCE`] of them. `false` if there are more.
     pub fn forget_expired(&mut self, now: Timestamp) -> bool {
-        let is_all = self.end_due(now, ENDED_AT_ONCE);
+        let is_all = self.end_due(now, ROWS_AT_ONCE);
         if is_all {
-            self.clients.forget_idle(now);
+            self.clients.shrink();
             self.key_ends.retain(|_, end| end.start() > now);
             self.dropped.forget(now);
             self.spenders.forget_old(now);

@@ -104,7 +104,7 @@ impl CloudflareMeter {
             self.metrics.grant_counts(SOURCE.name(), "skipped");
         }
         for counts in &taken {
-            self.take_by_grant(counts);
+            self.take_by_grant(counts).await;
         }
         if let Some(error) = failed {
             return Err(error);
@@ -160,8 +160,8 @@ impl CloudflareMeter {
         counted
     }
 
-    fn take_by_grant(&self, counts: &GrantCounts) {
-        let is_taken = self.account.change(|books| books.take_grant_counts(SOURCE, counts));
+    async fn take_by_grant(&self, counts: &GrantCounts) {
+        let is_taken = self.account.change_in_parts(|books| books.take_grant_counts(SOURCE, counts)).await;
         let outcome = match (counts.is_complete, counts.is_final) {
             // The period has ended since the question.
             _ if !is_taken => "ignored",

@@ -39,11 +39,12 @@ impl Books {
     }
 
     /// Takes what a source counted for its grants since [`Self::grant_counts_from`]. A span that is not final replaces the last
-    /// one. What a span that begins later leaves out counts as not counted. `false`, and nothing changes, if the span begins
-    /// earlier: the counts were taken.
-    pub fn take_grant_counts(&mut self, source: IceSource, counts: &GrantCounts) -> bool {
+    /// one. What a span that begins later leaves out counts as not counted. `Some(false)`, and nothing changes, if the span begins
+    /// earlier: the counts were taken. `None`: a part of many counts is taken. The same call takes the next one, and what was taken
+    /// may be written in between.
+    pub fn take_grant_counts(&mut self, source: IceSource, counts: &GrantCounts) -> Option<bool> {
         let is_taken = self.grants.take_counts(source, counts, self.connections.rules().billed);
-        if is_taken {
+        if is_taken != Some(false) {
             self.dirty.note(Whole::Counted);
         }
         is_taken

@@ -22,6 +22,9 @@ pub struct CountedSource {
     pub(super) seen_until: Timestamp,
     /// Bytes of this period under identifiers that the ledger does not know.
     pub(super) unknown: Spent,
+    /// How far a count is taken that is taken in parts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) taking: Option<Taking>,
     /// The grant that relayed fastest in this period, if one was faster than assumed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) fastest: Option<FastGrant>,
@@ -34,6 +37,19 @@ pub struct FastGrant {
     pub rate: BitRate,
     /// The grant.
     pub grant: GrantId,
+}
+
+/// How far a count by grant is taken. It is stored with what was taken, so that a crash lets no part count twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Taking {
+    /// The span of the count.
+    pub(super) span: (Timestamp, Timestamp),
+    /// Whether it is final.
+    pub(super) is_final: bool,
+    /// The last grant that was taken; `None` for none.
+    pub(super) last: Option<GrantId>,
+    /// Bytes so far under identifiers that the ledger does not know.
+    pub(super) unknown: ByteCount,
 }
 
 impl CountedSource {

@@ -2,11 +2,12 @@
 //! nobody counted is assumed to have been relayed in full, in strict mode with a limit for each user.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
-use super::counted::{CountedSource, CountedSources, FastGrant};
-use super::{GrantRow, Grants};
+use super::counted::{CountedSource, CountedSources, FastGrant, Taking};
+use super::{GrantRow, Grants, ROWS_AT_ONCE};
 use crate::grant_counts::GrantCounts;
 use crate::minute::Minute;
 use crate::source::IceSource;
@@ -40,20 +41,19 @@ impl Grants {
     }
 
     /// Takes what a source counted for its grants since [`Self::counted_until`]. What a span that begins later leaves out was not
-    /// counted by anybody. `false`, and nothing changes, for a span that begins earlier.
+    /// counted by anybody. `Some(false)`, and nothing changes, for a span that begins earlier. `None`: a part is taken, and the next
+    /// call with the same counts takes another one.
     pub(crate) fn take_counts(
         &mut self,
         source: IceSource,
         counts: &GrantCounts,
         billed: BilledDirections,
-    ) -> bool {
+    ) -> Option<bool> {
         let counted_until = self.counted_until(source);
         if counts.from < counted_until || counts.until < counts.from {
-            return false;
+            return Some(false);
         }
-        let (is_final, until) = (counts.is_final, counts.until);
-        let by_grant = counts.by_grant.iter().map(|(id, traffic)| (*id, traffic.billed(billed)));
-        self.count_grants(source, by_grant, counts.other.billed(billed), Some(counts.from), is_final, until);
+        let unknown = self.take_part(source, counts, billed)?;
         if counts.is_final && counts.from > counted_until {
             self.assume(source, counted_until, counts.from, |_| None);
         }
@@ -62,15 +62,48 @@ impl Grants {
                 counts.by_grant.contains_key(&id).then_some(u128::MAX)
             });
         }
-        self.drop_claims(source, counts.until, |id| counts.is_complete || counts.by_grant.contains_key(&id));
+        self.count_unknown(source, unknown, counts.is_final, counts.until);
         let counted = self.counted.entry(source).or_default();
+        counted.taking = None;
         if counts.is_complete {
             counted.seen_until = counted.seen_until.max(counts.until);
         }
         if counts.is_final {
             counted.until = counts.until;
         }
-        true
+        Some(true)
+    }
+
+    /// Takes the counts of the next [`ROWS_AT_ONCE`] grants in the order of their ids, and drops what they and those that were not
+    /// counted have claimed. After the last one it returns the bytes under unknown identifiers.
+    fn take_part(
+        &mut self,
+        source: IceSource,
+        counts: &GrantCounts,
+        billed: BilledDirections,
+    ) -> Option<ByteCount> {
+        let span = (counts.from, counts.until);
+        let is_same = |taking: &Taking| (taking.span, taking.is_final) == (span, counts.is_final);
+        let CountedSource { seen_until, taking, .. } = self.counted.get(&source).copied().unwrap_or_default();
+        let begin =
+            Taking { span, is_final: counts.is_final, last: None, unknown: counts.other.billed(billed) };
+        let mut taking = taking.filter(is_same).unwrap_or(begin);
+        let after = taking.last.map_or(Bound::Unbounded, Bound::Excluded);
+        let is_counted = |id: &GrantId| counts.is_complete || counts.by_grant.contains_key(id);
+        let claiming = self.claiming_after(source, taking.last).filter(is_counted).take(ROWS_AT_ONCE);
+        let ids = counts.by_grant.range((after, Bound::Unbounded)).take(ROWS_AT_ONCE).map(|(id, _)| *id);
+        let ids: BTreeSet<_> = ids.chain(claiming).collect();
+        let is_last = ids.len() < ROWS_AT_ONCE;
+        let ids: Vec<_> = ids.into_iter().take(ROWS_AT_ONCE).collect();
+        let by_grant = ids.iter().filter_map(|id| Some((*id, counts.by_grant.get(id)?.billed(billed))));
+        let (from, is_final, until) = (Some(counts.from), counts.is_final, counts.until);
+        taking.unknown = taking.unknown.plus(self.count_grants(source, by_grant, from, is_final, until));
+        for id in &ids {
+            self.drop_claim(source, *id, seen_until, until);
+        }
+        taking.last = ids.last().copied().or(taking.last);
+        self.counted.entry(source).or_default().taking = Some(taking);
+        is_last.then_some(taking.unknown)
     }
 
     /// Takes what a source that is watched here has counted for its grants since the last call. `until`: everything before it is
@@ -83,7 +116,8 @@ impl Grants {
         now: Timestamp,
     ) {
         let by_grant = added.iter().map(|(id, bytes)| (*id, *bytes));
-        self.count_grants(source, by_grant, ByteCount::ZERO, None, true, now);
+        let unknown = self.count_grants(source, by_grant, None, true, now);
+        self.count_unknown(source, unknown, true, now);
         self.drop_claims(source, now, |id| until.is_some() || added.contains_key(&id));
         let counted = self.counted.entry(source).or_default();
         let until = until.unwrap_or_default();
@@ -94,22 +128,35 @@ impl Grants {
     /// A source has counted these grants until an instant: what they claimed for the time before it does not count.
     fn drop_claims(&mut self, source: IceSource, until: Timestamp, is_counted: impl Fn(GrantId) -> bool) {
         let from = self.counted.get(&source).map_or(Timestamp::default(), |counted| counted.seen_until);
-        let of_source = (source, GrantId::new([0; 16]))..=(source, GrantId::new([u8::MAX; 16]));
-        let claiming: Vec<_> =
-            self.claiming.range(of_source).copied().filter(|(_, id)| is_counted(*id)).collect();
-        for place in claiming {
-            let (_, id) = place;
-            let issued_at = self.any(id).map_or(from, |row| row.issued_at);
-            let mut claims = false;
-            self.change_spent(id, |spent| {
-                spent.drop_claims(from.max(issued_at), until);
-                claims = spent.claimed() > ByteCount::ZERO;
-            });
-            if !claims {
-                self.claiming.remove(&place);
-            }
-            self.dirty.note(id);
+        let claiming: Vec<_> = self.claiming_after(source, None).filter(|id| is_counted(*id)).collect();
+        for id in claiming {
+            self.drop_claim(source, id, from, until);
         }
+    }
+
+    /// The grants of a source that claim something, in the order of their ids after this one.
+    fn claiming_after(&self, source: IceSource, last: Option<GrantId>) -> impl Iterator<Item = GrantId> {
+        let begin = last.map_or(Bound::Included(GrantId::new([0; 16])), Bound::Excluded);
+        let of_source =
+            (begin.map(|id| (source, id)), Bound::Included((source, GrantId::new([u8::MAX; 16]))));
+        self.claiming.range(of_source).map(|(_, id)| *id)
+    }
+
+    /// The source has counted a grant from one instant to another: what it claimed for that time does not count.
+    fn drop_claim(&mut self, source: IceSource, id: GrantId, from: Timestamp, until: Timestamp) {
+        if !self.claiming.contains(&(source, id)) {
+            return;
+        }
+        let issued_at = self.any(id).map_or(from, |row| row.issued_at);
+        let mut claims = false;
+        self.change_spent(id, |spent| {
+            spent.drop_claims(from.max(issued_at), until);
+            claims = spent.claimed() > ByteCount::ZERO;
+        });
+        if !claims {
+            self.claiming.remove(&(source, id));
+        }
+        self.dirty.note(id);
     }
 
     /// The rate of a grant that relayed these bytes within a span of time, if it was faster than assumed. A minute of grace covers
@@ -175,18 +222,17 @@ impl Grants {
         }
     }
 
-    /// Takes counts by grant, and bytes that belong to none. `from`: where their span begins; `None`: two looks are too close together
-    /// for a rate, so all that was counted of a grant is taken.
+    /// Takes counts by grant. Returns the bytes that belong to none. `from`: where their span begins; `None`: two looks are too close
+    /// together for a rate, so all that was counted of a grant is taken.
     fn count_grants(
         &mut self,
         source: IceSource,
         by_grant: impl Iterator<Item = (GrantId, ByteCount)>,
-        mut unknown: ByteCount,
         from: Option<Timestamp>,
         is_final: bool,
         at: Timestamp,
-    ) {
-        let (start, mut fastest) = (self.period.start, None);
+    ) -> ByteCount {
+        let (start, mut unknown, mut fastest) = (self.period.start, ByteCount::ZERO, None);
         for (id, bytes) in by_grant {
             let Some(row) = self.any(id).filter(|row| row.source == source) else {
                 unknown = unknown.plus(bytes);
@@ -202,8 +248,13 @@ impl Grants {
             fastest = self.fast(id, relayed, from.unwrap_or(start), at).max(fastest);
         }
         let counted = self.counted.entry(source).or_default();
-        counted.unknown.period = start;
-        counted.unknown.count(unknown, is_final, at);
         counted.fastest = counted.fastest.max(fastest);
+        unknown
+    }
+
+    fn count_unknown(&mut self, source: IceSource, unknown: ByteCount, is_final: bool, at: Timestamp) {
+        let counted = self.counted.entry(source).or_default();
+        counted.unknown.period = self.period.start;
+        counted.unknown.count(unknown, is_final, at);
     }
 }

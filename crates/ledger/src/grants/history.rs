@@ -114,15 +114,18 @@ impl Grants {
             let stays = |row: &GrantRow| row.is_live(now).then(|| row.ends_in().max(minute.next()));
             match self.get(id).map(stays) {
                 Some(Some(until)) => drop(self.due.insert((until, id))),
-                Some(None) => self.end(id),
+                Some(None) => self.end(id, now),
                 None => {}
             }
         }
         false
     }
 
-    fn end(&mut self, id: GrantId) {
+    fn end(&mut self, id: GrantId, now: Timestamp) {
         let Some(row) = self.rows.get_mut(&id) else { return };
+        if let Some(client) = row.client {
+            self.clients.forget_idle(client, now);
+        }
         self.spending.tally(&mut self.spenders, row, |sums| sums.change_live(-1));
         self.dirty.note(id);
         // Only what a history shows is kept.

@@ -9,6 +9,9 @@ use crate::spenders::{SpenderKey, SpenderKind};
 use crate::token::GrantId;
 use crate::units::{ByteCount, Timestamp};
 
+/// So many rows are looked at in one step.
+const LOOKED_AT_ONCE: usize = 2_000;
+
 /// Which grants are listed. What is absent does not matter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GrantFilter {
@@ -42,32 +45,56 @@ impl ListedGrant {
     }
 }
 
-impl Grants {
-    /// The first `limit` grants after a place, most bytes first. Reads every row, so it is for an operator's calls only.
+/// The first grants of a list after a place, found in parts: [`Self::look`] is called until it returns true, and others can change the
+/// table in between. What changes meanwhile is listed as it was or as it is.
+#[derive(Debug)]
+pub struct GrantPage {
+    filter: GrantFilter,
+    limit: usize,
+    after: Option<GrantPlace>,
+    /// The grants that are not looked at yet; `None` before the first call.
+    left: Option<Vec<GrantId>>,
+    places: Vec<GrantPlace>,
+}
+
+fn order((bytes, id): GrantPlace) -> (Reverse<ByteCount>, GrantId) {
+    (Reverse(bytes), id)
+}
+
+impl GrantPage {
+    /// Nothing is found yet.
     #[must_use]
-    pub fn top(
-        &self,
-        filter: &GrantFilter,
-        limit: usize,
-        after: Option<GrantPlace>,
-        now: Timestamp,
-    ) -> Vec<ListedGrant> {
-        let order = |(bytes, id): GrantPlace| (Reverse(bytes), id);
-        let is_later = |place: GrantPlace| after.is_none_or(|after| order(place) > order(after));
-        let metered = self.iter().filter(|(_, row)| row.source.is_metered());
-        let mut places: Vec<_> = metered
-            .map(|(id, row)| (row, (row.bytes(), *id)))
-            .filter(|(row, place)| is_later(*place) && self.is_listed(row, filter, now))
-            .map(|(_, place)| place)
-            .collect();
-        if places.len() > limit {
-            places.select_nth_unstable_by_key(limit, |place| order(*place));
-            places.truncate(limit);
-        }
-        places.sort_unstable_by_key(|place| order(*place));
-        places.into_iter().filter_map(|(_, id)| self.listed(id, now)).collect()
+    pub fn new(filter: GrantFilter, limit: usize, after: Option<GrantPlace>) -> Self {
+        Self { filter, limit, after, left: None, places: vec![] }
     }
 
+    /// Looks at the next grants. `true` if these are all.
+    pub fn look(&mut self, grants: &Grants, now: Timestamp) -> bool {
+        let left = self.left.get_or_insert_with(|| grants.rows.keys().copied().collect());
+        let rest = left.len().saturating_sub(LOOKED_AT_ONCE);
+        let metered = left.drain(rest..).filter_map(|id| Some((id, grants.any(id)?)));
+        let places = metered
+            .map(|(id, row)| (row, (row.bytes(), id)))
+            .filter(|(_, place)| self.after.is_none_or(|after| order(*place) > order(after)))
+            .filter(|(row, _)| row.source.is_metered() && grants.is_listed(row, &self.filter, now));
+        self.places.extend(places.map(|(_, place)| place));
+        if self.places.len() > self.limit {
+            self.places.select_nth_unstable_by_key(self.limit, |place| order(*place));
+            self.places.truncate(self.limit);
+        }
+        rest == 0
+    }
+
+    /// The rows that were found, most bytes first.
+    #[must_use]
+    pub fn rows(&self, grants: &Grants, now: Timestamp) -> Vec<ListedGrant> {
+        let mut rows: Vec<_> = self.places.iter().filter_map(|(_, id)| grants.listed(*id, now)).collect();
+        rows.sort_unstable_by_key(|row| order(row.place()));
+        rows
+    }
+}
+
+impl Grants {
     /// How many live grants of each spender of a kind were revoked.
     #[must_use]
     pub fn revoked_by(&self, kind: SpenderKind) -> BTreeMap<SpenderKey, u64> {

@@ -186,7 +186,7 @@ mutants=(
     'a user: the grants before a renewal end at their own expiry|ledger/admission.rs|time.chain_before.saturating_add(1)|time.chain_before.min(0)'
     'a spender: a claim counts also for the time before the count|grants/spent.rs|        self.claimed = later_part(self.claimed, from, self.seen_at, until);|        let _ = (from, until);'
     'a spender: a late claim counts for the time before the count|grants/spent.rs|charge.from.max(self.period), charge.at, counted_until)|charge.from.max(self.period), charge.at, counted_until.min(self.period))'
-    'a spender: a count that leaves a grant out leaves its claims|grants/counts.rs|\|id\| counts.is_complete \|\| counts.by_grant.contains_key(&id)|\|id\| counts.by_grant.contains_key(&id)'
+    'a spender: a count that leaves a grant out leaves its claims|grants/counts.rs|\|id: &GrantId\| counts.is_complete \|\| counts.by_grant.contains_key(id)|\|id: &GrantId\| counts.by_grant.contains_key(id)'
     'a spender: bytes without a key are in no row|spenders/listing.rs|rest.bytes() > ByteCount::ZERO|rest.bytes() == ByteCount::ZERO'
     'a user: bytes go on in the next period|grants/history.rs|self.spenders.begin(period.start);|'
     'another billing day: what was spent before the reset is forgotten|grants/history.rs|            self.keep_share(id);\n        }\n|        let _ = id; }\n'

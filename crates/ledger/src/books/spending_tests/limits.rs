@@ -228,7 +228,7 @@ fn a_count_that_is_not_complete_gives_nothing_back_for_the_grants_that_it_lacks(
     let by_grant = [(first.id, Traffic::new(0, 9))].into();
     let counts =
         GrantCounts { from: at(0), until: at(120), by_grant, is_final: true, ..GrantCounts::default() };
-    assert!(broker.books.take_grant_counts(SOURCE, &counts));
+    assert!(broker.take(&counts));
     for _ in 0..2 {
         let committed =
             ["ann", "bob"].map(|name| broker.books.user_share(&user(name)).unwrap().committed.get());

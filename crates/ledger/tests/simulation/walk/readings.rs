@@ -84,7 +84,11 @@ impl<D: Disk> Broker<D> {
             is_complete,
             is_final: !back.is_multiple_of(3),
         };
-        assert!(self.books.take_grant_counts(SOURCE, &counts), "the span begins where the last one ended");
+        assert_eq!(
+            self.books.take_grant_counts(SOURCE, &counts),
+            Some(true),
+            "the span begins where the last one ended"
+        );
     }
 
     /// Reads the count of the whole previous period. It misses `missed` thousandths.

@@ -1,0 +1,221 @@
+//! How long each step holds the lock of the books, with a large table: `lock_holds GRANTS`, 400,000 by default, issues that many grants
+//! to 100,000 users, and prints one line for each kind of step: how many there were, the longest and all together.
+//! `cargo run --release -p turn-ledger --example lock_holds`. A step is what the service does under one lock. On a machine that does other
+//! work, let it run before that: `nice -n -15`.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::disallowed_macros,
+    clippy::disallowed_methods,
+    reason = "a command line program that measures time"
+)]
+
+use std::time::{Duration, Instant};
+
+use turn_ledger::books::{Books, Requester, Written};
+use turn_ledger::changes::Stored;
+use turn_ledger::client::ClientKey;
+use turn_ledger::connections::Bounds;
+use turn_ledger::coturn::listing::Listing;
+use turn_ledger::grant_counts::GrantCounts;
+use turn_ledger::grants::{GrantFilter, GrantPage};
+use turn_ledger::ledger::{SourceTerms, Terms};
+use turn_ledger::open::Setup;
+use turn_ledger::period::BillingDay;
+use turn_ledger::source::{IceSource, MINT_SLACK};
+use turn_ledger::spender::{Spender, User};
+use turn_ledger::spenders::SpenderKind;
+use turn_ledger::timeline::Rates;
+use turn_ledger::token::{Grant, GrantId};
+use turn_ledger::traffic::Traffic;
+use turn_ledger::units::{BitRate, ByteCount, Timestamp};
+use turn_ledger::usage_rules::{BilledDirections, UsageRules};
+use turn_ledger::verdict::BudgetMode;
+
+/// 2025-01-31T20:00Z: four hours before a reset.
+const BEGIN: Timestamp = Timestamp::from_millis(1_738_353_600_000);
+const LIFE: Duration = Duration::from_secs(3_600);
+const TAIL: Duration = Duration::from_secs(7_200);
+const MINUTE: u64 = 60_000;
+const USERS: u64 = 100_000;
+/// As many as a source counts between two looks of a busy broker.
+const COUNTED: usize = 30_000;
+const PAGE: usize = 100;
+
+type AnyError = Box<dyn std::error::Error>;
+
+/// Prints the longest of some steps.
+#[derive(Default)]
+struct Steps(Vec<Duration>);
+
+impl Steps {
+    fn time<T>(&mut self, step: impl FnOnce() -> T) -> T {
+        let begin = Instant::now();
+        let result = step();
+        self.0.push(begin.elapsed());
+        result
+    }
+
+    fn print(&mut self, name: &str) {
+        self.0.sort_unstable();
+        let ms = |time: Duration| time.as_secs_f64() * 1e3;
+        let (steps, all): (_, Duration) = (self.0.len(), self.0.iter().sum());
+        let [median, longest] = [self.0.get(steps / 2), self.0.last()].map(|time| ms(*time.unwrap_or(&all)));
+        println!(
+            "{name:<44} {steps:>7} steps, median {median:>9.3} ms, longest {longest:>9.3} ms, together {:>7.0} ms",
+            ms(all)
+        );
+    }
+}
+
+fn once<T>(name: &str, step: impl FnOnce() -> T) -> T {
+    let mut steps = Steps::default();
+    let result = steps.time(step);
+    steps.print(name);
+    result
+}
+
+fn main() -> Result<(), AnyError> {
+    let grants = std::env::args().nth(1).map_or(Ok(400_000), |text| text.parse())?;
+    for mode in [BudgetMode::Estimate, BudgetMode::Strict] {
+        println!("{mode:?}");
+        of_cloudflare(mode, grants)?;
+        of_coturn(mode, grants)?;
+    }
+    Ok(())
+}
+
+fn of_cloudflare(mode: BudgetMode, grants: u64) -> Result<(), AnyError> {
+    let mut books = open(mode, IceSource::Cloudflare)?;
+    let ids = fill(&mut books, IceSource::Cloudflare, grants)?;
+    once("batch of all rows", || drop(books.take_batch()));
+    counts(&mut books, &ids);
+    let (mut looks, mut page) = (Steps::default(), GrantPage::new(GrantFilter::default(), PAGE, None));
+    while !looks.time(|| page.look(books.grants(), books.now())) {}
+    looks.print("look for a page of grants");
+    once("page of grants", || page.rows(books.grants(), books.now()));
+    let mut pages = Steps::default();
+    for _ in 0..20 {
+        pages.time(|| books.spenders(SpenderKind::User, PAGE, None));
+    }
+    pages.print("page of users");
+    let user = User::new("user-7").ok_or("a user")?;
+    once("revocation of a user", || books.revoke_user(&user));
+    once("stop of minting", || books.override_freeze(true));
+    books.override_freeze(false);
+    let now = books.now();
+    let reset = BillingDay::new(1).ok_or("a day")?.period_at(now).end;
+    let end = now.plus(LIFE).plus(TAIL).plus(MINT_SLACK).plus_millis(MINUTE);
+    books.advance(end);
+    in_parts(&mut books, "end of all grants", Books::forget_expired);
+    let ids = fill(&mut books, IceSource::Cloudflare, grants)?;
+    drop(books.take_batch());
+    counts(&mut books, &ids);
+    once("reset", || books.advance(reset));
+    in_parts(&mut books, "tidy after the reset", Books::forget_expired);
+    Ok(())
+}
+
+fn of_coturn(mode: BudgetMode, grants: u64) -> Result<(), AnyError> {
+    let mut books = open(mode, IceSource::Coturn)?;
+    let listing = Listing { is_complete: true, ..Listing::default() };
+    books.take_sessions(&listing);
+    books.advance(BEGIN.plus_millis(2_000));
+    books.take_sessions(&listing);
+    fill(&mut books, IceSource::Coturn, grants)?;
+    drop(books.take_batch());
+    books.take_sessions(&listing);
+    let now = books.now();
+    once("raise of all promises, coturn not read", || books.advance(now.plus_millis(MINUTE)));
+    once("batch after it", || drop(books.take_batch()));
+    once("listing that lowers them again", || books.take_sessions(&listing));
+    once("batch after it", || drop(books.take_batch()));
+    Ok(())
+}
+
+/// Counts by grant of an open and of a settled span.
+fn counts(books: &mut Books, ids: &[GrantId]) {
+    for is_final in [false, true] {
+        let by_grant = ids
+            .iter()
+            .take(COUNTED)
+            .map(|id| (*id, Traffic { sent: ByteCount::new(1_000_000), ..Traffic::ZERO }));
+        let from = books.grant_counts_from(IceSource::Cloudflare);
+        let counts = GrantCounts {
+            from,
+            until: books.now(),
+            by_grant: by_grant.collect(),
+            is_complete: true,
+            is_final,
+            ..GrantCounts::default()
+        };
+        in_parts(books, "counts of 30,000 grants", |books| {
+            books.take_grant_counts(IceSource::Cloudflare, &counts).is_some()
+        });
+    }
+}
+
+fn in_parts(books: &mut Books, name: &str, mut step: impl FnMut(&mut Books) -> bool) {
+    let (mut steps, mut batches, mut is_done) = (Steps::default(), Steps::default(), false);
+    while !is_done {
+        is_done = steps.time(|| step(books));
+        batches.time(|| drop(books.take_batch()));
+    }
+    steps.print(name);
+    batches.print("batch after each");
+}
+
+fn open(mode: BudgetMode, source: IceSource) -> Result<Books, AnyError> {
+    let rate = BitRate::new(2_000_000);
+    let terms = Terms {
+        limit: ByteCount::new(u64::MAX / 2),
+        billing_day: BillingDay::new(1).ok_or("a day")?,
+        mode,
+        rates: Rates { estimated: rate, liability: rate, promises_cap_claims: false },
+    };
+    let cut_tail = (source == IceSource::Coturn).then_some(Duration::from_secs(30));
+    let sources = vec![SourceTerms { source, tail: TAIL, cut_tail, sampling: 0, is_read: true }];
+    let rules = UsageRules {
+        heartbeat: Duration::from_secs(30),
+        billed: BilledDirections::Egress,
+        estimated_rate: rate,
+    };
+    let mut bounds = Bounds::default();
+    bounds.spenders.user_limit = (mode == BudgetMode::Strict).then_some(ByteCount::new(u64::MAX / 4));
+    let setup = Setup { terms, sources, rules, bounds, default_source: source };
+    Ok(setup.open(Some(Stored::default()), BEGIN))
+}
+
+/// Issues grants that all end in one minute.
+fn fill(books: &mut Books, source: IceSource, grants: u64) -> Result<Vec<GrantId>, AnyError> {
+    let (mut steps, mut ids) = (Steps::default(), vec![]);
+    for n in 0..grants {
+        let id = id_of(books.now(), n);
+        let user = User::new(&format!("user-{}", n % USERS));
+        let requester = Requester {
+            client: Some(ClientKey::V4(std::net::Ipv4Addr::from_bits(u32::try_from(n % 1_000_000)?))),
+            spender: Spender { user, ..Spender::default() }.known(),
+            ..Requester::default()
+        };
+        steps.time(|| -> Result<(), AnyError> {
+            let hold = books.reserve(source, LIFE, MINT_SLACK, requester.clone());
+            let hold = hold.map_err(|why| format!("no room: {why:?}"))?;
+            let (issued_at, expires_at) = (books.now(), books.now().plus(hold.life()));
+            let grant = Grant { id, source, issued_at, expires_at };
+            let (commit, batch) = books.commit(hold, &grant, Some("name"), requester)?;
+            drop(batch);
+            Ok(books.settle(&commit, Written::Yes)?)
+        })?;
+        ids.push(id);
+    }
+    steps.print("mint");
+    Ok(ids)
+}
+
+fn id_of(now: Timestamp, n: u64) -> GrantId {
+    let mut id = [0; 16];
+    let scattered = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ now.as_millis().unsigned_abs();
+    id[..8].copy_from_slice(&scattered.to_be_bytes());
+    id[8..].copy_from_slice(&n.to_be_bytes());
+    GrantId::new(id)
+}
