@@ -125,7 +125,7 @@ mod tests {
 
     fn row(kind: SpenderKind, key: Option<&str>, bytes: u64) -> SpenderSums {
         let seen = [Timestamp::default(); 2];
-        let sums = Sums::of_grant(ByteCount::new(bytes), ByteCount::ZERO, ByteCount::ZERO, seen);
+        let sums = Sums::of_grant([bytes, 0, 0].map(ByteCount::new), seen);
         SpenderSums { key: key.map(|key| SpenderKey::parse(kind, key).unwrap()), sums, live: 0 }
     }
 

@@ -334,7 +334,7 @@ fn a_key_is_used_until_its_last_grant_and_tail_have_ended_also_without_room_in_t
     let at = |minutes: i64| Minute::new(minutes).start();
     let row = |key, minutes| {
         let grant = grant(1);
-        GrantRow::new(&grant, None, Some(promised(minutes))).minted_with(Some(key))
+        GrantRow { key: Some(key), ..GrantRow::new(&grant, None, Some(promised(minutes))) }
     };
     let one_row = || Grants::new(1, true, ClientTerms::default());
     let mut grants = one_row();
@@ -359,8 +359,10 @@ fn a_grant_that_counts_as_alive_for_longer_keeps_its_key_for_longer() {
     let mut grants = grants();
     let grant = grant(1);
     let until = Minute::from_end(grant.expires_at);
-    grants
-        .issue(grant.id, GrantRow::new(&grant, None, Some(promised(until.number()))).minted_with(Some(key)));
+    grants.issue(
+        grant.id,
+        GrantRow { key: Some(key), ..GrantRow::new(&grant, None, Some(promised(until.number()))) },
+    );
     let later = until.start().plus(Duration::from_secs(600));
     assert!(grants.extend(grant.id, later).is_some());
     assert!(grants.key_is_used(key, until.start()) && !grants.key_is_used(key, later));
@@ -374,9 +376,9 @@ fn a_stored_grant_takes_at_most_200_bytes_with_its_key() {
     let until = Minute::of(grant.expires_at);
     let time = PromisedTime { from: Minute::of(grant.issued_at), ..promised(until.number()) };
     let time = PromisedTime { reserved_from: time.from, ..time };
-    let row =
-        GrantRow::new(&grant, Some(&"f".repeat(64)), Some(PromisedTime { per_minute: 15_000_000, ..time }))
-            .issued_to("192.0.2.100".parse().ok(), None);
+    let time = PromisedTime { per_minute: 15_000_000, ..time };
+    let client = "192.0.2.100".parse().ok();
+    let row = GrantRow { client, ..GrantRow::new(&grant, Some(&"f".repeat(64)), Some(time)) };
     let stored = serde_json::to_string(&row).unwrap();
     let read = serde_json::from_str::<GrantRow>(&stored).unwrap();
     assert_eq!(read, GrantRow { state: GrantState::Live, ..row });

@@ -66,6 +66,12 @@ impl From<PromisedTime> for StoredTime {
 }
 
 impl PromisedTime {
+    /// That of a grant that renews none.
+    #[must_use]
+    pub const fn new(from: Minute, until: Minute, per_minute: u64) -> Self {
+        Self { from, reserved_from: from, chain_before: 0, until, per_minute, is_held: false }
+    }
+
     /// The minutes in which its holder may relay.
     #[must_use]
     pub fn relays(&self) -> Range<Minute> {

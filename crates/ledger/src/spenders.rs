@@ -55,7 +55,7 @@ pub(crate) struct Row {
     /// What will not change any more, by day, in order. Those of this period are part of the total.
     kept: Vec<(Day, Sums)>,
     /// Where this user's grants may relay; for a limit of each user.
-    promised: Option<Box<PromisedMinutes>>,
+    promised: PromisedMinutes,
     live: i64,
     /// Credentials of this user that are being minted; with a limit for each user. They keep the row.
     minting: u32,
@@ -97,7 +97,7 @@ impl Row {
 
     /// Whether the row may make room for another one. `keeps_bytes`: not with bytes.
     fn is_idle(&self, keeps_bytes: bool) -> bool {
-        let is_in_use = self.live > 0 || self.promised.is_some() || self.minting > 0;
+        let is_in_use = self.live > 0 || !self.promised.is_empty() || self.minting > 0;
         let is_kept = keeps_bytes && self.weight() > ByteCount::ZERO;
         !is_in_use && !is_kept
     }
@@ -209,21 +209,6 @@ impl Table {
     }
 }
 
-/// How many rows of a kind there may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SpenderBounds {
-    /// Users.
-    pub users: usize,
-    /// Labels, origins, client addresses and calls, each.
-    pub others: usize,
-}
-
-impl Default for SpenderBounds {
-    fn default() -> Self {
-        Self { users: USERS_MAX, others: KEYS_MAX }
-    }
-}
-
 /// Most ended grants that are kept.
 pub const ENDED_GRANTS_MAX: usize = 50_000;
 
@@ -246,16 +231,23 @@ pub struct SpenderTerms {
     pub user_limit: Option<ByteCount>,
     /// What of a client's address is kept.
     pub addresses: KeptAddresses,
-    /// How many rows there may be.
-    pub bounds: SpenderBounds,
+    /// Most users with a row.
+    pub users_max: usize,
+    /// Most labels with a row, and as many origins, client addresses and calls.
+    pub others_max: usize,
     /// How many ended grants are kept.
     pub ended_max: usize,
 }
 
 impl Default for SpenderTerms {
     fn default() -> Self {
-        let (user_limit, addresses) = (None, KeptAddresses::default());
-        Self { user_limit, addresses, bounds: SpenderBounds::default(), ended_max: ENDED_GRANTS_MAX }
+        Self {
+            user_limit: None,
+            addresses: KeptAddresses::default(),
+            users_max: USERS_MAX,
+            others_max: KEYS_MAX,
+            ended_max: ENDED_GRANTS_MAX,
+        }
     }
 }
 
@@ -273,10 +265,11 @@ pub struct Spenders {
 
 impl Spenders {
     /// No sums.
-    pub(crate) fn new(bounds: SpenderBounds, keeps_users: bool) -> Self {
-        let table = |kind| match kind {
-            SpenderKind::User => Table { most: bounds.users, keeps_bytes: keeps_users, ..Table::default() },
-            _ => Table { most: bounds.others, ..Table::default() },
+    pub(crate) fn new(terms: &SpenderTerms) -> Self {
+        let table = |kind| {
+            let is_user = kind == SpenderKind::User;
+            let most = if is_user { terms.users_max } else { terms.others_max };
+            Table { most, keeps_bytes: is_user && terms.user_limit.is_some(), ..Table::default() }
         };
         Self { tables: SpenderKind::ALL.map(table), ..Self::default() }
     }

@@ -248,11 +248,9 @@ impl Books {
         }
         let promise = self.settled_promise(&hold, renews);
         if is_metered {
-            let row = GrantRow::new(grant, username, Some(promise.time))
-                .issued_to(client, address)
-                .with_clock_ahead(hold.clock_ahead)
-                .spent_by(spender)
-                .minted_with(key);
+            let mut row = GrantRow::new(grant, username, Some(promise.time));
+            (row.client, row.address, row.spender, row.key) = (client, address.map(Box::new), spender, key);
+            row.clock_ahead_millis = u64::try_from(hold.clock_ahead.as_millis()).unwrap_or(u64::MAX);
             self.grants.issue(grant.id, row);
         }
         if let Some(renewed) = renews {

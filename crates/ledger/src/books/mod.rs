@@ -302,11 +302,9 @@ impl Books {
         if self.grants.is_full() {
             return;
         }
-        let from = Minute::of(now);
         let until = Minute::from_end(grant.expires_at.plus(self.ledger.tail(grant.source)).plus(MINT_SLACK));
         let per_minute = self.ledger.bytes_per_minute(grant.source);
-        let time =
-            PromisedTime { from, reserved_from: from, chain_before: 0, until, per_minute, is_held: false };
+        let time = PromisedTime::new(Minute::of(now), until, per_minute);
         let change = self.grants.take_up(grant, time);
         self.ledger.apply_all(change);
     }

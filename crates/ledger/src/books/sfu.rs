@@ -97,14 +97,7 @@ impl Books {
             Err(_) => (tracks, forced, self.per_minute_of(tracks).max(least), was_full || more == 0),
         };
         if per_minute > 0 {
-            let time = PromisedTime {
-                from: minute,
-                reserved_from: minute,
-                chain_before: 0,
-                until,
-                per_minute,
-                is_held: false,
-            };
+            let time = PromisedTime::new(minute, until, per_minute);
             let promised = self.grants.promise_session(id, tracks, time, has_no_room);
             self.ledger.apply_all(promised);
         }

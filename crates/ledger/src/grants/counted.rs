@@ -53,11 +53,6 @@ pub(super) struct Taking {
 }
 
 impl CountedSource {
-    /// Counting begins at `until`.
-    pub(super) fn since(until: Timestamp) -> Self {
-        Self { until, ..Self::default() }
-    }
-
     /// Bytes of this period under identifiers that the ledger does not know.
     #[must_use]
     pub fn unknown(&self) -> ByteCount {

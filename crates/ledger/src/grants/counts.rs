@@ -212,7 +212,7 @@ impl Grants {
         let begin = Minute::of(now).start();
         for source in sources.filter(|source| source.is_metered() && source.issues_credentials()) {
             if let Entry::Vacant(counted) = self.counted.entry(source) {
-                counted.insert(CountedSource::since(begin));
+                counted.insert(CountedSource { until: begin, ..CountedSource::default() });
                 self.assume(source, Timestamp::default(), begin, |_| None);
             } else if let Some(until) = relayed_until.filter(|_| source == IceSource::Relay) {
                 // What it carried since the last write of its counts is lost with the process.

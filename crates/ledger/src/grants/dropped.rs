@@ -87,19 +87,8 @@ impl DroppedGrants {
             let count = self.counts.remove(&key).unwrap_or_default();
             self.dirty.note_removed(key);
             let from = before.min(until);
-            let between = PromisedTime {
-                from,
-                reserved_from: from,
-                chain_before: 0,
-                until: before.max(until),
-                per_minute,
-                is_held: false,
-            };
-            let kind = if until > before {
-                ChangeKind::Promise { before: None, after: Some(between) }
-            } else {
-                ChangeKind::Promise { before: Some(between), after: None }
-            };
+            let part = |until| (until > from).then_some(PromisedTime::new(from, until, per_minute));
+            let kind = ChangeKind::Promise { before: part(before), after: part(until) };
             changes.extend((0..count).map(|_| UsageChange { source, basis: Basis::Granted, kind }));
             self.put((source, expiry, until, per_minute), count);
         }

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{GrantRow, GrantState, Grants, note_key_end};
+use crate::clients::Clients;
 use crate::minute::Minute;
 use crate::minute_usage::Basis;
 use crate::promise::{Promise, PromisedTime};
@@ -48,20 +49,14 @@ impl Grants {
         before: Option<&Promise>,
         after: Option<&Promise>,
     ) -> Option<UsageChange> {
-        if let Some(Promise { source, time, user, client }) = before {
+        for (promise, is_added) in [(before, false), (after, true)] {
+            let Some(Promise { source, time, user, client }) = promise else { continue };
             if let Some(user) = user.as_ref().filter(|_| self.spending.promises()) {
-                self.spenders.promise(user, *source, time, false);
+                self.spenders.promise(user, *source, time, is_added);
             }
             if let Some(client) = client.filter(|_| self.spending.is_strict) {
-                self.clients.release(client, time.until, time.reserved_bytes());
-            }
-        }
-        if let Some(Promise { source, time, user, client }) = after {
-            if let Some(user) = user.as_ref().filter(|_| self.spending.promises()) {
-                self.spenders.promise(user, *source, time, true);
-            }
-            if let Some(client) = client.filter(|_| self.spending.is_strict) {
-                self.clients.reserve(client, time.until, time.reserved_bytes());
+                let change = if is_added { Clients::reserve } else { Clients::release };
+                change(&mut self.clients, client, time.until, time.reserved_bytes());
             }
         }
         let time = |promise: Option<&Promise>| promise.map(|promise| promise.time);

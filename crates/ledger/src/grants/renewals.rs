@@ -19,21 +19,18 @@ impl Grants {
         iter::successors(Some(id), move |id| self.any(*id)?.renewed_by.as_deref().copied())
     }
 
-    /// When the last credential of a grant and its renewals at the same source expires. Revoked renewals do not count. `None` if no
-    /// row is known.
-    pub(super) fn chain_expiry(&self, id: GrantId) -> Option<Timestamp> {
-        let source = self.any(id)?.source;
+    /// When the last credential of a grant and its renewals at the same source expires. Revoked renewals do not count. `expiry`: that
+    /// of the credential, if no row is known.
+    pub(crate) fn expiry_of(&self, id: GrantId, expiry: Option<Timestamp>) -> Option<Timestamp> {
+        let source = self.any(id).map(|row| row.source);
         let of_chain = self.with_renewals(id).filter_map(|it| Some((it, self.get(it)?)));
         let counts = |(it, row): &(GrantId, &GrantRow)| {
             *it == id
-                || (row.source == source && row.revoked_at.is_none() && row.state != GrantState::Unsettled)
+                || (Some(row.source) == source
+                    && row.revoked_at.is_none()
+                    && row.state != GrantState::Unsettled)
         };
-        of_chain.filter(counts).map(|(_, row)| row.expires_at).max()
-    }
-
-    /// The same; `expiry`, that of the credential, if no row is known.
-    pub(crate) fn expiry_of(&self, id: GrantId, expiry: Option<Timestamp>) -> Option<Timestamp> {
-        self.chain_expiry(id).or(expiry)
+        of_chain.filter(counts).map(|(_, row)| row.expires_at).max().or(expiry)
     }
 
     /// Whether no renewal relies on the minutes of a grant: there is none, or nothing can be relayed on it and its own minutes are

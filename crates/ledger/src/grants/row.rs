@@ -6,7 +6,6 @@
 use std::net::Ipv6Addr;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -154,24 +153,6 @@ impl GrantRow {
         self.spender.as_deref()?.user.as_ref()
     }
 
-    /// The same grant, issued to this client. `address`: its whole address.
-    #[must_use]
-    pub fn issued_to(self, client: Option<ClientKey>, address: Option<Ipv6Addr>) -> Self {
-        Self { client, address: address.map(Box::new), ..self }
-    }
-
-    /// The same grant, issued while the wall clock was so far ahead of the books' time.
-    #[must_use]
-    pub fn with_clock_ahead(self, ahead: Duration) -> Self {
-        Self { clock_ahead_millis: u64::try_from(ahead.as_millis()).unwrap_or(u64::MAX), ..self }
-    }
-
-    /// The same grant, with who spends what it relays.
-    #[must_use]
-    pub fn spent_by(self, spender: Option<Arc<Spender>>) -> Self {
-        Self { spender, ..self }
-    }
-
     /// The first minute in which the ledger no longer counts it as alive; `None` for a grant that costs nothing.
     #[must_use]
     pub fn alive_until(&self) -> Option<Minute> {
@@ -231,12 +212,6 @@ impl GrantRow {
         let is_refused = self.is_released() && self.latest_expiry() > now;
         let is_promised = self.alive_until().is_some_and(|until| until.start() > now) || self.is_in_use(now);
         !self.has_ended() && (is_promised || is_refused)
-    }
-
-    /// The same grant, minted with this TURN key.
-    #[must_use]
-    pub fn minted_with(self, key: Option<KeyName>) -> Self {
-        Self { key, ..self }
     }
 
     /// The latest time at which its credential expires, by the books' time or by the wall clock.

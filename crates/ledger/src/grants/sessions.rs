@@ -216,12 +216,13 @@ fn row_of(name: &Arc<str>, session: &SfuSession, now: Timestamp) -> GrantRow {
     };
     let (name, opened_by) = (Arc::clone(name), session.opened_by);
     let pulls = Pulls { name, opened_by, tracks: 0, active: 0, counted_until: now, has_no_room: false };
-    let row = GrantRow {
+    GrantRow {
         state: GrantState::Live,
         pulls: Some(Box::new(pulls)),
+        client: Some(session.client),
+        spender: session.spender.clone(),
         ..GrantRow::new(&grant, None, None)
-    };
-    row.issued_to(Some(session.client), None).spent_by(session.spender.clone())
+    }
 }
 
 /// The change of the clocks that run for tracks on which media flow.

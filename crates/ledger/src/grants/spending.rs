@@ -70,7 +70,7 @@ impl SpendingTerms {
         let sampling = self.sampling.iter().find(|(source, _)| *source == row.source);
         let settled = spent.settled(sampling.map_or(0, |(_, percent)| *percent));
         let seen = [row.issued_at, row.issued_at.max(spent.seen_at())];
-        Sums::of_grant(spent.measured(), spent.claimed(), settled, seen)
+        Sums::of_grant([spent.measured(), spent.claimed(), settled], seen)
     }
 }
 
@@ -78,8 +78,7 @@ impl Grants {
     /// The same table with these terms. To be called before any grant is in it.
     #[must_use]
     pub fn with_spending(self, spending: SpendingTerms) -> Self {
-        let spenders = Spenders::new(spending.spenders.bounds, spending.spenders.user_limit.is_some());
-        Self { spending, spenders, ..self }
+        Self { spenders: Spenders::new(&spending.spenders), spending, ..self }
     }
 
     /// Bytes that one user may use in a period.

@@ -134,8 +134,7 @@ impl Spent {
 
     /// Whether it says anything.
     pub(super) fn is_empty(&self) -> bool {
-        (self.charged, self.open) == (0, 0)
-            && [self.measured, self.claimed, self.closed, self.assumed] == [ByteCount::ZERO; 4]
+        *self == Self { period: self.period, seen_at: self.seen_at, ..Self::default() }
     }
 }
 

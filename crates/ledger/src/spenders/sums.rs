@@ -49,23 +49,11 @@ impl Evidence {
 }
 
 impl Sums {
-    /// The share of one grant.
+    /// The share of one grant: its measured, claimed and settled bytes, and when it was seen first and last.
     #[must_use]
-    pub fn of_grant(
-        measured: ByteCount,
-        claimed: ByteCount,
-        settled: ByteCount,
-        seen: [Timestamp; 2],
-    ) -> Self {
-        let [first_seen, last_seen] = seen;
-        Self {
-            measured: signed(measured),
-            claimed: signed(claimed),
-            settled: signed(settled),
-            grants: 1,
-            first_seen,
-            last_seen,
-        }
+    pub fn of_grant(bytes: [ByteCount; 3], [first_seen, last_seen]: [Timestamp; 2]) -> Self {
+        let [measured, claimed, settled] = bytes.map(signed);
+        Self { measured, claimed, settled, grants: 1, first_seen, last_seen }
     }
 
     /// What a charge of a connection without a grant changes. Its bytes are part of no promise, so they count beside all of them.

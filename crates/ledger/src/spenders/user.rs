@@ -73,12 +73,10 @@ impl Spenders {
     pub(crate) fn promise(&mut self, user: &User, source: IceSource, time: &PromisedTime, is_added: bool) {
         self.change_user(user, |row| {
             // What was counted in the meantime is not there any more.
-            if is_added || row.promised.is_some() {
-                let promised = row.promised.get_or_insert_default();
+            if is_added || !row.promised.is_empty() {
                 for (minutes, level) in time.of_user() {
-                    promised.change(source, &minutes, if is_added { level } else { level.negated() });
+                    row.promised.change(source, &minutes, if is_added { level } else { level.negated() });
                 }
-                row.drop_promises_if_empty();
             }
         });
     }
@@ -92,23 +90,14 @@ impl Row {
     /// What was used, and what may come until `end` and after it. What was counted in the meantime is forgotten.
     fn promises(&mut self, end: Timestamp, uncounted: &Uncounted) -> UserPromises {
         let (mut minutes, end) = (vec![], Minute::of(end));
-        if let Some(promised) = &mut self.promised {
-            for (source, from) in *uncounted {
-                promised.forget_before(source, from);
-                let this = promised.between(source, from, end);
-                let next = promised.between(source, end, Minute::new(i64::from(u32::MAX)));
-                if this.plus(next).count > 0 {
-                    minutes.push((source, this, next));
-                }
+        for (source, from) in *uncounted {
+            self.promised.forget_before(source, from);
+            let this = self.promised.between(source, from, end);
+            let next = self.promised.between(source, end, Minute::new(i64::from(u32::MAX)));
+            if this.plus(next).count > 0 {
+                minutes.push((source, this, next));
             }
         }
-        self.drop_promises_if_empty();
         UserPromises { used: self.total.bytes(), settled: self.total.settled(), minutes }
-    }
-
-    fn drop_promises_if_empty(&mut self) {
-        if self.promised.as_ref().is_some_and(|promised| promised.is_empty()) {
-            self.promised = None;
-        }
     }
 }

@@ -240,8 +240,8 @@ fn a_count_that_is_not_complete_gives_nothing_back_for_the_grants_that_it_lacks(
 #[test]
 fn a_full_table_of_users_admits_no_further_one() {
     let limit = Some(ByteCount::new(100 * MINUTE_BYTES));
-    let bounds = SpenderBounds { users: 1, others: 10 };
-    let spenders = SpenderTerms { user_limit: limit, bounds, ..SpenderTerms::default() };
+    let spenders =
+        SpenderTerms { user_limit: limit, users_max: 1, others_max: 10, ..SpenderTerms::default() };
     let mut broker = Broker::new(BudgetMode::Strict, spenders);
     let ann = broker.mint(requester("ann"), SHORT).unwrap();
     let refused = |broker: &mut Broker| {
@@ -267,9 +267,10 @@ fn a_full_table_of_users_admits_no_further_one() {
 fn a_mint_takes_the_row_of_its_user_before_the_credential_is_made() {
     for mode in [BudgetMode::Estimate, BudgetMode::Strict] {
         let limit = Some(ByteCount::new(100 * MINUTE_BYTES));
-        let bounds = SpenderBounds { users: 1, others: 10 };
-        let mut broker =
-            Broker::new(mode, SpenderTerms { user_limit: limit, bounds, ..SpenderTerms::default() });
+        let mut broker = Broker::new(
+            mode,
+            SpenderTerms { user_limit: limit, users_max: 1, others_max: 10, ..SpenderTerms::default() },
+        );
         let life = Duration::from_secs(SHORT);
         let reserve =
             |broker: &mut Broker, name| broker.books.reserve(SOURCE, life, MINT_SLACK, requester(name));

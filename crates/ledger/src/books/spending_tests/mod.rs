@@ -12,7 +12,7 @@ use crate::reports::Caller;
 use crate::source::MINT_SLACK;
 use crate::spender::{Call, Label, Spender};
 use crate::spenders::KeptAddresses;
-use crate::spenders::{SpenderBounds, SpenderKey, SpenderKind, SpenderTerms, Sums};
+use crate::spenders::{SpenderKey, SpenderKind, SpenderTerms, Sums};
 use crate::timeline::Rates;
 use crate::token::Grant;
 use crate::units::BitRate;
@@ -317,8 +317,10 @@ fn a_sum_keeps_the_bytes_of_a_grant_that_left_the_history() {
 
 #[test]
 fn a_full_table_moves_its_smallest_idle_row_into_the_others() {
-    let bounds = SpenderBounds { users: 2, others: 2 };
-    let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms { bounds, ..SpenderTerms::default() });
+    let mut broker = Broker::new(
+        BudgetMode::Estimate,
+        SpenderTerms { users_max: 2, others_max: 2, ..SpenderTerms::default() },
+    );
     for (name, bytes) in [("ann", 5), ("bob", 3)] {
         let grant = broker.mint(requester(name), 60).unwrap();
         let until = broker.books.now();

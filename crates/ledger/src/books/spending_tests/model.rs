@@ -67,9 +67,10 @@ fn figures(sums: &Sums) -> [u64; 4] {
 }
 
 fn run(steps: Vec<Step>, users: usize, ended_max: usize) {
-    let bounds = SpenderBounds { users, others: 10 };
-    let mut broker =
-        Broker::new(BudgetMode::Estimate, SpenderTerms { bounds, ended_max, ..SpenderTerms::default() });
+    let mut broker = Broker::new(
+        BudgetMode::Estimate,
+        SpenderTerms { users_max: users, others_max: 10, ended_max, ..SpenderTerms::default() },
+    );
     let mut model = Model::default();
     let mut held: Vec<Grant> = vec![];
     for step in steps {

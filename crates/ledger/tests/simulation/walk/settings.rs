@@ -10,7 +10,7 @@ use turn_ledger::ledger::{SourceTerms, Terms};
 use turn_ledger::open::Setup;
 use turn_ledger::period::BillingDay;
 use turn_ledger::source::IceSource;
-use turn_ledger::spenders::{SpenderBounds, SpenderTerms};
+use turn_ledger::spenders::SpenderTerms;
 use turn_ledger::time::Moment;
 use turn_ledger::timeline::Rates;
 use turn_ledger::units::{BitRate, ByteCount};
@@ -194,9 +194,8 @@ impl Settings {
         let sources = sources.chain(self.sfu.then_some(&IceSource::Sfu));
         let sources = sources.map(|source| self.terms_of(*source)).collect();
         let user_limit = self.user_limit.map(ByteCount::new);
-        let bounds = SpenderBounds { users: self.users_max, ..SpenderBounds::default() };
-        let spenders =
-            SpenderTerms { user_limit, ended_max: self.ended_max, bounds, ..SpenderTerms::default() };
+        let (users_max, ended_max) = (self.users_max, self.ended_max);
+        let spenders = SpenderTerms { user_limit, users_max, ended_max, ..SpenderTerms::default() };
         let client = ClientTerms { reserved_percent: self.percent, ..ClientTerms::default() };
         let bounds = Bounds { spenders, client, connections: self.rows_max, grants: self.rows_max };
         let setup = Setup { terms, sources, rules, bounds, default_source: self.sources[0] };
