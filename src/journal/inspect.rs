@@ -9,9 +9,9 @@ use redb::backends::InMemoryBackend;
 use redb::{Database, ReadableDatabase, StorageBackend};
 
 use super::changes::Contents;
+use super::contradictions::contradictions;
 use super::store::{FILE_NAME, OpenError, StoreError, catch_panic, require_format};
 use super::tables;
-use turn_ledger::verify::contradictions;
 
 /// Bytes of one read.
 const CHUNK: usize = 1 << 20;

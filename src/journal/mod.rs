@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 mod access;
 pub mod backup;
 pub mod changes;
+pub mod contradictions;
 mod file;
 pub mod inspect;
 mod pruning;

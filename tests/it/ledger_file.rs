@@ -7,10 +7,10 @@ mod walk;
 
 use tempfile::TempDir;
 use turn_broker::journal::Storage;
+use turn_broker::journal::contradictions::contradictions;
 use turn_broker::journal::store::Store;
 use turn_ledger::changes::{Batch, Stored};
 use turn_ledger::source::IceSource;
-use turn_ledger::verify::contradictions;
 
 use walk::disk::Disk;
 use walk::faults::faults_with;

@@ -13,7 +13,7 @@
 //! | [`client`], [`clients`], [`allowance`] | which addresses count as one client; what each may claim, hold and reserve |
 //! | [`coturn`], [`traffic`] | what coturn's sessions carried |
 //! | [`spenders`], [`grant_counts`] | the sums by who spends; what a source counted for each grant |
-//! | [`books`], [`open`], [`changes`], [`dirty`], [`verify`] | everything under one lock; opening it; what must be stored |
+//! | [`books`], [`open`], [`changes`], [`dirty`] | everything under one lock; opening it; what must be stored |
 
 pub mod allowance;
 pub mod books;
@@ -56,4 +56,3 @@ pub mod units;
 pub mod usage_change;
 pub mod usage_rules;
 pub mod verdict;
-pub mod verify;

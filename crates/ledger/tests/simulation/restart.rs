@@ -1,10 +1,10 @@
 //! Tests of restarts. The restored books equal the books before the restart, at the time of the restart and later.
 
 use turn_ledger::source::IceSource;
-use turn_ledger::verify::contradictions;
 
 use crate::faults;
 use crate::journal::Journal;
+use crate::journal::contradictions::contradictions;
 use crate::walk::faults::Fault;
 use crate::walk::{Scenario, end_of, visible};
 

@@ -2,6 +2,9 @@
 //! restart here too.
 
 mod changes;
+#[expect(unreachable_pub, reason = "the service exports it")]
+#[path = "../../../../../src/journal/contradictions.rs"]
+pub(crate) mod contradictions;
 mod file;
 #[path = "../../../../../src/journal/pruning.rs"]
 mod pruning;

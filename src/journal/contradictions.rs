@@ -1,10 +1,10 @@
 //! Contradictions in a stored ledger. The books never write one, even if they are interrupted; the simulation checks
 //! that. Pure.
 
-use crate::changes::Stored;
-use crate::minute_usage::SourceRows;
-use crate::source::IceSource;
-use crate::units::Timestamp;
+use turn_ledger::changes::Stored;
+use turn_ledger::minute_usage::SourceRows;
+use turn_ledger::source::IceSource;
+use turn_ledger::units::Timestamp;
 
 /// The contradictions as sentences; empty for a consistent ledger.
 #[must_use]
@@ -71,10 +71,10 @@ fn orphans(stored: &Stored) -> impl Iterator<Item = String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::day::{Day, DayCount};
-    use crate::minute::Minute;
-    use crate::minute_usage::{LiveDelta, MinuteUsage};
-    use crate::period::BillingDay;
+    use turn_ledger::day::{Day, DayCount};
+    use turn_ledger::minute::Minute;
+    use turn_ledger::minute_usage::{LiveDelta, MinuteUsage};
+    use turn_ledger::period::BillingDay;
 
     /// 2025-01-15T12:00:00Z
     const NOON: i64 = 28_949_040;
@@ -127,7 +127,10 @@ mod tests {
                 "after the last write",
             ),
             (broken(|_, rows| outside(rows)), "outside its day"),
-            (broken(|all, _| all.counts = Some((ended, crate::ledger::PeriodCounts::default()))), "counts"),
+            (
+                broken(|all, _| all.counts = Some((ended, turn_ledger::ledger::PeriodCounts::default()))),
+                "counts",
+            ),
             (broken(|all, _| all.key = None), "key"),
         ];
         for (found, expected) in cases {
