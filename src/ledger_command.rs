@@ -230,6 +230,6 @@ fn source_document(stored: &SourceRows) -> Value {
         "marks": marks.collect::<Vec<_>>(),
         "flows": flows.collect::<Vec<_>>(),
         "days": days.collect::<Vec<_>>(),
-        "late_counts": stored.late,
+        "late_counts": stored.state.as_ref().and_then(|state| state.late),
     })
 }

@@ -9,12 +9,12 @@ use std::collections::BTreeMap;
 
 use crate::minute::Minute;
 use crate::minute_usage::SourceRows;
+use crate::minutes::Minutes;
 use crate::period::{BillingDay, Period};
 pub use crate::reading::LateCounts;
 use crate::reading_history::ReadingHistory;
 use crate::source::IceSource;
-use crate::source_ledger::SourceLedger;
-pub use crate::source_ledger::{MeasuredUsage, SourceTerms};
+pub use crate::timeline::{MeasuredUsage, SourceTerms};
 use crate::timeline::{Rates, Slice, Timeline};
 use crate::units::{BitRate, ByteCount, Timestamp};
 use crate::usage_change::{ChangeKind, UsageChange};
@@ -57,7 +57,7 @@ const PAST_PERIODS: usize = 12;
 #[derive(Clone, Debug)]
 pub struct Ledger {
     terms: Terms,
-    sources: Vec<SourceLedger>,
+    sources: Vec<Timeline>,
     now: Timestamp,
     period: Period,
     counts: PeriodCounts,
@@ -72,7 +72,7 @@ impl Ledger {
     /// An empty ledger.
     #[must_use]
     pub fn new(terms: Terms, sources: &[SourceTerms], now: Timestamp) -> Self {
-        let open = |source: &SourceTerms| SourceLedger::new(*source, terms.billing_day, terms.rates, now);
+        let open = |source: &SourceTerms| Timeline::new(*source, terms.billing_day, terms.rates, now);
         Self {
             terms,
             sources: sources.iter().map(open).collect(),
@@ -100,7 +100,7 @@ impl Ledger {
         let nothing = SourceRows::default();
         let open = |source: SourceTerms| {
             let rows = stored.get(&source.source).unwrap_or(&nothing);
-            SourceLedger::restore(source, terms.billing_day, terms.rates, now, rows)
+            Timeline::restore(source, terms.billing_day, terms.rates, now, rows)
         };
         let sources = sources.iter().copied().chain(removed).map(open).collect();
         let mut ledger = Self { sources, counts, ..Self::new(terms, &[], now) };
@@ -124,7 +124,7 @@ impl Ledger {
     pub fn advance(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
         for source in &mut self.sources {
-            source.timeline.advance(self.now);
+            source.advance(self.now);
         }
         if !self.period.contains(self.now) {
             self.period = self.terms.billing_day.period_at(self.now);
@@ -149,8 +149,8 @@ impl Ledger {
         if let ChangeKind::GrantReported = change.kind {
             self.counts.reported = self.counts.reported.saturating_add(1);
         }
-        if let Some(ledger) = self.source_ledger(change.source) {
-            ledger.apply(change);
+        if let Some(source) = self.of_mut(change.source) {
+            source.apply(change);
         }
     }
 
@@ -167,14 +167,13 @@ impl Ledger {
 
     /// The margin of error of each source's count in this period, in percent.
     pub(crate) fn margins(&self) -> Vec<(IceSource, u32)> {
-        self.sources.iter().map(|source| (source.terms.source, source.timeline.sampling())).collect()
+        self.sources.iter().map(|source| (source.terms.source, source.minutes.sampling())).collect()
     }
 
     /// The highest rate that a grant of a source is assumed to relay at.
     #[must_use]
     pub fn assumed_rate_of(&self, source: IceSource) -> BitRate {
-        let ledger = self.sources.iter().find(|ledger| ledger.terms.source == source);
-        ledger.map_or(self.terms.rates.liability, |ledger| ledger.timeline.liability())
+        self.of(source).map_or(self.terms.rates.liability, |source| source.minutes.rates().liability)
     }
 
     /// The same in bytes for one minute.
@@ -186,8 +185,7 @@ impl Ledger {
     /// The best figure of one source in this period; zero for an unknown source.
     #[must_use]
     pub fn used_of(&self, source: IceSource) -> ByteCount {
-        let ledger = self.sources.iter().find(|ledger| ledger.terms.source == source);
-        ledger.map_or(ByteCount::ZERO, |ledger| ledger.timeline.used())
+        self.of(source).map_or(ByteCount::ZERO, |source| source.minutes.used())
     }
 
     /// Whether strict mode is on.
@@ -213,10 +211,10 @@ impl Ledger {
         Figures {
             now: self.now,
             period: self.period,
-            used: self.sum(Timeline::used),
-            committed: self.sum(Timeline::committed),
-            margin: self.sum(Timeline::margin),
-            committed_next: self.sum(Timeline::committed_next),
+            used: self.sum(Minutes::used),
+            committed: self.sum(Minutes::committed),
+            margin: self.sum(Minutes::margin),
+            committed_next: self.sum(Minutes::committed_next),
             limit: self.terms.limit,
         }
     }
@@ -224,7 +222,8 @@ impl Ledger {
     /// Grants alive now, tail included, over all sources.
     #[must_use]
     pub fn live_grants(&self) -> u64 {
-        self.sources.iter().map(|source| u64::from(source.timeline.live())).fold(0, u64::saturating_add)
+        let live = self.sources.iter().map(|source| source.minutes.current_cell().live.into());
+        live.fold(0, u64::saturating_add)
     }
 
     /// The event counts of this period.
@@ -242,8 +241,7 @@ impl Ledger {
         };
         let periods = std::iter::successors(before(&self.period), before).take(PAST_PERIODS);
         let used = |period: Period| {
-            let metered = self.sources.iter().filter(|source| source.terms.source.is_metered());
-            metered.filter_map(|source| source.timeline.used_in(period)).reduce(ByteCount::plus)
+            self.metered().filter_map(|source| source.minutes.days().used(period)).reduce(ByteCount::plus)
         };
         let mut past: Vec<_> = periods.map(|period| (period, used(period))).collect();
         while past.pop_if(|(_, used)| used.is_none()).is_some() {}
@@ -254,21 +252,28 @@ impl Ledger {
     #[must_use]
     pub fn slice(&self, from: Timestamp, to: Timestamp) -> Slice {
         let mut total = Slice { used: ByteCount::ZERO, live: 0 };
-        for source in self.sources.iter().filter(|source| source.terms.source.is_metered()) {
-            let slice = source.timeline.slice(from, to);
+        for source in self.metered() {
+            let slice = source.slice(from, to);
             total.used = total.used.plus(slice.used);
             total.live = total.live.saturating_add(slice.live);
         }
         total
     }
 
-    fn sum(&self, figure: impl Fn(&Timeline) -> ByteCount) -> ByteCount {
-        let metered = self.sources.iter().filter(|source| source.terms.source.is_metered());
-        metered.map(|source| figure(&source.timeline)).fold(ByteCount::ZERO, ByteCount::plus)
+    fn sum(&self, figure: impl Fn(&Minutes) -> ByteCount) -> ByteCount {
+        self.metered().map(|source| figure(&source.minutes)).fold(ByteCount::ZERO, ByteCount::plus)
     }
 
-    fn source_ledger(&mut self, source: IceSource) -> Option<&mut SourceLedger> {
-        self.sources.iter_mut().find(|ledger| ledger.terms.source == source)
+    fn metered(&self) -> impl Iterator<Item = &Timeline> {
+        self.sources.iter().filter(|source| source.terms.source.is_metered())
+    }
+
+    fn of(&self, source: IceSource) -> Option<&Timeline> {
+        self.sources.iter().find(|timeline| timeline.terms.source == source)
+    }
+
+    fn of_mut(&mut self, source: IceSource) -> Option<&mut Timeline> {
+        self.sources.iter_mut().find(|timeline| timeline.terms.source == source)
     }
 }
 

@@ -296,10 +296,7 @@ fn the_observed_rate_of_several_sources_is_weighted_by_grant_minutes() {
     // The bound of each source rests on its own rate.
     let measured = take(&mut ledger, 20, 9 * 150_000_000, 15_000_000_000);
     assert!(!measured.assumption.holds);
-    let rate = |source| {
-        let ledger = ledger.sources.iter().find(|ledger| ledger.terms.source == source);
-        ledger.unwrap().timeline.liability()
-    };
+    let rate = |source| ledger.assumed_rate_of(source);
     assert_eq!(rate(IceSource::Cloudflare), BitRate::new(2_000_000));
     assert_eq!(measured.assumption.observed, Some(rate(IceSource::Coturn)));
     assert!(measured.observed < measured.assumption.observed);

@@ -43,7 +43,6 @@ pub mod reading_history;
 pub mod reports;
 mod sorted;
 pub mod source;
-mod source_ledger;
 pub mod spender;
 pub mod spenders;
 pub mod standing;

@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::day::{Day, DayCount};
 use crate::dirty::Rows;
 use crate::doubt::CountDoubt;
 use crate::minute::Minute;
+use crate::period::Period;
 use crate::reading::LateCounts;
-use crate::trial::{TrialHours, TrialState};
+use crate::trial::{Assumption, TrialHours};
+use crate::units::ByteCount;
 
 /// The basis on which a connection was reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,14 +75,25 @@ pub struct SourceRows {
     pub usage: BTreeMap<Minute, MinuteUsage>,
     /// Counts by the day. They replace the stored rows.
     pub days: Rows<Day, DayCount>,
-    /// What the counts showed of the assumed rate. It replaces the stored row.
-    pub state: Option<TrialState>,
+    /// What is known of the counts besides their days. It replaces the stored row.
+    pub state: Option<SourceState>,
     /// The hourly points of the trial of the assumed rate. A change replaces what is stored.
     pub trial: Option<TrialHours>,
-    /// How late the provider's counts settle. It replaces the stored row.
+}
+
+/// What is known of the counts of a source besides their days.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceState {
+    /// The period of `flowed`.
+    pub(crate) period: Period,
+    /// Bytes under our credentials as the trial sees them.
+    pub(crate) flowed: ByteCount,
+    /// What the counts showed of the assumed rate.
+    pub(crate) assumption: Assumption,
+    /// How late the provider's counts settle.
     pub late: Option<LateCounts>,
-    /// The absurd counts that wait for their confirmation. They replace the stored row.
-    pub doubt: Option<CountDoubt>,
+    /// The absurd counts that wait for their confirmation.
+    pub(crate) doubt: CountDoubt,
 }
 
 impl SourceRows {
@@ -96,9 +111,7 @@ impl SourceRows {
         }
         self.usage.extend(later.usage);
         self.days.extend(later.days);
-        self.state = later.state.or(self.state);
+        self.state = later.state.or(self.state.take());
         self.trial = later.trial.or(self.trial.take());
-        self.late = later.late.or(self.late);
-        self.doubt = later.doubt.or(self.doubt.take());
     }
 }

@@ -2,40 +2,63 @@
 //! live.
 //!
 //! Every figure is a sum over minutes. `used` never exceeds `committed`. A byte lies in exactly one minute and so in
-//! exactly one period. Every addition can be reversed exactly. A test compares the timeline with a naive model.
+//! exactly one period. Every addition can be reversed exactly. A test compares the timeline with a naive model. The number of live
+//! grants is stored as differences per minute, which are added up. A thousand grants that begin in one minute need one row.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod counts;
+mod measured;
+mod terms;
 
-use std::collections::BTreeMap;
-use std::ops::Range;
-
-use crate::day::{Day, DayCount};
-use crate::dirty::Rows;
+use crate::dirty::Dirty;
+use crate::doubt::CountDoubt;
 use crate::minute::Minute;
-use crate::minute_usage::{Basis, ClaimedUsage, LiveDelta, MinuteUsage, SourceRows};
+use crate::minute_usage::{Basis, LiveDelta, SourceRows, SourceState};
 use crate::minutes::Minutes;
 use crate::period::{BillingDay, Period};
-use crate::promise::GrantMinutes;
+use crate::promise::PromisedTime;
 pub use crate::rates::Rates;
+use crate::reading::LateCounts;
 use crate::trial::{Assumption, Trial};
 use crate::units::{ByteCount, Timestamp};
+use crate::usage_change::{ChangeKind, UsageChange};
+
+pub use measured::MeasuredUsage;
+pub use terms::SourceTerms;
 
 /// See the module's invariant.
 #[derive(Clone, Debug)]
 pub struct Timeline {
+    pub(crate) terms: SourceTerms,
     billing_day: BillingDay,
-    minutes: Minutes,
+    pub(crate) minutes: Minutes,
     trial: Trial,
     /// Bytes under our grants as the trial sees them: those that only moved here from another key are left out.
     flowed: ByteCount,
-    sampling: u32,
     /// The first count of this period that the trial compares with later ones.
     compared_since: Option<Timestamp>,
     /// Usage is charged up to here.
     now: Timestamp,
     /// Connections that are charged by time at `now`.
     running: Running,
+    /// Differences of the promises that must be stored.
+    deltas: Dirty<Minute, LiveDelta>,
+    /// What is known of the counts besides their days, as stored.
+    stored_state: Option<SourceState>,
+    /// How many hourly points of the trial are stored.
+    stored_hours: usize,
+    /// Until when sessions were cut whose grant was over.
+    cut_until: Timestamp,
+    /// When this process began.
+    began_at: Timestamp,
+    /// The bound does not hold before this instant: a connection relayed although its grant and its tail were over.
+    outlived_until: Timestamp,
+    /// When the last good reading was taken, or when reading began.
+    read_at: Timestamp,
+    /// The absurd counts that wait for their confirmation.
+    doubt: CountDoubt,
+    /// How late counts settle; `None` while they settle within the configured lag.
+    pub(crate) late_counts: Option<LateCounts>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -54,50 +77,61 @@ pub struct Slice {
 }
 
 impl Timeline {
-    /// An empty timeline that begins at `now`. `sampling` is the margin of error of the provider's count in percent.
-    #[must_use]
-    pub fn new(billing_day: BillingDay, rates: Rates, sampling: u32, now: Timestamp) -> Self {
-        let minutes = Minutes::new(billing_day.period_at(now), rates, sampling, now);
-        let trial = Trial::new(rates.liability, sampling, Assumption::default());
+    /// An empty timeline that begins at `now`.
+    pub(crate) fn new(terms: SourceTerms, billing_day: BillingDay, rates: Rates, now: Timestamp) -> Self {
         Self {
+            terms,
             billing_day,
-            minutes,
-            trial,
+            minutes: Minutes::new(billing_day.period_at(now), rates, terms.sampling, now),
+            trial: Trial::new(rates.liability, terms.sampling, Assumption::default()),
             flowed: ByteCount::ZERO,
-            sampling,
             compared_since: None,
             now,
             running: Running::default(),
+            deltas: Dirty::default(),
+            stored_state: None,
+            stored_hours: 0,
+            cut_until: Timestamp::default(),
+            began_at: now,
+            outlived_until: Timestamp::default(),
+            read_at: now,
+            doubt: CountDoubt::default(),
+            late_counts: None,
         }
     }
 
     /// The timeline as stored, at `now`. No connection runs yet. From here on, changes are recorded.
-    #[must_use]
-    pub fn restore(
+    pub(crate) fn restore(
+        terms: SourceTerms,
         billing_day: BillingDay,
         rates: Rates,
-        sampling: u32,
         now: Timestamp,
         stored: &SourceRows,
     ) -> Self {
-        let mut timeline = Self::new(billing_day, rates, sampling, now);
-        timeline.minutes = Minutes::restore(billing_day.period_at(now), rates, sampling, now, stored);
-        timeline.restore_trial(rates.liability, stored);
+        let mut timeline = Self::new(terms, billing_day, rates, now);
+        timeline.minutes = Minutes::restore(billing_day.period_at(now), rates, terms.sampling, now, stored);
+        timeline.deltas = Dirty::tracking();
+        timeline.restore_counts(rates.liability, stored);
         timeline
     }
 
-    /// Days whose counts have changed since the last call.
-    pub fn take_days(&mut self) -> Rows<Day, DayCount> {
-        self.minutes.days_mut().take_changes()
-    }
-
-    /// Minutes whose usage has changed since the last call.
-    pub fn take_changes(&mut self) -> BTreeMap<Minute, MinuteUsage> {
-        self.minutes.take_changes()
+    /// Takes the changes that must be stored.
+    pub(crate) fn take_changes(&mut self) -> SourceRows {
+        let state = Some(self.state()).filter(|state| self.stored_state.as_ref() != Some(state));
+        self.stored_state = state.clone().or(self.stored_state.take());
+        let hours = self.trial.hour_count();
+        let is_stored = std::mem::replace(&mut self.stored_hours, hours) == hours;
+        SourceRows {
+            deltas: self.deltas.take(),
+            usage: self.minutes.take_changes(),
+            days: self.minutes.days_mut().take_changes(),
+            state,
+            trial: (!is_stored).then(|| self.trial.hours(self.minutes.period())),
+        }
     }
 
     /// Moves to `to` and charges time to the connections that run. Earlier instants change nothing.
-    pub fn advance(&mut self, to: Timestamp) {
+    pub(crate) fn advance(&mut self, to: Timestamp) {
         while self.now < to {
             if self.is_past_everything(to) {
                 return self.leap(to);
@@ -108,58 +142,90 @@ impl Timeline {
             self.now = until;
             if until == current.end() {
                 self.minutes.step();
-                if until >= self.period().end {
+                if until >= self.minutes.period().end {
                     self.begin(self.billing_day.period_at(until), until);
                 }
             }
         }
     }
 
+    /// Replaces a promise by another one. The cost of a longer or shorter one does not depend on the minutes that stay.
+    fn replace(&mut self, before: Option<PromisedTime>, after: Option<PromisedTime>) {
+        let key = |time: PromisedTime| (time.reserved_from, time.per_minute);
+        match (before, after) {
+            (Some(before), Some(after)) if key(before) == key(after) => {
+                let end = |time: PromisedTime| time.until.max(time.reserved_from);
+                self.minutes.change_live(end(before)..end(after), after.level());
+                self.minutes.change_live(end(after)..end(before), before.level().negated());
+            }
+            _ => {
+                for (time, level) in signed(before, after) {
+                    self.minutes.change_live(time.reserved(), level);
+                }
+            }
+        }
+        for (time, level) in signed(before, after).filter(|(time, _)| !time.is_held) {
+            self.record(time.reserved().start, level);
+            self.record(time.reserved().end, level.negated());
+        }
+    }
+
+    /// Applies one change of the reported usage.
+    pub(crate) fn apply(&mut self, UsageChange { basis, kind, .. }: UsageChange) {
+        match kind {
+            ChangeKind::StartClock => self.start_clock(basis),
+            ChangeKind::StopClock => self.stop_clock(basis),
+            ChangeKind::AddTime { from, to } => self.change_time(basis, from, to, u64::saturating_add),
+            ChangeKind::RemoveTime { from, to } => self.change_time(basis, from, to, u64::saturating_sub),
+            ChangeKind::AddBytes { bytes, from, to } => self.add_bytes(basis, bytes, from, to),
+            ChangeKind::Promise { before, after } => self.replace(before, after),
+            ChangeKind::Outlived { until } => self.outlived_until = self.outlived_until.max(until),
+            ChangeKind::GrantReported => {}
+        }
+    }
+
+    fn record(&mut self, minute: Minute, change: LiveDelta) {
+        self.deltas.change(minute, |delta| *delta = delta.plus(change));
+    }
+
     /// Charges one more connection by time from `now` on.
-    pub fn start_clock(&mut self, basis: Basis) {
+    fn start_clock(&mut self, basis: Basis) {
         let running = self.running.of(basis);
         *running = running.saturating_add(1);
     }
 
     /// Charges one connection fewer by time from `now` on.
-    pub fn stop_clock(&mut self, basis: Basis) {
+    fn stop_clock(&mut self, basis: Basis) {
         let running = self.running.of(basis);
         debug_assert!(*running > 0, "every stop belongs to a start");
         *running = running.saturating_sub(1);
     }
 
-    /// Charges a past span of one connection by time.
-    pub fn add_time(&mut self, basis: Basis, from: Timestamp, to: Timestamp) {
+    /// Changes the charge for a past span of one connection by time. `change` adds, or takes back what was added.
+    fn change_time(&mut self, basis: Basis, from: Timestamp, to: Timestamp, change: fn(u64, u64) -> u64) {
         let rates = *self.minutes.rates();
         self.minutes.change_past(from, to, |from, to, estimated| {
-            estimated.plus(ByteCount::saturating(rates.bytes_of_time(to.millis_since(from))))
+            let bytes = ByteCount::saturating(rates.bytes_of_time(to.millis_since(from)));
+            ByteCount::new(change(estimated.get(), bytes.get()))
         });
-        self.for_each_minute(basis, from, to, |usage, millis| {
-            usage.connection_millis = usage.connection_millis.saturating_add(millis);
-        });
-    }
-
-    /// Reverses the charge for a span of one connection that was charged by time.
-    pub fn remove_time(&mut self, basis: Basis, from: Timestamp, to: Timestamp) {
-        let rates = *self.minutes.rates();
-        self.minutes.change_past(from, to, |from, to, estimated| {
-            estimated.minus(ByteCount::saturating(rates.bytes_of_time(to.millis_since(from))))
-        });
-        self.for_each_minute(basis, from, to, |usage, millis| {
-            debug_assert!(usage.connection_millis >= millis, "only an added charge is reversed");
-            usage.connection_millis = usage.connection_millis.saturating_sub(millis);
-        });
+        for minute in self.minutes.touched(from, to) {
+            let millis = minute.overlap_millis(from, to);
+            self.minutes.amend(minute, |cell| {
+                let usage = cell.usage(basis);
+                usage.connection_millis = change(usage.connection_millis, millis);
+            });
+        }
     }
 
     /// Charges bytes evenly over a past span. The parts add up to exactly `bytes`. If `from` and `to` are equal, the
     /// bytes count in the current minute.
-    pub fn add_bytes(&mut self, basis: Basis, bytes: ByteCount, from: Timestamp, to: Timestamp) {
+    fn add_bytes(&mut self, basis: Basis, bytes: ByteCount, from: Timestamp, to: Timestamp) {
         let span = u128::from(to.millis_since(from));
         let share_until = |at: Timestamp| {
             let elapsed = u128::from(at.millis_since(from)).min(span);
             u128::from(bytes.get()).saturating_mul(elapsed).checked_div(span).unwrap_or(0)
         };
-        let start = self.period().start;
+        let start = self.minutes.period().start;
         let before_period = if from < start { share_until(start) } else { 0 };
         self.minutes.change_past(from, to, |from, to, estimated| {
             estimated.plus(ByteCount::saturating(share_until(to).saturating_sub(share_until(from))))
@@ -174,70 +240,9 @@ impl Timeline {
         self.minutes.claim(basis, self.minutes.current(), rest);
     }
 
-    /// Changes the number of grants that are alive over these minutes, and what they may relay.
-    pub fn change_live(&mut self, minutes: Range<Minute>, by: LiveDelta) {
-        self.minutes.change_live(minutes, by);
-    }
-
-    /// The most bytes that grants may relay in these minutes.
-    #[must_use]
-    pub fn promised(&self, minutes: GrantMinutes) -> u128 {
-        self.minutes.rates().promised(minutes)
-    }
-
-    /// The current period.
-    #[must_use]
-    pub fn period(&self) -> Period {
-        self.minutes.period()
-    }
-
-    /// The best figure for this period so far.
-    #[must_use]
-    pub fn used(&self) -> ByteCount {
-        self.minutes.used()
-    }
-
-    /// The margin of error of the counts of this period, in percent. A count keeps the margin that it was taken with.
-    #[must_use]
-    pub fn sampling(&self) -> u32 {
-        let days = self.minutes.days().of(self.period());
-        days.map(|(_, count)| count.sampling).fold(self.sampling, u32::max)
-    }
-
-    /// How much sampling may have missed beyond the worst case. Zero in strict mode, whose worst case includes it.
-    #[must_use]
-    pub fn margin(&self) -> ByteCount {
-        ByteCount::saturating(self.minutes.margin())
-    }
-
-    /// The worst case for this whole period at the rate of [`Self::liability`].
-    #[must_use]
-    pub fn committed(&self) -> ByteCount {
-        self.minutes.committed()
-    }
-
-    /// The worst case in the next period, from the grants that are alive in it.
-    #[must_use]
-    pub fn committed_next(&self) -> ByteCount {
-        ByteCount::saturating(self.minutes.committed_next())
-    }
-
-    /// Grants alive in the current minute.
-    #[must_use]
-    pub fn live(&self) -> u32 {
-        self.minutes.current_cell().live
-    }
-
-    /// Bytes of an earlier period; `None` if nothing is known of it.
-    #[must_use]
-    pub fn used_in(&self, earlier: Period) -> Option<ByteCount> {
-        self.minutes.days().used(earlier)
-    }
-
     /// Bytes and live grants of the minutes of this period that `[from, to)` touches. Where a reading covers a minute, nothing
     /// of what was claimed for it is left.
-    #[must_use]
-    pub fn slice(&self, from: Timestamp, to: Timestamp) -> Slice {
+    pub(crate) fn slice(&self, from: Timestamp, to: Timestamp) -> Slice {
         let mut slice = Slice { used: ByteCount::ZERO, live: 0 };
         for minute in self.minutes.touched(from, to) {
             let cell = self.minutes.get(minute).unwrap_or_default();
@@ -249,7 +254,7 @@ impl Timeline {
 
     /// Whether nothing happens between here and `to`, which lies in another period.
     fn is_past_everything(&self, to: Timestamp) -> bool {
-        self.running.is_none() && self.minutes.is_at_the_end() && to >= self.period().end
+        self.running.is_none() && self.minutes.is_at_the_end() && to >= self.minutes.period().end
     }
 
     /// Skips a span in which nothing happens, for example after a sleep of months or when the clock was set.
@@ -265,20 +270,6 @@ impl Timeline {
         self.compared_since = None;
         self.flowed = ByteCount::ZERO;
         self.minutes.begin(period, now);
-    }
-
-    /// Calls `change` for each minute of this period that `[from, to)` touches, with the milliseconds in it.
-    fn for_each_minute(
-        &mut self,
-        basis: Basis,
-        from: Timestamp,
-        to: Timestamp,
-        change: impl Fn(&mut ClaimedUsage, u64),
-    ) {
-        for minute in self.minutes.touched(from, to) {
-            let millis = minute.overlap_millis(from, to);
-            self.minutes.amend(minute, |cell| change(cell.usage(basis), millis));
-        }
     }
 
     /// Charges `millis` of the current minute to every connection that runs.
@@ -306,6 +297,15 @@ impl Running {
     fn is_none(self) -> bool {
         self.granted == 0 && self.ungranted == 0
     }
+}
+
+/// The promises that are taken back and added, each with its change of the level.
+fn signed(
+    before: Option<PromisedTime>,
+    after: Option<PromisedTime>,
+) -> impl Iterator<Item = (PromisedTime, LiveDelta)> {
+    let before = before.map(|time| (time, time.level().negated()));
+    before.into_iter().chain(after.map(|time| (time, time.level())))
 }
 
 #[cfg(test)]

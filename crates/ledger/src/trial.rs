@@ -48,15 +48,6 @@ pub(crate) struct Point {
     pub(crate) live: GrantMinutes,
 }
 
-/// What the counts of a period have shown, as stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TrialState {
-    pub(crate) period: Period,
-    /// Bytes under our credentials as the trial sees them.
-    pub(crate) flowed: ByteCount,
-    pub(crate) assumption: Assumption,
-}
-
 /// The hourly points of a period, as stored. A small excess that lasts shows over days only, so a restart keeps them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrialHours {

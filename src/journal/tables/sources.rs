@@ -33,9 +33,7 @@ pub(super) fn read_sources(
     for source in IceSource::ALL {
         let state = json_of(transaction, &state_key(source), bad)?;
         let trial = json_of(transaction, &trial_key(source), bad)?;
-        let late = json_of(transaction, &late_key(source), bad)?;
-        let doubt = json_of(transaction, &doubt_key(source), bad)?;
-        let read = SourceRows { state, trial, late, doubt, ..SourceRows::default() };
+        let read = SourceRows { state, trial, ..SourceRows::default() };
         if !read.is_empty() {
             stored.sources.entry(source).or_default().apply(read);
         }
@@ -76,9 +74,7 @@ pub(super) fn write_source(
         }
     }
     put(transaction, &state_key(source), rows.state.as_ref())?;
-    put(transaction, &trial_key(source), rows.trial.as_ref())?;
-    put(transaction, &late_key(source), rows.late.as_ref())?;
-    put(transaction, &doubt_key(source), rows.doubt.as_ref())
+    put(transaction, &trial_key(source), rows.trial.as_ref())
 }
 
 fn state_key(source: IceSource) -> String {
@@ -87,14 +83,6 @@ fn state_key(source: IceSource) -> String {
 
 fn trial_key(source: IceSource) -> String {
     format!("trial/{source}")
-}
-
-fn late_key(source: IceSource) -> String {
-    format!("late/{source}")
-}
-
-fn doubt_key(source: IceSource) -> String {
-    format!("doubt/{source}")
 }
 
 fn usage_of((granted_millis, granted, ungranted_millis, ungranted): (u64, u64, u64, u64)) -> MinuteUsage {

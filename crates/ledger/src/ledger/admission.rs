@@ -9,7 +9,7 @@ use super::Ledger;
 use crate::minute::Minute;
 use crate::promise::{GrantMinutes, PromisedTime};
 use crate::source::IceSource;
-use crate::source_ledger::SourceLedger;
+use crate::timeline::Timeline;
 use crate::units::{BitRate, Timestamp};
 use crate::usage_change::UsageChange;
 use crate::verdict::{ClientShare, Refusal, STRICT_LIFE_MIN, UserShare, Wish, decide};
@@ -74,23 +74,19 @@ impl Ledger {
 
     /// Whether the broker ends the sessions of a source.
     fn is_cut_here(&self, source: IceSource) -> bool {
-        let terms = self.sources.iter().map(|ledger| ledger.terms).find(|terms| terms.source == source);
-        source.refuses_revoked() || terms.is_some_and(|terms| terms.cut_tail.is_some())
+        source.refuses_revoked() || self.cut_tail(source).is_some()
     }
 
     /// Whether strict mode has no room for a credential of any metered source, though the budget is not spent.
     #[must_use]
     pub fn is_promised_in_full(&self, slack: Duration) -> bool {
         let figures = self.figures();
-        let fits = |source: &SourceLedger| {
-            let wish =
-                Wish::new(STRICT_LIFE_MIN, slack, source.tail(self.latest()), source.timeline.liability());
+        let fits = |source: &Timeline| {
+            let rate = source.minutes.rates().liability;
+            let wish = Wish::new(STRICT_LIFE_MIN, slack, source.tail(self.latest()), rate);
             decide(self.terms.mode, figures, wish).is_ok()
         };
-        let may_mint = |source: &&SourceLedger| {
-            source.terms.source.is_metered() && source.terms.source.issues_credentials()
-        };
-        let mut metered = self.sources.iter().filter(may_mint).peekable();
+        let mut metered = self.metered().filter(|source| source.terms.source.issues_credentials()).peekable();
         !figures.is_spent() && metered.peek().is_some() && !metered.any(fits)
     }
 
@@ -114,7 +110,6 @@ impl Ledger {
     /// The most bytes that grants of a source may relay in these minutes.
     #[must_use]
     pub fn promised(&self, source: IceSource, minutes: GrantMinutes) -> u128 {
-        let ledger = self.sources.iter().find(|ledger| ledger.terms.source == source);
-        ledger.map_or(minutes.bytes, |ledger| ledger.timeline.promised(minutes))
+        self.of(source).map_or(minutes.bytes, |source| source.minutes.rates().promised(minutes))
     }
 }

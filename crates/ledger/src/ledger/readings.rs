@@ -10,7 +10,7 @@ use crate::day::{Day, DayCount};
 use crate::reading::{Carried, LateCounts, Reading, ReadingOutcome};
 use crate::reading_history::{ReadingHistory, ReadingPoint};
 use crate::source::IceSource;
-use crate::source_ledger::{MeasuredUsage, SourceLedger};
+use crate::timeline::{MeasuredUsage, Timeline};
 use crate::units::{BitRate, ByteCount, Timestamp};
 
 impl Ledger {
@@ -26,10 +26,10 @@ impl Ledger {
     }
 
     fn take_one(&mut self, source: IceSource, reading: &Reading, is_test: bool) -> ReadingOutcome {
-        let (now, limit) = (self.now, self.terms.limit);
+        let limit = self.terms.limit;
         let taken = self
-            .source_ledger(source)
-            .map_or(ReadingOutcome::Older, |ledger| ledger.take_reading(reading, is_test, limit, now));
+            .of_mut(source)
+            .map_or(ReadingOutcome::Older, |source| source.take_reading(reading, is_test, limit));
         if taken == ReadingOutcome::Taken {
             self.remember_reading();
         }
@@ -38,9 +38,9 @@ impl Ledger {
 
     /// Takes what a source that is watched here has carried since its last count.
     pub fn carry(&mut self, source: IceSource, carried: &Carried) {
-        let (now, is_test) = (self.now, !self.is_doubtful);
-        if let Some(ledger) = self.source_ledger(source) {
-            ledger.carry(carried, is_test, now);
+        let is_test = !self.is_doubtful;
+        if let Some(source) = self.of_mut(source) {
+            source.carry(carried, is_test);
             self.remember_reading();
         }
     }
@@ -60,8 +60,8 @@ impl Ledger {
 
     /// Counts in full what a relay that crashed can have carried since its last reading. `until`: when it had ended at the latest.
     pub(crate) fn count_lost(&mut self, source: IceSource, until: Timestamp) {
-        if let Some(ledger) = self.source_ledger(source) {
-            ledger.timeline.count_lost(until);
+        if let Some(source) = self.of_mut(source) {
+            source.count_lost(until);
         }
     }
 
@@ -74,64 +74,61 @@ impl Ledger {
 
     /// Sets until when sessions of this source were cut whose grant was over.
     pub fn set_cut_until(&mut self, source: IceSource, until: Timestamp) {
-        if let Some(ledger) = self.source_ledger(source) {
-            ledger.set_cut_until(until);
+        if let Some(source) = self.of_mut(source) {
+            source.set_cut_until(until);
         }
     }
 
     /// Sets how late this source's counts settle.
     pub fn set_late_counts(&mut self, source: IceSource, late: LateCounts) {
-        if let Some(ledger) = self.source_ledger(source) {
-            ledger.late_counts = Some(late);
+        if let Some(source) = self.of_mut(source) {
+            source.late_counts = Some(late);
         }
     }
 
     /// Forgets how late this source's counts settle if the configured lag is as long as the measured one.
     pub fn settle_late_counts(&mut self, source: IceSource, configured: Duration) {
-        if let Some(ledger) = self.source_ledger(source) {
-            ledger.late_counts = ledger.late_counts.filter(|late| late.lag > configured);
+        if let Some(source) = self.of_mut(source) {
+            source.late_counts = source.late_counts.filter(|late| late.lag > configured);
         }
     }
 
     /// Marks the start of reading. The time in which no process ran does not make a count stale.
     pub fn begin_readings(&mut self) {
         for source in &mut self.sources {
-            source.begin_readings(self.now);
+            source.begin_readings();
         }
     }
 
     /// How long a credential of each metered source counts as alive after its expiry, as of now.
     #[must_use]
     pub fn tails(&self) -> Vec<(IceSource, Duration)> {
-        let mints = |source: IceSource| source.is_metered() && source.issues_credentials();
-        let metered = self.sources.iter().filter(|source| mints(source.terms.source));
-        metered.map(|source| (source.terms.source, source.tail(self.latest()))).collect()
+        let mints = self.metered().filter(|source| source.terms.source.issues_credentials());
+        mints.map(|source| (source.terms.source, source.tail(self.latest()))).collect()
     }
 
     /// How long a grant of a source that is issued now counts as alive after its expiry; zero for an unknown source.
     #[must_use]
     pub fn tail(&self, source: IceSource) -> Duration {
-        let ledger = self.sources.iter().find(|ledger| ledger.terms.source == source);
-        ledger.map_or(Duration::ZERO, |ledger| ledger.tail(self.latest()))
+        self.of(source).map_or(Duration::ZERO, |source| source.tail(self.latest()))
     }
 
     /// The tail of a source while its sessions are not cut; zero for an unknown source.
     #[must_use]
     pub fn long_tail(&self, source: IceSource) -> Duration {
-        let ledger = self.sources.iter().find(|ledger| ledger.terms.source == source);
-        ledger.map_or(Duration::ZERO, |ledger| ledger.terms.tail)
+        self.of(source).map_or(Duration::ZERO, |source| source.terms.tail)
     }
 
     /// The tail of a source while we cut its sessions; `None` if we cannot.
     #[must_use]
     pub fn cut_tail(&self, source: IceSource) -> Option<Duration> {
-        self.sources.iter().find(|ledger| ledger.terms.source == source)?.terms.cut_tail
+        self.of(source)?.terms.cut_tail
     }
 
     /// Whether sessions of this source whose grant is over are cut.
     #[must_use]
     pub fn is_cut(&self, source: IceSource) -> bool {
-        self.sources.iter().any(|ledger| ledger.terms.source == source && ledger.is_cut(self.latest()))
+        self.of(source).is_some_and(|source| source.is_cut(self.latest()))
     }
 
     /// The latest time that it may be: that of a wall clock that is ahead and not accepted.
@@ -142,8 +139,7 @@ impl Ledger {
     /// What is known of a source on a day; `None` for an unknown source.
     #[must_use]
     pub fn day(&self, source: IceSource, day: Day) -> Option<DayCount> {
-        let ledger = self.sources.iter().find(|ledger| ledger.terms.source == source)?;
-        Some(ledger.timeline.day(day))
+        Some(self.of(source)?.minutes.days().get(day))
     }
 
     pub(super) fn remember_reading(&mut self) {
@@ -163,8 +159,8 @@ impl Ledger {
     #[must_use]
     pub fn measured(&self) -> MeasuredUsage {
         let mut measured = MeasuredUsage::default();
-        for source in self.sources.iter().filter(|source| source.terms.source.is_metered()) {
-            source.add_to(&mut measured, self.now);
+        for source in self.metered() {
+            source.add_to(&mut measured);
         }
         measured.observed = self.observed_rate();
         measured
@@ -173,8 +169,7 @@ impl Ledger {
     /// The bits of all sources divided by their grant-minutes, rounded up. Without grant-minutes in the last hour the highest
     /// rate.
     fn observed_rate(&self) -> Option<BitRate> {
-        let metered = self.sources.iter().filter(|source| source.terms.source.is_metered());
-        let rates: Vec<_> = metered.filter_map(SourceLedger::observed).collect();
+        let rates: Vec<_> = self.metered().filter_map(Timeline::observed).collect();
         let minutes = rates.iter().map(|(_, minutes)| *minutes).fold(0, u128::saturating_add);
         let weighted = rates.iter().map(|(rate, minutes)| minutes.saturating_mul(rate.get().into()));
         let weighted = weighted.fold(0, u128::saturating_add);

@@ -65,14 +65,19 @@ impl Minutes {
     }
 
     /// How much more than [`Self::settled`] says sampling may have missed. Zero in strict mode, which includes it.
-    pub(crate) fn margin(&self) -> u128 {
+    pub(crate) fn margin(&self) -> ByteCount {
         let CountedPart { granted, other, .. } = self.counted;
-        let counted = granted.saturating_add(other);
-        if self.rates.promises_cap_claims { 0 } else { self.sampled_at_most().saturating_sub(counted) }
+        let counted = if self.rates.promises_cap_claims { u128::MAX } else { granted.saturating_add(other) };
+        ByteCount::saturating(self.sampled_at_most().saturating_sub(counted))
     }
 
     fn sampled_at_most(&self) -> u128 {
         self.counted.at_most.saturating_add(self.counted.other_at_most)
+    }
+
+    /// The margin of error of the counts of this period, in percent. A count keeps the margin that it was taken with.
+    pub(crate) fn sampling(&self) -> u32 {
+        self.days.of(self.period).map(|(_, count)| count.sampling).fold(self.sampling, u32::max)
     }
 
     /// The days of this period and of those before it.

@@ -127,8 +127,8 @@ impl Minutes {
     }
 
     /// The worst case in the next period, from the grants that are alive in it.
-    pub(crate) fn committed_next(&self) -> u128 {
-        self.rates.promised(self.sums.beyond)
+    pub(crate) fn committed_next(&self) -> ByteCount {
+        ByteCount::saturating(self.rates.promised(self.sums.beyond))
     }
 
     /// Sets the highest rate that a grant is assumed to relay at.

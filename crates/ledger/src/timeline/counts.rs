@@ -3,32 +3,58 @@
 //! What is counted of a day never goes down, unless an operator drops it.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+use std::time::Duration;
+
 use super::Timeline;
 use crate::day::{Day, DayCount};
-use crate::minute::Minute;
-use crate::minute_usage::SourceRows;
+use crate::doubt::CountDoubt;
+use crate::minute_usage::{SourceRows, SourceState};
 use crate::reading::{Carried, Reading, ReadingOutcome};
-use crate::trial::{Assumption, Point, Trial, TrialHours, TrialState};
+use crate::trial::{Assumption, Point, Trial, TrialHours};
 use crate::units::{BitRate, ByteCount, Timestamp};
 
-/// The observed rate is the average of about this span: the trial compares counts of the last hour.
-const OBSERVED_SPAN_MILLIS: i64 = 3_600_000;
+/// After this time without a good reading, the provider's count is stale.
+pub(super) const STALE_AFTER: Duration = Duration::from_secs(600);
+/// A reading is good if its `as_of` is at most this long ago. An older one shows that the wall clock is behind the
+/// books. At least the longest `ANALYTICS_LAG_SECONDS`.
+const GOOD_FOR: Duration = Duration::from_secs(3_600 + STALE_AFTER.as_secs());
 
 impl Timeline {
-    /// Takes a provider's count of a day. `is_test`: it tests the assumed rate. It does not while it is unknown how much time has
-    /// passed; then the next test includes its bytes.
-    pub fn take_reading(&mut self, reading: &Reading, is_test: bool) -> ReadingOutcome {
+    /// Takes a count of a day. An absurd one of a provider must be confirmed first. `is_test`: it tests the assumed rate. It does not
+    /// while it is unknown how much time has passed; then the next test includes its bytes.
+    pub(crate) fn take_reading(
+        &mut self,
+        reading: &Reading,
+        is_test: bool,
+        limit: ByteCount,
+    ) -> ReadingOutcome {
         let before = self.minutes.days().get(reading.day);
-        let reading = match reading.after(&before, self.now, self.sampling()) {
-            Ok(reading) => reading,
-            Err(why) => return why,
+        let outcome = match reading.after(&before, self.now, self.minutes.sampling()) {
+            Ok(reading) if !self.accepts(&reading, &before, limit) => return ReadingOutcome::Doubted,
+            Ok(reading) => self.count(&reading, &before, is_test),
+            Err(why) => why,
         };
+        if outcome != ReadingOutcome::Fell && self.now.since(reading.as_of) <= GOOD_FOR {
+            self.read_at = self.now;
+        }
+        outcome
+    }
+
+    /// Whether a count is not absurd, or confirms one that was.
+    fn accepts(&mut self, reading: &Reading, before: &DayCount, limit: ByteCount) -> bool {
+        let growth = reading.total().minus(before.total()).get();
+        let promised = self.minutes.promised_since_count(reading.day, reading.as_of);
+        !self.terms.source.is_counted_by_provider()
+            || self.doubt.accepts(reading, growth, promised, limit, self.terms.sampling)
+    }
+
+    fn count(&mut self, reading: &Reading, before: &DayCount, is_test: bool) -> ReadingOutcome {
         let counted_until = self.minutes.counted().as_of;
-        self.minutes.measure(&reading);
-        if self.period().contains(reading.day.start()) {
+        self.minutes.measure(reading);
+        if self.minutes.period().contains(reading.day.start()) {
             // A day that is counted for the first time after later ones shows nothing that has flowed since.
             let is_compared = before.as_of > reading.day.start() || reading.as_of > counted_until;
-            let flowed = if is_compared { reading.growth_since(&before) } else { ByteCount::ZERO };
+            let flowed = if is_compared { reading.growth_since(before) } else { ByteCount::ZERO };
             // Days are counted in turn. The open one comes last, and with it the counts are as of one time.
             self.test(flowed, is_test && reading.as_of < reading.day.end());
         }
@@ -37,11 +63,14 @@ impl Timeline {
 
     /// Takes what a source that is watched here has carried.
     pub fn carry(&mut self, carried: &Carried, is_test: bool) {
-        let as_of = carried.as_of.min(self.now).max(self.period().start);
+        let as_of = carried.as_of.min(self.now).max(self.minutes.period().start);
         let before = self.minutes.counted().granted;
         self.minutes.carry(&Carried { as_of, ..*carried });
         let grown = self.minutes.counted().granted.saturating_sub(before);
         self.test(ByteCount::saturating(grown), is_test);
+        if self.now.since(carried.as_of) <= GOOD_FOR {
+            self.read_at = self.now;
+        }
     }
 
     /// Counts what is promised from the latest count to `until`, because the count of that time is lost.
@@ -69,25 +98,18 @@ impl Timeline {
         self.trial.add(point, ByteCount::saturating(counted.granted));
     }
 
-    /// By how much a reading would raise the count of its day, and the most that the live grants could relay in that time. `None` if
-    /// it would not be taken.
-    #[must_use]
-    pub fn growth_by(&self, reading: &Reading) -> Option<(u64, u128)> {
-        let before = self.minutes.days().get(reading.day);
-        let reading = reading.after(&before, self.now, self.sampling()).ok()?;
-        let growth = reading.total().minus(before.total()).get();
-        Some((growth, self.minutes.promised_since_count(reading.day, reading.as_of)))
-    }
-
     /// Drops the counts of this period: all minutes count as estimated and promised again. `assumed`: the assumed rate, which
     /// replaces one that the counts showed. `false` without a count.
     pub fn drop_counts(&mut self, assumed: BitRate) -> bool {
+        self.doubt = CountDoubt::default();
+        // The points of the trial have changed, even if their number has not.
+        self.stored_hours = usize::MAX;
         if self.counted().is_none() {
             return false;
         }
         self.flowed = ByteCount::ZERO;
         self.minutes.drop_counts();
-        self.trial = Trial::new(assumed, self.sampling(), Assumption::default());
+        self.trial = Trial::new(assumed, self.minutes.sampling(), Assumption::default());
         self.compared_since = None;
         self.minutes.set_liability(assumed);
         true
@@ -96,32 +118,36 @@ impl Timeline {
     /// Whether an operator has dropped the count of a day of this period, and it was not counted since.
     #[must_use]
     pub fn has_dropped(&self) -> bool {
-        self.minutes.days().of(self.period()).any(|(day, count)| count.as_of <= day.start())
+        self.minutes.days().of(self.minutes.period()).any(|(day, count)| count.as_of <= day.start())
     }
 
-    /// What the trial of the assumed rate knew, and the counts spread over their minutes.
-    pub(super) fn restore_trial(&mut self, assumed: BitRate, stored: &SourceRows) {
-        let of_this = stored.state.filter(|state| state.period == self.period());
-        if let Some(TrialState { assumption, .. }) = stored.state {
-            self.trial = Trial::new(assumed, self.sampling(), assumption);
+    /// What was known of the counts, and the counts spread over their minutes.
+    pub(super) fn restore_counts(&mut self, assumed: BitRate, stored: &SourceRows) {
+        let of_this = stored.state.as_ref().filter(|state| state.period == self.minutes.period());
+        if let Some(SourceState { assumption, late, doubt, .. }) = &stored.state {
+            self.trial = Trial::new(assumed, self.minutes.sampling(), *assumption);
             self.minutes.set_liability(self.trial.liability());
+            (self.late_counts, self.doubt) = (*late, doubt.clone());
         }
         let counted = ByteCount::saturating(self.minutes.counted().granted);
         self.flowed = of_this.map_or(counted, |state| state.flowed);
         self.spread_counts(stored.trial.as_ref());
         if self.counted().is_some() {
             if let Some(hours) = &stored.trial {
-                self.trial.restore_hours(hours, self.period());
+                self.trial.restore_hours(hours, self.minutes.period());
             }
             self.add_point();
-            self.compared_since = Some(self.period().start);
+            self.compared_since = Some(self.minutes.period().start);
         }
+        self.stored_state.clone_from(&stored.state);
+        self.stored_hours = self.trial.hour_count();
     }
 
     /// Spreads each day's count over its minutes, in proportion to the hourly points.
     fn spread_counts(&mut self, hours: Option<&TrialHours>) {
-        let points = hours.map(|hours| hours.points_of(self.period())).unwrap_or_default();
-        let days: Vec<_> = self.minutes.days().of(self.period()).map(|(day, count)| (day, *count)).collect();
+        let points = hours.map(|hours| hours.points_of(self.minutes.period())).unwrap_or_default();
+        let days: Vec<_> =
+            self.minutes.days().of(self.minutes.period()).map(|(day, count)| (day, *count)).collect();
         let mut before = ByteCount::ZERO;
         for (day, count) in days {
             let of_day: Vec<_> = points.iter().filter(|point| Day::of(point.as_of) == day).collect();
@@ -150,56 +176,17 @@ impl Timeline {
     pub fn counted(&self) -> Option<(Timestamp, ByteCount)> {
         let counted = self.minutes.counted();
         let bytes = ByteCount::saturating(counted.granted.saturating_add(counted.other));
-        (counted.as_of > self.period().start).then_some((counted.as_of, bytes))
+        (counted.as_of > self.minutes.period().start).then_some((counted.as_of, bytes))
     }
 
-    /// What is known of a day.
-    #[must_use]
-    pub fn day(&self, day: Day) -> DayCount {
-        self.minutes.days().get(day)
-    }
-
-    /// How the assumed rate compares with the counts.
-    #[must_use]
-    pub fn assumption(&self) -> Assumption {
-        self.trial.verdict()
-    }
-
-    /// The grant-minutes of the last hour that counts compare. They weigh the observed rate among the sources.
-    #[must_use]
-    pub fn observed_grant_minutes(&self) -> u128 {
-        let Some(((as_of, _), since)) = self.counted().zip(self.compared_since) else { return 0 };
-        let until = Minute::of(as_of).start();
-        let hour_ago = Timestamp::from_millis(until.as_millis().saturating_sub(OBSERVED_SPAN_MILLIS));
-        let from = since.max(hour_ago);
-        if from >= until {
-            return 0;
+    /// What is stored of the counts besides their days.
+    pub(super) fn state(&self) -> SourceState {
+        SourceState {
+            period: self.minutes.period(),
+            flowed: self.flowed,
+            assumption: self.trial.verdict(),
+            late: self.late_counts,
+            doubt: self.doubt.clone(),
         }
-        let cells = self.minutes.touched(from, until).filter_map(|minute| self.minutes.get(minute));
-        cells.map(|cell| cell.live.into()).fold(0, u128::saturating_add)
-    }
-
-    /// The highest rate that a grant is charged for: the assumed rate, or the observed one if the counts contradict it.
-    #[must_use]
-    pub fn liability(&self) -> BitRate {
-        self.minutes.rates().liability
-    }
-
-    /// What the counts have shown of the assumed rate, for storing.
-    #[must_use]
-    pub fn stored_state(&self) -> TrialState {
-        TrialState { period: self.period(), flowed: self.flowed, assumption: self.assumption() }
-    }
-
-    /// The hourly points of the trial, to be stored.
-    #[must_use]
-    pub fn stored_trial(&self) -> TrialHours {
-        self.trial.hours(self.period())
-    }
-
-    /// How many hourly points the trial has.
-    #[must_use]
-    pub fn trial_hours(&self) -> usize {
-        self.trial.hour_count()
     }
 }

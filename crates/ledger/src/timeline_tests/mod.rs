@@ -5,8 +5,14 @@ mod edges;
 mod model;
 mod readings;
 
+use std::collections::BTreeMap;
+use std::ops::Range;
+
 use super::*;
+use crate::day::{Day, DayCount};
+use crate::promise::GrantMinutes;
 use crate::reading::{Reading, ReadingOutcome};
+use crate::source::IceSource;
 use crate::units::BitRate;
 
 const MINUTE: i64 = 60_000;
@@ -22,12 +28,16 @@ fn rates(promises_cap_claims: bool) -> Rates {
 /// How much of the relayed bytes a count may miss, in percent.
 const SAMPLING: u32 = 5;
 
+fn terms(sampling: u32) -> SourceTerms {
+    SourceTerms { sampling, ..SourceTerms::of_a_removed(IceSource::Coturn) }
+}
+
 fn timeline(now: i64) -> Timeline {
     timeline_of(rates(false), now)
 }
 
 fn timeline_of(rates: Rates, now: i64) -> Timeline {
-    Timeline::new(BillingDay::new(1).unwrap(), rates, SAMPLING, at(now))
+    Timeline::new(terms(SAMPLING), BillingDay::new(1).unwrap(), rates, at(now))
 }
 
 fn reading(as_of: i64, granted: u64, other: u64) -> Reading {
@@ -37,7 +47,7 @@ fn reading(as_of: i64, granted: u64, other: u64) -> Reading {
 
 /// Takes a count of one day that tests the assumed rate.
 fn count(timeline: &mut Timeline, as_of: i64, granted: u64, other: u64) -> ReadingOutcome {
-    timeline.take_reading(&reading(as_of, granted, other), true)
+    timeline.take_reading(&reading(as_of, granted, other), true, ByteCount::ZERO)
 }
 
 /// A count that goes on over days, as counts by the day.
@@ -66,14 +76,14 @@ impl Total {
 fn counts_of(timeline: &Timeline) -> SourceRows {
     let all = Period { start: at(0), end: at(i64::MAX / 2) };
     let days = timeline.minutes.days().of(all).map(|(day, count)| (day, Some(*count))).collect();
-    let (state, trial) = (Some(timeline.stored_state()), Some(timeline.stored_trial()));
+    let (state, trial) = (Some(timeline.state()), Some(timeline.trial.hours(timeline.minutes.period())));
     SourceRows { days, state, trial, ..SourceRows::default() }
 }
 
 /// The period before the current one.
 fn previous(timeline: &Timeline) -> Option<ByteCount> {
-    let last = Timestamp::from_millis(timeline.period().start.as_millis() - 1);
-    timeline.used_in(BillingDay::new(1).unwrap().period_at(last))
+    let last = Timestamp::from_millis(timeline.minutes.period().start.as_millis() - 1);
+    timeline.minutes.days().used(BillingDay::new(1).unwrap().period_at(last))
 }
 
 /// The minutes that a time span touches.
@@ -88,14 +98,14 @@ fn at(millis: i64) -> Timestamp {
 #[test]
 fn in_strict_mode_reports_count_at_most_what_their_minutes_were_promised() {
     let mut timeline = timeline_of(rates(true), START);
-    timeline.change_live(minutes(at(START), at(START + MINUTE)), ONE);
+    timeline.minutes.change_live(minutes(at(START), at(START + MINUTE)), ONE);
     let promised = ByteCount::new(3_000_000 / 8 * 60);
     timeline.advance(at(START + MINUTE / 2));
     timeline.add_bytes(Basis::Granted, ByteCount::new(u64::MAX), at(START), at(START + MINUTE / 2));
-    assert_eq!((timeline.used(), timeline.committed()), (promised, promised));
+    assert_eq!((timeline.minutes.used(), timeline.minutes.committed()), (promised, promised));
     let reported = ByteCount::new(5);
     timeline.add_bytes(Basis::Ungranted, reported, at(START), at(START + MINUTE / 2));
-    assert_eq!(timeline.used(), promised.plus(reported), "a report of an app server is not capped");
+    assert_eq!(timeline.minutes.used(), promised.plus(reported), "a report of an app server is not capped");
 }
 
 #[test]
@@ -103,28 +113,29 @@ fn usage_rises_while_a_connection_runs() {
     let mut timeline = timeline(START);
     timeline.start_clock(Basis::Granted);
     timeline.advance(at(START + 4_000));
-    assert_eq!(timeline.used(), ByteCount::new(1_000_000));
+    assert_eq!(timeline.minutes.used(), ByteCount::new(1_000_000));
     timeline.advance(at(START + 8_000));
-    assert_eq!(timeline.used(), ByteCount::new(2_000_000));
+    assert_eq!(timeline.minutes.used(), ByteCount::new(2_000_000));
 }
 
 #[test]
 fn a_grant_that_crosses_the_reset_is_committed_in_part_in_each_period() {
     let mut timeline = timeline(1_738_368_000_000 - 10 * MINUTE);
     timeline
+        .minutes
         .change_live(minutes(at(1_738_368_000_000 - 10 * MINUTE), at(1_738_368_000_000 + 5 * MINUTE)), ONE);
     let per_minute = 3_000_000 / 8 * 60;
-    assert_eq!(timeline.committed(), ByteCount::new(10 * per_minute));
+    assert_eq!(timeline.minutes.committed(), ByteCount::new(10 * per_minute));
     timeline.advance(at(1_738_368_000_000));
-    assert_eq!(timeline.used(), ByteCount::ZERO);
-    assert_eq!(timeline.committed(), ByteCount::new(5 * per_minute));
+    assert_eq!(timeline.minutes.used(), ByteCount::ZERO);
+    assert_eq!(timeline.minutes.committed(), ByteCount::new(5 * per_minute));
 }
 
 #[test]
 fn a_part_of_a_minute_is_committed_as_a_whole_one() {
     let mut timeline = timeline(START + 59_999);
-    timeline.change_live(minutes(at(START + 59_999), at(START + 60_001)), ONE);
-    assert_eq!(timeline.committed(), ByteCount::new(2 * 3_000_000 / 8 * 60));
+    timeline.minutes.change_live(minutes(at(START + 59_999), at(START + 60_001)), ONE);
+    assert_eq!(timeline.minutes.committed(), ByteCount::new(2 * 3_000_000 / 8 * 60));
 }
 
 #[test]
@@ -132,11 +143,11 @@ fn after_a_sleep_of_years_usage_starts_at_zero() {
     let mut timeline = timeline(START);
     timeline.add_bytes(Basis::Granted, ByteCount::new(5), at(START), at(START));
     timeline.advance(at(START + 200 * 365 * 24 * 60 * MINUTE));
-    assert_eq!(timeline.used(), ByteCount::ZERO);
+    assert_eq!(timeline.minutes.used(), ByteCount::ZERO);
     assert!(previous(&timeline).is_none(), "no process saw the previous period");
     timeline.start_clock(Basis::Granted);
     timeline.advance(at(START + 200 * 365 * 24 * 60 * MINUTE + 4_000));
-    assert_eq!(timeline.used(), ByteCount::new(1_000_000));
+    assert_eq!(timeline.minutes.used(), ByteCount::new(1_000_000));
 }
 
 #[test]
@@ -145,7 +156,7 @@ fn a_clock_that_steps_back_lowers_no_figure() {
     timeline.start_clock(Basis::Granted);
     timeline.advance(at(START + 8_000));
     timeline.advance(at(START - 31 * 24 * 60 * MINUTE));
-    assert_eq!(timeline.used(), ByteCount::new(2_000_000));
+    assert_eq!(timeline.minutes.used(), ByteCount::new(2_000_000));
 }
 
 #[test]
@@ -154,7 +165,7 @@ fn bytes_from_two_periods_ago_are_not_charged_to_the_previous_one() {
     // 2025-01-16 to 2025-03-01 is 44 days, 28 of them in February.
     let start = START - 14 * day;
     let mut timeline = timeline(start);
-    timeline.change_live(minutes(at(start), at(start + 44 * day)), ONE);
+    timeline.minutes.change_live(minutes(at(start), at(start + 44 * day)), ONE);
     timeline.advance(at(start + 44 * day));
     timeline.add_bytes(Basis::Granted, ByteCount::new(44_000), at(start), at(start + 44 * day));
     assert_eq!(previous(&timeline), Some(ByteCount::new(28_000)));

@@ -11,33 +11,41 @@ fn a_reading_replaces_only_the_estimate_of_the_time_that_it_covers() {
     timeline.start_clock(Basis::Granted);
     timeline.advance(at(START + 20 * MINUTE));
     let a_minute = 2_000_000 / 8 * 60;
-    assert_eq!(timeline.used(), ByteCount::new(20 * a_minute));
+    assert_eq!(timeline.minutes.used(), ByteCount::new(20 * a_minute));
     assert_eq!(count(&mut timeline, START + 10 * MINUTE, 1_000, 7), ReadingOutcome::Taken);
-    assert_eq!(timeline.used(), ByteCount::new(1_007 + 10 * a_minute));
+    assert_eq!(timeline.minutes.used(), ByteCount::new(1_007 + 10 * a_minute));
     let late = ByteCount::new(500);
     timeline.add_bytes(Basis::Granted, late, at(START), at(START + 10 * MINUTE));
-    assert_eq!(timeline.used(), ByteCount::new(1_007 + 10 * a_minute), "the provider has counted that time");
+    assert_eq!(
+        timeline.minutes.used(),
+        ByteCount::new(1_007 + 10 * a_minute),
+        "the provider has counted that time"
+    );
 }
 
 #[test]
 fn a_reading_releases_promised_bytes_that_were_not_relayed() {
     let mut timeline = timeline_of(rates(true), START);
-    timeline.change_live(minutes(at(START), at(START + 60 * MINUTE)), ONE);
+    timeline.minutes.change_live(minutes(at(START), at(START + 60 * MINUTE)), ONE);
     timeline.advance(at(START + 60 * MINUTE));
     let promised = 60 * 3_000_000 / 8 * 60;
-    assert_eq!(timeline.committed(), ByteCount::new(promised));
+    assert_eq!(timeline.minutes.committed(), ByteCount::new(promised));
     assert_eq!(count(&mut timeline, START + 50 * MINUTE, 950, 0), ReadingOutcome::Taken);
-    assert_eq!(timeline.committed(), ByteCount::new(promised / 6 + 1_000), "including the sampling margin");
+    assert_eq!(
+        timeline.minutes.committed(),
+        ByteCount::new(promised / 6 + 1_000),
+        "including the sampling margin"
+    );
 }
 
 #[test]
 fn in_the_worst_case_a_reading_stands_for_no_more_than_was_promised() {
     let mut timeline = timeline_of(rates(true), START);
-    timeline.change_live(minutes(at(START), at(START + 60 * MINUTE)), ONE);
+    timeline.minutes.change_live(minutes(at(START), at(START + 60 * MINUTE)), ONE);
     timeline.advance(at(START + 60 * MINUTE));
-    let before = timeline.committed();
+    let before = timeline.minutes.committed();
     assert_eq!(count(&mut timeline, START + 60 * MINUTE, before.get(), 0), ReadingOutcome::Taken);
-    assert_eq!((timeline.committed(), timeline.assumption().holds), (before, true));
+    assert_eq!((timeline.minutes.committed(), timeline.trial.verdict().holds), (before, true));
 }
 
 #[test]
@@ -52,47 +60,48 @@ fn a_reading_of_the_previous_period_changes_only_its_sum() {
     assert_eq!(previous(&timeline), Some(ByteCount::new(1_905)), "a minute is still estimated");
     assert_eq!(count(&mut timeline, RESET, 900, 77), ReadingOutcome::Taken);
     assert_eq!(previous(&timeline), Some(ByteCount::new(982)));
-    assert_eq!(timeline.used(), ByteCount::ZERO);
+    assert_eq!(timeline.minutes.used(), ByteCount::ZERO);
     assert_eq!(timeline.counted(), None);
 }
 
 #[test]
 fn more_bytes_than_promised_raise_the_rate_until_the_data_fit_again() {
     let mut timeline = timeline_of(rates(false), START);
-    timeline.change_live(minutes(at(START), at(START + 600 * MINUTE)), ONE);
+    timeline.minutes.change_live(minutes(at(START), at(START + 600 * MINUTE)), ONE);
     timeline.advance(at(START + 10 * MINUTE));
     let _ = count(&mut timeline, START + MINUTE, 0, 0);
-    let before = timeline.committed();
+    let before = timeline.minutes.committed();
     let _ = count(&mut timeline, START + 10 * MINUTE, 4_000_000_000, 0);
-    assert!(!timeline.assumption().holds);
+    assert!(!timeline.trial.verdict().holds);
     assert!(
-        timeline.committed() > before.plus(ByteCount::new(4_000_000_000)),
+        timeline.minutes.committed() > before.plus(ByteCount::new(4_000_000_000)),
         "the remaining time at the observed rate"
     );
     for minute in 11..90 {
         timeline.advance(at(START + minute * MINUTE));
         let _ = count(&mut timeline, START + minute * MINUTE, 4_000_000_000, 0);
     }
-    assert!(timeline.assumption().holds);
+    assert!(timeline.trial.verdict().holds);
     let rest = 510 * 3_000_000 / 8 * 60;
     // The reading ends at minute 89, so that minute and later ones remain promised.
-    assert_eq!(timeline.committed(), ByteCount::new(4_000_000_000 + rest + 3_000_000 / 8 * 60));
+    assert_eq!(timeline.minutes.committed(), ByteCount::new(4_000_000_000 + rest + 3_000_000 / 8 * 60));
 }
 
 #[test]
 fn the_observed_rate_is_stored_even_after_its_period_has_ended() {
     let end = BillingDay::new(1).unwrap().period_at(at(START)).end.as_millis();
     let mut timeline = timeline(end - 30 * MINUTE);
-    timeline.change_live(minutes(at(end - 30 * MINUTE), at(end + 60 * MINUTE)), ONE);
+    timeline.minutes.change_live(minutes(at(end - 30 * MINUTE), at(end + 60 * MINUTE)), ONE);
     for (minute, bytes) in [(20, 0), (25, 100_000_000_000)] {
         timeline.advance(at(end - (30 - minute) * MINUTE));
         assert_eq!(count(&mut timeline, end - (30 - minute) * MINUTE, bytes, 0), ReadingOutcome::Taken);
     }
-    assert!(!timeline.assumption().holds);
+    assert!(!timeline.trial.verdict().holds);
     timeline.advance(at(end));
     let stored = counts_of(&timeline);
-    let again = Timeline::restore(BillingDay::new(1).unwrap(), rates(false), SAMPLING, timeline.now, &stored);
-    assert_eq!((again.counted(), again.assumption()), (None, timeline.assumption()));
+    let again =
+        Timeline::restore(terms(SAMPLING), BillingDay::new(1).unwrap(), rates(false), timeline.now, &stored);
+    assert_eq!((again.counted(), again.trial.verdict()), (None, timeline.trial.verdict()));
 }
 
 /// The operator replaces the TURN key. From then on, bytes of the old key count as bytes of another key.
@@ -102,15 +111,15 @@ fn bytes_of_a_replaced_key_are_not_counted_twice() {
     timeline.advance(at(START + 60 * MINUTE));
     assert_eq!(count(&mut timeline, START + 10 * MINUTE, 500_000, 1_000), ReadingOutcome::Taken);
     assert_eq!(count(&mut timeline, START + 20 * MINUTE, 70, 501_000), ReadingOutcome::Taken);
-    assert_eq!(timeline.used(), ByteCount::new(501_070));
+    assert_eq!(timeline.minutes.used(), ByteCount::new(501_070));
     assert_eq!(count(&mut timeline, START + 30 * MINUTE, 80, 501_000), ReadingOutcome::Taken);
-    assert_eq!(timeline.used(), ByteCount::new(501_080));
+    assert_eq!(timeline.minutes.used(), ByteCount::new(501_080));
 }
 
 #[test]
 fn restarts_between_readings_hide_no_excess() {
     let mut timeline = timeline(START);
-    timeline.change_live(minutes(at(START), at(START + 600 * MINUTE)), ONE);
+    timeline.minutes.change_live(minutes(at(START), at(START + 600 * MINUTE)), ONE);
     let day = BillingDay::new(1).unwrap();
     let live = |minute: i64, live| {
         (Minute::new(START / MINUTE + minute), LiveDelta { live, per_minute: ONE.per_minute * live })
@@ -121,9 +130,9 @@ fn restarts_between_readings_hide_no_excess() {
         timeline.advance(at(now));
         let _ = count(&mut timeline, now, u64::from(minute) * 1_000_000_000, 0);
         let stored = SourceRows { deltas: deltas.clone(), trial: None, ..counts_of(&timeline) };
-        timeline = Timeline::restore(day, rates(false), SAMPLING, timeline.now, &stored);
+        timeline = Timeline::restore(terms(SAMPLING), day, rates(false), timeline.now, &stored);
     }
-    assert!(!timeline.assumption().holds, "a GB a minute is more than 3 Mbps");
+    assert!(!timeline.trial.verdict().holds, "a GB a minute is more than 3 Mbps");
 }
 
 #[test]
@@ -131,7 +140,7 @@ fn a_small_excess_in_every_hour_is_detected_in_the_end() {
     const DAY: i64 = 24 * 60;
     let begin = START - 20 * DAY * MINUTE;
     let mut timeline = timeline(begin);
-    timeline.change_live(minutes(at(begin), at(begin + 20 * DAY * MINUTE)), ONE);
+    timeline.minutes.change_live(minutes(at(begin), at(begin + 20 * DAY * MINUTE)), ONE);
     // 3 Mbps are promised, which is 22.5 MB a minute. After ten days, four times as much is relayed.
     let (mut bytes, mut promised, mut total) = (0_u64, 0_u64, Total::default());
     for minute in (0..20 * DAY).step_by(10) {
@@ -139,14 +148,17 @@ fn a_small_excess_in_every_hour_is_detected_in_the_end() {
         total.count(&mut timeline, begin + minute * MINUTE, bytes);
         let excess = bytes - promised;
         assert!(
-            timeline.assumption().holds || excess > 0,
+            timeline.trial.verdict().holds || excess > 0,
             "the assumption broke without an excess at minute {minute}"
         );
-        assert!(!timeline.assumption().holds || excess <= bytes / 20 + 1_000_000_000, "{excess} of {bytes}");
+        assert!(
+            !timeline.trial.verdict().holds || excess <= bytes / 20 + 1_000_000_000,
+            "{excess} of {bytes}"
+        );
         promised += 225_000_000;
         bytes += if minute < 10 * DAY { 225_000_000 } else { 900_000_000 };
     }
-    assert!(!timeline.assumption().holds);
+    assert!(!timeline.trial.verdict().holds);
 }
 
 #[test]
@@ -181,7 +193,8 @@ fn after_a_restart_a_slice_follows_the_hourly_counts() {
     }
     let stored = counts_of(&timeline);
     let billing_day = BillingDay::new(1).unwrap();
-    let restored = Timeline::restore(billing_day, rates(false), SAMPLING, at(START + 240 * MINUTE), &stored);
+    let restored =
+        Timeline::restore(terms(SAMPLING), billing_day, rates(false), at(START + 240 * MINUTE), &stored);
     let hours = |timeline: &Timeline| {
         let hour = |n: i64| timeline.slice(at(START + n * 60 * MINUTE), at(START + (n + 1) * 60 * MINUTE));
         [0, 1, 2, 3].map(|n| hour(n).used.get())
@@ -196,14 +209,14 @@ fn after_a_restart_a_slice_follows_the_hourly_counts() {
 #[test]
 fn the_bytes_of_a_key_that_joins_leave_the_promises_of_our_grants_their_margin() {
     let mut timeline = timeline_of(rates(true), START);
-    timeline.change_live(minutes(at(START), at(START + 60 * MINUTE)), ONE);
+    timeline.minutes.change_live(minutes(at(START), at(START + 60 * MINUTE)), ONE);
     timeline.advance(at(START + 60 * MINUTE));
     let promised = 20 * ONE.per_minute.unsigned_abs();
     assert_eq!(count(&mut timeline, START + 10 * MINUTE, 0, 9_500_000_000), ReadingOutcome::Taken);
-    let before = timeline.committed();
+    let before = timeline.minutes.committed();
     let moved = reading(START + 30 * MINUTE, 9_500_000_000 + promised, 0);
-    assert_eq!(timeline.take_reading(&moved, true), ReadingOutcome::Taken);
-    assert_eq!(timeline.committed(), before, "what was promised has flowed in full");
+    assert_eq!(timeline.take_reading(&moved, true, ByteCount::ZERO), ReadingOutcome::Taken);
+    assert_eq!(timeline.minutes.committed(), before, "what was promised has flowed in full");
 }
 
 #[test]
@@ -216,11 +229,11 @@ fn days_before_the_first_poll_do_not_test_the_assumed_rate() {
         assert_eq!(count(&mut timeline, end, bytes, 0), ReadingOutcome::Taken);
     }
     assert_eq!(count(&mut timeline, START + 50 * MINUTE, 0, 0), ReadingOutcome::Taken);
-    assert!(timeline.assumption().holds, "they are what later counts are compared with");
+    assert!(timeline.trial.verdict().holds, "they are what later counts are compared with");
     assert_eq!(count(&mut timeline, begin + 2 * 24 * 60 * MINUTE, 100 * gb, 0), ReadingOutcome::Taken);
     assert_eq!(count(&mut timeline, START + 55 * MINUTE, 0, 0), ReadingOutcome::Taken);
-    assert!(timeline.assumption().holds, "a day that could not be counted at first");
+    assert!(timeline.trial.verdict().holds, "a day that could not be counted at first");
     assert_eq!(count(&mut timeline, begin + 2 * 24 * 60 * MINUTE, 200 * gb, 0), ReadingOutcome::Taken);
     assert_eq!(count(&mut timeline, START + 59 * MINUTE, 0, 0), ReadingOutcome::Taken);
-    assert!(!timeline.assumption().holds, "no grant explains what was added to it");
+    assert!(!timeline.trial.verdict().holds, "no grant explains what was added to it");
 }

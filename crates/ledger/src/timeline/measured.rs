@@ -1,0 +1,92 @@
+//! What the counts of all metered sources say together.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
+use std::time::Duration;
+
+use super::Timeline;
+use super::counts::STALE_AFTER;
+use super::terms::CUT_FOR;
+use crate::minute::Minute;
+use crate::reading::LateCounts;
+use crate::trial::Assumption;
+use crate::units::{BitRate, ByteCount, Timestamp};
+
+/// The observed rate is the average of about this span: the trial compares counts of the last hour.
+const OBSERVED_SPAN_MILLIS: i64 = 3_600_000;
+
+/// The readings of all metered sources, combined.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MeasuredUsage {
+    /// The instant up to which every source with readings is counted; `None` without a reading in this period.
+    pub as_of: Option<Timestamp>,
+    /// The sum of the readings.
+    pub bytes: ByteCount,
+    /// The worst of the sources' comparisons with the assumed rate, and the highest of their observed rates.
+    pub assumption: Assumption,
+    /// The average rate of one live grant over all sources, weighted by grant-minutes; `None` if no source shows one.
+    pub observed: Option<BitRate>,
+    /// Whether sessions that should be cut may continue. Then the long tail is promised.
+    pub uncut: bool,
+    /// How late counts settle; `None` while they settle within the configured lag.
+    pub late_counts: Option<LateCounts>,
+    /// Whether an absurd count waits for its confirmation. If it is right, the bound is wrong.
+    pub doubted: bool,
+    /// Whether an operator has dropped the reading, and none was taken since. Bytes of others are not in the bound then.
+    pub dropped: bool,
+    /// The longest time since a source's last good reading; zero if no source has readings.
+    pub unread_for: Duration,
+}
+
+impl MeasuredUsage {
+    /// Whether some source has had no good reading for more than 600 s.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.unread_for > STALE_AFTER
+    }
+}
+
+impl Timeline {
+    /// Marks the start of reading. The time in which no process ran does not make the count stale.
+    pub(crate) fn begin_readings(&mut self) {
+        (self.read_at, self.began_at) = (self.now, self.now);
+    }
+
+    /// Adds this source's reading to `measured`.
+    pub(crate) fn add_to(&self, measured: &mut MeasuredUsage) {
+        let now = self.now;
+        let Assumption { holds, observed } = self.trial.verdict();
+        let has_begun = now.since(self.began_at) > CUT_FOR;
+        let uncut = has_begun && self.terms.cut_tail.is_some() && !self.is_cut(now);
+        measured.uncut |= uncut;
+        measured.late_counts = measured.late_counts.or(self.late_counts.filter(|_| self.terms.is_read));
+        measured.assumption.holds &= holds && self.outlived_until <= now && !uncut;
+        measured.assumption.observed = measured.assumption.observed.max(observed);
+        if self.terms.is_read {
+            measured.unread_for = measured.unread_for.max(now.since(self.read_at));
+        }
+        measured.doubted |= self.doubt.is_open(self.minutes.period());
+        measured.dropped |= self.has_dropped();
+        if let Some((as_of, bytes)) = self.counted() {
+            measured.as_of = Some(measured.as_of.map_or(as_of, |before| before.min(as_of)));
+            measured.bytes = measured.bytes.plus(bytes);
+        }
+    }
+
+    /// The average rate of one live grant of this source, and the grant-minutes that it is the average of.
+    pub(crate) fn observed(&self) -> Option<(BitRate, u128)> {
+        Some((self.trial.verdict().observed?, self.observed_grant_minutes()))
+    }
+
+    /// The grant-minutes of the last hour that counts compare. They weigh the observed rate among the sources.
+    fn observed_grant_minutes(&self) -> u128 {
+        let Some(((as_of, _), since)) = self.counted().zip(self.compared_since) else { return 0 };
+        let until = Minute::of(as_of).start();
+        let hour_ago = Timestamp::from_millis(until.as_millis().saturating_sub(OBSERVED_SPAN_MILLIS));
+        let from = since.max(hour_ago);
+        if from >= until {
+            return 0;
+        }
+        let cells = self.minutes.touched(from, until).filter_map(|minute| self.minutes.get(minute));
+        cells.map(|cell| cell.live.into()).fold(0, u128::saturating_add)
+    }
+}

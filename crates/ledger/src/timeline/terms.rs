@@ -1,0 +1,50 @@
+//! The terms of one source, and what they say of the sessions that go on after their credential.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
+use std::time::Duration;
+
+use super::Timeline;
+use crate::source::IceSource;
+use crate::units::Timestamp;
+
+/// Sessions count as cut for this long after the listing that showed it.
+pub(super) const CUT_FOR: Duration = Duration::from_secs(15);
+
+/// The terms of one source that issues credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceTerms {
+    /// The source.
+    pub source: IceSource,
+    /// How long an allocation may continue after its credential's expiry.
+    pub tail: Duration,
+    /// The tail while we cut sessions whose grant is over; `None` if we cannot cut this source's sessions.
+    pub cut_tail: Option<Duration>,
+    /// The margin of error of the provider's count, in percent.
+    pub sampling: u32,
+    /// Whether readings of this source are taken.
+    pub is_read: bool,
+}
+
+impl SourceTerms {
+    /// The terms of a source that is stored but no longer configured.
+    pub(crate) fn of_a_removed(source: IceSource) -> Self {
+        Self { source, tail: source.expiry_tail(), cut_tail: None, sampling: 0, is_read: false }
+    }
+}
+
+impl Timeline {
+    /// How long a grant that is issued at `now` counts as alive after its expiry.
+    pub(crate) fn tail(&self, now: Timestamp) -> Duration {
+        self.terms.cut_tail.filter(|_| self.is_cut(now)).unwrap_or(self.terms.tail)
+    }
+
+    /// Whether sessions whose grant is over are cut at `now`.
+    pub(crate) fn is_cut(&self, now: Timestamp) -> bool {
+        self.terms.cut_tail.is_some() && now.since(self.cut_until) <= CUT_FOR
+    }
+
+    /// Sets until when sessions were cut whose grant was over.
+    pub(crate) fn set_cut_until(&mut self, until: Timestamp) {
+        self.cut_until = until;
+    }
+}
