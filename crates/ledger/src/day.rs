@@ -7,69 +7,16 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::dirty::{Dirty, Rows};
+use crate::minute::Slot;
 use crate::period::Period;
 use crate::reading::at_most;
 use crate::units::{ByteCount, Timestamp};
 
-/// A UTC day. Every instant lies in exactly one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Day(i64);
+/// A UTC day.
+pub type Day = Slot<86_400_000>;
 
-const DAY_MILLIS: i64 = 86_400_000;
 /// Days are kept for twelve periods before the current one, whatever the billing day.
 const DAYS_KEPT: i64 = 13 * 31;
-
-impl Day {
-    /// From its number since 1970.
-    #[must_use]
-    pub const fn new(number: i64) -> Self {
-        Self(number)
-    }
-
-    /// The day that contains `at`.
-    #[must_use]
-    pub const fn of(at: Timestamp) -> Self {
-        Self(at.as_millis().div_euclid(DAY_MILLIS))
-    }
-
-    /// The day that contains or ends at `at`.
-    #[must_use]
-    pub const fn until(at: Timestamp) -> Self {
-        Self::of(Timestamp::from_millis(at.as_millis().saturating_sub(1)))
-    }
-
-    /// Its number since 1970.
-    #[must_use]
-    pub const fn number(self) -> i64 {
-        self.0
-    }
-
-    /// Its first instant.
-    #[must_use]
-    pub const fn start(self) -> Timestamp {
-        Timestamp::from_millis(self.0.saturating_mul(DAY_MILLIS))
-    }
-
-    /// The first instant after it.
-    #[must_use]
-    pub const fn end(self) -> Timestamp {
-        self.next().start()
-    }
-
-    /// The day after it.
-    #[must_use]
-    pub const fn next(self) -> Self {
-        Self(self.0.saturating_add(1))
-    }
-
-    /// The days that begin in `[from, until)`.
-    pub fn between(from: Timestamp, until: Timestamp) -> impl DoubleEndedIterator<Item = Self> {
-        let first =
-            |at: Timestamp| Self::of(Timestamp::from_millis(at.as_millis().saturating_add(DAY_MILLIS - 1)));
-        (first(from).0..first(until).0).map(Self)
-    }
-}
 
 /// What is known of one source on one day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -174,7 +121,7 @@ impl DayCounts {
 
     /// Removes days that no period shows any more.
     pub(crate) fn forget_old(&mut self, now: Timestamp) {
-        let kept = self.rows.split_off(&Day(Day::of(now).0.saturating_sub(DAYS_KEPT)));
+        let kept = self.rows.split_off(&Day::new(Day::of(now).number().saturating_sub(DAYS_KEPT)));
         for day in std::mem::replace(&mut self.rows, kept).into_keys() {
             self.dirty.note_removed(day);
         }
@@ -185,6 +132,8 @@ impl DayCounts {
 mod tests {
     use super::*;
 
+    const DAY_MILLIS: i64 = 86_400_000;
+
     fn day(count: DayCount, granted: u64) -> DayCount {
         DayCount { granted: ByteCount::new(granted), ..count }
     }
@@ -194,34 +143,37 @@ mod tests {
         let at = Timestamp::from_millis;
         assert_eq!(
             (Day::of(at(DAY_MILLIS - 1)), Day::of(at(DAY_MILLIS)), Day::of(at(-1))),
-            (Day(0), Day(1), Day(-1))
+            (Day::new(0), Day::new(1), Day::new(-1))
         );
-        assert_eq!((Day(1).start(), Day(1).end()), (at(DAY_MILLIS), at(2 * DAY_MILLIS)));
-        assert_eq!(Day::between(at(1), at(2 * DAY_MILLIS + 1)).collect::<Vec<_>>(), [Day(1), Day(2)]);
+        assert_eq!((Day::new(1).start(), Day::new(1).end()), (at(DAY_MILLIS), at(2 * DAY_MILLIS)));
+        assert_eq!(
+            Day::between(at(1), at(2 * DAY_MILLIS + 1)).collect::<Vec<_>>(),
+            [Day::new(1), Day::new(2)]
+        );
     }
 
     #[test]
     fn what_is_counted_of_a_past_day_is_not_estimated_any_more() {
         let estimated = Some(ByteCount::new(100));
-        let past = DayCount { estimated, ..DayCount::none(Day(5)) };
-        let noon = Day(5).start().plus_millis(43_200_000);
-        assert_eq!(past.counted_until(Day(5), noon).estimated, Some(ByteCount::new(50)));
-        assert_eq!(past.counted_until(Day(5), Day(5).end()).estimated, Some(ByteCount::ZERO));
+        let past = DayCount { estimated, ..DayCount::none(Day::new(5)) };
+        let noon = Day::new(5).start().plus_millis(43_200_000);
+        assert_eq!(past.counted_until(Day::new(5), noon).estimated, Some(ByteCount::new(50)));
+        assert_eq!(past.counted_until(Day::new(5), Day::new(5).end()).estimated, Some(ByteCount::ZERO));
     }
 
     #[test]
     fn a_period_is_the_sum_of_its_days_and_old_days_are_forgotten() {
         let mut days = DayCounts::restore(&Rows::default(), 0);
         for number in [9, 10, 11, 12] {
-            days.set(Day(number), day(DayCount::none(Day(number)), 1 << number));
+            days.set(Day::new(number), day(DayCount::none(Day::new(number)), 1 << number));
         }
-        let period = Period { start: Day(10).start(), end: Day(12).start() };
+        let period = Period { start: Day::new(10).start(), end: Day::new(12).start() };
         assert_eq!(days.used(period), Some(ByteCount::new((1 << 10) + (1 << 11))));
         assert_eq!(days.take_changes().len(), 4);
-        days.forget_old(Day(11 + DAYS_KEPT).start());
+        days.forget_old(Day::new(11 + DAYS_KEPT).start());
         let changes: Vec<_> =
             days.take_changes().into_iter().map(|(day, count)| (day, count.is_none())).collect();
-        assert_eq!(changes, [(Day(9), true), (Day(10), true)]);
-        assert_eq!(days.used(Period { start: Day(9).start(), end: Day(11).start() }), None);
+        assert_eq!(changes, [(Day::new(9), true), (Day::new(10), true)]);
+        assert_eq!(days.used(Period { start: Day::new(9).start(), end: Day::new(11).start() }), None);
     }
 }

@@ -1,35 +1,47 @@
-//! UTC minutes. The ledger counts bytes and grants by the minute. Every instant lies in exactly one minute.
+//! Spans of one length, numbered since 1970: UTC minutes and days. The ledger counts bytes and grants by the minute, and keeps what
+//! was counted by the day. Every instant lies in exactly one span of a length.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use serde::{Deserialize, Serialize};
 
 use crate::units::Timestamp;
 
-/// Minutes since 1970.
+/// The number since 1970 of a span of so many milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Minute(i64);
+pub struct Slot<const LENGTH: i64>(i64);
+
+/// Minutes since 1970.
+pub type Minute = Slot<60_000>;
 
 impl Minute {
     /// Milliseconds in a minute.
     pub const MILLIS: u64 = 60_000;
+}
 
+impl<const LENGTH: i64> Slot<LENGTH> {
     /// From its number since 1970.
     #[must_use]
     pub const fn new(number: i64) -> Self {
         Self(number)
     }
 
-    /// The minute that contains `at`.
+    /// The one that contains `at`.
     #[must_use]
     pub const fn of(at: Timestamp) -> Self {
-        Self(at.as_millis().div_euclid(60_000))
+        Self(at.as_millis().div_euclid(LENGTH))
     }
 
-    /// The first minute that does not begin before `at`.
+    /// The first one that does not begin before `at`.
     #[must_use]
     pub const fn from_end(at: Timestamp) -> Self {
-        Self::of(Timestamp::from_millis(at.as_millis().saturating_add(59_999)))
+        Self::of(Timestamp::from_millis(at.as_millis().saturating_add(LENGTH.saturating_sub(1))))
+    }
+
+    /// The one that contains or ends at `at`.
+    #[must_use]
+    pub const fn until(at: Timestamp) -> Self {
+        Self::of(Timestamp::from_millis(at.as_millis().saturating_sub(1)))
     }
 
     /// Its number since 1970.
@@ -41,7 +53,7 @@ impl Minute {
     /// Its first instant.
     #[must_use]
     pub const fn start(self) -> Timestamp {
-        Timestamp::from_millis(self.0.saturating_mul(60_000))
+        Timestamp::from_millis(self.0.saturating_mul(LENGTH))
     }
 
     /// The first instant after it.
@@ -50,19 +62,24 @@ impl Minute {
         self.next().start()
     }
 
-    /// The minute after it.
+    /// The one after it.
     #[must_use]
     pub const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }
 
-    /// Minutes from `earlier` to here; zero if `earlier` is later.
+    /// How many there are from `earlier` to here; zero if `earlier` is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> u64 {
         u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0)
     }
 
-    /// Milliseconds of `[from, to)` that lie in this minute.
+    /// Those that begin in `[from, until)`.
+    pub fn between(from: Timestamp, until: Timestamp) -> impl DoubleEndedIterator<Item = Self> {
+        (Self::from_end(from).0..Self::from_end(until).0).map(Self)
+    }
+
+    /// Milliseconds of `[from, to)` that lie in it.
     #[must_use]
     pub fn overlap_millis(self, from: Timestamp, to: Timestamp) -> u64 {
         to.min(self.end()).millis_since(from.max(self.start()))
