@@ -53,8 +53,8 @@ impl PresentRate {
 fn used_before(books: &Books, until: Timestamp) -> (u64, Duration) {
     let since = Timestamp::from_millis(until.as_millis().saturating_sub(WINDOW_MILLIS));
     let mut minutes = (Minute::of(since).number()..Minute::from_end(until).number()).map(Minute::new);
-    let is_used = |minute: &Minute| books.slice(minute.start(), minute.end()).used > ByteCount::ZERO;
+    let is_used = |minute: &Minute| books.ledger().slice(minute.start(), minute.end()).used > ByteCount::ZERO;
     let Some(first) = minutes.find(is_used) else { return (0, MINUTE) };
     let span = until.since(first.start());
-    (books.slice(first.start(), until).used.get(), span.max(MINUTE))
+    (books.ledger().slice(first.start(), until).used.get(), span.max(MINUTE))
 }

@@ -28,12 +28,15 @@ use turn_ledger::units::Timestamp;
 mod actions;
 mod alerts;
 mod calls;
+mod history;
 mod kept;
 mod reservation;
 mod rotation;
 #[cfg(test)]
 pub(crate) mod testing;
 
+use history::ReadingHistory;
+pub use history::ReadingPoint;
 use kept::Kept;
 pub use reservation::{RenewalRight, Reservation};
 
@@ -55,6 +58,7 @@ struct Guarded {
     alerts: Kept<AlertRules>,
     rotation: Kept<KeyRotation>,
     actions: Kept<OperatorActions>,
+    readings: ReadingHistory,
 }
 
 impl Account {
@@ -73,8 +77,8 @@ impl Account {
             None => SteadyTime::new(wall, boot, since_boot),
         };
         let books = setup.open(stored, time.read(wall, since_boot));
-        let (alerts, rotation, actions) = Default::default();
-        let guarded = Guarded { books, time, alerts, rotation, actions };
+        let (alerts, rotation, actions, readings) = Default::default();
+        let guarded = Guarded { books, time, alerts, rotation, actions, readings };
         Self { guarded: Mutex::new(guarded), journal, clock, metrics }
     }
 
@@ -142,6 +146,20 @@ impl Account {
     #[must_use]
     pub fn is_writable(&self) -> bool {
         self.journal.as_ref().is_none_or(|journal| !journal.is_failing())
+    }
+
+    /// Notes what the sources have counted until now, for plots.
+    pub fn note_readings(&self) {
+        self.with_all(Guarded::note_readings);
+    }
+
+    /// What they had counted in `[from, to]`: one point for each `step`.
+    #[must_use]
+    pub fn readings(&self, from: Timestamp, to: Timestamp, step: Duration) -> Vec<ReadingPoint> {
+        self.with_all(|guarded| {
+            guarded.note_readings();
+            guarded.readings.between(from, to, step)
+        })
     }
 
     /// Queues all changes to be written. A batch is taken and queued under the same lock, so batches are written in order.
@@ -361,6 +379,10 @@ impl Account {
 }
 
 impl Guarded {
+    fn note_readings(&mut self) {
+        self.readings.note(&self.books.ledger().measured());
+    }
+
     /// Takes all changes that are not stored yet.
     fn take_changes(&mut self) -> Changes {
         let Self { books, alerts, rotation, actions, .. } = self;

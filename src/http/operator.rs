@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 use super::error::{ApiError, ErrorBody};
 use super::schema::source_schema;
+use crate::account::ReadingPoint;
 use crate::app::App;
 use crate::limit::wrong_tokens::Role;
 use crate::request::bearer::bearer;
@@ -21,7 +22,6 @@ use turn_ledger::books::Books;
 use turn_ledger::connection::Connection;
 use turn_ledger::minute::Minute;
 use turn_ledger::period::Period;
-use turn_ledger::reading_history::ReadingPoint;
 use turn_ledger::spender::Spender;
 use turn_ledger::units::{ByteCount, Timestamp};
 
@@ -247,11 +247,12 @@ pub async fn get_usage(
     };
     let reading = |counted: ReadingPoint| UsageReading { as_of: counted.as_of, bytes: counted.bytes.get() };
     let (first, every) = (Minute::of(from).start(), Duration::from_secs(step));
+    let readings = app.account.readings(first, to, every);
     Ok(Json(app.account.read(|books| {
         let end = to.min(books.now());
         let begins = std::iter::successors(Some(first), |at| Some(at.plus(every)));
         let point = |at: Timestamp| {
-            let slice = books.slice(at, at.plus(every).min(end));
+            let slice = books.ledger().slice(at, at.plus(every).min(end));
             UsagePoint { at, used_bytes: slice.used.get(), live_grants: slice.live }
         };
         UsageBody {
@@ -259,8 +260,8 @@ pub async fn get_usage(
             reset_date: figures.period.end,
             step_seconds: step,
             points: begins.take_while(|at| *at < end).map(point).collect(),
-            readings: books.history().between(first, end, every).into_iter().map(reading).collect(),
-            past_periods: books.past().into_iter().map(past).collect(),
+            readings: readings.into_iter().map(reading).collect(),
+            past_periods: books.ledger().past().into_iter().map(past).collect(),
         }
     })))
 }

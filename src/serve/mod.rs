@@ -313,7 +313,10 @@ async fn maintenance(app: Arc<App>, end: CancellationToken) {
                 let sources = app.mint.source_states();
                 app.account.evaluate_alerts(sources, &app.prices, app.alert_percents, app.dispatcher.is_some());
             }
-            _ = flush.tick() => app.account.flush(),
+            _ = flush.tick() => {
+                app.account.note_readings();
+                app.account.flush();
+            }
             _ = tidy.tick() => {
                 app.account.tidy().await;
                 app.rate_limit.sweep();

@@ -153,6 +153,7 @@ async fn the_usage_series_shows_the_providers_count_over_time() {
     assert_eq!(broker.operator("/api/usage").await.json()["readings"], json!([]));
     for bytes in [1, 2, 3, 4] {
         assert_eq!(count(&broker, bytes * GB), ReadingOutcome::Taken);
+        broker.app.account.note_readings();
         broker.advance(400);
     }
     let fine = broker.operator("/api/usage?from=2025-01-15T12:00:00Z&step=600").await.json();

@@ -12,7 +12,6 @@ use crate::minute_usage::SourceRows;
 use crate::minutes::Minutes;
 use crate::period::{BillingDay, Period};
 pub use crate::reading::LateCounts;
-use crate::reading_history::ReadingHistory;
 use crate::source::IceSource;
 pub use crate::timeline::{MeasuredUsage, SourceTerms};
 use crate::timeline::{Rates, Slice, Timeline};
@@ -61,7 +60,6 @@ pub struct Ledger {
     now: Timestamp,
     period: Period,
     counts: PeriodCounts,
-    history: ReadingHistory,
     /// Whether more time may have passed than the books know.
     is_doubtful: bool,
     /// The latest time that it may be.
@@ -79,7 +77,6 @@ impl Ledger {
             now,
             period: terms.billing_day.period_at(now),
             counts: PeriodCounts::default(),
-            history: ReadingHistory::default(),
             is_doubtful: false,
             latest: now,
         }
@@ -103,9 +100,7 @@ impl Ledger {
             Timeline::restore(source, terms.billing_day, terms.rates, now, rows)
         };
         let sources = sources.iter().copied().chain(removed).map(open).collect();
-        let mut ledger = Self { sources, counts, ..Self::new(terms, &[], now) };
-        ledger.remember_reading();
-        ledger
+        Self { sources, counts, ..Self::new(terms, &[], now) }
     }
 
     /// Takes the changes of each source that must be stored.
@@ -129,7 +124,6 @@ impl Ledger {
         if !self.period.contains(self.now) {
             self.period = self.terms.billing_day.period_at(self.now);
             self.counts = PeriodCounts::default();
-            self.history.clear();
         }
     }
 

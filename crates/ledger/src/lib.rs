@@ -6,7 +6,7 @@
 //! | [`units`], [`time`], [`period`], [`minute`] | bytes, bit rates, instants; the time of the books; billing periods; minutes |
 //! | [`standing`] | whether the books' time is right |
 //! | [`timeline`], [`minute_usage`], [`usage_change`] | one source minute by minute, and how usage changes it |
-//! | [`reading`], [`reading_history`], [`doubt`], [`trial`] | the provider's own count; the assumed rate tested against it |
+//! | [`reading`], [`doubt`], [`trial`] | the provider's own count; the assumed rate tested against it |
 //! | [`promise`], [`ledger`], [`verdict`], [`overrides`] | all sources under one limit; admit or refuse; the operator's overrides |
 //! | [`grants`], [`token`], [`spender`], [`key_name`] | one row per grant; its id; who spends; which TURN key minted |
 //! | [`connection`], [`connections`], [`usage_rules`], [`reports`] | reported connections, and how they are charged |
@@ -39,7 +39,6 @@ pub mod period;
 pub mod promise;
 mod rates;
 pub mod reading;
-pub mod reading_history;
 pub mod reports;
 mod sorted;
 pub mod source;

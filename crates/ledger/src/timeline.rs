@@ -48,7 +48,7 @@ pub struct Timeline {
     /// How many hourly points of the trial are stored.
     stored_hours: usize,
     /// Until when sessions were cut whose grant was over.
-    cut_until: Timestamp,
+    pub(crate) cut_until: Timestamp,
     /// When this process began.
     began_at: Timestamp,
     /// The bound does not hold before this instant: a connection relayed although its grant and its tail were over.

@@ -17,23 +17,19 @@ use crate::client::ClientKey;
 use crate::connection::{Connection, Report};
 use crate::connections::Connections;
 use crate::coturn::usage::CoturnUsage;
-use crate::day::{Day, DayCount};
 use crate::dirty::Dirty;
 use crate::grants::{CountedSources, GrantRow, Grants};
 use crate::ledger::{LateCounts, Ledger};
 use crate::minute::Minute;
 use crate::overrides::Overrides;
-use crate::period::Period;
 use crate::promise::PromisedTime;
 use crate::reading::{Carried, Reading, ReadingOutcome};
-use crate::reading_history::ReadingHistory;
 use crate::reports::{Caller, Closed, Entry, OpenError, Opened, ReportError};
 use crate::source::IceSource;
 use crate::source::{MINT_SLACK, UNWRITTEN_MAX};
 use crate::spender::{Spender, User};
 use crate::standing::Standing;
 use crate::time::Moment;
-use crate::timeline::Slice;
 use crate::token::{Grant, GrantId};
 use crate::units::{ByteCount, Timestamp};
 use crate::usage_rules::UsageRules;
@@ -356,12 +352,6 @@ impl Books {
         Ok(Outcome { value: closed.map(|outcome| outcome.value), clamped })
     }
 
-    /// What is known of a source on a day; `None` for an unknown source.
-    #[must_use]
-    pub fn day(&self, source: IceSource, day: Day) -> Option<DayCount> {
-        self.ledger.day(source, day)
-    }
-
     /// Takes what a source that is watched here has carried since its last count.
     pub fn carry(&mut self, source: IceSource, carried: &Carried) {
         self.ledger.carry(source, carried);
@@ -392,6 +382,12 @@ impl Books {
         self.grants.forget_expired(self.now())
     }
 
+    /// The ledger.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
     /// The grants.
     #[must_use]
     pub fn grants(&self) -> &Grants {
@@ -413,24 +409,6 @@ impl Books {
     #[must_use]
     pub fn rules(&self) -> &UsageRules {
         self.connections.rules()
-    }
-
-    /// The readings of the providers' counts in this period.
-    #[must_use]
-    pub fn history(&self) -> &ReadingHistory {
-        self.ledger.history()
-    }
-
-    /// Bytes and live grants of a time span in this period.
-    #[must_use]
-    pub fn slice(&self, from: Timestamp, to: Timestamp) -> Slice {
-        self.ledger.slice(from, to)
-    }
-
-    /// The periods before this one with their usage, the latest first.
-    #[must_use]
-    pub fn past(&self) -> Vec<(Period, ByteCount)> {
-        self.ledger.past()
     }
 
     fn apply<T>(&mut self, entry: Entry<T>) -> Outcome<T> {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::connections::Bounds;
+use crate::day::Day;
 use crate::ledger::{SourceTerms, Terms};
 use crate::minute::Minute;
 use crate::minute_usage::LiveDelta;
@@ -145,7 +146,7 @@ fn a_connection_across_the_reset_is_charged_to_each_period_in_part() {
     let reset = 7_200_000;
     advanced(&mut books, at(reset - 10_000)).open(client(1), "c", None).unwrap();
     let _ = advanced(&mut books, at(reset + 30_000)).heartbeat(client(1), "c", received(4_000_000)).ok();
-    let previous = books.past()[0].1.get();
+    let previous = books.ledger().past()[0].1.get();
     assert_eq!((previous, used(&books)), (1_000_000, 3_000_000));
 }
 
@@ -259,7 +260,7 @@ proptest! {
         let figures = books.snapshot().figures;
         let reset = at(7_200_000);
         prop_assume!(figures.now < reset.plus(Duration::from_secs(28 * 86_400)));
-        let total = used(&books) + books.past().first().map_or(0, |(_, used)| used.get());
+        let total = used(&books) + books.ledger().past().first().map_or(0, |(_, used)| used.get());
         // A connection's charge is rounded up once, the ledger's in each minute.
         let minutes = 4 * 60 * u64::try_from(ops.len()).unwrap();
         let slack = minutes;

@@ -8,7 +8,6 @@ use std::time::Duration;
 use super::Ledger;
 use crate::day::{Day, DayCount};
 use crate::reading::{Carried, LateCounts, Reading, ReadingOutcome};
-use crate::reading_history::{ReadingHistory, ReadingPoint};
 use crate::source::IceSource;
 use crate::timeline::{MeasuredUsage, Timeline};
 use crate::units::{BitRate, ByteCount, Timestamp};
@@ -27,13 +26,8 @@ impl Ledger {
 
     fn take_one(&mut self, source: IceSource, reading: &Reading, is_test: bool) -> ReadingOutcome {
         let limit = self.terms.limit;
-        let taken = self
-            .of_mut(source)
-            .map_or(ReadingOutcome::Older, |source| source.take_reading(reading, is_test, limit));
-        if taken == ReadingOutcome::Taken {
-            self.remember_reading();
-        }
-        taken
+        self.of_mut(source)
+            .map_or(ReadingOutcome::Older, |source| source.take_reading(reading, is_test, limit))
     }
 
     /// Takes what a source that is watched here has carried since its last count.
@@ -41,7 +35,6 @@ impl Ledger {
         let is_test = !self.is_doubtful;
         if let Some(source) = self.of_mut(source) {
             source.carry(carried, is_test);
-            self.remember_reading();
         }
     }
 
@@ -51,9 +44,6 @@ impl Ledger {
         let mut dropped = false;
         for source in &mut self.sources {
             dropped |= source.terms.source.is_counted_by_provider() && source.drop_counts(assumed);
-        }
-        if dropped {
-            self.history.clear();
         }
         dropped
     }
@@ -75,7 +65,7 @@ impl Ledger {
     /// Sets until when sessions of this source were cut whose grant was over.
     pub fn set_cut_until(&mut self, source: IceSource, until: Timestamp) {
         if let Some(source) = self.of_mut(source) {
-            source.set_cut_until(until);
+            source.cut_until = until;
         }
     }
 
@@ -140,19 +130,6 @@ impl Ledger {
     #[must_use]
     pub fn day(&self, source: IceSource, day: Day) -> Option<DayCount> {
         Some(self.of(source)?.minutes.days().get(day))
-    }
-
-    pub(super) fn remember_reading(&mut self) {
-        let MeasuredUsage { as_of, bytes, .. } = self.measured();
-        if let Some(as_of) = as_of {
-            self.history.add(ReadingPoint { as_of, bytes });
-        }
-    }
-
-    /// The readings of this period that this process has seen.
-    #[must_use]
-    pub fn history(&self) -> &ReadingHistory {
-        &self.history
     }
 
     /// The readings of all metered sources, combined.

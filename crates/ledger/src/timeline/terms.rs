@@ -42,9 +42,4 @@ impl Timeline {
     pub(crate) fn is_cut(&self, now: Timestamp) -> bool {
         self.terms.cut_tail.is_some() && now.since(self.cut_until) <= CUT_FOR
     }
-
-    /// Sets until when sessions were cut whose grant was over.
-    pub(crate) fn set_cut_until(&mut self, until: Timestamp) {
-        self.cut_until = until;
-    }
 }

@@ -84,7 +84,7 @@ impl World {
 
     /// The usage of this period, and of those before it that have any.
     fn usage(&self) -> (u64, Vec<u64>) {
-        let past = self.books.past().into_iter().map(|(_, bytes)| bytes.get());
+        let past = self.books.ledger().past().into_iter().map(|(_, bytes)| bytes.get());
         (used(&self.books), past.filter(|bytes| *bytes > 0).collect())
     }
 }

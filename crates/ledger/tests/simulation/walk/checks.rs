@@ -273,7 +273,7 @@ fn sums(world: &World, broker: &Broker<impl Disk>, snapshot: &Snapshot) -> Optio
     }
     let last = broker
         .last_read
-        .zip(broker.books.past().first().copied())
+        .zip(broker.books.ledger().past().first().copied())
         .filter(|(read, (period, _))| read == period);
     let (period, used) = last.map(|(_, previous)| previous)?;
     let truth = broker.truth(world, period);

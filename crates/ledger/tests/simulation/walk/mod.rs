@@ -190,5 +190,5 @@ pub(crate) fn visible(books: &Books) -> (Snapshot, Vec<(Arc<str>, u64)>, u64) {
         let bytes = connection.charged(snapshot.figures.now, books.rules()).get();
         (Arc::clone(&connection.id), bytes)
     });
-    (snapshot, charged.collect(), books.past().first().map_or(0, |(_, used)| used.get()))
+    (snapshot, charged.collect(), books.ledger().past().first().map_or(0, |(_, used)| used.get()))
 }

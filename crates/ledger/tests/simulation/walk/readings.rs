@@ -94,7 +94,7 @@ impl<D: Disk> Broker<D> {
     /// Reads the count of the whole previous period. It misses `missed` thousandths.
     pub(super) fn read_last(&mut self, world: &mut World, missed: u64) {
         self.set_reference(world);
-        let Some((period, _)) = self.books.past().first().copied() else { return };
+        let Some((period, _)) = self.books.ledger().past().first().copied() else { return };
         let (start, end) = span(period, self.begin);
         let is_all = self.settings.sources == ONE
             && world.bytes_of_cloudflare(start, end) == world.bytes_between(start, end);
@@ -113,7 +113,7 @@ impl<D: Disk> Broker<D> {
     pub(super) fn counted_until(&self, source: IceSource) -> Timestamp {
         let period = self.books.snapshot().figures.period;
         let days = Day::between(period.start, period.end)
-            .filter_map(|day| Some((day, self.books.day(source, day)?)));
+            .filter_map(|day| Some((day, self.books.ledger().day(source, day)?)));
         let ends = days.filter(|(day, count)| count.as_of > day.start()).map(|(_, count)| count.as_of);
         ends.max().unwrap_or_default()
     }
@@ -154,7 +154,7 @@ impl<D: Disk> Broker<D> {
     /// Reads a count of the day that is half of the previous one.
     pub(super) fn read_fallen(&mut self, now: Timestamp) {
         let day = Day::until(now);
-        let granted = self.books.day(SOURCE, day).map_or(0, |count| count.total().get() / 2);
+        let granted = self.books.ledger().day(SOURCE, day).map_or(0, |count| count.total().get() / 2);
         if granted > 0 {
             let reading =
                 Reading { day, as_of: now, granted: ByteCount::new(granted), other: ByteCount::ZERO };

@@ -1,11 +1,11 @@
 //! The readings of this period, for plots: at most one for each ten minutes, in the order of their instants. No figure
 //! and no decision uses them. They are kept in memory only.
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::units::{ByteCount, Timestamp};
+use turn_ledger::ledger::MeasuredUsage;
+use turn_ledger::units::{ByteCount, Timestamp};
 
 /// Of each span of this length, only the last point is kept.
 const SPAN: Duration = Duration::from_secs(600);
@@ -23,35 +23,30 @@ pub struct ReadingPoint {
 
 /// See the module's invariant.
 #[derive(Clone, Debug, Default)]
-pub struct ReadingHistory {
+pub(super) struct ReadingHistory {
     points: VecDeque<ReadingPoint>,
 }
 
 impl ReadingHistory {
-    /// Adds a point. One that is older than the last point changes nothing.
-    pub fn add(&mut self, counted: ReadingPoint) {
-        if let Some(last) = self.points.back() {
-            if counted.as_of < last.as_of {
-                return;
-            }
-            if span_number(counted.as_of, SPAN) == span_number(last.as_of, SPAN) {
-                self.points.pop_back();
-            }
+    /// Adds the present sum. Later points that an operator has dropped, or that belong to the period before, are removed.
+    pub(super) fn note(&mut self, measured: &MeasuredUsage) {
+        let Some(as_of) = measured.as_of else { return self.points.clear() };
+        let is_over = |point: &ReadingPoint| {
+            point.as_of > as_of
+                || point.bytes > measured.bytes
+                || span_number(point.as_of, SPAN) == span_number(as_of, SPAN)
+        };
+        while self.points.back().is_some_and(is_over) {
+            self.points.pop_back();
         }
         if self.points.len() >= POINTS_MAX {
             self.points.pop_front();
         }
-        self.points.push_back(counted);
-    }
-
-    /// Removes all points, because another period begins.
-    pub fn clear(&mut self) {
-        self.points.clear();
+        self.points.push_back(ReadingPoint { as_of, bytes: measured.bytes });
     }
 
     /// The points in `[from, to]`: the last one in each `step`.
-    #[must_use]
-    pub fn between(&self, from: Timestamp, to: Timestamp, step: Duration) -> Vec<ReadingPoint> {
+    pub(super) fn between(&self, from: Timestamp, to: Timestamp, step: Duration) -> Vec<ReadingPoint> {
         let mut thinned: Vec<ReadingPoint> = Vec::new();
         for counted in self.points.iter().filter(|counted| from <= counted.as_of && counted.as_of <= to) {
             match thinned.last_mut() {
@@ -82,7 +77,9 @@ mod tests {
 
     fn history(points: impl IntoIterator<Item = ReadingPoint>) -> ReadingHistory {
         let mut history = ReadingHistory::default();
-        points.into_iter().for_each(|point| history.add(point));
+        for ReadingPoint { as_of, bytes } in points {
+            history.note(&MeasuredUsage { as_of: Some(as_of), bytes, ..MeasuredUsage::default() });
+        }
         history
     }
 
@@ -97,9 +94,14 @@ mod tests {
     }
 
     #[test]
-    fn an_older_point_changes_nothing() {
-        let history = history([counted(20, 2), counted(5, 9)]);
-        assert_eq!(all(&history, 60), [counted(20, 2)]);
+    fn a_count_that_was_dropped_or_begins_again_ends_the_points_after_it() {
+        let dropped = history([counted(0, 1), counted(20, 5), counted(40, 9), counted(30, 2)]);
+        assert_eq!(all(&dropped, 60), [counted(0, 1), counted(30, 2)]);
+        let mut none = history([counted(0, 1)]);
+        none.note(&MeasuredUsage::default());
+        assert_eq!(all(&none, 60), []);
+        let of_the_next_period = history([counted(0, 8), counted(20, 9), counted(40, 1)]);
+        assert_eq!(all(&of_the_next_period, 60), [counted(40, 1)]);
     }
 
     #[test]
