@@ -185,28 +185,28 @@ impl<'a> Allowances<'a> {
 
     /// Charges bytes. Returns those that fit.
     pub fn take(&mut self, wanted: ByteCount) -> ByteCount {
-        let left = || self.left().map_or(u64::MAX, |left| left.checked_div(UNITS_PER_BYTE).unwrap_or(left));
-        let taken = wanted.min(self.vouched.unwrap_or_else(|| ByteCount::new(left())));
-        self.clamped |= taken < wanted;
-        if self.vouched.is_none() {
-            self.spend(taken.get().saturating_mul(UNITS_PER_BYTE));
-        }
-        taken
+        let room = self.vouched.map(ByteCount::get);
+        ByteCount::new(self.charge(wanted.get(), room, |_| UNITS_PER_BYTE))
     }
 
     /// Charges a past span of `millis` by time. Returns the part that fits.
     pub fn take_time(&mut self, millis: u64) -> u64 {
-        if self.vouched.is_some() {
-            return millis;
+        let room = self.vouched.map(|_| u64::MAX);
+        self.charge(millis, room, |terms| terms.estimated)
+    }
+
+    /// Charges as much of what is wanted as fits: into the room of a report that is vouched for, or else into each allowance at its
+    /// price.
+    fn charge(&mut self, wanted: u64, room: Option<u64>, price: impl Fn(&AllowanceTerms) -> u64) -> u64 {
+        let fits = |scope: &Scope<'_>| scope.allowance.left.checked_div(price(&scope.terms));
+        let left = || self.scopes.iter().flatten().filter_map(fits).min().unwrap_or(u64::MAX);
+        let taken = wanted.min(room.unwrap_or_else(left));
+        self.clamped |= taken < wanted;
+        if room.is_none() {
+            self.each(|Scope { allowance, terms }| {
+                allowance.left = allowance.left.saturating_sub(price(terms).saturating_mul(taken));
+            });
         }
-        let per_milli = |scope: &Scope<'_>| scope.allowance.left.checked_div(scope.terms.estimated);
-        let left = self.scopes.iter().flatten().filter_map(per_milli).min();
-        let taken = millis.min(left.unwrap_or(u64::MAX));
-        self.clamped |= taken < millis;
-        self.each(|scope| {
-            let spent = scope.terms.estimated.saturating_mul(taken);
-            scope.allowance.left = scope.allowance.left.saturating_sub(spent);
-        });
         taken
     }
 
@@ -221,14 +221,6 @@ impl<'a> Allowances<'a> {
     /// Drops what was saved.
     pub fn forfeit(&mut self) {
         self.each(|scope| scope.allowance.forfeit());
-    }
-
-    fn left(&self) -> Option<u64> {
-        self.scopes.iter().flatten().map(|scope| scope.allowance.left).min()
-    }
-
-    fn spend(&mut self, units: u64) {
-        self.each(|scope| scope.allowance.left = scope.allowance.left.saturating_sub(units));
     }
 
     fn each(&mut self, change: impl FnMut(&mut Scope<'a>)) {

@@ -12,11 +12,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::allowance::Allowances;
+use crate::minute_usage::Basis;
 use crate::source::IceSource;
 use crate::spender::Spender;
 use crate::token::GrantId;
 use crate::units::{ByteCount, Timestamp, as_millis};
-use crate::usage_change::ChangeKind;
+use crate::usage_change::{ChangeKind, UsageChange};
 use crate::usage_rules::{BilledDirections, UsageRules};
 use by_time::{Clock, Span};
 
@@ -96,15 +97,6 @@ pub struct Outcome {
     pub clamped: bool,
 }
 
-/// The result of [`Connection::elapse`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Elapsed {
-    /// One interval without a report: nothing more is charged until the next report.
-    ClockStopped(Changes),
-    /// Three intervals without a report: the connection is closed as of its last report plus one interval.
-    GivenUp(Changes),
-}
-
 impl Connection {
     /// Opens a connection at `now`.
     #[must_use]
@@ -161,24 +153,26 @@ impl Connection {
         }
     }
 
-    /// Handles the due instant.
-    pub fn elapse(&mut self, rules: &UsageRules, allowances: &mut Allowances<'_>) -> Elapsed {
-        match &mut self.clock {
-            Some(clock) if clock.running => {
-                clock.running = false;
-                allowances.stop_clock();
-                Elapsed::ClockStopped(vec![ChangeKind::StopClock])
-            }
-            Some(_) => Elapsed::GivenUp(vec![]),
-            None => {
-                let mut changes = vec![];
-                if !self.is_direct() {
-                    let to = self.last_seen.plus(rules.heartbeat);
-                    self.estimate(Span { from: self.last_seen, to }, allowances, &mut changes);
-                }
-                Elapsed::GivenUp(changes)
-            }
+    /// Handles the due instant, and returns whether the connection is given up. After one interval without a report nothing more is
+    /// charged until the next report. After three the connection is closed as of its last report plus one interval.
+    pub fn elapse(&mut self, rules: &UsageRules, allowances: &mut Allowances<'_>) -> (Changes, bool) {
+        if let Some(clock) = self.clock.as_mut().filter(|clock| clock.running) {
+            clock.running = false;
+            allowances.stop_clock();
+            return (vec![ChangeKind::StopClock], false);
         }
+        let mut changes = vec![];
+        if self.clock.is_none() && !self.is_direct() {
+            let to = self.last_seen.plus(rules.heartbeat);
+            self.estimate(Span { from: self.last_seen, to }, allowances, &mut changes);
+        }
+        (changes, true)
+    }
+
+    /// These changes as those of the source that is charged.
+    pub(crate) fn charges(&self, changes: impl IntoIterator<Item = ChangeKind>) -> Vec<UsageChange> {
+        let basis = if self.grant.is_some() { Basis::Granted } else { Basis::Ungranted };
+        changes.into_iter().map(|kind| UsageChange { source: self.source, basis, kind }).collect()
     }
 
     /// Stops the clock at `now`. It can start again with the next report.

@@ -13,17 +13,15 @@ use slab::Slab;
 
 use crate::allowance::RELAY_RATE_MAX;
 use crate::clients::ClientTerms;
-use crate::connection::{Changes, Connection, Elapsed, Name, Report};
+use crate::connection::{Connection, Name, Report};
 use crate::dirty::Dirty;
 use crate::grants::{Charge, Grants};
-use crate::minute_usage::Basis;
 use crate::reports::{Caller, Closed, Entry, OpenError, Opened, UnknownConnection};
 use crate::source::IceSource;
 use crate::spender::Spender;
 use crate::spenders::SpenderTerms;
 use crate::token::GrantId;
 use crate::units::{ByteCount, Timestamp};
-use crate::usage_change::UsageChange;
 use crate::usage_rules::UsageRules;
 
 /// One part in this many of the table is kept for connections that the reporter opens.
@@ -53,13 +51,6 @@ impl Default for Bounds {
 struct Row {
     connection: Connection,
     due: Timestamp,
-}
-
-/// Which source and basis a connection's bytes are charged to.
-#[derive(Clone, Copy, Debug)]
-struct Payer {
-    source: IceSource,
-    basis: Basis,
 }
 
 /// See the module's invariant.
@@ -109,19 +100,13 @@ impl Connections {
     pub fn elapse(&mut self, grants: &mut Grants) -> Option<Entry<Option<Closed>>> {
         let (due, slot) = *self.queue.first()?;
         let row = self.rows.get_mut(slot)?;
-        let payer = Payer::of(&row.connection);
         let before = noted(grants, &row.connection, &self.rules);
         let mut allowances = grants.allowances(row.connection.grant, due, &self.rules);
-        match row.connection.elapse(&self.rules, &mut allowances) {
-            Elapsed::ClockStopped(changes) => {
-                self.schedule(slot);
-                Some(entry(None, payer, changes, false))
-            }
-            Elapsed::GivenUp(changes) => {
-                let closed = self.remove(grants, slot, before, due, true)?;
-                Some(entry(Some(closed), payer, changes, false))
-            }
-        }
+        let (changes, is_given_up) = row.connection.elapse(&self.rules, &mut allowances);
+        let changes = row.connection.charges(changes);
+        let value = if is_given_up { self.remove(grants, slot, before, due, true) } else { None };
+        self.schedule(slot);
+        Some(Entry { value, changes, clamped: false })
     }
 
     /// Opens a connection, or takes a report of one that is open.
@@ -153,10 +138,9 @@ impl Connections {
         let (connection, opening) =
             Connection::open(name, source, relayed, now, &self.rules, &mut allowances);
         let clamped = allowances.was_clamped();
-        let changes = first.into_iter().chain(opening).collect();
-        let payer = Payer::of(&connection);
+        let changes = connection.charges(first.into_iter().chain(opening));
         self.insert(connection);
-        Ok(entry(Opened::New, payer, changes, clamped))
+        Ok(Entry { value: Opened::New, changes, clamped })
     }
 
     /// Takes a report of an open connection.
@@ -211,7 +195,7 @@ impl Connections {
             allowances.forfeit();
             if allowances.has_too_many_clocks() {
                 let changes = row.connection.pause(now, &mut allowances);
-                entries.push(entry((), Payer::of(&row.connection), changes, true));
+                entries.push(Entry { value: (), changes: row.connection.charges(changes), clamped: true });
                 self.schedule(slot);
             }
         }
@@ -286,25 +270,25 @@ impl Connections {
             let extended = grants.extend(id, now.plus(self.rules.heartbeat));
             outcome.changes.extend(extended.map(|change| change.kind));
         }
-        let payer = Payer::of(connection);
+        let changes = connection.charges(outcome.changes);
         // A count replaces all that was charged by time since the last one.
         let from = if connection.counted_until > counted_until { counted_until } else { last_seen };
         let after = noted(grants, connection, &self.rules);
         let charge = Charge { before, after, is_last: false, from, at: now };
         note_charge(grants, connection, &charge);
         self.schedule(slot);
-        entry((), payer, outcome.changes, outcome.clamped)
+        Entry { value: (), changes, clamped: outcome.clamped }
     }
 
     /// Closes a connection at `now`.
     fn end(&mut self, grants: &mut Grants, slot: usize, now: Timestamp) -> Option<Entry<Closed>> {
         let row = self.rows.get_mut(slot)?;
-        let payer = Payer::of(&row.connection);
         let before = noted(grants, &row.connection, &self.rules);
         let mut allowances = grants.allowances(row.connection.grant, now, &self.rules);
         let changes = row.connection.close(now, &mut allowances);
         let clamped = allowances.was_clamped();
-        self.remove(grants, slot, before, now, false).map(|closed| entry(closed, payer, changes, clamped))
+        let changes = row.connection.charges(changes);
+        self.remove(grants, slot, before, now, false).map(|value| Entry { value, changes, clamped })
     }
 
     /// Whether the table has a row for this caller. The reporter may use all of them, clients all but the reporter's share.
@@ -395,18 +379,6 @@ fn note_charge(grants: &mut Grants, connection: &Connection, charge: &Charge) {
         (Some(id), _) => grants.charge(id, charge),
         (None, Some(spender)) => grants.charge_ungranted(spender, charge),
         (None, None) => {}
-    }
-}
-
-fn entry<T>(value: T, payer: Payer, changes: Changes, clamped: bool) -> Entry<T> {
-    let change = |kind| UsageChange { source: payer.source, basis: payer.basis, kind };
-    Entry { value, changes: changes.into_iter().map(change).collect(), clamped }
-}
-
-impl Payer {
-    fn of(connection: &Connection) -> Self {
-        let basis = if connection.grant.is_some() { Basis::Granted } else { Basis::Ungranted };
-        Self { source: connection.source, basis }
     }
 }
 

@@ -289,24 +289,6 @@ impl Wish {
         }
     }
 
-    /// The same for a renewal: so many minutes from the current one on are promised already. It prolongs so many grants before it.
-    #[must_use]
-    pub fn renewing(self, covered: u128, chain_before: u32) -> Self {
-        Self { covered, chain_before, ..self }
-    }
-
-    /// The same for a client that has reserved so much.
-    #[must_use]
-    pub fn of_client(self, clients: [Option<ClientShare>; 2]) -> Self {
-        Self { clients, ..self }
-    }
-
-    /// The same for a user with this share.
-    #[must_use]
-    pub fn of_user(self, user: Option<UserShare>) -> Self {
-        Self { user, ..self }
-    }
-
     /// Minutes that the client and its group may still reserve.
     fn client_room(&self, limit: ByteCount, into_minute: Duration) -> u128 {
         let first = self.minutes(self.life.min(STRICT_LIFE_MIN), into_minute);

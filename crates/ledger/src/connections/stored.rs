@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Connections, Payer};
+use super::Connections;
 use crate::connection::{Connection, Name};
 use crate::dirty::Dirty;
 use crate::grants::{Charge, Grants};
@@ -23,12 +23,11 @@ impl Connections {
     ) -> Vec<UsageChange> {
         let mut changes = vec![];
         for connection in connections {
-            let Payer { source, basis } = Payer::of(&connection);
             let mut allowances = grants.allowances(connection.grant, now, &self.rules);
             allowances.open();
             if connection.is_charged_by_time() {
                 allowances.count_clock();
-                changes.push(UsageChange { source, basis, kind: ChangeKind::StartClock });
+                changes.extend(connection.charges([ChangeKind::StartClock]));
             }
             if let Some(grant) = connection.grant {
                 let (after, at) = (connection.noted(&self.rules), connection.last_seen);

@@ -54,10 +54,13 @@ impl Ledger {
         let renewed = request.renewed.filter(|_| self.is_cut_here(source));
         let chain_before = renewed.map_or(0, |time| time.chain_before.saturating_add(1));
         let rate = self.assumed_rate_of(source).get().saturating_mul(request.streams.into());
-        let wish = Wish::new(request.life, slack, self.tail(source), BitRate::new(rate))
-            .renewing(reserved_from.since(now).into(), chain_before)
-            .of_client(request.clients)
-            .of_user(request.user);
+        let wish = Wish {
+            covered: reserved_from.since(now).into(),
+            chain_before,
+            clients: request.clients,
+            user: request.user,
+            ..Wish::new(request.life, slack, self.tail(source), BitRate::new(rate))
+        };
         let life = if source.is_metered() {
             let awaits_reading = self.sources.iter().any(|source| source.terms.is_read);
             decide(self.terms.mode, self.figures(), wish)
