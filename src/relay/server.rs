@@ -262,7 +262,7 @@ impl Relay {
         let billed = self.ceiling.billed();
         let granted = ByteCount::new(billed.saturating_sub(*counted));
         *counted = billed.max(*counted);
-        let carried = Carried { as_of, granted, ..Carried::default() };
+        let carried = Carried { as_of, granted, shown: granted, ..Carried::default() };
         let traffic = self.clients.take_traffic();
         let figures = self.account.change(|books| {
             books.carry(IceSource::Relay, &carried);

@@ -29,6 +29,8 @@ pub struct Carried {
     pub as_of: Timestamp,
     /// Bytes under credentials that were issued here.
     pub granted: ByteCount,
+    /// Those that the source has shown. Only these test the assumed rate; the rest is estimated.
+    pub shown: ByteCount,
     /// Other bytes.
     pub other: ByteCount,
     /// Whether the time since the last count was not observed, so that bytes may be missing.

@@ -45,7 +45,7 @@ pub struct Moment {
     pub jumped: Duration,
     /// Whether a clock may have been wrong on either side of that jump, so that less time or none has passed.
     pub may_be_wrong: bool,
-    /// Whether the wall clock is ahead by a jump that is neither confirmed nor contradicted.
+    /// Whether the wall clock is ahead by a jump that no reference clock has confirmed or contradicted since.
     pub in_doubt: bool,
     /// Stored with the books' time.
     pub mark: ClockMark,
@@ -132,7 +132,9 @@ impl SteadyTime {
             self.ahead_since = None;
             self.anchor = (wall, since_boot);
         }
-        let in_doubt = has_jumped && is_refused && verdict.is_none();
+        // In a pause the time since boot stands still, so a reference clock from before the jump knows nothing about it.
+        let told = self.reference.zip(self.ahead_since).filter(|((_, at), (since, _))| at > since);
+        let in_doubt = has_jumped && is_refused && told.and(verdict).is_none();
         let was_confirmed = self.settle(now, since_boot, has_jumped && is_refused, !jumped.is_zero());
         let is_known = was_confirmed && self.is_confirmed;
         let may_be_wrong = !is_known && !jumped.is_zero();
@@ -296,6 +298,21 @@ mod tests {
             "the reference clock was read an hour ago"
         );
         assert_eq!(read(&mut steady, 7_601 + MONTH, 6_601), 7_601 + MONTH, "that is too long ago");
+    }
+
+    #[test]
+    fn a_reference_clock_from_before_a_jump_leaves_it_in_doubt() {
+        let mut steady = new(1_000, 0);
+        let mut read = |reference: Option<(i64, u64)>, since_boot| {
+            if let Some((date, at)) = reference {
+                steady.set_reference(Timestamp::from_millis(date * 1_000), secs(at));
+            }
+            let moment = steady.read(Timestamp::from_millis((9_000 + MONTH) * 1_000), secs(since_boot));
+            (moment.now.as_secs(), moment.in_doubt)
+        };
+        assert_eq!(read(Some((1_010, 10)), 10), (1_010, true));
+        assert_eq!(read(None, 20), (1_020, true));
+        assert_eq!(read(Some((1_030, 30)), 30), (1_030, false), "the wall clock is wrong");
     }
 
     #[test]

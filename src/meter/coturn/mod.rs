@@ -52,7 +52,7 @@ impl CoturnMeter {
     /// Lists sessions once, and ends those that must end; returns how many.
     pub async fn look(&self) -> Result<usize, CliError> {
         let listing = self.cli.sessions().await?;
-        let dead = self.account.change(|books| books.take_sessions(&listing));
+        let dead = self.account.change(|books| books.take_sessions(listing));
         let cut = self.cli.cut(&dead).await?;
         if cut > 0 {
             self.account.change(|books| books.cut_sessions(&dead[..cut]));

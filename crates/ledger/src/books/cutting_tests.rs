@@ -73,6 +73,76 @@ fn a_revoked_client_that_begins_again_after_each_cut_relays_within_its_promise()
     assert!(used >= 29 * 500_000, "{used}: each of them is charged");
 }
 
+/// Each session that begins is charged up to 2,047 packets that coturn does not show yet. So a client that relays 2 Mbps, the assumed
+/// rate, and begins again after each cut is charged 5 Mbps.
+#[test]
+fn what_coturn_has_not_shown_is_charged_and_says_nothing_about_the_rate() {
+    let mut broker = strict();
+    broker.mint(1, HOUR);
+    broker.books.revoke(id(1)).unwrap();
+    for (number, seconds) in (1..).zip((2..=1_200).step_by(2)) {
+        broker.books.advance(at(seconds));
+        let mut listed = listing(&[(number, 500_000)]);
+        (listed.sessions[0].reach, listed.sessions[0].age) = (Reach::Bound, Some(Duration::from_secs(2)));
+        let dead = broker.books.take_sessions(listed);
+        broker.books.cut_sessions(&dead);
+    }
+    let snapshot = broker.books.snapshot();
+    assert!(snapshot.figures.used.get() >= 600 * 1_250_000, "{:?}", snapshot.figures.used);
+    assert!(snapshot.measured.assumption.holds, "{:?}", snapshot.measured.assumption);
+}
+
+/// What coturn shows is evidence: 16 Mbps under one grant are more than is assumed.
+#[test]
+fn what_coturn_has_shown_tests_the_assumed_rate() {
+    let mut broker = strict();
+    broker.mint(1, HOUR);
+    for seconds in (2..=1_200).step_by(2) {
+        broker.list(seconds, &[(1, seconds * 2_000_000)]);
+    }
+    assert!(!broker.books.snapshot().measured.assumption.holds);
+}
+
+/// The machine was paused over the reset while a client relayed. The first listing comes while the jump of the wall clock is in doubt.
+#[test]
+fn what_was_relayed_in_a_pause_over_a_reset_counts_in_the_new_period() {
+    let reset = 11 * 24 * HOUR + 12 * HOUR;
+    let mut broker = strict();
+    broker.list(reset - 300, &[(1, 1_000)]);
+    let wall = at(reset + 6 * HOUR);
+    broker.books.advance(Moment { wall, in_doubt: true, ..at(reset - 298).into() });
+    let _ = broker.books.take_sessions(listing(&[(1, 5_000_000_000)]));
+    assert_eq!(broker.books.snapshot().figures.used.get(), 1_000);
+    let mut broker = broker.reopened(&setup(BudgetMode::Strict), reset + 6 * HOUR + 300);
+    broker.list(reset + 6 * HOUR + 300, &[(1, 5_000_000_000)]);
+    assert_eq!(broker.books.snapshot().figures.used.get(), 4_999_999_000);
+    assert_eq!(broker.books.ledger().past()[0].1.get(), 1_000);
+}
+
+/// Nobody lists a session any more once coturn's command line is removed.
+#[test]
+fn the_row_of_a_session_that_nobody_lists_goes_in_the_end() {
+    let mut broker = strict();
+    broker.list(2, &[(1, 5_000)]);
+    for (days, rows) in [(11, 1), (45, 0)] {
+        broker.books.advance(at(2 + days * 24 * HOUR));
+        broker.stored.apply(broker.books.take_batch());
+        assert_eq!(broker.stored.sessions.len(), rows, "{days} days later");
+    }
+}
+
+/// What sessions carry in a gap uses up what was promised for it.
+#[test]
+fn a_gap_keeps_only_what_its_bytes_leave_of_the_promise() {
+    let mut broker = strict();
+    broker.mint(1, 2 * HOUR);
+    broker.list(2, &[(1, 1_000)]);
+    let whole = broker.committed();
+    broker.list(HOUR, &[(1, 400_000_000)]);
+    let (used, after) = (broker.books.snapshot().figures.used.get(), broker.committed());
+    assert!(used >= 400_000_000 && after.abs_diff(whole) <= MINUTE_BYTES, "{used}, {whole}, {after}");
+}
+
 /// A stranger can keep a listing from being complete: with more sessions than fit, or with a line in its origin.
 #[test]
 fn a_listing_that_is_not_complete_says_nothing() {
@@ -81,7 +151,7 @@ fn a_listing_that_is_not_complete_says_nothing() {
     let short = broker.committed();
     for seconds in (2..=16).step_by(2) {
         broker.books.advance(at(seconds));
-        let _ = broker.books.take_sessions(&Listing { is_complete: false, ..listing(&[]) });
+        let _ = broker.books.take_sessions(Listing { is_complete: false, ..listing(&[]) });
         let tail = if seconds <= 15 { 30 } else { 7_200 };
         assert_eq!(broker.alive_until(1), promised(600, tail), "{seconds}");
     }

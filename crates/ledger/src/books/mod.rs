@@ -18,7 +18,7 @@ use crate::connection::{Connection, Report};
 use crate::connections::Connections;
 use crate::coturn::usage::CoturnUsage;
 use crate::dirty::Dirty;
-use crate::grants::{CountedSources, GrantRow, Grants};
+use crate::grants::{CountedSources, GrantRow, Grants, TAIL_MAX};
 use crate::ledger::{LateCounts, Ledger};
 use crate::minute::Minute;
 use crate::overrides::Overrides;
@@ -213,6 +213,7 @@ impl Books {
         self.ledger.advance(now);
         if self.ledger.period() != period {
             self.grants.begin_period(self.ledger.period());
+            self.coturn.forget_unseen(now, LIFE_MAX.saturating_add(TAIL_MAX));
             self.dirty.note(Whole::Counted);
         }
     }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::{Books, Whole};
 use crate::coturn::listing::{Listing, SessionId};
 use crate::coturn::sessions::to_cut;
-use crate::coturn::usage::LISTING_GAP;
 use crate::grants::{GrantEnd, LeastPromise};
 use crate::minute::Minute;
 use crate::source::{IceSource, MINT_SLACK};
@@ -19,16 +18,18 @@ const CUT_TIME: Duration = Duration::from_secs(10);
 impl Books {
     /// Applies a coturn's session list. Returns the sessions that must end: those whose grant has expired or was revoked, and
     /// all of ours when the budget is spent.
-    pub fn take_sessions(&mut self, listing: &Listing) -> Vec<SessionId> {
+    pub fn take_sessions(&mut self, mut listing: Listing) -> Vec<SessionId> {
         let now = self.now();
+        // While it is not known how much time has passed, nobody knows in which period the bytes have flowed.
+        listing.is_complete &= !self.moment.in_doubt;
+        let listing = &listing;
         let seen_at = self.coturn.complete_at();
         let read = self.coturn.take(listing, now, self.connections.rules());
         let by_grant = self.coturn.take_by_grant();
         self.dirty.note(Whole::Coturn);
         self.dirty.note(Whole::Counted);
         let counted_until = read.map(|_| now);
-        if let Some(mut carried) = read {
-            carried.is_after_gap |= self.clock_ahead() > LISTING_GAP;
+        if let Some(carried) = read {
             if carried.is_after_gap {
                 let counted = |id| by_grant.get(&id).map(|bytes| u128::from(bytes.get()));
                 self.grants.assume(IceSource::Coturn, seen_at, now, counted);

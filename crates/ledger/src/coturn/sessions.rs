@@ -70,6 +70,8 @@ pub struct SessionDelta {
     pub total: Traffic,
     /// The charges of this listing by grant; `None` holds other users' sessions. No row is zero.
     pub added: BTreeMap<Option<GrantId>, Traffic>,
+    /// What coturn has newly shown of our sessions. The rest of the charges is estimated.
+    pub shown: Traffic,
     /// Sessions that are not known to have ended.
     pub live: usize,
     /// Sessions that had ended by this listing and were last seen longer than [`UNWATCHED_MAX`] ago, because the broker
@@ -114,6 +116,10 @@ impl Sessions {
             if reused {
                 self.end(session.id, at, default_rate, &mut delta);
             }
+            let before = self.rows.get(&session.id).map_or(Traffic::ZERO, |row| row.traffic);
+            if session.grant.is_some() {
+                delta.shown = delta.shown.plus(session.traffic.minus(before));
+            }
             let added = self.update(session, at, default_rate);
             self.add(session.grant, added, &mut delta);
         }
@@ -130,6 +136,18 @@ impl Sessions {
         delta.total = self.sums.total;
         delta.live = self.rows.len();
         delta
+    }
+
+    /// Removes sessions that were not seen for so long.
+    pub fn forget_unseen(&mut self, now: Timestamp, longest: Duration) {
+        let dirty = &mut self.dirty;
+        self.rows.retain(|id, row| {
+            let is_unseen = now.since(row.seen_at) > longest;
+            if is_unseen {
+                dirty.note_removed(*id);
+            }
+            !is_unseen
+        });
     }
 
     /// Notes that coturn accepted the command to end these sessions at `at`. If the next listing misses them, they are

@@ -14,7 +14,7 @@ use crate::units::{ByteCount, Timestamp};
 use crate::usage_rules::UsageRules;
 
 /// Two listings that are further apart than this have a gap between them. The service reads one every two seconds.
-pub(crate) const LISTING_GAP: Duration = Duration::from_secs(5);
+const LISTING_GAP: Duration = Duration::from_secs(5);
 
 /// See the module's description.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +39,7 @@ pub struct CoturnSums {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Uncounted {
     granted: ByteCount,
+    shown: ByteCount,
     other: ByteCount,
 }
 
@@ -70,7 +71,8 @@ impl CoturnUsage {
     pub fn take(&mut self, listing: &Listing, now: Timestamp, rules: &UsageRules) -> Option<Carried> {
         let complete_at = self.complete_at();
         let delta = self.sessions.take(listing, now, rules.estimated_rate);
-        let Uncounted { granted, other } = &mut self.uncounted;
+        let Uncounted { granted, shown, other } = &mut self.uncounted;
+        *shown = shown.plus(delta.shown.billed(rules.billed));
         for (grant, traffic) in delta.added {
             let bytes = traffic.billed(rules.billed);
             let sum = if grant.is_some() { &mut *granted } else { &mut *other };
@@ -83,9 +85,14 @@ impl CoturnUsage {
         if !listing.is_complete {
             return None;
         }
-        let Uncounted { granted, other } = std::mem::take(&mut self.uncounted);
+        let Uncounted { granted, shown, other } = std::mem::take(&mut self.uncounted);
         let is_after_gap = now.since(complete_at) > LISTING_GAP;
-        Some(Carried { as_of: now, granted, other, is_after_gap })
+        Some(Carried { as_of: now, granted, shown, other, is_after_gap })
+    }
+
+    /// Removes sessions that were not seen for so long: coturn's command line is not read any more.
+    pub fn forget_unseen(&mut self, now: Timestamp, longest: Duration) {
+        self.sessions.forget_unseen(now, longest);
     }
 
     /// Takes the billed bytes of each grant since the last call.

@@ -156,8 +156,8 @@ impl Minutes {
     }
 
     /// Adds what a source that is watched here has carried since its last count. It belongs to the last day, unless the estimate of
-    /// an earlier day of this period that nobody has counted explains it. What nobody has observed is promised besides, and counts as
-    /// estimated if that is more.
+    /// an earlier day of this period that nobody has counted explains it. Time that nobody has observed counts as estimated if that is
+    /// more, and the rest of what was promised for it stays promised.
     pub(crate) fn carry(&mut self, carried: &Carried) {
         let last = self.days.latest();
         let mut left = u128::from(carried.granted.get());
@@ -190,7 +190,7 @@ impl Minutes {
                 at_most: plus(before.at_most, at_most(bytes, self.sampling)),
                 sampling: self.sampling.max(before.sampling),
                 other: before.other.plus(other),
-                unseen: plus(before.unseen, unseen),
+                unseen: plus(before.unseen, unseen.saturating_sub(bytes)),
                 ..before
             };
             self.count(day, after);

@@ -64,10 +64,8 @@ impl Timeline {
     /// Takes what a source that is watched here has carried.
     pub fn carry(&mut self, carried: &Carried, is_test: bool) {
         let as_of = carried.as_of.min(self.now).max(self.minutes.period().start);
-        let before = self.minutes.counted().granted;
         self.minutes.carry(&Carried { as_of, ..*carried });
-        let grown = self.minutes.counted().granted.saturating_sub(before);
-        self.test(ByteCount::saturating(grown), is_test);
+        self.test(carried.shown, is_test);
         if self.now.since(carried.as_of) <= GOOD_FOR {
             self.read_at = self.now;
         }

@@ -119,16 +119,16 @@ fn of_cloudflare(mode: BudgetMode, grants: u64) -> Result<(), AnyError> {
 fn of_coturn(mode: BudgetMode, grants: u64) -> Result<(), AnyError> {
     let mut books = open(mode, IceSource::Coturn)?;
     let listing = Listing { is_complete: true, ..Listing::default() };
-    books.take_sessions(&listing);
+    books.take_sessions(listing.clone());
     books.advance(BEGIN.plus_millis(2_000));
-    books.take_sessions(&listing);
+    books.take_sessions(listing.clone());
     fill(&mut books, IceSource::Coturn, grants)?;
     drop(books.take_batch());
-    books.take_sessions(&listing);
+    books.take_sessions(listing.clone());
     let now = books.now();
     once("raise of all promises, coturn not read", || books.advance(now.plus_millis(MINUTE)));
     once("batch after it", || drop(books.take_batch()));
-    once("listing that lowers them again", || books.take_sessions(&listing));
+    once("listing that lowers them again", || books.take_sessions(listing.clone()));
     once("batch after it", || drop(books.take_batch()));
     Ok(())
 }

@@ -79,7 +79,7 @@ impl World {
             reach: Reach::Nobody,
         };
         let listing = Listing { sessions: vec![session], is_complete: true, forger: None };
-        self.books.take_sessions(&listing);
+        self.books.take_sessions(listing);
     }
 
     /// The usage of this period, and of those before it that have any.

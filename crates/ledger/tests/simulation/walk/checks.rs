@@ -34,9 +34,6 @@ pub(crate) enum Excuse {
     Dropped,
     /// A backup was restored.
     Restored,
-    /// Only in strict mode: clients whose sessions are ended begin again at once. What coturn may hide of each is charged, and raises
-    /// the rate that is assumed.
-    Hidden,
     /// Only in strict mode: bytes of another key or of the SFU were counted. They bring their whole margin for sampling along.
     Margin,
     /// Only in strict mode: a restart changed a setting, so what was admitted before counts for more, or the limit is lower.
@@ -124,9 +121,7 @@ impl Checks {
         let committed = figures.committed.max(figures.committed_next);
         // A count that lacked bytes has released promises for them.
         let lacked = broker.lacked.then_some(Excuse::Late);
-        let is_fast = broker.settings.cli && !snapshot.measured.assumption.holds;
-        let hidden = is_fast.then_some(Excuse::Hidden);
-        let excuse = unchecked.or(lacked).or(signs.excuse).or(hidden);
+        let excuse = unchecked.or(lacked).or(signs.excuse);
         let raises = committed > self.ceiling.max(self.highest_limit).plus(hidden_max(world, broker));
         if !broker.settings.strict || (raises && excuse.is_some()) {
             // What sampling may miss of a count is committed as soon as it is counted.
@@ -171,8 +166,7 @@ impl Checks {
         }
         // The bytes of a reset that the books have not seen yet belong to another period.
         let present = broker.present(world);
-        // So do bytes that coturn's listings show while the books do not follow a jump over a reset.
-        if (broker.lags || broker.settings.cli) && present >= now.figures.period.end {
+        if broker.lags && present >= now.figures.period.end {
             self.missed_until = broker.settings.billing_day().period_at(present).end;
         }
         let is_late = broker.lacks || self.lacked.0;
@@ -316,7 +310,7 @@ pub(super) fn rest(broker: &Broker<impl Disk>) -> Option<String> {
         ("stored grants", stored.grants.len()),
         ("stored connections", stored.connections.len()),
         ("open sessions of the SFU", broker.books.sfu_sessions().count()),
-        ("stored sessions", if broker.settings.cli { stored.sessions.len() } else { 0 }),
+        ("stored sessions", stored.sessions.len()),
     ];
     let left = rows.into_iter().find(|(_, count)| *count > 0);
     left.map(|(what, count)| format!("{count} {what} are left after everything has ended"))

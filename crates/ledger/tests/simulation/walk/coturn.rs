@@ -88,8 +88,9 @@ impl<D: Disk> Broker<D> {
             return vec![];
         }
         let listed = self.listed_at.replace((world.now, now));
-        // What was promised in a gap stays promised.
-        if listed.is_none_or(|(_, at)| now.millis_since(at) > GAP) {
+        // What was promised in a gap stays promised, and the long tail is while no good listing comes.
+        let is_good = matches!(self.cli, Cli::Works | Cli::Late);
+        if !is_good || listed.is_none_or(|(_, at)| now.millis_since(at) > GAP) {
             self.excuse_uncut();
         }
         let mut listing = listing(world, self.begin);
@@ -108,7 +109,7 @@ impl<D: Disk> Broker<D> {
             }
             Cli::Works | Cli::CutsNothing | Cli::Silent => {}
         }
-        let dead = self.books.take_sessions(&listing);
+        let dead = self.books.take_sessions(listing);
         self.books.cut_sessions(&dead);
         if self.cli != Cli::CutsNothing {
             for id in &dead {

@@ -123,7 +123,7 @@ impl<D: Disk> Broker<D> {
         if self.settings.sources.contains(&IceSource::Relay) {
             let since = std::mem::replace(&mut self.relayed_until, world.now);
             let granted = ByteCount::new(world.bytes_of(IceSource::Relay, since, world.now));
-            let carried = Carried { as_of: self.books.now(), granted, ..Carried::default() };
+            let carried = Carried { as_of: self.books.now(), granted, shown: granted, ..Carried::default() };
             self.books.carry(IceSource::Relay, &carried);
         }
     }

@@ -265,6 +265,7 @@ impl World {
         self.counted = self.visible();
         let now = self.now;
         for (flow, share) in self.flows.iter_mut().zip(shares) {
+            flow.keep_within_tails(now, now + millis);
             if let Some(by_grant) = &mut self.by_grant {
                 for holder in &flow.holders {
                     let sums = by_grant.entry(holder.grant).or_insert_with(|| vec![(now, 0)]);
@@ -324,6 +325,13 @@ pub(crate) fn bytes(relayed: u128) -> u64 {
 }
 
 impl Flow {
+    /// Whoever outlives what is assumed is still there when somebody looks again. Nothing would show one who is not.
+    fn keep_within_tails(&mut self, now: u64, then: u64) {
+        for holder in self.holders.iter_mut().filter(|holder| holder.end < then && !holder.is_unknown) {
+            holder.end = holder.end.min((holder.expires + holder.assumed.tail).max(now));
+        }
+    }
+
     fn pass(&mut self, now: u64, millis: u64, share: u64) {
         let before = self.relayed_until(now);
         let ends = self.holders.iter().map(|holder| (holder.end, holder.rate)).collect();
