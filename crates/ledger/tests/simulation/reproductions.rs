@@ -33,8 +33,9 @@ fn a_strict_grant_is_stored_with_the_reading_that_admitted_it() {
 #[test]
 fn bytes_of_a_replaced_key_are_committed_once() {
     let ops = vec![
+        Wait { millis: 23 * HOUR, share: 0 },
         Mint { life: 300, delay: 0 },
-        Wait { millis: 20 * HOUR, share: 256 },
+        Wait { millis: 3 * HOUR, share: 256 },
         Read { back: 0, missed: 49 },
         ReplaceKey,
     ];
