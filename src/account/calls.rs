@@ -68,5 +68,5 @@ impl Account {
 fn is_promised(books: &Books, grant: GrantId) -> bool {
     let chain = books.grants().with_renewals(grant);
     let until = chain.filter_map(|grant| books.grants().get(grant)?.alive_until()).max();
-    until.is_some_and(|until| until.start() >= books.now().plus(books.rules().heartbeat))
+    until.is_some_and(|until| until.start() >= books.now().plus(books.connections().rules().heartbeat))
 }

@@ -205,11 +205,11 @@ impl Account {
     ) -> Result<Opened, OpenError> {
         let opened = self.change(|books| {
             let is_blocked = by_reporter.user.as_ref().is_some_and(|user| books.is_blocked(user));
-            if is_blocked && !books.has_connection(id) {
+            if is_blocked && !books.connections().has(id) {
                 return Err(OpenError::UserBlocked);
             }
             note_client(books, caller, client);
-            let opened = books.open_with_outcome(caller, id, relayed);
+            let opened = books.open(caller, id, relayed);
             if opened.is_ok() {
                 books.report_spender(caller, id, by_reporter);
             }

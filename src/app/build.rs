@@ -265,7 +265,8 @@ impl Parts<'_> {
 
     fn cloudflare_meter(&self) -> Result<Option<CloudflareMeter>, BuildError> {
         let Some(analytics) = &self.config.meter.analytics else { return Ok(None) };
-        self.account.change(|books| books.settle_late_counts(IceSource::Cloudflare, analytics.lag));
+        self.account
+            .change(|books| books.ledger_mut().settle_late_counts(IceSource::Cloudflare, analytics.lag));
         let keys = Arc::clone(&self.own_keys);
         let counted =
             Counted { billed: self.config.usage.billed, has_sfu: self.config.signaling.sfu.is_some() };

@@ -122,7 +122,7 @@ pub struct OpenConnectionBody {
 )]
 pub async fn list_connections(State(app): State<Arc<App>>) -> Json<ConnectionsBody> {
     app.account.read(|books| {
-        let open = books.connections().take(LIST_MAX);
+        let open = books.connections().iter().take(LIST_MAX);
         let connections = open.map(|connection| open_connection_body(books, connection)).collect();
         Json(ConnectionsBody { connections, total: books.snapshot().open_connections })
     })
@@ -146,7 +146,7 @@ fn open_connection_body(books: &Books, connection: &Connection) -> OpenConnectio
         last_seen_at: connection.last_seen,
         bytes_sent: connection.bytes_sent,
         bytes_received: connection.bytes_received,
-        charged_bytes: connection.charged(books.now(), books.rules()).get(),
+        charged_bytes: connection.charged(books.now(), books.connections().rules()).get(),
     }
 }
 

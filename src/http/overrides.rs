@@ -16,7 +16,6 @@ use super::error::{ApiError, ErrorBody};
 use super::schema::{one_of, source_schema};
 use crate::app::App;
 use crate::mint::Revocation;
-use turn_ledger::books::Books;
 use turn_ledger::source::IceSource;
 use turn_ledger::token::GrantId;
 use turn_ledger::units::{ByteCount, Timestamp};
@@ -147,7 +146,7 @@ pub async fn override_freeze(
 )]
 pub async fn drop_reading(State(app): State<Arc<App>>) -> Result<Json<StatusBody>, ApiError> {
     app.account.note_action("The provider's count of this period was dropped.".to_owned());
-    let dropped = app.account.record_change(Books::drop_readings).await?;
+    let dropped = app.account.record_change(|books| books.ledger_mut().drop_readings()).await?;
     tracing::warn!(dropped, "the operator has dropped the provider's count of this period");
     Ok(Json(status(&app, &app.account.snapshot())))
 }

@@ -265,7 +265,7 @@ impl Relay {
         let carried = Carried { as_of, granted, shown: granted, ..Carried::default() };
         let traffic = self.clients.take_traffic();
         let figures = self.account.change(|books| {
-            books.carry(IceSource::Relay, &carried);
+            books.ledger_mut().carry(IceSource::Relay, &carried);
             books.add_grant_traffic(IceSource::Relay, &traffic);
             books.snapshot().figures
         });

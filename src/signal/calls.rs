@@ -176,7 +176,7 @@ mod tests {
 
         /// The names of the open connections.
         fn open(&self) -> Vec<String> {
-            self.account.read(|books| books.connections().map(|open| open.id.to_string()).collect())
+            self.account.read(|books| books.connections().iter().map(|open| open.id.to_string()).collect())
         }
 
         fn revoked(&self) -> Vec<GrantId> {

@@ -97,7 +97,7 @@ impl Connections {
     }
 
     /// Handles the first connection in the queue. `value` is set if the connection was given up.
-    pub fn elapse(&mut self, grants: &mut Grants) -> Option<Entry<Option<Closed>>> {
+    pub(crate) fn elapse(&mut self, grants: &mut Grants) -> Option<Entry<Option<Closed>>> {
         let (due, slot) = *self.queue.first()?;
         let row = self.rows.get_mut(slot)?;
         let before = noted(grants, &row.connection, &self.rules);
@@ -110,7 +110,7 @@ impl Connections {
     }
 
     /// Opens a connection, or takes a report of one that is open.
-    pub fn open(
+    pub(crate) fn open(
         &mut self,
         grants: &mut Grants,
         caller: Caller,
@@ -144,7 +144,7 @@ impl Connections {
     }
 
     /// Takes a report of an open connection.
-    pub fn heartbeat(
+    pub(crate) fn heartbeat(
         &mut self,
         grants: &mut Grants,
         caller: Caller,
@@ -157,7 +157,7 @@ impl Connections {
     }
 
     /// Closes a connection. `None` if it is not open: closing twice is harmless. Another grant's connection is unknown.
-    pub fn close(
+    pub(crate) fn close(
         &mut self,
         grants: &mut Grants,
         caller: Caller,
@@ -172,7 +172,7 @@ impl Connections {
     }
 
     /// Closes all connections of these grants. Reads every row, so it is for an operator's calls only.
-    pub fn close_all_of(
+    pub(crate) fn close_all_of(
         &mut self,
         grants: &mut Grants,
         is_over: impl Fn(&Grants, GrantId) -> bool,
@@ -187,7 +187,7 @@ impl Connections {
 
     /// Stops clocks of clients' connections until those that run fit into the allowances. For allowances that have become
     /// smaller. What was saved is dropped.
-    pub fn shrink_claims(&mut self, grants: &mut Grants, now: Timestamp) -> Vec<Entry<()>> {
+    pub(crate) fn shrink_claims(&mut self, grants: &mut Grants, now: Timestamp) -> Vec<Entry<()>> {
         let mut entries = vec![];
         for slot in self.rows.iter().map(|(slot, _)| slot).collect::<Vec<_>>() {
             let Some(row) = self.rows.get_mut(slot) else { continue };
@@ -214,7 +214,8 @@ impl Connections {
     }
 
     /// Whether a connection of that name is open.
-    pub(crate) fn has(&self, id: &str) -> bool {
+    #[must_use]
+    pub fn has(&self, id: &str) -> bool {
         self.named(id).next().is_some()
     }
 

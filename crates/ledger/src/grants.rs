@@ -138,7 +138,7 @@ impl Grants {
     }
 
     /// Rows that have changed since the last call; `None` for a removed one.
-    pub fn take_changes(&mut self) -> BTreeMap<GrantId, Option<GrantRow>> {
+    pub(crate) fn take_changes(&mut self) -> BTreeMap<GrantId, Option<GrantRow>> {
         let changed = self.dirty.take().into_keys();
         changed.map(|id| (id, self.any(id).map(GrantRow::stored))).collect()
     }
@@ -176,7 +176,7 @@ impl Grants {
     }
 
     /// Adds a grant. Its promise is made by the caller. Does nothing if the table is full.
-    pub fn issue(&mut self, id: GrantId, row: GrantRow) {
+    pub(crate) fn issue(&mut self, id: GrantId, row: GrantRow) {
         note_key_end(&mut self.key_ends, &row);
         if !self.is_full() {
             self.due.insert((row.ends_in(), id));
@@ -205,7 +205,7 @@ impl Grants {
     }
 
     /// What a client and its group have reserved.
-    pub fn shares(&mut self, client: ClientKey, now: Timestamp) -> [Option<ClientShare>; 2] {
+    pub(crate) fn shares(&mut self, client: ClientKey, now: Timestamp) -> [Option<ClientShare>; 2] {
         self.clients.shares(client, now)
     }
 
@@ -217,7 +217,7 @@ impl Grants {
 
     /// Uses the one renewal of a grant. `false` if it was used before, or if the grant is revoked, expired or not yet
     /// due.
-    pub fn take_renewal(&mut self, grant: &Grant, now: Timestamp) -> bool {
+    pub(crate) fn take_renewal(&mut self, grant: &Grant, now: Timestamp) -> bool {
         if now < grant.refresh_after() || grant.is_expired(now) {
             return false;
         }
@@ -229,7 +229,7 @@ impl Grants {
     }
 
     /// Returns a renewal that was not used.
-    pub fn give_renewal_back(&mut self, id: GrantId) {
+    pub(crate) fn give_renewal_back(&mut self, id: GrantId) {
         self.change(id, |row| row.renewed = false);
     }
 
@@ -249,7 +249,7 @@ impl Grants {
     /// and for one that has expired and has no open connection.
     ///
     /// The grant stays committed, because a running allocation may continue.
-    pub fn revoke(&mut self, id: GrantId, now: Timestamp) -> Option<&GrantRow> {
+    pub(crate) fn revoke(&mut self, id: GrantId, now: Timestamp) -> Option<&GrantRow> {
         let row = self.get(id).filter(|row| row.source.is_metered() && row.is_in_use(now))?;
         if row.revoked_at.is_none() {
             self.change(id, |row| row.revoked_at = Some(now));
@@ -303,7 +303,7 @@ impl Grants {
     }
 
     /// Opens a connection on a grant. Returns a change if it is the first one.
-    pub fn open_connection(
+    pub(crate) fn open_connection(
         &mut self,
         grant: &Grant,
         now: Timestamp,
@@ -327,7 +327,12 @@ impl Grants {
 
     /// The allowances for claims of a grant's client at `now`. Without a grant, or for one that is not in the table, nothing
     /// is limited.
-    pub fn allowances(&mut self, id: Option<GrantId>, now: Timestamp, rules: &UsageRules) -> Allowances<'_> {
+    pub(crate) fn allowances(
+        &mut self,
+        id: Option<GrantId>,
+        now: Timestamp,
+        rules: &UsageRules,
+    ) -> Allowances<'_> {
         let Some(row) = id.and_then(|id| self.rows.get_mut(&id)).filter(|row| !row.has_ended()) else {
             return Allowances::default();
         };
@@ -340,7 +345,7 @@ impl Grants {
     }
 
     /// Sets the most that the client of one grant may claim from now on. With a rate, what was saved is dropped.
-    pub fn set_claim_rate(&mut self, rate: Option<BitRate>) {
+    pub(crate) fn set_claim_rate(&mut self, rate: Option<BitRate>) {
         self.claim_rate = rate.unwrap_or(RELAY_RATE_MAX);
         if rate.is_some() {
             self.rows.values_mut().for_each(|row| row.claims.forfeit());
@@ -376,7 +381,7 @@ impl Grants {
     }
 
     /// Ends grants whose promise is over and that are not in use, at most [`ROWS_AT_ONCE`] of them. `false` if there are more.
-    pub fn forget_expired(&mut self, now: Timestamp) -> bool {
+    pub(crate) fn forget_expired(&mut self, now: Timestamp) -> bool {
         let is_all = self.end_due(now, ROWS_AT_ONCE);
         if is_all {
             self.clients.shrink();

@@ -104,7 +104,7 @@ impl Ledger {
     }
 
     /// Takes the changes of each source that must be stored.
-    pub fn take_changes(&mut self) -> BTreeMap<IceSource, SourceRows> {
+    pub(crate) fn take_changes(&mut self) -> BTreeMap<IceSource, SourceRows> {
         let changes = self.sources.iter_mut().map(|source| (source.terms.source, source.take_changes()));
         changes.filter(|(_, rows)| !rows.is_empty()).collect()
     }
@@ -128,18 +128,18 @@ impl Ledger {
     }
 
     /// Counts an opened connection.
-    pub fn count_connection(&mut self) {
+    pub(crate) fn count_connection(&mut self) {
         self.counts.connections = self.counts.connections.saturating_add(1);
     }
 
     /// Counts a report that was clamped to an allowance.
-    pub fn count_clamped(&mut self) {
+    pub(crate) fn count_clamped(&mut self) {
         self.counts.clamped = self.counts.clamped.saturating_add(1);
         self.counts.clamped_at = Some(self.now);
     }
 
     /// Applies one change of the reported usage.
-    pub fn apply(&mut self, change: UsageChange) {
+    pub(crate) fn apply(&mut self, change: UsageChange) {
         if let ChangeKind::GrantReported = change.kind {
             self.counts.reported = self.counts.reported.saturating_add(1);
         }
@@ -195,7 +195,7 @@ impl Ledger {
     }
 
     /// Sets the limit. It counts from now on.
-    pub fn set_limit(&mut self, limit: ByteCount) {
+    pub(crate) fn set_limit(&mut self, limit: ByteCount) {
         self.terms.limit = limit;
     }
 

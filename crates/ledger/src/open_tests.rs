@@ -63,7 +63,7 @@ fn the_usage_of_a_removed_source_still_counts() {
     let mut books = both.open(Some(Stored::default()), at(0));
     let used = ByteCount::new(5_000);
     let reading = Reading { day: Day::of(at(0)), as_of: at(0), granted: used, other: ByteCount::ZERO };
-    assert_eq!(books.take_reading(IceSource::Coturn, &reading), ReadingOutcome::Taken);
+    assert_eq!(books.ledger_mut().take_reading(IceSource::Coturn, &reading), ReadingOutcome::Taken);
     let stored = stored_by(&mut books);
     let again = setup(&[IceSource::Cloudflare]).open(Some(stored), at(1_000));
     assert_eq!(again.snapshot().figures.used, used);
@@ -159,11 +159,11 @@ fn an_absurd_count_is_neither_forgotten_nor_accepted_because_of_a_restart() {
         let granted = ByteCount::new(5_000_000_000_000);
         Reading { day: Day::of(at(0)), as_of: at(seconds * 1_000), granted, other: ByteCount::ZERO }
     };
-    assert_eq!(books.take_reading(IceSource::Cloudflare, &absurd(0)), ReadingOutcome::Doubted);
+    assert_eq!(books.ledger_mut().take_reading(IceSource::Cloudflare, &absurd(0)), ReadingOutcome::Doubted);
     let mut disk = stored_by(&mut books);
     let mut again = setup.open(Some(disk.clone()), at(601_000));
     assert!(again.snapshot().measured.doubted && !again.snapshot().bound_holds());
-    assert_eq!(again.take_reading(IceSource::Cloudflare, &absurd(1)), ReadingOutcome::Taken);
+    assert_eq!(again.ledger_mut().take_reading(IceSource::Cloudflare, &absurd(1)), ReadingOutcome::Taken);
     disk.apply(again.take_batch());
     let again = setup.open(Some(disk), at(602_000));
     assert_eq!(again.snapshot().figures.used, absurd(1).granted);
@@ -184,7 +184,7 @@ fn a_count_keeps_the_margin_that_it_was_taken_with() {
     let period = books.snapshot().figures.period;
     let (day, other) = (Day::of(at(0)), ByteCount::new(950));
     let reading = Reading { day, as_of: at(0), granted: ByteCount::ZERO, other };
-    assert_eq!(books.take_reading(IceSource::Cloudflare, &reading), ReadingOutcome::Taken);
+    assert_eq!(books.ledger_mut().take_reading(IceSource::Cloudflare, &reading), ReadingOutcome::Taken);
     let committed = books.snapshot().figures.committed;
     assert_eq!(committed, ByteCount::new(1_000));
     let stored = stored_by(&mut books);
@@ -196,6 +196,6 @@ fn a_count_keeps_the_margin_that_it_was_taken_with() {
     let period = lowered.snapshot().figures.period;
     let as_of = period.start.plus(Duration::from_secs(60));
     let reading = Reading { day: Day::of(as_of), as_of, ..reading };
-    assert_eq!(lowered.take_reading(IceSource::Cloudflare, &reading), ReadingOutcome::Taken);
+    assert_eq!(lowered.ledger_mut().take_reading(IceSource::Cloudflare, &reading), ReadingOutcome::Taken);
     assert_eq!(lowered.snapshot().figures.committed, ByteCount::new(950), "of a new period");
 }

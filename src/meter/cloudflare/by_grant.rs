@@ -84,7 +84,7 @@ impl CloudflareMeter {
     /// Counts the hour that has settled, if there is one, and the open span. If the first fails, the open span is counted
     /// all the same. If the second fails, nothing is taken, so that no grant seems to lose bytes. Returns what was taken.
     pub async fn read_by_grant(&self, state: &mut GrantsState) -> Result<Vec<GrantCounts>, AnalyticsError> {
-        let from = self.account.read(|books| books.grant_counts_from(SOURCE));
+        let from = self.account.read(|books| books.grants().counted_until(SOURCE));
         let Some(spans) = spans(from, self.clock.now(), self.settled_after()) else {
             return Ok(Vec::new());
         };

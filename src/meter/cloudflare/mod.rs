@@ -175,7 +175,10 @@ impl CloudflareMeter {
             let until = day.end().min(as_of);
             let count = self.ask(day.start(), until, age).await?;
             let reading = Reading { day, as_of: until, granted: count.own, other: count.other };
-            match self.account.change(|books| books.take_reading(IceSource::Cloudflare, &reading)) {
+            match self
+                .account
+                .change(|books| books.ledger_mut().take_reading(IceSource::Cloudflare, &reading))
+            {
                 ReadingOutcome::Taken => state.days.note(day, until, count),
                 other => taken = other,
             }
@@ -228,7 +231,7 @@ impl CloudflareMeter {
             let before = lateness.late();
             lateness.take(window, counted.total());
             let Some(late) = lateness.late().filter(|late| before != Some(*late)) else { continue };
-            self.account.change(|books| books.set_late_counts(IceSource::Cloudflare, late));
+            self.account.change(|books| books.ledger_mut().set_late_counts(IceSource::Cloudflare, late));
             let lag_seconds = late.lag.as_secs();
             if late.grows {
                 let remedy = "set ANALYTICS_LAG_SECONDS to lag_seconds";

@@ -161,7 +161,7 @@ impl Books {
         if source.is_metered() && self.grants.is_full() {
             return Err(NotAdmitted::TooManyGrants);
         }
-        let row_of = user.clone().filter(|_| source.is_metered() && self.user_limit().is_some());
+        let row_of = user.clone().filter(|_| source.is_metered() && self.grants.user_limit().is_some());
         if let Some(user) = &row_of {
             self.grants.spenders_mut().hold_row(user);
         }
@@ -197,7 +197,7 @@ impl Books {
         let least = u64::from(streams > 1);
         let clients = clients
             .map(|share| share.map(|share| ClientShare { reserved: share.reserved.max(least), ..share }));
-        let user = requester.user().filter(|_| source.is_metered() && self.user_limit().is_some());
+        let user = requester.user().filter(|_| source.is_metered() && self.grants.user_limit().is_some());
         if user.is_some_and(|user| !self.grants.has_room_for(user, now)) {
             return Err(NotAdmitted::TooManyUsers);
         }

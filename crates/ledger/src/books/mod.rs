@@ -14,16 +14,15 @@ use std::time::Duration;
 
 use crate::changes::{Batch, Stored};
 use crate::client::ClientKey;
-use crate::connection::{Connection, Report};
+use crate::connection::Report;
 use crate::connections::Connections;
 use crate::coturn::usage::CoturnUsage;
 use crate::dirty::Dirty;
 use crate::grants::{CountedSources, GrantRow, Grants, TAIL_MAX};
-use crate::ledger::{LateCounts, Ledger};
+use crate::ledger::Ledger;
 use crate::minute::Minute;
 use crate::overrides::Overrides;
 use crate::promise::PromisedTime;
-use crate::reading::{Carried, Reading, ReadingOutcome};
 use crate::reports::{Caller, Closed, Entry, OpenError, Opened, ReportError};
 use crate::source::IceSource;
 use crate::source::{MINT_SLACK, UNWRITTEN_MAX};
@@ -32,7 +31,6 @@ use crate::standing::Standing;
 use crate::time::Moment;
 use crate::token::{Grant, GrantId};
 use crate::units::{ByteCount, Timestamp};
-use crate::usage_rules::UsageRules;
 
 pub use commit::{Commit, Hold, NotAdmitted, NotCommitted, NotRecorded, Requester, Written};
 pub use snapshot::{CLOCK_DIFFERENCE_TOLERATED, Snapshot};
@@ -79,7 +77,7 @@ enum Whole {
 }
 
 /// The result of a report, and whether an allowance clamped it.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Outcome<T> {
     /// The result.
     pub value: T,
@@ -231,12 +229,7 @@ impl Books {
     }
 
     /// Opens a connection.
-    pub fn open(&mut self, caller: Caller, id: &str, relayed: Option<bool>) -> Result<Opened, OpenError> {
-        self.open_with_outcome(caller, id, relayed).map(|outcome| outcome.value)
-    }
-
-    /// The same, with whether an allowance clamped the charge.
-    pub fn open_with_outcome(
+    pub fn open(
         &mut self,
         caller: Caller,
         id: &str,
@@ -353,26 +346,6 @@ impl Books {
         Ok(Outcome { value: closed.map(|outcome| outcome.value), clamped })
     }
 
-    /// Takes what a source that is watched here has carried since its last count.
-    pub fn carry(&mut self, source: IceSource, carried: &Carried) {
-        self.ledger.carry(source, carried);
-    }
-
-    /// Applies a reading of a source's own count.
-    pub fn take_reading(&mut self, source: IceSource, reading: &Reading) -> ReadingOutcome {
-        self.ledger.take_reading(source, reading)
-    }
-
-    /// Sets how late this source's counts settle.
-    pub fn set_late_counts(&mut self, source: IceSource, late: LateCounts) {
-        self.ledger.set_late_counts(source, late);
-    }
-
-    /// Forgets how late this source's counts settle if the configured lag is as long as the measured one.
-    pub fn settle_late_counts(&mut self, source: IceSource, configured: Duration) {
-        self.ledger.settle_late_counts(source, configured);
-    }
-
     /// Takes the connections that stopped reporting since the last call.
     pub fn take_given_up(&mut self) -> Vec<Closed> {
         std::mem::take(&mut self.given_up)
@@ -395,21 +368,15 @@ impl Books {
         &self.grants
     }
 
-    /// Whether a connection of that name is open.
-    #[must_use]
-    pub fn has_connection(&self, id: &str) -> bool {
-        self.connections.has(id)
-    }
-
     /// The open connections.
-    pub fn connections(&self) -> impl Iterator<Item = &Connection> {
-        self.connections.iter()
+    #[must_use]
+    pub fn connections(&self) -> &Connections {
+        &self.connections
     }
 
-    /// How connections are charged.
-    #[must_use]
-    pub fn rules(&self) -> &UsageRules {
-        self.connections.rules()
+    /// The ledger, for what a source says of its own counts. Everything else in it changes with the other parts.
+    pub fn ledger_mut(&mut self) -> &mut Ledger {
+        &mut self.ledger
     }
 
     fn apply<T>(&mut self, entry: Entry<T>) -> Outcome<T> {

@@ -16,12 +16,6 @@ impl Books {
         self.ledger.set_limit(self.overrides.limit(self.configured_limit));
     }
 
-    /// Drops the provider's reading of this period. The books estimate and promise as if it had never been taken, until the
-    /// next one. `false` without a reading.
-    pub fn drop_readings(&mut self) -> bool {
-        self.ledger.drop_readings()
-    }
-
     /// Removes an override of the limit if the configured limit has changed since, so that it does not come back later.
     pub(super) fn settle_overrides(&mut self) {
         let before = self.overrides;

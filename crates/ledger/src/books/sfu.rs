@@ -16,7 +16,7 @@ use crate::units::Timestamp;
 impl Books {
     /// Notes what the SFU says of a session; `None`: it has ended. That is so whether or not the budget has room.
     pub fn set_sfu_session(&mut self, name: &Arc<str>, session: Option<&SfuSession>) {
-        let (now, rate) = (self.now(), self.rules().estimated_rate);
+        let (now, rate) = (self.now(), self.connections.rules().estimated_rate);
         let changes = self.grants.note_session(name, session, rate, now);
         self.ledger.apply_all(changes);
         let id = GrantId::of_session(name);
@@ -75,7 +75,7 @@ impl Books {
     /// Promises for the tracks of a session, and so many more, from this minute on. Without room the present tracks go on for what was
     /// promised, and for the next minute: they must be closed.
     fn promise_session(&mut self, id: GrantId, more: u32) -> Result<(), NotAdmitted> {
-        let (now, rate) = (self.now(), self.rules().estimated_rate);
+        let (now, rate) = (self.now(), self.connections.rules().estimated_rate);
         self.grants.count_session(id, rate, now);
         let Some(row) = self.grants.get(id) else { return Err(NotAdmitted::TooManyGrants) };
         let (tracks, before, was_full) = (row.tracks(), row.promised, row.has_no_room());

@@ -11,7 +11,7 @@ use crate::spender::User;
 use crate::spenders::{PeriodBytes, Place, SpenderKind, SpenderSums};
 use crate::token::GrantId;
 use crate::traffic::Traffic;
-use crate::units::{ByteCount, Timestamp};
+use crate::units::ByteCount;
 use crate::verdict::{UserShare, UserUsage};
 
 /// Most users that can be blocked.
@@ -32,13 +32,7 @@ pub struct UserRevoked {
 }
 
 impl Books {
-    /// Until when a source has counted its grants in this period for good. The next span of [`Self::take_grant_counts`] begins here.
-    #[must_use]
-    pub fn grant_counts_from(&self, source: IceSource) -> Timestamp {
-        self.grants.counted_until(source)
-    }
-
-    /// Takes what a source counted for its grants since [`Self::grant_counts_from`]. A span that is not final replaces the last
+    /// Takes what a source counted for its grants since [`Grants::counted_until`]. A span that is not final replaces the last
     /// one. What a span that begins later leaves out counts as not counted. `Some(false)`, and nothing changes, if the span begins
     /// earlier: the counts were taken. `None`: a part of many counts is taken. The same call takes the next one, and what was taken
     /// may be written in between.
@@ -58,12 +52,6 @@ impl Books {
         self.dirty.note(Whole::Counted);
     }
 
-    /// Bytes of this period that sources counted under identifiers that this ledger does not know.
-    #[must_use]
-    pub fn unknown_bytes(&self) -> ByteCount {
-        self.grants.unknown_bytes()
-    }
-
     /// The first `limit` rows of who spends after a place, most bytes first. They add up to the used bytes of this period.
     #[must_use]
     pub fn spenders(&self, kind: SpenderKind, limit: usize, after: Option<&Place>) -> Vec<SpenderSums> {
@@ -71,12 +59,6 @@ impl Books {
         let seen = [figures.period.start, figures.now];
         let period = PeriodBytes { used: figures.used, measured: self.ledger.measured().bytes, seen };
         self.grants.spenders().top(kind, limit, after, &period)
-    }
-
-    /// The limit of each user in a period.
-    #[must_use]
-    pub fn user_limit(&self) -> Option<ByteCount> {
-        self.grants.user_limit()
     }
 
     /// What a user has used and reserved under the limit for each user; `None` without one.

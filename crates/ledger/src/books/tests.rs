@@ -8,10 +8,11 @@ use crate::minute::Minute;
 use crate::minute_usage::LiveDelta;
 use crate::open::Setup;
 use crate::period::BillingDay;
+use crate::reading::{Reading, ReadingOutcome};
 use crate::timeline::Rates;
 use crate::token::{Grant, GrantId};
 use crate::units::BitRate;
-use crate::usage_rules::BilledDirections;
+use crate::usage_rules::{BilledDirections, UsageRules};
 use crate::verdict::BudgetMode;
 use proptest::prelude::*;
 use std::time::Duration;
@@ -214,7 +215,7 @@ proptest! {
             if before.period == before_time.period {
                 prop_assert!(before.used >= before_time.used);
             }
-            let estimated: u64 = books.connections().map(|c| c.charged(before.now, books.rules()).get()).sum();
+            let estimated: u64 = books.connections().iter().map(|c| c.charged(before.now, books.connections().rules()).get()).sum();
             apply(&mut books, op, &mut clock);
             let after = books.snapshot().figures;
             if after.period != before.period {

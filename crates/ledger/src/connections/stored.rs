@@ -15,7 +15,7 @@ use crate::usage_change::{ChangeKind, UsageChange};
 impl Connections {
     /// Restores the stored connections. From here on, changes are recorded. The returned changes restart the ledger's
     /// clock for the connections that were charged by time.
-    pub fn restore(
+    pub(crate) fn restore(
         &mut self,
         grants: &mut Grants,
         connections: impl IntoIterator<Item = Connection>,
@@ -45,7 +45,7 @@ impl Connections {
     }
 
     /// Connections that have changed since the last call; `None` for one that was closed.
-    pub fn take_changes(&mut self) -> BTreeMap<Name, Option<Connection>> {
+    pub(crate) fn take_changes(&mut self) -> BTreeMap<Name, Option<Connection>> {
         let changed = self.dirty.take().into_keys();
         let row = |name: &Name| self.by_name.get(name).and_then(|slot| self.rows.get(*slot));
         changed.map(|name| (name.clone(), row(&name).map(|row| row.connection.clone()))).collect()

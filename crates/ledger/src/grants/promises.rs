@@ -82,7 +82,7 @@ impl Grants {
 
     /// Notes that a connection of a grant relays until `until`, by its client's report. Returns a change if the grant
     /// does not count as alive until then.
-    pub fn extend(&mut self, id: GrantId, until: Timestamp) -> Option<UsageChange> {
+    pub(crate) fn extend(&mut self, id: GrantId, until: Timestamp) -> Option<UsageChange> {
         let minute = Minute::from_end(until);
         let row = self.get(id).filter(|row| row.alive_until().is_some_and(|until| until < minute))?;
         if !self.extends {

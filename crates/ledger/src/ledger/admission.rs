@@ -94,17 +94,17 @@ impl Ledger {
     }
 
     /// Counts an issued credential.
-    pub fn count_issued(&mut self) {
+    pub(crate) fn count_issued(&mut self) {
         self.counts.issued = self.counts.issued.saturating_add(1);
     }
 
     /// Reverses [`Self::count_issued`], because the credential was not handed out.
-    pub fn uncount_issued(&mut self) {
+    pub(crate) fn uncount_issued(&mut self) {
         self.counts.issued = self.counts.issued.saturating_sub(1);
     }
 
     /// Applies several changes.
-    pub fn apply_all(&mut self, changes: impl IntoIterator<Item = UsageChange>) {
+    pub(crate) fn apply_all(&mut self, changes: impl IntoIterator<Item = UsageChange>) {
         for change in changes {
             self.apply(change);
         }

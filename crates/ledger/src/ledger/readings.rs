@@ -57,13 +57,13 @@ impl Ledger {
 
     /// Sets whether more time may have passed than the books know, and the latest time that it may be. Readings do not test the
     /// assumed rate then.
-    pub fn set_doubtful(&mut self, is_doubtful: bool, latest: Timestamp) {
+    pub(crate) fn set_doubtful(&mut self, is_doubtful: bool, latest: Timestamp) {
         self.is_doubtful = is_doubtful;
         self.latest = latest;
     }
 
     /// Sets until when sessions of this source were cut whose grant was over.
-    pub fn set_cut_until(&mut self, source: IceSource, until: Timestamp) {
+    pub(crate) fn set_cut_until(&mut self, source: IceSource, until: Timestamp) {
         if let Some(source) = self.of_mut(source) {
             source.cut_until = until;
         }
@@ -84,7 +84,7 @@ impl Ledger {
     }
 
     /// Marks the start of reading. The time in which no process ran does not make a count stale.
-    pub fn begin_readings(&mut self) {
+    pub(crate) fn begin_readings(&mut self) {
         for source in &mut self.sources {
             source.begin_readings();
         }

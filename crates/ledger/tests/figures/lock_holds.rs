@@ -140,7 +140,7 @@ fn counts(books: &mut Books, ids: &[GrantId]) {
             .iter()
             .take(COUNTED)
             .map(|id| (*id, Traffic { sent: ByteCount::new(1_000_000), ..Traffic::ZERO }));
-        let from = books.grant_counts_from(IceSource::Cloudflare);
+        let from = books.grants().counted_until(IceSource::Cloudflare);
         let counts = GrantCounts {
             from,
             until: books.now(),

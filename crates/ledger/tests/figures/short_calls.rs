@@ -79,7 +79,7 @@ fn day(calls_an_hour: u64, is_released: bool) -> Day {
         let relayed = members.iter().filter(|member| member.is_relayed).map(|_| BYTES_A_MINUTE);
         bytes += relayed.sum::<u64>();
         let (as_of, granted) = (at(minute), ByteCount::new(bytes));
-        let _ = books.take_reading(
+        let _ = books.ledger_mut().take_reading(
             SOURCE,
             &Reading { day: UtcDay::of(as_of), as_of, granted, other: ByteCount::ZERO },
         );

@@ -15,7 +15,7 @@ use crate::spenders::KeptAddresses;
 use crate::spenders::{SpenderKey, SpenderKind, SpenderTerms, Sums};
 use crate::timeline::Rates;
 use crate::token::Grant;
-use crate::units::BitRate;
+use crate::units::{BitRate, Timestamp};
 use crate::usage_rules::{BilledDirections, UsageRules};
 use crate::verdict::BudgetMode;
 use std::time::Duration;
@@ -127,7 +127,7 @@ impl Broker {
 
     fn count(&mut self, until: Timestamp, is_final: bool, bytes: &[(GrantId, u64)], other: u64) -> bool {
         let by_grant = bytes.iter().map(|(id, bytes)| (*id, Traffic::new(0, *bytes))).collect();
-        let from = self.books.grant_counts_from(SOURCE);
+        let from = self.books.grants().counted_until(SOURCE);
         let other = Traffic::new(0, other);
         let counts = GrantCounts { from, until, by_grant, other, is_complete: true, is_final };
         self.take(&counts)
@@ -194,11 +194,11 @@ fn up_to_a_count_its_bytes_count_and_after_it_the_claims() {
 fn counts_continue_where_they_are_final_and_another_span_is_refused() {
     let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
     let ann = broker.mint(requester("ann"), 3_600).unwrap();
-    assert_eq!(broker.books.grant_counts_from(SOURCE), at(0));
+    assert_eq!(broker.books.grants().counted_until(SOURCE), at(0));
     assert!(broker.count(at(60), false, &[(ann.id, 5)], 0) && broker.count(at(60), true, &[(ann.id, 4)], 0));
-    assert_eq!(broker.books.grant_counts_from(SOURCE), at(60));
+    assert_eq!(broker.books.grants().counted_until(SOURCE), at(60));
     broker.restart();
-    assert_eq!(broker.books.grant_counts_from(SOURCE), at(60), "it is stored");
+    assert_eq!(broker.books.grants().counted_until(SOURCE), at(60), "it is stored");
     let again = GrantCounts { from: at(0), until: at(60), ..GrantCounts::default() };
     assert!(!broker.take(&again));
     assert!(broker.count(at(90), false, &[(ann.id, 3)], 0));
@@ -212,12 +212,12 @@ fn bytes_of_identifiers_that_are_not_in_the_table_are_unknown() {
     let stranger = GrantId::new([9; 16]);
     assert!(broker.count(at(60), false, &[(ann.id, 5), (stranger, 7)], 2));
     assert!(broker.count(at(60), false, &[(ann.id, 5), (stranger, 8)], 2));
-    assert_eq!(broker.books.unknown_bytes().get(), 10);
+    assert_eq!(broker.books.grants().unknown_bytes().get(), 10);
     assert!(broker.count(at(60), true, &[(stranger, 8)], 2) && broker.count(at(90), false, &[], 3));
     broker.restart();
-    assert_eq!(broker.books.unknown_bytes().get(), 13);
+    assert_eq!(broker.books.grants().unknown_bytes().get(), 13);
     broker.books.advance(at(7_200));
-    assert_eq!(broker.books.unknown_bytes().get(), 0, "another period");
+    assert_eq!(broker.books.grants().unknown_bytes().get(), 0, "another period");
 }
 
 #[test]
@@ -421,13 +421,13 @@ fn many_counts_and_a_long_list_are_taken_in_parts_and_a_crash_lets_no_part_count
         GrantCounts { from: at(0), until: at(60), by_grant, other, is_complete: true, is_final: true };
     for _ in 0..2 {
         assert_eq!(broker.books.take_grant_counts(SOURCE, &counts), None, "a part is taken");
-        assert_eq!(broker.books.grant_counts_from(SOURCE), at(0));
+        assert_eq!(broker.books.grants().counted_until(SOURCE), at(0));
         broker.restart();
     }
     assert_eq!(broker.sums(SpenderKind::User, "ann"), Some((3_000, 0, 3_000)));
     assert!(broker.take(&counts));
-    assert_eq!(broker.books.grant_counts_from(SOURCE), at(60));
-    assert_eq!(broker.books.unknown_bytes().get(), 57);
+    assert_eq!(broker.books.grants().counted_until(SOURCE), at(60));
+    assert_eq!(broker.books.grants().unknown_bytes().get(), 57);
     assert!(broker.count(at(90), false, &[(ids[0], 2)], 0));
     let sum = 3 * MANY + 2;
     assert_eq!(broker.sums(SpenderKind::User, "ann"), Some((sum, 0, sum)), "every grant counts once");

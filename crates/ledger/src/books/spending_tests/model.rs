@@ -108,8 +108,8 @@ fn run(steps: Vec<Step>, users: usize, ended_max: usize) {
             }
             Step::Reporter { nth: n, user } => {
                 let is_open = |grant: &Grant| {
-                    broker.books.connections().filter(|open| open.grant == Some(grant.id)).count() == 1
-                        && broker.books.connections().count() == 1
+                    broker.books.connections().iter().filter(|open| open.grant == Some(grant.id)).count() == 1
+                        && broker.books.connections().iter().count() == 1
                 };
                 if nth(&held, n).is_some_and(|grant| is_open(&grant)) {
                     let by_reporter = Spender { user: User::new(USERS[user]), ..Spender::default() };

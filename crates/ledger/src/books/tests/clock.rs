@@ -73,7 +73,10 @@ impl Machine {
         let as_of = Minute::of(figures.now).start();
         let reading =
             Reading { day: Day::of(as_of), as_of, granted: ByteCount::ZERO, other: ByteCount::ZERO };
-        assert_eq!(self.books.take_reading(IceSource::Cloudflare, &reading), ReadingOutcome::Taken);
+        assert_eq!(
+            self.books.ledger_mut().take_reading(IceSource::Cloudflare, &reading),
+            ReadingOutcome::Taken
+        );
     }
 
     /// What the credentials can still relay from now on, at 2 Mbps.
@@ -153,7 +156,10 @@ fn bytes_that_flowed_while_the_machine_was_paused_do_not_contradict_the_assumed_
         let figures = machine.books.snapshot().figures;
         let (granted, other) = (ByteCount::new(bytes), ByteCount::ZERO);
         let reading = Reading { day: Day::of(figures.now), as_of: figures.now, granted, other };
-        assert_eq!(machine.books.take_reading(IceSource::Cloudflare, &reading), ReadingOutcome::Taken);
+        assert_eq!(
+            machine.books.ledger_mut().take_reading(IceSource::Cloudflare, &reading),
+            ReadingOutcome::Taken
+        );
         machine.books.snapshot().measured.assumption.holds
     };
     assert!(take(&mut machine, 0));

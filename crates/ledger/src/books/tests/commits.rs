@@ -9,7 +9,7 @@ fn a_grant_is_in_the_same_batch_as_the_reading_that_made_room_for_it() {
     let mut books = setup.open(Some(Stored::default()), at(0));
     let used = ByteCount::new(1_000);
     let reading = Reading { day: Day::of(at(0)), as_of: at(0), granted: used, other: ByteCount::ZERO };
-    assert_eq!(books.take_reading(IceSource::Cloudflare, &reading), ReadingOutcome::Taken);
+    assert_eq!(books.ledger_mut().take_reading(IceSource::Cloudflare, &reading), ReadingOutcome::Taken);
     let hold = books.reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO, None).unwrap();
     let grant = minted(at(0), 300);
     let (_, batch) = books.commit(hold, &grant, Some("user"), None).unwrap();

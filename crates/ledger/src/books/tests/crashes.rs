@@ -37,7 +37,9 @@ fn mint(books: &mut Books, disk: &mut Stored) {
 fn read(books: &mut Books, granted: u64) {
     let figures = books.snapshot().figures;
     let granted = ByteCount::new(granted).minus(figures.used);
-    books.carry(IceSource::Relay, &Carried { as_of: figures.now, granted, ..Carried::default() });
+    books
+        .ledger_mut()
+        .carry(IceSource::Relay, &Carried { as_of: figures.now, granted, ..Carried::default() });
 }
 
 #[test]

@@ -62,7 +62,7 @@ impl World {
             self.list(in_all);
         } else {
             let carried = Carried { as_of: now, granted: ByteCount::new(since), ..Carried::default() };
-            self.books.carry(self.source, &carried);
+            self.books.ledger_mut().carry(self.source, &carried);
         }
     }
 

@@ -314,12 +314,12 @@ fn a_count_of_cloudflare_replaces_what_was_promised_for_its_time() {
         let (as_of, granted) = (at(minutes * MINUTE), ByteCount::ZERO);
         Reading { day: Day::until(as_of), as_of, granted, other: ByteCount::new(other) }
     };
-    books.take_reading(IceSource::Cloudflare, &reading(6, 7));
+    books.ledger_mut().take_reading(IceSource::Cloudflare, &reading(6, 7));
     assert_eq!(used(&books), 7 + 4 * TRACK_MINUTE);
     assert_eq!(committed(&books), 7 + (4 + AHEAD) * TRACK_MINUTE);
     assert_eq!(books.snapshot().measured.observed, None, "its zero is no rate of ours");
-    assert_eq!(books.take_reading(IceSource::Cloudflare, &reading(7, 1)), ReadingOutcome::Fell);
+    assert_eq!(books.ledger_mut().take_reading(IceSource::Cloudflare, &reading(7, 1)), ReadingOutcome::Fell);
     assert_eq!(used(&books), 7 + 4 * TRACK_MINUTE, "a reading that is ignored replaces nothing");
-    assert!(books.drop_readings());
+    assert!(books.ledger_mut().drop_readings());
     assert_eq!(used(&books), 10 * TRACK_MINUTE, "without a reading the estimate is back");
 }

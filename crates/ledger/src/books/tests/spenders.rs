@@ -25,6 +25,6 @@ fn a_reporter_names_the_spender_of_a_grants_connection_and_of_its_own() {
     }
     let of_grant = books.grants().get(grant.id).unwrap().spender.as_deref();
     assert_eq!(of_grant, Some(&named(Some("ann"), Some("room-2"))), "the user of the grant's token stays");
-    let of_connections: Vec<_> = books.connections().map(|c| (&*c.id, c.spender.as_deref())).collect();
+    let of_connections: Vec<_> = books.connections().iter().map(|c| (&*c.id, c.spender.as_deref())).collect();
     assert_eq!(of_connections, [("call", None), ("other", Some(&named(Some("bob"), Some("room-2"))))]);
 }

@@ -77,7 +77,7 @@ impl<D: Disk> Broker<D> {
                 self.flush();
             }
             Op::DropReadings => {
-                if self.books.drop_readings() {
+                if self.books.ledger_mut().drop_readings() {
                     self.excuse(Excuse::Dropped);
                 }
             }

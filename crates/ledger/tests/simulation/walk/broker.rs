@@ -199,7 +199,7 @@ impl<D: Disk> Broker<D> {
         let is_same = self.books.snapshot().figures.period == period;
         (self.lacks, self.lacked) = (self.lacks && is_same, self.lacked && is_same);
         let is_reporter = |connection: &Connection| connection.grant.is_none();
-        if self.books.connections().any(is_reporter) {
+        if self.books.connections().iter().any(is_reporter) {
             self.excuse(Excuse::Reporter);
         }
         now

@@ -186,8 +186,8 @@ pub(crate) fn visible(books: &Books) -> (Snapshot, Vec<(Arc<str>, u64)>, u64) {
     if std::mem::take(&mut snapshot.measured.uncut) {
         snapshot.measured.assumption.holds = true;
     }
-    let charged = books.connections().map(|connection| {
-        let bytes = connection.charged(snapshot.figures.now, books.rules()).get();
+    let charged = books.connections().iter().map(|connection| {
+        let bytes = connection.charged(snapshot.figures.now, books.connections().rules()).get();
         (Arc::clone(&connection.id), bytes)
     });
     (snapshot, charged.collect(), books.ledger().past().first().map_or(0, |(_, used)| used.get()))

@@ -40,7 +40,7 @@ impl<D: Disk> Broker<D> {
         for day in self.asked.due(period, as_of) {
             let until = day.end().min(as_of);
             let reading = self.reading(world, day, until, missed);
-            if self.books.take_reading(SOURCE, &reading) != ReadingOutcome::Taken {
+            if self.books.ledger_mut().take_reading(SOURCE, &reading) != ReadingOutcome::Taken {
                 continue;
             }
             self.asked.note(day, until, ());
@@ -61,7 +61,7 @@ impl<D: Disk> Broker<D> {
     /// Reads what the provider counted for each grant, up to `back` milliseconds before the wall clock. Some spans are not final,
     /// and some lack the grants with odd numbers.
     pub(super) fn read_by_grant(&mut self, world: &World, back: u64, missed: u64) {
-        let from = self.books.grant_counts_from(SOURCE);
+        let from = self.books.grants().counted_until(SOURCE);
         let lag = u64::try_from(self.lateness.lag().as_millis()).unwrap_or(0).max(world.lateness);
         let until = self.books.now().as_millis() - i64::try_from(back.max(lag)).unwrap_or(0);
         let until = Timestamp::from_millis(until);
@@ -102,7 +102,7 @@ impl<D: Disk> Broker<D> {
         let mut is_taken = true;
         for day in Day::between(period.start, period.end) {
             let reading = self.reading(world, day, day.end(), missed);
-            is_taken &= self.books.take_reading(SOURCE, &reading) == ReadingOutcome::Taken;
+            is_taken &= self.books.ledger_mut().take_reading(SOURCE, &reading) == ReadingOutcome::Taken;
         }
         if is_taken {
             self.last_read = Some(period).filter(|_| is_whole);
@@ -124,7 +124,7 @@ impl<D: Disk> Broker<D> {
             let since = std::mem::replace(&mut self.relayed_until, world.now);
             let granted = ByteCount::new(world.bytes_of(IceSource::Relay, since, world.now));
             let carried = Carried { as_of: self.books.now(), granted, shown: granted, ..Carried::default() };
-            self.books.carry(IceSource::Relay, &carried);
+            self.books.ledger_mut().carry(IceSource::Relay, &carried);
         }
     }
 
@@ -135,7 +135,7 @@ impl<D: Disk> Broker<D> {
         let bytes = world.bytes_of_cloudflare(from, until.min(world.visible()));
         self.lateness.take(window, ByteCount::new(bytes));
         if let Some(late) = self.lateness.late() {
-            self.books.set_late_counts(SOURCE, late);
+            self.books.ledger_mut().set_late_counts(SOURCE, late);
         }
     }
 
@@ -158,7 +158,7 @@ impl<D: Disk> Broker<D> {
         if granted > 0 {
             let reading =
                 Reading { day, as_of: now, granted: ByteCount::new(granted), other: ByteCount::ZERO };
-            let _ = self.books.take_reading(SOURCE, &reading);
+            let _ = self.books.ledger_mut().take_reading(SOURCE, &reading);
         }
     }
 
