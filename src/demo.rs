@@ -14,18 +14,11 @@ use crate::random::{self, NoRandomness};
 /// The variables that the demo reads.
 pub const SETTINGS: [&str; 4] = ["HOST", "PORT", "LOG_FORMAT", "RUST_LOG"];
 
-/// The text of `turn-broker demo --help`.
+/// What `turn-broker demo --help` says after the options.
 pub const HELP: &str = "\
-turn-broker demo: the broker with a TURN server in the process, and a page. Two windows of it find each other through
-the broker's own signaling (Ayame) and call each other through its relay. A chart shows the usage, the worst case and the
-limit; the dashboard shows the call with its cost, and can end it. It needs no account, reads no `.env`, stores nothing,
-and connects to nothing on the internet.
-
-Usage: turn-broker demo [--port N]
-
-Options:
-      --port N  the port to listen on; by default 3001, or a free port if 3001 is in use
-  -h, --help    print this help
+The broker with a TURN server in the process, and a page. Two windows of it find each other through the broker's own signaling
+(Ayame) and call each other through its relay. A chart shows the usage, the worst case and the limit; the dashboard shows the call
+with its cost, and can end it. It needs no account, reads no `.env`, stores nothing, and connects to nothing on the internet.
 
 Environment:
   HOST        by default 127.0.0.1: only this machine. With another address of this machine, such as 192.168.1.10,

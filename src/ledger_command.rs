@@ -4,6 +4,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use clap::Subcommand;
 use serde_json::{Value, json};
 
 use crate::app::setup;
@@ -25,27 +26,14 @@ use turn_ledger::units::Timestamp;
 const FINDINGS_MAX: usize = 100;
 
 /// A ledger command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
 pub enum LedgerCommand {
-    /// Print a summary for humans.
+    /// Print a summary of the ledger
     Show,
-    /// Print everything as one JSON document.
+    /// Print the ledger as JSON, without secrets
     Export,
-    /// Print the errors.
+    /// Find errors in the ledger; exit status 0 or 1
     Verify,
-}
-
-impl LedgerCommand {
-    /// The command with that name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        match name {
-            "show" => Some(Self::Show),
-            "export" => Some(Self::Export),
-            "verify" => Some(Self::Verify),
-            _ => None,
-        }
-    }
 }
 
 /// The output of a command.

@@ -6,6 +6,7 @@
 //! | layer | what it is |
 //! |---|---|
 //! | [`serve`] | listener, shutdown and background tasks |
+//! | [`cli`] | the command line |
 //! | [`doctor`], [`demo`], [`healthcheck`], [`ledger_command`], [`operator_command`] | the other commands |
 //! | [`router`] | the table of routes |
 //! | [`web`] | pages and the browser module |
@@ -34,6 +35,7 @@ pub mod alert;
 pub mod app;
 pub mod auth;
 pub mod backoff;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod cost;

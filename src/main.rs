@@ -1,24 +1,23 @@
-//! The command line: `turn-broker [serve | healthcheck | demo | doctor | ledger show|export|verify | COMMAND FOR A RUNNING BROKER]`. Exit status: 0 success, 1 failure, 64 wrong usage, 78 invalid configuration.
+//! The program: what each command of [`cli`] does. Exit status: 0 success, 1 failure, 64 wrong usage, 78 invalid configuration.
 
-use std::ffi::{OsStr, OsString};
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use turn_broker::app;
+use turn_broker::cli::{self, Command};
 use turn_broker::clock::{Clock, SystemClock};
 use turn_broker::config::{Config, Environment};
 use turn_broker::demo::{self, Demo, DemoError};
-use turn_broker::doctor::{self, OutputFormat, ProbeTail, Progress};
+use turn_broker::doctor::{self, OutputFormat, Progress};
 use turn_broker::journal::Journal;
 use turn_broker::journal::store::Store;
 use turn_broker::ledger_command::{self, LedgerCommand};
-use turn_broker::operator_command::{self, OperatorCommand, OperatorError};
+use turn_broker::operator_command::{self, OperatorCommand, OperatorError, Options};
 use turn_broker::serve::{Ended, Shutdown};
 use turn_broker::telemetry::log::LostLines;
 use turn_broker::telemetry::{log, startup};
@@ -29,202 +28,33 @@ const EXIT_USAGE: u8 = 64;
 /// `EX_CONFIG` of sysexits.h.
 const EXIT_CONFIG: u8 = 78;
 
-/// The longest probe of the tail, in minutes: two days.
-const PROBE_MINUTES_MAX: u64 = 2_880;
-
 /// The signal for a write beyond the file size limit. The number is the same on every supported platform.
 const SIGXFSZ: i32 = 25;
 
-const HELP: &str = "\
-turn-broker brokers TURN credentials for WebRTC under a monthly bandwidth budget.
-
-Usage: turn-broker [COMMAND]
-
-Commands:
-  serve          run the service (the default)
-  healthcheck    check that the service on this machine responds; exit status 0 or 1
-  demo           show a call between two windows, and its budget, on a page; needs no account
-  doctor         find what is wrong and say what to do: configuration, ledger, DNS, TLS, clock, a credential of
-                 60 s, STUN and TURN, analytics, alerts; exit status 0 (also with warnings), 1 or 78
-      --json             print one JSON document
-      --send-test-alert  post an alert to ALERT_WEBHOOK_URL, instead of only connecting to it
-      --probe-tail[=MIN] also keep an allocation of a credential of 60 s open, and say for how long after its expiry the
-                         server accepts it; takes up to MIN minutes, 15 unless given
-      --ca FILE          also trust the authorities in this PEM file, for turns: and stuns:
-  status         show the state of the budget
-  spenders [BY]  list who spends most, by user, label, origin, address, call or grant; by user unless given
-  grants         list the live credentials with the most bytes; of one user with --user USER
-  freeze         stop all minting; running calls continue
-  unfreeze       resume minting
-  limit GB       set the limit; `limit default` restores BANDWIDTH_LIMIT_GB
-  block USER     give a user no more credentials; `allow USER` ends it
-  revoke GRANT   revoke a credential by its id or token; with --user USER instead, all credentials of that user
-  backup FILE    copy the ledger into a new file, which only its owner can read
-      --url URL          the broker's address; HOST and PORT of the configuration unless given
-      --json             print one JSON document
-  ledger show    print a summary of the ledger in STATE_DIR
-  ledger export  print the ledger as JSON, without secrets
-  ledger verify  find errors in the ledger; exit status 0 or 1
-
-The commands from `status` to `backup` call a running broker. All but `status` need its OPERATOR_TOKEN. The ledger commands need
-the service to be stopped. They change nothing.
-
-Options:
-  -h, --help     print this help; after `demo`, help for the demo
-  -V, --version  print the version
-
-Settings come from the environment and from `.env` in the working directory; see .env.example.";
-
-enum Command {
-    Serve,
-    Healthcheck,
-    Ledger(LedgerCommand),
-    Operator(OperatorCommand, operator_command::Options),
-    Doctor(doctor::Options),
-    /// The port, if `--port` is given.
-    Demo(Option<u16>),
-    /// The help text to print.
-    Help(&'static str),
-    Version,
-}
-
-#[expect(clippy::print_stderr, reason = "this is the command line")]
 fn main() -> ExitCode {
-    let command = match parse(std::env::args_os().skip(1)) {
-        Ok(command) => command,
+    let (command, shared) = match cli::parse(std::env::args_os()) {
+        Ok(parsed) => parsed,
         Err(error) => {
-            eprintln!("turn-broker: {error}\nTry `turn-broker --help`.");
-            return ExitCode::from(EXIT_USAGE);
+            // The reader may have gone (`--help | head -1`).
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
         }
     };
     match command {
-        Command::Help(text) => print(text),
-        Command::Version => print(concat!("turn-broker ", env!("CARGO_PKG_VERSION"))),
-        Command::Doctor(options) => return examine(&options),
-        Command::Demo(port) => return run_demo(port),
-        Command::Serve | Command::Healthcheck | Command::Ledger(_) | Command::Operator(..) => {
-            return with_config(&command);
-        }
+        Command::Doctor(options) => examine(&options, shared.json),
+        Command::Demo { port } => run_demo(port),
+        command => with_config(&command, &shared),
     }
-    ExitCode::SUCCESS
-}
-
-/// Ignores write errors, because the reader may have gone (`--help | head -1`).
-fn print(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
-}
-
-fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command, lexopt::Error> {
-    use lexopt::prelude::{Long, Short, Value};
-    let mut parser = lexopt::Parser::from_args(arguments);
-    let mut command = None;
-    let mut options = operator_command::Options::default();
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Short('h') | Long("help") => return Ok(Command::Help(HELP)),
-            // The commands for a running broker take them also after their name.
-            Long("url") if command.is_none() => options.url = Some(operator_command::url(&mut parser)?),
-            Long("json") if command.is_none() => options.json = true,
-            Value(name) if command.is_none() && is_operators(&name) => {
-                return operator(&name, options, parser);
-            }
-            other if options != operator_command::Options::default() => {
-                return Err(format!(
-                    "{}: give --url and --json only to a command for a running broker, such as status",
-                    other.unexpected()
-                )
-                .into());
-            }
-            Short('V') | Long("version") => return Ok(Command::Version),
-            Value(name) if command.is_none() && name == "serve" => command = Some(Command::Serve),
-            Value(name) if command.is_none() && name == "healthcheck" => command = Some(Command::Healthcheck),
-            Value(name) if command.is_none() && name == "ledger" => command = Some(ledger(&mut parser)?),
-            Value(name) if command.is_none() && name == "doctor" => return doctor_options(parser),
-            Value(name) if command.is_none() && name == "demo" => return demo_options(parser),
-            other => return Err(other.unexpected()),
-        }
-    }
-    if options != operator_command::Options::default() {
-        return Err("--url and --json belong to a command for a running broker, such as status".into());
-    }
-    Ok(command.unwrap_or(Command::Serve))
-}
-
-fn ledger(parser: &mut lexopt::Parser) -> Result<Command, lexopt::Error> {
-    let missing = || lexopt::Error::from("expected ledger show, ledger export or ledger verify");
-    match parser.next()?.ok_or_else(missing)? {
-        lexopt::Arg::Value(name) => {
-            let command = name.to_str().and_then(LedgerCommand::from_name);
-            command.map(Command::Ledger).ok_or_else(missing)
-        }
-        lexopt::Arg::Short('h') | lexopt::Arg::Long("help") => Ok(Command::Help(HELP)),
-        other => Err(other.unexpected()),
-    }
-}
-
-fn is_operators(name: &OsStr) -> bool {
-    operator_command::NAMES.iter().any(|known| name == *known)
-}
-
-/// Parses what follows the name of a command for a running broker.
-fn operator(
-    name: &OsStr,
-    options: operator_command::Options,
-    parser: lexopt::Parser,
-) -> Result<Command, lexopt::Error> {
-    let parsed = operator_command::parse(name.to_str().unwrap_or_default(), options, parser)?;
-    Ok(parsed.map_or(Command::Help(HELP), |(command, options)| Command::Operator(command, options)))
-}
-
-/// Parses the options of `doctor`.
-fn doctor_options(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
-    use lexopt::prelude::{Long, Short};
-    let mut options = doctor::Options::default();
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Short('h') | Long("help") => return Ok(Command::Help(HELP)),
-            Long("json") => options.json = true,
-            Long("send-test-alert") => options.send_test_alert = true,
-            Long("probe-tail") => options.probe_tail = Some(probe_tail(parser.optional_value())?),
-            Long("ca") => options.ca = Some(parser.value()?.into()),
-            other => return Err(other.unexpected()),
-        }
-    }
-    Ok(Command::Doctor(options))
-}
-
-/// Parses the minutes of `--probe-tail`.
-fn probe_tail(minutes: Option<OsString>) -> Result<ProbeTail, lexopt::Error> {
-    let Some(minutes) = minutes else { return Ok(ProbeTail::up_to(doctor::PROBE_TAIL_DEFAULT)) };
-    let minutes = minutes.to_str().and_then(|text| text.parse().ok());
-    let minutes = minutes.filter(|minutes| (1..=PROBE_MINUTES_MAX).contains(minutes));
-    let minutes = minutes.ok_or("--probe-tail: expected minutes, 1 to 2880")?;
-    Ok(ProbeTail::up_to(Duration::from_secs(minutes * 60)))
-}
-
-/// Parses the options of `demo`.
-fn demo_options(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
-    use lexopt::ValueExt;
-    use lexopt::prelude::{Long, Short};
-    let mut port = None;
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Short('h') | Long("help") => return Ok(Command::Help(demo::HELP)),
-            Long("port") => port = Some(parser.value()?.parse()?),
-            other => return Err(other.unexpected()),
-        }
-    }
-    Ok(Command::Demo(port))
 }
 
 /// Runs the doctor. Its findings are the output; it writes no log.
 #[expect(clippy::print_stderr, reason = "this is the command line")]
-fn examine(options: &doctor::Options) -> ExitCode {
+fn examine(options: &doctor::Options, json: bool) -> ExitCode {
     let environment = Environment::of_process();
     let stdout = std::io::stdout();
     let is_terminal = stdout.is_terminal();
     let look = doctor::TextStyle { colour: is_terminal && environment.wants_colour() };
-    let form = if options.json { OutputFormat::Json } else { OutputFormat::Text { is_terminal, look } };
+    let form = if json { OutputFormat::Json } else { OutputFormat::Text { is_terminal, look } };
     let progress = Progress::new(stdout, form);
     let config = match Config::from_env(&environment) {
         Ok(config) => config,
@@ -247,7 +77,7 @@ fn examine(options: &doctor::Options) -> ExitCode {
 }
 
 #[expect(clippy::print_stderr, reason = "there are no logs before the configuration is read")]
-fn with_config(command: &Command) -> ExitCode {
+fn with_config(command: &Command, shared: &Options) -> ExitCode {
     let config = match Config::from_env(&Environment::of_process()) {
         Ok(config) => config,
         Err(problems) => {
@@ -264,7 +94,7 @@ fn with_config(command: &Command) -> ExitCode {
             };
             inspect_ledger(&config, directory, *command)
         }
-        Command::Operator(command, options) => operate(&config, command, options),
+        Command::Operator(command) => operate(&config, command, shared),
         _ => run(&config, None),
     })
 }
@@ -294,20 +124,18 @@ fn report(done: Result<ExitCode, AnyError>) -> ExitCode {
 
 fn inspect_ledger(config: &Config, directory: &Path, command: LedgerCommand) -> Result<ExitCode, AnyError> {
     let report = ledger_command::run(config, directory, command, SystemClock.now())?;
-    print(&report.text);
+    let _ = writeln!(std::io::stdout(), "{}", report.text);
     Ok(if report.is_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Calls a running broker.
 #[expect(clippy::print_stderr, reason = "this is the command line")]
-fn operate(
-    config: &Config,
-    command: &OperatorCommand,
-    options: &operator_command::Options,
-) -> Result<ExitCode, AnyError> {
+fn operate(config: &Config, command: &OperatorCommand, options: &Options) -> Result<ExitCode, AnyError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match runtime.block_on(operator_command::run(config, command, options)) {
-        Ok(text) => print(&text),
+        Ok(text) => {
+            let _ = writeln!(std::io::stdout(), "{text}");
+        }
         Err(error @ OperatorError::NoToken) => {
             eprintln!("turn-broker: {error}");
             return Ok(ExitCode::from(EXIT_CONFIG));

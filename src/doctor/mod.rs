@@ -21,13 +21,16 @@ mod user_keys;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
 
 use reqwest::Client;
 use url::Url;
 
 pub use finding::{Check, Finding, Remedy, Report, State};
 pub use progress::{OutputFormat, Progress};
-pub use relay::tail::{PROBE_TAIL_DEFAULT, ProbeTail};
+pub use relay::tail::ProbeTail;
 pub use report::TextStyle;
 pub use tls::CaError;
 
@@ -42,17 +45,29 @@ use relay::{Context, Offer};
 use tls::Trust;
 use turn_ledger::source::IceSource;
 
+/// The longest probe of the tail, in minutes: two days.
+const PROBE_MINUTES_MAX: u64 = 2_880;
+
 /// The options of the command.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct Options {
-    /// Print one JSON document instead of text.
-    pub json: bool,
-    /// Post a test alert. Otherwise the check only connects to the receiver.
+    /// Post an alert to `ALERT_WEBHOOK_URL`, instead of only connecting to it
+    #[arg(long)]
     pub send_test_alert: bool,
-    /// Keep an allocation open after its credential has expired.
+    /// Also keep an allocation of a credential of 60 s open, and say for how long after its expiry the server accepts it; takes up
+    /// to MIN minutes, 15 unless given
+    #[arg(long, value_name = "MIN", num_args = 0..=1, require_equals = true, default_missing_value = "15", value_parser = probe_tail)]
     pub probe_tail: Option<ProbeTail>,
-    /// A PEM file with further authorities to trust for `turns:` and `stuns:`.
+    /// Also trust the authorities in this PEM file, for turns: and stuns:
+    #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
+}
+
+fn probe_tail(minutes: &str) -> Result<ProbeTail, &'static str> {
+    let minutes = minutes.parse().ok().filter(|minutes| (1..=PROBE_MINUTES_MAX).contains(minutes));
+    minutes
+        .map(|minutes| ProbeTail::up_to(Duration::from_secs(minutes * 60)))
+        .ok_or("expected minutes, 1 to 2880")
 }
 
 /// Why no check can run.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use lexopt::ValueExt;
+use clap::Subcommand;
 use reqwest::Method;
 use serde_json::{Value, json};
 use url::Url;
@@ -13,67 +13,61 @@ const LIMIT_GB_MAX: f64 = 1_000_000.0;
 /// How many spenders or grants are listed.
 const ROWS_SHOWN: &str = "20";
 
-/// The names of the commands.
-pub const NAMES: [&str; 10] =
-    ["status", "spenders", "grants", "freeze", "unfreeze", "limit", "block", "allow", "revoke", "backup"];
-
 /// A command for a running broker.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Subcommand)]
 pub enum OperatorCommand {
-    /// Shows the state of the budget.
+    /// Show the state of the budget
     Status,
-    /// Stops all minting.
+    /// List who spends most
+    Spenders {
+        /// What to list: users, labels, origins, addresses, calls or single credentials
+        #[arg(default_value = "user", value_parser = ["user", "label", "origin", "address", "call", "grant"])]
+        by: String,
+    },
+    /// List the live credentials with the most bytes
+    Grants {
+        /// Only those of this user
+        #[arg(long)]
+        user: Option<String>,
+    },
+    /// Stop all minting; running calls continue
     Freeze,
-    /// Resumes minting.
+    /// Resume minting
     Unfreeze,
-    /// Sets the limit.
-    Limit(NewLimit),
-    /// Lists who spends most.
-    Spenders(SpenderGroup),
-    /// Lists live credentials; of this user, if one is given.
-    Grants(Option<String>),
-    /// Blocks a user.
-    Block(String),
-    /// Unblocks a user.
-    Allow(String),
-    /// Revokes the credential with this id or token.
-    Revoke(String),
-    /// Revokes all credentials of a user.
-    RevokeUser(String),
-    /// Copies the ledger into this file.
-    Backup(PathBuf),
-}
-
-/// What `spenders` groups by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SpenderGroup {
-    /// By user.
-    User,
-    /// By label.
-    Label,
-    /// By origin.
-    Origin,
-    /// By client address.
-    Address,
-    /// By call.
-    Call,
-    /// By grant.
-    Grant,
-}
-
-impl SpenderGroup {
-    const ALL: [Self; 6] = [Self::User, Self::Label, Self::Origin, Self::Address, Self::Call, Self::Grant];
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::User => "user",
-            Self::Label => "label",
-            Self::Origin => "origin",
-            Self::Address => "address",
-            Self::Call => "call",
-            Self::Grant => "grant",
-        }
-    }
+    /// Set the limit in GB; `limit default` restores `BANDWIDTH_LIMIT_GB`
+    Limit {
+        /// GB, or default
+        #[arg(value_name = "GB", value_parser = new_limit)]
+        to: NewLimit,
+    },
+    /// Give a user no more credentials; `allow USER` ends it
+    Block {
+        /// The user, as in the application's tokens
+        #[arg(value_name = "USER")]
+        user: String,
+    },
+    /// Give a blocked user credentials again
+    Allow {
+        /// A blocked user
+        #[arg(value_name = "USER")]
+        user: String,
+    },
+    /// Revoke a credential by its id or token, or all credentials of a user
+    #[command(override_usage = "turn-broker revoke <GRANT>\n       turn-broker revoke --user <USER>")]
+    Revoke {
+        /// The id of the credential's grant, or its token
+        #[arg(value_name = "GRANT", required_unless_present = "user", conflicts_with = "user")]
+        grant: Option<String>,
+        /// Revoke all credentials of this user instead
+        #[arg(long)]
+        user: Option<String>,
+    },
+    /// Copy the ledger into a new file, which only its owner can read
+    Backup {
+        /// A path that does not exist yet
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
 }
 
 /// The argument of `limit`.
@@ -85,8 +79,8 @@ pub enum NewLimit {
     Configured,
 }
 
-/// The options of every command.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// What every command takes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// The broker's address; `None`: `HOST` and `PORT` of the configuration.
     pub url: Option<Url>,
@@ -122,73 +116,22 @@ impl OperatorCommand {
             Self::Status => Call { needs_token: false, ..get("bandwidth-status", vec![]) },
             Self::Freeze => set("freeze", json!({ "frozen": true })),
             Self::Unfreeze => set("freeze", json!({ "frozen": false })),
-            Self::Limit(NewLimit::Gb(gb)) => set("limit", json!({ "limitGB": gb })),
-            Self::Limit(NewLimit::Configured) => set("limit", json!({ "limitGB": null })),
-            Self::Spenders(by) => get("spenders", vec![("by", by.name()), ("limit", ROWS_SHOWN)]),
-            Self::Grants(user) => {
+            Self::Limit { to: NewLimit::Gb(gb) } => set("limit", json!({ "limitGB": gb })),
+            Self::Limit { to: NewLimit::Configured } => set("limit", json!({ "limitGB": null })),
+            Self::Spenders { by } => get("spenders", vec![("by", by), ("limit", ROWS_SHOWN)]),
+            Self::Grants { user } => {
                 let user = user.iter().map(|user| ("user", user.as_str()));
                 get("grants", [("live", "true"), ("limit", ROWS_SHOWN)].into_iter().chain(user).collect())
             }
-            Self::Block(user) => act(Method::POST, "users", user, "block"),
-            Self::Allow(user) => act(Method::DELETE, "users", user, "block"),
-            Self::Revoke(grant) => act(Method::POST, "credentials", grant, "revoke"),
-            Self::RevokeUser(user) => act(Method::POST, "users", user, "revoke"),
-            Self::Backup(_) => get("backup", vec![]),
-        }
-    }
-}
-
-/// Parses what follows the name of a command. `options`: those before the name. `Ok(None)` if help is requested.
-pub fn parse(
-    name: &str,
-    mut options: Options,
-    mut parser: lexopt::Parser,
-) -> Result<Option<(OperatorCommand, Options)>, lexopt::Error> {
-    use lexopt::prelude::{Long, Short, Value};
-    let (mut operand, mut user) = (None, None);
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Short('h') | Long("help") => return Ok(None),
-            Long("json") => options.json = true,
-            Long("url") => options.url = Some(url(&mut parser)?),
-            Long("user") if matches!(name, "grants" | "revoke") => user = Some(parser.value()?.string()?),
-            Value(value)
-                if operand.is_none() && !matches!(name, "status" | "grants" | "freeze" | "unfreeze") =>
-            {
-                operand = Some(value);
+            Self::Block { user } => act(Method::POST, "users", user, "block"),
+            Self::Allow { user } => act(Method::DELETE, "users", user, "block"),
+            Self::Revoke { user: Some(user), .. } => act(Method::POST, "users", user, "revoke"),
+            Self::Revoke { grant, .. } => {
+                act(Method::POST, "credentials", grant.as_deref().unwrap_or_default(), "revoke")
             }
-            other => return Err(other.unexpected()),
+            Self::Backup { .. } => get("backup", vec![]),
         }
     }
-    let command = match (name, operand, user) {
-        ("status", ..) => OperatorCommand::Status,
-        ("freeze", ..) => OperatorCommand::Freeze,
-        ("unfreeze", ..) => OperatorCommand::Unfreeze,
-        ("limit", Some(limit), _) => OperatorCommand::Limit(limit.parse_with(new_limit)?),
-        ("spenders", None, _) => OperatorCommand::Spenders(SpenderGroup::User),
-        ("spenders", Some(by), _) => OperatorCommand::Spenders(by.parse_with(spender_group)?),
-        ("grants", _, user) => OperatorCommand::Grants(user),
-        ("block", Some(user), _) => OperatorCommand::Block(user.string()?),
-        ("allow", Some(user), _) => OperatorCommand::Allow(user.string()?),
-        ("revoke", Some(grant), None) => OperatorCommand::Revoke(grant.string()?),
-        ("revoke", None, Some(user)) => OperatorCommand::RevokeUser(user),
-        ("backup", Some(file), _) => OperatorCommand::Backup(file.into()),
-        ("limit", ..) => return Err("expected limit GB, or limit default".into()),
-        ("revoke", ..) => return Err("expected revoke GRANT, or revoke --user USER".into()),
-        ("backup", ..) => return Err("expected backup FILE".into()),
-        (name, ..) => return Err(format!("expected {name} USER").into()),
-    };
-    Ok(Some((command, options)))
-}
-
-/// Parses the value of `--url`.
-pub fn url(parser: &mut lexopt::Parser) -> Result<Url, lexopt::Error> {
-    parser.value()?.parse_with(broker_url)
-}
-
-fn broker_url(text: &str) -> Result<Url, &'static str> {
-    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-    url.ok_or("expected an address such as https://broker.example or http://127.0.0.1:3001")
 }
 
 fn new_limit(text: &str) -> Result<NewLimit, &'static str> {
@@ -199,23 +142,19 @@ fn new_limit(text: &str) -> Result<NewLimit, &'static str> {
     gb.map(NewLimit::Gb).ok_or("expected GB from 0 to 1000000, or default")
 }
 
-fn spender_group(text: &str) -> Result<SpenderGroup, &'static str> {
-    let group = SpenderGroup::ALL.into_iter().find(|group| group.name() == text);
-    group.ok_or("expected user, label, origin, address, call or grant")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parsed(line: &str) -> Result<Option<(OperatorCommand, Options)>, String> {
-        let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
-        parse(name, Options::default(), lexopt::Parser::from_args(rest.split_whitespace()))
-            .map_err(|error| error.to_string())
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(subcommand)]
+        command: OperatorCommand,
     }
 
     fn command(line: &str) -> OperatorCommand {
-        parsed(line).unwrap().unwrap().0
+        let line = std::iter::once("turn-broker").chain(line.split_whitespace());
+        <Line as clap::Parser>::try_parse_from(line).unwrap().command
     }
 
     #[test]
@@ -251,41 +190,5 @@ mod tests {
     #[test]
     fn a_user_is_one_segment_of_the_path() {
         assert_eq!(command("block a/b").call().path, ["api", "users", "a/b", "block"]);
-    }
-
-    #[test]
-    fn options_stand_anywhere_after_the_name() {
-        let (command, options) = parsed("limit --json 5 --url https://broker.example/base").unwrap().unwrap();
-        assert_eq!(command, OperatorCommand::Limit(NewLimit::Gb(5.0)));
-        assert_eq!((options.url.unwrap().as_str(), options.json), ("https://broker.example/base", true));
-        assert_eq!(parsed("limit 5 --help"), Ok(None));
-    }
-
-    #[test]
-    fn other_arguments_are_wrong_usage() {
-        for (line, expected) in [
-            ("limit", "limit GB"),
-            ("limit -1", "-1"),
-            ("limit 1000001", "from 0 to 1000000"),
-            ("limit NaN", "from 0 to 1000000"),
-            ("limit much", "from 0 to 1000000"),
-            ("limit 1 2", "unexpected argument"),
-            ("backup", "backup FILE"),
-            ("freeze now", "unexpected argument"),
-            ("freeze --user ann", "--user"),
-            ("block", "block USER"),
-            ("allow", "allow USER"),
-            ("block ann ben", "unexpected argument"),
-            ("revoke", "revoke GRANT, or revoke --user USER"),
-            ("revoke id-1 --user ann", "revoke GRANT, or revoke --user USER"),
-            ("grants ann", "unexpected argument"),
-            ("spenders everybody", "expected user, label"),
-            ("status --url broker.example", "an address"),
-            ("status --url ftp://broker.example", "an address"),
-            ("status --verbose", "--verbose"),
-        ] {
-            let error = parsed(line).unwrap_err();
-            assert!(error.contains(expected), "{line}: {error}");
-        }
     }
 }

@@ -18,7 +18,7 @@ use crate::telemetry::cause::innermost;
 mod arguments;
 mod text;
 
-pub use arguments::{NAMES, NewLimit, OperatorCommand, Options, SpenderGroup, parse, url};
+pub use arguments::{NewLimit, OperatorCommand, Options};
 use text::{failure, rotation};
 
 /// Longest JSON response that is read. Real ones have a few KiB.
@@ -87,7 +87,7 @@ pub async fn run(
         None => local(config),
     };
     let response = send(config, command, &url).await?;
-    if let OperatorCommand::Backup(path) = command {
+    if let OperatorCommand::Backup { file: path } = command {
         let bytes = save(path, response).await?;
         return Ok(if options.json { text::saved_json(path, bytes) } else { text::saved(path, bytes) });
     }
@@ -97,12 +97,12 @@ pub async fn run(
         OperatorCommand::Status
         | OperatorCommand::Freeze
         | OperatorCommand::Unfreeze
-        | OperatorCommand::Limit(_)
-        | OperatorCommand::Backup(_) => text::summary(&body),
-        OperatorCommand::Spenders(_) => text::spenders(&body),
-        OperatorCommand::Grants(_) => text::grants(&body),
-        OperatorCommand::Revoke(_) => text::revocation(&body),
-        OperatorCommand::Block(_) | OperatorCommand::Allow(_) | OperatorCommand::RevokeUser(_) => {
+        | OperatorCommand::Limit { .. }
+        | OperatorCommand::Backup { .. } => text::summary(&body),
+        OperatorCommand::Spenders { .. } => text::spenders(&body),
+        OperatorCommand::Grants { .. } => text::grants(&body),
+        OperatorCommand::Revoke { user: None, .. } => text::revocation(&body),
+        OperatorCommand::Block { .. } | OperatorCommand::Allow { .. } | OperatorCommand::Revoke { .. } => {
             text::user_action(&body)
         }
     };
@@ -159,7 +159,7 @@ async fn send(config: &Config, command: &OperatorCommand, url: &Url) -> Result<R
     if let Some(body) = &call.body {
         request = request.json(body);
     }
-    if let OperatorCommand::Backup(path) = command {
+    if let OperatorCommand::Backup { file: path } = command {
         // Before the broker makes a copy. The file is created with the first byte, and only if it does not exist.
         if path.symlink_metadata().is_ok() {
             return Err(OperatorError::Exists(path.clone()));

@@ -38,22 +38,8 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::process::ExitCode;
 
-use lexopt::ValueExt;
+use clap::Parser;
 use table::{Form, Outcome, Row};
-
-const HELP: &str = "\
-Attacks the broker of this build, on loopback.
-
-Usage: hostile [--long] [--document FILE] [--before COMMIT] [SUBCOMMAND...]
-
-Subcommands, all of them by default:
-  claims share spray revoked prefetch silent bodies forwarded host files tokens tables relay
-
-Options:
-  --long           hours of the books' time and large floods; seconds without it
-  --document FILE  write the table between the markers of this document
-  --before COMMIT  print the lines of tests/hostile/before.tsv for this commit instead of the table
-";
 
 /// One attack: a row of the table.
 pub(crate) struct Attack {
@@ -86,34 +72,27 @@ const GROUPS: [Group; 13] = [
     ("relay", relay::ATTACKS),
 ];
 
+/// Attacks the broker of this build, on loopback.
+#[derive(Parser)]
 struct Options {
-    form: Form,
+    /// Hours of the books' time and large floods; seconds without it
+    #[arg(long)]
+    long: bool,
+    /// Write the table between the markers of this document
+    #[arg(long, value_name = "FILE")]
     document: Option<PathBuf>,
+    /// Print the lines of tests/hostile/before.tsv for this commit instead of the table
+    #[arg(long, value_name = "COMMIT")]
     before: Option<String>,
-    /// Empty: all.
+    /// Only these groups of attacks
+    #[arg(value_name = "GROUP", value_parser = GROUPS.map(|(name, _)| name))]
     groups: Vec<String>,
 }
 
-fn options() -> Result<Option<Options>, lexopt::Error> {
-    let mut options = Options { form: Form::Short, document: None, before: None, groups: vec![] };
-    let mut arguments = lexopt::Parser::from_env();
-    while let Some(argument) = arguments.next()? {
-        match argument {
-            lexopt::Arg::Long("long") => options.form = Form::Long,
-            lexopt::Arg::Long("document") => options.document = Some(arguments.value()?.into()),
-            lexopt::Arg::Long("before") => options.before = Some(arguments.value()?.string()?),
-            lexopt::Arg::Long("help") | lexopt::Arg::Short('h') => return Ok(None),
-            lexopt::Arg::Value(name) => {
-                let name = name.string()?;
-                if GROUPS.iter().all(|(group, _)| *group != name) {
-                    return Err(format!("there is no subcommand `{name}`").into());
-                }
-                options.groups.push(name);
-            }
-            other => return Err(other.unexpected()),
-        }
+impl Options {
+    fn form(&self) -> Form {
+        if self.long { Form::Long } else { Form::Short }
     }
-    Ok(Some(options))
 }
 
 async fn carry_out(attack: &Attack, form: Form) -> Row {
@@ -123,24 +102,14 @@ async fn carry_out(attack: &Attack, form: Form) -> Row {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let options = match options() {
-        Ok(Some(options)) => options,
-        Ok(None) => {
-            print!("{HELP}");
-            return ExitCode::SUCCESS;
-        }
-        Err(error) => {
-            println!("{error}\n\n{HELP}");
-            return ExitCode::FAILURE;
-        }
-    };
+    let options = Options::parse();
     let is_chosen =
         |group: &str| options.groups.is_empty() || options.groups.iter().any(|name| name == group);
     let mut rows = Vec::new();
     for attack in GROUPS.iter().filter(|(group, _)| is_chosen(group)).flat_map(|(_, attacks)| *attacks) {
-        let row = carry_out(attack, options.form).await;
+        let row = carry_out(attack, options.form()).await;
         match &options.before {
-            Some(commit) => print!("{}", row.as_before(options.form, commit)),
+            Some(commit) => print!("{}", row.as_before(options.form(), commit)),
             None => println!("{}", row.line()),
         }
         rows.push(row);
@@ -153,7 +122,7 @@ async fn main() -> ExitCode {
 
 /// Prints and stores the table.
 fn report(options: &Options, rows: &[Row]) -> ExitCode {
-    let table = table::markdown(rows, &table::before(options.form));
+    let table = table::markdown(rows, &table::before(options.form()));
     println!("\n{table}");
     if let Some(document) = &options.document
         && let Err(problem) = table::write_into(document, &table)

@@ -5,8 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the top. Modules of one layer do not import each other.
-pub(crate) const LAYERS: [&[&str]; 14] = [
+pub(crate) const LAYERS: [&[&str]; 15] = [
     &["main", "lib"],
+    &["cli"],
     &["demo", "doctor", "healthcheck", "ledger_command", "operator_command", "serve"],
     &["router"],
     &["web"],

@@ -157,11 +157,11 @@ fn every_failure_has_its_exit_status_and_a_remedy() {
         (&["freeze", "--url", "http://127.0.0.1:1"], &[token], 1, "Start the service, or give its address"),
         (&["backup", "/nowhere/b.redb", "--url", &url], &[token], 1, "Set STATE_DIR"),
         (&["revoke", "unknown", "--url", &url], &[token], 1, "404 NOT_FOUND"),
-        (&["block"], &[token], 64, "turn-broker --help"),
+        (&["block"], &[token], 64, "turn-broker block <USER>"),
         (&["status"], &[("PORT", "abc")], 78, "PORT: expected"),
-        (&["limit", "much"], &[token], 64, "turn-broker --help"),
-        (&["backup"], &[token], 64, "turn-broker --help"),
-        (&["--url", &url, "serve"], &[token], 64, "only to a command for a running broker"),
+        (&["limit", "much"], &[token], 64, "--help"),
+        (&["backup"], &[token], 64, "turn-broker backup <FILE>"),
+        (&["--url", &url, "serve"], &[token], 64, "give --url only to a command for a running broker"),
         (&["--url", &url], &[token], 64, "a command for a running broker"),
     ] {
         let output = run(arguments, variables);

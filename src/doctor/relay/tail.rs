@@ -11,8 +11,6 @@ use crate::doctor::names::Need;
 use crate::doctor::service::too_short;
 use crate::ice::url::Transport;
 
-/// How long the probe may take after the expiry, unless it is given.
-pub const PROBE_TAIL_DEFAULT: Duration = Duration::from_secs(15 * 60);
 /// The time between two refreshes. The allocation lives three times as long.
 const REFRESH_PAUSE: Duration = Duration::from_secs(20);
 

@@ -15,8 +15,8 @@ use std::net::Ipv4Addr;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::Parser;
 use fake_cloudflare::{AnalyticsFault, FakeCloudflare, Recorded, Shape};
-use lexopt::ValueExt;
 use turn_broker::clock::{Clock, SystemClock};
 use turn_ledger::minute::Minute;
 use turn_ledger::units::Timestamp;
@@ -28,49 +28,43 @@ const ANALYTICS_TOKEN: &str = "demo-analytics-token";
 /// How far back usage begins, so that a broker that reads only settled minutes sees some at once.
 const PAST_MILLIS: i64 = 3_600_000;
 
-const HELP: &str = "\
-A stand-in for Cloudflare's TURN key API and analytics on 127.0.0.1, for trying the broker without an account.
-
-Usage: fake-cloudflare [options]
-  --port N          listen on this port; 8787 by default, 0 takes a free one
-  --latency-ms N    take this long for each mint; 80 by default
-  --fail-percent N  apply a random fault to this share of the requests; 5 by default
-  --perfect         no faults: the same as --fail-percent 0
-  --relay-mb N      megabytes that the analytics count each minute, since an hour before
-                    the start; 15 by default, which is one call of 2 Mbps
-  --late-minutes N  number of newest minutes that the analytics do not show yet; 1 by
-                    default
-  --shape NAME      form of the answer: current (default), legacy53, single, object,
-                    string-urls, stun-only, no-credential, empty
-  --quiet           no line per request, for load tests
-  --help            this text
-";
-
+/// A stand-in for Cloudflare's TURN key API and analytics on 127.0.0.1, for trying the broker without an account.
+#[derive(Parser)]
 struct Options {
+    /// Listen on this port; 0 takes a free one
+    #[arg(long, default_value_t = 8787)]
     port: u16,
-    latency: Duration,
-    /// 0 to 100.
+    /// Take this long for each mint
+    #[arg(long, default_value_t = 80)]
+    latency_ms: u64,
+    /// Apply a random fault to this share of the requests
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(..=100))]
     fail_percent: u8,
-    /// MB a minute.
+    /// No faults
+    #[arg(long)]
+    perfect: bool,
+    /// Megabytes that the analytics count each minute, since an hour before the start; 15 is one call of 2 Mbps
+    #[arg(long, default_value_t = 15)]
     relay_mb: u32,
+    /// Number of newest minutes that the analytics do not show yet
+    #[arg(long, default_value_t = 1)]
     late_minutes: u16,
+    /// Form of the answer: current, legacy53, single, object, string-urls, stun-only, no-credential or empty
+    #[arg(long, default_value = "current", value_parser = shape)]
     shape: Shape,
+    /// No line per request, for load tests
+    #[arg(long)]
     quiet: bool,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let options = match Options::parse(lexopt::Parser::from_env()) {
-        Ok(Some(options)) => options,
-        Ok(None) => {
-            say(HELP);
-            return ExitCode::SUCCESS;
-        }
-        Err(error) => return complain(&error, 2),
-    };
-    match run(options).await {
+    match run(Options::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => complain(&error, 1),
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "fake-cloudflare: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 
@@ -79,15 +73,16 @@ async fn run(options: Options) -> io::Result<()> {
     fake.require_key(KEY_ID);
     fake.require_token(TOKEN);
     fake.shape(options.shape);
-    fake.latency(options.latency);
-    fake.misbehave(options.fail_percent);
+    fake.latency(Duration::from_millis(options.latency_ms));
+    let fail_percent = if options.perfect { 0 } else { options.fail_percent };
+    fake.misbehave(fail_percent);
     fake.analytics().require_account(ACCOUNT_ID);
     fake.analytics().require_token(ANALYTICS_TOKEN);
     fake.analytics().set_fault(AnalyticsFault::Late(options.late_minutes));
     if !options.quiet {
         fake.observe(|request, status| say(&line(request, status)));
     }
-    say(&greeting(&fake.base_url(), options.fail_percent));
+    say(&greeting(&fake.base_url(), fail_percent));
     tokio::select! {
         stopped = stop_signal() => stopped?,
         () = relay(&fake, options.relay_mb) => {}
@@ -115,44 +110,9 @@ async fn relay(fake: &FakeCloudflare, megabytes: u32) {
     }
 }
 
-impl Options {
-    /// `None` for `--help`.
-    fn parse(mut arguments: lexopt::Parser) -> Result<Option<Self>, lexopt::Error> {
-        use lexopt::Arg::Long;
-        let mut options = Self {
-            port: 8787,
-            latency: Duration::from_millis(80),
-            fail_percent: 5,
-            relay_mb: 15,
-            late_minutes: 1,
-            shape: Shape::Current,
-            quiet: false,
-        };
-        while let Some(argument) = arguments.next()? {
-            match argument {
-                Long("port") => options.port = arguments.value()?.parse()?,
-                Long("latency-ms") => options.latency = Duration::from_millis(arguments.value()?.parse()?),
-                Long("fail-percent") => options.fail_percent = arguments.value()?.parse_with(percent)?,
-                Long("relay-mb") => options.relay_mb = arguments.value()?.parse()?,
-                Long("late-minutes") => options.late_minutes = arguments.value()?.parse()?,
-                Long("perfect") => options.fail_percent = 0,
-                Long("shape") => options.shape = arguments.value()?.parse_with(shape)?,
-                Long("quiet") => options.quiet = true,
-                Long("help") => return Ok(None),
-                other => return Err(other.unexpected()),
-            }
-        }
-        Ok(Some(options))
-    }
-}
-
-fn percent(text: &str) -> Result<u8, &'static str> {
-    text.parse().ok().filter(|percent| *percent <= 100).ok_or("a whole number from 0 to 100 is expected")
-}
-
 fn shape(text: &str) -> Result<Shape, &'static str> {
     let named = Shape::NAMED.into_iter().find(|(name, _)| *name == text);
-    named.map(|(_, shape)| shape).ok_or("see --help for the names")
+    named.map(|(_, shape)| shape).ok_or("no such form")
 }
 
 fn greeting(base_url: &str, fail_percent: u8) -> String {
@@ -200,9 +160,4 @@ async fn stop_signal() -> io::Result<()> {
 /// Ignores errors: the server continues when the reader has closed the pipe.
 fn say(text: &str) {
     let _ = io::stdout().write_all(text.as_bytes());
-}
-
-fn complain(error: &dyn std::error::Error, status: u8) -> ExitCode {
-    let _ = writeln!(io::stderr(), "fake-cloudflare: {error}");
-    ExitCode::from(status)
 }

@@ -1,0 +1,137 @@
+//! The command line, as clap reads it. Wrong usage ends with status 64, `EX_USAGE` of sysexits.h.
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
+use url::Url;
+
+use crate::demo;
+use crate::doctor;
+use crate::ledger_command::LedgerCommand;
+use crate::operator_command::{OperatorCommand, Options};
+
+/// turn-broker brokers TURN credentials for WebRTC under a monthly bandwidth budget.
+#[derive(Debug, Parser)]
+#[command(name = "turn-broker", version, disable_help_subcommand = true)]
+#[command(after_help = "\
+status, spenders, grants, freeze, unfreeze, limit, block, allow, revoke and backup call a running broker. All but status need its
+OPERATOR_TOKEN.
+
+Settings come from the environment and from `.env` in the working directory; see .env.example.")]
+pub struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// The address of the running broker to call; HOST and PORT of the configuration unless given
+    #[arg(long, global = true, value_parser = broker_url)]
+    url: Option<Url>,
+    /// Print one JSON document; for doctor and for commands that call a running broker
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the service (the default)
+    Serve,
+    /// Check that the service on this machine responds; exit status 0 or 1
+    Healthcheck,
+    /// Show a call between two windows, and its budget, on a page; needs no account
+    #[command(after_help = demo::HELP)]
+    Demo {
+        /// The port to listen on; by default 3001, or a free port if 3001 is in use
+        #[arg(long)]
+        port: Option<u16>,
+    },
+    /// Find what is wrong and say what to do: configuration, ledger, DNS, TLS, clock, a credential of 60 s, STUN and TURN,
+    /// analytics, alerts; exit status 0 (also with warnings), 1 or 78
+    Doctor(doctor::Options),
+    /// Inspect the ledger in `STATE_DIR` while the service is stopped: ledger show, ledger export, ledger verify
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
+    /// A command for a running broker.
+    #[command(flatten)]
+    Operator(OperatorCommand),
+}
+
+/// Reads the arguments of the process, with the options of commands for a running broker. Help and the version are an error that goes
+/// to standard output.
+pub fn parse(
+    arguments: impl IntoIterator<Item = std::ffi::OsString>,
+) -> Result<(Command, Options), clap::Error> {
+    let CommandLine { command, url, json } = CommandLine::try_parse_from(arguments)?;
+    let command = command.unwrap_or(Command::Serve);
+    let (takes_url, takes_json) = match command {
+        Command::Operator(_) => (true, true),
+        Command::Doctor(_) => (false, true),
+        _ => (false, false),
+    };
+    if (url.is_some() && !takes_url) || (json && !takes_json) {
+        let text = "give --url only to a command for a running broker, such as status, and --json only to one of those or to doctor";
+        return Err(CommandLine::command().error(ErrorKind::ArgumentConflict, text));
+    }
+    Ok((command, Options { url, json }))
+}
+
+fn broker_url(text: &str) -> Result<Url, &'static str> {
+    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    url.ok_or("expected an address such as https://broker.example or http://127.0.0.1:3001")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<(Command, Options), clap::Error> {
+        parse(std::iter::once("turn-broker").chain(line.split_whitespace()).map(Into::into))
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn shared_options_stand_before_or_after_the_name() {
+        for line in [
+            "--json --url https://broker.example/base limit 5",
+            "limit --json 5 --url https://broker.example/base",
+        ] {
+            let (command, shared) = parsed(line).unwrap();
+            assert!(matches!(command, Command::Operator(OperatorCommand::Limit { .. })), "{command:?}");
+            assert_eq!((shared.url.unwrap().as_str(), shared.json), ("https://broker.example/base", true));
+        }
+        assert!(parsed("doctor --json").unwrap().1.json);
+    }
+
+    #[test]
+    fn other_arguments_are_wrong_usage() {
+        for (line, expected) in [
+            ("limit", "GB"),
+            ("limit -1", "-1"),
+            ("limit 1000001", "from 0 to 1000000"),
+            ("limit NaN", "from 0 to 1000000"),
+            ("limit much", "from 0 to 1000000"),
+            ("limit 1 2", "unexpected argument"),
+            ("backup", "FILE"),
+            ("freeze now", "unexpected argument"),
+            ("freeze --user ann", "--user"),
+            ("block", "USER"),
+            ("allow", "USER"),
+            ("block ann ben", "unexpected argument"),
+            ("revoke", "GRANT"),
+            ("revoke id-1 --user ann", "cannot be used with"),
+            ("grants ann", "unexpected argument"),
+            ("spenders everybody", "user, label"),
+            ("status --url broker.example", "an address"),
+            ("status --url ftp://broker.example", "an address"),
+            ("status --verbose", "--verbose"),
+            ("serve --json", "such as status"),
+            ("doctor --url http://127.0.0.1", "such as status"),
+            ("ledger", "show"),
+            ("doctor --probe-tail=0", "1 to 2880"),
+        ] {
+            let error = parsed(line).unwrap_err();
+            assert!(error.use_stderr() && error.to_string().contains(expected), "{line}: {error}");
+        }
+    }
+}
