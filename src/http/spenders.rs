@@ -260,13 +260,21 @@ pub async fn list_grants(
     RawQuery(query): RawQuery,
 ) -> Result<Json<GrantPageBody>, ApiError> {
     let query = query.as_deref();
-    let key = |kind: SpenderKind| parsed(query, kind.name(), |text| SpenderKey::parse(kind, text));
-    let keys = SpenderKind::ALL.into_iter().filter_map(|kind| key(kind).transpose());
-    let filter = GrantFilter {
-        keys: keys.collect::<Result<_, _>>()?,
-        live: parsed(query, "live", |text| text.parse().ok())?,
-    };
+    let live = parsed(query, "live", |text| text.parse().ok())?;
     let (limit, after) = (limit(query)?, parsed(query, "cursor", grant_place)?);
+    let mut keys = vec![];
+    for kind in SpenderKind::ALL {
+        let parse = |text: &str| SpenderKey::parse(kind, text);
+        // Any text may stand for an origin or a call. One that cannot be a key has no grants.
+        let key = match (kind, one(query, kind.name())?) {
+            (SpenderKind::Origin | SpenderKind::Call, Some(text)) if parse(&text).is_none() => {
+                return Ok(Json(GrantPageBody { grants: vec![], next: None }));
+            }
+            _ => parsed(query, kind.name(), parse)?,
+        };
+        keys.extend(key);
+    }
+    let filter = GrantFilter { keys, live };
     let (rows, _) = grants(&app, filter, limit + 1, after).await;
     let (rows, next) = page(rows, limit, grant_cursor);
     Ok(Json(GrantPageBody { grants: rows.iter().map(grant_body).collect(), next }))
