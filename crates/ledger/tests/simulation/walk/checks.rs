@@ -70,6 +70,8 @@ impl Tally {
     }
 }
 
+/// No credential of a scenario relays longer, in milliseconds: two days, and the longest tail.
+const LONGEST: u64 = (2 * 86_400 + 20_000) * 1_000;
 /// Most days of a period.
 const DAYS_MAX: u64 = 31;
 
@@ -84,8 +86,9 @@ pub(crate) struct Checks {
     ceiling: ByteCount,
     /// After how many writes less was committed than the limit. A crash loses what is not written.
     low_since: Option<u64>,
-    /// Whether a user may have used more than the limit of a user in this period, because an assumption did not hold.
-    is_user_excused: bool,
+    /// Until when a user may use more than the limit of a user, because an assumption did not hold or it was not checked: until the
+    /// end of the period, and as long as a credential of that time can relay.
+    users_excused_until: Timestamp,
     /// Whether an accepted jump was a fault of the clock, and credentials from before it may be alive.
     is_set_wrong: bool,
     /// Until when that was so, in the world's milliseconds.
@@ -103,7 +106,7 @@ impl Checks {
             highest_limit: broker.limit,
             ceiling: broker.limit,
             low_since: None,
-            is_user_excused: false,
+            users_excused_until: Timestamp::default(),
             is_set_wrong: false,
             wrong_until: 0,
             missed_until: Timestamp::default(),
@@ -124,8 +127,8 @@ impl Checks {
         let excuse = unchecked.or(lacked).or(signs.excuse);
         let raises = committed > self.ceiling.max(self.highest_limit).plus(hidden_max(world, broker));
         if !broker.settings.strict || (raises && excuse.is_some()) {
-            // What sampling may miss of a count is committed as soon as it is counted.
-            let margin = committed.get() / 100 * u64::from(broker.settings.sampling);
+            // What sampling may miss of a count is committed as soon as it is counted, and again when a later count finds it.
+            let margin = committed.get() / 100 * u64::from(2 * broker.settings.sampling);
             self.ceiling = self.ceiling.max(committed.plus(ByteCount::new(margin)));
         }
         self.low_since = (committed <= self.highest_limit).then(|| self.low_since.unwrap_or(broker.writes));
@@ -147,9 +150,10 @@ impl Checks {
         let bound = is_bounded.then(|| self.bound(world, broker, &figures, is_watched)).flatten();
         let failed = bound.or(signs.unfair).or_else(|| sums(world, broker, &snapshot));
         let failed = failed.or_else(|| status(world, broker, &snapshot));
-        let is_same = self.before.figures.period.overlaps(&figures.period);
-        let may_exceed = excuse.is_some_and(|excuse| excuse != Excuse::Both) || !broker.settings.strict;
-        self.is_user_excused = may_exceed || (self.is_user_excused && is_same);
+        if excuse.is_some_and(|excuse| excuse != Excuse::Both) || !broker.settings.strict {
+            let relayed_until = broker.present(world).plus_millis(LONGEST);
+            self.users_excused_until = figures.period.end.max(relayed_until);
+        }
         let failed = failed.or_else(|| self.users(world, broker, &figures));
         (self.before, self.lacked) = (snapshot, (broker.lacks, broker.lacked));
         failed
@@ -182,7 +186,8 @@ impl Checks {
 
     /// No user has relayed more than the limit of a user, in strict mode.
     fn users(&mut self, world: &World, broker: &mut Broker<impl Disk>, now: &Figures) -> Option<String> {
-        let limit = broker.settings.user_limit.filter(|_| broker.settings.strict && !self.is_user_excused)?;
+        let is_checked = broker.settings.strict && broker.present(world) >= self.users_excused_until;
+        let limit = broker.settings.user_limit.filter(|_| is_checked)?;
         self.tally.users += 1;
         (0..3).find_map(|user| {
             let truth = broker.truth_of_user(world, user, now.period);
