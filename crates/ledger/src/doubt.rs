@@ -100,4 +100,11 @@ mod tests {
         assert!(!accepts(&mut doubt, 1_000, 0) && accepts(&mut doubt, 50, 0));
         assert!(!accepts(&mut doubt, 1_000, 0), "a plausible count in between ends the doubt");
     }
+
+    #[test]
+    fn a_count_far_below_an_absurd_one_is_confirmed_by_the_next() {
+        let mut doubt = CountDoubt::default();
+        assert!(!accepts(&mut doubt, 9_000, 0) && !accepts(&mut doubt, 500, 0));
+        assert!(accepts(&mut doubt, 500, 0));
+    }
 }

@@ -4,6 +4,8 @@ use std::time::Duration;
 use crate::minute_usage::Basis;
 use crate::promise::PromisedTime;
 use crate::source::IceSource;
+use crate::spender::User;
+use crate::units::ByteCount;
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_millis(seconds * 1_000)
@@ -368,6 +370,27 @@ fn a_grant_that_counts_as_alive_for_longer_keeps_its_key_for_longer() {
     assert!(grants.key_is_used(key, until.start()) && !grants.key_is_used(key, later));
     assert_eq!(grants.raise(grant.source, least(7_200), at(0)).len(), 1);
     assert!(grants.key_is_used(key, later));
+}
+
+#[test]
+fn what_a_row_says_of_a_grant_is_stored() {
+    let row = GrantRow {
+        renewed: true,
+        renewed_by: Some(Box::new(GrantId::new([2; 16]))),
+        revoked_at: Some(at(3)),
+        known_to_source: Some(true),
+        reported: true,
+        state: GrantState::EndedReleased,
+        spent: Some(Box::new(Spent { assumed: ByteCount::new(5), ..Spent::default() })),
+        key: KeyName::new("first"),
+        client: "2001:db8:1:2::/64".parse().ok(),
+        address: "2001:db8:1:2::3".parse().ok().map(Box::new),
+        clock_ahead_millis: 90_000,
+        spender: Spender { user: User::new("ann"), ..Spender::default() }.known(),
+        ..GrantRow::new(&grant(1), Some("user"), Some(promised(20)))
+    };
+    let json = serde_json::to_string(&row).unwrap();
+    assert_eq!(serde_json::from_str::<GrantRow>(&json).unwrap(), row);
 }
 
 #[test]

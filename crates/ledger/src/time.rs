@@ -391,6 +391,14 @@ mod tests {
     }
 
     #[test]
+    fn a_restart_of_the_process_does_not_settle_the_doubt_about_another_boot() {
+        let mut steady = after_crash(1_000, &at_crash(true), 2, 10);
+        let last = steady.read(Timestamp::from_millis(1_000_000), secs(10));
+        let mut steady = after_crash(1_000, &last, 2, 20);
+        assert!(steady.read(Timestamp::from_millis(1_010_000), secs(20)).may_lag());
+    }
+
+    #[test]
     fn the_time_that_the_machine_was_off_is_known_if_a_reference_clock_agreed_before_and_after() {
         for (before, after, may_be_wrong) in
             [(true, true, false), (true, false, true), (false, true, true), (false, false, true)]

@@ -225,6 +225,15 @@ mod tests {
     }
 
     #[test]
+    fn an_assumed_rate_that_is_raised_above_the_observed_one_counts() {
+        let contradicted = Assumption { holds: false, observed: Some(BitRate::new(4_000_000)) };
+        for (assumed, liability) in [(2_000_000, 4_000_000), (8_000_000, 8_000_000)] {
+            let trial = Trial::new(BitRate::new(assumed), 0, contradicted);
+            assert_eq!(trial.liability(), BitRate::new(liability));
+        }
+    }
+
+    #[test]
     fn a_burst_is_seen_after_a_quiet_hour() {
         let mut trial = trial();
         for n in 0..50 {

@@ -185,6 +185,19 @@ fn each_time_that_cutting_stops_the_long_tail_is_promised() {
     assert_eq!(broker.alive_until(2), promised(3_600, 7_200));
 }
 
+/// coturn was away when the grant expired, and lists its session once more.
+#[test]
+fn the_long_tail_of_an_expired_grant_is_taken_back_once_its_session_is_gone() {
+    let mut broker = strict();
+    broker.mint(1, 600);
+    broker.books.advance(at(595));
+    let dead = broker.list(605, &[(1, 5_000)]);
+    broker.books.cut_sessions(&dead);
+    assert_eq!(broker.alive_until(1), promised(600, 7_200));
+    broker.list(607, &[]);
+    assert_eq!(broker.alive_until(1), promised(600, 30));
+}
+
 /// The machine was suspended for 2 h, so nobody cut sessions. What comes first afterwards does not matter.
 #[test]
 fn after_a_suspend_it_does_not_matter_whether_the_tidy_the_listing_or_a_request_is_first() {
@@ -284,6 +297,17 @@ fn the_long_tail_of_a_grant_that_left_the_table_is_taken_back() {
     broker.list(1_200, &[]);
     let unseen = (1_200 - until) / 60;
     assert!(broker.committed() <= (unseen + 2) * MINUTE_BYTES, "{} of {unseen} min", broker.committed());
+}
+
+/// Nobody knows whether the sessions of grants that are missing were cut.
+#[test]
+fn the_bound_does_not_hold_before_the_long_tail_of_a_missing_grant_is_over() {
+    let mut broker = strict();
+    let grant = Grant { id: id(1), source: COTURN, issued_at: at(0), expires_at: at(600) };
+    broker.books.take_renewal(&grant);
+    assert_eq!(broker.alive_until(1), promised(600, 30), "it is known from now on, and is cut");
+    let longest = 2 * 24 * HOUR + 7_200;
+    assert_eq!(broker.books.snapshot().lacks_until, at(longest).plus(MINT_SLACK));
 }
 
 /// A machine that was paused sees its wall clock ahead. No session was cut in the pause, and coturn does not answer afterwards.

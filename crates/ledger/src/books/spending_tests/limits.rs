@@ -262,6 +262,21 @@ fn a_full_table_of_users_admits_no_further_one() {
     assert!(!refused(&mut broker), "another period");
 }
 
+/// Nobody counted what ann's grant relayed, and it has left the history.
+#[test]
+fn a_user_who_has_only_uncounted_bytes_keeps_the_row() {
+    let limit = Some(ByteCount::new(100 * MINUTE_BYTES));
+    let spenders = SpenderTerms { user_limit: limit, users_max: 1, ended_max: 0, ..SpenderTerms::default() };
+    let mut broker = Broker::new(BudgetMode::Strict, spenders);
+    broker.mint(requester("ann"), SHORT).unwrap();
+    broker.books.advance(at(600));
+    broker.books.forget_expired();
+    assert_eq!(broker.books.grants().iter().count(), 0);
+    let refusal = broker.books.reserve(SOURCE, Duration::from_secs(SHORT), MINT_SLACK, requester("bob"));
+    assert_eq!(refusal.err(), Some(NotAdmitted::TooManyUsers));
+    assert_eq!(broker.books.user_share(&user("ann")).unwrap().committed.get(), 5 * MINUTE_BYTES);
+}
+
 /// One free row. Two users whose credentials are minted at the same time do not both get it, and it is free again after a failure.
 #[test]
 fn a_mint_takes_the_row_of_its_user_before_the_credential_is_made() {

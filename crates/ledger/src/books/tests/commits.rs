@@ -69,6 +69,15 @@ fn a_batch_that_was_not_written_is_undone_by_the_next_one() {
 }
 
 #[test]
+fn what_is_held_for_a_credential_that_does_not_exist_yet_is_not_stored() {
+    let mut books = stored_books(BudgetMode::Estimate);
+    let hold = books.reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO, None).unwrap();
+    assert!(books.take_batch().sources.values().all(|rows| rows.deltas.is_empty()));
+    books.release(&hold);
+    assert!(books.take_batch().sources.values().all(|rows| rows.deltas.is_empty()));
+}
+
+#[test]
 fn a_batch_that_may_still_be_written_keeps_its_grant() {
     let mut books = stored_books(BudgetMode::Estimate);
     let hold = books.reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO, None).unwrap();

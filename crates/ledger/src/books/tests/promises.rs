@@ -142,3 +142,16 @@ fn short_renewals_in_a_chain_use_the_minutes_of_the_first_grant() {
     world.mint(3, 300, Some(second));
     assert!(world.promised() <= before, "the first promise covers all of them");
 }
+
+#[test]
+fn a_renewal_at_another_source_reserves_all_its_minutes() {
+    let mut world = World::new(|setup| {
+        tail(0)(setup);
+        setup.sources.push(SourceTerms { source: IceSource::Relay, ..setup.sources[0] });
+    });
+    let first = world.mint(1, 7_200, None);
+    let before = world.promised();
+    world.setup.default_source = IceSource::Relay;
+    world.mint(2, 300, Some(first));
+    assert_eq!(world.promised() - before, 6 * 15_000_000, "the two are counted apart");
+}
