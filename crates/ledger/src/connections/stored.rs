@@ -34,9 +34,10 @@ impl Connections {
                 let (before, from) = (ByteCount::ZERO, connection.opened_at);
                 grants.charge(grant, &Charge { before, after, is_last: false, from, at });
             }
+            // What was extended is stored with the grant. What is only known is not.
             let has_reported = connection.last_seen > connection.opened_at && !connection.is_direct();
-            if let Some(grant) = connection.grant.filter(|_| has_reported) {
-                changes.extend(grants.extend(grant, connection.last_seen.plus(self.rules.heartbeat)));
+            if let Some(grant) = connection.grant.filter(|_| has_reported && !grants.extends()) {
+                changes.extend(grants.outlived(grant, connection.last_seen.plus(self.rules.heartbeat)));
             }
             self.insert(connection);
         }

@@ -83,15 +83,26 @@ impl Grants {
     /// Notes that a connection of a grant relays until `until`, by its client's report. Returns a change if the grant
     /// does not count as alive until then.
     pub(crate) fn extend(&mut self, id: GrantId, until: Timestamp) -> Option<UsageChange> {
-        let minute = Minute::from_end(until);
-        let row = self.get(id).filter(|row| row.alive_until().is_some_and(|until| until < minute))?;
+        let outlived = self.outlived(id, until)?;
         if !self.extends {
-            let kind = ChangeKind::Outlived { until: minute.start() };
-            return Some(UsageChange { source: row.source, basis: Basis::Granted, kind });
+            return Some(outlived);
         }
         self.change_promise(id, |row| {
-            row.promised = row.promised.map(|time| PromisedTime { until: minute, ..time });
+            row.promised = row.promised.map(|time| PromisedTime { until: Minute::from_end(until), ..time });
         })
+    }
+
+    /// The same where nothing is extended: that a connection relays until `until` although its grant does not count as alive until then.
+    pub(crate) fn outlived(&self, id: GrantId, until: Timestamp) -> Option<UsageChange> {
+        let until = Minute::from_end(until);
+        let row = self.get(id).filter(|row| row.alive_until().is_some_and(|end| end < until))?;
+        let kind = ChangeKind::Outlived { until: until.start() };
+        Some(UsageChange { source: row.source, basis: Basis::Granted, kind })
+    }
+
+    /// Whether a late report extends what is promised. If not, it only shows that the bound's assumption is wrong.
+    pub(crate) fn extends(&self) -> bool {
+        self.extends
     }
 
     /// Makes every promise of a source as large as this one, unless it was over at `since`. Also that of a grant that has ended.

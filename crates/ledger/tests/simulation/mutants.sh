@@ -229,6 +229,7 @@ mutants=(
     'a release: a grant that is not revoked is released|grants/promises.rs|self.revoked_at.is_some() && self.source|self.source'
     'a release: a longer tail takes it back|grants/promises.rs|row.source == source && !row.is_released()|row.source == source'
     'a release: what is already released is released again|grants/promises.rs|row.source == source && row.may_be_released()|row.source == source && row.revoked_at.is_some()'
+    'a promise: a restart extends what was taken back|connections/stored.rs|filter(\|_\| has_reported && !grants.extends())|filter(\|_\| has_reported)'
     'a promise: a lower rate gives room back|grants/promises.rs|time.per_minute.max(least.per_minute)|least.per_minute'
     'a promise: a higher rate does not count for what was promised|grants/promises.rs|per_minute: time.per_minute.max(least.per_minute)|per_minute: time.per_minute'
     'a promise: the present rate counts for all|rates.rs|minutes.bytes.max(|0.max('

@@ -55,7 +55,7 @@ impl<D: Disk> Broker<D> {
             Op::MintFromPool { life, age } => self.mint_from_pool(life, age, world),
             Op::Renew { nth, life, delay } => self.renew(nth, life, delay, world),
             Op::Reserve { life } => self.begin_mint(life, world),
-            Op::Commit => self.commit_oldest(world),
+            Op::Commit => self.commit_oldest(),
             Op::Settle { written } => self.settle_oldest(written, world),
             Op::HangUp { nth, after } => {
                 if let Some(held) = self.held(nth) {

@@ -73,7 +73,7 @@ impl Tally {
 /// No credential of a scenario relays longer, in milliseconds: two days, and the longest tail.
 const LONGEST: u64 = (2 * 86_400 + 20_000) * 1_000;
 /// Most days of a period.
-const DAYS_MAX: u64 = 31;
+pub(super) const DAYS_MAX: u64 = 31;
 
 /// What the checks remember between steps.
 pub(crate) struct Checks {
@@ -86,8 +86,8 @@ pub(crate) struct Checks {
     ceiling: ByteCount,
     /// After how many writes less was committed than the limit. A crash loses what is not written.
     low_since: Option<u64>,
-    /// Until when a user may use more than the limit of a user, because an assumption did not hold or it was not checked: until the
-    /// end of the period, and as long as a credential of that time can relay.
+    /// Until when a user may have used more than the limit of a user in the period, because an assumption did not hold or it was not
+    /// checked: until the end of the last period in which a credential of that time can relay.
     users_excused_until: Timestamp,
     /// Whether an accepted jump was a fault of the clock, and credentials from before it may be alive.
     is_set_wrong: bool,
@@ -152,7 +152,7 @@ impl Checks {
         let failed = failed.or_else(|| status(world, broker, &snapshot));
         if excuse.is_some_and(|excuse| excuse != Excuse::Both) || !broker.settings.strict {
             let relayed_until = broker.present(world).plus_millis(LONGEST);
-            self.users_excused_until = figures.period.end.max(relayed_until);
+            self.users_excused_until = broker.settings.billing_day().period_at(relayed_until).end;
         }
         let failed = failed.or_else(|| self.users(world, broker, &figures));
         (self.before, self.lacked) = (snapshot, (broker.lacks, broker.lacked));

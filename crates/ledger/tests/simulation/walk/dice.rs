@@ -116,7 +116,9 @@ impl Dice {
             Op::Mint { life, .. } | Op::MintFails { life } => Op::Join { life },
             Op::Close { nth } | Op::Revoke { nth } | Op::Open { nth, .. } => Op::Leave { nth },
             Op::Beat { .. } if self.below(2) == 0 => Op::KeepCalls,
-            Op::Read { .. } | Op::ReadFallen => Op::ReadRelay { is_slow: self.below(3) == 0 },
+            Op::Read { .. } | Op::ReadFallen if self.below(2) == 0 => {
+                Op::ReadRelay { is_slow: self.below(3) == 0 }
+            }
             Op::From { .. } => Op::Crash,
             other => other,
         }

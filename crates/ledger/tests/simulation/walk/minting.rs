@@ -30,7 +30,7 @@ pub(super) struct Held {
 
 /// A credential that is being made.
 pub(super) struct InFlight {
-    requester: Requester,
+    pub(super) requester: Requester,
     /// When the budget was reserved.
     since: u64,
     state: Making,
@@ -65,8 +65,17 @@ impl<D: Disk> Broker<D> {
         }
     }
 
-    /// After its deadline, the answer of a provider is not used.
-    pub(super) fn commit_oldest(&mut self, world: &World) {
+    /// Gives back what is reserved for credentials whose provider has not answered within its deadline.
+    pub(super) fn give_up_late(&mut self, world: &World) {
+        for made in std::mem::take(&mut self.in_flight) {
+            match made.state {
+                Making::Asked(hold, _) if world.now - made.since > DEADLINE => self.books.release(&hold),
+                _ => self.in_flight.push_back(made),
+            }
+        }
+    }
+
+    pub(super) fn commit_oldest(&mut self) {
         let is_asked = |made: &InFlight| matches!(made.state, Making::Asked(..));
         let Some(nth) = self.in_flight.iter().position(is_asked) else { return };
         let Some(InFlight { requester, since, state: Making::Asked(hold, source) }) =
@@ -75,9 +84,7 @@ impl<D: Disk> Broker<D> {
             return;
         };
         let left = hold.life();
-        if world.now - since > DEADLINE {
-            self.books.release(&hold);
-        } else if let Some((commit, grant)) = self.put(hold, source, left, requester.clone()) {
+        if let Some((commit, grant)) = self.put(hold, source, left, requester.clone()) {
             let state = Making::Committed(commit, grant, self.writes);
             self.in_flight.push_back(InFlight { requester, since, state });
         }

@@ -1,6 +1,6 @@
 //! One scenario: its operations, and the checks after each step.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,8 +28,14 @@ mod sfu;
 mod world;
 
 use turn_ledger::books::{Books, Snapshot};
+use turn_ledger::grants::GrantRow;
+use turn_ledger::period::Period;
 use turn_ledger::source::IceSource::{self, Cloudflare, Relay};
-use turn_ledger::units::Timestamp;
+use turn_ledger::spender::User;
+use turn_ledger::spenders::{SpenderKey, SpenderKind, SpenderSums};
+use turn_ledger::token::GrantId;
+use turn_ledger::units::{ByteCount, Timestamp};
+use turn_ledger::verdict::UserShare;
 
 use broker::Broker;
 use checks::{Checks, Tally};
@@ -78,8 +84,10 @@ impl Scenario {
             settings.sources = dice.one_of(&choices);
         }
         if dice.below(3) == 0 {
-            (settings.user_limit, settings.relays_with_both) =
-                (Some(6_000_000_000), dice.below(48) == 0 && strict);
+            (settings.user_limit, settings.relays_with_both) = (
+                Some(dice.one_of(&[2_000_000_000, 3_000_000_000, 6_000_000_000])),
+                dice.below(48) == 0 && strict,
+            );
             settings.limit = settings.limit.max(100_000_000_000);
         }
         settings.has_addresses = dice.has(Fault::Addresses);
@@ -156,6 +164,7 @@ fn run<D: Disk>(scenario: &Scenario, winds_down: bool) -> Result<(Broker<D>, Tal
     let mut checks = Checks::new(&broker);
     for (step, op) in scenario.ops.iter().enumerate() {
         broker.apply(*op, &mut world);
+        broker.give_up_late(&world);
         let is_first = matches!(op, Op::Pause { .. } | Op::Down { .. } | Op::Reboot { .. });
         if !broker.settings.unlisted || !is_first {
             broker.list_sessions_if_due(&mut world);
@@ -177,8 +186,23 @@ fn run<D: Disk>(scenario: &Scenario, winds_down: bool) -> Result<(Broker<D>, Tal
     Ok((broker, checks.tally))
 }
 
-/// Everything that a caller can see of the books.
-pub(crate) fn visible(books: &Books) -> (Snapshot, Vec<(Arc<str>, u64)>, u64) {
+/// What a caller can see of the books.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Visible {
+    snapshot: Snapshot,
+    /// What each open connection was charged.
+    charged: BTreeMap<Arc<str>, u64>,
+    past: Vec<(Period, ByteCount)>,
+    /// The rows of grants as they are stored: the rest counts from the start of the process.
+    grants: BTreeMap<GrantId, serde_json::Value>,
+    /// Key, bytes that were measured, claimed and settled, grants, and live grants of each row.
+    spenders: Vec<(Option<SpenderKey>, [ByteCount; 3], u64, u64)>,
+    blocked: BTreeSet<User>,
+    users: Vec<Option<UserShare>>,
+}
+
+/// Reads everything that a caller can see of the books.
+pub(crate) fn visible(books: &mut Books) -> Visible {
     let mut snapshot = books.snapshot();
     // These count from the start of the process, so a restart resets them.
     snapshot.measured.unread_for = Duration::ZERO;
@@ -186,9 +210,38 @@ pub(crate) fn visible(books: &Books) -> (Snapshot, Vec<(Arc<str>, u64)>, u64) {
     if std::mem::take(&mut snapshot.measured.uncut) {
         snapshot.measured.assumption.holds = true;
     }
-    let charged = books.connections().iter().map(|connection| {
-        let bytes = connection.charged(snapshot.figures.now, books.connections().rules()).get();
-        (Arc::clone(&connection.id), bytes)
-    });
-    (snapshot, charged.collect(), books.ledger().past().first().map_or(0, |(_, used)| used.get()))
+    // When a spender was seen last may be that of a grant that was undone.
+    let sums = |SpenderSums { key, sums, live }: SpenderSums| {
+        (key, [sums.measured(), sums.claimed(), sums.settled()], sums.grants(), live)
+    };
+    let users = [0, 1, 2].map(|user| books.user_share(&minting::user_named(user)));
+    let (connections, now) = (books.connections(), books.now());
+    let charged =
+        connections.iter().map(|it| (Arc::clone(&it.id), it.charged(now, connections.rules()).get()));
+    Visible {
+        snapshot,
+        charged: charged.collect(),
+        past: books.ledger().past(),
+        grants: books.grants().iter().map(|(id, row)| (*id, stored(row))).collect(),
+        spenders: SpenderKind::ALL
+            .iter()
+            .flat_map(|kind| books.spenders(*kind, 1_000, None))
+            .map(sums)
+            .collect(),
+        blocked: books.blocked().clone(),
+        users: users.into(),
+    }
+}
+
+fn stored(row: &GrantRow) -> serde_json::Value {
+    let mut row = serde_json::to_value(row).unwrap_or_else(|error| unreachable!("{error}"));
+    // When the claims of open connections were seen last is not stored, nor is the time in which a session took nothing.
+    for (object, field) in [("f", "seen_at"), ("x", "counted_until")] {
+        if let Some(object) = row.get_mut(object).and_then(serde_json::Value::as_object_mut)
+            && object.get("active").is_none_or(|active| *active == 0)
+        {
+            object.remove(field);
+        }
+    }
+    row
 }

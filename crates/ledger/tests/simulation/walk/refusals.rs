@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use turn_ledger::books::{Hold, NotAdmitted, Requester, Snapshot};
 use turn_ledger::client::ClientKey;
-use turn_ledger::minute::Minute;
 use turn_ledger::source::{IceSource, MINT_SLACK};
+use turn_ledger::token::GrantId;
 use turn_ledger::units::{ByteCount, Timestamp};
 use turn_ledger::verdict::Refusal;
 
@@ -92,10 +92,11 @@ impl<D: Disk> Broker<D> {
         }
     }
 
-    /// Whether a client has live grants, or a session of the SFU.
+    /// Whether a client has live grants, or a session of the SFU, or credentials that are being made.
     fn holds_something(&self, client: ClientKey) -> bool {
         let has_session = self.books.sfu_sessions().any(|(_, session)| session.client == client);
-        has_session || self.held_by(client).next().is_some()
+        let is_made = self.in_flight.iter().any(|made| made.requester.client == Some(client));
+        has_session || is_made || self.held_by(client).next().is_some()
     }
 
     /// What the shortest credential of this source needs.
@@ -116,13 +117,14 @@ impl<D: Disk> Broker<D> {
         u128::from(self.settings.mbps) * 7_500_000
     }
 
-    /// Until when grants of a client that renew nothing are promised.
-    fn held_by(&self, client: ClientKey) -> impl Iterator<Item = Timestamp> {
+    /// The grants of a client, and until when they are promised.
+    fn held_by(&self, client: ClientKey) -> impl Iterator<Item = (GrantId, Timestamp)> {
         let now = self.books.now();
         let rows =
             (1..=self.minted).filter_map(|nth| Some((id_of(nth), self.books.grants().get(id_of(nth))?)));
-        let plain = rows.filter(move |(id, row)| !self.renewals.contains(id) && row.client == Some(client));
-        plain.filter_map(|(_, row)| row.alive_until()).map(Minute::start).filter(move |end| *end > now)
+        let of_client = rows.filter(move |(_, row)| row.client == Some(client));
+        let ends = of_client.filter_map(|(id, row)| Some((id, row.alive_until()?.start())));
+        ends.filter(move |(_, end)| *end > now)
     }
 
     /// A client's live grants reserve no more than its share, if it has more than one. Those of renewals are left out.
@@ -133,7 +135,8 @@ impl<D: Disk> Broker<D> {
         };
         let now = self.books.now();
         let minutes = |until: Timestamp| u128::from(until.millis_since(now) / 60_000) * self.per_minute();
-        let before: u128 = self.held_by(client).map(minutes).sum();
+        let plain = self.held_by(client).filter(|(id, _)| !self.renewals.contains(id));
+        let before: u128 = plain.map(|(_, until)| minutes(until)).sum();
         let time = hold.promised();
         let wanted = u128::from(time.per_minute) * u128::from(time.until.start().millis_since(now) / 60_000);
         let share = u128::from(self.limit.get()) / 100 * u128::from(self.settings.percent);

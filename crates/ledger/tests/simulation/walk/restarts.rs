@@ -107,6 +107,7 @@ impl<D: Disk> Broker<D> {
         for millis in [40 * DAY, 600_000, 40 * DAY, 600_000] {
             self.time.set_reference(self.present(world), self.since_boot(world));
             self.pass(millis, 0, world);
+            self.give_up_late(world);
             self.list_sessions(world);
             while !self.books.forget_expired() {}
             self.flush();
@@ -124,5 +125,6 @@ impl<D: Disk> Broker<D> {
         let grants = self.books.grants();
         world.forget(|grant| grants.get(grant).is_some());
         self.excuse(Excuse::Restored);
+        self.may_break = true;
     }
 }
