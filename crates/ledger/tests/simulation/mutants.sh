@@ -8,8 +8,6 @@ cd "$(dirname "$0")/../../../.."
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}/mutants SEEDS=${SEEDS:-40}
-# Optimized a little, a mutant is built and tested three times as fast.
-export CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_DEV_DEBUG=0
 
 # name | file in src | text | replacement. A bar in a text is written as \|, a line break as \n.
 mutants=(
