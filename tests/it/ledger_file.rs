@@ -48,7 +48,11 @@ fn a_ledger_file_restores_the_books_without_contradictions() {
                 let then = again.now().plus_millis(later);
                 again.advance(then);
                 on_disk.books.advance(then);
-                assert_eq!(visible(&again), visible(&on_disk.books), "{scenario:?}, {later} ms later");
+                assert_eq!(
+                    visible(&mut again),
+                    visible(&mut on_disk.books),
+                    "{scenario:?}, {later} ms later"
+                );
             }
         }
     }
