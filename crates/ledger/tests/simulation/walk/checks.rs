@@ -73,7 +73,7 @@ impl Tally {
 /// No credential of a scenario relays longer, in milliseconds: two days, and the longest tail.
 const LONGEST: u64 = (2 * 86_400 + 20_000) * 1_000;
 /// Most days of a period.
-pub(super) const DAYS_MAX: u64 = 31;
+const DAYS_MAX: u64 = 31;
 
 /// What the checks remember between steps.
 pub(crate) struct Checks {

@@ -28,6 +28,7 @@ mod sfu;
 mod world;
 
 use turn_ledger::books::{Books, Snapshot};
+use turn_ledger::changes::Stored;
 use turn_ledger::grants::GrantRow;
 use turn_ledger::period::Period;
 use turn_ledger::source::IceSource::{self, Cloudflare, Relay};
@@ -138,12 +139,7 @@ pub(crate) struct Failure {
     what: String,
 }
 
-/// Runs a scenario. Returns its broker and how much was checked. Panics if a check fails.
-pub(crate) fn end_of<D: Disk>(scenario: &Scenario) -> (Broker<D>, Tally) {
-    checked(scenario, false)
-}
-
-/// The same, until everything has ended.
+/// Runs a scenario until everything has ended. Returns how much was checked. Panics if a check fails.
 pub(crate) fn whole<D: Disk>(scenario: &Scenario) -> Tally {
     checked::<D>(scenario, true).1
 }
@@ -186,9 +182,22 @@ fn run<D: Disk>(scenario: &Scenario, winds_down: bool) -> Result<(Broker<D>, Tal
     Ok((broker, checks.tally))
 }
 
+/// Runs a scenario and compares its books with the restored ones, at the time of the restart and later. Returns what was stored.
+pub(crate) fn restored_equals_written<D: Disk>(scenario: &Scenario) -> Stored {
+    let (mut broker, _) = checked::<D>(scenario, false);
+    let mut again = broker.reopened();
+    for later in [0, 60_000, 3_600_000, 30 * 86_400_000] {
+        let then = again.now().plus_millis(later);
+        again.advance(then);
+        broker.books.advance(then);
+        assert_eq!(visible(&mut again), visible(&mut broker.books), "{scenario:?}, {later} ms later");
+    }
+    broker.stored()
+}
+
 /// What a caller can see of the books.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Visible {
+struct Visible {
     snapshot: Snapshot,
     /// What each open connection was charged.
     charged: BTreeMap<Arc<str>, u64>,
@@ -202,7 +211,7 @@ pub(crate) struct Visible {
 }
 
 /// Reads everything that a caller can see of the books.
-pub(crate) fn visible(books: &mut Books) -> Visible {
+fn visible(books: &mut Books) -> Visible {
     let mut snapshot = books.snapshot();
     // These count from the start of the process, so a restart resets them.
     snapshot.measured.unread_for = Duration::ZERO;

@@ -9,7 +9,7 @@ use turn_ledger::traffic::Traffic;
 use turn_ledger::units::{ByteCount, Timestamp};
 
 use super::broker::Broker;
-use super::checks::{DAYS_MAX, Excuse, span};
+use super::checks::{Excuse, span};
 use super::disk::Disk;
 use super::settings::{ONE, SOURCE};
 use super::world::World;
@@ -30,13 +30,7 @@ impl<D: Disk> Broker<D> {
         let as_of = self.wall(world).as_millis() - i64::try_from(back.max(lag)).unwrap_or(0);
         // After the lag has grown, the same time is counted again until later minutes have settled.
         self.asked_until = self.asked_until.max(Timestamp::from_millis(as_of));
-        // The service polls each minute. It takes a poll for each day until a count that was dropped is complete again.
-        for _ in 0..DAYS_MAX {
-            self.read_days(world, self.asked_until, missed);
-            if !self.books.snapshot().measured.dropped {
-                break;
-            }
-        }
+        self.read_days(world, self.asked_until, missed);
     }
 
     /// Reads the counts of the days that the service asks for at `as_of`. They miss `missed` thousandths. Notes whether they lack bytes

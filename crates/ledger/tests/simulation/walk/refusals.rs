@@ -1,5 +1,5 @@
-//! Whether a refusal is needed. Nobody is refused while there is room for the shortest credential that the rules allow, and no client
-//! gets more than its share of a strict budget.
+//! Checks refusals. A request is refused only if the shortest allowed credential has no room, and no client gets more than its share
+//! of a strict budget.
 
 use std::time::Duration;
 

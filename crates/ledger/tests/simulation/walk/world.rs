@@ -325,7 +325,7 @@ pub(crate) fn bytes(relayed: u128) -> u64 {
 }
 
 impl Flow {
-    /// Whoever outlives what is assumed is still there when somebody looks again. Nothing would show one who is not.
+    /// A holder that ends before `then` ends within its assumed tail. Nothing would show that it relayed for longer.
     fn keep_within_tails(&mut self, now: u64, then: u64) {
         for holder in self.holders.iter_mut().filter(|holder| holder.end < then && !holder.is_unknown) {
             holder.end = holder.end.min((holder.expires + holder.assumed.tail).max(now));
