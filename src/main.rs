@@ -124,7 +124,7 @@ fn report(done: Result<ExitCode, AnyError>) -> ExitCode {
 
 fn inspect_ledger(config: &Config, directory: &Path, command: LedgerCommand) -> Result<ExitCode, AnyError> {
     let report = ledger_command::run(config, directory, command, SystemClock.now())?;
-    let _ = writeln!(std::io::stdout(), "{}", report.text);
+    print(&report.text);
     Ok(if report.is_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -133,9 +133,7 @@ fn inspect_ledger(config: &Config, directory: &Path, command: LedgerCommand) -> 
 fn operate(config: &Config, command: &OperatorCommand, options: &Options) -> Result<ExitCode, AnyError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match runtime.block_on(operator_command::run(config, command, options)) {
-        Ok(text) => {
-            let _ = writeln!(std::io::stdout(), "{text}");
-        }
+        Ok(text) => print(&text),
         Err(error @ OperatorError::NoToken) => {
             eprintln!("turn-broker: {error}");
             return Ok(ExitCode::from(EXIT_CONFIG));
@@ -143,6 +141,11 @@ fn operate(config: &Config, command: &OperatorCommand, options: &Options) -> Res
         Err(error) => return Err(error.into()),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes to standard output. The reader of a pipe may have gone (`ledger … | head -1`).
+fn print(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;

@@ -24,7 +24,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-
 use reqwest::Client;
 use url::Url;
 
