@@ -6,11 +6,14 @@ pub(crate) fn change<K: Ord, V: Default + PartialEq>(
     key: K,
     change: impl FnOnce(&mut V),
 ) {
-    let place = list.binary_search_by(|(at, _)| at.cmp(&key));
-    let known = place.ok().map(|at| list.remove(at).1);
-    let mut value = known.unwrap_or_default();
-    change(&mut value);
-    if value != V::default() {
-        list.insert(place.unwrap_or_else(|at| at), (key, value));
+    let place = list.binary_search_by(|(at, _)| at.cmp(&key)).unwrap_or_else(|place| {
+        list.insert(place, (key, V::default()));
+        place
+    });
+    if let Some((_, value)) = list.get_mut(place) {
+        change(value);
+        if *value == V::default() {
+            list.remove(place);
+        }
     }
 }
