@@ -228,17 +228,20 @@ pub struct ConnectionCounts {
     responses((status = 200, description = "Budget, callers, provider.", body = OverviewBody))
 )]
 pub async fn get_overview(State(app): State<Arc<App>>) -> Json<OverviewBody> {
-    let snapshot = app.account.snapshot();
+    let (snapshot, present_rate, usable, revoked) = app.account.read(|books| {
+        let (snapshot, grants) = (books.snapshot(), books.grants());
+        let usable = snapshot.live_grants.saturating_sub(grants.revoked_live(books.now()));
+        let revoked = grants.revoked().take(REVOKED_MAX).map(revoked_body).collect();
+        (snapshot, PresentRate::of(books), usable, revoked)
+    });
     Json(OverviewBody {
         at: snapshot.figures.now,
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: app.clock.instant().saturating_duration_since(app.started).as_secs(),
         bytes: bytes(&snapshot),
-        rate: rate(app.account.read(PresentRate::of)),
+        rate: rate(present_rate),
         cost: cost(&app.prices, &snapshot.figures),
-        usable: app
-            .account
-            .read(|books| snapshot.live_grants.saturating_sub(books.grants().revoked_live(books.now()))),
+        usable,
         alert_percents: app.alert_percents.iter().collect(),
         sign_in: app.auth.is_some(),
         status: status(&app, &snapshot),
@@ -246,9 +249,7 @@ pub async fn get_overview(State(app): State<Arc<App>>) -> Json<OverviewBody> {
         callers: callers(&app.metrics),
         provider: provider(&app, snapshot.figures.period),
         connections: connections(&app.metrics),
-        revoked: app
-            .account
-            .read(|books| books.grants().revoked().take(REVOKED_MAX).map(revoked_body).collect()),
+        revoked,
     })
 }
 
