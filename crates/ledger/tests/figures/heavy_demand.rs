@@ -6,27 +6,27 @@
 
 #![expect(clippy::print_stdout, clippy::disallowed_macros, reason = "a command line program")]
 
+mod setup;
+
 use std::time::Duration;
 
 use turn_ledger::books::Books;
 use turn_ledger::changes::Stored;
-use turn_ledger::connections::Bounds;
 use turn_ledger::day::Day;
-use turn_ledger::ledger::{SourceTerms, Terms};
-use turn_ledger::open::Setup;
-use turn_ledger::period::BillingDay;
+use turn_ledger::ledger::SourceTerms;
 use turn_ledger::reading::Reading;
 use turn_ledger::source::IceSource;
-use turn_ledger::timeline::Rates;
 use turn_ledger::token::{Grant, GrantId};
-use turn_ledger::units::{BitRate, ByteCount, Timestamp};
-use turn_ledger::usage_rules::{BilledDirections, UsageRules};
+use turn_ledger::units::{ByteCount, Timestamp};
 use turn_ledger::verdict::BudgetMode;
+
+use setup::setup;
 
 const SOURCE: IceSource = IceSource::Cloudflare;
 /// 2025-01-01T00:00Z: a reset.
 const BEGIN: i64 = 1_735_689_600_000;
 const DAYS: u64 = 30;
+const LIMIT: u64 = 1_000_000_000_000;
 /// 300 an hour.
 const CALLS_A_MINUTE: u64 = 5;
 /// If all calls mint, one in so many relays: 0.6 %.
@@ -188,19 +188,6 @@ fn at(minute: u64) -> Timestamp {
 }
 
 fn books(tail: Duration) -> Books {
-    let rate = BitRate::new(2_000_000);
-    let terms = Terms {
-        limit: ByteCount::new(1_000_000_000_000),
-        billing_day: BillingDay::new(1).unwrap_or_else(|| unreachable!("the first is a day")),
-        rates: Rates { estimated: rate, liability: rate, promises_cap_claims: true },
-        mode: BudgetMode::Strict,
-    };
-    let rules = UsageRules {
-        heartbeat: Duration::from_secs(30),
-        billed: BilledDirections::Egress,
-        estimated_rate: rate,
-    };
-    let sources = vec![SourceTerms { source: SOURCE, tail, cut_tail: None, sampling: 5, is_read: true }];
-    Setup { terms, sources, rules, bounds: Bounds::default(), default_source: SOURCE }
-        .open(Some(Stored::default()), at(0))
+    let source = SourceTerms { source: SOURCE, tail, cut_tail: None, sampling: 5, is_read: true };
+    setup(BudgetMode::Strict, LIMIT, source).open(Some(Stored::default()), at(0))
 }

@@ -10,27 +10,27 @@
     reason = "a command line program that measures time"
 )]
 
+mod setup;
+
 use std::time::{Duration, Instant};
 
 use turn_ledger::books::{Books, Requester, Written};
 use turn_ledger::changes::Stored;
 use turn_ledger::client::ClientKey;
-use turn_ledger::connections::Bounds;
 use turn_ledger::coturn::listing::Listing;
 use turn_ledger::grant_counts::GrantCounts;
 use turn_ledger::grants::{GrantFilter, GrantPage};
-use turn_ledger::ledger::{SourceTerms, Terms};
-use turn_ledger::open::Setup;
+use turn_ledger::ledger::SourceTerms;
 use turn_ledger::period::BillingDay;
 use turn_ledger::source::{IceSource, MINT_SLACK};
 use turn_ledger::spender::{Spender, User};
 use turn_ledger::spenders::SpenderKind;
-use turn_ledger::timeline::Rates;
 use turn_ledger::token::{Grant, GrantId};
 use turn_ledger::traffic::Traffic;
-use turn_ledger::units::{BitRate, ByteCount, Timestamp};
-use turn_ledger::usage_rules::{BilledDirections, UsageRules};
+use turn_ledger::units::{ByteCount, Timestamp};
 use turn_ledger::verdict::BudgetMode;
+
+use setup::setup;
 
 /// 2025-01-31T20:00Z: four hours before a reset.
 const BEGIN: Timestamp = Timestamp::from_millis(1_738_353_600_000);
@@ -86,7 +86,7 @@ fn main() -> Result<(), AnyError> {
 }
 
 fn of_cloudflare(mode: BudgetMode, grants: u64) -> Result<(), AnyError> {
-    let mut books = open(mode, IceSource::Cloudflare)?;
+    let mut books = open(mode, IceSource::Cloudflare);
     let ids = fill(&mut books, IceSource::Cloudflare, grants)?;
     once("batch of all rows", || drop(books.take_batch()));
     counts(&mut books, &ids);
@@ -117,7 +117,7 @@ fn of_cloudflare(mode: BudgetMode, grants: u64) -> Result<(), AnyError> {
 }
 
 fn of_coturn(mode: BudgetMode, grants: u64) -> Result<(), AnyError> {
-    let mut books = open(mode, IceSource::Coturn)?;
+    let mut books = open(mode, IceSource::Coturn);
     let listing = Listing { is_complete: true, ..Listing::default() };
     books.take_sessions(listing.clone());
     books.advance(BEGIN.plus_millis(2_000));
@@ -165,25 +165,12 @@ fn in_parts(books: &mut Books, name: &str, mut step: impl FnMut(&mut Books) -> b
     batches.print("batch after each");
 }
 
-fn open(mode: BudgetMode, source: IceSource) -> Result<Books, AnyError> {
-    let rate = BitRate::new(2_000_000);
-    let terms = Terms {
-        limit: ByteCount::new(u64::MAX / 2),
-        billing_day: BillingDay::new(1).ok_or("a day")?,
-        mode,
-        rates: Rates { estimated: rate, liability: rate, promises_cap_claims: false },
-    };
+fn open(mode: BudgetMode, source: IceSource) -> Books {
     let cut_tail = (source == IceSource::Coturn).then_some(Duration::from_secs(30));
-    let sources = vec![SourceTerms { source, tail: TAIL, cut_tail, sampling: 0, is_read: true }];
-    let rules = UsageRules {
-        heartbeat: Duration::from_secs(30),
-        billed: BilledDirections::Egress,
-        estimated_rate: rate,
-    };
-    let mut bounds = Bounds::default();
-    bounds.spenders.user_limit = (mode == BudgetMode::Strict).then_some(ByteCount::new(u64::MAX / 4));
-    let setup = Setup { terms, sources, rules, bounds, default_source: source };
-    Ok(setup.open(Some(Stored::default()), BEGIN))
+    let terms = SourceTerms { source, tail: TAIL, cut_tail, sampling: 0, is_read: true };
+    let mut setup = setup(mode, u64::MAX / 2, terms);
+    setup.bounds.spenders.user_limit = (mode == BudgetMode::Strict).then_some(ByteCount::new(u64::MAX / 4));
+    setup.open(Some(Stored::default()), BEGIN)
 }
 
 /// Issues grants that all end in one minute.

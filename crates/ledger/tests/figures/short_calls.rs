@@ -4,23 +4,22 @@
 
 #![expect(clippy::print_stdout, clippy::disallowed_macros, reason = "a command line program")]
 
+mod setup;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use turn_ledger::books::{Books, Written};
 use turn_ledger::changes::Stored;
-use turn_ledger::connections::Bounds;
 use turn_ledger::day::Day as UtcDay;
-use turn_ledger::ledger::{SourceTerms, Terms};
-use turn_ledger::open::Setup;
-use turn_ledger::period::BillingDay;
+use turn_ledger::ledger::SourceTerms;
 use turn_ledger::reading::Reading;
 use turn_ledger::source::{IceSource, MINT_SLACK};
-use turn_ledger::timeline::Rates;
 use turn_ledger::token::{Grant, GrantId};
-use turn_ledger::units::{BitRate, ByteCount, Timestamp};
-use turn_ledger::usage_rules::{BilledDirections, UsageRules};
+use turn_ledger::units::{ByteCount, Timestamp};
 use turn_ledger::verdict::BudgetMode;
+
+use setup::setup;
 
 const SOURCE: IceSource = IceSource::Relay;
 /// 2025-01-01T00:00Z: a reset.
@@ -126,20 +125,7 @@ fn at(minute: u64) -> Timestamp {
 }
 
 fn books() -> Books {
-    let rate = BitRate::new(2_000_000);
-    let terms = Terms {
-        limit: ByteCount::new(LIMIT),
-        billing_day: BillingDay::new(1).unwrap_or_else(|| unreachable!("the first is a day")),
-        rates: Rates { estimated: rate, liability: rate, promises_cap_claims: true },
-        mode: BudgetMode::Strict,
-    };
-    let rules = UsageRules {
-        heartbeat: Duration::from_secs(30),
-        billed: BilledDirections::Egress,
-        estimated_rate: rate,
-    };
-    let relay =
+    let source =
         SourceTerms { source: SOURCE, tail: Duration::ZERO, cut_tail: None, sampling: 0, is_read: true };
-    Setup { terms, sources: vec![relay], rules, bounds: Bounds::default(), default_source: SOURCE }
-        .open(Some(Stored::default()), at(0))
+    setup(BudgetMode::Strict, LIMIT, source).open(Some(Stored::default()), at(0))
 }

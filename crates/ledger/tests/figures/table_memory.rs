@@ -8,21 +8,20 @@
     reason = "a command line program that measures memory"
 )]
 
+mod setup;
+
 use std::time::Duration;
 
 use turn_ledger::books::{Requester, Written};
 use turn_ledger::client::ClientKey;
-use turn_ledger::connections::Bounds;
-use turn_ledger::ledger::{SourceTerms, Terms};
-use turn_ledger::open::Setup;
-use turn_ledger::period::BillingDay;
+use turn_ledger::ledger::SourceTerms;
 use turn_ledger::source::{IceSource, MINT_SLACK};
 use turn_ledger::spender::{Spender, User};
-use turn_ledger::timeline::Rates;
 use turn_ledger::token::{Grant, GrantId};
-use turn_ledger::units::{BitRate, ByteCount, Timestamp};
-use turn_ledger::usage_rules::{BilledDirections, UsageRules};
+use turn_ledger::units::Timestamp;
 use turn_ledger::verdict::BudgetMode;
+
+use setup::setup;
 
 const SOURCE: IceSource = IceSource::Cloudflare;
 const BEGIN: Timestamp = Timestamp::from_millis(1_736_000_000_000);
@@ -32,27 +31,14 @@ type AnyError = Box<dyn std::error::Error>;
 fn main() -> Result<(), AnyError> {
     let arguments: Vec<u64> = std::env::args().skip(1).map(|text| text.parse()).collect::<Result<_, _>>()?;
     let [grants, users] = arguments.as_slice() else { return Err("usage: table_memory GRANTS USERS".into()) };
-    let rate = BitRate::new(2_000_000);
-    let terms = Terms {
-        limit: ByteCount::new(u64::MAX / 2),
-        billing_day: BillingDay::new(1).ok_or("a day")?,
-        mode: BudgetMode::Estimate,
-        rates: Rates { estimated: rate, liability: rate, promises_cap_claims: false },
-    };
-    let sources = vec![SourceTerms {
+    let source = SourceTerms {
         source: SOURCE,
         tail: Duration::from_secs(7_200),
         cut_tail: None,
         sampling: 0,
         is_read: true,
-    }];
-    let rules = UsageRules {
-        heartbeat: Duration::from_secs(30),
-        billed: BilledDirections::Egress,
-        estimated_rate: rate,
     };
-    let setup = Setup { terms, sources, rules, bounds: Bounds::default(), default_source: SOURCE };
-    let mut books = setup.open(None, BEGIN);
+    let mut books = setup(BudgetMode::Estimate, u64::MAX / 2, source).open(None, BEGIN);
     let before = resident()?;
     for n in 0..*grants {
         let mut id = [0; 16];

@@ -1,0 +1,34 @@
+//! The settings of the books that the models share.
+
+use std::time::Duration;
+
+use turn_ledger::connections::Bounds;
+use turn_ledger::ledger::{SourceTerms, Terms};
+use turn_ledger::open::Setup;
+use turn_ledger::period::BillingDay;
+use turn_ledger::timeline::Rates;
+use turn_ledger::units::{BitRate, ByteCount};
+use turn_ledger::usage_rules::{BilledDirections, UsageRules};
+use turn_ledger::verdict::BudgetMode;
+
+/// One source, 2 Mbps for a grant, and periods from the first of a month.
+pub(crate) fn setup(mode: BudgetMode, limit: u64, source: SourceTerms) -> Setup {
+    let rate = BitRate::new(2_000_000);
+    let promises_cap_claims = mode == BudgetMode::Strict;
+    Setup {
+        terms: Terms {
+            limit: ByteCount::new(limit),
+            billing_day: BillingDay::new(1).unwrap_or_else(|| unreachable!("the first is a day")),
+            mode,
+            rates: Rates { estimated: rate, liability: rate, promises_cap_claims },
+        },
+        sources: vec![source],
+        rules: UsageRules {
+            heartbeat: Duration::from_secs(30),
+            billed: BilledDirections::Egress,
+            estimated_rate: rate,
+        },
+        bounds: Bounds::default(),
+        default_source: source.source,
+    }
+}
