@@ -74,94 +74,82 @@ impl Severity {
     }
 }
 
+/// What can go wrong, and be over again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// The provider does not mint.
+    ProviderDown,
+    /// Grants relay faster than the assumed rate: the overshoot bound does not hold.
+    AssumptionBroken,
+    /// The provider's count is too old.
+    AnalyticsStale,
+    /// coturn's command line does not answer: its sessions are neither counted nor cut.
+    CoturnUnreachable,
+    /// The provider's counts settle later than the lag: the overshoot bound does not hold. It is over when they have settled within the
+    /// longer lag for an hour.
+    CountsLate,
+    /// The provider counted many bytes under identifiers that this ledger does not know.
+    CountsUnknown,
+    /// The TURN key cannot be replaced.
+    RotationFailing,
+    /// The ledger lacks credentials that were handed out: the overshoot bound does not hold. It is over when the last of them has ended.
+    LedgerIncomplete,
+}
+
+impl Fault {
+    const ALL: [Self; 8] = [
+        Self::ProviderDown,
+        Self::AssumptionBroken,
+        Self::AnalyticsStale,
+        Self::CoturnUnreachable,
+        Self::CountsLate,
+        Self::CountsUnknown,
+        Self::RotationFailing,
+        Self::LedgerIncomplete,
+    ];
+
+    /// The names of its two alerts: it has begun, it is over.
+    const fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::ProviderDown => ("provider.down", "provider.up"),
+            Self::AssumptionBroken => ("assumption.broken", "assumption.holds"),
+            Self::AnalyticsStale => ("analytics.stale", "analytics.fresh"),
+            Self::CoturnUnreachable => ("coturn.unreachable", "coturn.reachable"),
+            Self::CountsLate => ("counts.late", "counts.settled"),
+            Self::CountsUnknown => ("counts.unknown", "counts.known"),
+            Self::RotationFailing => ("rotation.failing", "rotation.works"),
+            Self::LedgerIncomplete => ("ledger.incomplete", "ledger.complete"),
+        }
+    }
+}
+
 /// Every kind of alert. Names are stored and sent, so the meaning of a name never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AlertKind {
     /// This many percent of the limit are used, 1 to 100.
     Used(u8),
-    /// The provider does not mint.
-    ProviderDown,
-    /// The provider mints again.
-    ProviderUp,
-    /// Grants relay faster than the assumed rate: the overshoot bound does not hold.
-    AssumptionBroken,
-    /// The readings fit the assumed rate again.
-    AssumptionHolds,
-    /// The provider's count is too old.
-    AnalyticsStale,
-    /// The provider's count is read again.
-    AnalyticsFresh,
-    /// coturn's command line does not answer: its sessions are neither counted nor cut.
-    CoturnUnreachable,
-    /// coturn's command line answers again.
-    CoturnReachable,
-    /// The provider's counts settle later than the lag: the overshoot bound does not hold.
-    CountsLate,
-    /// The provider's counts have settled within the longer lag for an hour.
-    CountsSettled,
-    /// The provider counted many bytes under identifiers that this ledger does not know.
-    CountsUnknown,
-    /// Few bytes are under unknown identifiers again.
-    CountsKnown,
-    /// The TURN key cannot be replaced.
-    RotationFailing,
-    /// The rotation of the TURN key works again.
-    RotationWorks,
-    /// The ledger lacks credentials that were handed out: the overshoot bound does not hold.
-    LedgerIncomplete,
-    /// The last of these credentials has ended.
-    LedgerComplete,
+    /// A fault has begun.
+    Began(Fault),
+    /// It is over.
+    Ended(Fault),
     /// A test message. Never stored.
     Test,
 }
 
 impl AlertKind {
     /// All of them, with the percents of the default.
-    pub const ALL: [Self; 21] = [
-        Self::Used(50),
-        Self::Used(80),
-        Self::Used(95),
-        Self::Used(100),
-        Self::ProviderDown,
-        Self::ProviderUp,
-        Self::AssumptionBroken,
-        Self::AssumptionHolds,
-        Self::AnalyticsStale,
-        Self::AnalyticsFresh,
-        Self::CoturnUnreachable,
-        Self::CoturnReachable,
-        Self::CountsLate,
-        Self::CountsSettled,
-        Self::CountsUnknown,
-        Self::CountsKnown,
-        Self::RotationFailing,
-        Self::RotationWorks,
-        Self::LedgerIncomplete,
-        Self::LedgerComplete,
-        Self::Test,
-    ];
+    pub fn all() -> impl Iterator<Item = Self> {
+        let of_faults = Fault::ALL.into_iter().flat_map(|fault| [Self::Began(fault), Self::Ended(fault)]);
+        [50, 80, 95, 100].map(Self::Used).into_iter().chain(of_faults).chain([Self::Test])
+    }
 
     /// The name on the wire, in metrics and in logs.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Used(percent) => &USED_NAMES[usize::from(percent.min(100))],
-            Self::ProviderDown => "provider.down",
-            Self::ProviderUp => "provider.up",
-            Self::AssumptionBroken => "assumption.broken",
-            Self::AssumptionHolds => "assumption.holds",
-            Self::AnalyticsStale => "analytics.stale",
-            Self::AnalyticsFresh => "analytics.fresh",
-            Self::CoturnUnreachable => "coturn.unreachable",
-            Self::CoturnReachable => "coturn.reachable",
-            Self::CountsLate => "counts.late",
-            Self::CountsSettled => "counts.settled",
-            Self::CountsUnknown => "counts.unknown",
-            Self::CountsKnown => "counts.known",
-            Self::RotationFailing => "rotation.failing",
-            Self::RotationWorks => "rotation.works",
-            Self::LedgerIncomplete => "ledger.incomplete",
-            Self::LedgerComplete => "ledger.complete",
+            Self::Began(fault) => fault.names().0,
+            Self::Ended(fault) => fault.names().1,
             Self::Test => "test",
         }
     }
@@ -169,30 +157,24 @@ impl AlertKind {
     /// The kind of this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        (1..=100).map(Self::Used).chain(Self::ALL).find(|kind| kind.name() == name)
+        (1..=100).map(Self::Used).chain(Self::all()).find(|kind| kind.name() == name)
     }
 
     /// How urgent this kind is.
     #[must_use]
     pub const fn severity(self) -> Severity {
         match self {
-            Self::Used(..80)
-            | Self::ProviderUp
-            | Self::AssumptionHolds
-            | Self::AnalyticsFresh
-            | Self::CoturnReachable
-            | Self::CountsSettled
-            | Self::CountsKnown
-            | Self::RotationWorks
-            | Self::LedgerComplete
-            | Self::Test => Severity::Info,
+            Self::Used(..80) | Self::Ended(_) | Self::Test => Severity::Info,
             Self::Used(80..95)
-            | Self::AnalyticsStale
-            | Self::CountsLate
-            | Self::CountsUnknown
-            | Self::RotationFailing
-            | Self::LedgerIncomplete => Severity::Warning,
-            Self::Used(95..) | Self::ProviderDown | Self::AssumptionBroken | Self::CoturnUnreachable => {
+            | Self::Began(
+                Fault::AnalyticsStale
+                | Fault::CountsLate
+                | Fault::CountsUnknown
+                | Fault::RotationFailing
+                | Fault::LedgerIncomplete,
+            ) => Severity::Warning,
+            Self::Used(95..)
+            | Self::Began(Fault::ProviderDown | Fault::AssumptionBroken | Fault::CoturnUnreachable) => {
                 Severity::Critical
             }
         }
@@ -218,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_kind_is_stored_under_its_name_on_the_wire() {
-        for kind in AlertKind::ALL {
+        for kind in AlertKind::all() {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
             assert_eq!(serde_json::from_value::<AlertKind>(kind.name().into()).unwrap(), kind);
             let is_plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_');

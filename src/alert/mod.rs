@@ -11,5 +11,5 @@ mod size;
 mod spending;
 pub mod webhook;
 
-pub use event::{Alert, AlertKind, BudgetFigures, Severity};
+pub use event::{Alert, AlertKind, BudgetFigures, Fault, Severity};
 pub use spending::{AlertCost, Forecast, Spending, TOP_SPENDERS, TopSpender};

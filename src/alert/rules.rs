@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::alert::{Alert, AlertKind, BudgetFigures, Spending};
+use crate::alert::{Alert, AlertKind, BudgetFigures, Fault, Spending};
 use crate::config::AlertPercents;
 use crate::rate::PresentRate;
 use turn_ledger::books::Snapshot;
@@ -262,33 +262,26 @@ impl AlertRules {
 
     /// The failures that began, and those that ended.
     fn failures(&mut self, input: &AlertInput) -> Vec<Alert> {
-        use AlertKind::{
-            AnalyticsFresh, AnalyticsStale, AssumptionBroken, AssumptionHolds, CoturnReachable,
-            CoturnUnreachable, CountsKnown, CountsLate, CountsSettled, CountsUnknown, LedgerComplete,
-            LedgerIncomplete, ProviderDown, ProviderUp, RotationFailing, RotationWorks,
-        };
-        let conditions = [
-            (&mut self.provider, input.provider.map(|is_up| !is_up), (ProviderDown, ProviderUp)),
-            (&mut self.assumption, Some(!input.assumption_holds), (AssumptionBroken, AssumptionHolds)),
-            (&mut self.analytics, Some(input.analytics_stale), (AnalyticsStale, AnalyticsFresh)),
-            (&mut self.coturn, Some(input.coturn_unreachable), (CoturnUnreachable, CoturnReachable)),
-            (&mut self.counts, Some(input.counts_late), (CountsLate, CountsSettled)),
-            (&mut self.unknown, Some(input.has_unknown_bytes), (CountsUnknown, CountsKnown)),
-            (&mut self.rotation, Some(input.rotation_failing), (RotationFailing, RotationWorks)),
-            (&mut self.ledger, Some(input.lacks_until.is_some()), (LedgerIncomplete, LedgerComplete)),
+        let states = [
+            (&mut self.provider, Fault::ProviderDown, input.provider.map(|is_up| !is_up)),
+            (&mut self.assumption, Fault::AssumptionBroken, Some(!input.assumption_holds)),
+            (&mut self.analytics, Fault::AnalyticsStale, Some(input.analytics_stale)),
+            (&mut self.coturn, Fault::CoturnUnreachable, Some(input.coturn_unreachable)),
+            (&mut self.counts, Fault::CountsLate, Some(input.counts_late)),
+            (&mut self.unknown, Fault::CountsUnknown, Some(input.has_unknown_bytes)),
+            (&mut self.rotation, Fault::RotationFailing, Some(input.rotation_failing)),
+            (&mut self.ledger, Fault::LedgerIncomplete, Some(input.lacks_until.is_some())),
         ];
-        let changed = conditions.into_iter().filter_map(|(edge, is_bad, (failed, recovered))| {
-            let (kind, since) = match edge.transition(is_bad?, input.now)? {
-                Transition::Failed => (failed, input.now),
-                Transition::Recovered { since } => (recovered, since),
-            };
+        let changed = states.into_iter().filter_map(|(edge, fault, is_bad)| {
+            let since = edge.transition(is_bad?, input.now)?;
+            let kind = if edge.is_bad { AlertKind::Began(fault) } else { AlertKind::Ended(fault) };
             Some(input.alert(kind, input.now.as_millis(), since))
         });
         changed.collect()
     }
 }
 
-/// One condition that can fail, as of its last alert.
+/// Whether one fault is there, as of its last alert.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Edge {
     is_bad: bool,
@@ -296,14 +289,9 @@ struct Edge {
     since: Option<Timestamp>,
 }
 
-/// A change that causes an alert.
-enum Transition {
-    Failed,
-    Recovered { since: Timestamp },
-}
-
 impl Edge {
-    fn transition(&mut self, is_bad: bool, now: Timestamp) -> Option<Transition> {
+    /// Returns when the fault began, if it has just begun or ended and an alert is due.
+    fn transition(&mut self, is_bad: bool, now: Timestamp) -> Option<Timestamp> {
         if is_bad == self.is_bad {
             return None;
         }
@@ -312,11 +300,10 @@ impl Edge {
             if self.since.is_some_and(|since| since <= now && now.since(since) < FLAP_PAUSE) {
                 return None;
             }
-            *self = Self { is_bad, since: Some(now) };
-            return Some(Transition::Failed);
+            self.since = Some(now);
         }
-        self.is_bad = false;
-        Some(Transition::Recovered { since: self.since.unwrap_or(now) })
+        self.is_bad = is_bad;
+        Some(self.since.unwrap_or(now))
     }
 }
 

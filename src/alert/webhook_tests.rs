@@ -146,7 +146,7 @@ fn retry_after_is_honoured_up_to_five_minutes() {
 fn the_page_says_for_each_alert_what_to_do_first() {
     let (_, alerts) = RUNBOOK.split_once("\n## By alert\n").unwrap();
     let rows: Vec<_> = alerts.lines().filter(|line| line.starts_with("| `")).collect();
-    for kind in AlertKind::ALL {
+    for kind in AlertKind::all() {
         let row = rows
             .iter()
             .find(|row| row.contains(&format!("`{}`", kind.name())))

@@ -91,7 +91,7 @@ async fn no_metric_names_a_spender() {
 async fn every_link_leads_to_a_part_of_the_dashboard() {
     let broker = TestBroker::start(&[]).await;
     let page = broker.get("/dashboard").await.text;
-    for kind in AlertKind::ALL {
+    for kind in AlertKind::all() {
         let id = format!("id=\"{}\"", kind.section());
         assert!(page.contains(&id), "{}: {id}", kind.name());
     }

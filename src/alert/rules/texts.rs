@@ -4,7 +4,7 @@
 
 use super::AlertInput;
 use crate::alert::size::size_of;
-use crate::alert::{Alert, AlertKind, BudgetFigures, Spending, TopSpender};
+use crate::alert::{Alert, AlertKind, BudgetFigures, Fault, Spending, TopSpender};
 use turn_ledger::spenders::SpenderKind;
 use turn_ledger::units::Timestamp;
 
@@ -27,53 +27,53 @@ pub(super) fn what(kind: AlertKind, input: &AlertInput, since: Timestamp) -> Str
     match kind {
         AlertKind::Used(100..) => format!("The bandwidth limit is reached: {}.", usage(input)),
         AlertKind::Used(percent) => format!("{percent} % of the bandwidth limit is used: {}.", usage(input)),
-        AlertKind::ProviderDown => "The TURN provider issues no credentials.".into(),
-        AlertKind::ProviderUp => format!("The TURN provider issues credentials again; it had been down since {since}."),
-        AlertKind::AssumptionBroken => {
+        AlertKind::Began(Fault::ProviderDown) => "The TURN provider issues no credentials.".into(),
+        AlertKind::Ended(Fault::ProviderDown) => format!("The TURN provider issues credentials again; it had been down since {since}."),
+        AlertKind::Began(Fault::AssumptionBroken) => {
             let observed = input.observed_rate.map(|rate| format!(", up to {rate}")).unwrap_or_default();
             format!(
                 "Credentials relay more than the assumed {} each{observed}, so usage can pass the limit by more than the status says.",
                 input.assumed_rate
             )
         }
-        AlertKind::AssumptionHolds => {
+        AlertKind::Ended(Fault::AssumptionBroken) => {
             format!("Credentials relay no more than assumed again; they had relayed more since {since}.")
         }
-        AlertKind::AnalyticsStale => {
+        AlertKind::Began(Fault::AnalyticsStale) => {
             "The provider's own count of usage is too old, so the newest usage is only an estimate.".into()
         }
-        AlertKind::AnalyticsFresh => {
+        AlertKind::Ended(Fault::AnalyticsStale) => {
             format!("The provider's own count of usage is read again; it had been too old since {since}.")
         }
-        AlertKind::CoturnUnreachable => {
+        AlertKind::Began(Fault::CoturnUnreachable) => {
             "coturn's command line does not answer, so its sessions are neither counted nor ended, and usage can pass the limit by more than the status says.".into()
         }
-        AlertKind::CoturnReachable => {
+        AlertKind::Ended(Fault::CoturnUnreachable) => {
             format!("coturn's command line answers again; it had not answered since {since}.")
         }
-        AlertKind::CountsLate => {
+        AlertKind::Began(Fault::CountsLate) => {
             "The provider's counts become final later than ANALYTICS_LAG_SECONDS, so usage can pass the limit by more than the status says.".into()
         }
-        AlertKind::CountsSettled => {
+        AlertKind::Ended(Fault::CountsLate) => {
             format!("The provider's counts become final in time again; they had been late since {since}.")
         }
-        AlertKind::CountsUnknown => {
+        AlertKind::Began(Fault::CountsUnknown) => {
             "More than 5 % of the bytes that the provider counted are under identifiers that this broker did not issue.".into()
         }
-        AlertKind::CountsKnown => {
+        AlertKind::Ended(Fault::CountsUnknown) => {
             format!("At most 5 % of the counted bytes are under unknown identifiers again; there had been more since {since}.")
         }
-        AlertKind::RotationFailing => {
+        AlertKind::Began(Fault::RotationFailing) => {
             "The calls that replace the TURN key fail; the present key still works.".into()
         }
-        AlertKind::RotationWorks => {
+        AlertKind::Ended(Fault::RotationFailing) => {
             format!("The TURN key can be replaced again; the calls had failed since {since}.")
         }
-        AlertKind::LedgerIncomplete => format!(
+        AlertKind::Began(Fault::LedgerIncomplete) => format!(
             "The ledger lacks credentials that were issued, because it was restored from a copy, or because a page has one that it does not know; usage can pass the limit by more than the status says until {}.",
             minute(input.lacks_until.unwrap_or(input.now))
         ),
-        AlertKind::LedgerComplete => {
+        AlertKind::Ended(Fault::LedgerIncomplete) => {
             format!("The last credential that the ledger may lack has ended; it had lacked some since {since}.")
         }
         AlertKind::Test => TEST.into(),
@@ -98,7 +98,7 @@ pub(super) fn callers(kind: AlertKind, input: &AlertInput) -> String {
     if input.promised_in_full {
         return "New callers get no credentials for a metered relay for now, because live credentials reserve the rest of the budget.".into();
     }
-    if kind == AlertKind::ProviderDown || input.provider == Some(false) {
+    if kind == AlertKind::Began(Fault::ProviderDown) || input.provider == Some(false) {
         return "New callers get the next entry of ICE_SOURCES; if that is STUN, calls that need a relay fail.".into();
     }
     match kind {
@@ -166,35 +166,29 @@ impl AlertKind {
             Self::Used(100..) => {
                 "Raise the limit to issue credentials again, with \"Set\" under \"Actions\" on the dashboard or with turn-broker limit GB; or wait."
             }
-            Self::ProviderDown => {
+            Self::Began(Fault::ProviderDown) => {
                 "Run turn-broker doctor: it asks the provider for a credential and says what is wrong."
             }
-            Self::AssumptionBroken => {
+            Self::Began(Fault::AssumptionBroken) => {
                 "Revoke the credential that relays most, under \"Who spends\" on the dashboard; if the rate is normal, set LIABILITY_MBPS_PER_GRANT above it and restart."
             }
-            Self::AnalyticsStale => "Run turn-broker doctor: it reads the count once and says what is wrong.",
-            Self::CoturnUnreachable => {
+            Self::Began(Fault::AnalyticsStale) => {
+                "Run turn-broker doctor: it reads the count once and says what is wrong."
+            }
+            Self::Began(Fault::CoturnUnreachable) => {
                 "Check that coturn runs, then run turn-broker doctor: it tries COTURN_CLI and says what is wrong."
             }
-            Self::CountsLate => {
+            Self::Began(Fault::CountsLate) => {
                 "Set ANALYTICS_LAG_SECONDS to the lag that turn-broker status shows at COUNTS_LATE, and restart."
             }
-            Self::CountsUnknown => {
+            Self::Began(Fault::CountsUnknown) => {
                 "Find out whether another broker or program uses the TURN key; if none should, create a new key and delete this one."
             }
-            Self::RotationFailing => "Check CLOUDFLARE_API_TOKEN; the log names the cause.",
-            Self::LedgerIncomplete => {
+            Self::Began(Fault::RotationFailing) => "Check CLOUDFLARE_API_TOKEN; the log names the cause.",
+            Self::Began(Fault::LedgerIncomplete) => {
                 "Wait, or replace the TURN key or secret to end the unknown credentials now."
             }
-            Self::ProviderUp
-            | Self::AssumptionHolds
-            | Self::AnalyticsFresh
-            | Self::CoturnReachable
-            | Self::CountsSettled
-            | Self::CountsKnown
-            | Self::RotationWorks
-            | Self::LedgerComplete
-            | Self::Test => "Nothing to do.",
+            Self::Ended(_) | Self::Test => "Nothing to do.",
         }
     }
 
@@ -202,23 +196,18 @@ impl AlertKind {
     #[must_use]
     pub const fn section(self) -> &'static str {
         match self {
-            Self::Used(80..100) | Self::AssumptionBroken | Self::CountsUnknown => "spenders",
+            Self::Used(80..100) | Self::Began(Fault::AssumptionBroken | Fault::CountsUnknown) => "spenders",
             Self::Used(100..) => "limit-input",
-            Self::ProviderDown => "alerts-card",
-            Self::Used(..80)
-            | Self::ProviderUp
-            | Self::AssumptionHolds
-            | Self::AnalyticsStale
-            | Self::AnalyticsFresh
-            | Self::CoturnUnreachable
-            | Self::CoturnReachable
-            | Self::CountsLate
-            | Self::CountsSettled
-            | Self::CountsKnown
-            | Self::RotationFailing
-            | Self::RotationWorks
-            | Self::LedgerIncomplete
-            | Self::LedgerComplete
+            Self::Began(Fault::ProviderDown) => "alerts-card",
+            Self::Began(
+                Fault::AnalyticsStale
+                | Fault::CoturnUnreachable
+                | Fault::CountsLate
+                | Fault::RotationFailing
+                | Fault::LedgerIncomplete,
+            )
+            | Self::Used(..80)
+            | Self::Ended(_)
             | Self::Test => "budget",
         }
     }
@@ -229,29 +218,10 @@ impl AlertKind {
         matches!(self, Self::Used(_) | Self::Test)
     }
 
-    /// Whether the largest spenders and the cost help the operator: not after a recovery.
+    /// Whether the largest spenders and the cost help the operator: not after a recovery, and not with a key.
     #[must_use]
     pub const fn shows_spending(self) -> bool {
-        match self {
-            Self::Used(_)
-            | Self::ProviderDown
-            | Self::AssumptionBroken
-            | Self::AnalyticsStale
-            | Self::CoturnUnreachable
-            | Self::CountsLate
-            | Self::CountsUnknown
-            | Self::LedgerIncomplete
-            | Self::Test => true,
-            Self::ProviderUp
-            | Self::AssumptionHolds
-            | Self::AnalyticsFresh
-            | Self::CoturnReachable
-            | Self::CountsSettled
-            | Self::CountsKnown
-            | Self::RotationFailing
-            | Self::RotationWorks
-            | Self::LedgerComplete => false,
-        }
+        !matches!(self, Self::Ended(_) | Self::Began(Fault::RotationFailing))
     }
 }
 

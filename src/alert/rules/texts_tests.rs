@@ -92,15 +92,11 @@ fn every_message_is_as_in_the_file() {
         after_limit("with a coturn without COTURN_CLI", AlertInput { coturn_uncut: true, ..reached }),
         after_limit("while coturn does not answer", AlertInput { coturn_unreachable: true, ..input() }),
     ];
-    let down =
-        |(state, input)| format!("## provider.down {state}\n\n{}", message(AlertKind::ProviderDown, &input));
-    let messages: Vec<_> = AlertKind::ALL
-        .into_iter()
-        .map(of_kind)
-        .chain(states.map(down))
-        .chain([by_origin])
-        .chain(go_on)
-        .collect();
+    let down = |(state, input)| {
+        format!("## provider.down {state}\n\n{}", message(AlertKind::Began(Fault::ProviderDown), &input))
+    };
+    let messages: Vec<_> =
+        AlertKind::all().map(of_kind).chain(states.map(down)).chain([by_origin]).chain(go_on).collect();
     let all = messages.join("\n\n");
     assert!(all.trim() == EXPECTED.trim(), "texts.txt should be:\n{all}");
 }
@@ -126,10 +122,10 @@ fn at_the_limit_the_first_step_is_about_a_spender_with_more_than_a_quarter() {
 fn a_message_asks_for_one_thing_first_and_starts_with_a_verb() {
     let verbs =
         ["Wait", "Compare", "Find", "Open", "Block", "Raise", "Run", "Revoke", "Check", "Set", "Nothing"];
-    for kind in AlertKind::ALL {
+    for kind in AlertKind::all() {
         let step = kind.first_step();
         assert!(verbs.iter().any(|verb| step.starts_with(verb)), "{step}");
-        let is_about_usage = kind.shows_spending() || kind == AlertKind::RotationFailing;
+        let is_about_usage = kind.shows_spending() || kind == AlertKind::Began(Fault::RotationFailing);
         let has_nothing_to_do = !is_about_usage || kind == AlertKind::Test;
         assert_eq!(step == "Nothing to do.", has_nothing_to_do, "{}", kind.name());
     }
@@ -137,7 +133,7 @@ fn a_message_asks_for_one_thing_first_and_starts_with_a_verb() {
 
 #[test]
 fn the_texts_have_no_chat_markup_and_no_mention() {
-    for kind in AlertKind::ALL {
+    for kind in AlertKind::all() {
         let markup = ['<', '>', '&', '@', '*', '`', '~', '|'];
         let alert = alert(kind, &input(), &Spending::default());
         assert!(!alert.text(None).contains(markup), "{}", kind.name());
@@ -152,7 +148,7 @@ fn the_longest_message_fits_into_a_chat() {
     let states =
         [input(), AlertInput { frozen: true, ..input() }, AlertInput { promised_in_full: true, ..input() }];
     for state in states {
-        for kind in AlertKind::ALL {
+        for kind in AlertKind::all() {
             let input = AlertInput {
                 used: most,
                 limit: most.minus(ByteCount::new(1)),

@@ -7,10 +7,10 @@ use super::*;
 use crate::alert::TopSpender;
 use turn_ledger::spenders::SpenderKind;
 
-use AlertKind::{
-    AnalyticsFresh, AnalyticsStale, AssumptionBroken, AssumptionHolds, CoturnReachable, CoturnUnreachable,
-    CountsKnown, CountsLate, CountsSettled, CountsUnknown, LedgerComplete, LedgerIncomplete, ProviderDown,
-    ProviderUp, RotationFailing, RotationWorks, Used,
+use AlertKind::{Began, Ended, Used};
+use Fault::{
+    AnalyticsStale, AssumptionBroken, CoturnUnreachable, CountsLate, CountsUnknown, LedgerIncomplete,
+    ProviderDown, RotationFailing,
 };
 
 const GB: u64 = 1_000_000_000;
@@ -124,7 +124,7 @@ fn the_latest_alerts_are_kept_whether_delivered_or_not() {
     }
     assert_eq!(rules.recent().count(), RECENT_MAX);
     assert!(
-        rules.recent().all(|(alert, _)| matches!(alert.kind, ProviderDown | ProviderUp)),
+        rules.recent().all(|(alert, _)| matches!(alert.kind, Began(ProviderDown) | Ended(ProviderDown))),
         "the oldest are gone"
     );
 }
@@ -214,8 +214,12 @@ fn above_the_maximum_the_oldest_alert_is_dropped_and_counted() {
         evaluate(&mut rules, &provider(step * 10 * MINUTE, step % 2 == 1));
     }
     assert_eq!(rules.pending_len(), PENDING_MAX);
-    assert_eq!(rules.next_pending().map(|alert| alert.kind), Some(ProviderUp), "the first down is gone");
-    assert_eq!(rules.take_dropped(), BTreeMap::from([(ProviderDown, 1)]));
+    assert_eq!(
+        rules.next_pending().map(|alert| alert.kind),
+        Some(Ended(ProviderDown)),
+        "the first down is gone"
+    );
+    assert_eq!(rules.take_dropped(), BTreeMap::from([(Began(ProviderDown), 1)]));
     assert_eq!(rules.take_dropped(), BTreeMap::new(), "each drop is reported once");
 }
 
@@ -242,7 +246,7 @@ fn the_spenders_are_read_only_for_an_alert_that_shows_them() {
     };
     assert_eq!(kinds(&used(0, 400)), []);
     let both = AlertInput { provider: Some(false), ..used(1, 500) };
-    assert_eq!(kinds(&both), [(Used(50), true), (ProviderDown, true)]);
-    assert_eq!(kinds(&used(2, 500)), [(ProviderUp, false)]);
+    assert_eq!(kinds(&both), [(Used(50), true), (Began(ProviderDown), true)]);
+    assert_eq!(kinds(&used(2, 500)), [(Ended(ProviderDown), false)]);
     assert_eq!(reads, 1);
 }
