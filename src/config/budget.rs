@@ -17,7 +17,7 @@ use turn_ledger::usage_rules::BilledDirections;
 use turn_ledger::verdict::BudgetMode;
 
 /// The largest amount of GB, MB or Mbps: a petabyte a month, a terabit a second. More is a typing error.
-pub(super) const AMOUNT_MAX: f64 = 1_000_000.0;
+pub const AMOUNT_MAX: f64 = 1_000_000.0;
 
 /// The budget and the action at its limit.
 #[derive(Clone, Debug)]

@@ -35,7 +35,7 @@ pub(crate) mod testing;
 pub use access::{AccessConfig, RateLimitConfig};
 pub use alert::{AlertConfig, AlertPercents, WebhookUrl};
 pub use auth::AuthConfig;
-pub use budget::{BudgetConfig, LimitAction, UsageConfig};
+pub use budget::{AMOUNT_MAX, BudgetConfig, LimitAction, UsageConfig};
 pub use environment::Environment;
 pub use host::{AllowedHost, AllowedHosts};
 pub use ice::{CloudflareConfig, CoturnConfig, IceConfig};

@@ -15,13 +15,11 @@ use super::body::read_json;
 use super::error::{ApiError, ErrorBody};
 use super::schema::{one_of, source_schema};
 use crate::app::App;
+use crate::config::AMOUNT_MAX;
 use crate::mint::Revocation;
 use turn_ledger::source::IceSource;
 use turn_ledger::token::GrantId;
 use turn_ledger::units::{ByteCount, Timestamp};
-
-/// Largest limit in GB; the same as for `BANDWIDTH_LIMIT_GB`.
-const LIMIT_GB_MAX: f64 = 1_000_000.0;
 
 /// A JSON body. The content type is ignored.
 pub struct JsonBody<T>(T);
@@ -93,7 +91,7 @@ pub async fn override_limit(
     let expected = "Set `limitGB` to a number from 0 to 1000000, or to null for BANDWIDTH_LIMIT_GB.";
     let invalid = || ApiError::invalid(expected);
     let limit = match body.limit {
-        LimitGb::Gb(gb) if gb <= LIMIT_GB_MAX => Some(ByteCount::from_gb(gb).ok_or_else(invalid)?),
+        LimitGb::Gb(gb) if gb <= AMOUNT_MAX => Some(ByteCount::from_gb(gb).ok_or_else(invalid)?),
         LimitGb::Configured => None,
         LimitGb::Gb(_) | LimitGb::Invalid => return Err(invalid()),
     };

@@ -7,8 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use url::Url;
 
-/// Largest limit in GB; the same as for `BANDWIDTH_LIMIT_GB`.
-const LIMIT_GB_MAX: f64 = 1_000_000.0;
+use crate::config::AMOUNT_MAX;
 
 /// How many spenders or grants are listed.
 const ROWS_SHOWN: &str = "20";
@@ -138,7 +137,7 @@ fn new_limit(text: &str) -> Result<NewLimit, &'static str> {
     if text == "default" {
         return Ok(NewLimit::Configured);
     }
-    let gb = text.parse().ok().filter(|gb| (0.0..=LIMIT_GB_MAX).contains(gb));
+    let gb = text.parse().ok().filter(|gb| (0.0..=AMOUNT_MAX).contains(gb));
     gb.map(NewLimit::Gb).ok_or("expected GB from 0 to 1000000, or default")
 }
 
