@@ -217,7 +217,7 @@ impl Account {
         });
         let opened = opened.inspect_err(|why| {
             if let Some(outcome) = why.full_table() {
-                self.metrics.connection_refused(outcome);
+                self.metrics.connections_refused.count(outcome);
             }
         })?;
         self.count_clamped(opened.clamped);
@@ -351,7 +351,7 @@ impl Account {
     }
 
     fn report_end(&self, closed: &Closed, snapshot: &Snapshot) {
-        self.metrics.connection_ended(closed.given_up);
+        self.metrics.connections_ended.count(if closed.given_up { "given_up" } else { "closed" });
         tracing::info!(
             connection.id = %closed.id,
             bytes = closed.charged.get(),

@@ -132,14 +132,14 @@ impl IssuerKeys {
         self.change(|known| known.called_at = Some(now));
         match download(&self.client, &self.url).await {
             Ok(keys) => {
-                self.metrics.key_fetch("ok");
+                self.metrics.key_fetches.count("ok");
                 if self.known().is_failing {
                     tracing::info!("the keys of AUTH_JWKS_URL can be fetched again");
                 }
                 self.change(|known| (known.keys, known.is_failing) = (Arc::new(keys), false));
             }
             Err(error) => {
-                self.metrics.key_fetch(error.outcome());
+                self.metrics.key_fetches.count(error.outcome());
                 if !self.known().is_failing {
                     let remedy = "check AUTH_JWKS_URL; until then the last keys are used";
                     tracing::warn!(remedy, "the keys of AUTH_JWKS_URL cannot be fetched: {error}");

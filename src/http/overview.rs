@@ -17,7 +17,7 @@ use crate::cost::forecast;
 use crate::json::plain_number;
 use crate::mint::DegradedReason;
 use crate::rate::PresentRate;
-use crate::telemetry::metrics::{CredentialLabels, Metrics, OutcomeLabels};
+use crate::telemetry::metrics::{CredentialLabels, Metrics};
 use provider::{ProviderBody, provider};
 use turn_ledger::books::Snapshot;
 use turn_ledger::grants::Revoked;
@@ -308,12 +308,10 @@ fn callers(metrics: &Metrics) -> CallersBody {
 }
 
 fn connections(metrics: &Metrics) -> ConnectionCounts {
-    let ended =
-        |outcome| metrics.connections_ended.get(&OutcomeLabels { outcome }).map_or(0, |count| count.get());
     ConnectionCounts {
         opened: metrics.connections_opened.get(),
-        closed: ended("closed"),
-        given_up: ended("given_up"),
+        closed: metrics.connections_ended.get("closed"),
+        given_up: metrics.connections_ended.get("given_up"),
         claims_clamped: metrics.claims_clamped.get(),
     }
 }

@@ -87,7 +87,7 @@ impl KeyRotator {
         let is_new = self.account.rotation_took(&call, outcome);
         self.apply();
         if is_new {
-            self.metrics.key_rotation("rotated");
+            self.metrics.key_rotations.count("rotated");
             let rotation = self.account.rotation();
             let key = rotation.current().map(CreatedKey::name);
             tracing::info!(key = key.map(tracing::field::display), "the new TURN key mints from now on");
@@ -174,7 +174,7 @@ impl KeyRotator {
 
     /// The pauses between failures grow, so these lines are few.
     fn note_failure(&self, call: &Call, error: &(dyn std::error::Error + 'static), remedy: &str) {
-        self.metrics.key_rotation("failed");
+        self.metrics.key_rotations.count("failed");
         let (call, cause) = (call.name(), innermost(error));
         tracing::warn!(call, cause, remedy, "the rotation of the TURN key failed: {error}");
     }

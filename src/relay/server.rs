@@ -167,7 +167,7 @@ impl Relay {
             return;
         }
         if !self.is_within_rate(kind, client, datagram) {
-            self.metrics.relay_dropped("pace");
+            self.metrics.relay_drops.count("pace");
             return;
         }
         let own = known.unwrap_or_else(|| {
@@ -313,7 +313,7 @@ impl Relay {
     }
 
     fn report_end(&self, client: &Client, why: &'static str) {
-        self.metrics.relay_ended(why);
+        self.metrics.relay_ends.count(why);
         // The last bytes before the end.
         let last = [(client.user.grant, client.take_traffic())].into();
         self.account.change(|books| books.add_grant_traffic(IceSource::Relay, &last));
@@ -352,7 +352,7 @@ impl Authenticator {
 impl AuthHandler for Authenticator {
     fn auth_handle(&self, name: &str, realm: &str, client: SocketAddr) -> Result<Vec<u8>, turn::Error> {
         if let Err(refused) = self.admit(name, client) {
-            self.metrics.relay_refused(refused.name());
+            self.metrics.relay_refusals.count(refused.name());
             return Err(turn::Error::Other(refused.name().to_owned()));
         }
         Ok(generate_auth_key(name, realm, &self.secret.password(name)))

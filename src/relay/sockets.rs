@@ -53,7 +53,7 @@ impl ClientSocket {
         self.count.add_received(bytes);
         let is_admitted = !self.is_adopted() || self.ceiling.admit_received(bytes);
         if !is_admitted {
-            self.metrics.relay_dropped("spent");
+            self.metrics.relay_drops.count("spent");
         }
         is_admitted
     }
@@ -91,7 +91,7 @@ impl Conn for ClientSocket {
             }
             let is_billed = self.is_adopted();
             if is_billed && !self.ceiling.admit_sent(bytes) {
-                self.metrics.relay_dropped("spent");
+                self.metrics.relay_drops.count("spent");
                 return Ok(datagram.len());
             }
             match self.socket.try_send_to(datagram, client) {
@@ -202,7 +202,7 @@ impl RelayAddressGenerator for PeerSockets {
             return Err(turn::Error::ErrPeerAddressFamilyMismatch);
         }
         let Some((socket, held)) = self.ports.bind(listen, port)? else {
-            self.metrics.relay_refused(Refused::Full.name());
+            self.metrics.relay_refusals.count(Refused::Full.name());
             return Err(turn::Error::ErrMaxRetriesExceeded);
         };
         let port = held.port;
@@ -242,7 +242,7 @@ impl PeerSocket {
     fn admits(&self, peer: SocketAddr) -> bool {
         let admits = self.policy.admits(peer, |port| self.held.ports.holds(port));
         if !admits {
-            self.metrics.relay_dropped("peer");
+            self.metrics.relay_drops.count("peer");
         }
         admits
     }

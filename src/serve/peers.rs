@@ -59,7 +59,7 @@ impl Peers {
     }
 
     fn report(&self, peer: IpAddr, outcome: &'static str) {
-        self.metrics.socket_limited(outcome);
+        self.metrics.sockets_limited.count(outcome);
         if let Some(held_back) = self.log.pass(self.clock.instant()) {
             tracing::warn!(
                 %peer, outcome, held_back,

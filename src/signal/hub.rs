@@ -184,7 +184,7 @@ impl Hub {
     fn send(&self, state: &State, to: SocketId, frame: Frame) {
         let Some(open) = state.sockets.get(&to) else { return };
         if !open.outbox.push(frame) {
-            self.shared.metrics.signaling_limited("too_slow");
+            self.shared.metrics.signaling_limited.count("too_slow");
         }
     }
 

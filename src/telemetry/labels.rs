@@ -1,6 +1,8 @@
 //! The labels of the time series. Their values come from closed sets: no client can add a series.
 
 use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 
 /// One HTTP response.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -24,9 +26,29 @@ pub struct CredentialLabels {
 
 /// One event with an outcome.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct OutcomeLabels {
-    /// The outcome, from a closed set.
-    pub outcome: &'static str,
+pub(super) struct OutcomeLabels {
+    outcome: &'static str,
+}
+
+/// Counts of one kind of event by its outcome, from a closed set.
+#[derive(Debug)]
+pub struct Outcomes(pub(super) Family<OutcomeLabels, Counter>);
+
+impl Outcomes {
+    /// Counts one event.
+    pub fn count(&self, outcome: &'static str) {
+        self.add(outcome, 1);
+    }
+
+    pub(super) fn add(&self, outcome: &'static str, count: u64) {
+        self.0.get_or_create(&OutcomeLabels { outcome }).inc_by(count);
+    }
+
+    /// How many events had this outcome.
+    #[must_use]
+    pub fn get(&self, outcome: &'static str) -> u64 {
+        self.0.get(&OutcomeLabels { outcome }).map_or(0, |count| count.get())
+    }
 }
 
 /// Something that a bound of signaling has cost a client.

@@ -13,7 +13,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
 pub use super::labels::{
-    AlertLabels, CredentialLabels, DroppedLabels, KeyLabels, OutcomeLabels, ReadingLabels, RequestLabels,
+    AlertLabels, CredentialLabels, DroppedLabels, KeyLabels, Outcomes, ReadingLabels, RequestLabels,
     TokenLabels, UnauthorizedLabels,
 };
 use super::provider_calls::ProviderCalls;
@@ -75,7 +75,7 @@ pub struct Metrics {
     request_seconds: Histogram,
     /// Responses with ICE servers, by source and reason.
     pub credentials: Family<CredentialLabels, Counter>,
-    provider_calls: Family<OutcomeLabels, Counter>,
+    provider_calls: Outcomes,
     provider_seconds: Histogram,
     /// The latest provider calls, for the overview.
     pub provider_latest: ProviderCalls,
@@ -95,34 +95,43 @@ pub struct Metrics {
     unauthorized: Family<UnauthorizedLabels, Counter>,
     /// Requests refused because too many were in progress.
     pub shed: Counter,
-    sockets_limited: Family<OutcomeLabels, Counter>,
+    /// Sockets of a peer that holds too many: the idle one that was closed, or the new one that was refused.
+    pub sockets_limited: Outcomes,
     /// Bytes of request bodies that were thrown away after the response.
     pub discarded_bytes: Counter,
-    signaling_limited: Family<OutcomeLabels, Counter>,
+    /// Signaling sockets that were refused before their upgrade, or closed because their client reads too slowly, and grants whose source
+    /// was not asked to end them.
+    pub signaling_limited: Outcomes,
     signaling_dropped: Family<DroppedLabels, Counter>,
-    feedback_cards: Family<OutcomeLabels, Counter>,
+    /// Cards of reports that are finished.
+    pub feedback_cards: Outcomes,
     /// Panics caught in handlers.
     pub panics: Counter,
     /// Connections opened.
     pub connections_opened: Counter,
     /// Connections ended: `closed` by a call, `given_up` after three missed heartbeats.
-    pub connections_ended: Family<OutcomeLabels, Counter>,
+    pub connections_ended: Outcomes,
     /// Connections that were not opened: the `grant`, the `address` or the `table` has too many.
-    connections_refused: Family<OutcomeLabels, Counter>,
+    pub connections_refused: Outcomes,
     /// Reports that claimed more than an allowance permits.
     pub claims_clamped: Counter,
     /// Sessions that were ended at coturn.
     pub sessions_cut: Counter,
     relay_allocations: Gauge<u64, AtomicU64>,
-    relay_ends: Family<OutcomeLabels, Counter>,
-    relay_refusals: Family<OutcomeLabels, Counter>,
-    relay_drops: Family<OutcomeLabels, Counter>,
+    /// Ends of allocations.
+    pub relay_ends: Outcomes,
+    /// Refused allocations.
+    pub relay_refusals: Outcomes,
+    /// Dropped packets.
+    pub relay_drops: Outcomes,
     readings: Family<ReadingLabels, Counter>,
     grant_counts: Family<ReadingLabels, Counter>,
-    grant_count_bytes: Family<OutcomeLabels, Counter>,
-    key_fetches: Family<OutcomeLabels, Counter>,
+    grant_count_bytes: Outcomes,
+    /// Calls for the keys of users' tokens.
+    pub key_fetches: Outcomes,
     turn_key_bytes: Family<KeyLabels, Gauge<u64, AtomicU64>>,
-    key_rotations: Family<OutcomeLabels, Counter>,
+    /// Rotations of the TURN key (`rotated`), and failed calls for one (`failed`).
+    pub key_rotations: Outcomes,
     /// Alerts that are finished, by kind: `delivered`; `failed`, the receiver refused it; `given_up` after too many
     /// attempts; `dropped` because too many waited.
     alerts: Family<AlertLabels, Counter>,
@@ -140,7 +149,7 @@ impl Metrics {
             requests: add(all, "http_requests", "HTTP responses"),
             request_seconds: register(all, "http_request_duration_seconds", "Time to respond", seconds()),
             credentials: add(all, "credentials", "Responses with ICE servers"),
-            provider_calls: add(all, "provider_requests", "Mint calls to the provider"),
+            provider_calls: outcomes(all, "provider_requests", "Mint calls to the provider"),
             provider_seconds: register(all, "provider_request_duration_seconds", "Time of a mint", seconds()),
             provider_latest: ProviderCalls::default(),
             budget_refusals: add(all, "budget_refusals", "Mints that the budget refused"),
@@ -156,7 +165,7 @@ impl Metrics {
             wrong_tokens: add(all, "wrong_tokens", "Wrong operator and reporter tokens"),
             unauthorized: add(all, "unauthorized", "Responses with status 401"),
             shed: add(all, "requests_shed", "Requests refused because too many were in progress"),
-            sockets_limited: add(all, "sockets_limited", "Sockets of a peer that holds too many"),
+            sockets_limited: outcomes(all, "sockets_limited", "Sockets of a peer that holds too many"),
             discarded_bytes: add(
                 all,
                 "discarded_bytes",
@@ -164,26 +173,30 @@ impl Metrics {
             ),
             panics: add(all, "panics", "Panics caught in request handlers"),
             connections_opened: add(all, "connections_opened", "Connections opened"),
-            connections_ended: add(all, "connections_ended", "Connections ended"),
-            connections_refused: add(all, "connections_refused", "Connections that were not opened"),
-            signaling_limited: add(
+            connections_ended: outcomes(all, "connections_ended", "Connections ended"),
+            connections_refused: outcomes(all, "connections_refused", "Connections that were not opened"),
+            signaling_limited: outcomes(
                 all,
                 "signaling_sockets_limited",
                 "Signaling sockets that were refused, or closed because the client reads too slowly or does not finish a message, and grants whose source was not asked to end them",
             ),
             signaling_dropped: add(all, "signaling_dropped", "What bounds of signaling have cost clients"),
-            feedback_cards: add(all, "feedback_cards", "Cards of reports that are finished"),
+            feedback_cards: outcomes(all, "feedback_cards", "Cards of reports that are finished"),
             claims_clamped: add(all, "claims_clamped", "Reports clamped to an allowance"),
             sessions_cut: add(all, "sessions_cut", "Sessions ended at coturn"),
             relay_allocations: add(all, "relay_allocations", "Allocations of the relay in this process"),
-            relay_ends: add(all, "relay_allocations_ended", "Allocations of the relay that ended"),
-            relay_refusals: add(all, "relay_refusals", "Allocation requests that the relay refused"),
-            relay_drops: add(all, "relay_dropped", "Packets that the relay dropped"),
+            relay_ends: outcomes(all, "relay_allocations_ended", "Allocations of the relay that ended"),
+            relay_refusals: outcomes(all, "relay_refusals", "Allocation requests that the relay refused"),
+            relay_drops: outcomes(all, "relay_dropped", "Packets that the relay dropped"),
             readings: add(all, "readings", "Requests for a provider's own count"),
             grant_counts: add(all, "grant_counts", "Counts of the bytes of each grant"),
-            grant_count_bytes: add(all, "grant_count_bytes", "Egress bytes in final counts by grant"),
-            key_fetches: add(all, "key_fetches", "Calls for the keys of users' tokens"),
-            key_rotations: add(all, "key_rotations", "Rotations of the TURN key, and failed calls for them"),
+            grant_count_bytes: outcomes(all, "grant_count_bytes", "Egress bytes in final counts by grant"),
+            key_fetches: outcomes(all, "key_fetches", "Calls for the keys of users' tokens"),
+            key_rotations: outcomes(
+                all,
+                "key_rotations",
+                "Rotations of the TURN key, and failed calls for them",
+            ),
             turn_key_bytes: add(
                 all,
                 "turn_key_bytes",
@@ -217,47 +230,20 @@ impl Metrics {
 
     /// Counts one call to the provider.
     pub fn provider_call(&self, outcome: &'static str, took: Duration) {
-        self.provider_calls.get_or_create(&OutcomeLabels { outcome }).inc();
+        self.provider_calls.count(outcome);
         self.provider_seconds.observe(took.as_secs_f64());
         self.provider_latest.count(outcome, Some(took));
     }
 
     /// Counts a call to the provider that was not made.
     pub fn provider_skipped(&self, outcome: &'static str) {
-        self.provider_calls.get_or_create(&OutcomeLabels { outcome }).inc();
+        self.provider_calls.count(outcome);
         self.provider_latest.count(outcome, None);
-    }
-
-    /// Counts the end of one connection.
-    pub fn connection_ended(&self, given_up: bool) {
-        let outcome = if given_up { "given_up" } else { "closed" };
-        self.connections_ended.get_or_create(&OutcomeLabels { outcome }).inc();
-    }
-
-    /// Counts a socket of a peer that holds too many: the idle one that was closed, or the new one that was refused.
-    pub fn socket_limited(&self, outcome: &'static str) {
-        self.sockets_limited.get_or_create(&OutcomeLabels { outcome }).inc();
-    }
-
-    /// Counts a signaling socket that was refused before its upgrade, or closed because its client reads too slowly, or a grant whose
-    /// source was not asked to end it.
-    pub fn signaling_limited(&self, outcome: &'static str) {
-        self.signaling_limited.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
     /// Counts what a bound of a signaling protocol has cost a client.
     pub fn signaling_dropped(&self, protocol: &'static str, reason: &'static str) {
         self.signaling_dropped.get_or_create(&DroppedLabels { protocol, reason }).inc();
-    }
-
-    /// Counts a card of a report that is finished.
-    pub fn feedback_card(&self, outcome: &'static str) {
-        self.feedback_cards.get_or_create(&OutcomeLabels { outcome }).inc();
-    }
-
-    /// Counts a connection that was not opened.
-    pub fn connection_refused(&self, outcome: &'static str) {
-        self.connections_refused.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
     /// Counts one request for a provider's own count.
@@ -272,19 +258,8 @@ impl Metrics {
 
     /// Counts bytes of a final count: under ids of grants, and under other identifiers.
     pub fn grant_count_bytes(&self, granted: u64, other: u64) {
-        for (outcome, bytes) in [("grant", granted), ("other", other)] {
-            self.grant_count_bytes.get_or_create(&OutcomeLabels { outcome }).inc_by(bytes);
-        }
-    }
-
-    /// Counts one call for the keys of users' tokens.
-    pub fn key_fetch(&self, outcome: &'static str) {
-        self.key_fetches.get_or_create(&OutcomeLabels { outcome }).inc();
-    }
-
-    /// Counts a rotation of the TURN key (`rotated`), or a failed call for one (`failed`).
-    pub fn key_rotation(&self, outcome: &'static str) {
-        self.key_rotations.get_or_create(&OutcomeLabels { outcome }).inc();
+        self.grant_count_bytes.add("grant", granted);
+        self.grant_count_bytes.add("other", other);
     }
 
     /// Sets the bytes of each TURN key. A key that is not among them is forgotten.
@@ -298,21 +273,6 @@ impl Metrics {
     /// Sets how many allocations the relay has.
     pub fn set_relay_allocations(&self, allocations: u64) {
         self.relay_allocations.set(allocations);
-    }
-
-    /// Counts the end of an allocation.
-    pub fn relay_ended(&self, outcome: &'static str) {
-        self.relay_ends.get_or_create(&OutcomeLabels { outcome }).inc();
-    }
-
-    /// Counts a refused allocation.
-    pub fn relay_refused(&self, outcome: &'static str) {
-        self.relay_refusals.get_or_create(&OutcomeLabels { outcome }).inc();
-    }
-
-    /// Counts a dropped packet.
-    pub fn relay_dropped(&self, outcome: &'static str) {
-        self.relay_drops.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
     /// Counts `count` finished alerts of one kind.
@@ -340,6 +300,10 @@ impl Default for Metrics {
 fn build_labels() -> Vec<(&'static str, &'static str)> {
     let revision = REVISION.filter(|revision| !revision.is_empty()).map(|revision| ("revision", revision));
     [("version", env!("CARGO_PKG_VERSION"))].into_iter().chain(revision).collect()
+}
+
+fn outcomes(registry: &mut Registry, name: &str, help: &str) -> Outcomes {
+    Outcomes(add(registry, name, help))
 }
 
 fn add<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {

@@ -44,7 +44,7 @@ pub(super) fn begin(app: &Arc<App>, hub: &Arc<Hub>, effects: Vec<Effect>) {
 pub(super) fn has_room(app: &App) -> bool {
     let has_room = app.signaling.tasks.len() < TASKS_MAX;
     if !has_room {
-        app.metrics.signaling_limited("no_task");
+        app.metrics.signaling_limited.count("no_task");
     }
     has_room
 }

@@ -45,7 +45,7 @@ pub fn upgrade(
     let place = match app.signaling.occupancy.take(requester.address) {
         Ok(place) => place,
         Err(why) => {
-            app.metrics.signaling_limited("refused");
+            app.metrics.signaling_limited.count("refused");
             return refused(why).into_response();
         }
     };
@@ -131,7 +131,7 @@ impl Session<'_> {
 
     fn closing_of(&self, error: &axum::Error) -> Option<Closing> {
         if self.inbox.is_refused() {
-            self.app.metrics.signaling_limited("unfinished");
+            self.app.metrics.signaling_limited.count("unfinished");
         }
         let close = closing_of(error)?;
         if close == TOO_LONG {
@@ -148,7 +148,7 @@ impl Session<'_> {
             Message::Text(_) | Message::Binary(_) | Message::Close(_) => self.inbox.complete(),
         }
         if self.inbox.is_overdue(clock::deadline(Duration::ZERO)) {
-            self.app.metrics.signaling_limited("unfinished");
+            self.app.metrics.signaling_limited.count("unfinished");
             return Some(Err(UNFINISHED));
         }
         if content(&message) > self.hub.limits().frame_max {

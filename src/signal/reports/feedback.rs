@@ -59,7 +59,7 @@ impl Feedback {
         drop(cards);
         self.arrived.notify_one();
         if !has_room {
-            self.metrics.feedback_card("dropped");
+            self.metrics.feedback_cards.count("dropped");
         }
         has_room
     }
@@ -73,7 +73,7 @@ impl Feedback {
             };
             let outcome = self.deliver_one(&card).await;
             self.lock().pop_front();
-            self.metrics.feedback_card(outcome);
+            self.metrics.feedback_cards.count(outcome);
         }
     }
 
