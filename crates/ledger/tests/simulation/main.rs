@@ -11,6 +11,7 @@
 //! - the books' time is the world's time, or the status shows how far the wall clock is ahead of it;
 //! - the assumed rate holds (estimate mode only);
 //! - in strict mode with a limit for each user, no user's true bytes exceed it;
+//! - the books say of each grant, and of the figures, what a second, naive account of the promises says ([`walk::model`]);
 //! - nobody was refused while the shortest credential had room, and no client holds more than its share of a strict budget.
 //!
 //! At the end all sessions end and all counts are read: then nothing is committed but what is used and its margin. Two periods later no

@@ -66,7 +66,7 @@ impl<D: Disk> Broker<D> {
                 let user = user_named(user);
                 if is_blocked {
                     let _ = self.books.block_user(&user);
-                    let _ = self.books.revoke_user(&user);
+                    self.revoke_user(&user);
                 } else {
                     self.books.unblock_user(&user);
                 }
@@ -84,6 +84,7 @@ impl<D: Disk> Broker<D> {
             Op::Copy => {
                 self.flush();
                 self.copy = self.disk.copy();
+                self.model.copy();
             }
             Op::Restore => self.restore_copy(world),
             Op::MintFails { life } => self.fail_to_mint(life),
@@ -101,12 +102,14 @@ impl<D: Disk> Broker<D> {
             Op::Open { nth, relayed } => {
                 if let Some(caller) = self.caller(nth) {
                     let _ = self.books.open(caller, "c", relayed);
+                    self.note_reports();
                 }
             }
             Op::Beat { nth, bytes, relayed } => {
                 let report = Report { bytes_received: bytes, relayed, ..Report::default() };
                 if let Some(caller) = self.caller(nth) {
                     let _ = self.books.heartbeat(caller, "c", report);
+                    self.note_reports();
                 }
             }
             Op::Close { nth } => {
@@ -116,7 +119,7 @@ impl<D: Disk> Broker<D> {
             }
             Op::Revoke { nth } => {
                 if let Some(Caller::Grant(grant)) = self.caller(nth) {
-                    let _ = self.books.revoke(grant.id);
+                    self.revoke(grant.id);
                 }
             }
             Op::Limit { percent } => {

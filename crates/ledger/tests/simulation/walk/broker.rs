@@ -18,6 +18,7 @@ use super::days::CountedDays;
 use super::disk::Disk;
 use super::lateness::Lateness;
 use super::minting::{Held, InFlight};
+use super::model::Model;
 use super::settings::Settings;
 use super::sfu::Page;
 use super::world::World;
@@ -90,6 +91,8 @@ pub(crate) struct Broker<D> {
     /// Whether coturn's sessions were not cut for a while.
     pub(crate) was_uncut: bool,
     pub(super) signs: Signs,
+    /// What the books must say.
+    pub(super) model: Model,
 }
 
 /// What happened in a step.
@@ -145,6 +148,7 @@ impl<D: Disk> Broker<D> {
             last_read: None,
             was_uncut: false,
             signs: Signs::default(),
+            model: Model::default(),
         }
     }
 
@@ -188,6 +192,7 @@ impl<D: Disk> Broker<D> {
         }
         let period = self.books.snapshot().figures.period;
         let now = self.books.advance(moment);
+        self.settle_cutting();
         // The long tails of all grants are promised while their sessions are not cut.
         let is_listed =
             self.listed_at.is_some_and(|(_, at)| now.max(moment.wall).millis_since(at) <= CUT_FOR);
@@ -258,11 +263,13 @@ impl<D: Disk> Broker<D> {
     pub(super) fn tidy(&mut self) {
         self.books.forget_expired();
         self.flush();
+        self.check_rows(true);
     }
 
     /// Writes all changes to disk.
     pub(super) fn flush(&mut self) {
         let batch = self.books.take_batch();
+        self.model.take_batch();
         match &mut self.unwritten {
             Some(unwritten) => unwritten.append(batch),
             None => self.unwritten = Some(batch),
@@ -273,6 +280,7 @@ impl<D: Disk> Broker<D> {
     pub(super) fn write(&mut self) {
         if let Some(batch) = self.unwritten.take() {
             self.disk.write(batch);
+            self.model.write();
             self.writes += 1;
         }
     }

@@ -41,6 +41,7 @@ impl<D: Disk> Broker<D> {
                 let _ = self.books.open(member, "s", None);
             }
         }
+        self.note_reports();
     }
 
     pub(super) fn leave_call(&mut self, nth: u64) {
@@ -50,7 +51,7 @@ impl<D: Disk> Broker<D> {
         }
         self.members.remove(&grant.id);
         for grant in self.books.grants().with_renewals(grant.id).collect::<Vec<_>>() {
-            let _ = self.books.revoke(grant);
+            self.revoke(grant);
         }
     }
 
@@ -68,7 +69,7 @@ impl<D: Disk> Broker<D> {
             }
         }
         let late: BTreeSet<_> = ended.iter().map(|held| held.grant.id).filter(|id| is_late(*id)).collect();
-        let _ = self.books.release_gone(RELAY, |id| late.contains(&id));
+        self.release_gone(&late);
     }
 
     fn is_over(&self, held: &Held) -> bool {

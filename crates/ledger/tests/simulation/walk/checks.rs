@@ -155,6 +155,7 @@ impl Checks {
             self.users_excused_until = broker.settings.billing_day().period_at(relayed_until).end;
         }
         let failed = failed.or_else(|| self.users(world, broker, &figures));
+        let failed = failed.or_else(|| broker.differs(&snapshot));
         (self.before, self.lacked) = (snapshot, (broker.lacks, broker.lacked));
         failed
     }

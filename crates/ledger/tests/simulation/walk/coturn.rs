@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use turn_ledger::coturn::listing::{Listing, Reach, Session, SessionId};
 use turn_ledger::source::IceSource;
+use turn_ledger::token::GrantId;
 use turn_ledger::traffic::Traffic;
 use turn_ledger::units::Timestamp;
 
@@ -109,7 +110,10 @@ impl<D: Disk> Broker<D> {
             }
             Cli::Works | Cli::CutsNothing | Cli::Silent => {}
         }
+        let listed: Vec<_> = listing.sessions.iter().filter_map(listed_grant).collect();
+        let is_complete = listing.is_complete;
         let dead = self.books.take_sessions(listing);
+        self.note_listing(is_complete, &listed);
         self.books.cut_sessions(&dead);
         if self.cli != Cli::CutsNothing {
             for id in &dead {
@@ -119,6 +123,11 @@ impl<D: Disk> Broker<D> {
         self.advance(world);
         dead
     }
+}
+
+/// The grant of a session, and the expiry in its credential.
+fn listed_grant(session: &Session) -> Option<(GrantId, i64)> {
+    Some((session.grant?, session.expires_at?.as_millis()))
 }
 
 /// The complete listing at this instant.

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use turn_ledger::books::{Commit, Hold, Requester, Written};
+use turn_ledger::books::{Commit, Requester, Written};
 use turn_ledger::client::ClientKey;
+use turn_ledger::promise::PromisedTime;
 use turn_ledger::reports::Caller;
 use turn_ledger::source::IceSource;
 use turn_ledger::spender::{Spender, User};
@@ -11,6 +12,8 @@ use turn_ledger::token::{Grant, GrantId};
 
 use super::broker::Broker;
 use super::disk::Disk;
+use super::expectations::Reserved;
+use super::model::Issued;
 use super::world::World;
 
 /// The provider's deadline, in milliseconds.
@@ -36,9 +39,19 @@ pub(super) struct InFlight {
     state: Making,
 }
 
+impl InFlight {
+    /// What is reserved for a credential that does not exist yet.
+    pub(super) fn held(&self) -> Option<(IceSource, PromisedTime)> {
+        match &self.state {
+            Making::Asked(reserved, source) => Some((*source, reserved.hold.promised())),
+            Making::Committed(..) => None,
+        }
+    }
+}
+
 enum Making {
     /// The provider is asked.
-    Asked(Hold, IceSource),
+    Asked(Reserved, IceSource),
     /// It is in the books, after so many writes.
     Committed(Commit, Grant, u64),
 }
@@ -59,8 +72,8 @@ impl<D: Disk> Broker<D> {
     pub(super) fn begin_mint(&mut self, life: u64, world: &World) {
         let requester = self.requester(None);
         let life = Duration::from_secs(life);
-        if let Some(hold) = self.reserve(life, &requester) {
-            let state = Making::Asked(hold, self.source());
+        if let Some(reserved) = self.reserve(life, &requester) {
+            let state = Making::Asked(reserved, self.source());
             self.in_flight.push_back(InFlight { requester, since: world.now, state });
         }
     }
@@ -69,7 +82,9 @@ impl<D: Disk> Broker<D> {
     pub(super) fn give_up_late(&mut self, world: &World) {
         for made in std::mem::take(&mut self.in_flight) {
             match made.state {
-                Making::Asked(hold, _) if world.now - made.since > DEADLINE => self.books.release(&hold),
+                Making::Asked(Reserved { hold, .. }, _) if world.now - made.since > DEADLINE => {
+                    self.books.release(&hold);
+                }
                 _ => self.in_flight.push_back(made),
             }
         }
@@ -78,13 +93,13 @@ impl<D: Disk> Broker<D> {
     pub(super) fn commit_oldest(&mut self) {
         let is_asked = |made: &InFlight| matches!(made.state, Making::Asked(..));
         let Some(nth) = self.in_flight.iter().position(is_asked) else { return };
-        let Some(InFlight { requester, since, state: Making::Asked(hold, source) }) =
+        let Some(InFlight { requester, since, state: Making::Asked(reserved, source) }) =
             self.in_flight.remove(nth)
         else {
             return;
         };
-        let left = hold.life();
-        if let Some((commit, grant)) = self.put(hold, source, left, requester.clone()) {
+        let left = reserved.hold.life();
+        if let Some((commit, grant)) = self.put(reserved, source, left, requester.clone()) {
             let state = Making::Committed(commit, grant, self.writes);
             self.in_flight.push_back(InFlight { requester, since, state });
         }
@@ -104,7 +119,7 @@ impl<D: Disk> Broker<D> {
         if written == Written::Yes {
             self.write();
         }
-        if self.books.settle(&commit, written).is_ok() && grant.expires_at > self.books.now() {
+        if self.settle(&commit, grant.id, written) && grant.expires_at > self.books.now() {
             let held = self.hand_out(world, 0, &grant);
             self.grants.push(held);
         }
@@ -123,9 +138,10 @@ impl<D: Disk> Broker<D> {
     pub(super) fn mint_from_pool(&mut self, life: u64, age: u64, world: &mut World) {
         let life = Duration::from_secs(life);
         let requester = self.requester(None);
-        let Some(hold) = self.reserve(life, &requester) else { return };
-        let left = hold.life().saturating_sub(Duration::from_secs(if hold.life() == life { age } else { 0 }));
-        if let Some(grant) = self.commit(hold, left, Written::Yes, requester) {
+        let Some(reserved) = self.reserve(life, &requester) else { return };
+        let given = reserved.hold.life();
+        let left = given.saturating_sub(Duration::from_secs(if given == life { age } else { 0 }));
+        if let Some(grant) = self.commit(reserved, left, Written::Yes, requester) {
             let minted = self.hand_out(world, 0, &grant);
             self.grants.push(minted);
         }
@@ -133,17 +149,17 @@ impl<D: Disk> Broker<D> {
 
     /// The provider fails: the hold is released.
     pub(super) fn fail_to_mint(&mut self, life: u64) {
-        if let Some(hold) = self.reserve(Duration::from_secs(life), &self.requester(None)) {
-            self.books.release(&hold);
+        if let Some(reserved) = self.reserve(Duration::from_secs(life), &self.requester(None)) {
+            self.books.release(&reserved.hold);
         }
     }
 
     /// Issues one credential.
     pub(super) fn mint(&mut self, life: u64, written: Written, renews: Option<GrantId>) -> Option<Grant> {
         let (requester, life) = (self.requester(renews), Duration::from_secs(life));
-        let hold = self.reserve(life, &requester)?;
-        let left = hold.life();
-        self.commit(hold, left, written, requester)
+        let reserved = self.reserve(life, &requester)?;
+        let left = reserved.hold.life();
+        self.commit(reserved, left, written, requester)
     }
 
     /// Who asks. With a limit for each user, one of three users, and a renewal has the user of the grant that it renews.
@@ -161,22 +177,28 @@ impl<D: Disk> Broker<D> {
     /// Commits a credential whose lifetime is `left`.
     fn commit(
         &mut self,
-        hold: Hold,
+        reserved: Reserved,
         left: Duration,
         written: Written,
         requester: Requester,
     ) -> Option<Grant> {
-        let (commit, grant) = self.put(hold, self.source(), left, requester)?;
+        let (commit, grant) = self.put(reserved, self.source(), left, requester)?;
         if written == Written::Yes {
             self.write();
         }
-        self.books.settle(&commit, written).ok().map(|()| grant)
+        self.settle(&commit, grant.id, written).then_some(grant)
+    }
+
+    /// The outcome of a write is known. Returns whether the credential may be handed out.
+    fn settle(&mut self, commit: &Commit, id: GrantId, written: Written) -> bool {
+        self.model.settle(id, written == Written::No);
+        self.books.settle(commit, written).is_ok()
     }
 
     /// Puts a credential into the books.
     fn put(
         &mut self,
-        hold: Hold,
+        reserved: Reserved,
         source: IceSource,
         left: Duration,
         requester: Requester,
@@ -185,7 +207,21 @@ impl<D: Disk> Broker<D> {
         let issued_at = self.books.now();
         let grant = Grant { id: id_of(self.minted), source, issued_at, expires_at: issued_at.plus(left) };
         let user = requester.user().and_then(|user| user.as_str().parse().ok());
+        let Reserved { hold, expires_by, ahead } = reserved;
+        let live = |id: &GrantId| self.books.grants().get(*id).is_some();
+        let issued = Issued {
+            grant,
+            held: hold.promised(),
+            expires_by,
+            ahead,
+            tail: self.tail_of(source),
+            user,
+            client: requester.client,
+            renews: requester.renews.filter(live),
+        };
         let (commit, batch) = self.books.commit(hold, &grant, Some("user"), requester).ok()?;
+        self.model.issue(&issued);
+        self.model.take_batch();
         self.users.extend(user.map(|user| (grant.id, user)));
         match &mut self.unwritten {
             Some(unwritten) => unwritten.append(batch?),
@@ -197,9 +233,7 @@ impl<D: Disk> Broker<D> {
     /// A client renews one of its grants. Of the two it relays with one, or with both.
     pub(super) fn renew(&mut self, nth: u64, life: u64, delay: u64, world: &mut World) {
         self.list_sessions(world);
-        let Some(renewed) = self.held(nth).filter(|held| self.books.take_renewal(&held.grant)) else {
-            return;
-        };
+        let Some(renewed) = self.held(nth).filter(|held| self.take_renewal(&held.grant)) else { return };
         if let Some(grant) = self.mint(life, Written::Yes, Some(renewed.grant.id)) {
             self.renewals.extend([grant.id, renewed.grant.id]);
             let mut held = self.hand_out(world, delay, &grant);
@@ -209,6 +243,7 @@ impl<D: Disk> Broker<D> {
             self.grants.push(held);
         } else {
             self.books.give_renewal_back(renewed.grant.id);
+            self.model.give_renewal_back(renewed.grant.id);
         }
     }
 

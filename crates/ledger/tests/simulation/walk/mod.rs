@@ -14,11 +14,13 @@ pub(crate) mod coturn;
 mod days;
 mod dice;
 pub(crate) mod disk;
+mod expectations;
 pub(crate) mod faults;
 #[expect(unreachable_pub, reason = "the service uses more of it")]
 #[path = "../../../../../src/meter/cloudflare/lateness.rs"]
 mod lateness;
 mod minting;
+pub(crate) mod model;
 pub(crate) mod ops;
 mod readings;
 mod refusals;

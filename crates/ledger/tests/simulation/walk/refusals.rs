@@ -12,6 +12,7 @@ use turn_ledger::verdict::Refusal;
 
 use super::broker::Broker;
 use super::disk::Disk;
+use super::expectations::Reserved;
 use super::minting::id_of;
 
 /// The shortest credential of strict mode: the value of the ledger.
@@ -36,12 +37,12 @@ impl Need {
 
 impl<D: Disk> Broker<D> {
     /// Reserves budget for a credential. Notes a refusal without need, and a share that is too large.
-    pub(super) fn reserve(&mut self, life: Duration, requester: &Requester) -> Option<Hold> {
+    pub(super) fn reserve(&mut self, life: Duration, requester: &Requester) -> Option<Reserved> {
         let (source, before) = (self.source(), self.books.snapshot());
         match self.books.reserve(source, life, MINT_SLACK, requester.clone()) {
             Ok(hold) => {
                 self.check_share(&hold, requester);
-                Some(hold)
+                Some(self.reserved(hold, &before, source, requester))
             }
             Err(why) => {
                 if !self.is_needed(why, &before, source, life, requester) {

@@ -38,6 +38,7 @@ impl<D: Disk> Broker<D> {
         self.time = stored.time(wall, Boot::new(self.boot), since_boot);
         self.books = self.settings.open(stored, self.time.read(wall, since_boot));
         self.lateness = self.settings.lateness(&self.books);
+        self.start_model();
         // The relay in the process counts from zero.
         self.relayed_until = world.now;
         (self.asked, self.asked_until) = (CountedDays::default(), Timestamp::default());
@@ -118,6 +119,7 @@ impl<D: Disk> Broker<D> {
     pub(super) fn restore_copy(&mut self, world: &mut World) {
         let Some(copy) = self.copy.take() else { return };
         self.disk = copy;
+        self.model.restore_copy();
         // The copy does not know of pauses since.
         self.lags = true;
         self.restart(world);

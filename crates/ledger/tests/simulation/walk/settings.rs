@@ -211,6 +211,16 @@ impl Settings {
         SourceTerms { source, tail, cut_tail, sampling, is_read }
     }
 
+    /// Whether the broker ends coturn's sessions.
+    pub(super) fn cuts(&self) -> bool {
+        self.cli && self.sources.contains(&IceSource::Coturn)
+    }
+
+    /// The tail of a source whose sessions are cut, in milliseconds.
+    pub(super) fn short_tail(&self) -> u64 {
+        millis(self.tail.map_or(CUT_TAIL, Duration::from_secs))
+    }
+
     pub(super) fn change(&mut self, change: Change) {
         match change {
             Change::Strict(strict) => self.strict = strict,

@@ -1,0 +1,189 @@
+//! What the books are expected to say after each operation of a simulated broker, by the account of [`super::model`].
+
+use std::collections::BTreeSet;
+
+use turn_ledger::books::{Hold, Requester, Snapshot};
+use turn_ledger::grants::GrantRow;
+use turn_ledger::source::{IceSource, MINT_SLACK};
+use turn_ledger::spender::User;
+use turn_ledger::token::{Grant, GrantId};
+use turn_ledger::units::Timestamp;
+
+use super::broker::Broker;
+use super::disk::Disk;
+use super::minting::InFlight;
+use super::settings::millis;
+
+/// Room for one credential.
+pub(super) struct Reserved {
+    pub(super) hold: Hold,
+    /// The latest time at which the credential expires, in the books' time.
+    pub(super) expires_by: Timestamp,
+    /// How far the wall clock was ahead, in milliseconds.
+    pub(super) ahead: u64,
+}
+
+impl<D: Disk> Broker<D> {
+    /// The later of the books' time and the wall clock, in milliseconds since 1970.
+    fn latest(&self) -> i64 {
+        self.books.now().max(self.books.moment().wall).as_millis()
+    }
+
+    /// How long a credential of a source that is made now relays after its expiry, in milliseconds.
+    pub(super) fn tail_of(&self, source: IceSource) -> u64 {
+        let is_cut = source == IceSource::Coturn && self.settings.cuts() && self.model.is_cut(self.latest());
+        if is_cut { self.settings.short_tail() } else { millis(self.settings.tail(source)) }
+    }
+
+    /// What a credential relays in a minute at most, by the settings.
+    fn bytes_per_minute(&self) -> u64 {
+        self.settings.mbps * 7_500_000
+    }
+
+    /// A hold, which covers the whole time in which its credential may be used.
+    pub(super) fn reserved(
+        &mut self,
+        hold: Hold,
+        before: &Snapshot,
+        source: IceSource,
+        requester: &Requester,
+    ) -> Reserved {
+        let (now, ahead) = (before.figures.now, millis(before.clock_ahead));
+        let expires_by = now.plus(hold.life()).plus(MINT_SLACK).plus_millis(ahead);
+        let live = |id: &GrantId| self.books.grants().get(*id).is_some();
+        let renewed = requester.renews.filter(live);
+        let is_cut_here = source == IceSource::Relay || (source == IceSource::Coturn && self.settings.cuts());
+        let tail = self.tail_of(source);
+        let rate = self.bytes_per_minute();
+        let is_rate =
+            |per_minute: u64| per_minute == rate || (per_minute > rate && !before.measured.assumption.holds);
+        let time = hold.promised();
+        let problem =
+            self.model.differs_from_hold(&time, now, expires_by, tail, source, renewed, is_cut_here);
+        let problem = problem.or_else(|| {
+            (!is_rate(time.per_minute)).then(|| format!("{} bytes are promised in a minute", time.per_minute))
+        });
+        self.model.expect(problem.is_none(), || problem.unwrap_or_default());
+        Reserved { hold, expires_by, ahead }
+    }
+
+    /// A client asks for its renewal.
+    pub(super) fn take_renewal(&mut self, grant: &Grant) -> bool {
+        let is_taken = self.books.take_renewal(grant);
+        if self.model.now.has(grant.id) {
+            let is_allowed = self.model.renew(grant.id, self.books.now().as_millis());
+            self.model
+                .expect(is_taken == is_allowed, || format!("a renewal was taken: {is_taken}: {grant:?}"));
+        }
+        is_taken
+    }
+
+    fn is_open(&self, id: GrantId) -> bool {
+        self.books.connections().iter().any(|connection| connection.grant == Some(id))
+    }
+
+    /// The operator revokes a grant.
+    pub(super) fn revoke(&mut self, id: GrantId) {
+        let (now, is_open) = (self.books.now().as_millis(), self.is_open(id));
+        let is_live = self.books.grants().get(id).is_some();
+        let is_revoked = self.books.revoke(id).is_some();
+        if self.model.now.has(id) {
+            let expected = is_live && self.model.revoke(id, now, is_open);
+            self.model.expect(is_revoked == expected, || format!("a grant was revoked: {is_revoked}"));
+        }
+    }
+
+    /// The operator revokes all that a user has.
+    pub(super) fn revoke_user(&mut self, user: &User) {
+        let now = self.books.now().as_millis();
+        let number = user.as_str().parse().ok();
+        let is_live = |id: &GrantId| self.books.grants().get(*id).is_some();
+        let theirs = self.model.now.grants.iter().filter(|known| known.user == number && number.is_some());
+        let theirs: Vec<_> = theirs.map(|known| known.id).filter(is_live).collect();
+        let open: BTreeSet<_> = theirs.iter().copied().filter(|id| self.is_open(*id)).collect();
+        let revoked = self.books.revoke_user(user).grants;
+        for id in theirs {
+            let expected = self.model.revoke(id, now, open.contains(&id));
+            let is_revoked = revoked.iter().any(|(it, _)| *it == id);
+            self.model.expect(is_revoked == expected, || format!("a user's grant was revoked: {is_revoked}"));
+        }
+    }
+
+    /// The relay has no session of revoked grants, except for these.
+    pub(super) fn release_gone(&mut self, late: &BTreeSet<GrantId>) {
+        let live = |id: GrantId| self.books.grants().get(id).is_some();
+        self.model.release(self.latest(), |id| late.contains(&id), live);
+        let _ = self.books.release_gone(IceSource::Relay, |id| late.contains(&id));
+    }
+
+    /// Clients have reported. In estimate mode, that extends what is promised until the next report.
+    pub(super) fn note_reports(&mut self) {
+        if self.settings.strict {
+            return;
+        }
+        let until =
+            self.books.now().as_millis() + i64::try_from(self.settings.heartbeat * 1_000).unwrap_or(0);
+        let open: Vec<_> =
+            self.books.connections().iter().filter_map(|connection| connection.grant).collect();
+        for id in open {
+            if let Some(promised) = self.books.grants().get(id).and_then(GrantRow::alive_until) {
+                self.model.may_extend(id, promised.number(), until);
+            }
+        }
+    }
+
+    /// Time has passed in the books.
+    pub(super) fn settle_cutting(&mut self) {
+        if self.settings.cuts() {
+            let (now, latest) = (self.books.now().as_millis(), self.latest());
+            let (tail, rate) = (millis(self.settings.tail(IceSource::Coturn)), self.bytes_per_minute());
+            let books = &self.books;
+            let has_row = |id| books.grants().iter().any(|(it, _)| *it == id);
+            self.model.settle_cutting(now, latest, tail, rate, has_row);
+        }
+    }
+
+    /// The books have taken a listing of coturn.
+    pub(super) fn note_listing(&mut self, is_complete: bool, listed: &[(GrantId, i64)]) {
+        let is_complete = is_complete && !self.books.moment().in_doubt;
+        let (now, latest) = (self.books.now().as_millis(), self.latest());
+        if self.settings.cuts() {
+            self.model.list(now, latest, is_complete, listed, self.settings.short_tail());
+        }
+    }
+
+    /// A process has started with the stored books.
+    pub(super) fn start_model(&mut self) {
+        self.model.crash();
+        self.settle_cutting();
+        let configured = |source| self.settings.sources.contains(&source) || source == IceSource::Cloudflare;
+        let tail = |source| {
+            if configured(source) { self.tail_of(source) } else { millis(source.expiry_tail()) }
+        };
+        let sources = [IceSource::Cloudflare, IceSource::Coturn, IceSource::Relay];
+        let tails = sources.map(|source| (source, tail(source)));
+        let (now, rate) = (self.books.now().as_millis(), self.bytes_per_minute());
+        let books = &self.books;
+        let has_row = |id| books.grants().iter().any(|(it, _)| *it == id);
+        self.model.settle_tails(now, &tails, rate, has_row);
+    }
+
+    /// Compares the rows of the books with the account.
+    pub(super) fn check_rows(&mut self, is_tidy: bool) {
+        let differs = self.model.check_rows(&self.books, is_tidy);
+        self.model.expect(differs.is_none(), || differs.unwrap_or_default());
+    }
+
+    /// What the books say wrong after a step.
+    pub(super) fn differs(&mut self, snapshot: &Snapshot) -> Option<String> {
+        self.check_rows(false);
+        let held: Vec<_> = self.in_flight.iter().filter_map(InFlight::held).collect();
+        let has_pages = !self.pages.is_empty();
+        let figures = if has_pages {
+            None
+        } else {
+            self.model.check_figures(&self.books, snapshot, &held, self.settings.strict, self.has_reporter)
+        };
+        self.model.wrong.take().or(figures)
+    }
+}

@@ -1,0 +1,117 @@
+//! Grants and the grants that renew them, and revocations.
+
+use turn_ledger::minute::Minute;
+use turn_ledger::promise::PromisedTime;
+use turn_ledger::source::IceSource;
+use turn_ledger::token::GrantId;
+use turn_ledger::units::Timestamp;
+
+use super::{Known, Model, minute_from, minute_of, signed};
+
+impl Model {
+    /// A grant and its renewals, from this one on.
+    fn chain(&self, id: GrantId) -> Vec<&Known> {
+        let (mut chain, mut next) = (vec![], Some(id));
+        while let Some(known) =
+            next.and_then(|id| self.now.grants.iter().find(|known| known.id == id && known.has_row))
+        {
+            next = known.renewed_by;
+            chain.push(known);
+        }
+        chain
+    }
+
+    /// When the last credential of a chain at one source expires. Revoked renewals do not count, nor those that may be undone.
+    pub(super) fn expiry_of(&self, id: GrantId) -> Option<i64> {
+        let chain = self.chain(id);
+        let source = chain.first()?.source;
+        let counts = |known: &&&Known| {
+            let is_valid = known.revoked_at.is_none() && known.is_settled;
+            known.is_live && (known.id == id || (known.source == source && is_valid))
+        };
+        chain.iter().filter(counts).map(|known| known.expires_at).max()
+    }
+
+    /// Whether nothing more may be relayed with a grant.
+    pub(super) fn is_over(&self, id: GrantId, expiry: i64, now: i64) -> bool {
+        let is_revoked =
+            self.chain(id).first().is_some_and(|known| known.is_live && known.revoked_at.is_some());
+        is_revoked || now >= self.expiry_of(id).unwrap_or(expiry)
+    }
+
+    /// What a hold promises wrong. `expires_by`: the latest time at which its credential expires. `is_cut_here`: sessions of its source
+    /// are ended here, so those of the grants before it go on.
+    #[expect(clippy::too_many_arguments, reason = "each is a fact of its own")]
+    pub(in super::super) fn differs_from_hold(
+        &mut self,
+        held: &PromisedTime,
+        now: Timestamp,
+        expires_by: Timestamp,
+        tail: u64,
+        source: IceSource,
+        renewed: Option<GrantId>,
+        is_cut_here: bool,
+    ) -> Option<String> {
+        let from = minute_of(now.as_millis());
+        let renewed = renewed.and_then(|id| self.grant(id)).filter(|known| known.source == source);
+        let covered = renewed.as_ref().map_or(from, |known| known.until.max(known.reserved_from).max(from));
+        let before = renewed.filter(|_| is_cut_here).map_or(0, |known| known.chain_before + 1);
+        let until = minute_from(expires_by.as_millis() + signed(tail));
+        let expected = PromisedTime {
+            from: Minute::new(from),
+            reserved_from: Minute::new(covered),
+            chain_before: before,
+            until: Minute::new(until),
+            per_minute: held.per_minute,
+            is_held: true,
+        };
+        (*held != expected).then(|| format!("a hold says {held:?} instead of {expected:?}"))
+    }
+
+    /// A promise is shorter: its renewals rely on it no longer.
+    pub(super) fn reserve_after(&mut self, first: usize) {
+        let mut nth = first;
+        loop {
+            let known = &self.now.grants[nth];
+            let end = known.until.max(known.reserved_from);
+            let Some(next) =
+                known.renewed_by.and_then(|id| self.now.grants.iter().position(|it| it.id == id))
+            else {
+                return;
+            };
+            let renewal = &mut self.now.grants[next];
+            if renewal.reserved_from <= end {
+                return;
+            }
+            renewal.reserved_from = end;
+            nth = next;
+        }
+    }
+
+    /// A client asks to renew: whether it must be allowed.
+    pub(in super::super) fn renew(&mut self, id: GrantId, now: i64) -> bool {
+        let Some(known) = self.grant(id) else { return false };
+        let is_due =
+            now - known.issued_at >= (known.expires_at - known.issued_at) * 3 / 4 && now < known.expires_at;
+        let is_allowed = is_due && !known.was_renewed && known.revoked_at.is_none();
+        known.was_renewed |= is_allowed;
+        is_allowed
+    }
+
+    /// The renewal issued nothing.
+    pub(in super::super) fn give_renewal_back(&mut self, id: GrantId) {
+        if let Some(known) = self.grant(id) {
+            known.was_renewed = false;
+        }
+    }
+
+    /// The operator revokes a grant: whether it can be revoked. `is_open`: whether a connection is open on it.
+    pub(in super::super) fn revoke(&mut self, id: GrantId, now: i64, is_open: bool) -> bool {
+        let Some(known) = self.grant(id) else { return false };
+        let is_in_use = known.source != IceSource::Sfu && (known.expires_at > now || is_open);
+        if is_in_use {
+            known.revoked_at.get_or_insert(now);
+        }
+        is_in_use
+    }
+}

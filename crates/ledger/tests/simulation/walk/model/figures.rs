@@ -1,0 +1,133 @@
+//! The figures: the days as they are counted, and minute by minute what is promised in the time that is not.
+
+use turn_ledger::books::{Books, Snapshot};
+use turn_ledger::day::{Day, DayCount};
+use turn_ledger::promise::PromisedTime;
+use turn_ledger::source::IceSource;
+use turn_ledger::units::Timestamp;
+
+use super::{Known, MINUTE, Model, minute_from, minute_of};
+
+/// Minutes of a grant, and the bytes in each.
+#[derive(Clone, Copy)]
+pub(super) struct Span {
+    pub(super) from: i64,
+    pub(super) until: i64,
+    pub(super) per_minute: u64,
+}
+
+impl Known {
+    /// The minutes that it adds to those of the grants before it.
+    pub(super) fn spans(&self) -> impl Iterator<Item = Span> {
+        let added = self.added.iter().map(|(from, until, per_minute)| (*from, *until, *per_minute));
+        let first = self.added.first().map_or(self.until, |(from, ..)| *from).min(self.until);
+        let own = (self.reserved_from, first, self.per_minute);
+        std::iter::once(own).chain(added).map(|(from, until, per_minute)| Span { from, until, per_minute })
+    }
+}
+
+/// Bytes at least and at most.
+#[derive(Clone, Copy, Debug, Default)]
+struct Range {
+    least: u128,
+    most: u128,
+}
+
+impl Range {
+    fn add(&mut self, least: u128, most: u128) {
+        (self.least, self.most) = (self.least + least, self.most + most);
+    }
+}
+
+/// What the spans of a source promise in the minutes `[from, until)`. The rate in force is at least `rate` bytes in a minute.
+fn promised(spans: &[Span], from: i64, until: i64, rate: u64) -> Range {
+    let (mut count, mut bytes, mut most) = (0_u128, 0_u128, 0_u128);
+    for span in spans {
+        let minutes = u128::try_from(span.until.min(until) - span.from.max(from)).unwrap_or(0);
+        count += minutes;
+        bytes += minutes * u128::from(span.per_minute);
+        most += minutes * u128::from(span.per_minute.max(rate));
+    }
+    Range { least: bytes.max(count * u128::from(rate)), most }
+}
+
+/// The most that bytes can be of which a count may have missed so many percent.
+pub(super) fn at_most(bytes: u64, percent: u32) -> u128 {
+    (u128::from(bytes) * 100).div_ceil(u128::from(100 - percent.min(99)))
+}
+
+impl Model {
+    /// Compares the figures with the account. `held`: what is reserved for credentials that are being made, by source. `is_strict`: in
+    /// strict mode, what was reported under grants is never more than what is promised.
+    pub(in super::super) fn check_figures(
+        &self,
+        books: &Books,
+        snapshot: &Snapshot,
+        held: &[(IceSource, PromisedTime)],
+        is_strict: bool,
+        has_reporter: bool,
+    ) -> Option<String> {
+        let (figures, ledger) = (snapshot.figures, books.ledger());
+        let [start, end, now] =
+            [figures.period.start, figures.period.end, figures.now].map(Timestamp::as_millis);
+        let (mut committed, mut next, mut counted, mut margin) =
+            (Range::default(), Range::default(), 0, 0_u128);
+        let (mut live, mut measured) = (0, 0_u128);
+        for source in ledger.sources().filter(|source| source.is_metered()) {
+            let rate = ledger.bytes_per_minute(source);
+            let known = self.now.grants.iter().filter(|known| known.source == source).flat_map(Known::spans);
+            let held = held.iter().filter(|(of, _)| *of == source).map(|(_, time)| Span {
+                from: time.reserved_from.number(),
+                until: time.until.number(),
+                per_minute: time.per_minute,
+            });
+            let mut spans: Vec<_> = known.chain(held).filter(|span| span.until > span.from).collect();
+            let minute = minute_of(now);
+            live += spans.iter().filter(|span| (span.from..span.until).contains(&minute)).count();
+            let Range { least, most } = promised(&spans, minute_of(end), i64::MAX, rate);
+            next.add(least, most);
+            spans.retain(|span| span.until > minute_of(start) && span.from < minute_of(end));
+            for day in Day::between(figures.period.start, figures.period.end) {
+                let Some(count) = ledger.day(source, day) else { continue };
+                let DayCount { as_of, granted, at_most: granted_most, sampling, other, unseen, .. } = count;
+                let other_most = at_most(other.get(), sampling);
+                let total = u128::from(granted.plus(other).get());
+                let sampled = u128::from(granted_most.get()) + other_most;
+                let settled = u128::from(unseen.get()) + if is_strict { sampled } else { total };
+                (counted, measured) = (counted + total, measured + total);
+                margin += if is_strict { 0 } else { sampled };
+                committed.add(settled, settled);
+                let from = as_of.as_millis();
+                let Range { least, most } =
+                    promised(&spans, minute_from(from), minute_of(day.end().as_millis()), rate);
+                committed.add(least, most);
+                if from % MINUTE > 0 {
+                    let rest = u128::try_from(MINUTE - from % MINUTE).unwrap_or(0);
+                    let Range { least, most } = promised(&spans, minute_of(from), minute_of(from) + 1, rate);
+                    committed.add(least * rest / 60_000, most * rest / 60_000);
+                }
+            }
+        }
+        let estimated = u128::from(figures.used.get()).checked_sub(counted);
+        let Some(estimated) = estimated else { return Some("used is less than what is counted".into()) };
+        let is_in = |what: &str, found: u64, least: u128, most: u128| {
+            let found = u128::from(found);
+            (found < least || found > most).then(|| format!("{what} is {found}, not {least} to {most}"))
+        };
+        let margin = if is_strict { 0 } else { margin.saturating_sub(counted) };
+        // What is reported is never more than what is promised, or it counts beside it.
+        let beside = if is_strict && !has_reporter { 0 } else { estimated };
+        is_in("committed", figures.committed.get(), committed.least, committed.most + beside)
+            .or_else(|| is_in("committed next", figures.committed_next.get(), next.least, next.most))
+            .or_else(|| is_in("the margin", figures.margin.get(), margin, margin))
+            .or_else(|| is_in("measured", snapshot.measured.bytes.get(), measured, measured))
+            .or_else(|| {
+                is_in(
+                    "live grants",
+                    snapshot.live_grants,
+                    live.try_into().unwrap_or(0),
+                    live.try_into().unwrap_or(0),
+                )
+            })
+    }
+}

@@ -1,0 +1,196 @@
+//! What the books must say. A second, naive account of the grants: a list of all of them with what is promised for each, changed by
+//! plain rules at each operation. Nothing of it is computed by the ledger's own arithmetic, so an error there is a difference here.
+//!
+//! The account exists three times: as of now, as of the last batch, and as of the last write. A crash goes back to the last write.
+
+mod chains;
+mod figures;
+mod rows;
+mod tails;
+
+use turn_ledger::client::ClientKey;
+use turn_ledger::promise::PromisedTime;
+use turn_ledger::source::IceSource;
+use turn_ledger::token::{Grant, GrantId};
+use turn_ledger::units::Timestamp;
+
+/// Milliseconds of a minute.
+const MINUTE: i64 = 60_000;
+/// The provider may create a credential so much later than it was asked for, in milliseconds: the value of the service.
+const SLACK: i64 = 4_000;
+
+/// A grant, and what is promised for it. Minutes are numbered since 1970.
+#[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+pub(super) struct Known {
+    pub(super) id: GrantId,
+    pub(super) source: IceSource,
+    issued_at: i64,
+    expires_at: i64,
+    /// How far the wall clock was ahead when it was issued.
+    ahead: i64,
+    from: i64,
+    reserved_from: i64,
+    chain_before: u32,
+    until: i64,
+    /// The latest end that was ever promised by this process. Then its row must have ended.
+    due: i64,
+    per_minute: u64,
+    /// What a longer tail has added after it had left the table: the minutes, and the bytes in each.
+    added: Vec<(i64, i64, u64)>,
+    pub(super) user: Option<u64>,
+    client: Option<ClientKey>,
+    was_renewed: bool,
+    renewed_by: Option<GrantId>,
+    revoked_at: Option<i64>,
+    is_settled: bool,
+    is_released: bool,
+    /// Whether its row was that of a live grant, and whether there was one, when the rows were last compared.
+    is_live: bool,
+    has_row: bool,
+}
+
+/// The account at one time.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Facts {
+    pub(super) grants: Vec<Known>,
+    /// The last listing of coturn that showed that sessions are cut, and the last complete one.
+    cut_until: i64,
+    complete_at: i64,
+    /// Whether all grants of coturn have the long tail.
+    is_raised: bool,
+    /// Whether some may have it although sessions are cut.
+    may_shorten: bool,
+}
+
+/// See the module's description.
+#[derive(Debug, Default)]
+pub(super) struct Model {
+    pub(super) now: Facts,
+    taken: Facts,
+    written: Facts,
+    /// What the copy contains.
+    copied: Facts,
+    /// The first thing that is not as it must be.
+    pub(super) wrong: Option<String>,
+    /// Whether grants that the account lacks may appear, because a copy was restored.
+    lacks: bool,
+}
+
+/// The first minute that does not begin before this time.
+fn minute_from(millis: i64) -> i64 {
+    (millis + MINUTE - 1).div_euclid(MINUTE)
+}
+
+/// The minute that contains this time.
+fn minute_of(millis: i64) -> i64 {
+    millis.div_euclid(MINUTE)
+}
+
+impl Model {
+    /// Notes what is wrong, if this is the first such thing.
+    pub(super) fn expect(&mut self, is_right: bool, what: impl FnOnce() -> String) {
+        if !is_right {
+            self.wrong.get_or_insert_with(what);
+        }
+    }
+
+    /// A batch of all changes was taken.
+    pub(super) fn take_batch(&mut self) {
+        self.taken = self.now.clone();
+    }
+
+    /// All batches were written.
+    pub(super) fn write(&mut self) {
+        self.written = self.taken.clone();
+    }
+
+    /// What was not written is lost.
+    pub(super) fn crash(&mut self) {
+        self.now = self.written.clone();
+        (self.now.is_raised, self.now.may_shorten) = (false, true);
+        for known in &mut self.now.grants {
+            (known.is_settled, known.due) = (true, known.until);
+        }
+        self.taken = self.now.clone();
+    }
+
+    pub(super) fn copy(&mut self) {
+        self.copied = self.written.clone();
+    }
+
+    pub(super) fn restore_copy(&mut self) {
+        self.written = self.copied.clone();
+        self.lacks = true;
+    }
+
+    pub(super) fn grant(&mut self, id: GrantId) -> Option<&mut Known> {
+        self.now.grants.iter_mut().rev().find(|known| known.id == id)
+    }
+}
+
+/// What is known when a credential has been made. `ahead`: how far the wall clock was ahead when its budget was reserved.
+pub(super) struct Issued {
+    pub(super) grant: Grant,
+    pub(super) held: PromisedTime,
+    /// The latest time at which it expires, in the books' time.
+    pub(super) expires_by: Timestamp,
+    pub(super) ahead: u64,
+    /// The tail of its source now.
+    pub(super) tail: u64,
+    pub(super) user: Option<u64>,
+    pub(super) client: Option<ClientKey>,
+    pub(super) renews: Option<GrantId>,
+}
+
+impl Model {
+    /// A credential was put into the books.
+    pub(super) fn issue(&mut self, issued: &Issued) {
+        let Issued { grant, held, expires_by, ahead, tail, user, client, renews } = *issued;
+        let (from, mut reserved_from) = (held.from.number(), held.reserved_from.number());
+        if let Some(renewed) = renews.and_then(|id| self.grant(id)) {
+            renewed.renewed_by = Some(grant.id);
+            reserved_from = reserved_from.min(renewed.until.max(renewed.reserved_from).max(from));
+        } else {
+            reserved_from = reserved_from.min(from);
+        }
+        let until = minute_from(expires_by.as_millis() + signed(tail));
+        self.now.grants.push(Known {
+            id: grant.id,
+            source: grant.source,
+            issued_at: grant.issued_at.as_millis(),
+            expires_at: grant.expires_at.as_millis(),
+            ahead: signed(ahead),
+            from,
+            reserved_from,
+            chain_before: held.chain_before,
+            until,
+            due: until.max(held.until.number()),
+            per_minute: held.per_minute,
+            added: vec![],
+            user,
+            client,
+            was_renewed: false,
+            renewed_by: None,
+            revoked_at: None,
+            is_settled: false,
+            is_released: false,
+            is_live: true,
+            has_row: true,
+        });
+    }
+
+    /// The write of a credential has ended. `is_undone`: it is not on disk and never will be.
+    pub(super) fn settle(&mut self, id: GrantId, is_undone: bool) {
+        if is_undone {
+            self.now.grants.retain(|known| known.id != id);
+        } else if let Some(known) = self.grant(id) {
+            known.is_settled = true;
+        }
+    }
+}
+
+/// As a signed number.
+fn signed(millis: u64) -> i64 {
+    i64::try_from(millis).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,134 @@
+//! The row of each grant in the books.
+
+use turn_ledger::books::Books;
+use turn_ledger::grants::GrantRow;
+use turn_ledger::minute::Minute;
+use turn_ledger::promise::PromisedTime;
+use turn_ledger::source::IceSource;
+use turn_ledger::token::GrantId;
+use turn_ledger::units::Timestamp;
+
+use super::{Facts, Known, MINUTE, Model, minute_from, minute_of};
+
+impl Known {
+    fn of_row(id: GrantId, row: &GrantRow) -> Option<Self> {
+        let time = row.promised?;
+        Some(Self {
+            id,
+            source: row.source,
+            issued_at: row.issued_at.as_millis(),
+            expires_at: row.expires_at.as_millis(),
+            ahead: 0,
+            from: time.from.number(),
+            reserved_from: time.from.number(),
+            chain_before: 0,
+            until: time.until.number(),
+            due: time.until.number(),
+            per_minute: time.per_minute,
+            added: vec![],
+            user: None,
+            client: None,
+            was_renewed: row.renewed,
+            renewed_by: None,
+            revoked_at: row.revoked_at.map(Timestamp::as_millis),
+            is_settled: true,
+            is_released: false,
+            is_live: !row.has_ended(),
+            has_row: true,
+        })
+    }
+
+    /// What is promised for it, as its row must say.
+    fn promised(&self) -> PromisedTime {
+        PromisedTime {
+            from: Minute::new(self.from),
+            reserved_from: Minute::new(self.reserved_from),
+            chain_before: self.chain_before,
+            until: Minute::new(self.until),
+            per_minute: self.per_minute,
+            is_held: false,
+        }
+    }
+
+    /// Whether its row must be that of a live grant.
+    fn must_live(&self, now: i64, is_open: bool) -> bool {
+        let is_refused = self.is_released && self.expires_at + self.ahead > now;
+        // A longer tail adds minutes to the promise of one that has left the table, and no row.
+        self.added.is_empty() && (self.until * MINUTE > now || self.expires_at > now || is_open || is_refused)
+    }
+
+    /// What its row says wrong.
+    fn differs(&self, row: &GrantRow, books: &Books) -> Option<String> {
+        let found = (row.promised, row.source, row.issued_at.as_millis(), row.expires_at.as_millis());
+        let expected = (Some(self.promised()), self.source, self.issued_at, self.expires_at);
+        if found != expected {
+            return Some(format!("a row says {found:?} instead of {expected:?}"));
+        }
+        let user = row.user().and_then(|user| user.as_str().parse().ok());
+        let found =
+            (row.renewed, row.revoked_at.map(Timestamp::as_millis), row.is_released(), user, row.client);
+        let expected = (self.was_renewed, self.revoked_at, self.is_released, self.user, self.client);
+        if found != expected {
+            return Some(format!("a row says {found:?} instead of {expected:?}"));
+        }
+        let renewal = books.grants().with_renewals(self.id).nth(1);
+        if renewal != self.renewed_by || row.clock_ahead_millis != u64::try_from(self.ahead).unwrap_or(0) {
+            return Some(format!("a row says that {renewal:?} renews it instead of {:?}", self.renewed_by));
+        }
+        None
+    }
+}
+
+impl Model {
+    /// Compares the rows of the books with the account. `is_tidy`: whether ended grants were just looked for.
+    pub(in super::super) fn check_rows(&mut self, books: &Books, is_tidy: bool) -> Option<String> {
+        let now = books.now().as_millis();
+        let open: Vec<_> = books.connections().iter().filter_map(|connection| connection.grant).collect();
+        let rows: std::collections::BTreeMap<_, _> =
+            books.grants().iter().map(|(id, row)| (*id, row)).collect();
+        for (id, row) in &rows {
+            let is_known = row.source == IceSource::Sfu || self.grant(*id).is_some();
+            if !is_known && !self.lacks {
+                return Some(format!("the books have a grant that was never made: {row:?}"));
+            }
+            if !is_known {
+                self.now.grants.extend(Known::of_row(*id, row));
+            }
+        }
+        let (mut live, mut most) = (0, 0);
+        for known in &mut self.now.grants {
+            let (is_open, row) = (open.contains(&known.id), rows.get(&known.id));
+            let is_live = known.must_live(now, is_open);
+            (known.is_live, known.has_row) = (row.is_some_and(|row| !row.has_ended()), row.is_some());
+            if is_tidy && is_live {
+                known.due = known.due.max(minute_of(now) + 1);
+            }
+            let is_over = !is_live && known.due.max(minute_from(known.expires_at)) * MINUTE <= now;
+            (live, most) = (live + usize::from(is_live), most + usize::from(!is_over));
+            match row {
+                None if is_live => return Some(format!("there is no row for {known:?}")),
+                Some(row) if is_live && row.has_ended() => {
+                    return Some(format!("it has not ended: {known:?}"));
+                }
+                Some(row) if is_tidy && is_over && !row.has_ended() => {
+                    return Some(format!("it has ended: {known:?}"));
+                }
+                _ => {}
+            }
+            if let Some(differs) = row.and_then(|row| known.differs(row, books)) {
+                return Some(format!("{differs}: {known:?}"));
+            }
+        }
+        let has_pages = rows.values().any(|row| row.source == IceSource::Sfu);
+        let count = books.grants().count();
+        let is_right = (live..=most).contains(&count) || !is_tidy || has_pages;
+        (!is_right).then(|| format!("{count} grants are live, not {live} to {most}"))
+    }
+}
+
+impl Facts {
+    /// Whether a grant is on the list.
+    pub(in super::super) fn has(&self, id: GrantId) -> bool {
+        self.grants.iter().any(|known| known.id == id)
+    }
+}

@@ -1,0 +1,166 @@
+//! How promises change after their credential was made: longer and shorter tails, reports, and what is released.
+
+use turn_ledger::source::IceSource;
+use turn_ledger::token::GrantId;
+
+use super::{Facts, Known, MINUTE, Model, SLACK, minute_from, minute_of, signed};
+
+/// A tail that no setting exceeds, in milliseconds. Grants that have left the table are forgotten after it.
+const TAIL_MAX: i64 = 7 * 86_400_000;
+/// Sessions count as cut for so long after the listing that showed it.
+const CUT_FOR: i64 = 15_000;
+/// A session that has expired for so long at a listing is cut before the next one.
+const CUT_TIME: i64 = 10_000;
+
+impl Known {
+    /// When the credential expires at the latest, by either clock.
+    fn latest_expiry(&self) -> i64 {
+        self.expires_at + self.ahead
+    }
+
+    /// At least this long a tail, and this rate, is promised.
+    fn raise(&mut self, has_row: bool, tail: i64, per_minute: u64, now: i64) {
+        let until = minute_from(self.latest_expiry() + tail + SLACK).max(self.until);
+        if has_row {
+            (self.until, self.per_minute) = (until, self.per_minute.max(per_minute));
+            self.due = self.due.max(until);
+        } else if until > self.until && self.latest_expiry() + 1_000 + TAIL_MAX + SLACK > now {
+            self.per_minute = self.per_minute.max(per_minute);
+            self.added.push((self.until, until, self.per_minute));
+            self.until = until;
+        }
+    }
+}
+
+impl Facts {
+    /// The settings have changed, or sessions are not cut: what is promised for grants of a source becomes longer, unless it was over at
+    /// `since`. Nothing more is relayed on one that was released.
+    fn raise(
+        &mut self,
+        source: IceSource,
+        tail: u64,
+        per_minute: u64,
+        since: i64,
+        now: i64,
+        has_row: impl Fn(GrantId) -> bool,
+    ) {
+        let of_source = self.grants.iter_mut().filter(|known| known.source == source && !known.is_released);
+        for known in of_source.filter(|known| known.until * MINUTE > since) {
+            known.raise(has_row(known.id), signed(tail), per_minute, now);
+        }
+    }
+}
+
+impl Model {
+    /// Whether sessions of coturn are cut at this time.
+    pub(in super::super) fn is_cut(&self, latest: i64) -> bool {
+        latest - self.now.cut_until <= CUT_FOR
+    }
+
+    /// Time has passed. `latest`: the later of the books' time and the wall clock. `tail`: that of sessions that are not cut.
+    pub(in super::super) fn settle_cutting(
+        &mut self,
+        now: i64,
+        latest: i64,
+        tail: u64,
+        per_minute: u64,
+        has_row: impl Fn(GrantId) -> bool,
+    ) {
+        let is_cut = self.is_cut(latest);
+        if !is_cut && !self.now.is_raised {
+            let since = self.now.cut_until;
+            self.now.raise(IceSource::Coturn, tail, per_minute, since, now, has_row);
+            self.now.may_shorten = true;
+        }
+        self.now.is_raised = !is_cut;
+    }
+
+    /// A process has started, perhaps with other settings. `tails`: what is configured, or in force for coturn.
+    pub(in super::super) fn settle_tails(
+        &mut self,
+        now: i64,
+        tails: &[(IceSource, u64)],
+        per_minute: u64,
+        has_row: impl Fn(GrantId) -> bool,
+    ) {
+        for (source, tail) in tails {
+            let since = if *source == IceSource::Coturn { self.now.cut_until } else { 0 };
+            self.now.raise(*source, *tail, per_minute, since, now, &has_row);
+        }
+    }
+
+    /// A listing of coturn arrived. `listed`: the grant of each session, and the expiry in its credential.
+    pub(in super::super) fn list(
+        &mut self,
+        now: i64,
+        latest: i64,
+        is_complete: bool,
+        listed: &[(GrantId, i64)],
+        short: u64,
+    ) {
+        if !is_complete {
+            return;
+        }
+        let seen_at = std::mem::replace(&mut self.now.complete_at, now);
+        if listed.iter().any(|(id, expiry)| self.expiry_of(*id).unwrap_or(*expiry) + CUT_TIME < seen_at) {
+            return;
+        }
+        (self.now.cut_until, self.now.is_raised) = (now, false);
+        if !self.is_cut(latest) || !self.now.may_shorten {
+            return;
+        }
+        let over: Vec<_> =
+            listed.iter().filter(|(id, expiry)| self.is_over(*id, *expiry, now)).map(|(id, _)| *id).collect();
+        let after_expiry = signed(short) + SLACK;
+        self.now.may_shorten = !over.is_empty();
+        let is_known = over.iter().all(|id| self.now.grants.iter().any(|known| known.id == *id));
+        let next = minute_of(now) + 1;
+        for nth in 0..self.now.grants.len() {
+            let known = &mut self.now.grants[nth];
+            let until = minute_from(known.latest_expiry() + after_expiry).max(next);
+            let is_longer = known.source == IceSource::Coturn && known.until > until;
+            if !is_longer || over.contains(&known.id) {
+                continue;
+            }
+            if known.added.is_empty() || is_known {
+                known.until = until;
+                known.added.iter_mut().for_each(|(_, end, _)| *end = (*end).min(until));
+                self.reserve_after(nth);
+            }
+        }
+    }
+
+    /// A client reported at this time that it relays with a grant. The next report is due before `until`.
+    pub(in super::super) fn may_extend(&mut self, id: GrantId, promised: i64, until: i64) {
+        if let Some(known) = self.grant(id)
+            && promised == minute_from(until)
+            && promised > known.until
+        {
+            (known.until, known.due) = (promised, known.due.max(promised));
+        }
+    }
+
+    /// A relay ends what relays on revoked grants, and refuses them from then on. `late`: those with a session left.
+    pub(in super::super) fn release(
+        &mut self,
+        now: i64,
+        late: impl Fn(GrantId) -> bool,
+        has_row: impl Fn(GrantId) -> bool,
+    ) {
+        let released =
+            |id: &GrantId| self.now.grants.iter().any(|known| known.id == *id && known.is_released);
+        let relies = |known: &Known| known.was_renewed && !known.renewed_by.as_ref().is_some_and(released);
+        let is_gone = |known: &&Known| {
+            let is_refused =
+                known.source == IceSource::Relay && known.revoked_at.is_some() && known.is_settled;
+            is_refused && !known.is_released && !relies(known) && !late(known.id) && has_row(known.id)
+        };
+        let gone: Vec<_> = self.now.grants.iter().filter(is_gone).map(|known| known.id).collect();
+        for id in gone {
+            if let Some(known) = self.grant(id) {
+                known.is_released = true;
+                known.until = known.until.min(minute_of(now) + 1);
+            }
+        }
+    }
+}
