@@ -17,7 +17,7 @@ use super::analytics::by_grant::{PageBounds, Span};
 use super::analytics::{AnalyticsError, RATE_LIMIT_REST};
 use super::lateness::settled_minute;
 use super::tail::TailWatch;
-use super::{CloudflareMeter, RECOUNT_INTERVAL, jitter, next_pause};
+use super::{CloudflareMeter, RECOUNT_INTERVAL, count_failure, jitter, next_pause};
 use turn_ledger::grant_counts::GrantCounts;
 use turn_ledger::minute::Minute;
 use turn_ledger::source::IceSource;
@@ -185,11 +185,7 @@ impl CloudflareMeter {
             return 0;
         };
         self.metrics.grant_counts(SOURCE.name(), error.outcome());
-        if failures.is_multiple_of(10) {
-            let (outcome, remedy) = (error.outcome(), error.remedy());
-            tracing::warn!(outcome, remedy, failures, "Cloudflare's bytes by grant were not read: {error}");
-        }
-        failures.saturating_add(1)
+        count_failure("Cloudflare's bytes by grant were not read", error, failures)
     }
 }
 

@@ -191,15 +191,8 @@ impl CloudflareMeter {
         match self.test_lag(now, &mut state.lateness).await {
             Ok(()) => state.untested = 0,
             Err(error) => {
-                if state.untested.is_multiple_of(10) {
-                    let (outcome, remedy) = (error.outcome(), error.remedy());
-                    tracing::warn!(
-                        outcome,
-                        remedy,
-                        "the lag of Cloudflare's analytics was not tested: {error}"
-                    );
-                }
-                state.untested = state.untested.saturating_add(1);
+                let what = "the lag of Cloudflare's analytics was not tested";
+                state.untested = count_failure(what, &error, state.untested);
             }
         }
         Ok(taken)
@@ -263,20 +256,19 @@ impl CloudflareMeter {
             }
             Err(error) => {
                 self.metrics.reading(IceSource::Cloudflare.name(), error.outcome());
-                // Log the first and every tenth failure in a row.
-                if failures.is_multiple_of(10) {
-                    let (outcome, remedy) = (error.outcome(), error.remedy());
-                    tracing::warn!(
-                        outcome,
-                        remedy,
-                        failures,
-                        "Cloudflare's analytics were not read: {error}"
-                    );
-                }
-                failures.saturating_add(1)
+                count_failure("Cloudflare's analytics were not read", error, failures)
             }
         }
     }
+}
+
+/// Logs the first and every tenth failure in a row. Returns how many there are now.
+fn count_failure(what: &str, error: &AnalyticsError, failures: u32) -> u32 {
+    if failures.is_multiple_of(10) {
+        let (outcome, remedy) = (error.outcome(), error.remedy());
+        tracing::warn!(outcome, remedy, failures, "{what}: {error}");
+    }
+    failures.saturating_add(1)
 }
 
 /// The pause before the next query: the interval, doubled with each failure in a row up to [`PAUSE_MAX`] but never
