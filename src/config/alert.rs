@@ -4,11 +4,11 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use secrecy::{ExposeSecret, SecretSlice};
+use secrecy::SecretSlice;
 use url::Url;
 
-use super::names::{ALERT_PERCENTS, ALERT_WEBHOOK_SECRET, ALERT_WEBHOOK_URL};
-use super::settings::{Read, Refused, Settings};
+use super::names::{ALERT_PERCENTS, ALERT_WEBHOOK_SECRET, ALERT_WEBHOOK_URL, SecretVariable};
+use super::settings::{Read, Settings};
 use super::value::{is_cleartext, is_visible_ascii, parse_web_url};
 
 /// The shortest signing key. 16 random bytes cannot be guessed.
@@ -53,6 +53,10 @@ impl AlertPercents {
 pub struct WebhookUrl(Url);
 
 impl WebhookUrl {
+    pub(super) fn read(settings: &mut Settings<'_>, variable: SecretVariable) -> Read<Option<Self>> {
+        settings.parsed_secret(variable, "an http: or https: URL without user", Self::parse)
+    }
+
     /// `None` for anything else.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -102,24 +106,19 @@ pub(super) fn read_percents(settings: &mut Settings<'_>) -> Read<AlertPercents> 
 }
 
 fn read_url(settings: &mut Settings<'_>) -> Read<Option<WebhookUrl>> {
-    let expected = "an http: or https: URL without user";
-    let is_good = |text: &str| WebhookUrl::parse(text).is_some();
-    let Some(text) = settings.secret(ALERT_WEBHOOK_URL, expected, is_good)? else { return Ok(None) };
-    let url = WebhookUrl::parse(text.expose_secret()).ok_or(Refused)?;
-    if is_cleartext(&url.0) {
+    let url = WebhookUrl::read(settings, ALERT_WEBHOOK_URL)?;
+    if url.as_ref().is_some_and(|url| is_cleartext(&url.0)) {
         settings.warn(
             "ALERT_WEBHOOK_URL is http: others on the network path can read alerts and the URL; use https",
         );
     }
-    Ok(Some(url))
+    Ok(url)
 }
 
 fn read_signing_key(settings: &mut Settings<'_>) -> Read<Option<SecretSlice<u8>>> {
     let expected =
         "whsec_ and at least 16 bytes in base64, or 16 to 1024 visible ASCII characters without spaces";
-    let is_good = |text: &str| signing_key(text).is_some();
-    let Some(text) = settings.secret(ALERT_WEBHOOK_SECRET, expected, is_good)? else { return Ok(None) };
-    signing_key(text.expose_secret()).map(Some).ok_or(Refused)
+    settings.parsed_secret(ALERT_WEBHOOK_SECRET, expected, signing_key)
 }
 
 /// `None` for a text with the base64 prefix that is not base64. It is a typing error, not a key.
@@ -136,8 +135,8 @@ fn signing_key(text: &str) -> Option<SecretSlice<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::config::testing::{assert_refused, load};
+    use secrecy::ExposeSecret;
 
     const URL: (&str, &str) = ("ALERT_WEBHOOK_URL", "https://hooks.example:8443/hush?hush=1");
 

@@ -199,12 +199,22 @@ impl<'a> Settings<'a> {
         expected: &str,
         is_good: impl FnOnce(&str) -> bool,
     ) -> Read<Option<SecretString>> {
+        self.parsed_secret(variable, expected, |text| is_good(text).then(|| text.into()))
+    }
+
+    /// What `parse` makes of a secret. `expected` describes it.
+    pub(super) fn parsed_secret<T>(
+        &mut self,
+        variable: SecretVariable,
+        expected: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Read<Option<T>> {
         let Some(secret) = self.secret_text(variable)? else { return Ok(None) };
-        if !is_plain(&secret.text) || !is_good(&secret.text) {
+        let Some(value) = Some(&*secret.text).filter(|text| is_plain(text)).and_then(parse) else {
             return Err(self.refuse(&secret.variable, format!("expected {expected}")));
-        }
+        };
         self.warn_of_example(&secret);
-        Ok(Some(secret.text.into()))
+        Ok(Some(value))
     }
 
     /// Warns if a secret is the one of `.env.example`.

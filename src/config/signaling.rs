@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::http::HeaderName;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use turn_signaling::call::ProtocolName;
 use url::Url;
 
@@ -14,11 +14,10 @@ use super::names::{
     AUTHN_WEBHOOK_URL, CALLS_API_URL, CALLS_APP_ID, CALLS_APP_SECRET, COPY_WEBSOCKET_HEADER_NAMES,
     DISCONNECT_WEBHOOK_URL, FEEDBACK_URL, P2PCF_ORIGIN_QUOTA, P2PCF_PATH, PEERJS_KEY, READ_LIMIT_BYTES,
     REPORTS_DIR, ROOM_MEMBERS_MAX, ROOM_SWEEP_SECONDS, SFU_LOCK, SFU_PREFIXES, SFU_STRICT_PASSTHROUGH,
-    SIGNALING, SIGNALING_SOCKETS_PER_CLIENT, SIGNALING_TTL_SECONDS, SecretVariable, TYPE_MESSAGE,
-    USER_HEADER, Variable, WEBHOOK_TIMEOUT_SEC, WS_PING_INTERVAL_SEC, WS_PONG_TIMEOUT_SEC,
-    WS_READ_TIMEOUT_SEC,
+    SIGNALING, SIGNALING_SOCKETS_PER_CLIENT, SIGNALING_TTL_SECONDS, TYPE_MESSAGE, USER_HEADER, Variable,
+    WEBHOOK_TIMEOUT_SEC, WS_PING_INTERVAL_SEC, WS_PONG_TIMEOUT_SEC, WS_READ_TIMEOUT_SEC,
 };
-use super::settings::{Read, Refused, Settings};
+use super::settings::{Read, Settings};
 use super::signaling_modules::{MODULES, Module};
 use super::value::{BOOLEANS, is_visible_ascii, parse_base, parse_identifier, parse_number};
 
@@ -184,8 +183,8 @@ impl SignalingConfig {
 }
 
 fn read_ayame(settings: &mut Settings<'_>) -> Read<AyameConfig> {
-    let authn_webhook = read_webhook(settings, AUTHN_WEBHOOK_URL);
-    let disconnect_webhook = read_webhook(settings, DISCONNECT_WEBHOOK_URL);
+    let authn_webhook = WebhookUrl::read(settings, AUTHN_WEBHOOK_URL);
+    let disconnect_webhook = WebhookUrl::read(settings, DISCONNECT_WEBHOOK_URL);
     let copied = settings.list(COPY_WEBSOCKET_HEADER_NAMES, "names of headers", parse_header);
     let type_message = settings.word(TYPE_MESSAGE, BOOLEANS);
     let ping_interval = settings.seconds(WS_PING_INTERVAL_SEC, 1..=3_600);
@@ -207,13 +206,6 @@ fn read_ayame(settings: &mut Settings<'_>) -> Read<AyameConfig> {
         read_limit: read_limit?,
         webhook_timeout: webhook_timeout?,
     })
-}
-
-fn read_webhook(settings: &mut Settings<'_>, variable: SecretVariable) -> Read<Option<WebhookUrl>> {
-    let expected = "an http: or https: URL without user";
-    let text = settings.secret(variable, expected, |text| WebhookUrl::parse(text).is_some())?;
-    let Some(text) = text else { return Ok(None) };
-    WebhookUrl::parse(text.expose_secret()).map(Some).ok_or(Refused)
 }
 
 fn read_p2pcf(settings: &mut Settings<'_>) -> Read<P2pcfConfig> {
@@ -271,7 +263,7 @@ fn read_peerjs_key(settings: &mut Settings<'_>) -> Read<String> {
 
 fn read_reports(settings: &mut Settings<'_>) -> Read<ReportsConfig> {
     let dir = settings.optional(REPORTS_DIR, "a directory", |text| Some(PathBuf::from(text)));
-    let feedback = read_webhook(settings, FEEDBACK_URL);
+    let feedback = WebhookUrl::read(settings, FEEDBACK_URL);
     Ok(ReportsConfig { dir: dir?, feedback: feedback? })
 }
 
