@@ -50,7 +50,7 @@ pub use server::{LogConfig, LogFormat, ServerConfig, reachable};
 pub use signaling::{
     AyameConfig, P2pcfConfig, ReportsConfig, RoomsConfig, SfuConfig, SfuLock, SignalingConfig,
 };
-pub use signaling_modules::Off;
+pub use signaling_modules::{Off, is_at_or_below};
 pub use turn_keys::{Country, CountryKeys, KEYS_MAX, TurnKeyConfig};
 pub use wire_formats::WireFormat;
 

@@ -18,7 +18,7 @@ use super::names::{
     WEBHOOK_TIMEOUT_SEC, WS_PING_INTERVAL_SEC, WS_PONG_TIMEOUT_SEC, WS_READ_TIMEOUT_SEC,
 };
 use super::settings::{Read, Settings};
-use super::signaling_modules::{MODULES, Module};
+use super::signaling_modules::{MODULES, Module, is_at_or_below, is_of_module};
 use super::value::{BOOLEANS, is_visible_ascii, parse_base, parse_identifier, parse_number};
 
 /// The longest token or key of a provider, in characters.
@@ -271,12 +271,10 @@ fn parse_header(text: &str) -> Option<HeaderName> {
     HeaderName::from_bytes(text.as_bytes()).ok()
 }
 
-/// The first parts of the paths of all other routes.
-const OTHER_ROUTES: [&str; 21] = [
-    ".ok",
+/// The first parts of the paths of all routes outside signaling.
+const OTHER_ROUTES: [&str; 14] = [
     "_matrix",
     "api",
-    "call-quality-feedback",
     "dashboard",
     "demo",
     "docs",
@@ -284,16 +282,11 @@ const OTHER_ROUTES: [&str; 21] = [
     "ice",
     "metrics",
     "openapi.json",
-    "parties",
-    "peerjs",
     "ready",
     "relay-check",
-    "set-username",
-    "signaling",
     "turn",
     "turn-client.d.ts",
     "turn-client.js",
-    "yjs",
 ];
 /// The one path below `/api` that a protocol may have. Older versions of Orange use it.
 const OLDER_SFU: &str = "/api/calls";
@@ -304,20 +297,18 @@ fn parse_path(text: &str) -> Option<String> {
     let is_allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
     let is_segment = |segment: &str| !matches!(segment, "" | "." | "..") && segment.bytes().all(is_allowed);
     let mut segments = path.strip_prefix('/')?.split('/');
-    let is_free =
-        path == OLDER_SFU || segments.clone().next().is_some_and(|first| !OTHER_ROUTES.contains(&first));
+    let is_other =
+        is_of_module(path) || segments.clone().next().is_some_and(|first| OTHER_ROUTES.contains(&first));
+    let is_free = path == OLDER_SFU || !is_other;
     (path.len() <= PATH_MAX && is_free && segments.all(is_segment)).then(|| path.to_owned())
 }
 
 /// Whether one of the paths is the same as another one or below it, so that both would serve it.
 fn overlap(paths: &[&String]) -> bool {
-    let is_below = |path: &str, above: &str| {
-        path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
     paths
         .iter()
         .enumerate()
-        .any(|(i, above)| paths.iter().enumerate().any(|(j, path)| i != j && is_below(path, above)))
+        .any(|(i, above)| paths.iter().enumerate().any(|(j, path)| i != j && is_at_or_below(path, above)))
 }
 
 #[cfg(test)]
@@ -406,6 +397,9 @@ mod tests {
             "/api/calls/x",
             "/health",
             "/turn/x",
+            "/yjs",
+            "/peerjs/x",
+            "/call-quality-feedback",
         ] {
             assert_eq!(parse_path(bad), None, "{bad}");
         }

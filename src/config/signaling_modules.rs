@@ -25,7 +25,7 @@ pub(super) const MODULES: &[(&str, Module)] = &[
 pub type Off = (&'static str, &'static [&'static str]);
 
 impl Module {
-    /// The paths, the one that clients are given first. Those of `p2pcf` and `sfu` can be set.
+    /// The paths, the one that clients are given first.
     const fn paths(self) -> &'static [&'static str] {
         match self {
             Self::Protocol(ProtocolName::Ayame) => &["/signaling", "/.ok"],
@@ -44,10 +44,27 @@ impl Module {
         }
     }
 
+    /// Whether a setting chooses the paths.
+    const fn has_chosen_paths(self) -> bool {
+        matches!(self, Self::Protocol(ProtocolName::P2pcf | ProtocolName::Sfu))
+    }
+
     /// Whether clients begin with a WebSocket.
     const fn has_sockets(self) -> bool {
         matches!(self, Self::Protocol(ProtocolName::Ayame | ProtocolName::Rooms | ProtocolName::Yjs))
     }
+}
+
+/// Whether `path` is `above`, or below it.
+#[must_use]
+pub fn is_at_or_below(path: &str, above: &str) -> bool {
+    path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Whether `path` belongs to a module whose paths no setting changes.
+pub(super) fn is_of_module(path: &str) -> bool {
+    let fixed = MODULES.iter().filter(|(_, module)| !module.has_chosen_paths());
+    fixed.flat_map(|(_, module)| module.paths()).any(|above| is_at_or_below(path, above))
 }
 
 impl SignalingConfig {

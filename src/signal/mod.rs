@@ -32,7 +32,7 @@ use reqwest::Client;
 use tokio_util::task::TaskTracker;
 use turn_signaling::call::ProtocolName;
 
-use crate::config::{AyameConfig, Off};
+use crate::config::{AyameConfig, Off, is_at_or_below};
 use backlog::Backlog;
 use calls::LiveCalls;
 use hub::Hub;
@@ -85,10 +85,8 @@ impl Signaling {
     /// The name of the protocol that would serve this path if it were on.
     #[must_use]
     pub fn off_at(&self, path: &str) -> Option<&'static str> {
-        let is_below = |above: &&str| {
-            path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        self.off.iter().find(|(_, paths)| paths.iter().any(is_below)).map(|(name, _)| *name)
+        let would_serve = |(_, paths): &&Off| paths.iter().any(|above| is_at_or_below(path, above));
+        self.off.iter().find(would_serve).map(|(name, _)| *name)
     }
 
     /// Removes what has expired without a request.
