@@ -198,14 +198,9 @@ pub(super) fn write(transaction: &WriteTransaction, changes: &Changes) -> Result
     for (source, rows) in &batch.sources {
         write_source(transaction, *source, rows)?;
     }
-    let mut connections = transaction.open_table(OPEN_CONNECTIONS)?;
-    for ((id, grant), row) in &batch.connections {
-        let key = (&**id, grant.as_ref().map_or(&[][..], |grant| grant.as_bytes().as_slice()));
-        match row {
-            Some(row) => drop(connections.insert(key, to_json(row)?.as_slice())?),
-            None => drop(connections.remove(key)?),
-        }
-    }
+    write_rows(transaction, OPEN_CONNECTIONS, &batch.connections, |(id, grant)| {
+        (&**id, grant.as_ref().map_or(&[][..], |grant| grant.as_bytes()))
+    })?;
     write_rows(transaction, GRANTS, &batch.grants, GrantId::as_bytes)?;
     write_dropped(transaction, &batch.dropped)?;
     write_rows(transaction, SESSIONS, &batch.sessions, |id| id.get())?;
@@ -318,7 +313,7 @@ fn json_of<T: DeserializeOwned>(
     }
 }
 
-pub(super) fn to_json(row: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
+fn to_json(row: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
     serde_json::to_vec(row)
 }
 

@@ -9,7 +9,7 @@ use turn_ledger::minute::Minute;
 use turn_ledger::minute_usage::{ClaimedUsage, LiveDelta, MinuteUsage, SourceRows};
 use turn_ledger::source::IceSource;
 
-use super::{DAYS, FLOWS, MARKS, OnBadRow, StoreError, from_json, json_of, put, rows, to_json};
+use super::{DAYS, FLOWS, MARKS, OnBadRow, StoreError, from_json, json_of, put, rows, write_rows};
 
 pub(super) fn read_sources(
     transaction: &ReadTransaction,
@@ -63,16 +63,7 @@ pub(super) fn write_source(
             (granted.connection_millis, granted.claimed, ungranted.connection_millis, ungranted.claimed);
         flows.insert((source.name(), minute.number()), row)?;
     }
-    if !rows.days.is_empty() {
-        let mut days = transaction.open_table(DAYS)?;
-        for (day, count) in &rows.days {
-            let key = (source.name(), day.number());
-            match count {
-                Some(count) => drop(days.insert(key, to_json(count)?.as_slice())?),
-                None => drop(days.remove(key)?),
-            }
-        }
-    }
+    write_rows(transaction, DAYS, &rows.days, |day| (source.name(), day.number()))?;
     put(transaction, &state_key(source), rows.state.as_ref())?;
     put(transaction, &trial_key(source), rows.trial.as_ref())
 }
