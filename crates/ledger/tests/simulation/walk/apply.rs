@@ -101,8 +101,7 @@ impl<D: Disk> Broker<D> {
             }
             Op::Open { nth, relayed } => {
                 if let Some(caller) = self.caller(nth) {
-                    let _ = self.books.open(caller, "c", relayed);
-                    self.note_reports();
+                    self.open(caller, "c", relayed);
                 }
             }
             Op::Beat { nth, bytes, relayed } => {
@@ -168,7 +167,7 @@ impl<D: Disk> Broker<D> {
             Op::ReporterOpens { relayed } => {
                 self.excuse(Excuse::Reporter);
                 self.has_reporter = true;
-                let _ = self.books.open(Caller::Reporter, "r", relayed);
+                self.open(Caller::Reporter, "r", relayed);
             }
             Op::ReporterBeats { bytes } => {
                 self.excuse(Excuse::Reporter);

@@ -190,8 +190,10 @@ impl<D: Disk> Broker<D> {
         if self.step > 0 && moment.now == moment.wall {
             self.accept_step(world);
         }
-        let period = self.books.snapshot().figures.period;
+        let past = self.books.snapshot();
+        let (before, period) = (past.figures.now.as_millis(), past.figures.period);
         let now = self.books.advance(moment);
+        self.note_time(&moment, before, &past);
         self.settle_cutting();
         // The long tails of all grants are promised while their sessions are not cut.
         let is_listed =

@@ -21,10 +21,10 @@ impl<D: Disk> Broker<D> {
     pub(super) fn join_call(&mut self, life: u64, world: &mut World) {
         let before = self.grants.len();
         self.mint_for_client(life, 0, world);
-        if let Some(Held { grant, .. }) = self.grants.get(before)
+        if let Some(Held { grant, .. }) = self.grants.get(before).copied()
             && let Some(member) = self.books.member_with(grant.id)
         {
-            let _ = self.books.open(member, "s", None);
+            self.open(member, "s", None);
             self.members.insert(grant.id);
         }
     }
@@ -32,13 +32,13 @@ impl<D: Disk> Broker<D> {
     /// The connection of a grant on which nothing can be relayed any more is closed.
     pub(super) fn keep_calls(&mut self) {
         let next = self.books.now().plus(self.books.connections().rules().heartbeat);
-        for grant in &self.members {
-            let Some(member) = self.books.member_with(*grant) else { continue };
-            let until = self.books.grants().get(*grant).and_then(GrantRow::alive_until);
+        for grant in self.members.clone() {
+            let Some(member) = self.books.member_with(grant) else { continue };
+            let until = self.books.grants().get(grant).and_then(GrantRow::alive_until);
             if until.is_none_or(|until| until.start() < next) {
                 let _ = self.books.close(member, "s", Report::default());
             } else if self.books.heartbeat(member, "s", Report::default()).is_err() {
-                let _ = self.books.open(member, "s", None);
+                self.open(member, "s", None);
             }
         }
         self.note_reports();

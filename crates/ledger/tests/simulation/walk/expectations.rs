@@ -3,16 +3,20 @@
 use std::collections::BTreeSet;
 
 use turn_ledger::books::{Hold, Requester, Snapshot};
+use turn_ledger::grant_counts::GrantCounts;
 use turn_ledger::grants::GrantRow;
+use turn_ledger::reports::{Caller, Opened};
 use turn_ledger::source::{IceSource, MINT_SLACK};
 use turn_ledger::spender::User;
+use turn_ledger::time::Moment;
 use turn_ledger::token::{Grant, GrantId};
-use turn_ledger::units::Timestamp;
+use turn_ledger::units::{ByteCount, Timestamp};
 
 use super::broker::Broker;
 use super::disk::Disk;
 use super::minting::InFlight;
-use super::settings::millis;
+use super::model::Model;
+use super::settings::{ONE, millis};
 
 /// Room for one credential.
 pub(super) struct Reserved {
@@ -69,8 +73,10 @@ impl<D: Disk> Broker<D> {
 
     /// A client asks for its renewal.
     pub(super) fn take_renewal(&mut self, grant: &Grant) -> bool {
+        let was_known = self.model.now.has(grant.id);
         let is_taken = self.books.take_renewal(grant);
-        if self.model.now.has(grant.id) {
+        self.adopt();
+        if was_known {
             let is_allowed = self.model.renew(grant.id, self.books.now().as_millis());
             self.model
                 .expect(is_taken == is_allowed, || format!("a renewal was taken: {is_taken}: {grant:?}"));
@@ -152,10 +158,76 @@ impl<D: Disk> Broker<D> {
         }
     }
 
+    /// The books have moved from one time to another. `past`: what they said before.
+    pub(super) fn note_time(&mut self, moment: &Moment, before: i64, past: &Snapshot) {
+        let period = self.books.ledger().period();
+        self.model.advance(moment, before, period);
+        // What pages took while nobody watched is in no promise, and what a reporter says neither.
+        let is_known = self.pages.is_empty() && !self.has_reporter && !self.may_break;
+        if is_known && past.figures.period.end == period.start {
+            let is_exact =
+                past.figures.used == past.measured.bytes && self.books.connections().open_count() == 0;
+            let most = match is_exact && past.open_connections == 0 {
+                true => past.figures.used,
+                false if self.settings.strict => past.figures.committed.plus(past.figures.margin),
+                // In estimate mode, what is reported can be more than what is promised.
+                false => ByteCount::new(u64::MAX),
+            };
+            let wrong = Model::check_past(&self.books, past, most);
+            self.model.expect(wrong.is_none(), || wrong.unwrap_or_default());
+        }
+    }
+
+    /// A client, a member or the reporter opens a connection.
+    pub(super) fn open(&mut self, caller: Caller, id: &str, relayed: Option<bool>) {
+        let opened = self.books.open(caller, id, relayed);
+        if opened.is_ok_and(|opened| opened.value == Opened::New) {
+            self.adopt();
+            self.model.open(caller.grant().map(|grant| grant.id));
+        }
+        self.note_reports();
+    }
+
+    /// Takes over grants that the ledger has learned of since a copy was restored.
+    fn adopt(&mut self) {
+        if self.model.adopt(&self.books) {
+            self.lack_grants();
+        }
+    }
+
+    /// The ledger lacks grants that may be alive.
+    pub(super) fn lack_grants(&mut self) {
+        let mint = |source: &IceSource| source.is_metered() && source.issues_credentials();
+        let tails = self.books.ledger().sources().filter(mint).map(|source| self.long_tail(source));
+        self.model.lack_grants(self.books.now().as_millis(), tails.max().unwrap_or(0));
+    }
+
+    /// The tail of a source while its sessions are not cut, in milliseconds.
+    fn long_tail(&self, source: IceSource) -> u64 {
+        let is_configured = self.settings.sources.contains(&source) || source == IceSource::Cloudflare;
+        millis(if is_configured { self.settings.tail(source) } else { source.expiry_tail() })
+    }
+
+    /// Whether room is taken for each user.
+    fn is_limited(&self) -> bool {
+        self.settings.strict && self.settings.user_limit.is_some()
+    }
+
+    /// A provider has counted what each grant relayed.
+    pub(super) fn note_grant_counts(&mut self, counts: &GrantCounts) {
+        let start = self.books.ledger().period().start;
+        self.model.count(IceSource::Cloudflare, counts, start, self.is_limited());
+    }
+
     /// A process has started with the stored books.
     pub(super) fn start_model(&mut self) {
         self.model.crash();
+        let (moment, period) = (self.books.moment(), self.books.ledger().period());
+        self.model.advance(&moment, 0, period);
         self.settle_cutting();
+        if self.model.now.is_copy {
+            self.lack_grants();
+        }
         let configured = |source| self.settings.sources.contains(&source) || source == IceSource::Cloudflare;
         let tail = |source| {
             if configured(source) { self.tail_of(source) } else { millis(source.expiry_tail()) }
@@ -170,7 +242,7 @@ impl<D: Disk> Broker<D> {
 
     /// Compares the rows of the books with the account.
     pub(super) fn check_rows(&mut self, is_tidy: bool) {
-        let differs = self.model.check_rows(&self.books, is_tidy);
+        let differs = self.model.check_rows(&self.books, is_tidy, self.is_limited());
         self.model.expect(differs.is_none(), || differs.unwrap_or_default());
     }
 
@@ -184,6 +256,24 @@ impl<D: Disk> Broker<D> {
         } else {
             self.model.check_figures(&self.books, snapshot, &held, self.settings.strict, self.has_reporter)
         };
-        self.model.wrong.take().or(figures)
+        let standing = self.model.check_standing(snapshot, has_pages);
+        let users = if has_pages || self.settings.users_max < 3 { None } else { self.check_users() };
+        self.model.wrong.take().or(figures).or(standing).or(users)
+    }
+
+    fn check_users(&mut self) -> Option<String> {
+        let held = self.in_flight.iter().filter_map(|made| {
+            let (source, time) = made.held()?;
+            Some((source, made.requester.user().and_then(|user| user.as_str().parse().ok()), time))
+        });
+        let held: Vec<_> = held.collect();
+        // Where all bytes are those of one source, all counts of grants are known here.
+        let sampling = (self.settings.sources == ONE && !self.may_break).then_some(self.settings.sampling);
+        let unknown = self.books.snapshot().unknown_bytes.get();
+        if sampling.is_some() && unknown != self.model.unknown() {
+            return Some(format!("{unknown} bytes are unknown, not {}", self.model.unknown()));
+        }
+        let is_limited = self.is_limited();
+        self.model.check_users(&mut self.books, &held, sampling, is_limited)
     }
 }

@@ -84,6 +84,7 @@ impl<D: Disk> Broker<D> {
             is_complete,
             is_final: !back.is_multiple_of(3),
         };
+        self.note_grant_counts(&counts);
         assert_eq!(
             self.books.take_grant_counts(SOURCE, &counts),
             Some(true),

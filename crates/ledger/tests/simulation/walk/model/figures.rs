@@ -28,19 +28,19 @@ impl Known {
 
 /// Bytes at least and at most.
 #[derive(Clone, Copy, Debug, Default)]
-struct Range {
-    least: u128,
-    most: u128,
+pub(super) struct Range {
+    pub(super) least: u128,
+    pub(super) most: u128,
 }
 
 impl Range {
-    fn add(&mut self, least: u128, most: u128) {
+    pub(super) fn add(&mut self, least: u128, most: u128) {
         (self.least, self.most) = (self.least + least, self.most + most);
     }
 }
 
 /// What the spans of a source promise in the minutes `[from, until)`. The rate in force is at least `rate` bytes in a minute.
-fn promised(spans: &[Span], from: i64, until: i64, rate: u64) -> Range {
+pub(super) fn promised(spans: &[Span], from: i64, until: i64, rate: u64) -> Range {
     let (mut count, mut bytes, mut most) = (0_u128, 0_u128, 0_u128);
     for span in spans {
         let minutes = u128::try_from(span.until.min(until) - span.from.max(from)).unwrap_or(0);
@@ -49,6 +49,14 @@ fn promised(spans: &[Span], from: i64, until: i64, rate: u64) -> Range {
         most += minutes * u128::from(span.per_minute.max(rate));
     }
     Range { least: bytes.max(count * u128::from(rate)), most }
+}
+
+/// What a user may relay because of a promise in these minutes: with it, and with the grants before it whose sessions go on.
+pub(super) fn parts(time: &PromisedTime, from: i64, until: i64, rate: u64) -> u128 {
+    let minutes = |first: i64| u128::try_from(time.until.number().min(until) - first.max(from)).unwrap_or(0);
+    let times = u128::from(time.chain_before);
+    let minutes = minutes(time.from.number()) + times * minutes(time.reserved_from.number());
+    minutes * u128::from(time.per_minute.max(rate))
 }
 
 /// The most that bytes can be of which a count may have missed so many percent.

@@ -6,13 +6,18 @@
 mod chains;
 mod figures;
 mod rows;
+mod spending;
+mod standing;
 mod tails;
 
 use turn_ledger::client::ClientKey;
+use turn_ledger::period::Period;
 use turn_ledger::promise::PromisedTime;
 use turn_ledger::source::IceSource;
 use turn_ledger::token::{Grant, GrantId};
 use turn_ledger::units::Timestamp;
+
+use spending::Counted;
 
 /// Milliseconds of a minute.
 const MINUTE: i64 = 60_000;
@@ -35,6 +40,7 @@ pub(super) struct Known {
     until: i64,
     /// The latest end that was ever promised by this process. Then its row must have ended.
     due: i64,
+    counted: Counted,
     per_minute: u64,
     /// What a longer tail has added after it had left the table: the minutes, and the bytes in each.
     added: Vec<(i64, i64, u64)>,
@@ -48,12 +54,27 @@ pub(super) struct Known {
     /// Whether its row was that of a live grant, and whether there was one, when the rows were last compared.
     is_live: bool,
     has_row: bool,
+    /// Whether its client has reported a connection.
+    is_reported: bool,
 }
 
 /// The account at one time.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Facts {
     pub(super) grants: Vec<Known>,
+    /// Bytes of this period under identifiers that the ledger does not know: counted for good, and the most so far.
+    unknown: (u64, u64),
+    /// The period of the counts, and what happened in it: credentials issued, connections opened, grants that reported one.
+    period: Option<Period>,
+    issued: u64,
+    opened: u64,
+    reported: u64,
+    /// Until when credentials may relay that the ledger does not know.
+    lacks_until: i64,
+    /// Whether it is a copy, and no process has written to it yet.
+    pub(super) is_copy: bool,
+    /// Until when grants may relay beyond what is promised, because the time has jumped.
+    jumped_until: i64,
     /// The last listing of coturn that showed that sessions are cut, and the last complete one.
     cut_until: i64,
     complete_at: i64,
@@ -97,6 +118,7 @@ impl Model {
 
     /// A batch of all changes was taken.
     pub(super) fn take_batch(&mut self) {
+        self.now.is_copy = false;
         self.taken = self.now.clone();
     }
 
@@ -120,7 +142,7 @@ impl Model {
     }
 
     pub(super) fn restore_copy(&mut self) {
-        self.written = self.copied.clone();
+        self.written = Facts { is_copy: true, ..self.copied.clone() };
         self.lacks = true;
     }
 
@@ -155,6 +177,7 @@ impl Model {
             reserved_from = reserved_from.min(from);
         }
         let until = minute_from(expires_by.as_millis() + signed(tail));
+        self.now.issued += 1;
         self.now.grants.push(Known {
             id: grant.id,
             source: grant.source,
@@ -166,6 +189,7 @@ impl Model {
             chain_before: held.chain_before,
             until,
             due: until.max(held.until.number()),
+            counted: Counted { is_of_period: true, ..Counted::default() },
             per_minute: held.per_minute,
             added: vec![],
             user,
@@ -177,6 +201,7 @@ impl Model {
             is_released: false,
             is_live: true,
             has_row: true,
+            is_reported: false,
         });
     }
 
@@ -184,6 +209,7 @@ impl Model {
     pub(super) fn settle(&mut self, id: GrantId, is_undone: bool) {
         if is_undone {
             self.now.grants.retain(|known| known.id != id);
+            self.now.issued = self.now.issued.saturating_sub(1);
         } else if let Some(known) = self.grant(id) {
             known.is_settled = true;
         }

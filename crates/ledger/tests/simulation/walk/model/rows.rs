@@ -8,6 +8,7 @@ use turn_ledger::source::IceSource;
 use turn_ledger::token::GrantId;
 use turn_ledger::units::Timestamp;
 
+use super::spending::Counted;
 use super::{Facts, Known, MINUTE, Model, minute_from, minute_of};
 
 impl Known {
@@ -24,6 +25,7 @@ impl Known {
             chain_before: 0,
             until: time.until.number(),
             due: time.until.number(),
+            counted: Counted { is_of_period: true, ..Counted::default() },
             per_minute: time.per_minute,
             added: vec![],
             user: None,
@@ -35,11 +37,12 @@ impl Known {
             is_released: false,
             is_live: !row.has_ended(),
             has_row: true,
+            is_reported: row.reported,
         })
     }
 
     /// What is promised for it, as its row must say.
-    fn promised(&self) -> PromisedTime {
+    pub(super) fn promised(&self) -> PromisedTime {
         PromisedTime {
             from: Minute::new(self.from),
             reserved_from: Minute::new(self.reserved_from),
@@ -65,40 +68,61 @@ impl Known {
             return Some(format!("a row says {found:?} instead of {expected:?}"));
         }
         let user = row.user().and_then(|user| user.as_str().parse().ok());
-        let found =
-            (row.renewed, row.revoked_at.map(Timestamp::as_millis), row.is_released(), user, row.client);
-        let expected = (self.was_renewed, self.revoked_at, self.is_released, self.user, self.client);
+        let found = (row.renewed, row.revoked_at.map(Timestamp::as_millis), row.is_released(), row.reported);
+        let expected = (self.was_renewed, self.revoked_at, self.is_released, self.is_reported);
         if found != expected {
             return Some(format!("a row says {found:?} instead of {expected:?}"));
+        }
+        if (user, row.client) != (self.user, self.client) {
+            return Some(format!("a row names {user:?} and {:?}", row.client));
         }
         let renewal = books.grants().with_renewals(self.id).nth(1);
         if renewal != self.renewed_by || row.clock_ahead_millis != u64::try_from(self.ahead).unwrap_or(0) {
             return Some(format!("a row says that {renewal:?} renews it instead of {:?}", self.renewed_by));
         }
-        None
+        let measured = row.spent().measured().get();
+        let is_counted = self.source != IceSource::Cloudflare || measured == self.counted.measured;
+        (!is_counted).then(|| format!("a row says that {measured} bytes are measured"))
     }
 }
 
 impl Model {
+    /// Takes over the grants that the books have learned of since a copy was restored. Returns whether there is one.
+    pub(in super::super) fn adopt(&mut self, books: &Books) -> bool {
+        if !self.lacks {
+            return false;
+        }
+        let unknown =
+            books.grants().iter().filter(|(id, row)| row.source != IceSource::Sfu && !self.now.has(**id));
+        let unknown: Vec<_> = unknown.filter_map(|(id, row)| Known::of_row(*id, row)).collect();
+        let is_any = !unknown.is_empty();
+        self.now.grants.extend(unknown);
+        is_any
+    }
+
     /// Compares the rows of the books with the account. `is_tidy`: whether ended grants were just looked for.
-    pub(in super::super) fn check_rows(&mut self, books: &Books, is_tidy: bool) -> Option<String> {
+    pub(in super::super) fn check_rows(
+        &mut self,
+        books: &Books,
+        is_tidy: bool,
+        is_limited: bool,
+    ) -> Option<String> {
         let now = books.now().as_millis();
         let open: Vec<_> = books.connections().iter().filter_map(|connection| connection.grant).collect();
         let rows: std::collections::BTreeMap<_, _> =
             books.grants().iter().map(|(id, row)| (*id, row)).collect();
-        for (id, row) in &rows {
-            let is_known = row.source == IceSource::Sfu || self.grant(*id).is_some();
-            if !is_known && !self.lacks {
-                return Some(format!("the books have a grant that was never made: {row:?}"));
-            }
-            if !is_known {
-                self.now.grants.extend(Known::of_row(*id, row));
-            }
+        let is_known = |id: &GrantId| self.now.has(*id);
+        if let Some((_, row)) = rows.iter().find(|(id, row)| row.source != IceSource::Sfu && !is_known(id)) {
+            return Some(format!("the books have a grant that was never made: {row:?}"));
         }
         let (mut live, mut most) = (0, 0);
+        let end = books.snapshot().figures.period.end;
         for known in &mut self.now.grants {
             let (is_open, row) = (open.contains(&known.id), rows.get(&known.id));
             let is_live = known.must_live(now, is_open);
+            if row.is_none() {
+                Self::forget(known, books.grants().counted_until(known.source), end, is_limited);
+            }
             (known.is_live, known.has_row) = (row.is_some_and(|row| !row.has_ended()), row.is_some());
             if is_tidy && is_live {
                 known.due = known.due.max(minute_of(now) + 1);

@@ -1,0 +1,187 @@
+//! Who spends: what a source has counted for each grant, and the sums and the room of each user.
+
+use std::collections::BTreeMap;
+
+use turn_ledger::books::Books;
+use turn_ledger::grant_counts::GrantCounts;
+use turn_ledger::promise::PromisedTime;
+use turn_ledger::source::IceSource;
+use turn_ledger::spender::User;
+use turn_ledger::spenders::{SpenderKey, SpenderKind, Sums};
+use turn_ledger::units::{ByteCount, Timestamp};
+
+use super::figures::{Range, at_most, parts};
+use super::{Known, Model, minute_from, minute_of};
+
+/// What is known of the bytes of one grant in this period.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counted {
+    /// Counted for good.
+    pub(super) closed: u64,
+    /// The most that was counted so far.
+    pub(super) measured: u64,
+    /// Nobody counted it, so all that was promised is assumed.
+    pub(super) assumed: u128,
+    /// Whether it has had a row of a live grant in this period.
+    pub(super) is_of_period: bool,
+}
+
+impl Known {
+    /// What its user may relay because of it in these minutes.
+    fn of_user(&self, from: i64, until: i64) -> u128 {
+        parts(&self.promised(), from, until, 0)
+    }
+}
+
+impl Model {
+    /// A source has counted its grants. `counted_until`: everything before was counted for good.
+    pub(in super::super) fn count(
+        &mut self,
+        source: IceSource,
+        counts: &GrantCounts,
+        start: Timestamp,
+        is_limited: bool,
+    ) {
+        let (from, until) = (counts.from.as_millis(), counts.until.as_millis());
+        let mut unknown = counts.other.sent.get();
+        let mut known_ids = vec![];
+        for known in self.now.grants.iter_mut().filter(|known| known.source == source && known.has_row) {
+            let bytes = counts.by_grant.get(&known.id).map(|traffic| traffic.sent.get());
+            known_ids.push(known.id);
+            if let Some(bytes) = bytes {
+                let total = known.counted.closed + bytes;
+                known.counted.measured = known.counted.measured.max(total);
+                if counts.is_final {
+                    known.counted.closed = total;
+                }
+            } else if counts.is_final && !counts.is_complete && is_limited {
+                let from = minute_of(from.max(start.as_millis()));
+                known.counted.assumed += known.of_user(from, minute_from(until));
+            }
+        }
+        let others = counts.by_grant.iter().filter(|(id, _)| !known_ids.contains(id));
+        unknown += others.map(|(_, traffic)| traffic.sent.get()).sum::<u64>();
+        let (closed, measured) = &mut self.now.unknown;
+        *measured = (*measured).max(*closed + unknown);
+        if counts.is_final {
+            *closed += unknown;
+        }
+    }
+
+    /// A period begins: nothing is spent in it.
+    pub(super) fn begin_spending(&mut self) {
+        self.now.unknown = (0, 0);
+        for known in &mut self.now.grants {
+            known.counted = Counted { is_of_period: known.is_live, ..Counted::default() };
+        }
+    }
+
+    /// A row has left the table. What nobody has counted of it is assumed to have been relayed.
+    pub(super) fn forget(known: &mut Known, counted_until: Timestamp, end: Timestamp, is_limited: bool) {
+        if is_limited && known.has_row {
+            let from = minute_of(counted_until.as_millis());
+            let until = known.until.max(minute_from(known.expires_at)).min(minute_of(end.as_millis()));
+            known.counted.assumed += known.of_user(from, until);
+        }
+    }
+
+    /// Compares the sums of each user, and the room that is taken for each. `held`: what is reserved for credentials that are being
+    /// made. `sampling`: the margin of the counts, in percent; `None` if not all bytes are known here.
+    pub(in super::super) fn check_users(
+        &self,
+        books: &mut Books,
+        held: &[(IceSource, Option<u64>, PromisedTime)],
+        sampling: Option<u32>,
+        is_limited: bool,
+    ) -> Option<String> {
+        let figures = books.snapshot().figures;
+        let end = minute_of(figures.period.end.as_millis());
+        for user in 0..3 {
+            let name = User::new(&user.to_string())?;
+            let theirs: Vec<_> = self.now.grants.iter().filter(|known| known.user == Some(user)).collect();
+            let of_period = theirs.iter().filter(|known| known.counted.is_of_period);
+            let (measured, settled, grants) =
+                of_period.fold((0, 0, 0), |(measured, settled, grants), known| {
+                    let Counted { closed, assumed, .. } = known.counted;
+                    let settled = settled + at_most(closed, sampling.unwrap_or(0)) + assumed;
+                    (measured + known.counted.measured, settled, grants + 1)
+                });
+            let live = u64::try_from(theirs.iter().filter(|known| known.is_live).count()).unwrap_or(0);
+            let row = books.grants().spenders().get(&SpenderKey::User(name.clone()));
+            let (sums, found_live) = row.map(|row| (row.sums, row.live)).unzip();
+            let sums = sums.unwrap_or_default();
+            let found = (sums.grants(), found_live.unwrap_or(0));
+            if found != (grants, live) {
+                return Some(format!(
+                    "user {user} has {found:?} grants in all and live, not {grants} and {live}"
+                ));
+            }
+            if sampling.is_some()
+                && (sums.measured().get(), u128::from(sums.settled().get())) != (measured, settled)
+            {
+                return Some(format!(
+                    "{sums:?} of user {user}, but {measured} are measured and {settled} settled"
+                ));
+            }
+            let Some(share) = books.user_share(&name) else { continue };
+            let settled = u128::from(sums.settled().get());
+            let (mut committed, mut next) = (Range::default(), Range::default());
+            committed.add(settled, settled);
+            for source in [IceSource::Cloudflare, IceSource::Coturn, IceSource::Relay] {
+                let rate = books.ledger().bytes_per_minute(source);
+                let from = minute_of(books.grants().counted_until(source).as_millis());
+                let theirs = theirs.iter().filter(|known| known.source == source && known.has_row);
+                let held = held.iter().filter(|(of, by, _)| (*of, *by) == (source, Some(user)));
+                let times = theirs.map(|known| known.promised()).chain(held.map(|(.., time)| *time));
+                for time in times.filter(|_| is_limited) {
+                    let bytes = |from, until| [0, rate].map(|rate| parts(&time, from, until, rate));
+                    let ([this_least, this_most], [next_least, next_most]) =
+                        (bytes(from, end), bytes(end.max(from), i64::MAX));
+                    committed.add(this_least, this_most);
+                    next.add(next_least, next_most);
+                }
+            }
+            let used = sums.bytes();
+            let [found, found_next] =
+                [share.committed, share.committed_next].map(|bytes| u128::from(bytes.get()));
+            let is_right = share.usage.used == used
+                && (committed.least.max(used.get().into())..=committed.most.max(used.get().into()))
+                    .contains(&found)
+                && (next.least..=next.most).contains(&found_next);
+            if !is_right {
+                return Some(format!("user {user} has {share:?}, not {used:?}, {committed:?}, {next:?}"));
+            }
+        }
+        self.check_kinds(books, figures.used)
+    }
+
+    /// The rows of each kind add up to what was used, and name each address with its grants.
+    fn check_kinds(&self, books: &Books, used: ByteCount) -> Option<String> {
+        for kind in SpenderKind::ALL {
+            let rows = books.spenders(kind, 1_000, None);
+            let sum = |of: fn(&Sums) -> ByteCount| rows.iter().map(|row| of(&row.sums).get()).sum::<u64>();
+            let (bytes, measured) = (sum(Sums::bytes), sum(Sums::measured));
+            // What is claimed beyond what is used is less in proportion, rounded down in each row.
+            let rounding = u64::try_from(rows.len()).unwrap_or(0);
+            if bytes.abs_diff(used.get().max(measured)) > rounding {
+                return Some(format!("the rows of {kind:?} add up to {bytes}, but {used:?} are used"));
+            }
+        }
+        let mut by_address = BTreeMap::<_, (u64, u64)>::new();
+        for known in self.now.grants.iter().filter(|known| known.counted.is_of_period) {
+            let Some(client) = known.client else { continue };
+            let (grants, live) = by_address.entry(SpenderKey::Client(client)).or_default();
+            (*grants, *live) = (*grants + 1, *live + u64::from(known.is_live));
+        }
+        by_address.into_iter().find_map(|(key, expected)| {
+            let row = books.grants().spenders().get(&key);
+            let found = row.map_or((0, 0), |row| (row.sums.grants(), row.live));
+            (found != expected).then(|| format!("{key:?} has {found:?} grants, not {expected:?}"))
+        })
+    }
+
+    /// Bytes under identifiers that the ledger does not know.
+    pub(in super::super) fn unknown(&self) -> u64 {
+        self.now.unknown.1
+    }
+}

@@ -1,0 +1,74 @@
+//! What happened in the period, and what qualifies the bound: a restored copy, and jumps of the time.
+
+use turn_ledger::books::{Books, Snapshot};
+use turn_ledger::period::Period;
+use turn_ledger::time::Moment;
+use turn_ledger::token::GrantId;
+use turn_ledger::units::ByteCount;
+
+use super::{MINUTE, Model, SLACK, signed};
+
+/// No credential lives longer, in milliseconds.
+const LIFE_MAX: i64 = 2 * 86_400_000;
+
+impl Model {
+    /// The books have moved to this time. `before`: their figures before.
+    pub(in super::super) fn advance(&mut self, moment: &Moment, before: i64, period: Period) {
+        if moment.may_be_wrong {
+            let with_rows = self.now.grants.iter().filter(|known| known.has_row);
+            let alive_until = with_rows.map(|known| known.until * MINUTE).max().unwrap_or(0);
+            let last = alive_until.max(self.now.lacks_until).max(self.now.jumped_until);
+            if last > before {
+                self.now.jumped_until = last + signed(u64::try_from(moment.jumped.as_millis()).unwrap_or(0));
+            }
+        }
+        if self.now.period != Some(period) {
+            (self.now.issued, self.now.opened, self.now.reported) = (0, 0, 0);
+            self.begin_spending();
+            self.now.period = Some(period);
+        }
+    }
+
+    /// A connection was opened.
+    pub(in super::super) fn open(&mut self, id: Option<GrantId>) {
+        self.now.opened += 1;
+        if let Some(known) = id.and_then(|id| self.grant(id)) {
+            let is_first = !std::mem::replace(&mut known.is_reported, true);
+            self.now.reported += u64::from(is_first);
+        }
+    }
+
+    /// The ledger turns out to lack credentials that may be alive. `tail`: the longest of any source.
+    pub(in super::super) fn lack_grants(&mut self, now: i64, tail: u64) {
+        self.now.lacks_until = self.now.lacks_until.max(now + LIFE_MAX + SLACK + signed(tail));
+    }
+
+    /// Compares what happened, and until when the bound does not hold.
+    pub(in super::super) fn check_standing(&self, snapshot: &Snapshot, has_pages: bool) -> Option<String> {
+        let counts = snapshot.counts;
+        let found = [counts.issued, counts.connections, counts.reported];
+        let expected = [self.now.issued, self.now.opened, self.now.reported];
+        let times =
+            [snapshot.lacks_until, snapshot.jumped_until].map(turn_ledger::units::Timestamp::as_millis);
+        let expected_times = [self.now.lacks_until, self.now.jumped_until];
+        if found != expected {
+            return Some(format!("{found:?} were issued, opened and reported, not {expected:?}"));
+        }
+        // Pages relay for longer than any credential.
+        let is_right = times == expected_times || (has_pages && times[1] >= expected_times[1]);
+        (!is_right).then(|| format!("the bound does not hold until {times:?}, not {expected_times:?}"))
+    }
+
+    /// Compares the previous period with what was used of it at its end. `before`: the figures before the reset. `most`: the
+    /// most that may have been charged until it.
+    pub(in super::super) fn check_past(books: &Books, before: &Snapshot, most: ByteCount) -> Option<String> {
+        let figures = before.figures;
+        let past = books.ledger().past();
+        let last = past
+            .first()
+            .filter(|(period, _)| *period == figures.period)
+            .map_or(ByteCount::ZERO, |(_, used)| *used);
+        let is_right = figures.used <= last && last <= most;
+        (!is_right).then(|| format!("{last:?} are shown for a period that ended with {:?}", figures.used))
+    }
+}
