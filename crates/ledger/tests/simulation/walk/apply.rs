@@ -63,6 +63,7 @@ impl<D: Disk> Broker<D> {
                 }
             }
             Op::Block { user, is_blocked } => {
+                self.model.block(user, is_blocked);
                 let user = user_named(user);
                 if is_blocked {
                     let _ = self.books.block_user(&user);
@@ -74,9 +75,11 @@ impl<D: Disk> Broker<D> {
             }
             Op::Freeze(is_frozen) => {
                 self.books.override_freeze(is_frozen);
+                self.model.now.is_frozen = is_frozen;
                 self.flush();
             }
             Op::DropReadings => {
+                self.model.drop_doubts();
                 if self.books.ledger_mut().drop_readings() {
                     self.excuse(Excuse::Dropped);
                 }

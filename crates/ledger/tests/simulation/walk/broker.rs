@@ -45,8 +45,6 @@ pub(crate) struct Broker<D> {
     pub(super) lacking: BTreeSet<Day>,
     /// The pages that have used the SFU.
     pub(super) pages: Vec<Page>,
-    /// Grants that renew others or were renewed.
-    pub(super) renewals: BTreeSet<GrantId>,
     /// Changes that could not be written yet.
     pub(super) unwritten: Option<Batch>,
     pub(super) time: SteadyTime,
@@ -123,7 +121,6 @@ impl<D: Disk> Broker<D> {
             asked_until: Timestamp::default(),
             lacking: BTreeSet::new(),
             pages: vec![],
-            renewals: BTreeSet::new(),
             unwritten: None,
             time: SteadyTime::new(begin, Boot::new(1), Duration::ZERO),
             boot: 1,

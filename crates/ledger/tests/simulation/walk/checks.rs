@@ -317,6 +317,9 @@ pub(super) fn rest(broker: &Broker<impl Disk>) -> Option<String> {
         ("stored connections", stored.connections.len()),
         ("open sessions of the SFU", broker.books.sfu_sessions().count()),
         ("stored sessions", stored.sessions.len()),
+        ("stored grants that have left the table", stored.dropped.len()),
+        ("stored sums of spenders", stored.spenders.len()),
+        ("stored minutes", stored.sources.values().map(|rows| rows.usage.len() + rows.deltas.len()).sum()),
     ];
     let left = rows.into_iter().find(|(_, count)| *count > 0);
     left.map(|(what, count)| format!("{count} {what} are left after everything has ended"))

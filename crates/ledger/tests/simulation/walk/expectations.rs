@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use turn_ledger::books::{Hold, Requester, Snapshot};
 use turn_ledger::grant_counts::GrantCounts;
 use turn_ledger::grants::GrantRow;
+use turn_ledger::reading::{Reading, ReadingOutcome};
 use turn_ledger::reports::{Caller, Opened};
 use turn_ledger::source::{IceSource, MINT_SLACK};
 use turn_ledger::spender::User;
@@ -16,7 +17,8 @@ use super::broker::Broker;
 use super::disk::Disk;
 use super::minting::InFlight;
 use super::model::Model;
-use super::settings::{ONE, millis};
+use super::model::figures::Span;
+use super::settings::{ONE, SOURCE, millis};
 
 /// Room for one credential.
 pub(super) struct Reserved {
@@ -44,6 +46,11 @@ impl<D: Disk> Broker<D> {
         self.settings.mbps * 7_500_000
     }
 
+    /// Whether sessions of a source are ended here.
+    pub(super) fn is_cut_here(&self, source: IceSource) -> bool {
+        source == IceSource::Relay || (source == IceSource::Coturn && self.settings.cuts())
+    }
+
     /// A hold, which covers the whole time in which its credential may be used.
     pub(super) fn reserved(
         &mut self,
@@ -56,7 +63,7 @@ impl<D: Disk> Broker<D> {
         let expires_by = now.plus(hold.life()).plus(MINT_SLACK).plus_millis(ahead);
         let live = |id: &GrantId| self.books.grants().get(*id).is_some();
         let renewed = requester.renews.filter(live);
-        let is_cut_here = source == IceSource::Relay || (source == IceSource::Coturn && self.settings.cuts());
+        let is_cut_here = self.is_cut_here(source);
         let tail = self.tail_of(source);
         let rate = self.bytes_per_minute();
         let is_rate =
@@ -219,6 +226,32 @@ impl<D: Disk> Broker<D> {
         self.model.count(IceSource::Cloudflare, counts, start, self.is_limited());
     }
 
+    /// Takes a reading of Cloudflare's count.
+    pub(super) fn take_reading(&mut self, reading: &Reading) -> ReadingOutcome {
+        let held = self.in_flight.iter().filter_map(InFlight::held);
+        let held: Vec<_> =
+            held.filter(|(source, _)| *source == SOURCE).map(|(_, time)| Span::from(time)).collect();
+        let (limit, sampling) = (self.limit.get(), self.settings.sampling);
+        let expected = self.model.expect_reading(&self.books, reading, &held, limit, sampling);
+        let outcome = self.books.ledger_mut().take_reading(SOURCE, reading);
+        self.model.note_reading(&self.books, reading, &expected, outcome);
+        outcome
+    }
+
+    /// What the books say of coturn's sessions and of the tails.
+    fn check_tails(&self) -> Option<String> {
+        let (ledger, is_cut) =
+            (self.books.ledger(), self.settings.cuts() && self.model.is_cut(self.latest()));
+        if ledger.is_cut(IceSource::Coturn) != is_cut {
+            return Some(format!("coturn's sessions are cut: {is_cut}"));
+        }
+        self.settings.sources.iter().find_map(|source| {
+            let expected = [self.tail_of(*source), self.long_tail(*source)];
+            let found = [ledger.tail(*source), ledger.long_tail(*source)].map(millis);
+            (found != expected).then(|| format!("the tails of {source} are {found:?}, not {expected:?}"))
+        })
+    }
+
     /// A process has started with the stored books.
     pub(super) fn start_model(&mut self) {
         self.model.crash();
@@ -256,9 +289,10 @@ impl<D: Disk> Broker<D> {
         } else {
             self.model.check_figures(&self.books, snapshot, &held, self.settings.strict, self.has_reporter)
         };
-        let standing = self.model.check_standing(snapshot, has_pages);
+        let standing = self.model.check_standing(&self.books, snapshot, has_pages);
         let users = if has_pages || self.settings.users_max < 3 { None } else { self.check_users() };
-        self.model.wrong.take().or(figures).or(standing).or(users)
+        let tails = self.check_tails();
+        self.model.wrong.take().or(figures).or(standing).or(users).or(tails)
     }
 
     fn check_users(&mut self) -> Option<String> {

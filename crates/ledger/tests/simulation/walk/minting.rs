@@ -235,7 +235,6 @@ impl<D: Disk> Broker<D> {
         self.list_sessions(world);
         let Some(renewed) = self.held(nth).filter(|held| self.take_renewal(&held.grant)) else { return };
         if let Some(grant) = self.mint(life, Written::Yes, Some(renewed.grant.id)) {
-            self.renewals.extend([grant.id, renewed.grant.id]);
             let mut held = self.hand_out(world, delay, &grant);
             if grant.source == renewed.grant.source && !self.settings.relays_with_both {
                 held.number = world.join(grant.source, renewed.number, held.number);

@@ -40,7 +40,7 @@ impl<D: Disk> Broker<D> {
         for day in self.asked.due(period, as_of) {
             let until = day.end().min(as_of);
             let reading = self.reading(world, day, until, missed);
-            if self.books.ledger_mut().take_reading(SOURCE, &reading) != ReadingOutcome::Taken {
+            if self.take_reading(&reading) != ReadingOutcome::Taken {
                 continue;
             }
             self.asked.note(day, until, ());
@@ -103,7 +103,7 @@ impl<D: Disk> Broker<D> {
         let mut is_taken = true;
         for day in Day::between(period.start, period.end) {
             let reading = self.reading(world, day, day.end(), missed);
-            is_taken &= self.books.ledger_mut().take_reading(SOURCE, &reading) == ReadingOutcome::Taken;
+            is_taken &= self.take_reading(&reading) == ReadingOutcome::Taken;
         }
         if is_taken {
             self.last_read = Some(period).filter(|_| is_whole);
@@ -159,7 +159,7 @@ impl<D: Disk> Broker<D> {
         if granted > 0 {
             let reading =
                 Reading { day, as_of: now, granted: ByteCount::new(granted), other: ByteCount::ZERO };
-            let _ = self.books.ledger_mut().take_reading(SOURCE, &reading);
+            let _ = self.take_reading(&reading);
         }
     }
 

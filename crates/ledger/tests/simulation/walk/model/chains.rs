@@ -1,5 +1,6 @@
 //! Grants and the grants that renew them, and revocations.
 
+use turn_ledger::client::ClientKey;
 use turn_ledger::minute::Minute;
 use turn_ledger::promise::PromisedTime;
 use turn_ledger::source::IceSource;
@@ -39,6 +40,32 @@ impl Model {
         is_revoked || now >= self.expiry_of(id).unwrap_or(expiry)
     }
 
+    /// Minutes from now on that are promised for a grant that is renewed, and how many grants before the renewal go on because of it.
+    pub(in super::super) fn covered(
+        &mut self,
+        renewed: Option<GrantId>,
+        source: IceSource,
+        now: Timestamp,
+        is_cut_here: bool,
+    ) -> (u128, u128) {
+        let renewed = renewed.and_then(|id| self.grant(id)).filter(|known| known.source == source);
+        let Some(known) = renewed else { return (0, 0) };
+        let covered = known.until.max(known.reserved_from) - minute_of(now.as_millis());
+        let before = if is_cut_here { u128::from(known.chain_before) + 1 } else { 0 };
+        (u128::try_from(covered).unwrap_or(0), before)
+    }
+
+    /// What is promised for the grants of a client that have not ended.
+    pub(in super::super) fn reserved_by(
+        &self,
+        client: ClientKey,
+        now: i64,
+    ) -> impl Iterator<Item = PromisedTime> {
+        let theirs =
+            self.now.grants.iter().filter(move |known| known.client == Some(client) && known.until > now);
+        theirs.map(Known::promised)
+    }
+
     /// What a hold promises wrong. `expires_by`: the latest time at which its credential expires. `is_cut_here`: sessions of its source
     /// are ended here, so those of the grants before it go on.
     #[expect(clippy::too_many_arguments, reason = "each is a fact of its own")]
@@ -53,14 +80,13 @@ impl Model {
         is_cut_here: bool,
     ) -> Option<String> {
         let from = minute_of(now.as_millis());
-        let renewed = renewed.and_then(|id| self.grant(id)).filter(|known| known.source == source);
-        let covered = renewed.as_ref().map_or(from, |known| known.until.max(known.reserved_from).max(from));
-        let before = renewed.filter(|_| is_cut_here).map_or(0, |known| known.chain_before + 1);
+        let (covered, before) = self.covered(renewed, source, now, is_cut_here);
+        let covered = from + i64::try_from(covered).unwrap_or(0);
         let until = minute_from(expires_by.as_millis() + signed(tail));
         let expected = PromisedTime {
             from: Minute::new(from),
             reserved_from: Minute::new(covered),
-            chain_before: before,
+            chain_before: u32::try_from(before).unwrap_or(0),
             until: Minute::new(until),
             per_minute: held.per_minute,
             is_held: true,

@@ -10,10 +10,10 @@ use super::{Known, MINUTE, Model, minute_from, minute_of};
 
 /// Minutes of a grant, and the bytes in each.
 #[derive(Clone, Copy)]
-pub(super) struct Span {
-    pub(super) from: i64,
-    pub(super) until: i64,
-    pub(super) per_minute: u64,
+pub(in super::super) struct Span {
+    from: i64,
+    until: i64,
+    per_minute: u64,
 }
 
 impl Known {
@@ -23,6 +23,13 @@ impl Known {
         let first = self.added.first().map_or(self.until, |(from, ..)| *from).min(self.until);
         let own = (self.reserved_from, first, self.per_minute);
         std::iter::once(own).chain(added).map(|(from, until, per_minute)| Span { from, until, per_minute })
+    }
+}
+
+impl From<PromisedTime> for Span {
+    fn from(time: PromisedTime) -> Self {
+        let (from, until) = (time.reserved_from.number(), time.until.number());
+        Self { from, until, per_minute: time.per_minute }
     }
 }
 
@@ -84,11 +91,7 @@ impl Model {
         for source in ledger.sources().filter(|source| source.is_metered()) {
             let rate = ledger.bytes_per_minute(source);
             let known = self.now.grants.iter().filter(|known| known.source == source).flat_map(Known::spans);
-            let held = held.iter().filter(|(of, _)| *of == source).map(|(_, time)| Span {
-                from: time.reserved_from.number(),
-                until: time.until.number(),
-                per_minute: time.per_minute,
-            });
+            let held = held.iter().filter(|(of, _)| *of == source).map(|(_, time)| Span::from(*time));
             let mut spans: Vec<_> = known.chain(held).filter(|span| span.until > span.from).collect();
             let minute = minute_of(now);
             live += spans.iter().filter(|span| (span.from..span.until).contains(&minute)).count();

@@ -4,13 +4,17 @@
 //! The account exists three times: as of now, as of the last batch, and as of the last write. A crash goes back to the last write.
 
 mod chains;
-mod figures;
+mod days;
+pub(super) mod figures;
 mod rows;
 mod spending;
 mod standing;
 mod tails;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use turn_ledger::client::ClientKey;
+use turn_ledger::day::Day;
 use turn_ledger::period::Period;
 use turn_ledger::promise::PromisedTime;
 use turn_ledger::source::IceSource;
@@ -60,10 +64,16 @@ pub(super) struct Known {
 
 /// The account at one time.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Facts {
     pub(super) grants: Vec<Known>,
     /// Bytes of this period under identifiers that the ledger does not know: counted for good, and the most so far.
     unknown: (u64, u64),
+    /// The counts that are in doubt, by day.
+    doubts: BTreeMap<Day, u64>,
+    /// What the operator has ordered.
+    pub(super) is_frozen: bool,
+    pub(super) blocked: BTreeSet<u64>,
     /// The period of the counts, and what happened in it: credentials issued, connections opened, grants that reported one.
     period: Option<Period>,
     issued: u64,

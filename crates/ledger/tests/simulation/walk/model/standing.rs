@@ -43,8 +43,30 @@ impl Model {
         self.now.lacks_until = self.now.lacks_until.max(now + LIFE_MAX + SLACK + signed(tail));
     }
 
+    /// The operator blocks a user, or ends that.
+    pub(in super::super) fn block(&mut self, user: u64, is_blocked: bool) {
+        if is_blocked {
+            self.now.blocked.insert(user);
+        } else {
+            self.now.blocked.remove(&user);
+        }
+    }
+
     /// Compares what happened, and until when the bound does not hold.
-    pub(in super::super) fn check_standing(&self, snapshot: &Snapshot, has_pages: bool) -> Option<String> {
+    pub(in super::super) fn check_standing(
+        &self,
+        books: &Books,
+        snapshot: &Snapshot,
+        has_pages: bool,
+    ) -> Option<String> {
+        let blocked = books.blocked().iter().filter_map(|user| user.as_str().parse::<u64>().ok());
+        let period = snapshot.figures.period;
+        let found = (snapshot.frozen, snapshot.measured.doubted, blocked.collect());
+        let is_doubted = self.is_doubted(period.start, period.end);
+        let expected = (self.now.is_frozen, is_doubted, self.now.blocked.clone());
+        if found != expected {
+            return Some(format!("frozen, doubted and blocked: {found:?}, not {expected:?}"));
+        }
         let counts = snapshot.counts;
         let found = [counts.issued, counts.connections, counts.reported];
         let expected = [self.now.issued, self.now.opened, self.now.reported];
