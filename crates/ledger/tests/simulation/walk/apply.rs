@@ -14,6 +14,9 @@ use super::ops::Op;
 use super::settings::millis;
 use super::world::World;
 
+/// A client waits no longer for its renewal, in milliseconds.
+const LONGEST_WAIT: u64 = 3_600_000;
+
 impl<D: Disk> Broker<D> {
     #[expect(clippy::too_many_lines, reason = "one arm for each operation")]
     pub(crate) fn apply(&mut self, op: Op, world: &mut World) {
@@ -54,6 +57,14 @@ impl<D: Disk> Broker<D> {
             Op::Mint { life, delay } => self.mint_for_client(life, delay, world),
             Op::MintFromPool { life, age } => self.mint_from_pool(life, age, world),
             Op::Renew { nth, life, delay } => self.renew(nth, life, delay, world),
+            Op::RenewWhenDue { nth, life, delay } => {
+                let wait = self.held(nth).map_or(0, |held| held.grant.refresh_after().millis_since(now));
+                if wait <= LONGEST_WAIT {
+                    self.pass_watching(wait, 256, world);
+                    self.advance(world);
+                    self.renew(nth, life, delay, world);
+                }
+            }
             Op::Reserve { life } => self.begin_mint(life, world),
             Op::Commit => self.commit_oldest(),
             Op::Settle { written } => self.settle_oldest(written, world),
@@ -110,13 +121,12 @@ impl<D: Disk> Broker<D> {
             Op::Beat { nth, bytes, relayed } => {
                 let report = Report { bytes_received: bytes, relayed, ..Report::default() };
                 if let Some(caller) = self.caller(nth) {
-                    let _ = self.books.heartbeat(caller, "c", report);
-                    self.note_reports();
+                    self.beat(caller, "c", report);
                 }
             }
             Op::Close { nth } => {
                 if let Some(caller) = self.caller(nth) {
-                    let _ = self.books.close(caller, "c", Report::default());
+                    self.close(caller, "c");
                 }
             }
             Op::Revoke { nth } => {
@@ -141,6 +151,7 @@ impl<D: Disk> Broker<D> {
                 self.may_break = true;
             }
             Op::ReadFallen => self.read_fallen(now),
+            Op::ReadAbsurd => self.read_absurd(now),
             Op::ReadAhead { millis } => self.read_ahead(world, millis),
             Op::Coturn(cli) => self.cli = cli,
             Op::Down { millis, share } => {
@@ -175,11 +186,11 @@ impl<D: Disk> Broker<D> {
             Op::ReporterBeats { bytes } => {
                 self.excuse(Excuse::Reporter);
                 let report = Report { bytes_received: bytes, ..Report::default() };
-                let _ = self.books.heartbeat(Caller::Reporter, "r", report);
+                self.beat(Caller::Reporter, "r", report);
             }
             Op::ReporterCloses => {
                 self.excuse(Excuse::Reporter);
-                let _ = self.books.close(Caller::Reporter, "r", Report::default());
+                self.close(Caller::Reporter, "r");
             }
             Op::OpenPage => self.open_page(world),
             Op::Pull { nth, more, is_answered } => self.pull(nth, more, is_answered, world),

@@ -91,6 +91,8 @@ pub(crate) struct Broker<D> {
     pub(super) signs: Signs,
     /// What the books must say.
     pub(super) model: Model,
+    /// Whether an allowance for claims may have been used up.
+    pub(super) was_clamped: bool,
 }
 
 /// What happened in a step.
@@ -146,6 +148,7 @@ impl<D: Disk> Broker<D> {
             was_uncut: false,
             signs: Signs::default(),
             model: Model::default(),
+            was_clamped: false,
         }
     }
 
@@ -261,8 +264,8 @@ impl<D: Disk> Broker<D> {
     /// The tidy and the flush of every second.
     pub(super) fn tidy(&mut self) {
         self.books.forget_expired();
-        self.flush();
         self.check_rows(true);
+        self.flush();
     }
 
     /// Writes all changes to disk.

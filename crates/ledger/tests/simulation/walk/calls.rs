@@ -36,8 +36,8 @@ impl<D: Disk> Broker<D> {
             let Some(member) = self.books.member_with(grant) else { continue };
             let until = self.books.grants().get(grant).and_then(GrantRow::alive_until);
             if until.is_none_or(|until| until.start() < next) {
-                let _ = self.books.close(member, "s", Report::default());
-            } else if self.books.heartbeat(member, "s", Report::default()).is_err() {
+                self.close(member, "s");
+            } else if !self.beat(member, "s", Report::default()) {
                 self.open(member, "s", None);
             }
         }
@@ -47,7 +47,7 @@ impl<D: Disk> Broker<D> {
     pub(super) fn leave_call(&mut self, nth: u64) {
         let Some(Held { grant, .. }) = self.held(nth) else { return };
         if let Some(member) = self.books.member_with(grant.id) {
-            let _ = self.books.close(member, "s", Report::default());
+            self.close(member, "s");
         }
         self.members.remove(&grant.id);
         for grant in self.books.grants().with_renewals(grant.id).collect::<Vec<_>>() {

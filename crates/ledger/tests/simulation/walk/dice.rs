@@ -80,7 +80,7 @@ impl Dice {
             23 => Op::Crash,
             24 => Op::Revoke { nth: self.roll() },
             25 => Op::ReadLast { missed: self.below(51) },
-            26 => Op::ReadFallen,
+            26 => self.one_of(&[Op::ReadFallen, Op::ReadAbsurd]),
             // A jump of up to a minute is accepted at once.
             27 => {
                 Op::ClockGlitch { millis: 60_001 + i64::try_from(self.below(40 * 86_400_000)).unwrap_or(0) }
@@ -92,7 +92,8 @@ impl Dice {
                 let millis = self.one_of(&[60_000, 28_800_000, 3 * 86_400_000]).min(most);
                 Op::Pause { millis: self.below(millis), share: self.below(257) }
             }
-            35..=37 => Op::Renew { nth: self.roll(), life, delay: self.below(4_000) },
+            35 | 36 => Op::Renew { nth: self.roll(), life, delay: self.below(4_000) },
+            37 => Op::RenewWhenDue { nth: self.roll(), life, delay: self.below(4_000) },
             33 => Op::MintUnwritten { life, written: self.one_of(&[Written::No, Written::Unknown]) },
             _ => Op::Read { back: self.below(1_800_000), missed: self.below(51) },
         }
@@ -116,7 +117,7 @@ impl Dice {
             Op::Mint { life, .. } | Op::MintFails { life } => Op::Join { life },
             Op::Close { nth } | Op::Revoke { nth } | Op::Open { nth, .. } => Op::Leave { nth },
             Op::Beat { .. } if self.below(2) == 0 => Op::KeepCalls,
-            Op::Read { .. } | Op::ReadFallen if self.below(2) == 0 => {
+            Op::Read { .. } | Op::ReadFallen | Op::ReadAbsurd if self.below(2) == 0 => {
                 Op::ReadRelay { is_slow: self.below(3) == 0 }
             }
             Op::From { .. } => Op::Crash,

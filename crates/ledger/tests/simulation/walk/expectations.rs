@@ -1,16 +1,11 @@
 //! What the books are expected to say after each operation of a simulated broker, by the account of [`super::model`].
 
-use std::collections::BTreeSet;
-
 use turn_ledger::books::{Hold, Requester, Snapshot};
 use turn_ledger::grant_counts::GrantCounts;
-use turn_ledger::grants::GrantRow;
 use turn_ledger::reading::{Reading, ReadingOutcome};
-use turn_ledger::reports::{Caller, Opened};
 use turn_ledger::source::{IceSource, MINT_SLACK};
-use turn_ledger::spender::User;
 use turn_ledger::time::Moment;
-use turn_ledger::token::{Grant, GrantId};
+use turn_ledger::token::GrantId;
 use turn_ledger::units::{ByteCount, Timestamp};
 
 use super::broker::Broker;
@@ -18,7 +13,7 @@ use super::disk::Disk;
 use super::minting::InFlight;
 use super::model::Model;
 use super::model::figures::Span;
-use super::settings::{ONE, SOURCE, millis};
+use super::settings::{ONE, SOURCE, Settings, millis};
 
 /// Room for one credential.
 pub(super) struct Reserved {
@@ -31,7 +26,7 @@ pub(super) struct Reserved {
 
 impl<D: Disk> Broker<D> {
     /// The later of the books' time and the wall clock, in milliseconds since 1970.
-    fn latest(&self) -> i64 {
+    pub(super) fn latest(&self) -> i64 {
         self.books.now().max(self.books.moment().wall).as_millis()
     }
 
@@ -78,73 +73,6 @@ impl<D: Disk> Broker<D> {
         Reserved { hold, expires_by, ahead }
     }
 
-    /// A client asks for its renewal.
-    pub(super) fn take_renewal(&mut self, grant: &Grant) -> bool {
-        let was_known = self.model.now.has(grant.id);
-        let is_taken = self.books.take_renewal(grant);
-        self.adopt();
-        if was_known {
-            let is_allowed = self.model.renew(grant.id, self.books.now().as_millis());
-            self.model
-                .expect(is_taken == is_allowed, || format!("a renewal was taken: {is_taken}: {grant:?}"));
-        }
-        is_taken
-    }
-
-    fn is_open(&self, id: GrantId) -> bool {
-        self.books.connections().iter().any(|connection| connection.grant == Some(id))
-    }
-
-    /// The operator revokes a grant.
-    pub(super) fn revoke(&mut self, id: GrantId) {
-        let (now, is_open) = (self.books.now().as_millis(), self.is_open(id));
-        let is_live = self.books.grants().get(id).is_some();
-        let is_revoked = self.books.revoke(id).is_some();
-        if self.model.now.has(id) {
-            let expected = is_live && self.model.revoke(id, now, is_open);
-            self.model.expect(is_revoked == expected, || format!("a grant was revoked: {is_revoked}"));
-        }
-    }
-
-    /// The operator revokes all that a user has.
-    pub(super) fn revoke_user(&mut self, user: &User) {
-        let now = self.books.now().as_millis();
-        let number = user.as_str().parse().ok();
-        let is_live = |id: &GrantId| self.books.grants().get(*id).is_some();
-        let theirs = self.model.now.grants.iter().filter(|known| known.user == number && number.is_some());
-        let theirs: Vec<_> = theirs.map(|known| known.id).filter(is_live).collect();
-        let open: BTreeSet<_> = theirs.iter().copied().filter(|id| self.is_open(*id)).collect();
-        let revoked = self.books.revoke_user(user).grants;
-        for id in theirs {
-            let expected = self.model.revoke(id, now, open.contains(&id));
-            let is_revoked = revoked.iter().any(|(it, _)| *it == id);
-            self.model.expect(is_revoked == expected, || format!("a user's grant was revoked: {is_revoked}"));
-        }
-    }
-
-    /// The relay has no session of revoked grants, except for these.
-    pub(super) fn release_gone(&mut self, late: &BTreeSet<GrantId>) {
-        let live = |id: GrantId| self.books.grants().get(id).is_some();
-        self.model.release(self.latest(), |id| late.contains(&id), live);
-        let _ = self.books.release_gone(IceSource::Relay, |id| late.contains(&id));
-    }
-
-    /// Clients have reported. In estimate mode, that extends what is promised until the next report.
-    pub(super) fn note_reports(&mut self) {
-        if self.settings.strict {
-            return;
-        }
-        let until =
-            self.books.now().as_millis() + i64::try_from(self.settings.heartbeat * 1_000).unwrap_or(0);
-        let open: Vec<_> =
-            self.books.connections().iter().filter_map(|connection| connection.grant).collect();
-        for id in open {
-            if let Some(promised) = self.books.grants().get(id).and_then(GrantRow::alive_until) {
-                self.model.may_extend(id, promised.number(), until);
-            }
-        }
-    }
-
     /// Time has passed in the books.
     pub(super) fn settle_cutting(&mut self) {
         if self.settings.cuts() {
@@ -185,32 +113,8 @@ impl<D: Disk> Broker<D> {
         }
     }
 
-    /// A client, a member or the reporter opens a connection.
-    pub(super) fn open(&mut self, caller: Caller, id: &str, relayed: Option<bool>) {
-        let opened = self.books.open(caller, id, relayed);
-        if opened.is_ok_and(|opened| opened.value == Opened::New) {
-            self.adopt();
-            self.model.open(caller.grant().map(|grant| grant.id));
-        }
-        self.note_reports();
-    }
-
-    /// Takes over grants that the ledger has learned of since a copy was restored.
-    fn adopt(&mut self) {
-        if self.model.adopt(&self.books) {
-            self.lack_grants();
-        }
-    }
-
-    /// The ledger lacks grants that may be alive.
-    pub(super) fn lack_grants(&mut self) {
-        let mint = |source: &IceSource| source.is_metered() && source.issues_credentials();
-        let tails = self.books.ledger().sources().filter(mint).map(|source| self.long_tail(source));
-        self.model.lack_grants(self.books.now().as_millis(), tails.max().unwrap_or(0));
-    }
-
     /// The tail of a source while its sessions are not cut, in milliseconds.
-    fn long_tail(&self, source: IceSource) -> u64 {
+    pub(super) fn long_tail(&self, source: IceSource) -> u64 {
         let is_configured = self.settings.sources.contains(&source) || source == IceSource::Cloudflare;
         millis(if is_configured { self.settings.tail(source) } else { source.expiry_tail() })
     }
@@ -226,11 +130,19 @@ impl<D: Disk> Broker<D> {
         self.model.count(IceSource::Cloudflare, counts, start, self.is_limited());
     }
 
+    fn held_of_provider(&self) -> Vec<Span> {
+        let held = self.in_flight.iter().filter_map(InFlight::held).filter(|(source, _)| *source == SOURCE);
+        held.map(|(_, time)| Span::from(time)).collect()
+    }
+
+    /// The most that was promised for the time that a reading counts newly.
+    pub(super) fn promised_since(&self, reading: &Reading) -> u64 {
+        self.model.promised_since(&self.books, reading, &self.held_of_provider())
+    }
+
     /// Takes a reading of Cloudflare's count.
     pub(super) fn take_reading(&mut self, reading: &Reading) -> ReadingOutcome {
-        let held = self.in_flight.iter().filter_map(InFlight::held);
-        let held: Vec<_> =
-            held.filter(|(source, _)| *source == SOURCE).map(|(_, time)| Span::from(time)).collect();
+        let held = self.held_of_provider();
         let (limit, sampling) = (self.limit.get(), self.settings.sampling);
         let expected = self.model.expect_reading(&self.books, reading, &held, limit, sampling);
         let outcome = self.books.ledger_mut().take_reading(SOURCE, reading);
@@ -282,6 +194,7 @@ impl<D: Disk> Broker<D> {
     /// What the books say wrong after a step.
     pub(super) fn differs(&mut self, snapshot: &Snapshot) -> Option<String> {
         self.check_rows(false);
+        self.was_clamped |= snapshot.counts.clamped > 0 || snapshot.frozen;
         let held: Vec<_> = self.in_flight.iter().filter_map(InFlight::held).collect();
         let has_pages = !self.pages.is_empty();
         let figures = if has_pages {
@@ -292,7 +205,11 @@ impl<D: Disk> Broker<D> {
         let standing = self.model.check_standing(&self.books, snapshot, has_pages);
         let users = if has_pages || self.settings.users_max < 3 { None } else { self.check_users() };
         let tails = self.check_tails();
-        self.model.wrong.take().or(figures).or(standing).or(users).or(tails)
+        let (heartbeat, rate) = (self.settings.heartbeat * 1_000, self.settings.estimated_mbps * 125);
+        let is_known = heartbeat == Settings::DEFAULT.heartbeat * 1_000 && !self.may_break;
+        let is_clamped = self.was_clamped || !is_known;
+        let claims = self.model.check_connections(&self.books, heartbeat, is_known, rate, is_clamped);
+        self.model.wrong.take().or(claims).or(figures).or(standing).or(users).or(tails)
     }
 
     fn check_users(&mut self) -> Option<String> {

@@ -24,6 +24,7 @@ pub(crate) mod model;
 pub(crate) mod ops;
 mod readings;
 mod refusals;
+mod reports;
 mod restarts;
 pub(crate) mod settings;
 mod sfu;

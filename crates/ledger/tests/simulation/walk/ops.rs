@@ -35,6 +35,8 @@ pub(crate) enum Op {
     Settle { written: Written },
     /// A client renews one of its grants.
     Renew { nth: u64, life: u64, delay: u64 },
+    /// A client waits until it may renew one of its grants, and renews it.
+    RenewWhenDue { nth: u64, life: u64, delay: u64 },
     /// The provider fails, or its response comes after our timeout. No client has that credential.
     MintFails { life: u64 },
     /// The grant is not written, or the outcome is unknown. The credential is not handed out.
@@ -107,6 +109,8 @@ pub(crate) enum Op {
     ReporterCloses,
     /// The provider's count is read and is half of the previous one.
     ReadFallen,
+    /// The provider's count is read and is absurd: a little more than the ledger accepts without another one like it.
+    ReadAbsurd,
     /// The provider's count is read up to a time in the future. It contains the bytes until now.
     ReadAhead { millis: u64 },
     /// All changes are written to disk.

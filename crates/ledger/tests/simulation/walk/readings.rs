@@ -163,6 +163,23 @@ impl<D: Disk> Broker<D> {
         }
     }
 
+    /// Reads a count of the day that grew by a little more than ten times what was promised, and by more than a tenth of the limit.
+    pub(super) fn read_absurd(&mut self, now: Timestamp) {
+        let day = Day::until(now);
+        // A second one would confirm the first.
+        let is_doubted = self.books.snapshot().measured.doubted;
+        let count = self.books.ledger().day(SOURCE, day).filter(|_| !is_doubted);
+        let Some(count) = count else { return };
+        let reading = |granted| {
+            let granted = ByteCount::new(granted);
+            Reading { day, as_of: now, granted, other: count.other }
+        };
+        let most = self.promised_since(&reading(0));
+        let growth = (10 * most).max(self.limit.get() / 10) + 1;
+        let outcome = self.take_reading(&reading(count.granted.get() + growth));
+        self.model.expect(outcome != ReadingOutcome::Taken, || "an absurd count is taken".into());
+    }
+
     /// Reads the provider's count up to a time in the future. It contains the bytes until now.
     pub(super) fn read_ahead(&mut self, world: &mut World, ahead: u64) {
         self.set_reference(world);

@@ -5,16 +5,17 @@ use std::time::Duration;
 
 use turn_ledger::books::{NotAdmitted, Requester, Snapshot};
 use turn_ledger::client::ClientKey;
+use turn_ledger::grants::GrantRow;
 use turn_ledger::minute::Minute;
 use turn_ledger::source::{IceSource, MINT_SLACK};
 use turn_ledger::token::GrantId;
-use turn_ledger::units::{ByteCount, Timestamp};
+use turn_ledger::units::ByteCount;
 use turn_ledger::verdict::{Refusal, UserShare};
 
 use super::broker::Broker;
 use super::disk::Disk;
 use super::expectations::Reserved;
-use super::minting::{InFlight, id_of};
+use super::minting::InFlight;
 use super::settings::millis;
 
 /// The shortest credential of strict mode: the value of the ledger.
@@ -237,20 +238,12 @@ impl<D: Disk> Broker<D> {
         }
     }
 
-    /// Whether a client has live grants, or a session of the SFU, or credentials that are being made.
+    /// Whether something is promised for a client: live grants, sessions of the SFU, or credentials that are being made.
     fn holds_something(&self, client: ClientKey) -> bool {
-        let has_session = self.books.sfu_sessions().any(|(_, session)| session.client == client);
         let is_made = self.in_flight.iter().any(|made| made.requester.client == Some(client));
-        has_session || is_made || self.held_by(client).next().is_some()
-    }
-
-    /// The grants of a client, and until when they are promised.
-    fn held_by(&self, client: ClientKey) -> impl Iterator<Item = (GrantId, Timestamp)> {
         let now = self.books.now();
-        let rows =
-            (1..=self.minted).filter_map(|nth| Some((id_of(nth), self.books.grants().get(id_of(nth))?)));
-        let of_client = rows.filter(move |(_, row)| row.client == Some(client));
-        let ends = of_client.filter_map(|(id, row)| Some((id, row.alive_until()?.start())));
-        ends.filter(move |(_, end)| *end > now)
+        let is_promised = |row: &GrantRow| row.alive_until().is_some_and(|until| until.start() > now);
+        let mut theirs = self.books.grants().iter().filter(|(_, row)| row.client == Some(client));
+        is_made || theirs.any(|(_, row)| is_promised(row))
     }
 }

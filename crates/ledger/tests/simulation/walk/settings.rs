@@ -150,19 +150,14 @@ impl Settings {
     /// How the holder of a credential relays. `nth`: its number.
     pub(crate) fn client(&self, source: IceSource, nth: u64) -> Relaying {
         let Relaying { rate, tail } = self.assumed(source);
-        // A session that is cut lasts until its cut. The relay ends every session at the expiry.
-        let of_server = match source {
-            IceSource::Coturn if self.cli => DAY,
-            IceSource::Relay => 0,
-            _ => tail,
-        };
+        // The relay ends every session at the expiry. A session that nobody cuts outlasts no tail: that is an assumption of the bound.
+        let of_server = if source == IceSource::Relay { 0 } else { tail };
         if self.clients == 0 {
             return Relaying { rate, tail: of_server };
         }
         let mut dice = Dice::new(self.clients ^ nth.wrapping_mul(0x9e37_79b9));
         let rate = dice.one_of(&[rate, rate, rate / 2, rate / 4]);
-        let tail =
-            if of_server == DAY { DAY } else { dice.one_of(&[0, of_server / 2, of_server, of_server]) };
+        let tail = dice.one_of(&[0, of_server / 2, of_server, of_server]);
         Relaying { rate, tail }
     }
 

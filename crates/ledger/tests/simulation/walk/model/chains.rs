@@ -137,6 +137,7 @@ impl Model {
         let is_in_use = known.source != IceSource::Sfu && (known.expires_at > now || is_open);
         if is_in_use {
             known.revoked_at.get_or_insert(now);
+            self.disconnect_all(id);
         }
         is_in_use
     }

@@ -120,6 +120,19 @@ impl Model {
         }
     }
 
+    /// The most that was promised for the time that a reading counts newly.
+    pub(in super::super) fn promised_since(&self, books: &Books, reading: &Reading, held: &[Span]) -> u64 {
+        let source = IceSource::Cloudflare;
+        let spans = self.now.grants.iter().filter(|known| known.source == source).flat_map(Known::spans);
+        let spans: Vec<_> = spans.chain(held.iter().copied()).collect();
+        let start = books.ledger().period().start;
+        let from = books.ledger().day(source, reading.day).map_or(start, |count| count.as_of.max(start));
+        let until = reading.as_of.min(books.now()).min(reading.day.end());
+        let rate = books.ledger().bytes_per_minute(source);
+        let Range { most, .. } = promised_between(&spans, from.as_millis(), until.as_millis(), rate);
+        u64::try_from(most).unwrap_or(u64::MAX / 100)
+    }
+
     /// A reading had this outcome.
     pub(in super::super) fn note_reading(
         &mut self,

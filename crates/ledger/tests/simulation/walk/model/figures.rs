@@ -87,7 +87,7 @@ impl Model {
             [figures.period.start, figures.period.end, figures.now].map(Timestamp::as_millis);
         let (mut committed, mut next, mut counted, mut margin) =
             (Range::default(), Range::default(), 0, 0_u128);
-        let (mut live, mut measured) = (0, 0_u128);
+        let (mut live, mut measured, mut known_until) = (0, 0_u128, vec![]);
         for source in ledger.sources().filter(|source| source.is_metered()) {
             let rate = ledger.bytes_per_minute(source);
             let known = self.now.grants.iter().filter(|known| known.source == source).flat_map(Known::spans);
@@ -98,6 +98,7 @@ impl Model {
             let Range { least, most } = promised(&spans, minute_of(end), i64::MAX, rate);
             next.add(least, most);
             spans.retain(|span| span.until > minute_of(start) && span.from < minute_of(end));
+            let mut counted_until = start;
             for day in Day::between(figures.period.start, figures.period.end) {
                 let Some(count) = ledger.day(source, day) else { continue };
                 let DayCount { as_of, granted, at_most: granted_most, sampling, other, unseen, .. } = count;
@@ -109,6 +110,9 @@ impl Model {
                 margin += if is_strict { 0 } else { sampled };
                 committed.add(settled, settled);
                 let from = as_of.as_millis();
+                if as_of > day.start() {
+                    counted_until = from;
+                }
                 let Range { least, most } =
                     promised(&spans, minute_from(from), minute_of(day.end().as_millis()), rate);
                 committed.add(least, most);
@@ -118,6 +122,12 @@ impl Model {
                     committed.add(least * rest / 60_000, most * rest / 60_000);
                 }
             }
+            known_until.extend(Some(counted_until).filter(|until| *until > start));
+        }
+        let as_of = snapshot.measured.as_of.map(Timestamp::as_millis);
+        let expected = known_until.into_iter().min();
+        if as_of != expected {
+            return Some(format!("all is counted until {as_of:?}, not {expected:?}"));
         }
         let estimated = u128::from(figures.used.get()).checked_sub(counted);
         let Some(estimated) = estimated else { return Some("used is less than what is counted".into()) };

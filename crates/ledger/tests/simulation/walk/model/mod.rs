@@ -4,6 +4,7 @@
 //! The account exists three times: as of now, as of the last batch, and as of the last write. A crash goes back to the last write.
 
 mod chains;
+mod claims;
 mod days;
 pub(super) mod figures;
 mod rows;
@@ -21,6 +22,7 @@ use turn_ledger::source::IceSource;
 use turn_ledger::token::{Grant, GrantId};
 use turn_ledger::units::Timestamp;
 
+use claims::Reported;
 use spending::Counted;
 
 /// Milliseconds of a minute.
@@ -71,6 +73,7 @@ pub(super) struct Facts {
     unknown: (u64, u64),
     /// The counts that are in doubt, by day.
     doubts: BTreeMap<Day, u64>,
+    connections: Vec<Reported>,
     /// What the operator has ordered.
     pub(super) is_frozen: bool,
     pub(super) blocked: BTreeSet<u64>,

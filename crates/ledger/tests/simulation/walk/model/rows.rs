@@ -37,7 +37,7 @@ impl Known {
             is_released: false,
             is_live: !row.has_ended(),
             has_row: true,
-            is_reported: row.reported,
+            is_reported: false,
         })
     }
 

@@ -30,7 +30,14 @@ impl Model {
     }
 
     /// A connection was opened.
-    pub(in super::super) fn open(&mut self, id: Option<GrantId>) {
+    pub(in super::super) fn open(
+        &mut self,
+        name: &str,
+        id: Option<GrantId>,
+        relayed: Option<bool>,
+        now: i64,
+    ) {
+        self.connect(name, id, relayed, now);
         self.now.opened += 1;
         if let Some(known) = id.and_then(|id| self.grant(id)) {
             let is_first = !std::mem::replace(&mut known.is_reported, true);

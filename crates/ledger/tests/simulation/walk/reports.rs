@@ -1,0 +1,132 @@
+//! What clients, members of calls and the operator do to grants and connections. Each result is compared with the account of
+//! [`super::model`].
+
+use std::collections::BTreeSet;
+
+use turn_ledger::connection::Report;
+use turn_ledger::grants::GrantRow;
+use turn_ledger::reports::{Caller, Opened};
+use turn_ledger::source::IceSource;
+use turn_ledger::spender::User;
+use turn_ledger::token::{Grant, GrantId};
+
+use super::broker::Broker;
+use super::disk::Disk;
+
+impl<D: Disk> Broker<D> {
+    /// A client asks for its renewal.
+    pub(super) fn take_renewal(&mut self, grant: &Grant) -> bool {
+        let was_known = self.model.now.has(grant.id);
+        let is_taken = self.books.take_renewal(grant);
+        self.adopt();
+        if was_known {
+            let is_allowed = self.model.renew(grant.id, self.books.now().as_millis());
+            self.model
+                .expect(is_taken == is_allowed, || format!("a renewal was taken: {is_taken}: {grant:?}"));
+        }
+        is_taken
+    }
+
+    fn is_open(&self, id: GrantId) -> bool {
+        self.books.connections().iter().any(|connection| connection.grant == Some(id))
+    }
+
+    /// The operator revokes a grant.
+    pub(super) fn revoke(&mut self, id: GrantId) {
+        let (now, is_open) = (self.books.now().as_millis(), self.is_open(id));
+        let is_live = self.books.grants().get(id).is_some();
+        let is_revoked = self.books.revoke(id).is_some();
+        if self.model.now.has(id) {
+            let expected = is_live && self.model.revoke(id, now, is_open);
+            self.model.expect(is_revoked == expected, || format!("a grant was revoked: {is_revoked}"));
+        }
+    }
+
+    /// The operator revokes all that a user has.
+    pub(super) fn revoke_user(&mut self, user: &User) {
+        let now = self.books.now().as_millis();
+        let number = user.as_str().parse().ok();
+        let is_live = |id: &GrantId| self.books.grants().get(*id).is_some();
+        let theirs = self.model.now.grants.iter().filter(|known| known.user == number && number.is_some());
+        let theirs: Vec<_> = theirs.map(|known| known.id).filter(is_live).collect();
+        let open: BTreeSet<_> = theirs.iter().copied().filter(|id| self.is_open(*id)).collect();
+        let revoked = self.books.revoke_user(user).grants;
+        for id in theirs {
+            let expected = self.model.revoke(id, now, open.contains(&id));
+            let is_revoked = revoked.iter().any(|(it, _)| *it == id);
+            self.model.expect(is_revoked == expected, || format!("a user's grant was revoked: {is_revoked}"));
+        }
+    }
+
+    /// The relay has no session of revoked grants, except for these.
+    pub(super) fn release_gone(&mut self, late: &BTreeSet<GrantId>) {
+        let live = |id: GrantId| self.books.grants().get(id).is_some();
+        self.model.release(self.latest(), |id| late.contains(&id), live);
+        let _ = self.books.release_gone(IceSource::Relay, |id| late.contains(&id));
+    }
+
+    /// Clients have reported. In estimate mode, that extends what is promised until the next report.
+    pub(super) fn note_reports(&mut self) {
+        if self.settings.strict {
+            return;
+        }
+        let until =
+            self.books.now().as_millis() + i64::try_from(self.settings.heartbeat * 1_000).unwrap_or(0);
+        let open: Vec<_> =
+            self.books.connections().iter().filter_map(|connection| connection.grant).collect();
+        for id in open {
+            if let Some(promised) = self.books.grants().get(id).and_then(GrantRow::alive_until) {
+                self.model.may_extend(id, promised.number(), until);
+            }
+        }
+    }
+
+    /// A client, a member or the reporter opens a connection.
+    pub(super) fn open(&mut self, caller: Caller, id: &str, relayed: Option<bool>) {
+        let opened = self.books.open(caller, id, relayed).map(|opened| opened.value);
+        self.adopt();
+        let (grant, now) = (caller.grant().map(|grant| grant.id), self.books.now().as_millis());
+        match opened {
+            Ok(Opened::New) => self.model.open(id, grant, relayed, now),
+            Ok(Opened::Already) => {
+                self.model.report(id, grant, &Report { relayed, ..Report::default() }, now);
+            }
+            Err(_) => {}
+        }
+        self.note_reports();
+    }
+
+    /// They report on it. Returns whether it is open.
+    pub(super) fn beat(&mut self, caller: Caller, id: &str, report: Report) -> bool {
+        let is_open = self.books.heartbeat(caller, id, report).is_ok();
+        self.adopt();
+        if is_open {
+            let grant = caller.grant().map(|grant| grant.id);
+            self.model.report(id, grant, &report, self.books.now().as_millis());
+        }
+        self.note_reports();
+        is_open
+    }
+
+    /// They close it.
+    pub(super) fn close(&mut self, caller: Caller, id: &str) {
+        let is_closed = self.books.close(caller, id, Report::default()).is_ok();
+        if is_closed {
+            self.model.disconnect(id, caller.grant().map(|grant| grant.id));
+        }
+    }
+
+    /// Takes over grants that the ledger has learned of since a copy was restored.
+    pub(super) fn adopt(&mut self) {
+        if self.model.adopt(&self.books) {
+            self.lack_grants();
+        }
+    }
+
+    /// The ledger lacks grants that may be alive.
+    pub(super) fn lack_grants(&mut self) {
+        let mint = |source: &IceSource| source.is_metered() && source.issues_credentials();
+        let tails = self.books.ledger().sources().filter(mint).map(|source| self.long_tail(source));
+        self.model.lack_grants(self.books.now().as_millis(), tails.max().unwrap_or(0));
+    }
+}
