@@ -88,9 +88,9 @@ impl<D: Disk> Broker<D> {
     pub(super) fn note_listing(&mut self, is_complete: bool, listed: &[(GrantId, i64)]) {
         let is_complete = is_complete && !self.books.moment().in_doubt;
         let (now, latest) = (self.books.now().as_millis(), self.latest());
-        if self.settings.cuts() {
-            self.model.list(now, latest, is_complete, listed, self.settings.short_tail());
-        }
+        // A coturn that mints no more is listed as long as its command line is connected.
+        let short = self.settings.cuts().then(|| self.settings.short_tail());
+        self.model.list(now, latest, is_complete, listed, short);
     }
 
     /// The books have moved from one time to another. `past`: what they said before.

@@ -53,7 +53,9 @@ impl<D: Disk> Broker<D> {
             } else {
                 self.lacking.remove(&day);
             }
-            self.lacks = self.lacking.iter().any(|day| period.contains(day.start()));
+            // A wall clock that was set back may ask for days of an earlier period.
+            let current = self.books.ledger().period();
+            self.lacks = self.lacking.iter().any(|day| current.contains(day.start()));
             self.lacked |= self.lacks;
         }
     }

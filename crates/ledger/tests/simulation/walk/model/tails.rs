@@ -96,7 +96,7 @@ impl Model {
         latest: i64,
         is_complete: bool,
         listed: &[(GrantId, i64)],
-        short: u64,
+        short: Option<u64>,
     ) {
         if !is_complete {
             return;
@@ -106,9 +106,8 @@ impl Model {
             return;
         }
         (self.now.cut_until, self.now.is_raised) = (now, false);
-        if !self.is_cut(latest) || !self.now.may_shorten {
-            return;
-        }
+        let is_due = self.is_cut(latest) && self.now.may_shorten;
+        let Some(short) = short.filter(|_| is_due) else { return };
         let over: Vec<_> =
             listed.iter().filter(|(id, expiry)| self.is_over(*id, *expiry, now)).map(|(id, _)| *id).collect();
         let after_expiry = signed(short) + SLACK;
