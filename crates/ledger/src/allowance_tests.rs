@@ -1,5 +1,5 @@
 use super::*;
-use crate::usage_rules::BilledDirections;
+use crate::BilledDirections;
 use proptest::prelude::*;
 
 fn at(seconds: u64) -> Timestamp {

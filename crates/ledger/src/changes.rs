@@ -6,23 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::connection::{Connection, Name};
-use crate::coturn::listing::SessionId;
-use crate::coturn::sessions::SessionRow;
-use crate::coturn::usage::CoturnSums;
-use crate::dirty::Rows;
-use crate::grants::{CountedSources, DroppedKey, GrantRow};
-use crate::ledger::PeriodCounts;
-use crate::minute_usage::SourceRows;
-use crate::overrides::Overrides;
-use crate::period::Period;
-use crate::source::IceSource;
-use crate::spender::User;
-use crate::spenders::{RowKey, Sums};
-use crate::standing::Standing;
-use crate::time::{Boot, SteadyTime};
-use crate::token::GrantId;
-use crate::units::Timestamp;
+use crate::{
+    Boot, Connection, CoturnSums, CountedSources, DroppedKey, GrantId, GrantRow, IceSource, Name, Overrides,
+    Period, PeriodCounts, RowKey, Rows, SessionId, SessionRow, SourceRows, Standing, SteadyTime, Sums,
+    Timestamp, User,
+};
 
 /// Changes that are written together. A row replaces the stored one, except for the differences in
 /// [`SourceRows::deltas`], which are added.

@@ -6,13 +6,8 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use crate::allowance::{Allowance, AllowanceTerms};
-use crate::client::ClientKey;
-use crate::minute::Minute;
 use crate::sorted;
-use crate::units::{BitRate, Timestamp};
-use crate::usage_rules::UsageRules;
-use crate::verdict::ClientShare;
+use crate::{Allowance, AllowanceTerms, BitRate, ClientKey, ClientShare, Minute, Timestamp, UsageRules};
 
 /// Most open connections of one client.
 pub const CONNECTIONS_PER_CLIENT_MAX: u32 = 256;

@@ -1,7 +1,5 @@
 use super::*;
-use crate::allowance::Allowances;
-use crate::units::ByteCount;
-use crate::usage_rules::BilledDirections;
+use crate::{Allowances, BilledDirections, ByteCount};
 use std::time::Duration;
 
 fn at(seconds: u64) -> Timestamp {

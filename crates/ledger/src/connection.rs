@@ -11,14 +11,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::allowance::Allowances;
-use crate::minute_usage::Basis;
-use crate::source::IceSource;
-use crate::spender::Spender;
-use crate::token::GrantId;
-use crate::units::{ByteCount, Timestamp, as_millis};
-use crate::usage_change::{ChangeKind, UsageChange};
-use crate::usage_rules::{BilledDirections, UsageRules};
+use crate::{
+    Allowances, Basis, BilledDirections, ByteCount, ChangeKind, GrantId, IceSource, Spender, Timestamp,
+    UsageChange, UsageRules, as_millis,
+};
 use by_time::{Clock, Span};
 
 /// A connection's name: its id, and the grant of the client that opened it, which may report on it. Without a grant, it is the

@@ -1,8 +1,6 @@
 use super::by_time::ESTIMATES_MAX;
 use super::*;
-use crate::allowance::{Allowance, AllowanceTerms, RELAY_RATE_MAX};
-use crate::spender::Label;
-use crate::units::BitRate;
+use crate::{Allowance, AllowanceTerms, BitRate, Label, RELAY_RATE_MAX};
 use std::time::Duration;
 
 const SECOND: u64 = 1_000;

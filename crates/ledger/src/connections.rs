@@ -11,18 +11,11 @@ use std::sync::Arc;
 
 use slab::Slab;
 
-use crate::allowance::RELAY_RATE_MAX;
-use crate::clients::ClientTerms;
-use crate::connection::{Connection, Name, Report};
-use crate::dirty::Dirty;
-use crate::grants::{Charge, Grants};
-use crate::reports::{Caller, Closed, Entry, OpenError, Opened, UnknownConnection};
-use crate::source::IceSource;
-use crate::spender::Spender;
-use crate::spenders::SpenderTerms;
-use crate::token::GrantId;
-use crate::units::{ByteCount, Timestamp};
-use crate::usage_rules::UsageRules;
+use crate::{
+    ByteCount, Caller, Charge, ClientTerms, Closed, Connection, Dirty, Entry, GrantId, Grants, IceSource,
+    Name, OpenError, Opened, RELAY_RATE_MAX, Report, Spender, SpenderTerms, Timestamp, UnknownConnection,
+    UsageRules,
+};
 
 /// One part in this many of the table is kept for connections that the reporter opens.
 const REPORTER_SHARE: usize = 10;

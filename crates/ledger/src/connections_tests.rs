@@ -1,14 +1,8 @@
 use super::*;
-use crate::grants::GrantRow;
-use crate::minute::Minute;
-use crate::minute_usage::Basis;
-use crate::promise::PromisedTime;
-use crate::reports::CONNECTIONS_PER_GRANT_MAX;
-use crate::token::Grant;
-use crate::units::{BitRate, ByteCount};
-use crate::usage_change::ChangeKind;
-use crate::usage_change::UsageChange;
-use crate::usage_rules::BilledDirections;
+use crate::{
+    Basis, BilledDirections, BitRate, ByteCount, CONNECTIONS_PER_GRANT_MAX, ChangeKind, Grant, GrantRow,
+    Minute, PromisedTime, UsageChange,
+};
 use std::time::Duration;
 
 fn at(seconds: u64) -> Timestamp {

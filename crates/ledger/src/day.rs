@@ -6,11 +6,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::dirty::{Dirty, Rows};
-use crate::minute::Slot;
-use crate::period::Period;
 use crate::reading::at_most;
-use crate::units::{ByteCount, Timestamp};
+use crate::{ByteCount, Dirty, Period, Rows, Slot, Timestamp};
 
 /// A UTC day.
 pub type Day = Slot<86_400_000>;

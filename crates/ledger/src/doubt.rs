@@ -6,10 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::day::Day;
-use crate::period::Period;
-use crate::reading::Reading;
-use crate::units::ByteCount;
+use crate::{ByteCount, Day, Period, Reading};
 
 /// A count that grows by more than this many times what was promised is absurd.
 const ABSURD_FACTOR: u128 = 10;
@@ -59,8 +56,7 @@ impl CountDoubt {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::period::BillingDay;
-    use crate::units::Timestamp;
+    use crate::{BillingDay, Timestamp};
 
     const LIMIT: ByteCount = ByteCount::new(1_000);
 

@@ -3,9 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::token::GrantId;
-use crate::traffic::Traffic;
-use crate::units::Timestamp;
+use crate::{GrantId, Timestamp, Traffic};
 
 /// See the module's description.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

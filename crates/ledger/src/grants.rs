@@ -20,24 +20,11 @@ mod spent;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::allowance::{AllowanceTerms, Allowances, RELAY_RATE_MAX};
-use crate::client::ClientKey;
-use crate::clients::{ClientTerms, Clients};
-use crate::dirty::Dirty;
-use crate::dirty::Rows;
-use crate::key_name::KeyName;
-use crate::minute::Minute;
-use crate::period::Period;
-use crate::promise::{Promise, PromisedTime};
-use crate::reports::{CONNECTIONS_PER_GRANT_MAX, OpenError};
-use crate::source::IceSource;
-use crate::spender::Spender;
-use crate::spenders::{RowKey, Spenders, Sums};
-use crate::token::{Grant, GrantId};
-use crate::units::{BitRate, Timestamp};
-use crate::usage_change::{ChangeKind, UsageChange};
-use crate::usage_rules::UsageRules;
-use crate::verdict::ClientShare;
+use crate::{
+    AllowanceTerms, Allowances, BitRate, CONNECTIONS_PER_GRANT_MAX, ChangeKind, ClientKey, ClientShare,
+    ClientTerms, Clients, Dirty, Grant, GrantId, IceSource, KeyName, Minute, OpenError, Period, Promise,
+    PromisedTime, RELAY_RATE_MAX, RowKey, Rows, Spender, Spenders, Sums, Timestamp, UsageChange, UsageRules,
+};
 
 pub use counted::{CountedSource, CountedSources, FastGrant};
 use dropped::DroppedGrants;

@@ -1,11 +1,7 @@
 use super::*;
 use std::time::Duration;
 
-use crate::minute_usage::Basis;
-use crate::promise::PromisedTime;
-use crate::source::IceSource;
-use crate::spender::User;
-use crate::units::ByteCount;
+use crate::{Basis, ByteCount, IceSource, PromisedTime, User};
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_millis(seconds * 1_000)

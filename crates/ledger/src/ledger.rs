@@ -7,17 +7,12 @@ mod readings;
 
 use std::collections::BTreeMap;
 
-use crate::minute::Minute;
-use crate::minute_usage::SourceRows;
-use crate::minutes::Minutes;
-use crate::period::{BillingDay, Period};
 pub use crate::reading::LateCounts;
-use crate::source::IceSource;
 pub use crate::timeline::{MeasuredUsage, SourceTerms};
-use crate::timeline::{Rates, Slice, Timeline};
-use crate::units::{BitRate, ByteCount, Timestamp};
-use crate::usage_change::{ChangeKind, UsageChange};
-use crate::verdict::{BudgetMode, Figures};
+use crate::{
+    BillingDay, BitRate, BudgetMode, ByteCount, ChangeKind, Figures, IceSource, Minute, Minutes, Period,
+    Rates, Slice, SourceRows, Timeline, Timestamp, UsageChange,
+};
 
 pub use admission::{Admission, Request};
 

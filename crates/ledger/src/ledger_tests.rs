@@ -1,14 +1,6 @@
 use super::*;
-use crate::day::Day;
+use crate::{Assumption, Basis, BitRate, Day, Minute, PromisedTime, Reading, ReadingOutcome, Refusal};
 use std::time::Duration;
-
-use crate::minute::Minute;
-use crate::minute_usage::Basis;
-use crate::promise::PromisedTime;
-use crate::reading::{Reading, ReadingOutcome};
-use crate::trial::Assumption;
-use crate::units::BitRate;
-use crate::verdict::Refusal;
 
 const MINUTE: u64 = 60_000;
 const A_MINUTE: Duration = Duration::from_secs(60);

@@ -4,14 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::day::{Day, DayCount};
-use crate::dirty::Rows;
-use crate::doubt::CountDoubt;
-use crate::minute::Minute;
-use crate::period::Period;
-use crate::reading::LateCounts;
-use crate::trial::{Assumption, TrialHours};
-use crate::units::ByteCount;
+use crate::{Assumption, ByteCount, CountDoubt, Day, DayCount, LateCounts, Minute, Period, Rows, TrialHours};
 
 /// The basis on which a connection was reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,16 +1,10 @@
 //! The construction of the books from the settings and the stored rows. The service and the simulation use the same
 //! function.
 
-use crate::books::Books;
-use crate::changes::Stored;
-use crate::connections::{Bounds, Connections};
-use crate::grants::{Grants, SpendingTerms};
-use crate::ledger::{Ledger, SourceTerms, Terms};
-use crate::minute::Minute;
-use crate::source::IceSource;
-use crate::time::Moment;
-use crate::usage_rules::UsageRules;
-use crate::verdict::BudgetMode;
+use crate::{
+    Books, Bounds, BudgetMode, Connections, Grants, IceSource, Ledger, Minute, Moment, SourceTerms,
+    SpendingTerms, Stored, Terms, UsageRules,
+};
 
 /// The configuration of the books. Fixed for the life of the process.
 #[derive(Clone, Debug)]

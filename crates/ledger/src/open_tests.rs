@@ -1,18 +1,9 @@
 use super::*;
-use crate::day::Day;
-use crate::ledger::PeriodCounts;
-use crate::minute::Minute;
-use crate::period::BillingDay;
-use crate::reading::{Reading, ReadingOutcome};
-use crate::reports::Caller;
-use crate::timeline::Rates;
-use crate::token::{Grant, GrantId};
-use crate::units::Timestamp;
-use crate::units::{BitRate, ByteCount};
-use crate::usage_rules::BilledDirections;
+use crate::{
+    BilledDirections, BillingDay, BitRate, ByteCount, Caller, Day, Grant, GrantId, MINT_SLACK, Minute,
+    PeriodCounts, Rates, Reading, ReadingOutcome, Timestamp,
+};
 use std::time::Duration;
-
-use crate::source::MINT_SLACK;
 
 /// 2025-01-15T12:00Z
 const NOON: i64 = 1_736_942_400_000;

@@ -8,11 +8,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::client::ClientKey;
-use crate::minute::Minute;
-use crate::minute_usage::LiveDelta;
-use crate::source::IceSource;
-use crate::spender::User;
+use crate::{ClientKey, IceSource, LiveDelta, Minute, User};
 
 /// See the module's description.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,10 +1,7 @@
 //! The rates that turn time into bytes.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
-use crate::minute::Minute;
-use crate::minute_usage::{ClaimedUsage, MinuteUsage};
-use crate::promise::GrantMinutes;
-use crate::units::BitRate;
+use crate::{BitRate, ClaimedUsage, GrantMinutes, Minute, MinuteUsage};
 
 /// The rates in force.
 #[derive(Clone, Copy, Debug)]

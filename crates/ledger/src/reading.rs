@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::day::{Day, DayCount};
-use crate::units::{ByteCount, Timestamp};
+use crate::{ByteCount, Day, DayCount, Timestamp};
 
 /// A provider's count of the billed bytes of one day, from its start to `as_of`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

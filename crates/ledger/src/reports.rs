@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::connection::Name;
-use crate::token::Grant;
-use crate::units::ByteCount;
-use crate::usage_change::UsageChange;
+use crate::{ByteCount, Grant, Name, UsageChange};
 
 /// Most open connections of one grant. A mesh call has one connection for each peer.
 pub const CONNECTIONS_PER_GRANT_MAX: u32 = 64;

@@ -20,11 +20,8 @@ mod user;
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::day::Day;
-use crate::dirty::{Dirty, Rows};
-use crate::minute::Minute;
 use crate::sorted;
-use crate::units::{ByteCount, Timestamp};
+use crate::{ByteCount, Day, Dirty, Minute, Rows, Timestamp};
 
 pub(crate) use key::Keys;
 pub use key::{SpenderKey, SpenderKind};

@@ -4,8 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::time::{ClockMark, Moment};
-use crate::units::Timestamp;
+use crate::{ClockMark, Moment, Timestamp};
 
 /// See the module's description.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,18 +10,11 @@ mod counts;
 mod measured;
 mod terms;
 
-use crate::dirty::Dirty;
-use crate::doubt::CountDoubt;
-use crate::minute::Minute;
-use crate::minute_usage::{Basis, LiveDelta, SourceRows, SourceState};
-use crate::minutes::Minutes;
-use crate::period::{BillingDay, Period};
-use crate::promise::PromisedTime;
 pub use crate::rates::Rates;
-use crate::reading::LateCounts;
-use crate::trial::{Assumption, Trial};
-use crate::units::{ByteCount, Timestamp};
-use crate::usage_change::{ChangeKind, UsageChange};
+use crate::{
+    Assumption, Basis, BillingDay, ByteCount, ChangeKind, CountDoubt, Dirty, LateCounts, LiveDelta, Minute,
+    Minutes, Period, PromisedTime, SourceRows, SourceState, Timestamp, Trial, UsageChange,
+};
 
 pub use measured::MeasuredUsage;
 pub use terms::SourceTerms;

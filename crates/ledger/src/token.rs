@@ -7,8 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
-use crate::source::IceSource;
-use crate::units::Timestamp;
+use crate::{IceSource, Timestamp};
 
 const ID_BYTES: usize = 16;
 

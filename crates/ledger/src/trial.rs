@@ -7,10 +7,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use crate::minute::Minute;
-use crate::period::Period;
-use crate::promise::GrantMinutes;
-use crate::units::{BitRate, ByteCount, Timestamp};
+use crate::{BitRate, ByteCount, GrantMinutes, Minute, Period, Timestamp};
 
 /// How the assumed rate compares with the readings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

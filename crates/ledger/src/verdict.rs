@@ -6,9 +6,7 @@
 
 use std::time::Duration;
 
-use crate::minute::Minute;
-use crate::period::Period;
-use crate::units::{BitRate, ByteCount, Timestamp};
+use crate::{BitRate, ByteCount, Minute, Period, Timestamp};
 
 /// How the limit is enforced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

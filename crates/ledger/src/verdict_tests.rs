@@ -1,5 +1,5 @@
 use super::*;
-use crate::period::BillingDay;
+use crate::BillingDay;
 use proptest::prelude::*;
 
 /// 15 MB a minute: 2 Mbps.

@@ -8,18 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Books;
-use crate::changes::Batch;
-use crate::client::ClientKey;
-use crate::grants::GrantRow;
-use crate::key_name::KeyName;
-use crate::ledger::{Admission, Request};
-use crate::minute::Minute;
-use crate::promise::{Promise, PromisedTime};
-use crate::source::IceSource;
-use crate::spender::{Spender, User};
-use crate::token::{Grant, GrantId};
-use crate::units::Timestamp;
-use crate::verdict::{ClientShare, Refusal};
+use crate::{
+    Admission, Batch, ClientKey, ClientShare, Grant, GrantId, GrantRow, IceSource, KeyName, Minute, Promise,
+    PromisedTime, Refusal, Request, Spender, Timestamp, User,
+};
 
 /// No metered credential is minted while the wall clock is further ahead of the books' time than this.
 const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(2 * 86_400);

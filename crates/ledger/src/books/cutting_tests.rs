@@ -1,7 +1,7 @@
 //! The short tail of a coturn holds while complete listings show that its sessions are cut, and what no listing shows stays promised.
 
 use super::*;
-use crate::books::Written;
+use crate::Written;
 
 impl Broker {
     /// Lists no session every so many seconds in a span.

@@ -12,25 +12,12 @@ mod spending;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::changes::{Batch, Stored};
-use crate::client::ClientKey;
-use crate::connection::Report;
-use crate::connections::Connections;
-use crate::coturn::usage::CoturnUsage;
-use crate::dirty::Dirty;
-use crate::grants::{CountedSources, GrantRow, Grants, TAIL_MAX};
-use crate::ledger::Ledger;
-use crate::minute::Minute;
-use crate::overrides::Overrides;
-use crate::promise::PromisedTime;
-use crate::reports::{Caller, Closed, Entry, OpenError, Opened, ReportError};
-use crate::source::IceSource;
-use crate::source::{MINT_SLACK, UNWRITTEN_MAX};
-use crate::spender::{Spender, User};
-use crate::standing::Standing;
-use crate::time::Moment;
-use crate::token::{Grant, GrantId};
-use crate::units::{ByteCount, Timestamp};
+use crate::{
+    Batch, ByteCount, Caller, ClientKey, Closed, Connections, CoturnUsage, CountedSources, Dirty, Entry,
+    Grant, GrantId, GrantRow, Grants, IceSource, Ledger, MINT_SLACK, Minute, Moment, OpenError, Opened,
+    Overrides, PromisedTime, Report, ReportError, Spender, Standing, Stored, TAIL_MAX, Timestamp,
+    UNWRITTEN_MAX, User,
+};
 
 pub use commit::{Commit, Hold, NotAdmitted, NotCommitted, NotRecorded, Requester, Written};
 pub use snapshot::{CLOCK_DIFFERENCE_TOLERATED, Snapshot};

@@ -1,12 +1,7 @@
 //! The operator's overrides.
 
 use super::{Books, Whole};
-use crate::grants::{GrantRow, Grants};
-use crate::reports::Closed;
-use crate::source::IceSource;
-use crate::token::GrantId;
-use crate::units::ByteCount;
-use crate::usage_change::ChangeKind;
+use crate::{ByteCount, ChangeKind, Closed, GrantId, GrantRow, Grants, IceSource};
 
 impl Books {
     /// Overrides the limit; `None` removes the override.

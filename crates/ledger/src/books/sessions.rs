@@ -4,13 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Books, Whole};
-use crate::coturn::listing::{Listing, SessionId};
-use crate::coturn::sessions::to_cut;
-use crate::grants::{GrantEnd, LeastPromise};
-use crate::minute::Minute;
-use crate::source::{IceSource, MINT_SLACK};
-use crate::token::GrantId;
-use crate::units::Timestamp;
+use crate::{
+    GrantEnd, GrantId, IceSource, LeastPromise, Listing, MINT_SLACK, Minute, SessionId, Timestamp, to_cut,
+};
 
 /// A session whose credential expired so long before a complete listing is cut before the next one. If that one lists it, it was not.
 const CUT_TIME: Duration = Duration::from_secs(10);

@@ -1,19 +1,8 @@
 use super::*;
-use crate::changes::Stored;
-use crate::connections::Bounds;
-use crate::coturn::listing::{Reach, Session};
-use crate::grants::GrantRow;
-use crate::ledger::{SourceTerms, Terms};
-use crate::minute::Minute;
-use crate::open::Setup;
-use crate::period::BillingDay;
-use crate::time::Moment;
-use crate::timeline::Rates;
-use crate::token::Grant;
-use crate::traffic::Traffic;
-use crate::units::{BitRate, ByteCount};
-use crate::usage_rules::{BilledDirections, UsageRules};
-use crate::verdict::BudgetMode;
+use crate::{
+    BilledDirections, BillingDay, BitRate, Bounds, BudgetMode, ByteCount, Grant, GrantRow, Minute, Moment,
+    Rates, Reach, Session, Setup, SourceTerms, Stored, Terms, Traffic, UsageRules,
+};
 
 const COTURN: IceSource = IceSource::Coturn;
 const HOUR: u64 = 3_600;

@@ -5,13 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Books, NotAdmitted, Requester};
-use crate::grants::SfuSession;
-use crate::minute::Minute;
-use crate::promise::PromisedTime;
-use crate::source::IceSource;
-use crate::spender::Spender;
-use crate::token::GrantId;
-use crate::units::Timestamp;
+use crate::{GrantId, IceSource, Minute, PromisedTime, SfuSession, Spender, Timestamp};
 
 impl Books {
     /// Notes what the SFU says of a session; `None`: it has ended. That is so whether or not the budget has room.

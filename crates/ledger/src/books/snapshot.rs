@@ -3,12 +3,8 @@
 use std::time::Duration;
 
 use super::Books;
-use crate::grants::FastGrant;
-use crate::ledger::{MeasuredUsage, PeriodCounts};
 use crate::overrides::in_words;
-use crate::source::MINT_SLACK;
-use crate::units::{BitRate, ByteCount, Timestamp};
-use crate::verdict::Figures;
+use crate::{BitRate, ByteCount, FastGrant, Figures, MINT_SLACK, MeasuredUsage, PeriodCounts, Timestamp};
 
 /// The wall clock may differ from the books' time by this much before a hint reports it.
 pub const CLOCK_DIFFERENCE_TOLERATED: Duration = Duration::from_secs(10);

@@ -3,16 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Books, Whole};
-use crate::grant_counts::GrantCounts;
-use crate::grants::{GrantRow, Grants};
-use crate::reports::Closed;
-use crate::source::IceSource;
-use crate::spender::User;
-use crate::spenders::{PeriodBytes, Place, SpenderKind, SpenderSums};
-use crate::token::GrantId;
-use crate::traffic::Traffic;
-use crate::units::ByteCount;
-use crate::verdict::{UserShare, UserUsage};
+use crate::{
+    ByteCount, Closed, GrantCounts, GrantId, GrantRow, Grants, IceSource, PeriodBytes, Place, SpenderKind,
+    SpenderSums, Traffic, User, UserShare, UserUsage,
+};
 
 /// Most users that can be blocked.
 pub const BLOCKED_USERS_MAX: usize = 10_000;

@@ -1,19 +1,10 @@
 //! Tests of the books over random histories of connections and mints.
 
 use super::*;
-use crate::connections::Bounds;
-use crate::day::Day;
-use crate::ledger::{SourceTerms, Terms};
-use crate::minute::Minute;
-use crate::minute_usage::LiveDelta;
-use crate::open::Setup;
-use crate::period::BillingDay;
-use crate::reading::{Reading, ReadingOutcome};
-use crate::timeline::Rates;
-use crate::token::{Grant, GrantId};
-use crate::units::BitRate;
-use crate::usage_rules::{BilledDirections, UsageRules};
-use crate::verdict::BudgetMode;
+use crate::{
+    BilledDirections, BillingDay, BitRate, Bounds, BudgetMode, Day, Grant, GrantId, LiveDelta, Minute, Rates,
+    Reading, ReadingOutcome, Setup, SourceTerms, Terms, UsageRules,
+};
 use proptest::prelude::*;
 use std::time::Duration;
 

@@ -6,10 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Changes, Connection};
-use crate::allowance::Allowances;
-use crate::units::{Timestamp, as_millis};
-use crate::usage_change::ChangeKind;
-use crate::usage_rules::UsageRules;
+use crate::{Allowances, ChangeKind, Timestamp, UsageRules, as_millis};
 
 /// A span of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,11 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::Connections;
-use crate::connection::{Connection, Name};
-use crate::dirty::Dirty;
-use crate::grants::{Charge, Grants};
-use crate::units::{ByteCount, Timestamp};
-use crate::usage_change::{ChangeKind, UsageChange};
+use crate::{ByteCount, ChangeKind, Charge, Connection, Dirty, Grants, Name, Timestamp, UsageChange};
 
 impl Connections {
     /// Restores the stored connections. From here on, changes are recorded. The returned changes restart the ledger's

@@ -25,10 +25,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::listing::{Listing, SESSIONS_MAX, Session, SessionId};
-use crate::dirty::Dirty;
-use crate::token::GrantId;
-use crate::traffic::Traffic;
-use crate::units::{BitRate, Timestamp};
+use crate::{BitRate, Dirty, GrantId, Timestamp, Traffic};
 
 pub use row::SessionRow;
 

@@ -2,8 +2,7 @@ use proptest::prelude::*;
 
 use super::row::PACKET_BYTES;
 use super::*;
-use crate::coturn::listing::{Forger, Reach};
-use crate::units::ByteCount;
+use crate::{ByteCount, Forger, Reach};
 
 const DEFAULT_RATE: BitRate = BitRate::new(2_000_000);
 

@@ -8,10 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::listing::{Listing, SessionId};
 use super::sessions::{SessionRow, SessionSums, Sessions};
-use crate::reading::Carried;
-use crate::token::GrantId;
-use crate::units::{ByteCount, Timestamp};
-use crate::usage_rules::UsageRules;
+use crate::{ByteCount, Carried, GrantId, Timestamp, UsageRules};
 
 /// Two listings that are further apart than this have a gap between them. The service reads one every two seconds.
 const LISTING_GAP: Duration = Duration::from_secs(5);
@@ -127,10 +124,7 @@ impl CoturnUsage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::coturn::listing::{Reach, Session};
-    use crate::traffic::Traffic;
-    use crate::units::BitRate;
-    use crate::usage_rules::BilledDirections;
+    use crate::{BilledDirections, BitRate, Reach, Session, Traffic};
 
     fn at(seconds: u64) -> Timestamp {
         Timestamp::from_millis(1_738_364_400_000).plus_millis(seconds * 1_000)

@@ -6,9 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::spent::Spent;
-use crate::source::IceSource;
-use crate::token::GrantId;
-use crate::units::{BitRate, ByteCount, Timestamp};
+use crate::{BitRate, ByteCount, GrantId, IceSource, Timestamp};
 
 /// The state of each source's counts by grant.
 pub type CountedSources = BTreeMap<IceSource, CountedSource>;

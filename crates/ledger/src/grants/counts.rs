@@ -8,12 +8,7 @@ use std::ops::Bound;
 
 use super::counted::{CountedSource, CountedSources, FastGrant, Taking};
 use super::{GrantRow, Grants, ROWS_AT_ONCE};
-use crate::grant_counts::GrantCounts;
-use crate::minute::Minute;
-use crate::source::IceSource;
-use crate::token::GrantId;
-use crate::units::{BitRate, ByteCount, Timestamp};
-use crate::usage_rules::BilledDirections;
+use crate::{BilledDirections, BitRate, ByteCount, GrantCounts, GrantId, IceSource, Minute, Timestamp};
 
 impl Grants {
     /// The grant that relayed fastest in this period, if one was faster than assumed.

@@ -6,13 +6,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{GrantRow, LeastPromise};
-use crate::dirty::{Dirty, Rows};
-use crate::minute::Minute;
-use crate::minute_usage::Basis;
-use crate::promise::PromisedTime;
-use crate::source::{IceSource, MINT_SLACK};
-use crate::units::Timestamp;
-use crate::usage_change::{ChangeKind, UsageChange};
+use crate::{
+    Basis, ChangeKind, Dirty, IceSource, MINT_SLACK, Minute, PromisedTime, Rows, Timestamp, UsageChange,
+};
 
 /// No tail of any setting is longer.
 pub const TAIL_MAX: Duration = Duration::from_secs(7 * 86_400);

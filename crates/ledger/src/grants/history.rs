@@ -4,12 +4,7 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use super::{GrantRow, GrantState, Grants, note_key_end};
-use crate::day::Day;
-use crate::minute::Minute;
-use crate::period::Period;
-use crate::spender::User;
-use crate::token::GrantId;
-use crate::units::{ByteCount, Timestamp};
+use crate::{ByteCount, Day, GrantId, Minute, Period, Timestamp, User};
 
 impl Grants {
     /// All grants of this period, live and ended, in no order.

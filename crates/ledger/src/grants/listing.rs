@@ -5,9 +5,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::{GrantRow, Grants};
-use crate::spenders::{SpenderKey, SpenderKind};
-use crate::token::GrantId;
-use crate::units::{ByteCount, Timestamp};
+use crate::{ByteCount, GrantId, SpenderKey, SpenderKind, Timestamp};
 
 /// So many rows are looked at in one step.
 const LOOKED_AT_ONCE: usize = 2_000;

@@ -10,14 +10,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{GrantRow, GrantState, Grants, note_key_end};
-use crate::clients::Clients;
-use crate::minute::Minute;
-use crate::minute_usage::Basis;
-use crate::promise::{Promise, PromisedTime};
-use crate::source::IceSource;
-use crate::token::GrantId;
-use crate::units::Timestamp;
-use crate::usage_change::{ChangeKind, UsageChange};
+use crate::{
+    Basis, ChangeKind, Clients, GrantId, IceSource, Minute, Promise, PromisedTime, Timestamp, UsageChange,
+};
 
 /// What is promised for every grant of a source at least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,8 +5,7 @@
 use std::iter;
 
 use super::{GrantRow, GrantState, Grants};
-use crate::token::GrantId;
-use crate::units::Timestamp;
+use crate::{GrantId, Timestamp};
 
 impl Grants {
     /// Notes the grant that renews another one.

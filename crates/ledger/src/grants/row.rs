@@ -11,18 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use super::sessions::Pulls;
 use super::spent::Spent;
-use crate::allowance::Allowance;
-use crate::client::ClientKey;
-use crate::day::Day;
-use crate::key_name::KeyName;
-use crate::minute::Minute;
-use crate::minute_usage::LiveDelta;
-use crate::period::Period;
-use crate::promise::PromisedTime;
-use crate::source::IceSource;
-use crate::spender::{Spender, User};
-use crate::token::{Grant, GrantId};
-use crate::units::{ByteCount, Timestamp, as_millis};
+use crate::{
+    Allowance, ByteCount, ClientKey, Day, Grant, GrantId, IceSource, KeyName, LiveDelta, Minute, Period,
+    PromisedTime, Spender, Timestamp, User, as_millis,
+};
 
 /// One grant. The names of the stored fields are short, because there is a row for each grant of a month.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

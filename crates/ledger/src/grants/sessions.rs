@@ -10,15 +10,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{GrantRow, GrantState, Grants};
-use crate::client::ClientKey;
-use crate::minute::Minute;
-use crate::minute_usage::Basis;
-use crate::promise::{Promise, PromisedTime};
-use crate::source::IceSource;
-use crate::spender::Spender;
-use crate::token::{Grant, GrantId};
-use crate::units::{BitRate, ByteCount, Timestamp};
-use crate::usage_change::{ChangeKind, UsageChange};
+use crate::{
+    Basis, BitRate, ByteCount, ChangeKind, ClientKey, Grant, GrantId, IceSource, Minute, Promise,
+    PromisedTime, Spender, Timestamp, UsageChange,
+};
 
 /// An open session of the SFU.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,16 +6,11 @@ use std::net::IpAddr;
 
 use super::spent::{Charge, Spent};
 use super::{GrantRow, Grants};
-use crate::day::Day;
-use crate::minute::Minute;
-use crate::source::IceSource;
-use crate::spender::{Spender, User};
-use crate::spenders::{
-    KeptAddresses, Keys, Row as SumRow, SpenderKey, SpenderTerms, Spenders, Sums, Uncounted, UserPromises,
+use crate::spenders::Row as SumRow;
+use crate::{
+    ByteCount, Day, GrantId, IceSource, KeptAddresses, Keys, Minute, Spender, SpenderKey, SpenderTerms,
+    Spenders, Sums, Timestamp, Uncounted, UsageChange, User, UserPromises,
 };
-use crate::token::GrantId;
-use crate::units::{ByteCount, Timestamp};
-use crate::usage_change::UsageChange;
 
 /// How bytes are attributed to who spends them.
 #[derive(Clone, Debug, Default)]

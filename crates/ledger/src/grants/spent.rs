@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::row::is_default;
 use crate::reading::at_most;
-use crate::units::{ByteCount, Timestamp};
+use crate::{ByteCount, Timestamp};
 
 /// See the module's description.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,13 +6,10 @@
 use std::time::Duration;
 
 use super::Ledger;
-use crate::minute::Minute;
-use crate::promise::{GrantMinutes, PromisedTime};
-use crate::source::IceSource;
-use crate::timeline::Timeline;
-use crate::units::{BitRate, Timestamp};
-use crate::usage_change::UsageChange;
-use crate::verdict::{ClientShare, Refusal, STRICT_LIFE_MIN, UserShare, Wish, decide};
+use crate::{
+    BitRate, ClientShare, GrantMinutes, IceSource, Minute, PromisedTime, Refusal, STRICT_LIFE_MIN, Timeline,
+    Timestamp, UsageChange, UserShare, Wish, decide,
+};
 
 /// A request for a credential.
 #[derive(Clone, Copy, Debug)]

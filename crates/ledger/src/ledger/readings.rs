@@ -6,11 +6,10 @@
 use std::time::Duration;
 
 use super::Ledger;
-use crate::day::{Day, DayCount};
-use crate::reading::{Carried, LateCounts, Reading, ReadingOutcome};
-use crate::source::IceSource;
-use crate::timeline::{MeasuredUsage, Timeline};
-use crate::units::{BitRate, ByteCount, Timestamp};
+use crate::{
+    BitRate, ByteCount, Carried, Day, DayCount, IceSource, LateCounts, MeasuredUsage, Reading,
+    ReadingOutcome, Timeline, Timestamp,
+};
 
 impl Ledger {
     /// Takes a reading of a source. One of Cloudflare counts the bytes of its SFU too, so from then on nothing that is estimated

@@ -4,12 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::{Cell, Minutes, replace};
-use crate::day::{Day, DayCount, DayCounts};
-use crate::minute::Minute;
-use crate::period::Period;
-use crate::promise::GrantMinutes;
-use crate::reading::{Carried, Reading, at_most};
-use crate::units::{ByteCount, Timestamp};
+use crate::reading::at_most;
+use crate::{ByteCount, Carried, Day, DayCount, DayCounts, GrantMinutes, Minute, Period, Reading, Timestamp};
 
 /// The sums over the counted days of a period.
 #[derive(Clone, Copy, Debug)]

@@ -12,14 +12,10 @@ use std::ops::Range;
 mod counted;
 mod stored;
 
-use crate::day::DayCounts;
-use crate::dirty::Dirty;
-use crate::minute::Minute;
-use crate::minute_usage::{Basis, ClaimedUsage, LiveDelta, MinuteUsage};
-use crate::period::Period;
-use crate::promise::GrantMinutes;
-use crate::rates::Rates;
-use crate::units::{BitRate, ByteCount, Timestamp};
+use crate::{
+    Basis, BitRate, ByteCount, ClaimedUsage, DayCounts, Dirty, GrantMinutes, LiveDelta, Minute, MinuteUsage,
+    Period, Rates, Timestamp,
+};
 use counted::CountedPart;
 
 /// A minute that has begun.

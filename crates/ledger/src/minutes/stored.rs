@@ -7,13 +7,10 @@ use std::collections::BTreeMap;
 
 use super::counted::CountedPart;
 use super::{Cell, Minutes, Sums};
-use crate::day::{Day, DayCount, DayCounts};
-use crate::dirty::Dirty;
-use crate::minute::Minute;
-use crate::minute_usage::{Basis, LiveDelta, MinuteUsage, SourceRows};
-use crate::period::Period;
-use crate::rates::Rates;
-use crate::units::Timestamp;
+use crate::{
+    Basis, Day, DayCount, DayCounts, Dirty, LiveDelta, Minute, MinuteUsage, Period, Rates, SourceRows,
+    Timestamp,
+};
 
 impl Minutes {
     /// The minutes as stored, at `now`. If the billing day has changed, minutes before this period are kept with their days, and

@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 
 use super::{Row, SpenderKey, SpenderKind, Spenders, Sums};
-use crate::units::{ByteCount, Timestamp};
+use crate::{ByteCount, Timestamp};
 
 /// One row, as an operator sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,11 +4,8 @@
 
 use std::ops::Range;
 
-use crate::minute::Minute;
-use crate::minute_usage::LiveDelta;
-use crate::promise::GrantMinutes;
 use crate::sorted;
-use crate::source::IceSource;
+use crate::{GrantMinutes, IceSource, LiveDelta, Minute};
 
 /// See the module's description.
 #[derive(Clone, Debug, Default)]

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::PeriodBytes;
-use crate::units::{ByteCount, Timestamp};
+use crate::{ByteCount, Timestamp};
 
 /// See the module's description.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

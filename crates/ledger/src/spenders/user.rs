@@ -2,12 +2,8 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use super::{SpenderKey, SpenderKind, Spenders};
-use crate::minute::Minute;
-use crate::promise::{GrantMinutes, PromisedTime};
-use crate::source::IceSource;
-use crate::spender::User;
 use crate::spenders::Row;
-use crate::units::{ByteCount, Timestamp};
+use crate::{ByteCount, GrantMinutes, IceSource, Minute, PromisedTime, Timestamp, User};
 
 /// The first minute of each source that it has not counted for good.
 pub(crate) type Uncounted = [(IceSource, Minute); IceSource::ALL.len()];

@@ -6,12 +6,10 @@
 use std::time::Duration;
 
 use super::Timeline;
-use crate::day::{Day, DayCount};
-use crate::doubt::CountDoubt;
-use crate::minute_usage::{SourceRows, SourceState};
-use crate::reading::{Carried, Reading, ReadingOutcome};
-use crate::trial::{Assumption, Point, Trial, TrialHours};
-use crate::units::{BitRate, ByteCount, Timestamp};
+use crate::{
+    Assumption, BitRate, ByteCount, Carried, CountDoubt, Day, DayCount, Point, Reading, ReadingOutcome,
+    SourceRows, SourceState, Timestamp, Trial, TrialHours,
+};
 
 /// After this time without a good reading, the provider's count is stale.
 pub(super) const STALE_AFTER: Duration = Duration::from_secs(600);

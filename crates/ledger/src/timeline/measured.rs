@@ -6,10 +6,7 @@ use std::time::Duration;
 use super::Timeline;
 use super::counts::STALE_AFTER;
 use super::terms::CUT_FOR;
-use crate::minute::Minute;
-use crate::reading::LateCounts;
-use crate::trial::Assumption;
-use crate::units::{BitRate, ByteCount, Timestamp};
+use crate::{Assumption, BitRate, ByteCount, LateCounts, Minute, Timestamp};
 
 /// The observed rate is the average of about this span: the trial compares counts of the last hour.
 const OBSERVED_SPAN_MILLIS: i64 = 3_600_000;

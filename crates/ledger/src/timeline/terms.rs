@@ -4,8 +4,7 @@
 use std::time::Duration;
 
 use super::Timeline;
-use crate::source::IceSource;
-use crate::units::Timestamp;
+use crate::{IceSource, Timestamp};
 
 /// Sessions count as cut for this long after the listing that showed it.
 pub(super) const CUT_FOR: Duration = Duration::from_secs(15);

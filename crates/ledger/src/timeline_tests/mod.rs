@@ -9,11 +9,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::*;
-use crate::day::{Day, DayCount};
-use crate::promise::GrantMinutes;
-use crate::reading::{Reading, ReadingOutcome};
-use crate::source::IceSource;
-use crate::units::BitRate;
+use crate::{BitRate, Day, DayCount, GrantMinutes, IceSource, Reading, ReadingOutcome};
 
 const MINUTE: i64 = 60_000;
 /// One grant at the assumed rate, 3 Mbps.

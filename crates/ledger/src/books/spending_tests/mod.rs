@@ -1,23 +1,9 @@
 use super::*;
-use crate::books::Requester;
-use crate::changes::Stored;
-use crate::client::ClientKey;
-use crate::connection::Report;
-use crate::connections::Bounds;
-use crate::grants::{GrantFilter, GrantPage, GrantPlace, ListedGrant};
-use crate::ledger::{SourceTerms, Terms};
-use crate::open::Setup;
-use crate::period::BillingDay;
-use crate::reports::Caller;
-use crate::source::MINT_SLACK;
-use crate::spender::{Call, Label, Spender};
-use crate::spenders::KeptAddresses;
-use crate::spenders::{SpenderKey, SpenderKind, SpenderTerms, Sums};
-use crate::timeline::Rates;
-use crate::token::Grant;
-use crate::units::{BitRate, Timestamp};
-use crate::usage_rules::{BilledDirections, UsageRules};
-use crate::verdict::BudgetMode;
+use crate::{
+    BilledDirections, BillingDay, BitRate, Bounds, BudgetMode, Call, Caller, ClientKey, Grant, GrantFilter,
+    GrantPage, GrantPlace, KeptAddresses, Label, ListedGrant, MINT_SLACK, Rates, Report, Requester, Setup,
+    SourceTerms, Spender, SpenderKey, SpenderKind, SpenderTerms, Stored, Sums, Terms, Timestamp, UsageRules,
+};
 use std::time::Duration;
 
 mod days;

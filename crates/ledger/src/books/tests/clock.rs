@@ -1,8 +1,7 @@
 //! Promises under a wall clock that is ahead and not accepted yet.
 
 use super::*;
-use crate::source::MINT_SLACK;
-use crate::time::{Boot, SteadyTime};
+use crate::{Boot, MINT_SLACK, SteadyTime};
 
 const HOUR: u64 = 3_600;
 const DAY: u64 = 24 * HOUR;

@@ -1,10 +1,7 @@
 //! Another billing day: the days that are counted move to their periods, and nothing is lost or counted twice.
 
 use super::*;
-use crate::coturn::listing::{Listing, Reach, Session, SessionId};
-use crate::reading::Carried;
-use crate::source::MINT_SLACK;
-use crate::traffic::Traffic;
+use crate::{Carried, Listing, MINT_SLACK, Reach, Session, SessionId, Traffic};
 
 const HOUR: u64 = 3_600_000;
 

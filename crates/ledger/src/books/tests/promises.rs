@@ -2,8 +2,7 @@
 //! exactly what it holds.
 
 use super::*;
-use crate::books::{Hold, Written};
-use crate::source::MINT_SLACK;
+use crate::{Hold, MINT_SLACK, Written};
 
 const CLOUDFLARE: IceSource = IceSource::Cloudflare;
 

@@ -1,10 +1,7 @@
 //! What is released of a revoked grant, and what is not: the relay's grants, in strict mode.
 
 use super::*;
-use crate::books::Requester;
-use crate::client::ClientKey;
-use crate::source::MINT_SLACK;
-use crate::spender::User;
+use crate::{ClientKey, MINT_SLACK, Requester, User};
 
 const RELAY: IceSource = IceSource::Relay;
 /// An hour with the time that a mint may take.

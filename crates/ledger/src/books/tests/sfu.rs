@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::grants::SfuSession;
-use crate::spender::{Call, Label};
-use crate::spenders::{Evidence, SpenderKind, SpenderTerms};
+use crate::{Call, Evidence, Label, SfuSession, SpenderKind, SpenderTerms};
 
 const MINUTE: u64 = 60_000;
 /// What one track may take in a minute, and is counted for it.

@@ -5,9 +5,7 @@ mod shares;
 mod stopped;
 
 use super::*;
-use crate::books::Requester;
-use crate::client::ClientKey;
-use crate::clients::{CONNECTIONS_PER_CLIENT_MAX, ClientTerms};
+use crate::{CONNECTIONS_PER_CLIENT_MAX, ClientKey, ClientTerms, Requester};
 
 const GB: u64 = 1_000_000_000;
 const HEARTBEAT: u64 = 30_000;

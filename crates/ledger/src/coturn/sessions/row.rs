@@ -9,11 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{HIDDEN_PACKETS_MAX, UNWATCHED_MAX};
-use crate::allowance::RELAY_RATE_MAX;
-use crate::coturn::listing::{Reach, Session};
-use crate::token::GrantId;
-use crate::traffic::Traffic;
-use crate::units::{BitRate, Timestamp};
+use crate::{BitRate, GrantId, RELAY_RATE_MAX, Reach, Session, Timestamp, Traffic};
 
 /// Bytes of a packet if none was measured: a full packet of video or of a data channel.
 pub(super) const PACKET_BYTES: u64 = 1_200;
