@@ -21,7 +21,7 @@ impl Account {
         if !is_promised {
             return self.close_member(grant, id);
         }
-        if matches!(self.heartbeat(member, None, id, Report::default()), Err(ReportError::Unknown(_))) {
+        if matches!(self.heartbeat(member, None, id, Report::default()), Err(ReportError::Unknown)) {
             // The metrics say whether a table is full.
             let _ = self.open(member, None, id, None, Spender::default());
         }

@@ -73,7 +73,7 @@ pub struct StatusBody {
     /// dropped or settles later than the lag; or if the wall clock contradicts the period or has jumped ahead.
     #[schema(example = true)]
     bound_holds: bool,
-    /// Observed average rate of one live grant, in Mbps; null without two readings to compare.
+    /// Average rate of one live grant at the source where it is highest, in Mbps; null without two readings to compare.
     #[schema(value_type = Option<f64>, required = true, example = 0.7)]
     observed_mbps_per_grant: Option<serde_json::Number>,
     /// Grants of this period.
@@ -189,7 +189,7 @@ pub(super) fn status(app: &App, snapshot: &Snapshot) -> StatusBody {
         overshoot_bound_gb: figures.overshoot_bound().gb_up(),
         bound_assumes: app.bound_terms.in_words(measured.assumption),
         bound_holds: snapshot.bound_holds(),
-        observed_mbps_per_grant: measured.observed.map(mbps),
+        observed_mbps_per_grant: measured.assumption.observed.map(mbps),
         grants: GrantsBody {
             issued: snapshot.counts.issued,
             live: snapshot.live_grants,

@@ -235,7 +235,7 @@ fn close(app: &App, id: &str, call: &Call) -> Result<StatusCode, ApiError> {
 
 fn not_taken(why: ReportError) -> ApiError {
     match why {
-        ReportError::Unknown(_) => ApiError::UnknownConnection,
+        ReportError::Unknown => ApiError::UnknownConnection,
         ReportError::GrantRevoked => ApiError::GrantRevoked,
     }
 }

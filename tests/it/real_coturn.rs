@@ -15,7 +15,7 @@ use turn_broker::ice::coturn::Coturn;
 use turn_broker::ice::url::IceUrl;
 use turn_broker::meter::coturn::cli::CoturnCli;
 use turn_ledger::coturn::listing::Listing;
-use turn_ledger::coturn::sessions::{HIDDEN_PACKETS_MAX, Sessions, to_cut};
+use turn_ledger::coturn::sessions::{HIDDEN_PACKETS_MAX, SessionDelta, Sessions, to_cut};
 use turn_ledger::token::GrantId;
 use turn_ledger::units::BitRate;
 
@@ -163,7 +163,8 @@ async fn real_coturn_is_measured_and_cut() {
 /// The listing agrees with the log so far, and the ledger counts all of it in the end.
 async fn measure(coturn: &RealCoturn, grant: GrantId) {
     let mut client = coturn.call(grant, 8_000);
-    let (mut book, mut shown, mut logged_so_far) = (Sessions::default(), 0, 0);
+    let (mut book, mut booked, mut shown, mut logged_so_far) = (Sessions::default(), 0, 0, 0);
+    let sent = |delta: SessionDelta| delta.added.values().map(|added| added.sent.get()).sum::<u64>();
     let (mut listings, mut listings_that_agree) = (0, 0);
     let logged = |coturn: &RealCoturn| coturn.usage(grant).iter().map(|(_, sent)| sent).sum::<u64>();
     coturn
@@ -181,7 +182,7 @@ async fn measure(coturn: &RealCoturn, grant: GrantId) {
                 let is_within = shown * 50 >= logged_before * 49 && shown * 50 <= logged_so_far * 51;
                 listings_that_agree += u32::from(is_within);
             }
-            let _ = book.take(&listing, SystemClock.now(), ESTIMATED_RATE);
+            booked += sent(book.take(&listing, SystemClock.now(), ESTIMATED_RATE));
             tokio::time::sleep(LISTING_INTERVAL).await;
             ended
         })
@@ -193,9 +194,8 @@ async fn measure(coturn: &RealCoturn, grant: GrantId) {
                 >= sessions
         })
         .await;
-    let taken = book.take(&coturn.sessions().await, SystemClock.now(), ESTIMATED_RATE);
+    booked += sent(book.take(&coturn.sessions().await, SystemClock.now(), ESTIMATED_RATE));
     let logged = logged(coturn);
-    let booked = taken.total.sent.get();
     println!("  egress to the two clients          bytes     share");
     for (who, bytes) in [
         ("log, at the last listing", logged_so_far),

@@ -84,15 +84,6 @@ pub struct Connection {
 /// The changes of one call; few.
 pub type Changes = Vec<ChangeKind>;
 
-/// The result of a report.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Outcome {
-    /// The changes for the ledger.
-    pub changes: Changes,
-    /// Whether less was charged than claimed, because of an allowance.
-    pub clamped: bool,
-}
-
 impl Connection {
     /// Opens a connection at `now`.
     #[must_use]
@@ -186,7 +177,7 @@ impl Connection {
         now: Timestamp,
         rules: &UsageRules,
         allowances: &mut Allowances<'_>,
-    ) -> Outcome {
+    ) -> Changes {
         self.bytes_sent = self.bytes_sent.max(report.bytes_sent.unwrap_or(0));
         self.bytes_received = self.bytes_received.max(report.bytes_received.unwrap_or(0));
         let before = self.relayed;
@@ -194,15 +185,14 @@ impl Connection {
         // A switch may have happened at any time since the last report. That time is free only if it was not reported
         // relayed.
         let free = self.is_direct() && before != Some(true);
-        let mut outcome = Outcome::default();
+        let mut changes = vec![];
         match self.claim_in(report, rules.billed) {
-            Some(claim) => self.take_claim(claim, free, now, allowances, &mut outcome.changes),
-            None if free => self.forgive(now, allowances, &mut outcome.changes),
-            None => self.charge_time(now, rules, allowances, &mut outcome.changes),
+            Some(claim) => self.take_claim(claim, free, now, allowances, &mut changes),
+            None if free => self.forgive(now, allowances, &mut changes),
+            None => self.charge_time(now, rules, allowances, &mut changes),
         }
         self.last_seen = now;
-        outcome.clamped = allowances.was_clamped();
-        outcome
+        changes
     }
 
     /// Closes the connection at `now`. The time since its last count is charged by time.

@@ -13,7 +13,7 @@ use slab::Slab;
 
 use crate::{
     ByteCount, Caller, Charge, ClientTerms, Closed, Connection, Dirty, Entry, GrantId, Grants, IceSource,
-    Name, OpenError, Opened, RELAY_RATE_MAX, Report, Spender, SpenderTerms, Timestamp, UnknownConnection,
+    Name, OpenError, Opened, RELAY_RATE_MAX, Report, ReportError, Spender, SpenderTerms, Timestamp,
     UsageRules,
 };
 
@@ -144,8 +144,8 @@ impl Connections {
         id: &str,
         report: Report,
         now: Timestamp,
-    ) -> Result<Entry<()>, UnknownConnection> {
-        let slot = self.find(caller, id).ok_or(UnknownConnection)?;
+    ) -> Result<Entry<()>, ReportError> {
+        let slot = self.find(caller, id).ok_or(ReportError::Unknown)?;
         Ok(self.report(grants, caller, slot, report, now))
     }
 
@@ -156,10 +156,10 @@ impl Connections {
         caller: Caller,
         id: &str,
         now: Timestamp,
-    ) -> Result<Option<Entry<Closed>>, UnknownConnection> {
+    ) -> Result<Option<Entry<Closed>>, ReportError> {
         let Some(slot) = self.find(caller, id) else {
             let is_anothers = self.named(id).next().is_some();
-            return if is_anothers { Err(UnknownConnection) } else { Ok(None) };
+            return if is_anothers { Err(ReportError::Unknown) } else { Ok(None) };
         };
         Ok(self.end(grants, slot, now))
     }
@@ -259,19 +259,20 @@ impl Connections {
         let grant = connection.grant;
         let vouched = caller.is_vouched().then(|| room_of(grants, connection, before, now, &self.rules));
         let mut allowances = grants.allowances(grant, now, &self.rules).vouched(vouched);
-        let mut outcome = connection.report(report, now, &self.rules, &mut allowances);
+        let mut changes = connection.report(report, now, &self.rules, &mut allowances);
+        let clamped = allowances.was_clamped();
         if let Some(id) = grant.filter(|_| !connection.is_direct()) {
             let extended = grants.extend(id, now.plus(self.rules.heartbeat));
-            outcome.changes.extend(extended.map(|change| change.kind));
+            changes.extend(extended.map(|change| change.kind));
         }
-        let changes = connection.charges(outcome.changes);
+        let changes = connection.charges(changes);
         // A count replaces all that was charged by time since the last one.
         let from = if connection.counted_until > counted_until { counted_until } else { last_seen };
         let after = noted(grants, connection, &self.rules);
         let charge = Charge { before, after, is_last: false, from, at: now };
         note_charge(grants, connection, &charge);
         self.schedule(slot);
-        Entry { value: (), changes, clamped: outcome.clamped }
+        Entry { value: (), changes, clamped }
     }
 
     /// Closes a connection at `now`.

@@ -32,7 +32,7 @@ impl Table {
         id: &str,
         report: Report,
         now: Timestamp,
-    ) -> Result<Entry<()>, UnknownConnection> {
+    ) -> Result<Entry<()>, ReportError> {
         self.connections.heartbeat(&mut self.grants, caller, id, report, now)
     }
 
@@ -41,7 +41,7 @@ impl Table {
         caller: Caller,
         id: &str,
         now: Timestamp,
-    ) -> Result<Option<Entry<Closed>>, UnknownConnection> {
+    ) -> Result<Option<Entry<Closed>>, ReportError> {
         self.connections.close(&mut self.grants, caller, id, now)
     }
 
@@ -138,8 +138,8 @@ fn a_grant_is_marked_reported_once_and_its_source_is_charged() {
 fn a_grant_cannot_report_on_a_connection_of_another_grant() {
     let mut table = empty();
     let _ = table.open(client(1), "c", None, at(0)).unwrap();
-    assert_eq!(table.heartbeat(client(2), "c", received(1), at(1)), Err(UnknownConnection));
-    assert_eq!(table.close(client(2), "c", at(1)), Err(UnknownConnection));
+    assert_eq!(table.heartbeat(client(2), "c", received(1), at(1)), Err(ReportError::Unknown));
+    assert_eq!(table.close(client(2), "c", at(1)), Err(ReportError::Unknown));
     assert_eq!(table.connections.open_count(), 1);
     let own = table.open(client(2), "c", None, at(1)).unwrap();
     assert_eq!(own.value, Opened::New, "another grant may use the same name for its own connection");
@@ -150,7 +150,7 @@ fn the_reporter_may_close_a_clients_connection_unless_the_name_is_ambiguous() {
     let mut table = empty();
     let _ = table.open(client(1), "c", None, at(0)).unwrap();
     let _ = table.open(client(2), "c", None, at(0)).unwrap();
-    assert_eq!(table.close(Caller::Reporter, "c", at(1)), Err(UnknownConnection));
+    assert_eq!(table.close(Caller::Reporter, "c", at(1)), Err(ReportError::Unknown));
     let _ = table.close(client(2), "c", at(1)).unwrap();
     assert!(table.close(Caller::Reporter, "c", at(1)).unwrap().is_some());
 }
@@ -159,7 +159,7 @@ fn the_reporter_may_close_a_clients_connection_unless_the_name_is_ambiguous() {
 fn closing_an_unknown_connection_succeeds_but_a_heartbeat_for_it_fails() {
     let mut table = empty();
     assert_eq!(table.close(client(1), "c", at(0)), Ok(None));
-    assert_eq!(table.heartbeat(client(1), "c", Report::default(), at(0)), Err(UnknownConnection));
+    assert_eq!(table.heartbeat(client(1), "c", Report::default(), at(0)), Err(ReportError::Unknown));
 }
 
 #[test]

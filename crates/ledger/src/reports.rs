@@ -90,17 +90,12 @@ impl OpenError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReportError {
     /// The caller has no open connection of that name.
-    #[error(transparent)]
-    Unknown(#[from] UnknownConnection),
+    #[error("no such connection")]
+    Unknown,
     /// The caller's grant was revoked.
     #[error("the grant was revoked")]
     GrantRevoked,
 }
-
-/// The caller has no open connection of that name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no such connection")]
-pub struct UnknownConnection;
 
 /// A connection that has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -28,8 +28,6 @@ pub struct Timeline {
     trial: Trial,
     /// Bytes under our grants as the trial sees them: those that only moved here from another key are left out.
     flowed: ByteCount,
-    /// The first count of this period that the trial compares with later ones.
-    compared_since: Option<Timestamp>,
     /// Usage is charged up to here.
     now: Timestamp,
     /// Connections that are charged by time at `now`.
@@ -78,7 +76,6 @@ impl Timeline {
             minutes: Minutes::new(billing_day.period_at(now), rates, terms.sampling, now),
             trial: Trial::new(rates.liability, terms.sampling, Assumption::default()),
             flowed: ByteCount::ZERO,
-            compared_since: None,
             now,
             running: Running::default(),
             deltas: Dirty::default(),
@@ -260,7 +257,6 @@ impl Timeline {
 
     fn begin(&mut self, period: Period, now: Timestamp) {
         self.trial.begin_period();
-        self.compared_since = None;
         self.flowed = ByteCount::ZERO;
         self.minutes.begin(period, now);
     }

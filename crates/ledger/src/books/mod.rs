@@ -121,7 +121,7 @@ impl Books {
         books.ledger.apply_all(books.grants.active_tracks());
         books.overrides = stored.overrides;
         books.coturn = CoturnUsage::restore(stored.coturn, stored.sessions);
-        books.ledger.set_cut_until(IceSource::Coturn, books.coturn.cut_until());
+        books.ledger.set_cut_until(IceSource::Coturn, books.coturn.sums().cut_until);
         books.dirty = Dirty::tracking();
         books.dirty.note(Whole::Counted);
         books.ledger.set_limit(books.overrides.limit(books.configured_limit));

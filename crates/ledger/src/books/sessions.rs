@@ -19,7 +19,7 @@ impl Books {
         // While it is not known how much time has passed, nobody knows in which period the bytes have flowed.
         listing.is_complete &= !self.moment.in_doubt;
         let listing = &listing;
-        let seen_at = self.coturn.complete_at();
+        let seen_at = self.coturn.sums().complete_at;
         let read = self.coturn.take(listing, now, self.connections.rules());
         let by_grant = self.coturn.take_by_grant();
         self.dirty.note(Whole::Coturn);
@@ -68,7 +68,7 @@ impl Books {
             self.ledger.cut_tail(IceSource::Coturn).is_some() && !self.ledger.is_cut(IceSource::Coturn);
         if is_uncut && !self.is_raised {
             let tail = self.ledger.long_tail(IceSource::Coturn);
-            self.extend_tails(IceSource::Coturn, tail, self.coturn.cut_until());
+            self.extend_tails(IceSource::Coturn, tail, self.coturn.sums().cut_until);
             self.may_shorten = true;
         }
         self.is_raised = is_uncut;
@@ -94,7 +94,7 @@ impl Books {
     pub(super) fn settle_tails(&mut self) {
         for (source, tail) in self.ledger.tails() {
             let since =
-                if source == IceSource::Coturn { self.coturn.cut_until() } else { Timestamp::default() };
+                if source == IceSource::Coturn { self.coturn.sums().cut_until } else { Timestamp::default() };
             self.extend_tails(source, tail, since);
         }
     }

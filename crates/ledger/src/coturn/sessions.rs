@@ -22,8 +22,6 @@ mod row;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::listing::{Listing, SESSIONS_MAX, Session, SessionId};
 use crate::{BitRate, Dirty, GrantId, Timestamp, Traffic};
 
@@ -34,58 +32,32 @@ pub const HIDDEN_PACKETS_MAX: u64 = 2_047;
 /// The longest time for which a session that ended between two listings is charged at its last rate. coturn ends an
 /// allocation that is not refreshed after 10 minutes.
 pub const UNWATCHED_MAX: Duration = Duration::from_secs(600);
-/// coturn's sessions that are not known to have ended, and the sums over all sessions.
+/// coturn's sessions that are not known to have ended.
 #[derive(Clone, Debug, Default)]
 pub struct Sessions {
-    sums: SessionSums,
     /// At most [`SESSIONS_MAX`] after each listing.
     rows: BTreeMap<SessionId, SessionRow>,
     dirty: Dirty<SessionId>,
 }
 
-/// The stored sums over all sessions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SessionSums {
-    total: Traffic,
-    looked_at: Option<Timestamp>,
-    /// The time of the last listing that showed all sessions.
-    complete_at: Timestamp,
-}
-
-impl SessionSums {
-    /// The time of the last listing that showed all sessions; 1970 before the first.
-    #[must_use]
-    pub fn complete_at(&self) -> Timestamp {
-        self.complete_at
-    }
-}
-
 /// The charges of one listing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SessionDelta {
-    /// All charges since the ledger was created, including other users' sessions on the same coturn. Never decreases.
-    pub total: Traffic,
-    /// The charges of this listing by grant; `None` holds other users' sessions. No row is zero.
+    /// The charges by grant; `None` holds other users' sessions. No row is zero.
     pub added: BTreeMap<Option<GrantId>, Traffic>,
     /// What coturn has newly shown of our sessions. The rest of the charges is estimated.
     pub shown: Traffic,
-    /// Sessions that are not known to have ended.
-    pub live: usize,
-    /// Sessions that had ended by this listing and were last seen longer than [`UNWATCHED_MAX`] ago, because the broker
-    /// was not running or coturn did not answer. They may have carried more than was charged.
-    pub ended_unwatched: usize,
 }
 
 impl Sessions {
-    /// The sessions as stored. From here on, changes are recorded.
+    /// The sessions as stored. From here on, changes are recorded. `complete_at`: the time of the last listing that showed all of them.
     #[must_use]
-    pub fn restore(sums: SessionSums, stored: BTreeMap<SessionId, SessionRow>) -> Self {
-        let mut rows = stored;
+    pub fn restore(complete_at: Timestamp, mut rows: BTreeMap<SessionId, SessionRow>) -> Self {
         for row in rows.values_mut() {
             // The row of an unchanged session is not stored again. The last complete listing showed it too.
-            row.seen_at = row.seen_at.max(sums.complete_at);
+            row.seen_at = row.seen_at.max(complete_at);
         }
-        Self { sums, rows, dirty: Dirty::tracking() }
+        Self { rows, dirty: Dirty::tracking() }
     }
 
     /// Sessions that have changed since the last call; `None` for one that has ended.
@@ -94,17 +66,9 @@ impl Sessions {
         changed.map(|id| (id, self.rows.get(&id).cloned())).collect()
     }
 
-    /// The sums over all sessions, for storing.
-    #[must_use]
-    pub fn sums(&self) -> SessionSums {
-        self.sums
-    }
-
-    /// Takes the listing at `at`. An `at` before the last listing counts as the last listing's time. A session in the first
-    /// listing is charged from its own start. `default_rate` is the rate in each direction of a session without a measured rate.
+    /// Takes the listing at `at`, which is not before the last one's time. A session in the first listing is charged from its own
+    /// start. `default_rate` is the rate in each direction of a session without a measured rate.
     pub fn take(&mut self, listing: &Listing, at: Timestamp, default_rate: BitRate) -> SessionDelta {
-        let at = self.sums.looked_at.map_or(at, |last| last.max(at));
-        self.sums.looked_at = Some(at);
         let mut delta = SessionDelta::default();
         let mut listed = BTreeSet::new();
         for session in &listing.sessions {
@@ -118,7 +82,7 @@ impl Sessions {
                 delta.shown = delta.shown.plus(session.traffic.minus(before));
             }
             let added = self.update(session, at, default_rate);
-            self.add(session.grant, added, &mut delta);
+            delta.add(session.grant, added);
         }
         // Rows of sessions that are neither listed nor known to have ended must not accumulate.
         if listing.is_complete || self.rows.len() > SESSIONS_MAX {
@@ -127,11 +91,6 @@ impl Sessions {
                 self.end(id, at, default_rate, &mut delta);
             }
         }
-        if listing.is_complete {
-            self.sums.complete_at = at;
-        }
-        delta.total = self.sums.total;
-        delta.live = self.rows.len();
         delta
     }
 
@@ -177,16 +136,14 @@ impl Sessions {
         self.dirty.note_removed(id);
         let at = row.cut_at.map_or(at, |cut| cut.min(at));
         let added = row.charge(row.at_its_end(at, default_rate));
-        if at.since(row.seen_at) > UNWATCHED_MAX {
-            delta.ended_unwatched = delta.ended_unwatched.saturating_add(1);
-        }
-        self.add(row.grant, added, delta);
+        delta.add(row.grant, added);
     }
+}
 
-    fn add(&mut self, grant: Option<GrantId>, added: Traffic, delta: &mut SessionDelta) {
+impl SessionDelta {
+    fn add(&mut self, grant: Option<GrantId>, added: Traffic) {
         if added != Traffic::ZERO {
-            self.sums.total = self.sums.total.plus(added);
-            let sum = delta.added.entry(grant).or_default();
+            let sum = self.added.entry(grant).or_default();
             *sum = sum.plus(added);
         }
     }

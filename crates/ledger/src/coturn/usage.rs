@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::listing::{Listing, SessionId};
-use super::sessions::{SessionRow, SessionSums, Sessions};
+use super::sessions::{SessionRow, Sessions};
 use crate::{ByteCount, Carried, GrantId, Timestamp, UsageRules};
 
 /// Two listings that are further apart than this have a gap between them. The service reads one every two seconds.
@@ -17,24 +17,20 @@ const LISTING_GAP: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, Default)]
 pub struct CoturnUsage {
     sessions: Sessions,
-    uncounted: Uncounted,
-    cut_until: Timestamp,
+    sums: CoturnSums,
     /// Billed bytes of each grant since the last [`Self::take_by_grant`].
     by_grant: BTreeMap<GrantId, ByteCount>,
 }
 
-/// The stored sums over all sessions.
+/// What is stored besides the sessions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CoturnSums {
-    sessions: SessionSums,
-    uncounted: Uncounted,
-    /// The last complete listing without a session that should have been cut.
-    cut_until: Timestamp,
-}
-
-/// What the sessions have carried since the last listing that showed all of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Uncounted {
+    /// The time of the last listing that showed all sessions; 1970 before the first.
+    pub complete_at: Timestamp,
+    /// The last complete listing that showed no session of an expired credential that the listing before it should have cut; 1970
+    /// before the first.
+    pub cut_until: Timestamp,
+    // What the sessions have carried since the last listing that showed all of them.
     granted: ByteCount,
     shown: ByteCount,
     other: ByteCount,
@@ -44,12 +40,7 @@ impl CoturnUsage {
     /// The usage as stored. From here on, changes are recorded.
     #[must_use]
     pub fn restore(sums: CoturnSums, sessions: BTreeMap<SessionId, SessionRow>) -> Self {
-        Self {
-            sessions: Sessions::restore(sums.sessions, sessions),
-            uncounted: sums.uncounted,
-            cut_until: sums.cut_until,
-            ..Self::default()
-        }
+        Self { sessions: Sessions::restore(sums.complete_at, sessions), sums, ..Self::default() }
     }
 
     /// Sessions that have changed since the last call; `None` for one that has ended.
@@ -57,18 +48,17 @@ impl CoturnUsage {
         self.sessions.take_changes()
     }
 
-    /// The sums over all sessions, for storing.
+    /// What is stored besides the sessions.
     #[must_use]
     pub fn sums(&self) -> CoturnSums {
-        CoturnSums { sessions: self.sessions.sums(), uncounted: self.uncounted, cut_until: self.cut_until }
+        self.sums
     }
 
     /// Takes the listing at `now`. Returns what the sessions have carried since the last listing that showed all of them; `None` if
     /// this one does not.
     pub fn take(&mut self, listing: &Listing, now: Timestamp, rules: &UsageRules) -> Option<Carried> {
-        let complete_at = self.complete_at();
         let delta = self.sessions.take(listing, now, rules.estimated_rate);
-        let Uncounted { granted, shown, other } = &mut self.uncounted;
+        let CoturnSums { complete_at, granted, shown, other, .. } = &mut self.sums;
         *shown = shown.plus(delta.shown.billed(rules.billed));
         for (grant, traffic) in delta.added {
             let bytes = traffic.billed(rules.billed);
@@ -82,8 +72,8 @@ impl CoturnUsage {
         if !listing.is_complete {
             return None;
         }
-        let Uncounted { granted, shown, other } = std::mem::take(&mut self.uncounted);
-        let is_after_gap = now.since(complete_at) > LISTING_GAP;
+        let is_after_gap = now.since(std::mem::replace(complete_at, now)) > LISTING_GAP;
+        let [granted, shown, other] = [granted, shown, other].map(std::mem::take);
         Some(Carried { as_of: now, granted, shown, other, is_after_gap })
     }
 
@@ -97,27 +87,14 @@ impl CoturnUsage {
         std::mem::take(&mut self.by_grant)
     }
 
-    /// The instant of the last complete listing that showed no session of an expired credential that the listing before it should
-    /// have cut; 1970 before the first.
-    #[must_use]
-    pub fn cut_until(&self) -> Timestamp {
-        self.cut_until
-    }
-
-    /// Notes such a listing.
+    /// Notes a complete listing that shows that sessions are cut.
     pub fn set_cut_until(&mut self, until: Timestamp) {
-        self.cut_until = until;
+        self.sums.cut_until = until;
     }
 
     /// Notes that coturn accepted the command to end these sessions at `now`.
     pub fn cut(&mut self, ids: &[SessionId], now: Timestamp) {
         self.sessions.cut(ids, now);
-    }
-
-    /// The time of the last listing that showed all sessions; 1970 before the first.
-    #[must_use]
-    pub fn complete_at(&self) -> Timestamp {
-        self.sessions.sums().complete_at()
     }
 }
 
@@ -169,7 +146,7 @@ mod tests {
     fn what_an_incomplete_listing_shows_counts_with_the_next_complete_one() {
         let mut book = CoturnUsage::default();
         let mut rows = BTreeMap::new();
-        book.sessions = Sessions::restore(SessionSums::default(), rows.clone());
+        book.sessions = Sessions::restore(Timestamp::default(), rows.clone());
         assert_eq!(read(&mut book, 10, true, &[(1, true, 500)]), Some((500, 0, true)));
         assert_eq!(read(&mut book, 12, false, &[(1, true, 600)]), None);
         rows.extend(book.take_changes().into_iter().filter_map(|(id, row)| Some((id, row?))));

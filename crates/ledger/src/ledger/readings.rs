@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::Ledger;
 use crate::{
-    BitRate, ByteCount, Carried, Day, DayCount, IceSource, LateCounts, MeasuredUsage, Reading,
-    ReadingOutcome, Timeline, Timestamp,
+    ByteCount, Carried, Day, DayCount, IceSource, LateCounts, MeasuredUsage, Reading, ReadingOutcome,
+    Timestamp,
 };
 
 impl Ledger {
@@ -138,20 +138,6 @@ impl Ledger {
         for source in self.metered() {
             source.add_to(&mut measured);
         }
-        measured.observed = self.observed_rate();
         measured
-    }
-
-    /// The bits of all sources divided by their grant-minutes, rounded up. Without grant-minutes in the last hour the highest
-    /// rate.
-    fn observed_rate(&self) -> Option<BitRate> {
-        let rates: Vec<_> = self.metered().filter_map(Timeline::observed).collect();
-        let minutes = rates.iter().map(|(_, minutes)| *minutes).fold(0, u128::saturating_add);
-        let weighted = rates.iter().map(|(rate, minutes)| minutes.saturating_mul(rate.get().into()));
-        let weighted = weighted.fold(0, u128::saturating_add);
-        if minutes == 0 {
-            return rates.into_iter().map(|(rate, _)| rate).max();
-        }
-        Some(BitRate::new(u64::try_from(weighted.div_ceil(minutes)).unwrap_or(u64::MAX)))
     }
 }

@@ -81,8 +81,7 @@ impl Timeline {
         self.flowed = self.flowed.plus(flowed);
         if is_test {
             self.add_point();
-            let as_of = self.minutes.counted().as_of;
-            self.compared_since = self.compared_since.or(Some(as_of));
+            let _as_of = self.minutes.counted().as_of;
             self.minutes.set_liability(self.trial.liability());
         }
     }
@@ -106,7 +105,6 @@ impl Timeline {
         self.flowed = ByteCount::ZERO;
         self.minutes.drop_counts();
         self.trial = Trial::new(assumed, self.minutes.sampling(), Assumption::default());
-        self.compared_since = None;
         self.minutes.set_liability(assumed);
         true
     }
@@ -133,7 +131,6 @@ impl Timeline {
                 self.trial.restore_hours(hours, self.minutes.period());
             }
             self.add_point();
-            self.compared_since = Some(self.minutes.period().start);
         }
         self.stored_state.clone_from(&stored.state);
         self.stored_hours = self.trial.hour_count();

@@ -6,10 +6,7 @@ use std::time::Duration;
 use super::Timeline;
 use super::counts::STALE_AFTER;
 use super::terms::CUT_FOR;
-use crate::{Assumption, BitRate, ByteCount, LateCounts, Minute, Timestamp};
-
-/// The observed rate is the average of about this span: the trial compares counts of the last hour.
-const OBSERVED_SPAN_MILLIS: i64 = 3_600_000;
+use crate::{Assumption, ByteCount, LateCounts, Timestamp};
 
 /// The readings of all metered sources, combined.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,8 +17,6 @@ pub struct MeasuredUsage {
     pub bytes: ByteCount,
     /// The worst of the sources' comparisons with the assumed rate, and the highest of their observed rates.
     pub assumption: Assumption,
-    /// The average rate of one live grant over all sources, weighted by grant-minutes; `None` if no source shows one.
-    pub observed: Option<BitRate>,
     /// Whether sessions that should be cut may continue. Then the long tail is promised.
     pub uncut: bool,
     /// How late counts settle; `None` while they settle within the configured lag.
@@ -67,23 +62,5 @@ impl Timeline {
             measured.as_of = Some(measured.as_of.map_or(as_of, |before| before.min(as_of)));
             measured.bytes = measured.bytes.plus(bytes);
         }
-    }
-
-    /// The average rate of one live grant of this source, and the grant-minutes that it is the average of.
-    pub(crate) fn observed(&self) -> Option<(BitRate, u128)> {
-        Some((self.trial.verdict().observed?, self.observed_grant_minutes()))
-    }
-
-    /// The grant-minutes of the last hour that counts compare. They weigh the observed rate among the sources.
-    fn observed_grant_minutes(&self) -> u128 {
-        let Some(((as_of, _), since)) = self.counted().zip(self.compared_since) else { return 0 };
-        let until = Minute::of(as_of).start();
-        let hour_ago = Timestamp::from_millis(until.as_millis().saturating_sub(OBSERVED_SPAN_MILLIS));
-        let from = since.max(hour_ago);
-        if from >= until {
-            return 0;
-        }
-        let cells = self.minutes.touched(from, until).filter_map(|minute| self.minutes.get(minute));
-        cells.map(|cell| cell.live.into()).fold(0, u128::saturating_add)
     }
 }
