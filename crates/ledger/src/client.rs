@@ -5,6 +5,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
+use serde_plain::{derive_deserialize_from_fromstr, derive_serialize_from_display};
+
 /// How much more a group of clients may use than one client.
 pub const GROUP_FACTOR: u32 = 4;
 
@@ -90,17 +92,8 @@ impl FromStr for ClientKey {
     }
 }
 
-impl serde::Serialize for ClientKey {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for ClientKey {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        <String as serde::Deserialize>::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
+derive_serialize_from_display!(ClientKey);
+derive_deserialize_from_fromstr!(ClientKey, "an IPv4 address, an IPv6 /64 or an IPv6 /48");
 
 #[cfg(test)]
 mod tests {

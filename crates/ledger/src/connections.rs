@@ -9,8 +9,6 @@ mod stored;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use slab::Slab;
-
 use crate::{
     ByteCount, Caller, Charge, ClientTerms, Closed, Connection, Dirty, Entry, GrantId, Grants, IceSource,
     Name, OpenError, Opened, RELAY_RATE_MAX, Report, ReportError, Spender, SpenderTerms, Timestamp,
@@ -53,11 +51,10 @@ pub struct Connections {
     rows_max: usize,
     /// The source that is charged for a connection without a grant.
     default_source: IceSource,
-    rows: Slab<Row>,
+    rows: BTreeMap<Name, Row>,
     /// Rows that clients have opened with a grant.
     of_clients: usize,
-    by_name: BTreeMap<Name, usize>,
-    queue: BTreeSet<(Timestamp, usize)>,
+    queue: BTreeSet<(Timestamp, Name)>,
     dirty: Dirty<Name>,
 }
 
@@ -69,9 +66,8 @@ impl Connections {
             rules,
             rows_max,
             default_source,
-            rows: Slab::new(),
+            rows: BTreeMap::new(),
             of_clients: 0,
-            by_name: BTreeMap::new(),
             queue: BTreeSet::new(),
             dirty: Dirty::default(),
         }
@@ -91,14 +87,14 @@ impl Connections {
 
     /// Handles the first connection in the queue. `value` is set if the connection was given up.
     pub(crate) fn elapse(&mut self, grants: &mut Grants) -> Option<Entry<Option<Closed>>> {
-        let (due, slot) = *self.queue.first()?;
-        let row = self.rows.get_mut(slot)?;
+        let (due, name) = self.queue.first().cloned()?;
+        let row = self.rows.get_mut(&name)?;
         let before = noted(grants, &row.connection, &self.rules);
         let mut allowances = grants.allowances(row.connection.grant, due, &self.rules);
         let (changes, is_given_up) = row.connection.elapse(&self.rules, &mut allowances);
         let changes = row.connection.charges(changes);
-        let value = if is_given_up { self.remove(grants, slot, before, due, true) } else { None };
-        self.schedule(slot);
+        let value = if is_given_up { self.remove(grants, &name, before, due, true) } else { None };
+        self.schedule(&name);
         Some(Entry { value, changes, clamped: false })
     }
 
@@ -115,8 +111,8 @@ impl Connections {
         if caller.grant().is_some_and(|grant| grant.is_expired(now)) {
             return Err(OpenError::GrantExpired);
         }
-        if let Some(slot) = self.by_name.get(&name) {
-            let outcome = self.report(grants, caller, *slot, Report { relayed, ..Report::default() }, now);
+        if self.rows.contains_key(&name) {
+            let outcome = self.report(grants, caller, &name, Report { relayed, ..Report::default() }, now);
             return Ok(outcome.with(Opened::Already));
         }
         if !self.has_room_for(caller) {
@@ -145,8 +141,8 @@ impl Connections {
         report: Report,
         now: Timestamp,
     ) -> Result<Entry<()>, ReportError> {
-        let slot = self.find(caller, id).ok_or(ReportError::Unknown)?;
-        Ok(self.report(grants, caller, slot, report, now))
+        let name = self.find(caller, id).ok_or(ReportError::Unknown)?;
+        Ok(self.report(grants, caller, &name, report, now))
     }
 
     /// Closes a connection. `None` if it is not open: closing twice is harmless. Another grant's connection is unknown.
@@ -157,11 +153,11 @@ impl Connections {
         id: &str,
         now: Timestamp,
     ) -> Result<Option<Entry<Closed>>, ReportError> {
-        let Some(slot) = self.find(caller, id) else {
+        let Some(name) = self.find(caller, id) else {
             let is_anothers = self.named(id).next().is_some();
             return if is_anothers { Err(ReportError::Unknown) } else { Ok(None) };
         };
-        Ok(self.end(grants, slot, now))
+        Ok(self.end(grants, &name, now))
     }
 
     /// Closes all connections of these grants. Reads every row, so it is for an operator's calls only.
@@ -171,25 +167,23 @@ impl Connections {
         is_over: impl Fn(&Grants, GrantId) -> bool,
         now: Timestamp,
     ) -> Vec<Entry<Closed>> {
-        let of_one = |(slot, row): (usize, &Row)| {
-            row.connection.grant.filter(|grant| is_over(grants, *grant)).map(|_| slot)
-        };
-        let slots: Vec<_> = self.rows.iter().filter_map(of_one).collect();
-        slots.into_iter().filter_map(|slot| self.end(grants, slot, now)).collect()
+        let is_one = |name: &&Name| name.1.is_some_and(|grant| is_over(grants, grant));
+        let names: Vec<_> = self.rows.keys().filter(is_one).cloned().collect();
+        names.iter().filter_map(|name| self.end(grants, name, now)).collect()
     }
 
     /// Stops clocks of clients' connections until those that run fit into the allowances. For allowances that have become
     /// smaller. What was saved is dropped.
     pub(crate) fn shrink_claims(&mut self, grants: &mut Grants, now: Timestamp) -> Vec<Entry<()>> {
         let mut entries = vec![];
-        for slot in self.rows.iter().map(|(slot, _)| slot).collect::<Vec<_>>() {
-            let Some(row) = self.rows.get_mut(slot) else { continue };
+        for name in self.rows.keys().cloned().collect::<Vec<_>>() {
+            let Some(row) = self.rows.get_mut(&name) else { continue };
             let mut allowances = grants.allowances(row.connection.grant, now, &self.rules);
             allowances.forfeit();
             if allowances.has_too_many_clocks() {
                 let changes = row.connection.pause(now, &mut allowances);
                 entries.push(Entry { value: (), changes: row.connection.charges(changes), clamped: true });
-                self.schedule(slot);
+                self.schedule(&name);
             }
         }
         entries
@@ -197,7 +191,7 @@ impl Connections {
 
     /// The open connections, in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = &Connection> {
-        self.by_name.values().filter_map(|slot| self.rows.get(*slot)).map(|row| &row.connection)
+        self.rows.values().map(|row| &row.connection)
     }
 
     /// How many connections are open.
@@ -214,43 +208,43 @@ impl Connections {
 
     /// The grant of the connection of that name, if exactly one grant uses the name.
     pub(crate) fn grant_of(&self, id: &str) -> Option<GrantId> {
-        let mut grants = self.named(id).filter_map(|slot| self.rows.get(slot)?.connection.grant);
+        let mut grants = self.named(id).filter_map(|name| name.1);
         grants.next().filter(|_| grants.next().is_none())
     }
 
     /// Notes who spends what a connection of the reporter relays.
     pub(crate) fn report_spender(&mut self, id: &str, by_reporter: Spender) {
         let name = (Arc::from(id), None);
-        let Some(row) = self.by_name.get(&name).and_then(|slot| self.rows.get_mut(*slot)) else { return };
+        let Some(row) = self.rows.get_mut(&name) else { return };
         row.connection.spender = by_reporter.known();
         self.dirty.note(name);
     }
 
     /// The row that the caller may report on: a client on its own, the reporter on its own or, if only one grant uses
     /// the name, on that grant's.
-    fn find(&self, caller: Caller, id: &str) -> Option<usize> {
-        let own = self.by_name.get(&caller.names(id)).copied();
+    fn find(&self, caller: Caller, id: &str) -> Option<Name> {
+        let own = Some(caller.names(id)).filter(|name| self.rows.contains_key(name));
         own.or_else(|| {
             let mut named = self.named(id).filter(|_| caller == Caller::Reporter);
-            named.next().filter(|_| named.next().is_none())
+            named.next().filter(|_| named.next().is_none()).cloned()
         })
     }
 
-    /// The rows of that name, of any owner.
-    fn named(&self, id: &str) -> impl Iterator<Item = usize> {
+    /// The names of the rows with that id, of any owner.
+    fn named(&self, id: &str) -> impl Iterator<Item = &Name> {
         let (first, last) = ((Arc::from(id), None), (Arc::from(id), Some(GrantId::new([u8::MAX; 16]))));
-        self.by_name.range(first..=last).map(|(_, slot)| *slot)
+        self.rows.range(first..=last).map(|(name, _)| name)
     }
 
     fn report(
         &mut self,
         grants: &mut Grants,
         caller: Caller,
-        slot: usize,
+        name: &Name,
         report: Report,
         now: Timestamp,
     ) -> Entry<()> {
-        let Some(row) = self.rows.get_mut(slot) else {
+        let Some(row) = self.rows.get_mut(name) else {
             return Entry { value: (), changes: vec![], clamped: false };
         };
         let connection = &mut row.connection;
@@ -271,19 +265,19 @@ impl Connections {
         let after = noted(grants, connection, &self.rules);
         let charge = Charge { before, after, is_last: false, from, at: now };
         note_charge(grants, connection, &charge);
-        self.schedule(slot);
+        self.schedule(name);
         Entry { value: (), changes, clamped }
     }
 
     /// Closes a connection at `now`.
-    fn end(&mut self, grants: &mut Grants, slot: usize, now: Timestamp) -> Option<Entry<Closed>> {
-        let row = self.rows.get_mut(slot)?;
+    fn end(&mut self, grants: &mut Grants, name: &Name, now: Timestamp) -> Option<Entry<Closed>> {
+        let row = self.rows.get_mut(name)?;
         let before = noted(grants, &row.connection, &self.rules);
         let mut allowances = grants.allowances(row.connection.grant, now, &self.rules);
         let changes = row.connection.close(now, &mut allowances);
         let clamped = allowances.was_clamped();
         let changes = row.connection.charges(changes);
-        self.remove(grants, slot, before, now, false).map(|value| Entry { value, changes, clamped })
+        self.remove(grants, name, before, now, false).map(|value| Entry { value, changes, clamped })
     }
 
     /// Whether the table has a row for this caller. The reporter may use all of them, clients all but the reporter's share.
@@ -297,34 +291,30 @@ impl Connections {
         let name = connection.name();
         self.of_clients = self.of_clients.saturating_add(usize::from(connection.grant.is_some()));
         self.dirty.note_added(name.clone());
-        let slot = self.rows.insert(Row { connection, due: Timestamp::default() });
-        self.by_name.insert(name, slot);
-        self.schedule(slot);
+        self.rows.insert(name.clone(), Row { connection, due: Timestamp::default() });
+        self.schedule(&name);
     }
 
-    fn schedule(&mut self, slot: usize) {
-        let Some(row) = self.rows.get_mut(slot) else { return };
-        self.queue.remove(&(row.due, slot));
+    fn schedule(&mut self, name: &Name) {
+        let Some(row) = self.rows.get_mut(name) else { return };
+        self.queue.remove(&(row.due, name.clone()));
         row.due = row.connection.due_at(&self.rules);
-        self.queue.insert((row.due, slot));
-        self.dirty.note(row.connection.name());
+        self.queue.insert((row.due, name.clone()));
+        self.dirty.note(name.clone());
     }
 
     /// `before`: what the connection was charged as of its last report.
     fn remove(
         &mut self,
         grants: &mut Grants,
-        slot: usize,
+        name: &Name,
         before: ByteCount,
         now: Timestamp,
         given_up: bool,
     ) -> Option<Closed> {
-        let row = self.rows.try_remove(slot)?;
-        let connection = row.connection;
-        let name = connection.name();
-        self.queue.remove(&(row.due, slot));
-        self.by_name.remove(&name);
-        self.dirty.note_removed(name);
+        let Row { connection, due } = self.rows.remove(name)?;
+        self.queue.remove(&(due, name.clone()));
+        self.dirty.note_removed(name.clone());
         self.of_clients = self.of_clients.saturating_sub(usize::from(connection.grant.is_some()));
         let lived_until = connection.last_seen.plus(self.rules.heartbeat).min(now);
         let mut allowances = grants.allowances(connection.grant, now, &self.rules);

@@ -3,15 +3,15 @@
 
 use std::fmt;
 use std::num::NonZeroU8;
+use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde_plain::{derive_deserialize_from_fromstr, derive_serialize_from_display};
 
 /// The longest name, in bytes.
 pub const KEY_NAME_MAX: usize = 15;
 
 /// 1 to [`KEY_NAME_MAX`] characters of `a-z 0-9 -`; the first is a letter.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyName {
     // First, so that names compare as their texts do: the unused bytes are zero.
     bytes: [u8; KEY_NAME_MAX],
@@ -64,19 +64,16 @@ impl fmt::Debug for KeyName {
     }
 }
 
-impl TryFrom<String> for KeyName {
-    type Error = NotAKeyName;
+impl FromStr for KeyName {
+    type Err = NotAKeyName;
 
-    fn try_from(text: String) -> Result<Self, NotAKeyName> {
-        Self::new(&text).ok_or(NotAKeyName)
+    fn from_str(text: &str) -> Result<Self, NotAKeyName> {
+        Self::new(text).ok_or(NotAKeyName)
     }
 }
 
-impl From<KeyName> for String {
-    fn from(name: KeyName) -> Self {
-        name.as_str().to_owned()
-    }
-}
+derive_serialize_from_display!(KeyName);
+derive_deserialize_from_fromstr!(KeyName, "the name of a TURN key");
 
 #[cfg(test)]
 mod tests {

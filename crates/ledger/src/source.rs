@@ -11,7 +11,8 @@ pub const MINT_SLACK: Duration = Duration::from_secs(4);
 pub const UNWRITTEN_MAX: Duration = Duration::from_secs(4);
 
 /// One entry of `ICE_SOURCES`, or the SFU. The wire and the log use the name of the setting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum IceSource {
     /// Cloudflare Realtime TURN, minted over its API.
     Cloudflare,
@@ -95,18 +96,5 @@ impl IceSource {
 impl fmt::Display for IceSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for IceSource {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let name = String::deserialize(deserializer)?;
-        Self::from_name(&name).ok_or_else(|| serde::de::Error::custom("no ICE source of that name"))
-    }
-}
-
-impl serde::Serialize for IceSource {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.name())
     }
 }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_plain::{derive_deserialize_from_fromstr, derive_serialize_from_display};
 use sha2::{Digest, Sha256};
 
 use crate::{IceSource, Timestamp};
@@ -57,22 +58,13 @@ impl FromStr for GrantId {
     }
 }
 
+derive_serialize_from_display!(GrantId);
+derive_deserialize_from_fromstr!(GrantId, "22 characters of base64url");
+
 /// The text is not a grant id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected 22 characters of base64url")]
 pub struct NotAGrantId;
-
-impl serde::Serialize for GrantId {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for GrantId {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        <String as serde::Deserialize>::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
 
 /// The content of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

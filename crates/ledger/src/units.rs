@@ -4,9 +4,11 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use serde_plain::{derive_deserialize_from_fromstr, derive_serialize_from_display};
 
 /// Bytes in one GB, as the provider bills them.
 const BYTES_PER_GB: f64 = 1e9;
@@ -238,19 +240,16 @@ pub(crate) mod as_millis {
     }
 }
 
-impl serde::Serialize for Timestamp {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+impl FromStr for Timestamp {
+    type Err = chrono::ParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(DateTime::parse_from_rfc3339(text)?.to_utc().into())
     }
 }
 
-impl<'de> serde::Deserialize<'de> for Timestamp {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let parsed = DateTime::parse_from_rfc3339(&text).map_err(serde::de::Error::custom)?;
-        Ok(parsed.to_utc().into())
-    }
-}
+derive_serialize_from_display!(Timestamp);
+derive_deserialize_from_fromstr!(Timestamp, "an instant by RFC 3339");
 
 /// A wait in whole seconds, rounded up, at least 1. A client that waits exactly this long is admitted.
 #[must_use]

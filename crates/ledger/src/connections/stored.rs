@@ -44,7 +44,7 @@ impl Connections {
     /// Connections that have changed since the last call; `None` for one that was closed.
     pub(crate) fn take_changes(&mut self) -> BTreeMap<Name, Option<Connection>> {
         let changed = self.dirty.take().into_keys();
-        let row = |name: &Name| self.by_name.get(name).and_then(|slot| self.rows.get(*slot));
-        changed.map(|name| (name.clone(), row(&name).map(|row| row.connection.clone()))).collect()
+        let row = |name: &Name| self.rows.get(name).map(|row| row.connection.clone());
+        changed.map(|name| (name.clone(), row(&name))).collect()
     }
 }
