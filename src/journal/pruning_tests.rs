@@ -90,7 +90,7 @@ fn figures_of(rows: &SourceRows, billing_day: u32, now: Timestamp, later: u64) -
         is_read: false,
     }];
     let stored = BTreeMap::from([(SOURCE, rows.clone())]);
-    let mut ledger = Ledger::restore(terms, &sources, now, PeriodCounts::default(), &stored);
+    let mut ledger = Ledger::open(terms, &sources, now, PeriodCounts::default(), &stored);
     let mut figures_then = vec![];
     for instant in [now, now.plus_millis(later * 60_000)] {
         ledger.advance(instant);

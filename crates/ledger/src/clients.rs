@@ -45,7 +45,7 @@ impl Row {
 }
 
 /// See the module's invariant.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Clients {
     rows: HashMap<ClientKey, Row>,
     terms: ClientTerms,

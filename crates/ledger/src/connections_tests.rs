@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     Basis, BilledDirections, BitRate, ByteCount, CONNECTIONS_PER_GRANT_MAX, ChangeKind, Grant, GrantRow,
-    Minute, PromisedTime, UsageChange,
+    GrantTerms, Minute, Period, PromisedTime, UsageChange,
 };
 use std::time::Duration;
 
@@ -65,7 +65,8 @@ fn table(bounds: Bounds, extends: bool) -> Table {
         estimated_rate: BitRate::new(2_000_000),
     };
     let connections = Connections::new(rules, bounds.connections, IceSource::Cloudflare);
-    Table { connections, grants: Grants::new(bounds.grants, extends, bounds.client) }
+    let terms = GrantTerms { bounds, is_strict: !extends, ..GrantTerms::default() };
+    Table { connections, grants: Grants::new(terms, Period::default()) }
 }
 
 fn promised(until: i64) -> PromisedTime {

@@ -22,8 +22,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
     AllowanceTerms, Allowances, BitRate, CONNECTIONS_PER_GRANT_MAX, ChangeKind, ClientKey, ClientShare,
-    ClientTerms, Clients, Dirty, Grant, GrantId, IceSource, KeyName, Minute, OpenError, Period, Promise,
-    PromisedTime, RELAY_RATE_MAX, RowKey, Rows, Spender, Spenders, Sums, Timestamp, UsageChange, UsageRules,
+    Clients, Dirty, Grant, GrantId, IceSource, KeyName, Minute, OpenError, Period, Promise, PromisedTime,
+    RELAY_RATE_MAX, RowKey, Rows, Spender, Spenders, Sums, Timestamp, UsageChange, UsageRules,
 };
 
 pub use counted::{CountedSource, CountedSources, FastGrant};
@@ -33,7 +33,7 @@ pub use listing::{GrantFilter, GrantPage, GrantPlace, ListedGrant};
 pub use promises::LeastPromise;
 pub use row::{GrantEnd, GrantRow, GrantState, Revoked};
 pub use sessions::SfuSession;
-pub use spending::SpendingTerms;
+pub use spending::GrantTerms;
 pub(crate) use spent::Charge;
 pub use spent::Spent;
 
@@ -41,24 +41,21 @@ pub use spent::Spent;
 const ROWS_AT_ONCE: usize = 500;
 
 /// See the module's invariant.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Grants {
+    terms: GrantTerms,
     /// Boxed, because half of a table of this size is empty.
     rows: HashMap<GrantId, Box<GrantRow>>,
-    rows_max: usize,
     /// The live grants by the first minute in which they may have ended.
     due: BTreeSet<(Minute, GrantId)>,
     /// Those that have ended, by that minute.
     ended: BTreeSet<(Minute, GrantId)>,
     dropped: DroppedGrants,
-    spending: SpendingTerms,
     spenders: Spenders,
     counted: CountedSources,
     /// The grants that claim something for the time after their source's count.
     claiming: BTreeSet<(IceSource, GrantId)>,
     period: Period,
-    /// Whether a late report extends what is promised. If not, it only shows that the bound's assumption is wrong.
-    extends: bool,
     clients: Clients,
     /// The most that the client of one grant may claim.
     claim_rate: BitRate,
@@ -74,34 +71,17 @@ pub struct Grants {
 }
 
 impl Grants {
-    /// An empty table of at most `rows_max` grants.
+    /// An empty table in this period.
     #[must_use]
-    pub fn new(rows_max: usize, extends: bool, client: ClientTerms) -> Self {
+    pub fn new(terms: GrantTerms, period: Period) -> Self {
         Self {
-            rows: HashMap::new(),
-            rows_max,
-            due: BTreeSet::new(),
-            ended: BTreeSet::new(),
-            dropped: DroppedGrants::default(),
-            spending: SpendingTerms::default(),
-            spenders: Spenders::default(),
-            counted: CountedSources::default(),
-            claiming: BTreeSet::new(),
-            period: Period { start: Timestamp::default(), end: Timestamp::default() },
-            extends,
-            clients: Clients::new(client),
+            clients: Clients::new(terms.bounds.client),
+            spenders: Spenders::new(&terms.bounds.spenders),
+            terms,
+            period,
             claim_rate: RELAY_RATE_MAX,
-            key_ends: BTreeMap::new(),
-            revoked: BTreeSet::new(),
-            releasable: BTreeSet::new(),
-            pulling: BTreeSet::new(),
-            dirty: Dirty::default(),
+            ..Self::default()
         }
-    }
-
-    /// Sets the current period of an empty table.
-    pub(crate) fn set_period(&mut self, period: Period) {
-        self.period = period;
     }
 
     /// Restores the stored rows and sums. From here on, changes are recorded. `of`: the start of the period of the last write.
@@ -159,7 +139,7 @@ impl Grants {
     /// Whether there is no room for another live grant.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.count() >= self.rows_max
+        self.count() >= self.terms.bounds.grants
     }
 
     /// Adds a grant. Its promise is made by the caller. Does nothing if the table is full.
@@ -167,7 +147,7 @@ impl Grants {
         note_key_end(&mut self.key_ends, &row);
         if !self.is_full() {
             self.due.insert((row.ends_in(), id));
-            self.spending.count(&mut self.spenders, &row);
+            self.terms.count(&mut self.spenders, &row);
             self.rows.insert(id, Box::new(row));
             self.dirty.note_added(id);
         }
@@ -186,8 +166,8 @@ impl Grants {
         self.claiming.remove(&(row.source, id));
         self.due.remove(&(row.ends_in(), id));
         self.forget_revocation(id, row.revoked_at);
-        let share = self.spending.share(&row);
-        self.spending.tally(&mut self.spenders, &row, |sums| sums.remove(&share, 1));
+        let share = self.terms.share(&row);
+        self.terms.tally(&mut self.spenders, &row, |sums| sums.remove(&share, 1));
         self.replace_promise(row.promise().as_ref(), None)
     }
 

@@ -1,7 +1,7 @@
 use super::*;
 use std::time::Duration;
 
-use crate::{Basis, ByteCount, IceSource, PromisedTime, User};
+use crate::{Basis, Bounds, ByteCount, IceSource, PromisedTime, User};
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_millis(seconds * 1_000)
@@ -29,7 +29,12 @@ fn grants() -> Grants {
 }
 
 fn table(extends: bool) -> Grants {
-    let mut grants = Grants::new(3, extends, ClientTerms::default());
+    bounded(Bounds { grants: 3, ..Bounds::default() }, extends)
+}
+
+fn bounded(bounds: Bounds, extends: bool) -> Grants {
+    let terms = GrantTerms { bounds, is_strict: !extends, ..GrantTerms::default() };
+    let mut grants = Grants::new(terms, Period::default());
     grants.restore([], [].into(), [].into(), None);
     grants
 }
@@ -256,7 +261,7 @@ fn a_higher_rate_raises_what_is_promised_and_a_lower_one_changes_nothing() {
 #[test]
 fn a_longer_tail_reaches_grants_that_have_ended_and_those_that_have_left_the_table() {
     let spenders = crate::spenders::SpenderTerms { ended_max: 1, ..Default::default() };
-    let mut grants = grants().with_spending(SpendingTerms { spenders, ..SpendingTerms::default() });
+    let mut grants = bounded(Bounds { grants: 3, spenders, ..Bounds::default() }, true);
     for id in 1..=3 {
         issued(&mut grants, id);
     }
@@ -288,7 +293,7 @@ fn a_longer_tail_reaches_grants_that_have_ended_and_those_that_have_left_the_tab
 
 #[test]
 fn many_grants_end_in_small_steps() {
-    let mut grants = Grants::new(2_000, true, ClientTerms::default());
+    let mut grants = bounded(Bounds { grants: 2_000, ..Bounds::default() }, true);
     for n in 0..1_100_u16 {
         let id = GrantId::new([
             u8::try_from(n / 256).unwrap(),
@@ -334,7 +339,7 @@ fn a_key_is_used_until_its_last_grant_and_tail_have_ended_also_without_room_in_t
         let grant = grant(1);
         GrantRow { key: Some(key), ..GrantRow::new(&grant, None, Some(promised(minutes))) }
     };
-    let one_row = || Grants::new(1, true, ClientTerms::default());
+    let one_row = || bounded(Bounds { grants: 1, ..Bounds::default() }, true);
     let mut grants = one_row();
     grants.issue(GrantId::new([1; 16]), row(name("old"), 100));
     grants.issue(GrantId::new([2; 16]), row(name("old"), 300));

@@ -62,25 +62,10 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// An empty ledger.
-    #[must_use]
-    pub fn new(terms: Terms, sources: &[SourceTerms], now: Timestamp) -> Self {
-        let open = |source: &SourceTerms| Timeline::new(*source, terms.billing_day, terms.rates, now);
-        Self {
-            terms,
-            sources: sources.iter().map(open).collect(),
-            now,
-            period: terms.billing_day.period_at(now),
-            counts: PeriodCounts::default(),
-            is_doubtful: false,
-            latest: now,
-        }
-    }
-
     /// The ledger as stored, at `now`. A source that is stored but no longer configured is kept, because its usage
     /// counts. From here on, changes are recorded.
     #[must_use]
-    pub fn restore(
+    pub fn open(
         terms: Terms,
         sources: &[SourceTerms],
         now: Timestamp,
@@ -92,10 +77,17 @@ impl Ledger {
         let nothing = SourceRows::default();
         let open = |source: SourceTerms| {
             let rows = stored.get(&source.source).unwrap_or(&nothing);
-            Timeline::restore(source, terms.billing_day, terms.rates, now, rows)
+            Timeline::open(source, terms.billing_day, terms.rates, now, rows)
         };
-        let sources = sources.iter().copied().chain(removed).map(open).collect();
-        Self { sources, counts, ..Self::new(terms, &[], now) }
+        Self {
+            terms,
+            sources: sources.iter().copied().chain(removed).map(open).collect(),
+            now,
+            period: terms.billing_day.period_at(now),
+            counts,
+            is_doubtful: false,
+            latest: now,
+        }
     }
 
     /// Takes the changes of each source that must be stored.

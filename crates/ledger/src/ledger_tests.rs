@@ -29,7 +29,7 @@ fn ledger(limit: u64) -> Ledger {
         is_read: source == IceSource::Cloudflare,
     };
     let lanes = [lane(IceSource::Cloudflare, 7_200), lane(IceSource::Coturn, 0), lane(IceSource::Manual, 0)];
-    Ledger::new(terms, &lanes, at(0))
+    Ledger::open(terms, &lanes, at(0), PeriodCounts::default(), &BTreeMap::new())
 }
 
 fn bytes(source: IceSource, bytes: u64) -> UsageChange {
@@ -61,7 +61,7 @@ fn a_strict_budget_is_not_open_because_the_sfu_needs_no_room() {
     let mut terms = ledger(100_000_000).terms;
     terms.mode = BudgetMode::Strict;
     let sources = [IceSource::Cloudflare, IceSource::Sfu].map(SourceTerms::of_a_removed);
-    let ledger = Ledger::new(terms, &sources, at(0));
+    let ledger = Ledger::open(terms, &sources, at(0), PeriodCounts::default(), &BTreeMap::new());
     assert!(ledger.is_promised_in_full(Duration::ZERO), "a credential of Cloudflare has a tail of two hours");
 }
 

@@ -2,8 +2,8 @@
 //! function.
 
 use crate::{
-    Books, Bounds, BudgetMode, Connections, Grants, IceSource, Ledger, Minute, Moment, SourceTerms,
-    SpendingTerms, Stored, Terms, UsageRules,
+    Books, Bounds, BudgetMode, Connections, GrantTerms, Grants, IceSource, Ledger, Minute, Moment,
+    SourceTerms, Stored, Terms, UsageRules,
 };
 
 /// The configuration of the books. Fixed for the life of the process.
@@ -22,36 +22,24 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Opens the books at a moment with the `stored` rows. `None`: the books are not stored, so changes are not recorded.
+    /// Opens the books at a moment with the `stored` rows. `None`: the ledger is new.
     #[must_use]
     pub fn open(&self, stored: Option<Stored>, moment: impl Into<Moment>) -> Books {
-        let moment = moment.into();
-        let connections = Connections::new(self.rules, self.bounds.connections, self.default_source);
-        // In estimate mode, a report after the tail extends what is promised. Strict mode promises nothing that was not admitted.
-        let extends = self.terms.mode == BudgetMode::Estimate;
-        let grants = Grants::new(self.bounds.grants, extends, self.bounds.client);
-        let Some(stored) = stored else {
-            let ledger = Ledger::new(self.terms, &self.sources, moment.now);
-            let grants = grants.with_spending(self.spending(&ledger));
-            return Books::new(ledger, connections, grants);
-        };
+        let (moment, stored) = (moment.into(), stored.unwrap_or_default());
         // If the clock is behind the stored time, the books continue from the stored time.
         let then = stored.now.unwrap_or(moment.now);
         let period = self.terms.billing_day.period_at(then);
         let counts = stored.counts.filter(|(of, _)| *of == period).map(|(_, counts)| counts);
         let ledger =
-            Ledger::restore(self.terms, &self.sources, then, counts.unwrap_or_default(), &stored.sources);
-        let grants = grants.with_spending(self.spending(&ledger));
-        Books::restore(ledger, connections, grants, stored, moment)
-    }
-
-    fn spending(&self, ledger: &Ledger) -> SpendingTerms {
-        SpendingTerms {
-            spenders: self.bounds.spenders,
+            Ledger::open(self.terms, &self.sources, then, counts.unwrap_or_default(), &stored.sources);
+        let terms = GrantTerms {
+            bounds: self.bounds,
             is_strict: self.terms.mode == BudgetMode::Strict,
             sampling: ledger.margins(),
             per_minute: self.terms.rates.liability.over_millis(Minute::MILLIS.into()),
-        }
+        };
+        let connections = Connections::new(self.rules, self.bounds.connections, self.default_source);
+        Books::restore(ledger, connections, Grants::new(terms, period), stored, moment)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::Timestamp;
 pub struct BillingDay(u32);
 
 /// One billing period, `[start, end)`, both at 00:00 UTC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Period {
     /// First instant of the period.
     pub start: Timestamp,

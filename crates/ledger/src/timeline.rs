@@ -68,17 +68,23 @@ pub struct Slice {
 }
 
 impl Timeline {
-    /// An empty timeline that begins at `now`.
-    pub(crate) fn new(terms: SourceTerms, billing_day: BillingDay, rates: Rates, now: Timestamp) -> Self {
-        Self {
+    /// The timeline as stored, at `now`. No connection runs yet. From here on, changes are recorded.
+    pub(crate) fn open(
+        terms: SourceTerms,
+        billing_day: BillingDay,
+        rates: Rates,
+        now: Timestamp,
+        stored: &SourceRows,
+    ) -> Self {
+        let mut timeline = Self {
             terms,
             billing_day,
-            minutes: Minutes::new(billing_day.period_at(now), rates, terms.sampling, now),
+            minutes: Minutes::open(billing_day.period_at(now), rates, terms.sampling, now, stored),
             trial: Trial::new(rates.liability, terms.sampling, Assumption::default()),
             flowed: ByteCount::ZERO,
             now,
             running: Running::default(),
-            deltas: Dirty::default(),
+            deltas: Dirty::tracking(),
             stored_state: None,
             stored_hours: 0,
             cut_until: Timestamp::default(),
@@ -87,20 +93,7 @@ impl Timeline {
             read_at: now,
             doubt: CountDoubt::default(),
             late_counts: None,
-        }
-    }
-
-    /// The timeline as stored, at `now`. No connection runs yet. From here on, changes are recorded.
-    pub(crate) fn restore(
-        terms: SourceTerms,
-        billing_day: BillingDay,
-        rates: Rates,
-        now: Timestamp,
-        stored: &SourceRows,
-    ) -> Self {
-        let mut timeline = Self::new(terms, billing_day, rates, now);
-        timeline.minutes = Minutes::restore(billing_day.period_at(now), rates, terms.sampling, now, stored);
-        timeline.deltas = Dirty::tracking();
+        };
         timeline.restore_counts(rates.liability, stored);
         timeline
     }

@@ -13,10 +13,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::{
-    Batch, ByteCount, Caller, ClientKey, Closed, Connections, CoturnUsage, CountedSources, Dirty, Entry,
-    Grant, GrantId, GrantRow, Grants, IceSource, Ledger, MINT_SLACK, Minute, Moment, OpenError, Opened,
-    Overrides, PromisedTime, Report, ReportError, Spender, Standing, Stored, TAIL_MAX, Timestamp,
-    UNWRITTEN_MAX, User,
+    Batch, ByteCount, Caller, ClientKey, Closed, Connections, CoturnUsage, Dirty, Entry, Figures, Grant,
+    GrantId, GrantRow, Grants, IceSource, Ledger, MINT_SLACK, Minute, Moment, OpenError, Opened, Overrides,
+    PromisedTime, Report, ReportError, Spender, Standing, Stored, TAIL_MAX, Timestamp, UNWRITTEN_MAX, User,
 };
 
 pub use commit::{Commit, Hold, NotAdmitted, NotCommitted, NotRecorded, Requester, Written};
@@ -73,60 +72,41 @@ pub struct Outcome<T> {
 }
 
 impl Books {
-    /// Empty books that record no changes for the disk.
-    #[must_use]
-    pub fn new(ledger: Ledger, connections: Connections, grants: Grants) -> Self {
-        let figures = ledger.figures();
-        let mut grants = grants;
-        grants.set_period(figures.period);
-        grants.restore_counts(CountedSources::default(), ledger.sources(), figures.now, None);
-        Self {
-            configured_limit: figures.limit,
-            moment: figures.now.into(),
-            standing: Standing::default(),
-            is_raised: false,
-            may_shorten: true,
-            ledger,
-            connections,
-            grants,
-            overrides: Overrides::default(),
-            coturn: CoturnUsage::default(),
-            lacks_until: Timestamp::default(),
-            blocked: BTreeSet::new(),
-            dirty: Dirty::default(),
-            given_up: Vec::new(),
-        }
-    }
-
     /// The stored books, advanced to the moment. From here on, changes are recorded for the disk.
-    #[must_use]
-    pub fn restore(
-        ledger: Ledger,
-        connections: Connections,
-        grants: Grants,
+    pub(crate) fn restore(
+        mut ledger: Ledger,
+        mut connections: Connections,
+        mut grants: Grants,
         stored: Stored,
         moment: Moment,
     ) -> Self {
-        let mut books = Self::new(ledger, connections, grants);
-        let of = stored.counts.map(|(period, _)| period.start);
-        books.grants.restore(stored.grants, stored.dropped, stored.spenders, of);
-        let then = books.now();
+        let Figures { limit: configured_limit, now: then, .. } = ledger.figures();
+        grants.restore(stored.grants, stored.dropped, stored.spenders, stored.counts.map(|(of, _)| of.start));
         let ended = then.plus(UNWRITTEN_MAX).min(moment.now).max(then);
         let relayed_until = (!stored.standing.is_closed).then_some(ended);
-        books.grants.restore_counts(stored.counted, books.ledger.sources(), then, relayed_until);
-        books.blocked = stored.blocked;
-        books.lacks_until = stored.lacks_until;
-        let restored = books.connections.restore(&mut books.grants, stored.connections.into_values(), then);
-        books.ledger.apply_all(restored);
-        books.ledger.apply_all(books.grants.active_tracks());
-        books.overrides = stored.overrides;
-        books.coturn = CoturnUsage::restore(stored.coturn, stored.sessions);
-        books.ledger.set_cut_until(IceSource::Coturn, books.coturn.sums().cut_until);
-        books.dirty = Dirty::tracking();
+        grants.restore_counts(stored.counted, ledger.sources(), then, relayed_until);
+        let restored = connections.restore(&mut grants, stored.connections.into_values(), then);
+        ledger.apply_all(restored.into_iter().chain(grants.active_tracks()));
+        ledger.set_cut_until(IceSource::Coturn, stored.coturn.cut_until);
+        ledger.set_limit(stored.overrides.limit(configured_limit));
+        let mut books = Self {
+            ledger,
+            connections,
+            grants,
+            overrides: stored.overrides,
+            coturn: CoturnUsage::restore(stored.coturn, stored.sessions),
+            lacks_until: stored.lacks_until,
+            blocked: stored.blocked,
+            dirty: Dirty::tracking(),
+            configured_limit,
+            moment: then.into(),
+            standing: Standing { is_closed: false, ..stored.standing },
+            is_raised: false,
+            may_shorten: true,
+            given_up: Vec::new(),
+        };
         books.dirty.note(Whole::Counted);
-        books.ledger.set_limit(books.overrides.limit(books.configured_limit));
         books.settle_claims();
-        books.standing = Standing { is_closed: false, ..stored.standing };
         books.advance(moment);
         if let Some(until) = relayed_until {
             books.ledger.count_lost(IceSource::Relay, until);

@@ -160,8 +160,7 @@ impl Grants {
         let row = self.any(grant)?;
         let end = row.alive_until().map_or(until, |end| end.start().min(until));
         let millis = end.millis_since(from.max(row.issued_at)).max(Minute::MILLIS);
-        let allowed =
-            self.spending.per_minute.saturating_mul(u128::from(millis.saturating_add(Minute::MILLIS)));
+        let allowed = self.terms.per_minute.saturating_mul(u128::from(millis.saturating_add(Minute::MILLIS)));
         let relayed = u128::from(bytes.get()).saturating_mul(Minute::MILLIS.into());
         let rate = u128::from(bytes.get()).saturating_mul(8_000).checked_div(millis.into()).unwrap_or(0);
         let rate = BitRate::new(u64::try_from(rate).unwrap_or(u64::MAX));
@@ -177,7 +176,7 @@ impl Grants {
         until: Timestamp,
         counted: impl Fn(GrantId) -> Option<u128>,
     ) {
-        if !self.spending.promises() {
+        if !self.terms.promises() {
             return;
         }
         let from = Minute::of(from.max(self.period.start));

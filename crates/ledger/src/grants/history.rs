@@ -45,7 +45,7 @@ impl Grants {
                     self.dirty.note(*id);
                 }
             }
-            self.spending.count(&mut self.spenders, row);
+            self.terms.count(&mut self.spenders, row);
         }
         for counted in self.counted.values_mut() {
             counted.unknown.begin(period.start);
@@ -65,7 +65,7 @@ impl Grants {
                 self.dirty.note(*id);
                 let day = row.seen_on(Period { start: of.unwrap_or(start), ..self.period });
                 if day < Day::of(start) {
-                    past = Some((day, self.spending.share(row).of_part()));
+                    past = Some((day, self.terms.share(row).of_part()));
                     row.spent = None;
                 } else if let Some(spent) = &mut row.spent {
                     spent.period = start;
@@ -83,9 +83,9 @@ impl Grants {
                 self.pulling.extend(row.pulls.as_ref().and(row.promised).map(|time| (time.from.next(), *id)));
                 note_key_end(&mut self.key_ends, row);
             }
-            self.spending.count(&mut self.spenders, row);
+            self.terms.count(&mut self.spenders, row);
             if let Some((day, share)) = past.filter(|_| row.source.is_metered()) {
-                self.spenders.keep(&self.spending.keys(row), day, &share);
+                self.spenders.keep(&self.terms.keys(row), day, &share);
             }
             promises.extend(row.promise());
             if row.spent().claimed() > ByteCount::ZERO {
@@ -121,7 +121,7 @@ impl Grants {
         if let Some(client) = row.client {
             self.clients.forget_idle(client, now);
         }
-        self.spending.tally(&mut self.spenders, row, |sums| sums.change_live(-1));
+        self.terms.tally(&mut self.spenders, row, |sums| sums.change_live(-1));
         self.dirty.note(id);
         // Only what a history shows is kept.
         row.username = None;
@@ -134,7 +134,7 @@ impl Grants {
             self.rows.remove(&id);
             self.dirty.note_removed(id);
         }
-        while self.ended.len() > self.spending.spenders.ended_max
+        while self.ended.len() > self.terms.bounds.spenders.ended_max
             && let Some((_, first)) = self.ended.pop_first()
         {
             self.keep_share(first);
@@ -146,7 +146,7 @@ impl Grants {
     pub(super) fn revive(&mut self, id: GrantId, until: Minute) {
         let Some(row) = self.rows.get_mut(&id).filter(|row| row.state == GrantState::Ended) else { return };
         row.state = GrantState::Live;
-        self.spending.tally(&mut self.spenders, row, |sums| sums.change_live(1));
+        self.terms.tally(&mut self.spenders, row, |sums| sums.change_live(1));
         self.revoked.extend(row.revoked_at.map(|at| (at, id)));
         self.ended.remove(&(row.ends_in(), id));
         self.due.insert((until, id));
@@ -155,16 +155,16 @@ impl Grants {
     /// Keeps what a grant has spent, and what nobody has counted of it until it ended or the period does.
     fn keep_share(&mut self, id: GrantId) {
         let (period, Some(row)) = (self.period, self.any(id)) else { return };
-        if self.spending.promises() {
+        if self.terms.promises() {
             let from = Minute::of(self.counted_until(row.source));
             let bytes = row.promised_between(from, row.ends_in().min(Minute::of(period.end)));
             self.change_spent(id, |spent| spent.assumed = spent.assumed.plus(bytes));
         }
         let Some(row) = self.any(id) else { return };
-        let share = self.spending.share(row);
+        let share = self.terms.share(row);
         let share = if row.has_ended() { share } else { share.of_part() };
         if !share.is_empty() {
-            self.spenders.keep(&self.spending.keys(row), row.seen_on(period), &share);
+            self.spenders.keep(&self.terms.keys(row), row.seen_on(period), &share);
         }
     }
 

@@ -98,7 +98,7 @@ impl Grants {
     pub fn revoked_by(&self, kind: SpenderKind) -> BTreeMap<SpenderKey, u64> {
         let mut counts = BTreeMap::new();
         let rows = self.revoked().filter_map(|revoked| self.get(revoked.grant));
-        let keys = rows.flat_map(|row| self.spending.keys(row)).flatten();
+        let keys = rows.flat_map(|row| self.terms.keys(row)).flatten();
         for key in keys.filter(|key| key.kind() == kind) {
             let count: &mut u64 = counts.entry(key).or_default();
             *count = count.saturating_add(1);
@@ -116,7 +116,7 @@ impl Grants {
 
     fn is_listed(&self, row: &GrantRow, GrantFilter { keys, live }: &GrantFilter, now: Timestamp) -> bool {
         let has_keys = || {
-            let of_row = self.spending.keys(row);
+            let of_row = self.terms.keys(row);
             keys.iter().all(|key| of_row.iter().flatten().any(|of_row| of_row == key))
         };
         live.is_none_or(|live| row.is_live(now) == live) && (keys.is_empty() || has_keys())
@@ -124,7 +124,7 @@ impl Grants {
 
     fn listed(&self, id: GrantId, now: Timestamp) -> Option<ListedGrant> {
         let row = self.any(id)?;
-        let (address, live) = (self.spending.address(row), row.is_live(now));
+        let (address, live) = (self.terms.address(row), row.is_live(now));
         Some(ListedGrant { id, row: row.clone(), address, live })
     }
 }

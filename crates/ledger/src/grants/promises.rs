@@ -46,10 +46,10 @@ impl Grants {
     ) -> Option<UsageChange> {
         for (promise, is_added) in [(before, false), (after, true)] {
             let Some(Promise { source, time, user, client }) = promise else { continue };
-            if let Some(user) = user.as_ref().filter(|_| self.spending.promises()) {
+            if let Some(user) = user.as_ref().filter(|_| self.terms.promises()) {
                 self.spenders.promise(user, *source, time, is_added);
             }
-            if let Some(client) = client.filter(|_| self.spending.is_strict) {
+            if let Some(client) = client.filter(|_| self.terms.is_strict) {
                 let change = if is_added { Clients::reserve } else { Clients::release };
                 change(&mut self.clients, client, time.until, time.reserved_bytes());
             }
@@ -79,7 +79,7 @@ impl Grants {
     /// does not count as alive until then.
     pub(crate) fn extend(&mut self, id: GrantId, until: Timestamp) -> Option<UsageChange> {
         let outlived = self.outlived(id, until)?;
-        if !self.extends {
+        if !self.extends() {
             return Some(outlived);
         }
         self.change_promise(id, |row| {
@@ -95,9 +95,10 @@ impl Grants {
         Some(UsageChange { source: row.source, basis: Basis::Granted, kind })
     }
 
-    /// Whether a late report extends what is promised. If not, it only shows that the bound's assumption is wrong.
+    /// Whether a late report extends what is promised. Strict mode promises nothing that was not admitted, so there it only shows that
+    /// the bound's assumption is wrong.
     pub(crate) fn extends(&self) -> bool {
-        self.extends
+        !self.terms.is_strict
     }
 
     /// Makes every promise of a source as large as this one, unless it was over at `since`. Also that of a grant that has ended.

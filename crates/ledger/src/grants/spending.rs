@@ -8,16 +8,16 @@ use super::spent::{Charge, Spent};
 use super::{GrantRow, Grants};
 use crate::spenders::Row as SumRow;
 use crate::{
-    ByteCount, Day, GrantId, IceSource, KeptAddresses, Keys, Minute, Spender, SpenderKey, SpenderTerms,
-    Spenders, Sums, Timestamp, Uncounted, UsageChange, User, UserPromises,
+    Bounds, ByteCount, Day, GrantId, IceSource, KeptAddresses, Keys, Minute, Spender, SpenderKey, Spenders,
+    Sums, Timestamp, Uncounted, UsageChange, User, UserPromises,
 };
 
-/// How bytes are attributed to who spends them.
+/// How many grants there may be, and how their bytes are attributed to who spends them.
 #[derive(Clone, Debug, Default)]
-pub struct SpendingTerms {
+pub struct GrantTerms {
     /// Limits and bounds.
-    pub spenders: SpenderTerms,
-    /// Whether room is taken for what a user's grants may still relay.
+    pub bounds: Bounds,
+    /// Whether the budget is strict. Then room is taken for what a user's grants may still relay.
     pub is_strict: bool,
     /// The margin of error of each source's count, in percent.
     pub sampling: Vec<(IceSource, u32)>,
@@ -25,10 +25,10 @@ pub struct SpendingTerms {
     pub per_minute: u128,
 }
 
-impl SpendingTerms {
+impl GrantTerms {
     /// Whether room is taken for each user.
     pub(super) fn promises(&self) -> bool {
-        self.is_strict && self.spenders.user_limit.is_some()
+        self.is_strict && self.bounds.spenders.user_limit.is_some()
     }
 
     pub(super) fn keys(&self, row: &GrantRow) -> Keys {
@@ -53,7 +53,7 @@ impl SpendingTerms {
     pub(super) fn address(&self, row: &GrantRow) -> Option<SpenderKey> {
         let client = || row.client.map(SpenderKey::Client);
         let whole = || row.address.as_deref().map(|address| SpenderKey::Address(IpAddr::V6(*address)));
-        match self.spenders.addresses {
+        match self.bounds.spenders.addresses {
             KeptAddresses::Full => whole().or_else(client),
             KeptAddresses::Prefix => client(),
             KeptAddresses::None => None,
@@ -70,21 +70,15 @@ impl SpendingTerms {
 }
 
 impl Grants {
-    /// The same table with these terms. To be called before any grant is in it.
-    #[must_use]
-    pub fn with_spending(self, spending: SpendingTerms) -> Self {
-        Self { spenders: Spenders::new(&spending.spenders), spending, ..self }
-    }
-
     /// Bytes that one user may use in a period.
     #[must_use]
     pub(crate) fn user_limit(&self) -> Option<ByteCount> {
-        self.spending.spenders.user_limit
+        self.terms.bounds.spenders.user_limit
     }
 
     /// Whether whole addresses are kept.
     pub(crate) fn keeps_whole_addresses(&self) -> bool {
-        self.spending.spenders.addresses == KeptAddresses::Full
+        self.terms.bounds.spenders.addresses == KeptAddresses::Full
     }
 
     /// The sums by who spends.
@@ -151,7 +145,7 @@ impl Grants {
     /// Changes what a grant has spent, and the sums with it. `false` if it is not in the table.
     pub(super) fn change_spent(&mut self, id: GrantId, change: impl FnOnce(&mut Spent)) -> bool {
         let Some(row) = self.rows.get_mut(&id) else { return false };
-        let before = self.spending.share(row);
+        let before = self.terms.share(row);
         let mut spent = row.spent();
         spent.period = self.period.start;
         change(&mut spent);
@@ -160,9 +154,9 @@ impl Grants {
             None if spent.is_empty() => {}
             none => *none = Some(Box::new(spent)),
         }
-        let after = self.spending.share(row);
+        let after = self.terms.share(row);
         if before != after {
-            self.spending.tally(&mut self.spenders, row, |sums| {
+            self.terms.tally(&mut self.spenders, row, |sums| {
                 sums.remove(&before, 0);
                 sums.add(&after, 0);
             });
@@ -178,11 +172,11 @@ impl Grants {
         change: impl FnOnce(&mut GrantRow),
     ) -> Option<UsageChange> {
         let row = self.rows.get(&id).filter(|row| !row.has_ended())?;
-        let share = self.spending.share(row);
-        self.spending.tally(&mut self.spenders, row, |sums| sums.remove(&share, 1));
+        let share = self.terms.share(row);
+        self.terms.tally(&mut self.spenders, row, |sums| sums.remove(&share, 1));
         let changed = self.change_promise(id, change);
         let row = self.rows.get(&id)?;
-        self.spending.count(&mut self.spenders, row);
+        self.terms.count(&mut self.spenders, row);
         changed
     }
 }

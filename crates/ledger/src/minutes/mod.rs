@@ -84,23 +84,6 @@ pub(crate) struct Minutes {
 }
 
 impl Minutes {
-    pub(crate) fn new(period: Period, rates: Rates, sampling: u32, now: Timestamp) -> Self {
-        let mut minutes = Self {
-            rates,
-            sampling,
-            period,
-            days: DayCounts::default(),
-            counted: CountedPart::of(&DayCounts::default(), period),
-            begun: vec![],
-            ahead: BTreeMap::new(),
-            sums: Sums::default(),
-            dirty: Dirty::default(),
-        };
-        let before = minutes.index(Minute::of(now)).unwrap_or(0);
-        minutes.begun.resize(before.saturating_add(1), Cell::default());
-        minutes
-    }
-
     pub(crate) fn period(&self) -> Period {
         self.period
     }

@@ -15,7 +15,7 @@ use crate::{
 impl Minutes {
     /// The minutes as stored, at `now`. If the billing day has changed, minutes before this period are kept with their days, and
     /// days that were over belong to this period again.
-    pub(crate) fn restore(
+    pub(crate) fn open(
         period: Period,
         rates: Rates,
         sampling: u32,
@@ -26,10 +26,19 @@ impl Minutes {
         let mut used = stored.usage.keys().map(|minute| Day::of(minute.start()));
         let open = used.find(|day| days.get(*day).estimated.is_none()).map_or(period.start, Day::start);
         let since = Period { start: open.min(period.start), ..period };
-        let mut minutes = Self::new(since, rates, sampling, now);
-        minutes.dirty = Dirty::tracking();
-        minutes.days = days;
-        minutes.counted = CountedPart::of(&minutes.days, since);
+        let mut minutes = Self {
+            rates,
+            sampling,
+            counted: CountedPart::of(&days, since),
+            days,
+            period: since,
+            begun: vec![],
+            ahead: BTreeMap::new(),
+            sums: Sums::default(),
+            dirty: Dirty::tracking(),
+        };
+        let before = minutes.index(Minute::of(now)).unwrap_or(0);
+        minutes.begun.resize(before.saturating_add(1), Cell::default());
         let (first, current) = (minutes.first(), minutes.current());
         let mut live = stored.deltas.range(..first).fold(LiveDelta::default(), |sum, (_, by)| sum.plus(*by));
         for (number, cell) in (first.number()..).zip(&mut minutes.begun) {

@@ -9,7 +9,7 @@ fn day() -> BillingDay {
 
 /// The timeline that the next process opens, with this margin.
 fn reopened(timeline: &Timeline, rates: Rates, sampling: u32) -> Timeline {
-    Timeline::restore(terms(sampling), day(), rates, timeline.now, &counts_of(timeline))
+    Timeline::open(terms(sampling), day(), rates, timeline.now, &counts_of(timeline))
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn restarts_do_not_hide_an_excess_that_is_small_in_each_hour() {
         total.count(&mut timeline, now, bytes);
         if minute % 120 == 1 {
             let stored = SourceRows { deltas: deltas.clone(), ..counts_of(&timeline) };
-            timeline = Timeline::restore(terms(SAMPLING), day(), rates(false), timeline.now, &stored);
+            timeline = Timeline::open(terms(SAMPLING), day(), rates(false), timeline.now, &stored);
         }
     }
     assert!(timeline.trial.hour_count() > 24, "{}", timeline.trial.hour_count());

@@ -33,7 +33,7 @@ fn timeline(now: i64) -> Timeline {
 }
 
 fn timeline_of(rates: Rates, now: i64) -> Timeline {
-    Timeline::new(terms(SAMPLING), BillingDay::new(1).unwrap(), rates, at(now))
+    Timeline::open(terms(SAMPLING), BillingDay::new(1).unwrap(), rates, at(now), &SourceRows::default())
 }
 
 fn reading(as_of: i64, granted: u64, other: u64) -> Reading {

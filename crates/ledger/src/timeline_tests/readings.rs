@@ -100,7 +100,7 @@ fn the_observed_rate_is_stored_even_after_its_period_has_ended() {
     timeline.advance(at(end));
     let stored = counts_of(&timeline);
     let again =
-        Timeline::restore(terms(SAMPLING), BillingDay::new(1).unwrap(), rates(false), timeline.now, &stored);
+        Timeline::open(terms(SAMPLING), BillingDay::new(1).unwrap(), rates(false), timeline.now, &stored);
     assert_eq!((again.counted(), again.trial.verdict()), (None, timeline.trial.verdict()));
 }
 
@@ -130,7 +130,7 @@ fn restarts_between_readings_hide_no_excess() {
         timeline.advance(at(now));
         let _ = count(&mut timeline, now, u64::from(minute) * 1_000_000_000, 0);
         let stored = SourceRows { deltas: deltas.clone(), trial: None, ..counts_of(&timeline) };
-        timeline = Timeline::restore(terms(SAMPLING), day, rates(false), timeline.now, &stored);
+        timeline = Timeline::open(terms(SAMPLING), day, rates(false), timeline.now, &stored);
     }
     assert!(!timeline.trial.verdict().holds, "a GB a minute is more than 3 Mbps");
 }
@@ -194,7 +194,7 @@ fn after_a_restart_a_slice_follows_the_hourly_counts() {
     let stored = counts_of(&timeline);
     let billing_day = BillingDay::new(1).unwrap();
     let restored =
-        Timeline::restore(terms(SAMPLING), billing_day, rates(false), at(START + 240 * MINUTE), &stored);
+        Timeline::open(terms(SAMPLING), billing_day, rates(false), at(START + 240 * MINUTE), &stored);
     let hours = |timeline: &Timeline| {
         let hour = |n: i64| timeline.slice(at(START + n * 60 * MINUTE), at(START + (n + 1) * 60 * MINUTE));
         [0, 1, 2, 3].map(|n| hour(n).used.get())
