@@ -13,6 +13,7 @@ use crate::journal::changes::Contents;
 use crate::journal::inspect::LedgerCopy;
 use crate::journal::store::{FORMAT, OpenError};
 use crate::json::plain_number;
+use turn_ledger::Head;
 use turn_ledger::books::Snapshot;
 use turn_ledger::connection::Connection;
 use turn_ledger::grants::GrantRow;
@@ -105,7 +106,7 @@ impl Summary {
         Self {
             path: copy.path.display().to_string(),
             bytes: copy.bytes,
-            written_at: stored.books.now,
+            written_at: stored.books.now(),
             alerts_pending: stored.alerts.pending_len(),
             snapshot: setup(config).open(Some(stored.books), now).snapshot(),
         }
@@ -192,15 +193,16 @@ fn document(contents: &Contents) -> Value {
             "bytes_received": open.bytes_received,
         })
     };
+    let head = stored.head.as_ref();
     json!({
         "format": FORMAT,
-        "written_at": stored.now,
-        "counts": stored.counts.as_ref().map(|(period, counts)| json!({ "period": period, "counts": counts })),
+        "written_at": stored.now(),
+        "counts": head.map(|Head { counts: (period, counts), .. }| json!({ "period": period, "counts": counts })),
         "sources": sources.collect::<serde_json::Map<_, _>>(),
         "connections": stored.connections.values().map(connection).collect::<Vec<_>>(),
         "issued": stored.grants.iter().map(grant).collect::<Vec<_>>(),
         "renewals": stored.grants.values().filter(|row| row.renewed).count(),
-        "orders": stored.overrides,
+        "orders": head.map(|head| head.overrides),
         "alerts": contents.alerts,
     })
 }

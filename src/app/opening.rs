@@ -130,6 +130,7 @@ impl BoundTerms {
 mod tests {
     use super::*;
     use crate::config::Environment;
+    use turn_ledger::Head;
     use turn_ledger::changes::Stored;
     use turn_ledger::units::Timestamp;
 
@@ -145,7 +146,8 @@ mod tests {
         // 2025-01-15T12:00:00Z
         let then = Timestamp::from_millis(1_736_942_400_000);
         let now = then.plus_millis(3_600_000);
-        let mut books = setup(&config).open(Some(Stored { now: Some(then), ..Stored::default() }), now);
+        let head = Some(Head { now: then, ..Head::default() });
+        let mut books = setup(&config).open(Some(Stored { head, ..Stored::default() }), now);
         assert_eq!(books.snapshot().figures.now, now);
         assert!(!books.snapshot().measured.is_stale());
         books.advance(now.plus_millis(600_001));

@@ -1,10 +1,10 @@
 //! Contradictions in a stored ledger. The books never write one, even if they are interrupted; the simulation checks
 //! that. Pure.
 
-use turn_ledger::changes::Stored;
 use turn_ledger::minute_usage::SourceRows;
 use turn_ledger::source::IceSource;
 use turn_ledger::units::Timestamp;
+use turn_ledger::{Head, Stored};
 
 /// The contradictions as sentences; empty for a consistent ledger.
 #[must_use]
@@ -13,13 +13,13 @@ pub fn contradictions(stored: &Stored) -> Vec<String> {
     for (source, rows) in &stored.sources {
         found.extend(deltas(*source, rows));
         found.extend(days(*source, rows));
-        if let Some(now) = stored.now {
+        if let Some(now) = stored.now() {
             found.extend(future(*source, rows, now));
         }
     }
     found.extend(orphans(stored));
-    if let (Some((period, _)), Some(now)) = (&stored.counts, stored.now)
-        && period.end <= now
+    if let Some(Head { now, counts: (period, _), .. }) = &stored.head
+        && period.end <= *now
     {
         found.push(format!(
             "the counts are of a period that ended {} before the last write, {now}",
@@ -74,7 +74,7 @@ mod tests {
     use turn_ledger::day::{Day, DayCount};
     use turn_ledger::minute::Minute;
     use turn_ledger::minute_usage::{LiveDelta, MinuteUsage};
-    use turn_ledger::period::BillingDay;
+    use turn_ledger::{BillingDay, PeriodCounts};
 
     /// 2025-01-15T12:00:00Z
     const NOON: i64 = 28_949_040;
@@ -88,8 +88,9 @@ mod tests {
         rows.deltas.insert(Minute::new(NOON), LiveDelta { live: 1, ..LiveDelta::default() });
         rows.deltas.insert(Minute::new(NOON + 60), LiveDelta { live: -1, per_minute: 0 });
         rows.usage.insert(Minute::new(NOON), MinuteUsage::default());
+        let counts = (BillingDay::new(1).unwrap().period_at(minute_at(NOON)), PeriodCounts::default());
         Stored {
-            now: Some(minute_at(NOON)),
+            head: Some(Head { now: minute_at(NOON), counts, ..Head::default() }),
             sources: [(IceSource::Cloudflare, rows)].into(),
             key: Some([0; 64]),
             ..Stored::default()
@@ -127,10 +128,7 @@ mod tests {
                 "after the last write",
             ),
             (broken(|_, rows| outside(rows)), "outside its day"),
-            (
-                broken(|all, _| all.counts = Some((ended, turn_ledger::ledger::PeriodCounts::default()))),
-                "counts",
-            ),
+            (broken(|all, _| all.head.as_mut().unwrap().counts.0 = ended), "counts"),
             (broken(|all, _| all.key = None), "key"),
         ];
         for (found, expected) in cases {

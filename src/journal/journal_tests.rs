@@ -1,9 +1,7 @@
 use super::*;
 use std::sync::Mutex;
+use turn_ledger::Head;
 use turn_ledger::changes::Batch;
-use turn_ledger::ledger::PeriodCounts;
-use turn_ledger::period::BillingDay;
-use turn_ledger::standing::Standing;
 use turn_ledger::units::Timestamp;
 
 /// A disk in memory that can fail.
@@ -40,7 +38,7 @@ impl Storage for MemoryStorage {
             if disk.fails {
                 return Err(redb::StorageError::Io(std::io::ErrorKind::StorageFull.into()).into());
             }
-            disk.written.push(batch.books.now);
+            disk.written.push(batch.books.head.now);
             Ok(())
         })
     }
@@ -55,22 +53,9 @@ impl Storage for MemoryStorage {
 }
 
 fn batch(seconds: i64) -> Batch {
-    let period = BillingDay::new(1).unwrap().period_at(Timestamp::default());
     Batch {
-        sources: [].into(),
-        grants: [].into(),
-        spenders: [].into(),
-        counted: None,
-        dropped: [].into(),
-        lacks_until: None,
-        blocked: None,
-        connections: [].into(),
-        sessions: [].into(),
-        coturn: None,
-        overrides: None,
-        counts: (period, PeriodCounts::default()),
-        standing: Standing::default(),
-        now: Timestamp::from_millis(seconds * 1_000),
+        head: Head { now: Timestamp::from_millis(seconds * 1_000), ..Head::default() },
+        ..Batch::default()
     }
 }
 

@@ -140,7 +140,7 @@ impl Storage for Store {
     fn write(&self, batch: &Changes) -> Result<(), StoreError> {
         self.change(|transaction| {
             tables::write(transaction, batch)?;
-            pruning::forget_old(transaction, batch.books.now).map(drop)
+            pruning::forget_old(transaction, batch.books.head.now).map(drop)
         })
     }
 }

@@ -11,13 +11,11 @@ use redb::{Key, ReadTransaction, ReadableTable, TableDefinition, Value, WriteTra
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use turn_ledger::Head;
 use turn_ledger::connection::Connection;
 use turn_ledger::coturn::listing::SessionId;
 use turn_ledger::day::Day;
 use turn_ledger::dirty::Rows;
-use turn_ledger::grants::DroppedKey;
-use turn_ledger::minute::Minute;
-use turn_ledger::source::IceSource;
 use turn_ledger::spenders::{RowKey, SpenderKey, SpenderKind, Sums};
 use turn_ledger::token::GrantId;
 use turn_ledger::units::Timestamp;
@@ -31,9 +29,6 @@ use sources::{read_sources, write_source};
 pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 /// (source, minute since 1970) → (change of the number of live grants, change of the bytes that they may relay in a minute).
 pub(super) const MARKS: TableDefinition<'_, (&str, i64), (i64, i64)> = TableDefinition::new("marks");
-/// [`DroppedKey`] → number of grants.
-pub(super) const DROPPED: TableDefinition<'_, (&str, i64, i64, u64), u64> =
-    TableDefinition::new("dropped_grants");
 /// (source, minute) → (connection milliseconds, reported bytes) with a grant, then the same two without a grant.
 pub(super) const FLOWS: TableDefinition<'_, (&str, i64), (u64, u64, u64, u64)> =
     TableDefinition::new("flows");
@@ -50,16 +45,11 @@ pub(super) const SESSIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::ne
 pub(super) const SPENDERS: TableDefinition<'_, (&str, &str, i64), &[u8]> = TableDefinition::new("spenders");
 
 const KEY_FORMAT: &str = "format";
-const KEY_NOW: &str = "now";
-const KEY_STANDING: &str = "standing";
-const KEY_COUNTS: &str = "counts";
-pub(super) const KEY_COTURN: &str = "coturn";
+/// What is written with each batch.
+pub(super) const KEY_HEAD: &str = "head";
 const KEY_ALERTS: &str = "alerts";
-const KEY_OVERRIDES: &str = "orders";
-const KEY_COUNTED: &str = "counted";
-const KEY_LACKS: &str = "lacks-until";
-/// When this copy of a ledger was made. Only a copy that no process has opened has it.
-const KEY_COPIED: &str = "copied-at";
+/// Only a copy of a ledger that no process has opened has it.
+const KEY_COPIED: &str = "copy";
 const KEY_BLOCKED: &str = "blocked";
 const KEY_TOKEN_KEY: &str = "token-key";
 /// What operators did.
@@ -79,7 +69,6 @@ pub(super) fn make_all(transaction: &WriteTransaction) -> Result<(), StoreError>
     transaction.open_table(OPEN_CONNECTIONS)?;
     transaction.open_table(GRANTS)?;
     transaction.open_table(SESSIONS)?;
-    transaction.open_table(DROPPED)?;
     transaction.open_table(SPENDERS)?;
     Ok(())
 }
@@ -92,7 +81,6 @@ pub(super) fn copy_all(from: &ReadTransaction, to: &WriteTransaction) -> Result<
     copy(from, to, DAYS)?;
     copy(from, to, OPEN_CONNECTIONS)?;
     copy(from, to, GRANTS)?;
-    copy(from, to, DROPPED)?;
     copy(from, to, SESSIONS)?;
     copy(from, to, SPENDERS)
 }
@@ -121,17 +109,15 @@ pub(super) fn put_token_key(transaction: &WriteTransaction, key: &[u8; 64]) -> R
     Ok(())
 }
 
-/// Marks the file as a copy of a ledger that goes on, made at the ledger's time.
+/// Marks the file as a copy of a ledger that goes on.
 pub(super) fn mark_copy(transaction: &WriteTransaction) -> Result<(), StoreError> {
-    let mut meta = transaction.open_table(META)?;
-    let now = meta.get(KEY_NOW)?.map(|now| now.value().to_vec()).unwrap_or_default();
-    meta.insert(KEY_COPIED, now.as_slice())?;
+    transaction.open_table(META)?.insert(KEY_COPIED, [].as_slice())?;
     Ok(())
 }
 
 /// The stored time of the books.
 pub(super) fn stored_now(transaction: &ReadTransaction) -> Result<Option<Timestamp>, StoreError> {
-    json_of(transaction, KEY_NOW, &mut Err)
+    Ok(json_of(transaction, KEY_HEAD, &mut Err)?.map(|head: Head| head.now))
 }
 
 /// Reads everything that is stored.
@@ -154,11 +140,6 @@ pub(super) fn read(transaction: &ReadTransaction, bad: OnBadRow<'_>) -> Result<C
         stored.grants.insert(id, from_json(row).map_err(|what| format!("(grant {id}) {what}"))?);
         Ok(())
     })?;
-    rows(transaction, DROPPED, bad, |(source, expiry, until, per_minute), count| {
-        let source = IceSource::from_name(source).ok_or("belongs to an unknown ICE source")?;
-        stored.dropped.insert((source, expiry, Minute::new(until), per_minute), count);
-        Ok(())
-    })?;
     rows(transaction, SESSIONS, bad, |id, row| {
         let id = SessionId::new(id).ok_or("does not have the number of a session")?;
         stored.sessions.insert(id, from_json(row)?);
@@ -173,18 +154,12 @@ pub(super) fn read(transaction: &ReadTransaction, bad: OnBadRow<'_>) -> Result<C
         stored.spenders.insert((kind, key, Day::new(day)), from_json(row)?);
         Ok(())
     })?;
-    stored.counted = json_of(transaction, KEY_COUNTED, bad)?.unwrap_or_default();
-    stored.lacks_until = json_of(transaction, KEY_LACKS, bad)?.unwrap_or_default();
+    stored.head = json_of(transaction, KEY_HEAD, bad)?;
     stored.is_copy = bytes_of(transaction, KEY_COPIED)?.is_some();
     stored.blocked = json_of(transaction, KEY_BLOCKED, bad)?.unwrap_or_default();
-    stored.coturn = json_of(transaction, KEY_COTURN, bad)?.unwrap_or_default();
     contents.alerts = json_of(transaction, KEY_ALERTS, bad)?.unwrap_or_default();
     contents.actions = json_of(transaction, KEY_ACTIONS, bad)?.unwrap_or_default();
     contents.rotation = json_of(transaction, KEY_ROTATION, bad)?.unwrap_or_default();
-    stored.overrides = json_of(transaction, KEY_OVERRIDES, bad)?.unwrap_or_default();
-    stored.now = json_of(transaction, KEY_NOW, bad)?;
-    stored.standing = json_of(transaction, KEY_STANDING, bad)?.unwrap_or_default();
-    stored.counts = json_of(transaction, KEY_COUNTS, bad)?;
     stored.key = bytes_of(transaction, KEY_TOKEN_KEY)?.and_then(|bytes| bytes.try_into().ok());
     Ok(contents)
 }
@@ -202,20 +177,11 @@ pub(super) fn write(transaction: &WriteTransaction, changes: &Changes) -> Result
         (&**id, grant.as_ref().map_or(&[][..], |grant| grant.as_bytes()))
     })?;
     write_rows(transaction, GRANTS, &batch.grants, GrantId::as_bytes)?;
-    write_dropped(transaction, &batch.dropped)?;
     write_rows(transaction, SESSIONS, &batch.sessions, |id| id.get())?;
     write_spenders(transaction, &batch.spenders)?;
-    put(transaction, KEY_COUNTED, batch.counted.as_ref())?;
-    if batch.lacks_until.is_some() {
-        put(transaction, KEY_LACKS, batch.lacks_until.as_ref())?;
-        transaction.open_table(META)?.remove(KEY_COPIED)?;
-    }
     put(transaction, KEY_BLOCKED, batch.blocked.as_ref())?;
-    put(transaction, KEY_COUNTS, Some(&batch.counts))?;
-    put(transaction, KEY_OVERRIDES, batch.overrides.as_ref())?;
-    put(transaction, KEY_COTURN, batch.coturn.as_ref())?;
-    put(transaction, KEY_STANDING, Some(&batch.standing))?;
-    put(transaction, KEY_NOW, Some(&batch.now))
+    transaction.open_table(META)?.remove(KEY_COPIED)?;
+    put(transaction, KEY_HEAD, Some(&batch.head))
 }
 
 /// Writes JSON rows. `key`: the key of a row in the table.
@@ -233,21 +199,6 @@ fn write_rows<'a, K: Key + 'static, Id, R: Serialize>(
         match row {
             Some(row) => drop(table.insert(key(id), to_json(row)?.as_slice())?),
             None => drop(table.remove(key(id))?),
-        }
-    }
-    Ok(())
-}
-
-fn write_dropped(transaction: &WriteTransaction, dropped: &Rows<DroppedKey, u64>) -> Result<(), StoreError> {
-    if dropped.is_empty() {
-        return Ok(());
-    }
-    let mut table = transaction.open_table(DROPPED)?;
-    for ((source, expiry, until, per_minute), count) in dropped {
-        let key = (source.name(), *expiry, until.number(), *per_minute);
-        match count {
-            Some(count) => drop(table.insert(key, count)?),
-            None => drop(table.remove(key)?),
         }
     }
     Ok(())
@@ -330,34 +281,20 @@ mod tests {
     use super::*;
     use redb::{Database, ReadableDatabase, backends::InMemoryBackend};
     use turn_ledger::changes::Batch;
-    use turn_ledger::ledger::PeriodCounts;
-    use turn_ledger::period::BillingDay;
     use turn_ledger::spender::User;
-    use turn_ledger::standing::Standing;
 
     fn batch() -> Batch {
         let now = Timestamp::from_millis(1_736_942_400_000);
-        let period = BillingDay::new(1).unwrap().period_at(now);
         let key = SpenderKey::parse(SpenderKind::User, "ann");
         Batch {
-            sources: [].into(),
-            grants: [].into(),
-            dropped: [((IceSource::Coturn, 7, Minute::new(8), 9), Some(10))].into(),
-            lacks_until: Some(now),
+            head: Head { now, ..Head::default() },
             spenders: [
                 ((SpenderKind::User, key, Day::new(7)), Some(Sums::default())),
                 ((SpenderKind::Label, None, Day::new(8)), Some(Sums::default())),
             ]
             .into(),
-            counted: None,
             blocked: Some([User::new("eve").unwrap()].into()),
-            connections: [].into(),
-            sessions: [].into(),
-            coturn: None,
-            overrides: None,
-            counts: (period, PeriodCounts::default()),
-            standing: Standing::default(),
-            now,
+            ..Batch::default()
         }
     }
 
@@ -373,6 +310,7 @@ mod tests {
         write(&transaction, &batch().into()).unwrap();
         transaction.commit().unwrap();
         assert_eq!((stored().spenders.len(), stored().blocked.len()), (2, 1));
+        assert_eq!(stored().head, Some(batch().head));
         let written = batch().spenders.into_iter().map(|(key, sums)| (key, sums.unwrap()));
         assert_eq!(stored().spenders, written.collect());
         let copied = Database::builder().create_with_backend(InMemoryBackend::new()).unwrap();

@@ -6,61 +6,66 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
-    Boot, Connection, CoturnSums, CountedSources, DroppedKey, GrantId, GrantRow, IceSource, Name, Overrides,
+    Boot, Connection, CoturnSums, CountedSources, Dropped, GrantId, GrantRow, IceSource, Name, Overrides,
     Period, PeriodCounts, RowKey, Rows, SessionId, SessionRow, SourceRows, Standing, SteadyTime, Sums,
     Timestamp, User,
 };
 
+/// What is small and written with each batch as one value. The default is that of a ledger that has just begun.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// The latest instant that the books have seen.
+    pub now: Timestamp,
+    /// Whether the books' time is right.
+    pub standing: Standing,
+    /// The current period and its counts.
+    pub counts: (Period, PeriodCounts),
+    /// The operator's overrides.
+    pub overrides: Overrides,
+    /// Until when grants may relay that this ledger does not know.
+    pub lacks_until: Timestamp,
+    /// The sums over coturn's sessions.
+    pub coturn: CoturnSums,
+    /// The state of the counts by grant.
+    pub counted: CountedSources,
+    /// The latest grants that have left the table.
+    pub dropped: BTreeMap<IceSource, Dropped>,
+}
+
 /// Changes that are written together. A row replaces the stored one, except for the differences in
 /// [`SourceRows::deltas`], which are added.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Batch {
+    /// What is written with each batch. A ledger that has it is no copy any more.
+    pub head: Head,
     /// The rows of each source.
     pub sources: BTreeMap<IceSource, SourceRows>,
     /// Grants.
     pub grants: Rows<GrantId, GrantRow>,
-    /// How many grants are not in the table any more.
-    pub dropped: Rows<DroppedKey, u64>,
     /// Shares of grants that are not in the table any more, by who spent them.
     pub spenders: Rows<RowKey, Sums>,
-    /// The state of the counts by grant, if it has changed.
-    pub counted: Option<CountedSources>,
-    /// Until when grants may relay that this ledger does not know, if that has changed. This ledger is no copy any more.
-    pub lacks_until: Option<Timestamp>,
     /// Blocked users, if they have changed.
     pub blocked: Option<BTreeSet<User>>,
     /// Open connections.
     pub connections: Rows<Name, Connection>,
     /// The sessions of coturn.
     pub sessions: Rows<SessionId, SessionRow>,
-    /// The sums over coturn's sessions, if they have changed.
-    pub coturn: Option<CoturnSums>,
-    /// The operator's overrides, if they have changed.
-    pub overrides: Option<Overrides>,
-    /// The current period and its counts.
-    pub counts: (Period, PeriodCounts),
-    /// Whether the books' time is right.
-    pub standing: Standing,
-    /// The books' time.
-    pub now: Timestamp,
 }
 
 /// The rows of a ledger. The default is an empty one.
 #[derive(Clone, Debug, Default)]
 pub struct Stored {
+    /// What was written with the last batch; `None` in a new ledger.
+    pub head: Option<Head>,
     /// The rows of each source.
     pub sources: BTreeMap<IceSource, SourceRows>,
     /// Grants.
     pub grants: BTreeMap<GrantId, GrantRow>,
-    /// How many grants are not in the table any more.
-    pub dropped: BTreeMap<DroppedKey, u64>,
     /// Shares of grants that are not in the table any more, by who spent them.
     pub spenders: BTreeMap<RowKey, Sums>,
-    /// The state of the counts by grant.
-    pub counted: CountedSources,
-    /// Until when grants may relay that this ledger does not know.
-    pub lacks_until: Timestamp,
     /// Whether it is a copy of a ledger that went on, and no process has opened it yet.
     pub is_copy: bool,
     /// Blocked users.
@@ -69,16 +74,6 @@ pub struct Stored {
     pub connections: BTreeMap<Name, Connection>,
     /// The sessions of coturn.
     pub sessions: BTreeMap<SessionId, SessionRow>,
-    /// The sums over coturn's sessions.
-    pub coturn: CoturnSums,
-    /// The operator's overrides.
-    pub overrides: Overrides,
-    /// The period of the last write, and its counts.
-    pub counts: Option<(Period, PeriodCounts)>,
-    /// Whether the books' time is right.
-    pub standing: Standing,
-    /// The latest instant that the books have seen; `None` in a new ledger.
-    pub now: Option<Timestamp>,
     /// The key that signs grant tokens.
     pub key: Option<[u8; 64]>,
 }
@@ -86,59 +81,45 @@ pub struct Stored {
 impl Batch {
     /// Adds the batch that follows. Writing the result has the same effect as writing both in order.
     pub fn append(&mut self, later: Self) {
+        self.head = later.head;
         for (source, rows) in later.sources {
             self.sources.entry(source).or_default().apply(rows);
         }
         self.grants.extend(later.grants);
-        self.dropped.extend(later.dropped);
         self.spenders.extend(later.spenders);
-        self.counted = later.counted.or(self.counted.take());
-        self.lacks_until = later.lacks_until.or(self.lacks_until);
         self.blocked = later.blocked.or(self.blocked.take());
         self.connections.extend(later.connections);
         self.sessions.extend(later.sessions);
-        self.coturn = later.coturn.or(self.coturn);
-        self.overrides = later.overrides.or(self.overrides);
-        self.counts = later.counts;
-        self.standing = later.standing;
-        self.now = later.now;
     }
 }
 
 impl Stored {
+    /// The latest instant that the books have seen; `None` in a new ledger.
+    #[must_use]
+    pub fn now(&self) -> Option<Timestamp> {
+        Some(self.head.as_ref()?.now)
+    }
+
     /// The books' time with these clocks. A new ledger begins at the wall clock's.
     #[must_use]
     pub fn time(&self, wall: Timestamp, boot: Boot, since_boot: Duration) -> SteadyTime {
-        match self.now {
-            Some(then) => SteadyTime::restore(then, self.standing.mark, boot, since_boot),
+        match &self.head {
+            Some(Head { now, standing, .. }) => SteadyTime::restore(*now, standing.mark, boot, since_boot),
             None => SteadyTime::new(wall, boot, since_boot),
         }
     }
 
     /// Applies a batch.
     pub fn apply(&mut self, batch: Batch) {
+        (self.head, self.is_copy) = (Some(batch.head), false);
         for (source, rows) in batch.sources {
             self.sources.entry(source).or_default().apply(rows);
         }
         replace(&mut self.grants, batch.grants);
-        replace(&mut self.dropped, batch.dropped);
         replace(&mut self.spenders, batch.spenders);
-        if let Some(counted) = batch.counted {
-            self.counted = counted;
-        }
-        if let Some(lacks_until) = batch.lacks_until {
-            (self.lacks_until, self.is_copy) = (lacks_until, false);
-        }
-        if let Some(blocked) = batch.blocked {
-            self.blocked = blocked;
-        }
+        self.blocked = batch.blocked.unwrap_or(std::mem::take(&mut self.blocked));
         replace(&mut self.connections, batch.connections);
         replace(&mut self.sessions, batch.sessions);
-        self.coturn = batch.coturn.unwrap_or(self.coturn);
-        self.overrides = batch.overrides.unwrap_or(self.overrides);
-        self.counts = Some(batch.counts);
-        self.standing = batch.standing;
-        self.now = Some(batch.now);
     }
 }
 

@@ -27,8 +27,7 @@ use crate::{
 };
 
 pub use counted::{CountedSource, CountedSources, FastGrant};
-use dropped::DroppedGrants;
-pub use dropped::{DroppedKey, TAIL_MAX};
+pub use dropped::{Dropped, TAIL_MAX};
 pub use listing::{GrantFilter, GrantPage, GrantPlace, ListedGrant};
 pub use promises::LeastPromise;
 pub use row::{GrantEnd, GrantRow, GrantState, Revoked};
@@ -50,7 +49,8 @@ pub struct Grants {
     due: BTreeSet<(Minute, GrantId)>,
     /// Those that have ended, by that minute.
     ended: BTreeSet<(Minute, GrantId)>,
-    dropped: DroppedGrants,
+    /// The latest grants that have left the table.
+    pub(crate) dropped: BTreeMap<IceSource, Dropped>,
     spenders: Spenders,
     counted: CountedSources,
     /// The grants that claim something for the time after their source's count.
@@ -88,13 +88,11 @@ impl Grants {
     pub(crate) fn restore(
         &mut self,
         rows: impl IntoIterator<Item = (GrantId, GrantRow)>,
-        dropped: BTreeMap<DroppedKey, u64>,
         sums: BTreeMap<RowKey, Sums>,
-        of: Option<Timestamp>,
+        of: Timestamp,
     ) {
         self.rows = rows.into_iter().map(|(id, row)| (id, Box::new(row))).collect();
         self.dirty = Dirty::tracking();
-        self.dropped = DroppedGrants::restore(dropped);
         self.spenders.restore(sums, self.period.start);
         self.restore_spending(of);
     }
@@ -108,11 +106,6 @@ impl Grants {
     pub(crate) fn take_changes(&mut self) -> BTreeMap<GrantId, Option<GrantRow>> {
         let changed = self.dirty.take().into_keys();
         changed.map(|id| (id, self.any(id).map(GrantRow::stored))).collect()
-    }
-
-    /// Grants that have left the table, as far as their number has changed since the last call.
-    pub(crate) fn take_dropped_changes(&mut self) -> Rows<DroppedKey, u64> {
-        self.dropped.take_changes()
     }
 
     /// The row of a live grant.
@@ -353,7 +346,6 @@ impl Grants {
         if is_all {
             self.clients.shrink();
             self.key_ends.retain(|_, end| end.start() > now);
-            self.dropped.forget(now);
             self.spenders.forget_old(now);
         }
         is_all

@@ -1,7 +1,7 @@
 use super::*;
 use std::time::Duration;
 
-use crate::{Basis, Bounds, ByteCount, IceSource, PromisedTime, User};
+use crate::{Basis, Bounds, ByteCount, IceSource, PromisedTime, SpenderTerms, User};
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_millis(seconds * 1_000)
@@ -35,7 +35,7 @@ fn table(extends: bool) -> Grants {
 fn bounded(bounds: Bounds, extends: bool) -> Grants {
     let terms = GrantTerms { bounds, is_strict: !extends, ..GrantTerms::default() };
     let mut grants = Grants::new(terms, Period::default());
-    grants.restore([], [].into(), [].into(), None);
+    grants.restore([], [].into(), Timestamp::default());
     grants
 }
 
@@ -100,7 +100,7 @@ fn stored_grants_are_restored() {
     let json = serde_json::to_string(&rows[0].1).unwrap();
     assert_eq!(serde_json::from_str::<GrantRow>(&json).unwrap(), rows[0].1);
     let mut after = grants();
-    after.restore(rows, [].into(), [].into(), None);
+    after.restore(rows, [].into(), Timestamp::default());
     assert!(after.is_revoked(grant.id) && after.take_changes().is_empty());
 }
 
@@ -259,36 +259,30 @@ fn a_higher_rate_raises_what_is_promised_and_a_lower_one_changes_nothing() {
 }
 
 #[test]
-fn a_longer_tail_reaches_grants_that_have_ended_and_those_that_have_left_the_table() {
-    let spenders = crate::spenders::SpenderTerms { ended_max: 1, ..Default::default() };
+fn a_longer_tail_reaches_grants_that_have_ended_and_is_known_to_reach_those_that_have_left_the_table() {
+    let spenders = SpenderTerms { ended_max: 1, ..SpenderTerms::default() };
     let mut grants = bounded(Bounds { grants: 3, spenders, ..Bounds::default() }, true);
     for id in 1..=3 {
         issued(&mut grants, id);
     }
     assert!(grants.forget_expired(at(1_200)));
     assert_eq!((grants.count(), grants.ended_count()), (0, 1));
-    let dropped = grants.take_dropped_changes();
-    assert_eq!(dropped.values().copied().collect::<Vec<_>>(), [Some(2)]);
     let rows = grants.take_changes().into_iter().filter_map(|(id, row)| Some((id, row?)));
-    let rows: Vec<_> = rows.collect();
     let mut restored = table(true);
-    let dropped = dropped.into_iter().filter_map(|(key, count)| Some((key, count?))).collect();
-    restored.restore(rows, dropped, [].into(), None);
+    restored.restore(rows, [].into(), Timestamp::default());
+    restored.dropped = grants.dropped.clone();
     let changes = restored.raise(IceSource::Cloudflare, least(7_200), at(0));
     let until = Minute::from_end(at(8_200));
-    let added =
-        PromisedTime { from: Minute::new(20), reserved_from: Minute::new(20), ..promised(until.number()) };
-    let kind = ChangeKind::Promise { before: None, after: Some(added) };
-    let of_dropped = UsageChange { source: IceSource::Cloudflare, basis: Basis::Granted, kind };
-    assert_eq!(changes, [change(promised(20), promised(until.number())), of_dropped, of_dropped]);
+    assert_eq!(changes, [change(promised(20), promised(until.number()))]);
     assert_eq!((restored.count(), restored.ended_count()), (1, 0), "it is live again");
     assert_eq!(restored.raise(IceSource::Cloudflare, least(7_200), at(0)), [], "once");
-    restored.forget_expired(at(1_000 + 7 * 86_400 + 100));
-    assert_eq!(
-        restored.take_dropped_changes().values().flatten().count(),
-        0,
-        "no tail is longer than a week"
-    );
+    let may_relay = |seconds, since| {
+        restored.may_relay_until(IceSource::Cloudflare, Duration::from_secs(seconds), at(since))
+    };
+    assert_eq!(may_relay(7_200, 0), Some(until.start()));
+    assert_eq!(may_relay(200, 0), None, "they were promised until then");
+    assert_eq!(may_relay(7_200, 1_200), None, "they were over by then");
+    assert_eq!(restored.may_relay_until(IceSource::Coturn, Duration::from_secs(7_200), at(0)), None);
 }
 
 #[test]
@@ -351,7 +345,7 @@ fn a_key_is_used_until_its_last_grant_and_tail_have_ended_also_without_room_in_t
     let mut restored = one_row();
     let ended = GrantRow { state: GrantState::Ended, ..row(name("other"), 300) };
     let rows = [(GrantId::new([1; 16]), row(name("old"), 100)), (GrantId::new([4; 16]), ended)];
-    restored.restore(rows, BTreeMap::new(), BTreeMap::new(), None);
+    restored.restore(rows, BTreeMap::new(), Timestamp::default());
     assert!(restored.key_is_used(name("old"), at(99)) && !restored.key_is_used(name("old"), at(100)));
     assert!(!restored.key_is_used(name("other"), at(0)), "a grant that has ended keeps no key");
 }

@@ -27,11 +27,11 @@ impl Setup {
     pub fn open(&self, stored: Option<Stored>, moment: impl Into<Moment>) -> Books {
         let (moment, stored) = (moment.into(), stored.unwrap_or_default());
         // If the clock is behind the stored time, the books continue from the stored time.
-        let then = stored.now.unwrap_or(moment.now);
+        let then = stored.now().unwrap_or(moment.now);
         let period = self.terms.billing_day.period_at(then);
-        let counts = stored.counts.filter(|(of, _)| *of == period).map(|(_, counts)| counts);
+        let counts = stored.head.as_ref().map(|head| head.counts).filter(|(of, _)| *of == period);
         let ledger =
-            Ledger::open(self.terms, &self.sources, then, counts.unwrap_or_default(), &stored.sources);
+            Ledger::open(self.terms, &self.sources, then, counts.unwrap_or_default().1, &stored.sources);
         let terms = GrantTerms {
             bounds: self.bounds,
             is_strict: self.terms.mode == BudgetMode::Strict,

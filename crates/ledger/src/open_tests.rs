@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    BilledDirections, BillingDay, BitRate, ByteCount, Caller, Day, Grant, GrantId, MINT_SLACK, Minute,
+    BilledDirections, BillingDay, BitRate, ByteCount, Caller, Day, Grant, GrantId, Head, MINT_SLACK, Minute,
     PeriodCounts, Rates, Reading, ReadingOutcome, Timestamp,
 };
 use std::time::Duration;
@@ -65,17 +65,20 @@ fn the_counts_of_another_period_are_not_restored() {
     let setup = setup(&[IceSource::Cloudflare]);
     let last_month = setup.terms.billing_day.period_at(Timestamp::from_millis(NOON - 31 * 86_400_000));
     let counts = PeriodCounts { issued: 7, reported: 5, connections: 9, ..PeriodCounts::default() };
-    let stored = Stored { counts: Some((last_month, counts)), now: Some(at(0)), ..Stored::default() };
-    assert_eq!(setup.open(Some(stored.clone()), at(0)).snapshot().counts, PeriodCounts::default());
+    let stored_in = |period| {
+        let head = Head { counts: (period, counts), now: at(0), ..Head::default() };
+        Stored { head: Some(head), ..Stored::default() }
+    };
+    assert_eq!(setup.open(Some(stored_in(last_month)), at(0)).snapshot().counts, PeriodCounts::default());
     let this_month = setup.terms.billing_day.period_at(at(0));
-    let stored = Stored { counts: Some((this_month, counts)), ..stored };
-    assert_eq!(setup.open(Some(stored), at(0)).snapshot().counts, counts);
+    assert_eq!(setup.open(Some(stored_in(this_month)), at(0)).snapshot().counts, counts);
 }
 
 #[test]
 fn the_books_continue_from_the_stored_time() {
     let setup = setup(&[IceSource::Cloudflare]);
-    let stored = Stored { now: Some(at(60_000)), ..Stored::default() };
+    let head = Head { now: at(60_000), ..Head::default() };
+    let stored = Stored { head: Some(head), ..Stored::default() };
     assert_eq!(setup.open(Some(stored.clone()), at(0)).now(), at(60_000), "the clock was set back");
     assert_eq!(setup.open(Some(stored), at(90_000)).now(), at(90_000));
 }
@@ -114,7 +117,8 @@ fn a_token_of_a_grant_that_is_missing_shows_that_others_are_missing_too() {
 #[test]
 fn the_bound_of_a_restored_copy_holds_once_the_longest_credential_has_ended() {
     let setup = setup(&[IceSource::Cloudflare]);
-    let stored = Stored { is_copy: true, now: Some(at(0)), ..Stored::default() };
+    let head = Some(Head { now: at(0), ..Head::default() });
+    let stored = Stored { is_copy: true, head, ..Stored::default() };
     let mut books = setup.open(Some(stored.clone()), at(3_600_000));
     assert!(!books.snapshot().bound_holds());
     let mut disk = stored;
@@ -130,7 +134,8 @@ fn the_bound_of_a_restored_copy_holds_once_the_longest_credential_has_ended() {
 #[test]
 fn a_jump_of_the_time_that_may_be_wrong_moves_the_end_of_unknown_grants() {
     let setup = setup(&[IceSource::Cloudflare]);
-    let stored = Stored { is_copy: true, now: Some(at(0)), ..Stored::default() };
+    let head = Some(Head { now: at(0), ..Head::default() });
+    let stored = Stored { is_copy: true, head, ..Stored::default() };
     let mut books = setup.open(Some(stored), at(0));
     let until = books.snapshot().lacks_until;
     let jumped = Duration::from_secs(3_600);

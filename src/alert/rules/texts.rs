@@ -70,7 +70,7 @@ pub(super) fn what(kind: AlertKind, input: &AlertInput, since: Timestamp) -> Str
             format!("The TURN key can be replaced again; the calls had failed since {since}.")
         }
         AlertKind::Began(Fault::LedgerIncomplete) => format!(
-            "The ledger lacks credentials that were issued, because it was restored from a copy, or because a page has one that it does not know; usage can pass the limit by more than the status says until {}.",
+            "The ledger lacks credentials that were issued, because it was restored from a copy, because a page has one that it does not know, or because a tail became longer after they had left the table; usage can pass the limit by more than the status says until {}.",
             minute(input.lacks_until.unwrap_or(input.now))
         ),
         AlertKind::Ended(Fault::LedgerIncomplete) => {

@@ -13,8 +13,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::{
-    Batch, ByteCount, Caller, ClientKey, Closed, Connections, CoturnUsage, Dirty, Entry, Figures, Grant,
-    GrantId, GrantRow, Grants, IceSource, Ledger, MINT_SLACK, Minute, Moment, OpenError, Opened, Overrides,
+    Batch, ByteCount, Caller, ClientKey, Closed, Connections, CoturnUsage, Entry, Figures, Grant, GrantId,
+    GrantRow, Grants, Head, IceSource, Ledger, MINT_SLACK, Minute, Moment, OpenError, Opened, Overrides,
     PromisedTime, Report, ReportError, Spender, Standing, Stored, TAIL_MAX, Timestamp, UNWRITTEN_MAX, User,
 };
 
@@ -37,8 +37,8 @@ pub struct Books {
     lacks_until: Timestamp,
     /// Users who get no credentials.
     blocked: BTreeSet<User>,
-    /// Which of the values that are stored as a whole have changed.
-    dirty: Dirty<Whole>,
+    /// Whether the blocked users must be stored.
+    has_blocked: bool,
     /// The limit in the configuration.
     configured_limit: ByteCount,
     /// The latest reading of the clocks.
@@ -50,16 +50,6 @@ pub struct Books {
     may_shorten: bool,
     /// Connections that stopped reporting since the last [`Self::take_given_up`].
     given_up: Vec<Closed>,
-}
-
-/// A value that is stored as a whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Whole {
-    Overrides,
-    Coturn,
-    Counted,
-    Blocked,
-    Lacks,
 }
 
 /// The result of a report, and whether an allowance clamped it.
@@ -81,38 +71,40 @@ impl Books {
         moment: Moment,
     ) -> Self {
         let Figures { limit: configured_limit, now: then, .. } = ledger.figures();
-        grants.restore(stored.grants, stored.dropped, stored.spenders, stored.counts.map(|(of, _)| of.start));
+        let head = stored.head.unwrap_or_default();
+        grants.dropped = head.dropped;
+        grants.restore(stored.grants, stored.spenders, head.counts.0.start);
         let ended = then.plus(UNWRITTEN_MAX).min(moment.now).max(then);
-        let relayed_until = (!stored.standing.is_closed).then_some(ended);
-        grants.restore_counts(stored.counted, ledger.sources(), then, relayed_until);
+        let relayed_until = (!head.standing.is_closed).then_some(ended);
+        grants.restore_counts(head.counted, ledger.sources(), then, relayed_until);
         let restored = connections.restore(&mut grants, stored.connections.into_values(), then);
         ledger.apply_all(restored.into_iter().chain(grants.active_tracks()));
-        ledger.set_cut_until(IceSource::Coturn, stored.coturn.cut_until);
-        ledger.set_limit(stored.overrides.limit(configured_limit));
+        ledger.set_cut_until(IceSource::Coturn, head.coturn.cut_until);
+        ledger.set_limit(head.overrides.limit(configured_limit));
         let mut books = Self {
             ledger,
             connections,
             grants,
-            overrides: stored.overrides,
-            coturn: CoturnUsage::restore(stored.coturn, stored.sessions),
-            lacks_until: stored.lacks_until,
+            overrides: head.overrides,
+            coturn: CoturnUsage::restore(head.coturn, stored.sessions),
+            lacks_until: head.lacks_until,
             blocked: stored.blocked,
-            dirty: Dirty::tracking(),
+            has_blocked: false,
             configured_limit,
             moment: then.into(),
-            standing: Standing { is_closed: false, ..stored.standing },
+            standing: Standing { is_closed: false, ..head.standing },
             is_raised: false,
             may_shorten: true,
             given_up: Vec::new(),
         };
-        books.dirty.note(Whole::Counted);
         books.settle_claims();
         books.advance(moment);
         if let Some(until) = relayed_until {
             books.ledger.count_lost(IceSource::Relay, until);
         }
         books.ledger.begin_readings();
-        books.settle_overrides();
+        // An override whose configured limit has changed since does not come back later.
+        books.overrides.settle(configured_limit);
         books.settle_tails();
         if stored.is_copy {
             books.lack_grants();
@@ -127,24 +119,24 @@ impl Books {
 
     /// Takes all changes that are not stored yet.
     pub fn take_batch(&mut self) -> Batch {
-        let whole = self.dirty.take();
-        let is_dirty = |value| whole.contains_key(&value);
-        let figures = self.ledger.figures();
+        let Figures { now, period, .. } = self.ledger.figures();
         Batch {
+            head: Head {
+                now,
+                standing: self.standing,
+                counts: (period, self.ledger.counts()),
+                overrides: self.overrides,
+                lacks_until: self.lacks_until,
+                coturn: self.coturn.sums(),
+                counted: self.grants.counted().clone(),
+                dropped: self.grants.dropped.clone(),
+            },
             sources: self.ledger.take_changes(),
             grants: self.grants.take_changes(),
-            dropped: self.grants.take_dropped_changes(),
             spenders: self.grants.take_spender_changes(),
-            counted: is_dirty(Whole::Counted).then(|| self.grants.counted().clone()),
-            lacks_until: is_dirty(Whole::Lacks).then_some(self.lacks_until),
-            blocked: is_dirty(Whole::Blocked).then(|| self.blocked.clone()),
+            blocked: std::mem::take(&mut self.has_blocked).then(|| self.blocked.clone()),
             connections: self.connections.take_changes(),
             sessions: self.coturn.take_changes(),
-            coturn: is_dirty(Whole::Coturn).then(|| self.coturn.sums()),
-            overrides: is_dirty(Whole::Overrides).then_some(self.overrides),
-            counts: (figures.period, self.ledger.counts()),
-            standing: self.standing,
-            now: figures.now,
         }
     }
 
@@ -179,7 +171,6 @@ impl Books {
         if self.ledger.period() != period {
             self.grants.begin_period(self.ledger.period());
             self.coturn.forget_unseen(now, LIFE_MAX.saturating_add(TAIL_MAX));
-            self.dirty.note(Whole::Counted);
         }
     }
 
@@ -270,8 +261,12 @@ impl Books {
     fn lack_grants(&mut self) {
         let tails = self.ledger.tails().into_iter().map(|(source, _)| self.ledger.long_tail(source));
         let longest = LIFE_MAX.saturating_add(MINT_SLACK).saturating_add(tails.max().unwrap_or_default());
-        self.lacks_until = self.lacks_until.max(self.now().plus(longest));
-        self.dirty.note(Whole::Lacks);
+        self.lack_until(Some(self.now().plus(longest)));
+    }
+
+    /// Grants may relay until then that the ledger does not have.
+    fn lack_until(&mut self, until: Option<Timestamp>) {
+        self.lacks_until = self.lacks_until.max(until.unwrap_or_default());
     }
 
     fn is_revoked(&self, caller: Caller) -> bool {

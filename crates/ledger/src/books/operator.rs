@@ -1,29 +1,18 @@
 //! The operator's overrides.
 
-use super::{Books, Whole};
+use super::Books;
 use crate::{ByteCount, ChangeKind, Closed, GrantId, GrantRow, Grants, IceSource};
 
 impl Books {
     /// Overrides the limit; `None` removes the override.
     pub fn override_limit(&mut self, limit: Option<ByteCount>) {
         self.overrides.override_limit(limit, self.configured_limit);
-        self.dirty.note(Whole::Overrides);
         self.ledger.set_limit(self.overrides.limit(self.configured_limit));
-    }
-
-    /// Removes an override of the limit if the configured limit has changed since, so that it does not come back later.
-    pub(super) fn settle_overrides(&mut self) {
-        let before = self.overrides;
-        self.overrides.settle(self.configured_limit);
-        if self.overrides != before {
-            self.dirty.note(Whole::Overrides);
-        }
     }
 
     /// Stops all minting, or allows it again. Meanwhile, a client claims at most what is promised for its grant anyway.
     pub fn override_freeze(&mut self, frozen: bool) {
         let was_frozen = std::mem::replace(&mut self.overrides.frozen, frozen);
-        self.dirty.note(Whole::Overrides);
         if frozen != was_frozen {
             self.settle_claims();
         }

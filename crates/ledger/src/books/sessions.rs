@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{Books, Whole};
+use super::Books;
 use crate::{
     GrantEnd, GrantId, IceSource, LeastPromise, Listing, MINT_SLACK, Minute, SessionId, Timestamp, to_cut,
 };
@@ -22,8 +22,6 @@ impl Books {
         let seen_at = self.coturn.sums().complete_at;
         let read = self.coturn.take(listing, now, self.connections.rules());
         let by_grant = self.coturn.take_by_grant();
-        self.dirty.note(Whole::Coturn);
-        self.dirty.note(Whole::Counted);
         let counted_until = read.map(|_| now);
         if let Some(carried) = read {
             if carried.is_after_gap {
@@ -106,6 +104,8 @@ impl Books {
         let least = LeastPromise { after_expiry: tail + MINT_SLACK, per_minute };
         let raised = self.grants.raise(source, least, since);
         self.ledger.apply_all(raised);
+        let may_relay = self.grants.may_relay_until(source, least.after_expiry, since);
+        self.lack_until(may_relay.filter(|until| *until > self.now()));
     }
 
     /// Whether and why nothing more is relayed for a grant. `expiry`: the expiry in its credential.

@@ -78,7 +78,7 @@ impl Snapshot {
     #[must_use]
     pub fn lacks_in_words(&self) -> Option<String> {
         let until = self.lacks_until;
-        self.lacks_grants().then(|| format!("the ledger lacks credentials, because it was restored from a copy, or because a page has one that it does not know: the bound is unreliable until {until}, when the longest of them has ended. Wait, or replace the TURN key or secret to end them now."))
+        self.lacks_grants().then(|| format!("the ledger lacks credentials, because it was restored from a copy, because a page has one that it does not know, or because a tail became longer after they had left the table: the bound is unreliable until {until}, when the longest of them has ended. Wait, or replace the TURN key or secret to end them now."))
     }
 
     /// Whether the assumptions of the published bound hold, as far as is known: those about the rate, the tail, the count and the

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Books, Whole};
+use super::Books;
 use crate::{
     ByteCount, Closed, GrantCounts, GrantId, GrantRow, Grants, IceSource, PeriodBytes, Place, SpenderKind,
     SpenderSums, Traffic, User, UserShare, UserUsage,
@@ -32,9 +32,7 @@ impl Books {
     /// may be written in between.
     pub fn take_grant_counts(&mut self, source: IceSource, counts: &GrantCounts) -> Option<bool> {
         let is_taken = self.grants.take_counts(source, counts, self.connections.rules().billed);
-        if is_taken != Some(false) {
-            self.dirty.note(Whole::Counted);
-        }
+        if is_taken != Some(false) {}
         is_taken
     }
 
@@ -43,7 +41,6 @@ impl Books {
         let (now, billed) = (self.now(), self.connections.rules().billed);
         let added = added.iter().map(|(id, traffic)| (*id, traffic.billed(billed))).collect();
         self.grants.add_counts(source, &added, Some(now), now);
-        self.dirty.note(Whole::Counted);
     }
 
     /// The first `limit` rows of who spends after a place, most bytes first. They add up to the used bytes of this period.
@@ -78,14 +75,14 @@ impl Books {
             self.blocked.insert(user.clone());
         }
         // Noted in either case, so that a caller who waits for the disk waits for the earlier call too.
-        self.dirty.note(Whole::Blocked);
+        self.has_blocked = true;
         Ok(())
     }
 
     /// Ends [`Self::block_user`]. `false` if the user was not blocked.
     pub fn unblock_user(&mut self, user: &User) -> bool {
         let was_blocked = self.blocked.remove(user);
-        self.dirty.note(Whole::Blocked);
+        self.has_blocked = true;
         was_blocked
     }
 

@@ -54,16 +54,16 @@ impl Grants {
     }
 
     /// Puts the rows as stored into the sums. `of`: the start of the period that their bytes must belong to.
-    pub(super) fn restore_spending(&mut self, of: Option<Timestamp>) {
+    pub(super) fn restore_spending(&mut self, of: Timestamp) {
         let start = self.period.start;
         let mut promises = vec![];
         for (id, row) in &mut self.rows {
-            row.spent = row.spent.take().filter(|spent| Some(spent.period) == of);
+            row.spent = row.spent.take().filter(|spent| spent.period == of);
             let mut past = None;
             if row.spent.as_deref().is_some_and(|spent| spent.period != start) {
                 // The billing day has changed.
                 self.dirty.note(*id);
-                let day = row.seen_on(Period { start: of.unwrap_or(start), ..self.period });
+                let day = row.seen_on(Period { start: of, ..self.period });
                 if day < Day::of(start) {
                     past = Some((day, self.terms.share(row).of_part()));
                     row.spent = None;
@@ -173,7 +173,7 @@ impl Grants {
         let Some(row) = self.rows.remove(&id) else { return };
         let _ = self.replace_promise(row.promise().as_ref(), None);
         self.claiming.remove(&(row.source, id));
-        self.dropped.add(&row);
+        self.drop_row(&row);
         self.dirty.note_removed(id);
     }
 }

@@ -121,7 +121,6 @@ impl Grants {
             self.revive(id, time.until);
             changes.extend(self.change_promise(id, |row| row.promised = Some(time)));
         }
-        changes.extend(self.dropped.raise(source, least, since));
         changes
     }
 
@@ -148,9 +147,6 @@ impl Grants {
             };
             changes.extend(self.change_promise(id, shorter));
             self.reserve_for_renewals(id, &mut changes);
-        }
-        if except.iter().all(|id| self.knows(*id)) {
-            changes.extend(self.dropped.shorten(source, after_expiry, from));
         }
         changes
     }

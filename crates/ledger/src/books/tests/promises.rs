@@ -78,26 +78,43 @@ fn a_lower_assumed_rate_gives_no_room_back() {
 
 #[test]
 fn a_longer_tail_counts_for_grants_whose_shorter_one_is_over() {
-    for ended_max in [0, 5] {
-        let mut world = World::new(|setup| {
-            tail(600)(setup);
-            setup.bounds.spenders.ended_max = ended_max;
-        });
-        for id in 1..=3 {
-            world.mint(id, 300, None);
-        }
-        let hour = 3_600_000;
-        world.books.advance(at(hour));
-        assert!(world.books.forget_expired());
-        let before = world.promised();
-        assert_eq!(world.books.grants().count(), 0);
-        world.restart(hour, tail(7_200));
-        // Each relays for 110 minutes more than the 15 or 16 that were promised.
-        let added = (world.promised() - before) / 15_000_000;
-        assert_eq!(added, 3 * 110, "{ended_max} ended grants are kept");
-        world.restart(hour, |_| {});
-        assert_eq!((world.promised() - before) / 15_000_000, added, "once");
+    let mut world = World::new(tail(600));
+    for id in 1..=3 {
+        world.mint(id, 300, None);
     }
+    let hour = 3_600_000;
+    world.books.advance(at(hour));
+    assert!(world.books.forget_expired());
+    let before = world.promised();
+    assert_eq!(world.books.grants().count(), 0);
+    world.restart(hour, tail(7_200));
+    // Each relays for 110 minutes more than the 15 or 16 that were promised.
+    let added = (world.promised() - before) / 15_000_000;
+    assert_eq!(added, 3 * 110);
+    assert!(world.books.snapshot().bound_holds());
+    world.restart(hour, |_| {});
+    assert_eq!((world.promised() - before) / 15_000_000, added, "once");
+}
+
+#[test]
+fn no_bound_holds_while_grants_that_have_left_the_table_may_have_a_longer_tail() {
+    let mut world = World::new(|setup| {
+        tail(600)(setup);
+        setup.bounds.spenders.ended_max = 0;
+    });
+    world.mint(1, 300, None);
+    let hour = 3_600_000;
+    world.books.advance(at(hour));
+    assert!(world.books.forget_expired());
+    world.restart(hour, |_| {});
+    assert!(world.books.snapshot().bound_holds(), "the tail is as long as before");
+    world.restart(hour, tail(7_200));
+    assert!(!world.books.snapshot().bound_holds());
+    world.restart(hour, tail(600));
+    let end = world.books.snapshot().lacks_until;
+    assert_eq!(end, Minute::from_end(at(300_000 + 7_200_000).plus(MINT_SLACK)).start());
+    world.books.advance(end);
+    assert!(world.books.snapshot().bound_holds());
 }
 
 #[test]

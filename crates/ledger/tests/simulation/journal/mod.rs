@@ -39,7 +39,7 @@ impl Journal {
 
     fn write_waiting(&self) {
         let Some(batch) = self.waiting.take() else { return };
-        let now = batch.now;
+        let now = batch.head.now;
         self.change(|transaction| {
             tables::write(transaction, &batch.into())?;
             pruning::forget_old(transaction, now).map(drop)
