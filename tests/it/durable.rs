@@ -246,7 +246,11 @@ fn a_file_that_is_mostly_empty_without_its_old_rows_is_compacted_at_start() {
             flows.insert(("cloudflare", minute), (1, 2, 3, 4)).unwrap();
         }
         let mut meta = transaction.open_table(META).unwrap();
-        meta.insert("now", br#""2025-01-15T12:00:00.000Z""#.as_slice()).unwrap();
+        let head = turn_ledger::Head {
+            now: turn_ledger::Timestamp::from_millis(noon * 60_000),
+            ..Default::default()
+        };
+        meta.insert("head", serde_json::to_vec(&head).unwrap().as_slice()).unwrap();
     }
     transaction.commit().unwrap();
     drop(database);

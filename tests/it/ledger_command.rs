@@ -148,12 +148,12 @@ async fn verify_names_every_wrong_row_without_its_content() {
         let id = std::array::from_fn(|nth| u8::try_from(nth + 1).unwrap());
         grants.insert(&id, br#"{"allowance":"hush"}"#.as_slice()).unwrap();
         let mut meta = transaction.open_table(META).unwrap();
-        meta.insert("counts", b"not JSON: hush".as_slice()).unwrap();
+        meta.insert("head", b"not JSON: hush".as_slice()).unwrap();
     });
     let output = ledger(&state, "verify");
     let found = text(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{found}");
-    for expected in ["carrier-pigeon", "than began", "AQIDBAUGBwgJCgsMDQ4PEA", "\"counts\""] {
+    for expected in ["carrier-pigeon", "than began", "AQIDBAUGBwgJCgsMDQ4PEA", "\"head\""] {
         assert_eq!(found.matches(expected).count(), 1, "{expected} in\n{found}");
     }
     assert!(!found.contains("hush"), "{found}");

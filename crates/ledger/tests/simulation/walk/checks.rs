@@ -318,7 +318,6 @@ pub(super) fn rest(broker: &Broker<impl Disk>) -> Option<String> {
         ("stored connections", stored.connections.len()),
         ("open sessions of the SFU", broker.books.sfu_sessions().count()),
         ("stored sessions", stored.sessions.len()),
-        ("stored grants that have left the table", stored.dropped.len()),
         ("stored sums of spenders", stored.spenders.len()),
         ("stored minutes", stored.sources.values().map(|rows| rows.usage.len() + rows.deltas.len()).sum()),
     ];
