@@ -66,7 +66,7 @@ impl Model {
         } else {
             (reading.granted.get(), reading.other.get())
         };
-        let spans = self.now.grants.iter().filter(|known| known.source == source).flat_map(Known::spans);
+        let spans = self.now.grants.iter().filter(|known| known.source == source).map(Known::span);
         let spans: Vec<_> = spans.chain(held.iter().copied()).collect();
         let rate = books.ledger().bytes_per_minute(source);
         let from = before.as_of.max(period.start).as_millis();
@@ -123,7 +123,7 @@ impl Model {
     /// The most that was promised for the time that a reading counts newly.
     pub(in super::super) fn promised_since(&self, books: &Books, reading: &Reading, held: &[Span]) -> u64 {
         let source = IceSource::Cloudflare;
-        let spans = self.now.grants.iter().filter(|known| known.source == source).flat_map(Known::spans);
+        let spans = self.now.grants.iter().filter(|known| known.source == source).map(Known::span);
         let spans: Vec<_> = spans.chain(held.iter().copied()).collect();
         let start = books.ledger().period().start;
         let from = books.ledger().day(source, reading.day).map_or(start, |count| count.as_of.max(start));

@@ -18,11 +18,8 @@ pub(in super::super) struct Span {
 
 impl Known {
     /// The minutes that it adds to those of the grants before it.
-    pub(super) fn spans(&self) -> impl Iterator<Item = Span> {
-        let added = self.added.iter().map(|(from, until, per_minute)| (*from, *until, *per_minute));
-        let first = self.added.first().map_or(self.until, |(from, ..)| *from).min(self.until);
-        let own = (self.reserved_from, first, self.per_minute);
-        std::iter::once(own).chain(added).map(|(from, until, per_minute)| Span { from, until, per_minute })
+    pub(super) fn span(&self) -> Span {
+        Span { from: self.reserved_from, until: self.until, per_minute: self.per_minute }
     }
 }
 
@@ -90,7 +87,7 @@ impl Model {
         let (mut live, mut measured, mut known_until) = (0, 0_u128, vec![]);
         for source in ledger.sources().filter(|source| source.is_metered()) {
             let rate = ledger.bytes_per_minute(source);
-            let known = self.now.grants.iter().filter(|known| known.source == source).flat_map(Known::spans);
+            let known = self.now.grants.iter().filter(|known| known.source == source).map(Known::span);
             let held = held.iter().filter(|(of, _)| *of == source).map(|(_, time)| Span::from(*time));
             let mut spans: Vec<_> = known.chain(held).filter(|span| span.until > span.from).collect();
             let minute = minute_of(now);

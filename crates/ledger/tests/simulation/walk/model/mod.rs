@@ -48,8 +48,6 @@ pub(super) struct Known {
     due: i64,
     counted: Counted,
     per_minute: u64,
-    /// What a longer tail has added after it had left the table: the minutes, and the bytes in each.
-    added: Vec<(i64, i64, u64)>,
     pub(super) user: Option<u64>,
     client: Option<ClientKey>,
     was_renewed: bool,
@@ -204,7 +202,6 @@ impl Model {
             due: until.max(held.until.number()),
             counted: Counted { is_of_period: true, ..Counted::default() },
             per_minute: held.per_minute,
-            added: vec![],
             user,
             client,
             was_renewed: false,

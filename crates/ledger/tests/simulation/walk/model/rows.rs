@@ -27,7 +27,6 @@ impl Known {
             due: time.until.number(),
             counted: Counted { is_of_period: true, ..Counted::default() },
             per_minute: time.per_minute,
-            added: vec![],
             user: None,
             client: None,
             was_renewed: row.renewed,
@@ -56,8 +55,7 @@ impl Known {
     /// Whether its row must be that of a live grant.
     fn must_live(&self, now: i64, is_open: bool) -> bool {
         let is_refused = self.is_released && self.expires_at + self.ahead > now;
-        // A longer tail adds minutes to the promise of one that has left the table, and no row.
-        self.added.is_empty() && (self.until * MINUTE > now || self.expires_at > now || is_open || is_refused)
+        self.until * MINUTE > now || self.expires_at > now || is_open || is_refused
     }
 
     /// What its row says wrong.

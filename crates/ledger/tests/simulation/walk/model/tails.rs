@@ -5,8 +5,6 @@ use turn_ledger::token::GrantId;
 
 use super::{Facts, Known, MINUTE, Model, SLACK, minute_from, minute_of, signed};
 
-/// A tail that no setting exceeds, in milliseconds. Grants that have left the table are forgotten after it.
-const TAIL_MAX: i64 = 7 * 86_400_000;
 /// Sessions count as cut for so long after the listing that showed it.
 const CUT_FOR: i64 = 15_000;
 /// A session that has expired for so long at a listing is cut before the next one.
@@ -19,22 +17,17 @@ impl Known {
     }
 
     /// At least this long a tail, and this rate, is promised.
-    fn raise(&mut self, has_row: bool, tail: i64, per_minute: u64, now: i64) {
+    fn raise(&mut self, tail: i64, per_minute: u64) {
         let until = minute_from(self.latest_expiry() + tail + SLACK).max(self.until);
-        if has_row {
-            (self.until, self.per_minute) = (until, self.per_minute.max(per_minute));
-            self.due = self.due.max(until);
-        } else if until > self.until && self.latest_expiry() + 1_000 + TAIL_MAX + SLACK > now {
-            self.per_minute = self.per_minute.max(per_minute);
-            self.added.push((self.until, until, self.per_minute));
-            self.until = until;
-        }
+        (self.until, self.per_minute) = (until, self.per_minute.max(per_minute));
+        self.due = self.due.max(until);
     }
 }
 
 impl Facts {
     /// The settings have changed, or sessions are not cut: what is promised for grants of a source becomes longer, unless it was over at
-    /// `since`. Nothing more is relayed on one that was released.
+    /// `since`. Nothing more is relayed on one that was released. Of those that have left the table only the latest is known, so if it may
+    /// relay for longer, the ledger lacks grants.
     fn raise(
         &mut self,
         source: IceSource,
@@ -45,8 +38,17 @@ impl Facts {
         has_row: impl Fn(GrantId) -> bool,
     ) {
         let of_source = self.grants.iter_mut().filter(|known| known.source == source && !known.is_released);
-        for known in of_source.filter(|known| known.until * MINUTE > since) {
-            known.raise(has_row(known.id), signed(tail), per_minute, now);
+        let (mut expiry, mut until) = (0, 0);
+        for known in of_source {
+            if !has_row(known.id) {
+                (expiry, until) = (known.latest_expiry().max(expiry), known.until.max(until));
+            } else if known.until * MINUTE > since {
+                known.raise(signed(tail), per_minute);
+            }
+        }
+        let end = minute_from(expiry + signed(tail) + SLACK);
+        if end > until && until * MINUTE > since && end * MINUTE > now {
+            self.lacks_until = self.lacks_until.max(end * MINUTE);
         }
     }
 }
@@ -112,18 +114,13 @@ impl Model {
             listed.iter().filter(|(id, expiry)| self.is_over(*id, *expiry, now)).map(|(id, _)| *id).collect();
         let after_expiry = signed(short) + SLACK;
         self.now.may_shorten = !over.is_empty();
-        let is_known = over.iter().all(|id| self.now.grants.iter().any(|known| known.id == *id));
         let next = minute_of(now) + 1;
         for nth in 0..self.now.grants.len() {
             let known = &mut self.now.grants[nth];
             let until = minute_from(known.latest_expiry() + after_expiry).max(next);
             let is_longer = known.source == IceSource::Coturn && known.until > until;
-            if !is_longer || over.contains(&known.id) {
-                continue;
-            }
-            if known.added.is_empty() || is_known {
+            if is_longer && !over.contains(&known.id) {
                 known.until = until;
-                known.added.iter_mut().for_each(|(_, end, _)| *end = (*end).min(until));
                 self.reserve_after(nth);
             }
         }
