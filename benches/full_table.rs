@@ -17,12 +17,7 @@ use turn_broker::clock::{Clock, SystemClock};
 use turn_broker::config::{Config, Environment};
 use turn_broker::journal::Storage;
 use turn_broker::journal::store::{FILE_NAME, Store};
-use turn_ledger::books::Books;
-use turn_ledger::changes::Batch;
-use turn_ledger::connection::Report;
-use turn_ledger::reports::Caller;
-use turn_ledger::source::IceSource;
-use turn_ledger::token::{Grant, GrantId};
+use turn_ledger::{Batch, Books, Caller, Grant, GrantId, IceSource, Report};
 
 /// Changes in one write, as many as a service has in a second.
 const BATCH: usize = 7_000;

@@ -12,14 +12,7 @@ use turn_broker::clock::{Clock, SystemClock};
 use turn_broker::config::{Config, Environment};
 use turn_broker::journal::Storage;
 use turn_broker::journal::store::{FILE_NAME, Store};
-use turn_ledger::books::Books;
-use turn_ledger::changes::Batch;
-use turn_ledger::connection::Report;
-use turn_ledger::minute_usage::SourceRows;
-use turn_ledger::reports::Caller;
-use turn_ledger::source::IceSource;
-use turn_ledger::token::{Grant, GrantId};
-use turn_ledger::units::Timestamp;
+use turn_ledger::{Batch, Books, Caller, Grant, GrantId, IceSource, Report, SourceRows, Timestamp};
 
 const MINUTES_A_DAY: u64 = 1_440;
 /// Simulated minutes that share one write. The service writes more often, but a sync for each write takes too long here.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use turn_ledger::units::Timestamp;
+use turn_ledger::Timestamp;
 
 /// Most actions that are kept. The oldest is dropped first.
 const KEPT_MAX: usize = 100;

@@ -6,8 +6,7 @@ use std::fmt::Debug;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
-use turn_ledger::time::Boot;
-use turn_ledger::units::Timestamp;
+use turn_ledger::{Boot, Timestamp};
 
 /// A clock that cannot be set and that runs while the machine sleeps.
 #[cfg(target_os = "linux")]

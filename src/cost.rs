@@ -5,8 +5,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use turn_ledger::period::Period;
-use turn_ledger::units::{ByteCount, Timestamp, lossy};
+use turn_ledger::{ByteCount, Period, Timestamp, lossy};
 
 /// There is no forecast before this part of a period has passed: the rate of a few hours is not that of whole days.
 pub const FORECAST_AFTER: Duration = Duration::from_secs(86_400);
@@ -86,7 +85,7 @@ pub fn forecast(period: Period, now: Timestamp, used: ByteCount) -> Option<ByteC
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use turn_ledger::period::BillingDay;
+    use turn_ledger::BillingDay;
 
     const GB: u64 = 1_000_000_000;
     const DAY_MILLIS: u64 = 86_400_000;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use reqwest::header::{DATE, HeaderMap, HeaderValue};
 use reqwest::{Certificate, Client, Response, redirect};
 use secrecy::{ExposeSecret, SecretString};
-use turn_ledger::units::Timestamp;
+use turn_ledger::Timestamp;
 
 /// Time limit for connecting, and for a whole request unless the request sets another.
 const TIMEOUT: Duration = Duration::from_secs(3);

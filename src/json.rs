@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Deserializer;
 use serde::de::{Error, Visitor};
 use serde_json::Number;
-use turn_ledger::units::ByteCount;
+use turn_ledger::ByteCount;
 
 /// A JSON number that prints a whole value without decimals (`1000`, not `1000.0`).
 #[must_use]

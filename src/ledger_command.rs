@@ -13,15 +13,9 @@ use crate::journal::changes::Contents;
 use crate::journal::inspect::LedgerCopy;
 use crate::journal::store::{FORMAT, OpenError};
 use crate::json::plain_number;
-use turn_ledger::Head;
-use turn_ledger::books::Snapshot;
-use turn_ledger::connection::Connection;
-use turn_ledger::grants::GrantRow;
-use turn_ledger::minute::Minute;
-use turn_ledger::minute_usage::{ClaimedUsage, SourceRows};
-use turn_ledger::source::IceSource;
-use turn_ledger::token::GrantId;
-use turn_ledger::units::Timestamp;
+use turn_ledger::{
+    ClaimedUsage, Connection, GrantId, GrantRow, Head, IceSource, Minute, Snapshot, SourceRows, Timestamp,
+};
 
 /// The most findings that are printed.
 const FINDINGS_MAX: usize = 100;

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use turn_ledger::books::{Books, Snapshot};
-use turn_ledger::minute::Minute;
-use turn_ledger::units::{BitRate, ByteCount, Timestamp};
+use turn_ledger::{BitRate, Books, ByteCount, Minute, Snapshot, Timestamp};
 
 /// How much of the past a rate is the average of.
 const WINDOW_MILLIS: i64 = 300_000;

@@ -4,12 +4,7 @@
 use std::sync::Arc;
 
 use super::{Account, RenewalRight};
-use turn_ledger::books::Books;
-use turn_ledger::connection::Report;
-use turn_ledger::grants::GrantRow;
-use turn_ledger::reports::ReportError;
-use turn_ledger::spender::Spender;
-use turn_ledger::token::{Grant, GrantId};
+use turn_ledger::{Books, Grant, GrantId, GrantRow, Report, ReportError, Spender};
 
 impl Account {
     /// Reports that the connection of a member goes on, and opens it if it is not open. Once the promise for the grant ends,

@@ -4,8 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use turn_ledger::ledger::MeasuredUsage;
-use turn_ledger::units::{ByteCount, Timestamp};
+use turn_ledger::{ByteCount, MeasuredUsage, Timestamp};
 
 /// Of each span of this length, only the last point is kept.
 const SPAN: Duration = Duration::from_secs(600);

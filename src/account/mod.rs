@@ -12,18 +12,11 @@ use crate::journal::backup::StoredView;
 use crate::journal::changes::Changes;
 use crate::rotation::KeyRotation;
 use crate::telemetry::metrics::Metrics;
-use turn_ledger::books::{Books, NotAdmitted, NotRecorded, Requester, Snapshot, UserRevoked, Written};
-use turn_ledger::changes::Stored;
-use turn_ledger::client::ClientKey;
-use turn_ledger::connection::Report;
-use turn_ledger::grants::GrantRow;
-use turn_ledger::open::Setup;
-use turn_ledger::reports::{Caller, Closed, OpenError, Opened, ReportError};
-use turn_ledger::source::IceSource;
-use turn_ledger::spender::{Spender, User};
-use turn_ledger::time::SteadyTime;
-use turn_ledger::token::{Grant, GrantId};
-use turn_ledger::units::Timestamp;
+use turn_ledger::{
+    Books, Caller, ClientKey, Closed, Grant, GrantId, GrantRow, IceSource, NotAdmitted, NotRecorded,
+    OpenError, Opened, Report, ReportError, Requester, Setup, Snapshot, Spender, SteadyTime, Stored,
+    Timestamp, User, UserRevoked, Written,
+};
 
 mod actions;
 mod alerts;

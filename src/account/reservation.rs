@@ -6,12 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::Account;
-use turn_ledger::books::{Hold, NotCommitted, NotRecorded, Requester, Written};
-use turn_ledger::key_name::KeyName;
-use turn_ledger::spender::Spender;
-use turn_ledger::time::Moment;
-use turn_ledger::token::{Grant, GrantId};
-use turn_ledger::units::Timestamp;
+use turn_ledger::{
+    Grant, GrantId, Hold, KeyName, Moment, NotCommitted, NotRecorded, Requester, Spender, Timestamp, Written,
+};
 
 /// Budget reserved for one credential while the provider creates it. Released when dropped.
 #[derive(Debug)]

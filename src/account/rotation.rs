@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Account, Guarded};
 use crate::rotation::{Call, CallOutcome, KeyRotation, RotationInput};
-use turn_ledger::books::NotRecorded;
+use turn_ledger::NotRecorded;
 
 impl Account {
     /// The rotation of the TURN key.

@@ -6,17 +6,10 @@ use std::time::Duration;
 use super::Account;
 use crate::clock::Clock;
 use crate::telemetry::metrics::Metrics;
-use turn_ledger::books::Requester;
-use turn_ledger::connections::Bounds;
-use turn_ledger::ledger::{SourceTerms, Terms};
-use turn_ledger::open::Setup;
-use turn_ledger::period::BillingDay;
-use turn_ledger::source::{IceSource, MINT_SLACK};
-use turn_ledger::timeline::Rates;
-use turn_ledger::token::{Grant, GrantId};
-use turn_ledger::units::{BitRate, ByteCount};
-use turn_ledger::usage_rules::{BilledDirections, UsageRules};
-use turn_ledger::verdict::BudgetMode;
+use turn_ledger::{
+    BilledDirections, BillingDay, BitRate, Bounds, BudgetMode, ByteCount, Grant, GrantId, IceSource,
+    MINT_SLACK, Rates, Requester, Setup, SourceTerms, Terms, UsageRules,
+};
 
 const SOURCE: IceSource = IceSource::Relay;
 const LIFE: Duration = Duration::from_secs(600);

@@ -7,8 +7,7 @@ use crate::alert::{Alert, AlertCost, Forecast};
 use crate::config::PublicUrl;
 use crate::json::plain_number;
 use crate::rate::PresentRate;
-use turn_ledger::spenders::SpenderKind;
-use turn_ledger::units::Timestamp;
+use turn_ledger::{SpenderKind, Timestamp};
 
 /// Slack shows `text`, Discord shows `content`; both ignore unknown fields.
 #[derive(Serialize)]

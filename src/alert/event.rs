@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::spending::Spending;
 use crate::rate::PresentRate;
-use turn_ledger::units::{ByteCount, Timestamp};
+use turn_ledger::{ByteCount, Timestamp};
 
 /// The names of the alerts about a part of the limit, by percent.
 static USED_NAMES: LazyLock<[String; 101]> =

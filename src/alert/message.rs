@@ -9,8 +9,7 @@ use super::rules::texts::minute;
 use super::size::{size, size_up};
 use super::{Alert, AlertCost, Forecast, Spending, TopSpender};
 use crate::rate::PresentRate;
-use turn_ledger::spenders::SpenderKind;
-use turn_ledger::units::ByteCount;
+use turn_ledger::{ByteCount, SpenderKind};
 
 /// The most characters of a spender's name in a message.
 const NAME_CHARS_MAX: usize = 64;

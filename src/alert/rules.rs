@@ -13,9 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::alert::{Alert, AlertKind, BudgetFigures, Fault, Spending};
 use crate::config::AlertPercents;
 use crate::rate::PresentRate;
-use turn_ledger::books::Snapshot;
-use turn_ledger::period::Period;
-use turn_ledger::units::{BitRate, ByteCount, Timestamp};
+use turn_ledger::{BitRate, ByteCount, Period, Snapshot, Timestamp};
 
 /// The shortest time between two alerts of the same failure. A recovery alert is sent at once.
 pub const FLAP_PAUSE: Duration = Duration::from_secs(600);

@@ -1,6 +1,6 @@
 //! Sizes in the units of the dashboard: GB, or MB and kB where two decimals of a GB say nothing.
 
-use turn_ledger::units::ByteCount;
+use turn_ledger::ByteCount;
 
 /// From here on, two decimals of a GB are enough.
 const GB_FROM: u64 = 95_000_000;

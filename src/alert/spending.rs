@@ -3,9 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::cost::{Money, Price, forecast};
-use turn_ledger::spenders::{SpenderKind, SpenderSums};
-use turn_ledger::units::ByteCount;
-use turn_ledger::verdict::Figures;
+use turn_ledger::{ByteCount, Figures, SpenderKind, SpenderSums};
 
 /// How many spenders an alert names.
 pub const TOP_SPENDERS: usize = 3;
@@ -120,8 +118,7 @@ mod by_name {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use turn_ledger::spenders::{SpenderKey, Sums};
-    use turn_ledger::units::Timestamp;
+    use turn_ledger::{SpenderKey, Sums, Timestamp};
 
     fn row(kind: SpenderKind, key: Option<&str>, bytes: u64) -> SpenderSums {
         let seen = [Timestamp::default(); 2];

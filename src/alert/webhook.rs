@@ -16,7 +16,7 @@ use sha2::Sha256;
 use super::body;
 use crate::alert::Alert;
 use crate::config::{AlertConfig, PublicUrl, WebhookUrl};
-use turn_ledger::units::Timestamp;
+use turn_ledger::Timestamp;
 
 /// The time limit of one attempt.
 pub const DEADLINE: Duration = Duration::from_secs(5);

@@ -4,8 +4,7 @@ use crate::config::{Config, Environment};
 use crate::cost::Money;
 use crate::rate::PresentRate;
 use serde_json::{Value, json};
-use turn_ledger::spenders::SpenderKind;
-use turn_ledger::units::{BitRate, ByteCount};
+use turn_ledger::{BitRate, ByteCount, SpenderKind};
 
 /// The page that shows this alert as an example.
 const ALERTS: &str = include_str!("../../docs/ALERTS.md");

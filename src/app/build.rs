@@ -57,7 +57,7 @@ use crate::signal::sfu::SfuProxy;
 use crate::telemetry::log::LostLines;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::refusals::RefusalLog;
-use turn_ledger::source::IceSource;
+use turn_ledger::IceSource;
 use turn_signaling::p2pcf::DeleteKeys;
 
 /// Why the parts cannot be built.

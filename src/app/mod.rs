@@ -31,7 +31,7 @@ use crate::signal::Signaling;
 use crate::telemetry::log::LostLines;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::refusals::RefusalLog;
-use turn_ledger::units::Timestamp;
+use turn_ledger::Timestamp;
 
 mod build;
 mod opening;

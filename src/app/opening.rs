@@ -2,17 +2,10 @@
 
 use crate::config::Config;
 use crate::meter::coturn::CUT_TAIL;
-use turn_ledger::clients::ClientTerms;
-use turn_ledger::connections::Bounds;
-use turn_ledger::ledger::{SourceTerms, Terms};
-use turn_ledger::open::Setup;
-use turn_ledger::source::IceSource;
-use turn_ledger::spenders::SpenderTerms;
-use turn_ledger::timeline::Rates;
-use turn_ledger::trial::Assumption;
-use turn_ledger::units::BitRate;
-use turn_ledger::usage_rules::UsageRules;
-use turn_ledger::verdict::BudgetMode;
+use turn_ledger::{
+    Assumption, BitRate, Bounds, BudgetMode, ClientTerms, IceSource, Rates, Setup, SourceTerms, SpenderTerms,
+    Terms, UsageRules,
+};
 
 /// How to open the books.
 #[must_use]
@@ -130,9 +123,7 @@ impl BoundTerms {
 mod tests {
     use super::*;
     use crate::config::Environment;
-    use turn_ledger::Head;
-    use turn_ledger::changes::Stored;
-    use turn_ledger::units::Timestamp;
+    use turn_ledger::{Head, Stored, Timestamp};
 
     #[test]
     fn a_count_is_not_stale_because_no_process_ran() {

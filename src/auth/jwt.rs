@@ -7,8 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde_json::{Map, Value};
-use turn_ledger::spender::User;
-use turn_ledger::units::Timestamp;
+use turn_ledger::{Timestamp, User};
 
 use crate::config::AuthConfig;
 

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey};
 use proptest::prelude::*;
 use serde_json::json;
-use turn_ledger::units::Timestamp;
+use turn_ledger::Timestamp;
 
 use super::jwt::{Fault, Rules, claims, is_jwt, signed};
 use super::signature;

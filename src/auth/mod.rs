@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jsonwebtoken::{Algorithm, DecodingKey};
 use reqwest::Client;
 use tokio_util::sync::CancellationToken;
-use turn_ledger::spender::User;
+use turn_ledger::User;
 
 use crate::clock::Clock;
 use crate::config::AuthConfig;

@@ -10,11 +10,7 @@ use super::names::{
 };
 use super::settings::{Read, Settings};
 use super::value::parse_decimal;
-use turn_ledger::period::BillingDay;
-use turn_ledger::spenders::KeptAddresses;
-use turn_ledger::units::{BitRate, ByteCount};
-use turn_ledger::usage_rules::BilledDirections;
-use turn_ledger::verdict::BudgetMode;
+use turn_ledger::{BilledDirections, BillingDay, BitRate, BudgetMode, ByteCount, KeptAddresses};
 
 /// The largest amount of GB, MB or Mbps: a petabyte a month, a terabit a second. More is a typing error.
 pub const AMOUNT_MAX: f64 = 1_000_000.0;

@@ -20,7 +20,7 @@ use super::value::BOOLEANS;
 use crate::ice::server::{IceServerList, UrlChoice};
 use crate::ice::turn_keys::OwnKey;
 use crate::ice::url::IceUrl;
-use turn_ledger::source::IceSource;
+use turn_ledger::IceSource;
 
 /// The most URLs of one source; a response holds no more.
 const URLS_MAX: usize = 64;

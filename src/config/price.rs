@@ -5,7 +5,7 @@ use super::names::{CURRENCY, FREE_GB, PRICE_PER_GB};
 use super::settings::{Read, Settings};
 use super::value::parse_decimal;
 use crate::cost::{Money, Price};
-use turn_ledger::units::ByteCount;
+use turn_ledger::ByteCount;
 
 /// Price and currency.
 #[derive(Clone, Debug)]
@@ -45,7 +45,7 @@ fn parse_currency(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use crate::config::testing::{assert_refused, load};
-    use turn_ledger::units::ByteCount;
+    use turn_ledger::ByteCount;
 
     #[test]
     fn the_defaults_are_the_prices_of_cloudflare() {

@@ -13,7 +13,7 @@ use super::names::{
 use super::settings::{Read, Settings};
 use super::value::{is_visible_ascii, parse_identifier, parse_number};
 use crate::rotation::CREATED_PREFIX;
-use turn_ledger::key_name::KeyName;
+use turn_ledger::KeyName;
 
 /// The most TURN keys. Each one is a time series and a row of the overview.
 pub const KEYS_MAX: usize = 16;

@@ -7,8 +7,7 @@ use crate::alert::{Alert, AlertCost, BudgetFigures, Forecast, Spending, TopSpend
 use crate::clock::Clock;
 use crate::config::{AlertConfig, Config};
 use crate::http_client::http_client;
-use turn_ledger::spenders::SpenderKind;
-use turn_ledger::units::{ByteCount, Timestamp};
+use turn_ledger::{ByteCount, SpenderKind, Timestamp};
 
 /// Sends one test alert.
 pub(super) async fn send(config: &Config, alert: &AlertConfig, clock: &dyn Clock) -> Finding {

@@ -11,7 +11,7 @@ use super::tls::{host_of, of_rustls};
 use crate::clock::Clock;
 use crate::http_client::date;
 use crate::telemetry::cause::innermost;
-use turn_ledger::units::Timestamp;
+use turn_ledger::Timestamp;
 
 /// Above this, times in responses are visibly wrong.
 const WARN_ABOVE: Duration = Duration::from_secs(5);

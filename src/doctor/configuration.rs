@@ -3,8 +3,7 @@
 use super::finding::{Check, Finding, Remedy};
 use crate::config::{Config, ConfigErrors};
 use crate::json::plain_number;
-use turn_ledger::source::IceSource;
-use turn_ledger::verdict::BudgetMode;
+use turn_ledger::{BudgetMode, IceSource};
 
 /// The findings about a valid configuration: a summary, and one for each warning at start.
 pub(super) fn check(config: &Config) -> Vec<Finding> {

@@ -11,9 +11,7 @@ use crate::config::{CloudflareConfig, Config, CoturnCliConfig};
 use crate::ice::turn_keys::OwnKeys;
 use crate::meter::cloudflare::analytics::{AnalyticsError, CloudflareAnalytics, Counted};
 use crate::meter::coturn::cli::{CliError, CoturnCli};
-use turn_ledger::minute::Minute;
-use turn_ledger::source::IceSource;
-use turn_ledger::units::Timestamp;
+use turn_ledger::{IceSource, Minute, Timestamp};
 
 /// The time span of the query.
 const SPAN: Duration = Duration::from_secs(3_600);

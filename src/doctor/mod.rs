@@ -42,7 +42,7 @@ use names::{Names, Need};
 use provider::KeyClient;
 use relay::{Context, Offer};
 use tls::Trust;
-use turn_ledger::source::IceSource;
+use turn_ledger::IceSource;
 
 /// The longest probe of the tail, in minutes: two days.
 const PROBE_MINUTES_MAX: u64 = 2_880;

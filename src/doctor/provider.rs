@@ -12,8 +12,7 @@ use crate::ice::cloudflare::{Cloudflare, DEADLINE, MintResponse, ProviderError};
 use crate::ice::coturn::Coturn;
 use crate::ice::server::IceServerList;
 use crate::telemetry::cause::innermost;
-use turn_ledger::source::IceSource;
-use turn_ledger::units::ByteCount;
+use turn_ledger::{ByteCount, IceSource};
 
 /// The lifetime of the credential: the shortest that a client can request.
 pub(super) const TTL: Duration = Duration::from_secs(60);

@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::config::{Config, PublicUrl, ServerConfig};
 use crate::http_client::body_up_to;
 use crate::telemetry::cause::innermost;
-use turn_ledger::source::IceSource;
+use turn_ledger::IceSource;
 
 /// Longest status that is read. Real ones have 3 KiB.
 const BODY_MAX: usize = 64 * 1024;

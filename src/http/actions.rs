@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use crate::actions::OperatorAction;
 use crate::app::App;
-use turn_ledger::units::Timestamp;
+use turn_ledger::Timestamp;
 
 /// The latest changes by operators.
 #[derive(Debug, Serialize, ToSchema)]

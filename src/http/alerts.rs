@@ -12,7 +12,7 @@ use super::schema::one_of;
 use crate::alert::{Alert, Severity};
 use crate::app::App;
 use crate::json::plain_number;
-use turn_ledger::units::Timestamp;
+use turn_ledger::Timestamp;
 
 /// The latest alerts.
 #[derive(Debug, Serialize, ToSchema)]

@@ -14,8 +14,7 @@ use super::schema::one_of;
 use crate::app::App;
 use crate::json::plain_number;
 use crate::meter::cloudflare::tail::TailSeen;
-use turn_ledger::books::Snapshot;
-use turn_ledger::units::{BitRate, Timestamp};
+use turn_ledger::{BitRate, Snapshot, Timestamp};
 
 /// The state of the budget.
 #[derive(Debug, Serialize, ToSchema)]

@@ -23,10 +23,7 @@ use crate::limit::wrong_tokens::Role;
 use crate::mint::token::GrantToken;
 use crate::random;
 use crate::request::bearer::bearer;
-use turn_ledger::client::ClientKey;
-use turn_ledger::connection::Report;
-use turn_ledger::reports::{Caller, OpenError, Opened, ReportError};
-use turn_ledger::spender::{Spender, User};
+use turn_ledger::{Caller, ClientKey, OpenError, Opened, Report, ReportError, Spender, User};
 
 const UNAUTHORIZED: ApiError =
     ApiError::Unauthorized { expected: "the `grant` of your credentials, or the REPORTER_TOKEN," };

@@ -22,10 +22,7 @@ use crate::mint::token::GrantToken;
 use crate::mint::{Answer, DegradedReason, IssuedCredential, MintRequest, NoAnswer};
 use crate::random;
 use crate::request::query::parameters;
-use turn_ledger::source::IceSource;
-use turn_ledger::spender::{Label, Spender};
-use turn_ledger::token::GrantId;
-use turn_ledger::units::Timestamp;
+use turn_ledger::{GrantId, IceSource, Label, Spender, Timestamp};
 
 /// Shortest lifetime that a client may request.
 pub const TTL_MIN: Duration = Duration::from_secs(60);

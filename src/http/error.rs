@@ -14,9 +14,7 @@ use axum::response::{IntoResponse, Response};
 use crate::auth::{Fault, NoUser};
 use crate::limit::Rejected;
 use crate::random::NoRandomness;
-use turn_ledger::books::{NotRecorded, TooManyBlocked};
-use turn_ledger::units::wait_seconds;
-use turn_ledger::verdict::Refusal;
+use turn_ledger::{NotRecorded, Refusal, TooManyBlocked, wait_seconds};
 
 pub(super) use body::CODES;
 pub use body::ErrorBody;

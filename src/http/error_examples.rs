@@ -8,9 +8,7 @@ use serde_json::{Value, json};
 use super::body::BODY_MAX;
 use super::error::{ApiError, CODES, ErrorBody, ForeignRequest};
 use crate::auth::Fault;
-use turn_ledger::period::Period;
-use turn_ledger::units::{ByteCount, Timestamp};
-use turn_ledger::verdict::{Figures, Refusal, UserUsage};
+use turn_ledger::{ByteCount, Figures, Period, Refusal, Timestamp, UserUsage};
 
 const REQUEST_ID: &str = "672e560945ec9517-9";
 /// 2025-01-01 and 2025-02-01, in milliseconds.

@@ -8,9 +8,7 @@ use utoipa::ToSchema;
 use crate::app::App;
 use crate::limit::proxies::Unread;
 use crate::meter::cloudflare::CloudflareMeter;
-use turn_ledger::books::{CLOCK_DIFFERENCE_TOLERATED, Snapshot};
-use turn_ledger::grants::FastGrant;
-use turn_ledger::ledger::LateCounts;
+use turn_ledger::{CLOCK_DIFFERENCE_TOLERATED, FastGrant, LateCounts, Snapshot};
 
 /// How long after a clamped claim the hint is shown.
 const CLAMPED_SHOWN: Duration = Duration::from_secs(3_600);

@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::config::Country;
 use crate::request::client_addr::is_trusted;
 use crate::request::query::parameters;
-use turn_ledger::key_name::KeyName;
+use turn_ledger::KeyName;
 
 /// The key of the country that a trusted proxy states, if that country has a key.
 pub fn by_country(app: &App, request: &Request) -> Option<KeyName> {

@@ -10,8 +10,7 @@ use axum::response::{IntoResponse, Response};
 use super::error::ApiError;
 use crate::app::App;
 use crate::telemetry::metrics::{CONTENT_TYPE as OPENMETRICS, ScrapedFigures};
-use turn_ledger::spenders::SpenderKind;
-use turn_ledger::units::Timestamp;
+use turn_ledger::{SpenderKind, Timestamp};
 
 /// Counters and gauges for Prometheus.
 #[utoipa::path(

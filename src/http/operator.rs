@@ -18,12 +18,7 @@ use crate::app::App;
 use crate::limit::wrong_tokens::Role;
 use crate::request::bearer::bearer;
 use crate::request::client_addr::ClientAddr;
-use turn_ledger::books::Books;
-use turn_ledger::connection::Connection;
-use turn_ledger::minute::Minute;
-use turn_ledger::period::Period;
-use turn_ledger::spender::Spender;
-use turn_ledger::units::{ByteCount, Timestamp};
+use turn_ledger::{Books, ByteCount, Connection, Minute, Period, Spender, Timestamp};
 
 /// Longest list of connections.
 const LIST_MAX: usize = 1_000;

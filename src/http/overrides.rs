@@ -17,9 +17,7 @@ use super::schema::{one_of, source_schema};
 use crate::app::App;
 use crate::config::AMOUNT_MAX;
 use crate::mint::Revocation;
-use turn_ledger::source::IceSource;
-use turn_ledger::token::GrantId;
-use turn_ledger::units::{ByteCount, Timestamp};
+use turn_ledger::{ByteCount, GrantId, IceSource, Timestamp};
 
 /// A JSON body. The content type is ignored.
 pub struct JsonBody<T>(T);

@@ -19,11 +19,7 @@ use crate::mint::DegradedReason;
 use crate::rate::PresentRate;
 use crate::telemetry::metrics::{CredentialLabels, Metrics};
 use provider::{ProviderBody, provider};
-use turn_ledger::books::Snapshot;
-use turn_ledger::grants::Revoked;
-use turn_ledger::source::IceSource;
-use turn_ledger::units::Timestamp;
-use turn_ledger::verdict::Figures;
+use turn_ledger::{Figures, IceSource, Revoked, Snapshot, Timestamp};
 
 /// Longest list of revocations.
 const REVOKED_MAX: usize = 20;

@@ -5,7 +5,7 @@ use utoipa::openapi::schema::AnyOfBuilder;
 use utoipa::openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, Type};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
-use turn_ledger::spender::{LABEL_MAX, USER_MAX};
+use turn_ledger::{LABEL_MAX, USER_MAX};
 
 pub(super) const BY: [&str; 6] = ["user", "label", "origin", "address", "call", "grant"];
 

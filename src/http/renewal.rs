@@ -24,10 +24,7 @@ use crate::limit::gate::Kind;
 use crate::request::bearer::bearer;
 use crate::request::client_addr::{ClientAddr, FORWARDED_FOR, is_trusted};
 use crate::request::trace::TraceParent;
-use turn_ledger::client::ClientKey;
-use turn_ledger::grants::GrantRow;
-use turn_ledger::key_name::KeyName;
-use turn_ledger::spender::{ORIGIN_MAX, User};
+use turn_ledger::{ClientKey, GrantRow, KeyName, ORIGIN_MAX, User};
 
 const NO_USER: ApiError = ApiError::Unauthorized { expected: "a token of your sign-in" };
 

@@ -14,9 +14,7 @@ use crate::app::App;
 use crate::mint::{Answer, DegradedReason};
 use crate::request::client_addr::ClientAddr;
 use crate::request::trace::TraceParent;
-use turn_ledger::source::IceSource;
-use turn_ledger::spender::{Label, User};
-use turn_ledger::token::GrantId;
+use turn_ledger::{GrantId, IceSource, Label, User};
 
 /// Routes that somebody reads every few seconds.
 const POLLED: [(&str, &str); 6] = [

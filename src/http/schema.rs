@@ -2,7 +2,7 @@
 
 use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
 
-use turn_ledger::source::IceSource;
+use turn_ledger::IceSource;
 
 /// The schema of a string from a closed set.
 pub fn one_of(names: impl IntoIterator<Item = &'static str>, description: &str) -> RefOr<Schema> {

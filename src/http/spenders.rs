@@ -15,12 +15,10 @@ use super::parameter_forms::{BY, GrantsQuery, SpendersQuery};
 use super::schema::{one_of, source_schema};
 use crate::app::App;
 use page::{bad_cursor, cursor_of, grant_cursor, grant_place, limit, one, page, parsed, place};
-use turn_ledger::books::{Books, Snapshot};
-use turn_ledger::grants::{GrantFilter, GrantPage, GrantPlace, ListedGrant};
-use turn_ledger::source::IceSource;
-use turn_ledger::spender::Spender;
-use turn_ledger::spenders::{Evidence, Place as SpenderPlace, SpenderKey, SpenderKind, SpenderSums};
-use turn_ledger::units::Timestamp;
+use turn_ledger::{
+    Books, Evidence, GrantFilter, GrantPage, GrantPlace, IceSource, ListedGrant, Place as SpenderPlace,
+    Snapshot, Spender, SpenderKey, SpenderKind, SpenderSums, Timestamp,
+};
 
 /// Longest list of blocked users. With it, a page of `turn-broker spenders` fits into what that command reads.
 const BLOCKED_SHOWN_MAX: usize = 50;

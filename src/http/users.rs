@@ -13,9 +13,7 @@ use super::parameter_forms::UserInPath;
 use crate::app::App;
 use crate::auth::Auth;
 use crate::mint::RevokedAll;
-use turn_ledger::spender::User;
-use turn_ledger::spenders::SpenderKey;
-use turn_ledger::units::Timestamp;
+use turn_ledger::{SpenderKey, Timestamp, User};
 
 /// The result of revoking a user's credentials.
 #[derive(Debug, Serialize, ToSchema)]

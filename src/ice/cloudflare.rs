@@ -14,7 +14,7 @@ use url::Url;
 use super::server::{IceServerList, IceServersError, OnBadUrl, RawIceServer};
 use crate::http_client::{bearer, body_up_to, date};
 use crate::request::trace::{TRACEPARENT, TraceParent};
-use turn_ledger::units::Timestamp;
+use turn_ledger::Timestamp;
 
 /// The time limit of one mint: connecting, a retry and the body together.
 pub const DEADLINE: Duration = Duration::from_secs(3);

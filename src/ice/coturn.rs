@@ -5,7 +5,7 @@ use secrecy::SecretString;
 use super::rest::RestSecret;
 use super::server::IceServerList;
 use super::url::IceUrl;
-use turn_ledger::units::Timestamp;
+use turn_ledger::Timestamp;
 
 /// A coturn with `use-auth-secret`.
 #[derive(Clone, Debug)]

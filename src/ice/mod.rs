@@ -1,6 +1,6 @@
 //! ICE sources: how each one issues credentials.
 
-use turn_ledger::source::MINT_SLACK;
+use turn_ledger::MINT_SLACK;
 
 pub mod breaker;
 pub mod cloudflare;

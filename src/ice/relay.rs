@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use super::rest::RestSecret;
 use super::server::IceServerList;
 use super::url::{IceUrl, IceUrlError};
-use turn_ledger::units::Timestamp;
+use turn_ledger::Timestamp;
 
 /// The relay as an ICE source.
 #[derive(Clone, Debug)]

@@ -11,7 +11,7 @@ use sha1::Sha1;
 
 use super::server::IceServerList;
 use super::url::IceUrl;
-use turn_ledger::units::Timestamp;
+use turn_ledger::Timestamp;
 
 /// The secret that makes and checks passwords. The `Debug` form is redacted.
 #[derive(Clone)]

@@ -3,7 +3,7 @@
 use crate::actions::OperatorActions;
 use crate::alert::rules::AlertRules;
 use crate::rotation::KeyRotation;
-use turn_ledger::changes::{Batch, Stored};
+use turn_ledger::{Batch, Stored};
 
 /// Changes that are written together.
 #[derive(Clone, Debug)]

@@ -1,10 +1,7 @@
 //! Contradictions in a stored ledger. The books never write one, even if they are interrupted; the simulation checks
 //! that. Pure.
 
-use turn_ledger::minute_usage::SourceRows;
-use turn_ledger::source::IceSource;
-use turn_ledger::units::Timestamp;
-use turn_ledger::{Head, Stored};
+use turn_ledger::{Head, IceSource, SourceRows, Stored, Timestamp};
 
 /// The contradictions as sentences; empty for a consistent ledger.
 #[must_use]
@@ -71,10 +68,7 @@ fn orphans(stored: &Stored) -> impl Iterator<Item = String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use turn_ledger::day::{Day, DayCount};
-    use turn_ledger::minute::Minute;
-    use turn_ledger::minute_usage::{LiveDelta, MinuteUsage};
-    use turn_ledger::{BillingDay, PeriodCounts};
+    use turn_ledger::{BillingDay, Day, DayCount, LiveDelta, Minute, MinuteUsage, PeriodCounts};
 
     /// 2025-01-15T12:00:00Z
     const NOON: i64 = 28_949_040;

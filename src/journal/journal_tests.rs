@@ -1,8 +1,6 @@
 use super::*;
 use std::sync::Mutex;
-use turn_ledger::Head;
-use turn_ledger::changes::Batch;
-use turn_ledger::units::Timestamp;
+use turn_ledger::{Batch, Head, Timestamp};
 
 /// A disk in memory that can fail.
 #[derive(Default)]

@@ -24,7 +24,7 @@ mod tables;
 use backup::StoredView;
 use changes::{Changes, Contents};
 use store::{FILE_NAME, OpenError, StoreError, catch_panic};
-use turn_ledger::books::Written;
+use turn_ledger::Written;
 
 /// Where a ledger is stored.
 pub trait Storage: Sized + Send + 'static {

@@ -6,9 +6,7 @@
 use redb::{ReadableTable, Table, WriteTransaction};
 
 use super::tables::{FLOWS, MARKS, StoreError};
-use turn_ledger::minute::Minute;
-use turn_ledger::source::IceSource;
-use turn_ledger::units::Timestamp;
+use turn_ledger::{IceSource, Minute, Timestamp};
 
 /// The longest period, in minutes.
 pub(super) const MINUTES_KEPT: i64 = 31 * 1_440;

@@ -9,12 +9,10 @@ use redb::{Database, ReadableDatabase};
 
 use super::super::tables;
 use super::*;
-use turn_ledger::ledger::{Ledger, PeriodCounts, SourceTerms, Terms};
-use turn_ledger::minute_usage::{ClaimedUsage, LiveDelta, MinuteUsage, SourceRows};
-use turn_ledger::period::BillingDay;
-use turn_ledger::timeline::{Rates, Slice};
-use turn_ledger::units::{BitRate, ByteCount};
-use turn_ledger::verdict::{BudgetMode, Figures};
+use turn_ledger::{
+    BillingDay, BitRate, BudgetMode, ByteCount, ClaimedUsage, Figures, Ledger, LiveDelta, MinuteUsage,
+    PeriodCounts, Rates, Slice, SourceRows, SourceTerms, Terms,
+};
 
 /// 2025-03-01T00:00Z, after a short month.
 const MARCH: i64 = 29_013_120;

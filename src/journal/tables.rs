@@ -11,14 +11,9 @@ use redb::{Key, ReadTransaction, ReadableTable, TableDefinition, Value, WriteTra
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use turn_ledger::Head;
-use turn_ledger::connection::Connection;
-use turn_ledger::coturn::listing::SessionId;
-use turn_ledger::day::Day;
-use turn_ledger::dirty::Rows;
-use turn_ledger::spenders::{RowKey, SpenderKey, SpenderKind, Sums};
-use turn_ledger::token::GrantId;
-use turn_ledger::units::Timestamp;
+use turn_ledger::{
+    Connection, Day, GrantId, Head, RowKey, Rows, SessionId, SpenderKey, SpenderKind, Sums, Timestamp,
+};
 
 use super::changes::{Changes, Contents};
 use super::file::FORMAT;
@@ -280,8 +275,7 @@ pub(super) fn from_json<T: DeserializeOwned>(row: &[u8]) -> Result<T, String> {
 mod tests {
     use super::*;
     use redb::{Database, ReadableDatabase, backends::InMemoryBackend};
-    use turn_ledger::changes::Batch;
-    use turn_ledger::spender::User;
+    use turn_ledger::{Batch, User};
 
     fn batch() -> Batch {
         let now = Timestamp::from_millis(1_736_942_400_000);

@@ -19,8 +19,7 @@ use crate::clock::Clock;
 use crate::config::RateLimitConfig;
 use crate::request::client_addr::ClientAddr;
 use crate::telemetry::metrics::Metrics;
-use turn_ledger::spender::User;
-use turn_ledger::units::wait_seconds;
+use turn_ledger::{User, wait_seconds};
 
 pub mod client;
 pub mod clients;

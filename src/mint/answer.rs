@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use super::token::GrantToken;
 use crate::ice::server::IceServerList;
-use turn_ledger::source::IceSource;
-use turn_ledger::token::GrantId;
-use turn_ledger::units::Timestamp;
-use turn_ledger::verdict::Refusal;
+use turn_ledger::{GrantId, IceSource, Refusal, Timestamp};
 
 /// Why the first source was skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,10 +9,7 @@ use super::provider::{Provider, Unavailable};
 use crate::ice::coturn::Coturn;
 use crate::ice::relay::EmbeddedRelay;
 use crate::ice::server::IceServerList;
-use turn_ledger::key_name::KeyName;
-use turn_ledger::source::IceSource;
-use turn_ledger::token::GrantId;
-use turn_ledger::units::Timestamp;
+use turn_ledger::{GrantId, IceSource, KeyName, Timestamp};
 
 /// A source that mints credentials.
 #[derive(Debug)]

@@ -16,13 +16,10 @@ use crate::ice::breaker::BreakerState;
 use crate::ice::server::UrlChoice;
 use crate::random;
 use crate::request::trace::TraceParent;
-use turn_ledger::books::{Books, NotAdmitted, NotCommitted, Requester};
-use turn_ledger::client::ClientKey;
-use turn_ledger::key_name::KeyName;
-use turn_ledger::source::{IceSource, MINT_SLACK};
-use turn_ledger::spender::Spender;
-use turn_ledger::token::{Grant, GrantId};
-use turn_ledger::verdict::Refusal;
+use turn_ledger::{
+    Books, ClientKey, Grant, GrantId, IceSource, KeyName, MINT_SLACK, NotAdmitted, NotCommitted, Refusal,
+    Requester, Spender,
+};
 
 mod answer;
 pub mod credential_source;

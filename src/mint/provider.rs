@@ -20,8 +20,7 @@ use crate::request::trace::TraceParent;
 use crate::telemetry::cause::innermost;
 use crate::telemetry::log::Throttle;
 use crate::telemetry::metrics::Metrics;
-use turn_ledger::key_name::KeyName;
-use turn_ledger::token::GrantId;
+use turn_ledger::{GrantId, KeyName};
 
 /// Failures of the provider log at most one line in this time.
 const FAILURE_LOG_WINDOW: Duration = Duration::from_secs(10);

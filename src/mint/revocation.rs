@@ -9,12 +9,7 @@ use tokio::task::JoinSet;
 use super::Mint;
 use super::provider::Provider;
 use crate::account::Account;
-use turn_ledger::grants::GrantRow;
-use turn_ledger::key_name::KeyName;
-use turn_ledger::minute::Minute;
-use turn_ledger::source::IceSource;
-use turn_ledger::token::GrantId;
-use turn_ledger::units::Timestamp;
+use turn_ledger::{GrantId, GrantRow, IceSource, KeyName, Minute, Timestamp};
 
 /// Calls to the provider at the same time.
 const AT_ONCE: usize = 8;

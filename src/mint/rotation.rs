@@ -19,7 +19,7 @@ use crate::random;
 use crate::rotation::{Call, CallOutcome, CreatedKey, KeyRotation};
 use crate::telemetry::cause::innermost;
 use crate::telemetry::metrics::Metrics;
-use turn_ledger::key_name::KeyName;
+use turn_ledger::KeyName;
 
 /// How often it is checked whether a call is due.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);

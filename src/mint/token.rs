@@ -9,9 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use turn_ledger::source::IceSource;
-use turn_ledger::token::{Grant, GrantId};
-use turn_ledger::units::Timestamp;
+use turn_ledger::{Grant, GrantId, IceSource, Timestamp};
 
 const VERSION: u8 = 1;
 const ID_BYTES: usize = 16;

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::{Number, json};
 
-use turn_ledger::units::ByteCount;
+use turn_ledger::ByteCount;
 
 /// The parts of `GET /api/bandwidth-status` that are shown.
 #[derive(Deserialize)]

@@ -2,9 +2,7 @@
 //! requires a live grant, an unspent budget, fewer than [`ALLOCATIONS_PER_GRANT_MAX`] allocations of the grant, and fewer than
 //! [`ALLOCATIONS_PER_ADDRESS_MAX`] of the client's IP address. The TURN library checks passwords in addition to these rules.
 
-use turn_ledger::grants::GrantEnd;
-use turn_ledger::token::GrantId;
-use turn_ledger::units::Timestamp;
+use turn_ledger::{GrantEnd, GrantId, Timestamp};
 
 /// Concurrent allocations of one grant: enough for a small mesh, which has twice as many during a renewal.
 pub const ALLOCATIONS_PER_GRANT_MAX: usize = 8;

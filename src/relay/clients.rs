@@ -11,9 +11,7 @@ use super::auth::{Held, Username};
 use super::datagram::is_signed_by;
 use super::rate::RequestRate;
 use super::sockets::ClientSocket;
-use turn_ledger::client::ClientKey;
-use turn_ledger::token::GrantId;
-use turn_ledger::traffic::Traffic;
+use turn_ledger::{ClientKey, GrantId, Traffic};
 
 /// One client address.
 pub(super) struct Client {

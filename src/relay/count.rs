@@ -6,9 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 
-use turn_ledger::traffic::Traffic;
-use turn_ledger::units::ByteCount;
-use turn_ledger::usage_rules::BilledDirections;
+use turn_ledger::{BilledDirections, ByteCount, Traffic};
 
 /// The bytes of one allocation.
 #[derive(Debug, Default)]

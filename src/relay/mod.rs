@@ -13,7 +13,7 @@ use crate::account::Account;
 use crate::clock::Clock;
 use crate::random::NoRandomness;
 use crate::telemetry::metrics::Metrics;
-use turn_ledger::usage_rules::BilledDirections;
+use turn_ledger::BilledDirections;
 
 pub mod auth;
 mod clients;

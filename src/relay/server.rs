@@ -33,10 +33,7 @@ use crate::ice::relay::EmbeddedRelay;
 use crate::ice::rest::RestSecret;
 use crate::random;
 use crate::telemetry::metrics::Metrics;
-use turn_ledger::grants::GrantEnd;
-use turn_ledger::reading::{Carried, ReadingOutcome};
-use turn_ledger::source::IceSource;
-use turn_ledger::units::ByteCount;
+use turn_ledger::{ByteCount, Carried, GrantEnd, IceSource, ReadingOutcome};
 
 /// The interval between readings, and between checks for grants that have ended.
 const SETTLE_INTERVAL: Duration = Duration::from_secs(1);

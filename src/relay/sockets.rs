@@ -19,7 +19,7 @@ use super::auth::Refused;
 use super::count::{Ceiling, Count};
 use super::peers::PeerPolicy;
 use crate::telemetry::metrics::Metrics;
-use turn_ledger::traffic::Traffic;
+use turn_ledger::Traffic;
 
 /// Concurrent allocations.
 pub(super) const ALLOCATIONS_MAX: usize = 256;

@@ -13,8 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use turn_ledger::key_name::KeyName;
-use turn_ledger::units::Timestamp;
+use turn_ledger::{KeyName, Timestamp};
 
 mod outcome;
 

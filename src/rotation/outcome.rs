@@ -4,7 +4,7 @@
 use super::{
     CreatedKey, DELETED_MAX, DeletedKey, KeyRotation, KeySecret, LATE_MAX, PROOFS_MAX, RETRY_FIRST, RETRY_MAX,
 };
-use turn_ledger::units::Timestamp;
+use turn_ledger::Timestamp;
 
 /// A call to the provider.
 #[derive(Clone, Debug, PartialEq, Eq)]

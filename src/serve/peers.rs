@@ -13,7 +13,7 @@ use super::socket::Progress;
 use crate::clock::Clock;
 use crate::telemetry::log::Throttle;
 use crate::telemetry::metrics::Metrics;
-use turn_ledger::client::ClientKey;
+use turn_ledger::ClientKey;
 
 /// The most open sockets of one IPv4 address, or of one IPv6 /64.
 pub const SOCKETS_PER_PEER_MAX: usize = 256;

@@ -5,8 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
-use turn_ledger::grants::GrantRow;
-use turn_ledger::token::GrantId;
+use turn_ledger::{GrantId, GrantRow};
 use turn_signaling::call::{CallEvent, CallName};
 use turn_signaling::calls::{Call, CallAction, Calls};
 

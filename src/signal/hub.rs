@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use turn_ledger::key_name::KeyName;
+use turn_ledger::KeyName;
 use turn_signaling::call::ProtocolName;
 use turn_signaling::dropped::Dropped;
 use turn_signaling::protocol::{Action, Event, Limits, Protocol, Question, SocketId, Upgrade, Webhook};

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
-use turn_ledger::client::ClientKey;
+use turn_ledger::ClientKey;
 
 /// The most open signaling sockets.
 pub const SIGNALING_SOCKETS_MAX: usize = 4_096;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use turn_ledger::client::ClientKey;
+use turn_ledger::ClientKey;
 use turn_signaling::call::ProtocolName;
 use turn_signaling::p2pcf::{Answer, DeleteKeys, P2pcf, Refusal, Request};
 

@@ -4,9 +4,7 @@ use std::net::SocketAddr;
 
 use crate::config::{AllowedOrigins, Config, reachable};
 use crate::json::plain_number;
-use turn_ledger::books::Snapshot;
-use turn_ledger::source::IceSource;
-use turn_ledger::verdict::BudgetMode;
+use turn_ledger::{BudgetMode, IceSource, Snapshot};
 
 /// Writes the lines. Operators rely on the order of the lines and on the texts of the first three. `books` is the ledger as it was opened, with
 /// the overrides that are still in effect.

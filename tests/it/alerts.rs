@@ -21,8 +21,7 @@ use turn_broker::config::{Config, Environment};
 use turn_broker::http_client::http_client;
 use turn_broker::rate::PresentRate;
 use turn_broker::telemetry::metrics::{Metrics, ScrapedFigures};
-use turn_ledger::period::BillingDay;
-use turn_ledger::units::{BitRate, ByteCount};
+use turn_ledger::{BillingDay, BitRate, ByteCount};
 
 use crate::support::fake_webhook::{FakeWebhook, PATH, Received, Reply};
 use crate::support::manual_clock::{ManualClock, timestamp};

@@ -11,9 +11,7 @@ use turn_broker::config::AnalyticsConfig;
 use turn_broker::http_client::http_client;
 use turn_broker::ice::turn_keys::{OwnKey, OwnKeys};
 use turn_broker::meter::cloudflare::analytics::{AnalyticsError, CloudflareAnalytics, Counted, UsageCount};
-use turn_ledger::key_name::KeyName;
-use turn_ledger::units::ByteCount;
-use turn_ledger::usage_rules::BilledDirections;
+use turn_ledger::{BilledDirections, ByteCount, KeyName};
 
 use crate::support::manual_clock::timestamp;
 use crate::support::{AnalyticsFault, FakeCloudflare, Fault};

@@ -4,10 +4,7 @@
 use serde_json::Value;
 use turn_broker::meter::cloudflare::analytics::by_grant::PageBounds;
 use turn_broker::meter::cloudflare::by_grant::GrantsState;
-use turn_ledger::grant_counts::GrantCounts;
-use turn_ledger::reading::ReadingOutcome;
-use turn_ledger::token::GrantId;
-use turn_ledger::traffic::Traffic;
+use turn_ledger::{GrantCounts, GrantId, ReadingOutcome, Traffic};
 
 use super::measured::{meter, read, with_analytics};
 use crate::support::{AnalyticsFault, FakeCloudflare, OPERATOR, TestBroker, broker_at, eventually};

@@ -7,9 +7,7 @@ use secrecy::SecretString;
 use tokio::net::TcpListener;
 use turn_broker::config::CoturnCliConfig;
 use turn_broker::meter::coturn::cli::{CUTS_MAX, CliError, CoturnCli, DEADLINE};
-use turn_ledger::coturn::listing::{Listing, SESSIONS_MAX, SessionId};
-use turn_ledger::coturn::sessions::to_cut;
-use turn_ledger::traffic::Traffic;
+use turn_ledger::{Listing, SESSIONS_MAX, SessionId, Traffic, to_cut};
 
 use crate::support::fake_coturn_cli::{CliFault, FakeCoturnCli, FakeSession, PASSWORD};
 

@@ -9,7 +9,7 @@ use turn_broker::journal::Journal;
 use turn_broker::journal::Storage;
 use turn_broker::journal::inspect::LedgerCopy;
 use turn_broker::journal::store::{FILE_NAME, FORMAT, OpenError, Store};
-use turn_ledger::source::IceSource;
+use turn_ledger::IceSource;
 
 const META: redb::TableDefinition<'_, &str, &[u8]> = redb::TableDefinition::new("meta");
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use turn_ledger::reading::ReadingOutcome;
+use turn_ledger::ReadingOutcome;
 
 use crate::support::{AnalyticsFault, Answer, FakeCloudflare, OPERATOR, StateDir, TestBroker, eventually};
 

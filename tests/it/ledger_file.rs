@@ -9,8 +9,7 @@ use tempfile::TempDir;
 use turn_broker::journal::Storage;
 use turn_broker::journal::contradictions::contradictions;
 use turn_broker::journal::store::Store;
-use turn_ledger::changes::{Batch, Stored};
-use turn_ledger::source::IceSource;
+use turn_ledger::{Batch, IceSource, Stored};
 
 use walk::disk::Disk;
 use walk::faults::faults_with;

@@ -12,7 +12,7 @@ use crate::support::{
 use serde_json::{Value, json};
 use turn_broker::meter::cloudflare::CloudflareMeter;
 use turn_broker::meter::cloudflare::analytics::AnalyticsError;
-use turn_ledger::reading::ReadingOutcome;
+use turn_ledger::ReadingOutcome;
 
 const GB: u64 = 1_000_000_000;
 

@@ -4,10 +4,7 @@ use crate::support::{
     Fault, OPERATOR, REPORTER, StateDir, TestBroker, sources, with_cloudflare, with_cloudflare_and,
 };
 use serde_json::{Value, json};
-use turn_ledger::day::Day;
-use turn_ledger::reading::{Reading, ReadingOutcome};
-use turn_ledger::source::IceSource;
-use turn_ledger::units::ByteCount;
+use turn_ledger::{ByteCount, Day, IceSource, Reading, ReadingOutcome};
 
 const GB: u64 = 1_000_000_000;
 

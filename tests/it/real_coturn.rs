@@ -14,10 +14,7 @@ use turn_broker::config::CoturnCliConfig;
 use turn_broker::ice::coturn::Coturn;
 use turn_broker::ice::url::IceUrl;
 use turn_broker::meter::coturn::cli::CoturnCli;
-use turn_ledger::coturn::listing::Listing;
-use turn_ledger::coturn::sessions::{HIDDEN_PACKETS_MAX, SessionDelta, Sessions, to_cut};
-use turn_ledger::token::GrantId;
-use turn_ledger::units::BitRate;
+use turn_ledger::{BitRate, GrantId, HIDDEN_PACKETS_MAX, Listing, SessionDelta, Sessions, to_cut};
 
 pub(crate) const SECRET: &str = "real-coturn-secret";
 pub(crate) const PASSWORD: &str = "real-coturn-password";

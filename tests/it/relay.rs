@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 use turn::client::{Client, ClientConfig};
-use turn_ledger::token::GrantId;
+use turn_ledger::GrantId;
 use webrtc_util::Conn;
 
 use crate::support::{StateDir, TestBroker, eventually};

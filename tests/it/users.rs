@@ -14,8 +14,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use turn_broker::journal::Journal;
 use turn_broker::journal::store::Store;
-use turn_ledger::changes::Stored;
-use turn_ledger::spender::Spender;
+use turn_ledger::{Spender, Stored};
 
 const SECRET: &str = "jwt-fixture-secret-of-32-characters-or-more";
 /// The time of [`TestBroker::start`].

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use turn_ledger::spender::User;
-use turn_ledger::token::GrantId;
+use turn_ledger::{GrantId, User};
 
 /// A signaling protocol, by its entry in `SIGNALING`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -4,9 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use turn_ledger::spender::User;
-use turn_ledger::token::GrantId;
-use turn_ledger::units::Timestamp;
+use turn_ledger::{GrantId, Timestamp, User};
 
 use crate::call::{CallEvent, CallName, MediaAfter, MemberId};
 

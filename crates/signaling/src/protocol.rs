@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
-use turn_ledger::spender::User;
-use turn_ledger::token::GrantId;
+use turn_ledger::{GrantId, User};
 
 use crate::call::CallEvent;
 use crate::dropped::Dropped;

@@ -5,8 +5,7 @@
 use super::AlertInput;
 use crate::alert::size::size_of;
 use crate::alert::{Alert, AlertKind, BudgetFigures, Fault, Spending, TopSpender};
-use turn_ledger::spenders::SpenderKind;
-use turn_ledger::units::Timestamp;
+use turn_ledger::{SpenderKind, Timestamp};
 
 const TEST: &str =
     "This is a test from turn-broker doctor --send-test-alert; its figures and names are examples.";

@@ -2,9 +2,7 @@ use super::*;
 use crate::alert::{AlertCost, Forecast, TopSpender};
 use crate::cost::Money;
 use crate::rate::PresentRate;
-use turn_ledger::period::BillingDay;
-use turn_ledger::spenders::SpenderKind;
-use turn_ledger::units::{BitRate, ByteCount};
+use turn_ledger::{BillingDay, BitRate, ByteCount, SpenderKind};
 
 /// Every message. After a change of the texts, the failing test prints the new content.
 const EXPECTED: &str = include_str!("texts.txt");

@@ -5,7 +5,7 @@ mod walks;
 
 use super::*;
 use crate::alert::TopSpender;
-use turn_ledger::spenders::SpenderKind;
+use turn_ledger::SpenderKind;
 
 use AlertKind::{Began, Ended, Used};
 use Fault::{

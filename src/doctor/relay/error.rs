@@ -4,7 +4,7 @@ use std::io;
 
 use super::super::finding::Remedy;
 use crate::ice::url::{IceUrl, Transport};
-use turn_ledger::source::IceSource;
+use turn_ledger::IceSource;
 
 /// A step of the dialogue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

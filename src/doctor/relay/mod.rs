@@ -26,7 +26,7 @@ use crate::ice::url::IceUrl;
 use dialogue::{Served, Target};
 use error::{ProbeError, Step};
 use message::Credential;
-use turn_ledger::source::IceSource;
+use turn_ledger::IceSource;
 
 /// The most URLs that are tried. Real responses have under ten.
 const URLS_MAX: usize = 16;

@@ -7,8 +7,7 @@ use axum::http::{HeaderValue, StatusCode};
 
 use super::ForeignRequest;
 use crate::json::plain_number;
-use turn_ledger::units::{ByteCount, wait_seconds};
-use turn_ledger::verdict::{Refusal, UserUsage};
+use turn_ledger::{ByteCount, Refusal, UserUsage, wait_seconds};
 
 use super::ApiError;
 use super::body::{CODES, ErrorBody};

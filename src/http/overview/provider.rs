@@ -15,9 +15,7 @@ use crate::json::plain_number;
 use crate::mint::pool::PoolCounts;
 use crate::rotation::{CreatedKey, RotationState};
 use crate::telemetry::provider_calls::CallTimes;
-use turn_ledger::key_name::KeyName;
-use turn_ledger::period::Period;
-use turn_ledger::units::Timestamp;
+use turn_ledger::{KeyName, Period, Timestamp};
 
 /// The provider that mints over the network.
 #[derive(Debug, Serialize, ToSchema)]

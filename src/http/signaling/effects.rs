@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use serde_json::value::to_raw_value;
-use turn_ledger::client::ClientKey;
-use turn_ledger::spender::{Call, Spender, User};
-use turn_ledger::token::GrantId;
+use turn_ledger::{Call, ClientKey, GrantId, Spender, User};
 use turn_signaling::protocol::{Event, Question, Reply, Text, Webhook};
 
 use super::take;

@@ -4,8 +4,7 @@
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use turn_ledger::grants::GrantRow;
-use turn_ledger::token::GrantId;
+use turn_ledger::{GrantId, GrantRow};
 
 use crate::app::App;
 use crate::clock;

@@ -14,7 +14,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use axum::{Router, body};
-use turn_ledger::client::ClientKey;
+use turn_ledger::ClientKey;
 use turn_signaling::p2pcf::{Answer, CORS, Origin, Refusal};
 
 use crate::app::App;

@@ -14,8 +14,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::OwnedSemaphorePermit;
 use tower::ServiceBuilder;
-use turn_ledger::client::ClientKey;
-use turn_ledger::units::Timestamp;
+use turn_ledger::{ClientKey, Timestamp};
 use turn_signaling::reports::{BadField, BugReport, CallQuality, DeadTrack, Link, card};
 use turn_signaling::uuid::uuid;
 

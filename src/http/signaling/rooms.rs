@@ -14,7 +14,7 @@ use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tower::ServiceBuilder;
-use turn_ledger::spender::User;
+use turn_ledger::User;
 use turn_signaling::call::ProtocolName;
 use turn_signaling::rooms::user_cookie::Visitor;
 

@@ -7,7 +7,7 @@ use axum::extract::{FromRequestParts, Request};
 use axum::http::header::{ORIGIN, UPGRADE};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
-use turn_ledger::spender::ORIGIN_MAX;
+use turn_ledger::ORIGIN_MAX;
 use turn_signaling::call::ProtocolName;
 use turn_signaling::protocol::Upgrade;
 

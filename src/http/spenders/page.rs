@@ -6,10 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::http::error::ApiError;
 use crate::request::query::parameters;
-use turn_ledger::grants::{GrantPlace, ListedGrant};
-use turn_ledger::spenders::{Place, SpenderKey, SpenderKind};
-use turn_ledger::token::GrantId;
-use turn_ledger::units::ByteCount;
+use turn_ledger::{ByteCount, GrantId, GrantPlace, ListedGrant, Place, SpenderKey, SpenderKind};
 
 /// Most rows of a page.
 const PAGE_MAX: usize = 1_000;

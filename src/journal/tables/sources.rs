@@ -3,11 +3,7 @@
 
 use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 
-use turn_ledger::changes::Stored;
-use turn_ledger::day::Day;
-use turn_ledger::minute::Minute;
-use turn_ledger::minute_usage::{ClaimedUsage, LiveDelta, MinuteUsage, SourceRows};
-use turn_ledger::source::IceSource;
+use turn_ledger::{ClaimedUsage, Day, IceSource, LiveDelta, Minute, MinuteUsage, SourceRows, Stored};
 
 use super::{DAYS, FLOWS, MARKS, OnBadRow, StoreError, from_json, json_of, put, rows, write_rows};
 

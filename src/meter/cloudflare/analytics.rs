@@ -20,10 +20,7 @@ use url::Url;
 use crate::config::{AnalyticsConfig, Config};
 use crate::http_client::{bearer, body_up_to, date};
 use crate::ice::turn_keys::{OwnKey, OwnKeys};
-use turn_ledger::key_name::KeyName;
-use turn_ledger::minute::Minute;
-use turn_ledger::units::{ByteCount, Timestamp};
-use turn_ledger::usage_rules::BilledDirections;
+use turn_ledger::{BilledDirections, ByteCount, KeyName, Minute, Timestamp};
 
 pub use error::{AnalyticsError, BadBody};
 

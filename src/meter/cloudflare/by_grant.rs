@@ -18,11 +18,7 @@ use super::analytics::{AnalyticsError, RATE_LIMIT_REST};
 use super::lateness::settled_minute;
 use super::tail::TailWatch;
 use super::{CloudflareMeter, RECOUNT_INTERVAL, count_failure, jitter, next_pause};
-use turn_ledger::grant_counts::GrantCounts;
-use turn_ledger::minute::Minute;
-use turn_ledger::source::IceSource;
-use turn_ledger::traffic::Traffic;
-use turn_ledger::units::Timestamp;
+use turn_ledger::{GrantCounts, IceSource, Minute, Timestamp, Traffic};
 
 /// The shortest interval between two polls. A poll is at most two spans, so with [`PageBounds`] 20 pages, and one
 /// query of tails: in 5 minutes 105 of the 300 queries that Cloudflare allows.

@@ -3,9 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use turn_ledger::day::Day;
-use turn_ledger::period::Period;
-use turn_ledger::units::Timestamp;
+use turn_ledger::{Day, Period, Timestamp};
 
 /// The latest count of each day, and its end.
 #[derive(Clone, Debug)]
@@ -49,7 +47,7 @@ impl<T> CountedDays<T> {
 
 #[cfg(test)]
 mod tests {
-    use turn_ledger::period::BillingDay;
+    use turn_ledger::BillingDay;
 
     use super::*;
 

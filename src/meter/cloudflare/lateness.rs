@@ -5,9 +5,7 @@
 
 use std::time::Duration;
 
-use turn_ledger::ledger::LateCounts;
-use turn_ledger::minute::Minute;
-use turn_ledger::units::{ByteCount, Timestamp};
+use turn_ledger::{ByteCount, LateCounts, Minute, Timestamp};
 
 /// The length of a window, and the time between its two counts.
 const HOUR: Duration = Duration::from_secs(3_600);

@@ -25,11 +25,7 @@ use analytics::{AnalyticsError, CloudflareAnalytics, RATE_LIMIT_REST, UsageCount
 use days::CountedDays;
 use lateness::{Lateness, settled_minute};
 use tail::TailSeen;
-use turn_ledger::key_name::KeyName;
-use turn_ledger::period::{BillingDay, Period};
-use turn_ledger::reading::{Reading, ReadingOutcome};
-use turn_ledger::source::IceSource;
-use turn_ledger::units::{ByteCount, Timestamp};
+use turn_ledger::{BillingDay, ByteCount, IceSource, KeyName, Period, Reading, ReadingOutcome, Timestamp};
 
 /// The longest pause after failures.
 const PAUSE_MAX: Duration = Duration::from_secs(600);

@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use super::analytics::by_grant::{ROWS_MAX, Span};
 use super::lateness::settled_minute;
-use turn_ledger::minute::Minute;
-use turn_ledger::token::GrantId;
-use turn_ledger::units::Timestamp;
+use turn_ledger::{GrantId, Minute, Timestamp};
 
 /// A grant that relayed in this time before its expiry was in use at its expiry. One that did not says nothing about the tail.
 const BEFORE: Duration = Duration::from_secs(600);

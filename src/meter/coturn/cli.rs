@@ -22,7 +22,7 @@ use tokio::net::TcpStream;
 use super::listing::{NotAListing, parse};
 use crate::config::CoturnCliConfig;
 use crate::random::{self, NoRandomness};
-use turn_ledger::coturn::listing::{Listing, SESSIONS_MAX, SessionId};
+use turn_ledger::{Listing, SESSIONS_MAX, SessionId};
 
 /// The time limit of one call.
 pub const DEADLINE: Duration = Duration::from_secs(5);

@@ -8,10 +8,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use turn_ledger::coturn::listing::{Forger, Listing, Reach, SESSIONS_MAX, Session, SessionId};
-use turn_ledger::token::GrantId;
-use turn_ledger::traffic::Traffic;
-use turn_ledger::units::Timestamp;
+use turn_ledger::{Forger, GrantId, Listing, Reach, SESSIONS_MAX, Session, SessionId, Timestamp, Traffic};
 
 /// Most characters of a user name that are kept. coturn accepts 512 bytes; our names have 33.
 const USER_MAX: usize = 64;

@@ -12,7 +12,7 @@ pub mod listing;
 use crate::account::Account;
 use crate::telemetry::metrics::Metrics;
 use cli::{CliError, CoturnCli};
-use turn_ledger::source::IceSource;
+use turn_ledger::IceSource;
 
 /// The interval between listings. It bounds the bytes that are relayed after the budget is spent, except for those that coturn
 /// does not show yet.

@@ -11,9 +11,7 @@ mod tests;
 
 use crate::ice::server::IceServerList;
 use demand::{Demand, WINDOW};
-use turn_ledger::key_name::KeyName;
-use turn_ledger::token::GrantId;
-use turn_ledger::units::Timestamp;
+use turn_ledger::{GrantId, KeyName, Timestamp};
 
 /// A credential may be handed out until a tenth of its lifetime has passed.
 const AGE_SHARE: u32 = 10;

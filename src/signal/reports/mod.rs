@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use turn_ledger::client::ClientKey;
+use turn_ledger::ClientKey;
 use turn_signaling::reports::rate::ReportRate;
 
 use crate::clock::Clock;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use turn_ledger::units::Timestamp;
+use turn_ledger::Timestamp;
 use turn_signaling::uuid::is_uuid;
 
 /// How long a report is kept.

@@ -1,7 +1,6 @@
 //! The open sessions in the ledger, where what they take is promised and charged, also after a restart.
 
-use turn_ledger::grants::SfuSession;
-use turn_ledger::spender::{Call, Spender};
+use turn_ledger::{Call, SfuSession, Spender};
 use turn_signaling::call::ProtocolName;
 use turn_signaling::sfu::lock::LIFE;
 use turn_signaling::sfu::session::{Caller, NewSession, Taken};

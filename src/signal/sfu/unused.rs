@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use turn_ledger::client::ClientKey;
-use turn_ledger::spender::{Call, User};
-use turn_ledger::token::GrantId;
+use turn_ledger::{Call, ClientKey, GrantId, User};
 
 use super::SfuProxy;
 use crate::ice::server::IceServerList;

@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
-use turn_ledger::books::Books;
+use turn_ledger::Books;
 use turn_signaling::sfu::SessionId;
 use turn_signaling::sfu::body::{self, Answered, Mid};
 use turn_signaling::sfu::sessions::{CLOSE_INTERVAL, Look, Seen, Sessions};

@@ -2,7 +2,7 @@
 
 use crate::support::{AnalyticsFault, StateDir};
 use serde_json::json;
-use turn_ledger::reading::ReadingOutcome;
+use turn_ledger::ReadingOutcome;
 
 use super::{GB, meter, read, with_analytics};
 

@@ -2,7 +2,7 @@
 
 use crate::support::{AnalyticsFault, StateDir, sources};
 use serde_json::{Value, json};
-use turn_ledger::reading::ReadingOutcome;
+use turn_ledger::ReadingOutcome;
 
 use super::{GB, codes, meter, read, with_analytics};
 

@@ -4,8 +4,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use turn_broker::clock::Clock;
-use turn_ledger::time::Boot;
-use turn_ledger::units::Timestamp;
+use turn_ledger::{Boot, Timestamp};
 
 /// All kinds of time at full resolution. They move together or separately.
 #[derive(Debug)]

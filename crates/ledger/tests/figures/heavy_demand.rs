@@ -10,15 +10,9 @@ mod setup;
 
 use std::time::Duration;
 
-use turn_ledger::books::Books;
-use turn_ledger::changes::Stored;
-use turn_ledger::day::Day;
-use turn_ledger::ledger::SourceTerms;
-use turn_ledger::reading::Reading;
-use turn_ledger::source::IceSource;
-use turn_ledger::token::{Grant, GrantId};
-use turn_ledger::units::{ByteCount, Timestamp};
-use turn_ledger::verdict::BudgetMode;
+use turn_ledger::{
+    Books, BudgetMode, ByteCount, Day, Grant, GrantId, IceSource, Reading, SourceTerms, Stored, Timestamp,
+};
 
 use setup::setup;
 

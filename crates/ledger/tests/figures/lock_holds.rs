@@ -14,21 +14,11 @@ mod setup;
 
 use std::time::{Duration, Instant};
 
-use turn_ledger::books::{Books, Requester, Written};
-use turn_ledger::changes::Stored;
-use turn_ledger::client::ClientKey;
-use turn_ledger::coturn::listing::Listing;
-use turn_ledger::grant_counts::GrantCounts;
-use turn_ledger::grants::{GrantFilter, GrantPage};
-use turn_ledger::ledger::SourceTerms;
-use turn_ledger::period::BillingDay;
-use turn_ledger::source::{IceSource, MINT_SLACK};
-use turn_ledger::spender::{Spender, User};
-use turn_ledger::spenders::SpenderKind;
-use turn_ledger::token::{Grant, GrantId};
-use turn_ledger::traffic::Traffic;
-use turn_ledger::units::{ByteCount, Timestamp};
-use turn_ledger::verdict::BudgetMode;
+use turn_ledger::{
+    BillingDay, Books, BudgetMode, ByteCount, ClientKey, Grant, GrantCounts, GrantFilter, GrantId, GrantPage,
+    IceSource, Listing, MINT_SLACK, Requester, SourceTerms, Spender, SpenderKind, Stored, Timestamp, Traffic,
+    User, Written,
+};
 
 use setup::setup;
 

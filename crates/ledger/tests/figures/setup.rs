@@ -2,14 +2,10 @@
 
 use std::time::Duration;
 
-use turn_ledger::connections::Bounds;
-use turn_ledger::ledger::{SourceTerms, Terms};
-use turn_ledger::open::Setup;
-use turn_ledger::period::BillingDay;
-use turn_ledger::timeline::Rates;
-use turn_ledger::units::{BitRate, ByteCount};
-use turn_ledger::usage_rules::{BilledDirections, UsageRules};
-use turn_ledger::verdict::BudgetMode;
+use turn_ledger::{
+    BilledDirections, BillingDay, BitRate, Bounds, BudgetMode, ByteCount, Rates, Setup, SourceTerms, Terms,
+    UsageRules,
+};
 
 /// One source, 2 Mbps for a grant, and periods from the first of a month.
 pub(crate) fn setup(mode: BudgetMode, limit: u64, source: SourceTerms) -> Setup {

@@ -9,15 +9,10 @@ mod setup;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use turn_ledger::books::{Books, Written};
-use turn_ledger::changes::Stored;
-use turn_ledger::day::Day as UtcDay;
-use turn_ledger::ledger::SourceTerms;
-use turn_ledger::reading::Reading;
-use turn_ledger::source::{IceSource, MINT_SLACK};
-use turn_ledger::token::{Grant, GrantId};
-use turn_ledger::units::{ByteCount, Timestamp};
-use turn_ledger::verdict::BudgetMode;
+use turn_ledger::{
+    Books, BudgetMode, ByteCount, Day as UtcDay, Grant, GrantId, IceSource, MINT_SLACK, Reading, SourceTerms,
+    Stored, Timestamp, Written,
+};
 
 use setup::setup;
 

@@ -12,14 +12,10 @@ mod setup;
 
 use std::time::Duration;
 
-use turn_ledger::books::{Requester, Written};
-use turn_ledger::client::ClientKey;
-use turn_ledger::ledger::SourceTerms;
-use turn_ledger::source::{IceSource, MINT_SLACK};
-use turn_ledger::spender::{Spender, User};
-use turn_ledger::token::{Grant, GrantId};
-use turn_ledger::units::Timestamp;
-use turn_ledger::verdict::BudgetMode;
+use turn_ledger::{
+    BudgetMode, ClientKey, Grant, GrantId, IceSource, MINT_SLACK, Requester, SourceTerms, Spender, Timestamp,
+    User, Written,
+};
 
 use setup::setup;
 

@@ -1,8 +1,7 @@
 //! From `register` to `accept` or `reject`: reserve a place, ask the application, mint, admit.
 
 use serde_json::value::RawValue;
-use turn_ledger::spender::User;
-use turn_ledger::token::GrantId;
+use turn_ledger::{GrantId, User};
 
 use super::message::{Message, Register};
 use super::room::NoPlace;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
-use turn_ledger::spender::User;
+use turn_ledger::User;
 
 use super::connection_id::ulid;
 use crate::allowance::Allowance;

@@ -24,8 +24,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
-use turn_ledger::client::ClientKey;
-use turn_ledger::units::Timestamp;
+use turn_ledger::{ClientKey, Timestamp};
 
 use crate::call::CallEvent;
 use crate::dropped::Dropped;

@@ -3,9 +3,7 @@
 
 use std::collections::HashMap;
 
-use turn_ledger::period::BillingDay;
-use turn_ledger::spender::ORIGIN_MAX;
-use turn_ledger::units::Timestamp;
+use turn_ledger::{BillingDay, ORIGIN_MAX, Timestamp};
 
 use super::Origin;
 use super::answer::Refusal;

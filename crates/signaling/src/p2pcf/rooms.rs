@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::Number;
 use serde_json::value::RawValue;
-use turn_ledger::client::ClientKey;
+use turn_ledger::ClientKey;
 
 use super::answer::Refusal;
 use super::body::{Own, Package};

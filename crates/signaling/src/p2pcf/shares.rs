@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use turn_ledger::client::ClientKey;
+use turn_ledger::ClientKey;
 
 /// Entries in all rooms together. So there are no more rooms than that.
 const ENTRIES_MAX: usize = 16_384;

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use turn_ledger::client::ClientKey;
+use turn_ledger::ClientKey;
 
 /// Reports at once.
 pub const BURST: u32 = 10;

@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use turn_ledger::spender::User;
+use turn_ledger::User;
 
 /// How long a name is remembered.
 pub const LIFE: Duration = Duration::from_secs(30 * 86_400);

@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use turn_ledger::client::ClientKey;
+use turn_ledger::ClientKey;
 
 use super::SessionId;
 use super::fault::Fault;

@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use turn_ledger::client::ClientKey;
-use turn_ledger::spender::User;
-use turn_ledger::token::GrantId;
+use turn_ledger::{ClientKey, GrantId, User};
 
 use super::SessionId;
 use super::body::{Answered, AnsweredTrack, Mid, Wanted};

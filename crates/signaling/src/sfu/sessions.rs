@@ -9,8 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use turn_ledger::client::ClientKey;
-use turn_ledger::spender::User;
+use turn_ledger::{ClientKey, User};
 
 use super::SessionId;
 use super::addresses::Addresses;

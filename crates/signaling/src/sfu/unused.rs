@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use turn_ledger::client::ClientKey;
+use turn_ledger::ClientKey;
 
 /// Credentials that are remembered. The oldest ones are forgotten first.
 pub const UNUSED_MAX: usize = 1_024;

@@ -11,9 +11,7 @@ use serde_json::{Number, Value};
 
 use super::{AnalyticsError, BadBody, Counted, UsageCount};
 use crate::ice::turn_keys::OwnKey;
-use turn_ledger::traffic::Traffic;
-use turn_ledger::units::ByteCount;
-use turn_ledger::usage_rules::BilledDirections;
+use turn_ledger::{BilledDirections, ByteCount, Traffic};
 
 /// Phrases in Cloudflare's messages, in lower case, by meaning. They are searched in this order: a rate limit voids the
 /// whole response, and the phrase of the account contains a general one.

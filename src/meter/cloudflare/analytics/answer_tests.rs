@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use turn_ledger::key_name::KeyName;
+use turn_ledger::KeyName;
 
 const EGRESS: Counted = Counted { billed: BilledDirections::Egress, has_sfu: false };
 const BOTH: Counted = Counted { billed: BilledDirections::Both, has_sfu: false };

@@ -12,11 +12,7 @@ use serde_json::{Value, json};
 use super::answer::{self, Sum};
 use super::{AnalyticsError, BadBody, CloudflareAnalytics, DEADLINE, KeyFilter, SPAN, variables};
 use crate::ice::turn_keys::OwnKey;
-use turn_ledger::grant_counts::GrantCounts;
-use turn_ledger::minute::Minute;
-use turn_ledger::token::GrantId;
-use turn_ledger::traffic::Traffic;
-use turn_ledger::units::Timestamp;
+use turn_ledger::{GrantCounts, GrantId, Minute, Timestamp, Traffic};
 
 /// The most rows of one page. Cloudflare returns at most as many.
 pub const ROWS_MAX: usize = 10_000;

@@ -4,8 +4,7 @@ use super::*;
 use crate::config::AnalyticsConfig;
 use crate::http_client::http_client;
 use crate::meter::cloudflare::analytics::Counted;
-use turn_ledger::key_name::KeyName;
-use turn_ledger::usage_rules::BilledDirections;
+use turn_ledger::{BilledDirections, KeyName};
 
 /// 2025-01-15T12:00:00Z
 const NOON: Timestamp = Timestamp::from_millis(1_736_942_400_000);

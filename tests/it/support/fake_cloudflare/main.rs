@@ -18,8 +18,7 @@ use std::time::Duration;
 use clap::Parser;
 use fake_cloudflare::{AnalyticsFault, FakeCloudflare, Recorded, Shape};
 use turn_broker::clock::{Clock, SystemClock};
-use turn_ledger::minute::Minute;
-use turn_ledger::units::Timestamp;
+use turn_ledger::{Minute, Timestamp};
 
 const KEY_ID: &str = "demo";
 const TOKEN: &str = "demo-token";

@@ -12,8 +12,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use serde_json::value::RawValue;
-use turn_ledger::spender::User;
-use turn_ledger::token::GrantId;
+use turn_ledger::{GrantId, User};
 
 use super::connection_id::ulid;
 use super::{Ayame, AyameSettings};

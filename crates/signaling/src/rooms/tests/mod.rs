@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use turn_ledger::spender::User;
+use turn_ledger::User;
 
 use super::room::Room;
 use super::{Rooms, Settings};

@@ -10,7 +10,7 @@ use crate::call::{CallName, MediaAfter, MemberId, ProtocolName};
 use crate::sfu::addresses::{NEW_SESSIONS, PER_ADDRESS_MAX};
 use crate::sfu::body::AnsweredTrack;
 use crate::sfu::session::CALLS;
-use turn_ledger::token::GrantId;
+use turn_ledger::GrantId;
 
 const LIFE: Duration = Duration::from_secs(3_600);
 
