@@ -158,10 +158,7 @@ mod tests {
         assert_eq!(format!("{}:{}", config.server.host, config.server.port), "0.0.0.0:3001");
         assert_eq!(config.access.origins, AllowedOrigins::List(vec!["http://localhost:5173".into()]));
         assert_eq!(config.access.rate.requests.get(), 10);
-        assert_eq!(
-            config.ice.sources,
-            [turn_ledger::source::IceSource::Cloudflare, turn_ledger::source::IceSource::Stun]
-        );
+        assert_eq!(config.ice.sources, [turn_ledger::IceSource::Cloudflare, turn_ledger::IceSource::Stun]);
         assert_eq!(config.ice.stun.len(), 2);
         assert_eq!(config.budget.limit.get(), 1_000_000_000_000);
         assert_eq!(config.budget.liability_rate, config.usage.estimated_rate);

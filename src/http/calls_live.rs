@@ -6,7 +6,6 @@ use axum::Json;
 use axum::extract::{Path, State};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use turn_ledger::spender;
 use turn_ledger::{ByteCount, SpenderKey, Timestamp};
 use turn_signaling::call::{CallName, MemberId, ProtocolName};
 use turn_signaling::calls::{Call, Member};
@@ -112,7 +111,7 @@ pub async fn list_live_calls(State(app): State<Arc<App>>) -> Json<LiveCallsBody>
     let (calls, total) = app.signaling.calls.list(LIST_MAX);
     let calls = app.account.read(|books| {
         let live = |(name, call): &(CallName, Call)| {
-            let key = SpenderKey::Call(spender::Call::of(name.protocol.as_str(), &name.room));
+            let key = SpenderKey::Call(turn_ledger::Call::of(name.protocol.as_str(), &name.room));
             live_call(name, call, books.grants().spenders().get(&key).map(|row| row.sums.bytes()))
         };
         calls.iter().map(live).collect()

@@ -8,7 +8,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 /// The wide IPv6 prefix: what a provider assigns to one site.
 pub const WIDE_PREFIX: u8 = 48;
 /// How many times a client's allowance a wide prefix has.
-pub const WIDE_FACTOR: u32 = turn_ledger::client::GROUP_FACTOR;
+pub const WIDE_FACTOR: u32 = turn_ledger::GROUP_FACTOR;
 
 /// An IPv4 address or an IPv6 prefix: a client, or the wide prefix around one. Host bits are zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -251,7 +251,7 @@ impl Relay {
     }
 
     /// Reports what was carried since the last call, sets the ceiling, and ends the allocations of grants that have ended. `counted`:
-    /// what was reported before. A crash must not hide more than [`UNWRITTEN_MAX`](turn_ledger::source::UNWRITTEN_MAX), so nothing may
+    /// what was reported before. A crash must not hide more than [`UNWRITTEN_MAX`](turn_ledger::UNWRITTEN_MAX), so nothing may
     /// pass unless the count of the last interval `is_written`.
     async fn settle(&self, counted: &mut u64, is_written: bool) {
         // Read the clock before the count, so that the count contains everything up to that instant.

@@ -23,7 +23,7 @@ async fn poll(broker: &TestBroker, state: &mut GrantsState) -> Vec<GrantCounts> 
 }
 
 fn span(counts: &GrantCounts) -> (String, String, bool) {
-    let minute = |at: turn_ledger::units::Timestamp| at.to_utc().format("%H:%M").to_string();
+    let minute = |at: turn_ledger::Timestamp| at.to_utc().format("%H:%M").to_string();
     (minute(counts.from), minute(counts.until), counts.is_final)
 }
 

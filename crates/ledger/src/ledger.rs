@@ -7,11 +7,9 @@ mod readings;
 
 use std::collections::BTreeMap;
 
-pub use crate::reading::LateCounts;
-pub use crate::timeline::{MeasuredUsage, SourceTerms};
 use crate::{
     BillingDay, BitRate, BudgetMode, ByteCount, ChangeKind, Figures, IceSource, Minute, Minutes, Period,
-    Rates, Slice, SourceRows, Timeline, Timestamp, UsageChange,
+    Rates, Slice, SourceRows, SourceTerms, Timeline, Timestamp, UsageChange,
 };
 
 pub use admission::{Admission, Request};

@@ -1,5 +1,7 @@
 use super::*;
-use crate::{Assumption, Basis, BitRate, Day, Minute, PromisedTime, Reading, ReadingOutcome, Refusal};
+use crate::{
+    Assumption, Basis, BitRate, Day, MeasuredUsage, Minute, PromisedTime, Reading, ReadingOutcome, Refusal,
+};
 use std::time::Duration;
 
 const MINUTE: u64 = 60_000;

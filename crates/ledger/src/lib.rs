@@ -1,59 +1,59 @@
 //! The bandwidth ledger of turn-broker. This package is pure: it reads no clock, no environment and no file, and it writes
-//! none. Time and randomness are arguments, decisions are values.
+//! none. Time and randomness are arguments, decisions are values. Every name stands at the root; the modules are private.
 //!
 //! | where | what |
 //! |---|---|
-//! | [`units`], [`time`], [`period`], [`minute`] | bytes, bit rates, instants; the time of the books; billing periods; minutes |
-//! | [`standing`] | whether the books' time is right |
-//! | [`timeline`], [`minute_usage`], [`usage_change`] | one source minute by minute, and how usage changes it |
-//! | [`reading`], [`doubt`], [`trial`] | the provider's own count; the assumed rate tested against it |
-//! | [`promise`], [`ledger`], [`verdict`], [`overrides`] | all sources under one limit; admit or refuse; the operator's overrides |
-//! | [`grants`], [`token`], [`spender`], [`key_name`] | one row per grant; its id; who spends; which TURN key minted |
-//! | [`connection`], [`connections`], [`usage_rules`], [`reports`] | reported connections, and how they are charged |
-//! | [`client`], [`clients`], [`allowance`] | which addresses count as one client; what each may claim, hold and reserve |
-//! | [`coturn`], [`traffic`] | what coturn's sessions carried |
-//! | [`spenders`], [`grant_counts`] | the sums by who spends; what a source counted for each grant |
-//! | [`books`], [`open`], [`changes`], [`dirty`] | everything under one lock; opening it; what must be stored |
+//! | `units`, `time`, `period`, `minute` | bytes, bit rates, instants; the time of the books; billing periods; minutes |
+//! | `standing` | whether the books' time is right |
+//! | `timeline`, `minute_usage`, `usage_change` | one source minute by minute, and how usage changes it |
+//! | `reading`, `doubt`, `trial` | the provider's own count; the assumed rate tested against it |
+//! | `promise`, `ledger`, `verdict`, `overrides` | all sources under one limit; admit or refuse; the operator's overrides |
+//! | `grants`, `token`, `spender`, `key_name` | one row per grant; its id; who spends; which TURN key minted |
+//! | `connection`, `connections`, `usage_rules`, `reports` | reported connections, and how they are charged |
+//! | `client`, `clients`, `allowance` | which addresses count as one client; what each may claim, hold and reserve |
+//! | `coturn`, `traffic` | what coturn's sessions carried |
+//! | `spenders`, `grant_counts` | the sums by who spends; what a source counted for each grant |
+//! | `books`, `open`, `changes`, `dirty` | everything under one lock; opening it; what must be stored |
 
-pub mod allowance;
-pub mod books;
-pub mod changes;
-pub mod client;
-pub mod clients;
-pub mod connection;
-pub mod connections;
-pub mod coturn;
-pub mod day;
-pub mod dirty;
-pub mod doubt;
-pub mod grant_counts;
-pub mod grants;
-pub mod key_name;
-pub mod ledger;
-pub mod minute;
-pub mod minute_usage;
+mod allowance;
+mod books;
+mod changes;
+mod client;
+mod clients;
+mod connection;
+mod connections;
+mod coturn;
+mod day;
+mod dirty;
+mod doubt;
+mod grant_counts;
+mod grants;
+mod key_name;
+mod ledger;
+mod minute;
+mod minute_usage;
 mod minutes;
-pub mod open;
-pub mod overrides;
-pub mod period;
-pub mod promise;
+mod open;
+mod overrides;
+mod period;
+mod promise;
 mod rates;
-pub mod reading;
-pub mod reports;
+mod reading;
+mod reports;
 mod sorted;
-pub mod source;
-pub mod spender;
-pub mod spenders;
-pub mod standing;
-pub mod time;
-pub mod timeline;
-pub mod token;
-pub mod traffic;
-pub mod trial;
-pub mod units;
-pub mod usage_change;
-pub mod usage_rules;
-pub mod verdict;
+mod source;
+mod spender;
+mod spenders;
+mod standing;
+mod time;
+mod timeline;
+mod token;
+mod traffic;
+mod trial;
+mod units;
+mod usage_change;
+mod usage_rules;
+mod verdict;
 
 use minutes::Minutes;
 pub use {

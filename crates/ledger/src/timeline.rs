@@ -10,10 +10,9 @@ mod counts;
 mod measured;
 mod terms;
 
-pub use crate::rates::Rates;
 use crate::{
     Assumption, Basis, BillingDay, ByteCount, ChangeKind, CountDoubt, Dirty, LateCounts, LiveDelta, Minute,
-    Minutes, Period, PromisedTime, SourceRows, SourceState, Timestamp, Trial, UsageChange,
+    Minutes, Period, PromisedTime, Rates, SourceRows, SourceState, Timestamp, Trial, UsageChange,
 };
 
 pub use measured::MeasuredUsage;

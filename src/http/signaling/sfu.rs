@@ -14,7 +14,6 @@ use axum::routing::any;
 use axum::{Json, Router};
 use serde::Serialize;
 use tower_http::cors::{AllowHeaders, CorsLayer};
-use turn_ledger::spender;
 use turn_ledger::{ClientKey, KeyName, Label, wait_seconds};
 use turn_signaling::call::ProtocolName;
 use turn_signaling::sfu::fault::Fault;
@@ -267,7 +266,7 @@ async fn relay_servers(
     // partytracks names no room here, so its own sessions may tell.
     let own_room = || proxy.room_of(&caller, cookies(parts), is_locked(app, proxy, parts));
     let room = by_token.or_else(|| named_room(parts)).or_else(own_room);
-    let call = room.map(|room| spender::Call::of(ProtocolName::Sfu.as_str(), &room));
+    let call = room.map(|room| turn_ledger::Call::of(ProtocolName::Sfu.as_str(), &room));
     let asker = Asker { address: caller.address, user: caller.user, origin: requester.origin.clone(), call };
     if let Some(servers) = proxy.unused_credential(&asker, app.signaling.ttl / UNUSED_LIFE_PARTS) {
         return Some(servers);

@@ -78,7 +78,7 @@ impl Reports {
     pub async fn with_store<T: Send + 'static>(
         &self,
         store: &Arc<Store>,
-        work: impl FnOnce(&Store, turn_ledger::units::Timestamp) -> std::io::Result<T> + Send + 'static,
+        work: impl FnOnce(&Store, turn_ledger::Timestamp) -> std::io::Result<T> + Send + 'static,
     ) -> Option<T> {
         let (store, now) = (Arc::clone(store), self.clock.now());
         let done = tokio::task::spawn_blocking(move || work(&store, now)).await;

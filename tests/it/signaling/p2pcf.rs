@@ -59,8 +59,7 @@ fn assert_refused(answer: &Answer, status: u16, text: &str) {
 
 #[test]
 fn the_time_of_these_tests_is_the_brokers() {
-    let start: turn_ledger::units::Timestamp =
-        chrono::DateTime::parse_from_rfc3339(START).unwrap().to_utc().into();
+    let start: turn_ledger::Timestamp = chrono::DateTime::parse_from_rfc3339(START).unwrap().to_utc().into();
     assert_eq!(start.as_millis(), NOW_MS);
 }
 

@@ -31,9 +31,7 @@ impl Books {
     /// earlier: the counts were taken. `None`: a part of many counts is taken. The same call takes the next one, and what was taken
     /// may be written in between.
     pub fn take_grant_counts(&mut self, source: IceSource, counts: &GrantCounts) -> Option<bool> {
-        let is_taken = self.grants.take_counts(source, counts, self.connections.rules().billed);
-        if is_taken != Some(false) {}
-        is_taken
+        self.grants.take_counts(source, counts, self.connections.rules().billed)
     }
 
     /// Takes what a relay of this process has carried for its grants since the last call.

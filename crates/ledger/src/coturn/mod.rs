@@ -1,5 +1,5 @@
 //! From coturn's listings to the usage of its sessions, and from that to readings.
 
-pub mod listing;
-pub mod sessions;
-pub mod usage;
+pub(crate) mod listing;
+pub(crate) mod sessions;
+pub(crate) mod usage;

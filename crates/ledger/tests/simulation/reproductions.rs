@@ -1,6 +1,6 @@
 //! Scenarios that failed once. They are literal operations, so a change of the random choice does not change them.
 
-use turn_ledger::books::Written;
+use turn_ledger::Written;
 
 use crate::check;
 use crate::restart::check_restart;

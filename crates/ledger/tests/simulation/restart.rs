@@ -1,6 +1,6 @@
 //! Tests of restarts. The restored books equal the books before the restart, at the time of the restart and later.
 
-use turn_ledger::source::IceSource;
+use turn_ledger::IceSource;
 
 use crate::faults;
 use crate::journal::Journal;

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
-use turn_ledger::spender;
 
 use super::profile::Profile;
 use crate::protocol::Text;
@@ -191,13 +190,13 @@ pub(super) struct RoomState<'a> {
 #[derive(Serialize)]
 pub(super) struct User<'a> {
     id: &'a str,
-    name: &'a spender::User,
+    name: &'a turn_ledger::User,
     #[serde(flatten)]
     profile: &'a Profile,
 }
 
 impl<'a> User<'a> {
-    pub(super) fn new(id: &'a str, name: &'a spender::User, profile: &'a Profile) -> Self {
+    pub(super) fn new(id: &'a str, name: &'a turn_ledger::User, profile: &'a Profile) -> Self {
         Self { id, name, profile }
     }
 }

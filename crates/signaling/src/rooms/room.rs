@@ -5,8 +5,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use turn_ledger::spender;
-
 use super::Settings;
 use super::message::{Ai, Incoming, Outgoing, Refusal, RoomState, User};
 use super::profile::Profile;
@@ -48,7 +46,7 @@ pub(super) struct Room {
 #[derive(Debug)]
 struct Member {
     id: MemberId,
-    name: spender::User,
+    name: turn_ledger::User,
     /// The number of the visitor who has chosen the name.
     visitor: u128,
     profile: Profile,
@@ -63,7 +61,7 @@ pub(super) struct Arrival {
     pub(super) socket: SocketId,
     /// The user's id: its `_pk`.
     pub(super) id: Arc<str>,
-    name: spender::User,
+    name: turn_ledger::User,
     visitor: u128,
     member: MemberId,
 }

@@ -1,6 +1,6 @@
 //! What the tables write and read. The books only: the service stores three values beside them, which no figure uses.
 
-use turn_ledger::changes::{Batch, Stored};
+use turn_ledger::{Batch, Stored};
 
 pub(super) struct Changes {
     pub(super) books: Batch,

@@ -16,7 +16,7 @@ use std::cell::RefCell;
 
 use redb::backends::InMemoryBackend;
 use redb::{Database, ReadableDatabase, WriteTransaction};
-use turn_ledger::changes::{Batch, Stored};
+use turn_ledger::{Batch, Stored};
 
 use crate::walk::disk::Disk;
 use tables::StoreError;

@@ -1,10 +1,6 @@
 //! What each operation does to a simulated broker and to the world.
 
-use turn_ledger::books::Written;
-use turn_ledger::connection::Report;
-use turn_ledger::reports::Caller;
-use turn_ledger::source::MINT_SLACK;
-use turn_ledger::units::ByteCount;
+use turn_ledger::{ByteCount, Caller, MINT_SLACK, Report, Written};
 
 use super::broker::Broker;
 use super::checks::Excuse;

@@ -3,14 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use turn_ledger::books::Books;
-use turn_ledger::changes::{Batch, Stored};
-use turn_ledger::connection::Connection;
-use turn_ledger::day::Day;
-use turn_ledger::period::Period;
-use turn_ledger::time::{Boot, SteadyTime};
-use turn_ledger::token::GrantId;
-use turn_ledger::units::{ByteCount, Timestamp};
+use turn_ledger::{
+    Batch, Books, Boot, ByteCount, Connection, Day, GrantId, Period, SteadyTime, Stored, Timestamp,
+};
 
 use super::checks::Excuse;
 use super::coturn::{CUT_FOR, Cli};

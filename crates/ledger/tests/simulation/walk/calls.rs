@@ -5,10 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use turn_ledger::connection::Report;
-use turn_ledger::grants::GrantRow;
-use turn_ledger::source::IceSource;
-use turn_ledger::token::GrantId;
+use turn_ledger::{GrantId, GrantRow, IceSource, Report};
 
 use super::broker::Broker;
 use super::disk::Disk;

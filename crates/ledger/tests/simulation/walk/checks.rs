@@ -3,12 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use turn_ledger::books::Snapshot;
-use turn_ledger::coturn::sessions::HIDDEN_PACKETS_MAX;
-use turn_ledger::period::Period;
-use turn_ledger::source::IceSource;
-use turn_ledger::units::{ByteCount, Timestamp};
-use turn_ledger::verdict::Figures;
+use turn_ledger::{ByteCount, Figures, HIDDEN_PACKETS_MAX, IceSource, Period, Snapshot, Timestamp};
 
 use super::broker::Broker;
 use super::coturn::PACKET_BYTES;

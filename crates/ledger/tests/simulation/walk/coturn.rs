@@ -3,11 +3,7 @@
 
 use std::time::Duration;
 
-use turn_ledger::coturn::listing::{Listing, Reach, Session, SessionId};
-use turn_ledger::source::IceSource;
-use turn_ledger::token::GrantId;
-use turn_ledger::traffic::Traffic;
-use turn_ledger::units::Timestamp;
+use turn_ledger::{GrantId, IceSource, Listing, Reach, Session, SessionId, Timestamp, Traffic};
 
 use super::broker::Broker;
 use super::disk::Disk;

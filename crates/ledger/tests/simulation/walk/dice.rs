@@ -1,7 +1,6 @@
 //! The random choice of operations.
 
-use turn_ledger::books::Written;
-use turn_ledger::source::IceSource;
+use turn_ledger::{IceSource, Written};
 
 use super::faults::Fault;
 use super::ops::Op;

@@ -1,12 +1,9 @@
 //! What the books are expected to say after each operation of a simulated broker, by the account of [`super::model`].
 
-use turn_ledger::books::{Hold, Requester, Snapshot};
-use turn_ledger::grant_counts::GrantCounts;
-use turn_ledger::reading::{Reading, ReadingOutcome};
-use turn_ledger::source::{IceSource, MINT_SLACK};
-use turn_ledger::time::Moment;
-use turn_ledger::token::GrantId;
-use turn_ledger::units::{ByteCount, Timestamp};
+use turn_ledger::{
+    ByteCount, GrantCounts, GrantId, Hold, IceSource, MINT_SLACK, Moment, Reading, ReadingOutcome, Requester,
+    Snapshot, Timestamp,
+};
 
 use super::broker::Broker;
 use super::disk::Disk;

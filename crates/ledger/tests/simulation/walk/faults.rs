@@ -1,6 +1,6 @@
 //! The rarer faults, and the operations that they consist of.
 
-use turn_ledger::books::Written;
+use turn_ledger::Written;
 
 use super::coturn::Cli;
 use super::dice::Dice;

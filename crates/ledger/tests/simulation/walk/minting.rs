@@ -2,13 +2,9 @@
 
 use std::time::Duration;
 
-use turn_ledger::books::{Commit, Requester, Written};
-use turn_ledger::client::ClientKey;
-use turn_ledger::promise::PromisedTime;
-use turn_ledger::reports::Caller;
-use turn_ledger::source::IceSource;
-use turn_ledger::spender::{Spender, User};
-use turn_ledger::token::{Grant, GrantId};
+use turn_ledger::{
+    Caller, ClientKey, Commit, Grant, GrantId, IceSource, PromisedTime, Requester, Spender, User, Written,
+};
 
 use super::broker::Broker;
 use super::disk::Disk;

@@ -30,16 +30,11 @@ pub(crate) mod settings;
 mod sfu;
 mod world;
 
-use turn_ledger::books::{Books, Snapshot};
-use turn_ledger::changes::Stored;
-use turn_ledger::grants::GrantRow;
-use turn_ledger::period::Period;
-use turn_ledger::source::IceSource::{self, Cloudflare, Relay};
-use turn_ledger::spender::User;
-use turn_ledger::spenders::{SpenderKey, SpenderKind, SpenderSums};
-use turn_ledger::token::GrantId;
-use turn_ledger::units::{ByteCount, Timestamp};
-use turn_ledger::verdict::UserShare;
+use turn_ledger::IceSource::{self, Cloudflare, Relay};
+use turn_ledger::{
+    Books, ByteCount, GrantId, GrantRow, Period, Snapshot, SpenderKey, SpenderKind, SpenderSums, Stored,
+    Timestamp, User, UserShare,
+};
 
 use broker::Broker;
 use checks::{Checks, Tally};

@@ -1,6 +1,6 @@
 //! The operations of a scenario.
 
-use turn_ledger::books::Written;
+use turn_ledger::Written;
 
 use super::coturn::Cli;
 use super::settings::Change;

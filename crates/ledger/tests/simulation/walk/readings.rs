@@ -1,12 +1,8 @@
 //! The readings of a simulated broker: the provider's count of the true bytes, with what it may lack.
 
-use turn_ledger::day::Day;
-use turn_ledger::grant_counts::GrantCounts;
-use turn_ledger::reading::{Carried, Reading, ReadingOutcome};
-use turn_ledger::source::IceSource;
-use turn_ledger::token::GrantId;
-use turn_ledger::traffic::Traffic;
-use turn_ledger::units::{ByteCount, Timestamp};
+use turn_ledger::{
+    ByteCount, Carried, Day, GrantCounts, GrantId, IceSource, Reading, ReadingOutcome, Timestamp, Traffic,
+};
 
 use super::broker::Broker;
 use super::checks::{Excuse, span};

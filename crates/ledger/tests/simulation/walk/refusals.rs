@@ -3,14 +3,10 @@
 
 use std::time::Duration;
 
-use turn_ledger::books::{NotAdmitted, Requester, Snapshot};
-use turn_ledger::client::ClientKey;
-use turn_ledger::grants::GrantRow;
-use turn_ledger::minute::Minute;
-use turn_ledger::source::{IceSource, MINT_SLACK};
-use turn_ledger::token::GrantId;
-use turn_ledger::units::ByteCount;
-use turn_ledger::verdict::{Refusal, UserShare};
+use turn_ledger::{
+    ByteCount, ClientKey, GrantId, GrantRow, IceSource, MINT_SLACK, Minute, NotAdmitted, Refusal, Requester,
+    Snapshot, UserShare,
+};
 
 use super::broker::Broker;
 use super::disk::Disk;

@@ -3,12 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use turn_ledger::connection::Report;
-use turn_ledger::grants::GrantRow;
-use turn_ledger::reports::{Caller, Opened};
-use turn_ledger::source::IceSource;
-use turn_ledger::spender::User;
-use turn_ledger::token::{Grant, GrantId};
+use turn_ledger::{Caller, Grant, GrantId, GrantRow, IceSource, Opened, Report, User};
 
 use super::broker::Broker;
 use super::disk::Disk;

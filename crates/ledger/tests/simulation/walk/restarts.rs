@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use turn_ledger::books::{Books, Snapshot};
-use turn_ledger::source::IceSource;
-use turn_ledger::time::{Boot, Moment};
-use turn_ledger::units::{ByteCount, Timestamp};
+use turn_ledger::{Books, Boot, ByteCount, IceSource, Moment, Snapshot, Timestamp};
 
 use super::broker::Broker;
 use super::checks::Excuse;

@@ -2,20 +2,10 @@
 
 use std::time::Duration;
 
-use turn_ledger::books::Books;
-use turn_ledger::changes::Stored;
-use turn_ledger::clients::ClientTerms;
-use turn_ledger::connections::Bounds;
-use turn_ledger::ledger::{SourceTerms, Terms};
-use turn_ledger::open::Setup;
-use turn_ledger::period::BillingDay;
-use turn_ledger::source::IceSource;
-use turn_ledger::spenders::SpenderTerms;
-use turn_ledger::time::Moment;
-use turn_ledger::timeline::Rates;
-use turn_ledger::units::{BitRate, ByteCount};
-use turn_ledger::usage_rules::{BilledDirections, UsageRules};
-use turn_ledger::verdict::BudgetMode;
+use turn_ledger::{
+    BilledDirections, BillingDay, BitRate, Books, Bounds, BudgetMode, ByteCount, ClientTerms, IceSource,
+    Moment, Rates, Setup, SourceTerms, SpenderTerms, Stored, Terms, UsageRules,
+};
 
 use super::dice::Dice;
 use super::lateness::Lateness;

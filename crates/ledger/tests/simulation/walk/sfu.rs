@@ -3,12 +3,7 @@
 
 use std::sync::Arc;
 
-use turn_ledger::client::ClientKey;
-use turn_ledger::grants::SfuSession;
-use turn_ledger::source::IceSource;
-use turn_ledger::spender::Spender;
-use turn_ledger::token::GrantId;
-use turn_ledger::units::Timestamp;
+use turn_ledger::{ClientKey, GrantId, IceSource, SfuSession, Spender, Timestamp};
 
 use super::broker::Broker;
 use super::disk::Disk;

@@ -4,8 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use turn_ledger::source::IceSource;
-use turn_ledger::token::GrantId;
+use turn_ledger::{GrantId, IceSource};
 
 /// What the broker assumes of one credential, or what its client does.
 #[derive(Clone, Copy, Debug)]

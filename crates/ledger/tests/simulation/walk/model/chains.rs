@@ -1,11 +1,6 @@
 //! Grants and the grants that renew them, and revocations.
 
-use turn_ledger::client::ClientKey;
-use turn_ledger::minute::Minute;
-use turn_ledger::promise::PromisedTime;
-use turn_ledger::source::IceSource;
-use turn_ledger::token::GrantId;
-use turn_ledger::units::Timestamp;
+use turn_ledger::{ClientKey, GrantId, IceSource, Minute, PromisedTime, Timestamp};
 
 use super::{Known, Model, minute_from, minute_of, signed};
 

@@ -1,9 +1,6 @@
 //! The open connections: which there are, since when, and what each is charged.
 
-use turn_ledger::books::Books;
-use turn_ledger::connection::Report;
-use turn_ledger::token::GrantId;
-use turn_ledger::units::Timestamp;
+use turn_ledger::{Books, GrantId, Report, Timestamp};
 
 use super::{Model, signed};
 

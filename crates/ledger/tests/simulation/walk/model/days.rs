@@ -1,11 +1,6 @@
 //! The provider's counts by day: whether a reading is taken, and what the day says afterwards.
 
-use turn_ledger::books::Books;
-use turn_ledger::day::{Day, DayCount};
-use turn_ledger::period::Period;
-use turn_ledger::reading::{Reading, ReadingOutcome};
-use turn_ledger::source::IceSource;
-use turn_ledger::units::{ByteCount, Timestamp};
+use turn_ledger::{Books, ByteCount, Day, DayCount, IceSource, Period, Reading, ReadingOutcome, Timestamp};
 
 use super::figures::{Range, Span, at_most, promised};
 use super::{Known, MINUTE, Model, minute_from, minute_of};

@@ -1,10 +1,6 @@
 //! The figures: the days as they are counted, and minute by minute what is promised in the time that is not.
 
-use turn_ledger::books::{Books, Snapshot};
-use turn_ledger::day::{Day, DayCount};
-use turn_ledger::promise::PromisedTime;
-use turn_ledger::source::IceSource;
-use turn_ledger::units::Timestamp;
+use turn_ledger::{Books, Day, DayCount, IceSource, PromisedTime, Snapshot, Timestamp};
 
 use super::{Known, MINUTE, Model, minute_from, minute_of};
 

@@ -14,13 +14,7 @@ mod tails;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use turn_ledger::client::ClientKey;
-use turn_ledger::day::Day;
-use turn_ledger::period::Period;
-use turn_ledger::promise::PromisedTime;
-use turn_ledger::source::IceSource;
-use turn_ledger::token::{Grant, GrantId};
-use turn_ledger::units::Timestamp;
+use turn_ledger::{ClientKey, Day, Grant, GrantId, IceSource, Period, PromisedTime, Timestamp};
 
 use claims::Reported;
 use spending::Counted;

@@ -1,12 +1,6 @@
 //! The row of each grant in the books.
 
-use turn_ledger::books::Books;
-use turn_ledger::grants::GrantRow;
-use turn_ledger::minute::Minute;
-use turn_ledger::promise::PromisedTime;
-use turn_ledger::source::IceSource;
-use turn_ledger::token::GrantId;
-use turn_ledger::units::Timestamp;
+use turn_ledger::{Books, GrantId, GrantRow, IceSource, Minute, PromisedTime, Timestamp};
 
 use super::spending::Counted;
 use super::{Facts, Known, MINUTE, Model, minute_from, minute_of};

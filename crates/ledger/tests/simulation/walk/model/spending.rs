@@ -2,13 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use turn_ledger::books::Books;
-use turn_ledger::grant_counts::GrantCounts;
-use turn_ledger::promise::PromisedTime;
-use turn_ledger::source::IceSource;
-use turn_ledger::spender::User;
-use turn_ledger::spenders::{SpenderKey, SpenderKind, Sums};
-use turn_ledger::units::{ByteCount, Timestamp};
+use turn_ledger::{
+    Books, ByteCount, GrantCounts, IceSource, PromisedTime, SpenderKey, SpenderKind, Sums, Timestamp, User,
+};
 
 use super::figures::{Range, at_most, parts};
 use super::{Known, Model, minute_from, minute_of};

@@ -1,10 +1,6 @@
 //! What happened in the period, and what qualifies the bound: a restored copy, and jumps of the time.
 
-use turn_ledger::books::{Books, Snapshot};
-use turn_ledger::period::Period;
-use turn_ledger::time::Moment;
-use turn_ledger::token::GrantId;
-use turn_ledger::units::ByteCount;
+use turn_ledger::{Books, ByteCount, GrantId, Moment, Period, Snapshot};
 
 use super::{MINUTE, Model, SLACK, signed};
 
@@ -77,8 +73,7 @@ impl Model {
         let counts = snapshot.counts;
         let found = [counts.issued, counts.connections, counts.reported];
         let expected = [self.now.issued, self.now.opened, self.now.reported];
-        let times =
-            [snapshot.lacks_until, snapshot.jumped_until].map(turn_ledger::units::Timestamp::as_millis);
+        let times = [snapshot.lacks_until, snapshot.jumped_until].map(turn_ledger::Timestamp::as_millis);
         let expected_times = [self.now.lacks_until, self.now.jumped_until];
         if found != expected {
             return Some(format!("{found:?} were issued, opened and reported, not {expected:?}"));

@@ -1,7 +1,6 @@
 //! How promises change after their credential was made: longer and shorter tails, reports, and what is released.
 
-use turn_ledger::source::IceSource;
-use turn_ledger::token::GrantId;
+use turn_ledger::{GrantId, IceSource};
 
 use super::{Facts, Known, MINUTE, Model, SLACK, minute_from, minute_of, signed};
 
