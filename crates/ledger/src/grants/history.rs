@@ -148,6 +148,7 @@ impl Grants {
         row.state = GrantState::Live;
         self.terms.tally(&mut self.spenders, row, |sums| sums.change_live(1));
         self.revoked.extend(row.revoked_at.map(|at| (at, id)));
+        self.releasable.extend(row.may_be_released().then_some(id));
         self.ended.remove(&(row.ends_in(), id));
         self.due.insert((until, id));
     }

@@ -154,6 +154,7 @@ mutants=(
     'a member of a call: its reports are clamped|reports.rs|matches!(self, Self::Member(_) \| Self::Reporter)|matches!(self, Self::Reporter)'
     'a reporter: nothing is kept for it|connections.rs|self.rows_max.checked_div(REPORTER_SHARE)|self.rows_max.checked_div(usize::MAX)'
     'a revoked grant goes on reporting|books/mod.rs|caller.grant().is_some_and(\|grant\| self.grants.is_revoked(grant.id))|caller.grant().is_some_and(\|grant\| self.grants.is_revoked(grant.id) && self.is_frozen())'
+    'a revoked grant that is revived is not released|grants/history.rs|        self.releasable.extend(row.may_be_released().then_some(id));|'
     'a revoked grant keeps its connections|connections.rs|names.iter().filter_map(|names.iter().take(0).filter_map('
     'a freeze leaves claims as they are|books/operator.rs|self.is_frozen().then_some(promised)|self.is_frozen().then_some(promised).filter(\|_\| false)'
     'a freeze leaves what was saved|allowance.rs|self.left = 0;|'

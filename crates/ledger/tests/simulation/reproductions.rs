@@ -1,16 +1,16 @@
 //! Scenarios that failed once. They are literal operations, so a change of the random choice does not change them.
 
-use turn_ledger::Written;
+use turn_ledger::{IceSource, Written};
 
 use crate::check;
 use crate::restart::check_restart;
 use crate::walk::Scenario;
 use crate::walk::coturn::Cli;
 use crate::walk::ops::Op::{
-    Coturn, Crash, CrashAfterCommit, Down, Flush, Mint, MintUnwritten, Pause, Read, ReadAhead, Reboot,
-    ReplaceKey, Wait,
+    Change, Coturn, Crash, CrashAfterCommit, Down, Flush, From, Join, Leave, Mint, MintUnwritten, Pause,
+    Read, ReadAhead, ReadRelay, Reboot, ReplaceKey, Wait,
 };
-use crate::walk::settings::{COTURN, Settings};
+use crate::walk::settings::{self, COTURN, Settings};
 
 const ESTIMATE: Settings = Settings::DEFAULT;
 const STRICT: Settings = Settings { strict: true, ..ESTIMATE };
@@ -198,4 +198,27 @@ fn a_crash_does_not_end_the_doubt_about_a_jump() {
         ops.push(Wait { millis: 3 * HOUR, share: 256 });
         check(&Scenario { settings, before_reset: 20 * DAY, ops });
     }
+}
+
+/// A grant of the relay was revoked and had ended when its tail became longer. The relay had no session of it, and what the tail added
+/// was never released.
+#[test]
+fn a_revoked_grant_that_a_longer_tail_revives_is_released() {
+    let settings = Settings {
+        sources: &[IceSource::Cloudflare, IceSource::Relay],
+        sfu: true,
+        clients: 3,
+        ended_max: 5,
+        ..STRICT
+    };
+    let ops = vec![
+        From { nth: 1 },
+        MintUnwritten { life: 2 * 86_400, written: Written::Unknown },
+        Join { life: 300 },
+        Leave { nth: 3_062_975_811_419_835_504 },
+        Wait { millis: 4_222_249, share: 256 },
+        Change(settings::Change::Tail(Some(20_000))),
+        ReadRelay { is_slow: true },
+    ];
+    check(&Scenario { settings, before_reset: 5 * MINUTE, ops });
 }
