@@ -141,9 +141,11 @@ impl Minutes {
         let moved = sampled(before.other.minus(reading.other));
         let known = u128::from(before.at_most.get()).saturating_add(moved);
         if reading.as_of == before.as_of {
-            // Bytes that arrived late. Those that are of another key now take their margin along.
-            let late = known.saturating_add(sampled(reading.growth_since(before)));
-            return late.min(sampled(reading.granted));
+            // Growth within the margin is what sampling had missed. Bytes beyond it arrived late. Those that are of another key now take
+            // their margin along.
+            let counted = before.granted.plus(reading.growth_since(before));
+            let late = counted.minus(ByteCount::saturating(known));
+            return known.saturating_add(sampled(late)).min(sampled(reading.granted));
         }
         let granted = u128::from(reading.granted.get());
         let promised = known.saturating_add(self.promised_between(before.as_of, reading.as_of));

@@ -91,8 +91,10 @@ impl Model {
             u128::from(before.at_most.get()) + at_most(before.other.get().saturating_sub(other), sampling);
         let most = |promised: u128| {
             if as_of == before.as_of {
+                // What the margin covered is counted now. Only more than that arrived late.
                 let grown = granted.saturating_sub(before.granted.get()).min(growth);
-                sampled.min(known + at_most(grown, sampling))
+                let late = u128::from(before.granted.get() + grown).saturating_sub(known);
+                sampled.min(known + at_most(u64::try_from(late).unwrap_or(u64::MAX), sampling))
             } else if u128::from(granted) > known + promised {
                 sampled
             } else {
