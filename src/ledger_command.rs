@@ -13,6 +13,7 @@ use crate::journal::changes::Contents;
 use crate::journal::inspect::LedgerCopy;
 use crate::journal::store::{FORMAT, OpenError};
 use crate::json::plain_number;
+use crate::telemetry::words;
 use turn_ledger::{
     ClaimedUsage, Connection, GrantId, GrantRow, Head, IceSource, Minute, Snapshot, SourceRows, Timestamp,
 };
@@ -131,7 +132,7 @@ fn summary(summary: &Summary) -> String {
         ("Bound", format!("{} GB past the limit at worst", figures.overshoot_bound().gb_up())),
         ("Grants", format!("{} issued, {} reported, {live_grants} live", counts.issued, counts.reported)),
         ("Connections", format!("{open_connections} open, {} opened in this period", counts.connections)),
-        ("Overrides", snapshot.overrides_in_words().unwrap_or_else(|| "none".into())),
+        ("Overrides", words::overrides(snapshot).unwrap_or_else(|| "none".into())),
         ("Alerts", format!("{} to be delivered", summary.alerts_pending)),
     ];
     let mut text = String::new();

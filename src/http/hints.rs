@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use crate::app::App;
 use crate::limit::proxies::Unread;
 use crate::meter::cloudflare::CloudflareMeter;
+use crate::telemetry::words;
 use turn_ledger::{CLOCK_DIFFERENCE_TOLERATED, FastGrant, LateCounts, Snapshot};
 
 /// How long after a clamped claim the hint is shown.
@@ -193,7 +194,7 @@ fn about_clock_and_bound(hints: &mut Hints, snapshot: &Snapshot) {
         "CLOCK_JUMPED",
         "the ledger has followed a jump of the machine's clock. If the clock was wrong before or is wrong now, credentials minted before the jump relay for longer than is reserved: the bound is unreliable until they have ended. Check the clock.",
     );
-    if let Some(text) = snapshot.lacks_in_words() {
+    if let Some(text) = words::lacks(snapshot) {
         hints.add(true, "LEDGER_RESTORED", &text);
     }
     hints.add(

@@ -16,7 +16,7 @@ use super::schema::{one_of, source_schema};
 use crate::app::App;
 use page::{bad_cursor, cursor_of, grant_cursor, grant_place, limit, one, page, parsed, place};
 use turn_ledger::{
-    Books, Evidence, GrantFilter, GrantPage, GrantPlace, IceSource, ListedGrant, Place as SpenderPlace,
+    Books, ByteCount, GrantFilter, GrantPage, GrantPlace, IceSource, ListedGrant, Place as SpenderPlace,
     Snapshot, Spender, SpenderKey, SpenderKind, SpenderSums, Timestamp,
 };
 
@@ -182,9 +182,19 @@ fn by_schema() -> RefOr<Schema> {
     one_of(BY, "What the sums are grouped by.")
 }
 
+const MEASURED: &str = "measured";
+const CLAIMED: &str = "claimed";
+
+/// How most of these bytes are known. Claims run ahead of the count, so a few of them do not make the bytes a claim.
+fn evidence(measured: ByteCount, claimed: ByteCount) -> &'static str {
+    if measured > ByteCount::ZERO && measured >= claimed { MEASURED } else { CLAIMED }
+}
+
 fn evidence_schema() -> RefOr<Schema> {
-    let names = [Evidence::Measured, Evidence::Claimed].map(Evidence::name);
-    one_of(names, "`measured` if the source counted at least as much as was claimed, else `claimed`.")
+    one_of(
+        [MEASURED, CLAIMED],
+        "`measured` if the source counted at least as much as was claimed, else `claimed`.",
+    )
 }
 
 /// Lists who spends.
@@ -332,7 +342,7 @@ fn spender_body(ListedSpender { row, usable, blocked }: &ListedSpender) -> Spend
         bytes: sums.bytes().get(),
         measured_bytes: sums.measured().get(),
         claimed_bytes: sums.claimed().get(),
-        evidence: sums.evidence().name(),
+        evidence: evidence(sums.measured(), sums.claimed()),
         blocked: *blocked,
         grants: sums.grants(),
         live: row.live,
@@ -349,7 +359,7 @@ fn grant_as_spender(grant: &ListedGrant) -> SpenderBody {
         bytes: grant.row.bytes().get(),
         measured_bytes: spent.measured().get(),
         claimed_bytes: spent.claimed().get(),
-        evidence: Evidence::of(spent.measured(), spent.claimed()).name(),
+        evidence: evidence(spent.measured(), spent.claimed()),
         blocked: None,
         grants: 1,
         live: u64::from(grant.live),
@@ -377,6 +387,22 @@ fn grant_body(grant: &ListedGrant) -> GrantBody {
         bytes: row.bytes().get(),
         measured_bytes: spent.measured().get(),
         claimed_bytes: spent.claimed().get(),
-        evidence: Evidence::of(spent.measured(), spent.claimed()).name(),
+        evidence: evidence(spent.measured(), spent.claimed()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_evidence_is_measured_if_the_source_counted_at_least_half() {
+        let of = |measured, claimed| evidence(ByteCount::new(measured), ByteCount::new(claimed));
+        for (measured, claimed) in [(10, 0), (10, 10)] {
+            assert_eq!(of(measured, claimed), "measured", "{measured} of {claimed}");
+        }
+        for (measured, claimed) in [(0, 0), (0, 1), (10, 11), (1, u64::MAX)] {
+            assert_eq!(of(measured, claimed), "claimed", "{measured} of {claimed}");
+        }
     }
 }

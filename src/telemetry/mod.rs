@@ -7,3 +7,4 @@ pub mod metrics;
 pub mod provider_calls;
 pub mod refusals;
 pub mod startup;
+pub mod words;

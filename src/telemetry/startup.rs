@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use crate::config::{AllowedOrigins, Config, reachable};
 use crate::json::plain_number;
+use crate::telemetry::words;
 use turn_ledger::{BudgetMode, IceSource, Snapshot};
 
 /// Writes the lines. Operators rely on the order of the lines and on the texts of the first three. `books` is the ledger as it was opened, with
@@ -12,10 +13,10 @@ pub fn report(config: &Config, address: SocketAddr, books: &Snapshot) {
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "turn-broker listening on port {}", address.port());
     report_sources(config);
     report_budget(config);
-    if let Some(overrides) = books.overrides_in_words() {
+    if let Some(overrides) = words::overrides(books) {
         tracing::warn!("Overrides in force: {overrides}");
     }
-    if let Some(lacks) = books.lacks_in_words() {
+    if let Some(lacks) = words::lacks(books) {
         tracing::warn!("LEDGER_RESTORED: {lacks}");
     }
     report_meters(config);

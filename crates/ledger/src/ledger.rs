@@ -112,17 +112,6 @@ impl Ledger {
         }
     }
 
-    /// Counts an opened connection.
-    pub(crate) fn count_connection(&mut self) {
-        self.counts.connections = self.counts.connections.saturating_add(1);
-    }
-
-    /// Counts a report that was clamped to an allowance.
-    pub(crate) fn count_clamped(&mut self) {
-        self.counts.clamped = self.counts.clamped.saturating_add(1);
-        self.counts.clamped_at = Some(self.now);
-    }
-
     /// Applies one change of the reported usage.
     pub(crate) fn apply(&mut self, change: UsageChange) {
         if let ChangeKind::GrantReported = change.kind {
@@ -209,6 +198,11 @@ impl Ledger {
     #[must_use]
     pub fn counts(&self) -> PeriodCounts {
         self.counts
+    }
+
+    /// The same, to count an event.
+    pub(crate) fn counts_mut(&mut self) -> &mut PeriodCounts {
+        &mut self.counts
     }
 
     /// The periods before this one with their bytes, the latest first: at most twelve, and none before the first that is known.

@@ -42,18 +42,6 @@ impl Overrides {
     }
 }
 
-/// The overrides as text for operators; `None` without overrides.
-#[must_use]
-pub fn in_words(limit: ByteCount, configured: ByteCount, frozen: bool) -> Option<String> {
-    let frozen = frozen.then(|| "nothing is minted".to_owned());
-    let limited = (limit != configured).then(|| {
-        let [limit, configured] = [limit, configured].map(ByteCount::as_gb);
-        format!("a limit of {limit} GB instead of {configured}")
-    });
-    let all: Vec<String> = limited.into_iter().chain(frozen).collect();
-    (!all.is_empty()).then(|| all.join("; "))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,18 +56,6 @@ mod tests {
         assert_eq!(overrides.limit(CONFIGURED), ByteCount::new(5));
         overrides.override_limit(None, CONFIGURED);
         assert_eq!(overrides.limit(CONFIGURED), CONFIGURED);
-    }
-
-    #[test]
-    fn the_text_names_overrides_and_not_configured_values() {
-        let [five, ten] = [5, 10].map(|gb| ByteCount::new(gb * 1_000_000_000));
-        assert_eq!(in_words(ten, ten, false), None);
-        assert_eq!(in_words(five, ten, false).as_deref(), Some("a limit of 5 GB instead of 10"));
-        assert_eq!(in_words(ten, ten, true).as_deref(), Some("nothing is minted"));
-        assert_eq!(
-            in_words(five, ten, true).as_deref(),
-            Some("a limit of 5 GB instead of 10; nothing is minted")
-        );
     }
 
     #[test]

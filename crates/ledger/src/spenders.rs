@@ -27,7 +27,7 @@ pub(crate) use key::Keys;
 pub use key::{SpenderKey, SpenderKind};
 pub use listing::{PeriodBytes, Place, SpenderSums};
 pub(crate) use promised::PromisedMinutes;
-pub use sums::{Evidence, Sums};
+pub use sums::Sums;
 pub(crate) use user::Uncounted;
 pub use user::UserPromises;
 

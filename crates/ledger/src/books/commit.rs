@@ -251,7 +251,8 @@ impl Books {
         self.give_row_back(&hold);
         let Hold { promise: before, .. } = hold;
         self.replace_promise(Some(&before), Some(&promise));
-        self.ledger.count_issued();
+        let counts = self.ledger.counts_mut();
+        counts.issued = counts.issued.saturating_add(1);
         let batch = is_metered.then(|| self.take_batch());
         Ok((Commit { grant: grant.id, promise }, batch))
     }
@@ -292,7 +293,8 @@ impl Books {
                 } else {
                     self.replace_promise(Some(&commit.promise), None);
                 }
-                self.ledger.uncount_issued();
+                let counts = self.ledger.counts_mut();
+                counts.issued = counts.issued.saturating_sub(1);
                 Err(NotRecorded)
             }
         }

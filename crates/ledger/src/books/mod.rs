@@ -201,7 +201,8 @@ impl Books {
         let entry = self.connections.open(&mut self.grants, caller, id, relayed, now)?;
         let opened = self.apply(entry);
         if opened.value == Opened::New {
-            self.ledger.count_connection();
+            let counts = self.ledger.counts_mut();
+            counts.connections = counts.connections.saturating_add(1);
         }
         Ok(opened)
     }
@@ -346,7 +347,9 @@ impl Books {
             self.ledger.apply(change);
         }
         if entry.clamped {
-            self.ledger.count_clamped();
+            let now = self.now();
+            let counts = self.ledger.counts_mut();
+            (counts.clamped, counts.clamped_at) = (counts.clamped.saturating_add(1), Some(now));
         }
         Outcome { value: entry.value, clamped: entry.clamped }
     }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::Books;
-use crate::overrides::in_words;
 use crate::{BitRate, ByteCount, FastGrant, Figures, MINT_SLACK, MeasuredUsage, PeriodCounts, Timestamp};
 
 /// The wall clock may differ from the books' time by this much before a hint reports it.
@@ -53,12 +52,6 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// The operator's overrides in words; `None` without one.
-    #[must_use]
-    pub fn overrides_in_words(&self) -> Option<String> {
-        in_words(self.figures.limit, self.configured_limit, self.frozen)
-    }
-
     /// Whether so many bytes are unknown that somebody else may use the key: more than 5 % of what was measured, and at least a
     /// thousandth of the limit.
     #[must_use]
@@ -72,13 +65,6 @@ impl Snapshot {
     #[must_use]
     pub fn lacks_grants(&self) -> bool {
         self.lacks_until > self.figures.now
-    }
-
-    /// The same in words, with until when and what to do; `None` if the ledger lacks none.
-    #[must_use]
-    pub fn lacks_in_words(&self) -> Option<String> {
-        let until = self.lacks_until;
-        self.lacks_grants().then(|| format!("the ledger lacks credentials, because it was restored from a copy, because a page has one that it does not know, or because a tail became longer after they had left the table: the bound is unreliable until {until}, when the longest of them has ended. Wait, or replace the TURN key or secret to end them now."))
     }
 
     /// Whether the assumptions of the published bound hold, as far as is known: those about the rate, the tail, the count and the

@@ -90,16 +90,6 @@ impl Ledger {
         !figures.is_spent() && metered.peek().is_some() && !metered.any(fits)
     }
 
-    /// Counts an issued credential.
-    pub(crate) fn count_issued(&mut self) {
-        self.counts.issued = self.counts.issued.saturating_add(1);
-    }
-
-    /// Reverses [`Self::count_issued`], because the credential was not handed out.
-    pub(crate) fn uncount_issued(&mut self) {
-        self.counts.issued = self.counts.issued.saturating_sub(1);
-    }
-
     /// Applies several changes.
     pub(crate) fn apply_all(&mut self, changes: impl IntoIterator<Item = UsageChange>) {
         for change in changes {

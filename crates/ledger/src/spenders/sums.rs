@@ -22,32 +22,6 @@ pub struct Sums {
     pub last_seen: Timestamp,
 }
 
-/// How most of the bytes are known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Evidence {
-    /// The source counted at least half of them.
-    Measured,
-    /// The source counted less, or nothing.
-    Claimed,
-}
-
-impl Evidence {
-    /// How most of these bytes are known. Claims run ahead of the count, so a few of them do not make the bytes a claim.
-    #[must_use]
-    pub fn of(measured: ByteCount, claimed: ByteCount) -> Self {
-        if measured > ByteCount::ZERO && measured >= claimed { Self::Measured } else { Self::Claimed }
-    }
-
-    /// The name in responses.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Measured => "measured",
-            Self::Claimed => "claimed",
-        }
-    }
-}
-
 impl Sums {
     /// The share of one grant: its measured, claimed and settled bytes, and when it was seen first and last.
     #[must_use]
@@ -90,12 +64,6 @@ impl Sums {
     #[must_use]
     pub fn grants(&self) -> u64 {
         u64::try_from(self.grants).unwrap_or(0)
-    }
-
-    /// How most of the bytes are known.
-    #[must_use]
-    pub fn evidence(&self) -> Evidence {
-        Evidence::of(self.measured(), self.claimed())
     }
 
     /// Whether nothing is in it.
@@ -168,20 +136,4 @@ fn part(bytes: i64, of: i64, all: i64) -> i64 {
 
 fn shown(bytes: i64) -> ByteCount {
     ByteCount::new(u64::try_from(bytes).unwrap_or(0))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_evidence_is_measured_if_the_source_counted_at_least_half() {
-        let of = |measured, claimed| Evidence::of(ByteCount::new(measured), ByteCount::new(claimed)).name();
-        for (measured, claimed) in [(10, 0), (10, 10)] {
-            assert_eq!(of(measured, claimed), "measured", "{measured} of {claimed}");
-        }
-        for (measured, claimed) in [(0, 0), (0, 1), (10, 11), (1, u64::MAX)] {
-            assert_eq!(of(measured, claimed), "claimed", "{measured} of {claimed}");
-        }
-    }
 }

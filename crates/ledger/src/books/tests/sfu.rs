@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::{Call, Evidence, Label, SfuSession, SpenderKind, SpenderTerms};
+use crate::{ByteCount, Call, Label, SfuSession, SpenderKind, SpenderTerms};
 
 const MINUTE: u64 = 60_000;
 /// What one track may take in a minute, and is counted for it.
@@ -197,7 +197,7 @@ fn its_bytes_have_the_name_of_its_user_label_address_and_call() {
         let row = rows.iter().find(|row| row.key.is_some()).unwrap();
         assert_eq!(row.key.as_ref().unwrap().to_string(), name);
         assert_eq!(row.sums.bytes().get(), 20 * TRACK_MINUTE, "{name}");
-        assert_eq!(row.sums.evidence(), Evidence::Measured, "the SFU said so");
+        assert_eq!(row.sums.claimed(), ByteCount::ZERO, "the SFU said so");
     }
 }
 
