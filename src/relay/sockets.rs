@@ -33,7 +33,8 @@ pub(super) struct ClientSocket {
     metrics: Arc<Metrics>,
     count: Count,
     is_adopted: AtomicBool,
-    has_ended: AtomicBool,
+    /// Held while a packet is counted and sent, so that none is on its way once it says that the socket has ended.
+    has_ended: Mutex<bool>,
 }
 
 impl ClientSocket {
@@ -44,7 +45,7 @@ impl ClientSocket {
             metrics,
             count: Count::default(),
             is_adopted: AtomicBool::new(false),
-            has_ended: AtomicBool::new(false),
+            has_ended: Mutex::new(false),
         }
     }
 
@@ -65,11 +66,16 @@ impl ClientSocket {
         }
     }
 
-    /// Stops sending.
+    /// Stops sending. A packet that is counted is sent and in [`Self::traffic`] by then.
     pub(super) fn end(&self) {
-        self.has_ended.store(true, Ordering::Release);
+        *self.ended() = true;
     }
 
+    fn ended(&self) -> MutexGuard<'_, bool> {
+        self.has_ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What it carried. It does not change any more after [`Self::end`], apart from what it receives.
     pub(super) fn traffic(&self) -> Traffic {
         self.count.traffic()
     }
@@ -86,7 +92,8 @@ impl Conn for ClientSocket {
         loop {
             self.socket.writable().await?;
             // From here on nothing waits: a task that is canceled leaves no packet that only the ceiling has counted.
-            if self.has_ended.load(Ordering::Acquire) {
+            let has_ended = self.ended();
+            if *has_ended {
                 return Err(Error::ErrUseClosedNetworkConn);
             }
             let is_billed = self.is_adopted();
