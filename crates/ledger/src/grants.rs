@@ -84,17 +84,18 @@ impl Grants {
         }
     }
 
-    /// Restores the stored rows and sums. From here on, changes are recorded. `of`: the start of the period of the last write.
+    /// Restores the stored rows and sums. From here on, changes are recorded. `of`: the period of the last write.
     pub(crate) fn restore(
         &mut self,
         rows: impl IntoIterator<Item = (GrantId, GrantRow)>,
         sums: BTreeMap<RowKey, Sums>,
-        of: Timestamp,
+        of: Period,
     ) {
+        self.period = of;
         self.rows = rows.into_iter().map(|(id, row)| (id, Box::new(row))).collect();
         self.dirty = Dirty::tracking();
-        self.spenders.restore(sums, self.period.start);
-        self.restore_spending(of);
+        self.spenders.restore(sums, of.start);
+        self.restore_spending();
     }
 
     /// Stored sums that have changed since the last call.

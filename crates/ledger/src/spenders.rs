@@ -301,8 +301,10 @@ impl Spenders {
 
     /// Begins a period: nothing has been spent in it.
     pub(crate) fn begin(&mut self, start: Timestamp) {
-        self.all = Row::default();
         self.tables.iter_mut().for_each(|table| table.begin(Day::of(start)));
+        let users = of_kind(SpenderKind::User, self.tables.each_ref());
+        self.all = Row::default();
+        users.rows.values().chain([&users.rest]).for_each(|row| self.all.total.add(&row.total));
     }
 
     /// Forgets days that no period has any more, once a day.

@@ -73,10 +73,13 @@ impl Books {
         let Figures { limit: configured_limit, now: then, .. } = ledger.figures();
         let head = stored.head.unwrap_or_default();
         grants.dropped = head.dropped;
-        grants.restore(stored.grants, stored.spenders, head.counts.0.start);
+        grants.restore(stored.grants, stored.spenders, head.counts.0);
         let ended = then.plus(UNWRITTEN_MAX).min(moment.now).max(then);
         let relayed_until = (!head.standing.is_closed).then_some(ended);
         grants.restore_counts(head.counted, ledger.sources(), then, relayed_until);
+        if head.counts.0 != ledger.period() {
+            grants.begin_period(ledger.period());
+        }
         let restored = connections.restore(&mut grants, stored.connections.into_values(), then);
         ledger.apply_all(restored.into_iter().chain(grants.active_tracks()));
         ledger.set_cut_until(IceSource::Coturn, head.coturn.cut_until);

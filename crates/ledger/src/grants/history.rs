@@ -24,27 +24,32 @@ impl Grants {
         self.ended.len()
     }
 
-    /// Begins a period: nothing has been spent in it, and the grants that ended before are forgotten.
+    /// Begins a period, the next one or that of another billing day: what was spent on the days before it is kept, and the grants that
+    /// ended before it are forgotten.
     pub(crate) fn begin_period(&mut self, period: Period) {
-        let metered = self.rows.iter().filter(|(_, row)| row.source.is_metered());
-        for id in metered.map(|(id, _)| *id).collect::<Vec<_>>() {
-            self.keep_share(id);
+        let (was, until) = (self.period, period.start.min(self.period.end));
+        let is_past = |row: &GrantRow| row.source.is_metered() && row.seen_on(was) < Day::of(period.start);
+        let past: Vec<_> = self.iter().filter(|(_, row)| is_past(row)).map(|(id, _)| *id).collect();
+        for id in &past {
+            self.keep_share(*id, until);
         }
         self.period = period;
         self.spenders.begin(period.start);
-        for (_, id) in std::mem::take(&mut self.ended) {
-            self.forget_ended(id);
+        for id in past {
+            let Some(row) = self.rows.get_mut(&id) else { continue };
+            if row.is_over(until) {
+                self.ended.remove(&(row.ends_in(), id));
+                self.forget_ended(id);
+            } else if let Some(spent) = &mut row.spent {
+                spent.begin(period.start);
+            }
         }
         for (id, row) in &mut self.rows {
             if let Some(spent) = &mut row.spent {
-                spent.begin(period.start);
-                if spent.is_empty() {
-                    // The stored value names the last period, so it needs no change.
-                    row.spent = None;
-                } else {
-                    self.dirty.note(*id);
-                }
+                spent.period = period.start;
+                self.dirty.note(*id);
             }
+            row.spent = row.spent.take().filter(|spent| !spent.is_empty());
             self.terms.count(&mut self.spenders, row);
         }
         for counted in self.counted.values_mut() {
@@ -53,24 +58,12 @@ impl Grants {
         }
     }
 
-    /// Puts the rows as stored into the sums. `of`: the start of the period that their bytes must belong to.
-    pub(super) fn restore_spending(&mut self, of: Timestamp) {
+    /// Puts the rows as stored into the sums.
+    pub(super) fn restore_spending(&mut self) {
         let start = self.period.start;
         let mut promises = vec![];
         for (id, row) in &mut self.rows {
-            row.spent = row.spent.take().filter(|spent| spent.period == of);
-            let mut past = None;
-            if row.spent.as_deref().is_some_and(|spent| spent.period != start) {
-                // The billing day has changed.
-                self.dirty.note(*id);
-                let day = row.seen_on(Period { start: of, ..self.period });
-                if day < Day::of(start) {
-                    past = Some((day, self.terms.share(row).of_part()));
-                    row.spent = None;
-                } else if let Some(spent) = &mut row.spent {
-                    spent.period = start;
-                }
-            }
+            row.spent = row.spent.take().filter(|spent| spent.period == start);
             if row.has_ended() {
                 self.ended.insert((row.ends_in(), *id));
             } else {
@@ -84,9 +77,6 @@ impl Grants {
                 note_key_end(&mut self.key_ends, row);
             }
             self.terms.count(&mut self.spenders, row);
-            if let Some((day, share)) = past.filter(|_| row.source.is_metered()) {
-                self.spenders.keep(&self.terms.keys(row), day, &share);
-            }
             promises.extend(row.promise());
             if row.spent().claimed() > ByteCount::ZERO {
                 self.claiming.insert((row.source, *id));
@@ -137,7 +127,7 @@ impl Grants {
         while self.ended.len() > self.terms.bounds.spenders.ended_max
             && let Some((_, first)) = self.ended.pop_first()
         {
-            self.keep_share(first);
+            self.keep_share(first, self.period.end);
             self.forget_ended(first);
         }
     }
@@ -153,9 +143,9 @@ impl Grants {
         self.due.insert((until, id));
     }
 
-    /// Keeps what a grant has spent, and what nobody has counted of it until it ended or the period does.
-    fn keep_share(&mut self, id: GrantId) {
-        let (period, Some(row)) = (self.period, self.any(id)) else { return };
+    /// Keeps what a grant has spent in this period, which ends now, and what nobody has counted of it until then.
+    fn keep_share(&mut self, id: GrantId, end: Timestamp) {
+        let (period, Some(row)) = (Period { end, ..self.period }, self.any(id)) else { return };
         if self.terms.promises() {
             let from = Minute::of(self.counted_until(row.source));
             let bytes = row.promised_between(from, row.ends_in().min(Minute::of(period.end)));
@@ -163,7 +153,7 @@ impl Grants {
         }
         let Some(row) = self.any(id) else { return };
         let share = self.terms.share(row);
-        let share = if row.has_ended() { share } else { share.of_part() };
+        let share = if row.is_over(end) { share } else { share.of_part() };
         if !share.is_empty() {
             self.spenders.keep(&self.terms.keys(row), row.seen_on(period), &share);
         }

@@ -193,6 +193,11 @@ impl GrantRow {
         ByteCount::new(of_user.map(bytes).fold(0, u64::saturating_add))
     }
 
+    /// Whether it had ended before an instant.
+    pub(super) fn is_over(&self, at: Timestamp) -> bool {
+        self.has_ended() && self.ends_in().start() <= at
+    }
+
     /// The first minute in which it may have ended.
     pub(super) fn ends_in(&self) -> Minute {
         self.alive_until().unwrap_or_default().max(Minute::from_end(self.expires_at))

@@ -30,6 +30,11 @@ impl Broker {
         ["ann", "bob"].map(|name| self.books.user_share(&user(name)).unwrap().usage.used.get())
     }
 
+    fn grants_of(&self, name: &str) -> u64 {
+        let row = self.books.grants().spenders().get(&SpenderKey::User(user(name)));
+        row.map_or(0, |row| row.sums.grants())
+    }
+
     fn days(mode: BudgetMode, ended_max: usize) -> Self {
         let user_limit = Some(ByteCount::new(10 * GB));
         let mut broker = Self::new(mode, SpenderTerms { user_limit, ended_max, ..SpenderTerms::default() });
@@ -56,11 +61,14 @@ fn what_a_user_has_spent_belongs_to_the_period_of_its_day() {
         for _ in 0..2 {
             broker.restart_with(1);
             assert_eq!(broker.used(), [11 * GB, 3], "January is over");
+            assert_eq!(broker.grants_of("ann"), 2);
             assert!(broker.mint(requester("ann"), 600).is_none(), "the user is over the limit");
             broker.restart_with(15);
             assert_eq!(broker.used(), [5 * GB, 0], "and back");
+            assert_eq!(broker.grants_of("ann"), 1);
             broker.restart_with(18);
             assert_eq!(broker.used(), [0, 0], "later than all of it");
+            assert_eq!((broker.grants_of("ann"), broker.books.grants().ended_count()), (0, 0));
         }
         broker.restart_with(1);
         broker.books.advance(on(29));

@@ -34,6 +34,10 @@ pub(super) struct Range {
 }
 
 impl Range {
+    pub(super) fn contains(self, found: u64) -> bool {
+        (self.least..=self.most).contains(&found.into())
+    }
+
     pub(super) fn add(&mut self, least: u128, most: u128) {
         (self.least, self.most) = (self.least + least, self.most + most);
     }

@@ -40,6 +40,8 @@ pub(super) struct Known {
     until: i64,
     /// The latest end that was ever promised by this process. Then its row must have ended.
     due: i64,
+    /// It counts as a grant of a day that begins in here, once it has left the table. While it has a row: of its period from its issue.
+    days: (i64, i64),
     counted: Counted,
     per_minute: u64,
     pub(super) user: Option<u64>,
@@ -194,7 +196,8 @@ impl Model {
             chain_before: held.chain_before,
             until,
             due: until.max(held.until.number()),
-            counted: Counted { is_of_period: true, ..Counted::default() },
+            days: (0, 0),
+            counted: Counted::default(),
             per_minute: held.per_minute,
             user,
             client,

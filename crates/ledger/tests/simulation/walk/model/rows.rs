@@ -19,7 +19,8 @@ impl Known {
             chain_before: 0,
             until: time.until.number(),
             due: time.until.number(),
-            counted: Counted { is_of_period: true, ..Counted::default() },
+            days: (0, 0),
+            counted: Counted::default(),
             per_minute: time.per_minute,
             user: None,
             client: None,
@@ -53,7 +54,7 @@ impl Known {
     }
 
     /// What its row says wrong.
-    fn differs(&self, row: &GrantRow, books: &Books) -> Option<String> {
+    fn differs(&mut self, row: &GrantRow, books: &Books) -> Option<String> {
         let found = (row.promised, row.source, row.issued_at.as_millis(), row.expires_at.as_millis());
         let expected = (Some(self.promised()), self.source, self.issued_at, self.expires_at);
         if found != expected {
@@ -73,7 +74,7 @@ impl Known {
             return Some(format!("a row says that {renewal:?} renews it instead of {:?}", self.renewed_by));
         }
         let measured = row.spent().measured().get();
-        let is_counted = self.source != IceSource::Cloudflare || measured == self.counted.measured;
+        let is_counted = self.source != IceSource::Cloudflare || self.is_counted(measured);
         (!is_counted).then(|| format!("a row says that {measured} bytes are measured"))
     }
 }
@@ -108,12 +109,15 @@ impl Model {
             return Some(format!("the books have a grant that was never made: {row:?}"));
         }
         let (mut live, mut most) = (0, 0);
-        let end = books.snapshot().figures.period.end;
+        let period = books.ledger().period();
         for known in &mut self.now.grants {
             let (is_open, row) = (open.contains(&known.id), rows.get(&known.id));
             let is_live = known.must_live(now, is_open);
             if row.is_none() {
-                Self::forget(known, books.grants().counted_until(known.source), end, is_limited);
+                known.days.1 = known.days.1.min(now);
+                Self::forget(known, books.grants().counted_until(known.source), period.end, is_limited);
+            } else {
+                known.is_of(period);
             }
             (known.is_live, known.has_row) = (row.is_some_and(|row| !row.has_ended()), row.is_some());
             if is_tidy && is_live {

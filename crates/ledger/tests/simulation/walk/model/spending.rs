@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use turn_ledger::{
-    Books, ByteCount, GrantCounts, IceSource, PromisedTime, SpenderKey, SpenderKind, Sums, Timestamp, User,
+    Books, ByteCount, GrantCounts, IceSource, Period, PromisedTime, SpenderKey, SpenderKind, Sums, Timestamp,
+    User,
 };
 
 use super::figures::{Range, at_most, parts};
@@ -18,11 +19,34 @@ pub(super) struct Counted {
     pub(super) measured: u64,
     /// Nobody counted it, so all that was promised is assumed.
     pub(super) assumed: u128,
-    /// Whether it has had a row of a live grant in this period.
-    pub(super) is_of_period: bool,
+    /// When more was counted than before.
+    seen_at: i64,
+    /// Whether it may belong to a period before.
+    may_go: bool,
 }
 
 impl Known {
+    /// A part of this period is its time.
+    pub(super) fn is_of(&mut self, period: Period) {
+        self.days = (self.issued_at.max(period.start.as_millis()), period.end.as_millis());
+    }
+
+    /// Whether so many bytes are those that were counted of it.
+    pub(super) fn is_counted(&mut self, measured: u64) -> bool {
+        if std::mem::take(&mut self.counted.may_go) && measured == 0 {
+            self.counted = Counted::default();
+        }
+        measured == self.counted.measured
+    }
+
+    /// Whether it counts as a grant of the period that begins at `start`, at least and at most. One that has left the table counts
+    /// for the day of its last bytes.
+    fn counts(&self, start: i64) -> Range {
+        let (first, last) = self.days;
+        let is_of = [self.has_row || first >= start, self.has_row || last > start];
+        Range { least: is_of[0].into(), most: is_of[1].into() }
+    }
+
     /// What its user may relay because of it in these minutes.
     fn of_user(&self, from: i64, until: i64) -> u128 {
         parts(&self.promised(), from, until, 0)
@@ -46,7 +70,9 @@ impl Model {
             known_ids.push(known.id);
             if let Some(bytes) = bytes {
                 let total = known.counted.closed + bytes;
-                known.counted.measured = known.counted.measured.max(total);
+                if total > known.counted.measured {
+                    (known.counted.measured, known.counted.seen_at) = (total, until);
+                }
                 if counts.is_final {
                     known.counted.closed = total;
                 }
@@ -65,10 +91,18 @@ impl Model {
     }
 
     /// A period begins: nothing is spent in it.
-    pub(super) fn begin_spending(&mut self) {
+    pub(super) fn begin_spending(&mut self, period: Period) {
         self.now.unknown = (0, 0);
+        let is_next = self.now.period.is_some_and(|was| was.end <= period.start);
         for known in &mut self.now.grants {
-            known.counted = Counted { is_of_period: known.is_live, ..Counted::default() };
+            // On another billing day, what was counted of a grant stays whole, or goes whole to the day of its last bytes.
+            if is_next {
+                known.counted = Counted::default();
+            }
+            known.counted.may_go = known.counted.seen_at < period.start.as_millis();
+            if known.is_live {
+                known.is_of(period);
+            }
         }
     }
 
@@ -91,25 +125,25 @@ impl Model {
         is_limited: bool,
     ) -> Option<String> {
         let figures = books.snapshot().figures;
-        let end = minute_of(figures.period.end.as_millis());
+        let (start, end) = (figures.period.start.as_millis(), minute_of(figures.period.end.as_millis()));
         for user in 0..3 {
             let name = User::new(&user.to_string())?;
             let theirs: Vec<_> = self.now.grants.iter().filter(|known| known.user == Some(user)).collect();
-            let of_period = theirs.iter().filter(|known| known.counted.is_of_period);
-            let (measured, settled, grants) =
-                of_period.fold((0, 0, 0), |(measured, settled, grants), known| {
-                    let Counted { closed, assumed, .. } = known.counted;
-                    let settled = settled + at_most(closed, sampling.unwrap_or(0)) + assumed;
-                    (measured + known.counted.measured, settled, grants + 1)
-                });
+            let (mut measured, mut settled, mut grants) = (0, 0, Range::default());
+            for known in &theirs {
+                let Range { least, most } = known.counts(start);
+                grants.add(least, most);
+                settled += at_most(known.counted.closed, sampling.unwrap_or(0)) + known.counted.assumed;
+                measured += known.counted.measured;
+            }
             let live = u64::try_from(theirs.iter().filter(|known| known.is_live).count()).unwrap_or(0);
             let row = books.grants().spenders().get(&SpenderKey::User(name.clone()));
             let (sums, found_live) = row.map(|row| (row.sums, row.live)).unzip();
             let sums = sums.unwrap_or_default();
             let found = (sums.grants(), found_live.unwrap_or(0));
-            if found != (grants, live) {
+            if !grants.contains(found.0) || found.1 != live {
                 return Some(format!(
-                    "user {user} has {found:?} grants in all and live, not {grants} and {live}"
+                    "user {user} has {found:?} grants in all and live, not {grants:?} and {live}"
                 ));
             }
             if sampling.is_some()
@@ -148,11 +182,11 @@ impl Model {
                 return Some(format!("user {user} has {share:?}, not {used:?}, {committed:?}, {next:?}"));
             }
         }
-        self.check_kinds(books, figures.used)
+        self.check_kinds(books, figures.used, start)
     }
 
     /// The rows of each kind add up to what was used, and name each address with its grants.
-    fn check_kinds(&self, books: &Books, used: ByteCount) -> Option<String> {
+    fn check_kinds(&self, books: &Books, used: ByteCount, start: i64) -> Option<String> {
         for kind in SpenderKind::ALL {
             let rows = books.spenders(kind, 1_000, None);
             let sum = |of: fn(&Sums) -> ByteCount| rows.iter().map(|row| of(&row.sums).get()).sum::<u64>();
@@ -163,16 +197,18 @@ impl Model {
                 return Some(format!("the rows of {kind:?} add up to {bytes}, but {used:?} are used"));
             }
         }
-        let mut by_address = BTreeMap::<_, (u64, u64)>::new();
-        for known in self.now.grants.iter().filter(|known| known.counted.is_of_period) {
-            let Some(client) = known.client else { continue };
+        let mut by_address = BTreeMap::<_, (Range, u64)>::new();
+        for known in &self.now.grants {
+            let (Some(client), Range { least, most }) = (known.client, known.counts(start)) else { continue };
             let (grants, live) = by_address.entry(SpenderKey::Client(client)).or_default();
-            (*grants, *live) = (*grants + 1, *live + u64::from(known.is_live));
+            grants.add(least, most);
+            *live += u64::from(known.is_live);
         }
-        by_address.into_iter().find_map(|(key, expected)| {
+        by_address.into_iter().find_map(|(key, (grants, live))| {
             let row = books.grants().spenders().get(&key);
             let found = row.map_or((0, 0), |row| (row.sums.grants(), row.live));
-            (found != expected).then(|| format!("{key:?} has {found:?} grants, not {expected:?}"))
+            let is_right = grants.contains(found.0) && found.1 == live;
+            (!is_right).then(|| format!("{key:?} has {found:?} grants, not {grants:?} and {live}"))
         })
     }
 

@@ -20,7 +20,7 @@ impl Model {
         }
         if self.now.period != Some(period) {
             (self.now.issued, self.now.opened, self.now.reported) = (0, 0, 0);
-            self.begin_spending();
+            self.begin_spending(period);
             self.now.period = Some(period);
         }
     }
