@@ -29,7 +29,6 @@ use crate::{
 pub use counted::{CountedSource, CountedSources, FastGrant};
 pub use dropped::{Dropped, TAIL_MAX};
 pub use listing::{GrantFilter, GrantPage, GrantPlace, ListedGrant};
-pub use promises::LeastPromise;
 pub use row::{GrantEnd, GrantRow, GrantState, Revoked};
 pub use sessions::SfuSession;
 pub use spending::GrantTerms;

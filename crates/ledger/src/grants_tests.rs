@@ -45,9 +45,9 @@ fn promised(until: i64) -> PromisedTime {
     PromisedTime { from, reserved_from: from, chain_before: 0, until, per_minute: 15_000_000, is_held: false }
 }
 
-/// The longest tail, and the rate of all promises.
-fn least(seconds: u64) -> LeastPromise {
-    LeastPromise { after_expiry: Duration::from_secs(seconds), per_minute: 15_000_000 }
+/// Promises at least this tail, and the rate of all promises.
+fn raise(grants: &mut Grants, source: IceSource, seconds: u64, since: Timestamp) -> Vec<UsageChange> {
+    grants.set_tails(source, (Duration::from_secs(seconds), 15_000_000), since, None)
 }
 
 fn change(before: PromisedTime, after: PromisedTime) -> UsageChange {
@@ -234,27 +234,25 @@ fn a_revocation_ends_a_grant_at_once_and_a_spent_budget_ends_all_grants() {
 fn a_longer_tail_extends_the_grants_that_can_still_relay() {
     let mut grants = grants();
     let grant = issued(&mut grants, 1);
-    assert_eq!(grants.raise(IceSource::Coturn, least(7_200), at(0)), [], "another source");
-    assert_eq!(grants.raise(IceSource::Cloudflare, least(30), at(0)), [], "a shorter tail");
-    assert_eq!(grants.raise(IceSource::Cloudflare, least(7_200), at(1_200)), [], "what was over then");
+    assert_eq!(raise(&mut grants, IceSource::Coturn, 7_200, at(0)), [], "another source");
+    assert_eq!(raise(&mut grants, IceSource::Cloudflare, 30, at(0)), [], "a shorter tail");
+    assert_eq!(raise(&mut grants, IceSource::Cloudflare, 7_200, at(1_200)), [], "what was over then");
     let until = Minute::from_end(at(8_200));
     let extended = change(promised(20), promised(until.number()));
-    assert_eq!(grants.raise(IceSource::Cloudflare, least(7_200), at(0)), [extended]);
+    assert_eq!(raise(&mut grants, IceSource::Cloudflare, 7_200, at(0)), [extended]);
     assert_eq!(grants.get(grant.id).unwrap().alive_until(), Some(until));
-    assert_eq!(grants.raise(IceSource::Cloudflare, least(7_200), at(0)), [], "once");
+    assert_eq!(raise(&mut grants, IceSource::Cloudflare, 7_200, at(0)), [], "once");
 }
 
 #[test]
 fn a_higher_rate_raises_what_is_promised_and_a_lower_one_changes_nothing() {
     let mut grants = grants();
     let grant = issued(&mut grants, 1);
-    let at_rate = |per_minute| LeastPromise { per_minute, ..least(0) };
-    assert_eq!(grants.raise(IceSource::Cloudflare, at_rate(5_000_000), at(0)), []);
+    let mut at_rate =
+        |per_minute| grants.set_tails(IceSource::Cloudflare, (Duration::ZERO, per_minute), at(0), None);
+    assert_eq!(at_rate(5_000_000), []);
     let raised = PromisedTime { per_minute: 60_000_000, ..promised(20) };
-    assert_eq!(
-        grants.raise(IceSource::Cloudflare, at_rate(60_000_000), at(0)),
-        [change(promised(20), raised)]
-    );
+    assert_eq!(at_rate(60_000_000), [change(promised(20), raised)]);
     assert_eq!(grants.get(grant.id).unwrap().promised, Some(raised));
 }
 
@@ -271,11 +269,11 @@ fn a_longer_tail_reaches_grants_that_have_ended_and_is_known_to_reach_those_that
     let mut restored = table(true);
     restored.restore(rows, [].into(), Period::default());
     restored.dropped = grants.dropped.clone();
-    let changes = restored.raise(IceSource::Cloudflare, least(7_200), at(0));
+    let changes = raise(&mut restored, IceSource::Cloudflare, 7_200, at(0));
     let until = Minute::from_end(at(8_200));
     assert_eq!(changes, [change(promised(20), promised(until.number()))]);
     assert_eq!((restored.count(), restored.ended_count()), (1, 0), "it is live again");
-    assert_eq!(restored.raise(IceSource::Cloudflare, least(7_200), at(0)), [], "once");
+    assert_eq!(raise(&mut restored, IceSource::Cloudflare, 7_200, at(0)), [], "once");
     let may_relay = |seconds, since| {
         restored.may_relay_until(IceSource::Cloudflare, Duration::from_secs(seconds), at(since))
     };
@@ -318,7 +316,7 @@ fn many_grants_end_in_small_steps() {
 fn a_grant_whose_tail_was_lengthened_stays_until_its_end() {
     let mut grants = grants();
     let grant = issued(&mut grants, 1);
-    assert_eq!(grants.raise(IceSource::Cloudflare, least(7_200), at(0)).len(), 1);
+    assert_eq!(raise(&mut grants, IceSource::Cloudflare, 7_200, at(0)).len(), 1);
     grants.forget_expired(at(8_219));
     assert!(grants.get(grant.id).is_some());
     grants.forget_expired(at(8_220));
@@ -363,7 +361,7 @@ fn a_grant_that_counts_as_alive_for_longer_keeps_its_key_for_longer() {
     let later = until.start().plus(Duration::from_secs(600));
     assert!(grants.extend(grant.id, later).is_some());
     assert!(grants.key_is_used(key, until.start()) && !grants.key_is_used(key, later));
-    assert_eq!(grants.raise(grant.source, least(7_200), at(0)).len(), 1);
+    assert_eq!(raise(&mut grants, grant.source, 7_200, at(0)).len(), 1);
     assert!(grants.key_is_used(key, later));
 }
 

@@ -46,8 +46,6 @@ pub struct Books {
     standing: Standing,
     /// Whether all grants of coturn have the long tail, because its sessions are not cut now.
     is_raised: bool,
-    /// Whether some may have it although sessions are cut again. The next good listing takes it back.
-    may_shorten: bool,
     /// Connections that stopped reporting since the last [`Self::take_given_up`].
     given_up: Vec<Closed>,
 }
@@ -97,7 +95,6 @@ impl Books {
             moment: then.into(),
             standing: Standing { is_closed: false, ..head.standing },
             is_raised: false,
-            may_shorten: true,
             given_up: Vec::new(),
         };
         books.settle_claims();

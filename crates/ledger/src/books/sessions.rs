@@ -1,12 +1,9 @@
 //! coturn's sessions: their usage, and which of them must end.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::Books;
-use crate::{
-    GrantEnd, GrantId, IceSource, LeastPromise, Listing, MINT_SLACK, Minute, SessionId, Timestamp, to_cut,
-};
+use crate::{GrantEnd, GrantId, IceSource, Listing, MINT_SLACK, Minute, SessionId, Timestamp, to_cut};
 
 /// A session whose credential expired so long before a complete listing is cut before the next one. If that one lists it, it was not.
 const CUT_TIME: Duration = Duration::from_secs(10);
@@ -34,8 +31,9 @@ impl Books {
         if listing.is_complete && self.is_cut(listing, seen_at) {
             self.coturn.set_cut_until(now);
             self.ledger.set_cut_until(IceSource::Coturn, now);
-            self.is_raised = false;
-            self.shorten_tails(listing);
+            if self.ledger.is_cut(IceSource::Coturn) && std::mem::take(&mut self.is_raised) {
+                self.set_tails(IceSource::Coturn, self.ledger.tail(IceSource::Coturn), now, Some(now));
+            }
         }
         to_cut(listing, |grant, session| self.grant_end(grant, session.expires_at).is_some())
     }
@@ -66,25 +64,9 @@ impl Books {
             self.ledger.cut_tail(IceSource::Coturn).is_some() && !self.ledger.is_cut(IceSource::Coturn);
         if is_uncut && !self.is_raised {
             let tail = self.ledger.long_tail(IceSource::Coturn);
-            self.extend_tails(IceSource::Coturn, tail, self.coturn.sums().cut_until);
-            self.may_shorten = true;
+            self.set_tails(IceSource::Coturn, tail, self.coturn.sums().cut_until, None);
         }
         self.is_raised = is_uncut;
-    }
-
-    /// Promises only the short tail again, except for grants that are over and have a session.
-    fn shorten_tails(&mut self, listing: &Listing) {
-        if !self.may_shorten || !self.ledger.is_cut(IceSource::Coturn) {
-            return;
-        }
-        let now = self.now();
-        let ours = listing.sessions.iter().filter_map(|session| Some((session.grant?, session.expires_at)));
-        let is_over = |(id, expiry): &(GrantId, _)| self.grants.end_of(*id, *expiry, false, now).is_some();
-        let over: BTreeSet<_> = ours.filter(is_over).map(|(id, _)| id).collect();
-        let tail = self.ledger.tail(IceSource::Coturn) + MINT_SLACK;
-        let shorter = self.grants.shorten(IceSource::Coturn, tail, &over, now);
-        self.ledger.apply_all(shorter);
-        self.may_shorten = !over.is_empty();
     }
 
     /// Extends every grant whose tail is shorter than the one that its source has now, also one whose tail is over: the settings may
@@ -93,18 +75,24 @@ impl Books {
         for (source, tail) in self.ledger.tails() {
             let since =
                 if source == IceSource::Coturn { self.coturn.sums().cut_until } else { Timestamp::default() };
-            self.extend_tails(source, tail, since);
+            self.set_tails(source, tail, since, None);
         }
     }
 
-    /// Raises every promise of a source that is less than it would be now, unless it was over at `since`.
-    pub(super) fn extend_tails(&mut self, source: IceSource, tail: Duration, since: Timestamp) {
+    /// Raises every promise of a source that is less than it would be now, unless it was over at `since`. `lower_at`: lowers the others
+    /// too. A grant that is over and has a session is cut at once, so from then on it needs no longer tail than others.
+    pub(super) fn set_tails(
+        &mut self,
+        source: IceSource,
+        tail: Duration,
+        since: Timestamp,
+        lower_at: Option<Timestamp>,
+    ) {
         let per_minute = u64::try_from(self.ledger.assumed_rate().over_millis(Minute::MILLIS.into()));
-        let per_minute = per_minute.unwrap_or(u64::MAX);
-        let least = LeastPromise { after_expiry: tail + MINT_SLACK, per_minute };
-        let raised = self.grants.raise(source, least, since);
-        self.ledger.apply_all(raised);
-        let may_relay = self.grants.may_relay_until(source, least.after_expiry, since);
+        let tail = tail.saturating_add(MINT_SLACK);
+        let changes = self.grants.set_tails(source, (tail, per_minute.unwrap_or(u64::MAX)), since, lower_at);
+        self.ledger.apply_all(changes);
+        let may_relay = self.grants.may_relay_until(source, tail, since);
         self.lack_until(may_relay.filter(|until| *until > self.now()));
     }
 

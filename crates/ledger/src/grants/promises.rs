@@ -6,22 +6,12 @@
 //! relays at a time, so the renewal relies on the minutes of the renewed grant.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{GrantRow, GrantState, Grants, note_key_end};
 use crate::{
     Basis, ChangeKind, Clients, GrantId, IceSource, Minute, Promise, PromisedTime, Timestamp, UsageChange,
 };
-
-/// What is promised for every grant of a source at least.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LeastPromise {
-    /// How long relaying may outlive the expiry.
-    pub after_expiry: Duration,
-    /// The most bytes in a minute.
-    pub per_minute: u64,
-}
 
 impl GrantRow {
     /// What is promised for it.
@@ -101,51 +91,28 @@ impl Grants {
         !self.terms.is_strict
     }
 
-    /// Makes every promise of a source as large as this one, unless it was over at `since`. Also that of a grant that has ended.
-    pub(crate) fn raise(
+    /// Promises every grant of a source at least this: so long a tail after its expiry, and so many bytes in a minute. One whose promise
+    /// was over at `since` stays over; one that has ended can be live again. `lower_at`: no longer tail either, from then on.
+    pub(crate) fn set_tails(
         &mut self,
         source: IceSource,
-        least: LeastPromise,
+        (tail, per_minute): (Duration, u64),
         since: Timestamp,
+        lower_at: Option<Timestamp>,
     ) -> Vec<UsageChange> {
-        let raised = |row: &GrantRow| {
-            let time = row.promised?;
-            let until = Minute::from_end(row.latest_expiry().plus(least.after_expiry)).max(time.until);
-            let raised = PromisedTime { until, per_minute: time.per_minute.max(least.per_minute), ..time };
-            (time.until.start() > since && raised != time).then_some(raised)
+        let changed = |row: &GrantRow| {
+            let time = row.promised.filter(|time| time.until.start() > since)?;
+            let end = Minute::from_end(row.latest_expiry().max(lower_at.unwrap_or_default()).plus(tail));
+            let until = if lower_at.is_some() { end.min(time.until) } else { end.max(time.until) };
+            let after = PromisedTime { until, per_minute: time.per_minute.max(per_minute), ..time };
+            (after != time).then_some(after)
         };
         let of_source = self.rows.iter().filter(|(_, row)| row.source == source && !row.is_released());
-        let raised: Vec<_> = of_source.filter_map(|(id, row)| Some((*id, raised(row)?))).collect();
+        let changed: Vec<_> = of_source.filter_map(|(id, row)| Some((*id, changed(row)?))).collect();
         let mut changes = vec![];
-        for (id, time) in raised {
+        for (id, time) in changed {
             self.revive(id, time.until);
             changes.extend(self.change_promise(id, |row| row.promised = Some(time)));
-        }
-        changes
-    }
-
-    /// Promises the minutes of live grants of a source until this long after the expiry and no longer, except for these. What was
-    /// promised until now stays.
-    pub(crate) fn shorten(
-        &mut self,
-        source: IceSource,
-        after_expiry: Duration,
-        except: &BTreeSet<GrantId>,
-        now: Timestamp,
-    ) -> Vec<UsageChange> {
-        let from = Minute::of(now).next();
-        let longer = |(id, row): (&GrantId, &GrantRow)| {
-            let until = Minute::from_end(row.latest_expiry().plus(after_expiry)).max(from);
-            let is_longer = row.source == source && row.alive_until().is_some_and(|is| is > until);
-            (is_longer && !row.has_ended() && !except.contains(id)).then_some((*id, until))
-        };
-        let longer: Vec<_> = self.iter().filter_map(longer).collect();
-        let mut changes = vec![];
-        for (id, until) in longer {
-            let shorter = |row: &mut GrantRow| {
-                row.promised = row.promised.map(|time| PromisedTime { until, ..time });
-            };
-            changes.extend(self.change_promise(id, shorter));
             self.reserve_for_renewals(id, &mut changes);
         }
         changes

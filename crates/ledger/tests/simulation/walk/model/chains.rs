@@ -28,13 +28,6 @@ impl Model {
         chain.iter().filter(counts).map(|known| known.expires_at).max()
     }
 
-    /// Whether nothing more may be relayed with a grant.
-    pub(super) fn is_over(&self, id: GrantId, expiry: i64, now: i64) -> bool {
-        let is_revoked =
-            self.chain(id).first().is_some_and(|known| known.is_live && known.revoked_at.is_some());
-        is_revoked || now >= self.expiry_of(id).unwrap_or(expiry)
-    }
-
     /// Minutes from now on that are promised for a grant that is renewed, and how many grants before the renewal go on because of it.
     pub(in super::super) fn covered(
         &mut self,

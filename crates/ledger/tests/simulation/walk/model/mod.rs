@@ -87,8 +87,6 @@ pub(super) struct Facts {
     complete_at: i64,
     /// Whether all grants of coturn have the long tail.
     is_raised: bool,
-    /// Whether some may have it although sessions are cut.
-    may_shorten: bool,
 }
 
 /// See the module's description.
@@ -137,7 +135,7 @@ impl Model {
     /// What was not written is lost.
     pub(super) fn crash(&mut self) {
         self.now = self.written.clone();
-        (self.now.is_raised, self.now.may_shorten) = (false, true);
+        self.now.is_raised = false;
         for known in &mut self.now.grants {
             (known.is_settled, known.due) = (true, known.until);
         }

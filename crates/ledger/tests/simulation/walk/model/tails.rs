@@ -71,7 +71,6 @@ impl Model {
         if !is_cut && !self.now.is_raised {
             let since = self.now.cut_until;
             self.now.raise(IceSource::Coturn, tail, per_minute, since, now, has_row);
-            self.now.may_shorten = true;
         }
         self.now.is_raised = !is_cut;
     }
@@ -106,19 +105,14 @@ impl Model {
         if listed.iter().any(|(id, expiry)| self.expiry_of(*id).unwrap_or(*expiry) + CUT_TIME < seen_at) {
             return;
         }
-        (self.now.cut_until, self.now.is_raised) = (now, false);
-        let is_due = self.is_cut(latest) && self.now.may_shorten;
+        self.now.cut_until = now;
+        let is_due = self.is_cut(latest) && std::mem::take(&mut self.now.is_raised);
         let Some(short) = short.filter(|_| is_due) else { return };
-        let over: Vec<_> =
-            listed.iter().filter(|(id, expiry)| self.is_over(*id, *expiry, now)).map(|(id, _)| *id).collect();
-        let after_expiry = signed(short) + SLACK;
-        self.now.may_shorten = !over.is_empty();
-        let next = minute_of(now) + 1;
         for nth in 0..self.now.grants.len() {
             let known = &mut self.now.grants[nth];
-            let until = minute_from(known.latest_expiry() + after_expiry).max(next);
-            let is_longer = known.source == IceSource::Coturn && known.until > until;
-            if is_longer && !over.contains(&known.id) {
+            // One that is over and still has a session is cut from now on.
+            let until = minute_from(known.latest_expiry().max(now) + signed(short) + SLACK);
+            if known.source == IceSource::Coturn && !known.is_released && known.until > until {
                 known.until = until;
                 self.reserve_after(nth);
             }
