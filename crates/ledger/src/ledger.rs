@@ -12,7 +12,7 @@ use crate::{
     Rates, Slice, SourceRows, SourceTerms, Timeline, Timestamp, UsageChange,
 };
 
-pub use admission::{Admission, Request};
+pub use admission::Admission;
 
 /// The terms of the budget. All but the limit are fixed for the life of the process.
 #[derive(Clone, Copy, Debug)]

@@ -51,9 +51,7 @@ fn promise(
 
 /// Reserves room for a credential.
 fn reserve(ledger: &mut Ledger, source: IceSource, life: Duration) -> Result<PromisedTime, Refusal> {
-    let (slack, renewed) = (Duration::ZERO, None);
-    let request = Request { source, life, slack, renewed, clients: [None; 2], user: None, streams: 1 };
-    let held = ledger.admit(&request)?.promise;
+    let held = ledger.admit(&ledger.request(source, life, Duration::ZERO, None, 1))?.promise;
     promise(ledger, source, None, Some(held));
     Ok(held)
 }

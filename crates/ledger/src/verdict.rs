@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::{BitRate, ByteCount, Minute, Period, Timestamp};
+use crate::{ByteCount, IceSource, Minute, Period, Timestamp};
 
 /// How the limit is enforced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,17 +106,21 @@ impl Refusal {
     }
 }
 
-/// The figures of a requested credential that the budget needs.
+/// A request for a credential, or for the tracks of a session of the SFU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wish {
+pub struct Request {
+    /// The source of the credential.
+    pub source: IceSource,
     /// The requested lifetime.
     pub life: Duration,
-    /// Time that the grant counts as alive beyond its lifetime: the slack for minting and the tail.
-    pub overhead: Duration,
-    /// Bytes that one live grant may relay in a minute.
-    pub per_minute: u128,
-    /// Minutes from the current one on that are promised already, for the grant that this one renews.
-    pub covered: u128,
+    /// The provider may make the credential up to this much later.
+    pub slack: Duration,
+    /// How long it counts as alive after its expiry.
+    pub tail: Duration,
+    /// Bytes that may be relayed with it in a minute.
+    pub per_minute: u64,
+    /// The first minute that is not promised already, for the grant that this one renews.
+    pub reserved_from: Minute,
     /// Grants before it whose sessions it prolongs. For the limit of a user, each of them could relay too.
     pub chain_before: u32,
     /// What the caller's address and its group have reserved, in strict mode. `None` without an address.
@@ -175,43 +179,44 @@ impl ClientShare {
 }
 
 /// Returns the lifetime that the credential gets, at most the requested one, or the refusal.
-pub fn decide(mode: BudgetMode, figures: Figures, wish: Wish) -> Result<Duration, Refusal> {
+pub(crate) fn decide(mode: BudgetMode, figures: Figures, request: &Request) -> Result<Duration, Refusal> {
     let refusal = Refusal { figures, awaits_reading: false, client_frees_at: None, user: None };
     let refused = Err(refusal);
-    let refused_to_user = Err(Refusal { user: wish.user.map(|user| user.usage), ..refusal });
+    let refused_to_user = Err(Refusal { user: request.user.map(|user| user.usage), ..refusal });
     if figures.is_spent() {
         return refused;
     }
-    if wish.user.is_some_and(|user| user.usage.is_spent()) {
+    if request.user.is_some_and(|user| user.usage.is_spent()) {
         return refused_to_user;
     }
     match mode {
-        BudgetMode::Estimate => Ok(wish.life),
+        BudgetMode::Estimate => Ok(request.life),
         BudgetMode::Strict => {
-            let room = Room::of(&figures);
+            let (room, per_minute) = (Room::of(&figures), u128::from(request.per_minute));
+            let covered = u128::from(request.reserved_from.since(Minute::of(figures.now)));
             let into_minute = figures.now.since(Minute::of(figures.now).start());
-            let of_client = wish.client_room(figures.limit, into_minute);
-            let share = room.minutes(wish.per_minute, STRICT_SHARE);
+            let of_client = request.client_room(figures.limit, into_minute);
+            let share = room.minutes(per_minute, STRICT_SHARE);
             let share = share.min(of_client.checked_div(CLIENT_SHARE).unwrap_or(of_client));
-            let of_user = wish.user.map(|user| Room::of_user(&figures, &user));
+            let of_user = request.user.map(|user| Room::of_user(&figures, &user));
             // A user may relay with a grant and its renewal at once, so nothing is promised to the user already.
-            let of_user_share = of_user.map_or(u128::MAX, |room| wish.minutes_of_user(room));
-            let share = share.saturating_add(wish.covered).min(of_user_share);
-            let longest = wish.longest_life(share, into_minute);
-            let life = wish.life.min(longest.max(STRICT_LIFE_MIN));
-            let minutes = wish.minutes(life, into_minute);
-            let fits = room.after(wish.covered, minutes, wish.per_minute).is_some();
+            let of_user_share = of_user.map_or(u128::MAX, |room| request.minutes_of_user(room, covered));
+            let share = share.saturating_add(covered).min(of_user_share);
+            let longest = request.longest_life(share, into_minute);
+            let life = request.life.min(longest.max(STRICT_LIFE_MIN));
+            let minutes = request.minutes(life, into_minute);
+            let fits = room.after(covered, minutes, per_minute).is_some();
             if !fits {
                 return refused;
             }
-            if minutes.saturating_sub(wish.covered) > of_client {
-                let frees_at = wish.clients.iter().flatten().filter_map(|share| share.frees_at).min();
+            if minutes.saturating_sub(covered) > of_client {
+                let frees_at = request.clients.iter().flatten().filter_map(|share| share.frees_at).min();
                 let client_frees_at = Some(frees_at.unwrap_or(figures.now));
                 return Err(Refusal { client_frees_at, ..refusal });
             }
-            let prolonged = wish.per_minute.saturating_mul(wish.chain_before.into());
+            let prolonged = per_minute.saturating_mul(request.chain_before.into());
             let fits_user =
-                |room: Room| room.after(0, minutes, wish.per_minute)?.after(wish.covered, minutes, prolonged);
+                |room: Room| room.after(0, minutes, per_minute)?.after(covered, minutes, prolonged);
             if of_user.is_some_and(|room| fits_user(room).is_none()) {
                 return refused_to_user;
             }
@@ -270,50 +275,41 @@ impl Room {
     }
 }
 
-impl Wish {
-    /// A credential with lifetime `life` that the provider makes within `slack` from now. Its holder may relay at
-    /// `rate`, until `tail` after its expiry.
-    #[must_use]
-    pub fn new(life: Duration, slack: Duration, tail: Duration, rate: BitRate) -> Self {
-        let overhead = slack.saturating_add(tail);
-        Self {
-            life,
-            overhead,
-            per_minute: rate.over_millis(Minute::MILLIS.into()),
-            covered: 0,
-            chain_before: 0,
-            clients: [None; 2],
-            user: None,
-        }
+impl Request {
+    /// Time that the grant counts as alive beyond its lifetime.
+    fn overhead(&self) -> Duration {
+        self.slack.saturating_add(self.tail)
     }
 
     /// Minutes that the client and its group may still reserve.
     fn client_room(&self, limit: ByteCount, into_minute: Duration) -> u128 {
         let first = self.minutes(self.life.min(STRICT_LIFE_MIN), into_minute);
-        let left = self.clients.iter().flatten().map(|share| share.left(limit, self.per_minute, first));
+        let left =
+            self.clients.iter().flatten().map(|share| share.left(limit, self.per_minute.into(), first));
         left.min().unwrap_or(u128::MAX)
     }
 
     /// The most minutes that fit into a user's share, with those by which the grants before it are prolonged.
-    fn minutes_of_user(&self, room: Room) -> u128 {
-        let (most, before) = (room.minutes(self.per_minute, USER_SHARE), u128::from(self.chain_before));
-        if most <= self.covered {
+    fn minutes_of_user(&self, room: Room, covered: u128) -> u128 {
+        let (most, before) =
+            (room.minutes(self.per_minute.into(), USER_SHARE), u128::from(self.chain_before));
+        if most <= covered {
             return most;
         }
-        let all = most.saturating_add(before.saturating_mul(self.covered));
+        let all = most.saturating_add(before.saturating_mul(covered));
         all.checked_div(before.saturating_add(1)).unwrap_or(most)
     }
 
     /// Minutes that a grant with this lifetime covers if it begins `into_minute` after the start of a minute. Rounded
     /// up at both ends.
     fn minutes(&self, life: Duration, into_minute: Duration) -> u128 {
-        into_minute.saturating_add(life).saturating_add(self.overhead).as_millis().div_ceil(60_000)
+        into_minute.saturating_add(life).saturating_add(self.overhead()).as_millis().div_ceil(60_000)
     }
 
     /// The longest lifetime that covers at most `minutes`, in whole seconds.
     fn longest_life(&self, minutes: u128, into_minute: Duration) -> Duration {
         let seconds = u64::try_from(minutes.saturating_mul(60)).unwrap_or(u64::MAX);
-        let life = Duration::from_secs(seconds).saturating_sub(self.overhead).saturating_sub(into_minute);
+        let life = Duration::from_secs(seconds).saturating_sub(self.overhead()).saturating_sub(into_minute);
         Duration::from_secs(life.as_secs())
     }
 }

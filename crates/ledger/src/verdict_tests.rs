@@ -19,13 +19,15 @@ fn figures(used: u64, committed: u64, limit: u64) -> Figures {
     }
 }
 
-fn wish(life: u64) -> Wish {
-    let overhead = Duration::from_secs(7_204);
-    Wish {
+/// One that renews nothing.
+fn request(life: u64) -> Request {
+    Request {
+        source: IceSource::Cloudflare,
         life: Duration::from_secs(life),
-        overhead,
-        per_minute: PER_MINUTE,
-        covered: 0,
+        slack: Duration::from_secs(4),
+        tail: Duration::from_secs(7_200),
+        per_minute: 15_000_000,
+        reserved_from: Minute::default(),
         chain_before: 0,
         clients: [None; 2],
         user: None,
@@ -46,12 +48,12 @@ fn a_renewal_needs_room_only_for_the_minutes_after_the_renewed_promise() {
 }
 
 fn strict(figures: Figures, life: u64) -> Option<u64> {
-    decide(BudgetMode::Strict, figures, wish(life)).ok().map(|life| life.as_secs())
+    decide(BudgetMode::Strict, figures, &request(life)).ok().map(|life| life.as_secs())
 }
 
 #[test]
 fn estimate_mode_admits_one_byte_below_the_limit_and_refuses_at_the_limit() {
-    let estimate = |figures| decide(BudgetMode::Estimate, figures, wish(86_400));
+    let estimate = |figures| decide(BudgetMode::Estimate, figures, &request(86_400));
     assert_eq!(estimate(figures(99, 99, 100)), Ok(Duration::from_secs(86_400)));
     assert!(estimate(figures(100, 100, 100)).is_err());
     assert!(estimate(figures(0, 0, 0)).is_err(), "a limit of zero admits nothing");
@@ -60,7 +62,7 @@ fn estimate_mode_admits_one_byte_below_the_limit_and_refuses_at_the_limit() {
 #[test]
 fn estimate_mode_admits_beyond_the_committed_limit_and_publishes_the_bound() {
     let promised = figures(10, 250, 100);
-    assert!(decide(BudgetMode::Estimate, promised, wish(60)).is_ok());
+    assert!(decide(BudgetMode::Estimate, promised, &request(60)).is_ok());
     assert_eq!(promised.overshoot_bound(), ByteCount::new(150));
     assert_eq!(promised.reserved(), ByteCount::new(240));
 }
@@ -134,11 +136,11 @@ proptest! {
         let now = Timestamp::from_millis(figures.period.end.as_millis() - 1).as_millis();
         let now = Timestamp::from_millis(now - i64::try_from(before_end % 2_000_000_000).unwrap());
         let figures = Figures { now, committed_next: ByteCount::new(next), ..figures };
-        if let Ok(admitted) = decide(BudgetMode::Strict, figures, wish(life)) {
+        if let Ok(admitted) = decide(BudgetMode::Strict, figures, &request(life)) {
             prop_assert!(admitted <= Duration::from_secs(life));
             prop_assert!(admitted >= STRICT_LIFE_MIN.min(Duration::from_secs(life)));
             let into_minute = now.since(Minute::of(now).start());
-            prop_assert!(Room::of(&figures).after(0, wish(life).minutes(admitted, into_minute), PER_MINUTE).is_some());
+            prop_assert!(Room::of(&figures).after(0, request(life).minutes(admitted, into_minute), PER_MINUTE).is_some());
         }
     }
 }

@@ -163,7 +163,7 @@ impl Books {
         Ok(Hold { promise, life, expires_by, clock_ahead: self.clock_ahead(), row_of })
     }
 
-    /// Room for what somebody may relay, or the reason why there is none. `streams`: see [`Request`]. A client's first credential
+    /// Room for what somebody may relay, or the reason why there is none. `streams`: see [`Ledger::request`](crate::Ledger::request). A client's first credential
     /// always fits into its share, but not its first so many tracks.
     pub(super) fn admission(
         &mut self,
@@ -194,8 +194,8 @@ impl Books {
             return Err(NotAdmitted::TooManyUsers);
         }
         let user = user.and_then(|user| self.user_share(user));
-        let slack = slack.saturating_add(ahead);
-        Ok(self.ledger.admit(&Request { source, life, slack, renewed, clients, user, streams })?)
+        let request = self.ledger.request(source, life, slack.saturating_add(ahead), renewed, streams);
+        Ok(self.ledger.admit(&Request { clients, user, ..request })?)
     }
 
     /// Releases a hold whose credential was not handed out.

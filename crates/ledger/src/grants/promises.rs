@@ -100,19 +100,21 @@ impl Grants {
         since: Timestamp,
         lower_at: Option<Timestamp>,
     ) -> Vec<UsageChange> {
-        let changed = |row: &GrantRow| {
+        let new_end = |row: &GrantRow| {
             let time = row.promised.filter(|time| time.until.start() > since)?;
             let end = Minute::from_end(row.latest_expiry().max(lower_at.unwrap_or_default()).plus(tail));
             let until = if lower_at.is_some() { end.min(time.until) } else { end.max(time.until) };
-            let after = PromisedTime { until, per_minute: time.per_minute.max(per_minute), ..time };
-            (after != time).then_some(after)
+            let per_minute = time.per_minute.max(per_minute);
+            ((until, per_minute) != (time.until, time.per_minute)).then_some((until, per_minute))
         };
         let of_source = self.rows.iter().filter(|(_, row)| row.source == source && !row.is_released());
-        let changed: Vec<_> = of_source.filter_map(|(id, row)| Some((*id, changed(row)?))).collect();
+        let other: Vec<_> = of_source.filter_map(|(id, row)| Some((*id, new_end(row)?))).collect();
         let mut changes = vec![];
-        for (id, time) in changed {
-            self.revive(id, time.until);
-            changes.extend(self.change_promise(id, |row| row.promised = Some(time)));
+        for (id, (until, per_minute)) in other {
+            self.revive(id, until);
+            changes.extend(self.change_promise(id, |row| {
+                row.promised = row.promised.map(|time| PromisedTime { until, per_minute, ..time });
+            }));
             self.reserve_for_renewals(id, &mut changes);
         }
         changes
