@@ -5,8 +5,7 @@
 //! The rest is what names no key of that kind, and keys without a row. A table is bounded: when it is full, the idle rows with the
 //! fewest bytes, and of those the ones that were seen first, go into the rest. A row is idle without live grants. With a limit for each
 //! user, the row of a user with bytes or promises stays, and a new user is refused. Otherwise a user whose row was removed could use
-//! the whole limit again. There a mint holds a row for its user before the credential is made, so two users never get the same free
-//! row.
+//! the whole limit again. What is promised for a credential that is being made keeps its user's row, so two users never get the same free one.
 //!
 //! What will not change any more is kept and stored by UTC day: the shares of grants that have left the table, and those of periods
 //! that are over. So another billing day only changes which days a sum has. A start computes the rest from the grants' rows.
@@ -54,8 +53,6 @@ pub(crate) struct Row {
     /// Where this user's grants may relay; for a limit of each user.
     promised: PromisedMinutes,
     live: i64,
-    /// Credentials of this user that are being minted; with a limit for each user. They keep the row.
-    minting: u32,
 }
 
 impl Row {
@@ -81,7 +78,7 @@ impl Row {
         sorted::change(&mut self.kept, day, |sums: &mut Sums| sums.add(share));
     }
 
-    /// Begins a period. What was promised stays, and that credentials are being minted.
+    /// Begins a period. What was promised stays.
     fn begin(&mut self, start: Day) {
         (self.total, self.live) = (Sums::default(), 0);
         self.kept.iter().filter(|(day, _)| *day >= start).for_each(|(_, sums)| self.total.add(sums));
@@ -94,7 +91,7 @@ impl Row {
 
     /// Whether the row may make room for another one. `keeps_bytes`: not with bytes.
     fn is_idle(&self, keeps_bytes: bool) -> bool {
-        let is_in_use = self.live > 0 || !self.promised.is_empty() || self.minting > 0;
+        let is_in_use = self.live > 0 || !self.promised.is_empty();
         let is_kept = keeps_bytes && self.weight() > ByteCount::ZERO;
         !is_in_use && !is_kept
     }

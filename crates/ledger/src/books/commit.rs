@@ -56,8 +56,6 @@ pub struct Hold {
     expires_by: Timestamp,
     /// How far the wall clock was ahead of the books' time. The hold covers the credential by both clocks.
     clock_ahead: Duration,
-    /// The user whose row in the sums is kept for it.
-    row_of: Option<User>,
 }
 
 impl Hold {
@@ -153,14 +151,10 @@ impl Books {
         if source.is_metered() && self.grants.is_full() {
             return Err(NotAdmitted::TooManyGrants);
         }
-        let row_of = user.clone().filter(|_| source.is_metered() && self.grants.user_limit().is_some());
-        if let Some(user) = &row_of {
-            self.grants.spenders_mut().hold_row(user);
-        }
         let (user, client) = if source.is_metered() { (user, requester.client) } else { (None, None) };
         let promise = Promise { source, time: promise, user, client };
         self.replace_promise(None, Some(&promise));
-        Ok(Hold { promise, life, expires_by, clock_ahead: self.clock_ahead(), row_of })
+        Ok(Hold { promise, life, expires_by, clock_ahead: self.clock_ahead() })
     }
 
     /// Room for what somebody may relay, or the reason why there is none. `streams`: see [`Ledger::request`](crate::Ledger::request). A client's first credential
@@ -201,13 +195,6 @@ impl Books {
     /// Releases a hold whose credential was not handed out.
     pub fn release(&mut self, hold: &Hold) {
         self.replace_promise(Some(&hold.promise), None);
-        self.give_row_back(hold);
-    }
-
-    fn give_row_back(&mut self, hold: &Hold) {
-        if let Some(user) = &hold.row_of {
-            self.grants.spenders_mut().give_row_back(user);
-        }
     }
 
     fn replace_promise(&mut self, before: Option<&Promise>, after: Option<&Promise>) {
@@ -248,7 +235,6 @@ impl Books {
         if let Some(renewed) = renews {
             self.grants.note_renewal(renewed, grant.id);
         }
-        self.give_row_back(&hold);
         let Hold { promise: before, .. } = hold;
         self.replace_promise(Some(&before), Some(&promise));
         let counts = self.ledger.counts_mut();

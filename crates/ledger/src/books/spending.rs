@@ -53,9 +53,11 @@ impl Books {
     /// What a user has used and reserved under the limit for each user; `None` without one.
     pub fn user_share(&mut self, user: &User) -> Option<UserShare> {
         let limit = self.grants.user_limit()?;
-        let promises = self.grants.promises_of(user);
+        let promises = self.grants.promises_of(user, self.now());
         let (mut committed, mut next) = (u128::from(promises.settled.get()), 0_u128);
-        for (source, this_period, next_period) in promises.minutes {
+        for (source, this_period, next_period) in
+            promises.minutes.into_iter().filter(|_| self.ledger.is_strict())
+        {
             committed = committed.saturating_add(self.ledger.promised(source, this_period));
             next = next.saturating_add(self.ledger.promised(source, next_period));
         }

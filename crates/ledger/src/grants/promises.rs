@@ -36,7 +36,7 @@ impl Grants {
     ) -> Option<UsageChange> {
         for (promise, is_added) in [(before, false), (after, true)] {
             let Some(Promise { source, time, user, client }) = promise else { continue };
-            if let Some(user) = user.as_ref().filter(|_| self.terms.promises()) {
+            if let Some(user) = user.as_ref().filter(|_| self.user_limit().is_some()) {
                 self.spenders.promise(user, *source, time, is_added);
             }
             if let Some(client) = client.filter(|_| self.terms.is_strict) {

@@ -106,25 +106,21 @@ impl Grants {
     }
 
     /// What a user has used and may still use.
-    pub(crate) fn promises_of(&mut self, user: &User) -> UserPromises {
-        let uncounted = self.uncounted();
+    pub(crate) fn promises_of(&mut self, user: &User, now: Timestamp) -> UserPromises {
+        let uncounted = self.uncounted(now);
         self.spenders.of_user(user, self.period.end, &uncounted)
     }
 
     /// Whether a user has a row in the sums, or can get one.
     pub(crate) fn has_room_for(&mut self, user: &User, now: Timestamp) -> bool {
-        let uncounted = self.uncounted();
+        let uncounted = self.uncounted(now);
         self.spenders.has_room_for(user, now, self.period.end, &uncounted)
     }
 
-    /// The rows of users whose credentials are being minted.
-    pub(crate) fn spenders_mut(&mut self) -> &mut Spenders {
-        &mut self.spenders
-    }
-
-    /// The first minute of each source that it has not counted for good.
-    fn uncounted(&self) -> Uncounted {
-        IceSource::ALL.map(|source| (source, Minute::of(self.counted_until(source))))
+    /// The first minute of each source that still counts as promised: in strict mode, the first that it has not counted for good.
+    fn uncounted(&self, now: Timestamp) -> Uncounted {
+        let until = |source| if self.terms.is_strict { self.counted_until(source) } else { now };
+        IceSource::ALL.map(|source| (source, Minute::of(until(source))))
     }
 
     /// The start of the period that the sums belong to.

@@ -5,7 +5,7 @@ use super::{SpenderKey, SpenderKind, Spenders};
 use crate::spenders::Row;
 use crate::{ByteCount, GrantMinutes, IceSource, Minute, PromisedTime, Timestamp, User};
 
-/// The first minute of each source that it has not counted for good.
+/// The first minute of each source that still counts as promised.
 pub(crate) type Uncounted = [(IceSource, Minute); IceSource::ALL.len()];
 
 /// What one user has used in this period, and what may come.
@@ -55,19 +55,9 @@ impl Spenders {
         self.table_mut(SpenderKind::User).has_room()
     }
 
-    /// Keeps a row for a user whose credential is being minted. [`Self::has_room_for`] says whether there is room.
-    pub(crate) fn hold_row(&mut self, user: &User) {
-        self.change_user(user, |row| row.minting = row.minting.saturating_add(1));
-    }
-
-    /// Reverses [`Self::hold_row`]. A grant or a promise keeps the row from now on, or nothing does.
-    pub(crate) fn give_row_back(&mut self, user: &User) {
-        self.change_user(user, |row| row.minting = row.minting.saturating_sub(1));
-    }
-
     /// Changes the number of grants of this user that may relay in the minutes of a promise: by 1 or -1.
     pub(crate) fn promise(&mut self, user: &User, source: IceSource, time: &PromisedTime, is_added: bool) {
-        self.change_user(user, |row| {
+        self.table_mut(SpenderKind::User).add(Some(&SpenderKey::User(user.clone())), |row| {
             // What was counted in the meantime is not there any more.
             if is_added || !row.promised.is_empty() {
                 for (minutes, level) in time.of_user() {
@@ -75,10 +65,6 @@ impl Spenders {
                 }
             }
         });
-    }
-
-    fn change_user(&mut self, user: &User, change: impl FnOnce(&mut Row)) {
-        self.table_mut(SpenderKind::User).add(Some(&SpenderKey::User(user.clone())), change);
     }
 }
 
