@@ -184,7 +184,7 @@ pub(super) fn status(app: &App, snapshot: &Snapshot) -> StatusBody {
         source: if measured.as_of.is_some() { "measured+estimate" } else { "estimate" },
         as_of: measured.as_of,
         stale: measured.is_stale(),
-        reserved_gb: figures.reserved().gb_up(),
+        reserved_gb: figures.committed.minus(figures.used).gb_up(),
         overshoot_bound_gb: figures.overshoot_bound().gb_up(),
         bound_assumes: app.bound_terms.in_words(measured.assumption),
         bound_holds: snapshot.bound_holds(),

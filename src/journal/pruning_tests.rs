@@ -34,7 +34,7 @@ fn source_rows(grants: &[(i64, i64)], flows: &[(i64, u64)]) -> SourceRows {
     }
     for (minute, claimed) in flows {
         let granted = ClaimedUsage { connection_millis: 0, claimed: *claimed };
-        rows.usage.insert(Minute::new(*minute), MinuteUsage { granted, ungranted: ClaimedUsage::default() });
+        rows.usage.insert(Minute::new(*minute), MinuteUsage { granted, ..MinuteUsage::default() });
     }
     rows
 }
@@ -53,7 +53,7 @@ impl File {
         }
         for (minute, flows) in &source.usage {
             let mut rows = transaction.open_table(FLOWS).unwrap();
-            rows.insert((SOURCE.name(), minute.number()), (0, flows.granted.claimed, 0, 0)).unwrap();
+            rows.insert((SOURCE.name(), minute.number()), ((0, flows.granted.claimed), (0, 0), 0)).unwrap();
         }
         transaction.commit().unwrap();
         Self(database)

@@ -24,9 +24,10 @@ use sources::{read_sources, write_source};
 pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 /// (source, minute since 1970) → (change of the number of live grants, change of the bytes that they may relay in a minute).
 pub(super) const MARKS: TableDefinition<'_, (&str, i64), (i64, i64)> = TableDefinition::new("marks");
-/// (source, minute) → (connection milliseconds, reported bytes) with a grant, then the same two without a grant.
-pub(super) const FLOWS: TableDefinition<'_, (&str, i64), (u64, u64, u64, u64)> =
-    TableDefinition::new("flows");
+/// (connection milliseconds, reported bytes) with a grant, the same two without a grant, and what a count had of the minute.
+pub(super) type FlowRow = ((u64, u64), (u64, u64), u64);
+/// (source, minute) → what was relayed in it.
+pub(super) const FLOWS: TableDefinition<'_, (&str, i64), FlowRow> = TableDefinition::new("flows");
 /// (source, day since 1970) → JSON.
 pub(super) const DAYS: TableDefinition<'_, (&str, i64), &[u8]> = TableDefinition::new("days");
 /// (id, grant, or nothing for the reporter) → JSON.

@@ -232,7 +232,7 @@ fn a_ledger_of_another_format_is_refused() {
 
 #[test]
 fn a_file_that_is_mostly_empty_without_its_old_rows_is_compacted_at_start() {
-    const FLOWS: redb::TableDefinition<'_, (&str, i64), (u64, u64, u64, u64)> =
+    const FLOWS: redb::TableDefinition<'_, (&str, i64), ((u64, u64), (u64, u64), u64)> =
         redb::TableDefinition::new("flows");
     // 2025-01-15T12:00Z
     let noon = 28_949_040;
@@ -243,7 +243,7 @@ fn a_file_that_is_mostly_empty_without_its_old_rows_is_compacted_at_start() {
     {
         let mut flows = transaction.open_table(FLOWS).unwrap();
         for minute in noon - 150_000..=noon {
-            flows.insert(("cloudflare", minute), (1, 2, 3, 4)).unwrap();
+            flows.insert(("cloudflare", minute), ((1, 2), (3, 4), 0)).unwrap();
         }
         let mut meta = transaction.open_table(META).unwrap();
         let head = turn_ledger::Head {

@@ -80,7 +80,7 @@ impl DayCounts {
     /// As stored, with this margin of error in percent. From here on, changes are recorded.
     pub(crate) fn restore(stored: &Rows<Day, DayCount>, sampling: u32) -> Self {
         let rows = stored.iter().filter_map(|(day, count)| Some((*day, (*count)?.with_margin(sampling))));
-        Self { rows: rows.collect(), dirty: Dirty::tracking() }
+        Self { rows: rows.collect(), dirty: Dirty::default() }
     }
 
     pub(crate) fn take_changes(&mut self) -> Rows<Day, DayCount> {

@@ -1,17 +1,16 @@
 //! The keys of rows that have changed since the last [`Dirty::take`] and must be stored. The value of a key is the
-//! change, for tables that store changes. The default records nothing, for a ledger that is not stored. A row that is
-//! added and removed between two calls of `take` leaves no entry, so short-lived rows do not accumulate while the disk
-//! fails.
+//! change, for tables that store changes. A row that is added and removed between two calls of `take` leaves no entry, so
+//! short-lived rows do not accumulate while the disk fails.
 
 use std::collections::BTreeMap;
 
 /// Changed rows by their key; `None` for a row that was removed.
 pub type Rows<K, V> = BTreeMap<K, Option<V>>;
 
-/// See the module's invariant. The default records nothing.
+/// See the module's invariant.
 #[derive(Clone, Debug)]
 pub struct Dirty<K, V = RowChange> {
-    rows: Option<BTreeMap<K, V>>,
+    rows: BTreeMap<K, V>,
 }
 
 /// How a row has changed since the last [`Dirty::take`].
@@ -26,27 +25,19 @@ pub enum RowChange {
 
 impl<K, V> Default for Dirty<K, V> {
     fn default() -> Self {
-        Self { rows: None }
+        Self { rows: BTreeMap::new() }
     }
 }
 
 impl<K: Ord, V: Default> Dirty<K, V> {
-    /// An empty set that records changes.
-    #[must_use]
-    pub fn tracking() -> Self {
-        Self { rows: Some(BTreeMap::new()) }
-    }
-
     /// Changes the value of a key.
     pub fn change(&mut self, key: K, change: impl FnOnce(&mut V)) {
-        if let Some(rows) = &mut self.rows {
-            change(rows.entry(key).or_default());
-        }
+        change(self.rows.entry(key).or_default());
     }
 
     /// Takes everything that was recorded since the last call.
     pub fn take(&mut self) -> BTreeMap<K, V> {
-        self.rows.as_mut().map(std::mem::take).unwrap_or_default()
+        std::mem::take(&mut self.rows)
     }
 }
 
@@ -58,18 +49,15 @@ impl<K: Ord> Dirty<K> {
 
     /// Records that a row was added.
     pub fn note_added(&mut self, key: K) {
-        if let Some(rows) = &mut self.rows {
-            rows.entry(key).or_insert(RowChange::Added);
-        }
+        self.rows.entry(key).or_insert(RowChange::Added);
     }
 
     /// Records that a row was removed.
     pub fn note_removed(&mut self, key: K) {
-        let Some(rows) = &mut self.rows else { return };
-        if rows.get(&key) == Some(&RowChange::Added) {
-            rows.remove(&key);
+        if self.rows.get(&key) == Some(&RowChange::Added) {
+            self.rows.remove(&key);
         } else {
-            rows.insert(key, RowChange::Changed);
+            self.rows.insert(key, RowChange::Changed);
         }
     }
 }
@@ -80,7 +68,7 @@ mod tests {
 
     #[test]
     fn a_change_is_taken_once() {
-        let mut dirty = Dirty::tracking();
+        let mut dirty = Dirty::default();
         dirty.note(2);
         dirty.note(2);
         assert_eq!(
@@ -91,7 +79,7 @@ mod tests {
 
     #[test]
     fn a_row_that_was_never_stored_leaves_no_entry() {
-        let mut dirty = Dirty::tracking();
+        let mut dirty = Dirty::default();
         dirty.note_added(1);
         dirty.note(1);
         dirty.note_removed(1);
@@ -104,18 +92,9 @@ mod tests {
 
     #[test]
     fn changes_of_one_key_are_combined() {
-        let mut dirty: Dirty<u8, i64> = Dirty::tracking();
+        let mut dirty: Dirty<u8, i64> = Dirty::default();
         dirty.change(1, |sum| *sum += 5);
         dirty.change(1, |sum| *sum -= 2);
         assert_eq!(dirty.take(), BTreeMap::from([(1, 3)]));
-    }
-
-    #[test]
-    fn the_default_records_nothing() {
-        let mut dirty = Dirty::default();
-        dirty.note(1);
-        dirty.note_added(2);
-        dirty.note_removed(3);
-        assert!(dirty.take().is_empty());
     }
 }

@@ -92,7 +92,7 @@ impl Grants {
     ) {
         self.period = of;
         self.rows = rows.into_iter().map(|(id, row)| (id, Box::new(row))).collect();
-        self.dirty = Dirty::tracking();
+        self.dirty = Dirty::default();
         self.spenders.restore(sums, of.start);
         self.restore_spending();
     }

@@ -31,6 +31,8 @@ pub struct MinuteUsage {
     pub granted: ClaimedUsage,
     /// Without a grant.
     pub ungranted: ClaimedUsage,
+    /// The bytes of a count, spread over the minutes that it covers. For plots: no figure uses them.
+    pub counted: u64,
 }
 
 /// The change of the number of grants at one minute, and of what they may relay.

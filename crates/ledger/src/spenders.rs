@@ -280,7 +280,7 @@ impl Spenders {
             table.keep(key.as_ref(), day, &sums);
         }
         for table in &mut self.tables {
-            table.dirty = Dirty::tracking();
+            table.dirty = Dirty::default();
         }
     }
 

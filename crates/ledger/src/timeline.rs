@@ -83,7 +83,7 @@ impl Timeline {
             flowed: ByteCount::ZERO,
             now,
             running: Running::default(),
-            deltas: Dirty::tracking(),
+            deltas: Dirty::default(),
             stored_state: None,
             stored_hours: 0,
             cut_until: Timestamp::default(),

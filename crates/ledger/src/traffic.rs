@@ -44,12 +44,6 @@ impl Traffic {
         self.zip(other, ByteCount::minus)
     }
 
-    /// The larger count in each direction.
-    #[must_use]
-    pub fn max(self, other: Self) -> Self {
-        self.zip(other, Ord::max)
-    }
-
     /// The smaller count in each direction.
     #[must_use]
     pub fn min(self, other: Self) -> Self {

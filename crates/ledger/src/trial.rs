@@ -52,13 +52,6 @@ pub struct TrialHours {
     hours: Vec<Point>,
 }
 
-impl TrialHours {
-    /// The points, if they are of this period.
-    pub(crate) fn points_of(&self, period: Period) -> &[Point] {
-        if self.period == period { &self.hours } else { &[] }
-    }
-}
-
 /// See the module's description. A new period removes all points. After a restart the last point and those of the hours are
 /// known. The verdict stays in both cases.
 #[derive(Clone, Debug)]

@@ -56,12 +56,6 @@ impl Figures {
         self.committed.plus(self.margin).minus(self.limit)
     }
 
-    /// `committed` minus `used`.
-    #[must_use]
-    pub fn reserved(&self) -> ByteCount {
-        self.committed.minus(self.used)
-    }
-
     /// `limit` minus `used`, at least zero.
     #[must_use]
     pub fn remaining(&self) -> ByteCount {

@@ -5,7 +5,7 @@ use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 
 use turn_ledger::{ClaimedUsage, Day, IceSource, LiveDelta, Minute, MinuteUsage, SourceRows, Stored};
 
-use super::{DAYS, FLOWS, MARKS, OnBadRow, StoreError, from_json, json_of, put, rows, write_rows};
+use super::{DAYS, FLOWS, FlowRow, MARKS, OnBadRow, StoreError, from_json, json_of, put, rows, write_rows};
 
 pub(super) fn read_sources(
     transaction: &ReadTransaction,
@@ -54,9 +54,8 @@ pub(super) fn write_source(
         }
     }
     let mut flows = transaction.open_table(FLOWS)?;
-    for (minute, MinuteUsage { granted, ungranted }) in &rows.usage {
-        let row =
-            (granted.connection_millis, granted.claimed, ungranted.connection_millis, ungranted.claimed);
+    for (minute, MinuteUsage { granted, ungranted, counted }) in &rows.usage {
+        let row = (numbers_of(*granted), numbers_of(*ungranted), *counted);
         flows.insert((source.name(), minute.number()), row)?;
     }
     write_rows(transaction, DAYS, &rows.days, |day| (source.name(), day.number()))?;
@@ -72,11 +71,13 @@ fn trial_key(source: IceSource) -> String {
     format!("trial/{source}")
 }
 
-fn usage_of((granted_millis, granted, ungranted_millis, ungranted): (u64, u64, u64, u64)) -> MinuteUsage {
-    MinuteUsage {
-        granted: ClaimedUsage { connection_millis: granted_millis, claimed: granted },
-        ungranted: ClaimedUsage { connection_millis: ungranted_millis, claimed: ungranted },
-    }
+fn usage_of((granted, ungranted, counted): FlowRow) -> MinuteUsage {
+    let claimed = |(connection_millis, claimed)| ClaimedUsage { connection_millis, claimed };
+    MinuteUsage { granted: claimed(granted), ungranted: claimed(ungranted), counted }
+}
+
+fn numbers_of(ClaimedUsage { connection_millis, claimed }: ClaimedUsage) -> (u64, u64) {
+    (connection_millis, claimed)
 }
 
 /// The rows of the source of that name. An unknown source is an error, so that its usage is not lost.

@@ -37,7 +37,7 @@ impl Connections {
             }
             self.insert(connection);
         }
-        self.dirty = Dirty::tracking();
+        self.dirty = Dirty::default();
         changes
     }
 

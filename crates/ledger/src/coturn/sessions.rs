@@ -57,7 +57,7 @@ impl Sessions {
             // The row of an unchanged session is not stored again. The last complete listing showed it too.
             row.seen_at = row.seen_at.max(complete_at);
         }
-        Self { rows, dirty: Dirty::tracking() }
+        Self { rows, dirty: Dirty::default() }
     }
 
     /// Sessions that have changed since the last call; `None` for one that has ended.

@@ -101,19 +101,23 @@ impl Minutes {
 
     /// What is known of one minute: the share of a count that covers it, or else its estimate.
     pub(crate) fn best_of(&self, minute: Minute, cell: Cell) -> u128 {
-        if minute.start() < self.counted_until(minute) { cell.counted.into() } else { self.estimate_of(cell) }
+        if minute.start() < self.counted_until(minute) {
+            cell.usage.counted.into()
+        } else {
+            self.estimate_of(cell)
+        }
     }
 
     /// Spreads bytes of a count evenly over the minutes of `[from, to)`. A count says nothing about single minutes.
-    pub(crate) fn spread(&mut self, bytes: u128, from: Timestamp, to: Timestamp) {
+    fn spread(&mut self, bytes: u128, from: Timestamp, to: Timestamp) {
         let minutes = self.touched(from, to);
         let count = u128::try_from(minutes.size_hint().0).unwrap_or(u128::MAX);
         let until = |nth: u128| bytes.saturating_mul(nth).checked_div(count).unwrap_or(0);
         for (nth, minute) in (0_u128..).zip(minutes) {
             let share = until(nth.saturating_add(1)).saturating_sub(until(nth));
-            if let Some(cell) = self.index(minute).and_then(|index| self.begun.get_mut(index)) {
-                cell.counted = cell.counted.saturating_add(ByteCount::saturating(share).get());
-            }
+            self.amend(minute, |Cell { usage, .. }| {
+                usage.counted = usage.counted.saturating_add(ByteCount::saturating(share).get());
+            });
         }
     }
 
@@ -229,6 +233,9 @@ impl Minutes {
         let days: Vec<_> = self.days.of(self.period).map(|(day, count)| (day, count.unseen)).collect();
         for (day, unseen) in days {
             self.days.set(day, DayCount { unseen, ..DayCount::none(day) });
+        }
+        for minute in self.touched(self.period.start, self.period.end) {
+            self.amend(minute, |cell| cell.usage.counted = 0);
         }
         self.recount();
     }

@@ -26,8 +26,6 @@ pub(crate) struct Cell {
     /// The bytes that the live grants may relay, at the rates that were assumed for each.
     per_minute: u64,
     usage: MinuteUsage,
-    /// The bytes of a reading, spread over the minutes that it covers. For plots.
-    counted: u64,
 }
 
 impl Cell {

@@ -35,7 +35,7 @@ impl Minutes {
             begun: vec![],
             ahead: BTreeMap::new(),
             sums: Sums::default(),
-            dirty: Dirty::tracking(),
+            dirty: Dirty::default(),
         };
         let before = minutes.index(Minute::of(now)).unwrap_or(0);
         minutes.begun.resize(before.saturating_add(1), Cell::default());

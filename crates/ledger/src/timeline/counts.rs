@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::Timeline;
 use crate::{
-    Assumption, BitRate, ByteCount, Carried, CountDoubt, Day, DayCount, Point, Reading, ReadingOutcome,
-    SourceRows, SourceState, Timestamp, Trial, TrialHours,
+    Assumption, BitRate, ByteCount, Carried, CountDoubt, DayCount, Point, Reading, ReadingOutcome,
+    SourceRows, SourceState, Timestamp, Trial,
 };
 
 /// After this time without a good reading, the provider's count is stale.
@@ -115,7 +115,7 @@ impl Timeline {
         self.minutes.days().of(self.minutes.period()).any(|(day, count)| count.as_of <= day.start())
     }
 
-    /// What was known of the counts, and the counts spread over their minutes.
+    /// What was known of the counts.
     pub(super) fn restore_counts(&mut self, assumed: BitRate, stored: &SourceRows) {
         let of_this = stored.state.as_ref().filter(|state| state.period == self.minutes.period());
         if let Some(SourceState { assumption, late, doubt, .. }) = &stored.state {
@@ -125,7 +125,6 @@ impl Timeline {
         }
         let counted = ByteCount::saturating(self.minutes.counted().granted);
         self.flowed = of_this.map_or(counted, |state| state.flowed);
-        self.spread_counts(stored.trial.as_ref());
         if self.counted().is_some() {
             if let Some(hours) = &stored.trial {
                 self.trial.restore_hours(hours, self.minutes.period());
@@ -134,34 +133,6 @@ impl Timeline {
         }
         self.stored_state.clone_from(&stored.state);
         self.stored_hours = self.trial.hour_count();
-    }
-
-    /// Spreads each day's count over its minutes, in proportion to the hourly points.
-    fn spread_counts(&mut self, hours: Option<&TrialHours>) {
-        let points = hours.map(|hours| hours.points_of(self.minutes.period())).unwrap_or_default();
-        let days: Vec<_> =
-            self.minutes.days().of(self.minutes.period()).map(|(day, count)| (day, *count)).collect();
-        let mut before = ByteCount::ZERO;
-        for (day, count) in days {
-            let of_day: Vec<_> = points.iter().filter(|point| Day::of(point.as_of) == day).collect();
-            let next = points.iter().find(|point| point.as_of >= day.end()).map(|point| point.granted);
-            let end = next.unwrap_or(self.flowed);
-            let whole = u128::from(end.minus(before).get());
-            let total = u128::from(count.total().get());
-            let share = |until: ByteCount| {
-                let part = u128::from(until.minus(before).get()).min(whole);
-                total.saturating_mul(part).checked_div(whole).unwrap_or(0)
-            };
-            let (mut from, mut placed) = (day.start(), 0);
-            for (as_of, share) in of_day.iter().map(|point| (point.as_of, share(point.granted))) {
-                if whole > 0 {
-                    self.minutes.spread(share.saturating_sub(placed), from, as_of);
-                    (from, placed) = (as_of, share.max(placed));
-                }
-            }
-            self.minutes.spread(total.saturating_sub(placed), from, count.as_of);
-            before = end;
-        }
     }
 
     /// The end of the latest count of this period, and all counted bytes; `None` if nothing is counted.
