@@ -69,7 +69,7 @@ impl Clock for SystemClock {
 /// The boot of a UUID; unknown if it is none.
 fn boot_of(id: &str) -> Boot {
     let hex: String = id.trim().chars().filter(|letter| *letter != '-').collect();
-    Boot::new(u128::from_str_radix(&hex, 16).unwrap_or_default())
+    std::num::NonZeroU128::new(u128::from_str_radix(&hex, 16).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn the_boot_is_the_number_of_its_uuid() {
-        let expected = Boot::new(0x6a8f_0c1e_0000_4000_8000_0000_0000_0001);
+        let expected = std::num::NonZeroU128::new(0x6a8f_0c1e_0000_4000_8000_0000_0000_0001);
         assert_eq!(boot_of("6a8f0c1e-0000-4000-8000-000000000001\n"), expected);
         assert_eq!(boot_of("not a UUID"), Boot::default());
     }

@@ -111,7 +111,7 @@ mod by_name {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SpenderKind>, D::Error> {
         let name = Option::<String>::deserialize(from)?;
-        Ok(name.as_deref().and_then(SpenderKind::from_name))
+        Ok(name.and_then(|name| name.parse().ok()))
     }
 }
 

@@ -166,11 +166,11 @@ impl By {
     fn parse(text: &str) -> Option<Self> {
         match text {
             "grant" => Some(Self::Grant),
-            kind => SpenderKind::from_name(kind).map(Self::Kind),
+            kind => kind.parse::<SpenderKind>().ok().map(Self::Kind),
         }
     }
 
-    const fn name(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
             Self::Kind(kind) => kind.name(),
             Self::Grant => "grant",

@@ -142,7 +142,7 @@ pub(super) fn read(transaction: &ReadTransaction, bad: OnBadRow<'_>) -> Result<C
         Ok(())
     })?;
     rows(transaction, SPENDERS, bad, |(kind, key, day), row| {
-        let kind = SpenderKind::from_name(kind).ok_or("is of a kind that this version does not know")?;
+        let kind = kind.parse::<SpenderKind>().map_err(|_| "is of a kind that this version does not know")?;
         let key = match key {
             "" => None,
             key => Some(SpenderKey::parse(kind, key).ok_or("does not have a key of its kind")?),

@@ -50,10 +50,10 @@ pub enum Refused {
 impl Refused {
     /// The label in metrics.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Unknown => "unknown",
-            Self::Ended(end) => end.name(),
+            Self::Ended(end) => end.into(),
             Self::GrantFull => "grant_full",
             Self::AddressFull => "address_full",
             Self::Full => "full",

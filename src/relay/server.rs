@@ -266,11 +266,11 @@ impl Relay {
             books.add_grant_traffic(IceSource::Relay, &traffic);
             books.snapshot().figures
         });
-        self.metrics.reading(IceSource::Relay.name(), ReadingOutcome::Taken.name());
+        self.metrics.reading(IceSource::Relay.name(), ReadingOutcome::Taken.into());
         self.ceiling.allow(billed, if is_written { figures.remaining() } else { ByteCount::ZERO });
         for (name, user) in self.clients.users() {
             if let Some(end) = end_of(&self.account, &user) {
-                self.cut(&name, end.name()).await;
+                self.cut(&name, end.into()).await;
             }
         }
         let present = self.release_gone().await;

@@ -232,8 +232,8 @@ fn a_ledger_of_another_format_is_refused() {
 
 #[test]
 fn a_file_that_is_mostly_empty_without_its_old_rows_is_compacted_at_start() {
-    const FLOWS: redb::TableDefinition<'_, (&str, i64), ((u64, u64), (u64, u64), u64)> =
-        redb::TableDefinition::new("flows");
+    type Row = ((u64, u64), (u64, u64), u64);
+    const FLOWS: redb::TableDefinition<'_, (&str, i64), Row> = redb::TableDefinition::new("flows");
     // 2025-01-15T12:00Z
     let noon = 28_949_040;
     let state = StateDir::new();

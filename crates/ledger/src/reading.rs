@@ -36,8 +36,9 @@ pub struct Carried {
     pub is_after_gap: bool,
 }
 
-/// What happened to a reading.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What happened to a reading. The metrics use the names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum ReadingOutcome {
     /// It was accepted.
     Taken,
@@ -47,19 +48,6 @@ pub enum ReadingOutcome {
     Fell,
     /// It grew by more than ten times what was promised. It is ignored unless the next one confirms it.
     Doubted,
-}
-
-impl ReadingOutcome {
-    /// The name in the metrics.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Taken => "taken",
-            Self::Older => "older",
-            Self::Fell => "fell",
-            Self::Doubted => "doubted",
-        }
-    }
 }
 
 /// The provider counts bytes later than the lag, so a reading can release room that was used.

@@ -1,7 +1,6 @@
 //! What is charged to the budget: the ICE sources that can be configured, and the SFU. Their names appear in settings, responses
 //! and stored rows.
 
-use std::fmt;
 use std::time::Duration;
 
 /// The most time between a request and the credential: the provider's deadline, rounded up to a whole second.
@@ -11,8 +10,23 @@ pub const MINT_SLACK: Duration = Duration::from_secs(4);
 pub const UNWRITTEN_MAX: Duration = Duration::from_secs(4);
 
 /// One entry of `ICE_SOURCES`, or the SFU. The wire and the log use the name of the setting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+    strum::Display,
+    strum::EnumString,
+    strum::IntoStaticStr,
+)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum IceSource {
     /// Cloudflare Realtime TURN, minted over its API.
     Cloudflare,
@@ -37,21 +51,8 @@ impl IceSource {
 
     /// The name in settings, answers and logs.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Cloudflare => "cloudflare",
-            Self::Coturn => "coturn",
-            Self::Relay => "relay",
-            Self::Manual => "manual",
-            Self::Stun => "stun",
-            Self::Sfu => "sfu",
-        }
-    }
-
-    /// The source of that name; `None` if there is none.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|source| source.name() == name)
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 
     /// How long relaying may outlive a credential: a TURN server checks the credential when an allocation is made, and
@@ -90,11 +91,5 @@ impl IceSource {
     #[must_use]
     pub const fn issues_credentials(self) -> bool {
         !matches!(self, Self::Sfu)
-    }
-}
-
-impl fmt::Display for IceSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }

@@ -1,27 +1,14 @@
 //! The time of the books. It never decreases, and one reading of a clock never makes it jump.
 
+use std::num::NonZeroU128;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
 
-/// Which start of the machine this is. Zero: not known, so it equals no other.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Boot(u128);
-
-impl Boot {
-    /// From the number that the system gives each start.
-    #[must_use]
-    pub const fn new(number: u128) -> Self {
-        Self(number)
-    }
-
-    fn is(self, other: Self) -> bool {
-        self.0 != 0 && self == other
-    }
-}
+/// Which start of the machine this is, by the number that the system gives each; `None`: not known, so it equals no other.
+pub type Boot = Option<NonZeroU128>;
 
 /// What is stored with the books' time, so that it continues exactly after a restart on the same boot of the machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,7 +95,7 @@ impl SteadyTime {
     #[must_use]
     pub fn restore(then: Timestamp, mark: ClockMark, boot: Boot, since_boot: Duration) -> Self {
         let stored = Duration::from_millis(mark.since_boot_millis);
-        let is_same = boot.is(mark.boot) && stored <= since_boot;
+        let is_same = boot.is_some() && boot == mark.boot && stored <= since_boot;
         Self {
             anchor: (then, if is_same { stored } else { since_boot }),
             is_confirmed: mark.is_confirmed,
@@ -215,7 +202,7 @@ mod tests {
     }
 
     fn new(seconds: i64, since_boot: u64) -> SteadyTime {
-        SteadyTime::new(Timestamp::from_millis(seconds * 1_000), Boot::new(1), secs(since_boot))
+        SteadyTime::new(Timestamp::from_millis(seconds * 1_000), NonZeroU128::new(1), secs(since_boot))
     }
 
     #[test]
@@ -330,7 +317,7 @@ mod tests {
     /// The time after a crash at `then`, 100 s since the first boot, with the clocks of the new process.
     fn after_crash(then: i64, last: &Moment, boot: u128, since_boot: u64) -> SteadyTime {
         let then = Timestamp::from_millis(then * 1_000);
-        SteadyTime::restore(then, last.mark, Boot::new(boot), secs(since_boot))
+        SteadyTime::restore(then, last.mark, NonZeroU128::new(boot), secs(since_boot))
     }
 
     fn at_crash(has_reference: bool) -> Moment {

@@ -82,7 +82,8 @@ fn numbers_of(ClaimedUsage { connection_millis, claimed }: ClaimedUsage) -> (u64
 
 /// The rows of the source of that name. An unknown source is an error, so that its usage is not lost.
 fn rows_of<'a>(stored: &'a mut Stored, source: &str) -> Result<&'a mut SourceRows, String> {
-    let source =
-        IceSource::from_name(source).ok_or("belongs to an ICE source that this version does not know")?;
+    let source = source
+        .parse::<IceSource>()
+        .map_err(|_| "belongs to an ICE source that this version does not know")?;
     Ok(stored.sources.entry(source).or_default())
 }

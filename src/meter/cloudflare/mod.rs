@@ -236,7 +236,7 @@ impl CloudflareMeter {
     fn report(&self, asked: &Result<ReadingOutcome, AnalyticsError>, failures: u32) -> u32 {
         match asked {
             Ok(taken) => {
-                self.metrics.reading(IceSource::Cloudflare.name(), taken.name());
+                self.metrics.reading(IceSource::Cloudflare.name(), taken.into());
                 if *taken == ReadingOutcome::Fell {
                     tracing::warn!("Cloudflare's analytics count has fallen: the reading is ignored");
                 } else if *taken == ReadingOutcome::Doubted {

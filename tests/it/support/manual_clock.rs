@@ -92,7 +92,7 @@ impl Clock for ManualClock {
     }
 
     fn boot(&self) -> Boot {
-        Boot::new(self.state.lock().unwrap().boot)
+        std::num::NonZeroU128::new(self.state.lock().unwrap().boot)
     }
 }
 

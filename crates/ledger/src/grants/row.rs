@@ -235,8 +235,9 @@ pub struct Revoked {
     pub expires_at: Timestamp,
 }
 
-/// The reason why the relay stops serving a grant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The reason why the relay stops serving a grant. Logs and metrics use the names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum GrantEnd {
     /// Its credential has expired.
     Expired,
@@ -244,16 +245,4 @@ pub enum GrantEnd {
     Revoked,
     /// The budget is spent.
     Spent,
-}
-
-impl GrantEnd {
-    /// The name in logs and metrics.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Expired => "expired",
-            Self::Revoked => "revoked",
-            Self::Spent => "spent",
-        }
-    }
 }

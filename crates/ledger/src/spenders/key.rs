@@ -7,7 +7,10 @@ use std::sync::Arc;
 use crate::{Call, ClientKey, Label, ORIGIN_MAX, User};
 
 /// What a sum is grouped by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, strum::EnumString, strum::IntoStaticStr,
+)]
+#[strum(serialize_all = "lowercase")]
 pub enum SpenderKind {
     /// By user.
     User,
@@ -27,20 +30,8 @@ impl SpenderKind {
 
     /// The name in queries, responses and stored rows.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::User => "user",
-            Self::Label => "label",
-            Self::Origin => "origin",
-            Self::Address => "address",
-            Self::Call => "call",
-        }
-    }
-
-    /// The kind of that name; `None` if there is none.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -127,7 +118,7 @@ mod tests {
         assert_eq!(SpenderKey::parse(SpenderKind::Address, "here"), None);
         assert_eq!(SpenderKey::parse(SpenderKind::User, ""), None);
         for kind in SpenderKind::ALL {
-            assert_eq!(SpenderKind::from_name(kind.name()), Some(kind));
+            assert_eq!(kind.name().parse(), Ok(kind));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Promises under a wall clock that is ahead and not accepted yet.
 
 use super::*;
-use crate::{Boot, MINT_SLACK, SteadyTime};
+use crate::{MINT_SLACK, SteadyTime};
 
 const HOUR: u64 = 3_600;
 const DAY: u64 = 24 * HOUR;
@@ -32,7 +32,7 @@ impl Machine {
     fn new(mode: BudgetMode) -> Self {
         let mut books = books_in(mode);
         books.override_limit(Some(ByteCount::new(100_000_000_000)));
-        let time = SteadyTime::new(after_start(NOON), Boot::new(1), secs(0));
+        let time = SteadyTime::new(after_start(NOON), std::num::NonZeroU128::new(1), secs(0));
         let mut machine = Self { books, time, since_boot: 0, wall: NOON, minted: 0, spans: vec![] };
         machine.pass(0);
         machine

@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use turn_ledger::{
-    Batch, Books, Boot, ByteCount, Connection, Day, GrantId, Period, SteadyTime, Stored, Timestamp,
-};
+use turn_ledger::{Batch, Books, ByteCount, Connection, Day, GrantId, Period, SteadyTime, Stored, Timestamp};
 
 use super::checks::Excuse;
 use super::coturn::{CUT_FOR, Cli};
@@ -119,7 +117,7 @@ impl<D: Disk> Broker<D> {
             lacking: BTreeSet::new(),
             pages: vec![],
             unwritten: None,
-            time: SteadyTime::new(begin, Boot::new(1), Duration::ZERO),
+            time: SteadyTime::new(begin, std::num::NonZeroU128::new(1), Duration::ZERO),
             boot: 1,
             offset: 0,
             step: 0,

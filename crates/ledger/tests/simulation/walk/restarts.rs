@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use turn_ledger::{Books, Boot, ByteCount, IceSource, Moment, Snapshot, Timestamp};
+use turn_ledger::{Books, ByteCount, IceSource, Moment, Snapshot, Timestamp};
 
 use super::broker::Broker;
 use super::checks::Excuse;
@@ -32,7 +32,7 @@ impl<D: Disk> Broker<D> {
         // What was read or listed and not written is lost.
         (self.last_read, self.listed_at, self.lacks) = (None, None, self.lacked);
         let (stored, wall, since_boot) = (self.disk.read(), self.wall(world), self.since_boot(world));
-        self.time = stored.time(wall, Boot::new(self.boot), since_boot);
+        self.time = stored.time(wall, std::num::NonZeroU128::new(self.boot), since_boot);
         self.books = self.settings.open(stored, self.time.read(wall, since_boot));
         self.lateness = self.settings.lateness(&self.books);
         self.start_model();
