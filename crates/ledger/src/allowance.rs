@@ -80,11 +80,6 @@ impl Allowance {
         let lost = estimated.saturating_sub(terms.rate).saturating_mul(millis);
         self.left = self.left.saturating_add(gained).min(terms.saved_max).saturating_sub(lost);
     }
-
-    /// Whether the clock of one more connection fits into the rate.
-    fn has_room_for_a_clock(&self, terms: &AllowanceTerms) -> bool {
-        terms.estimated.saturating_mul(u64::from(self.clocks).saturating_add(1)) <= terms.rate
-    }
 }
 
 /// One allowance with its terms.
@@ -155,8 +150,7 @@ impl<'a> Allowances<'a> {
 
     /// Starts a connection's clock, if the rate has room for it.
     pub fn start_clock(&mut self) -> bool {
-        let fits = |scope: &Scope<'_>| scope.allowance.has_room_for_a_clock(&scope.terms);
-        if self.vouched.is_none() && !self.scopes.iter().flatten().all(fits) {
+        if self.vouched.is_none() && !self.fits_clocks(1) {
             self.clamped = true;
             return false;
         }
@@ -174,11 +168,11 @@ impl<'a> Allowances<'a> {
         self.each(|scope| scope.allowance.clocks = scope.allowance.clocks.saturating_sub(1));
     }
 
-    /// Whether the clocks that run exceed a rate.
+    /// Whether the clocks that run and so many more fit into the rates.
     #[must_use]
-    pub fn has_too_many_clocks(&self) -> bool {
-        self.scopes.iter().flatten().any(|Scope { allowance, terms }| {
-            terms.estimated.saturating_mul(allowance.clocks.into()) > terms.rate
+    pub fn fits_clocks(&self, more: u32) -> bool {
+        self.scopes.iter().flatten().all(|Scope { allowance, terms }| {
+            terms.estimated.saturating_mul(allowance.clocks.saturating_add(more).into()) <= terms.rate
         })
     }
 

@@ -180,7 +180,7 @@ impl Connections {
             let Some(row) = self.rows.get_mut(&name) else { continue };
             let mut allowances = grants.allowances(row.connection.grant, now, &self.rules);
             allowances.forfeit();
-            if allowances.has_too_many_clocks() {
+            if !allowances.fits_clocks(0) {
                 let changes = row.connection.pause(now, &mut allowances);
                 entries.push(Entry { value: (), changes: row.connection.charges(changes), clamped: true });
                 self.schedule(&name);

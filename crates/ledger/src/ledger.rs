@@ -141,7 +141,7 @@ impl Ledger {
     /// The highest rate that a grant of a source is assumed to relay at.
     #[must_use]
     pub fn assumed_rate_of(&self, source: IceSource) -> BitRate {
-        self.of(source).map_or(self.terms.rates.liability, |source| source.minutes.rates().liability)
+        self.of(source).map_or(self.terms.rates.liability, |source| source.minutes.rates.liability)
     }
 
     /// The same in bytes for one minute.

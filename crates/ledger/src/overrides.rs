@@ -35,10 +35,8 @@ impl Overrides {
     /// The limit in force.
     #[must_use]
     pub fn limit(&self, configured: ByteCount) -> ByteCount {
-        match self.limit {
-            Some(set) if set.configured == configured => set.limit,
-            _ => configured,
-        }
+        let set = self.limit.filter(|set| set.configured == configured);
+        set.map_or(configured, |set| set.limit)
     }
 }
 

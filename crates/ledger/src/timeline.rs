@@ -115,7 +115,8 @@ impl Timeline {
     /// Moves to `to` and charges time to the connections that run. Earlier instants change nothing.
     pub(crate) fn advance(&mut self, to: Timestamp) {
         while self.now < to {
-            if self.is_past_everything(to) {
+            let is_quiet = (self.running.granted, self.running.ungranted) == (0, 0);
+            if is_quiet && self.minutes.ahead.is_empty() && to >= self.minutes.period().end {
                 return self.leap(to);
             }
             let current = self.minutes.current();
@@ -185,7 +186,7 @@ impl Timeline {
 
     /// Changes the charge for a past span of one connection by time. `change` adds, or takes back what was added.
     fn change_time(&mut self, basis: Basis, from: Timestamp, to: Timestamp, change: fn(u64, u64) -> u64) {
-        let rates = *self.minutes.rates();
+        let rates = self.minutes.rates;
         self.minutes.change_past(from, to, |from, to, estimated| {
             let bytes = ByteCount::saturating(rates.bytes_of_time(to.millis_since(from)));
             ByteCount::new(change(estimated.get(), bytes.get()))
@@ -234,11 +235,6 @@ impl Timeline {
         slice
     }
 
-    /// Whether nothing happens between here and `to`, which lies in another period.
-    fn is_past_everything(&self, to: Timestamp) -> bool {
-        self.running.is_none() && self.minutes.is_at_the_end() && to >= self.minutes.period().end
-    }
-
     /// Skips a span in which nothing happens, for example after a sleep of months or when the clock was set.
     fn leap(&mut self, to: Timestamp) {
         // The bytes of the current minute stay in its period.
@@ -273,10 +269,6 @@ impl Running {
             Basis::Granted => &mut self.granted,
             Basis::Ungranted => &mut self.ungranted,
         }
-    }
-
-    fn is_none(self) -> bool {
-        self.granted == 0 && self.ungranted == 0
     }
 }
 

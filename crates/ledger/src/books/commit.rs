@@ -87,12 +87,6 @@ pub enum NotAdmitted {
     TooManyGrants,
 }
 
-impl From<Refusal> for NotAdmitted {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
-    }
-}
-
 /// A commit whose write has not been settled yet. [`Books::settle`] ends it.
 #[derive(Debug)]
 #[must_use]
@@ -189,7 +183,7 @@ impl Books {
         }
         let user = user.and_then(|user| self.user_share(user));
         let request = self.ledger.request(source, life, slack.saturating_add(ahead), renewed, streams);
-        Ok(self.ledger.admit(&Request { clients, user, ..request })?)
+        self.ledger.admit(&Request { clients, user, ..request }).map_err(NotAdmitted::Refused)
     }
 
     /// Releases a hold whose credential was not handed out.

@@ -87,6 +87,6 @@ impl Ledger {
     /// The most bytes that grants of a source may relay in these minutes.
     #[must_use]
     pub fn promised(&self, source: IceSource, minutes: GrantMinutes) -> u128 {
-        self.of(source).map_or(minutes.bytes, |source| source.minutes.rates().promised(minutes))
+        self.of(source).map_or(minutes.bytes, |source| source.minutes.rates.promised(minutes))
     }
 }

@@ -65,7 +65,7 @@ struct Sums {
 /// The minutes of one period.
 #[derive(Clone, Debug)]
 pub(crate) struct Minutes {
-    rates: Rates,
+    pub(crate) rates: Rates,
     /// The margin of error of the provider's count, in percent.
     sampling: u32,
     period: Period,
@@ -75,7 +75,7 @@ pub(crate) struct Minutes {
     /// From the period's first minute to the current one. Never empty.
     begun: Vec<Cell>,
     /// Differences after the current minute. No row is zero.
-    ahead: BTreeMap<Minute, LiveDelta>,
+    pub(crate) ahead: BTreeMap<Minute, LiveDelta>,
     sums: Sums,
     /// Minutes whose usage must be stored.
     dirty: Dirty<Minute, MinuteUsage>,
@@ -119,10 +119,6 @@ impl Minutes {
     /// Bytes of one minute, by the estimate.
     pub(crate) fn estimate_of(&self, cell: Cell) -> u128 {
         self.rates.estimate(&cell.usage, cell.promised())
-    }
-
-    pub(crate) fn rates(&self) -> &Rates {
-        &self.rates
     }
 
     /// The current minute.
@@ -226,11 +222,6 @@ impl Minutes {
         let mut next = Cell { live, per_minute, ..Cell::default() };
         next.change_live(delta);
         self.begun.push(next);
-    }
-
-    /// Whether no grant begins, ends or expires after the current minute.
-    pub(crate) fn is_at_the_end(&self) -> bool {
-        self.ahead.is_empty()
     }
 
     /// Begins another period at `now`. The current minute and later ones stay, because grants continue across the

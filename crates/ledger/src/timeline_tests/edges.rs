@@ -57,7 +57,7 @@ fn bytes_that_come_back_with_their_key_did_not_flow_now() {
         assert_eq!(taken, ReadingOutcome::Taken);
         assert!(timeline.trial.verdict().holds, "minute {minute}: {:?}", timeline.trial.verdict());
     }
-    assert_eq!(timeline.minutes.rates().liability, rates(false).liability);
+    assert_eq!(timeline.minutes.rates.liability, rates(false).liability);
 }
 
 #[test]

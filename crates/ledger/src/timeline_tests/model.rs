@@ -280,7 +280,7 @@ fn apply(op: &Op, timeline: &mut Timeline, model: &mut Model) {
             if timeline.take_reading(&reading, true, ByteCount::ZERO) == ReadingOutcome::Taken {
                 let DayCount { as_of, granted, other, .. } = timeline.minutes.days().get(reading.day);
                 model.take(Reading { as_of, granted, other, ..reading });
-                model.rates.liability = timeline.minutes.rates().liability;
+                model.rates.liability = timeline.minutes.rates.liability;
             }
         }
     }

@@ -139,7 +139,7 @@ mutants=(
     'tails: sessions that ended in a gap keep the short one|books/sessions.rs|{ self.coturn.sums().cut_until }|{ self.now().max(self.coturn.sums().cut_until) }'
     'an address: bytes ignore its allowance|allowance.rs|let room = self.vouched.map(ByteCount::get);|let room = Some(self.vouched.map_or(u64::MAX, ByteCount::get));'
     'an address: past time ignores its allowance|allowance.rs|let room = self.vouched.map(\|_\| u64::MAX);|let room = Some(u64::MAX);'
-    'an address: clocks ignore its allowance|allowance.rs|if self.vouched.is_none() && !self.scopes.iter().flatten().all(fits) {|if self.vouched.is_none() && !self.scopes.iter().flatten().all(fits) && self.clamped {'
+    'an address: clocks ignore its allowance|allowance.rs|if self.vouched.is_none() && !self.fits_clocks(1) {|if self.vouched.is_none() && !self.fits_clocks(1) && self.clamped {'
     'an address: running clocks use up nothing|allowance.rs|let gained = terms.rate.saturating_sub(estimated).saturating_mul(millis);|let gained = terms.rate.saturating_mul(millis);'
     'an address: a lost connection goes on saving|allowance.rs|allowance.left = allowance.left.saturating_sub(unused);|let _ = unused;'
     'an address: everything unused is saved|allowance.rs|rate.saturating_mul(u64::try_from(saved.as_millis()).unwrap_or(u64::MAX))|u64::MAX'
