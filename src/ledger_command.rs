@@ -7,6 +7,7 @@ use std::path::Path;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
+use crate::amounts::Shown;
 use crate::app::setup;
 use crate::config::Config;
 use crate::journal::changes::Contents;

@@ -27,11 +27,12 @@
 //! | [`http_client`] | the client for outgoing requests |
 //! | [`request`] | request id, trace, client address, bearer token |
 //! | [`rotation`], [`cost`] | when the TURN key is replaced, and by which calls; what the billed bytes cost. Pure |
-//! | [`clock`], [`random`], [`backoff`], [`json`] | the only readers of time and randomness; exponential back-off; numbers in JSON |
+//! | [`clock`], [`random`], [`backoff`], [`json`], [`amounts`] | the only readers of time and randomness; exponential back-off; numbers in JSON; how amounts are shown |
 
 pub mod account;
 pub mod actions;
 pub mod alert;
+pub mod amounts;
 pub mod app;
 pub mod auth;
 pub mod backoff;

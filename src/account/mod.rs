@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::actions::OperatorActions;
 use crate::alert::rules::AlertRules;
+use crate::amounts::Shown;
 use crate::clock::Clock;
 use crate::journal::Journal;
 use crate::journal::backup::StoredView;
@@ -209,9 +210,13 @@ impl Account {
             opened
         });
         let opened = opened.inspect_err(|why| {
-            if let Some(outcome) = why.full_table() {
-                self.metrics.connections_refused.count(outcome);
-            }
+            let full_table = match why {
+                OpenError::TooManyOnGrant => "grant",
+                OpenError::TooManyOnClient => "address",
+                OpenError::TableFull => "table",
+                OpenError::GrantExpired | OpenError::GrantRevoked | OpenError::UserBlocked => return,
+            };
+            self.metrics.connections_refused.count(full_table);
         })?;
         self.count_clamped(opened.clamped);
         if opened.value == Opened::New {

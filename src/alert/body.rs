@@ -4,6 +4,7 @@
 use serde::Serialize;
 
 use crate::alert::{Alert, AlertCost, Forecast};
+use crate::amounts::Shown;
 use crate::config::PublicUrl;
 use crate::json::plain_number;
 use crate::rate::PresentRate;

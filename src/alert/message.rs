@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::rules::texts::minute;
 use super::size::{size, size_up};
 use super::{Alert, AlertCost, Forecast, Spending, TopSpender};
+use crate::amounts::Shown;
 use crate::rate::PresentRate;
 use turn_ledger::{ByteCount, SpenderKind};
 

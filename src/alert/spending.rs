@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::amounts::Shown;
 use crate::cost::{Money, Price, forecast};
 use turn_ledger::{ByteCount, Figures, SpenderKind, SpenderSums};
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use reqwest::Client;
 
 use super::finding::{Check, Finding, Remedy};
+use crate::amounts::Shown;
 use crate::clock::Clock;
 use crate::config::{CloudflareConfig, Config, CoturnCliConfig};
 use crate::ice::turn_keys::OwnKeys;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use reqwest::{Client, StatusCode};
 
 use super::finding::{Check, Finding, Remedy};
+use crate::amounts::Shown;
 use crate::clock::Clock;
 use crate::config::{Config, TurnKeyConfig};
 use crate::ice::cloudflare::{Cloudflare, DEADLINE, MintResponse, ProviderError};

@@ -10,6 +10,7 @@ use utoipa::openapi::{RefOr, Schema};
 
 use super::schema::one_of;
 use crate::alert::{Alert, Severity};
+use crate::amounts::Shown;
 use crate::app::App;
 use crate::json::plain_number;
 use turn_ledger::Timestamp;

@@ -11,6 +11,7 @@ use utoipa::openapi::{RefOr, Schema};
 
 use super::hints::{self, HintBody};
 use super::schema::one_of;
+use crate::amounts::Shown;
 use crate::app::App;
 use crate::json::plain_number;
 use crate::meter::cloudflare::tail::TailSeen;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::amounts::Shown;
 use crate::app::App;
 use crate::limit::proxies::Unread;
 use crate::meter::cloudflare::CloudflareMeter;

@@ -14,6 +14,7 @@ use super::bandwidth_status::{StatusBody, status};
 use super::body::read_json;
 use super::error::{ApiError, ErrorBody};
 use super::schema::{one_of, source_schema};
+use crate::amounts::Shown;
 use crate::app::App;
 use crate::config::AMOUNT_MAX;
 use crate::mint::Revocation;

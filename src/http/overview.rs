@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::bandwidth_status::{StatusBody, mbps, status};
 use super::schema::source_schema;
+use crate::amounts::Shown;
 use crate::app::App;
 use crate::config::PriceConfig;
 use crate::cost::forecast;

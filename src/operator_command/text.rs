@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::{Number, json};
 
+use crate::amounts::Shown;
 use turn_ledger::ByteCount;
 
 /// The parts of `GET /api/bandwidth-status` that are shown.

@@ -20,7 +20,19 @@ pub(crate) const LAYERS: [&[&str]; 15] = [
     &["telemetry"],
     &["config"],
     &["ice"],
-    &["actions", "backoff", "clock", "cost", "http_client", "json", "random", "rate", "request", "rotation"],
+    &[
+        "actions",
+        "amounts",
+        "backoff",
+        "clock",
+        "cost",
+        "http_client",
+        "json",
+        "random",
+        "rate",
+        "request",
+        "rotation",
+    ],
 ];
 
 #[test]

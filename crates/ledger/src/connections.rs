@@ -333,7 +333,7 @@ impl Connections {
 /// Charges for time before this instant are never taken back from who spends. Those of a grant are: its row keeps what was taken
 /// back of the period before apart from other grants.
 fn reversible_from(grants: &Grants, connection: &Connection) -> Timestamp {
-    if connection.grant.is_some() { Timestamp::default() } else { grants.period_start() }
+    if connection.grant.is_some() { Timestamp::default() } else { grants.period.start }
 }
 
 /// What a connection was charged as of its last report.

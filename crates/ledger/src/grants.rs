@@ -21,9 +21,9 @@ mod spent;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
-    AllowanceTerms, Allowances, BitRate, CONNECTIONS_PER_GRANT_MAX, ChangeKind, ClientKey, ClientShare,
-    Clients, Dirty, Grant, GrantId, IceSource, KeyName, Minute, OpenError, Period, Promise, PromisedTime,
-    RELAY_RATE_MAX, RowKey, Rows, Spender, Spenders, Sums, Timestamp, UsageChange, UsageRules,
+    AllowanceTerms, Allowances, BitRate, CONNECTIONS_PER_GRANT_MAX, ChangeKind, ClientKey, Clients, Dirty,
+    Grant, GrantId, IceSource, KeyName, Minute, OpenError, Period, Promise, PromisedTime, RELAY_RATE_MAX,
+    RowKey, Spender, Spenders, Sums, Timestamp, UsageChange, UsageRules,
 };
 
 pub use counted::{CountedSource, CountedSources, FastGrant};
@@ -50,12 +50,13 @@ pub struct Grants {
     ended: BTreeSet<(Minute, GrantId)>,
     /// The latest grants that have left the table.
     pub(crate) dropped: BTreeMap<IceSource, Dropped>,
-    spenders: Spenders,
-    counted: CountedSources,
+    pub(crate) spenders: Spenders,
+    /// The state of each source's counts.
+    pub(crate) counted: CountedSources,
     /// The grants that claim something for the time after their source's count.
     claiming: BTreeSet<(IceSource, GrantId)>,
-    period: Period,
-    clients: Clients,
+    pub(crate) period: Period,
+    pub(crate) clients: Clients,
     /// The most that the client of one grant may claim.
     claim_rate: BitRate,
     /// The first minute in which no grant of a TURN key is alive any more, also of grants that the full table could not take.
@@ -95,11 +96,6 @@ impl Grants {
         self.dirty = Dirty::default();
         self.spenders.restore(sums, of.start);
         self.restore_spending();
-    }
-
-    /// Stored sums that have changed since the last call.
-    pub(crate) fn take_spender_changes(&mut self) -> Rows<RowKey, Sums> {
-        self.spenders.take_changes()
     }
 
     /// Rows that have changed since the last call; `None` for a removed one.
@@ -162,11 +158,6 @@ impl Grants {
         let share = self.terms.share(&row);
         self.terms.tally(&mut self.spenders, &row, |sums| sums.remove(&share, 1));
         self.replace_promise(row.promise().as_ref(), None)
-    }
-
-    /// What a client and its group have reserved.
-    pub(crate) fn shares(&mut self, client: ClientKey, now: Timestamp) -> [Option<ClientShare>; 2] {
-        self.clients.shares(client, now)
     }
 
     /// Clients and groups of clients that hold something.

@@ -214,7 +214,7 @@ impl Ledger {
         };
         let periods = std::iter::successors(before(&self.period), before).take(PAST_PERIODS);
         let used = |period: Period| {
-            self.metered().filter_map(|source| source.minutes.days().used(period)).reduce(ByteCount::plus)
+            self.metered().filter_map(|source| source.minutes.days.used(period)).reduce(ByteCount::plus)
         };
         let mut past: Vec<_> = periods.map(|period| (period, used(period))).collect();
         while past.pop_if(|(_, used)| used.is_none()).is_some() {}

@@ -73,19 +73,6 @@ pub enum OpenError {
     TableFull,
 }
 
-impl OpenError {
-    /// The name in metrics. `None` if it says nothing about the tables.
-    #[must_use]
-    pub const fn full_table(self) -> Option<&'static str> {
-        match self {
-            Self::TooManyOnGrant => Some("grant"),
-            Self::TooManyOnClient => Some("address"),
-            Self::TableFull => Some("table"),
-            Self::GrantExpired | Self::GrantRevoked | Self::UserBlocked => None,
-        }
-    }
-}
-
 /// Why a report is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReportError {

@@ -106,7 +106,7 @@ impl Timeline {
         SourceRows {
             deltas: self.deltas.take(),
             usage: self.minutes.take_changes(),
-            days: self.minutes.days_mut().take_changes(),
+            days: self.minutes.days.take_changes(),
             state,
             trial: (!is_stored).then(|| self.trial.hours(self.minutes.period())),
         }

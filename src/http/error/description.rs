@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::http::{HeaderValue, StatusCode};
 
 use super::ForeignRequest;
+use crate::amounts::Shown;
 use crate::json::plain_number;
 use turn_ledger::{ByteCount, Refusal, UserUsage, wait_seconds};
 

@@ -173,7 +173,7 @@ impl Books {
         let renewed = renewed.and_then(|row| row.promised);
         let now = self.now();
         let strict_client = client.filter(|_| self.ledger.is_strict() && source.is_metered());
-        let clients = strict_client.map_or([None; 2], |client| self.grants.shares(client, now));
+        let clients = strict_client.map_or([None; 2], |client| self.grants.clients.shares(client, now));
         let least = u64::from(streams > 1);
         let clients = clients
             .map(|share| share.map(|share| ClientShare { reserved: share.reserved.max(least), ..share }));

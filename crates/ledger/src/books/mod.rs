@@ -127,16 +127,16 @@ impl Books {
                 counts: (period, self.ledger.counts()),
                 overrides: self.overrides,
                 lacks_until: self.lacks_until,
-                coturn: self.coturn.sums(),
-                counted: self.grants.counted().clone(),
+                coturn: self.coturn.sums,
+                counted: self.grants.counted.clone(),
                 dropped: self.grants.dropped.clone(),
             },
             sources: self.ledger.take_changes(),
             grants: self.grants.take_changes(),
-            spenders: self.grants.take_spender_changes(),
+            spenders: self.grants.spenders.take_changes(),
             blocked: std::mem::take(&mut self.has_blocked).then(|| self.blocked.clone()),
             connections: self.connections.take_changes(),
-            sessions: self.coturn.take_changes(),
+            sessions: self.coturn.sessions.take_changes(),
         }
     }
 
@@ -170,7 +170,7 @@ impl Books {
         self.ledger.advance(now);
         if self.ledger.period() != period {
             self.grants.begin_period(self.ledger.period());
-            self.coturn.forget_unseen(now, LIFE_MAX.saturating_add(TAIL_MAX));
+            self.coturn.sessions.forget_unseen(now, LIFE_MAX.saturating_add(TAIL_MAX));
         }
     }
 

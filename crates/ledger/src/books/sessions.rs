@@ -16,7 +16,7 @@ impl Books {
         // While it is not known how much time has passed, nobody knows in which period the bytes have flowed.
         listing.is_complete &= !self.moment.in_doubt;
         let listing = &listing;
-        let seen_at = self.coturn.sums().complete_at;
+        let seen_at = self.coturn.sums.complete_at;
         let read = self.coturn.take(listing, now, self.connections.rules());
         let by_grant = self.coturn.take_by_grant();
         let counted_until = read.map(|_| now);
@@ -29,7 +29,7 @@ impl Books {
         }
         self.grants.add_counts(IceSource::Coturn, &by_grant, counted_until, now);
         if listing.is_complete && self.is_cut(listing, seen_at) {
-            self.coturn.set_cut_until(now);
+            self.coturn.sums.cut_until = now;
             self.ledger.set_cut_until(IceSource::Coturn, now);
             if self.ledger.is_cut(IceSource::Coturn) && std::mem::take(&mut self.is_raised) {
                 self.set_tails(IceSource::Coturn, self.ledger.tail(IceSource::Coturn), now, Some(now));
@@ -41,7 +41,7 @@ impl Books {
     /// Notes that a coturn accepted the command to end these sessions.
     pub fn cut_sessions(&mut self, ids: &[SessionId]) {
         let now = self.now();
-        self.coturn.cut(ids, now);
+        self.coturn.sessions.cut(ids, now);
     }
 
     /// Whether a listing shows that sessions were cut: none of an expired credential that the complete listing before it, at
@@ -64,7 +64,7 @@ impl Books {
             self.ledger.cut_tail(IceSource::Coturn).is_some() && !self.ledger.is_cut(IceSource::Coturn);
         if is_uncut && !self.is_raised {
             let tail = self.ledger.long_tail(IceSource::Coturn);
-            self.set_tails(IceSource::Coturn, tail, self.coturn.sums().cut_until, None);
+            self.set_tails(IceSource::Coturn, tail, self.coturn.sums.cut_until, None);
         }
         self.is_raised = is_uncut;
     }
@@ -74,7 +74,7 @@ impl Books {
     pub(super) fn settle_tails(&mut self) {
         for (source, tail) in self.ledger.tails() {
             let since =
-                if source == IceSource::Coturn { self.coturn.sums().cut_until } else { Timestamp::default() };
+                if source == IceSource::Coturn { self.coturn.sums.cut_until } else { Timestamp::default() };
             self.set_tails(source, tail, since, None);
         }
     }

@@ -16,8 +16,8 @@ const LISTING_GAP: Duration = Duration::from_secs(5);
 /// See the module's description.
 #[derive(Clone, Debug, Default)]
 pub struct CoturnUsage {
-    sessions: Sessions,
-    sums: CoturnSums,
+    pub(crate) sessions: Sessions,
+    pub(crate) sums: CoturnSums,
     /// Billed bytes of each grant since the last [`Self::take_by_grant`].
     by_grant: BTreeMap<GrantId, ByteCount>,
 }
@@ -43,17 +43,6 @@ impl CoturnUsage {
         Self { sessions: Sessions::restore(sums.complete_at, sessions), sums, ..Self::default() }
     }
 
-    /// Sessions that have changed since the last call; `None` for one that has ended.
-    pub fn take_changes(&mut self) -> BTreeMap<SessionId, Option<SessionRow>> {
-        self.sessions.take_changes()
-    }
-
-    /// What is stored besides the sessions.
-    #[must_use]
-    pub fn sums(&self) -> CoturnSums {
-        self.sums
-    }
-
     /// Takes the listing at `now`. Returns what the sessions have carried since the last listing that showed all of them; `None` if
     /// this one does not.
     pub fn take(&mut self, listing: &Listing, now: Timestamp, rules: &UsageRules) -> Option<Carried> {
@@ -77,24 +66,9 @@ impl CoturnUsage {
         Some(Carried { as_of: now, granted, shown, other, is_after_gap })
     }
 
-    /// Removes sessions that were not seen for so long: coturn's command line is not read any more.
-    pub fn forget_unseen(&mut self, now: Timestamp, longest: Duration) {
-        self.sessions.forget_unseen(now, longest);
-    }
-
     /// Takes the billed bytes of each grant since the last call.
     pub fn take_by_grant(&mut self) -> BTreeMap<GrantId, ByteCount> {
         std::mem::take(&mut self.by_grant)
-    }
-
-    /// Notes a complete listing that shows that sessions are cut.
-    pub fn set_cut_until(&mut self, until: Timestamp) {
-        self.sums.cut_until = until;
-    }
-
-    /// Notes that coturn accepted the command to end these sessions at `now`.
-    pub fn cut(&mut self, ids: &[SessionId], now: Timestamp) {
-        self.sessions.cut(ids, now);
     }
 }
 
@@ -149,8 +123,8 @@ mod tests {
         book.sessions = Sessions::restore(Timestamp::default(), rows.clone());
         assert_eq!(read(&mut book, 10, true, &[(1, true, 500)]), Some((500, 0, true)));
         assert_eq!(read(&mut book, 12, false, &[(1, true, 600)]), None);
-        rows.extend(book.take_changes().into_iter().filter_map(|(id, row)| Some((id, row?))));
-        let mut book = CoturnUsage::restore(book.sums(), rows);
+        rows.extend(book.sessions.take_changes().into_iter().filter_map(|(id, row)| Some((id, row?))));
+        let mut book = CoturnUsage::restore(book.sums, rows);
         assert_eq!(read(&mut book, 14, true, &[(1, true, 700)]), Some((200, 0, false)));
     }
 }

@@ -30,11 +30,6 @@ impl Grants {
         self.counted.values().map(CountedSource::unknown).fold(ByteCount::ZERO, ByteCount::plus)
     }
 
-    /// The state of the counts, for storing.
-    pub(crate) fn counted(&self) -> &CountedSources {
-        &self.counted
-    }
-
     /// Takes what a source counted for its grants since [`Self::counted_until`]. What a span that begins later leaves out was not
     /// counted by anybody. `Some(false)`, and nothing changes, for a span that begins earlier. `None`: a part is taken, and the next
     /// call with the same counts takes another one.

@@ -123,11 +123,6 @@ impl Grants {
         IceSource::ALL.map(|source| (source, Minute::of(until(source))))
     }
 
-    /// The start of the period that the sums belong to.
-    pub(crate) fn period_start(&self) -> Timestamp {
-        self.period.start
-    }
-
     /// A connection without a grant was charged.
     pub(crate) fn charge_ungranted(&mut self, spender: &Spender, charge: &Charge) {
         let keys = keys_of(spender.clone(), None);

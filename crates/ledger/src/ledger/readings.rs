@@ -128,7 +128,7 @@ impl Ledger {
     /// What is known of a source on a day; `None` for an unknown source.
     #[must_use]
     pub fn day(&self, source: IceSource, day: Day) -> Option<DayCount> {
-        Some(self.of(source)?.minutes.days().get(day))
+        Some(self.of(source)?.minutes.days.get(day))
     }
 
     /// The readings of all metered sources, combined.

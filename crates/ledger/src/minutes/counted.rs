@@ -76,16 +76,6 @@ impl Minutes {
         self.days.of(self.period).map(|(_, count)| count.sampling).fold(self.sampling, u32::max)
     }
 
-    /// The days of this period and of those before it.
-    pub(crate) fn days(&self) -> &DayCounts {
-        &self.days
-    }
-
-    /// The same, to take their changes.
-    pub(crate) fn days_mut(&mut self) -> &mut DayCounts {
-        &mut self.days
-    }
-
     /// The sums over the counted days of this period.
     pub(crate) fn counted(&self) -> CountedPart {
         self.counted

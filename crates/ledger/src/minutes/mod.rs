@@ -69,7 +69,8 @@ pub(crate) struct Minutes {
     /// The margin of error of the provider's count, in percent.
     sampling: u32,
     period: Period,
-    days: DayCounts,
+    /// The days of this period and of those before it.
+    pub(crate) days: DayCounts,
     /// The sums over the days of this period.
     counted: CountedPart,
     /// From the period's first minute to the current one. Never empty.

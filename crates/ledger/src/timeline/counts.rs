@@ -26,7 +26,7 @@ impl Timeline {
         is_test: bool,
         limit: ByteCount,
     ) -> ReadingOutcome {
-        let before = self.minutes.days().get(reading.day);
+        let before = self.minutes.days.get(reading.day);
         let outcome = match reading.after(&before, self.now, self.minutes.sampling()) {
             Ok(reading) if !self.accepts(&reading, &before, limit) => return ReadingOutcome::Doubted,
             Ok(reading) => self.count(&reading, &before, is_test),
@@ -112,7 +112,7 @@ impl Timeline {
     /// Whether an operator has dropped the count of a day of this period, and it was not counted since.
     #[must_use]
     pub fn has_dropped(&self) -> bool {
-        self.minutes.days().of(self.minutes.period()).any(|(day, count)| count.as_of <= day.start())
+        self.minutes.days.of(self.minutes.period()).any(|(day, count)| count.as_of <= day.start())
     }
 
     /// What was known of the counts.

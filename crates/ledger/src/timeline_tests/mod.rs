@@ -71,7 +71,7 @@ impl Total {
 /// What the ledger stores of the counts.
 fn counts_of(timeline: &Timeline) -> SourceRows {
     let all = Period { start: at(0), end: at(i64::MAX / 2) };
-    let days = timeline.minutes.days().of(all).map(|(day, count)| (day, Some(*count))).collect();
+    let days = timeline.minutes.days.of(all).map(|(day, count)| (day, Some(*count))).collect();
     let (state, trial) = (Some(timeline.state()), Some(timeline.trial.hours(timeline.minutes.period())));
     SourceRows { days, state, trial, ..SourceRows::default() }
 }
@@ -79,7 +79,7 @@ fn counts_of(timeline: &Timeline) -> SourceRows {
 /// The period before the current one.
 fn previous(timeline: &Timeline) -> Option<ByteCount> {
     let last = Timestamp::from_millis(timeline.minutes.period().start.as_millis() - 1);
-    timeline.minutes.days().used(BillingDay::new(1).unwrap().period_at(last))
+    timeline.minutes.days.used(BillingDay::new(1).unwrap().period_at(last))
 }
 
 /// The minutes that a time span touches.

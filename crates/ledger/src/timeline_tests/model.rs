@@ -278,7 +278,7 @@ fn apply(op: &Op, timeline: &mut Timeline, model: &mut Model) {
         Op::Read { back, granted, other } => {
             let reading = reading(now - back, granted, other);
             if timeline.take_reading(&reading, true, ByteCount::ZERO) == ReadingOutcome::Taken {
-                let DayCount { as_of, granted, other, .. } = timeline.minutes.days().get(reading.day);
+                let DayCount { as_of, granted, other, .. } = timeline.minutes.days.get(reading.day);
                 model.take(Reading { as_of, granted, other, ..reading });
                 model.rates.liability = timeline.minutes.rates.liability;
             }

@@ -274,7 +274,7 @@ fn the_share_of_an_address_and_of_a_user_is_released_too() {
         let share = world.books.user_share(&ann).unwrap();
         share.committed.plus(share.committed_next).get()
     };
-    let of_client = |world: &mut World| world.books.grants.shares(client, at(0))[0].unwrap().reserved;
+    let of_client = |world: &mut World| world.books.grants.clients.shares(client, at(0))[0].unwrap().reserved;
     assert_eq!((of_user(&mut world), of_client(&mut world)), (60 * MINUTE, 60 * MINUTE));
     world.books.revoke(grant.id).unwrap();
     world.look(&[]);
