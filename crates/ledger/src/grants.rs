@@ -36,7 +36,7 @@ pub(crate) use spent::Charge;
 pub use spent::Spent;
 
 /// So many rows are changed in one step of a long change, so that nobody waits long for the lock.
-const ROWS_AT_ONCE: usize = 500;
+const ROWS_AT_ONCE: usize = 250;
 
 /// See the module's invariant.
 #[derive(Debug, Default)]
