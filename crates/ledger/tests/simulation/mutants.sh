@@ -72,7 +72,7 @@ mutants=(
     'the observed rate is lost at a restart|timeline/counts.rs|Trial::new(assumed, self.minutes.sampling(), *assumption)|Trial::new(assumed, self.minutes.sampling(), Assumption::default())'
     'the hourly points are lost at a restart|timeline/counts.rs|self.trial.restore_hours(hours, self.minutes.period());|let _ = hours;'
     'a count in a plot is lost at a restart|minutes/counted.rs|self.amend(minute, \|Cell { usage, .. }\| {|self.amend(minute, \|Cell { usage, .. }\| if bytes > u128::MAX / 2 {'
-    'a slice keeps claims that a count covers|minutes/counted.rs|if minute.start() < self.counted_until(minute) { cell.usage.counted.into() }|if minute.start() < self.counted_until(minute) && cell.live > u32::MAX - 1 { cell.usage.counted.into() }'
+    'a slice keeps claims that a count covers|minutes/counted.rs|cell.usage.counted.into()|self.estimate_of(cell)'
     'a count in doubt is not written|timeline/counts.rs|doubt: self.doubt.clone(),|doubt: CountDoubt::default(),'
     'a jump of the time leaves the end of unknown grants|books/mod.rs|.max(self.lacks_until));|);'
     'the margin exceeds the promised bytes|minutes/counted.rs|if granted > promised { sampled }|if granted > promised.min(0) { sampled }'
