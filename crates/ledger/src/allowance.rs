@@ -61,9 +61,9 @@ impl Allowance {
         self.open
     }
 
-    /// Drops what was saved.
-    pub(crate) fn forfeit(&mut self) {
-        self.left = 0;
+    /// Drops what was saved until `now`.
+    pub(crate) fn forfeit(&mut self, now: Timestamp) {
+        (self.left, self.at) = (0, self.at.max(now));
     }
 
     /// Moves to `now`.
@@ -213,7 +213,7 @@ impl<'a> Allowances<'a> {
 
     /// Drops what was saved.
     pub fn forfeit(&mut self) {
-        self.each(|scope| scope.allowance.forfeit());
+        self.each(|scope| scope.allowance.left = 0);
     }
 
     fn each(&mut self, change: impl FnMut(&mut Scope<'a>)) {

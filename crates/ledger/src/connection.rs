@@ -134,9 +134,12 @@ impl Connection {
     /// The next instant at which time alone changes this connection: its clock stops, or it is given up.
     #[must_use]
     pub fn due_at(&self, rules: &UsageRules) -> Timestamp {
+        let given_up = self.last_seen.plus(rules.heartbeat.saturating_mul(3));
         match self.clock {
             Some(Clock { stops_at, running: true, .. }) => stops_at,
-            _ => self.last_seen.plus(rules.heartbeat.saturating_mul(3)),
+            // Its time is charged until then: the interval was longer when it last reported.
+            Some(Clock { stops_at, .. }) => given_up.max(stops_at),
+            None => given_up,
         }
     }
 

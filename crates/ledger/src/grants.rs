@@ -295,12 +295,10 @@ impl Grants {
         Allowances::new([Some(own), client, group], now)
     }
 
-    /// Sets the most that the client of one grant may claim from now on. With a rate, what was saved is dropped.
-    pub(crate) fn set_claim_rate(&mut self, rate: Option<BitRate>) {
+    /// Sets the most that the client of one grant may claim from now on. What was saved is dropped.
+    pub(crate) fn set_claim_rate(&mut self, rate: Option<BitRate>, now: Timestamp) {
         self.claim_rate = rate.unwrap_or(RELAY_RATE_MAX);
-        if rate.is_some() {
-            self.rows.values_mut().for_each(|row| row.claims.forfeit());
-        }
+        self.rows.values_mut().for_each(|row| row.claims.forfeit(now));
     }
 
     /// Notes the client of a grant whose row does not name one, or that has no row.

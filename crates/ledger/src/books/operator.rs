@@ -20,10 +20,9 @@ impl Books {
 
     /// Sets what the client of one grant may claim, after an override or a start.
     pub(super) fn settle_claims(&mut self) {
-        let promised = self.ledger.assumed_rate();
-        self.grants.set_claim_rate(self.is_frozen().then_some(promised));
+        let (promised, now) = (self.ledger.assumed_rate(), self.now());
+        self.grants.set_claim_rate(self.is_frozen().then_some(promised), now);
         if self.is_frozen() {
-            let now = self.now();
             for entry in self.connections.shrink_claims(&mut self.grants, now) {
                 self.apply(entry);
             }

@@ -7,8 +7,8 @@ use crate::restart::check_restart;
 use crate::walk::Scenario;
 use crate::walk::coturn::Cli;
 use crate::walk::ops::Op::{
-    Change, Coturn, Crash, CrashAfterCommit, Down, Flush, From, Join, Leave, Mint, MintFromPool,
-    MintUnwritten, Pause, Read, ReadAhead, ReadRelay, Reboot, ReplaceKey, Wait,
+    Beat, Change, Coturn, Crash, CrashAfterCommit, Down, Flush, Freeze, From, Join, Leave, Mint,
+    MintFromPool, MintUnwritten, Open, Pause, Read, ReadAhead, ReadRelay, Reboot, ReplaceKey, Wait,
 };
 use crate::walk::settings::{self, COTURN, Settings};
 
@@ -250,4 +250,31 @@ fn a_better_count_of_a_settled_day_commits_no_more() {
         Read { back: 602_186, missed: 19 },
     ];
     check(&Scenario { settings, before_reset: 5 * MINUTE, ops });
+}
+
+/// Minting was stopped for a while. Afterwards a client could claim 100 Mbps for that time, too.
+#[test]
+fn the_time_of_a_stop_is_not_claimed_at_the_rate_after_it() {
+    let ops = vec![
+        Mint { life: 3_600, delay: 0 },
+        Freeze(true),
+        Open { nth: 0, relayed: Some(true) },
+        Wait { millis: 11 * MINUTE, share: 64 },
+        Freeze(false),
+        Beat { nth: 0, bytes: None, relayed: Some(true) },
+    ];
+    check(&Scenario { settings: ESTIMATE, before_reset: DAY, ops });
+}
+
+/// The interval between reports became shorter. A connection that had not reported since was given up before the end of the time that it
+/// was charged.
+#[test]
+fn a_connection_is_charged_the_same_in_all_places_when_the_interval_becomes_shorter() {
+    let ops = vec![
+        Mint { life: 3_600, delay: 0 },
+        Open { nth: 0, relayed: None },
+        Change(settings::Change::Heartbeat(30)),
+        Wait { millis: HOUR, share: 64 },
+    ];
+    check(&Scenario { settings: STRICT, before_reset: DAY, ops });
 }

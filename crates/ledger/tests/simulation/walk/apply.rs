@@ -13,6 +13,11 @@ use super::world::World;
 /// A client waits no longer for its renewal, in milliseconds.
 const LONGEST_WAIT: u64 = 3_600_000;
 
+/// The name of one of the two connections of a client.
+fn connection(nth: u64) -> &'static str {
+    if nth >> 32 & 1 == 0 { "c" } else { "d" }
+}
+
 impl<D: Disk> Broker<D> {
     #[expect(clippy::too_many_lines, reason = "one arm for each operation")]
     pub(crate) fn apply(&mut self, op: Op, world: &mut World) {
@@ -82,7 +87,7 @@ impl<D: Disk> Broker<D> {
             }
             Op::Freeze(is_frozen) => {
                 self.books.override_freeze(is_frozen);
-                self.model.now.is_frozen = is_frozen;
+                self.model.freeze(is_frozen, now.as_millis());
                 self.flush();
             }
             Op::DropReadings => {
@@ -111,18 +116,19 @@ impl<D: Disk> Broker<D> {
             }
             Op::Open { nth, relayed } => {
                 if let Some(caller) = self.caller(nth) {
-                    self.open(caller, "c", relayed);
+                    self.open(caller, connection(nth), relayed);
                 }
             }
             Op::Beat { nth, bytes, relayed } => {
-                let report = Report { bytes_received: bytes, relayed, ..Report::default() };
+                let report =
+                    Report { bytes_received: bytes, bytes_sent: bytes.map(|bytes| bytes / 3), relayed };
                 if let Some(caller) = self.caller(nth) {
-                    self.beat(caller, "c", report);
+                    self.beat(caller, connection(nth), report);
                 }
             }
             Op::Close { nth } => {
                 if let Some(caller) = self.caller(nth) {
-                    self.close(caller, "c");
+                    self.close(caller, connection(nth));
                 }
             }
             Op::Revoke { nth } => {

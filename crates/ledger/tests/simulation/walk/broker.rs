@@ -84,8 +84,6 @@ pub(crate) struct Broker<D> {
     pub(super) signs: Signs,
     /// What the books must say.
     pub(super) model: Model,
-    /// Whether an allowance for claims may have been used up.
-    pub(super) was_clamped: bool,
 }
 
 /// What happened in a step.
@@ -140,8 +138,7 @@ impl<D: Disk> Broker<D> {
             last_read: None,
             was_uncut: false,
             signs: Signs::default(),
-            model: Model::default(),
-            was_clamped: false,
+            model: Model::new(settings.rules()),
         }
     }
 

@@ -11,6 +11,8 @@ pub(crate) struct Dice {
     state: u64,
     /// Whether most operations are mints.
     pub(crate) is_a_rush: bool,
+    /// Whether many operations are those of connections.
+    pub(crate) is_chatty: bool,
     /// The faults that happen in this scenario.
     pub(crate) faults: Vec<Fault>,
     /// The longest wait.
@@ -19,7 +21,7 @@ pub(crate) struct Dice {
 
 impl Dice {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { state: seed, is_a_rush: false, faults: vec![], wait_max: u64::MAX }
+        Self { state: seed, is_a_rush: false, is_chatty: false, faults: vec![], wait_max: u64::MAX }
     }
 
     pub(crate) fn has(&self, fault: Fault) -> bool {
@@ -55,6 +57,9 @@ impl Dice {
         if self.is_a_rush && self.below(3) > 0 {
             return Op::Mint { life, delay: self.below(4_000) };
         }
+        if self.is_chatty && self.below(2) == 0 {
+            return self.of_connection();
+        }
         if self.below(8) == 0
             && let Some(op) = self.fault()
         {
@@ -69,12 +74,7 @@ impl Dice {
             13 => Op::MintFromPool { life, age: self.below(life / 10 + 1) },
             14 => Op::MintFails { life },
             15 => Op::CrashAfterCommit { life },
-            16 | 17 => Op::Open { nth: self.roll(), relayed: self.maybe_relayed() },
-            18..=20 => {
-                let bytes = (self.below(3) > 0).then(|| self.roll() >> self.below(64));
-                Op::Beat { nth: self.roll(), bytes, relayed: self.maybe_relayed() }
-            }
-            21 => Op::Close { nth: self.roll() },
+            16..=21 => self.of_connection(),
             22 => Op::Flush,
             23 => Op::Crash,
             24 => Op::Revoke { nth: self.roll() },
@@ -95,6 +95,21 @@ impl Dice {
             37 => Op::RenewWhenDue { nth: self.roll(), life, delay: self.below(4_000) },
             33 => Op::MintUnwritten { life, written: self.one_of(&[Written::No, Written::Unknown]) },
             _ => Op::Read { back: self.below(1_800_000), missed: self.below(51) },
+        }
+    }
+
+    /// What a client does with a connection, or the operator with all of them.
+    fn of_connection(&mut self) -> Op {
+        let nth = self.roll();
+        match self.below(8) {
+            0 | 1 => Op::Open { nth, relayed: self.maybe_relayed() },
+            2..=4 => {
+                let bytes = (self.below(3) > 0).then(|| self.roll() >> self.below(64));
+                Op::Beat { nth, bytes, relayed: self.maybe_relayed() }
+            }
+            5 => Op::Close { nth },
+            6 if self.has(Fault::Blocks) => Op::Freeze(self.below(2) == 0),
+            _ => Op::Wait { millis: self.below(900_000), share: self.below(257) },
         }
     }
 

@@ -10,7 +10,7 @@ use super::disk::Disk;
 use super::minting::InFlight;
 use super::model::Model;
 use super::model::figures::Span;
-use super::settings::{ONE, SOURCE, Settings, millis};
+use super::settings::{ONE, SOURCE, millis};
 
 /// Room for one credential.
 pub(super) struct Reserved {
@@ -93,7 +93,7 @@ impl<D: Disk> Broker<D> {
     /// The books have moved from one time to another. `past`: what they said before.
     pub(super) fn note_time(&mut self, moment: &Moment, before: i64, past: &Snapshot) {
         let period = self.books.ledger().period();
-        self.model.advance(moment, before, period);
+        self.model.advance(moment, before, self.books.now().as_millis(), period);
         // What pages took while nobody watched is in no promise, and what a reporter says neither.
         let is_known = self.pages.is_empty() && !self.has_reporter && !self.may_break;
         if is_known && past.figures.period.end == period.start {
@@ -163,9 +163,10 @@ impl<D: Disk> Broker<D> {
 
     /// A process has started with the stored books.
     pub(super) fn start_model(&mut self) {
+        self.model.rules = self.settings.rules();
         self.model.crash();
         let (moment, period) = (self.books.moment(), self.books.ledger().period());
-        self.model.advance(&moment, 0, period);
+        self.model.advance(&moment, 0, self.books.now().as_millis(), period);
         self.settle_cutting();
         if self.model.now.is_copy {
             self.lack_grants();
@@ -191,21 +192,13 @@ impl<D: Disk> Broker<D> {
     /// What the books say wrong after a step.
     pub(super) fn differs(&mut self, snapshot: &Snapshot) -> Option<String> {
         self.check_rows(false);
-        self.was_clamped |= snapshot.counts.clamped > 0 || snapshot.frozen;
         let held: Vec<_> = self.in_flight.iter().filter_map(InFlight::held).collect();
         let has_pages = !self.pages.is_empty();
-        let figures = if has_pages {
-            None
-        } else {
-            self.model.check_figures(&self.books, snapshot, &held, self.settings.strict, self.has_reporter)
-        };
+        let figures = self.model.check_figures(&self.books, snapshot, &held, has_pages);
         let standing = self.model.check_standing(&self.books, snapshot, has_pages);
         let users = if has_pages || self.settings.users_max < 3 { None } else { self.check_users() };
         let tails = self.check_tails();
-        let (heartbeat, rate) = (self.settings.heartbeat * 1_000, self.settings.estimated_mbps * 125);
-        let is_known = heartbeat == Settings::DEFAULT.heartbeat * 1_000 && !self.may_break;
-        let is_clamped = self.was_clamped || !is_known;
-        let claims = self.model.check_connections(&self.books, heartbeat, is_known, rate, is_clamped);
+        let claims = self.model.check_connections(&self.books);
         self.model.wrong.take().or(claims).or(figures).or(standing).or(users).or(tails)
     }
 

@@ -127,7 +127,7 @@ impl Dice {
             Fault::Late => Op::Late {
                 millis: self.one_of(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 900_000, 3_600_000, 7_200_000]),
             },
-            Fault::Steps if self.below(20) > 0 => return None,
+            Fault::Steps if self.below(30) > 0 => return None,
             Fault::Steps => {
                 let most = self.one_of(&[120_000, 28_800_000, 3 * 86_400_000, 40 * 86_400_000]);
                 Op::ClockStep { millis: 60_001 + self.below(most) }
@@ -175,7 +175,7 @@ impl Dice {
             Fault::HangUps => Op::HangUp { nth: self.roll(), after: self.below(30_000) },
             Fault::Copies if self.below(3) > 0 => Op::Copy,
             Fault::Copies if self.below(6) == 0 => Op::Restore,
-            Fault::Drops if self.below(16) == 0 => Op::DropReadings,
+            Fault::Drops if self.below(24) == 0 => Op::DropReadings,
             Fault::Partial | Fault::LateListing if !self.has(Fault::Coturn) => return None,
             Fault::Partial => Op::Coturn(self.one_of(&[Cli::Works, Cli::Partial])),
             Fault::LateListing => Op::Coturn(self.one_of(&[Cli::Works, Cli::Late])),

@@ -162,10 +162,14 @@ impl<D: Disk> Broker<D> {
     fn requester(&self, renews: Option<GrantId>) -> Requester {
         let user = renews.and_then(|renews| self.users.get(&renews).copied()).unwrap_or(self.minted % 3);
         let user = self.settings.user_limit.map(|_| user_named(user));
-        let client = self
-            .settings
-            .has_addresses
-            .then(|| ClientKey::V4([192, 0, 2, u8::from(self.minted.is_multiple_of(2))].into()));
+        // Two addresses of their own, and two of one /48.
+        let client = match self.minted % 4 {
+            0 => ClientKey::V4([192, 0, 2, 1].into()),
+            1 => ClientKey::V6(0x2001_0db8_0001_0002),
+            2 => ClientKey::V4([192, 0, 2, 0].into()),
+            _ => ClientKey::V6(0x2001_0db8_0001_0003),
+        };
+        let client = self.settings.has_addresses.then_some(client);
         let spender = Spender { user, ..Spender::default() }.known();
         Requester { client, renews, spender, ..Requester::default() }
     }

@@ -67,6 +67,7 @@ impl Scenario {
         let chosen = faults.iter().copied().filter(|_| dice.below(8) < chance).collect();
         dice.faults = chosen;
         dice.is_a_rush = dice.below(3) == 0;
+        dice.is_chatty = dice.below(4) == 0;
         let mut settings = Settings { strict, clients: dice.below(4), ..Settings::DEFAULT };
         if dice.below(3) == 0 {
             (settings.limit, settings.billing_day) = (dice.limit(), dice.billing_day());

@@ -12,6 +12,7 @@ use super::broker::Broker;
 use super::disk::Disk;
 use super::expectations::Reserved;
 use super::minting::InFlight;
+use super::model::allowances::keys_of;
 use super::settings::millis;
 
 /// The shortest credential of strict mode: the value of the ledger.
@@ -131,17 +132,20 @@ impl<D: Disk> Broker<D> {
             return None;
         }
         let now = Minute::of(self.books.now()).number();
-        let held = self.in_flight.iter().filter(|made| made.requester.client == Some(client));
-        let held = held.filter_map(InFlight::held).map(|(_, time)| time);
-        let reserved: u128 = self
-            .model
-            .reserved_by(client, now)
-            .chain(held)
-            .map(|time| u128::from(time.reserved_bytes()))
-            .sum();
-        let share = u128::from(self.limit.get()) * u128::from(self.settings.percent) / 100;
-        let left = share.saturating_sub(reserved) / wish.per_minute.max(1);
-        Some(if reserved == 0 { left.max(wish.minutes(life.min(LIFE_MIN))) } else { left })
+        let left = keys_of(client).into_iter().map(|key| {
+            let is_theirs = |of: Option<ClientKey>| of.is_some_and(|of| keys_of(of).contains(&key));
+            let held = self.in_flight.iter().filter(|made| is_theirs(made.requester.client));
+            let held = held.filter_map(InFlight::held).map(|(_, time)| time);
+            let promised = self.model.reserved_by(is_theirs, now).chain(held);
+            let reserved: u128 = promised.map(|time| u128::from(time.reserved_bytes())).sum();
+            // A /48 may reserve as much as four addresses.
+            let factor = if matches!(key, ClientKey::V6Group(_)) { 4 } else { 1 };
+            let percent = u128::from(factor * self.settings.percent).min(100);
+            let share = u128::from(self.limit.get()) * percent / 100;
+            let left = share.saturating_sub(reserved) / wish.per_minute.max(1);
+            if reserved == 0 { left.max(wish.minutes(life.min(LIFE_MIN))) } else { left }
+        });
+        left.min()
     }
 
     /// Whether no credential may be made, whatever room there is.
@@ -234,12 +238,15 @@ impl<D: Disk> Broker<D> {
         }
     }
 
-    /// Whether something is promised for a client: live grants, sessions of the SFU, or credentials that are being made.
+    /// Whether something is promised for a client or its /48: live grants, sessions of the SFU, or credentials that are being made.
     fn holds_something(&self, client: ClientKey) -> bool {
-        let is_made = self.in_flight.iter().any(|made| made.requester.client == Some(client));
+        let keys = keys_of(client);
+        let is_theirs =
+            |of: Option<ClientKey>| of.is_some_and(|of| keys_of(of).iter().any(|key| keys.contains(key)));
+        let is_made = self.in_flight.iter().any(|made| is_theirs(made.requester.client));
         let now = self.books.now();
         let is_promised = |row: &GrantRow| row.alive_until().is_some_and(|until| until.start() > now);
-        let mut theirs = self.books.grants().iter().filter(|(_, row)| row.client == Some(client));
+        let mut theirs = self.books.grants().iter().filter(|(_, row)| is_theirs(row.client));
         is_made || theirs.any(|(_, row)| is_promised(row))
     }
 }

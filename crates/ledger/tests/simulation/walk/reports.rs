@@ -82,9 +82,13 @@ impl<D: Disk> Broker<D> {
         self.adopt();
         let (grant, now) = (caller.grant().map(|grant| grant.id), self.books.now().as_millis());
         match opened {
-            Ok(Opened::New) => self.model.open(id, grant, relayed, now),
+            Ok(Opened::New) => {
+                let source = caller.grant().map_or(self.settings.sources[0], |grant| grant.source);
+                self.model.open(id, (grant, source), relayed, caller.is_vouched(), now);
+            }
             Ok(Opened::Already) => {
-                self.model.report(id, grant, &Report { relayed, ..Report::default() }, now);
+                let report = Report { relayed, ..Report::default() };
+                self.model.report(id, grant, &report, caller.is_vouched(), now);
             }
             Err(_) => {}
         }
@@ -97,7 +101,7 @@ impl<D: Disk> Broker<D> {
         self.adopt();
         if is_open {
             let grant = caller.grant().map(|grant| grant.id);
-            self.model.report(id, grant, &report, self.books.now().as_millis());
+            self.model.report(id, grant, &report, caller.is_vouched(), self.books.now().as_millis());
         }
         self.note_reports();
         is_open
@@ -105,9 +109,14 @@ impl<D: Disk> Broker<D> {
 
     /// They close it.
     pub(super) fn close(&mut self, caller: Caller, id: &str) {
-        let is_closed = self.books.close(caller, id, Report::default()).is_ok();
-        if is_closed {
-            self.model.disconnect(id, caller.grant().map(|grant| grant.id));
+        let closed = self.books.close(caller, id, Report::default());
+        if let Ok(outcome) = closed {
+            let (grant, now) = (caller.grant().map(|grant| grant.id), self.books.now().as_millis());
+            let expected = self.model.disconnect(id, grant, now);
+            let found = outcome.value.map(|closed| closed.charged.get());
+            let is_right = found == expected || self.model.now.is_rough;
+            self.model
+                .expect(is_right, || format!("a closed connection was charged {found:?}, not {expected:?}"));
         }
     }
 

@@ -43,14 +43,13 @@ impl Model {
         (u128::try_from(covered).unwrap_or(0), before)
     }
 
-    /// What is promised for the grants of a client that have not ended.
+    /// What is promised for the grants of some clients that have not ended.
     pub(in super::super) fn reserved_by(
         &self,
-        client: ClientKey,
+        is_one: impl Fn(Option<ClientKey>) -> bool,
         now: i64,
     ) -> impl Iterator<Item = PromisedTime> {
-        let theirs =
-            self.now.grants.iter().filter(move |known| known.client == Some(client) && known.until > now);
+        let theirs = self.now.grants.iter().filter(move |known| is_one(known.client) && known.until > now);
         theirs.map(Known::promised)
     }
 
@@ -125,7 +124,7 @@ impl Model {
         let is_in_use = known.source != IceSource::Sfu && (known.expires_at > now || is_open);
         if is_in_use {
             known.revoked_at.get_or_insert(now);
-            self.disconnect_all(id);
+            self.disconnect_all(id, now);
         }
         is_in_use
     }

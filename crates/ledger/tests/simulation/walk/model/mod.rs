@@ -3,10 +3,12 @@
 //!
 //! The account exists three times: as of now, as of the last batch, and as of the last write. A crash goes back to the last write.
 
+pub(super) mod allowances;
 mod chains;
-mod claims;
+pub(super) mod claims;
 mod days;
 pub(super) mod figures;
+mod flows;
 mod rows;
 mod spending;
 mod standing;
@@ -16,7 +18,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use turn_ledger::{ClientKey, Day, Grant, GrantId, IceSource, Period, PromisedTime, Timestamp};
 
-use claims::Reported;
+use allowances::{Group, Saved};
+use claims::{Reported, Rules};
+use flows::Flow;
 use spending::Counted;
 
 /// Milliseconds of a minute.
@@ -43,6 +47,8 @@ pub(super) struct Known {
     /// It counts as a grant of a day that begins in here, once it has left the table. While it has a row: of its period from its issue.
     days: (i64, i64),
     counted: Counted,
+    /// What its connections were charged in this period. Time that a count reversed may belong to an earlier one.
+    charged: i64,
     per_minute: u64,
     pub(super) user: Option<u64>,
     client: Option<ClientKey>,
@@ -67,6 +73,15 @@ pub(super) struct Facts {
     /// The counts that are in doubt, by day.
     doubts: BTreeMap<Day, u64>,
     connections: Vec<Reported>,
+    /// What connections were charged in this period and the one before, apart from what a later count reverses.
+    flows: Vec<Flow>,
+    saved: BTreeMap<Group, Saved>,
+    /// Whether it is not known what an address has saved.
+    pub(super) is_rough: bool,
+    /// Whether another billing day has brought days back whose minutes are not known any more.
+    is_reopened: bool,
+    /// The time of the books.
+    time: i64,
     /// What the operator has ordered.
     pub(super) is_frozen: bool,
     pub(super) blocked: BTreeSet<u64>,
@@ -100,6 +115,8 @@ pub(super) struct Model {
     pub(super) wrong: Option<String>,
     /// Whether grants that the account lacks may appear, because a copy was restored.
     lacks: bool,
+    /// How connections are charged.
+    pub(super) rules: Rules,
 }
 
 /// The first minute that does not begin before this time.
@@ -113,6 +130,11 @@ fn minute_of(millis: i64) -> i64 {
 }
 
 impl Model {
+    /// Of a broker whose connections are charged like this.
+    pub(super) fn new(rules: Rules) -> Self {
+        Self { rules, ..Self::default() }
+    }
+
     /// Notes what is wrong, if this is the first such thing.
     pub(super) fn expect(&mut self, is_right: bool, what: impl FnOnce() -> String) {
         if !is_right {
@@ -139,6 +161,8 @@ impl Model {
             (known.is_settled, known.due) = (true, known.until);
         }
         self.taken = self.now.clone();
+        self.now.lose_saved(self.now.time);
+        self.now.settle_claims(self.now.time, &self.rules);
     }
 
     pub(super) fn copy(&mut self) {
@@ -195,6 +219,7 @@ impl Model {
             due: until.max(held.until.number()),
             days: (0, 0),
             counted: Counted::default(),
+            charged: 0,
             per_minute: held.per_minute,
             user,
             client,

@@ -21,6 +21,7 @@ impl Known {
             due: time.until.number(),
             days: (0, 0),
             counted: Counted::default(),
+            charged: 0,
             per_minute: time.per_minute,
             user: None,
             client: None,
@@ -108,7 +109,7 @@ impl Model {
         if let Some((_, row)) = rows.iter().find(|(id, row)| row.source != IceSource::Sfu && !is_known(id)) {
             return Some(format!("the books have a grant that was never made: {row:?}"));
         }
-        let (mut live, mut most) = (0, 0);
+        let (mut live, mut most, mut ended) = (0, 0, vec![]);
         let period = books.ledger().period();
         for known in &mut self.now.grants {
             let (is_open, row) = (open.contains(&known.id), rows.get(&known.id));
@@ -119,6 +120,7 @@ impl Model {
             } else {
                 known.is_of(period);
             }
+            ended.extend(known.client.filter(|_| known.is_live && row.is_none_or(|row| row.has_ended())));
             (known.is_live, known.has_row) = (row.is_some_and(|row| !row.has_ended()), row.is_some());
             if is_tidy && is_live {
                 known.due = known.due.max(minute_of(now) + 1);
@@ -138,6 +140,9 @@ impl Model {
             if let Some(differs) = row.and_then(|row| known.differs(row, books)) {
                 return Some(format!("{differs}: {known:?}"));
             }
+        }
+        for client in ended {
+            self.now.forget_saved(client);
         }
         let has_pages = rows.values().any(|row| row.source == IceSource::Sfu);
         let count = books.grants().count();

@@ -93,11 +93,15 @@ impl Model {
     /// A period begins: nothing is spent in it.
     pub(super) fn begin_spending(&mut self, period: Period) {
         self.now.unknown = (0, 0);
-        let is_next = self.now.period.is_some_and(|was| was.end <= period.start);
+        let was = self.now.period.unwrap_or(period);
+        let is_next = was.end <= period.start;
+        self.now.flows.retain(|flow| flow.at.max(flow.to) >= was.start.as_millis());
+        self.now.is_rough &= !self.now.connections.is_empty();
+        self.now.is_reopened = period.start < was.start || (self.now.is_reopened && !is_next);
         for known in &mut self.now.grants {
             // On another billing day, what was counted of a grant stays whole, or goes whole to the day of its last bytes.
             if is_next {
-                known.counted = Counted::default();
+                (known.counted, known.charged) = (Counted::default(), 0);
             }
             known.counted.may_go = known.counted.seen_at < period.start.as_millis();
             if known.is_live {

@@ -1,6 +1,6 @@
 //! What happened in the period, and what qualifies the bound: a restored copy, and jumps of the time.
 
-use turn_ledger::{Books, ByteCount, GrantId, Moment, Period, Snapshot};
+use turn_ledger::{Books, ByteCount, GrantId, IceSource, Moment, Period, Snapshot};
 
 use super::{MINUTE, Model, SLACK, signed};
 
@@ -9,7 +9,7 @@ const LIFE_MAX: i64 = 2 * 86_400_000;
 
 impl Model {
     /// The books have moved to this time. `before`: their figures before.
-    pub(in super::super) fn advance(&mut self, moment: &Moment, before: i64, period: Period) {
+    pub(in super::super) fn advance(&mut self, moment: &Moment, before: i64, now: i64, period: Period) {
         if moment.may_be_wrong {
             let with_rows = self.now.grants.iter().filter(|known| known.has_row);
             let alive_until = with_rows.map(|known| known.until * MINUTE).max().unwrap_or(0);
@@ -18,22 +18,28 @@ impl Model {
                 self.now.jumped_until = last + signed(u64::try_from(moment.jumped.as_millis()).unwrap_or(0));
             }
         }
+        let rules = self.rules;
         if self.now.period != Some(period) {
+            let end = self.now.period.map_or(0, |period| period.end.as_millis());
+            self.now.elapse(end.min(now) - 1, &rules);
             (self.now.issued, self.now.opened, self.now.reported) = (0, 0, 0);
             self.begin_spending(period);
             self.now.period = Some(period);
         }
+        self.now.elapse(now, &rules);
+        self.now.time = now;
     }
 
     /// A connection was opened.
     pub(in super::super) fn open(
         &mut self,
         name: &str,
-        id: Option<GrantId>,
+        (id, source): (Option<GrantId>, IceSource),
         relayed: Option<bool>,
+        is_vouched: bool,
         now: i64,
     ) {
-        self.connect(name, id, relayed, now);
+        self.connect(name, (id, source), relayed, is_vouched, now);
         self.now.opened += 1;
         if let Some(known) = id.and_then(|id| self.grant(id)) {
             let is_first = !std::mem::replace(&mut known.is_reported, true);
