@@ -75,7 +75,8 @@ pub struct AlertDispatcher {
 }
 
 /// The outcome of one alert, a label of its counter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 enum Outcome {
     Delivered,
     Failed,
@@ -138,12 +139,8 @@ impl AlertDispatcher {
 }
 
 impl Outcome {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Delivered => "delivered",
-            Self::Failed => "failed",
-            Self::GivenUp => "given_up",
-        }
+    fn name(self) -> &'static str {
+        self.into()
     }
 }
 

@@ -51,9 +51,11 @@ pub(super) enum NoKey {
 }
 
 /// Why the keys could not be fetched.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub(crate) enum FetchError {
     #[error("no response")]
+    #[strum(to_string = "no_response")]
     Transport(#[source] reqwest::Error),
     #[error("the response has status {0}")]
     Status(StatusCode),
@@ -77,13 +79,8 @@ impl FetchError {
         }
     }
 
-    const fn outcome(&self) -> &'static str {
-        match self {
-            Self::Transport(_) => "no_response",
-            Self::Status(_) => "status",
-            Self::TooLong => "too_long",
-            Self::NoKeys => "no_keys",
-        }
+    fn outcome(&self) -> &'static str {
+        self.into()
     }
 }
 

@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 /// The checks, in running order. Their names are stable, because programs read them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Check {
     /// The settings.
     Configuration,
@@ -45,31 +46,14 @@ pub enum Check {
 impl Check {
     /// The name.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Configuration => "configuration",
-            Self::State => "state",
-            Self::PublicUrl => "public-url",
-            Self::Dns => "dns",
-            Self::Tls => "tls",
-            Self::Clock => "clock",
-            Self::Provider => "provider",
-            Self::Stun => "stun",
-            Self::Turn => "turn",
-            Self::Network => "network",
-            Self::Revoke => "revoke",
-            Self::Tail => "tail",
-            Self::TurnKeys => "turn-keys",
-            Self::Analytics => "analytics",
-            Self::CoturnCli => "coturn-cli",
-            Self::UserKeys => "user-keys",
-            Self::Alerts => "alerts",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 
 /// The state of a finding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum State {
     /// Not checked; the text says why.
     Skipped,
@@ -84,13 +68,8 @@ pub enum State {
 impl State {
     /// The name in JSON.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Skipped => "skipped",
-            Self::Ok => "ok",
-            Self::Warn => "warn",
-            Self::Fail => "fail",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 

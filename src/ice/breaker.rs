@@ -16,7 +16,8 @@ const OPEN_FIRST: Duration = Duration::from_secs(2);
 pub const OPEN_MAX: Duration = Duration::from_secs(30);
 
 /// The state, as shown to operators.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum BreakerState {
     /// Calls are made.
     Closed,
@@ -29,12 +30,8 @@ pub enum BreakerState {
 impl BreakerState {
     /// The name, for humans.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::HalfOpen => "half-open",
-            Self::Open => "open",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 
     /// The value in metrics: 0 closed, 1 half-open, 2 open.

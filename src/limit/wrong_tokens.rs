@@ -18,7 +18,8 @@ const WINDOW: Duration = Duration::from_secs(60);
 const LOG_WINDOW: Duration = Duration::from_secs(10);
 
 /// The token that was expected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Role {
     /// `OPERATOR_TOKEN`.
     Operator,
@@ -29,11 +30,8 @@ pub enum Role {
 impl Role {
     /// The name in the log and in the metric.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Operator => "operator",
-            Self::Reporter => "reporter",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 

@@ -7,7 +7,8 @@ use crate::ice::server::IceServerList;
 use turn_ledger::{GrantId, IceSource, Refusal, Timestamp};
 
 /// Why the first source was skipped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum DegradedReason {
     /// The first source has no settings.
     NotConfigured,
@@ -33,14 +34,8 @@ impl DegradedReason {
 
     /// The name on the wire.
     #[must_use]
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::NotConfigured => "NOT_CONFIGURED",
-            Self::Disabled => "DISABLED",
-            Self::ProviderUnavailable => "PROVIDER_UNAVAILABLE",
-            Self::BudgetExhausted => "BUDGET_EXHAUSTED",
-            Self::LedgerUnavailable => "LEDGER_UNAVAILABLE",
-        }
+    pub fn code(self) -> &'static str {
+        self.into()
     }
 }
 

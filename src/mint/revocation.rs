@@ -17,9 +17,11 @@ const AT_ONCE: usize = 8;
 const BEGIN_MAX: Duration = Duration::from_secs(4);
 
 /// The result of revoking a credential at its source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Revocation {
     /// The provider reports that it revoked the credential.
+    #[strum(to_string = "revoked")]
     Done,
     /// The provider does not know the credential.
     Unknown,
@@ -37,14 +39,8 @@ impl Revocation {
 
     /// The name on the wire.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Done => "revoked",
-            Self::Unknown => "unknown",
-            Self::Failed => "failed",
-            Self::Cut => "cut",
-            Self::Unsupported => "unsupported",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 

@@ -157,7 +157,8 @@ pub struct RotationInput<'a> {
 }
 
 /// What the rotation is doing, for operators.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum RotationState {
     /// A key mints, and the next one is not due.
     Waiting,
@@ -175,13 +176,8 @@ impl RotationState {
 
     /// The name on the wire.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Waiting => "waiting",
-            Self::Creating => "creating",
-            Self::Proving => "proving",
-            Self::Failing => "failing",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 

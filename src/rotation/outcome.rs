@@ -7,7 +7,8 @@ use super::{
 use turn_ledger::Timestamp;
 
 /// A call to the provider.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Call {
     /// List all keys of the account.
     List,
@@ -62,13 +63,8 @@ pub enum CallOutcome {
 impl Call {
     /// The name in metrics and logs.
     #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::List => "list",
-            Self::Create { .. } => "create",
-            Self::Prove { .. } => "prove",
-            Self::Delete { .. } => "delete",
-        }
+    pub fn name(&self) -> &'static str {
+        self.into()
     }
 }
 

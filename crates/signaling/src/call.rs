@@ -5,7 +5,8 @@ use std::sync::Arc;
 use turn_ledger::{GrantId, User};
 
 /// A signaling protocol, by its entry in `SIGNALING`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum ProtocolName {
     /// Ayame: two members a room.
     Ayame,
@@ -27,15 +28,8 @@ impl ProtocolName {
 
     /// The name on the wire.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ayame => "ayame",
-            Self::P2pcf => "p2pcf",
-            Self::Rooms => "rooms",
-            Self::Sfu => "sfu",
-            Self::Peerjs => "peerjs",
-            Self::Yjs => "yjs",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 

@@ -1,7 +1,8 @@
 //! Why a bound dropped something of a client. Each case is counted by protocol and reason, so none goes unnoticed.
 
 /// Why a frame, a message, a socket or a row of a client was dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Dropped {
     /// It sends more than its rate: its socket is closed.
     Flood,
@@ -28,18 +29,7 @@ pub enum Dropped {
 impl Dropped {
     /// The reason, as the metrics name it.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Flood => "flood",
-            Self::TooLong => "too_long",
-            Self::NotKept => "not_kept",
-            Self::Expired => "expired",
-            Self::FanOut => "fan_out",
-            Self::Subscription => "subscription",
-            Self::NoPlace => "no_place",
-            Self::OldSocket => "old_socket",
-            Self::Quota => "quota",
-            Self::Forgotten => "forgotten",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }

@@ -43,7 +43,8 @@ pub struct CoturnCli {
 }
 
 /// Why a call failed. The text of coturn is not kept.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum CliError {
     /// No connection: DNS, refused, no route.
     #[error("no connection to coturn's CLI; check COTURN_CLI, and that coturn runs without no-cli")]
@@ -67,6 +68,7 @@ pub enum CliError {
     NotUnderstood,
     /// The operating system returned no random bytes.
     #[error(transparent)]
+    #[strum(to_string = "no_randomness")]
     Random(#[from] NoRandomness),
 }
 
@@ -74,15 +76,7 @@ impl CliError {
     /// A short name for the metrics, from a closed set.
     #[must_use]
     pub fn outcome(&self) -> &'static str {
-        match self {
-            Self::Unreachable(_) => "unreachable",
-            Self::Timeout => "timeout",
-            Self::Broken(_) => "broken",
-            Self::WrongPassword => "wrong_password",
-            Self::TooLong(_) => "too_long",
-            Self::NotUnderstood => "not_understood",
-            Self::Random(_) => "no_randomness",
-        }
+        self.into()
     }
 }
 

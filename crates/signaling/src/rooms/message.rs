@@ -48,7 +48,8 @@ pub(super) enum Incoming {
 }
 
 /// Why a message, or a socket, is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub(super) enum Refusal {
     /// The message is not a JSON object with a `type`.
     NotJson,
@@ -142,16 +143,8 @@ impl Refusal {
         Outgoing::Error { error: self.code() }.text()
     }
 
-    const fn code(self) -> &'static str {
-        match self {
-            Self::NotJson => "NOT_JSON",
-            Self::UnknownType => "UNKNOWN_TYPE",
-            Self::InvalidMessage => "INVALID_MESSAGE",
-            Self::TooLarge => "TOO_LARGE",
-            Self::NotJoined => "NOT_JOINED",
-            Self::RoomFull => "ROOM_FULL",
-            Self::UserIdTaken => "USER_ID_TAKEN",
-        }
+    fn code(self) -> &'static str {
+        self.into()
     }
 }
 

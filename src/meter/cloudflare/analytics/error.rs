@@ -5,7 +5,8 @@ use reqwest::StatusCode;
 use super::DEADLINE;
 
 /// Why a query failed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum AnalyticsError {
     /// The token is wrong or revoked, or may not read analytics.
     #[error("Cloudflare refuses the analytics token")]
@@ -70,18 +71,7 @@ impl AnalyticsError {
     /// A short name for the metrics, from a closed set.
     #[must_use]
     pub fn outcome(&self) -> &'static str {
-        match self {
-            Self::Unauthorized => "unauthorized",
-            Self::NoAccount => "no_account",
-            Self::RateLimited => "rate_limited",
-            Self::QueryRefused => "query_refused",
-            Self::Status(_) => "status",
-            Self::Timeout => "timeout",
-            Self::Unreachable(_) => "unreachable",
-            Self::ClockAhead => "clock_ahead",
-            Self::Unsettled => "unsettled",
-            Self::BadBody(_) => "bad_body",
-        }
+        self.into()
     }
 
     /// The remedy.
