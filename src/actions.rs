@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use turn_ledger::Timestamp;
 
@@ -10,11 +11,14 @@ use turn_ledger::Timestamp;
 const KEPT_MAX: usize = 100;
 
 /// One change.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ActionBody)]
 pub struct OperatorAction {
-    /// When, in the books' time.
+    /// When it was made.
+    #[schema(value_type = String, format = DateTime, example = "2025-01-15T12:00:00Z")]
     pub at: Timestamp,
-    /// What was done, in one sentence.
+    /// What was done.
+    #[schema(example = "mallory was blocked.")]
     pub what: String,
 }
 

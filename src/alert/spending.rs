@@ -18,7 +18,7 @@ const BY: [SpenderKind; 4] =
 #[serde(default)]
 pub struct Spending {
     /// What the spenders are; `None` without any.
-    #[serde(with = "by_name", skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<SpenderKind>,
     /// The largest, most bytes first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -97,22 +97,6 @@ impl AlertCost {
             so_far: price.of(figures.used),
             forecast: at_end.map(|used| Forecast { used, cost: price.of(used) }),
         }
-    }
-}
-
-/// A kind is stored under its name. A name of a later version is read as none.
-mod by_name {
-    use super::SpenderKind;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    #[expect(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-    pub(super) fn serialize<S: Serializer>(by: &Option<SpenderKind>, to: S) -> Result<S::Ok, S::Error> {
-        by.map(SpenderKind::name).serialize(to)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SpenderKind>, D::Error> {
-        let name = Option::<String>::deserialize(from)?;
-        Ok(name.and_then(|name| name.parse().ok()))
     }
 }
 
@@ -199,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_spending_is_read_back_and_an_unknown_kind_is_read_as_none() {
+    fn a_spending_is_read_back() {
         let rows = |kind, _| if kind == SpenderKind::User { vec![row(kind, Some("ann"), 7)] } else { vec![] };
         let spending = Spending::new(rows, USED, cost());
         let stored = serde_json::to_string(&spending).unwrap();
@@ -209,6 +193,5 @@ mod tests {
         );
         assert_eq!(serde_json::from_str::<Spending>(&stored).unwrap(), spending);
         assert_eq!(serde_json::from_str::<Spending>("{}").unwrap(), Spending::default());
-        assert_eq!(serde_json::from_str::<Spending>(r#"{"by":"planet"}"#).unwrap().by, None);
     }
 }

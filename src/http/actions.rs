@@ -9,24 +9,12 @@ use utoipa::ToSchema;
 
 use crate::actions::OperatorAction;
 use crate::app::App;
-use turn_ledger::Timestamp;
 
 /// The latest changes by operators.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ActionsBody {
     /// The latest 100, newest first. They are stored with the ledger.
-    actions: Vec<ActionBody>,
-}
-
-/// One change.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct ActionBody {
-    /// When it was made.
-    #[schema(value_type = String, format = DateTime, example = "2025-01-15T12:00:00Z")]
-    at: Timestamp,
-    /// What was done.
-    #[schema(example = "mallory was blocked.")]
-    what: String,
+    actions: Vec<OperatorAction>,
 }
 
 /// Lists what operators did.
@@ -40,6 +28,5 @@ pub struct ActionBody {
     responses((status = 200, description = "The latest changes.", body = ActionsBody))
 )]
 pub async fn list_actions(State(app): State<Arc<App>>) -> Json<ActionsBody> {
-    let body = |OperatorAction { at, what }| ActionBody { at, what };
-    Json(ActionsBody { actions: app.account.actions().into_iter().map(body).collect() })
+    Json(ActionsBody { actions: app.account.actions() })
 }
