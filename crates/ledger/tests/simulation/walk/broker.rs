@@ -91,8 +91,6 @@ pub(crate) struct Broker<D> {
 pub(crate) struct Signs {
     /// Something else than a credential may have raised the bound.
     pub(crate) excuse: Option<Excuse>,
-    /// Somebody was refused without need, or got more than a share.
-    pub(crate) unfair: Option<String>,
     /// Media may have flowed from the SFU for longer than anything was promised, because nobody watched.
     pub(crate) unwatched: bool,
 }

@@ -143,7 +143,7 @@ impl Checks {
         let is_bounded = unchecked.is_none();
         let is_watched = !signs.unwatched;
         let bound = is_bounded.then(|| self.bound(world, broker, &figures, is_watched)).flatten();
-        let failed = bound.or(signs.unfair).or_else(|| sums(world, broker, &snapshot));
+        let failed = bound.or_else(|| sums(world, broker, &snapshot));
         let failed = failed.or_else(|| status(world, broker, &snapshot));
         if excuse.is_some_and(|excuse| excuse != Excuse::Both) || !broker.settings.strict {
             let relayed_until = broker.present(world).plus_millis(LONGEST);

@@ -198,8 +198,10 @@ impl<D: Disk> Broker<D> {
         let standing = self.model.check_standing(&self.books, snapshot, has_pages);
         let users = if has_pages || self.settings.users_max < 3 { None } else { self.check_users() };
         let tails = self.check_tails();
+        let is_full = self.is_promised_in_full(snapshot);
+        let wrong = (snapshot.promised_in_full != is_full).then(|| format!("all is promised: {is_full}"));
         let claims = self.model.check_connections(&self.books);
-        self.model.wrong.take().or(claims).or(figures).or(standing).or(users).or(tails)
+        self.model.wrong.take().or(claims).or(figures).or(standing).or(users).or(tails).or(wrong)
     }
 
     fn check_users(&mut self) -> Option<String> {

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use turn_ledger::{
-    Caller, ClientKey, Commit, Grant, GrantId, IceSource, PromisedTime, Requester, Spender, User, Written,
+    Caller, ClientKey, Commit, Grant, GrantId, IceSource, NotCommitted, NotRecorded, PromisedTime, Requester,
+    Spender, User, Written,
 };
 
 use super::broker::Broker;
@@ -192,7 +193,9 @@ impl<D: Disk> Broker<D> {
     /// The outcome of a write is known. Returns whether the credential may be handed out.
     fn settle(&mut self, commit: &Commit, id: GrantId, written: Written) -> bool {
         self.model.settle(id, written == Written::No);
-        self.books.settle(commit, written).is_ok()
+        let is_ok = self.books.settle(commit, written).is_ok();
+        self.model.expect(is_ok == (written == Written::Yes), || format!("{written:?} was settled: {is_ok}"));
+        is_ok
     }
 
     /// Puts a credential into the books.
@@ -219,7 +222,13 @@ impl<D: Disk> Broker<D> {
             client: requester.client,
             renews: requester.renews.filter(live),
         };
-        let (commit, batch) = self.books.commit(hold, &grant, Some("user"), requester).ok()?;
+        let stopped = self.must_stop(&requester);
+        let is_full = self.books.grants().count() >= self.settings.rows_max;
+        let committed = self.books.commit(hold, &grant, Some("user"), requester);
+        let found = committed.as_ref().err().copied();
+        let full = is_full.then(|| NotRecorded.into());
+        self.model.expect(found == stopped.or(full), || format!("a commit was refused: {found:?}"));
+        let (commit, batch) = committed.ok()?;
         self.model.issue(&issued);
         self.model.take_batch();
         self.users.extend(user.map(|user| (grant.id, user)));
@@ -228,6 +237,15 @@ impl<D: Disk> Broker<D> {
             None => self.unwritten = batch,
         }
         Some((commit, grant))
+    }
+
+    /// Why an order of the operator forbids a credential that was made, if one does.
+    fn must_stop(&self, requester: &Requester) -> Option<NotCommitted> {
+        let user = requester.user();
+        let is_blocked =
+            user.is_some_and(|user| self.model.now.blocked.iter().any(|of| user_named(*of) == *user));
+        let is_revoked = requester.renews.is_some_and(|id| self.model.is_revoked(id));
+        (is_blocked || self.model.now.is_frozen || is_revoked).then_some(NotCommitted::Stopped)
     }
 
     /// A client renews one of its grants. Of the two it relays with one, or with both.

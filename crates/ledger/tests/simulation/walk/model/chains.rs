@@ -28,6 +28,11 @@ impl Model {
         chain.iter().filter(counts).map(|known| known.expires_at).max()
     }
 
+    /// Whether a live grant was revoked.
+    pub(in super::super) fn is_revoked(&self, id: GrantId) -> bool {
+        self.chain(id).first().is_some_and(|known| known.is_live && known.revoked_at.is_some())
+    }
+
     /// Minutes from now on that are promised for a grant that is renewed, and how many grants before the renewal go on because of it.
     pub(in super::super) fn covered(
         &mut self,
