@@ -65,6 +65,16 @@ pub(super) fn user_named(user: u64) -> User {
     User::new(&user.to_string()).unwrap_or_else(|| unreachable!("a number is a name"))
 }
 
+/// Two addresses of their own, and two of one /48.
+pub(super) fn client_of(nth: u64) -> ClientKey {
+    match nth % 4 {
+        0 => ClientKey::V4([192, 0, 2, 1].into()),
+        1 => ClientKey::V6(0x2001_0db8_0001_0002),
+        2 => ClientKey::V4([192, 0, 2, 0].into()),
+        _ => ClientKey::V6(0x2001_0db8_0001_0003),
+    }
+}
+
 impl<D: Disk> Broker<D> {
     pub(super) fn begin_mint(&mut self, life: u64, world: &World) {
         let requester = self.requester(None);
@@ -163,14 +173,9 @@ impl<D: Disk> Broker<D> {
     fn requester(&self, renews: Option<GrantId>) -> Requester {
         let user = renews.and_then(|renews| self.users.get(&renews).copied()).unwrap_or(self.minted % 3);
         let user = self.settings.user_limit.map(|_| user_named(user));
-        // Two addresses of their own, and two of one /48.
-        let client = match self.minted % 4 {
-            0 => ClientKey::V4([192, 0, 2, 1].into()),
-            1 => ClientKey::V6(0x2001_0db8_0001_0002),
-            2 => ClientKey::V4([192, 0, 2, 0].into()),
-            _ => ClientKey::V6(0x2001_0db8_0001_0003),
-        };
-        let client = self.settings.has_addresses.then_some(client);
+        // Some requests are vouched for, so the address is known from the client's first call on.
+        let has_address = self.settings.has_addresses && !self.minted.is_multiple_of(5);
+        let client = has_address.then(|| client_of(self.minted));
         let spender = Spender { user, ..Spender::default() }.known();
         Requester { client, renews, spender, ..Requester::default() }
     }

@@ -7,6 +7,7 @@ use turn_ledger::{Caller, Grant, GrantId, GrantRow, IceSource, Opened, Report, U
 
 use super::broker::Broker;
 use super::disk::Disk;
+use super::minting::client_of;
 
 impl<D: Disk> Broker<D> {
     /// A client asks for its renewal.
@@ -76,8 +77,20 @@ impl<D: Disk> Broker<D> {
         }
     }
 
+    /// Notes the address of a client, as each of its calls does.
+    fn note_client(&mut self, caller: Caller) {
+        let Caller::Grant(grant) = caller else { return };
+        if self.settings.has_addresses {
+            let nth = u64::from(grant.id.as_bytes().iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte)));
+            self.books.note_client(caller, client_of(nth));
+            self.adopt();
+            self.model.note_client(grant.id, client_of(nth), self.books.now().as_millis());
+        }
+    }
+
     /// A client, a member or the reporter opens a connection.
     pub(super) fn open(&mut self, caller: Caller, id: &str, relayed: Option<bool>) {
+        self.note_client(caller);
         let opened = self.books.open(caller, id, relayed).map(|opened| opened.value);
         self.adopt();
         let (grant, now) = (caller.grant().map(|grant| grant.id), self.books.now().as_millis());
@@ -97,6 +110,7 @@ impl<D: Disk> Broker<D> {
 
     /// They report on it. Returns whether it is open.
     pub(super) fn beat(&mut self, caller: Caller, id: &str, report: Report) -> bool {
+        self.note_client(caller);
         let is_open = self.books.heartbeat(caller, id, report).is_ok();
         self.adopt();
         if is_open {

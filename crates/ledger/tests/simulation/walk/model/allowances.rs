@@ -68,17 +68,35 @@ impl Facts {
     /// Moves what a connection of this grant may claim to this time.
     pub(super) fn grow(&mut self, grant: Option<GrantId>, now: i64, rules: &Rules) {
         for group in self.groups(grant) {
-            let (rate, (open, clocks)) = (rules.rate_of(group, self.is_frozen), self.open_in(group));
-            let most = rate * SAVED.max(3 * rules.heartbeat.unsigned_abs());
-            let saved = self.saved.entry(group).or_default();
-            let millis = u64::try_from(now - saved.at).unwrap_or(0);
-            let (gained, lost) = (rate * millis, clocks * rules.rate * millis);
-            saved.at = saved.at.max(now);
-            saved.bytes = saved.bytes.min(most);
-            if open > 0 {
-                let more = gained.saturating_sub(lost);
-                saved.bytes = (saved.bytes + more).min(most).saturating_sub(lost.saturating_sub(gained));
-            }
+            self.grow_one(group, now, rules);
+        }
+    }
+
+    fn grow_one(&mut self, group: Group, now: i64, rules: &Rules) {
+        let (rate, (open, clocks)) = (rules.rate_of(group, self.is_frozen), self.open_in(group));
+        let most = rate * SAVED.max(3 * rules.heartbeat.unsigned_abs());
+        let saved = self.saved.entry(group).or_default();
+        let millis = u64::try_from(now - saved.at).unwrap_or(0);
+        let (gained, lost) = (rate * millis, clocks * rules.rate * millis);
+        saved.at = saved.at.max(now);
+        saved.bytes = saved.bytes.min(most);
+        if open > 0 {
+            let more = gained.saturating_sub(lost);
+            saved.bytes = (saved.bytes + more).min(most).saturating_sub(lost.saturating_sub(gained));
+        }
+    }
+
+    /// A grant without an address is that of this client: from now on its connections claim with all of the address.
+    pub(super) fn note_client(&mut self, id: GrantId, client: ClientKey, now: i64, rules: &Rules) {
+        let is_it = |known: &&mut super::Known| known.id == id && known.is_live && known.client.is_none();
+        if self.grants.iter_mut().rev().find(is_it).is_none() {
+            return;
+        }
+        for group in keys_of(client).into_iter().map(Group::Client) {
+            self.grow_one(group, now, rules);
+        }
+        if let Some(known) = self.grants.iter_mut().rev().find(is_it) {
+            known.client = Some(client);
         }
     }
 

@@ -1,6 +1,6 @@
 //! The open connections, and what each is charged: the bytes that it reports, or its time if it reports none.
 
-use turn_ledger::{Books, GrantId, IceSource, Report, Timestamp};
+use turn_ledger::{Books, ClientKey, GrantId, IceSource, Report, Timestamp};
 
 use super::flows::Flow;
 use super::{Facts, Model, signed};
@@ -333,6 +333,12 @@ impl Model {
         self.now.report(nth, report, now, room, &rules);
         let after = self.now.connections[nth].noted(&rules);
         self.now.note_charge(grant, before, after);
+    }
+
+    /// A client has called with this grant.
+    pub(in super::super) fn note_client(&mut self, id: GrantId, client: ClientKey, now: i64) {
+        let rules = self.rules;
+        self.now.note_client(id, client, now, &rules);
     }
 
     /// A connection was closed. Returns what it was charged.

@@ -66,6 +66,7 @@ pub(super) struct Known {
 
 /// The account at one time.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Facts {
     pub(super) grants: Vec<Known>,
     /// Bytes of this period under identifiers that the ledger does not know: counted for good, and the most so far.
