@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::error::Error;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
 use base64::Engine;
@@ -12,6 +12,8 @@ use sha2::Sha256;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::subscriber::DefaultGuard;
+use tracing_subscriber::filter::dynamic_filter_fn;
+use tracing_subscriber::layer::SubscriberExt;
 use turn_broker::alert::dispatcher::{AlertDispatcher, Outbox, RetryPolicy};
 use turn_broker::alert::rules::{AlertInput, AlertRules};
 use turn_broker::alert::webhook::{SendError, Webhook};
@@ -193,6 +195,13 @@ pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 impl Log {
     /// Everything that this thread logs from now on, until the guard is dropped.
     pub(crate) fn of_this_thread() -> (Self, DefaultGuard) {
+        // With one subscriber in the process, an event that another thread reaches first would be off for all of them. So there is
+        // another one, which takes nothing.
+        static SECOND: Once = Once::new();
+        SECOND.call_once(|| {
+            let nothing = tracing_subscriber::registry().with(dynamic_filter_fn(|_, _| false));
+            tracing::subscriber::set_global_default(nothing).unwrap();
+        });
         let log = Self::default();
         let writer = log.clone();
         let subscriber = tracing_subscriber::fmt()

@@ -115,8 +115,14 @@ impl<D: Disk> Broker<D> {
                 self.restart(world);
             }
             Op::Open { nth, relayed } => {
-                if let Some(caller) = self.caller(nth) {
-                    self.open(caller, connection(nth), relayed);
+                // Some are members of a call, which the broker's own signaling reports before they do.
+                let is_member = self.settings.has_addresses && nth >> 33 & 1 == 1;
+                match self.caller(nth) {
+                    Some(Caller::Grant(grant)) if is_member => {
+                        self.open(Caller::Member(grant), connection(nth), None);
+                    }
+                    Some(caller) => self.open(caller, connection(nth), relayed),
+                    None => {}
                 }
             }
             Op::Beat { nth, bytes, relayed } => {
