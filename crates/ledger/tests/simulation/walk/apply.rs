@@ -128,8 +128,11 @@ impl<D: Disk> Broker<D> {
             Op::Beat { nth, bytes, relayed } => {
                 let report =
                     Report { bytes_received: bytes, bytes_sent: bytes.map(|bytes| bytes / 3), relayed };
-                if let Some(caller) = self.caller(nth) {
-                    self.beat(caller, connection(nth), report);
+                // Like the client of the service, which opens a connection again that was given up.
+                if let Some(caller) = self.caller(nth)
+                    && !self.beat(caller, connection(nth), report)
+                {
+                    self.open(caller, connection(nth), relayed);
                 }
             }
             Op::Close { nth } => {

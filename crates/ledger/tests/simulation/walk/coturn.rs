@@ -108,9 +108,12 @@ impl<D: Disk> Broker<D> {
         }
         let listed: Vec<_> = listing.sessions.iter().filter_map(listed_grant).collect();
         let is_complete = listing.is_complete;
+        let days = self.expect_listing(&listing);
         let dead = self.books.take_sessions(listing);
+        self.model.note_carried(&self.books, IceSource::Coturn, &days);
         self.note_listing(is_complete, &listed);
         self.books.cut_sessions(&dead);
+        self.model.cut_sessions(&dead, self.books.now());
         if self.cli != Cli::CutsNothing {
             for id in &dead {
                 world.cut(IceSource::Coturn, id.get() - FIRST);

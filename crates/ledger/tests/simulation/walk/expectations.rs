@@ -1,8 +1,8 @@
 //! What the books are expected to say after each operation of a simulated broker, by the account of [`super::model`].
 
 use turn_ledger::{
-    ByteCount, GrantCounts, GrantId, Hold, IceSource, MINT_SLACK, Moment, Reading, ReadingOutcome, Requester,
-    Snapshot, Timestamp,
+    ByteCount, Day, DayCount, GrantCounts, GrantId, Hold, IceSource, Listing, MINT_SLACK, Moment, Reading,
+    ReadingOutcome, Requester, Snapshot, Timestamp,
 };
 
 use super::broker::Broker;
@@ -127,19 +127,29 @@ impl<D: Disk> Broker<D> {
         self.model.count(IceSource::Cloudflare, counts, start, self.is_limited());
     }
 
-    fn held_of_provider(&self) -> Vec<Span> {
-        let held = self.in_flight.iter().filter_map(InFlight::held).filter(|(source, _)| *source == SOURCE);
+    /// What is reserved for credentials of a source that are being made.
+    pub(super) fn held_of(&self, of: IceSource) -> Vec<Span> {
+        let held = self.in_flight.iter().filter_map(InFlight::held).filter(|(source, _)| *source == of);
         held.map(|(_, time)| Span::from(time)).collect()
+    }
+
+    /// A listing of coturn arrives. Returns what its days must say afterwards.
+    pub(super) fn expect_listing(&mut self, listing: &Listing) -> Vec<(Day, DayCount)> {
+        let (now, is_complete) = (self.books.now(), listing.is_complete && !self.books.moment().in_doubt);
+        let listed = self.model.take_listing(listing, is_complete, now.as_millis());
+        let held = self.held_of(IceSource::Coturn);
+        let expected = |carried| self.model.expect_carried(&self.books, IceSource::Coturn, &held, carried);
+        listed.carried.map(expected).unwrap_or_default()
     }
 
     /// The most that was promised for the time that a reading counts newly.
     pub(super) fn promised_since(&self, reading: &Reading) -> u64 {
-        self.model.promised_since(&self.books, reading, &self.held_of_provider())
+        self.model.promised_since(&self.books, reading, &self.held_of(SOURCE))
     }
 
     /// Takes a reading of Cloudflare's count.
     pub(super) fn take_reading(&mut self, reading: &Reading) -> ReadingOutcome {
-        let held = self.held_of_provider();
+        let held = self.held_of(SOURCE);
         let (limit, sampling) = (self.limit.get(), self.settings.sampling);
         let expected = self.model.expect_reading(&self.books, reading, &held, limit, sampling);
         let outcome = self.books.ledger_mut().take_reading(SOURCE, reading);

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use turn_ledger::{Books, Day, IceSource, Timestamp};
+use turn_ledger::{Books, ByteCount, Day, DayCount, IceSource, Timestamp};
 
 use super::figures::{Range, Span, promised};
-use super::{Facts, MINUTE, minute_from, minute_of};
+use super::{Facts, Known, MINUTE, Model, minute_from, minute_of};
 
 /// A connection was charged for this time: these bytes, evenly, or the time itself.
 #[derive(Clone, Copy, Debug)]
@@ -104,6 +104,81 @@ impl Facts {
             sums.worst += used.max(promised) * minutes;
         }
         sums
+    }
+}
+
+impl Model {
+    /// What the days of a source must say after so much was carried since the last count. In time that nobody observed, connections
+    /// may have been charged for more, and the rest of what was promised may have been relayed.
+    pub(in super::super) fn expect_carried(
+        &self,
+        books: &Books,
+        source: IceSource,
+        held: &[Span],
+        (carried, is_after_gap): (u64, bool),
+    ) -> Vec<(Day, DayCount)> {
+        let (ledger, facts, rules) = (books.ledger(), &self.now, &self.rules);
+        let (now, period, per_minute) = (ledger.now(), ledger.period(), ledger.bytes_per_minute(source));
+        let known = facts.grants.iter().filter(|known| known.source == source).map(Known::span);
+        let spans: Vec<_> = known.chain(held.iter().copied()).collect();
+        let claims = facts.claims(source, period.start.as_millis(), now.as_millis(), rules.rate);
+        let days: Vec<_> = Day::between(period.start, now.plus_millis(1))
+            .filter_map(|day| Some((day, ledger.day(source, day)?)))
+            .collect();
+        let counted = days.iter().filter(|(day, count)| count.as_of > day.start());
+        let last = counted.map(|(_, count)| count.as_of).max().unwrap_or_default();
+        let (mut left, mut expected) = (u128::from(carried), vec![]);
+        for (day, before) in days {
+            let (until, is_last) = (day.end().min(now), now < day.end());
+            if before.as_of >= until && !is_last {
+                continue;
+            }
+            let (mut bytes, mut most) = (0, 0);
+            let (from, to) = (before.as_of.as_millis(), until.as_millis());
+            let minutes = minute_of(from)..minute_from(to);
+            let overlaps = |span: &&Span| span.from < minutes.end && span.until > minutes.start;
+            let spans: Vec<_> = spans.iter().filter(overlaps).copied().collect();
+            let is_unseen = is_after_gap || before.as_of < last;
+            let is_any = !spans.is_empty() || claims.range(minutes.clone()).next().is_some();
+            for minute in minutes.filter(|_| is_unseen && is_any && from < to) {
+                let promised = promised(&spans, minute, minute + 1, per_minute).least;
+                let part = to.min((minute + 1) * MINUTE) - from.max(minute * MINUTE);
+                most += promised * u128::try_from(part).unwrap_or(0) / 60_000;
+                if minute * MINUTE >= from {
+                    let [granted, ungranted] = claims.get(&minute).copied().unwrap_or_default();
+                    bytes += if rules.is_strict { granted.min(promised) } else { granted } + ungranted;
+                }
+            }
+            if is_last {
+                bytes = bytes.max(left);
+            }
+            left = left.saturating_sub(bytes);
+            let plus = |sum: ByteCount, bytes| sum.plus(ByteCount::saturating(bytes));
+            let after = DayCount {
+                as_of: before.as_of.max(until),
+                granted: plus(before.granted, bytes),
+                at_most: plus(before.at_most, bytes),
+                unseen: plus(before.unseen, most.saturating_sub(bytes)),
+                ..before
+            };
+            expected.push((day, after));
+        }
+        expected
+    }
+
+    /// Compares the days of a source after it has carried something.
+    pub(in super::super) fn note_carried(
+        &mut self,
+        books: &Books,
+        source: IceSource,
+        expected: &[(Day, DayCount)],
+    ) {
+        let is_wrong = |(day, count): &&(Day, DayCount)| books.ledger().day(source, *day) != Some(*count);
+        let wrong = expected.iter().find(is_wrong).filter(|_| !self.now.is_rough && !self.now.is_reopened);
+        self.expect(wrong.is_none(), || {
+            let found = wrong.and_then(|(day, _)| books.ledger().day(source, *day));
+            format!("{found:?} instead of {wrong:?} of {source}")
+        });
     }
 }
 

@@ -6,6 +6,7 @@
 pub(super) mod allowances;
 mod chains;
 pub(super) mod claims;
+mod coturn;
 mod days;
 pub(super) mod figures;
 mod flows;
@@ -16,10 +17,11 @@ mod tails;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use turn_ledger::{ClientKey, Day, Grant, GrantId, IceSource, Period, PromisedTime, Timestamp};
+use turn_ledger::{ClientKey, Day, Grant, GrantId, IceSource, Period, PromisedTime, SessionId, Timestamp};
 
 use allowances::{Group, Saved};
 use claims::{Reported, Rules};
+use coturn::Relayed;
 use flows::Flow;
 use spending::Counted;
 
@@ -100,6 +102,9 @@ pub(super) struct Facts {
     /// The last listing of coturn that showed that sessions are cut, and the last complete one.
     cut_until: i64,
     complete_at: i64,
+    /// The sessions of coturn, and what they have carried since that listing.
+    sessions: BTreeMap<SessionId, Relayed>,
+    carried: u64,
     /// Whether all grants of coturn have the long tail.
     is_raised: bool,
 }
@@ -163,6 +168,7 @@ impl Model {
         }
         self.taken = self.now.clone();
         self.now.lose_saved(self.now.time);
+        self.now.restore_sessions();
         self.now.settle_claims(self.now.time, &self.rules);
     }
 

@@ -75,7 +75,7 @@ impl Known {
             return Some(format!("a row says that {renewal:?} renews it instead of {:?}", self.renewed_by));
         }
         let measured = row.spent().measured().get();
-        let is_counted = self.source != IceSource::Cloudflare || self.is_counted(measured);
+        let is_counted = self.source == IceSource::Relay || self.is_counted(measured);
         (!is_counted).then(|| format!("a row says that {measured} bytes are measured"))
     }
 }

@@ -31,6 +31,14 @@ impl Known {
         self.days = (self.issued_at.max(period.start.as_millis()), period.end.as_millis());
     }
 
+    /// Its source has counted so many bytes more of it.
+    pub(super) fn add_count(&mut self, bytes: u64, now: i64) {
+        self.counted.closed += bytes;
+        if self.counted.closed > self.counted.measured {
+            (self.counted.measured, self.counted.seen_at) = (self.counted.closed, now);
+        }
+    }
+
     /// Whether so many bytes are those that were counted of it.
     pub(super) fn is_counted(&mut self, measured: u64) -> bool {
         if std::mem::take(&mut self.counted.may_go) && measured == 0 {

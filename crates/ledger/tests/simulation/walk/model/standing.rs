@@ -22,6 +22,7 @@ impl Model {
         if self.now.period != Some(period) {
             let end = self.now.period.map_or(0, |period| period.end.as_millis());
             self.now.elapse(end.min(now) - 1, &rules);
+            self.now.forget_unseen(now);
             (self.now.issued, self.now.opened, self.now.reported) = (0, 0, 0);
             self.begin_spending(period);
             self.now.period = Some(period);
