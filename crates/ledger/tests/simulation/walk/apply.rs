@@ -170,7 +170,6 @@ impl<D: Disk> Broker<D> {
                 self.excuse_unwatched(world);
                 world.pass_without_broker(millis, share);
                 self.restart(world);
-                self.list_sessions(world);
                 self.watch_sfu(world);
             }
             Op::Reboot { millis, share, behind } => {
@@ -181,7 +180,6 @@ impl<D: Disk> Broker<D> {
                 (self.boot, self.paused, self.offset) = (self.boot + 1, world.now, behind);
                 self.lags |= behind > 0;
                 self.restart(world);
-                self.list_sessions(world);
             }
             Op::From { nth } => self.from = nth,
             Op::ReadRelay { is_slow } => self.look_at_relay(is_slow, world),

@@ -91,8 +91,9 @@ pub(crate) struct Broker<D> {
 pub(crate) struct Signs {
     /// Something else than a credential may have raised the bound.
     pub(crate) excuse: Option<Excuse>,
-    /// Media may have flowed from the SFU for longer than anything was promised, because nobody watched.
-    pub(crate) unwatched: bool,
+    /// Media may have flowed from the SFU for longer than was promised before the step: nobody watched, or they were promised anew
+    /// without an admission, in estimate mode.
+    pub(crate) went_on: bool,
 }
 
 impl<D: Disk> Broker<D> {
@@ -226,7 +227,7 @@ impl<D: Disk> Broker<D> {
     /// Nobody watched the sessions of the SFU for a while.
     pub(super) fn excuse_unwatched(&mut self, world: &World) {
         if self.has_pages(world) {
-            self.signs.unwatched = true;
+            self.signs.went_on = true;
             self.excuse(Excuse::Uncut);
         }
     }

@@ -141,8 +141,7 @@ impl Checks {
             }
         }
         let is_bounded = unchecked.is_none();
-        let is_watched = !signs.unwatched;
-        let bound = is_bounded.then(|| self.bound(world, broker, &figures, is_watched)).flatten();
+        let bound = is_bounded.then(|| self.bound(world, broker, &figures, signs.went_on)).flatten();
         let failed = bound.or_else(|| sums(world, broker, &snapshot));
         let failed = failed.or_else(|| status(world, broker, &snapshot));
         if excuse.is_some_and(|excuse| excuse != Excuse::Both) || !broker.settings.strict {
@@ -194,13 +193,13 @@ impl Checks {
     }
 
     /// The true bytes do not exceed what the status said, in this period and in one that ended with this step.
-    /// What the SFU relayed while nobody watched is in no figure of a period that ended meanwhile.
+    /// What the SFU relayed for longer than was promised before the step is in no figure of a period that ended meanwhile.
     fn bound(
         &self,
         world: &World,
         broker: &Broker<impl Disk>,
         now: &Figures,
-        is_watched: bool,
+        went_on: bool,
     ) -> Option<String> {
         let before = &self.before.figures;
         let most = |figures: &Figures| figures.limit.plus(figures.overshoot_bound()).get();
@@ -212,7 +211,7 @@ impl Checks {
         if truth > highest {
             return Some(format!("true bytes {truth} exceed limit and bound {highest}"));
         }
-        if before.period != now.period && before.period.end <= now.period.start && is_watched {
+        if before.period != now.period && before.period.end <= now.period.start && !went_on {
             let ended = at_least(broker.truth(world, before.period), self.lacked.1);
             let most = most(before);
             if ended > most {

@@ -108,7 +108,7 @@ pub(crate) const FAULTS: &[(&str, Fault)] = &[
 ];
 
 /// Faults that the ledger does not survive yet. `FAULTS=all`, or a list of names, runs them too.
-pub(crate) const OFF: &[&str] = &["pause-at-coturn", "unlisted"];
+pub(crate) const OFF: &[&str] = &["pause-at-coturn"];
 
 /// The faults that the ledger survives, and those whose name is in `more`.
 pub(crate) fn faults_with(more: impl Fn(&str) -> bool) -> Vec<Fault> {

@@ -160,11 +160,10 @@ fn run<D: Disk>(scenario: &Scenario, winds_down: bool) -> Result<(Broker<D>, Tal
     for (step, op) in scenario.ops.iter().enumerate() {
         broker.apply(*op, &mut world);
         broker.give_up_late(&world);
-        let is_first = matches!(op, Op::Pause { .. } | Op::Down { .. } | Op::Reboot { .. });
-        if !broker.settings.unlisted || !is_first {
-            broker.list_sessions_if_due(&mut world);
-        } else {
+        if broker.settings.unlisted && op.begins() {
             broker.advance(&mut world);
+        } else {
+            broker.list_sessions_if_due(&mut world);
         }
         if let Some(what) = checks.step(&world, &mut broker) {
             let figures = broker.books.snapshot().figures;

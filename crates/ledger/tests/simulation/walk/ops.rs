@@ -118,3 +118,12 @@ pub(crate) enum Op {
     /// The process is killed and started again.
     Crash,
 }
+
+impl Op {
+    /// Whether a process starts or goes on at its end.
+    pub(crate) fn begins(self) -> bool {
+        let is_start =
+            matches!(self, Self::Crash | Self::CrashAfterCommit { .. } | Self::Change(_) | Self::Restore);
+        is_start || matches!(self, Self::Pause { .. } | Self::Down { .. } | Self::Reboot { .. })
+    }
+}

@@ -43,6 +43,7 @@ impl<D: Disk> Broker<D> {
     /// Lets time pass. The broker watches the sessions of the SFU meanwhile.
     pub(super) fn pass_watching(&mut self, millis: u64, share: u64, world: &mut World) {
         let end = world.now + millis;
+        self.signs.went_on |= !self.settings.strict && self.has_pages(world);
         while self.has_pages(world) && world.now < end {
             self.pass(LOOK_INTERVAL.min(end - world.now), share, world);
             self.watch_sfu(world);
