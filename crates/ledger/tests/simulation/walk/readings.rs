@@ -40,7 +40,7 @@ impl<D: Disk> Broker<D> {
                 continue;
             }
             self.asked.note(day, until, ());
-            if self.key_since > 0 && reading.other > ByteCount::ZERO {
+            if reading.other > ByteCount::ZERO {
                 self.excuse(Excuse::Margin);
             }
             let [start, end] = [day.start(), until].map(|at| at.millis_since(self.begin));
