@@ -30,6 +30,9 @@ pub(crate) struct Broker<D> {
     pub(super) writes: u64,
     /// Until when the relay's bytes are counted, in the world's milliseconds.
     pub(super) relayed_until: u64,
+    /// Bytes of the relay that flowed in the period with this start and were counted in the one before, because the time that a pause
+    /// took was in doubt.
+    pub(crate) early: BTreeMap<Timestamp, u64>,
     /// The days that the provider was asked for.
     pub(super) asked: CountedDays<()>,
     /// The end of the latest count that it was asked for.
@@ -109,6 +112,7 @@ impl<D: Disk> Broker<D> {
             in_flight: VecDeque::new(),
             writes: 0,
             relayed_until: 0,
+            early: BTreeMap::new(),
             asked: CountedDays::default(),
             asked_until: Timestamp::default(),
             lacking: BTreeSet::new(),

@@ -35,6 +35,14 @@ pub(crate) enum Excuse {
     Setting,
 }
 
+impl Excuse {
+    /// Whether a user may relay more than the limit of a user because of it. What was counted, or reported without a grant, beside all
+    /// grants does not change what was counted for them.
+    fn is_of_users(self) -> bool {
+        !matches!(self, Self::Both | Self::Reporter | Self::Margin | Self::Dropped)
+    }
+}
+
 /// How many steps were checked.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
@@ -144,7 +152,7 @@ impl Checks {
         let bound = is_bounded.then(|| self.bound(world, broker, &figures, signs.went_on)).flatten();
         let failed = bound.or_else(|| sums(world, broker, &snapshot));
         let failed = failed.or_else(|| status(world, broker, &snapshot));
-        if excuse.is_some_and(|excuse| excuse != Excuse::Both) || !broker.settings.strict {
+        if excuse.is_some_and(Excuse::is_of_users) || !broker.settings.strict {
             let relayed_until = broker.present(world).plus_millis(LONGEST);
             self.users_excused_until = broker.settings.billing_day().period_at(relayed_until).end;
         }
@@ -207,7 +215,8 @@ impl Checks {
         let highest = most(before).max(most(now));
         // What sampling can have missed was limited by a count that lacked bytes.
         let at_least = |truth: u64, lacked: bool| if lacked { truth / 100 * 95 } else { truth };
-        let truth = at_least(truth, broker.lacked);
+        let early = broker.early.get(&now.period.start).copied().unwrap_or(0);
+        let truth = at_least(truth, broker.lacked) - early;
         if truth > highest {
             return Some(format!("true bytes {truth} exceed limit and bound {highest}"));
         }
