@@ -211,7 +211,8 @@ impl<D: Disk> Broker<D> {
         let is_full = self.is_promised_in_full(snapshot);
         let wrong = (snapshot.promised_in_full != is_full).then(|| format!("all is promised: {is_full}"));
         let claims = self.model.check_connections(&self.books);
-        self.model.wrong.take().or(claims).or(figures).or(standing).or(users).or(tails).or(wrong)
+        let ends = self.model.check_ends(&self.books, snapshot.figures.is_spent());
+        self.model.wrong.take().or(ends).or(claims).or(figures).or(standing).or(users).or(tails).or(wrong)
     }
 
     fn check_users(&mut self) -> Option<String> {

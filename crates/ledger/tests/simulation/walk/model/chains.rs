@@ -1,6 +1,6 @@
 //! Grants and the grants that renew them, and revocations.
 
-use turn_ledger::{ClientKey, GrantId, IceSource, Minute, PromisedTime, Timestamp};
+use turn_ledger::{Books, ClientKey, GrantEnd, GrantId, IceSource, Minute, PromisedTime, Timestamp};
 
 use super::{Known, Model, minute_from, minute_of, signed};
 
@@ -31,6 +31,21 @@ impl Model {
     /// Whether a live grant was revoked.
     pub(in super::super) fn is_revoked(&self, id: GrantId) -> bool {
         self.chain(id).first().is_some_and(|known| known.is_live && known.revoked_at.is_some())
+    }
+
+    /// Compares whether and why nothing more is relayed on each grant, by the expiry in its credential if its row is over.
+    pub(in super::super) fn check_ends(&self, books: &Books, is_spent: bool) -> Option<String> {
+        let now = books.now().as_millis();
+        self.now.grants.iter().find_map(|known| {
+            let in_credential = known.expires_at + known.ahead;
+            let expected = match self.expiry_of(known.id).unwrap_or(in_credential) {
+                _ if self.is_revoked(known.id) => Some(GrantEnd::Revoked),
+                expiry if now >= expiry => Some(GrantEnd::Expired),
+                _ => is_spent.then_some(GrantEnd::Spent),
+            };
+            let found = books.grant_end(known.id, Some(Timestamp::from_millis(in_credential)));
+            (found != expected).then(|| format!("it ends by {found:?}, not {expected:?}: {known:?}"))
+        })
     }
 
     /// Minutes from now on that are promised for a grant that is renewed, and how many grants before the renewal go on because of it.
