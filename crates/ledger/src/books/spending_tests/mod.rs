@@ -410,7 +410,7 @@ fn many_counts_and_a_long_list_are_taken_in_parts_and_a_crash_lets_no_part_count
         assert_eq!(broker.books.grants().counted_until(SOURCE), at(0));
         broker.restart();
     }
-    assert_eq!(broker.sums(SpenderKind::User, "ann"), Some((3_000, 0, 3_000)));
+    assert_eq!(broker.sums(SpenderKind::User, "ann"), Some((1_500, 0, 1_500)));
     assert!(broker.take(&counts));
     assert_eq!(broker.books.grants().counted_until(SOURCE), at(60));
     assert_eq!(broker.books.grants().unknown_bytes().get(), 57);
