@@ -255,19 +255,21 @@ impl Relay {
     /// pass unless the count of the last interval `is_written`.
     async fn settle(&self, counted: &mut u64, is_written: bool) {
         // Read the clock before the count, so that the count contains everything up to that instant.
-        let as_of = self.account.snapshot().figures.now;
-        let billed = self.ceiling.billed();
-        let granted = ByteCount::new(billed.saturating_sub(*counted));
-        *counted = billed.max(*counted);
-        let carried = Carried { as_of, granted, shown: granted, ..Carried::default() };
-        let traffic = self.clients.take_traffic();
-        let figures = self.account.change(|books| {
-            books.ledger_mut().carry(IceSource::Relay, &carried);
-            books.add_grant_traffic(IceSource::Relay, &traffic);
-            books.snapshot().figures
-        });
-        self.metrics.reading(IceSource::Relay.name(), ReadingOutcome::Taken.into());
-        self.ceiling.allow(billed, if is_written { figures.remaining() } else { ByteCount::ZERO });
+        let (as_of, may_count) = self.account.read(|books| (books.now(), books.may_count()));
+        if may_count {
+            let billed = self.ceiling.billed();
+            let granted = ByteCount::new(billed.saturating_sub(*counted));
+            *counted = billed.max(*counted);
+            let carried = Carried { as_of, granted, shown: granted, ..Carried::default() };
+            let traffic = self.clients.take_traffic();
+            self.account.change(|books| {
+                books.ledger_mut().carry(IceSource::Relay, &carried);
+                books.add_grant_traffic(IceSource::Relay, &traffic);
+            });
+            self.metrics.reading(IceSource::Relay.name(), ReadingOutcome::Taken.into());
+        }
+        let figures = self.account.snapshot().figures;
+        self.ceiling.allow(*counted, if is_written { figures.remaining() } else { ByteCount::ZERO });
         for (name, user) in self.clients.users() {
             if let Some(end) = end_of(&self.account, &user) {
                 self.cut(&name, end.into()).await;

@@ -112,9 +112,16 @@ impl Books {
         books
     }
 
-    /// Notes that this process ends in order: it relays nothing after the next batch.
+    /// Notes that this process ends in order: it relays nothing after the next batch. What waits to be counted counts as after a crash.
     pub fn finish(&mut self) {
-        self.standing.is_closed = true;
+        self.standing.is_closed = self.may_count();
+    }
+
+    /// Whether what is counted here may be taken now. While a jump of the time is in doubt, nobody knows in which period it has flowed:
+    /// it waits.
+    #[must_use]
+    pub fn may_count(&self) -> bool {
+        !self.moment.in_doubt
     }
 
     /// Takes all changes that are not stored yet.

@@ -13,8 +13,7 @@ impl Books {
     /// all of ours when the budget is spent.
     pub fn take_sessions(&mut self, mut listing: Listing) -> Vec<SessionId> {
         let now = self.now();
-        // While it is not known how much time has passed, nobody knows in which period the bytes have flowed.
-        listing.is_complete &= !self.moment.in_doubt;
+        listing.is_complete &= self.may_count();
         let listing = &listing;
         let seen_at = self.coturn.sums.complete_at;
         let read = self.coturn.take(listing, now, self.connections.rules());

@@ -1,7 +1,7 @@
 //! Crashes of the process that relays: what it carried since the last write of its count is in no reading.
 
 use super::*;
-use crate::{Carried, MINT_SLACK, UNWRITTEN_MAX};
+use crate::{Carried, MINT_SLACK, Moment, UNWRITTEN_MAX};
 
 /// Bytes in a second of one grant at the assumed rate.
 const SECOND: u64 = 250_000;
@@ -81,4 +81,18 @@ fn only_the_time_in_which_a_relay_can_have_run_is_counted_and_an_orderly_end_cos
     disk.apply(again.take_batch());
     let again = setup.open(Some(disk), at(660_000));
     assert!(again.snapshot().figures.used.get() > 7, "the second process has not ended in order");
+}
+
+#[test]
+fn while_a_jump_of_the_time_is_in_doubt_the_count_waits_and_an_orderly_end_does_not_lose_it() {
+    let (setup, mut disk) = (setup(), Stored::default());
+    let mut books = setup.open(Some(disk.clone()), at(0));
+    mint(&mut books, &mut disk);
+    books.advance(Moment { wall: at(7_200_000), in_doubt: true, ..at(60_000).into() });
+    assert!(!books.may_count());
+    books.finish();
+    disk.apply(books.take_batch());
+    let again = setup.open(Some(disk), at(60_000));
+    assert_eq!(again.snapshot().figures.used.get(), 60 * SECOND * GRANTS);
+    assert!(again.may_count());
 }

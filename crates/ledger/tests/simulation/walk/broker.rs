@@ -30,9 +30,6 @@ pub(crate) struct Broker<D> {
     pub(super) writes: u64,
     /// Until when the relay's bytes are counted, in the world's milliseconds.
     pub(super) relayed_until: u64,
-    /// Bytes of the relay that flowed in the period with this start and were counted in the one before, because the time that a pause
-    /// took was in doubt.
-    pub(crate) early: BTreeMap<Timestamp, u64>,
     /// The days that the provider was asked for.
     pub(super) asked: CountedDays<()>,
     /// The end of the latest count that it was asked for.
@@ -112,7 +109,6 @@ impl<D: Disk> Broker<D> {
             in_flight: VecDeque::new(),
             writes: 0,
             relayed_until: 0,
-            early: BTreeMap::new(),
             asked: CountedDays::default(),
             asked_until: Timestamp::default(),
             lacking: BTreeSet::new(),
@@ -264,7 +260,7 @@ impl<D: Disk> Broker<D> {
     /// Writes all changes to disk.
     pub(super) fn flush(&mut self) {
         let batch = self.books.take_batch();
-        self.model.take_batch();
+        self.model.take_batch(&self.books);
         match &mut self.unwritten {
             Some(unwritten) => unwritten.append(batch),
             None => self.unwritten = Some(batch),

@@ -215,8 +215,7 @@ impl Checks {
         let highest = most(before).max(most(now));
         // What sampling can have missed was limited by a count that lacked bytes.
         let at_least = |truth: u64, lacked: bool| if lacked { truth / 100 * 95 } else { truth };
-        let early = broker.early.get(&now.period.start).copied().unwrap_or(0);
-        let truth = at_least(truth, broker.lacked) - early;
+        let truth = at_least(truth, broker.lacked);
         if truth > highest {
             return Some(format!("true bytes {truth} exceed limit and bound {highest}"));
         }

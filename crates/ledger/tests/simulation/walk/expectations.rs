@@ -191,6 +191,8 @@ impl<D: Disk> Broker<D> {
         let books = &self.books;
         let has_row = |id| books.grants().iter().any(|(it, _)| *it == id);
         self.model.settle_tails(now, &tails, rate, has_row);
+        let wrong = self.model.check_counts(&self.books, self.settings.sampling);
+        self.model.expect(wrong.is_none(), || wrong.unwrap_or_default());
     }
 
     /// Compares the rows of the books with the account.

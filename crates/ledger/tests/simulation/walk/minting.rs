@@ -235,7 +235,7 @@ impl<D: Disk> Broker<D> {
         self.model.expect(found == stopped.or(full), || format!("a commit was refused: {found:?}"));
         let (commit, batch) = committed.ok()?;
         self.model.issue(&issued);
-        self.model.take_batch();
+        self.model.take_batch(&self.books);
         self.users.extend(user.map(|user| (grant.id, user)));
         match &mut self.unwritten {
             Some(unwritten) => unwritten.append(batch?),

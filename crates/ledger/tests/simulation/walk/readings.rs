@@ -119,17 +119,8 @@ impl<D: Disk> Broker<D> {
 
     /// Reads what the relay has carried since its last count or its start, which is exact.
     pub(super) fn read_relay(&mut self, world: &World) {
-        if self.settings.sources.contains(&IceSource::Relay) {
+        if self.settings.sources.contains(&IceSource::Relay) && self.books.may_count() {
             let since = std::mem::replace(&mut self.relayed_until, world.now);
-            let reset = self.books.ledger().period().end;
-            let early =
-                world.bytes_of(IceSource::Relay, since.max(reset.millis_since(self.begin)), world.now);
-            if early > 0 {
-                *self
-                    .early
-                    .entry(self.settings.billing_day().period_at(self.present(world)).start)
-                    .or_default() += early;
-            }
             let granted = ByteCount::new(world.bytes_of(IceSource::Relay, since, world.now));
             let carried = Carried { as_of: self.books.now(), granted, shown: granted, ..Carried::default() };
             let (held, bytes) = (self.held_of(IceSource::Relay), (granted.get(), false));

@@ -1,9 +1,11 @@
 //! The provider's counts by day: whether a reading is taken, and what the day says afterwards.
 
+use std::collections::BTreeMap;
+
 use turn_ledger::{Books, ByteCount, Day, DayCount, IceSource, Period, Reading, ReadingOutcome, Timestamp};
 
 use super::figures::{Range, Span, at_most, promised};
-use super::{Known, MINUTE, Model, minute_from, minute_of};
+use super::{Facts, Known, MINUTE, Model, minute_from, minute_of};
 
 /// A count that grows by more than ten times what was promised, and by more than a tenth of the limit, is absurd.
 const ABSURD: u128 = 10;
@@ -32,7 +34,46 @@ fn promised_between(spans: &[Span], from: i64, until: i64, rate: u64) -> Range {
     sum
 }
 
+/// What the provider has counted of the days of this period and the one before.
+fn counts_of(books: &Books) -> BTreeMap<Day, DayCount> {
+    let Period { start, end } = books.ledger().period();
+    let start = Timestamp::from_millis(start.as_millis() - 31 * 24 * 60 * MINUTE);
+    let count = |day| Some((day, books.ledger().day(IceSource::Cloudflare, day)?));
+    Day::between(start, end).filter_map(count).collect()
+}
+
+impl Facts {
+    /// What was counted since the last time is stored with its margin. A margin that was raised at a start is not, for its own sake.
+    pub(super) fn note_counts(&mut self, books: &Books) {
+        let count = |count: &DayCount| DayCount { at_most: ByteCount::ZERO, sampling: 0, ..*count };
+        for (day, found) in counts_of(books) {
+            if found == DayCount::none(day) {
+                self.counts.remove(&day);
+            } else if self.counts.get(&day).is_none_or(|known| count(known) != count(&found)) {
+                self.counts.insert(day, found);
+            }
+        }
+    }
+}
+
 impl Model {
+    /// A process has started with counts that may be so many percent from the truth. What was counted with a smaller margin gets this one.
+    pub(in super::super) fn check_counts(&self, books: &Books, sampling: u32) -> Option<String> {
+        let raised = |(day, count): (&Day, &DayCount)| {
+            let most = ByteCount::saturating(at_most(count.granted.get(), sampling)).max(count.at_most);
+            let raised = DayCount { sampling, at_most: most, ..*count };
+            (*day, if sampling > count.sampling { raised } else { *count })
+        };
+        let found = counts_of(books);
+        let mut known = self.now.counts.iter().map(raised).filter(|(day, _)| found.contains_key(day));
+        // What is estimated of a day that is over depends on the billing day.
+        let is_wrong = |(day, expected): &(Day, DayCount)| {
+            found.get(day).is_none_or(|found| *found != DayCount { estimated: found.estimated, ..*expected })
+        };
+        let wrong = known.find(is_wrong);
+        wrong.map(|(day, expected)| format!("{:?} after a start, not {expected:?}", found.get(&day)))
+    }
+
     /// What a reading of Cloudflare's count should do. `held`: what is reserved for credentials that are being made.
     pub(in super::super) fn expect_reading(
         &mut self,

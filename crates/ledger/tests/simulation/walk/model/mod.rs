@@ -17,7 +17,9 @@ mod tails;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use turn_ledger::{ClientKey, Day, Grant, GrantId, IceSource, Period, PromisedTime, SessionId, Timestamp};
+use turn_ledger::{
+    Books, ClientKey, Day, DayCount, Grant, GrantId, IceSource, Period, PromisedTime, SessionId, Timestamp,
+};
 
 use allowances::{Group, Saved};
 use claims::{Reported, Rules};
@@ -73,6 +75,8 @@ pub(super) struct Facts {
     pub(super) grants: Vec<Known>,
     /// Bytes of this period under identifiers that the ledger does not know: counted for good, and the most so far.
     unknown: (u64, u64),
+    /// What the provider has counted of the days of the period.
+    counts: BTreeMap<Day, DayCount>,
     /// The counts that are in doubt, by day.
     doubts: BTreeMap<Day, u64>,
     connections: Vec<Reported>,
@@ -149,8 +153,9 @@ impl Model {
     }
 
     /// A batch of all changes was taken.
-    pub(super) fn take_batch(&mut self) {
+    pub(super) fn take_batch(&mut self, books: &Books) {
         self.now.is_copy = false;
+        self.now.note_counts(books);
         self.taken = self.now.clone();
     }
 
