@@ -59,7 +59,7 @@ fn faults() -> Vec<Fault> {
 #[expect(clippy::print_stdout, clippy::disallowed_macros, reason = "the report of a run")]
 fn check_seeds(strict: bool) {
     let (steps, only) = (setting("STEPS", 200), setting("SEED", u64::MAX));
-    let seeds = if only == u64::MAX { 0..setting("SEEDS", 100) } else { only..only + 1 };
+    let seeds = if only == u64::MAX { 0..setting("SEEDS", 200) } else { only..only + 1 };
     let faults = faults();
     let mut tally = Tally::default();
     for seed in seeds {

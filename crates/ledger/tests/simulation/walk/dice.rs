@@ -93,8 +93,8 @@ impl Dice {
                 let millis = self.one_of(&[60_000, 28_800_000, 3 * 86_400_000]).min(most);
                 Op::Pause { millis: self.below(millis), share: self.below(257) }
             }
-            35 | 36 => Op::Renew { nth: self.roll(), life, delay: self.below(4_000) },
-            37 => Op::RenewWhenDue { nth: self.roll(), life, delay: self.below(4_000) },
+            35 => Op::Renew { nth: self.roll(), life, delay: self.below(4_000) },
+            36 | 37 => Op::RenewWhenDue { nth: self.roll(), life, delay: self.below(4_000) },
             33 => Op::MintUnwritten { life, written: self.one_of(&[Written::No, Written::Unknown]) },
             _ => Op::Read { back: self.below(1_800_000), missed: self.below(51) },
         }
@@ -137,6 +137,9 @@ impl Dice {
                 Op::ReadRelay { is_slow: self.below(3) == 0 }
             }
             Op::From { .. } => Op::Crash,
+            // All of a call is at one source.
+            Op::Renew { nth, life, delay } => Op::Renew { nth: nth & 1, life, delay },
+            Op::RenewWhenDue { nth, life, delay } => Op::RenewWhenDue { nth: nth & 1, life, delay },
             other => other,
         }
     }

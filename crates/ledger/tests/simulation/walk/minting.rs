@@ -253,11 +253,15 @@ impl<D: Disk> Broker<D> {
         (is_blocked || self.model.now.is_frozen || is_revoked).then_some(NotCommitted::Stopped)
     }
 
-    /// A client renews one of its grants. Of the two it relays with one, or with both.
+    /// A client renews one of its grants, sometimes at the next source. Of the two it relays with one, or with both.
     pub(super) fn renew(&mut self, nth: u64, life: u64, delay: u64, world: &mut World) {
         self.list_sessions(world);
         let Some(renewed) = self.held(nth).filter(|held| self.take_renewal(&held.grant)) else { return };
-        if let Some(grant) = self.mint(life, Written::Yes, Some(renewed.grant.id)) {
+        let from = self.from;
+        self.from += nth >> 34 & 1;
+        let minted = self.mint(life, Written::Yes, Some(renewed.grant.id));
+        self.from = from;
+        if let Some(grant) = minted {
             let mut held = self.hand_out(world, delay, &grant);
             if grant.source == renewed.grant.source && !self.settings.relays_with_both {
                 held.number = world.join(grant.source, renewed.number, held.number);
