@@ -16,22 +16,19 @@ impl Books {
         listing.is_complete &= self.may_count();
         let listing = &listing;
         let seen_at = self.coturn.sums.complete_at;
-        let read = self.coturn.take(listing, now, self.connections.rules());
-        let by_grant = self.coturn.take_by_grant();
-        let counted_until = read.map(|_| now);
-        if let Some(carried) = read {
+        if let Some((carried, by_grant)) = self.coturn.take(listing, now, self.connections.rules()) {
             if carried.is_after_gap {
                 let counted = |id| by_grant.get(&id).map(|bytes| u128::from(bytes.get()));
                 self.grants.assume(IceSource::Coturn, seen_at, now, counted);
             }
             self.ledger.carry(IceSource::Coturn, &carried);
-        }
-        self.grants.add_counts(IceSource::Coturn, &by_grant, counted_until, now);
-        if listing.is_complete && self.is_cut(listing, seen_at) {
-            self.coturn.sums.cut_until = now;
-            self.ledger.set_cut_until(IceSource::Coturn, now);
-            if self.ledger.is_cut(IceSource::Coturn) && std::mem::take(&mut self.is_raised) {
-                self.set_tails(IceSource::Coturn, self.ledger.tail(IceSource::Coturn), now, Some(now));
+            self.grants.add_counts(IceSource::Coturn, &by_grant, now);
+            if self.is_cut(listing, seen_at) {
+                self.coturn.sums.cut_until = now;
+                self.ledger.set_cut_until(IceSource::Coturn, now);
+                if self.ledger.is_cut(IceSource::Coturn) && std::mem::take(&mut self.is_raised) {
+                    self.set_tails(IceSource::Coturn, self.ledger.tail(IceSource::Coturn), now, Some(now));
+                }
             }
         }
         to_cut(listing, |grant, session| self.grant_end(grant, session.expires_at).is_some())

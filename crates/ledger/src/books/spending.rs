@@ -38,7 +38,7 @@ impl Books {
     pub fn add_grant_traffic(&mut self, source: IceSource, added: &BTreeMap<GrantId, Traffic>) {
         let (now, billed) = (self.now(), self.connections.rules().billed);
         let added = added.iter().map(|(id, traffic)| (*id, traffic.billed(billed))).collect();
-        self.grants.add_counts(source, &added, Some(now), now);
+        self.grants.add_counts(source, &added, now);
     }
 
     /// The first `limit` rows of who spends after a place, most bytes first. They add up to the used bytes of this period.

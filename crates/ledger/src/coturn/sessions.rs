@@ -22,7 +22,7 @@ mod row;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::listing::{Listing, SESSIONS_MAX, Session, SessionId};
+use super::listing::{Listing, Session, SessionId};
 use crate::{BitRate, Dirty, GrantId, Timestamp, Traffic};
 
 pub use row::SessionRow;
@@ -35,7 +35,7 @@ pub const UNWATCHED_MAX: Duration = Duration::from_secs(600);
 /// coturn's sessions that are not known to have ended.
 #[derive(Clone, Debug, Default)]
 pub struct Sessions {
-    /// At most [`SESSIONS_MAX`] after each listing.
+    /// At most [`SESSIONS_MAX`](super::listing::SESSIONS_MAX).
     rows: BTreeMap<SessionId, SessionRow>,
     dirty: Dirty<SessionId>,
 }
@@ -66,7 +66,7 @@ impl Sessions {
         changed.map(|id| (id, self.rows.get(&id).cloned())).collect()
     }
 
-    /// Takes the listing at `at`, which is not before the last one's time. A session in the first listing is charged from its own
+    /// Takes the complete listing at `at`, which is not before the last one's time. A session in the first listing is charged from its own
     /// start. `default_rate` is the rate in each direction of a session without a measured rate.
     pub fn take(&mut self, listing: &Listing, at: Timestamp, default_rate: BitRate) -> SessionDelta {
         let mut delta = SessionDelta::default();
@@ -84,12 +84,9 @@ impl Sessions {
             let added = self.update(session, at, default_rate);
             delta.add(session.grant, added);
         }
-        // Rows of sessions that are neither listed nor known to have ended must not accumulate.
-        if listing.is_complete || self.rows.len() > SESSIONS_MAX {
-            let missing: Vec<_> = self.rows.keys().filter(|id| !listed.contains(id)).copied().collect();
-            for id in missing {
-                self.end(id, at, default_rate, &mut delta);
-            }
+        let missing: Vec<_> = self.rows.keys().filter(|id| !listed.contains(id)).copied().collect();
+        for id in missing {
+            self.end(id, at, default_rate, &mut delta);
         }
         delta
     }

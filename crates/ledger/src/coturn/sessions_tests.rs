@@ -195,32 +195,6 @@ fn a_reused_id_is_a_new_session() {
 }
 
 #[test]
-fn a_session_missing_from_a_partial_listing_has_not_ended() {
-    let mut book = Book::default();
-    let taken = book.take(&listing([session(1, 100, 20_480), session(2, 100, 20_480)]), at(0), DEFAULT_RATE);
-    let partial = Listing { is_complete: false, ..listing([session(2, 105, 20_480)]) };
-    let later = book.take(&partial, at(5_000), DEFAULT_RATE);
-    assert_eq!((later.live, later.total), (2, taken.total), "2,047 packets were charged at once");
-    let back =
-        book.take(&listing([session(1, 110, 22_528), session(2, 110, 22_528)]), at(10_000), DEFAULT_RATE);
-    assert!(sent(&back) <= 2 * (22_528_000 + 2_047_000), "no session is charged twice");
-}
-
-#[test]
-fn partial_listings_do_not_grow_the_table_without_bound() {
-    let mut book = Book::default();
-    let most = u64::try_from(SESSIONS_MAX).unwrap();
-    let full = |from: u64| {
-        let sessions = (from..from + most).map(|n| session(n, 1, 10)).collect();
-        Listing { sessions, is_complete: false, forger: None }
-    };
-    assert_eq!(book.take(&full(1), at(0), DEFAULT_RATE).live, SESSIONS_MAX);
-    let taken = book.take(&full(2), at(1_000), DEFAULT_RATE);
-    assert_eq!(taken.live, SESSIONS_MAX);
-    assert!(sent(&taken) >= (most + 1) * 10_000);
-}
-
-#[test]
 fn an_estimate_is_never_faster_than_a_relay() {
     let mut book = Book::default();
     let _ = book.take(&listing([session(1, 0, 0)]), at(0), DEFAULT_RATE);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::listing::{Listing, SessionId};
-use super::sessions::{SessionRow, Sessions};
+use super::sessions::{SessionDelta, SessionRow, Sessions};
 use crate::{ByteCount, Carried, GrantId, Timestamp, UsageRules};
 
 /// Two listings that are further apart than this have a gap between them. The service reads one every two seconds.
@@ -18,8 +18,6 @@ const LISTING_GAP: Duration = Duration::from_secs(5);
 pub struct CoturnUsage {
     pub(crate) sessions: Sessions,
     pub(crate) sums: CoturnSums,
-    /// Billed bytes of each grant since the last [`Self::take_by_grant`].
-    by_grant: BTreeMap<GrantId, ByteCount>,
 }
 
 /// What is stored besides the sessions.
@@ -30,45 +28,38 @@ pub struct CoturnSums {
     /// The last complete listing that showed no session of an expired credential that the listing before it should have cut; 1970
     /// before the first.
     pub cut_until: Timestamp,
-    // What the sessions have carried since the last listing that showed all of them.
-    granted: ByteCount,
-    shown: ByteCount,
-    other: ByteCount,
 }
 
 impl CoturnUsage {
     /// The usage as stored. From here on, changes are recorded.
     #[must_use]
     pub fn restore(sums: CoturnSums, sessions: BTreeMap<SessionId, SessionRow>) -> Self {
-        Self { sessions: Sessions::restore(sums.complete_at, sessions), sums, ..Self::default() }
+        Self { sessions: Sessions::restore(sums.complete_at, sessions), sums }
     }
 
-    /// Takes the listing at `now`. Returns what the sessions have carried since the last listing that showed all of them; `None` if
-    /// this one does not.
-    pub fn take(&mut self, listing: &Listing, now: Timestamp, rules: &UsageRules) -> Option<Carried> {
-        let delta = self.sessions.take(listing, now, rules.estimated_rate);
-        let CoturnSums { complete_at, granted, shown, other, .. } = &mut self.sums;
-        *shown = shown.plus(delta.shown.billed(rules.billed));
-        for (grant, traffic) in delta.added {
-            let bytes = traffic.billed(rules.billed);
-            let sum = if grant.is_some() { &mut *granted } else { &mut *other };
-            *sum = sum.plus(bytes);
-            if let Some(grant) = grant {
-                let sum = self.by_grant.entry(grant).or_default();
-                *sum = sum.plus(bytes);
-            }
-        }
+    /// Takes the listing at `now`. Returns what the sessions have carried since the last one, and the billed bytes of each grant. `None`:
+    /// it does not show all sessions, so it is nothing. What it shows is in the next complete one, too.
+    pub fn take(
+        &mut self,
+        listing: &Listing,
+        now: Timestamp,
+        rules: &UsageRules,
+    ) -> Option<(Carried, BTreeMap<GrantId, ByteCount>)> {
         if !listing.is_complete {
             return None;
         }
-        let is_after_gap = now.since(std::mem::replace(complete_at, now)) > LISTING_GAP;
-        let [granted, shown, other] = [granted, shown, other].map(std::mem::take);
-        Some(Carried { as_of: now, granted, shown, other, is_after_gap })
-    }
-
-    /// Takes the billed bytes of each grant since the last call.
-    pub fn take_by_grant(&mut self) -> BTreeMap<GrantId, ByteCount> {
-        std::mem::take(&mut self.by_grant)
+        let SessionDelta { added, shown } = self.sessions.take(listing, now, rules.estimated_rate);
+        let is_after_gap = now.since(std::mem::replace(&mut self.sums.complete_at, now)) > LISTING_GAP;
+        let shown = shown.billed(rules.billed);
+        let mut carried = Carried { as_of: now, shown, is_after_gap, ..Carried::default() };
+        let mut by_grant = BTreeMap::new();
+        for (grant, traffic) in added {
+            let bytes = traffic.billed(rules.billed);
+            let sum = if grant.is_some() { &mut carried.granted } else { &mut carried.other };
+            *sum = sum.plus(bytes);
+            by_grant.extend(grant.map(|grant| (grant, bytes)));
+        }
+        Some((carried, by_grant))
     }
 }
 
@@ -103,7 +94,7 @@ mod tests {
             billed: BilledDirections::Egress,
             estimated_rate: BitRate::new(2_000_000),
         };
-        let carried = book.take(&listing, at(seconds), &rules)?;
+        let (carried, _) = book.take(&listing, at(seconds), &rules)?;
         assert_eq!(carried.as_of, at(seconds));
         Some((carried.granted.get(), carried.other.get(), carried.is_after_gap))
     }
@@ -123,6 +114,7 @@ mod tests {
         book.sessions = Sessions::restore(Timestamp::default(), rows.clone());
         assert_eq!(read(&mut book, 10, true, &[(1, true, 500)]), Some((500, 0, true)));
         assert_eq!(read(&mut book, 12, false, &[(1, true, 600)]), None);
+        assert_eq!(read(&mut book, 13, false, &[]), None, "it says of no session that it has ended");
         rows.extend(book.sessions.take_changes().into_iter().filter_map(|(id, row)| Some((id, row?))));
         let mut book = CoturnUsage::restore(book.sums, rows);
         assert_eq!(read(&mut book, 14, true, &[(1, true, 700)]), Some((200, 0, false)));

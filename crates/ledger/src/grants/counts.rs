@@ -96,32 +96,23 @@ impl Grants {
         is_last.then_some(taking.unknown)
     }
 
-    /// Takes what a source that is watched here has counted for its grants since the last call. `until`: everything before it is
-    /// counted; `None` if some of it may be missing.
+    /// Takes what a source that is watched here has counted for its grants since the last call. Everything before `now` is counted, so
+    /// what they claimed for that time does not count.
     pub(crate) fn add_counts(
         &mut self,
         source: IceSource,
         added: &BTreeMap<GrantId, ByteCount>,
-        until: Option<Timestamp>,
         now: Timestamp,
     ) {
         let by_grant = added.iter().map(|(id, bytes)| (*id, *bytes));
         let unknown = self.count_grants(source, by_grant, None, true, now);
         self.count_unknown(source, unknown, true, now);
-        self.drop_claims(source, now, |id| until.is_some() || added.contains_key(&id));
-        let counted = self.counted.entry(source).or_default();
-        let until = until.unwrap_or_default();
-        counted.until = counted.until.max(until);
-        counted.seen_until = counted.seen_until.max(until);
-    }
-
-    /// A source has counted these grants until an instant: what they claimed for the time before it does not count.
-    fn drop_claims(&mut self, source: IceSource, until: Timestamp, is_counted: impl Fn(GrantId) -> bool) {
         let from = self.counted.get(&source).map_or(Timestamp::default(), |counted| counted.seen_until);
-        let claiming: Vec<_> = self.claiming_after(source, None).filter(|id| is_counted(*id)).collect();
-        for id in claiming {
-            self.drop_claim(source, id, from, until);
+        for id in self.claiming_after(source, None).collect::<Vec<_>>() {
+            self.drop_claim(source, id, from, now);
         }
+        let counted = self.counted.entry(source).or_default();
+        (counted.until, counted.seen_until) = (counted.until.max(now), counted.seen_until.max(now));
     }
 
     /// The grants of a source that claim something, in the order of their ids after this one.
@@ -206,7 +197,7 @@ impl Grants {
             } else if let Some(until) = relayed_until.filter(|_| source == IceSource::Relay) {
                 // What it carried since the last write of its counts is lost with the process.
                 self.assume(source, self.counted_until(source), until, |_| None);
-                self.add_counts(source, &BTreeMap::new(), Some(now), now);
+                self.add_counts(source, &BTreeMap::new(), now);
             }
         }
     }

@@ -152,7 +152,7 @@ impl Relayed {
 #[derive(Debug, Default)]
 pub(in super::super) struct Listed {
     pub(in super::super) by_grant: BTreeMap<GrantId, u64>,
-    /// What was carried since the last complete listing, and whether there was a gap since; `None` if this one is not complete.
+    /// What was carried since the last complete listing, and whether there was a gap since; `None` if this one is not complete, so nothing.
     pub(in super::super) carried: Option<(u64, bool)>,
 }
 
@@ -184,13 +184,16 @@ fn add(listed: &mut Listed, grant: GrantId, added: Both, rules: &Rules) {
 }
 
 impl Model {
-    /// A listing of coturn arrives.
+    /// A listing of coturn arrives. One that is not complete is nothing.
     pub(in super::super) fn take_listing(
         &mut self,
         listing: &Listing,
         is_complete: bool,
         now: i64,
     ) -> Listed {
+        if !is_complete {
+            return Listed::default();
+        }
         let (facts, rules, mut listed) = (&mut self.now, self.rules, Listed::default());
         for session in &listing.sessions {
             let Some(grant) = session.grant else { continue };
@@ -209,18 +212,12 @@ impl Model {
             }
             add(&mut listed, grant, added, &rules);
         }
-        if is_complete {
-            let is_listed = |id: &SessionId| listing.sessions.iter().any(|session| session.id == *id);
-            let gone: Vec<_> = facts.sessions.keys().filter(|id| !is_listed(id)).copied().collect();
-            for id in gone {
-                facts.end_session(id, now, &rules, &mut listed);
-            }
+        let is_listed = |id: &SessionId| listing.sessions.iter().any(|session| session.id == *id);
+        let gone: Vec<_> = facts.sessions.keys().filter(|id| !is_listed(id)).copied().collect();
+        for id in gone {
+            facts.end_session(id, now, &rules, &mut listed);
         }
-        facts.carried += listed.by_grant.values().sum::<u64>();
-        if is_complete {
-            let is_after_gap = now - facts.complete_at > GAP;
-            listed.carried = Some((std::mem::take(&mut facts.carried), is_after_gap));
-        }
+        listed.carried = Some((listed.by_grant.values().sum(), now - facts.complete_at > GAP));
         for (id, bytes) in &listed.by_grant {
             if let Some(known) = self.grant(*id).filter(|known| known.has_row) {
                 known.add_count(*bytes, now);

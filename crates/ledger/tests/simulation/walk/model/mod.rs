@@ -106,9 +106,8 @@ pub(super) struct Facts {
     /// The last listing of coturn that showed that sessions are cut, and the last complete one.
     cut_until: i64,
     complete_at: i64,
-    /// The sessions of coturn, and what they have carried since that listing.
+    /// The sessions of coturn.
     sessions: BTreeMap<SessionId, Relayed>,
-    carried: u64,
     /// Whether all grants of coturn have the long tail.
     is_raised: bool,
 }
