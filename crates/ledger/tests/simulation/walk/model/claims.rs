@@ -215,25 +215,17 @@ impl Facts {
         own.min(shared.unwrap_or(own)).saturating_sub(it.claimed + rules.rate * it.settled)
     }
 
-    /// A connection was charged.
-    fn note_charge(&mut self, grant: Option<GrantId>, before: u64, after: u64) {
-        let of = grant.and_then(|id| self.grants.iter_mut().rev().find(|known| known.id == id));
-        if let Some(known) = of {
-            known.charged += signed(after) - signed(before);
-        }
-    }
-
     /// A connection is gone, and nothing counts for it after `until`.
     fn remove(&mut self, nth: usize, before: u64, now: i64, until: i64, rules: &Rules) -> u64 {
         let charged = self.connections[nth].charged(now, rules);
-        let grant = self.connections[nth].grant;
+        let (grant, seen_at) = (self.connections[nth].grant, self.connections[nth].seen_at);
         self.stop(nth, now);
         for span in std::mem::take(&mut self.connections[nth].spans) {
             self.settle_span(nth, span);
         }
         self.connections.remove(nth);
         self.end_saving(grant, until, rules);
-        self.note_charge(grant, before, charged);
+        self.note_charge(grant, (before, charged), seen_at, now);
         charged
     }
 
@@ -329,10 +321,13 @@ impl Model {
         let Some(nth) = self.now.nth(id, grant) else { return };
         self.now.grow(grant, now, &rules);
         let before = self.now.connections[nth].noted(&rules);
+        let (counted_at, seen_at) = (self.now.connections[nth].counted_at, self.now.connections[nth].seen_at);
         let room = is_vouched.then(|| self.now.room(nth, now, &rules));
         self.now.report(nth, report, now, room, &rules);
         let after = self.now.connections[nth].noted(&rules);
-        self.now.note_charge(grant, before, after);
+        let is_counted = self.now.connections[nth].counted_at > counted_at;
+        let from = if is_counted { counted_at } else { seen_at };
+        self.now.note_charge(grant, (before, after), from, now);
     }
 
     /// A client has called with this grant.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use turn_ledger::{GrantId, Listing, Session, SessionId, Timestamp};
+use turn_ledger::{GrantId, IceSource, Listing, Session, SessionId, Timestamp};
 
 use super::claims::Rules;
 use super::{Facts, Model, signed};
@@ -223,6 +223,8 @@ impl Model {
                 known.add_count(*bytes, now);
             }
         }
+        self.now.drop_claims(IceSource::Coturn, now, |_| true);
+        self.now.see_until(IceSource::Coturn, now);
         listed
     }
 

@@ -25,7 +25,7 @@ use allowances::{Group, Saved};
 use claims::{Reported, Rules};
 use coturn::Relayed;
 use flows::Flow;
-use spending::Counted;
+use spending::{Claims, Counted};
 
 /// Milliseconds of a minute.
 const MINUTE: i64 = 60_000;
@@ -53,6 +53,7 @@ pub(super) struct Known {
     counted: Counted,
     /// What its connections were charged in this period. Time that a count reversed may belong to an earlier one.
     charged: i64,
+    claims: Claims,
     per_minute: u64,
     pub(super) user: Option<u64>,
     client: Option<ClientKey>,
@@ -77,6 +78,8 @@ pub(super) struct Facts {
     unknown: (u64, u64),
     /// What the provider has counted of the days of the period.
     counts: BTreeMap<Day, DayCount>,
+    /// Until when each source has counted all its grants, perhaps not for good.
+    seen_until: BTreeMap<IceSource, i64>,
     /// The counts that are in doubt, by day.
     doubts: BTreeMap<Day, u64>,
     connections: Vec<Reported>,
@@ -170,6 +173,9 @@ impl Model {
         for known in &mut self.now.grants {
             (known.is_settled, known.due) = (true, known.until);
         }
+        for known in &mut self.now.grants {
+            known.claims.is_rough |= self.now.connections.iter().any(|it| it.grant() == Some(known.id));
+        }
         self.taken = self.now.clone();
         self.now.lose_saved(self.now.time);
         self.now.restore_sessions();
@@ -231,6 +237,7 @@ impl Model {
             days: (0, 0),
             counted: Counted::default(),
             charged: 0,
+            claims: Claims::default(),
             per_minute: held.per_minute,
             user,
             client,

@@ -2,7 +2,7 @@
 
 use turn_ledger::{Books, GrantId, GrantRow, IceSource, Minute, PromisedTime, Timestamp};
 
-use super::spending::Counted;
+use super::spending::{Claims, Counted};
 use super::{Facts, Known, MINUTE, Model, minute_from, minute_of};
 
 impl Known {
@@ -22,6 +22,7 @@ impl Known {
             days: (0, 0),
             counted: Counted::default(),
             charged: 0,
+            claims: Claims { is_rough: true, ..Claims::default() },
             per_minute: time.per_minute,
             user: None,
             client: None,
@@ -73,6 +74,12 @@ impl Known {
         let renewal = books.grants().with_renewals(self.id).nth(1);
         if renewal != self.renewed_by || row.clock_ahead_millis != u64::try_from(self.ahead).unwrap_or(0) {
             return Some(format!("a row says that {renewal:?} renews it instead of {:?}", self.renewed_by));
+        }
+        let claimed = row.spent().claimed().get();
+        // What a relay may have carried before a crash counts as counted.
+        let is_known = !self.claims.is_rough && self.source != IceSource::Relay;
+        if is_known && claimed != self.claims.bytes {
+            return Some(format!("a row says that {claimed} bytes are claimed"));
         }
         let measured = row.spent().measured().get();
         let is_counted = self.source == IceSource::Relay || self.is_counted(measured);

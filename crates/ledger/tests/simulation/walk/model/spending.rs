@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use turn_ledger::{
-    Books, ByteCount, GrantCounts, IceSource, Period, PromisedTime, SpenderKey, SpenderKind, Sums, Timestamp,
-    User,
+    Books, ByteCount, GrantCounts, GrantId, IceSource, Period, PromisedTime, SpenderKey, SpenderKind, Sums,
+    Timestamp, User,
 };
 
 use super::figures::{Range, at_most, parts};
-use super::{Known, Model, minute_from, minute_of};
+use super::{Facts, Known, Model, minute_from, minute_of, signed};
 
 /// What is known of the bytes of one grant in this period.
 #[derive(Clone, Copy, Debug, Default)]
@@ -23,6 +23,66 @@ pub(super) struct Counted {
     seen_at: i64,
     /// Whether it may belong to a period before.
     may_go: bool,
+}
+
+/// What its connections claimed for the time after the count of its source.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Claims {
+    pub(super) bytes: u64,
+    /// When something was last counted or claimed.
+    pub(super) seen_at: i64,
+    /// Whether a start has computed it from connections that were open.
+    pub(super) is_rough: bool,
+}
+
+/// The part of bytes of `[from, to)` that is later than an instant.
+fn later_part(bytes: u64, from: i64, to: i64, after: i64) -> u64 {
+    let size = |millis: i64| u128::try_from(millis).unwrap_or(0);
+    let part = (u128::from(bytes) * size(to - after)).checked_div(size(to - from));
+    if after <= from { bytes } else { part.and_then(|part| u64::try_from(part).ok()).unwrap_or(0) }
+}
+
+impl Facts {
+    /// A connection was charged for `[from, at)`.
+    pub(super) fn note_charge(
+        &mut self,
+        grant: Option<GrantId>,
+        (before, after): (u64, u64),
+        from: i64,
+        at: i64,
+    ) {
+        let start = self.period.map_or(0, |period| period.start.as_millis());
+        let of = grant.and_then(|id| self.grants.iter_mut().rev().find(|known| known.id == id));
+        let Some(known) = of else { return };
+        known.charged += signed(after) - signed(before);
+        let seen_until = self.seen_until.get(&known.source).copied().unwrap_or(0);
+        let later = |bytes| later_part(bytes, from.max(start), at, seen_until);
+        let (more, less) = (after.saturating_sub(before), before.saturating_sub(after));
+        let Claims { bytes, seen_at, .. } = &mut known.claims;
+        let charged = u64::try_from(known.charged).unwrap_or(0);
+        *bytes = (*bytes + later(more)).saturating_sub(later(less)).min(charged);
+        *seen_at = at.max(*seen_at);
+    }
+
+    /// A source has counted these grants until an instant.
+    pub(super) fn drop_claims(
+        &mut self,
+        source: IceSource,
+        until: i64,
+        is_counted: impl Fn(GrantId) -> bool,
+    ) {
+        let from = self.seen_until.get(&source).copied().unwrap_or(0);
+        for known in self.grants.iter_mut().filter(|known| known.source == source && is_counted(known.id)) {
+            let seen_at = known.claims.seen_at.max(known.counted.seen_at);
+            known.claims.bytes = later_part(known.claims.bytes, from.max(known.issued_at), seen_at, until);
+        }
+    }
+
+    /// A source has counted all its grants until an instant.
+    pub(super) fn see_until(&mut self, source: IceSource, until: i64) {
+        let seen = self.seen_until.entry(source).or_default();
+        *seen = until.max(*seen);
+    }
 }
 
 impl Known {
@@ -89,6 +149,10 @@ impl Model {
                 known.counted.assumed += known.of_user(from, minute_from(until));
             }
         }
+        self.now.drop_claims(source, until, |id| counts.is_complete || counts.by_grant.contains_key(&id));
+        if counts.is_complete {
+            self.now.see_until(source, until);
+        }
         let others = counts.by_grant.iter().filter(|(id, _)| !known_ids.contains(id));
         unknown += others.map(|(_, traffic)| traffic.sent.get()).sum::<u64>();
         let (closed, measured) = &mut self.now.unknown;
@@ -109,7 +173,7 @@ impl Model {
         for known in &mut self.now.grants {
             // On another billing day, what was counted of a grant stays whole, or goes whole to the day of its last bytes.
             if is_next {
-                (known.counted, known.charged) = (Counted::default(), 0);
+                (known.counted, known.charged, known.claims) = (Counted::default(), 0, Claims::default());
             }
             known.counted.may_go = known.counted.seen_at < period.start.as_millis();
             if known.is_live {
