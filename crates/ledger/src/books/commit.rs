@@ -151,8 +151,8 @@ impl Books {
         Ok(Hold { promise, life, expires_by, clock_ahead: self.clock_ahead() })
     }
 
-    /// Room for what somebody may relay, or the reason why there is none. `streams`: see [`Ledger::request`](crate::Ledger::request). A client's first credential
-    /// always fits into its share, but not its first so many tracks.
+    /// Room for what somebody may relay, or the reason why there is none. `streams`: see [`Ledger::request`](crate::Ledger::request). A
+    /// client's first credential always fits into its share, but not its first so many tracks.
     pub(super) fn admission(
         &mut self,
         source: IceSource,

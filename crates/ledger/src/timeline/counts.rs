@@ -81,7 +81,6 @@ impl Timeline {
         self.flowed = self.flowed.plus(flowed);
         if is_test {
             self.add_point();
-            let _as_of = self.minutes.counted().as_of;
             self.minutes.set_liability(self.trial.liability());
         }
     }
