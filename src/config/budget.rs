@@ -1,15 +1,11 @@
-//! Budget settings, and how usage is estimated without measurements. GB and MB are decimal, Mbps are 10^6 bit/s.
+//! Settings of the budget, of the estimate of usage without measurements, and of the price. GB and MB are decimal, Mbps are 10^6 bit/s.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::names::{
-    BANDWIDTH_LIMIT_GB, BILLED_DIRECTIONS, BILLING_DAY, BUDGET_MODE, CLAIMS_MBPS_PER_CLIENT,
-    CLIENT_ADDRESSES, ESTIMATED_MBPS_PER_CONNECTION, HEARTBEAT_SECONDS, LIABILITY_MBPS_PER_GRANT,
-    LIMIT_ACTION, RESERVED_PERCENT_PER_CLIENT, STATE_DIR, TURN_EXPIRY_TAIL_SECONDS, USER_LIMIT_GB,
-};
-use super::settings::{Read, Settings};
-use super::value::parse_decimal;
+use super::form::{Formed, form, number, one_of, parse_decimal, parsed, seconds};
+use super::settings::Settings;
+use crate::cost::{Money, Price};
 use turn_ledger::{BilledDirections, BillingDay, BitRate, BudgetMode, ByteCount, KeptAddresses};
 
 /// The largest amount of GB, MB or Mbps: a petabyte a month, a terabit a second. More is a typing error.
@@ -78,78 +74,104 @@ const ADDRESSES: &[(&str, KeptAddresses)] =
 const DIRECTIONS: &[(&str, BilledDirections)] =
     &[("egress", BilledDirections::Egress), ("both", BilledDirections::Both)];
 
+/// What relayed bytes cost at the provider. The figures in money are for the operator: no admission depends on them.
+#[derive(Clone, Debug)]
+pub struct PriceConfig {
+    /// For each GB above the free ones, 0 to 1,000,000 with at most six decimals. `PRICE_PER_GB`; 0.05 when unset. The free
+    /// GB of a period, 0 to 1,000,000. `FREE_GB`; 1,000 when unset.
+    pub price: Price,
+    /// Three capital letters, as in ISO 4217. `CURRENCY`; USD when unset.
+    pub currency: String,
+}
+
 impl BudgetConfig {
     /// `estimated_rate`: the liability rate when its variable is unset.
-    pub(super) fn read(settings: &mut Settings<'_>, estimated_rate: Read<BitRate>) -> Read<Self> {
-        let limit = settings.required(BANDWIDTH_LIMIT_GB, "GB from 0 to 1000000, decimals allowed", parse_gb);
-        let billing_day = settings.required(BILLING_DAY, "a day of the month from 1 to 31", parse_day);
-        let mode = settings.word(BUDGET_MODE, MODES);
-        let state_dir =
-            settings.optional(STATE_DIR, "the path of a directory", |text| Some(PathBuf::from(text)));
-        let limit_action = settings.word(LIMIT_ACTION, ACTIONS);
-        let liability_rate = settings.optional(LIABILITY_MBPS_PER_GRANT, RATE, parse_rate);
-        let reserved_percent = settings.number(RESERVED_PERCENT_PER_CLIENT, 1..=100);
-        let user_limit =
-            settings.optional(USER_LIMIT_GB, "GB above 0, at most 1000000, decimals allowed", parse_some_gb);
-        let expiry_tail = settings.optional_seconds(TURN_EXPIRY_TAIL_SECONDS, 0..=604_800);
-        let (limit, limit_gb) = limit?;
-        Ok(Self {
+    pub(super) fn read(settings: &mut Settings<'_>, estimated_rate: BitRate) -> Self {
+        let (limit, limit_gb) = settings.get("BANDWIDTH_LIMIT_GB", "1000", gb);
+        Self {
             limit,
             limit_gb,
-            billing_day: billing_day?,
-            mode: mode?,
-            state_dir: state_dir?,
-            limit_action: limit_action?,
-            liability_rate: liability_rate?.map_or(estimated_rate, Ok)?,
-            reserved_percent_per_client: reserved_percent?,
-            user_limit: user_limit?,
-            expiry_tail: expiry_tail?,
-        })
+            billing_day: settings.get("BILLING_DAY", "1", billing_day),
+            mode: settings.get("BUDGET_MODE", "estimate", one_of(MODES)),
+            state_dir: settings.optional("STATE_DIR", parsed("the path of a directory")),
+            limit_action: settings.get("LIMIT_ACTION", "refuse", one_of(ACTIONS)),
+            liability_rate: settings.optional("LIABILITY_MBPS_PER_GRANT", rate).unwrap_or(estimated_rate),
+            reserved_percent_per_client: settings.get("RESERVED_PERCENT_PER_CLIENT", "5", number(1..=100)),
+            user_limit: settings.optional("USER_LIMIT_GB", gb_above_zero),
+            expiry_tail: settings.optional("TURN_EXPIRY_TAIL_SECONDS", seconds(0..=604_800)),
+        }
     }
 }
 
 impl UsageConfig {
-    pub(super) fn read(settings: &mut Settings<'_>) -> Read<Self> {
-        let estimated_rate = settings.required(ESTIMATED_MBPS_PER_CONNECTION, RATE, parse_rate);
-        let billed = settings.word(BILLED_DIRECTIONS, DIRECTIONS);
-        let heartbeat = settings.seconds(HEARTBEAT_SECONDS, 1..=3_600);
-        let claims_per_client = settings.required(CLAIMS_MBPS_PER_CLIENT, RATE, parse_rate);
-        let client_addresses = settings.word(CLIENT_ADDRESSES, ADDRESSES);
-        Ok(Self {
-            estimated_rate: estimated_rate?,
-            billed: billed?,
-            heartbeat: heartbeat?,
-            claims_per_client: claims_per_client?,
-            client_addresses: client_addresses?,
-        })
+    pub(super) fn read(settings: &mut Settings<'_>) -> Self {
+        Self {
+            estimated_rate: settings.get("ESTIMATED_MBPS_PER_CONNECTION", "2", rate),
+            billed: settings.get("BILLED_DIRECTIONS", "egress", one_of(DIRECTIONS)),
+            heartbeat: settings.get("HEARTBEAT_SECONDS", "30", seconds(1..=3_600)),
+            claims_per_client: settings.get("CLAIMS_MBPS_PER_CLIENT", "50", rate),
+            client_addresses: settings.get("CLIENT_ADDRESSES", "prefix", one_of(ADDRESSES)),
+        }
     }
 }
 
-const RATE: &str = "Mbps above 0, at most 1000000, decimals allowed";
+impl PriceConfig {
+    pub(super) fn read(settings: &mut Settings<'_>) -> Self {
+        let per_gb = form("a price from 0 to 1000000, at most six decimals", parse_price);
+        let currency = form("the three letters of a currency, as USD", parse_currency);
+        Self {
+            price: Price {
+                per_gb: settings.get("PRICE_PER_GB", "0.05", per_gb),
+                free: settings.get("FREE_GB", "1000", gb).0,
+            },
+            currency: settings.get("CURRENCY", "USD", currency),
+        }
+    }
+}
 
 /// A rate that does not round to zero.
-fn parse_rate(text: &str) -> Option<BitRate> {
-    parse_decimal(text, AMOUNT_MAX).and_then(BitRate::from_mbps).filter(|rate| rate.get() > 0)
+fn rate(text: &str) -> Formed<BitRate> {
+    form("Mbps above 0, at most 1000000, decimals allowed", |text| {
+        parse_decimal(text, AMOUNT_MAX).and_then(BitRate::from_mbps).filter(|rate| rate.get() > 0)
+    })(text)
+}
+
+fn gb(text: &str) -> Formed<(ByteCount, f64)> {
+    form("GB from 0 to 1000000, decimals allowed", parse_gb)(text)
+}
+
+/// A limit of zero would refuse every user.
+fn gb_above_zero(text: &str) -> Formed<ByteCount> {
+    form("GB above 0, at most 1000000, decimals allowed", |text| {
+        parse_gb(text).map(|(bytes, _)| bytes).filter(|bytes| *bytes > ByteCount::ZERO)
+    })(text)
 }
 
 fn parse_gb(text: &str) -> Option<(ByteCount, f64)> {
     let gb = parse_decimal(text, AMOUNT_MAX)?;
-    ByteCount::from_gb(gb).map(|bytes| (bytes, gb))
+    Some((ByteCount::from_gb(gb)?, gb))
 }
 
-/// More than zero: a limit of zero would refuse every user.
-fn parse_some_gb(text: &str) -> Option<ByteCount> {
-    parse_gb(text).map(|(bytes, _)| bytes).filter(|bytes| *bytes > ByteCount::ZERO)
+fn billing_day(text: &str) -> Formed<BillingDay> {
+    let day = number(1..=31);
+    form("a day of the month from 1 to 31", |text| day(text).ok().and_then(BillingDay::new))(text)
 }
 
-fn parse_day(text: &str) -> Option<BillingDay> {
-    text.parse().ok().filter(|_| !text.starts_with('+')).and_then(BillingDay::new)
+/// A price with more than six decimals could round to zero.
+fn parse_price(text: &str) -> Option<Money> {
+    let decimals = text.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+    parse_decimal(text, AMOUNT_MAX).filter(|_| decimals <= 6).and_then(Money::from_units)
+}
+
+fn parse_currency(text: &str) -> Option<String> {
+    let is_code = text.len() == 3 && text.bytes().all(|b| b.is_ascii_alphabetic());
+    is_code.then(|| text.to_ascii_uppercase())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::testing::{assert_refused, load};
+    use crate::config::testing::load;
 
     #[test]
     fn the_limit_is_kept_in_bytes_and_in_gb_as_written() {
@@ -192,37 +214,12 @@ mod tests {
     }
 
     #[test]
-    fn each_bad_value_is_refused_with_what_was_expected() {
-        let gb = "expected GB from 0 to 1000000, decimals allowed";
-        let rate = "expected Mbps above 0, at most 1000000, decimals allowed";
-        let day = "expected a day of the month from 1 to 31";
-        let cases: [(&str, &str, &[&str]); 13] = [
-            ("BANDWIDTH_LIMIT_GB", gb, &["-1", "-0", "nan", "inf", "1e3", "1,000", "1000000.1", "1 TB"]),
-            (
-                "ESTIMATED_MBPS_PER_CONNECTION",
-                rate,
-                &["0", "0.0", "-2", "1000001", "0.0000001", "nan", "two"],
-            ),
-            ("LIABILITY_MBPS_PER_GRANT", rate, &["0", "-2", "1000001", "infinity"]),
-            ("CLAIMS_MBPS_PER_CLIENT", rate, &["0", "-2", "1000001", "fast"]),
-            ("RESERVED_PERCENT_PER_CLIENT", "expected a number from 1 to 100", &["0", "101", "5%", "2.5"]),
-            ("BILLING_DAY", day, &["0", "32", "-1", "+1", "1.5", "first"]),
-            ("BUDGET_MODE", "expected estimate or strict", &["lax"]),
-            ("LIMIT_ACTION", "expected refuse or fallback", &["ignore"]),
-            ("BILLED_DIRECTIONS", "expected egress or both", &["ingress"]),
-            (
-                "USER_LIMIT_GB",
-                "expected GB above 0, at most 1000000, decimals allowed",
-                &["0", "-1", "1000001"],
-            ),
-            ("CLIENT_ADDRESSES", "expected full, prefix or none", &["some"]),
-            ("HEARTBEAT_SECONDS", "expected a number from 1 to 3600", &["0", "3601", "0.5"]),
-            ("TURN_EXPIRY_TAIL_SECONDS", "expected a number from 0 to 604800", &["-1", "604801"]),
-        ];
-        for (name, expected, values) in cases {
-            for value in values {
-                assert_refused([(name, *value)], &[&format!("{name}: {expected}, found {value:?}")]);
-            }
-        }
+    fn the_price_is_that_of_cloudflare_until_it_is_set() {
+        let prices = load([]).prices;
+        assert_eq!((prices.price.per_gb.micros(), &*prices.currency), (50_000, "USD"));
+        assert_eq!(prices.price.free, ByteCount::new(1_000_000_000_000));
+        let prices = load([("PRICE_PER_GB", "0.000001"), ("FREE_GB", "0.5"), ("CURRENCY", "eur")]).prices;
+        assert_eq!((prices.price.per_gb.micros(), &*prices.currency), (1, "EUR"));
+        assert_eq!(prices.price.free, ByteCount::new(500_000_000));
     }
 }

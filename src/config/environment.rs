@@ -11,7 +11,7 @@ use std::path::Path;
 
 use super::dotenv::{self, DotenvLines};
 use super::names;
-use super::problem::ConfigProblem;
+use super::settings::ConfigProblem;
 
 /// The most bytes read from `.env` or from a file that a variable names. A secret has under 4 KiB.
 const FILE_BYTES_MAX: usize = 64 * 1024;

@@ -6,17 +6,12 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
+use super::form::{form, number, one_of, password, seconds, switch};
 use super::manual::read_manual;
-use super::names::{
-    CLOUDFLARE_API_BASE, CLOUDFLARE_TURN_API_TOKEN, CLOUDFLARE_TURN_KEY_ID, CLOUDFLARE_TURN_KEYS,
-    COTURN_SECRET, COTURN_URLS, ICE_SOURCES, ICE_URLS, KEY_ROTATION_DAYS, MANUAL_ICE_SERVERS, RELAY_LISTEN,
-    RELAY_PUBLIC_IP, STUN_URLS, TURN_ENABLED, TURN_POOL_MAX, TURN_TTL_SECONDS, Variable,
-};
 use super::relay::RelayConfig;
 use super::rotation::RotationConfig;
-use super::settings::{Read, Settings};
+use super::settings::Settings;
 use super::turn_keys::{CountryKeys, TurnKeyConfig, read_countries, read_keys};
-use super::value::BOOLEANS;
 use crate::ice::server::{IceServerList, UrlChoice};
 use crate::ice::turn_keys::OwnKey;
 use crate::ice::url::IceUrl;
@@ -24,6 +19,8 @@ use turn_ledger::IceSource;
 
 /// The most URLs of one source; a response holds no more.
 const URLS_MAX: usize = 64;
+
+const URL_CHOICES: &[(&str, UrlChoice)] = &[("short", UrlChoice::Short), ("all", UrlChoice::All)];
 
 /// Settings of all ICE sources.
 #[derive(Clone, Debug)]
@@ -75,36 +72,31 @@ pub struct CoturnConfig {
 }
 
 impl IceConfig {
-    pub(super) fn read(settings: &mut Settings<'_>) -> Read<Self> {
-        let enabled = settings.word(TURN_ENABLED, BOOLEANS);
-        let sources = read_sources(settings);
-        let urls = settings.word(ICE_URLS, &[("short", UrlChoice::Short), ("all", UrlChoice::All)]);
-        let ttl_max = settings.seconds(TURN_TTL_SECONDS, 60..=172_800);
-        let pool_max = settings.number(TURN_POOL_MAX, 0..=4_096);
-        let stun = read_stun(settings);
-        let cloudflare = CloudflareConfig::read(settings);
-        let coturn = CoturnConfig::read(settings);
+    /// `account_id`: that of `CLOUDFLARE_ACCOUNT_ID`.
+    pub(super) fn read(settings: &mut Settings<'_>, account_id: Option<String>) -> Self {
+        let choices = IceSource::NAMED.map(|source| (source.name(), source));
+        let sources = settings.words("ICE_SOURCES", Some("cloudflare,stun"), &choices);
         let relay = RelayConfig::read(settings);
-        let manual = read_manual(settings);
-        let (sources, relay, urls, coturn) = (sources?, relay?, urls?, coturn?);
-        let left_out = coturn.as_ref().map_or(0, |coturn| coturn.left_out(urls));
+        let ice = Self {
+            enabled: settings.get("TURN_ENABLED", "true", switch()),
+            relay: sources.contains(&IceSource::Relay).then_some(relay),
+            sources,
+            urls: settings.get("ICE_URLS", "short", one_of(URL_CHOICES)),
+            ttl_max: settings.get("TURN_TTL_SECONDS", "86400", seconds(60..=172_800)),
+            pool_max: settings.get("TURN_POOL_MAX", "256", number(0..=4_096)),
+            stun: read_stun(settings),
+            cloudflare: CloudflareConfig::read(settings, account_id),
+            coturn: CoturnConfig::read(settings),
+            manual: read_manual(settings),
+        };
+        check_sources(settings, &ice.sources);
+        let left_out = ice.coturn.as_ref().map_or(0, |coturn| coturn.left_out(ice.urls));
         if left_out > 0 {
             settings.warn(format!(
                 "ICE_URLS=short leaves out {left_out} of COTURN_URLS: set ICE_URLS=all if each is another server"
             ));
         }
-        Ok(Self {
-            enabled: enabled?,
-            relay: sources.contains(&IceSource::Relay).then_some(relay),
-            sources,
-            urls,
-            ttl_max: ttl_max?,
-            pool_max: pool_max?,
-            stun: stun?,
-            cloudflare: cloudflare?,
-            coturn,
-            manual: manual?,
-        })
+        ice
     }
 }
 
@@ -115,15 +107,13 @@ impl CloudflareConfig {
         self.keys.iter().map(|key| OwnKey { name: key.name, id: key.id.as_str().into() }).collect()
     }
 
-    fn read(settings: &mut Settings<'_>) -> Read<Option<Self>> {
+    fn read(settings: &mut Settings<'_>, account_id: Option<String>) -> Option<Self> {
         let keys = read_keys(settings);
-        let rotation = RotationConfig::read(settings);
-        let is_rotated = rotation.as_ref().is_ok_and(Option::is_some);
-        let countries = read_countries(settings, keys.as_deref().unwrap_or_default(), is_rotated);
-        let api_base = settings.base_url(CLOUDFLARE_API_BASE);
-        let (keys, rotation, countries, api_base) = (keys?, rotation?, countries?, api_base?);
+        let rotation = RotationConfig::read(settings, account_id);
+        let countries = read_countries(settings, &keys, rotation.is_some());
+        let api_base = settings.base_url("CLOUDFLARE_API_BASE", "https://rtc.live.cloudflare.com");
         let has_keys = !keys.is_empty() || rotation.is_some();
-        Ok(has_keys.then_some(Self { keys, countries, rotation, api_base }))
+        has_keys.then_some(Self { keys, countries, rotation, api_base })
     }
 }
 
@@ -134,141 +124,81 @@ impl CoturnConfig {
         self.urls.len() - all.choose(choice).urls().count()
     }
 
-    fn read(settings: &mut Settings<'_>) -> Read<Option<Self>> {
-        let urls = read_urls(settings, COTURN_URLS, "stun:, stuns:, turn: or turns: URLs", |_| true);
-        let secret = settings.secret(COTURN_SECRET, "text without control characters", |_| true);
-        settings.both_or_neither(COTURN_URLS, COTURN_SECRET)?;
+    fn read(settings: &mut Settings<'_>) -> Option<Self> {
+        let urls = read_urls(settings, "COTURN_URLS", None, "stun:, stuns:, turn: or turns: URLs", |_| true);
+        let secret = settings.secret("COTURN_SECRET", password);
+        settings.both_or_neither("COTURN_URLS", "COTURN_SECRET");
         let urls = urls?;
-        if urls.as_ref().is_some_and(|urls| !urls.iter().any(IceUrl::relays)) {
-            return Err(settings.refuse(COTURN_URLS.name(), "expected at least one turn: or turns: URL"));
+        if !urls.iter().any(IceUrl::relays) {
+            settings.refuse("COTURN_URLS", "expected at least one turn: or turns: URL");
         }
-        Ok(urls.zip(secret?).map(|(urls, secret)| Self { urls, secret }))
+        Some(Self { urls, secret: secret? })
     }
 }
 
-fn read_sources(settings: &mut Settings<'_>) -> Read<Vec<IceSource>> {
-    let choices = IceSource::NAMED.map(|source| (source.name(), source));
-    let sources = settings.words(ICE_SOURCES, &choices)?.unwrap_or_default();
-    let mut outcome = Ok(());
-    for source in IceSource::NAMED {
-        let Some(needs) = needs_of(source, settings) else { continue };
-        let (variables, is, has) = (needs.variables, needs.is, needs.has);
-        match (sources.contains(&source), needs.is_set) {
-            (true, false) if !needs.has_defaults => {
-                let text = format!("names {source}, but {variables} {is} not set");
-                outcome = Err(settings.refuse(ICE_SOURCES.name(), text));
-            }
-            (false, true) => {
-                settings.warn(format!("{variables} {has} no effect: ICE_SOURCES does not name {source}"));
-            }
-            _ => {}
+/// The settings of each source, and whether it may be named without them.
+const SETTINGS_OF_SOURCES: [(IceSource, &[&str], bool); 4] = [
+    (
+        IceSource::Cloudflare,
+        &["CLOUDFLARE_TURN_KEY_ID", "CLOUDFLARE_TURN_API_TOKEN", "CLOUDFLARE_TURN_KEYS", "KEY_ROTATION_DAYS"],
+        true,
+    ),
+    (IceSource::Coturn, &["COTURN_URLS", "COTURN_SECRET"], false),
+    (IceSource::Relay, &["RELAY_LISTEN", "RELAY_PUBLIC_IP"], true),
+    (IceSource::Manual, &["MANUAL_ICE_SERVERS"], false),
+];
+
+fn check_sources(settings: &mut Settings<'_>, sources: &[IceSource]) {
+    for (source, names, has_defaults) in SETTINGS_OF_SOURCES {
+        let is_set = |name: &&str| settings.is_set(name);
+        let set: Vec<&str> = names.iter().copied().filter(is_set).collect();
+        let is_named = sources.contains(&source);
+        if is_named && set.is_empty() && !has_defaults {
+            let names = names.join(" and ");
+            settings.refuse("ICE_SOURCES", format!("expected {names} to be set because it names {source}"));
+        } else if !is_named && !set.is_empty() {
+            let set = set.join(" and ");
+            settings.warn(format!("add {source} to ICE_SOURCES: without it there is no effect of {set}"));
         }
     }
-    outcome.map(|()| sources)
 }
 
-/// The variables of a source, for messages.
-struct Needs {
-    variables: &'static str,
-    is: &'static str,
-    has: &'static str,
-    /// Whether the source may be named with none of them set.
-    has_defaults: bool,
-    /// Whether any of the variables is set.
-    is_set: bool,
-}
-
-/// `None` for a source without settings.
-fn needs_of(source: IceSource, settings: &Settings<'_>) -> Option<Needs> {
-    match source {
-        IceSource::Cloudflare if settings.is_secret_set(CLOUDFLARE_TURN_KEYS) => Some(Needs {
-            variables: "CLOUDFLARE_TURN_KEYS",
-            is: "is",
-            has: "has",
-            has_defaults: true,
-            is_set: true,
-        }),
-        IceSource::Cloudflare
-            if settings.is_set(KEY_ROTATION_DAYS) && !settings.is_set(CLOUDFLARE_TURN_KEY_ID) =>
-        {
-            Some(Needs {
-                variables: "KEY_ROTATION_DAYS",
-                is: "is",
-                has: "has",
-                has_defaults: true,
-                is_set: true,
-            })
-        }
-        IceSource::Cloudflare => Some(Needs {
-            variables: "CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN",
-            is: "are",
-            has: "have",
-            has_defaults: true,
-            is_set: settings.is_set(CLOUDFLARE_TURN_KEY_ID)
-                || settings.is_secret_set(CLOUDFLARE_TURN_API_TOKEN),
-        }),
-        IceSource::Coturn => Some(Needs {
-            variables: "COTURN_URLS and COTURN_SECRET",
-            is: "are",
-            has: "have",
-            has_defaults: false,
-            is_set: settings.is_set(COTURN_URLS) || settings.is_secret_set(COTURN_SECRET),
-        }),
-        IceSource::Manual => Some(Needs {
-            variables: "MANUAL_ICE_SERVERS",
-            is: "is",
-            has: "has",
-            has_defaults: false,
-            is_set: settings.is_secret_set(MANUAL_ICE_SERVERS),
-        }),
-        IceSource::Relay => Some(Needs {
-            variables: "RELAY_LISTEN and RELAY_PUBLIC_IP",
-            is: "are",
-            has: "have",
-            has_defaults: true,
-            is_set: settings.is_set(RELAY_LISTEN) || settings.is_set(RELAY_PUBLIC_IP),
-        }),
-        IceSource::Stun | IceSource::Sfu => None,
-    }
-}
-
-fn read_stun(settings: &mut Settings<'_>) -> Read<Vec<IceUrl>> {
-    let urls = read_urls(settings, STUN_URLS, "stun: or stuns: URLs", |url| !url.relays())?;
-    Ok(urls.unwrap_or_default())
+fn read_stun(settings: &mut Settings<'_>) -> Vec<IceUrl> {
+    let default = "stun:stun.l.google.com:19302,stun:stun1.l.google.com:19302";
+    let urls = read_urls(settings, "STUN_URLS", Some(default), "stun: or stuns: URLs", |url| !url.relays());
+    urls.unwrap_or_default()
 }
 
 /// URLs without duplicates and without those that browsers block.
 fn read_urls(
     settings: &mut Settings<'_>,
-    variable: Variable,
+    name: &'static str,
+    default: Option<&'static str>,
     expected: &str,
     is_good: impl Fn(&IceUrl) -> bool,
-) -> Read<Option<Vec<IceUrl>>> {
-    let parse = |text: &str| IceUrl::parse(text).ok().filter(|url| is_good(url));
-    let Some(listed) = settings.list(variable, expected, parse)? else { return Ok(None) };
+) -> Option<Vec<IceUrl>> {
+    let url = form(expected, |text| IceUrl::parse(text).ok().filter(|url| is_good(url)));
+    let listed = settings.list(name, default, url)?;
     let mut urls: Vec<IceUrl> = Vec::with_capacity(listed.len());
     for url in listed {
         if url.is_blocked_by_browsers() {
-            settings.warn(format!("{} leaves {url} out: browsers block port 53", variable.name()));
+            settings.warn(format!("{name} leaves {url} out: browsers block port 53"));
         } else if !urls.contains(&url) {
             urls.push(url);
         }
     }
-    if urls.is_empty() || urls.len() > URLS_MAX {
-        let text = format!("expected 1 to {URLS_MAX} URLs that browsers accept, found {}", urls.len());
-        return Err(settings.refuse(variable.name(), text));
+    if (1..=URLS_MAX).contains(&urls.len()) {
+        return Some(urls);
     }
-    Ok(Some(urls))
+    settings
+        .refuse(name, format!("expected 1 to {URLS_MAX} URLs that browsers accept, found {}", urls.len()));
+    None
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::testing::{assert_refused, load};
-
-    const STUN: &str = "STUN_URLS: expected stun: or stuns: URLs";
-    const COTURN: &str = "COTURN_URLS: expected stun:, stuns:, turn: or turns: URLs";
-    const BASE: &str = "CLOUDFLARE_API_BASE: expected an http: or https: URL without user, query or fragment";
 
     #[test]
     fn cloudflare_may_be_named_without_its_key() {
@@ -307,7 +237,6 @@ mod tests {
             "ICE_URLS=short leaves out 1 of COTURN_URLS: set ICE_URLS=all if each is another server";
         assert_eq!(warnings(two, "short"), [expected]);
         assert!(warnings(two, "all").is_empty() && warnings(one, "short").is_empty());
-        assert_refused([("ICE_URLS", "some")], &["ICE_URLS: expected short or all, found \"some\""]);
     }
 
     #[test]
@@ -328,8 +257,8 @@ mod tests {
         assert_refused(
             [("ICE_SOURCES", "coturn,manual,stun")],
             &[
-                "ICE_SOURCES: names coturn, but COTURN_URLS and COTURN_SECRET are not set",
-                "ICE_SOURCES: names manual, but MANUAL_ICE_SERVERS is not set",
+                "ICE_SOURCES: expected COTURN_URLS and COTURN_SECRET to be set because it names coturn",
+                "ICE_SOURCES: expected MANUAL_ICE_SERVERS to be set because it names manual",
             ],
         );
     }
@@ -345,8 +274,8 @@ mod tests {
         assert_eq!(
             config.warnings,
             [
-                "CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN have no effect: ICE_SOURCES does not name cloudflare",
-                "MANUAL_ICE_SERVERS has no effect: ICE_SOURCES does not name manual",
+                "add cloudflare to ICE_SOURCES: without it there is no effect of CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN",
+                "add manual to ICE_SOURCES: without it there is no effect of MANUAL_ICE_SERVERS",
             ]
         );
     }
@@ -362,46 +291,6 @@ mod tests {
     }
 
     #[test]
-    fn the_kill_switch_accepts_the_words_for_yes_and_no() {
-        for (word, enabled) in [("true", true), ("YES", true), ("1", true), ("on", true), ("", true)] {
-            assert_eq!(load([("TURN_ENABLED", word)]).ice.enabled, enabled, "{word}");
-        }
-        for word in ["false", "No", "0", "OFF"] {
-            assert!(!load([("TURN_ENABLED", word)]).ice.enabled, "{word}");
-        }
-    }
-
-    #[test]
-    fn each_bad_value_is_refused_with_what_was_expected() {
-        let ttl = "TURN_TTL_SECONDS: expected a number from 60 to 172800";
-        let enabled = "TURN_ENABLED: expected true, false, 1, 0, yes, no, on or off";
-        for (name, value, line) in [
-            ("TURN_TTL_SECONDS", "59", ttl),
-            ("TURN_TTL_SECONDS", "172801", ttl),
-            ("TURN_TTL_SECONDS", "24h", ttl),
-            ("TURN_POOL_MAX", "-1", "TURN_POOL_MAX: expected a number from 0 to 4096"),
-            ("TURN_POOL_MAX", "4097", "TURN_POOL_MAX: expected a number from 0 to 4096"),
-            ("TURN_ENABLED", "maybe", enabled),
-            ("ICE_SOURCES", "twilio", "ICE_SOURCES: expected cloudflare, coturn, relay, manual or stun"),
-            ("STUN_URLS", "turn:a.example", STUN),
-            ("STUN_URLS", "https://a.example", STUN),
-            ("CLOUDFLARE_API_BASE", "rtc.live.cloudflare.com", BASE),
-            ("CLOUDFLARE_API_BASE", "ftp://a.example", BASE),
-            ("CLOUDFLARE_API_BASE", "https://a.example/?b", BASE),
-        ] {
-            assert_refused([(name, value)], &[&format!("{line}, found {value:?}")]);
-        }
-        let again = "ICE_SOURCES: expected each entry once, found a repeated entry";
-        assert_refused([("ICE_SOURCES", "stun,cloudflare,stun")], &[again]);
-        let none_left = "STUN_URLS: expected 1 to 64 URLs that browsers accept, found 0";
-        assert_refused([("STUN_URLS", "stun:a.example:53")], &[none_left]);
-        assert_refused(
-            [("CLOUDFLARE_API_BASE", "https://me:hush@a.example")],
-            &[&format!("{BASE}, found a value with an @, which is not shown")],
-        );
-    }
-
-    #[test]
     fn a_bad_half_of_a_pair_is_one_problem() {
         let bad_token = "CLOUDFLARE_TURN_API_TOKEN: expected visible ASCII characters without spaces";
         assert_refused(
@@ -413,9 +302,16 @@ mod tests {
     }
 
     #[test]
-    fn coturn_urls_are_ice_urls_with_at_least_one_turn_url() {
+    fn a_list_without_a_usable_url_is_refused() {
         let with = |urls| [("ICE_SOURCES", "coturn"), ("COTURN_URLS", urls), ("COTURN_SECRET", "hush")];
         assert_refused(with("stun:a.example"), &["COTURN_URLS: expected at least one turn: or turns: URL"]);
-        assert_refused(with("turn:a,b"), &[&format!("{COTURN}, found \"b\"")]);
+        let none_left = "STUN_URLS: expected 1 to 64 URLs that browsers accept, found 0";
+        assert_refused([("STUN_URLS", "stun:a.example:53")], &[none_left]);
+    }
+
+    #[test]
+    fn the_kill_switch_turns_turn_off() {
+        assert!(load([]).ice.enabled && load([("TURN_ENABLED", "YES")]).ice.enabled);
+        assert!(!load([("TURN_ENABLED", "Off")]).ice.enabled);
     }
 }

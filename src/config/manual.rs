@@ -4,55 +4,53 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::names::MANUAL_ICE_SERVERS;
-use super::settings::{Read, Settings};
+use super::form::Formed;
+use super::settings::Settings;
 use crate::ice::server::{IceServerList, IceServersError, OnBadUrl, RawIceServer};
 use crate::ice::url::IceUrl;
 
 /// Reads the list, with a warning if URLs are left out.
-pub(super) fn read_manual(settings: &mut Settings<'_>) -> Read<Option<IceServerList>> {
-    let Some(secret) = settings.secret_text(MANUAL_ICE_SERVERS)? else { return Ok(None) };
-    let variable = secret.variable;
-    let entries = match parse_list(&secret.text) {
-        Ok(entries) => entries,
-        Err(expected) => return Err(settings.refuse(&variable, expected)),
-    };
-    let blocked = entries.iter().flat_map(urls_of).filter(is_blocked).count();
+pub(super) fn read_manual(settings: &mut Settings<'_>) -> Option<IceServerList> {
+    let (list, blocked) = settings.secret("MANUAL_ICE_SERVERS", parse_list)?;
     if blocked > 0 {
-        settings.warn(format!("{variable} leaves {blocked} of its URLs out: browsers block port 53"));
+        settings.warn(format!("MANUAL_ICE_SERVERS leaves {blocked} of its URLs out: browsers block port 53"));
     }
-    let mut raw = Vec::with_capacity(entries.len());
-    let mut outcome = Ok(());
-    for (index, entry) in entries.into_iter().enumerate() {
-        match parse_entry(entry) {
-            Ok(entry) => raw.push(entry),
-            Err(why) => outcome = Err(settings.refuse(&variable, format!("entry {}: {why}", index + 1))),
-        }
-    }
-    outcome?;
-    match IceServerList::clean(raw, OnBadUrl::Refuse) {
-        Ok(list) => Ok(Some(list)),
-        Err(error) => Err(settings.refuse(&variable, without_text(&error))),
-    }
+    Some(list)
 }
 
-fn parse_list(text: &str) -> Result<Vec<Value>, String> {
+/// The list, and how many URLs are left out. All bad entries are one problem.
+fn parse_list(text: &str) -> Formed<(IceServerList, usize)> {
     let expected = "expected a JSON list of RTCIceServer objects";
-    match serde_json::from_str(text) {
-        Ok(Value::Array(entries)) => Ok(entries),
-        Ok(_) => Err(expected.to_owned()),
+    let entries = match serde_json::from_str(text) {
+        Ok(Value::Array(entries)) => entries,
+        Ok(_) => return Err(expected.to_owned()),
         Err(error) => {
-            Err(format!("{expected}, cannot read it at line {}, column {}", error.line(), error.column()))
+            let (line, column) = (error.line(), error.column());
+            return Err(format!("{expected}, cannot read it at line {line}, column {column}"));
+        }
+    };
+    let blocked = entries.iter().flat_map(urls_of).filter(is_blocked).count();
+    let mut servers = Vec::with_capacity(entries.len());
+    let mut problems = Vec::new();
+    for (entry, number) in entries.into_iter().zip(1..) {
+        match parse_entry(entry) {
+            Ok(server) => servers.push(server),
+            Err(why) => problems.push(format!("entry {number}: {why}")),
         }
     }
+    if !problems.is_empty() {
+        return Err(problems.join("; "));
+    }
+    let list = IceServerList::clean(servers, OnBadUrl::Refuse).map_err(|error| without_text(&error))?;
+    Ok((list, blocked))
 }
 
 /// One entry that is valid alone. It may have no usable URL if another entry has one.
-fn parse_entry(entry: Value) -> Result<RawIceServer, String> {
+fn parse_entry(entry: Value) -> Formed<RawIceServer> {
     let expected = "expected urls as a text or a list of texts, username and credential as texts";
-    let raw = RawIceServer::deserialize(entry).map_err(|_| expected.to_owned())?;
-    match IceServerList::clean(vec![raw.clone()], OnBadUrl::Refuse) {
-        Ok(_) | Err(IceServersError::Empty) => Ok(raw),
+    let server = RawIceServer::deserialize(entry).map_err(|_| expected.to_owned())?;
+    match IceServerList::clean(vec![server.clone()], OnBadUrl::Refuse) {
+        Ok(_) | Err(IceServersError::Empty) => Ok(server),
         Err(error) => Err(without_text(&error)),
     }
 }

@@ -8,14 +8,13 @@ mod auth;
 mod budget;
 mod dotenv;
 mod environment;
+mod form;
 mod host;
 mod ice;
 mod manual;
 mod meter;
 mod names;
 mod origin;
-mod price;
-mod problem;
 mod public_url;
 mod relay;
 mod rotation;
@@ -24,37 +23,36 @@ mod settings;
 mod signaling;
 mod signaling_modules;
 mod turn_keys;
-mod value;
-mod wire_formats;
 
 #[cfg(test)]
-mod example_file;
+mod example_file_tests;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod value_tests;
 
 pub use access::{AccessConfig, RateLimitConfig};
 pub use alert::{AlertConfig, AlertPercents, WebhookUrl};
 pub use auth::AuthConfig;
-pub use budget::{AMOUNT_MAX, BudgetConfig, LimitAction, UsageConfig};
+pub use budget::{AMOUNT_MAX, BudgetConfig, LimitAction, PriceConfig, UsageConfig};
 pub use environment::Environment;
 pub use host::{AllowedHost, AllowedHosts};
 pub use ice::{CloudflareConfig, CoturnConfig, IceConfig};
 pub use meter::{AnalyticsConfig, CoturnCliConfig, MeterConfig};
 pub use origin::AllowedOrigins;
-pub use price::PriceConfig;
-pub use problem::{ConfigErrors, ConfigProblem};
 pub use public_url::PublicUrl;
 pub use relay::RelayConfig;
 pub use rotation::RotationConfig;
-pub use server::{LogConfig, LogFormat, ServerConfig, reachable};
+pub use server::{LogConfig, LogFormat, ServerConfig, WireFormat, reachable};
+pub use settings::{ConfigErrors, ConfigProblem};
 pub use signaling::{
     AyameConfig, P2pcfConfig, ReportsConfig, RoomsConfig, SfuConfig, SfuLock, SignalingConfig,
 };
 pub use signaling_modules::{Off, is_at_or_below};
 pub use turn_keys::{Country, CountryKeys, KEYS_MAX, TurnKeyConfig};
-pub use wire_formats::WireFormat;
 
-use settings::{Read, Settings};
+use form::{IDENTIFIER_MAX, identifier};
+use settings::Settings;
 
 /// Every setting. The `Debug` form shows no secret.
 #[derive(Clone, Debug)]
@@ -98,52 +96,30 @@ impl Config {
     pub fn from_env(env: &Environment) -> Result<Self, ConfigErrors> {
         let mut settings = Settings::new(env);
         let config = Self::read(&mut settings);
-        let warnings = settings.finish();
-        match (config, warnings) {
-            (Ok(config), Ok(warnings)) => Ok(Self { warnings, ..config }),
-            (Ok(_), Err(problems)) => Err(problems),
-            (Err(_), outcome) => {
-                debug_assert!(outcome.is_err(), "a refused setting has a recorded problem");
-                Err(outcome.err().unwrap_or_else(|| ConfigErrors::new(Vec::new(), Vec::new())))
-            }
-        }
+        Ok(Self { warnings: settings.finish()?, ..config })
     }
 
-    /// Reads every part before it returns an error, so that all problems are found.
-    fn read(settings: &mut Settings<'_>) -> Read<Self> {
-        let server = ServerConfig::read(settings);
-        let log = LogConfig::read(settings);
-        let access = AccessConfig::read(settings);
-        let auth = AuthConfig::read(settings);
-        let ice = IceConfig::read(settings);
+    fn read(settings: &mut Settings<'_>) -> Self {
+        let account_id = settings.optional("CLOUDFLARE_ACCOUNT_ID", identifier(IDENTIFIER_MAX));
         let usage = UsageConfig::read(settings);
-        let estimated_rate = usage.as_ref().map(|usage| usage.estimated_rate).map_err(|refused| *refused);
-        let budget = BudgetConfig::read(settings, estimated_rate);
-        let prices = PriceConfig::read(settings);
-        let meter = MeterConfig::read(settings);
-        let alert = AlertConfig::read(settings);
-        let alert_percents = alert::read_percents(settings);
-        let public_url = PublicUrl::read(settings);
-        let wire_formats = wire_formats::read(settings);
-        let signaling = SignalingConfig::read(settings);
-        Ok(Self {
-            server: server?,
-            log: log?,
-            access: access?,
-            auth: auth?,
-            ice: ice?,
-            budget: budget?,
-            usage: usage?,
-            prices: prices?,
-            meter: meter?,
-            alert: alert?,
-            alert_percents: alert_percents?,
-            public_url: public_url?,
-            wire_formats: wire_formats?,
-            signaling: signaling?,
+        Self {
+            server: ServerConfig::read(settings),
+            log: LogConfig::read(settings),
+            access: AccessConfig::read(settings),
+            auth: AuthConfig::read(settings),
+            budget: BudgetConfig::read(settings, usage.estimated_rate),
+            ice: IceConfig::read(settings, account_id.clone()),
+            usage,
+            prices: PriceConfig::read(settings),
+            meter: MeterConfig::read(settings, account_id),
+            alert: AlertConfig::read(settings),
+            alert_percents: AlertPercents::read(settings),
+            public_url: PublicUrl::read(settings),
+            wire_formats: WireFormat::read(settings),
+            signaling: SignalingConfig::read(settings),
             is_demo: false,
             warnings: Vec::new(),
-        })
+        }
     }
 }
 
@@ -151,6 +127,10 @@ impl Config {
 mod tests {
     use super::testing::{assert_refused, load, load_in};
     use super::*;
+
+    fn secrets() -> impl Iterator<Item = &'static str> {
+        names::ALL.iter().filter(|name| name.is_secret).map(|name| name.name)
+    }
 
     #[test]
     fn an_empty_environment_is_a_valid_configuration_without_warnings() {
@@ -181,7 +161,7 @@ mod tests {
     #[test]
     fn every_known_variable_is_parsed() {
         // No value may contain this character, so each variable that is read has a problem.
-        let names = names::PLAIN.iter().map(|v| v.name()).chain(names::SECRET.iter().map(|v| v.name()));
+        let names = names::ALL.iter().map(|name| name.name);
         let environment = Environment::from_pairs(names.clone().map(|name| (name, "\u{7f}")));
         let errors = Config::from_env(&environment).unwrap_err();
         let mut reported: Vec<&str> = errors.problems().iter().map(|problem| &*problem.variable).collect();
@@ -193,8 +173,8 @@ mod tests {
 
     #[test]
     fn every_secret_can_come_from_a_file() {
-        for secret in names::SECRET {
-            let file = secret.file_name();
+        for secret in secrets() {
+            let file = names::Setting::file(secret);
             let environment = Environment::from_pairs([(&*file, "/run/none")])
                 .with_file_reader(|_| Err(std::io::ErrorKind::NotFound.into()));
             let errors = Config::from_env(&environment).unwrap_err().to_string();
@@ -253,12 +233,8 @@ mod tests {
 
     #[test]
     fn debug_output_and_warnings_contain_no_secret() {
-        for secret in names::SECRET {
-            assert!(
-                SECRETS.iter().any(|(name, _)| *name == secret.name()),
-                "{} is missing in SECRETS",
-                secret.name()
-            );
+        for secret in secrets() {
+            assert!(SECRETS.iter().any(|(name, _)| *name == secret), "{secret} is missing in SECRETS");
         }
         let shown = format!("{:?}", load(SECRETS));
         assert!(shown.contains("turn:coturn.example") && !shown.contains("hush"), "{shown}");
@@ -267,9 +243,9 @@ mod tests {
     #[test]
     fn problems_contain_no_secret_from_a_value_or_a_file() {
         let bad = "hush hush\u{7f}";
-        for secret in names::SECRET {
-            let by_value = Environment::from_pairs([(secret.name(), bad)]);
-            let by_file = Environment::from_pairs([(secret.file_name(), "/run/secret")])
+        for secret in secrets() {
+            let by_value = Environment::from_pairs([(secret, bad)]);
+            let by_file = Environment::from_pairs([(names::Setting::file(secret), "/run/secret")])
                 .with_file_reader(|_| Ok(bad.as_bytes().to_vec()));
             for environment in [by_value, by_file] {
                 let errors = load_in(&environment).unwrap_err();

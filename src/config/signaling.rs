@@ -10,19 +10,12 @@ use turn_signaling::call::ProtocolName;
 use url::Url;
 
 use super::alert::WebhookUrl;
-use super::names::{
-    AUTHN_WEBHOOK_URL, CALLS_API_URL, CALLS_APP_ID, CALLS_APP_SECRET, COPY_WEBSOCKET_HEADER_NAMES,
-    DISCONNECT_WEBHOOK_URL, FEEDBACK_URL, P2PCF_ORIGIN_QUOTA, P2PCF_PATH, PEERJS_KEY, READ_LIMIT_BYTES,
-    REPORTS_DIR, ROOM_MEMBERS_MAX, ROOM_SWEEP_SECONDS, SFU_LOCK, SFU_PREFIXES, SFU_STRICT_PASSTHROUGH,
-    SIGNALING, SIGNALING_SOCKETS_PER_CLIENT, SIGNALING_TTL_SECONDS, TYPE_MESSAGE, USER_HEADER, Variable,
-    WEBHOOK_TIMEOUT_SEC, WS_PING_INTERVAL_SEC, WS_PONG_TIMEOUT_SEC, WS_READ_TIMEOUT_SEC,
+use super::form::{
+    IDENTIFIER_MAX, base_url, form, header, identifier, number, one_of, parsed, seconds, switch, visible,
 };
-use super::settings::{Read, Settings};
-use super::signaling_modules::{MODULES, Module, is_at_or_below, is_of_module};
-use super::value::{BOOLEANS, is_visible_ascii, parse_base, parse_identifier, parse_number};
+use super::settings::Settings;
+use super::signaling_modules::{MODULES, Module, is_of_module};
 
-/// The longest token or key of a provider, in characters.
-const SECRET_CHARS_MAX: usize = 1_024;
 /// The longest `PEERJS_KEY`, in bytes.
 const PEERJS_KEY_MAX: usize = 64;
 /// The longest path of a setting, in bytes.
@@ -145,131 +138,111 @@ pub struct ReportsConfig {
 
 impl SignalingConfig {
     /// Reads every setting, also those of a protocol that is off, so that a mistake is found before the protocol is turned on.
-    pub(super) fn read(settings: &mut Settings<'_>) -> Read<Self> {
-        let modules = settings.words(SIGNALING, MODULES);
-        let ttl = settings.seconds(SIGNALING_TTL_SECONDS, 60..=86_400);
-        let sockets_per_client = settings.number(SIGNALING_SOCKETS_PER_CLIENT, 1..=4_096);
-        let ayame = read_ayame(settings);
-        let p2pcf = read_p2pcf(settings);
-        let rooms = read_rooms(settings);
-        let peerjs = read_peerjs_key(settings);
-        let reports = read_reports(settings);
-        let modules = modules.map(Option::unwrap_or_default);
-        let has = |module: Module| modules.as_ref().is_ok_and(|modules| modules.contains(&module));
-        let is_on = |protocol: ProtocolName| has(Module::Protocol(protocol));
-        let sfu = read_sfu(settings, is_on(ProtocolName::Sfu));
-        let (ttl, ayame, p2pcf, rooms, peerjs) = (ttl?, ayame?, p2pcf?, rooms?, peerjs?);
-        let (sockets_per_client, reports, sfu) = (sockets_per_client?, reports?, sfu?);
-        let prefixes = sfu.iter().flat_map(|sfu| &sfu.prefixes);
-        let p2pcf_path = is_on(ProtocolName::P2pcf).then_some(&p2pcf.path);
-        let peerjs_path = is_on(ProtocolName::Peerjs).then(|| format!("/{peerjs}"));
-        if overlap(&prefixes.chain(p2pcf_path).chain(&peerjs_path).collect::<Vec<_>>()) {
-            let expected = "expected paths of which none, P2PCF_PATH and /PEERJS_KEY included, equals or is below another one";
-            return Err(settings.refuse(SFU_PREFIXES.name(), expected));
-        }
+    pub(super) fn read(settings: &mut Settings<'_>) -> Self {
+        let modules = settings.words("SIGNALING", None, MODULES);
+        let is_on = |protocol: ProtocolName| modules.contains(&Module::Protocol(protocol));
+        let peerjs = settings.get("PEERJS_KEY", "peerjs", identifier(PEERJS_KEY_MAX));
         let signaling = Self {
-            ttl,
-            sockets_per_client,
-            ayame: is_on(ProtocolName::Ayame).then_some(ayame),
-            p2pcf: is_on(ProtocolName::P2pcf).then_some(p2pcf),
-            sfu,
-            rooms: is_on(ProtocolName::Rooms).then_some(rooms),
+            ttl: settings.get("SIGNALING_TTL_SECONDS", "14400", seconds(60..=86_400)),
+            sockets_per_client: settings.get("SIGNALING_SOCKETS_PER_CLIENT", "64", number(1..=4_096)),
+            ayame: is_on(ProtocolName::Ayame).then_some(AyameConfig::read(settings)),
+            p2pcf: is_on(ProtocolName::P2pcf).then_some(P2pcfConfig::read(settings)),
+            sfu: SfuConfig::read(settings, is_on(ProtocolName::Sfu)),
+            rooms: is_on(ProtocolName::Rooms).then_some(RoomsConfig::read(settings)),
             peerjs: is_on(ProtocolName::Peerjs).then_some(peerjs),
             is_yjs_on: is_on(ProtocolName::Yjs),
-            reports: has(Module::Reports).then_some(reports),
+            reports: modules.contains(&Module::Reports).then_some(ReportsConfig::read(settings)),
         };
-        modules.map(|_| signaling)
+        if overlap(&signaling.chosen_paths()) {
+            let expected = "expected paths of which none, P2PCF_PATH and /PEERJS_KEY included, equals or is below another one";
+            settings.refuse("SFU_PREFIXES", expected);
+        }
+        signaling
+    }
+
+    /// The paths that settings choose.
+    fn chosen_paths(&self) -> Vec<String> {
+        let sfu = self.sfu.iter().flat_map(|sfu| sfu.prefixes.iter().cloned());
+        let p2pcf = self.p2pcf.iter().map(|p2pcf| p2pcf.path.clone());
+        let peerjs = self.peerjs.iter().map(|key| format!("/{key}"));
+        sfu.chain(p2pcf).chain(peerjs).collect()
     }
 }
 
-fn read_ayame(settings: &mut Settings<'_>) -> Read<AyameConfig> {
-    let authn_webhook = WebhookUrl::read(settings, AUTHN_WEBHOOK_URL);
-    let disconnect_webhook = WebhookUrl::read(settings, DISCONNECT_WEBHOOK_URL);
-    let copied = settings.list(COPY_WEBSOCKET_HEADER_NAMES, "names of headers", parse_header);
-    let type_message = settings.word(TYPE_MESSAGE, BOOLEANS);
-    let ping_interval = settings.seconds(WS_PING_INTERVAL_SEC, 1..=3_600);
-    let pong_timeout = settings.seconds(WS_PONG_TIMEOUT_SEC, 1..=3_600);
-    let read_timeout = settings.seconds(WS_READ_TIMEOUT_SEC, 1..=3_600);
-    let read_limit = settings.number(READ_LIMIT_BYTES, 1_024..=1_048_576);
-    let webhook_timeout = settings.seconds(WEBHOOK_TIMEOUT_SEC, 1..=60);
-    let mut copied_headers = copied?.unwrap_or_default();
-    copied_headers.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
-    copied_headers.dedup();
-    Ok(AyameConfig {
-        authn_webhook: authn_webhook?,
-        disconnect_webhook: disconnect_webhook?,
-        copied_headers,
-        type_message: type_message?,
-        ping_interval: ping_interval?,
-        pong_timeout: pong_timeout?,
-        read_timeout: read_timeout?,
-        read_limit: read_limit?,
-        webhook_timeout: webhook_timeout?,
-    })
+impl AyameConfig {
+    fn read(settings: &mut Settings<'_>) -> Self {
+        let mut copied = settings.list("COPY_WEBSOCKET_HEADER_NAMES", None, header).unwrap_or_default();
+        copied.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+        copied.dedup();
+        Self {
+            authn_webhook: settings.secret("AUTHN_WEBHOOK_URL", WebhookUrl::form),
+            disconnect_webhook: settings.secret("DISCONNECT_WEBHOOK_URL", WebhookUrl::form),
+            copied_headers: copied,
+            type_message: settings.get("TYPE_MESSAGE", "false", switch()),
+            ping_interval: settings.get("WS_PING_INTERVAL_SEC", "5", seconds(1..=3_600)),
+            pong_timeout: settings.get("WS_PONG_TIMEOUT_SEC", "60", seconds(1..=3_600)),
+            read_timeout: settings.get("WS_READ_TIMEOUT_SEC", "90", seconds(1..=3_600)),
+            read_limit: settings.get("READ_LIMIT_BYTES", "1048576", number(1_024..=1_048_576)),
+            webhook_timeout: settings.get("WEBHOOK_TIMEOUT_SEC", "5", seconds(1..=60)),
+        }
+    }
 }
 
-fn read_p2pcf(settings: &mut Settings<'_>) -> Read<P2pcfConfig> {
-    let path = read_path(settings, P2PCF_PATH);
-    let quota = settings.optional(P2PCF_ORIGIN_QUOTA, "a whole number up to 1000000000", |text| {
-        parse_number(text, &(0..=1_000_000_000))
-    });
-    Ok(P2pcfConfig { path: path?, origin_quota: quota?.unwrap_or(0) })
+impl P2pcfConfig {
+    fn read(settings: &mut Settings<'_>) -> Self {
+        let quota = settings.optional("P2PCF_ORIGIN_QUOTA", number(0..=1_000_000_000));
+        Self {
+            path: settings.get("P2PCF_PATH", "/p2pcf", form(PATH_EXPECTED, parse_path)),
+            origin_quota: quota.unwrap_or(0),
+        }
+    }
 }
 
-fn read_path(settings: &mut Settings<'_>, variable: Variable) -> Read<String> {
-    settings.required(variable, PATH_EXPECTED, parse_path)
+impl SfuConfig {
+    /// `None` if it is off.
+    fn read(settings: &mut Settings<'_>, is_on: bool) -> Option<Self> {
+        let path = form(PATH_EXPECTED, parse_path);
+        let prefixes = settings.list("SFU_PREFIXES", Some("/partytracks,/api/calls"), path);
+        let app_id = settings.optional("CALLS_APP_ID", identifier(IDENTIFIER_MAX));
+        let app_secret = settings.secret("CALLS_APP_SECRET", visible(1..=1_024));
+        let api = settings.get("CALLS_API_URL", "https://rtc.live.cloudflare.com/v1", base_url);
+        let lock = settings.get("SFU_LOCK", "true", one_of(SFU_LOCKS));
+        let strict_passthrough = settings.get("SFU_STRICT_PASSTHROUGH", "false", switch());
+        settings.both_or_neither("CALLS_APP_ID", "CALLS_APP_SECRET");
+        if !is_on {
+            return None;
+        }
+        if !settings.is_set("CALLS_APP_ID") && !settings.is_set("CALLS_APP_SECRET") {
+            let expected =
+                "expected the id of your SFU app, and its CALLS_APP_SECRET, because SIGNALING names sfu";
+            settings.refuse("CALLS_APP_ID", expected);
+        }
+        let (prefixes, app_id, app_secret) = (prefixes?, app_id?, app_secret?);
+        Some(Self { prefixes, app_id, app_secret, api, lock, strict_passthrough })
+    }
+}
+
+impl RoomsConfig {
+    fn read(settings: &mut Settings<'_>) -> Self {
+        Self {
+            user_header: settings.get("USER_HEADER", "Cf-Access-Authenticated-User-Email", header),
+            members_max: settings.get("ROOM_MEMBERS_MAX", "64", number(2..=256)),
+            sweep: settings.get("ROOM_SWEEP_SECONDS", "15", seconds(1..=300)),
+        }
+    }
+}
+
+impl ReportsConfig {
+    fn read(settings: &mut Settings<'_>) -> Self {
+        Self {
+            dir: settings.optional("REPORTS_DIR", parsed("the path of a directory")),
+            feedback: settings.secret("FEEDBACK_URL", WebhookUrl::form),
+        }
+    }
 }
 
 const PATH_EXPECTED: &str =
     "a path such as /calls that no other route has: letters, digits, - _ and . between slashes";
-
-fn read_sfu(settings: &mut Settings<'_>, is_on: bool) -> Read<Option<SfuConfig>> {
-    let prefixes = settings.list(SFU_PREFIXES, PATH_EXPECTED, parse_path);
-    let id = settings.optional(CALLS_APP_ID, "letters, digits, - and _", parse_identifier);
-    let expected = "1 to 1024 visible ASCII characters without spaces";
-    let is_good = |text: &str| (1..=SECRET_CHARS_MAX).contains(&text.len()) && is_visible_ascii(text);
-    let secret = settings.secret(CALLS_APP_SECRET, expected, is_good);
-    let both = settings.both_or_neither(CALLS_APP_ID, CALLS_APP_SECRET);
-    let api = settings.required(CALLS_API_URL, "an http: or https: URL", parse_base);
-    let lock = settings.word(SFU_LOCK, SFU_LOCKS);
-    let strict_passthrough = settings.word(SFU_STRICT_PASSTHROUGH, BOOLEANS);
-    let (prefixes, id, secret, api, lock) = (prefixes?, id?, secret?, api?, lock?);
-    let strict_passthrough = strict_passthrough?;
-    both?;
-    if !is_on {
-        return Ok(None);
-    }
-    let (Some(app_id), Some(app_secret)) = (id, secret) else {
-        let expected =
-            "expected the id of your SFU app, and its CALLS_APP_SECRET, because SIGNALING names sfu";
-        return Err(settings.refuse(CALLS_APP_ID.name(), expected));
-    };
-    let prefixes = prefixes.unwrap_or_default();
-    Ok(Some(SfuConfig { prefixes, app_id, app_secret, api, lock, strict_passthrough }))
-}
-
-fn read_rooms(settings: &mut Settings<'_>) -> Read<RoomsConfig> {
-    let user_header = settings.required(USER_HEADER, "the name of a header", parse_header);
-    let members_max = settings.number(ROOM_MEMBERS_MAX, 2..=256);
-    let sweep = settings.seconds(ROOM_SWEEP_SECONDS, 1..=300);
-    Ok(RoomsConfig { user_header: user_header?, members_max: members_max?, sweep: sweep? })
-}
-
-fn read_peerjs_key(settings: &mut Settings<'_>) -> Read<String> {
-    let expected = "1 to 64 letters, digits, - and _";
-    let parse = |text: &str| parse_identifier(text).filter(|key| key.len() <= PEERJS_KEY_MAX);
-    settings.required(PEERJS_KEY, expected, parse)
-}
-
-fn read_reports(settings: &mut Settings<'_>) -> Read<ReportsConfig> {
-    let dir = settings.optional(REPORTS_DIR, "a directory", |text| Some(PathBuf::from(text)));
-    let feedback = WebhookUrl::read(settings, FEEDBACK_URL);
-    Ok(ReportsConfig { dir: dir?, feedback: feedback? })
-}
-
-fn parse_header(text: &str) -> Option<HeaderName> {
-    HeaderName::from_bytes(text.as_bytes()).ok()
-}
 
 /// The first parts of the paths of all routes outside signaling.
 const OTHER_ROUTES: [&str; 14] = [
@@ -304,11 +277,10 @@ fn parse_path(text: &str) -> Option<String> {
 }
 
 /// Whether one of the paths is the same as another one or below it, so that both would serve it.
-fn overlap(paths: &[&String]) -> bool {
-    paths
-        .iter()
-        .enumerate()
-        .any(|(i, above)| paths.iter().enumerate().any(|(j, path)| i != j && is_at_or_below(path, above)))
+fn overlap(paths: &[String]) -> bool {
+    let mut sorted: Vec<String> = paths.iter().map(|path| format!("{path}/")).collect();
+    sorted.sort_unstable();
+    sorted.windows(2).any(|pair| matches!(pair, [above, path] if path.starts_with(above)))
 }
 
 #[cfg(test)]
@@ -329,8 +301,6 @@ mod tests {
         assert_eq!(on.rooms.unwrap().members_max, 64);
         assert_eq!(on.peerjs.as_deref(), Some("peerjs"));
         assert!(on.is_yjs_on && on.reports.is_some() && on.sfu.is_none());
-        let expected = "SIGNALING: expected ayame, p2pcf, rooms, sfu, peerjs, yjs or reports, found \"sip\"";
-        assert_refused([("SIGNALING", "sip")], &[expected]);
     }
 
     #[test]
@@ -351,8 +321,8 @@ mod tests {
         let [on, id, secret] =
             [("SIGNALING", "sfu"), ("CALLS_APP_ID", "app"), ("CALLS_APP_SECRET", "s3cret")];
         let lock = |word| load([on, id, secret, ("SFU_LOCK", word)]).signaling.sfu.unwrap().lock;
-        for (word, is_on) in BOOLEANS {
-            assert_eq!(lock(word), if *is_on { SfuLock::On } else { SfuLock::Off }, "{word}");
+        for (word, expected) in [("on", SfuLock::On), ("no", SfuLock::Off), ("0", SfuLock::Off)] {
+            assert_eq!(lock(word), expected, "{word}");
         }
         assert_eq!(lock("auto"), SfuLock::Auto);
     }
@@ -376,32 +346,5 @@ mod tests {
         let _ = load([on, id, secret, ("SFU_PREFIXES", "/a,/ab")]);
         let of_peerjs = [("SIGNALING", "p2pcf,peerjs"), ("P2PCF_PATH", "/k/id"), ("PEERJS_KEY", "k")];
         assert_refused(of_peerjs, &[line]);
-    }
-
-    #[test]
-    fn a_path_has_plain_segments() {
-        for (text, path) in [("/p2pcf", Some("/p2pcf")), ("/a/b.c/", Some("/a/b.c")), ("p2pcf", None)] {
-            assert_eq!(parse_path(text).as_deref(), path, "{text}");
-        }
-        for bad in [
-            "",
-            "/",
-            "//",
-            "/a//b",
-            "/..",
-            "/{id}",
-            "/a b",
-            "/a?b",
-            "/.ok",
-            "/api",
-            "/api/calls/x",
-            "/health",
-            "/turn/x",
-            "/yjs",
-            "/peerjs/x",
-            "/call-quality-feedback",
-        ] {
-            assert_eq!(parse_path(bad), None, "{bad}");
-        }
     }
 }

@@ -6,19 +6,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use axum::http::HeaderName;
 use secrecy::SecretString;
 
-use super::names::{
-    CLOUDFLARE_TURN_API_TOKEN, CLOUDFLARE_TURN_KEY_ID, CLOUDFLARE_TURN_KEYS, COUNTRY_HEADER, COUNTRY_KEYS,
-    TRUSTED_PROXIES,
+use super::form::{
+    Formed, IDENTIFIER_MAX, form, header, identifier, is_visible_ascii, parse_identifier, parse_number, token,
 };
-use super::settings::{Read, Settings};
-use super::value::{is_visible_ascii, parse_identifier, parse_number};
+use super::settings::Settings;
 use crate::rotation::CREATED_PREFIX;
 use turn_ledger::KeyName;
 
 /// The most TURN keys. Each one is a time series and a row of the overview.
 pub const KEYS_MAX: usize = 16;
 /// The largest weight of a key.
-const WEIGHT_MAX: u32 = 1_000;
+const WEIGHT_MAX: u64 = 1_000;
 
 /// One TURN key.
 #[derive(Clone, Debug)]
@@ -56,51 +54,41 @@ impl Country {
 }
 
 /// The key of `CLOUDFLARE_TURN_KEY_ID` and those of `CLOUDFLARE_TURN_KEYS`. Empty if neither is set.
-pub(super) fn read_keys(settings: &mut Settings<'_>) -> Read<Vec<TurnKeyConfig>> {
-    let expected = "1 to 128 letters, digits, _ or -";
-    let id = settings.optional(CLOUDFLARE_TURN_KEY_ID, expected, parse_identifier);
-    let expected = "visible ASCII characters without spaces";
-    let token = settings.secret(CLOUDFLARE_TURN_API_TOKEN, expected, is_visible_ascii);
-    let listed = read_list(settings);
-    settings.both_or_neither(CLOUDFLARE_TURN_KEY_ID, CLOUDFLARE_TURN_API_TOKEN)?;
-    let pair = id?.zip(token?);
+pub(super) fn read_keys(settings: &mut Settings<'_>) -> Vec<TurnKeyConfig> {
+    let id = settings.optional("CLOUDFLARE_TURN_KEY_ID", identifier(IDENTIFIER_MAX));
+    let token = settings.secret("CLOUDFLARE_TURN_API_TOKEN", token);
+    let listed = settings.secret("CLOUDFLARE_TURN_KEYS", parse_list).unwrap_or_default();
+    settings.both_or_neither("CLOUDFLARE_TURN_KEY_ID", "CLOUDFLARE_TURN_API_TOKEN");
+    let pair = id.zip(token);
     let pair = pair.map(|(id, token)| TurnKeyConfig { name: KeyName::DEFAULT, id, token, weight: 1 });
-    let keys: Vec<TurnKeyConfig> = pair.into_iter().chain(listed?).collect();
-    match contradiction(&keys) {
-        None => Ok(keys),
-        Some(expected) => Err(settings.refuse(CLOUDFLARE_TURN_KEYS.name(), expected)),
+    let keys: Vec<TurnKeyConfig> = pair.into_iter().chain(listed).collect();
+    if let Some(expected) = contradiction(&keys) {
+        settings.refuse("CLOUDFLARE_TURN_KEYS", expected);
     }
+    keys
 }
 
 /// What is wrong with the keys together.
 fn contradiction(keys: &[TurnKeyConfig]) -> Option<String> {
-    let once = |values: BTreeSet<&str>| values.len() == keys.len();
-    let expected = match () {
-        () if keys.len() > KEYS_MAX => {
-            return Some(format!("expected at most {KEYS_MAX} keys, found {}", keys.len()));
-        }
-        () if !once(keys.iter().map(|key| key.name.as_str()).collect()) => {
-            "expected each name once, found a repeated name (CLOUDFLARE_TURN_KEY_ID is the key named default)"
-        }
-        () if !once(keys.iter().map(|key| key.id.as_str()).collect()) => {
-            "expected each key id once, found a repeated id"
-        }
-        () if !keys.is_empty() && keys.iter().all(|key| key.weight == 0) => {
-            "expected a key with a weight above 0, found none"
-        }
-        () => return None,
+    let names: BTreeSet<KeyName> = keys.iter().map(|key| key.name).collect();
+    let ids: BTreeSet<&str> = keys.iter().map(|key| key.id.as_str()).collect();
+    let count = keys.len();
+    let expected = if count > KEYS_MAX {
+        return Some(format!("expected at most {KEYS_MAX} keys, found {count}"));
+    } else if names.len() < count {
+        "expected each name once, found a repeated name (CLOUDFLARE_TURN_KEY_ID is the key named default)"
+    } else if ids.len() < count {
+        "expected each key id once, found a repeated id"
+    } else if count > 0 && keys.iter().all(|key| key.weight == 0) {
+        "expected a key with a weight above 0, found none"
+    } else {
+        return None;
     };
     Some(expected.to_owned())
 }
 
-fn read_list(settings: &mut Settings<'_>) -> Read<Vec<TurnKeyConfig>> {
-    let Some(secret) = settings.secret_text(CLOUDFLARE_TURN_KEYS)? else { return Ok(Vec::new()) };
-    settings.warn_of_example(&secret);
-    parse_list(&secret.text).map_err(|expected| settings.refuse(&secret.variable, expected))
-}
-
 /// Entries between commas or on lines of their own. An error is what was expected, and where.
-fn parse_list(text: &str) -> Result<Vec<TurnKeyConfig>, String> {
+fn parse_list(text: &str) -> Formed<Vec<TurnKeyConfig>> {
     let entries = text.split([',', '\n']).map(str::trim).filter(|entry| !entry.is_empty());
     let parse = |(entry, number): (&str, u32)| {
         parse_key(entry).map_err(|expected| format!("expected {expected} in entry {number}"))
@@ -122,9 +110,7 @@ fn parse_key(entry: &str) -> Result<TurnKeyConfig, &'static str> {
     if parts.next().is_some() {
         return Err(form);
     }
-    let id = parse_identifier(id)
-        .filter(|id| !id.is_empty())
-        .ok_or("a key id of 1 to 128 letters, digits, _ or - after the =")?;
+    let id = parse_identifier(id).ok_or("a key id of 1 to 128 letters, digits, _ or - after the =")?;
     if token.is_empty() || !is_visible_ascii(token) {
         return Err("a token of visible ASCII characters without spaces after the key id");
     }
@@ -140,30 +126,27 @@ pub(super) fn read_countries(
     settings: &mut Settings<'_>,
     keys: &[TurnKeyConfig],
     is_rotated: bool,
-) -> Read<CountryKeys> {
-    let header = settings.required(COUNTRY_HEADER, "the name of a header, such as CF-IPCountry", |text| {
-        HeaderName::from_bytes(text.as_bytes()).ok()
-    });
-    let expected = "COUNTRY=KEY with a code of two letters, such as DE=eu";
-    let listed = settings.list(COUNTRY_KEYS, expected, parse_country_key)?.unwrap_or_default();
+) -> CountryKeys {
+    let header = settings.get("COUNTRY_HEADER", "CF-IPCountry", header);
+    let entry = form("COUNTRY=KEY with a code of two letters, such as DE=eu", parse_country_key);
+    let listed = settings.list("COUNTRY_KEYS", None, entry).unwrap_or_default();
     let is_known = |(_, name): &(Country, KeyName)| {
         is_rotated && *name == KeyName::DEFAULT || keys.iter().any(|key| key.name == *name)
     };
-    if !listed.iter().all(is_known) {
-        let expected = "expected the names of keys in CLOUDFLARE_TURN_KEYS, found another one";
-        return Err(settings.refuse(COUNTRY_KEYS.name(), expected));
-    }
+    let are_known = listed.iter().all(is_known);
     let count = listed.len();
     let keys: BTreeMap<_, _> = listed.into_iter().collect();
-    if keys.len() < count {
-        return Err(settings.refuse(COUNTRY_KEYS.name(), "expected each country once, found a repeated one"));
-    }
-    if !keys.is_empty() && !settings.is_set(TRUSTED_PROXIES) {
+    if !are_known {
+        let expected = "expected the names of keys in CLOUDFLARE_TURN_KEYS, found another one";
+        settings.refuse("COUNTRY_KEYS", expected);
+    } else if keys.len() < count {
+        settings.refuse("COUNTRY_KEYS", "expected each country once, found a repeated one");
+    } else if count > 0 && !settings.is_set("TRUSTED_PROXIES") {
         settings.warn(
             "COUNTRY_KEYS has no effect without TRUSTED_PROXIES: only a trusted proxy states the country",
         );
     }
-    Ok(CountryKeys { header: header?, keys })
+    CountryKeys { header, keys }
 }
 
 fn parse_country_key(entry: &str) -> Option<(Country, KeyName)> {
@@ -277,7 +260,7 @@ mod tests {
         ] {
             assert_refused([listed, ("COUNTRY_KEYS", text)], &[&format!("COUNTRY_KEYS: {expected}")]);
         }
-        let line = "COUNTRY_HEADER: expected the name of a header, such as CF-IPCountry, found \"a b\"";
+        let line = "COUNTRY_HEADER: expected the name of a header, found \"a b\"";
         assert_refused([listed, ("COUNTRY_HEADER", "a b")], &[line]);
         let warnings = load([listed, ("COUNTRY_KEYS", "DE=eu")]).warnings;
         assert!(

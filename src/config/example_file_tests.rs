@@ -1,4 +1,4 @@
-//! Tests of `.env.example`: the file loads unchanged, names every variable once, and states the defaults of the table.
+//! Tests of `.env.example`: the file loads unchanged, names every variable once, and states the real defaults.
 
 use super::names;
 use super::testing::load_in;
@@ -31,10 +31,6 @@ fn load(file: &str) -> Config {
     outcome.unwrap_or_else(|errors| panic!("a valid configuration, but:\n{errors}"))
 }
 
-fn default_of(name: &str) -> Option<&'static str> {
-    names::PLAIN.iter().find(|variable| variable.name() == name)?.default()
-}
-
 #[test]
 fn the_example_loads_without_warnings_and_equals_the_defaults() {
     let config = load(EXAMPLE);
@@ -44,7 +40,7 @@ fn the_example_loads_without_warnings_and_equals_the_defaults() {
 
 #[test]
 fn the_example_names_every_variable_and_every_file_form() {
-    for name in names::all() {
+    for name in names::variables() {
         let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
         assert!(EXAMPLE.split(|c| !is_word(c)).any(|word| word == name), "{name} is missing");
     }
@@ -54,8 +50,7 @@ fn the_example_names_every_variable_and_every_file_form() {
 fn the_example_assigns_each_known_variable_once() {
     let all = pairs(&uncommented(|_| true));
     let mut assigned: Vec<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
-    let mut known: Vec<&str> = names::PLAIN.iter().map(|v| v.name()).collect();
-    known.extend(names::SECRET.iter().map(|v| v.name()));
+    let mut known: Vec<&str> = names::ALL.iter().map(|name| name.name).collect();
     assigned.sort_unstable();
     known.sort_unstable();
     assert_eq!(assigned, known);
@@ -68,10 +63,9 @@ fn the_example_is_valid_with_every_line_uncommented() {
 
 #[test]
 fn the_example_states_the_real_defaults() {
-    for (name, value) in pairs(&uncommented(|_| true)) {
-        if let Some(default) = default_of(&name) {
-            assert_eq!(value, default, "{name}");
-        }
+    for (assigned, value) in pairs(&uncommented(|_| true)) {
+        let name = names::ALL.iter().find(|name| name.name == assigned).expect("a setting");
+        assert!(name.default.is_none_or(|default| default == value), "{assigned}");
     }
 }
 

@@ -1,0 +1,197 @@
+//! The forms of values. Each one reads a text, or says what was expected. No sentence repeats the text, which may be a secret.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
+
+use axum::http::HeaderName;
+use secrecy::SecretString;
+use url::{Host, Url};
+
+/// The longest identifier at the provider. Real ones have 32 characters.
+pub(super) const IDENTIFIER_MAX: usize = 128;
+
+/// A value, or the sentence of what was expected in its place.
+pub(super) type Formed<T> = Result<T, String>;
+
+/// What `parse` reads. `expected` describes it.
+pub(super) fn form<T>(
+    expected: impl Display,
+    parse: impl Fn(&str) -> Option<T>,
+) -> impl Fn(&str) -> Formed<T> {
+    move |text| parse(text).ok_or_else(|| format!("expected {expected}"))
+}
+
+/// What the type itself reads.
+pub(super) fn parsed<T: FromStr>(expected: &str) -> impl Fn(&str) -> Formed<T> {
+    form(expected, |text| text.parse().ok())
+}
+
+/// A whole number in `range`.
+pub(super) fn number<T: FromStr>(range: RangeInclusive<u64>) -> impl Fn(&str) -> Formed<T> {
+    let expected = format!("a number from {} to {}", range.start(), range.end());
+    form(expected, move |text| parse_number(text, &range))
+}
+
+/// A whole number of seconds in `range`.
+pub(super) fn seconds(range: RangeInclusive<u64>) -> impl Fn(&str) -> Formed<Duration> {
+    let number = number(range);
+    move |text| number(text).map(Duration::from_secs)
+}
+
+/// One of the words of `choices`, in any case.
+pub(super) fn one_of<T: Copy>(choices: &[(&str, T)]) -> impl Fn(&str) -> Formed<T> {
+    let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+    let expected = match words.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => words.concat(),
+    };
+    let choose = |text: &str| choices.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
+    form(expected, move |text| choose(text).map(|(_, value)| *value))
+}
+
+/// Yes or no.
+pub(super) fn switch() -> impl Fn(&str) -> Formed<bool> {
+    one_of(SWITCH)
+}
+
+const SWITCH: &[(&str, bool)] = &[
+    ("true", true),
+    ("false", false),
+    ("1", true),
+    ("0", false),
+    ("yes", true),
+    ("no", false),
+    ("on", true),
+    ("off", false),
+];
+
+/// Visible ASCII characters, which a header value can carry.
+pub(super) fn visible<T: for<'a> From<&'a str>>(length: RangeInclusive<usize>) -> impl Fn(&str) -> Formed<T> {
+    let expected = format!("{} to {} visible ASCII characters without spaces", length.start(), length.end());
+    form(expected, move |text| {
+        (length.contains(&text.len()) && is_visible_ascii(text)).then(|| T::from(text))
+    })
+}
+
+/// A token of a provider.
+pub(super) fn token(text: &str) -> Formed<SecretString> {
+    let parse = |text: &str| is_visible_ascii(text).then(|| text.into());
+    form("visible ASCII characters without spaces", parse)(text)
+}
+
+/// A password, which may have spaces.
+pub(super) fn password(text: &str) -> Formed<SecretString> {
+    form("text without control characters", |text| is_plain(text).then(|| text.into()))(text)
+}
+
+/// An identifier that needs no escaping in a URL's path.
+pub(super) fn identifier(length_max: usize) -> impl Fn(&str) -> Formed<String> {
+    let expected = format!("1 to {length_max} letters, digits, _ or -");
+    form(expected, move |text| parse_identifier(text).filter(|text| text.len() <= length_max))
+}
+
+/// The name of a header.
+pub(super) fn header(text: &str) -> Formed<HeaderName> {
+    parsed("the name of a header")(text)
+}
+
+/// An `http:` or `https:` URL that others are appended to.
+pub(super) fn base_url(text: &str) -> Formed<Url> {
+    form("an http: or https: URL without user, query or fragment", parse_base)(text)
+}
+
+/// Digits only, and in range.
+pub(super) fn parse_number<T: FromStr>(text: &str, range: &RangeInclusive<u64>) -> Option<T> {
+    let has_digits_only = text.bytes().all(|b| b.is_ascii_digit());
+    let is_inside = text.parse().is_ok_and(|number| range.contains(&number));
+    if has_digits_only && is_inside { text.parse().ok() } else { None }
+}
+
+/// Digits with at most one point: no sign, no exponent, no `inf`, no `nan`; not above `max`.
+pub(super) fn parse_decimal(text: &str, max: f64) -> Option<f64> {
+    let is_decimal = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    text.parse().ok().filter(|value: &f64| is_decimal && *value <= max)
+}
+
+/// Letters, digits, `_` and `-`.
+pub(super) fn parse_identifier(text: &str) -> Option<String> {
+    let is_good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
+    let has_length = (1..=IDENTIFIER_MAX).contains(&text.len());
+    (has_length && text.bytes().all(is_good)).then(|| text.to_owned())
+}
+
+/// An `http:` or `https:` URL without user, query or fragment. Its path ends in `/`, so that `Url::join` appends.
+pub(super) fn parse_base(text: &str) -> Option<Url> {
+    let mut url = parse_web_url(text)?;
+    if url.query().is_some() || url.fragment().is_some() {
+        return None;
+    }
+    if !url.path().ends_with('/') {
+        let path = format!("{}/", url.path());
+        url.set_path(&path);
+    }
+    Some(url)
+}
+
+/// An `http:` or `https:` URL without user and password.
+pub(super) fn parse_web_url(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok()?;
+    let is_web = matches!(url.scheme(), "http" | "https") && text.contains("://");
+    (is_web && url.username().is_empty() && url.password().is_none()).then_some(url)
+}
+
+/// Whether `text` has only visible ASCII characters.
+pub(super) fn is_visible_ascii(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_graphic())
+}
+
+/// Whether `text` has no control characters. In a value of one line they are a mistake.
+pub(super) fn is_plain(text: &str) -> bool {
+    !text.contains(char::is_control)
+}
+
+/// Whether others on the network path can read requests to this URL: `http:` to another machine.
+pub(super) fn is_cleartext(url: &Url) -> bool {
+    let is_this_machine = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.to_canonical().is_loopback(),
+        None => false,
+    };
+    url.scheme() == "http" && !is_this_machine
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_gets_the_slash_that_makes_join_append() {
+        for (text, joined) in [
+            ("https://rtc.live.cloudflare.com", "https://rtc.live.cloudflare.com/v1"),
+            ("http://127.0.0.1:8080/proxy", "http://127.0.0.1:8080/proxy/v1"),
+            ("HTTPS://Example.com:443/a/", "https://example.com/a/v1"),
+        ] {
+            assert_eq!(parse_base(text).unwrap().join("v1").unwrap().as_str(), joined);
+        }
+    }
+
+    #[test]
+    fn only_http_to_another_machine_is_cleartext() {
+        for (text, expected) in [
+            ("http://example.com", true),
+            ("http://10.0.0.1", true),
+            ("http://localhost.example.com", true),
+            ("https://example.com", false),
+            ("http://localhost:8080", false),
+            ("http://fake.localhost", false),
+            ("http://127.0.0.2", false),
+            ("http://[::1]:1", false),
+            ("http://[::ffff:127.0.0.1]", false),
+        ] {
+            assert_eq!(is_cleartext(&parse_base(text).unwrap()), expected, "{text}");
+        }
+    }
+}
