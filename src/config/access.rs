@@ -60,9 +60,11 @@ pub struct RateLimitConfig {
 
 impl AccessConfig {
     pub(super) fn read(settings: &mut Settings<'_>) -> Self {
+        let host = form("host names or addresses such as turn.example, without a scheme", host::parse_entry);
+        let hosts = settings.list("ALLOWED_HOSTS", None, host);
         let access = Self {
             origins: read_origins(settings),
-            hosts: read_hosts(settings),
+            hosts: hosts.map_or(AllowedHosts::Any, AllowedHosts::List),
             rate: RateLimitConfig::read(settings),
             trusted_proxies: read_trusted_proxies(settings),
             operator_token: settings.secret("OPERATOR_TOKEN", visible(TOKEN_CHARS)),
@@ -108,11 +110,6 @@ fn read_origins(settings: &mut Settings<'_>) -> AllowedOrigins {
         settings.warn(format!("Add the port of your development server to CLIENT_URL, such as {origin}:5173: {origin} allows pages on port 80 only"));
     }
     AllowedOrigins::List(origins)
-}
-
-fn read_hosts(settings: &mut Settings<'_>) -> AllowedHosts {
-    let host = form("host names or addresses such as turn.example, without a scheme", host::parse_entry);
-    settings.list("ALLOWED_HOSTS", None, host).map_or(AllowedHosts::Any, AllowedHosts::List)
 }
 
 fn read_trusted_proxies(settings: &mut Settings<'_>) -> Arc<[IpNet]> {

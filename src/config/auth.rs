@@ -40,7 +40,7 @@ impl AuthConfig {
             issuer: settings.optional("AUTH_ISSUER", visible(TEXT_CHARS)),
             audience: settings.optional("AUTH_AUDIENCE", visible(TEXT_CHARS)),
             user_claim: settings.get("AUTH_USER_CLAIM", "sub", visible(TEXT_CHARS)),
-            required: settings.get("AUTH_REQUIRED", "false", switch()),
+            required: settings.get("AUTH_REQUIRED", "false", switch),
         };
         auth.check(settings);
         (auth.secret.is_some() || auth.jwks_url.is_some()).then_some(auth)

@@ -136,20 +136,19 @@ fn rate(text: &str) -> Formed<BitRate> {
     })(text)
 }
 
+/// In bytes, and as written.
 fn gb(text: &str) -> Formed<(ByteCount, f64)> {
-    form("GB from 0 to 1000000, decimals allowed", parse_gb)(text)
+    form("GB from 0 to 1000000, decimals allowed", |text| {
+        let gb = parse_decimal(text, AMOUNT_MAX)?;
+        Some((ByteCount::from_gb(gb)?, gb))
+    })(text)
 }
 
 /// A limit of zero would refuse every user.
 fn gb_above_zero(text: &str) -> Formed<ByteCount> {
     form("GB above 0, at most 1000000, decimals allowed", |text| {
-        parse_gb(text).map(|(bytes, _)| bytes).filter(|bytes| *bytes > ByteCount::ZERO)
+        gb(text).ok().map(|(bytes, _)| bytes).filter(|bytes| *bytes > ByteCount::ZERO)
     })(text)
-}
-
-fn parse_gb(text: &str) -> Option<(ByteCount, f64)> {
-    let gb = parse_decimal(text, AMOUNT_MAX)?;
-    Some((ByteCount::from_gb(gb)?, gb))
 }
 
 fn billing_day(text: &str) -> Formed<BillingDay> {

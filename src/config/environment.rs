@@ -14,11 +14,9 @@ use super::names;
 use super::settings::ConfigProblem;
 
 /// The most bytes read from `.env` or from a file that a variable names. A secret has under 4 KiB.
-const FILE_BYTES_MAX: usize = 64 * 1024;
+const FILE_BYTES_MAX: u64 = 64 * 1024;
 
 const DOTENV: &str = ".env";
-
-type FileReader = Box<dyn Fn(&Path) -> io::Result<Vec<u8>> + Send + Sync>;
 
 /// The raw variables. The `Debug` form shows names only.
 pub struct Environment {
@@ -26,7 +24,6 @@ pub struct Environment {
     /// Problems with reading, reported together with those of the values.
     problems: Vec<ConfigProblem>,
     is_terminal: bool,
-    read_file: FileReader,
 }
 
 impl Environment {
@@ -45,13 +42,12 @@ impl Environment {
         Self::layered(ours, Err(io::ErrorKind::NotFound.into())).with_terminal(io::stdout().is_terminal())
     }
 
-    /// Only these variables; standard output is not a terminal; `NAME_FILE` is read from disk. For tests.
+    /// Only these variables; standard output is not a terminal. For tests.
     pub fn from_pairs<N: Into<String>, V: Into<String>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
         Self {
             variables: pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
             problems: Vec::new(),
             is_terminal: false,
-            read_file: Box::new(read_from_disk),
         }
     }
 
@@ -73,16 +69,6 @@ impl Environment {
     #[must_use]
     pub fn with_default(self, name: &str, value: &str) -> Self {
         if self.is_set(name) { self } else { self.with(name, value) }
-    }
-
-    /// Replaces how the files that `NAME_FILE` names are read.
-    #[must_use]
-    pub fn with_file_reader<F>(mut self, read_file: F) -> Self
-    where
-        F: Fn(&Path) -> io::Result<Vec<u8>> + Send + Sync + 'static,
-    {
-        self.read_file = Box::new(read_file);
-        self
     }
 
     /// Whether terminal output may be coloured: `NO_COLOR` is unset and `TERM` is not `dumb`.
@@ -115,25 +101,15 @@ impl Environment {
         self.is_terminal
     }
 
-    /// The text of a file without its last line end, or why it cannot be used. The error never contains the text.
-    pub(super) fn read_file(&self, path: &str) -> Result<String, String> {
-        let expected = |what: &str| format!("expected {what} in {path:?}");
-        let bytes =
-            (self.read_file)(Path::new(path)).map_err(|error| format!("cannot read {path:?}: {error}"))?;
-        let mut text = text_of(bytes).map_err(expected)?;
-        if text.ends_with('\n') {
-            text.pop();
-            if text.ends_with('\r') {
-                text.pop();
-            }
-        }
-        if text.trim().is_empty() { Err(expected("a value")) } else { Ok(text) }
-    }
-
-    fn layered(process: impl Iterator<Item = (OsString, OsString)>, dotenv: io::Result<Vec<u8>>) -> Self {
+    fn layered(process: impl Iterator<Item = (OsString, OsString)>, dotenv: io::Result<String>) -> Self {
         let mut environment = Self::from_pairs::<String, String>([]);
-        match dotenv {
-            Ok(bytes) => environment.add_dotenv(bytes),
+        match dotenv.map(|content| dotenv::read(&content)) {
+            Ok(DotenvLines { variables, problems }) => {
+                environment.variables.extend(variables);
+                for expected in problems {
+                    environment.refuse(DOTENV, expected);
+                }
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => environment.refuse(DOTENV, format!("cannot read it: {error}")),
         }
@@ -148,19 +124,6 @@ impl Environment {
         environment
     }
 
-    /// Adds every valid line.
-    fn add_dotenv(&mut self, bytes: Vec<u8>) {
-        let content = match text_of(bytes) {
-            Ok(content) => content,
-            Err(what) => return self.refuse(DOTENV, format!("expected {what}")),
-        };
-        let DotenvLines { variables, problems } = dotenv::read(&content);
-        self.variables.extend(variables);
-        for expected in problems {
-            self.refuse(DOTENV, expected);
-        }
-    }
-
     fn refuse(&mut self, variable: &str, expected: String) {
         self.problems.push(ConfigProblem { variable: variable.to_owned(), expected });
     }
@@ -172,24 +135,29 @@ impl fmt::Debug for Environment {
     }
 }
 
+/// The text of a file without its last line end, or why it cannot be used. The error never contains the text.
+pub(super) fn read_file(path: &str) -> Result<String, String> {
+    let text = read_from_disk(Path::new(path)).map_err(|error| format!("cannot read {path:?}: {error}"))?;
+    if text.trim().is_empty() {
+        return Err(format!("expected a value in {path:?}"));
+    }
+    let line = text.strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
+    Ok(line.unwrap_or(&text).to_owned())
+}
+
 /// Reads at most one byte more than allowed, so that a file that has grown meanwhile is detected. Opens only regular files,
 /// because opening a named pipe would block the start until somebody writes to it.
-fn read_from_disk(path: &Path) -> io::Result<Vec<u8>> {
+fn read_from_disk(path: &Path) -> io::Result<String> {
     if !std::fs::metadata(path)?.is_file() {
         return Err(io::Error::other("expected a regular file"));
     }
     let mut bytes = Vec::new();
-    let allowed_and_one = u64::try_from(FILE_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
-    File::open(path)?.take(allowed_and_one).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-/// The bytes as text, or what was expected.
-fn text_of(bytes: Vec<u8>) -> Result<String, &'static str> {
-    if bytes.len() > FILE_BYTES_MAX {
-        return Err("at most 64 KiB");
+    let mut file = File::open(path)?.take(FILE_BYTES_MAX + 1);
+    file.read_to_end(&mut bytes)?;
+    if file.limit() == 0 {
+        return Err(io::Error::other("expected at most 64 KiB"));
     }
-    String::from_utf8(bytes).map_err(|_| "UTF-8 text")
+    String::from_utf8(bytes).map_err(|_| io::Error::other("expected UTF-8 text"))
 }
 
 #[cfg(test)]
@@ -198,7 +166,7 @@ mod tests {
 
     fn layered(process: &[(&str, &str)], dotenv: &str) -> Environment {
         let process = process.iter().map(|(name, value)| (name.into(), value.into()));
-        Environment::layered(process, Ok(dotenv.as_bytes().to_vec()))
+        Environment::layered(process, Ok(dotenv.to_owned()))
     }
 
     fn problem_of(environment: &Environment) -> String {
@@ -244,10 +212,17 @@ mod tests {
 
     #[test]
     fn an_unreadable_env_file_is_a_problem() {
-        let read = |dotenv| problem_of(&Environment::layered(std::iter::empty(), dotenv));
-        assert_eq!(read(Ok(vec![0xff, 0xfe])), ".env: expected UTF-8 text");
-        assert_eq!(read(Ok(vec![b'#'; FILE_BYTES_MAX + 1])), ".env: expected at most 64 KiB");
-        assert!(read(Err(io::ErrorKind::PermissionDenied.into())).starts_with(".env: cannot read it: "));
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(".env");
+        for (content, why) in
+            [(vec![0xff, 0xfe], "expected UTF-8 text"), (vec![b'#'; 65_537], "expected at most 64 KiB")]
+        {
+            std::fs::write(&path, content).unwrap();
+            let environment = Environment::layered(std::iter::empty(), read_from_disk(&path));
+            assert_eq!(problem_of(&environment), format!(".env: cannot read it: {why}"));
+        }
+        std::fs::write(&path, vec![b'#'; 65_536]).unwrap();
+        assert!(read_from_disk(&path).is_ok());
     }
 
     #[test]
@@ -267,37 +242,13 @@ mod tests {
     }
 
     #[test]
-    fn reading_a_file_removes_only_one_line_end() {
-        for (content, text) in [("x\n", "x"), ("x\r\n", "x"), ("x", "x"), (" x \n\n", " x \n")] {
-            let environment =
-                Environment::from_pairs([("A", "b")]).with_file_reader(|_| Ok(content.as_bytes().to_vec()));
-            assert_eq!(environment.read_file("/f"), Ok(text.to_owned()));
-        }
-    }
-
-    #[test]
-    fn a_file_from_disk_is_read_up_to_its_bound() {
-        let environment = Environment::from_pairs([("A", "b")]);
-        assert!(environment.read_file("Cargo.toml").is_ok());
-        let directory = tempfile::tempdir().unwrap();
-        let large = directory.path().join("large");
-        std::fs::write(&large, vec![b'x'; FILE_BYTES_MAX + 1]).unwrap();
-        let large = large.to_str().unwrap();
-        assert_eq!(environment.read_file(large), Err(format!("expected at most 64 KiB in {large:?}")));
-        assert!(
-            environment.read_file("/no/such").is_err_and(|why| why.starts_with("cannot read \"/no/such\": "))
-        );
-    }
-
-    #[test]
     fn only_a_regular_file_is_opened() {
         let directory = tempfile::tempdir().unwrap();
         let pipe = directory.path().join("pipe");
         let mode = rustix::fs::Mode::RUSR;
         rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
-        let environment = Environment::from_pairs([("A", "b")]);
         for path in [pipe.as_path(), directory.path(), Path::new("/dev/zero")] {
-            let why = environment.read_file(path.to_str().unwrap()).unwrap_err();
+            let why = read_file(path.to_str().unwrap()).unwrap_err();
             assert_eq!(why, format!("cannot read {path:?}: expected a regular file"));
         }
         let dotenv = Environment::layered(std::iter::empty(), read_from_disk(&pipe));

@@ -52,20 +52,13 @@ pub(super) fn one_of<T: Copy>(choices: &[(&str, T)]) -> impl Fn(&str) -> Formed<
 }
 
 /// Yes or no.
-pub(super) fn switch() -> impl Fn(&str) -> Formed<bool> {
-    one_of(SWITCH)
+pub(super) fn switch(text: &str) -> Formed<bool> {
+    match &*text.to_ascii_lowercase() {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" => Ok(false),
+        _ => Err("expected true or false".to_owned()),
+    }
 }
-
-const SWITCH: &[(&str, bool)] = &[
-    ("true", true),
-    ("false", false),
-    ("1", true),
-    ("0", false),
-    ("yes", true),
-    ("no", false),
-    ("on", true),
-    ("off", false),
-];
 
 /// Visible ASCII characters, which a header value can carry.
 pub(super) fn visible<T: for<'a> From<&'a str>>(length: RangeInclusive<usize>) -> impl Fn(&str) -> Formed<T> {

@@ -78,7 +78,7 @@ impl IceConfig {
         let sources = settings.words("ICE_SOURCES", Some("cloudflare,stun"), &choices);
         let relay = RelayConfig::read(settings);
         let ice = Self {
-            enabled: settings.get("TURN_ENABLED", "true", switch()),
+            enabled: settings.get("TURN_ENABLED", "true", switch),
             relay: sources.contains(&IceSource::Relay).then_some(relay),
             sources,
             urls: settings.get("ICE_URLS", "short", one_of(URL_CHOICES)),

@@ -1,9 +1,6 @@
 //! `MANUAL_ICE_SERVERS`: a fixed list of `RTCIceServer`. It holds passwords, so a message states the number of the entry and
 //! what was expected, and never repeats the text.
 
-use serde::Deserialize;
-use serde_json::Value;
-
 use super::form::Formed;
 use super::settings::Settings;
 use crate::ice::server::{IceServerList, IceServersError, OnBadUrl, RawIceServer};
@@ -20,39 +17,25 @@ pub(super) fn read_manual(settings: &mut Settings<'_>) -> Option<IceServerList> 
 
 /// The list, and how many URLs are left out. All bad entries are one problem.
 fn parse_list(text: &str) -> Formed<(IceServerList, usize)> {
-    let expected = "expected a JSON list of RTCIceServer objects";
-    let entries = match serde_json::from_str(text) {
-        Ok(Value::Array(entries)) => entries,
-        Ok(_) => return Err(expected.to_owned()),
-        Err(error) => {
-            let (line, column) = (error.line(), error.column());
-            return Err(format!("{expected}, cannot read it at line {line}, column {column}"));
-        }
+    let servers: Vec<RawIceServer> = serde_json::from_str(text).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        format!(
+            "expected a JSON list of RTCIceServer objects, cannot read it at line {line}, column {column}"
+        )
+    })?;
+    let problem = |(server, number): (&RawIceServer, u32)| {
+        let error = IceServerList::clean(vec![server.clone()], OnBadUrl::Refuse).err()?;
+        // An entry may have no usable URL if another one has.
+        (error != IceServersError::Empty).then(|| format!("entry {number}: {}", without_text(&error)))
     };
-    let blocked = entries.iter().flat_map(urls_of).filter(is_blocked).count();
-    let mut servers = Vec::with_capacity(entries.len());
-    let mut problems = Vec::new();
-    for (entry, number) in entries.into_iter().zip(1..) {
-        match parse_entry(entry) {
-            Ok(server) => servers.push(server),
-            Err(why) => problems.push(format!("entry {number}: {why}")),
-        }
-    }
+    let problems: Vec<String> = servers.iter().zip(1..).filter_map(problem).collect();
     if !problems.is_empty() {
         return Err(problems.join("; "));
     }
+    let is_blocked = |url: &&String| IceUrl::parse(url).is_ok_and(|url| url.is_blocked_by_browsers());
+    let blocked = servers.iter().flat_map(RawIceServer::urls).filter(is_blocked).count();
     let list = IceServerList::clean(servers, OnBadUrl::Refuse).map_err(|error| without_text(&error))?;
     Ok((list, blocked))
-}
-
-/// One entry that is valid alone. It may have no usable URL if another entry has one.
-fn parse_entry(entry: Value) -> Formed<RawIceServer> {
-    let expected = "expected urls as a text or a list of texts, username and credential as texts";
-    let server = RawIceServer::deserialize(entry).map_err(|_| expected.to_owned())?;
-    match IceServerList::clean(vec![server.clone()], OnBadUrl::Refuse) {
-        Ok(_) | Err(IceServersError::Empty) => Ok(server),
-        Err(error) => Err(without_text(&error)),
-    }
 }
 
 /// What was expected, without the text that was found, because people put passwords into URLs.
@@ -67,16 +50,6 @@ fn without_text(error: &IceServersError) -> String {
         }
         IceServersError::TooMany => format!("expected fewer URLs, found {error}"),
     }
-}
-
-fn urls_of(entry: &Value) -> impl Iterator<Item = &str> {
-    let urls = entry.get("urls");
-    let many = urls.and_then(Value::as_array).into_iter().flatten();
-    urls.into_iter().chain(many).filter_map(Value::as_str)
-}
-
-fn is_blocked(url: &&str) -> bool {
-    IceUrl::parse(url).is_ok_and(|url| url.is_blocked_by_browsers())
 }
 
 #[cfg(test)]
@@ -106,23 +79,19 @@ mod tests {
 
     #[test]
     fn a_bad_list_is_refused_by_entry_and_never_shown() {
-        let shape = "expected urls as a text or a list of texts, username and credential as texts";
         let json = "expected a JSON list of RTCIceServer objects, cannot read it at line 1, column";
         let no_credential = "expected username and credential with a turn: or turns: URL";
         for (list, why) in [
             ("hush", format!("{json} 1")),
-            (r#"{"urls": "stun:a"}"#, "expected a JSON list of RTCIceServer objects".into()),
+            (r#"{"urls": "stun:a"}"#, format!("{json} 0")),
             (r#"[{"urls": "stun:a"}"#, format!("{json} 19")),
-            (r#""hush""#, "expected a JSON list of RTCIceServer objects".into()),
-            (r#"["hush"]"#, format!("entry 1: {shape}")),
-            (r#"[{"urls": "stun:a"}, {"url": "stun:hush"}]"#, format!("entry 2: {shape}")),
+            (r#"[{"urls": "stun:a"}, {"url": "stun:hush"}]"#, format!("{json} 41")),
             (
-                r#"[{"urls": "turn:a", "username": "u", "credential": {"hush": 1}}]"#,
-                format!("entry 1: {shape}"),
+                r#"[{"urls": "turn:a"}, {"urls": "stun:a"}, {"urls": "hush"}]"#,
+                format!("entry 1: {no_credential}; entry 3: expected a stun:, stuns:, turn: or turns: URL"),
             ),
             (r#"[{"urls": "turn:a", "credential": "hush"}]"#, format!("entry 1: {no_credential}")),
             (r#"[{"urls": "turn:u:hush@a"}]"#, "entry 1: expected a port from 1 to 65535".into()),
-            (r#"[{"urls": "hush"}]"#, "entry 1: expected a stun:, stuns:, turn: or turns: URL".into()),
             ("[]", "expected at least one URL that browsers accept".into()),
         ] {
             assert_refused(with(list), &[&format!("MANUAL_ICE_SERVERS: {why}")]);

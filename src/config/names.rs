@@ -1,6 +1,5 @@
 //! The names of all settings, and the hints for a name that looks like one and is not one.
 
-use std::fmt;
 use std::sync::LazyLock;
 
 use super::settings::Settings;
@@ -83,7 +82,8 @@ const FOREIGN: [&str; 2] = ["TURN_SECRET", "TURN_SECRET_FILE"];
 const KUBERNETES_PREFIX: &str = "TURN_BROKER_";
 
 /// A name that looks like a setting and is not one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{name} is not a setting; did you mean {nearest}?")]
 pub(super) struct Misspelled {
     name: String,
     /// The known name that is most similar.
@@ -114,12 +114,6 @@ impl Misspelled {
             || strsim::damerau_levenshtein(&upper, &nearest) <= ERRORS_MAX && !FOREIGN.contains(&name);
         let is_fatal = is_similar && is_meant && must_not_be_ignored(&nearest);
         Some(Self { name: name.escape_debug().to_string(), nearest, is_fatal })
-    }
-}
-
-impl fmt::Display for Misspelled {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is not a setting; did you mean {}?", self.name, self.nearest)
     }
 }
 

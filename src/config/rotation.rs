@@ -35,16 +35,12 @@ impl RotationConfig {
         let token = settings.secret("CLOUDFLARE_API_TOKEN", token);
         let base = settings.base_url("CLOUDFLARE_REST_BASE", "https://api.cloudflare.com");
         let every = every?;
-        for (is_set, name, what) in [
-            (
-                settings.is_set("CLOUDFLARE_API_TOKEN"),
-                "CLOUDFLARE_API_TOKEN",
-                "an API token with the permission Calls: Edit",
-            ),
-            (settings.is_set("CLOUDFLARE_ACCOUNT_ID"), "CLOUDFLARE_ACCOUNT_ID", "the id of the account"),
-            (settings.is_set("STATE_DIR"), "STATE_DIR", "a directory for the created keys"),
+        for (name, what) in [
+            ("CLOUDFLARE_API_TOKEN", "an API token with the permission Calls: Edit"),
+            ("CLOUDFLARE_ACCOUNT_ID", "the id of the account"),
+            ("STATE_DIR", "a directory for the created keys"),
         ] {
-            if !is_set {
+            if !settings.is_set(name) {
                 settings.refuse(name, format!("expected {what} because KEY_ROTATION_DAYS is set"));
             }
         }

@@ -2,12 +2,10 @@
 //! all problems are reported together. A refused setting gets its default, but then there is no configuration. No message
 //! contains the value of a secret. The calls are also the list of all settings ([`Settings::all`]).
 
-use std::fmt;
-
 use url::Url;
 
 use super::Config;
-use super::environment::Environment;
+use super::environment::{Environment, read_file};
 use super::form::{Formed, base_url, is_cleartext, is_plain, one_of};
 use super::names::{Misspelled, Setting};
 
@@ -19,7 +17,8 @@ const SHOWN_CHARS_MAX: usize = 100;
 const EXAMPLE_MARK: &str = "example-only";
 
 /// One problem.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+#[error("{variable}: {expected}")]
 pub struct ConfigProblem {
     /// The variable, or `.env` if the file itself cannot be read.
     pub variable: String,
@@ -28,7 +27,8 @@ pub struct ConfigProblem {
 }
 
 /// All problems, sorted by variable, without duplicates. Prints one line for each, then the hints about names.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.lines().join("\n"))]
 pub struct ConfigErrors {
     problems: Vec<ConfigProblem>,
     hints: Vec<String>,
@@ -40,23 +40,11 @@ impl ConfigErrors {
     pub fn problems(&self) -> &[ConfigProblem] {
         &self.problems
     }
-}
 
-impl fmt::Display for ConfigProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.variable, self.expected)
+    fn lines(&self) -> Vec<String> {
+        self.problems.iter().map(ToString::to_string).chain(self.hints.iter().cloned()).collect()
     }
 }
-
-impl fmt::Display for ConfigErrors {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let problems = self.problems.iter().map(ToString::to_string);
-        let lines: Vec<_> = problems.chain(self.hints.iter().cloned()).collect();
-        f.write_str(&lines.join("\n"))
-    }
-}
-
-impl std::error::Error for ConfigErrors {}
 
 /// Reads settings, and collects problems and warnings.
 pub(super) struct Settings<'a> {
@@ -181,12 +169,11 @@ impl<'a> Settings<'a> {
 
     /// Records a problem for the missing setting if only the other is set.
     pub(super) fn both_or_neither(&mut self, one: &str, other: &str) {
-        let (missing, set) = match (self.is_set(one), self.is_set(other)) {
-            (true, false) => (other, one),
-            (false, true) => (one, other),
-            (true, true) | (false, false) => return,
-        };
-        self.refuse(missing, format!("expected a value because {set} is set (both or neither)"));
+        for (missing, set) in [(one, other), (other, one)] {
+            if self.is_set(set) && !self.is_set(missing) {
+                self.refuse(missing, format!("expected a value because {set} is set (both or neither)"));
+            }
+        }
     }
 
     /// Records a problem. `expected` must not contain a secret.
@@ -225,20 +212,17 @@ impl<'a> Settings<'a> {
     fn secret_text(&mut self, name: &str) -> Option<(String, String)> {
         let file_name = Setting::file(name);
         match (self.environment.get(name), self.environment.get(&file_name)) {
-            (None, None) => None,
-            (Some(text), None) => Some((name.to_owned(), text.to_owned())),
-            (None, Some(path)) => match self.environment.read_file(path) {
-                Ok(text) => Some((file_name, text)),
-                Err(why) => {
-                    self.refuse(&file_name, why);
-                    None
-                }
+            (None, None) => {}
+            (Some(text), None) => return Some((name.to_owned(), text.to_owned())),
+            (None, Some(path)) => match read_file(path) {
+                Ok(text) => return Some((file_name, text)),
+                Err(why) => self.refuse(&file_name, why),
             },
             (Some(_), Some(_)) => {
                 self.refuse(name, format!("expected only one of {name} and {file_name}, found both"));
-                None
             }
         }
+        None
     }
 }
 
@@ -255,10 +239,8 @@ pub(super) fn shown(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::testing::{assert_refused, load, load_in};
+    use crate::config::testing::{assert_refused, load, load_file};
     use secrecy::ExposeSecret;
-    use std::io;
-    use std::path::Path;
 
     #[test]
     fn each_bad_entry_of_a_list_is_one_problem_and_blank_ones_are_none() {
@@ -298,29 +280,27 @@ mod tests {
 
     #[test]
     fn a_secret_may_come_from_a_file_but_not_from_both() {
-        let environment = Environment::from_pairs([("OPERATOR_TOKEN_FILE", "/run/token")])
-            .with_file_reader(|_| Ok(b"0123456789abcdef\n".to_vec()));
-        let token = load_in(&environment).unwrap().access.operator_token.unwrap();
-        assert_eq!(token.expose_secret(), "0123456789abcdef");
+        for content in ["0123456789abcdef", "0123456789abcdef\n", "0123456789abcdef\r\n"] {
+            let config = load_file("OPERATOR_TOKEN_FILE", content).unwrap();
+            assert_eq!(config.access.operator_token.unwrap().expose_secret(), "0123456789abcdef");
+        }
         let line = "OPERATOR_TOKEN: expected only one of OPERATOR_TOKEN and OPERATOR_TOKEN_FILE, found both";
         assert_refused([("OPERATOR_TOKEN_FILE", "/run/token"), ("OPERATOR_TOKEN", "hush")], &[line]);
     }
 
     #[test]
     fn an_unusable_file_is_named_with_its_variable_and_path() {
-        type Outcome = fn(&Path) -> io::Result<Vec<u8>>;
-        let cases: [(Outcome, &str); 5] = [
-            (|_| Err(io::ErrorKind::NotFound.into()), "cannot read \"/run/token\": entity not found"),
-            (|_| Ok(vec![b'x'; 65_537]), "expected at most 64 KiB in \"/run/token\""),
-            (|_| Ok(vec![0xff]), "expected UTF-8 text in \"/run/token\""),
-            (|_| Ok(b"\n".to_vec()), "expected a value in \"/run/token\""),
-            (|_| Ok(b"hush".to_vec()), "expected 16 to 1024 visible ASCII characters without spaces"),
-        ];
-        for (files, why) in cases {
-            let environment =
-                Environment::from_pairs([("OPERATOR_TOKEN_FILE", "/run/token")]).with_file_reader(files);
-            let errors = load_in(&environment).unwrap_err();
-            assert_eq!(errors.to_string(), format!("OPERATOR_TOKEN_FILE: {why}"));
+        for (content, why) in [
+            (&*vec![b'x'; 65_537], "cannot read \"FILE\": expected at most 64 KiB"),
+            (&[0xff], "cannot read \"FILE\": expected UTF-8 text"),
+            (b" \n", "expected a value in \"FILE\""),
+            (b"hush", "expected 16 to 1024 visible ASCII characters without spaces"),
+            (b"hush-hush-hush-hush\n\n", "expected 16 to 1024 visible ASCII characters without spaces"),
+        ] {
+            let errors = load_file("OPERATOR_TOKEN_FILE", content).unwrap_err();
+            assert_eq!(errors, format!("OPERATOR_TOKEN_FILE: {why}"));
         }
+        let line = "OPERATOR_TOKEN_FILE: cannot read \"/no/such\": No such file or directory (os error 2)";
+        assert_refused([("OPERATOR_TOKEN_FILE", "/no/such")], &[line]);
     }
 }

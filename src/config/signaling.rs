@@ -11,7 +11,7 @@ use url::Url;
 
 use super::alert::WebhookUrl;
 use super::form::{
-    IDENTIFIER_MAX, base_url, form, header, identifier, number, one_of, parsed, seconds, switch, visible,
+    Formed, IDENTIFIER_MAX, base_url, form, header, identifier, number, parsed, seconds, switch, visible,
 };
 use super::settings::Settings;
 use super::signaling_modules::{MODULES, Module, is_of_module};
@@ -104,18 +104,6 @@ pub enum SfuLock {
     Auto,
 }
 
-const SFU_LOCKS: &[(&str, SfuLock)] = &[
-    ("true", SfuLock::On),
-    ("false", SfuLock::Off),
-    ("auto", SfuLock::Auto),
-    ("on", SfuLock::On),
-    ("off", SfuLock::Off),
-    ("1", SfuLock::On),
-    ("0", SfuLock::Off),
-    ("yes", SfuLock::On),
-    ("no", SfuLock::Off),
-];
-
 /// Orange rooms.
 #[derive(Clone, Debug)]
 pub struct RoomsConfig {
@@ -178,7 +166,7 @@ impl AyameConfig {
             authn_webhook: settings.secret("AUTHN_WEBHOOK_URL", WebhookUrl::form),
             disconnect_webhook: settings.secret("DISCONNECT_WEBHOOK_URL", WebhookUrl::form),
             copied_headers: copied,
-            type_message: settings.get("TYPE_MESSAGE", "false", switch()),
+            type_message: settings.get("TYPE_MESSAGE", "false", switch),
             ping_interval: settings.get("WS_PING_INTERVAL_SEC", "5", seconds(1..=3_600)),
             pong_timeout: settings.get("WS_PONG_TIMEOUT_SEC", "60", seconds(1..=3_600)),
             read_timeout: settings.get("WS_READ_TIMEOUT_SEC", "90", seconds(1..=3_600)),
@@ -206,8 +194,8 @@ impl SfuConfig {
         let app_id = settings.optional("CALLS_APP_ID", identifier(IDENTIFIER_MAX));
         let app_secret = settings.secret("CALLS_APP_SECRET", visible(1..=1_024));
         let api = settings.get("CALLS_API_URL", "https://rtc.live.cloudflare.com/v1", base_url);
-        let lock = settings.get("SFU_LOCK", "true", one_of(SFU_LOCKS));
-        let strict_passthrough = settings.get("SFU_STRICT_PASSTHROUGH", "false", switch());
+        let lock = settings.get("SFU_LOCK", "true", sfu_lock);
+        let strict_passthrough = settings.get("SFU_STRICT_PASSTHROUGH", "false", switch);
         settings.both_or_neither("CALLS_APP_ID", "CALLS_APP_SECRET");
         if !is_on {
             return None;
@@ -239,6 +227,14 @@ impl ReportsConfig {
             feedback: settings.secret("FEEDBACK_URL", WebhookUrl::form),
         }
     }
+}
+
+fn sfu_lock(text: &str) -> Formed<SfuLock> {
+    if text.eq_ignore_ascii_case("auto") {
+        return Ok(SfuLock::Auto);
+    }
+    let is_on = switch(text).map_err(|_| "expected true, false or auto")?;
+    Ok(if is_on { SfuLock::On } else { SfuLock::Off })
 }
 
 const PATH_EXPECTED: &str =

@@ -13,6 +13,16 @@ pub(crate) fn load_in(environment: &Environment) -> Result<Config, ConfigErrors>
     Config::from_env(environment)
 }
 
+/// Loads one variable that names a file with this content, or returns the problems, with `FILE` for its path.
+pub(crate) fn load_file(variable: &str, content: impl AsRef<[u8]>) -> Result<Config, String> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("secret");
+    std::fs::write(&path, content).unwrap();
+    let path = path.to_str().unwrap();
+    load_in(&Environment::from_pairs([(variable, path)]))
+        .map_err(|errors| errors.to_string().replace(path, "FILE"))
+}
+
 /// Asserts that these variables have exactly these problems, in this order, and that no message contains `hush`.
 #[track_caller]
 pub(crate) fn assert_refused<const N: usize>(pairs: [(&str, &str); N], lines: &[&str]) {

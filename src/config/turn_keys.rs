@@ -105,19 +105,16 @@ fn parse_key(entry: &str) -> Result<TurnKeyConfig, &'static str> {
     if name.as_str().starts_with(CREATED_PREFIX) {
         return Err("a name that does not begin with auto-, as created keys do,");
     }
-    let mut parts = key.split(':').map(str::trim);
-    let (id, token, weight) = (parts.next().unwrap_or_default(), parts.next().ok_or(form)?, parts.next());
-    if parts.next().is_some() {
-        return Err(form);
-    }
+    let (id, token, weight) = match *key.split(':').map(str::trim).collect::<Vec<_>>() {
+        [id, token] => (id, token, "1"),
+        [id, token, weight] => (id, token, weight),
+        _ => return Err(form),
+    };
     let id = parse_identifier(id).ok_or("a key id of 1 to 128 letters, digits, _ or - after the =")?;
     if token.is_empty() || !is_visible_ascii(token) {
         return Err("a token of visible ASCII characters without spaces after the key id");
     }
-    let weight = match weight {
-        None => 1,
-        Some(text) => parse_number(text, &(0..=WEIGHT_MAX)).ok_or("a weight from 0 to 1000 at the end")?,
-    };
+    let weight = parse_number(weight, &(0..=WEIGHT_MAX)).ok_or("a weight from 0 to 1000 at the end")?;
     Ok(TurnKeyConfig { name, id, token: token.into(), weight })
 }
 
@@ -157,8 +154,7 @@ fn parse_country_key(entry: &str) -> Option<(Country, KeyName)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Environment;
-    use crate::config::testing::{assert_refused, load, load_in};
+    use crate::config::testing::{assert_refused, load, load_file};
     use proptest::prelude::*;
     use secrecy::ExposeSecret;
 
@@ -180,9 +176,8 @@ mod tests {
     fn several_keys_have_names_and_weights() {
         let both = ["eu=A1:hush1:3", "us=B2:hush2:1"];
         assert_eq!(keys([("CLOUDFLARE_TURN_KEYS", "eu=A1:hush1:3,us=B2:hush2")]), both);
-        let file = Environment::from_pairs([("CLOUDFLARE_TURN_KEYS_FILE", "/run/keys")])
-            .with_file_reader(|_| Ok(b"eu = A1:hush1:3\r\nus = B2 : hush2\n".to_vec()));
-        let read = load_in(&file).unwrap().ice.cloudflare.unwrap();
+        let file = load_file("CLOUDFLARE_TURN_KEYS_FILE", "eu = A1:hush1:3\r\nus = B2 : hush2\n");
+        let read = file.unwrap().ice.cloudflare.unwrap();
         assert_eq!(read.keys.iter().map(shown).collect::<Vec<_>>(), both, "one on each line of a file");
     }
 

@@ -99,6 +99,16 @@ enum RawUrls {
     Many(Vec<String>),
 }
 
+impl RawIceServer {
+    /// The URLs as they are written.
+    pub(crate) fn urls(&self) -> &[String] {
+        match &self.urls {
+            RawUrls::One(text) => std::slice::from_ref(text),
+            RawUrls::Many(texts) => texts,
+        }
+    }
+}
+
 /// What to do with a text that is not an ICE URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnBadUrl {
@@ -114,7 +124,7 @@ impl IceServerList {
         let mut seen = HashSet::new();
         let mut servers = Vec::with_capacity(raw.len().min(URLS_MAX));
         for entry in raw {
-            let mut urls = parse_urls(entry.urls, on_bad_url)?;
+            let mut urls = parse_urls(entry.urls(), on_bad_url)?;
             let has_credential = is_given(entry.username.as_deref()) && is_given(entry.credential.as_deref());
             if !has_credential && urls.iter().any(IceUrl::relays) {
                 return Err(IceServersError::MissingCredential);
@@ -202,14 +212,10 @@ impl IceServerList {
     }
 }
 
-fn parse_urls(raw: RawUrls, on_bad_url: OnBadUrl) -> Result<Vec<IceUrl>, IceServersError> {
-    let texts = match raw {
-        RawUrls::One(text) => vec![text],
-        RawUrls::Many(texts) => texts,
-    };
+fn parse_urls(texts: &[String], on_bad_url: OnBadUrl) -> Result<Vec<IceUrl>, IceServersError> {
     let mut urls = Vec::with_capacity(texts.len().min(URLS_MAX));
     for text in texts {
-        match IceUrl::parse(&text) {
+        match IceUrl::parse(text) {
             Ok(url) => urls.push(url),
             Err(_) if on_bad_url == OnBadUrl::Drop => {}
             Err(why) => {
