@@ -37,6 +37,8 @@ mutants=(
     'a crash of the relay: the time after its end counts, too|books/mod.rs|then.plus(UNWRITTEN_MAX).min(moment.now).max(then)|moment.now.max(then)'
     'a crash of the relay: an orderly end counts as a crash|books/mod.rs|self.standing.is_closed = self.may_count();|'
     'a crash of the relay: an orderly end loses what waits to be counted|books/mod.rs|self.standing.is_closed = self.may_count();|self.standing.is_closed = true;'
+    'a crash of the relay: claims of the time before it stay beside what it may have carried|grants/counts.rs|                self.add_counts(source, &BTreeMap::new(), now);\n|'
+    'the relay: claims of the time that it has counted stay|grants/counts.rs|        for id in self.claiming_after(source, None).collect::<Vec<_>>() {\n            self.drop_claim(source, id, from, now);|        for id in self.claiming_after(source, None).collect::<Vec<_>>() {\n            self.drop_claim(source, id, now, from);'
     'a clock in doubt: what a relay carries counts at once|books/mod.rs|!self.moment.in_doubt\n|true\n'
     'a crash of the relay: a crash counts as an orderly end|books/mod.rs|Standing { is_closed: false, ..head.standing }|head.standing'
     'the margin for sampling is forgotten|minutes/counted.rs|let sampled = \|bytes: ByteCount\| at_most(bytes.get().into(), self.sampling.max(before.sampling));|let sampled = \|bytes: ByteCount\| at_most(bytes.get().into(), 0);'

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use turn_ledger::{Batch, Books, ByteCount, Connection, Day, GrantId, Period, SteadyTime, Stored, Timestamp};
+use turn_ledger::{
+    Batch, Books, ByteCount, Connection, Day, GrantId, IceSource, Period, SteadyTime, Stored, Timestamp,
+};
 
 use super::checks::Excuse;
 use super::coturn::{CUT_FOR, Cli};
@@ -137,7 +139,7 @@ impl<D: Disk> Broker<D> {
             last_read: None,
             was_uncut: false,
             signs: Signs::default(),
-            model: Model::new(settings.rules()),
+            model: Model::new(settings.rules(), settings.sources.contains(&IceSource::Relay)),
         }
     }
 

@@ -174,7 +174,7 @@ impl<D: Disk> Broker<D> {
     /// A process has started with the stored books.
     pub(super) fn start_model(&mut self) {
         self.model.rules = self.settings.rules();
-        self.model.crash();
+        self.model.crash(self.settings.sources.contains(&IceSource::Relay));
         let (moment, period) = (self.books.moment(), self.books.ledger().period());
         self.model.advance(&moment, 0, self.books.now().as_millis(), period);
         self.settle_cutting();

@@ -154,7 +154,8 @@ fn checked<D: Disk>(scenario: &Scenario, winds_down: bool) -> (Broker<D>, Tally)
 
 fn run<D: Disk>(scenario: &Scenario, winds_down: bool) -> Result<(Broker<D>, Tally), Failure> {
     let mut world = World::default();
-    world.by_grant = scenario.settings.user_limit.map(|_| BTreeMap::new());
+    let has_relay = scenario.settings.sources.contains(&Relay);
+    world.by_grant = (scenario.settings.user_limit.is_some() || has_relay).then(BTreeMap::new);
     let mut broker = Broker::new(scenario.settings, scenario.start(), D::new());
     let mut checks = Checks::new(&broker);
     for (step, op) in scenario.ops.iter().enumerate() {

@@ -1,5 +1,7 @@
 //! The readings of a simulated broker: the provider's count of the true bytes, with what it may lack.
 
+use std::collections::BTreeMap;
+
 use turn_ledger::{
     ByteCount, Carried, Day, GrantCounts, GrantId, IceSource, Reading, ReadingOutcome, Timestamp, Traffic,
 };
@@ -127,7 +129,20 @@ impl<D: Disk> Broker<D> {
             let days = self.model.expect_carried(&self.books, IceSource::Relay, &held, bytes);
             self.books.ledger_mut().carry(IceSource::Relay, &carried);
             self.model.note_carried(&self.books, IceSource::Relay, &days);
+            if world.by_grant.is_some() {
+                let by_grant = self.relayed_by_grant(world, since);
+                self.model.count_relayed(&by_grant, self.books.now().as_millis());
+                let traffic = by_grant.iter().map(|(id, bytes)| (*id, Traffic::new(0, *bytes))).collect();
+                self.books.add_grant_traffic(IceSource::Relay, &traffic);
+            }
         }
+    }
+
+    /// What the relay has carried for each grant since an instant.
+    fn relayed_by_grant(&self, world: &World, since: u64) -> BTreeMap<GrantId, u64> {
+        let theirs = self.model.now.grants.iter().filter(|known| known.source == IceSource::Relay);
+        let carried = theirs.map(|known| (known.id, world.bytes_of_grant(known.id, since, world.now)));
+        carried.filter(|(_, bytes)| *bytes > 0).collect()
     }
 
     /// Tests the lag with the shipped test, like the service does.

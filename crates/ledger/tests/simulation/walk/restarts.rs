@@ -42,10 +42,16 @@ impl<D: Disk> Broker<D> {
         self.admit_again(world);
     }
 
+    /// The process ends in order.
+    fn finish(&mut self) {
+        self.model.finish(self.books.may_count());
+        self.books.finish();
+    }
+
     /// Restarts the process with another setting.
     pub(super) fn change(&mut self, change: Change, world: &mut World) {
         self.read_relay(world);
-        self.books.finish();
+        self.finish();
         self.flush();
         let before = ByteCount::new(self.settings.limit);
         self.settings.change(change);
@@ -67,7 +73,7 @@ impl<D: Disk> Broker<D> {
 
     /// Writes all changes, and returns the books that another process would restore.
     pub(crate) fn reopened(&mut self) -> Books {
-        self.books.finish();
+        self.finish();
         self.flush();
         let moment = Moment { jumped: Duration::ZERO, may_be_wrong: false, ..self.books.moment() };
         self.settings.open(self.disk.read(), moment)

@@ -113,6 +113,9 @@ pub(super) struct Facts {
     sessions: BTreeMap<SessionId, Relayed>,
     /// Whether all grants of coturn have the long tail.
     is_raised: bool,
+    /// Whether the relay was configured, and whether the process that wrote this has ended in order.
+    had_relay: bool,
+    is_closed: bool,
 }
 
 /// See the module's description.
@@ -143,8 +146,9 @@ fn minute_of(millis: i64) -> i64 {
 
 impl Model {
     /// Of a broker whose connections are charged like this.
-    pub(super) fn new(rules: Rules) -> Self {
-        Self { rules, ..Self::default() }
+    pub(super) fn new(rules: Rules, has_relay: bool) -> Self {
+        let now = Facts { had_relay: has_relay, ..Facts::default() };
+        Self { now, rules, ..Self::default() }
     }
 
     /// Notes what is wrong, if this is the first such thing.
@@ -167,9 +171,15 @@ impl Model {
     }
 
     /// What was not written is lost.
-    pub(super) fn crash(&mut self) {
+    pub(super) fn crash(&mut self, has_relay: bool) {
         self.now = self.written.clone();
         self.now.is_raised = false;
+        // What a relay may have carried before a crash counts as counted.
+        if has_relay && self.now.had_relay && !self.now.is_closed {
+            self.now.drop_claims(IceSource::Relay, self.now.time, |_| true);
+            self.now.see_until(IceSource::Relay, self.now.time);
+        }
+        (self.now.had_relay, self.now.is_closed) = (has_relay, false);
         for known in &mut self.now.grants {
             (known.is_settled, known.due) = (true, known.until);
         }
@@ -180,6 +190,11 @@ impl Model {
         self.now.lose_saved(self.now.time);
         self.now.restore_sessions();
         self.now.settle_claims(self.now.time, &self.rules);
+    }
+
+    /// The process ends in order, unless something waits to be counted.
+    pub(super) fn finish(&mut self, may_count: bool) {
+        self.now.is_closed = may_count;
     }
 
     pub(super) fn copy(&mut self) {

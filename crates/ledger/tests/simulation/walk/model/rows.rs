@@ -76,14 +76,11 @@ impl Known {
             return Some(format!("a row says that {renewal:?} renews it instead of {:?}", self.renewed_by));
         }
         let claimed = row.spent().claimed().get();
-        // What a relay may have carried before a crash counts as counted.
-        let is_known = !self.claims.is_rough && self.source != IceSource::Relay;
-        if is_known && claimed != self.claims.bytes {
+        if !self.claims.is_rough && claimed != self.claims.bytes {
             return Some(format!("a row says that {claimed} bytes are claimed"));
         }
         let measured = row.spent().measured().get();
-        let is_counted = self.source == IceSource::Relay || self.is_counted(measured);
-        (!is_counted).then(|| format!("a row says that {measured} bytes are measured"))
+        (!self.is_counted(measured)).then(|| format!("a row says that {measured} bytes are measured"))
     }
 }
 

@@ -162,6 +162,17 @@ impl Model {
         }
     }
 
+    /// The relay has carried so much for each grant since its last count, which ends now.
+    pub(in super::super) fn count_relayed(&mut self, by_grant: &BTreeMap<GrantId, u64>, now: i64) {
+        for (id, bytes) in by_grant {
+            if let Some(known) = self.grant(*id).filter(|known| known.has_row) {
+                known.add_count(*bytes, now);
+            }
+        }
+        self.now.drop_claims(IceSource::Relay, now, |_| true);
+        self.now.see_until(IceSource::Relay, now);
+    }
+
     /// A period begins: nothing is spent in it.
     pub(super) fn begin_spending(&mut self, period: Period) {
         self.now.unknown = (0, 0);
