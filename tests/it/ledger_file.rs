@@ -12,7 +12,7 @@ use turn_broker::journal::store::Store;
 use turn_ledger::{Batch, IceSource, Stored};
 
 use walk::disk::Disk;
-use walk::faults::faults_with;
+use walk::faults::FAULTS;
 use walk::{Scenario, restored_equals_written};
 
 struct LedgerFile(TempDir);
@@ -35,7 +35,7 @@ impl Disk for LedgerFile {
 fn a_ledger_file_restores_the_books_without_contradictions() {
     for seed in 0..9 {
         for strict in [false, true] {
-            let scenario = Scenario::random(seed, 60, strict, &faults_with(|_| false));
+            let scenario = Scenario::random(seed, 60, strict, FAULTS);
             // What a relay in the process may have carried since its last count is added at a start.
             if scenario.settings.sources.contains(&IceSource::Relay) {
                 continue;

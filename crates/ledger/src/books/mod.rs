@@ -13,9 +13,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::{
-    Batch, ByteCount, Caller, ClientKey, Closed, Connections, CoturnUsage, Entry, Figures, Grant, GrantId,
-    GrantRow, Grants, Head, IceSource, Ledger, MINT_SLACK, Minute, Moment, OpenError, Opened, Overrides,
-    PromisedTime, Report, ReportError, Spender, Standing, Stored, TAIL_MAX, Timestamp, UNWRITTEN_MAX, User,
+    Batch, ByteCount, Caller, ClientKey, Closed, Connections, CoturnUsage, Day, Entry, Figures, Grant,
+    GrantId, GrantRow, Grants, Head, IceSource, Ledger, MINT_SLACK, Minute, Moment, OpenError, Opened,
+    Overrides, PromisedTime, Report, ReportError, Spender, Standing, Stored, TAIL_MAX, Timestamp,
+    UNWRITTEN_MAX, User,
 };
 
 pub use commit::{Commit, Hold, NotAdmitted, NotCommitted, NotRecorded, Requester, Written};
@@ -173,11 +174,13 @@ impl Books {
     }
 
     fn step_to(&mut self, now: Timestamp) {
-        let period = self.ledger.period();
+        let (day, period) = (Day::of(self.now()), self.ledger.period());
         self.ledger.advance(now);
+        if Day::of(self.now()) != day {
+            self.coturn.sessions.begin_day(now, LIFE_MAX.saturating_add(TAIL_MAX));
+        }
         if self.ledger.period() != period {
             self.grants.begin_period(self.ledger.period());
-            self.coturn.sessions.forget_unseen(now, LIFE_MAX.saturating_add(TAIL_MAX));
         }
     }
 

@@ -10,8 +10,8 @@
 //! - A session without a measured rate is charged `default_rate` from the time that it has a channel to a peer, up to 2,047
 //!   packets of 1,200 bytes. With permissions only it is charged nothing: browsers open many such sessions and never
 //!   use them.
-//! - An estimate is charged once: nothing is added until the counts exceed it. So a session is overcharged by at most
-//!   one estimate, however long it lives.
+//! - An estimate is charged once a day: nothing is added until the counts exceed it. So a session is overcharged by at most one
+//!   estimate on each day that it lives.
 //!
 //! At worst, these bytes are not charged: sessions that began and ended between two listings, a session with permissions
 //! only (2,047 packets), and traffic above the last rate just before a session ends.
@@ -91,13 +91,16 @@ impl Sessions {
         delta
     }
 
-    /// Removes sessions that were not seen for so long.
-    pub fn forget_unseen(&mut self, now: Timestamp, longest: Duration) {
+    /// A day begins. What was estimated in the one before does not count in this one, so packets that are shown from now on are
+    /// charged in full. Removes sessions that were not seen for so long.
+    pub fn begin_day(&mut self, now: Timestamp, longest: Duration) {
         let dirty = &mut self.dirty;
         self.rows.retain(|id, row| {
             let is_unseen = now.since(row.seen_at) > longest;
             if is_unseen {
                 dirty.note_removed(*id);
+            } else if row.forget_estimate() {
+                dirty.note(*id);
             }
             !is_unseen
         });

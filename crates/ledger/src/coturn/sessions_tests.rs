@@ -74,6 +74,19 @@ fn sent(taken: &Taken) -> u64 {
     taken.total.sent.get()
 }
 
+/// What was estimated before midnight is charged again after it, so that no day has less than was shown on it.
+#[test]
+fn an_estimate_of_one_day_charges_nothing_on_the_next() {
+    let mut book = Book::default();
+    book.take(&listing([session(1, 0, 0)]), at(0), DEFAULT_RATE);
+    book.take(&listing([session(1, 10, 4_096)]), at(10_000), DEFAULT_RATE);
+    let before = book.total.sent.get();
+    book.sessions.begin_day(at(10_000), Duration::MAX);
+    assert_eq!(book.sessions.take_changes().len(), 1, "it is stored");
+    book.take(&listing([session(1, 12, 6_144)]), at(12_000), DEFAULT_RATE);
+    assert!(before > 4_096_000 && book.total.sent.get() - before >= 2_048_000);
+}
+
 #[test]
 fn hidden_bytes_are_charged_once_at_the_last_rate() {
     let mut book = Book::default();

@@ -60,6 +60,7 @@ mutants=(
     'coturn: a gap releases promises|minutes/counted.rs|unseen = self.promised_between(before.as_of, until);|unseen = 0;'
     'coturn: a listing counts although the time is in doubt|books/sessions.rs|        listing.is_complete &= self.may_count();|        listing.is_complete &= true;'
     'coturn: an old reference clock ends the doubt|time.rs|.filter(\|((_, at), (since, _))\| at > since)|.filter(\|_\| true)'
+    'coturn: what was estimated on one day is not charged on the next|coturn/sessions.rs|} else if row.forget_estimate() {|} else if row.seen_at > now && row.forget_estimate() {'
     'coturn: sessions that nobody lists stay|coturn/sessions.rs|now.since(row.seen_at) > longest|row.seen_at > now'
     'coturn: what is not shown tests the assumed rate|timeline/counts.rs|self.test(carried.shown, is_test);|self.test(carried.granted, is_test);'
     'coturn: bytes of a gap are counted beside its estimate|minutes/counted.rs|bytes = bytes.max(left);|bytes = bytes.saturating_add(left);'

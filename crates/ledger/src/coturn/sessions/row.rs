@@ -1,6 +1,6 @@
 //! One coturn session: the counts that coturn has shown, and the estimate of what it does not show.
 //!
-//! What is charged never decreases, and is never less than the shown counts.
+//! What is charged never decreases in a day, and is never less than the shown counts.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::sync::Arc;
@@ -85,6 +85,11 @@ impl SessionRow {
     /// Whether more than the times of the last listing have changed. Those are not stored again.
     pub(super) fn has_changed_since(&self, before: &Self) -> bool {
         Self { seen_at: self.seen_at, age: self.age, ..before.clone() } != *self
+    }
+
+    /// Charges no more than the shown counts. Returns whether more was charged.
+    pub(super) fn forget_estimate(&mut self) -> bool {
+        std::mem::replace(&mut self.charged, self.traffic) != self.traffic
     }
 
     /// Whether this is the row's session, and not a new one with the same id after a restart of coturn.

@@ -8,6 +8,7 @@ use turn_ledger::{ByteCount, Figures, HIDDEN_PACKETS_MAX, IceSource, Period, Sna
 use super::broker::Broker;
 use super::coturn::PACKET_BYTES;
 use super::disk::Disk;
+use super::minting::user_named;
 use super::world::{METERED, World};
 
 /// Why a check is left out.
@@ -196,11 +197,14 @@ impl Checks {
         (0..3).find_map(|user| {
             let truth = broker.truth_of_user(world, user, now.period);
             self.tally.near += u64::from(truth > limit / 100 * 80);
-            (truth > limit).then(|| format!("user {user} has relayed {truth} of {limit}"))
+            let committed =
+                broker.books.user_share(&user_named(user)).map_or(0, |share| share.committed.get());
+            (truth > committed.min(limit))
+                .then(|| format!("user {user} has relayed {truth} of {limit}, {committed} are committed"))
         })
     }
 
-    /// The true bytes do not exceed what the status said, in this period and in one that ended with this step.
+    /// The true bytes do not exceed what was committed, with its margin, in this period and in one that ended with this step.
     /// What the SFU relayed for longer than was promised before the step is in no figure of a period that ended meanwhile.
     fn bound(
         &self,
@@ -210,22 +214,20 @@ impl Checks {
         went_on: bool,
     ) -> Option<String> {
         let before = &self.before.figures;
-        let most = |figures: &Figures| figures.limit.plus(figures.overshoot_bound()).get();
+        let most = |figures: &Figures| figures.committed.plus(figures.margin).get();
         let truth = broker.truth(world, now.period);
         let highest = most(before).max(most(now));
         // What sampling can have missed was limited by a count that lacked bytes.
         let at_least = |truth: u64, lacked: bool| if lacked { truth / 100 * 95 } else { truth };
         let truth = at_least(truth, broker.lacked);
         if truth > highest {
-            return Some(format!("true bytes {truth} exceed limit and bound {highest}"));
+            return Some(format!("true bytes {truth} exceed the most {highest}"));
         }
         if before.period != now.period && before.period.end <= now.period.start && !went_on {
             let ended = at_least(broker.truth(world, before.period), self.lacked.1);
             let most = most(before);
             if ended > most {
-                return Some(format!(
-                    "true bytes {ended} of the previous period exceed limit and bound {most}"
-                ));
+                return Some(format!("true bytes {ended} of the previous period exceed the most {most}"));
             }
         }
         let ceiling = self.ceiling.max(self.highest_limit).plus(hidden_max(world, broker));

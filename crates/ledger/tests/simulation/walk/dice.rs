@@ -131,6 +131,7 @@ impl Dice {
     pub(crate) fn in_calls(&mut self, op: Op) -> Op {
         match op {
             Op::Mint { life, .. } | Op::MintFails { life } => Op::Join { life },
+            Op::Revoke { .. } if self.below(2) == 0 => op,
             Op::Close { nth } | Op::Revoke { nth } | Op::Open { nth, .. } => Op::Leave { nth },
             Op::Beat { .. } if self.below(2) == 0 => Op::KeepCalls,
             Op::Read { .. } | Op::ReadFallen | Op::ReadAbsurd if self.below(2) == 0 => {

@@ -72,50 +72,40 @@ pub(crate) enum Name {
     Bounds,
 }
 
-/// All faults, by the names that `FAULTS` can contain.
-pub(crate) const FAULTS: &[(&str, Fault)] = &[
-    ("late", Fault::Late),
-    ("steps", Fault::Steps),
-    ("mode", Fault::Setting(Name::Mode)),
-    ("billing-day", Fault::Setting(Name::BillingDay)),
-    ("tail", Fault::Setting(Name::Tail)),
-    ("rate", Fault::Setting(Name::Rate)),
-    ("sampling", Fault::Setting(Name::Sampling)),
-    ("limit", Fault::Setting(Name::Limit)),
-    ("change-sources", Fault::Setting(Name::Sources)),
-    ("cli", Fault::Setting(Name::Cli)),
-    ("sources", Fault::Sources),
-    ("reporter", Fault::Reporter),
-    ("coturn", Fault::Coturn),
-    ("uncut", Fault::Uncut),
-    ("pause-at-coturn", Fault::PauseAtCoturn),
-    ("reboots", Fault::Reboots),
-    ("overrides", Fault::Overrides),
-    ("interleaved", Fault::Interleaved),
-    ("addresses", Fault::Addresses),
-    ("small-tables", Fault::SmallTables),
-    ("hang-ups", Fault::HangUps),
-    ("blocks", Fault::Blocks),
-    ("copies", Fault::Copies),
-    ("sfu", Fault::Sfu),
-    ("rules", Fault::Setting(Name::Rules)),
-    ("bounds", Fault::Setting(Name::Bounds)),
-    ("partial", Fault::Partial),
-    ("late-listing", Fault::LateListing),
-    ("drops", Fault::Drops),
-    ("unlisted", Fault::Unlisted),
-    ("user-limit", Fault::Setting(Name::UserLimit)),
+/// All faults.
+pub(crate) const FAULTS: &[Fault] = &[
+    Fault::Late,
+    Fault::Steps,
+    Fault::Setting(Name::Mode),
+    Fault::Setting(Name::BillingDay),
+    Fault::Setting(Name::Tail),
+    Fault::Setting(Name::Rate),
+    Fault::Setting(Name::Sampling),
+    Fault::Setting(Name::Limit),
+    Fault::Setting(Name::Sources),
+    Fault::Setting(Name::Cli),
+    Fault::Sources,
+    Fault::Reporter,
+    Fault::Coturn,
+    Fault::Uncut,
+    Fault::PauseAtCoturn,
+    Fault::Reboots,
+    Fault::Overrides,
+    Fault::Interleaved,
+    Fault::Addresses,
+    Fault::SmallTables,
+    Fault::HangUps,
+    Fault::Blocks,
+    Fault::Copies,
+    Fault::Sfu,
+    Fault::Setting(Name::Rules),
+    Fault::Setting(Name::Bounds),
+    Fault::Partial,
+    Fault::LateListing,
+    Fault::Drops,
+    Fault::Unlisted,
+    Fault::Setting(Name::UserLimit),
 ];
-
-/// Faults that are not drawn yet. `FAULTS=all`, or a list of names, runs them too. The bound survives them, but the scenarios that are
-/// drawn with them show that a restart counts a claim of an open connection a little higher.
-pub(crate) const OFF: &[&str] = &["pause-at-coturn", "unlisted"];
-
-/// The faults that the ledger survives, and those whose name is in `more`.
-pub(crate) fn faults_with(more: impl Fn(&str) -> bool) -> Vec<Fault> {
-    let is_on = |name: &str| !OFF.contains(&name) || more(name);
-    FAULTS.iter().filter(|(name, _)| is_on(name)).map(|(_, fault)| *fault).collect()
-}
 
 impl Dice {
     /// One of the rarer faults.

@@ -21,7 +21,7 @@ const GONE_MAX: i64 = 600_000;
 const RATE_MAX: u64 = 12_500;
 /// Two listings that are further apart have a gap between them.
 const GAP: i64 = 5_000;
-/// A session that was not seen for so long when a period begins is forgotten: the longest life and tail.
+/// A session that was not seen for so long when a day begins is forgotten: the longest life and tail.
 const UNSEEN_MAX: i64 = 9 * 86_400_000;
 
 /// Bytes from the client, and to it.
@@ -163,9 +163,14 @@ impl Facts {
         add(listed, row.grant, added, rules);
     }
 
-    /// A period begins at this time.
-    pub(super) fn forget_unseen(&mut self, now: i64) {
+    /// A day begins. What was estimated in the one before does not count in it.
+    pub(super) fn begin_day(&mut self, now: i64) {
         self.sessions.retain(|_, row| now - row.seen_at <= UNSEEN_MAX);
+        for row in self.sessions.values_mut() {
+            if std::mem::replace(&mut row.charged, row.shown) != row.shown {
+                row.stored_at = row.seen_at;
+            }
+        }
     }
 
     /// A process starts: the times of sessions that have not changed were not stored.

@@ -34,10 +34,10 @@ fn promised_between(spans: &[Span], from: i64, until: i64, rate: u64) -> Range {
     sum
 }
 
-/// What the provider has counted of the days of this period and the one before.
+/// What the provider has counted of the days of this period and those before it: two resets can pass in one step.
 fn counts_of(books: &Books) -> BTreeMap<Day, DayCount> {
     let Period { start, end } = books.ledger().period();
-    let start = Timestamp::from_millis(start.as_millis() - 31 * 24 * 60 * MINUTE);
+    let start = Timestamp::from_millis(start.as_millis() - 100 * 24 * 60 * MINUTE);
     let count = |day| Some((day, books.ledger().day(IceSource::Cloudflare, day)?));
     Day::between(start, end).filter_map(count).collect()
 }

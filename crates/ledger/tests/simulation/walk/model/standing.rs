@@ -1,11 +1,13 @@
 //! What happened in the period, and what qualifies the bound: a restored copy, and jumps of the time.
 
-use turn_ledger::{Books, ByteCount, GrantId, IceSource, Moment, Period, Snapshot};
+use turn_ledger::{Books, ByteCount, GrantId, IceSource, Moment, Period, Snapshot, Timestamp};
 
 use super::{MINUTE, Model, SLACK, signed};
 
 /// No credential lives longer, in milliseconds.
-const LIFE_MAX: i64 = 2 * 86_400_000;
+const LIFE_MAX: i64 = 2 * DAY;
+/// A day in milliseconds.
+const DAY: i64 = 86_400_000;
 
 impl Model {
     /// The books have moved to this time. `before`: their figures before.
@@ -20,14 +22,22 @@ impl Model {
         }
         let rules = self.rules;
         if self.now.period != Some(period) {
-            let end = self.now.period.map_or(0, |period| period.end.as_millis());
-            self.now.elapse(end.min(now) - 1, &rules);
-            self.now.forget_unseen(now);
+            let end = self.now.period.map_or(Timestamp::default(), |period| period.end);
+            self.now.elapse(end.as_millis().min(now) - 1, &rules);
+            if self.now.period.is_some() && end < period.start {
+                // Connections end in the periods between.
+                self.begin_spending(Period { start: end, end: period.start });
+                self.now.period = Some(Period { start: end, end: period.start });
+                self.now.elapse(period.start.as_millis() - 1, &rules);
+            }
             (self.now.issued, self.now.opened, self.now.reported) = (0, 0, 0);
             self.begin_spending(period);
             self.now.period = Some(period);
         }
         self.now.elapse(now, &rules);
+        if self.now.time.div_euclid(DAY) != now.div_euclid(DAY) {
+            self.now.begin_day(now);
+        }
         self.now.time = now;
     }
 

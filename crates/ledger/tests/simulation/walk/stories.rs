@@ -1,0 +1,100 @@
+//! Operations that meet: what goes wrong only if they follow each other closely, which single draws rarely do.
+
+use turn_ledger::Written;
+
+use super::coturn::Cli;
+use super::dice::Dice;
+use super::faults::{Fault, Name};
+use super::ops::Op;
+use super::settings::Change;
+
+/// The newest grant or page, and the one before it.
+const NEWEST: u64 = 0;
+const BEFORE: u64 = 1;
+/// Bits of `nth` with a meaning of their own: the other connection of a grant, its call's member, and a renewal at the next source.
+const OTHER_CONNECTION: u64 = 1 << 32;
+const MEMBER: u64 = 1 << 33;
+const NEXT_SOURCE: u64 = 1 << 34;
+
+impl Dice {
+    /// Some operations in a row. Waits of random length lie between some of them.
+    pub(super) fn story(&mut self) -> Vec<Op> {
+        let life = self.one_of(&[300, 3_600]);
+        let mint = Op::Mint { life, delay: self.below(4_000) };
+        let renew = Op::RenewWhenDue { nth: NEWEST, life, delay: 0 };
+        let (soon, later) = (self.wait(30_000), self.wait(1_200_000));
+        match self.below(9) {
+            // One of two grants of a chain is revoked, and nothing is relayed on it any more.
+            0 => {
+                let from = Op::From { nth: self.below(3) };
+                let revoke = Op::Revoke { nth: self.one_of(&[NEWEST, BEFORE]) };
+                vec![from, mint, renew, revoke, Op::ReadRelay { is_slow: false }, soon, later]
+            }
+            // A chain of grants, in part at the next source.
+            1 => {
+                let again =
+                    Op::RenewWhenDue { nth: NEWEST | self.one_of(&[0, 0, NEXT_SOURCE]), life, delay: 0 };
+                vec![mint, renew, again, again, soon]
+            }
+            // Tracks come, go and come back in one minute.
+            2 if self.has(Fault::Sfu) => {
+                let (active, pull) = (u64::MAX - 1, self.pull());
+                let stream = Op::Stream { nth: NEWEST, active };
+                let again = self.pull();
+                vec![Op::OpenPage, pull, stream, soon, Op::CloseTracks { nth: NEWEST }, again, soon]
+            }
+            // Media flow while nobody watches.
+            3 if self.has(Fault::Sfu) => {
+                let pull = self.pull();
+                let stream = Op::Stream { nth: NEWEST, active: self.roll() };
+                let millis = self.one_of(&[200_000, 1_800_000, 14_400_000]);
+                vec![Op::OpenPage, pull, stream, soon, Op::Down { millis, share: 256 }, later]
+            }
+            // A member of a call reports before its client does, so its address is known only then.
+            4 | 2 => {
+                let open = |nth| Op::Open { nth, relayed: Some(true) };
+                let beat = Op::Beat { nth: NEWEST, bytes: Some(self.roll() >> 30), relayed: None };
+                let other = Op::Open { nth: OTHER_CONNECTION, relayed: None };
+                vec![mint, open(MEMBER), soon, open(NEWEST), later, beat, other, later, beat, soon]
+            }
+            // What is reserved is committed after sessions are not cut any more.
+            5 => {
+                let wait = Op::Wait { millis: self.below(3_000), share: 256 };
+                let silent = Op::Coturn(Cli::Silent);
+                let commit = [Op::Commit, Op::Settle { written: Written::Yes }];
+                let mut ops = vec![Op::Reserve { life }, silent, soon, wait];
+                ops.extend(commit);
+                ops.extend([later, Op::Coturn(Cli::Works)]);
+                ops
+            }
+            // The limit is overridden, and configured anew.
+            6 if self.has(Fault::Overrides) && self.has(Fault::Setting(Name::Limit)) => {
+                let limits = [self.limit(), self.limit()];
+                let change = |limit| Op::Change(Change::Limit(limit));
+                let percent = self.one_of(&[50, 200]);
+                vec![change(limits[0]), Op::Limit { percent }, change(limits[1]), soon, change(limits[0])]
+            }
+            // The process starts twice soon after the machine.
+            7 | 6 if self.has(Fault::Reboots) => {
+                let (millis, behind) = (self.below(600_000), 0);
+                let reboot = Op::Reboot { millis, share: 256, behind };
+                vec![mint, reboot, soon, Op::Crash, soon, Op::Crash, later]
+            }
+            // Reports and counts of one instant.
+            _ => {
+                let beat = Op::Beat { nth: NEWEST, bytes: Some(self.roll() >> 30), relayed: None };
+                let read = Op::Read { back: self.below(3), missed: 0 };
+                let open = Op::Open { nth: NEWEST, relayed: None };
+                vec![mint, open, later, beat, read, Op::ReadRelay { is_slow: false }, Op::Crash, soon, beat]
+            }
+        }
+    }
+
+    fn wait(&mut self, most: u64) -> Op {
+        Op::Wait { millis: self.below(most), share: self.one_of(&[256, 256, 128]) }
+    }
+
+    fn pull(&mut self) -> Op {
+        Op::Pull { nth: NEWEST, more: self.roll(), is_answered: self.below(4) > 0 }
+    }
+}
