@@ -190,6 +190,12 @@ mod tests {
     }
 
     #[test]
+    fn a_star_beside_an_origin_is_refused() {
+        let line = "CLIENT_URL: expected origins as scheme://host[:port] without a path, https://*.example.com for any one label, or * alone, found \"*\"";
+        assert_refused([("CLIENT_URL", "https://a.example,*")], &[line]);
+    }
+
+    #[test]
     fn an_origin_on_this_machine_without_a_port_gets_a_warning() {
         for text in ["http://localhost", "http://localhost:80", "https://app.example,http://127.0.0.1"] {
             let warnings = load([("CLIENT_URL", text)]).warnings;

@@ -89,6 +89,9 @@ mod tests {
         let every = "RELAY_PUBLIC_IP: expected a value because RELAY_LISTEN is an unspecified address";
         assert_refused([("RELAY_LISTEN", "0.0.0.0:3478")], &[every]);
         assert_refused([("RELAY_LISTEN", "[::]:3478")], &[every]);
+        let bad = ("RELAY_PUBLIC_IP", "relay.example");
+        let one = "RELAY_PUBLIC_IP: expected the address of a single host, such as 203.0.113.7, found \"relay.example\"";
+        assert_refused([("RELAY_LISTEN", "0.0.0.0:3478"), bad], &[one]);
         let family = "RELAY_PUBLIC_IP: expected an address of RELAY_LISTEN's family";
         assert_refused([("RELAY_LISTEN", "[::]:1"), ("RELAY_PUBLIC_IP", "203.0.113.7")], &[family]);
     }

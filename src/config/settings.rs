@@ -289,6 +289,12 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_in_a_file_is_half_of_a_pair() {
+        let line = "COTURN_CLI: expected a value because COTURN_CLI_PASSWORD is set (both or neither)";
+        assert_eq!(load_file("COTURN_CLI_PASSWORD_FILE", "hush").unwrap_err(), line);
+    }
+
+    #[test]
     fn an_unusable_file_is_named_with_its_variable_and_path() {
         for (content, why) in [
             (&*vec![b'x'; 65_537], "cannot read \"FILE\": expected at most 64 KiB"),
