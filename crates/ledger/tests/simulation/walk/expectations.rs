@@ -94,6 +94,7 @@ impl<D: Disk> Broker<D> {
     pub(super) fn note_time(&mut self, moment: &Moment, before: i64, past: &Snapshot) {
         let period = self.books.ledger().period();
         self.model.advance(moment, before, self.books.now().as_millis(), period);
+        self.model.now.renew_sessions(&self.books);
         // What pages took while nobody watched is in no promise, and what a reporter says neither.
         let is_known = self.pages.is_empty() && !self.has_reporter && !self.may_break;
         if is_known && past.figures.period.end == period.start {
@@ -177,6 +178,7 @@ impl<D: Disk> Broker<D> {
         self.model.crash(self.settings.sources.contains(&IceSource::Relay));
         let (moment, period) = (self.books.moment(), self.books.ledger().period());
         self.model.advance(&moment, 0, self.books.now().as_millis(), period);
+        self.model.now.renew_sessions(&self.books);
         self.settle_cutting();
         if self.model.now.is_copy {
             self.lack_grants();
@@ -206,7 +208,8 @@ impl<D: Disk> Broker<D> {
         self.check_rows(false);
         let held: Vec<_> = self.in_flight.iter().filter_map(InFlight::held).collect();
         let has_pages = !self.pages.is_empty();
-        let figures = self.model.check_figures(&self.books, snapshot, &held, has_pages);
+        let figures = self.model.check_figures(&self.books, snapshot, &held);
+        let sessions = self.model.check_sessions(&self.books);
         let standing = self.model.check_standing(&self.books, snapshot, has_pages);
         let users = if has_pages || self.settings.users_max < 3 { None } else { self.check_users() };
         let tails = self.check_tails();
@@ -214,7 +217,17 @@ impl<D: Disk> Broker<D> {
         let wrong = (snapshot.promised_in_full != is_full).then(|| format!("all is promised: {is_full}"));
         let claims = self.model.check_connections(&self.books);
         let ends = self.model.check_ends(&self.books, snapshot.figures.is_spent());
-        self.model.wrong.take().or(ends).or(claims).or(figures).or(standing).or(users).or(tails).or(wrong)
+        self.model
+            .wrong
+            .take()
+            .or(sessions)
+            .or(ends)
+            .or(claims)
+            .or(figures)
+            .or(standing)
+            .or(users)
+            .or(tails)
+            .or(wrong)
     }
 
     fn check_users(&mut self) -> Option<String> {

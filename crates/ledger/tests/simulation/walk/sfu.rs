@@ -79,7 +79,9 @@ impl<D: Disk> Broker<D> {
         let Some(nth) = self.page(nth, world) else { return };
         let more = u32::try_from(more % PULL_MAX + 1).unwrap_or(1);
         let name = Arc::clone(&self.pages[nth].name);
-        if self.books.pull(&name, more).is_ok() {
+        let is_admitted = self.books.pull(&name, more).is_ok();
+        self.model.pull(&self.books, GrantId::of_session(&name), more.into(), is_admitted);
+        if is_admitted {
             self.flush();
             self.pages[nth].tracks += more;
             if is_answered {
@@ -149,7 +151,11 @@ impl<D: Disk> Broker<D> {
             tracks: page.tracks,
             active: page.active,
         });
+        let id = page.grant();
+        let had_row = self.books.grants().get(id).is_some();
         self.books.set_sfu_session(&page.name, session.as_ref());
+        let state = session.map(|session| (session.tracks.into(), session.active.into()));
+        self.model.look(&self.books, id, state, had_row);
     }
 
     /// One of the two newest pages that have not left.

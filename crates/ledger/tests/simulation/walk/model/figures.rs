@@ -3,10 +3,10 @@
 use turn_ledger::{Books, Day, DayCount, IceSource, PromisedTime, Snapshot, Timestamp};
 
 use super::flows::ahead;
-use super::{Known, Model, minute_of};
+use super::{Known, Model, minute_of, pages};
 
 /// Minutes of a grant, and the bytes in each.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(in super::super) struct Span {
     pub(super) from: i64,
     pub(super) until: i64,
@@ -70,14 +70,12 @@ pub(super) fn at_most(bytes: u64, percent: u32) -> u128 {
 }
 
 impl Model {
-    /// Compares the figures with the account. `held`: what is reserved for credentials that are being made, by source. `has_pages`: what
-    /// pages take is not known here.
+    /// Compares the figures with the account. `held`: what is reserved for credentials that are being made, by source.
     pub(in super::super) fn check_figures(
         &self,
         books: &Books,
         snapshot: &Snapshot,
         held: &[(IceSource, PromisedTime)],
-        has_pages: bool,
     ) -> Option<String> {
         let (figures, ledger, is_strict) = (snapshot.figures, books.ledger(), self.rules.is_strict);
         let [start, end, now] =
@@ -88,7 +86,10 @@ impl Model {
             let rate = ledger.bytes_per_minute(source);
             let known = self.now.grants.iter().filter(|known| known.source == source).map(Known::span);
             let held = held.iter().filter(|(of, _)| *of == source).map(|(_, time)| Span::from(*time));
-            let mut spans: Vec<_> = known.chain(held).filter(|span| span.until > span.from).collect();
+            let pages = self.now.sessions_of_pages.iter().filter(|_| source == IceSource::Sfu);
+            let pages = pages.flat_map(pages::Session::spans);
+            let spans = known.chain(held).chain(pages);
+            let mut spans: Vec<_> = spans.filter(|span| span.until > span.from).collect();
             let minute = minute_of(now);
             live += spans.iter().filter(|span| (span.from..span.until).contains(&minute)).count();
             next += promised(&spans, minute_of(end), i64::MAX, rate).least;
@@ -112,7 +113,7 @@ impl Model {
             (used, measured) = (used + counted + estimated.used, measured + counted);
             let found = u128::from(ledger.used_of(source).get());
             let is_exact = !self.now.is_rough && !self.now.is_reopened;
-            if found != counted + estimated.used && source != IceSource::Sfu && is_exact {
+            if found != counted + estimated.used && is_exact {
                 return Some(format!("{found} are used of {source}, not {counted} and {estimated:?}"));
             }
             known_until.extend(Some(counted_until).filter(|until| *until > start));
@@ -128,12 +129,12 @@ impl Model {
         };
         let measured = is("measured", snapshot.measured.bytes.get(), measured);
         let margin = is("the margin", figures.margin.get(), margin);
-        let wrong = measured.or(margin).filter(|_| !has_pages);
-        wrong
+        measured
+            .or(margin)
             .or_else(|| is("committed", figures.committed.get(), committed))
             .or_else(|| is("used", figures.used.get(), used))
-            .filter(|_| !has_pages && !self.now.is_rough && !self.now.is_reopened)
-            .or_else(|| is("committed next", figures.committed_next.get(), next).filter(|_| !has_pages))
-            .or_else(|| is("live grants", snapshot.live_grants, live).filter(|_| !has_pages))
+            .filter(|_| !self.now.is_rough && !self.now.is_reopened)
+            .or_else(|| is("committed next", figures.committed_next.get(), next))
+            .or_else(|| is("live grants", snapshot.live_grants, live))
     }
 }

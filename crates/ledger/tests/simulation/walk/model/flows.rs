@@ -52,7 +52,8 @@ impl Facts {
     fn claims(&self, source: IceSource, since: i64, now: i64, rate: u64) -> BTreeMap<i64, [u128; 2]> {
         let mut claims = BTreeMap::<_, [u128; 2]>::new();
         let open = self.connections.iter().flat_map(|it| it.times(now));
-        let flows = self.flows.iter().copied().chain(open);
+        let pages = self.sessions_of_pages.iter().flat_map(|session| session.flows(now));
+        let flows = self.flows.iter().copied().chain(open).chain(pages);
         for flow in flows.filter(|flow| flow.source == source && flow.at.max(flow.to) >= since) {
             for (minute, bytes) in flow.minutes(since, rate) {
                 claims.entry(minute).or_default()[usize::from(!flow.is_granted)] += bytes;

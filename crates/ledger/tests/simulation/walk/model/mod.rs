@@ -10,6 +10,7 @@ mod coturn;
 mod days;
 pub(super) mod figures;
 mod flows;
+mod pages;
 mod rows;
 mod spending;
 mod standing;
@@ -111,6 +112,8 @@ pub(super) struct Facts {
     complete_at: i64,
     /// The sessions of coturn.
     sessions: BTreeMap<SessionId, Relayed>,
+    /// The sessions of the SFU.
+    sessions_of_pages: Vec<pages::Session>,
     /// Whether all grants of coturn have the long tail.
     is_raised: bool,
     /// Whether the relay was configured, and whether the process that wrote this has ended in order.

@@ -1,0 +1,158 @@
+//! The sessions of the SFU: what is promised for the tracks of each page, and what those take on which media flow.
+
+use turn_ledger::{Books, GrantId, IceSource};
+
+use super::figures::Span;
+use super::flows::Flow;
+use super::{Facts, Model, minute_of};
+
+const SFU: IceSource = IceSource::Sfu;
+
+/// What the books know of a session.
+#[derive(Clone, Debug)]
+pub(super) struct Session {
+    id: GrantId,
+    tracks: u64,
+    active: u64,
+    /// Since when so many tracks are active.
+    since: i64,
+    /// What is promised from a minute on. It is made anew when a minute begins.
+    promise: Option<Span>,
+    /// What was promised before.
+    behind: Vec<Span>,
+    /// When media flowed, and on how many tracks.
+    flowed: Vec<(i64, i64, u64)>,
+}
+
+impl Session {
+    /// Its tracks were active until now.
+    fn flow(&mut self, now: i64) {
+        if self.active > 0 && self.since < now {
+            match self.flowed.last_mut() {
+                Some((_, to, active)) if (*to, *active) == (self.since, self.active) => *to = now,
+                _ => self.flowed.push((self.since, now, self.active)),
+            }
+        }
+        self.since = now;
+    }
+
+    /// Takes back what is promised from a minute on. A session that takes something has gone on until then.
+    fn settle(&mut self, minute: i64) -> Option<Span> {
+        let promise = self.promise.take()?;
+        let until = if self.tracks > 0 { minute } else { promise.until.min(minute) };
+        self.behind.extend((promise.from < until).then_some(Span { until, ..promise }));
+        Some(promise)
+    }
+
+    /// Promises for its tracks and so many more from a minute on. Fewer tracks count from the next minute on. `until`: as the books say.
+    fn promise(&mut self, minute: i64, more: u64, rate: u64, until: i64) {
+        let before = self.settle(minute);
+        let least = before.filter(|before| before.from == minute).map_or(0, |before| before.per_minute);
+        let per_minute = ((self.tracks + more) * rate).max(least);
+        self.tracks += more;
+        self.promise = (per_minute > 0).then_some(Span { from: minute, until, per_minute });
+    }
+
+    /// Its promises.
+    pub(super) fn spans(&self) -> impl Iterator<Item = Span> {
+        self.behind.iter().copied().chain(self.promise)
+    }
+
+    /// What is charged for its tracks by time.
+    pub(super) fn flows(&self, now: i64) -> impl Iterator<Item = Flow> {
+        let running = (self.active > 0).then_some((self.since, now, self.active));
+        let times = self.flowed.iter().copied().chain(running);
+        times.flat_map(move |(from, to, active)| {
+            let flow = Flow { source: SFU, is_granted: true, from, to, at: now, bytes: None };
+            (0..active).map(move |_| flow)
+        })
+    }
+}
+
+impl Facts {
+    fn session(&mut self, id: GrantId) -> Option<&mut Session> {
+        self.sessions_of_pages.iter_mut().find(|session| session.id == id)
+    }
+
+    /// Time has passed: promises are made anew in each minute, with which the books look at them.
+    pub(in super::super) fn renew_sessions(&mut self, books: &Books) {
+        let minute = minute_of(books.now().as_millis());
+        let rate = books.ledger().bytes_per_minute(SFU);
+        for session in &mut self.sessions_of_pages {
+            let is_due = session.promise.is_some_and(|promise| promise.from < minute);
+            if is_due && books.grants().get(session.id).is_some() {
+                session.promise(minute, 0, rate, until(books, session.id));
+            }
+        }
+    }
+}
+
+/// Until when the books promise something for a session.
+fn until(books: &Books, id: GrantId) -> i64 {
+    let promised = books.grants().get(id).and_then(|row| row.promised);
+    promised.map_or(0, |time| time.until.number())
+}
+
+impl Model {
+    /// The SFU has said how many tracks a page may take, and on how many media flow; `None`: its session has ended.
+    pub(in super::super) fn look(
+        &mut self,
+        books: &Books,
+        id: GrantId,
+        state: Option<(u64, u64)>,
+        had_row: bool,
+    ) {
+        let now = books.now().as_millis();
+        let (minute, rate) = (minute_of(now), books.ledger().bytes_per_minute(SFU));
+        if self.now.session(id).is_none() && state.is_some() {
+            self.now.sessions_of_pages.push(Session {
+                id,
+                tracks: 0,
+                active: 0,
+                since: now,
+                promise: None,
+                behind: vec![],
+                flowed: vec![],
+            });
+        }
+        let Some(session) = self.now.session(id) else { return };
+        session.flow(now);
+        if !had_row {
+            session.behind.extend(session.promise.take());
+        }
+        (session.tracks, session.active) = state.unwrap_or_default();
+        if session.tracks == 0
+            && let Some(promise) = &mut session.promise
+        {
+            promise.until = promise.until.min(minute + 1);
+        }
+        let per_minute = session.tracks * rate;
+        let is_enough = session
+            .promise
+            .is_some_and(|promise| promise.per_minute >= per_minute && promise.until > minute + 1);
+        if per_minute > 0 && !is_enough {
+            session.promise(minute, 0, rate, until(books, id));
+        }
+    }
+
+    /// A page has asked for so many tracks more. `is_admitted`: there is room for them.
+    pub(in super::super) fn pull(&mut self, books: &Books, id: GrantId, more: u64, is_admitted: bool) {
+        let (minute, rate) = (minute_of(books.now().as_millis()), books.ledger().bytes_per_minute(SFU));
+        if books.grants().get(id).is_some_and(|row| row.revoked_at.is_none())
+            && let Some(session) = self.now.session(id)
+        {
+            session.promise(minute, if is_admitted { more } else { 0 }, rate, until(books, id));
+        }
+    }
+
+    /// What a session's row promises wrong.
+    pub(in super::super) fn check_sessions(&self, books: &Books) -> Option<String> {
+        self.now.sessions_of_pages.iter().find_map(|session| {
+            let row = books.grants().get(session.id)?;
+            let found = row.promised.map(|time| (time.from.number(), time.until.number(), time.per_minute));
+            let expected = session.promise.map(|promise| (promise.from, promise.until, promise.per_minute));
+            let is_right = found == expected && u64::from(row.tracks()) == session.tracks;
+            (!is_right).then(|| format!("{found:?} is promised for {session:?}, {} tracks", row.tracks()))
+        })
+    }
+}
