@@ -207,11 +207,10 @@ impl<D: Disk> Broker<D> {
     pub(super) fn differs(&mut self, snapshot: &Snapshot) -> Option<String> {
         self.check_rows(false);
         let held: Vec<_> = self.in_flight.iter().filter_map(InFlight::held).collect();
-        let has_pages = !self.pages.is_empty();
         let figures = self.model.check_figures(&self.books, snapshot, &held);
         let sessions = self.model.check_sessions(&self.books);
-        let standing = self.model.check_standing(&self.books, snapshot, has_pages);
-        let users = if has_pages || self.settings.users_max < 3 { None } else { self.check_users() };
+        let standing = self.model.check_standing(&self.books, snapshot);
+        let users = if self.settings.users_max < 3 { None } else { self.check_users() };
         let tails = self.check_tails();
         let is_full = self.is_promised_in_full(snapshot);
         let wrong = (snapshot.promised_in_full != is_full).then(|| format!("all is promised: {is_full}"));
@@ -237,7 +236,8 @@ impl<D: Disk> Broker<D> {
         });
         let held: Vec<_> = held.collect();
         // Where all bytes are those of one source, all counts of grants are known here.
-        let sampling = (self.settings.sources == ONE && !self.may_break).then_some(self.settings.sampling);
+        let is_exact = self.settings.sources == ONE && self.pages.is_empty() && !self.may_break;
+        let sampling = is_exact.then_some(self.settings.sampling);
         let unknown = self.books.snapshot().unknown_bytes.get();
         if sampling.is_some() && unknown != self.model.unknown() {
             return Some(format!("{unknown} bytes are unknown, not {}", self.model.unknown()));

@@ -151,11 +151,11 @@ impl<D: Disk> Broker<D> {
             tracks: page.tracks,
             active: page.active,
         });
-        let id = page.grant();
+        let (id, user) = (page.grant(), page.user);
         let had_row = self.books.grants().get(id).is_some();
         self.books.set_sfu_session(&page.name, session.as_ref());
         let state = session.map(|session| (session.tracks.into(), session.active.into()));
-        self.model.look(&self.books, id, state, had_row);
+        self.model.look(&self.books, (id, user), state, had_row);
     }
 
     /// One of the two newest pages that have not left.
@@ -167,7 +167,7 @@ impl<D: Disk> Broker<D> {
     }
 }
 
-/// Pages have two addresses.
+/// Pages have two addresses of their own.
 fn client_of(nth: usize) -> ClientKey {
-    ClientKey::V4([192, 0, 2, u8::from(nth.is_multiple_of(2))].into())
+    ClientKey::V4([198, 51, 100, u8::from(nth.is_multiple_of(2))].into())
 }

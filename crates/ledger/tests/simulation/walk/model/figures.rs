@@ -1,6 +1,6 @@
 //! The figures: the days as they are counted, and minute by minute what is promised in the time that is not.
 
-use turn_ledger::{Books, Day, DayCount, IceSource, PromisedTime, Snapshot, Timestamp};
+use turn_ledger::{Books, Day, DayCount, IceSource, Minute, PromisedTime, Snapshot, Timestamp};
 
 use super::flows::ahead;
 use super::{Known, Model, minute_of, pages};
@@ -24,6 +24,12 @@ impl From<PromisedTime> for Span {
     fn from(time: PromisedTime) -> Self {
         let (from, until) = (time.reserved_from.number(), time.until.number());
         Self { from, until, per_minute: time.per_minute }
+    }
+}
+
+impl From<Span> for PromisedTime {
+    fn from(Span { from, until, per_minute }: Span) -> Self {
+        Self::new(Minute::new(from), Minute::new(until), per_minute)
     }
 }
 

@@ -11,13 +11,16 @@ const SFU: IceSource = IceSource::Sfu;
 /// What the books know of a session.
 #[derive(Clone, Debug)]
 pub(super) struct Session {
-    id: GrantId,
+    pub(super) id: GrantId,
+    pub(super) user: Option<u64>,
+    /// How often it was begun: a page whose session is over may go on.
+    pub(super) begun: u64,
     tracks: u64,
     active: u64,
     /// Since when so many tracks are active.
     since: i64,
     /// What is promised from a minute on. It is made anew when a minute begins.
-    promise: Option<Span>,
+    pub(super) promise: Option<Span>,
     /// What was promised before.
     behind: Vec<Span>,
     /// When media flowed, and on how many tracks.
@@ -80,7 +83,9 @@ impl Facts {
         let rate = books.ledger().bytes_per_minute(SFU);
         for session in &mut self.sessions_of_pages {
             let is_due = session.promise.is_some_and(|promise| promise.from < minute);
-            if is_due && books.grants().get(session.id).is_some() {
+            if books.grants().iter().all(|(id, _)| *id != session.id) {
+                session.behind.extend(session.promise.take());
+            } else if is_due && books.grants().get(session.id).is_some() {
                 session.promise(minute, 0, rate, until(books, session.id));
             }
         }
@@ -98,7 +103,7 @@ impl Model {
     pub(in super::super) fn look(
         &mut self,
         books: &Books,
-        id: GrantId,
+        (id, user): (GrantId, Option<u64>),
         state: Option<(u64, u64)>,
         had_row: bool,
     ) {
@@ -107,6 +112,8 @@ impl Model {
         if self.now.session(id).is_none() && state.is_some() {
             self.now.sessions_of_pages.push(Session {
                 id,
+                user,
+                begun: 0,
                 tracks: 0,
                 active: 0,
                 since: now,
@@ -118,6 +125,7 @@ impl Model {
         let Some(session) = self.now.session(id) else { return };
         session.flow(now);
         if !had_row {
+            session.begun += 1;
             session.behind.extend(session.promise.take());
         }
         (session.tracks, session.active) = state.unwrap_or_default();

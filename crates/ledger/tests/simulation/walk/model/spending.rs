@@ -7,6 +7,7 @@ use turn_ledger::{
     Timestamp, User,
 };
 
+use super::super::world::METERED;
 use super::figures::{Range, at_most, parts};
 use super::{Facts, Known, Model, minute_from, minute_of, signed};
 
@@ -223,7 +224,18 @@ impl Model {
                 settled += at_most(known.counted.closed, sampling.unwrap_or(0)) + known.counted.assumed;
                 measured += known.counted.measured;
             }
-            let live = u64::try_from(theirs.iter().filter(|known| known.is_live).count()).unwrap_or(0);
+            let sessions = self.now.sessions_of_pages.iter().filter(|session| session.user == Some(user));
+            let sessions: Vec<_> = sessions.collect();
+            let is_live = |id: GrantId| books.grants().get(id).is_some();
+            for session in &sessions {
+                grants.add(is_live(session.id).into(), session.begun.into());
+            }
+            let live = theirs.iter().filter(|known| known.is_live).count()
+                + sessions.iter().filter(|session| is_live(session.id)).count();
+            let live = u64::try_from(live).unwrap_or(0);
+            let tracks =
+                sessions.iter().filter(|session| is_live(session.id)).filter_map(|session| session.promise);
+            let tracks: Vec<_> = tracks.map(PromisedTime::from).collect();
             let row = books.grants().spenders().get(&SpenderKey::User(name.clone()));
             let (sums, found_live) = row.map(|row| (row.sums, row.live)).unzip();
             let sums = sums.unwrap_or_default();
@@ -244,13 +256,14 @@ impl Model {
             let settled = u128::from(sums.settled().get());
             let (mut committed, mut next) = (Range::default(), Range::default());
             committed.add(settled, settled);
-            for source in [IceSource::Cloudflare, IceSource::Coturn, IceSource::Relay] {
+            for source in METERED {
                 let rate = books.ledger().bytes_per_minute(source);
                 let from = minute_of(books.grants().counted_until(source).as_millis());
                 let theirs = theirs.iter().filter(|known| known.source == source && known.has_row);
                 let held = held.iter().filter(|(of, by, _)| (*of, *by) == (source, Some(user)));
                 let times = theirs.map(|known| known.promised()).chain(held.map(|(.., time)| *time));
-                for time in times.filter(|_| is_limited) {
+                let tracks = tracks.iter().filter(|_| source == IceSource::Sfu).copied();
+                for time in times.chain(tracks).filter(|_| is_limited) {
                     let bytes = |from, until| [0, rate].map(|rate| parts(&time, from, until, rate));
                     let ([this_least, this_most], [next_least, next_most]) =
                         (bytes(from, end), bytes(end.max(from), i64::MAX));

@@ -14,7 +14,9 @@ impl Model {
     pub(in super::super) fn advance(&mut self, moment: &Moment, before: i64, now: i64, period: Period) {
         if moment.may_be_wrong {
             let with_rows = self.now.grants.iter().filter(|known| known.has_row);
-            let alive_until = with_rows.map(|known| known.until * MINUTE).max().unwrap_or(0);
+            let tracks = self.now.sessions_of_pages.iter().filter_map(|session| session.promise);
+            let ends = with_rows.map(|known| known.until).chain(tracks.map(|promise| promise.until));
+            let alive_until = ends.max().unwrap_or(0) * MINUTE;
             let last = alive_until.max(self.now.lacks_until).max(self.now.jumped_until);
             if last > before {
                 self.now.jumped_until = last + signed(u64::try_from(moment.jumped.as_millis()).unwrap_or(0));
@@ -73,12 +75,7 @@ impl Model {
     }
 
     /// Compares what happened, and until when the bound does not hold.
-    pub(in super::super) fn check_standing(
-        &self,
-        books: &Books,
-        snapshot: &Snapshot,
-        has_pages: bool,
-    ) -> Option<String> {
+    pub(in super::super) fn check_standing(&self, books: &Books, snapshot: &Snapshot) -> Option<String> {
         let blocked = books.blocked().iter().filter_map(|user| user.as_str().parse::<u64>().ok());
         let period = snapshot.figures.period;
         let found = (snapshot.frozen, snapshot.measured.doubted, blocked.collect());
@@ -95,9 +92,8 @@ impl Model {
         if found != expected {
             return Some(format!("{found:?} were issued, opened and reported, not {expected:?}"));
         }
-        // Pages relay for longer than any credential.
-        let is_right = times == expected_times || (has_pages && times[1] >= expected_times[1]);
-        (!is_right).then(|| format!("the bound does not hold until {times:?}, not {expected_times:?}"))
+        (times != expected_times)
+            .then(|| format!("the bound does not hold until {times:?}, not {expected_times:?}"))
     }
 
     /// Compares the previous period with what was used of it at its end. `before`: the figures before the reset. `most`: the
