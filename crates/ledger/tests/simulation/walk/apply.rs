@@ -66,7 +66,7 @@ impl<D: Disk> Broker<D> {
                     self.renew(nth, life, delay, world);
                 }
             }
-            Op::Reserve { life } => self.begin_mint(life, world),
+            Op::Reserve { life, is_renewal } => self.begin_mint(life, is_renewal, world),
             Op::Commit => self.commit_oldest(),
             Op::Settle { written } => self.settle_oldest(written, world),
             Op::HangUp { nth, after } => {
@@ -74,12 +74,14 @@ impl<D: Disk> Broker<D> {
                     world.leave(held.grant.source, held.number, world.now + after);
                 }
             }
-            Op::Block { user, is_blocked } => {
+            Op::Block { user, is_blocked, revokes } => {
                 self.model.block(user, is_blocked);
                 let user = user_named(user);
                 if is_blocked {
                     let _ = self.books.block_user(&user);
-                    self.revoke_user(&user);
+                    if revokes {
+                        self.revoke_user(&user);
+                    }
                 } else {
                     self.books.unblock_user(&user);
                 }

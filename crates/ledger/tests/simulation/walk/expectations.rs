@@ -94,7 +94,7 @@ impl<D: Disk> Broker<D> {
     pub(super) fn note_time(&mut self, moment: &Moment, before: i64, past: &Snapshot) {
         let period = self.books.ledger().period();
         self.model.advance(moment, before, self.books.now().as_millis(), period);
-        self.model.now.renew_sessions(&self.books);
+        self.model.now.renew_sessions(&self.books, before, self.model.rules.rate);
         // What pages took while nobody watched is in no promise, and what a reporter says neither.
         let is_known = self.pages.is_empty() && !self.has_reporter && !self.may_break;
         if is_known && past.figures.period.end == period.start {
@@ -137,7 +137,7 @@ impl<D: Disk> Broker<D> {
     /// A listing of coturn arrives. Returns what its days must say afterwards.
     pub(super) fn expect_listing(&mut self, listing: &Listing) -> Vec<(Day, DayCount)> {
         let (now, is_complete) = (self.books.now(), listing.is_complete && !self.books.moment().in_doubt);
-        let listed = self.model.take_listing(listing, is_complete, now.as_millis());
+        let listed = self.model.take_listing(listing, is_complete, now.as_millis(), self.is_limited());
         let held = self.held_of(IceSource::Coturn);
         let expected = |carried| self.model.expect_carried(&self.books, IceSource::Coturn, &held, carried);
         listed.carried.map(expected).unwrap_or_default()
@@ -175,10 +175,12 @@ impl<D: Disk> Broker<D> {
     /// A process has started with the stored books.
     pub(super) fn start_model(&mut self) {
         self.model.rules = self.settings.rules();
-        self.model.crash(self.settings.sources.contains(&IceSource::Relay));
+        let has_relay = self.settings.sources.contains(&IceSource::Relay);
+        self.model.crash(has_relay, self.is_limited(), self.books.now().as_millis());
         let (moment, period) = (self.books.moment(), self.books.ledger().period());
+        let before = self.model.now.time();
         self.model.advance(&moment, 0, self.books.now().as_millis(), period);
-        self.model.now.renew_sessions(&self.books);
+        self.model.now.renew_sessions(&self.books, before, self.model.rules.rate);
         self.settle_cutting();
         if self.model.now.is_copy {
             self.lack_grants();
@@ -235,11 +237,11 @@ impl<D: Disk> Broker<D> {
             Some((source, made.requester.user().and_then(|user| user.as_str().parse().ok()), time))
         });
         let held: Vec<_> = held.collect();
-        // Where all bytes are those of one source, all counts of grants are known here.
-        let is_exact = self.settings.sources == ONE && self.pages.is_empty() && !self.may_break;
+        // What pages take is counted by time.
+        let is_exact = self.pages.is_empty() && !self.may_break;
         let sampling = is_exact.then_some(self.settings.sampling);
         let unknown = self.books.snapshot().unknown_bytes.get();
-        if sampling.is_some() && unknown != self.model.unknown() {
+        if sampling.is_some() && self.settings.sources == ONE && unknown != self.model.unknown() {
             return Some(format!("{unknown} bytes are unknown, not {}", self.model.unknown()));
         }
         let is_limited = self.is_limited();

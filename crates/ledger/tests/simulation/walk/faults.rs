@@ -150,15 +150,19 @@ impl Dice {
             }
             Fault::Reboots => Op::ClockRight,
             Fault::Interleaved => match self.below(5) {
-                0 | 1 => Op::Reserve { life: self.one_of(&[60, 300, 3_600, 86_400]) },
+                0 | 1 => {
+                    let life = self.one_of(&[60, 300, 3_600, 86_400]);
+                    Op::Reserve { life, is_renewal: self.below(2) == 0 }
+                }
                 2 => Op::Settle { written: self.one_of(&[Written::Yes, Written::No, Written::Unknown]) },
                 3 => Op::Wait { millis: self.below(3_000), share: self.below(257) },
                 _ => Op::Commit,
             },
-            Fault::Blocks => match self.below(3) {
-                0 => Op::Freeze(self.below(3) == 0),
-                _ => Op::Block { user: self.below(3), is_blocked: self.below(3) == 0 },
-            },
+            Fault::Blocks if self.below(3) == 0 => Op::Freeze(self.below(3) == 0),
+            Fault::Blocks => {
+                let (user, is_blocked) = (self.below(3), self.below(3) == 0);
+                Op::Block { user, is_blocked, revokes: self.below(2) == 0 }
+            }
             Fault::Sfu => {
                 let millis = self.one_of(&[5_000, 120_000, 7_200_000]);
                 Op::Down { millis: self.below(millis), share: self.below(257) }

@@ -76,12 +76,17 @@ pub(super) fn client_of(nth: u64) -> ClientKey {
 }
 
 impl<D: Disk> Broker<D> {
-    pub(super) fn begin_mint(&mut self, life: u64, world: &World) {
-        let requester = self.requester(None);
+    /// Budget is reserved for a credential, which may renew the newest grant.
+    pub(super) fn begin_mint(&mut self, life: u64, is_renewal: bool, world: &World) {
+        let renewed = self.held(0).filter(|held| is_renewal && self.take_renewal(&held.grant));
+        let requester = self.requester(renewed.map(|held| held.grant.id));
         let life = Duration::from_secs(life);
         if let Some(reserved) = self.reserve(life, &requester) {
             let state = Making::Asked(reserved, self.source());
             self.in_flight.push_back(InFlight { requester, since: world.now, state });
+        } else if let Some(renewed) = requester.renews {
+            self.books.give_renewal_back(renewed);
+            self.model.give_renewal_back(renewed);
         }
     }
 
@@ -116,7 +121,7 @@ impl<D: Disk> Broker<D> {
     pub(super) fn settle_oldest(&mut self, written: Written, world: &mut World) {
         let is_committed = |made: &InFlight| matches!(made.state, Making::Committed(..));
         let Some(nth) = self.in_flight.iter().position(is_committed) else { return };
-        let Some(InFlight { state: Making::Committed(commit, grant, writes), .. }) =
+        let Some(InFlight { requester, state: Making::Committed(commit, grant, writes), .. }) =
             self.in_flight.remove(nth)
         else {
             return;
@@ -128,7 +133,8 @@ impl<D: Disk> Broker<D> {
         }
         if self.settle(&commit, grant.id, written) && grant.expires_at > self.books.now() {
             let held = self.hand_out(world, 0, &grant);
-            self.grants.push(held);
+            let renewed = self.grants.iter().find(|of| requester.renews == Some(of.grant.id)).copied();
+            self.take_over(held, renewed, world);
         }
     }
 
@@ -262,15 +268,23 @@ impl<D: Disk> Broker<D> {
         let minted = self.mint(life, Written::Yes, Some(renewed.grant.id));
         self.from = from;
         if let Some(grant) = minted {
-            let mut held = self.hand_out(world, delay, &grant);
-            if grant.source == renewed.grant.source && !self.settings.relays_with_both {
-                held.number = world.join(grant.source, renewed.number, held.number);
-            }
-            self.grants.push(held);
+            let held = self.hand_out(world, delay, &grant);
+            self.take_over(held, Some(renewed), world);
         } else {
             self.books.give_renewal_back(renewed.grant.id);
             self.model.give_renewal_back(renewed.grant.id);
         }
+    }
+
+    /// A client has a credential, perhaps beside the one that it renews: of the two it relays with one, or with both.
+    fn take_over(&mut self, mut held: Held, renewed: Option<Held>, world: &mut World) {
+        let source = held.grant.source;
+        if let Some(renewed) = renewed.filter(|of| of.grant.source == source)
+            && !self.settings.relays_with_both
+        {
+            held.number = world.join(source, renewed.number, held.number);
+        }
+        self.grants.push(held);
     }
 
     /// The holder of a credential begins to relay.

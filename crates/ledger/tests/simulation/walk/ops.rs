@@ -27,8 +27,8 @@ pub(crate) enum Op {
     Mint { life: u64, delay: u64 },
     /// A client gets a credential that was minted ahead, `age` seconds ago. Nobody had it before.
     MintFromPool { life: u64, age: u64 },
-    /// Budget is reserved for a credential, and the provider is asked.
-    Reserve { life: u64 },
+    /// Budget is reserved for a credential, which may renew the newest grant, and the provider is asked.
+    Reserve { life: u64, is_renewal: bool },
     /// The provider has answered: the oldest credential that waits for it is put into the books.
     Commit,
     /// The outcome of the write of the oldest credential that waits for it is known. The client gets it if it was written.
@@ -53,8 +53,8 @@ pub(crate) enum Op {
     Revoke { nth: u64 },
     /// A client hangs up `after` so many milliseconds.
     HangUp { nth: u64, after: u64 },
-    /// The operator blocks a user and revokes what the user has, or ends that.
-    Block { user: u64, is_blocked: bool },
+    /// The operator blocks a user, and may revoke what the user has, or ends that.
+    Block { user: u64, is_blocked: bool, revokes: bool },
     /// The operator stops all minting, or ends that.
     Freeze(bool),
     /// The operator drops the provider's count.

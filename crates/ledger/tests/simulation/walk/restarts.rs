@@ -53,7 +53,7 @@ impl<D: Disk> Broker<D> {
         self.read_relay(world);
         self.finish();
         self.flush();
-        let before = ByteCount::new(self.settings.limit);
+        let (before, used) = (ByteCount::new(self.settings.limit), self.used_in_all());
         self.settings.change(change);
         self.excuse(Excuse::Setting);
         (self.may_break, self.last_read) = (true, None);
@@ -69,6 +69,16 @@ impl<D: Disk> Broker<D> {
             world.end_all(IceSource::Relay);
         }
         self.restart(world);
+        if let Change::BillingDay(_) = change {
+            let found = self.used_in_all();
+            self.model.expect(found == used, || format!("{found} are used in all periods, not {used}"));
+        }
+    }
+
+    /// What is used in this period and in those before it.
+    fn used_in_all(&self) -> u64 {
+        let past = self.books.ledger().past();
+        past.iter().map(|(_, used)| used.get()).sum::<u64>() + self.books.snapshot().figures.used.get()
     }
 
     /// Writes all changes, and returns the books that another process would restore.

@@ -23,7 +23,7 @@ impl Dice {
         let mint = Op::Mint { life, delay: self.below(4_000) };
         let renew = Op::RenewWhenDue { nth: NEWEST, life, delay: 0 };
         let (soon, later) = (self.wait(30_000), self.wait(1_200_000));
-        match self.below(9) {
+        match self.below(11) {
             // One of two grants of a chain is revoked, and nothing is relayed on it any more.
             0 => {
                 let from = Op::From { nth: self.below(3) };
@@ -59,12 +59,23 @@ impl Dice {
             }
             // What is reserved is committed after sessions are not cut any more.
             5 => {
-                let wait = Op::Wait { millis: self.below(3_000), share: 256 };
-                let silent = Op::Coturn(Cli::Silent);
-                let commit = [Op::Commit, Op::Settle { written: Written::Yes }];
-                let mut ops = vec![Op::Reserve { life }, silent, soon, wait];
-                ops.extend(commit);
-                ops.extend([later, Op::Coturn(Cli::Works)]);
+                let silence = Op::Wait { millis: 12_000 + self.below(3_000), share: 256 };
+                let reserve = Op::Reserve { life, is_renewal: false };
+                let (wait, settle) = (self.wait(2_900), Op::Settle { written: Written::Yes });
+                let (silent, works) = (Op::Coturn(Cli::Silent), Op::Coturn(Cli::Works));
+                vec![Op::From { nth: 0 }, silent, silence, reserve, wait, Op::Commit, settle, later, works]
+            }
+            // A user is blocked while a renewal is made.
+            9 => {
+                let wait = Op::Wait { millis: life * 750, share: 256 };
+                let reserve = Op::Reserve { life, is_renewal: true };
+                let block =
+                    |is_blocked| (0..3).map(move |user| Op::Block { user, is_blocked, revokes: false });
+                let settle = Op::Settle { written: Written::Yes };
+                let mut ops = vec![mint, wait, reserve];
+                ops.extend(block(true).take(if self.has(Fault::Blocks) { 3 } else { 0 }));
+                ops.extend([Op::Commit, settle, soon]);
+                ops.extend(block(false));
                 ops
             }
             // The limit is overridden, and configured anew.
@@ -79,6 +90,16 @@ impl Dice {
                 let (millis, behind) = (self.below(600_000), 0);
                 let reboot = Op::Reboot { millis, share: 256, behind };
                 vec![mint, reboot, soon, Op::Crash, soon, Op::Crash, later]
+            }
+            // coturn does not end a session that it was commanded to end. The session ends while nobody lists it.
+            8 if self.has(Fault::Coturn) => {
+                let fails = Op::Coturn(Cli::CutsNothing);
+                let hang_up = Op::HangUp { nth: NEWEST, after: self.below(60_000) };
+                let ends = [hang_up, Op::Coturn(Cli::Silent), later, Op::Coturn(Cli::Works), soon];
+                let mut ops =
+                    vec![Op::From { nth: 0 }, mint, soon, fails, Op::Revoke { nth: NEWEST }, soon, soon];
+                ops.extend(ends);
+                ops
             }
             // Reports and counts of one instant.
             _ => {

@@ -195,6 +195,7 @@ impl Model {
         listing: &Listing,
         is_complete: bool,
         now: i64,
+        is_limited: bool,
     ) -> Listed {
         if !is_complete {
             return Listed::default();
@@ -223,6 +224,10 @@ impl Model {
             facts.end_session(id, now, &rules, &mut listed);
         }
         listed.carried = Some((listed.by_grant.values().sum(), now - facts.complete_at > GAP));
+        let seen_at = facts.complete_at;
+        if now - seen_at > GAP && is_limited {
+            self.now.assume(IceSource::Coturn, (seen_at, now), &listed.by_grant);
+        }
         for (id, bytes) in &listed.by_grant {
             if let Some(known) = self.grant(*id).filter(|known| known.has_row) {
                 known.add_count(*bytes, now);

@@ -30,6 +30,8 @@ use spending::{Claims, Counted};
 
 /// Milliseconds of a minute.
 const MINUTE: i64 = 60_000;
+/// A process writes what its relay has carried after this time at the latest, in milliseconds: the value of the service.
+const UNWRITTEN: i64 = 4_000;
 /// The provider may create a credential so much later than it was asked for, in milliseconds: the value of the service.
 const SLACK: i64 = 4_000;
 
@@ -119,6 +121,8 @@ pub(super) struct Facts {
     /// Whether the relay was configured, and whether the process that wrote this has ended in order.
     had_relay: bool,
     is_closed: bool,
+    /// Until when the relay has counted its grants.
+    relayed_until: i64,
 }
 
 /// See the module's description.
@@ -145,6 +149,13 @@ fn minute_from(millis: i64) -> i64 {
 /// The minute that contains this time.
 fn minute_of(millis: i64) -> i64 {
     millis.div_euclid(MINUTE)
+}
+
+impl Facts {
+    /// The time of the books.
+    pub(super) fn time(&self) -> i64 {
+        self.time
+    }
 }
 
 impl Model {
@@ -174,13 +185,20 @@ impl Model {
     }
 
     /// What was not written is lost.
-    pub(super) fn crash(&mut self, has_relay: bool) {
+    pub(super) fn crash(&mut self, has_relay: bool, is_limited: bool, now: i64) {
         self.now = self.written.clone();
         self.now.is_raised = false;
         // What a relay may have carried before a crash counts as counted.
         if has_relay && self.now.had_relay && !self.now.is_closed {
+            let ended = (self.now.time + UNWRITTEN).min(now).max(self.now.time);
+            if is_limited {
+                self.now.assume(IceSource::Relay, (self.now.relayed_until, ended), &BTreeMap::new());
+            }
             self.now.drop_claims(IceSource::Relay, self.now.time, |_| true);
             self.now.see_until(IceSource::Relay, self.now.time);
+            self.now.relayed_until = self.now.relayed_until.max(self.now.time);
+        } else if !self.now.had_relay {
+            self.now.relayed_until = minute_of(self.now.time) * MINUTE;
         }
         (self.now.had_relay, self.now.is_closed) = (has_relay, false);
         for known in &mut self.now.grants {

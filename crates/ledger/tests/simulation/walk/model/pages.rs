@@ -4,7 +4,7 @@ use turn_ledger::{Books, GrantId, IceSource};
 
 use super::figures::Span;
 use super::flows::Flow;
-use super::{Facts, Model, minute_of};
+use super::{Facts, MINUTE, Model, minute_from, minute_of, signed};
 
 const SFU: IceSource = IceSource::Sfu;
 
@@ -19,8 +19,12 @@ pub(super) struct Session {
     active: u64,
     /// Since when so many tracks are active.
     since: i64,
+    /// Bytes of this period that are charged to the user, and until when. Another billing day may move them to another period.
+    measured: Option<u64>,
+    counted_until: i64,
     /// What is promised from a minute on. It is made anew when a minute begins.
     pub(super) promise: Option<Span>,
+    has_no_room: Option<bool>,
     /// What was promised before.
     behind: Vec<Span>,
     /// When media flowed, and on how many tracks.
@@ -28,6 +32,11 @@ pub(super) struct Session {
 }
 
 impl Session {
+    /// Whether there was no room when the promise was made anew; `None`: not known.
+    pub(super) fn has_no_room(&self) -> Option<bool> {
+        self.has_no_room.filter(|_| self.tracks > 0)
+    }
+
     /// Its tracks were active until now.
     fn flow(&mut self, now: i64) {
         if self.active > 0 && self.since < now {
@@ -37,6 +46,18 @@ impl Session {
             }
         }
         self.since = now;
+    }
+
+    /// Nothing is charged in a new period.
+    pub(super) fn begin_period(&mut self, is_next: bool) {
+        self.measured = is_next.then_some(0);
+    }
+
+    /// Charges what its tracks took until now. `rate`: of each, in bytes per millisecond. `start`: of the period.
+    fn count(&mut self, now: i64, rate: u64, start: i64) {
+        let millis = u64::try_from(now - self.counted_until.max(start)).unwrap_or(0);
+        self.measured = self.measured.map(|measured| measured + self.active * rate * millis);
+        self.counted_until = now;
     }
 
     /// Takes back what is promised from a minute on. A session that takes something has gone on until then.
@@ -77,16 +98,22 @@ impl Facts {
         self.sessions_of_pages.iter_mut().find(|session| session.id == id)
     }
 
-    /// Time has passed: promises are made anew in each minute, with which the books look at them.
-    pub(in super::super) fn renew_sessions(&mut self, books: &Books) {
-        let minute = minute_of(books.now().as_millis());
+    /// Time has passed: promises are made anew when the minute begins.
+    pub(in super::super) fn renew_sessions(&mut self, books: &Books, before: i64, charged: u64) {
+        let (minute, start) = (minute_of(books.now().as_millis()), books.ledger().period().start.as_millis());
+        let at = before.max(minute * MINUTE);
         let rate = books.ledger().bytes_per_minute(SFU);
         for session in &mut self.sessions_of_pages {
             let is_due = session.promise.is_some_and(|promise| promise.from < minute);
             if books.grants().iter().all(|(id, _)| *id != session.id) {
                 session.behind.extend(session.promise.take());
             } else if is_due && books.grants().get(session.id).is_some() {
-                session.promise(minute, 0, rate, until(books, session.id));
+                let until = until(books, session.id);
+                session.count(at, charged, start);
+                session.promise(minute, 0, rate, until);
+                // Without room, what was promised does not become longer, but for the next minute.
+                let tail = signed(super::super::settings::millis(books.ledger().tail(SFU)));
+                session.has_no_room = Some(until < minute_from(minute * MINUTE + tail));
             }
         }
     }
@@ -109,6 +136,7 @@ impl Model {
     ) {
         let now = books.now().as_millis();
         let (minute, rate) = (minute_of(now), books.ledger().bytes_per_minute(SFU));
+        let (charged, start) = (self.rules.rate, books.ledger().period().start.as_millis());
         if self.now.session(id).is_none() && state.is_some() {
             self.now.sessions_of_pages.push(Session {
                 id,
@@ -117,14 +145,19 @@ impl Model {
                 tracks: 0,
                 active: 0,
                 since: now,
+                measured: Some(0),
+                counted_until: now,
                 promise: None,
+                has_no_room: Some(false),
                 behind: vec![],
                 flowed: vec![],
             });
         }
         let Some(session) = self.now.session(id) else { return };
         session.flow(now);
+        session.count(now, charged, start);
         if !had_row {
+            (session.measured, session.counted_until) = (Some(0), now);
             session.begun += 1;
             session.behind.extend(session.promise.take());
         }
@@ -140,26 +173,44 @@ impl Model {
             .is_some_and(|promise| promise.per_minute >= per_minute && promise.until > minute + 1);
         if per_minute > 0 && !is_enough {
             session.promise(minute, 0, rate, until(books, id));
+            session.has_no_room = None;
         }
     }
 
     /// A page has asked for so many tracks more. `is_admitted`: there is room for them.
     pub(in super::super) fn pull(&mut self, books: &Books, id: GrantId, more: u64, is_admitted: bool) {
         let (minute, rate) = (minute_of(books.now().as_millis()), books.ledger().bytes_per_minute(SFU));
+        let (charged, start) = (self.rules.rate, books.ledger().period().start.as_millis());
         if books.grants().get(id).is_some_and(|row| row.revoked_at.is_none())
             && let Some(session) = self.now.session(id)
         {
+            session.count(books.now().as_millis(), charged, start);
             session.promise(minute, if is_admitted { more } else { 0 }, rate, until(books, id));
+            session.has_no_room =
+                session.has_no_room.filter(|_| !is_admitted).or(is_admitted.then_some(false));
         }
     }
 
-    /// What a session's row promises wrong.
+    /// What a session's row promises wrong, and whether it is closed.
     pub(in super::super) fn check_sessions(&self, books: &Books) -> Option<String> {
+        let closing: Vec<_> =
+            books.sfu_sessions_to_close().iter().map(|name| GrantId::of_session(name)).collect();
+        let wrong = self.now.sessions_of_pages.iter().find(|session| {
+            let is_known = books.grants().get(session.id).is_some();
+            is_known && session.has_no_room() == Some(true) && !closing.contains(&session.id)
+        });
+        if let Some(session) = wrong {
+            return Some(format!("there is no room for it, and it is not closed: {session:?}"));
+        }
         self.now.sessions_of_pages.iter().find_map(|session| {
             let row = books.grants().get(session.id)?;
             let found = row.promised.map(|time| (time.from.number(), time.until.number(), time.per_minute));
             let expected = session.promise.map(|promise| (promise.from, promise.until, promise.per_minute));
             let is_right = found == expected && u64::from(row.tracks()) == session.tracks;
+            let measured = row.spent().measured().get();
+            if session.measured.is_some_and(|expected| expected != measured) {
+                return Some(format!("{measured} bytes are charged to {session:?}"));
+            }
             (!is_right).then(|| format!("{found:?} is promised for {session:?}, {} tracks", row.tracks()))
         })
     }

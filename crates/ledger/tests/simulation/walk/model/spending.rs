@@ -79,6 +79,21 @@ impl Facts {
         }
     }
 
+    /// Nobody counted the grants of a source for some time, apart from these bytes: users are charged what was promised.
+    pub(super) fn assume(
+        &mut self,
+        source: IceSource,
+        (from, until): (i64, i64),
+        counted: &BTreeMap<GrantId, u64>,
+    ) {
+        let start = self.period.map_or(0, |period| period.start.as_millis());
+        let (from, until) = (minute_of(from.max(start)), minute_from(until));
+        for known in self.grants.iter_mut().filter(|known| known.source == source && known.has_row) {
+            let counted = counted.get(&known.id).copied().unwrap_or(0);
+            known.counted.assumed += known.of_user(from, until).saturating_sub(counted.into());
+        }
+    }
+
     /// A source has counted all its grants until an instant.
     pub(super) fn see_until(&mut self, source: IceSource, until: i64) {
         let seen = self.seen_until.entry(source).or_default();
@@ -172,6 +187,7 @@ impl Model {
         }
         self.now.drop_claims(IceSource::Relay, now, |_| true);
         self.now.see_until(IceSource::Relay, now);
+        self.now.relayed_until = now;
     }
 
     /// A period begins: nothing is spent in it.
@@ -182,6 +198,9 @@ impl Model {
         self.now.flows.retain(|flow| flow.at.max(flow.to) >= was.start.as_millis());
         self.now.is_rough &= !self.now.connections.is_empty();
         self.now.is_reopened = period.start < was.start || (self.now.is_reopened && !is_next);
+        for session in &mut self.now.sessions_of_pages {
+            session.begin_period(is_next);
+        }
         for known in &mut self.now.grants {
             // On another billing day, what was counted of a grant stays whole, or goes whole to the day of its last bytes.
             if is_next {
@@ -221,6 +240,7 @@ impl Model {
             for known in &theirs {
                 let Range { least, most } = known.counts(start);
                 grants.add(least, most);
+                let sampling = sampling.filter(|_| known.source == IceSource::Cloudflare);
                 settled += at_most(known.counted.closed, sampling.unwrap_or(0)) + known.counted.assumed;
                 measured += known.counted.measured;
             }
