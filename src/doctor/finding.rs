@@ -83,20 +83,51 @@ pub struct Remedy {
 }
 
 impl Remedy {
-    /// A remedy for a known cause.
-    pub fn sure(text: impl Into<String>) -> Self {
-        Self { text: text.into(), is_guess: false }
-    }
-
     /// A remedy for an assumed cause.
     pub fn guess(text: impl Into<String>) -> Self {
         Self { text: text.into(), is_guess: true }
     }
 }
 
-impl From<&str> for Remedy {
-    fn from(text: &str) -> Self {
-        Self::sure(text)
+impl<T: Into<String>> From<T> for Remedy {
+    fn from(text: T) -> Self {
+        Self { text: text.into(), is_guess: false }
+    }
+}
+
+/// What a check concludes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Verdict {
+    pub(super) state: State,
+    pub(super) seen: String,
+    pub(super) remedy: Option<Remedy>,
+}
+
+/// It is in order.
+pub(super) fn ok(seen: impl Into<String>) -> Verdict {
+    Verdict { state: State::Ok, seen: seen.into(), remedy: None }
+}
+
+/// It was not checked.
+pub(super) fn skipped(why: impl Into<String>) -> Verdict {
+    Verdict { state: State::Skipped, ..ok(why) }
+}
+
+/// It works, but something is probably wrong.
+pub(super) fn warn(seen: impl Into<String>, remedy: impl Into<Remedy>) -> Verdict {
+    Verdict { state: State::Warn, remedy: Some(remedy.into()), ..ok(seen) }
+}
+
+/// It does not work.
+pub(super) fn fail(seen: impl Into<String>, remedy: impl Into<Remedy>) -> Verdict {
+    Verdict { state: State::Fail, ..warn(seen, remedy) }
+}
+
+impl Verdict {
+    /// The finding of a check about a subject.
+    pub(super) fn about(self, check: Check, subject: impl Into<String>) -> Finding {
+        let Self { state, seen, remedy } = self;
+        Finding { check, subject: subject.into(), state, seen, remedy, took: None }
     }
 }
 
@@ -118,36 +149,6 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// A finding that is in order.
-    pub fn ok(check: Check, subject: impl Into<String>, seen: impl Into<String>) -> Self {
-        Self { check, subject: subject.into(), state: State::Ok, seen: seen.into(), remedy: None, took: None }
-    }
-
-    /// A check that was skipped.
-    pub fn skipped(check: Check, subject: impl Into<String>, why: impl Into<String>) -> Self {
-        Self { state: State::Skipped, ..Self::ok(check, subject, why) }
-    }
-
-    /// A warning.
-    pub fn warn(
-        check: Check,
-        subject: impl Into<String>,
-        seen: impl Into<String>,
-        remedy: impl Into<Remedy>,
-    ) -> Self {
-        Self { state: State::Warn, remedy: Some(remedy.into()), ..Self::ok(check, subject, seen) }
-    }
-
-    /// A failure.
-    pub fn fail(
-        check: Check,
-        subject: impl Into<String>,
-        seen: impl Into<String>,
-        remedy: impl Into<Remedy>,
-    ) -> Self {
-        Self { state: State::Fail, ..Self::warn(check, subject, seen, remedy) }
-    }
-
     /// Adds how long the check took.
     #[must_use]
     pub fn after(self, took: Duration) -> Self {
@@ -161,71 +162,5 @@ impl Finding {
             return self.check.name().to_owned();
         }
         format!("{} {}", self.check.name(), self.subject)
-    }
-}
-
-/// All findings, in order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// The findings.
-    pub findings: Vec<Finding>,
-    /// The configuration is invalid, and nothing else was checked.
-    pub is_misconfigured: bool,
-}
-
-impl Report {
-    /// The worst state: ok, warn or fail.
-    #[must_use]
-    pub fn state(&self) -> State {
-        self.findings.iter().map(|finding| finding.state).max().unwrap_or(State::Ok).max(State::Ok)
-    }
-
-    /// 0 without failures; 1 with one; 78 for an invalid configuration.
-    #[must_use]
-    pub fn exit_status(&self) -> u8 {
-        match self.state() {
-            _ if self.is_misconfigured => 78,
-            State::Fail => 1,
-            State::Skipped | State::Ok | State::Warn => 0,
-        }
-    }
-
-    /// The number of findings in this state.
-    #[must_use]
-    pub fn count(&self, state: State) -> usize {
-        self.findings.iter().filter(|finding| finding.state == state).count()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn report(findings: Vec<Finding>) -> Report {
-        Report { findings, is_misconfigured: false }
-    }
-
-    #[test]
-    fn the_worst_finding_decides_and_warnings_are_not_failures() {
-        let ok = Finding::ok(Check::Dns, "a", "b");
-        let skipped = Finding::skipped(Check::Turn, "", "no relay");
-        let warn = Finding::warn(Check::State, "", "memory", "set it");
-        let fail = Finding::fail(Check::Tls, "a", "refused", "look");
-        for (findings, state, exit) in [
-            (vec![], State::Ok, 0),
-            (vec![skipped.clone()], State::Ok, 0),
-            (vec![ok.clone(), skipped], State::Ok, 0),
-            (vec![ok.clone(), warn.clone()], State::Warn, 0),
-            (vec![fail, ok, warn], State::Fail, 1),
-        ] {
-            let report = report(findings);
-            assert_eq!((report.state(), report.exit_status()), (state, exit), "{report:?}");
-        }
-    }
-
-    #[test]
-    fn an_invalid_configuration_has_its_own_exit_status() {
-        let fail = Finding::fail(Check::Configuration, "PORT", "expected a number", "correct it");
-        assert_eq!(Report { findings: vec![fail], is_misconfigured: true }.exit_status(), 78);
     }
 }

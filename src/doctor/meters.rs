@@ -1,28 +1,33 @@
-//! The checks of measured usage: one real query each.
+//! The checks of everything that the service reads or writes elsewhere, one real request each: measured usage, the account's
+//! TURN keys, the keys that verify users' tokens, and the receiver of alerts.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Client;
+use url::Url;
 
-use super::finding::{Check, Finding, Remedy};
+use super::finding::{Remedy, Verdict, fail, ok, skipped, warn};
+use crate::alert::webhook::{SendError, Webhook};
+use crate::alert::{Alert, AlertCost, BudgetFigures, Forecast, Spending, TopSpender};
 use crate::amounts::Shown;
-use crate::clock::Clock;
-use crate::config::{CloudflareConfig, Config, CoturnCliConfig};
+use crate::auth::count_keys;
+use crate::config::{AlertConfig, CloudflareConfig, Config, CoturnCliConfig, RotationConfig};
 use crate::ice::turn_keys::OwnKeys;
+use crate::ice::turn_keys_api::TurnKeysApi;
 use crate::meter::cloudflare::analytics::{AnalyticsError, CloudflareAnalytics, Counted};
 use crate::meter::coturn::cli::{CliError, CoturnCli};
-use turn_ledger::{IceSource, Minute, Timestamp};
+use turn_ledger::{ByteCount, IceSource, Minute, SpenderKind, Timestamp};
 
 /// The time span of the query.
 const SPAN: Duration = Duration::from_secs(3_600);
+/// How the names of created keys begin.
+const CREATED: &str = "turn-broker auto-";
 
 /// Queries Cloudflare's analytics for the last hour.
-pub(super) async fn analytics(config: &Config, client: &Client, clock: &dyn Clock) -> Finding {
+pub(super) async fn analytics(config: &Config, client: &Client, now: Timestamp) -> Verdict {
     let Some(settings) = &config.meter.analytics else {
-        return Finding::skipped(
-            Check::Analytics,
-            "",
+        return skipped(
             "CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_ANALYTICS_TOKEN are not set: usage is an estimate",
         );
     };
@@ -30,24 +35,20 @@ pub(super) async fn analytics(config: &Config, client: &Client, clock: &dyn Cloc
     let keys = Arc::new(OwnKeys::new(keys));
     let Some(api) = CloudflareAnalytics::new(client.clone(), settings, keys, Counted::of(config)) else {
         let remedy = "check CLOUDFLARE_ANALYTICS_BASE and CLOUDFLARE_ANALYTICS_TOKEN";
-        return Finding::fail(Check::Analytics, "", "the settings do not form a request", remedy);
+        return fail("the settings do not form a request", remedy);
     };
-    let (from, until) = last_hour(clock.now());
-    let began = clock.instant();
-    let counted = api.count(from, until, Duration::ZERO).await;
-    let took = clock.instant().saturating_duration_since(began);
-    let finding = match counted {
-        Ok(counted) => {
-            let keys = if counted.by_key.len() > 1 { "these keys" } else { "this key" };
-            let (own, other) = (counted.own.gb_four_decimals(), counted.other.gb_four_decimals());
-            let seen = format!(
-                "in the last hour {own} GB with {keys}, {other} GB with others; the newest minutes may be missing"
-            );
-            Finding::ok(Check::Analytics, "", seen)
+    let (from, until) = last_hour(now);
+    match api.count(from, until, Duration::ZERO).await {
+        Ok(counted) => ok(format!(
+            "in the last hour {} GB with own keys, {} GB with others; the newest minutes may be missing",
+            counted.own.gb_four_decimals(),
+            counted.other.gb_four_decimals()
+        )),
+        Err(error) => {
+            let is_guess = matches!(error, AnalyticsError::QueryRefused | AnalyticsError::BadBody(_));
+            fail(error.to_string(), Remedy { text: error.remedy().to_owned(), is_guess })
         }
-        Err(error) => failed(&error),
-    };
-    finding.after(took)
+    }
 }
 
 /// The last hour in whole minutes, because Cloudflare counts by the minute.
@@ -57,49 +58,100 @@ fn last_hour(now: Timestamp) -> (Timestamp, Timestamp) {
     (Timestamp::from_millis(from), until)
 }
 
-fn failed(error: &AnalyticsError) -> Finding {
-    let is_guess = matches!(error, AnalyticsError::QueryRefused | AnalyticsError::BadBody(_));
-    let remedy = Remedy { text: error.remedy().to_owned(), is_guess };
-    Finding::fail(Check::Analytics, "", error.to_string(), remedy)
-}
-
 /// Asks coturn for its sessions.
-pub(super) async fn coturn_cli(config: &Config, settings: &CoturnCliConfig, clock: &dyn Clock) -> Finding {
-    let began = clock.instant();
-    let listed = CoturnCli::new(settings).sessions().await;
-    let took = clock.instant().saturating_duration_since(began);
-    let subject = settings.address.as_str();
-    let finding = match listed {
-        Ok(listing) if !config.ice.sources.contains(&IceSource::Coturn) => Finding::warn(
-            Check::CoturnCli,
-            subject,
-            format!("it answers (sessions: {}), but coturn is not in ICE_SOURCES", listing.sessions.len()),
-            "add coturn to ICE_SOURCES, or remove COTURN_CLI",
-        ),
-        Ok(listing) => Finding::ok(
-            Check::CoturnCli,
-            subject,
-            format!("it answers; sessions: {}", listing.sessions.len()),
-        ),
-        Err(error) => Finding::fail(Check::CoturnCli, subject, error.to_string(), cli_remedy(&error)),
+pub(super) async fn coturn_cli(config: &Config, settings: &CoturnCliConfig) -> Verdict {
+    let error = match CoturnCli::new(settings).sessions().await {
+        Ok(listing) => {
+            let seen = format!("it answers; sessions: {}", listing.sessions.len());
+            return if config.ice.sources.contains(&IceSource::Coturn) {
+                ok(seen)
+            } else {
+                let remedy = "add coturn to ICE_SOURCES, or remove COTURN_CLI";
+                warn(format!("{seen}; but coturn is not in ICE_SOURCES"), remedy)
+            };
+        }
+        Err(error) => error,
     };
-    finding.after(took)
-}
-
-fn cli_remedy(error: &CliError) -> &'static str {
-    match error {
+    let remedy = match &error {
         CliError::Unreachable(_) => {
-            "check that coturn runs without no-cli, and that its cli-ip and cli-port match COTURN_CLI (127.0.0.1:5766 by default)"
+            "run coturn without no-cli, and set COTURN_CLI to its cli-ip and cli-port (127.0.0.1:5766 by default)"
         }
         CliError::WrongPassword => {
             "set COTURN_CLI_PASSWORD to coturn's cli-password, as text and not as its hash"
         }
         CliError::Timeout | CliError::NotUnderstood | CliError::TooLong(_) => {
-            "check that COTURN_CLI is coturn's cli-port and not another service; docs/COTURN.md lists the supported versions"
+            "check that COTURN_CLI is coturn's cli-port; docs/COTURN.md lists the supported versions"
         }
         CliError::Broken(_) => "read coturn's log",
-        CliError::Random(_) => "fix the system's random number generator: nothing here works without it",
+        CliError::Random(_) => "fix the system's random number generator",
+    };
+    fail(error.to_string(), remedy)
+}
+
+/// Lists the TURN keys of the account once. The permission to write is not tested, because a key that the check created would
+/// remain if its deletion failed.
+pub(super) async fn turn_keys(settings: &RotationConfig, client: &Client) -> Verdict {
+    let RotationConfig { account_id, token, base, .. } = settings;
+    let Some(api) = TurnKeysApi::new(client.clone(), base, account_id, token) else {
+        let remedy = "check CLOUDFLARE_REST_BASE and CLOUDFLARE_API_TOKEN";
+        return fail("the settings do not form a request", remedy);
+    };
+    match api.list().await {
+        Ok(keys) => ok(format!(
+            "the API token reads the account's TURN keys: {}, created by a turn-broker: {}; writing is not tested",
+            keys.len(),
+            keys.iter().filter(|key| key.name.starts_with(CREATED)).count()
+        )),
+        Err(error) => fail(error.to_string(), error.remedy()),
     }
+}
+
+/// Fetches the keys of `AUTH_JWKS_URL` once, as the service does.
+pub(super) async fn user_keys(url: &Url, client: &Client) -> Verdict {
+    match count_keys(client, url).await {
+        Ok(count) => ok(format!("keys that can verify a token: {count}")),
+        Err(error) => fail(error.to_string(), error.remedy()),
+    }
+}
+
+/// Posts one test alert.
+pub(super) async fn test_alert(
+    config: &Config,
+    alert: &AlertConfig,
+    client: &Client,
+    now: Timestamp,
+) -> Verdict {
+    let webhook = Webhook::new(client.clone(), alert, config.public_url.clone());
+    let Err(error) = webhook.send(&example(config, now), now).await else {
+        return ok("it accepted the test alert");
+    };
+    let remedy = match &error {
+        SendError::Connect(_) => {
+            "allow connections to that host, and check that it has a certificate from a public authority"
+        }
+        SendError::Timeout | SendError::Broken(_) => "check why the receiver does not respond within 5 s",
+        SendError::NotNow { .. } => "check the receiver; the service retries for a quarter of an hour",
+        SendError::Refused(_) => "check ALERT_WEBHOOK_URL and ALERT_WEBHOOK_SECRET, or create a new webhook",
+        SendError::Request(_) => "check ALERT_WEBHOOK_URL",
+    };
+    fail(error.to_string(), remedy)
+}
+
+/// An alert in the form of a real one, with examples for names and figures.
+fn example(config: &Config, now: Timestamp) -> Alert {
+    let Config { budget, prices, .. } = config;
+    let share = |percent| ByteCount::saturating(budget.limit.share_up(percent));
+    let spender = |(key, percent): (&str, u32)| TopSpender { key: Some(key.into()), bytes: share(percent) };
+    let (used, at_end) = (share(80), share(125));
+    let cost = AlertCost {
+        currency: prices.currency.clone(),
+        so_far: prices.price.of(used),
+        forecast: Some(Forecast { used: at_end, cost: prices.price.of(at_end) }),
+    };
+    let top = [("example-user-1", 40), ("example-user-2", 20), ("example-user-3", 10)].map(spender).into();
+    let spending = Spending { by: Some(SpenderKind::User), top, cost: Some(cost) };
+    let reset = budget.billing_day.period_at(now).end;
+    Alert::test(now, BudgetFigures { used, limit: budget.limit, overshoot_bound: share(5), reset }, spending)
 }
 
 #[cfg(test)]
@@ -112,12 +164,5 @@ mod tests {
         let (from, until) = last_hour(now);
         assert_eq!((until, until.since(from)), (Minute::of(now).start(), SPAN));
         assert_eq!(from, Minute::of(from).start());
-    }
-
-    #[test]
-    fn each_error_of_the_api_has_its_own_remedy() {
-        let found = failed(&AnalyticsError::Unauthorized);
-        assert!(found.remedy.unwrap().text.contains("Account Analytics: Read"));
-        assert!(failed(&AnalyticsError::QueryRefused).remedy.unwrap().is_guess);
     }
 }

@@ -2,21 +2,14 @@
 //! also runs after a failure of an earlier one. Pure functions judge what the calls return, and the result is a
 //! [`Report`]. The output never contains a secret or the text of a response.
 
-mod alerts;
-mod api;
-mod configuration;
+mod connect;
 mod finding;
 mod meters;
-mod names;
-mod progress;
 mod provider;
 mod relay;
 mod report;
-mod rotation;
-mod service;
+mod settings;
 mod state;
-mod tls;
-mod user_keys;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -27,21 +20,18 @@ use clap::Args;
 use reqwest::Client;
 use url::Url;
 
-pub use finding::{Check, Finding, Remedy, Report, State};
-pub use progress::{OutputFormat, Progress};
+pub use finding::{Check, Finding, Remedy, State};
 pub use relay::tail::ProbeTail;
-pub use report::TextStyle;
-pub use tls::CaError;
+pub use report::{OutputFormat, Progress, Report, TextStyle};
 
 use crate::clock::Clock;
 use crate::config::{Config, ConfigErrors};
 use crate::http_client::{ClientError, http_client};
 use crate::ice::server::IceServerList;
-use api::Endpoint;
-use names::{Names, Need};
-use provider::KeyClient;
-use relay::{Context, Offer};
-use tls::Trust;
+use connect::{Names, Need, Trust, host_of};
+use finding::{Verdict, skipped};
+use provider::{Given, KeyClient};
+use relay::Offer;
 use turn_ledger::IceSource;
 
 /// The longest probe of the tail, in minutes: two days.
@@ -74,7 +64,7 @@ fn probe_tail(minutes: &str) -> Result<ProbeTail, &'static str> {
 pub enum DoctorError {
     /// The file of authorities cannot be used.
     #[error("--ca: {0}")]
-    Ca(#[from] CaError),
+    Ca(String),
     /// No HTTP client could be created.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -83,8 +73,8 @@ pub enum DoctorError {
 /// Reports every problem of an invalid configuration, and checks nothing else.
 pub fn report_invalid<W: Write>(errors: &ConfigErrors, mut progress: Progress<W>) -> Report {
     progress.is_misconfigured();
-    for finding in configuration::problems(errors) {
-        progress.found(finding);
+    for verdict in settings::problems(errors) {
+        progress.found(verdict.about(Check::Configuration, ""));
     }
     progress.finish()
 }
@@ -94,19 +84,14 @@ pub async fn run<W: Write>(
     config: &Config,
     options: &Options,
     clock: Arc<dyn Clock>,
-    mut progress: Progress<W>,
+    progress: Progress<W>,
 ) -> Result<Report, DoctorError> {
-    let trust = options.ca.as_deref().map(Trust::with_file).transpose()?;
-    let mut examination = Examination {
-        config,
-        client: http_client()?,
-        trust: trust.unwrap_or_else(Trust::built_in),
-        names: Names::default(),
-        progress: &mut progress,
-        clock,
-    };
-    examination.local();
-    examination.service().await;
+    let trust = Trust::new(options.ca.as_deref()).map_err(DoctorError::Ca)?;
+    let client = http_client()?;
+    let keys = provider::cloudflare(config, &client);
+    let mut examination =
+        Examination { config, client, keys: &keys, trust, names: Names::default(), clock, progress };
+    examination.settings().await;
     examination.names().await;
     examination.apis().await;
     examination.credentials().await;
@@ -114,197 +99,198 @@ pub async fn run<W: Write>(
         examination.tail(probe).await;
     }
     examination.meters().await;
-    examination.user_keys().await;
     examination.alerts(options.send_test_alert).await;
-    Ok(progress.finish())
+    Ok(examination.progress.finish())
 }
 
 /// The shared state of the checks.
 struct Examination<'a, W> {
     config: &'a Config,
     client: Client,
+    keys: &'a [KeyClient],
     /// For relays.
     trust: Trust,
     names: Names,
     clock: Arc<dyn Clock>,
-    progress: &'a mut Progress<W>,
+    progress: Progress<W>,
 }
 
-impl<W: Write> Examination<'_, W> {
-    /// The checks that need no network.
-    fn local(&mut self) {
-        for finding in configuration::check(self.config) {
-            self.progress.found(finding);
-        }
-        self.progress.starts(Check::State.name());
-        for finding in state::check(self.config.budget.state_dir.as_deref()) {
-            self.progress.found(finding);
-        }
+impl<'a, W: Write> Examination<'a, W> {
+    fn found(&mut self, check: Check, subject: &str, verdict: Verdict) {
+        self.progress.found(verdict.about(check, subject));
     }
 
-    /// What the service says, if it runs.
-    async fn service(&mut self) {
-        for finding in service::check(self.config, &self.client).await {
+    /// Runs one check.
+    async fn check(&mut self, check: Check, subject: &str, run: impl Future<Output = Verdict>) {
+        let run = async { (run.await, ()) };
+        self.progress.check(&*self.clock, (check, subject), run).await;
+    }
+
+    async fn look_up(&mut self, host: &str, need: Need) {
+        self.names.look_up(host, need, &*self.clock, &mut self.progress).await;
+    }
+
+    /// The settings, the state directory, and what the service says if it runs.
+    async fn settings(&mut self) {
+        let (config, client) = (self.config, self.client.clone());
+        for verdict in settings::check(config) {
+            self.found(Check::Configuration, "", verdict);
+        }
+        self.progress.starts(Check::State.name());
+        let directory = config.budget.state_dir.as_deref();
+        let shown = directory.map(|directory| directory.display().to_string()).unwrap_or_default();
+        for verdict in state::check(directory) {
+            self.found(Check::State, &shown, verdict);
+        }
+        for finding in settings::service(config, &client).await {
             self.progress.found(finding);
         }
-        if let Some(url) = &self.config.public_url {
-            self.progress.starts(&format!("{} {url}", Check::PublicUrl.name()));
-            self.progress.found(service::public(url, &self.client, &*self.clock).await);
+        if let Some(url) = &config.public_url {
+            self.check(Check::PublicUrl, &url.to_string(), settings::public(url, &client)).await;
         }
     }
 
     /// The names of the servers in the configuration. Those in a provider's response are looked up with its URLs.
     async fn names(&mut self) {
         let config = self.config;
-        let coturn = config.ice.coturn.iter().filter(|_| configuration::is_on(config, IceSource::Coturn));
+        let coturn = config.ice.coturn.iter().filter(|_| settings::is_on(config, IceSource::Coturn));
         for url in coturn.flat_map(|coturn| &coturn.urls) {
-            self.names.look_up(url.host(), Need::Required, &*self.clock, self.progress).await;
+            self.look_up(url.host(), Need::Required).await;
         }
         for url in &config.ice.stun {
-            self.names.look_up(url.host(), Need::Fallback, &*self.clock, self.progress).await;
+            self.look_up(url.host(), Need::Fallback).await;
         }
     }
 
-    /// The connections to the APIs, and the clock by the first response that has a date.
+    /// One request to an API. Returns the verdict about this machine's clock.
+    async fn api(&mut self, check: Check, url: &Url, variable: &str) -> Option<Verdict> {
+        let run = connect::api(url, variable, &self.client, &*self.clock);
+        self.progress.check(&*self.clock, (check, host_of(url)), run).await
+    }
+
+    /// The APIs, and the clock by the first response that has a date.
     async fn apis(&mut self) {
         let apis = apis(self.config);
         if apis.is_empty() {
-            self.progress.found(Finding::skipped(Check::Tls, "", "no API is configured"));
+            self.found(Check::Tls, "", skipped("no API is configured"));
         }
         let mut skew = None;
         for (url, variable) in apis {
-            self.progress.starts(&format!("{} {}", Check::Tls.name(), tls::host_of(url)));
-            let endpoint = Endpoint { check: Check::Tls, url, variable };
-            let (finding, found) = api::check(&endpoint, &self.client, &*self.clock).await;
-            self.progress.found(finding);
+            let found = self.api(Check::Tls, url, variable).await;
             skew = skew.or(found);
         }
-        let unknown = || Finding::skipped(Check::Clock, "", "no API gave a date to compare with");
-        self.progress.found(skew.unwrap_or_else(unknown));
+        let unknown = || skipped("no API gave a date to compare with");
+        self.found(Check::Clock, "", skew.unwrap_or_else(unknown));
+    }
+
+    /// A credential of a source, minted with the key if there is one.
+    async fn mint(&mut self, source: IceSource, key: Option<&KeyClient>) -> Given {
+        match key {
+            Some(key) => provider::mint(key, self.config).await,
+            None => provider::check(source, self.config, &*self.clock),
+        }
+    }
+
+    async fn revoke(&mut self, key: Option<&KeyClient>, servers: &IceServerList) {
+        if let Some((key, username)) = key.zip(servers.username()) {
+            self.check(Check::Revoke, &key.subject, provider::revoke(key, username)).await;
+        }
+    }
+
+    /// The keys of a source; one `None` for a source without keys.
+    fn keys_of(&self, source: IceSource) -> Vec<Option<&'a KeyClient>> {
+        match source {
+            IceSource::Cloudflare if !self.keys.is_empty() => self.keys.iter().map(Some).collect(),
+            _ => vec![None],
+        }
     }
 
     /// Mints a credential from each source, tries its servers, and revokes it.
     async fn credentials(&mut self) {
         let config = self.config;
-        let keys = provider::cloudflare(config, &self.client);
-        let (mut offers, mut minted) = (Vec::new(), Vec::new());
+        let (mut offers, mut minted) = (Vec::<Offer>::new(), Vec::new());
         for source in config.ice.sources.iter().copied().filter(|source| *source != IceSource::Stun) {
-            self.progress.starts(&format!("{} {source}", Check::Provider.name()));
-            let keys = if source == IceSource::Cloudflare { keys.as_slice() } else { &[] };
-            if keys.is_empty() {
-                let given = provider::check(source, config, &*self.clock);
-                self.progress.found(given.finding);
-                offers.extend(given.servers.map(|servers| Offer { source, servers }));
-            }
-            for key in keys {
-                let given = provider::mint(key, config, &*self.clock).await;
-                self.progress.found(given.finding);
+            for key in self.keys_of(source) {
+                let subject = key.map_or(source.name(), |key| &key.subject);
+                self.progress.starts(&format!("{} {subject}", Check::Provider.name()));
+                let clock = Arc::clone(&self.clock);
+                let began = clock.instant();
+                let (verdict, servers) = self.mint(source, key).await;
+                let finding = verdict.about(Check::Provider, subject);
+                let took = clock.instant().saturating_duration_since(began);
+                self.progress.found(if key.is_some() { finding.after(took) } else { finding });
+                let Some(servers) = servers else { continue };
                 // The relays of all keys are the same, so one is tried.
-                if minted.is_empty() {
-                    offers.extend(given.servers.clone().map(|servers| Offer { source, servers }));
+                if key.is_none() || offers.iter().all(|offer| offer.source != source) {
+                    offers.push(Offer { source, servers: servers.clone() });
                 }
-                minted.extend(given.servers.map(|servers| (key, servers)));
+                minted.push((key, servers));
             }
         }
         let stun = IceServerList::of_stun(&config.ice.stun);
         offers.push(Offer { source: IceSource::Stun, servers: stun });
-        let context = Context {
-            names: &mut self.names,
-            trust: &self.trust,
-            clock: &self.clock,
-            progress: self.progress,
-        };
-        relay::check(offers, context).await;
-        for (key, servers) in &minted {
-            self.revoke(key, servers).await;
-        }
-    }
-
-    async fn revoke(&mut self, key: &KeyClient, servers: &IceServerList) {
-        self.progress.starts(Check::Revoke.name());
-        if let Some(finding) = provider::revoke(key, servers).await {
-            self.progress.found(finding);
+        relay::check(offers, self).await;
+        for (key, servers) in minted {
+            self.revoke(key, &servers).await;
         }
     }
 
     /// Mints another credential, and keeps an allocation of it open after its expiry.
     async fn tail(&mut self, probe: ProbeTail) {
         let config = self.config;
-        let sources = [IceSource::Cloudflare, IceSource::Coturn];
-        let Some(source) = sources.into_iter().find(|source| configuration::is_on(config, *source)) else {
-            let why = "neither cloudflare nor coturn is a source";
-            self.progress.found(Finding::skipped(Check::Tail, "", why));
+        let mut sources = [IceSource::Cloudflare, IceSource::Coturn].into_iter();
+        let Some(source) = sources.find(|source| settings::is_on(config, *source)) else {
+            self.found(Check::Tail, "", skipped("neither cloudflare nor coturn is a source"));
             return;
         };
         // The relays of all keys are the same, so one is probed: the first, which is the default one if there is one.
-        let keys = provider::cloudflare(config, &self.client);
-        let key = keys.first().filter(|_| source == IceSource::Cloudflare);
+        let key = self.keys_of(source).remove(0);
         let expires = self.clock.instant() + provider::TTL;
-        let given = match key {
-            Some(key) => provider::mint(key, config, &*self.clock).await,
-            None => provider::check(source, config, &*self.clock),
-        };
-        let Some(servers) = given.servers else {
-            self.progress.found(Finding::skipped(Check::Tail, source.name(), "no credential, see above"));
+        let Some(servers) = self.mint(source, key).await.1 else {
+            self.found(Check::Tail, source.name(), skipped("no credential, see above"));
             return;
         };
-        let minted = servers.clone();
-        let context = Context {
-            names: &mut self.names,
-            trust: &self.trust,
-            clock: &self.clock,
-            progress: self.progress,
-        };
-        let configured = config.budget.expiry_tail.unwrap_or(source.expiry_tail());
         let finding =
-            relay::tail::probe(Offer { source, servers }, expires, probe, configured, context).await;
+            relay::tail::probe(Offer { source, servers: servers.clone() }, expires, probe, self).await;
         self.progress.found(finding);
-        if let Some(key) = key {
-            self.revoke(key, &minted).await;
-        }
+        self.revoke(key, &servers).await;
     }
 
+    /// What the service reads elsewhere, if it is configured.
     async fn meters(&mut self) {
-        if let Some(finding) = rotation::check(self.config, &self.client, &*self.clock).await {
-            self.progress.found(finding);
+        let (config, client, now) = (self.config, self.client.clone(), self.clock.now());
+        if let Some(rotation) = config.ice.cloudflare.as_ref().and_then(|key| key.rotation.as_ref()) {
+            self.check(Check::TurnKeys, "", meters::turn_keys(rotation, &client)).await;
         }
-        self.progress.starts(Check::Analytics.name());
-        let finding = meters::analytics(self.config, &self.client, &*self.clock).await;
-        self.progress.found(finding);
-        if let Some(cli) = &self.config.meter.coturn_cli {
-            self.progress.starts(&format!("{} {}", Check::CoturnCli.name(), cli.address));
-            let finding = meters::coturn_cli(self.config, cli, &*self.clock).await;
-            self.progress.found(finding);
+        self.check(Check::Analytics, "", meters::analytics(config, &client, now)).await;
+        if let Some(cli) = &config.meter.coturn_cli {
+            self.check(Check::CoturnCli, &cli.address, meters::coturn_cli(config, cli)).await;
         }
-    }
-
-    async fn user_keys(&mut self) {
-        if let Some(finding) = user_keys::check(self.config, &self.client, &*self.clock).await {
-            self.progress.found(finding);
+        if let Some(url) = config.auth.as_ref().and_then(|auth| auth.jwks_url.as_ref()) {
+            self.check(Check::UserKeys, host_of(url), meters::user_keys(url, &client)).await;
         }
     }
 
+    /// The receiver of alerts. A finding shows only its host, because anyone who knows the rest of the URL can post there.
     async fn alerts(&mut self, send: bool) {
         let Some(alert) = &self.config.alert else {
             let why = "ALERT_WEBHOOK_URL is not set: alerts are only logged and shown on the dashboard";
-            self.progress.found(Finding::skipped(Check::Alerts, "", why));
+            self.found(Check::Alerts, "", skipped(why));
             return;
         };
-        self.progress.starts(&format!("{} {}", Check::Alerts.name(), alert.url.host()));
         if send {
-            self.progress.found(alerts::send(self.config, alert, &*self.clock).await);
-            return;
+            let (config, client, now) = (self.config, self.client.clone(), self.clock.now());
+            let posted = meters::test_alert(config, alert, &client, now);
+            self.check(Check::Alerts, alert.url.host(), posted).await;
+        } else {
+            self.api(Check::Alerts, alert.url.expose(), "ALERT_WEBHOOK_URL").await;
         }
-        let url = alert.url.expose();
-        let endpoint = Endpoint { check: Check::Alerts, url, variable: "ALERT_WEBHOOK_URL" };
-        let (finding, _) = api::check(&endpoint, &self.client, &*self.clock).await;
-        self.progress.found(finding);
     }
 }
 
 /// The APIs that the configuration uses, each with the variable that sets its URL.
 fn apis(config: &Config) -> Vec<(&Url, &'static str)> {
-    let key = config.ice.cloudflare.as_ref().filter(|_| configuration::is_on(config, IceSource::Cloudflare));
+    let key = config.ice.cloudflare.as_ref().filter(|_| settings::is_on(config, IceSource::Cloudflare));
     let mint = key.map(|key| (&key.api_base, "CLOUDFLARE_API_BASE"));
     let analytics = config.meter.analytics.as_ref();
     let count = analytics.map(|analytics| (&analytics.base, "CLOUDFLARE_ANALYTICS_BASE"));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use reqwest::{Client, StatusCode};
 
-use super::finding::{Check, Finding, Remedy};
+use super::finding::{Remedy, Verdict, fail, ok, skipped, warn};
 use crate::amounts::Shown;
 use crate::clock::Clock;
 use crate::config::{Config, TurnKeyConfig};
@@ -20,16 +20,13 @@ pub(super) const TTL: Duration = Duration::from_secs(60);
 /// A name that the provider stores with the credential, so that an operator can recognize the credential.
 const IDENTIFIER: &str = "turn-broker-doctor";
 
-/// The result of one source.
-pub(super) struct Outcome {
-    pub(super) finding: Finding,
-    pub(super) servers: Option<IceServerList>,
-}
+/// A verdict about a source, and its servers if it works.
+pub(super) type Given = (Verdict, Option<IceServerList>);
 
 /// A TURN key and the client that uses it.
 pub(super) struct KeyClient {
     /// What the findings call it.
-    subject: String,
+    pub(super) subject: String,
     api: Cloudflare,
 }
 
@@ -46,95 +43,59 @@ pub(super) fn cloudflare(config: &Config, client: &Client) -> Vec<KeyClient> {
     cloudflare.keys.iter().filter_map(of).collect()
 }
 
-/// Checks one source other than Cloudflare.
-pub(super) fn check(source: IceSource, config: &Config, clock: &dyn Clock) -> Outcome {
+/// Checks one source that has no TURN key.
+pub(super) fn check(source: IceSource, config: &Config, clock: &dyn Clock) -> Given {
+    let none = (skipped("it has no settings"), None);
     match source {
-        IceSource::Cloudflare => none(not_configured()),
-        IceSource::Coturn => match &config.ice.coturn {
-            None => none(without_settings(source)),
-            Some(coturn) => {
-                let own = Coturn::new(coturn.urls.clone(), coturn.secret.clone());
-                let servers = own.credential(IDENTIFIER, clock.now().plus(TTL));
-                let seen = format!("computed from COTURN_SECRET; {}", cost(source, config));
-                given(Finding::ok(Check::Provider, source.name(), seen), servers)
-            }
-        },
-        IceSource::Manual => match config.ice.manual.clone() {
-            None => none(without_settings(source)),
-            Some(servers) if servers.relays() => {
-                given(Finding::ok(Check::Provider, source.name(), "the fixed list relays"), servers)
-            }
-            Some(servers) => {
-                given(Finding::ok(Check::Provider, source.name(), "the fixed list has STUN only"), servers)
-            }
-        },
-        IceSource::Relay => none(Finding::skipped(
-            Check::Provider,
-            source.name(),
-            "the relay in the service's process accepts only credentials of that process, so doctor cannot test it",
-        )),
-        IceSource::Stun | IceSource::Sfu => none(without_settings(source)),
+        // A warning and not a failure, because a service without a key starts and responds with STUN.
+        IceSource::Cloudflare => (
+            warn(
+                "Cloudflare TURN not configured: responses are STUN only and degraded, unless another source serves",
+                "set both CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN, or remove cloudflare from ICE_SOURCES",
+            ),
+            None,
+        ),
+        IceSource::Coturn => config.ice.coturn.as_ref().map_or(none, |coturn| {
+            let own = Coturn::new(coturn.urls.clone(), coturn.secret.clone());
+            let seen = format!("computed from COTURN_SECRET; {}", cost(source, config));
+            (ok(seen), Some(own.credential(IDENTIFIER, clock.now().plus(TTL))))
+        }),
+        IceSource::Manual => config.ice.manual.clone().map_or(none, |servers| {
+            let what = if servers.relays() { "relays" } else { "has STUN only" };
+            (ok(format!("the fixed list {what}")), Some(servers))
+        }),
+        IceSource::Relay => (
+            skipped("the relay in the process accepts only its own credentials, so doctor cannot test it"),
+            None,
+        ),
+        IceSource::Stun | IceSource::Sfu => none,
     }
 }
 
 /// Mints a credential with one TURN key.
-pub(super) async fn mint(key: &KeyClient, config: &Config, clock: &dyn Clock) -> Outcome {
-    let began = clock.instant();
-    let minted = key.api.mint(TTL, IDENTIFIER, DEADLINE, None).await;
-    let took = clock.instant().saturating_duration_since(began);
-    match minted {
+pub(super) async fn mint(key: &KeyClient, config: &Config) -> Given {
+    match key.api.mint(TTL, IDENTIFIER, DEADLINE, None).await {
         Ok(MintResponse { servers, .. }) => {
             let cost = cost(IceSource::Cloudflare, config);
-            let seen = format!("minted a credential of {} s; {cost}", TTL.as_secs());
-            given(Finding::ok(Check::Provider, &*key.subject, seen).after(took), servers)
+            (ok(format!("minted a credential of {} s; {cost}", TTL.as_secs())), Some(servers))
         }
         Err(error) => {
-            let seen = match innermost(&error) {
-                Some(cause) => format!("{} ({cause})", text_of(&error)),
-                None => text_of(&error),
-            };
-            none(Finding::fail(Check::Provider, &*key.subject, seen, remedy(&error)).after(took))
+            let cause = innermost(&error).map(|cause| format!(" ({cause})")).unwrap_or_default();
+            (fail(text_of(&error) + &cause, remedy(&error)), None)
         }
     }
 }
 
 /// Revokes the credential. No figure depends on the revocation, because a revoked credential may work for a while.
-pub(super) async fn revoke(key: &KeyClient, servers: &IceServerList) -> Option<Finding> {
-    let username = servers.username()?;
-    let subject = &*key.subject;
-    Some(match key.api.revoke(username).await {
-        Ok(true) => Finding::ok(Check::Revoke, subject, "the credential is revoked"),
-        Ok(false) => Finding::ok(Check::Revoke, subject, "the provider no longer knows the credential"),
-        Err(error) => Finding::warn(
-            Check::Revoke,
-            subject,
+pub(super) async fn revoke(key: &KeyClient, username: &str) -> Verdict {
+    match key.api.revoke(username).await {
+        Ok(true) => ok("the credential is revoked"),
+        Ok(false) => ok("the provider no longer knows the credential"),
+        Err(error) => warn(
             format!("the credential could not be revoked: {}", text_of(&error)),
             "let this credential expire by itself; expect that an operator's revoke fails the same way",
         ),
-    })
-}
-
-fn given(finding: Finding, servers: IceServerList) -> Outcome {
-    Outcome { finding, servers: Some(servers) }
-}
-
-fn none(finding: Finding) -> Outcome {
-    Outcome { finding, servers: None }
-}
-
-/// A warning and not a failure, because a service without a key starts and responds with STUN.
-fn not_configured() -> Finding {
-    Finding::warn(
-        Check::Provider,
-        IceSource::Cloudflare.name(),
-        "Cloudflare TURN not configured: responses are STUN only and degraded, unless another source serves",
-        "set both CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN (names are case-sensitive; .env is read from the \
-         working directory), or remove cloudflare from ICE_SOURCES",
-    )
-}
-
-fn without_settings(source: IceSource) -> Finding {
-    Finding::skipped(Check::Provider, source.name(), "it has no settings")
+    }
 }
 
 /// The most that the credential can relay, tail included.
@@ -142,11 +103,8 @@ fn cost(source: IceSource, config: &Config) -> String {
     let tail = config.budget.expiry_tail.unwrap_or(source.expiry_tail());
     let rate = config.budget.liability_rate;
     let bytes = ByteCount::saturating(rate.over_millis((TTL + tail).as_millis()));
-    format!(
-        "outside the ledger: {} GB at worst ({rate} until {} s after its expiry)",
-        bytes.gb_up(),
-        tail.as_secs()
-    )
+    let (gb, tail) = (bytes.gb_up(), tail.as_secs());
+    format!("outside the ledger: {gb} GB at worst ({rate} until {tail} s after its expiry)")
 }
 
 /// The error without the advice of its log text, because the remedy contains the advice.
@@ -159,41 +117,35 @@ fn text_of(error: &ProviderError) -> String {
 
 fn remedy(error: &ProviderError) -> Remedy {
     match error {
-        ProviderError::Connect(_) => Remedy::sure(
-            "see dns and tls above; try `curl --noproxy '*'` to the same host from here; to use a proxy, set \
-             CLOUDFLARE_API_BASE to the URL of a proxy that forwards requests (HTTPS_PROXY is ignored)",
-        ),
-        ProviderError::Timeout => Remedy::sure(
-            "run doctor again (nothing was charged); if it is still slow, check the route and https://www.cloudflarestatus.com",
-        ),
-        ProviderError::Broken(_) => Remedy::guess(
-            "run doctor again, and from another network: something on the path closes connections",
-        ),
+        ProviderError::Connect(_) => {
+            "see dns and tls above, and check CLOUDFLARE_API_BASE (HTTPS_PROXY is ignored)".into()
+        }
+        ProviderError::Timeout => {
+            "run doctor again; if it is still slow, check the route and https://www.cloudflarestatus.com"
+                .into()
+        }
+        ProviderError::Broken(_) => Remedy::guess("run doctor again, and from another network"),
         ProviderError::Status(status) => by_status(*status),
-        ProviderError::TooLong | ProviderError::Shape | ProviderError::Servers(_) => Remedy::sure(
-            "check that CLOUDFLARE_API_BASE leads to Cloudflare's API and not to a page of a proxy; if it does, the API has \
-             changed: docs/PROVIDER.md lists the known formats",
-        ),
+        ProviderError::TooLong | ProviderError::Shape | ProviderError::Servers(_) => {
+            "check that CLOUDFLARE_API_BASE leads to Cloudflare's API; docs/PROVIDER.md lists its formats"
+                .into()
+        }
     }
 }
 
 fn by_status(status: StatusCode) -> Remedy {
     match status.as_u16() {
         401 => Remedy::guess(
-            "compare CLOUDFLARE_TURN_API_TOKEN with the token that the dashboard showed: it may be mistyped or revoked; if they \
-             are the same, make a new TURN key (dashboard: Media → Realtime → TURN Server), set its token and \
-             CLOUDFLARE_TURN_KEY_ID, and restart",
+            "compare CLOUDFLARE_TURN_API_TOKEN with the dashboard's; if they are the same, make a new TURN key",
         ),
         403 => Remedy::guess(
-            "use the token that came with the TURN key, or recreate it with Calls Edit: the token lacks a permission, or \
-             this client is blocked (error code 1010); check your public address, and proxies that rewrite User-Agent",
+            "use the token that came with the TURN key, or one with Calls Edit; check if this client is blocked (1010)",
         ),
-        404 => Remedy::sure(
-            "compare CLOUDFLARE_TURN_KEY_ID with the dashboard's Turn Token ID, then compare the token: a wrong id and a \
-             wrong token both give 404",
-        ),
-        429 => Remedy::sure("wait, and find out who mints too fast"),
-        300..=399 => Remedy::sure("check CLOUDFLARE_API_BASE: redirects are not followed"),
+        404 => "compare CLOUDFLARE_TURN_KEY_ID with the dashboard's Turn Token ID, then compare the token: a wrong id and a \
+                wrong token both give 404"
+            .into(),
+        429 => "wait, and find out who mints too fast".into(),
+        300..=399 => "check CLOUDFLARE_API_BASE: redirects are not followed".into(),
         500..=599 => Remedy::guess("wait; if the error continues, see https://www.cloudflarestatus.com"),
         _ => Remedy::guess("check CLOUDFLARE_API_BASE; docs/PROVIDER.md describes the API"),
     }

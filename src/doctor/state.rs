@@ -4,9 +4,9 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::finding::{Check, Finding, Remedy};
+use super::finding::{Verdict, fail, ok, warn};
 use crate::journal::inspect::LedgerCopy;
 use crate::journal::store::{FILE_NAME, FORMAT, OpenError};
 
@@ -15,135 +15,94 @@ const FREE_MIN: u64 = 100_000_000;
 /// A larger ledger is not read: the reader holds all of it in memory, and ten years of a busy service need less.
 const READ_MAX: u64 = 256 << 20;
 
-/// The findings about `STATE_DIR`.
-pub(super) fn check(directory: Option<&Path>) -> Vec<Finding> {
-    let Some(directory) = directory else { return vec![in_memory()] };
-    let shown = directory.display().to_string();
+/// The verdicts about `STATE_DIR`.
+pub(super) fn check(directory: Option<&Path>) -> Vec<Verdict> {
+    let Some(directory) = directory else {
+        return vec![warn(
+            "STATE_DIR is not set: the ledger is in memory, a restart forgets this month's usage and every grant",
+            "set STATE_DIR to a directory that outlives the process",
+        )];
+    };
     if !directory.is_dir() {
-        return vec![missing(directory, &shown)];
+        return vec![missing(directory)];
     }
-    let (ledger, is_held) = check_ledger(directory, &shown);
-    let mut findings = vec![ledger];
-    findings.extend(writable(directory, &shown, is_held));
-    findings.extend(free_space(directory, &shown));
-    findings
-}
-
-fn in_memory() -> Finding {
-    Finding::warn(
-        Check::State,
-        "",
-        "STATE_DIR is not set: the ledger is in memory, a restart forgets this month's usage and every grant",
-        "set STATE_DIR to a directory that outlives the process",
-    )
+    let bytes = std::fs::metadata(directory.join(FILE_NAME)).map_or(0, |file| file.len());
+    let (ledger, is_held) = if bytes > READ_MAX {
+        let seen = format!("the ledger has {bytes} bytes, far more than expected, and was not read");
+        let remedy = "stop the service and run `turn-broker ledger show` to see what fills it";
+        (warn(seen, remedy), false)
+    } else {
+        let read = LedgerCopy::take(directory).map(|ledger| ledger.bytes);
+        (judge_ledger(&read), matches!(read, Err(OpenError::InUse { .. })))
+    };
+    let mut found = vec![ledger];
+    if let Err(error) = try_write(directory) {
+        let seen = format!("this user may not write there: {error}");
+        // A running service that holds the ledger can write it.
+        found.push(if is_held {
+            ok(format!("{seen}; the running service may"))
+        } else {
+            fail(seen, "make it writable for the service's user (in the image 10001:10001), and run doctor as that user")
+        });
+    }
+    if let Ok(stat) = rustix::fs::statvfs(directory) {
+        found.push(judge_free_space(stat.f_bavail.saturating_mul(stat.f_frsize)));
+    }
+    found
 }
 
 /// The service creates a missing directory, if its user may.
-fn missing(directory: &Path, shown: &str) -> Finding {
-    let nearest =
-        directory.ancestors().skip(1).find(|parent| parent.is_dir() || parent.as_os_str().is_empty());
-    let nearest = nearest.map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
-    match nearest.map(try_write) {
-        Some(Ok(())) if !directory.exists() => {
-            Finding::ok(Check::State, shown, "does not exist yet; the first start creates it")
-        }
-        _ => Finding::fail(
-            Check::State,
-            shown,
-            "is not a directory, and this user cannot create it",
-            "create a directory that the service's user may write to",
-        ),
+fn missing(directory: &Path) -> Verdict {
+    let parents = directory.ancestors().skip(1);
+    let mut parents =
+        parents.map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
+    let nearest = parents.find(|parent| parent.is_dir());
+    if !directory.exists() && nearest.is_some_and(|parent| try_write(parent).is_ok()) {
+        return ok("does not exist yet; the first start creates it");
     }
-}
-
-/// The finding about the ledger, and whether a running service holds it.
-fn check_ledger(directory: &Path, shown: &str) -> (Finding, bool) {
-    let bytes = std::fs::metadata(directory.join(FILE_NAME)).map_or(0, |file| file.len());
-    if bytes > READ_MAX {
-        let seen = format!("the ledger has {bytes} bytes, far more than expected, and was not read");
-        return (
-            Finding::warn(
-                Check::State,
-                shown,
-                seen,
-                "stop the service and run `turn-broker ledger show` to see what fills it",
-            ),
-            false,
-        );
-    }
-    let read = LedgerCopy::take(directory).map(|ledger| ledger.bytes);
-    (judge_ledger(shown, &read), matches!(read, Err(OpenError::InUse { .. })))
+    let seen = "is not a directory, and this user cannot create it";
+    fail(seen, "create a directory that the service's user may write to")
 }
 
 /// `read`: the ledger's length.
-fn judge_ledger(shown: &str, read: &Result<u64, OpenError>) -> Finding {
-    let ok = |seen: String| Finding::ok(Check::State, shown, seen);
-    match read {
-        Ok(bytes) => ok(format!("the ledger can be read: format {FORMAT}, {bytes} bytes")),
-        Err(OpenError::Absent { .. }) => ok("no ledger yet; the first start creates it".into()),
+fn judge_ledger(read: &Result<u64, OpenError>) -> Verdict {
+    let damage = match read {
+        Ok(bytes) => return ok(format!("the ledger can be read: format {FORMAT}, {bytes} bytes")),
+        Err(OpenError::Absent { .. }) => return ok("no ledger yet; the first start creates it"),
         Err(OpenError::InUse { .. }) => {
-            ok("the ledger is in use by a running service, as it should be; it was not read".into())
+            return ok("the ledger is in use by a running service, as it should be; it was not read");
         }
-        Err(OpenError::OtherFormat { found, .. }) => Finding::fail(
-            Check::State,
-            shown,
-            format!("the ledger has format {found}, this version reads format {FORMAT}"),
-            "run the version that wrote it, or move the file away to start with an empty ledger",
-        ),
+        Err(OpenError::OtherFormat { found, .. }) => {
+            let seen = format!("the ledger has format {found}, this version reads format {FORMAT}");
+            return fail(
+                seen,
+                "run the version that wrote it, or move the file away to start with an empty ledger",
+            );
+        }
         Err(OpenError::Directory { error, .. }) if error.kind() == io::ErrorKind::PermissionDenied => {
-            Finding::warn(
-                Check::State,
-                shown,
-                "this user may not read the ledger",
-                "run doctor as the service's user, so that it sees what the service sees",
-            )
+            return warn("this user may not read the ledger", "run doctor as the service's user");
         }
-        Err(OpenError::Damaged { what, .. }) => damaged(shown, what),
-        Err(OpenError::Directory { error, .. }) => damaged(shown, &error.to_string()),
-        Err(error) => damaged(shown, &error.to_string()),
-    }
-}
-
-fn damaged(shown: &str, what: &str) -> Finding {
+        Err(OpenError::Damaged { what, .. }) => what.clone(),
+        Err(OpenError::Directory { error, .. }) => error.to_string(),
+        Err(error) => error.to_string(),
+    };
     let remedy = format!("restore {FILE_NAME} from a backup, or move it away to start with an empty ledger");
-    Finding::fail(Check::State, shown, format!("the ledger cannot be read: {what}"), Remedy::sure(remedy))
-}
-
-/// A running service that holds the ledger can write it, even if this user cannot.
-fn writable(directory: &Path, shown: &str, is_held: bool) -> Option<Finding> {
-    let error = try_write(directory).err()?;
-    let seen = format!("this user may not write there: {error}");
-    if is_held {
-        return Some(Finding::ok(Check::State, shown, format!("{seen}; the running service may")));
-    }
-    Some(Finding::fail(
-        Check::State,
-        shown,
-        seen,
-        "make it writable for the service's user (in the image 10001:10001), and run doctor as that user",
-    ))
+    fail(format!("the ledger cannot be read: {damage}"), remedy)
 }
 
 /// Creates a file and removes it.
 fn try_write(directory: &Path) -> io::Result<()> {
-    let path: PathBuf = directory.join(format!(".turn-broker-doctor-{}", std::process::id()));
+    let path = directory.join(format!(".turn-broker-doctor-{}", std::process::id()));
     File::options().write(true).create_new(true).mode(0o600).open(&path)?;
     std::fs::remove_file(&path)
 }
 
-fn free_space(directory: &Path, shown: &str) -> Option<Finding> {
-    let stat = rustix::fs::statvfs(directory).ok()?;
-    Some(judge_free_space(shown, stat.f_bavail.saturating_mul(stat.f_frsize)))
-}
-
-fn judge_free_space(shown: &str, free: u64) -> Finding {
+fn judge_free_space(free: u64) -> Verdict {
     let seen = format!("{} MB free", free / 1_000_000);
     if free >= FREE_MIN {
-        return Finding::ok(Check::State, shown, seen);
+        return ok(seen);
     }
-    Finding::warn(
-        Check::State,
-        shown,
+    warn(
         seen,
         "free some space: while the ledger cannot be written, no metered grant is issued (LEDGER_UNAVAILABLE)",
     )
@@ -158,7 +117,7 @@ mod tests {
     use crate::journal::Storage;
     use crate::journal::store::Store;
 
-    fn first(directory: &TempDir) -> Finding {
+    fn first(directory: &TempDir) -> Verdict {
         check(Some(directory.path())).remove(0)
     }
 
@@ -206,7 +165,7 @@ mod tests {
 
     #[test]
     fn another_format_is_a_failure() {
-        let of = |read| judge_ledger("dir", &read).state;
+        let of = |read| judge_ledger(&read).state;
         let other = OpenError::OtherFormat { path: FILE_NAME.into(), found: FORMAT + 1 };
         assert_eq!((of(Ok(1)), of(Err(other))), (State::Ok, State::Fail));
     }
@@ -226,8 +185,8 @@ mod tests {
 
     #[test]
     fn little_free_space_is_a_warning() {
-        assert_eq!(judge_free_space("dir", FREE_MIN).state, State::Ok);
-        assert_eq!(judge_free_space("dir", FREE_MIN - 1).state, State::Warn);
+        assert_eq!(judge_free_space(FREE_MIN).state, State::Ok);
+        assert_eq!(judge_free_space(FREE_MIN - 1).state, State::Warn);
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub(super) enum ProbeError {
     #[error("the server's answer is not signed with the credential")]
     Unsigned,
     /// The server answered with an error code.
-    #[error("{} was answered with {code}: {}", noun(*.step), meaning(*.code))]
+    #[error("{} was answered with {code}: {}", noun(*.step), code_row(*.code).0)]
     Code {
         /// A code of RFC 8489 or RFC 8656.
         code: u16,
@@ -90,32 +90,32 @@ impl ProbeError {
     pub(super) fn remedy(&self, url: &IceUrl, source: IceSource) -> Remedy {
         let (host, port) = (url.host(), url.port());
         match self {
-            Self::Name => Remedy::sure(format!("correct the name {host}, or fix this machine's resolver")),
+            Self::Name => Remedy::from(format!("correct the name {host}, or fix this machine's resolver")),
             Self::NoRoute => {
-                Remedy::sure(format!("fix this machine's route to {host}, or try from another network"))
+                Remedy::from(format!("fix this machine's route to {host}, or try from another network"))
             }
-            Self::Refused => Remedy::sure(format!(
+            Self::Refused => Remedy::from(format!(
                 "check that the server listens on {} port {port}, and that its firewall allows it",
                 protocol(url)
             )),
             Self::Timeout(step) | Self::Broken(step, _) if is_open(url, *step) => Remedy::guess(format!(
-                "check that port {port} of {host} is the relay's port for {}, and whether a filter on the path drops the data: \
-                 the port accepts connections and then does not answer",
+                "check that port {port} of {host} is the relay's port for {}: it accepts connections and does not answer",
                 if url.transport() == Transport::Tls { "TLS" } else { "TCP without TLS" },
             )),
-            Self::Timeout(_) | Self::Broken(..) => Remedy::sure(format!(
+            Self::Timeout(_) | Self::Broken(..) => Remedy::from(format!(
                 "allow outgoing {} port {port} to {host} in this network, and incoming at the server",
                 protocol(url)
             )),
-            Self::Tls(_) => Remedy::sure(
-                "install a certificate for this name from a public authority with its complete chain; for your own \
-                 authority, use --ca with its PEM file, and install it on clients too",
+            Self::Tls(_) => Remedy::from(
+                "install a certificate for this name with its complete chain; for an authority of your own, use --ca",
             ),
-            Self::NotStun => Remedy::sure("check the URL: the port belongs to another service"),
-            Self::Code { code, with_credential, .. } => by_code(*code, *with_credential, source),
-            Self::Unsigned => refused_credential(source),
-            Self::Dtls => Remedy::sure("use ?transport=tcp in turns: URLs"),
-            Self::TooLong => Remedy::sure("use a shorter user name or realm"),
+            Self::NotStun => Remedy::from("check the URL: the port belongs to another service"),
+            Self::Unsigned | Self::Code { code: 401, with_credential: true, .. } => {
+                refused_credential(source)
+            }
+            Self::Code { code, .. } => code_row(*code).1,
+            Self::Dtls => Remedy::from("use ?transport=tcp in turns: URLs"),
+            Self::TooLong => Remedy::from("use a shorter user name or realm"),
         }
     }
 }
@@ -143,64 +143,85 @@ fn protocol(url: &IceUrl) -> &'static str {
     }
 }
 
-const fn meaning(code: u16) -> &'static str {
-    match code {
-        300 => "the server redirects to another server",
-        400 => "the server does not understand the request",
-        401 => "the server does not accept the credential",
-        403 => "the server forbids this request",
-        420 => "the server does not know an attribute of the request",
-        437 => "the server already has an allocation for this address and port",
-        438 => "the server rejects its own nonce as stale again and again",
-        440 => "the server does not relay for this address family",
-        441 => "an allocation on this connection belongs to another credential",
-        442 => "the server does not relay UDP",
-        486 => "this user has reached its quota of allocations",
-        500 => "an error inside the server",
-        508 => "the server has no relay port left",
-        _ => "a code that TURN does not define",
-    }
-}
+/// The codes of RFC 8489 and RFC 8656: the code, what it means, the remedy, and whether that is a guess.
+const CODES: [(u16, &str, &str, bool); 13] = [
+    (
+        300,
+        "the server redirects to another server",
+        "list the URL of the target server: browsers do not follow it",
+        false,
+    ),
+    (400, "the server does not understand the request", LOG, false),
+    (
+        401,
+        "the server does not accept the credential",
+        "configure the server's authentication (coturn: use-auth-secret and realm)",
+        false,
+    ),
+    (
+        403,
+        "the server forbids this request",
+        "check its lists of allowed and denied addresses (coturn: denied-peer-ip, its log)",
+        true,
+    ),
+    (420, "the server does not know an attribute of the request", LOG, false),
+    (
+        437,
+        "the server already has an allocation for this address and port",
+        "run doctor again in a minute",
+        true,
+    ),
+    (
+        438,
+        "the server rejects its own nonce as stale again and again",
+        "make sure that a client always reaches the same server",
+        true,
+    ),
+    (
+        440,
+        "the server does not relay for this address family",
+        "relay UDP over IPv4 (coturn: relay-ip)",
+        false,
+    ),
+    (
+        441,
+        "an allocation on this connection belongs to another credential",
+        "run doctor again in a minute",
+        true,
+    ),
+    (442, "the server does not relay UDP", "relay UDP over IPv4 (coturn: no no-udp-relay)", false),
+    (
+        486,
+        "this user has reached its quota of allocations",
+        "raise the server's quota (coturn: user-quota, total-quota)",
+        false,
+    ),
+    (500, "an error inside the server", LOG, false),
+    (
+        508,
+        "the server has no relay port left",
+        "give the server more relay ports (coturn: min-port, max-port)",
+        false,
+    ),
+];
+const LOG: &str = "read the server's log";
 
-fn by_code(code: u16, with_credential: bool, source: IceSource) -> Remedy {
-    match code {
-        300 => "list the URL of the target server: browsers do not follow redirects".into(),
-        401 if !with_credential => "configure the server's authentication (coturn: use-auth-secret and realm): it asks for a credential without a \
-             realm"
-            .into(),
-        401 => refused_credential(source),
-        403 => Remedy::guess(
-            "check the server's lists of allowed and denied addresses (coturn: allowed- and denied-peer-ip, its log): it \
-             refuses this address",
-        ),
-        437 | 441 => Remedy::guess("run doctor again in a minute: an old allocation expires by itself"),
-        438 => Remedy::guess(
-            "make sure that a client always reaches the same server: several servers behind one address do not share their \
-             nonces, or their clocks differ",
-        ),
-        440 | 442 => "configure the server to relay UDP over IPv4 (coturn: relay-ip, no-udp-relay)".into(),
-        486 => "raise the server's quota (coturn: user-quota, total-quota), or find out who holds so many allocations"
-            .into(),
-        508 => "give the server more relay ports (coturn: min-port, max-port), or more capacity".into(),
-        _ => "read the server's log".into(),
-    }
+fn code_row(code: u16) -> (&'static str, Remedy) {
+    let row = CODES.iter().find(|row| row.0 == code);
+    let (_, meaning, text, is_guess) = *row.unwrap_or(&(0, "a code that TURN does not define", LOG, false));
+    (meaning, Remedy { text: text.to_owned(), is_guess })
 }
 
 fn refused_credential(source: IceSource) -> Remedy {
     match source {
         IceSource::Coturn => {
-            "set COTURN_SECRET to coturn's static-auth-secret, set use-auth-secret there, and compare the clocks of both \
-             machines"
-                .into()
+            "set COTURN_SECRET to coturn's static-auth-secret, and compare both machines' clocks".into()
         }
-        IceSource::Manual => {
-            "set the server's current user name and password in MANUAL_ICE_SERVERS".into()
+        IceSource::Manual => "set the server's current user name and password in MANUAL_ICE_SERVERS".into(),
+        IceSource::Cloudflare => {
+            Remedy::guess("run doctor again; if the error continues, make a new TURN key")
         }
-        IceSource::Cloudflare => Remedy::guess(
-            "run doctor again, because the credential is only a moment old; if the error continues, make a new TURN key and set both \
-             CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN",
-        ),
-        IceSource::Relay | IceSource::Stun | IceSource::Sfu => "read the server's log".into(),
+        IceSource::Relay | IceSource::Stun | IceSource::Sfu => LOG.into(),
     }
 }
 

@@ -4,11 +4,10 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use super::dialogue::{End, Held, Hold, Target};
-use super::{Context, Entry, Offer, entries, one_of_each_family};
-use crate::doctor::finding::{Check, Finding, Remedy};
-use crate::doctor::names::Need;
-use crate::doctor::service::too_short;
+use super::client::{End, Held, Hold, Target};
+use super::{Entry, Examination, Need, Offer, entries, one_of_each_family};
+use crate::doctor::finding::{Check, Finding, Remedy, State, Verdict, fail, skipped, warn};
+use crate::doctor::settings::judge_tail;
 use crate::ice::url::Transport;
 
 /// The time between two refreshes. The allocation lives three times as long.
@@ -31,77 +30,53 @@ impl ProbeTail {
     }
 }
 
-/// Probes the first URL of the offer that gives an allocation. `expires`: when its credential does. `configured`: the tail that
-/// the ledger assumes.
+/// Probes the first URL of the offer that gives an allocation. `expires`: when its credential does.
 pub(in crate::doctor) async fn probe<W: Write>(
     offer: Offer,
     expires: Instant,
     probe: ProbeTail,
-    configured: Duration,
-    context: Context<'_, W>,
+    doctor: &mut Examination<'_, W>,
 ) -> Finding {
-    let Context { names, trust, clock, progress } = context;
     let source = offer.source;
+    let assumed = doctor.config.budget.expiry_tail.unwrap_or(source.expiry_tail());
     let (entries, _) = entries(vec![offer]);
     let mut failed = None;
     for Entry { url, credential, .. } in entries {
         let Some(credential) = credential.filter(|_| url.transport() != Transport::Dtls) else { continue };
-        names.look_up(url.host(), Need::Required, &**clock, progress).await;
-        for address in one_of_each_family(names.addresses(url.host())) {
-            progress.starts(&format!(
-                "{} {}, up to {} min",
-                Check::Tail.name(),
-                url,
-                probe.max.as_secs() / 60
-            ));
-            let target = Target { url: &url, address: (address, url.port()).into(), trust };
-            let terms = Hold { until: expires + probe.max, pause: probe.pause, clock: &**clock };
+        doctor.look_up(url.host(), Need::Required).await;
+        for address in one_of_each_family(doctor.names.addresses(url.host())) {
+            let minutes = probe.max.as_secs() / 60;
+            doctor.progress.starts(&format!("{} {url}, up to {minutes} min", Check::Tail.name()));
+            let target = Target { url: &url, address, trust: &doctor.trust };
+            let terms = Hold { until: expires + probe.max, pause: probe.pause, clock: &*doctor.clock };
             match target.hold(&credential, terms).await {
-                Ok(held) => return verdict(url.as_str(), &held, expires, configured),
+                Ok(held) => return judge(&held, expires, assumed).about(Check::Tail, url.as_str()),
                 Err(error) => {
-                    failed = Some(Finding::fail(
-                        Check::Tail,
-                        url.as_str(),
-                        error.to_string(),
-                        error.remedy(&url, source),
-                    ));
+                    let verdict = fail(error.to_string(), error.remedy(&url, source));
+                    failed = Some(verdict.about(Check::Tail, url.as_str()));
                 }
             }
         }
     }
-    failed.unwrap_or_else(|| Finding::skipped(Check::Tail, source.name(), "no TURN URL can be tried"))
+    failed.unwrap_or_else(|| skipped("no TURN URL can be tried").about(Check::Tail, source.name()))
 }
 
-fn verdict(url: &str, held: &Held, expires: Instant, configured: Duration) -> Finding {
-    let tail = held.last.saturating_duration_since(expires).as_secs();
+fn judge(held: &Held, expires: Instant, assumed: Duration) -> Verdict {
+    let after = |at: Instant| at.saturating_duration_since(expires).as_secs();
+    let tail = after(held.last);
     let seen = match &held.end {
-        End::Open => {
-            format!("its allocation was still refreshed {tail} s after its expiry, when the probe ended")
-        }
+        End::Open => format!("still refreshed {tail} s after its expiry, when the probe ended"),
         End::Refused { code, at } => {
-            let at = at.saturating_duration_since(expires).as_secs();
-            format!(
-                "its allocation was refreshed until {tail} s after its expiry, and refused with {code} at {at} s"
-            )
+            format!("refreshed until {tail} s after its expiry, and refused with {code} at {} s", after(*at))
         }
-        End::Lost(error) => {
-            format!("its allocation was refreshed until {tail} s after its expiry, then: {error}")
-        }
+        End::Lost(error) => format!("refreshed until {tail} s after its expiry, then: {error}"),
     };
-    let seen = format!("a credential of 60 s: {seen}; the ledger assumes {} s", configured.as_secs());
-    if tail > configured.as_secs() {
-        return Finding::warn(Check::Tail, url, seen, too_short(tail));
-    }
-    match &held.end {
-        End::Lost(_) => Finding::warn(
-            Check::Tail,
-            url,
-            seen,
-            Remedy::guess(
-                "run the probe again: the server may end allocations silently, or a packet was lost",
-            ),
-        ),
-        End::Open | End::Refused { .. } => Finding::ok(Check::Tail, url, seen),
+    let verdict = judge_tail(tail, assumed, &format!("a credential of 60 s: its allocation was {seen}"));
+    match held.end {
+        End::Lost(_) if verdict.state == State::Ok => {
+            warn(verdict.seen, Remedy::guess("run the probe again: a packet may have been lost"))
+        }
+        _ => verdict,
     }
 }
 
@@ -110,12 +85,11 @@ fn verdict(url: &str, held: &Held, expires: Instant, configured: Duration) -> Fi
 mod tests {
     use super::super::error::{ProbeError, Step};
     use super::*;
-    use crate::doctor::finding::State;
 
-    fn found(last: u64, end: impl FnOnce(Instant) -> End) -> Finding {
+    fn found(last: u64, end: impl FnOnce(Instant) -> End) -> Verdict {
         let expires = Instant::now();
         let held = Held { last: expires + Duration::from_secs(last), end: end(expires) };
-        verdict("turn:relay.example", &held, expires, Duration::from_secs(600))
+        judge(&held, expires, Duration::from_secs(600))
     }
 
     #[test]

@@ -1,18 +1,29 @@
-//! The dialogue with a STUN or TURN server: one binding request, or an allocation with the credential that is released at
-//! once or kept for a time.
+//! The dialogue with a STUN or TURN server over UDP, TCP or TLS: one binding request, or an allocation with the credential that
+//! is released at once or kept for a time. Each step ends within [`STEP`], even if the server never answers. Over UDP a request
+//! is retransmitted until then, as in RFC 8489.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use stun_types::message::TransactionId;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::time::timeout;
 
-use super::super::tls::Trust;
+use super::super::connect::Trust;
 use super::error::{ProbeError, Step};
-use super::exchange::Link;
-use super::message::{self, Answer, Credential, Proof, RequestKind, Unusable};
+use super::message::{self, Answer, Credential, HEADER, Proof, Request, RequestKind, Unusable};
 use crate::clock::Clock;
-use crate::ice::url::IceUrl;
+use crate::ice::url::{IceUrl, Transport};
 use crate::random;
+
+/// The time limit for connecting, for a handshake, and for one request.
+const STEP: Duration = Duration::from_secs(3);
+/// The waits for a response: the request is sent at 0, 0.5 and 1.5 s.
+const PAUSES: [Duration; 3] =
+    [Duration::from_millis(500), Duration::from_secs(1), Duration::from_millis(1_500)];
+/// The longest response. Real ones have under 200 bytes.
+const ANSWER_MAX: usize = 2_048;
 
 /// Challenges that are answered: the first, and one more for a stale nonce.
 const CHALLENGES_MAX: usize = 2;
@@ -60,22 +71,18 @@ pub(super) enum End {
 /// One server, at one address.
 pub(super) struct Target<'a> {
     pub(super) url: &'a IceUrl,
-    pub(super) address: SocketAddr,
+    pub(super) address: IpAddr,
     pub(super) trust: &'a Trust,
 }
 
 impl Target<'_> {
-    /// Asks for an allocation with a credential, or for our address without one.
+    /// Asks for an allocation with a credential and releases it, or asks for our address without one.
     pub(super) async fn ask(&self, credential: Option<&Credential>) -> Result<Served, ProbeError> {
-        match credential {
-            Some(credential) => self.allocate(credential).await,
-            None => self.bind().await,
+        let mut link = self.open().await?;
+        if let Some(credential) = credential {
+            let (served, proof) = open_allocation(&mut link, credential).await?;
+            return Ok(release(&mut link, proof.as_ref(), served).await);
         }
-    }
-
-    /// Asks for our address.
-    async fn bind(&self) -> Result<Served, ProbeError> {
-        let mut link = Link::open(self.url, self.address, self.trust).await?;
         match ask(&mut link, RequestKind::Binding, None).await? {
             Answer::Done { mapped, .. } => Ok(Served { mapped, ..Served::default() }),
             Answer::Refused { code, .. } => {
@@ -84,17 +91,10 @@ impl Target<'_> {
         }
     }
 
-    /// Asks for an allocation, and releases it.
-    async fn allocate(&self, credential: &Credential) -> Result<Served, ProbeError> {
-        let mut link = Link::open(self.url, self.address, self.trust).await?;
-        let (served, proof) = open_allocation(&mut link, credential).await?;
-        Ok(release(&mut link, proof.as_ref(), served).await)
-    }
-
     /// Asks for an allocation, and refreshes it until the server refuses, or until the hold ends.
     pub(super) async fn hold(&self, credential: &Credential, hold: Hold<'_>) -> Result<Held, ProbeError> {
         let Hold { until, pause, clock } = hold;
-        let mut link = Link::open(self.url, self.address, self.trust).await?;
+        let mut link = self.open().await?;
         let (served, mut proof) = open_allocation(&mut link, credential).await?;
         let mut last = clock.instant();
         while clock.instant() < until {
@@ -107,6 +107,34 @@ impl Target<'_> {
         }
         release(&mut link, proof.as_ref(), served).await;
         Ok(Held { last, end: End::Open })
+    }
+
+    async fn open(&self) -> Result<Link, ProbeError> {
+        let address = SocketAddr::from((self.address, self.url.port()));
+        let broken = |error| ProbeError::of_io(Step::Connect, error);
+        let transport = self.url.transport();
+        match transport {
+            Transport::Udp => {
+                let any: IpAddr = match self.address {
+                    IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+                    IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+                };
+                let socket = UdpSocket::bind((any, 0)).await.map_err(broken)?;
+                // A connected socket reports ICMP errors, such as a closed port.
+                socket.connect(address).await.map_err(broken)?;
+                return Ok(Link::Datagrams(socket));
+            }
+            Transport::Dtls => return Err(ProbeError::Dtls),
+            Transport::Tcp | Transport::Tls => {}
+        }
+        let socket =
+            within(Step::Connect, async { TcpStream::connect(address).await.map_err(broken) }).await?;
+        if transport == Transport::Tcp {
+            return Ok(Link::Stream(Box::new(socket)));
+        }
+        let handshake = self.trust.handshake(self.url.host(), socket);
+        let stream = within(Step::Handshake, async { handshake.await.map_err(ProbeError::Tls) }).await?;
+        Ok(Link::Stream(Box::new(stream)))
     }
 }
 
@@ -186,4 +214,76 @@ async fn ask(link: &mut Link, kind: RequestKind, proof: Option<&Proof>) -> Resul
 /// Zero if no random bytes are available. The requests on one socket are sent one after the other, so a repeated id does no harm.
 fn fresh_id() -> TransactionId {
     random::bytes().map(u128::from_be_bytes).unwrap_or_default().into()
+}
+
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+/// An open connection to a server.
+enum Link {
+    Datagrams(UdpSocket),
+    Stream(Box<dyn Stream>),
+}
+
+impl Link {
+    /// Sends a request, and returns the bytes of the response.
+    async fn ask(&mut self, request: &Request, step: Step) -> Result<Vec<u8>, ProbeError> {
+        match self {
+            Self::Datagrams(socket) => ask_with_retransmission(socket, request, step).await,
+            Self::Stream(stream) => within(step, ask_once(stream, request, step)).await,
+        }
+    }
+}
+
+/// The result of a step, or its timeout.
+async fn within<T>(step: Step, run: impl Future<Output = Result<T, ProbeError>>) -> Result<T, ProbeError> {
+    timeout(STEP, run).await.unwrap_or(Err(ProbeError::Timeout(step)))
+}
+
+async fn ask_with_retransmission(
+    socket: &UdpSocket,
+    request: &Request,
+    step: Step,
+) -> Result<Vec<u8>, ProbeError> {
+    for pause in PAUSES {
+        socket.send(&request.bytes).await.map_err(|error| ProbeError::of_io(step, error))?;
+        if let Ok(answer) = timeout(pause, receive(socket, request, step)).await {
+            return answer;
+        }
+    }
+    Err(ProbeError::Timeout(step))
+}
+
+/// The next datagram that is a response; others may send to this port too.
+async fn receive(socket: &UdpSocket, request: &Request, step: Step) -> Result<Vec<u8>, ProbeError> {
+    let mut datagram = [0; ANSWER_MAX];
+    loop {
+        let length = socket.recv(&mut datagram).await.map_err(|error| ProbeError::of_io(step, error))?;
+        let bytes = datagram.get(..length).unwrap_or_default();
+        if message::answers(bytes, request.id) {
+            return Ok(bytes.to_vec());
+        }
+    }
+}
+
+async fn ask_once(
+    stream: &mut Box<dyn Stream>,
+    request: &Request,
+    step: Step,
+) -> Result<Vec<u8>, ProbeError> {
+    let broken = |error| ProbeError::of_io(step, error);
+    stream.write_all(&request.bytes).await.map_err(broken)?;
+    stream.flush().await.map_err(broken)?;
+    loop {
+        let mut header = [0; HEADER];
+        stream.read_exact(&mut header).await.map_err(broken)?;
+        let length = message::body_length(&header).filter(|length| length + HEADER <= ANSWER_MAX);
+        let mut bytes = header.to_vec();
+        bytes.resize(HEADER + length.ok_or(ProbeError::NotStun)?, 0);
+        let (_, body) = bytes.split_at_mut(HEADER);
+        stream.read_exact(body).await.map_err(broken)?;
+        if message::answers(&bytes, request.id) {
+            return Ok(bytes);
+        }
+    }
 }
