@@ -153,7 +153,8 @@ impl Checks {
         let bound = is_bounded.then(|| self.bound(world, broker, &figures, signs.went_on)).flatten();
         let failed = bound.or_else(|| sums(world, broker, &snapshot));
         let failed = failed.or_else(|| status(world, broker, &snapshot));
-        if excuse.is_some_and(Excuse::is_of_users) || !broker.settings.strict {
+        let mut excuses = [unchecked, lacked, signs.excuse].into_iter().flatten();
+        if excuses.any(Excuse::is_of_users) || !broker.settings.strict {
             let relayed_until = broker.present(world).plus_millis(LONGEST);
             self.users_excused_until = broker.settings.billing_day().period_at(relayed_until).end;
         }
@@ -178,8 +179,12 @@ impl Checks {
             self.missed_until = broker.settings.billing_day().period_at(present).end;
         }
         let is_late = broker.lacks || self.lacked.0;
+        // What pages took while nobody watched is charged once the books know how long that was.
+        let is_unwatched =
+            !broker.pages.is_empty() && now.clock_ahead > std::time::Duration::ZERO && !now.bound_holds();
         let reasons = [
             (Excuse::Late, is_late),
+            (Excuse::Clock, is_unwatched),
             (Excuse::Clock, is_uncounted(broker, now, self.wrong_until) || present < self.missed_until),
             (Excuse::Exceeded, exceeded(world, broker, &self.before) || exceeded(world, broker, now)),
             (Excuse::Dropped, now.measured.dropped || self.before.measured.dropped),
@@ -197,8 +202,9 @@ impl Checks {
         (0..3).find_map(|user| {
             let truth = broker.truth_of_user(world, user, now.period);
             self.tally.near += u64::from(truth > limit / 100 * 80);
-            let committed =
-                broker.books.user_share(&user_named(user)).map_or(0, |share| share.committed.get());
+            // Which users have a row of a full table is not known here.
+            let share = broker.books.user_share(&user_named(user)).filter(|_| broker.settings.users_max >= 3);
+            let committed = share.map_or(limit, |share| share.committed.get());
             (truth > committed.min(limit))
                 .then(|| format!("user {user} has relayed {truth} of {limit}, {committed} are committed"))
         })
@@ -225,7 +231,9 @@ impl Checks {
         }
         if before.period != now.period && before.period.end <= now.period.start && !went_on {
             let ended = at_least(broker.truth(world, before.period), self.lacked.1);
-            let most = most(before);
+            // What pages take is promised anew in each minute.
+            let of_pages = before.limit.plus(before.overshoot_bound()).get();
+            let most = if broker.pages.is_empty() { most(before) } else { of_pages };
             if ended > most {
                 return Some(format!("true bytes {ended} of the previous period exceed the most {most}"));
             }

@@ -43,8 +43,20 @@ const GAP: u64 = 5_000;
 pub(super) const CUT_FOR: u64 = 15_000;
 
 impl<D: Disk> Broker<D> {
-    /// Lets time pass. The broker reads coturn's listings meanwhile if it has its command line.
+    /// Lets time pass. The relay is counted just before a reset, like in each second.
     pub(super) fn pass(&mut self, millis: u64, share: u64, world: &mut World) {
+        let reset = self.books.ledger().period().end.millis_since(self.present(world));
+        let has_reset = self.settings.sources.contains(&IceSource::Relay) && (2..millis).contains(&reset);
+        let before = if has_reset { reset - 1 } else { 0 };
+        if has_reset {
+            self.pass_listing(before, share, world);
+            self.read_relay(world);
+        }
+        self.pass_listing(millis - before, share, world);
+    }
+
+    /// Lets time pass. The broker reads coturn's listings meanwhile if it has its command line.
+    fn pass_listing(&mut self, millis: u64, share: u64, world: &mut World) {
         let is_watched = self.settings.cli && millis <= WATCHED_MAX;
         if !is_watched || self.cli == Cli::Silent {
             let first = if self.settings.cli { millis.min(16_000) } else { 0 };

@@ -152,7 +152,7 @@ impl<D: Disk> Broker<D> {
             active: page.active,
         });
         let (id, user) = (page.grant(), page.user);
-        let had_row = self.books.grants().get(id).is_some();
+        let had_row = self.books.grants().iter().any(|(of, _)| *of == id);
         self.books.set_sfu_session(&page.name, session.as_ref());
         let state = session.map(|session| (session.tracks.into(), session.active.into()));
         self.model.look(&self.books, (id, user), state, had_row);

@@ -201,6 +201,9 @@ impl Model {
             self.now.relayed_until = minute_of(self.now.time) * MINUTE;
         }
         (self.now.had_relay, self.now.is_closed) = (has_relay, false);
+        for session in &mut self.now.sessions_of_pages {
+            session.restart();
+        }
         for known in &mut self.now.grants {
             (known.is_settled, known.due) = (true, known.until);
         }

@@ -48,6 +48,11 @@ impl Session {
         self.since = now;
     }
 
+    /// Whether there is room is not stored.
+    pub(super) fn restart(&mut self) {
+        self.has_no_room = None;
+    }
+
     /// Nothing is charged in a new period.
     pub(super) fn begin_period(&mut self, is_next: bool) {
         self.measured = is_next.then_some(0);

@@ -55,8 +55,8 @@ impl Known {
         self.until * MINUTE > now || self.expires_at > now || is_open || is_refused
     }
 
-    /// What its row says wrong.
-    fn differs(&mut self, row: &GrantRow, books: &Books) -> Option<String> {
+    /// What its row says wrong. `is_rough`: it is not known what its address may claim.
+    fn differs(&mut self, row: &GrantRow, books: &Books, is_rough: bool) -> Option<String> {
         let found = (row.promised, row.source, row.issued_at.as_millis(), row.expires_at.as_millis());
         let expected = (Some(self.promised()), self.source, self.issued_at, self.expires_at);
         if found != expected {
@@ -76,7 +76,7 @@ impl Known {
             return Some(format!("a row says that {renewal:?} renews it instead of {:?}", self.renewed_by));
         }
         let claimed = row.spent().claimed().get();
-        if !self.claims.is_rough && claimed != self.claims.bytes {
+        if !is_rough && !self.claims.is_rough && claimed != self.claims.bytes {
             return Some(format!("a row says that {claimed} bytes are claimed"));
         }
         let measured = row.spent().measured().get();
@@ -114,7 +114,7 @@ impl Model {
             return Some(format!("the books have a grant that was never made: {row:?}"));
         }
         let (mut live, mut most, mut ended) = (0, 0, vec![]);
-        let period = books.ledger().period();
+        let (period, is_rough) = (books.ledger().period(), self.now.is_rough);
         for known in &mut self.now.grants {
             let (is_open, row) = (open.contains(&known.id), rows.get(&known.id));
             let is_live = known.must_live(now, is_open);
@@ -141,7 +141,7 @@ impl Model {
                 }
                 _ => {}
             }
-            if let Some(differs) = row.and_then(|row| known.differs(row, books)) {
+            if let Some(differs) = row.and_then(|row| known.differs(row, books, is_rough)) {
                 return Some(format!("{differs}: {known:?}"));
             }
         }

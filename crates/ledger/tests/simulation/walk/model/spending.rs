@@ -205,6 +205,8 @@ impl Model {
             // On another billing day, what was counted of a grant stays whole, or goes whole to the day of its last bytes.
             if is_next {
                 (known.counted, known.charged, known.claims) = (Counted::default(), 0, Claims::default());
+            } else {
+                known.claims.is_rough = true;
             }
             known.counted.may_go = known.counted.seen_at < period.start.as_millis();
             if known.is_live {
