@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../../../.."
 
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
-export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}/mutants SEEDS=${SEEDS:-40}
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}/mutants SEEDS=${SEEDS:-100}
 
 # name | file in src | text | replacement. A bar in a text is written as \|, a line break as \n.
 mutants=(
@@ -61,6 +61,13 @@ mutants=(
     'coturn: a listing counts although the time is in doubt|books/sessions.rs|        listing.is_complete &= self.may_count();|        listing.is_complete &= true;'
     'coturn: an old reference clock ends the doubt|time.rs|.filter(\|((_, at), (since, _))\| at > since)|.filter(\|_\| true)'
     'coturn: what was estimated on one day is not charged on the next|coturn/sessions.rs|} else if row.forget_estimate() {|} else if row.seen_at > now && row.forget_estimate() {'
+    'the SFU: fewer tracks shrink the promise of the running minute|books/sfu.rs|before.filter(\|time\| time.from == minute)|before.filter(\|time\| time.from > minute)'
+    'the SFU: a count that is not taken clears its estimate|ledger/readings.rs|if taken == ReadingOutcome::Taken && source == IceSource::Cloudflare {|if source == IceSource::Cloudflare {'
+    'the SFU: bytes from before the reset are charged to the user after it|grants/sessions.rs|now.millis_since(pulls.counted_until.max(start))|now.millis_since(pulls.counted_until.max(start.min(pulls.counted_until)))'
+    'counts by grant: the first part is the last one|grants/counts.rs|let is_last = ids.len() < ROWS_AT_ONCE;|let is_last = ids.len() <= ROWS_AT_ONCE;'
+    'counts by grant: how far one is taken is not stored|grants/counted.rs|    #[serde(skip_serializing_if = "Option::is_none")]\n    pub(super) taking|    #[serde(skip)]\n    pub(super) taking'
+    'coturn: bytes of a gap are charged to the user beside the promise|books/sessions.rs|by_grant.get(&id).map(\|bytes\| u128::from(bytes.get()))|by_grant.get(&id).map(\|_\| 0)'
+    'a commit: a user who was blocked meanwhile gets a renewal|books/commit.rs|if is_blocked \|\| self.has_stopped(renews) {|if (is_blocked && renews.is_none()) \|\| self.has_stopped(renews) {'
     'coturn: sessions that nobody lists stay|coturn/sessions.rs|now.since(row.seen_at) > longest|row.seen_at > now'
     'coturn: what is not shown tests the assumed rate|timeline/counts.rs|self.test(carried.shown, is_test);|self.test(carried.granted, is_test);'
     'coturn: bytes of a gap are counted beside its estimate|minutes/counted.rs|bytes = bytes.max(left);|bytes = bytes.saturating_add(left);'
