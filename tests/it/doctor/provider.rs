@@ -80,13 +80,13 @@ async fn a_missing_cloudflare_key_is_a_warning_that_names_the_variables() {
 
 #[tokio::test]
 async fn each_failure_of_analytics_has_its_remedy() {
-    for (fault, remedy_has) in [
-        (AnalyticsFault::Forbidden, "CLOUDFLARE_ACCOUNT_ID"),
-        (AnalyticsFault::TooManyRequests, "300 queries"),
-        (AnalyticsFault::ErrorsAt200, "PROVIDER.md"),
-        (AnalyticsFault::ServerErrorHtml(502), "cloudflarestatus"),
-        (AnalyticsFault::NoAccounts, "CLOUDFLARE_ACCOUNT_ID"),
-        (AnalyticsFault::NotJson, "CLOUDFLARE_ANALYTICS_BASE"),
+    for (fault, remedy_has, is_guess) in [
+        (AnalyticsFault::Forbidden, "CLOUDFLARE_ACCOUNT_ID", false),
+        (AnalyticsFault::TooManyRequests, "300 queries", false),
+        (AnalyticsFault::ErrorsAt200, "PROVIDER.md", true),
+        (AnalyticsFault::ServerErrorHtml(502), "cloudflarestatus", false),
+        (AnalyticsFault::NoAccounts, "CLOUDFLARE_ACCOUNT_ID", false),
+        (AnalyticsFault::NotJson, "CLOUDFLARE_ANALYTICS_BASE", true),
     ] {
         let world = World::new().await;
         world.cloudflare.analytics().set_fault(fault);
@@ -94,6 +94,7 @@ async fn each_failure_of_analytics_has_its_remedy() {
         let (state, _, remedy) = examined.only("analytics");
         assert_eq!((examined.exit, &*state), (Some(1), "fail"), "{fault:?}");
         assert!(remedy.contains(remedy_has), "{fault:?}: {remedy}");
+        assert_eq!(examined.of("analytics")[0]["remedyIsGuess"], is_guess, "{fault:?}");
         assert!(!examined.text.contains(Fault::BODY_MARK));
     }
     let world = World::new().await;
