@@ -61,7 +61,7 @@ impl Grants {
     /// Puts the rows as stored into the sums.
     pub(super) fn restore_spending(&mut self) {
         let start = self.period.start;
-        let mut promises = vec![];
+        let mut ids = vec![];
         for (id, row) in &mut self.rows {
             row.spent = row.spent.take().filter(|spent| spent.period == start);
             if row.has_ended() {
@@ -70,21 +70,25 @@ impl Grants {
                 if row.state == GrantState::Unsettled {
                     row.state = GrantState::Live;
                 }
+                ids.push(*id);
                 self.due.insert((row.ends_in(), *id));
                 self.revoked.extend(row.revoked_at.map(|at| (at, *id)));
                 self.releasable.extend(row.may_be_released().then_some(*id));
                 self.pulling.extend(row.pulls.as_ref().and(row.promised).map(|time| (time.from.next(), *id)));
                 note_key_end(&mut self.key_ends, row);
             }
-            self.terms.count(&mut self.spenders, row);
-            promises.extend(row.promise());
             if row.spent().claimed() > ByteCount::ZERO {
                 self.claiming.insert((row.source, *id));
             }
         }
-        for promise in &promises {
+        // A full table has room for users with live grants, then for those whose time was counted last, or was not.
+        ids.extend(self.ended.iter().rev().map(|(_, id)| *id));
+        for id in ids {
+            let Some(row) = self.rows.get(&id) else { continue };
+            self.terms.count(&mut self.spenders, row);
+            let promise = row.promise();
             // The minutes of the sources are stored, so only the sums of users and clients are missing.
-            let _ = self.replace_promise(None, Some(promise));
+            let _ = self.replace_promise(None, promise.as_ref());
         }
     }
 

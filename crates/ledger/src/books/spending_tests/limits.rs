@@ -276,6 +276,28 @@ fn a_user_who_has_only_uncounted_bytes_keeps_the_row() {
     assert_eq!(broker.books.user_share(&user("ann")).unwrap().committed.get(), 5 * MINUTE_BYTES);
 }
 
+/// All that ann had is counted, and it was nothing. What bob may have relayed since is not.
+#[test]
+fn after_a_start_the_row_of_a_full_table_is_that_of_the_user_whose_bytes_are_not_counted() {
+    let limit = Some(ByteCount::new(100 * MINUTE_BYTES));
+    let spenders = SpenderTerms { user_limit: limit, users_max: 1, ..SpenderTerms::default() };
+    let mut broker = Broker::new(BudgetMode::Strict, spenders);
+    broker.mint(requester("ann"), SHORT).unwrap();
+    broker.books.advance(at(600));
+    broker.books.forget_expired();
+    assert!(broker.count(at(600), true, &[], 0));
+    broker.books.advance(at(660));
+    broker.mint(requester("bob"), SHORT).unwrap();
+    broker.books.advance(at(1_260));
+    broker.books.forget_expired();
+    // The order of a hash map is another one after each start.
+    for _ in 0..16 {
+        broker.restart();
+        let committed = broker.books.user_share(&user("bob")).map(|share| share.committed.get());
+        assert_eq!(committed, Some(5 * MINUTE_BYTES));
+    }
+}
+
 /// One free row. Two users whose credentials are minted at the same time do not both get it, and it is free again after a failure.
 #[test]
 fn a_mint_takes_the_row_of_its_user_before_the_credential_is_made() {
