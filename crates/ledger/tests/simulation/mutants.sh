@@ -160,7 +160,7 @@ mutants=(
     'an address: the allowance of its 48 is forgotten|clients.rs|for key in [client, group] {|for key in [client] {'
     'an address: one connection more fits always|clients.rs|open < CONNECTIONS_PER_CLIENT_MAX.saturating_mul(key.factor())|open < CONNECTIONS_PER_CLIENT_MAX.saturating_mul(key.factor()) \|\| open > 0'
     'an address: its share of a strict budget is not checked|verdict.rs|if minutes.saturating_sub(covered) > of_client {|if minutes.saturating_sub(covered) > of_client && of_client > minutes {'
-    'an address: its promises are forgotten at a restart|grants/history.rs|let _ = self.replace_promise(None, promise.as_ref());|let _ = self.replace_promise(None, Some(&crate::promise::Promise { client: None, ..promise.clone() }));'
+    'an address: its promises are forgotten at a restart|grants/history.rs|let _ = self.replace_promise(None, promise.as_ref());|let _ = self.replace_promise(None, promise.map(\|promise\| crate::Promise { client: None, ..promise }).as_ref());'
     'an address: its promises never end|clients.rs|self.reserved.retain(\|(end, _)\| *end > now);|let _ = now;'
     'an address: a release gives nothing back|grants/promises.rs|if is_added { Clients::reserve } else { Clients::release }|if is_added { Clients::reserve } else { continue }'
     'an address: it is not in the row|books/commit.rs|= (client, address.map(Box::new)|= (client.filter(\|_\| false), address.map(Box::new)'
