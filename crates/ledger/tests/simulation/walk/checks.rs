@@ -2,6 +2,7 @@
 //! reason. All are counted, so that a run which checks too little fails.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use turn_ledger::{ByteCount, Figures, HIDDEN_PACKETS_MAX, IceSource, Period, Snapshot, Timestamp};
 
@@ -180,8 +181,7 @@ impl Checks {
         }
         let is_late = broker.lacks || self.lacked.0;
         // What pages took while nobody watched is charged once the books know how long that was.
-        let is_unwatched =
-            !broker.pages.is_empty() && now.clock_ahead > std::time::Duration::ZERO && !now.bound_holds();
+        let is_unwatched = !broker.pages.is_empty() && now.clock_ahead > Duration::ZERO && !now.bound_holds();
         let reasons = [
             (Excuse::Late, is_late),
             (Excuse::Clock, is_unwatched),

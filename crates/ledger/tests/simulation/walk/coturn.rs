@@ -47,12 +47,13 @@ impl<D: Disk> Broker<D> {
     pub(super) fn pass(&mut self, millis: u64, share: u64, world: &mut World) {
         let reset = self.books.ledger().period().end.millis_since(self.present(world));
         let has_reset = self.settings.sources.contains(&IceSource::Relay) && (2..millis).contains(&reset);
-        let before = if has_reset { reset - 1 } else { 0 };
+        let mut left = millis;
         if has_reset {
-            self.pass_listing(before, share, world);
+            self.pass_listing(reset - 1, share, world);
             self.read_relay(world);
+            left -= reset - 1;
         }
-        self.pass_listing(millis - before, share, world);
+        self.pass_listing(left, share, world);
     }
 
     /// Lets time pass. The broker reads coturn's listings meanwhile if it has its command line.

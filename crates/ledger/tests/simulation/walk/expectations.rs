@@ -178,7 +178,7 @@ impl<D: Disk> Broker<D> {
         let has_relay = self.settings.sources.contains(&IceSource::Relay);
         self.model.crash(has_relay, self.is_limited(), self.books.now().as_millis());
         let (moment, period) = (self.books.moment(), self.books.ledger().period());
-        let before = self.model.now.time();
+        let before = self.model.now.time;
         self.model.advance(&moment, 0, self.books.now().as_millis(), period);
         self.model.now.renew_sessions(&self.books, before, self.model.rules.rate);
         self.settle_cutting();

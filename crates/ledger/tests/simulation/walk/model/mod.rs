@@ -94,7 +94,7 @@ pub(super) struct Facts {
     /// Whether another billing day has brought days back whose minutes are not known any more.
     is_reopened: bool,
     /// The time of the books.
-    time: i64,
+    pub(super) time: i64,
     /// What the operator has ordered.
     pub(super) is_frozen: bool,
     pub(super) blocked: BTreeSet<u64>,
@@ -149,13 +149,6 @@ fn minute_from(millis: i64) -> i64 {
 /// The minute that contains this time.
 fn minute_of(millis: i64) -> i64 {
     millis.div_euclid(MINUTE)
-}
-
-impl Facts {
-    /// The time of the books.
-    pub(super) fn time(&self) -> i64 {
-        self.time
-    }
 }
 
 impl Model {

@@ -24,7 +24,8 @@ pub(super) struct Session {
     counted_until: i64,
     /// What is promised from a minute on. It is made anew when a minute begins.
     pub(super) promise: Option<Span>,
-    has_no_room: Option<bool>,
+    /// Whether there was no room when the promise was made anew.
+    has_no_room: bool,
     /// What was promised before.
     behind: Vec<Span>,
     /// When media flowed, and on how many tracks.
@@ -32,11 +33,6 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Whether there was no room when the promise was made anew; `None`: not known.
-    pub(super) fn has_no_room(&self) -> Option<bool> {
-        self.has_no_room.filter(|_| self.tracks > 0)
-    }
-
     /// Its tracks were active until now.
     fn flow(&mut self, now: i64) {
         if self.active > 0 && self.since < now {
@@ -50,7 +46,7 @@ impl Session {
 
     /// Whether there is room is not stored.
     pub(super) fn restart(&mut self) {
-        self.has_no_room = None;
+        self.has_no_room = false;
     }
 
     /// Nothing is charged in a new period.
@@ -118,7 +114,7 @@ impl Facts {
                 session.promise(minute, 0, rate, until);
                 // Without room, what was promised does not become longer, but for the next minute.
                 let tail = signed(super::super::settings::millis(books.ledger().tail(SFU)));
-                session.has_no_room = Some(until < minute_from(minute * MINUTE + tail));
+                session.has_no_room = until < minute_from(minute * MINUTE + tail);
             }
         }
     }
@@ -153,7 +149,7 @@ impl Model {
                 measured: Some(0),
                 counted_until: now,
                 promise: None,
-                has_no_room: Some(false),
+                has_no_room: false,
                 behind: vec![],
                 flowed: vec![],
             });
@@ -178,7 +174,7 @@ impl Model {
             .is_some_and(|promise| promise.per_minute >= per_minute && promise.until > minute + 1);
         if per_minute > 0 && !is_enough {
             session.promise(minute, 0, rate, until(books, id));
-            session.has_no_room = None;
+            session.has_no_room = false;
         }
     }
 
@@ -191,8 +187,7 @@ impl Model {
         {
             session.count(books.now().as_millis(), charged, start);
             session.promise(minute, if is_admitted { more } else { 0 }, rate, until(books, id));
-            session.has_no_room =
-                session.has_no_room.filter(|_| !is_admitted).or(is_admitted.then_some(false));
+            session.has_no_room &= !is_admitted;
         }
     }
 
@@ -202,7 +197,7 @@ impl Model {
             books.sfu_sessions_to_close().iter().map(|name| GrantId::of_session(name)).collect();
         let wrong = self.now.sessions_of_pages.iter().find(|session| {
             let is_known = books.grants().get(session.id).is_some();
-            is_known && session.has_no_room() == Some(true) && !closing.contains(&session.id)
+            is_known && session.has_no_room && session.tracks > 0 && !closing.contains(&session.id)
         });
         if let Some(session) = wrong {
             return Some(format!("there is no room for it, and it is not closed: {session:?}"));
