@@ -7,7 +7,6 @@ use axum::Router;
 use axum::handler::Handler;
 use axum::http::HeaderValue;
 use axum::middleware::{from_fn_with_state, map_response};
-use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, get};
 use tower::ServiceBuilder;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
@@ -144,12 +143,7 @@ fn p2pcf(app: &Arc<App>) -> Router<Arc<App>> {
 type Route = MethodRouter<Arc<App>>;
 
 fn limited(route: Route, app: &Arc<App>) -> Route {
-    route.route_layer(
-        ServiceBuilder::new()
-            .layer(from_fn_with_state(Arc::clone(app), renewal::recognise))
-            .layer(map_response(app.rate_limit.standard_headers()))
-            .layer(app.rate_limit.layer(|rejected| ApiError::from(rejected).into_response())),
-    )
+    route.route_layer(from_fn_with_state(Arc::clone(app), renewal::recognise))
 }
 
 /// Only GET: a HEAD would do the work and discard its result, such as a credential.

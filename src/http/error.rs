@@ -12,7 +12,6 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use crate::auth::{Fault, NoUser};
-use crate::limit::Rejected;
 use crate::random::NoRandomness;
 use turn_ledger::{NotRecorded, Refusal, TooManyBlocked, wait_seconds};
 
@@ -149,15 +148,6 @@ impl ApiError {
     pub fn into_status_and_body(self) -> (StatusCode, ErrorBody) {
         let Described { status, body, .. } = self.describe();
         (status, body)
-    }
-}
-
-impl From<Rejected> for ApiError {
-    fn from(rejected: Rejected) -> Self {
-        match rejected {
-            Rejected::OverRate { retry_in } => Self::RateLimited { retry_in },
-            Rejected::NoClient => Self::Internal,
-        }
     }
 }
 

@@ -12,7 +12,7 @@ use axum::http::HeaderMap;
 use axum::http::header::ORIGIN;
 use axum::http::request::Parts;
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 
 use super::error::ApiError;
 use super::key_choice::by_country;
@@ -20,7 +20,7 @@ use super::request_log::MintNote;
 use crate::account::RenewalRight;
 use crate::app::App;
 use crate::auth::{NoUser, is_jwt};
-use crate::limit::gate::Kind;
+use crate::limit::Kind;
 use crate::request::bearer::bearer;
 use crate::request::client_addr::{ClientAddr, FORWARDED_FOR, is_trusted};
 use crate::request::trace::TraceParent;
@@ -116,18 +116,30 @@ impl<S: Sync> FromRequestParts<S> for Asker {
     }
 }
 
-/// Finds out what the token proves. The limiter and the mint find it in the request's extensions.
+/// Finds out what the token proves, for the mint, and rejects a request over the rate.
 pub async fn recognise(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let proof = proof(&app, bearer(request.headers())).await;
     app.untrusted_proxies.note(forwarded_unread_from(&app, &request));
     if let (Some(note), Some(user)) = (request.extensions().get::<MintNote>(), proof.user()) {
         note.note_user(user);
     }
-    app.rate_limit.charge(&mut request, proof.kind(), proof.user());
+    let Some(ClientAddr(address)) = request.extensions().get().copied() else {
+        return ApiError::Internal.into_response();
+    };
+    let standing = match app.rate_limit.take(proof.kind(), address, proof.user()) {
+        Ok(standing) => standing,
+        Err(over) => {
+            let mut response = ApiError::RateLimited { retry_in: over.reset }.into_response();
+            over.describe(response.headers_mut());
+            return response;
+        }
+    };
     request.extensions_mut().insert(proof);
     let country = CountryKey(by_country(&app, &request));
     request.extensions_mut().insert(country);
-    next.run(request).await
+    let mut response = next.run(request).await;
+    standing.describe(response.headers_mut());
+    response
 }
 
 async fn proof(app: &App, token: Option<&str>) -> Proof {

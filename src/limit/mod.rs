@@ -9,21 +9,20 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request};
+use governor::clock::{Clock as _, DefaultClock};
 use governor::middleware::StateInformationMiddleware;
+use tower_governor::GovernorError;
 use tower_governor::governor::{GovernorConfig, GovernorConfigBuilder};
-use tower_governor::{GovernorError, GovernorLayer};
+use tower_governor::key_extractor::KeyExtractor;
 
 use crate::clock::Clock;
 use crate::config::RateLimitConfig;
-use crate::request::client_addr::ClientAddr;
 use crate::telemetry::metrics::Metrics;
 use turn_ledger::{User, wait_seconds};
 
 pub mod client;
 pub mod clients;
-pub mod gate;
 pub mod polls;
 pub mod proxies;
 pub mod table;
@@ -35,60 +34,84 @@ pub mod wrong_tokens;
 mod table_tests;
 
 use client::WIDE_FACTOR;
-use clients::Clients;
-use gate::{Charge, Gate, Kind, RowOf, Scope};
+use clients::{Clients, Rows};
 use table::Row;
 use users::UserTable;
 
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
 const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
-/// The library's names for these headers.
-const LIBRARY_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
-const LIBRARY_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 
 /// The allowance of an address for requests of users, as a multiple of the one for requests without a user.
 pub const USERS_FACTOR: u32 = 10;
 
-/// The layers around a route that mints, the outermost first.
-pub type RateLimitLayer = (GatesOfKind, GatesOfKind);
-type GatesOfKind = (Gate, Gate, Gate, Gate, Gate);
+/// What is asked for. Each kind has its own allowance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A credential.
+    Mint,
+    /// A credential that renews an earlier one.
+    Renewal,
+    /// A credential for a session of the SFU. Its client asks again whenever it connects anew.
+    Sfu,
+}
 
-/// The rate limiter. All its layers share the same tables.
+/// The rate limiter.
 pub struct RateLimit {
-    /// For each kind: the limit of a client, then the limit of a wide prefix; the limit of a user, then the wider ones around it.
-    /// A request over one does not count against the next, so none can use up the allowance of its neighbours.
-    limits: [[Limit; 5]; 3],
+    mints: Limits,
+    renewals: Limits,
+    sfu: Limits,
     clients: Mutex<Clients>,
     users: Mutex<UserTable>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
 }
 
-/// One limit, with the library's state.
-struct Limit {
-    row: RowOf,
-    quota: Quota,
-    governor: Arc<GovernorConfig<RowOf, StateInformationMiddleware>>,
+/// The limits of one kind. A user has the allowance of a client, and then those of its address are wider.
+struct Limits {
+    client: Limit,
+    wide: Limit,
+    client_of_users: Limit,
+    wide_of_users: Limit,
 }
 
-/// A burst of `requests`, which refill in `window`, one at a time.
-#[derive(Clone, Copy, Debug)]
-struct Quota {
+/// One limit, with the library's state: a burst of `requests`, which refill in `window`, one at a time.
+struct Limit {
     requests: NonZeroU32,
     window: Duration,
+    governor: GovernorConfig<RowOfRequest, StateInformationMiddleware>,
 }
 
-/// Why a request is rejected.
+/// The type of the library's keys. Its layer would look for one in a request; here [`RateLimit::take`] knows the row.
+#[derive(Clone, Debug)]
+struct RowOfRequest;
+
+impl KeyExtractor for RowOfRequest {
+    type Key = Row;
+
+    fn extract<T>(&self, request: &Request<T>) -> Result<Row, GovernorError> {
+        request.extensions().get().copied().ok_or(GovernorError::UnableToExtractKey)
+    }
+}
+
+/// What an allowance has left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rejected {
-    /// The client is over its rate.
-    OverRate {
-        /// Time until the next request is accepted.
-        retry_in: Duration,
-    },
-    /// The request has no [`ClientAddr`]: a layer outside this one is missing.
-    NoClient,
+pub struct Standing {
+    /// The size of a burst.
+    pub limit: u32,
+    /// Requests that would be accepted now.
+    pub remaining: u32,
+    /// Time until the allowance is full again; if the request is rejected, until the next one is accepted.
+    pub reset: Duration,
+}
+
+impl Standing {
+    /// Adds the headers of the IETF draft to a response.
+    pub fn describe(self, headers: &mut HeaderMap) {
+        headers.insert(LIMIT, HeaderValue::from(self.limit));
+        headers.insert(REMAINING, HeaderValue::from(self.remaining));
+        headers.insert(RESET, HeaderValue::from(wait_seconds(self.reset)));
+    }
 }
 
 /// The window is so short that the time for one request is zero.
@@ -103,115 +126,46 @@ impl RateLimit {
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, QuotaError> {
-        let window = config.window;
-        let limit = |kind, scope| {
-            let requests = match kind {
-                Kind::Mint | Kind::Sfu => config.requests,
-                Kind::Renewal => config.renewals,
-            };
-            let factor = match scope {
-                Scope::Client | Scope::User => 1,
-                Scope::Wide => WIDE_FACTOR,
-                Scope::ClientOfUsers => USERS_FACTOR,
-                Scope::WideOfUsers => USERS_FACTOR * WIDE_FACTOR,
-            };
-            let requests = requests.saturating_mul(NonZeroU32::MIN.saturating_add(factor - 1));
-            Limit::new(RowOf { kind, scope }, Quota { requests, window })
-        };
-        let of_kind = |kind| {
-            Ok([
-                limit(kind, Scope::Client)?,
-                limit(kind, Scope::Wide)?,
-                limit(kind, Scope::User)?,
-                limit(kind, Scope::ClientOfUsers)?,
-                limit(kind, Scope::WideOfUsers)?,
-            ])
-        };
+        let (window, rows_max) = (config.window, config.clients_max.get());
         Ok(Self {
-            limits: [of_kind(Kind::Mint)?, of_kind(Kind::Renewal)?, of_kind(Kind::Sfu)?],
-            users: Mutex::new(UserTable::new(config.clients_max.get().div_ceil(2), window)),
-            clients: Mutex::new(Clients::new(config.clients_max.get(), window, config.ipv6_prefix)),
+            mints: Limits::new(config.requests, window)?,
+            renewals: Limits::new(config.renewals, window)?,
+            sfu: Limits::new(config.requests, window)?,
+            users: Mutex::new(UserTable::new(rows_max.div_ceil(2), window)),
+            clients: Mutex::new(Clients::new(rows_max, window, config.ipv6_prefix)),
             clock,
             metrics,
         })
     }
 
-    /// Records in the request what it counts against. Called once for each request, before the layer.
-    pub fn charge<T>(&self, request: &mut Request<T>, kind: Kind, user: Option<&User>) {
-        let Some(ClientAddr(address)) = request.extensions().get().copied() else { return };
-        let charge = self.charge_of(address, kind, user);
-        request.extensions_mut().insert(charge);
-    }
-
-    fn charge_of(&self, address: IpAddr, kind: Kind, user: Option<&User>) -> Charge {
+    /// Takes one out of each allowance that applies: that of the user, of the client and of the wide prefix around it. Returns what
+    /// the first of them has left. `Err`: one of them is used up. Then nothing is taken out of those that follow it, so none can use
+    /// up the allowance of its neighbours.
+    pub fn take(&self, kind: Kind, address: IpAddr, user: Option<&User>) -> Result<Standing, Standing> {
         let rows = self.with_clients(|clients, now| clients.rows(address, now));
         let user = user.map(|user| self.users().row(user.as_str(), self.clock.instant()));
         if rows.is_shared() || user.is_some_and(Row::is_shared) {
             self.metrics.rate_limit_overflow.inc();
         }
-        Charge { kind, rows, user }
-    }
-
-    /// Takes one mint out of the allowances of an address, for a mint that no request of its own asks for. `false` if one of them is
-    /// used up. A user has allowances of its own, as in the layer.
-    #[must_use]
-    pub fn take_mint(&self, address: IpAddr, user: Option<&User>) -> bool {
-        self.take(Kind::Mint, address, user)
-    }
-
-    /// The same for a session of the SFU, which has an allowance of its own: a page that cannot connect asks again and again.
-    #[must_use]
-    pub fn take_sfu_mint(&self, address: IpAddr, user: Option<&User>) -> bool {
-        self.take(Kind::Sfu, address, user)
-    }
-
-    fn take(&self, kind: Kind, address: IpAddr, user: Option<&User>) -> bool {
-        let charge = self.charge_of(address, kind, user);
-        let rows =
-            self.limits.as_flattened().iter().filter_map(|limit| Some((limit, limit.row.row(&charge)?)));
-        let fits = rows.map(|(limit, row)| limit.governor.limiter().check_key(&row).is_ok());
-        let is_within = fits.into_iter().all(|fits| fits);
-        if !is_within {
-            self.metrics.rate_limited.inc();
-        }
-        is_within
-    }
-
-    /// The layer. `respond` makes the response to a rejected request.
-    #[must_use]
-    pub fn layer(&self, respond: fn(Rejected) -> Response<Body>) -> RateLimitLayer {
-        let gate = |limit: &Limit| {
-            let (quota, metrics) = (limit.quota, Arc::clone(&self.metrics));
-            let layer = GovernorLayer::new(Arc::clone(&limit.governor))
-                .error_handler(move |error| reject(&error, quota, &metrics, respond));
-            Gate { row: limit.row, layer }
+        let limits = match kind {
+            Kind::Mint => &self.mints,
+            Kind::Renewal => &self.renewals,
+            Kind::Sfu => &self.sfu,
         };
-        let [mint, renewal, _] = self.limits.each_ref().map(|limits| {
-            let [client, wide, user, client_of_users, wide_of_users] = limits.each_ref().map(gate);
-            (client, wide, user, client_of_users, wide_of_users)
-        });
-        (mint, renewal)
-    }
-
-    /// Renames the library's headers to those of the IETF draft, on responses that passed the limiter.
-    pub fn standard_headers(
-        &self,
-    ) -> impl Fn(Response<Body>) -> std::future::Ready<Response<Body>> + Clone + use<> {
-        let [[Limit { quota: Quota { window, .. }, .. }, ..], ..] = self.limits;
-        move |mut response| {
-            translate(response.headers_mut(), window);
-            std::future::ready(response)
-        }
+        limits.take(rows, user).inspect_err(|_| {
+            self.metrics.rate_limited.inc();
+        })
     }
 
     /// Removes clients whose buckets have refilled. The library does not do so by itself.
     pub fn sweep(&self) {
         self.with_clients(Clients::sweep);
         self.users().sweep(self.clock.instant());
-        for limit in self.limits.as_flattened() {
-            let limiter = limit.governor.limiter();
-            limiter.retain_recent();
-            limiter.shrink_to_fit();
+        for limits in [&self.mints, &self.renewals, &self.sfu] {
+            for limit in [&limits.client, &limits.wide, &limits.client_of_users, &limits.wide_of_users] {
+                limit.governor.limiter().retain_recent();
+                limit.governor.limiter().shrink_to_fit();
+            }
         }
     }
 
@@ -231,49 +185,57 @@ impl RateLimit {
     }
 }
 
-impl Limit {
-    fn new(row: RowOf, quota: Quota) -> Result<Self, QuotaError> {
-        let governor = GovernorConfigBuilder::default()
-            .period(quota.window / quota.requests.get())
-            .burst_size(quota.requests.get())
-            .key_extractor(row)
-            .use_headers()
-            .finish()
-            .ok_or(QuotaError)?;
-        Ok(Self { row, quota, governor: Arc::new(governor) })
+impl Limits {
+    fn new(requests: NonZeroU32, window: Duration) -> Result<Self, QuotaError> {
+        let limit = |factor: u32| {
+            Limit::new(requests.saturating_mul(NonZeroU32::MIN.saturating_add(factor - 1)), window)
+        };
+        Ok(Self {
+            client: limit(1)?,
+            wide: limit(WIDE_FACTOR)?,
+            client_of_users: limit(USERS_FACTOR)?,
+            wide_of_users: limit(USERS_FACTOR * WIDE_FACTOR)?,
+        })
+    }
+
+    fn take(&self, rows: Rows, user: Option<Row>) -> Result<Standing, Standing> {
+        let standing = self.client.take(user.unwrap_or(rows.client))?;
+        if user.is_some() {
+            self.client_of_users.take(rows.client)?;
+        }
+        if let Some(wide) = rows.wide {
+            let limit = if user.is_some() { &self.wide_of_users } else { &self.wide };
+            limit.take(wide)?;
+        }
+        Ok(standing)
     }
 }
 
-/// The headers of a rejected request are already the standard ones. The outermost of several limits writes last, so the
-/// headers describe the client's allowance.
-fn translate(headers: &mut HeaderMap, window: Duration) {
-    let number =
-        |value: Option<HeaderValue>| value.and_then(|value| value.to_str().ok()?.parse::<u32>().ok());
-    let limit = number(headers.remove(LIBRARY_LIMIT));
-    let remaining = number(headers.remove(LIBRARY_REMAINING)).unwrap_or(0);
-    let Some(limit) = limit.filter(|limit| *limit > 0 && !headers.contains_key(LIMIT)) else { return };
-    headers.insert(LIMIT, HeaderValue::from(limit));
-    headers.insert(REMAINING, HeaderValue::from(remaining));
-    let spent = limit.saturating_sub(remaining);
-    headers.insert(RESET, HeaderValue::from(wait_seconds(window / limit * spent)));
-}
+impl Limit {
+    fn new(requests: NonZeroU32, window: Duration) -> Result<Self, QuotaError> {
+        let governor = GovernorConfigBuilder::default()
+            .period(window / requests.get())
+            .burst_size(requests.get())
+            .key_extractor(RowOfRequest)
+            .use_headers()
+            .finish()
+            .ok_or(QuotaError)?;
+        Ok(Self { requests, window, governor })
+    }
 
-/// The response to a request over the rate. The library rounds the wait down to whole seconds, so one second is added.
-fn reject(
-    error: &GovernorError,
-    quota: Quota,
-    metrics: &Metrics,
-    respond: fn(Rejected) -> Response<Body>,
-) -> Response<Body> {
-    let GovernorError::TooManyRequests { wait_time, .. } = error else {
-        return respond(Rejected::NoClient);
-    };
-    metrics.rate_limited.inc();
-    let retry_in = Duration::from_secs(wait_time + 1);
-    let mut response = respond(Rejected::OverRate { retry_in });
-    let headers = response.headers_mut();
-    headers.insert(LIMIT, HeaderValue::from(quota.requests.get()));
-    headers.insert(REMAINING, HeaderValue::from(0));
-    headers.insert(RESET, HeaderValue::from(wait_seconds(retry_in)));
-    response
+    fn take(&self, row: Row) -> Result<Standing, Standing> {
+        let limit = self.requests.get();
+        match self.governor.limiter().check_key(&row) {
+            Ok(state) => {
+                let remaining = state.remaining_burst_capacity();
+                let reset = self.window / limit * limit.saturating_sub(remaining);
+                Ok(Standing { limit, remaining, reset })
+            }
+            Err(over) => {
+                // Whole seconds, and never less than the wait.
+                let wait = over.wait_time_from(DefaultClock::default().now());
+                Err(Standing { limit, remaining: 0, reset: Duration::from_secs(wait.as_secs() + 1) })
+            }
+        }
+    }
 }

@@ -15,6 +15,7 @@ use crate::app::App;
 use crate::config::WebhookUrl;
 use crate::http_client::body_up_to;
 use crate::ice::server::IceServerList;
+use crate::limit::Kind;
 use crate::mint::{Answer, MintRequest};
 use crate::random;
 use crate::signal::hub::{Effect, Hub, Requester};
@@ -137,7 +138,7 @@ async fn minted(
     if must_be_known && user.is_none() && !is_vouched_for {
         return None;
     }
-    if !app.rate_limit.take_mint(requester.address, user.as_ref()) {
+    if app.rate_limit.take(Kind::Mint, requester.address, user.as_ref()).is_err() {
         return None;
     }
     issue(app, requester, user, Some(call)).await

@@ -31,6 +31,7 @@ use crate::http::error::{ApiError, ErrorBody};
 use crate::http::key_choice::by_country;
 use crate::http::origin;
 use crate::ice::server::IceServerList;
+use crate::limit::Kind;
 use crate::request::bearer::bearer;
 use crate::request::client_addr::{ClientAddr, is_https};
 use crate::signal::hub::Requester;
@@ -271,7 +272,7 @@ async fn relay_servers(
     if let Some(servers) = proxy.unused_credential(&asker, app.signaling.ttl / UNUSED_LIFE_PARTS) {
         return Some(servers);
     }
-    if !app.rate_limit.take_sfu_mint(address, asker.user.as_ref()) || !effects::has_room(app) {
+    if app.rate_limit.take(Kind::Sfu, address, asker.user.as_ref()).is_err() || !effects::has_room(app) {
         return None;
     }
     let (of_task, proxy) = (Arc::clone(app), Arc::clone(proxy));
