@@ -267,6 +267,9 @@ mutants=(
     'a copy: its bound is said to hold|books/mod.rs|if stored.is_copy {|if stored.is_copy && books.lacks_until > now {'
     'a copy: a token that should be known means nothing|books/mod.rs|        self.lack_grants();\n        if self.grants.is_full()|        if self.grants.is_full()'
     'a copy: what an unknown grant may relay is not promised|books/mod.rs|self.ledger.apply_all(change);\n    }\n\n    /// The ledger lacks|drop(change);\n    }\n\n    /// The ledger lacks'
+    'the trial: a rate above the assumed one is not in force|trial.rs|observed.map_or(self.assumed, \|observed\| observed.max(self.assumed))|observed.map_or(self.assumed, \|_\| self.assumed)'
+    'the trial: the hours of the period are not restored|timeline/counts.rs|self.trial.restore_hours(hours, self.minutes.period());|let _ = hours;'
+    'the trial: bytes that came while the time was in doubt are lost to it|timeline/counts.rs|self.flowed = self.flowed.plus(flowed);\n        if is_test {|if is_test {\n            self.flowed = self.flowed.plus(flowed);'
 )
 
 mkdir "$copy/tree"

@@ -63,6 +63,8 @@ impl<D: Disk> Broker<D> {
                 if wait <= LONGEST_WAIT {
                     self.pass_watching(wait, 256, world);
                     self.advance(world);
+                    // The flush of every second.
+                    self.tidy();
                     self.renew(nth, life, delay, world);
                 }
             }
@@ -95,6 +97,7 @@ impl<D: Disk> Broker<D> {
             Op::DropReadings => {
                 self.model.drop_doubts();
                 if self.books.ledger_mut().drop_readings() {
+                    self.model.drop_trial(self.settings.sampling);
                     self.excuse(Excuse::Dropped);
                 }
             }

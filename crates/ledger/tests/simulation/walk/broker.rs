@@ -101,6 +101,8 @@ pub(crate) struct Signs {
 impl<D: Disk> Broker<D> {
     pub(crate) fn new(settings: Settings, begin: Timestamp, disk: D) -> Self {
         let books = settings.open(disk.read(), begin.into());
+        let mut model = Model::new(settings.rules(), settings.sources.contains(&IceSource::Relay));
+        model.restart_trial(&books, settings.sampling);
         Self {
             settings,
             begin,
@@ -135,11 +137,11 @@ impl<D: Disk> Broker<D> {
             lacks: false,
             lacked: false,
             has_reporter: false,
-            may_break: false,
+            may_break: settings.is_fast,
             last_read: None,
             was_uncut: false,
             signs: Signs::default(),
-            model: Model::new(settings.rules(), settings.sources.contains(&IceSource::Relay)),
+            model,
         }
     }
 

@@ -229,7 +229,10 @@ impl Checks {
         if truth > highest {
             return Some(format!("true bytes {truth} exceed the most {highest}"));
         }
-        if before.period != now.period && before.period.end <= now.period.start && !went_on {
+        let has_exceeded = METERED
+            .iter()
+            .any(|source| world.exceeded(*source) > Some(before.period.start.millis_since(broker.begin)));
+        if before.period != now.period && before.period.end <= now.period.start && !went_on && !has_exceeded {
             let ended = at_least(broker.truth(world, before.period), self.lacked.1);
             // What pages take is promised anew in each minute.
             let of_pages = before.limit.plus(before.overshoot_bound()).get();

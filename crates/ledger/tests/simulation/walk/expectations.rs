@@ -154,7 +154,7 @@ impl<D: Disk> Broker<D> {
         let (limit, sampling) = (self.limit.get(), self.settings.sampling);
         let expected = self.model.expect_reading(&self.books, reading, &held, limit, sampling);
         let outcome = self.books.ledger_mut().take_reading(SOURCE, reading);
-        self.model.note_reading(&self.books, reading, &expected, outcome);
+        self.model.note_reading(&self.books, reading, &expected, outcome, &held);
         outcome
     }
 
@@ -195,6 +195,7 @@ impl<D: Disk> Broker<D> {
         let books = &self.books;
         let has_row = |id| books.grants().iter().any(|(it, _)| *it == id);
         self.model.settle_tails(now, &tails, rate, has_row);
+        self.model.restart_trial(&self.books, self.settings.sampling);
         let wrong = self.model.check_counts(&self.books, self.settings.sampling);
         self.model.expect(wrong.is_none(), || wrong.unwrap_or_default());
     }
@@ -217,10 +218,12 @@ impl<D: Disk> Broker<D> {
         let is_full = self.is_promised_in_full(snapshot);
         let wrong = (snapshot.promised_in_full != is_full).then(|| format!("all is promised: {is_full}"));
         let claims = self.model.check_connections(&self.books);
+        let rate = self.model.check_trial(&self.books);
         let ends = self.model.check_ends(&self.books, snapshot.figures.is_spent());
         self.model
             .wrong
             .take()
+            .or(rate)
             .or(sessions)
             .or(ends)
             .or(claims)

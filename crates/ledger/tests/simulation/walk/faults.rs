@@ -50,6 +50,8 @@ pub(crate) enum Fault {
     LateListing,
     /// The operator drops the provider's count.
     Drops,
+    /// Some clients relay faster than is assumed.
+    Fast,
     /// After a pause or a start, something else than the listing comes first.
     Unlisted,
 }
@@ -105,6 +107,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     Fault::Drops,
     Fault::Unlisted,
     Fault::Setting(Name::UserLimit),
+    Fault::Fast,
 ];
 
 impl Dice {
@@ -180,6 +183,7 @@ impl Dice {
             | Fault::SmallTables
             | Fault::Copies
             | Fault::Drops
+            | Fault::Fast
             | Fault::Unlisted => return None,
             Fault::Overrides => Op::Limit { percent: self.one_of(&[0, 50, 100, 200]) },
         })

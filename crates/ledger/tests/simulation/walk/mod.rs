@@ -90,7 +90,7 @@ impl Scenario {
         if dice.below(2) == 0 {
             (settings.user_limit, settings.relays_with_both) = (
                 Some(dice.one_of(&[2_000_000_000, 3_000_000_000, 4_000_000_000])),
-                dice.below(48) == 0 && strict,
+                dice.below(96) == 0 && strict,
             );
             settings.limit = settings.limit.max(100_000_000_000);
         }
@@ -105,6 +105,8 @@ impl Scenario {
             dice.wait_max = dice.wait_max.min(4 * 3_600_000);
         }
         settings.unlisted = dice.has(Fault::Unlisted);
+        settings.is_fast = dice.has(Fault::Fast) && dice.below(4) == 0;
+        settings.clients += u64::from(settings.is_fast);
         let before_reset = dice.one_of(&[4 * 3_600_000, 20 * 86_400_000, 5 * 60_000]);
         let is_of_relay = u64::from(in_calls && settings.sources[0] == Cloudflare);
         let mut ops = vec![Op::From { nth: is_of_relay }];

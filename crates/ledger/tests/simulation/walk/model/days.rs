@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use turn_ledger::{Books, ByteCount, Day, DayCount, IceSource, Period, Reading, ReadingOutcome, Timestamp};
 
 use super::figures::{Range, Span, at_most, promised};
+use super::trial::counted_days;
 use super::{Facts, Known, MINUTE, Model, minute_from, minute_of};
 
 /// A count that grows by more than ten times what was promised, and by more than a tenth of the limit, is absurd.
@@ -14,6 +15,9 @@ const ABSURD: u128 = 10;
 pub(in super::super) struct Expected {
     /// `None`: what was promised is not known exactly enough.
     outcome: Option<ReadingOutcome>,
+    /// What the day said before, and until when any day of the period was counted.
+    before: DayCount,
+    latest: i64,
     after: DayCount,
     at_most: Range,
 }
@@ -151,8 +155,11 @@ impl Model {
             u64::try_from((u128::from(bytes) * rest).checked_div(whole).unwrap_or(0)).unwrap_or(0)
         };
         let left = before.estimated.map(|bytes| ByteCount::new(left(bytes.get())));
+        let latest = counted_days(books).map(|(_, count)| count.as_of).max().unwrap_or(period.start);
         Expected {
             outcome,
+            before,
+            latest: latest.as_millis(),
             after: DayCount { as_of, granted, other, sampling, estimated: left, ..before },
             at_most,
         }
@@ -178,6 +185,7 @@ impl Model {
         reading: &Reading,
         expected: &Expected,
         outcome: ReadingOutcome,
+        held: &[Span],
     ) {
         let day = reading.day;
         let is_expected = expected.outcome.is_none_or(|expected| expected == outcome);
@@ -202,6 +210,7 @@ impl Model {
         self.expect(is_right, || {
             format!("{found:?}, not {:?} with {least} to {most} at most", expected.after)
         });
+        self.try_count(books, (day, expected.before), &found, expected.latest, held, books.may_count());
     }
 
     /// Whether a count of the period is in doubt.

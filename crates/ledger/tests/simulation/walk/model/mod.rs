@@ -15,6 +15,7 @@ mod rows;
 mod spending;
 mod standing;
 mod tails;
+mod trial;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -79,6 +80,7 @@ pub(super) struct Facts {
     pub(super) grants: Vec<Known>,
     /// Bytes of this period under identifiers that the ledger does not know: counted for good, and the most so far.
     unknown: (u64, u64),
+    trial: trial::Trial,
     /// What the provider has counted of the days of the period.
     counts: BTreeMap<Day, DayCount>,
     /// Until when each source has counted all its grants, perhaps not for good.

@@ -195,6 +195,7 @@ impl Model {
         self.now.unknown = (0, 0);
         let was = self.now.period.unwrap_or(period);
         let is_next = was.end <= period.start;
+        self.now.trial.begin_period(is_next);
         self.now.flows.retain(|flow| flow.at.max(flow.to) >= was.start.as_millis());
         self.now.is_rough &= !self.now.connections.is_empty();
         self.now.is_reopened = period.start < was.start || (self.now.is_reopened && !is_next);
