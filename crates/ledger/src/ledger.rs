@@ -133,6 +133,11 @@ impl Ledger {
         self.sources.iter().map(|source| source.terms.source)
     }
 
+    /// Whether counts of a source are taken; `false` for one that is not configured.
+    pub(crate) fn is_read(&self, source: IceSource) -> bool {
+        self.of(source).is_some_and(|source| source.terms.is_read)
+    }
+
     /// The margin of error of each source's count in this period, in percent.
     pub(crate) fn margins(&self) -> Vec<(IceSource, u32)> {
         self.sources.iter().map(|source| (source.terms.source, source.minutes.sampling())).collect()

@@ -13,8 +13,8 @@ pub struct Standing {
     pub mark: ClockMark,
     /// Grants that were alive at a jump of the time may relay until then, beyond what is promised.
     pub jumped_until: Timestamp,
-    /// Whether the process that wrote this has ended in order: it relayed nothing after this write.
-    pub is_closed: bool,
+    /// Whether the process that wrote this had a relay, and has not ended in order: it may have relayed after this write.
+    pub is_relaying: bool,
 }
 
 impl Standing {

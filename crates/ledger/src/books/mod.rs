@@ -74,7 +74,7 @@ impl Books {
         grants.dropped = head.dropped;
         grants.restore(stored.grants, stored.spenders, head.counts.0);
         let ended = then.plus(UNWRITTEN_MAX).min(moment.now).max(then);
-        let relayed_until = (!head.standing.is_closed).then_some(ended);
+        let relayed_until = head.standing.is_relaying.then_some(ended);
         grants.restore_counts(head.counted, ledger.sources(), then, relayed_until);
         if head.counts.0 != ledger.period() {
             grants.begin_period(ledger.period());
@@ -83,6 +83,7 @@ impl Books {
         ledger.apply_all(restored.into_iter().chain(grants.active_tracks()));
         ledger.set_cut_until(IceSource::Coturn, head.coturn.cut_until);
         ledger.set_limit(head.overrides.limit(configured_limit));
+        let is_relaying = ledger.is_read(IceSource::Relay);
         let mut books = Self {
             ledger,
             connections,
@@ -94,7 +95,7 @@ impl Books {
             has_blocked: false,
             configured_limit,
             moment: then.into(),
-            standing: Standing { is_closed: false, ..head.standing },
+            standing: Standing { is_relaying, ..head.standing },
             is_raised: false,
             given_up: Vec::new(),
         };
@@ -115,7 +116,7 @@ impl Books {
 
     /// Notes that this process ends in order: it relays nothing after the next batch. What waits to be counted counts as after a crash.
     pub fn finish(&mut self) {
-        self.standing.is_closed = self.may_count();
+        self.standing.is_relaying &= !self.may_count();
     }
 
     /// Whether what is counted here may be taken now. While a jump of the time is in doubt, nobody knows in which period it has flowed:

@@ -278,3 +278,18 @@ fn a_connection_is_charged_the_same_in_all_places_when_the_interval_becomes_shor
     ];
     check(&Scenario { settings: STRICT, before_reset: DAY, ops });
 }
+
+/// The relay is not configured any more, and the process dies. What the connections of its grants had claimed was taken back, as if the
+/// relay had counted them.
+#[test]
+fn a_crash_without_a_relay_counts_nothing_of_it() {
+    const WITH_RELAY: &[IceSource] = &[IceSource::Relay, IceSource::Cloudflare];
+    let ops = vec![
+        Mint { life: 3_600, delay: 0 },
+        Change(settings::Change::Sources(COTURN)),
+        Open { nth: 0, relayed: None },
+        Wait { millis: 45 * MINUTE, share: 64 },
+        Crash,
+    ];
+    check(&Scenario { settings: Settings { sources: WITH_RELAY, ..ESTIMATE }, before_reset: DAY, ops });
+}
