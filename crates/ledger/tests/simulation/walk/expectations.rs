@@ -240,8 +240,8 @@ impl<D: Disk> Broker<D> {
             Some((source, made.requester.user().and_then(|user| user.as_str().parse().ok()), time))
         });
         let held: Vec<_> = held.collect();
-        // What pages take is counted by time. When the machine starts again, a gap of coturn ends with the doubt about the time.
-        let is_exact = self.pages.is_empty() && !self.may_break && self.boot == 1;
+        // What pages take is counted by time.
+        let is_exact = self.pages.is_empty() && !self.may_break;
         let sampling = is_exact.then_some(self.settings.sampling);
         let unknown = self.books.snapshot().unknown_bytes.get();
         if sampling.is_some() && self.settings.sources == ONE && unknown != self.model.unknown() {

@@ -209,7 +209,7 @@ impl Model {
             } else {
                 known.claims.is_rough = true;
             }
-            known.counted.may_go = known.counted.seen_at < period.start.as_millis();
+            known.counted.may_go = !is_next && known.counted.seen_at < period.start.as_millis();
             if known.is_live {
                 known.is_of(period);
             }
