@@ -1,8 +1,8 @@
 //! The rate limits of each client: `tower_governor`'s GCRA over tables of fixed size. Mints and renewals have separate
 //! allowances. Each one is checked for the client and again for the wide IPv6 prefix around it. A user has its own allowance,
 //! and then those of its address are [`USERS_FACTOR`] times as much. Every response has `RateLimit-*` headers. Body and headers
-//! of a 429 contain the same wait, rounded up. The library uses its own clock. Our clock only decides when a row of the tables
-//! is removed.
+//! of a 429 contain the same wait, rounded up. The library uses its own clock, and its maps grow with their keys. So the tables
+//! give it the keys: one for each client that has a row. Our clock only decides when a row is removed.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -20,23 +20,11 @@ use crate::clock::Clock;
 use crate::config::RateLimitConfig;
 use crate::telemetry::metrics::Metrics;
 use turn_ledger::{User, wait_seconds};
+use turn_limits::{GROUP_FACTOR, PerAddress, PerUser, Prefix, Row, Visit};
 
-pub mod client;
-pub mod clients;
 pub mod polls;
 pub mod proxies;
-pub mod table;
-pub mod users;
-pub mod windows;
 pub mod wrong_tokens;
-
-#[cfg(test)]
-mod table_tests;
-
-use client::WIDE_FACTOR;
-use clients::{Clients, Rows};
-use table::Row;
-use users::UserTable;
 
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
@@ -61,8 +49,9 @@ pub struct RateLimit {
     mints: Limits,
     renewals: Limits,
     sfu: Limits,
-    clients: Mutex<Clients>,
-    users: Mutex<UserTable>,
+    tables: Mutex<Tables>,
+    ipv6_prefix: u8,
+    window: Duration,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
 }
@@ -70,26 +59,51 @@ pub struct RateLimit {
 /// The limits of one kind. A user has the allowance of a client, and then those of its address are wider.
 struct Limits {
     client: Limit,
-    wide: Limit,
+    group: Limit,
     client_of_users: Limit,
-    wide_of_users: Limit,
+    group_of_users: Limit,
 }
 
 /// One limit, with the library's state: a burst of `requests`, which refill in `window`, one at a time.
 struct Limit {
     requests: NonZeroU32,
     window: Duration,
-    governor: GovernorConfig<RowOfRequest, StateInformationMiddleware>,
+    governor: GovernorConfig<KeyOfRequest, StateInformationMiddleware>,
+}
+
+/// Who has a row.
+struct Tables {
+    clients: PerAddress<Keyed>,
+    users: PerUser<Keyed>,
+    /// The last key that was given to a row.
+    last: Key,
+}
+
+/// The key of one row in the library's maps. No two rows ever have the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+struct Key(u64);
+
+/// A row: its key, and until when one of its buckets may not be full.
+#[derive(Debug, Default)]
+struct Keyed {
+    key: Option<Key>,
+    until: Duration,
+}
+
+impl Row for Keyed {
+    fn is_idle(&self, now: Duration) -> bool {
+        self.until <= now
+    }
 }
 
 /// The type of the library's keys. Its layer would look for one in a request; here [`RateLimit::take`] knows the row.
 #[derive(Clone, Debug)]
-struct RowOfRequest;
+struct KeyOfRequest;
 
-impl KeyExtractor for RowOfRequest {
-    type Key = Row;
+impl KeyExtractor for KeyOfRequest {
+    type Key = Key;
 
-    fn extract<T>(&self, request: &Request<T>) -> Result<Row, GovernorError> {
+    fn extract<T>(&self, request: &Request<T>) -> Result<Key, GovernorError> {
         request.extensions().get().copied().ok_or(GovernorError::UnableToExtractKey)
     }
 }
@@ -131,38 +145,61 @@ impl RateLimit {
             mints: Limits::new(config.requests, window)?,
             renewals: Limits::new(config.renewals, window)?,
             sfu: Limits::new(config.requests, window)?,
-            users: Mutex::new(UserTable::new(rows_max.div_ceil(2), window)),
-            clients: Mutex::new(Clients::new(rows_max, window, config.ipv6_prefix)),
+            tables: Mutex::new(Tables {
+                clients: PerAddress::new(rows_max),
+                users: PerUser::new(rows_max.div_ceil(2)),
+                last: Key::default(),
+            }),
+            ipv6_prefix: config.ipv6_prefix,
+            window,
             clock,
             metrics,
         })
     }
 
-    /// Takes one out of each allowance that applies: that of the user, of the client and of the wide prefix around it. Returns what
-    /// the first of them has left. `Err`: one of them is used up. Then nothing is taken out of those that follow it, so none can use
-    /// up the allowance of its neighbours.
+    /// Takes one out of each allowance that applies: that of the user, of the client and of the /48 around it. Returns what the first
+    /// of them has left. `Err`: one of them is used up. Then nothing is taken out of those that follow it, so none can use up the
+    /// allowance of its neighbours.
     pub fn take(&self, kind: Kind, address: IpAddr, user: Option<&User>) -> Result<Standing, Standing> {
-        let rows = self.with_clients(|clients, now| clients.rows(address, now));
-        let user = user.map(|user| self.users().row(user.as_str(), self.clock.instant()));
-        if rows.is_shared() || user.is_some_and(Row::is_shared) {
-            self.metrics.rate_limit_overflow.inc();
-        }
+        let now = self.clock.since_boot();
         let limits = match kind {
             Kind::Mint => &self.mints,
             Kind::Renewal => &self.renewals,
             Kind::Sfu => &self.sfu,
         };
-        limits.take(rows, user).inspect_err(|_| {
+        let mut tables = self.tables();
+        let Tables { clients, users, last } = &mut *tables;
+        let mut is_shared = false;
+        let mut take = |limit: &Limit, Visit { row, is_shared: shares, .. }: Visit<'_, Keyed>| {
+            is_shared |= shares;
+            row.until = now.saturating_add(self.window);
+            limit.take(*row.key.get_or_insert_with(|| last.next()))
+        };
+        let of_user = user.map(|user| take(&limits.client, users.visit(user.as_str(), now))).transpose();
+        let taken = of_user.and_then(|of_user| {
+            let of_address = clients.try_each(Prefix::of(address, self.ipv6_prefix), now, |visit| {
+                take(limits.around(user.is_some(), visit.factor), visit)
+            })?;
+            Ok(of_user.unwrap_or(of_address))
+        });
+        drop(tables);
+        if is_shared {
+            self.metrics.rate_limit_overflow.inc();
+        }
+        taken.inspect_err(|_| {
             self.metrics.rate_limited.inc();
         })
     }
 
-    /// Removes clients whose buckets have refilled. The library does not do so by itself.
+    /// Removes clients and users whose buckets have refilled. The library does not do so by itself.
     pub fn sweep(&self) {
-        self.with_clients(Clients::sweep);
-        self.users().sweep(self.clock.instant());
+        let now = self.clock.since_boot();
+        let mut tables = self.tables();
+        tables.clients.sweep(now);
+        tables.users.sweep(now);
+        drop(tables);
         for limits in [&self.mints, &self.renewals, &self.sfu] {
-            for limit in [&limits.client, &limits.wide, &limits.client_of_users, &limits.wide_of_users] {
+            for limit in [&limits.client, &limits.group, &limits.client_of_users, &limits.group_of_users] {
                 limit.governor.limiter().retain_recent();
                 limit.governor.limiter().shrink_to_fit();
             }
@@ -172,16 +209,18 @@ impl RateLimit {
     /// Number of clients with a row of their own.
     #[must_use]
     pub fn clients(&self) -> usize {
-        self.with_clients(|clients, _| clients.len())
+        self.tables().clients.len()
     }
 
-    fn users(&self) -> MutexGuard<'_, UserTable> {
-        self.users.lock().unwrap_or_else(PoisonError::into_inner)
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn with_clients<T>(&self, call: impl FnOnce(&mut Clients, std::time::Instant) -> T) -> T {
-        let now = self.clock.instant();
-        call(&mut self.clients.lock().unwrap_or_else(PoisonError::into_inner), now)
+impl Key {
+    fn next(&mut self) -> Self {
+        self.0 += 1;
+        *self
     }
 }
 
@@ -192,22 +231,20 @@ impl Limits {
         };
         Ok(Self {
             client: limit(1)?,
-            wide: limit(WIDE_FACTOR)?,
+            group: limit(GROUP_FACTOR)?,
             client_of_users: limit(USERS_FACTOR)?,
-            wide_of_users: limit(USERS_FACTOR * WIDE_FACTOR)?,
+            group_of_users: limit(USERS_FACTOR * GROUP_FACTOR)?,
         })
     }
 
-    fn take(&self, rows: Rows, user: Option<Row>) -> Result<Standing, Standing> {
-        let standing = self.client.take(user.unwrap_or(rows.client))?;
-        if user.is_some() {
-            self.client_of_users.take(rows.client)?;
+    /// The limit of an address.
+    fn around(&self, is_user: bool, factor: u32) -> &Limit {
+        match (is_user, factor) {
+            (false, 1) => &self.client,
+            (false, _) => &self.group,
+            (true, 1) => &self.client_of_users,
+            (true, _) => &self.group_of_users,
         }
-        if let Some(wide) = rows.wide {
-            let limit = if user.is_some() { &self.wide_of_users } else { &self.wide };
-            limit.take(wide)?;
-        }
-        Ok(standing)
     }
 }
 
@@ -216,16 +253,16 @@ impl Limit {
         let governor = GovernorConfigBuilder::default()
             .period(window / requests.get())
             .burst_size(requests.get())
-            .key_extractor(RowOfRequest)
+            .key_extractor(KeyOfRequest)
             .use_headers()
             .finish()
             .ok_or(QuotaError)?;
         Ok(Self { requests, window, governor })
     }
 
-    fn take(&self, row: Row) -> Result<Standing, Standing> {
+    fn take(&self, key: Key) -> Result<Standing, Standing> {
         let limit = self.requests.get();
-        match self.governor.limiter().check_key(&row) {
+        match self.governor.limiter().check_key(&key) {
             Ok(state) => {
                 let remaining = state.remaining_burst_capacity();
                 let reset = self.window / limit * limit.saturating_sub(remaining);

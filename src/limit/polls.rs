@@ -6,19 +6,21 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::windows::Windows;
+use turn_ledger::ClientKey;
+use turn_limits::{Bucket, PerAddress, Rate};
+
 use crate::clock::Clock;
 use crate::telemetry::metrics::Metrics;
 
-/// Requests of one client in one window. An IPv6 /48 has four times as many.
-const POLLS_MAX: u32 = 1_200;
-/// The window. It begins with its first request.
-const WINDOW: Duration = Duration::from_secs(60);
+/// Requests of one client. An IPv6 /48 has four times as many.
+const POLLS: Rate = Rate::per_second(1_200, 20);
+/// Clients with a row of their own, half for each address family.
+const CLIENTS_MAX: usize = 8_192;
 
 /// Counts polls by client.
 #[derive(Debug)]
 pub struct PollRate {
-    counts: Mutex<Windows>,
+    buckets: Mutex<PerAddress<Bucket>>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
 }
@@ -27,24 +29,22 @@ impl PollRate {
     /// No poll yet.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
-        Self { counts: Mutex::new(Windows::new(POLLS_MAX, WINDOW)), clock, metrics }
+        Self { buckets: Mutex::new(PerAddress::new(CLIENTS_MAX)), clock, metrics }
     }
 
-    /// Counts one poll. If the client has sent too many: the time until its window ends.
+    /// Counts one poll. If the client has sent too many: the time until its whole allowance is back.
     pub fn count(&self, client: IpAddr) -> Option<Duration> {
-        let wait = self.counts().count(client, self.clock.instant());
-        if wait.is_some() {
-            self.metrics.rate_limited.inc();
-        }
-        wait
+        let spent = self.buckets().take(ClientKey::of(client), POLLS, self.clock.since_boot()).err()?;
+        self.metrics.rate_limited.inc();
+        Some(spent.full)
     }
 
-    /// Forgets windows that have ended.
+    /// Forgets clients whose allowance is back.
     pub fn sweep(&self) {
-        self.counts().sweep(self.clock.instant());
+        self.buckets().sweep(self.clock.since_boot());
     }
 
-    fn counts(&self) -> MutexGuard<'_, Windows> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    fn buckets(&self) -> MutexGuard<'_, PerAddress<Bucket>> {
+        self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

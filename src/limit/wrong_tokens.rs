@@ -1,19 +1,23 @@
-//! The allowance for wrong operator and reporter tokens: 20 a minute for each client, and four times as many for the wide
-//! IPv6 prefix around it. It only affects wrong tokens: a request with the right token is always served.
+//! The allowance for wrong operator and reporter tokens: 20 for each client, which refill in a minute, and four times as many for
+//! the IPv6 /48 around it. It only affects wrong tokens: a request with the right token is always served.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::windows::Windows;
+use turn_ledger::ClientKey;
+use turn_limits::{Bucket, PerAddress, Rate};
+
 use crate::clock::Clock;
 use crate::telemetry::log::Throttle;
 use crate::telemetry::metrics::Metrics;
 
-/// How many wrong tokens of one client in one window get a 401. Further ones get a 429.
+/// How many wrong tokens of one client get a 401. Further ones get a 429.
 const WRONG_MAX: u32 = 20;
-/// The window. It begins with the first wrong token.
-const WINDOW: Duration = Duration::from_secs(60);
+/// One more gets a 401 after this time.
+const EACH: Duration = Duration::from_secs(3);
+/// Clients with a row of their own, half for each address family.
+const CLIENTS_MAX: usize = 8_192;
 /// Wrong tokens log at most one line in this time.
 const LOG_WINDOW: Duration = Duration::from_secs(10);
 
@@ -38,7 +42,7 @@ impl Role {
 /// Counts wrong tokens by client.
 #[derive(Debug)]
 pub struct WrongTokens {
-    counts: Mutex<Windows>,
+    buckets: Mutex<PerAddress<Bucket>>,
     log: Throttle,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
@@ -48,27 +52,27 @@ impl WrongTokens {
     /// No wrong token yet.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
-        let counts = Mutex::new(Windows::new(WRONG_MAX, WINDOW));
-        Self { counts, log: Throttle::new(LOG_WINDOW), clock, metrics }
+        let buckets = Mutex::new(PerAddress::new(CLIENTS_MAX));
+        Self { buckets, log: Throttle::new(LOG_WINDOW), clock, metrics }
     }
 
-    /// Counts and logs one wrong token. If the client has sent too many: the time until its window ends.
+    /// Counts and logs one wrong token. If the client has sent too many: the time until its whole allowance is back.
     pub fn count(&self, role: Role, client: IpAddr) -> Option<Duration> {
-        let now = self.clock.instant();
         self.metrics.wrong_token(role.name());
-        if let Some(held_back) = self.log.pass(now) {
+        if let Some(held_back) = self.log.pass(self.clock.instant()) {
             tracing::warn!(%client, role = role.name(), held_back, "a request had a wrong {} token", role.name());
         }
-        self.with(|counts| counts.count(client, now))
+        let rate = Rate::new(WRONG_MAX, EACH);
+        let spent = self.buckets().take(ClientKey::of(client), rate, self.clock.since_boot()).err();
+        spent.map(|spent| spent.full)
     }
 
-    /// Forgets windows that have ended.
+    /// Forgets clients whose allowance is back.
     pub fn sweep(&self) {
-        let now = self.clock.instant();
-        self.with(|counts| counts.sweep(now));
+        self.buckets().sweep(self.clock.since_boot());
     }
 
-    fn with<T>(&self, call: impl FnOnce(&mut Windows) -> T) -> T {
-        call(&mut self.counts.lock().unwrap_or_else(PoisonError::into_inner))
+    fn buckets(&self) -> MutexGuard<'_, PerAddress<Bucket>> {
+        self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -27,8 +27,10 @@ fn the_table_of_parts_names_every_module_in_the_order_of_the_layers() {
 #[test]
 fn the_tables_of_the_other_packages_are_complete() {
     let (_, packages) = section("Parts").split_once("The modules of `turn-signaling`").unwrap();
-    let (signaling, ledger) = packages.split_once("The modules of `turn-ledger`").unwrap();
-    for (package, table) in [("turn_signaling", signaling), ("turn_ledger", ledger)] {
+    let (signaling, packages) = packages.split_once("The modules of `turn-limits`").unwrap();
+    let (limits, ledger) = packages.split_once("The modules of `turn-ledger`").unwrap();
+    for (package, table) in [("turn_signaling", signaling), ("turn_limits", limits), ("turn_ledger", ledger)]
+    {
         let listed: BTreeSet<_> = rows(table).flat_map(|(modules, _)| in_backticks(modules)).collect();
         let code = source_of(&format!("{package}::lib")).unwrap();
         let declared = code.lines().filter_map(|line| line.trim_start_matches("pub ").strip_prefix("mod "));
@@ -76,7 +78,7 @@ fn every_form_of_an_initialiser_and_of_a_value_is_understood() {
         ("4 << 20", "4 MiB", Value::Number(4_194_304)),
         ("32 * 1024", "32 KiB", Value::Number(32_768)),
         ("BitRate::new(100_000_000)", "100 Mbps", Value::Number(100_000_000)),
-        ("quota(64, 1)", "64, then 1 a second", Value::Rate { burst: 64, per_second: 1 }),
+        ("Rate::per_second(64, 1)", "64, then 1 a second", Value::Rate { burst: 64, per_second: 1 }),
         ("Duration::from_millis(50)", "50 ms", Value::Time(Duration::from_millis(50))),
         ("Duration::from_secs(5 * 60)", "5 min", seconds(300)),
         ("Duration::from_secs(7 * 86_400)", "7 days", seconds(604_800)),
@@ -188,7 +190,7 @@ impl Expression<'_> {
             "Duration::from_secs" => Ok(Value::Time(Duration::from_secs(self.argument()?))),
             "Duration::from_millis" => Ok(Value::Time(Duration::from_millis(self.argument()?))),
             "BitRate::new" => Ok(Value::Number(self.argument()?)),
-            "quota" => {
+            "quota" | "Rate::per_second" => {
                 let burst = self.number_between("(", ",")?;
                 let per_second = self.number()?;
                 self.expect(")")?;
@@ -278,6 +280,7 @@ fn is_setting(name: &str) -> bool {
 fn source_of(module: &str) -> Option<String> {
     let (folder, path) = match module.split_once("::") {
         Some(("turn_ledger", path)) => ("crates/ledger/src", path),
+        Some(("turn_limits", path)) => ("crates/limits/src", path),
         Some(("turn_signaling", path)) => ("crates/signaling/src", path),
         _ => ("src", module),
     };

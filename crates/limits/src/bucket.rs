@@ -1,0 +1,118 @@
+//! A token bucket: a burst after a time of silence, and a rate in the long run. All it holds is the instant at which it is full
+//! again (GCRA), so forgetting a full bucket changes nothing.
+
+use std::time::Duration;
+
+use crate::Row;
+
+/// How much a bucket holds and how fast it refills. The unit is that of what is taken: requests, messages, KiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// The most at once.
+    pub burst: u32,
+    /// One more after this time.
+    pub each: Duration,
+}
+
+impl Rate {
+    /// `burst` at once, and one more after each such time.
+    #[must_use]
+    pub const fn new(burst: u32, each: Duration) -> Self {
+        Self { burst, each }
+    }
+
+    /// `burst` at once, and so many a second.
+    #[must_use]
+    pub const fn per_second(burst: u32, per_second: u32) -> Self {
+        match Duration::from_secs(1).checked_div(per_second) {
+            Some(each) => Self { burst, each },
+            None => Self { burst, each: Duration::MAX },
+        }
+    }
+
+    /// So many times as much.
+    #[must_use]
+    pub fn times(self, factor: u32) -> Self {
+        Self { burst: self.burst.saturating_mul(factor), each: self.each / factor.max(1) }
+    }
+}
+
+/// What is left of a [`Rate`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bucket {
+    full_at: Duration,
+}
+
+/// The bucket does not hold as much as was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spent {
+    /// Time until it does.
+    pub next: Duration,
+    /// Time until it is full.
+    pub full: Duration,
+}
+
+impl Bucket {
+    /// Takes one. `false` if the bucket is empty.
+    #[must_use]
+    pub fn take(&mut self, rate: Rate, now: Duration) -> bool {
+        self.take_several(1, rate, now).is_ok()
+    }
+
+    /// Takes a number of units at once, or nothing.
+    pub fn take_several(&mut self, count: u32, rate: Rate, now: Duration) -> Result<(), Spent> {
+        let full_at = self.full_at.max(now);
+        let after = full_at.saturating_add(rate.each.saturating_mul(count));
+        let next = after.saturating_sub(now.saturating_add(rate.each.saturating_mul(rate.burst)));
+        if !next.is_zero() {
+            return Err(Spent { next, full: full_at.saturating_sub(now) });
+        }
+        self.full_at = after;
+        Ok(())
+    }
+}
+
+impl Row for Bucket {
+    fn is_idle(&self, now: Duration) -> bool {
+        self.full_at <= now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_then_the_rate() {
+        let rate = Rate::per_second(3, 10);
+        let mut bucket = Bucket::default();
+        let mut take = |millis| bucket.take(rate, Duration::from_millis(millis));
+        assert_eq!([take(1_000), take(1_000), take(1_000), take(1_000)], [true, true, true, false]);
+        assert_eq!([take(1_099), take(1_100), take(1_100)], [false, true, false]);
+        assert_eq!([take(9_000), take(9_000), take(9_000), take(9_000)], [true, true, true, false]);
+        assert!(!bucket.is_idle(Duration::from_millis(9_299)));
+        assert!(bucket.is_idle(Duration::from_millis(9_300)));
+    }
+
+    #[test]
+    fn several_units_are_taken_together_or_not_at_all() {
+        let rate = Rate::per_second(30, 10);
+        let mut bucket = Bucket::default();
+        let mut take = |count, secs| bucket.take_several(count, rate, Duration::from_secs(secs)).is_ok();
+        assert_eq!([take(31, 1), take(20, 1), take(11, 1), take(10, 1)], [false, true, false, true]);
+        assert_eq!([take(11, 2), take(10, 2)], [false, true]);
+    }
+
+    #[test]
+    fn who_waits_exactly_as_long_as_told_gets_what_was_asked_for() {
+        let rate = Rate::new(10, Duration::from_secs(60));
+        let mut bucket = Bucket::default();
+        assert_eq!(bucket.take_several(10, rate, Duration::ZERO), Ok(()));
+        let now = Duration::from_secs(15);
+        let spent = bucket.take_several(2, rate, now).unwrap_err();
+        assert_eq!(spent, Spent { next: Duration::from_secs(105), full: Duration::from_secs(585) });
+        let early = now + spent.next.saturating_sub(Duration::from_nanos(1));
+        assert!(bucket.take_several(2, rate, early).is_err());
+        assert_eq!(bucket.take_several(2, rate, now + spent.next), Ok(()));
+    }
+}

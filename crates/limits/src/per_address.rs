@@ -1,0 +1,152 @@
+//! The tables by client address and by user. IPv4, IPv6 and the IPv6 /48s have tables of their own, so none of them takes rows
+//! from another.
+
+use std::time::Duration;
+
+use crate::table::{Row, Table, Visit};
+use crate::{Bucket, GROUP_FACTOR, Prefix, Rate, Spent};
+
+/// A row for each client address, and one for each IPv6 /48.
+#[derive(Clone, Debug)]
+pub struct PerAddress<T> {
+    ipv4: Table<Prefix, T>,
+    ipv6: Table<Prefix, T>,
+    groups: Table<Prefix, T>,
+}
+
+impl<T: Row> PerAddress<T> {
+    /// An empty table. IPv4, IPv6 and the /48s each have half of `rows_max` rows.
+    #[must_use]
+    pub fn new(rows_max: usize) -> Self {
+        let table = || Table::new(rows_max.div_ceil(2));
+        Self { ipv4: table(), ipv6: table(), groups: table() }
+    }
+
+    /// Visits the row of a client, and then that of the /48 around it, until one visit fails. So a client whose own allowance is used
+    /// up takes nothing from its neighbours. Returns what the first visit returns.
+    pub fn try_each<R, E>(
+        &mut self,
+        client: impl Into<Prefix>,
+        now: Duration,
+        mut visit: impl FnMut(Visit<'_, T>) -> Result<R, E>,
+    ) -> Result<R, E> {
+        let client = client.into();
+        let own = if client.is_ipv4() { &mut self.ipv4 } else { &mut self.ipv6 };
+        let first = visit(own.visit(client, 1, now))?;
+        if let Some(group) = client.group() {
+            visit(self.groups.visit(group, GROUP_FACTOR, now))?;
+        }
+        Ok(first)
+    }
+
+    /// Removes idle rows.
+    pub fn sweep(&mut self, now: Duration) {
+        for table in [&mut self.ipv4, &mut self.ipv6, &mut self.groups] {
+            table.sweep(now);
+        }
+    }
+
+    /// Clients with a row of their own.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ipv4.len() + self.ipv6.len()
+    }
+
+    /// Whether no client has a row of its own.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl PerAddress<Bucket> {
+    /// Takes one out of the bucket of a client, and one out of that of its /48.
+    pub fn take(&mut self, client: impl Into<Prefix>, rate: Rate, now: Duration) -> Result<(), Spent> {
+        self.try_each(client, now, |visit| visit.row.take_several(1, rate.times(visit.factor), now))
+    }
+}
+
+/// A row for each user. The key is a hash, so it has a fixed size. When the table is full, further users share a few rows: each of
+/// them has signed in, so a flood of users is the work of the application itself.
+#[derive(Clone, Debug)]
+pub struct PerUser<T>(Table<u64, T>);
+
+impl<T: Row> PerUser<T> {
+    /// An empty table of at most `rows_max` rows.
+    #[must_use]
+    pub fn new(rows_max: usize) -> Self {
+        Self(Table::new(rows_max))
+    }
+
+    /// The row of a user.
+    pub fn visit(&mut self, user: &str, now: Duration) -> Visit<'_, T> {
+        let hash = self.0.hash(user);
+        self.0.visit(hash, 1, now)
+    }
+
+    /// Removes idle rows.
+    pub fn sweep(&mut self, now: Duration) {
+        self.0.sweep(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use turn_ledger::ClientKey;
+
+    const RATE: Rate = Rate::new(20, Duration::from_secs(3));
+    const NOW: Duration = Duration::from_secs(1_000);
+
+    fn take(table: &mut PerAddress<Bucket>, client: &str, now: Duration) -> Result<(), Spent> {
+        table.take(ClientKey::of(client.parse().unwrap()), RATE, now)
+    }
+
+    #[test]
+    fn each_client_has_a_bucket() {
+        let mut table = PerAddress::new(100);
+        for _ in 0..20 {
+            assert_eq!(take(&mut table, "203.0.113.1", NOW), Ok(()));
+        }
+        let later = NOW + Duration::from_secs(1);
+        let spent = Spent { next: Duration::from_secs(2), full: Duration::from_secs(59) };
+        assert_eq!(take(&mut table, "203.0.113.1", later), Err(spent));
+        assert_eq!(take(&mut table, "203.0.113.2", later), Ok(()), "another client");
+        assert_eq!(take(&mut table, "203.0.113.1", later + spent.next), Ok(()));
+    }
+
+    #[test]
+    fn a_48_has_four_times_as_much_and_loses_nothing_to_a_client_that_is_over_its_own() {
+        let mut table = PerAddress::new(1_000);
+        for _ in 0..200 {
+            let _ = take(&mut table, "2001:db8:1:1::1", NOW);
+        }
+        for n in 0..60 {
+            assert_eq!(take(&mut table, &format!("2001:db8:1:{:x}::1", 16 + n), NOW), Ok(()));
+        }
+        assert!(take(&mut table, "2001:db8:1:ff::1", NOW).is_err());
+        assert_eq!(take(&mut table, "2001:db8:2:1::1", NOW), Ok(()));
+    }
+
+    #[test]
+    fn a_full_bucket_is_forgotten() {
+        let mut table = PerAddress::new(100);
+        let _ = take(&mut table, "203.0.113.1", NOW);
+        table.sweep(NOW + Duration::from_secs(2));
+        assert_eq!(table.len(), 1);
+        table.sweep(NOW + Duration::from_secs(3));
+        assert!(table.is_empty());
+    }
+
+    #[test]
+    fn a_user_keeps_its_row_and_a_full_table_lets_others_share_some() {
+        let mut table = PerUser::<Bucket>::new(2);
+        assert!(table.visit("ann", NOW).row.take(RATE, NOW) && table.visit("bob", NOW).row.take(RATE, NOW));
+        assert!((0..10_000).all(|n| table.visit(&format!("user-{n}"), NOW).is_shared));
+        assert!(!table.visit("ann", NOW).is_shared);
+        assert!(
+            !table.visit("eve", NOW + Duration::from_secs(3)).is_shared,
+            "the buckets of ann and bob are full"
+        );
+    }
+}

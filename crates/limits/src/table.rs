@@ -1,0 +1,152 @@
+//! A table with a fixed number of rows. A key keeps its own row until the row is idle, so removing the row changes no decision. A
+//! network may have at most as many rows as are still free; the network of a whole provider may have 64 times as many. Further
+//! keys of such a network share a few rows. So a flood of addresses cannot enlarge the table, affects no earlier client, and
+//! leaves rows for clients of other networks.
+//!
+//! If `n` networks flood the table, about one row in `n + 1` stays free. If a whole provider's network does, one row in 65
+//! stays free. A flood from hundreds of providers can fill the table. Then all new clients share rows.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::time::Duration;
+
+use crate::Prefix;
+
+/// Rows that are shared by those that have no row of their own.
+pub const SHARED_ROWS: u64 = 1_024;
+/// How many of these rows the clients of one full network share.
+pub const SHARED_ROWS_OF_NETWORK: u64 = 16;
+/// Minimum time between two searches for idle rows. A search visits every row.
+const SWEEP_PAUSE: Duration = Duration::from_secs(1);
+
+/// What a table keeps for one client. A new row is as [`Default`] makes it.
+pub trait Row: Default {
+    /// Whether forgetting the row changes nothing.
+    fn is_idle(&self, now: Duration) -> bool;
+}
+
+/// What identifies a row.
+pub(crate) trait Key: Copy + Eq + Hash {
+    /// The networks whose rows are counted, and how many times the number of free rows each may have.
+    fn networks(self) -> impl Iterator<Item = (Self, usize)>;
+}
+
+impl Key for Prefix {
+    fn networks(self) -> impl Iterator<Item = (Self, usize)> {
+        Self::networks(self)
+    }
+}
+
+/// A user: a hash.
+impl Key for u64 {
+    fn networks(self) -> impl Iterator<Item = (Self, usize)> {
+        std::iter::empty()
+    }
+}
+
+/// A row that counts for a client.
+#[derive(Debug)]
+pub struct Visit<'a, T> {
+    /// The row.
+    pub row: &'a mut T,
+    /// How many times the allowance of one client it has.
+    pub factor: u32,
+    /// Whether others share the row, because the table has no place for one more.
+    pub is_shared: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Table<K, T> {
+    rows: HashMap<K, T>,
+    rows_max: usize,
+    /// Rows in each network that has any.
+    counts: HashMap<K, usize>,
+    shared: HashMap<u64, T>,
+    /// A hash with a random key, so that a client cannot choose the clients with which it shares a row.
+    hasher: RandomState,
+    last_sweep: Option<Duration>,
+}
+
+impl<K: Key, T: Row> Table<K, T> {
+    pub(crate) fn new(rows_max: usize) -> Self {
+        Self {
+            rows: HashMap::new(),
+            rows_max,
+            counts: HashMap::new(),
+            shared: HashMap::new(),
+            hasher: RandomState::new(),
+            last_sweep: None,
+        }
+    }
+
+    /// The row of a key: its own, or one that it shares with others.
+    pub(crate) fn visit(&mut self, key: K, factor: u32, now: Duration) -> Visit<'_, T> {
+        let shared = if self.rows.contains_key(&key) { None } else { self.admit(key, now).err() };
+        let row = match shared {
+            None => self.rows.entry(key).or_default(),
+            Some(number) => self.shared.entry(number).or_default(),
+        };
+        Visit { row, factor, is_shared: shared.is_some() }
+    }
+
+    /// Counts a new row. `Err`: there is no place for it; the number of the shared row.
+    fn admit(&mut self, key: K, now: Duration) -> Result<(), u64> {
+        let may_sweep = self.last_sweep.is_none_or(|last| now.saturating_sub(last) >= SWEEP_PAUSE);
+        if self.full(key).is_some() && may_sweep {
+            self.sweep(now);
+        }
+        if let Some(full) = self.full(key) {
+            let group = self.hasher.hash_one(full) % (SHARED_ROWS / SHARED_ROWS_OF_NETWORK);
+            let within = self.hasher.hash_one(key) % SHARED_ROWS_OF_NETWORK;
+            return Err(group * SHARED_ROWS_OF_NETWORK + within);
+        }
+        for (network, _) in key.networks() {
+            *self.counts.entry(network).or_default() += 1;
+        }
+        Ok(())
+    }
+
+    /// The network that may not have another row; the key itself if no row is free. `None` if the key can have a row.
+    fn full(&self, key: K) -> Option<K> {
+        let free = self.rows_max.saturating_sub(self.rows.len());
+        let is_full = |(network, times): &(K, usize)| {
+            self.counts.get(network).copied().unwrap_or(0) >= free.saturating_mul(*times)
+        };
+        // The widest first, so that all clients in it share the same few rows.
+        key.networks().find(is_full).map(|(network, _)| network).or((free == 0).then_some(key))
+    }
+
+    /// Removes idle rows.
+    pub(crate) fn sweep(&mut self, now: Duration) {
+        let counts = &mut self.counts;
+        self.rows.retain(|key, row| {
+            let stays = !row.is_idle(now);
+            if !stays {
+                for (network, _) in key.networks() {
+                    counts.entry(network).and_modify(|count| *count -= 1);
+                }
+            }
+            stays
+        });
+        self.counts.retain(|_, count| *count > 0);
+        self.shared.retain(|_, row| !row.is_idle(now));
+        if self.rows.len() < self.rows.capacity() / 4 {
+            self.rows.shrink_to_fit();
+            self.counts.shrink_to_fit();
+        }
+        self.last_sweep = Some(now);
+    }
+
+    /// Rows of their own.
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    pub(crate) fn hash(&self, text: &str) -> u64 {
+        self.hasher.hash_one(text)
+    }
+}
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;
