@@ -12,14 +12,13 @@
 //! | [`p2pcf`] | P2PCF, which has no sockets: its pages poll |
 //! | [`reports`] | what users of Orange's page report |
 //! | [`uuid`] | UUIDs |
-//! | [`deadlines`], [`liveness`], [`allowance`] | timers of many sockets; which sockets are still alive; how much one socket may send |
+//! | [`deadlines`], [`liveness`] | timers of many sockets; which sockets are still alive |
 //! | [`dropped`] | why a bound dropped something of a client |
 //! | `object` | JSON objects |
 //! | [`peerjs`] | `PeerJS`: messages between ids |
 //! | [`yjs`] | y-webrtc: topics and their subscribers |
 //! | `world` | a stand-in for the shell, for tests |
 
-pub mod allowance;
 pub mod ayame;
 pub mod call;
 pub mod calls;

@@ -5,12 +5,12 @@ pub mod feedback;
 pub mod store;
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use turn_ledger::ClientKey;
-use turn_signaling::reports::rate::ReportRate;
+use turn_limits::{Bucket, PerAddress, Rate};
 
 use crate::clock::Clock;
 use crate::config::PublicUrl;
@@ -18,6 +18,12 @@ use crate::telemetry::log::Throttle;
 use feedback::Feedback;
 use store::Store;
 
+/// Reports of one client at once.
+pub const BURST: u32 = 10;
+/// One more is accepted after this time.
+pub const EACH: Duration = Duration::from_secs(60);
+/// Clients with a row of their own, half for each address family.
+pub const CLIENTS_MAX: usize = 4_096;
 /// The most long reports in memory at the same time.
 pub const UPLOADS_MAX: usize = 16;
 /// How often old reports are removed, at least. Each new one removes old ones too.
@@ -34,11 +40,10 @@ pub struct Reports {
     pub feedback: Option<Feedback>,
     /// A permit for each long report in memory.
     pub uploads: Arc<Semaphore>,
-    rate: Mutex<ReportRate>,
+    buckets: Mutex<PerAddress<Bucket>>,
     public_url: Option<PublicUrl>,
     log: Throttle,
     clock: Arc<dyn Clock>,
-    started: Instant,
 }
 
 impl Reports {
@@ -54,18 +59,18 @@ impl Reports {
             store: store.map(Arc::new),
             feedback,
             uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
-            rate: Mutex::default(),
+            buckets: Mutex::new(PerAddress::new(CLIENTS_MAX)),
             public_url,
             log: Throttle::new(LOG_WINDOW),
-            started: clock.instant(),
             clock,
         }
     }
 
     /// Takes one report of a client. `Err`: the wait until the next one is accepted.
     pub fn take(&self, client: ClientKey) -> Result<(), Duration> {
-        let now = self.clock.instant().saturating_duration_since(self.started);
-        self.rate.lock().unwrap_or_else(PoisonError::into_inner).take(client, now)
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = buckets.take(client, Rate::new(BURST, EACH), self.clock.since_boot());
+        taken.map_err(|spent| spent.next)
     }
 
     /// The address of a kept report, if people know an address of this broker.

@@ -31,7 +31,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use crate::allowance::MessageRate;
+use turn_limits::Rate;
+
 use crate::deadlines::Deadlines;
 use crate::dropped::Dropped;
 use crate::protocol::{Action, Event, Limits, Protocol, SocketId, Text, Upgrade};
@@ -62,7 +63,7 @@ pub const FRAMES_AT_ONCE_MAX: u32 = 1_000;
 /// The most frames of one client in a second, in the long run. An application that sends `message` for each movement of the
 /// mouse sends 60.
 pub const FRAMES_PER_SECOND_MAX: u32 = 200;
-const FRAME_RATE: MessageRate = MessageRate { per_second: FRAMES_PER_SECOND_MAX, burst: FRAMES_AT_ONCE_MAX };
+const FRAME_RATE: Rate = Rate::per_second(FRAMES_AT_ONCE_MAX, FRAMES_PER_SECOND_MAX);
 
 /// What the operator has set.
 #[derive(Clone, Debug)]

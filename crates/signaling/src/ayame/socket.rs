@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 use turn_ledger::User;
+use turn_limits::Bucket;
 
 use super::connection_id::ulid;
-use crate::allowance::Allowance;
 use crate::call::{CallName, MemberId, ProtocolName};
 use crate::protocol::{Text, Upgrade};
 
@@ -44,7 +44,7 @@ pub(super) struct Socket {
     pub(super) user: Option<User>,
     /// The headers for the webhooks.
     pub(super) headers: Vec<(String, String)>,
-    pub(super) allowance: Allowance,
+    pub(super) allowance: Bucket,
     pub(super) state: State,
 }
 
@@ -95,7 +95,7 @@ impl Socket {
             is_standalone: false,
             user: upgrade.user,
             headers: upgrade.headers,
-            allowance: Allowance::default(),
+            allowance: Bucket::default(),
             state: State::New,
         }
     }

@@ -25,8 +25,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
+use turn_limits::{Bucket, Rate};
 
-use crate::allowance::{Allowance, MessageRate};
 use crate::dropped::Dropped;
 use crate::liveness::{Liveness, Overdue};
 use crate::protocol::{Action, Closing, Event, Limits, Protocol, SocketId, Text, Upgrade};
@@ -47,7 +47,7 @@ pub const QUEUED_BYTES_MAX: usize = 1024 * 1024;
 pub const FRAMES_AT_ONCE_MAX: u32 = 500;
 /// What one socket may send in the long run.
 pub const FRAMES_PER_SECOND_MAX: u32 = 100;
-const FRAME_RATE: MessageRate = MessageRate { per_second: FRAMES_PER_SECOND_MAX, burst: FRAMES_AT_ONCE_MAX };
+const FRAME_RATE: Rate = Rate::per_second(FRAMES_AT_ONCE_MAX, FRAMES_PER_SECOND_MAX);
 
 /// The peers and the messages that wait.
 pub struct Peerjs {
@@ -64,7 +64,7 @@ pub struct Peerjs {
 struct Peer {
     id: Arc<str>,
     token: String,
-    allowance: Allowance,
+    allowance: Bucket,
 }
 
 /// Peers have secret tokens, so only numbers are shown.
@@ -109,7 +109,7 @@ impl Peerjs {
         for text in self.waiting.take(&id) {
             self.send(socket, text);
         }
-        self.peers.insert(socket, Peer { id, token: token.to_owned(), allowance: Allowance::default() });
+        self.peers.insert(socket, Peer { id, token: token.to_owned(), allowance: Bucket::default() });
     }
 
     /// The id and the token that a peer asks for, if it may have them. Otherwise the message that says why not.

@@ -5,10 +5,8 @@
 //! | where | what |
 //! |---|---|
 //! | [`card`] | a report as a card in a chat |
-//! | [`rate`] | how many reports one client may send |
 
 pub mod card;
-pub mod rate;
 
 use std::fmt;
 

@@ -18,7 +18,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::allowance::{Allowance, MessageRate};
+use turn_limits::{Bucket, Rate};
+
 use crate::call::MediaAfter;
 use crate::deadlines::Deadlines;
 use crate::dropped::Dropped;
@@ -35,9 +36,9 @@ const QUEUED_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The most users of all rooms. A user outlives its socket, so the bound on sockets does not bound users.
 const USERS_MAX: usize = 8_192;
 /// How many messages one socket may send. A client logs its calls to the SFU here, several at once when it enters a large room.
-const MESSAGES: MessageRate = MessageRate { per_second: 50, burst: 300 };
+const MESSAGES: Rate = Rate::per_second(300, 50);
 /// How much of one socket's messages is passed on to others, in KiB. Otherwise one user could fill the queues of all others.
-const RELAYED_KIB: MessageRate = MessageRate { per_second: 64, burst: 1_024 };
+const RELAYED_KIB: Rate = Rate::per_second(1_024, 64);
 
 /// The settings of rooms.
 #[derive(Clone, Copy, Debug)]
@@ -62,8 +63,8 @@ pub struct Rooms {
 struct Seat {
     room: Arc<str>,
     user: Arc<str>,
-    messages: Allowance,
-    relayed: Allowance,
+    messages: Bucket,
+    relayed: Bucket,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -130,7 +131,7 @@ impl Rooms {
         });
         match room.enter(arrival, users < USERS_MAX, self.settings, now, out) {
             Entry::Entered => {
-                let (messages, relayed) = (Allowance::default(), Allowance::default());
+                let (messages, relayed) = (Bucket::default(), Bucket::default());
                 self.seats.insert(socket, Seat { room: Arc::clone(&name), user, messages, relayed });
             }
             Entry::Refused(refusal, close) => {

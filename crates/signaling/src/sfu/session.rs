@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use turn_ledger::{ClientKey, GrantId, User};
+use turn_limits::{Bucket, Rate};
 
 use super::SessionId;
 use super::body::{Answered, AnsweredTrack, Mid, Wanted};
 use super::fault::Fault;
-use crate::allowance::{Allowance, MessageRate};
 use crate::call::{CallEvent, CallName, MediaAfter, MemberId, ProtocolName};
 
 /// Calls of one session. A page that joins a large room makes some dozens within a second.
-pub const CALLS: MessageRate = MessageRate { per_second: 20, burst: 100 };
+pub const CALLS: Rate = Rate::per_second(100, 20);
 
 /// Who calls, as far as the request proves it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,7 +77,7 @@ pub(super) struct Session {
     /// Data channels that it takes from others. They count until the SFU reports that they are closed.
     pulled_channels: usize,
     calls: usize,
-    rate: Allowance,
+    rate: Bucket,
     /// How often its tracks have changed. A state that was asked for before a change removes nothing after it.
     version: u64,
     /// Its membership in the call, while it has media.
@@ -99,7 +99,7 @@ impl Session {
             tracks: BTreeMap::new(),
             pulled_channels: 0,
             calls: 0,
-            rate: Allowance::default(),
+            rate: Bucket::default(),
             version: 0,
             member: None,
             joined: 0,

@@ -19,8 +19,8 @@ use std::fmt;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
+use turn_limits::{Bucket, Rate};
 
-use crate::allowance::{Allowance, MessageRate};
 use crate::dropped::Dropped;
 use crate::liveness::{Liveness, Overdue};
 use crate::protocol::{Action, Closing, Event, Limits, Protocol, SocketId, Text};
@@ -42,7 +42,7 @@ pub const QUEUED_BYTES_MAX: usize = 2 * 1024 * 1024;
 pub const FRAMES_AT_ONCE_MAX: u32 = 500;
 /// How many messages one socket may publish in a second, in the long run.
 pub const FRAMES_PER_SECOND_MAX: u32 = 50;
-const FRAME_RATE: MessageRate = MessageRate { per_second: FRAMES_PER_SECOND_MAX, burst: FRAMES_AT_ONCE_MAX };
+const FRAME_RATE: Rate = Rate::per_second(FRAMES_AT_ONCE_MAX, FRAMES_PER_SECOND_MAX);
 
 /// The sockets and their topics.
 pub struct Yjs {
@@ -56,8 +56,8 @@ pub struct Yjs {
 #[derive(Default)]
 struct Socket {
     subscriptions: Subscriptions,
-    publishes: Allowance,
-    other_frames: Allowance,
+    publishes: Bucket,
+    other_frames: Bucket,
 }
 
 /// The name of a topic may be its only protection, so only numbers are shown.

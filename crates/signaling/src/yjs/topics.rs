@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::allowance::{Allowance, MessageRate};
+use turn_limits::{Bucket, Rate};
+
 use crate::protocol::SocketId;
 
 /// The most topics of one socket. A page has one for each document that is open.
@@ -21,8 +22,7 @@ pub const ANNOUNCE_MAX: Duration = Duration::from_secs(1);
 pub const FAN_OUT_KIB_AT_ONCE_MAX: u32 = 128 * 1024;
 /// How much may be sent to the subscribers of one topic in the long run, in KiB a second.
 pub const FAN_OUT_KIB_PER_SECOND_MAX: u32 = 16 * 1024;
-const FAN_OUT: MessageRate =
-    MessageRate { per_second: FAN_OUT_KIB_PER_SECOND_MAX, burst: FAN_OUT_KIB_AT_ONCE_MAX };
+const FAN_OUT: Rate = Rate::per_second(FAN_OUT_KIB_AT_ONCE_MAX, FAN_OUT_KIB_PER_SECOND_MAX);
 
 /// The topics with their subscribers.
 #[derive(Debug, Default)]
@@ -36,7 +36,7 @@ pub(super) struct Topics {
 struct Topic {
     /// In the order of their subscriptions.
     subscribers: BTreeMap<u64, SocketId>,
-    fan_out: Allowance,
+    fan_out: Bucket,
 }
 
 /// The topics of one socket.
@@ -152,7 +152,7 @@ impl Topics {
         };
         let to: Vec<_> = topic.subscribers.range(..=last).map(|(_, socket)| *socket).collect();
         let kib = u32::try_from((bytes * to.len()).div_ceil(1024)).unwrap_or(u32::MAX);
-        topic.fan_out.take_several(kib, FAN_OUT, now).then_some(to).ok_or(OverBound)
+        topic.fan_out.take_several(kib, FAN_OUT, now).map(|()| to).map_err(|_| OverBound)
     }
 
     /// The number of topics.
