@@ -4,14 +4,16 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use stun_types::message::MessageIntegrityCredentials;
 
 use super::auth::{Held, Username};
 use super::datagram::is_signed_by;
-use super::rate::RequestRate;
+use super::rate::REQUESTS;
 use super::sockets::ClientSocket;
 use turn_ledger::{ClientKey, GrantId, Traffic};
+use turn_limits::Bucket;
 
 /// One client address.
 pub(super) struct Client {
@@ -20,7 +22,7 @@ pub(super) struct Client {
     /// The same, parsed.
     pub(super) user: Username,
     pub(super) socket: Arc<ClientSocket>,
-    pub(super) requests: RequestRate,
+    requests: Bucket,
     /// The key that its requests are signed with.
     pub(super) signer: MessageIntegrityCredentials,
     /// The part of its traffic that the ledger has.
@@ -32,10 +34,9 @@ impl Client {
         name: String,
         user: Username,
         socket: Arc<ClientSocket>,
-        requests: RequestRate,
         signer: MessageIntegrityCredentials,
     ) -> Self {
-        Self { name, user, socket, requests, signer, noted: Mutex::default() }
+        Self { name, user, socket, requests: Bucket::default(), signer, noted: Mutex::default() }
     }
 
     /// Its traffic since the last call.
@@ -79,9 +80,11 @@ impl Clients {
     }
 
     /// Charges a request to the client that signed it.
-    pub(super) fn charge(&self, address: SocketAddr, request: &[u8]) -> Payer {
-        match self.lock().get(&address) {
-            Some(client) if is_signed_by(request, &client.signer) => Payer::Client(client.requests.admit()),
+    pub(super) fn charge(&self, address: SocketAddr, request: &[u8], now: Duration) -> Payer {
+        match self.lock().get_mut(&address) {
+            Some(client) if is_signed_by(request, &client.signer) => {
+                Payer::Client(client.requests.take(REQUESTS, now))
+            }
             _ => Payer::Unknown,
         }
     }

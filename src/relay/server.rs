@@ -23,7 +23,7 @@ use super::clients::{Client, Clients, Payer};
 use super::count::Ceiling;
 use super::datagram::{Kind, kind, signer};
 use super::peers::PeerPolicy;
-use super::rate::{AllocationRate, RequestRate};
+use super::rate::SharedRates;
 use super::sockets::{ClientSocket, FAILURE_PAUSE, PeerSockets, RelayedPorts, length};
 use super::{RelayError, RelayParts};
 use crate::account::Account;
@@ -57,8 +57,7 @@ pub struct Relay {
     requests: Mutex<()>,
     nonces: Arc<Mutex<HashMap<String, Instant>>>,
     authenticator: Arc<Authenticator>,
-    allocations: AllocationRate,
-    unknown_senders: RequestRate,
+    rates: SharedRates,
     account: Arc<Account>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
@@ -101,8 +100,7 @@ impl Relay {
             requests: Mutex::default(),
             nonces: Arc::default(),
             authenticator: Arc::new(authenticator),
-            allocations: AllocationRate::of_relay(&clock),
-            unknown_senders: RequestRate::of_unknown_senders(&clock),
+            rates: SharedRates::default(),
             account,
             clock,
             metrics,
@@ -198,12 +196,11 @@ impl Relay {
         if kind == Kind::Other {
             return true;
         }
-        match self.clients.charge(client, datagram) {
+        let now = self.clock.since_boot();
+        match self.clients.charge(client, datagram, now) {
             Payer::Client(is_within) => is_within,
-            Payer::Unknown if kind == Kind::Allocate => {
-                self.allocations.has_room() && self.unknown_senders.admit()
-            }
-            Payer::Unknown => self.unknown_senders.admit(),
+            Payer::Unknown if kind == Kind::Allocate && !self.rates.has_room(now) => false,
+            Payer::Unknown => self.rates.admit_unknown(now),
         }
     }
 
@@ -220,11 +217,10 @@ impl Relay {
             (Some(found), false) => {
                 let Some((socket, user)) = socket.zip(Username::parse(&found.username)) else { return };
                 socket.adopt();
-                self.allocations.spend();
-                let requests = RequestRate::of_client(&self.clock);
+                self.rates.spend(self.clock.since_boot());
                 let name = found.username;
                 let signer = signer(&name, self.credentials.secret().password(&name), REALM);
-                self.clients.insert(client, Client::new(name, user, socket, requests, signer));
+                self.clients.insert(client, Client::new(name, user, socket, signer));
             }
             (None, false) | (Some(_), true) => {}
         }

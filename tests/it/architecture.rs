@@ -190,7 +190,7 @@ impl Expression<'_> {
             "Duration::from_secs" => Ok(Value::Time(Duration::from_secs(self.argument()?))),
             "Duration::from_millis" => Ok(Value::Time(Duration::from_millis(self.argument()?))),
             "BitRate::new" => Ok(Value::Number(self.argument()?)),
-            "quota" | "Rate::per_second" => {
+            "Rate::per_second" => {
                 let burst = self.number_between("(", ",")?;
                 let per_second = self.number()?;
                 self.expect(")")?;
