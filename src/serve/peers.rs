@@ -2,7 +2,7 @@
 //! one more, its longest-idle socket is closed, so a health check from an address at its limit is still served. A socket whose
 //! request is being handled is not idle. Only open sockets have rows, so the bound on sockets bounds the table.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::telemetry::log::Throttle;
 use crate::telemetry::metrics::Metrics;
 use turn_ledger::ClientKey;
+use turn_limits::Held;
 
 /// The most open sockets of one IPv4 address, or of one IPv6 /64.
 pub const SOCKETS_PER_PEER_MAX: usize = 256;
@@ -32,8 +33,8 @@ pub(super) struct Peers {
 /// The slot of one open socket. Dropping it frees the slot.
 pub(super) struct Slot {
     peers: Arc<Peers>,
-    clients: Vec<ClientKey>,
-    id: u64,
+    /// The client that the socket is counted for, and its number. `None` for a trusted proxy.
+    counted: Option<(ClientKey, u64)>,
 }
 
 impl Peers {
@@ -44,8 +45,13 @@ impl Peers {
 
     /// Takes a slot for a new socket of `peer`. `None` if the peer has too many sockets and none is idle.
     pub(super) fn admit(self: &Arc<Self>, peer: IpAddr, progress: &Progress) -> Option<Slot> {
-        let clients = counted(peer, &self.trusted);
-        let admission = self.lock().admit(&clients, progress);
+        let peer = peer.to_canonical();
+        // A trusted proxy forwards for many clients.
+        if self.trusted.iter().any(|network| network.contains(&peer)) {
+            return Some(Slot { peers: Arc::clone(self), counted: None });
+        }
+        let client = ClientKey::of(peer);
+        let admission = self.lock().admit(client, progress);
         match &admission {
             Admission::Open { evicted: None, .. } => {}
             Admission::Open { evicted: Some(idle), .. } => {
@@ -55,7 +61,7 @@ impl Peers {
             Admission::Refused => self.report(peer, "refused"),
         }
         let Admission::Open { id, .. } = admission else { return None };
-        Some(Slot { peers: Arc::clone(self), clients, id })
+        Some(Slot { peers: Arc::clone(self), counted: Some((client, id)) })
     }
 
     fn report(&self, peer: IpAddr, outcome: &'static str) {
@@ -75,29 +81,17 @@ impl Peers {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.peers.lock().remove(&self.clients, self.id);
+        if let Some((client, id)) = self.counted {
+            self.peers.lock().remove(client, id);
+        }
     }
-}
-
-/// The clients that a peer's sockets are counted for. None for a trusted proxy, which forwards for many clients.
-fn counted(peer: IpAddr, trusted: &[IpNet]) -> Vec<ClientKey> {
-    let peer = peer.to_canonical();
-    if trusted.iter().any(|network| network.contains(&peer)) {
-        return vec![];
-    }
-    ClientKey::of(peer).with_wider().collect()
-}
-
-/// The most open sockets of a client, or of the /48 around one.
-fn most(client: ClientKey) -> usize {
-    SOCKETS_PER_PEER_MAX * usize::try_from(client.factor()).unwrap_or(1)
 }
 
 /// The sockets by client, in the order in which they were opened.
 #[derive(Default)]
 struct Table {
     next_id: u64,
-    sockets: HashMap<ClientKey, BTreeMap<u64, (Progress, Vec<ClientKey>)>>,
+    sockets: Held<BTreeMap<u64, (Progress, ClientKey)>>,
 }
 
 #[must_use]
@@ -111,38 +105,36 @@ enum Admission {
 }
 
 impl Table {
-    fn admit(&mut self, clients: &[ClientKey], progress: &Progress) -> Admission {
+    fn admit(&mut self, client: ClientKey, progress: &Progress) -> Admission {
         let mut evicted = None;
         // Closing a socket of the client makes room in the /48 around it too.
-        for client in clients {
-            let is_full = |sockets: &&BTreeMap<_, _>| sockets.len() >= most(*client);
-            let Some(sockets) = self.sockets.get(client).filter(is_full) else {
-                continue;
+        while let Some(full) =
+            self.sockets.full(client, |sockets, factor| sockets.len() >= SOCKETS_PER_PEER_MAX * factor)
+        {
+            let sockets = self.sockets.get(full).into_iter().flatten();
+            let idle =
+                sockets.filter_map(|(id, (progress, of))| Some((progress.idle_since()?, *id, progress, *of)));
+            let Some((_, id, progress, of)) = idle.min_by_key(|(since, id, ..)| (*since, *id)) else {
+                return Admission::Refused;
             };
-            let idle = sockets.iter().filter_map(|(id, socket)| Some((socket.0.idle_since()?, *id)));
-            let Some((_, id)) = idle.min() else { return Admission::Refused };
-            let (idle, of) = sockets[&id].clone();
-            self.remove(&of, id);
-            evicted = Some(idle);
+            evicted = Some(progress.clone());
+            self.remove(of, id);
         }
         let id = self.next_id;
         self.next_id += 1;
-        for client in clients {
-            self.sockets.entry(*client).or_default().insert(id, (progress.clone(), clients.to_vec()));
-        }
+        self.sockets.change(client, |sockets| {
+            sockets.insert(id, (progress.clone(), client));
+            true
+        });
         Admission::Open { id, evicted }
     }
 
     /// Removes a socket that may have been removed before.
-    fn remove(&mut self, clients: &[ClientKey], id: u64) {
-        for client in clients {
-            if let Some(sockets) = self.sockets.get_mut(client) {
-                sockets.remove(&id);
-                if sockets.is_empty() {
-                    self.sockets.remove(client);
-                }
-            }
-        }
+    fn remove(&mut self, client: ClientKey, id: u64) {
+        self.sockets.change(client, |sockets| {
+            sockets.remove(&id);
+            !sockets.is_empty()
+        });
     }
 }
 

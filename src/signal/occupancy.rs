@@ -1,12 +1,12 @@
 //! How many signaling sockets are open: in all, for each client address, and for each IPv6 /48. A place is taken before the
 //! upgrade and freed when the socket's task ends. Only clients with open sockets have rows.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 use turn_ledger::ClientKey;
+use turn_limits::Held;
 
 /// The most open signaling sockets.
 pub const SIGNALING_SOCKETS_MAX: usize = 4_096;
@@ -23,7 +23,7 @@ pub struct Occupancy {
 #[derive(Debug, Default)]
 struct Table {
     open: usize,
-    by_client: HashMap<ClientKey, usize>,
+    by_client: Held<usize>,
 }
 
 /// Why a socket cannot be opened.
@@ -52,7 +52,19 @@ impl Occupancy {
     /// Takes a place for a client.
     pub fn take(self: &Arc<Self>, address: IpAddr) -> Result<Place, NoPlace> {
         let client = ClientKey::of(address);
-        self.lock().take(client, self.per_client_max)?;
+        let mut table = self.lock();
+        if table.open >= SIGNALING_SOCKETS_MAX {
+            return Err(NoPlace::Full);
+        }
+        let is_full = |open: &usize, factor| *open >= self.per_client_max.saturating_mul(factor);
+        if table.by_client.full(client, is_full).is_some() {
+            return Err(NoPlace::ClientFull);
+        }
+        table.open += 1;
+        table.by_client.change(client, |open| {
+            *open += 1;
+            true
+        });
         Ok(Place { occupancy: Arc::clone(self), client })
     }
 
@@ -78,41 +90,15 @@ impl Occupancy {
     }
 }
 
-impl Table {
-    fn take(&mut self, client: ClientKey, per_client_max: usize) -> Result<(), NoPlace> {
-        if self.open >= SIGNALING_SOCKETS_MAX {
-            return Err(NoPlace::Full);
-        }
-        let is_full = |key: ClientKey| {
-            let most = per_client_max.saturating_mul(usize::try_from(key.factor()).unwrap_or(1));
-            self.by_client.get(&key).is_some_and(|open| *open >= most)
-        };
-        if client.with_wider().any(is_full) {
-            return Err(NoPlace::ClientFull);
-        }
-        self.open += 1;
-        for key in client.with_wider() {
-            *self.by_client.entry(key).or_default() += 1;
-        }
-        Ok(())
-    }
-
-    fn free(&mut self, client: ClientKey) {
-        self.open -= 1;
-        for key in client.with_wider() {
-            if let Some(open) = self.by_client.get_mut(&key) {
-                *open -= 1;
-                if *open == 0 {
-                    self.by_client.remove(&key);
-                }
-            }
-        }
-    }
-}
-
 impl Drop for Place {
     fn drop(&mut self) {
-        self.occupancy.lock().free(self.client);
+        let mut table = self.occupancy.lock();
+        table.open -= 1;
+        table.by_client.change(self.client, |open| {
+            *open -= 1;
+            *open > 0
+        });
+        drop(table);
         self.occupancy.freed.notify_waiters();
     }
 }
@@ -147,6 +133,6 @@ mod tests {
         let places: Vec<_> = (0..4_096).map(|n| occupancy.take(of(n)).unwrap()).collect();
         assert_eq!(occupancy.take(of(9_999)).unwrap_err(), NoPlace::Full);
         drop(places);
-        assert_eq!((occupancy.open(), occupancy.lock().by_client.len()), (0, 0));
+        assert!(occupancy.open() == 0 && occupancy.lock().by_client.is_empty());
     }
 }

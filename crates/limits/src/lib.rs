@@ -1,6 +1,6 @@
 //! What one address may do. A [`Bucket`] is an allowance that refills with time. [`PerAddress`] has a row for each client address
 //! and for each IPv6 /48, with a fixed number of rows, and gives a /48 [`GROUP_FACTOR`] times the allowance of a client.
-//! [`PerUser`] has one for each user. Everything is pure: `now` is an argument, as the time since any fixed instant.
+//! [`PerUser`] has one for each user. [`Held`] counts what they hold. Everything is pure: `now` is an argument, as the time since any fixed instant.
 //!
 //! ```
 //! # use std::time::Duration;
@@ -14,11 +14,13 @@
 //! ```
 
 mod bucket;
+mod held;
 mod per_address;
 mod prefix;
 mod table;
 
 pub use bucket::{Bucket, Rate, Spent};
+pub use held::Held;
 pub use per_address::{PerAddress, PerUser};
 pub use prefix::Prefix;
 pub use table::{Row, SHARED_ROWS, SHARED_ROWS_OF_NETWORK, Visit};

@@ -1,9 +1,8 @@
 //! How much is stored: in all, by each client address, and by each IPv6 /48. One client can fill its own share, and nobody
 //! else's.
 
-use std::collections::HashMap;
-
 use turn_ledger::ClientKey;
+use turn_limits::Held;
 
 /// Entries in all rooms together. So there are no more rooms than that.
 const ENTRIES_MAX: usize = 16_384;
@@ -18,7 +17,7 @@ const BYTES_PER_CLIENT_MAX: usize = 4 << 20;
 #[derive(Debug, Default)]
 pub(super) struct Shares {
     all: Share,
-    clients: HashMap<ClientKey, Share>,
+    clients: Held<Share>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,33 +29,22 @@ struct Share {
 impl Shares {
     /// Whether one more entry of this client fits.
     pub(super) fn fits(&self, client: ClientKey, bytes: usize) -> bool {
-        let fits_all = self.all.fits(bytes, ENTRIES_MAX, BYTES_MAX);
-        fits_all
-            && client.with_wider().all(|key| {
-                let factor = usize::try_from(key.factor()).unwrap_or(1);
-                let share = self.clients.get(&key).copied().unwrap_or_default();
-                share.fits(bytes, ENTRIES_PER_CLIENT_MAX * factor, BYTES_PER_CLIENT_MAX * factor)
-            })
+        let is_full = |share: &Share, factor| {
+            !share.fits(bytes, ENTRIES_PER_CLIENT_MAX * factor, BYTES_PER_CLIENT_MAX * factor)
+        };
+        self.all.fits(bytes, ENTRIES_MAX, BYTES_MAX) && self.clients.full(client, is_full).is_none()
     }
 
     /// An entry is stored.
     pub(super) fn add(&mut self, client: ClientKey, bytes: usize) {
         self.all.add(bytes);
-        for key in client.with_wider() {
-            self.clients.entry(key).or_default().add(bytes);
-        }
+        self.clients.change(client, |share| share.add(bytes));
     }
 
     /// An entry is removed.
     pub(super) fn remove(&mut self, client: ClientKey, bytes: usize) {
         self.all.remove(bytes);
-        for key in client.with_wider() {
-            let Some(share) = self.clients.get_mut(&key) else { continue };
-            share.remove(bytes);
-            if share.entries == 0 {
-                self.clients.remove(&key);
-            }
-        }
+        self.clients.change(client, |share| share.remove(bytes));
     }
 
     #[cfg(test)]
@@ -70,14 +58,17 @@ impl Share {
         self.entries < entries_max && self.bytes + bytes <= bytes_max
     }
 
-    fn add(&mut self, bytes: usize) {
+    fn add(&mut self, bytes: usize) -> bool {
         self.entries += 1;
         self.bytes += bytes;
+        true
     }
 
-    fn remove(&mut self, bytes: usize) {
+    /// Returns whether anything is left.
+    fn remove(&mut self, bytes: usize) -> bool {
         self.entries -= 1;
         self.bytes -= bytes;
+        self.entries > 0
     }
 }
 

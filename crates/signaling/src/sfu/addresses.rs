@@ -1,10 +1,10 @@
 //! How many sessions one address may open and have. The bounds of an IPv6 /48 are four times those of an address.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use turn_ledger::ClientKey;
-use turn_limits::{Bucket, PerAddress, Rate};
+use turn_limits::{Bucket, Held, PerAddress, Rate};
 
 use super::SessionId;
 use super::fault::Fault;
@@ -27,13 +27,13 @@ struct Row {
 /// All addresses. One without sessions has no row.
 #[derive(Clone, Debug)]
 pub(super) struct Addresses {
-    rows: HashMap<ClientKey, Row>,
+    held: Held<Row>,
     new_sessions: PerAddress<Bucket>,
 }
 
 impl Default for Addresses {
     fn default() -> Self {
-        Self { rows: HashMap::new(), new_sessions: PerAddress::new(ADDRESSES_MAX) }
+        Self { held: Held::default(), new_sessions: PerAddress::new(ADDRESSES_MAX) }
     }
 }
 
@@ -46,33 +46,33 @@ impl Addresses {
 
     /// The key of the address or its group that has as many sessions as it may; `None` if there is room.
     pub(super) fn full(&self, address: ClientKey) -> Option<ClientKey> {
-        address.with_wider().find(|key| {
-            let max = PER_ADDRESS_MAX.saturating_mul(usize::try_from(key.factor()).unwrap_or(1));
-            self.rows.get(key).is_some_and(|row| row.sessions.len().saturating_add(row.reserved) >= max)
-        })
+        let is_full = |row: &Row, factor| {
+            row.sessions.len().saturating_add(row.reserved) >= PER_ADDRESS_MAX.saturating_mul(factor)
+        };
+        self.held.full(address, is_full)
     }
 
     /// The sessions of an address or a group.
     pub(super) fn sessions(&self, key: ClientKey) -> impl Iterator<Item = &SessionId> {
-        self.rows.get(&key).into_iter().flat_map(|row| &row.sessions)
+        self.held.get(key).into_iter().flat_map(|row| &row.sessions)
     }
 
     pub(super) fn reserve(&mut self, address: ClientKey) {
-        self.each(address, |row| row.reserved = row.reserved.saturating_add(1));
+        self.change(address, |row| row.reserved = row.reserved.saturating_add(1));
     }
 
     pub(super) fn release(&mut self, address: ClientKey) {
-        self.each(address, |row| row.reserved = row.reserved.saturating_sub(1));
+        self.change(address, |row| row.reserved = row.reserved.saturating_sub(1));
     }
 
     pub(super) fn insert(&mut self, address: ClientKey, session: &SessionId) {
-        self.each(address, |row| {
+        self.change(address, |row| {
             row.sessions.insert(session.clone());
         });
     }
 
     pub(super) fn remove(&mut self, address: ClientKey, session: &SessionId) {
-        self.each(address, |row| {
+        self.change(address, |row| {
             row.sessions.remove(session);
         });
     }
@@ -84,16 +84,13 @@ impl Addresses {
 
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.rows.is_empty() && self.new_sessions.is_empty()
+        self.held.is_empty() && self.new_sessions.is_empty()
     }
 
-    fn each(&mut self, address: ClientKey, change: impl Fn(&mut Row)) {
-        for key in address.with_wider() {
-            let row = self.rows.entry(key).or_default();
+    fn change(&mut self, address: ClientKey, change: impl Fn(&mut Row)) {
+        self.held.change(address, |row| {
             change(row);
-            if row.sessions.is_empty() && row.reserved == 0 {
-                self.rows.remove(&key);
-            }
-        }
+            !row.sessions.is_empty() || row.reserved > 0
+        });
     }
 }
