@@ -143,16 +143,11 @@ impl Ledger {
         self.sources.iter().map(|source| (source.terms.source, source.minutes.sampling())).collect()
     }
 
-    /// The highest rate that a grant of a source is assumed to relay at.
-    #[must_use]
-    pub fn assumed_rate_of(&self, source: IceSource) -> BitRate {
-        self.of(source).map_or(self.terms.rates.liability, |source| source.minutes.rates.liability)
-    }
-
-    /// The same in bytes for one minute.
+    /// The most bytes that a grant of a source is assumed to relay in one minute.
     #[must_use]
     pub fn bytes_per_minute(&self, source: IceSource) -> u64 {
-        u64::try_from(self.assumed_rate_of(source).over_millis(Minute::MILLIS.into())).unwrap_or(u64::MAX)
+        let rate = self.of(source).map_or(self.assumed_rate(), |source| source.minutes.rates.liability);
+        u64::try_from(rate.over_millis(Minute::MILLIS.into())).unwrap_or(u64::MAX)
     }
 
     /// The best figure of one source in this period; zero for an unknown source.

@@ -288,7 +288,7 @@ fn the_observed_rate_is_the_highest_of_the_sources() {
     // The bound of each source rests on its own rate.
     let measured = take(&mut ledger, 20, 9 * 150_000_000, 15_000_000_000);
     assert!(!measured.assumption.holds);
-    let rate = |source| ledger.assumed_rate_of(source);
-    assert_eq!(rate(IceSource::Cloudflare), BitRate::new(2_000_000));
-    assert_eq!(measured.assumption.observed, Some(rate(IceSource::Coturn)));
+    assert_eq!(ledger.bytes_per_minute(IceSource::Cloudflare), 15_000_000);
+    let observed = measured.assumption.observed.unwrap().over_millis(60_000);
+    assert_eq!(u128::from(ledger.bytes_per_minute(IceSource::Coturn)), observed);
 }

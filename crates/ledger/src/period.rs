@@ -54,12 +54,6 @@ impl BillingDay {
 }
 
 impl Period {
-    /// Whether the two have an instant in common.
-    #[must_use]
-    pub fn overlaps(&self, other: &Self) -> bool {
-        self.start < other.end && other.start < self.end
-    }
-
     /// Whether `at` lies in this period.
     #[must_use]
     pub fn contains(&self, at: Timestamp) -> bool {

@@ -29,11 +29,10 @@ impl Ledger {
             .map_or(ReadingOutcome::Older, |source| source.take_reading(reading, is_test, limit))
     }
 
-    /// Takes what a source that is watched here has carried since its last count.
+    /// Takes what a source that is watched here has carried since its last count. Not while it is unknown how much time has passed.
     pub fn carry(&mut self, source: IceSource, carried: &Carried) {
-        let is_test = !self.is_doubtful;
         if let Some(source) = self.of_mut(source) {
-            source.carry(carried, is_test);
+            source.carry(carried, true);
         }
     }
 
