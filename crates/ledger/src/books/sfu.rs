@@ -8,8 +8,13 @@ use super::{Books, NotAdmitted, Requester};
 use crate::{GrantId, IceSource, Minute, PromisedTime, SfuSession, Spender, Timestamp};
 
 impl Books {
-    /// Notes what the SFU says of a session; `None`: it has ended. That is so whether or not the budget has room.
+    /// Notes what the SFU says of a session; `None`: it has ended. That is so whether or not the budget has room. While it is unknown how
+    /// much time has passed, a session that takes nothing any more stays open: it is charged until it is known.
     pub fn set_sfu_session(&mut self, name: &Arc<str>, session: Option<&SfuSession>) {
+        let is_over = session.is_none_or(|session| session.tracks == 0);
+        if is_over && !self.may_count() && self.grants.get(GrantId::of_session(name)).is_some() {
+            return;
+        }
         let (now, rate) = (self.now(), self.connections.rules().estimated_rate);
         let changes = self.grants.note_session(name, session, rate, now);
         self.ledger.apply_all(changes);

@@ -271,6 +271,7 @@ mutants=(
     'the trial: a rate above the assumed one is not in force|trial.rs|observed.map_or(self.assumed, \|observed\| observed.max(self.assumed))|observed.map_or(self.assumed, \|_\| self.assumed)'
     'the trial: the hours of the period are not restored|timeline/counts.rs|self.trial.restore_hours(hours, self.minutes.period());|let _ = hours;'
     'the trial: bytes that came while the time was in doubt are lost to it|timeline/counts.rs|self.flowed = self.flowed.plus(flowed);\n        if is_test {|if is_test {\n            self.flowed = self.flowed.plus(flowed);'
+    'a page that leaves while the time is in doubt is not charged for it|books/sfu.rs|if is_over && !self.may_count()|if is_over && false'
 )
 
 mkdir "$copy/tree"

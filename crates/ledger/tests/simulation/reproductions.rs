@@ -7,8 +7,9 @@ use crate::restart::check_restart;
 use crate::walk::Scenario;
 use crate::walk::coturn::Cli;
 use crate::walk::ops::Op::{
-    Beat, Change, Coturn, Crash, CrashAfterCommit, Down, Flush, Freeze, From, Join, Leave, Mint,
-    MintFromPool, MintUnwritten, Open, Pause, Read, ReadAhead, ReadRelay, Reboot, ReplaceKey, Wait,
+    Beat, Change, Coturn, Crash, CrashAfterCommit, Down, Flush, Freeze, From, Join, Leave, LeavePage, Mint,
+    MintFromPool, MintUnwritten, Open, OpenPage, Pause, Pull, Read, ReadAhead, ReadRelay, Reboot, ReplaceKey,
+    Stream, Wait,
 };
 use crate::walk::settings::{self, COTURN, Settings};
 
@@ -292,4 +293,22 @@ fn a_crash_without_a_relay_counts_nothing_of_it() {
         Crash,
     ];
     check(&Scenario { settings: Settings { sources: WITH_RELAY, ..ESTIMATE }, before_reset: DAY, ops });
+}
+
+/// The machine was off for hours while media flowed to a page, and the page left before the time was known. What it had taken was not
+/// charged.
+#[test]
+fn a_page_that_leaves_while_the_time_is_in_doubt_is_charged_for_it() {
+    let ops = vec![
+        OpenPage,
+        Pull { nth: 0, more: 1, is_answered: true },
+        Stream { nth: 0, active: 2 },
+        Reboot { millis: 4 * HOUR - MINUTE, share: 128, behind: 0 },
+        LeavePage { nth: 0 },
+        Wait { millis: 20 * MINUTE, share: 256 },
+    ];
+    for settings in [ESTIMATE, STRICT] {
+        let settings = Settings { sfu: true, limit: 100_000_000_000, ..settings };
+        check(&Scenario { settings, before_reset: 20 * DAY, ops: ops.clone() });
+    }
 }

@@ -54,6 +54,7 @@ impl<D: Disk> Broker<D> {
         self.finish();
         self.flush();
         let (before, used) = (ByteCount::new(self.settings.limit), self.used_in_all());
+        let was_cut = self.settings.cuts() && self.model.is_cut(self.latest());
         self.settings.change(change);
         self.excuse(Excuse::Setting);
         (self.may_break, self.last_read) = (true, None);
@@ -63,7 +64,8 @@ impl<D: Disk> Broker<D> {
             self.limit = ByteCount::new(limit);
         }
         for source in IceSource::ALL.into_iter().filter(|source| source.is_metered()) {
-            world.assume(source, self.settings.assumed(source));
+            let is_cut = source == IceSource::Coturn && was_cut;
+            world.assume(source, self.settings.assumed(source), !is_cut);
         }
         if !self.settings.sources.contains(&IceSource::Relay) {
             world.end_all(IceSource::Relay);

@@ -153,9 +153,13 @@ impl<D: Disk> Broker<D> {
         });
         let (id, user) = (page.grant(), page.user);
         let had_row = self.books.grants().iter().any(|(of, _)| *of == id);
+        let is_over = session.as_ref().is_none_or(|session| session.tracks == 0);
+        let waits = is_over && !self.books.may_count() && had_row;
         self.books.set_sfu_session(&page.name, session.as_ref());
         let state = session.map(|session| (session.tracks.into(), session.active.into()));
-        self.model.look(&self.books, (id, user), state, had_row);
+        if !waits {
+            self.model.look(&self.books, (id, user), state, had_row);
+        }
     }
 
     /// One of the two newest pages that have not left.

@@ -194,11 +194,13 @@ impl World {
         }
     }
 
-    /// The settings assume this from now on, for all credentials that are still held.
-    pub(crate) fn assume(&mut self, source: IceSource, assumed: Relaying) {
+    /// The settings assume this from now on, for all credentials that are still held. `is_promised`: the tail that was assumed before is
+    /// promised, so it stays if it is longer.
+    pub(crate) fn assume(&mut self, source: IceSource, assumed: Relaying, is_promised: bool) {
         for holder in self.flows[index(source)].holders.iter_mut().filter(|holder| !holder.is_unknown) {
             let Relaying { rate, tail } = holder.assumed;
-            holder.assumed = Relaying { rate: rate.max(assumed.rate), tail: tail.max(assumed.tail) };
+            let tail = if is_promised { tail.max(assumed.tail) } else { assumed.tail };
+            holder.assumed = Relaying { rate: rate.max(assumed.rate), tail };
         }
     }
 
