@@ -86,8 +86,8 @@ impl<D: Disk> Broker<D> {
                     }
                 } else {
                     self.books.unblock_user(&user);
+                    self.flush();
                 }
-                self.flush();
             }
             Op::Freeze(is_frozen) => {
                 self.books.override_freeze(is_frozen);

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use turn_ledger::{
-    ByteCount, ClientKey, Figures, GrantId, Hold, IceSource, MINT_SLACK, Minute, NotAdmitted, Requester,
-    Snapshot, Timestamp, UserShare, UserUsage,
+    ByteCount, ClientKey, Figures, GrantId, Hold, IceSource, MINT_SLACK, Minute, NotAdmitted, PromisedTime,
+    Requester, Snapshot, Timestamp, UserShare, UserUsage,
 };
 
 use super::broker::Broker;
@@ -241,9 +241,14 @@ impl<D: Disk> Broker<D> {
             let pages = self.books.grants().iter().filter(|(_, row)| row.source == IceSource::Sfu);
             let pages = pages.filter(|(_, row)| is_theirs(row.client)).filter_map(|(_, row)| row.promised);
             let promised = self.model.reserved_by(is_theirs, now).chain(held).chain(pages);
-            let promised = promised.filter(|time| time.until.number() > now && time.reserved_bytes() > 0);
+            // What a renewal adds to the minutes of those before it.
+            let added = |time: &PromisedTime| {
+                let minutes = time.until.number() - time.reserved_from.number();
+                u128::try_from(minutes).unwrap_or(0) * u128::from(time.per_minute)
+            };
+            let promised = promised.filter(|time| time.until.number() > now && added(time) > 0);
             let promised: Vec<_> = promised.collect();
-            let reserved = promised.iter().map(|time| u128::from(time.reserved_bytes())).sum::<u128>();
+            let reserved = promised.iter().map(added).sum::<u128>();
             // A /48 may reserve as much as four addresses.
             let factor = if matches!(key, ClientKey::V6Group(_)) { 4 } else { 1 };
             let percent = u128::from(factor * self.settings.percent).min(100);

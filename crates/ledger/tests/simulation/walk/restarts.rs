@@ -12,6 +12,8 @@ use super::disk::Disk;
 use super::settings::{Change, DAY};
 use super::world::{METERED, World};
 
+/// The time is known again after this, in milliseconds.
+const DOUBT_MAX: u64 = 600_000;
 /// The longest credential and tail are over after this time, in milliseconds.
 const ALL_ENDED: u64 = 3 * DAY;
 
@@ -111,6 +113,9 @@ impl<D: Disk> Broker<D> {
         let may_be_doubted =
             self.may_break || self.was_uncut || !is_read || !self.books.snapshot().bound_holds();
         self.leave_pages(world);
+        // Then the time is not in doubt any more, and a page that has left is seen to be gone.
+        self.pass(DOUBT_MAX, 0, world);
+        self.watch_sfu(world);
         self.pass(ALL_ENDED, 0, world);
         for _ in 0..2 {
             // What was counted too low is counted again.
