@@ -183,6 +183,7 @@ impl<D: Disk> Broker<D> {
                 self.excuse_unwatched(world);
                 world.pass_without_broker(millis, share);
                 (self.boot, self.paused, self.offset) = (self.boot + 1, world.now, behind);
+                self.off_until = Some(world.now);
                 self.lags |= behind > 0;
                 self.restart(world);
             }

@@ -48,9 +48,13 @@ pub(crate) struct Broker<D> {
     /// How far the wall clock was set ahead, in milliseconds. Zero once the books have accepted it.
     pub(crate) step: u64,
     /// Which start of the machine this is.
-    pub(super) boot: u128,
+    pub(crate) boot: u128,
     /// The part of the world's time that the time since boot lacks, in milliseconds.
     pub(super) paused: u64,
+    /// When the machine started again, in the world's milliseconds, if no clock has said since how long it was off.
+    pub(crate) off_until: Option<u64>,
+    /// Whether a copy was restored.
+    pub(crate) was_restored: bool,
     /// Whether the books are behind the world: the wall clock was behind when the machine started.
     pub(super) lags: bool,
     pub(super) grants: Vec<Held>,
@@ -123,6 +127,8 @@ impl<D: Disk> Broker<D> {
             offset: 0,
             step: 0,
             paused: 0,
+            off_until: None,
+            was_restored: false,
             lags: false,
             grants: vec![],
             minted: 0,
@@ -186,6 +192,7 @@ impl<D: Disk> Broker<D> {
         let past = self.books.snapshot();
         let (before, period) = (past.figures.now.as_millis(), past.figures.period);
         let now = self.books.advance(moment);
+        self.off_until = self.off_until.filter(|_| moment.jumped.is_zero());
         self.note_time(&moment, before, &past);
         self.settle_cutting();
         // The long tails of all grants are promised while their sessions are not cut.

@@ -77,6 +77,8 @@ impl Tally {
 
 /// No credential of a scenario relays longer, in milliseconds: two days, and the longest tail.
 const LONGEST: u64 = (2 * 86_400 + 20_000) * 1_000;
+/// After a start of the machine, the time is in doubt for so long unless a clock says how long it was off, in milliseconds.
+const NEW_FOR: u64 = 300_000;
 /// Most days of a period.
 const DAYS_MAX: u64 = 31;
 
@@ -306,6 +308,13 @@ fn status(world: &World, broker: &Broker<impl Disk>, snapshot: &Snapshot) -> Opt
     let present = broker.present(world).plus_millis(broker.step);
     if figures.now.plus(snapshot.clock_ahead) != present && !broker.lags {
         return Some(format!("the books' time is {}, the world's is {present}", figures.now));
+    }
+    let is_new = broker.off_until.is_some_and(|at| world.now - at < NEW_FOR);
+    if is_new && !snapshot.clock_in_doubt {
+        return Some("nobody knows for how long the machine was off, and the time is not in doubt".into());
+    }
+    if broker.boot == 1 && !broker.was_restored && snapshot.clock_in_doubt {
+        return Some("the time is in doubt, though the machine was never off".into());
     }
     if broker.counts_grow() && snapshot.bound_holds() {
         return Some("counts grow, and the bound is said to hold".into());

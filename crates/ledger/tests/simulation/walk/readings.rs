@@ -32,6 +32,7 @@ impl<D: Disk> Broker<D> {
     /// Passes the provider's clock to the broker. That clock is right and comes with each count.
     fn set_reference(&mut self, world: &mut World) {
         self.time.set_reference(self.present(world), self.since_boot(world));
+        self.off_until = None;
         self.advance(world);
     }
 

@@ -13,7 +13,7 @@ use super::settings::{Change, DAY};
 use super::world::{METERED, World};
 
 /// The time is known again after this, in milliseconds.
-const DOUBT_MAX: u64 = 600_000;
+const DOUBT_MAX: u64 = 2 * 3_600_000;
 /// The longest credential and tail are over after this time, in milliseconds.
 const ALL_ENDED: u64 = 3 * DAY;
 
@@ -35,7 +35,9 @@ impl<D: Disk> Broker<D> {
         (self.last_read, self.listed_at, self.lacks) = (None, None, self.lacked);
         let (stored, wall, since_boot) = (self.disk.read(), self.wall(world), self.since_boot(world));
         self.time = stored.time(wall, std::num::NonZeroU128::new(self.boot), since_boot);
-        self.books = self.settings.open(stored, self.time.read(wall, since_boot));
+        let moment = self.time.read(wall, since_boot);
+        self.off_until = self.off_until.filter(|_| moment.jumped.is_zero());
+        self.books = self.settings.open(stored, moment);
         self.lateness = self.settings.lateness(&self.books);
         self.start_model();
         // The relay in the process counts from zero.
@@ -153,7 +155,7 @@ impl<D: Disk> Broker<D> {
         self.disk = copy;
         self.model.restore_copy();
         // The copy does not know of pauses since.
-        self.lags = true;
+        (self.lags, self.was_restored) = (true, true);
         self.restart(world);
         self.limit = self.books.snapshot().figures.limit;
         let grants = self.books.grants();

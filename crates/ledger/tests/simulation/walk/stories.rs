@@ -23,7 +23,7 @@ impl Dice {
         let mint = Op::Mint { life, delay: self.below(4_000) };
         let renew = Op::RenewWhenDue { nth: NEWEST, life, delay: 0 };
         let (soon, later) = (self.wait(30_000), self.wait(1_200_000));
-        match self.below(11) {
+        match self.below(12) {
             // One of two grants of a chain is revoked, and nothing is relayed on it any more.
             0 => {
                 let from = Op::From { nth: self.below(3) };
@@ -100,6 +100,15 @@ impl Dice {
                     vec![Op::From { nth: 0 }, mint, soon, fails, Op::Revoke { nth: NEWEST }, soon, soon];
                 ops.extend(ends);
                 ops
+            }
+            // coturn does not end a session while the budget is spent. Then there is room again, and the session goes on.
+            10 if self.has(Fault::Coturn) && self.has(Fault::Overrides) => {
+                let (fails, works) = (Op::Coturn(Cli::CutsNothing), Op::Coturn(Cli::Works));
+                let pause = Op::Wait { millis: 6_000, share: 256 };
+                let (spent, room) = (Op::Limit { percent: 0 }, Op::Limit { percent: 200 });
+                let hang_up = Op::HangUp { nth: NEWEST, after: 10_000 + self.below(60_000) };
+                let from = Op::From { nth: 0 };
+                vec![from, works, mint, pause, pause, fails, spent, pause, room, works, pause, hang_up, later]
             }
             // Reports and counts of one instant.
             _ => {
