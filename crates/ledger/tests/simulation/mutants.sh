@@ -272,6 +272,10 @@ mutants=(
     'the trial: the hours of the period are not restored|timeline/counts.rs|self.trial.restore_hours(hours, self.minutes.period());|let _ = hours;'
     'the trial: bytes that came while the time was in doubt are lost to it|timeline/counts.rs|self.flowed = self.flowed.plus(flowed);\n        if is_test {|if is_test {\n            self.flowed = self.flowed.plus(flowed);'
     'a page that leaves while the time is in doubt is not charged for it|books/sfu.rs|if is_over && !self.may_count()|if is_over && false'
+    'a restart forgets that the time is in doubt since the machine started|time.rs|(!is_same \|\| mark.is_in_doubt).then_some(since_boot)|(!is_same).then_some(since_boot)'
+    'the doubt about a jump is shown as that about a start of the machine|books/snapshot.rs|clock_in_doubt: self.moment.may_lag()|clock_in_doubt: self.moment.in_doubt'
+    'a session of coturn that outlasts its cut ends with it|coturn/sessions/row.rs|        self.cut_at = None;\n        let packets|        let packets'
+    'a renewal takes more of the share of its client than it adds|promise.rs|self.until.since(self.reserved().start)|self.until.since(self.relays().start)'
 )
 
 mkdir "$copy/tree"

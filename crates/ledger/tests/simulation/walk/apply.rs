@@ -183,7 +183,8 @@ impl<D: Disk> Broker<D> {
                 self.excuse_unwatched(world);
                 world.pass_without_broker(millis, share);
                 (self.boot, self.paused, self.offset) = (self.boot + 1, world.now, behind);
-                self.off_until = Some(world.now);
+                // A new ledger knows no time before.
+                self.off_until = Some(world.now).filter(|_| self.writes > 0);
                 self.lags |= behind > 0;
                 self.restart(world);
             }

@@ -53,6 +53,8 @@ pub(crate) struct Broker<D> {
     pub(super) paused: u64,
     /// When the machine started again, in the world's milliseconds, if no clock has said since how long it was off.
     pub(crate) off_until: Option<u64>,
+    /// The end of the period in which a process died while the time was in doubt. What its relay carried counts in the books' period.
+    pub(crate) lost_until: Timestamp,
     /// Whether a copy was restored.
     pub(crate) was_restored: bool,
     /// Whether the books are behind the world: the wall clock was behind when the machine started.
@@ -129,6 +131,7 @@ impl<D: Disk> Broker<D> {
             paused: 0,
             off_until: None,
             was_restored: false,
+            lost_until: Timestamp::default(),
             lags: false,
             grants: vec![],
             minted: 0,
@@ -191,6 +194,9 @@ impl<D: Disk> Broker<D> {
         }
         let past = self.books.snapshot();
         let (before, period) = (past.figures.now.as_millis(), past.figures.period);
+        if !moment.jumped.is_zero() {
+            self.excuse_unwatched(world);
+        }
         let now = self.books.advance(moment);
         self.off_until = self.off_until.filter(|_| moment.jumped.is_zero());
         self.note_time(&moment, before, &past);

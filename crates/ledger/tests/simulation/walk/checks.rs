@@ -186,7 +186,7 @@ impl Checks {
         let is_unwatched = !broker.pages.is_empty() && now.clock_ahead > Duration::ZERO && !now.bound_holds();
         let reasons = [
             (Excuse::Late, is_late),
-            (Excuse::Clock, is_unwatched),
+            (Excuse::Clock, is_unwatched || present < broker.lost_until),
             (Excuse::Clock, is_uncounted(broker, now, self.wrong_until) || present < self.missed_until),
             (Excuse::Exceeded, exceeded(world, broker, &self.before) || exceeded(world, broker, now)),
             (Excuse::Dropped, now.measured.dropped || self.before.measured.dropped),

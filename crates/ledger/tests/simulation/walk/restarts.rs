@@ -20,6 +20,10 @@ const ALL_ENDED: u64 = 3 * DAY;
 impl<D: Disk> Broker<D> {
     /// Restarts the process.
     pub(super) fn restart(&mut self, world: &mut World) {
+        let has_reset = self.books.ledger().period().end <= self.present(world);
+        if self.is_in_doubt() && has_reset && self.settings.sources.contains(&IceSource::Relay) {
+            self.lost_until = self.settings.billing_day().period_at(self.present(world)).end;
+        }
         self.unwritten = None;
         self.in_flight.clear();
         // The sockets of its calls are gone.
