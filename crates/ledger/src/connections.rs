@@ -330,8 +330,8 @@ impl Connections {
     }
 }
 
-/// Charges for time before this instant are never taken back from who spends. Those of a grant are: its row keeps what was taken
-/// back of the period before apart from other grants.
+/// What was charged for time before this instant stays with its spender. For a grant it is 1970, because the charges in its own row may
+/// fall below zero.
 fn reversible_from(grants: &Grants, connection: &Connection) -> Timestamp {
     if connection.grant.is_some() { Timestamp::default() } else { grants.period.start }
 }

@@ -32,8 +32,8 @@ pub struct PromisedTime {
     /// The first minute that the grants before it in its chain of renewals do not cover. Of a chain, one grant relays at a time.
     /// A user could relay with all of them, so for the limit of a user this does not count.
     pub reserved_from: Minute,
-    /// Grants before it in its chain whose sessions go on until its end, because the source is cut here. A user could relay with all of
-    /// them at a time.
+    /// Earlier grants of its chain of renewals whose sessions last until its end, because the broker ends the sessions of this source. A
+    /// user could relay with all of them at once.
     pub chain_before: u32,
     /// The first minute in which nothing is relayed any more: the expiry and the tail are over.
     pub until: Minute,
@@ -43,7 +43,7 @@ pub struct PromisedTime {
     pub is_held: bool,
 }
 
-/// The stored form: from, the minutes after it of reserved from, grants before it, the minutes of until, bytes in a minute.
+/// The stored form: `from`, the minutes from it to `reserved_from`, `chain_before`, the minutes from `from` to `until`, `per_minute`.
 type StoredTime = (Minute, i64, u32, i64, u64);
 
 impl From<StoredTime> for PromisedTime {

@@ -152,7 +152,7 @@ impl Books {
     }
 
     /// Room for what somebody may relay, or the reason why there is none. `streams`: see [`Ledger::request`](crate::Ledger::request). A
-    /// client's first credential always fits into its share, but not its first so many tracks.
+    /// client's first credential always fits into its share. Several tracks at once may not.
     pub(super) fn admission(
         &mut self,
         source: IceSource,

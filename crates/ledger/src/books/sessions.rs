@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Books;
 use crate::{GrantEnd, GrantId, IceSource, Listing, MINT_SLACK, Minute, SessionId, Timestamp, to_cut};
 
-/// A session whose credential expired so long before a complete listing is cut before the next one. If that one lists it, it was not.
+/// A session whose credential expired this long before a complete listing must be missing from the next one. Else sessions are not cut.
 const CUT_TIME: Duration = Duration::from_secs(10);
 
 impl Books {
@@ -40,8 +40,8 @@ impl Books {
         self.coturn.sessions.cut(ids, now);
     }
 
-    /// Whether a listing shows that sessions were cut: none of an expired credential that the complete listing before it, at
-    /// `seen_at`, has ended. A session of a revoked grant shows nothing. Its holder can begin another one after each cut until the
+    /// Whether a listing shows that sessions were cut: it has none whose credential had expired more than [`CUT_TIME`] before the
+    /// previous complete listing, at `seen_at`. A session of a revoked grant shows nothing. Its holder can begin another one after each cut until the
     /// credential expires, so its promise lasts until then.
     fn is_cut(&self, listing: &Listing, seen_at: Timestamp) -> bool {
         let has_expired = |grant, expiry: Option<Timestamp>| {

@@ -1,5 +1,5 @@
-//! The sessions of the SFU: what they take is promised, counted by time and refused like what credentials relay, also while no process
-//! runs.
+//! The sessions of the SFU. What they take is promised, counted by time and refused like what credentials relay. The time in which no
+//! process runs counts, too.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,8 +48,8 @@ impl Books {
         self.grants.sessions(self.now())
     }
 
-    /// The sessions of the SFU that take something and must not: for which no budget is left, or none of their user, and those that
-    /// were revoked or whose user is blocked.
+    /// The sessions of the SFU that take something and must stop: without budget, over the limit of their user, revoked, or of a
+    /// blocked user.
     #[must_use]
     pub fn sfu_sessions_to_close(&self) -> Vec<Arc<str>> {
         let (is_spent, now) = (self.ledger.figures().is_spent(), self.now());
@@ -71,8 +71,8 @@ impl Books {
         }
     }
 
-    /// Promises for the tracks of a session, and so many more, from this minute on. Without room the present tracks go on for what was
-    /// promised, and for the next minute: they must be closed.
+    /// Promises the tracks of a session, and so many more, from this minute on. Without room, the present tracks keep their promise, at
+    /// least through the next minute. Then they must be closed.
     fn promise_session(&mut self, id: GrantId, more: u32) -> Result<(), NotAdmitted> {
         let (now, rate) = (self.now(), self.connections.rules().estimated_rate);
         self.grants.count_session(id, rate, now);

@@ -29,8 +29,8 @@ impl Grants {
         }
     }
 
-    /// Until when grants of a source that have left the table may relay if they go on for so long after their expiry, beyond what was
-    /// promised for them; `None`: nothing, or all of them were over at `since`.
+    /// When the last grant of a source that has left the table stops relaying, with this tail. `None`: what was promised covers it, or all
+    /// were over at `since`.
     pub(crate) fn may_relay_until(
         &self,
         source: IceSource,

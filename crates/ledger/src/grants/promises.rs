@@ -91,8 +91,8 @@ impl Grants {
         !self.terms.is_strict
     }
 
-    /// Promises every grant of a source at least this: so long a tail after its expiry, and so many bytes in a minute. One whose promise
-    /// was over at `since` stays over; one that has ended can be live again. `lower_at`: no longer tail either, from then on.
+    /// Raises the promise of every grant of a source to this tail and rate. One that was over at `since` stays over; a grant that has ended
+    /// can be live again. `lower_at`: shortens longer tails instead, from that instant on.
     pub(crate) fn set_tails(
         &mut self,
         source: IceSource,

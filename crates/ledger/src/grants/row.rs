@@ -100,7 +100,7 @@ pub enum GrantState {
 }
 
 impl GrantState {
-    /// Whether a row that is read has it without saying so.
+    /// Whether the stored row omits this state.
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
     fn is_usual(&self) -> bool {
         matches!(self, Self::Unsettled | Self::Live)

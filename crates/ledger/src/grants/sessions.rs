@@ -32,7 +32,7 @@ pub struct SfuSession {
     pub active: u32,
 }
 
-/// What a session takes, beside what its row says as that of any grant.
+/// What only the row of a session has: the tracks that it takes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Pulls {
     name: Arc<str>,
