@@ -40,7 +40,7 @@ impl Client {
     }
 
     /// Its traffic since the last call.
-    pub(super) fn take_traffic(&self) -> Traffic {
+    fn take_traffic(&self) -> Traffic {
         let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
         let all = self.socket.traffic();
         let new = all.minus(*noted);
@@ -60,11 +60,24 @@ pub(super) enum Payer {
 
 /// The table.
 #[derive(Default)]
-pub(super) struct Clients(Mutex<HashMap<SocketAddr, Client>>);
+pub(super) struct Clients {
+    rows: Mutex<HashMap<SocketAddr, Client>>,
+    /// What clients that have left carried since [`Self::take_traffic`].
+    left: Mutex<BTreeMap<GrantId, Traffic>>,
+}
+
+fn lock<T>(table: &Mutex<T>) -> MutexGuard<'_, T> {
+    table.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 impl Clients {
     fn lock(&self) -> MutexGuard<'_, HashMap<SocketAddr, Client>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.rows)
+    }
+
+    /// Keeps the last bytes of a client whose allocation has ended until they are taken.
+    pub(super) fn keep_traffic(&self, client: &Client) {
+        add(&mut lock(&self.left), client);
     }
 
     pub(super) fn insert(&self, address: SocketAddr, client: Client) {
@@ -110,13 +123,10 @@ impl Clients {
         self.lock().values().map(|client| (client.name.clone(), client.user)).collect()
     }
 
-    /// The traffic of each grant since the last call.
+    /// The traffic of each grant since the last call, also of clients that have left since.
     pub(super) fn take_traffic(&self) -> BTreeMap<GrantId, Traffic> {
-        let mut by_grant = BTreeMap::new();
-        for client in self.lock().values() {
-            let sum: &mut Traffic = by_grant.entry(client.user.grant).or_default();
-            *sum = sum.plus(client.take_traffic());
-        }
+        let mut by_grant = std::mem::take(&mut *lock(&self.left));
+        self.lock().values().for_each(|client| add(&mut by_grant, client));
         by_grant.retain(|_, traffic| *traffic != Traffic::ZERO);
         by_grant
     }
@@ -130,4 +140,9 @@ impl Clients {
     pub(super) fn take_all_but(&self, present: &HashSet<SocketAddr>) -> Vec<Client> {
         self.lock().extract_if(|address, _| !present.contains(address)).map(|(_, client)| client).collect()
     }
+}
+
+fn add(by_grant: &mut BTreeMap<GrantId, Traffic>, client: &Client) {
+    let sum = by_grant.entry(client.user.grant).or_default();
+    *sum = sum.plus(client.take_traffic());
 }

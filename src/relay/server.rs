@@ -309,9 +309,7 @@ impl Relay {
 
     fn report_end(&self, client: &Client, why: &'static str) {
         self.metrics.relay_ends.count(why);
-        // The last bytes before the end.
-        let last = [(client.user.grant, client.take_traffic())].into();
-        self.account.change(|books| books.add_grant_traffic(IceSource::Relay, &last));
+        self.clients.keep_traffic(client);
         let traffic = client.socket.traffic();
         tracing::info!(
             grant.id = %client.user.grant,

@@ -31,8 +31,8 @@ impl Grants {
     }
 
     /// Takes what a source counted for its grants since [`Self::counted_until`]. What a span that begins later leaves out was not
-    /// counted by anybody. `Some(false)`, and nothing changes, for a span that begins earlier. `None`: a part is taken, and the next
-    /// call with the same counts takes another one.
+    /// counted by anybody. `Some(false)`, and nothing changes, for a span that begins earlier, and while a final count is taken in part.
+    /// `None`: a part is taken, and the next call with the same counts takes another one.
     pub(crate) fn take_counts(
         &mut self,
         source: IceSource,
@@ -40,7 +40,9 @@ impl Grants {
         billed: BilledDirections,
     ) -> Option<bool> {
         let counted_until = self.counted_until(source);
-        if counts.from < counted_until || counts.until < counts.from {
+        let taking = self.counted.get(&source).and_then(|counted| counted.taking);
+        let waits = !counts.is_final && taking.is_some_and(|taking| taking.is_final);
+        if waits || counts.from < counted_until || counts.until < counts.from {
             return Some(false);
         }
         let unknown = self.take_part(source, counts, billed)?;

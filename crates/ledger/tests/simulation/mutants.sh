@@ -66,6 +66,7 @@ mutants=(
     'the SFU: a count that is not taken clears its estimate|ledger/readings.rs|if taken == ReadingOutcome::Taken && source == IceSource::Cloudflare {|if source == IceSource::Cloudflare {'
     'the SFU: bytes from before the reset are charged to the user after it|grants/sessions.rs|now.millis_since(pulls.counted_until.max(start))|now.millis_since(pulls.counted_until.max(start.min(pulls.counted_until)))'
     'counts by grant: the first part is the last one|grants/counts.rs|let is_last = ids.len() < ROWS_AT_ONCE;|let is_last = ids.len() <= ROWS_AT_ONCE;'
+    'counts by grant: an open span is counted beside a final count that is taken in part|grants/counts.rs|if waits \|\| counts.from|if counts.from'
     'counts by grant: how far one is taken is not stored|grants/counted.rs|    #[serde(skip_serializing_if = "Option::is_none")]\n    pub(super) taking|    #[serde(skip)]\n    pub(super) taking'
     'coturn: bytes of a gap are charged to the user beside the promise|books/sessions.rs|by_grant.get(&id).map(\|bytes\| u128::from(bytes.get()))|by_grant.get(&id).map(\|_\| 0)'
     'a commit: a user who was blocked meanwhile gets a renewal|books/commit.rs|if is_blocked \|\| self.has_stopped(renews) {|if (is_blocked && renews.is_none()) \|\| self.has_stopped(renews) {'

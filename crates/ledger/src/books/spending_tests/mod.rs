@@ -9,6 +9,7 @@ use std::time::Duration;
 mod days;
 mod limits;
 mod model;
+mod parts;
 
 const SOURCE: IceSource = IceSource::Cloudflare;
 /// 2 Mbps for a minute.
