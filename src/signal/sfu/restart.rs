@@ -11,38 +11,37 @@ use super::SfuProxy;
 impl SfuProxy {
     /// Adds the sessions that were open before a restart. The SFU is asked for their tracks as soon as the watch begins.
     pub(super) fn restore(&self) {
-        let now = self.clock.now();
-        let restored =
-            self.account.read(|books| books.sfu_sessions().collect::<Vec<_>>()).into_iter().filter_map(
-                |(id, session)| {
-                    let SfuSession { spender, opened_by, client, ends_at, tracks, active } = session;
-                    let Spender { user, call, .. } = spender.as_deref().cloned().unwrap_or_default();
-                    let room = call.and_then(|call| {
-                        room(call.as_str().strip_prefix(ProtocolName::Sfu.as_str())?.strip_prefix('/')?)
-                    });
-                    // The clock may have been changed since.
-                    let life = ends_at.since(now).min(LIFE);
-                    let owner = Caller { user, grant: opened_by, address: client };
-                    let taken = Taken { tracks, active };
-                    Some(NewSession { id: SessionId::new(&id)?, room, owner, life, taken })
-                },
-            );
+        let (now, open) = self.account.read(|books| (books.now(), books.sfu_sessions().collect::<Vec<_>>()));
+        let restored = open.into_iter().filter_map(|(id, session)| {
+            let SfuSession { spender, opened_by, client, ends_at, tracks, active } = session;
+            let Spender { user, call, .. } = spender.as_deref().cloned().unwrap_or_default();
+            let room = call.and_then(|call| {
+                room(call.as_str().strip_prefix(ProtocolName::Sfu.as_str())?.strip_prefix('/')?)
+            });
+            let life = ends_at.since(now).min(LIFE);
+            let owner = Caller { user, grant: opened_by, address: client };
+            let taken = Taken { tracks, active };
+            Some(NewSession { id: SessionId::new(&id)?, room, owner, life, taken })
+        });
         self.with(|sessions, now| restored.for_each(|session| sessions.restore(session, now)));
     }
 
     /// Tells the ledger what a session is and takes. `None`: it has ended.
     pub(super) fn remember(&self, id: &SessionId, session: Option<NewSession>) {
-        let row = session.map(|NewSession { room, owner, life, taken, .. }| {
-            let call = room.map(|room| Call::of(ProtocolName::Sfu.as_str(), &room));
-            SfuSession {
-                spender: Spender { user: owner.user, call, ..Spender::default() }.known(),
-                opened_by: owner.grant,
-                client: owner.address,
-                ends_at: self.clock.now().plus(life),
-                tracks: taken.tracks,
-                active: taken.active,
-            }
+        self.account.change(|books| {
+            let row = session.map(|NewSession { room, owner, life, taken, .. }| {
+                let call = room.map(|room| Call::of(ProtocolName::Sfu.as_str(), &room));
+                SfuSession {
+                    spender: Spender { user: owner.user, call, ..Spender::default() }.known(),
+                    opened_by: owner.grant,
+                    client: owner.address,
+                    // The wall clock may be ahead of the books' time.
+                    ends_at: books.now().plus(life),
+                    tracks: taken.tracks,
+                    active: taken.active,
+                }
+            });
+            books.set_sfu_session(&id.text(), row.as_ref());
         });
-        self.account.change(|books| books.set_sfu_session(&id.text(), row.as_ref()));
     }
 }

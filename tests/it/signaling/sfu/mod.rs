@@ -1,6 +1,7 @@
 //! The SFU proxy against a fake SFU: what passes, what is refused and how, and how sessions are locked and kept in their rooms.
 
 mod calls;
+mod clock;
 mod metering;
 mod owners;
 mod restart;
