@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Ledger;
 use crate::{
     ByteCount, Carried, Day, DayCount, IceSource, LateCounts, MeasuredUsage, Reading, ReadingOutcome,
-    Timestamp,
+    Timeline, Timestamp,
 };
 
 impl Ledger {
@@ -83,9 +83,7 @@ impl Ledger {
 
     /// Marks the start of reading. The time in which no process ran does not make a count stale.
     pub(crate) fn begin_readings(&mut self) {
-        for source in &mut self.sources {
-            source.begin_readings();
-        }
+        self.sources.iter_mut().for_each(Timeline::begin_readings);
     }
 
     /// How long a credential of each metered source counts as alive after its expiry, as of now.
@@ -134,9 +132,7 @@ impl Ledger {
     #[must_use]
     pub fn measured(&self) -> MeasuredUsage {
         let mut measured = MeasuredUsage::default();
-        for source in self.metered() {
-            source.add_to(&mut measured);
-        }
+        self.metered().for_each(|source| source.add_to(&mut measured));
         measured
     }
 }
