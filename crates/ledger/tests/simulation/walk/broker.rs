@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use turn_ledger::{
-    Batch, Books, ByteCount, Connection, Day, GrantId, IceSource, Period, SteadyTime, Stored, Timestamp,
+    Batch, Books, ByteCount, Connection, Day, Figures, GrantId, IceSource, Period, SteadyTime, Stored,
+    Timestamp,
 };
 
 use super::checks::Excuse;
@@ -99,6 +100,8 @@ pub(crate) struct Broker<D> {
 pub(crate) struct Signs {
     /// Something else than a credential may have raised the bound.
     pub(crate) excuse: Option<Excuse>,
+    /// What the books said last of a period that ended.
+    pub(crate) ended: Option<Figures>,
     /// Media may have flowed from the SFU for longer than was promised before the step: nobody watched, or they were promised anew
     /// without an admission, in estimate mode.
     pub(crate) went_on: bool,
@@ -200,6 +203,9 @@ impl<D: Disk> Broker<D> {
         let now = self.books.advance(moment);
         self.off_until = self.off_until.filter(|_| moment.jumped.is_zero());
         self.note_time(&moment, before, &past);
+        if self.books.ledger().period() != period {
+            self.signs.ended = Some(past.figures);
+        }
         self.settle_cutting();
         // The long tails of all grants are promised while their sessions are not cut.
         let is_listed =

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use turn_ledger::{ByteCount, Figures, HIDDEN_PACKETS_MAX, IceSource, Period, Snapshot, Timestamp};
 
-use super::broker::Broker;
+use super::broker::{Broker, Signs};
 use super::coturn::PACKET_BYTES;
 use super::disk::Disk;
 use super::minting::user_named;
@@ -131,7 +131,10 @@ impl Checks {
         let committed = figures.committed.max(figures.committed_next);
         // A count that lacked bytes has released promises for them.
         let lacked = broker.lacked.then_some(Excuse::Late);
-        let excuse = unchecked.or(lacked).or(signs.excuse);
+        // What is promised counts at the observed rate while counts contradict the assumed one.
+        let is_fast = broker.settings.is_fast && !snapshot.measured.assumption.holds;
+        let observed = is_fast.then_some(Excuse::Exceeded);
+        let excuse = unchecked.or(lacked).or(observed).or(signs.excuse);
         let raises = committed > self.ceiling.max(self.highest_limit).plus(hidden_max(world, broker));
         if !broker.settings.strict || (raises && excuse.is_some()) {
             // What sampling may miss of a count is committed as soon as it is counted, and again when a later count finds it.
@@ -153,7 +156,7 @@ impl Checks {
             }
         }
         let is_bounded = unchecked.is_none();
-        let bound = is_bounded.then(|| self.bound(world, broker, &figures, signs.went_on)).flatten();
+        let bound = is_bounded.then(|| self.bound(world, broker, &figures, &signs)).flatten();
         let failed = bound.or_else(|| sums(world, broker, &snapshot));
         let failed = failed.or_else(|| status(world, broker, &snapshot));
         let mut excuses = [unchecked, lacked, signs.excuse].into_iter().flatten();
@@ -219,7 +222,7 @@ impl Checks {
         world: &World,
         broker: &Broker<impl Disk>,
         now: &Figures,
-        went_on: bool,
+        signs: &Signs,
     ) -> Option<String> {
         let before = &self.before.figures;
         let most = |figures: &Figures| figures.committed.plus(figures.margin).get();
@@ -234,11 +237,18 @@ impl Checks {
         let has_exceeded = METERED
             .iter()
             .any(|source| world.exceeded(*source) > Some(before.period.start.millis_since(broker.begin)));
-        if before.period != now.period && before.period.end <= now.period.start && !went_on && !has_exceeded {
+        if before.period != now.period
+            && before.period.end <= now.period.start
+            && !signs.went_on
+            && !has_exceeded
+        {
             let ended = at_least(broker.truth(world, before.period), self.lacked.1);
             // What pages take is promised anew in each minute.
             let of_pages = before.limit.plus(before.overshoot_bound()).get();
-            let most = if broker.pages.is_empty() { most(before) } else { of_pages };
+            // More was promised meanwhile if coturn did not answer.
+            let last = signs.ended.filter(|last| last.period == before.period);
+            let known = most(before).max(last.as_ref().map_or(0, most));
+            let most = if broker.pages.is_empty() { known } else { of_pages };
             if ended > most {
                 return Some(format!("true bytes {ended} of the previous period exceed the most {most}"));
             }
