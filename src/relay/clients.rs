@@ -146,3 +146,37 @@ fn add(by_grant: &mut BTreeMap<GrantId, Traffic>, client: &Client) {
     let sum = by_grant.entry(client.user.grant).or_default();
     *sum = sum.plus(client.take_traffic());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::count::Ceiling;
+    use super::super::datagram::signer;
+    use super::*;
+    use crate::telemetry::metrics::Metrics;
+    use turn_ledger::{BilledDirections, Timestamp};
+
+    /// They wait for the count of all clients. A count of one alone would say that everything before it is counted.
+    #[tokio::test]
+    async fn the_last_bytes_of_a_client_that_has_left_are_taken_once_with_those_of_the_others() {
+        let listen = Arc::new(tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap());
+        let client = |number: u8| {
+            let (ceiling, metrics) = (Ceiling::new(BilledDirections::Both), Metrics::new());
+            let socket = ClientSocket::new(Arc::clone(&listen), Arc::new(ceiling), Arc::new(metrics));
+            assert!(socket.receive(100), "no allocation, so nothing limits it");
+            let user = Username { expires_at: Timestamp::default(), grant: GrantId::new([number; 16]) };
+            let name = number.to_string();
+            let signer = signer(&name, String::new(), "realm");
+            Client::new(name, user, Arc::new(socket), signer)
+        };
+        let address = |number: u8| SocketAddr::from(([192, 0, 2, number], 1));
+        let clients = Clients::default();
+        for number in [1, 2] {
+            clients.insert(address(number), client(number));
+        }
+        let left = clients.remove(address(1)).unwrap();
+        clients.keep_traffic(&left);
+        let taken = [1, 2].map(|number| (GrantId::new([number; 16]), Traffic::new(100, 0)));
+        assert_eq!(clients.take_traffic(), taken.into());
+        assert_eq!(clients.take_traffic(), BTreeMap::new());
+    }
+}
