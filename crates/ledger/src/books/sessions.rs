@@ -41,8 +41,8 @@ impl Books {
     }
 
     /// Whether a listing shows that sessions were cut: it has none whose credential had expired more than [`CUT_TIME`] before the
-    /// previous complete listing, at `seen_at`. A session of a revoked grant shows nothing. Its holder can begin another one after each cut until the
-    /// credential expires, so its promise lasts until then.
+    /// previous complete listing, at `seen_at`. A session of a revoked grant shows nothing. Its holder can begin another one after each
+    /// cut until the credential expires, so its promise lasts until then.
     fn is_cut(&self, listing: &Listing, seen_at: Timestamp) -> bool {
         let has_expired = |grant, expiry: Option<Timestamp>| {
             let expiry = self.grants.expiry_of(grant, expiry);
