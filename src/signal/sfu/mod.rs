@@ -22,7 +22,7 @@ use axum::http::{HeaderValue, StatusCode};
 use reqwest::Client;
 use turn_ledger::{Books, ClientKey, Label, NotAdmitted, Spender, User};
 use turn_signaling::sfu::SessionId;
-use turn_signaling::sfu::body::{self, Answered, Mid, Wanted};
+use turn_signaling::sfu::body::{self, Answered, TrackId, Wanted};
 use turn_signaling::sfu::fault::{Fault, TEXT, text_of_refusal};
 use turn_signaling::sfu::lock::{LIFE, LockKey};
 use turn_signaling::sfu::path::Call;
@@ -84,10 +84,8 @@ pub struct Opening {
 enum Change {
     Nothing,
     Add(Wanted),
-    Close(Vec<Mid>),
+    Close(Vec<TrackId>),
     See(Option<Look>),
-    /// The SFU must be asked what has changed.
-    Unknown,
 }
 
 impl SfuProxy {
@@ -196,10 +194,8 @@ impl SfuProxy {
                 }
                 Change::Add(wanted)
             }
-            Call::CloseTracks => Change::Close(body::named(body).map_err(|_| Fault::Malformed)?),
-            Call::CloseDataChannels => {
-                body::named(body).map_err(|_| Fault::Malformed)?;
-                Change::Unknown
+            Call::CloseTracks | Call::CloseDataChannels => {
+                Change::Close(body::named(body).map_err(|_| Fault::Malformed)?)
             }
             Call::Get => Change::See(self.with(|sessions, _| sessions.look_at(id))),
             Call::Renegotiate | Call::EstablishDataChannels => Change::Nothing,
@@ -346,7 +342,7 @@ impl Underway {
             return Err(refused);
         }
         let returned = self.proxy.upstream.call(&self.id, call, passed).await?;
-        self.is_known = !returned.status.is_server_error() && !matches!(change, Change::Unknown);
+        self.is_known = !returned.status.is_server_error();
         let answered = returned.status.is_success().then(|| body::answered(&returned.body)).flatten();
         if self.is_known && answered.is_none() {
             self.proxy.with(|sessions, now| sessions.refused(&self.id, asked, now));
@@ -369,8 +365,8 @@ impl SfuProxy {
             (Change::Add(wanted), Some(answered)) => {
                 self.with(|sessions, now| sessions.answered(id, &wanted, &answered, now));
             }
-            (Change::Close(mids), Some(answered)) => {
-                self.with(|sessions, now| sessions.closed(id, &mids, &answered, now));
+            (Change::Close(tracks), Some(answered)) => {
+                self.with(|sessions, now| sessions.closed(id, &tracks, &answered, now));
             }
             (Change::See(Some(look)), answered) => {
                 let seen = watch::seen(status, answered);

@@ -8,9 +8,8 @@ use axum::body::Bytes;
 use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use reqwest::Client;
-use serde_json::json;
+use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use turn_signaling::sfu::body::Mid;
 use turn_signaling::sfu::fault::Fault;
 use turn_signaling::sfu::path::{Call, upstream};
 use turn_signaling::sfu::{SessionId, header};
@@ -86,13 +85,11 @@ impl Upstream {
         self.call_own(id, Call::Get, Passed::default()).await
     }
 
-    /// Closes tracks without the browser's consent.
-    pub async fn close(&self, id: &SessionId, mids: &[Mid]) -> Result<Returned, Fault> {
-        let tracks: Vec<_> = mids.iter().map(|mid| json!({ "mid": mid.as_str() })).collect();
-        let body = json!({ "tracks": tracks, "force": true }).to_string();
+    /// A call that closes tracks or data channels, with its body.
+    pub async fn close(&self, id: &SessionId, call: Call, body: &Value) -> Result<Returned, Fault> {
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
-        self.call_own(id, Call::CloseTracks, Passed { query: None, headers, body: body.into(), permit: None })
-            .await
+        let body = body.to_string().into();
+        self.call_own(id, call, Passed { query: None, headers, body, permit: None }).await
     }
 
     async fn call_own(&self, id: &SessionId, call: Call, passed: Passed) -> Result<Returned, Fault> {
@@ -195,6 +192,6 @@ mod tests {
         let full = upstream.call(&id, Call::Get, Passed::default()).await;
         assert_eq!(full.err(), Some(Fault::Full));
         assert_eq!(upstream.look(&id).await.err(), Some(Fault::TimedOut), "it was sent");
-        assert_eq!(upstream.close(&id, &[]).await.err(), Some(Fault::TimedOut));
+        assert_eq!(upstream.close(&id, Call::CloseTracks, &Value::Null).await.err(), Some(Fault::TimedOut));
     }
 }

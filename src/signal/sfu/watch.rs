@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
+use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use turn_ledger::Books;
 use turn_signaling::sfu::SessionId;
-use turn_signaling::sfu::body::{self, Answered, Mid};
+use turn_signaling::sfu::body::{self, Answered, TrackId};
+use turn_signaling::sfu::path::Call;
 use turn_signaling::sfu::sessions::{CLOSE_INTERVAL, Look, Seen, Sessions};
 
 use super::SfuProxy;
@@ -80,7 +82,7 @@ impl SfuProxy {
         }
         let names = self.account.read(Books::sfu_sessions_to_close);
         let ids = names.iter().filter_map(|name| SessionId::new(name));
-        let closing = self.with(|sessions, _| sessions.with_mids(ids));
+        let closing = self.with(|sessions, _| sessions.with_tracks(ids));
         if closing.is_empty() {
             return;
         }
@@ -93,24 +95,28 @@ impl SfuProxy {
         self.close_all(closing).await;
     }
 
-    async fn close_all(self: &Arc<Self>, sessions: Vec<(SessionId, Vec<Mid>)>) {
+    async fn close_all(self: &Arc<Self>, sessions: Vec<(SessionId, Vec<TrackId>)>) {
         let mut closing = JoinSet::new();
-        for (id, mids) in sessions {
+        for (id, tracks) in sessions {
             if closing.len() >= AT_ONCE_MAX {
                 closing.join_next().await;
             }
             let proxy = Arc::clone(self);
-            closing.spawn(async move { proxy.close(&id, &mids).await });
+            closing.spawn(async move {
+                for (call, body, tracks) in body::closing(&tracks) {
+                    proxy.close(&id, call, &body, &tracks).await;
+                }
+            });
         }
         closing.join_all().await;
     }
 
-    async fn close(&self, id: &SessionId, mids: &[Mid]) {
-        let Ok(returned) = self.upstream.close(id, mids).await else { return };
+    async fn close(&self, id: &SessionId, call: Call, body: &Value, tracks: &[TrackId]) {
+        let Ok(returned) = self.upstream.close(id, call, body).await else { return };
         let answered = body::answered(&returned.body);
         match (returned.status, answered) {
             (status, Some(answered)) if status.is_success() => {
-                self.with(|sessions, now| sessions.closed(id, mids, &answered, now));
+                self.with(|sessions, now| sessions.closed(id, tracks, &answered, now));
             }
             (StatusCode::NOT_FOUND | StatusCode::GONE, _) => {
                 let look = self.with(|sessions, _| sessions.look_at(id));

@@ -8,30 +8,49 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use super::SessionId;
+use super::path::Call;
 
 /// The longest mid of a track, in bytes. Browsers use small numbers.
 const MID_MAX: usize = 64;
 
-/// The id of a track within its session.
+/// What names a track or a data channel within its session.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Mid(Arc<str>);
+pub enum TrackId {
+    /// The mid of a track.
+    Mid(Arc<str>),
+    /// The id of a data channel.
+    Channel(u64),
+}
 
-impl Mid {
-    /// `None` for an empty text and for one that is too long.
+impl TrackId {
+    /// The mid of a track. `None` for an empty text and for one that is too long.
     #[must_use]
-    pub fn new(text: &str) -> Option<Self> {
-        (1..=MID_MAX).contains(&text.len()).then(|| Self(text.into()))
+    pub fn mid(text: &str) -> Option<Self> {
+        (1..=MID_MAX).contains(&text.len()).then(|| Self::Mid(text.into()))
     }
 
-    /// The text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
+    /// What an entry of an answer is about, of a list of this kind.
+    fn of(entry: &Value, kind: Kind) -> Option<Self> {
+        match kind {
+            Kind::Tracks => Self::mid(entry.get("mid")?.as_str()?),
+            Kind::Channels => Some(Self::Channel(entry.get("id")?.as_u64()?)),
+        }
     }
+}
+
+/// The two lists of a request and of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Tracks,
+    Channels,
+}
+
+impl Kind {
+    const BOTH: [(Self, &str); 2] = [(Self::Tracks, "tracks"), (Self::Channels, "dataChannels")];
 }
 
 /// What a request wants to push and pull.
@@ -52,7 +71,7 @@ pub struct NotUnderstood;
 pub fn wanted(body: &[u8]) -> Result<Wanted, NotUnderstood> {
     let mut wanted = Wanted::default();
     for item in items(body)? {
-        match read(&item)? {
+        match item {
             Item { is_local: true, .. } => wanted.pushed = wanted.pushed.saturating_add(1),
             Item { session: Some(session), .. } => wanted.pulled.push(session),
             Item { .. } => return Err(NotUnderstood),
@@ -61,10 +80,27 @@ pub fn wanted(body: &[u8]) -> Result<Wanted, NotUnderstood> {
     Ok(wanted)
 }
 
-/// The mids that a request names, to close them.
-pub fn named(body: &[u8]) -> Result<Vec<Mid>, NotUnderstood> {
-    let mids = items(body)?.into_iter().map(|item| read(&item).map(|item| item.mid));
-    Ok(mids.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+/// The tracks and data channels that a request names, to close them.
+pub fn named(body: &[u8]) -> Result<Vec<TrackId>, NotUnderstood> {
+    Ok(items(body)?.into_iter().filter_map(|item| item.id).collect())
+}
+
+/// The calls that close these, each with its body and with what it closes. Tracks are closed without the browser's consent; data
+/// channels need none.
+pub fn closing(tracks: &[TrackId]) -> impl Iterator<Item = (Call, Value, Vec<TrackId>)> {
+    let (mids, channels): (Vec<_>, Vec<_>) =
+        tracks.iter().cloned().partition(|track| matches!(track, TrackId::Mid(_)));
+    let name = |track: &TrackId| match track {
+        TrackId::Mid(mid) => json!({ "mid": **mid }),
+        TrackId::Channel(id) => json!({ "id": id }),
+    };
+    let list = |tracks: &[TrackId]| tracks.iter().map(name).collect::<Value>();
+    [
+        (Call::CloseTracks, json!({ "tracks": list(&mids), "force": true }), mids),
+        (Call::CloseDataChannels, json!({ "dataChannels": list(&channels) }), channels),
+    ]
+    .into_iter()
+    .filter(|(_, _, closed)| !closed.is_empty())
 }
 
 /// An object as its keys and values, in their order.
@@ -111,12 +147,15 @@ impl<V> Pairs<V> {
 type Fields = Pairs<Value>;
 
 /// The entries of `tracks` and of `dataChannels`.
-fn items(body: &[u8]) -> Result<Vec<Fields>, NotUnderstood> {
+fn items(body: &[u8]) -> Result<Vec<Item>, NotUnderstood> {
     let object: Pairs<Box<RawValue>> = serde_json::from_slice(body).map_err(|_| NotUnderstood)?;
     let mut items = vec![];
-    for list in ["tracks", "dataChannels"] {
+    for (kind, list) in Kind::BOTH {
         if let Some(list) = object.get(list)?.filter(|list| list.get() != "null") {
-            items.extend(serde_json::from_str::<Vec<Fields>>(list.get()).map_err(|_| NotUnderstood)?);
+            let list: Vec<Fields> = serde_json::from_str(list.get()).map_err(|_| NotUnderstood)?;
+            for fields in list {
+                items.push(read(&fields, kind)?);
+            }
         }
     }
     Ok(items)
@@ -126,32 +165,34 @@ fn items(body: &[u8]) -> Result<Vec<Fields>, NotUnderstood> {
 struct Item {
     is_local: bool,
     session: Option<SessionId>,
-    mid: Option<Mid>,
+    id: Option<TrackId>,
 }
 
-fn read(fields: &Fields) -> Result<Item, NotUnderstood> {
+fn read(fields: &Fields, kind: Kind) -> Result<Item, NotUnderstood> {
     let text = |name| match fields.get(name)? {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.as_str())),
         Some(_) => Err(NotUnderstood),
     };
     let session = text("sessionId")?.map(|text| SessionId::new(text).ok_or(NotUnderstood));
-    let mid = text("mid")?.filter(|text| !text.is_empty()).map(|text| Mid::new(text).ok_or(NotUnderstood));
-    Ok(Item {
-        is_local: text("location")? == Some("local"),
-        session: session.transpose()?,
-        mid: mid.transpose()?,
-    })
+    let id = match kind {
+        Kind::Tracks => {
+            let mid = text("mid")?.filter(|text| !text.is_empty());
+            mid.map(|text| TrackId::mid(text).ok_or(NotUnderstood)).transpose()?
+        }
+        Kind::Channels => fields.get("id")?.and_then(Value::as_u64).map(TrackId::Channel),
+    };
+    Ok(Item { is_local: text("location")? == Some("local"), session: session.transpose()?, id })
 }
 
-/// A track of an answer that succeeded.
+/// A track or a data channel of an answer that succeeded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AnsweredTrack {
-    /// The track.
-    pub mid: Mid,
+    /// What it is.
+    pub id: TrackId,
     /// Whether it comes from another session.
     pub is_pulled: bool,
-    /// Whether media flows, as far as the answer says.
+    /// Whether media flows, as far as the answer says. In a data channel anything may flow at any time.
     pub is_active: bool,
 }
 
@@ -160,12 +201,10 @@ pub struct AnsweredTrack {
 pub struct Answered {
     /// The new session.
     pub session: Option<SessionId>,
-    /// Tracks that succeeded.
+    /// Tracks and data channels that succeeded.
     pub tracks: Vec<AnsweredTrack>,
-    /// Mids of tracks that failed.
-    pub failed: Vec<Mid>,
-    /// Data channels that the session takes from others.
-    pub pulled_channels: usize,
+    /// Those that failed.
+    pub failed: Vec<TrackId>,
 }
 
 /// Reads an answer. `None` for one that reports an error as a whole, or is not JSON.
@@ -175,22 +214,22 @@ pub fn answered(body: &[u8]) -> Option<Answered> {
     if is_error(answer.get("errorCode")) {
         return None;
     }
-    let list = |name: &str| answer.get(name).and_then(Value::as_array).into_iter().flatten();
     let mut answered = Answered {
         session: answer.get("sessionId").and_then(Value::as_str).and_then(SessionId::new),
         ..Answered::default()
     };
-    for track in list("tracks") {
-        let Some(mid) = track.get("mid").and_then(Value::as_str).and_then(Mid::new) else { continue };
-        if is_error(track.get("errorCode")) {
-            answered.failed.push(mid);
-            continue;
+    for (kind, list) in Kind::BOTH {
+        for track in answer.get(list).and_then(Value::as_array).into_iter().flatten() {
+            let Some(id) = TrackId::of(track, kind) else { continue };
+            if is_error(track.get("errorCode")) {
+                answered.failed.push(id);
+                continue;
+            }
+            let is_inactive = track.get("status").is_some_and(|status| status == "inactive");
+            let is_active = kind == Kind::Channels || !is_inactive;
+            answered.tracks.push(AnsweredTrack { id, is_pulled: is_pulled(track), is_active });
         }
-        let is_active = track.get("status").and_then(Value::as_str) != Some("inactive");
-        answered.tracks.push(AnsweredTrack { mid, is_pulled: is_pulled(track), is_active });
     }
-    let channels = list("dataChannels").filter(|channel| !is_error(channel.get("errorCode")));
-    answered.pulled_channels = channels.filter(|channel| is_pulled(channel)).count();
     Some(answered)
 }
 
@@ -214,8 +253,8 @@ mod tests {
         SessionId::new(text).unwrap()
     }
 
-    fn mid(text: &str) -> Mid {
-        Mid::new(text).unwrap()
+    fn mid(text: &str) -> TrackId {
+        TrackId::mid(text).unwrap()
     }
 
     #[test]
@@ -266,9 +305,10 @@ mod tests {
     }
 
     #[test]
-    fn the_mids_to_close_are_those_of_the_request() {
+    fn what_is_to_be_closed_is_what_the_request_names() {
         let close = br#"{"tracks":[{"mid":"0"},{"mid":"1"},{}],"force":true}"#;
         assert_eq!(named(close), Ok(vec![mid("0"), mid("1")]));
+        assert_eq!(named(br#"{"dataChannels":[{"id":3},{"id":"4"}]}"#), Ok(vec![TrackId::Channel(3)]));
         assert_eq!(named(br#"{"tracks":[{"mid":"0","Mid":"1"}]}"#), Err(NotUnderstood));
         let long = format!(r#"{{"tracks":[{{"mid":"{}"}}]}}"#, "1".repeat(MID_MAX + 1));
         assert_eq!(named(long.as_bytes()), Err(NotUnderstood));
@@ -283,7 +323,7 @@ mod tests {
             {"trackName":"b","mid":"1"},
             {"trackName":"c","mid":"2","sessionId":"s2","errorCode":"not_found_track_error"},
             {"trackName":"d"},7]}"#;
-        let track = |name, is_pulled| AnsweredTrack { mid: mid(name), is_pulled, is_active: true };
+        let track = |name, is_pulled| AnsweredTrack { id: mid(name), is_pulled, is_active: true };
         let answer = answered(pull).unwrap();
         assert_eq!(answer.tracks, [track("0", true), track("1", false)]);
         assert_eq!(answer.failed, [mid("2")]);
@@ -295,11 +335,12 @@ mod tests {
             {"location":"local","mid":"0","trackName":"a","status":"active"},
             {"location":"remote","mid":"1","sessionId":"s2","trackName":"b","status":"inactive"},
             {"location":"remote","mid":"2","sessionId":"s2","trackName":"c","status":"waiting"}],
-            "dataChannels":[{"location":"remote","id":3,"sessionId":"s2"},{"location":"local","id":4}]}"#;
+            "dataChannels":[{"location":"remote","id":3,"sessionId":"s2"},{"location":"local","id":4},
+            {"id":5,"errorCode":"not_found"}]}"#;
         let answer = answered(state).unwrap();
         let flags: Vec<_> = answer.tracks.iter().map(|track| (track.is_pulled, track.is_active)).collect();
-        assert_eq!(flags, [(false, true), (true, false), (true, true)]);
-        assert_eq!(answer.pulled_channels, 1);
+        assert_eq!(flags, [(false, true), (true, false), (true, true), (true, true), (false, true)]);
+        assert_eq!((&answer.tracks[3].id, answer.failed), (&TrackId::Channel(3), vec![TrackId::Channel(5)]));
     }
 
     #[test]

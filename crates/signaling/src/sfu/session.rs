@@ -9,7 +9,7 @@ use turn_ledger::{ClientKey, GrantId, User};
 use turn_limits::{Bucket, Rate};
 
 use super::SessionId;
-use super::body::{Answered, AnsweredTrack, Mid, Wanted};
+use super::body::{Answered, AnsweredTrack, TrackId, Wanted};
 use super::fault::Fault;
 use crate::call::{CallEvent, CallName, MediaAfter, MemberId, ProtocolName};
 
@@ -68,14 +68,19 @@ struct Track {
     is_active: bool,
 }
 
+/// The entry of a track. Of the data channels only those that are pulled are kept: what a session sends is not billed.
+fn kept(track: &AnsweredTrack, is_pulled: bool) -> Option<(TrackId, Track)> {
+    let is_kept = is_pulled || matches!(track.id, TrackId::Mid(_));
+    is_kept.then(|| (track.id.clone(), Track { is_pulled, is_active: track.is_active }))
+}
+
 /// A session, with its tracks as the SFU has confirmed them.
 #[derive(Clone, Debug)]
 pub(super) struct Session {
     pub(super) room: Option<Arc<str>>,
     owner: Caller,
-    tracks: BTreeMap<Mid, Track>,
-    /// Data channels that it takes from others. They count until the SFU reports that they are closed.
-    pulled_channels: usize,
+    /// Its tracks, and the data channels that it takes from others.
+    tracks: BTreeMap<TrackId, Track>,
     calls: usize,
     rate: Bucket,
     /// How often its tracks have changed. A state that was asked for before a change removes nothing after it.
@@ -97,7 +102,6 @@ impl Session {
             room,
             owner,
             tracks: BTreeMap::new(),
-            pulled_channels: 0,
             calls: 0,
             rate: Bucket::default(),
             version: 0,
@@ -136,9 +140,11 @@ impl Session {
         let Taken { tracks, active } = self.unseen.unwrap_or_default();
         let pulled = || self.tracks.values().filter(|track| track.is_pulled);
         let plus = |sum: u32, more: usize| sum.saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
-        let flowing = self.pulled_channels.saturating_add(pulled().filter(|track| track.is_active).count());
-        let all = self.pulled_channels.saturating_add(self.asked).saturating_add(pulled().count());
-        Taken { tracks: plus(tracks, all), active: plus(active, flowing) }
+        let all = self.asked.saturating_add(pulled().count());
+        Taken {
+            tracks: plus(tracks, all),
+            active: plus(active, pulled().filter(|track| track.is_active).count()),
+        }
     }
 
     /// The SFU is asked for so many tracks and data channels of others.
@@ -151,16 +157,16 @@ impl Session {
         self.asked = self.asked.saturating_sub(answered);
     }
 
-    /// The number of its tracks and data channels.
+    /// The number of its tracks, and of the data channels that it takes from others.
     pub(super) fn size(&self) -> usize {
-        self.tracks.len().saturating_add(self.pulled_channels)
+        self.tracks.len()
     }
 
     pub(super) fn has_media(&self) -> bool {
-        self.pulled_channels > 0 || self.tracks.values().any(|track| track.is_active)
+        self.tracks.values().any(|track| track.is_active)
     }
 
-    pub(super) fn mids(&self) -> Vec<Mid> {
+    pub(super) fn tracks(&self) -> Vec<TrackId> {
         self.tracks.keys().cloned().collect()
     }
 
@@ -197,37 +203,25 @@ impl Session {
         self.version = self.version.saturating_add(1);
         self.asked(wanted.pulled.len());
         let only_pulls = wanted.pushed == 0;
-        for AnsweredTrack { mid, is_pulled, is_active } in &answered.tracks {
-            let is_pulled = !wanted.pulled.is_empty() && (*is_pulled || only_pulls);
-            self.tracks.insert(mid.clone(), Track { is_pulled, is_active: *is_active });
-        }
-        if !wanted.pulled.is_empty() {
-            self.pulled_channels = self.pulled_channels.saturating_add(answered.pulled_channels);
-        }
+        let is_pulled = |track: &AnsweredTrack| !wanted.pulled.is_empty() && (track.is_pulled || only_pulls);
+        self.tracks.extend(answered.tracks.iter().filter_map(|track| kept(track, is_pulled(track))));
     }
 
     /// Removes tracks that were closed.
-    pub(super) fn remove(&mut self, closed: &[Mid], failed: &[Mid]) {
+    pub(super) fn remove(&mut self, closed: &[TrackId], failed: &[TrackId]) {
         self.version = self.version.saturating_add(1);
-        self.tracks.retain(|mid, _| !closed.contains(mid) || failed.contains(mid));
+        self.tracks.retain(|id, _| !closed.contains(id) || failed.contains(id));
     }
 
     /// Takes the state that the SFU reports. `is_current`: nothing has changed since it was asked for. Otherwise the state only adds
     /// what is active, so that a client that calls all the time is charged too.
     pub(super) fn see(&mut self, state: &Answered, is_current: bool) {
-        let active = |track: &&AnsweredTrack| is_current || track.is_active;
-        let seen = state.tracks.iter().filter(active).map(|track| {
-            let AnsweredTrack { mid, is_pulled, is_active } = track;
-            (mid.clone(), Track { is_pulled: *is_pulled, is_active: *is_active })
-        });
         if is_current {
-            self.tracks = seen.collect();
-            self.pulled_channels = state.pulled_channels;
+            self.tracks.clear();
             self.asked = 0;
-        } else {
-            self.tracks.extend(seen);
-            self.pulled_channels = self.pulled_channels.max(state.pulled_channels);
         }
+        let active = state.tracks.iter().filter(|track| is_current || track.is_active);
+        self.tracks.extend(active.filter_map(|track| kept(track, track.is_pulled)));
         self.unseen = None;
     }
 

@@ -13,7 +13,7 @@ use turn_ledger::{ClientKey, User};
 
 use super::SessionId;
 use super::addresses::Addresses;
-use super::body::{Answered, Mid, Wanted};
+use super::body::{Answered, TrackId, Wanted};
 use super::fault::Fault;
 use super::session::{Caller, NewSession, Session, Taken};
 use crate::call::CallEvent;
@@ -190,7 +190,7 @@ impl Sessions {
     }
 
     /// The SFU has closed these tracks, except those that its answer says have failed.
-    pub fn closed(&mut self, id: &SessionId, closed: &[Mid], answered: &Answered, now: Duration) {
+    pub fn closed(&mut self, id: &SessionId, closed: &[TrackId], answered: &Answered, now: Duration) {
         self.amend(id, now, |session| session.remove(closed, &answered.failed));
     }
 
@@ -225,14 +225,14 @@ impl Sessions {
         due.iter().filter_map(|id| self.look_at(id)).collect()
     }
 
-    /// Ends the sessions whose life is over at `now`. Returns those that still have tracks, with all their mids: they must be closed
+    /// Ends the sessions whose life is over at `now`. Returns those that still have tracks, with all of them: they must be closed
     /// by force, and stay in the table until they are. One whose tracks are not known waits until they are.
-    pub fn elapse(&mut self, now: Duration) -> Vec<(SessionId, Vec<Mid>)> {
+    pub fn elapse(&mut self, now: Duration) -> Vec<(SessionId, Vec<TrackId>)> {
         let (mut overdue, mut unseen) = (vec![], vec![]);
         while let Some(id) = self.ends.pop(now) {
             match self.rows.get(&id) {
                 Some(session) if session.is_unseen() => unseen.push(id),
-                Some(session) if session.size() > 0 => overdue.push((id, session.mids())),
+                Some(session) if session.size() > 0 => overdue.push((id, session.tracks())),
                 _ => self.remove(&id),
             }
         }
@@ -250,11 +250,11 @@ impl Sessions {
         overdue
     }
 
-    /// These sessions with all their mids, to be closed by force. Without those that have none.
+    /// These sessions with all their tracks, to be closed by force. Without those that have none.
     #[must_use]
-    pub fn with_mids(&self, ids: impl Iterator<Item = SessionId>) -> Vec<(SessionId, Vec<Mid>)> {
-        let sessions = ids.filter_map(|id| self.rows.get(&id).map(|session| (id, session.mids())));
-        sessions.filter(|(_, mids)| !mids.is_empty()).collect()
+    pub fn with_tracks(&self, ids: impl Iterator<Item = SessionId>) -> Vec<(SessionId, Vec<TrackId>)> {
+        let sessions = ids.filter_map(|id| self.rows.get(&id).map(|session| (id, session.tracks())));
+        sessions.filter(|(_, tracks)| !tracks.is_empty()).collect()
     }
 
     /// Tracks and data channels that are charged now.

@@ -59,11 +59,35 @@ async fn a_data_channel_is_charged_until_the_sfu_says_that_it_is_closed() {
     sfu.next(SfuFault::ErrorAt200);
     let this = json!({ "dataChannels": [{ "id": id }] });
     assert_eq!(b.call(Method::PUT, "/datachannels/close", &this).await.status, 200);
-    let looks = || sfu.requests(&b.session).iter().filter(|request| request.method == Method::GET).count();
-    eventually("a look", async || looks() == 1).await;
     assert_eq!(pulled(&broker).await, 1, "the SFU has closed nothing");
     assert_eq!(b.call(Method::PUT, "/datachannels/close", &this).await.status, 200);
-    eventually("a look that finds it closed", async || pulled(&broker).await == 0).await;
+    assert_eq!(pulled(&broker).await, 0);
+}
+
+#[tokio::test]
+async fn a_data_channel_is_closed_by_force_when_there_is_no_room() {
+    let strict =
+        [("BUDGET_MODE", "strict"), ("BANDWIDTH_LIMIT_GB", "0.1"), ("RESERVED_PERCENT_PER_CLIENT", "100")];
+    let (sfu, broker) = start(&strict).await;
+    let (a, b) = (Page::join(&broker, "r").await, Page::join(&broker, "r").await);
+    assert_eq!(a.push().await.status, 200);
+    let channel = json!({ "location": "remote", "sessionId": a.session, "dataChannelName": "chat" });
+    let opened = b.call(Method::POST, "/datachannels/new", &json!({ "dataChannels": [channel] })).await;
+    assert_eq!(opened.status, 200);
+    for _ in 0..5 {
+        broker.advance(60);
+        broker.status().await;
+    }
+    eventually("its end", async || pulled(&broker).await == 0).await;
+    let closed = sfu.requests("/datachannels/close").pop().unwrap();
+    let id = &opened.json()["dataChannels"][0]["id"];
+    assert_eq!(
+        serde_json::from_slice::<Value>(&closed.body).unwrap(),
+        json!({ "dataChannels": [{ "id": id }] })
+    );
+    assert!(sfu.requests("/tracks/close").is_empty(), "it takes no track");
+    let status = broker.status().await;
+    assert_eq!((&status["overshootBoundGB"], &status["boundHolds"]), (&json!("0.00"), &json!(true)));
 }
 
 #[tokio::test]

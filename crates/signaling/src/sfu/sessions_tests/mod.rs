@@ -22,8 +22,8 @@ fn id(text: &str) -> SessionId {
     SessionId::new(text).unwrap()
 }
 
-fn mid(n: usize) -> Mid {
-    Mid::new(&n.to_string()).unwrap()
+fn mid(n: usize) -> TrackId {
+    TrackId::mid(&n.to_string()).unwrap()
 }
 
 fn at(last: u8) -> ClientKey {
@@ -43,7 +43,7 @@ fn push(count: usize) -> Wanted {
 }
 
 fn tracks(mids: &[usize]) -> Answered {
-    let track = |n: &usize| AnsweredTrack { mid: mid(*n), is_pulled: false, is_active: true };
+    let track = |n: &usize| AnsweredTrack { id: mid(*n), is_pulled: false, is_active: true };
     Answered { tracks: mids.iter().map(track).collect(), ..Answered::default() }
 }
 
@@ -82,7 +82,7 @@ impl Table {
         self.sessions.answered(&id(name), wanted, &tracks(mids), self.now);
     }
 
-    fn wait(&mut self, span: Duration) -> Vec<(SessionId, Vec<Mid>)> {
+    fn wait(&mut self, span: Duration) -> Vec<(SessionId, Vec<TrackId>)> {
         self.now += span;
         self.sessions.elapse(self.now)
     }
@@ -110,7 +110,7 @@ impl Table {
 
 fn state(pulled: &[(usize, bool)]) -> Seen {
     let track = |(n, is_active): &(usize, bool)| AnsweredTrack {
-        mid: mid(*n),
+        id: mid(*n),
         is_pulled: true,
         is_active: *is_active,
     };
@@ -167,13 +167,20 @@ fn pulled_tracks_count_until_they_are_closed() {
 fn a_request_that_pushes_and_pulls_counts_what_the_answer_says() {
     let mut table = Table::with(&[("a", "r"), ("b", "r")]);
     let both = Wanted { pushed: 1, pulled: vec![id("a")] };
-    let track = |n, is_pulled| AnsweredTrack { mid: mid(n), is_pulled, is_active: true };
+    let track = |n, is_pulled| AnsweredTrack { id: mid(n), is_pulled, is_active: true };
     let answer = Answered { tracks: vec![track(0, false), track(1, true)], ..Answered::default() };
     table.sessions.answered(&id("b"), &both, &answer, table.now);
     assert_eq!(table.sessions.pulled(), 1);
-    let channel = Answered { pulled_channels: 1, ..Answered::default() };
-    table.sessions.answered(&id("b"), &pull(&["a"]), &channel, table.now);
+    let channel = |id, is_pulled| AnsweredTrack { id: TrackId::Channel(id), is_pulled, is_active: true };
+    let channels = Answered { tracks: vec![channel(3, true), channel(4, false)], ..Answered::default() };
+    table.sessions.answered(&id("b"), &both, &channels, table.now);
     assert_eq!(table.sessions.pulled(), 2, "a data channel counts as a track");
+    let closable = table.sessions.with_tracks(["b"].map(id).into_iter());
+    assert_eq!(
+        closable,
+        [(id("b"), vec![mid(0), mid(1), TrackId::Channel(3)])],
+        "what is sent is not billed"
+    );
 }
 
 #[test]
@@ -286,7 +293,7 @@ fn sessions_that_pull_are_listed_with_every_mid() {
     table.add("a", &push(1), &[0]);
     table.add("b", &push(1), &[0]);
     table.add("b", &pull(&["a"]), &[1]);
-    let closable = |table: &Table| table.sessions.with_mids(["b", "c", "gone"].map(id).into_iter());
+    let closable = |table: &Table| table.sessions.with_tracks(["b", "c", "gone"].map(id).into_iter());
     assert_eq!(closable(&table), [(id("b"), vec![mid(0), mid(1)])]);
     table.sessions.closed(&id("b"), &[mid(0), mid(1)], &Answered::default(), table.now);
     assert!(closable(&table).is_empty());

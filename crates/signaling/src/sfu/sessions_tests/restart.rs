@@ -61,7 +61,7 @@ fn a_restored_session_takes_what_it_took_until_the_sfu_has_said_what_it_takes() 
     table.see("a", &state(&[(0, true), (1, true), (2, false), (7, true)]));
     assert_eq!(table.sessions.pulled(), 3 + 4);
     table.wait(IDLE);
-    let others = table.sessions.with_mids(["b"].map(id).into_iter());
+    let others = table.sessions.with_tracks(["b"].map(id).into_iter());
     assert_eq!(others, [], "its tracks are not known");
     assert!(!table.sessions.may_give_way(&id("b")));
 }
