@@ -1,12 +1,16 @@
 //! The HTTP client that every outgoing request of this process uses. It follows no redirect and reads no proxy setting, so
-//! requests go only to the configured addresses. Every request has a time limit.
+//! requests go only to the configured addresses. Every request has a time limit, and every body that is read has a bound.
+
+mod error;
 
 use std::time::Duration;
 
 use reqwest::header::{DATE, HeaderMap, HeaderValue};
-use reqwest::{Certificate, Client, Response, redirect};
+use reqwest::{Certificate, Client, RequestBuilder, Response, redirect};
 use secrecy::{ExposeSecret, SecretString};
 use turn_ledger::Timestamp;
+
+pub use error::CallError;
 
 /// Time limit for connecting, and for a whole request unless the request sets another.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -47,6 +51,17 @@ pub(crate) fn bearer(token: &SecretString) -> Option<HeaderValue> {
 pub(crate) fn date(headers: &HeaderMap) -> Option<Timestamp> {
     let text = headers.get(DATE)?.to_str().ok()?;
     chrono::DateTime::parse_from_rfc2822(text).ok().map(|at| at.to_utc().into())
+}
+
+/// Sends a request. A response is one with a status of success.
+pub(crate) async fn send(request: RequestBuilder) -> Result<Response, CallError> {
+    let response = request.send().await?;
+    if response.status().is_success() { Ok(response) } else { Err(CallError::from(&response)) }
+}
+
+/// The response's body, of at most `max` bytes.
+pub(crate) async fn body(max: usize, response: Response) -> Result<Vec<u8>, CallError> {
+    body_up_to(max, response).await?.ok_or(CallError::TooLong(max))
 }
 
 /// The response's body. `None` when it is longer than `max` bytes.

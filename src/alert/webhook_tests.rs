@@ -55,10 +55,6 @@ fn key(secret: &str) -> Hmac<Sha256> {
     mac(config.signing_key.unwrap().expose_secret())
 }
 
-fn headers(value: &str) -> HeaderMap {
-    HeaderMap::from_iter([(RETRY_AFTER, value.parse().unwrap())])
-}
-
 #[test]
 fn the_signature_equals_that_of_the_reference_libraries_and_openssl() {
     // KEY=$(printf MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw | base64 -d | xxd -p)
@@ -109,36 +105,6 @@ fn the_largest_body_is_small() {
     alert.spending.top = vec![spender; 3];
     let url = format!("https://turn.example.com/{}/", "p".repeat(174));
     assert!(body(&alert, Some(&url)).to_string().len() < 8_000);
-}
-
-#[test]
-fn temporary_errors_are_retried_and_refusals_are_not() {
-    let of = |status| judge(StatusCode::from_u16(status).unwrap(), &HeaderMap::new());
-    for status in [200, 202, 204] {
-        assert!(of(status).is_ok(), "{status}");
-    }
-    for status in [408, 425, 429, 500, 502, 503, 504] {
-        assert!(of(status).unwrap_err().is_worth_a_retry(), "{status}");
-    }
-    for status in [301, 302, 307, 308, 400, 401, 403, 404, 405, 410, 413, 422] {
-        assert!(!of(status).unwrap_err().is_worth_a_retry(), "{status}");
-    }
-}
-
-#[test]
-fn retry_after_is_honoured_up_to_five_minutes() {
-    let asked = |text| retry_after(&headers(text)).map(|wait| wait.as_secs());
-    assert_eq!(asked("0"), Some(0));
-    assert_eq!(asked(" 30 "), Some(30));
-    assert_eq!(asked("300"), Some(300));
-    for long in ["301", "99999999999999999999999"] {
-        assert_eq!(asked(long), Some(300), "{long}");
-    }
-    for other in ["Wed, 21 Oct 2026 07:28:00 GMT", "-1", "1.5", ""] {
-        assert_eq!(asked(other), None, "{other}");
-    }
-    let error = judge(StatusCode::TOO_MANY_REQUESTS, &headers("7")).unwrap_err();
-    assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));
 }
 
 #[test]

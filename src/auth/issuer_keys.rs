@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jsonwebtoken::{Algorithm, DecodingKey};
-use reqwest::{Client, StatusCode};
+use reqwest::Client;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::key_set::KeySet;
 use crate::clock::Clock;
-use crate::http_client::body_up_to;
+use crate::http_client::{CallError, body, send};
 use crate::telemetry::metrics::Metrics;
 
 /// The longest document that is read.
@@ -50,37 +50,18 @@ pub(super) enum NoKey {
     Unreachable,
 }
 
-/// Why the keys could not be fetched.
-#[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
-#[strum(serialize_all = "snake_case")]
-pub(crate) enum FetchError {
-    #[error("no response")]
-    #[strum(to_string = "no_response")]
-    Transport(#[source] reqwest::Error),
-    #[error("the response has status {0}")]
-    Status(StatusCode),
-    #[error("the response is longer than {DOCUMENT_MAX} bytes")]
-    TooLong,
-    #[error("the response has no key for RS256, ES256 or EdDSA")]
-    NoKeys,
-}
-
-impl FetchError {
-    /// What to do about it.
-    pub(crate) const fn remedy(&self) -> &'static str {
-        match self {
-            Self::Transport(_) => "check AUTH_JWKS_URL, and let this machine connect to its host",
-            Self::Status(_) | Self::TooLong => {
-                "set AUTH_JWKS_URL to the issuer's JWKS document, which its discovery document names as jwks_uri"
-            }
-            Self::NoKeys => {
-                "set AUTH_JWKS_URL to a JWKS document, and let the issuer sign with RS256, ES256 or EdDSA"
-            }
+/// What to do if the keys cannot be fetched.
+pub(crate) fn keys_remedy(error: &CallError) -> &'static str {
+    match error {
+        CallError::Status { .. } | CallError::TooLong(_) => {
+            "set AUTH_JWKS_URL to the issuer's JWKS document, which its discovery document names as jwks_uri"
         }
-    }
-
-    fn outcome(&self) -> &'static str {
-        self.into()
+        CallError::Unusable(_) => {
+            "set AUTH_JWKS_URL to a JWKS document, and let the issuer sign with RS256, ES256 or EdDSA"
+        }
+        CallError::Unsendable | CallError::Connect(_) | CallError::Timeout | CallError::Broken(_) => {
+            "check AUTH_JWKS_URL, and let this machine connect to its host"
+        }
     }
 }
 
@@ -138,8 +119,11 @@ impl IssuerKeys {
             Err(error) => {
                 self.metrics.key_fetches.count(error.outcome());
                 if !self.known().is_failing {
-                    let remedy = "check AUTH_JWKS_URL; until then the last keys are used";
-                    tracing::warn!(remedy, "the keys of AUTH_JWKS_URL cannot be fetched: {error}");
+                    let remedy = keys_remedy(&error);
+                    tracing::warn!(
+                        remedy,
+                        "the keys of AUTH_JWKS_URL cannot be fetched, so the last ones are used: {error}"
+                    );
                 }
                 self.change(|known| known.is_failing = true);
             }
@@ -155,17 +139,14 @@ impl IssuerKeys {
     }
 }
 
-async fn download(client: &Client, url: &Url) -> Result<KeySet, FetchError> {
-    let response = client.get(url.clone()).send().await.map_err(FetchError::Transport)?;
-    if response.status() != StatusCode::OK {
-        return Err(FetchError::Status(response.status()));
-    }
-    let body = body_up_to(DOCUMENT_MAX, response).await.map_err(FetchError::Transport)?;
-    KeySet::parse(&body.ok_or(FetchError::TooLong)?).ok_or(FetchError::NoKeys)
+async fn download(client: &Client, url: &Url) -> Result<KeySet, CallError> {
+    let document = body(DOCUMENT_MAX, send(client.get(url.clone())).await?).await?;
+    let none = || CallError::Unusable("it has no key for RS256, ES256 or EdDSA".to_owned());
+    KeySet::parse(&document).ok_or_else(none)
 }
 
 /// Fetches the keys once. Returns how many can verify a token.
-pub(crate) async fn count_keys(client: &Client, url: &Url) -> Result<usize, FetchError> {
+pub(crate) async fn count_keys(client: &Client, url: &Url) -> Result<usize, CallError> {
     download(client, url).await.map(|keys| keys.count())
 }
 

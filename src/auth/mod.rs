@@ -19,8 +19,8 @@ mod jwt_tests;
 mod key_set;
 mod signature;
 
-pub(crate) use issuer_keys::count_keys;
 use issuer_keys::{IssuerKeys, NoKey};
+pub(crate) use issuer_keys::{count_keys, keys_remedy};
 pub use jwt::{Fault, is_jwt};
 use jwt::{Rules, Signed};
 

@@ -22,8 +22,7 @@ use url::Url;
 use super::finding::{Check, Verdict, fail, ok, warn};
 use super::report::Progress;
 use crate::clock::Clock;
-use crate::http_client::date;
-use crate::telemetry::cause::innermost;
+use crate::http_client::{CallError, date};
 use turn_ledger::Timestamp;
 
 /// The time limit for one name. The system's resolver gives up after 5 s per server.
@@ -200,22 +199,17 @@ pub(super) async fn api(
                 skew,
             )
         }
-        Err(error) => (unreached(host, &error, variable), None),
+        Err(error) => (unreached(host, error, variable), None),
     }
 }
 
-fn unreached(host: &str, error: &reqwest::Error, variable: &str) -> Verdict {
-    if let Some(fault) = of_rustls(error) {
+fn unreached(host: &str, error: reqwest::Error, variable: &str) -> Verdict {
+    if let Some(fault) = of_rustls(&error) {
         let remedy = format!("bypass a proxy that intercepts TLS, check the clock, and check {variable}");
         return fail(fault, remedy);
     }
-    let seen = match innermost(error) {
-        _ if error.is_timeout() => "no answer in time".to_owned(),
-        Some(cause) => format!("no connection: {cause}"),
-        None => "no connection".to_owned(),
-    };
     fail(
-        seen,
+        CallError::from(error).to_string(),
         format!("check {variable}, DNS, and the firewall between here and {host}; HTTPS_PROXY is ignored"),
     )
 }

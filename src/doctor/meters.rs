@@ -8,13 +8,13 @@ use reqwest::Client;
 use url::Url;
 
 use super::finding::{Remedy, Verdict, fail, ok, skipped, warn};
-use crate::alert::webhook::{SendError, Webhook};
+use crate::alert::webhook::{Webhook, remedy};
 use crate::alert::{Alert, AlertCost, BudgetFigures, Forecast, Spending, TopSpender};
 use crate::amounts::Shown;
-use crate::auth::count_keys;
+use crate::auth::{count_keys, keys_remedy};
 use crate::config::{AlertConfig, CloudflareConfig, Config, CoturnCliConfig, RotationConfig};
 use crate::ice::turn_keys::OwnKeys;
-use crate::ice::turn_keys_api::TurnKeysApi;
+use crate::ice::turn_keys_api::{self, TurnKeysApi};
 use crate::meter::cloudflare::analytics::{AnalyticsError, CloudflareAnalytics, Counted};
 use crate::meter::coturn::cli::{CliError, CoturnCli};
 use turn_ledger::{ByteCount, IceSource, Minute, SpenderKind, Timestamp};
@@ -102,7 +102,7 @@ pub(super) async fn turn_keys(settings: &RotationConfig, client: &Client) -> Ver
             keys.len(),
             keys.iter().filter(|key| key.name.starts_with(CREATED)).count()
         )),
-        Err(error) => fail(error.to_string(), error.remedy()),
+        Err(error) => fail(error.to_string(), turn_keys_api::remedy(&error)),
     }
 }
 
@@ -110,7 +110,7 @@ pub(super) async fn turn_keys(settings: &RotationConfig, client: &Client) -> Ver
 pub(super) async fn user_keys(url: &Url, client: &Client) -> Verdict {
     match count_keys(client, url).await {
         Ok(count) => ok(format!("keys that can verify a token: {count}")),
-        Err(error) => fail(error.to_string(), error.remedy()),
+        Err(error) => fail(error.to_string(), keys_remedy(&error)),
     }
 }
 
@@ -122,19 +122,10 @@ pub(super) async fn test_alert(
     now: Timestamp,
 ) -> Verdict {
     let webhook = Webhook::new(client.clone(), alert, config.public_url.clone());
-    let Err(error) = webhook.send(&example(config, now), now).await else {
-        return ok("it accepted the test alert");
-    };
-    let remedy = match &error {
-        SendError::Connect(_) => {
-            "allow connections to that host, and check that it has a certificate from a public authority"
-        }
-        SendError::Timeout | SendError::Broken(_) => "check why the receiver does not respond within 5 s",
-        SendError::NotNow { .. } => "check the receiver; the service retries for a quarter of an hour",
-        SendError::Refused(_) => "check ALERT_WEBHOOK_URL and ALERT_WEBHOOK_SECRET, or create a new webhook",
-        SendError::Request(_) => "check ALERT_WEBHOOK_URL",
-    };
-    fail(error.to_string(), remedy)
+    match webhook.send(&example(config, now), now).await {
+        Ok(()) => ok("it accepted the test alert"),
+        Err(error) => fail(error.to_string(), remedy(&error)),
+    }
 }
 
 /// An alert in the form of a real one, with examples for names and figures.

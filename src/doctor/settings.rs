@@ -3,15 +3,14 @@
 
 use std::time::Duration;
 
-use reqwest::{Client, StatusCode};
+use reqwest::Client;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::finding::{Check, Finding, Remedy, Verdict, fail, ok, warn};
 use crate::config::{Config, ConfigErrors, PublicUrl};
-use crate::http_client::body_up_to;
+use crate::http_client::{body, send};
 use crate::json::plain_number;
-use crate::telemetry::cause::innermost;
 use turn_ledger::{BudgetMode, IceSource};
 
 /// Longest response that is read. Real ones have 3 KiB.
@@ -100,15 +99,9 @@ struct Health {
 
 /// The response to a GET as JSON, or what was seen instead.
 async fn get<T: DeserializeOwned>(url: String, client: &Client) -> Result<T, String> {
-    let no_response = |error: reqwest::Error| {
-        let error = error.without_url();
-        format!("no response: {}", innermost(&error).unwrap_or_else(|| error.to_string()))
-    };
-    let response = client.get(url).send().await.map_err(no_response)?;
-    let status = response.status();
-    let body = body_up_to(BODY_MAX, response).await.map_err(no_response)?;
-    let body = body.filter(|_| status == StatusCode::OK).and_then(|body| serde_json::from_slice(&body).ok());
-    body.ok_or_else(|| format!("the response is not a broker's, status {}", status.as_u16()))
+    let answer = async { body(BODY_MAX, send(client.get(url)).await?).await };
+    let body = answer.await.map_err(|error| error.to_string())?;
+    serde_json::from_slice(&body).map_err(|_| "the response is not a broker's".to_owned())
 }
 
 /// Asks the service at the configured address. No finding if none answers, because it may not run yet.

@@ -21,7 +21,6 @@ use utoipa::ToSchema;
 use super::error::{ApiError, ErrorBody};
 use crate::app::App;
 use crate::journal::backup::{BackupError, LedgerFile};
-use crate::telemetry::cause::innermost;
 
 /// Bytes of one read from the copy.
 const CHUNK: usize = 64 * 1024;
@@ -73,7 +72,7 @@ pub async fn get_backup(State(app): State<Arc<App>>) -> Result<Response, ApiErro
 }
 
 fn not_backed_up(error: &BackupError) -> ApiError {
-    tracing::error!(cause = innermost(error), "the ledger was not copied: {error}");
+    tracing::error!("the ledger was not copied: {error}");
     ApiError::NotBackedUp
 }
 

@@ -1,18 +1,18 @@
 //! The client of Cloudflare Realtime TURN: mints and revokes credentials. Every mint ends within [`DEADLINE`], with a cleaned
-//! list of servers, or with a [`ProviderError`] that contains nothing of the response's body. docs/PROVIDER.md describes the
+//! list of servers, or with a [`CallError`]. docs/PROVIDER.md describes the
 //! API (shapes, statuses, the 201).
 
-use std::fmt;
+use std::fmt::{self, Display};
 use std::time::Duration;
 
+use reqwest::Client;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
-use reqwest::{Client, StatusCode};
 use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
 
 use super::server::{IceServerList, IceServersError, OnBadUrl, RawIceServer};
-use crate::http_client::{bearer, body_up_to, date};
+use crate::http_client::{CallError, bearer, body, date, send};
 use crate::request::trace::{TRACEPARENT, TraceParent};
 use turn_ledger::Timestamp;
 
@@ -43,66 +43,51 @@ pub struct MintResponse {
     pub date: Option<Timestamp>,
 }
 
-/// Why nothing was minted.
-#[derive(Debug, thiserror::Error)]
-pub enum ProviderError {
-    /// No connection: DNS, refused, TLS.
-    #[error("no connection to the provider")]
-    Connect(#[source] reqwest::Error),
-    /// The deadline passed.
-    #[error("no answer within {} s", DEADLINE.as_secs())]
-    Timeout,
-    /// The connection broke during the exchange.
-    #[error("the connection to the provider broke")]
-    Broken(#[source] reqwest::Error),
-    /// A status other than 200 and 201. The body is not kept.
-    #[error("the provider answered {0}; {hint}", hint = hint(*.0))]
-    Status(StatusCode),
-    /// Longer than any real response.
-    #[error("the provider's answer is longer than {BODY_MAX} bytes")]
-    TooLong,
-    /// Not JSON in one of the known shapes.
-    #[error("the provider's answer is not a list of ICE servers")]
-    Shape,
-    /// JSON of the right shape with no usable content.
-    #[error("the provider's ICE servers are not usable")]
-    Servers(#[source] IceServersError),
+/// Whether Cloudflare does not know the TURN key or its token. Credentials of such a key most likely do not work.
+#[must_use]
+pub fn says_unknown_key(error: &CallError) -> bool {
+    matches!(error.status(), Some(401 | 404))
 }
 
-impl ProviderError {
-    /// A short name for the metrics, from a closed set.
-    #[must_use]
-    pub fn outcome(&self) -> &'static str {
-        match self {
-            Self::Connect(_) => "connect",
-            Self::Timeout => "timeout",
-            Self::Broken(_) => "broken",
-            Self::Status(status) if status.is_server_error() => "status_5xx",
-            Self::Status(status) if status.is_client_error() => "status_4xx",
-            Self::Status(_) => "status_other",
-            Self::TooLong | Self::Shape | Self::Servers(_) => "bad_body",
+/// Whether another key may work: Cloudflare answered, and refused this one.
+#[must_use]
+pub fn is_of_the_key(error: &CallError) -> bool {
+    says_unknown_key(error) || error.status() == Some(403)
+}
+
+/// Whether a second mint is safe and may help.
+fn is_worth_a_retry(error: &CallError) -> bool {
+    matches!(error, CallError::Connect(_)) || matches!(error.status(), Some(500..))
+}
+
+/// What to do. Of a status by reports from users of the API, because Cloudflare does not document its errors.
+#[must_use]
+pub fn remedy(error: &CallError) -> &'static str {
+    match error {
+        CallError::Connect(_) => "check CLOUDFLARE_API_BASE, DNS, and the firewall (HTTPS_PROXY is ignored)",
+        CallError::Timeout => {
+            "try again; if it is still slow, check the route and https://www.cloudflarestatus.com"
         }
-    }
-
-    /// Whether Cloudflare does not know the TURN key or its token. Credentials of such a key most likely do not work.
-    #[must_use]
-    pub fn says_unknown_key(&self) -> bool {
-        matches!(self, Self::Status(StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND))
-    }
-
-    /// Whether another key may work: Cloudflare answered, and refused this one.
-    #[must_use]
-    pub fn is_of_the_key(&self) -> bool {
-        self.says_unknown_key() || matches!(self, Self::Status(StatusCode::FORBIDDEN))
-    }
-
-    /// Whether a second attempt is safe and may help.
-    fn is_worth_a_retry(&self) -> bool {
-        match self {
-            Self::Connect(_) => true,
-            Self::Status(status) => status.is_server_error(),
-            Self::Timeout | Self::Broken(_) | Self::TooLong | Self::Shape | Self::Servers(_) => false,
+        CallError::Unsendable | CallError::Broken(_) => "try again, and from another network",
+        CallError::TooLong(_) | CallError::Unusable(_) => {
+            "check that CLOUDFLARE_API_BASE leads to Cloudflare's API; docs/PROVIDER.md lists its formats"
         }
+        CallError::Status { status, .. } => match status.as_u16() {
+            401 => {
+                "compare CLOUDFLARE_TURN_API_TOKEN with the dashboard's; if they are the same, make a new TURN key"
+            }
+            403 => {
+                "use the token that came with the TURN key, or one with Calls Edit; check if this client is blocked (1010)"
+            }
+            404 => {
+                "compare CLOUDFLARE_TURN_KEY_ID with the dashboard's Turn Token ID, then compare the token: a wrong id and a \
+                 wrong token both give 404"
+            }
+            429 => "wait, and find out who mints too fast",
+            300..=399 => "check CLOUDFLARE_API_BASE: redirects are not followed",
+            500..=599 => "wait; if the error continues, see https://www.cloudflarestatus.com",
+            _ => "check CLOUDFLARE_API_BASE; docs/PROVIDER.md describes the API",
+        },
     }
 }
 
@@ -130,23 +115,23 @@ impl Cloudflare {
         identifier: &str,
         within: Duration,
         trace: Option<TraceParent>,
-    ) -> Result<MintResponse, ProviderError> {
+    ) -> Result<MintResponse, CallError> {
         tokio::time::timeout(within, self.attempts(ttl, identifier, trace))
             .await
-            .unwrap_or(Err(ProviderError::Timeout))
+            .unwrap_or(Err(CallError::Timeout))
     }
 
     /// Revokes the credential with this user name. `false` if the provider does not know it.
-    pub async fn revoke(&self, username: &str) -> Result<bool, ProviderError> {
+    pub async fn revoke(&self, username: &str) -> Result<bool, CallError> {
         let mut endpoint = self.endpoint.clone();
         if let Ok(mut path) = endpoint.path_segments_mut() {
             path.pop().extend([username, "revoke"]);
         }
         let request = self.client.post(endpoint).header(AUTHORIZATION, self.authorization.clone());
-        match request.send().await.map_err(broken)?.status() {
-            StatusCode::NOT_FOUND => Ok(false),
-            status if status.is_success() => Ok(true),
-            status => Err(ProviderError::Status(status)),
+        match send(request).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.status() == Some(404) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
@@ -155,11 +140,11 @@ impl Cloudflare {
         ttl: Duration,
         identifier: &str,
         trace: Option<TraceParent>,
-    ) -> Result<MintResponse, ProviderError> {
+    ) -> Result<MintResponse, CallError> {
         let mut attempt = 1;
         loop {
             match self.attempt(ttl, identifier, trace).await {
-                Err(error) if attempt < ATTEMPTS_MAX && error.is_worth_a_retry() => attempt += 1,
+                Err(error) if attempt < ATTEMPTS_MAX && is_worth_a_retry(&error) => attempt += 1,
                 result => return result,
             }
             tokio::time::sleep(RETRY_PAUSE).await;
@@ -171,43 +156,25 @@ impl Cloudflare {
         ttl: Duration,
         identifier: &str,
         trace: Option<TraceParent>,
-    ) -> Result<MintResponse, ProviderError> {
-        let body = serde_json::json!({ "ttl": ttl.as_secs(), "customIdentifier": identifier });
+    ) -> Result<MintResponse, CallError> {
+        let asked = serde_json::json!({ "ttl": ttl.as_secs(), "customIdentifier": identifier });
         let trace = trace.and_then(|trace| trace.header()).map(|value| (TRACEPARENT, value));
         let request = self
             .client
             .post(self.endpoint.clone())
             .header(AUTHORIZATION, self.authorization.clone())
             .headers(trace.into_iter().collect())
-            .json(&body);
-        let response = request.send().await.map_err(broken)?;
+            .json(&asked);
+        let response = send(request).await?;
         let date = date(response.headers());
-        match response.status() {
-            StatusCode::OK | StatusCode::CREATED => {
-                let body = body_up_to(BODY_MAX, response).await.map_err(broken)?;
-                let servers = parse(&body.ok_or(ProviderError::TooLong)?)?;
-                Ok(MintResponse { servers, date })
-            }
-            status => Err(ProviderError::Status(status)),
-        }
+        let servers = parse(&body(BODY_MAX, response).await?)?;
+        Ok(MintResponse { servers, date })
     }
 }
 
 impl fmt::Debug for Cloudflare {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cloudflare").field("endpoint", &self.endpoint.as_str()).finish_non_exhaustive()
-    }
-}
-
-fn broken(error: reqwest::Error) -> ProviderError {
-    // The URL contains the key id, which must not be logged.
-    let error = error.without_url();
-    if error.is_timeout() {
-        ProviderError::Timeout
-    } else if error.is_connect() {
-        ProviderError::Connect(error)
-    } else {
-        ProviderError::Broken(error)
     }
 }
 
@@ -226,26 +193,19 @@ enum OneOrMany {
 
 /// Parses every shape that Cloudflare has used. A response without a relay is an error, because the broker has its own STUN
 /// servers.
-fn parse(body: &[u8]) -> Result<IceServerList, ProviderError> {
-    let answer: Answer = serde_json::from_slice(body).map_err(|_| ProviderError::Shape)?;
+fn parse(body: &[u8]) -> Result<IceServerList, CallError> {
+    let answer: Answer =
+        serde_json::from_slice(body).map_err(|_| unusable("it is not a list of ICE servers"))?;
     let raw = match answer.ice_servers {
         OneOrMany::Many(many) => many,
         OneOrMany::One(one) => vec![one],
     };
-    let servers = IceServerList::clean(raw, OnBadUrl::Drop).map_err(ProviderError::Servers)?;
-    if servers.relays() { Ok(servers) } else { Err(ProviderError::Servers(IceServersError::NoRelay)) }
+    let servers = IceServerList::clean(raw, OnBadUrl::Drop).map_err(unusable)?;
+    if servers.relays() { Ok(servers) } else { Err(unusable(IceServersError::NoRelay)) }
 }
 
-/// The remedy for a status, from reports by users of the API. Cloudflare does not document its error bodies.
-fn hint(status: StatusCode) -> &'static str {
-    match status.as_u16() {
-        401 => "the token is mistyped or withdrawn: compare it, or create a new TURN key and set both values",
-        403 => "the token lacks a permission, or the client is blocked: recreate the token with Calls Edit",
-        404 => "wrong key id (or token): compare it with the dashboard's Turn Token ID",
-        429 => "too many mints: find the callers that mint most",
-        300..=399 => "redirects are not followed: check CLOUDFLARE_API_BASE",
-        _ => "see docs/PROVIDER.md",
-    }
+fn unusable(why: impl Display) -> CallError {
+    CallError::Unusable(why.to_string())
 }
 
 #[cfg(test)]
@@ -254,6 +214,7 @@ mod tests {
     use crate::http_client::http_client;
     use crate::ice::server::IceUrls;
     use proptest::prelude::*;
+    use reqwest::StatusCode;
 
     fn urls(body: &str) -> Vec<String> {
         let json = serde_json::to_value(parse(body.as_bytes()).unwrap()).unwrap();
@@ -303,10 +264,11 @@ mod tests {
     #[test]
     fn a_401_or_404_says_that_the_key_is_unknown() {
         for (status, is_unknown) in [(401, true), (404, true), (403, false), (429, false), (500, false)] {
-            let error = ProviderError::Status(StatusCode::from_u16(status).unwrap());
-            assert_eq!(error.says_unknown_key(), is_unknown, "{status}");
+            let status = StatusCode::from_u16(status).unwrap();
+            let error = CallError::Status { status, retry_after: None };
+            assert_eq!(says_unknown_key(&error), is_unknown, "{status}");
         }
-        assert!(!ProviderError::Timeout.says_unknown_key());
+        assert!(!says_unknown_key(&CallError::Timeout));
     }
 
     #[test]

@@ -1,19 +1,19 @@
 //! The client of Cloudflare's REST API for TURN keys: lists, creates and deletes them. One call is one request, never repeated, and
-//! ends within [`DEADLINE`]. An error contains nothing of the response's body, and says whether the call can have had an effect.
+//! ends within [`DEADLINE`]. An error says whether the call can have had an effect.
 //! docs/PROVIDER.md describes the API.
 
 use std::fmt;
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, HeaderValue};
-use reqwest::{Client, Method, StatusCode};
+use reqwest::{Client, Method};
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::http_client::{bearer, body_up_to};
+use crate::http_client::{CallError, bearer, body, send};
 use crate::rotation::{KeySecret, ListedKey};
 
 /// The time limit of one call.
@@ -28,55 +28,21 @@ pub struct TurnKeysApi {
     authorization: HeaderValue,
 }
 
-/// Why a call failed.
-#[derive(Debug, thiserror::Error)]
-pub enum TurnKeysError {
-    /// No connection, so the request was not sent.
-    #[error("no connection to Cloudflare's API")]
-    Connect(#[source] reqwest::Error),
-    /// The deadline passed.
-    #[error("Cloudflare's API did not respond within {} s", DEADLINE.as_secs())]
-    Timeout,
-    /// The connection broke during the exchange.
-    #[error("the connection to Cloudflare's API broke")]
-    Broken(#[source] reqwest::Error),
-    /// The API token is wrong, or may not write TURN keys.
-    #[error("Cloudflare refuses CLOUDFLARE_API_TOKEN ({0})")]
-    Unauthorized(StatusCode),
-    /// Another refusal.
-    #[error("Cloudflare's API refused ({0})")]
-    Refused(StatusCode),
-    /// Any other status.
-    #[error("Cloudflare's API answered {0}")]
-    Status(StatusCode),
-    /// A body that is too long, incomplete or of another form.
-    #[error("the response of Cloudflare's API cannot be used")]
-    Body,
-}
-
-impl TurnKeysError {
-    /// Whether nothing was changed, and nothing will be.
-    #[must_use]
-    pub fn had_no_effect(&self) -> bool {
-        matches!(self, Self::Connect(_) | Self::Unauthorized(_) | Self::Refused(_))
-    }
-
-    /// What to do.
-    #[must_use]
-    pub const fn remedy(&self) -> &'static str {
-        match self {
-            Self::Unauthorized(_) => {
-                "create an API token with the permission Calls: Edit for this account, and set CLOUDFLARE_API_TOKEN"
-            }
-            Self::Refused(_) => {
-                "compare CLOUDFLARE_ACCOUNT_ID with the dashboard, and look for TURN keys there that can be deleted: an account has at most 1000"
-            }
-            Self::Connect(_) | Self::Timeout | Self::Broken(_) => {
-                "check the network and CLOUDFLARE_REST_BASE; the call is made again"
-            }
-            Self::Status(_) | Self::Body => {
-                "look at https://www.cloudflarestatus.com and check CLOUDFLARE_REST_BASE; the call is made again"
-            }
+/// What to do.
+#[must_use]
+pub fn remedy(error: &CallError) -> &'static str {
+    match error {
+        CallError::Status { status, .. } if matches!(status.as_u16(), 401 | 403) => {
+            "create an API token with the permission Calls: Edit for this account, and set CLOUDFLARE_API_TOKEN"
+        }
+        CallError::Status { .. } if error.had_no_effect() => {
+            "compare CLOUDFLARE_ACCOUNT_ID with the dashboard, and look for TURN keys there that can be deleted: an account has at most 1000"
+        }
+        CallError::Unsendable | CallError::Connect(_) | CallError::Timeout | CallError::Broken(_) => {
+            "check the network and CLOUDFLARE_REST_BASE; the call is made again"
+        }
+        CallError::Status { .. } | CallError::TooLong(_) | CallError::Unusable(_) => {
+            "look at https://www.cloudflarestatus.com and check CLOUDFLARE_REST_BASE; the call is made again"
         }
     }
 }
@@ -125,24 +91,24 @@ impl TurnKeysApi {
     }
 
     /// All TURN keys of the account.
-    pub async fn list(&self) -> Result<Vec<ListedKey>, TurnKeysError> {
+    pub async fn list(&self) -> Result<Vec<ListedKey>, CallError> {
         let Listed { result, result_info } = self.call(Method::GET, None, None).await?;
         let total = result_info.and_then(|info| info.total_count);
         if total.is_some_and(|total| total > result.len()) {
-            return Err(TurnKeysError::Body);
+            return Err(CallError::Unusable("it lacks keys".to_owned()));
         }
         Ok(result.into_iter().map(|key| ListedKey { id: key.uid, name: key.name }).collect())
     }
 
     /// Creates a key. Returns its id and its secret, which the API shows only here.
-    pub async fn create(&self, name: &str) -> Result<(String, KeySecret), TurnKeysError> {
+    pub async fn create(&self, name: &str) -> Result<(String, KeySecret), CallError> {
         let created = self.call(Method::POST, None, Some(json!({ "name": name }))).await?;
         let (Created::Enveloped { result: key } | Created::Bare(key)) = created;
         Ok((key.uid, KeySecret::new(key.key)))
     }
 
     /// Deletes a key.
-    pub async fn delete(&self, id: &str) -> Result<(), TurnKeysError> {
+    pub async fn delete(&self, id: &str) -> Result<(), CallError> {
         self.call::<serde::de::IgnoredAny>(Method::DELETE, Some(id), None).await.map(drop)
     }
 
@@ -150,51 +116,27 @@ impl TurnKeysApi {
         &self,
         method: Method,
         id: Option<&str>,
-        body: Option<Value>,
-    ) -> Result<T, TurnKeysError> {
+        json: Option<Value>,
+    ) -> Result<T, CallError> {
         let mut url = self.endpoint.clone();
         if let Ok(mut path) = url.path_segments_mut() {
             path.extend(id);
         }
         let mut request = self.client.request(method, url).timeout(DEADLINE);
         request = request.header(AUTHORIZATION, self.authorization.clone());
-        if let Some(body) = body {
-            request = request.json(&body);
+        if let Some(json) = json {
+            request = request.json(&json);
         }
-        let response = request.send().await.map_err(broken)?;
-        match response.status() {
-            status if status.is_success() => {
-                let body =
-                    body_up_to(BODY_MAX, response).await.map_err(broken)?.ok_or(TurnKeysError::Body)?;
-                // A response without content is a success too.
-                let body = if body.is_empty() { b"null".to_vec() } else { body };
-                serde_json::from_slice(&body).map_err(|_| TurnKeysError::Body)
-            }
-            status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
-                Err(TurnKeysError::Unauthorized(status))
-            }
-            status @ StatusCode::REQUEST_TIMEOUT => Err(TurnKeysError::Status(status)),
-            status if status.is_client_error() => Err(TurnKeysError::Refused(status)),
-            status => Err(TurnKeysError::Status(status)),
-        }
+        let body = body(BODY_MAX, send(request).await?).await?;
+        // A response without content is a success too.
+        let body = if body.is_empty() { b"null".to_vec() } else { body };
+        serde_json::from_slice(&body).map_err(|_| CallError::Unusable("it has another form".to_owned()))
     }
 }
 
 impl fmt::Debug for TurnKeysApi {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TurnKeysApi").field("endpoint", &self.endpoint.as_str()).finish_non_exhaustive()
-    }
-}
-
-fn broken(error: reqwest::Error) -> TurnKeysError {
-    // The URL contains the account and the id of the key.
-    let error = error.without_url();
-    if error.is_timeout() {
-        TurnKeysError::Timeout
-    } else if error.is_connect() {
-        TurnKeysError::Connect(error)
-    } else {
-        TurnKeysError::Broken(error)
     }
 }
 
@@ -215,20 +157,6 @@ mod tests {
         }
         for body in ["null", "{}", r#"{"result":{"uid":"id"}}"#, r#"{"result":[]}"#] {
             assert!(serde_json::from_str::<Created>(body).is_err(), "{body}");
-        }
-    }
-
-    #[test]
-    fn only_a_refusal_says_that_nothing_was_changed() {
-        let status = StatusCode::BAD_GATEWAY;
-        for (error, expected) in [
-            (TurnKeysError::Unauthorized(StatusCode::FORBIDDEN), true),
-            (TurnKeysError::Refused(StatusCode::TOO_MANY_REQUESTS), true),
-            (TurnKeysError::Timeout, false),
-            (TurnKeysError::Status(status), false),
-            (TurnKeysError::Body, false),
-        ] {
-            assert_eq!(error.had_no_effect(), expected, "{error}");
         }
     }
 

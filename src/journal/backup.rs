@@ -29,7 +29,7 @@ pub enum BackupError {
         needed: u64,
     },
     /// The file of the copy cannot be created or read.
-    #[error("the copy's file cannot be used")]
+    #[error("the copy's file cannot be used: {0}")]
     File(#[from] io::Error),
     /// A table cannot be read or written.
     #[error(transparent)]

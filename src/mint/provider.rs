@@ -11,13 +11,13 @@ use tokio::task::JoinSet;
 use super::pool::{Moment, Pool, PoolCounts, Spare};
 use crate::account::Account;
 use crate::clock::Clock;
+use crate::http_client::CallError;
 use crate::ice::breaker::BreakerState;
-use crate::ice::cloudflare::{DEADLINE, MintResponse, ProviderError};
+use crate::ice::cloudflare::{DEADLINE, MintResponse, is_of_the_key, remedy, says_unknown_key};
 use crate::ice::server::IceServerList;
 use crate::ice::turn_keys::{TurnKey, order};
 use crate::random;
 use crate::request::trace::TraceParent;
-use crate::telemetry::cause::innermost;
 use crate::telemetry::log::Throttle;
 use crate::telemetry::metrics::Metrics;
 use turn_ledger::{GrantId, KeyName};
@@ -151,7 +151,7 @@ impl Provider {
                     self.pool().minted();
                     return Ok((servers, key.name));
                 }
-                Err(error) if error.is_of_the_key() => {}
+                Err(error) if is_of_the_key(&error) => {}
                 Err(_) => return Err(Unavailable),
             }
         }
@@ -163,7 +163,7 @@ impl Provider {
 
     /// Revokes the credential with this user name, which this key minted; without a name, the key of the settings. `false` if the
     /// provider does not know it, or the key is gone.
-    pub async fn revoke(&self, username: &str, key: Option<KeyName>) -> Result<bool, ProviderError> {
+    pub async fn revoke(&self, username: &str, key: Option<KeyName>) -> Result<bool, CallError> {
         let found = match key {
             Some(name) => self.key(name),
             None => self.key(KeyName::DEFAULT).or_else(|| self.all_keys().next()),
@@ -248,19 +248,19 @@ impl Provider {
         identifier: &impl Display,
         within: Duration,
         trace: Option<TraceParent>,
-    ) -> Result<IceServerList, ProviderError> {
+    ) -> Result<IceServerList, CallError> {
         let started = self.clock.instant();
         let result = key.api.mint(life, &identifier.to_string(), within, trace).await;
         if let Ok(MintResponse { date: Some(date), .. }) = result {
             self.account.hear_date(date);
         }
         let took = self.clock.instant().saturating_duration_since(started);
-        let outcome = result.as_ref().map_or_else(ProviderError::outcome, |_| "minted");
+        let outcome = result.as_ref().map_or_else(CallError::outcome, |_| "minted");
         self.metrics.provider_call(outcome, took);
         match &result {
             Ok(_) => key.note_minted(),
             Err(error) => {
-                if error.says_unknown_key() {
+                if says_unknown_key(error) {
                     self.pool().discard_key(key.name);
                 }
                 self.log_failure(key.name, error);
@@ -269,11 +269,10 @@ impl Provider {
         result.map(|response| response.servers)
     }
 
-    fn log_failure(&self, key: KeyName, error: &ProviderError) {
+    fn log_failure(&self, key: KeyName, error: &CallError) {
         if let Some(held_back) = self.failure_log.pass(self.clock.instant()) {
-            let cause = innermost(error);
-            let outcome = error.outcome();
-            tracing::warn!(%key, outcome, cause, held_back, "Cloudflare did not mint: {error}");
+            let (outcome, remedy) = (error.outcome(), remedy(error));
+            tracing::warn!(%key, outcome, remedy, held_back, "Cloudflare did not mint: {error}");
         }
     }
 

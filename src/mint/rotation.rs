@@ -12,12 +12,12 @@ use url::Url;
 use super::provider::{Keys, Provider};
 use crate::account::Account;
 use crate::clock::Clock;
+use crate::http_client::CallError;
 use crate::ice::cloudflare::{Cloudflare, DEADLINE};
 use crate::ice::turn_keys::{OwnKey, OwnKeys, TurnKey};
-use crate::ice::turn_keys_api::{TurnKeysApi, TurnKeysError};
+use crate::ice::turn_keys_api::{TurnKeysApi, remedy};
 use crate::random;
 use crate::rotation::{Call, CallOutcome, CreatedKey, KeyRotation};
-use crate::telemetry::cause::innermost;
 use crate::telemetry::metrics::Metrics;
 use turn_ledger::KeyName;
 
@@ -154,8 +154,8 @@ impl KeyRotator {
                 outcome
             }
             Err(error) => {
-                self.note_failure(call, &error, error.remedy());
-                outcome_of(&error)
+                self.note_failure(call, &error, remedy(&error));
+                if error.had_no_effect() { CallOutcome::Refused } else { CallOutcome::Unknown }
             }
         }
     }
@@ -173,13 +173,8 @@ impl KeyRotator {
     }
 
     /// The pauses between failures grow, so these lines are few.
-    fn note_failure(&self, call: &Call, error: &(dyn std::error::Error + 'static), remedy: &str) {
+    fn note_failure(&self, call: &Call, error: &CallError, remedy: &str) {
         self.metrics.key_rotations.count("failed");
-        let (call, cause) = (call.name(), innermost(error));
-        tracing::warn!(call, cause, remedy, "the rotation of the TURN key failed: {error}");
+        tracing::warn!(call = call.name(), remedy, "the rotation of the TURN key failed: {error}");
     }
-}
-
-fn outcome_of(error: &TurnKeysError) -> CallOutcome {
-    if error.had_no_effect() { CallOutcome::Refused } else { CallOutcome::Unknown }
 }

@@ -12,8 +12,7 @@ use reqwest::{Response, StatusCode};
 use url::Url;
 
 use crate::config::Config;
-use crate::http_client::{ClientError, bearer, body_up_to, http_client};
-use crate::telemetry::cause::innermost;
+use crate::http_client::{CallError, ClientError, bearer, body, http_client};
 
 mod arguments;
 mod text;
@@ -38,12 +37,12 @@ pub enum OperatorError {
     #[error(transparent)]
     Client(#[from] ClientError),
     /// No response.
-    #[error("no response from {url}: {cause}. Start the service, or give its address with --url.")]
+    #[error("no response from {url}: {error}. Start the service, or give its address with --url.")]
     Unreachable {
         /// The broker's address.
         url: String,
-        /// The innermost cause.
-        cause: String,
+        /// Why not.
+        error: CallError,
     },
     /// The broker refused.
     #[error("{0}")]
@@ -66,13 +65,13 @@ pub enum OperatorError {
     },
     /// The response ended early.
     #[error(
-        "the backup ended early ({cause}), and {path} was removed. Look at the service's log, and try again."
+        "the backup ended early ({error}), and {path} was removed. Look at the service's log, and try again."
     )]
     Incomplete {
         /// The file.
         path: PathBuf,
-        /// The innermost cause.
-        cause: String,
+        /// Why it ended.
+        error: CallError,
     },
 }
 
@@ -92,7 +91,7 @@ pub async fn run(
         return Ok(if options.json { text::saved_json(path, bytes) } else { text::saved(path, bytes) });
     }
     let not_a_broker = || OperatorError::NotABroker(url.to_string());
-    let body = body_up_to(BODY_MAX, response).await.ok().flatten().ok_or_else(not_a_broker)?;
+    let body = body(BODY_MAX, response).await.map_err(|_| not_a_broker())?;
     let summary = match command {
         OperatorCommand::Status
         | OperatorCommand::Freeze
@@ -123,8 +122,8 @@ pub async fn run(
 async fn rotation_at(config: &Config, url: &Url) -> Option<String> {
     let token = config.access.operator_token.as_ref().and_then(bearer)?;
     let request = http_client().ok()?.get(target(url, &["api", "overview"])).header(AUTHORIZATION, token);
-    let response = request.send().await.ok().filter(|response| response.status() == StatusCode::OK)?;
-    rotation(&body_up_to(BODY_MAX, response).await.ok()??)
+    let response = crate::http_client::send(request).await.ok()?;
+    rotation(&body(BODY_MAX, response).await.ok()?)
 }
 
 /// The address of a path of the broker.
@@ -167,21 +166,15 @@ async fn send(config: &Config, command: &OperatorCommand, url: &Url) -> Result<R
         request = request.timeout(BACKUP_TIMEOUT);
     }
     let unreachable =
-        |error: reqwest::Error| OperatorError::Unreachable { url: url.to_string(), cause: cause(error) };
+        |error: reqwest::Error| OperatorError::Unreachable { url: url.to_string(), error: error.into() };
     let response = request.send().await.map_err(unreachable)?;
     let status = response.status();
     if status == StatusCode::OK {
         return Ok(response);
     }
-    let body = body_up_to(BODY_MAX, response).await.ok().flatten();
+    let body = body(BODY_MAX, response).await.ok();
     let said = body.and_then(|body| failure(status.as_u16(), &body));
     Err(said.map_or_else(|| OperatorError::NotABroker(url.to_string()), OperatorError::Refused))
-}
-
-/// The innermost cause, which says most.
-fn cause(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    innermost(&error).unwrap_or_else(|| error.to_string())
 }
 
 /// Writes the response to a new file, which only its owner can read. Returns its length. Removes it after a failure.
@@ -193,7 +186,7 @@ async fn save(path: &Path, mut response: Response) -> Result<u64, OperatorError>
         let chunk = response
             .chunk()
             .await
-            .map_err(|error| OperatorError::Incomplete { path: path.to_owned(), cause: cause(error) })?;
+            .map_err(|error| OperatorError::Incomplete { path: path.to_owned(), error: error.into() })?;
         let Some(chunk) = chunk else { break };
         file.file.write_all(&chunk).map_err(unwritten)?;
         bytes = bytes.saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));

@@ -4,6 +4,7 @@
 use super::{
     CreatedKey, FormerKey, KeyRotation, KeySecret, LATE_MAX, PROOFS_MAX, RETRY_FIRST, RETRY_MAX, keep_newest,
 };
+use crate::backoff;
 use turn_ledger::Timestamp;
 
 /// A call to the provider.
@@ -77,9 +78,8 @@ impl KeyRotation {
         if has_succeeded {
             self.failures = 0;
         } else {
-            let pause = RETRY_FIRST.saturating_mul(2_u32.saturating_pow(self.failures.min(16)));
+            self.retry_at = now.plus(backoff::step(RETRY_FIRST, self.failures, RETRY_MAX));
             self.failures = self.failures.saturating_add(1);
-            self.retry_at = now.plus(pause.min(RETRY_MAX));
         }
         before != self.current.as_ref().map(|key| key.sequence)
     }

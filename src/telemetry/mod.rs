@@ -1,6 +1,5 @@
 //! Logs and metrics of a running broker.
 
-pub mod cause;
 mod labels;
 pub mod log;
 pub mod metrics;

@@ -14,12 +14,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::filter::dynamic_filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
-use turn_broker::alert::dispatcher::{AlertDispatcher, Outbox, RetryPolicy};
+use turn_broker::alert::dispatcher::{AlertDispatcher, Outbox};
 use turn_broker::alert::rules::{AlertInput, AlertRules};
-use turn_broker::alert::webhook::{SendError, Webhook};
+use turn_broker::alert::webhook::Webhook;
 use turn_broker::alert::{Alert, AlertKind, Spending};
+use turn_broker::backoff::RetryPolicy;
 use turn_broker::config::AlertPercents;
 use turn_broker::config::{Config, Environment};
+use turn_broker::http_client::CallError;
 use turn_broker::http_client::http_client;
 use turn_broker::rate::PresentRate;
 use turn_broker::telemetry::metrics::{Metrics, ScrapedFigures};
@@ -90,7 +92,7 @@ fn verifies(received: &Received) -> bool {
 }
 
 /// Every text form of an error.
-fn everything_of(error: &SendError) -> String {
+fn everything_of(error: &CallError) -> String {
     let mut text = format!("{error} {error:?}");
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -100,7 +102,7 @@ fn everything_of(error: &SendError) -> String {
     text
 }
 
-async fn send(plan: &[Reply]) -> (Result<(), SendError>, Vec<Received>) {
+async fn send(plan: &[Reply]) -> (Result<(), CallError>, Vec<Received>) {
     let receiver = FakeWebhook::start(plan).await;
     let sent = webhook(&receiver.url(), Some(SECRET)).send(&alert(), timestamp(START)).await;
     (sent, receiver.history())
@@ -141,7 +143,7 @@ async fn an_endless_response_is_not_read() {
 #[tokio::test]
 async fn a_redirect_is_not_followed() {
     let (sent, history) = send(&[Reply::Redirect]).await;
-    assert!(matches!(sent, Err(SendError::Refused(status)) if status == 307));
+    assert_eq!(sent.unwrap_err().status(), Some(307));
     assert_eq!(history.len(), 1);
 }
 
@@ -151,7 +153,7 @@ async fn a_receiver_that_hangs_is_abandoned_at_the_deadline() {
     let patient = webhook_with(crate::support::http_client(), &receiver.url(), None);
     let (alert, at) = (alert(), timestamp(START));
     let sent = tokio::time::timeout(PATIENCE, patient.send(&alert, at)).await.expect("an end");
-    assert!(matches!(sent, Err(SendError::Timeout)), "the client alone would wait forever");
+    assert!(matches!(sent, Err(CallError::Timeout)), "the client alone would wait forever");
 }
 
 #[tokio::test]
@@ -167,7 +169,7 @@ async fn errors_and_debug_forms_contain_neither_url_nor_key() {
         format!("http://{}{PATH}", listener.local_addr().unwrap())
     };
     let refused = webhook(&closed, Some(SECRET)).send(&alert(), timestamp(START)).await.unwrap_err();
-    assert!(matches!(refused, SendError::Connect(_)), "{refused:?}");
+    assert!(matches!(refused, CallError::Connect(_)), "{refused:?}");
     let receiver = FakeWebhook::start(&[]).await;
     let tls = receiver.url().replace("http:", "https:");
     let tls = webhook(&tls, Some(SECRET)).send(&alert(), timestamp(START)).await.unwrap_err();
@@ -178,7 +180,7 @@ async fn errors_and_debug_forms_contain_neither_url_nor_key() {
     let bad_id = Alert { id: "a\nb".into(), ..alert() };
     let unsendable =
         webhook(&receiver.url(), Some(SECRET)).send(&bad_id, timestamp(START)).await.unwrap_err();
-    assert!(matches!(unsendable, SendError::Request(_)) && !unsendable.is_worth_a_retry());
+    assert!(matches!(unsendable, CallError::Unsendable) && !unsendable.is_temporary());
     errors.push(unsendable);
     for error in &errors {
         let text = everything_of(error);
@@ -283,7 +285,7 @@ impl Round {
             webhook: webhook(&receiver.url(), Some(SECRET)),
             clock: clock.clone(),
             metrics: Arc::clone(&metrics),
-            retry: RetryPolicy { idle: millis(1), first: millis(1), longest: millis(4), attempts_max: 5 },
+            retry: RetryPolicy { first: millis(1), longest: millis(4), attempts_max: 5 },
         };
         let work = tokio::spawn({
             let (outbox, end) = (Arc::clone(&outbox), end.clone());

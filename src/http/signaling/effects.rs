@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use serde_json::value::to_raw_value;
 use turn_ledger::{Call, ClientKey, GrantId, Spender, User};
@@ -13,7 +14,7 @@ use turn_signaling::protocol::{Event, Question, Reply, Text, Webhook};
 use super::take;
 use crate::app::App;
 use crate::config::WebhookUrl;
-use crate::http_client::body_up_to;
+use crate::http_client::{CallError, body, send};
 use crate::ice::server::IceServerList;
 use crate::limit::Kind;
 use crate::mint::{Answer, MintRequest};
@@ -89,18 +90,16 @@ async fn post(app: &App, url: &WebhookUrl, webhook: &Webhook, timeout: Duration)
     let request = app.signaling.client.post(url.expose().clone()).timeout(timeout);
     let request = request.headers(headers(webhook)).body(webhook.body.clone());
     let answer = async {
-        let response = request.send().await?;
-        let status = response.status();
-        Ok::<_, reqwest::Error>((status, body_up_to(WEBHOOK_BODY_MAX, response).await?))
+        let response = send(request).await?;
+        if response.status() != StatusCode::OK {
+            return Err(CallError::from(&response));
+        }
+        body(WEBHOOK_BODY_MAX, response).await
     };
     match answer.await {
-        Ok((status, Some(body))) if status.as_u16() == 200 => Text::new(body.into()).ok(),
-        Ok((status, _)) => {
-            tracing::warn!(host = url.host(), status = status.as_u16(), "a signaling webhook failed");
-            None
-        }
+        Ok(body) => Text::new(body.into()).ok(),
         Err(error) => {
-            tracing::warn!(host = url.host(), "a signaling webhook failed: {}", error.without_url());
+            tracing::warn!(host = url.host(), "a signaling webhook failed: {error}");
             None
         }
     }

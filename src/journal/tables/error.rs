@@ -10,7 +10,7 @@ pub enum StoreError {
     #[error(transparent)]
     Row(#[from] BadRow),
     /// A row cannot be written as JSON.
-    #[error("a row cannot be written as JSON")]
+    #[error("a row cannot be written as JSON: {0}")]
     Form(#[from] serde_json::Error),
 }
 

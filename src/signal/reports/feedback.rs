@@ -5,13 +5,14 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use reqwest::Client;
 use reqwest::header::CONTENT_TYPE;
-use reqwest::{Client, StatusCode};
 use tokio::sync::Notify;
 
-use crate::alert::dispatcher::RetryPolicy;
+use crate::alert::delivery::{DeliveryOutcome, Message};
+use crate::backoff::RetryPolicy;
 use crate::config::WebhookUrl;
-use crate::random;
+use crate::http_client::{CallError, send};
 use crate::telemetry::metrics::Metrics;
 
 /// The most cards that wait.
@@ -27,17 +28,7 @@ pub struct Feedback {
     /// The oldest card is first, and stays until it is finished.
     cards: Mutex<VecDeque<Arc<str>>>,
     arrived: Notify,
-    retry: RetryPolicy,
     metrics: Arc<Metrics>,
-}
-
-/// The result of an attempt.
-#[derive(Debug, PartialEq, Eq)]
-enum Attempt {
-    Delivered,
-    /// A later attempt may succeed.
-    NotNow(String),
-    Refused(StatusCode),
 }
 
 impl Feedback {
@@ -45,7 +36,7 @@ impl Feedback {
     #[must_use]
     pub fn new(client: Client, url: WebhookUrl, metrics: Arc<Metrics>) -> Self {
         let (cards, arrived) = (Mutex::default(), Notify::new());
-        Self { client, url, cards, arrived, retry: RetryPolicy::default(), metrics }
+        Self { client, url, cards, arrived, metrics }
     }
 
     /// Adds a card. `false` if too many wait.
@@ -73,39 +64,20 @@ impl Feedback {
             };
             let outcome = self.deliver_one(&card).await;
             self.lock().pop_front();
-            self.metrics.feedback_cards.count(outcome);
+            self.metrics.feedback_cards.count(outcome.name());
         }
     }
 
-    async fn deliver_one(&self, card: &str) -> &'static str {
-        let (mut attempt, host) = (1, self.url.host());
-        loop {
-            let why = match self.send(card).await {
-                Attempt::Delivered => return "delivered",
-                Attempt::NotNow(why) => why,
-                Attempt::Refused(status) => {
-                    tracing::error!(host, "a card was refused with {status}; check FEEDBACK_URL");
-                    return "failed";
-                }
-            };
-            let random = random::bytes().map(u64::from_le_bytes).unwrap_or_default();
-            let Some(delay) = self.retry.next_delay(attempt, random) else {
-                tracing::error!(host, attempt, "a card was not delivered: {why}");
-                return "given_up";
-            };
-            tracing::warn!(host, attempt, "a card is not delivered yet: {why}");
-            tokio::time::sleep(delay).await;
-            attempt += 1;
-        }
+    async fn deliver_one(&self, card: &str) -> DeliveryOutcome {
+        let remedy = |_: &CallError| "check FEEDBACK_URL and its receiver";
+        let message = Message { noun: "card", content: None, host: self.url.host(), remedy };
+        message.deliver(RetryPolicy::default(), || self.send(card)).await
     }
 
-    async fn send(&self, card: &str) -> Attempt {
+    async fn send(&self, card: &str) -> Result<(), CallError> {
         let request = self.client.post(self.url.expose().clone()).timeout(DEADLINE);
         let request = request.header(CONTENT_TYPE, "application/json; charset=UTF-8").body(card.to_owned());
-        match request.send().await {
-            Ok(response) => judge(response.status()),
-            Err(error) => Attempt::NotNow(error.without_url().to_string()),
-        }
+        send(request).await.map(drop)
     }
 
     fn first(&self) -> Option<Arc<str>> {
@@ -115,12 +87,4 @@ impl Feedback {
     fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<str>>> {
         self.cards.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn judge(status: StatusCode) -> Attempt {
-    if status.is_success() {
-        return Attempt::Delivered;
-    }
-    let is_temporary = status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429);
-    if is_temporary { Attempt::NotNow(status.to_string()) } else { Attempt::Refused(status) }
 }

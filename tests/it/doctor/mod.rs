@@ -197,7 +197,7 @@ async fn text_output_to_a_file_has_no_colours() {
     world.cloudflare.always(Fault::NotFound404);
     let examined = world.run(&[], &[]).await;
     let text = &examined.text;
-    assert!(text.contains("FAIL    provider cloudflare: the provider answered 404 Not Found"), "{text}");
+    assert!(text.contains("FAIL    provider cloudflare: answered 404 Not Found"), "{text}");
     assert!(text.contains("\n         → compare CLOUDFLARE_TURN_KEY_ID"), "{text}");
     assert!(text.contains("1 failure, 2 warnings: see the lines with an arrow."), "{text}");
     assert!(!text.contains('\x1b') && !text.contains('\r'), "{text}");
@@ -294,9 +294,7 @@ async fn the_public_address_is_asked_and_a_broker_that_does_not_answer_there_is_
     };
     let (state, seen, _) = at(&format!("http://{}", broker.address)).await;
     assert_eq!((state.as_str(), seen.as_str()), ("ok", "a broker responds"));
-    for (url, expected) in
-        [("http://127.0.0.1:1", "no response: "), (&other.base_url(), "the response is not a broker's")]
-    {
+    for (url, expected) in [("http://127.0.0.1:1", "no connection: "), (&other.base_url(), "answered 404")] {
         let (state, seen, remedy) = at(url).await;
         assert_eq!(state, "warn", "{seen}");
         assert!(seen.starts_with(expected) && remedy.contains("PUBLIC_URL"), "{seen}: {remedy}");

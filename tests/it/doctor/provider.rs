@@ -51,7 +51,7 @@ async fn a_provider_that_hangs_or_is_down_is_reported_in_time() {
     world.cloudflare.always(Fault::Hang);
     let examined = world.examine(&[]).await;
     let (state, seen, _) = examined.only("provider");
-    assert_eq!((examined.exit, &*state, &*seen), (Some(1), "fail", "no answer within 3 s"));
+    assert_eq!((examined.exit, &*state, &*seen), (Some(1), "fail", "no answer in time"));
     assert_eq!(examined.states("analytics"), ["ok"]);
 
     world.cloudflare.stop().await;
@@ -59,7 +59,7 @@ async fn a_provider_that_hangs_or_is_down_is_reported_in_time() {
     assert_eq!(examined.exit, Some(1));
     let tls = examined.of("tls");
     assert!(tls.iter().all(|one| one["seen"].as_str().unwrap().contains("refused")), "{tls:?}");
-    assert!(examined.only("provider").1.starts_with("no connection to the provider"), "{}", examined.text);
+    assert!(examined.only("provider").1.starts_with("no connection: "), "{}", examined.text);
     assert!(examined.only("analytics").2.contains("CLOUDFLARE_ANALYTICS_BASE"));
     assert_eq!(examined.only("clock").0, "skipped");
 }
@@ -149,6 +149,9 @@ async fn the_keys_of_users_are_fetched_and_counted() {
     assert!(state == "fail" && seen.contains("404") && remedy.contains("jwks_uri"), "{seen}: {remedy}");
     drop(issuer);
     let (state, seen, remedy) = world.examine(&users).await.only("user-keys");
-    assert!(state == "fail" && seen == "no response" && remedy.contains("connect"), "{seen}: {remedy}");
+    assert!(
+        state == "fail" && seen.starts_with("no connection: ") && remedy.contains("connect"),
+        "{seen}: {remedy}"
+    );
     assert!(world.examine(&[]).await.of("user-keys").is_empty());
 }

@@ -1,0 +1,180 @@
+//! Why a call to another service failed. An error contains neither the URL, which may be a secret, nor anything of the response's
+//! body. What to do about it depends on the service, so each client has a `remedy`.
+
+use std::error::Error;
+use std::time::Duration;
+
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::{Response, StatusCode};
+
+/// The longest `Retry-After` that is honoured.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
+
+/// Why a call to another service failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// The request could not be built.
+    #[error("the request cannot be built")]
+    Unsendable,
+    /// No connection (DNS, refused, TLS), so the request was not sent. The root cause.
+    #[error("no connection: {0}")]
+    Connect(String),
+    /// The deadline passed. The request may have had its effect.
+    #[error("no answer in time")]
+    Timeout,
+    /// The connection broke during the exchange. The request may have had its effect. The root cause.
+    #[error("the connection broke: {0}")]
+    Broken(String),
+    /// A status that is no success.
+    #[error("answered {status}")]
+    Status {
+        /// The status.
+        status: StatusCode,
+        /// The wait that the service requested, at most five minutes.
+        retry_after: Option<Duration>,
+    },
+    /// The body is longer than any real one.
+    #[error("the answer is longer than {0} bytes")]
+    TooLong(usize),
+    /// The body is not what was asked for.
+    #[error("the answer cannot be used: {0}")]
+    Unusable(String),
+}
+
+impl CallError {
+    /// The status of the response, if that is what is wrong.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Status { status, .. } => Some(status.as_u16()),
+            _ => None,
+        }
+    }
+
+    /// Whether the same request may succeed later.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Connect(_) | Self::Timeout | Self::Broken(_) => true,
+            Self::Status { status, .. } => {
+                status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429)
+            }
+            Self::Unsendable | Self::TooLong(_) | Self::Unusable(_) => false,
+        }
+    }
+
+    /// Whether the request changed nothing, and will change nothing.
+    #[must_use]
+    pub fn had_no_effect(&self) -> bool {
+        match self {
+            Self::Unsendable | Self::Connect(_) => true,
+            Self::Status { status, .. } => status.is_client_error() && *status != StatusCode::REQUEST_TIMEOUT,
+            Self::Timeout | Self::Broken(_) | Self::TooLong(_) | Self::Unusable(_) => false,
+        }
+    }
+
+    /// The wait that the service requested.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        if let Self::Status { retry_after, .. } = self { *retry_after } else { None }
+    }
+
+    /// A short name for metrics, from a closed set.
+    #[must_use]
+    pub fn outcome(&self) -> &'static str {
+        match self {
+            Self::Connect(_) => "connect",
+            Self::Timeout => "timeout",
+            Self::Unsendable | Self::Broken(_) => "broken",
+            Self::Status { status, .. } if status.is_server_error() => "status_5xx",
+            Self::Status { status, .. } if status.is_client_error() => "status_4xx",
+            Self::Status { .. } => "status_other",
+            Self::TooLong(_) | Self::Unusable(_) => "bad_body",
+        }
+    }
+}
+
+impl From<reqwest::Error> for CallError {
+    fn from(error: reqwest::Error) -> Self {
+        let error = error.without_url();
+        // "connection refused" says more than "error sending request".
+        let causes = std::iter::successors(error.source(), |&cause| cause.source());
+        let cause = causes.last().map_or_else(|| error.to_string(), ToString::to_string);
+        if error.is_timeout() {
+            Self::Timeout
+        } else if error.is_connect() {
+            Self::Connect(cause)
+        } else if error.is_builder() {
+            Self::Unsendable
+        } else {
+            Self::Broken(cause)
+        }
+    }
+}
+
+/// The response has this status, which is no success.
+impl From<&Response> for CallError {
+    fn from(response: &Response) -> Self {
+        Self::Status { status: response.status(), retry_after: retry_after(response.headers()) }
+    }
+}
+
+/// Whole seconds. A date is ignored.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let seconds = is_number.then(|| text.parse().unwrap_or(u64::MAX))?;
+    Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(status: u16) -> CallError {
+        CallError::Status { status: StatusCode::from_u16(status).unwrap(), retry_after: None }
+    }
+
+    #[test]
+    fn temporary_errors_may_pass_and_refusals_do_not() {
+        for temporary in [408, 425, 429, 500, 502, 503, 504] {
+            assert!(status(temporary).is_temporary(), "{temporary}");
+        }
+        for refusal in [301, 302, 307, 308, 400, 401, 403, 404, 405, 410, 413, 422] {
+            assert!(!status(refusal).is_temporary(), "{refusal}");
+        }
+        assert!(CallError::Timeout.is_temporary() && !CallError::Unsendable.is_temporary());
+    }
+
+    #[test]
+    fn only_a_refusal_says_that_nothing_was_changed() {
+        for (error, expected) in [
+            (status(403), true),
+            (status(429), true),
+            (CallError::Connect("refused".to_owned()), true),
+            (status(408), false),
+            (status(502), false),
+            (CallError::Timeout, false),
+            (CallError::Unusable("no JSON".to_owned()), false),
+        ] {
+            assert_eq!(error.had_no_effect(), expected, "{error}");
+        }
+    }
+
+    #[test]
+    fn retry_after_is_honoured_up_to_five_minutes() {
+        let asked = |text: &str| {
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())]);
+            retry_after(&headers).map(|wait| wait.as_secs())
+        };
+        assert_eq!(asked("0"), Some(0));
+        assert_eq!(asked(" 30 "), Some(30));
+        assert_eq!(asked("300"), Some(300));
+        for long in ["301", "99999999999999999999999"] {
+            assert_eq!(asked(long), Some(300), "{long}");
+        }
+        for other in ["Wed, 21 Oct 2026 07:28:00 GMT", "-1", "1.5", ""] {
+            assert_eq!(asked(other), None, "{other}");
+        }
+    }
+}
