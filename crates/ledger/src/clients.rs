@@ -110,20 +110,20 @@ impl Clients {
 
     /// Reverses [`Self::reserve`]. Does nothing if `end` has passed.
     pub(crate) fn release(&mut self, client: ClientKey, end: Minute, bytes: u64) {
-        for key in client.with_wider() {
-            let Entry::Occupied(mut row) = self.rows.entry(key) else { continue };
-            sorted::change(&mut row.get_mut().reserved, end, |sum| *sum = sum.saturating_sub(bytes));
-            if row.get().is_empty() {
-                row.remove();
-            }
-        }
+        let less = |sum: &mut u64| *sum = sum.saturating_sub(bytes);
+        self.change(client, |row| sorted::change(&mut row.reserved, end, less));
     }
 
     /// Something of a client has ended: removes its rows if they hold nothing.
     pub(crate) fn forget_idle(&mut self, client: ClientKey, now: Timestamp) {
+        self.change(client, |row| row.forget_ended(Minute::of(now)));
+    }
+
+    /// Changes the rows of a client and of its group, and removes those that hold nothing any more.
+    fn change(&mut self, client: ClientKey, change: impl Fn(&mut Row)) {
         for key in client.with_wider() {
             let Entry::Occupied(mut row) = self.rows.entry(key) else { continue };
-            row.get_mut().forget_ended(Minute::of(now));
+            change(row.get_mut());
             if row.get().is_empty() {
                 row.remove();
             }

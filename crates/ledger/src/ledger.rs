@@ -117,9 +117,7 @@ impl Ledger {
         if let ChangeKind::GrantReported = change.kind {
             self.counts.reported = self.counts.reported.saturating_add(1);
         }
-        if let Some(source) = self.of_mut(change.source) {
-            source.apply(change);
-        }
+        self.with(change.source, |timeline| timeline.apply(change));
     }
 
     /// The period that contains the ledger's time.
@@ -245,8 +243,9 @@ impl Ledger {
         self.sources.iter().find(|timeline| timeline.terms.source == source)
     }
 
-    fn of_mut(&mut self, source: IceSource) -> Option<&mut Timeline> {
-        self.sources.iter_mut().find(|timeline| timeline.terms.source == source)
+    /// `None` for a source that is not known.
+    fn with<T>(&mut self, source: IceSource, change: impl FnOnce(&mut Timeline) -> T) -> Option<T> {
+        self.sources.iter_mut().find(|timeline| timeline.terms.source == source).map(change)
     }
 }
 

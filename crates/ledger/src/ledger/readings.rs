@@ -25,15 +25,13 @@ impl Ledger {
 
     fn take_one(&mut self, source: IceSource, reading: &Reading, is_test: bool) -> ReadingOutcome {
         let limit = self.terms.limit;
-        self.of_mut(source)
-            .map_or(ReadingOutcome::Older, |source| source.take_reading(reading, is_test, limit))
+        self.with(source, |timeline| timeline.take_reading(reading, is_test, limit))
+            .unwrap_or(ReadingOutcome::Older)
     }
 
     /// Takes what a source that is watched here has carried since its last count. Not while it is unknown how much time has passed.
     pub fn carry(&mut self, source: IceSource, carried: &Carried) {
-        if let Some(source) = self.of_mut(source) {
-            source.carry(carried, true);
-        }
+        self.with(source, |timeline| timeline.carry(carried, true));
     }
 
     /// Drops the readings of this period that come from providers. `false` if there are none.
@@ -48,9 +46,7 @@ impl Ledger {
 
     /// Counts in full what a relay that crashed can have carried since its last reading. `until`: when it had ended at the latest.
     pub(crate) fn count_lost(&mut self, source: IceSource, until: Timestamp) {
-        if let Some(source) = self.of_mut(source) {
-            source.count_lost(until);
-        }
+        self.with(source, |timeline| timeline.count_lost(until));
     }
 
     /// Sets whether more time may have passed than the books know, and the latest time that it may be. Readings do not test the
@@ -62,23 +58,19 @@ impl Ledger {
 
     /// Sets until when sessions of this source were cut whose grant was over.
     pub(crate) fn set_cut_until(&mut self, source: IceSource, until: Timestamp) {
-        if let Some(source) = self.of_mut(source) {
-            source.cut_until = until;
-        }
+        self.with(source, |timeline| timeline.cut_until = until);
     }
 
     /// Sets how late this source's counts settle.
     pub fn set_late_counts(&mut self, source: IceSource, late: LateCounts) {
-        if let Some(source) = self.of_mut(source) {
-            source.late_counts = Some(late);
-        }
+        self.with(source, |timeline| timeline.late_counts = Some(late));
     }
 
     /// Forgets how late this source's counts settle if the configured lag is as long as the measured one.
     pub fn settle_late_counts(&mut self, source: IceSource, configured: Duration) {
-        if let Some(source) = self.of_mut(source) {
-            source.late_counts = source.late_counts.filter(|late| late.lag > configured);
-        }
+        self.with(source, |timeline| {
+            timeline.late_counts = timeline.late_counts.filter(|late| late.lag > configured);
+        });
     }
 
     /// Marks the start of reading. The time in which no process ran does not make a count stale.
