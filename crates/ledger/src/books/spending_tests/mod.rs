@@ -7,6 +7,7 @@ use crate::{
 use std::time::Duration;
 
 mod days;
+mod full;
 mod limits;
 mod model;
 mod parts;

@@ -1,0 +1,115 @@
+//! The full table of users: a user without a row would have no limit, so nothing is handed out for one.
+
+use super::*;
+use crate::NotAdmitted;
+
+/// Room for one user.
+fn one_row() -> SpenderTerms {
+    let user_limit = Some(ByteCount::new(100 * MINUTE_BYTES));
+    SpenderTerms { user_limit, users_max: 1, ..SpenderTerms::default() }
+}
+
+#[test]
+fn a_full_table_of_users_admits_no_further_one() {
+    let mut broker = Broker::new(BudgetMode::Strict, one_row());
+    let ann = broker.mint(requester("ann"), SHORT).unwrap();
+    let refused = |broker: &mut Broker| {
+        let life = Duration::from_secs(SHORT);
+        matches!(
+            broker.books.reserve(SOURCE, life, MINT_SLACK, requester("bob")),
+            Err(NotAdmitted::TooManyUsers)
+        )
+    };
+    assert!(refused(&mut broker));
+    broker.books.advance(at(600));
+    broker.books.forget_expired();
+    assert!(refused(&mut broker), "what ann may have relayed is not counted yet");
+    assert!(broker.count(at(600), true, &[(ann.id, 1)], 0));
+    broker.books.advance(at(660));
+    assert!(refused(&mut broker), "ann has bytes");
+    broker.books.advance(at(7_200));
+    assert!(!refused(&mut broker), "another period");
+}
+
+/// Nobody counted what ann's grant relayed, and it has left the history.
+#[test]
+fn a_user_who_has_only_uncounted_bytes_keeps_the_row() {
+    let mut broker = Broker::new(BudgetMode::Strict, SpenderTerms { ended_max: 0, ..one_row() });
+    broker.mint(requester("ann"), SHORT).unwrap();
+    broker.books.advance(at(600));
+    broker.books.forget_expired();
+    assert_eq!(broker.books.grants().iter().count(), 0);
+    let refusal = broker.books.reserve(SOURCE, Duration::from_secs(SHORT), MINT_SLACK, requester("bob"));
+    assert_eq!(refusal.err(), Some(NotAdmitted::TooManyUsers));
+    assert_eq!(broker.books.user_share(&user("ann")).unwrap().committed.get(), 5 * MINUTE_BYTES);
+}
+
+/// All that ann had is counted, and it was nothing. What bob may have relayed since is not.
+#[test]
+fn after_a_start_the_row_of_a_full_table_is_that_of_the_user_whose_bytes_are_not_counted() {
+    let mut broker = Broker::new(BudgetMode::Strict, one_row());
+    broker.mint(requester("ann"), SHORT).unwrap();
+    broker.books.advance(at(600));
+    broker.books.forget_expired();
+    assert!(broker.count(at(600), true, &[], 0));
+    broker.books.advance(at(660));
+    broker.mint(requester("bob"), SHORT).unwrap();
+    broker.books.advance(at(1_260));
+    broker.books.forget_expired();
+    // The order of a hash map is another one after each start.
+    for _ in 0..16 {
+        broker.restart();
+        let committed = broker.books.user_share(&user("bob")).map(|share| share.committed.get());
+        assert_eq!(committed, Some(5 * MINUTE_BYTES));
+    }
+}
+
+/// One free row. Two users whose credentials are minted at the same time do not both get it, and it is free again after a failure.
+#[test]
+fn a_mint_takes_the_row_of_its_user_before_the_credential_is_made() {
+    for mode in [BudgetMode::Estimate, BudgetMode::Strict] {
+        let mut broker = Broker::new(mode, one_row());
+        let life = Duration::from_secs(SHORT);
+        let reserve =
+            |broker: &mut Broker, name| broker.books.reserve(SOURCE, life, MINT_SLACK, requester(name));
+        let ann = reserve(&mut broker, "ann").unwrap();
+        assert_eq!(reserve(&mut broker, "bob").unwrap_err(), NotAdmitted::TooManyUsers);
+        let again = reserve(&mut broker, "ann").unwrap();
+        broker.books.release(&ann);
+        broker.books.advance(at(200));
+        assert_eq!(reserve(&mut broker, "bob").unwrap_err(), NotAdmitted::TooManyUsers);
+        let listed = broker.books.spenders(SpenderKind::User, 9, None);
+        assert_eq!(listed, [], "nobody has a grant");
+        broker.books.release(&again);
+        // All rows are looked through once a minute.
+        broker.books.advance(at(260));
+        assert!(broker.mint(requester("bob"), SHORT).is_some());
+        assert_eq!(
+            reserve(&mut broker, "ann").unwrap_err(),
+            NotAdmitted::TooManyUsers,
+            "the grant keeps the row"
+        );
+        broker.books.advance(at(7_200 + 28 * 86_400));
+        broker.books.forget_expired();
+        assert!(reserve(&mut broker, "ann").is_ok(), "a period later, nothing is left of bob's mint");
+    }
+}
+
+/// The promise of a user without a row would be in no limit, and would be taken from the row that the user gets later.
+#[test]
+fn a_reporter_names_no_user_for_whom_there_is_no_row() {
+    let mut broker = Broker::new(BudgetMode::Strict, one_row());
+    let life = Duration::from_secs(SHORT);
+    let carl = broker.books.reserve(SOURCE, life, MINT_SLACK, requester("carl")).unwrap();
+    let grant = broker.mint(Requester::default(), SHORT).unwrap();
+    broker.books.open(Caller::Grant(grant), "call", None).unwrap();
+    let bob = || Spender { user: Some(user("bob")), ..Spender::default() };
+    let user_of = |broker: &Broker| broker.books.grants().get(grant.id).unwrap().user().cloned();
+    broker.books.report_spender(Caller::Reporter, "call", bob());
+    assert_eq!(user_of(&broker), None);
+    broker.books.release(&carl);
+    broker.books.advance(at(60));
+    broker.books.report_spender(Caller::Reporter, "call", bob());
+    assert_eq!(user_of(&broker), Some(user("bob")));
+    assert_eq!(broker.books.user_share(&user("bob")).unwrap().committed.get(), 5 * MINUTE_BYTES);
+}
