@@ -1,7 +1,6 @@
 //! The account's interface for the rotation of the TURN key. Its state is on disk before a call is made. The books know which
 //! old keys still have live grants.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Account, Guarded};
@@ -9,16 +8,6 @@ use crate::rotation::{Call, CallOutcome, KeyRotation, RotationInput};
 use turn_ledger::NotRecorded;
 
 impl Account {
-    /// Notes which TURN keys the settings name. Returns the ids of others that may have minted the grants in the table.
-    pub fn configure_keys(&self, ids: Vec<String>) -> Vec<Arc<str>> {
-        self.with_all(|Guarded { books, rotation, .. }| {
-            let minted = books.grants().iter().filter(|(_, row)| row.key.is_some());
-            let oldest = minted.map(|(_, row)| row.issued_at).min();
-            rotation.change(|rotation| rotation.configure(ids, oldest, books.now()));
-            rotation.get().ids_of_grants().map(Into::into).collect()
-        })
-    }
-
     /// The rotation of the TURN key.
     #[must_use]
     pub fn rotation(&self) -> KeyRotation {

@@ -123,9 +123,7 @@ pub fn build(
     let account = Arc::new(account.with_stored(alerts, rotation, actions));
     let grant_key = Arc::new(GrantKey::new(&key));
     let own_keys = config.ice.cloudflare.as_ref().map(CloudflareConfig::own_keys);
-    let own_keys = own_keys.unwrap_or_default();
-    let former = account.configure_keys(own_keys.iter().map(|key| key.id.to_string()).collect());
-    let own_keys = Arc::new(OwnKeys::new(own_keys).with_former(former));
+    let own_keys = Arc::new(OwnKeys::new(own_keys.unwrap_or_default()));
     let parts = Parts { config, account, clock, metrics, own_keys };
     let relay = parts.relay()?;
     let coturn_meter = parts.coturn_meter();

@@ -75,48 +75,26 @@ pub struct OwnKey {
     pub id: Arc<str>,
 }
 
-/// The ids of all keys whose bytes count as ours: those that mint, and created ones that have minted in this period.
+/// The ids of all keys whose bytes count as ours: those that mint, and those that have minted in this period.
 #[derive(Debug, Default)]
-pub struct OwnKeys {
-    now: RwLock<Arc<[OwnKey]>>,
-    former: Vec<Arc<str>>,
-}
+pub struct OwnKeys(RwLock<Arc<[OwnKey]>>);
 
 impl OwnKeys {
     /// These keys.
     #[must_use]
     pub fn new(keys: Vec<OwnKey>) -> Self {
-        Self { now: RwLock::new(keys.into()), former: Vec::new() }
-    }
-
-    /// The same with the ids of others that may have minted the grants in the table. Somebody else may use such a key now, so it counts
-    /// as ours only where bytes are counted by grant.
-    #[must_use]
-    pub fn with_former(self, former: Vec<Arc<str>>) -> Self {
-        Self { former, ..self }
+        Self(RwLock::new(keys.into()))
     }
 
     /// The keys as they are now.
     #[must_use]
     pub fn now(&self) -> Arc<[OwnKey]> {
-        Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// The ids of all keys that may have minted the grants in the table. Empty if our keys are not known.
-    #[must_use]
-    pub fn ids_of_grants(&self) -> Vec<Arc<str>> {
-        let mut ids: Vec<_> = self.now().iter().map(|key| Arc::clone(&key.id)).collect();
-        if !ids.is_empty() {
-            ids.extend(self.former.iter().cloned());
-            ids.sort_unstable();
-            ids.dedup();
-        }
-        ids
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Replaces the keys.
     pub fn replace(&self, keys: Vec<OwnKey>) {
-        *self.now.write().unwrap_or_else(PoisonError::into_inner) = keys.into();
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = keys.into();
     }
 }
 

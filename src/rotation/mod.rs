@@ -6,8 +6,6 @@
 //! before the call that creates it, and by its id once that is known. So no crash and no lost response leaves a key that nobody
 //! deletes. A key mints only after a proof, and is deleted only when it has no live grants. Keys that were not created here are
 //! never deleted.
-//!
-//! The ids of keys that the settings no longer name are kept here too: what users relayed with such a key may not be counted yet.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::fmt;
@@ -27,8 +25,8 @@ pub const LATE_MAX: Duration = Duration::from_secs(3_600);
 pub const ATTEMPTS_MAX: usize = 8;
 /// Most keys that wait for the end of their last grant. No further key is created before one has ended.
 pub const RETIRED_MAX: usize = 8;
-/// Most deleted keys of this period that are remembered for its counts, and most keys that the settings no longer name.
-pub const FORMER_MAX: usize = 64;
+/// Most deleted keys of this period that are remembered for its counts.
+pub const DELETED_MAX: usize = 64;
 /// How often a new key may fail its proof. The provider may take a while to know a key everywhere.
 pub const PROOFS_MAX: u32 = 10;
 /// The shortest time for which a key stays after it has stopped minting: longer than any mint in progress.
@@ -104,12 +102,12 @@ struct Attempt {
     asked_at: Timestamp,
 }
 
-/// A key that is no longer used. Its bytes until then are still ours.
+/// A key that has been deleted. Its bytes in this period are still ours.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FormerKey {
+pub struct DeletedKey {
     /// Its id at the provider.
     pub id: String,
-    /// When it was deleted, or when the settings were first seen without it.
+    /// When it was deleted.
     pub at: Timestamp,
 }
 
@@ -130,13 +128,7 @@ pub struct KeyRotation {
     retired: Vec<CreatedKey>,
     /// Ids of keys that never minted for anybody, to be deleted.
     orphans: Vec<String>,
-    deleted: Vec<FormerKey>,
-    /// The ids of the keys in the settings, as of the last start.
-    #[serde(default)]
-    configured: Vec<String>,
-    /// Keys that the settings no longer name.
-    #[serde(default)]
-    removed: Vec<FormerKey>,
+    deleted: Vec<DeletedKey>,
     /// A key whose deletion the provider refused, perhaps because it is gone.
     refused_delete: Option<String>,
     /// Failed calls in a row. A new process tries at once.
@@ -260,22 +252,6 @@ impl KeyRotation {
         keys.map(|key| key.id.as_str()).chain(self.deleted.iter().map(|key| key.id.as_str()))
     }
 
-    /// Notes which keys the settings name at a start. `oldest`: when the first of the grants in the table was issued. A key that was
-    /// removed before has minted none of them.
-    pub fn configure(&mut self, ids: Vec<String>, oldest: Option<Timestamp>, now: Timestamp) {
-        let before = std::mem::replace(&mut self.configured, ids);
-        self.removed.extend(before.into_iter().map(|id| FormerKey { id, at: now }));
-        self.removed.retain(|key| {
-            oldest.is_some_and(|oldest| key.at >= oldest) && !self.configured.contains(&key.id)
-        });
-        keep_newest(&mut self.removed);
-    }
-
-    /// The ids of all keys that may have minted the grants in the table, except for those in the settings.
-    pub fn ids_of_grants(&self) -> impl Iterator<Item = &str> {
-        self.ids().chain(self.removed.iter().map(|key| key.id.as_str()))
-    }
-
     /// What it is doing.
     #[must_use]
     pub fn state(&self) -> RotationState {
@@ -303,11 +279,6 @@ impl KeyRotation {
     pub fn forget_deleted(&mut self, period_start: Timestamp) {
         self.deleted.retain(|key| key.at >= period_start);
     }
-}
-
-/// Forgets the first of more than [`FORMER_MAX`] keys.
-fn keep_newest(keys: &mut Vec<FormerKey>) {
-    keys.drain(..keys.len().saturating_sub(FORMER_MAX));
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use super::{
-    CreatedKey, FormerKey, KeyRotation, KeySecret, LATE_MAX, PROOFS_MAX, RETRY_FIRST, RETRY_MAX, keep_newest,
+    CreatedKey, DELETED_MAX, DeletedKey, KeyRotation, KeySecret, LATE_MAX, PROOFS_MAX, RETRY_FIRST, RETRY_MAX,
 };
 use crate::backoff;
 use turn_ledger::Timestamp;
@@ -161,7 +161,8 @@ impl KeyRotation {
         let (gone, left) = std::mem::take(&mut self.retired).into_iter().partition(|key| key.id == id);
         self.retired = left;
         let gone: Vec<CreatedKey> = gone;
-        self.deleted.extend(gone.into_iter().map(|key| FormerKey { id: key.id, at: now }));
-        keep_newest(&mut self.deleted);
+        self.deleted.extend(gone.into_iter().map(|key| DeletedKey { id: key.id, at: now }));
+        let excess = self.deleted.len().saturating_sub(DELETED_MAX);
+        self.deleted.drain(..excess);
     }
 }

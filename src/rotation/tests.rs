@@ -203,28 +203,6 @@ fn a_key_is_created_proven_and_used_and_the_old_one_is_deleted_after_its_last_gr
 }
 
 #[test]
-fn a_key_that_the_settings_no_longer_name_is_remembered_while_a_grant_may_be_from_it() {
-    let mut rotation = KeyRotation::default();
-    let mut configure = |names: &[&str], oldest, days| {
-        let ids = names.iter().map(|name| (*name).to_owned()).collect();
-        rotation.configure(ids, oldest, START.plus(DAY * days));
-        rotation.ids_of_grants().map(str::to_owned).collect::<Vec<_>>()
-    };
-    let day = |days| Some(START.plus(DAY * days));
-    assert!(configure(&["a", "b"], None, 0).is_empty());
-    assert_eq!(configure(&["b"], day(0), 1), ["a"]);
-    assert_eq!(configure(&["c"], day(0), 2), ["a", "b"]);
-    assert_eq!(
-        configure(&["c"], day(1), 3),
-        ["a", "b"],
-        "a grant may have been issued just before the restart"
-    );
-    assert_eq!(configure(&["c", "b"], day(1), 4), ["a"], "the settings name it again");
-    assert_eq!(configure(&["c"], day(2), 5), ["b"], "all grants in the table are younger");
-    assert!(configure(&["c"], None, 6).is_empty(), "there are no grants");
-}
-
-#[test]
 fn a_key_that_somebody_deleted_is_replaced() {
     let mut world = World::new();
     world.settle();

@@ -1,21 +1,14 @@
 //! Several TURN keys: which one mints, what happens when one is refused, and whose bytes count as ours.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use turn_broker::meter::cloudflare::by_grant::GrantsState;
 use turn_ledger::ReadingOutcome;
 
-use crate::support::fake_issuer::Signer;
-use crate::support::manual_clock::ManualClock;
-use crate::support::test_broker::START;
 use crate::support::{AnalyticsFault, Answer, FakeCloudflare, OPERATOR, StateDir, TestBroker, eventually};
 
 const GB: u64 = 1_000_000_000;
-const MB: u64 = 1_000_000;
-const SECRET: &str = "jwt-fixture-secret-of-32-characters-or-more";
 const EU_AND_US: &str = "eu=key-eu:token-of-eu-fixture:3,us=key-us:token-of-us-fixture:0";
 
 async fn with_keys(keys: &str, settings: &[(&str, &str)]) -> (FakeCloudflare, TestBroker) {
@@ -27,15 +20,6 @@ async fn with_keys(keys: &str, settings: &[(&str, &str)]) -> (FakeCloudflare, Te
 }
 
 async fn broker_with(cloudflare: &FakeCloudflare, keys: &str, settings: &[(&str, &str)]) -> TestBroker {
-    broker_at(cloudflare, keys, settings, Arc::new(ManualClock::at(START))).await
-}
-
-async fn broker_at(
-    cloudflare: &FakeCloudflare,
-    keys: &str,
-    settings: &[(&str, &str)],
-    clock: Arc<ManualClock>,
-) -> TestBroker {
     let base = cloudflare.base_url();
     let mut all = vec![
         ("CLOUDFLARE_API_BASE", base.as_str()),
@@ -43,7 +27,7 @@ async fn broker_at(
         ("CLOUDFLARE_TURN_KEYS", keys),
     ];
     all.extend_from_slice(settings);
-    TestBroker::start_at(&all, clock).await
+    TestBroker::start(&all).await
 }
 
 /// How many mints each key was asked for.
@@ -158,17 +142,8 @@ const ANALYTICS: [(&str, &str); 3] = [
 
 /// A broker that reads analytics only when the test asks for it, because its own first query failed.
 async fn reading(cloudflare: &FakeCloudflare, keys: &str, settings: &[(&str, &str)]) -> TestBroker {
-    reading_at(cloudflare, keys, settings, Arc::new(ManualClock::at(START))).await
-}
-
-async fn reading_at(
-    cloudflare: &FakeCloudflare,
-    keys: &str,
-    settings: &[(&str, &str)],
-    clock: Arc<ManualClock>,
-) -> TestBroker {
     cloudflare.analytics().set_fault(AnalyticsFault::ServerErrorHtml(503));
-    let broker = broker_at(cloudflare, keys, &[&ANALYTICS, settings].concat(), clock).await;
+    let broker = broker_with(cloudflare, keys, &[&ANALYTICS, settings].concat()).await;
     let failed = "turn_broker_readings_total{source=\"cloudflare\",outcome=\"status\"}";
     eventually("the first query", async || broker.metric(failed).await == Some(1)).await;
     cloudflare.analytics().heal();
@@ -220,52 +195,4 @@ async fn usage_is_counted_for_each_key_and_stays_continuous_when_a_key_is_added(
     assert_eq!(broker.metric("turn_broker_turn_key_bytes{key=\"us\"}").await, Some(2 * GB));
     let query = cloudflare.analytics().queries().pop().unwrap();
     assert!(query.body["query"].as_str().unwrap().contains("keyId_in"), "{query:?}");
-}
-
-/// Two calls of 75 MB each with the key `eu`. Its last credential has ended, and it is removed from the settings before an hour is counted
-/// by grant for good.
-#[tokio::test]
-async fn what_users_relayed_with_a_key_that_was_removed_is_counted() {
-    let ann = Signer::hs256(SECRET).sign(None, &json!({"sub": "ann", "exp": 1_737_000_000}));
-    let mint = async |broker: &TestBroker| {
-        let request = broker.request(Method::GET, "/api/turn-credentials?ttl=300").bearer_auth(&ann);
-        Answer::of(request).await.status.as_u16()
-    };
-    for others in ["us=key-us:token-of-us-fixture:1", "eu=key-us:token-of-us-fixture:1"] {
-        let state = StateDir::new();
-        let settings = [
-            ("STATE_DIR", state.path()),
-            ("AUTH_JWT_SECRET", SECRET),
-            ("USER_LIMIT_GB", "0.2"),
-            ("BUDGET_MODE", "strict"),
-            ("BANDWIDTH_LIMIT_GB", "1000"),
-            ("TURN_EXPIRY_TAIL_SECONDS", "0"),
-        ];
-        let cloudflare = FakeCloudflare::start().await;
-        cloudflare.add_key("key-eu", "token-of-eu-fixture");
-        cloudflare.add_key("key-us", "token-of-us-fixture");
-        let mut broker = reading(&cloudflare, EU_AND_US, &settings).await;
-        for at in ["2025-01-15T12:01:00Z", "2025-01-15T12:02:00Z"] {
-            assert_eq!(mint(&broker).await, 200);
-            let grant = cloudflare.history().requests().pop().unwrap().custom_identifier.unwrap();
-            cloudflare.analytics().relay_as("key-eu", &grant, at, 75 * MB, 0);
-        }
-        assert_eq!(mint(&broker).await, 429, "all of the user's limit is reserved");
-        broker.advance(900);
-        assert_eq!(broker.status().await["grants"]["live"], 0);
-
-        // The second start does not find the key in the settings of the first one.
-        for _ in 0..2 {
-            let clock = broker.clock();
-            broker.finish().await;
-            broker = reading_at(&cloudflare, others, &settings, clock).await;
-        }
-        broker.advance(2 * 3_600);
-        let meter = broker.app.cloudflare_meter.as_ref().unwrap();
-        let taken = meter.read_by_grant(&mut GrantsState::default()).await.unwrap();
-        assert_eq!(taken.iter().filter(|counts| counts.is_final && counts.is_complete).count(), 1);
-        let ann = &broker.operator("/api/spenders?by=user").await.json()["spenders"][0];
-        assert_eq!(ann["bytes"], 150 * MB, "{others}: {ann}");
-        assert_eq!(mint(&broker).await, 429, "{others}: the rest of the limit is less than a call may use");
-    }
 }

@@ -35,6 +35,7 @@ impl Setup {
         let terms = GrantTerms {
             bounds: self.bounds,
             is_strict: self.terms.mode == BudgetMode::Strict,
+            watches_sfu: self.sources.iter().any(|terms| terms.source == IceSource::Sfu),
             sampling: ledger.margins(),
             per_minute: self.terms.rates.liability.over_millis(Minute::MILLIS.into()),
         };

@@ -218,7 +218,7 @@ async fn read(response: Response, body_max: usize) -> Result<Vec<u8>, AnalyticsE
     body.ok_or(AnalyticsError::BadBody(BadBody::TooLong))
 }
 
-/// The filter of keys in a query. One key has the filter of Cloudflare's examples.
+/// The filter of our own keys in a query. One key has the filter of Cloudflare's examples.
 struct KeyFilter {
     /// The declaration of its variable.
     declared: &'static str,
@@ -232,19 +232,20 @@ struct KeyFilter {
 
 impl KeyFilter {
     /// `None` if our keys are not known.
-    fn of(ids: &[Arc<str>]) -> Option<Self> {
-        Some(match ids {
+    fn of(keys: &[OwnKey]) -> Option<Self> {
+        let ids: Vec<&str> = keys.iter().map(|key| &*key.id).collect();
+        Some(match ids.as_slice() {
             [] => return None,
             [id] => Self {
                 declared: ", $keyId: string!",
                 filter: "keyId: $keyId",
-                variable: ("keyId", json!(&**id)),
+                variable: ("keyId", json!(id)),
                 dimensions: "",
             },
             ids => Self {
                 declared: ", $keyIds: [string!]!",
                 filter: "keyId_in: $keyIds",
-                variable: ("keyIds", ids.iter().map(|id| &**id).collect()),
+                variable: ("keyIds", json!(ids)),
                 dimensions: "dimensions { keyId } ",
             },
         })
@@ -265,8 +266,7 @@ fn question(account_id: &str, keys: &[OwnKey], from: Timestamp, until: Timestamp
     let all = groups("callsTurnUsageAdaptiveGroups", span, "");
     let sfu = groups("callsUsageAdaptiveGroups", span, "");
     let mut variables = variables(account_id, from, until);
-    let ids: Vec<_> = keys.iter().map(|key| Arc::clone(&key.id)).collect();
-    let (declared, own) = match KeyFilter::of(&ids) {
+    let (declared, own) = match KeyFilter::of(keys) {
         None => ("", String::new()),
         Some(KeyFilter { declared, filter, variable: (name, value), dimensions }) => {
             variables[name] = value;

@@ -64,10 +64,14 @@ impl Books {
         self.grants.has_due_session(now).then(|| Minute::of(now).start())
     }
 
-    /// Makes all promises for sessions anew that are due.
+    /// Makes all promises for sessions anew that are due, or ends what is over.
     pub(super) fn renew_sessions(&mut self) {
-        while let Some(id) = self.grants.take_due_session(self.now()) {
-            let _ = self.promise_session(id, 0);
+        let now = self.now();
+        while let Some(id) = self.grants.take_due_session(now) {
+            match self.grants.unwatched(id, now).filter(|_| self.may_count()) {
+                Some(name) => self.set_sfu_session(&name, None),
+                None => drop(self.promise_session(id, 0)),
+            }
         }
     }
 

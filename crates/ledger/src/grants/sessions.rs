@@ -88,6 +88,12 @@ impl Grants {
         self.has_due_session(now).then(|| self.pulling.pop_first())?.map(|(_, id)| id)
     }
 
+    /// The name of a session whose life is over, if the SFU is not in the settings any more: then nobody asks whether it has ended.
+    pub(crate) fn unwatched(&self, id: GrantId, now: Timestamp) -> Option<Arc<str>> {
+        let row = self.get(id).filter(|row| !self.terms.watches_sfu && row.expires_at <= now)?;
+        Some(Arc::clone(&row.pulls.as_ref()?.name))
+    }
+
     /// Notes what the SFU says of a session; `None`: it has ended. `rate`: of a track on which media flow.
     #[must_use]
     pub(crate) fn note_session(

@@ -19,6 +19,8 @@ pub struct GrantTerms {
     pub bounds: Bounds,
     /// Whether the budget is strict. Then room is taken for what a user's grants may still relay.
     pub is_strict: bool,
+    /// Whether sessions of the SFU are watched: it is in the settings.
+    pub watches_sfu: bool,
     /// The margin of error of each source's count, in percent.
     pub sampling: Vec<(IceSource, u32)>,
     /// Bytes that one grant may relay in a minute.

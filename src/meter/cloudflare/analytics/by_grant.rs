@@ -4,7 +4,6 @@
 //! The sum of all rows is not the total, because each group is sampled by itself.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -12,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::answer::{self, Sum};
 use super::{AnalyticsError, BadBody, CloudflareAnalytics, DEADLINE, KeyFilter, SPAN, variables};
+use crate::ice::turn_keys::OwnKey;
 use turn_ledger::{GrantCounts, GrantId, Minute, Timestamp, Traffic};
 
 /// The most rows of one page. Cloudflare returns at most as many.
@@ -59,7 +59,7 @@ impl CloudflareAnalytics {
             GrantCounts { from: span.from, until: span.until, is_final, ..GrantCounts::default() };
         let mut cursor = None;
         // The keys of all pages: with another key, the order of the identifiers would be another one.
-        let keys = self.keys.ids_of_grants();
+        let keys = self.keys.now();
         for _ in 0..bounds.pages {
             let question = self.page_question(&keys, span, bounds.rows, cursor.as_deref());
             let rows = self.rows(span, &question).await?;
@@ -101,7 +101,7 @@ impl CloudflareAnalytics {
     }
 
     /// The request body for one page: the identifiers after `cursor`, or the first ones.
-    fn page_question(&self, keys: &[Arc<str>], span: Span, rows: usize, cursor: Option<&str>) -> Value {
+    fn page_question(&self, keys: &[OwnKey], span: Span, rows: usize, cursor: Option<&str>) -> Value {
         let arguments = format!("limit: {rows}, orderBy: [customIdentifier_ASC]");
         let (declared, filter) = match cursor {
             None => ("", ""),
@@ -119,7 +119,7 @@ impl CloudflareAnalytics {
         let (declared, filter) = (", $grants: [string!]!", ", customIdentifier_in: $grants");
         let dimensions = "customIdentifier datetimeMinute";
         let mut question = self.grouped_question(
-            &self.keys.ids_of_grants(),
+            &self.keys.now(),
             span,
             &format!("limit: {ROWS_MAX}"),
             declared,
@@ -130,10 +130,10 @@ impl CloudflareAnalytics {
         question
     }
 
-    /// One selection of the keys of these ids, or of all keys without one.
+    /// One selection of our keys, or of all keys if ours are not known.
     fn grouped_question(
         &self,
-        keys: &[Arc<str>],
+        keys: &[OwnKey],
         span: Span,
         arguments: &str,
         declared: &str,

@@ -1,16 +1,18 @@
+use std::sync::Arc;
+
 use super::*;
 use crate::config::AnalyticsConfig;
 use crate::http_client::http_client;
 use crate::meter::cloudflare::analytics::Counted;
-use turn_ledger::BilledDirections;
+use turn_ledger::{BilledDirections, KeyName};
 
 /// 2025-01-15T12:00:00Z
 const NOON: Timestamp = Timestamp::from_millis(1_736_942_400_000);
 const HOUR: Span =
     Span { from: NOON, until: Timestamp::from_millis(1_736_946_000_000), age: Duration::from_secs(600) };
 
-fn keys(ids: &[&str]) -> Vec<Arc<str>> {
-    ids.iter().map(|id| (*id).into()).collect()
+fn keys(ids: &[&str]) -> Vec<OwnKey> {
+    ids.iter().map(|id| OwnKey { name: KeyName::DEFAULT, id: (*id).into() }).collect()
 }
 
 fn api() -> CloudflareAnalytics {

@@ -140,6 +140,27 @@ fn a_session_that_ends_while_no_process_runs_is_charged_until_that_is_seen() {
     assert_eq!(row.bytes().get(), 100 * TRACK_MINUTE);
 }
 
+/// Nobody asks an SFU that is not in the settings any more whether a page has left.
+#[test]
+fn without_the_sfu_in_the_settings_a_session_ends_with_its_life() {
+    let with = setup_of(BudgetMode::Estimate, None);
+    let without = Setup { sources: with.sources[..1].to_vec(), ..with.clone() };
+    let life = 50;
+    for (setup, is_over) in [(with.clone(), false), (without, true)] {
+        let mut books = with.open(Some(Stored::default()), at(0));
+        let open = SfuSession { ends_at: at(life * MINUTE), ..session(2, 2) };
+        books.set_sfu_session(&"a".into(), Some(&open));
+        let mut again = restarted(&setup, &mut books, at(MINUTE));
+        again.advance(at(life * MINUTE - 1));
+        assert_eq!(again.sfu_sessions().count(), 1);
+        again.advance(at(life * MINUTE));
+        again.advance(at(2 * life * MINUTE));
+        let minutes = if is_over { life } else { 2 * life };
+        assert_eq!(used(&again), minutes * 2 * TRACK_MINUTE);
+        assert_eq!(again.sfu_sessions().count(), usize::from(!is_over));
+    }
+}
+
 #[test]
 fn a_restart_knows_the_open_sessions_and_what_is_promised_for_them() {
     let setup = setup_of(BudgetMode::Estimate, None);
