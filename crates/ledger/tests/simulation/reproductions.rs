@@ -29,6 +29,19 @@ fn a_strict_grant_is_stored_with_the_reading_that_admitted_it() {
     check(&Scenario { settings: STRICT, before_reset: 20 * DAY, ops });
 }
 
+/// A connection that was silent over a reset was charged for the time before it. The ended period shows more than was promised.
+#[test]
+fn what_is_charged_late_for_an_ended_period_is_at_most_one_heartbeat() {
+    let ops = vec![
+        Mint { life: 300, delay: 1_990 },
+        Open { nth: 0, relayed: None },
+        Wait { millis: 226_761, share: 256 },
+        Beat { nth: 0, bytes: Some(119_653_438), relayed: None },
+        Wait { millis: 1_779_230_278, share: 256 },
+    ];
+    check(&Scenario { settings: Settings { clients: 2, ..STRICT }, before_reset: 300_000, ops });
+}
+
 /// A day that had settled was counted again after the key was replaced. What might be missing in the old count stayed committed beside
 /// the new one.
 #[test]

@@ -102,13 +102,22 @@ impl<D: Disk> Broker<D> {
                 past.figures.used == past.measured.bytes && self.books.connections().open_count() == 0;
             let most = match is_exact && past.open_connections == 0 {
                 true => past.figures.used,
-                false if self.settings.strict => past.figures.committed.plus(past.figures.margin),
+                false if self.settings.strict => {
+                    past.figures.committed.plus(past.figures.margin).plus(self.late(past))
+                }
                 // In estimate mode, what is reported can be more than what is promised.
                 false => ByteCount::new(u64::MAX),
             };
             let wrong = Model::check_past(&self.books, past, most);
             self.model.expect(wrong.is_none(), || wrong.unwrap_or_default());
         }
+    }
+
+    /// The most that open connections are charged for the time before a reset after it: one heartbeat each, which nothing limits.
+    fn late(&self, past: &Snapshot) -> ByteCount {
+        let heartbeat = self.settings.estimated_rate().over_millis((self.settings.heartbeat * 1_000).into());
+        let open = u128::try_from(past.open_connections).unwrap_or(u128::MAX);
+        ByteCount::saturating(heartbeat.saturating_mul(open))
     }
 
     /// The tail of a source while its sessions are not cut, in milliseconds.

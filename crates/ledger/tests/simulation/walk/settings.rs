@@ -127,7 +127,7 @@ impl Settings {
         BillingDay::new(self.billing_day).unwrap_or_else(|| unreachable!("it is a day"))
     }
 
-    fn estimated_rate(&self) -> BitRate {
+    pub(super) fn estimated_rate(&self) -> BitRate {
         BitRate::new(self.estimated_mbps * 1_000_000)
     }
 
