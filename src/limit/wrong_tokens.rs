@@ -1,5 +1,5 @@
-//! The allowance for wrong operator and reporter tokens: 20 for each client, which refill in a minute, and four times as many for
-//! the IPv6 /48 around it. It only affects wrong tokens: a request with the right token is always served.
+//! The allowance for wrong operator and reporter tokens: 20 for each client, then one a minute, and four times as many for the
+//! IPv6 /48 around it. It only affects wrong tokens: a request with the right token is always served.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,7 @@ use crate::telemetry::metrics::Metrics;
 /// How many wrong tokens of one client get a 401. Further ones get a 429.
 const WRONG_MAX: u32 = 20;
 /// One more gets a 401 after this time.
-const EACH: Duration = Duration::from_secs(3);
+const EACH: Duration = Duration::from_secs(60);
 /// Clients with a row of their own, half for each address family.
 const CLIENTS_MAX: usize = 8_192;
 /// Wrong tokens log at most one line in this time.
@@ -56,7 +56,7 @@ impl WrongTokens {
         Self { buckets, log: Throttle::new(LOG_WINDOW), clock, metrics }
     }
 
-    /// Counts and logs one wrong token. If the client has sent too many: the time until its whole allowance is back.
+    /// Counts and logs one wrong token. If the client has sent too many: the time until it may send another one.
     pub fn count(&self, role: Role, client: IpAddr) -> Option<Duration> {
         self.metrics.wrong_token(role.name());
         if let Some(held_back) = self.log.pass(self.clock.instant()) {
@@ -64,7 +64,7 @@ impl WrongTokens {
         }
         let rate = Rate::new(WRONG_MAX, EACH);
         let spent = self.buckets().take(ClientKey::of(client), rate, self.clock.since_boot()).err();
-        spent.map(|spent| spent.full)
+        spent.map(|spent| spent.next)
     }
 
     /// Forgets clients whose allowance is back.

@@ -182,7 +182,9 @@ async fn after_20_wrong_tokens_in_a_minute_an_address_waits_and_the_right_token_
     for line in [r#"wrong_tokens_total{role="operator"} 26"#, r#"wrong_tokens_total{role="reporter"} 3"#] {
         assert!(right.text.contains(line), "{line} is missing");
     }
-    broker.advance(60);
+    broker.advance(59);
+    assert_eq!(wrong("/metrics", Method::GET, "203.0.113.1").await.status, 429, "the same minute");
+    broker.advance(1);
     assert_eq!(wrong("/metrics", Method::GET, "203.0.113.1").await.status, 401, "a new minute");
 }
 
