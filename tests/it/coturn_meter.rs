@@ -1,11 +1,18 @@
 //! The meter of coturn: the ledger counts coturn's bytes, and sessions end when their grant expires or is revoked, or when
 //! the budget is spent.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use crate::support::fake_coturn_cli::{CliFault, FakeCoturnCli, FakeSession, PASSWORD};
 use crate::support::fake_issuer::Signer;
+use crate::support::manual_clock::ManualClock;
+use crate::support::test_broker::START;
 use crate::support::{Answer, OPERATOR, REPORTER, StateDir, TestBroker, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
+use turn_broker::config::{Config, Environment};
+use turn_broker::telemetry::log::LostLines;
 
 const GB: u64 = 1_000_000_000;
 
@@ -23,16 +30,19 @@ impl Relay {
 
     /// A broker that mints for this coturn and reads its CLI.
     async fn broker(&self, settings: &[(&str, &str)]) -> TestBroker {
-        let own = [
+        let broker = TestBroker::start(&[&self.settings(), settings].concat()).await;
+        look(&broker).await;
+        broker
+    }
+
+    fn settings(&self) -> [(&str, &str); 5] {
+        [
             ("ICE_SOURCES", "coturn"),
             ("COTURN_URLS", "turn:127.0.0.1:3478"),
             ("COTURN_SECRET", "coturn-fixture-secret"),
             ("COTURN_CLI", &self.address),
             ("COTURN_CLI_PASSWORD", PASSWORD),
-        ];
-        let broker = TestBroker::start(&[&own, settings].concat()).await;
-        look(&broker).await;
-        broker
+        ]
     }
 
     /// Sets one session that has relayed this many bytes to its client.
@@ -249,4 +259,24 @@ async fn revoking_a_user_says_what_coturn_cuts_and_what_goes_on_while_its_comman
     let (cut, left, is_all_cut, message) = revoke().await;
     assert_eq!((cut, left, is_all_cut), (0.into(), 1.into(), false), "{message}");
     assert!(message.contains("may go on until 2025-01-16T") && message.contains("revoke again"), "{message}");
+}
+
+/// Nothing else lists the sessions of this broker.
+#[tokio::test]
+async fn what_begins_while_a_listing_is_on_its_way_does_not_count_as_seen() {
+    let relay = Relay::start().await;
+    let clock = Arc::new(ManualClock::at(START));
+    let config = Config::from_env(&Environment::from_pairs(relay.settings())).unwrap();
+    let app = turn_broker::app::build(&config, clock.clone(), None, LostLines::default()).unwrap();
+    relay.coturn.set_fault(Some(CliFault::Late));
+    let arrive = async {
+        let is_asked = async || relay.coturn.commands().iter().any(|command| command == "ps");
+        eventually("the listing is asked for", is_asked).await;
+        clock.advance(Duration::from_secs(4));
+        relay.coturn.set_fault(None);
+    };
+    let (looked, ()) = tokio::join!(app.coturn_meter.as_ref().unwrap().look(), arrive);
+    looked.unwrap();
+    let snapshot = app.account.snapshot();
+    assert_eq!(snapshot.figures.now.since(snapshot.measured.as_of.unwrap()), Duration::from_secs(4));
 }

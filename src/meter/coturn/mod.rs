@@ -12,7 +12,7 @@ pub mod listing;
 use crate::account::Account;
 use crate::telemetry::metrics::Metrics;
 use cli::{CliError, CoturnCli};
-use turn_ledger::IceSource;
+use turn_ledger::{Books, IceSource};
 
 /// The interval between listings. It bounds the bytes that are relayed after the budget is spent, except for those that coturn
 /// does not show yet.
@@ -51,8 +51,9 @@ impl CoturnMeter {
 
     /// Lists sessions once, and ends those that must end; returns how many.
     pub async fn look(&self) -> Result<usize, CliError> {
+        let asked_at = self.account.read(Books::now);
         let listing = self.cli.sessions().await?;
-        let dead = self.account.change(|books| books.take_sessions(listing));
+        let dead = self.account.change(|books| books.take_sessions(listing, asked_at));
         let cut = self.cli.cut(&dead).await?;
         if cut > 0 {
             self.account.change(|books| books.cut_sessions(&dead[..cut]));

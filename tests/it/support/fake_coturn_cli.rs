@@ -46,6 +46,8 @@ pub(crate) enum CliFault {
     EndlessListing,
     /// The listing arrives in pieces. Each ends with a prompt or in the middle of a line.
     Pieces,
+    /// The listing arrives when the fault is cleared.
+    Late,
 }
 
 #[derive(Debug)]
@@ -199,6 +201,12 @@ async fn answer(
                 say(socket, &listing[..listing.len() / 2]).await?;
             },
             Some(CliFault::Pieces) => in_pieces(socket, &listing).await,
+            Some(CliFault::Late) => {
+                while lock(state).fault == Some(CliFault::Late) {
+                    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+                }
+                say(socket, &listing).await
+            }
             _ => say(socket, &listing).await,
         };
     }

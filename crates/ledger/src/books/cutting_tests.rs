@@ -84,7 +84,7 @@ fn what_coturn_has_not_shown_is_charged_and_says_nothing_about_the_rate() {
         broker.books.advance(at(seconds));
         let mut listed = listing(&[(number, 500_000)]);
         (listed.sessions[0].reach, listed.sessions[0].age) = (Reach::Bound, Some(Duration::from_secs(2)));
-        let dead = broker.books.take_sessions(listed);
+        let dead = broker.books.take_sessions(listed, at(seconds));
         broker.books.cut_sessions(&dead);
     }
     let snapshot = broker.books.snapshot();
@@ -111,7 +111,7 @@ fn what_was_relayed_in_a_pause_over_a_reset_counts_in_the_new_period() {
     broker.list(reset - 300, &[(1, 1_000)]);
     let wall = at(reset + 6 * HOUR);
     broker.books.advance(Moment { wall, in_doubt: true, ..at(reset - 298).into() });
-    let _ = broker.books.take_sessions(listing(&[(1, 5_000_000_000)]));
+    let _ = broker.books.take_sessions(listing(&[(1, 5_000_000_000)]), at(reset - 298));
     assert_eq!(broker.books.snapshot().figures.used.get(), 1_000);
     let mut broker = broker.reopened(&setup(BudgetMode::Strict), reset + 6 * HOUR + 300);
     broker.list(reset + 6 * HOUR + 300, &[(1, 5_000_000_000)]);
@@ -151,7 +151,7 @@ fn a_listing_that_is_not_complete_says_nothing() {
     let short = broker.committed();
     for seconds in (2..=16).step_by(2) {
         broker.books.advance(at(seconds));
-        let _ = broker.books.take_sessions(Listing { is_complete: false, ..listing(&[]) });
+        let _ = broker.books.take_sessions(Listing { is_complete: false, ..listing(&[]) }, at(seconds));
         let tail = if seconds <= 15 { 30 } else { 7_200 };
         assert_eq!(broker.alive_until(1), promised(600, tail), "{seconds}");
     }

@@ -10,19 +10,20 @@ const CUT_TIME: Duration = Duration::from_secs(10);
 
 impl Books {
     /// Applies a coturn's session list. Returns the sessions that must end: those whose grant has expired or was revoked, and
-    /// all of ours when the budget is spent.
-    pub fn take_sessions(&mut self, mut listing: Listing) -> Vec<SessionId> {
+    /// all of ours when the budget is spent. `asked_at`: when coturn was asked. A session that began while the listing was on its way may
+    /// be missing from it, so only what was relayed before counts as seen.
+    pub fn take_sessions(&mut self, mut listing: Listing, asked_at: Timestamp) -> Vec<SessionId> {
         let now = self.now();
         listing.is_complete &= self.may_count();
         let listing = &listing;
         let seen_at = self.coturn.sums.complete_at;
-        if let Some((carried, by_grant)) = self.coturn.take(listing, now, self.connections.rules()) {
+        if let Some((carried, by_grant)) = self.coturn.take(listing, asked_at, self.connections.rules()) {
             if carried.is_after_gap {
                 let counted = |id| by_grant.get(&id).map(|bytes| u128::from(bytes.get()));
-                self.grants.assume(IceSource::Coturn, seen_at, now, counted);
+                self.grants.assume(IceSource::Coturn, seen_at, asked_at, counted);
             }
             self.ledger.carry(IceSource::Coturn, &carried);
-            self.grants.add_counts(IceSource::Coturn, &by_grant, now);
+            self.grants.add_counts(IceSource::Coturn, &by_grant, asked_at);
             if self.is_cut(listing, seen_at) {
                 self.coturn.sums.cut_until = now;
                 self.ledger.set_cut_until(IceSource::Coturn, now);

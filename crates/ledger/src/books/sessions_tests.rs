@@ -61,7 +61,7 @@ impl Broker {
     /// Takes a listing at that time. Returns the sessions that must end.
     fn list(&mut self, seconds: u64, sessions: &[(u64, u64)]) -> Vec<SessionId> {
         self.books.advance(at(seconds));
-        self.books.take_sessions(listing(sessions))
+        self.books.take_sessions(listing(sessions), at(seconds))
     }
 
     fn committed(&self) -> u64 {

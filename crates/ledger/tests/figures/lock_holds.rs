@@ -109,16 +109,17 @@ fn of_cloudflare(mode: BudgetMode, grants: u64) -> Result<(), AnyError> {
 fn of_coturn(mode: BudgetMode, grants: u64) -> Result<(), AnyError> {
     let mut books = open(mode, IceSource::Coturn);
     let listing = Listing { is_complete: true, ..Listing::default() };
-    books.take_sessions(listing.clone());
+    books.take_sessions(listing.clone(), BEGIN);
     books.advance(BEGIN.plus_millis(2_000));
-    books.take_sessions(listing.clone());
+    let now = books.now();
+    books.take_sessions(listing.clone(), now);
     fill(&mut books, IceSource::Coturn, grants)?;
     drop(books.take_batch());
-    books.take_sessions(listing.clone());
     let now = books.now();
+    books.take_sessions(listing.clone(), now);
     once("raise of all promises, coturn not read", || books.advance(now.plus_millis(MINUTE)));
     once("batch after it", || drop(books.take_batch()));
-    once("listing that lowers them again", || books.take_sessions(listing.clone()));
+    once("listing that lowers them again", || books.take_sessions(listing.clone(), now.plus_millis(MINUTE)));
     once("batch after it", || drop(books.take_batch()));
     Ok(())
 }

@@ -286,7 +286,7 @@ fn what_nobody_saw_between_two_listings_stays_reserved() {
     setup.sources[0].source = IceSource::Coturn;
     let mut books = setup.open(None, at(0));
     let listing = Listing { sessions: vec![], is_complete: true, forger: None };
-    let _ = books.take_sessions(listing.clone());
+    let _ = books.take_sessions(listing.clone(), at(0));
     let life = Duration::from_secs(596);
     let hold = books.reserve(IceSource::Coturn, life, MINT_SLACK, requester("ann")).unwrap();
     let grant =
@@ -296,11 +296,11 @@ fn what_nobody_saw_between_two_listings_stays_reserved() {
     let committed = |books: &mut Books| books.user_share(&user("ann")).unwrap().committed.get();
     for seconds in (5..=120).step_by(5) {
         books.advance(at(seconds));
-        let _ = books.take_sessions(listing.clone());
+        let _ = books.take_sessions(listing.clone(), at(seconds));
     }
     assert_eq!(committed(&mut books), 8 * MINUTE_BYTES, "the first two minutes were seen");
     books.advance(at(480));
-    let _ = books.take_sessions(listing.clone());
+    let _ = books.take_sessions(listing, at(480));
     assert_eq!(committed(&mut books), 8 * MINUTE_BYTES, "six minutes were not seen, and two are left");
 }
 

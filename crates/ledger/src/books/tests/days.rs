@@ -76,7 +76,8 @@ impl World {
             reach: Reach::Nobody,
         };
         let listing = Listing { sessions: vec![session], is_complete: true, forger: None };
-        self.books.take_sessions(listing);
+        let now = self.books.now();
+        self.books.take_sessions(listing, now);
     }
 
     /// The usage of this period, and of those before it that have any.

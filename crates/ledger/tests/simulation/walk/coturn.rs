@@ -121,10 +121,10 @@ impl<D: Disk> Broker<D> {
         }
         let listed: Vec<_> = listing.sessions.iter().filter_map(listed_grant).collect();
         let is_complete = listing.is_complete;
-        let days = self.expect_listing(&listing);
-        let dead = self.books.take_sessions(listing);
+        let days = self.expect_listing(&listing, now);
+        let dead = self.books.take_sessions(listing, now);
         self.model.note_carried(&self.books, IceSource::Coturn, &days);
-        self.note_listing(is_complete, &listed);
+        self.note_listing(is_complete, &listed, now);
         self.books.cut_sessions(&dead);
         self.model.cut_sessions(&dead, self.books.now());
         if self.cli != Cli::CutsNothing {

@@ -82,12 +82,12 @@ impl<D: Disk> Broker<D> {
     }
 
     /// The books have taken a listing of coturn.
-    pub(super) fn note_listing(&mut self, is_complete: bool, listed: &[(GrantId, i64)]) {
+    pub(super) fn note_listing(&mut self, is_complete: bool, listed: &[(GrantId, i64)], asked_at: Timestamp) {
         let is_complete = is_complete && !self.books.moment().in_doubt;
         let (now, latest) = (self.books.now().as_millis(), self.latest());
         // A coturn that mints no more is listed as long as its command line is connected.
         let short = self.settings.cuts().then(|| self.settings.short_tail());
-        self.model.list(now, latest, is_complete, listed, short);
+        self.model.list((asked_at.as_millis(), now), latest, is_complete, listed, short);
     }
 
     /// The books have moved from one time to another. `past`: what they said before.
@@ -144,11 +144,12 @@ impl<D: Disk> Broker<D> {
     }
 
     /// A listing of coturn arrives. Returns what its days must say afterwards.
-    pub(super) fn expect_listing(&mut self, listing: &Listing) -> Vec<(Day, DayCount)> {
-        let (now, is_complete) = (self.books.now(), listing.is_complete && !self.books.moment().in_doubt);
-        let listed = self.model.take_listing(listing, is_complete, now.as_millis(), self.is_limited());
+    pub(super) fn expect_listing(&mut self, listing: &Listing, asked_at: Timestamp) -> Vec<(Day, DayCount)> {
+        let is_complete = listing.is_complete && !self.books.moment().in_doubt;
+        let listed = self.model.take_listing(listing, is_complete, asked_at.as_millis(), self.is_limited());
         let held = self.held_of(IceSource::Coturn);
-        let expected = |carried| self.model.expect_carried(&self.books, IceSource::Coturn, &held, carried);
+        let expected =
+            |carried| self.model.expect_carried(&self.books, (IceSource::Coturn, asked_at), &held, carried);
         listed.carried.map(expected).unwrap_or_default()
     }
 

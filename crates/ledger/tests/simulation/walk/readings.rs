@@ -152,7 +152,8 @@ impl<D: Disk> Broker<D> {
             let granted = ByteCount::new(world.bytes_of(IceSource::Relay, since, world.now));
             let carried = Carried { as_of: self.books.now(), granted, shown: granted, ..Carried::default() };
             let (held, bytes) = (self.held_of(IceSource::Relay), (granted.get(), false));
-            let days = self.model.expect_carried(&self.books, IceSource::Relay, &held, bytes);
+            let days =
+                self.model.expect_carried(&self.books, (IceSource::Relay, carried.as_of), &held, bytes);
             self.books.ledger_mut().carry(IceSource::Relay, &carried);
             self.model.note_carried(&self.books, IceSource::Relay, &days);
             if world.by_grant.is_some() {

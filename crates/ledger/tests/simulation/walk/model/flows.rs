@@ -114,23 +114,24 @@ impl Model {
     pub(in super::super) fn expect_carried(
         &self,
         books: &Books,
-        source: IceSource,
+        (source, as_of): (IceSource, Timestamp),
         held: &[Span],
         (carried, is_after_gap): (u64, bool),
     ) -> Vec<(Day, DayCount)> {
         let (ledger, facts, rules) = (books.ledger(), &self.now, &self.rules);
-        let (now, period, per_minute) = (ledger.now(), ledger.period(), ledger.bytes_per_minute(source));
+        let (period, per_minute) = (ledger.period(), ledger.bytes_per_minute(source));
+        let as_of = as_of.max(period.start);
         let known = facts.grants.iter().filter(|known| known.source == source).map(Known::span);
         let spans: Vec<_> = known.chain(held.iter().copied()).collect();
-        let claims = facts.claims(source, period.start.as_millis(), now.as_millis(), rules.rate);
-        let days: Vec<_> = Day::between(period.start, now.plus_millis(1))
+        let claims = facts.claims(source, period.start.as_millis(), ledger.now().as_millis(), rules.rate);
+        let days: Vec<_> = Day::between(period.start, as_of.plus_millis(1))
             .filter_map(|day| Some((day, ledger.day(source, day)?)))
             .collect();
         let counted = days.iter().filter(|(day, count)| count.as_of > day.start());
         let last = counted.map(|(_, count)| count.as_of).max().unwrap_or_default();
         let (mut left, mut expected) = (u128::from(carried), vec![]);
         for (day, before) in days {
-            let (until, is_last) = (day.end().min(now), now < day.end());
+            let (until, is_last) = (day.end().min(as_of), as_of < day.end());
             if before.as_of >= until && !is_last {
                 continue;
             }

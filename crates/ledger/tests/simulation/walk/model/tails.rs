@@ -89,10 +89,10 @@ impl Model {
         }
     }
 
-    /// A listing of coturn arrived. `listed`: the grant of each session, and the expiry in its credential.
+    /// A listing of coturn that was asked for at one time arrived at another. `listed`: the grant of each session, and the expiry in its credential.
     pub(in super::super) fn list(
         &mut self,
-        now: i64,
+        (asked_at, now): (i64, i64),
         latest: i64,
         is_complete: bool,
         listed: &[(GrantId, i64)],
@@ -101,7 +101,7 @@ impl Model {
         if !is_complete {
             return;
         }
-        let seen_at = std::mem::replace(&mut self.now.complete_at, now);
+        let seen_at = std::mem::replace(&mut self.now.complete_at, asked_at);
         if listed.iter().any(|(id, expiry)| self.expiry_of(*id).unwrap_or(*expiry) + CUT_TIME < seen_at) {
             return;
         }
