@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::handler::Handler;
 use axum::http::HeaderValue;
+use axum::http::header::ALLOW;
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::routing::{MethodRouter, get};
 use tower::ServiceBuilder;
@@ -148,7 +149,7 @@ fn limited(route: Route, app: &Arc<App>) -> Route {
 
 /// Only GET: a HEAD would do the work and discard its result, such as a credential.
 fn get_only(route: Route) -> Route {
-    let refuse = async || ApiError::MethodNotAllowed { allow: Some(HeaderValue::from_static("GET")) };
+    let refuse = async || ([(ALLOW, HeaderValue::from_static("GET"))], ApiError::method_not_allowed());
     route.head(refuse).fallback(refuse)
 }
 

@@ -20,7 +20,7 @@ use utoipa::ToSchema;
 
 use super::error::{ApiError, ErrorBody};
 use crate::app::App;
-use crate::journal::backup::{BackupError, LedgerFile};
+use crate::journal::backup::LedgerFile;
 
 /// Bytes of one read from the copy.
 const CHUNK: usize = 64 * 1024;
@@ -52,15 +52,21 @@ pub struct LedgerBytes(Vec<u8>);
 )]
 pub async fn get_backup(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
     if !app.account.is_durable() {
-        return Err(ApiError::NothingToBackUp);
+        return Err(ApiError::not_found("Set STATE_DIR: without it there is no ledger on disk to back up."));
     }
     let slot = tokio::time::timeout(SLOT_WAIT, Arc::clone(&app.backup_slot).acquire_owned()).await;
-    let slot = slot.ok().and_then(Result::ok).ok_or(ApiError::BackupRunning)?;
-    let view = app.account.stored_view().await.ok_or(ApiError::NotBackedUp)?;
+    let slot = slot
+        .ok()
+        .and_then(Result::ok)
+        .ok_or_else(|| ApiError::full("Try again when the other backup has ended."))?;
+    let view = app.account.stored_view().await.ok_or_else(not_backed_up)?;
     // The slot goes with the copy, so it stays taken if the client leaves meanwhile.
     let copied = tokio::task::spawn_blocking(move || (view.copy(), slot)).await;
-    let (copy, slot) = copied.map_err(|_| ApiError::Internal)?;
-    let copy = copy.map_err(|error| not_backed_up(&error))?;
+    let (copy, slot) = copied.map_err(|_| ApiError::internal())?;
+    let copy = copy.map_err(|error| {
+        tracing::error!("the ledger was not copied: {error}");
+        not_backed_up()
+    })?;
     tracing::warn!(bytes = copy.bytes, "the operator backs up the ledger");
     let length = copy.bytes;
     let headers = [
@@ -71,9 +77,10 @@ pub async fn get_backup(State(app): State<Arc<App>>) -> Result<Response, ApiErro
     Ok((headers, Body::new(send(copy, slot))).into_response())
 }
 
-fn not_backed_up(error: &BackupError) -> ApiError {
-    tracing::error!("the ledger was not copied: {error}");
-    ApiError::NotBackedUp
+fn not_backed_up() -> ApiError {
+    ApiError::ledger_unavailable(
+        "Check the log, and free disk space beside STATE_DIR: a backup needs twice the size of the ledger.",
+    )
 }
 
 /// A body whose chunks another thread reads from the file. That thread ends with the body.

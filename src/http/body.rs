@@ -68,7 +68,7 @@ impl BodyLimit {
 
     fn permit(&self) -> Result<Option<OwnedSemaphorePermit>, ApiError> {
         let permit = self.long_bodies.as_ref().map(|bodies| Arc::clone(bodies).try_acquire_owned());
-        permit.transpose().map_err(|_| ApiError::Overloaded)
+        permit.transpose().map_err(|_| ApiError::overloaded())
     }
 }
 
@@ -118,7 +118,7 @@ pub type Gathered = Result<(Bytes, Option<OwnedSemaphorePermit>), ApiError>;
 async fn read(parts: &Parts, body: Body, limit: &BodyLimit) -> Gathered {
     let bytes_max = limit.bytes_max;
     if announced_length(&parts.headers).is_some_and(|length| length > bytes_max) {
-        return Err(ApiError::PayloadTooLarge { bytes_max });
+        return Err(ApiError::payload_too_large(bytes_max));
     }
     let progress = parts.extensions.get::<BodyProgress>();
     let deadline = progress.map_or_else(|| clock::deadline(REQUEST_TIMEOUT), |progress| progress.deadline);
@@ -143,7 +143,7 @@ async fn collect(mut body: Body, limit: &BodyLimit) -> Gathered {
         let part = frame.into_data().unwrap_or_default();
         let length = bytes.len() + part.len();
         if length > limit.bytes_max {
-            return Err(ApiError::PayloadTooLarge { bytes_max: limit.bytes_max });
+            return Err(ApiError::payload_too_large(limit.bytes_max));
         }
         if length > BODY_MAX && permit.is_none() {
             permit = limit.permit()?;

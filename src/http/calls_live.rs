@@ -161,7 +161,7 @@ pub async fn end_room(
     let mut calls = app.signaling.calls.in_room(&room);
     calls.retain(|(call, _)| signaling::can_end(call.protocol));
     if calls.is_empty() {
-        return Err(ApiError::EmptyRoom);
+        return Err(ApiError::not_found("Nobody is in this room. See GET /api/calls-live."));
     }
     // Revoked first: a protocol may leave the media of some members alone.
     let revoked = calls.iter().map(|(call, _)| app.signaling.calls.cut(call)).sum();

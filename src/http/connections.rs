@@ -25,8 +25,7 @@ use crate::random;
 use crate::request::bearer::bearer;
 use turn_ledger::{Caller, ClientKey, OpenError, Opened, Report, ReportError, Spender, User};
 
-const UNAUTHORIZED: ApiError =
-    ApiError::Unauthorized { expected: "the `grant` of your credentials, or the REPORTER_TOKEN," };
+const TOKEN_EXPECTED: &str = "the `grant` of your credentials, or the REPORTER_TOKEN,";
 /// Longest connection id, in bytes.
 const ID_MAX: usize = 128;
 const ID_EXPECTED: &str = "Set the connection's id to 1 to 128 visible ASCII characters.";
@@ -122,18 +121,14 @@ pub async fn open_connection(State(app): State<Arc<App>>, call: Call) -> Result<
         None => URL_SAFE_NO_PAD.encode(random::bytes::<16>()?),
     };
     let opened = app.account.open(caller, client, &id, request.relayed, by_reporter);
-    let too_many = |message| ApiError::OverLimit {
-        error: "Too many open connections",
-        message,
-        retry_in: app.heartbeat * 3,
-    };
+    let too_many = |message| ApiError::too_many("Too many open connections", message, app.heartbeat * 3);
     let opened = opened.map_err(|error| match error {
-        OpenError::GrantExpired => ApiError::InvalidGrant,
-        OpenError::GrantRevoked => ApiError::GrantRevoked,
-        OpenError::UserBlocked => ApiError::UserBlocked,
+        OpenError::GrantExpired => ApiError::invalid_grant(),
+        OpenError::GrantRevoked => ApiError::grant_revoked(),
+        OpenError::UserBlocked => ApiError::user_blocked(),
         OpenError::TooManyOnGrant => too_many("Close connections on this grant that have ended."),
         OpenError::TooManyOnClient => too_many("Close connections from this address that have ended."),
-        OpenError::TableFull => ApiError::Overloaded,
+        OpenError::TableFull => ApiError::overloaded(),
     })?;
     let status = match opened {
         Opened::New => StatusCode::CREATED,
@@ -232,8 +227,10 @@ fn close(app: &App, id: &str, call: &Call) -> Result<StatusCode, ApiError> {
 
 fn not_taken(why: ReportError) -> ApiError {
     match why {
-        ReportError::Unknown => ApiError::UnknownConnection,
-        ReportError::GrantRevoked => ApiError::GrantRevoked,
+        ReportError::Unknown => ApiError::not_found(
+            "This connection is not open, or another grant opened it. Open it again with POST /api/connections.",
+        ),
+        ReportError::GrantRevoked => ApiError::grant_revoked(),
     }
 }
 
@@ -256,12 +253,15 @@ impl FromRequest<Arc<App>> for Call {
         let request: ConnectionRequest = read_json(request).await?;
         request.connection_id.as_deref().map(checked_id).transpose()?;
         let named = named_spender(&request)?;
-        let token = in_header.as_deref().or(request.token.as_deref()).ok_or(UNAUTHORIZED)?;
+        let token = in_header
+            .as_deref()
+            .or(request.token.as_deref())
+            .ok_or_else(|| ApiError::no_token(TOKEN_EXPECTED))?;
         match caller(app, token) {
             Some(caller) => Ok(Self { caller, client: key, named, request }),
             // A page may hold a grant of an earlier key. That is not a guess, so it is not counted as a wrong token.
-            None if GrantToken::has_form(token) => Err(ApiError::InvalidGrant),
-            None => Err(wrong_token(app, Role::Reporter, client, ApiError::InvalidGrant)),
+            None if GrantToken::has_form(token) => Err(ApiError::invalid_grant()),
+            None => Err(wrong_token(app, Role::Reporter, client, ApiError::invalid_grant())),
         }
     }
 }

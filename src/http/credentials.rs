@@ -204,10 +204,12 @@ pub(super) async fn mint(app: &App, query: Option<&str>, asker: &Asker) -> Resul
 
 fn refused(why: NoAnswer) -> ApiError {
     match why {
-        NoAnswer::Refused(refusal) => ApiError::BudgetExhausted(refusal),
-        NoAnswer::NotRecorded => ApiError::LedgerUnavailable,
-        NoAnswer::UserBlocked => ApiError::UserBlocked,
-        NoAnswer::TooManyUsers => ApiError::TooManyUsers,
+        NoAnswer::Refused(refusal) => ApiError::budget_exhausted(&refusal),
+        NoAnswer::NotRecorded => ApiError::not_recorded(),
+        NoAnswer::UserBlocked => ApiError::user_blocked(),
+        NoAnswer::TooManyUsers => ApiError::full(
+            "Try again later. The operator removes USER_LIMIT_GB: the table of users is full until the period ends.",
+        ),
     }
 }
 

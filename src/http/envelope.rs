@@ -71,7 +71,7 @@ pub async fn envelope(State(app): State<Arc<App>>, mut request: Request, next: N
 pub async fn shed(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let Ok(_permit) = app.in_flight.try_acquire() else {
         app.metrics.shed.inc();
-        return ApiError::Overloaded.into_response();
+        return ApiError::overloaded().into_response();
     };
     next.run(request).await
 }
@@ -84,7 +84,7 @@ pub fn catch_panic(
     let app = Arc::clone(app);
     CatchPanicLayer::custom(move |_: Box<dyn Any + Send>| {
         app.metrics.panics.inc();
-        ApiError::Internal.into_response()
+        ApiError::internal().into_response()
     })
 }
 
@@ -120,7 +120,7 @@ fn error_of(response: &mut Response) -> Option<ErrorBody> {
     let status = response.status();
     let own = response.extensions_mut().remove::<ErrorBody>();
     let is_error = status.is_client_error() || status.is_server_error();
-    own.or_else(|| is_error.then(|| ApiError::of_status(status).into_body()))
+    own.or_else(|| is_error.then(|| *ApiError::of_status(status).body))
 }
 
 /// Whether a 401 means that a token is missing or wrong. `PeerJS` has 401 for what it never tells, P2PCF for a foreign origin.

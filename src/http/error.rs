@@ -1,197 +1,240 @@
-//! Error responses. All have one form: `{"error", "message"?, "code", "requestId"}`. A handler returns an [`ApiError`]. The
-//! envelope adds the request's id to the body. No error contains a secret or text from a provider.
+//! Error responses. All have one form: `{"error", "message"?, "code", "requestId"}`. A handler returns an [`ApiError`], which one
+//! function for each code makes, with the code's status. The envelope adds the request's id to the body. No error contains a secret
+//! or text from a provider.
 
 mod body;
-mod description;
+mod refusals;
 
 use std::borrow::Cow;
 use std::time::Duration;
 
-use axum::http::header::{ALLOW, RETRY_AFTER};
+use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-use crate::auth::{Fault, NoUser};
+use crate::auth::NoUser;
 use crate::random::NoRandomness;
-use turn_ledger::{NotRecorded, Refusal, TooManyBlocked, wait_seconds};
+use turn_ledger::{NotRecorded, TooManyBlocked, wait_seconds};
 
 pub(super) use body::CODES;
 pub use body::ErrorBody;
-use description::Described;
+pub use refusals::ForeignRequest;
 
-/// Why a request may not mint.
-#[derive(Debug, PartialEq)]
-pub enum ForeignRequest {
-    /// The page's origin is not allowed. The origin, shortened.
-    Origin(String),
-    /// Another site loads or opens the URL.
-    Site,
-    /// A browser prefetches or prerenders the URL.
-    Prefetch,
-}
+const SECOND: Duration = Duration::from_secs(1);
 
-/// Why a request failed.
-#[derive(Debug, PartialEq)]
-pub enum ApiError {
-    /// The request is not as documented.
-    InvalidRequest(Cow<'static, str>),
-    /// No token, or not the expected one.
-    Unauthorized {
-        /// The token that the route expects.
-        expected: &'static str,
-    },
-    /// A token that is not the operator's.
-    WrongOperatorToken,
-    /// Nobody knows who opens a socket of a room.
-    NoRoomUser,
-    /// The bearer token is not a grant of this ledger, or the grant has expired.
-    InvalidGrant,
-    /// The bearer token is a JWT, but not a valid one.
-    InvalidToken(Fault),
-    /// The keys of users' tokens cannot be fetched.
-    KeysUnreachable,
-    /// The operator has revoked the grant.
-    GrantRevoked,
-    /// Another site's page, or a browser's prefetch, may not mint.
-    OriginNotAllowed(ForeignRequest),
-    /// No such route.
-    NotFound,
-    /// A path of a protocol of signaling that is off. What `SIGNALING` calls it.
-    SignalingOff(&'static str),
-    /// A route of the operator, without an `OPERATOR_TOKEN`.
-    NoOperator,
-    /// No such connection for this caller.
-    UnknownConnection,
-    /// No such credential, or it has expired.
-    UnknownGrant,
-    /// Nobody is in that room.
-    EmptyRoom,
-    /// The route exists, the method does not.
-    MethodNotAllowed {
-        /// The value of the `Allow` header, if it is known.
-        allow: Option<HeaderValue>,
-    },
-    /// The route takes a WebSocket and nothing else.
-    UpgradeRequired,
-    /// The request names a host that is not served.
-    MisdirectedRequest,
-    /// The body is too long.
-    PayloadTooLarge {
-        /// The longest body that is read.
-        bytes_max: usize,
-    },
-    /// The client is over its rate limit.
-    RateLimited {
-        /// Time until the next request is accepted.
-        retry_in: Duration,
-    },
-    /// The client is over a limit other than the one of mints.
-    OverLimit {
-        /// Of what there is too much.
-        error: &'static str,
-        /// What to do.
-        message: &'static str,
-        /// Time until the next request can be accepted.
-        retry_in: Duration,
-    },
-    /// The budget, or the limit of the user, has no room.
-    BudgetExhausted(Refusal),
-    /// The operator has blocked the user.
-    UserBlocked,
-    /// The table of users has no room for another one.
-    TooManyUsers,
-    /// As many users are blocked as can be.
-    TooManyBlocked,
-    /// The ledger cannot be written, or its time is in doubt.
-    LedgerUnavailable,
-    /// An override is in effect, but the ledger could not be written.
-    OverrideNotRecorded,
-    /// There is no ledger on disk.
-    NothingToBackUp,
-    /// Another backup is in progress.
-    BackupRunning,
-    /// The ledger cannot be written or copied.
-    NotBackedUp,
-    /// Too many requests are in progress, or a table is full.
-    Overloaded,
-    /// The process is shutting down.
-    ShuttingDown,
-    /// A fault of this service.
-    Internal,
+/// Why a request failed, and what the caller can do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ApiError {
+    /// The status of the response.
+    pub status: StatusCode,
+    /// When the request can be accepted, if that is known.
+    retry_in: Option<Duration>,
+    /// The body, without the request's id.
+    pub body: Box<ErrorBody>,
 }
 
 impl ApiError {
+    fn new(status: StatusCode, code: &'static str, error: &'static str) -> Self {
+        debug_assert!(CODES.contains(&code), "{code} is not in CODES");
+        let body = ErrorBody { error, code, ..ErrorBody::default() };
+        Self { status, retry_in: None, body: Box::new(body) }
+    }
+
+    fn message(mut self, message: impl Into<Cow<'static, str>>) -> Self {
+        self.body.message = Some(message.into());
+        self
+    }
+
+    /// What the operator can do, for the log. Where it is missing, the log has the message.
+    fn remedy(mut self, remedy: &'static str) -> Self {
+        self.body.remedy = Some(remedy);
+        self
+    }
+
+    fn retry_in(self, wait: Duration) -> Self {
+        Self { retry_in: Some(wait), ..self }
+    }
+
     /// The request is not as documented: `message` says what is expected.
-    pub fn invalid(message: impl Into<Cow<'static, str>>) -> Self {
-        Self::InvalidRequest(message.into())
+    pub(crate) fn invalid(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "INVALID_REQUEST", "Invalid request").message(message)
+    }
+
+    /// The route takes a WebSocket and nothing else.
+    pub(crate) fn upgrade_required() -> Self {
+        Self::new(StatusCode::UPGRADE_REQUIRED, "INVALID_REQUEST", "Upgrade required")
+            .message("Open a WebSocket here: docs/SIGNALING.md names the clients.")
+    }
+
+    /// Nobody knows who asks.
+    pub(crate) fn unauthorized(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "Unauthorized").message(message)
+    }
+
+    /// There is no token. `expected`: what the route expects.
+    pub(crate) fn no_token(expected: &str) -> Self {
+        Self::unauthorized(format!("Send {expected} as `Authorization: Bearer <token>`."))
+    }
+
+    /// The bearer token is not a grant of this ledger, or the grant has expired.
+    pub(crate) fn invalid_grant() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "INVALID_GRANT", "Invalid grant token").message(
+            "Fetch new credentials and send the `grant` in that response. For an app server: check REPORTER_TOKEN.",
+        )
+    }
+
+    /// The operator has revoked the grant.
+    pub(crate) fn grant_revoked() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "INVALID_GRANT", "Grant revoked")
+            .message("Fetch new credentials: the operator has revoked these.")
+    }
+
+    /// The operator has blocked the user.
+    pub(crate) fn user_blocked() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "USER_BLOCKED", "User blocked")
+            .message("Ask the operator of this service to unblock you.")
+    }
+
+    /// There is no such thing: `message` says what to do.
+    pub(crate) fn not_found(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "NOT_FOUND", "Not found").message(message)
+    }
+
+    /// No such route.
+    pub(crate) fn no_route() -> Self {
+        Self::not_found(
+            "Open / in a browser, or see /docs for all routes. This is turn-broker: GET /api/turn-credentials returns ICE servers.",
+        )
+    }
+
+    /// A route of the operator, without an `OPERATOR_TOKEN`.
+    pub(crate) fn no_operator() -> Self {
+        Self::not_found("Set OPERATOR_TOKEN to enable the dashboard and the operator's routes.")
+    }
+
+    /// The route exists, the method does not.
+    pub(crate) fn method_not_allowed() -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", "Method not allowed")
+            .message("See /openapi.json for the methods of this route.")
+    }
+
+    /// The body is longer than the longest that is read.
+    pub(crate) fn payload_too_large(bytes_max: usize) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", "Payload too large")
+            .message(format!("Send at most {bytes_max} bytes."))
+    }
+
+    /// The request names a host that is not served.
+    pub(crate) fn misdirected() -> Self {
+        Self::new(StatusCode::MISDIRECTED_REQUEST, "MISDIRECTED_REQUEST", "Misdirected request")
+            .message("Use the address of this service. Its operator adds host names to ALLOWED_HOSTS.")
+    }
+
+    /// The client is over a limit. `error`: of what there is too much.
+    pub(crate) fn too_many(
+        error: &'static str,
+        message: impl Into<Cow<'static, str>>,
+        retry_in: Duration,
+    ) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", error).message(message).retry_in(retry_in)
+    }
+
+    /// The ledger cannot do what was asked: `message` says what to do.
+    pub(crate) fn ledger_unavailable(message: &'static str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "LEDGER_UNAVAILABLE", "Ledger unavailable")
+            .message(message)
+    }
+
+    /// The ledger cannot be written, or its time is in doubt.
+    pub(crate) fn not_recorded() -> Self {
+        Self::ledger_unavailable(
+            "The ledger cannot be written, or the clock is in doubt. Check the log, the disk that holds STATE_DIR, and the hints of the status.",
+        )
+        .retry_in(SECOND)
+    }
+
+    /// Something is full: `message` says what to do.
+    pub(crate) fn full(message: &'static str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "OVERLOADED", "Overloaded")
+            .message(message)
+            .retry_in(SECOND)
+    }
+
+    /// Too many requests are in progress, or a table is full.
+    pub(crate) fn overloaded() -> Self {
+        Self::full("Try again in a second.")
+    }
+
+    /// The process is shutting down.
+    pub(crate) fn shutting_down() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "SHUTTING_DOWN", "Shutting down")
+    }
+
+    /// A fault of this service.
+    pub(crate) fn internal() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", "Internal error")
+            .message("Report the requestId to the operator of this service.")
     }
 
     /// The error for a status that a layer returned without an [`ErrorBody`].
-    #[must_use]
-    pub fn of_status(status: StatusCode) -> Self {
+    pub(crate) fn of_status(status: StatusCode) -> Self {
         match status {
-            StatusCode::NOT_FOUND => Self::NotFound,
-            StatusCode::METHOD_NOT_ALLOWED => Self::MethodNotAllowed { allow: None },
+            StatusCode::NOT_FOUND => Self::no_route(),
+            StatusCode::METHOD_NOT_ALLOWED => Self::method_not_allowed(),
             status if status.is_client_error() => Self::invalid("The request could not be read."),
-            _ => Self::Internal,
+            _ => Self::internal(),
         }
-    }
-
-    /// The body, without the request's id.
-    #[must_use]
-    pub fn into_body(self) -> ErrorBody {
-        self.describe().body
-    }
-
-    /// The status, and the body without the request's id.
-    #[must_use]
-    pub fn into_status_and_body(self) -> (StatusCode, ErrorBody) {
-        let Described { status, body, .. } = self.describe();
-        (status, body)
     }
 }
 
 impl From<NoUser> for ApiError {
     fn from(why: NoUser) -> Self {
         match why {
-            NoUser::Invalid(fault) => Self::InvalidToken(fault),
-            NoUser::KeysUnreachable => Self::KeysUnreachable,
+            NoUser::Invalid(fault) => Self::new(StatusCode::UNAUTHORIZED, "INVALID_TOKEN", "Invalid token")
+                .message(format!("Sign in again and send a new token: {fault}.")),
+            NoUser::KeysUnreachable => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "OVERLOADED",
+                "Keys unreachable",
+            )
+            .message(
+                "Try again in 10 seconds. The operator checks AUTH_JWKS_URL: its keys cannot be fetched.",
+            )
+            .retry_in(SECOND * 10),
         }
     }
 }
 
-/// An override that is in effect. A mint that is not recorded is [`ApiError::LedgerUnavailable`].
+/// An override that is in effect. A mint that is not recorded is [`ApiError::not_recorded`].
 impl From<NotRecorded> for ApiError {
     fn from(_: NotRecorded) -> Self {
-        Self::OverrideNotRecorded
+        Self::ledger_unavailable(
+            "The change is in effect, but it could not be written, so a restart undoes it. Check the log and the disk that holds STATE_DIR.",
+        )
     }
 }
 
 impl From<TooManyBlocked> for ApiError {
     fn from(_: TooManyBlocked) -> Self {
-        Self::TooManyBlocked
+        Self::full("Unblock a user first: as many as possible are blocked.")
     }
 }
 
 impl From<NoRandomness> for ApiError {
     fn from(_: NoRandomness) -> Self {
-        Self::Internal
+        Self::internal()
     }
 }
 
 impl IntoResponse for ApiError {
-    /// Status and headers. The [`ErrorBody`] is among the extensions; the envelope adds the request's id and sends it.
+    /// Status and wait. The [`ErrorBody`] is among the extensions; the envelope adds the request's id and sends it.
     fn into_response(self) -> Response {
-        let Described { status, retry_in, allow, body } = self.describe();
+        let Self { status, retry_in, body } = self;
         let mut response = status.into_response();
-        let headers = response.headers_mut();
         if let Some(wait) = retry_in {
-            headers.insert(RETRY_AFTER, HeaderValue::from(wait_seconds(wait)));
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait_seconds(wait)));
         }
-        if let Some(allow) = allow {
-            headers.insert(ALLOW, allow);
-        }
-        response.extensions_mut().insert(body);
+        response.extensions_mut().insert(*body);
         response
     }
 }

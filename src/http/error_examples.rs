@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::body::BODY_MAX;
 use super::error::{ApiError, CODES, ErrorBody, ForeignRequest};
-use crate::auth::Fault;
+use crate::auth::{Fault, NoUser};
 use turn_ledger::{ByteCount, Figures, Period, Refusal, Timestamp, UserUsage};
 
 const REQUEST_ID: &str = "672e560945ec9517-9";
@@ -42,32 +42,32 @@ fn refer(response: &mut Value) {
 
 /// The status as the summary, and the body.
 fn example(error: ApiError) -> Value {
-    let (status, body) = error.into_status_and_body();
-    json!({"summary": status.to_string(), "value": ErrorBody { request_id: REQUEST_ID.to_owned(), ..body }})
+    let body = ErrorBody { request_id: REQUEST_ID.to_owned(), ..*error.body };
+    json!({"summary": error.status.to_string(), "value": body})
 }
 
 /// An error with this code.
 fn error(code: &str) -> Option<ApiError> {
     Some(match code {
         "INVALID_REQUEST" => ApiError::invalid("Set `ttl` to a whole number of seconds from 60 to 86400."),
-        "UNAUTHORIZED" => ApiError::Unauthorized { expected: "the OPERATOR_TOKEN" },
-        "INVALID_GRANT" => ApiError::InvalidGrant,
-        "INVALID_TOKEN" => ApiError::InvalidToken(Fault::Expired),
+        "UNAUTHORIZED" => ApiError::no_token("the OPERATOR_TOKEN"),
+        "INVALID_GRANT" => ApiError::invalid_grant(),
+        "INVALID_TOKEN" => NoUser::Invalid(Fault::Expired).into(),
         "ORIGIN_NOT_ALLOWED" => {
-            ApiError::OriginNotAllowed(ForeignRequest::Origin("https://app.example".to_owned()))
+            ApiError::origin_not_allowed(ForeignRequest::Origin("https://app.example".to_owned()))
         }
-        "USER_BLOCKED" => ApiError::UserBlocked,
-        "USER_LIMIT_REACHED" => ApiError::BudgetExhausted(spent_by_user()),
-        "NOT_FOUND" => ApiError::NotFound,
-        "METHOD_NOT_ALLOWED" => ApiError::MethodNotAllowed { allow: None },
-        "PAYLOAD_TOO_LARGE" => ApiError::PayloadTooLarge { bytes_max: BODY_MAX },
-        "MISDIRECTED_REQUEST" => ApiError::MisdirectedRequest,
-        "RATE_LIMITED" => ApiError::RateLimited { retry_in: Duration::from_secs(1) },
-        "BUDGET_EXHAUSTED" => ApiError::BudgetExhausted(spent()),
-        "LEDGER_UNAVAILABLE" => ApiError::LedgerUnavailable,
-        "OVERLOADED" => ApiError::Overloaded,
-        "SHUTTING_DOWN" => ApiError::ShuttingDown,
-        "INTERNAL" => ApiError::Internal,
+        "USER_BLOCKED" => ApiError::user_blocked(),
+        "USER_LIMIT_REACHED" => ApiError::budget_exhausted(&spent_by_user()),
+        "NOT_FOUND" => ApiError::no_route(),
+        "METHOD_NOT_ALLOWED" => ApiError::method_not_allowed(),
+        "PAYLOAD_TOO_LARGE" => ApiError::payload_too_large(BODY_MAX),
+        "MISDIRECTED_REQUEST" => ApiError::misdirected(),
+        "RATE_LIMITED" => ApiError::too_many_mints(Duration::from_secs(1)),
+        "BUDGET_EXHAUSTED" => ApiError::budget_exhausted(&spent()),
+        "LEDGER_UNAVAILABLE" => ApiError::not_recorded(),
+        "OVERLOADED" => ApiError::overloaded(),
+        "SHUTTING_DOWN" => ApiError::shutting_down(),
+        "INTERNAL" => ApiError::internal(),
         _ => return None,
     })
 }

@@ -39,7 +39,7 @@ fn judge(request: &Request, route: &str, hosts: &AllowedHosts) -> Result<(), Api
     let in_target = request.uri().authority();
     let is_served = host.is_some_and(|host| hosts.allows(host))
         && in_target.is_none_or(|authority| hosts.allows(authority.as_str()));
-    if is_served { Ok(()) } else { Err(ApiError::MisdirectedRequest) }
+    if is_served { Ok(()) } else { Err(ApiError::misdirected()) }
 }
 
 /// The value of the only `Host`; `None` for a request in HTTP/1.0 without one.
@@ -79,7 +79,7 @@ mod tests {
     }
 
     fn code(version: Version, lines: &[(&str, &[u8])], hosts: &AllowedHosts) -> &'static str {
-        judge(&request(version, lines), "/api", hosts).map_or_else(|error| error.into_body().code, |()| "")
+        judge(&request(version, lines), "/api", hosts).map_or_else(|error| error.body.code, |()| "")
     }
 
     #[test]

@@ -75,10 +75,10 @@ pub async fn get_health(State(app): State<Arc<App>>) -> Json<HealthBody> {
 )]
 pub async fn get_ready(State(app): State<Arc<App>>) -> Result<Json<ReadyBody>, ApiError> {
     if app.draining.load(Ordering::Relaxed) {
-        return Err(ApiError::ShuttingDown);
+        return Err(ApiError::shutting_down());
     }
     if !app.account.is_writable() {
-        return Err(ApiError::LedgerUnavailable);
+        return Err(ApiError::not_recorded());
     }
     let provider = app.mint.provider_is_up().map(|is_up| if is_up { "up" } else { "down" });
     Ok(Json(ReadyBody { status: "ready", provider }))

@@ -21,7 +21,7 @@ use turn_ledger::{SpenderKind, Timestamp};
     responses((status = 200, description = "OpenMetrics text.", body = String, content_type = OPENMETRICS))
 )]
 pub async fn get_metrics(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
-    let text = app.metrics.render(&figures(&app)).map_err(|_| ApiError::Internal)?;
+    let text = app.metrics.render(&figures(&app)).map_err(|_| ApiError::internal())?;
     Ok(([(CONTENT_TYPE, OPENMETRICS)], text).into_response())
 }
 

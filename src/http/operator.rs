@@ -30,24 +30,28 @@ const STEP_DEFAULT: u64 = 3_600;
 
 /// Rejects requests without the operator token.
 pub async fn require_operator(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let Some(expected) = &app.operator_token else { return ApiError::NoOperator.into_response() };
+    let Some(expected) = &app.operator_token else { return ApiError::no_operator().into_response() };
     match bearer(request.headers()) {
         Some(shown) if expected.matches(shown) => next.run(request).await,
-        Some(_) => wrong_token(&app, Role::Operator, client_of(&request), ApiError::WrongOperatorToken)
-            .into_response(),
-        None => ApiError::Unauthorized { expected: "the OPERATOR_TOKEN" }.into_response(),
+        Some(_) => wrong_token(
+            &app,
+            Role::Operator,
+            client_of(&request),
+            ApiError::unauthorized("Check the token: it is not the OPERATOR_TOKEN of this service."),
+        )
+        .into_response(),
+        None => ApiError::no_token("the OPERATOR_TOKEN").into_response(),
     }
 }
 
 /// Counts a wrong token. Returns `refusal`, or after too many the error with the time to wait.
 pub(super) fn wrong_token(app: &App, role: Role, client: Option<ClientAddr>, refusal: ApiError) -> ApiError {
     // The envelope adds the address to every request.
-    let Some(ClientAddr(client)) = client else { return ApiError::Internal };
+    let Some(ClientAddr(client)) = client else { return ApiError::internal() };
     let retry_in = app.wrong_tokens.count(role, client);
-    retry_in.map_or(refusal, |retry_in| ApiError::OverLimit {
-        error: "Too many wrong tokens",
-        message: "Correct the token. The right one is served at once.",
-        retry_in,
+    retry_in.map_or(refusal, |retry_in| {
+        let message = "Correct the token. The right one is served at once.";
+        ApiError::too_many("Too many wrong tokens", message, retry_in)
     })
 }
 

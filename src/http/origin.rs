@@ -68,7 +68,7 @@ pub async fn refuse_foreign(State(app): State<Arc<App>>, request: Request, next:
             ForeignRequest::Origin(_) => only_origin(request.headers()).cloned(),
             ForeignRequest::Site | ForeignRequest::Prefetch => None,
         };
-        let mut response = ApiError::OriginNotAllowed(foreign).into_response();
+        let mut response = ApiError::origin_not_allowed(foreign).into_response();
         let headers = response.headers_mut();
         headers.insert(VARY, HeaderValue::from_static("Origin"));
         if let Some(origin) = refused_origin {

@@ -199,8 +199,10 @@ pub async fn revoke_credential(
     Path(grant): Path<String>,
 ) -> Result<Json<RevocationBody>, ApiError> {
     let id = grant.parse::<GrantId>().ok().or_else(|| app.grant_key.verify(&grant).map(|grant| grant.id));
-    let id = id.ok_or(ApiError::UnknownGrant)?;
-    let issued = app.account.revoke(id).ok_or(ApiError::UnknownGrant)?;
+    let unknown =
+        || ApiError::not_found("No live credential has this grant: it has expired, or was not issued here.");
+    let id = id.ok_or_else(unknown)?;
+    let issued = app.account.revoke(id).ok_or_else(unknown)?;
     let recorded = app.account.recorded().await;
     app.account.note_action(format!("The credential {id} was revoked."));
     let revocation = app.mint.revoke(id, &issued).await;

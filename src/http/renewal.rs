@@ -26,8 +26,6 @@ use crate::request::client_addr::{ClientAddr, FORWARDED_FOR, is_trusted};
 use crate::request::trace::TraceParent;
 use turn_ledger::{ClientKey, GrantRow, KeyName, ORIGIN_MAX, User};
 
-const NO_USER: ApiError = ApiError::Unauthorized { expected: "a token of your sign-in" };
-
 /// Who asks for a credential, and what the log needs.
 pub struct Asker {
     /// The client.
@@ -110,7 +108,7 @@ impl<S: Sync> FromRequestParts<S> for Asker {
             None | Some(Proof::Nothing) => Ok(asker),
             Some(Proof::User(user)) => Ok(Self { user: Some(user.clone()), ..asker }),
             Some(Proof::Renewal(right)) => Ok(Self { renewal: Some(Arc::clone(right)), ..asker }),
-            Some(Proof::Refused(Refused::NoToken)) => Err(NO_USER),
+            Some(Proof::Refused(Refused::NoToken)) => Err(ApiError::no_token("a token of your sign-in")),
             Some(Proof::Refused(Refused::NoUser(why))) => Err((*why).into()),
         }
     }
@@ -124,12 +122,12 @@ pub async fn recognise(State(app): State<Arc<App>>, mut request: Request, next: 
         note.note_user(user);
     }
     let Some(ClientAddr(address)) = request.extensions().get().copied() else {
-        return ApiError::Internal.into_response();
+        return ApiError::internal().into_response();
     };
     let standing = match app.rate_limit.take(proof.kind(), address, proof.user()) {
         Ok(standing) => standing,
         Err(over) => {
-            let mut response = ApiError::RateLimited { retry_in: over.reset }.into_response();
+            let mut response = ApiError::too_many_mints(over.reset).into_response();
             over.describe(response.headers_mut());
             return response;
         }

@@ -75,7 +75,7 @@ async fn get_turn_client_types(headers: HeaderMap) -> Response {
 async fn get_turn_client_package(headers: HeaderMap) -> Response {
     match &*package::TARBALL {
         Ok(tarball) => file("application/gzip", tarball, &headers),
-        Err(_) => ApiError::Internal.into_response(),
+        Err(_) => ApiError::internal().into_response(),
     }
 }
 

@@ -39,7 +39,7 @@ pub fn start(pages: &[Link]) -> MethodRouter<Arc<App>> {
     let first = pages.first().copied();
     get(async move |headers: HeaderMap| match first.filter(|_| accepts_html(&headers)) {
         Some(page) => redirect(page),
-        None => ApiError::NotFound.into_response(),
+        None => ApiError::no_route().into_response(),
     })
 }
 

@@ -165,7 +165,7 @@ impl Page {
             .find(|(known, _)| *known == name)
         {
             Some((name, text)) => same_origin(name, text, &headers),
-            None => ApiError::NotFound.into_response(),
+            None => ApiError::no_route().into_response(),
         };
         [
             route(self.link.path, page, get(get_page)),
@@ -183,7 +183,7 @@ fn not_found(why: &str) -> Described {
 /// Responds 404 to requests for the operator's page if there is no `OPERATOR_TOKEN`.
 pub async fn only_with_operator(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     if app.operator_token.is_none() {
-        return ApiError::NoOperator.into_response();
+        return ApiError::no_operator().into_response();
     }
     next.run(request).await
 }

@@ -34,7 +34,7 @@ fn code_schema() -> RefOr<Schema> {
 }
 
 /// The body of every error response.
-#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ErrorBody {
     /// Short text for people.

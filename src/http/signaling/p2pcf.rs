@@ -43,7 +43,7 @@ pub async fn readable(mut response: Response) -> Response {
 /// The client asks P2PCF, or for ids of `PeerJS`, too often.
 pub(super) fn too_many_polls(retry_in: Duration) -> ApiError {
     let message = "Send fewer requests: an address has 1,200 a minute.";
-    ApiError::OverLimit { error: "Too many requests", message, retry_in }
+    ApiError::too_many("Too many requests", message, retry_in)
 }
 
 /// The layer that rejects a client that polls too often.
@@ -66,7 +66,7 @@ async fn answer(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let Some(p2pcf) = &app.signaling.p2pcf else { return ApiError::NotFound.into_response() };
+    let Some(p2pcf) = &app.signaling.p2pcf else { return ApiError::no_route().into_response() };
     let header = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let origin = origin(&headers, &app.origins);
     let answer = p2pcf.answer(&turn_signaling::p2pcf::Request {

@@ -56,7 +56,7 @@ pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
 async fn bug(State(app): State<Arc<App>>, request: Request) -> Result<Json<Value>, ApiError> {
     let reports = reports(&app)?;
     if reports.store.is_none() && reports.feedback.is_none() {
-        return Err(ApiError::NotFound);
+        return Err(ApiError::no_route());
     }
     let limit = BodyLimit::long(FORM_MAX, &reports.uploads);
     let received = read(reports, &limit, request).await?;
@@ -76,13 +76,13 @@ async fn keep(reports: &Reports, report: &mut BugReport) -> Result<Option<String
     let id = uuid(u128::from_be_bytes(random::bytes()?));
     let name = id.clone();
     let kept = reports.with_store(store, move |store, now| store.keep(&name, history.get().as_bytes(), now));
-    kept.await.map(|()| Some(id)).ok_or(ApiError::Internal)
+    kept.await.map(|()| Some(id)).ok_or_else(ApiError::internal)
 }
 
 async fn dead_track(State(app): State<Arc<App>>, request: Request) -> Result<Json<Value>, ApiError> {
     let reports = reports(&app)?;
     if reports.feedback.is_none() {
-        return Err(ApiError::NotFound);
+        return Err(ApiError::no_route());
     }
     let limit = BodyLimit::long(JSON_MAX, &reports.uploads);
     let received = read(reports, &limit, request).await?;
@@ -128,15 +128,15 @@ async fn debug_info(
     State(app): State<Arc<App>>,
     Query(asked): Query<Asked>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let store = reports(&app)?.store.as_ref().ok_or(ApiError::NotFound)?;
+    let store = reports(&app)?.store.as_ref().ok_or_else(ApiError::no_route)?;
     let id = asked.id.filter(|id| !id.is_empty()).ok_or_else(|| ApiError::invalid("missing id param"))?;
     let found = reports(&app)?.with_store(store, move |store, now| store.read(&id, now)).await;
-    let report = found.ok_or(ApiError::Internal)?.ok_or(ApiError::NotFound)?;
+    let report = found.ok_or_else(ApiError::internal)?.ok_or_else(ApiError::no_route)?;
     Ok(([(CONTENT_TYPE, "application/json"), NO_SNIFF], report))
 }
 
 fn reports(app: &App) -> Result<&Reports, ApiError> {
-    app.signaling.reports.as_ref().ok_or(ApiError::NotFound)
+    app.signaling.reports.as_ref().ok_or_else(ApiError::no_route)
 }
 
 /// A report as it has arrived.
@@ -149,11 +149,10 @@ struct Received {
 
 /// Reads a report, if its client may send one now.
 async fn read(reports: &Reports, limit: &BodyLimit, request: Request) -> Result<Received, ApiError> {
-    let ClientAddr(address) = request.extensions().get().copied().ok_or(ApiError::Internal)?;
-    reports.take(ClientKey::of(address)).map_err(|retry_in| ApiError::OverLimit {
-        error: "Too many reports",
-        message: "Send fewer reports: ten at once, then one a minute.",
-        retry_in,
+    let ClientAddr(address) = request.extensions().get().copied().ok_or_else(ApiError::internal)?;
+    reports.take(ClientKey::of(address)).map_err(|retry_in| {
+        let message = "Send fewer reports: ten at once, then one a minute.";
+        ApiError::too_many("Too many reports", message, retry_in)
     })?;
     let headers = request.headers().clone();
     let (body, permit) = read_up_to(limit, request).await?;
@@ -163,7 +162,7 @@ async fn read(reports: &Reports, limit: &BodyLimit, request: Request) -> Result<
 /// Sends a card, if there is a chat.
 fn tell(reports: &Reports, card: impl FnOnce() -> String) -> Result<(), ApiError> {
     match &reports.feedback {
-        Some(feedback) if !feedback.push(card()) => Err(ApiError::Overloaded),
+        Some(feedback) if !feedback.push(card()) => Err(ApiError::overloaded()),
         _ => Ok(()),
     }
 }

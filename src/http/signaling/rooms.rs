@@ -30,6 +30,7 @@ use crate::signal::rooms::RoomUsers;
 
 /// The only kind of party that this server has.
 const PARTY: &str = "rooms";
+const CHOOSE_A_NAME: &str = "Send the form field `username` to /set-username, then connect again.";
 
 /// The routes, without the rule about origins.
 pub(super) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
@@ -50,17 +51,17 @@ async fn open(
     if party != PARTY {
         return Err(ApiError::invalid(format!("Connect to /parties/{PARTY}/ and the name of a room.")));
     }
-    let users = app.signaling.room_users.as_ref().ok_or(ApiError::NotFound)?;
+    let users = app.signaling.room_users.as_ref().ok_or_else(ApiError::no_route)?;
     let visitor = visitor(&app, users, peer, request.headers());
     let mut socket = match SocketRequest::from_request(request, &app).await {
         Ok(socket) => socket,
         // As the reference server answers.
-        Err(refused) if refused.status() == StatusCode::UPGRADE_REQUIRED => return Err(ApiError::NotFound),
+        Err(refused) if refused.status() == StatusCode::UPGRADE_REQUIRED => return Err(ApiError::no_route()),
         Err(refused) => return Ok(refused),
     };
-    let Visitor { user, number } = visitor.ok_or(ApiError::NoRoomUser)?;
+    let Visitor { user, number } = visitor.ok_or_else(|| ApiError::unauthorized(CHOOSE_A_NAME))?;
     if app.account.read(|books| books.is_blocked(&user)) {
-        return Err(ApiError::UserBlocked);
+        return Err(ApiError::user_blocked());
     }
     (socket.known.user, socket.known.visitor) = (Some(user), number);
     socket.known.room = Some(room.into());
@@ -75,7 +76,7 @@ async fn set_username(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    let users = app.signaling.room_users.as_ref().ok_or(ApiError::NotFound)?;
+    let users = app.signaling.room_users.as_ref().ok_or_else(ApiError::no_route)?;
     let next = [(LOCATION, return_path(query.as_deref().unwrap_or_default()))];
     if named_by_proxy(&app, users, peer, &headers).is_some() {
         return Ok((StatusCode::FOUND, next).into_response());

@@ -37,7 +37,12 @@ pub fn sockets(app: &Arc<App>) -> Router<Arc<App>> {
 
 /// Every path that no route has. Allowed pages may read the response, because some clients show nothing else.
 pub async fn unknown(State(app): State<Arc<App>>, uri: Uri) -> ApiError {
-    app.signaling.off_at(uri.path()).map_or(ApiError::NotFound, ApiError::SignalingOff)
+    match app.signaling.off_at(uri.path()) {
+        Some(name) => ApiError::not_found(format!(
+            "Add {name} to the setting SIGNALING to serve this path (docs/SIGNALING.md)."
+        )),
+        None => ApiError::no_route(),
+    }
 }
 
 async fn ayame(State(app): State<Arc<App>>, headers: HeaderMap, mut request: SocketRequest) -> Response {

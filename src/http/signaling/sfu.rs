@@ -68,13 +68,13 @@ pub fn cors(app: &App) -> CorsLayer {
 }
 
 async fn serve(app: &Arc<App>, prefix: &Arc<str>, request: Request) -> Response {
-    let Some(proxy) = &app.signaling.sfu else { return ApiError::NotFound.into_response() };
+    let Some(proxy) = &app.signaling.sfu else { return ApiError::no_route().into_response() };
     let path = request.uri().path().strip_prefix(&**prefix).unwrap_or_default();
     match route(request.method().as_str(), path) {
         Ok(Route::IceServers) => ice_servers(app, proxy, request).await,
         Ok(Route::NewSession) => answer(open(app, proxy, prefix, request).await, true),
         Ok(Route::Session { id, call }) => answer(on_session(app, proxy, id, call, request).await, false),
-        Err(NoRoute::NotFound) => ApiError::NotFound.into_response(),
+        Err(NoRoute::NotFound) => ApiError::no_route().into_response(),
         Err(NoRoute::Method { allow }) => {
             let mut response = answer(Err(Fault::Method), false);
             response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
@@ -195,8 +195,8 @@ async fn read(app: &App, request: Request) -> Result<Passed, Fault> {
     let sent = request.headers().iter().filter(|(name, _)| header::is_sent(name.as_str()));
     let headers = sent.map(|(name, value)| (name.clone(), value.clone())).collect();
     let limit = BodyLimit::long(BODY_MAX, &app.long_bodies);
-    let (body, permit) = read_up_to(&limit, request).await.map_err(|error| match error {
-        ApiError::PayloadTooLarge { .. } => Fault::TooLarge,
+    let (body, permit) = read_up_to(&limit, request).await.map_err(|error| match error.status {
+        StatusCode::PAYLOAD_TOO_LARGE => Fault::TooLarge,
         _ => Fault::Malformed,
     })?;
     Ok(Passed { query, headers, body, permit })

@@ -68,12 +68,12 @@ pub fn upgrade(
 
 fn refused(why: NoPlace) -> ApiError {
     match why {
-        NoPlace::Full => ApiError::Overloaded,
-        NoPlace::ClientFull => ApiError::OverLimit {
-            error: "Too many open connections",
-            message: "Close sockets that have ended, or raise SIGNALING_SOCKETS_PER_CLIENT if many users share this address.",
-            retry_in: Duration::from_secs(10),
-        },
+        NoPlace::Full => ApiError::overloaded(),
+        NoPlace::ClientFull => ApiError::too_many(
+            "Too many open connections",
+            "Close sockets that have ended, or raise SIGNALING_SOCKETS_PER_CLIENT if many users share this address.",
+            Duration::from_secs(10),
+        ),
     }
 }
 

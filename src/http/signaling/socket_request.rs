@@ -33,7 +33,7 @@ impl SocketRequest {
     pub(super) fn open(self, app: &Arc<App>, protocol: ProtocolName) -> Response {
         match app.signaling.hub(protocol) {
             Some(hub) => socket::upgrade(app, hub, self.requester, self.upgrade, self.known),
-            None => ApiError::NotFound.into_response(),
+            None => ApiError::no_route().into_response(),
         }
     }
 }
@@ -45,12 +45,12 @@ impl axum::extract::FromRequest<Arc<App>> for SocketRequest {
         let country_key = by_country(app, &request);
         let (mut parts, _) = request.into_parts();
         let Ok(upgrade) = WebSocketUpgrade::from_request_parts(&mut parts, app).await else {
-            let mut response = ApiError::UpgradeRequired.into_response();
+            let mut response = ApiError::upgrade_required().into_response();
             response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
             return Err(response);
         };
         let Some(ClientAddr(address)) = parts.extensions.get().copied() else {
-            return Err(ApiError::Internal.into_response());
+            return Err(ApiError::internal().into_response());
         };
         let known = known(app, &parts.headers, parts.uri.query().unwrap_or_default())
             .map_err(IntoResponse::into_response)?;
