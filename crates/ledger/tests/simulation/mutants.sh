@@ -65,6 +65,8 @@ mutants=(
     'the SFU: fewer tracks shrink the promise of the running minute|books/sfu.rs|before.filter(\|time\| time.from == minute)|before.filter(\|time\| time.from > minute)'
     'the SFU: a count that is not taken clears its estimate|ledger/readings.rs|if taken == ReadingOutcome::Taken && source == IceSource::Cloudflare {|if source == IceSource::Cloudflare {'
     'the SFU: bytes from before the reset are charged to the user after it|grants/sessions.rs|now.millis_since(pulls.counted_until.max(start))|now.millis_since(pulls.counted_until.max(start.min(pulls.counted_until)))'
+    'the SFU: a session of an SFU that was removed from the settings goes on|grants/sessions.rs|!self.terms.watches_sfu && row.expires_at <= now|!self.terms.watches_sfu && row.expires_at < Timestamp::default()'
+    'a reporter names a user for whom there is no row|books/mod.rs|by_reporter.user.take_if(\|user\| !self.grants.has_room_for(user, now));|by_reporter.user.take_if(\|user\| !self.grants.has_room_for(user, now) && false);'
     'counts by grant: the first part is the last one|grants/counts.rs|let is_last = ids.len() < ROWS_AT_ONCE;|let is_last = ids.len() <= ROWS_AT_ONCE;'
     'counts by grant: an open span is counted beside a final count that is taken in part|grants/counts.rs|if waits \|\| counts.from|if counts.from'
     'counts by grant: how far one is taken is not stored|grants/counted.rs|    #[serde(skip_serializing_if = "Option::is_none")]\n    pub(super) taking|    #[serde(skip)]\n    pub(super) taking'
