@@ -63,7 +63,7 @@ impl Outbox for Account {
         self.lock().alerts.get().next_pending().cloned()
     }
 
-    fn settled(&self, id: &str) {
+    fn remove(&self, id: &str) {
         self.lock().alerts.change(|rules| rules.delivered(id));
     }
 }

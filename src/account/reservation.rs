@@ -117,7 +117,7 @@ impl Reservation {
             None => Written::Yes,
             Some(pending) => pending.wait().await,
         };
-        self.account.change(|books| books.settle(&commit, written))?;
+        self.account.change(|books| books.note_written(&commit, written))?;
         if let Some(right) = renewal {
             right.use_up();
         }

@@ -19,7 +19,7 @@ pub trait Outbox: Send + Sync {
     /// The oldest alert.
     fn next(&self) -> Option<Alert>;
     /// Removes an alert that is delivered or given up.
-    fn settled(&self, id: &str);
+    fn remove(&self, id: &str);
 }
 
 /// The pause before an empty outbox is checked again.
@@ -55,7 +55,7 @@ impl AlertDispatcher {
                 continue;
             };
             let outcome = self.deliver_one(&alert).await;
-            outbox.settled(&alert.id);
+            outbox.remove(&alert.id);
             self.metrics.alert(alert.kind.name(), outcome.name(), 1);
         }
     }

@@ -267,7 +267,7 @@ impl Parts<'_> {
     fn cloudflare_meter(&self) -> Result<Option<CloudflareMeter>, BuildError> {
         let Some(analytics) = &self.config.meter.analytics else { return Ok(None) };
         self.account
-            .change(|books| books.ledger_mut().settle_late_counts(IceSource::Cloudflare, analytics.lag));
+            .change(|books| books.ledger_mut().forget_late_counts(IceSource::Cloudflare, analytics.lag));
         let keys = Arc::clone(&self.own_keys);
         let counted =
             Counted { billed: self.config.usage.billed, has_sfu: self.config.signaling.sfu.is_some() };

@@ -36,7 +36,7 @@ use crate::telemetry::metrics::Metrics;
 use turn_ledger::{ByteCount, Carried, GrantEnd, IceSource, ReadingOutcome};
 
 /// The interval between readings, and between checks for grants that have ended.
-const SETTLE_INTERVAL: Duration = Duration::from_secs(1);
+const COUNT_INTERVAL: Duration = Duration::from_secs(1);
 /// The longest datagram. The library reads datagrams of peers up to the same length. Real ones have under 1,300 bytes.
 const DATAGRAM_MAX: usize = 1_500;
 /// Nonces in memory. At the bound all are dropped, and each client's next request gets a new one (438).
@@ -128,16 +128,16 @@ impl Relay {
             "a small TURN server runs in this process, on UDP {address}: for demos, development and tests, not for production"
         );
         let mut counted = 0;
-        self.settle(&mut counted, true).await;
+        self.count(&mut counted, true).await;
         tokio::select! {
             () = end.cancelled() => {}
             never = self.receive(&socket) => match never {},
-            never = self.settle_regularly(&mut counted) => match never {},
+            never = self.count_regularly(&mut counted) => match never {},
         }
         for name in self.clients.users().into_keys() {
             self.cut(&name, "shutdown").await;
         }
-        self.settle(&mut counted, true).await;
+        self.count(&mut counted, true).await;
     }
 
     async fn receive(&self, socket: &Arc<UdpSocket>) -> Infallible {
@@ -233,8 +233,8 @@ impl Relay {
         }
     }
 
-    async fn settle_regularly(&self, counted: &mut u64) -> Infallible {
-        let mut interval = tokio::time::interval(SETTLE_INTERVAL);
+    async fn count_regularly(&self, counted: &mut u64) -> Infallible {
+        let mut interval = tokio::time::interval(COUNT_INTERVAL);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut is_written = true;
         loop {
@@ -242,14 +242,14 @@ impl Relay {
                 _ = interval.tick() => is_written = self.account.recorded().await.is_ok(),
                 () = self.ceiling.is_reached(), if is_written => {}
             }
-            self.settle(counted, is_written).await;
+            self.count(counted, is_written).await;
         }
     }
 
     /// Reports what was carried since the last call, sets the ceiling, and ends the allocations of grants that have ended. `counted`:
     /// what was reported before. A crash must not hide more than [`UNWRITTEN_MAX`](turn_ledger::UNWRITTEN_MAX), so nothing may
     /// pass unless the count of the last interval `is_written`.
-    async fn settle(&self, counted: &mut u64, is_written: bool) {
+    async fn count(&self, counted: &mut u64, is_written: bool) {
         // Read the clock before the count, so that the count contains everything up to that instant.
         let (as_of, may_count) = self.account.read(|books| (books.now(), books.may_count()));
         if may_count {

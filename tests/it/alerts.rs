@@ -262,7 +262,7 @@ impl Outbox for TestOutbox {
         self.0.lock().unwrap().front().cloned()
     }
 
-    fn settled(&self, id: &str) {
+    fn remove(&self, id: &str) {
         self.0.lock().unwrap().retain(|alert| alert.id != id);
     }
 }

@@ -58,7 +58,7 @@ fn change(before: PromisedTime, after: PromisedTime) -> UsageChange {
 fn issued(grants: &mut Grants, id: u8) -> Grant {
     let grant = grant(id);
     grants.issue(grant.id, GrantRow::new(&grant, Some("user"), Some(promised(20))));
-    grants.settle(grant.id);
+    grants.note_written(grant.id);
     grant
 }
 
@@ -205,7 +205,7 @@ fn a_renewal_at_the_same_source_prolongs_what_was_begun_before_it() {
     let later = |id, source| Grant { source, expires_at: at(2_000), ..grant(id) };
     let renew = |grants: &mut Grants, renewal: Grant| {
         grants.issue(renewal.id, GrantRow::new(&renewal, Some("user"), Some(promised(40))));
-        grants.settle(renewal.id);
+        grants.note_written(renewal.id);
         grants.note_renewal(first.id, renewal.id);
         grants.change(first.id, |row| row.renewed = true);
     };

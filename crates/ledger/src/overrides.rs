@@ -28,7 +28,7 @@ impl Overrides {
     }
 
     /// Drops an override of the limit that was set under another configuration.
-    pub fn settle(&mut self, configured: ByteCount) {
+    pub fn drop_outdated(&mut self, configured: ByteCount) {
         self.limit = self.limit.filter(|set| set.configured == configured);
     }
 
@@ -67,10 +67,10 @@ mod tests {
     fn an_overruled_override_does_not_return_with_the_old_configuration() {
         let mut overrides = Overrides::default();
         overrides.override_limit(Some(ByteCount::new(5)), CONFIGURED);
-        overrides.settle(CONFIGURED);
+        overrides.drop_outdated(CONFIGURED);
         assert_eq!(overrides.limit(CONFIGURED), ByteCount::new(5));
-        overrides.settle(ByteCount::new(2_000));
-        overrides.settle(CONFIGURED);
+        overrides.drop_outdated(ByteCount::new(2_000));
+        overrides.drop_outdated(CONFIGURED);
         assert_eq!(overrides.limit(CONFIGURED), CONFIGURED);
     }
 }

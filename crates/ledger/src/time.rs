@@ -122,7 +122,8 @@ impl SteadyTime {
         // In a pause the time since boot stands still, so a reference clock from before the jump knows nothing about it.
         let told = self.reference.zip(self.ahead_since).filter(|((_, at), (since, _))| at > since);
         let in_doubt = has_jumped && is_refused && told.and(verdict).is_none();
-        let was_confirmed = self.settle(now, since_boot, has_jumped && is_refused, !jumped.is_zero());
+        let was_confirmed =
+            self.update_confirmed(now, since_boot, has_jumped && is_refused, !jumped.is_zero());
         let is_known = was_confirmed && self.is_confirmed;
         let may_be_wrong = !is_known && !jumped.is_zero();
         Moment { now, wall, jumped, may_be_wrong, in_doubt, mark: self.mark(now, since_boot) }
@@ -141,7 +142,13 @@ impl SteadyTime {
 
     /// Takes what a reference clock and an accepted jump say about the time in which the machine was off. Returns whether the books'
     /// time was confirmed up to here.
-    fn settle(&mut self, now: Timestamp, since_boot: Duration, is_ahead: bool, has_jumped: bool) -> bool {
+    fn update_confirmed(
+        &mut self,
+        now: Timestamp,
+        since_boot: Duration,
+        is_ahead: bool,
+        has_jumped: bool,
+    ) -> bool {
         // The machine was off for a time that no clock shows.
         let is_unknown = self.doubt_since.is_some() && !is_ahead && !has_jumped;
         let was_confirmed = self.is_confirmed && !is_unknown;

@@ -219,7 +219,7 @@ impl Books {
             self.release(&hold);
             return Err(NotRecorded.into());
         }
-        let promise = self.settled_promise(&hold, renews);
+        let promise = self.final_promise(&hold, renews);
         if is_metered {
             let mut row = GrantRow::new(grant, username, Some(promise.time));
             (row.client, row.address, row.spender, row.key) = (client, address.map(Box::new), spender, key);
@@ -239,7 +239,7 @@ impl Books {
 
     /// The promise for a credential that exists now. The tail of its source, and what is promised for the grant that it renews, may
     /// have changed since it was reserved.
-    fn settled_promise(&self, hold: &Hold, renews: Option<GrantId>) -> Promise {
+    fn final_promise(&self, hold: &Hold, renews: Option<GrantId>) -> Promise {
         let Promise { source, time, .. } = hold.promise;
         let until = Minute::from_end(hold.expires_by.plus(self.ledger.tail(source)));
         let renewed = renews.and_then(|id| self.grants.get(id)).and_then(|row| row.promised);
@@ -253,14 +253,14 @@ impl Books {
 
     /// Ends a commit with the outcome of its write. `Ok`: the credential may be handed out. If the outcome is unknown, the
     /// grant stays in the books, so that they never have fewer grants than the disk.
-    pub fn settle(&mut self, commit: &Commit, written: Written) -> Result<(), NotRecorded> {
+    pub fn note_written(&mut self, commit: &Commit, written: Written) -> Result<(), NotRecorded> {
         match written {
             Written::Yes => {
-                self.grants.settle(commit.grant);
+                self.grants.note_written(commit.grant);
                 Ok(())
             }
             Written::Unknown => {
-                self.grants.settle(commit.grant);
+                self.grants.note_written(commit.grant);
                 Err(NotRecorded)
             }
             Written::No => {

@@ -237,7 +237,7 @@ fn a_commit_promises_the_long_tail_if_cutting_stopped_since_the_reservation() {
     broker.books.advance(at(16));
     let grant = Grant { id: id(1), source: COTURN, issued_at: at(0), expires_at: at(600) };
     let (commit, _) = broker.books.commit(hold, &grant, None, None).unwrap();
-    broker.books.settle(&commit, Written::Yes).unwrap();
+    broker.books.note_written(&commit, Written::Yes).unwrap();
     assert_eq!(broker.alive_until(1), promised(600, 7_200));
 }
 
@@ -271,7 +271,7 @@ fn a_renewal_from_the_time_without_coturn_keeps_its_minutes() {
         }
         let grant = Grant { id: id(2), source: COTURN, issued_at: at(500), expires_at: at(1_100) };
         let (commit, _) = broker.books.commit(hold, &grant, None, Some(id(1))).unwrap();
-        broker.books.settle(&commit, Written::Yes).unwrap();
+        broker.books.note_written(&commit, Written::Yes).unwrap();
         broker.list(502, &[]);
         let chain = [1, 2].map(|number| broker.books.grants().get(id(number)).unwrap().promised.unwrap());
         assert_eq!(chain.map(|time| time.until), [promised(600, 30), promised(1_100, 30)]);

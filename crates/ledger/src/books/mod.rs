@@ -99,15 +99,15 @@ impl Books {
             is_raised: false,
             given_up: Vec::new(),
         };
-        books.settle_claims();
+        books.set_claim_rate();
         books.advance(moment);
         if let Some(until) = relayed_until {
             books.ledger.count_lost(IceSource::Relay, until);
         }
         books.ledger.begin_readings();
         // An override whose configured limit has changed since does not come back later.
-        books.overrides.settle(configured_limit);
-        books.settle_tails();
+        books.overrides.drop_outdated(configured_limit);
+        books.extend_tails();
         if stored.is_copy {
             books.lack_grants();
         }
@@ -170,7 +170,7 @@ impl Books {
             }
         }
         self.step_to(now);
-        self.settle_long_tails();
+        self.promise_long_tails();
         now
     }
 

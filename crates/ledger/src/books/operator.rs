@@ -14,12 +14,12 @@ impl Books {
     pub fn override_freeze(&mut self, frozen: bool) {
         let was_frozen = std::mem::replace(&mut self.overrides.frozen, frozen);
         if frozen != was_frozen {
-            self.settle_claims();
+            self.set_claim_rate();
         }
     }
 
     /// Sets what the client of one grant may claim, after an override or a start.
-    pub(super) fn settle_claims(&mut self) {
+    pub(super) fn set_claim_rate(&mut self) {
         let (promised, now) = (self.ledger.assumed_rate(), self.now());
         self.grants.set_claim_rate(self.is_frozen().then_some(promised), now);
         if self.is_frozen() {

@@ -56,7 +56,7 @@ impl Books {
 
     /// Promises the long tail once sessions count as not cut, before anything else acts on the time: also at a start, and after the
     /// machine was suspended. What was over when they were last seen cut stays over.
-    pub(super) fn settle_long_tails(&mut self) {
+    pub(super) fn promise_long_tails(&mut self) {
         let is_uncut =
             self.ledger.cut_tail(IceSource::Coturn).is_some() && !self.ledger.is_cut(IceSource::Coturn);
         if is_uncut && !self.is_raised {
@@ -68,7 +68,7 @@ impl Books {
 
     /// Extends every grant whose tail is shorter than the one that its source has now, also one whose tail is over: the settings may
     /// have changed. coturn's sessions were cut until a known time, so what was over then stays over.
-    pub(super) fn settle_tails(&mut self) {
+    pub(super) fn extend_tails(&mut self) {
         for (source, tail) in self.ledger.tails() {
             let since =
                 if source == IceSource::Coturn { self.coturn.sums.cut_until } else { Timestamp::default() };

@@ -84,7 +84,7 @@ impl Books {
         let (tracks, before, was_full) = (row.tracks(), row.promised, row.has_no_room());
         let requester =
             Requester { client: row.client, spender: row.spender.clone(), ..Requester::default() };
-        let settled = self.grants.settle_session(id, now);
+        let settled = self.grants.release_session(id, now);
         self.ledger.apply_all(settled);
         let minute = Minute::of(now);
         // Fewer tracks count from the next minute on.

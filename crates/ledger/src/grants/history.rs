@@ -67,7 +67,7 @@ impl Grants {
             if row.has_ended() {
                 self.ended.insert((row.ends_in(), *id));
             } else {
-                if row.state == GrantState::Unsettled {
+                if row.state == GrantState::Unwritten {
                     row.state = GrantState::Live;
                 }
                 ids.push(*id);

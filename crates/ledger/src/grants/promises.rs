@@ -160,8 +160,8 @@ impl Grants {
     }
 
     /// The commit of a grant is settled: it will not be undone.
-    pub(crate) fn settle(&mut self, id: GrantId) {
-        if let Some(row) = self.get_mut(id).filter(|row| row.state == GrantState::Unsettled) {
+    pub(crate) fn note_written(&mut self, id: GrantId) {
+        if let Some(row) = self.get_mut(id).filter(|row| row.state == GrantState::Unwritten) {
             row.state = GrantState::Live;
         }
     }

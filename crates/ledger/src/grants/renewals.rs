@@ -27,7 +27,7 @@ impl Grants {
             *it == id
                 || (Some(row.source) == source
                     && row.revoked_at.is_none()
-                    && row.state != GrantState::Unsettled)
+                    && row.state != GrantState::Unwritten)
         };
         of_chain.filter(counts).map(|(_, row)| row.expires_at).max().or(expiry)
     }

@@ -87,7 +87,7 @@ pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum GrantState {
     /// It is not known yet that its row is on disk, so its commit may still be undone. A row that was read is live.
-    Unsettled,
+    Unwritten,
     /// Its promise, its credential or a connection on it is not over.
     #[default]
     Live,
@@ -103,7 +103,7 @@ impl GrantState {
     /// Whether the stored row omits this state.
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
     fn is_usual(&self) -> bool {
-        matches!(self, Self::Unsettled | Self::Live)
+        matches!(self, Self::Unwritten | Self::Live)
     }
 }
 
@@ -126,7 +126,7 @@ impl GrantRow {
             clock_ahead_millis: 0,
             spender: None,
             address: None,
-            state: GrantState::Unsettled,
+            state: GrantState::Unwritten,
             spent: None,
             key: None,
             pulls: None,

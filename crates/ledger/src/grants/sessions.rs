@@ -160,7 +160,7 @@ impl Grants {
     /// Takes back what is promised for a session from this minute on. What lies behind stays: nobody counts it by session, so the
     /// user is charged all of it.
     #[must_use]
-    pub(crate) fn settle_session(&mut self, id: GrantId, now: Timestamp) -> Option<UsageChange> {
+    pub(crate) fn release_session(&mut self, id: GrantId, now: Timestamp) -> Option<UsageChange> {
         let (minute, start) = (Minute::of(now), Minute::of(self.period.start));
         let row = self.rows.get_mut(&id)?;
         let before = row.promise()?;

@@ -23,9 +23,9 @@ impl Ledger {
         taken
     }
 
-    fn take_one(&mut self, source: IceSource, reading: &Reading, is_test: bool) -> ReadingOutcome {
+    fn take_one(&mut self, source: IceSource, reading: &Reading, tests_rate: bool) -> ReadingOutcome {
         let limit = self.terms.limit;
-        self.with(source, |timeline| timeline.take_reading(reading, is_test, limit))
+        self.with(source, |timeline| timeline.take_reading(reading, tests_rate, limit))
             .unwrap_or(ReadingOutcome::Older)
     }
 
@@ -67,7 +67,7 @@ impl Ledger {
     }
 
     /// Forgets how late this source's counts settle if the configured lag is as long as the measured one.
-    pub fn settle_late_counts(&mut self, source: IceSource, configured: Duration) {
+    pub fn forget_late_counts(&mut self, source: IceSource, configured: Duration) {
         self.with(source, |timeline| {
             timeline.late_counts = timeline.late_counts.filter(|late| late.lag > configured);
         });

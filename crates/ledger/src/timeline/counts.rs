@@ -18,18 +18,18 @@ pub(super) const STALE_AFTER: Duration = Duration::from_secs(600);
 const GOOD_FOR: Duration = Duration::from_secs(3_600 + STALE_AFTER.as_secs());
 
 impl Timeline {
-    /// Takes a count of a day. An absurd one of a provider must be confirmed first. `is_test`: it tests the assumed rate. It does not
+    /// Takes a count of a day. An absurd one of a provider must be confirmed first. `tests_rate`: it tests the assumed rate. It does not
     /// while it is unknown how much time has passed; then the next test includes its bytes.
     pub(crate) fn take_reading(
         &mut self,
         reading: &Reading,
-        is_test: bool,
+        tests_rate: bool,
         limit: ByteCount,
     ) -> ReadingOutcome {
         let before = self.minutes.days.get(reading.day);
         let outcome = match reading.after(&before, self.now, self.minutes.sampling()) {
             Ok(reading) if !self.accepts(&reading, &before, limit) => return ReadingOutcome::Doubted,
-            Ok(reading) => self.count(&reading, &before, is_test),
+            Ok(reading) => self.count(&reading, &before, tests_rate),
             Err(why) => why,
         };
         if outcome != ReadingOutcome::Fell && self.now.since(reading.as_of) <= GOOD_FOR {
@@ -46,7 +46,7 @@ impl Timeline {
             || self.doubt.accepts(reading, growth, promised, limit, self.terms.sampling)
     }
 
-    fn count(&mut self, reading: &Reading, before: &DayCount, is_test: bool) -> ReadingOutcome {
+    fn count(&mut self, reading: &Reading, before: &DayCount, tests_rate: bool) -> ReadingOutcome {
         let counted_until = self.minutes.counted().as_of;
         self.minutes.measure(reading);
         if self.minutes.period().contains(reading.day.start()) {
@@ -54,16 +54,16 @@ impl Timeline {
             let is_compared = before.as_of > reading.day.start() || reading.as_of > counted_until;
             let flowed = if is_compared { reading.growth_since(before) } else { ByteCount::ZERO };
             // Days are counted in turn. The open one comes last, and with it the counts are as of one time.
-            self.test(flowed, is_test && reading.as_of < reading.day.end());
+            self.test(flowed, tests_rate && reading.as_of < reading.day.end());
         }
         ReadingOutcome::Taken
     }
 
     /// Takes what a source that is watched here has carried.
-    pub fn carry(&mut self, carried: &Carried, is_test: bool) {
+    pub fn carry(&mut self, carried: &Carried, tests_rate: bool) {
         let as_of = carried.as_of.min(self.now).max(self.minutes.period().start);
         self.minutes.carry(&Carried { as_of, ..*carried });
-        self.test(carried.shown, is_test);
+        self.test(carried.shown, tests_rate);
         if self.now.since(carried.as_of) <= GOOD_FOR {
             self.read_at = self.now;
         }
@@ -77,9 +77,9 @@ impl Timeline {
         }
     }
 
-    fn test(&mut self, flowed: ByteCount, is_test: bool) {
+    fn test(&mut self, flowed: ByteCount, tests_rate: bool) {
         self.flowed = self.flowed.plus(flowed);
-        if is_test {
+        if tests_rate {
             self.add_point();
             self.minutes.set_liability(self.trial.liability());
         }

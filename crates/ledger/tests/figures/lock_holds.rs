@@ -182,7 +182,7 @@ fn fill(books: &mut Books, source: IceSource, grants: u64) -> Result<Vec<GrantId
             let grant = Grant { id, source, issued_at, expires_at };
             let (commit, batch) = books.commit(hold, &grant, Some("name"), requester)?;
             drop(batch);
-            Ok(books.settle(&commit, Written::Yes)?)
+            Ok(books.note_written(&commit, Written::Yes)?)
         })?;
         ids.push(id);
     }

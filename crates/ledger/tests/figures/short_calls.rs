@@ -112,7 +112,7 @@ fn mint(books: &mut Books, number: u64) -> Option<(GrantId, Duration)> {
     let (id, issued_at) = (GrantId::new(id), books.now());
     let grant = Grant { id, source: SOURCE, issued_at, expires_at: issued_at.plus(life) };
     let (commit, _) = books.commit(hold, &grant, None, None).ok()?;
-    books.settle(&commit, Written::Yes).ok().map(|()| (id, life))
+    books.note_written(&commit, Written::Yes).ok().map(|()| (id, life))
 }
 
 fn at(minute: u64) -> Timestamp {

@@ -154,7 +154,7 @@ fn a_renewal_reserves_what_its_chain_relays_under_the_limit_of_a_user() {
         let id = GrantId::new([u8::try_from(n).unwrap(); 16]);
         let grant = Grant { id, source: IceSource::Relay, issued_at, expires_at };
         let (commit, batch) = books.commit(hold, &grant, None, requester).unwrap();
-        books.settle(&commit, crate::books::Written::Yes).unwrap();
+        books.note_written(&commit, crate::books::Written::Yes).unwrap();
         stored.apply(batch.unwrap());
         renews = Some(id);
     }
@@ -177,7 +177,7 @@ fn a_commit_that_is_undone_gives_the_promise_back() {
     let hold = broker.books.reserve(SOURCE, life, MINT_SLACK, requester("ann")).unwrap();
     let grant = Grant { id: GrantId::new([3; 16]), source: SOURCE, issued_at: at(0), expires_at: at(SHORT) };
     let (commit, _) = broker.books.commit(hold, &grant, None, requester("ann")).unwrap();
-    assert!(broker.books.settle(&commit, crate::books::Written::No).is_err());
+    assert!(broker.books.note_written(&commit, crate::books::Written::No).is_err());
     assert_eq!(broker.books.user_share(&user("ann")).unwrap().committed.get(), 0);
     assert_eq!(broker.sums(SpenderKind::User, "ann"), None);
 }
@@ -292,7 +292,7 @@ fn what_nobody_saw_between_two_listings_stays_reserved() {
     let grant =
         Grant { id: GrantId::new([3; 16]), source: IceSource::Coturn, issued_at: at(0), expires_at: at(596) };
     let (commit, _) = books.commit(hold, &grant, None, requester("ann")).unwrap();
-    books.settle(&commit, crate::books::Written::Yes).unwrap();
+    books.note_written(&commit, crate::books::Written::Yes).unwrap();
     let committed = |books: &mut Books| books.user_share(&user("ann")).unwrap().committed.get();
     for seconds in (5..=120).step_by(5) {
         books.advance(at(seconds));

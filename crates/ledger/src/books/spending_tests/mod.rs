@@ -109,7 +109,7 @@ impl Broker {
         };
         let (commit, batch) = self.books.commit(hold, &grant, Some("name"), requester).unwrap();
         self.stored.apply(batch.unwrap());
-        self.books.settle(&commit, crate::books::Written::Yes).unwrap();
+        self.books.note_written(&commit, crate::books::Written::Yes).unwrap();
         Some(grant)
     }
 

@@ -58,7 +58,7 @@ impl Machine {
         let id = GrantId::new([self.minted; 16]);
         let grant = Grant { id, ..minted(self.books.now(), hold.life().as_secs()) };
         let (commit, _) = self.books.commit(hold, &grant, None, None).unwrap();
-        self.books.settle(&commit, Written::Yes).unwrap();
+        self.books.note_written(&commit, Written::Yes).unwrap();
         Ok(())
     }
 

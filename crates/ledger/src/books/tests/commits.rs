@@ -43,7 +43,7 @@ fn a_renewal_extends_the_promise_for_the_grant_that_it_renews() {
     assert_eq!(promised(&books).minus(one_grant), nine_minutes);
     assert_eq!(books.snapshot().live_grants, 1, "one of the two relays");
 
-    assert_eq!(books.settle(&renewal, Written::No), Err(NotRecorded));
+    assert_eq!(books.note_written(&renewal, Written::No), Err(NotRecorded));
     assert_eq!(promised(&books), one_grant);
     let _ = minted_at(&mut books, 540_000, 3, Some(GrantId::new([9; 16])));
     assert!(promised(&books).minus(one_grant) > nine_minutes, "no grant is renewed");
@@ -56,7 +56,7 @@ fn a_batch_that_was_not_written_is_undone_by_the_next_one() {
     let hold = books.reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO, None).unwrap();
     let grant = minted(at(0), 300);
     let (commit, batch) = books.commit(hold, &grant, Some("user"), None).unwrap();
-    assert_eq!(books.settle(&commit, Written::No), Err(NotRecorded));
+    assert_eq!(books.note_written(&commit, Written::No), Err(NotRecorded));
     assert_eq!(books.snapshot(), before);
     assert!(books.grants().get(grant.id).is_none());
     let mut stored = Stored::default();
@@ -84,7 +84,7 @@ fn a_batch_that_may_still_be_written_keeps_its_grant() {
     let grant = minted(at(0), 300);
     let (commit, _) = books.commit(hold, &grant, Some("user"), None).unwrap();
     let with_grant = books.snapshot();
-    assert_eq!(books.settle(&commit, Written::Unknown), Err(NotRecorded));
+    assert_eq!(books.note_written(&commit, Written::Unknown), Err(NotRecorded));
     assert_eq!(books.snapshot(), with_grant);
 }
 

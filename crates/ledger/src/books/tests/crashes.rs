@@ -28,7 +28,7 @@ fn mint(books: &mut Books, disk: &mut Stored) {
         let grant = Grant { id, source: IceSource::Relay, issued_at, expires_at };
         let (commit, batch) = books.commit(hold, &grant, None, None).unwrap();
         disk.apply(batch.unwrap());
-        books.settle(&commit, Written::Yes).unwrap();
+        books.note_written(&commit, Written::Yes).unwrap();
     }
 }
 

@@ -49,7 +49,7 @@ impl World {
         let grant = Grant { source: self.source, ..minted(self.books.now(), life) };
         let (commit, batch) = self.books.commit(hold, &grant, None, None).unwrap();
         self.disk.apply(batch.unwrap());
-        self.books.settle(&commit, Written::Yes).unwrap();
+        self.books.note_written(&commit, Written::Yes).unwrap();
     }
 
     /// The source has carried these bytes under our grants since it was looked at last, and these in all.

@@ -33,7 +33,7 @@ impl World {
         let grant = Grant { id: GrantId::new([id; 16]), source, issued_at, expires_at };
         let (commit, batch) = self.books.commit(hold, &grant, None, renews).unwrap();
         self.disk.apply(batch.unwrap());
-        let _ = self.books.settle(&commit, written);
+        let _ = self.books.note_written(&commit, written);
         grant.id
     }
 
@@ -127,7 +127,7 @@ fn an_undo_gives_back_what_the_promise_has_become() {
     let (commit, _) = world.books.commit(hold, &grant, None, None).unwrap();
     world.books.set_tails(CLOUDFLARE, Duration::from_secs(7_200), at(0), None);
     assert!(world.promised() > 120 * 15_000_000);
-    let _ = world.books.settle(&commit, Written::No);
+    let _ = world.books.note_written(&commit, Written::No);
     assert_eq!(world.promised(), nothing);
 }
 

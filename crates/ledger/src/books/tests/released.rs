@@ -52,7 +52,7 @@ impl World {
 
     fn mint(&mut self, id: u8) -> Grant {
         let (grant, commit) = self.commit(id, Requester::default());
-        self.books.settle(&commit, Written::Yes).unwrap();
+        self.books.note_written(&commit, Written::Yes).unwrap();
         grant
     }
 
@@ -133,7 +133,7 @@ fn a_grant_and_the_release_that_made_room_for_it_are_in_one_batch() {
     let mut grants = vec![];
     for id in 1.. {
         let Some((grant, commit)) = world.try_commit(id, 300, Requester::default()) else { break };
-        world.books.settle(&commit, Written::Yes).unwrap();
+        world.books.note_written(&commit, Written::Yes).unwrap();
         grants.push(grant);
     }
     world.books.revoke(grants[0].id).unwrap();
@@ -143,7 +143,7 @@ fn a_grant_and_the_release_that_made_room_for_it_are_in_one_batch() {
     );
     assert_eq!(world.look(&[]), 5);
     let (_, commit) = world.try_commit(100, 300, Requester::default()).unwrap();
-    world.books.settle(&commit, Written::Yes).unwrap();
+    world.books.note_written(&commit, Written::Yes).unwrap();
     let promised = world.promised();
     world.crash();
     assert_eq!(world.promised(), promised);
@@ -168,7 +168,7 @@ fn a_grant_that_was_renewed_keeps_its_minutes_for_the_renewal() {
     world.books.advance(at(50 * 60_000));
     assert!(world.books.take_renewal(&first));
     let (second, commit) = world.commit(2, Requester::from(Some(first.id)));
-    world.books.settle(&commit, Written::Yes).unwrap();
+    world.books.note_written(&commit, Written::Yes).unwrap();
     let promised = world.promised();
     world.books.revoke(first.id).unwrap();
     assert_eq!((world.look(&[]), world.promised()), (0, promised), "the renewal may relay in them");
@@ -185,7 +185,7 @@ fn after_the_last_renewal_the_grants_that_it_renewed_are_released() {
         let last = ids.last().unwrap();
         assert!(world.books.take_renewal(last));
         let (grant, commit) = world.commit(id, Requester::from(Some(last.id)));
-        world.books.settle(&commit, Written::Yes).unwrap();
+        world.books.note_written(&commit, Written::Yes).unwrap();
         ids.push(grant);
     }
     let [_, second, third] = [0, 1, 2].map(|n| ids[n].id);
@@ -211,7 +211,7 @@ fn a_renewal_that_was_not_recorded_is_not_waited_for() {
     world.books.advance(at(50 * 60_000));
     assert!(world.books.take_renewal(&first));
     let (_, commit) = world.commit(2, Requester::from(Some(first.id)));
-    assert_eq!(world.books.settle(&commit, Written::No), Err(NotRecorded));
+    assert_eq!(world.books.note_written(&commit, Written::No), Err(NotRecorded));
     world.books.revoke(first.id).unwrap();
     assert_eq!(world.look(&[]), 0, "its renewal is still taken");
     world.books.give_renewal_back(first.id);
@@ -253,7 +253,7 @@ fn a_grant_is_not_released_before_its_write_is_settled() {
     let (grant, commit) = world.commit(1, Requester::default());
     world.books.revoke(grant.id).unwrap();
     assert_eq!(world.look(&[]), 0);
-    assert_eq!(world.books.settle(&commit, Written::No), Err(NotRecorded));
+    assert_eq!(world.books.note_written(&commit, Written::No), Err(NotRecorded));
     assert_eq!(world.promised(), 0, "undone once");
     let _ = world.mint(2);
     assert_eq!(world.promised(), 60 * MINUTE, "nothing of another grant was released");
@@ -269,7 +269,7 @@ fn the_share_of_an_address_and_of_a_user_is_released_too() {
     let spender = Spender { user: Some(ann.clone()), ..Spender::default() }.known();
     let requester = Requester { client: Some(client), spender, ..Requester::default() };
     let (grant, commit) = world.commit(1, requester);
-    world.books.settle(&commit, Written::Yes).unwrap();
+    world.books.note_written(&commit, Written::Yes).unwrap();
     let of_user = |world: &mut World| {
         let share = world.books.user_share(&ann).unwrap();
         share.committed.plus(share.committed_next).get()

@@ -15,7 +15,7 @@ fn a_reporter_names_the_spender_of_a_grants_connection_and_of_its_own() {
     let spender = named(Some("ann"), Some("room-1")).known();
     let requester = Requester { spender, ..Requester::default() };
     let (commit, _) = books.commit(hold, &grant, None, requester).unwrap();
-    books.settle(&commit, Written::Yes).unwrap();
+    books.note_written(&commit, Written::Yes).unwrap();
     books.open(Caller::Grant(grant), "call", None).unwrap();
     books.open(Caller::Reporter, "other", None).unwrap();
     for id in ["call", "other", "unknown"] {

@@ -78,7 +78,7 @@ impl World {
         let grant = Grant { id: GrantId::new(id), source: IceSource::Cloudflare, issued_at, expires_at };
         let (commit, batch) = self.books.commit(hold, &grant, None, requester).unwrap();
         self.disk.apply(batch.unwrap());
-        self.books.settle(&commit, Written::Yes).unwrap();
+        self.books.note_written(&commit, Written::Yes).unwrap();
         client.grants.push(grant);
         Ok(())
     }

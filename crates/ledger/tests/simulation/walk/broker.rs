@@ -206,7 +206,7 @@ impl<D: Disk> Broker<D> {
         if self.books.ledger().period() != period {
             self.signs.ended = Some(past.figures);
         }
-        self.settle_cutting();
+        self.note_cutting();
         // The long tails of all grants are promised while their sessions are not cut.
         let is_listed =
             self.listed_at.is_some_and(|(_, at)| now.max(moment.wall).millis_since(at) <= CUT_FOR);

@@ -71,13 +71,13 @@ impl<D: Disk> Broker<D> {
     }
 
     /// Time has passed in the books.
-    pub(super) fn settle_cutting(&mut self) {
+    pub(super) fn note_cutting(&mut self) {
         if self.settings.cuts() {
             let (now, latest) = (self.books.now().as_millis(), self.latest());
             let (tail, rate) = (millis(self.settings.tail(IceSource::Coturn)), self.bytes_per_minute());
             let books = &self.books;
             let has_row = |id| books.grants().iter().any(|(it, _)| *it == id);
-            self.model.settle_cutting(now, latest, tail, rate, has_row);
+            self.model.note_cutting(now, latest, tail, rate, has_row);
         }
     }
 
@@ -191,7 +191,7 @@ impl<D: Disk> Broker<D> {
         let before = self.model.now.time;
         self.model.advance(&moment, 0, self.books.now().as_millis(), period);
         self.model.now.renew_sessions(&self.books, before, self.model.rules.rate);
-        self.settle_cutting();
+        self.note_cutting();
         if self.model.now.is_copy {
             self.lack_grants();
         }
@@ -204,7 +204,7 @@ impl<D: Disk> Broker<D> {
         let (now, rate) = (self.books.now().as_millis(), self.bytes_per_minute());
         let books = &self.books;
         let has_row = |id| books.grants().iter().any(|(it, _)| *it == id);
-        self.model.settle_tails(now, &tails, rate, has_row);
+        self.model.extend_tails(now, &tails, rate, has_row);
         self.model.restart_trial(&self.books, self.settings.sampling);
         let wrong = self.model.check_counts(&self.books, self.settings.sampling);
         self.model.expect(wrong.is_none(), || wrong.unwrap_or_default());

@@ -131,7 +131,7 @@ impl<D: Disk> Broker<D> {
         if written == Written::Yes {
             self.write();
         }
-        if self.settle(&commit, grant.id, written) && grant.expires_at > self.books.now() {
+        if self.note_written(&commit, grant.id, written) && grant.expires_at > self.books.now() {
             let held = self.hand_out(world, 0, &grant);
             let renewed = self.grants.iter().find(|of| requester.renews == Some(of.grant.id)).copied();
             self.take_over(held, renewed, world);
@@ -198,13 +198,13 @@ impl<D: Disk> Broker<D> {
         if written == Written::Yes {
             self.write();
         }
-        self.settle(&commit, grant.id, written).then_some(grant)
+        self.note_written(&commit, grant.id, written).then_some(grant)
     }
 
     /// The outcome of a write is known. Returns whether the credential may be handed out.
-    fn settle(&mut self, commit: &Commit, id: GrantId, written: Written) -> bool {
-        self.model.settle(id, written == Written::No);
-        let is_ok = self.books.settle(commit, written).is_ok();
+    fn note_written(&mut self, commit: &Commit, id: GrantId, written: Written) -> bool {
+        self.model.note_written(id, written == Written::No);
+        let is_ok = self.books.note_written(commit, written).is_ok();
         self.model.expect(is_ok == (written == Written::Yes), || format!("{written:?} was settled: {is_ok}"));
         is_ok
     }

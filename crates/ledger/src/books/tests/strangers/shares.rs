@@ -56,7 +56,7 @@ fn a_released_or_unwritten_credential_gives_its_share_back() {
         } else {
             let grant = minted(world.books.now(), 300);
             let (commit, _) = world.books.commit(hold, &grant, None, requester.clone()).unwrap();
-            assert!(world.books.settle(&commit, Written::No).is_err());
+            assert!(world.books.note_written(&commit, Written::No).is_err());
         }
     }
     assert_eq!(world.books.snapshot().figures.committed, ByteCount::ZERO);

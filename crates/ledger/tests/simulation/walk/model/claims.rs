@@ -259,7 +259,7 @@ impl Facts {
     }
 
     /// Minting is stopped, or not any more. Clocks stop that do not fit any more.
-    pub(super) fn settle_claims(&mut self, now: i64, rules: &Rules) {
+    pub(super) fn set_claim_rate(&mut self, now: i64, rules: &Rules) {
         self.drop_saved(now);
         if !self.is_frozen {
             return;
@@ -356,7 +356,7 @@ impl Model {
     /// The operator stops all minting, or ends that.
     pub(in super::super) fn freeze(&mut self, is_frozen: bool, now: i64) {
         if std::mem::replace(&mut self.now.is_frozen, is_frozen) != is_frozen {
-            self.now.settle_claims(now, &self.rules);
+            self.now.set_claim_rate(now, &self.rules);
         }
     }
 

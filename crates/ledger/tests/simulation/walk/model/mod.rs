@@ -208,7 +208,7 @@ impl Model {
         self.taken = self.now.clone();
         self.now.lose_saved(self.now.time);
         self.now.restore_sessions();
-        self.now.settle_claims(self.now.time, &self.rules);
+        self.now.set_claim_rate(self.now.time, &self.rules);
     }
 
     /// The process ends in order, unless something waits to be counted.
@@ -287,7 +287,7 @@ impl Model {
     }
 
     /// The write of a credential has ended. `is_undone`: it is not on disk and never will be.
-    pub(super) fn settle(&mut self, id: GrantId, is_undone: bool) {
+    pub(super) fn note_written(&mut self, id: GrantId, is_undone: bool) {
         if is_undone {
             self.now.grants.retain(|known| known.id != id);
             self.now.issued = self.now.issued.saturating_sub(1);

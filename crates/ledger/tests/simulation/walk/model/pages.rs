@@ -62,7 +62,7 @@ impl Session {
     }
 
     /// Takes back what is promised from a minute on. A session that takes something has gone on until then.
-    fn settle(&mut self, minute: i64) -> Option<Span> {
+    fn charge_past(&mut self, minute: i64) -> Option<Span> {
         let promise = self.promise.take()?;
         let until = if self.tracks > 0 { minute } else { promise.until.min(minute) };
         self.behind.extend((promise.from < until).then_some(Span { until, ..promise }));
@@ -71,7 +71,7 @@ impl Session {
 
     /// Promises for its tracks and so many more from a minute on. Fewer tracks count from the next minute on. `until`: as the books say.
     fn promise(&mut self, minute: i64, more: u64, rate: u64, until: i64) {
-        let before = self.settle(minute);
+        let before = self.charge_past(minute);
         let least = before.filter(|before| before.from == minute).map_or(0, |before| before.per_minute);
         let per_minute = ((self.tracks + more) * rate).max(least);
         self.tracks += more;

@@ -59,7 +59,7 @@ impl Model {
     }
 
     /// Time has passed. `latest`: the later of the books' time and the wall clock. `tail`: that of sessions that are not cut.
-    pub(in super::super) fn settle_cutting(
+    pub(in super::super) fn note_cutting(
         &mut self,
         now: i64,
         latest: i64,
@@ -76,7 +76,7 @@ impl Model {
     }
 
     /// A process has started, perhaps with other settings. `tails`: what is configured, or in force for coturn.
-    pub(in super::super) fn settle_tails(
+    pub(in super::super) fn extend_tails(
         &mut self,
         now: i64,
         tails: &[(IceSource, u64)],

@@ -80,7 +80,7 @@ impl Model {
         u128::from(self.rules.assumed) * 8_000
     }
 
-    /// A count of Cloudflare was taken: of `day`, which was counted like `before`. `is_test`: it is known how much time has passed.
+    /// A count of Cloudflare was taken: of `day`, which was counted like `before`. `tests_rate`: it is known how much time has passed.
     pub(super) fn try_count(
         &mut self,
         books: &Books,
@@ -88,7 +88,7 @@ impl Model {
         after: &DayCount,
         latest: i64,
         held: &[Span],
-        is_test: bool,
+        tests_rate: bool,
     ) {
         let period = books.ledger().period();
         if !period.contains(day.start()) {
@@ -99,7 +99,7 @@ impl Model {
             after.granted.minus(before.granted).get().min(total(after).saturating_sub(total(&before)));
         let is_compared = before.as_of > day.start() || after.as_of.as_millis() > latest;
         self.now.trial.flowed += if is_compared { grown } else { 0 };
-        if is_test && after.as_of < day.end() {
+        if tests_rate && after.as_of < day.end() {
             self.add_point(books, held);
         }
     }
