@@ -76,6 +76,21 @@ mod tests {
         fn jitter_never_exceeds_its_bound(most: Duration, random: u64) {
             prop_assert!(jitter(most, random) <= most);
         }
+
+        #[test]
+        fn jitter_shortens_a_wait_by_at_most_half(attempt in 1_u32..20, random: u64) {
+            let policy = RetryPolicy::default();
+            let step = policy.next_delay(attempt, 0).unwrap();
+            let wait = policy.next_delay(attempt, random).unwrap();
+            prop_assert!(wait <= step && wait >= step / 2);
+        }
+
+        #[test]
+        fn no_number_of_attempts_makes_it_panic(attempt: u32, random: u64, first: u64, longest: u64) {
+            let (first, longest) = (Duration::from_millis(first), Duration::from_millis(longest));
+            let policy = RetryPolicy { first, longest, attempts_max: u32::MAX };
+            prop_assert!(policy.next_delay(attempt, random).is_none_or(|wait| wait <= longest));
+        }
     }
 
     #[test]
@@ -96,22 +111,5 @@ mod tests {
             all <= Duration::from_secs(15 * 60),
             "the receiver may be unreachable for a quarter of an hour: {all:?}"
         );
-    }
-
-    proptest! {
-        #[test]
-        fn jitter_shortens_a_wait_by_at_most_half(attempt in 1_u32..20, random: u64) {
-            let policy = RetryPolicy::default();
-            let step = policy.next_delay(attempt, 0).unwrap();
-            let wait = policy.next_delay(attempt, random).unwrap();
-            prop_assert!(wait <= step && wait >= step / 2);
-        }
-
-        #[test]
-        fn no_number_of_attempts_makes_it_panic(attempt: u32, random: u64, first: u64, longest: u64) {
-            let (first, longest) = (Duration::from_millis(first), Duration::from_millis(longest));
-            let policy = RetryPolicy { first, longest, attempts_max: u32::MAX };
-            prop_assert!(policy.next_delay(attempt, random).is_none_or(|wait| wait <= longest));
-        }
     }
 }

@@ -1,6 +1,5 @@
 //! The client of Cloudflare Realtime TURN: mints and revokes credentials. Every mint ends within [`DEADLINE`], with a cleaned
-//! list of servers, or with a [`CallError`]. docs/PROVIDER.md describes the
-//! API (shapes, statuses, the 201).
+//! list of servers, or with a [`CallError`]. docs/PROVIDER.md describes the API (shapes, statuses, the 201).
 
 use std::fmt::{self, Display};
 use std::time::Duration;

@@ -16,6 +16,7 @@ async fn each_refusal_of_the_provider_has_a_remedy_and_the_other_checks_run() {
         (Fault::TooManyRequests, "429", "too fast", false),
         (Fault::Redirect, "302", "CLOUDFLARE_API_BASE", false),
         (Fault::ServerErrorHtml(503), "503", "cloudflarestatus", true),
+        (Fault::ServerErrorHtml(418), "418", "PROVIDER.md", true),
         (Fault::MalformedJson, "not a list of ICE servers", "CLOUDFLARE_API_BASE", false),
     ] {
         let world = World::new().await;
