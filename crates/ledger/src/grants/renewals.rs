@@ -18,7 +18,7 @@ impl Grants {
         iter::successors(Some(id), move |id| self.any(*id)?.renewed_by.as_deref().copied())
     }
 
-    /// When the last credential of a grant and its renewals at the same source expires. Revoked renewals do not count. `expiry`: that
+    /// When the last credential of a grant and its renewals at the same source expires, by either clock. Revoked renewals do not count. `expiry`: that
     /// of the credential, if no row is known.
     pub(crate) fn expiry_of(&self, id: GrantId, expiry: Option<Timestamp>) -> Option<Timestamp> {
         let source = self.any(id).map(|row| row.source);
@@ -29,7 +29,7 @@ impl Grants {
                     && row.revoked_at.is_none()
                     && row.state != GrantState::Unwritten)
         };
-        of_chain.filter(counts).map(|(_, row)| row.expires_at).max().or(expiry)
+        of_chain.filter(counts).map(|(_, row)| row.latest_expiry()).max().or(expiry)
     }
 
     /// Whether no renewal relies on the minutes of a grant: there is none, or nothing can be relayed on it and its own minutes are

@@ -8,8 +8,8 @@ use crate::walk::Scenario;
 use crate::walk::coturn::Cli;
 use crate::walk::ops::Op::{
     Beat, Change, Coturn, Crash, CrashAfterCommit, Down, Flush, Freeze, From, Join, Leave, LeavePage, Mint,
-    MintFromPool, MintUnwritten, Open, OpenPage, Pause, Pull, Read, ReadAhead, ReadRelay, Reboot, ReplaceKey,
-    Stream, Wait,
+    MintFromPool, MintUnwritten, Open, OpenPage, Pause, Pull, Read, ReadAhead, ReadLast, ReadRelay, Reboot,
+    ReplaceKey, Stream, Wait,
 };
 use crate::walk::settings::{self, COTURN, Settings};
 
@@ -40,6 +40,29 @@ fn what_is_charged_late_for_an_ended_period_is_at_most_one_heartbeat() {
         Wait { millis: 1_779_230_278, share: 256 },
     ];
     check(&Scenario { settings: Settings { clients: 2, ..STRICT }, before_reset: 300_000, ops });
+}
+
+/// A credential was minted while the wall clock was ahead and right. Its sessions were ended by the books' time, and began again.
+#[test]
+fn a_credential_from_a_time_in_doubt_is_not_cut_before_it_expires() {
+    let settings = Settings { sources: &[IceSource::Coturn, IceSource::Cloudflare], cli: true, ..STRICT };
+    let ops = vec![
+        Mint { life: 3_600, delay: 881 },
+        Reboot { millis: 528_123, share: 256, behind: 0 },
+        Mint { life: 300, delay: 2_585 },
+        ReadLast { missed: 22 },
+        Mint { life: 3_600, delay: 3_048 },
+        Wait { millis: 5_521, share: 22 },
+        Mint { life: 300, delay: 2_174 },
+        Mint { life: 60, delay: 1_726 },
+        Mint { life: 3_600, delay: 413 },
+        Wait { millis: 215_719, share: 256 },
+    ];
+    check(&Scenario {
+        settings: Settings { has_addresses: true, unlisted: true, clients: 3, ..settings },
+        before_reset: 300_000,
+        ops,
+    });
 }
 
 /// A day that had settled was counted again after the key was replaced. What might be missing in the old count stayed committed beside

@@ -241,6 +241,7 @@ impl Checks {
             && before.period.end <= now.period.start
             && !signs.went_on
             && !has_exceeded
+            && broker.lost_until != before.period.end
         {
             let ended = at_least(broker.truth(world, before.period), self.lacked.1);
             // What pages take is promised anew in each minute.

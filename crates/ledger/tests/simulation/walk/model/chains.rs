@@ -25,7 +25,7 @@ impl Model {
             let is_valid = known.revoked_at.is_none() && known.is_settled;
             known.is_live && (known.id == id || (known.source == source && is_valid))
         };
-        chain.iter().filter(counts).map(|known| known.expires_at).max()
+        chain.iter().filter(counts).map(|known| known.expires_at + known.ahead).max()
     }
 
     /// Whether a live grant was revoked.
