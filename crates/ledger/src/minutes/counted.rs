@@ -208,16 +208,6 @@ impl Minutes {
         self.counted = CountedPart::of(&self.days, self.period);
     }
 
-    /// The most that the live grants may have relayed since the latest count of a day, until `until`.
-    pub(crate) fn promised_since_count(&self, day: Day, until: Timestamp) -> u128 {
-        self.promised_between(self.days.get(day).as_of, until)
-    }
-
-    /// The same since the latest count of any day.
-    pub(crate) fn promised_since_latest(&self, until: Timestamp) -> u128 {
-        self.promised_between(self.days.latest(), until)
-    }
-
     /// Forgets the counts of this period: all minutes count as estimated and promised. What was promised unseen stays.
     pub(crate) fn drop_counts(&mut self) {
         let days: Vec<_> = self.days.of(self.period).map(|(day, count)| (day, count.unseen)).collect();
@@ -269,7 +259,7 @@ impl Minutes {
     }
 
     /// The most that the grants alive in `[from, to)` may have relayed in that time.
-    fn promised_between(&self, from: Timestamp, to: Timestamp) -> u128 {
+    pub(crate) fn promised_between(&self, from: Timestamp, to: Timestamp) -> u128 {
         let parts = self.touched(from, to).map(|minute| {
             let cell = self.get(minute).unwrap_or_default();
             self.promised_in(cell, minute.overlap_millis(from, to))

@@ -41,7 +41,7 @@ impl Timeline {
     /// Whether a count is not absurd, or confirms one that was.
     fn accepts(&mut self, reading: &Reading, before: &DayCount, limit: ByteCount) -> bool {
         let growth = reading.total().minus(before.total()).get();
-        let promised = self.minutes.promised_since_count(reading.day, reading.as_of);
+        let promised = self.minutes.promised_between(before.as_of, reading.as_of);
         !self.terms.source.is_counted_by_provider()
             || self.doubt.accepts(reading, growth, promised, limit, self.terms.sampling)
     }
@@ -71,7 +71,7 @@ impl Timeline {
 
     /// Counts what is promised from the latest count to `until`, because the count of that time is lost.
     pub fn count_lost(&mut self, until: Timestamp) {
-        let granted = ByteCount::saturating(self.minutes.promised_since_latest(until));
+        let granted = ByteCount::saturating(self.minutes.promised_between(self.minutes.days.latest(), until));
         if granted > ByteCount::ZERO {
             self.carry(&Carried { as_of: until, granted, ..Carried::default() }, false);
         }
