@@ -1,4 +1,4 @@
-//! The three steps that issue a grant: reserve, commit, settle. The service and the simulation call the same functions.
+//! The three steps that issue a grant: reserve, commit, note how the write ended. The service and the simulation call the same functions.
 //!
 //! A grant is in the same batch as every change that its admission relied on, so the disk never has one without the other.
 //! If a batch cannot be written, the commit is undone in the books, and the undoing changes are written after the batch.
@@ -87,7 +87,7 @@ pub enum NotAdmitted {
     TooManyGrants,
 }
 
-/// A commit whose write has not been settled yet. [`Books::settle`] ends it.
+/// A commit whose write may still fail. [`Books::note_written`] ends it.
 #[derive(Debug)]
 #[must_use]
 pub struct Commit {
@@ -196,7 +196,7 @@ impl Books {
         self.ledger.apply_all(change);
     }
 
-    /// Puts a grant into the books, or releases the hold if an override forbids it.
+    /// Puts a grant into the books, or releases the hold if an override forbids it or it comes later than reserved.
     ///
     /// The batch must be written before the credential is handed out. It is `None` for an unmetered credential.
     pub fn commit(
@@ -215,7 +215,9 @@ impl Books {
             return Err(NotCommitted::Stopped);
         }
         let is_metered = grant.source.is_metered();
-        if is_metered && self.grants.is_full() {
+        // The machine may have slept: the provider made the credential now at the latest, and it expires later than the hold covers.
+        let is_late = self.now().plus(hold.life) > hold.expires_by;
+        if is_metered && (is_late || self.grants.is_full()) {
             self.release(&hold);
             return Err(NotRecorded.into());
         }

@@ -233,12 +233,13 @@ fn what_was_relayed_in_a_suspend_stays_promised_although_the_tidy_runs_first() {
 fn a_commit_promises_the_long_tail_if_cutting_stopped_since_the_reservation() {
     let mut broker = strict();
     let life = Duration::from_secs(600);
+    broker.books.advance(at(13));
     let hold = broker.books.reserve(COTURN, life, MINT_SLACK, None).unwrap();
     broker.books.advance(at(16));
-    let grant = Grant { id: id(1), source: COTURN, issued_at: at(0), expires_at: at(600) };
+    let grant = Grant { id: id(1), source: COTURN, issued_at: at(13), expires_at: at(613) };
     let (commit, _) = broker.books.commit(hold, &grant, None, None).unwrap();
     broker.books.note_written(&commit, Written::Yes).unwrap();
-    assert_eq!(broker.alive_until(1), promised(600, 7_200));
+    assert_eq!(broker.alive_until(1), promised(613, 7_200));
 }
 
 /// coturn was away for an hour over a reset. Its clients hold 20 credentials, and no session is left.

@@ -159,7 +159,7 @@ impl Grants {
         gone.into_iter().filter_map(|id| self.release_promise(id, now)).collect()
     }
 
-    /// The commit of a grant is settled: it will not be undone.
+    /// The commit of a grant will not be undone.
     pub(crate) fn note_written(&mut self, id: GrantId) {
         if let Some(row) = self.get_mut(id).filter(|row| row.state == GrantState::Unwritten) {
             row.state = GrantState::Live;

@@ -67,6 +67,7 @@ mutants=(
     'the SFU: bytes from before the reset are charged to the user after it|grants/sessions.rs|now.millis_since(pulls.counted_until.max(start))|now.millis_since(pulls.counted_until.max(start.min(pulls.counted_until)))'
     'the SFU: a session of an SFU that was removed from the settings goes on|grants/sessions.rs|!self.terms.watches_sfu && row.expires_at <= now|!self.terms.watches_sfu && row.expires_at < Timestamp::default()'
     'a credential from a time in doubt is cut by one clock|grants/renewals.rs|row.latest_expiry()).max().or(expiry)|row.expires_at).max().or(expiry)'
+    'a commit: a credential that was made after a sleep is taken|books/commit.rs|let is_late = self.now().plus(hold.life) > hold.expires_by;|let is_late = self.now().plus(hold.life) < self.now();'
     'a reporter names a user for whom there is no row|books/mod.rs|by_reporter.user.take_if(\|user\| !self.grants.has_room_for(user, now));|by_reporter.user.take_if(\|user\| !self.grants.has_room_for(user, now) && false);'
     'counts by grant: the first part is the last one|grants/counts.rs|let is_last = ids.len() < ROWS_AT_ONCE;|let is_last = ids.len() <= ROWS_AT_ONCE;'
     'counts by grant: an open span is counted beside a final count that is taken in part|grants/counts.rs|if waits \|\| counts.from|if counts.from'

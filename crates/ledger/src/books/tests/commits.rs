@@ -111,6 +111,21 @@ fn the_end_of_a_grant_is_the_end_of_its_hold() {
     assert_eq!(books.snapshot().figures.committed, before, "no minute counts twice");
 }
 
+/// The machine sleeps between the reservation and the answer. The provider may have made the credential after it.
+#[test]
+fn a_credential_that_may_live_longer_than_reserved_is_not_committed() {
+    let slack = Duration::from_secs(4);
+    for (millis, is_late) in [(4_000, false), (4_001, true)] {
+        let mut books = setup(BudgetMode::Estimate).open(Some(Stored::default()), at(0));
+        let hold = books.reserve(IceSource::Cloudflare, Duration::from_secs(300), slack, None).unwrap();
+        let committed = advanced(&mut books, at(millis)).commit(hold, &minted(at(0), 300), None, None);
+        let expected = is_late.then_some(NotCommitted::NotRecorded(NotRecorded));
+        assert_eq!(committed.err(), expected, "{millis}");
+        let figures = books.snapshot().figures;
+        assert_eq!(figures.committed.plus(figures.committed_next) == ByteCount::ZERO, is_late, "{millis}");
+    }
+}
+
 #[test]
 fn while_minting_is_stopped_no_credential_is_committed() {
     let mut books = stored_books(BudgetMode::Estimate);

@@ -139,6 +139,7 @@ fn a_tail_that_becomes_longer_between_reserve_and_commit_is_promised() {
         setup.sources[0].cut_tail = Some(Duration::from_secs(30));
     });
     world.books.ledger.set_cut_until(IceSource::Coturn, at(0));
+    world.books.advance(at(13_000));
     let hold = world.reserve(300, None);
     let short = hold.promised().until;
     world.books.advance(at(16_000));

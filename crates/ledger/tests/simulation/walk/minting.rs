@@ -14,7 +14,7 @@ use super::model::Issued;
 use super::world::World;
 
 /// The provider's deadline, in milliseconds.
-const DEADLINE: u64 = 3_000;
+const DEADLINE: Duration = Duration::from_secs(3);
 
 /// A credential that a client has.
 #[derive(Clone, Copy)]
@@ -31,8 +31,8 @@ pub(super) struct Held {
 /// A credential that is being made.
 pub(super) struct InFlight {
     pub(super) requester: Requester,
-    /// When the budget was reserved.
-    since: u64,
+    /// When the budget was reserved, by a clock that stands still while the machine sleeps.
+    since: Duration,
     state: Making,
 }
 
@@ -83,7 +83,7 @@ impl<D: Disk> Broker<D> {
         let life = Duration::from_secs(life);
         if let Some(reserved) = self.reserve(life, &requester) {
             let state = Making::Asked(reserved, self.source());
-            self.in_flight.push_back(InFlight { requester, since: world.now, state });
+            self.in_flight.push_back(InFlight { requester, since: self.since_boot(world), state });
         } else if let Some(renewed) = requester.renews {
             self.books.give_renewal_back(renewed);
             self.model.give_renewal_back(renewed);
@@ -92,9 +92,10 @@ impl<D: Disk> Broker<D> {
 
     /// Gives back what is reserved for credentials whose provider has not answered within its deadline.
     pub(super) fn give_up_late(&mut self, world: &World) {
+        let now = self.since_boot(world);
         for made in std::mem::take(&mut self.in_flight) {
             match made.state {
-                Making::Asked(Reserved { hold, .. }, _) if world.now - made.since > DEADLINE => {
+                Making::Asked(Reserved { hold, .. }, _) if now.saturating_sub(made.since) > DEADLINE => {
                     self.books.release(&hold);
                 }
                 _ => self.in_flight.push_back(made),
@@ -235,9 +236,10 @@ impl<D: Disk> Broker<D> {
         };
         let stopped = self.must_stop(&requester);
         let is_full = self.books.grants().count() >= self.settings.rows_max;
+        let is_late = self.books.now().plus(hold.life()) > expires_by;
         let committed = self.books.commit(hold, &grant, Some("user"), requester);
         let found = committed.as_ref().err().copied();
-        let full = is_full.then(|| NotRecorded.into());
+        let full = (is_full || is_late).then(|| NotRecorded.into());
         self.model.expect(found == stopped.or(full), || format!("a commit was refused: {found:?}"));
         let (commit, batch) = committed.ok()?;
         self.model.issue(&issued);
