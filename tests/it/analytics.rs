@@ -14,7 +14,7 @@ use turn_broker::meter::cloudflare::analytics::{AnalyticsError, CloudflareAnalyt
 use turn_ledger::{BilledDirections, ByteCount, KeyName};
 
 use crate::support::manual_clock::timestamp;
-use crate::support::{AnalyticsFault, FakeCloudflare, Fault};
+use crate::support::{AnalyticsFault, FakeCloudflare, Fault, client_builder};
 
 const TOKEN: &str = "analytics-fixture-token";
 const ACCOUNT: &str = "account-fixture-id";
@@ -206,7 +206,7 @@ async fn a_closed_port_is_unreachable_and_works_again_once_open() {
 async fn the_time_limit_of_mints_does_not_apply_to_analytics() {
     let cloudflare = cloudflare().await;
     cloudflare.analytics().set_fault(AnalyticsFault::Latency(Duration::from_millis(50)));
-    let hasty = Client::builder().no_proxy().timeout(Duration::from_millis(1)).build().unwrap();
+    let hasty = client_builder().timeout(Duration::from_millis(1)).build().unwrap();
     let reader = with(hasty, &cloudflare, ACCOUNT, TOKEN, Some("ours"), BilledDirections::Egress);
     assert_eq!(ask(&reader).await.unwrap(), counted(300, 54_000));
 }

@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::time::Duration;
 
+use reqwest::StatusCode;
 use reqwest::redirect::Policy;
-use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 
 use crate::support::fake_webhook::{FakeWebhook, Reply};
 use crate::support::test_broker::Answer;
-use crate::support::{StateDir, TestBroker, eventually};
+use crate::support::{StateDir, TestBroker, client_builder, eventually};
 
 const REPORTS: (&str, &str) = ("SIGNALING", "reports");
 
@@ -34,7 +34,7 @@ fn info() -> String {
 }
 
 async fn post(broker: &TestBroker, path: &str, (kind, body): (String, String)) -> Answer {
-    let client = Client::builder().no_proxy().redirect(Policy::none()).user_agent("Firefox").build().unwrap();
+    let client = client_builder().redirect(Policy::none()).user_agent("Firefox").build().unwrap();
     let url = format!("http://{}{path}", broker.address);
     Answer::of(client.post(url).header("content-type", kind).body(body)).await
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::socket_client::SocketClient;
 use crate::support::test_broker::Answer;
-use crate::support::{StateDir, TestBroker};
+use crate::support::{StateDir, TestBroker, client_builder};
 
 const ROOMS: (&str, &str) = ("SIGNALING", "rooms");
 const USER: &str = "cf-access-authenticated-user-email";
@@ -48,7 +48,7 @@ async fn set_username(
     body: &'static str,
     header: (&'static str, &str),
 ) -> Answer {
-    let client = reqwest::Client::builder().no_proxy().redirect(Policy::none()).build().unwrap();
+    let client = client_builder().redirect(Policy::none()).build().unwrap();
     let url = format!("http://{}/set-username{query}", broker.address);
     let request = client.post(url).header("content-type", "application/x-www-form-urlencoded").body(body);
     Answer::of(request.header(header.0, header.1)).await

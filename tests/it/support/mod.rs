@@ -32,8 +32,13 @@ pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool)
 
 /// A client without time limits. A test sets its own.
 pub(crate) fn http_client() -> reqwest::Client {
+    client_builder().build().unwrap()
+}
+
+/// A client of a test's own. TLS needs a provider that is installed once in the process, also if only this test runs.
+pub(crate) fn client_builder() -> reqwest::ClientBuilder {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder().no_proxy().build().unwrap()
+    reqwest::Client::builder().no_proxy()
 }
 
 /// The operator's token in tests.

@@ -1,6 +1,6 @@
 //! The pages over HTTP: their policies, their size, and when they exist.
 
-use crate::support::{Answer, OPERATOR, TestBroker};
+use crate::support::{Answer, OPERATOR, TestBroker, client_builder};
 use reqwest::Method;
 
 const PAGES: [&str; 3] = ["/dashboard", "/relay-check", "/docs"];
@@ -168,7 +168,7 @@ async fn every_page_links_to_all_pages_and_marks_itself() {
 async fn a_browser_is_led_from_the_root_to_the_first_page() {
     for (token, first) in [("an-operator-token-of-a-test", "dashboard"), ("", "relay-check")] {
         let broker = TestBroker::start(&[("OPERATOR_TOKEN", token)]).await;
-        let browser = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        let browser = client_builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         let url = broker.request(Method::GET, "/").build().unwrap().url().clone();
         let accept = "text/html,application/xhtml+xml,*/*;q=0.8";
         let answer = Answer::of(browser.get(url).header("accept", accept)).await;
