@@ -56,7 +56,7 @@ pub fn is_of_the_key(error: &CallError) -> bool {
 
 /// Whether a second mint is safe and may help.
 fn is_worth_a_retry(error: &CallError) -> bool {
-    matches!(error, CallError::Connect(_)) || matches!(error.status(), Some(500..))
+    matches!(error, CallError::Connect(_)) || matches!(error.status(), Some(500..=599))
 }
 
 /// What to do. Of a status by reports from users of the API, because Cloudflare does not document its errors.
@@ -268,6 +268,17 @@ mod tests {
             assert_eq!(says_unknown_key(&error), is_unknown, "{status}");
         }
         assert!(!says_unknown_key(&CallError::Timeout));
+    }
+
+    #[test]
+    fn only_a_failed_connect_and_a_5xx_are_worth_a_retry() {
+        for (status, expected) in [(499, false), (500, true), (599, true), (600, false), (999, false)] {
+            let status = StatusCode::from_u16(status).unwrap();
+            let error = CallError::Status { status, retry_after: None };
+            assert_eq!(is_worth_a_retry(&error), expected, "{status}");
+        }
+        assert!(is_worth_a_retry(&CallError::Connect("refused".to_owned())));
+        assert!(!is_worth_a_retry(&CallError::Timeout));
     }
 
     #[test]
