@@ -100,10 +100,11 @@ impl From<reqwest::Error> for CallError {
         // "connection refused" says more than "error sending request".
         let causes = std::iter::successors(error.source(), |&cause| cause.source());
         let cause = causes.last().map_or_else(|| error.to_string(), ToString::to_string);
-        if error.is_timeout() {
-            Self::Timeout
-        } else if error.is_connect() {
+        // A connect can also time out, and then nothing was sent.
+        if error.is_connect() {
             Self::Connect(cause)
+        } else if error.is_timeout() {
+            Self::Timeout
         } else if error.is_builder() {
             Self::Unsendable
         } else {
@@ -130,6 +131,47 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use reqwest::dns::{Name, Resolve, Resolving};
+    use reqwest::{Client, ClientBuilder};
+    use std::sync::Arc;
+
+    /// Finds no address: at once, or never ends.
+    struct NoAddress {
+        is_slow: bool,
+    }
+
+    impl Resolve for NoAddress {
+        fn resolve(&self, _: Name) -> Resolving {
+            if self.is_slow {
+                return Box::pin(std::future::pending());
+            }
+            Box::pin(std::future::ready(Err("no such name".into())))
+        }
+    }
+
+    /// Why a request to this URL fails.
+    async fn failure(client: ClientBuilder, url: &str) -> CallError {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = client.no_proxy().build().unwrap();
+        client.get(url).send().await.unwrap_err().into()
+    }
+
+    #[tokio::test]
+    async fn an_error_has_its_root_cause() {
+        let client = || Client::builder().dns_resolver(Arc::new(NoAddress { is_slow: false }));
+        let error = failure(client(), "http://secret.example").await;
+        assert_eq!(error, CallError::Connect("no such name".to_owned()));
+        assert_eq!(failure(client(), "no URL").await, CallError::Unsendable);
+    }
+
+    #[tokio::test]
+    async fn a_connect_that_times_out_had_no_effect() {
+        let client = || Client::builder().dns_resolver(Arc::new(NoAddress { is_slow: true }));
+        let short = Duration::from_millis(1);
+        let error = failure(client().connect_timeout(short), "http://secret.example").await;
+        assert!(matches!(error, CallError::Connect(_)) && error.had_no_effect(), "{error}");
+        assert_eq!(failure(client().timeout(short), "http://secret.example").await, CallError::Timeout);
+    }
 
     fn status(status: u16) -> CallError {
         CallError::Status { status: StatusCode::from_u16(status).unwrap(), retry_after: None }
@@ -151,6 +193,7 @@ mod tests {
         for (error, expected) in [
             (status(403), true),
             (status(429), true),
+            (CallError::Unsendable, true),
             (CallError::Connect("refused".to_owned()), true),
             (status(408), false),
             (status(502), false),
