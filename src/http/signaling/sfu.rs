@@ -197,6 +197,7 @@ async fn read(app: &App, request: Request) -> Result<Passed, Fault> {
     let limit = BodyLimit::long(BODY_MAX, &app.long_bodies);
     let (body, permit) = read_up_to(&limit, request).await.map_err(|error| match error.status {
         StatusCode::PAYLOAD_TOO_LARGE => Fault::TooLarge,
+        StatusCode::SERVICE_UNAVAILABLE => Fault::Full,
         _ => Fault::Malformed,
     })?;
     Ok(Passed { query, headers, body, permit })

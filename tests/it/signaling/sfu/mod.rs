@@ -388,6 +388,10 @@ async fn a_body_may_have_1_mib() {
     assert_eq!(page.call(Method::PUT, "/renegotiate", &body(1_048_576)).await.status, 200);
     let answer = page.call(Method::PUT, "/renegotiate", &body(1_048_577)).await;
     assert_eq!(error(&answer), (413, "payload_too_large".into()));
+    let taken = broker.app.long_bodies.acquire_many(64).await.unwrap();
+    let answer = page.call(Method::PUT, "/renegotiate", &body(1_048_576)).await;
+    assert_eq!(error(&answer), (503, "overloaded".into()));
+    drop(taken);
     assert_eq!(sfu.requests("/renegotiate").len(), 1);
 }
 
