@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use super::Mint;
 use super::provider::Provider;
 use crate::account::Account;
+use crate::ice::cloudflare::remedy;
 use turn_ledger::{GrantId, GrantRow, IceSource, KeyName, Minute, Timestamp};
 
 /// Calls to the provider at the same time.
@@ -134,7 +135,8 @@ impl Call {
                 if is_known { Revocation::Done } else { Revocation::Unknown }
             }
             Err(error) => {
-                tracing::warn!(outcome = error.outcome(), "Cloudflare did not revoke: {error}");
+                let (outcome, remedy) = (error.outcome(), remedy(&error));
+                tracing::warn!(outcome, remedy, "Cloudflare did not revoke: {error}");
                 Revocation::Failed
             }
         }

@@ -13,7 +13,7 @@ use super::provider::{Keys, Provider};
 use crate::account::Account;
 use crate::clock::Clock;
 use crate::http_client::CallError;
-use crate::ice::cloudflare::{Cloudflare, DEADLINE};
+use crate::ice::cloudflare::{self, Cloudflare, DEADLINE};
 use crate::ice::turn_keys::{OwnKey, OwnKeys, TurnKey};
 use crate::ice::turn_keys_api::{TurnKeysApi, remedy};
 use crate::random;
@@ -51,6 +51,14 @@ pub struct KeyRotator {
     pub clock: Arc<dyn Clock>,
     /// Counts rotations.
     pub metrics: Arc<Metrics>,
+}
+
+/// What to do if a new key does not mint.
+fn proof_remedy(error: &CallError) -> &'static str {
+    match error.status() {
+        Some(401 | 403 | 404) => "wait: Cloudflare may take a while to know a new key; it is tried again",
+        _ => cloudflare::remedy(error),
+    }
 }
 
 impl KeyRotator {
@@ -165,8 +173,7 @@ impl KeyRotator {
         match api.mint(PROOF_LIFE, PROOF_IDENTIFIER, DEADLINE, None).await {
             Ok(_) => CallOutcome::Proven,
             Err(error) => {
-                let remedy = "wait: Cloudflare may take a while to know a new key; it is tried again";
-                self.note_failure(&Call::Prove { key: key.clone() }, &error, remedy);
+                self.note_failure(&Call::Prove { key: key.clone() }, &error, proof_remedy(&error));
                 CallOutcome::Refused
             }
         }
@@ -176,5 +183,21 @@ impl KeyRotator {
     fn note_failure(&self, call: &Call, error: &CallError, remedy: &str) {
         self.metrics.key_rotations.count("failed");
         tracing::warn!(call = call.name(), remedy, "the rotation of the TURN key failed: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reqwest::StatusCode;
+
+    #[test]
+    fn only_a_key_that_is_not_known_yet_is_waited_for() {
+        for (status, waits) in [(401, true), (403, true), (404, true), (400, false), (429, false)] {
+            let status = StatusCode::from_u16(status).unwrap();
+            let error = CallError::Status { status, retry_after: None };
+            assert_eq!(proof_remedy(&error).contains("a new key"), waits, "{status}");
+        }
+        assert!(!proof_remedy(&CallError::Timeout).contains("a new key"));
     }
 }
