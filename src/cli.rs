@@ -2,8 +2,8 @@
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
-use url::Url;
 
+use crate::config::parse_web_url;
 use crate::demo;
 use crate::doctor;
 use crate::ledger_command::LedgerCommand;
@@ -21,8 +21,9 @@ pub struct CommandLine {
     #[command(subcommand)]
     command: Option<Command>,
     /// The address of the running broker to call; HOST and PORT of the configuration unless given
-    #[arg(long, global = true, value_parser = broker_url)]
-    url: Option<Url>,
+    // Read by `parse`, because an error of clap would print a password in it.
+    #[arg(long, global = true)]
+    url: Option<String>,
     /// Print one JSON document; for doctor and for commands that call a running broker
     #[arg(long, global = true)]
     json: bool,
@@ -53,6 +54,8 @@ pub enum Command {
     Operator(OperatorCommand),
 }
 
+const BAD_URL: &str = "give --url an address such as https://broker.example or http://127.0.0.1:3001, without user and password";
+
 /// Reads the arguments of the process, with the options of commands for a running broker. Help and the version are an error that goes
 /// to standard output.
 pub fn parse(
@@ -60,6 +63,9 @@ pub fn parse(
 ) -> Result<(Command, Options), clap::Error> {
     let CommandLine { command, url, json } = CommandLine::try_parse_from(arguments)?;
     let command = command.unwrap_or(Command::Serve);
+    let wrong = |kind, text: &str| CommandLine::command().error(kind, text);
+    let url = url.map(|text| parse_web_url(&text).ok_or_else(|| wrong(ErrorKind::ValueValidation, BAD_URL)));
+    let url = url.transpose()?;
     let (takes_url, takes_json) = match command {
         Command::Operator(_) => (true, true),
         Command::Doctor(_) => (false, true),
@@ -67,14 +73,9 @@ pub fn parse(
     };
     if (url.is_some() && !takes_url) || (json && !takes_json) {
         let text = "give --url only to a command for a running broker, such as status, and --json only to one of those or to doctor";
-        return Err(CommandLine::command().error(ErrorKind::ArgumentConflict, text));
+        return Err(wrong(ErrorKind::ArgumentConflict, text));
     }
     Ok((command, Options { url, json }))
-}
-
-fn broker_url(text: &str) -> Result<Url, &'static str> {
-    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-    url.ok_or("expected an address such as https://broker.example or http://127.0.0.1:3001")
 }
 
 #[cfg(test)]
@@ -101,6 +102,16 @@ mod tests {
             assert_eq!((shared.url.unwrap().as_str(), shared.json), ("https://broker.example/base", true));
         }
         assert!(parsed("doctor --json").unwrap().1.json);
+    }
+
+    #[test]
+    fn a_password_in_the_url_is_refused_and_not_printed() {
+        for url in
+            ["https://ann:hush@broker.example", "https://hush@broker.example", "ann:hush@broker.example"]
+        {
+            let error = parsed(&format!("status --url {url}")).unwrap_err().to_string();
+            assert!(error.contains("without user and password") && !error.contains("hush"), "{error}");
+        }
     }
 
     #[test]

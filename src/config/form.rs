@@ -129,7 +129,7 @@ pub(super) fn parse_base(text: &str) -> Option<Url> {
 }
 
 /// An `http:` or `https:` URL without user and password.
-pub(super) fn parse_web_url(text: &str) -> Option<Url> {
+pub(crate) fn parse_web_url(text: &str) -> Option<Url> {
     let url = Url::parse(text).ok()?;
     let is_web = matches!(url.scheme(), "http" | "https") && text.contains("://");
     (is_web && url.username().is_empty() && url.password().is_none()).then_some(url)

@@ -51,6 +51,7 @@ pub use signaling::{
 pub use signaling_modules::{Off, is_at_or_below};
 pub use turn_keys::{Country, CountryKeys, KEYS_MAX, TurnKeyConfig};
 
+pub(crate) use form::parse_web_url;
 use form::{IDENTIFIER_MAX, identifier};
 use settings::Settings;
 
