@@ -84,7 +84,10 @@ async fn while_the_issuer_is_down_the_last_good_keys_stay() {
         assert_eq!(answer.header("retry-after"), Some("10"));
         assert_eq!(mint_with(&broker, &known).await.status, 200);
     }
-    assert_eq!(broker.metric("turn_broker_key_fetches_total{outcome=\"status_5xx\"}").await, Some(1));
+    for (outcome, count) in [("status_5xx", 1), ("bad_body", 3), ("status_other", 1)] {
+        let line = format!("turn_broker_key_fetches_total{{outcome=\"{outcome}\"}}");
+        assert_eq!(broker.metric(&line).await, Some(count), "{outcome}");
+    }
     issuer.publish(&[signer.public("b")]);
     broker.advance(10);
     assert_eq!(mint_with(&broker, &unknown).await.status, 200);
