@@ -30,7 +30,7 @@ pub(super) struct IssuerKeys {
     metrics: Arc<Metrics>,
     known: Mutex<Known>,
     /// Held during a call, so that there is one at a time.
-    call: tokio::sync::Mutex<()>,
+    call: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What the latest calls brought.
@@ -53,6 +53,9 @@ pub(super) enum NoKey {
 /// What to do if the keys cannot be fetched.
 pub(crate) fn keys_remedy(error: &CallError) -> &'static str {
     match error {
+        CallError::Status { .. } if error.is_temporary() => {
+            "wait for the issuer; if it continues, check AUTH_JWKS_URL"
+        }
         CallError::Status { .. } | CallError::TooLong(_) => {
             "set AUTH_JWKS_URL to the issuer's JWKS document, which its discovery document names as jwks_uri"
         }
@@ -72,11 +75,15 @@ fn may_call(called_at: Option<Instant>, now: Instant) -> bool {
 
 impl IssuerKeys {
     pub(super) fn new(client: Client, url: Url, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
-        Self { client, url, clock, metrics, known: Mutex::default(), call: tokio::sync::Mutex::default() }
+        Self { client, url, clock, metrics, known: Mutex::default(), call: Arc::default() }
     }
 
     /// The key of that id for that algorithm.
-    pub(super) async fn find(&self, algorithm: Algorithm, id: Option<&str>) -> Result<DecodingKey, NoKey> {
+    pub(super) async fn find(
+        self: &Arc<Self>,
+        algorithm: Algorithm,
+        id: Option<&str>,
+    ) -> Result<DecodingKey, NoKey> {
         let find = || self.known().keys.find(algorithm, id).cloned();
         if let Some(key) = find() {
             return Ok(key);
@@ -86,7 +93,7 @@ impl IssuerKeys {
     }
 
     /// Fetches the keys at the start and from time to time, until `end`.
-    pub(super) async fn keep_fresh(&self, end: &CancellationToken) {
+    pub(super) async fn keep_fresh(self: &Arc<Self>, end: &CancellationToken) {
         let fetch = async {
             loop {
                 self.fetch().await;
@@ -101,13 +108,25 @@ impl IssuerKeys {
     }
 
     /// Fetches the keys, unless the last call is too recent. Waits for a call in progress, which takes 3 s at most.
-    async fn fetch(&self) {
-        let _call = self.call.lock().await;
+    async fn fetch(self: &Arc<Self>) {
+        let call = Arc::clone(&self.call).lock_owned().await;
         let now = self.clock.instant();
         if !may_call(self.known().called_at, now) {
             return;
         }
         self.change(|known| known.called_at = Some(now));
+        // A task, so that the keys are stored also if the caller disconnects.
+        let keys = Arc::clone(self);
+        let fetched = tokio::spawn(async move {
+            let _call = call;
+            keys.call_issuer().await;
+        });
+        // An error is a panic, which its hook has logged.
+        let _ = fetched.await;
+    }
+
+    /// Makes a call, and stores its result.
+    async fn call_issuer(&self) {
         match download(&self.client, &self.url).await {
             Ok(keys) => {
                 self.metrics.key_fetches.count("ok");
@@ -154,6 +173,42 @@ pub(crate) async fn count_keys(client: &Client, url: &Url) -> Result<usize, Call
 mod tests {
     use super::*;
     use crate::clock::SystemClock;
+    use crate::http_client::http_client;
+    use reqwest::StatusCode;
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn a_caller_that_disconnects_during_the_call_does_not_end_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let clock = Arc::new(SystemClock);
+        let keys = Arc::new(IssuerKeys::new(http_client().unwrap(), url, clock, Arc::default()));
+        let (socket, _) = tokio::select! {
+            _ = keys.find(Algorithm::EdDSA, Some("a")) => panic!("nobody has answered"),
+            accepted = listener.accept() => accepted.unwrap(),
+        };
+        // The caller is gone.
+        let mut socket = BufReader::new(socket);
+        let mut line = String::new();
+        while line != "\r\n" {
+            line.clear();
+            assert!(socket.read_line(&mut line).await.unwrap() > 0, "the call was ended");
+        }
+        let document = r#"{"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "a", "x": "AA"}]}"#;
+        let response = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{document}", document.len());
+        socket.write_all(response.as_bytes()).await.unwrap();
+        assert!(keys.find(Algorithm::EdDSA, Some("a")).await.is_ok());
+    }
+
+    #[test]
+    fn an_outage_of_the_issuer_is_waited_for() {
+        for (status, waits) in [(500, true), (503, true), (429, true), (404, false), (302, false)] {
+            let status = StatusCode::from_u16(status).unwrap();
+            let error = CallError::Status { status, retry_after: None };
+            assert_eq!(keys_remedy(&error).starts_with("wait"), waits, "{status}");
+        }
+    }
 
     #[test]
     fn there_is_a_pause_between_two_calls() {

@@ -31,7 +31,7 @@ pub struct Auth {
     pub required: bool,
     /// For HS256, and for nothing else.
     secret: Option<DecodingKey>,
-    keys: Option<IssuerKeys>,
+    keys: Option<Arc<IssuerKeys>>,
     rules: Rules,
     clock: Arc<dyn Clock>,
 }
@@ -69,7 +69,7 @@ impl Auth {
         Self {
             required: config.required,
             secret: config.secret_bytes().map(DecodingKey::from_secret),
-            keys: keys.map(|url| IssuerKeys::new(client, url, Arc::clone(&clock), metrics)),
+            keys: keys.map(|url| Arc::new(IssuerKeys::new(client, url, Arc::clone(&clock), metrics))),
             rules: Rules::of(config),
             clock,
         }
