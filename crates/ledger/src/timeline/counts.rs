@@ -59,9 +59,10 @@ impl Timeline {
         ReadingOutcome::Taken
     }
 
-    /// Takes what a source that is watched here has carried.
+    /// Takes what a source that is watched here has carried. It counts in this period, also if the source was asked before the reset.
     pub fn carry(&mut self, carried: &Carried, tests_rate: bool) {
-        let as_of = carried.as_of.min(self.now).max(self.minutes.period().start);
+        // A count that ends at the start of a day would be none.
+        let as_of = carried.as_of.max(self.minutes.period().start.plus_millis(1)).min(self.now);
         self.minutes.carry(&Carried { as_of, ..*carried });
         self.test(carried.shown, tests_rate);
         if self.now.since(carried.as_of) <= GOOD_FOR {

@@ -65,6 +65,19 @@ fn a_credential_from_a_time_in_doubt_is_not_cut_before_it_expires() {
     });
 }
 
+/// coturn was asked before a reset and answered after it. What it had carried was used, but not measured.
+#[test]
+fn a_listing_that_is_on_its_way_over_a_reset_is_measured() {
+    let settings =
+        Settings { sources: &[IceSource::Coturn, IceSource::Cloudflare], cli: true, clients: 3, ..ESTIMATE };
+    let mut ops = vec![Join { life: 600 }];
+    ops.extend(
+        [30_506, 17_088, 17_088, 17_088, 43_481, 17_088, 63_758].map(|millis| Wait { millis, share: 256 }),
+    );
+    ops.extend([Coturn(Cli::Late), Wait { millis: 91_111, share: 235 }, Join { life: 3_600 }]);
+    check(&Scenario { settings, before_reset: 300_000, ops });
+}
+
 /// A day that had settled was counted again after the key was replaced. What might be missing in the old count stayed committed beside
 /// the new one.
 #[test]

@@ -120,7 +120,7 @@ impl Model {
     ) -> Vec<(Day, DayCount)> {
         let (ledger, facts, rules) = (books.ledger(), &self.now, &self.rules);
         let (period, per_minute) = (ledger.period(), ledger.bytes_per_minute(source));
-        let as_of = as_of.max(period.start);
+        let as_of = as_of.max(period.start.plus_millis(1)).min(ledger.now());
         let known = facts.grants.iter().filter(|known| known.source == source).map(Known::span);
         let spans: Vec<_> = known.chain(held.iter().copied()).collect();
         let claims = facts.claims(source, period.start.as_millis(), ledger.now().as_millis(), rules.rate);
