@@ -233,11 +233,10 @@ impl Grants {
         })
     }
 
-    /// The reason why the relay must stop serving a grant, if there is one. `expiry` is the one in the credential, for
-    /// a grant without a row. A grant with neither counts as expired. A row of the time in
-    /// which the wall clock was ahead has two expiries, and the later one counts: the other clock may be wrong, and room is promised
-    /// until then. A renewal at the same source prolongs what was begun before it: room is promised
-    /// for the chain, of which one credential relays at a time.
+    /// The reason why the relay must stop serving a grant, if there is one. `expiry` is the one in the credential, for a grant without a
+    /// row. A grant with neither counts as expired. A row of the time in which the wall clock was ahead has two expiries, and the later
+    /// one counts: the other clock may be wrong, and room is promised until then. A renewal at the same source prolongs what was begun
+    /// before it: room is promised for the chain, of which one credential relays at a time.
     #[must_use]
     pub fn end_of(
         &self,

@@ -84,8 +84,8 @@ impl Books {
         let (tracks, before, was_full) = (row.tracks(), row.promised, row.has_no_room());
         let requester =
             Requester { client: row.client, spender: row.spender.clone(), ..Requester::default() };
-        let settled = self.grants.release_session(id, now);
-        self.ledger.apply_all(settled);
+        let released = self.grants.release_session(id, now);
+        self.ledger.apply_all(released);
         let minute = Minute::of(now);
         // Fewer tracks count from the next minute on.
         let least = before.filter(|time| time.from == minute).map_or(0, |time| time.per_minute);
