@@ -174,7 +174,6 @@ mod tests {
     use super::*;
     use crate::clock::SystemClock;
     use crate::http_client::http_client;
-    use reqwest::StatusCode;
     use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
     use tokio::net::TcpListener;
 
@@ -204,8 +203,7 @@ mod tests {
     #[test]
     fn an_outage_of_the_issuer_is_waited_for() {
         for (status, waits) in [(500, true), (503, true), (429, true), (404, false), (302, false)] {
-            let status = StatusCode::from_u16(status).unwrap();
-            let error = CallError::Status { status, retry_after: None };
+            let error = CallError::of_status(status);
             assert_eq!(keys_remedy(&error).starts_with("wait"), waits, "{status}");
         }
     }

@@ -173,17 +173,20 @@ mod tests {
         assert_eq!(failure(client().timeout(short), "http://secret.example").await, CallError::Timeout);
     }
 
-    fn status(status: u16) -> CallError {
-        CallError::Status { status: StatusCode::from_u16(status).unwrap(), retry_after: None }
+    impl CallError {
+        /// A response with this status.
+        pub(crate) fn of_status(status: u16) -> Self {
+            Self::Status { status: StatusCode::from_u16(status).unwrap(), retry_after: None }
+        }
     }
 
     #[test]
     fn temporary_errors_may_pass_and_refusals_do_not() {
         for temporary in [408, 425, 429, 500, 502, 503, 504] {
-            assert!(status(temporary).is_temporary(), "{temporary}");
+            assert!(CallError::of_status(temporary).is_temporary(), "{temporary}");
         }
         for refusal in [301, 302, 307, 308, 400, 401, 403, 404, 405, 410, 413, 422] {
-            assert!(!status(refusal).is_temporary(), "{refusal}");
+            assert!(!CallError::of_status(refusal).is_temporary(), "{refusal}");
         }
         assert!(CallError::Timeout.is_temporary() && !CallError::Unsendable.is_temporary());
     }
@@ -191,12 +194,12 @@ mod tests {
     #[test]
     fn only_a_refusal_says_that_nothing_was_changed() {
         for (error, expected) in [
-            (status(403), true),
-            (status(429), true),
+            (CallError::of_status(403), true),
+            (CallError::of_status(429), true),
             (CallError::Unsendable, true),
             (CallError::Connect("refused".to_owned()), true),
-            (status(408), false),
-            (status(502), false),
+            (CallError::of_status(408), false),
+            (CallError::of_status(502), false),
             (CallError::Timeout, false),
             (CallError::Unusable("no JSON".to_owned()), false),
         ] {

@@ -213,7 +213,6 @@ mod tests {
     use crate::http_client::http_client;
     use crate::ice::server::IceUrls;
     use proptest::prelude::*;
-    use reqwest::StatusCode;
 
     fn urls(body: &str) -> Vec<String> {
         let json = serde_json::to_value(parse(body.as_bytes()).unwrap()).unwrap();
@@ -263,8 +262,7 @@ mod tests {
     #[test]
     fn a_401_or_404_says_that_the_key_is_unknown() {
         for (status, is_unknown) in [(401, true), (404, true), (403, false), (429, false), (500, false)] {
-            let status = StatusCode::from_u16(status).unwrap();
-            let error = CallError::Status { status, retry_after: None };
+            let error = CallError::of_status(status);
             assert_eq!(says_unknown_key(&error), is_unknown, "{status}");
         }
         assert!(!says_unknown_key(&CallError::Timeout));
@@ -273,8 +271,7 @@ mod tests {
     #[test]
     fn only_a_failed_connect_and_a_5xx_are_worth_a_retry() {
         for (status, expected) in [(499, false), (500, true), (599, true), (600, false), (999, false)] {
-            let status = StatusCode::from_u16(status).unwrap();
-            let error = CallError::Status { status, retry_after: None };
+            let error = CallError::of_status(status);
             assert_eq!(is_worth_a_retry(&error), expected, "{status}");
         }
         assert!(is_worth_a_retry(&CallError::Connect("refused".to_owned())));

@@ -189,13 +189,11 @@ impl KeyRotator {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use reqwest::StatusCode;
 
     #[test]
     fn only_a_key_that_is_not_known_yet_is_waited_for() {
         for (status, waits) in [(401, true), (403, true), (404, true), (400, false), (429, false)] {
-            let status = StatusCode::from_u16(status).unwrap();
-            let error = CallError::Status { status, retry_after: None };
+            let error = CallError::of_status(status);
             assert_eq!(proof_remedy(&error).contains("a new key"), waits, "{status}");
         }
         assert!(!proof_remedy(&CallError::Timeout).contains("a new key"));
