@@ -186,6 +186,9 @@ impl<D: Disk> Broker<D> {
                 // A new ledger knows no time before.
                 self.off_until = Some(world.now).filter(|_| self.writes > 0);
                 self.lags |= behind > 0;
+                if behind > 0 && self.settings.cli {
+                    self.lost_until = self.settings.billing_day().period_at(self.present(world)).end;
+                }
                 self.restart(world);
             }
             Op::From { nth } => self.from = nth,

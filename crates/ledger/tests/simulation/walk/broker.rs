@@ -54,7 +54,8 @@ pub(crate) struct Broker<D> {
     pub(super) paused: u64,
     /// When the machine started again, in the world's milliseconds, if no clock has said since how long it was off.
     pub(crate) off_until: Option<u64>,
-    /// The end of the period in which a process died while the time was in doubt. What its relay carried counts in the books' period.
+    /// The end of the period in which bytes were lost: a process died while the time was in doubt, and what its relay carried counts in
+    /// the books' period; or the machine was off for longer than its clock says, and coturn's sessions ended meanwhile.
     pub(crate) lost_until: Timestamp,
     /// Whether a copy was restored.
     pub(crate) was_restored: bool,
@@ -214,6 +215,9 @@ impl<D: Disk> Broker<D> {
             self.excuse_uncut();
         }
         self.lags &= now < self.present(world);
+        if self.waits_for_time(world) {
+            self.excuse(Excuse::Clock);
+        }
         // What a count of another period lacked does not matter any more.
         let is_same = self.books.snapshot().figures.period == period;
         (self.lacks, self.lacked) = (self.lacks && is_same, self.lacked && is_same);

@@ -58,6 +58,13 @@ impl<D: Disk> Broker<D> {
             || self.books.sfu_sessions().next().is_some()
     }
 
+    /// Whether a session has ended that the books keep, with its promise, until they know how much time has passed.
+    pub(super) fn waits_for_time(&self, world: &World) -> bool {
+        let has_ended = |page: &&Page| !world.relays(SFU, page.number);
+        !self.books.may_count()
+            && self.pages.iter().filter(has_ended).any(|page| self.books.grants().get(page.grant()).is_some())
+    }
+
     /// The session of a new page. It takes nothing yet.
     pub(super) fn open_page(&mut self, world: &mut World) {
         if !self.settings.sfu {
