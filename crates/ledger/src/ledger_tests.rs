@@ -34,6 +34,13 @@ fn ledger(limit: u64) -> Ledger {
     Ledger::open(terms, &lanes, at(0), PeriodCounts::default(), &BTreeMap::new())
 }
 
+/// Another process opens it.
+fn reopened(ledger: &mut Ledger) -> Ledger {
+    let stored = ledger.take_changes();
+    let terms: Vec<_> = ledger.sources.iter().map(|source| source.terms).collect();
+    Ledger::open(ledger.terms, &terms, ledger.now, ledger.counts, &stored)
+}
+
 fn bytes(source: IceSource, bytes: u64) -> UsageChange {
     let kind = ChangeKind::AddBytes { bytes: ByteCount::new(bytes), from: at(0), to: at(0) };
     UsageChange { source, basis: Basis::Granted, kind }
@@ -193,6 +200,8 @@ fn a_connection_that_outlives_its_grant_breaks_the_assumption_while_it_reports()
     let kind = ChangeKind::Outlived { until: at(10 * MINUTE) };
     ledger.apply(UsageChange { source: IceSource::Cloudflare, basis: Basis::Granted, kind });
     assert!(!ledger.measured().assumption.holds);
+    let mut ledger = reopened(&mut ledger);
+    assert!(!ledger.measured().assumption.holds, "it is stored");
     ledger.advance(at(10 * MINUTE));
     assert!(ledger.measured().assumption.holds);
 }

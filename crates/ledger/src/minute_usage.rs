@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Assumption, ByteCount, CountDoubt, Day, DayCount, LateCounts, Minute, Period, Rows, TrialHours};
+use crate::{
+    Assumption, ByteCount, CountDoubt, Day, DayCount, LateCounts, Minute, Period, Rows, Timestamp,
+    TrialHours, as_millis,
+};
 
 /// The basis on which a connection was reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +92,9 @@ pub struct SourceState {
     pub late: Option<LateCounts>,
     /// The absurd counts that wait for their confirmation.
     pub(crate) doubt: CountDoubt,
+    /// Until when a connection relays although its grant and its tail were over.
+    #[serde(with = "as_millis")]
+    pub(crate) outlived_until: Timestamp,
 }
 
 impl SourceRows {

@@ -267,13 +267,9 @@ impl Books {
             }
             Written::No => {
                 // What is promised for a grant with a row is what its row says: it may be more than at the commit.
-                let row = self.grants.get(commit.grant);
-                let has_promise = row.is_some_and(|row| row.promised.is_some());
-                let removed = self.grants.remove(commit.grant);
-                if has_promise {
-                    self.ledger.apply_all(removed);
-                } else {
-                    self.replace_promise(Some(&commit.promise), None);
+                match self.grants.remove(commit.grant) {
+                    None => self.replace_promise(Some(&commit.promise), None),
+                    released => self.ledger.apply_all(released),
                 }
                 let counts = self.ledger.counts_mut();
                 counts.issued = counts.issued.saturating_sub(1);

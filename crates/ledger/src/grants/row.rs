@@ -204,11 +204,10 @@ impl GrantRow {
     }
 
     /// Whether the ledger counts it as alive, its credential still works, or a connection is open on it. A released one stays until its
-    /// credential has expired by either clock, because its source must go on refusing it.
+    /// credential has expired, because its source must go on refusing it.
     pub(super) fn is_live(&self, now: Timestamp) -> bool {
-        let is_refused = self.is_released() && self.latest_expiry() > now;
-        let is_promised = self.alive_until().is_some_and(|until| until.start() > now) || self.is_in_use(now);
-        !self.has_ended() && (is_promised || is_refused)
+        let is_promised = self.alive_until().is_some_and(|until| until.start() > now);
+        !self.has_ended() && (is_promised || self.is_in_use(now))
     }
 
     /// The latest time at which its credential expires, by the books' time or by the wall clock.
@@ -216,9 +215,9 @@ impl GrantRow {
         self.expires_at.plus_millis(self.clock_ahead_millis)
     }
 
-    /// Whether its credential still works or a connection is open on it.
+    /// Whether its credential still works by either clock, or a connection is open on it.
     pub(super) fn is_in_use(&self, now: Timestamp) -> bool {
-        self.expires_at > now || self.claims.open_count() > 0
+        self.latest_expiry() > now || self.claims.open_count() > 0
     }
 }
 

@@ -66,7 +66,7 @@ impl Minutes {
             let minutes: Vec<_> = self.touched(count.as_of, day.end()).collect();
             let used = |minute: &Minute| self.figures_at(*minute, self.get(*minute).unwrap_or_default()).used;
             let late = minutes.iter().map(used).fold(estimated.get().into(), u128::saturating_sub);
-            self.days.set(day, DayCount { estimated: None, ..count });
+            self.days.reopen(day);
             if let Some(last) = minutes.last() {
                 self.claim(Basis::Ungranted, *last, late);
             }

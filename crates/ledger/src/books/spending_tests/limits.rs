@@ -170,16 +170,25 @@ fn a_renewal_reserves_what_its_chain_relays_under_the_limit_of_a_user() {
     }
 }
 
+/// The machine may sleep while the commit is written, so that its grant is over when it fails.
 #[test]
 fn a_commit_that_is_undone_gives_the_promise_back() {
-    let mut broker = Broker::with_limit(BudgetMode::Strict, 100 * MINUTE_BYTES);
-    let life = Duration::from_secs(SHORT);
-    let hold = broker.books.reserve(SOURCE, life, MINT_SLACK, requester("ann")).unwrap();
-    let grant = Grant { id: GrantId::new([3; 16]), source: SOURCE, issued_at: at(0), expires_at: at(SHORT) };
-    let (commit, _) = broker.books.commit(hold, &grant, None, requester("ann")).unwrap();
-    assert!(broker.books.note_written(&commit, crate::books::Written::No).is_err());
-    assert_eq!(broker.books.user_share(&user("ann")).unwrap().committed.get(), 0);
-    assert_eq!(broker.sums(SpenderKind::User, "ann"), None);
+    for written_at in [0, 10 * SHORT] {
+        let mut broker = Broker::with_limit(BudgetMode::Strict, 100 * MINUTE_BYTES);
+        let life = Duration::from_secs(SHORT);
+        let hold = broker.books.reserve(SOURCE, life, MINT_SLACK, requester("ann")).unwrap();
+        let (id, issued_at) = (GrantId::new([3; 16]), at(0));
+        let grant = Grant { id, source: SOURCE, issued_at, expires_at: at(SHORT) };
+        let (commit, _) = broker.books.commit(hold, &grant, None, requester("ann")).unwrap();
+        broker.books.advance(at(written_at));
+        assert!(broker.books.forget_expired());
+        assert_eq!(broker.books.grants().count(), usize::from(written_at == 0));
+        assert!(broker.books.note_written(&commit, crate::books::Written::No).is_err());
+        assert_eq!(broker.books.user_share(&user("ann")).unwrap().committed.get(), 0);
+        assert_eq!(broker.sums(SpenderKind::User, "ann"), None);
+        assert_eq!(broker.books.grants().count(), 0);
+        assert_eq!(broker.books.snapshot().figures.committed.get(), 0);
+    }
 }
 
 #[test]

@@ -108,6 +108,18 @@ fn credentials_minted_while_the_clock_is_in_doubt_stay_committed_once_it_is_acce
     }
 }
 
+/// It was minted while the wall clock was 8 hours ahead. If that clock was right, it expires 8 hours later.
+#[test]
+fn a_credential_from_a_time_in_doubt_can_be_revoked_until_it_expires_by_either_clock() {
+    let mut machine = Machine::new(BudgetMode::Estimate);
+    machine.pause(8 * HOUR);
+    assert_eq!(machine.mint(), Ok(()));
+    let (books, id) = (&mut machine.books, GrantId::new([1; 16]));
+    let expires_at = books.grants().get(id).unwrap().expires_at;
+    books.advance(expires_at.plus(secs(8 * HOUR - 1)));
+    assert!(books.revoke(id).is_some());
+}
+
 #[test]
 fn nothing_metered_is_minted_while_the_clock_is_more_than_two_days_ahead() {
     let mut machine = Machine::new(BudgetMode::Estimate);

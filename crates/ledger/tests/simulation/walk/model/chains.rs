@@ -25,7 +25,7 @@ impl Model {
             let is_valid = known.revoked_at.is_none() && known.is_settled;
             known.is_live && (known.id == id || (known.source == source && is_valid))
         };
-        chain.iter().filter(counts).map(|known| known.expires_at + known.ahead).max()
+        chain.iter().filter(counts).map(|known| known.latest_expiry()).max()
     }
 
     /// Whether a live grant was revoked.
@@ -37,7 +37,7 @@ impl Model {
     pub(in super::super) fn check_ends(&self, books: &Books, is_spent: bool) -> Option<String> {
         let now = books.now().as_millis();
         self.now.grants.iter().find_map(|known| {
-            let in_credential = known.expires_at + known.ahead;
+            let in_credential = known.latest_expiry();
             let expected = match self.expiry_of(known.id).unwrap_or(in_credential) {
                 _ if self.is_revoked(known.id) => Some(GrantEnd::Revoked),
                 expiry if now >= expiry => Some(GrantEnd::Expired),
@@ -141,7 +141,7 @@ impl Model {
     /// The operator revokes a grant: whether it can be revoked. `is_open`: whether a connection is open on it.
     pub(in super::super) fn revoke(&mut self, id: GrantId, now: i64, is_open: bool) -> bool {
         let Some(known) = self.grant(id) else { return false };
-        let is_in_use = known.source != IceSource::Sfu && (known.expires_at > now || is_open);
+        let is_in_use = known.source != IceSource::Sfu && (known.latest_expiry() > now || is_open);
         if is_in_use {
             known.revoked_at.get_or_insert(now);
             self.disconnect_all(id, now);

@@ -51,8 +51,7 @@ impl Known {
 
     /// Whether its row must be that of a live grant.
     fn must_live(&self, now: i64, is_open: bool) -> bool {
-        let is_refused = self.is_released && self.expires_at + self.ahead > now;
-        self.until * MINUTE > now || self.expires_at > now || is_open || is_refused
+        self.until * MINUTE > now || self.latest_expiry() > now || is_open
     }
 
     /// What its row says wrong. `is_rough`: it is not known what its address may claim.

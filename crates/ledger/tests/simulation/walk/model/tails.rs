@@ -11,7 +11,7 @@ const CUT_TIME: i64 = 10_000;
 
 impl Known {
     /// When the credential expires at the latest, by either clock.
-    fn latest_expiry(&self) -> i64 {
+    pub(super) fn latest_expiry(&self) -> i64 {
         self.expires_at + self.ahead
     }
 
