@@ -29,12 +29,12 @@ use crate::web::{navigation, pages};
 pub fn build(app: &Arc<App>) -> Router {
     // For pages that mint. Foreign origins and requests over the rate limit are rejected before the handler.
     let mut mint = OpenApiRouter::new()
-        .routes(routes!(credentials::get_credentials).map(|route| get_only(limited(route, app))));
+        .routes(routes!(credentials::get_turn_credentials).map(|route| get_only(limited(route, app))));
     for format in &app.wire_formats {
         let route = match format {
-            WireFormat::Turn => routes!(wire_formats::get_turn),
-            WireFormat::Matrix => routes!(wire_formats::get_matrix),
-            WireFormat::Ice => routes!(wire_formats::get_ice),
+            WireFormat::Turn => routes!(wire_formats::get_turn_rest_credentials),
+            WireFormat::Matrix => routes!(wire_formats::get_matrix_turn_server),
+            WireFormat::Ice => routes!(wire_formats::get_stunner_ice),
         };
         mint = mint.routes(route.map(|route| get_only(limited(route, app))));
     }
@@ -48,12 +48,13 @@ pub fn build(app: &Arc<App>) -> Router {
         .routes(routes!(connections::delete_connection));
     openapi::describe_reports(reports.get_openapi_mut());
 
-    let status = OpenApiRouter::new().routes(routes!(bandwidth_status::get_status));
+    let mut status = OpenApiRouter::new().routes(routes!(bandwidth_status::get_bandwidth_status));
+    openapi::describe_group(status.get_openapi_mut(), "budget");
 
     // The operator: without an OPERATOR_TOKEN these routes do not exist.
     let mut overrides = OpenApiRouter::new()
-        .routes(routes!(overrides::override_limit).map(|route| operator_path(route, app)))
-        .routes(routes!(overrides::override_freeze).map(|route| operator_path(route, app)))
+        .routes(routes!(overrides::set_limit).map(|route| operator_path(route, app)))
+        .routes(routes!(overrides::set_frozen).map(|route| operator_path(route, app)))
         .routes(routes!(overrides::drop_reading).map(|route| operator_path(route, app)))
         .routes(routes!(overrides::revoke_credential).map(|route| operator_path(route, app)))
         .routes(routes!(users::revoke_user).map(|route| operator_path(route, app)))
@@ -74,7 +75,9 @@ pub fn build(app: &Arc<App>) -> Router {
     openapi::describe_operator(operator.get_openapi_mut());
 
     // Health checks: never rejected because of overload.
-    let health = OpenApiRouter::new().routes(routes!(health::get_health)).routes(routes!(health::get_ready));
+    let mut health =
+        OpenApiRouter::new().routes(routes!(health::get_health)).routes(routes!(health::get_ready));
+    openapi::describe_group(health.get_openapi_mut(), "health");
 
     // Static files for any page.
     let mut web = OpenApiRouter::new();
@@ -106,7 +109,7 @@ pub fn build(app: &Arc<App>) -> Router {
     let document = openapi::Document::from(&document);
     served
         .route("/", navigation::start(&listed))
-        .route("/openapi.json", get(async move || openapi::get_document(document.clone())))
+        .route("/openapi.json", get(async move || openapi::get_open_api(document.clone())))
         .merge(sockets)
         .merge(signaling::reports::routes(app))
         .merge(sfu)

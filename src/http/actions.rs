@@ -1,14 +1,11 @@
 //! `GET /api/actions`: what operators did.
 
-use std::sync::Arc;
-
 use axum::Json;
-use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::AppState;
 use crate::actions::OperatorAction;
-use crate::app::App;
 
 /// The latest changes by operators.
 #[derive(Debug, Serialize, ToSchema)]
@@ -21,12 +18,9 @@ pub struct ActionsBody {
 ///
 /// Each change that was made with the operator's token: overrides, blocks, revocations, ended rooms. Who made it is not known.
 #[utoipa::path(
-    get,
-    path = "/api/actions",
-    operation_id = "listActions",
-    tag = "operator",
+    get, path = "/api/actions",
     responses((status = 200, description = "The latest changes.", body = ActionsBody))
 )]
-pub async fn list_actions(State(app): State<Arc<App>>) -> Json<ActionsBody> {
+pub async fn list_actions(app: AppState) -> Json<ActionsBody> {
     Json(ActionsBody { actions: app.account.actions() })
 }

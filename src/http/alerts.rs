@@ -1,17 +1,14 @@
 //! `GET /api/alerts`: the latest operator alerts. They are listed whether or not a webhook is set.
 
-use std::sync::Arc;
-
 use axum::Json;
-use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
+use super::AppState;
 use super::schema::one_of;
 use crate::alert::{Alert, Severity};
 use crate::amounts::Shown;
-use crate::app::App;
 use crate::json::plain_number;
 use turn_ledger::Timestamp;
 
@@ -77,13 +74,10 @@ fn severity_schema() -> RefOr<Schema> {
 ///
 /// The same alerts as on the webhook, even if no webhook is set.
 #[utoipa::path(
-    get,
-    path = "/api/alerts",
-    operation_id = "getAlerts",
-    tag = "operator",
+    get, path = "/api/alerts",
     responses((status = 200, description = "The latest alerts.", body = AlertsBody))
 )]
-pub async fn get_alerts(State(app): State<Arc<App>>) -> Json<AlertsBody> {
+pub async fn get_alerts(app: AppState) -> Json<AlertsBody> {
     let alerts =
         app.account.recent_alerts().into_iter().map(|(alert, waiting)| body(alert, waiting)).collect();
     Json(AlertsBody { alerts, webhook: app.dispatcher.is_some() })

@@ -9,7 +9,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::State;
 use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
@@ -18,8 +17,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use utoipa::ToSchema;
 
+use super::AppState;
 use super::error::{ApiError, ErrorBody};
-use crate::app::App;
 use crate::journal::backup::LedgerFile;
 
 /// Bytes of one read from the copy.
@@ -40,17 +39,14 @@ pub struct LedgerBytes(Vec<u8>);
 /// The response is a complete ledger file as of the request, for `STATE_DIR` of a broker that takes over. **It contains the key
 /// that signs grant tokens**, so keep it like the ledger. Minting continues while the copy is made.
 #[utoipa::path(
-    get,
-    path = "/api/backup",
-    operation_id = "getBackup",
-    tag = "operator",
+    get, path = "/api/backup",
     responses(
         (status = 200, description = "The file `ledger.redb`.", body = inline(LedgerBytes), content_type = "application/octet-stream"),
         (status = 404, description = "`NOT_FOUND`: `STATE_DIR` is not set, so there is no ledger on disk.", body = ErrorBody),
         (status = 503, description = "`OVERLOADED`: another copy is being made or sent.\n\n`LEDGER_UNAVAILABLE`: the ledger cannot be written or copied, for example because the disk has no room for a copy.", body = ErrorBody),
     )
 )]
-pub async fn get_backup(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+pub async fn get_backup(app: AppState) -> Result<Response, ApiError> {
     if !app.account.is_durable() {
         return Err(ApiError::not_found("Set STATE_DIR: without it there is no ledger on disk to back up."));
     }

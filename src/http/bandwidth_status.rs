@@ -1,14 +1,12 @@
 //! `GET /api/bandwidth-status`: usage, where the figure comes from, and how far usage can still pass the limit. The first
 //! seven fields never change their names, types and rounding.
 
-use std::sync::Arc;
-
 use axum::Json;
-use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
+use super::AppState;
 use super::hints::{self, HintBody};
 use super::schema::one_of;
 use crate::amounts::Shown;
@@ -153,13 +151,10 @@ fn knowledge_schema() -> RefOr<Schema> {
 ///
 /// The first seven fields never change their names, types and rounding.
 #[utoipa::path(
-    get,
-    path = "/api/bandwidth-status",
-    operation_id = "getBandwidthStatus",
-    tag = "budget",
+    get, path = "/api/bandwidth-status",
     responses((status = 200, description = "The state of the budget.", body = StatusBody))
 )]
-pub async fn get_status(State(app): State<Arc<App>>) -> Json<StatusBody> {
+pub async fn get_bandwidth_status(app: AppState) -> Json<StatusBody> {
     Json(status(&app, &app.account.snapshot()))
 }
 

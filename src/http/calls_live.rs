@@ -1,9 +1,7 @@
 //! The operator's view of signaling: the calls that are going on, and the end of a room.
 
-use std::sync::Arc;
-
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use turn_ledger::{ByteCount, SpenderKey, Timestamp};
@@ -15,7 +13,7 @@ use utoipa::openapi::{RefOr, Schema};
 use super::error::{ApiError, ErrorBody};
 use super::schema::one_of;
 use super::signaling;
-use crate::app::App;
+use super::{AppState, JsonResult};
 
 /// Longest list of calls.
 const LIST_MAX: usize = 1_000;
@@ -101,13 +99,10 @@ fn protocol_schema() -> RefOr<Schema> {
 ///
 /// These are the rooms of the broker's own signaling (`SIGNALING`) with somebody in them.
 #[utoipa::path(
-    get,
-    path = "/api/calls-live",
-    operation_id = "listLiveCalls",
-    tag = "operator",
+    get, path = "/api/calls-live",
     responses((status = 200, description = "The calls.", body = LiveCallsBody))
 )]
-pub async fn list_live_calls(State(app): State<Arc<App>>) -> Json<LiveCallsBody> {
+pub async fn list_live_calls(app: AppState) -> Json<LiveCallsBody> {
     let (calls, total) = app.signaling.calls.list(LIST_MAX);
     let calls = app.account.read(|books| {
         let live = |(name, call): &(CallName, Call)| {
@@ -144,20 +139,14 @@ fn member_of(id: &MemberId, member: &Member) -> MemberBody {
 /// The room ends in every protocol that has one of this name: its sockets are closed, and the grants of its members are revoked, so
 /// that their media end where the source can end them. Rooms of P2PCF, whose clients poll, cannot be ended. Its members can join again: block a user first if that is not wanted.
 #[utoipa::path(
-    post,
-    path = "/api/rooms/{room}/end",
-    operation_id = "endRoom",
-    tag = "operator",
+    post, path = "/api/rooms/{room}/end",
     params(("room" = String, Path, description = "The room, as in `GET /api/calls-live`.")),
     responses(
         (status = 200, description = "What was ended.", body = EndedRoomBody),
         (status = 404, description = "`NOT_FOUND`: nobody is in a room of this name.", body = ErrorBody),
     )
 )]
-pub async fn end_room(
-    State(app): State<Arc<App>>,
-    Path(room): Path<String>,
-) -> Result<Json<EndedRoomBody>, ApiError> {
+pub async fn end_room(app: AppState, Path(room): Path<String>) -> JsonResult<EndedRoomBody> {
     let mut calls = app.signaling.calls.in_room(&room);
     calls.retain(|(call, _)| signaling::can_end(call.protocol));
     if calls.is_empty() {

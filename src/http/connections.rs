@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{FromRequest, FromRequestParts, Path, Request, State};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
@@ -17,6 +17,7 @@ use super::body::read_json;
 use super::credentials::checked_label;
 use super::error::{ApiError, ErrorBody};
 use super::operator::{client_of, wrong_token};
+use super::{AppState, JsonResult};
 use crate::app::App;
 use crate::json::count;
 use crate::limit::wrong_tokens::Role;
@@ -95,10 +96,7 @@ pub struct ConnectionBody {
 ///
 /// From now on the connection is charged: by the bytes that it reports, or by time. Opening it again keeps it alive.
 #[utoipa::path(
-    post,
-    path = "/api/connections",
-    operation_id = "openConnection",
-    tag = "connections",
+    post, path = "/api/connections",
     request_body(content = ConnectionRequest, example = json!({"connectionId": "call-42", "relayed": true})),
     responses(
         (status = 201, description = "Opened.", body = ConnectionBody),
@@ -109,7 +107,7 @@ pub struct ConnectionBody {
         (status = 503, description = "`OVERLOADED`: the table of connections, or of grants, is full.", body = ErrorBody),
     )
 )]
-pub async fn open_connection(State(app): State<Arc<App>>, call: Call) -> Result<Response, ApiError> {
+pub async fn open_connection(app: AppState, call: Call) -> Result<Response, ApiError> {
     let Call { caller, client, named, request } = call;
     let by_reporter = match caller {
         Caller::Reporter => named,
@@ -141,10 +139,7 @@ pub async fn open_connection(State(app): State<Arc<App>>, call: Call) -> Result<
 ///
 /// Send it every `heartbeatSeconds`. Bytes are cumulative: a lower count than before has no effect.
 #[utoipa::path(
-    post,
-    path = "/api/connections/{id}/heartbeat",
-    operation_id = "heartbeatConnection",
-    tag = "connections",
+    post, path = "/api/connections/{id}/heartbeat",
     params(ConnectionPath),
     request_body(content = ConnectionRequest, example = json!({"bytesSent": 40_000, "bytesReceived": 150_000, "relayed": true})),
     responses(
@@ -154,10 +149,10 @@ pub async fn open_connection(State(app): State<Arc<App>>, call: Call) -> Result<
     )
 )]
 pub async fn heartbeat_connection(
-    State(app): State<Arc<App>>,
+    app: AppState,
     ConnectionPath { id }: ConnectionPath,
     call: Call,
-) -> Result<Json<ConnectionBody>, ApiError> {
+) -> JsonResult<ConnectionBody> {
     app.account.heartbeat(call.caller, call.client, &id, call.request.report()).map_err(not_taken)?;
     Ok(Json(connection_body(&app, id)))
 }
@@ -166,10 +161,7 @@ pub async fn heartbeat_connection(
 ///
 /// The body may contain the last counts. A beacon cannot set `Authorization`, so the body may contain the token.
 #[utoipa::path(
-    post,
-    path = "/api/connections/{id}/close",
-    operation_id = "closeConnection",
-    tag = "connections",
+    post, path = "/api/connections/{id}/close",
     params(ConnectionPath),
     request_body(content = ConnectionRequest, example = json!({"bytesReceived": 180_000})),
     security(()),
@@ -180,7 +172,7 @@ pub async fn heartbeat_connection(
     )
 )]
 pub async fn close_connection(
-    State(app): State<Arc<App>>,
+    app: AppState,
     ConnectionPath { id }: ConnectionPath,
     call: Call,
 ) -> Result<StatusCode, ApiError> {
@@ -191,10 +183,7 @@ pub async fn close_connection(
 ///
 /// The body may contain the last counts.
 #[utoipa::path(
-    delete,
-    path = "/api/connections/{id}",
-    operation_id = "deleteConnection",
-    tag = "connections",
+    delete, path = "/api/connections/{id}",
     params(ConnectionPath),
     request_body(content = ConnectionRequest, example = json!({"bytesReceived": 180_000})),
     responses(
@@ -204,7 +193,7 @@ pub async fn close_connection(
     )
 )]
 pub async fn delete_connection(
-    State(app): State<Arc<App>>,
+    app: AppState,
     ConnectionPath { id }: ConnectionPath,
     call: Call,
 ) -> Result<StatusCode, ApiError> {

@@ -1,11 +1,10 @@
 //! `GET /api/turn-credentials`: the mint. The response is a credential, public STUN servers with a reason, or a refusal with
 //! the time after which to try again.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{RawQuery, State};
+use axum::extract::RawQuery;
 use serde::Serialize;
 use utoipa::openapi::schema::ArrayBuilder;
 use utoipa::openapi::{ObjectBuilder, OneOfBuilder, RefOr, Schema, Type};
@@ -16,6 +15,7 @@ use super::key_choice::by_region;
 use super::parameter_forms::LabelOrNone;
 use super::renewal::Asker;
 use super::schema::{one_of, source_schema};
+use super::{AppState, JsonResult};
 use crate::app::App;
 use crate::ice::server::IceServerList;
 use crate::mint::token::GrantToken;
@@ -105,10 +105,7 @@ pub struct MintQuery {
 /// renewal. Renewals have a rate limit of their own, which is wider. Any other token is ignored. Only `GET` is allowed,
 /// because a `HEAD` would mint a credential and discard it.
 #[utoipa::path(
-    get,
-    path = "/api/turn-credentials",
-    operation_id = "getTurnCredentials",
-    tag = "credentials",
+    get, path = "/api/turn-credentials",
     params(MintQuery),
     responses(
         (status = 200, description = "A credential. If no source can mint one: public STUN servers, with `degraded: true` and a reason.", body = CredentialsBody, examples(
@@ -138,11 +135,11 @@ pub struct MintQuery {
         )),
     )
 )]
-pub async fn get_credentials(
-    State(app): State<Arc<App>>,
+pub async fn get_turn_credentials(
+    app: AppState,
     RawQuery(query): RawQuery,
     asker: Asker,
-) -> Result<Json<CredentialsBody>, ApiError> {
+) -> JsonResult<CredentialsBody> {
     let answer = mint(&app, query.as_deref(), &asker).await?;
     Ok(Json(body(&app, answer)))
 }

@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{ConnectInfo, MatchedPath, Request, State};
+use axum::extract::{ConnectInfo, MatchedPath, Request};
 use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, VARY};
 use axum::http::{HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tower_http::catch_panic::{CatchPanicLayer, ResponseForPanic};
 
+use super::AppState;
 use super::error::{ApiError, ErrorBody};
 use super::head;
 use super::request_log::{self, MintNote, RequestHead};
@@ -32,7 +33,7 @@ pub const SFU_REST: &str = "/{*sfu}";
 pub struct Verbatim;
 
 /// The outermost layer.
-pub async fn envelope(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Response {
     let started = app.clock.instant();
     let request_id = app.request_ids.of(request.headers());
     let client = client_addr(&app, &request);
@@ -68,7 +69,7 @@ pub async fn envelope(State(app): State<Arc<App>>, mut request: Request, next: N
 }
 
 /// Rejects a request when too many are in progress, so that those finish in time.
-pub async fn shed(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+pub async fn shed(app: AppState, request: Request, next: Next) -> Response {
     let Ok(_permit) = app.in_flight.try_acquire() else {
         app.metrics.shed.inc();
         return ApiError::overloaded().into_response();

@@ -16,8 +16,7 @@ use crate::auth::NoUser;
 use crate::random::NoRandomness;
 use turn_ledger::{NotRecorded, TooManyBlocked, wait_seconds};
 
-pub(super) use body::CODES;
-pub use body::ErrorBody;
+pub use body::{Code, ErrorBody};
 pub use refusals::ForeignRequest;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -34,10 +33,9 @@ pub struct ApiError {
 }
 
 impl ApiError {
-    fn new(status: StatusCode, code: &'static str, error: &'static str) -> Self {
-        debug_assert!(CODES.contains(&code), "{code} is not in CODES");
-        let body = ErrorBody { error, code, ..ErrorBody::default() };
-        Self { status, retry_in: None, body: Box::new(body) }
+    fn new(code: Code, error: &'static str) -> Self {
+        let body = ErrorBody { error, code: code.into(), ..ErrorBody::default() };
+        Self { status: code.status(), retry_in: None, body: Box::new(body) }
     }
 
     fn message(mut self, message: impl Into<Cow<'static, str>>) -> Self {
@@ -57,18 +55,19 @@ impl ApiError {
 
     /// The request is not as documented: `message` says what is expected.
     pub(crate) fn invalid(message: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "INVALID_REQUEST", "Invalid request").message(message)
+        Self::new(Code::InvalidRequest, "Invalid request").message(message)
     }
 
     /// The route takes a WebSocket and nothing else.
     pub(crate) fn upgrade_required() -> Self {
-        Self::new(StatusCode::UPGRADE_REQUIRED, "INVALID_REQUEST", "Upgrade required")
-            .message("Open a WebSocket here: docs/SIGNALING.md names the clients.")
+        let error = Self::new(Code::InvalidRequest, "Upgrade required")
+            .message("Open a WebSocket here: docs/SIGNALING.md names the clients.");
+        Self { status: StatusCode::UPGRADE_REQUIRED, ..error }
     }
 
     /// Nobody knows who asks.
     pub(crate) fn unauthorized(message: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "Unauthorized").message(message)
+        Self::new(Code::Unauthorized, "Unauthorized").message(message)
     }
 
     /// There is no token. `expected`: what the route expects.
@@ -78,26 +77,26 @@ impl ApiError {
 
     /// The bearer token is not a grant of this ledger, or the grant has expired.
     pub(crate) fn invalid_grant() -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "INVALID_GRANT", "Invalid grant token").message(
+        Self::new(Code::InvalidGrant, "Invalid grant token").message(
             "Fetch new credentials and send the `grant` in that response. For an app server: check REPORTER_TOKEN.",
         )
     }
 
     /// The operator has revoked the grant.
     pub(crate) fn grant_revoked() -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "INVALID_GRANT", "Grant revoked")
+        Self::new(Code::InvalidGrant, "Grant revoked")
             .message("Fetch new credentials: the operator has revoked these.")
     }
 
     /// The operator has blocked the user.
     pub(crate) fn user_blocked() -> Self {
-        Self::new(StatusCode::FORBIDDEN, "USER_BLOCKED", "User blocked")
+        Self::new(Code::UserBlocked, "User blocked")
             .message("Ask the operator of this service to unblock you.")
     }
 
     /// There is no such thing: `message` says what to do.
     pub(crate) fn not_found(message: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "NOT_FOUND", "Not found").message(message)
+        Self::new(Code::NotFound, "Not found").message(message)
     }
 
     /// No such route.
@@ -114,19 +113,19 @@ impl ApiError {
 
     /// The route exists, the method does not.
     pub(crate) fn method_not_allowed() -> Self {
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", "Method not allowed")
+        Self::new(Code::MethodNotAllowed, "Method not allowed")
             .message("See /openapi.json for the methods of this route.")
     }
 
     /// The body is longer than the longest that is read.
     pub(crate) fn payload_too_large(bytes_max: usize) -> Self {
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", "Payload too large")
+        Self::new(Code::PayloadTooLarge, "Payload too large")
             .message(format!("Send at most {bytes_max} bytes."))
     }
 
     /// The request names a host that is not served.
     pub(crate) fn misdirected() -> Self {
-        Self::new(StatusCode::MISDIRECTED_REQUEST, "MISDIRECTED_REQUEST", "Misdirected request")
+        Self::new(Code::MisdirectedRequest, "Misdirected request")
             .message("Use the address of this service. Its operator adds host names to ALLOWED_HOSTS.")
     }
 
@@ -136,13 +135,12 @@ impl ApiError {
         message: impl Into<Cow<'static, str>>,
         retry_in: Duration,
     ) -> Self {
-        Self::new(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", error).message(message).retry_in(retry_in)
+        Self::new(Code::RateLimited, error).message(message).retry_in(retry_in)
     }
 
     /// The ledger cannot do what was asked: `message` says what to do.
     pub(crate) fn ledger_unavailable(message: &'static str) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "LEDGER_UNAVAILABLE", "Ledger unavailable")
-            .message(message)
+        Self::new(Code::LedgerUnavailable, "Ledger unavailable").message(message)
     }
 
     /// The ledger cannot be written, or its time is in doubt.
@@ -155,9 +153,7 @@ impl ApiError {
 
     /// Something is full: `message` says what to do.
     pub(crate) fn full(message: &'static str) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "OVERLOADED", "Overloaded")
-            .message(message)
-            .retry_in(SECOND)
+        Self::new(Code::Overloaded, "Overloaded").message(message).retry_in(SECOND)
     }
 
     /// Too many requests are in progress, or a table is full.
@@ -167,12 +163,12 @@ impl ApiError {
 
     /// The process is shutting down.
     pub(crate) fn shutting_down() -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "SHUTTING_DOWN", "Shutting down")
+        Self::new(Code::ShuttingDown, "Shutting down")
     }
 
     /// A fault of this service.
     pub(crate) fn internal() -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", "Internal error")
+        Self::new(Code::Internal, "Internal error")
             .message("Report the requestId to the operator of this service.")
     }
 
@@ -190,17 +186,13 @@ impl ApiError {
 impl From<NoUser> for ApiError {
     fn from(why: NoUser) -> Self {
         match why {
-            NoUser::Invalid(fault) => Self::new(StatusCode::UNAUTHORIZED, "INVALID_TOKEN", "Invalid token")
+            NoUser::Invalid(fault) => Self::new(Code::InvalidToken, "Invalid token")
                 .message(format!("Sign in again and send a new token: {fault}.")),
-            NoUser::KeysUnreachable => Self::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "OVERLOADED",
-                "Keys unreachable",
-            )
-            .message(
-                "Try again in 10 seconds. The operator checks AUTH_JWKS_URL: its keys cannot be fetched.",
-            )
-            .retry_in(SECOND * 10),
+            NoUser::KeysUnreachable => Self::new(Code::Overloaded, "Keys unreachable")
+                .message(
+                    "Try again in 10 seconds. The operator checks AUTH_JWKS_URL: its keys cannot be fetched.",
+                )
+                .retry_in(SECOND * 10),
         }
     }
 }

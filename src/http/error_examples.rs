@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use strum::VariantArray;
 
 use super::body::BODY_MAX;
-use super::error::{ApiError, CODES, ErrorBody, ForeignRequest};
+use super::error::{ApiError, Code, ErrorBody, ForeignRequest};
 use crate::auth::{Fault, NoUser};
 use turn_ledger::{ByteCount, Figures, Period, Refusal, Timestamp, UserUsage};
 
@@ -16,7 +17,7 @@ const PERIOD: [i64; 2] = [1_735_689_600_000, 1_738_368_000_000];
 
 /// Adds the examples to the document, and references to them to every error response.
 pub fn add(document: &mut Value) {
-    let examples = CODES.into_iter().filter_map(|code| Some((code.to_owned(), example(error(code)?))));
+    let examples = Code::VARIANTS.iter().map(|code| (<&str>::from(code).to_owned(), example(error(*code))));
     document["components"]["examples"] = Value::Object(examples.collect());
     let items = document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
     let operations = items.filter_map(Value::as_object_mut).flat_map(|item| item.values_mut());
@@ -30,7 +31,7 @@ fn refer(response: &mut Value) {
     let description = response["description"].as_str().unwrap_or_default();
     let named = description.split("\n\n").filter_map(|text| text.strip_prefix('`')?.split_once("`:"));
     let references = named
-        .filter(|(code, _)| CODES.contains(code))
+        .filter(|(code, _)| code.parse::<Code>().is_ok())
         .map(|(code, _)| (code.to_owned(), json!({"$ref": format!("#/components/examples/{code}")})));
     let references: serde_json::Map<_, _> = references.collect();
     if let Some(content) = response.pointer_mut("/content/application~1json")
@@ -47,29 +48,28 @@ fn example(error: ApiError) -> Value {
 }
 
 /// An error with this code.
-fn error(code: &str) -> Option<ApiError> {
-    Some(match code {
-        "INVALID_REQUEST" => ApiError::invalid("Set `ttl` to a whole number of seconds from 60 to 86400."),
-        "UNAUTHORIZED" => ApiError::no_token("the OPERATOR_TOKEN"),
-        "INVALID_GRANT" => ApiError::invalid_grant(),
-        "INVALID_TOKEN" => NoUser::Invalid(Fault::Expired).into(),
-        "ORIGIN_NOT_ALLOWED" => {
+fn error(code: Code) -> ApiError {
+    match code {
+        Code::InvalidRequest => ApiError::invalid("Set `ttl` to a whole number of seconds from 60 to 86400."),
+        Code::Unauthorized => ApiError::no_token("the OPERATOR_TOKEN"),
+        Code::InvalidGrant => ApiError::invalid_grant(),
+        Code::InvalidToken => NoUser::Invalid(Fault::Expired).into(),
+        Code::OriginNotAllowed => {
             ApiError::origin_not_allowed(ForeignRequest::Origin("https://app.example".to_owned()))
         }
-        "USER_BLOCKED" => ApiError::user_blocked(),
-        "USER_LIMIT_REACHED" => ApiError::budget_exhausted(&spent_by_user()),
-        "NOT_FOUND" => ApiError::no_route(),
-        "METHOD_NOT_ALLOWED" => ApiError::method_not_allowed(),
-        "PAYLOAD_TOO_LARGE" => ApiError::payload_too_large(BODY_MAX),
-        "MISDIRECTED_REQUEST" => ApiError::misdirected(),
-        "RATE_LIMITED" => ApiError::too_many_mints(Duration::from_secs(1)),
-        "BUDGET_EXHAUSTED" => ApiError::budget_exhausted(&spent()),
-        "LEDGER_UNAVAILABLE" => ApiError::not_recorded(),
-        "OVERLOADED" => ApiError::overloaded(),
-        "SHUTTING_DOWN" => ApiError::shutting_down(),
-        "INTERNAL" => ApiError::internal(),
-        _ => return None,
-    })
+        Code::UserBlocked => ApiError::user_blocked(),
+        Code::UserLimitReached => ApiError::budget_exhausted(&spent_by_user()),
+        Code::NotFound => ApiError::no_route(),
+        Code::MethodNotAllowed => ApiError::method_not_allowed(),
+        Code::PayloadTooLarge => ApiError::payload_too_large(BODY_MAX),
+        Code::MisdirectedRequest => ApiError::misdirected(),
+        Code::RateLimited => ApiError::too_many_mints(Duration::from_secs(1)),
+        Code::BudgetExhausted => ApiError::budget_exhausted(&spent()),
+        Code::LedgerUnavailable => ApiError::not_recorded(),
+        Code::Overloaded => ApiError::overloaded(),
+        Code::ShuttingDown => ApiError::shutting_down(),
+        Code::Internal => ApiError::internal(),
+    }
 }
 
 /// A refusal because 1000 GB are spent.

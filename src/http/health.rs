@@ -1,17 +1,15 @@
 //! Health checks. `/health`: the process is alive. `/ready`: it can serve. A process that shuts down is alive and not ready.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use axum::Json;
-use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
 use super::error::{ApiError, ErrorBody};
 use super::schema::one_of;
-use crate::app::App;
+use super::{AppState, JsonResult};
 
 /// The process is alive.
 #[derive(Debug, Serialize, ToSchema)]
@@ -49,13 +47,10 @@ fn provider_schema() -> RefOr<Schema> {
 ///
 /// 200 as long as the process can respond.
 #[utoipa::path(
-    get,
-    path = "/health",
-    operation_id = "getHealth",
-    tag = "health",
+    get, path = "/health",
     responses((status = 200, description = "The process is alive.", body = HealthBody))
 )]
-pub async fn get_health(State(app): State<Arc<App>>) -> Json<HealthBody> {
+pub async fn get_health(app: AppState) -> Json<HealthBody> {
     let uptime = app.clock.instant().saturating_duration_since(app.started);
     Json(HealthBody { status: "ok", uptime_seconds: uptime.as_secs(), version: env!("CARGO_PKG_VERSION") })
 }
@@ -64,16 +59,13 @@ pub async fn get_health(State(app): State<Arc<App>>) -> Json<HealthBody> {
 ///
 /// For a load balancer: 503 while the ledger cannot be written and while the process shuts down.
 #[utoipa::path(
-    get,
-    path = "/ready",
-    operation_id = "getReady",
-    tag = "health",
+    get, path = "/ready",
     responses(
         (status = 200, description = "The process can serve.", body = ReadyBody),
         (status = 503, description = "`SHUTTING_DOWN`: the process is shutting down.\n\n`LEDGER_UNAVAILABLE`: the last write failed.", body = ErrorBody),
     )
 )]
-pub async fn get_ready(State(app): State<Arc<App>>) -> Result<Json<ReadyBody>, ApiError> {
+pub async fn get_ready(app: AppState) -> JsonResult<ReadyBody> {
     if app.draining.load(Ordering::Relaxed) {
         return Err(ApiError::shutting_down());
     }

@@ -1,12 +1,11 @@
 //! `GET /metrics`: the counters, and the figures that are read at the moment of the scrape.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 
+use super::AppState;
 use super::error::ApiError;
 use crate::app::App;
 use crate::telemetry::metrics::{CONTENT_TYPE as OPENMETRICS, ScrapedFigures};
@@ -14,13 +13,10 @@ use turn_ledger::{SpenderKind, Timestamp};
 
 /// Counters and gauges for Prometheus.
 #[utoipa::path(
-    get,
-    path = "/metrics",
-    operation_id = "getMetrics",
-    tag = "operator",
+    get, path = "/metrics",
     responses((status = 200, description = "OpenMetrics text.", body = String, content_type = OPENMETRICS))
 )]
-pub async fn get_metrics(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+pub async fn get_metrics(app: AppState) -> Result<Response, ApiError> {
     let text = app.metrics.render(&figures(&app)).map_err(|_| ApiError::internal())?;
     Ok(([(CONTENT_TYPE, OPENMETRICS)], text).into_response())
 }

@@ -30,3 +30,16 @@ pub mod signaling;
 pub mod spenders;
 pub mod users;
 pub mod wire_formats;
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+
+use crate::app::App;
+use error::ApiError;
+
+/// What every handler gets.
+pub type AppState = State<Arc<App>>;
+/// The JSON of a response, or why there is none.
+pub type JsonResult<T> = Result<Json<T>, ApiError>;

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use axum::body::Bytes;
+use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
@@ -20,6 +21,7 @@ use utoipa::openapi::{
     Schema, Server, Type,
 };
 
+use super::error::Code;
 use super::error_examples;
 use crate::app::App;
 
@@ -113,56 +115,107 @@ fn forget_integer_formats(json: &mut Value) {
 
 /// The route of the document itself. It serves the finished document, so it cannot be in the table of routes.
 #[derive(utoipa::OpenApi)]
-#[openapi(paths(get_document))]
+#[openapi(paths(get_open_api))]
 struct SelfDescription;
 
 /// Returns this document.
 ///
 /// It describes exactly what this process serves. `/docs` shows it as a page.
 #[utoipa::path(
-    get,
-    path = "/openapi.json",
-    operation_id = "getOpenApi",
-    tag = "browser",
+    get, path = "/openapi.json", tag = "browser",
     responses((status = 200, description = "An OpenAPI 3.1 document.", content_type = "application/json", body = Object))
 )]
-pub fn get_document(Document(json): Document) -> Response {
+pub fn get_open_api(Document(json): Document) -> Response {
     ([(CONTENT_TYPE, "application/json")], json).into_response()
 }
+
+/// The errors of the layers around every API route, one paragraph for each code.
+const GUARD_ERRORS: [&str; 2] = [
+    "`INTERNAL`: a fault of the service. The log contains it under the `requestId`.",
+    "`OVERLOADED`: too many requests are in progress.",
+];
+
+/// The errors of every operation with a body.
+const BODY_ERRORS: [&str; 2] = [
+    "`INVALID_REQUEST`: the body is not a JSON object, has a field of the wrong type, did not arrive within 10 s, or arrived in more than 1,024 chunks.",
+    "`PAYLOAD_TOO_LARGE`: the body is longer than 16 KiB.",
+];
+
+const MALFORMED: &str = "`INVALID_REQUEST`: the request does not have exactly one `Host`, or has another `Transfer-Encoding` than `chunked`.";
+const MISDIRECTED: &str = "`MISDIRECTED_REQUEST`: the `Host` is not in `ALLOWED_HOSTS`. The response has no CORS headers, so a page sees a network error.";
+
+/// The errors of all routes that mint.
+const MINT_ERRORS: [&str; 8] = [
+    "`INVALID_REQUEST`: `ttl` is not a whole number from 60 to `TURN_TTL_SECONDS`, or `label` has more than 64 characters or one that is not allowed, or `region` is not the name of a TURN key.",
+    "`INVALID_TOKEN`: the token is a JWT that is not valid, or has expired.",
+    "`UNAUTHORIZED`: there is no valid token, and `AUTH_REQUIRED` is set.",
+    "`OVERLOADED`: the keys of `AUTH_JWKS_URL` cannot be fetched, and the token's key is not known.",
+    "`BUDGET_EXHAUSTED`: the budget is spent, or in strict mode reserved in full. Only with `LIMIT_ACTION=refuse`.",
+    "`LEDGER_UNAVAILABLE`: the grant cannot be written to disk, or the clock is in doubt. Only with `LIMIT_ACTION=refuse`.",
+    "`ORIGIN_NOT_ALLOWED`: the `Origin` is not in `CLIENT_URL`, another site loads or opens this URL, or a browser prefetches it. The response has no CORS headers, so a page sees a network error.",
+    "`RATE_LIMITED`: too many requests of this user, from this client address, or from the IPv6 /48 around it.",
+];
+
+/// The 429 of every route with a fixed token.
+const WRONG_TOKENS: &str = "`RATE_LIMITED`: more than 20 wrong tokens from this client address in a minute. The right token is served at once.";
+
+/// The errors of the routes that report connections.
+const REPORT_ERRORS: [&str; 3] = [
+    "`UNAUTHORIZED`: the request has no token.",
+    "`INVALID_GRANT`: the token is neither a grant of this ledger nor the `REPORTER_TOKEN`. When a connection is opened, also: the grant has expired.",
+    WRONG_TOKENS,
+];
+
+/// The errors of all routes of the operator.
+const OPERATOR_ERRORS: [&str; 3] = [
+    "`UNAUTHORIZED`: the token is missing, or is not the `OPERATOR_TOKEN`.",
+    "`NOT_FOUND`: `OPERATOR_TOKEN` is not set.",
+    WRONG_TOKENS,
+];
+
+const NOT_WRITTEN: &str =
+    "`LEDGER_UNAVAILABLE`: the change is in effect, but could not be written, so a restart undoes it.";
 
 /// Adds the responses of the layers around every API route.
 pub fn describe_guard(document: &mut OpenApi) {
     for operation in operations(document) {
         if let Some(RefOr::T(body)) = &mut operation.request_body {
             may_be_empty(body);
-            let invalid = "`INVALID_REQUEST`: the body is not a JSON object, has a field of the wrong type, did not arrive within 10 s, or arrived in more than 1,024 chunks.";
-            fails(operation, "400", invalid);
-            fails(operation, "413", "`PAYLOAD_TOO_LARGE`: the body is longer than 16 KiB.");
+            fails(operation, &BODY_ERRORS);
         }
-        fails(
-            operation,
-            "500",
-            "`INTERNAL`: a fault of the service. The log contains it under the `requestId`.",
-        );
-        fails(operation, "503", "`OVERLOADED`: too many requests are in progress.");
+        fails(operation, &GUARD_ERRORS);
     }
 }
 
-/// Adds the responses to a head that breaks a rule.
+/// Puts the operations into a group.
+pub fn describe_group(document: &mut OpenApi, name: &str) {
+    operations(document).for_each(|operation| operation.tags = Some(vec![name.to_owned()]));
+}
+
+/// Names the operations as JavaScript does, and adds the responses to a head that breaks a rule.
 pub fn describe_heads(document: &mut OpenApi) {
     for operation in operations(document) {
-        let malformed = "`INVALID_REQUEST`: the request does not have exactly one `Host`, or has another `Transfer-Encoding` than `chunked`.";
-        fails(operation, "400", malformed);
+        operation.operation_id = operation.operation_id.as_deref().map(camel_case);
+        fails(operation, &[MALFORMED]);
         if operation.tags.iter().flatten().all(|tag| tag != "health") {
-            let elsewhere = "`MISDIRECTED_REQUEST`: the `Host` is not in `ALLOWED_HOSTS`. The response has no CORS headers, so a page sees a network error.";
-            fails(operation, "421", elsewhere);
+            fails(operation, &[MISDIRECTED]);
         }
     }
+}
+
+fn camel_case(snake_case: &str) -> String {
+    let mut words = snake_case.split('_').map(str::to_owned);
+    let first = words.next().unwrap_or_default();
+    words.fold(first, |name, mut word| {
+        word.get_mut(..1).map(str::make_ascii_uppercase);
+        name + &word
+    })
 }
 
 /// Adds the parts that all routes that mint share: token, errors, the rate limit headers, and what this process accepts: the
 /// longest life that it issues, and the names of its TURN keys.
 pub fn describe_mint(document: &mut OpenApi, app: &App) {
+    describe_group(document, "credentials");
     let mut regions: Vec<_> = app.mint.turn_keys().iter().map(|key| key.group.to_string()).collect();
     regions.sort_unstable();
     regions.dedup();
@@ -178,32 +231,7 @@ pub fn describe_mint(document: &mut OpenApi, app: &App) {
             }
         }
         operation.security = Some(vec![SecurityRequirement::default(), token("user"), token("grant")]);
-        fails(
-            operation,
-            "400",
-            "`INVALID_REQUEST`: `ttl` is not a whole number from 60 to `TURN_TTL_SECONDS`, or `label` has more than 64 characters or one that is not allowed, or `region` is not the name of a TURN key.",
-        );
-        fails(
-            operation,
-            "401",
-            "`INVALID_TOKEN`: the token is a JWT that is not valid, or has expired.\n\n`UNAUTHORIZED`: there is no valid token, and `AUTH_REQUIRED` is set.",
-        );
-        fails(
-            operation,
-            "503",
-            "`OVERLOADED`: the keys of `AUTH_JWKS_URL` cannot be fetched, and the token's key is not known.",
-        );
-        let spent = "`BUDGET_EXHAUSTED`: the budget is spent, or in strict mode reserved in full. Only with `LIMIT_ACTION=refuse`.";
-        fails(operation, "429", spent);
-        let unwritten = "`LEDGER_UNAVAILABLE`: the grant cannot be written to disk, or the clock is in doubt. Only with `LIMIT_ACTION=refuse`.";
-        fails(operation, "503", unwritten);
-        let foreign = "`ORIGIN_NOT_ALLOWED`: the `Origin` is not in `CLIENT_URL`, another site loads or opens this URL, or a browser prefetches it. The response has no CORS headers, so a page sees a network error.";
-        fails(operation, "403", foreign);
-        fails(
-            operation,
-            "429",
-            "`RATE_LIMITED`: too many requests of this user, from this client address, or from the IPv6 /48 around it.",
-        );
+        fails(operation, &MINT_ERRORS);
         for status in ["200", "400", "401", "429"] {
             if let Some(RefOr::T(response)) = operation.responses.responses.get_mut(status) {
                 response.headers.extend(rate_headers());
@@ -212,51 +240,41 @@ pub fn describe_mint(document: &mut OpenApi, app: &App) {
     }
 }
 
-/// The 429 of every route with a fixed token.
-const WRONG_TOKENS: &str = "`RATE_LIMITED`: more than 20 wrong tokens from this client address in a minute. The right token is served at once.";
-
 fn seconds_of(duration: Duration) -> Number {
     Number::UInt(usize::try_from(duration.as_secs()).unwrap_or(usize::MAX))
 }
 
 /// Adds the tokens of the routes that report connections.
 pub fn describe_reports(document: &mut OpenApi) {
+    describe_group(document, "connections");
     for operation in operations(document) {
         operation.security.get_or_insert_default().splice(..0, [token("grant"), token("reporter")]);
-        let refused = "`UNAUTHORIZED`: the request has no token.\n\n`INVALID_GRANT`: the token is neither a grant of this ledger nor the `REPORTER_TOKEN`. When a connection is opened, also: the grant has expired.";
-        fails(operation, "401", refused);
-        fails(operation, "429", WRONG_TOKENS);
+        fails(operation, &REPORT_ERRORS);
     }
 }
 
 /// Adds the error that all overrides share.
 pub fn describe_overrides(document: &mut OpenApi) {
-    for operation in operations(document) {
-        let unwritten = "`LEDGER_UNAVAILABLE`: the change is in effect, but could not be written, so a restart undoes it.";
-        fails(operation, "503", unwritten);
-    }
+    operations(document).for_each(|operation| fails(operation, &[NOT_WRITTEN]));
 }
 
 /// Adds the token that all routes of the operator require.
 pub fn describe_operator(document: &mut OpenApi) {
+    describe_group(document, "operator");
     for operation in operations(document) {
         operation.security = Some(vec![token("operator")]);
-        fails(operation, "401", "`UNAUTHORIZED`: the token is missing, or is not the `OPERATOR_TOKEN`.");
-        fails(operation, "404", "`NOT_FOUND`: `OPERATOR_TOKEN` is not set.");
-        fails(operation, "429", WRONG_TOKENS);
+        fails(operation, &OPERATOR_ERRORS);
     }
 }
 
 /// Adds `Retry-After` to the responses that can have it.
 pub fn describe_waits(document: &mut OpenApi) {
+    let wait =
+        seconds("How long to wait before the next request, rounded up, at least 1. Absent if unknown.", 1);
     for operation in operations(document) {
         for status in ["429", "503"] {
             if let Some(RefOr::T(response)) = operation.responses.responses.get_mut(status) {
-                let wait = seconds(
-                    "How long to wait before the next request, rounded up, at least 1. Absent if unknown.",
-                    1,
-                );
-                response.headers.insert("Retry-After".into(), wait.into());
+                response.headers.insert("Retry-After".into(), wait.clone().into());
             }
         }
     }
@@ -275,15 +293,19 @@ fn may_be_empty(body: &mut RequestBody) {
     }
 }
 
-/// Adds an error to the operation: one paragraph for each code.
-fn fails(operation: &mut Operation, status: &str, text: &str) {
-    let responses = &mut operation.responses.responses;
-    let entry = responses.entry(status.to_owned()).or_insert_with(|| error_response().into());
-    let RefOr::T(response) = entry else { return };
-    if !response.description.is_empty() {
-        response.description.push_str("\n\n");
+/// Adds errors to the operation: each text begins with its code, which has a status.
+fn fails(operation: &mut Operation, errors: &[&str]) {
+    for text in errors {
+        let code = text.split('`').find_map(|code| code.parse::<Code>().ok());
+        let status = code.map_or(StatusCode::INTERNAL_SERVER_ERROR, Code::status);
+        let responses = &mut operation.responses.responses;
+        let entry = responses.entry(status.as_str().to_owned()).or_insert_with(|| error_response().into());
+        let RefOr::T(response) = entry else { continue };
+        if !response.description.is_empty() {
+            response.description.push_str("\n\n");
+        }
+        response.description.push_str(text);
     }
-    response.description.push_str(text);
 }
 
 fn token(scheme: &str) -> SecurityRequirement {

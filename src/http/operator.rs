@@ -1,10 +1,9 @@
 //! Routes for the operator: open connections and usage over time. Without an `OPERATOR_TOKEN` they do not exist.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{RawQuery, Request, State};
+use axum::extract::{RawQuery, Request};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use chrono::DateTime;
@@ -13,6 +12,7 @@ use utoipa::ToSchema;
 
 use super::error::{ApiError, ErrorBody};
 use super::schema::source_schema;
+use super::{AppState, JsonResult};
 use crate::account::ReadingPoint;
 use crate::app::App;
 use crate::limit::wrong_tokens::Role;
@@ -29,7 +29,7 @@ const STEP_UNIT: u64 = 60;
 const STEP_DEFAULT: u64 = 3_600;
 
 /// Rejects requests without the operator token.
-pub async fn require_operator(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+pub async fn require_operator(app: AppState, request: Request, next: Next) -> Response {
     let Some(expected) = &app.operator_token else { return ApiError::no_operator().into_response() };
     match bearer(request.headers()) {
         Some(shown) if expected.matches(shown) => next.run(request).await,
@@ -113,13 +113,10 @@ pub struct OpenConnectionBody {
 ///
 /// These are the connections reported by clients and app servers.
 #[utoipa::path(
-    get,
-    path = "/api/connections",
-    operation_id = "listConnections",
-    tag = "operator",
+    get, path = "/api/connections",
     responses((status = 200, description = "The open connections.", body = ConnectionsBody))
 )]
-pub async fn list_connections(State(app): State<Arc<App>>) -> Json<ConnectionsBody> {
+pub async fn list_connections(app: AppState) -> Json<ConnectionsBody> {
     app.account.read(|books| {
         let open = books.connections().iter().take(LIST_MAX);
         let connections = open.map(|connection| open_connection_body(books, connection)).collect();
@@ -219,10 +216,7 @@ pub struct PastPeriod {
 /// The series covers this period. Where the provider has counted, a point is its share of that count, and what clients claimed for
 /// it is gone; elsewhere it is the estimate. The counts themselves are listed separately.
 #[utoipa::path(
-    get,
-    path = "/api/usage",
-    operation_id = "getUsage",
-    tag = "operator",
+    get, path = "/api/usage",
     params(
         ("from" = Option<String>, Query, format = DateTime, description = "Start of the series. The default, and the earliest, is the start of the period.", example = "2025-01-01T00:00:00Z"),
         ("to" = Option<String>, Query, format = DateTime, description = "End of the series. The default, and the latest, is now."),
@@ -233,10 +227,7 @@ pub struct PastPeriod {
         (status = 400, description = "`INVALID_REQUEST`: `from` or `to` is not an RFC 3339 instant, or `step` is not a multiple of 60 that gives at most 1500 points.", body = ErrorBody),
     )
 )]
-pub async fn get_usage(
-    State(app): State<Arc<App>>,
-    RawQuery(query): RawQuery,
-) -> Result<Json<UsageBody>, ApiError> {
+pub async fn get_usage(app: AppState, RawQuery(query): RawQuery) -> JsonResult<UsageBody> {
     let figures = app.account.snapshot().figures;
     let (from, to, step) = requested_span(query.as_deref(), figures.period.start, figures.now)?;
     let past = |(period, used): (Period, ByteCount)| PastPeriod {

@@ -4,10 +4,9 @@
 //! loads or opens the URL, because then each visitor of that site would mint. Only allowed origins get CORS headers. The one exception is the
 //! response that refuses an origin: its page may read it, so that its developer learns which setting to change.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION, CONTENT_TYPE, HeaderName, ORIGIN, RETRY_AFTER, VARY,
 };
@@ -16,8 +15,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
+use super::AppState;
 use super::error::{ApiError, ForeignRequest};
-use crate::app::App;
 use crate::config::AllowedOrigins;
 use crate::request::trace::TRACEPARENT;
 
@@ -61,7 +60,7 @@ pub fn cors(origins: &AllowedOrigins) -> CorsLayer {
 
 /// Rejects foreign requests. This layer is outside the CORS layer. Its only CORS header lets a refused origin read that it was
 /// refused.
-pub async fn refuse_foreign(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+pub async fn refuse_foreign(app: AppState, request: Request, next: Next) -> Response {
     if let Some(foreign) = judge(request.headers(), &app.origins) {
         app.metrics.origins_refused.inc();
         let refused_origin = match &foreign {

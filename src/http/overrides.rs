@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{FromRequest, Path, Request, State};
+use axum::extract::{FromRequest, Path, Request};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -14,6 +14,7 @@ use super::bandwidth_status::{StatusBody, status};
 use super::body::read_json;
 use super::error::{ApiError, ErrorBody};
 use super::schema::{one_of, source_schema};
+use super::{AppState, JsonResult};
 use crate::amounts::Shown;
 use crate::app::App;
 use crate::config::AMOUNT_MAX;
@@ -73,20 +74,14 @@ fn yes() -> bool {
 ///
 /// The new limit applies to this and all later periods, until `BANDWIDTH_LIMIT_GB` is configured to another value.
 #[utoipa::path(
-    post,
-    path = "/api/budget/limit",
-    operation_id = "setLimit",
-    tag = "operator",
+    post, path = "/api/budget/limit",
     request_body(content = LimitOverride, description = "JSON. The `Content-Type` is ignored.", example = json!({"limitGB": 1500})),
     responses(
         (status = 200, description = "The state of the budget under the new limit.", body = StatusBody),
         (status = 400, description = "`INVALID_REQUEST`: `limitGB` is missing, or is neither null nor a number from 0 to 1000000.", body = ErrorBody),
     )
 )]
-pub async fn override_limit(
-    State(app): State<Arc<App>>,
-    JsonBody(body): JsonBody<LimitOverride>,
-) -> Result<Json<StatusBody>, ApiError> {
+pub async fn set_limit(app: AppState, JsonBody(body): JsonBody<LimitOverride>) -> JsonResult<StatusBody> {
     let expected = "Set `limitGB` to a number from 0 to 1000000, or to null for BANDWIDTH_LIMIT_GB.";
     let invalid = || ApiError::invalid(expected);
     let limit = match body.limit {
@@ -108,19 +103,13 @@ pub async fn override_limit(
 ///
 /// While minting is stopped, new callers get public STUN servers with the reason `DISABLED`. Running calls continue.
 #[utoipa::path(
-    post,
-    path = "/api/budget/freeze",
-    operation_id = "setFrozen",
-    tag = "operator",
+    post, path = "/api/budget/freeze",
     request_body(content = FreezeOverride, example = json!({"frozen": true})),
     responses(
         (status = 200, description = "The state of the budget.", body = StatusBody),
     )
 )]
-pub async fn override_freeze(
-    State(app): State<Arc<App>>,
-    JsonBody(body): JsonBody<FreezeOverride>,
-) -> Result<Json<StatusBody>, ApiError> {
+pub async fn set_frozen(app: AppState, JsonBody(body): JsonBody<FreezeOverride>) -> JsonResult<StatusBody> {
     let what = if body.frozen { "Minting was stopped." } else { "Minting was allowed again." };
     app.account.note_action(what.to_owned());
     app.account.record_change(|books| books.override_freeze(body.frozen)).await?;
@@ -133,15 +122,12 @@ pub async fn override_freeze(
 /// Use it if the count is absurd and was confirmed. Until the next count, usage is estimated from the period's start, everything
 /// promised since then is reserved, and `boundHolds` is false. Without a count of this period, nothing changes.
 #[utoipa::path(
-    post,
-    path = "/api/budget/drop-reading",
-    operation_id = "dropReading",
-    tag = "operator",
+    post, path = "/api/budget/drop-reading",
     responses(
         (status = 200, description = "The state of the budget without the count.", body = StatusBody),
     )
 )]
-pub async fn drop_reading(State(app): State<Arc<App>>) -> Result<Json<StatusBody>, ApiError> {
+pub async fn drop_reading(app: AppState) -> JsonResult<StatusBody> {
     app.account.note_action("The provider's count of this period was dropped.".to_owned());
     let dropped = app.account.record_change(|books| books.ledger_mut().drop_readings()).await?;
     tracing::warn!(dropped, "the operator has dropped the provider's count of this period");
@@ -184,20 +170,14 @@ pub struct RevocationBody {
 /// asked to revoke the credential. The bytes reserved for it stay reserved, except at the relay in the process, where they are
 /// released once its sessions have ended.
 #[utoipa::path(
-    post,
-    path = "/api/credentials/{grant}/revoke",
-    operation_id = "revokeCredential",
-    tag = "operator",
+    post, path = "/api/credentials/{grant}/revoke",
     params(("grant" = String, Path, description = "The grant's id, as in the log and in `GET /api/connections`, or its token.")),
     responses(
         (status = 200, description = "The result of the revocation.", body = RevocationBody),
         (status = 404, description = "`NOT_FOUND`: the credential has expired, was not issued here, or comes from the source `manual`.", body = ErrorBody),
     )
 )]
-pub async fn revoke_credential(
-    State(app): State<Arc<App>>,
-    Path(grant): Path<String>,
-) -> Result<Json<RevocationBody>, ApiError> {
+pub async fn revoke_credential(app: AppState, Path(grant): Path<String>) -> JsonResult<RevocationBody> {
     let id = grant.parse::<GrantId>().ok().or_else(|| app.grant_key.verify(&grant).map(|grant| grant.id));
     let unknown =
         || ApiError::not_found("No live credential has this grant: it has expired, or was not issued here.");

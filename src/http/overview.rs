@@ -2,17 +2,14 @@
 
 mod provider;
 
-use std::sync::Arc;
-
 use axum::Json;
-use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::AppState;
 use super::bandwidth_status::{StatusBody, mbps, status};
 use super::schema::source_schema;
 use crate::amounts::Shown;
-use crate::app::App;
 use crate::config::PriceConfig;
 use crate::cost::forecast;
 use crate::json::plain_number;
@@ -218,13 +215,10 @@ pub struct ConnectionCounts {
 ///
 /// Counts begin at the start of the process.
 #[utoipa::path(
-    get,
-    path = "/api/overview",
-    operation_id = "getOverview",
-    tag = "operator",
+    get, path = "/api/overview",
     responses((status = 200, description = "Budget, callers, provider.", body = OverviewBody))
 )]
-pub async fn get_overview(State(app): State<Arc<App>>) -> Json<OverviewBody> {
+pub async fn get_overview(app: AppState) -> Json<OverviewBody> {
     let (snapshot, present_rate, usable, revoked) = app.account.read(|books| {
         let (snapshot, grants) = (books.snapshot(), books.grants());
         let usable = snapshot.live_grants.saturating_sub(grants.revoked_live(books.now()));

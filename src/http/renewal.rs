@@ -7,13 +7,14 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
+use axum::extract::{ConnectInfo, FromRequestParts, Request};
 use axum::http::HeaderMap;
 use axum::http::header::ORIGIN;
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::AppState;
 use super::error::ApiError;
 use super::key_choice::by_country;
 use super::request_log::MintNote;
@@ -115,7 +116,7 @@ impl<S: Sync> FromRequestParts<S> for Asker {
 }
 
 /// Finds out what the token proves, for the mint, and rejects a request over the rate.
-pub async fn recognise(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+pub async fn recognise(app: AppState, mut request: Request, next: Next) -> Response {
     let proof = proof(&app, bearer(request.headers())).await;
     app.untrusted_proxies.note(forwarded_unread_from(&app, &request));
     if let (Some(note), Some(user)) = (request.extensions().get::<MintNote>(), proof.user()) {

@@ -2,10 +2,8 @@
 
 mod page;
 
-use std::sync::Arc;
-
 use axum::Json;
-use axum::extract::{RawQuery, State};
+use axum::extract::RawQuery;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
@@ -13,6 +11,7 @@ use utoipa::openapi::{RefOr, Schema};
 use super::error::{ApiError, ErrorBody};
 use super::parameter_forms::{BY, GrantsQuery, SpendersQuery};
 use super::schema::{one_of, source_schema};
+use super::{AppState, JsonResult};
 use crate::app::App;
 use page::{bad_cursor, cursor_of, grant_cursor, grant_place, limit, one, page, parsed, place};
 use turn_ledger::{
@@ -201,20 +200,14 @@ fn evidence_schema() -> RefOr<Schema> {
 ///
 /// The sums cover this period. Without counts by grant, they are what clients claim, and `evidence` says so.
 #[utoipa::path(
-    get,
-    path = "/api/spenders",
-    operation_id = "listSpenders",
-    tag = "operator",
+    get, path = "/api/spenders",
     params(SpendersQuery),
     responses(
         (status = 200, description = "A page of sums.", body = SpendersBody),
         (status = 400, description = "`INVALID_REQUEST`: `by`, `limit` or `cursor` is not one of these.", body = ErrorBody),
     )
 )]
-pub async fn list_spenders(
-    State(app): State<Arc<App>>,
-    RawQuery(query): RawQuery,
-) -> Result<Json<SpendersBody>, ApiError> {
+pub async fn list_spenders(app: AppState, RawQuery(query): RawQuery) -> JsonResult<SpendersBody> {
     let query = query.as_deref();
     let by = match one(query, "by")? {
         Some(by) => By::parse(&by)
@@ -253,20 +246,14 @@ pub async fn list_spenders(
 ///
 /// Grants that have ended are kept until the period ends, at most 50000 of them.
 #[utoipa::path(
-    get,
-    path = "/api/grants",
-    operation_id = "listGrants",
-    tag = "operator",
+    get, path = "/api/grants",
     params(GrantsQuery),
     responses(
         (status = 200, description = "A page of grants.", body = GrantPageBody),
         (status = 400, description = "`INVALID_REQUEST`: a parameter does not have the expected form.", body = ErrorBody),
     )
 )]
-pub async fn list_grants(
-    State(app): State<Arc<App>>,
-    RawQuery(query): RawQuery,
-) -> Result<Json<GrantPageBody>, ApiError> {
+pub async fn list_grants(app: AppState, RawQuery(query): RawQuery) -> JsonResult<GrantPageBody> {
     let query = query.as_deref();
     let live = parsed(query, "live", |text| text.parse().ok())?;
     let (limit, after) = (limit(query)?, parsed(query, "cursor", grant_place)?);

@@ -1,16 +1,14 @@
 //! What an operator does about a user: revoke the user's credentials, block and unblock the user. Each is in effect when its
 //! response is sent, and survives a restart if the ledger does.
 
-use std::sync::Arc;
-
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::error::{ApiError, ErrorBody};
 use super::parameter_forms::UserInPath;
-use crate::app::App;
+use super::{AppState, JsonResult};
 use crate::auth::Auth;
 use crate::mint::RevokedAll;
 use turn_ledger::{SpenderKey, Timestamp, User};
@@ -62,20 +60,14 @@ pub struct UserBlockBody {
 /// revoke them. This takes 10 s at most: call again while `left` is not 0. The source is not asked again for what it has answered.
 /// The user can fetch new credentials: block the user first if that is not wanted.
 #[utoipa::path(
-    post,
-    path = "/api/users/{user}/revoke",
-    operation_id = "revokeUser",
-    tag = "operator",
+    post, path = "/api/users/{user}/revoke",
     params(("user" = inline(UserInPath), Path, description = "The user, as in `GET /api/spenders`.")),
     responses(
         (status = 200, description = "What was revoked.", body = UserRevocationBody),
         (status = 400, description = "`INVALID_REQUEST`: this cannot be a user.", body = ErrorBody),
     )
 )]
-pub async fn revoke_user(
-    State(app): State<Arc<App>>,
-    Path(user): Path<String>,
-) -> Result<Json<UserRevocationBody>, ApiError> {
+pub async fn revoke_user(app: AppState, Path(user): Path<String>) -> JsonResult<UserRevocationBody> {
     let user = checked(&user)?;
     app.account.note_action(format!("The credentials of {} were revoked.", user.as_str()));
     let grants = app.account.revoke_user(&user);
@@ -130,20 +122,14 @@ fn revocation_message(user: &str, revoked: usize, ends: &RevokedAll, is_blocked:
 /// for the user. What the user has continues to work: revoke it with `POST /api/users/{user}/revoke`. A user who is not known yet can be
 /// blocked. Callers without a user are not stopped unless `AUTH_REQUIRED` is on. At most 10000 users can be blocked.
 #[utoipa::path(
-    post,
-    path = "/api/users/{user}/block",
-    operation_id = "blockUser",
-    tag = "operator",
+    post, path = "/api/users/{user}/block",
     params(("user" = inline(UserInPath), Path, description = "The user, as in `GET /api/spenders`.")),
     responses(
         (status = 200, description = "The user is blocked.", body = UserBlockBody),
         (status = 400, description = "`INVALID_REQUEST`: this cannot be a user.", body = ErrorBody),
     )
 )]
-pub async fn block_user(
-    State(app): State<Arc<App>>,
-    Path(user): Path<String>,
-) -> Result<Json<UserBlockBody>, ApiError> {
+pub async fn block_user(app: AppState, Path(user): Path<String>) -> JsonResult<UserBlockBody> {
     let user = checked(&user)?;
     app.account.change(|books| books.block_user(&user))?;
     app.account.note_action(format!("{} was blocked.", user.as_str()));
@@ -173,20 +159,14 @@ fn block_message(user: &str, is_known: bool, auth: Option<&Auth>) -> String {
 
 /// Unblocks a user.
 #[utoipa::path(
-    delete,
-    path = "/api/users/{user}/block",
-    operation_id = "unblockUser",
-    tag = "operator",
+    delete, path = "/api/users/{user}/block",
     params(("user" = inline(UserInPath), Path, description = "The user, as in `GET /api/spenders`.")),
     responses(
         (status = 200, description = "The user is not blocked.", body = UserBlockBody),
         (status = 400, description = "`INVALID_REQUEST`: this cannot be a user.", body = ErrorBody),
     )
 )]
-pub async fn unblock_user(
-    State(app): State<Arc<App>>,
-    Path(user): Path<String>,
-) -> Result<Json<UserBlockBody>, ApiError> {
+pub async fn unblock_user(app: AppState, Path(user): Path<String>) -> JsonResult<UserBlockBody> {
     let user = checked(&user)?;
     app.account.note_action(format!("{} was allowed again.", user.as_str()));
     let was_blocked = app.account.record_change(|books| books.unblock_user(&user)).await?;

@@ -1,17 +1,17 @@
 //! The mint in other wire formats: TURN REST draft, Matrix, stunner. The same origin rule, rate limit and budget apply as on
 //! `/api/turn-credentials`. A format is not served until `DOORS` names it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{RawQuery, State};
+use axum::extract::RawQuery;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::credentials::{IceServerSchema, MintQuery, mint};
 use super::error::{ApiError, ErrorBody};
 use super::renewal::Asker;
+use super::{AppState, JsonResult};
 use crate::app::App;
 use crate::ice::server::IceServerList;
 use crate::mint::Answer;
@@ -65,10 +65,7 @@ pub struct StunnerBody {
 ///
 /// The same mint as `/api/turn-credentials`, renewals included. Only with `turn` in `DOORS`.
 #[utoipa::path(
-    get,
-    path = "/turn",
-    operation_id = "getTurnRestCredentials",
-    tag = "credentials",
+    get, path = "/turn",
     params(
         ServiceQuery,
         ("username" = Option<String>, Query, description = "Ignored. The service chooses the user name."),
@@ -79,11 +76,11 @@ pub struct StunnerBody {
         (status = 400, description = "`INVALID_REQUEST`: `service` is not `turn`.", body = ErrorBody),
     )
 )]
-pub async fn get_turn(
-    State(app): State<Arc<App>>,
+pub async fn get_turn_rest_credentials(
+    app: AppState,
     RawQuery(query): RawQuery,
     asker: Asker,
-) -> Result<Json<TurnRestBody>, ApiError> {
+) -> JsonResult<TurnRestBody> {
     check_service(query.as_deref())?;
     turn_rest(&app, query.as_deref(), &asker).await
 }
@@ -93,20 +90,17 @@ pub async fn get_turn(
 /// The same mint as `/api/turn-credentials`, renewals included. Only with `matrix` in `DOORS`. Matrix access tokens are not
 /// checked here: put a homeserver or a proxy in front.
 #[utoipa::path(
-    get,
-    path = "/_matrix/client/v3/voip/turnServer",
-    operation_id = "getMatrixTurnServer",
-    tag = "credentials",
+    get, path = "/_matrix/client/v3/voip/turnServer",
     params(MintQuery),
     responses(
         (status = 200, description = "A credential, or public STUN servers with an empty user name.", body = TurnRestBody),
     )
 )]
-pub async fn get_matrix(
-    State(app): State<Arc<App>>,
+pub async fn get_matrix_turn_server(
+    app: AppState,
     RawQuery(query): RawQuery,
     asker: Asker,
-) -> Result<Json<TurnRestBody>, ApiError> {
+) -> JsonResult<TurnRestBody> {
     turn_rest(&app, query.as_deref(), &asker).await
 }
 
@@ -114,21 +108,18 @@ pub async fn get_matrix(
 ///
 /// The same mint as `/api/turn-credentials`, renewals included. Only with `ice` in `DOORS`.
 #[utoipa::path(
-    get,
-    path = "/ice",
-    operation_id = "getStunnerIce",
-    tag = "credentials",
+    get, path = "/ice",
     params(ServiceQuery, MintQuery),
     responses(
         (status = 200, description = "ICE servers.", body = StunnerBody),
         (status = 400, description = "`INVALID_REQUEST`: `service` is not `turn`.", body = ErrorBody),
     )
 )]
-pub async fn get_ice(
-    State(app): State<Arc<App>>,
+pub async fn get_stunner_ice(
+    app: AppState,
     RawQuery(query): RawQuery,
     asker: Asker,
-) -> Result<Json<StunnerBody>, ApiError> {
+) -> JsonResult<StunnerBody> {
     check_service(query.as_deref())?;
     let ice_servers = match mint(&app, query.as_deref(), &asker).await? {
         Answer::Minted(minted) => minted.ice_servers,
@@ -137,7 +128,7 @@ pub async fn get_ice(
     Ok(Json(StunnerBody { ice_servers, ice_transport_policy: "all" }))
 }
 
-async fn turn_rest(app: &App, query: Option<&str>, asker: &Asker) -> Result<Json<TurnRestBody>, ApiError> {
+async fn turn_rest(app: &App, query: Option<&str>, asker: &Asker) -> JsonResult<TurnRestBody> {
     Ok(Json(match mint(app, query, asker).await? {
         Answer::Minted(minted) => one_credential(&minted.ice_servers, minted.ttl),
         Answer::Stun(_) => one_credential(&app.stun, DEGRADED_TTL),

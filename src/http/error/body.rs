@@ -2,35 +2,62 @@
 
 use std::borrow::Cow;
 
+use axum::http::StatusCode;
 use serde::Serialize;
+use strum::{EnumString, IntoStaticStr, VariantArray};
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
 use crate::http::schema::one_of;
 
-/// All codes.
-pub(in crate::http) const CODES: [&str; 17] = [
-    "INVALID_REQUEST",
-    "UNAUTHORIZED",
-    "INVALID_GRANT",
-    "INVALID_TOKEN",
-    "ORIGIN_NOT_ALLOWED",
-    "USER_BLOCKED",
-    "USER_LIMIT_REACHED",
-    "NOT_FOUND",
-    "METHOD_NOT_ALLOWED",
-    "PAYLOAD_TOO_LARGE",
-    "MISDIRECTED_REQUEST",
-    "RATE_LIMITED",
-    "BUDGET_EXHAUSTED",
-    "LEDGER_UNAVAILABLE",
-    "OVERLOADED",
-    "SHUTTING_DOWN",
-    "INTERNAL",
-];
+/// What went wrong, for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
+#[expect(missing_docs, reason = "docs/ERRORS.md explains each")]
+pub enum Code {
+    InvalidRequest,
+    Unauthorized,
+    InvalidGrant,
+    InvalidToken,
+    OriginNotAllowed,
+    UserBlocked,
+    UserLimitReached,
+    NotFound,
+    MethodNotAllowed,
+    PayloadTooLarge,
+    MisdirectedRequest,
+    RateLimited,
+    BudgetExhausted,
+    LedgerUnavailable,
+    Overloaded,
+    ShuttingDown,
+    Internal,
+}
+
+impl Code {
+    /// The status of a response with this code.
+    pub(in crate::http) const fn status(self) -> StatusCode {
+        match self {
+            Self::InvalidRequest => StatusCode::BAD_REQUEST,
+            Self::Unauthorized | Self::InvalidGrant | Self::InvalidToken => StatusCode::UNAUTHORIZED,
+            Self::OriginNotAllowed | Self::UserBlocked => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::MisdirectedRequest => StatusCode::MISDIRECTED_REQUEST,
+            Self::RateLimited | Self::BudgetExhausted | Self::UserLimitReached => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
+            Self::LedgerUnavailable | Self::Overloaded | Self::ShuttingDown => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
 
 fn code_schema() -> RefOr<Schema> {
-    one_of(CODES, "Stable identifier for programs.")
+    one_of(Code::VARIANTS.iter().map(<&str>::from), "Stable identifier for programs.")
 }
 
 /// The body of every error response.

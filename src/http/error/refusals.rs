@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use axum::http::StatusCode;
 use serde_json::Number;
 
-use super::ApiError;
+use super::{ApiError, Code};
 use crate::amounts::Shown;
 use crate::json::plain_number;
 use turn_ledger::{ByteCount, Refusal, UserUsage, wait_seconds};
@@ -24,7 +23,7 @@ pub enum ForeignRequest {
 impl ApiError {
     /// Another site's page, or a browser's prefetch, may not mint.
     pub(crate) fn origin_not_allowed(foreign: ForeignRequest) -> Self {
-        let mut error = Self::new(StatusCode::FORBIDDEN, "ORIGIN_NOT_ALLOWED", "Origin not allowed");
+        let mut error = Self::new(Code::OriginNotAllowed, "Origin not allowed");
         match foreign {
             ForeignRequest::Origin(origin) => {
                 // Browsers send `null` for a file and for a sandboxed frame. CLIENT_URL does not take it.
@@ -72,7 +71,7 @@ impl ApiError {
         } else {
             "is reserved in full by credentials already issued. Please try again later."
         };
-        Self::new(StatusCode::TOO_MANY_REQUESTS, "BUDGET_EXHAUSTED", "Bandwidth limit reached")
+        Self::new(Code::BudgetExhausted, "Bandwidth limit reached")
             .message(format!("Monthly bandwidth limit of {limit} GB {state}"))
             .remedy(if refusal.client_frees_at.is_some() {
                 "Raise RESERVED_PERCENT_PER_CLIENT if many users share this address."
@@ -98,7 +97,7 @@ fn user_limit_reached(refusal: &Refusal, user: UserUsage) -> ApiError {
     } else {
         "is reserved in full by credentials already issued to you. Please try again later."
     };
-    ApiError::new(StatusCode::TOO_MANY_REQUESTS, "USER_LIMIT_REACHED", "User limit reached")
+    ApiError::new(Code::UserLimitReached, "User limit reached")
         .message(format!("Your monthly bandwidth limit of {limit} GB {state}"))
         .remedy("Raise USER_LIMIT_GB if users may spend more.")
         .with_figures(refusal, user.used, limit)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{Extension, Request, State};
+use axum::extract::{Extension, Request};
 use axum::http::header::{
     ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, CONTENT_TYPE, ORIGIN,
 };
@@ -19,6 +19,7 @@ use turn_signaling::p2pcf::{Answer, CORS, Origin, Refusal};
 
 use crate::app::App;
 use crate::config::AllowedOrigins;
+use crate::http::AppState;
 use crate::http::envelope::Verbatim;
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::origin::ORIGIN_SHOWN_MAX;
@@ -48,7 +49,7 @@ pub(super) fn too_many_polls(retry_in: Duration) -> ApiError {
 
 /// The layer that rejects a client that polls too often.
 pub async fn limit(
-    State(app): State<Arc<App>>,
+    app: AppState,
     Extension(ClientAddr(client)): Extension<ClientAddr>,
     request: Request,
     next: Next,
@@ -60,7 +61,7 @@ pub async fn limit(
 }
 
 async fn answer(
-    State(app): State<Arc<App>>,
+    app: AppState,
     Extension(ClientAddr(client)): Extension<ClientAddr>,
     method: Method,
     headers: HeaderMap,

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Extension, FromRequest, Request, State};
+use axum::extract::{Extension, FromRequest, Request};
 use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, ORIGIN, UPGRADE, VARY};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn};
@@ -18,6 +18,7 @@ use turn_signaling::uuid::uuid;
 use super::p2pcf::too_many_polls;
 use super::socket_request::SocketRequest;
 use crate::app::App;
+use crate::http::AppState;
 use crate::http::envelope::{Verbatim, catch_panic};
 use crate::http::error::ApiError;
 use crate::random;
@@ -50,12 +51,12 @@ async fn readable(request: Request, next: Next) -> Response {
     response
 }
 
-async fn open(State(app): State<Arc<App>>, request: SocketRequest) -> Response {
+async fn open(app: AppState, request: SocketRequest) -> Response {
     request.open(&app, ProtocolName::Peerjs)
 }
 
 /// With the path `/` a client opens its socket here. With the path `/peerjs` this is the description.
-async fn open_or_describe(State(app): State<Arc<App>>, request: Request) -> Response {
+async fn open_or_describe(app: AppState, request: Request) -> Response {
     if !request.headers().contains_key(UPGRADE) {
         return describe().await;
     }
@@ -73,7 +74,7 @@ async fn describe() -> Response {
 
 /// The client expects the type `text/html`.
 async fn make_id(
-    State(app): State<Arc<App>>,
+    app: AppState,
     Extension(ClientAddr(client)): Extension<ClientAddr>,
 ) -> Result<Response, ApiError> {
     if let Some(retry_in) = app.poll_rate.count(client) {

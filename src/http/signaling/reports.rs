@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::{Query, Request, State};
+use axum::extract::{Query, Request};
 use axum::http::header::{CONTENT_TYPE, LOCATION, USER_AGENT};
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::middleware::from_fn_with_state;
@@ -24,6 +24,7 @@ use crate::http::body::{BodyLimit, read_up_to};
 use crate::http::envelope::catch_panic;
 use crate::http::error::ApiError;
 use crate::http::origin;
+use crate::http::{AppState, JsonResult};
 use crate::random;
 use crate::request::client_addr::ClientAddr;
 use crate::signal::reports::Reports;
@@ -53,7 +54,7 @@ pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/api/debugInfo", get(debug_info).layer(catch_panic(app)))
 }
 
-async fn bug(State(app): State<Arc<App>>, request: Request) -> Result<Json<Value>, ApiError> {
+async fn bug(app: AppState, request: Request) -> JsonResult<Value> {
     let reports = reports(&app)?;
     if reports.store.is_none() && reports.feedback.is_none() {
         return Err(ApiError::no_route());
@@ -79,7 +80,7 @@ async fn keep(reports: &Reports, report: &mut BugReport) -> Result<Option<String
     kept.await.map(|()| Some(id)).ok_or_else(ApiError::internal)
 }
 
-async fn dead_track(State(app): State<Arc<App>>, request: Request) -> Result<Json<Value>, ApiError> {
+async fn dead_track(app: AppState, request: Request) -> JsonResult<Value> {
     let reports = reports(&app)?;
     if reports.feedback.is_none() {
         return Err(ApiError::no_route());
@@ -92,7 +93,7 @@ async fn dead_track(State(app): State<Arc<App>>, request: Request) -> Result<Jso
 }
 
 /// Redirects to the start page, also if the report is not kept.
-async fn call_quality(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {
+async fn call_quality(app: AppState, request: Request) -> Result<Response, ApiError> {
     let reports = reports(&app)?;
     let received = read(reports, &BodyLimit::SHORT, request).await?;
     let form = Form::parse(&received.headers, received.body.clone()).await?;
@@ -102,7 +103,7 @@ async fn call_quality(State(app): State<Arc<App>>, request: Request) -> Result<R
     Ok((StatusCode::FOUND, [(LOCATION, "/")]).into_response())
 }
 
-async fn refresh(State(app): State<Arc<App>>, request: Request) -> Result<StatusCode, ApiError> {
+async fn refresh(app: AppState, request: Request) -> Result<StatusCode, ApiError> {
     let reports = reports(&app)?;
     read(reports, &BodyLimit::SHORT, request).await?;
     let is_kept = note(reports, Note::Refresh, json!({})).await;
@@ -124,10 +125,7 @@ struct Asked {
     id: Option<String>,
 }
 
-async fn debug_info(
-    State(app): State<Arc<App>>,
-    Query(asked): Query<Asked>,
-) -> Result<impl IntoResponse, ApiError> {
+async fn debug_info(app: AppState, Query(asked): Query<Asked>) -> Result<impl IntoResponse, ApiError> {
     let store = reports(&app)?.store.as_ref().ok_or_else(ApiError::no_route)?;
     let id = asked.id.filter(|id| !id.is_empty()).ok_or_else(|| ApiError::invalid("missing id param"))?;
     let found = reports(&app)?.with_store(store, move |store, now| store.read(&id, now)).await;

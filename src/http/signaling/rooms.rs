@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{ConnectInfo, FromRequest, Path, RawQuery, Request, State};
+use axum::extract::{ConnectInfo, FromRequest, Path, RawQuery, Request};
 use axum::http::header::{COOKIE, LOCATION, SET_COOKIE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::from_fn_with_state;
@@ -21,6 +21,7 @@ use turn_signaling::rooms::user_cookie::Visitor;
 use super::form::Form;
 use super::socket_request::SocketRequest;
 use crate::app::App;
+use crate::http::AppState;
 use crate::http::body::{self, BodyLimit};
 use crate::http::envelope;
 use crate::http::error::ApiError;
@@ -43,7 +44,7 @@ pub(super) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
 }
 
 async fn open(
-    State(app): State<Arc<App>>,
+    app: AppState,
     Path((party, room)): Path<(String, String)>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
@@ -70,7 +71,7 @@ async fn open(
 
 /// Sets the cookie with the chosen name, and redirects to `return-url`.
 async fn set_username(
-    State(app): State<Arc<App>>,
+    app: AppState,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, StatusCode, Uri};
 use axum::response::Response;
 use axum::routing::get;
@@ -12,6 +11,7 @@ use turn_signaling::call::ProtocolName;
 use super::rooms;
 use super::socket_request::SocketRequest;
 use crate::app::App;
+use crate::http::AppState;
 use crate::http::envelope::catch_panic;
 use crate::http::error::ApiError;
 
@@ -36,7 +36,7 @@ pub fn sockets(app: &Arc<App>) -> Router<Arc<App>> {
 }
 
 /// Every path that no route has. Allowed pages may read the response, because some clients show nothing else.
-pub async fn unknown(State(app): State<Arc<App>>, uri: Uri) -> ApiError {
+pub async fn unknown(app: AppState, uri: Uri) -> ApiError {
     match app.signaling.off_at(uri.path()) {
         Some(name) => ApiError::not_found(format!(
             "Add {name} to the setting SIGNALING to serve this path (docs/SIGNALING.md)."
@@ -45,11 +45,11 @@ pub async fn unknown(State(app): State<Arc<App>>, uri: Uri) -> ApiError {
     }
 }
 
-async fn ayame(State(app): State<Arc<App>>, headers: HeaderMap, mut request: SocketRequest) -> Response {
+async fn ayame(app: AppState, headers: HeaderMap, mut request: SocketRequest) -> Response {
     request.known.room = headers.get(AYAME_ROOM).and_then(|room| room.to_str().ok()).map(Into::into);
     request.open(&app, ProtocolName::Ayame)
 }
 
-async fn yjs(State(app): State<Arc<App>>, request: SocketRequest) -> Response {
+async fn yjs(app: AppState, request: SocketRequest) -> Response {
     request.open(&app, ProtocolName::Yjs)
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{ConnectInfo, Request};
 use axum::http::header::{ALLOW, CONTENT_TYPE, COOKIE, RETRY_AFTER};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -25,6 +25,7 @@ use super::effects;
 use crate::app::App;
 use crate::auth::is_jwt;
 use crate::config::SfuLock;
+use crate::http::AppState;
 use crate::http::body::{BodyLimit, read_up_to};
 use crate::http::envelope::{SFU_REST, Verbatim};
 use crate::http::error::{ApiError, ErrorBody};
@@ -53,7 +54,7 @@ pub fn routes(app: &App) -> Router<Arc<App>> {
     prefixes.fold(Router::new(), |router, prefix| {
         let path = format!("{prefix}{SFU_REST}");
         let prefix = Arc::clone(prefix);
-        let serve = move |State(app): State<Arc<App>>, request: Request| {
+        let serve = move |app: AppState, request: Request| {
             let prefix = Arc::clone(&prefix);
             async move { serve(&app, &prefix, request).await }
         };
