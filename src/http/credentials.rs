@@ -3,26 +3,24 @@
 
 use std::time::Duration;
 
-use axum::Json;
-use axum::extract::RawQuery;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde::Serialize;
 use utoipa::openapi::schema::ArrayBuilder;
 use utoipa::openapi::{ObjectBuilder, OneOfBuilder, RefOr, Schema, Type};
 use utoipa::{IntoParams, ToSchema};
 
+use super::AppState;
 use super::error::ApiError;
-use super::key_choice::by_region;
 use super::parameter_forms::LabelOrNone;
-use super::renewal::Asker;
+use super::request_log::Minted;
 use super::schema::{one_of, source_schema};
-use super::{AppState, JsonResult};
 use crate::app::App;
 use crate::ice::server::IceServerList;
 use crate::mint::token::GrantToken;
 use crate::mint::{Answer, DegradedReason, IssuedCredential, MintRequest, NoAnswer};
-use crate::random;
 use crate::request::query::parameters;
-use turn_ledger::{GrantId, IceSource, Label, Spender, Timestamp};
+use turn_ledger::{IceSource, Label, Timestamp};
 
 /// Shortest lifetime that a client may request.
 pub const TTL_MIN: Duration = Duration::from_secs(60);
@@ -137,11 +135,9 @@ pub struct MintQuery {
 )]
 pub async fn get_turn_credentials(
     app: AppState,
-    RawQuery(query): RawQuery,
-    asker: Asker,
-) -> JsonResult<CredentialsBody> {
-    let answer = mint(&app, query.as_deref(), &asker).await?;
-    Ok(Json(body(&app, answer)))
+    Extension(asked): Extension<MintRequest>,
+) -> Result<Response, ApiError> {
+    mint(&app, &asked, |answer| body(&app, answer)).await
 }
 
 fn urls_schema() -> RefOr<Schema> {
@@ -162,41 +158,16 @@ fn reason_schema() -> RefOr<Schema> {
     )
 }
 
-/// Mints for all wire formats.
-pub(super) async fn mint(app: &App, query: Option<&str>, asker: &Asker) -> Result<Answer, ApiError> {
-    let label = requested_label(query)?;
-    let Asker { client, address, renewal, user, origin, trace, note, .. } = asker;
-    let spender = Spender { user: user.clone(), label, origin: origin.clone(), call: None };
-    let renewal = renewal.as_deref();
-    let spender = match renewal {
-        Some(right) => spender.renewing(right.spender()),
-        None => spender,
-    };
-    if let Some(label) = &spender.label {
-        note.note_label(label);
-    }
-    let spender = spender.known();
-    let ttl = requested_ttl(query, app.ttl_max)?;
-    let key = by_region(app, query)?.or(asker.country_key);
-    let grant = GrantId::new(random::bytes()?);
-    let request = MintRequest {
-        ttl,
-        grant,
-        client: *client,
-        address: *address,
-        spender: spender.as_ref(),
-        key,
-        renewal,
-        trace: *trace,
-    };
-    let answer = app.mint.answer(&request).await.map_err(refused)?;
-    note.note(&answer);
-    let (source, reason) = match &answer {
-        Answer::Minted(minted) => (minted.source, minted.degraded),
-        Answer::Stun(reason) => (IceSource::Stun, *reason),
-    };
-    app.metrics.credential(source.name(), reason.map_or("none", DegradedReason::code));
-    Ok(answer)
+/// Mints, and responds with a body in one of the wire formats. What was minted is among the extensions of the response, for the log.
+pub(super) async fn mint<T: Serialize>(
+    app: &App,
+    asked: &MintRequest,
+    body: impl FnOnce(Answer) -> T,
+) -> Result<Response, ApiError> {
+    let answer = app.mint.answer(asked).await.map_err(refused)?;
+    let minted = Minted::of(&answer);
+    app.metrics.credential(minted.source.name(), minted.reason.map_or("none", DegradedReason::code));
+    Ok((Extension(minted), Json(body(answer))).into_response())
 }
 
 fn refused(why: NoAnswer) -> ApiError {
@@ -242,7 +213,7 @@ fn minted_body(minted: IssuedCredential) -> CredentialsBody {
 }
 
 /// `?ttl=` in whole seconds; `ttl_max` without it.
-fn requested_ttl(query: Option<&str>, ttl_max: Duration) -> Result<Duration, ApiError> {
+pub(super) fn requested_ttl(query: Option<&str>, ttl_max: Duration) -> Result<Duration, ApiError> {
     let seconds = match parameters(query, "ttl").as_slice() {
         [] => return Ok(ttl_max),
         [text] => text.parse::<u64>().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit())),
@@ -256,7 +227,7 @@ fn requested_ttl(query: Option<&str>, ttl_max: Duration) -> Result<Duration, Api
 }
 
 /// `?label=`. An empty one is none.
-fn requested_label(query: Option<&str>) -> Result<Option<Label>, ApiError> {
+pub(super) fn requested_label(query: Option<&str>) -> Result<Option<Label>, ApiError> {
     match parameters(query, "label").as_slice() {
         [] => Ok(None),
         [text] if text.is_empty() => Ok(None),

@@ -17,7 +17,7 @@ use tower_http::catch_panic::{CatchPanicLayer, ResponseForPanic};
 use super::AppState;
 use super::error::{ApiError, ErrorBody};
 use super::head;
-use super::request_log::{self, MintNote, RequestHead};
+use super::request_log::{self, RequestHead};
 use crate::app::App;
 use crate::request::client_addr::ClientAddr;
 use crate::request::id::REQUEST_ID;
@@ -44,8 +44,6 @@ pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Respon
     if let Some(trace) = trace {
         request.extensions_mut().insert(trace);
     }
-    let mint = MintNote::default();
-    request.extensions_mut().insert(mint.clone());
     let origin = request_log::origin_of(&request);
     let method = known_method(request.method());
     let route = request.extensions().get::<MatchedPath>().cloned();
@@ -63,7 +61,7 @@ pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Respon
         app.metrics.unauthorized(kind_of(method, route));
     }
     app.metrics.request(&RequestLabels { route: route.to_owned(), method, status }, took);
-    let head = RequestHead { request_id: &request_id, trace, client, method, route, origin, mint };
+    let head = RequestHead { request_id: &request_id, trace, client, method, route, origin };
     request_log::log_line(&app, head, &response, took);
     response
 }

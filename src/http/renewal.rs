@@ -1,154 +1,79 @@
-//! Who asks for a credential. A bearer token is a user's JWT, or a grant; any other token is ignored. A mint with a grant that
-//! may renew counts against the allowance for renewals, and keeps the grant's user. The right to renew is taken before the mint; if
-//! the mint fails or is refused, dropping it gives it back.
+//! What a request for a credential asks for, and for whom. A bearer token is a user's JWT, or a grant; any other token is ignored. A mint
+//! with a grant that may renew counts against the allowance for renewals, and keeps the grant's user. The right to renew is taken before
+//! the mint; if the mint fails or is refused, dropping it gives it back.
 //!
-//! A caller without a valid token counts against its address before it is refused.
+//! A caller without a valid token counts against its address before it is refused, and so does one whose query is not valid.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, FromRequestParts, Request};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::HeaderMap;
 use axum::http::header::ORIGIN;
-use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::AppState;
+use super::credentials::{requested_label, requested_ttl};
 use super::error::ApiError;
-use super::key_choice::by_country;
-use super::request_log::MintNote;
+use super::key_choice::{by_country, by_region};
 use crate::account::RenewalRight;
 use crate::app::App;
-use crate::auth::{NoUser, is_jwt};
+use crate::auth::is_jwt;
 use crate::limit::Kind;
+use crate::mint::MintRequest;
 use crate::request::bearer::bearer;
 use crate::request::client_addr::{ClientAddr, FORWARDED_FOR, is_trusted};
-use crate::request::trace::TraceParent;
-use turn_ledger::{ClientKey, GrantRow, KeyName, ORIGIN_MAX, User};
+use turn_ledger::{GrantRow, ORIGIN_MAX, Spender, User};
 
-/// Who asks for a credential, and what the log needs.
-pub struct Asker {
-    /// The client.
-    pub client: Option<ClientKey>,
-    /// Its whole address, if it is an IPv6 address.
-    pub address: Option<Ipv6Addr>,
-    /// The user, by a token. For a renewal, the renewed grant says it.
-    pub user: Option<User>,
-    /// The origin of the page.
-    pub origin: Option<Arc<str>>,
-    /// The TURN key of the client's country.
-    pub country_key: Option<KeyName>,
-    /// The right to renew.
-    pub renewal: Option<Arc<RenewalRight>>,
-    /// The trace that the request belongs to.
-    pub trace: Option<TraceParent>,
-    /// Takes the result for the log line.
-    pub note: MintNote,
-}
+/// What a token proves: a user, or the right to renew a grant.
+type Proven = (Option<User>, Option<Arc<RenewalRight>>);
 
-/// What the token proves. It is among the extensions of the request.
-#[derive(Clone)]
-enum Proof {
-    Nothing,
-    User(User),
-    Renewal(Arc<RenewalRight>),
-    /// The request is refused.
-    Refused(Refused),
-}
-
-/// The TURN key of the client's country. It is among the extensions of the request.
-#[derive(Clone, Copy)]
-struct CountryKey(Option<KeyName>);
-
-#[derive(Clone, Copy)]
-enum Refused {
-    /// There is no token, but `AUTH_REQUIRED` is set.
-    NoToken,
-    /// There is a JWT that names no user.
-    NoUser(NoUser),
-}
-
-impl Proof {
-    /// The user whose allowance the request counts against.
-    fn user(&self) -> Option<&User> {
-        match self {
-            Self::User(user) => Some(user),
-            Self::Renewal(right) => right.spender()?.user.as_ref(),
-            Self::Nothing | Self::Refused(_) => None,
-        }
-    }
-
-    const fn kind(&self) -> Kind {
-        match self {
-            Self::Renewal(_) => Kind::Renewal,
-            Self::Nothing | Self::User(_) | Self::Refused(_) => Kind::Mint,
-        }
-    }
-}
-
-impl<S: Sync> FromRequestParts<S> for Asker {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        let address = parts.extensions.get::<ClientAddr>().map(|client| client.0);
-        let asker = Self {
-            client: address.map(ClientKey::of),
-            address: match address {
-                Some(IpAddr::V6(address)) => Some(address),
-                Some(IpAddr::V4(_)) | None => None,
-            },
-            user: None,
-            origin: origin(&parts.headers),
-            country_key: parts.extensions.get().and_then(|CountryKey(key)| *key),
-            renewal: None,
-            trace: parts.extensions.get().copied(),
-            note: parts.extensions.get().cloned().unwrap_or_default(),
-        };
-        match parts.extensions.get::<Proof>() {
-            None | Some(Proof::Nothing) => Ok(asker),
-            Some(Proof::User(user)) => Ok(Self { user: Some(user.clone()), ..asker }),
-            Some(Proof::Renewal(right)) => Ok(Self { renewal: Some(Arc::clone(right)), ..asker }),
-            Some(Proof::Refused(Refused::NoToken)) => Err(ApiError::no_token("a token of your sign-in")),
-            Some(Proof::Refused(Refused::NoUser(why))) => Err((*why).into()),
-        }
-    }
-}
-
-/// Finds out what the token proves, for the mint, and rejects a request over the rate.
-pub async fn recognise(app: AppState, mut request: Request, next: Next) -> Response {
-    let proof = proof(&app, bearer(request.headers())).await;
-    app.untrusted_proxies.note(forwarded_unread_from(&app, &request));
-    if let (Some(note), Some(user)) = (request.extensions().get::<MintNote>(), proof.user()) {
-        note.note_user(user);
-    }
+/// Finds out what the request asks for, for the mint, and rejects a request over the rate. The spender is among the extensions of the
+/// response, for the log.
+pub async fn recognise(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let Some(ClientAddr(address)) = request.extensions().get().copied() else {
         return ApiError::internal().into_response();
     };
-    let standing = match app.rate_limit.take(proof.kind(), address, proof.user()) {
-        Ok(standing) => standing,
-        Err(over) => {
-            let mut response = ApiError::too_many_mints(over.reset).into_response();
-            over.describe(response.headers_mut());
-            return response;
-        }
+    let proven = proven(&app, bearer(request.headers())).await;
+    app.untrusted_proxies.note(forwarded_unread_from(&app, &request));
+    let label = requested_label(request.uri().query());
+    let (user, renewal) = proven.clone().unwrap_or_default();
+    let said = label.clone().unwrap_or_default();
+    let spender = Spender { user, label: said, origin: origin(request.headers()), call: None };
+    let (kind, spender) = match &renewal {
+        Some(right) => (Kind::Renewal, spender.renewing(right.spender())),
+        None => (Kind::Mint, spender),
     };
-    request.extensions_mut().insert(proof);
-    let country = CountryKey(by_country(&app, &request));
-    request.extensions_mut().insert(country);
-    let mut response = next.run(request).await;
-    standing.describe(response.headers_mut());
+    let standing = app.rate_limit.take(kind, address, spender.user.as_ref());
+    let spender = spender.known();
+    let asked = match standing {
+        Ok(_) => proven.and(label).and_then(|_| {
+            let query = request.uri().query();
+            let (ttl, region) = (requested_ttl(query, app.ttl_max)?, by_region(&app, query)?);
+            let key = region.or_else(|| by_country(&app, &request));
+            let trace = request.extensions().get().copied();
+            let of_client = MintRequest::new(address, spender.clone(), ttl, key)?;
+            Ok(MintRequest { renewal, trace, ..of_client })
+        }),
+        Err(over) => Err(ApiError::too_many_mints(over.reset)),
+    };
+    let mut response = match asked {
+        Ok(asked) => {
+            request.extensions_mut().insert(asked);
+            next.run(request).await
+        }
+        Err(error) => error.into_response(),
+    };
+    response.extensions_mut().insert(spender);
+    standing.unwrap_or_else(|over| over).describe(response.headers_mut());
     response
 }
 
-async fn proof(app: &App, token: Option<&str>) -> Proof {
+async fn proven(app: &App, token: Option<&str>) -> Result<Proven, ApiError> {
     if let (Some(auth), Some(token)) = (&app.auth, token)
         && is_jwt(token)
     {
-        return match auth.user(token).await {
-            Ok(user) => Proof::User(user),
-            Err(why) => Proof::Refused(Refused::NoUser(why)),
-        };
+        return Ok((Some(auth.user(token).await?), None));
     }
     let grant = token.and_then(|token| app.grant_key.verify(token));
     // A grant without a row names no user. Its renewal would be nobody's, so no limit or block of a user would apply.
@@ -157,14 +82,16 @@ async fn proof(app: &App, token: Option<&str>) -> Proof {
         Some(auth) => row.is_some_and(|row| !auth.required || row.user().is_some()),
     };
     match grant.and_then(|grant| app.account.take_renewal(&grant, is_allowed)) {
-        Some(right) => Proof::Renewal(Arc::new(right)),
-        None if app.auth.as_ref().is_some_and(|auth| auth.required) => Proof::Refused(Refused::NoToken),
-        None => Proof::Nothing,
+        Some(right) => Ok((None, Some(Arc::new(right)))),
+        None if app.auth.as_ref().is_some_and(|auth| auth.required) => {
+            Err(ApiError::no_token("a token of your sign-in"))
+        }
+        None => Ok((None, None)),
     }
 }
 
-/// The origin of the page, which the origin rule has allowed. One that is too long is left out.
-fn origin(headers: &HeaderMap) -> Option<Arc<str>> {
+/// The origin of the page, if it is not too long to keep.
+pub(super) fn origin(headers: &HeaderMap) -> Option<Arc<str>> {
     let origin = headers.get(ORIGIN)?.to_str().ok()?;
     (1..=ORIGIN_MAX).contains(&origin.len()).then(|| origin.into())
 }

@@ -1,7 +1,7 @@
 //! The log line of a request. A mint that ends in a response with ICE servers is one `mint` line. Every other request is one
 //! `request` line, which names user and label of a refused mint as far as they are known. What monitoring and pages poll is at `debug`, and so are refusals between two summaries.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::Request;
@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::mint::{Answer, DegradedReason};
 use crate::request::client_addr::ClientAddr;
 use crate::request::trace::TraceParent;
-use turn_ledger::{GrantId, IceSource, Label, User};
+use turn_ledger::{GrantId, IceSource, Label, Spender, User};
 
 /// Routes that somebody reads every few seconds.
 const POLLED: [(&str, &str); 6] = [
@@ -30,45 +30,26 @@ const POLLED: [(&str, &str); 6] = [
 #[derive(Clone, Copy, Debug)]
 pub struct Polled;
 
-/// What the log says about a mint.
-#[derive(Clone, Debug)]
-struct Mint {
-    source: IceSource,
-    reason: Option<DegradedReason>,
+/// What the log says about a mint. Among the extensions of its response.
+#[derive(Clone, Copy, Debug)]
+pub struct Minted {
+    /// Where the ICE servers come from.
+    pub source: IceSource,
+    /// Why the first source was skipped, if it was.
+    pub reason: Option<DegradedReason>,
     /// The credential, if there is one.
     issued: Option<(GrantId, Duration)>,
 }
 
-/// Where a request to mint writes who asks and its result for the log line. Among the extensions of each request. The first note
-/// of each kind stays.
-#[derive(Clone, Debug, Default)]
-pub struct MintNote(Arc<Noted>);
-
-#[derive(Debug, Default)]
-struct Noted {
-    user: OnceLock<User>,
-    label: OnceLock<Label>,
-    mint: OnceLock<Mint>,
-}
-
-impl MintNote {
-    /// Notes who asks, as soon as it is known, so that a refusal names the user too.
-    pub fn note_user(&self, user: &User) {
-        self.0.user.get_or_init(|| user.clone());
-    }
-
-    /// Notes what the credential is for.
-    pub fn note_label(&self, label: &Label) {
-        self.0.label.get_or_init(|| label.clone());
-    }
-
-    /// Notes the result.
-    pub fn note(&self, answer: &Answer) {
+impl Minted {
+    /// The result of a mint.
+    #[must_use]
+    pub fn of(answer: &Answer) -> Self {
         let (source, reason, issued) = match answer {
             Answer::Minted(minted) => (minted.source, minted.degraded, Some((minted.grant, minted.ttl))),
             Answer::Stun(reason) => (IceSource::Stun, *reason, None),
         };
-        self.0.mint.get_or_init(|| Mint { source, reason, issued });
+        Self { source, reason, issued }
     }
 }
 
@@ -86,8 +67,6 @@ pub struct RequestHead<'a> {
     pub route: &'a str,
     /// The page's origin.
     pub origin: Option<String>,
-    /// Who asks for a mint, and its result.
-    pub mint: MintNote,
 }
 
 /// The page's origin, shortened.
@@ -98,15 +77,17 @@ pub fn origin_of(request: &Request) -> Option<String> {
 
 /// Writes the line.
 pub fn log_line(app: &App, head: RequestHead<'_>, response: &Response, took: Duration) {
-    let RequestHead { request_id, trace, client, method, route, origin, mint } = head;
+    let RequestHead { request_id, trace, client, method, route, origin } = head;
     let status = response.status().as_u16();
     let error = response.extensions().get::<ErrorBody>();
     let code = error.map(|error| error.code);
     let trace_id = trace.map(|trace| trace.trace_id());
     let client = client.map(|client| tracing::field::display(client.0));
     let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-    let (user, label) = (mint.0.user.get().map(User::as_str), mint.0.label.get().map(Label::as_str));
-    if let Some(Mint { source, reason, issued }) = mint.0.mint.get() {
+    let spender = response.extensions().get::<Option<Arc<Spender>>>().and_then(Option::as_deref);
+    let user = spender.and_then(|spender| spender.user.as_ref()).map(User::as_str);
+    let label = spender.and_then(|spender| spender.label.as_ref()).map(Label::as_str);
+    if let Some(&Minted { source, reason, issued }) = response.extensions().get() {
         let outcome = if issued.is_some() { "minted" } else { "stun" };
         let (grant, ttl) = issued.map(|(grant, ttl)| (tracing::field::display(grant), ttl.as_secs())).unzip();
         let (source, reason) = (source.name(), reason.map(DegradedReason::code));

@@ -3,18 +3,18 @@
 
 use std::time::Duration;
 
-use axum::Json;
+use axum::Extension;
 use axum::extract::RawQuery;
+use axum::response::Response;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
+use super::AppState;
 use super::credentials::{IceServerSchema, MintQuery, mint};
 use super::error::{ApiError, ErrorBody};
-use super::renewal::Asker;
-use super::{AppState, JsonResult};
 use crate::app::App;
 use crate::ice::server::IceServerList;
-use crate::mint::Answer;
+use crate::mint::{Answer, MintRequest};
 use crate::request::query::parameters;
 
 /// Life of a response with STUN servers only. It is short because a relay may be available again soon.
@@ -79,10 +79,10 @@ pub struct StunnerBody {
 pub async fn get_turn_rest_credentials(
     app: AppState,
     RawQuery(query): RawQuery,
-    asker: Asker,
-) -> JsonResult<TurnRestBody> {
+    Extension(asked): Extension<MintRequest>,
+) -> Result<Response, ApiError> {
     check_service(query.as_deref())?;
-    turn_rest(&app, query.as_deref(), &asker).await
+    mint(&app, &asked, |answer| turn_rest(&app, &answer)).await
 }
 
 /// Returns a credential in the format that Matrix clients read.
@@ -98,10 +98,9 @@ pub async fn get_turn_rest_credentials(
 )]
 pub async fn get_matrix_turn_server(
     app: AppState,
-    RawQuery(query): RawQuery,
-    asker: Asker,
-) -> JsonResult<TurnRestBody> {
-    turn_rest(&app, query.as_deref(), &asker).await
+    Extension(asked): Extension<MintRequest>,
+) -> Result<Response, ApiError> {
+    mint(&app, &asked, |answer| turn_rest(&app, &answer)).await
 }
 
 /// Returns ICE servers in stunner's format.
@@ -118,21 +117,24 @@ pub async fn get_matrix_turn_server(
 pub async fn get_stunner_ice(
     app: AppState,
     RawQuery(query): RawQuery,
-    asker: Asker,
-) -> JsonResult<StunnerBody> {
+    Extension(asked): Extension<MintRequest>,
+) -> Result<Response, ApiError> {
     check_service(query.as_deref())?;
-    let ice_servers = match mint(&app, query.as_deref(), &asker).await? {
-        Answer::Minted(minted) => minted.ice_servers,
-        Answer::Stun(_) => app.stun.clone(),
+    let body = |answer| StunnerBody {
+        ice_servers: match answer {
+            Answer::Minted(minted) => minted.ice_servers,
+            Answer::Stun(_) => app.stun.clone(),
+        },
+        ice_transport_policy: "all",
     };
-    Ok(Json(StunnerBody { ice_servers, ice_transport_policy: "all" }))
+    mint(&app, &asked, body).await
 }
 
-async fn turn_rest(app: &App, query: Option<&str>, asker: &Asker) -> JsonResult<TurnRestBody> {
-    Ok(Json(match mint(app, query, asker).await? {
+fn turn_rest(app: &App, answer: &Answer) -> TurnRestBody {
+    match answer {
         Answer::Minted(minted) => one_credential(&minted.ice_servers, minted.ttl),
         Answer::Stun(_) => one_credential(&app.stun, DEGRADED_TTL),
-    }))
+    }
 }
 
 /// The list in a format that has only one credential: the first one, its URLs, and the URLs that need none.

@@ -53,7 +53,7 @@ impl CredentialSource {
     /// ahead already has an id.
     pub async fn mint(
         &self,
-        request: &MintRequest<'_>,
+        request: &MintRequest,
         life: Duration,
         now: Timestamp,
     ) -> Result<Minted, Unavailable> {

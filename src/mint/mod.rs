@@ -3,7 +3,7 @@
 //! response is sent, and released when the source fails. Once the budget has refused, no metered source is called for this
 //! request.
 
-use std::net::Ipv6Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,11 +14,11 @@ use crate::alert::rules::SourceStates;
 use crate::config::LimitAction;
 use crate::ice::breaker::BreakerState;
 use crate::ice::server::UrlChoice;
-use crate::random;
+use crate::random::{self, NoRandomness};
 use crate::request::trace::TraceParent;
 use turn_ledger::{
-    Books, ClientKey, Grant, GrantId, IceSource, KeyName, MINT_SLACK, NotAdmitted, NotCommitted, Refusal,
-    Requester, Spender,
+    Books, ClientKey, Grant, GrantId, IceSource, KeyName, MINT_SLACK, NotAdmitted, NotCommitted, Requester,
+    Spender,
 };
 
 mod answer;
@@ -44,24 +44,38 @@ const FILL_PAUSE: Duration = Duration::from_secs(10);
 const PROBE_PAUSE: Duration = Duration::from_secs(60);
 
 /// A client's request for a credential.
-#[derive(Clone, Copy, Debug)]
-pub struct MintRequest<'a> {
+#[derive(Clone, Debug)]
+pub struct MintRequest {
     /// Requested lifetime. The budget may shorten it.
     pub ttl: Duration,
     /// The id of the new grant. A credential that was minted ahead has its own.
     pub grant: GrantId,
-    /// The client that asks.
-    pub client: Option<ClientKey>,
-    /// The client's whole address, if it is an IPv6 address.
-    pub address: Option<Ipv6Addr>,
-    /// Who spends what the credential relays.
-    pub spender: Option<&'a Arc<Spender>>,
+    /// Who asks, and who spends what the credential relays.
+    pub requester: Requester,
     /// The TURN key that should mint it.
     pub key: Option<KeyName>,
     /// The right to renew, if this is a renewal. The commit consumes it.
-    pub renewal: Option<&'a RenewalRight>,
+    pub renewal: Option<Arc<RenewalRight>>,
     /// The trace that the request belongs to, for the provider.
     pub trace: Option<TraceParent>,
+}
+
+impl MintRequest {
+    /// A request of the client at this address, with an id for its grant.
+    pub fn new(
+        address: IpAddr,
+        spender: Option<Arc<Spender>>,
+        ttl: Duration,
+        key: Option<KeyName>,
+    ) -> Result<Self, NoRandomness> {
+        let client = Some(ClientKey::of(address));
+        let address = match address {
+            IpAddr::V6(address) => Some(address),
+            IpAddr::V4(_) => None,
+        };
+        let requester = Requester { client, address, spender, ..Requester::default() };
+        Ok(Self { ttl, grant: GrantId::new(random::bytes()?), requester, key, renewal: None, trace: None })
+    }
 }
 
 /// An entry of `ICE_SOURCES`.
@@ -106,12 +120,14 @@ pub struct Mint {
 
 impl Mint {
     /// Mints for one client: a credential from the first source that can issue one.
-    pub async fn answer(&self, request: &MintRequest<'_>) -> Result<Answer, NoAnswer> {
-        let user = request.spender.and_then(|spender| spender.user.as_ref());
-        if user.is_some_and(|user| self.account.read(|books| books.is_blocked(user))) {
+    pub async fn answer(&self, request: &MintRequest) -> Result<Answer, NoAnswer> {
+        let user = request.requester.user();
+        let (is_blocked, is_frozen) =
+            self.account.read(|books| (user.is_some_and(|user| books.is_blocked(user)), books.is_frozen()));
+        if is_blocked {
             return Err(NoAnswer::UserBlocked);
         }
-        if self.is_stopped() {
+        if is_frozen || !self.enabled {
             return Ok(Answer::Stun(Some(DegradedReason::Disabled)));
         }
         let mut reason = None;
@@ -133,25 +149,17 @@ impl Mint {
                     return Ok(Answer::Minted(Box::new(IssuedCredential { degraded: reason, ..minted })));
                 }
                 Err(Skipped::Unavailable) => reason = reason.or(Some(DegradedReason::ProviderUnavailable)),
-                Err(Skipped::Refused(refusal)) if self.limit_action == LimitAction::Refuse => {
-                    return Err(NoAnswer::Refused(refusal));
-                }
                 Err(Skipped::Stopped) => return Ok(Answer::Stun(Some(DegradedReason::Disabled))),
-                Err(Skipped::UserBlocked) => return Err(NoAnswer::UserBlocked),
-                Err(Skipped::TooManyUsers) if self.limit_action == LimitAction::Refuse => {
-                    return Err(NoAnswer::TooManyUsers);
-                }
-                Err(Skipped::NotRecorded) if self.limit_action == LimitAction::Refuse => {
-                    return Err(NoAnswer::NotRecorded);
-                }
-                Err(Skipped::NotRecorded) => {
-                    metered_is_closed = true;
-                    reason = Some(DegradedReason::LedgerUnavailable);
-                }
-                Err(Skipped::Refused(_) | Skipped::TooManyUsers) => {
+                Err(Skipped::Refused(why)) => {
+                    if why == NoAnswer::UserBlocked || self.limit_action == LimitAction::Refuse {
+                        return Err(why);
+                    }
                     metered_is_closed = true;
                     // This reason replaces any other: the operator can act on it.
-                    reason = Some(DegradedReason::BudgetExhausted);
+                    reason = Some(match why {
+                        NoAnswer::NotRecorded => DegradedReason::LedgerUnavailable,
+                        _ => DegradedReason::BudgetExhausted,
+                    });
                 }
             }
         }
@@ -169,14 +177,14 @@ impl Mint {
         let Some((right, row)) = self.account.take_member_renewal(grant) else { return };
         let Some(credentials) = ready.into_iter().find(|it| it.source() == row.source) else { return };
         let Ok(id) = random::bytes() else { return };
+        let (client, spender) = (row.client, row.spender);
+        let address = row.address.as_deref().copied();
         let request = MintRequest {
             ttl,
             grant: GrantId::new(id),
-            client: row.client,
-            address: row.address.as_deref().copied(),
-            spender: row.spender.as_ref(),
+            requester: Requester { client, address, spender, ..Requester::default() },
             key: None,
-            renewal: Some(&right),
+            renewal: Some(Arc::new(right)),
             trace: None,
         };
         // If it is refused, the right is given back, and the next check tries again.
@@ -270,20 +278,15 @@ impl Mint {
     async fn try_source(
         &self,
         credentials: &CredentialSource,
-        request: &MintRequest<'_>,
+        request: &MintRequest,
     ) -> Result<IssuedCredential, Skipped> {
         let source = credentials.source();
         if !self.account.is_writable() && source.is_metered() {
             // A credential that cannot be recorded must not be handed out.
-            return Err(Skipped::NotRecorded);
+            return Err(Skipped::Refused(NoAnswer::NotRecorded));
         }
-        let requester = Requester {
-            client: request.client,
-            renews: request.renewal.map(RenewalRight::grant),
-            spender: request.spender.cloned(),
-            address: request.address,
-            key: None,
-        };
+        let renewal = request.renewal.as_deref();
+        let requester = Requester { renews: renewal.map(RenewalRight::grant), ..request.requester.clone() };
         let reservation = self.account.reserve(source, request.ttl, MINT_SLACK, requester)?;
         let issued_at = reservation.earliest();
         let minted = credentials.mint(request, reservation.life(), issued_at).await;
@@ -291,12 +294,11 @@ impl Mint {
         let ice_servers = ice_servers.choose(self.urls);
         let at = reservation.at();
         let record = Grant { id: grant, source, issued_at: at, expires_at: at.plus(life) };
-        reservation.minted_with(key).commit(&record, ice_servers.username(), request.renewal).await.map_err(
-            |why| match why {
-                NotCommitted::NotRecorded(_) => Skipped::NotRecorded,
-                NotCommitted::Stopped => Skipped::Stopped,
-            },
-        )?;
+        let committed = reservation.minted_with(key).commit(&record, ice_servers.username(), renewal).await;
+        committed.map_err(|why| match why {
+            NotCommitted::NotRecorded(_) => Skipped::Refused(NoAnswer::NotRecorded),
+            NotCommitted::Stopped => Skipped::Stopped,
+        })?;
         let token = self.grant_key.sign(&record);
         let refresh_after = issued_at.plus(record.refresh_after().since(at));
         Ok(IssuedCredential {
@@ -326,21 +328,19 @@ fn pause_after(filled: Filled) -> Duration {
 enum Skipped {
     /// The source failed, or its breaker is open.
     Unavailable,
-    Refused(Refusal),
-    NotRecorded,
+    /// The operator has stopped minting meanwhile.
     Stopped,
-    UserBlocked,
-    TooManyUsers,
+    Refused(NoAnswer),
 }
 
 impl From<NotAdmitted> for Skipped {
     fn from(why: NotAdmitted) -> Self {
-        match why {
-            NotAdmitted::Refused(refusal) => Self::Refused(refusal),
-            NotAdmitted::ClockInDoubt | NotAdmitted::TooManyGrants => Self::NotRecorded,
-            NotAdmitted::TooManyUsers => Self::TooManyUsers,
-            NotAdmitted::UserBlocked => Self::UserBlocked,
-        }
+        Self::Refused(match why {
+            NotAdmitted::Refused(refusal) => NoAnswer::Refused(refusal),
+            NotAdmitted::ClockInDoubt | NotAdmitted::TooManyGrants => NoAnswer::NotRecorded,
+            NotAdmitted::TooManyUsers => NoAnswer::TooManyUsers,
+            NotAdmitted::UserBlocked => NoAnswer::UserBlocked,
+        })
     }
 }
 

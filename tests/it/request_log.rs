@@ -96,8 +96,7 @@ async fn the_line_of_a_refused_mint_names_user_and_label_as_far_as_they_are_know
     let expected = [
         json!(["USER_BLOCKED", "ann", "room-1"]),
         json!(["INVALID_REQUEST", "ann", "room-2"]),
-        // Refused before its query is read.
-        json!(["RATE_LIMITED", "ann", null]),
+        json!(["RATE_LIMITED", "ann", "room-3"]),
     ];
     assert_eq!(named, expected);
 }

@@ -1,14 +1,13 @@
 //! Webhooks and mints for the protocols. Each is one task, and their number is bounded. A question for which there is no task is
 //! answered as if it had failed.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use serde_json::value::to_raw_value;
-use turn_ledger::{Call, ClientKey, GrantId, Spender, User};
+use turn_ledger::{Call, GrantId, Spender, User};
 use turn_signaling::protocol::{Event, Question, Reply, Text, Webhook};
 
 use super::take;
@@ -18,7 +17,6 @@ use crate::http_client::{CallError, body, send};
 use crate::ice::server::IceServerList;
 use crate::limit::Kind;
 use crate::mint::{Answer, MintRequest};
-use crate::random;
 use crate::signal::hub::{Effect, Hub, Requester};
 
 /// The longest answer of a webhook, in bytes.
@@ -151,19 +149,8 @@ pub(super) async fn issue(
     call: Option<Call>,
 ) -> Option<(IceServerList, GrantId)> {
     let spender = Spender { user, label: None, origin: requester.origin.clone(), call }.known();
-    let request = MintRequest {
-        ttl: app.signaling.ttl.min(app.ttl_max),
-        grant: GrantId::new(random::bytes().ok()?),
-        client: Some(ClientKey::of(requester.address)),
-        address: match requester.address {
-            IpAddr::V6(address) => Some(address),
-            IpAddr::V4(_) => None,
-        },
-        spender: spender.as_ref(),
-        key: requester.country_key,
-        renewal: None,
-        trace: None,
-    };
+    let ttl = app.signaling.ttl.min(app.ttl_max);
+    let request = MintRequest::new(requester.address, spender, ttl, requester.country_key).ok()?;
     match app.mint.answer(&request).await {
         Ok(Answer::Minted(issued)) => Some((issued.ice_servers, issued.grant)),
         Ok(Answer::Stun(_)) | Err(_) => None,

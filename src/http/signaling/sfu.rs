@@ -31,6 +31,7 @@ use crate::http::envelope::{SFU_REST, Verbatim};
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::key_choice::by_country;
 use crate::http::origin;
+use crate::http::renewal::origin as page_origin;
 use crate::ice::server::IceServerList;
 use crate::limit::Kind;
 use crate::request::bearer::bearer;
@@ -99,7 +100,7 @@ async fn open(
     }
     let locked_for = is_locked(app, proxy, &parts).then(|| Arc::clone(prefix));
     let label = query(&parts, "label").and_then(|text| Label::new(&text));
-    let origin = super::socket_request::origin(&parts.headers);
+    let origin = page_origin(&parts.headers);
     let passed = read(app, Request::from_parts(parts, body)).await?;
     proxy.open(Opening { owner, room, locked_for, label, origin }, passed).await
 }
@@ -265,7 +266,7 @@ async fn relay_servers(
     if !is_known_enough(app, &caller) {
         return None;
     }
-    let requester = Requester { address, origin: super::socket_request::origin(&parts.headers), country_key };
+    let requester = Requester { address, origin: page_origin(&parts.headers), country_key };
     // partytracks names no room here, so its own sessions may tell.
     let own_room = || proxy.room_of(&caller, cookies(parts), is_locked(app, proxy, parts));
     let room = by_token.or_else(|| named_room(parts)).or_else(own_room);

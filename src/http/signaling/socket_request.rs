@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{FromRequestParts, Request};
-use axum::http::header::{ORIGIN, UPGRADE};
+use axum::http::header::UPGRADE;
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
-use turn_ledger::ORIGIN_MAX;
 use turn_signaling::call::ProtocolName;
 use turn_signaling::protocol::Upgrade;
 
@@ -15,6 +14,7 @@ use super::socket;
 use crate::app::App;
 use crate::http::error::ApiError;
 use crate::http::key_choice::by_country;
+use crate::http::renewal::origin;
 use crate::random;
 use crate::request::client_addr::ClientAddr;
 use crate::signal::hub::Requester;
@@ -74,10 +74,4 @@ fn known(app: &App, headers: &HeaderMap, query: &str) -> Result<Upgrade, ApiErro
         wall_millis: u64::try_from(app.clock.now().as_millis()).unwrap_or(0),
         random: u128::from_be_bytes(random::bytes()?),
     })
-}
-
-/// The origin of the page, if it is not too long to keep.
-pub(super) fn origin(headers: &HeaderMap) -> Option<Arc<str>> {
-    let origin = headers.get(ORIGIN)?.to_str().ok()?;
-    (1..=ORIGIN_MAX).contains(&origin.len()).then(|| origin.into())
 }
