@@ -124,7 +124,7 @@ async fn read(parts: &Parts, body: Body, limit: &BodyLimit) -> Gathered {
     let deadline = progress.map_or_else(|| clock::deadline(REQUEST_TIMEOUT), |progress| progress.deadline);
     let collected = timeout_at(deadline, collect(body, limit)).await.unwrap_or_else(|_| {
         let seconds = REQUEST_TIMEOUT.as_secs();
-        Err(ApiError::invalid(format!("The request did not arrive within {seconds} s.")))
+        Err(ApiError::invalid(format!("Send the whole request within {seconds} s.")))
     });
     if let Some(progress) = progress {
         progress.arrived();
@@ -138,7 +138,7 @@ async fn collect(mut body: Body, limit: &BodyLimit) -> Gathered {
     let mut permit = None;
     let mut parts = 0;
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| ApiError::invalid("The body could not be read."))?;
+        let frame = frame.map_err(|_| ApiError::invalid("Send the body again: it could not be read."))?;
         // Trailers are not data.
         let part = frame.into_data().unwrap_or_default();
         let length = bytes.len() + part.len();
@@ -166,7 +166,7 @@ fn announced_length(headers: &HeaderMap) -> Option<usize> {
 fn describe(field: &str, error: &serde_json::Error) -> String {
     let (line, column) = (error.line(), error.column());
     if error.classify() != serde_json::error::Category::Data {
-        return format!("The body is not JSON (line {line}, column {column}).");
+        return format!("Send JSON as the body: this is none (line {line}, column {column}).");
     }
     let said = error.to_string();
     let expected = said.rsplit_once(", expected ").map(|(_, expected)| expected);
@@ -174,6 +174,6 @@ fn describe(field: &str, error: &serde_json::Error) -> String {
         expected.and_then(|expected| expected.rsplit_once(" at line ")).map(|(expected, _)| expected);
     match expected {
         Some(expected) => format!("Set `{field}` to {expected} (line {line}, column {column})."),
-        None => format!("The body is JSON, but `{field}` has the wrong type (line {line}, column {column})."),
+        None => format!("Correct `{field}`: it has the wrong type (line {line}, column {column})."),
     }
 }

@@ -41,7 +41,6 @@ pub struct LiveCallBody {
     #[schema(value_type = String, format = DateTime, example = "2025-01-15T11:40:00Z")]
     started_at: Timestamp,
     /// Whether its members are connected to each other, as far as the protocol can see.
-    #[schema(example = true)]
     connected: bool,
     /// What the grants of this room have used in this period, as in `GET /api/spenders?by=call`. Null without such grants.
     #[schema(required = true, example = 24_300_000)]
@@ -150,7 +149,7 @@ pub async fn end_room(app: AppState, Path(room): Path<String>) -> JsonResult<End
     let mut calls = app.signaling.calls.in_room(&room);
     calls.retain(|(call, _)| signaling::can_end(call.protocol));
     if calls.is_empty() {
-        return Err(ApiError::not_found("Nobody is in this room. See GET /api/calls-live."));
+        return Err(ApiError::not_found("See GET /api/calls-live for the rooms: nobody is in this one."));
     }
     // Revoked first: a protocol may leave the media of some members alone.
     let revoked = calls.iter().map(|(call, _)| app.signaling.calls.cut(call)).sum();

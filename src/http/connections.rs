@@ -39,7 +39,6 @@ pub struct ConnectionRequest {
     #[schema(min_length = 1, max_length = 128, pattern = "^[!-~]+$", example = "call-42")]
     connection_id: Option<String>,
     /// Whether the packets go through the relay. True until reported otherwise.
-    #[schema(example = true)]
     relayed: Option<bool>,
     /// Bytes from client to relay since the connection began (`transport.bytesSent`).
     #[serde(deserialize_with = "count")]
@@ -217,7 +216,7 @@ fn close(app: &App, id: &str, call: &Call) -> Result<StatusCode, ApiError> {
 fn not_taken(why: ReportError) -> ApiError {
     match why {
         ReportError::Unknown => ApiError::not_found(
-            "This connection is not open, or another grant opened it. Open it again with POST /api/connections.",
+            "Open the connection again with POST /api/connections: it is not open, or another grant opened it.",
         ),
         ReportError::GrantRevoked => ApiError::grant_revoked(),
     }

@@ -146,7 +146,7 @@ impl ApiError {
     /// The ledger cannot be written, or its time is in doubt.
     pub(crate) fn not_recorded() -> Self {
         Self::ledger_unavailable(
-            "The ledger cannot be written, or the clock is in doubt. Check the log, the disk that holds STATE_DIR, and the hints of the status.",
+            "Check the log, the disk that holds STATE_DIR, and the hints of the status: the ledger cannot be written, or the clock is in doubt.",
         )
         .retry_in(SECOND)
     }
@@ -177,7 +177,7 @@ impl ApiError {
         match status {
             StatusCode::NOT_FOUND => Self::no_route(),
             StatusCode::METHOD_NOT_ALLOWED => Self::method_not_allowed(),
-            status if status.is_client_error() => Self::invalid("The request could not be read."),
+            status if status.is_client_error() => Self::invalid("Correct the request: it could not be read."),
             _ => Self::internal(),
         }
     }
@@ -201,7 +201,7 @@ impl From<NoUser> for ApiError {
 impl From<NotRecorded> for ApiError {
     fn from(_: NotRecorded) -> Self {
         Self::ledger_unavailable(
-            "The change is in effect, but it could not be written, so a restart undoes it. Check the log and the disk that holds STATE_DIR.",
+            "Check the log and the disk that holds STATE_DIR: the change is in effect, but it could not be written, so a restart undoes it.",
         )
     }
 }

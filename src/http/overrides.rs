@@ -142,7 +142,6 @@ pub struct RevocationBody {
     #[schema(example = "nT3k1s0wQ2Gv8Zb5yXhJ4A")]
     grant: String,
     /// Always true: the grant cannot be renewed.
-    #[schema(example = true)]
     revoked: bool,
     #[schema(schema_with = source_schema)]
     source: IceSource,
@@ -179,8 +178,11 @@ pub struct RevocationBody {
 )]
 pub async fn revoke_credential(app: AppState, Path(grant): Path<String>) -> JsonResult<RevocationBody> {
     let id = grant.parse::<GrantId>().ok().or_else(|| app.grant_key.verify(&grant).map(|grant| grant.id));
-    let unknown =
-        || ApiError::not_found("No live credential has this grant: it has expired, or was not issued here.");
+    let unknown = || {
+        ApiError::not_found(
+            "Check the grant: no live credential has it. It has expired, or was not issued here.",
+        )
+    };
     let id = id.ok_or_else(unknown)?;
     let issued = app.account.revoke(id).ok_or_else(unknown)?;
     let recorded = app.account.recorded().await;

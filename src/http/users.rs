@@ -171,8 +171,9 @@ pub async fn unblock_user(app: AppState, Path(user): Path<String>) -> JsonResult
     app.account.note_action(format!("{} was allowed again.", user.as_str()));
     let was_blocked = app.account.record_change(|books| books.unblock_user(&user)).await?;
     tracing::warn!(user = user.as_str(), was_blocked, "the operator has unblocked a user");
-    let message = format!("{} is not blocked. What was revoked stays revoked.", user.as_str());
-    Ok(Json(UserBlockBody { user: user.as_str().to_owned(), blocked: false, message }))
+    let user = user.as_str().to_owned();
+    let message = user.clone() + " is not blocked. What was revoked stays revoked.";
+    Ok(Json(UserBlockBody { user, blocked: false, message }))
 }
 
 fn checked(user: &str) -> Result<User, ApiError> {

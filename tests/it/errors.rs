@@ -1,5 +1,8 @@
 //! All error responses have one form.
 
+use std::fs;
+use std::path::Path;
+
 use crate::support::{Answer, OPERATOR, REPORTER, TestBroker};
 use reqwest::Method;
 
@@ -171,4 +174,55 @@ async fn the_operators_routes_need_the_token_and_do_not_exist_without_one() {
         assert_form(&Answer::of(closed.request(Method::POST, path)).await, 404, "NOT_FOUND");
     }
     assert_eq!(closed.post(REPORTER, "/api/connections", serde_json::json!({})).await.status, 201);
+}
+
+/// The verbs with which a remedy may begin.
+const VERBS: [&str; 21] = [
+    "Add", "Ask", "Call", "Check", "Close", "Connect", "Correct", "Fetch", "Name", "Open", "Raise", "Report",
+    "See", "Send", "Serve", "Set", "Sign", "Try", "Unblock", "Use", "Wait",
+];
+/// What takes a remedy in the code of the routes.
+const TAKES_REMEDY: [&str; 8] = [
+    ".message(",
+    ".remedy(",
+    "::invalid(",
+    "::unauthorized(",
+    "::not_found(",
+    "::full(",
+    "::ledger_unavailable(",
+    "let message = ",
+];
+
+/// Every text in the code that is given to an error, and every example of an error. The texts of the two limits are not remedies:
+/// existing clients show them, so their form is fixed.
+#[tokio::test]
+async fn every_remedy_begins_with_a_verb() {
+    let mut remedies = Vec::new();
+    remedies_below(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http"), &mut remedies);
+    assert!(remedies.len() > 50, "{remedies:?}");
+    let document = TestBroker::start(&[]).await.get("/openapi.json").await.json();
+    for example in document["components"]["examples"].as_object().unwrap().values() {
+        remedies.extend(example["value"]["message"].as_str().map(str::to_owned));
+    }
+    remedies.retain(|text| !text.to_lowercase().contains("monthly bandwidth limit of "));
+    remedies.retain(|text| !VERBS.iter().any(|verb| text.starts_with(&format!("{verb} "))));
+    assert_eq!(remedies, [""; 0], "begin with what to do, or add the verb to the list");
+}
+
+fn remedies_below(directory: &Path, remedies: &mut Vec<String>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            remedies_below(&path, remedies);
+            continue;
+        }
+        let code = fs::read_to_string(&path).unwrap();
+        let code = code.split("#[cfg(test)]").next().unwrap();
+        for after in TAKES_REMEDY.iter().flat_map(|call| code.split(call).skip(1)) {
+            // Only literals: a text that is passed as a value is not seen here.
+            let value = after.trim_start().trim_start_matches("format!(").trim_start();
+            remedies
+                .extend(value.strip_prefix('"').and_then(|text| text.split('"').next()).map(str::to_owned));
+        }
+    }
 }

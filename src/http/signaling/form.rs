@@ -37,7 +37,7 @@ impl Form {
 }
 
 async fn multipart(kind: &str, body: Bytes) -> Result<Form, ApiError> {
-    let unreadable = || ApiError::invalid("The form could not be read.");
+    let unreadable = || ApiError::invalid("Send the form again: it could not be read.");
     let request = Request::builder().header(CONTENT_TYPE, kind).body(Body::from(body));
     let request = request.map_err(|_| unreadable())?;
     let mut form = Multipart::from_request(request, &()).await.map_err(|_| unreadable())?;

@@ -127,7 +127,10 @@ struct Asked {
 
 async fn debug_info(app: AppState, Query(asked): Query<Asked>) -> Result<impl IntoResponse, ApiError> {
     let store = reports(&app)?.store.as_ref().ok_or_else(ApiError::no_route)?;
-    let id = asked.id.filter(|id| !id.is_empty()).ok_or_else(|| ApiError::invalid("missing id param"))?;
+    let id = asked
+        .id
+        .filter(|id| !id.is_empty())
+        .ok_or_else(|| ApiError::invalid("Name the report with the parameter `id`."))?;
     let found = reports(&app)?.with_store(store, move |store, now| store.read(&id, now)).await;
     let report = found.ok_or_else(ApiError::internal)?.ok_or_else(ApiError::no_route)?;
     Ok(([(CONTENT_TYPE, "application/json"), NO_SNIFF], report))
@@ -166,5 +169,5 @@ fn tell(reports: &Reports, card: impl FnOnce() -> String) -> Result<(), ApiError
 }
 
 fn bad(BadField(name): BadField) -> ApiError {
-    ApiError::invalid(format!("`{name}` is missing, too long, or not as documented."))
+    ApiError::invalid(format!("Set `{name}` as documented: it is missing, too long, or of another form."))
 }
