@@ -18,7 +18,6 @@ pub struct AlertsBody {
     /// The latest 50 alerts, newest first. They are stored with the ledger.
     alerts: Vec<AlertBody>,
     /// Whether `ALERT_WEBHOOK_URL` is set. Without it, alerts appear in the log and here only.
-    #[schema(example = true)]
     webhook: bool,
 }
 

@@ -69,7 +69,6 @@ pub struct StatusBody {
     bound_assumes: String,
     /// Whether the bound can be relied on. It cannot if the provider's count contradicts the assumption, is in doubt, was
     /// dropped or settles later than the lag; or if the wall clock contradicts the period or has jumped ahead.
-    #[schema(example = true)]
     bound_holds: bool,
     /// Average rate of one live grant at the source where it is highest, in Mbps; null without two readings to compare.
     #[schema(value_type = Option<f64>, required = true, example = 0.7)]
@@ -83,7 +82,6 @@ pub struct StatusBody {
     #[schema(example = 45_230_000_000_u64)]
     used_bytes: u64,
     /// Whether the ledger survives a restart.
-    #[schema(example = true)]
     durable: bool,
     /// Whether the operator has stopped all minting.
     #[schema(example = false)]

@@ -17,6 +17,22 @@ const CLAMPED_SHOWN: Duration = Duration::from_secs(3_600);
 /// With a count that is no older than this, the estimate hardly matters.
 const LIVE_COUNT_AGE_MAX: Duration = Duration::from_secs(60);
 
+// The hints whose text is always the same.
+const NO_REPORTS: &str = "no client has reported a connection: the estimate cannot see usage. Report connections from the page or the app server (POST /api/connections).";
+const NO_ANALYTICS: &str = "usage is estimated from reports only, because Cloudflare's own count is not read. Set CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_ANALYTICS_TOKEN.";
+const NO_TURN_KEY: &str = "Cloudflare's count is read without a TURN key: all TURN bytes of the account count as those of credentials issued here, so boundHolds can be false without a cause. Set CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN.";
+const ASSUMPTION_BROKEN: &str = "live credentials relay more or longer than assumed: the bound is unreliable. Raise LIABILITY_MBPS_PER_GRANT or TURN_EXPIRY_TAIL_SECONDS, and check who else uses the TURN key.";
+const COUNT_DOUBTED: &str = "Cloudflare's count grew by more than ten times what live credentials could relay, and by a tenth of the limit: it is ignored until the next count confirms it. If it is right, the bound is wrong. Compare it with Cloudflare's dashboard.";
+const READING_DROPPED: &str = "the operator has dropped the provider's count: until the next one, usage of other keys and of the SFU is not counted, and the bound is unreliable. Wait for the next count.";
+const FROZEN: &str = "the operator has stopped minting: new callers get STUN only. Resume with turn-broker unfreeze or on the dashboard.";
+const PROMISED_IN_FULL: &str = "strict mode cannot reserve another credential of 5 minutes: live credentials could use up the limit. Wait for the next count or the reset, raise the limit, or shorten TURN_TTL_SECONDS.";
+const PROVIDER_DOWN: &str = "Cloudflare does not mint: new callers get the next of ICE_SOURCES. The log states the reason. If it is the key or the token, correct CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN.";
+const NOT_DURABLE: &str = "the ledger is in memory only: a restart loses this period's usage. Set STATE_DIR.";
+const CLOCK_BEHIND: &str = "the machine's clock is behind the ledger: it was set back, or was ahead before. The ledger keeps the later time. Correct the clock.";
+const CLOCK_AHEAD: &str = "the machine's clock has jumped ahead: the ledger keeps its own time until Cloudflare's clock confirms the jump, or for 5 minutes if no response of Cloudflare says otherwise. Check the clock.";
+const CLOCK_IN_DOUBT: &str = "the machine has started again, and it is not known how long it was off: the bound is unreliable until Cloudflare's clock confirms the time, or for 5 minutes if no response of Cloudflare says otherwise. Wait, and check the clock.";
+const CLOCK_JUMPED: &str = "the ledger has followed a jump of the machine's clock. If the clock was wrong before or is wrong now, credentials minted before the jump relay for longer than is reserved: the bound is unreliable until they have ended. Check the clock.";
+
 /// Something that makes the figures unreliable.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct HintBody {
@@ -55,155 +71,81 @@ fn about_counts(hints: &mut Hints, app: &App, snapshot: &Snapshot) {
     hints.add(
         snapshot.counts.connections == 0 && snapshot.open_connections == 0 && !is_live,
         "NO_REPORTS",
-        "no client has reported a connection: the estimate cannot see usage. Report connections from the page or the app server (POST /api/connections).",
+        NO_REPORTS,
     );
-    hints.add(
-        app.bills_unread,
-        "NO_ANALYTICS",
-        "usage is estimated from reports only, because Cloudflare's own count is not read. Set CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_ANALYTICS_TOKEN.",
-    );
-    hints.add(
-        app.reads_all_keys,
-        "NO_TURN_KEY",
-        "Cloudflare's count is read without a TURN key: all TURN bytes of the account count as those of credentials issued here, so boundHolds can be false without a cause. Set CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN.",
-    );
+    hints.add(app.bills_unread, "NO_ANALYTICS", NO_ANALYTICS);
+    hints.add(app.reads_all_keys, "NO_TURN_KEY", NO_TURN_KEY);
     let failure = app.cloudflare_meter.as_ref().and_then(CloudflareMeter::failure);
     let why = failure.as_deref().unwrap_or("See the log");
-    hints.add(
-        measured.is_stale(),
-        "ANALYTICS_STALE",
-        &format!("the provider's count could not be read for more than 10 minutes: usage after asOf is estimated. {why}."),
+    let text = format!(
+        "the provider's count could not be read for more than 10 minutes: usage after asOf is estimated. {why}."
     );
-    hints.add(
-        failure.is_some() && !measured.is_stale(),
-        "ANALYTICS_FAILING",
-        &format!(
-            "the latest attempt to read Cloudflare's count failed: usage after asOf is estimated. {why}."
-        ),
+    hints.add(measured.is_stale(), "ANALYTICS_STALE", &text);
+    let text = format!(
+        "the latest attempt to read Cloudflare's count failed: usage after asOf is estimated. {why}."
     );
-    hints.add(
-        !measured.assumption.holds,
-        "ASSUMPTION_BROKEN",
-        "live credentials relay more or longer than assumed: the bound is unreliable. Raise LIABILITY_MBPS_PER_GRANT or TURN_EXPIRY_TAIL_SECONDS, and check who else uses the TURN key.",
-    );
+    hints.add(failure.is_some() && !measured.is_stale(), "ANALYTICS_FAILING", &text);
+    hints.add(!measured.assumption.holds, "ASSUMPTION_BROKEN", ASSUMPTION_BROKEN);
     if let Some(FastGrant { grant, rate }) = snapshot.fastest {
-        hints.add(
-            true,
-            "GRANT_TOO_FAST",
-            &format!(
-                "credential {grant} relays at {rate}, more than the assumed rate of a grant: the bound is unreliable. Find it with turn-broker grants or under \"Who spends\" on the dashboard; end it with turn-broker revoke {grant}, or raise LIABILITY_MBPS_PER_GRANT."
-            ),
+        let text = format!(
+            "credential {grant} relays at {rate}, more than the assumed rate of a grant: the bound is unreliable. Find it with turn-broker grants or under \"Who spends\" on the dashboard; end it with turn-broker revoke {grant}, or raise LIABILITY_MBPS_PER_GRANT."
         );
+        hints.add(true, "GRANT_TOO_FAST", &text);
     }
-    hints.add(
-        snapshot.has_unknown_bytes(),
-        "UNKNOWN_BYTES",
-        &format!(
-            "the provider counted {} GB under identifiers that this ledger does not know: another broker, an older ledger, or a stolen key uses the TURN key. Find who does, or create a new key.",
-            snapshot.unknown_bytes.gb_nearest()
-        ),
+    let text = format!(
+        "the provider counted {} GB under identifiers that this ledger does not know: another broker, an older ledger, or a stolen key uses the TURN key. Find who does, or create a new key.",
+        snapshot.unknown_bytes.gb_nearest()
     );
-    hints.add(
-        measured.doubted,
-        "COUNT_DOUBTED",
-        "Cloudflare's count grew by more than ten times what live credentials could relay, and by a tenth of the limit: it is ignored until the next count confirms it. If it is right, the bound is wrong. Compare it with Cloudflare's dashboard.",
-    );
-    hints.add(
-        measured.dropped,
-        "READING_DROPPED",
-        "the operator has dropped the provider's count: until the next one, usage of other keys and of the SFU is not counted, and the bound is unreliable. Wait for the next count.",
-    );
+    hints.add(snapshot.has_unknown_bytes(), "UNKNOWN_BYTES", &text);
+    hints.add(measured.doubted, "COUNT_DOUBTED", COUNT_DOUBTED);
+    hints.add(measured.dropped, "READING_DROPPED", READING_DROPPED);
     if let Some(LateCounts { lag, grows }) = measured.late_counts {
         let doubt = if grows { ": the bound is unreliable until an hour without growth" } else { "" };
         let lag = lag.as_secs();
-        hints.add(
-            true,
-            "COUNTS_LATE",
-            &format!(
-                "Cloudflare's counts grew after ANALYTICS_LAG_SECONDS{doubt}. The broker now waits {lag} s. Set ANALYTICS_LAG_SECONDS to {lag}."
-            ),
+        let text = format!(
+            "Cloudflare's counts grew after ANALYTICS_LAG_SECONDS{doubt}. The broker now waits {lag} s. Set ANALYTICS_LAG_SECONDS to {lag}."
         );
+        hints.add(true, "COUNTS_LATE", &text);
     }
 }
 
 /// Whether credentials are issued, and to whom.
 fn about_minting(hints: &mut Hints, app: &App, snapshot: &Snapshot) {
-    hints.add(
-        snapshot.frozen,
-        "FROZEN",
-        "the operator has stopped minting: new callers get STUN only. Resume with turn-broker unfreeze or on the dashboard.",
-    );
+    hints.add(snapshot.frozen, "FROZEN", FROZEN);
     hints.add(!app.mint.enabled, "DISABLED", "TURN_ENABLED is false: new callers get STUN only.");
-    hints.add(
-        snapshot.promised_in_full,
-        "PROMISED_IN_FULL",
-        "strict mode cannot reserve another credential of 5 minutes: live credentials could use up the limit. Wait for the next count or the reset, raise the limit, or shorten TURN_TTL_SECONDS.",
-    );
+    hints.add(snapshot.promised_in_full, "PROMISED_IN_FULL", PROMISED_IN_FULL);
     if let Some(Unread { forwarded, of, peer }) = app.untrusted_proxies.seen() {
-        hints.add(
-            true,
-            "PROXY_NOT_TRUSTED",
-            &format!(
-                "{forwarded} of the last {of} requests for credentials had an X-Forwarded-For that was not read, because it came from {peer}, which is not in TRUSTED_PROXIES. If that is a proxy, all clients behind it share the allowances of one client: add {peer} to TRUSTED_PROXIES."
-            ),
+        let text = format!(
+            "{forwarded} of the last {of} requests for credentials had an X-Forwarded-For that was not read, because it came from {peer}, which is not in TRUSTED_PROXIES. If that is a proxy, all clients behind it share the allowances of one client: add {peer} to TRUSTED_PROXIES."
         );
+        hints.add(true, "PROXY_NOT_TRUSTED", &text);
     }
-    hints.add(
-        app.mint.provider_is_up() == Some(false),
-        "PROVIDER_DOWN",
-        "Cloudflare does not mint: new callers get the next of ICE_SOURCES. The log states the reason. If it is the key or the token, correct CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN.",
-    );
+    hints.add(app.mint.provider_is_up() == Some(false), "PROVIDER_DOWN", PROVIDER_DOWN);
     let clamped_at = snapshot.counts.clamped_at.filter(|at| snapshot.figures.now.since(*at) <= CLAMPED_SHOWN);
     if let Some(at) = clamped_at {
         // Counters begin at the start of the process.
         let before = if app.metrics.claims_clamped.get() == 0 { ", before the present start" } else { "" };
-        hints.add(
-            true,
-            "CLAIMS_CLAMPED",
-            &format!(
-                "clients have reported more than one grant or one address may claim, last at {at}{before}, and the excess was not charged. If many people share an address, raise CLAIMS_MBPS_PER_CLIENT; otherwise somebody reports falsely."
-            ),
+        let text = format!(
+            "clients have reported more than one grant or one address may claim, last at {at}{before}, and the excess was not charged. If many people share an address, raise CLAIMS_MBPS_PER_CLIENT; otherwise somebody reports falsely."
         );
+        hints.add(true, "CLAIMS_CLAMPED", &text);
     }
-    hints.add(
-        !app.account.is_durable(),
-        "NOT_DURABLE",
-        "the ledger is in memory only: a restart loses this period's usage. Set STATE_DIR.",
-    );
+    hints.add(!app.account.is_durable(), "NOT_DURABLE", NOT_DURABLE);
 }
 
 /// The clock, and what live credentials can still relay.
 fn about_clock_and_bound(hints: &mut Hints, snapshot: &Snapshot) {
     let bound = snapshot.figures.overshoot_bound();
-    hints.add(
-        snapshot.clock_behind > CLOCK_DIFFERENCE_TOLERATED,
-        "CLOCK_BEHIND",
-        "the machine's clock is behind the ledger: it was set back, or was ahead before. The ledger keeps the later time. Correct the clock.",
-    );
-    hints.add(
-        snapshot.clock_ahead > CLOCK_DIFFERENCE_TOLERATED,
-        "CLOCK_AHEAD",
-        "the machine's clock has jumped ahead: the ledger keeps its own time until Cloudflare's clock confirms the jump, or for 5 minutes if no response of Cloudflare says otherwise. Check the clock.",
-    );
-    hints.add(
-        snapshot.clock_in_doubt,
-        "CLOCK_IN_DOUBT",
-        "the machine has started again, and it is not known how long it was off: the bound is unreliable until Cloudflare's clock confirms the time, or for 5 minutes if no response of Cloudflare says otherwise. Wait, and check the clock.",
-    );
-    hints.add(
-        snapshot.jumped_until > snapshot.figures.now,
-        "CLOCK_JUMPED",
-        "the ledger has followed a jump of the machine's clock. If the clock was wrong before or is wrong now, credentials minted before the jump relay for longer than is reserved: the bound is unreliable until they have ended. Check the clock.",
-    );
+    hints.add(snapshot.clock_behind > CLOCK_DIFFERENCE_TOLERATED, "CLOCK_BEHIND", CLOCK_BEHIND);
+    hints.add(snapshot.clock_ahead > CLOCK_DIFFERENCE_TOLERATED, "CLOCK_AHEAD", CLOCK_AHEAD);
+    hints.add(snapshot.clock_in_doubt, "CLOCK_IN_DOUBT", CLOCK_IN_DOUBT);
+    hints.add(snapshot.jumped_until > snapshot.figures.now, "CLOCK_JUMPED", CLOCK_JUMPED);
     if let Some(text) = words::lacks(snapshot) {
         hints.add(true, "LEDGER_RESTORED", &text);
     }
-    hints.add(
-        bound.get() > 0,
-        "BOUND_ABOVE_LIMIT",
-        &format!(
-            "live credentials could take usage {} GB past the limit: shorten TURN_TTL_SECONDS, or lower LIABILITY_MBPS_PER_GRANT if your calls use less.",
-            bound.gb_up()
-        ),
+    let text = format!(
+        "live credentials could take usage {} GB past the limit: shorten TURN_TTL_SECONDS, or lower LIABILITY_MBPS_PER_GRANT if your calls use less.",
+        bound.gb_up()
     );
+    hints.add(bound.get() > 0, "BOUND_ABOVE_LIMIT", &text);
 }

@@ -34,22 +34,13 @@ Every response has the header `x-request-id`; the log contains the same id. Ever
 A page of an origin in `CLIENT_URL` may call everything under `/api/` and read `Retry-After`, `RateLimit-*` and `x-request-id`.";
 
 /// The groups of operations, in the order in which they are shown.
-const TAGS: [(&str, &str); 6] = [
-    (
-        "credentials",
-        "The mint. Every request counts against the client's rate limit; renewals have one of their own. Every credential reserves a part of the budget.",
-    ),
-    (
-        "connections",
-        "Reports of connections, the input of the usage estimate. A client reports its own connections with its grant. An app server reports any connection with the reporter token. Every call is idempotent.",
-    ),
-    ("budget", "Used and remaining bandwidth. Public; it contains no data about users."),
-    (
-        "operator",
-        "Figures and overrides for the operator of the service. Without an `OPERATOR_TOKEN` these routes do not exist.",
-    ),
-    ("health", "Health checks for the operator of the container. Never rejected because of overload."),
-    ("browser", "What a browser loads: the browser module, pages, and this document."),
+const TAGS: [&str; 6] = [
+    "credentials: The mint. Every request counts against the client's rate limit; renewals have one of their own. Every credential reserves a part of the budget.",
+    "connections: Reports of connections, the input of the usage estimate. A client reports its own connections with its grant. An app server reports any connection with the reporter token. Every call is idempotent.",
+    "budget: Used and remaining bandwidth. Public; it contains no data about users.",
+    "operator: Figures and overrides for the operator of the service. Without an `OPERATOR_TOKEN` these routes do not exist.",
+    "health: Health checks for the operator of the container. Never rejected because of overload.",
+    "browser: What a browser loads: the browser module, pages, and this document.",
 ];
 
 /// Title, version, groups and the four kinds of bearer token.
@@ -76,7 +67,8 @@ pub fn head() -> OpenApi {
     document
 }
 
-fn tag((name, description): (&str, &str)) -> Tag {
+fn tag(text: &str) -> Tag {
+    let (name, description) = text.split_once(": ").unwrap_or((text, ""));
     TagBuilder::new().name(name).description(Some(description)).build()
 }
 

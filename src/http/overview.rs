@@ -50,7 +50,6 @@ pub struct OverviewBody {
     #[schema(example = json!([50, 80, 95, 100]))]
     alert_percents: Vec<u8>,
     /// Whether users' tokens are read: `AUTH_JWT_SECRET` or `AUTH_JWKS_URL` is set.
-    #[schema(example = true)]
     sign_in: bool,
     /// Whether the last write of the ledger failed.
     #[schema(example = false)]

@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use axum::{Json, Router};
-use serde::Serialize;
+use serde_json::json;
 use tower_http::cors::{AllowHeaders, CorsLayer};
 use turn_ledger::{ClientKey, KeyName, Label, wait_seconds};
 use turn_signaling::call::ProtocolName;
@@ -240,18 +240,12 @@ fn answer_of(fault: Fault, is_new: bool) -> (StatusCode, HeaderMap, Bytes) {
     (status, headers, answer.body.into())
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct IceServersBody {
-    ice_servers: IceServerList,
-}
-
 /// ICE servers, minted here. If anything fails, the answer is a list of STUN servers, because partytracks hangs without a list.
 async fn ice_servers(app: &Arc<App>, proxy: &Arc<SfuProxy>, request: Request) -> Response {
     let country_key = by_country(app, &request);
     let (parts, _) = request.into_parts();
     let servers = relay_servers(app, proxy, &parts, country_key).await.unwrap_or_else(|| app.stun.clone());
-    Json(IceServersBody { ice_servers: servers }).into_response()
+    Json(json!({"iceServers": servers})).into_response()
 }
 
 /// A credential that the page did not use, or a new one.
