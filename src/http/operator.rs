@@ -181,7 +181,7 @@ pub struct UsagePoint {
     used_bytes: u64,
     /// The most grants that were live at once in the step.
     #[schema(example = 6)]
-    live_grants: u32,
+    live_grants: u64,
 }
 
 /// The provider's own count.

@@ -153,9 +153,8 @@ impl Grants {
         self.dirty.note_removed(id);
         let row = self.rows.remove(&id)?;
         self.claiming.remove(&(row.source, id));
-        for ends in [&mut self.due, &mut self.ended] {
-            ends.remove(&(row.ends_in(), id));
-        }
+        self.due.remove(&(row.ends_in(), id));
+        self.ended.remove(&(row.ends_in(), id));
         self.forget_revocation(id, row.revoked_at);
         let (share, live) = (self.terms.share(&row), i64::from(!row.has_ended()));
         self.terms.tally(&mut self.spenders, &row, |sums| sums.remove(&share, live));

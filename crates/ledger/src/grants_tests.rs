@@ -47,7 +47,7 @@ fn promised(until: i64) -> PromisedTime {
 
 /// Promises at least this tail, and the rate of all promises.
 fn raise(grants: &mut Grants, source: IceSource, seconds: u64, since: Timestamp) -> Vec<UsageChange> {
-    grants.set_tails(source, (Duration::from_secs(seconds), 15_000_000), since, None)
+    grants.raise_tails(source, (Duration::from_secs(seconds), 15_000_000), since)
 }
 
 fn change(before: PromisedTime, after: PromisedTime) -> UsageChange {
@@ -249,7 +249,7 @@ fn a_higher_rate_raises_what_is_promised_and_a_lower_one_changes_nothing() {
     let mut grants = grants();
     let grant = issued(&mut grants, 1);
     let mut at_rate =
-        |per_minute| grants.set_tails(IceSource::Cloudflare, (Duration::ZERO, per_minute), at(0), None);
+        |per_minute| grants.raise_tails(IceSource::Cloudflare, (Duration::ZERO, per_minute), at(0));
     assert_eq!(at_rate(5_000_000), []);
     let raised = PromisedTime { per_minute: 60_000_000, ..promised(20) };
     assert_eq!(at_rate(60_000_000), [change(promised(20), raised)]);

@@ -188,7 +188,7 @@ impl Ledger {
     /// Grants alive now, tail included, over all sources.
     #[must_use]
     pub fn live_grants(&self) -> u64 {
-        let live = self.sources.iter().map(|source| source.minutes.current_cell().live.into());
+        let live = self.sources.iter().map(|source| source.minutes.current_cell().live);
         live.fold(0, u64::saturating_add)
     }
 

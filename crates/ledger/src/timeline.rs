@@ -63,7 +63,7 @@ pub struct Slice {
     /// Bytes in this span, estimated.
     pub used: ByteCount,
     /// Most grants alive in any of its minutes.
-    pub live: u32,
+    pub live: u64,
 }
 
 impl Timeline {

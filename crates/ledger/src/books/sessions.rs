@@ -28,7 +28,8 @@ impl Books {
                 self.coturn.sums.cut_until = now;
                 self.ledger.set_cut_until(IceSource::Coturn, now);
                 if self.ledger.is_cut(IceSource::Coturn) && std::mem::take(&mut self.is_raised) {
-                    self.set_tails(IceSource::Coturn, self.ledger.tail(IceSource::Coturn), now, Some(now));
+                    let tail = self.ledger.tail(IceSource::Coturn).saturating_add(MINT_SLACK);
+                    self.ledger.apply_all(self.grants.cut_tails(IceSource::Coturn, tail, now));
                 }
             }
         }
@@ -61,7 +62,7 @@ impl Books {
             self.ledger.cut_tail(IceSource::Coturn).is_some() && !self.ledger.is_cut(IceSource::Coturn);
         if is_uncut && !self.is_raised {
             let tail = self.ledger.long_tail(IceSource::Coturn);
-            self.set_tails(IceSource::Coturn, tail, self.coturn.sums.cut_until, None);
+            self.raise_tails(IceSource::Coturn, tail, self.coturn.sums.cut_until);
         }
         self.is_raised = is_uncut;
     }
@@ -72,23 +73,16 @@ impl Books {
         for (source, tail) in self.ledger.tails() {
             let since =
                 if source == IceSource::Coturn { self.coturn.sums.cut_until } else { Timestamp::default() };
-            self.set_tails(source, tail, since, None);
+            self.raise_tails(source, tail, since);
         }
     }
 
-    /// Raises every promise of a source that is less than it would be now, unless it was over at `since`. `lower_at`: lowers the others
-    /// too. A grant that is over and has a session is cut at once, so from then on it needs no longer tail than others.
-    pub(super) fn set_tails(
-        &mut self,
-        source: IceSource,
-        tail: Duration,
-        since: Timestamp,
-        lower_at: Option<Timestamp>,
-    ) {
+    /// Raises every promise of a source that is less than it would be now, unless it was over at `since`.
+    pub(super) fn raise_tails(&mut self, source: IceSource, tail: Duration, since: Timestamp) {
         let per_minute = u64::try_from(self.ledger.assumed_rate().over_millis(Minute::MILLIS.into()));
         let tail = tail.saturating_add(MINT_SLACK);
-        let changes = self.grants.set_tails(source, (tail, per_minute.unwrap_or(u64::MAX)), since, lower_at);
-        self.ledger.apply_all(changes);
+        let rate = per_minute.unwrap_or(u64::MAX);
+        self.ledger.apply_all(self.grants.raise_tails(source, (tail, rate), since));
         let may_relay = self.grants.may_relay_until(source, tail, since);
         self.lack_until(may_relay.filter(|until| *until > self.now()));
     }

@@ -74,16 +74,10 @@ impl Snapshot {
     pub fn bound_holds(&self) -> bool {
         let into_period = self.figures.now.since(self.figures.period.start);
         let is_in_period = self.clock_behind <= into_period.max(CLOCK_DIFFERENCE_TOLERATED);
-        let has_settled = self.measured.late_counts.is_none_or(|late| !late.grows);
-        let is_time_known = !self.clock_in_doubt && self.jumped_until <= self.figures.now;
-        let is_counted = !self.measured.doubted && !self.measured.dropped;
-        let is_whole = !self.lacks_grants();
-        self.measured.assumption.holds
-            && is_whole
-            && is_time_known
-            && is_counted
-            && has_settled
-            && is_in_period
+        let is_time_known = !self.clock_in_doubt && self.jumped_until <= self.figures.now && is_in_period;
+        let MeasuredUsage { assumption, late_counts, doubted, dropped, .. } = self.measured;
+        let is_counted = !doubted && !dropped && late_counts.is_none_or(|late| !late.grows);
+        assumption.holds && is_counted && is_time_known && !self.lacks_grants()
     }
 }
 

@@ -92,26 +92,43 @@ impl Grants {
     }
 
     /// Raises the promise of every grant of a source to this tail and rate. One that was over at `since` stays over; a grant that has ended
-    /// can be live again. `lower_at`: shortens longer tails instead, from that instant on.
-    pub(crate) fn set_tails(
+    /// can be live again.
+    pub(crate) fn raise_tails(
         &mut self,
         source: IceSource,
         (tail, per_minute): (Duration, u64),
         since: Timestamp,
-        lower_at: Option<Timestamp>,
     ) -> Vec<UsageChange> {
-        let new_end = |row: &GrantRow| {
-            let time = row.promised.filter(|time| time.until.start() > since)?;
-            let end = Minute::from_end(row.latest_expiry().max(lower_at.unwrap_or_default()).plus(tail));
-            let until = if lower_at.is_some() { end.min(time.until) } else { end.max(time.until) };
-            let per_minute = time.per_minute.max(per_minute);
-            ((until, per_minute) != (time.until, time.per_minute)).then_some((until, per_minute))
-        };
+        self.change_promises(source, |row, time| {
+            let until = Minute::from_end(row.latest_expiry().plus(tail)).max(time.until);
+            let raised = PromisedTime { until, per_minute: time.per_minute.max(per_minute), ..time };
+            if time.until.start() > since { raised } else { time }
+        })
+    }
+
+    /// Lowers the promise of every grant of a source to this tail, from `at` on for one that has expired: its sessions are cut at once.
+    pub(crate) fn cut_tails(&mut self, source: IceSource, tail: Duration, at: Timestamp) -> Vec<UsageChange> {
+        self.change_promises(source, |row, time| {
+            let end = Minute::from_end(row.latest_expiry().max(at).plus(tail));
+            PromisedTime { until: time.until.min(end), ..time }
+        })
+    }
+
+    /// Changes the promise of every grant of a source that was not released.
+    fn change_promises(
+        &mut self,
+        source: IceSource,
+        after: impl Fn(&GrantRow, PromisedTime) -> PromisedTime,
+    ) -> Vec<UsageChange> {
         let of_source = self.rows.iter().filter(|(_, row)| row.source == source && !row.is_released());
-        let other: Vec<_> = of_source.filter_map(|(id, row)| Some((*id, new_end(row)?))).collect();
+        let other = of_source.filter_map(|(id, row)| {
+            let (before, after) = (row.promised?, after(row, row.promised?));
+            (before != after).then_some((*id, after))
+        });
         let mut changes = vec![];
-        for (id, (until, per_minute)) in other {
+        for (id, PromisedTime { until, per_minute, .. }) in other.collect::<Vec<_>>() {
             self.revive(id, until);
+            // Where it begins to count may have changed with the grant that it renews.
             changes.extend(self.change_promise(id, |row| {
                 row.promised = row.promised.map(|time| PromisedTime { until, per_minute, ..time });
             }));

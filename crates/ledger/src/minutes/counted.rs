@@ -284,16 +284,11 @@ impl Minutes {
         self.figures_of(self.counted_until(minute), minute, cell)
     }
 
-    /// The same if its day is counted until `until`. The time that is counted adds nothing.
+    /// The same if its day is counted until `until`. The time that is counted adds nothing. Nobody knows in which part of a minute its
+    /// claims flowed, so one that is counted in part has none.
     pub(super) fn figures_of(&self, until: Timestamp, minute: Minute, cell: Cell) -> MinuteFigures {
-        if minute.end() <= until {
-            return MinuteFigures { used: 0, worst: 0 };
-        }
-        if minute.start() < until {
-            let rest = minute.end().millis_since(until);
-            return MinuteFigures { used: 0, worst: self.promised_in(cell, rest) };
-        }
-        let used = self.estimate_of(cell);
-        MinuteFigures { used, worst: used.max(self.rates.promised(cell.promised())) }
+        let rest = minute.end().millis_since(until).min(Minute::MILLIS);
+        let used = if rest == Minute::MILLIS { self.estimate_of(cell) } else { 0 };
+        MinuteFigures { used, worst: used.max(self.promised_in(cell, rest)) }
     }
 }

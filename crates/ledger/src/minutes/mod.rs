@@ -22,7 +22,7 @@ use counted::CountedPart;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Cell {
     /// Grants whose credential or its tail covers some part of this minute.
-    pub(crate) live: u32,
+    pub(crate) live: u64,
     /// The bytes that the live grants may relay, at the rates that were assumed for each.
     per_minute: u64,
     usage: MinuteUsage,
@@ -42,7 +42,7 @@ impl Cell {
     }
 
     fn change_live(&mut self, by: LiveDelta) {
-        self.live = moved(self.live, by.live);
+        self.live = self.live.saturating_add_signed(by.live);
         self.per_minute = self.per_minute.saturating_add_signed(by.per_minute);
     }
 }
@@ -255,10 +255,4 @@ impl Minutes {
 
 fn replace(sum: u128, before: u128, after: u128) -> u128 {
     sum.saturating_add(after).saturating_sub(before)
-}
-
-/// `count` plus `by`, at least zero.
-fn moved(count: u32, by: i64) -> u32 {
-    let moved = i64::from(count).saturating_add(by).max(0);
-    u32::try_from(moved).unwrap_or(u32::MAX)
 }

@@ -125,7 +125,7 @@ fn an_undo_gives_back_what_the_promise_has_become() {
     let (source, issued_at) = (CLOUDFLARE, at(0));
     let grant = Grant { id: GrantId::new([1; 16]), source, issued_at, expires_at: at(300_000) };
     let (commit, _) = world.books.commit(hold, &grant, None, None).unwrap();
-    world.books.set_tails(CLOUDFLARE, Duration::from_secs(7_200), at(0), None);
+    world.books.raise_tails(CLOUDFLARE, Duration::from_secs(7_200), at(0));
     assert!(world.promised() > 120 * 15_000_000);
     let _ = world.books.note_written(&commit, Written::No);
     assert_eq!(world.promised(), nothing);
