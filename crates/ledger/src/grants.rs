@@ -14,7 +14,7 @@ mod listing;
 mod promises;
 mod renewals;
 mod row;
-mod sessions;
+mod sfu;
 mod spending;
 mod spent;
 
@@ -30,7 +30,7 @@ pub use counted::{CountedSource, CountedSources, FastGrant};
 pub use dropped::{Dropped, TAIL_MAX};
 pub use listing::{GrantFilter, GrantPage, GrantPlace, ListedGrant};
 pub use row::{GrantEnd, GrantRow, GrantState, Revoked};
-pub use sessions::SfuSession;
+pub use sfu::SfuSession;
 pub use spending::GrantTerms;
 pub(crate) use spent::Charge;
 pub use spent::Spent;

@@ -116,7 +116,7 @@ impl Timeline {
     pub(crate) fn advance(&mut self, to: Timestamp) {
         while self.now < to {
             let is_quiet = (self.running.granted, self.running.ungranted) == (0, 0);
-            if is_quiet && self.minutes.ahead.is_empty() && to >= self.minutes.period().end {
+            if is_quiet && self.minutes.differences.is_empty() && to >= self.minutes.period().end {
                 return self.leap(to);
             }
             let current = self.minutes.current();

@@ -3,8 +3,8 @@
 //! only after its changes are applied to all parts, so no caller reads a figure half-way through a change.
 
 mod commit;
+mod coturn;
 mod operator;
-mod sessions;
 mod sfu;
 mod snapshot;
 mod spending;

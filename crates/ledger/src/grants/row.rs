@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::sessions::Pulls;
+use super::sfu::Pulls;
 use super::spent::Spent;
 use crate::{
     Allowance, ByteCount, ClientKey, Day, Grant, GrantId, IceSource, KeyName, LiveDelta, Minute, Period,

@@ -57,9 +57,9 @@ struct Sums {
     /// Worst case of the minutes before the current one that no reading covers in full.
     worst_behind: u128,
     /// Grant-minutes from the current minute to the period's end.
-    ahead: GrantMinutes,
+    until_reset: GrantMinutes,
     /// Grant-minutes after the period's end.
-    beyond: GrantMinutes,
+    after_reset: GrantMinutes,
 }
 
 /// The minutes of one period.
@@ -76,7 +76,7 @@ pub(crate) struct Minutes {
     /// From the period's first minute to the current one. Never empty.
     begun: Vec<Cell>,
     /// Differences after the current minute. No row is zero.
-    pub(crate) ahead: BTreeMap<Minute, LiveDelta>,
+    pub(crate) differences: BTreeMap<Minute, LiveDelta>,
     sums: Sums,
     /// Minutes whose usage must be stored.
     dirty: Dirty<Minute, MinuteUsage>,
@@ -97,16 +97,16 @@ impl Minutes {
     pub(crate) fn committed(&self) -> ByteCount {
         let current = self.current_cell();
         let now = self.figures_at(self.current(), current);
-        let later = self.sums.ahead.minus(current.promised());
-        let ahead = self.rates.promised(later);
+        let later = self.sums.until_reset.minus(current.promised());
+        let later = self.rates.promised(later);
         let until_now = self.sums.worst_behind.saturating_add(now.worst);
-        let uncounted = until_now.saturating_add(ahead);
+        let uncounted = until_now.saturating_add(later);
         ByteCount::saturating(self.settled().saturating_add(uncounted))
     }
 
     /// The worst case in the next period, from the grants that are alive in it.
     pub(crate) fn committed_next(&self) -> ByteCount {
-        ByteCount::saturating(self.rates.promised(self.sums.beyond))
+        ByteCount::saturating(self.rates.promised(self.sums.after_reset))
     }
 
     /// Sets the highest rate that a grant is assumed to relay at.
@@ -159,7 +159,7 @@ impl Minutes {
         }
         let is_behind = minute < self.current();
         if !is_behind {
-            self.sums.ahead = self.sums.ahead.plus(after.promised()).minus(before.promised());
+            self.sums.until_reset = self.sums.until_reset.plus(after.promised()).minus(before.promised());
         }
         let (was, is) = (self.figures_of(until, minute, before), self.figures_of(until, minute, after));
         self.sums.used = replace(self.sums.used, was.used, is.used);
@@ -181,33 +181,33 @@ impl Minutes {
 
     /// Changes the number of grants that are alive over these minutes, and what they may relay.
     pub(crate) fn change_live(&mut self, Range { start, end }: Range<Minute>, by: LiveDelta) {
-        let (start, ahead) = (start.max(self.first()), self.current().next());
-        for number in start.number()..end.min(ahead).number() {
+        let (start, next) = (start.max(self.first()), self.current().next());
+        for number in start.number()..end.min(next).number() {
             self.amend(Minute::new(number), |cell| cell.change_live(by));
         }
-        let from = start.max(ahead);
+        let from = start.max(next);
         if from >= end {
             // The count of the current minute carries over to the next one.
-            if start < end && end == ahead {
-                self.change_ahead(end, by.negated());
+            if start < end && end == next {
+                self.change_difference(end, by.negated());
             }
             return;
         }
         if start > self.current() {
-            self.change_ahead(start, by);
+            self.change_difference(start, by);
         }
-        self.change_ahead(end, by.negated());
+        self.change_difference(end, by.negated());
         let reset = Minute::of(self.period.end);
-        let Sums { ahead, beyond, .. } = &mut self.sums;
-        *ahead = ahead.shifted(end.min(reset).since(from), by);
-        *beyond = beyond.shifted(end.since(from.max(reset)), by);
+        let Sums { until_reset, after_reset, .. } = &mut self.sums;
+        *until_reset = until_reset.shifted(end.min(reset).since(from), by);
+        *after_reset = after_reset.shifted(end.since(from.max(reset)), by);
     }
 
-    fn change_ahead(&mut self, minute: Minute, change: LiveDelta) {
-        let delta = self.ahead.entry(minute).or_default();
+    fn change_difference(&mut self, minute: Minute, change: LiveDelta) {
+        let delta = self.differences.entry(minute).or_default();
         *delta = delta.plus(change);
         if *delta == LiveDelta::default() {
-            self.ahead.remove(&minute);
+            self.differences.remove(&minute);
         }
     }
 
@@ -217,8 +217,8 @@ impl Minutes {
         let ended = self.current_cell();
         let worst = self.figures_at(current, ended).worst;
         self.sums.worst_behind = self.sums.worst_behind.saturating_add(worst);
-        self.sums.ahead = self.sums.ahead.minus(ended.promised());
-        let delta = self.ahead.remove(&current.next()).unwrap_or_default();
+        self.sums.until_reset = self.sums.until_reset.minus(ended.promised());
+        let delta = self.differences.remove(&current.next()).unwrap_or_default();
         let Cell { live, per_minute, .. } = ended;
         let mut next = Cell { live, per_minute, ..Cell::default() };
         next.change_live(delta);

@@ -33,7 +33,7 @@ impl Minutes {
             days,
             period: since,
             begun: vec![],
-            ahead: BTreeMap::new(),
+            differences: BTreeMap::new(),
             sums: Sums::default(),
             dirty: Dirty::default(),
         };
@@ -48,7 +48,8 @@ impl Minutes {
             cell.change_live(live);
             cell.usage = stored.usage.get(&minute).copied().unwrap_or_default();
         }
-        minutes.ahead = stored.deltas.range(current.next()..).map(|(at, delta)| (*at, *delta)).collect();
+        minutes.differences =
+            stored.deltas.range(current.next()..).map(|(at, delta)| (*at, *delta)).collect();
         minutes.fold(period.start);
         let before = minutes.index(Minute::of(period.start)).unwrap_or(0);
         minutes.begun.drain(..before.min(minutes.begun.len().saturating_sub(1)));
@@ -95,16 +96,16 @@ impl Minutes {
             if minute < current {
                 sums.worst_behind = sums.worst_behind.saturating_add(figures.worst);
             } else {
-                sums.ahead = sums.ahead.plus(live);
+                sums.until_reset = sums.until_reset.plus(live);
             }
         }
         let Cell { live, per_minute, .. } = self.current_cell();
         let mut level = Cell { live, per_minute, ..Cell::default() };
         let mut from = current.next();
-        for (until, delta) in &self.ahead {
+        for (until, delta) in &self.differences {
             let (before, after) = (until.min(&reset).since(from), until.since(from.max(reset)));
-            sums.ahead = sums.ahead.plus(level.promised().times(before));
-            sums.beyond = sums.beyond.plus(level.promised().times(after));
+            sums.until_reset = sums.until_reset.plus(level.promised().times(before));
+            sums.after_reset = sums.after_reset.plus(level.promised().times(after));
             level.change_live(*delta);
             from = *until;
         }

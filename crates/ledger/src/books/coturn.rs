@@ -96,5 +96,5 @@ impl Books {
 }
 
 #[cfg(test)]
-#[path = "sessions_tests.rs"]
+#[path = "coturn_tests.rs"]
 mod tests;
