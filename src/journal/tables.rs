@@ -40,6 +40,16 @@ pub(super) const SESSIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::ne
 /// (kind, key, day since 1970) → JSON. The row of others has an empty key.
 pub(super) const SPENDERS: TableDefinition<'_, (&str, &str, i64), &[u8]> = TableDefinition::new("spenders");
 
+/// Does the same with every table. Each has a type of its own, so no list can hold them.
+macro_rules! each_table {
+    (|$table:ident| $call:expr) => {
+        each_table!(|$table| $call, META MARKS FLOWS DAYS OPEN_CONNECTIONS GRANTS SESSIONS SPENDERS)
+    };
+    (|$table:ident| $call:expr, $($name:ident)*) => {
+        $({ let $table = $name; $call; })*
+    };
+}
+
 const KEY_FORMAT: &str = "format";
 /// What is written with each batch.
 pub(super) const KEY_HEAD: &str = "head";
@@ -58,27 +68,15 @@ pub(super) type OnBadRow<'a> = &'a mut dyn FnMut(BadRow) -> Result<(), BadRow>;
 
 /// Creates every table and writes the format, so that a missing table means a damaged ledger.
 pub(super) fn make_all(transaction: &WriteTransaction) -> Result<(), StoreError> {
+    each_table!(|table| drop(transaction.open_table(table)?));
     transaction.open_table(META)?.insert(KEY_FORMAT, FORMAT.to_be_bytes().as_slice())?;
-    transaction.open_table(MARKS)?;
-    transaction.open_table(FLOWS)?;
-    transaction.open_table(DAYS)?;
-    transaction.open_table(OPEN_CONNECTIONS)?;
-    transaction.open_table(GRANTS)?;
-    transaction.open_table(SESSIONS)?;
-    transaction.open_table(SPENDERS)?;
     Ok(())
 }
 
 /// Copies every table, the key of grant tokens included.
 pub(super) fn copy_all(from: &ReadTransaction, to: &WriteTransaction) -> Result<(), StoreError> {
-    copy(from, to, META)?;
-    copy(from, to, MARKS)?;
-    copy(from, to, FLOWS)?;
-    copy(from, to, DAYS)?;
-    copy(from, to, OPEN_CONNECTIONS)?;
-    copy(from, to, GRANTS)?;
-    copy(from, to, SESSIONS)?;
-    copy(from, to, SPENDERS)
+    each_table!(|table| copy(from, to, table)?);
+    Ok(())
 }
 
 fn copy<K: Key + 'static, V: Value + 'static>(
