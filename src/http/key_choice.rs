@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use axum::extract::{ConnectInfo, Request};
 
 use super::error::ApiError;
+use super::head::only_line;
 use crate::app::App;
 use crate::config::Country;
 use crate::request::client_addr::is_trusted;
@@ -19,9 +20,7 @@ pub fn by_country(app: &App, request: &Request) -> Option<KeyName> {
     if !is_trusted(peer.ip(), &app.trusted_proxies) {
         return None;
     }
-    let mut lines = request.headers().get_all(&countries.header).iter();
-    // A proxy that adds its line to a client's own leaves two, and neither is certain.
-    let (Some(line), None) = (lines.next(), lines.next()) else { return None };
+    let line = only_line(request.headers(), &countries.header)?;
     countries.keys.get(&Country::parse(line.as_bytes())?).copied()
 }
 

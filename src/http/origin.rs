@@ -17,6 +17,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::AppState;
 use super::error::{ApiError, ForeignRequest};
+use super::head::only_line;
 use crate::config::AllowedOrigins;
 use crate::request::trace::TRACEPARENT;
 
@@ -64,7 +65,7 @@ pub async fn refuse_foreign(app: AppState, request: Request, next: Next) -> Resp
     if let Some(foreign) = judge(request.headers(), &app.origins) {
         app.metrics.origins_refused.inc();
         let refused_origin = match &foreign {
-            ForeignRequest::Origin(_) => only_origin(request.headers()).cloned(),
+            ForeignRequest::Origin(_) => only_line(request.headers(), &ORIGIN).cloned(),
             ForeignRequest::Site | ForeignRequest::Prefetch => None,
         };
         let mut response = ApiError::origin_not_allowed(foreign).into_response();
@@ -83,8 +84,9 @@ fn judge(headers: &HeaderMap, origins: &AllowedOrigins) -> Option<ForeignRequest
     if headers.contains_key("sec-purpose") || headers.contains_key("purpose") {
         return Some(ForeignRequest::Prefetch);
     }
-    if let Some(origin) = foreign_origin(headers, origins) {
-        return Some(ForeignRequest::Origin(origin));
+    if let Some(origin) = foreign(headers, origins) {
+        let plain = origin.to_str().unwrap_or(UNNAMED);
+        return Some(ForeignRequest::Origin(plain.chars().take(ORIGIN_SHOWN_MAX).collect()));
     }
     // A page's fetch has an `Origin`, which was checked above. Any other request that another site causes has none.
     let is_own = |site: &HeaderValue| OWN_SITES.iter().any(|own| site == own);
@@ -92,19 +94,11 @@ fn judge(headers: &HeaderMap, origins: &AllowedOrigins) -> Option<ForeignRequest
     (by_another_site && !headers.contains_key(ORIGIN)).then_some(ForeignRequest::Site)
 }
 
-/// The `Origin` header, if there is exactly one.
-fn only_origin(headers: &HeaderMap) -> Option<&HeaderValue> {
-    let mut origins = headers.get_all(ORIGIN).iter();
-    origins.next().filter(|_| origins.next().is_none())
-}
-
-/// The first origin that is not allowed, as plain text.
-fn foreign_origin(headers: &HeaderMap, origins: &AllowedOrigins) -> Option<String> {
+/// The first origin that is not allowed.
+pub(super) fn foreign<'a>(headers: &'a HeaderMap, origins: &AllowedOrigins) -> Option<&'a HeaderValue> {
     let is_allowed = |origin: &HeaderValue| match origins {
         AllowedOrigins::Any => true,
         AllowedOrigins::List(_) => origin.to_str().is_ok_and(|origin| origins.allows(origin)),
     };
-    let foreign = headers.get_all(ORIGIN).iter().find(|origin| !is_allowed(origin))?;
-    let plain = foreign.to_str().unwrap_or(UNNAMED);
-    Some(plain.chars().take(ORIGIN_SHOWN_MAX).collect())
+    headers.get_all(ORIGIN).iter().find(|origin| !is_allowed(origin))
 }

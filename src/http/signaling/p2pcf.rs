@@ -22,7 +22,7 @@ use crate::config::AllowedOrigins;
 use crate::http::AppState;
 use crate::http::envelope::Verbatim;
 use crate::http::error::{ApiError, ErrorBody};
-use crate::http::origin::ORIGIN_SHOWN_MAX;
+use crate::http::origin::{ORIGIN_SHOWN_MAX, foreign};
 use crate::http::request_log::Polled;
 use crate::request::client_addr::ClientAddr;
 
@@ -91,11 +91,7 @@ async fn answer(
 
 /// Where the page comes from. One `Origin` that is not allowed is enough for [`Origin::Other`].
 fn origin<'a>(headers: &'a HeaderMap, allowed: &AllowedOrigins) -> Origin<'a> {
-    let is_allowed = |origin: &&HeaderValue| match allowed {
-        AllowedOrigins::Any => true,
-        AllowedOrigins::List(_) => origin.to_str().is_ok_and(|origin| allowed.allows(origin)),
-    };
-    match headers.get_all(ORIGIN).iter().find(|origin| !is_allowed(origin)) {
+    match foreign(headers, allowed) {
         Some(other) => Origin::Other(other.to_str().unwrap_or_default()),
         None if headers.contains_key(ORIGIN) => Origin::Listed,
         None => Origin::Unnamed,

@@ -25,6 +25,7 @@ use crate::http::AppState;
 use crate::http::body::{self, BodyLimit};
 use crate::http::envelope;
 use crate::http::error::ApiError;
+use crate::http::head::only_line;
 use crate::random;
 use crate::request::client_addr::{is_https, is_trusted};
 use crate::signal::rooms::RoomUsers;
@@ -102,9 +103,7 @@ fn named_by_proxy(app: &App, users: &RoomUsers, peer: SocketAddr, headers: &Head
     if !is_trusted(peer.ip(), &app.trusted_proxies) {
         return None;
     }
-    let mut lines = headers.get_all(&users.header).iter();
-    // Two lines: a proxy has added its own to the client's, and either may be forged.
-    let (Some(line), None) = (lines.next(), lines.next()) else { return None };
+    let line = only_line(headers, &users.header)?;
     User::new(str::from_utf8(line.as_bytes()).ok()?)
 }
 
