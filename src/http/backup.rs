@@ -12,7 +12,7 @@ use axum::body::{Body, Bytes};
 use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
-use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::{Body as HttpBody, Frame};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use utoipa::ToSchema;
@@ -64,11 +64,10 @@ pub async fn get_backup(app: AppState) -> Result<Response, ApiError> {
         not_backed_up()
     })?;
     tracing::warn!(bytes = copy.bytes, "the operator backs up the ledger");
-    let length = copy.bytes;
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")),
         (CONTENT_DISPOSITION, HeaderValue::from_static("attachment; filename=\"ledger.redb\"")),
-        (CONTENT_LENGTH, HeaderValue::from(length)),
+        (CONTENT_LENGTH, HeaderValue::from(copy.bytes)),
     ];
     Ok((headers, Body::new(send(copy, slot))).into_response())
 }
@@ -82,19 +81,17 @@ fn not_backed_up() -> ApiError {
 /// A body whose chunks another thread reads from the file. That thread ends with the body.
 fn send(copy: LedgerFile, slot: OwnedSemaphorePermit) -> FileBody {
     let (chunks, received) = channel(CHUNKS_WAITING);
-    let left = copy.bytes;
     tokio::task::spawn_blocking(move || {
         read_all(copy.file, &chunks);
         drop(slot);
     });
-    FileBody { chunks: received, left }
+    FileBody(received)
 }
 
 fn read_all(mut file: File, chunks: &Sender<io::Result<Bytes>>) {
     let mut buffer = vec![0; CHUNK];
     loop {
-        let read = file.read(&mut buffer);
-        let chunk = read.map(|read| Bytes::copy_from_slice(&buffer[..read]));
+        let chunk = file.read(&mut buffer).map(|read| Bytes::copy_from_slice(&buffer[..read]));
         let is_last = chunk.as_ref().map_or(true, Bytes::is_empty);
         // An error means that the client is gone.
         if chunks.blocking_send(chunk).is_err() || is_last {
@@ -103,12 +100,8 @@ fn read_all(mut file: File, chunks: &Sender<io::Result<Bytes>>) {
     }
 }
 
-/// A body of known length.
-struct FileBody {
-    chunks: Receiver<io::Result<Bytes>>,
-    /// Bytes that follow.
-    left: u64,
-}
+/// The chunks until an empty one. The header says how many bytes they have.
+struct FileBody(Receiver<io::Result<Bytes>>);
 
 impl HttpBody for FileBody {
     type Data = Bytes;
@@ -118,21 +111,7 @@ impl HttpBody for FileBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        self.chunks.poll_recv(context).map(|chunk| match chunk? {
-            Ok(chunk) if chunk.is_empty() => None,
-            Ok(chunk) => {
-                self.left = self.left.saturating_sub(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
-                Some(Ok(Frame::data(chunk)))
-            }
-            Err(error) => Some(Err(error)),
-        })
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.left == 0
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
+        let is_data = |chunk: &io::Result<Bytes>| chunk.as_ref().map_or(true, |bytes| !bytes.is_empty());
+        self.0.poll_recv(context).map(|chunk| Some(chunk.filter(is_data)?.map(Frame::data)))
     }
 }

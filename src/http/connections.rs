@@ -175,7 +175,8 @@ pub async fn close_connection(
     ConnectionPath { id }: ConnectionPath,
     call: Call,
 ) -> Result<StatusCode, ApiError> {
-    close(&app, &id, &call)
+    app.account.close(call.caller, &id, call.request.report()).map_err(not_taken)?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Closes a connection.
@@ -193,10 +194,10 @@ pub async fn close_connection(
 )]
 pub async fn delete_connection(
     app: AppState,
-    ConnectionPath { id }: ConnectionPath,
+    path: ConnectionPath,
     call: Call,
 ) -> Result<StatusCode, ApiError> {
-    close(&app, &id, &call)
+    close_connection(app, path, call).await
 }
 
 /// Who spends, as the body says. Only an app server's word counts.
@@ -206,11 +207,6 @@ fn named_spender(request: &ConnectionRequest) -> Result<Spender, ApiError> {
     let user = request.user.as_deref().map(|user| User::new(user).ok_or_else(invalid)).transpose()?;
     let label = request.label.as_deref().filter(|label| !label.is_empty()).map(checked_label).transpose()?;
     Ok(Spender { user, label, ..Spender::default() })
-}
-
-fn close(app: &App, id: &str, call: &Call) -> Result<StatusCode, ApiError> {
-    app.account.close(call.caller, id, call.request.report()).map_err(not_taken)?;
-    Ok(StatusCode::NO_CONTENT)
 }
 
 fn not_taken(why: ReportError) -> ApiError {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::Serialize;
+use strum::VariantArray;
 use utoipa::openapi::schema::ArrayBuilder;
 use utoipa::openapi::{ObjectBuilder, OneOfBuilder, RefOr, Schema, Type};
 use utoipa::{IntoParams, ToSchema};
@@ -153,7 +154,7 @@ fn urls_schema() -> RefOr<Schema> {
 /// The schema of the reason of a degraded response.
 fn reason_schema() -> RefOr<Schema> {
     one_of(
-        DegradedReason::ALL.map(DegradedReason::code),
+        DegradedReason::VARIANTS.iter().map(<&str>::from),
         "Why the first source was skipped. Only with `degraded: true`.",
     )
 }

@@ -31,18 +31,12 @@ fn figures(app: &App) -> ScrapedFigures {
     let mut gauge = |name: &str, help: &str, value: u64| now.gauge(name, help, value);
     gauge("used_bytes", "Billed bytes of this period, best figure", figures.used.get());
     gauge("committed_bytes", "Billed bytes of this period, worst case", figures.committed.get());
-    gauge(
-        "overshoot_bound_bytes",
-        "Bytes by which usage can still pass the limit",
-        figures.overshoot_bound().get(),
-    );
+    let bound = figures.overshoot_bound().get();
+    gauge("overshoot_bound_bytes", "Bytes by which usage can still pass the limit", bound);
     gauge("limit_bytes", "The limit of one period", figures.limit.get());
     gauge("reset_timestamp_seconds", "When the period ends", seconds(figures.period.end));
-    gauge(
-        "measured_bytes",
-        "Bytes that the providers themselves counted in this period",
-        measured.bytes.get(),
-    );
+    let counted = measured.bytes.get();
+    gauge("measured_bytes", "Bytes that the providers themselves counted in this period", counted);
     gauge("measured_as_of_timestamp_seconds", "Instant up to which they counted; 0 without a count", as_of);
     gauge("measured_stale", "1 while the providers' count is too old", u64::from(measured.is_stale()));
     gauge("bound_holds", "0 while data contradict the bound's assumption", u64::from(snapshot.bound_holds()));
@@ -63,11 +57,8 @@ fn figures(app: &App) -> ScrapedFigures {
     let (rows, folded) = spenders
         .into_iter()
         .fold((0_usize, 0_u64), |(rows, folded), (more, gone)| (rows + more, folded + gone));
-    gauge(
-        "spender_rows",
-        "Users, labels, origins, addresses and calls with sums of their own",
-        from_usize(rows),
-    );
+    let rows = from_usize(rows);
+    gauge("spender_rows", "Users, labels, origins, addresses and calls with sums of their own", rows);
     gauge("spenders_folded", "Of those, in this period, how many gave up their row", folded);
     gauge("unknown_bytes", "Bytes of this period under unknown identifiers", snapshot.unknown_bytes.get());
     gauge("connections_open", "Open connections", from_usize(snapshot.open_connections));
@@ -77,16 +68,10 @@ fn figures(app: &App) -> ScrapedFigures {
     gauge("sfu_sessions", "Sessions of the SFU in the table", from_usize(sfu_sessions));
     gauge("sfu_pulled_tracks", "Tracks that sessions of the SFU take from others", sfu_tracks);
     gauge("rate_limit_clients", "Rows of the rate limiter's table", from_usize(app.rate_limit.clients()));
-    gauge(
-        "breaker_state",
-        "Provider circuit breaker: 0 closed, 1 half-open, 2 open",
-        app.mint.breaker_state().gauge(),
-    );
-    gauge(
-        "provider_up",
-        "0 while the provider does not mint; 1 without a provider",
-        u64::from(app.mint.provider_is_up() != Some(false)),
-    );
+    let breaker = app.mint.breaker_state().gauge();
+    gauge("breaker_state", "Provider circuit breaker: 0 closed, 1 half-open, 2 open", breaker);
+    let is_up = u64::from(app.mint.provider_is_up() != Some(false));
+    gauge("provider_up", "0 while the provider does not mint; 1 without a provider", is_up);
     gauge("pool_ready", "Credentials minted ahead and not yet handed out", pool.ready);
     gauge("ledger_failing", "1 while the ledger cannot be written", u64::from(!app.account.is_writable()));
     gauge("log_lines_lost", "Log lines dropped because the reader was too slow", app.lost_lines.count());

@@ -7,6 +7,8 @@ use axum::Json;
 use axum::extract::{FromRequest, Path, Request};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use strum::VariantArray;
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
@@ -36,26 +38,14 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for JsonBody<T> {
 #[derive(Deserialize, ToSchema)]
 pub struct LimitOverride {
     /// The new limit in GB, with decimals if needed. Null restores `BANDWIDTH_LIMIT_GB`. Required.
-    #[serde(rename = "limitGB", alias = "bandwidthLimitGB", default)]
+    #[serde(rename = "limitGB", alias = "bandwidthLimitGB", default = "missing")]
     #[schema(value_type = Option<f64>, minimum = 0, maximum = 1_000_000, required = true, example = 1500)]
-    limit: LimitGb,
+    limit: Value,
 }
 
-/// The value of `limitGB`.
-#[derive(Default)]
-enum LimitGb {
-    /// Missing, or neither null nor a number.
-    #[default]
-    Invalid,
-    Configured,
-    Gb(f64),
-}
-
-impl<'de> Deserialize<'de> for LimitGb {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = serde_json::Value::deserialize(deserializer)?;
-        Ok(if value.is_null() { Self::Configured } else { value.as_f64().map_or(Self::Invalid, Self::Gb) })
-    }
+/// No value of `limitGB`: null is one.
+fn missing() -> Value {
+    Value::Bool(false)
 }
 
 /// The kill switch.
@@ -84,10 +74,10 @@ fn yes() -> bool {
 pub async fn set_limit(app: AppState, JsonBody(body): JsonBody<LimitOverride>) -> JsonResult<StatusBody> {
     let expected = "Set `limitGB` to a number from 0 to 1000000, or to null for BANDWIDTH_LIMIT_GB.";
     let invalid = || ApiError::invalid(expected);
-    let limit = match body.limit {
-        LimitGb::Gb(gb) if gb <= AMOUNT_MAX => Some(ByteCount::from_gb(gb).ok_or_else(invalid)?),
-        LimitGb::Configured => None,
-        LimitGb::Gb(_) | LimitGb::Invalid => return Err(invalid()),
+    let limit = match body.limit.as_f64() {
+        Some(gb) if gb <= AMOUNT_MAX => Some(ByteCount::from_gb(gb).ok_or_else(invalid)?),
+        None if body.limit.is_null() => None,
+        Some(_) | None => return Err(invalid()),
     };
     app.account.note_action(match limit {
         Some(limit) => format!("The limit was set to {} GB.", limit.as_gb()),
@@ -205,7 +195,7 @@ pub async fn revoke_credential(app: AppState, Path(grant): Path<String>) -> Json
 /// The schema of the result at the source.
 fn provider_schema() -> RefOr<Schema> {
     let said = "`revoked`: the source has revoked the credential. `unknown`: the source does not know it. `failed`: the source could not be reached; try again. `cut`: its sessions are ended within seconds. `unsupported`: the source cannot revoke; the credential works until it expires.";
-    one_of(Revocation::ALL.map(Revocation::name), said)
+    one_of(Revocation::VARIANTS.iter().map(<&str>::from), said)
 }
 
 fn message(revocation: Revocation) -> &'static str {

@@ -4,6 +4,7 @@ mod provider;
 
 use axum::Json;
 use serde::Serialize;
+use strum::VariantArray;
 use utoipa::ToSchema;
 
 use super::AppState;
@@ -218,10 +219,14 @@ pub struct ConnectionCounts {
     responses((status = 200, description = "Budget, callers, provider.", body = OverviewBody))
 )]
 pub async fn get_overview(app: AppState) -> Json<OverviewBody> {
-    let (snapshot, present_rate, usable, revoked) = app.account.read(|books| {
+    let body = |Revoked { grant, source, revoked_at, expires_at }: Revoked| {
+        let grant = grant.to_string();
+        RevokedBody { grant, source, revoked_at, expires_at }
+    };
+    let (snapshot, PresentRate { rate, until, limit_at }, usable, revoked) = app.account.read(|books| {
         let (snapshot, grants) = (books.snapshot(), books.grants());
         let usable = snapshot.live_grants.saturating_sub(grants.revoked_live(books.now()));
-        let revoked = grants.revoked().take(REVOKED_MAX).map(revoked_body).collect();
+        let revoked = grants.revoked().take(REVOKED_MAX).map(body).collect();
         (snapshot, PresentRate::of(books), usable, revoked)
     });
     Json(OverviewBody {
@@ -229,7 +234,7 @@ pub async fn get_overview(app: AppState) -> Json<OverviewBody> {
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: app.clock.instant().saturating_duration_since(app.started).as_secs(),
         bytes: bytes(&snapshot),
-        rate: rate(present_rate),
+        rate: RateBody { mbps: mbps(rate), until, limit_at },
         cost: cost(&app.prices, &snapshot.figures),
         usable,
         alert_percents: app.alert_percents.iter().collect(),
@@ -243,11 +248,6 @@ pub async fn get_overview(app: AppState) -> Json<OverviewBody> {
     })
 }
 
-fn revoked_body(revoked: Revoked) -> RevokedBody {
-    let Revoked { grant, source, revoked_at, expires_at } = revoked;
-    RevokedBody { grant: grant.to_string(), source, revoked_at, expires_at }
-}
-
 fn bytes(snapshot: &Snapshot) -> BytesBody {
     let (figures, measured) = (&snapshot.figures, &snapshot.measured);
     BytesBody {
@@ -258,10 +258,6 @@ fn bytes(snapshot: &Snapshot) -> BytesBody {
         overshoot_bound: figures.overshoot_bound().get(),
         measured: measured.as_of.map(|_| measured.bytes.get()),
     }
-}
-
-fn rate(PresentRate { rate, until, limit_at }: PresentRate) -> RateBody {
-    RateBody { mbps: mbps(rate), until, limit_at }
 }
 
 fn cost(PriceConfig { price, currency }: &PriceConfig, figures: &Figures) -> CostBody {
@@ -277,10 +273,8 @@ fn cost(PriceConfig { price, currency }: &PriceConfig, figures: &Figures) -> Cos
 }
 
 fn callers(metrics: &Metrics) -> CallersBody {
-    let reasons = DegradedReason::ALL.into_iter().map(Some);
-    let kinds = IceSource::NAMED
-        .into_iter()
-        .flat_map(|source| std::iter::once(None).chain(reasons.clone()).map(move |reason| (source, reason)));
+    let reasons = || std::iter::once(None).chain(DegradedReason::VARIANTS.iter().copied().map(Some));
+    let kinds = IceSource::NAMED.into_iter().flat_map(|source| reasons().map(move |reason| (source, reason)));
     let answers = kinds.filter_map(|(source, reason)| {
         let reason = reason.map(DegradedReason::code);
         let labels = CredentialLabels { source: source.name(), reason: reason.unwrap_or("none") };

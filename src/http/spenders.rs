@@ -15,12 +15,14 @@ use super::{AppState, JsonResult};
 use crate::app::App;
 use page::{bad_cursor, cursor_of, grant_cursor, grant_place, limit, one, page, parsed, place};
 use turn_ledger::{
-    Books, ByteCount, GrantFilter, GrantPage, GrantPlace, IceSource, ListedGrant, Place as SpenderPlace,
-    Snapshot, Spender, SpenderKey, SpenderKind, SpenderSums, Timestamp,
+    Books, ByteCount, GrantFilter, GrantPage, GrantPlace, IceSource, ListedGrant, Snapshot, Spender,
+    SpenderKey, SpenderKind, SpenderSums, Timestamp,
 };
 
 /// Longest list of blocked users. With it, a page of `turn-broker spenders` fits into what that command reads.
 const BLOCKED_SHOWN_MAX: usize = 50;
+/// The value of `by` that is no kind of spender.
+const GRANT: &str = "grant";
 
 /// Sums of this period by who spends.
 #[derive(Debug, Serialize, ToSchema)]
@@ -154,29 +156,6 @@ pub struct GrantBody {
     evidence: &'static str,
 }
 
-/// What the sums can be grouped by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum By {
-    Kind(SpenderKind),
-    Grant,
-}
-
-impl By {
-    fn parse(text: &str) -> Option<Self> {
-        match text {
-            "grant" => Some(Self::Grant),
-            kind => kind.parse::<SpenderKind>().ok().map(Self::Kind),
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Kind(kind) => kind.name(),
-            Self::Grant => "grant",
-        }
-    }
-}
-
 fn by_schema() -> RefOr<Schema> {
     one_of(BY, "What the sums are grouped by.")
 }
@@ -209,37 +188,38 @@ fn evidence_schema() -> RefOr<Schema> {
 )]
 pub async fn list_spenders(app: AppState, RawQuery(query): RawQuery) -> JsonResult<SpendersBody> {
     let query = query.as_deref();
-    let by = match one(query, "by")? {
-        Some(by) => By::parse(&by)
-            .ok_or_else(|| ApiError::invalid(format!("Set `by` to one of {}.", BY.join(", "))))?,
-        None => By::Kind(SpenderKind::User),
+    // None: by grant.
+    let kind = match one(query, "by")?.as_deref() {
+        Some(GRANT) => None,
+        Some(by) => Some(by.parse().map_err(|_| bad_kind())?),
+        None => Some(SpenderKind::User),
     };
     let (limit, cursor) = (limit(query)?, one(query, "cursor")?);
-    let (rows, next, snapshot) = match by {
-        By::Kind(kind) => {
-            let after = cursor.map(|text| place(kind, &text).ok_or_else(bad_cursor)).transpose()?;
-            let (rows, snapshot) = app
-                .account
-                .read(|books| (listed_spenders(books, kind, limit + 1, after.as_ref()), books.snapshot()));
-            let cursor = |listed: &ListedSpender| cursor_of(listed.row.sums.bytes(), listed.row.key.as_ref());
-            let (rows, next) = page(rows, limit, cursor);
-            (rows.iter().map(spender_body).collect(), next, snapshot)
-        }
-        By::Grant => {
-            let after = cursor.map(|text| grant_place(&text).ok_or_else(bad_cursor)).transpose()?;
-            let (rows, snapshot) = grants(&app, GrantFilter::default(), limit + 1, after).await;
-            let (rows, next) = page(rows, limit, grant_cursor);
-            (rows.iter().map(grant_as_spender).collect(), next, snapshot)
-        }
+    let (spenders, next, snapshot) = if let Some(kind) = kind {
+        let after = cursor.map(|text| place(kind, &text).ok_or_else(bad_cursor)).transpose()?;
+        app.account.read(|books| {
+            let rows = books.spenders(kind, limit + 1, after.as_ref());
+            let (rows, next) = page(rows, limit, |row| cursor_of(row.sums.bytes(), row.key.as_ref()));
+            (spender_bodies(books, kind, rows), next, books.snapshot())
+        })
+    } else {
+        let after = cursor.map(|text| grant_place(&text).ok_or_else(bad_cursor)).transpose()?;
+        let (rows, snapshot) = grants(&app, GrantFilter::default(), limit + 1, after).await;
+        let (rows, next) = page(rows, limit, grant_cursor);
+        (rows.iter().map(grant_as_spender).collect(), next, snapshot)
     };
     Ok(Json(SpendersBody {
-        by: by.name(),
+        by: kind.map_or(GRANT, SpenderKind::name),
         as_of: snapshot.figures.now,
         unknown_bytes: snapshot.unknown_bytes.get(),
         blocked_users: blocked_users(&app),
-        spenders: rows,
+        spenders,
         next,
     }))
+}
+
+fn bad_kind() -> ApiError {
+    ApiError::invalid(format!("Set `by` to one of {}.", BY.join(", ")))
 }
 
 /// Lists the grants of this period.
@@ -282,33 +262,6 @@ fn blocked_users(app: &App) -> BlockedUsersBody {
     })
 }
 
-/// The sums of one spender.
-struct ListedSpender {
-    row: SpenderSums,
-    /// Live grants that were not revoked.
-    usable: u64,
-    /// Whether the user is blocked; `None` if this is no user.
-    blocked: Option<bool>,
-}
-
-fn listed_spenders(
-    books: &Books,
-    kind: SpenderKind,
-    limit: usize,
-    after: Option<&SpenderPlace>,
-) -> Vec<ListedSpender> {
-    let revoked = books.grants().revoked_by(kind);
-    let listed = |row: SpenderSums| {
-        let revoked = row.key.as_ref().and_then(|key| revoked.get(key).copied());
-        let blocked = match &row.key {
-            Some(SpenderKey::User(user)) => Some(books.is_blocked(user)),
-            _ => None,
-        };
-        ListedSpender { usable: row.live.saturating_sub(revoked.unwrap_or(0)), blocked, row }
-    };
-    books.spenders(kind, limit, after).into_iter().map(listed).collect()
-}
-
 async fn grants(
     app: &App,
     filter: GrantFilter,
@@ -322,21 +275,25 @@ async fn grants(
     app.account.read(|books| (page.rows(books.grants(), books.now()), books.snapshot()))
 }
 
-fn spender_body(ListedSpender { row, usable, blocked }: &ListedSpender) -> SpenderBody {
-    let sums = &row.sums;
-    SpenderBody {
-        key: row.key.as_ref().map(ToString::to_string),
+fn spender_bodies(books: &Books, kind: SpenderKind, rows: Vec<SpenderSums>) -> Vec<SpenderBody> {
+    let revoked = books.grants().revoked_by(kind);
+    let body = |SpenderSums { key, sums, live, .. }: SpenderSums| SpenderBody {
         bytes: sums.bytes().get(),
         measured_bytes: sums.measured().get(),
         claimed_bytes: sums.claimed().get(),
         evidence: evidence(sums.measured(), sums.claimed()),
-        blocked: *blocked,
+        blocked: match &key {
+            Some(SpenderKey::User(user)) => Some(books.is_blocked(user)),
+            _ => None,
+        },
         grants: sums.grants(),
-        live: row.live,
-        usable: *usable,
+        live,
+        usable: live.saturating_sub(key.as_ref().and_then(|key| revoked.get(key).copied()).unwrap_or(0)),
         first_seen: sums.first_seen,
         last_seen: sums.last_seen,
-    }
+        key: key.map(|key| key.to_string()),
+    };
+    rows.into_iter().map(body).collect()
 }
 
 fn grant_as_spender(grant: &ListedGrant) -> SpenderBody {

@@ -7,7 +7,7 @@ use crate::ice::server::IceServerList;
 use turn_ledger::{GrantId, IceSource, Refusal, Timestamp};
 
 /// Why the first source was skipped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum DegradedReason {
     /// The first source has no settings.
@@ -23,15 +23,6 @@ pub enum DegradedReason {
 }
 
 impl DegradedReason {
-    /// All reasons.
-    pub const ALL: [Self; 5] = [
-        Self::NotConfigured,
-        Self::Disabled,
-        Self::ProviderUnavailable,
-        Self::BudgetExhausted,
-        Self::LedgerUnavailable,
-    ];
-
     /// The name on the wire.
     #[must_use]
     pub fn code(self) -> &'static str {

@@ -18,7 +18,7 @@ const AT_ONCE: usize = 8;
 const BEGIN_MAX: Duration = Duration::from_secs(4);
 
 /// The result of revoking a credential at its source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum Revocation {
     /// The provider reports that it revoked the credential.
@@ -35,9 +35,6 @@ pub enum Revocation {
 }
 
 impl Revocation {
-    /// All results.
-    pub const ALL: [Self; 5] = [Self::Done, Self::Unknown, Self::Failed, Self::Cut, Self::Unsupported];
-
     /// The name on the wire.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -1,16 +1,16 @@
 //! The routes of reports. Each is a 404 without the directory or the chat that it needs.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::{Query, Request};
+use axum::extract::{RawQuery, Request};
 use axum::http::header::{CONTENT_TYPE, LOCATION, USER_AGENT};
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::OwnedSemaphorePermit;
 use tower::ServiceBuilder;
@@ -27,6 +27,7 @@ use crate::http::origin;
 use crate::http::{AppState, JsonResult};
 use crate::random;
 use crate::request::client_addr::ClientAddr;
+use crate::request::query::parameters;
 use crate::signal::reports::Reports;
 use crate::signal::reports::store::Note;
 
@@ -60,9 +61,9 @@ async fn bug(app: AppState, request: Request) -> JsonResult<Value> {
         return Err(ApiError::no_route());
     }
     let limit = BodyLimit::long(FORM_MAX, &reports.uploads);
-    let received = read(reports, &limit, request).await?;
-    let form = Form::parse(&received.headers, received.body.clone()).await?;
-    let agent = received.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+    let (headers, body, _permit) = read(reports, &limit, request).await?;
+    let form = Form::parse(&headers, body).await?;
+    let agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
     let field = |name| form.field(name).unwrap_or_default();
     let mut report = BugReport::parse(field("info"), field("description"), agent).map_err(bad)?;
     let kept = keep(reports, &mut report).await?;
@@ -86,8 +87,8 @@ async fn dead_track(app: AppState, request: Request) -> JsonResult<Value> {
         return Err(ApiError::no_route());
     }
     let limit = BodyLimit::long(JSON_MAX, &reports.uploads);
-    let received = read(reports, &limit, request).await?;
-    let report = DeadTrack::parse(&received.body).map_err(bad)?;
+    let (_, body, _permit) = read(reports, &limit, request).await?;
+    let report = DeadTrack::parse(&body).map_err(bad)?;
     tell(reports, || card::of_dead_track(&report, &app.clock.now().to_string()))?;
     Ok(Json(json!({ "status": "ok" })))
 }
@@ -95,8 +96,8 @@ async fn dead_track(app: AppState, request: Request) -> JsonResult<Value> {
 /// Redirects to the start page, also if the report is not kept.
 async fn call_quality(app: AppState, request: Request) -> Result<Response, ApiError> {
     let reports = reports(&app)?;
-    let received = read(reports, &BodyLimit::SHORT, request).await?;
-    let form = Form::parse(&received.headers, received.body.clone()).await?;
+    let (headers, body, _) = read(reports, &BodyLimit::SHORT, request).await?;
+    let form = Form::parse(&headers, body).await?;
     let quality =
         CallQuality::parse(form.field("experiencedIssues"), form.field("meetingId")).map_err(bad)?;
     note(reports, Note::Quality, json!(quality)).await;
@@ -120,17 +121,10 @@ async fn note(reports: &Reports, kind: Note, mut note: Value) -> bool {
     kept.await.unwrap_or(false)
 }
 
-#[derive(Deserialize)]
-struct Asked {
-    id: Option<String>,
-}
-
-async fn debug_info(app: AppState, Query(asked): Query<Asked>) -> Result<impl IntoResponse, ApiError> {
+async fn debug_info(app: AppState, RawQuery(query): RawQuery) -> Result<impl IntoResponse, ApiError> {
     let store = reports(&app)?.store.as_ref().ok_or_else(ApiError::no_route)?;
-    let id = asked
-        .id
-        .filter(|id| !id.is_empty())
-        .ok_or_else(|| ApiError::invalid("Name the report with the parameter `id`."))?;
+    let id = parameters(query.as_deref(), "id").into_iter().find(|id| !id.is_empty()).map(Cow::into_owned);
+    let id = id.ok_or_else(|| ApiError::invalid("Name the report with the parameter `id`."))?;
     let found = reports(&app)?.with_store(store, move |store, now| store.read(&id, now)).await;
     let report = found.ok_or_else(ApiError::internal)?.ok_or_else(ApiError::no_route)?;
     Ok(([(CONTENT_TYPE, "application/json"), NO_SNIFF], report))
@@ -140,16 +134,12 @@ fn reports(app: &App) -> Result<&Reports, ApiError> {
     app.signaling.reports.as_ref().ok_or_else(ApiError::no_route)
 }
 
-/// A report as it has arrived.
-struct Received {
-    headers: HeaderMap,
-    body: Bytes,
-    /// For a long report, while it is in memory.
-    _permit: Option<OwnedSemaphorePermit>,
-}
-
-/// Reads a report, if its client may send one now.
-async fn read(reports: &Reports, limit: &BodyLimit, request: Request) -> Result<Received, ApiError> {
+/// Reads a report, if its client may send one now: its headers, its body, and the permit to hold while a long one is in memory.
+async fn read(
+    reports: &Reports,
+    limit: &BodyLimit,
+    request: Request,
+) -> Result<(HeaderMap, Bytes, Option<OwnedSemaphorePermit>), ApiError> {
     let ClientAddr(address) = request.extensions().get().copied().ok_or_else(ApiError::internal)?;
     reports.take(ClientKey::of(address)).map_err(|retry_in| {
         let message = "Send fewer reports: ten at once, then one a minute.";
@@ -157,7 +147,7 @@ async fn read(reports: &Reports, limit: &BodyLimit, request: Request) -> Result<
     })?;
     let headers = request.headers().clone();
     let (body, permit) = read_up_to(limit, request).await?;
-    Ok(Received { headers, body, _permit: permit })
+    Ok((headers, body, permit))
 }
 
 /// Sends a card, if there is a chat.

@@ -1,6 +1,7 @@
 //! The routes of the SFU proxy: `{prefix}/…` for each of `SFU_PREFIXES`. This module reads a request: who calls, from where,
 //! and what goes upstream. Errors have the form of the SFU's API instead of ours, because the same clients read them.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -36,6 +37,7 @@ use crate::ice::server::IceServerList;
 use crate::limit::Kind;
 use crate::request::bearer::bearer;
 use crate::request::client_addr::{ClientAddr, is_https};
+use crate::request::query::parameters;
 use crate::signal::hub::Requester;
 use crate::signal::sfu::unused::Asker;
 use crate::signal::sfu::upstream::{Passed, Returned};
@@ -174,9 +176,8 @@ fn named_room(parts: &Parts) -> Option<Arc<str>> {
 }
 
 /// A parameter of the query.
-fn query(parts: &Parts, name: &str) -> Option<String> {
-    let mut pairs = url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
-    pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+fn query<'a>(parts: &'a Parts, name: &str) -> Option<Cow<'a, str>> {
+    parameters(parts.uri.query(), name).into_iter().next()
 }
 
 /// Whether a session must have a lock.
