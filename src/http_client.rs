@@ -3,12 +3,14 @@
 
 mod error;
 
+use std::fmt;
 use std::time::Duration;
 
-use reqwest::header::{DATE, HeaderMap, HeaderValue};
-use reqwest::{Certificate, Client, RequestBuilder, Response, redirect};
+use reqwest::header::{AUTHORIZATION, DATE, HeaderMap, HeaderValue};
+use reqwest::{Certificate, Client, Method, RequestBuilder, Response, redirect};
 use secrecy::{ExposeSecret, SecretString};
 use turn_ledger::Timestamp;
+use url::Url;
 
 pub use error::CallError;
 
@@ -47,6 +49,38 @@ pub(crate) fn bearer(token: &SecretString) -> Option<HeaderValue> {
     Some(value)
 }
 
+/// An API whose calls carry one token. `Debug` shows only its address.
+pub(crate) struct Api {
+    client: Client,
+    address: Url,
+    authorization: HeaderValue,
+}
+
+impl Api {
+    /// The API at `base`, whose path is kept, and then `path`. `None` if these do not form a request, which the configuration
+    /// rules out.
+    pub(crate) fn new(client: Client, base: &Url, path: &[&str], token: &SecretString) -> Option<Self> {
+        let mut address = base.clone();
+        address.path_segments_mut().ok()?.pop_if_empty().extend(path);
+        Some(Self { client, address, authorization: bearer(token)? })
+    }
+
+    /// A call. `path` follows the address of the API.
+    pub(crate) fn call(&self, method: Method, path: &[&str]) -> RequestBuilder {
+        let mut url = self.address.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.extend(path);
+        }
+        self.client.request(method, url).header(AUTHORIZATION, self.authorization.clone())
+    }
+}
+
+impl fmt::Debug for Api {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.address.as_str())
+    }
+}
+
 /// The server's clock, from the header `Date`: `Wed, 15 Jan 2025 12:00:00 GMT`.
 pub(crate) fn date(headers: &HeaderMap) -> Option<Timestamp> {
     let text = headers.get(DATE)?.to_str().ok()?;
@@ -60,28 +94,31 @@ pub(crate) async fn send(request: RequestBuilder) -> Result<Response, CallError>
 }
 
 /// The response's body, of at most `max` bytes.
-pub(crate) async fn body(max: usize, response: Response) -> Result<Vec<u8>, CallError> {
-    body_up_to(max, response).await?.ok_or(CallError::TooLong(max))
-}
-
-/// The response's body. `None` when it is longer than `max` bytes.
-pub(crate) async fn body_up_to(
-    max: usize,
-    mut response: Response,
-) -> Result<Option<Vec<u8>>, reqwest::Error> {
+pub(crate) async fn body(max: usize, mut response: Response) -> Result<Vec<u8>, CallError> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
         if body.len() + chunk.len() > max {
-            return Ok(None);
+            return Err(CallError::TooLong(max));
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Some(body))
+    Ok(body)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_path_of_the_base_is_kept_and_debug_shows_no_token() {
+        let (client, base) = (http_client().unwrap(), Url::parse("https://proxy.example/cf/").unwrap());
+        let api = Api::new(client, &base, &["v1", "a b"], &SecretString::from("hush")).unwrap();
+        assert_eq!(format!("{api:?}"), "https://proxy.example/cf/v1/a%20b");
+        let request = api.call(Method::GET, &["../x", "revoke"]).build().unwrap();
+        assert_eq!(request.url().as_str(), "https://proxy.example/cf/v1/a%20b/..%2Fx/revoke");
+        assert_eq!(request.headers()[AUTHORIZATION], "Bearer hush");
+        assert!(!format!("{api:?} {request:?}").contains("hush"));
+    }
 
     #[test]
     fn the_servers_clock_is_read_from_the_date_header() {

@@ -13,6 +13,7 @@ use crate::alert::{Alert, AlertCost, BudgetFigures, Forecast, Spending, TopSpend
 use crate::amounts::Shown;
 use crate::auth::{count_keys, keys_remedy};
 use crate::config::{AlertConfig, CloudflareConfig, Config, CoturnCliConfig, RotationConfig};
+use crate::http_client::CallError;
 use crate::ice::turn_keys::OwnKeys;
 use crate::ice::turn_keys_api::{self, TurnKeysApi};
 use crate::meter::cloudflare::analytics::{AnalyticsError, CloudflareAnalytics, Counted};
@@ -45,7 +46,8 @@ pub(super) async fn analytics(config: &Config, client: &Client, now: Timestamp) 
             counted.other.gb_four_decimals()
         )),
         Err(error) => {
-            let is_guess = matches!(error, AnalyticsError::QueryRefused | AnalyticsError::BadBody(_));
+            let is_guess =
+                matches!(error, AnalyticsError::QueryRefused | AnalyticsError::Call(CallError::Unusable(_)));
             fail(error.to_string(), Remedy { text: error.remedy().to_owned(), is_guess })
         }
     }

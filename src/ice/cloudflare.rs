@@ -1,17 +1,16 @@
 //! The client of Cloudflare Realtime TURN: mints and revokes credentials. Every mint ends within [`DEADLINE`], with a cleaned
 //! list of servers, or with a [`CallError`]. docs/PROVIDER.md describes the API (shapes, statuses, the 201).
 
-use std::fmt::{self, Display};
+use std::fmt::Display;
 use std::time::Duration;
 
-use reqwest::Client;
-use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::{Client, Method};
 use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
 
 use super::server::{IceServerList, IceServersError, OnBadUrl, RawIceServer};
-use crate::http_client::{CallError, bearer, body, date, send};
+use crate::http_client::{Api, CallError, body, date, send};
 use crate::request::trace::{TRACEPARENT, TraceParent};
 use turn_ledger::Timestamp;
 
@@ -27,11 +26,8 @@ const RETRY_PAUSE: Duration = Duration::from_millis(50);
 const BODY_MAX: usize = 64 * 1024;
 
 /// A TURN key at Cloudflare, and the client that uses it.
-pub struct Cloudflare {
-    client: Client,
-    endpoint: Url,
-    authorization: HeaderValue,
-}
+#[derive(Debug)]
+pub struct Cloudflare(Api);
 
 /// The response to a mint.
 #[derive(Debug)]
@@ -94,16 +90,7 @@ impl Cloudflare {
     /// `base` is the API's origin. It can have a path, which then precedes `/v1`.
     #[must_use]
     pub fn new(client: Client, base: &Url, key_id: &str, api_token: &SecretString) -> Option<Self> {
-        let mut endpoint = base.clone();
-        endpoint.path_segments_mut().ok()?.pop_if_empty().extend([
-            "v1",
-            "turn",
-            "keys",
-            key_id,
-            "credentials",
-            "generate-ice-servers",
-        ]);
-        Some(Self { client, endpoint, authorization: bearer(api_token)? })
+        Api::new(client, base, &["v1", "turn", "keys", key_id, "credentials"], api_token).map(Self)
     }
 
     /// Mints one credential with this lifetime. The provider stores `identifier` with it. The call ends `within` this time, and
@@ -122,12 +109,7 @@ impl Cloudflare {
 
     /// Revokes the credential with this user name. `false` if the provider does not know it.
     pub async fn revoke(&self, username: &str) -> Result<bool, CallError> {
-        let mut endpoint = self.endpoint.clone();
-        if let Ok(mut path) = endpoint.path_segments_mut() {
-            path.pop().extend([username, "revoke"]);
-        }
-        let request = self.client.post(endpoint).header(AUTHORIZATION, self.authorization.clone());
-        match send(request).await {
+        match send(self.0.call(Method::POST, &[username, "revoke"])).await {
             Ok(_) => Ok(true),
             Err(error) if error.status() == Some(404) => Ok(false),
             Err(error) => Err(error),
@@ -158,22 +140,12 @@ impl Cloudflare {
     ) -> Result<MintResponse, CallError> {
         let asked = serde_json::json!({ "ttl": ttl.as_secs(), "customIdentifier": identifier });
         let trace = trace.and_then(|trace| trace.header()).map(|value| (TRACEPARENT, value));
-        let request = self
-            .client
-            .post(self.endpoint.clone())
-            .header(AUTHORIZATION, self.authorization.clone())
-            .headers(trace.into_iter().collect())
-            .json(&asked);
+        let request = self.0.call(Method::POST, &["generate-ice-servers"]);
+        let request = request.headers(trace.into_iter().collect()).json(&asked);
         let response = send(request).await?;
         let date = date(response.headers());
         let servers = parse(&body(BODY_MAX, response).await?)?;
         Ok(MintResponse { servers, date })
-    }
-}
-
-impl fmt::Debug for Cloudflare {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cloudflare").field("endpoint", &self.endpoint.as_str()).finish_non_exhaustive()
     }
 }
 
@@ -210,7 +182,6 @@ fn unusable(why: impl Display) -> CallError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http_client::http_client;
     use crate::ice::server::IceUrls;
     use proptest::prelude::*;
 
@@ -276,16 +247,6 @@ mod tests {
         }
         assert!(is_worth_a_retry(&CallError::Connect("refused".to_owned())));
         assert!(!is_worth_a_retry(&CallError::Timeout));
-    }
-
-    #[test]
-    fn the_path_of_the_base_url_precedes_the_path_of_the_api() {
-        let base = Url::parse("https://proxy.example/cf/").unwrap();
-        let client = http_client().unwrap();
-        let cloudflare = Cloudflare::new(client, &base, "key", &SecretString::from("token")).unwrap();
-        let expected = "https://proxy.example/cf/v1/turn/keys/key/credentials/generate-ice-servers";
-        assert_eq!(cloudflare.endpoint.as_str(), expected);
-        assert!(!format!("{cloudflare:?}").contains("token\""));
     }
 
     /// A URL of any kind, often a good one.

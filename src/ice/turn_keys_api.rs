@@ -2,10 +2,8 @@
 //! ends within [`DEADLINE`]. An error says whether the call can have had an effect.
 //! docs/PROVIDER.md describes the API.
 
-use std::fmt;
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Client, Method};
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -13,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::http_client::{CallError, bearer, body, send};
+use crate::http_client::{Api, CallError, body, send};
 use crate::rotation::{KeySecret, ListedKey};
 
 /// The time limit of one call.
@@ -22,11 +20,8 @@ pub const DEADLINE: Duration = Duration::from_secs(10);
 const BODY_MAX: usize = 1024 * 1024;
 
 /// The TURN keys of one account.
-pub struct TurnKeysApi {
-    client: Client,
-    endpoint: Url,
-    authorization: HeaderValue,
-}
+#[derive(Debug)]
+pub struct TurnKeysApi(Api);
 
 /// What to do.
 #[must_use]
@@ -84,15 +79,13 @@ impl TurnKeysApi {
     /// invalid, which the configuration rules out.
     #[must_use]
     pub fn new(client: Client, base: &Url, account_id: &str, token: &SecretString) -> Option<Self> {
-        let mut endpoint = base.clone();
         let path = ["client", "v4", "accounts", account_id, "calls", "turn_keys"];
-        endpoint.path_segments_mut().ok()?.pop_if_empty().extend(path);
-        Some(Self { client, endpoint, authorization: bearer(token)? })
+        Api::new(client, base, &path, token).map(Self)
     }
 
     /// All TURN keys of the account.
     pub async fn list(&self) -> Result<Vec<ListedKey>, CallError> {
-        let Listed { result, result_info } = self.call(Method::GET, None, None).await?;
+        let Listed { result, result_info } = self.call(Method::GET, &[], None).await?;
         let total = result_info.and_then(|info| info.total_count);
         if total.is_some_and(|total| total > result.len()) {
             return Err(CallError::Unusable("it lacks keys".to_owned()));
@@ -102,28 +95,23 @@ impl TurnKeysApi {
 
     /// Creates a key. Returns its id and its secret, which the API shows only here.
     pub async fn create(&self, name: &str) -> Result<(String, KeySecret), CallError> {
-        let created = self.call(Method::POST, None, Some(json!({ "name": name }))).await?;
+        let created = self.call(Method::POST, &[], Some(json!({ "name": name }))).await?;
         let (Created::Enveloped { result: key } | Created::Bare(key)) = created;
         Ok((key.uid, KeySecret::new(key.key)))
     }
 
     /// Deletes a key.
     pub async fn delete(&self, id: &str) -> Result<(), CallError> {
-        self.call::<serde::de::IgnoredAny>(Method::DELETE, Some(id), None).await.map(drop)
+        self.call::<serde::de::IgnoredAny>(Method::DELETE, &[id], None).await.map(drop)
     }
 
     async fn call<T: DeserializeOwned>(
         &self,
         method: Method,
-        id: Option<&str>,
+        path: &[&str],
         json: Option<Value>,
     ) -> Result<T, CallError> {
-        let mut url = self.endpoint.clone();
-        if let Ok(mut path) = url.path_segments_mut() {
-            path.extend(id);
-        }
-        let mut request = self.client.request(method, url).timeout(DEADLINE);
-        request = request.header(AUTHORIZATION, self.authorization.clone());
+        let mut request = self.0.call(method, path).timeout(DEADLINE);
         if let Some(json) = json {
             request = request.json(&json);
         }
@@ -134,16 +122,9 @@ impl TurnKeysApi {
     }
 }
 
-impl fmt::Debug for TurnKeysApi {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TurnKeysApi").field("endpoint", &self.endpoint.as_str()).finish_non_exhaustive()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http_client::http_client;
 
     #[test]
     fn a_created_key_is_read_with_and_without_its_envelope() {
@@ -158,15 +139,5 @@ mod tests {
         for body in ["null", "{}", r#"{"result":{"uid":"id"}}"#, r#"{"result":[]}"#] {
             assert!(serde_json::from_str::<Created>(body).is_err(), "{body}");
         }
-    }
-
-    #[test]
-    fn the_path_of_the_base_is_kept_and_debug_shows_no_token() {
-        let base = Url::parse("https://proxy.example/cf/").unwrap();
-        let token = SecretString::from("hush");
-        let api = TurnKeysApi::new(http_client().unwrap(), &base, "account", &token).unwrap();
-        let expected = "https://proxy.example/cf/client/v4/accounts/account/calls/turn_keys";
-        assert_eq!(api.endpoint.as_str(), expected);
-        assert!(!format!("{api:?}").contains("hush"));
     }
 }

@@ -118,15 +118,15 @@ async fn each_fault_has_its_outcome_and_leaks_nothing() {
         (AnalyticsFault::TooManyRequests, "rate_limited"),
         (AnalyticsFault::Forbidden, "no_account"),
         (AnalyticsFault::NoAccounts, "no_account"),
-        (AnalyticsFault::ServerErrorHtml(500), "status"),
+        (AnalyticsFault::ServerErrorHtml(500), "status_5xx"),
         (AnalyticsFault::ServerErrorHtml(401), "unauthorized"),
         (AnalyticsFault::ServerErrorHtml(403), "unauthorized"),
-        (AnalyticsFault::Redirect, "status"),
+        (AnalyticsFault::Redirect, "status_other"),
         (AnalyticsFault::NullData, "bad_body"),
         (AnalyticsFault::NotJson, "bad_body"),
         (AnalyticsFault::Huge, "bad_body"),
-        (AnalyticsFault::ResetMidBody, "unreachable"),
-        (AnalyticsFault::ResetBeforeAnswer, "unreachable"),
+        (AnalyticsFault::ResetMidBody, "broken"),
+        (AnalyticsFault::ResetBeforeAnswer, "broken"),
     ] {
         let cloudflare = cloudflare().await;
         cloudflare.analytics().set_fault(fault);
@@ -191,12 +191,12 @@ async fn falling_and_late_counts_are_returned_unchanged() {
 }
 
 #[tokio::test]
-async fn a_closed_port_is_unreachable_and_works_again_once_open() {
+async fn a_closed_port_gives_no_connection_and_works_again_once_open() {
     let cloudflare = cloudflare().await;
     let reader = reader(&cloudflare, Some("ours"), BilledDirections::Egress);
     cloudflare.stop().await;
     let error = ask(&reader).await.unwrap_err();
-    assert_eq!(error.outcome(), "unreachable");
+    assert_eq!(error.outcome(), "connect");
     assert_says_nothing(&error);
     cloudflare.restart().await;
     assert_eq!(ask(&reader).await.unwrap(), counted(300, 54_000));

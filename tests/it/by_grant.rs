@@ -157,10 +157,10 @@ async fn a_failing_grouped_query_leaves_the_total_as_it_is() {
     for (fault, outcome) in [
         (AnalyticsFault::ErrorsAt200, "query_refused"),
         (AnalyticsFault::TooManyRequests, "rate_limited"),
-        (AnalyticsFault::ServerErrorHtml(503), "status"),
+        (AnalyticsFault::ServerErrorHtml(503), "status_5xx"),
         (AnalyticsFault::NotJson, "bad_body"),
         (AnalyticsFault::Huge, "bad_body"),
-        (AnalyticsFault::ResetMidBody, "unreachable"),
+        (AnalyticsFault::ResetMidBody, "broken"),
         (AnalyticsFault::NoAccounts, "no_account"),
         (AnalyticsFault::Dated("Wed, 15 Jan 2025 12:00:00 GMT"), "clock_ahead"),
     ] {
@@ -204,7 +204,7 @@ async fn the_broker_polls_by_grant_once_the_total_can_be_read() {
         ("CLOUDFLARE_ANALYTICS_INTERVAL_SECONDS", "1"),
     ];
     let broker = broker_at(&cloudflare, &settings).await;
-    let failed = "turn_broker_readings_total{source=\"cloudflare\",outcome=\"status\"}";
+    let failed = "turn_broker_readings_total{source=\"cloudflare\",outcome=\"status_5xx\"}";
     eventually("a failed query", async || broker.metric(failed).await.is_some()).await;
     assert_eq!(grouped_queries(&cloudflare), 0);
     broker.advance(120);

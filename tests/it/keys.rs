@@ -144,7 +144,7 @@ const ANALYTICS: [(&str, &str); 3] = [
 async fn reading(cloudflare: &FakeCloudflare, keys: &str, settings: &[(&str, &str)]) -> TestBroker {
     cloudflare.analytics().set_fault(AnalyticsFault::ServerErrorHtml(503));
     let broker = broker_with(cloudflare, keys, &[&ANALYTICS, settings].concat()).await;
-    let failed = "turn_broker_readings_total{source=\"cloudflare\",outcome=\"status\"}";
+    let failed = "turn_broker_readings_total{source=\"cloudflare\",outcome=\"status_5xx\"}";
     eventually("the first query", async || broker.metric(failed).await == Some(1)).await;
     cloudflare.analytics().heal();
     broker

@@ -29,7 +29,7 @@ pub(crate) async fn with_analytics(settings: &[(&str, &str)]) -> (FakeCloudflare
     cloudflare.analytics().require_token("analytics-fixture-token");
     cloudflare.analytics().set_fault(AnalyticsFault::ServerErrorHtml(503));
     let broker = broker_at(&cloudflare, &[&ANALYTICS, settings].concat()).await;
-    let failed = "turn_broker_readings_total{source=\"cloudflare\",outcome=\"status\"}";
+    let failed = "turn_broker_readings_total{source=\"cloudflare\",outcome=\"status_5xx\"}";
     eventually("the first query", async || broker.metric(failed).await == Some(1)).await;
     cloudflare.analytics().heal();
     (cloudflare, broker)

@@ -7,22 +7,19 @@ pub mod by_grant;
 mod error;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::SecondsFormat;
-use reqwest::header::{AUTHORIZATION, HeaderValue};
-use reqwest::{Client, Response, StatusCode};
+use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
-use url::Url;
 
 use crate::config::{AnalyticsConfig, Config};
-use crate::http_client::{bearer, body_up_to, date};
+use crate::http_client::{Api, CallError, body, date};
 use crate::ice::turn_keys::{OwnKey, OwnKeys};
 use turn_ledger::{BilledDirections, ByteCount, KeyName, Minute, Timestamp};
 
-pub use error::{AnalyticsError, BadBody};
+pub use error::AnalyticsError;
 
 /// The time limit of one query: connecting, response and body.
 pub const DEADLINE: Duration = Duration::from_secs(10);
@@ -38,10 +35,9 @@ const GROUPS_MAX: u32 = 10_000;
 const SPAN: &str = "datetimeMinute_gt: $after, datetimeMinute_lt: $before";
 
 /// The analytics of one account.
+#[derive(Debug)]
 pub struct CloudflareAnalytics {
-    client: Client,
-    endpoint: Url,
-    authorization: HeaderValue,
+    api: Api,
     account_id: String,
     keys: Arc<OwnKeys>,
     counted: Counted,
@@ -98,11 +94,9 @@ impl CloudflareAnalytics {
         keys: Arc<OwnKeys>,
         counted: Counted,
     ) -> Option<Self> {
-        let mut endpoint = config.base.clone();
-        endpoint.path_segments_mut().ok()?.pop_if_empty().extend(["client", "v4", "graphql"]);
-        let authorization = bearer(&config.token)?;
+        let api = Api::new(client, &config.base, &["client", "v4", "graphql"], &config.token)?;
         let account_id = config.account_id.clone();
-        Some(Self { client, endpoint, authorization, account_id, keys, counted, date: Mutex::default() })
+        Some(Self { api, account_id, keys, counted, date: Mutex::default() })
     }
 
     /// The bytes relayed in `[from, until)`. Both are whole minutes, the cells in which Cloudflare counts. A span that ended
@@ -150,7 +144,7 @@ impl CloudflareAnalytics {
         let keys = self.keys.now();
         let question = question(&self.account_id, &keys, from, until);
         let asked = tokio::time::timeout(deadline, self.ask(deadline, &question, BODY_MAX));
-        let response = asked.await.unwrap_or(Err(AnalyticsError::Timeout))?;
+        let response = asked.await.unwrap_or(Err(CallError::Timeout))?;
         let counted = answer::parse(response.status, &response.body, &keys, self.counted)?;
         response.check_age(until, age)?;
         Ok(counted)
@@ -162,26 +156,16 @@ impl CloudflareAnalytics {
         deadline: Duration,
         question: &Value,
         body_max: usize,
-    ) -> Result<RawResponse, AnalyticsError> {
-        let request = self
-            .client
-            .post(self.endpoint.clone())
-            .header(AUTHORIZATION, self.authorization.clone())
-            .timeout(deadline)
-            .json(question);
-        let response = request.send().await.map_err(AnalyticsError::of_exchange)?;
-        let at = date(response.headers());
+    ) -> Result<RawResponse, CallError> {
+        let request = self.api.call(Method::POST, &[]).timeout(deadline).json(question);
+        let response = request.send().await?;
+        let (status, at) = (response.status(), date(response.headers()));
         if at.is_some() {
             *self.date() = at;
         }
-        match response.status() {
-            StatusCode::OK => {
-                Ok(RawResponse { status: StatusCode::OK, at, body: read(response, body_max).await? })
-            }
-            status => {
-                Ok(RawResponse { status, at, body: read(response, body_max).await.unwrap_or_default() })
-            }
-        }
+        let body = body(body_max, response).await;
+        let body = if status == StatusCode::OK { body? } else { body.unwrap_or_default() };
+        Ok(RawResponse { status, at, body })
     }
 }
 
@@ -203,19 +187,6 @@ impl RawResponse {
             _ => Ok(()),
         }
     }
-}
-
-impl fmt::Debug for CloudflareAnalytics {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CloudflareAnalytics")
-            .field("endpoint", &self.endpoint.as_str())
-            .finish_non_exhaustive()
-    }
-}
-
-async fn read(response: Response, body_max: usize) -> Result<Vec<u8>, AnalyticsError> {
-    let body = body_up_to(body_max, response).await.map_err(AnalyticsError::of_exchange)?;
-    body.ok_or(AnalyticsError::BadBody(BadBody::TooLong))
 }
 
 /// The filter of our own keys in a query. One key has the filter of Cloudflare's examples.
@@ -299,6 +270,8 @@ fn wire(at: Timestamp) -> String {
 mod tests {
     use std::net::TcpListener;
 
+    use url::Url;
+
     use super::*;
     use crate::http_client::http_client;
 
@@ -364,13 +337,6 @@ mod tests {
         let (question, plain) =
             (question(nasty, &keys(&[nasty]), NOON, NOON), question("a", &keys(&["k"]), NOON, NOON));
         assert_eq!(question["query"], plain["query"]);
-    }
-
-    #[test]
-    fn the_path_of_the_base_is_kept_and_debug_shows_no_token() {
-        let analytics = at("https://proxy.example/cf/");
-        assert_eq!(analytics.endpoint.as_str(), "https://proxy.example/cf/client/v4/graphql");
-        assert!(!format!("{analytics:?}").contains(TOKEN));
     }
 
     #[tokio::test]

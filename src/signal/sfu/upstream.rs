@@ -16,7 +16,7 @@ use turn_signaling::sfu::{SessionId, header};
 use url::Url;
 
 use crate::config::SfuConfig;
-use crate::http_client::{bearer, body_up_to};
+use crate::http_client::{CallError, bearer, body};
 
 /// The time limit of one call: connecting, response and body.
 pub const DEADLINE: Duration = Duration::from_secs(8);
@@ -115,8 +115,11 @@ impl Upstream {
         }
         let returned = response.headers().iter().filter(|(name, _)| header::is_returned(name.as_str()));
         let headers = returned.map(|(name, value)| (name.clone(), value.clone())).collect();
-        let body = body_up_to(RESPONSE_MAX, response).await.map_err(|error| fault_of(&error))?;
-        Ok(Returned { status, headers, body: body.ok_or(Fault::Unreachable)?.into() })
+        match body(RESPONSE_MAX, response).await {
+            Ok(body) => Ok(Returned { status, headers, body: body.into() }),
+            Err(CallError::Timeout) => Err(Fault::TimedOut),
+            Err(_) => Err(Fault::Unreachable),
+        }
     }
 }
 

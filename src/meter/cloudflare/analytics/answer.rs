@@ -9,7 +9,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Number, Value};
 
-use super::{AnalyticsError, BadBody, Counted, UsageCount};
+use super::{AnalyticsError, Counted, UsageCount};
+use crate::http_client::CallError;
 use crate::ice::turn_keys::OwnKey;
 use turn_ledger::{BilledDirections, ByteCount, Traffic};
 
@@ -43,14 +44,14 @@ pub(super) fn parse(
     counted: Counted,
 ) -> Result<UsageCount, AnalyticsError> {
     let account: Account = account(status, body)?;
-    account.count(keys, counted).map_err(AnalyticsError::BadBody)
+    Ok(account.count(keys, counted)?)
 }
 
 /// The selections of the one account of a query, or an error.
 pub(super) fn account<A: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Result<A, AnalyticsError> {
     let errors = complaint(body);
     match status {
-        StatusCode::OK => match errors.map_err(AnalyticsError::BadBody)? {
+        StatusCode::OK => match errors? {
             None => only_account(body),
             Some(errors) => Err(known(&errors).unwrap_or(AnalyticsError::QueryRefused)),
         },
@@ -61,11 +62,24 @@ pub(super) fn account<A: DeserializeOwned>(status: StatusCode, body: &[u8]) -> R
             Err(errors.and_then(|errors| known(&errors)).unwrap_or(AnalyticsError::Unauthorized))
         }
         StatusCode::BAD_REQUEST => Err(match errors.ok().flatten() {
-            None => AnalyticsError::Status(status),
+            None => of_status(status),
             Some(errors) => known(&errors).unwrap_or(AnalyticsError::QueryRefused),
         }),
-        _ => Err(AnalyticsError::Status(status)),
+        _ => Err(of_status(status)),
     }
+}
+
+fn of_status(status: StatusCode) -> AnalyticsError {
+    CallError::Status { status, retry_after: None }.into()
+}
+
+/// A body that cannot be the answer.
+pub(super) fn unusable(why: &str) -> CallError {
+    CallError::Unusable(why.to_owned())
+}
+
+fn other_form() -> CallError {
+    unusable("it has another form")
 }
 
 #[derive(Deserialize)]
@@ -74,8 +88,8 @@ struct Errors {
 }
 
 /// The errors of a response as one text in lower case; `None` without errors. It is only compared, never kept.
-fn complaint(body: &[u8]) -> Result<Option<String>, BadBody> {
-    let Errors { errors } = serde_json::from_slice(body).map_err(|_| BadBody::NotJson)?;
+fn complaint(body: &[u8]) -> Result<Option<String>, CallError> {
+    let Errors { errors } = serde_json::from_slice(body).map_err(|_| unusable("it is no JSON"))?;
     let errors = errors.filter(|errors| errors.as_array().is_none_or(|list| !list.is_empty()));
     Ok(errors.map(|errors| errors.to_string().to_lowercase()))
 }
@@ -138,19 +152,18 @@ pub(super) struct Sum {
 }
 
 impl Sum {
-    pub(super) fn traffic(&self) -> Result<Traffic, BadBody> {
+    pub(super) fn traffic(&self) -> Result<Traffic, CallError> {
         Ok(Traffic { received: bytes(&self.ingress_bytes)?, sent: bytes(&self.egress_bytes)? })
     }
 }
 
 fn only_account<A: DeserializeOwned>(body: &[u8]) -> Result<A, AnalyticsError> {
-    let answer: Answer<A> =
-        serde_json::from_slice(body).map_err(|_| AnalyticsError::BadBody(BadBody::Shape))?;
+    let answer: Answer<A> = serde_json::from_slice(body).map_err(|_| other_form())?;
     let mut accounts = answer.data.viewer.accounts;
     match (accounts.pop(), accounts.is_empty()) {
         (None, _) => Err(AnalyticsError::NoAccount),
         (Some(account), true) => Ok(account),
-        (Some(_), false) => Err(AnalyticsError::BadBody(BadBody::Shape)),
+        (Some(_), false) => Err(other_form().into()),
     }
 }
 
@@ -158,16 +171,18 @@ impl Account {
     /// Each selection is sampled separately, so our keys may exceed all keys. The others are zero then.
     ///
     /// A missing count of our keys is zero only if no key was used: as zero it would release what our grants reserved.
-    fn count(&self, keys: &[OwnKey], counted: Counted) -> Result<UsageCount, BadBody> {
+    fn count(&self, keys: &[OwnKey], counted: Counted) -> Result<UsageCount, CallError> {
         let Counted { billed, has_sfu } = counted;
         if has_sfu && self.calls_usage_adaptive_groups.is_none() {
-            return Err(BadBody::Sfu);
+            return Err(unusable("the count of the SFU is missing"));
         }
         let all = total(self.calls_turn_usage_adaptive_groups.as_deref(), billed)?;
         let sfu = total(self.calls_usage_adaptive_groups.as_deref(), billed)?;
         let own = match &self.own_key {
             Some(groups) => total(Some(groups), billed)?,
-            None if !keys.is_empty() && all > ByteCount::ZERO => return Err(BadBody::OwnKey),
+            None if !keys.is_empty() && all > ByteCount::ZERO => {
+                return Err(unusable("the count of our TURN key is missing"));
+            }
             None => all,
         };
         let by_key = match (keys, &self.own_key) {
@@ -179,7 +194,7 @@ impl Account {
 }
 
 /// The bytes of each key.
-fn by_key(groups: &[Group], billed: BilledDirections) -> Result<BTreeMap<Arc<str>, ByteCount>, BadBody> {
+fn by_key(groups: &[Group], billed: BilledDirections) -> Result<BTreeMap<Arc<str>, ByteCount>, CallError> {
     let mut keys = BTreeMap::<_, ByteCount>::new();
     for group in groups {
         let Some(Dimensions { key_id }) = &group.dimensions else { continue };
@@ -189,7 +204,7 @@ fn by_key(groups: &[Group], billed: BilledDirections) -> Result<BTreeMap<Arc<str
     Ok(keys)
 }
 
-fn total(groups: Option<&[Group]>, billed: BilledDirections) -> Result<ByteCount, BadBody> {
+fn total(groups: Option<&[Group]>, billed: BilledDirections) -> Result<ByteCount, CallError> {
     groups
         .unwrap_or_default()
         .iter()
@@ -197,8 +212,11 @@ fn total(groups: Option<&[Group]>, billed: BilledDirections) -> Result<ByteCount
 }
 
 /// A whole number, possibly written as a float (`1.5e9`).
-fn bytes(number: &Number) -> Result<ByteCount, BadBody> {
-    number.as_f64().and_then(ByteCount::from_whole).ok_or(BadBody::Number)
+fn bytes(number: &Number) -> Result<ByteCount, CallError> {
+    number
+        .as_f64()
+        .and_then(ByteCount::from_whole)
+        .ok_or_else(|| unusable("a count is not a whole number of bytes, or absurdly large"))
 }
 
 #[cfg(test)]

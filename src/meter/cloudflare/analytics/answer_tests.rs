@@ -89,7 +89,7 @@ fn a_response_without_the_count_of_our_key_counts_only_if_no_key_was_used() {
         }
         selected["callsTurnUsageAdaptiveGroups"] = groups(&[(1_000, 1)]);
         let error = parsed_with_key(&account(&selected)).unwrap_err();
-        assert!(matches!(error, AnalyticsError::BadBody(BadBody::OwnKey)), "{selected}: {error}");
+        assert!(error.to_string().ends_with("the count of our TURN key is missing"), "{selected}: {error}");
     }
 }
 
@@ -120,7 +120,7 @@ fn with_sessions_of_the_sfu_a_count_without_its_bytes_is_none() {
     assert!(parsed(&json!({ "callsUsageAdaptiveGroups": [] })).is_ok(), "nothing was relayed");
     for missing in [json!({}), json!({ "callsUsageAdaptiveGroups": null })] {
         let error = parsed(&missing).unwrap_err();
-        assert!(matches!(error, AnalyticsError::BadBody(BadBody::Sfu)), "{error:?}");
+        assert!(error.to_string().ends_with("the count of the SFU is missing"), "{error:?}");
     }
 }
 
@@ -145,15 +145,15 @@ fn a_count_is_a_whole_number_of_plausible_size() {
         assert_eq!(with(egress).unwrap().own, ByteCount::new(bytes), "{egress}");
     }
     for (egress, bad) in [
-        ("-1", BadBody::Number),
-        ("0.5", BadBody::Number),
-        ("9007199254740994", BadBody::Number),
-        ("1e300", BadBody::Number),
-        ("null", BadBody::Shape),
-        ("\"1\"", BadBody::Shape),
+        ("-1", "absurdly large"),
+        ("0.5", "absurdly large"),
+        ("9007199254740994", "absurdly large"),
+        ("1e300", "absurdly large"),
+        ("null", "another form"),
+        ("\"1\"", "another form"),
     ] {
         let error = with(egress).unwrap_err();
-        assert!(matches!(error, AnalyticsError::BadBody(found) if found == bad), "{egress}: {error}");
+        assert!(error.to_string().ends_with(bad), "{egress}: {error}");
     }
 }
 
@@ -209,18 +209,18 @@ fn a_status_alone_gives_an_outcome() {
         (401, "unauthorized"),
         (403, "unauthorized"),
         (429, "rate_limited"),
-        (302, "status"),
-        (400, "status"),
-        (404, "status"),
-        (500, "status"),
-        (503, "status"),
-        (201, "status"),
+        (302, "status_other"),
+        (400, "status_4xx"),
+        (404, "status_4xx"),
+        (500, "status_5xx"),
+        (503, "status_5xx"),
+        (201, "status_other"),
     ] {
         for body in ["", "<html>", "null", "{}"] {
             assert_eq!(outcome(status, body), expected, "{status} {body:?}");
         }
     }
-    assert_eq!(outcome(503, &refused("too many queries in progress")), "status");
+    assert_eq!(outcome(503, &refused("too many queries in progress")), "status_5xx");
 }
 
 #[test]

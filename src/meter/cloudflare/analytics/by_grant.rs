@@ -9,8 +9,9 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::answer::{self, Sum};
-use super::{AnalyticsError, BadBody, CloudflareAnalytics, DEADLINE, KeyFilter, SPAN, variables};
+use super::answer::{self, Sum, unusable};
+use super::{AnalyticsError, CloudflareAnalytics, DEADLINE, KeyFilter, SPAN, variables};
+use crate::http_client::CallError;
 use crate::ice::turn_keys::OwnKey;
 use turn_ledger::{GrantCounts, GrantId, Minute, Timestamp, Traffic};
 
@@ -65,7 +66,7 @@ impl CloudflareAnalytics {
             let rows = self.rows(span, &question).await?;
             let is_last = rows.len() < bounds.rows;
             let is_ordered = is_ordered(&rows, cursor.as_deref(), is_last);
-            cursor = add_page(rows, cursor, &mut counts).map_err(AnalyticsError::BadBody)?;
+            cursor = add_page(rows, cursor, &mut counts)?;
             counts.is_complete = is_last && is_ordered;
             if is_last || !is_ordered {
                 break;
@@ -84,8 +85,8 @@ impl CloudflareAnalytics {
         let mut minutes = BTreeMap::<_, BTreeSet<_>>::new();
         for row in self.rows(span, &question).await? {
             let known = row.grant().zip(row.minute());
-            let (grant, minute) = known.ok_or(AnalyticsError::BadBody(BadBody::Shape))?;
-            if row.sum.traffic().map_err(AnalyticsError::BadBody)? != Traffic::ZERO {
+            let (grant, minute) = known.ok_or_else(|| unusable("it has another form"))?;
+            if row.sum.traffic()? != Traffic::ZERO {
                 minutes.entry(grant).or_default().insert(minute);
             }
         }
@@ -94,7 +95,7 @@ impl CloudflareAnalytics {
 
     async fn rows(&self, span: Span, question: &Value) -> Result<Vec<Row>, AnalyticsError> {
         let asked = tokio::time::timeout(DEADLINE, self.ask(DEADLINE, question, PAGE_MAX));
-        let response = asked.await.unwrap_or(Err(AnalyticsError::Timeout))?;
+        let response = asked.await.unwrap_or(Err(CallError::Timeout))?;
         let account: Account = answer::account(response.status, &response.body)?;
         response.check_age(span.until, span.age)?;
         Ok(account.by_grant.unwrap_or_default())
@@ -207,15 +208,16 @@ fn add_page(
     rows: Vec<Row>,
     cursor: Option<String>,
     counts: &mut GrantCounts,
-) -> Result<Option<String>, BadBody> {
+) -> Result<Option<String>, CallError> {
     let mut last = None;
     for row in rows {
         let traffic = row.sum.traffic()?;
+        let overlaps = || Err(unusable("its pages overlap"));
         if cursor.as_deref() == Some(row.identifier()) {
-            return Err(BadBody::Order);
+            return overlaps();
         }
         match row.grant() {
-            Some(grant) if counts.by_grant.insert(grant, traffic).is_some() => return Err(BadBody::Order),
+            Some(grant) if counts.by_grant.insert(grant, traffic).is_some() => return overlaps(),
             Some(_) => {}
             None => counts.other = counts.other.plus(traffic),
         }

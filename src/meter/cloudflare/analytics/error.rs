@@ -1,8 +1,6 @@
 //! The errors of a query. Each has a name for metrics and a remedy. None contains a token or text of a response.
 
-use reqwest::StatusCode;
-
-use super::DEADLINE;
+use crate::http_client::CallError;
 
 /// Why a query failed.
 #[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
@@ -20,15 +18,6 @@ pub enum AnalyticsError {
     /// Another error in the response.
     #[error("Cloudflare did not run the analytics query")]
     QueryRefused,
-    /// Another error status.
-    #[error("Cloudflare's analytics answered {0}")]
-    Status(StatusCode),
-    /// The deadline passed.
-    #[error("Cloudflare's analytics did not respond within {} s", DEADLINE.as_secs())]
-    Timeout,
-    /// No connection (DNS, refused, TLS), or it broke.
-    #[error("no connection to Cloudflare's analytics")]
-    Unreachable(#[source] reqwest::Error),
     /// The queried span is in the future of Cloudflare's clock, so its count means nothing.
     #[error("this machine's clock is ahead of Cloudflare's")]
     ClockAhead,
@@ -36,42 +25,16 @@ pub enum AnalyticsError {
     /// a readable `Date`.
     #[error("by Cloudflare's clock the queried minutes may not have settled")]
     Unsettled,
-    /// 200 with an unusable body.
-    #[error("the response of Cloudflare's analytics cannot be used: {0}")]
-    BadBody(BadBody),
-}
-
-/// Why a body is unusable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadBody {
-    /// Longer than any real response.
-    #[error("longer than any real one")]
-    TooLong,
-    /// Not a JSON object.
-    #[error("not JSON")]
-    NotJson,
-    /// JSON without the requested counts.
-    #[error("not the requested form")]
-    Shape,
-    /// A count that is negative, has a fraction, or is above 9,007,199 GB.
-    #[error("a count is not a whole number of bytes, or absurdly large")]
-    Number,
-    /// All keys have bytes, and the count of our own key is missing.
-    #[error("the count of our TURN key is missing")]
-    OwnKey,
-    /// The count of the SFU is missing, and sessions go through this service.
-    #[error("the count of the SFU is missing")]
-    Sfu,
-    /// A page has a row of the page before.
-    #[error("its pages overlap")]
-    Order,
+    /// The call failed, or the response is not one of the API.
+    #[error("Cloudflare's analytics: {0}")]
+    Call(#[from] CallError),
 }
 
 impl AnalyticsError {
     /// A short name for the metrics, from a closed set.
     #[must_use]
     pub fn outcome(&self) -> &'static str {
-        self.into()
+        if let Self::Call(error) = self { error.outcome() } else { self.into() }
     }
 
     /// The remedy.
@@ -94,13 +57,14 @@ impl AnalyticsError {
                 "wait; if it stays, try the query of docs/PROVIDER.md by hand: the account may not query such a long \
                  span, or the API has changed"
             }
-            Self::Status(status) if status.is_server_error() => {
+            Self::Call(CallError::Status { status, .. }) if status.is_server_error() => {
                 "wait; if it stays, see https://www.cloudflarestatus.com"
             }
-            Self::Status(_) => {
-                "check CLOUDFLARE_ANALYTICS_BASE and proxies on the path; redirects are not followed"
+            Self::Call(CallError::Status { .. } | CallError::TooLong(_) | CallError::Unusable(_)) => {
+                "check that CLOUDFLARE_ANALYTICS_BASE leads to Cloudflare's API, without a redirect; if it does, the API has \
+                 changed"
             }
-            Self::Timeout | Self::Unreachable(_) => {
+            Self::Call(_) => {
                 "try curl to CLOUDFLARE_ANALYTICS_BASE from this machine: DNS, firewall, TLS; HTTPS_PROXY is ignored"
             }
             Self::ClockAhead => "set the clock by NTP: until then readings are ignored",
@@ -108,15 +72,6 @@ impl AnalyticsError {
                 "set this machine's clock by NTP: it is ahead of Cloudflare's, and until then readings are ignored; if it \
                  is right, check that a proxy on the path keeps the Date header"
             }
-            Self::BadBody(_) => {
-                "check that CLOUDFLARE_ANALYTICS_BASE leads to Cloudflare's API; if it does, the API has changed"
-            }
         }
-    }
-
-    /// A connection error, without the URL.
-    pub(super) fn of_exchange(error: reqwest::Error) -> Self {
-        let error = error.without_url();
-        if error.is_timeout() && !error.is_connect() { Self::Timeout } else { Self::Unreachable(error) }
     }
 }

@@ -195,7 +195,7 @@ async fn a_reading_of_cloudflare_replaces_the_estimate_and_no_byte_counts_twice(
     let base = cloudflare.base_url();
     let settings = [&ANALYTICS[..], &[RATE, ("CLOUDFLARE_ANALYTICS_BASE", base.as_str())]].concat();
     let broker = at(&sfu, &settings).await;
-    let failed = "turn_broker_readings_total{source=\"cloudflare\",outcome=\"status\"}";
+    let failed = "turn_broker_readings_total{source=\"cloudflare\",outcome=\"status_5xx\"}";
     eventually("the first query", async || broker.metric(failed).await == Some(1)).await;
     cloudflare.analytics().heal();
 
