@@ -52,9 +52,8 @@ fn main() -> ExitCode {
 fn examine(options: &doctor::Options, json: bool) -> ExitCode {
     let environment = Environment::of_process();
     let stdout = std::io::stdout();
-    let is_terminal = stdout.is_terminal();
-    let look = doctor::TextStyle { colour: is_terminal && environment.wants_colour() };
-    let form = if json { OutputFormat::Json } else { OutputFormat::Text { is_terminal, look } };
+    let colour = stdout.is_terminal() && environment.wants_colour();
+    let form = if json { OutputFormat::Json } else { OutputFormat::Text { colour } };
     let progress = Progress::new(stdout, form);
     let config = match Config::from_env(&environment) {
         Ok(config) => config,

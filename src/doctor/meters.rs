@@ -7,16 +7,15 @@ use std::time::Duration;
 use reqwest::Client;
 use url::Url;
 
-use super::finding::{Remedy, Verdict, fail, ok, skipped, warn};
+use super::report::{Verdict, fail, ok, skipped, warn};
 use crate::alert::webhook::{Webhook, remedy};
 use crate::alert::{Alert, AlertCost, BudgetFigures, Forecast, Spending, TopSpender};
 use crate::amounts::Shown;
 use crate::auth::{count_keys, keys_remedy};
 use crate::config::{AlertConfig, CloudflareConfig, Config, CoturnCliConfig, RotationConfig};
-use crate::http_client::CallError;
 use crate::ice::turn_keys::OwnKeys;
 use crate::ice::turn_keys_api::{self, TurnKeysApi};
-use crate::meter::cloudflare::analytics::{AnalyticsError, CloudflareAnalytics, Counted};
+use crate::meter::cloudflare::analytics::{CloudflareAnalytics, Counted};
 use crate::meter::coturn::cli::{CliError, CoturnCli};
 use turn_ledger::{ByteCount, IceSource, Minute, SpenderKind, Timestamp};
 
@@ -45,11 +44,7 @@ pub(super) async fn analytics(config: &Config, client: &Client, now: Timestamp) 
             counted.own.gb_four_decimals(),
             counted.other.gb_four_decimals()
         )),
-        Err(error) => {
-            let is_guess =
-                matches!(error, AnalyticsError::QueryRefused | AnalyticsError::Call(CallError::Unusable(_)));
-            fail(error.to_string(), Remedy { text: error.remedy().to_owned(), is_guess })
-        }
+        Err(error) => fail(error.to_string(), error.remedy()),
     }
 }
 
@@ -65,12 +60,11 @@ pub(super) async fn coturn_cli(config: &Config, settings: &CoturnCliConfig) -> V
     let error = match CoturnCli::new(settings).sessions().await {
         Ok(listing) => {
             let seen = format!("it answers; sessions: {}", listing.sessions.len());
-            return if config.ice.sources.contains(&IceSource::Coturn) {
-                ok(seen)
-            } else {
-                let remedy = "add coturn to ICE_SOURCES, or remove COTURN_CLI";
-                warn(format!("{seen}; but coturn is not in ICE_SOURCES"), remedy)
-            };
+            if config.ice.sources.contains(&IceSource::Coturn) {
+                return ok(seen);
+            }
+            let remedy = "add coturn to ICE_SOURCES, or remove COTURN_CLI";
+            return warn(format!("{seen}; but coturn is not in ICE_SOURCES"), remedy);
         }
         Err(error) => error,
     };

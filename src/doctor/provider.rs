@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use reqwest::Client;
 
-use super::finding::{Remedy, Verdict, fail, ok, skipped, warn};
+use super::report::{Verdict, fail, ok, skipped, warn};
 use crate::amounts::Shown;
 use crate::clock::Clock;
 use crate::config::{Config, TurnKeyConfig};
-use crate::http_client::CallError;
 use crate::ice::cloudflare::{Cloudflare, DEADLINE, MintResponse, remedy};
 use crate::ice::coturn::Coturn;
 use crate::ice::server::IceServerList;
@@ -43,8 +42,16 @@ pub(super) fn cloudflare(config: &Config, client: &Client) -> Vec<KeyClient> {
     cloudflare.keys.iter().filter_map(of).collect()
 }
 
-/// Checks one source that has no TURN key.
-pub(super) fn check(source: IceSource, config: &Config, clock: &dyn Clock) -> Given {
+/// A credential of a source, minted with the key if there is one.
+pub(super) async fn credential(
+    source: IceSource,
+    key: Option<&KeyClient>,
+    config: &Config,
+    clock: &dyn Clock,
+) -> Given {
+    if let Some(key) = key {
+        return mint(key, config).await;
+    }
     let none = (skipped("it has no settings"), None);
     match source {
         // A warning and not a failure, because a service without a key starts and responds with STUN.
@@ -72,21 +79,13 @@ pub(super) fn check(source: IceSource, config: &Config, clock: &dyn Clock) -> Gi
     }
 }
 
-/// Mints a credential with one TURN key.
-pub(super) async fn mint(key: &KeyClient, config: &Config) -> Given {
+async fn mint(key: &KeyClient, config: &Config) -> Given {
     match key.api.mint(TTL, IDENTIFIER, DEADLINE, None).await {
         Ok(MintResponse { servers, .. }) => {
             let cost = cost(IceSource::Cloudflare, config);
             (ok(format!("minted a credential of {} s; {cost}", TTL.as_secs())), Some(servers))
         }
-        Err(error) => {
-            // Cloudflare does not document what its other statuses mean.
-            let is_guess = match error.status() {
-                None => matches!(error, CallError::Broken(_)),
-                Some(status) => !matches!(status, 300..=399 | 404 | 429),
-            };
-            (fail(error.to_string(), Remedy { text: remedy(&error).to_owned(), is_guess }), None)
-        }
+        Err(error) => (fail(error.to_string(), remedy(&error)), None),
     }
 }
 

@@ -1,14 +1,109 @@
-//! The report: findings as text for humans, one by one, and as one JSON document for programs. The text contains no control
-//! characters except colours; on a terminal a line names the current check. Write errors are ignored, because the reader may
-//! have gone (`doctor | head -1`).
+//! The report: findings, as text for humans, one by one, and as one JSON document for programs. Every warning and failure has a
+//! remedy. No finding contains a secret: its texts are made of hosts, URLs, addresses, codes and times, never of the text of a
+//! response. The text contains no control characters except colours. Write errors are ignored, because the reader may have
+//! gone (`doctor | head -1`).
 
 use std::fmt::Write as _;
 use std::io::Write;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::finding::{Check, Finding, State, Verdict};
-use crate::clock::Clock;
+/// The checks, in running order. Their names are stable, because programs read them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
+pub enum Check {
+    /// The settings.
+    Configuration,
+    /// The state directory and the ledger.
+    State,
+    /// The broker at `PUBLIC_URL`.
+    PublicUrl,
+    /// Connections to the APIs, and their certificates.
+    Tls,
+    /// This machine's clock.
+    Clock,
+    /// A credential from each source.
+    Provider,
+    /// A binding request to a STUN server.
+    Stun,
+    /// An allocation at a TURN server.
+    Turn,
+    /// A conclusion from the STUN and TURN findings.
+    Network,
+    /// Revoking the credential that the check minted.
+    Revoke,
+    /// How long a credential can be used after its expiry.
+    Tail,
+    /// The API that replaces the TURN key.
+    TurnKeys,
+    /// Cloudflare's analytics.
+    Analytics,
+    /// coturn's CLI.
+    CoturnCli,
+    /// The public keys that verify users' tokens.
+    UserKeys,
+    /// The alert webhook.
+    Alerts,
+}
+
+/// The state of a finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum State {
+    /// Not checked; the text says why.
+    Skipped,
+    /// In order.
+    Ok,
+    /// The service works, but something is probably wrong.
+    Warn,
+    /// Something does not work.
+    Fail,
+}
+
+/// What a check concludes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The state.
+    pub state: State,
+    /// What was seen, or why nothing was checked.
+    pub seen: String,
+    /// What to do; it starts with a verb. Every warning and failure has one.
+    pub remedy: Option<String>,
+}
+
+/// It is in order.
+pub(super) fn ok(seen: impl Into<String>) -> Verdict {
+    Verdict { state: State::Ok, seen: seen.into(), remedy: None }
+}
+
+/// It was not checked.
+pub(super) fn skipped(why: impl Into<String>) -> Verdict {
+    Verdict { state: State::Skipped, ..ok(why) }
+}
+
+/// It works, but something is probably wrong.
+pub(super) fn warn(seen: impl Into<String>, remedy: impl Into<String>) -> Verdict {
+    Verdict { state: State::Warn, remedy: Some(remedy.into()), ..ok(seen) }
+}
+
+/// It does not work.
+pub(super) fn fail(seen: impl Into<String>, remedy: impl Into<String>) -> Verdict {
+    Verdict { state: State::Fail, ..warn(seen, remedy) }
+}
+
+/// One line of the report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The check.
+    pub check: Check,
+    /// The host, URL or source that was checked; empty if there is only one.
+    pub subject: String,
+    /// What it concludes.
+    pub verdict: Verdict,
+    /// How long the check took.
+    pub took: Duration,
+}
 
 /// All findings, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,37 +118,14 @@ impl Report {
     /// The worst state: ok, warn or fail.
     #[must_use]
     pub fn state(&self) -> State {
-        self.findings.iter().map(|finding| finding.state).max().unwrap_or(State::Ok).max(State::Ok)
+        self.findings.iter().map(|finding| finding.verdict.state).fold(State::Ok, State::max)
     }
 
     /// 0 without failures; 1 with one; 78 for an invalid configuration.
     #[must_use]
     pub fn exit_status(&self) -> u8 {
-        match self.state() {
-            _ if self.is_misconfigured => 78,
-            State::Fail => 1,
-            State::Skipped | State::Ok | State::Warn => 0,
-        }
+        if self.is_misconfigured { 78 } else { u8::from(self.state() == State::Fail) }
     }
-
-    /// The number of findings in this state.
-    #[must_use]
-    pub fn count(&self, state: State) -> usize {
-        self.findings.iter().filter(|finding| finding.state == state).count()
-    }
-}
-
-/// Erases the line that the cursor is on.
-const ERASE: &str = "\r\x1b[2K";
-/// The longest shown name of a check, in characters. A line that wraps could not be erased.
-const LINE_MAX: usize = 60;
-
-/// The output and the findings so far.
-#[derive(Debug)]
-pub struct Progress<W> {
-    to: W,
-    form: OutputFormat,
-    report: Report,
 }
 
 /// The output format.
@@ -61,13 +133,19 @@ pub struct Progress<W> {
 pub enum OutputFormat {
     /// Text for humans, finding by finding.
     Text {
-        /// Whether the output is a terminal.
-        is_terminal: bool,
-        /// The style.
-        look: TextStyle,
+        /// Whether to use colours.
+        colour: bool,
     },
     /// One document at the end.
     Json,
+}
+
+/// The output and the findings so far.
+#[derive(Debug)]
+pub struct Progress<W> {
+    to: W,
+    form: OutputFormat,
+    pub(super) report: Report,
 }
 
 impl<W: Write> Progress<W> {
@@ -76,51 +154,19 @@ impl<W: Write> Progress<W> {
         Self { to, form, report: Report::default() }
     }
 
-    /// Shows which check starts, on a terminal.
-    pub fn starts(&mut self, what: &str) {
-        if let OutputFormat::Text { is_terminal: true, .. } = self.form {
-            let what: String = what.chars().filter(|c| !c.is_control()).take(LINE_MAX).collect();
-            let _ = write!(self.to, "{ERASE}…       {what}").and_then(|()| self.to.flush());
-        }
-    }
-
     /// Prints a finding and keeps it for the report.
-    pub fn found(&mut self, finding: Finding) {
-        if let OutputFormat::Text { is_terminal, look } = self.form {
-            let erase = if is_terminal { ERASE } else { "" };
-            let _ = writeln!(self.to, "{erase}{}", text_of(&finding, look));
+    pub(super) fn found(&mut self, check: Check, subject: &str, verdict: Verdict, took: Duration) {
+        let finding = Finding { check, subject: subject.to_owned(), verdict, took };
+        if let OutputFormat::Text { colour } = self.form {
+            let _ = writeln!(self.to, "{}", text_of(&finding, colour));
         }
         self.report.findings.push(finding);
     }
 
-    /// Runs one check, and reports its verdict and how long it took. Returns what else it gave.
-    pub(super) async fn check<T>(
-        &mut self,
-        clock: &dyn Clock,
-        (check, subject): (Check, &str),
-        run: impl Future<Output = (Verdict, T)>,
-    ) -> T {
-        self.starts(&format!("{} {subject}", check.name()));
-        let began = clock.instant();
-        let (verdict, given) = run.await;
-        let took = clock.instant().saturating_duration_since(began);
-        self.found(verdict.about(check, subject).after(took));
-        given
-    }
-
-    /// Marks the report as that of an invalid configuration.
-    pub fn is_misconfigured(&mut self) {
-        self.report.is_misconfigured = true;
-    }
-
     /// Prints the summary or the document.
-    #[must_use]
-    pub fn finish(mut self) -> Report {
+    pub(super) fn finish(mut self) -> Report {
         let text = match self.form {
-            OutputFormat::Text { is_terminal, look } => {
-                let erase = if is_terminal { ERASE } else { "" };
-                format!("{erase}{}", summary(&self.report, look))
-            }
+            OutputFormat::Text { colour } => summary(&self.report, colour),
             OutputFormat::Json => document(&self.report).to_string(),
         };
         let _ = writeln!(self.to, "{text}").and_then(|()| self.to.flush());
@@ -128,70 +174,66 @@ impl<W: Write> Progress<W> {
     }
 }
 
-/// The style of text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TextStyle {
-    /// Whether to use colours.
-    pub colour: bool,
-}
-
 /// The longest text of one finding, in characters.
 const TEXT_MAX: usize = 2_000;
 
 /// One finding: a line, and its remedy on a second line.
-fn text_of(found: &Finding, look: TextStyle) -> String {
-    let mut text = format!("{} {}", painted(mark(found.state).0, found.state, look), plain(&found.title()));
-    if !found.seen.is_empty() {
-        let _ = write!(text, ": {}", plain(&found.seen));
-    }
-    if let Some(took) = found.took {
+fn text_of(found: &Finding, colour: bool) -> String {
+    let Finding { check, subject, verdict: Verdict { state, seen, remedy }, took } = found;
+    let space = if subject.is_empty() { "" } else { " " };
+    let name: &str = check.into();
+    let mut text = format!(
+        "{} {name}{space}{}: {}",
+        painted(mark(*state).0, *state, colour),
+        plain(subject),
+        plain(seen)
+    );
+    if took.as_millis() > 0 {
         let _ = write!(text, " ({} ms)", took.as_millis());
     }
-    if let Some(remedy) = &found.remedy {
-        let guess = if remedy.is_guess { "a guess: " } else { "" };
-        let _ = write!(text, "\n         → {guess}{}", plain(&remedy.text));
+    if let Some(remedy) = remedy {
+        let _ = write!(text, "\n         → {}", plain(remedy));
     }
     text
 }
 
 /// The summary line.
-fn summary(report: &Report, look: TextStyle) -> String {
-    let (fails, warnings) = (report.count(State::Fail), report.count(State::Warn));
-    let number = |count, noun| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
-    let (failures, warned) = (number(fails, "failure"), number(warnings, "warning"));
-    let text = match (fails, warnings) {
-        (0, 0) => "Everything is OK.".to_owned(),
-        (0, _) => format!("It works, with {warned}."),
-        (_, 0) => format!("{failures}: see the lines with an arrow."),
-        _ => format!("{failures}, {warned}: see the lines with an arrow."),
+fn summary(report: &Report, colour: bool) -> String {
+    let number = |state, noun| {
+        let count = report.findings.iter().filter(|finding| finding.verdict.state == state).count();
+        format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
     };
-    format!("\n{}", painted(&text, report.state(), look))
+    let (failures, warnings) = (number(State::Fail, "failure"), number(State::Warn, "warning"));
+    let text = match report.state() {
+        State::Skipped | State::Ok => "Everything is OK.".to_owned(),
+        State::Warn => format!("It works, with {warnings}."),
+        State::Fail => format!("{failures}, {warnings}: see the lines with an arrow."),
+    };
+    format!("\n{}", painted(&text, report.state(), colour))
 }
 
 /// The whole report as one document.
 fn document(report: &Report) -> Value {
-    let checks: Vec<Value> = report.findings.iter().map(entry).collect();
+    let name = |state: State| -> &str { state.into() };
+    let entry = |Finding { check, subject, verdict, took }: &Finding| {
+        json!({
+            "check": <&str>::from(check),
+            "subject": (!subject.is_empty()).then_some(subject),
+            "state": name(verdict.state),
+            "seen": verdict.seen,
+            "remedy": verdict.remedy,
+            "tookMs": u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        })
+    };
     json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "state": report.state().name(),
+        "state": name(report.state()),
         "exitStatus": report.exit_status(),
-        "checks": checks,
+        "checks": report.findings.iter().map(entry).collect::<Vec<_>>(),
     })
 }
 
-fn entry(found: &Finding) -> Value {
-    json!({
-        "check": found.check.name(),
-        "subject": (!found.subject.is_empty()).then_some(&found.subject),
-        "state": found.state.name(),
-        "seen": found.seen,
-        "remedy": found.remedy.as_ref().map(|remedy| &remedy.text),
-        "remedyIsGuess": found.remedy.as_ref().is_some_and(|remedy| remedy.is_guess),
-        "tookMs": found.took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
-    })
-}
-
-/// The state in seven characters, so that titles are aligned, and its colour.
+/// The state in seven characters, so that the names are aligned, and its colour.
 fn mark(state: State) -> (&'static str, u8) {
     match state {
         State::Ok => ("ok     ", 32),
@@ -201,8 +243,8 @@ fn mark(state: State) -> (&'static str, u8) {
     }
 }
 
-fn painted(text: &str, state: State, look: TextStyle) -> String {
-    if look.colour { format!("\x1b[{}m{text}\x1b[0m", mark(state).1) } else { text.to_owned() }
+fn painted(text: &str, state: State, colour: bool) -> String {
+    if colour { format!("\x1b[{}m{text}\x1b[0m", mark(state).1) } else { text.to_owned() }
 }
 
 /// Replaces control characters and truncates.
@@ -212,125 +254,95 @@ fn plain(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use super::super::finding::{Check, Remedy, fail, ok, skipped, warn};
     use super::*;
 
-    const PLAIN: TextStyle = TextStyle { colour: false };
+    fn finding(check: Check, subject: &str, verdict: Verdict) -> Finding {
+        Finding { check, subject: subject.into(), verdict, took: Duration::ZERO }
+    }
 
     #[test]
     fn a_finding_is_one_line_with_its_remedy_below() {
-        let ok = ok("192.0.2.1").about(Check::Dns, "a.example").after(Duration::from_millis(12));
-        assert_eq!(text_of(&ok, PLAIN), "ok      dns a.example: 192.0.2.1 (12 ms)");
-        let fail = fail("answered 401", Remedy::guess("make a key")).about(Check::Provider, "cloudflare");
-        assert_eq!(
-            text_of(&fail, PLAIN),
-            "FAIL    provider cloudflare: answered 401\n         → a guess: make a key"
-        );
-        let skipped = skipped("not set").about(Check::Alerts, "");
-        assert_eq!(text_of(&skipped, PLAIN), "skipped alerts: not set");
+        let mut ok = finding(Check::Stun, "stun:a", ok("sees us as 192.0.2.1:7"));
+        ok.took = Duration::from_millis(12);
+        assert_eq!(text_of(&ok, false), "ok      stun stun:a: sees us as 192.0.2.1:7 (12 ms)");
+        let fail = finding(Check::Provider, "cloudflare", fail("answered 401", "make a key"));
+        assert_eq!(text_of(&fail, false), "FAIL    provider cloudflare: answered 401\n         → make a key");
+        let skipped = finding(Check::Alerts, "", skipped("not set"));
+        assert_eq!(text_of(&skipped, false), "skipped alerts: not set");
     }
 
     #[test]
     fn colours_are_used_only_on_request() {
-        let ok = ok("b").about(Check::Dns, "a");
-        assert!(text_of(&ok, TextStyle { colour: true }).starts_with("\x1b[32mok     \x1b[0m dns"));
-        let report = Report { findings: vec![ok], is_misconfigured: false };
-        assert!(!summary(&report, PLAIN).contains('\x1b'));
+        let ok = finding(Check::Tls, "a", ok("b"));
+        assert!(text_of(&ok, true).starts_with("\x1b[32mok     \x1b[0m tls"));
+        assert!(!summary(&Report { findings: vec![ok], is_misconfigured: false }, false).contains('\x1b'));
     }
 
     #[test]
     fn control_characters_are_replaced() {
-        let nasty = fail("b\r\nc", "d\x07").about(Check::Dns, "a\x1b[2J");
-        assert_eq!(text_of(&nasty, PLAIN), "FAIL    dns a [2J: b  c\n         → d ");
-    }
-
-    #[test]
-    fn the_summary_counts_failures_and_warnings() {
-        let warn = warn("memory only", "set STATE_DIR").about(Check::State, "");
-        let fail = fail("refused", "look").about(Check::Tls, "");
-        for (findings, text) in [
-            (vec![], "\nEverything is OK."),
-            (vec![warn.clone()], "\nIt works, with 1 warning."),
-            (vec![fail.clone(), fail.clone()], "\n2 failures: see the lines with an arrow."),
-            (vec![fail, warn.clone(), warn], "\n1 failure, 2 warnings: see the lines with an arrow."),
-        ] {
-            assert_eq!(summary(&Report { findings, is_misconfigured: false }, PLAIN), text);
-        }
-    }
-
-    #[test]
-    fn the_document_has_all_fields_with_stable_names() {
-        let fail = fail("no", Remedy::guess("perhaps")).about(Check::CoturnCli, "");
-        let ok = ok("relayed").about(Check::Turn, "turn:a").after(Duration::from_millis(3));
-        let document = document(&Report { findings: vec![fail, ok], is_misconfigured: false });
-        assert_eq!(
-            document,
-            json!({
-                "version": env!("CARGO_PKG_VERSION"), "state": "fail", "exitStatus": 1,
-                "checks": [
-                    { "check": "coturn-cli", "subject": null, "state": "fail", "seen": "no",
-                      "remedy": "perhaps", "remedyIsGuess": true, "tookMs": null },
-                    { "check": "turn", "subject": "turn:a", "state": "ok", "seen": "relayed",
-                      "remedy": null, "remedyIsGuess": false, "tookMs": 3 },
-                ],
-            })
-        );
-    }
-
-    fn report(findings: Vec<Finding>) -> Report {
-        Report { findings, is_misconfigured: false }
+        let nasty = finding(Check::Tls, "a\x1b[2J", fail("b\r\nc", "d\x07"));
+        assert_eq!(text_of(&nasty, false), "FAIL    tls a [2J: b  c\n         → d ");
     }
 
     #[test]
     fn the_worst_finding_decides_and_warnings_are_not_failures() {
-        let ok = ok("b").about(Check::Dns, "a");
-        let skipped = skipped("no relay").about(Check::Turn, "");
-        let warn = warn("memory", "set it").about(Check::State, "");
-        let fail = fail("refused", "look").about(Check::Tls, "a");
-        for (findings, state, exit) in [
-            (vec![], State::Ok, 0),
-            (vec![skipped.clone()], State::Ok, 0),
-            (vec![ok.clone(), skipped], State::Ok, 0),
-            (vec![ok.clone(), warn.clone()], State::Warn, 0),
-            (vec![fail, ok, warn], State::Fail, 1),
+        let ok = || finding(Check::Tls, "a", ok("b"));
+        let skipped = || finding(Check::Turn, "", skipped("no relay"));
+        let warn = || finding(Check::State, "", warn("memory", "set it"));
+        let fail = || finding(Check::Tls, "a", fail("refused", "look"));
+        for (findings, state, exit, says) in [
+            (vec![], State::Ok, 0, "Everything is OK."),
+            (vec![skipped()], State::Ok, 0, "Everything is OK."),
+            (vec![ok(), skipped()], State::Ok, 0, "Everything is OK."),
+            (vec![ok(), warn()], State::Warn, 0, "It works, with 1 warning."),
+            (vec![fail(), ok()], State::Fail, 1, "1 failure, 0 warnings: see the lines with an arrow."),
+            (
+                vec![fail(), fail(), warn()],
+                State::Fail,
+                1,
+                "2 failures, 1 warning: see the lines with an arrow.",
+            ),
         ] {
-            let report = report(findings);
+            let mut report = Report { findings, is_misconfigured: false };
             assert_eq!((report.state(), report.exit_status()), (state, exit), "{report:?}");
+            assert_eq!(summary(&report, false), format!("\n{says}"));
+            report.is_misconfigured = true;
+            assert_eq!(report.exit_status(), 78);
         }
-    }
-
-    #[test]
-    fn an_invalid_configuration_has_its_own_exit_status() {
-        let fail = fail("expected a number", "correct it").about(Check::Configuration, "PORT");
-        assert_eq!(Report { findings: vec![fail], is_misconfigured: true }.exit_status(), 78);
     }
 
     fn shown(form: OutputFormat) -> String {
         let mut out = Vec::new();
         let mut progress = Progress::new(&mut out, form);
-        progress.starts("dns a.example");
-        progress.found(ok("192.0.2.1").about(Check::Dns, "a.example"));
-        let report = progress.finish();
-        assert_eq!(report.findings.len(), 1);
+        progress.found(Check::CoturnCli, "", fail("no", "perhaps"), Duration::ZERO);
+        progress.found(Check::Turn, "turn:a", ok("relayed"), Duration::from_millis(3));
+        assert_eq!(progress.finish().findings.len(), 2);
         String::from_utf8(out).unwrap()
     }
 
     #[test]
-    fn a_terminal_shows_the_current_check_and_a_file_only_findings() {
-        let look = TextStyle { colour: false };
-        let to_file = shown(OutputFormat::Text { is_terminal: false, look });
-        assert_eq!(to_file, "ok      dns a.example: 192.0.2.1\n\nEverything is OK.\n");
-        let to_terminal = shown(OutputFormat::Text { is_terminal: true, look });
-        assert!(to_terminal.starts_with("\r\x1b[2K…       dns a.example\r\x1b[2Kok "), "{to_terminal:?}");
+    fn text_has_a_line_for_each_finding_and_a_summary() {
+        let text = shown(OutputFormat::Text { colour: false });
+        let expected = "FAIL    coturn-cli: no\n         → perhaps\nok      turn turn:a: relayed (3 ms)\n\n\
+                        1 failure, 0 warnings: see the lines with an arrow.\n";
+        assert_eq!(text, expected);
     }
 
     #[test]
-    fn json_output_is_one_document() {
+    fn json_output_is_one_document_whose_fields_have_stable_names() {
         let text = shown(OutputFormat::Json);
-        let document: serde_json::Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(document["checks"][0]["check"], "dns");
         assert_eq!(text.lines().count(), 1);
+        assert_eq!(
+            serde_json::from_str::<Value>(&text).unwrap(),
+            json!({
+                "version": env!("CARGO_PKG_VERSION"), "state": "fail", "exitStatus": 1,
+                "checks": [
+                    { "check": "coturn-cli", "subject": null, "state": "fail", "seen": "no",
+                      "remedy": "perhaps", "tookMs": 0 },
+                    { "check": "turn", "subject": "turn:a", "state": "ok", "seen": "relayed",
+                      "remedy": null, "tookMs": 3 },
+                ],
+            })
+        );
     }
 }

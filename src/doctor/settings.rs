@@ -4,10 +4,9 @@
 use std::time::Duration;
 
 use reqwest::Client;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde_json::Value;
 
-use super::finding::{Check, Finding, Remedy, Verdict, fail, ok, warn};
+use super::report::{Check, Verdict, fail, ok, warn};
 use crate::config::{Config, ConfigErrors, PublicUrl};
 use crate::http_client::{body, send};
 use crate::json::plain_number;
@@ -15,6 +14,7 @@ use turn_ledger::{BudgetMode, IceSource};
 
 /// Longest response that is read. Real ones have 3 KiB.
 const BODY_MAX: usize = 64 * 1024;
+const NOT_A_BROKER: &str = "the response is not a broker's";
 
 /// A summary of a valid configuration, and one warning for each that the start logs.
 pub(super) fn check(config: &Config) -> Vec<Verdict> {
@@ -23,37 +23,13 @@ pub(super) fn check(config: &Config) -> Vec<Verdict> {
         let remedy = "set TURN_ENABLED=true to relay again";
         found.push(warn("TURN_ENABLED is false: every response is STUN only", remedy));
     }
-    let is_strict = config.budget.mode == BudgetMode::Strict;
-    if is_strict && config.meter.analytics.is_none() && is_on(config, IceSource::Cloudflare) {
-        found.push(warn(
-            "BUDGET_MODE=strict without Cloudflare's analytics: no reserved bytes are released before the reset",
-            "set CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_ANALYTICS_TOKEN, or use BUDGET_MODE=estimate",
-        ));
-    }
     let remedy = "correct the setting, or ignore this: the service starts";
     found.extend(config.warnings.iter().map(|text| warn(text, remedy)));
     found
 }
 
-/// Whether a source is named and has its settings.
-pub(super) fn is_on(config: &Config, source: IceSource) -> bool {
-    let has_settings = match source {
-        IceSource::Cloudflare => config.ice.cloudflare.is_some(),
-        IceSource::Coturn => config.ice.coturn.is_some(),
-        IceSource::Manual => config.ice.manual.is_some(),
-        IceSource::Relay => config.ice.relay.is_some(),
-        IceSource::Stun => true,
-        IceSource::Sfu => config.signaling.sfu.is_some(),
-    };
-    has_settings && config.ice.sources.contains(&source)
-}
-
 fn summary(config: &Config) -> String {
-    let source = |source: &IceSource| {
-        let off = if is_on(config, *source) { "" } else { " (off)" };
-        format!("{source}{off}")
-    };
-    let sources: Vec<String> = config.ice.sources.iter().map(source).collect();
+    let sources: Vec<&str> = config.ice.sources.iter().map(|source| source.name()).collect();
     let mode = if config.budget.mode == BudgetMode::Strict { "strict" } else { "estimate" };
     format!(
         "sources {}; {} GB a month, mode {mode}; credentials of {} s",
@@ -69,43 +45,15 @@ pub(super) fn problems(errors: &ConfigErrors) -> Vec<Verdict> {
     errors.to_string().lines().map(|problem| fail(problem, remedy)).collect()
 }
 
-/// The part of `GET /api/bandwidth-status` that matters here.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Status {
-    hints: Vec<Hint>,
-    observed_tail: Option<ObservedTail>,
-}
-
-#[derive(Deserialize)]
-struct Hint {
-    code: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ObservedTail {
-    longest_seconds: u64,
-    grants: u64,
-    relayed_after_expiry: u64,
-}
-
-/// The part of `GET /health` that only a broker has.
-#[derive(Deserialize)]
-struct Health {
-    #[serde(rename = "uptimeSeconds")]
-    _uptime_seconds: u64,
-}
-
 /// The response to a GET as JSON, or what was seen instead.
-async fn get<T: DeserializeOwned>(url: String, client: &Client) -> Result<T, String> {
+async fn get(url: String, client: &Client) -> Result<Value, String> {
     let answer = async { body(BODY_MAX, send(client.get(url)).await?).await };
     let body = answer.await.map_err(|error| error.to_string())?;
-    serde_json::from_slice(&body).map_err(|_| "the response is not a broker's".to_owned())
+    serde_json::from_slice(&body).map_err(|_| NOT_A_BROKER.to_owned())
 }
 
 /// Asks the service at the configured address. No finding if none answers, because it may not run yet.
-pub(super) async fn service(config: &Config, client: &Client) -> Vec<Finding> {
+pub(super) async fn service(config: &Config, client: &Client) -> Vec<(Check, Verdict)> {
     let url = format!("http://{}/api/bandwidth-status", config.server.reachable());
     let tail = config.budget.expiry_tail.unwrap_or(IceSource::Cloudflare.expiry_tail());
     get(url, client).await.map(|status| of_status(&status, tail)).unwrap_or_default()
@@ -113,34 +61,32 @@ pub(super) async fn service(config: &Config, client: &Client) -> Vec<Finding> {
 
 /// Asks the service where people open it. A warning at most: from this machine a public address may be out of reach.
 pub(super) async fn public(url: &PublicUrl, client: &Client) -> Verdict {
-    match get::<Health>(format!("{url}health"), client).await {
-        Ok(_) => ok("a broker responds"),
-        Err(seen) => warn(
-            seen,
-            Remedy::guess(
-                "check the proxy, its DNS name and certificate, and PUBLIC_URL; ask from another machine too",
-            ),
-        ),
-    }
+    let seen = match get(format!("{url}health"), client).await {
+        Ok(health) if health["uptimeSeconds"].is_u64() => return ok("a broker responds"),
+        Ok(_) => NOT_A_BROKER.to_owned(),
+        Err(seen) => seen,
+    };
+    warn(seen, "check the proxy, its DNS name and certificate, and PUBLIC_URL; ask from another machine too")
 }
 
 /// The findings about a status. `tail`: the configured one.
-fn of_status(status: &Status, tail: Duration) -> Vec<Finding> {
+fn of_status(status: &Value, tail: Duration) -> Vec<(Check, Verdict)> {
     let mut found = Vec::new();
-    if status.hints.iter().any(|hint| hint.code == "PROXY_NOT_TRUSTED") {
-        let verdict = warn(
-            "the running service does not read an X-Forwarded-For, because its sender is not in TRUSTED_PROXIES",
-            "add the address that turn-broker status names to TRUSTED_PROXIES, if it is your proxy's",
-        );
-        found.push(verdict.about(Check::Configuration, ""));
+    let mut hints = status["hints"].as_array().into_iter().flatten();
+    if let Some(hint) = hints.find(|hint| hint["code"] == "PROXY_NOT_TRUSTED") {
+        let says = hint["message"].as_str().unwrap_or_default();
+        found
+            .push((Check::Configuration, warn(says, "set TRUSTED_PROXIES, if that address is your proxy's")));
     }
-    if let Some(seen) = status.observed_tail.as_ref().filter(|seen| seen.grants > 0) {
-        let ObservedTail { longest_seconds, grants, relayed_after_expiry } = *seen;
-        let text = format!(
-            "the running service has seen up to {longest_seconds} s, of {grants} grants in use at their expiry, of which \
-             {relayed_after_expiry} relayed after it"
+    let number = |name: &str| status["observedTail"][name].as_u64().unwrap_or_default();
+    let (seconds, grants) = (number("longestSeconds"), number("grants"));
+    if grants > 0 {
+        let seen = format!(
+            "the running service has seen up to {seconds} s, of {grants} grants in use at their expiry, of which {} \
+             relayed after it",
+            number("relayedAfterExpiry")
         );
-        found.push(judge_tail(longest_seconds, tail, &text).about(Check::Tail, IceSource::Cloudflare.name()));
+        found.push((Check::Tail, judge_tail(seconds, tail, &seen)));
     }
     found
 }
@@ -159,7 +105,7 @@ pub(super) fn judge_tail(seconds: u64, assumed: Duration, seen: &str) -> Verdict
 
 #[cfg(test)]
 mod tests {
-    use super::super::finding::State;
+    use super::super::report::State;
     use super::*;
     use crate::config::Environment;
 
@@ -168,11 +114,11 @@ mod tests {
     }
 
     #[test]
-    fn the_summary_lists_the_sources_and_marks_those_that_are_off() {
+    fn the_summary_lists_the_sources() {
         let found = check(&config(&[]).unwrap());
         assert_eq!(
             found[0].seen,
-            "sources cloudflare (off), stun; 1000 GB a month, mode estimate; credentials of 86400 s"
+            "sources cloudflare, stun; 1000 GB a month, mode estimate; credentials of 86400 s"
         );
         assert_eq!(found.len(), 1);
     }
@@ -181,7 +127,6 @@ mod tests {
     fn each_warning_at_start_is_a_warning_here() {
         let pairs = [
             ("TURN_ENABLED", "false"),
-            ("BUDGET_MODE", "strict"),
             ("TURN_TTL_SECOND", "60"),
             ("CLOUDFLARE_TURN_KEY_ID", "key"),
             ("CLOUDFLARE_TURN_API_TOKEN", "hush-token"),
@@ -189,11 +134,7 @@ mod tests {
         let found = check(&config(&pairs).unwrap());
         assert!(found[1..].iter().all(|one| one.state == State::Warn && one.remedy.is_some()));
         let seen: Vec<&str> = found[1..].iter().map(|one| &*one.seen).collect();
-        assert!(
-            seen[0].contains("TURN_ENABLED")
-                && seen[1].contains("strict")
-                && seen[2].contains("TURN_TTL_SECONDS")
-        );
+        assert!(seen[0].contains("TURN_ENABLED") && seen[1].contains("TURN_TTL_SECONDS"));
         assert!(!format!("{found:?}").contains("hush"));
     }
 
@@ -205,7 +146,7 @@ mod tests {
         assert!(found[0].seen.starts_with("BILLING_DAY: "));
     }
 
-    fn found(body: &str) -> Vec<Finding> {
+    fn found(body: &str) -> Vec<(Check, Verdict)> {
         serde_json::from_str(body)
             .map(|status| of_status(&status, Duration::from_secs(600)))
             .unwrap_or_default()
@@ -231,8 +172,8 @@ mod tests {
                 r#"{{"hints":[],"observedTail":{{"longestSeconds":{longest},"grants":{grants},"relayedAfterExpiry":2,"leftOut":0}}}}"#
             );
             let found = found(&body);
-            assert_eq!(found.first().map(|one| one.state), state, "{longest}");
-            assert!(found.iter().all(|one| one.seen.contains("of 5 grants")), "{found:?}");
+            assert_eq!(found.first().map(|(_, one)| one.state), state, "{longest}");
+            assert!(found.iter().all(|(_, one)| one.seen.contains("of 5 grants")), "{found:?}");
         }
     }
 }

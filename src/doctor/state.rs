@@ -6,14 +6,12 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use super::finding::{Verdict, fail, ok, warn};
+use super::report::{Verdict, fail, ok, warn};
 use crate::journal::inspect::LedgerCopy;
-use crate::journal::store::{FILE_NAME, FORMAT, OpenError};
+use crate::journal::store::{FORMAT, OpenError};
 
 /// With less free space than this, writes of the ledger and the log may soon fail.
 const FREE_MIN: u64 = 100_000_000;
-/// A larger ledger is not read: the reader holds all of it in memory, and ten years of a busy service need less.
-const READ_MAX: u64 = 256 << 20;
 
 /// The verdicts about `STATE_DIR`.
 pub(super) fn check(directory: Option<&Path>) -> Vec<Verdict> {
@@ -23,20 +21,18 @@ pub(super) fn check(directory: Option<&Path>) -> Vec<Verdict> {
             "set STATE_DIR to a directory that outlives the process",
         )];
     };
-    if !directory.is_dir() {
-        return vec![missing(directory)];
-    }
-    let bytes = std::fs::metadata(directory.join(FILE_NAME)).map_or(0, |file| file.len());
-    let (ledger, is_held) = if bytes > READ_MAX {
-        let seen = format!("the ledger has {bytes} bytes, far more than expected, and was not read");
-        let remedy = "stop the service and run `turn-broker ledger show` to see what fills it";
-        (warn(seen, remedy), false)
+    // The service creates a missing directory, if its user may.
+    let is_there = directory.exists();
+    let nearest = if is_there { Some(directory) } else { directory.ancestors().find(|at| at.is_dir()) };
+    let written = try_write(nearest.unwrap_or(Path::new(".")));
+    let read = LedgerCopy::take(directory).map(|ledger| ledger.bytes);
+    let is_held = matches!(read, Err(OpenError::InUse { .. }));
+    let mut found = vec![if is_there {
+        judge_ledger(&read)
     } else {
-        let read = LedgerCopy::take(directory).map(|ledger| ledger.bytes);
-        (judge_ledger(&read), matches!(read, Err(OpenError::InUse { .. })))
-    };
-    let mut found = vec![ledger];
-    if let Err(error) = try_write(directory) {
+        ok("does not exist yet; the first start creates it")
+    }];
+    if let Err(error) = written {
         let seen = format!("this user may not write there: {error}");
         // A running service that holds the ledger can write it.
         found.push(if is_held {
@@ -51,43 +47,19 @@ pub(super) fn check(directory: Option<&Path>) -> Vec<Verdict> {
     found
 }
 
-/// The service creates a missing directory, if its user may.
-fn missing(directory: &Path) -> Verdict {
-    let parents = directory.ancestors().skip(1);
-    let mut parents =
-        parents.map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
-    let nearest = parents.find(|parent| parent.is_dir());
-    if !directory.exists() && nearest.is_some_and(|parent| try_write(parent).is_ok()) {
-        return ok("does not exist yet; the first start creates it");
-    }
-    let seen = "is not a directory, and this user cannot create it";
-    fail(seen, "create a directory that the service's user may write to")
-}
-
-/// `read`: the ledger's length.
+/// `read`: the ledger's length. The text of an error ends with what to do.
 fn judge_ledger(read: &Result<u64, OpenError>) -> Verdict {
-    let damage = match read {
-        Ok(bytes) => return ok(format!("the ledger can be read: format {FORMAT}, {bytes} bytes")),
-        Err(OpenError::Absent { .. }) => return ok("no ledger yet; the first start creates it"),
+    match read {
+        Ok(bytes) => ok(format!("the ledger can be read: format {FORMAT}, {bytes} bytes")),
+        Err(OpenError::Absent { .. }) => ok("no ledger yet; the first start creates it"),
         Err(OpenError::InUse { .. }) => {
-            return ok("the ledger is in use by a running service, as it should be; it was not read");
-        }
-        Err(OpenError::OtherFormat { found, .. }) => {
-            let seen = format!("the ledger has format {found}, this version reads format {FORMAT}");
-            return fail(
-                seen,
-                "run the version that wrote it, or move the file away to start with an empty ledger",
-            );
+            ok("the ledger is in use by a running service, as it should be; it was not read")
         }
         Err(OpenError::Directory { error, .. }) if error.kind() == io::ErrorKind::PermissionDenied => {
-            return warn("this user may not read the ledger", "run doctor as the service's user");
+            warn("this user may not read the ledger", "run doctor as the service's user")
         }
-        Err(OpenError::Damaged { what, .. }) => what.clone(),
-        Err(OpenError::Directory { error, .. }) => error.to_string(),
-        Err(error) => error.to_string(),
-    };
-    let remedy = format!("restore {FILE_NAME} from a backup, or move it away to start with an empty ledger");
-    fail(format!("the ledger cannot be read: {damage}"), remedy)
+        Err(error) => fail(error.to_string(), "follow docs/LEDGER.md, which says how to restore a backup"),
+    }
 }
 
 /// Creates a file and removes it.
@@ -112,10 +84,10 @@ fn judge_free_space(free: u64) -> Verdict {
 mod tests {
     use tempfile::TempDir;
 
-    use super::super::finding::State;
+    use super::super::report::State;
     use super::*;
     use crate::journal::Storage;
-    use crate::journal::store::Store;
+    use crate::journal::store::{FILE_NAME, Store};
 
     fn first(directory: &TempDir) -> Verdict {
         check(Some(directory.path())).remove(0)

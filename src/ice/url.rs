@@ -15,8 +15,9 @@ pub struct IceUrl {
     port: u16,
 }
 
-/// The transport between client and server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// The transport between client and server. Its text is the name as firewalls have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, strum::Display)]
+#[strum(serialize_all = "UPPERCASE")]
 pub enum Transport {
     /// UDP.
     Udp,

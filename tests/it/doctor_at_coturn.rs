@@ -83,7 +83,7 @@ async fn real_coturn_is_examined_by_doctor() {
     let (exit, found) = examine(&[], &dead, &[]).await;
     assert_eq!((exit, states(&found)), (Some(1), vec!["fail"; 3]), "{found:?}");
     assert!(says(&found[0], "nothing listens") && says(&found[0], "UDP port 9"), "{found:?}");
-    assert!(says(&found[2], "although STUN answers"), "{found:?}");
+    assert!(says(&found[2], "STUN answers"), "{found:?}");
 
     let (exit, found) = examine(&[], &["turn:127.0.0.1:9", TCP], &[]).await;
     assert_eq!((exit, states(&found)), (Some(0), vec!["warn", "ok", "warn"]), "{found:?}");
@@ -91,8 +91,8 @@ async fn real_coturn_is_examined_by_doctor() {
 
     let (exit, found) = examine(&[], &[UDP, TLS], &[]).await;
     assert_eq!((exit, states(&found)), (Some(1), vec!["ok", "fail", "warn"]), "{found:?}");
-    assert!(says(&found[1], "authority of the certificate is not known"), "{found:?}");
+    assert!(says(&found[1], "UnknownIssuer"), "{found:?}");
 
     let (_, found) = examine(&trusted, &["turns:127.0.0.1:5349"], &[]).await;
-    assert!(says(&found[0], "for another name"), "{found:?}");
+    assert!(says(&found[0], "not valid for name"), "{found:?}");
 }

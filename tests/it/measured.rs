@@ -83,7 +83,7 @@ async fn the_reason_why_analytics_fails_is_shown_at_once() {
         let hints = status["hints"].as_array().unwrap().clone();
         hints.into_iter().find(|hint| hint["code"] == "ANALYTICS_FAILING").map(|hint| hint["message"].clone())
     };
-    let expected = "the latest attempt to read Cloudflare's count failed: usage after asOf is estimated. Cloudflare's analytics answered 503 Service Unavailable: wait; if it stays, see https://www.cloudflarestatus.com.";
+    let expected = "the latest attempt to read Cloudflare's count failed: usage after asOf is estimated. Cloudflare's analytics: answered 503 Service Unavailable: wait; if it stays, see https://www.cloudflarestatus.com.";
     assert_eq!(failing().await, Some(json!(expected)));
     assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
     assert_eq!(failing().await, None);

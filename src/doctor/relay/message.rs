@@ -1,17 +1,18 @@
 //! The STUN messages of the doctor: four requests and their responses. Pure; the codec is `stun-types`. Requests are
-//! signed as in browsers: MD5 keys and SHA-1 (RFC 8489 keeps both), and SHA-256 only if the server offers nothing else.
+//! signed as in browsers: MD5 keys and SHA-1, which RFC 8489 keeps.
 //! The texts of a server (reason phrase, software) are dropped.
 
 use std::net::SocketAddr;
 
 use stun_types::attribute::{
-    AttributeType, ErrorCode, Nonce, PasswordAlgorithm, PasswordAlgorithmValue, PasswordAlgorithms,
-    RawAttribute, Realm, Username, XorMappedAddress, XorSocketAddr,
+    AttributeType, ErrorCode, Nonce, RawAttribute, Realm, Username, XorMappedAddress, XorSocketAddr,
 };
 use stun_types::message::{
     BINDING, IntegrityAlgorithm, LongTermKeyCredentials, Message, MessageClass, MessageIntegrityCredentials,
     MessageType, MessageWrite, MessageWriteExt, MessageWriteVec, Method, StunWriteError, TransactionId,
 };
+
+use super::error::ProbeError;
 
 /// The methods and attributes of RFC 8656.
 const ALLOCATE: Method = Method::new(0x003);
@@ -39,8 +40,6 @@ pub(super) struct Credential {
 pub(super) struct Challenge {
     realm: String,
     nonce: String,
-    /// The password algorithms that it offers, if any.
-    offered: Vec<PasswordAlgorithmValue>,
 }
 
 /// A credential with the challenge of one server.
@@ -75,25 +74,20 @@ pub(super) enum Answer {
     },
 }
 
-/// Why a response cannot be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unusable {
-    /// Not STUN, or of another method.
-    NotStun,
-    /// A success without a valid signature, so its sender may not know the credential.
-    Unsigned,
-}
-
-/// The kinds of requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The kinds of requests, with their names in errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
 pub(super) enum RequestKind {
     /// Asks for our address.
+    #[strum(serialize = "the binding request")]
     Binding,
-    /// Asks for an allocation.
+    /// Asks for an allocation, at first without a credential; the server answers with a challenge.
+    #[strum(serialize = "the allocation request")]
     Allocate,
     /// Keeps the allocation for another minute.
+    #[strum(serialize = "the refresh of the allocation")]
     Refresh,
     /// Releases the allocation.
+    #[strum(serialize = "the release of the allocation")]
     Release,
 }
 
@@ -114,22 +108,11 @@ impl Proof {
         Self { credential: key.into(), username, challenge }
     }
 
-    /// Whether the server accepts SHA-256 only.
-    pub(super) fn needs_sha256(&self) -> bool {
-        let offered = &self.challenge.offered;
-        !offered.is_empty() && !offered.contains(&PasswordAlgorithmValue::MD5)
-    }
-
     fn write(&self, message: &mut MessageWriteVec) -> Result<(), StunWriteError> {
         message.add_attribute(&Username::new(&self.username)?)?;
         message.add_attribute(&Realm::new(&self.challenge.realm)?)?;
         message.add_attribute(&Nonce::new(&self.challenge.nonce)?)?;
-        if !self.needs_sha256() {
-            return message.add_message_integrity(&self.credential, IntegrityAlgorithm::Sha1);
-        }
-        message.add_attribute(&PasswordAlgorithms::new(&self.challenge.offered))?;
-        message.add_attribute(&PasswordAlgorithm::new(PasswordAlgorithmValue::SHA256))?;
-        message.add_message_integrity(&self.credential, IntegrityAlgorithm::Sha256)
+        message.add_message_integrity(&self.credential, IntegrityAlgorithm::Sha1)
     }
 }
 
@@ -142,15 +125,11 @@ pub(super) fn request(
     let message_type = MessageType::from_class_method(MessageClass::Request, kind.method());
     let mut message = Message::builder(message_type, id, MessageWriteVec::new());
     let lifetime = if kind == RequestKind::Release { 0 } else { SHORT }.to_be_bytes();
-    match kind {
-        RequestKind::Binding => {}
-        RequestKind::Allocate => {
-            message.add_attribute(&RawAttribute::new(REQUESTED_TRANSPORT, &RELAY_UDP))?;
-            message.add_attribute(&RawAttribute::new(LIFETIME, &lifetime))?;
-        }
-        RequestKind::Refresh | RequestKind::Release => {
-            message.add_attribute(&RawAttribute::new(LIFETIME, &lifetime))?;
-        }
+    if kind == RequestKind::Allocate {
+        message.add_attribute(&RawAttribute::new(REQUESTED_TRANSPORT, &RELAY_UDP))?;
+    }
+    if kind != RequestKind::Binding {
+        message.add_attribute(&RawAttribute::new(LIFETIME, &lifetime))?;
     }
     if let Some(proof) = proof {
         proof.write(&mut message)?;
@@ -173,42 +152,34 @@ pub(super) fn body_length(header: &[u8; HEADER]) -> Option<usize> {
 }
 
 /// Parses the response to a request.
-pub(super) fn read(bytes: &[u8], kind: RequestKind, proof: Option<&Proof>) -> Result<Answer, Unusable> {
-    let message = Message::from_bytes(bytes).map_err(|_| Unusable::NotStun)?;
+pub(super) fn read(bytes: &[u8], kind: RequestKind, proof: Option<&Proof>) -> Result<Answer, ProbeError> {
+    let message = Message::from_bytes(bytes).map_err(|_| ProbeError::NotStun)?;
     if !message.has_method(kind.method()) {
-        return Err(Unusable::NotStun);
+        return Err(ProbeError::NotStun);
     }
     match message.class() {
         MessageClass::Success => {
             if proof.is_some_and(|proof| message.validate_integrity(&proof.credential).is_err()) {
-                return Err(Unusable::Unsigned);
+                return Err(ProbeError::Unsigned);
             }
-            Ok(Answer::Done { mapped: mapped(&message), relayed: relayed(&message) })
+            let id = message.transaction_id();
+            let mapped = message.attribute::<XorMappedAddress>().ok().map(|mapped| mapped.addr(id));
+            let relayed = message.raw_attribute(XOR_RELAYED_ADDRESS);
+            let relayed = relayed.and_then(|raw| Some(XorSocketAddr::from_raw(&raw).ok()?.addr(id)));
+            Ok(Answer::Done { mapped, relayed })
         }
         MessageClass::Error => {
-            let code = message.attribute::<ErrorCode>().map_err(|_| Unusable::NotStun)?.code();
+            let code = message.attribute::<ErrorCode>().map_err(|_| ProbeError::NotStun)?.code();
             Ok(Answer::Refused { code, challenge: challenge(&message) })
         }
-        MessageClass::Request | MessageClass::Indication => Err(Unusable::NotStun),
+        MessageClass::Request | MessageClass::Indication => Err(ProbeError::NotStun),
     }
-}
-
-fn mapped(message: &Message<'_>) -> Option<SocketAddr> {
-    let attribute = message.attribute::<XorMappedAddress>().ok()?;
-    Some(attribute.addr(message.transaction_id()))
-}
-
-fn relayed(message: &Message<'_>) -> Option<SocketAddr> {
-    let raw = message.raw_attribute(XOR_RELAYED_ADDRESS)?;
-    Some(XorSocketAddr::from_raw(&raw).ok()?.addr(message.transaction_id()))
 }
 
 fn challenge(message: &Message<'_>) -> Option<Challenge> {
     let realm = message.attribute::<Realm>().ok()?.realm().to_owned();
     let nonce = message.attribute::<Nonce>().ok()?.nonce().to_owned();
-    let offered = message.attribute::<PasswordAlgorithms>();
-    let offered = offered.map(|offered| offered.algorithms().to_vec()).unwrap_or_default();
-    Some(Challenge { realm, nonce, offered })
+    Some(Challenge { realm, nonce })
 }
 
 #[cfg(test)]

@@ -99,7 +99,7 @@ async fn probe(world: &World, max: Duration, settings: &[(&str, &str)]) -> (Stri
     let report = doctor::run(&config, &options, clock, progress).await.unwrap();
     let found: Vec<_> = report.findings.iter().filter(|found| found.check == Check::Tail).collect();
     let [one] = &found[..] else { panic!("{found:?}") };
-    (one.state.name().to_owned(), one.seen.clone())
+    (<&str>::from(one.verdict.state).to_owned(), one.verdict.seen.clone())
 }
 
 #[tokio::test]
