@@ -22,6 +22,8 @@ use text::{failure, rotation};
 
 /// Longest JSON response that is read. Real ones have a few KiB.
 const BODY_MAX: usize = 64 * 1024;
+/// The longest backup. Ten years of a busy service have less than 256 MiB.
+const BACKUP_MAX: u64 = 4 << 30;
 /// The time limit of a whole backup. Other calls have that of the HTTP client.
 const BACKUP_TIMEOUT: Duration = Duration::from_secs(600);
 
@@ -87,7 +89,7 @@ pub async fn run(
     };
     let response = send(config, command, &url).await?;
     if let OperatorCommand::Backup { file: path } = command {
-        let bytes = save(path, response).await?;
+        let bytes = save(path, response, BACKUP_MAX).await?;
         return Ok(if options.json { text::saved_json(path, bytes) } else { text::saved(path, bytes) });
     }
     let not_a_broker = || OperatorError::NotABroker(url.to_string());
@@ -177,19 +179,21 @@ async fn send(config: &Config, command: &OperatorCommand, url: &Url) -> Result<R
     Err(said.map_or_else(|| OperatorError::NotABroker(url.to_string()), OperatorError::Refused))
 }
 
-/// Writes the response to a new file, which only its owner can read. Returns its length. Removes it after a failure.
-async fn save(path: &Path, mut response: Response) -> Result<u64, OperatorError> {
+/// Writes the response, of at most `max` bytes, to a new file, which only its owner can read. Returns its length. Removes it after
+/// a failure.
+async fn save(path: &Path, mut response: Response, max: u64) -> Result<u64, OperatorError> {
     let mut file = UnfinishedFile::create(path)?;
+    let incomplete = |error| OperatorError::Incomplete { path: path.to_owned(), error };
     let unwritten = |error| OperatorError::File { path: path.to_owned(), error };
     let mut bytes = 0_u64;
     loop {
-        let chunk = response
-            .chunk()
-            .await
-            .map_err(|error| OperatorError::Incomplete { path: path.to_owned(), error: error.into() })?;
+        let chunk = response.chunk().await.map_err(|error| incomplete(error.into()))?;
         let Some(chunk) = chunk else { break };
-        file.file.write_all(&chunk).map_err(unwritten)?;
         bytes = bytes.saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
+        if bytes > max {
+            return Err(incomplete(CallError::TooLong(usize::try_from(max).unwrap_or(usize::MAX))));
+        }
+        file.file.write_all(&chunk).map_err(unwritten)?;
     }
     file.finish().map_err(unwritten)?;
     Ok(bytes)
@@ -226,5 +230,22 @@ impl Drop for UnfinishedFile<'_> {
             // The error that is reported says more.
             let _ = std::fs::remove_file(self.path);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_backup_has_a_longest_length_and_a_longer_one_leaves_no_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("copy");
+        let response = || Response::from(axum::http::Response::new("12345"));
+        assert_eq!(save(&path, response(), 5).await.unwrap(), 5);
+        assert_eq!(std::fs::read(&path).unwrap(), b"12345");
+        let other = directory.path().join("other");
+        let error = save(&other, response(), 4).await.unwrap_err().to_string();
+        assert!(error.contains("longer than 4 bytes") && !other.exists(), "{error}");
     }
 }
