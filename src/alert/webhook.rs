@@ -42,7 +42,7 @@ pub fn remedy(error: &CallError) -> &'static str {
             300..=399 => "set ALERT_WEBHOOK_URL to the final address: redirects are not followed",
             401 | 403 => "check ALERT_WEBHOOK_URL and ALERT_WEBHOOK_SECRET",
             404 | 410 => "create a new webhook and set ALERT_WEBHOOK_URL: this one no longer exists",
-            _ if error.is_temporary() => "check the receiver; the service retries for a quarter of an hour",
+            _ if error.is_temporary() => "check the receiver: it is overloaded, or fails by itself",
             _ => "check the receiver: it does not understand the message",
         },
         CallError::Unsendable | CallError::TooLong(_) | CallError::Unusable(_) => "check ALERT_WEBHOOK_URL",

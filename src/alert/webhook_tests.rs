@@ -120,3 +120,10 @@ fn the_page_says_for_each_alert_what_to_do_first() {
         assert!(is_recovery || row.ends_with(&format!("| {step} |")), "{}: {row}", kind.name());
     }
 }
+
+#[test]
+fn no_remedy_promises_what_only_the_service_does() {
+    // `doctor --send-test-alert` shows it too, and sends once.
+    let temporary = CallError::of_status(503);
+    assert!(temporary.is_temporary() && !remedy(&temporary).contains("retries"));
+}

@@ -72,7 +72,7 @@ async fn carry_out(app: &Arc<App>, hub: &Arc<Hub>, effect: Effect) {
         Effect::TellDisconnected(webhook) => {
             let Some(ayame) = &app.signaling.ayame else { return };
             let Some(url) = &ayame.disconnect_webhook else { return };
-            post(app, url, &webhook, ayame.webhook_timeout).await;
+            post(app, url, &webhook, ayame.webhook_timeout, |_| true).await;
         }
     }
 }
@@ -80,16 +80,23 @@ async fn carry_out(app: &Arc<App>, hub: &Arc<Hub>, effect: Effect) {
 /// The application's answer. `None` unless it is a 200.
 async fn authorize(app: &App, webhook: &Webhook) -> Option<Text> {
     let ayame = app.signaling.ayame.as_ref()?;
-    post(app, ayame.authn_webhook.as_ref()?, webhook, ayame.webhook_timeout).await
+    let is_answer = |status| status == StatusCode::OK;
+    post(app, ayame.authn_webhook.as_ref()?, webhook, ayame.webhook_timeout, is_answer).await
 }
 
-/// The body of a 200.
-async fn post(app: &App, url: &WebhookUrl, webhook: &Webhook, timeout: Duration) -> Option<Text> {
+/// The body of a success with a status that `is_answer`.
+async fn post(
+    app: &App,
+    url: &WebhookUrl,
+    webhook: &Webhook,
+    timeout: Duration,
+    is_answer: fn(StatusCode) -> bool,
+) -> Option<Text> {
     let request = app.signaling.client.post(url.expose().clone()).timeout(timeout);
     let request = request.headers(headers(webhook)).body(webhook.body.clone());
     let answer = async {
         let response = send(request).await?;
-        if response.status() != StatusCode::OK {
+        if !is_answer(response.status()) {
             return Err(CallError::from(&response));
         }
         body(WEBHOOK_BODY_MAX, response).await

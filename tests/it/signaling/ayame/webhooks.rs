@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::alerts::Log;
 use crate::support::fake_webhook::{FakeWebhook, Received, Reply};
 
 /// A broker with both webhooks.
@@ -124,6 +125,22 @@ async fn the_end_of_each_socket_is_told_once() {
     connections.sort();
     connections.dedup();
     assert_eq!(connections.len(), 4);
+}
+
+#[tokio::test]
+async fn any_success_of_the_webhook_that_is_told_is_good_and_any_other_status_is_logged() {
+    let (log, _logging) = Log::of_this_thread();
+    let disconnect = FakeWebhook::start(&[Reply::Status(204), Reply::Status(202), Reply::Status(500)]).await;
+    let url = disconnect.url();
+    let (_cloudflare, broker) = with_ayame(&[("DISCONNECT_WEBHOOK_URL", &*url)]).await;
+    for _ in 0..3 {
+        open(&broker).await.close().await;
+    }
+    disconnect.wait_for(3).await;
+    broker.finish().await;
+    let text = log.text();
+    let failed: Vec<_> = text.lines().filter(|line| line.contains("a signaling webhook failed")).collect();
+    assert!(failed.len() == 1 && failed[0].contains("answered 500"), "{failed:?}");
 }
 
 #[tokio::test]
