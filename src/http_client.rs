@@ -14,8 +14,10 @@ use url::Url;
 
 pub use error::CallError;
 
-/// Time limit for connecting, and for a whole request unless the request sets another.
+/// Time limit for a whole request, unless the request sets another.
 const TIMEOUT: Duration = Duration::from_secs(3);
+/// Time limit for connecting. Shorter than any of the whole, so that an error says which of the two has passed.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const USER_AGENT: &str = concat!("turn-broker/", env!("CARGO_PKG_VERSION"));
 
 /// The HTTP client cannot be built: its TLS settings are wrong.
@@ -34,7 +36,7 @@ pub fn http_client() -> Result<Client, ClientError> {
         // Only the configured addresses are contacted, even if HTTP_PROXY is set.
         .no_proxy()
         .redirect(redirect::Policy::none())
-        .connect_timeout(TIMEOUT)
+        .connect_timeout(CONNECT_TIMEOUT)
         .timeout(TIMEOUT)
         .pool_idle_timeout(Duration::from_secs(60))
         .tls_certs_only(roots)
@@ -108,6 +110,12 @@ pub(crate) async fn body(max: usize, mut response: Response) -> Result<Vec<u8>, 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failed_connect_is_seen_before_the_whole_request_has_timed_out() {
+        // What either error says is tested in `error`.
+        assert!(CONNECT_TIMEOUT < TIMEOUT);
+    }
 
     #[test]
     fn the_path_of_the_base_is_kept_and_debug_shows_no_token() {

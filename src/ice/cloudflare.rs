@@ -102,9 +102,10 @@ impl Cloudflare {
         within: Duration,
         trace: Option<TraceParent>,
     ) -> Result<MintResponse, CallError> {
-        tokio::time::timeout(within, self.attempts(ttl, identifier, trace))
-            .await
-            .unwrap_or(Err(CallError::Timeout))
+        // If the deadline ends the retry, the first failure says more.
+        let mut first = CallError::Timeout;
+        let minted = tokio::time::timeout(within, self.attempts(ttl, identifier, trace, &mut first)).await;
+        minted.unwrap_or(Err(first))
     }
 
     /// Revokes the credential with this user name. `false` if the provider does not know it.
@@ -121,15 +122,16 @@ impl Cloudflare {
         ttl: Duration,
         identifier: &str,
         trace: Option<TraceParent>,
+        first: &mut CallError,
     ) -> Result<MintResponse, CallError> {
-        let mut attempt = 1;
-        loop {
+        for _ in 1..ATTEMPTS_MAX {
             match self.attempt(ttl, identifier, trace).await {
-                Err(error) if attempt < ATTEMPTS_MAX && is_worth_a_retry(&error) => attempt += 1,
+                Err(error) if is_worth_a_retry(&error) => *first = error,
                 result => return result,
             }
             tokio::time::sleep(RETRY_PAUSE).await;
         }
+        self.attempt(ttl, identifier, trace).await
     }
 
     async fn attempt(

@@ -87,6 +87,16 @@ async fn a_server_error_is_retried_once_and_the_second_response_counts() {
 }
 
 #[tokio::test]
+async fn a_retry_that_the_deadline_ends_does_not_hide_the_first_failure() {
+    let (cloudflare, broker) = with_cloudflare().await;
+    cloudflare.next(Fault::ServerErrorHtml(503));
+    cloudflare.next(Fault::Hang);
+    assert_eq!(broker.mint().await.json()["source"], "stun");
+    let outcome = "turn_broker_provider_requests_total{outcome=\"status_5xx\"}";
+    assert_eq!(broker.metric(outcome).await, Some(1));
+}
+
+#[tokio::test]
 async fn after_two_server_errors_there_is_no_further_attempt() {
     let (cloudflare, broker) = with_cloudflare().await;
     cloudflare.always(Fault::ServerErrorHtml(502));
