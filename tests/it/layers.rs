@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the top. Modules of one layer do not import each other.
-pub(crate) const LAYERS: [&[&str]; 16] = [
+const LAYERS: [&[&str]; 16] = [
     &["main", "lib"],
     &["cli"],
     &["demo", "doctor", "healthcheck", "ledger_command", "operator_command", "serve"],
@@ -43,7 +43,7 @@ fn no_import_runs_back_up() {
     assert_eq!(modules, listed, "LAYERS lists the modules of src/");
 }
 
-pub(crate) fn layer_of(module: &str) -> Option<usize> {
+fn layer_of(module: &str) -> Option<usize> {
     LAYERS.iter().position(|layer| layer.contains(&module))
 }
 
