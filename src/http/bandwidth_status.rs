@@ -156,13 +156,6 @@ pub async fn get_bandwidth_status(app: AppState) -> Json<StatusBody> {
     Json(status(&app, &app.account.snapshot()))
 }
 
-impl StatusBody {
-    /// The limit in GB.
-    pub(super) fn limit_gb(&self) -> &serde_json::Number {
-        &self.bandwidth_limit_gb
-    }
-}
-
 /// The response for `snapshot`.
 pub(super) fn status(app: &App, snapshot: &Snapshot) -> StatusBody {
     let (figures, measured) = (&snapshot.figures, &snapshot.measured);

@@ -1,7 +1,5 @@
 //! `GET /metrics`: the counters, and the figures that are read at the moment of the scrape.
 
-use std::time::Duration;
-
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 
@@ -76,12 +74,8 @@ fn figures(app: &App) -> ScrapedFigures {
     gauge("ledger_failing", "1 while the ledger cannot be written", u64::from(!app.account.is_writable()));
     gauge("log_lines_lost", "Log lines dropped because the reader was too slow", app.lost_lines.count());
     let rotation = app.account.rotation();
-    let age = rotation.current().map_or(Duration::ZERO, |key| figures.now.since(key.since));
-    now.gauge(
-        "turn_key_age_seconds",
-        "How long the created TURN key has minted; 0 without one",
-        age.as_secs(),
-    );
+    let age = rotation.current().map_or(0, |key| figures.now.since(key.since).as_secs());
+    now.gauge("turn_key_age_seconds", "How long the created TURN key has minted; 0 without one", age);
     let failures = u64::from(rotation.failures());
     now.gauge("key_rotation_failures", "Failed calls in a row for a new TURN key", failures);
     now.counter("pool_handed_out", "Credentials minted ahead and handed out", pool.handed_out);

@@ -261,8 +261,7 @@ pub fn describe_operator(document: &mut OpenApi) {
 
 /// Adds `Retry-After` to the responses that can have it.
 pub fn describe_waits(document: &mut OpenApi) {
-    let wait =
-        seconds("How long to wait before the next request, rounded up, at least 1. Absent if unknown.", 1);
+    let wait = header(WAIT, 1);
     for operation in operations(document) {
         for status in ["429", "503"] {
             if let Some(RefOr::T(response)) = operation.responses.responses.get_mut(status) {
@@ -311,27 +310,23 @@ fn error_response() -> Described {
     response
 }
 
+const BURST: &str =
+    "Size of a burst, as set by `RATE_LIMIT_REQUESTS`, or for a renewal by `RATE_LIMIT_RENEWALS`.";
+const FULL_AGAIN: &str =
+    "Seconds. Time until a full burst is accepted again; on a 429, until the next request is accepted.";
+const WAIT: &str =
+    "Seconds. How long to wait before the next request, rounded up, at least 1. Absent if unknown.";
+
 fn rate_headers() -> [(String, RefOr<Header>); 3] {
-    let count = |description: &str| header(description, Type::Integer, 0);
-    [
-        ("RateLimit-Limit", count("Size of a burst, as set by `RATE_LIMIT_REQUESTS`, or for a renewal by `RATE_LIMIT_RENEWALS`.")),
-        ("RateLimit-Remaining", count("Requests that would be accepted now.")),
-        (
-            "RateLimit-Reset",
-            seconds(
-                "Time until a full burst is accepted again; on a 429, until the next request is accepted.",
-                0,
-            ),
-        ),
-    ]
-    .map(|(name, header)| (name.to_owned(), header.into()))
+    let described = [
+        ("RateLimit-Limit", BURST),
+        ("RateLimit-Remaining", "Requests that would be accepted now."),
+        ("RateLimit-Reset", FULL_AGAIN),
+    ];
+    described.map(|(name, text)| (name.to_owned(), header(text, 0).into()))
 }
 
-fn seconds(description: &str, minimum: u32) -> Header {
-    header(&format!("Seconds. {description}"), Type::Integer, minimum)
-}
-
-fn header(description: &str, kind: Type, minimum: u32) -> Header {
-    let schema = ObjectBuilder::new().schema_type(kind).minimum(Some(minimum)).build();
+fn header(description: &str, minimum: u32) -> Header {
+    let schema = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(minimum)).build();
     HeaderBuilder::new().schema(Some(schema)).description(Some(description)).build()
 }

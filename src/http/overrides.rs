@@ -20,6 +20,7 @@ use super::{AppState, JsonResult};
 use crate::amounts::Shown;
 use crate::app::App;
 use crate::config::AMOUNT_MAX;
+use crate::json::plain_number;
 use crate::mint::Revocation;
 use turn_ledger::{ByteCount, GrantId, IceSource, Timestamp};
 
@@ -84,9 +85,10 @@ pub async fn set_limit(app: AppState, JsonBody(body): JsonBody<LimitOverride>) -
         None => "The limit was set back to BANDWIDTH_LIMIT_GB.".to_owned(),
     });
     app.account.record_change(|books| books.override_limit(limit)).await?;
-    let status = status(&app, &app.account.snapshot());
-    tracing::warn!("the operator has set the limit to {} GB/month", status.limit_gb());
-    Ok(Json(status))
+    let snapshot = app.account.snapshot();
+    let limit = plain_number(snapshot.figures.limit.as_gb());
+    tracing::warn!("the operator has set the limit to {limit} GB/month");
+    Ok(Json(status(&app, &snapshot)))
 }
 
 /// Stops or resumes minting.

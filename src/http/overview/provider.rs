@@ -120,11 +120,12 @@ pub(super) struct CallTimesBody {
 
 pub(super) fn provider(app: &App, period: Period) -> Option<ProviderBody> {
     app.mint.provider_is_up()?;
+    let PoolCounts { ready, handed_out, wasted } = app.mint.pool_counts();
     Some(ProviderBody {
         breaker: app.mint.breaker_state().name(),
         outcomes: app.metrics.provider_latest.outcomes(),
         latest: app.metrics.provider_latest.times().map(call_times),
-        pool: pool(app.mint.pool_counts()),
+        pool: PoolBody { ready, handed_out, wasted },
         keys: keys(app, period),
         rotation: app.rotator.as_ref().map(|rotator| rotation(app, rotator.every)),
     })
@@ -158,11 +159,6 @@ fn keys(app: &App, period: Period) -> Vec<KeyBody> {
         measured_bytes: usage.get(&key.group).map(|bytes| bytes.get()),
     };
     app.mint.turn_keys().iter().map(body).collect()
-}
-
-fn pool(counts: PoolCounts) -> PoolBody {
-    let PoolCounts { ready, handed_out, wasted } = counts;
-    PoolBody { ready, handed_out, wasted }
 }
 
 fn call_times(times: CallTimes) -> CallTimesBody {

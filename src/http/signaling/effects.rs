@@ -124,10 +124,8 @@ fn headers(webhook: &Webhook) -> HeaderMap {
 /// Mints for a member of a call. The mint counts against the rate of the client's address, as every mint does. Without a credential
 /// the reply has STUN servers: no call is refused because there is no relay.
 async fn mint(app: &App, requester: &Requester, user: Option<User>, call: Call) -> Reply {
-    let (servers, grant) = match minted(app, requester, user, call).await {
-        Some((servers, grant)) => (servers, Some(grant)),
-        None => (app.stun.clone(), None),
-    };
+    let (servers, grant) = minted(app, requester, user, call).await.unzip();
+    let servers = servers.unwrap_or_else(|| app.stun.clone());
     Reply::Minted { ice_servers: to_raw_value(&servers).ok(), grant }
 }
 
