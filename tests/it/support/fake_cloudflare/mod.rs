@@ -13,8 +13,6 @@ mod analytics;
 mod faults;
 mod history;
 mod provider;
-#[cfg(test)]
-mod self_test;
 mod server;
 mod shapes;
 mod turn_keys;

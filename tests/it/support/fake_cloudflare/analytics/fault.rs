@@ -46,10 +46,6 @@ pub(crate) enum AnalyticsFault {
     Huge,
     /// The good answer, this much later.
     Latency(Duration),
-    /// Takes the request and never answers.
-    Hang,
-    /// Head at once, then a byte every 100 ms without an end.
-    SlowDrip,
     /// Half of the body, then the connection is reset.
     ResetMidBody,
     /// The connection is reset instead of an answer.
@@ -82,10 +78,8 @@ impl AnalyticsFault {
     /// The outcome.
     pub(super) fn apply(self, good: Answer) -> Outcome {
         let (answer, delivery) = match self {
-            Self::Hang => return Outcome::Silence,
             Self::ResetBeforeAnswer => return Outcome::Reset,
             Self::Latency(delay) => (good, Delivery::After(delay)),
-            Self::SlowDrip => (good, Delivery::Dripped),
             Self::ResetMidBody => (good, Delivery::CutInHalf),
             Self::Huge => (good, Delivery::Padded),
             other => (other.replace(good), Delivery::Whole),
@@ -122,8 +116,6 @@ impl AnalyticsFault {
             | Self::WiderThan(_)
             | Self::NarrowerThan(_)
             | Self::Latency(_)
-            | Self::Hang
-            | Self::SlowDrip
             | Self::ResetMidBody
             | Self::ResetBeforeAnswer
             | Self::Huge => good,
