@@ -1,270 +1,177 @@
-//! What a person reads about a response of the broker. Pure.
+//! What a person reads about a response of the broker. Pure. A field that is missing, or null where the broker always has one,
+//! makes the response that of another program.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
-use serde::Deserialize;
-use serde_json::{Number, json};
+use serde_json::{Value, json};
 
 use crate::amounts::Shown;
 use turn_ledger::ByteCount;
 
-/// The parts of `GET /api/bandwidth-status` that are shown.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Status {
-    #[serde(rename = "bandwidthUsedGB")]
-    used: String,
-    #[serde(rename = "bandwidthLimitGB")]
-    limit: Number,
-    percentage: Number,
-    #[serde(rename = "remainingGB")]
-    remaining: String,
-    #[serde(rename = "reservedGB")]
-    reserved: String,
-    #[serde(rename = "overshootBoundGB")]
-    bound: String,
-    bound_holds: bool,
-    reset_date: String,
-    active_connections: u64,
-    #[serde(rename = "status")]
-    budget: String,
-    source: String,
-    as_of: Option<String>,
-    grants: Grants,
-    durable: bool,
-    frozen: bool,
-    hints: Vec<Hint>,
+/// A field as text; `None` if it is missing or null. `path`: a JSON pointer.
+fn shown(body: &Value, path: &str) -> Option<String> {
+    match body.pointer(path)? {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    }
 }
 
-#[derive(Deserialize)]
-struct Grants {
-    issued: u64,
-    live: u64,
-    reported: u64,
+/// A field in bytes as GB.
+fn gb(body: &Value, path: &str) -> Option<String> {
+    Some(ByteCount::new(body.pointer(path)?.as_u64()?).gb_four_decimals())
 }
 
-#[derive(Deserialize)]
-struct Hint {
-    code: String,
-    message: String,
-}
-
-/// An error response.
-#[derive(Deserialize)]
-struct Failure {
-    error: String,
-    #[serde(default)]
-    message: String,
-    code: String,
-    #[serde(rename = "requestId")]
-    request_id: String,
+fn json_of(body: &[u8]) -> Option<Value> {
+    serde_json::from_slice(body).ok()
 }
 
 /// The state of the budget, a line each. `None` if the body is not a status.
 pub(super) fn summary(body: &[u8]) -> Option<String> {
-    let status: Status = serde_json::from_slice(body).ok()?;
-    let Status { used, limit, percentage, remaining, reserved, bound, reset_date, source, .. } = &status;
-    let has_hint = |wanted: &str| status.hints.iter().any(|Hint { code, .. }| code == wanted);
-    let minting = match status.budget.as_str() {
-        _ if status.frozen => "stopped by the operator",
+    let status = json_of(body)?;
+    let is = |name: &str| status[name].as_bool();
+    let hints = status["hints"].as_array()?;
+    let has_hint = |wanted: &str| hints.iter().any(|hint| hint["code"] == wanted);
+    let minting = match status["status"].as_str()? {
+        _ if is("frozen")? => "stopped by the operator",
         _ if has_hint("DISABLED") => "off (TURN_ENABLED)",
         "LIMIT_EXCEEDED" => "no metered credentials, because the limit is reached",
         _ if has_hint("PROMISED_IN_FULL") => "no metered credentials, because the limit is reserved in full",
         _ => "on",
     };
-    let as_of = status.as_of.as_ref().map(|as_of| format!(", counted up to {as_of}")).unwrap_or_default();
-    let holds = if status.bound_holds { "" } else { ", which is not certain now: see the hints" };
-    let Grants { issued, live, reported } = status.grants;
-    let ledger = if status.durable { "on disk" } else { "in memory only" };
+    let as_of = shown(&status, "/asOf").map(|as_of| format!(", counted up to {as_of}")).unwrap_or_default();
+    let holds = if is("boundHolds")? { "" } else { ", which is not certain now: see the hints" };
+    let ledger = if is("durable")? { "on disk" } else { "in memory only" };
     let mut text = format!(
         "Minting      {minting}\n\
-         Used         {used} of {limit} GB ({percentage} %), {source}{as_of}\n\
-         Remaining    {remaining} GB until {reset_date}\n\
-         Reserved     {reserved} GB; usage can pass the limit by {bound} GB at most{holds}\n\
-         Grants       {issued} issued, {reported} reported, {live} live\n\
+         Used         {} of {} GB ({} %), {}{as_of}\n\
+         Remaining    {} GB until {}\n\
+         Reserved     {} GB; usage can pass the limit by {} GB at most{holds}\n\
+         Grants       {} issued, {} reported, {} live\n\
          Connections  {} open\n\
          Ledger       {ledger}",
-        status.active_connections
+        shown(&status, "/bandwidthUsedGB")?,
+        shown(&status, "/bandwidthLimitGB")?,
+        shown(&status, "/percentage")?,
+        shown(&status, "/source")?,
+        shown(&status, "/remainingGB")?,
+        shown(&status, "/resetDate")?,
+        shown(&status, "/reservedGB")?,
+        shown(&status, "/overshootBoundGB")?,
+        shown(&status, "/grants/issued")?,
+        shown(&status, "/grants/reported")?,
+        shown(&status, "/grants/live")?,
+        shown(&status, "/activeConnections")?,
     );
-    for Hint { code, message } in &status.hints {
+    for hint in hints {
         // Writing to a string does not fail.
-        let _ = write!(text, "\nHint         {code}: {message}");
+        let _ = write!(text, "\nHint         {}: {}", shown(hint, "/code")?, shown(hint, "/message")?);
     }
     Some(plain(&text))
 }
 
-/// The part of `GET /api/overview` that is shown.
-#[derive(Deserialize)]
-struct Overview {
-    provider: Option<Provider>,
-}
-
-#[derive(Deserialize)]
-struct Provider {
-    rotation: Option<Rotation>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Rotation {
-    key: Option<String>,
-    since: Option<String>,
-    every_seconds: u64,
-    state: String,
-    failures: u32,
-    retired: usize,
-}
-
 /// The rotation of the TURN key, a line. `None` if the key is not rotated.
 pub(super) fn rotation(body: &[u8]) -> Option<String> {
-    let Overview { provider } = serde_json::from_slice(body).ok()?;
-    let Rotation { key, since, every_seconds, state, failures, retired } = provider?.rotation?;
-    let key = key.as_deref().unwrap_or("the key of the settings");
-    let since = since.map(|since| format!(" since {since}")).unwrap_or_default();
-    let days = every_seconds / 86_400;
-    let failures = if failures > 0 { format!(", {failures} failed calls in a row") } else { String::new() };
+    let overview = json_of(body)?;
+    let rotation = overview.pointer("/provider/rotation")?;
+    let key = shown(rotation, "/key").unwrap_or_else(|| "the key of the settings".to_owned());
+    let since = shown(rotation, "/since").map(|since| format!(" since {since}")).unwrap_or_default();
+    let days = rotation["everySeconds"].as_u64()? / 86_400;
+    let failures = match rotation["failures"].as_u64()? {
+        0 => String::new(),
+        failures => format!(", {failures} failed calls in a row"),
+    };
+    let (state, retired) = (shown(rotation, "/state")?, shown(rotation, "/retired")?);
     let line = format!(
         "Key rotation {state}{failures}; {key} mints{since}, replaced every {days} d; {retired} to be deleted"
     );
     Some(plain(&line))
 }
 
-/// A page of `GET /api/spenders`.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct SpenderPage {
-    by: String,
-    as_of: String,
-    unknown_bytes: u64,
-    blocked_users: BlockedUsers,
-    spenders: Vec<Spender>,
-    next: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct BlockedUsers {
-    count: usize,
-    names: Vec<String>,
-}
-
-#[derive(Deserialize)]
-struct Spender {
-    key: Option<String>,
-    bytes: u64,
-    evidence: String,
-    grants: u64,
-    usable: u64,
-}
-
 /// Who spends most, a line each. `None` if the body is not a page of spenders.
 pub(super) fn spenders(body: &[u8]) -> Option<String> {
-    let SpenderPage { by, as_of, unknown_bytes, blocked_users, spenders, next } =
-        serde_json::from_slice(body).ok()?;
-    let gb = |bytes| ByteCount::new(bytes).gb_four_decimals();
+    let page = json_of(body)?;
+    let (by, as_of) = (shown(&page, "/by")?, shown(&page, "/asOf")?);
+    let spenders = page["spenders"].as_array()?;
     let mut text = format!(
         "Spent in this period by {by}, as of {as_of}\n{:>12}  {:8}  grants  usable  {by}",
         "GB", "evidence"
     );
-    for Spender { key, bytes, evidence, grants, usable } in &spenders {
-        let key = key.clone().unwrap_or_else(|| format!("(no {by})"));
+    for row in spenders {
+        let key = shown(row, "/key").unwrap_or_else(|| format!("(no {by})"));
+        let (bytes, evidence) = (gb(row, "/bytes")?, shown(row, "/evidence")?);
+        let (grants, usable) = (shown(row, "/grants")?, shown(row, "/usable")?);
         // Writing to a string does not fail.
-        let _ = write!(text, "\n{:>12}  {evidence:8}  {grants:>6}  {usable:>6}  {key}", gb(*bytes));
+        let _ = write!(text, "\n{bytes:>12}  {evidence:8}  {grants:>6}  {usable:>6}  {key}");
     }
     if spenders.is_empty() {
-        let _ = write!(text, "\nNobody has spent anything.");
+        text.push_str("\nNobody has spent anything.");
     }
-    if next.is_some() {
-        let _ = write!(text, "\nThere are more: see GET /api/spenders.");
+    if shown(&page, "/next").is_some() {
+        text.push_str("\nThere are more: see GET /api/spenders.");
     }
-    if unknown_bytes > 0 {
-        let _ =
-            write!(text, "\n{} GB are under identifiers that this ledger does not know.", gb(unknown_bytes));
+    if page["unknownBytes"].as_u64()? > 0 {
+        let unknown = gb(&page, "/unknownBytes")?;
+        let _ = write!(text, "\n{unknown} GB are under identifiers that this ledger does not know.");
     }
-    if by == "user" && blocked_users.count > 0 {
-        let BlockedUsers { count, names } = blocked_users;
-        let more = if count > names.len() { ", …" } else { "" };
+    let blocked = &page["blockedUsers"];
+    let (count, names) = (blocked["count"].as_u64()?, blocked["names"].as_array()?);
+    if by == "user" && count > 0 {
+        let names: Vec<_> = names.iter().filter_map(Value::as_str).collect();
+        let more = if count > u64::try_from(names.len()).ok()? { ", …" } else { "" };
         let _ = write!(text, "\nBlocked users ({count}): {}{more}", names.join(", "));
     }
     Some(plain(&text))
 }
 
-/// A page of `GET /api/grants`.
-#[derive(Deserialize)]
-struct GrantPage {
-    grants: Vec<Grant>,
-    next: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Grant {
-    id: String,
-    user: Option<String>,
-    label: Option<String>,
-    address: Option<String>,
-    expires_at: String,
-    revoked_at: Option<String>,
-    bytes: u64,
-    evidence: String,
-}
-
 /// The live credentials, a line each. `None` if the body is not a page of grants.
 pub(super) fn grants(body: &[u8]) -> Option<String> {
-    let GrantPage { grants, next } = serde_json::from_slice(body).ok()?;
+    let page = json_of(body)?;
+    let grants = page["grants"].as_array()?;
     if grants.is_empty() {
         return Some("No credential is live.".to_owned());
     }
     let mut text = format!("{:>12}  {:8}  {:22}  {:24}  of", "GB", "evidence", "credential", "expires");
-    for Grant { id, user, label, address, expires_at, revoked_at, bytes, evidence } in grants {
-        let of = [("user", user), ("label", label), ("address", address)];
-        let of = of.into_iter().filter_map(|(name, value)| Some(format!("{name} {}", value?)));
-        let of = of.chain(revoked_at.map(|at| format!("revoked {at}"))).collect::<Vec<_>>().join(", ");
-        let gb = ByteCount::new(bytes).gb_four_decimals();
+    for grant in grants {
+        let of = [("user", "/user"), ("label", "/label"), ("address", "/address"), ("revoked", "/revokedAt")];
+        let of = of.into_iter().filter_map(|(name, path)| Some(format!("{name} {}", shown(grant, path)?)));
+        let of = of.collect::<Vec<_>>().join(", ");
+        let (bytes, evidence) = (gb(grant, "/bytes")?, shown(grant, "/evidence")?);
+        let (id, expires) = (shown(grant, "/id")?, shown(grant, "/expiresAt")?);
         // Writing to a string does not fail.
-        let _ = write!(text, "\n{gb:>12}  {evidence:8}  {id:22}  {expires_at:24}  {of}");
+        let _ = write!(text, "\n{bytes:>12}  {evidence:8}  {id:22}  {expires:24}  {of}");
     }
-    if next.is_some() {
-        let _ = write!(text, "\nThere are more: see GET /api/grants.");
+    if shown(&page, "/next").is_some() {
+        text.push_str("\nThere are more: see GET /api/grants.");
     }
     Some(plain(&text))
 }
 
-#[derive(Deserialize)]
-struct Revocation {
-    grant: String,
-    message: String,
-}
-
 /// The result of a revocation. `None` if the body is not one.
 pub(super) fn revocation(body: &[u8]) -> Option<String> {
-    let Revocation { grant, message } = serde_json::from_slice(body).ok()?;
-    Some(plain(&format!("{grant} is revoked. {message}")))
-}
-
-#[derive(Deserialize)]
-struct UserAction {
-    #[serde(rename = "user")]
-    _user: String,
-    message: String,
+    let body = json_of(body)?;
+    Some(plain(&format!("{} is revoked. {}", shown(&body, "/grant")?, shown(&body, "/message")?)))
 }
 
 /// The result of blocking a user, allowing one again, or revoking the user's credentials. `None` if the body is not one.
 pub(super) fn user_action(body: &[u8]) -> Option<String> {
-    let UserAction { message, .. } = serde_json::from_slice(body).ok()?;
-    Some(plain(&message))
+    let body = json_of(body)?;
+    shown(&body, "/user")?;
+    Some(plain(&shown(&body, "/message")?))
 }
 
 /// What an error response says, and what to do. `None` if the body is not a broker's.
 pub(super) fn failure(status: u16, body: &[u8]) -> Option<String> {
-    let Failure { error, message, code, request_id } = serde_json::from_slice(body).ok()?;
+    let body = json_of(body)?;
+    let (code, error, id) = (shown(&body, "/code")?, shown(&body, "/error")?, shown(&body, "/requestId")?);
     let remedy = match code.as_str() {
-        "UNAUTHORIZED" => "Set OPERATOR_TOKEN to the token of that service.",
-        "MISDIRECTED_REQUEST" => "Give an address with --url whose host is in ALLOWED_HOSTS.",
-        _ => &message,
+        "UNAUTHORIZED" => "Set OPERATOR_TOKEN to the token of that service.".to_owned(),
+        "MISDIRECTED_REQUEST" => "Give an address with --url whose host is in ALLOWED_HOSTS.".to_owned(),
+        _ => shown(&body, "/message").unwrap_or_default(),
     };
     let text = format!("the broker responded {status} {code}: {error}. {remedy}");
-    Some(plain(&format!("{} (request {request_id})", text.trim_end())))
+    Some(plain(&format!("{} (request {id})", text.trim_end())))
 }
 
 pub(super) fn saved(path: &Path, bytes: u64) -> String {
