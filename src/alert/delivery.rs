@@ -53,9 +53,7 @@ impl Message<'_> {
                 return DeliveryOutcome::Delivered;
             };
             let remedy = remedy(&error);
-            // Without random bytes the wait has no jitter.
-            let random = random::bytes().map(u64::from_le_bytes).unwrap_or_default();
-            let delay = policy.next_delay(attempt, random).filter(|_| error.is_temporary());
+            let delay = policy.next_delay(attempt, random::number()).filter(|_| error.is_temporary());
             let Some(delay) = delay else {
                 tracing::error!(id, attempt, host, text, remedy, "{noun} not delivered: {error}");
                 return if error.is_temporary() { DeliveryOutcome::GivenUp } else { DeliveryOutcome::Failed };

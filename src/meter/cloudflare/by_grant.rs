@@ -13,11 +13,11 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::analytics::AnalyticsError;
 use super::analytics::by_grant::{PageBounds, Span};
-use super::analytics::{AnalyticsError, RATE_LIMIT_REST};
 use super::lateness::settled_minute;
 use super::tail::TailWatch;
-use super::{CloudflareMeter, RECOUNT_INTERVAL, count_failure, jitter, next_pause};
+use super::{CloudflareMeter, RECOUNT_INTERVAL, count_failure, pause_after};
 use turn_ledger::{GrantCounts, IceSource, Minute, Timestamp, Traffic};
 
 /// The shortest interval between two polls. A poll is at most two spans, so with [`PageBounds`] 20 pages, and one
@@ -61,13 +61,8 @@ impl CloudflareMeter {
                     return;
                 }
                 let asked = self.read_by_grant(&mut state).await;
-                let rest = match &asked {
-                    Err(AnalyticsError::RateLimited) => RATE_LIMIT_REST,
-                    _ => Duration::ZERO,
-                };
                 failures = self.report_by_grant(&asked, failures);
-                let pause = next_pause(self.interval.max(INTERVAL_MIN), failures, jitter()).max(rest);
-                tokio::time::sleep(pause).await;
+                tokio::time::sleep(pause_after(&asked, self.interval.max(INTERVAL_MIN), failures)).await;
             }
         };
         tokio::select! {

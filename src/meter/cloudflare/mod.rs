@@ -17,7 +17,7 @@ pub mod lateness;
 pub mod tail;
 
 use crate::account::Account;
-use crate::backoff;
+use crate::backoff::RetryPolicy;
 use crate::clock::Clock;
 use crate::random;
 use crate::telemetry::metrics::Metrics;
@@ -129,13 +129,9 @@ impl CloudflareMeter {
                 () = end.cancelled() => return,
                 asked = self.read(&mut state) => asked,
             };
-            let rest = match &asked {
-                Err(AnalyticsError::RateLimited) => RATE_LIMIT_REST,
-                _ => Duration::ZERO,
-            };
             failures = self.report(&asked, failures);
             reads.send_replace(asked.is_ok());
-            let pause = next_pause(self.interval, failures, jitter()).max(rest);
+            let pause = pause_after(&asked, self.interval, failures);
             tokio::select! {
                 () = end.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
@@ -267,15 +263,19 @@ fn count_failure(what: &str, error: &AnalyticsError, failures: u32) -> u32 {
     failures.saturating_add(1)
 }
 
-/// The pause before the next query: the interval, doubled with each failure in a row up to [`PAUSE_MAX`] but never
-/// below the interval, and up to a tenth longer.
-fn next_pause(interval: Duration, failures: u32, random: u64) -> Duration {
-    let pause = backoff::step(interval, failures, PAUSE_MAX.max(interval));
-    pause.saturating_add(backoff::jitter(pause / 10, random))
+/// The pause before the next query. Cloudflare requires a longer one after too many queries.
+fn pause_after<T>(asked: &Result<T, AnalyticsError>, interval: Duration, failures: u32) -> Duration {
+    let is_limited = matches!(asked, Err(AnalyticsError::RateLimited));
+    let rest = if is_limited { RATE_LIMIT_REST } else { Duration::ZERO };
+    next_pause(interval, failures, random::number()).max(rest)
 }
 
-fn jitter() -> u64 {
-    random::bytes().map(u64::from_le_bytes).unwrap_or_default()
+/// The pause before the next query: the interval, or after failures in a row the back-off that begins with twice the interval.
+fn next_pause(interval: Duration, failures: u32, random: u64) -> Duration {
+    let back_off =
+        RetryPolicy { first: interval.saturating_mul(2), longest: PAUSE_MAX, attempts_max: u32::MAX };
+    let pause = back_off.next_delay(failures, random).filter(|_| failures > 0);
+    pause.unwrap_or_default().max(interval)
 }
 
 /// The period that contains or ends at `as_of`.
@@ -300,12 +300,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn jitter_adds_a_tenth_at_most(seconds in 1u64..3_600, failures: u32, random: u64) {
+        fn no_pause_is_below_the_interval_or_above_that_without_jitter(seconds in 1u64..3_600, failures: u32, random: u64) {
             let interval = Duration::from_secs(seconds);
-            let pause = next_pause(interval, failures, 0);
-            let by_chance = next_pause(interval, failures, random);
-            prop_assert!(pause <= by_chance && by_chance <= pause + pause / 10);
-            prop_assert!(pause >= interval);
+            let pause = next_pause(interval, failures, random);
+            prop_assert!(interval <= pause && pause <= next_pause(interval, failures, 0));
         }
     }
 
