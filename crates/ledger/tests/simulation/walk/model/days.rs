@@ -51,7 +51,7 @@ impl Facts {
     pub(super) fn note_counts(&mut self, books: &Books) {
         let count = |count: &DayCount| DayCount { at_most: ByteCount::ZERO, sampling: 0, ..*count };
         for (day, found) in counts_of(books) {
-            if found == DayCount::none(day) {
+            if count(&found) == DayCount::none(day) {
                 self.counts.remove(&day);
             } else if self.counts.get(&day).is_none_or(|known| count(known) != count(&found)) {
                 self.counts.insert(day, found);

@@ -84,7 +84,7 @@ impl Known {
 }
 
 impl Model {
-    /// Takes over the grants that the books have learned of since a copy was restored. Returns whether there is one.
+    /// Takes over the grants that the books have learned of since a copy was restored. Returns whether there is one. A full table takes none.
     pub(in super::super) fn adopt(&mut self, books: &Books) -> bool {
         if !self.lacks {
             return false;
@@ -92,7 +92,8 @@ impl Model {
         let unknown =
             books.grants().iter().filter(|(id, row)| row.source != IceSource::Sfu && !self.now.has(**id));
         let unknown: Vec<_> = unknown.filter_map(|(id, row)| Known::of_row(*id, row)).collect();
-        let is_any = !unknown.is_empty();
+        let is_later = books.snapshot().lacks_until.as_millis() > self.now.lacks_until;
+        let is_any = !unknown.is_empty() || (books.grants().is_full() && is_later);
         self.now.grants.extend(unknown);
         is_any
     }
