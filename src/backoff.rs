@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 /// `first`, doubled `doublings` times, at most `longest`.
-#[must_use]
 pub fn step(first: Duration, doublings: u32, longest: Duration) -> Duration {
     let factor = 1_u32.checked_shl(doublings).unwrap_or(u32::MAX);
     first.saturating_mul(factor).min(longest)
@@ -12,7 +11,6 @@ pub fn step(first: Duration, doublings: u32, longest: Duration) -> Duration {
 
 /// A part of `most`, in whole milliseconds, picked by `random`. Jitter keeps many brokers from retrying at the same
 /// instant.
-#[must_use]
 pub fn jitter(most: Duration, random: u64) -> Duration {
     let millis = u64::try_from(most.as_millis()).unwrap_or(u64::MAX);
     Duration::from_millis(random % millis.saturating_add(1))
@@ -39,7 +37,6 @@ impl Default for RetryPolicy {
 impl RetryPolicy {
     /// The wait after failure number `attempt`, counted from 1: between half of the back-off's step and all of it.
     /// `None` after the last attempt.
-    #[must_use]
     pub fn next_delay(&self, attempt: u32, random: u64) -> Option<Duration> {
         if attempt >= self.attempts_max {
             return None;

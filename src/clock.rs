@@ -31,7 +31,6 @@ pub trait Clock: Debug + Send + Sync + 'static {
 }
 
 /// The instant `span` from now, for the runtime's timers. They limit waiting on sockets; no figure depends on them.
-#[must_use]
 #[expect(clippy::disallowed_methods, reason = "this module reads the time")]
 pub fn deadline(span: Duration) -> tokio::time::Instant {
     tokio::time::Instant::now() + span

@@ -25,20 +25,17 @@ pub struct Money(u64);
 impl Money {
     /// From units with decimals, rounded to the nearest millionth; `None` when negative, not a number, or above
     /// 9,007,199,254.
-    #[must_use]
     pub fn from_units(units: f64) -> Option<Self> {
         // As whole numbers in floating point, micros and bytes have the same range.
         ByteCount::from_whole((units * MICROS_PER_UNIT).round()).map(|micros| Self(micros.get()))
     }
 
     /// The number of millionths.
-    #[must_use]
     pub const fn micros(self) -> u64 {
         self.0
     }
 
     /// Units with decimals, for display only.
-    #[must_use]
     pub fn as_units(self) -> f64 {
         lossy(self.0) / MICROS_PER_UNIT
     }
@@ -63,7 +60,6 @@ pub struct Price {
 
 impl Price {
     /// The cost of the bytes of a whole period so far, rounded up to a millionth.
-    #[must_use]
     pub fn of(&self, used: ByteCount) -> Money {
         let billed = u128::from(used.minus(self.free).get());
         let micros = billed.saturating_mul(self.per_gb.0.into()).div_ceil(BYTES_PER_GB);
@@ -73,7 +69,6 @@ impl Price {
 
 /// The bytes at the end of the period if the average rate since its start continues, rounded up. `None` in the first day of
 /// a period.
-#[must_use]
 pub fn forecast(period: Period, now: Timestamp, used: ByteCount) -> Option<ByteCount> {
     let elapsed = now.min(period.end).since(period.start);
     let whole = period.end.since(period.start).as_millis();

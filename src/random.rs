@@ -13,7 +13,6 @@ pub fn bytes<const N: usize>() -> Result<[u8; N], NoRandomness> {
 }
 
 /// A random number, for what needs no secret. Zero if the operating system returned no random bytes.
-#[must_use]
 pub fn number() -> u64 {
     bytes().map(u64::from_be_bytes).unwrap_or_default()
 }

@@ -24,7 +24,6 @@ pub struct PresentRate {
 
 impl PresentRate {
     /// The rate at the books' time.
-    #[must_use]
     pub fn of(books: &Books) -> Self {
         let Snapshot { figures, measured, live_grants, .. } = books.snapshot();
         let now = figures.now;

@@ -13,7 +13,6 @@ impl Account {
     }
 
     /// What operators did, newest first.
-    #[must_use]
     pub fn actions(&self) -> Vec<OperatorAction> {
         self.lock().actions.get().latest().cloned().collect()
     }

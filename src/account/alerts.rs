@@ -50,7 +50,6 @@ impl Account {
     }
 
     /// The latest alerts, newest first, and whether each one still waits for delivery.
-    #[must_use]
     pub fn recent_alerts(&self) -> Vec<(Alert, bool)> {
         let copies =
             |rules: &AlertRules| rules.recent().map(|(alert, waits)| (alert.clone(), waits)).collect();

@@ -57,7 +57,6 @@ struct Guarded {
 
 impl Account {
     /// Opens the books and puts them behind the lock. Without `stored`, they are in memory only.
-    #[must_use]
     pub fn new(
         setup: &Setup,
         stored: Option<Stored>,
@@ -131,13 +130,11 @@ impl Account {
     }
 
     /// Whether the books are stored on disk.
-    #[must_use]
     pub fn is_durable(&self) -> bool {
         self.journal.is_some()
     }
 
     /// Whether a grant can be recorded now.
-    #[must_use]
     pub fn is_writable(&self) -> bool {
         self.journal.as_ref().is_none_or(|journal| !journal.is_failing())
     }
@@ -148,7 +145,6 @@ impl Account {
     }
 
     /// What they had counted in `[from, to]`: one point for each `step`.
-    #[must_use]
     pub fn readings(&self, from: Timestamp, to: Timestamp, step: Duration) -> Vec<ReadingPoint> {
         self.with_all(|guarded| {
             guarded.note_readings();
@@ -173,7 +169,6 @@ impl Account {
     }
 
     /// Takes a grant's right to renew. `None` if it may not renew now. `is_allowed`: whether its row, if it has one, lets it renew.
-    #[must_use]
     pub fn take_renewal(
         self: &Arc<Self>,
         grant: &Grant,
@@ -316,7 +311,6 @@ impl Account {
     }
 
     /// All figures at this instant.
-    #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         self.read(Books::snapshot)
     }

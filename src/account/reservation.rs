@@ -35,13 +35,11 @@ impl RenewalRight {
     }
 
     /// The grant that is renewed.
-    #[must_use]
     pub fn grant(&self) -> GrantId {
         self.grant.id
     }
 
     /// Who spends what the renewed grant relays.
-    #[must_use]
     pub fn spender(&self) -> Option<&Spender> {
         self.spender.as_deref()
     }
@@ -66,20 +64,17 @@ impl Reservation {
 
     /// When the reservation was made, in the books' time. The grant's times count from here, so that the books and the grant
     /// agree on its end.
-    #[must_use]
     pub fn at(&self) -> Timestamp {
         self.moment.now
     }
 
     /// When the reservation was made: by the wall clock or by the books' time, whichever is earlier. The credential's lifetime
     /// starts here, so a wrong clock cannot lengthen it.
-    #[must_use]
     pub fn earliest(&self) -> Timestamp {
         self.moment.wall.min(self.moment.now)
     }
 
     /// The lifetime that the credential may have.
-    #[must_use]
     pub fn life(&self) -> Duration {
         self.life
     }

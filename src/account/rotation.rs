@@ -9,7 +9,6 @@ use turn_ledger::NotRecorded;
 
 impl Account {
     /// The rotation of the TURN key.
-    #[must_use]
     pub fn rotation(&self) -> KeyRotation {
         self.lock().rotation.get().clone()
     }

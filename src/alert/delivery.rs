@@ -32,7 +32,6 @@ pub enum DeliveryOutcome {
 
 impl DeliveryOutcome {
     /// The name in metrics.
-    #[must_use]
     pub fn name(self) -> &'static str {
         self.into()
     }

@@ -65,7 +65,6 @@ pub enum Severity {
 
 impl Severity {
     /// The name on the wire.
-    #[must_use]
     pub fn name(self) -> &'static str {
         self.into()
     }
@@ -141,7 +140,6 @@ impl AlertKind {
     }
 
     /// The name on the wire, in metrics and in logs.
-    #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Used(percent) => &USED_NAMES[usize::from(percent.min(100))],
@@ -152,13 +150,11 @@ impl AlertKind {
     }
 
     /// The kind of this name.
-    #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         (1..=100).map(Self::Used).chain(Self::all()).find(|kind| kind.name() == name)
     }
 
     /// How urgent this kind is.
-    #[must_use]
     pub const fn severity(self) -> Severity {
         match self {
             Self::Used(..80) | Self::Ended(_) | Self::Test => Severity::Info,

@@ -23,7 +23,6 @@ const DOT: &str = "[.]";
 
 impl Alert {
     /// The message, in lines. `link`: where the operator acts.
-    #[must_use]
     pub fn text(&self, link: Option<&str>) -> String {
         let mut lines = self.lines();
         lines.extend(link.map(str::to_owned));
@@ -31,13 +30,11 @@ impl Alert {
     }
 
     /// The message in one line, for the log.
-    #[must_use]
     pub fn log_text(&self) -> String {
         self.lines().join(" ")
     }
 
     /// A spender's share of the usage at that instant, in percent.
-    #[must_use]
     pub fn share_of(&self, spender: &TopSpender) -> f64 {
         share(spender.bytes, self.budget.used)
     }

@@ -81,7 +81,6 @@ pub struct AlertInput {
 
 impl AlertInput {
     /// The input of one instant.
-    #[must_use]
     pub fn of(
         snapshot: &Snapshot,
         SourceStates { provider, coturn_uncut }: SourceStates,
@@ -181,7 +180,6 @@ impl AlertRules {
     }
 
     /// The oldest alert that waits for delivery.
-    #[must_use]
     pub fn next_pending(&self) -> Option<&Alert> {
         self.pending.front()
     }
@@ -193,7 +191,6 @@ impl AlertRules {
     }
 
     /// How many alerts wait for delivery, [`PENDING_MAX`] at most.
-    #[must_use]
     pub fn pending_len(&self) -> usize {
         self.pending.len()
     }

@@ -60,7 +60,6 @@ pub struct Forecast {
 impl Spending {
     /// The largest rows of the first kind whose names explain half of what is used, or else of the kind that explains most. The bytes
     /// without a name are one of the rows. `rows`: the first so many rows of a kind, most bytes first.
-    #[must_use]
     pub fn new(
         rows: impl Fn(SpenderKind, usize) -> Vec<SpenderSums>,
         used: ByteCount,
@@ -89,7 +88,6 @@ impl Spending {
 
 impl AlertCost {
     /// The cost at this instant.
-    #[must_use]
     pub fn of(price: &Price, currency: &str, figures: &Figures) -> Self {
         let at_end = forecast(figures.period, figures.now, figures.used);
         Self {

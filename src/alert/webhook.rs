@@ -31,7 +31,6 @@ pub struct Webhook {
 }
 
 /// What to do if an alert was not delivered.
-#[must_use]
 pub fn remedy(error: &CallError) -> &'static str {
     match error {
         CallError::Connect(_) => {
@@ -51,14 +50,12 @@ pub fn remedy(error: &CallError) -> &'static str {
 
 impl Webhook {
     /// `client` must not follow redirects: one of [`crate::http_client::http_client`].
-    #[must_use]
     pub fn new(client: Client, config: &AlertConfig, public_url: Option<PublicUrl>) -> Self {
         let key = config.signing_key.as_ref().map(|key| mac(key.expose_secret()));
         Self { client, url: config.url.clone(), key, public_url }
     }
 
     /// The host, which is not secret.
-    #[must_use]
     pub fn host(&self) -> &str {
         self.url.host()
     }

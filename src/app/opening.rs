@@ -8,7 +8,6 @@ use turn_ledger::{
 };
 
 /// How to open the books.
-#[must_use]
 pub fn setup(config: &Config) -> Setup {
     Setup {
         terms: Terms {
@@ -106,7 +105,6 @@ impl BoundTerms {
     }
 
     /// `2 Mbps per grant until 7200 s after expiry`. If the data contradict the assumed rate, the observed rate instead.
-    #[must_use]
     pub fn in_words(&self, assumption: Assumption) -> String {
         let Some(until) = &self.until else { return "no metered source is configured".into() };
         let assumed = self.assumed;

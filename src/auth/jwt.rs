@@ -67,7 +67,6 @@ pub(super) struct Signed {
 }
 
 /// Whether a bearer token is a JWT: its first part is a JSON object with `alg`.
-#[must_use]
 pub fn is_jwt(token: &str) -> bool {
     let first = token.split('.').next().unwrap_or_default();
     let Ok(json) = URL_SAFE_NO_PAD.decode(first) else { return false };
@@ -106,7 +105,6 @@ pub(super) fn claims(
 
 impl Rules {
     /// The rules of the configuration.
-    #[must_use]
     pub(super) fn of(config: &AuthConfig) -> Self {
         Self {
             issuer: config.issuer.clone(),

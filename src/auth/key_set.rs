@@ -29,7 +29,6 @@ struct Document {
 
 impl KeySet {
     /// The keys in a JWKS document. `None` if it is not one, or has no key that can verify a token.
-    #[must_use]
     pub(super) fn parse(document: &[u8]) -> Option<Self> {
         let Document { keys } = serde_json::from_slice(document).ok()?;
         let keys: Vec<Key> = keys.into_iter().filter_map(Key::parse).take(KEYS_MAX).collect();
@@ -42,7 +41,6 @@ impl KeySet {
     }
 
     /// The key of that id for that algorithm. Without an id, the only key for the algorithm.
-    #[must_use]
     pub(super) fn find(&self, algorithm: Algorithm, id: Option<&str>) -> Option<&DecodingKey> {
         let mut fitting = self
             .keys

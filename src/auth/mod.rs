@@ -62,7 +62,6 @@ impl From<Fault> for NoUser {
 
 impl Auth {
     /// Fetches nothing yet. `client` is for the issuer's keys.
-    #[must_use]
     pub fn new(config: &AuthConfig, client: Client, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
         signature::install();
         let keys = config.jwks_url.clone();

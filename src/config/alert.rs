@@ -33,7 +33,6 @@ pub struct AlertPercents(u128);
 
 impl AlertPercents {
     /// Percents, comma-separated, in any order. `None` for anything else.
-    #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         text.split(',').try_fold(Self(0), |Self(bits), percent| {
             let percent = percent.trim().parse().ok().filter(|percent| (1..=100).contains(percent))?;
@@ -63,19 +62,16 @@ impl WebhookUrl {
     }
 
     /// `None` for anything else.
-    #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         is_visible_ascii(text).then(|| parse_web_url(text)).flatten().map(Self)
     }
 
     /// The host, which may be shown.
-    #[must_use]
     pub fn host(&self) -> &str {
         self.0.host_str().unwrap_or_default()
     }
 
     /// The whole URL, for the request.
-    #[must_use]
     pub fn expose(&self) -> &Url {
         &self.0
     }

@@ -68,7 +68,6 @@ impl AuthConfig {
     }
 
     /// The key of HS256 tokens.
-    #[must_use]
     pub fn secret_bytes(&self) -> Option<&[u8]> {
         self.secret.as_ref().map(|secret| secret.expose_secret().as_bytes())
     }

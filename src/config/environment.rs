@@ -29,14 +29,12 @@ pub struct Environment {
 impl Environment {
     /// The process's variables over those of `.env` in the working directory, if it exists.
     /// [`super::Config::from_env`] reports what could not be read.
-    #[must_use]
     pub fn of_process() -> Self {
         Self::layered(std::env::vars_os(), read_from_disk(Path::new(DOTENV)))
             .with_terminal(io::stdout().is_terminal())
     }
 
     /// The process's variables with these names; `.env` is not read.
-    #[must_use]
     pub fn of_process_only(names: &[&str]) -> Self {
         let ours = std::env::vars_os().filter(|(name, _)| names.iter().any(|known| name == known));
         Self::layered(ours, Err(io::ErrorKind::NotFound.into())).with_terminal(io::stdout().is_terminal())
@@ -72,13 +70,11 @@ impl Environment {
     }
 
     /// Whether terminal output may be coloured: `NO_COLOR` is unset and `TERM` is not `dumb`.
-    #[must_use]
     pub fn wants_colour(&self) -> bool {
         self.get("NO_COLOR").is_none() && self.get("TERM") != Some("dumb")
     }
 
     /// Whether a variable is set and not empty.
-    #[must_use]
     pub fn is_set(&self, name: &str) -> bool {
         self.get(name).is_some()
     }

@@ -33,7 +33,6 @@ impl AllowedHosts {
     }
 
     /// Whether a request with this `Host` header may be served.
-    #[must_use]
     pub fn allows(&self, host: &str) -> bool {
         let Self::List(allowed) = self else { return true };
         let Some((name, port)) = split(host) else { return false };

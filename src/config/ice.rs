@@ -102,7 +102,6 @@ impl IceConfig {
 
 impl CloudflareConfig {
     /// The keys as far as a count of bytes needs them.
-    #[must_use]
     pub fn own_keys(&self) -> Vec<OwnKey> {
         self.keys.iter().map(|key| OwnKey { name: key.name, id: key.id.as_str().into() }).collect()
     }

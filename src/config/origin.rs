@@ -14,7 +14,6 @@ pub enum AllowedOrigins {
 
 impl AllowedOrigins {
     /// Whether a request with this `Origin` header may be served.
-    #[must_use]
     pub fn allows(&self, origin: &str) -> bool {
         match self {
             Self::Any => true,

@@ -17,14 +17,12 @@ pub struct PublicUrl(Url);
 
 impl PublicUrl {
     /// `None` for anything else.
-    #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let is_short = |url: &Url| url.as_str().len() <= PUBLIC_URL_MAX;
         is_visible_ascii(text).then(|| parse_base(text)).flatten().filter(is_short).map(Self)
     }
 
     /// The address of a part of the dashboard, by its id in the page.
-    #[must_use]
     pub fn dashboard(&self, section: &str) -> String {
         format!("{self}dashboard#{section}")
     }

@@ -61,14 +61,12 @@ impl ServerConfig {
     }
 
     /// The address at which this machine reaches the listener.
-    #[must_use]
     pub fn reachable(&self) -> SocketAddr {
         reachable(SocketAddr::new(self.host, self.port))
     }
 }
 
 /// The address at which this machine reaches a listener: loopback for one on all addresses.
-#[must_use]
 pub fn reachable(listener: SocketAddr) -> SocketAddr {
     match listener.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, listener.port()).into(),

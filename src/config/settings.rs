@@ -36,7 +36,6 @@ pub struct ConfigErrors {
 
 impl ConfigErrors {
     /// The problems in printing order.
-    #[must_use]
     pub fn problems(&self) -> &[ConfigProblem] {
         &self.problems
     }

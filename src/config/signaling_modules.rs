@@ -56,7 +56,6 @@ impl Module {
 }
 
 /// Whether `path` is `above`, or below it.
-#[must_use]
 pub fn is_at_or_below(path: &str, above: &str) -> bool {
     path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
@@ -85,7 +84,6 @@ impl SignalingConfig {
     }
 
     /// The modules that are on, with their addresses below `base`, a URL with a slash at its end.
-    #[must_use]
     pub fn addresses(&self, base: &str) -> Vec<String> {
         let address = |(name, module): &(&str, Module)| {
             let path = self.path(*module)?.trim_start_matches('/');
@@ -96,7 +94,6 @@ impl SignalingConfig {
     }
 
     /// The modules that are off.
-    #[must_use]
     pub fn off(&self) -> Vec<Off> {
         let off = MODULES.iter().filter(|(_, module)| self.path(*module).is_none());
         off.map(|(name, module)| (*name, module.paths())).collect()

@@ -46,7 +46,6 @@ pub struct Country([u8; 2]);
 
 impl Country {
     /// The code in any case. `None` if it does not have two letters or digits.
-    #[must_use]
     pub fn parse(text: &[u8]) -> Option<Self> {
         let code: [u8; 2] = text.try_into().ok()?;
         code.iter().all(u8::is_ascii_alphanumeric).then(|| Self(code.map(|b| b.to_ascii_uppercase())))

@@ -116,13 +116,11 @@ pub struct Report {
 
 impl Report {
     /// The worst state: ok, warn or fail.
-    #[must_use]
     pub fn state(&self) -> State {
         self.findings.iter().map(|finding| finding.verdict.state).fold(State::Ok, State::max)
     }
 
     /// 0 without failures; 1 with one; 78 for an invalid configuration.
-    #[must_use]
     pub fn exit_status(&self) -> u8 {
         if self.is_misconfigured { 78 } else { u8::from(self.state() == State::Fail) }
     }

@@ -37,7 +37,6 @@ pub struct BodyProgress {
 
 impl BodyProgress {
     /// `has_arrived` is shared with the connection, which counts as idle while it waits for a body.
-    #[must_use]
     pub fn new(deadline: Instant, has_arrived: Arc<AtomicBool>) -> Self {
         Self { deadline, has_arrived }
     }
@@ -61,7 +60,6 @@ impl BodyLimit {
     pub const SHORT: Self = Self { bytes_max: BODY_MAX, long_bodies: None };
 
     /// A higher limit. `long_bodies` has one permit for each body of more than [`BODY_MAX`] bytes.
-    #[must_use]
     pub fn long(bytes_max: usize, long_bodies: &Arc<Semaphore>) -> Self {
         Self { bytes_max, long_bodies: Some(Arc::clone(long_bodies)) }
     }

@@ -44,7 +44,6 @@ const TAGS: [&str; 6] = [
 ];
 
 /// Title, version, groups and the four kinds of bearer token.
-#[must_use]
 pub fn head() -> OpenApi {
     let info =
         InfoBuilder::new().title("turn-broker").version(env!("CARGO_PKG_VERSION")).description(Some(ABOUT));

@@ -43,7 +43,6 @@ pub struct Minted {
 
 impl Minted {
     /// The result of a mint.
-    #[must_use]
     pub fn of(answer: &Answer) -> Self {
         let (source, reason, issued) = match answer {
             Answer::Minted(minted) => (minted.source, minted.degraded, Some((minted.grant, minted.ttl))),

@@ -43,7 +43,6 @@ pub enum CallError {
 
 impl CallError {
     /// The status of the response, if that is what is wrong.
-    #[must_use]
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Status { status, .. } => Some(status.as_u16()),
@@ -52,7 +51,6 @@ impl CallError {
     }
 
     /// Whether the same request may succeed later.
-    #[must_use]
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Connect(_) | Self::Timeout | Self::Broken(_) => true,
@@ -64,7 +62,6 @@ impl CallError {
     }
 
     /// Whether the request changed nothing, and will change nothing.
-    #[must_use]
     pub fn had_no_effect(&self) -> bool {
         match self {
             Self::Unsendable | Self::Connect(_) => true,
@@ -74,13 +71,11 @@ impl CallError {
     }
 
     /// The wait that the service requested.
-    #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         if let Self::Status { retry_after, .. } = self { *retry_after } else { None }
     }
 
     /// A short name for metrics, from a closed set.
-    #[must_use]
     pub fn outcome(&self) -> &'static str {
         match self {
             Self::Connect(_) => "connect",

@@ -29,13 +29,11 @@ pub enum BreakerState {
 
 impl BreakerState {
     /// The name, for humans.
-    #[must_use]
     pub fn name(self) -> &'static str {
         self.into()
     }
 
     /// The value in metrics: 0 closed, 1 half-open, 2 open.
-    #[must_use]
     pub const fn gauge(self) -> u64 {
         match self {
             Self::Closed => 0,
@@ -69,7 +67,6 @@ pub struct Ticket {
 
 impl Breaker {
     /// A closed breaker.
-    #[must_use]
     pub const fn new() -> Self {
         Self { inner: Inner::Closed { failures: 0 }, epoch: 0 }
     }
@@ -122,7 +119,6 @@ impl Breaker {
     }
 
     /// The state, for display.
-    #[must_use]
     pub fn state(&self) -> BreakerState {
         match self.inner {
             Inner::Closed { .. } => BreakerState::Closed,
@@ -164,7 +160,6 @@ pub struct Call<'a> {
 
 impl SharedBreaker {
     /// A closed breaker.
-    #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self { breaker: Mutex::new(Breaker::new()), clock }
     }
@@ -176,7 +171,6 @@ impl SharedBreaker {
     }
 
     /// The state, for display.
-    #[must_use]
     pub fn state(&self) -> BreakerState {
         self.with(|breaker, _| breaker.state())
     }

@@ -39,13 +39,11 @@ pub struct MintResponse {
 }
 
 /// Whether Cloudflare does not know the TURN key or its token. Credentials of such a key most likely do not work.
-#[must_use]
 pub fn says_unknown_key(error: &CallError) -> bool {
     matches!(error.status(), Some(401 | 404))
 }
 
 /// Whether another key may work: Cloudflare answered, and refused this one.
-#[must_use]
 pub fn is_of_the_key(error: &CallError) -> bool {
     says_unknown_key(error) || error.status() == Some(403)
 }
@@ -56,7 +54,6 @@ fn is_worth_a_retry(error: &CallError) -> bool {
 }
 
 /// What to do. Of a status by reports from users of the API, because Cloudflare does not document its errors.
-#[must_use]
 pub fn remedy(error: &CallError) -> &'static str {
     match error {
         CallError::Connect(_) => "check CLOUDFLARE_API_BASE, DNS, and the firewall (HTTPS_PROXY is ignored)",
@@ -88,7 +85,6 @@ pub fn remedy(error: &CallError) -> &'static str {
 
 impl Cloudflare {
     /// `base` is the API's origin. It can have a path, which then precedes `/v1`.
-    #[must_use]
     pub fn new(client: Client, base: &Url, key_id: &str, api_token: &SecretString) -> Option<Self> {
         Api::new(client, base, &["v1", "turn", "keys", key_id, "credentials"], api_token).map(Self)
     }

@@ -16,13 +16,11 @@ pub struct Coturn {
 
 impl Coturn {
     /// `secret` is coturn's `static-auth-secret`.
-    #[must_use]
     pub fn new(urls: Vec<IceUrl>, secret: SecretString) -> Self {
         Self { urls, secret: RestSecret::new(secret) }
     }
 
     /// A credential that coturn accepts for new allocations until `expires_at`, truncated to the second.
-    #[must_use]
     pub fn credential(&self, user: &str, expires_at: Timestamp) -> IceServerList {
         self.secret.credential(&self.urls, user, expires_at)
     }

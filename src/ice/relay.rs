@@ -28,13 +28,11 @@ impl EmbeddedRelay {
     }
 
     /// A credential that the relay accepts for new allocations until `expires_at`, truncated to the second.
-    #[must_use]
     pub fn credential(&self, user: &str, expires_at: Timestamp) -> IceServerList {
         self.secret.credential(&self.urls, user, expires_at)
     }
 
     /// The secret that the relay checks passwords with.
-    #[must_use]
     pub fn secret(&self) -> &RestSecret {
         &self.secret
     }

@@ -19,19 +19,16 @@ pub struct RestSecret(SecretString);
 
 impl RestSecret {
     /// Wraps a shared or generated secret.
-    #[must_use]
     pub fn new(secret: SecretString) -> Self {
         Self(secret)
     }
 
     /// The password of a user name.
-    #[must_use]
     pub fn password(&self, username: &str) -> String {
         sign(self.0.expose_secret(), username)
     }
 
     /// One entry with a credential for `user`. New allocations are accepted until `expires_at`, truncated to the second.
-    #[must_use]
     pub fn credential(&self, urls: &[IceUrl], user: &str, expires_at: Timestamp) -> IceServerList {
         let username = format!("{}:{user}", expires_at.as_secs());
         let password = self.password(&username);

@@ -23,7 +23,6 @@ pub enum IceUrls {
 
 impl IceUrls {
     /// The URLs.
-    #[must_use]
     pub fn as_slice(&self) -> &[IceUrl] {
         match self {
             Self::One(url) => std::slice::from_ref(url),
@@ -145,7 +144,6 @@ impl IceServerList {
     }
 
     /// One entry for each STUN URL, with the URL as a string, as in common examples.
-    #[must_use]
     pub fn of_stun(urls: &[IceUrl]) -> Self {
         let entry =
             |url: &IceUrl| IceServer { urls: IceUrls::One(url.clone()), username: None, credential: None };
@@ -153,7 +151,6 @@ impl IceServerList {
     }
 
     /// One entry with a credential.
-    #[must_use]
     pub fn of_turn(urls: Vec<IceUrl>, username: String, credential: String) -> Self {
         Self(vec![IceServer {
             urls: IceUrls::Many(urls),
@@ -163,13 +160,11 @@ impl IceServerList {
     }
 
     /// The user name of the first entry that relays.
-    #[must_use]
     pub fn username(&self) -> Option<&str> {
         self.0.iter().find_map(|server| server.username.as_deref())
     }
 
     /// Whether any entry relays.
-    #[must_use]
     pub fn relays(&self) -> bool {
         self.urls().any(IceUrl::relays)
     }
@@ -206,7 +201,6 @@ impl IceServerList {
     }
 
     /// The entries.
-    #[must_use]
     pub fn as_slice(&self) -> &[IceServer] {
         &self.0
     }

@@ -29,7 +29,6 @@ pub struct TurnKey {
 
 impl TurnKey {
     /// A key that has not been used yet.
-    #[must_use]
     pub fn new(name: KeyName, weight: u32, api: Cloudflare, clock: Arc<dyn Clock>) -> Self {
         let breaker = SharedBreaker::new(clock);
         let (has_minted, probe_failed) = (AtomicBool::new(false), AtomicBool::new(false));
@@ -53,13 +52,11 @@ impl TurnKey {
     }
 
     /// Whether the key has minted since the start.
-    #[must_use]
     pub fn has_minted(&self) -> bool {
         self.has_minted.load(Ordering::Relaxed)
     }
 
     /// Whether callers can expect credentials: the breaker is closed, and the probe has not failed, or a call has minted.
-    #[must_use]
     pub fn is_up(&self) -> bool {
         let is_refuted = self.probe_failed.load(Ordering::Relaxed) && !self.has_minted();
         !is_refuted && self.breaker.state() == BreakerState::Closed
@@ -81,13 +78,11 @@ pub struct OwnKeys(RwLock<Arc<[OwnKey]>>);
 
 impl OwnKeys {
     /// These keys.
-    #[must_use]
     pub fn new(keys: Vec<OwnKey>) -> Self {
         Self(RwLock::new(keys.into()))
     }
 
     /// The keys as they are now.
-    #[must_use]
     pub fn now(&self) -> Arc<[OwnKey]> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -100,7 +95,6 @@ impl OwnKeys {
 
 /// The order in which keys of these weights are tried: the preferred one, or one by weight, then the others with a weight.
 /// Each key with a weight is there once.
-#[must_use]
 pub fn order(weights: &[u32], preferred: Option<usize>, random: u64) -> Vec<usize> {
     let first = preferred.or_else(|| by_weight(weights, random));
     let others = weights.iter().enumerate().filter(|(_, weight)| **weight > 0).map(|(index, _)| index);

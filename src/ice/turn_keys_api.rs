@@ -24,7 +24,6 @@ const BODY_MAX: usize = 1024 * 1024;
 pub struct TurnKeysApi(Api);
 
 /// What to do.
-#[must_use]
 pub fn remedy(error: &CallError) -> &'static str {
     match error {
         CallError::Status { status, .. } if matches!(status.as_u16(), 401 | 403) => {
@@ -77,7 +76,6 @@ struct CreatedKey {
 impl TurnKeysApi {
     /// `base` is the API's origin. It can have a path, which then precedes `/client/v4`. `None` if the base or the token is
     /// invalid, which the configuration rules out.
-    #[must_use]
     pub fn new(client: Client, base: &Url, account_id: &str, token: &SecretString) -> Option<Self> {
         let path = ["client", "v4", "accounts", account_id, "calls", "turn_keys"];
         Api::new(client, base, &path, token).map(Self)

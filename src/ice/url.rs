@@ -96,19 +96,16 @@ impl IceUrl {
     }
 
     /// Whether this is a `turn:` or `turns:` URL, which a browser accepts only with username and credential.
-    #[must_use]
     pub fn relays(&self) -> bool {
         self.relays
     }
 
     /// The port, or the scheme's default.
-    #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
     /// The host; an IPv6 address has no brackets.
-    #[must_use]
     pub fn host(&self) -> &str {
         let (_, rest) = self.text.split_once(':').unwrap_or_default();
         let authority = rest.split_once('?').map_or(rest, |(authority, _)| authority);
@@ -119,7 +116,6 @@ impl IceUrl {
     }
 
     /// The transport, or the scheme's default.
-    #[must_use]
     pub fn transport(&self) -> Transport {
         let is_secure = self.text.starts_with("turns:") || self.text.starts_with("stuns:");
         match (is_secure, self.text.split_once('?')) {
@@ -131,7 +127,6 @@ impl IceUrl {
     }
 
     /// What a client can do through it.
-    #[must_use]
     pub fn reach(&self) -> Reach {
         match self.transport() {
             _ if !self.relays => Reach::Stun,
@@ -142,13 +137,11 @@ impl IceUrl {
     }
 
     /// Whether browsers refuse it: they block port 53 except for DNS.
-    #[must_use]
     pub fn is_blocked_by_browsers(&self) -> bool {
         self.port == 53
     }
 
     /// The URL as text.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }

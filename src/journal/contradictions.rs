@@ -4,7 +4,6 @@
 use turn_ledger::{Head, IceSource, SourceRows, Stored, Timestamp};
 
 /// The contradictions as sentences; empty for a consistent ledger.
-#[must_use]
 pub fn contradictions(stored: &Stored) -> Vec<String> {
     let mut found = vec![];
     for (source, rows) in &stored.sources {

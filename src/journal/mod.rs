@@ -112,7 +112,6 @@ impl Journal {
     }
 
     /// Reserves room for a batch. `None`: the queue is full or the disk fails, so changes must stay in the books.
-    #[must_use]
     pub fn room(&self) -> Option<Room<'_>> {
         let permit = self.queue.try_reserve().ok().filter(|_| !self.is_failing())?;
         Some(Room { permit, disk: &self.disk })
@@ -126,7 +125,6 @@ impl Journal {
     }
 
     /// Whether the last write failed, a write takes too long, or the writer is gone.
-    #[must_use]
     pub fn is_failing(&self) -> bool {
         let Disk { is_failing, is_stalled } = &*self.disk;
         is_failing.load(Ordering::Relaxed) || is_stalled.load(Ordering::Relaxed) || self.queue.is_closed()

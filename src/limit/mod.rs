@@ -207,7 +207,6 @@ impl RateLimit {
     }
 
     /// Number of clients with a row of their own.
-    #[must_use]
     pub fn clients(&self) -> usize {
         self.tables().clients.len()
     }

@@ -27,7 +27,6 @@ pub struct PollRate {
 
 impl PollRate {
     /// No poll yet.
-    #[must_use]
     pub fn new(clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
         Self { buckets: Mutex::new(PerAddress::new(CLIENTS_MAX)), clock, metrics }
     }

@@ -41,7 +41,6 @@ impl UntrustedProxies {
     }
 
     /// The counts for the hint; `None` if no hint is due.
-    #[must_use]
     pub fn seen(&self) -> Option<Unread> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).seen()
     }

@@ -33,7 +33,6 @@ pub enum Role {
 
 impl Role {
     /// The name in the log and in the metric.
-    #[must_use]
     pub fn name(self) -> &'static str {
         self.into()
     }
@@ -50,7 +49,6 @@ pub struct WrongTokens {
 
 impl WrongTokens {
     /// No wrong token yet.
-    #[must_use]
     pub fn new(clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
         let buckets = Mutex::new(PerAddress::new(CLIENTS_MAX));
         Self { buckets, log: Throttle::new(LOG_WINDOW), clock, metrics }

@@ -24,7 +24,6 @@ pub enum DegradedReason {
 
 impl DegradedReason {
     /// The name on the wire.
-    #[must_use]
     pub fn code(self) -> &'static str {
         self.into()
     }

@@ -39,7 +39,6 @@ pub struct Minted {
 
 impl CredentialSource {
     /// The entry of `ICE_SOURCES`.
-    #[must_use]
     pub const fn source(&self) -> IceSource {
         match self {
             Self::Cloudflare(_) => IceSource::Cloudflare,

@@ -228,13 +228,11 @@ impl Mint {
     }
 
     /// Whether the provider mints, as far as is known. `None` if no provider is configured.
-    #[must_use]
     pub fn provider_is_up(&self) -> Option<bool> {
         self.provider().map(|provider| provider.is_up())
     }
 
     /// The states of the sources, for alerts.
-    #[must_use]
     pub fn source_states(&self) -> SourceStates {
         let mints = |source: &Source| matches!(source.ready(), Some(CredentialSource::Coturn(_)));
         SourceStates {
@@ -244,25 +242,21 @@ impl Mint {
     }
 
     /// The TURN keys that mint. Empty without a provider.
-    #[must_use]
     pub fn turn_keys(&self) -> Keys {
         self.provider().map_or_else(|| [].into(), |provider| provider.keys())
     }
 
     /// The state of the provider's breaker.
-    #[must_use]
     pub fn breaker_state(&self) -> BreakerState {
         self.provider().map_or(BreakerState::Closed, |provider| provider.breaker_state())
     }
 
     /// Counts of the pool.
-    #[must_use]
     pub fn pool_counts(&self) -> PoolCounts {
         self.provider().map(|provider| provider.pool_counts()).unwrap_or_default()
     }
 
     /// The provider, if one is configured.
-    #[must_use]
     pub fn provider(&self) -> Option<&Arc<Provider>> {
         self.sources.iter().find_map(|source| match source {
             Source::Ready(CredentialSource::Cloudflare(provider)) => Some(provider),

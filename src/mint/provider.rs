@@ -71,7 +71,6 @@ pub struct Filled {
 
 impl Provider {
     /// A provider with an empty pool of at most `pool_max` credentials, all of the same lifetime.
-    #[must_use]
     pub fn new(
         keys: Vec<Arc<TurnKey>>,
         life: Duration,
@@ -93,13 +92,11 @@ impl Provider {
     }
 
     /// The keys that mint now.
-    #[must_use]
     pub fn keys(&self) -> Keys {
         Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// A key that mints, or that has minted before.
-    #[must_use]
     pub fn key(&self, name: KeyName) -> Option<Arc<TurnKey>> {
         self.all_keys().find(|key| key.name == name)
     }
@@ -216,14 +213,12 @@ impl Provider {
     }
 
     /// Whether callers can expect credentials, of one key at least. Also while the first key is still being created.
-    #[must_use]
     pub fn is_up(&self) -> bool {
         let keys = self.keys();
         keys.is_empty() || keys.iter().any(|key| key.is_up())
     }
 
     /// The state of the breaker that lets most calls pass.
-    #[must_use]
     pub fn breaker_state(&self) -> BreakerState {
         let keys = self.keys();
         let states = keys.iter().map(|key| key.breaker.state());
@@ -231,7 +226,6 @@ impl Provider {
     }
 
     /// Counts of the pool.
-    #[must_use]
     pub fn pool_counts(&self) -> PoolCounts {
         self.with_pool(|pool, now| {
             // Nothing else removes old credentials while the pool is not filled.

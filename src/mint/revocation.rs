@@ -36,7 +36,6 @@ pub enum Revocation {
 
 impl Revocation {
     /// The name on the wire.
-    #[must_use]
     pub fn name(self) -> &'static str {
         self.into()
     }

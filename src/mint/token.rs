@@ -24,14 +24,12 @@ pub struct GrantToken(String);
 
 impl GrantToken {
     /// Whether `text` looks like a grant token, signed with any key.
-    #[must_use]
     pub fn has_form(text: &str) -> bool {
         let starts_well = |bytes: Vec<u8>| bytes.first() == Some(&VERSION);
         text.len() == TOKEN_CHARS && URL_SAFE_NO_PAD.decode(text).is_ok_and(starts_well)
     }
 
     /// The text that the client gets.
-    #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -48,13 +46,11 @@ pub struct GrantKey(Hmac<Sha256>);
 
 impl GrantKey {
     /// From 64 random bytes, the block length of SHA-256.
-    #[must_use]
     pub fn new(random: &[u8; 64]) -> Self {
         Self(Hmac::new(random.into()))
     }
 
     /// Signs a grant.
-    #[must_use]
     pub fn sign(&self, grant: &Grant) -> GrantToken {
         let mut bytes = encode(grant).to_vec();
         let mac = self.0.clone().chain_update(&bytes).finalize().into_bytes();
@@ -64,7 +60,6 @@ impl GrantKey {
 
     /// The grant in a token; `None` for a text that was not signed with this key. The signature is compared in constant
     /// time.
-    #[must_use]
     pub fn verify(&self, token: &str) -> Option<Grant> {
         if token.len() > TOKEN_CHARS {
             return None;

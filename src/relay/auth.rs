@@ -20,7 +20,6 @@ pub struct Username {
 
 impl Username {
     /// Reads `<expiry>:<grant id>`; `None` for anything else.
-    #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (expiry, grant) = text.split_once(':')?;
         let digits_only = !expiry.is_empty() && expiry.bytes().all(|b| b.is_ascii_digit());
@@ -49,7 +48,6 @@ pub enum Refused {
 
 impl Refused {
     /// The label in metrics.
-    #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Unknown => "unknown",

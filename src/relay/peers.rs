@@ -49,7 +49,6 @@ pub struct PeerPolicy {
 
 impl PeerPolicy {
     /// Whether the relay exchanges packets with this peer. `is_relayed`: whether a port belongs to an allocation here.
-    #[must_use]
     pub fn admits(&self, peer: SocketAddr, is_relayed: impl FnOnce(u16) -> bool) -> bool {
         let ip = peer.ip();
         if peer.port() == 0 || self.is_own_listener(peer) {

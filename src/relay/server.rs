@@ -108,7 +108,6 @@ impl Relay {
     }
 
     /// The credentials that it accepts.
-    #[must_use]
     pub fn credentials(&self) -> &EmbeddedRelay {
         &self.credentials
     }

@@ -15,13 +15,11 @@ pub struct TokenDigest([u8; 32]);
 
 impl TokenDigest {
     /// The digest of `token`.
-    #[must_use]
     pub fn of(token: &SecretString) -> Self {
         Self(digest(token.expose_secret()))
     }
 
     /// Whether `token` is the configured one.
-    #[must_use]
     pub fn matches(&self, token: &str) -> bool {
         self.0.ct_eq(&digest(token)).into()
     }
@@ -34,7 +32,6 @@ impl fmt::Debug for TokenDigest {
 }
 
 /// The token in `Authorization: Bearer <token>`.
-#[must_use]
 pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     let token = token.trim();

@@ -19,7 +19,6 @@ pub struct ClientAddr(pub IpAddr);
 
 impl ClientAddr {
     /// The client behind `peer` and the headers of its request.
-    #[must_use]
     pub fn find(peer: IpAddr, headers: &HeaderMap, trusted_proxies: &[IpNet]) -> Self {
         let mut address = peer.to_canonical();
         let lines = headers.get_all(FORWARDED_FOR).iter().rev();
@@ -36,14 +35,12 @@ impl ClientAddr {
 }
 
 /// Whether `peer` is a proxy whose `X-Forwarded-For` is read.
-#[must_use]
 pub fn is_trusted(peer: IpAddr, trusted_proxies: &[IpNet]) -> bool {
     let address = peer.to_canonical();
     trusted_proxies.iter().any(|net| net.contains(&address))
 }
 
 /// Whether the client's request came over https, as far as a trusted proxy states it: this process itself has no TLS.
-#[must_use]
 pub fn is_https(peer: IpAddr, headers: &HeaderMap, trusted_proxies: &[IpNet]) -> bool {
     is_trusted(peer, trusted_proxies) && headers.get(FORWARDED_PROTO).is_some_and(|scheme| scheme == "https")
 }

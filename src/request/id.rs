@@ -20,7 +20,6 @@ pub struct RequestIds {
 
 impl RequestIds {
     /// Ids with this prefix.
-    #[must_use]
     pub fn new(random: [u8; 8]) -> Self {
         Self { prefix: format!("{:016x}-", u64::from_be_bytes(random)), next: AtomicU64::new(0) }
     }

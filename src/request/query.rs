@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 
 /// The values of one query parameter, in their order.
-#[must_use]
 pub fn parameters<'a>(query: Option<&'a str>, wanted: &str) -> Vec<Cow<'a, str>> {
     let pairs = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
     pairs.filter(|(name, _)| name == wanted).map(|(_, value)| value).collect()

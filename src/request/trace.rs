@@ -20,7 +20,6 @@ pub struct TraceParent {
 
 impl TraceParent {
     /// The trace of a request. `None` without a valid header, or with several.
-    #[must_use]
     pub fn of(headers: &HeaderMap) -> Option<Self> {
         let mut values = headers.get_all(TRACEPARENT).iter();
         match (values.next(), values.next()) {
@@ -43,13 +42,11 @@ impl TraceParent {
     }
 
     /// The trace id, as in the log: 32 hexadecimal digits.
-    #[must_use]
     pub fn trace_id(&self) -> String {
         format!("{:032x}", self.trace)
     }
 
     /// The header for a request to another service. This service reports no spans of its own, so the parent stays the same.
-    #[must_use]
     pub fn header(&self) -> Option<HeaderValue> {
         HeaderValue::from_str(&self.to_string()).ok()
     }

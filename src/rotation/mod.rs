@@ -54,13 +54,11 @@ pub struct KeySecret(String);
 
 impl KeySecret {
     /// This secret.
-    #[must_use]
     pub fn new(secret: String) -> Self {
         Self(secret)
     }
 
     /// The secret, for the header that carries it.
-    #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -87,7 +85,6 @@ pub struct CreatedKey {
 
 impl CreatedKey {
     /// The name in the rows of its grants.
-    #[must_use]
     pub fn name(&self) -> KeyName {
         // The prefix and at most ten digits.
         KeyName::new(&format!("{CREATED_PREFIX}{}", self.sequence)).unwrap_or(KeyName::DEFAULT)
@@ -175,7 +172,6 @@ impl RotationState {
     pub const ALL: [Self; 4] = [Self::Waiting, Self::Creating, Self::Proving, Self::Failing];
 
     /// The name on the wire.
-    #[must_use]
     pub fn name(self) -> &'static str {
         self.into()
     }
@@ -236,7 +232,6 @@ impl KeyRotation {
     }
 
     /// The created key that mints. `None`: the one in the settings mints, if there is one.
-    #[must_use]
     pub fn current(&self) -> Option<&CreatedKey> {
         self.current.as_ref()
     }
@@ -253,7 +248,6 @@ impl KeyRotation {
     }
 
     /// What it is doing.
-    #[must_use]
     pub fn state(&self) -> RotationState {
         match () {
             () if self.failures > 0 => RotationState::Failing,
@@ -264,13 +258,11 @@ impl KeyRotation {
     }
 
     /// Failed calls in a row.
-    #[must_use]
     pub fn failures(&self) -> u32 {
         self.failures
     }
 
     /// Whether the operator must look at it.
-    #[must_use]
     pub fn is_failing(&self) -> bool {
         self.failures >= FAILURES_TO_ALERT
     }

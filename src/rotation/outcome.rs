@@ -63,7 +63,6 @@ pub enum CallOutcome {
 
 impl Call {
     /// The name in metrics and logs.
-    #[must_use]
     pub fn name(&self) -> &'static str {
         self.into()
     }

@@ -35,7 +35,6 @@ struct State {
 
 impl LiveCalls {
     /// No calls.
-    #[must_use]
     pub fn new(account: Arc<Account>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
         Self { state: Mutex::default(), has_cuts: Notify::new(), account, clock, metrics }
     }
@@ -58,7 +57,6 @@ impl LiveCalls {
     }
 
     /// The grants of members who are not alone in their call.
-    #[must_use]
     pub fn grants(&self) -> Vec<GrantId> {
         let state = self.lock();
         let calls = state.calls.iter().map(|(_, call)| &call.members).filter(|members| members.len() > 1);
@@ -75,7 +73,6 @@ impl LiveCalls {
     }
 
     /// The first `limit` calls in the order of their names, and the number of all.
-    #[must_use]
     pub fn list(&self, limit: usize) -> (Vec<(CallName, Call)>, usize) {
         let state = self.lock();
         let call = |(name, call): (&CallName, &Call)| (name.clone(), call.clone());
@@ -83,7 +80,6 @@ impl LiveCalls {
     }
 
     /// The calls in rooms of this name, with the number of their members.
-    #[must_use]
     pub fn in_room(&self, room: &str) -> Vec<(CallName, usize)> {
         let state = self.lock();
         let of_room = state.calls.iter().filter(|(name, _)| &*name.room == room);
@@ -102,7 +98,6 @@ impl LiveCalls {
     }
 
     /// The same, without waiting.
-    #[must_use]
     pub fn take_cuts(&self, most: usize) -> Vec<(GrantId, GrantRow)> {
         let mut state = self.lock();
         let most = most.min(state.cuts.len());

@@ -89,7 +89,6 @@ pub enum Effect {
 
 impl Hub {
     /// A protocol without sockets.
-    #[must_use]
     pub fn new(name: ProtocolName, protocol: Box<dyn Protocol>, shared: Shared) -> Self {
         let limits = protocol.limits();
         let state = State { protocol, sockets: HashMap::new(), next_socket: 0, is_draining: false };
@@ -97,13 +96,11 @@ impl Hub {
     }
 
     /// The protocol's name.
-    #[must_use]
     pub fn name(&self) -> ProtocolName {
         self.name
     }
 
     /// The limits of each socket.
-    #[must_use]
     pub fn limits(&self) -> Limits {
         self.limits
     }
@@ -136,7 +133,6 @@ impl Hub {
     }
 
     /// How long until [`Event::Due`] must come. `None` while no timer runs.
-    #[must_use]
     pub fn until_due(&self) -> Option<Duration> {
         let due = self.lock().protocol.next_due()?;
         Some(due.saturating_sub(self.now()))

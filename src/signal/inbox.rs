@@ -31,13 +31,11 @@ struct Incomplete {
 
 impl Inbox {
     /// An inbox of a new socket.
-    #[must_use]
     pub fn new(backlog: Backlog, now: Instant) -> Self {
         Self { incomplete: Mutex::new(Incomplete { bytes: 0, since: now, is_refused: false }), backlog }
     }
 
     /// Bytes have arrived. `false` if all sockets together have no room for them: then this one must end.
-    #[must_use]
     pub fn received(&self, bytes: usize, now: Instant) -> bool {
         let mut incomplete = self.lock();
         let (before, after) = (incomplete.bytes, incomplete.bytes.saturating_add(bytes));
@@ -65,14 +63,12 @@ impl Inbox {
     }
 
     /// Whether a message has been arriving for too long.
-    #[must_use]
     pub fn is_overdue(&self, now: Instant) -> bool {
         let incomplete = self.lock();
         incomplete.bytes > 0 && now.saturating_duration_since(incomplete.since) >= MESSAGE_MAX
     }
 
     /// Whether the socket had to end because there was no room.
-    #[must_use]
     pub fn is_refused(&self) -> bool {
         self.lock().is_refused
     }

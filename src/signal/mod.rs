@@ -77,13 +77,11 @@ pub struct Signaling {
 
 impl Signaling {
     /// The hub of a protocol. `None` if it is off, or has no sockets.
-    #[must_use]
     pub fn hub(&self, protocol: ProtocolName) -> Option<&Arc<Hub>> {
         self.hubs.iter().find(|hub| hub.name() == protocol)
     }
 
     /// The name of the protocol that would serve this path if it were on.
-    #[must_use]
     pub fn off_at(&self, path: &str) -> Option<&'static str> {
         let would_serve = |(_, paths): &&Off| paths.iter().any(|above| is_at_or_below(path, above));
         self.off.iter().find(would_serve).map(|(name, _)| *name)

@@ -44,7 +44,6 @@ pub struct Place {
 
 impl Occupancy {
     /// No sockets. `per_client_max`: the most of one IPv4 address or one IPv6 /64.
-    #[must_use]
     pub fn new(per_client_max: usize) -> Self {
         Self { per_client_max, table: Mutex::default(), freed: Notify::new() }
     }
@@ -69,7 +68,6 @@ impl Occupancy {
     }
 
     /// The number of open sockets.
-    #[must_use]
     pub fn open(&self) -> usize {
         self.lock().open
     }

@@ -39,7 +39,6 @@ struct Queue {
 
 impl Outbox {
     /// An empty queue.
-    #[must_use]
     pub fn new(limits: Limits, backlog: Backlog) -> Self {
         Self { queue: Mutex::default(), changed: Notify::new(), limits, backlog }
     }

@@ -35,7 +35,6 @@ struct State {
 
 impl P2pcfShell {
     /// P2PCF without rooms.
-    #[must_use]
     pub fn new(
         config: &P2pcfConfig,
         keys: DeleteKeys,
@@ -49,13 +48,11 @@ impl P2pcfShell {
     }
 
     /// The path of its requests, without a slash at its end.
-    #[must_use]
     pub fn path(&self) -> &str {
         &self.path
     }
 
     /// Answers a request.
-    #[must_use]
     pub fn answer(&self, request: &Request<'_>) -> Answer {
         self.with(|state| {
             let now = self.clock.instant().saturating_duration_since(self.started);

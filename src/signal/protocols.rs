@@ -13,7 +13,6 @@ use super::hub::{Hub, Shared};
 use crate::config::{AyameConfig, RoomsConfig, SignalingConfig};
 
 /// A hub for each protocol that is on and uses sockets.
-#[must_use]
 pub fn hubs(config: &SignalingConfig, shared: &Shared) -> Vec<Arc<Hub>> {
     let hub = |name, protocol: Box<dyn Protocol>| Arc::new(Hub::new(name, protocol, shared.clone()));
     let ayame = config.ayame.as_ref().map(|ayame| hub(ProtocolName::Ayame, Box::new(of_ayame(ayame))));

@@ -16,7 +16,6 @@ pub struct RoomUsers {
 
 impl RoomUsers {
     /// `secret`: the ledger's key, so that cookies stay valid after a restart.
-    #[must_use]
     pub fn new(config: &RoomsConfig, secret: &[u8]) -> Self {
         Self { header: config.user_header.clone(), key: UserKey::derived_from(secret) }
     }

@@ -45,7 +45,6 @@ impl Outcomes {
     }
 
     /// How many events had this outcome.
-    #[must_use]
     pub fn get(&self, outcome: &'static str) -> u64 {
         self.0.get(&OutcomeLabels { outcome }).map_or(0, |count| count.get())
     }

@@ -28,7 +28,6 @@ pub struct LostLines(Option<ErrorCounter>);
 
 impl LostLines {
     /// The number since the start.
-    #[must_use]
     pub fn count(&self) -> u64 {
         let lost = self.0.as_ref().map_or(0, ErrorCounter::dropped_lines);
         u64::try_from(lost).unwrap_or(u64::MAX)
@@ -64,7 +63,6 @@ pub struct Throttle {
 
 impl Throttle {
     /// One line for each `window`.
-    #[must_use]
     pub const fn new(window: Duration) -> Self {
         Self { window, state: Mutex::new(None) }
     }

@@ -39,7 +39,6 @@ pub struct ScrapedFigures {
 
 impl ScrapedFigures {
     /// No figures.
-    #[must_use]
     pub fn new() -> Self {
         Self { own: Registry::with_prefix(PREFIX), process: Registry::default() }
     }
@@ -139,7 +138,6 @@ pub struct Metrics {
 
 impl Metrics {
     /// A registry with every plain counter at zero. A series with labels appears when it is first counted.
-    #[must_use]
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix(PREFIX);
         let all = &mut registry;

@@ -45,13 +45,11 @@ impl ProviderCalls {
     }
 
     /// Number of calls by outcome since the start.
-    #[must_use]
     pub fn outcomes(&self) -> BTreeMap<&'static str, u64> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).outcomes.clone()
     }
 
     /// Durations of the latest calls. `None` before the first call.
-    #[must_use]
     pub fn times(&self) -> Option<CallTimes> {
         let times = self.0.lock().unwrap_or_else(PoisonError::into_inner).times.clone();
         let mut sorted = Vec::from(times);

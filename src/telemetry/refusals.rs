@@ -24,7 +24,6 @@ pub struct RefusalLog([Throttle; SUMMARIZED.len()]);
 
 impl RefusalLog {
     /// No refusal yet.
-    #[must_use]
     pub const fn new() -> Self {
         Self([const { Throttle::new(LOG_WINDOW) }; SUMMARIZED.len()])
     }

@@ -4,7 +4,6 @@ use crate::amounts::Shown;
 use turn_ledger::{ByteCount, Snapshot};
 
 /// The operator's overrides; `None` without one.
-#[must_use]
 pub fn overrides(snapshot: &Snapshot) -> Option<String> {
     in_words(snapshot.figures.limit, snapshot.configured_limit, snapshot.frozen)
 }
@@ -20,7 +19,6 @@ fn in_words(limit: ByteCount, configured: ByteCount, frozen: bool) -> Option<Str
 }
 
 /// That the ledger lacks credentials, until when, and what to do; `None` if it lacks none.
-#[must_use]
 pub fn lacks(snapshot: &Snapshot) -> Option<String> {
     let until = snapshot.lacks_until;
     snapshot.lacks_grants().then(|| {

@@ -45,7 +45,6 @@ pub struct AllowanceTerms {
 
 impl AllowanceTerms {
     /// The terms of a group that may claim `rate`. One connection that is charged by time always fits.
-    #[must_use]
     pub fn new(rate: BitRate, rules: &UsageRules) -> Self {
         let rate = rate.max(rules.estimated_rate).get();
         let saved = SAVED_MAX.max(rules.heartbeat.saturating_mul(3));
@@ -56,7 +55,6 @@ impl AllowanceTerms {
 
 impl Allowance {
     /// Connections of the group that are open.
-    #[must_use]
     pub fn open_count(&self) -> u32 {
         self.open
     }
@@ -101,7 +99,6 @@ pub struct Allowances<'a> {
 
 impl<'a> Allowances<'a> {
     /// The allowances at `now`: of the grant, of the client and of its group.
-    #[must_use]
     pub fn new(scopes: [Option<(&'a mut Allowance, AllowanceTerms)>; 3], now: Timestamp) -> Self {
         let scopes = scopes.map(|scope| {
             scope.map(|(allowance, terms)| {
@@ -119,7 +116,6 @@ impl<'a> Allowances<'a> {
     }
 
     /// Whether less was charged than claimed.
-    #[must_use]
     pub fn was_clamped(&self) -> bool {
         self.clamped
     }
@@ -169,7 +165,6 @@ impl<'a> Allowances<'a> {
     }
 
     /// Whether the clocks that run and so many more fit into the rates.
-    #[must_use]
     pub fn fits_clocks(&self, more: u32) -> bool {
         self.scopes.iter().flatten().all(|Scope { allowance, terms }| {
             terms.estimated.saturating_mul(allowance.clocks.saturating_add(more).into()) <= terms.rate

@@ -95,13 +95,11 @@ impl Batch {
 
 impl Stored {
     /// The latest instant that the books have seen; `None` in a new ledger.
-    #[must_use]
     pub fn now(&self) -> Option<Timestamp> {
         Some(self.head.as_ref()?.now)
     }
 
     /// The books' time with these clocks. A new ledger begins at the wall clock's.
-    #[must_use]
     pub fn time(&self, wall: Timestamp, boot: Boot, since_boot: Duration) -> SteadyTime {
         match &self.head {
             Some(Head { now, standing, .. }) => SteadyTime::restore(*now, standing.mark, boot, since_boot),

@@ -23,7 +23,6 @@ pub enum ClientKey {
 
 impl ClientKey {
     /// The client with this address. An IPv4-mapped address is an IPv4 address.
-    #[must_use]
     pub fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(address) => Self::V4(address),
@@ -32,7 +31,6 @@ impl ClientKey {
     }
 
     /// The group that this client belongs to.
-    #[must_use]
     pub fn wider(self) -> Option<Self> {
         match self {
             Self::V6(prefix) => Some(Self::V6Group(prefix & !0xffff)),
@@ -46,7 +44,6 @@ impl ClientKey {
     }
 
     /// How many times the allowances of one client it has.
-    #[must_use]
     pub fn factor(self) -> u32 {
         match self {
             Self::V4(_) | Self::V6(_) => 1,

@@ -120,19 +120,16 @@ impl Connection {
     }
 
     /// Its name.
-    #[must_use]
     pub fn name(&self) -> Name {
         (Arc::clone(&self.id), self.grant)
     }
 
     /// Whether the ledger's clock runs for it.
-    #[must_use]
     pub fn is_charged_by_time(&self) -> bool {
         self.clock.is_some_and(|clock| clock.running)
     }
 
     /// The next instant at which time alone changes this connection: its clock stops, or it is given up.
-    #[must_use]
     pub fn due_at(&self, rules: &UsageRules) -> Timestamp {
         let given_up = self.last_seen.plus(rules.heartbeat.saturating_mul(3));
         match self.clock {
@@ -209,14 +206,12 @@ impl Connection {
     }
 
     /// Bytes that it has been charged by `now`.
-    #[must_use]
     pub fn charged(&self, now: Timestamp, rules: &UsageRules) -> ByteCount {
         self.charged_without(Timestamp::default(), now, rules)
     }
 
     /// The same without charges for time before `start` that a count can still reverse. So the difference between two calls with
     /// the same `start` takes back nothing of an earlier period.
-    #[must_use]
     pub(crate) fn charged_without(&self, start: Timestamp, now: Timestamp, rules: &UsageRules) -> ByteCount {
         let millis = |from: Timestamp, to: Timestamp| to.millis_since(from.max(start));
         let running = self.clock.map_or(0, |clock| millis(clock.since, now.min(clock.stops_at)));
@@ -227,20 +222,17 @@ impl Connection {
     }
 
     /// What it was charged for good: no count reverses it.
-    #[must_use]
     pub(crate) fn settled(&self, rules: &UsageRules) -> ByteCount {
         let by_time = rules.estimated_rate.over_millis(self.settled_millis.into());
         self.claimed.plus(ByteCount::saturating(by_time))
     }
 
     /// Bytes that it was charged as of its last report. They were noted for who spends them.
-    #[must_use]
     pub(crate) fn noted(&self, rules: &UsageRules) -> ByteCount {
         self.charged(self.last_seen, rules)
     }
 
     /// Whether its last report says that it does not use the relay.
-    #[must_use]
     pub fn is_direct(&self) -> bool {
         self.relayed == Some(false)
     }

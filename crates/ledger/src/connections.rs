@@ -60,7 +60,6 @@ pub struct Connections {
 
 impl Connections {
     /// An empty table of at most `rows_max` connections.
-    #[must_use]
     pub fn new(rules: UsageRules, rows_max: usize, default_source: IceSource) -> Self {
         Self {
             rules,
@@ -74,13 +73,11 @@ impl Connections {
     }
 
     /// How connections are charged.
-    #[must_use]
     pub fn rules(&self) -> &UsageRules {
         &self.rules
     }
 
     /// The next instant at which time alone changes something, if it is not after `until`.
-    #[must_use]
     pub fn next_due(&self, until: Timestamp) -> Option<Timestamp> {
         self.queue.first().map(|(due, _)| *due).filter(|due| *due <= until)
     }
@@ -195,13 +192,11 @@ impl Connections {
     }
 
     /// How many connections are open.
-    #[must_use]
     pub fn open_count(&self) -> usize {
         self.rows.len()
     }
 
     /// Whether a connection of that name is open.
-    #[must_use]
     pub fn has(&self, id: &str) -> bool {
         self.named(id).next().is_some()
     }

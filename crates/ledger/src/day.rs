@@ -36,14 +36,12 @@ pub struct DayCount {
 
 impl DayCount {
     /// Nothing of the day is counted.
-    #[must_use]
     pub fn none(day: Day) -> Self {
         let (granted, at_most, other, unseen) = Default::default();
         Self { as_of: day.start(), granted, at_most, sampling: 0, other, unseen, estimated: None }
     }
 
     /// What was counted.
-    #[must_use]
     pub fn total(&self) -> ByteCount {
         self.granted.plus(self.other)
     }

@@ -72,7 +72,6 @@ pub struct Grants {
 
 impl Grants {
     /// An empty table in this period.
-    #[must_use]
     pub fn new(terms: GrantTerms, period: Period) -> Self {
         Self {
             clients: Clients::new(terms.bounds.client),
@@ -105,7 +104,6 @@ impl Grants {
     }
 
     /// The row of a live grant.
-    #[must_use]
     pub fn get(&self, id: GrantId) -> Option<&GrantRow> {
         self.any(id).filter(|row| !row.has_ended())
     }
@@ -120,13 +118,11 @@ impl Grants {
     }
 
     /// How many live grants have a row.
-    #[must_use]
     pub fn count(&self) -> usize {
         self.rows.len().saturating_sub(self.ended.len())
     }
 
     /// Whether there is no room for another live grant.
-    #[must_use]
     pub fn is_full(&self) -> bool {
         self.count() >= self.terms.bounds.grants
     }
@@ -143,7 +139,6 @@ impl Grants {
     }
 
     /// Whether a grant of this TURN key may be alive.
-    #[must_use]
     pub fn key_is_used(&self, key: KeyName, now: Timestamp) -> bool {
         self.key_ends.get(&key).is_some_and(|end| end.start() > now)
     }
@@ -162,7 +157,6 @@ impl Grants {
     }
 
     /// Clients and groups of clients that hold something.
-    #[must_use]
     pub fn client_count(&self) -> usize {
         self.clients.count()
     }
@@ -186,13 +180,11 @@ impl Grants {
     }
 
     /// Whether a grant was revoked.
-    #[must_use]
     pub fn is_revoked(&self, id: GrantId) -> bool {
         self.get(id).is_some_and(|row| row.revoked_at.is_some())
     }
 
     /// The row of a live grant that was not revoked.
-    #[must_use]
     pub fn valid(&self, id: GrantId) -> Option<&GrantRow> {
         self.get(id).filter(|row| row.revoked_at.is_none())
     }
@@ -238,7 +230,6 @@ impl Grants {
     /// row. A grant with neither counts as expired. A row of the time in which the wall clock was ahead has two expiries, and the later
     /// one counts: the other clock may be wrong, and room is promised until then. A renewal at the same source prolongs what was begun
     /// before it: room is promised for the chain, of which one credential relays at a time.
-    #[must_use]
     pub fn end_of(
         &self,
         id: GrantId,

@@ -19,7 +19,6 @@ impl KeyName {
     pub const DEFAULT: Self = Self(tinystr!(15, "default"));
 
     /// `None` if the text is empty, too long, or has another character.
-    #[must_use]
     pub fn new(text: &str) -> Option<Self> {
         let is_allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         let is_good = text.starts_with(|c: char| c.is_ascii_lowercase()) && text.bytes().all(is_allowed);
@@ -27,7 +26,6 @@ impl KeyName {
     }
 
     /// The text.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }

@@ -62,7 +62,6 @@ pub struct Ledger {
 impl Ledger {
     /// The ledger as stored, at `now`. A source that is stored but no longer configured is kept, because its usage
     /// counts. From here on, changes are recorded.
-    #[must_use]
     pub fn open(
         terms: Terms,
         sources: &[SourceTerms],
@@ -95,7 +94,6 @@ impl Ledger {
     }
 
     /// The ledger's time.
-    #[must_use]
     pub fn now(&self) -> Timestamp {
         self.now
     }
@@ -121,7 +119,6 @@ impl Ledger {
     }
 
     /// The period that contains the ledger's time.
-    #[must_use]
     pub fn period(&self) -> Period {
         self.period
     }
@@ -142,26 +139,22 @@ impl Ledger {
     }
 
     /// The most bytes that a grant of a source is assumed to relay in one minute.
-    #[must_use]
     pub fn bytes_per_minute(&self, source: IceSource) -> u64 {
         let rate = self.of(source).map_or(self.assumed_rate(), |source| source.minutes.rates.liability);
         u64::try_from(rate.over_millis(Minute::MILLIS.into())).unwrap_or(u64::MAX)
     }
 
     /// The best figure of one source in this period; zero for an unknown source.
-    #[must_use]
     pub fn used_of(&self, source: IceSource) -> ByteCount {
         self.of(source).map_or(ByteCount::ZERO, |source| source.minutes.used())
     }
 
     /// Whether strict mode is on.
-    #[must_use]
     pub fn is_strict(&self) -> bool {
         self.terms.mode == BudgetMode::Strict
     }
 
     /// The highest rate that a grant is assumed to relay at.
-    #[must_use]
     pub fn assumed_rate(&self) -> BitRate {
         self.terms.rates.liability
     }
@@ -172,7 +165,6 @@ impl Ledger {
     }
 
     /// The sums over the metered sources.
-    #[must_use]
     pub fn figures(&self) -> Figures {
         Figures {
             now: self.now,
@@ -186,14 +178,12 @@ impl Ledger {
     }
 
     /// Grants alive now, tail included, over all sources.
-    #[must_use]
     pub fn live_grants(&self) -> u64 {
         let live = self.sources.iter().map(|source| source.minutes.current_cell().live);
         live.fold(0, u64::saturating_add)
     }
 
     /// The event counts of this period.
-    #[must_use]
     pub fn counts(&self) -> PeriodCounts {
         self.counts
     }
@@ -204,7 +194,6 @@ impl Ledger {
     }
 
     /// The periods before this one with their bytes, the latest first: at most twelve, and none before the first that is known.
-    #[must_use]
     pub fn past(&self) -> Vec<(Period, ByteCount)> {
         let before = |period: &Period| {
             let last = Timestamp::from_millis(period.start.as_millis().saturating_sub(1));
@@ -220,7 +209,6 @@ impl Ledger {
     }
 
     /// Bytes of the metered sources and the most live grants in `[from, to)`, extended to whole minutes.
-    #[must_use]
     pub fn slice(&self, from: Timestamp, to: Timestamp) -> Slice {
         let mut total = Slice { used: ByteCount::ZERO, live: 0 };
         for source in self.metered() {

@@ -21,43 +21,36 @@ impl Minute {
 
 impl<const LENGTH: i64> Slot<LENGTH> {
     /// From its number since 1970.
-    #[must_use]
     pub const fn new(number: i64) -> Self {
         Self(number)
     }
 
     /// The one that contains `at`.
-    #[must_use]
     pub const fn of(at: Timestamp) -> Self {
         Self(at.as_millis().div_euclid(LENGTH))
     }
 
     /// The first one that does not begin before `at`.
-    #[must_use]
     pub const fn from_end(at: Timestamp) -> Self {
         Self::of(Timestamp::from_millis(at.as_millis().saturating_add(LENGTH.saturating_sub(1))))
     }
 
     /// The one that contains or ends at `at`.
-    #[must_use]
     pub const fn until(at: Timestamp) -> Self {
         Self::of(Timestamp::from_millis(at.as_millis().saturating_sub(1)))
     }
 
     /// Its number since 1970.
-    #[must_use]
     pub const fn number(self) -> i64 {
         self.0
     }
 
     /// Its first instant.
-    #[must_use]
     pub const fn start(self) -> Timestamp {
         Timestamp::from_millis(self.0.saturating_mul(LENGTH))
     }
 
     /// The first instant after it.
-    #[must_use]
     pub const fn end(self) -> Timestamp {
         self.next().start()
     }
@@ -69,7 +62,6 @@ impl<const LENGTH: i64> Slot<LENGTH> {
     }
 
     /// How many there are from `earlier` to here; zero if `earlier` is later.
-    #[must_use]
     pub fn since(self, earlier: Self) -> u64 {
         u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0)
     }
@@ -80,7 +72,6 @@ impl<const LENGTH: i64> Slot<LENGTH> {
     }
 
     /// Milliseconds of `[from, to)` that lie in it.
-    #[must_use]
     pub fn overlap_millis(self, from: Timestamp, to: Timestamp) -> u64 {
         to.min(self.end()).millis_since(from.max(self.start()))
     }

@@ -99,7 +99,6 @@ pub struct SourceState {
 
 impl SourceRows {
     /// Whether there is nothing to store.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }

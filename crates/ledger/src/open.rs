@@ -23,7 +23,6 @@ pub struct Setup {
 
 impl Setup {
     /// Opens the books at a moment with the `stored` rows. `None`: the ledger is new.
-    #[must_use]
     pub fn open(&self, stored: Option<Stored>, moment: impl Into<Moment>) -> Books {
         let (moment, stored) = (moment.into(), stored.unwrap_or_default());
         // If the clock is behind the stored time, the books continue from the stored time.

@@ -33,7 +33,6 @@ impl Overrides {
     }
 
     /// The limit in force.
-    #[must_use]
     pub fn limit(&self, configured: ByteCount) -> ByteCount {
         let set = self.limit.filter(|set| set.configured == configured);
         set.map_or(configured, |set| set.limit)

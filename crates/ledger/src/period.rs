@@ -22,19 +22,16 @@ pub struct Period {
 
 impl BillingDay {
     /// A billing day; `None` outside 1 to 31.
-    #[must_use]
     pub fn new(day: u32) -> Option<Self> {
         (1..=31).contains(&day).then_some(Self(day))
     }
 
     /// The day, 1 to 31.
-    #[must_use]
     pub const fn get(self) -> u32 {
         self.0
     }
 
     /// The period that contains `at`.
-    #[must_use]
     pub fn period_at(self, at: Timestamp) -> Period {
         let date = at.to_utc().date_naive();
         let this_month = self.reset_in_month_of(date);
@@ -55,7 +52,6 @@ impl BillingDay {
 
 impl Period {
     /// Whether `at` lies in this period.
-    #[must_use]
     pub fn contains(&self, at: Timestamp) -> bool {
         self.start <= at && at < self.end
     }

@@ -63,19 +63,16 @@ impl From<PromisedTime> for StoredTime {
 
 impl PromisedTime {
     /// That of a grant that renews none.
-    #[must_use]
     pub const fn new(from: Minute, until: Minute, per_minute: u64) -> Self {
         Self { from, reserved_from: from, chain_before: 0, until, per_minute, is_held: false }
     }
 
     /// The minutes in which its holder may relay.
-    #[must_use]
     pub fn relays(&self) -> Range<Minute> {
         self.from.min(self.until)..self.until
     }
 
     /// What counts against the limit of a user: its minutes, and those in which the grants before it go on because of it.
-    #[must_use]
     pub fn of_user(&self) -> [(Range<Minute>, LiveDelta); 2] {
         let LiveDelta { live, per_minute } = self.level();
         let times = i64::from(self.chain_before);
@@ -85,25 +82,21 @@ impl PromisedTime {
     }
 
     /// The minutes that it adds to its chain of renewals. They count against the budget and the share of a client.
-    #[must_use]
     pub fn reserved(&self) -> Range<Minute> {
         self.reserved_from.min(self.until)..self.until
     }
 
     /// The first minute that its whole chain of renewals does not cover.
-    #[must_use]
     pub fn chain_until(&self) -> Minute {
         self.until.max(self.reserved_from)
     }
 
     /// Bytes that it adds to its chain.
-    #[must_use]
     pub fn reserved_bytes(&self) -> u64 {
         self.per_minute.saturating_mul(self.until.since(self.reserved().start))
     }
 
     /// One grant more in its minutes.
-    #[must_use]
     pub fn level(&self) -> LiveDelta {
         let per_minute = i64::try_from(self.per_minute).unwrap_or(i64::MAX);
         LiveDelta { live: 1, per_minute }

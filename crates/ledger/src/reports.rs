@@ -21,7 +21,6 @@ pub enum Caller {
 
 impl Caller {
     /// The grant that the connections of this caller belong to.
-    #[must_use]
     pub fn grant(self) -> Option<Grant> {
         match self {
             Self::Grant(grant) | Self::Member(grant) => Some(grant),
@@ -35,7 +34,6 @@ impl Caller {
     }
 
     /// Whether its reports are not clamped to the allowances.
-    #[must_use]
     pub fn is_vouched(self) -> bool {
         matches!(self, Self::Member(_) | Self::Reporter)
     }

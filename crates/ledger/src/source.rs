@@ -50,7 +50,6 @@ impl IceSource {
     pub const NAMED: [Self; 5] = [Self::Cloudflare, Self::Coturn, Self::Relay, Self::Manual, Self::Stun];
 
     /// The name in settings, answers and logs.
-    #[must_use]
     pub fn name(self) -> &'static str {
         self.into()
     }
@@ -59,7 +58,6 @@ impl IceSource {
     /// a running allocation may be refreshed. coturn 4.6 never cuts one (measured); Cloudflare does after about two
     /// hours (reported by others). Our own relay cuts at expiry. The SFU ends a session only when its page leaves, so the
     /// broker ends the others: the tail is the longest absence of the broker that a promise covers.
-    #[must_use]
     pub const fn expiry_tail(self) -> Duration {
         match self {
             Self::Cloudflare | Self::Coturn => Duration::from_secs(7_200),
@@ -69,26 +67,22 @@ impl IceSource {
     }
 
     /// Whether its count comes from another party, which can be wrong. Others are counted here.
-    #[must_use]
     pub const fn is_counted_by_provider(self) -> bool {
         matches!(self, Self::Cloudflare | Self::Sfu)
     }
 
     /// Whether it refuses the credential of a revoked grant from then on, and ends what runs with it. coturn and Cloudflare accept
     /// a credential until it expires: a session that was ended can begin again.
-    #[must_use]
     pub const fn refuses_revoked(self) -> bool {
         matches!(self, Self::Relay)
     }
 
     /// Whether what it relays is charged to the budget.
-    #[must_use]
     pub const fn is_metered(self) -> bool {
         matches!(self, Self::Cloudflare | Self::Coturn | Self::Relay | Self::Sfu)
     }
 
     /// Whether its grants are credentials.
-    #[must_use]
     pub const fn issues_credentials(self) -> bool {
         !matches!(self, Self::Sfu)
     }

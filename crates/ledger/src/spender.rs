@@ -22,7 +22,6 @@ pub struct User(Arc<str>);
 
 impl User {
     /// `None` if the text is empty, too long, a dot segment of a path, or has a control character.
-    #[must_use]
     pub fn new(text: &str) -> Option<Self> {
         let is_good = (1..=USER_MAX).contains(&text.chars().count())
             && !text.chars().any(char::is_control)
@@ -31,7 +30,6 @@ impl User {
     }
 
     /// The text.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -44,7 +42,6 @@ pub struct Label(Arc<str>);
 
 impl Label {
     /// `None` if the text is empty, too long, or has another character.
-    #[must_use]
     pub fn new(text: &str) -> Option<Self> {
         let is_allowed = |b: u8| b.is_ascii_alphanumeric() || b"._:@/-".contains(&b);
         let is_good = (1..=LABEL_MAX).contains(&text.len()) && text.bytes().all(is_allowed);
@@ -52,7 +49,6 @@ impl Label {
     }
 
     /// The text.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -67,7 +63,6 @@ pub struct Call(Arc<str>);
 impl Call {
     /// The call in a room of a protocol. A name that is too long is cut, and control characters are replaced, so that every call
     /// has a name.
-    #[must_use]
     pub fn of(protocol: &str, room: &str) -> Self {
         let shown = room.replace(char::is_control, "\u{fffd}");
         let name = format!("{protocol}/{shown}");
@@ -77,14 +72,12 @@ impl Call {
     }
 
     /// `None` if the text is empty, too long, or has a control character.
-    #[must_use]
     pub fn new(text: &str) -> Option<Self> {
         let is_good = (1..=CALL_MAX).contains(&text.len()) && !text.contains(char::is_control);
         is_good.then(|| Self(text.into()))
     }
 
     /// The text.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -133,7 +126,6 @@ impl Spender {
     }
 
     /// The value to store: nothing if nothing is known.
-    #[must_use]
     pub fn known(self) -> Option<Arc<Self>> {
         (self != Self::default()).then(|| Arc::new(self))
     }

@@ -41,7 +41,6 @@ pub struct Moment {
 impl Moment {
     /// Whether the books may lag behind the true time: the machine has started and nothing has settled for how long it was off,
     /// or a reference clock is later.
-    #[must_use]
     pub const fn may_lag(&self) -> bool {
         self.mark.is_in_doubt
     }
@@ -84,7 +83,6 @@ pub struct SteadyTime {
 
 impl SteadyTime {
     /// The time of a new ledger.
-    #[must_use]
     pub fn new(now: Timestamp, boot: Boot, since_boot: Duration) -> Self {
         let anchor = (now, since_boot);
         Self { boot, anchor, ahead_since: None, reference: None, is_confirmed: false, doubt_since: None }
@@ -92,7 +90,6 @@ impl SteadyTime {
 
     /// Time that continues from `then`, the latest stored instant. On the same boot the time since then is known; on another
     /// one it is in doubt.
-    #[must_use]
     pub fn restore(then: Timestamp, mark: ClockMark, boot: Boot, since_boot: Duration) -> Self {
         let stored = Duration::from_millis(mark.since_boot_millis);
         let is_same = boot.is_some() && boot == mark.boot && stored <= since_boot;

@@ -18,20 +18,17 @@ pub struct GrantId([u8; ID_BYTES]);
 
 impl GrantId {
     /// From random bytes.
-    #[must_use]
     pub const fn new(random: [u8; ID_BYTES]) -> Self {
         Self(random)
     }
 
     /// That of a session of the SFU, whose name the SFU made.
-    #[must_use]
     pub fn of_session(name: &str) -> Self {
         let digest = Sha256::digest(name);
         Self(std::array::from_fn(|at| digest.get(at).copied().unwrap_or_default()))
     }
 
     /// Its bytes.
-    #[must_use]
     pub const fn as_bytes(&self) -> &[u8; ID_BYTES] {
         &self.0
     }
@@ -81,13 +78,11 @@ pub struct Grant {
 
 impl Grant {
     /// The instant from which the client may renew, and should: after three quarters of the lifetime.
-    #[must_use]
     pub fn refresh_after(&self) -> Timestamp {
         self.issued_at.plus(self.expires_at.since(self.issued_at) * 3 / 4)
     }
 
     /// Whether the credential has expired. Open connections may still report and close.
-    #[must_use]
     pub fn is_expired(&self, now: Timestamp) -> bool {
         now >= self.expires_at
     }

@@ -18,13 +18,11 @@ impl Traffic {
     pub const ZERO: Self = Self { received: ByteCount::ZERO, sent: ByteCount::ZERO };
 
     /// `received` and `sent` bytes, from the relay's point of view.
-    #[must_use]
     pub const fn new(received: u64, sent: u64) -> Self {
         Self { received: ByteCount::new(received), sent: ByteCount::new(sent) }
     }
 
     /// The bytes of the billed directions.
-    #[must_use]
     pub fn billed(self, directions: BilledDirections) -> ByteCount {
         match directions {
             BilledDirections::Egress => self.sent,
@@ -61,7 +59,6 @@ impl Traffic {
     }
 
     /// Bytes of `rate` in each direction over `millis`.
-    #[must_use]
     pub fn of_rate(rate: BitRate, millis: u64) -> Self {
         let bytes = ByteCount::saturating(rate.over_millis(millis.into()));
         Self { received: bytes, sent: bytes }

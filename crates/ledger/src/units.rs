@@ -31,31 +31,26 @@ impl ByteCount {
     pub const ZERO: Self = Self(0);
 
     /// A count of `bytes`.
-    #[must_use]
     pub const fn new(bytes: u64) -> Self {
         Self(bytes)
     }
 
     /// From decimal GB, rounded to the nearest byte; `None` when negative, not a number, or above 9,007,199 GB.
-    #[must_use]
     pub fn from_gb(gb: f64) -> Option<Self> {
         whole(gb * BYTES_PER_GB).map(Self)
     }
 
     /// From a whole number in floating point; `None` if it is negative, has a fraction, or is above 9,007,199 GB.
-    #[must_use]
     pub fn from_whole(bytes: f64) -> Option<Self> {
         whole(bytes).filter(|_| bytes.fract() == 0.0).map(Self)
     }
 
     /// From a sum that may exceed `u64`; capped at `u64::MAX`.
-    #[must_use]
     pub fn saturating(bytes: u128) -> Self {
         Self(u64::try_from(bytes).unwrap_or(u64::MAX))
     }
 
     /// The number of bytes.
-    #[must_use]
     pub const fn get(self) -> u64 {
         self.0
     }
@@ -73,7 +68,6 @@ impl ByteCount {
     }
 
     /// `percent` of it, in bytes, rounded up.
-    #[must_use]
     pub fn share_up(self, percent: u32) -> u128 {
         u128::from(self.0).saturating_mul(percent.into()).div_ceil(100)
     }
@@ -88,31 +82,26 @@ pub struct BitRate(u64);
 
 impl BitRate {
     /// A rate of `bits_per_second`.
-    #[must_use]
     pub const fn new(bits_per_second: u64) -> Self {
         Self(bits_per_second)
     }
 
     /// From decimal Mbps, rounded to the nearest bit/s; `None` when negative or not a number.
-    #[must_use]
     pub fn from_mbps(mbps: f64) -> Option<Self> {
         whole(mbps * BITS_PER_MBPS).map(Self)
     }
 
     /// Decimal Mbps, for display only.
-    #[must_use]
     pub fn as_mbps(self) -> f64 {
         lossy(self.0) / BITS_PER_MBPS
     }
 
     /// Bits per second.
-    #[must_use]
     pub const fn get(self) -> u64 {
         self.0
     }
 
     /// Bytes at this rate in `millis`, rounded up. 128 bits wide, so months of many connections fit.
-    #[must_use]
     pub fn over_millis(self, millis: u128) -> u128 {
         u128::from(self.0).saturating_mul(millis).div_ceil(BIT_MILLIS_PER_BYTE)
     }
@@ -131,31 +120,26 @@ pub struct Timestamp(i64);
 
 impl Timestamp {
     /// From milliseconds since 1970 UTC.
-    #[must_use]
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
     }
 
     /// Milliseconds since 1970 UTC.
-    #[must_use]
     pub const fn as_millis(self) -> i64 {
         self.0
     }
 
     /// Whole seconds since 1970 UTC, rounded down.
-    #[must_use]
     pub const fn as_secs(self) -> i64 {
         self.0.div_euclid(1_000)
     }
 
     /// Milliseconds from `earlier` to here; zero when `earlier` is later.
-    #[must_use]
     pub fn millis_since(self, earlier: Self) -> u64 {
         u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0)
     }
 
     /// Time from `earlier` to here; zero when `earlier` is later.
-    #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.millis_since(earlier))
     }
@@ -173,7 +157,6 @@ impl Timestamp {
     }
 
     /// As a calendar date and time. Instants beyond the calendar give its last one.
-    #[must_use]
     pub fn to_utc(self) -> DateTime<Utc> {
         DateTime::from_timestamp_millis(self.0).unwrap_or(DateTime::<Utc>::MAX_UTC)
     }
@@ -218,7 +201,6 @@ derive_serialize_from_display!(Timestamp);
 derive_deserialize_from_fromstr!(Timestamp, "an instant by RFC 3339");
 
 /// A wait in whole seconds, rounded up, at least 1. A client that waits exactly this long is admitted.
-#[must_use]
 pub fn wait_seconds(wait: Duration) -> u64 {
     wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1)
 }
@@ -237,7 +219,6 @@ fn whole(value: f64) -> Option<u64> {
 
 /// For display only. Exact up to 9,007,199 GB; beyond that, to about 16 digits.
 #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "display only, as the name says")]
-#[must_use]
 pub fn lossy(value: u64) -> f64 {
     value as f64
 }

@@ -51,19 +51,16 @@ pub struct Figures {
 
 impl Figures {
     /// The most by which the live credentials can still take usage past the limit.
-    #[must_use]
     pub fn overshoot_bound(&self) -> ByteCount {
         self.committed.plus(self.margin).minus(self.limit)
     }
 
     /// `limit` minus `used`, at least zero.
-    #[must_use]
     pub fn remaining(&self) -> ByteCount {
         self.limit.minus(self.used)
     }
 
     /// Whether `used` has reached the limit. A limit of zero is always reached.
-    #[must_use]
     pub fn is_spent(&self) -> bool {
         self.used >= self.limit
     }
@@ -88,7 +85,6 @@ const NEXT_READING: Duration = Duration::from_secs(60);
 impl Refusal {
     /// The time until a credential may fit again: until a promise of the caller's address ends, until the next reading if that
     /// can help, otherwise until the reset.
-    #[must_use]
     pub fn retry_in(&self) -> Duration {
         if let Some(frees_at) = self.client_frees_at {
             return frees_at.since(self.figures.now).max(Duration::from_secs(1));
@@ -145,7 +141,6 @@ pub struct UserUsage {
 
 impl UserUsage {
     /// Whether the user has used the limit up.
-    #[must_use]
     pub fn is_spent(&self) -> bool {
         self.used >= self.limit
     }

@@ -16,13 +16,11 @@ pub struct Rate {
 
 impl Rate {
     /// `burst` at once, and one more after each such time.
-    #[must_use]
     pub const fn new(burst: u32, each: Duration) -> Self {
         Self { burst, each }
     }
 
     /// `burst` at once, and so many a second.
-    #[must_use]
     pub const fn per_second(burst: u32, per_second: u32) -> Self {
         match Duration::from_secs(1).checked_div(per_second) {
             Some(each) => Self { burst, each },

@@ -28,13 +28,11 @@ impl<T: Default> Held<T> {
     }
 
     /// What a client or a /48 holds. `None`: nothing.
-    #[must_use]
     pub fn get(&self, key: ClientKey) -> Option<&T> {
         self.0.get(&key)
     }
 
     /// Whether nobody holds anything.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -16,7 +16,6 @@ pub struct PerAddress<T> {
 
 impl<T: Row> PerAddress<T> {
     /// An empty table. IPv4, IPv6 and the /48s each have half of `rows_max` rows.
-    #[must_use]
     pub fn new(rows_max: usize) -> Self {
         let table = || Table::new(rows_max.div_ceil(2));
         Self { ipv4: table(), ipv6: table(), groups: table() }
@@ -47,13 +46,11 @@ impl<T: Row> PerAddress<T> {
     }
 
     /// Clients with a row of their own.
-    #[must_use]
     pub fn len(&self) -> usize {
         self.ipv4.len() + self.ipv6.len()
     }
 
     /// Whether no client has a row of its own.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -73,7 +70,6 @@ pub struct PerUser<T>(Table<u64, T>);
 
 impl<T: Row> PerUser<T> {
     /// An empty table of at most `rows_max` rows.
-    #[must_use]
     pub fn new(rows_max: usize) -> Self {
         Self(Table::new(rows_max))
     }

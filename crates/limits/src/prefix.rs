@@ -18,7 +18,6 @@ pub struct Prefix {
 
 impl Prefix {
     /// The client at an address: an IPv4 address, or the prefix of `ipv6_length` bits around an IPv6 address.
-    #[must_use]
     pub fn of(address: IpAddr, ipv6_length: u8) -> Self {
         match address.to_canonical() {
             IpAddr::V4(address) => Self::ipv4(address),

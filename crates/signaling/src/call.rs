@@ -27,7 +27,6 @@ impl ProtocolName {
     pub const ALL: [Self; 6] = [Self::Ayame, Self::P2pcf, Self::Rooms, Self::Sfu, Self::Peerjs, Self::Yjs];
 
     /// The name on the wire.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         self.into()
     }

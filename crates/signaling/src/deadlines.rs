@@ -33,13 +33,11 @@ impl<K: Clone + Ord + Hash> Deadlines<K> {
     }
 
     /// The earliest deadline.
-    #[must_use]
     pub fn next(&self) -> Option<Duration> {
         self.by_time.first().map(|(at, _)| *at)
     }
 
     /// The deadline of a key.
-    #[must_use]
     pub fn of(&self, key: &K) -> Option<Duration> {
         self.by_key.get(key).copied()
     }

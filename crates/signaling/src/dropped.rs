@@ -28,7 +28,6 @@ pub enum Dropped {
 
 impl Dropped {
     /// The reason, as the metrics name it.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         self.into()
     }

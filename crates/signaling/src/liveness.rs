@@ -26,7 +26,6 @@ pub enum Overdue {
 
 impl Liveness {
     /// No sockets. With `silence_max` twice `ping_interval` or more, a living socket has at least one ping to answer.
-    #[must_use]
     pub fn new(ping_interval: Duration, silence_max: Duration) -> Self {
         Self { ping_interval, silence_max, pings: Deadlines::default(), ends: Deadlines::default() }
     }
@@ -49,7 +48,6 @@ impl Liveness {
     }
 
     /// The earliest time at which something is due.
-    #[must_use]
     pub fn next(&self) -> Option<Duration> {
         self.pings.next().into_iter().chain(self.ends.next()).min()
     }

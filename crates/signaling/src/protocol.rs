@@ -30,26 +30,22 @@ impl Text {
     }
 
     /// The text.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         // `new` has checked it, so this never fails.
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
     /// The bytes, for the shell.
-    #[must_use]
     pub fn into_bytes(self) -> Bytes {
         self.0
     }
 
     /// Length in bytes.
-    #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Whether it has no bytes.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -95,7 +91,6 @@ pub struct Upgrade {
 
 impl Upgrade {
     /// The first value of a query parameter.
-    #[must_use]
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
@@ -204,7 +199,6 @@ impl Closing {
     pub const POLICY: Self = Self { code: 1008, reason: "policy violation" };
 
     /// A normal end, with code 1000.
-    #[must_use]
     pub const fn normal(reason: &'static str) -> Self {
         Self { code: 1000, reason }
     }

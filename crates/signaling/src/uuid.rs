@@ -1,7 +1,6 @@
 //! UUIDs (RFC 9562, version 4) in their usual form, from random bits that the caller passes.
 
 /// The UUID of these random bits.
-#[must_use]
 pub fn uuid(random: u128) -> String {
     let versioned = random & !(0xf << 76) & !(0b11 << 62) | 0x4 << 76 | 0b10 << 62;
     let hex = format!("{versioned:032x}");
@@ -10,7 +9,6 @@ pub fn uuid(random: u128) -> String {
 }
 
 /// Whether a text has the form of [`uuid`]. So it has no slash and no dot, and can name a file.
-#[must_use]
 pub fn is_uuid(text: &str) -> bool {
     let is_in_place = |(at, byte): (usize, u8)| match at {
         8 | 13 | 18 | 23 => byte == b'-',

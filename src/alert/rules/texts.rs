@@ -13,7 +13,6 @@ const TEST_CALLERS: &str = "Nothing changes.";
 
 impl Alert {
     /// A test alert. It is never stored.
-    #[must_use]
     pub fn test(at: Timestamp, budget: BudgetFigures, spending: Spending) -> Self {
         let (id, kind) = (format!("test/{}", at.as_millis()), AlertKind::Test);
         Self { id, kind, at, what: TEST.into(), callers: TEST_CALLERS.into(), budget, spending, rate: None }
@@ -126,7 +125,6 @@ const LARGE_SPENDER_PERCENT: f64 = 25.0;
 
 impl Alert {
     /// What the operator should do first.
-    #[must_use]
     pub fn first_step(&self) -> &'static str {
         match (self.has_large_spender(), self.spending.by) {
             (true, Some(SpenderKind::User)) => {
@@ -140,7 +138,6 @@ impl Alert {
     }
 
     /// The part of the dashboard where the operator acts, by its id in the page.
-    #[must_use]
     pub fn section(&self) -> &'static str {
         if self.has_large_spender() { "spenders" } else { self.kind.section() }
     }
@@ -155,7 +152,6 @@ impl Alert {
 
 impl AlertKind {
     /// What the operator should do first.
-    #[must_use]
     pub const fn first_step(self) -> &'static str {
         match self {
             Self::Used(..80) => "Compare the forecast with the limit; nothing needs to happen now.",
@@ -192,7 +188,6 @@ impl AlertKind {
     }
 
     /// The part of the dashboard where the operator acts, by its id in the page.
-    #[must_use]
     pub const fn section(self) -> &'static str {
         match self {
             Self::Used(80..100) | Self::Began(Fault::AssumptionBroken | Fault::CountsUnknown) => "spenders",
@@ -212,13 +207,11 @@ impl AlertKind {
     }
 
     /// Whether it is about the limit. The others are about the broker's knowledge: during most of them, the bound does not hold.
-    #[must_use]
     pub const fn is_about_usage(self) -> bool {
         matches!(self, Self::Used(_) | Self::Test)
     }
 
     /// Whether the largest spenders and the cost help the operator: not after a recovery, and not with a key.
-    #[must_use]
     pub const fn shows_spending(self) -> bool {
         !matches!(self, Self::Ended(_) | Self::Began(Fault::RotationFailing))
     }

@@ -25,7 +25,6 @@ pub struct ProbeTail {
 
 impl ProbeTail {
     /// A probe that ends this long after the expiry at the latest.
-    #[must_use]
     pub fn up_to(max: Duration) -> Self {
         Self { max, pause: REFRESH_PAUSE }
     }

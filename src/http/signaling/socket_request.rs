@@ -29,7 +29,6 @@ pub(super) struct SocketRequest {
 
 impl SocketRequest {
     /// Opens the socket.
-    #[must_use]
     pub(super) fn open(self, app: &Arc<App>, protocol: ProtocolName) -> Response {
         match app.signaling.hub(protocol) {
             Some(hub) => socket::upgrade(app, hub, self.requester, self.upgrade, self.known),

@@ -57,7 +57,6 @@ pub struct Counted {
 
 impl Counted {
     /// As configured.
-    #[must_use]
     pub fn of(config: &Config) -> Self {
         Self { billed: config.usage.billed, has_sfu: config.signaling.sfu.is_some() }
     }
@@ -77,7 +76,6 @@ pub struct UsageCount {
 
 impl UsageCount {
     /// All billed bytes.
-    #[must_use]
     pub fn total(&self) -> ByteCount {
         self.own.plus(self.other)
     }
@@ -87,7 +85,6 @@ impl CloudflareAnalytics {
     /// `client`: one of [`crate::http_client::http_client`], which follows no redirects; its time limits are replaced
     /// except for connecting. `keys`: our TURN keys, which can change. `None` if the base or the token is invalid, which the configuration
     /// rules out.
-    #[must_use]
     pub fn new(
         client: Client,
         config: &AnalyticsConfig,
@@ -115,7 +112,6 @@ impl CloudflareAnalytics {
     }
 
     /// The bytes of each own key by its name. A key without bytes has zero; keys of one name are one sum.
-    #[must_use]
     pub fn named(&self, by_key: &BTreeMap<Arc<str>, ByteCount>) -> BTreeMap<KeyName, ByteCount> {
         let mut named = BTreeMap::<_, ByteCount>::new();
         for OwnKey { name, id } in self.keys.now().iter() {

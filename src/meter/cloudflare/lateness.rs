@@ -38,26 +38,22 @@ pub struct Window {
 
 impl Lateness {
     /// `lag`: the configured one. `sampling`: the margin, in percent. `late`: the result of an earlier process.
-    #[must_use]
     pub fn new(lag: Duration, sampling: u32, late: Option<LateCounts>) -> Self {
         let late = late.filter(|late| late.lag > lag);
         Self { lag: late.map_or(lag, |late| late.lag), sampling, first: None, late }
     }
 
     /// The lag in use: the configured one, or a longer one that counts were found to need.
-    #[must_use]
     pub fn lag(&self) -> Duration {
         self.lag
     }
 
     /// The result so far; `None` while no window grew.
-    #[must_use]
     pub fn late(&self) -> Option<LateCounts> {
         self.late
     }
 
     /// The window to count now; `None` while the next count is not due.
-    #[must_use]
     pub fn due(&self, now: Timestamp) -> Option<Window> {
         let settled = settled_minute(now, self.lag)?;
         match self.first {
@@ -87,7 +83,6 @@ impl Lateness {
 }
 
 /// The end of the minutes that have settled by `lag`. `None` before 1970.
-#[must_use]
 pub fn settled_minute(now: Timestamp, lag: Duration) -> Option<Timestamp> {
     before(now, lag).map(|at| Minute::of(at).start())
 }

@@ -68,7 +68,6 @@ pub struct KeyUsage(Mutex<Option<(Period, BTreeMap<KeyName, ByteCount>)>>);
 
 impl KeyUsage {
     /// The bytes in this period. Empty before its first count.
-    #[must_use]
     pub fn of(&self, period: Period) -> BTreeMap<KeyName, ByteCount> {
         let counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         counted.as_ref().filter(|(of, _)| *of == period).map(|(_, usage)| usage.clone()).unwrap_or_default()
@@ -140,7 +139,6 @@ impl CloudflareMeter {
     }
 
     /// The state before the first query.
-    #[must_use]
     pub fn initial_state(&self) -> MeterState {
         let late = self.account.snapshot().measured.late_counts;
         let lateness = Lateness::new(self.lag, self.sampling, late);

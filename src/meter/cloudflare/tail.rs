@@ -57,7 +57,6 @@ impl TailSeen {
 
 impl TailWatch {
     /// What has been seen.
-    #[must_use]
     pub fn seen(&self) -> TailSeen {
         self.seen
     }

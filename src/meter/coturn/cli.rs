@@ -74,7 +74,6 @@ pub enum CliError {
 
 impl CliError {
     /// A short name for the metrics, from a closed set.
-    #[must_use]
     pub fn outcome(&self) -> &'static str {
         self.into()
     }
@@ -88,7 +87,6 @@ impl From<NotAListing> for CliError {
 
 impl CoturnCli {
     /// Does not connect yet.
-    #[must_use]
     pub fn new(config: &CoturnCliConfig) -> Self {
         Self { address: config.address.clone(), password: config.password.clone() }
     }

@@ -21,7 +21,6 @@ pub(super) struct Demand {
 
 impl Demand {
     /// No callers yet.
-    #[must_use]
     pub(super) const fn new(now: Instant) -> Self {
         Self { began: now, current: 0, past: [0; WINDOWS] }
     }

@@ -77,7 +77,6 @@ pub struct Pool {
 
 impl Pool {
     /// An empty pool for credentials of one lifetime.
-    #[must_use]
     pub fn new(life: Duration, max: u64, now: Instant) -> Self {
         Self {
             life,
@@ -146,7 +145,6 @@ impl Pool {
     }
 
     /// The counts for metrics.
-    #[must_use]
     pub fn counts(&self) -> PoolCounts {
         PoolCounts { ready: self.ready(), handed_out: self.handed_out, wasted: self.wasted }
     }

@@ -33,14 +33,12 @@ pub struct Feedback {
 
 impl Feedback {
     /// `client` must not follow redirects: one of [`crate::http_client::http_client`].
-    #[must_use]
     pub fn new(client: Client, url: WebhookUrl, metrics: Arc<Metrics>) -> Self {
         let (cards, arrived) = (Mutex::default(), Notify::new());
         Self { client, url, cards, arrived, metrics }
     }
 
     /// Adds a card. `false` if too many wait.
-    #[must_use]
     pub fn push(&self, card: String) -> bool {
         let mut cards = self.lock();
         let has_room = cards.len() < CARDS_MAX;

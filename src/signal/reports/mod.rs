@@ -48,7 +48,6 @@ pub struct Reports {
 
 impl Reports {
     /// `public_url`: cards link to kept reports there.
-    #[must_use]
     pub fn new(
         store: Option<Store>,
         feedback: Option<Feedback>,
@@ -74,7 +73,6 @@ impl Reports {
     }
 
     /// The address of a kept report, if people know an address of this broker.
-    #[must_use]
     pub fn link(&self, id: &str) -> Option<String> {
         Some(format!("{}api/debugInfo?id={id}", self.public_url.as_ref()?))
     }

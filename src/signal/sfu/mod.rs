@@ -91,7 +91,6 @@ enum Change {
 impl SfuProxy {
     /// With the sessions that were open before a restart. `secret`: the key of the locks is derived from it. `None` if the settings
     /// do not form a request, which the configuration rules out.
-    #[must_use]
     pub fn new(
         config: &SfuConfig,
         secret: &[u8],
@@ -223,7 +222,6 @@ impl SfuProxy {
     }
 
     /// Sessions in the table, and the tracks that they take from others.
-    #[must_use]
     pub fn counts(&self) -> (usize, u64) {
         self.with(|sessions, _| (sessions.len(), sessions.pulled()))
     }

@@ -32,7 +32,6 @@ pub(super) struct UnusedCredential {
 impl SfuProxy {
     /// A credential that was minted for the same page less than `age_max` ago, that no session uses, and that was not revoked.
     /// `None` while nothing would be minted.
-    #[must_use]
     pub fn unused_credential(&self, asker: &Asker, age_max: Duration) -> Option<IceServerList> {
         let snapshot = self.account.snapshot();
         if snapshot.figures.is_spent() || snapshot.frozen {

@@ -60,7 +60,6 @@ pub struct Returned {
 
 impl Upstream {
     /// `None` if the base and the secret do not form a request, which the configuration rules out.
-    #[must_use]
     pub fn new(config: &SfuConfig, client: Client) -> Option<Self> {
         let mut app = config.api.clone();
         app.path_segments_mut().ok()?.pop_if_empty().extend(["apps", &config.app_id, ""]);

@@ -33,7 +33,6 @@ pub struct Requester {
 
 impl Requester {
     /// The user who spends.
-    #[must_use]
     pub fn user(&self) -> Option<&User> {
         self.spender.as_deref()?.user.as_ref()
     }
@@ -60,13 +59,11 @@ pub struct Hold {
 
 impl Hold {
     /// The lifetime that the credential gets: as requested, or shorter if strict mode has less room.
-    #[must_use]
     pub fn life(&self) -> Duration {
         self.life
     }
 
     /// What the credential may relay.
-    #[must_use]
     pub fn promised(&self) -> PromisedTime {
         self.promise.time
     }

@@ -88,7 +88,6 @@ impl Books {
     }
 
     /// Whether and why nothing more is relayed for a grant. `expiry`: the expiry in its credential.
-    #[must_use]
     pub fn grant_end(&self, grant: GrantId, expiry: Option<Timestamp>) -> Option<GrantEnd> {
         let figures = self.ledger.figures();
         self.grants.end_of(grant, expiry, figures.is_spent(), figures.now)

@@ -121,7 +121,6 @@ impl Books {
 
     /// Whether what is counted here may be taken now. While a jump of the time is in doubt, nobody knows in which period it has flowed:
     /// it waits.
-    #[must_use]
     pub fn may_count(&self) -> bool {
         !self.moment.in_doubt
     }
@@ -186,13 +185,11 @@ impl Books {
     }
 
     /// The books' time.
-    #[must_use]
     pub fn now(&self) -> Timestamp {
         self.ledger.now()
     }
 
     /// The books' time and the wall clock.
-    #[must_use]
     pub fn moment(&self) -> Moment {
         Moment { now: self.now(), ..self.moment }
     }
@@ -246,7 +243,6 @@ impl Books {
     }
 
     /// The caller for the member of a call that has this grant. `None` if the grant is not in the table.
-    #[must_use]
     pub fn member_with(&self, id: GrantId) -> Option<Caller> {
         let GrantRow { source, issued_at, expires_at, .. } = *self.grants.get(id)?;
         Some(Caller::Member(Grant { id, source, issued_at, expires_at }))
@@ -333,19 +329,16 @@ impl Books {
     }
 
     /// The ledger.
-    #[must_use]
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
     }
 
     /// The grants.
-    #[must_use]
     pub fn grants(&self) -> &Grants {
         &self.grants
     }
 
     /// The open connections.
-    #[must_use]
     pub fn connections(&self) -> &Connections {
         &self.connections
     }

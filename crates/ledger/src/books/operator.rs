@@ -30,13 +30,11 @@ impl Books {
     }
 
     /// Whether an override stops all minting.
-    #[must_use]
     pub fn is_frozen(&self) -> bool {
         self.overrides.frozen
     }
 
     /// Whether an override forbids handing out a new credential. `renews`: the grant that it renews.
-    #[must_use]
     pub fn has_stopped(&self, renews: Option<GrantId>) -> bool {
         self.is_frozen() || renews.is_some_and(|grant| self.grants.is_revoked(grant))
     }

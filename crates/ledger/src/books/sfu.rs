@@ -50,7 +50,6 @@ impl Books {
 
     /// The sessions of the SFU that take something and must stop: without budget, over the limit of their user, revoked, or of a
     /// blocked user.
-    #[must_use]
     pub fn sfu_sessions_to_close(&self) -> Vec<Arc<str>> {
         let (is_spent, now) = (self.ledger.figures().is_spent(), self.now());
         self.grants.sessions_to_close(|id, row| {

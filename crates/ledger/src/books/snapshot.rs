@@ -54,7 +54,6 @@ pub struct Snapshot {
 impl Snapshot {
     /// Whether so many bytes are unknown that somebody else may use the key: more than 5 % of what was measured, and at least a
     /// thousandth of the limit.
-    #[must_use]
     pub fn has_unknown_bytes(&self) -> bool {
         let (unknown, limit) = (self.unknown_bytes.get(), self.figures.limit.get());
         let share = self.measured.bytes.share_up(UNKNOWN_PERCENT);
@@ -62,7 +61,6 @@ impl Snapshot {
     }
 
     /// Whether grants may relay that the ledger does not know.
-    #[must_use]
     pub fn lacks_grants(&self) -> bool {
         self.lacks_until > self.figures.now
     }
@@ -70,7 +68,6 @@ impl Snapshot {
     /// Whether the assumptions of the published bound hold, as far as is known: those about the rate, the tail, the count and the
     /// period. They do not while a count is in doubt or dropped. If a clock that was ahead ended the period too early, no period
     /// counts what its grants still relay.
-    #[must_use]
     pub fn bound_holds(&self) -> bool {
         let into_period = self.figures.now.since(self.figures.period.start);
         let is_in_period = self.clock_behind <= into_period.max(CLOCK_DIFFERENCE_TOLERATED);
@@ -83,7 +80,6 @@ impl Snapshot {
 
 impl Books {
     /// All figures at the books' time.
-    #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let figures = self.ledger.figures();
         Snapshot {

@@ -42,7 +42,6 @@ impl Books {
     }
 
     /// The first `limit` rows of who spends after a place, most bytes first. They add up to the used bytes of this period.
-    #[must_use]
     pub fn spenders(&self, kind: SpenderKind, limit: usize, after: Option<&Place>) -> Vec<SpenderSums> {
         let figures = self.ledger.figures();
         let seen = [figures.period.start, figures.now];
@@ -87,13 +86,11 @@ impl Books {
     }
 
     /// Whether a user is blocked.
-    #[must_use]
     pub fn is_blocked(&self, user: &User) -> bool {
         self.blocked.contains(user)
     }
 
     /// The blocked users.
-    #[must_use]
     pub fn blocked(&self) -> &BTreeSet<User> {
         &self.blocked
     }

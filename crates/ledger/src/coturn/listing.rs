@@ -15,13 +15,11 @@ pub struct SessionId(u64);
 
 impl SessionId {
     /// From its number; `None` for zero.
-    #[must_use]
     pub fn new(number: u64) -> Option<Self> {
         (number > 0).then_some(Self(number))
     }
 
     /// Its number.
-    #[must_use]
     pub const fn get(self) -> u64 {
         self.0
     }

@@ -51,7 +51,6 @@ pub struct SessionDelta {
 
 impl Sessions {
     /// The sessions as stored. From here on, changes are recorded. `complete_at`: the time of the last listing that showed all of them.
-    #[must_use]
     pub fn restore(complete_at: Timestamp, mut rows: BTreeMap<SessionId, SessionRow>) -> Self {
         for row in rows.values_mut() {
             // The row of an unchanged session is not stored again. The last complete listing showed it too.
@@ -151,7 +150,6 @@ impl SessionDelta {
 
 /// The sessions to end: ours for which `is_dead` holds, and a forger with a grant of ours. Other users' sessions are
 /// never included.
-#[must_use]
 pub fn to_cut(listing: &Listing, is_dead: impl Fn(GrantId, &Session) -> bool) -> Vec<SessionId> {
     let dead = |session: &&Session| session.grant.is_some_and(|grant| is_dead(grant, session));
     let dead = listing.sessions.iter().filter(dead);

@@ -32,7 +32,6 @@ pub struct CoturnSums {
 
 impl CoturnUsage {
     /// The usage as stored. From here on, changes are recorded.
-    #[must_use]
     pub fn restore(sums: CoturnSums, sessions: BTreeMap<SessionId, SessionRow>) -> Self {
         Self { sessions: Sessions::restore(sums.complete_at, sessions), sums }
     }

@@ -52,7 +52,6 @@ pub(super) struct Taking {
 
 impl CountedSource {
     /// Bytes of this period under identifiers that the ledger does not know.
-    #[must_use]
     pub fn unknown(&self) -> ByteCount {
         self.unknown.measured()
     }

@@ -12,20 +12,17 @@ use crate::{BilledDirections, BitRate, ByteCount, GrantCounts, GrantId, IceSourc
 
 impl Grants {
     /// The grant that relayed fastest in this period, if one was faster than assumed.
-    #[must_use]
     pub fn fastest(&self) -> Option<FastGrant> {
         self.counted.values().filter_map(|counted| counted.fastest).max_by_key(|fast| fast.rate)
     }
 
     /// Until when a source has counted its grants in this period for good.
-    #[must_use]
     pub fn counted_until(&self, source: IceSource) -> Timestamp {
         let until = self.counted.get(&source).map_or(Timestamp::default(), |counted| counted.until);
         until.max(self.period.start)
     }
 
     /// Bytes of this period that sources counted under identifiers that are not those of a grant in the table.
-    #[must_use]
     pub fn unknown_bytes(&self) -> ByteCount {
         self.counted.values().map(CountedSource::unknown).fold(ByteCount::ZERO, ByteCount::plus)
     }

@@ -19,7 +19,6 @@ impl Grants {
     }
 
     /// How many ended grants are kept.
-    #[must_use]
     pub fn ended_count(&self) -> usize {
         self.ended.len()
     }

@@ -37,7 +37,6 @@ pub type GrantPlace = (ByteCount, GrantId);
 
 impl ListedGrant {
     /// Its place in the order.
-    #[must_use]
     pub fn place(&self) -> GrantPlace {
         (self.row.bytes(), self.id)
     }
@@ -61,7 +60,6 @@ fn order((bytes, id): GrantPlace) -> (Reverse<ByteCount>, GrantId) {
 
 impl GrantPage {
     /// Nothing is found yet.
-    #[must_use]
     pub fn new(filter: GrantFilter, limit: usize, after: Option<GrantPlace>) -> Self {
         Self { filter, limit, after, left: None, places: vec![] }
     }
@@ -84,7 +82,6 @@ impl GrantPage {
     }
 
     /// The rows that were found, most bytes first.
-    #[must_use]
     pub fn rows(&self, grants: &Grants, now: Timestamp) -> Vec<ListedGrant> {
         let mut rows: Vec<_> = self.places.iter().filter_map(|(_, id)| grants.listed(*id, now)).collect();
         rows.sort_unstable_by_key(|row| order(row.place()));
@@ -94,7 +91,6 @@ impl GrantPage {
 
 impl Grants {
     /// How many live grants of each spender of a kind were revoked.
-    #[must_use]
     pub fn revoked_by(&self, kind: SpenderKind) -> BTreeMap<SpenderKey, u64> {
         let mut counts = BTreeMap::new();
         let rows = self.revoked().filter_map(|revoked| self.get(revoked.grant));
@@ -107,7 +103,6 @@ impl Grants {
     }
 
     /// How many live grants were revoked, and are still promised what they could relay.
-    #[must_use]
     pub fn revoked_live(&self, now: Timestamp) -> u64 {
         let rows = self.revoked().filter_map(|revoked| self.get(revoked.grant));
         let is_counted = |row: &&GrantRow| !row.is_released() && row.is_live(now);

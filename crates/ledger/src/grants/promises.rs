@@ -155,7 +155,6 @@ impl Grants {
     }
 
     /// Until when the last grant counts as alive.
-    #[must_use]
     pub fn alive_until(&self) -> Timestamp {
         self.rows.values().filter_map(|row| row.alive_until()).max().unwrap_or_default().start()
     }

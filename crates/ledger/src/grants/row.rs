@@ -109,7 +109,6 @@ impl GrantState {
 
 impl GrantRow {
     /// A grant that has just been issued.
-    #[must_use]
     pub fn new(grant: &Grant, username: Option<&str>, promised: Option<PromisedTime>) -> Self {
         Self {
             source: grant.source,
@@ -140,31 +139,26 @@ impl GrantRow {
     }
 
     /// Its user, if known.
-    #[must_use]
     pub fn user(&self) -> Option<&User> {
         self.spender.as_deref()?.user.as_ref()
     }
 
     /// The first minute in which the ledger no longer counts it as alive; `None` for a grant that costs nothing.
-    #[must_use]
     pub fn alive_until(&self) -> Option<Minute> {
         self.promised.map(|time| time.until)
     }
 
     /// Whether what was promised for it was released.
-    #[must_use]
     pub fn is_released(&self) -> bool {
         matches!(self.state, GrantState::Released | GrantState::EndedReleased)
     }
 
     /// What it has spent in this period.
-    #[must_use]
     pub fn spent(&self) -> Spent {
         self.spent.as_deref().copied().unwrap_or_default()
     }
 
     /// Its bytes in this period.
-    #[must_use]
     pub fn bytes(&self) -> ByteCount {
         self.spent().bytes()
     }
@@ -178,7 +172,6 @@ impl GrantRow {
     }
 
     /// Whether it has ended and is kept for its bytes only.
-    #[must_use]
     pub fn has_ended(&self) -> bool {
         matches!(self.state, GrantState::Ended | GrantState::EndedReleased)
     }

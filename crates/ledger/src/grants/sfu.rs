@@ -49,7 +49,6 @@ pub(super) struct Pulls {
 
 impl GrantRow {
     /// Tracks that it may take from others.
-    #[must_use]
     pub fn tracks(&self) -> u32 {
         self.pulls.as_ref().map_or(0, |pulls| pulls.tracks)
     }

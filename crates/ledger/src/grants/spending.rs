@@ -73,7 +73,6 @@ impl GrantTerms {
 
 impl Grants {
     /// Bytes that one user may use in a period.
-    #[must_use]
     pub(crate) fn user_limit(&self) -> Option<ByteCount> {
         self.terms.bounds.spenders.user_limit
     }
@@ -84,7 +83,6 @@ impl Grants {
     }
 
     /// The sums by who spends.
-    #[must_use]
     pub fn spenders(&self) -> &Spenders {
         &self.spenders
     }

@@ -56,13 +56,11 @@ pub(crate) struct Charge {
 
 impl Spent {
     /// Its bytes: those that were counted, and those that were claimed for the time after the count.
-    #[must_use]
     pub fn bytes(&self) -> ByteCount {
         self.measured.plus(self.claimed)
     }
 
     /// Bytes that its connections claimed for the time after the count.
-    #[must_use]
     pub fn claimed(&self) -> ByteCount {
         self.claimed
     }
@@ -73,13 +71,11 @@ impl Spent {
     }
 
     /// Bytes that its source counted.
-    #[must_use]
     pub fn measured(&self) -> ByteCount {
         self.measured
     }
 
     /// When something was last counted or claimed.
-    #[must_use]
     pub fn seen_at(&self) -> Timestamp {
         self.seen_at
     }

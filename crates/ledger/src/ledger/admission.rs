@@ -25,7 +25,6 @@ pub struct Admission {
 impl Ledger {
     /// A request for a credential of a source, made within `slack`. `renewed`: what is promised for the grant that it renews. `streams`:
     /// what relays at the same time, one for a credential, the tracks of a session of the SFU.
-    #[must_use]
     pub fn request(
         &self,
         source: IceSource,
@@ -68,7 +67,6 @@ impl Ledger {
     }
 
     /// Whether strict mode has no room for a credential of any metered source, though the budget is not spent.
-    #[must_use]
     pub fn is_promised_in_full(&self, slack: Duration) -> bool {
         let fits = |source: &Timeline| {
             self.admit(&self.request(source.terms.source, STRICT_LIFE_MIN, slack, None, 1)).is_ok()
@@ -85,7 +83,6 @@ impl Ledger {
     }
 
     /// The most bytes that grants of a source may relay in these minutes.
-    #[must_use]
     pub fn promised(&self, source: IceSource, minutes: GrantMinutes) -> u128 {
         self.of(source).map_or(minutes.bytes, |source| source.minutes.rates.promised(minutes))
     }

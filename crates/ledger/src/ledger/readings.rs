@@ -79,32 +79,27 @@ impl Ledger {
     }
 
     /// How long a credential of each metered source counts as alive after its expiry, as of now.
-    #[must_use]
     pub fn tails(&self) -> Vec<(IceSource, Duration)> {
         let mints = self.metered().filter(|source| source.terms.source.issues_credentials());
         mints.map(|source| (source.terms.source, source.tail(self.latest()))).collect()
     }
 
     /// How long a grant of a source that is issued now counts as alive after its expiry; zero for an unknown source.
-    #[must_use]
     pub fn tail(&self, source: IceSource) -> Duration {
         self.of(source).map_or(Duration::ZERO, |source| source.tail(self.latest()))
     }
 
     /// The tail of a source while its sessions are not cut; zero for an unknown source.
-    #[must_use]
     pub fn long_tail(&self, source: IceSource) -> Duration {
         self.of(source).map_or(Duration::ZERO, |source| source.terms.tail)
     }
 
     /// The tail of a source while we cut its sessions; `None` if we cannot.
-    #[must_use]
     pub fn cut_tail(&self, source: IceSource) -> Option<Duration> {
         self.of(source)?.terms.cut_tail
     }
 
     /// Whether sessions of this source whose grant is over are cut.
-    #[must_use]
     pub fn is_cut(&self, source: IceSource) -> bool {
         self.of(source).is_some_and(|source| source.is_cut(self.latest()))
     }
@@ -115,13 +110,11 @@ impl Ledger {
     }
 
     /// What is known of a source on a day; `None` for an unknown source.
-    #[must_use]
     pub fn day(&self, source: IceSource, day: Day) -> Option<DayCount> {
         Some(self.of(source)?.minutes.days.get(day))
     }
 
     /// The readings of all metered sources, combined.
-    #[must_use]
     pub fn measured(&self) -> MeasuredUsage {
         let mut measured = MeasuredUsage::default();
         self.metered().for_each(|source| source.add_to(&mut measured));

@@ -41,7 +41,6 @@ impl SpenderKind {
     pub const ALL: [Self; 5] = [Self::User, Self::Label, Self::Origin, Self::Address, Self::Call];
 
     /// The name in queries, responses and stored rows.
-    #[must_use]
     pub fn name(self) -> &'static str {
         self.into()
     }
@@ -69,7 +68,6 @@ pub enum SpenderKey {
 
 impl SpenderKey {
     /// Its kind.
-    #[must_use]
     pub const fn kind(&self) -> SpenderKind {
         match self {
             Self::User(_) => SpenderKind::User,
@@ -81,7 +79,6 @@ impl SpenderKey {
     }
 
     /// The key with this text; `None` if the text is not one of that kind.
-    #[must_use]
     pub fn parse(kind: SpenderKind, text: &str) -> Option<Self> {
         match kind {
             SpenderKind::User => User::new(text).map(Self::User),

@@ -41,7 +41,6 @@ type Order<'a> = (Reverse<ByteCount>, Option<&'a SpenderKey>);
 
 impl SpenderSums {
     /// Its place in the order.
-    #[must_use]
     pub fn place(&self) -> Place {
         Place { bytes: self.sums.bytes(), key: self.key.clone() }
     }
@@ -49,14 +48,12 @@ impl SpenderSums {
 
 impl Spenders {
     /// The sums of one key; `None` if it has no row, or no grant in this period.
-    #[must_use]
     pub fn get(&self, key: &SpenderKey) -> Option<SpenderSums> {
         let row = self.table(key.kind()).rows.get(key).filter(|row| !row.total.is_empty())?;
         Some(row.shown(Some(key), row.total))
     }
 
     /// The first `limit` rows of a kind after a place, most bytes first.
-    #[must_use]
     pub fn top(
         &self,
         kind: SpenderKind,
@@ -90,7 +87,6 @@ impl Spenders {
     }
 
     /// How many keys of a kind have a row, and how many gave it up in this period.
-    #[must_use]
     pub fn counts_of(&self, kind: SpenderKind) -> (usize, u64) {
         let table = self.table(kind);
         (table.rows.len(), table.folded)

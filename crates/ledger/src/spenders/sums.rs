@@ -24,7 +24,6 @@ pub struct Sums {
 
 impl Sums {
     /// The share of one grant: its measured, claimed and settled bytes, and when it was seen first and last.
-    #[must_use]
     pub fn of_grant(bytes: [ByteCount; 3], [first_seen, last_seen]: [Timestamp; 2]) -> Self {
         let [measured, claimed, settled] = bytes.map(signed);
         Self { measured, claimed, settled, grants: 1, first_seen, last_seen }
@@ -37,31 +36,26 @@ impl Sums {
     }
 
     /// Bytes that sources counted.
-    #[must_use]
     pub fn measured(&self) -> ByteCount {
         shown(self.measured)
     }
 
     /// Bytes that connections claimed, reported or by time, since their grants were counted.
-    #[must_use]
     pub fn claimed(&self) -> ByteCount {
         shown(self.claimed)
     }
 
     /// All bytes: those that were counted, and those that were claimed since then.
-    #[must_use]
     pub fn bytes(&self) -> ByteCount {
         self.measured().plus(self.claimed())
     }
 
     /// Bytes that no promise covers any more, or never did.
-    #[must_use]
     pub fn settled(&self) -> ByteCount {
         shown(self.settled)
     }
 
     /// Grants.
-    #[must_use]
     pub fn grants(&self) -> u64 {
         u64::try_from(self.grants).unwrap_or(0)
     }

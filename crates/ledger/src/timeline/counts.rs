@@ -110,7 +110,6 @@ impl Timeline {
     }
 
     /// Whether an operator has dropped the count of a day of this period, and it was not counted since.
-    #[must_use]
     pub fn has_dropped(&self) -> bool {
         self.minutes.days.of(self.minutes.period()).any(|(day, count)| count.as_of <= day.start())
     }
@@ -136,7 +135,6 @@ impl Timeline {
     }
 
     /// The end of the latest count of this period, and all counted bytes; `None` if nothing is counted.
-    #[must_use]
     pub fn counted(&self) -> Option<(Timestamp, ByteCount)> {
         let counted = self.minutes.counted();
         let bytes = ByteCount::saturating(counted.granted.saturating_add(counted.other));

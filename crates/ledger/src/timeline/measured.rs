@@ -31,7 +31,6 @@ pub struct MeasuredUsage {
 
 impl MeasuredUsage {
     /// Whether some source has had no good reading for more than 600 s.
-    #[must_use]
     pub fn is_stale(&self) -> bool {
         self.unread_for > STALE_AFTER
     }

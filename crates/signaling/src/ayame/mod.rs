@@ -107,7 +107,6 @@ impl fmt::Debug for Ayame {
 
 impl Ayame {
     /// No sockets and no rooms.
-    #[must_use]
     pub fn new(settings: AyameSettings) -> Self {
         Self {
             settings,

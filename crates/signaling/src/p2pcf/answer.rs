@@ -100,7 +100,6 @@ pub enum Refusal {
 
 impl Answer {
     /// The status of the response.
-    #[must_use]
     pub const fn status(&self) -> u16 {
         match self {
             Self::Greeting | Self::Preflight { .. } | Self::Options | Self::Listing(_) | Self::Deleted => 200,
@@ -109,7 +108,6 @@ impl Answer {
     }
 
     /// The media type of the body, if it has one.
-    #[must_use]
     pub const fn content_type(&self) -> Option<&'static str> {
         match self {
             Self::Greeting => Some("text/html; charset=utf-8"),
@@ -120,7 +118,6 @@ impl Answer {
     }
 
     /// A header that only this answer has, beside [`CORS`](super::CORS).
-    #[must_use]
     pub fn header(&self) -> Option<(&'static str, &str)> {
         match self {
             Self::Preflight { allow_headers } => Some(("access-control-allow-headers", allow_headers)),
@@ -130,7 +127,6 @@ impl Answer {
     }
 
     /// The body.
-    #[must_use]
     pub fn into_body(self) -> Text {
         match self {
             Self::Greeting => GREETING.into(),

@@ -18,7 +18,6 @@ pub struct DeleteKeys(Hmac<Sha256>);
 
 impl DeleteKeys {
     /// Delete keys that depend only on this secret.
-    #[must_use]
     pub fn derived_from(secret: &[u8; 64]) -> Self {
         let derived = Hmac::<Sha256>::new(secret.into()).chain_update(PURPOSE).finalize().into_bytes();
         let mut key = [0; 64];

@@ -115,7 +115,6 @@ struct Listing<'a> {
 
 impl P2pcf {
     /// No rooms. `origin_quota`: requests a month of each origin that is not listed.
-    #[must_use]
     pub fn new(origin_quota: u64, keys: DeleteKeys) -> Self {
         Self { rooms: Rooms::default(), quota: OriginQuota::new(origin_quota), keys, dropped: Vec::new() }
     }

@@ -79,7 +79,6 @@ impl fmt::Debug for Peerjs {
 
 impl Peerjs {
     /// No peers. `key` is the key that every client names.
-    #[must_use]
     pub fn new(key: String) -> Self {
         Self {
             key,

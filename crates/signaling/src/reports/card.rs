@@ -11,7 +11,6 @@ const TEXT_MAX: usize = 4_000;
 const LABEL_MAX: usize = 200;
 
 /// The card of a bug report. `history`: the link to what the page saw.
-#[must_use]
 pub fn of_bug(report: &BugReport, history: Option<&Link>) -> String {
     let reporter = label(report.reporter.as_deref().unwrap_or_default());
     let room = button(&report.room, &report.page);
@@ -32,7 +31,6 @@ pub fn of_bug(report: &BugReport, history: Option<&Link>) -> String {
 }
 
 /// The card of a dead track. `at`: the time, for people.
-#[must_use]
 pub fn of_dead_track(report: &DeadTrack, at: &str) -> String {
     let name = |user: &Option<String>| label(user.as_deref().unwrap_or("somebody"));
     let (pulling, pushing) = (name(&report.pulling), name(&report.pushing));

@@ -146,7 +146,6 @@ impl CallQuality {
 
 impl Link {
     /// `None` for anything else, and for a text that is too long.
-    #[must_use]
     pub fn new(text: String) -> Option<Self> {
         let has_scheme = ["https://", "http://"].iter().any(|scheme| text.starts_with(scheme));
         let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic());
@@ -154,13 +153,11 @@ impl Link {
     }
 
     /// The link.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
     /// The host, without a user and a port.
-    #[must_use]
     pub fn host(&self) -> &str {
         let authority = self.0.split('/').nth(2).unwrap_or_default();
         let host = authority.rsplit('@').next().unwrap_or_default();

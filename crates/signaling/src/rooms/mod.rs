@@ -111,7 +111,6 @@ impl Protocol for Rooms {
 
 impl Rooms {
     /// No rooms yet.
-    #[must_use]
     pub fn new(settings: Settings) -> Self {
         let (by_name, seats, timers) = (HashMap::new(), HashMap::new(), Deadlines::default());
         Self { settings, by_name, seats, timers }

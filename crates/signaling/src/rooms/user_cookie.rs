@@ -41,13 +41,11 @@ impl fmt::Debug for UserKey {
 
 impl UserKey {
     /// The key for names, derived from a secret of the service.
-    #[must_use]
     pub fn derived_from(secret: &[u8]) -> Self {
         Self(keyed(&keyed(secret).chain_update(USE).finalize().into_bytes()))
     }
 
     /// The value of `Set-Cookie` for a name. `is_secure`: the browser sends it only over https. `wall`: the time since 1970.
-    #[must_use]
     pub fn set_cookie(&self, visitor: &Visitor, is_secure: bool, wall: Duration) -> String {
         let Visitor { user, number } = visitor;
         let name = URL_SAFE_NO_PAD.encode(user.as_str());
@@ -59,7 +57,6 @@ impl UserKey {
     }
 
     /// The visitor in the `Cookie` lines of a request; `None` without a valid one.
-    #[must_use]
     pub fn visitor<'a>(&self, lines: impl Iterator<Item = &'a str>, wall: Duration) -> Option<Visitor> {
         let cookies = lines.flat_map(|line| line.split(';'));
         let mut values = cookies.filter_map(|cookie| cookie.trim().strip_prefix(NAME)?.strip_prefix('='));

@@ -28,7 +28,6 @@ pub enum TrackId {
 
 impl TrackId {
     /// The mid of a track. `None` for an empty text and for one that is too long.
-    #[must_use]
     pub fn mid(text: &str) -> Option<Self> {
         (1..=MID_MAX).contains(&text.len()).then(|| Self::Mid(text.into()))
     }
@@ -208,7 +207,6 @@ pub struct Answered {
 }
 
 /// Reads an answer. `None` for one that reports an error as a whole, or is not JSON.
-#[must_use]
 pub fn answered(body: &[u8]) -> Option<Answered> {
     let answer: BTreeMap<String, Value> = serde_json::from_slice(body).ok()?;
     if is_error(answer.get("errorCode")) {

@@ -85,7 +85,6 @@ struct ErrorBody {
 
 impl Fault {
     /// The status.
-    #[must_use]
     pub const fn status(self) -> u16 {
         match self {
             Self::Malformed => 400,
@@ -105,7 +104,6 @@ impl Fault {
     }
 
     /// The stable code.
-    #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
             Self::Malformed => "invalid_request",
@@ -151,7 +149,6 @@ impl Fault {
     }
 
     /// The answer. `is_new`: to a request for a new session.
-    #[must_use]
     pub fn answer(self, is_new: bool) -> FaultAnswer {
         let (error_code, error_description) = (self.code(), self.description());
         let (content_type, body) = match self {
@@ -180,7 +177,6 @@ struct Upstream {
 }
 
 /// The text of Cloudflare's refusal of a new session. `None` for a body that is not JSON, which stays as it is.
-#[must_use]
 pub fn text_of_refusal(status: u16, body: &[u8]) -> Option<String> {
     let json: serde_json::Value = serde_json::from_slice(body).ok()?;
     let Upstream { error_code, error_description } = serde_json::from_value(json).unwrap_or_default();

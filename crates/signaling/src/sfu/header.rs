@@ -12,13 +12,11 @@ const SENT: [&str; 3] = ["content-type", "accept", "accept-language"];
 const RETURNED: [&str; 2] = ["content-type", "retry-after"];
 
 /// Whether a header of a request goes upstream. `name` in lower case.
-#[must_use]
 pub fn is_sent(name: &str) -> bool {
     SENT.contains(&name)
 }
 
 /// Whether a header of a response comes back. `name` in lower case.
-#[must_use]
 pub fn is_returned(name: &str) -> bool {
     RETURNED.contains(&name)
 }

@@ -68,7 +68,6 @@ pub struct Unlocked {
 
 impl LockKey {
     /// The key for locks, derived from a secret of the service.
-    #[must_use]
     pub fn derived_from(secret: &[u8]) -> Self {
         let mut mac = keyed(secret);
         mac.update(USE);
@@ -77,7 +76,6 @@ impl LockKey {
 
     /// The value of `Set-Cookie` for a new session in a room, of a user. `prefix`: the path that the cookie is for. `wall`: the
     /// time since 1970.
-    #[must_use]
     pub fn cookie(
         &self,
         session: &SessionId,

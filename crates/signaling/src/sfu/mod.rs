@@ -36,7 +36,6 @@ pub struct SessionId(Arc<str>);
 
 impl SessionId {
     /// `None` unless the text is 1 to 64 letters, digits, `-` and `_`, so it can stand in a path and in a cookie's name.
-    #[must_use]
     pub fn new(text: &str) -> Option<Self> {
         let is_allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
         let is_good = (1..=SESSION_ID_MAX).contains(&text.len()) && text.bytes().all(is_allowed);
@@ -44,20 +43,17 @@ impl SessionId {
     }
 
     /// The text.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
     /// The text, shared.
-    #[must_use]
     pub fn text(&self) -> Arc<str> {
         Arc::clone(&self.0)
     }
 }
 
 /// The room that a request names. `None` for an empty name, one that is too long, and one with a control character.
-#[must_use]
 pub fn room(text: &str) -> Option<Arc<str>> {
     let is_good = (1..=ROOM_MAX).contains(&text.len()) && !text.chars().any(char::is_control);
     is_good.then(|| text.into())

@@ -56,7 +56,6 @@ impl Call {
     ];
 
     /// The path after the session's id.
-    #[must_use]
     pub const fn path(self) -> &'static str {
         match self {
             Self::Get => "",
@@ -72,7 +71,6 @@ impl Call {
     }
 
     /// The only method that the call has.
-    #[must_use]
     pub const fn method(self) -> &'static str {
         match self {
             Self::Get => "GET",
@@ -121,7 +119,6 @@ fn of_session(method: &str, path: &str) -> Option<Result<Route, NoRoute>> {
 }
 
 /// The path of a session's call below the app's.
-#[must_use]
 pub fn upstream(id: &SessionId, call: Call) -> String {
     format!("sessions/{id}{}", call.path())
 }

@@ -116,13 +116,11 @@ impl Sessions {
     }
 
     /// Whether a session is known.
-    #[must_use]
     pub fn knows(&self, id: &SessionId) -> bool {
         self.rows.contains_key(id)
     }
 
     /// The user who opened a session.
-    #[must_use]
     pub fn user_of(&self, id: &SessionId) -> Option<User> {
         self.rows.get(id)?.owner().user.clone()
     }
@@ -211,7 +209,6 @@ impl Sessions {
     }
 
     /// A look at this session now.
-    #[must_use]
     pub fn look_at(&self, id: &SessionId) -> Option<Look> {
         Some(Look { id: id.clone(), version: self.rows.get(id)?.version() })
     }
@@ -251,26 +248,22 @@ impl Sessions {
     }
 
     /// These sessions with all their tracks, to be closed by force. Without those that have none.
-    #[must_use]
     pub fn with_tracks(&self, ids: impl Iterator<Item = SessionId>) -> Vec<(SessionId, Vec<TrackId>)> {
         let sessions = ids.filter_map(|id| self.rows.get(&id).map(|session| (id, session.tracks())));
         sessions.filter(|(_, tracks)| !tracks.is_empty()).collect()
     }
 
     /// Tracks and data channels that are charged now.
-    #[must_use]
     pub fn pulled(&self) -> u64 {
         self.pulled
     }
 
     /// Sessions in the table.
-    #[must_use]
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
     /// Whether no session is known.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }

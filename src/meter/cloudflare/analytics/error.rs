@@ -32,13 +32,11 @@ pub enum AnalyticsError {
 
 impl AnalyticsError {
     /// A short name for the metrics, from a closed set.
-    #[must_use]
     pub fn outcome(&self) -> &'static str {
         if let Self::Call(error) = self { error.outcome() } else { self.into() }
     }
 
     /// The remedy.
-    #[must_use]
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::Unauthorized => {

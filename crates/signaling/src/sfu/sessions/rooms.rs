@@ -9,7 +9,6 @@ use crate::sfu::session::Caller;
 
 impl Sessions {
     /// The room of a session.
-    #[must_use]
     pub fn room_of(&self, id: &SessionId) -> Option<Arc<str>> {
         self.rows.get(id)?.room.clone()
     }
