@@ -104,10 +104,11 @@ impl Books {
         if let Some(until) = relayed_until {
             books.ledger.count_lost(IceSource::Relay, until);
         }
-        books.ledger.begin_readings();
         // An override whose configured limit has changed since does not come back later.
         books.overrides.drop_outdated(configured_limit);
         books.extend_tails();
+        // A tail that has become longer changes what was promised for the time that is counted.
+        books.ledger.begin_readings();
         if stored.is_copy {
             books.lack_grants();
         }

@@ -87,7 +87,7 @@ impl Timeline {
     }
 
     /// Gives the counts so far to the trial, with their grant-minutes.
-    fn add_point(&mut self) {
+    pub(super) fn add_point(&mut self) {
         let ((minutes, live), counted) = (self.minutes.measured(), self.minutes.counted());
         let point = Point { as_of: counted.as_of, granted: self.flowed, minutes, live };
         self.trial.add(point, ByteCount::saturating(counted.granted));
@@ -124,11 +124,8 @@ impl Timeline {
         }
         let counted = ByteCount::saturating(self.minutes.counted().granted);
         self.flowed = of_this.map_or(counted, |state| state.flowed);
-        if self.counted().is_some() {
-            if let Some(hours) = &stored.trial {
-                self.trial.restore_hours(hours, self.minutes.period());
-            }
-            self.add_point();
+        if let Some(hours) = stored.trial.as_ref().filter(|_| self.counted().is_some()) {
+            self.trial.restore_hours(hours, self.minutes.period());
         }
         self.stored_state.clone_from(&stored.state);
         self.stored_hours = self.trial.hour_count();

@@ -37,9 +37,13 @@ impl MeasuredUsage {
 }
 
 impl Timeline {
-    /// Marks the start of reading. The time in which no process ran does not make the count stale.
+    /// Marks the start of reading. The time in which no process ran does not make the count stale. The next count is compared with the
+    /// present one.
     pub(crate) fn begin_readings(&mut self) {
         (self.read_at, self.began_at) = (self.now, self.now);
+        if self.counted().is_some() {
+            self.add_point();
+        }
     }
 
     /// Adds this source's reading to `measured`.

@@ -361,3 +361,27 @@ fn a_page_that_leaves_while_the_time_is_in_doubt_is_charged_for_it() {
         check(&Scenario { settings, before_reset: 20 * DAY, ops: ops.clone() });
     }
 }
+
+/// A tail that became longer at a restart also covers minutes that were counted before it.
+#[test]
+fn a_count_after_a_longer_tail_is_compared_with_what_is_promised_since_the_one_before() {
+    let settings = Settings { unlisted: true, is_fast: true, clients: 3, ..ESTIMATE };
+    let ops = vec![
+        Mint { life: 172_800, delay: 3_487 },
+        Mint { life: 172_800, delay: 370 },
+        Change(settings::Change::Tail(Some(0))),
+        Wait { millis: 537_424_454, share: 256 },
+        Mint { life: 60, delay: 3_141 },
+        Wait { millis: 1_900_659_677, share: 256 },
+        Mint { life: 86_400, delay: 2_121 },
+        Mint { life: 60, delay: 3_176 },
+        Mint { life: 3_600, delay: 431 },
+        Mint { life: 3_600, delay: 3_001 },
+        Wait { millis: 926_710, share: 128 },
+        Read { back: 0, missed: 0 },
+        Wait { millis: 10_521_484, share: 256 },
+        Change(settings::Change::Tail(Some(600))),
+        Read { back: 1_592_575, missed: 40 },
+    ];
+    check(&Scenario { settings, before_reset: 300_000, ops });
+}

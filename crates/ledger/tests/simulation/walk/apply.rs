@@ -1,11 +1,11 @@
 //! What each operation does to a simulated broker and to the world.
 
-use turn_ledger::{ByteCount, Caller, MINT_SLACK, Report, Written};
+use turn_ledger::{ByteCount, Caller, IceSource, MINT_SLACK, Report, Written};
 
 use super::broker::Broker;
 use super::checks::Excuse;
 use super::disk::Disk;
-use super::minting::user_named;
+use super::minting::{Held, user_named};
 use super::ops::Op;
 use super::settings::millis;
 use super::world::World;
@@ -186,7 +186,8 @@ impl<D: Disk> Broker<D> {
                 // A new ledger knows no time before.
                 self.off_until = Some(world.now).filter(|_| self.writes > 0);
                 self.lags |= behind > 0;
-                if behind > 0 && self.settings.cli {
+                let is_of_coturn = |held: &Held| held.grant.source == IceSource::Coturn;
+                if behind > 0 && self.settings.cli && self.grants.iter().any(is_of_coturn) {
                     self.lost_until = self.settings.billing_day().period_at(self.present(world)).end;
                 }
                 self.restart(world);
