@@ -1,10 +1,12 @@
 //! The ledger's terms and bounds, derived from the configuration.
 
+use std::time::Duration;
+
 use crate::config::Config;
 use crate::meter::coturn::CUT_TAIL;
 use turn_ledger::{
-    Assumption, BitRate, Bounds, BudgetMode, ClientTerms, IceSource, Rates, Setup, SourceTerms, SpenderTerms,
-    Terms, UsageRules,
+    BitRate, Bounds, BudgetMode, ClientTerms, IceSource, MeasuredUsage, Rates, Setup, SourceTerms,
+    SpenderTerms, Terms, UsageRules,
 };
 
 /// How to open the books.
@@ -86,27 +88,25 @@ pub struct BoundTerms {
     assumed: BitRate,
     /// `7200 s`, or with different tails a list by source. `None` if no source is metered.
     until: Option<String>,
+    /// The same while the sessions of coturn are not cut.
+    until_uncut: Option<String>,
 }
 
 impl BoundTerms {
     pub(super) fn of(config: &Config) -> Self {
         let sfu = config.signaling.sfu.as_ref().map(|_| IceSource::Sfu);
         let metered = minting_sources(config).filter(|source| source.is_metered()).chain(sfu);
-        let terms = metered.map(|source| terms_of(source, config));
-        let tails: Vec<_> = terms.map(|terms| (terms.cut_tail.unwrap_or(terms.tail), terms.source)).collect();
-        let until = tails.first().map(|(first, _)| {
-            if tails.iter().all(|(tail, _)| tail == first) {
-                return format!("{} s", first.as_secs());
-            }
-            let each = tails.iter().map(|(tail, source)| format!("{} s ({source})", tail.as_secs()));
-            each.collect::<Vec<_>>().join(", ")
-        });
-        Self { assumed: config.budget.liability_rate, until }
+        let terms: Vec<_> = metered.map(|source| terms_of(source, config)).collect();
+        let until = in_seconds(&terms, |terms| terms.cut_tail.unwrap_or(terms.tail));
+        let until_uncut = in_seconds(&terms, |terms| terms.tail);
+        Self { assumed: config.budget.liability_rate, until, until_uncut }
     }
 
     /// `2 Mbps per grant until 7200 s after expiry`. If the data contradict the assumed rate, the observed rate instead.
-    pub fn in_words(&self, assumption: Assumption) -> String {
-        let Some(until) = &self.until else { return "no metered source is configured".into() };
+    pub fn in_words(&self, measured: &MeasuredUsage) -> String {
+        let MeasuredUsage { assumption, uncut, .. } = *measured;
+        let until = if uncut { &self.until_uncut } else { &self.until };
+        let Some(until) = until else { return "no metered source is configured".into() };
         let assumed = self.assumed;
         match assumption.observed.filter(|observed| !assumption.holds && *observed > assumed) {
             None => format!("{assumed} per grant until {until} after expiry"),
@@ -115,6 +115,16 @@ impl BoundTerms {
             }
         }
     }
+}
+
+/// The tails of some sources: one, or a list if they differ.
+fn in_seconds(terms: &[SourceTerms], tail: impl Fn(&SourceTerms) -> Duration) -> Option<String> {
+    let first = tail(terms.first()?);
+    if terms.iter().all(|terms| tail(terms) == first) {
+        return Some(format!("{} s", first.as_secs()));
+    }
+    let each = terms.iter().map(|terms| format!("{} s ({})", tail(terms).as_secs(), terms.source));
+    Some(each.collect::<Vec<_>>().join(", "))
 }
 
 #[cfg(test)]
@@ -141,5 +151,20 @@ mod tests {
         assert!(!books.snapshot().measured.is_stale());
         books.advance(now.plus_millis(600_001));
         assert!(books.snapshot().measured.is_stale());
+    }
+
+    #[test]
+    fn while_coturn_is_not_cut_the_bound_assumes_its_long_tail() {
+        let environment = Environment::from_pairs([
+            ("COTURN_URLS", "turn:turn.example.com:3478"),
+            ("COTURN_SECRET", "0123456789abcdef0123456789abcdef"),
+            ("COTURN_CLI", "127.0.0.1:5766"),
+            ("COTURN_CLI_PASSWORD", "0123456789abcdef"),
+            ("ICE_SOURCES", "coturn"),
+        ]);
+        let terms = BoundTerms::of(&Config::from_env(&environment).expect("a valid configuration"));
+        let measured = |uncut| MeasuredUsage { uncut, ..MeasuredUsage::default() };
+        assert_eq!(terms.in_words(&measured(false)), "2 Mbps per grant until 30 s after expiry");
+        assert_eq!(terms.in_words(&measured(true)), "2 Mbps per grant until 7200 s after expiry");
     }
 }

@@ -173,7 +173,7 @@ pub(super) fn status(app: &App, snapshot: &Snapshot) -> StatusBody {
         stale: measured.is_stale(),
         reserved_gb: figures.committed.minus(figures.used).gb_up(),
         overshoot_bound_gb: figures.overshoot_bound().gb_up(),
-        bound_assumes: app.bound_terms.in_words(measured.assumption),
+        bound_assumes: app.bound_terms.in_words(measured),
         bound_holds: snapshot.bound_holds(),
         observed_mbps_per_grant: measured.assumption.observed.map(mbps),
         grants: GrantsBody {

@@ -25,7 +25,7 @@ const ASSUMPTION_BROKEN: &str = "live credentials relay more or longer than assu
 const COUNT_DOUBTED: &str = "Cloudflare's count grew by more than ten times what live credentials could relay, and by a tenth of the limit: it is ignored until the next count confirms it. If it is right, the bound is wrong. Compare it with Cloudflare's dashboard.";
 const READING_DROPPED: &str = "the operator has dropped the provider's count: until the next one, usage of other keys and of the SFU is not counted, and the bound is unreliable. Wait for the next count.";
 const FROZEN: &str = "the operator has stopped minting: new callers get STUN only. Resume with turn-broker unfreeze or on the dashboard.";
-const PROMISED_IN_FULL: &str = "strict mode cannot reserve another credential of 5 minutes: live credentials could use up the limit. Wait for the next count or the reset, raise the limit, or shorten TURN_TTL_SECONDS.";
+const PROMISED_IN_FULL: &str = "strict mode cannot reserve another credential of 5 minutes: live credentials could use up the limit. Wait for the next count or the reset, raise the limit, or shorten TURN_TTL_SECONDS or the tail.";
 const PROVIDER_DOWN: &str = "Cloudflare does not mint: new callers get the next of ICE_SOURCES. The log states the reason. If it is the key or the token, correct CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN.";
 const NOT_DURABLE: &str = "the ledger is in memory only: a restart loses this period's usage. Set STATE_DIR.";
 const CLOCK_BEHIND: &str = "the machine's clock is behind the ledger: it was set back, or was ahead before. The ledger keeps the later time. Correct the clock.";
@@ -88,7 +88,7 @@ fn about_counts(hints: &mut Hints, app: &App, snapshot: &Snapshot) {
     hints.add(!measured.assumption.holds, "ASSUMPTION_BROKEN", ASSUMPTION_BROKEN);
     if let Some(FastGrant { grant, rate }) = snapshot.fastest {
         let text = format!(
-            "credential {grant} relays at {rate}, more than the assumed rate of a grant: the bound is unreliable. Find it with turn-broker grants or under \"Who spends\" on the dashboard; end it with turn-broker revoke {grant}, or raise LIABILITY_MBPS_PER_GRANT."
+            "credential {grant} relays at {rate}, more than the assumed rate of a grant: it can use more than is reserved for it. Find it with turn-broker grants or under \"Who spends\" on the dashboard; end it with turn-broker revoke {grant}, or raise LIABILITY_MBPS_PER_GRANT."
         );
         hints.add(true, "GRANT_TOO_FAST", &text);
     }
@@ -126,7 +126,7 @@ fn about_minting(hints: &mut Hints, app: &App, snapshot: &Snapshot) {
         // Counters begin at the start of the process.
         let before = if app.metrics.claims_clamped.get() == 0 { ", before the present start" } else { "" };
         let text = format!(
-            "clients have reported more than one grant or one address may claim, last at {at}{before}, and the excess was not charged. If many people share an address, raise CLAIMS_MBPS_PER_CLIENT; otherwise somebody reports falsely."
+            "a client has reported more bytes than its grant or its address may claim, last at {at}{before}, and the excess was not charged. If many people share an address, raise CLAIMS_MBPS_PER_CLIENT; otherwise somebody reports falsely."
         );
         hints.add(true, "CLAIMS_CLAMPED", &text);
     }
