@@ -149,7 +149,7 @@ pub async fn end_room(app: AppState, Path(room): Path<String>) -> JsonResult<End
     let mut calls = app.signaling.calls.in_room(&room);
     calls.retain(|(call, _)| signaling::can_end(call.protocol));
     if calls.is_empty() {
-        return Err(ApiError::not_found("See GET /api/calls-live for the rooms: nobody is in this one."));
+        return Err(ApiError::not_found("Check its name with GET /api/calls-live: nobody is in this room."));
     }
     // Revoked first: a protocol may leave the media of some members alone.
     let revoked = calls.iter().map(|(call, _)| app.signaling.calls.cut(call)).sum();
