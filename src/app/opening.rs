@@ -86,27 +86,26 @@ fn terms_of(source: IceSource, config: &Config) -> SourceTerms {
 #[derive(Clone, Debug)]
 pub struct BoundTerms {
     assumed: BitRate,
-    /// `7200 s`, or with different tails a list by source. `None` if no source is metered.
-    until: Option<String>,
-    /// The same while the sessions of coturn are not cut.
-    until_uncut: Option<String>,
+    /// Those of the metered sources.
+    terms: Vec<SourceTerms>,
 }
 
 impl BoundTerms {
     pub(super) fn of(config: &Config) -> Self {
         let sfu = config.signaling.sfu.as_ref().map(|_| IceSource::Sfu);
         let metered = minting_sources(config).filter(|source| source.is_metered()).chain(sfu);
-        let terms: Vec<_> = metered.map(|source| terms_of(source, config)).collect();
-        let until = in_seconds(&terms, |terms| terms.cut_tail.unwrap_or(terms.tail));
-        let until_uncut = in_seconds(&terms, |terms| terms.tail);
-        Self { assumed: config.budget.liability_rate, until, until_uncut }
+        let terms = metered.map(|source| terms_of(source, config)).collect();
+        Self { assumed: config.budget.liability_rate, terms }
     }
 
-    /// `2 Mbps per grant until 7200 s after expiry`. If the data contradict the assumed rate, the observed rate instead.
+    /// `2 Mbps per grant until 7200 s after expiry`. If the data contradict the assumed rate, the observed rate instead. While the sessions
+    /// of coturn are not cut, its long tail.
     pub fn in_words(&self, measured: &MeasuredUsage) -> String {
         let MeasuredUsage { assumption, uncut, .. } = *measured;
-        let until = if uncut { &self.until_uncut } else { &self.until };
-        let Some(until) = until else { return "no metered source is configured".into() };
+        let tail = |terms: &SourceTerms| terms.cut_tail.filter(|_| !uncut).unwrap_or(terms.tail);
+        let Some(until) = in_seconds(&self.terms, tail) else {
+            return "no metered source is configured".into();
+        };
         let assumed = self.assumed;
         match assumption.observed.filter(|observed| !assumption.holds && *observed > assumed) {
             None => format!("{assumed} per grant until {until} after expiry"),
