@@ -1,6 +1,6 @@
 //! The test of the assumed rate. The overshoot bound assumes that no grant relays faster. Each reading tests this: more
 //! bytes than all live grants at that rate could relay contradict it. Then the observed rate replaces the assumed one
-//! until the readings fit again.
+//! until no reading of the last hour contradicts it. One that fits shows little: each new grant makes the test more tolerant.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::VecDeque;
@@ -62,7 +62,8 @@ pub(crate) struct Trial {
     /// The most that was counted under one key in this period. Sampling may have missed a share of it. It never falls: when the
     /// key is replaced, its count starts again, and what sampling missed before may still arrive.
     counted: ByteCount,
-    minutes: VecDeque<Point>,
+    /// The points of the last hour. With each, the highest rate that contradicts the assumption up to the next one; zero if it is unknown.
+    minutes: VecDeque<(Point, Option<BitRate>)>,
     hours: Vec<Point>,
     verdict: Assumption,
 }
@@ -109,28 +110,43 @@ impl Trial {
     /// Tests the assumption against one more point. `counted` is the reading's count under our present key.
     pub(crate) fn add(&mut self, point: Point, counted: ByteCount) {
         self.counted = self.counted.max(counted).max(point.granted);
-        if let Some(first) = self.minutes.front() {
-            // An old excess that the last hour no longer shows is over.
-            let goes_on = self.is_exceeded(first, &point, 0);
-            let hours = self.hours.iter().filter(|_| goes_on);
-            let points = hours.chain(&self.minutes);
-            let exceeded = points.filter(|from| self.is_exceeded(from, &point, self.sampling));
-            self.verdict = match exceeded.map(|from| rate(from, &point, edges(&point))).max() {
-                Some(observed) => Assumption { holds: false, observed: observed.or(self.verdict.observed) },
-                None => Assumption { holds: true, observed: rate(first, &point, GrantMinutes::default()) },
-            };
-        }
-        self.keep(point);
+        let Some((first, _)) = self.minutes.front().copied() else {
+            // The verdict of the time before counts like one of this point.
+            let observed = self.verdict.observed.unwrap_or_default();
+            return self.keep(point, (!self.verdict.holds).then_some(observed));
+        };
+        self.keep(point, self.contradiction(&first, &point));
+        self.verdict = match self.minutes.iter().filter_map(|(_, rate)| *rate).max() {
+            Some(rate) => Assumption {
+                holds: false,
+                observed: (rate.get() > 0).then_some(rate).or(self.verdict.observed),
+            },
+            None => Assumption { holds: true, observed: rate(&first, &point, GrantMinutes::default()) },
+        };
     }
 
-    fn keep(&mut self, point: Point) {
-        if is_later_by(self.minutes.back(), &point, Minute::MILLIS) {
-            self.minutes.push_back(point);
+    /// The highest rate in a span up to `point` that contradicts the assumption. `first`: the first point of the last hour.
+    fn contradiction(&self, first: &Point, point: &Point) -> Option<BitRate> {
+        // An old excess that the last hour no longer shows is over.
+        let hours = if self.is_exceeded(first, point, 0) { self.hours.as_slice() } else { &[] };
+        let points = hours.iter().chain(self.minutes.iter().map(|(from, _)| from));
+        let exceeded = points.filter(|from| self.is_exceeded(from, point, self.sampling));
+        exceeded.map(|from| rate(from, point, edges(point)).unwrap_or_default()).max()
+    }
+
+    fn keep(&mut self, point: Point, contradiction: Option<BitRate>) {
+        match self.minutes.back_mut() {
+            Some((last, rate)) if point.as_of.millis_since(last.as_of) < Minute::MILLIS => {
+                *rate = contradiction.max(*rate);
+            }
+            _ => self.minutes.push_back((point, contradiction)),
         }
         if self.minutes.len() > MINUTES_MAX {
             self.minutes.pop_front();
         }
-        if self.hours.len() < HOURS_MAX && is_later_by(self.hours.last(), &point, HOUR_MILLIS) {
+        let is_next_hour =
+            self.hours.last().is_none_or(|last| point.as_of.millis_since(last.as_of) >= HOUR_MILLIS);
+        if self.hours.len() < HOURS_MAX && is_next_hour {
             self.hours.push(point);
         }
     }
@@ -143,11 +159,6 @@ impl Trial {
         let flowed = u128::from(to.granted.minus(from.granted).get());
         flowed > promised.saturating_add(self.counted.share_up(sampling))
     }
-}
-
-/// Whether a point is at least `millis` later than the last one; true without a last one.
-fn is_later_by(last: Option<&Point>, point: &Point, millis: u64) -> bool {
-    last.is_none_or(|last| point.as_of.millis_since(last.as_of) >= millis)
 }
 
 /// The tolerance at both ends of a span, in grant-minutes: the provider's minutes may differ from ours by one.
@@ -206,12 +217,39 @@ mod tests {
         assert!(!broken.holds);
         assert_eq!(broken.observed, Some(BitRate::new(6_666_667)));
         assert_eq!(trial.liability(), BitRate::new(6_666_667));
-        // Nothing is relayed for an hour.
-        for n in 11..80 {
+        // Nothing is relayed any more. The last reading that contradicts the rate is 27 minutes later.
+        for n in 11..130 {
+            assert!(!trial.verdict().holds || n > 97, "minute {n}");
             add(&mut trial, n, 600_000_000, u128::from(n), 1);
         }
         assert!(trial.verdict().holds);
         assert_eq!(trial.liability(), BitRate::new(2_000_000));
+    }
+
+    #[test]
+    fn a_new_grant_does_not_hide_an_excess_that_goes_on() {
+        let mut trial = trial();
+        // One grant at 8 Mbps. After ten minutes there are a hundred others, which relay nothing.
+        for n in 0..120 {
+            let live = if n < 10 { 1 } else { 101 };
+            add(&mut trial, n, 60_000_000 * n, u128::from(n) + 100 * u128::from(n.saturating_sub(10)), live);
+            assert_eq!(trial.verdict().holds, !(1..69).contains(&n), "minute {n}");
+        }
+    }
+
+    #[test]
+    fn a_contradiction_lasts_an_hour_over_a_restart_and_a_reset() {
+        let broken = Assumption { holds: false, observed: Some(BitRate::new(8_000_000)) };
+        for is_reset in [false, true] {
+            let mut trial = Trial::new(BitRate::new(2_000_000), 0, broken);
+            for n in 0..70 {
+                add(&mut trial, n, 0, u128::from(n), 1);
+                assert_eq!(trial.verdict().holds, n >= if is_reset { 65 } else { 60 }, "minute {n}");
+                if is_reset && n == 4 {
+                    trial.begin_period();
+                }
+            }
+        }
     }
 
     #[test]

@@ -77,13 +77,13 @@ fn more_bytes_than_promised_raise_the_rate_until_the_data_fit_again() {
         timeline.minutes.committed() > before.plus(ByteCount::new(4_000_000_000)),
         "the remaining time at the observed rate"
     );
-    for minute in 11..90 {
+    for minute in 11..140 {
         timeline.advance(at(START + minute * MINUTE));
         let _ = count(&mut timeline, START + minute * MINUTE, 4_000_000_000, 0);
     }
     assert!(timeline.trial.verdict().holds);
-    let rest = 510 * 3_000_000 / 8 * 60;
-    // The reading ends at minute 89, so that minute and later ones remain promised.
+    let rest = 460 * 3_000_000 / 8 * 60;
+    // The reading ends at minute 139, so that minute and later ones remain promised.
     assert_eq!(timeline.minutes.committed(), ByteCount::new(4_000_000_000 + rest + 3_000_000 / 8 * 60));
 }
 

@@ -6,8 +6,9 @@ use turn_ledger::{Books, Day, DayCount, IceSource};
 use super::figures::Span;
 use super::{Known, MINUTE, Model, minute_of};
 
-/// So many points are kept, at least a minute apart and at least an hour apart.
-const KEPT: [(i64, usize); 2] = [(MINUTE, 60), (60 * MINUTE, 31 * 24)];
+/// So many points are kept that are at least a minute apart, and at least an hour apart.
+const MINUTES_KEPT: usize = 60;
+const HOURS_KEPT: usize = 31 * 24;
 
 /// Minutes of grants, and the bytes that were promised in them.
 type GrantMinutes = [u128; 2];
@@ -27,8 +28,9 @@ pub(super) struct Trial {
     /// The most that was counted.
     most: u64,
     sampling: u32,
-    /// Those of the last hour of this process, and those of the period.
-    minutes: Vec<Point>,
+    /// Those of the last hour of this process, each with the rate that contradicts the assumption until the next one, in bits per second;
+    /// and those of the period.
+    minutes: Vec<(Point, Option<u128>)>,
     hours: Vec<Point>,
     /// The rate that replaces the assumed one, in bits per second; zero if none is known. `None`: the counts fit.
     observed: Option<u128>,
@@ -51,25 +53,34 @@ impl Trial {
             (minutes(0), minutes(1).max((minutes(0) * assumed * 60).div_ceil(8)))
         };
         let has_flowed = |from: &Point| u128::from(point.flowed.saturating_sub(from.flowed));
-        if let Some(first) = self.minutes.first() {
-            let goes_on = has_flowed(first) > could(first).1;
-            let hours = self.hours.iter().filter(|_| goes_on);
-            let exceeded =
-                hours.chain(&self.minutes).filter(|from| has_flowed(from) > could(from).1 + margin);
-            let rates = exceeded.map(|from| {
-                (has_flowed(from) * 8).div_ceil((could(from).0 * 60).max(1)) * could(from).0.min(1)
-            });
-            let highest = rates.max();
-            self.observed = highest.map(|rate| if rate > 0 { rate } else { self.observed.unwrap_or(0) });
+        let contradicts = match self.minutes.first() {
+            None => self.observed,
+            Some((first, _)) => {
+                let goes_on = has_flowed(first) > could(first).1;
+                let hours = self.hours.iter().filter(|_| goes_on);
+                let points = hours.chain(self.minutes.iter().map(|(from, _)| from));
+                let exceeded = points.filter(|from| has_flowed(from) > could(from).1 + margin);
+                let rates = exceeded.map(|from| {
+                    (has_flowed(from) * 8).div_ceil((could(from).0 * 60).max(1)) * could(from).0.min(1)
+                });
+                rates.max()
+            }
+        };
+        let is_first = self.minutes.is_empty();
+        match self.minutes.last_mut() {
+            Some((last, rate)) if point.as_of - last.as_of < MINUTE => *rate = contradicts.max(*rate),
+            _ => self.minutes.push((point, contradicts)),
         }
-        for (points, (apart, most)) in [&mut self.minutes, &mut self.hours].into_iter().zip(KEPT) {
-            if points.last().is_none_or(|last| point.as_of - last.as_of >= apart) {
-                points.push(point);
-            }
-            if points.len() > most && apart == MINUTE {
-                points.remove(0);
-            }
-            points.truncate(most);
+        if self.minutes.len() > MINUTES_KEPT {
+            self.minutes.remove(0);
+        }
+        if self.hours.last().is_none_or(|last| point.as_of - last.as_of >= 60 * MINUTE) {
+            self.hours.push(point);
+        }
+        self.hours.truncate(HOURS_KEPT);
+        if !is_first {
+            let highest = self.minutes.iter().filter_map(|(_, rate)| *rate).max();
+            self.observed = highest.map(|rate| if rate > 0 { rate } else { self.observed.unwrap_or(0) });
         }
     }
 }
