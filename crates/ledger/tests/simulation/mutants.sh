@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../../../.."
 
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
-export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}/mutants SEEDS=${SEEDS:-100}
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}/mutants CARGO_PROFILE_DEV_DEBUG=0 SEEDS=${SEEDS:-100}
 
 # name | file in src | text | replacement. A bar in a text is written as \|, a line break as \n.
 mutants=(
@@ -287,6 +287,19 @@ mutants=(
     'a renewal takes more of the share of its client than it adds|promise.rs|self.until.since(self.reserved().start)|self.until.since(self.relays().start)'
 )
 
+# build OPTIONS: compiles tests; prints the path of their program.
+build() {
+    RUSTFLAGS=--cap-lints=allow cargo test -p turn-ledger --no-run --message-format=json "$@" 2>"$copy/build.log" |
+        sed -n 's/.*"executable":"\([^"]*\)".*/\1/p'
+}
+
+# fails PROGRAM: whether one of its tests fails, or it ends in another way. Stops at the first one, whose name is in `test` then. Many
+# small tests run beside a long one.
+fails() {
+    test=$(RUST_TEST_THREADS=8 "$1" 2>/dev/null | sed -nE 's/^test (.*) \.\.\. FAILED$/\1/;Te;p;q;:e;s/^test result: ok.*/passed/p')
+    [ "$test" != passed ]
+}
+
 mkdir "$copy/tree"
 cp -r Cargo.toml Cargo.lock .env.example README.md benches crates docs src tests "$copy/tree/"
 cp -r crates/ledger/src "$copy/original"
@@ -307,13 +320,13 @@ if text.count(before) != 1:
 open(path, "w").write(text.replace(before, after))
 PATCH
     cd "$copy/tree"
-    if ! RUSTFLAGS="--cap-lints=allow" cargo test --quiet -p turn-ledger --lib --no-run 2>"$copy/build.log"; then
+    if ! binary=$(build --config 'profile.dev.package.turn-ledger.opt-level=0' --lib); then
         echo "does not build: $name"
         tail -5 "$copy/build.log"
         survivors=$((survivors + 1))
-    elif ! RUSTFLAGS="--cap-lints=allow" cargo test --quiet -p turn-ledger --lib >"$copy/unit.log" 2>&1; then
-        echo "caught by a unit test: $name ($(grep -m1 -oE '^    [a-z_]+(::[a-z_0-9]+)+' "$copy/unit.log" | tr -d ' '))"
-    elif ! RUSTFLAGS="--cap-lints=allow" cargo test --quiet -p turn-ledger --test simulation >"$copy/run.log" 2>&1; then
+    elif PROPTEST_CASES=32 fails "$binary" || fails "$(build --lib)"; then
+        echo "caught by a unit test: $name ($test)"
+    elif fails "$(build --test simulation)"; then
         echo "caught by the simulation: $name"
     else
         echo "SURVIVED: $name"
