@@ -49,9 +49,9 @@ pub struct AlertInput {
     pub overshoot_bound: ByteCount,
     /// Whether the provider mints; `None` without a provider.
     pub provider: Option<bool>,
-    /// Whether the readings fit `assumed_rate`.
+    /// Whether the readings fit `assumed_rate`, and no connection outlives its tail.
     pub assumption_holds: bool,
-    /// The rate of one grant by the readings; `None` if they do not show one.
+    /// The rate of one grant by readings that contradict `assumed_rate`; `None` if they show none.
     pub observed_rate: Option<BitRate>,
     /// The highest rate that a grant is assumed to relay at.
     pub assumed_rate: BitRate,
@@ -96,8 +96,8 @@ impl AlertInput {
             limit: figures.limit,
             overshoot_bound: figures.overshoot_bound(),
             provider,
-            assumption_holds: measured.assumption.holds || measured.uncut,
-            observed_rate: measured.assumption.observed,
+            assumption_holds: measured.exceeded.is_none() && !measured.outlived,
+            observed_rate: measured.exceeded.and_then(|exceeded| exceeded.observed),
             assumed_rate,
             analytics_stale: measured.is_stale(),
             coturn_unreachable: measured.uncut,

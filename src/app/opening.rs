@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::config::Config;
 use crate::meter::coturn::CUT_TAIL;
 use turn_ledger::{
-    BitRate, Bounds, BudgetMode, ClientTerms, IceSource, MeasuredUsage, Rates, Setup, SourceTerms,
-    SpenderTerms, Terms, UsageRules,
+    BitRate, Bounds, BudgetMode, ClientTerms, ExceededRate, IceSource, MeasuredUsage, Rates, Setup,
+    SourceTerms, SpenderTerms, Terms, UsageRules,
 };
 
 /// How to open the books.
@@ -98,20 +98,23 @@ impl BoundTerms {
         Self { assumed: config.budget.liability_rate, terms }
     }
 
-    /// `2 Mbps per grant until 7200 s after expiry`. If the data contradict the assumed rate, the observed rate instead. While the sessions
-    /// of coturn are not cut, its long tail.
+    /// `2 Mbps per grant until 7200 s after expiry`. If the counts of a source show a higher rate, that rate, which counts for this source.
+    /// While the sessions of coturn are not cut, its long tail.
     pub fn in_words(&self, measured: &MeasuredUsage) -> String {
-        let MeasuredUsage { assumption, uncut, .. } = *measured;
+        let MeasuredUsage { exceeded, uncut, .. } = *measured;
         let tail = |terms: &SourceTerms| terms.cut_tail.filter(|_| !uncut).unwrap_or(terms.tail);
         let Some(until) = in_seconds(&self.terms, tail) else {
             return "no metered source is configured".into();
         };
         let assumed = self.assumed;
-        match assumption.observed.filter(|observed| !assumption.holds && *observed > assumed) {
-            None => format!("{assumed} per grant until {until} after expiry"),
-            Some(observed) => {
-                format!("{observed} per grant (observed; {assumed} were assumed) until {until} after expiry")
+        match exceeded {
+            Some(ExceededRate { observed: Some(observed), source }) if observed > assumed => {
+                let place = if self.terms.len() > 1 { format!(" at {source}") } else { String::new() };
+                format!(
+                    "{observed} per grant (observed{place}; {assumed} were assumed) until {until} after expiry"
+                )
             }
+            _ => format!("{assumed} per grant until {until} after expiry"),
         }
     }
 }
@@ -130,7 +133,7 @@ fn in_seconds(terms: &[SourceTerms], tail: impl Fn(&SourceTerms) -> Duration) ->
 mod tests {
     use super::*;
     use crate::config::Environment;
-    use turn_ledger::{Head, Stored, Timestamp};
+    use turn_ledger::{Assumption, Head, Stored, Timestamp};
 
     #[test]
     fn a_count_is_not_stale_because_no_process_ran() {
@@ -165,5 +168,35 @@ mod tests {
         let measured = |uncut| MeasuredUsage { uncut, ..MeasuredUsage::default() };
         assert_eq!(terms.in_words(&measured(false)), "2 Mbps per grant until 30 s after expiry");
         assert_eq!(terms.in_words(&measured(true)), "2 Mbps per grant until 7200 s after expiry");
+    }
+
+    #[test]
+    fn the_bound_assumes_an_observed_rate_only_at_the_source_whose_counts_contradict_the_assumed_one() {
+        let environment = Environment::from_pairs([
+            ("CLOUDFLARE_TURN_KEY_ID", "key-id"),
+            ("CLOUDFLARE_TURN_API_TOKEN", "token"),
+            ("COTURN_URLS", "turn:turn.example.com:3478"),
+            ("COTURN_SECRET", "0123456789abcdef0123456789abcdef"),
+            ("ICE_SOURCES", "cloudflare,coturn"),
+        ]);
+        let terms = BoundTerms::of(&Config::from_env(&environment).expect("a valid configuration"));
+        let observed = Some(BitRate::new(13_600_000));
+        // The sessions of a coturn that is not cut contradict no rate. A short time may average more without a contradiction.
+        let assumption = Assumption { holds: false, observed };
+        let uncut = MeasuredUsage { assumption, uncut: true, ..MeasuredUsage::default() };
+        assert_eq!(terms.in_words(&uncut), "2 Mbps per grant until 7200 s after expiry");
+        let at_coturn = |observed| {
+            let exceeded = Some(ExceededRate { observed, source: IceSource::Coturn });
+            terms.in_words(&MeasuredUsage { exceeded, ..uncut })
+        };
+        let expected =
+            "13.6 Mbps per grant (observed at coturn; 2 Mbps were assumed) until 7200 s after expiry";
+        assert_eq!(at_coturn(observed), expected);
+        // The assumed rate was raised since.
+        assert_eq!(at_coturn(Some(BitRate::new(1))), "2 Mbps per grant until 7200 s after expiry");
+        let one = BoundTerms { terms: terms.terms[1..].to_vec(), ..terms };
+        let exceeded = Some(ExceededRate { observed, source: IceSource::Coturn });
+        let expected = "13.6 Mbps per grant (observed; 2 Mbps were assumed) until 7200 s after expiry";
+        assert_eq!(one.in_words(&MeasuredUsage { exceeded, ..uncut }), expected);
     }
 }

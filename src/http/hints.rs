@@ -10,7 +10,9 @@ use crate::app::App;
 use crate::limit::proxies::Unread;
 use crate::meter::cloudflare::CloudflareMeter;
 use crate::telemetry::words;
-use turn_ledger::{CLOCK_DIFFERENCE_TOLERATED, FastGrant, LateCounts, Snapshot};
+use turn_ledger::{
+    BitRate, CLOCK_DIFFERENCE_TOLERATED, ExceededRate, FastGrant, LateCounts, MeasuredUsage, Snapshot,
+};
 
 /// How long after a clamped claim the hint is shown.
 const CLAMPED_SHOWN: Duration = Duration::from_secs(3_600);
@@ -21,11 +23,12 @@ const LIVE_COUNT_AGE_MAX: Duration = Duration::from_secs(60);
 const NO_REPORTS: &str = "no client has reported a connection: the estimate cannot see usage. Report connections from the page or the app server (POST /api/connections).";
 const NO_ANALYTICS: &str = "usage is estimated from reports only, because Cloudflare's own count is not read. Set CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_ANALYTICS_TOKEN.";
 const NO_TURN_KEY: &str = "Cloudflare's count is read without a TURN key: all TURN bytes of the account count as those of credentials issued here, so boundHolds can be false without a cause. Set CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN.";
-const ASSUMPTION_BROKEN: &str = "live credentials relay more or longer than assumed: the bound is unreliable. Raise LIABILITY_MBPS_PER_GRANT or TURN_EXPIRY_TAIL_SECONDS, and check who else uses the TURN key.";
+const UNCUT: &str = "coturn's sessions are not cut: its command line gave no complete listing for 15 s, or an expired session stays in it. Each credential of coturn counts with the long tail meanwhile. Check coturn, COTURN_CLI and COTURN_CLI_PASSWORD with turn-broker doctor.";
+const OUTLIVED: &str = "a connection relays although its credential has expired and the tail has passed. Raise TURN_EXPIRY_TAIL_SECONDS.";
 const COUNT_DOUBTED: &str = "Cloudflare's count grew by more than ten times what live credentials could relay, and by a tenth of the limit: it is ignored until the next count confirms it. If it is right, the bound is wrong. Compare it with Cloudflare's dashboard.";
 const READING_DROPPED: &str = "the operator has dropped the provider's count: until the next one, usage of other keys and of the SFU is not counted, and the bound is unreliable. Wait for the next count.";
 const FROZEN: &str = "the operator has stopped minting: new callers get STUN only. Resume with turn-broker unfreeze or on the dashboard.";
-const PROMISED_IN_FULL: &str = "strict mode cannot reserve another credential of 5 minutes: live credentials could use up the limit. Wait for the next count or the reset, raise the limit, or shorten TURN_TTL_SECONDS or the tail.";
+const PROMISED_IN_FULL: &str = "strict mode cannot reserve another credential of 5 minutes: live credentials could use up the limit. Wait for the next count or the reset, raise the limit, or shorten the tail.";
 const PROVIDER_DOWN: &str = "Cloudflare does not mint: new callers get the next of ICE_SOURCES. The log states the reason. If it is the key or the token, correct CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN.";
 const NOT_DURABLE: &str = "the ledger is in memory only: a restart loses this period's usage. Set STATE_DIR.";
 const CLOCK_BEHIND: &str = "the machine's clock is behind the ledger: it was set back, or was ahead before. The ledger keeps the later time. Correct the clock.";
@@ -49,7 +52,7 @@ pub(super) fn of(app: &App, snapshot: &Snapshot) -> Vec<HintBody> {
     let mut hints = Hints(Vec::new());
     about_counts(&mut hints, app, snapshot);
     about_minting(&mut hints, app, snapshot);
-    about_clock_and_bound(&mut hints, snapshot);
+    about_clock_and_bound(&mut hints, snapshot, app.account.read(|books| books.ledger().is_strict()));
     hints.0
 }
 
@@ -85,7 +88,8 @@ fn about_counts(hints: &mut Hints, app: &App, snapshot: &Snapshot) {
         "the latest attempt to read Cloudflare's count failed: usage after asOf is estimated. {why}."
     );
     hints.add(failure.is_some() && !measured.is_stale(), "ANALYTICS_FAILING", &text);
-    hints.add(!measured.assumption.holds, "ASSUMPTION_BROKEN", ASSUMPTION_BROKEN);
+    let broken = broken_assumptions(measured, snapshot.assumed_rate);
+    hints.add(!broken.is_empty(), "ASSUMPTION_BROKEN", &broken);
     if let Some(FastGrant { grant, rate }) = snapshot.fastest {
         let text = format!(
             "credential {grant} relays at {rate}, more than the assumed rate of a grant: it can use more than is reserved for it. Find it with turn-broker grants or under \"Who spends\" on the dashboard; end it with turn-broker revoke {grant}, or raise LIABILITY_MBPS_PER_GRANT."
@@ -107,6 +111,25 @@ fn about_counts(hints: &mut Hints, app: &App, snapshot: &Snapshot) {
         );
         hints.add(true, "COUNTS_LATE", &text);
     }
+}
+
+/// Which assumptions of the bound do not hold, each with its remedy; empty if they hold.
+fn broken_assumptions(measured: &MeasuredUsage, assumed: BitRate) -> String {
+    let exceeded = measured.exceeded.map(|ExceededRate { observed, source }| match observed {
+        Some(rate) if rate > assumed => format!(
+            "live credentials of {source} relay {rate} each on average, more than the assumed {assumed}. If your calls need that rate, set LIABILITY_MBPS_PER_GRANT above it. If not, revoke the one that relays most (turn-broker grants), and check who else uses the TURN key or secret."
+        ),
+        Some(rate) => format!(
+            "live credentials of {source} relayed {rate} each on average within the last hour, more than was assumed then. Now {assumed} are assumed. Wait: an hour without such a count ends this."
+        ),
+        None => format!(
+            "{source} counted bytes while no credential was live. Check who else uses the TURN key or secret."
+        ),
+    });
+    let causes = exceeded.into_iter().chain(measured.uncut.then(|| UNCUT.to_owned()));
+    let causes: Vec<_> = causes.chain(measured.outlived.then(|| OUTLIVED.to_owned())).collect();
+    let causes = causes.join(" Also, ");
+    if causes.is_empty() { causes } else { format!("the bound is unreliable: {causes}") }
 }
 
 /// Whether credentials are issued, and to whom.
@@ -134,7 +157,7 @@ fn about_minting(hints: &mut Hints, app: &App, snapshot: &Snapshot) {
 }
 
 /// The clock, and what live credentials can still relay.
-fn about_clock_and_bound(hints: &mut Hints, snapshot: &Snapshot) {
+fn about_clock_and_bound(hints: &mut Hints, snapshot: &Snapshot, is_strict: bool) {
     let bound = snapshot.figures.overshoot_bound();
     hints.add(snapshot.clock_behind > CLOCK_DIFFERENCE_TOLERATED, "CLOCK_BEHIND", CLOCK_BEHIND);
     hints.add(snapshot.clock_ahead > CLOCK_DIFFERENCE_TOLERATED, "CLOCK_AHEAD", CLOCK_AHEAD);
@@ -143,9 +166,49 @@ fn about_clock_and_bound(hints: &mut Hints, snapshot: &Snapshot) {
     if let Some(text) = words::lacks(snapshot) {
         hints.add(true, "LEDGER_RESTORED", &text);
     }
-    let text = format!(
-        "live credentials could take usage {} GB past the limit: shorten TURN_TTL_SECONDS, or lower LIABILITY_MBPS_PER_GRANT if your calls use less.",
-        bound.gb_up()
-    );
+    // Strict mode itself shortens lifetimes as far as that helps.
+    let remedy = if is_strict {
+        "Wait until some have ended, or raise the limit."
+    } else {
+        "Shorten TURN_TTL_SECONDS, or lower LIABILITY_MBPS_PER_GRANT if your calls use less."
+    };
+    let text = format!("live credentials could take usage {} GB past the limit. {remedy}", bound.gb_up());
     hints.add(bound.get() > 0, "BOUND_ABOVE_LIMIT", &text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use turn_ledger::IceSource;
+
+    #[test]
+    fn a_broken_assumption_is_named_with_its_source_and_its_remedy() {
+        let words = |measured: MeasuredUsage| broken_assumptions(&measured, BitRate::new(4_000_000));
+        let fine = MeasuredUsage::default();
+        assert_eq!(words(fine), "");
+        let exceeded = |mbps: Option<u64>| {
+            let observed = mbps.map(|mbps| BitRate::new(mbps * 1_000_000));
+            words(MeasuredUsage {
+                exceeded: Some(ExceededRate { observed, source: IceSource::Cloudflare }),
+                ..fine
+            })
+        };
+        let fast = exceeded(Some(13));
+        let cause =
+            "live credentials of cloudflare relay 13 Mbps each on average, more than the assumed 4 Mbps.";
+        assert!(fast.contains(cause) && fast.contains("set LIABILITY_MBPS_PER_GRANT above it"), "{fast}");
+        // The assumed rate was raised since.
+        let raised = exceeded(Some(3));
+        assert!(raised.contains("Now 4 Mbps are assumed. Wait: an hour without"), "{raised}");
+        let unexplained = exceeded(None);
+        assert!(unexplained.contains("while no credential was live. Check who else"), "{unexplained}");
+        let uncut = MeasuredUsage { uncut: true, ..fine };
+        assert_eq!(words(uncut), format!("the bound is unreliable: {UNCUT}"));
+        assert_eq!(
+            words(MeasuredUsage { outlived: true, ..fine }),
+            format!("the bound is unreliable: {OUTLIVED}")
+        );
+        let both = words(MeasuredUsage { outlived: true, ..uncut });
+        assert_eq!(both, format!("the bound is unreliable: {UNCUT} Also, {OUTLIVED}"));
+    }
 }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::{
-    Assumption, Basis, BitRate, Day, MeasuredUsage, Minute, PromisedTime, Reading, ReadingOutcome, Refusal,
+    Assumption, Basis, BitRate, Day, ExceededRate, MeasuredUsage, Minute, PromisedTime, Reading,
+    ReadingOutcome, Refusal,
 };
 use std::time::Duration;
 
@@ -201,9 +202,10 @@ fn a_connection_that_outlives_its_grant_breaks_the_assumption_while_it_reports()
     ledger.apply(UsageChange { source: IceSource::Cloudflare, basis: Basis::Granted, kind });
     assert!(!ledger.measured().assumption.holds);
     let mut ledger = reopened(&mut ledger);
-    assert!(!ledger.measured().assumption.holds, "it is stored");
+    let measured = ledger.measured();
+    assert!(!measured.assumption.holds && measured.outlived && measured.exceeded.is_none(), "it is stored");
     ledger.advance(at(10 * MINUTE));
-    assert!(ledger.measured().assumption.holds);
+    assert!(ledger.measured().assumption.holds && !ledger.measured().outlived);
 }
 
 #[test]
@@ -297,6 +299,8 @@ fn the_observed_rate_is_the_highest_of_the_sources() {
     // The bound of each source rests on its own rate.
     let measured = take(&mut ledger, 20, 9 * 150_000_000, 15_000_000_000);
     assert!(!measured.assumption.holds);
+    let exceeded = ExceededRate { observed: measured.assumption.observed, source: IceSource::Coturn };
+    assert_eq!(measured.exceeded, Some(exceeded));
     assert_eq!(ledger.bytes_per_minute(IceSource::Cloudflare), 15_000_000);
     let observed = measured.assumption.observed.unwrap().over_millis(60_000);
     assert_eq!(u128::from(ledger.bytes_per_minute(IceSource::Coturn)), observed);

@@ -15,7 +15,7 @@ use crate::{
     Minutes, Period, PromisedTime, Rates, SourceRows, SourceState, Timestamp, Trial, UsageChange,
 };
 
-pub use measured::MeasuredUsage;
+pub use measured::{ExceededRate, MeasuredUsage};
 pub use terms::SourceTerms;
 
 /// See the module's invariant.

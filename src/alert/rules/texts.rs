@@ -28,11 +28,12 @@ pub(super) fn what(kind: AlertKind, input: &AlertInput, since: Timestamp) -> Str
         AlertKind::Began(Fault::ProviderDown) => "The TURN provider issues no credentials.".into(),
         AlertKind::Ended(Fault::ProviderDown) => format!("The TURN provider issues credentials again; it had been down since {since}."),
         AlertKind::Began(Fault::AssumptionBroken) => {
-            let observed = input.observed_rate.map(|rate| format!(", up to {rate}")).unwrap_or_default();
-            format!(
-                "Credentials relay more than the assumed {} each{observed}, so usage can pass the limit by more than the status says.",
-                input.assumed_rate
-            )
+            let assumed = input.assumed_rate;
+            let excess = match input.observed_rate {
+                Some(rate) => format!("more than the assumed {assumed} each, up to {rate}"),
+                None => "more or longer than is assumed".into(),
+            };
+            format!("Credentials relay {excess}, so usage can pass the limit by more than the status says.")
         }
         AlertKind::Ended(Fault::AssumptionBroken) => {
             format!("Credentials relay no more than assumed again; they had relayed more since {since}.")

@@ -58,6 +58,9 @@ fn the_alert_of_a_broken_assumption_names_both_rates_and_its_end_is_sent() {
     assert_eq!(alert.kind, Began(AssumptionBroken));
     assert!(alert.what.contains("2 Mbps") && alert.what.contains("4.5 Mbps"), "{}", alert.what);
     assert_eq!(kinds(&mut rules, input(1)), [Ended(AssumptionBroken)]);
+    let outlived = AlertInput { observed_rate: None, ..broken };
+    let [alert] = evaluate(&mut AlertRules::default(), &outlived).try_into().unwrap();
+    assert!(alert.what.starts_with("Credentials relay more or longer than is assumed, so"), "{}", alert.what);
 }
 
 #[test]

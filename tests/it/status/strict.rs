@@ -45,7 +45,11 @@ async fn a_fully_reserved_limit_is_reported_as_such() {
     let expected = "Monthly bandwidth limit of 0.63 GB is reserved in full by credentials already issued. Please try again later.";
     assert_eq!(answer.json()["message"], expected);
     assert!(answer.header("retry-after").is_some());
-    assert!(hint_codes(&broker.status().await).contains(&"PROMISED_IN_FULL"));
+    broker.post(OPERATOR, "/api/budget/limit", json!({"limitGB": 0.62})).await;
+    let status = broker.status().await;
+    let hints = hint_codes(&status);
+    assert!(hints.contains(&"PROMISED_IN_FULL") && hints.contains(&"BOUND_ABOVE_LIMIT"), "{hints:?}");
+    assert!(!status["hints"].to_string().contains("TURN_TTL_SECONDS"), "lifetimes are as short as they get");
     broker.post(OPERATOR, "/api/budget/limit", json!({"limitGB": 0.72})).await;
     assert!(!hint_codes(&broker.status().await).contains(&"PROMISED_IN_FULL"));
     assert_eq!(broker.mint().await.json()["source"], "cloudflare", "there is room for another grant");

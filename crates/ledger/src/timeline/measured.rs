@@ -6,19 +6,33 @@ use std::time::Duration;
 use super::Timeline;
 use super::counts::STALE_AFTER;
 use super::terms::CUT_FOR;
-use crate::{Assumption, ByteCount, LateCounts, Timestamp};
+use crate::{Assumption, BitRate, ByteCount, IceSource, LateCounts, Timestamp};
+
+/// A source whose counts contradict the assumed rate. Its grants count at the observed rate meanwhile, if that is more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ExceededRate {
+    /// The rate of one grant that the counts show; `None` if bytes flowed while no grant was live.
+    pub observed: Option<BitRate>,
+    /// The source.
+    pub source: IceSource,
+}
 
 /// The readings of all metered sources, combined.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 pub struct MeasuredUsage {
     /// The instant up to which every source with readings is counted; `None` without a reading in this period.
     pub as_of: Option<Timestamp>,
     /// The sum of the readings.
     pub bytes: ByteCount,
-    /// The worst of the sources' comparisons with the assumed rate, and the highest of their observed rates.
+    /// Whether no source's rate is exceeded, none is uncut and no tail was outlived; and the highest of the observed rates.
     pub assumption: Assumption,
+    /// The source whose counts contradict the assumed rate, the fastest of several.
+    pub exceeded: Option<ExceededRate>,
     /// Whether sessions that should be cut may continue. Then the long tail is promised.
     pub uncut: bool,
+    /// Whether a connection relays although its grant and its tail are over.
+    pub outlived: bool,
     /// How late counts settle; `None` while they settle within the configured lag.
     pub late_counts: Option<LateCounts>,
     /// Whether an absurd count waits for its confirmation. If it is right, the bound is wrong.
@@ -52,9 +66,13 @@ impl Timeline {
         let Assumption { holds, observed } = self.trial.verdict();
         let has_begun = now.since(self.began_at) > CUT_FOR;
         let uncut = has_begun && self.terms.cut_tail.is_some() && !self.is_cut(now);
+        let outlived = self.outlived_until > now;
         measured.uncut |= uncut;
+        measured.outlived |= outlived;
+        let exceeded = (!holds).then_some(ExceededRate { observed, source: self.terms.source });
+        measured.exceeded = measured.exceeded.max(exceeded);
         measured.late_counts = measured.late_counts.or(self.late_counts.filter(|_| self.terms.is_read));
-        measured.assumption.holds &= holds && self.outlived_until <= now && !uncut;
+        measured.assumption.holds &= holds && !outlived && !uncut;
         measured.assumption.observed = measured.assumption.observed.max(observed);
         if self.terms.is_read {
             measured.unread_for = measured.unread_for.max(now.since(self.read_at));
