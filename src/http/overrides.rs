@@ -112,17 +112,23 @@ pub async fn set_frozen(app: AppState, JsonBody(body): JsonBody<FreezeOverride>)
 /// Drops the provider's count of this period.
 ///
 /// Use it if the count is absurd and was confirmed. Until the next count, usage is estimated from the period's start, everything
-/// promised since then is reserved, and `boundHolds` is false. Without a count of this period, nothing changes.
+/// promised since then is reserved, and `boundHolds` is false.
 #[utoipa::path(
     post, path = "/api/budget/drop-reading",
     responses(
         (status = 200, description = "The state of the budget without the count.", body = StatusBody),
+        (status = 404, description = "`NOT_FOUND`: no count of this period was taken, so there is nothing to drop.", body = ErrorBody),
     )
 )]
 pub async fn drop_reading(app: AppState) -> JsonResult<StatusBody> {
+    if !app.account.change(|books| books.ledger_mut().drop_readings()) {
+        return Err(ApiError::not_found(
+            "Wait for a count: the provider has counted nothing in this period, so there is nothing to drop.",
+        ));
+    }
     app.account.note_action("The provider's count of this period was dropped.".to_owned());
-    let dropped = app.account.record_change(|books| books.ledger_mut().drop_readings()).await?;
-    tracing::warn!(dropped, "the operator has dropped the provider's count of this period");
+    tracing::warn!("the operator has dropped the provider's count of this period");
+    app.account.recorded().await?;
     Ok(Json(status(&app, &app.account.snapshot())))
 }
 
@@ -190,7 +196,7 @@ pub async fn revoke_credential(app: AppState, Path(grant): Path<String>) -> Json
         revoked_at: issued.revoked_at.unwrap_or_default(),
         expires_at: issued.expires_at,
         reservation_released: false,
-        message: message(revocation),
+        message: message(revocation, issued.source),
     }))
 }
 
@@ -200,7 +206,7 @@ fn provider_schema() -> RefOr<Schema> {
     one_of(Revocation::VARIANTS.iter().map(<&str>::from), said)
 }
 
-fn message(revocation: Revocation) -> &'static str {
+fn message(revocation: Revocation, source: IceSource) -> &'static str {
     match revocation {
         Revocation::Done => {
             "The provider has revoked the credential. Relaying in progress may continue, and new allocations have been observed for some minutes after a revocation, so the bytes reserved for it stay reserved."
@@ -211,8 +217,11 @@ fn message(revocation: Revocation) -> &'static str {
         Revocation::Failed => {
             "The source could not be reached, so the credential still works. It cannot be renewed. Try again."
         }
+        Revocation::Cut if source.refuses_revoked() => {
+            "The sessions of the credential are ended within seconds, and new ones are refused. Then the bytes reserved for it are released."
+        }
         Revocation::Cut => {
-            "The sessions of the credential are ended within seconds, and so are new ones until it expires. At coturn, the bytes reserved for it stay reserved until then."
+            "The sessions of the credential are ended within seconds, and so are new ones until it expires. The bytes reserved for it stay reserved until then."
         }
         Revocation::Unsupported => {
             "This source cannot revoke, so the credential works until it expires. It cannot be renewed."

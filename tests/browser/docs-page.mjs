@@ -57,7 +57,7 @@ export async function theDocumentIsValidAndTrue(broker) {
   await call('post', '/api/budget/freeze', 200, { token: operatorToken, body: { frozen: true } });
   await call('get', '/api/turn-credentials', 200); // STUN only
   await call('post', '/api/budget/freeze', 200, { token: operatorToken, body: { frozen: false } });
-  await call('post', '/api/budget/drop-reading', 200, { token: operatorToken });
+  await call('post', '/api/budget/drop-reading', 404, { token: operatorToken });
   await call('post', '/api/credentials/{grant}/revoke', 200, { path: grant, token: operatorToken });
   await call('post', '/api/credentials/{grant}/revoke', 404, { path: 'no-such-grant', token: operatorToken });
   await call('get', '/api/calls-live', 200, { token: operatorToken });

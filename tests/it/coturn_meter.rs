@@ -123,6 +123,7 @@ async fn a_revoked_grants_sessions_are_ended() {
     relay.carries(&user, GB);
     let revoked = broker.post(OPERATOR, &format!("/api/credentials/{grant}/revoke"), json!({})).await.json();
     assert_eq!(revoked["provider"], "cut");
+    assert!(revoked["message"].as_str().unwrap().contains("stay reserved"), "{revoked}");
     look(&broker).await;
     assert!(relay.was_cut());
 }
@@ -180,6 +181,11 @@ async fn while_coturn_is_unreachable_the_bound_does_not_hold_and_the_long_tail_c
     relay.coturn.set_fault(Some(CliFault::OtherService));
     broker.advance(16);
     eventually("the doubt", async || broker.status().await["boundHolds"] == false).await;
+    let hints = broker.status().await["hints"].to_string();
+    assert!(
+        hints.contains("ASSUMPTION_BROKEN") && hints.contains("coturn's sessions are not cut"),
+        "{hints}"
+    );
     let reserved = |status: &Value| status["reservedGB"].as_str().unwrap().parse::<f64>().unwrap();
     broker.mint().await;
     // A minute at 2 Mbps is 15 MB; two hours of tail are 1.8 GB.

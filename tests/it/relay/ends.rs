@@ -128,6 +128,7 @@ async fn a_revoked_grant_is_cut_and_others_continue() {
     let path = format!("/api/credentials/{}/revoke", revoked.grant);
     let answer = broker.post(OPERATOR, &path, json!({})).await;
     assert_eq!(answer.json()["provider"], "cut", "{}", answer.text);
+    assert!(answer.json()["message"].as_str().unwrap().contains("are released"), "{}", answer.text);
     eventually("the cut", async || ended(&broker, "revoked").await == Some(1)).await;
     is_cut(&call, &peer, relayed).await;
     assert!(allocate(&revoked).await.is_err());
