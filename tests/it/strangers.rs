@@ -142,6 +142,7 @@ async fn in_strict_mode_an_address_that_has_used_its_share_gets_budget_exhausted
     assert_eq!(refused.error(), (429, "BUDGET_EXHAUSTED".into()));
     let expected = "Monthly bandwidth limit of 1000 GB has room, but your address has reserved its share of it with credentials already issued. Please try again later.";
     assert_eq!(refused.json()["message"], expected);
+    assert_eq!(refused.json()["error"], "Address has reserved its share");
     let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
     assert!((7_500..=7_800).contains(&wait), "until the first five minutes and their tail are over: {wait}");
     let reserved: f64 = broker.status().await["reservedGB"].as_str().unwrap().parse().unwrap();

@@ -64,20 +64,28 @@ impl ApiError {
         }
         let figures = &refusal.figures;
         let limit = plain_number(figures.limit.as_gb());
-        let state = if refusal.client_frees_at.is_some() {
+        let is_of_address = refusal.client_frees_at.is_some();
+        let state = if is_of_address {
             "has room, but your address has reserved its share of it with credentials already issued. Please try again later."
         } else if figures.is_spent() {
             "has been reached. Please wait until next month."
         } else {
             "is reserved in full by credentials already issued. Please try again later."
         };
-        Self::new(Code::BudgetExhausted, "Bandwidth limit reached")
+        let (error, remedy) = if is_of_address {
+            (
+                "Address has reserved its share",
+                "Raise RESERVED_PERCENT_PER_CLIENT if many users share this address.",
+            )
+        } else {
+            (
+                "Bandwidth limit reached",
+                "Raise BANDWIDTH_LIMIT_GB, or block who spends most: turn-broker spenders.",
+            )
+        };
+        Self::new(Code::BudgetExhausted, error)
             .message(format!("Monthly bandwidth limit of {limit} GB {state}"))
-            .remedy(if refusal.client_frees_at.is_some() {
-                "Raise RESERVED_PERCENT_PER_CLIENT if many users share this address."
-            } else {
-                "Raise BANDWIDTH_LIMIT_GB, or block who spends most: turn-broker spenders."
-            })
+            .remedy(remedy)
             .with_figures(refusal, figures.used, limit)
     }
 
