@@ -182,6 +182,7 @@ test('a bound that the data contradict is shown as unreliable', () => {
   assert.match(bound(overview({ boundAssumes: '4 Mbps per grant until 7200 s after expiry' })).why, /^Assumes 4 Mbps for each credential, until 2 h after it expires\./);
   const broken = bound(overview({ boundHolds: false, overshootBoundGB: '4.00' }));
   assert.deepEqual([broken.mark, broken.word], ['bad', '4.00 GB, unreliable']);
+  assert.match(broken.why, /The hints say why/);
   assert.equal(bound(overview({}, { bytes: { limit: 10 * GB, used: 0, overshootBound: 1 } })).mark, 'warn');
 });
 
@@ -402,7 +403,7 @@ test('an error of the broker has its own finding', () => {
   const title = (status, body) => titles([], { status, body })[0];
   assert.equal(title(0, null), 'The broker does not answer');
   assert.equal(title(429, { code: 'RATE_LIMITED', error: 'Too many', retryAfter: 30 }), 'Too many requests from this address');
-  assert.equal(title(429, { code: 'BUDGET_EXHAUSTED', error: 'Bandwidth limit reached' }), 'The budget is spent');
+  assert.equal(title(429, { code: 'BUDGET_EXHAUSTED', error: 'Bandwidth limit reached' }), 'The budget has no room');
   assert.equal(title(429, { code: 'USER_LIMIT_REACHED', error: 'User limit reached' }), 'This user has reached the limit');
   assert.equal(title(403, { code: 'USER_BLOCKED', error: 'User blocked' }), 'This user is blocked');
   assert.equal(title(403, { code: 'ORIGIN_NOT_ALLOWED', error: 'Origin not allowed' }), 'The broker rejects this page');

@@ -85,10 +85,7 @@ export function bound(overview) {
   const limit = assumedMbps(status.boundAssumes);
   if (limit === null) return verdict(bytes.overshootBound > 0 ? 'warn' : 'good', `${past} ${unit}`, `${sentence(status.boundAssumes)}.`);
   const assumes = `Assumes ${assumed(status.boundAssumes)}.`;
-  if (!status.boundHolds) {
-    const contradiction = isUnread(overview) ? 'The count contradicts it.' : `${sentence(counter(overview))}’s count contradicts it.`;
-    return verdict('bad', `${past} ${unit}, unreliable`, `${assumes} ${contradiction}`);
-  }
+  if (!status.boundHolds) return verdict('bad', `${past} ${unit}, unreliable`, `${assumes} The hints say why it is unreliable.`);
   return verdict(bytes.overshootBound > 0 ? 'warn' : 'good', `${past} ${unit}`, `${assumes} ${evidence(overview, limit)}`);
 }
 

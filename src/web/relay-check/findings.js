@@ -77,7 +77,7 @@ function refusal({ status, body }) {
     0: ['The broker does not answer', 'No response in time. Check that the broker runs and that this network can reach it.'],
     403: ['The broker rejects this page', `${said}. Open the check at the broker’s own address.`],
     429: body?.code === 'BUDGET_EXHAUSTED'
-      ? ['The budget is spent', `${said} There are no credentials until the reset, or until the operator raises the limit.`]
+      ? ['The budget has no room', `${said} The operator can raise the limit.`]
       : ['Too many requests from this address', `${said}. Wait${body?.retryAfter ? ` ${body.retryAfter} s` : ' a few minutes'} and check again.`],
   };
   const [title, text] = byCode[body?.code ?? ''] ?? byStatus[status] ?? [`The broker answered ${status}`, `${said ? `${said} ` : ''}See the broker’s log${body?.requestId ? ` for request ${body.requestId}` : ''}.`];
