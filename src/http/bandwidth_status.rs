@@ -60,6 +60,11 @@ pub struct StatusBody {
     #[serde(rename = "reservedGB")]
     #[schema(example = "12.00")]
     reserved_gb: String,
+    /// GB that sampling may have missed in the counts and that `reservedGB` does not include, rounded up. The bound is the used GB, plus
+    /// the reserved ones, plus these, minus the limit.
+    #[serde(rename = "samplingMarginGB")]
+    #[schema(example = "2.38")]
+    sampling_margin_gb: String,
     /// GB by which usage can still pass the limit, in the worst case, rounded up.
     #[serde(rename = "overshootBoundGB")]
     #[schema(example = "0.00")]
@@ -172,6 +177,7 @@ pub(super) fn status(app: &App, snapshot: &Snapshot) -> StatusBody {
         as_of: measured.as_of,
         stale: measured.is_stale(),
         reserved_gb: figures.committed.minus(figures.used).gb_up(),
+        sampling_margin_gb: figures.margin.gb_up(),
         overshoot_bound_gb: figures.overshoot_bound().gb_up(),
         bound_assumes: app.bound_terms.in_words(measured),
         bound_holds: snapshot.bound_holds(),

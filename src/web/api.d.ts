@@ -360,6 +360,7 @@ export interface StatusBody {
   remainingGB: string;
   reservedGB: string;
   resetDate: string;
+  samplingMarginGB: string;
   source: "measured+estimate" | "estimate";
   stale: boolean;
   status: "OK" | "LIMIT_EXCEEDED";

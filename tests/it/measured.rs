@@ -160,6 +160,10 @@ async fn an_absurd_count_is_confirmed_first_and_an_override_drops_it() {
 
     let dropped = broker.post(OPERATOR, "/api/budget/drop-reading", json!({})).await;
     assert_eq!(dropped.status, 200);
+    let again = broker.post(OPERATOR, "/api/budget/drop-reading", json!({})).await;
+    assert_eq!(again.error(), (404, "NOT_FOUND".into()), "there is nothing left to drop");
+    let actions = broker.operator("/api/actions").await.json()["actions"].take();
+    assert_eq!(actions.as_array().unwrap().len(), 1, "{actions}");
     let dropped = dropped.json();
     assert!(codes(&dropped).contains(&"READING_DROPPED") && !codes(&dropped).contains(&"ASSUMPTION_BROKEN"));
     assert_eq!((&dropped["boundHolds"], &dropped["asOf"]), (&json!(false), &Value::Null));
@@ -216,8 +220,24 @@ async fn the_status_shows_when_the_bytes_exceed_the_assumed_rate() {
     assert_eq!(status["observedMbpsPerGrant"], 33.333);
     assert!(status["boundAssumes"].as_str().unwrap().starts_with("33.3"), "{}", status["boundAssumes"]);
     assert!(codes(&status).contains(&"ASSUMPTION_BROKEN"));
+    assert!(
+        status["hints"].to_string().contains("credentials of cloudflare relay 33."),
+        "{}",
+        status["hints"]
+    );
     assert!(status["reservedGB"].as_str().unwrap().parse::<f64>().unwrap() > 10.0 * bound);
     assert_eq!(broker.metric("turn_broker_bound_holds").await, Some(0));
+}
+
+#[tokio::test]
+async fn the_bound_is_used_plus_reserved_plus_the_sampling_margin_minus_the_limit() {
+    let (cloudflare, broker) = with_analytics(&[]).await;
+    cloudflare.analytics().relay("key-id", "2025-01-10T00:00:00Z", 19 * GB, 0);
+    read(&broker).await.unwrap();
+    let status = broker.post(OPERATOR, "/api/budget/limit", json!({"limitGB": 10})).await.json();
+    let figures = ["bandwidthUsedGB", "reservedGB", "samplingMarginGB", "overshootBoundGB"];
+    // 5 % of 20 GB may be missing.
+    assert_eq!(figures.map(|field| status[field].as_str().unwrap()), ["19.00", "0.00", "1.00", "10.00"]);
 }
 
 #[tokio::test]

@@ -58,6 +58,7 @@ async fn an_idle_broker_states_every_field_and_the_first_seven_come_first() {
         "asOf": null,
         "stale": false,
         "reservedGB": "0.00",
+        "samplingMarginGB": "0.00",
         "overshootBoundGB": "0.00",
         "boundAssumes": "2 Mbps per grant until 7200 s after expiry",
         "boundHolds": true,
@@ -140,6 +141,7 @@ async fn the_overshoot_bound_is_what_live_credentials_can_use_past_the_limit() {
     assert_eq!(status["reservedGB"], "21.72");
     assert_eq!(status["overshootBoundGB"], "11.72");
     assert!(hint_codes(&status).contains(&"BOUND_ABOVE_LIMIT"));
+    assert!(status["hints"].to_string().contains("Shorten TURN_TTL_SECONDS"), "{}", status["hints"]);
 }
 
 #[tokio::test]
