@@ -164,16 +164,17 @@ fn document(contents: &Contents) -> Value {
     let sources =
         stored.sources.iter().map(|(source, rows)| (source.name().to_owned(), source_document(rows)));
     let grant = |(id, row): (&GrantId, &GrantRow)| {
-        let GrantRow { source, issued_at, expires_at, renewed, revoked_at, .. } = row;
+        let GrantRow { source, issued_at, expires_at, .. } = row;
+        let extra = row.extra();
         json!({
             "grant": id,
             "source": source,
             "issued_at": issued_at,
             "expires_at": expires_at,
             "alive_until": row.alive_until().map(Minute::start),
-            "reported": row.reported,
-            "renewed": renewed,
-            "revoked_at": revoked_at,
+            "reported": extra.reported,
+            "renewed": extra.renewed,
+            "revoked_at": extra.revoked_at,
             "tracks": (*source == IceSource::Sfu).then(|| row.tracks()),
         })
     };
@@ -197,7 +198,7 @@ fn document(contents: &Contents) -> Value {
         "sources": sources.collect::<serde_json::Map<_, _>>(),
         "connections": stored.connections.values().map(connection).collect::<Vec<_>>(),
         "issued": stored.grants.iter().map(grant).collect::<Vec<_>>(),
-        "renewals": stored.grants.values().filter(|row| row.renewed).count(),
+        "renewals": stored.grants.values().filter(|row| row.extra().renewed).count(),
         "orders": head.map(|head| head.overrides),
         "alerts": contents.alerts,
     })

@@ -193,7 +193,7 @@ pub async fn revoke_credential(app: AppState, Path(grant): Path<String>) -> Json
         revoked: true,
         source: issued.source,
         provider: revocation.name(),
-        revoked_at: issued.revoked_at.unwrap_or_default(),
+        revoked_at: issued.extra().revoked_at.unwrap_or_default(),
         expires_at: issued.expires_at,
         reservation_released: false,
         message: message(revocation, issued.source),

@@ -307,7 +307,7 @@ fn grant_as_spender(grant: &ListedGrant) -> SpenderBody {
         blocked: None,
         grants: 1,
         live: u64::from(grant.live),
-        usable: u64::from(grant.live && grant.row.revoked_at.is_none()),
+        usable: u64::from(grant.live && grant.row.extra().revoked_at.is_none()),
         first_seen: grant.row.issued_at,
         last_seen: grant.row.issued_at.max(spent.seen_at()),
     }
@@ -326,7 +326,7 @@ fn grant_body(grant: &ListedGrant) -> GrantBody {
         source: row.source,
         issued_at: row.issued_at,
         expires_at: row.expires_at,
-        revoked_at: row.revoked_at,
+        revoked_at: row.extra().revoked_at,
         live: grant.live,
         bytes: row.bytes().get(),
         measured_bytes: spent.measured().get(),

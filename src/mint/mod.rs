@@ -177,8 +177,7 @@ impl Mint {
         let Some((right, row)) = self.account.take_member_renewal(grant) else { return };
         let Some(credentials) = ready.into_iter().find(|it| it.source() == row.source) else { return };
         let Ok(id) = random::bytes() else { return };
-        let (client, spender) = (row.client, row.spender);
-        let address = row.address.as_deref().copied();
+        let (client, address, spender) = (row.client, row.extra().address, row.spender);
         let request = MintRequest {
             ttl,
             grant: GrantId::new(id),

@@ -67,7 +67,7 @@ impl Mint {
     pub async fn revoke_all(&self, grants: &[(GrantId, GrantRow)]) -> RevokedAll {
         let (mut results, mut calls, mut calls_until) = (vec![], vec![], None);
         for (id, grant) in grants {
-            let call = match grant.known_to_source {
+            let call = match grant.extra().known_to_source {
                 Some(true) => Err(Revocation::Done),
                 Some(false) => Err(Revocation::Unknown),
                 None => self.call(*id, grant),
@@ -94,13 +94,13 @@ impl Mint {
 
     /// The call that revokes a credential, or the result if its source takes no calls.
     fn call(&self, id: GrantId, grant: &GrantRow) -> Result<Call, Revocation> {
-        match (grant.source, grant.username.as_deref(), self.provider()) {
+        match (grant.source, grant.username(), self.provider()) {
             (IceSource::Cloudflare, Some(username), Some(provider)) => Ok(Call {
                 provider: Arc::clone(provider),
                 account: Arc::clone(&self.account),
                 id,
-                username: username.into(),
-                key: grant.key,
+                username,
+                key: grant.key.as_deref().copied(),
             }),
             (IceSource::Coturn, ..) if self.account.snapshot().measured.uncut => Err(Revocation::Failed),
             (source, ..) if self.cut_here.contains(&source) => Err(Revocation::Cut),

@@ -200,7 +200,7 @@ mod tests {
         world.leave("r", 1, MediaAfter::Ends);
         assert_eq!((world.open(), world.revoked()), (vec!["2".to_owned()], vec![a]));
         let asked = world.calls.next_cuts(10).await;
-        assert_eq!(asked.iter().map(|(_, row)| row.username.as_deref()).collect::<Vec<_>>(), [Some("name")]);
+        assert_eq!(asked.iter().map(|(id, row)| (*id, row.username())).collect::<Vec<_>>(), [(a, None)]);
         assert!(world.calls.take_cuts(10).is_empty());
         world.calls.keep_alive();
         assert_eq!(world.open(), ["2"], "nobody opens it again");

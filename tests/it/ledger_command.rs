@@ -94,7 +94,7 @@ async fn export_contains_everything_except_secrets() {
     let exported = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let document: Value = serde_json::from_str(&exported).unwrap();
-    assert_eq!(document["format"], 1);
+    assert_eq!(document["format"], 2);
     assert_eq!(document["counts"]["counts"]["issued"], 2);
     assert_eq!(document["connections"][0]["id"], "call-9");
     assert_eq!(document["issued"].as_array().unwrap().len(), 2);

@@ -10,15 +10,18 @@ use serde_plain::{derive_deserialize_from_fromstr, derive_serialize_from_display
 /// How much more a group of clients may use than one client.
 pub const GROUP_FACTOR: u32 = 4;
 
+/// The first 64 bits of an IPv6 address. As bytes, because a key in a row is smaller if it needs no alignment.
+type Prefix = [u8; 8];
+
 /// A client, or a group of clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ClientKey {
     /// An IPv4 address.
     V4(Ipv4Addr),
     /// An IPv6 /64: the first 64 bits of an address.
-    V6(u64),
+    V6(Prefix),
     /// An IPv6 /48: the same, with the last 16 bits zero.
-    V6Group(u64),
+    V6Group(Prefix),
 }
 
 impl ClientKey {
@@ -33,7 +36,7 @@ impl ClientKey {
     /// The group that this client belongs to.
     pub fn wider(self) -> Option<Self> {
         match self {
-            Self::V6(prefix) => Some(Self::V6Group(prefix & !0xffff)),
+            Self::V6(prefix) => Some(Self::V6Group(group(prefix))),
             Self::V4(_) | Self::V6Group(_) => None,
         }
     }
@@ -52,12 +55,16 @@ impl ClientKey {
     }
 }
 
-fn first_half(address: Ipv6Addr) -> u64 {
-    u64::try_from(address.to_bits() >> 64).unwrap_or_default()
+fn first_half(address: Ipv6Addr) -> Prefix {
+    address.octets().first_chunk().copied().unwrap_or_default()
 }
 
-fn with_prefix(prefix: u64) -> Ipv6Addr {
-    Ipv6Addr::from_bits(u128::from(prefix) << 64)
+fn group(prefix: Prefix) -> Prefix {
+    (u64::from_be_bytes(prefix) & !0xffff).to_be_bytes()
+}
+
+fn with_prefix(prefix: Prefix) -> Ipv6Addr {
+    Ipv6Addr::from_bits(u128::from(u64::from_be_bytes(prefix)) << 64)
 }
 
 impl fmt::Display for ClientKey {
@@ -83,7 +90,7 @@ impl FromStr for ClientKey {
         match text.split_once('/') {
             None => text.parse().map(Self::V4).map_err(|_| NotAClientKey),
             Some((address, "64")) => prefix(address).map(Self::V6),
-            Some((address, "48")) => prefix(address).map(|prefix| Self::V6Group(prefix & !0xffff)),
+            Some((address, "48")) => prefix(address).map(|prefix| Self::V6Group(group(prefix))),
             Some(_) => Err(NotAClientKey),
         }
     }

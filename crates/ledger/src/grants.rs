@@ -9,6 +9,7 @@
 mod counted;
 mod counts;
 mod dropped;
+mod due;
 mod history;
 mod listing;
 mod promises;
@@ -17,8 +18,10 @@ mod row;
 mod sfu;
 mod spending;
 mod spent;
+mod username;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use crate::{
     AllowanceTerms, Allowances, BitRate, CONNECTIONS_PER_GRANT_MAX, ChangeKind, ClientKey, Clients, Dirty,
@@ -28,8 +31,9 @@ use crate::{
 
 pub use counted::{CountedSource, CountedSources, FastGrant};
 pub use dropped::{Dropped, TAIL_MAX};
+use due::Due;
 pub use listing::{GrantFilter, GrantPage, GrantPlace, ListedGrant};
-pub use row::{GrantEnd, GrantRow, GrantState, Revoked};
+pub use row::{GrantEnd, GrantExtra, GrantRow, GrantState, Revoked};
 pub use sfu::SfuSession;
 pub use spending::GrantTerms;
 pub(crate) use spent::Charge;
@@ -44,8 +48,7 @@ pub struct Grants {
     terms: GrantTerms,
     /// Boxed, because half of a table of this size is empty.
     rows: HashMap<GrantId, Box<GrantRow>>,
-    /// The live grants by the first minute in which they may have ended.
-    due: BTreeSet<(Minute, GrantId)>,
+    due: Due,
     /// Those that have ended, by that minute.
     ended: BTreeSet<(Minute, GrantId)>,
     /// The latest grants that have left the table.
@@ -60,7 +63,7 @@ pub struct Grants {
     /// The most that the client of one grant may claim.
     claim_rate: BitRate,
     /// The first minute in which no grant of a TURN key is alive any more, also of grants that the full table could not take.
-    key_ends: BTreeMap<KeyName, Minute>,
+    key_ends: BTreeMap<Arc<KeyName>, Minute>,
     /// Revoked grants by the time of the revocation.
     revoked: BTreeSet<(Timestamp, GrantId)>,
     /// Revoked grants whose promise can still be released.
@@ -128,11 +131,11 @@ impl Grants {
     }
 
     /// Adds a grant. Its promise is made by the caller. Does nothing if the table is full.
-    pub(crate) fn issue(&mut self, id: GrantId, row: GrantRow) {
-        note_key_end(&mut self.key_ends, &row);
+    pub(crate) fn issue(&mut self, id: GrantId, mut row: GrantRow) {
+        note_key_end(&mut self.key_ends, &mut row);
         if !self.is_full() {
-            self.due.insert((row.ends_in(), id));
-            self.terms.count(&mut self.spenders, &row);
+            self.due.insert(row.ends_in(), id);
+            self.terms.count(&mut self.spenders, &mut row);
             self.rows.insert(id, Box::new(row));
             self.dirty.note_added(id);
         }
@@ -148,9 +151,9 @@ impl Grants {
         self.dirty.note_removed(id);
         let row = self.rows.remove(&id)?;
         self.claiming.remove(&(row.source, id));
-        self.due.remove(&(row.ends_in(), id));
+        self.due.remove(row.ends_in(), id);
         self.ended.remove(&(row.ends_in(), id));
-        self.forget_revocation(id, row.revoked_at);
+        self.forget_revocation(id, row.extra().revoked_at);
         let (share, live) = (self.terms.share(&row), i64::from(!row.has_ended()));
         self.terms.tally(&mut self.spenders, &row, |sums| sums.remove(&share, live));
         self.replace_promise(row.promise().as_ref(), None)
@@ -167,26 +170,26 @@ impl Grants {
         if now < grant.refresh_after() || grant.is_expired(now) {
             return false;
         }
-        let may_renew = |row: &&mut GrantRow| !row.renewed && row.revoked_at.is_none();
+        let may_renew = |row: &&mut GrantRow| !row.extra().renewed && row.extra().revoked_at.is_none();
         let Some(row) = self.find_or_insert(grant).filter(may_renew) else { return false };
-        row.renewed = true;
+        row.extra_mut().renewed = true;
         self.dirty.note(grant.id);
         true
     }
 
     /// Returns a renewal that was not used.
     pub(crate) fn give_renewal_back(&mut self, id: GrantId) {
-        self.change(id, |row| row.renewed = false);
+        self.change(id, |row| row.extra_mut().renewed = false);
     }
 
     /// Whether a grant was revoked.
     pub fn is_revoked(&self, id: GrantId) -> bool {
-        self.get(id).is_some_and(|row| row.revoked_at.is_some())
+        self.get(id).is_some_and(|row| row.extra().revoked_at.is_some())
     }
 
     /// The row of a live grant that was not revoked.
     pub fn valid(&self, id: GrantId) -> Option<&GrantRow> {
-        self.get(id).filter(|row| row.revoked_at.is_none())
+        self.get(id).filter(|row| row.extra().revoked_at.is_none())
     }
 
     /// Revokes a grant. A second call does not change the time. `None` for an unknown grant, for one that costs nothing
@@ -195,8 +198,8 @@ impl Grants {
     /// The grant stays committed, because a running allocation may continue.
     pub(crate) fn revoke(&mut self, id: GrantId, now: Timestamp) -> Option<&GrantRow> {
         let row = self.get(id).filter(|row| row.source.is_metered() && row.is_in_use(now))?;
-        if row.revoked_at.is_none() {
-            self.change(id, |row| row.revoked_at = Some(now));
+        if row.extra().revoked_at.is_none() {
+            self.change(id, |row| row.extra_mut().revoked_at = Some(now));
             self.revoked.insert((now, id));
             if self.get(id).is_some_and(|row| row.source.refuses_revoked()) {
                 self.releasable.insert(id);
@@ -214,7 +217,7 @@ impl Grants {
 
     /// Notes what its source answered when it was asked to revoke a grant: whether it knew the grant.
     pub(crate) fn note_known_to_source(&mut self, id: GrantId, is_known: bool) {
-        self.change(id, |row| row.known_to_source = Some(is_known));
+        self.change(id, |row| row.extra_mut().known_to_source = Some(is_known));
     }
 
     /// The revoked grants that the table still has, the latest revocation first.
@@ -254,8 +257,8 @@ impl Grants {
     ) -> Result<Option<ChangeKind>, OpenError> {
         // Expired rows are removed regularly. Searching for them here would scan the table for each refusal.
         let row = self.find_or_insert(grant).ok_or(OpenError::TableFull)?;
-        let (client, is_first) = (row.client, !row.reported);
-        if row.claims.open_count() >= CONNECTIONS_PER_GRANT_MAX {
+        let (client, is_first) = (row.client, !row.extra().reported);
+        if row.extra().claims.open_count() >= CONNECTIONS_PER_GRANT_MAX {
             return Err(OpenError::TooManyOnGrant);
         }
         if client.is_some_and(|client| !self.clients.may_open(client)) {
@@ -263,7 +266,7 @@ impl Grants {
         }
         self.allowances(Some(grant.id), now, rules).open();
         if is_first {
-            self.change(grant.id, |row| row.reported = true);
+            self.change(grant.id, |row| row.extra_mut().reported = true);
         }
         Ok(is_first.then_some(ChangeKind::GrantReported))
     }
@@ -279,8 +282,9 @@ impl Grants {
         let Some(row) = id.and_then(|id| self.rows.get_mut(&id)).filter(|row| !row.has_ended()) else {
             return Allowances::default();
         };
-        let own = (&mut row.claims, AllowanceTerms::new(self.claim_rate, rules));
-        let [client, group] = match row.client {
+        let of_client = row.client;
+        let own = (&mut row.extra_mut().claims, AllowanceTerms::new(self.claim_rate, rules));
+        let [client, group] = match of_client {
             Some(client) => self.clients.scopes(client, rules),
             None => [None, None],
         };
@@ -290,7 +294,8 @@ impl Grants {
     /// Sets the most that the client of one grant may claim from now on. What was saved is dropped.
     pub(crate) fn set_claim_rate(&mut self, rate: Option<BitRate>, now: Timestamp) {
         self.claim_rate = rate.unwrap_or(RELAY_RATE_MAX);
-        self.rows.values_mut().for_each(|row| row.claims.forfeit(now));
+        let extras = self.rows.values_mut().filter_map(|row| row.extra.as_mut());
+        extras.for_each(|extra| extra.claims.forfeit(now));
     }
 
     /// Notes the client of a grant whose row does not name one, or that has no row.
@@ -305,7 +310,7 @@ impl Grants {
         if !grant.is_expired(now) {
             let _ = self.find_or_insert(grant);
         }
-        let claims = self.get(grant.id).filter(|row| row.client.is_none())?.claims.clone();
+        let claims = self.get(grant.id).filter(|row| row.client.is_none())?.extra().claims.clone();
         let change = self.change_spender(grant.id, |row| row.client = Some(client));
         let [client, group] = self.clients.scopes(client, rules);
         let mut allowances = Allowances::new([None, client, group], now);
@@ -361,10 +366,13 @@ impl Grants {
     }
 }
 
-/// Notes until when a grant keeps the key that minted it.
-fn note_key_end(ends: &mut BTreeMap<KeyName, Minute>, row: &GrantRow) {
-    if let (Some(key), Some(until)) = (row.key, row.alive_until()) {
-        let end = ends.entry(key).or_insert(until);
+/// Notes until when a grant keeps the key that minted it. All rows of a key share its name.
+fn note_key_end(ends: &mut BTreeMap<Arc<KeyName>, Minute>, row: &mut GrantRow) {
+    if let Some(until) = row.alive_until()
+        && let Some(key) = &mut row.key
+    {
+        *key = ends.get_key_value(key).map_or_else(|| Arc::clone(key), |(known, _)| Arc::clone(known));
+        let end = ends.entry(Arc::clone(key)).or_insert(until);
         *end = until.max(*end);
     }
 }

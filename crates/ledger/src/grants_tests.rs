@@ -74,19 +74,19 @@ fn changed(grants: &mut Grants) -> Option<GrantRow> {
 fn every_change_of_a_row_is_recorded() {
     let mut grants = grants();
     let grant = issued(&mut grants, 1);
-    assert_eq!(changed(&mut grants).unwrap().username.as_deref(), Some("user"));
+    assert_eq!(changed(&mut grants).unwrap().username().as_deref(), Some("user"));
     assert!(grants.take_renewal(&grant, at(750)));
-    assert!(changed(&mut grants).unwrap().renewed);
+    assert!(changed(&mut grants).unwrap().extra().renewed);
     grants.give_renewal_back(grant.id);
-    assert!(!changed(&mut grants).unwrap().renewed);
+    assert!(!changed(&mut grants).unwrap().extra().renewed);
     grants.open_connection(&grant, at(10), &rules()).unwrap();
-    assert!(changed(&mut grants).unwrap().reported);
+    assert!(changed(&mut grants).unwrap().extra().reported);
     assert!(grants.extend(grant.id, at(3_600)).is_some());
     assert_eq!(changed(&mut grants).unwrap().alive_until(), Some(Minute::new(60)));
     grants.allowances(Some(grant.id), at(20), &rules()).close(at(20));
     assert!(grants.take_changes().is_empty(), "what a client may claim is not stored");
     grants.revoke(grant.id, at(30)).unwrap();
-    assert_eq!(changed(&mut grants).unwrap().revoked_at, Some(at(30)));
+    assert_eq!(changed(&mut grants).unwrap().extra().revoked_at, Some(at(30)));
     grants.forget_expired(at(3_600));
     assert!(changed(&mut grants).unwrap().has_ended());
 }
@@ -129,8 +129,8 @@ fn a_revoked_grant_does_not_renew() {
 fn a_second_revocation_keeps_the_time_of_the_first() {
     let mut grants = grants();
     let grant = issued(&mut grants, 1);
-    assert_eq!(grants.revoke(grant.id, at(5)).unwrap().revoked_at, Some(at(5)));
-    assert_eq!(grants.revoke(grant.id, at(9)).unwrap().revoked_at, Some(at(5)));
+    assert_eq!(grants.revoke(grant.id, at(5)).unwrap().extra().revoked_at, Some(at(5)));
+    assert_eq!(grants.revoke(grant.id, at(9)).unwrap().extra().revoked_at, Some(at(5)));
     assert_eq!(grants.revoke(GrantId::new([9; 16]), at(9)), None, "an unknown grant");
     let free = Grant { source: IceSource::Manual, ..self::grant(2) };
     grants.open_connection(&free, at(1), &rules()).unwrap();
@@ -207,7 +207,7 @@ fn a_renewal_at_the_same_source_prolongs_what_was_begun_before_it() {
         grants.issue(renewal.id, GrantRow::new(&renewal, Some("user"), Some(promised(40))));
         grants.note_written(renewal.id);
         grants.note_renewal(first.id, renewal.id);
-        grants.change(first.id, |row| row.renewed = true);
+        grants.change(first.id, |row| row.extra_mut().renewed = true);
     };
     renew(&mut grants, later(2, IceSource::Coturn));
     assert_eq!(grants.end_of(first.id, None, false, at(1_000)), Some(GrantEnd::Expired), "another source");
@@ -330,7 +330,7 @@ fn a_key_is_used_until_its_last_grant_and_tail_have_ended_also_without_room_in_t
     let at = |minutes: i64| Minute::new(minutes).start();
     let row = |key, minutes| {
         let grant = grant(1);
-        GrantRow { key: Some(key), ..GrantRow::new(&grant, None, Some(promised(minutes))) }
+        GrantRow { key: Some(Arc::new(key)), ..GrantRow::new(&grant, None, Some(promised(minutes))) }
     };
     let one_row = || bounded(Bounds { grants: 1, ..Bounds::default() }, true);
     let mut grants = one_row();
@@ -357,7 +357,7 @@ fn a_grant_that_counts_as_alive_for_longer_keeps_its_key_for_longer() {
     let until = Minute::from_end(grant.expires_at);
     grants.issue(
         grant.id,
-        GrantRow { key: Some(key), ..GrantRow::new(&grant, None, Some(promised(until.number()))) },
+        GrantRow { key: Some(Arc::new(key)), ..GrantRow::new(&grant, None, Some(promised(until.number()))) },
     );
     let later = until.start().plus(Duration::from_secs(600));
     assert!(grants.extend(grant.id, later).is_some());
@@ -368,23 +368,48 @@ fn a_grant_that_counts_as_alive_for_longer_keeps_its_key_for_longer() {
 
 #[test]
 fn what_a_row_says_of_a_grant_is_stored() {
-    let row = GrantRow {
-        renewed: true,
-        renewed_by: Some(Box::new(GrantId::new([2; 16]))),
-        revoked_at: Some(at(3)),
-        known_to_source: Some(true),
-        reported: true,
+    let mut row = GrantRow {
         state: GrantState::EndedReleased,
         spent: Some(Box::new(Spent { assumed: ByteCount::new(5), ..Spent::default() })),
-        key: KeyName::new("first"),
+        key: KeyName::new("first").map(Arc::new),
         client: "2001:db8:1:2::/64".parse().ok(),
-        address: "2001:db8:1:2::3".parse().ok().map(Box::new),
-        clock_ahead_millis: 90_000,
         spender: Spender { user: User::new("ann"), ..Spender::default() }.known(),
         ..GrantRow::new(&grant(1), Some("user"), Some(promised(20)))
     };
+    let extra = row.extra_mut();
+    (extra.renewed, extra.renewed_by) = (true, Some(GrantId::new([2; 16])));
+    (extra.revoked_at, extra.known_to_source) = (Some(at(3)), Some(true));
+    (extra.reported, extra.clock_ahead_millis) = (true, 90_000);
+    extra.address = "2001:db8:1:2::3".parse().ok();
     let json = serde_json::to_string(&row).unwrap();
     assert_eq!(serde_json::from_str::<GrantRow>(&json).unwrap(), row);
+}
+
+#[test]
+fn a_user_name_comes_back_as_it_was_if_its_source_revokes_by_it() {
+    for name in ["user", "0123456789abcdef".repeat(4).as_str(), &"F".repeat(64)] {
+        let mut row = GrantRow::new(&grant(1), Some(name), None);
+        assert_eq!(row.username().as_deref(), Some(name));
+        row.forget_username();
+        assert_eq!(row.username(), None);
+        let of_coturn = Grant { source: IceSource::Coturn, ..grant(1) };
+        assert_eq!(GrantRow::new(&of_coturn, Some(name), None).username(), None);
+    }
+}
+
+#[test]
+fn the_grants_of_a_user_and_of_a_key_share_memory() {
+    let mut grants = grants();
+    for id in [1, 2] {
+        let spender = Spender { user: User::new("ann"), ..Spender::default() }.known();
+        let key = KeyName::new("first").map(Arc::new);
+        let row = GrantRow { spender, key, ..GrantRow::new(&grant(id), None, Some(promised(20))) };
+        grants.issue(GrantId::new([id; 16]), row);
+    }
+    let [first, second] = [1, 2].map(|id| grants.get(GrantId::new([id; 16])).unwrap());
+    let is_same = |of: fn(&GrantRow) -> *const ()| of(first) == of(second);
+    assert!(is_same(|row| Arc::as_ptr(row.spender.as_ref().unwrap()).cast()));
+    assert!(is_same(|row| Arc::as_ptr(row.key.as_ref().unwrap()).cast()));
 }
 
 #[test]
@@ -401,5 +426,5 @@ fn a_stored_grant_takes_at_most_200_bytes_with_its_key() {
     assert_eq!(read, GrantRow { state: GrantState::Live, ..row });
     let bytes = stored.len() + grant.id.as_bytes().len();
     assert!(bytes <= 200, "{bytes}: {stored}");
-    assert!(size_of::<GrantRow>() <= 264, "in memory: {}", size_of::<GrantRow>());
+    assert!(size_of::<GrantRow>() <= 120, "in memory: {}", size_of::<GrantRow>());
 }

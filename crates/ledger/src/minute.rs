@@ -9,7 +9,7 @@ use crate::Timestamp;
 /// The number since 1970 of a span of so many milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Slot<const LENGTH: i64>(i64);
+pub struct Slot<const LENGTH: i64>(i32);
 
 /// Minutes since 1970.
 pub type Minute = Slot<60_000>;
@@ -21,37 +21,38 @@ impl Minute {
 
 impl<const LENGTH: i64> Slot<LENGTH> {
     /// From its number since 1970.
-    pub const fn new(number: i64) -> Self {
-        Self(number)
+    /// The largest and the smallest one stand for what lies beyond: for minutes, about 4,000 years.
+    pub fn new(number: i64) -> Self {
+        Self(i32::try_from(number).unwrap_or(if number < 0 { i32::MIN } else { i32::MAX }))
     }
 
     /// The one that contains `at`.
-    pub const fn of(at: Timestamp) -> Self {
-        Self(at.as_millis().div_euclid(LENGTH))
+    pub fn of(at: Timestamp) -> Self {
+        Self::new(at.as_millis().div_euclid(LENGTH))
     }
 
     /// The first one that does not begin before `at`.
-    pub const fn from_end(at: Timestamp) -> Self {
+    pub fn from_end(at: Timestamp) -> Self {
         Self::of(Timestamp::from_millis(at.as_millis().saturating_add(LENGTH.saturating_sub(1))))
     }
 
     /// The one that contains or ends at `at`.
-    pub const fn until(at: Timestamp) -> Self {
+    pub fn until(at: Timestamp) -> Self {
         Self::of(Timestamp::from_millis(at.as_millis().saturating_sub(1)))
     }
 
     /// Its number since 1970.
-    pub const fn number(self) -> i64 {
-        self.0
+    pub fn number(self) -> i64 {
+        self.0.into()
     }
 
     /// Its first instant.
-    pub const fn start(self) -> Timestamp {
-        Timestamp::from_millis(self.0.saturating_mul(LENGTH))
+    pub fn start(self) -> Timestamp {
+        Timestamp::from_millis(self.number().saturating_mul(LENGTH))
     }
 
     /// The first instant after it.
-    pub const fn end(self) -> Timestamp {
+    pub fn end(self) -> Timestamp {
         self.next().start()
     }
 
@@ -63,7 +64,7 @@ impl<const LENGTH: i64> Slot<LENGTH> {
 
     /// How many there are from `earlier` to here; zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> u64 {
-        u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0)
+        u64::try_from(self.number().saturating_sub(earlier.number())).unwrap_or(0)
     }
 
     /// Those that begin in `[from, until)`.

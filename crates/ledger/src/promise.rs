@@ -34,7 +34,7 @@ pub struct PromisedTime {
     pub reserved_from: Minute,
     /// Earlier grants of its chain of renewals whose sessions last until its end, because the broker ends the sessions of this source. A
     /// user could relay with all of them at once.
-    pub chain_before: u32,
+    pub chain_before: u16,
     /// The first minute in which nothing is relayed any more: the expiry and the tail are over.
     pub until: Minute,
     /// The most bytes that are relayed in a minute.
@@ -44,7 +44,7 @@ pub struct PromisedTime {
 }
 
 /// The stored form: `from`, the minutes from it to `reserved_from`, `chain_before`, the minutes from `from` to `until`, `per_minute`.
-type StoredTime = (Minute, i64, u32, i64, u64);
+type StoredTime = (Minute, i64, u16, i64, u64);
 
 impl From<StoredTime> for PromisedTime {
     fn from((from, reserved_from, chain_before, until, per_minute): StoredTime) -> Self {

@@ -77,6 +77,11 @@ impl IceSource {
         matches!(self, Self::Relay)
     }
 
+    /// Whether it is asked to revoke a credential by its user name. Of the others, the user name is not kept.
+    pub const fn revokes_by_name(self) -> bool {
+        matches!(self, Self::Cloudflare)
+    }
+
     /// Whether what it relays is charged to the budget.
     pub const fn is_metered(self) -> bool {
         matches!(self, Self::Cloudflare | Self::Coturn | Self::Relay | Self::Sfu)

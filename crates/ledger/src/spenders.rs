@@ -18,9 +18,10 @@ mod sums;
 mod user;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use crate::sorted;
-use crate::{ByteCount, Day, Dirty, Minute, Rows, Timestamp};
+use crate::{ByteCount, Day, Dirty, Minute, Rows, Spender, Timestamp};
 
 pub(crate) use key::Keys;
 pub use key::{SpenderKey, SpenderKind};
@@ -53,6 +54,8 @@ pub(crate) struct Row {
     /// Where this user's grants may relay; for a limit of each user.
     promised: PromisedMinutes,
     live: i64,
+    /// What the last grant of this user says of who spends, while one is live.
+    last: Option<Arc<Spender>>,
 }
 
 impl Row {
@@ -71,6 +74,7 @@ impl Row {
     /// Changes the number of live grants.
     pub(crate) fn change_live(&mut self, by: i64) {
         self.live = self.live.saturating_add(by);
+        self.last.take_if(|_| self.live <= 0);
     }
 
     /// Notes a share that will not change any more.
@@ -318,6 +322,18 @@ impl Spenders {
         self.all.add(share, live);
         for (table, key) in self.tables.iter_mut().zip(keys) {
             table.add(key.as_ref(), |row| row.add(share, live));
+        }
+    }
+
+    /// Replaces what a grant says of who spends by the same value of its user's last grant, so that both share its memory.
+    pub(crate) fn share(&mut self, spender: &mut Arc<Spender>) {
+        let key = spender.user.clone().map(SpenderKey::User);
+        let Some(row) = key.and_then(|key| self.table_mut(SpenderKind::User).rows.get_mut(&key)) else {
+            return;
+        };
+        match row.last.as_ref().filter(|last| *last == spender) {
+            Some(last) => *spender = Arc::clone(last),
+            None => row.last = Some(Arc::clone(spender)),
         }
     }
 

@@ -112,7 +112,7 @@ pub struct Request {
     /// The first minute that is not promised already, for the grant that this one renews.
     pub reserved_from: Minute,
     /// Grants before it whose sessions it prolongs. For the limit of a user, each of them could relay too.
-    pub chain_before: u32,
+    pub chain_before: u16,
     /// What the caller's address and its group have reserved, in strict mode. `None` without an address.
     pub clients: [Option<ClientShare>; 2],
     /// What the user has used and reserved, if there is a limit for each user.

@@ -63,10 +63,11 @@ impl Prefix {
 
 impl From<ClientKey> for Prefix {
     fn from(client: ClientKey) -> Self {
+        let bits = |prefix| u128::from(u64::from_be_bytes(prefix)) << 64;
         match client {
             ClientKey::V4(address) => Self::ipv4(address),
-            ClientKey::V6(first_half) => Self::cut(u128::from(first_half) << 64, 64),
-            ClientKey::V6Group(first_half) => Self::cut(u128::from(first_half) << 64, GROUP_LENGTH),
+            ClientKey::V6(prefix) => Self::cut(bits(prefix), 64),
+            ClientKey::V6Group(prefix) => Self::cut(bits(prefix), GROUP_LENGTH),
         }
     }
 }

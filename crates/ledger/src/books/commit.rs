@@ -221,8 +221,11 @@ impl Books {
         let promise = self.final_promise(&hold, renews);
         if is_metered {
             let mut row = GrantRow::new(grant, username, Some(promise.time));
-            (row.client, row.address, row.spender, row.key) = (client, address.map(Box::new), spender, key);
-            row.clock_ahead_millis = u64::try_from(hold.clock_ahead.as_millis()).unwrap_or(u64::MAX);
+            (row.client, row.spender, row.key) = (client, spender, key.map(Arc::new));
+            if address.is_some() || hold.clock_ahead > Duration::ZERO {
+                let ahead = u64::try_from(hold.clock_ahead.as_millis()).unwrap_or(u64::MAX);
+                (row.extra_mut().address, row.extra_mut().clock_ahead_millis) = (address, ahead);
+            }
             self.grants.issue(grant.id, row);
         }
         if let Some(renewed) = renews {

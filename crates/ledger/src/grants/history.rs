@@ -70,10 +70,10 @@ impl Grants {
                     row.state = GrantState::Live;
                 }
                 ids.push(*id);
-                self.due.insert((row.ends_in(), *id));
-                self.revoked.extend(row.revoked_at.map(|at| (at, *id)));
+                self.due.insert(row.ends_in(), *id);
+                self.revoked.extend(row.extra().revoked_at.map(|at| (at, *id)));
                 self.releasable.extend(row.may_be_released().then_some(*id));
-                self.pulling.extend(row.pulls.as_ref().and(row.promised).map(|time| (time.from.next(), *id)));
+                self.pulling.extend(row.pulls().and(row.promised).map(|time| (time.from.next(), *id)));
                 note_key_end(&mut self.key_ends, row);
             }
             if row.spent().claimed() > ByteCount::ZERO {
@@ -83,7 +83,7 @@ impl Grants {
         // A full table has room for users with live grants, then for those whose time was counted last, or was not.
         ids.extend(self.ended.iter().rev().map(|(_, id)| *id));
         for id in ids {
-            let Some(row) = self.rows.get(&id) else { continue };
+            let Some(row) = self.rows.get_mut(&id) else { continue };
             self.terms.count(&mut self.spenders, row);
             let promise = row.promise();
             // The minutes of the sources are stored, so only the sums of users and clients are missing.
@@ -95,13 +95,10 @@ impl Grants {
     pub(super) fn end_due(&mut self, now: Timestamp, most: usize) -> bool {
         let minute = Minute::of(now);
         for _ in 0..most {
-            let Some((_, id)) = self.due.first().copied().filter(|(due, _)| *due <= minute) else {
-                return true;
-            };
-            self.due.pop_first();
+            let Some(id) = self.due.take(minute) else { return true };
             let stays = |row: &GrantRow| row.is_live(now).then(|| row.ends_in().max(minute.next()));
             match self.get(id).map(stays) {
-                Some(Some(until)) => drop(self.due.insert((until, id))),
+                Some(Some(until)) => self.due.insert(until, id),
                 Some(None) => self.end(id, now),
                 None => {}
             }
@@ -117,9 +114,10 @@ impl Grants {
         self.terms.tally(&mut self.spenders, row, |sums| sums.change_live(-1));
         self.dirty.note(id);
         // Only what a history shows is kept.
-        row.username = None;
+        row.forget_username();
         row.state = if row.is_released() { GrantState::EndedReleased } else { GrantState::Ended };
-        let (revoked_at, until, is_metered) = (row.revoked_at, row.ends_in(), row.source.is_metered());
+        let (revoked_at, until, is_metered) =
+            (row.extra().revoked_at, row.ends_in(), row.source.is_metered());
         self.forget_revocation(id, revoked_at);
         if is_metered {
             self.ended.insert((until, id));
@@ -140,10 +138,10 @@ impl Grants {
         let Some(row) = self.rows.get_mut(&id).filter(|row| row.state == GrantState::Ended) else { return };
         row.state = GrantState::Live;
         self.terms.tally(&mut self.spenders, row, |sums| sums.change_live(1));
-        self.revoked.extend(row.revoked_at.map(|at| (at, id)));
+        self.revoked.extend(row.extra().revoked_at.map(|at| (at, id)));
         self.releasable.extend(row.may_be_released().then_some(id));
         self.ended.remove(&(row.ends_in(), id));
-        self.due.insert((until, id));
+        self.due.insert(until, id);
     }
 
     /// Keeps what a grant has spent in this period, which ends now, and what nobody has counted of it until then.

@@ -22,7 +22,7 @@ impl GrantRow {
 
     /// Whether its promise can be released once it is gone. Its source ends its sessions and refuses new ones.
     pub(super) fn may_be_released(&self) -> bool {
-        self.revoked_at.is_some() && self.source.refuses_revoked() && self.state == GrantState::Live
+        self.extra().revoked_at.is_some() && self.source.refuses_revoked() && self.state == GrantState::Live
     }
 }
 
@@ -141,7 +141,7 @@ impl Grants {
     fn reserve_for_renewals(&mut self, first: GrantId, changes: &mut Vec<UsageChange>) {
         let mut id = first;
         while let Some((renewal, end)) =
-            self.any(id).and_then(|row| Some((*row.renewed_by.as_deref()?, row.promised?.chain_until())))
+            self.any(id).and_then(|row| Some((row.extra().renewed_by?, row.promised?.chain_until())))
         {
             let relies = |row: &GrantRow| row.promised.is_some_and(|time| time.reserved_from > end);
             if !self.any(renewal).is_some_and(relies) {

@@ -10,12 +10,12 @@ use crate::{GrantId, Timestamp};
 impl Grants {
     /// Notes the grant that renews another one.
     pub(crate) fn note_renewal(&mut self, renewed: GrantId, by: GrantId) {
-        self.change(renewed, |row| row.renewed_by = Some(Box::new(by)));
+        self.change(renewed, |row| row.extra_mut().renewed_by = Some(by));
     }
 
     /// A grant, its renewal, the renewal of that, and so on. The latest one ends the list.
     pub fn with_renewals(&self, id: GrantId) -> impl Iterator<Item = GrantId> + '_ {
-        iter::successors(Some(id), move |id| self.any(*id)?.renewed_by.as_deref().copied())
+        iter::successors(Some(id), move |id| self.any(*id)?.extra().renewed_by)
     }
 
     /// When the last credential of a grant and its renewals at the same source expires, by either clock. Revoked renewals do not count. `expiry`: that
@@ -26,7 +26,7 @@ impl Grants {
         let counts = |(it, row): &(GrantId, &GrantRow)| {
             *it == id
                 || (Some(row.source) == source
-                    && row.revoked_at.is_none()
+                    && row.extra().revoked_at.is_none()
                     && row.state != GrantState::Unwritten)
         };
         of_chain.filter(counts).map(|(_, row)| row.latest_expiry()).max().or(expiry)
@@ -35,7 +35,7 @@ impl Grants {
     /// Whether no renewal relies on the minutes of a grant: there is none, or nothing can be relayed on it and its own minutes are
     /// released. A renewal that is not in the table relies on them, for all we know.
     pub(super) fn no_renewal_relies_on(&self, row: &GrantRow) -> bool {
-        let renewal = row.renewed_by.as_deref().and_then(|id| self.any(*id));
-        !row.renewed || renewal.is_some_and(GrantRow::is_released)
+        let renewal = row.extra().renewed_by.and_then(|id| self.any(id));
+        !row.extra().renewed || renewal.is_some_and(GrantRow::is_released)
     }
 }

@@ -5,12 +5,13 @@
 
 use std::net::Ipv6Addr;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Serialize};
 
 use super::sfu::Pulls;
 use super::spent::Spent;
+use super::username::HexName;
 use crate::{
     Allowance, ByteCount, ClientKey, Day, Grant, GrantId, IceSource, KeyName, LiveDelta, Minute, Period,
     PromisedTime, Spender, Timestamp, User, as_millis,
@@ -28,40 +29,18 @@ pub struct GrantRow {
     /// When the credential expires, in the books' time.
     #[serde(rename = "e", with = "as_millis")]
     pub expires_at: Timestamp,
-    /// The TURN user name; `None` if it is not known.
+    /// The usual TURN user name.
     #[serde(rename = "u", skip_serializing_if = "Option::is_none")]
-    pub username: Option<Box<str>>,
+    pub(super) hex_name: Option<HexName>,
     /// What is promised for it; `None` for a grant that costs nothing. Admission, charging and cutting all use this value.
     #[serde(rename = "p", skip_serializing_if = "Option::is_none")]
     pub promised: Option<PromisedTime>,
-    /// Whether its one renewal was used.
-    #[serde(rename = "r", default, skip_serializing_if = "is_default")]
-    pub renewed: bool,
-    /// The grant that renews it.
-    #[serde(rename = "b", skip_serializing_if = "Option::is_none")]
-    pub(super) renewed_by: Option<Box<GrantId>>,
-    /// When it was revoked.
-    #[serde(rename = "v", skip_serializing_if = "Option::is_none")]
-    pub revoked_at: Option<Timestamp>,
-    /// Whether its source knew it when it was asked to revoke it. `None` while the source has not answered.
-    #[serde(rename = "n", skip_serializing_if = "Option::is_none")]
-    pub known_to_source: Option<bool>,
-    /// Whether its client has reported a connection.
-    #[serde(rename = "o", default, skip_serializing_if = "is_default")]
-    pub reported: bool,
     /// The client that it was issued to.
     #[serde(rename = "c", skip_serializing_if = "Option::is_none")]
     pub client: Option<ClientKey>,
-    /// How far the wall clock was ahead of the books' time when it was issued, in milliseconds. If that clock was right, the
-    /// credential expires this much later.
-    #[serde(rename = "d", default, skip_serializing_if = "is_default")]
-    pub clock_ahead_millis: u64,
     /// Who spends what it relays, as far as is known.
     #[serde(rename = "w", skip_serializing_if = "Option::is_none")]
     pub spender: Option<Arc<Spender>>,
-    /// The whole IPv6 address of its client, if it is kept.
-    #[serde(rename = "a", skip_serializing_if = "Option::is_none")]
-    pub address: Option<Box<Ipv6Addr>>,
     /// Where it is in its life.
     #[serde(rename = "t", default, skip_serializing_if = "GrantState::is_usual")]
     pub(super) state: GrantState,
@@ -70,7 +49,41 @@ pub struct GrantRow {
     pub(super) spent: Option<Box<Spent>>,
     /// The TURN key that minted its credential. `None` without a provider.
     #[serde(rename = "k", skip_serializing_if = "Option::is_none")]
-    pub key: Option<KeyName>,
+    pub key: Option<Arc<KeyName>>,
+    /// What few grants have, so that the others take little memory.
+    #[serde(rename = "x", skip_serializing_if = "Option::is_none")]
+    pub(super) extra: Option<Box<GrantExtra>>,
+}
+
+/// What few grants have.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GrantExtra {
+    /// Whether its one renewal was used.
+    #[serde(rename = "r", skip_serializing_if = "is_default")]
+    pub renewed: bool,
+    /// The grant that renews it.
+    #[serde(rename = "b", skip_serializing_if = "Option::is_none")]
+    pub(super) renewed_by: Option<GrantId>,
+    /// When it was revoked.
+    #[serde(rename = "v", skip_serializing_if = "Option::is_none")]
+    pub revoked_at: Option<Timestamp>,
+    /// Whether its source knew it when it was asked to revoke it. `None` while the source has not answered.
+    #[serde(rename = "n", skip_serializing_if = "Option::is_none")]
+    pub known_to_source: Option<bool>,
+    /// Whether its client has reported a connection.
+    #[serde(rename = "o", skip_serializing_if = "is_default")]
+    pub reported: bool,
+    /// How far the wall clock was ahead of the books' time when it was issued, in milliseconds. If that clock was right, the
+    /// credential expires this much later.
+    #[serde(rename = "d", skip_serializing_if = "is_default")]
+    pub clock_ahead_millis: u64,
+    /// The whole IPv6 address of its client, if it is kept.
+    #[serde(rename = "a", skip_serializing_if = "Option::is_none")]
+    pub address: Option<Ipv6Addr>,
+    /// A TURN user name of another form.
+    #[serde(rename = "u", skip_serializing_if = "Option::is_none")]
+    pub(super) username: Option<Box<str>>,
     /// What it takes from others, if it is a session of the SFU.
     #[serde(rename = "x", skip_serializing_if = "Option::is_none")]
     pub(super) pulls: Option<Box<Pulls>>,
@@ -110,26 +123,46 @@ impl GrantState {
 impl GrantRow {
     /// A grant that has just been issued.
     pub fn new(grant: &Grant, username: Option<&str>, promised: Option<PromisedTime>) -> Self {
-        Self {
+        let username = username.filter(|_| grant.source.revokes_by_name());
+        let hex_name = username.and_then(|text| text.parse().ok());
+        let mut row = Self {
             source: grant.source,
             issued_at: grant.issued_at,
             expires_at: grant.expires_at,
-            username: username.map(Into::into),
+            hex_name,
             promised,
-            renewed: false,
-            renewed_by: None,
-            revoked_at: None,
-            known_to_source: None,
-            reported: false,
             client: None,
-            clock_ahead_millis: 0,
             spender: None,
-            address: None,
             state: GrantState::Unwritten,
             spent: None,
             key: None,
-            pulls: None,
-            claims: Allowance::default(),
+            extra: None,
+        };
+        if let Some(other) = username.filter(|_| hex_name.is_none()) {
+            row.extra_mut().username = Some(other.into());
+        }
+        row
+    }
+
+    /// What few grants have.
+    pub fn extra(&self) -> &GrantExtra {
+        static NONE: LazyLock<GrantExtra> = LazyLock::new(GrantExtra::default);
+        self.extra.as_deref().unwrap_or(&NONE)
+    }
+
+    pub(crate) fn extra_mut(&mut self) -> &mut GrantExtra {
+        self.extra.get_or_insert_default()
+    }
+
+    /// The TURN user name, if its source is asked to revoke it by that.
+    pub fn username(&self) -> Option<Box<str>> {
+        self.hex_name.map(|name| name.to_string().into()).or_else(|| self.extra().username.clone())
+    }
+
+    pub(super) fn forget_username(&mut self) {
+        self.hex_name = None;
+        if let Some(extra) = &mut self.extra {
+            extra.username = None;
         }
     }
 
@@ -205,12 +238,12 @@ impl GrantRow {
 
     /// The latest time at which its credential expires, by the books' time or by the wall clock.
     pub(super) fn latest_expiry(&self) -> Timestamp {
-        self.expires_at.plus_millis(self.clock_ahead_millis)
+        self.expires_at.plus_millis(self.extra().clock_ahead_millis)
     }
 
     /// Whether its credential still works by either clock, or a connection is open on it.
     pub(super) fn is_in_use(&self, now: Timestamp) -> bool {
-        self.latest_expiry() > now || self.claims.open_count() > 0
+        self.latest_expiry() > now || self.extra().claims.open_count() > 0
     }
 }
 

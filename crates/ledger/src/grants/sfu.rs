@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{GrantRow, GrantState, Grants};
+use super::{GrantExtra, GrantRow, GrantState, Grants};
 use crate::{
     Basis, BitRate, ByteCount, ChangeKind, ClientKey, Grant, GrantId, IceSource, Minute, Promise,
     PromisedTime, Spender, Timestamp, UsageChange,
@@ -48,14 +48,22 @@ pub(super) struct Pulls {
 }
 
 impl GrantRow {
+    pub(super) fn pulls(&self) -> Option<&Pulls> {
+        self.extra().pulls.as_deref()
+    }
+
+    fn pulls_mut(&mut self) -> Option<&mut Pulls> {
+        self.extra.as_mut()?.pulls.as_deref_mut()
+    }
+
     /// Tracks that it may take from others.
     pub fn tracks(&self) -> u32 {
-        self.pulls.as_ref().map_or(0, |pulls| pulls.tracks)
+        self.pulls().map_or(0, |pulls| pulls.tracks)
     }
 
     /// Whether the budget has no room to promise its tracks for longer.
     pub(crate) fn has_no_room(&self) -> bool {
-        self.pulls.as_ref().is_some_and(|pulls| pulls.has_no_room)
+        self.pulls().is_some_and(|pulls| pulls.has_no_room)
     }
 }
 
@@ -64,7 +72,7 @@ impl Grants {
     pub(crate) fn sessions(&self, now: Timestamp) -> impl Iterator<Item = (Arc<str>, SfuSession)> {
         let open = self.rows.values().filter(move |row| row.expires_at > now || row.tracks() > 0);
         open.filter_map(|row| {
-            let Pulls { name, opened_by, tracks, active, .. } = row.pulls.as_deref()?.clone();
+            let Pulls { name, opened_by, tracks, active, .. } = row.pulls()?.clone();
             let (spender, client, ends_at) = (row.spender.clone(), row.client?, row.expires_at);
             Some((name, SfuSession { spender, opened_by, client, ends_at, tracks, active }))
         })
@@ -72,8 +80,7 @@ impl Grants {
 
     /// Tracks on which media flow, of all sessions.
     pub(crate) fn active_tracks(&self) -> impl Iterator<Item = UsageChange> {
-        let active =
-            |row: &GrantRow| row.pulls.as_ref().filter(|_| !row.has_ended()).map(|pulls| pulls.active);
+        let active = |row: &GrantRow| row.pulls().filter(|_| !row.has_ended()).map(|pulls| pulls.active);
         clocks(0, self.rows.values().filter_map(|row| active(row)).fold(0, u32::saturating_add))
     }
 
@@ -90,7 +97,7 @@ impl Grants {
     /// The name of a session whose life is over, if the SFU is not in the settings any more: then nobody asks whether it has ended.
     pub(crate) fn unwatched(&self, id: GrantId, now: Timestamp) -> Option<Arc<str>> {
         let row = self.get(id).filter(|row| !self.terms.watches_sfu && row.expires_at <= now)?;
-        Some(Arc::clone(&row.pulls.as_ref()?.name))
+        Some(Arc::clone(&row.pulls()?.name))
     }
 
     /// Notes what the SFU says of a session; `None`: it has ended. `rate`: of a track on which media flow.
@@ -111,19 +118,19 @@ impl Grants {
         self.count_session(id, rate, now);
         let (tracks, active) = session.map_or((0, 0), |session| (session.tracks, session.active));
         let Some(row) = self.rows.get_mut(&id).filter(|row| !row.has_ended()) else { return vec![] };
-        let ended = row.expires_at.min(now);
+        let (due, ended) = (row.ends_in(), row.expires_at.min(now));
         row.expires_at = session.map_or(ended, |session| session.ends_at);
-        let Some(pulls) = &mut row.pulls else { return vec![] };
+        let Some(pulls) = row.pulls_mut() else { return vec![] };
         let changes = clocks(pulls.active, active);
         (pulls.tracks, pulls.active) = (tracks, active);
         let end = Minute::of(now).next();
-        if session.is_none() {
-            self.due.insert((end, id));
-        }
         self.dirty.note(id);
         let least = if tracks > 0 { Minute::new(i64::MAX) } else { end };
         let shorter = |time: PromisedTime| PromisedTime { until: time.until.min(least), ..time };
         let released = self.change_promise(id, |row| row.promised = row.promised.map(shorter));
+        if let Some(earlier) = self.any(id).map(GrantRow::ends_in).filter(|end| *end < due) {
+            self.due.insert(earlier, id);
+        }
         changes.chain(released).collect()
     }
 
@@ -132,7 +139,7 @@ impl Grants {
     pub(crate) fn describe_session(&mut self, name: &str, by_page: Spender) -> Option<UsageChange> {
         let id = GrantId::of_session(name);
         let row = self.get(id)?;
-        let opened_by = row.pulls.as_ref()?.opened_by;
+        let opened_by = row.pulls()?.opened_by;
         let by_grant = opened_by.and_then(|id| self.any(id)?.spender.as_deref().cloned());
         let Spender { label, origin, .. } = by_page.renewing(by_grant.as_ref());
         let spender =
@@ -143,7 +150,7 @@ impl Grants {
     /// Adds to the bytes of a session what it took since the last call.
     pub(crate) fn count_session(&mut self, id: GrantId, rate: BitRate, now: Timestamp) {
         let start = self.period.start;
-        let Some(pulls) = self.rows.get_mut(&id).and_then(|row| row.pulls.as_mut()) else { return };
+        let Some(pulls) = self.rows.get_mut(&id).and_then(|row| row.pulls_mut()) else { return };
         let millis = now.millis_since(pulls.counted_until.max(start));
         let bytes = rate.over_millis(millis.into()).saturating_mul(pulls.active.into());
         pulls.counted_until = now;
@@ -190,7 +197,7 @@ impl Grants {
         self.pulling.insert((time.from.next(), id));
         self.change_promise(id, |row| {
             row.promised = Some(time);
-            if let Some(pulls) = &mut row.pulls {
+            if let Some(pulls) = row.pulls_mut() {
                 (pulls.tracks, pulls.has_no_room) = (tracks, has_no_room);
             }
         })
@@ -200,7 +207,7 @@ impl Grants {
     pub(crate) fn sessions_to_close(&self, is_over: impl Fn(GrantId, &GrantRow) -> bool) -> Vec<Arc<str>> {
         let rows = self.pulling.iter().filter_map(|(_, id)| Some((*id, self.get(*id)?)));
         let to_close = rows.filter_map(|(id, row)| {
-            let pulls = row.pulls.as_ref().filter(|pulls| pulls.tracks > 0)?;
+            let pulls = row.pulls().filter(|pulls| pulls.tracks > 0)?;
             (pulls.has_no_room || is_over(id, row)).then(|| Arc::clone(&pulls.name))
         });
         to_close.collect()
@@ -218,7 +225,7 @@ fn row_of(name: &Arc<str>, session: &SfuSession, now: Timestamp) -> GrantRow {
     let pulls = Pulls { name, opened_by, tracks: 0, active: 0, counted_until: now, has_no_room: false };
     GrantRow {
         state: GrantState::Live,
-        pulls: Some(Box::new(pulls)),
+        extra: Some(Box::new(GrantExtra { pulls: Some(Box::new(pulls)), ..GrantExtra::default() })),
         client: Some(session.client),
         spender: session.spender.clone(),
         ..GrantRow::new(&grant, None, None)

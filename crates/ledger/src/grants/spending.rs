@@ -38,9 +38,12 @@ impl GrantTerms {
     }
 
     /// Adds a grant to the sums of those who spend what it relays.
-    pub(super) fn count(&self, sums: &mut Spenders, row: &GrantRow) {
+    pub(super) fn count(&self, sums: &mut Spenders, row: &mut GrantRow) {
         if row.source.is_metered() {
             sums.add(&self.keys(row), &self.share(row), i64::from(!row.has_ended()));
+            if let Some(spender) = &mut row.spender {
+                sums.share(spender);
+            }
         }
     }
 
@@ -54,7 +57,7 @@ impl GrantTerms {
     /// What is kept of a client's address.
     pub(super) fn address(&self, row: &GrantRow) -> Option<SpenderKey> {
         let client = || row.client.map(SpenderKey::Client);
-        let whole = || row.address.as_deref().map(|address| SpenderKey::Address(IpAddr::V6(*address)));
+        let whole = || row.extra().address.map(|address| SpenderKey::Address(IpAddr::V6(address)));
         match self.bounds.spenders.addresses {
             KeptAddresses::Full => whole().or_else(client),
             KeptAddresses::Prefix => client(),
@@ -166,7 +169,7 @@ impl Grants {
         let share = self.terms.share(row);
         self.terms.tally(&mut self.spenders, row, |sums| sums.remove(&share, 1));
         let changed = self.change_promise(id, change);
-        let row = self.rows.get(&id)?;
+        let row = self.rows.get_mut(&id)?;
         self.terms.count(&mut self.spenders, row);
         changed
     }

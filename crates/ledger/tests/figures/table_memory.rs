@@ -13,8 +13,8 @@ mod setup;
 use std::time::Duration;
 
 use turn_ledger::{
-    BudgetMode, ClientKey, Grant, GrantId, IceSource, MINT_SLACK, Requester, SourceTerms, Spender, Timestamp,
-    User, Written,
+    BudgetMode, ClientKey, Grant, GrantId, IceSource, KeyName, MINT_SLACK, Requester, SourceTerms, Spender,
+    Timestamp, User, Written,
 };
 
 use setup::setup;
@@ -45,6 +45,7 @@ fn main() -> Result<(), AnyError> {
         let requester = Requester {
             client: Some(ClientKey::V4(address)),
             spender: Spender { user, ..Spender::default() }.known(),
+            key: Some(KeyName::DEFAULT),
             ..Requester::default()
         };
         books.advance(BEGIN.plus_millis(n));

@@ -283,7 +283,7 @@ fn all_grants_of_a_user_are_revoked_and_no_others() {
     let UserRevoked { mut grants, closed } = broker.books.revoke_user(&user("ann"));
     grants.sort_by_key(|(id, _)| *id);
     assert_eq!(grants.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [first.id, second.id]);
-    assert!(grants.iter().all(|(_, row)| row.revoked_at == Some(at(0))));
+    assert!(grants.iter().all(|(_, row)| row.extra().revoked_at == Some(at(0))));
     assert_eq!((closed.len(), broker.books.connections().iter().count()), (1, 1));
     assert!(!broker.books.grants().is_revoked(other.id));
 }

@@ -69,9 +69,9 @@ pub(super) fn user_named(user: u64) -> User {
 pub(super) fn client_of(nth: u64) -> ClientKey {
     match nth % 4 {
         0 => ClientKey::V4([192, 0, 2, 1].into()),
-        1 => ClientKey::V6(0x2001_0db8_0001_0002),
+        1 => ClientKey::V6(0x2001_0db8_0001_0002_u64.to_be_bytes()),
         2 => ClientKey::V4([192, 0, 2, 0].into()),
-        _ => ClientKey::V6(0x2001_0db8_0001_0003),
+        _ => ClientKey::V6(0x2001_0db8_0001_0003_u64.to_be_bytes()),
     }
 }
 

@@ -14,7 +14,7 @@ fn a_revoked_grant_reports_nothing_more() {
     }
     world.pass(10_000);
     let (row, closed) = world.books.revoke(grant.id).unwrap();
-    assert_eq!((row.revoked_at, closed.len()), (Some(at(world.now)), 2));
+    assert_eq!((row.extra().revoked_at, closed.len()), (Some(at(world.now)), 2));
     assert_eq!(world.used(), 2 * 10 * 250_000);
     assert_eq!(world.books.snapshot().open_connections, 0);
     world.pass(60_000);

@@ -43,7 +43,10 @@ impl Rules {
 /// An address, and the /48 that it lies in.
 pub(in super::super) fn keys_of(client: ClientKey) -> Vec<ClientKey> {
     match client {
-        ClientKey::V6(prefix) => vec![client, ClientKey::V6Group(prefix >> 16 << 16)],
+        ClientKey::V6(mut prefix) => {
+            prefix[6..].fill(0);
+            vec![client, ClientKey::V6Group(prefix)]
+        }
         ClientKey::V4(_) | ClientKey::V6Group(_) => vec![client],
     }
 }

@@ -93,7 +93,7 @@ impl Model {
         let expected = PromisedTime {
             from: Minute::new(from),
             reserved_from: Minute::new(covered),
-            chain_before: u32::try_from(before).unwrap_or(0),
+            chain_before: u16::try_from(before).unwrap_or(0),
             until: Minute::new(until),
             per_minute: held.per_minute,
             is_held: true,

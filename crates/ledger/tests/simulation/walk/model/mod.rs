@@ -48,7 +48,7 @@ pub(super) struct Known {
     ahead: i64,
     from: i64,
     reserved_from: i64,
-    chain_before: u32,
+    chain_before: u16,
     until: i64,
     /// The latest end that was ever promised by this process. Then its row must have ended.
     due: i64,

@@ -182,7 +182,7 @@ impl Model {
     pub(in super::super) fn pull(&mut self, books: &Books, id: GrantId, more: u64, is_admitted: bool) {
         let (minute, rate) = (minute_of(books.now().as_millis()), books.ledger().bytes_per_minute(SFU));
         let (charged, start) = (self.rules.rate, books.ledger().period().start.as_millis());
-        if books.grants().get(id).is_some_and(|row| row.revoked_at.is_none())
+        if books.grants().get(id).is_some_and(|row| row.extra().revoked_at.is_none())
             && let Some(session) = self.now.session(id)
         {
             session.count(books.now().as_millis(), charged, start);

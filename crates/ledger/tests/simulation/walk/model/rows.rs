@@ -26,9 +26,9 @@ impl Known {
             per_minute: time.per_minute,
             user: None,
             client: None,
-            was_renewed: row.renewed,
+            was_renewed: row.extra().renewed,
             renewed_by: None,
-            revoked_at: row.revoked_at.map(Timestamp::as_millis),
+            revoked_at: row.extra().revoked_at.map(Timestamp::as_millis),
             is_settled: true,
             is_released: false,
             is_live: !row.has_ended(),
@@ -62,7 +62,9 @@ impl Known {
             return Some(format!("a row says {found:?} instead of {expected:?}"));
         }
         let user = row.user().and_then(|user| user.as_str().parse().ok());
-        let found = (row.renewed, row.revoked_at.map(Timestamp::as_millis), row.is_released(), row.reported);
+        let extra = row.extra();
+        let revoked_at = extra.revoked_at.map(Timestamp::as_millis);
+        let found = (extra.renewed, revoked_at, row.is_released(), extra.reported);
         let expected = (self.was_renewed, self.revoked_at, self.is_released, self.is_reported);
         if found != expected {
             return Some(format!("a row says {found:?} instead of {expected:?}"));
@@ -71,7 +73,7 @@ impl Known {
             return Some(format!("a row names {user:?} and {:?}", row.client));
         }
         let renewal = books.grants().with_renewals(self.id).nth(1);
-        if renewal != self.renewed_by || row.clock_ahead_millis != u64::try_from(self.ahead).unwrap_or(0) {
+        if renewal != self.renewed_by || extra.clock_ahead_millis != u64::try_from(self.ahead).unwrap_or(0) {
             return Some(format!("a row says that {renewal:?} renews it instead of {:?}", self.renewed_by));
         }
         let claimed = row.spent().claimed().get();
