@@ -140,111 +140,61 @@ fn without_mapping(network: IpNet) -> IpNet {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::config::testing::{assert_refused, load};
-
-    fn proxies(text: &str) -> Vec<String> {
-        load([("TRUSTED_PROXIES", text)]).access.trusted_proxies.iter().map(ToString::to_string).collect()
-    }
-
     #[test]
-    fn a_bare_address_is_a_single_host_and_each_network_has_one_form() {
-        assert_eq!(proxies("10.1.2.3, ::1"), ["10.1.2.3/32", "::1/128"]);
-        assert_eq!(proxies("10.1.2.3/8"), ["10.0.0.0/8"]);
-        assert_eq!(proxies("2001:DB8::1/32"), ["2001:db8::/32"]);
-        assert_eq!(proxies("::ffff:10.0.0.1, ::ffff:10.0.0.0/104, 10.0.0.1"), ["10.0.0.0/8", "10.0.0.1/32"]);
-        assert_eq!(
-            proxies("::ffff:0:0/95"),
-            ["::fffe:0:0/95"],
-            "a network larger than the mapped addresses stays IPv6"
-        );
-        assert!(proxies("").is_empty());
-    }
+    fn each_setting_has_a_default_a_form_and_a_message() {
+        crate::config::testing::assert_cases(
+            r#"
+            PORT=
+            = access: AccessConfig { origins: List(["http://localhost:5173"]), hosts: Any, rate: RateLimitConfig { requests: 10, renewals: 40, window: 300s, ipv6_prefix: 64, clients_max: 100000 }, trusted_proxies: [], operator_token: None, reporter_token: None }
+            RATE_LIMIT_REQUESTS=1; RATE_LIMIT_RENEWALS=2; RATE_LIMIT_WINDOW_SECONDS=3; RATE_LIMIT_IPV6_PREFIX=4; RATE_LIMIT_MAX_CLIENTS=5
+            = rate: RateLimitConfig { requests: 1, renewals: 2, window: 3s, ipv6_prefix: 4, clients_max: 5 }
+            RATE_LIMIT_REQUESTS from 1 to 10000
+            RATE_LIMIT_RENEWALS from 1 to 10000
+            RATE_LIMIT_WINDOW_SECONDS from 1 to 86400
+            RATE_LIMIT_IPV6_PREFIX from 1 to 128
+            RATE_LIMIT_MAX_CLIENTS from 1 to 10000000
 
-    #[test]
-    fn trusting_every_address_gives_a_warning() {
-        for text in ["0.0.0.0/0", "::/0", "::ffff:0:0/96"] {
-            let warnings = load([("TRUSTED_PROXIES", text)]).warnings;
-            assert!(warnings[0].starts_with("TRUSTED_PROXIES trusts every address"), "{text}: {warnings:?}");
-        }
-    }
+            TRUSTED_PROXIES=10.1.2.3, ::1
+            = trusted_proxies: [10.1.2.3/32, ::1/128]
+            TRUSTED_PROXIES=10.1.2.3/8, ::ffff:10.0.0.0/104,2001:DB8::1/32
+            = trusted_proxies: [10.0.0.0/8, 2001:db8::/32]
+            TRUSTED_PROXIES=::ffff:10.0.0.1, 10.0.0.1
+            = trusted_proxies: [10.0.0.1/32]
+            TRUSTED_PROXIES=::ffff:0:0/95
+            = trusted_proxies: [::fffe:0:0/95]
+            TRUSTED_PROXIES=0.0.0.0/0 | ::/0 | ::ffff:0:0/96
+            ? TRUSTED_PROXIES trusts every address: any client can choose the address that its rate limit uses
+            TRUSTED_PROXIES=10.0.0.0/33 | proxy.example | 10.0.0.1:80
+            ! TRUSTED_PROXIES: expected addresses or CIDRs such as 10.0.0.0/8, found <value>
 
-    #[test]
-    fn origins_are_canonical_and_unique() {
-        let origins = load([("CLIENT_URL", "https://B.example:443/, http://a.example ,https://b.example")])
-            .access
-            .origins;
-        assert_eq!(
-            origins,
-            AllowedOrigins::List(vec!["http://a.example".into(), "https://b.example".into()])
-        );
-    }
+            CLIENT_URL=https://B.example:443/, http://a.example ,https://b.example
+            = origins: List(["http://a.example", "https://b.example"])
+            CLIENT_URL= *
+            = origins: Any
+            ? CLIENT_URL=* lets the pages of every site ask for credentials
+            CLIENT_URL=http://localhost | http://localhost:80 | https://app.example,http://localhost
+            ? Add the port of your development server to CLIENT_URL, such as http://localhost:5173: http://localhost allows pages on port 80 only
+            CLIENT_URL=http://127.0.0.1
+            ? Add the port of your development server to CLIENT_URL, such as http://127.0.0.1:5173: http://127.0.0.1 allows pages on port 80 only
+            CLIENT_URL=http://localhost:5173 | https://localhost | http://app.example
+            CLIENT_URL=https://a.example,*
+            ! CLIENT_URL: expected origins as scheme://host[:port] without a path, https://*.example.com for any one label, or * alone, found "*"
+            CLIENT_URL=https://example.com/app | example.com | null
+            ! CLIENT_URL: expected origins as scheme://host[:port] without a path, https://*.example.com for any one label, or * alone, found <value>
 
-    #[test]
-    fn a_star_allows_every_origin_with_a_warning() {
-        let config = load([("CLIENT_URL", " * ")]);
-        assert_eq!(config.access.origins, AllowedOrigins::Any);
-        assert_eq!(config.warnings, ["CLIENT_URL=* lets the pages of every site ask for credentials"]);
-    }
+            ALLOWED_HOSTS=Turn.Example:443, [::1]
+            = hosts: List([AllowedHost { name: "turn.example", port: None }, AllowedHost { name: "[::1]", port: None }])
+            ALLOWED_HOSTS=https://turn.example | *.example
+            ! ALLOWED_HOSTS: expected host names or addresses such as turn.example, without a scheme, found <value>
 
-    #[test]
-    fn a_star_beside_an_origin_is_refused() {
-        let line = |entry| {
-            format!(
-                "CLIENT_URL: expected origins as scheme://host[:port] without a path, https://*.example.com for any one label, or * alone, found {entry:?}"
-            )
-        };
-        assert_refused([("CLIENT_URL", "https://a.example,*,b")], &[&line("*"), &line("b")]);
-    }
-
-    #[test]
-    fn an_origin_on_this_machine_without_a_port_gets_a_warning() {
-        for text in ["http://localhost", "http://localhost:80", "https://app.example,http://127.0.0.1"] {
-            let warnings = load([("CLIENT_URL", text)]).warnings;
-            assert!(
-                warnings[0]
-                    .starts_with("Add the port of your development server to CLIENT_URL, such as http://"),
-                "{text}: {warnings:?}"
-            );
-        }
-        for text in ["http://localhost:5173", "https://localhost", "http://app.example"] {
-            assert!(load([("CLIENT_URL", text)]).warnings.is_empty(), "{text}");
-        }
-    }
-
-    #[test]
-    fn any_host_is_served_until_some_are_listed() {
-        assert_eq!(load([("ALLOWED_HOSTS", "")]).access.hosts, AllowedHosts::Any);
-        let hosts = load([("ALLOWED_HOSTS", "Turn.Example:443, [::1]")]).access.hosts;
-        assert!(hosts.allows("turn.example") && hosts.allows("[::1]:3001") && !hosts.allows("evil.example"));
-    }
-
-    #[test]
-    fn the_rate_limit_accepts_the_ends_of_its_ranges() {
-        for (requests, window, prefix, clients) in
-            [("1", "1", "1", "1"), ("10000", "86400", "128", "10000000")]
-        {
-            let rate = load([
-                ("RATE_LIMIT_REQUESTS", requests),
-                ("RATE_LIMIT_WINDOW_SECONDS", window),
-                ("RATE_LIMIT_IPV6_PREFIX", prefix),
-                ("RATE_LIMIT_MAX_CLIENTS", clients),
-            ])
-            .access
-            .rate;
-            assert_eq!(rate.requests.to_string(), requests);
-            assert_eq!(rate.window.as_secs().to_string(), window);
-            assert_eq!(rate.ipv6_prefix.to_string(), prefix);
-            assert_eq!(rate.clients_max.to_string(), clients);
-        }
-    }
-
-    #[test]
-    fn operator_and_reporter_must_have_different_tokens() {
-        let token = "hush-hush-hush-hush";
-        assert_refused(
-            [("OPERATOR_TOKEN", token), ("REPORTER_TOKEN", token)],
-            &["REPORTER_TOKEN: expected a token other than OPERATOR_TOKEN's"],
+            OPERATOR_TOKEN=0123456789abcdef; REPORTER_TOKEN=fedcba9876543210
+            OPERATOR_TOKEN=0123456789abcdef; REPORTER_TOKEN=0123456789abcdef
+            ! REPORTER_TOKEN: expected a token other than OPERATOR_TOKEN's
+            OPERATOR_TOKEN=hush-hush-hush- | hush hush hush hush
+            ! OPERATOR_TOKEN: expected 16 to 1024 visible ASCII characters without spaces
+            REPORTER_TOKEN=hush-hush-hush- | hush-hush-hush-ü
+            ! REPORTER_TOKEN: expected 16 to 1024 visible ASCII characters without spaces
+            "#,
         );
     }
 }

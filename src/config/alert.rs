@@ -119,51 +119,46 @@ fn signing_key(text: &str) -> Option<SecretSlice<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::config::testing::load;
     use secrecy::ExposeSecret;
 
-    const URL: (&str, &str) = ("ALERT_WEBHOOK_URL", "https://hooks.example:8443/hush?hush=1");
-
-    fn key_of(secret: &str) -> Vec<u8> {
-        let alert = load([URL, ("ALERT_WEBHOOK_SECRET", secret)]).alert.unwrap();
-        alert.signing_key.unwrap().expose_secret().to_vec()
-    }
-
     #[test]
-    fn no_alerts_are_sent_without_a_url() {
-        let config = load([("ALERT_WEBHOOK_SECRET", "hush-hush-hush-hush")]);
-        assert!(config.alert.is_none());
-        assert_eq!(config.warnings, ["ALERT_WEBHOOK_SECRET has no effect: ALERT_WEBHOOK_URL is not set"]);
-    }
-
-    #[test]
-    fn the_url_is_shown_without_its_path() {
-        let url = load([URL]).alert.unwrap().url;
-        assert_eq!(url.expose().as_str(), URL.1);
-        assert_eq!(format!("{url:?}"), "https://hooks.example/[redacted]");
+    fn each_setting_has_a_default_a_form_and_a_message() {
+        crate::config::testing::assert_cases(
+            "
+            PORT=
+            = alert: None
+            ALERT_WEBHOOK_SECRET=hush-hush-hush-hush
+            ? ALERT_WEBHOOK_SECRET has no effect: ALERT_WEBHOOK_URL is not set
+            = alert: None
+            ALERT_WEBHOOK_URL=https://hooks.example:8443/hush?hush=1
+            ? ALERT_WEBHOOK_SECRET is not set: alerts are not signed. Slack and Discord do not need it; your own receiver cannot detect forged alerts
+            = url: https://hooks.example/[redacted]
+            ALERT_WEBHOOK_SECRET=hush-hush-hush-hush; ALERT_WEBHOOK_URL=http://hooks.example/hush
+            ? ALERT_WEBHOOK_URL is http: others on the network path can read alerts and the URL; use https
+            ALERT_WEBHOOK_URL=hooks.example | ftp://hooks.example | https://me:hush@hooks.example
+            ! ALERT_WEBHOOK_URL: expected an http: or https: URL without user
+            ALERT_WEBHOOK_SECRET=hush-hush-hush- | hush hush hush hush | whsec_hush-is-not-base64! | whsec_aHVzaC1odXNoLWh1c2gt
+            ! ALERT_WEBHOOK_SECRET: expected whsec_ and at least 16 bytes in base64, or 16 to 1024 visible ASCII characters without spaces
+            ALERT_PERCENTS=100 | 1,100 | 50, 80
+            ALERT_PERCENTS=0 | 101 | 50;80 | 50,,80 | -5
+            ! ALERT_PERCENTS: expected percents from 1 to 100, comma-separated, found <value>
+            ",
+        );
     }
 
     #[test]
     fn a_key_is_text_or_base64_with_the_prefix() {
-        assert_eq!(key_of("hush-hush-hush-hush"), b"hush-hush-hush-hush");
-        assert_eq!(key_of("whsec_MDEyMzQ1Njc4OWFiY2RlZg=="), b"0123456789abcdef");
+        let key = |text: &str| signing_key(text).map(|key| key.expose_secret().to_vec());
+        assert_eq!(key("hush-hush-hush-hush").unwrap(), b"hush-hush-hush-hush");
+        assert_eq!(key("whsec_MDEyMzQ1Njc4OWFiY2RlZg==").unwrap(), b"0123456789abcdef");
+        assert!(key(&"x".repeat(1_024)).is_some() && key(&"x".repeat(1_025)).is_none());
     }
 
     #[test]
     fn the_parts_of_the_limit_are_percents_in_any_order() {
-        let percents = |text| load([("ALERT_PERCENTS", text)]).alert_percents;
-        assert_eq!(load([]).alert_percents, percents("50,80,95,100"));
-        assert_eq!(percents("90, 30,90"), percents("30,90"));
-    }
-
-    #[test]
-    fn unsigned_alerts_and_http_urls_give_a_warning() {
-        let warnings = load([URL]).warnings;
-        assert!(warnings[0].starts_with("ALERT_WEBHOOK_SECRET is not set"), "{warnings:?}");
-        let signed = ("ALERT_WEBHOOK_SECRET", "hush-hush-hush-hush");
-        assert!(load([URL, signed]).warnings.is_empty());
-        let warnings = load([("ALERT_WEBHOOK_URL", "http://hooks.example/hush"), signed]).warnings;
-        assert!(warnings[0].starts_with("ALERT_WEBHOOK_URL is http"), "{warnings:?}");
-        assert!(!warnings[0].contains("hush"), "{warnings:?}");
+        let percents = |text| load([("ALERT_PERCENTS", text)]).alert_percents.iter().collect::<Vec<_>>();
+        assert_eq!((percents(""), percents("90, 30,90")), (vec![50, 80, 95, 100], vec![30, 90]));
     }
 }

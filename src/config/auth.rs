@@ -75,39 +75,34 @@ impl AuthConfig {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::testing::{assert_refused, load};
-
-    const SECRET: (&str, &str) = ("AUTH_JWT_SECRET", "hush-hush-hush-hush-hush-hush-32");
-    const JWKS: (&str, &str) = ("AUTH_JWKS_URL", "https://issuer.example/jwks.json");
-
     #[test]
-    fn without_a_key_there_are_no_users() {
-        assert!(load([]).auth.is_none());
-        let config = load([("AUTH_ISSUER", "https://issuer.example/")]);
-        assert!(config.auth.is_none());
-        let warning = "AUTH_ISSUER and AUTH_AUDIENCE have no effect: set AUTH_JWT_SECRET or AUTH_JWKS_URL";
-        assert_eq!(config.warnings, [warning]);
-    }
-
-    #[test]
-    fn a_secret_or_a_list_of_keys_is_enough() {
-        let auth = load([SECRET]).auth.unwrap();
-        assert_eq!((auth.user_claim.as_str(), auth.required, auth.jwks_url), ("sub", false, None));
-        let config = load([JWKS, ("AUTH_ISSUER", "https://issuer.example/"), ("AUTH_REQUIRED", "true")]);
-        assert!(config.warnings.is_empty(), "{:?}", config.warnings);
-        assert!(config.auth.unwrap().required);
-    }
-
-    #[test]
-    fn a_requirement_that_nobody_can_meet_is_refused() {
-        let line = "AUTH_REQUIRED: expected AUTH_JWT_SECRET or AUTH_JWKS_URL with it: without a key nobody gets a credential";
-        assert_refused([("AUTH_REQUIRED", "true")], &[line]);
-    }
-
-    #[test]
-    fn keys_over_http_and_tokens_for_anyone_give_a_warning() {
-        let warnings = load([("AUTH_JWKS_URL", "http://issuer.example/jwks.json")]).warnings;
-        assert!(warnings[0].starts_with("AUTH_JWKS_URL is http"), "{warnings:?}");
-        assert!(warnings[1].starts_with("AUTH_ISSUER and AUTH_AUDIENCE"), "{warnings:?}");
+    fn each_setting_has_a_default_a_form_and_a_message() {
+        crate::config::testing::assert_cases(
+            r#"
+            AUTH_USER_CLAIM=email
+            = auth: None
+            AUTH_JWT_SECRET=hush-hush-hush-hush-hush-hush-32
+            = issuer: None, audience: None, user_claim: "sub", required: false }
+            AUTH_JWT_SECRET=hush-hush-hush-hush-hush-hush-3 | hush hush hush hush hush hush 32
+            ! AUTH_JWT_SECRET: expected 32 to 1024 visible ASCII characters without spaces
+            AUTH_ISSUER=me; AUTH_AUDIENCE=you; AUTH_USER_CLAIM=email; AUTH_REQUIRED=true; AUTH_JWKS_URL=https://issuer.example/jwks.json?a=b
+            = issuer: Some("me"), audience: Some("you"), user_claim: "email", required: true }
+            AUTH_ISSUER=me; AUTH_JWKS_URL=http://issuer.example/jwks.json
+            ? AUTH_JWKS_URL is http: others on the network path can replace the keys; use https
+            AUTH_JWKS_URL=https://issuer.example/jwks.json
+            ? AUTH_ISSUER and AUTH_AUDIENCE are not set: a token that the same keys sign for another service is accepted
+            AUTH_JWKS_URL=issuer.example
+            ! AUTH_JWKS_URL: expected an http: or https: URL without user, found <value>
+            AUTH_ISSUER=https://issuer.example/
+            ? AUTH_ISSUER and AUTH_AUDIENCE have no effect: set AUTH_JWT_SECRET or AUTH_JWKS_URL
+            = auth: None
+            AUTH_REQUIRED=true
+            ! AUTH_REQUIRED: expected AUTH_JWT_SECRET or AUTH_JWKS_URL with it: without a key nobody gets a credential
+            AUTH_REQUIRED=maybe
+            ! AUTH_REQUIRED: expected true or false, found <value>
+            AUTH_USER_CLAIM=a b
+            ! AUTH_USER_CLAIM: expected 1 to 256 visible ASCII characters without spaces, found <value>
+            "#,
+        );
     }
 }

@@ -169,56 +169,53 @@ fn parse_currency(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::config::testing::load;
-
     #[test]
-    fn the_limit_is_kept_in_bytes_and_in_gb_as_written() {
-        for (text, bytes, gb) in [
-            ("1000", 1_000_000_000_000, 1000.0),
-            ("0.5", 500_000_000, 0.5),
-            ("0", 0, 0.0),
-            ("1000000", 1_000_000_000_000_000, 1e6),
-        ] {
-            let budget = load([("BANDWIDTH_LIMIT_GB", text)]).budget;
-            assert_eq!(budget.limit, ByteCount::new(bytes));
-            assert!((budget.limit_gb - gb).abs() < f64::EPSILON, "{text}");
-        }
-    }
-
-    #[test]
-    fn the_liability_rate_defaults_to_the_estimated_rate() {
-        let estimated = ("ESTIMATED_MBPS_PER_CONNECTION", "1.5");
-        let config = load([estimated]);
-        assert_eq!(config.usage.estimated_rate, BitRate::new(1_500_000));
-        assert_eq!(config.budget.liability_rate, BitRate::new(1_500_000));
-        let config = load([estimated, ("LIABILITY_MBPS_PER_GRANT", "0.000001")]);
-        assert_eq!(config.budget.liability_rate, BitRate::new(1));
-    }
-
-    #[test]
-    fn words_select_mode_action_and_directions() {
-        let config =
-            load([("BUDGET_MODE", "Strict"), ("LIMIT_ACTION", "fallback"), ("BILLED_DIRECTIONS", "both")]);
-        assert_eq!(config.budget.mode, BudgetMode::Strict);
-        assert_eq!(config.budget.limit_action, LimitAction::Fallback);
-        assert_eq!(config.usage.billed, BilledDirections::Both);
-        assert!(config.warnings.is_empty(), "{:?}", config.warnings);
-    }
-
-    #[test]
-    fn a_tail_of_zero_differs_from_an_unset_tail() {
-        assert_eq!(load([("TURN_EXPIRY_TAIL_SECONDS", "0")]).budget.expiry_tail, Some(Duration::ZERO));
-        assert_eq!(load([("TURN_EXPIRY_TAIL_SECONDS", "")]).budget.expiry_tail, None);
-    }
-
-    #[test]
-    fn the_price_is_that_of_cloudflare_until_it_is_set() {
-        let prices = load([]).prices;
-        assert_eq!((prices.price.per_gb.micros(), &*prices.currency), (50_000, "USD"));
-        assert_eq!(prices.price.free, ByteCount::new(1_000_000_000_000));
-        let prices = load([("PRICE_PER_GB", "0.000001"), ("FREE_GB", "0.5"), ("CURRENCY", "eur")]).prices;
-        assert_eq!((prices.price.per_gb.micros(), &*prices.currency), (1, "EUR"));
-        assert_eq!(prices.price.free, ByteCount::new(500_000_000));
+    fn each_setting_has_a_default_a_form_and_a_message() {
+        crate::config::testing::assert_cases(
+            r#"
+            PORT=
+            = budget: BudgetConfig { limit: ByteCount(1000000000000), limit_gb: 1000.0, billing_day: BillingDay(1), mode: Estimate, state_dir: None, limit_action: Refuse, liability_rate: BitRate(2000000), reserved_percent_per_client: 5, user_limit: None, expiry_tail: None }
+            = usage: UsageConfig { estimated_rate: BitRate(2000000), billed: Egress, heartbeat: 30s, claims_per_client: BitRate(50000000), client_addresses: Prefix }
+            = price: Price { per_gb: Money(50000), free: ByteCount(1000000000000) }, currency: "USD" }
+            BANDWIDTH_LIMIT_GB=0.5; BILLING_DAY=31; BUDGET_MODE=Strict; STATE_DIR=/a; LIMIT_ACTION=fallback; LIABILITY_MBPS_PER_GRANT=0.000001; RESERVED_PERCENT_PER_CLIENT=6; USER_LIMIT_GB=0.001; TURN_EXPIRY_TAIL_SECONDS=0
+            = budget: BudgetConfig { limit: ByteCount(500000000), limit_gb: 0.5, billing_day: BillingDay(31), mode: Strict, state_dir: Some("/a"), limit_action: Fallback, liability_rate: BitRate(1), reserved_percent_per_client: 6, user_limit: Some(ByteCount(1000000)), expiry_tail: Some(0ns) }
+            ESTIMATED_MBPS_PER_CONNECTION=1.5; BILLED_DIRECTIONS=both; HEARTBEAT_SECONDS=7; CLAIMS_MBPS_PER_CLIENT=8; CLIENT_ADDRESSES=none
+            = usage: UsageConfig { estimated_rate: BitRate(1500000), billed: Both, heartbeat: 7s, claims_per_client: BitRate(8000000), client_addresses: None }
+            = liability_rate: BitRate(1500000)
+            PRICE_PER_GB=0.000001; FREE_GB=0.5; CURRENCY=eur
+            = price: Price { per_gb: Money(1), free: ByteCount(500000000) }, currency: "EUR" }
+            BANDWIDTH_LIMIT_GB=0 | 1000000 | .5 | 5. | 007
+            BANDWIDTH_LIMIT_GB=-1 | 1000000.1 | 1 TB
+            ! BANDWIDTH_LIMIT_GB: expected GB from 0 to 1000000, decimals allowed, found <value>
+            FREE_GB=-1 | 1000000.1
+            ! FREE_GB: expected GB from 0 to 1000000, decimals allowed, found <value>
+            USER_LIMIT_GB=0 | 0.0 | 1000000.1
+            ! USER_LIMIT_GB: expected GB above 0, at most 1000000, decimals allowed, found <value>
+            ESTIMATED_MBPS_PER_CONNECTION=0 | 0.0000001 | 1000000.1
+            ! ESTIMATED_MBPS_PER_CONNECTION: expected Mbps above 0, at most 1000000, decimals allowed, found <value>
+            LIABILITY_MBPS_PER_GRANT=0
+            ! LIABILITY_MBPS_PER_GRANT: expected Mbps above 0, at most 1000000, decimals allowed, found <value>
+            CLAIMS_MBPS_PER_CLIENT=0
+            ! CLAIMS_MBPS_PER_CLIENT: expected Mbps above 0, at most 1000000, decimals allowed, found <value>
+            PRICE_PER_GB=0.0000001 | $0.05 | 1000000.1
+            ! PRICE_PER_GB: expected a price from 0 to 1000000, at most six decimals, found <value>
+            CURRENCY=$ | US | EURO | U5D
+            ! CURRENCY: expected the three letters of a currency, as USD, found <value>
+            BILLING_DAY=0 | 32 | -1 | +1 | 1.5 | first
+            ! BILLING_DAY: expected a day of the month from 1 to 31, found <value>
+            RESERVED_PERCENT_PER_CLIENT from 1 to 100
+            TURN_EXPIRY_TAIL_SECONDS from 0 to 604800
+            HEARTBEAT_SECONDS from 1 to 3600
+            BUDGET_MODE=maybe
+            ! BUDGET_MODE: expected estimate or strict, found <value>
+            LIMIT_ACTION=maybe
+            ! LIMIT_ACTION: expected refuse or fallback, found <value>
+            BILLED_DIRECTIONS=maybe
+            ! BILLED_DIRECTIONS: expected egress or both, found <value>
+            CLIENT_ADDRESSES=FULL | prefix | none
+            CLIENT_ADDRESSES=maybe
+            ! CLIENT_ADDRESSES: expected full, prefix or none, found <value>
+            "#,
+        );
     }
 }

@@ -207,21 +207,6 @@ mod tests {
     }
 
     #[test]
-    fn an_unreadable_env_file_is_a_problem() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join(".env");
-        for (content, why) in
-            [(vec![0xff, 0xfe], "expected UTF-8 text"), (vec![b'#'; 65_537], "expected at most 64 KiB")]
-        {
-            std::fs::write(&path, content).unwrap();
-            let environment = Environment::layered(std::iter::empty(), read_from_disk(&path));
-            assert_eq!(problem_of(&environment), format!(".env: cannot read it: {why}"));
-        }
-        std::fs::write(&path, vec![b'#'; 65_536]).unwrap();
-        assert!(read_from_disk(&path).is_ok());
-    }
-
-    #[test]
     fn a_missing_env_file_is_not_a_problem() {
         let environment = Environment::layered(std::iter::empty(), Err(io::ErrorKind::NotFound.into()));
         assert!(environment.problems().is_empty());
@@ -238,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_regular_file_is_opened() {
+    fn only_a_regular_file_of_64_kib_is_opened() {
         let directory = tempfile::tempdir().unwrap();
         let pipe = directory.path().join("pipe");
         let mode = rustix::fs::Mode::RUSR;
@@ -249,6 +234,11 @@ mod tests {
         }
         let dotenv = Environment::layered(std::iter::empty(), read_from_disk(&pipe));
         assert_eq!(problem_of(&dotenv), ".env: cannot read it: expected a regular file");
+        let file = directory.path().join("file");
+        for (length, is_read) in [(65_536, true), (65_537, false)] {
+            std::fs::write(&file, vec![b'#'; length]).unwrap();
+            assert_eq!(read_from_disk(&file).is_ok(), is_read);
+        }
     }
 
     #[test]

@@ -160,6 +160,59 @@ pub(super) fn is_cleartext(url: &Url) -> bool {
 mod tests {
     use super::*;
 
+    /// The values are separated by bars.
+    #[track_caller]
+    fn assert_form<T>(form: impl Fn(&str) -> Formed<T>, accepted: &str, refused: &str) {
+        for (values, is_accepted) in [(accepted, true), (refused, false)] {
+            for value in values.split(" | ") {
+                assert_eq!(form(value).is_ok(), is_accepted, "{value}");
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_have_digits_only_and_decimals_one_point() {
+        let whole = number::<u64>(5..=70);
+        assert_form(
+            whole,
+            "5 | 70 | 0070",
+            " | 4 | 71 | +5 | -5 | 5.0 | 5e0 | 5s | abc | ٧ | 99999999999999999999999",
+        );
+        let decimal = form("", |text| parse_decimal(text, 70.0));
+        assert_form(
+            decimal,
+            "0 | 70 | .5 | 5. | 007",
+            " | 70.1 | -1 | -0 | +1 | 1e1 | nan | inf | 1,5 | 1 000 | 1.2.3 | .",
+        );
+    }
+
+    #[test]
+    fn switches_have_four_pairs_of_words() {
+        for (words, value) in [("true TRUE 1 Yes on", true), ("false False 0 NO off", false)] {
+            assert!(words.split(' ').all(|word| switch(word) == Ok(value)));
+        }
+        assert!(switch("maybe").is_err());
+    }
+
+    #[test]
+    fn texts_have_a_length_in_visible_characters() {
+        let [longest, long] = [4, 5].map(|length| "x".repeat(length));
+        assert_form(visible::<String>(2..=4), &format!("xy | {longest}"), &format!("x | a b | aü | {long}"));
+        assert_form(identifier(4), &format!("a | A_-1 | {longest}"), &format!(" | a/b | é | {long}"));
+        assert_form(password, "hush hush", "hush\u{7f}hush");
+    }
+
+    #[test]
+    fn a_web_url_has_no_user_and_a_base_no_query() {
+        let neither = "example.com | ftp://a.example | https:a.example | https:// | http://a b | https://me@a.example | https://me:hush@a.example";
+        assert_form(form("", parse_web_url), "https://a.example/k?a=b#c", neither);
+        assert_form(
+            base_url,
+            "http://127.0.0.1:1/proxy",
+            &format!("{neither} | https://a.example?a=b | https://a.example#a"),
+        );
+    }
+
     #[test]
     fn a_base_gets_the_slash_that_makes_join_append() {
         for (text, joined) in [

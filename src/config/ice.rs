@@ -196,121 +196,68 @@ fn read_urls(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::config::testing::{assert_refused, load};
+    use crate::config::testing::load;
+    use crate::ice::url::IceUrl;
 
     #[test]
-    fn cloudflare_may_be_named_without_its_key() {
-        let ice = load([("ICE_SOURCES", "cloudflare")]).ice;
-        assert_eq!(ice.sources, [IceSource::Cloudflare]);
-        assert!(ice.cloudflare.is_none());
+    fn each_setting_has_a_default_a_form_and_a_message() {
+        crate::config::testing::assert_cases(
+            r#"
+            PORT=
+            = ice: IceConfig { enabled: true, sources: [Cloudflare, Stun], urls: Short, ttl_max: 86400s, pool_max: 256, stun: [
+            = cloudflare: None, coturn: None, relay: None, manual: None }
+            TURN_ENABLED=Off; ICE_SOURCES=Stun,cloudflare; ICE_URLS=all; TURN_TTL_SECONDS=61; TURN_POOL_MAX=62
+            = ice: IceConfig { enabled: false, sources: [Stun, Cloudflare], urls: All, ttl_max: 61s, pool_max: 62, stun: [
+            TURN_ENABLED=maybe
+            ! TURN_ENABLED: expected true or false, found <value>
+            ICE_SOURCES=maybe
+            ! ICE_SOURCES: expected cloudflare, coturn, relay, manual or stun, found <value>
+            ICE_URLS=maybe
+            ! ICE_URLS: expected short or all, found <value>
+            TURN_TTL_SECONDS from 60 to 172800
+            TURN_POOL_MAX from 0 to 4096
+            STUN_URLS=turn:a.example | https://a.example
+            ! STUN_URLS: expected stun: or stuns: URLs, found <value>
+            STUN_URLS=stun:a.example:53
+            ! STUN_URLS: expected 1 to 64 URLs that browsers accept, found 0
+
+            ICE_SOURCES=coturn, STUN; COTURN_SECRET=hush hush; COTURN_URLS=turn:a.example, stun:a.example,turn:a.example,turn:a.example:53
+            ? COTURN_URLS leaves turn:a.example:53 out: browsers block port 53
+            ICE_SOURCES=coturn; COTURN_SECRET=hush; COTURN_URLS=turn:a.example,turn:b.example,turns:a.example
+            ? ICE_URLS=short leaves out 1 of COTURN_URLS: set ICE_URLS=all if each is another server
+            ICE_SOURCES=coturn; COTURN_SECRET=hush; COTURN_URLS=turn:a.example,turn:b.example; ICE_URLS=all
+            ICE_SOURCES=coturn; COTURN_SECRET=hush; COTURN_URLS=stun:a.example,turn:a.example,turn:a.example?transport=tcp,turns:a.example:443
+            ICE_SOURCES=coturn; COTURN_SECRET=hush; COTURN_URLS=b
+            ! COTURN_URLS: expected stun:, stuns:, turn: or turns: URLs, found <value>
+            ICE_SOURCES=coturn; COTURN_SECRET=hush; COTURN_URLS=stun:a.example
+            ! COTURN_URLS: expected at least one turn: or turns: URL
+            COTURN_URLS=turn:a
+            ! COTURN_SECRET: expected a value because COTURN_URLS is set (both or neither)
+            COTURN_SECRET=hush
+            ! COTURN_URLS: expected a value because COTURN_SECRET is set (both or neither)
+
+            ICE_SOURCES=coturn,manual,stun
+            ! ICE_SOURCES: expected COTURN_URLS and COTURN_SECRET to be set because it names coturn
+            ! ICE_SOURCES: expected MANUAL_ICE_SERVERS to be set because it names manual
+            ICE_SOURCES=stun; CLOUDFLARE_TURN_KEY_ID=abc; CLOUDFLARE_TURN_API_TOKEN=hush; MANUAL_ICE_SERVERS=[{"urls": "stun:a"}]
+            ? add cloudflare to ICE_SOURCES: without it there is no effect of CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN
+            ? add manual to ICE_SOURCES: without it there is no effect of MANUAL_ICE_SERVERS
+            RELAY_LISTEN=127.0.0.1:1
+            ? add relay to ICE_SOURCES: without it there is no effect of RELAY_LISTEN
+            CLOUDFLARE_API_BASE=http://127.0.0.1:9
+            CLOUDFLARE_API_BASE=http://proxy.example
+            ? CLOUDFLARE_API_BASE is http: others on the network path can read the token; use https
+            CLOUDFLARE_API_BASE=example.com | https://a.example?a=b
+            ! CLOUDFLARE_API_BASE: expected an http: or https: URL without user, query or fragment, found <value>
+            "#,
+        );
     }
 
     #[test]
-    fn a_coturn_has_urls_and_a_secret() {
-        let config = load([
-            ("ICE_SOURCES", "coturn, STUN"),
-            ("COTURN_URLS", "turn:a.example, stun:a.example,turn:a.example,turn:a.example:53"),
-            ("COTURN_SECRET", "hush hush"),
-        ]);
+    fn each_url_of_a_coturn_is_offered_once_and_none_on_port_53() {
+        let urls = "turn:a.example, stun:a.example,turn:a.example,turn:a.example:53";
+        let config = load([("ICE_SOURCES", "coturn"), ("COTURN_URLS", urls), ("COTURN_SECRET", "hush")]);
         let urls: Vec<&str> = config.ice.coturn.as_ref().unwrap().urls.iter().map(IceUrl::as_str).collect();
-        assert_eq!(urls, ["turn:a.example", "stun:a.example"], "once each, and not on port 53");
-        assert_eq!(config.ice.sources, [IceSource::Coturn, IceSource::Stun]);
-        assert_eq!(config.warnings, ["COTURN_URLS leaves turn:a.example:53 out: browsers block port 53"]);
-    }
-
-    #[test]
-    fn a_second_coturn_that_a_short_response_leaves_out_gives_a_warning() {
-        let warnings = |urls, choice| {
-            load([
-                ("ICE_SOURCES", "coturn,stun"),
-                ("COTURN_URLS", urls),
-                ("COTURN_SECRET", "hush"),
-                ("ICE_URLS", choice),
-            ])
-            .warnings
-        };
-        let one = "stun:a.example,turn:a.example,turn:a.example?transport=tcp,turns:a.example:443";
-        let two = "turn:a.example,turn:b.example,turns:a.example";
-        let expected =
-            "ICE_URLS=short leaves out 1 of COTURN_URLS: set ICE_URLS=all if each is another server";
-        assert_eq!(warnings(two, "short"), [expected]);
-        assert!(warnings(two, "all").is_empty() && warnings(one, "short").is_empty());
-    }
-
-    #[test]
-    fn half_of_a_pair_is_a_problem_of_the_other_half() {
-        for (set, value, missing) in [
-            ("CLOUDFLARE_TURN_KEY_ID", "abc", "CLOUDFLARE_TURN_API_TOKEN"),
-            ("CLOUDFLARE_TURN_API_TOKEN", "hush", "CLOUDFLARE_TURN_KEY_ID"),
-            ("COTURN_URLS", "turn:a", "COTURN_SECRET"),
-            ("COTURN_SECRET", "hush", "COTURN_URLS"),
-        ] {
-            let line = format!("{missing}: expected a value because {set} is set (both or neither)");
-            assert_refused([(set, value)], &[&line]);
-        }
-    }
-
-    #[test]
-    fn a_named_source_needs_its_settings() {
-        assert_refused(
-            [("ICE_SOURCES", "coturn,manual,stun")],
-            &[
-                "ICE_SOURCES: expected COTURN_URLS and COTURN_SECRET to be set because it names coturn",
-                "ICE_SOURCES: expected MANUAL_ICE_SERVERS to be set because it names manual",
-            ],
-        );
-    }
-
-    #[test]
-    fn settings_of_an_unnamed_source_give_a_warning() {
-        let config = load([
-            ("ICE_SOURCES", "stun"),
-            ("CLOUDFLARE_TURN_KEY_ID", "abc"),
-            ("CLOUDFLARE_TURN_API_TOKEN", "hush"),
-            ("MANUAL_ICE_SERVERS", r#"[{"urls": "stun:a"}]"#),
-        ]);
-        assert_eq!(
-            config.warnings,
-            [
-                "add cloudflare to ICE_SOURCES: without it there is no effect of CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN",
-                "add manual to ICE_SOURCES: without it there is no effect of MANUAL_ICE_SERVERS",
-            ]
-        );
-    }
-
-    #[test]
-    fn an_http_base_gives_a_warning_unless_it_is_this_machine() {
-        let warnings = load([("CLOUDFLARE_API_BASE", "http://proxy.example")]).warnings;
-        assert_eq!(
-            warnings,
-            ["CLOUDFLARE_API_BASE is http: others on the network path can read the token; use https"]
-        );
-        assert!(load([("CLOUDFLARE_API_BASE", "http://127.0.0.1:9")]).warnings.is_empty());
-    }
-
-    #[test]
-    fn a_bad_half_of_a_pair_is_one_problem() {
-        let bad_token = "CLOUDFLARE_TURN_API_TOKEN: expected visible ASCII characters without spaces";
-        assert_refused(
-            [("CLOUDFLARE_TURN_KEY_ID", "a"), ("CLOUDFLARE_TURN_API_TOKEN", "hush hush")],
-            &[bad_token],
-        );
-        let bad_id = "CLOUDFLARE_TURN_KEY_ID: expected 1 to 128 letters, digits, _ or -, found \"a/b\"";
-        assert_refused([("CLOUDFLARE_TURN_KEY_ID", "a/b"), ("CLOUDFLARE_TURN_API_TOKEN", "hush")], &[bad_id]);
-    }
-
-    #[test]
-    fn a_list_without_a_usable_url_is_refused() {
-        let with = |urls| [("ICE_SOURCES", "coturn"), ("COTURN_URLS", urls), ("COTURN_SECRET", "hush")];
-        assert_refused(with("stun:a.example"), &["COTURN_URLS: expected at least one turn: or turns: URL"]);
-        let none_left = "STUN_URLS: expected 1 to 64 URLs that browsers accept, found 0";
-        assert_refused([("STUN_URLS", "stun:a.example:53")], &[none_left]);
-    }
-
-    #[test]
-    fn the_kill_switch_turns_turn_off() {
-        assert!(load([]).ice.enabled && load([("TURN_ENABLED", "YES")]).ice.enabled);
-        assert!(!load([("TURN_ENABLED", "Off")]).ice.enabled);
+        assert_eq!(urls, ["turn:a.example", "stun:a.example"]);
     }
 }

@@ -54,47 +54,28 @@ fn without_text(error: &IceServersError) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::testing::{assert_refused, load};
-
-    fn with(list: &str) -> [(&str, &str); 2] {
-        [("ICE_SOURCES", "manual"), ("MANUAL_ICE_SERVERS", list)]
-    }
-
     #[test]
-    fn an_rtc_ice_server_list_is_accepted() {
-        let list =
-            r#"[{"urls": "stun:a"}, {"urls": ["turn:b", "turns:b"], "username": "u", "credential": "hush"}]"#;
-        let config = load(with(list));
-        let manual = config.ice.manual.unwrap();
-        assert_eq!(manual.as_slice().len(), 2);
-        assert!(manual.relays() && config.warnings.is_empty());
-    }
-
-    #[test]
-    fn urls_on_port_53_are_left_out_with_a_warning() {
-        let config = load(with(r#"[{"urls": ["stun:a", "stun:a:53"]}, {"urls": "stun:b:053"}]"#));
-        assert_eq!(config.warnings, ["MANUAL_ICE_SERVERS leaves 2 of its URLs out: browsers block port 53"]);
-        assert_eq!(config.ice.manual.unwrap().as_slice().len(), 1);
-    }
-
-    #[test]
-    fn a_bad_list_is_refused_by_entry_and_never_shown() {
-        let json = "expected a JSON list of RTCIceServer objects, cannot read it at line 1, column";
-        let no_credential = "expected username and credential with a turn: or turns: URL";
-        for (list, why) in [
-            ("hush", format!("{json} 1")),
-            (r#"{"urls": "stun:a"}"#, format!("{json} 0")),
-            (r#"[{"urls": "stun:a"}"#, format!("{json} 19")),
-            (r#"[{"urls": "stun:a"}, {"url": "stun:hush"}]"#, format!("{json} 41")),
-            (
-                r#"[{"urls": "turn:a"}, {"urls": "stun:a"}, {"urls": "hush"}]"#,
-                format!("entry 1: {no_credential}; entry 3: expected a stun:, stuns:, turn: or turns: URL"),
-            ),
-            (r#"[{"urls": "turn:a", "credential": "hush"}]"#, format!("entry 1: {no_credential}")),
-            (r#"[{"urls": "turn:u:hush@a"}]"#, "entry 1: expected a port from 1 to 65535".into()),
-            ("[]", "expected at least one URL that browsers accept".into()),
-        ] {
-            assert_refused(with(list), &[&format!("MANUAL_ICE_SERVERS: {why}")]);
-        }
+    fn each_setting_has_a_default_a_form_and_a_message() {
+        crate::config::testing::assert_cases(
+            r#"
+            ICE_SOURCES=manual; MANUAL_ICE_SERVERS=[{"urls": "stun:a"}, {"urls": ["turn:b", "turns:b"], "username": "u", "credential": "hush"}]
+            ICE_SOURCES=manual; MANUAL_ICE_SERVERS=[{"urls": ["stun:a", "stun:a:53"]}, {"urls": "stun:b:053"}]
+            ? MANUAL_ICE_SERVERS leaves 2 of its URLs out: browsers block port 53
+            ICE_SOURCES=manual; MANUAL_ICE_SERVERS=hush
+            ! MANUAL_ICE_SERVERS: expected a JSON list of RTCIceServer objects, cannot read it at line 1, column 1
+            ICE_SOURCES=manual; MANUAL_ICE_SERVERS={"urls": "stun:a"}
+            ! MANUAL_ICE_SERVERS: expected a JSON list of RTCIceServer objects, cannot read it at line 1, column 0
+            ICE_SOURCES=manual; MANUAL_ICE_SERVERS=[{"urls": "stun:a"}, {"url": "stun:hush"}]
+            ! MANUAL_ICE_SERVERS: expected a JSON list of RTCIceServer objects, cannot read it at line 1, column 41
+            ICE_SOURCES=manual; MANUAL_ICE_SERVERS=[{"urls": "turn:a"}, {"urls": "stun:a"}, {"urls": "hush"}]
+            ! MANUAL_ICE_SERVERS: entry 1: expected username and credential with a turn: or turns: URL; entry 3: expected a stun:, stuns:, turn: or turns: URL
+            ICE_SOURCES=manual; MANUAL_ICE_SERVERS=[{"urls": "turn:a", "credential": "hush"}]
+            ! MANUAL_ICE_SERVERS: entry 1: expected username and credential with a turn: or turns: URL
+            ICE_SOURCES=manual; MANUAL_ICE_SERVERS=[{"urls": "turn:u:hush@a"}]
+            ! MANUAL_ICE_SERVERS: entry 1: expected a port from 1 to 65535
+            ICE_SOURCES=manual; MANUAL_ICE_SERVERS=[]
+            ! MANUAL_ICE_SERVERS: expected at least one URL that browsers accept
+            "#,
+        );
     }
 }

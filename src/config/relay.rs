@@ -52,47 +52,29 @@ fn parse_public(text: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::testing::{assert_refused, load};
-
-    fn relay<const N: usize>(pairs: [(&str, &str); N]) -> (String, String) {
-        let config = load(pairs).ice.relay.expect("ICE_SOURCES names it");
-        (config.listen.to_string(), config.public_ip.to_string())
-    }
-
     #[test]
-    fn it_listens_on_loopback_by_default() {
-        let named = ("ICE_SOURCES", "relay");
-        assert_eq!(relay([named]), ("127.0.0.1:3478".into(), "127.0.0.1".into()));
-        assert_eq!(relay([named, ("RELAY_LISTEN", "[::1]:0")]), ("[::1]:0".into(), "::1".into()));
-        assert_eq!(
-            relay([named, ("RELAY_LISTEN", "10.0.0.7:3478")]),
-            ("10.0.0.7:3478".into(), "10.0.0.7".into())
+    fn each_setting_has_a_default_a_form_and_a_message() {
+        crate::config::testing::assert_cases(
+            "
+            ICE_SOURCES=relay
+            = relay: Some(RelayConfig { listen: 127.0.0.1:3478, public_ip: 127.0.0.1 })
+            ICE_SOURCES=relay; RELAY_LISTEN=[::1]:0
+            = relay: Some(RelayConfig { listen: [::1]:0, public_ip: ::1 })
+            ICE_SOURCES=relay; RELAY_LISTEN=10.0.0.7:3478
+            = relay: Some(RelayConfig { listen: 10.0.0.7:3478, public_ip: 10.0.0.7 })
+            ICE_SOURCES=relay; RELAY_LISTEN=0.0.0.0:3478; RELAY_PUBLIC_IP=203.0.113.7
+            = relay: Some(RelayConfig { listen: 0.0.0.0:3478, public_ip: 203.0.113.7 })
+            ICE_SOURCES=relay; RELAY_PUBLIC_IP=203.0.113.7
+            ? RELAY_PUBLIC_IP has no effect: RELAY_LISTEN is loopback
+            RELAY_LISTEN=0.0.0.0:3478 | [::]:3478
+            ! RELAY_PUBLIC_IP: expected a value because RELAY_LISTEN is an unspecified address
+            RELAY_PUBLIC_IP=203.0.113.7; RELAY_LISTEN=[::]:1
+            ! RELAY_PUBLIC_IP: expected an address of RELAY_LISTEN's family
+            RELAY_LISTEN=0.0.0.0:1; RELAY_PUBLIC_IP=relay.example | 0.0.0.0 | :: | 127.0.0.1 | ff02::1 | ::ffff:203.0.113.7
+            ! RELAY_PUBLIC_IP: expected the address of a single host, such as 203.0.113.7, found <value>
+            RELAY_LISTEN=3478 | localhost:3478 | 127.0.0.1 | ::1:3478 | 224.0.0.1:1 | [::ffff:127.0.0.1]:1
+            ! RELAY_LISTEN: expected address:port such as 127.0.0.1:3478 or [::1]:3478, found <value>
+            ",
         );
-        let public = ("RELAY_PUBLIC_IP", "203.0.113.7");
-        assert_eq!(
-            relay([named, ("RELAY_LISTEN", "0.0.0.0:3478"), public]),
-            ("0.0.0.0:3478".into(), "203.0.113.7".into())
-        );
-    }
-
-    #[test]
-    fn settings_of_an_unnamed_relay_give_a_warning() {
-        let warnings = load([("RELAY_LISTEN", "127.0.0.1:1")]).warnings;
-        let warning = "add relay to ICE_SOURCES: without it there is no effect of RELAY_LISTEN";
-        assert_eq!(warnings, [warning]);
-        let warnings = load([("RELAY_PUBLIC_IP", "203.0.113.7")]).warnings;
-        assert!(warnings.contains(&"RELAY_PUBLIC_IP has no effect: RELAY_LISTEN is loopback".into()));
-    }
-
-    #[test]
-    fn listen_address_and_public_address_must_match() {
-        let every = "RELAY_PUBLIC_IP: expected a value because RELAY_LISTEN is an unspecified address";
-        assert_refused([("RELAY_LISTEN", "0.0.0.0:3478")], &[every]);
-        assert_refused([("RELAY_LISTEN", "[::]:3478")], &[every]);
-        let bad = ("RELAY_PUBLIC_IP", "relay.example");
-        let one = "RELAY_PUBLIC_IP: expected the address of a single host, such as 203.0.113.7, found \"relay.example\"";
-        assert_refused([("RELAY_LISTEN", "0.0.0.0:3478"), bad], &[one]);
-        let family = "RELAY_PUBLIC_IP: expected an address of RELAY_LISTEN's family";
-        assert_refused([("RELAY_LISTEN", "[::]:1"), ("RELAY_PUBLIC_IP", "203.0.113.7")], &[family]);
     }
 }

@@ -56,39 +56,27 @@ fn parse_days(text: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::testing::{assert_refused, load};
-
-    const ALL: [(&str, &str); 4] = [
-        ("KEY_ROTATION_DAYS", "30"),
-        ("CLOUDFLARE_API_TOKEN", "hush"),
-        ("CLOUDFLARE_ACCOUNT_ID", "abc"),
-        ("STATE_DIR", "/state"),
-    ];
-
     #[test]
-    fn a_rotation_needs_no_key_and_no_analytics() {
-        let cloudflare = load(ALL).ice.cloudflare.unwrap();
-        let rotation = cloudflare.rotation.unwrap();
-        assert_eq!((rotation.every.as_secs(), &*rotation.account_id), (30 * 86_400, "abc"));
-        assert_eq!(rotation.base.as_str(), "https://api.cloudflare.com/");
-        assert!(cloudflare.keys.is_empty());
-    }
-
-    #[test]
-    fn a_rotation_without_what_it_needs_is_refused() {
-        assert_refused(
-            [("KEY_ROTATION_DAYS", "30")],
-            &[
-                "CLOUDFLARE_ACCOUNT_ID: expected the id of the account because KEY_ROTATION_DAYS is set",
-                "CLOUDFLARE_API_TOKEN: expected an API token with the permission Calls: Edit because KEY_ROTATION_DAYS is set",
-                "STATE_DIR: expected a directory for the created keys because KEY_ROTATION_DAYS is set",
-            ],
+    fn each_setting_has_a_default_a_form_and_a_message() {
+        crate::config::testing::assert_cases(
+            r#"
+            KEY_ROTATION_DAYS=30; CLOUDFLARE_API_TOKEN=hush; CLOUDFLARE_ACCOUNT_ID=abc; STATE_DIR=/state
+            = cloudflare: Some(CloudflareConfig { keys: [],
+            = rotation: Some(RotationConfig { every: 2592000s, account_id: "abc"
+            = host: Some(Domain("api.cloudflare.com"))
+            KEY_ROTATION_DAYS=30
+            ! CLOUDFLARE_ACCOUNT_ID: expected the id of the account because KEY_ROTATION_DAYS is set
+            ! CLOUDFLARE_API_TOKEN: expected an API token with the permission Calls: Edit because KEY_ROTATION_DAYS is set
+            ! STATE_DIR: expected a directory for the created keys because KEY_ROTATION_DAYS is set
+            KEY_ROTATION_DAYS=0 | -1 | 3651 | 0.00001
+            ! KEY_ROTATION_DAYS: expected a number of days up to 3650, such as 30, found <value>
+            CLOUDFLARE_API_TOKEN=hush
+            = cloudflare: None
+            CLOUDFLARE_API_TOKEN=hush hush
+            ! CLOUDFLARE_API_TOKEN: expected visible ASCII characters without spaces
+            CLOUDFLARE_REST_BASE=example.com
+            ! CLOUDFLARE_REST_BASE: expected an http: or https: URL without user, query or fragment, found <value>
+            "#,
         );
-    }
-
-    #[test]
-    fn a_token_of_another_program_has_no_effect() {
-        let config = load([("CLOUDFLARE_API_TOKEN", "hush")]);
-        assert!(config.ice.cloudflare.is_none() && config.warnings.is_empty(), "{:?}", config.warnings);
     }
 }

@@ -97,37 +97,39 @@ impl WireFormat {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::config::testing::load;
-    use crate::config::{Config, Environment};
+    use crate::config::{Config, Environment, LogFormat};
 
     #[test]
-    fn the_listener_accepts_any_address_and_port_0() {
-        let server = load([("HOST", "::1"), ("PORT", "0")]).server;
-        assert_eq!((server.host, server.port), ("::1".parse().unwrap(), 0));
+    fn each_setting_has_a_default_a_form_and_a_message() {
+        crate::config::testing::assert_cases(
+            r#"
+            PORT=
+            = server: ServerConfig { host: 0.0.0.0, port: 3001 }, log: LogConfig { format: Json, filter: "info" }
+            = wire_formats: []
+            HOST=::1; PORT=0; LOG_FORMAT=Text; RUST_LOG=debug; DOORS=ice, turn
+            = server: ServerConfig { host: ::1, port: 0 }, log: LogConfig { format: Text, filter: "debug" }
+            = wire_formats: [Ice, Turn]
+            PORT from 0 to 65535
+            HOST=localhost | 0.0.0.0:3001
+            ! HOST: expected an IP address such as 0.0.0.0, 127.0.0.1 or ::, found <value>
+            LOG_FORMAT=xml
+            ! LOG_FORMAT: expected text or json, found <value>
+            RUST_LOG=a=b=c
+            ! RUST_LOG: expected log directives such as info or turn_broker=debug,warn, found <value>
+            DOORS=Matrix
+            DOORS=maybe
+            ! DOORS: expected turn, matrix or ice, found <value>
+            "#,
+        );
     }
 
     #[test]
-    fn the_log_is_text_on_a_terminal_and_json_elsewhere_by_default() {
-        for (is_terminal, written, format) in [
-            (true, "", LogFormat::Text),
-            (false, "", LogFormat::Json),
-            (true, "json", LogFormat::Json),
-            (false, "Text", LogFormat::Text),
-        ] {
-            let environment = Environment::from_pairs([("LOG_FORMAT", written)]).with_terminal(is_terminal);
-            assert_eq!(
-                Config::from_env(&environment).unwrap().log.format,
-                format,
-                "{is_terminal} {written:?}"
-            );
+    fn the_log_is_text_on_a_terminal_unless_it_is_set() {
+        for (written, format) in [("", LogFormat::Text), ("json", LogFormat::Json)] {
+            let environment = Environment::from_pairs([("LOG_FORMAT", written)]).with_terminal(true);
+            assert_eq!(Config::from_env(&environment).unwrap().log.format, format);
         }
-    }
-
-    #[test]
-    fn a_wire_format_is_off_until_it_is_named() {
-        assert_eq!(load([]).wire_formats, []);
-        assert_eq!(load([("DOORS", "ice, turn")]).wire_formats, [WireFormat::Ice, WireFormat::Turn]);
     }
 
     #[test]

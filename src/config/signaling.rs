@@ -281,66 +281,95 @@ fn overlap(paths: &[String]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::config::testing::{assert_refused, load};
-
     #[test]
-    fn every_protocol_is_off_until_it_is_named() {
-        let off = load([]).signaling;
-        assert!(off.ayame.is_none() && off.p2pcf.is_none() && off.sfu.is_none() && off.rooms.is_none());
-        assert!(off.peerjs.is_none() && !off.is_yjs_on && off.reports.is_none());
-        let on = load([("SIGNALING", "ayame, p2pcf,rooms,peerjs,yjs,reports")]).signaling;
-        assert_eq!(on.ttl, Duration::from_secs(14_400));
-        assert_eq!(on.sockets_per_client, 64);
-        assert_eq!(on.ayame.unwrap().read_limit, 1_048_576);
-        assert_eq!(on.p2pcf.unwrap().path, "/p2pcf");
-        assert_eq!(on.rooms.unwrap().members_max, 64);
-        assert_eq!(on.peerjs.as_deref(), Some("peerjs"));
-        assert!(on.is_yjs_on && on.reports.is_some() && on.sfu.is_none());
-    }
+    fn each_setting_has_a_default_a_form_and_a_message() {
+        crate::config::testing::assert_cases(
+            r#"
+            PORT=
+            = signaling: SignalingConfig { ttl: 14400s, sockets_per_client: 64, ayame: None, p2pcf: None, sfu: None, rooms: None, peerjs: None, is_yjs_on: false, reports: None }
+            SIGNALING=ayame, P2PCF,rooms,peerjs,yjs,reports
+            = ayame: Some(AyameConfig { authn_webhook: None, disconnect_webhook: None, copied_headers: [], type_message: false, ping_interval: 5s, pong_timeout: 60s, read_timeout: 90s, read_limit: 1048576, webhook_timeout: 5s })
+            = p2pcf: Some(P2pcfConfig { path: "/p2pcf", origin_quota: 0 })
+            = rooms: Some(RoomsConfig { user_header: "cf-access-authenticated-user-email", members_max: 64, sweep: 15s })
+            = peerjs: Some("peerjs"), is_yjs_on: true, reports: Some(ReportsConfig { dir: None, feedback: None })
+            SIGNALING=maybe
+            ! SIGNALING: expected ayame, p2pcf, rooms, sfu, peerjs, yjs or reports, found <value>
+            SIGNALING_TTL_SECONDS=61; SIGNALING_SOCKETS_PER_CLIENT=62
+            = ttl: 61s, sockets_per_client: 62
+            SIGNALING_TTL_SECONDS from 60 to 86400
+            SIGNALING_SOCKETS_PER_CLIENT from 1 to 4096
 
-    #[test]
-    fn the_sfu_needs_an_app() {
-        let line = "CALLS_APP_ID: expected the id of your SFU app, and its CALLS_APP_SECRET, because SIGNALING names sfu";
-        assert_refused([("SIGNALING", "sfu")], &[line]);
-        let sfu = load([("SIGNALING", "sfu"), ("CALLS_APP_ID", "app"), ("CALLS_APP_SECRET", "s3cret")])
-            .signaling
-            .sfu;
-        let sfu = sfu.unwrap();
-        assert_eq!(sfu.prefixes, ["/partytracks", "/api/calls"]);
-        assert_eq!((sfu.api.as_str(), sfu.lock), ("https://rtc.live.cloudflare.com/v1/", SfuLock::On));
-        assert!(!sfu.strict_passthrough);
-    }
+            SIGNALING=ayame; TYPE_MESSAGE=on; WS_PING_INTERVAL_SEC=1; WS_PONG_TIMEOUT_SEC=2; WS_READ_TIMEOUT_SEC=3; READ_LIMIT_BYTES=1025; WEBHOOK_TIMEOUT_SEC=4; COPY_WEBSOCKET_HEADER_NAMES=X-B, x-a ,X-A
+            = copied_headers: ["x-a", "x-b"], type_message: true, ping_interval: 1s, pong_timeout: 2s, read_timeout: 3s, read_limit: 1025, webhook_timeout: 4s }
+            SIGNALING=ayame; AUTHN_WEBHOOK_URL=https://a.example/hush; DISCONNECT_WEBHOOK_URL=https://b.example/hush
+            = authn_webhook: Some(https://a.example/[redacted]), disconnect_webhook: Some(https://b.example/[redacted])
+            AUTHN_WEBHOOK_URL=hooks.example | https://me:hush@hooks.example
+            ! AUTHN_WEBHOOK_URL: expected an http: or https: URL without user
+            DISCONNECT_WEBHOOK_URL=hooks.example
+            ! DISCONNECT_WEBHOOK_URL: expected an http: or https: URL without user
+            COPY_WEBSOCKET_HEADER_NAMES=a b
+            ! COPY_WEBSOCKET_HEADER_NAMES: expected the name of a header, found <value>
+            TYPE_MESSAGE=maybe
+            ! TYPE_MESSAGE: expected true or false, found <value>
+            WS_PING_INTERVAL_SEC from 1 to 3600
+            WS_PONG_TIMEOUT_SEC from 1 to 3600
+            WS_READ_TIMEOUT_SEC from 1 to 3600
+            READ_LIMIT_BYTES from 1024 to 1048576
+            WEBHOOK_TIMEOUT_SEC from 1 to 60
 
-    #[test]
-    fn the_lock_is_a_switch_with_a_third_position() {
-        let [on, id, secret] =
-            [("SIGNALING", "sfu"), ("CALLS_APP_ID", "app"), ("CALLS_APP_SECRET", "s3cret")];
-        let lock = |word| load([on, id, secret, ("SFU_LOCK", word)]).signaling.sfu.unwrap().lock;
-        for (word, expected) in [("on", SfuLock::On), ("no", SfuLock::Off), ("0", SfuLock::Off)] {
-            assert_eq!(lock(word), expected, "{word}");
-        }
-        assert_eq!(lock("auto"), SfuLock::Auto);
-    }
+            SIGNALING=p2pcf; P2PCF_PATH=/a/b.c/; P2PCF_ORIGIN_QUOTA=7
+            = p2pcf: Some(P2pcfConfig { path: "/a/b.c", origin_quota: 7 })
+            P2PCF_PATH=p2pcf | / | // | /a//b | /.. | /{id} | /a b | /a?b | /.ok | /api | /api/calls/x | /health | /turn/x | /yjs | /peerjs/x | /call-quality-feedback
+            ! P2PCF_PATH: expected a path such as /calls that no other route has: letters, digits, - _ and . between slashes, found <value>
+            P2PCF_ORIGIN_QUOTA from 0 to 1000000000
 
-    #[test]
-    fn headers_are_copied_once_and_in_lower_case() {
-        let pairs = [("SIGNALING", "ayame"), ("COPY_WEBSOCKET_HEADER_NAMES", "X-B, x-a ,X-A")];
-        assert_eq!(load(pairs).signaling.ayame.unwrap().copied_headers, ["x-a", "x-b"]);
-    }
+            SIGNALING=sfu
+            ! CALLS_APP_ID: expected the id of your SFU app, and its CALLS_APP_SECRET, because SIGNALING names sfu
+            CALLS_APP_ID=app
+            ! CALLS_APP_SECRET: expected a value because CALLS_APP_ID is set (both or neither)
+            CALLS_APP_ID=app; CALLS_APP_SECRET=hush hush
+            ! CALLS_APP_SECRET: expected 1 to 1024 visible ASCII characters without spaces
+            CALLS_APP_SECRET=hush; CALLS_APP_ID=a.b
+            ! CALLS_APP_ID: expected 1 to 128 letters, digits, _ or -, found <value>
+            SIGNALING=sfu; CALLS_APP_SECRET=hush; CALLS_APP_ID=app
+            = sfu: Some(SfuConfig { prefixes: ["/partytracks", "/api/calls"], app_id: "app",
+            = host: Some(Domain("rtc.live.cloudflare.com")), port: None, path: "/v1/"
+            = lock: On, strict_passthrough: false }
+            SIGNALING=sfu; CALLS_APP_SECRET=hush; CALLS_APP_ID=app; SFU_PREFIXES=/a,/ab; SFU_STRICT_PASSTHROUGH=true; SFU_LOCK=no | off | 0
+            = prefixes: ["/a", "/ab"]
+            = lock: Off, strict_passthrough: true }
+            SIGNALING=sfu; CALLS_APP_SECRET=hush; CALLS_APP_ID=app; SFU_LOCK=auto
+            = lock: Auto
+            SFU_LOCK=maybe
+            ! SFU_LOCK: expected true, false or auto, found <value>
+            SFU_STRICT_PASSTHROUGH=maybe
+            ! SFU_STRICT_PASSTHROUGH: expected true or false, found <value>
+            SFU_PREFIXES=/a//b | /yjs
+            ! SFU_PREFIXES: expected a path such as /calls that no other route has: letters, digits, - _ and . between slashes, found <value>
+            CALLS_API_URL=example.com
+            ! CALLS_API_URL: expected an http: or https: URL without user, query or fragment, found <value>
+            SIGNALING=sfu,p2pcf; CALLS_APP_SECRET=hush; CALLS_APP_ID=app; SFU_PREFIXES=/a,/a/b | /p2pcf
+            ! SFU_PREFIXES: expected paths of which none, P2PCF_PATH and /PEERJS_KEY included, equals or is below another one
+            SIGNALING=sfu,p2pcf; CALLS_APP_SECRET=hush; CALLS_APP_ID=app; P2PCF_PATH=/partytracks/x
+            ! SFU_PREFIXES: expected paths of which none, P2PCF_PATH and /PEERJS_KEY included, equals or is below another one
+            SIGNALING=p2pcf,peerjs; P2PCF_PATH=/k/id; PEERJS_KEY=k
+            ! SFU_PREFIXES: expected paths of which none, P2PCF_PATH and /PEERJS_KEY included, equals or is below another one
 
-    #[test]
-    fn two_protocols_do_not_share_a_path() {
-        let [on, id, secret] =
-            [("SIGNALING", "sfu,p2pcf"), ("CALLS_APP_ID", "app"), ("CALLS_APP_SECRET", "s3cret")];
-        let line = "SFU_PREFIXES: expected paths of which none, P2PCF_PATH and /PEERJS_KEY included, equals or is below another one";
-        for (name, value) in
-            [("SFU_PREFIXES", "/a,/a/b"), ("SFU_PREFIXES", "/p2pcf"), ("P2PCF_PATH", "/partytracks/x")]
-        {
-            assert_refused([on, id, secret, (name, value)], &[line]);
-        }
-        let _ = load([on, id, secret, ("SFU_PREFIXES", "/a,/ab")]);
-        let of_peerjs = [("SIGNALING", "p2pcf,peerjs"), ("P2PCF_PATH", "/k/id"), ("PEERJS_KEY", "k")];
-        assert_refused(of_peerjs, &[line]);
+            SIGNALING=rooms; USER_HEADER=X-User; ROOM_MEMBERS_MAX=3; ROOM_SWEEP_SECONDS=4
+            = rooms: Some(RoomsConfig { user_header: "x-user", members_max: 3, sweep: 4s })
+            USER_HEADER=a b
+            ! USER_HEADER: expected the name of a header, found <value>
+            ROOM_MEMBERS_MAX from 2 to 256
+            ROOM_SWEEP_SECONDS from 1 to 300
+            SIGNALING=peerjs; PEERJS_KEY=key_-1
+            = peerjs: Some("key_-1")
+            PEERJS_KEY=a/b
+            ! PEERJS_KEY: expected 1 to 64 letters, digits, _ or -, found <value>
+            SIGNALING=reports; REPORTS_DIR=/a; FEEDBACK_URL=https://chat.example/hush
+            = reports: Some(ReportsConfig { dir: Some("/a"), feedback: Some(https://chat.example/[redacted]) })
+            FEEDBACK_URL=chat.example
+            ! FEEDBACK_URL: expected an http: or https: URL without user
+            "#,
+        );
     }
 }

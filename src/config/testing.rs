@@ -1,5 +1,6 @@
-//! Helpers for the tests of the configuration: load some variables, or assert their problems.
+//! Helpers for the tests of the configuration: load some variables, or check a table of them.
 
+use super::settings::shown;
 use super::{Config, ConfigErrors, Environment};
 
 /// Loads only these variables.
@@ -23,10 +24,70 @@ pub(crate) fn load_file(variable: &str, content: impl AsRef<[u8]>) -> Result<Con
         .map_err(|errors| errors.to_string().replace(path, "FILE"))
 }
 
-/// Asserts that these variables have exactly these problems, in this order, and that no message contains `hush`.
+/// Settings, separated by semicolons.
+pub(super) fn pairs(text: &str) -> Vec<(&str, &str)> {
+    text.split("; ").map(|setting| setting.split_once('=').expect("NAME=value")).collect()
+}
+
+/// Checks a table of settings and what they lead to:
+///
+/// ```text
+/// NAME=value; LAST=a | b     loads these settings, once with each value of the last one
+/// ! NAME: expected …         a problem, with <value> for the last value as it is shown
+/// ? text                     a warning
+/// = field: value             a part of the configuration in its `Debug` form
+/// NAME from 1 to 10          the setting is a number in this range
+/// ```
+///
+/// There are no other problems and no other warnings, and nothing contains `hush`.
 #[track_caller]
-pub(crate) fn assert_refused<const N: usize>(pairs: [(&str, &str); N], lines: &[&str]) {
-    let errors = load_in(&Environment::from_pairs(pairs)).expect_err("refused").to_string();
-    assert_eq!(errors.lines().collect::<Vec<_>>(), lines, "{pairs:?}");
-    assert!(!errors.contains("hush"), "{errors}");
+pub(super) fn assert_cases(table: &str) {
+    let mut lines = table.lines().map(str::trim).filter(|line| !line.is_empty()).peekable();
+    while let Some(line) = lines.next() {
+        if let Some((name, (min, max))) =
+            line.split_once(" from ").and_then(|(name, range)| Some((name, range.split_once(" to ")?)))
+        {
+            let [below, above] = [(min, -1), (max, 1)].map(|(end, by)| end.parse::<i64>().unwrap() + by);
+            let problem = format!("! {name}: expected a number from {min} to {max}, found <value>");
+            for (value, expected) in
+                [(min, ""), (max, ""), (&below.to_string(), &problem), (&above.to_string(), &problem)]
+            {
+                assert_outcome(&[], name, value, &[expected]);
+            }
+            continue;
+        }
+        let mut expected = Vec::new();
+        while let Some(line) = lines.next_if(|line| line.starts_with(['!', '?', '='])) {
+            expected.push(line);
+        }
+        let settings = pairs(line);
+        let ((name, values), others) = settings.split_last().expect("a setting");
+        for value in values.split(" | ") {
+            assert_outcome(others, name, value.trim(), &expected);
+        }
+    }
+}
+
+#[track_caller]
+fn assert_outcome(others: &[(&str, &str)], name: &str, value: &str, expected: &[&str]) {
+    let settings = others.iter().copied().chain([(name, value)]);
+    let (lines, config) = match load_in(&Environment::from_pairs(settings)) {
+        Ok(config) => {
+            (config.warnings.iter().map(|text| format!("? {text}")).collect(), format!("{config:?}"))
+        }
+        Err(errors) => {
+            (errors.to_string().lines().map(|line| format!("! {line}")).collect::<Vec<_>>(), String::new())
+        }
+    };
+    let (parts, messages): (Vec<&str>, Vec<&str>) =
+        expected.iter().filter(|line| !line.is_empty()).copied().partition(|line| line.starts_with('='));
+    let messages: Vec<_> = messages.iter().map(|line| line.replace("<value>", &shown(value))).collect();
+    assert_eq!(lines, messages, "{others:?} {name}={value}");
+    for part in parts {
+        assert!(
+            config.contains(part.trim_start_matches("= ")),
+            "{part}\nis missing with {others:?} {name}={value} in\n{config}"
+        );
+    }
+    assert!(!lines.concat().contains("hush") && !config.contains("hush"), "{lines:?} {config}");
 }

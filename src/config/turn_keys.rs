@@ -153,63 +153,75 @@ fn parse_country_key(entry: &str) -> Option<(Country, KeyName)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::testing::{assert_refused, load, load_file};
+    use crate::config::testing::{load, load_file};
     use proptest::prelude::*;
     use secrecy::ExposeSecret;
 
-    fn shown(key: &TurnKeyConfig) -> String {
-        format!("{}={}:{}:{}", key.name, key.id, key.token.expose_secret(), key.weight)
-    }
+    #[test]
+    fn each_setting_has_a_default_a_form_and_a_message() {
+        crate::config::testing::assert_cases(
+            r#"
+            CLOUDFLARE_TURN_KEY_ID=abc
+            ! CLOUDFLARE_TURN_API_TOKEN: expected a value because CLOUDFLARE_TURN_KEY_ID is set (both or neither)
+            CLOUDFLARE_TURN_API_TOKEN=hush
+            ! CLOUDFLARE_TURN_KEY_ID: expected a value because CLOUDFLARE_TURN_API_TOKEN is set (both or neither)
+            CLOUDFLARE_TURN_KEY_ID=a; CLOUDFLARE_TURN_API_TOKEN=hush hush
+            ! CLOUDFLARE_TURN_API_TOKEN: expected visible ASCII characters without spaces
+            CLOUDFLARE_TURN_API_TOKEN=hush; CLOUDFLARE_TURN_KEY_ID=a/b | é
+            ! CLOUDFLARE_TURN_KEY_ID: expected 1 to 128 letters, digits, _ or -, found <value>
+            CLOUDFLARE_TURN_KEYS=eu=A:hush,us
+            ! CLOUDFLARE_TURN_KEYS: expected NAME=KEY_ID:TOKEN or NAME=KEY_ID:TOKEN:WEIGHT in entry 2
+            CLOUDFLARE_TURN_KEYS=eu=A | eu=A:hush:1:2
+            ! CLOUDFLARE_TURN_KEYS: expected NAME=KEY_ID:TOKEN or NAME=KEY_ID:TOKEN:WEIGHT in entry 1
+            CLOUDFLARE_TURN_KEYS=EU=A:hush
+            ! CLOUDFLARE_TURN_KEYS: expected a name of 1 to 15 letters a to z, digits and -, beginning with a letter, before the = in entry 1
+            CLOUDFLARE_TURN_KEYS=auto-1=A:hush
+            ! CLOUDFLARE_TURN_KEYS: expected a name that does not begin with auto-, as created keys do, in entry 1
+            CLOUDFLARE_TURN_KEYS=eu=:hush
+            ! CLOUDFLARE_TURN_KEYS: expected a key id of 1 to 128 letters, digits, _ or - after the = in entry 1
+            CLOUDFLARE_TURN_KEYS=eu=A:
+            ! CLOUDFLARE_TURN_KEYS: expected a token of visible ASCII characters without spaces after the key id in entry 1
+            CLOUDFLARE_TURN_KEYS=eu=A:hush:x | eu=A:hush:1001
+            ! CLOUDFLARE_TURN_KEYS: expected a weight from 0 to 1000 at the end in entry 1
+            CLOUDFLARE_TURN_KEYS=eu=A:hush,eu=B:hush
+            ! CLOUDFLARE_TURN_KEYS: expected each name once, found a repeated name (CLOUDFLARE_TURN_KEY_ID is the key named default)
+            CLOUDFLARE_TURN_KEY_ID=A; CLOUDFLARE_TURN_API_TOKEN=hush; CLOUDFLARE_TURN_KEYS=default=B:hush
+            ! CLOUDFLARE_TURN_KEYS: expected each name once, found a repeated name (CLOUDFLARE_TURN_KEY_ID is the key named default)
+            CLOUDFLARE_TURN_KEYS=eu=A:hush,us=A:hush
+            ! CLOUDFLARE_TURN_KEYS: expected each key id once, found a repeated id
+            CLOUDFLARE_TURN_KEYS=eu=A:hush:0
+            ! CLOUDFLARE_TURN_KEYS: expected a key with a weight above 0, found none
 
-    fn keys<const N: usize>(pairs: [(&'static str, &'static str); N]) -> Vec<String> {
-        load(pairs).ice.cloudflare.unwrap().keys.iter().map(shown).collect()
+            CLOUDFLARE_TURN_KEYS=eu=A:hush; TRUSTED_PROXIES=10.0.0.1; COUNTRY_HEADER=X-Country; COUNTRY_KEYS=DE=eu, us = eu,t1=eu
+            = countries: CountryKeys { header: "x-country", keys: {Country([68, 69]): KeyName("eu"), Country([84, 49]): KeyName("eu"), Country([85, 83]): KeyName("eu")} }
+            CLOUDFLARE_TURN_KEYS=eu=A:hush; COUNTRY_KEYS=DE=eu
+            ? COUNTRY_KEYS has no effect without TRUSTED_PROXIES: only a trusted proxy states the country
+            = header: "cf-ipcountry"
+            CLOUDFLARE_TURN_KEYS=eu=A:hush; COUNTRY_KEYS=DE=asia
+            ! COUNTRY_KEYS: expected the names of keys in CLOUDFLARE_TURN_KEYS, found another one
+            CLOUDFLARE_TURN_KEYS=eu=A:hush; COUNTRY_KEYS=DE=eu,de=eu
+            ! COUNTRY_KEYS: expected each country once, found a repeated one
+            CLOUDFLARE_TURN_KEYS=eu=A:hush; COUNTRY_KEYS=DEU=eu
+            ! COUNTRY_KEYS: expected COUNTRY=KEY with a code of two letters, such as DE=eu, found <value>
+            COUNTRY_HEADER=a b
+            ! COUNTRY_HEADER: expected the name of a header, found <value>
+            "#,
+        );
     }
 
     #[test]
-    fn the_pair_of_settings_is_one_key_named_default() {
-        let pair = [("CLOUDFLARE_TURN_KEY_ID", "abc_-1"), ("CLOUDFLARE_TURN_API_TOKEN", "hush")];
-        assert_eq!(keys(pair), ["default=abc_-1:hush:1"]);
-    }
-
-    #[test]
-    fn several_keys_have_names_and_weights() {
-        let both = ["eu=A1:hush1:3", "us=B2:hush2:1"];
-        assert_eq!(keys([("CLOUDFLARE_TURN_KEYS", "eu=A1:hush1:3,us=B2:hush2")]), both);
-        let file = load_file("CLOUDFLARE_TURN_KEYS_FILE", "eu = A1:hush1:3\r\nus = B2 : hush2\n");
-        let read = file.unwrap().ice.cloudflare.unwrap();
-        assert_eq!(read.keys.iter().map(shown).collect::<Vec<_>>(), both, "one on each line of a file");
-    }
-
-    #[test]
-    fn each_problem_names_the_entry_and_what_was_expected_there() {
-        for (text, expected) in [
-            ("eu=A:hush,us", "expected NAME=KEY_ID:TOKEN or NAME=KEY_ID:TOKEN:WEIGHT in entry 2"),
-            ("eu=A", "expected NAME=KEY_ID:TOKEN or NAME=KEY_ID:TOKEN:WEIGHT in entry 1"),
-            ("eu=A:hush:1:2", "expected NAME=KEY_ID:TOKEN or NAME=KEY_ID:TOKEN:WEIGHT in entry 1"),
-            (
-                "EU=A:hush",
-                "expected a name of 1 to 15 letters a to z, digits and -, beginning with a letter, before the = in entry 1",
-            ),
-            (
-                "auto-1=A:hush",
-                "expected a name that does not begin with auto-, as created keys do, in entry 1",
-            ),
-            ("eu=:hush", "expected a key id of 1 to 128 letters, digits, _ or - after the = in entry 1"),
-            (
-                "eu=A:",
-                "expected a token of visible ASCII characters without spaces after the key id in entry 1",
-            ),
-            ("eu=A:hush:x", "expected a weight from 0 to 1000 at the end in entry 1"),
-            ("eu=A:hush:1001", "expected a weight from 0 to 1000 at the end in entry 1"),
-            (
-                "eu=A:hush,eu=B:hush",
-                "expected each name once, found a repeated name (CLOUDFLARE_TURN_KEY_ID is the key named default)",
-            ),
-            ("eu=A:hush,us=A:hush", "expected each key id once, found a repeated id"),
-            ("eu=A:hush:0", "expected a key with a weight above 0, found none"),
-        ] {
-            assert_refused([("CLOUDFLARE_TURN_KEYS", text)], &[&format!("CLOUDFLARE_TURN_KEYS: {expected}")]);
-        }
+    fn the_pair_is_a_key_beside_those_of_the_list() {
+        let shown = |config: crate::config::Config| {
+            let keys = config.ice.cloudflare.unwrap().keys.into_iter();
+            keys.map(|key| format!("{}={}:{}:{}", key.name, key.id, key.token.expose_secret(), key.weight))
+                .collect::<Vec<_>>()
+        };
+        let [id, token] = [("CLOUDFLARE_TURN_KEY_ID", "A"), ("CLOUDFLARE_TURN_API_TOKEN", "t1")];
+        assert_eq!(shown(load([id, token])), ["default=A:t1:1"]);
+        let keys = ("CLOUDFLARE_TURN_KEYS", "eu=B:t2:3,us=C:t3");
+        assert_eq!(shown(load([id, token, keys])), ["default=A:t1:1", "eu=B:t2:3", "us=C:t3:1"]);
+        let file = load_file("CLOUDFLARE_TURN_KEYS_FILE", "eu = B:t2:3\r\nus = C : t3\n");
+        assert_eq!(shown(file.unwrap()), ["eu=B:t2:3", "us=C:t3:1"], "one on each line of a file");
     }
 
     #[test]
@@ -219,48 +231,6 @@ mod tests {
         let contradiction = |count| contradiction(&parse_list(&list(count)).unwrap());
         assert_eq!(contradiction(16), None);
         assert_eq!(contradiction(17).unwrap(), "expected at most 16 keys, found 17");
-    }
-
-    #[test]
-    fn the_pair_is_a_key_beside_those_of_the_list() {
-        let pair = [("CLOUDFLARE_TURN_KEY_ID", "A"), ("CLOUDFLARE_TURN_API_TOKEN", "hush")];
-        let [id, token] = pair;
-        assert_eq!(
-            keys([id, token, ("CLOUDFLARE_TURN_KEYS", "us=B:hush")]),
-            ["default=A:hush:1", "us=B:hush:1"]
-        );
-        let line = "CLOUDFLARE_TURN_KEYS: expected each name once, found a repeated name \
-                    (CLOUDFLARE_TURN_KEY_ID is the key named default)";
-        assert_refused([id, token, ("CLOUDFLARE_TURN_KEYS", "default=B:hush")], &[line]);
-    }
-
-    #[test]
-    fn a_country_has_a_key_of_the_list() {
-        let listed = ("CLOUDFLARE_TURN_KEYS", "eu=A:hush,us=B:hush");
-        let config =
-            load([listed, ("COUNTRY_KEYS", "DE=eu, us = us,T1=eu"), ("TRUSTED_PROXIES", "10.0.0.1")]);
-        let countries = config.ice.cloudflare.unwrap().countries;
-        assert_eq!(countries.header, "cf-ipcountry");
-        let key = |code: &str| countries.keys.get(&Country::parse(code.as_bytes())?).map(ToString::to_string);
-        assert_eq!(
-            [key("de"), key("US"), key("T1"), key("FR")].map(Option::unwrap_or_default),
-            ["eu", "us", "eu", ""]
-        );
-        assert!(config.warnings.is_empty(), "{:?}", config.warnings);
-        for (text, expected) in [
-            ("DE=asia", "expected the names of keys in CLOUDFLARE_TURN_KEYS, found another one"),
-            ("DE=eu,de=us", "expected each country once, found a repeated one"),
-            ("DEU=eu", "expected COUNTRY=KEY with a code of two letters, such as DE=eu, found \"DEU=eu\""),
-        ] {
-            assert_refused([listed, ("COUNTRY_KEYS", text)], &[&format!("COUNTRY_KEYS: {expected}")]);
-        }
-        let line = "COUNTRY_HEADER: expected the name of a header, found \"a b\"";
-        assert_refused([listed, ("COUNTRY_HEADER", "a b")], &[line]);
-        let warnings = load([listed, ("COUNTRY_KEYS", "DE=eu")]).warnings;
-        assert!(
-            warnings[0].starts_with("COUNTRY_KEYS has no effect without TRUSTED_PROXIES"),
-            "{warnings:?}"
-        );
     }
 
     proptest! {

@@ -1,0 +1,204 @@
+//! Tests of what all settings have in common, and of `.env.example`: the file loads unchanged, names every variable once, and
+//! states the real defaults.
+
+use secrecy::ExposeSecret;
+
+use super::settings::shown;
+use super::testing::{assert_cases, load, load_file, load_in, pairs};
+use super::{Config, Environment, names};
+
+fn secrets() -> impl Iterator<Item = &'static str> {
+    names::ALL.iter().filter(|name| name.is_secret).map(|name| name.name)
+}
+
+#[test]
+fn all_problems_are_reported_at_once_by_name() {
+    assert_cases(
+        r#"
+            PORT=abc; BILLING_DAY=0; COTURN_SECRET=hush; LOG_FORMAT=xml
+            ! BILLING_DAY: expected a day of the month from 1 to 31, found "0"
+            ! COTURN_URLS: expected a value because COTURN_SECRET is set (both or neither)
+            ! LOG_FORMAT: expected text or json, found "xml"
+            ! PORT: expected a number from 0 to 65535, found "abc"
+
+            PORT=
+            = port: 3001
+            TRUSTED_PROXIES=::1, x,::2 ,,y z
+            ! TRUSTED_PROXIES: expected addresses or CIDRs such as 10.0.0.0/8, found "x"
+            ! TRUSTED_PROXIES: expected addresses or CIDRs such as 10.0.0.0/8, found "y z"
+            TRUSTED_PROXIES=, | , ,,
+            ! TRUSTED_PROXIES: expected 1 to 256 entries between commas, found 0
+            DOORS=turn,ice,TURN
+            ! DOORS: expected each entry once, found a repeated entry
+
+            TURN_TTL_SECOND=60; PATH=/bin; TURN_X=
+            ? TURN_TTL_SECOND is not a setting; did you mean TURN_TTL_SECONDS?
+            BANDWITH_LIMIT_GB=100; OPERATR_TOKEN=hush; PORT=abc
+            ! PORT: expected a number from 0 to 65535, found "abc"
+            ! BANDWITH_LIMIT_GB is not a setting; did you mean BANDWIDTH_LIMIT_GB?
+            ! OPERATR_TOKEN is not a setting; did you mean OPERATOR_TOKEN?
+            BILING_DAY=7
+            ! BILING_DAY is not a setting; did you mean BILLING_DAY?
+            BANDWITH_LIMIT_GB=
+
+            OPERATOR_TOKEN=hush; OPERATOR_TOKEN_FILE=/run/token
+            ! OPERATOR_TOKEN: expected only one of OPERATOR_TOKEN and OPERATOR_TOKEN_FILE, found both
+            OPERATOR_TOKEN_FILE=/no/such
+            ! OPERATOR_TOKEN_FILE: cannot read "/no/such": No such file or directory (os error 2)
+            CLOUDFLARE_API_BASE=https://me:hush@a.example | https://me@a.example
+            ! CLOUDFLARE_API_BASE: expected an http: or https: URL without user, query or fragment, found a value with an @, which is not shown
+        "#,
+    );
+}
+
+#[test]
+fn a_list_has_256_entries_at_most() {
+    let list = |count| Environment::from_pairs([("TRUSTED_PROXIES", "::1,".repeat(count))]);
+    assert!(load_in(&list(256)).is_ok());
+    let line = "TRUSTED_PROXIES: expected 1 to 256 entries between commas, found 257";
+    assert_eq!(load_in(&list(257)).unwrap_err().to_string(), line);
+}
+
+#[test]
+fn a_shown_value_is_truncated_and_escaped() {
+    let errors = load_in(&Environment::from_pairs([("STATE_DIR", "/a\u{1b}[0m")])).unwrap_err();
+    let line = "STATE_DIR: expected text without control characters, found \"/a\\u{1b}[0m\"";
+    assert_eq!(errors.to_string(), line);
+    assert_eq!(shown("a\"b"), "\"a\\\"b\"");
+    assert_eq!(shown(&"ä".repeat(101)), format!("\"{}\" and more", "ä".repeat(100)));
+}
+
+#[test]
+fn a_secret_may_come_from_a_file() {
+    for content in ["0123456789abcdef", "0123456789abcdef\n", "0123456789abcdef\r\n"] {
+        let config = load_file("OPERATOR_TOKEN_FILE", content).unwrap();
+        assert_eq!(config.access.operator_token.unwrap().expose_secret(), "0123456789abcdef");
+    }
+    let line = "COTURN_CLI: expected a value because COTURN_CLI_PASSWORD is set (both or neither)";
+    assert_eq!(load_file("COTURN_CLI_PASSWORD_FILE", "hush").unwrap_err(), line);
+    for (content, why) in [
+        (&*vec![b'x'; 65_537], "cannot read \"FILE\": expected at most 64 KiB"),
+        (&[0xff], "cannot read \"FILE\": expected UTF-8 text"),
+        (b" \n", "expected a value in \"FILE\""),
+        (b"hush", "expected 16 to 1024 visible ASCII characters without spaces"),
+        (b"hush-hush-hush-hush\n\n", "expected 16 to 1024 visible ASCII characters without spaces"),
+    ] {
+        let errors = load_file("OPERATOR_TOKEN_FILE", content).unwrap_err();
+        assert_eq!(errors, format!("OPERATOR_TOKEN_FILE: {why}"));
+    }
+    for secret in secrets() {
+        let file = names::Setting::file(secret);
+        let errors = load_in(&Environment::from_pairs([(&*file, "/run/none")])).unwrap_err().to_string();
+        assert!(errors.contains(&format!("{file}: cannot read \"/run/none\"")), "{errors}");
+    }
+}
+
+#[test]
+fn every_known_variable_is_parsed() {
+    // No value may contain this character, so each variable that is read has a problem.
+    let names = names::ALL.iter().map(|name| name.name);
+    let environment = Environment::from_pairs(names.clone().map(|name| (name, "\u{7f}")));
+    let errors = Config::from_env(&environment).unwrap_err();
+    let mut reported: Vec<&str> = errors.problems().iter().map(|problem| &*problem.variable).collect();
+    reported.dedup();
+    let mut names: Vec<&str> = names.collect();
+    names.sort_unstable();
+    assert_eq!(reported, names);
+}
+
+/// Every secret, with `hush` in its value.
+const SECRETS: &str = r#"OPERATOR_TOKEN=hush-operator-token; REPORTER_TOKEN=hush-reporter-token; CLOUDFLARE_TURN_KEY_ID=id;
+    CLOUDFLARE_TURN_API_TOKEN=hush-api-token; CLOUDFLARE_TURN_KEYS=eu=id-2:hush-key-token; CLOUDFLARE_API_TOKEN=hush-rest-token;
+    COTURN_URLS=turn:coturn.example; COTURN_SECRET=hush-coturn; COTURN_CLI=localhost:5766; COTURN_CLI_PASSWORD=hush-cli;
+    MANUAL_ICE_SERVERS=[{"urls": "turn:a", "username": "hush-user", "credential": "hush-password"}];
+    CLOUDFLARE_ACCOUNT_ID=account; CLOUDFLARE_ANALYTICS_TOKEN=hush-analytics; ALERT_WEBHOOK_URL=https://a.example/hush?hush;
+    ALERT_WEBHOOK_SECRET=hush-webhook-secret; AUTH_JWT_SECRET=hush-jwt-secret-of-at-least-32-characters;
+    SIGNALING=ayame,sfu,reports; AUTHN_WEBHOOK_URL=https://a.example/hush?hush; DISCONNECT_WEBHOOK_URL=https://a.example/hush?hush;
+    CALLS_APP_ID=app; CALLS_APP_SECRET=hush-app-secret; FEEDBACK_URL=https://a.example/hush?hush"#;
+
+#[test]
+fn no_output_contains_a_secret() {
+    let settings = SECRETS.replace(";\n    ", "; ");
+    let settings = pairs(&settings);
+    let shown = format!("{:?}", load_in(&Environment::from_pairs(settings.clone())).unwrap());
+    assert!(shown.contains("turn:coturn.example") && !shown.contains("hush"), "{shown}");
+    let bad = "hush hush\u{7f}";
+    for secret in secrets() {
+        assert!(settings.iter().any(|(name, _)| *name == secret), "{secret} is missing in SECRETS");
+        let by_value = load_in(&Environment::from_pairs([(secret, bad)])).unwrap_err();
+        let by_file = load_file(&names::Setting::file(secret), bad).unwrap_err();
+        let shown = format!("{by_value} {by_value:?} {by_file}");
+        assert!(!shown.contains("hush"), "{shown}");
+    }
+}
+
+const EXAMPLE: &str = include_str!("../../.env.example");
+
+/// The file with the commented assignments (`# NAME=value`) uncommented that `choose` selects.
+fn uncommented(choose: impl Fn(&str) -> bool) -> String {
+    let uncomment = |line: &'static str| match line.strip_prefix("# ") {
+        Some(assignment) if name_of(assignment).is_some_and(&choose) => assignment,
+        _ => line,
+    };
+    EXAMPLE.lines().map(uncomment).collect::<Vec<_>>().join("\n")
+}
+
+/// The name before `=`, if `line` is an assignment.
+fn name_of(line: &str) -> Option<&str> {
+    let (name, _) = line.split_once('=')?;
+    let is_name = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
+    (!name.is_empty() && name.bytes().all(is_name)).then_some(name)
+}
+
+fn assignments(file: &str) -> Vec<(String, String)> {
+    dotenvy::from_read_iter(file.as_bytes()).collect::<Result<_, _>>().expect("lines that dotenvy reads")
+}
+
+fn load_example(file: &str) -> Config {
+    let outcome = load_in(&Environment::from_pairs(assignments(file)));
+    outcome.unwrap_or_else(|errors| panic!("a valid configuration, but:\n{errors}"))
+}
+
+#[test]
+fn the_example_loads_without_warnings_and_equals_the_defaults() {
+    let config = load_example(EXAMPLE);
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    assert_eq!(format!("{config:?}"), format!("{:?}", load([])));
+}
+
+#[test]
+fn the_example_names_every_variable_and_every_file_form() {
+    for name in names::variables() {
+        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        assert!(EXAMPLE.split(|c| !is_word(c)).any(|word| word == name), "{name} is missing");
+    }
+}
+
+#[test]
+fn the_example_assigns_each_known_variable_once() {
+    let all = assignments(&uncommented(|_| true));
+    let mut assigned: Vec<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
+    let mut known: Vec<&str> = names::ALL.iter().map(|name| name.name).collect();
+    assigned.sort_unstable();
+    known.sort_unstable();
+    assert_eq!(assigned, known);
+}
+
+#[test]
+fn the_example_is_valid_with_every_line_uncommented() {
+    load_example(&uncommented(|_| true));
+}
+
+#[test]
+fn the_example_states_the_real_defaults() {
+    for (assigned, value) in assignments(&uncommented(|_| true)) {
+        let name = names::ALL.iter().find(|name| name.name == assigned).expect("a setting");
+        assert!(name.default.is_none_or(|default| default == value), "{assigned}");
+    }
+}
+
+#[test]
+fn using_an_example_secret_gives_a_warning() {
+    let warnings = load_example(&uncommented(|name| name == "OPERATOR_TOKEN")).warnings;
+    assert_eq!(warnings, ["OPERATOR_TOKEN holds an example value, which is public; replace it"]);
+}
