@@ -26,7 +26,7 @@ fn parse_list(text: &str) -> Formed<(IceServerList, usize)> {
     let problem = |(server, number): (&RawIceServer, u32)| {
         let error = IceServerList::clean(vec![server.clone()], OnBadUrl::Refuse).err()?;
         // An entry may have no usable URL if another one has.
-        (error != IceServersError::Empty).then(|| format!("entry {number}: {}", without_text(&error)))
+        (error != IceServersError::Empty).then(|| format!("entry {number}: {error}"))
     };
     let problems: Vec<String> = servers.iter().zip(1..).filter_map(problem).collect();
     if !problems.is_empty() {
@@ -34,22 +34,8 @@ fn parse_list(text: &str) -> Formed<(IceServerList, usize)> {
     }
     let is_blocked = |url: &&String| IceUrl::parse(url).is_ok_and(|url| url.is_blocked_by_browsers());
     let blocked = servers.iter().flat_map(RawIceServer::urls).filter(is_blocked).count();
-    let list = IceServerList::clean(servers, OnBadUrl::Refuse).map_err(|error| without_text(&error))?;
+    let list = IceServerList::clean(servers, OnBadUrl::Refuse).map_err(|error| error.to_string())?;
     Ok((list, blocked))
-}
-
-/// What was expected, without the text that was found, because people put passwords into URLs.
-fn without_text(error: &IceServersError) -> String {
-    match error {
-        IceServersError::BadUrl { why, .. } => why.to_string(),
-        IceServersError::MissingCredential => {
-            "expected username and credential with a turn: or turns: URL".into()
-        }
-        IceServersError::Empty | IceServersError::NoRelay => {
-            "expected at least one URL that browsers accept".into()
-        }
-        IceServersError::TooMany => format!("expected fewer URLs, found {error}"),
-    }
 }
 
 #[cfg(test)]

@@ -86,35 +86,30 @@ fn contradiction(keys: &[TurnKeyConfig]) -> Option<String> {
     Some(expected.to_owned())
 }
 
-/// Entries between commas or on lines of their own. An error is what was expected, and where.
+/// Entries between commas or on lines of their own.
 fn parse_list(text: &str) -> Formed<Vec<TurnKeyConfig>> {
     let entries = text.split([',', '\n']).map(str::trim).filter(|entry| !entry.is_empty());
     let parse = |(entry, number): (&str, u32)| {
-        parse_key(entry).map_err(|expected| format!("expected {expected} in entry {number}"))
+        parse_key(entry).ok_or_else(|| format!("expected {ENTRY}, found another form in entry {number}"))
     };
     entries.zip(1..).map(parse).collect()
 }
 
-/// `NAME=KEY_ID:TOKEN` or `NAME=KEY_ID:TOKEN:WEIGHT`.
-fn parse_key(entry: &str) -> Result<TurnKeyConfig, &'static str> {
-    let form = "NAME=KEY_ID:TOKEN or NAME=KEY_ID:TOKEN:WEIGHT";
-    let (name, key) = entry.split_once('=').ok_or(form)?;
-    let name = KeyName::new(name.trim())
-        .ok_or("a name of 1 to 15 letters a to z, digits and -, beginning with a letter, before the =")?;
-    if name.as_str().starts_with(CREATED_PREFIX) {
-        return Err("a name that does not begin with auto-, as created keys do,");
-    }
+/// What an entry looks like.
+const ENTRY: &str = "NAME=KEY_ID:TOKEN or NAME=KEY_ID:TOKEN:WEIGHT with a name of 1 to 15 letters a to z, digits and -, beginning \
+    with a letter and not with auto-, and a weight from 0 to 1000";
+
+fn parse_key(entry: &str) -> Option<TurnKeyConfig> {
+    let (name, key) = entry.split_once('=')?;
+    let name = KeyName::new(name.trim()).filter(|name| !name.as_str().starts_with(CREATED_PREFIX))?;
     let (id, token, weight) = match *key.split(':').map(str::trim).collect::<Vec<_>>() {
         [id, token] => (id, token, "1"),
         [id, token, weight] => (id, token, weight),
-        _ => return Err(form),
+        _ => return None,
     };
-    let id = parse_identifier(id).ok_or("a key id of 1 to 128 letters, digits, _ or - after the =")?;
-    if token.is_empty() || !is_visible_ascii(token) {
-        return Err("a token of visible ASCII characters without spaces after the key id");
-    }
-    let weight = parse_number(weight, &(0..=WEIGHT_MAX)).ok_or("a weight from 0 to 1000 at the end")?;
-    Ok(TurnKeyConfig { name, id, token: token.into(), weight })
+    let is_token = !token.is_empty() && is_visible_ascii(token);
+    let (id, weight) = (parse_identifier(id)?, parse_number(weight, &(0..=WEIGHT_MAX))?);
+    is_token.then(|| TurnKeyConfig { name, id, token: token.into(), weight })
 }
 
 /// Which of these keys serves which country. `is_rotated`: whether the key named `default` is created here.
@@ -169,20 +164,8 @@ mod tests {
             ! CLOUDFLARE_TURN_API_TOKEN: expected visible ASCII characters without spaces
             CLOUDFLARE_TURN_API_TOKEN=hush; CLOUDFLARE_TURN_KEY_ID=a/b | é
             ! CLOUDFLARE_TURN_KEY_ID: expected 1 to 128 letters, digits, _ or -, found <value>
-            CLOUDFLARE_TURN_KEYS=eu=A:hush,us
-            ! CLOUDFLARE_TURN_KEYS: expected NAME=KEY_ID:TOKEN or NAME=KEY_ID:TOKEN:WEIGHT in entry 2
-            CLOUDFLARE_TURN_KEYS=eu=A | eu=A:hush:1:2
-            ! CLOUDFLARE_TURN_KEYS: expected NAME=KEY_ID:TOKEN or NAME=KEY_ID:TOKEN:WEIGHT in entry 1
-            CLOUDFLARE_TURN_KEYS=EU=A:hush
-            ! CLOUDFLARE_TURN_KEYS: expected a name of 1 to 15 letters a to z, digits and -, beginning with a letter, before the = in entry 1
-            CLOUDFLARE_TURN_KEYS=auto-1=A:hush
-            ! CLOUDFLARE_TURN_KEYS: expected a name that does not begin with auto-, as created keys do, in entry 1
-            CLOUDFLARE_TURN_KEYS=eu=:hush
-            ! CLOUDFLARE_TURN_KEYS: expected a key id of 1 to 128 letters, digits, _ or - after the = in entry 1
-            CLOUDFLARE_TURN_KEYS=eu=A:
-            ! CLOUDFLARE_TURN_KEYS: expected a token of visible ASCII characters without spaces after the key id in entry 1
-            CLOUDFLARE_TURN_KEYS=eu=A:hush:x | eu=A:hush:1001
-            ! CLOUDFLARE_TURN_KEYS: expected a weight from 0 to 1000 at the end in entry 1
+            CLOUDFLARE_TURN_KEYS=eu=A:hush,us | eu=A:hush,us=A | us=A:hush, us=A:hush:1:2 | us=A:hush,EU=A:hush | us=A:hush,auto-1=A:hush | us=A:hush,eu=:hush | us=A:hush,eu=A: | us=A:hush,eu=A:hush:x | us=A:hush,eu=A:hush:1001
+            ! CLOUDFLARE_TURN_KEYS: expected NAME=KEY_ID:TOKEN or NAME=KEY_ID:TOKEN:WEIGHT with a name of 1 to 15 letters a to z, digits and -, beginning with a letter and not with auto-, and a weight from 0 to 1000, found another form in entry 2
             CLOUDFLARE_TURN_KEYS=eu=A:hush,eu=B:hush
             ! CLOUDFLARE_TURN_KEYS: expected each name once, found a repeated name (CLOUDFLARE_TURN_KEY_ID is the key named default)
             CLOUDFLARE_TURN_KEY_ID=A; CLOUDFLARE_TURN_API_TOKEN=hush; CLOUDFLARE_TURN_KEYS=default=B:hush

@@ -58,29 +58,24 @@ pub struct IceServer {
 #[serde(transparent)]
 pub struct IceServerList(Vec<IceServer>);
 
-/// Why a list of servers is invalid.
+/// What was expected of a list of servers. The text never repeats the list, because it has passwords.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IceServersError {
     /// A `turn(s):` entry has no username or credential. Browsers throw an error for it.
-    #[error("a turn: or turns: entry has no username and credential")]
+    #[error("expected username and credential with a turn: or turns: URL")]
     MissingCredential,
     /// The list has STUN only, but a relay is required.
-    #[error("no turn: or turns: URL")]
+    #[error("expected a turn: or turns: URL")]
     NoRelay,
     /// No usable URL is left.
-    #[error("no usable URL")]
+    #[error("expected at least one URL that browsers accept")]
     Empty,
     /// More URLs than a response may have.
-    #[error("more than {URLS_MAX} URLs")]
+    #[error("expected at most {URLS_MAX} URLs")]
     TooMany,
     /// A text is not an ICE URL, in a list that the operator wrote.
-    #[error("{url:?}: {why}")]
-    BadUrl {
-        /// The text, truncated to 100 characters.
-        url: String,
-        /// What was expected.
-        why: IceUrlError,
-    },
+    #[error(transparent)]
+    BadUrl(#[from] IceUrlError),
 }
 
 /// An unchecked `RTCIceServer` from outside: `urls` is a string or a list, of any texts.
@@ -212,9 +207,7 @@ fn parse_urls(texts: &[String], on_bad_url: OnBadUrl) -> Result<Vec<IceUrl>, Ice
         match IceUrl::parse(text) {
             Ok(url) => urls.push(url),
             Err(_) if on_bad_url == OnBadUrl::Drop => {}
-            Err(why) => {
-                return Err(IceServersError::BadUrl { url: text.chars().take(100).collect(), why });
-            }
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(urls)
