@@ -1,18 +1,16 @@
 //! Settings of the ICE sources. A source that `ICE_SOURCES` names has its settings, or the service does not start. There
 //! are two exceptions: without Cloudflare's settings STUN answers in its place, and the relay in this process has defaults.
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use secrecy::SecretString;
 use url::Url;
 
-use super::form::{form, number, one_of, password, seconds, switch};
-use super::manual::read_manual;
-use super::relay::RelayConfig;
-use super::rotation::RotationConfig;
+use super::form::{Formed, form, number, one_of, password, seconds, switch};
 use super::settings::Settings;
-use super::turn_keys::{CountryKeys, TurnKeyConfig, read_countries, read_keys};
-use crate::ice::server::{IceServerList, UrlChoice};
+use super::turn_keys::{CountryKeys, RotationConfig, TurnKeyConfig, read_countries, read_keys};
+use crate::ice::server::{IceServerList, IceServersError, OnBadUrl, RawIceServer, UrlChoice};
 use crate::ice::turn_keys::OwnKey;
 use crate::ice::url::IceUrl;
 use turn_ledger::IceSource;
@@ -194,6 +192,84 @@ fn read_urls(
     None
 }
 
+/// The relay in this process. It listens on loopback by default, because it is not a production relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RelayConfig {
+    /// Address and UDP port; port 0 lets the system pick one. `RELAY_LISTEN`; `127.0.0.1:3478` when unset.
+    pub listen: SocketAddr,
+    /// The address that clients and peers use, of a single host and of the same family. `RELAY_PUBLIC_IP`; that of
+    /// `RELAY_LISTEN` when unset.
+    pub public_ip: IpAddr,
+}
+
+impl RelayConfig {
+    /// Also read if `ICE_SOURCES` does not name the relay, so that mistakes are found early.
+    fn read(settings: &mut Settings<'_>) -> Self {
+        let socket = form("address:port such as 127.0.0.1:3478 or [::1]:3478", parse_listen);
+        let host = form("the address of a single host, such as 203.0.113.7", parse_public);
+        let listen = settings.get("RELAY_LISTEN", "127.0.0.1:3478", socket);
+        let public_ip = settings.optional("RELAY_PUBLIC_IP", host);
+        let (is_loopback, is_set) = (listen.ip().is_loopback(), settings.is_set("RELAY_PUBLIC_IP"));
+        if is_loopback && is_set {
+            settings.warn("RELAY_PUBLIC_IP has no effect: RELAY_LISTEN is loopback");
+        } else if listen.ip().is_unspecified() && !is_set {
+            let expected = "expected a value because RELAY_LISTEN is an unspecified address";
+            settings.refuse("RELAY_PUBLIC_IP", expected);
+        } else if public_ip.is_some_and(|ip| ip.is_ipv4() != listen.is_ipv4()) {
+            settings.refuse("RELAY_PUBLIC_IP", "expected an address of RELAY_LISTEN's family");
+        }
+        let public_ip = if is_loopback { None } else { public_ip };
+        Self { listen, public_ip: public_ip.unwrap_or(listen.ip()) }
+    }
+}
+
+/// Whether an address is neither multicast nor IPv4-mapped. A mapped one would not equal the IPv4 address that it contains.
+fn is_canonical(ip: IpAddr) -> bool {
+    ip == ip.to_canonical() && !ip.is_multicast()
+}
+
+fn parse_listen(text: &str) -> Option<SocketAddr> {
+    text.parse().ok().filter(|listen: &SocketAddr| is_canonical(listen.ip()))
+}
+
+fn parse_public(text: &str) -> Option<IpAddr> {
+    let is_host = |ip: &IpAddr| is_canonical(*ip) && !ip.is_unspecified() && !ip.is_loopback();
+    text.parse().ok().filter(is_host)
+}
+
+/// Reads the fixed list, with a warning if URLs are left out.
+fn read_manual(settings: &mut Settings<'_>) -> Option<IceServerList> {
+    let (list, blocked) = settings.secret("MANUAL_ICE_SERVERS", parse_manual)?;
+    if blocked > 0 {
+        settings.warn(format!("MANUAL_ICE_SERVERS leaves {blocked} of its URLs out: browsers block port 53"));
+    }
+    Some(list)
+}
+
+/// The list, and how many URLs are left out. All bad entries are one problem, which states their numbers and never repeats the
+/// text, because it has passwords.
+fn parse_manual(text: &str) -> Formed<(IceServerList, usize)> {
+    let servers: Vec<RawIceServer> = serde_json::from_str(text).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        format!(
+            "expected a JSON list of RTCIceServer objects, cannot read it at line {line}, column {column}"
+        )
+    })?;
+    let problem = |(server, number): (&RawIceServer, u32)| {
+        let error = IceServerList::clean(vec![server.clone()], OnBadUrl::Refuse).err()?;
+        // An entry may have no usable URL if another one has.
+        (error != IceServersError::Empty).then(|| format!("entry {number}: {error}"))
+    };
+    let problems: Vec<String> = servers.iter().zip(1..).filter_map(problem).collect();
+    if !problems.is_empty() {
+        return Err(problems.join("; "));
+    }
+    let is_blocked = |url: &&String| IceUrl::parse(url).is_ok_and(|url| url.is_blocked_by_browsers());
+    let blocked = servers.iter().flat_map(RawIceServer::urls).filter(is_blocked).count();
+    let list = IceServerList::clean(servers, OnBadUrl::Refuse).map_err(|error| error.to_string())?;
+    Ok((list, blocked))
+}
+
 #[cfg(test)]
 mod tests {
     use crate::config::testing::load;
@@ -249,6 +325,43 @@ mod tests {
             ? CLOUDFLARE_API_BASE is http: others on the network path can read the token; use https
             CLOUDFLARE_API_BASE=example.com | https://a.example?a=b
             ! CLOUDFLARE_API_BASE: expected an http: or https: URL without user, query or fragment, found <value>
+
+            ICE_SOURCES=relay
+            = relay: Some(RelayConfig { listen: 127.0.0.1:3478, public_ip: 127.0.0.1 })
+            ICE_SOURCES=relay; RELAY_LISTEN=[::1]:0
+            = relay: Some(RelayConfig { listen: [::1]:0, public_ip: ::1 })
+            ICE_SOURCES=relay; RELAY_LISTEN=10.0.0.7:3478
+            = relay: Some(RelayConfig { listen: 10.0.0.7:3478, public_ip: 10.0.0.7 })
+            ICE_SOURCES=relay; RELAY_LISTEN=0.0.0.0:3478; RELAY_PUBLIC_IP=203.0.113.7
+            = relay: Some(RelayConfig { listen: 0.0.0.0:3478, public_ip: 203.0.113.7 })
+            ICE_SOURCES=relay; RELAY_PUBLIC_IP=203.0.113.7
+            ? RELAY_PUBLIC_IP has no effect: RELAY_LISTEN is loopback
+            RELAY_LISTEN=0.0.0.0:3478 | [::]:3478
+            ! RELAY_PUBLIC_IP: expected a value because RELAY_LISTEN is an unspecified address
+            RELAY_PUBLIC_IP=203.0.113.7; RELAY_LISTEN=[::]:1
+            ! RELAY_PUBLIC_IP: expected an address of RELAY_LISTEN's family
+            RELAY_LISTEN=0.0.0.0:1; RELAY_PUBLIC_IP=relay.example | 0.0.0.0 | :: | 127.0.0.1 | ff02::1 | ::ffff:203.0.113.7
+            ! RELAY_PUBLIC_IP: expected the address of a single host, such as 203.0.113.7, found <value>
+            RELAY_LISTEN=3478 | localhost:3478 | 127.0.0.1 | ::1:3478 | 224.0.0.1:1 | [::ffff:127.0.0.1]:1
+            ! RELAY_LISTEN: expected address:port such as 127.0.0.1:3478 or [::1]:3478, found <value>
+
+            ICE_SOURCES=manual; MANUAL_ICE_SERVERS=[{"urls": "stun:a"}, {"urls": ["turn:b", "turns:b"], "username": "u", "credential": "hush"}]
+            ICE_SOURCES=manual; MANUAL_ICE_SERVERS=[{"urls": ["stun:a", "stun:a:53"]}, {"urls": "stun:b:053"}]
+            ? MANUAL_ICE_SERVERS leaves 2 of its URLs out: browsers block port 53
+            ICE_SOURCES=manual; MANUAL_ICE_SERVERS=hush
+            ! MANUAL_ICE_SERVERS: expected a JSON list of RTCIceServer objects, cannot read it at line 1, column 1
+            ICE_SOURCES=manual; MANUAL_ICE_SERVERS={"urls": "stun:a"}
+            ! MANUAL_ICE_SERVERS: expected a JSON list of RTCIceServer objects, cannot read it at line 1, column 0
+            ICE_SOURCES=manual; MANUAL_ICE_SERVERS=[{"urls": "stun:a"}, {"url": "stun:hush"}]
+            ! MANUAL_ICE_SERVERS: expected a JSON list of RTCIceServer objects, cannot read it at line 1, column 41
+            ICE_SOURCES=manual; MANUAL_ICE_SERVERS=[{"urls": "turn:a"}, {"urls": "stun:a"}, {"urls": "hush"}]
+            ! MANUAL_ICE_SERVERS: entry 1: expected username and credential with a turn: or turns: URL; entry 3: expected a stun:, stuns:, turn: or turns: URL
+            ICE_SOURCES=manual; MANUAL_ICE_SERVERS=[{"urls": "turn:a", "credential": "hush"}]
+            ! MANUAL_ICE_SERVERS: entry 1: expected username and credential with a turn: or turns: URL
+            ICE_SOURCES=manual; MANUAL_ICE_SERVERS=[{"urls": "turn:u:hush@a"}]
+            ! MANUAL_ICE_SERVERS: entry 1: expected a port from 1 to 65535
+            ICE_SOURCES=manual; MANUAL_ICE_SERVERS=[]
+            ! MANUAL_ICE_SERVERS: expected at least one URL that browsers accept
             "#,
         );
     }

@@ -1,13 +1,16 @@
-//! The TURN keys at Cloudflare, and which country is served by which key. Names and ids are unique. If there are keys, at least
+//! The TURN keys at Cloudflare, which country is served by which key, and the rotation of the key. Names and ids are unique. If there are keys, at least
 //! one has a weight above 0. No message contains an entry of `CLOUDFLARE_TURN_KEYS`, because an entry contains a token.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use axum::http::HeaderName;
 use secrecy::SecretString;
+use url::Url;
 
 use super::form::{
-    Formed, IDENTIFIER_MAX, form, header, identifier, is_visible_ascii, parse_identifier, parse_number, token,
+    Formed, IDENTIFIER_MAX, form, header, identifier, is_visible_ascii, parse_decimal, parse_identifier,
+    parse_number, token,
 };
 use super::settings::Settings;
 use crate::rotation::CREATED_PREFIX;
@@ -145,6 +148,52 @@ fn parse_country_key(entry: &str) -> Option<(Country, KeyName)> {
     Some((Country::parse(country.trim().as_bytes())?, KeyName::new(name.trim())?))
 }
 
+/// Seconds.
+const DAY: f64 = 86_400.0;
+/// The longest life of a key, in days.
+const DAYS_MAX: f64 = 3_650.0;
+
+/// The rotation of the TURN key. With `KEY_ROTATION_DAYS` all that it needs is set, or the service does not start. Without it, nothing
+/// here has an effect: other programs use `CLOUDFLARE_API_TOKEN` too.
+#[derive(Clone, Debug)]
+pub struct RotationConfig {
+    /// How long a key mints, 1 s to 10 years. `KEY_ROTATION_DAYS`, a decimal number.
+    pub every: Duration,
+    /// The account. `CLOUDFLARE_ACCOUNT_ID`.
+    pub account_id: String,
+    /// An API token that may write TURN keys, visible ASCII. `CLOUDFLARE_API_TOKEN`.
+    pub token: SecretString,
+    /// The base of the REST API; its path ends in `/`. `CLOUDFLARE_REST_BASE`; `https://api.cloudflare.com/` when unset.
+    pub base: Url,
+}
+
+impl RotationConfig {
+    /// `None` without `KEY_ROTATION_DAYS`. `account_id`: that of `CLOUDFLARE_ACCOUNT_ID`.
+    pub(super) fn read(settings: &mut Settings<'_>, account_id: Option<String>) -> Option<Self> {
+        let days = form("a number of days up to 3650, such as 30", parse_days);
+        let every = settings.optional("KEY_ROTATION_DAYS", days);
+        let token = settings.secret("CLOUDFLARE_API_TOKEN", token);
+        let base = settings.base_url("CLOUDFLARE_REST_BASE", "https://api.cloudflare.com");
+        let every = every?;
+        for (name, what) in [
+            ("CLOUDFLARE_API_TOKEN", "an API token with the permission Calls: Edit"),
+            ("CLOUDFLARE_ACCOUNT_ID", "the id of the account"),
+            ("STATE_DIR", "a directory for the created keys"),
+        ] {
+            if !settings.is_set(name) {
+                settings.refuse(name, format!("expected {what} because KEY_ROTATION_DAYS is set"));
+            }
+        }
+        Some(Self { every, account_id: account_id?, token: token?, base })
+    }
+}
+
+/// Days above zero, at least one second.
+fn parse_days(text: &str) -> Option<Duration> {
+    let every = Duration::try_from_secs_f64(parse_decimal(text, DAYS_MAX)? * DAY).ok()?;
+    (every >= Duration::from_secs(1)).then_some(every)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -188,6 +237,23 @@ mod tests {
             ! COUNTRY_KEYS: expected COUNTRY=KEY with a code of two letters, such as DE=eu, found <value>
             COUNTRY_HEADER=a b
             ! COUNTRY_HEADER: expected the name of a header, found <value>
+
+            KEY_ROTATION_DAYS=30; CLOUDFLARE_API_TOKEN=hush; CLOUDFLARE_ACCOUNT_ID=abc; STATE_DIR=/state
+            = cloudflare: Some(CloudflareConfig { keys: [],
+            = rotation: Some(RotationConfig { every: 2592000s, account_id: "abc"
+            = host: Some(Domain("api.cloudflare.com"))
+            KEY_ROTATION_DAYS=30
+            ! CLOUDFLARE_ACCOUNT_ID: expected the id of the account because KEY_ROTATION_DAYS is set
+            ! CLOUDFLARE_API_TOKEN: expected an API token with the permission Calls: Edit because KEY_ROTATION_DAYS is set
+            ! STATE_DIR: expected a directory for the created keys because KEY_ROTATION_DAYS is set
+            KEY_ROTATION_DAYS=0 | -1 | 3651 | 0.00001
+            ! KEY_ROTATION_DAYS: expected a number of days up to 3650, such as 30, found <value>
+            CLOUDFLARE_API_TOKEN=hush
+            = cloudflare: None
+            CLOUDFLARE_API_TOKEN=hush hush
+            ! CLOUDFLARE_API_TOKEN: expected visible ASCII characters without spaces
+            CLOUDFLARE_REST_BASE=example.com
+            ! CLOUDFLARE_REST_BASE: expected an http: or https: URL without user, query or fragment, found <value>
             "#,
         );
     }
