@@ -94,16 +94,18 @@ impl RateLimitConfig {
 fn read_origins(settings: &mut Settings<'_>) -> AllowedOrigins {
     let expected =
         "origins as scheme://host[:port] without a path, https://*.example.com for any one label, or * alone";
-    let is_any = settings.is_written("CLIENT_URL", "*");
-    let parse = |text: &str| if is_any { Some(text.to_owned()) } else { origin::parse_entry(text) };
+    let parse = |text: &str| if text == "*" { Some(text.to_owned()) } else { origin::parse_entry(text) };
     let listed = settings.list("CLIENT_URL", Some("http://localhost:5173"), form(expected, parse));
-    if is_any {
-        settings.warn("CLIENT_URL=* lets the pages of every site ask for credentials");
-        return AllowedOrigins::Any;
-    }
     let mut origins = listed.unwrap_or_default();
     origins.sort_unstable();
     origins.dedup();
+    if origins == ["*"] {
+        settings.warn("CLIENT_URL=* lets the pages of every site ask for credentials");
+        return AllowedOrigins::Any;
+    }
+    if origins.iter().any(|origin| origin == "*") {
+        settings.refuse("CLIENT_URL", "expected * alone, found other origins beside it");
+    }
     if let Some(origin) = origins.iter().find(|origin| WITHOUT_PORT.contains(&origin.as_str())) {
         settings.warn(format!("Add the port of your development server to CLIENT_URL, such as {origin}:5173: {origin} allows pages on port 80 only"));
     }
@@ -178,7 +180,7 @@ mod tests {
             ? Add the port of your development server to CLIENT_URL, such as http://127.0.0.1:5173: http://127.0.0.1 allows pages on port 80 only
             CLIENT_URL=http://localhost:5173 | https://localhost | http://app.example
             CLIENT_URL=https://a.example,*
-            ! CLIENT_URL: expected origins as scheme://host[:port] without a path, https://*.example.com for any one label, or * alone, found "*"
+            ! CLIENT_URL: expected * alone, found other origins beside it
             CLIENT_URL=https://example.com/app | example.com | null
             ! CLIENT_URL: expected origins as scheme://host[:port] without a path, https://*.example.com for any one label, or * alone, found <value>
 

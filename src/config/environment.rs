@@ -100,7 +100,7 @@ impl Environment {
     fn layered(process: impl Iterator<Item = (OsString, OsString)>, dotenv: io::Result<String>) -> Self {
         let mut environment = Self::from_pairs::<String, String>([]);
         match dotenv.map(|content| read_dotenv(&content)) {
-            Ok(DotenvLines { variables, problems }) => {
+            Ok((variables, problems)) => {
                 environment.variables.extend(variables);
                 for expected in problems {
                     environment.refuse(DOTENV, expected);
@@ -156,33 +156,24 @@ fn read_from_disk(path: &Path) -> io::Result<String> {
     String::from_utf8(bytes).map_err(|_| io::Error::other("expected UTF-8 text"))
 }
 
-/// The content of `.env`. Every valid line becomes a variable. A problem names an invalid line by its number and never shows its
-/// text, which may be a secret. No setting is lost silently.
-#[derive(Debug, Default)]
-struct DotenvLines {
-    /// Names and values in file order; names may repeat.
-    variables: Vec<(String, String)>,
-    /// One text for each line that cannot be used.
-    problems: Vec<String>,
-}
-
-/// Parses `.env`.
-fn read_dotenv(content: &str) -> DotenvLines {
+/// Names and values in `.env` in its order, and one text for each line that cannot be used. Names may repeat. A text names a line
+/// by its number and never shows it, because it may be a secret. No setting is lost silently.
+fn read_dotenv(content: &str) -> (Vec<(String, String)>, Vec<String>) {
     let content = content.trim_start_matches('\u{feff}');
-    let mut lines = DotenvLines::default();
+    let (mut variables, mut problems) = (Vec::new(), Vec::new());
     for line in dotenvy::from_read_iter(content.as_bytes()) {
         match line {
-            Ok(variable) => lines.variables.push(variable),
+            Ok(variable) => variables.push(variable),
             Err(error) => {
                 let place = line_number(content, &error).map_or(String::new(), |n| format!(" in line {n}"));
-                lines.problems.push(format!("expected NAME=value{place}; {QUOTING}"));
+                problems.push(format!("expected NAME=value{place}; {QUOTING}"));
             }
         }
     }
-    if lines.problems.is_empty() {
-        lines.problems = swallowed(content, &lines.variables);
+    if problems.is_empty() {
+        problems = swallowed(content, &variables);
     }
-    lines
+    (variables, problems)
 }
 
 /// Finds settings that are inside quotes by accident. A quoted value may span lines, and an apostrophe in a comment after two
@@ -306,10 +297,7 @@ mod tests {
             ("# x\nCOTURN_SECRET='my-secret\nPORT=1\n", 2),
             ("A=b\n=my-secret", 2),
         ] {
-            assert_eq!(
-                read_dotenv(content).problems,
-                [format!("expected NAME=value in line {line}; {QUOTING}")]
-            );
+            assert_eq!(read_dotenv(content).1, [format!("expected NAME=value in line {line}; {QUOTING}")]);
         }
     }
 
@@ -319,17 +307,17 @@ mod tests {
         let expected = format!(
             "REPORTER_TOKEN in line 2 is inside quotes that an earlier line opened, perhaps with an apostrophe in a comment; {QUOTING}"
         );
-        assert_eq!(read_dotenv(swallowed).problems, [expected]);
+        assert_eq!(read_dotenv(swallowed).1, [expected]);
         let meant = "MANUAL_ICE_SERVERS='[\n  {\"urls\": \"stun:a\"}\n]'\nPORT=1 # the usual one\n";
-        let lines = read_dotenv(meant);
-        assert!(lines.problems.is_empty());
-        assert_eq!(lines.variables[0].1, "[\n  {\"urls\": \"stun:a\"}\n]");
+        let (variables, problems) = read_dotenv(meant);
+        assert!(problems.is_empty());
+        assert_eq!(variables[0].1, "[\n  {\"urls\": \"stun:a\"}\n]");
     }
 
     proptest! {
         #[test]
         fn no_env_file_makes_the_reader_panic_or_show_its_text(text in "[A-C=# \\\\\"'\\$\\{\\}é\n\r]{0,40}hush[A-C=# \"'\n\\$]{0,20}") {
-            prop_assert!(read_dotenv(&text).problems.iter().all(|problem| !problem.contains("hush")));
+            prop_assert!(read_dotenv(&text).1.iter().all(|problem| !problem.contains("hush")));
         }
     }
 }

@@ -152,11 +152,6 @@ impl<'a> Settings<'a> {
         url
     }
 
-    /// Whether the setting is exactly this text.
-    pub(super) fn is_written(&self, name: &str, text: &str) -> bool {
-        self.environment.get(name) == Some(text)
-    }
-
     /// Whether a setting that was read is set, valid or not, by value or by file.
     pub(super) fn is_set(&self, name: &str) -> bool {
         let read = self.names.iter().find(|read| read.name == name);
