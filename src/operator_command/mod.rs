@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use reqwest::header::AUTHORIZATION;
 use reqwest::{Response, StatusCode};
+use serde_json::Value;
 use url::Url;
 
 use crate::config::Config;
@@ -93,7 +94,8 @@ pub async fn run(
         return Ok(if options.json { text::saved_json(path, bytes) } else { text::saved(path, bytes) });
     }
     let not_a_broker = || OperatorError::NotABroker(url.to_string());
-    let body = body(BODY_MAX, response).await.map_err(|_| not_a_broker())?;
+    let bytes = body(BODY_MAX, response).await.map_err(|_| not_a_broker())?;
+    let body = serde_json::from_slice(&bytes).map_err(|_| not_a_broker())?;
     let summary = match command {
         OperatorCommand::Status
         | OperatorCommand::Freeze
@@ -109,7 +111,7 @@ pub async fn run(
     };
     let mut summary = summary.ok_or_else(not_a_broker)?;
     if options.json {
-        return Ok(String::from_utf8_lossy(&body).into_owned());
+        return Ok(String::from_utf8_lossy(&bytes).into_owned());
     }
     if *command == OperatorCommand::Status
         && let Some(rotation) = rotation_at(config, &url).await
@@ -125,7 +127,12 @@ async fn rotation_at(config: &Config, url: &Url) -> Option<String> {
     let token = config.access.operator_token.as_ref().and_then(bearer)?;
     let request = http_client().ok()?.get(target(url, &["api", "overview"])).header(AUTHORIZATION, token);
     let response = crate::http_client::send(request).await.ok()?;
-    rotation(&body(BODY_MAX, response).await.ok()?)
+    rotation(&json(response).await?)
+}
+
+/// The body of a response. `None` if it is not JSON, or too long.
+async fn json(response: Response) -> Option<Value> {
+    serde_json::from_slice(&body(BODY_MAX, response).await.ok()?).ok()
 }
 
 /// The address of a path of the broker.
@@ -174,8 +181,7 @@ async fn send(config: &Config, command: &OperatorCommand, url: &Url) -> Result<R
     if status == StatusCode::OK {
         return Ok(response);
     }
-    let body = body(BODY_MAX, response).await.ok();
-    let said = body.and_then(|body| failure(status.as_u16(), &body));
+    let said = json(response).await.and_then(|body| failure(status.as_u16(), &body));
     Err(said.map_or_else(|| OperatorError::NotABroker(url.to_string()), OperatorError::Refused))
 }
 
@@ -247,5 +253,12 @@ mod tests {
         let other = directory.path().join("other");
         let error = save(&other, response(), 4).await.unwrap_err().to_string();
         assert!(error.contains("longer than 4 bytes") && !other.exists(), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_not_json_is_that_of_another_program() {
+        for text in ["", "<html>"] {
+            assert_eq!(json(Response::from(axum::http::Response::new(text))).await, None, "{text}");
+        }
     }
 }

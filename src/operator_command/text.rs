@@ -23,13 +23,8 @@ fn gb(body: &Value, path: &str) -> Option<String> {
     Some(ByteCount::new(body.pointer(path)?.as_u64()?).gb_four_decimals())
 }
 
-fn json_of(body: &[u8]) -> Option<Value> {
-    serde_json::from_slice(body).ok()
-}
-
 /// The state of the budget, a line each. `None` if the body is not a status.
-pub(super) fn summary(body: &[u8]) -> Option<String> {
-    let status = json_of(body)?;
+pub(super) fn summary(status: &Value) -> Option<String> {
     let is = |name: &str| status[name].as_bool();
     let hints = status["hints"].as_array()?;
     let has_hint = |wanted: &str| hints.iter().any(|hint| hint["code"] == wanted);
@@ -40,7 +35,7 @@ pub(super) fn summary(body: &[u8]) -> Option<String> {
         _ if has_hint("PROMISED_IN_FULL") => "no metered credentials, because the limit is reserved in full",
         _ => "on",
     };
-    let as_of = shown(&status, "/asOf").map(|as_of| format!(", counted up to {as_of}")).unwrap_or_default();
+    let as_of = shown(status, "/asOf").map(|as_of| format!(", counted up to {as_of}")).unwrap_or_default();
     let holds = if is("boundHolds")? { "" } else { ", which is not certain now: see the hints" };
     let ledger = if is("durable")? { "on disk" } else { "in memory only" };
     let mut text = format!(
@@ -51,18 +46,18 @@ pub(super) fn summary(body: &[u8]) -> Option<String> {
          Grants       {} issued, {} reported, {} live\n\
          Connections  {} open\n\
          Ledger       {ledger}",
-        shown(&status, "/bandwidthUsedGB")?,
-        shown(&status, "/bandwidthLimitGB")?,
-        shown(&status, "/percentage")?,
-        shown(&status, "/source")?,
-        shown(&status, "/remainingGB")?,
-        shown(&status, "/resetDate")?,
-        shown(&status, "/reservedGB")?,
-        shown(&status, "/overshootBoundGB")?,
-        shown(&status, "/grants/issued")?,
-        shown(&status, "/grants/reported")?,
-        shown(&status, "/grants/live")?,
-        shown(&status, "/activeConnections")?,
+        shown(status, "/bandwidthUsedGB")?,
+        shown(status, "/bandwidthLimitGB")?,
+        shown(status, "/percentage")?,
+        shown(status, "/source")?,
+        shown(status, "/remainingGB")?,
+        shown(status, "/resetDate")?,
+        shown(status, "/reservedGB")?,
+        shown(status, "/overshootBoundGB")?,
+        shown(status, "/grants/issued")?,
+        shown(status, "/grants/reported")?,
+        shown(status, "/grants/live")?,
+        shown(status, "/activeConnections")?,
     );
     for hint in hints {
         // Writing to a string does not fail.
@@ -72,8 +67,7 @@ pub(super) fn summary(body: &[u8]) -> Option<String> {
 }
 
 /// The rotation of the TURN key, a line. `None` if the key is not rotated.
-pub(super) fn rotation(body: &[u8]) -> Option<String> {
-    let overview = json_of(body)?;
+pub(super) fn rotation(overview: &Value) -> Option<String> {
     let rotation = overview.pointer("/provider/rotation")?;
     let key = shown(rotation, "/key").unwrap_or_else(|| "the key of the settings".to_owned());
     let since = shown(rotation, "/since").map(|since| format!(" since {since}")).unwrap_or_default();
@@ -90,9 +84,8 @@ pub(super) fn rotation(body: &[u8]) -> Option<String> {
 }
 
 /// Who spends most, a line each. `None` if the body is not a page of spenders.
-pub(super) fn spenders(body: &[u8]) -> Option<String> {
-    let page = json_of(body)?;
-    let (by, as_of) = (shown(&page, "/by")?, shown(&page, "/asOf")?);
+pub(super) fn spenders(page: &Value) -> Option<String> {
+    let (by, as_of) = (shown(page, "/by")?, shown(page, "/asOf")?);
     let spenders = page["spenders"].as_array()?;
     let mut text = format!(
         "Spent in this period by {by}, as of {as_of}\n{:>12}  {:8}  grants  usable  {by}",
@@ -108,11 +101,11 @@ pub(super) fn spenders(body: &[u8]) -> Option<String> {
     if spenders.is_empty() {
         text.push_str("\nNobody has spent anything.");
     }
-    if shown(&page, "/next").is_some() {
+    if shown(page, "/next").is_some() {
         text.push_str("\nThere are more: see GET /api/spenders.");
     }
     if page["unknownBytes"].as_u64()? > 0 {
-        let unknown = gb(&page, "/unknownBytes")?;
+        let unknown = gb(page, "/unknownBytes")?;
         let _ = write!(text, "\n{unknown} GB are under identifiers that this ledger does not know.");
     }
     let blocked = &page["blockedUsers"];
@@ -126,8 +119,7 @@ pub(super) fn spenders(body: &[u8]) -> Option<String> {
 }
 
 /// The live credentials, a line each. `None` if the body is not a page of grants.
-pub(super) fn grants(body: &[u8]) -> Option<String> {
-    let page = json_of(body)?;
+pub(super) fn grants(page: &Value) -> Option<String> {
     let grants = page["grants"].as_array()?;
     if grants.is_empty() {
         return Some("No credential is live.".to_owned());
@@ -142,33 +134,30 @@ pub(super) fn grants(body: &[u8]) -> Option<String> {
         // Writing to a string does not fail.
         let _ = write!(text, "\n{bytes:>12}  {evidence:8}  {id:22}  {expires:24}  {of}");
     }
-    if shown(&page, "/next").is_some() {
+    if shown(page, "/next").is_some() {
         text.push_str("\nThere are more: see GET /api/grants.");
     }
     Some(plain(&text))
 }
 
 /// The result of a revocation. `None` if the body is not one.
-pub(super) fn revocation(body: &[u8]) -> Option<String> {
-    let body = json_of(body)?;
-    Some(plain(&format!("{} is revoked. {}", shown(&body, "/grant")?, shown(&body, "/message")?)))
+pub(super) fn revocation(body: &Value) -> Option<String> {
+    Some(plain(&format!("{} is revoked. {}", shown(body, "/grant")?, shown(body, "/message")?)))
 }
 
 /// The result of blocking a user, allowing one again, or revoking the user's credentials. `None` if the body is not one.
-pub(super) fn user_action(body: &[u8]) -> Option<String> {
-    let body = json_of(body)?;
-    shown(&body, "/user")?;
-    Some(plain(&shown(&body, "/message")?))
+pub(super) fn user_action(body: &Value) -> Option<String> {
+    shown(body, "/user")?;
+    Some(plain(&shown(body, "/message")?))
 }
 
 /// What an error response says, and what to do. `None` if the body is not a broker's.
-pub(super) fn failure(status: u16, body: &[u8]) -> Option<String> {
-    let body = json_of(body)?;
-    let (code, error, id) = (shown(&body, "/code")?, shown(&body, "/error")?, shown(&body, "/requestId")?);
+pub(super) fn failure(status: u16, body: &Value) -> Option<String> {
+    let (code, error, id) = (shown(body, "/code")?, shown(body, "/error")?, shown(body, "/requestId")?);
     let remedy = match code.as_str() {
         "UNAUTHORIZED" => "Set OPERATOR_TOKEN to the token of that service.".to_owned(),
         "MISDIRECTED_REQUEST" => "Give an address with --url whose host is in ALLOWED_HOSTS.".to_owned(),
-        _ => shown(&body, "/message").unwrap_or_default(),
+        _ => shown(body, "/message").unwrap_or_default(),
     };
     let text = format!("the broker responded {status} {code}: {error}. {remedy}");
     Some(plain(&format!("{} (request {id})", text.trim_end())))
@@ -207,7 +196,7 @@ mod tests {
     #[test]
     fn a_status_is_a_few_lines() {
         assert_eq!(
-            summary(status().to_string().as_bytes()).unwrap(),
+            summary(&status()).unwrap(),
             "Minting      on\n\
              Used         45.23 of 1000 GB (4.52 %), measured+estimate, counted up to 2025-01-15T11:50:00.000Z\n\
              Remaining    954.77 GB until 2025-02-01T00:00:00.000Z\n\
@@ -226,7 +215,7 @@ mod tests {
         body["boundHolds"] = false.into();
         body["asOf"] = serde_json::Value::Null;
         body["hints"] = json!([{"code": "NO_REPORTS", "message": "no client reports\u{1b}[2J"}]);
-        let text = summary(body.to_string().as_bytes()).unwrap();
+        let text = summary(&body).unwrap();
         for expected in [
             "Minting      stopped by the operator",
             "by 0.00 GB at most, which is not certain now: see the hints",
@@ -243,7 +232,7 @@ mod tests {
             let mut body = status();
             body["status"] = status_is.into();
             body["hints"] = json!([{"code": hint, "message": ""}]);
-            summary(body.to_string().as_bytes()).unwrap().lines().next().unwrap().to_owned()
+            summary(&body).unwrap().lines().next().unwrap().to_owned()
         };
         assert_eq!(first("OK", "NO_REPORTS"), "Minting      on");
         assert!(first("LIMIT_EXCEEDED", "NO_REPORTS").ends_with("because the limit is reached"));
@@ -253,8 +242,8 @@ mod tests {
 
     #[test]
     fn the_rotation_of_the_key_is_one_line() {
-        let line = |rotation: serde_json::Value| {
-            rotation_of(&json!({"provider": {"rotation": rotation, "breaker": "closed"}, "more": 1}))
+        let line = |found: Value| {
+            rotation(&json!({"provider": {"rotation": found, "breaker": "closed"}, "more": 1}))
         };
         let waiting = json!({"key": "auto-3", "since": "2025-01-14T12:00:00.000Z", "ageSeconds": 86_400,
             "everySeconds": 2_592_000, "state": "waiting", "failures": 0, "retired": 1});
@@ -264,12 +253,8 @@ mod tests {
             "state": "failing", "failures": 4, "retired": 0});
         let expected = "Key rotation failing, 4 failed calls in a row; the key of the settings mints, replaced every 1 d; 0 to be deleted";
         assert_eq!(line(failing).as_deref(), Some(expected));
-        assert_eq!(line(serde_json::Value::Null), None);
-        assert_eq!(rotation_of(&json!({"provider": null})), None);
-    }
-
-    fn rotation_of(body: &serde_json::Value) -> Option<String> {
-        rotation(body.to_string().as_bytes())
+        assert_eq!(line(Value::Null), None);
+        assert_eq!(rotation(&json!({"provider": null})), None);
     }
 
     #[test]
@@ -282,7 +267,7 @@ mod tests {
             "blockedUsers": {"count": 0, "names": []},
             "spenders": [row(Some("ann\u{1b}"), 1_500_000_000), row(None, 7)], "next": "x"});
         assert_eq!(
-            spenders(body.to_string().as_bytes()).unwrap(),
+            spenders(&body).unwrap(),
             "Spent in this period by user, as of 2025-01-15T12:00:00.000Z\n\
              \x20         GB  evidence  grants  usable  user\n\
              \x20     1.5000  measured       2       1  ann\n\
@@ -290,7 +275,7 @@ mod tests {
              There are more: see GET /api/spenders.\n\
              0.0010 GB are under identifiers that this ledger does not know."
         );
-        assert!(spenders(b"{}").is_none());
+        assert!(spenders(&json!({})).is_none());
     }
 
     #[test]
@@ -298,7 +283,7 @@ mod tests {
         let last = |by: &str, count: usize, names: &[&str]| {
             let body = json!({"by": by, "asOf": "", "unknownBytes": 0, "spenders": [], "next": null,
                 "blockedUsers": {"count": count, "names": names}});
-            spenders(body.to_string().as_bytes()).unwrap().lines().last().unwrap().to_owned()
+            spenders(&body).unwrap().lines().last().unwrap().to_owned()
         };
         assert_eq!(last("user", 2, &["ann", "bob\u{1b}"]), "Blocked users (2): ann, bob");
         assert_eq!(last("user", 70, &["ann"]), "Blocked users (70): ann, …");
@@ -311,30 +296,33 @@ mod tests {
         let grant = json!({"id": "nT3k1s0wQ2Gv8Zb5yXhJ4A", "user": "ann", "label": null, "address": "192.0.2.7",
             "expiresAt": "2025-01-16T11:00:00.000Z", "revokedAt": "2025-01-15T11:30:00.000Z",
             "bytes": 1_200_000_000_u64, "evidence": "claimed", "more": 1});
-        let body = json!({"grants": [grant], "next": "x"}).to_string();
+        let body = json!({"grants": [grant], "next": "x"});
         assert_eq!(
-            grants(body.as_bytes()).unwrap(),
+            grants(&body).unwrap(),
             "          GB  evidence  credential              expires                   of\n\
              \x20     1.2000  claimed   nT3k1s0wQ2Gv8Zb5yXhJ4A  2025-01-16T11:00:00.000Z  user ann, address 192.0.2.7, revoked 2025-01-15T11:30:00.000Z\n\
              There are more: see GET /api/grants."
         );
-        assert_eq!(grants(br#"{"grants": [], "next": null}"#).unwrap(), "No credential is live.");
-        assert!(grants(b"{}").is_none());
+        assert_eq!(grants(&json!({"grants": [], "next": null})).unwrap(), "No credential is live.");
+        assert!(grants(&json!({})).is_none());
     }
 
     #[test]
     fn the_result_of_an_action_says_what_is_left() {
-        let revoked = br#"{"user": "ann", "message": "Live credentials of ann: 3, all revoked."}"#;
-        assert_eq!(user_action(revoked).unwrap(), "Live credentials of ann: 3, all revoked.");
-        let revoked = br#"{"grant": "id-1", "message": "The provider has revoked the credential."}"#;
-        assert_eq!(revocation(revoked).unwrap(), "id-1 is revoked. The provider has revoked the credential.");
+        let revoked = json!({"user": "ann", "message": "Live credentials of ann: 3, all revoked."});
+        assert_eq!(user_action(&revoked).unwrap(), "Live credentials of ann: 3, all revoked.");
+        let revoked = json!({"grant": "id-1", "message": "The provider has revoked the credential."});
+        assert_eq!(
+            revocation(&revoked).unwrap(),
+            "id-1 is revoked. The provider has revoked the credential."
+        );
     }
 
     #[test]
     fn an_error_says_what_to_do() {
         let said = |code: &str, message: &str| {
             let body = json!({"error": "Refused", "message": message, "code": code, "requestId": "r-1"});
-            failure(401, body.to_string().as_bytes()).unwrap()
+            failure(401, &body).unwrap()
         };
         assert_eq!(
             said("UNAUTHORIZED", "Send it."),
@@ -347,8 +335,8 @@ mod tests {
 
     #[test]
     fn another_program_is_not_a_broker() {
-        for body in ["", "[]", "{}", "<html>", r#"{"error":"x"}"#] {
-            assert!(summary(body.as_bytes()).is_none() && failure(404, body.as_bytes()).is_none(), "{body}");
+        for body in [json!([]), json!({}), json!({"error": "x"})] {
+            assert!(summary(&body).is_none() && failure(404, &body).is_none(), "{body}");
         }
     }
 }
