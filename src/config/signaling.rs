@@ -11,7 +11,7 @@ use url::Url;
 
 use super::alert::WebhookUrl;
 use super::form::{
-    Formed, IDENTIFIER_MAX, base_url, form, header, identifier, number, parsed, seconds, switch, visible,
+    IDENTIFIER_MAX, base_url, form, header, identifier, number, parsed, seconds, switch, visible,
 };
 use super::settings::Settings;
 use super::signaling_modules::{MODULES, Module, is_of_module};
@@ -87,21 +87,9 @@ pub struct SfuConfig {
     pub app_secret: SecretString,
     /// The base of the API, with a slash at its end. `CALLS_API_URL`.
     pub api: Url,
-    /// Whether only the browser that opened a session may use it. `SFU_LOCK`: `true`, `false` or `auto`; true when unset.
-    pub lock: SfuLock,
-    /// Whether a refusal of a new session stays JSON. `SFU_STRICT_PASSTHROUGH`; false when unset.
-    pub strict_passthrough: bool,
-}
-
-/// Whether only the browser that opened a session of the SFU may use it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SfuLock {
-    /// Always.
-    On,
-    /// Never: pages of other origins send no cookies.
-    Off,
-    /// Where the request came over https, because a browser keeps a `Secure` cookie only there.
-    Auto,
+    /// Whether only the browser that opened a session may use it. `SFU_LOCK`; true when unset. Pages of other origins send no cookies
+    /// and need `false`.
+    pub is_locked: bool,
 }
 
 /// Orange rooms.
@@ -194,8 +182,7 @@ impl SfuConfig {
         let app_id = settings.optional("CALLS_APP_ID", identifier(IDENTIFIER_MAX));
         let app_secret = settings.secret("CALLS_APP_SECRET", visible(1..=1_024));
         let api = settings.get("CALLS_API_URL", "https://rtc.live.cloudflare.com/v1", base_url);
-        let lock = settings.get("SFU_LOCK", "true", sfu_lock);
-        let strict_passthrough = settings.get("SFU_STRICT_PASSTHROUGH", "false", switch);
+        let is_locked = settings.get("SFU_LOCK", "true", switch);
         settings.both_or_neither("CALLS_APP_ID", "CALLS_APP_SECRET");
         if !is_on {
             return None;
@@ -206,7 +193,7 @@ impl SfuConfig {
             settings.refuse("CALLS_APP_ID", expected);
         }
         let (prefixes, app_id, app_secret) = (prefixes?, app_id?, app_secret?);
-        Some(Self { prefixes, app_id, app_secret, api, lock, strict_passthrough })
+        Some(Self { prefixes, app_id, app_secret, api, is_locked })
     }
 }
 
@@ -227,14 +214,6 @@ impl ReportsConfig {
             feedback: settings.secret("FEEDBACK_URL", WebhookUrl::form),
         }
     }
-}
-
-fn sfu_lock(text: &str) -> Formed<SfuLock> {
-    if text.eq_ignore_ascii_case("auto") {
-        return Ok(SfuLock::Auto);
-    }
-    let is_on = switch(text).map_err(|_| "expected true, false or auto")?;
-    Ok(if is_on { SfuLock::On } else { SfuLock::Off })
 }
 
 const PATH_EXPECTED: &str =
@@ -334,16 +313,12 @@ mod tests {
             SIGNALING=sfu; CALLS_APP_SECRET=hush; CALLS_APP_ID=app
             = sfu: Some(SfuConfig { prefixes: ["/partytracks", "/api/calls"], app_id: "app",
             = host: Some(Domain("rtc.live.cloudflare.com")), port: None, path: "/v1/"
-            = lock: On, strict_passthrough: false }
-            SIGNALING=sfu; CALLS_APP_SECRET=hush; CALLS_APP_ID=app; SFU_PREFIXES=/a,/ab; SFU_STRICT_PASSTHROUGH=true; SFU_LOCK=no | off | 0
+            = is_locked: true }
+            SIGNALING=sfu; CALLS_APP_SECRET=hush; CALLS_APP_ID=app; SFU_PREFIXES=/a,/ab; SFU_LOCK=no | off | 0
             = prefixes: ["/a", "/ab"]
-            = lock: Off, strict_passthrough: true }
-            SIGNALING=sfu; CALLS_APP_SECRET=hush; CALLS_APP_ID=app; SFU_LOCK=auto
-            = lock: Auto
+            = is_locked: false }
             SFU_LOCK=maybe
-            ! SFU_LOCK: expected true, false or auto, found <value>
-            SFU_STRICT_PASSTHROUGH=maybe
-            ! SFU_STRICT_PASSTHROUGH: expected true or false, found <value>
+            ! SFU_LOCK: expected true or false, found <value>
             SFU_PREFIXES=/a//b | /yjs
             ! SFU_PREFIXES: expected a path such as /calls that no other route has: letters, digits, - _ and . between slashes, found <value>
             CALLS_API_URL=example.com

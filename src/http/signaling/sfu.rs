@@ -2,11 +2,11 @@
 //! and what goes upstream. Errors have the form of the SFU's API instead of ours, because the same clients read them.
 
 use std::borrow::Cow;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::{ConnectInfo, Request};
+use axum::extract::Request;
 use axum::http::header::{ALLOW, CONTENT_TYPE, COOKIE, RETRY_AFTER};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -25,7 +25,6 @@ use turn_signaling::sfu::{SessionId, header, room};
 use super::effects;
 use crate::app::App;
 use crate::auth::is_jwt;
-use crate::config::SfuLock;
 use crate::http::AppState;
 use crate::http::body::{BodyLimit, read_up_to};
 use crate::http::envelope::{SFU_REST, Verbatim};
@@ -36,7 +35,7 @@ use crate::http::renewal::origin as page_origin;
 use crate::ice::server::IceServerList;
 use crate::limit::Kind;
 use crate::request::bearer::bearer;
-use crate::request::client_addr::{ClientAddr, is_https};
+use crate::request::client_addr::ClientAddr;
 use crate::request::query::parameters;
 use crate::signal::hub::Requester;
 use crate::signal::sfu::unused::Asker;
@@ -100,11 +99,10 @@ async fn open(
     if (!has_token && room.is_none()) || !is_known_enough(app, &owner) {
         return Err(Fault::Unauthorized);
     }
-    let locked_for = is_locked(app, proxy, &parts).then(|| Arc::clone(prefix));
     let label = query(&parts, "label").and_then(|text| Label::new(&text));
     let origin = page_origin(&parts.headers);
     let passed = read(app, Request::from_parts(parts, body)).await?;
-    proxy.open(Opening { owner, room, locked_for, label, origin }, passed).await
+    proxy.open(Opening { owner, room, prefix: Arc::clone(prefix), label, origin }, passed).await
 }
 
 async fn on_session(
@@ -121,7 +119,7 @@ async fn on_session(
         Err(Fault::Unauthorized) => anonymous(&parts)?,
         Err(fault) => return Err(fault),
     };
-    proxy.authorize(&id, &caller, cookies(&parts), is_locked(app, proxy, &parts))?;
+    proxy.authorize(&id, &caller, cookies(&parts))?;
     let passed = read(app, Request::from_parts(parts, body)).await?;
     proxy.call(id, call, passed).await
 }
@@ -178,18 +176,6 @@ fn named_room(parts: &Parts) -> Option<Arc<str>> {
 /// A parameter of the query.
 fn query<'a>(parts: &'a Parts, name: &str) -> Option<Cow<'a, str>> {
     parameters(parts.uri.query(), name).into_iter().next()
-}
-
-/// Whether a session must have a lock.
-fn is_locked(app: &App, proxy: &SfuProxy, parts: &Parts) -> bool {
-    match proxy.lock {
-        SfuLock::On => true,
-        SfuLock::Off => false,
-        SfuLock::Auto => {
-            let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-            peer.is_some_and(|peer| is_https(peer.ip(), &parts.headers, &app.trusted_proxies))
-        }
-    }
 }
 
 /// The parts of a request that go upstream.
@@ -263,7 +249,7 @@ async fn relay_servers(
     }
     let requester = Requester { address, origin: page_origin(&parts.headers), country_key };
     // partytracks names no room here, so its own sessions may tell.
-    let own_room = || proxy.room_of(&caller, cookies(parts), is_locked(app, proxy, parts));
+    let own_room = || proxy.room_of(&caller, cookies(parts));
     let room = by_token.or_else(|| named_room(parts)).or_else(own_room);
     let call = room.map(|room| turn_ledger::Call::of(ProtocolName::Sfu.as_str(), &room));
     let asker = Asker { address: caller.address, user: caller.user, origin: requester.origin.clone(), call };

@@ -33,7 +33,7 @@ use turn_signaling::sfu::unused::UnusedCredentials;
 use super::calls::LiveCalls;
 use crate::account::Account;
 use crate::clock::Clock;
-use crate::config::{SfuConfig, SfuLock};
+use crate::config::SfuConfig;
 use unused::UnusedCredential;
 use upstream::{Passed, Returned, Upstream};
 
@@ -45,11 +45,9 @@ const FROZEN_RETRY: Duration = Duration::from_secs(60);
 pub struct SfuProxy {
     /// The paths that are proxied.
     pub prefixes: Vec<Arc<str>>,
-    /// When sessions are locked.
-    pub lock: SfuLock,
+    /// Whether sessions are locked.
+    is_locked: bool,
     lock_key: LockKey,
-    /// Whether a refusal of a new session goes back as it is.
-    strict_passthrough: bool,
     upstream: Upstream,
     state: Mutex<State>,
     started: Instant,
@@ -71,8 +69,8 @@ pub struct Opening {
     pub owner: Caller,
     /// The room that the session will belong to.
     pub room: Option<Arc<str>>,
-    /// If the session is locked: the path of the cookie.
-    pub locked_for: Option<Arc<str>>,
+    /// The prefix of the path, for which the lock is.
+    pub prefix: Arc<str>,
     /// The application's text for it.
     pub label: Option<Label>,
     /// The origin of the page.
@@ -101,9 +99,8 @@ impl SfuProxy {
     ) -> Option<Self> {
         let proxy = Self {
             prefixes: config.prefixes.iter().map(|prefix| prefix.as_str().into()).collect(),
-            lock: config.lock,
+            is_locked: config.is_locked,
             lock_key: LockKey::derived_from(secret),
-            strict_passthrough: config.strict_passthrough,
             upstream: Upstream::new(config, client)?,
             state: Mutex::default(),
             started: clock.instant(),
@@ -126,14 +123,12 @@ impl SfuProxy {
         tokio::spawn(opened).await.unwrap_or(Err(Fault::Unreachable))
     }
 
-    /// Checks that the caller may use a session. A session that is not known is added if its lock proves it. `is_locked`: whether
-    /// there must be a lock.
+    /// Checks that the caller may use a session. A session that is not known is added if its lock proves it.
     pub fn authorize<'a>(
         &self,
         id: &SessionId,
         caller: &Caller,
         cookies: impl Iterator<Item = &'a str>,
-        is_locked: bool,
     ) -> Result<(), Fault> {
         match self.lock_key.unlock(cookies, id, self.wall()) {
             Some(lock) => {
@@ -142,7 +137,7 @@ impl SfuProxy {
                 let session = NewSession { id: id.clone(), room, owner, life, taken };
                 self.with(|sessions, now| sessions.adopt(session, now))?;
             }
-            None if is_locked => return Err(Fault::Locked),
+            None if self.is_locked => return Err(Fault::Locked),
             None => self.with(|sessions, _| sessions.check_owner(id, caller))?,
         }
         // A lock needs no token, so the user who opened the session counts.
@@ -155,15 +150,10 @@ impl SfuProxy {
     }
 
     /// The room in which the caller has sessions that are in a call. `None` if there is none or more than one.
-    pub fn room_of<'a>(
-        &self,
-        caller: &Caller,
-        cookies: impl Iterator<Item = &'a str>,
-        is_locked: bool,
-    ) -> Option<Arc<str>> {
+    pub fn room_of<'a>(&self, caller: &Caller, cookies: impl Iterator<Item = &'a str>) -> Option<Arc<str>> {
         let unlocked: Vec<_> = self.lock_key.unlocked(cookies, self.wall()).collect();
         self.with(|sessions, _| {
-            let own = (!is_locked).then(|| sessions.of_caller(caller));
+            let own = (!self.is_locked).then(|| sessions.of_caller(caller));
             sessions.only_room(unlocked.iter().chain(own.into_iter().flatten()))
         })
     }
@@ -268,10 +258,10 @@ impl Place {
         let mut returned = self.proxy.upstream.open(passed).await?;
         let answered = body::answered(&returned.body).unwrap_or_default();
         let Some(id) = answered.session.filter(|_| returned.status.is_success()) else {
-            return Ok(if self.proxy.strict_passthrough { returned } else { as_text(returned) });
+            return Ok(as_text(returned));
         };
-        let Opening { owner, room, locked_for, label, origin } = opening;
-        if let Some(prefix) = locked_for {
+        let Opening { owner, room, prefix, label, origin } = opening;
+        if self.proxy.is_locked {
             let cookie = self.proxy.cookie(&id, (room.as_deref(), owner.user.as_ref()), &prefix);
             returned.headers.extend(cookie.map(|cookie| (SET_COOKIE, cookie)));
         }

@@ -194,22 +194,6 @@ async fn a_refusal_of_a_new_session_is_never_json_and_never_a_redirect() {
 }
 
 #[tokio::test]
-async fn a_strict_passthrough_leaves_the_sfus_own_refusal_as_it_is() {
-    let (sfu, broker) = start(&[("SFU_STRICT_PASSTHROUGH", "true")]).await;
-    for (fault, status) in [(SfuFault::Json(429), 429), (SfuFault::ErrorAt200, 200)] {
-        sfu.next(fault);
-        let answer =
-            Answer::of(broker.request(Method::POST, "/partytracks/sessions/new?correlationId=r")).await;
-        assert_eq!(error(&answer), (status, "upstream_error".into()));
-        assert_eq!(answer.header("content-type"), Some("application/json"));
-        assert!(answer.header("set-cookie").is_none());
-    }
-    let ours = Answer::of(broker.request(Method::POST, "/partytracks/sessions/new")).await;
-    assert!(ours.text.starts_with("unauthorized: "), "{}", ours.text);
-    assert_eq!(broker.metric("turn_broker_sfu_sessions").await, Some(0));
-}
-
-#[tokio::test]
 async fn other_answers_of_the_sfu_are_unchanged() {
     let (sfu, broker) = start(&[]).await;
     let page = Page::join(&broker, "r").await;
@@ -256,19 +240,6 @@ async fn without_a_lock_a_session_belongs_to_its_address() {
     assert_eq!(page.push().await.status, 200);
     let other = Page { broker: &broker, session: page.session.clone(), cookie: None, address: "203.0.113.2" };
     assert_eq!(error(&other.push().await), (401, "session_locked".into()));
-}
-
-#[tokio::test]
-async fn an_automatic_lock_follows_the_scheme_that_a_trusted_proxy_states() {
-    let (_sfu, broker) = start(&[("SFU_LOCK", "auto")]).await;
-    let open = async |scheme: &str| {
-        let request = broker.request(Method::POST, "/partytracks/sessions/new?correlationId=r");
-        Answer::of(request.header("x-forwarded-proto", scheme)).await.header("set-cookie").is_some()
-    };
-    assert!(open("https").await && !open("http").await);
-    let (_sfu, broker) = start(&[("SFU_LOCK", "auto"), ("TRUSTED_PROXIES", "192.0.2.1")]).await;
-    let request = broker.request(Method::POST, "/partytracks/sessions/new?correlationId=r");
-    assert!(Answer::of(request.header("x-forwarded-proto", "https")).await.header("set-cookie").is_none());
 }
 
 #[tokio::test]
