@@ -39,7 +39,7 @@ pub(super) fn begin(app: &Arc<App>, hub: &Arc<Hub>, effects: Vec<Effect>) {
 }
 
 /// Whether one more task may begin.
-pub(super) fn has_room(app: &App) -> bool {
+fn has_room(app: &App) -> bool {
     let has_room = app.signaling.tasks.len() < TASKS_MAX;
     if !has_room {
         app.metrics.signaling_limited.count("no_task");
@@ -143,17 +143,16 @@ async fn minted(
     if app.rate_limit.take(Kind::Mint, requester.address, user.as_ref()).is_err() {
         return None;
     }
-    issue(app, requester, user, Some(call)).await
+    let spender = Spender { user, label: None, origin: requester.origin.clone(), call: Some(call) };
+    issue(app, requester, spender.known()).await
 }
 
 /// Mints for a client whose allowance has been charged.
 pub(super) async fn issue(
     app: &App,
     requester: &Requester,
-    user: Option<User>,
-    call: Option<Call>,
+    spender: Option<Arc<Spender>>,
 ) -> Option<(IceServerList, GrantId)> {
-    let spender = Spender { user, label: None, origin: requester.origin.clone(), call }.known();
     let ttl = app.signaling.ttl.min(app.ttl_max);
     let request = MintRequest::new(requester.address, spender, ttl, requester.country_key).ok()?;
     match app.mint.answer(&request).await {

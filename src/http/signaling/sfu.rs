@@ -7,17 +7,18 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::Request;
-use axum::http::header::{ALLOW, CONTENT_TYPE, COOKIE, RETRY_AFTER};
+use axum::http::header::{ALLOW, CONTENT_TYPE, COOKIE, RETRY_AFTER, SET_COOKIE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use axum::{Json, Router};
-use serde_json::json;
+use serde_json::{Value, json};
 use tower_http::cors::{AllowHeaders, CorsLayer};
-use turn_ledger::{ClientKey, KeyName, Label, wait_seconds};
+use turn_ledger::{ClientKey, KeyName, Label, Spender, wait_seconds};
 use turn_signaling::call::ProtocolName;
 use turn_signaling::sfu::fault::Fault;
+use turn_signaling::sfu::lock::SERVERS_LIFE;
 use turn_signaling::sfu::path::{Call, NoRoute, Route, route};
 use turn_signaling::sfu::session::Caller;
 use turn_signaling::sfu::{SessionId, header, room};
@@ -32,20 +33,18 @@ use crate::http::error::{ApiError, ErrorBody};
 use crate::http::key_choice::by_country;
 use crate::http::origin;
 use crate::http::renewal::origin as page_origin;
-use crate::ice::server::IceServerList;
 use crate::limit::Kind;
 use crate::request::bearer::bearer;
 use crate::request::client_addr::ClientAddr;
 use crate::request::query::parameters;
 use crate::signal::hub::Requester;
-use crate::signal::sfu::unused::Asker;
 use crate::signal::sfu::upstream::{Passed, Returned};
 use crate::signal::sfu::{Opening, SfuProxy};
 
 /// The longest body of a request, in bytes. Chromium's description of a session that pulls from 24 people has 156,000.
 pub const BODY_MAX: usize = 1024 * 1024;
-/// An unused credential is handed out again only in the first part of its life: the life divided by this number.
-const UNUSED_LIFE_PARTS: u32 = 4;
+/// A credential is handed out again only in the first part of its life: the life divided by this number.
+const FIRST_PART: u32 = 4;
 const ROOM: HeaderName = HeaderName::from_static(header::ROOM);
 /// The code in the log when the SFU itself refuses.
 const REFUSED: &str = "sfu_refused";
@@ -74,7 +73,7 @@ async fn serve(app: &Arc<App>, prefix: &Arc<str>, request: Request) -> Response 
     let Some(proxy) = &app.signaling.sfu else { return ApiError::no_route().into_response() };
     let path = request.uri().path().strip_prefix(&**prefix).unwrap_or_default();
     match route(request.method().as_str(), path) {
-        Ok(Route::IceServers) => ice_servers(app, proxy, request).await,
+        Ok(Route::IceServers) => ice_servers(app, proxy, prefix, request).await,
         Ok(Route::NewSession) => answer(open(app, proxy, prefix, request).await, true),
         Ok(Route::Session { id, call }) => answer(on_session(app, proxy, id, call, request).await, false),
         Err(NoRoute::NotFound) => ApiError::no_route().into_response(),
@@ -228,20 +227,24 @@ fn answer_of(fault: Fault, is_new: bool) -> (StatusCode, HeaderMap, Bytes) {
 }
 
 /// ICE servers, minted here. If anything fails, the answer is a list of STUN servers, because partytracks hangs without a list.
-async fn ice_servers(app: &Arc<App>, proxy: &Arc<SfuProxy>, request: Request) -> Response {
+async fn ice_servers(app: &App, proxy: &SfuProxy, prefix: &str, request: Request) -> Response {
     let country_key = by_country(app, &request);
     let (parts, _) = request.into_parts();
-    let servers = relay_servers(app, proxy, &parts, country_key).await.unwrap_or_else(|| app.stun.clone());
-    Json(json!({"iceServers": servers})).into_response()
+    let relays = relay_servers(app, proxy, prefix, &parts, country_key).await;
+    let (servers, cookie) = relays.unwrap_or_else(|| (json!(app.stun), None));
+    let mut response = Json(json!({ "iceServers": servers })).into_response();
+    response.headers_mut().extend(cookie.map(|cookie| (SET_COOKIE, cookie)));
+    response
 }
 
-/// A credential that the page did not use, or a new one.
+/// ICE servers that this browser got a moment ago, or new ones with a cookie for its next request.
 async fn relay_servers(
-    app: &Arc<App>,
-    proxy: &Arc<SfuProxy>,
+    app: &App,
+    proxy: &SfuProxy,
+    prefix: &str,
     parts: &Parts,
     country_key: Option<KeyName>,
-) -> Option<IceServerList> {
+) -> Option<(Value, Option<HeaderValue>)> {
     let (caller, by_token) = caller(app, parts).await.ok()?;
     let address = address(parts)?;
     if !is_known_enough(app, &caller) {
@@ -252,21 +255,15 @@ async fn relay_servers(
     let own_room = || proxy.room_of(&caller, cookies(parts));
     let room = by_token.or_else(|| named_room(parts)).or_else(own_room);
     let call = room.map(|room| turn_ledger::Call::of(ProtocolName::Sfu.as_str(), &room));
-    let asker = Asker { address: caller.address, user: caller.user, origin: requester.origin.clone(), call };
-    if let Some(servers) = proxy.unused_credential(&asker, app.signaling.ttl / UNUSED_LIFE_PARTS) {
-        return Some(servers);
+    let origin = requester.origin.clone();
+    let spender = Spender { user: caller.user.clone(), label: None, origin, call }.known();
+    if let Some(servers) = proxy.given_servers(cookies(parts), spender.as_deref()) {
+        return Some((servers, None));
     }
-    if app.rate_limit.take(Kind::Sfu, address, asker.user.as_ref()).is_err() || !effects::has_room(app) {
-        return None;
-    }
-    let (of_task, proxy) = (Arc::clone(app), Arc::clone(proxy));
-    // A page whose session is refused does not wait for this answer. Its next request gets the credential.
-    let minting = app.signaling.tasks.spawn(async move {
-        let (servers, grant) =
-            effects::issue(&of_task, &requester, asker.user.clone(), asker.call.clone()).await?;
-        proxy.handed_out(asker, servers.clone(), grant);
-        Some(servers)
-    });
-    // A panic has been logged by the hook.
-    minting.await.ok().flatten()
+    app.rate_limit.take(Kind::Sfu, address, caller.user.as_ref()).ok()?;
+    let (servers, grant) = effects::issue(app, &requester, spender).await?;
+    let servers = json!(servers);
+    let life = SERVERS_LIFE.min(app.signaling.ttl / FIRST_PART);
+    let cookie = proxy.servers_cookie(grant, servers.clone(), prefix, life);
+    Some((servers, cookie))
 }

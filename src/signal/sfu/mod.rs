@@ -5,36 +5,33 @@
 //! |---|---|
 //! | [`upstream`] | one request to the SFU |
 //! | [`restart`] | sessions that were open before a restart |
-//! | [`unused`] | credentials of pages whose session was refused, handed out again |
 //! | [`watch`] | what happens without a request: looks at sessions, and closing by force |
 
 mod restart;
-pub mod unused;
 pub mod upstream;
 pub mod watch;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use axum::http::header::{CONTENT_TYPE, SET_COOKIE};
 use axum::http::{HeaderValue, StatusCode};
 use reqwest::Client;
-use turn_ledger::{Books, ClientKey, Label, NotAdmitted, Spender, User};
+use serde_json::Value;
+use turn_ledger::{Books, ClientKey, GrantId, Label, NotAdmitted, Spender};
 use turn_signaling::sfu::SessionId;
 use turn_signaling::sfu::body::{self, Answered, TrackId, Wanted};
 use turn_signaling::sfu::fault::{Fault, TEXT, text_of_refusal};
-use turn_signaling::sfu::lock::{LIFE, LockKey};
+use turn_signaling::sfu::lock::{GivenServers, LIFE, LockKey};
 use turn_signaling::sfu::path::Call;
 use turn_signaling::sfu::session::{Caller, NewSession, Taken};
 use turn_signaling::sfu::sessions::{Look, Seen, Sessions};
-use turn_signaling::sfu::unused::UnusedCredentials;
 
 use super::calls::LiveCalls;
 use crate::account::Account;
 use crate::clock::Clock;
 use crate::config::SfuConfig;
-use unused::UnusedCredential;
 use upstream::{Passed, Returned, Upstream};
 
 /// After this time a client whose pull was refused while minting is stopped may try again.
@@ -49,17 +46,11 @@ pub struct SfuProxy {
     is_locked: bool,
     lock_key: LockKey,
     upstream: Upstream,
-    state: Mutex<State>,
+    sessions: Mutex<Sessions>,
     started: Instant,
     account: Arc<Account>,
     calls: Arc<LiveCalls>,
     clock: Arc<dyn Clock>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    sessions: Sessions,
-    unused: UnusedCredentials<UnusedCredential>,
 }
 
 /// A new session, as a client asks for it.
@@ -102,7 +93,7 @@ impl SfuProxy {
             is_locked: config.is_locked,
             lock_key: LockKey::derived_from(secret),
             upstream: Upstream::new(config, client)?,
-            state: Mutex::default(),
+            sessions: Mutex::default(),
             started: clock.instant(),
             account,
             calls,
@@ -115,8 +106,7 @@ impl SfuProxy {
     /// Opens a session.
     pub async fn open(self: &Arc<Self>, opening: Opening, passed: Passed) -> Result<Returned, Fault> {
         let address = opening.owner.address;
-        let reserved = self.with(|sessions, now| sessions.reserve(address, now));
-        reserved.inspect_err(|_| self.lock().unused.session_refused(address))?;
+        self.with(|sessions, now| sessions.reserve(address, now))?;
         let place = Place { proxy: Arc::clone(self), address: Some(address) };
         let opened = async move { place.open(opening, passed).await };
         // A panic has been logged by the hook.
@@ -221,17 +211,50 @@ impl SfuProxy {
         self.with(|sessions, now| sessions.end_room(room, now))
     }
 
+    /// The ICE servers that this browser got for the same spender a moment ago. `None` if they were revoked, and while nothing would be
+    /// minted.
+    pub fn given_servers<'a>(
+        &self,
+        cookies: impl Iterator<Item = &'a str>,
+        spender: Option<&Spender>,
+    ) -> Option<Value> {
+        let given = self.lock_key.servers(cookies, self.wall())?;
+        let is_valid = self.account.read(|books| {
+            let row = books.grants().valid(given.grant);
+            let may_mint = !books.is_frozen() && !books.snapshot().figures.is_spent();
+            may_mint && row.is_some_and(|row| row.spender.as_deref() == spender)
+        });
+        is_valid.then_some(given.ice_servers)
+    }
+
+    /// The cookie with ICE servers that a browser gets, for [`Self::given_servers`]. `life`: how long it gets them again.
+    pub fn servers_cookie(
+        &self,
+        grant: GrantId,
+        ice_servers: Value,
+        prefix: &str,
+        life: Duration,
+    ) -> Option<HeaderValue> {
+        let exp = self.wall().saturating_add(life).as_secs();
+        secret_header(&self.lock_key.servers_cookie(&GivenServers { grant, ice_servers, exp }, prefix))
+    }
+
     /// The time since 1970.
     fn wall(&self) -> Duration {
         Duration::from_millis(u64::try_from(self.clock.now().as_millis()).unwrap_or(0))
     }
 
+    /// The time since the start.
+    fn now(&self) -> Duration {
+        self.clock.instant().saturating_duration_since(self.started)
+    }
+
     /// Runs `call` under the lock. Events are passed on before the lock is released.
     fn with<T>(&self, call: impl FnOnce(&mut Sessions, Duration) -> T) -> T {
-        let mut state = self.lock();
-        let sessions = &mut state.sessions;
+        // Poisoning is ignored: after a panic the table can still serve, and looks correct what is counted.
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.now();
-        let result = call(sessions, now);
+        let result = call(&mut sessions, now);
         for event in sessions.take_events() {
             self.calls.take(event);
         }
@@ -239,11 +262,6 @@ impl SfuProxy {
             self.remember(&id, session);
         }
         result
-    }
-
-    /// Ignores poisoning: after a panic the table can still serve, and looks correct what is counted.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -262,12 +280,11 @@ impl Place {
         };
         let Opening { owner, room, prefix, label, origin } = opening;
         if self.proxy.is_locked {
-            let cookie = self.proxy.cookie(&id, (room.as_deref(), owner.user.as_ref()), &prefix);
-            returned.headers.extend(cookie.map(|cookie| (SET_COOKIE, cookie)));
+            let proves = (room.as_deref(), owner.user.as_ref());
+            let cookie = self.proxy.lock_key.cookie(&id, proves, &prefix, self.proxy.wall());
+            returned.headers.extend(secret_header(&cookie).map(|cookie| (SET_COOKIE, cookie)));
         }
-        if let Some(address) = self.address.take() {
-            self.proxy.lock().unused.session_began(address);
-        }
+        self.address = None;
         let name = id.text();
         let session = NewSession { id, room, owner, life: LIFE, taken: Taken::default() };
         self.proxy.with(|sessions, now| sessions.begin(session, now));
@@ -281,18 +298,15 @@ impl Drop for Place {
     fn drop(&mut self) {
         if let Some(address) = self.address {
             self.proxy.with(|sessions, _| sessions.release(address));
-            self.proxy.lock().unused.session_refused(address);
         }
     }
 }
 
-impl SfuProxy {
-    fn cookie(&self, id: &SessionId, of: (Option<&str>, Option<&User>), prefix: &str) -> Option<HeaderValue> {
-        let cookie = self.lock_key.cookie(id, of, prefix, self.wall());
-        let mut cookie = HeaderValue::from_str(&cookie).ok()?;
-        cookie.set_sensitive(true);
-        Some(cookie)
-    }
+/// The value of a header that no log shows.
+fn secret_header(text: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 /// Turns a refusal of a new session into text, because partytracks would take JSON for a session.

@@ -1,6 +1,9 @@
-//! The lock: a cookie that binds a session to the browser that opened it, because session ids are not secret. The cookie has the
-//! name and the form of partytracks' own server: a JWT with HS256. Ours also expires, and names the room and the user, so that the
-//! first call after a restart brings the session back. The algorithm is not read from the token.
+//! The cookies of the proxy, each a JWT with HS256. The algorithm is not read from the token.
+//!
+//! The lock binds a session to the browser that opened it, because session ids are not secret. It has the name and the form of
+//! partytracks' own server. Ours also expires, and names the room and the user, so that the first call after a restart brings the
+//! session back. The other cookie holds the ICE servers that a browser got: partytracks asks for them again with each attempt to open
+//! a session.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,15 +12,22 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sha2::Sha256;
-use turn_ledger::User;
+use turn_ledger::{GrantId, User};
 
 use super::SessionId;
 
 /// How long a lock is valid, which is the longest life of a session: 48 h, as Cloudflare's longest credential.
 pub const LIFE: Duration = Duration::from_secs(48 * 3_600);
-/// The name of a cookie, before the id of its session.
+/// For how long a browser gets the same ICE servers again. partytracks tries again after 10 s at most, so an outage of the SFU costs
+/// each browser one credential a minute.
+pub const SERVERS_LIFE: Duration = Duration::from_secs(60);
+/// The name of the cookie with ICE servers.
+const SERVERS_NAME: &str = "partytracks-ice-servers";
+/// The name of a lock, before the id of its session.
 const NAME: &str = "partytracks-session-";
 /// The longest cookie that is read, in bytes.
 const TOKEN_MAX: usize = 2_048;
@@ -55,6 +65,18 @@ struct Claims {
     user: Option<User>,
 }
 
+/// The claims of a cookie with ICE servers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GivenServers {
+    /// The grant of their credential.
+    pub grant: GrantId,
+    /// The servers.
+    pub ice_servers: Value,
+    /// When the cookie expires, in seconds since 1970.
+    pub exp: u64,
+}
+
 /// A lock that is valid for its session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unlocked {
@@ -90,9 +112,24 @@ impl LockKey {
             exp: wall.saturating_add(LIFE).as_secs(),
             room: room.map(str::to_owned),
         };
-        let token = self.sign(&serde_json::to_vec(&claims).unwrap_or_default());
-        let name = name_of(session);
-        format!("{name}={token}; HttpOnly; Secure; SameSite=Strict; Path={prefix};")
+        self.set_cookie(&name_of(session), &claims, prefix)
+    }
+
+    /// The value of `Set-Cookie` for ICE servers that a browser gets.
+    pub fn servers_cookie(&self, given: &GivenServers, prefix: &str) -> String {
+        self.set_cookie(SERVERS_NAME, given, prefix)
+    }
+
+    /// The ICE servers among the cookies of a request.
+    pub fn servers<'a>(
+        &self,
+        cookies: impl Iterator<Item = &'a str>,
+        wall: Duration,
+    ) -> Option<GivenServers> {
+        let mut tokens = pairs(cookies).filter(|(name, _)| *name == SERVERS_NAME);
+        tokens.find_map(|(_, token)| {
+            self.verified::<GivenServers>(token).filter(|given| given.exp > wall.as_secs())
+        })
     }
 
     /// The lock of a session among the cookies of a request. `cookies`: the values of `Cookie`.
@@ -121,15 +158,7 @@ impl LockKey {
     }
 
     fn verify(&self, token: &str, session: &SessionId, wall: Duration) -> Option<Unlocked> {
-        if token.len() > TOKEN_MAX {
-            return None;
-        }
-        let (signed, signature) = token.rsplit_once('.')?;
-        let mut mac = self.0.clone();
-        mac.update(signed.as_bytes());
-        mac.verify_slice(&URL_SAFE_NO_PAD.decode(signature).ok()?).ok()?;
-        let (_, claims) = signed.split_once('.')?;
-        let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
+        let claims: Claims = self.verified(token)?;
         let rest = Duration::from_secs(claims.exp).checked_sub(wall).filter(|rest| !rest.is_zero())?;
         let is_of_session = claims.session_id == session.as_str();
         is_of_session.then(|| Unlocked {
@@ -139,11 +168,26 @@ impl LockKey {
         })
     }
 
-    fn sign(&self, claims: &[u8]) -> String {
+    /// The claims of a token that this key has signed. The two kinds of claims have other members, so none is taken for the other.
+    fn verified<T: DeserializeOwned>(&self, token: &str) -> Option<T> {
+        if token.len() > TOKEN_MAX {
+            return None;
+        }
+        let (signed, signature) = token.rsplit_once('.')?;
+        let mut mac = self.0.clone();
+        mac.update(signed.as_bytes());
+        mac.verify_slice(&URL_SAFE_NO_PAD.decode(signature).ok()?).ok()?;
+        let (_, claims) = signed.split_once('.')?;
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()
+    }
+
+    fn set_cookie(&self, name: &str, claims: &impl Serialize, prefix: &str) -> String {
+        let claims = serde_json::to_vec(claims).unwrap_or_default();
         let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(HEADER), URL_SAFE_NO_PAD.encode(claims));
         let mut mac = self.0.clone();
         mac.update(signed.as_bytes());
-        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
+        let signature = URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes());
+        format!("{name}={signed}.{signature}; HttpOnly; Secure; SameSite=Strict; Path={prefix};")
     }
 }
 
@@ -242,6 +286,26 @@ mod tests {
         let lines = || lines.iter().map(String::as_str);
         assert_eq!(key().unlocked(lines(), NOON).collect::<Vec<_>>(), [session("s1"), session("s2")]);
         assert_eq!(key().unlocked(lines(), NOON + LIFE).count(), 0, "they have expired");
+    }
+
+    #[test]
+    fn ice_servers_come_back_until_they_expire_and_are_no_lock() {
+        let given = GivenServers {
+            grant: GrantId::new([7; 16]),
+            ice_servers: serde_json::json!([{ "urls": "turn:turn.example" }]),
+            exp: NOON.as_secs() + 60,
+        };
+        let set = key().servers_cookie(&given, "/partytracks");
+        assert!(set.ends_with("; HttpOnly; Secure; SameSite=Strict; Path=/partytracks;"), "{set}");
+        let set = pair(&set);
+        let servers = |cookie: &str, wall| key().servers(std::iter::once(cookie), wall);
+        assert_eq!(servers(&set, NOON + Duration::from_secs(59)), Some(given));
+        assert_eq!(servers(&set, NOON + SERVERS_LIFE), None);
+        assert_eq!(LockKey::derived_from(b"other").servers(std::iter::once(&*set), NOON), None);
+        let (_, token) = set.split_once('=').unwrap();
+        assert_eq!(unlock(&format!("partytracks-session-s1={token}"), "s1", NOON), None);
+        let lock = cookie().replace("partytracks-session-s1=", "partytracks-ice-servers=");
+        assert_eq!(servers(&lock, NOON), None);
     }
 
     #[test]

@@ -8,8 +8,7 @@
 //! | [`body`] | the tracks in a request and in an answer |
 //! | [`sessions`], [`session`] | all sessions with their bounds and timers; one session: its owner, its room, its tracks |
 //! | [`addresses`] | how many sessions one address may open |
-//! | [`unused`] | credentials that were handed out, but that no session uses |
-//! | [`lock`] | the cookie that binds a session to one browser |
+//! | [`lock`] | the cookies: the lock that binds a session to one browser, and the ICE servers that the browser got |
 //! | [`fault`] | the errors that the proxy answers itself |
 
 use std::fmt;
@@ -23,7 +22,6 @@ pub mod lock;
 pub mod path;
 pub mod session;
 pub mod sessions;
-pub mod unused;
 
 /// The longest name of a room, in bytes.
 const ROOM_MAX: usize = 128;

@@ -2,10 +2,10 @@
 
 mod calls;
 mod clock;
+mod given;
 mod metering;
 mod owners;
 mod restart;
-mod unused;
 
 use std::sync::Arc;
 
