@@ -216,14 +216,13 @@ fn answer(returned: Result<Returned, Fault>, is_new: bool) -> Response {
 }
 
 fn answer_of(fault: Fault, is_new: bool) -> (StatusCode, HeaderMap, Bytes) {
-    let answer = fault.answer(is_new);
-    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut headers = HeaderMap::new();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
-    if let Some(wait) = answer.retry_in {
+    let status = StatusCode::from_u16(fault.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let (content_type, body) = fault.body(is_new);
+    let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(content_type))]);
+    if let Some(wait) = fault.retry_in() {
         headers.insert(RETRY_AFTER, HeaderValue::from(wait_seconds(wait)));
     }
-    (status, headers, answer.body.into())
+    (status, headers, body.into())
 }
 
 /// ICE servers, minted here. If anything fails, the answer is a list of STUN servers, because partytracks hangs without a list.

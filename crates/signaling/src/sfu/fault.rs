@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 /// The longest text made of an error of Cloudflare, in characters.
 const TEXT_MAX: usize = 500;
@@ -58,130 +58,88 @@ pub enum Fault {
     TimedOut,
 }
 
-/// An answer to a client.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FaultAnswer {
-    /// The status.
-    pub status: u16,
-    /// The content type.
-    pub content_type: &'static str,
-    /// The body.
-    pub body: String,
-    /// The value of `Retry-After`, rounded up to seconds.
-    pub retry_in: Option<Duration>,
-}
-
 /// The type of our errors.
 const JSON: &str = "application/json";
 /// The type of errors of a new session.
 pub const TEXT: &str = "text/plain; charset=utf-8";
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ErrorBody {
-    error_code: &'static str,
-    error_description: &'static str,
-}
-
 impl Fault {
+    /// The status, the stable code and what to do.
+    const fn parts(self) -> (u16, &'static str, &'static str) {
+        match self {
+            Self::Malformed => {
+                (400, "invalid_request", "Send JSON as the SFU's API describes it, with each key once.")
+            }
+            Self::Unauthorized => (
+                401,
+                "unauthorized",
+                "Send a token of your sign-in or a grant, or name the room in correlationId or X-Realtime-Room.",
+            ),
+            Self::Locked => (401, "session_locked", "This session belongs to another browser."),
+            Self::Blocked => {
+                (403, "user_blocked", "The operator has blocked this user or revoked this session.")
+            }
+            Self::OtherRoom => {
+                (403, "other_room", "Tracks can be pulled only from sessions of the same room.")
+            }
+            Self::Method => (405, "method_not_allowed", "Use the method in the Allow header."),
+            Self::TooLarge => (413, "payload_too_large", "The body is too long."),
+            Self::TooManySessions { .. } => {
+                (429, "too_many_sessions", "This address opens too many sessions.")
+            }
+            Self::TooFast { .. } => (429, "too_many_requests", "This session makes too many calls."),
+            Self::TooManyTracks => (429, "too_many_tracks", "The session has as many tracks as it may."),
+            Self::Spent { .. } => {
+                (429, "budget_exhausted", "The bandwidth of this period is spent or reserved.")
+            }
+            Self::UserSpent { .. } => {
+                (429, "user_limit_reached", "The bandwidth of this user is spent or reserved.")
+            }
+            Self::Unreachable => (502, "sfu_unreachable", "The SFU cannot be reached."),
+            Self::NotRecorded => (503, "ledger_unavailable", "The ledger cannot be written."),
+            Self::Full => (503, "overloaded", "Too many sessions, tracks or calls are open."),
+            Self::TimedOut => (504, "sfu_timeout", "The SFU did not answer in time."),
+        }
+    }
+
     /// The status.
     pub const fn status(self) -> u16 {
-        match self {
-            Self::Malformed => 400,
-            Self::Unauthorized | Self::Locked => 401,
-            Self::Blocked | Self::OtherRoom => 403,
-            Self::Method => 405,
-            Self::TooLarge => 413,
-            Self::TooManySessions { .. }
-            | Self::TooFast { .. }
-            | Self::TooManyTracks
-            | Self::Spent { .. }
-            | Self::UserSpent { .. } => 429,
-            Self::Unreachable => 502,
-            Self::Full | Self::NotRecorded => 503,
-            Self::TimedOut => 504,
-        }
+        self.parts().0
     }
 
     /// The stable code.
     pub const fn code(self) -> &'static str {
-        match self {
-            Self::Malformed => "invalid_request",
-            Self::Unauthorized => "unauthorized",
-            Self::Locked => "session_locked",
-            Self::Blocked => "user_blocked",
-            Self::OtherRoom => "other_room",
-            Self::Method => "method_not_allowed",
-            Self::TooLarge => "payload_too_large",
-            Self::TooManySessions { .. } => "too_many_sessions",
-            Self::TooFast { .. } => "too_many_requests",
-            Self::TooManyTracks => "too_many_tracks",
-            Self::Spent { .. } => "budget_exhausted",
-            Self::UserSpent { .. } => "user_limit_reached",
-            Self::NotRecorded => "ledger_unavailable",
-            Self::Unreachable => "sfu_unreachable",
-            Self::Full => "overloaded",
-            Self::TimedOut => "sfu_timeout",
+        self.parts().1
+    }
+
+    /// The content type and the body. `is_new`: of an answer to a request for a new session.
+    pub fn body(self, is_new: bool) -> (&'static str, String) {
+        let (_, code, description) = self.parts();
+        if is_new {
+            (TEXT, format!("{code}: {description}"))
+        } else {
+            (JSON, json!({ "errorCode": code, "errorDescription": description }).to_string())
         }
     }
 
-    const fn description(self) -> &'static str {
+    /// When to try again.
+    pub const fn retry_in(self) -> Option<Duration> {
         match self {
-            Self::Malformed => "Send JSON as the SFU's API describes it, with each key once.",
-            Self::Unauthorized => {
-                "Send a token of your sign-in or a grant, or name the room in correlationId or X-Realtime-Room."
-            }
-            Self::Locked => "This session belongs to another browser.",
-            Self::Blocked => "The operator has blocked this user or revoked this session.",
-            Self::OtherRoom => "Tracks can be pulled only from sessions of the same room.",
-            Self::Method => "Use the method in the Allow header.",
-            Self::TooLarge => "The body is too long.",
-            Self::TooManySessions { .. } => "This address opens too many sessions.",
-            Self::TooFast { .. } => "This session makes too many calls.",
-            Self::TooManyTracks => "The session has as many tracks as it may.",
-            Self::Spent { .. } => "The bandwidth of this period is spent or reserved.",
-            Self::UserSpent { .. } => "The bandwidth of this user is spent or reserved.",
-            Self::NotRecorded => "The ledger cannot be written.",
-            Self::Unreachable => "The SFU cannot be reached.",
-            Self::Full => "Too many sessions, tracks or calls are open.",
-            Self::TimedOut => "The SFU did not answer in time.",
-        }
-    }
-
-    /// The answer. `is_new`: to a request for a new session.
-    pub fn answer(self, is_new: bool) -> FaultAnswer {
-        let (error_code, error_description) = (self.code(), self.description());
-        let (content_type, body) = match self {
-            _ if is_new => (TEXT, format!("{error_code}: {error_description}")),
-            _ => {
-                let body = serde_json::to_string(&ErrorBody { error_code, error_description });
-                (JSON, body.unwrap_or_default())
-            }
-        };
-        let retry_in = match self {
             Self::TooManySessions { retry_in }
             | Self::TooFast { retry_in }
             | Self::Spent { retry_in }
             | Self::UserSpent { retry_in } => Some(retry_in),
             _ => None,
-        };
-        FaultAnswer { status: self.status(), content_type, body, retry_in }
+        }
     }
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Upstream {
-    error_code: Option<String>,
-    error_description: Option<String>,
 }
 
 /// The text of Cloudflare's refusal of a new session. `None` for a body that is not JSON, which stays as it is.
 pub fn text_of_refusal(status: u16, body: &[u8]) -> Option<String> {
-    let json: serde_json::Value = serde_json::from_slice(body).ok()?;
-    let Upstream { error_code, error_description } = serde_json::from_value(json).unwrap_or_default();
-    let code = error_code.unwrap_or_else(|| format!("http_{status}"));
-    let text = format!("{code}: {}", error_description.unwrap_or_else(|| "no session was created".into()));
+    let refusal: Value = serde_json::from_slice(body).ok()?;
+    let code = refusal["errorCode"].as_str().map_or_else(|| format!("http_{status}"), str::to_owned);
+    let text =
+        format!("{code}: {}", refusal["errorDescription"].as_str().unwrap_or("no session was created"));
     Some(text.chars().take(TEXT_MAX).collect())
 }
 
@@ -211,23 +169,23 @@ mod tests {
             (Fault::Full, 503, "overloaded"),
             (Fault::TimedOut, 504, "sfu_timeout"),
         ] {
-            let answer = fault.answer(false);
-            assert_eq!((answer.status, answer.content_type), (status, "application/json"));
-            let body: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+            let (content_type, body) = fault.body(false);
+            assert_eq!((fault.status(), content_type), (status, "application/json"));
+            let body: Value = serde_json::from_str(&body).unwrap();
             assert_eq!(body["errorCode"], code);
             assert!(body["errorDescription"].as_str().unwrap().ends_with('.'));
-            let new = fault.answer(true);
-            assert_eq!((new.status, new.content_type), (status, TEXT));
-            assert!(new.body.starts_with(&format!("{code}: ")));
-            assert!(serde_json::from_str::<serde_json::Value>(&new.body).is_err(), "partytracks would hang");
+            let (content_type, text) = fault.body(true);
+            assert_eq!(content_type, TEXT);
+            assert!(text.starts_with(&format!("{code}: ")));
+            assert!(serde_json::from_str::<Value>(&text).is_err(), "partytracks would hang");
         }
     }
 
     #[test]
     fn only_temporary_faults_say_when_to_try_again() {
-        assert_eq!(Fault::TooManySessions { retry_in: SOON }.answer(true).retry_in, Some(SOON));
-        assert_eq!(Fault::Spent { retry_in: SOON }.answer(false).retry_in, Some(SOON));
-        assert_eq!(Fault::TimedOut.answer(false).retry_in, None);
+        assert_eq!(Fault::TooManySessions { retry_in: SOON }.retry_in(), Some(SOON));
+        assert_eq!(Fault::Spent { retry_in: SOON }.retry_in(), Some(SOON));
+        assert_eq!(Fault::TimedOut.retry_in(), None);
     }
 
     #[test]
