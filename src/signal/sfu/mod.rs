@@ -15,24 +15,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
+use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_TYPE, SET_COOKIE};
-use axum::http::{HeaderValue, StatusCode};
 use reqwest::Client;
 use serde_json::Value;
 use turn_ledger::{Books, ClientKey, GrantId, Label, NotAdmitted, Spender};
 use turn_signaling::sfu::SessionId;
-use turn_signaling::sfu::body::{self, Answered, TrackId, Wanted};
+use turn_signaling::sfu::body::{self, Wanted};
 use turn_signaling::sfu::fault::{Fault, TEXT, text_of_refusal};
 use turn_signaling::sfu::lock::{GivenServers, LIFE, LockKey};
 use turn_signaling::sfu::path::Call;
 use turn_signaling::sfu::session::{Caller, NewSession, Taken};
-use turn_signaling::sfu::sessions::{Look, Seen, Sessions};
+use turn_signaling::sfu::sessions::Sessions;
 
 use super::calls::LiveCalls;
 use crate::account::Account;
 use crate::clock::Clock;
 use crate::config::SfuConfig;
-use upstream::{Passed, Returned, Upstream};
+use upstream::{Passed, Returned, Upstream, is_gone};
 
 /// After this time a client whose pull was refused while minting is stopped may try again.
 const FROZEN_RETRY: Duration = Duration::from_secs(60);
@@ -66,15 +66,6 @@ pub struct Opening {
     pub label: Option<Label>,
     /// The origin of the page.
     pub origin: Option<Arc<str>>,
-}
-
-/// What a call on a session may change.
-#[derive(Clone, Debug)]
-enum Change {
-    Nothing,
-    Add(Wanted),
-    Close(Vec<TrackId>),
-    See(Option<Look>),
 }
 
 impl SfuProxy {
@@ -155,30 +146,27 @@ impl SfuProxy {
         call: Call,
         passed: Passed,
     ) -> Result<Returned, Fault> {
-        let change = self.admit(&id, call, &passed.body)?;
+        let wanted = self.admit(&id, call, &passed.body)?;
         self.with(|sessions, now| sessions.call_begins(&id, now))?;
         let underway = Underway { proxy: Arc::clone(self), id, is_known: false };
-        let called = async move { underway.call(call, change, passed).await };
+        let called = async move { underway.call(call, wanted, passed).await };
         tokio::spawn(called).await.unwrap_or(Err(Fault::Unreachable))
     }
 
-    /// What a call may change, if it may be made.
-    fn admit(&self, id: &SessionId, call: Call, body: &Bytes) -> Result<Change, Fault> {
-        Ok(match call {
+    /// The tracks and data channels that a call wants to add, if it may be made.
+    fn admit(&self, id: &SessionId, call: Call, body: &Bytes) -> Result<Wanted, Fault> {
+        match call {
             Call::NewTracks | Call::NewDataChannels | Call::UpdateTracks | Call::UpdateDataChannels => {
                 let wanted = body::wanted(body).map_err(|_| Fault::Malformed)?;
                 self.with(|sessions, _| sessions.check_wanted(id, &wanted))?;
-                if matches!(call, Call::UpdateTracks | Call::UpdateDataChannels) {
-                    return Ok(Change::Nothing);
-                }
-                Change::Add(wanted)
+                let is_new = matches!(call, Call::NewTracks | Call::NewDataChannels);
+                Ok(if is_new { wanted } else { Wanted::default() })
             }
             Call::CloseTracks | Call::CloseDataChannels => {
-                Change::Close(body::named(body).map_err(|_| Fault::Malformed)?)
+                body::check(body).map(|()| Wanted::default()).map_err(|_| Fault::Malformed)
             }
-            Call::Get => Change::See(self.with(|sessions, _| sessions.look_at(id))),
-            Call::Renegotiate | Call::EstablishDataChannels => Change::Nothing,
-        })
+            Call::Get | Call::Renegotiate | Call::EstablishDataChannels => Ok(Wanted::default()),
+        }
     }
 
     /// Promises so many tracks and data channels of others to a session, before the SFU is asked for them. Only what is sent to clients
@@ -274,8 +262,7 @@ struct Place {
 impl Place {
     async fn open(mut self, opening: Opening, passed: Passed) -> Result<Returned, Fault> {
         let mut returned = self.proxy.upstream.open(passed).await?;
-        let answered = body::answered(&returned.body).unwrap_or_default();
-        let Some(id) = answered.session.filter(|_| returned.status.is_success()) else {
+        let Some(id) = returned.answered().and_then(|answered| answered.session) else {
             return Ok(as_text(returned));
         };
         let Opening { owner, room, prefix, label, origin } = opening;
@@ -337,19 +324,26 @@ struct Underway {
 }
 
 impl Underway {
-    async fn call(mut self, call: Call, change: Change, passed: Passed) -> Result<Returned, Fault> {
-        let asked = if let Change::Add(wanted) = &change { wanted.pulled.len() } else { 0 };
+    async fn call(mut self, call: Call, wanted: Wanted, passed: Passed) -> Result<Returned, Fault> {
+        let asked = wanted.pulled.len();
         if let Err(refused) = self.proxy.ask(&self.id, asked).await {
             self.is_known = true;
             return Err(refused);
         }
         let returned = self.proxy.upstream.call(&self.id, call, passed).await?;
         self.is_known = !returned.status.is_server_error();
-        let answered = returned.status.is_success().then(|| body::answered(&returned.body)).flatten();
-        if self.is_known && answered.is_none() {
-            self.proxy.with(|sessions, now| sessions.refused(&self.id, asked, now));
-        }
-        self.proxy.apply(&self.id, change, returned.status, answered);
+        self.proxy.with(|sessions, now| match (call, returned.answered()) {
+            (Call::NewTracks | Call::NewDataChannels, Some(answered)) => {
+                sessions.answered(&self.id, &wanted, &answered, now);
+            }
+            (Call::CloseTracks | Call::CloseDataChannels, Some(closed)) => {
+                sessions.closed(&self.id, &closed, now);
+            }
+            // A state that comes while a call is in progress is ignored. The end of a session is not.
+            (Call::Get, None) if is_gone(returned.status) => sessions.gone(&self.id),
+            (_, None) if self.is_known => sessions.refused(&self.id, asked, now),
+            _ => {}
+        });
         Ok(returned)
     }
 }
@@ -357,27 +351,5 @@ impl Underway {
 impl Drop for Underway {
     fn drop(&mut self) {
         self.proxy.with(|sessions, now| sessions.call_ends(&self.id, self.is_known, now));
-    }
-}
-
-impl SfuProxy {
-    /// Notes what a call has changed.
-    fn apply(&self, id: &SessionId, change: Change, status: StatusCode, answered: Option<Answered>) {
-        match (change, answered) {
-            (Change::Add(wanted), Some(answered)) => {
-                self.with(|sessions, now| sessions.answered(id, &wanted, &answered, now));
-            }
-            (Change::Close(tracks), Some(answered)) => {
-                self.with(|sessions, now| sessions.closed(id, &tracks, &answered, now));
-            }
-            (Change::See(Some(look)), answered) => {
-                let seen = watch::seen(status, answered);
-                // A state that comes while a call is in progress is ignored. The end of a session is not.
-                if seen == Seen::Gone {
-                    self.with(|sessions, now| sessions.looked(&look, &seen, now));
-                }
-            }
-            _ => {}
-        }
     }
 }

@@ -1,22 +1,21 @@
 //! The client of Cloudflare's SFU. A request is sent once, without redirects and retries, because a POST that is sent twice
 //! opens two sessions. It ends within [`DEADLINE`]. The app's secret is in no error and in no log line.
 
-use std::fmt;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use reqwest::Client;
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use turn_signaling::sfu::body::{self, Answered};
 use turn_signaling::sfu::fault::Fault;
 use turn_signaling::sfu::path::{Call, upstream};
 use turn_signaling::sfu::{SessionId, header};
-use url::Url;
 
 use crate::config::SfuConfig;
-use crate::http_client::{CallError, bearer, body};
+use crate::http_client::{self, Api, CallError};
 
 /// The time limit of one call: connecting, response and body.
 pub const DEADLINE: Duration = Duration::from_secs(8);
@@ -26,10 +25,9 @@ pub const RESPONSE_MAX: usize = 1024 * 1024;
 pub const CALLS_MAX: usize = 512;
 
 /// The API of one app.
+#[derive(Debug)]
 pub struct Upstream {
-    client: Client,
-    app: Url,
-    authorization: HeaderValue,
+    api: Api,
     deadline: Duration,
     calls: Semaphore,
 }
@@ -58,13 +56,23 @@ pub struct Returned {
     pub body: Bytes,
 }
 
+impl Returned {
+    /// What it says, if it is a success.
+    pub fn answered(&self) -> Option<Answered> {
+        if self.status.is_success() { body::answered(&self.body) } else { None }
+    }
+}
+
+/// Whether the SFU no longer knows the session.
+pub fn is_gone(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE)
+}
+
 impl Upstream {
     /// `None` if the base and the secret do not form a request, which the configuration rules out.
     pub fn new(config: &SfuConfig, client: Client) -> Option<Self> {
-        let mut app = config.api.clone();
-        app.path_segments_mut().ok()?.pop_if_empty().extend(["apps", &config.app_id, ""]);
-        let authorization = bearer(&config.app_secret)?;
-        Some(Self { client, app, authorization, deadline: DEADLINE, calls: Semaphore::new(CALLS_MAX) })
+        let api = Api::new(client, &config.api, &["apps", &config.app_id], &config.app_secret)?;
+        Some(Self { api, deadline: DEADLINE, calls: Semaphore::new(CALLS_MAX) })
     }
 
     /// Opens a session.
@@ -92,21 +100,23 @@ impl Upstream {
     }
 
     async fn call_own(&self, id: &SessionId, call: Call, passed: Passed) -> Result<Returned, Fault> {
-        let method = Method::from_bytes(call.method().as_bytes()).unwrap_or_default();
-        self.send(method, &upstream(id, call), passed).await
+        let (method, path) = upstream(id, call);
+        let method = Method::from_bytes(method.as_bytes()).unwrap_or_default();
+        self.send(method, &path, passed).await
     }
 
     async fn send(&self, method: Method, path: &str, passed: Passed) -> Result<Returned, Fault> {
-        let mut url = self.app.join(path).map_err(|_| Fault::Unreachable)?;
-        url.set_query(passed.query.as_deref());
-        let mut request =
-            self.client.request(method.clone(), url).timeout(self.deadline).headers(passed.headers);
-        request = request.header(AUTHORIZATION, self.authorization.clone());
+        let path: Vec<&str> = path.split('/').collect();
+        let mut request = self.api.call(method.clone(), &path).timeout(self.deadline).headers(passed.headers);
         if method != Method::GET {
             // Also without a body: the reference sends `Content-Length: 0`.
             request = request.header(CONTENT_LENGTH, passed.body.len()).body(passed.body);
         }
-        let response = request.send().await.map_err(|error| fault_of(&error))?;
+        let (client, request) = request.build_split();
+        let mut request = request.map_err(fault_of)?;
+        // As it came: a page may send `?CreatingSession&`.
+        request.url_mut().set_query(passed.query.as_deref());
+        let response = client.execute(request).await.map_err(fault_of)?;
         let status = response.status();
         if status.is_redirection() || status.is_informational() {
             // A page that gets a redirect reloads itself.
@@ -114,22 +124,13 @@ impl Upstream {
         }
         let returned = response.headers().iter().filter(|(name, _)| header::is_returned(name.as_str()));
         let headers = returned.map(|(name, value)| (name.clone(), value.clone())).collect();
-        match body(RESPONSE_MAX, response).await {
-            Ok(body) => Ok(Returned { status, headers, body: body.into() }),
-            Err(CallError::Timeout) => Err(Fault::TimedOut),
-            Err(_) => Err(Fault::Unreachable),
-        }
+        let body = http_client::body(RESPONSE_MAX, response).await.map_err(fault_of)?;
+        Ok(Returned { status, headers, body: body.into() })
     }
 }
 
-fn fault_of(error: &reqwest::Error) -> Fault {
-    if error.is_timeout() { Fault::TimedOut } else { Fault::Unreachable }
-}
-
-impl fmt::Debug for Upstream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Upstream").field("app", &self.app.as_str()).finish_non_exhaustive()
-    }
+fn fault_of(error: impl Into<CallError>) -> Fault {
+    if error.into() == CallError::Timeout { Fault::TimedOut } else { Fault::Unreachable }
 }
 
 #[cfg(test)]

@@ -5,32 +5,23 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::http::StatusCode;
 use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use turn_ledger::Books;
 use turn_signaling::sfu::SessionId;
-use turn_signaling::sfu::body::{self, Answered, TrackId};
+use turn_signaling::sfu::body::{self, TrackId};
 use turn_signaling::sfu::path::Call;
-use turn_signaling::sfu::sessions::{CLOSE_INTERVAL, Look, Seen, Sessions};
+use turn_signaling::sfu::sessions::{CLOSE_INTERVAL, Look, Sessions};
 
 use super::SfuProxy;
+use super::upstream::is_gone;
 
 /// How often deadlines are checked.
 const TICK: Duration = Duration::from_secs(1);
 /// The most of these calls at the same time. Calls of clients do not count.
 pub const AT_ONCE_MAX: usize = 64;
-
-/// What the answer to a look says.
-pub(super) fn seen(status: StatusCode, answered: Option<Answered>) -> Seen {
-    match (status, answered) {
-        (StatusCode::NOT_FOUND | StatusCode::GONE, _) => Seen::Gone,
-        (_, Some(state)) => Seen::State(state),
-        (_, None) => Seen::Nothing,
-    }
-}
 
 impl SfuProxy {
     /// Watches the sessions until `end`.
@@ -63,9 +54,11 @@ impl SfuProxy {
 
     async fn look(&self, look: &Look) {
         let Ok(returned) = self.upstream.look(&look.id).await else { return };
-        let answered = returned.status.is_success().then(|| body::answered(&returned.body)).flatten();
-        let seen = seen(returned.status, answered);
-        self.with(|sessions, now| sessions.looked(look, &seen, now));
+        if is_gone(returned.status) {
+            self.with(|sessions, _| sessions.gone(&look.id));
+        } else if let Some(state) = returned.answered() {
+            self.with(|sessions, now| sessions.looked(look, &state, now));
+        }
     }
 
     /// Ends what is over.
@@ -103,30 +96,23 @@ impl SfuProxy {
             }
             let proxy = Arc::clone(self);
             closing.spawn(async move {
-                for (call, body, tracks) in body::closing(&tracks) {
-                    proxy.close(&id, call, &body, &tracks).await;
+                for (call, body) in body::closing(&tracks) {
+                    proxy.close(&id, call, &body).await;
                 }
             });
         }
         closing.join_all().await;
     }
 
-    async fn close(&self, id: &SessionId, call: Call, body: &Value, tracks: &[TrackId]) {
+    async fn close(&self, id: &SessionId, call: Call, body: &Value) {
         let Ok(returned) = self.upstream.close(id, call, body).await else { return };
-        let answered = body::answered(&returned.body);
-        match (returned.status, answered) {
-            (status, Some(answered)) if status.is_success() => {
-                self.with(|sessions, now| sessions.closed(id, tracks, &answered, now));
-            }
-            (StatusCode::NOT_FOUND | StatusCode::GONE, _) => {
-                let look = self.with(|sessions, _| sessions.look_at(id));
-                if let Some(look) = look {
-                    self.with(|sessions, now| sessions.looked(&look, &Seen::Gone, now));
-                }
-            }
-            (status, _) => {
-                tracing::warn!(status = status.as_u16(), "the SFU did not close the tracks of a session");
-            }
+        if is_gone(returned.status) {
+            self.with(|sessions, _| sessions.gone(id));
+        } else if let Some(closed) = returned.answered() {
+            self.with(|sessions, now| sessions.closed(id, &closed, now));
+        } else {
+            let status = returned.status.as_u16();
+            tracing::warn!(status, "the SFU did not close the tracks of a session");
         }
     }
 }

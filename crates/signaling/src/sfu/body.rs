@@ -33,22 +33,22 @@ impl TrackId {
     }
 
     /// What an entry of an answer is about, of a list of this kind.
-    fn of(entry: &Value, kind: Kind) -> Option<Self> {
+    fn of(entry: &Value, kind: Listed) -> Option<Self> {
         match kind {
-            Kind::Tracks => Self::mid(entry.get("mid")?.as_str()?),
-            Kind::Channels => Some(Self::Channel(entry.get("id")?.as_u64()?)),
+            Listed::Tracks => Self::mid(entry.get("mid")?.as_str()?),
+            Listed::Channels => Some(Self::Channel(entry.get("id")?.as_u64()?)),
         }
     }
 }
 
 /// The two lists of a request and of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum Listed {
     Tracks,
     Channels,
 }
 
-impl Kind {
+impl Listed {
     const BOTH: [(Self, &str); 2] = [(Self::Tracks, "tracks"), (Self::Channels, "dataChannels")];
 }
 
@@ -79,27 +79,28 @@ pub fn wanted(body: &[u8]) -> Result<Wanted, NotUnderstood> {
     Ok(wanted)
 }
 
-/// The tracks and data channels that a request names, to close them.
-pub fn named(body: &[u8]) -> Result<Vec<TrackId>, NotUnderstood> {
-    Ok(items(body)?.into_iter().filter_map(|item| item.id).collect())
+/// Checks a request that closes tracks or data channels. What it closes is what the answer says.
+pub fn check(body: &[u8]) -> Result<(), NotUnderstood> {
+    items(body).map(|_| ())
 }
 
-/// The calls that close these, each with its body and with what it closes. Tracks are closed without the browser's consent; data
-/// channels need none.
-pub fn closing(tracks: &[TrackId]) -> impl Iterator<Item = (Call, Value, Vec<TrackId>)> {
-    let (mids, channels): (Vec<_>, Vec<_>) =
-        tracks.iter().cloned().partition(|track| matches!(track, TrackId::Mid(_)));
-    let name = |track: &TrackId| match track {
-        TrackId::Mid(mid) => json!({ "mid": **mid }),
-        TrackId::Channel(id) => json!({ "id": id }),
-    };
-    let list = |tracks: &[TrackId]| tracks.iter().map(name).collect::<Value>();
-    [
-        (Call::CloseTracks, json!({ "tracks": list(&mids), "force": true }), mids),
-        (Call::CloseDataChannels, json!({ "dataChannels": list(&channels) }), channels),
-    ]
-    .into_iter()
-    .filter(|(_, _, closed)| !closed.is_empty())
+/// The calls that close these, each with its body. Tracks are closed without the browser's consent; data channels need none.
+pub fn closing(tracks: &[TrackId]) -> Vec<(Call, Value)> {
+    let (mut mids, mut channels) = (vec![], vec![]);
+    for track in tracks {
+        match track {
+            TrackId::Mid(mid) => mids.push(json!({ "mid": **mid })),
+            TrackId::Channel(id) => channels.push(json!({ "id": id })),
+        }
+    }
+    let mut calls = vec![];
+    if !mids.is_empty() {
+        calls.push((Call::CloseTracks, json!({ "tracks": mids, "force": true })));
+    }
+    if !channels.is_empty() {
+        calls.push((Call::CloseDataChannels, json!({ "dataChannels": channels })));
+    }
+    calls
 }
 
 /// An object as its keys and values, in their order.
@@ -149,11 +150,11 @@ type Fields = Pairs<Value>;
 fn items(body: &[u8]) -> Result<Vec<Item>, NotUnderstood> {
     let object: Pairs<Box<RawValue>> = serde_json::from_slice(body).map_err(|_| NotUnderstood)?;
     let mut items = vec![];
-    for (kind, list) in Kind::BOTH {
+    for (_, list) in Listed::BOTH {
         if let Some(list) = object.get(list)?.filter(|list| list.get() != "null") {
             let list: Vec<Fields> = serde_json::from_str(list.get()).map_err(|_| NotUnderstood)?;
             for fields in list {
-                items.push(read(&fields, kind)?);
+                items.push(read(&fields)?);
             }
         }
     }
@@ -164,24 +165,16 @@ fn items(body: &[u8]) -> Result<Vec<Item>, NotUnderstood> {
 struct Item {
     is_local: bool,
     session: Option<SessionId>,
-    id: Option<TrackId>,
 }
 
-fn read(fields: &Fields, kind: Kind) -> Result<Item, NotUnderstood> {
+fn read(fields: &Fields) -> Result<Item, NotUnderstood> {
     let text = |name| match fields.get(name)? {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.as_str())),
         Some(_) => Err(NotUnderstood),
     };
     let session = text("sessionId")?.map(|text| SessionId::new(text).ok_or(NotUnderstood));
-    let id = match kind {
-        Kind::Tracks => {
-            let mid = text("mid")?.filter(|text| !text.is_empty());
-            mid.map(|text| TrackId::mid(text).ok_or(NotUnderstood)).transpose()?
-        }
-        Kind::Channels => fields.get("id")?.and_then(Value::as_u64).map(TrackId::Channel),
-    };
-    Ok(Item { is_local: text("location")? == Some("local"), session: session.transpose()?, id })
+    Ok(Item { is_local: text("location")? == Some("local"), session: session.transpose()? })
 }
 
 /// A track or a data channel of an answer that succeeded.
@@ -202,8 +195,6 @@ pub struct Answered {
     pub session: Option<SessionId>,
     /// Tracks and data channels that succeeded.
     pub tracks: Vec<AnsweredTrack>,
-    /// Those that failed.
-    pub failed: Vec<TrackId>,
 }
 
 /// Reads an answer. `None` for one that reports an error as a whole, or is not JSON.
@@ -214,17 +205,16 @@ pub fn answered(body: &[u8]) -> Option<Answered> {
     }
     let mut answered = Answered {
         session: answer.get("sessionId").and_then(Value::as_str).and_then(SessionId::new),
-        ..Answered::default()
+        tracks: vec![],
     };
-    for (kind, list) in Kind::BOTH {
+    for (kind, list) in Listed::BOTH {
         for track in answer.get(list).and_then(Value::as_array).into_iter().flatten() {
             let Some(id) = TrackId::of(track, kind) else { continue };
             if is_error(track.get("errorCode")) {
-                answered.failed.push(id);
                 continue;
             }
             let is_inactive = track.get("status").is_some_and(|status| status == "inactive");
-            let is_active = kind == Kind::Channels || !is_inactive;
+            let is_active = kind == Listed::Channels || !is_inactive;
             answered.tracks.push(AnsweredTrack { id, is_pulled: is_pulled(track), is_active });
         }
     }
@@ -303,13 +293,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_to_be_closed_is_what_the_request_names() {
-        let close = br#"{"tracks":[{"mid":"0"},{"mid":"1"},{}],"force":true}"#;
-        assert_eq!(named(close), Ok(vec![mid("0"), mid("1")]));
-        assert_eq!(named(br#"{"dataChannels":[{"id":3},{"id":"4"}]}"#), Ok(vec![TrackId::Channel(3)]));
-        assert_eq!(named(br#"{"tracks":[{"mid":"0","Mid":"1"}]}"#), Err(NotUnderstood));
-        let long = format!(r#"{{"tracks":[{{"mid":"{}"}}]}}"#, "1".repeat(MID_MAX + 1));
-        assert_eq!(named(long.as_bytes()), Err(NotUnderstood));
+    fn tracks_are_closed_by_force_and_data_channels_by_a_call_of_their_own() {
+        let calls = closing(&[mid("0"), TrackId::Channel(3), mid("1")]);
+        let tracks = json!({ "tracks": [{ "mid": "0" }, { "mid": "1" }], "force": true });
+        let channels = json!({ "dataChannels": [{ "id": 3 }] });
+        assert_eq!(calls, [(Call::CloseTracks, tracks), (Call::CloseDataChannels, channels)]);
+        assert_eq!(closing(&[]), []);
     }
 
     #[test]
@@ -324,7 +313,6 @@ mod tests {
         let track = |name, is_pulled| AnsweredTrack { id: mid(name), is_pulled, is_active: true };
         let answer = answered(pull).unwrap();
         assert_eq!(answer.tracks, [track("0", true), track("1", false)]);
-        assert_eq!(answer.failed, [mid("2")]);
     }
 
     #[test]
@@ -338,7 +326,7 @@ mod tests {
         let answer = answered(state).unwrap();
         let flags: Vec<_> = answer.tracks.iter().map(|track| (track.is_pulled, track.is_active)).collect();
         assert_eq!(flags, [(false, true), (true, false), (true, true), (true, true), (false, true)]);
-        assert_eq!((&answer.tracks[3].id, answer.failed), (&TrackId::Channel(3), vec![TrackId::Channel(5)]));
+        assert_eq!(answer.tracks[3].id, TrackId::Channel(3));
     }
 
     #[test]

@@ -55,31 +55,18 @@ impl Call {
         Self::CloseDataChannels,
     ];
 
-    /// The path after the session's id.
-    pub const fn path(self) -> &'static str {
+    /// The only method of the call, and its path after the session's id.
+    const fn form(self) -> (&'static str, &'static str) {
         match self {
-            Self::Get => "",
-            Self::NewTracks => "/tracks/new",
-            Self::Renegotiate => "/renegotiate",
-            Self::CloseTracks => "/tracks/close",
-            Self::UpdateTracks => "/tracks/update",
-            Self::NewDataChannels => "/datachannels/new",
-            Self::EstablishDataChannels => "/datachannels/establish",
-            Self::UpdateDataChannels => "/datachannels/update",
-            Self::CloseDataChannels => "/datachannels/close",
-        }
-    }
-
-    /// The only method that the call has.
-    pub const fn method(self) -> &'static str {
-        match self {
-            Self::Get => "GET",
-            Self::NewTracks | Self::NewDataChannels | Self::EstablishDataChannels => "POST",
-            Self::Renegotiate
-            | Self::CloseTracks
-            | Self::UpdateTracks
-            | Self::UpdateDataChannels
-            | Self::CloseDataChannels => "PUT",
+            Self::Get => ("GET", ""),
+            Self::NewTracks => ("POST", "/tracks/new"),
+            Self::Renegotiate => ("PUT", "/renegotiate"),
+            Self::CloseTracks => ("PUT", "/tracks/close"),
+            Self::UpdateTracks => ("PUT", "/tracks/update"),
+            Self::NewDataChannels => ("POST", "/datachannels/new"),
+            Self::EstablishDataChannels => ("POST", "/datachannels/establish"),
+            Self::UpdateDataChannels => ("PUT", "/datachannels/update"),
+            Self::CloseDataChannels => ("PUT", "/datachannels/close"),
         }
     }
 }
@@ -111,16 +98,15 @@ fn of_session(method: &str, path: &str) -> Option<Result<Route, NoRoute>> {
     let rest = path.strip_prefix("/sessions/")?;
     let (id, rest) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let id = SessionId::new(id)?;
-    let call = Call::ALL.into_iter().find(|call| call.path() == rest)?;
-    Some(match call.method() {
-        allowed if allowed == method => Ok(Route::Session { id, call }),
-        allow => Err(NoRoute::Method { allow }),
-    })
+    let call = Call::ALL.into_iter().find(|call| call.form().1 == rest)?;
+    let (allow, _) = call.form();
+    Some(if method == allow { Ok(Route::Session { id, call }) } else { Err(NoRoute::Method { allow }) })
 }
 
-/// The path of a session's call below the app's.
-pub fn upstream(id: &SessionId, call: Call) -> String {
-    format!("sessions/{id}{}", call.path())
+/// The method of a session's call, and its path below the app's.
+pub fn upstream(id: &SessionId, call: Call) -> (&'static str, String) {
+    let (method, path) = call.form();
+    (method, format!("sessions/{id}{path}"))
 }
 
 #[cfg(test)]
@@ -192,7 +178,7 @@ mod tests {
     #[test]
     fn the_upstream_path_is_built_from_the_route() {
         let id = SessionId::new("a1b2").unwrap();
-        assert_eq!(upstream(&id, Call::Get), "sessions/a1b2");
-        assert_eq!(upstream(&id, Call::NewTracks), "sessions/a1b2/tracks/new");
+        assert_eq!(upstream(&id, Call::Get), ("GET", "sessions/a1b2".to_owned()));
+        assert_eq!(upstream(&id, Call::NewTracks), ("POST", "sessions/a1b2/tracks/new".to_owned()));
     }
 }

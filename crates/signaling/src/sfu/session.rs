@@ -97,7 +97,8 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(room: Option<Arc<str>>, owner: Caller) -> Self {
+    /// `unseen`: what it took before a restart.
+    pub(super) fn new(room: Option<Arc<str>>, owner: Caller, unseen: Option<Taken>) -> Self {
         Self {
             room,
             owner,
@@ -109,13 +110,8 @@ impl Session {
             joined: 0,
             is_connected: false,
             asked: 0,
-            unseen: None,
+            unseen,
         }
-    }
-
-    /// A session that is restored after a restart.
-    pub(super) fn restored(room: Option<Arc<str>>, owner: Caller, taken: Taken) -> Self {
-        Self { unseen: Some(taken), ..Self::new(room, owner) }
     }
 
     /// Whether it may take what the SFU has not reported.
@@ -207,10 +203,12 @@ impl Session {
         self.tracks.extend(answered.tracks.iter().filter_map(|track| kept(track, is_pulled(track))));
     }
 
-    /// Removes tracks that were closed.
-    pub(super) fn remove(&mut self, closed: &[TrackId], failed: &[TrackId]) {
+    /// Removes the tracks of an answer that confirms their end.
+    pub(super) fn remove(&mut self, closed: &Answered) {
         self.version = self.version.saturating_add(1);
-        self.tracks.retain(|id, _| !closed.contains(id) || failed.contains(id));
+        for track in &closed.tracks {
+            self.tracks.remove(&track.id);
+        }
     }
 
     /// Takes the state that the SFU reports. `is_current`: nothing has changed since it was asked for. Otherwise the state only adds

@@ -6,7 +6,6 @@ mod restart;
 mod rooms;
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
 use std::time::Duration;
 
 use turn_ledger::{ClientKey, User};
@@ -69,17 +68,6 @@ pub struct Look {
     pub version: u64,
 }
 
-/// What the SFU says of a session.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Seen {
-    /// Its state.
-    State(Answered),
-    /// The SFU no longer knows the session.
-    Gone,
-    /// The answer cannot be used.
-    Nothing,
-}
-
 impl Sessions {
     /// Reserves room for a session that an address opens. [`Self::begin`] or [`Self::release`] must follow.
     pub fn reserve(&mut self, address: ClientKey, now: Duration) -> Result<(), Fault> {
@@ -100,7 +88,7 @@ impl Sessions {
     pub fn begin(&mut self, session: NewSession, now: Duration) {
         self.release(session.owner.address);
         self.changed.insert(session.id.clone());
-        self.insert(session, |room, owner, _| Session::new(room, owner), now);
+        self.insert(session, None, now);
     }
 
     /// Adds a session that a lock proves, unless it is known. The SFU is asked for its tracks.
@@ -109,7 +97,7 @@ impl Sessions {
             self.make_room(session.owner.address)?;
             let id = session.id.clone();
             self.changed.insert(id.clone());
-            self.insert(session, |room, owner, _| Session::new(room, owner), now);
+            self.insert(session, None, now);
             self.looks.set(id, now);
         }
         Ok(())
@@ -187,25 +175,24 @@ impl Sessions {
         self.amend(id, now, |session| session.add(wanted, answered));
     }
 
-    /// The SFU has closed these tracks, except those that its answer says have failed.
-    pub fn closed(&mut self, id: &SessionId, closed: &[TrackId], answered: &Answered, now: Duration) {
-        self.amend(id, now, |session| session.remove(closed, &answered.failed));
+    /// The SFU has closed the tracks of this answer.
+    pub fn closed(&mut self, id: &SessionId, closed: &Answered, now: Duration) {
+        self.amend(id, now, |session| session.remove(closed));
     }
 
     /// The SFU has reported the state of a session.
-    pub fn looked(&mut self, look: &Look, seen: &Seen, now: Duration) {
+    pub fn looked(&mut self, look: &Look, state: &Answered, now: Duration) {
         let Some(session) = self.rows.get(&look.id) else { return };
-        match seen {
-            Seen::Gone => self.remove(&look.id),
-            Seen::State(state) => {
-                let is_current = session.calls() == 0 && session.version() == look.version;
-                self.amend(&look.id, now, |session| session.see(state, is_current));
-                if is_current && self.rows.get(&look.id).is_some_and(|session| session.size() == 0) {
-                    self.looks.clear(&look.id);
-                }
-            }
-            Seen::Nothing => {}
+        let is_current = session.calls() == 0 && session.version() == look.version;
+        self.amend(&look.id, now, |session| session.see(state, is_current));
+        if is_current && self.rows.get(&look.id).is_some_and(|session| session.size() == 0) {
+            self.looks.clear(&look.id);
         }
+    }
+
+    /// The SFU no longer knows a session.
+    pub fn gone(&mut self, id: &SessionId) {
+        self.remove(id);
     }
 
     /// A look at this session now.
@@ -273,15 +260,11 @@ impl Sessions {
         std::mem::take(&mut self.events)
     }
 
-    /// `make`: a session from its room and its owner.
-    fn insert(
-        &mut self,
-        NewSession { id, room, owner, life, taken }: NewSession,
-        make: impl FnOnce(Option<Arc<str>>, Caller, Taken) -> Session,
-        now: Duration,
-    ) {
+    /// `unseen`: what it took before a restart.
+    fn insert(&mut self, session: NewSession, unseen: Option<Taken>, now: Duration) {
+        let NewSession { id, room, owner, life, .. } = session;
         self.remove(&id);
-        let mut session = make(room, owner, taken);
+        let mut session = Session::new(room, owner, unseen);
         self.pulled = self.pulled.saturating_add(session.taken().active.into());
         self.events.extend(session.join(&id));
         self.addresses.insert(session.address(), &id);

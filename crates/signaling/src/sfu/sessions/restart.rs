@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use super::Sessions;
 use crate::sfu::SessionId;
-use crate::sfu::session::{NewSession, Session};
+use crate::sfu::session::NewSession;
 
 impl Sessions {
     /// Adds a session that was open before a restart. If its life is over, it is closed once the SFU has reported its tracks.
     pub fn restore(&mut self, session: NewSession, now: Duration) {
         let id = session.id.clone();
-        self.insert(session, Session::restored, now);
+        let taken = session.taken;
+        self.insert(session, Some(taken), now);
         self.looks.set(id, now);
     }
 

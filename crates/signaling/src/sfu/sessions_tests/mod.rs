@@ -4,6 +4,7 @@ mod random;
 mod restart;
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use super::*;
 use crate::call::{CallName, MediaAfter, MemberId, ProtocolName};
@@ -87,9 +88,13 @@ impl Table {
         self.sessions.elapse(self.now)
     }
 
-    fn see(&mut self, name: &str, seen: &Seen) {
+    fn see(&mut self, name: &str, state: &Answered) {
         let look = self.sessions.look_at(&id(name)).unwrap();
-        self.sessions.looked(&look, seen, self.now);
+        self.sessions.looked(&look, state, self.now);
+    }
+
+    fn closed(&mut self, name: &str, mids: &[usize]) {
+        self.sessions.closed(&id(name), &tracks(mids), self.now);
     }
 
     /// What has happened, as short words.
@@ -108,13 +113,13 @@ impl Table {
     }
 }
 
-fn state(pulled: &[(usize, bool)]) -> Seen {
+fn state(pulled: &[(usize, bool)]) -> Answered {
     let track = |(n, is_active): &(usize, bool)| AnsweredTrack {
         id: mid(*n),
         is_pulled: true,
         is_active: *is_active,
     };
-    Seen::State(Answered { tracks: pulled.iter().map(track).collect(), ..Answered::default() })
+    Answered { tracks: pulled.iter().map(track).collect(), ..Answered::default() }
 }
 
 #[test]
@@ -156,10 +161,9 @@ fn pulled_tracks_count_until_they_are_closed() {
     assert_eq!(table.sessions.pulled(), 0, "what a session sends is not billed");
     table.add("b", &pull(&["a", "a"]), &[0, 1]);
     assert_eq!(table.sessions.pulled(), 2);
-    let failed = Answered { failed: vec![mid(1)], ..Answered::default() };
-    table.sessions.closed(&id("b"), &[mid(0), mid(1)], &failed, table.now);
-    assert_eq!(table.sessions.pulled(), 1, "the SFU did not close the second one");
-    table.sessions.closed(&id("b"), &[mid(1), mid(9)], &Answered::default(), table.now);
+    table.closed("b", &[0]);
+    assert_eq!(table.sessions.pulled(), 1, "the SFU has confirmed no more");
+    table.closed("b", &[1, 9]);
     assert_eq!(table.sessions.pulled(), 0);
 }
 
@@ -196,7 +200,7 @@ fn a_session_without_media_leaves_its_call_after_thirty_seconds() {
     assert_eq!(table.events(), ["b#2 joins r", "r connects"]);
     table.add("b", &pull(&["a"]), &[1]);
     assert!(table.events().is_empty(), "a member joins and connects once");
-    table.see("b", &Seen::Gone);
+    table.sessions.gone(&id("b"));
     assert_eq!(table.events(), ["b#2 leaves r"]);
     assert!(!table.sessions.knows(&id("b")) && table.sessions.pulled() == 0);
 }
@@ -211,8 +215,6 @@ fn a_session_with_tracks_is_looked_at_because_no_call_says_that_a_page_was_close
     assert_eq!(looks.iter().map(|look| look.id.as_str()).collect::<Vec<_>>(), ["b"]);
     table.sessions.looked(&looks[0], &state(&[(0, true), (1, false)]), table.now);
     assert_eq!(table.sessions.pulled(), 1, "an inactive track is not charged");
-    table.sessions.looked(&looks[0], &Seen::Nothing, table.now);
-    assert_eq!(table.sessions.pulled(), 1, "what cannot be read changes nothing");
     table.events();
     table.see("b", &state(&[(0, false)]));
     table.wait(IDLE);
@@ -253,7 +255,7 @@ fn a_session_that_changes_something_all_the_time_is_charged_for_what_it_takes() 
     table.sessions.call_ends(&id("b"), true, table.now);
 
     let look = table.sessions.look_at(&id("b")).unwrap();
-    table.sessions.closed(&id("b"), &[mid(0)], &Answered::default(), table.now);
+    table.closed("b", &[0]);
     table.sessions.looked(&look, &state(&[(0, true), (1, true), (2, false)]), table.now);
     assert_eq!(table.sessions.pulled(), 2, "what the SFU still sends, it has not closed");
     assert_eq!(table.sessions.take_looks(9, table.now + LOOK_INTERVAL).len(), 1, "and it is asked again");
@@ -295,7 +297,7 @@ fn sessions_that_pull_are_listed_with_every_mid() {
     table.add("b", &pull(&["a"]), &[1]);
     let closable = |table: &Table| table.sessions.with_tracks(["b", "c", "gone"].map(id).into_iter());
     assert_eq!(closable(&table), [(id("b"), vec![mid(0), mid(1)])]);
-    table.sessions.closed(&id("b"), &[mid(0), mid(1)], &Answered::default(), table.now);
+    table.closed("b", &[0, 1]);
     assert!(closable(&table).is_empty());
 }
 
@@ -307,7 +309,7 @@ fn at_the_end_of_its_life_a_session_is_closed_by_force_until_it_has_no_tracks() 
     assert!(!table.sessions.knows(&id("a")) && table.sessions.knows(&id("b")));
     assert!(table.wait(secs(4)).is_empty());
     assert_eq!(table.wait(secs(1)).len(), 1, "the SFU did not answer");
-    table.sessions.closed(&id("b"), &[mid(0)], &Answered::default(), table.now);
+    table.closed("b", &[0]);
     table.wait(CLOSE_INTERVAL);
     assert!(table.sessions.is_empty());
 }
@@ -364,7 +366,7 @@ fn an_address_has_at_most_64_sessions_and_those_without_media_give_way() {
     }
     table.now += secs(1);
     assert_eq!(table.open("more", Some("r"), caller(1)), Err(Fault::TooManySessions { retry_in: RETRY }));
-    table.sessions.closed(&id("s5"), &[mid(0)], &Answered::default(), table.now);
+    table.closed("s5", &[0]);
     table.wait(secs(29));
     assert!(table.open("more", Some("r"), caller(1)).is_err(), "it may still send media");
     table.wait(secs(1));

@@ -15,7 +15,8 @@ enum Op {
     Add { session: usize, wanted: usize, from: usize, mids: Vec<usize> },
     Close { session: usize, mids: Vec<usize> },
     Call { session: usize, is_known: bool },
-    Look { session: usize, seen: Seen },
+    Look { session: usize, state: Answered },
+    Gone { session: usize },
     EndRoom { room: usize },
     Wait { seconds: u64 },
 }
@@ -23,11 +24,7 @@ enum Op {
 fn op() -> impl Strategy<Value = Op> {
     let session = 0..6_usize;
     let mids = || prop::collection::vec(0..5_usize, 0..4);
-    let seen = prop_oneof![
-        prop::collection::vec((0..5_usize, any::<bool>()), 0..4).prop_map(|tracks| state(&tracks)),
-        Just(Seen::Gone),
-        Just(Seen::Nothing),
-    ];
+    let state = prop::collection::vec((0..5_usize, any::<bool>()), 0..4).prop_map(|tracks| state(&tracks));
     prop_oneof![
         (session.clone(), 0..3_usize, 0..3_u8).prop_map(|(session, room, address)| Op::Open {
             session,
@@ -50,7 +47,8 @@ fn op() -> impl Strategy<Value = Op> {
         }),
         (session.clone(), mids()).prop_map(|(session, mids)| Op::Close { session, mids }),
         (session.clone(), any::<bool>()).prop_map(|(session, is_known)| Op::Call { session, is_known }),
-        (session, seen).prop_map(|(session, seen)| Op::Look { session, seen }),
+        (session.clone(), state).prop_map(|(session, state)| Op::Look { session, state }),
+        session.prop_map(|session| Op::Gone { session }),
         (0..3_usize).prop_map(|room| Op::EndRoom { room }),
         (0..60_u64).prop_map(|seconds| Op::Wait { seconds }),
     ]
@@ -144,19 +142,19 @@ proptest! {
                     }
                 }
                 Op::Close { session, mids } => {
-                    let mids: Vec<_> = mids.into_iter().map(mid).collect();
-                    table.sessions.closed(&id(&names[session]), &mids, &Answered::default(), table.now);
+                    table.closed(&names[session], &mids);
                 }
                 Op::Call { session, is_known } => {
                     if table.sessions.call_begins(&id(&names[session]), table.now).is_ok() {
                         table.sessions.call_ends(&id(&names[session]), is_known, table.now);
                     }
                 }
-                Op::Look { session, seen } => {
+                Op::Look { session, state } => {
                     if let Some(look) = table.sessions.look_at(&id(&names[session])) {
-                        table.sessions.looked(&look, &seen, table.now);
+                        table.sessions.looked(&look, &state, table.now);
                     }
                 }
+                Op::Gone { session } => table.sessions.gone(&id(&names[session])),
                 Op::EndRoom { room } => {
                     table.sessions.end_room(rooms.get(room).copied().unwrap_or_default(), table.now);
                 }
@@ -171,7 +169,9 @@ proptest! {
         }
         let overdue = table.wait(LIFE);
         for (id, mids) in overdue {
-            table.sessions.closed(&id, &mids, &Answered::default(), table.now);
+            let closed = mids.into_iter().map(|id| AnsweredTrack { id, is_pulled: true, is_active: true });
+            let closed = Answered { tracks: closed.collect(), ..Answered::default() };
+            table.sessions.closed(&id, &closed, table.now);
         }
         table.wait(secs(60));
         invariants.check(&mut table.sessions, table.now);

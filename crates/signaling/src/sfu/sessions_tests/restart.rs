@@ -26,7 +26,7 @@ fn a_session_is_remembered_with_what_it_takes_until_it_ends() {
     let ended = table.sessions.take_changed(table.now);
     let taken = Taken { tracks: 2, active: 1 };
     assert_eq!(ended[0], (id("a"), Some(session("a", Duration::ZERO, taken))), "it must still be closed");
-    table.see("a", &Seen::Gone);
+    table.sessions.gone(&id("a"));
     assert_eq!(table.sessions.take_changed(table.now), [(id("a"), None)]);
 }
 
@@ -55,7 +55,6 @@ fn a_restored_session_takes_what_it_took_until_the_sfu_has_said_what_it_takes() 
     assert_eq!(table.sessions.take_changed(table.now), [], "it is remembered already");
     assert_eq!(table.sessions.take_looks(9, table.now).len(), 2);
     assert_eq!(table.sessions.check_wanted(&id("b"), &pull(&["a"])), Ok(()), "it has its room");
-    table.see("a", &Seen::Nothing);
     table.add("a", &pull(&["b"]), &[7]);
     assert_eq!(table.sessions.pulled(), 4 + 1 + 4, "a new one is one more");
     table.see("a", &state(&[(0, true), (1, true), (2, false), (7, true)]));
@@ -83,9 +82,8 @@ fn what_a_restored_session_has_is_asked_for_until_it_is_known() {
     let mut table = Table::default();
     table.sessions.restore(session("a", LIFE, Taken::default()), table.now);
     table.sessions.take_looks(9, table.now);
-    table.see("a", &Seen::Nothing);
     table.add("a", &push(1), &[0]);
-    table.sessions.closed(&id("a"), &[mid(0)], &Answered::default(), table.now);
+    table.closed("a", &[0]);
     table.now += LOOK_INTERVAL;
     assert_eq!(table.sessions.take_looks(9, table.now).len(), 1, "it may have more than it had just now");
     table.see("a", &state(&[(1, true)]));
