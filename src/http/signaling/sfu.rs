@@ -19,7 +19,7 @@ use turn_ledger::{ClientKey, KeyName, Label, Spender, wait_seconds};
 use turn_signaling::call::ProtocolName;
 use turn_signaling::sfu::fault::Fault;
 use turn_signaling::sfu::lock::SERVERS_LIFE;
-use turn_signaling::sfu::path::{Call, NoRoute, Route, route};
+use turn_signaling::sfu::path::{NoRoute, Route, SfuCall, route};
 use turn_signaling::sfu::session::Caller;
 use turn_signaling::sfu::{SessionId, header, room};
 
@@ -38,7 +38,7 @@ use crate::request::bearer::bearer;
 use crate::request::client_addr::ClientAddr;
 use crate::request::query::parameters;
 use crate::signal::hub::Requester;
-use crate::signal::sfu::upstream::{Passed, Returned};
+use crate::signal::sfu::upstream::{ForwardedRequest, SfuResponse};
 use crate::signal::sfu::{Opening, SfuProxy};
 
 /// The longest body of a request, in bytes. Chromium's description of a session that pulls from 24 people has 156,000.
@@ -90,7 +90,7 @@ async fn open(
     proxy: &Arc<SfuProxy>,
     prefix: &Arc<str>,
     request: Request,
-) -> Result<Returned, Fault> {
+) -> Result<SfuResponse, Fault> {
     let (parts, body) = request.into_parts();
     let (owner, by_token) = caller(app, &parts).await?;
     let room = by_token.or_else(|| named_room(&parts));
@@ -108,9 +108,9 @@ async fn on_session(
     app: &App,
     proxy: &Arc<SfuProxy>,
     id: SessionId,
-    call: Call,
+    call: SfuCall,
     request: Request,
-) -> Result<Returned, Fault> {
+) -> Result<SfuResponse, Fault> {
     let (parts, body) = request.into_parts();
     let caller = match caller(app, &parts).await {
         Ok((caller, _)) => caller,
@@ -178,7 +178,7 @@ fn query<'a>(parts: &'a Parts, name: &str) -> Option<Cow<'a, str>> {
 }
 
 /// The parts of a request that go upstream.
-async fn read(app: &App, request: Request) -> Result<Passed, Fault> {
+async fn read(app: &App, request: Request) -> Result<ForwardedRequest, Fault> {
     let query = request.uri().query().map(str::to_owned);
     let sent = request.headers().iter().filter(|(name, _)| header::is_sent(name.as_str()));
     let headers = sent.map(|(name, value)| (name.clone(), value.clone())).collect();
@@ -188,7 +188,7 @@ async fn read(app: &App, request: Request) -> Result<Passed, Fault> {
         StatusCode::SERVICE_UNAVAILABLE => Fault::Full,
         _ => Fault::Malformed,
     })?;
-    Ok(Passed { query, headers, body, permit })
+    Ok(ForwardedRequest { query, headers, body, permit })
 }
 
 fn address(parts: &Parts) -> Option<IpAddr> {
@@ -196,13 +196,13 @@ fn address(parts: &Parts) -> Option<IpAddr> {
 }
 
 /// The response. `is_new`: to a request for a new session.
-fn answer(returned: Result<Returned, Fault>, is_new: bool) -> Response {
+fn answer(returned: Result<SfuResponse, Fault>, is_new: bool) -> Response {
     let code = match &returned {
         Ok(returned) => (!returned.status.is_success()).then_some(REFUSED),
         Err(fault) => Some(fault.code()),
     };
     let (status, headers, body) = match returned {
-        Ok(Returned { status, headers, body }) => (status, headers, body),
+        Ok(SfuResponse { status, headers, body }) => (status, headers, body),
         Err(fault) => answer_of(fault, is_new),
     };
     let mut response = (status, body).into_response();

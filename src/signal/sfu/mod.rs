@@ -21,10 +21,10 @@ use reqwest::Client;
 use serde_json::Value;
 use turn_ledger::{Books, ClientKey, GrantId, Label, NotAdmitted, Spender};
 use turn_signaling::sfu::SessionId;
-use turn_signaling::sfu::body::{self, Wanted};
+use turn_signaling::sfu::body::{self, RequestedTracks};
 use turn_signaling::sfu::fault::{Fault, TEXT, text_of_refusal};
 use turn_signaling::sfu::lock::{GivenServers, LIFE, LockKey};
-use turn_signaling::sfu::path::Call;
+use turn_signaling::sfu::path::SfuCall;
 use turn_signaling::sfu::session::{Caller, NewSession, Taken};
 use turn_signaling::sfu::sessions::Sessions;
 
@@ -32,7 +32,7 @@ use super::calls::LiveCalls;
 use crate::account::Account;
 use crate::clock::Clock;
 use crate::config::SfuConfig;
-use upstream::{Passed, Returned, Upstream, is_gone};
+use upstream::{ForwardedRequest, SfuResponse, Upstream, is_gone};
 
 /// After this time a client whose pull was refused while minting is stopped may try again.
 const FROZEN_RETRY: Duration = Duration::from_secs(60);
@@ -95,10 +95,14 @@ impl SfuProxy {
     }
 
     /// Opens a session.
-    pub async fn open(self: &Arc<Self>, opening: Opening, passed: Passed) -> Result<Returned, Fault> {
+    pub async fn open(
+        self: &Arc<Self>,
+        opening: Opening,
+        passed: ForwardedRequest,
+    ) -> Result<SfuResponse, Fault> {
         let address = opening.owner.address;
         self.with(|sessions, now| sessions.reserve(address, now))?;
-        let place = Place { proxy: Arc::clone(self), address: Some(address) };
+        let place = ReservedPlace { proxy: Arc::clone(self), address: Some(address) };
         let opened = async move { place.open(opening, passed).await };
         // A panic has been logged by the hook.
         tokio::spawn(opened).await.unwrap_or(Err(Fault::Unreachable))
@@ -116,7 +120,7 @@ impl SfuProxy {
                 let owner = Caller { user: lock.user.or(caller.user.clone()), ..caller.clone() };
                 let (room, life, taken) = (lock.room, lock.rest, Taken::default());
                 let session = NewSession { id: id.clone(), room, owner, life, taken };
-                self.with(|sessions, now| sessions.adopt(session, now))?;
+                self.with(|sessions, now| sessions.take_over(session, now))?;
             }
             None if self.is_locked => return Err(Fault::Locked),
             None => self.with(|sessions, _| sessions.check_owner(id, caller))?,
@@ -143,29 +147,34 @@ impl SfuProxy {
     pub async fn call(
         self: &Arc<Self>,
         id: SessionId,
-        call: Call,
-        passed: Passed,
-    ) -> Result<Returned, Fault> {
+        call: SfuCall,
+        passed: ForwardedRequest,
+    ) -> Result<SfuResponse, Fault> {
         let wanted = self.admit(&id, call, &passed.body)?;
         self.with(|sessions, now| sessions.call_begins(&id, now))?;
-        let underway = Underway { proxy: Arc::clone(self), id, is_known: false };
+        let underway = CallInProgress { proxy: Arc::clone(self), id, is_known: false };
         let called = async move { underway.call(call, wanted, passed).await };
         tokio::spawn(called).await.unwrap_or(Err(Fault::Unreachable))
     }
 
     /// The tracks and data channels that a call wants to add, if it may be made.
-    fn admit(&self, id: &SessionId, call: Call, body: &Bytes) -> Result<Wanted, Fault> {
+    fn admit(&self, id: &SessionId, call: SfuCall, body: &Bytes) -> Result<RequestedTracks, Fault> {
         match call {
-            Call::NewTracks | Call::NewDataChannels | Call::UpdateTracks | Call::UpdateDataChannels => {
+            SfuCall::NewTracks
+            | SfuCall::NewDataChannels
+            | SfuCall::UpdateTracks
+            | SfuCall::UpdateDataChannels => {
                 let wanted = body::wanted(body).map_err(|_| Fault::Malformed)?;
-                self.with(|sessions, _| sessions.check_wanted(id, &wanted))?;
-                let is_new = matches!(call, Call::NewTracks | Call::NewDataChannels);
-                Ok(if is_new { wanted } else { Wanted::default() })
+                self.with(|sessions, _| sessions.check_request(id, &wanted))?;
+                let is_new = matches!(call, SfuCall::NewTracks | SfuCall::NewDataChannels);
+                Ok(if is_new { wanted } else { RequestedTracks::default() })
             }
-            Call::CloseTracks | Call::CloseDataChannels => {
-                body::check(body).map(|()| Wanted::default()).map_err(|_| Fault::Malformed)
+            SfuCall::CloseTracks | SfuCall::CloseDataChannels => {
+                body::check(body).map(|()| RequestedTracks::default()).map_err(|_| Fault::Malformed)
             }
-            Call::Get | Call::Renegotiate | Call::EstablishDataChannels => Ok(Wanted::default()),
+            SfuCall::Get | SfuCall::Renegotiate | SfuCall::EstablishDataChannels => {
+                Ok(RequestedTracks::default())
+            }
         }
     }
 
@@ -254,13 +263,13 @@ impl SfuProxy {
 }
 
 /// A place for a session that is being opened. It is released unless the session begins.
-struct Place {
+struct ReservedPlace {
     proxy: Arc<SfuProxy>,
     address: Option<ClientKey>,
 }
 
-impl Place {
-    async fn open(mut self, opening: Opening, passed: Passed) -> Result<Returned, Fault> {
+impl ReservedPlace {
+    async fn open(mut self, opening: Opening, passed: ForwardedRequest) -> Result<SfuResponse, Fault> {
         let mut returned = self.proxy.upstream.open(passed).await?;
         let Some(id) = returned.answered().and_then(|answered| answered.session) else {
             return Ok(as_text(returned));
@@ -281,7 +290,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ReservedPlace {
     fn drop(&mut self) {
         if let Some(address) = self.address {
             self.proxy.with(|sessions, _| sessions.release(address));
@@ -297,7 +306,7 @@ fn secret_header(text: &str) -> Option<HeaderValue> {
 }
 
 /// Turns a refusal of a new session into text, because partytracks would take JSON for a session.
-fn as_text(mut returned: Returned) -> Returned {
+fn as_text(mut returned: SfuResponse) -> SfuResponse {
     if let Some(text) = text_of_refusal(returned.status.as_u16(), &returned.body) {
         returned.headers.insert(CONTENT_TYPE, HeaderValue::from_static(TEXT));
         returned.body = text.into();
@@ -317,14 +326,19 @@ fn fault_of(why: NotAdmitted) -> Fault {
 }
 
 /// A call to the SFU in progress. If it ends without a result, the SFU is asked for the session's state.
-struct Underway {
+struct CallInProgress {
     proxy: Arc<SfuProxy>,
     id: SessionId,
     is_known: bool,
 }
 
-impl Underway {
-    async fn call(mut self, call: Call, wanted: Wanted, passed: Passed) -> Result<Returned, Fault> {
+impl CallInProgress {
+    async fn call(
+        mut self,
+        call: SfuCall,
+        wanted: RequestedTracks,
+        passed: ForwardedRequest,
+    ) -> Result<SfuResponse, Fault> {
         let asked = wanted.pulled.len();
         if let Err(refused) = self.proxy.ask(&self.id, asked).await {
             self.is_known = true;
@@ -333,14 +347,14 @@ impl Underway {
         let returned = self.proxy.upstream.call(&self.id, call, passed).await?;
         self.is_known = !returned.status.is_server_error();
         self.proxy.with(|sessions, now| match (call, returned.answered()) {
-            (Call::NewTracks | Call::NewDataChannels, Some(answered)) => {
+            (SfuCall::NewTracks | SfuCall::NewDataChannels, Some(answered)) => {
                 sessions.answered(&self.id, &wanted, &answered, now);
             }
-            (Call::CloseTracks | Call::CloseDataChannels, Some(closed)) => {
+            (SfuCall::CloseTracks | SfuCall::CloseDataChannels, Some(closed)) => {
                 sessions.closed(&self.id, &closed, now);
             }
             // A state that comes while a call is in progress is ignored. The end of a session is not.
-            (Call::Get, None) if is_gone(returned.status) => sessions.gone(&self.id),
+            (SfuCall::Get, None) if is_gone(returned.status) => sessions.gone(&self.id),
             (_, None) if self.is_known => sessions.refused(&self.id, asked, now),
             _ => {}
         });
@@ -348,7 +362,7 @@ impl Underway {
     }
 }
 
-impl Drop for Underway {
+impl Drop for CallInProgress {
     fn drop(&mut self) {
         self.proxy.with(|sessions, now| sessions.call_ends(&self.id, self.is_known, now));
     }

@@ -9,9 +9,9 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use reqwest::Client;
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use turn_signaling::sfu::body::{self, Answered};
+use turn_signaling::sfu::body::{self, SfuAnswer};
 use turn_signaling::sfu::fault::Fault;
-use turn_signaling::sfu::path::{Call, upstream};
+use turn_signaling::sfu::path::{SfuCall, upstream};
 use turn_signaling::sfu::{SessionId, header};
 
 use crate::config::SfuConfig;
@@ -34,7 +34,7 @@ pub struct Upstream {
 
 /// What is passed on of a client's request.
 #[derive(Debug, Default)]
-pub struct Passed {
+pub struct ForwardedRequest {
     /// The query, as it came.
     pub query: Option<String>,
     /// The headers that pass.
@@ -47,7 +47,7 @@ pub struct Passed {
 
 /// A response of the SFU.
 #[derive(Clone, Debug)]
-pub struct Returned {
+pub struct SfuResponse {
     /// Its status, which is no redirect.
     pub status: StatusCode,
     /// The headers that come back.
@@ -56,9 +56,9 @@ pub struct Returned {
     pub body: Bytes,
 }
 
-impl Returned {
+impl SfuResponse {
     /// What it says, if it is a success.
-    pub fn answered(&self) -> Option<Answered> {
+    pub fn answered(&self) -> Option<SfuAnswer> {
         if self.status.is_success() { body::answered(&self.body) } else { None }
     }
 }
@@ -76,36 +76,46 @@ impl Upstream {
     }
 
     /// Opens a session.
-    pub async fn open(&self, passed: Passed) -> Result<Returned, Fault> {
+    pub async fn open(&self, passed: ForwardedRequest) -> Result<SfuResponse, Fault> {
         let _permit = self.calls.try_acquire().map_err(|_| Fault::Full)?;
         self.send(Method::POST, "sessions/new", passed).await
     }
 
     /// A call of a client on a session.
-    pub async fn call(&self, id: &SessionId, call: Call, passed: Passed) -> Result<Returned, Fault> {
+    pub async fn call(
+        &self,
+        id: &SessionId,
+        call: SfuCall,
+        passed: ForwardedRequest,
+    ) -> Result<SfuResponse, Fault> {
         let _permit = self.calls.try_acquire().map_err(|_| Fault::Full)?;
         self.call_own(id, call, passed).await
     }
 
     /// The state of a session. Like [`Self::close`] it does not count as a call of a client, so clients cannot prevent it.
-    pub async fn look(&self, id: &SessionId) -> Result<Returned, Fault> {
-        self.call_own(id, Call::Get, Passed::default()).await
+    pub async fn look(&self, id: &SessionId) -> Result<SfuResponse, Fault> {
+        self.call_own(id, SfuCall::Get, ForwardedRequest::default()).await
     }
 
     /// A call that closes tracks or data channels, with its body.
-    pub async fn close(&self, id: &SessionId, call: Call, body: &Value) -> Result<Returned, Fault> {
+    pub async fn close(&self, id: &SessionId, call: SfuCall, body: &Value) -> Result<SfuResponse, Fault> {
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
         let body = body.to_string().into();
-        self.call_own(id, call, Passed { query: None, headers, body, permit: None }).await
+        self.call_own(id, call, ForwardedRequest { query: None, headers, body, permit: None }).await
     }
 
-    async fn call_own(&self, id: &SessionId, call: Call, passed: Passed) -> Result<Returned, Fault> {
+    async fn call_own(
+        &self,
+        id: &SessionId,
+        call: SfuCall,
+        passed: ForwardedRequest,
+    ) -> Result<SfuResponse, Fault> {
         let (method, path) = upstream(id, call);
         let method = Method::from_bytes(method.as_bytes()).unwrap_or_default();
         self.send(method, &path, passed).await
     }
 
-    async fn send(&self, method: Method, path: &str, passed: Passed) -> Result<Returned, Fault> {
+    async fn send(&self, method: Method, path: &str, passed: ForwardedRequest) -> Result<SfuResponse, Fault> {
         let path: Vec<&str> = path.split('/').collect();
         let mut request = self.api.call(method.clone(), &path).timeout(self.deadline).headers(passed.headers);
         if method != Method::GET {
@@ -125,7 +135,7 @@ impl Upstream {
         let returned = response.headers().iter().filter(|(name, _)| header::is_returned(name.as_str()));
         let headers = returned.map(|(name, value)| (name.clone(), value.clone())).collect();
         let body = http_client::body(RESPONSE_MAX, response).await.map_err(fault_of)?;
-        Ok(Returned { status, headers, body: body.into() })
+        Ok(SfuResponse { status, headers, body: body.into() })
     }
 }
 
@@ -157,7 +167,7 @@ mod tests {
     }
 
     /// What an upstream answers that sends `head` and then nothing more, in the end.
-    async fn answer_of(head: &'static [u8]) -> Result<Returned, Fault> {
+    async fn answer_of(head: &'static [u8]) -> Result<SfuResponse, Fault> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let upstream = at(&listener);
         let silent = async {
@@ -167,7 +177,7 @@ mod tests {
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            answer = upstream.open(Passed::default()) => answer,
+            answer = upstream.open(ForwardedRequest::default()) => answer,
             () = silent => unreachable!("it waits for ever"),
         }
     }
@@ -192,9 +202,12 @@ mod tests {
         let upstream = at(&listener);
         let id = SessionId::new("s1").unwrap();
         let _all = upstream.calls.acquire_many(u32::try_from(CALLS_MAX).unwrap()).await.unwrap();
-        let full = upstream.call(&id, Call::Get, Passed::default()).await;
+        let full = upstream.call(&id, SfuCall::Get, ForwardedRequest::default()).await;
         assert_eq!(full.err(), Some(Fault::Full));
         assert_eq!(upstream.look(&id).await.err(), Some(Fault::TimedOut), "it was sent");
-        assert_eq!(upstream.close(&id, Call::CloseTracks, &Value::Null).await.err(), Some(Fault::TimedOut));
+        assert_eq!(
+            upstream.close(&id, SfuCall::CloseTracks, &Value::Null).await.err(),
+            Some(Fault::TimedOut)
+        );
     }
 }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use turn_ledger::Books;
 use turn_signaling::sfu::SessionId;
 use turn_signaling::sfu::body::{self, TrackId};
-use turn_signaling::sfu::path::Call;
+use turn_signaling::sfu::path::SfuCall;
 use turn_signaling::sfu::sessions::{CLOSE_INTERVAL, Look, Sessions};
 
 use super::SfuProxy;
@@ -104,7 +104,7 @@ impl SfuProxy {
         closing.join_all().await;
     }
 
-    async fn close(&self, id: &SessionId, call: Call, body: &Value) {
+    async fn close(&self, id: &SessionId, call: SfuCall, body: &Value) {
         let Ok(returned) = self.upstream.close(id, call, body).await else { return };
         if is_gone(returned.status) {
             self.with(|sessions, _| sessions.gone(id));

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::SessionId;
-use super::path::Call;
+use super::path::SfuCall;
 
 /// The longest mid of a track, in bytes. Browsers use small numbers.
 const MID_MAX: usize = 64;
@@ -54,7 +54,7 @@ impl Listed {
 
 /// What a request wants to push and pull.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
+pub struct RequestedTracks {
     /// Tracks or data channels that the session sends.
     pub pushed: usize,
     /// The sessions that it takes tracks or data channels from, one entry for each of them.
@@ -67,8 +67,8 @@ pub struct Wanted {
 pub struct NotUnderstood;
 
 /// The tracks and data channels of a request.
-pub fn wanted(body: &[u8]) -> Result<Wanted, NotUnderstood> {
-    let mut wanted = Wanted::default();
+pub fn wanted(body: &[u8]) -> Result<RequestedTracks, NotUnderstood> {
+    let mut wanted = RequestedTracks::default();
     for item in items(body)? {
         match item {
             Item { is_local: true, .. } => wanted.pushed = wanted.pushed.saturating_add(1),
@@ -85,7 +85,7 @@ pub fn check(body: &[u8]) -> Result<(), NotUnderstood> {
 }
 
 /// The calls that close these, each with its body. Tracks are closed without the browser's consent; data channels need none.
-pub fn closing(tracks: &[TrackId]) -> Vec<(Call, Value)> {
+pub fn closing(tracks: &[TrackId]) -> Vec<(SfuCall, Value)> {
     let (mut mids, mut channels) = (vec![], vec![]);
     for track in tracks {
         match track {
@@ -95,10 +95,10 @@ pub fn closing(tracks: &[TrackId]) -> Vec<(Call, Value)> {
     }
     let mut calls = vec![];
     if !mids.is_empty() {
-        calls.push((Call::CloseTracks, json!({ "tracks": mids, "force": true })));
+        calls.push((SfuCall::CloseTracks, json!({ "tracks": mids, "force": true })));
     }
     if !channels.is_empty() {
-        calls.push((Call::CloseDataChannels, json!({ "dataChannels": channels })));
+        calls.push((SfuCall::CloseDataChannels, json!({ "dataChannels": channels })));
     }
     calls
 }
@@ -179,7 +179,7 @@ fn read(fields: &Fields) -> Result<Item, NotUnderstood> {
 
 /// A track or a data channel of an answer that succeeded.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AnsweredTrack {
+pub struct ConfirmedTrack {
     /// What it is.
     pub id: TrackId,
     /// Whether it comes from another session.
@@ -190,20 +190,20 @@ pub struct AnsweredTrack {
 
 /// What an answer says of the session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Answered {
+pub struct SfuAnswer {
     /// The new session.
     pub session: Option<SessionId>,
     /// Tracks and data channels that succeeded.
-    pub tracks: Vec<AnsweredTrack>,
+    pub tracks: Vec<ConfirmedTrack>,
 }
 
 /// Reads an answer. `None` for one that reports an error as a whole, or is not JSON.
-pub fn answered(body: &[u8]) -> Option<Answered> {
+pub fn answered(body: &[u8]) -> Option<SfuAnswer> {
     let answer: BTreeMap<String, Value> = serde_json::from_slice(body).ok()?;
     if is_error(answer.get("errorCode")) {
         return None;
     }
-    let mut answered = Answered {
+    let mut answered = SfuAnswer {
         session: answer.get("sessionId").and_then(Value::as_str).and_then(SessionId::new),
         tracks: vec![],
     };
@@ -215,7 +215,7 @@ pub fn answered(body: &[u8]) -> Option<Answered> {
             }
             let is_inactive = track.get("status").is_some_and(|status| status == "inactive");
             let is_active = kind == Listed::Channels || !is_inactive;
-            answered.tracks.push(AnsweredTrack { id, is_pulled: is_pulled(track), is_active });
+            answered.tracks.push(ConfirmedTrack { id, is_pulled: is_pulled(track), is_active });
         }
     }
     Some(answered)
@@ -248,21 +248,24 @@ mod tests {
     #[test]
     fn a_push_and_a_pull_are_told_apart() {
         let push = br#"{"sessionDescription":{"type":"offer","sdp":"v=0"},"tracks":[{"location":"local","trackName":"a","mid":"0"}]}"#;
-        assert_eq!(wanted(push), Ok(Wanted { pushed: 1, pulled: vec![] }));
+        assert_eq!(wanted(push), Ok(RequestedTracks { pushed: 1, pulled: vec![] }));
         let pull = br#"{"tracks":[{"location":"remote","sessionId":"s1","trackName":"a"},{"location":"remote","sessionId":"s2","trackName":"b","simulcast":{"preferredRid":"h"}}]}"#;
-        assert_eq!(wanted(pull), Ok(Wanted { pushed: 0, pulled: vec![session("s1"), session("s2")] }));
+        assert_eq!(
+            wanted(pull),
+            Ok(RequestedTracks { pushed: 0, pulled: vec![session("s1"), session("s2")] })
+        );
         let channel =
             br#"{"dataChannels":[{"location":"remote","dataChannelName":"chat","sessionId":"s1"}]}"#;
-        assert_eq!(wanted(channel), Ok(Wanted { pushed: 0, pulled: vec![session("s1")] }));
-        assert_eq!(wanted(b"{}"), Ok(Wanted::default()));
-        assert_eq!(wanted(br#"{"tracks":null}"#), Ok(Wanted::default()));
+        assert_eq!(wanted(channel), Ok(RequestedTracks { pushed: 0, pulled: vec![session("s1")] }));
+        assert_eq!(wanted(b"{}"), Ok(RequestedTracks::default()));
+        assert_eq!(wanted(br#"{"tracks":null}"#), Ok(RequestedTracks::default()));
     }
 
     #[test]
     fn whatever_is_not_local_is_a_pull() {
         let other = br#"{"tracks":[{"location":"Remote","sessionId":"s1"},{"sessionId":"s2"},{"location":null,"sessionId":"s3"}]}"#;
         let pulled = vec![session("s1"), session("s2"), session("s3")];
-        assert_eq!(wanted(other), Ok(Wanted { pushed: 0, pulled }));
+        assert_eq!(wanted(other), Ok(RequestedTracks { pushed: 0, pulled }));
     }
 
     #[test]
@@ -297,7 +300,7 @@ mod tests {
         let calls = closing(&[mid("0"), TrackId::Channel(3), mid("1")]);
         let tracks = json!({ "tracks": [{ "mid": "0" }, { "mid": "1" }], "force": true });
         let channels = json!({ "dataChannels": [{ "id": 3 }] });
-        assert_eq!(calls, [(Call::CloseTracks, tracks), (Call::CloseDataChannels, channels)]);
+        assert_eq!(calls, [(SfuCall::CloseTracks, tracks), (SfuCall::CloseDataChannels, channels)]);
         assert_eq!(closing(&[]), []);
     }
 
@@ -310,7 +313,7 @@ mod tests {
             {"trackName":"b","mid":"1"},
             {"trackName":"c","mid":"2","sessionId":"s2","errorCode":"not_found_track_error"},
             {"trackName":"d"},7]}"#;
-        let track = |name, is_pulled| AnsweredTrack { id: mid(name), is_pulled, is_active: true };
+        let track = |name, is_pulled| ConfirmedTrack { id: mid(name), is_pulled, is_active: true };
         let answer = answered(pull).unwrap();
         assert_eq!(answer.tracks, [track("0", true), track("1", false)]);
     }
@@ -333,7 +336,7 @@ mod tests {
     fn an_answer_with_an_error_says_nothing() {
         assert_eq!(answered(br#"{"errorCode":"session_error","tracks":[{"mid":"0"}]}"#), None);
         assert_eq!(answered(b"<html>"), None);
-        assert_eq!(answered(br#"{"errorCode":null}"#), Some(Answered::default()));
-        assert_eq!(answered(br#"{"tracks":7,"sessionId":9}"#), Some(Answered::default()));
+        assert_eq!(answered(br#"{"errorCode":null}"#), Some(SfuAnswer::default()));
+        assert_eq!(answered(br#"{"tracks":7,"sessionId":9}"#), Some(SfuAnswer::default()));
     }
 }

@@ -15,13 +15,13 @@ pub enum Route {
         /// The session.
         id: SessionId,
         /// The call.
-        call: Call,
+        call: SfuCall,
     },
 }
 
 /// A call on a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Call {
+pub enum SfuCall {
     /// The session's state.
     Get,
     /// Push or pull tracks.
@@ -42,7 +42,7 @@ pub enum Call {
     CloseDataChannels,
 }
 
-impl Call {
+impl SfuCall {
     const ALL: [Self; 9] = [
         Self::Get,
         Self::NewTracks,
@@ -98,13 +98,13 @@ fn of_session(method: &str, path: &str) -> Option<Result<Route, NoRoute>> {
     let rest = path.strip_prefix("/sessions/")?;
     let (id, rest) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let id = SessionId::new(id)?;
-    let call = Call::ALL.into_iter().find(|call| call.form().1 == rest)?;
+    let call = SfuCall::ALL.into_iter().find(|call| call.form().1 == rest)?;
     let (allow, _) = call.form();
     Some(if method == allow { Ok(Route::Session { id, call }) } else { Err(NoRoute::Method { allow }) })
 }
 
 /// The method of a session's call, and its path below the app's.
-pub fn upstream(id: &SessionId, call: Call) -> (&'static str, String) {
+pub fn upstream(id: &SessionId, call: SfuCall) -> (&'static str, String) {
     let (method, path) = call.form();
     (method, format!("sessions/{id}{path}"))
 }
@@ -114,7 +114,7 @@ mod tests {
     use super::super::SESSION_ID_MAX;
     use super::*;
 
-    fn session(call: Call) -> Route {
+    fn session(call: SfuCall) -> Route {
         Route::Session { id: SessionId::new("a1b2").unwrap(), call }
     }
 
@@ -122,15 +122,15 @@ mod tests {
     fn every_row_of_the_map_has_one_method() {
         for (method, path, expected) in [
             ("POST", "/sessions/new", Route::NewSession),
-            ("POST", "/sessions/a1b2/tracks/new", session(Call::NewTracks)),
-            ("PUT", "/sessions/a1b2/renegotiate", session(Call::Renegotiate)),
-            ("PUT", "/sessions/a1b2/tracks/close", session(Call::CloseTracks)),
-            ("PUT", "/sessions/a1b2/tracks/update", session(Call::UpdateTracks)),
-            ("POST", "/sessions/a1b2/datachannels/new", session(Call::NewDataChannels)),
-            ("POST", "/sessions/a1b2/datachannels/establish", session(Call::EstablishDataChannels)),
-            ("PUT", "/sessions/a1b2/datachannels/update", session(Call::UpdateDataChannels)),
-            ("PUT", "/sessions/a1b2/datachannels/close", session(Call::CloseDataChannels)),
-            ("GET", "/sessions/a1b2", session(Call::Get)),
+            ("POST", "/sessions/a1b2/tracks/new", session(SfuCall::NewTracks)),
+            ("PUT", "/sessions/a1b2/renegotiate", session(SfuCall::Renegotiate)),
+            ("PUT", "/sessions/a1b2/tracks/close", session(SfuCall::CloseTracks)),
+            ("PUT", "/sessions/a1b2/tracks/update", session(SfuCall::UpdateTracks)),
+            ("POST", "/sessions/a1b2/datachannels/new", session(SfuCall::NewDataChannels)),
+            ("POST", "/sessions/a1b2/datachannels/establish", session(SfuCall::EstablishDataChannels)),
+            ("PUT", "/sessions/a1b2/datachannels/update", session(SfuCall::UpdateDataChannels)),
+            ("PUT", "/sessions/a1b2/datachannels/close", session(SfuCall::CloseDataChannels)),
+            ("GET", "/sessions/a1b2", session(SfuCall::Get)),
             ("GET", "/generate-ice-servers", Route::IceServers),
             ("POST", "/generate-ice-servers", Route::IceServers),
         ] {
@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn the_upstream_path_is_built_from_the_route() {
         let id = SessionId::new("a1b2").unwrap();
-        assert_eq!(upstream(&id, Call::Get), ("GET", "sessions/a1b2".to_owned()));
-        assert_eq!(upstream(&id, Call::NewTracks), ("POST", "sessions/a1b2/tracks/new".to_owned()));
+        assert_eq!(upstream(&id, SfuCall::Get), ("GET", "sessions/a1b2".to_owned()));
+        assert_eq!(upstream(&id, SfuCall::NewTracks), ("POST", "sessions/a1b2/tracks/new".to_owned()));
     }
 }

@@ -9,7 +9,7 @@ use turn_ledger::{ClientKey, GrantId, User};
 use turn_limits::{Bucket, Rate};
 
 use super::SessionId;
-use super::body::{Answered, AnsweredTrack, TrackId, Wanted};
+use super::body::{ConfirmedTrack, RequestedTracks, SfuAnswer, TrackId};
 use super::fault::Fault;
 use crate::call::{CallEvent, CallName, MediaAfter, MemberId, ProtocolName};
 
@@ -69,7 +69,7 @@ struct Track {
 }
 
 /// The entry of a track. Of the data channels only those that are pulled are kept: what a session sends is not billed.
-fn kept(track: &AnsweredTrack, is_pulled: bool) -> Option<(TrackId, Track)> {
+fn kept(track: &ConfirmedTrack, is_pulled: bool) -> Option<(TrackId, Track)> {
     let is_kept = is_pulled || matches!(track.id, TrackId::Mid(_));
     is_kept.then(|| (track.id.clone(), Track { is_pulled, is_active: track.is_active }))
 }
@@ -195,16 +195,16 @@ impl Session {
     }
 
     /// Adds the tracks of an answer to a request for new ones.
-    pub(super) fn add(&mut self, wanted: &Wanted, answered: &Answered) {
+    pub(super) fn add(&mut self, wanted: &RequestedTracks, answered: &SfuAnswer) {
         self.version = self.version.saturating_add(1);
         self.asked(wanted.pulled.len());
         let only_pulls = wanted.pushed == 0;
-        let is_pulled = |track: &AnsweredTrack| !wanted.pulled.is_empty() && (track.is_pulled || only_pulls);
+        let is_pulled = |track: &ConfirmedTrack| !wanted.pulled.is_empty() && (track.is_pulled || only_pulls);
         self.tracks.extend(answered.tracks.iter().filter_map(|track| kept(track, is_pulled(track))));
     }
 
     /// Removes the tracks of an answer that confirms their end.
-    pub(super) fn remove(&mut self, closed: &Answered) {
+    pub(super) fn remove(&mut self, closed: &SfuAnswer) {
         self.version = self.version.saturating_add(1);
         for track in &closed.tracks {
             self.tracks.remove(&track.id);
@@ -213,7 +213,7 @@ impl Session {
 
     /// Takes the state that the SFU reports. `is_current`: nothing has changed since it was asked for. Otherwise the state only adds
     /// what is active, so that a client that calls all the time is charged too.
-    pub(super) fn see(&mut self, state: &Answered, is_current: bool) {
+    pub(super) fn see(&mut self, state: &SfuAnswer, is_current: bool) {
         if is_current {
             self.tracks.clear();
             self.asked = 0;

@@ -12,7 +12,7 @@ use turn_ledger::{ClientKey, User};
 
 use super::SessionId;
 use super::addresses::Addresses;
-use super::body::{Answered, TrackId, Wanted};
+use super::body::{RequestedTracks, SfuAnswer, TrackId};
 use super::fault::Fault;
 use super::session::{Caller, NewSession, Session, Taken};
 use crate::call::CallEvent;
@@ -92,7 +92,7 @@ impl Sessions {
     }
 
     /// Adds a session that a lock proves, unless it is known. The SFU is asked for its tracks.
-    pub fn adopt(&mut self, session: NewSession, now: Duration) -> Result<(), Fault> {
+    pub fn take_over(&mut self, session: NewSession, now: Duration) -> Result<(), Fault> {
         if !self.rows.contains_key(&session.id) {
             self.make_room(session.owner.address)?;
             let id = session.id.clone();
@@ -120,7 +120,7 @@ impl Sessions {
     }
 
     /// Checks what a session wants to push and pull: everything it pulls is of its own room.
-    pub fn check_wanted(&self, id: &SessionId, wanted: &Wanted) -> Result<(), Fault> {
+    pub fn check_request(&self, id: &SessionId, wanted: &RequestedTracks) -> Result<(), Fault> {
         let session = self.rows.get(id).ok_or(Fault::Locked)?;
         let room = |id: &SessionId| self.rows.get(id).and_then(|session| session.room.as_ref());
         let is_own = |pulled: &SessionId| session.room.is_some() && room(pulled) == session.room.as_ref();
@@ -171,17 +171,23 @@ impl Sessions {
     }
 
     /// The SFU has answered a request for tracks or data channels.
-    pub fn answered(&mut self, id: &SessionId, wanted: &Wanted, answered: &Answered, now: Duration) {
+    pub fn answered(
+        &mut self,
+        id: &SessionId,
+        wanted: &RequestedTracks,
+        answered: &SfuAnswer,
+        now: Duration,
+    ) {
         self.amend(id, now, |session| session.add(wanted, answered));
     }
 
     /// The SFU has closed the tracks of this answer.
-    pub fn closed(&mut self, id: &SessionId, closed: &Answered, now: Duration) {
+    pub fn closed(&mut self, id: &SessionId, closed: &SfuAnswer, now: Duration) {
         self.amend(id, now, |session| session.remove(closed));
     }
 
     /// The SFU has reported the state of a session.
-    pub fn looked(&mut self, look: &Look, state: &Answered, now: Duration) {
+    pub fn looked(&mut self, look: &Look, state: &SfuAnswer, now: Duration) {
         let Some(session) = self.rows.get(&look.id) else { return };
         let is_current = session.calls() == 0 && session.version() == look.version;
         self.amend(&look.id, now, |session| session.see(state, is_current));

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::*;
 use crate::call::{CallName, MediaAfter, MemberId, ProtocolName};
 use crate::sfu::addresses::{NEW_SESSIONS, PER_ADDRESS_MAX};
-use crate::sfu::body::AnsweredTrack;
+use crate::sfu::body::ConfirmedTrack;
 use crate::sfu::session::CALLS;
 use turn_ledger::GrantId;
 
@@ -35,17 +35,17 @@ fn caller(last: u8) -> Caller {
     Caller { user: None, grant: None, address: at(last) }
 }
 
-fn pull(from: &[&str]) -> Wanted {
-    Wanted { pushed: 0, pulled: from.iter().map(|text| id(text)).collect() }
+fn pull(from: &[&str]) -> RequestedTracks {
+    RequestedTracks { pushed: 0, pulled: from.iter().map(|text| id(text)).collect() }
 }
 
-fn push(count: usize) -> Wanted {
-    Wanted { pushed: count, pulled: vec![] }
+fn push(count: usize) -> RequestedTracks {
+    RequestedTracks { pushed: count, pulled: vec![] }
 }
 
-fn tracks(mids: &[usize]) -> Answered {
-    let track = |n: &usize| AnsweredTrack { id: mid(*n), is_pulled: false, is_active: true };
-    Answered { tracks: mids.iter().map(track).collect(), ..Answered::default() }
+fn tracks(mids: &[usize]) -> SfuAnswer {
+    let track = |n: &usize| ConfirmedTrack { id: mid(*n), is_pulled: false, is_active: true };
+    SfuAnswer { tracks: mids.iter().map(track).collect(), ..SfuAnswer::default() }
 }
 
 /// The table with a clock.
@@ -78,8 +78,8 @@ impl Table {
         table
     }
 
-    fn add(&mut self, name: &str, wanted: &Wanted, mids: &[usize]) {
-        self.sessions.check_wanted(&id(name), wanted).unwrap();
+    fn add(&mut self, name: &str, wanted: &RequestedTracks, mids: &[usize]) {
+        self.sessions.check_request(&id(name), wanted).unwrap();
         self.sessions.answered(&id(name), wanted, &tracks(mids), self.now);
     }
 
@@ -88,7 +88,7 @@ impl Table {
         self.sessions.elapse(self.now)
     }
 
-    fn see(&mut self, name: &str, state: &Answered) {
+    fn see(&mut self, name: &str, state: &SfuAnswer) {
         let look = self.sessions.look_at(&id(name)).unwrap();
         self.sessions.looked(&look, state, self.now);
     }
@@ -113,13 +113,13 @@ impl Table {
     }
 }
 
-fn state(pulled: &[(usize, bool)]) -> Answered {
-    let track = |(n, is_active): &(usize, bool)| AnsweredTrack {
+fn state(pulled: &[(usize, bool)]) -> SfuAnswer {
+    let track = |(n, is_active): &(usize, bool)| ConfirmedTrack {
         id: mid(*n),
         is_pulled: true,
         is_active: *is_active,
     };
-    Answered { tracks: pulled.iter().map(track).collect(), ..Answered::default() }
+    SfuAnswer { tracks: pulled.iter().map(track).collect(), ..SfuAnswer::default() }
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn a_session_pulls_only_from_its_own_room() {
     let mut table = Table::with(&[("a", "blue"), ("b", "blue"), ("c", "red")]);
     table.open("none", None, caller(1)).unwrap();
     table.open("none2", None, caller(1)).unwrap();
-    let check = |from: &str, wanted: Wanted| table.sessions.check_wanted(&id(from), &wanted);
+    let check = |from: &str, wanted: RequestedTracks| table.sessions.check_request(&id(from), &wanted);
     assert_eq!(check("a", pull(&["b"])), Ok(()));
     assert_eq!(check("a", pull(&["a"])), Ok(()), "its own tracks are of its room");
     assert_eq!(check("a", pull(&["c"])), Err(Fault::OtherRoom));
@@ -170,13 +170,13 @@ fn pulled_tracks_count_until_they_are_closed() {
 #[test]
 fn a_request_that_pushes_and_pulls_counts_what_the_answer_says() {
     let mut table = Table::with(&[("a", "r"), ("b", "r")]);
-    let both = Wanted { pushed: 1, pulled: vec![id("a")] };
-    let track = |n, is_pulled| AnsweredTrack { id: mid(n), is_pulled, is_active: true };
-    let answer = Answered { tracks: vec![track(0, false), track(1, true)], ..Answered::default() };
+    let both = RequestedTracks { pushed: 1, pulled: vec![id("a")] };
+    let track = |n, is_pulled| ConfirmedTrack { id: mid(n), is_pulled, is_active: true };
+    let answer = SfuAnswer { tracks: vec![track(0, false), track(1, true)], ..SfuAnswer::default() };
     table.sessions.answered(&id("b"), &both, &answer, table.now);
     assert_eq!(table.sessions.pulled(), 1);
-    let channel = |id, is_pulled| AnsweredTrack { id: TrackId::Channel(id), is_pulled, is_active: true };
-    let channels = Answered { tracks: vec![channel(3, true), channel(4, false)], ..Answered::default() };
+    let channel = |id, is_pulled| ConfirmedTrack { id: TrackId::Channel(id), is_pulled, is_active: true };
+    let channels = SfuAnswer { tracks: vec![channel(3, true), channel(4, false)], ..SfuAnswer::default() };
     table.sessions.answered(&id("b"), &both, &channels, table.now);
     assert_eq!(table.sessions.pulled(), 2, "a data channel counts as a track");
     let closable = table.sessions.with_tracks(["b"].map(id).into_iter());
@@ -281,11 +281,11 @@ fn a_lock_brings_a_session_back_after_a_restart() {
         life: LIFE,
         taken: Taken::default(),
     };
-    table.sessions.adopt(session.clone(), table.now).unwrap();
+    table.sessions.take_over(session.clone(), table.now).unwrap();
     assert_eq!(table.sessions.take_looks(9, table.now).len(), 1, "its tracks are asked for at once");
     table.see("a", &state(&[(0, true)]));
     assert_eq!(table.sessions.pulled(), 1);
-    table.sessions.adopt(session, table.now).unwrap();
+    table.sessions.take_over(session, table.now).unwrap();
     assert_eq!(table.sessions.pulled(), 1, "one that is known stays as it is");
 }
 
@@ -443,8 +443,8 @@ fn a_session_has_a_number_of_tracks() {
     let mut table = Table::with(&[("a", "r")]);
     let most: Vec<_> = (0..PER_SESSION_MAX).collect();
     table.add("a", &push(PER_SESSION_MAX), &most);
-    assert_eq!(table.sessions.check_wanted(&id("a"), &push(1)), Err(Fault::TooManyTracks));
-    assert_eq!(table.sessions.check_wanted(&id("a"), &push(0)), Ok(()));
+    assert_eq!(table.sessions.check_request(&id("a"), &push(1)), Err(Fault::TooManyTracks));
+    assert_eq!(table.sessions.check_request(&id("a"), &push(0)), Ok(()));
 }
 
 #[test]

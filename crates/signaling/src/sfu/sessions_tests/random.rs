@@ -15,7 +15,7 @@ enum Op {
     Add { session: usize, wanted: usize, from: usize, mids: Vec<usize> },
     Close { session: usize, mids: Vec<usize> },
     Call { session: usize, is_known: bool },
-    Look { session: usize, state: Answered },
+    Look { session: usize, state: SfuAnswer },
     Gone { session: usize },
     EndRoom { room: usize },
     Wait { seconds: u64 },
@@ -132,9 +132,9 @@ proptest! {
                 Op::Refused { session, more } => table.sessions.refused(&id(&names[session]), more, table.now),
                 Op::Add { session, wanted, from, mids } => {
                     let pulled = if wanted == 1 { vec![] } else { vec![id(&names[from])] };
-                    let wanted = Wanted { pushed: usize::from(wanted > 0), pulled };
+                    let wanted = RequestedTracks { pushed: usize::from(wanted > 0), pulled };
                     let name = id(&names[session]);
-                    if table.sessions.check_wanted(&name, &wanted).is_ok() {
+                    if table.sessions.check_request(&name, &wanted).is_ok() {
                         for pulled in &wanted.pulled {
                             assert_eq!(table.sessions.room_of(pulled), table.sessions.room_of(&name));
                         }
@@ -169,8 +169,8 @@ proptest! {
         }
         let overdue = table.wait(LIFE);
         for (id, mids) in overdue {
-            let closed = mids.into_iter().map(|id| AnsweredTrack { id, is_pulled: true, is_active: true });
-            let closed = Answered { tracks: closed.collect(), ..Answered::default() };
+            let closed = mids.into_iter().map(|id| ConfirmedTrack { id, is_pulled: true, is_active: true });
+            let closed = SfuAnswer { tracks: closed.collect(), ..SfuAnswer::default() };
             table.sessions.closed(&id, &closed, table.now);
         }
         table.wait(secs(60));

@@ -54,7 +54,7 @@ fn a_restored_session_takes_what_it_took_until_the_sfu_has_said_what_it_takes() 
     }
     assert_eq!(table.sessions.take_changed(table.now), [], "it is remembered already");
     assert_eq!(table.sessions.take_looks(9, table.now).len(), 2);
-    assert_eq!(table.sessions.check_wanted(&id("b"), &pull(&["a"])), Ok(()), "it has its room");
+    assert_eq!(table.sessions.check_request(&id("b"), &pull(&["a"])), Ok(()), "it has its room");
     table.add("a", &pull(&["b"]), &[7]);
     assert_eq!(table.sessions.pulled(), 4 + 1 + 4, "a new one is one more");
     table.see("a", &state(&[(0, true), (1, true), (2, false), (7, true)]));
