@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::MintRequest;
-use super::pool::Spare;
+use super::pool::PooledCredential;
 use super::provider::{Provider, Unavailable};
 use crate::ice::coturn::Coturn;
 use crate::ice::relay::EmbeddedRelay;
@@ -61,8 +61,8 @@ impl CredentialSource {
         let ice_servers = match self {
             Self::Cloudflare(provider) => {
                 // The pool's credentials are of any key.
-                let spare = if request.key.is_none() { provider.take_spare(life) } else { None };
-                if let Some((Spare { servers, grant, key, .. }, left)) = spare {
+                let pooled = if request.key.is_none() { provider.take_pooled(life) } else { None };
+                if let Some((PooledCredential { servers, grant, key, .. }, left)) = pooled {
                     let life = Duration::from_secs(left.as_secs());
                     return Ok(Minted { ice_servers: servers, grant, key: Some(key), life });
                 }

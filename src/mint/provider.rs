@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use super::pool::{Moment, Pool, PoolCounts, Spare};
+use super::pool::{Moment, Pool, PoolCounts, PooledCredential};
 use crate::account::Account;
 use crate::clock::Clock;
 use crate::http_client::CallError;
@@ -107,7 +107,7 @@ impl Provider {
         keys.iter().chain(retired.iter()).cloned().collect::<Vec<_>>().into_iter()
     }
 
-    /// Mints with these keys from now on. Spares of other keys are discarded, because a key is deleted when its last grant ends.
+    /// Mints with these keys from now on. The pool discards those of other keys, because a key is deleted when its last grant ends.
     pub fn replace_keys(&self, keys: &Keys, retired: Keys) {
         *self.retired.write().unwrap_or_else(PoisonError::into_inner) = retired;
         let before = std::mem::replace(
@@ -121,7 +121,7 @@ impl Provider {
     }
 
     /// A credential from the pool and the rest of its lifetime. `None` for any other lifetime than that of the pool.
-    pub fn take_spare(&self, life: Duration) -> Option<(Spare, Duration)> {
+    pub fn take_pooled(&self, life: Duration) -> Option<(PooledCredential, Duration)> {
         if life == self.life { self.with_pool(Pool::take) } else { None }
     }
 
@@ -181,7 +181,7 @@ impl Provider {
         let started = self.with_pool(|pool, now| pool.start(FILL_AT_ONCE, now));
         let mut calls = JoinSet::new();
         for _ in 0..started {
-            let call = PoolCall { provider: Arc::clone(self), spare: None };
+            let call = PoolCall { provider: Arc::clone(self), minted: None };
             calls.spawn(call.mint());
         }
         while let Some(ended) = calls.join_next().await {
@@ -296,7 +296,7 @@ fn in_order(keys: &Keys, preferred: Option<KeyName>) -> impl Iterator<Item = &Ar
 /// A call for the pool. Dropping it reports the result to the pool; without a credential it counts as lost.
 struct PoolCall {
     provider: Arc<Provider>,
-    spare: Option<Spare>,
+    minted: Option<PooledCredential>,
 }
 
 impl PoolCall {
@@ -308,7 +308,7 @@ impl PoolCall {
         let key = in_order(&keys, None).find(is_closed).ok_or(Unavailable)?;
         let minted = self.provider.ask(key, self.provider.life, &grant, DEADLINE, None).await;
         let servers = minted.map_err(|_| Unavailable)?;
-        self.spare = Some(Spare { servers, grant, key: key.name, asked });
+        self.minted = Some(PooledCredential { servers, grant, key: key.name, asked });
         Ok(())
     }
 }
@@ -316,9 +316,9 @@ impl PoolCall {
 impl Drop for PoolCall {
     fn drop(&mut self) {
         let mut pool = self.provider.pool();
-        // A key that was replaced meanwhile has no spares.
+        // A key that was replaced meanwhile has no pooled credentials.
         let keys = self.provider.keys();
-        let spare = self.spare.take().filter(|spare| keys.iter().any(|key| key.name == spare.key));
-        pool.finished(spare);
+        let minted = self.minted.take().filter(|minted| keys.iter().any(|key| key.name == minted.key));
+        pool.finished(minted);
     }
 }

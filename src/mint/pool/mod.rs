@@ -33,7 +33,7 @@ impl Moment {
 
 /// A credential that is not handed out yet.
 #[derive(Debug)]
-pub struct Spare {
+pub struct PooledCredential {
     /// The provider's ICE servers, with the credential.
     pub servers: IceServerList,
     /// The identifier at the provider: the id of the future grant.
@@ -64,7 +64,7 @@ pub struct Pool {
     max: u64,
     demand: Demand,
     /// The oldest first, except for the order of calls that were made at the same time.
-    spares: VecDeque<Spare>,
+    credentials: VecDeque<PooledCredential>,
     /// Mints that were started and have not finished.
     pending: u64,
     /// Mints that finished without a credential. The provider may have minted one whose response was lost.
@@ -82,7 +82,7 @@ impl Pool {
             life,
             max,
             demand: Demand::new(now),
-            spares: VecDeque::new(),
+            credentials: VecDeque::new(),
             pending: 0,
             lost: 0,
             minted: 0,
@@ -93,13 +93,13 @@ impl Pool {
 
     /// Takes a credential, with what is left of its lifetime. `None` if the pool is empty. Only for requests for the lifetime that
     /// the pool's credentials have.
-    pub fn take(&mut self, now: Moment) -> Option<(Spare, Duration)> {
+    pub fn take(&mut self, now: Moment) -> Option<(PooledCredential, Duration)> {
         self.demand.count(now.instant);
         self.discard_old(now);
-        let spare = self.spares.pop_front()?;
+        let credential = self.credentials.pop_front()?;
         self.handed_out += 1;
-        let left = self.life.saturating_sub(now.since(spare.asked));
-        Some((spare, left))
+        let left = self.life.saturating_sub(now.since(credential.asked));
+        Some((credential, left))
     }
 
     /// Counts a credential that the provider minted for a caller.
@@ -117,11 +117,11 @@ impl Pool {
     }
 
     /// Ends a started mint. Without a credential it counts as wasted, because only the response may have been lost.
-    pub fn finished(&mut self, spare: Option<Spare>) {
+    pub fn finished(&mut self, credential: Option<PooledCredential>) {
         self.pending = self.pending.saturating_sub(1);
-        if let Some(spare) = spare {
+        if let Some(credential) = credential {
             self.minted += 1;
-            self.spares.push_back(spare);
+            self.credentials.push_back(credential);
         } else {
             self.lost += 1;
         }
@@ -130,16 +130,16 @@ impl Pool {
     /// Discards the credentials of a key that the provider no longer knows, because they probably do not work.
     pub fn discard_key(&mut self, key: KeyName) {
         let before = self.ready();
-        self.spares.retain(|spare| spare.key != key);
+        self.credentials.retain(|credential| credential.key != key);
         self.wasted += before - self.ready();
     }
 
     /// Discards credentials that are too old to hand out.
     pub fn discard_old(&mut self, now: Moment) {
         let age_max = self.age_max();
-        let is_old = |spare: &Spare| now.since(spare.asked) > age_max;
-        while self.spares.front().is_some_and(is_old) {
-            self.spares.pop_front();
+        let is_old = |credential: &PooledCredential| now.since(credential.asked) > age_max;
+        while self.credentials.front().is_some_and(is_old) {
+            self.credentials.pop_front();
             self.wasted += 1;
         }
     }
@@ -169,6 +169,6 @@ impl Pool {
     }
 
     fn ready(&self) -> u64 {
-        u64::try_from(self.spares.len()).unwrap_or(u64::MAX)
+        u64::try_from(self.credentials.len()).unwrap_or(u64::MAX)
     }
 }

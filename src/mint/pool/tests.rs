@@ -17,12 +17,12 @@ fn after(start: Moment, seconds: u64) -> Moment {
     Moment { wall: start.wall.plus(span), instant: start.instant + span }
 }
 
-fn spare(number: u64, asked: Moment) -> Spare {
+fn pooled(number: u64, asked: Moment) -> PooledCredential {
     let json = r#"[{"urls":"turn:a.example","username":"u","credential":"c"}]"#;
     let servers = IceServerList::clean(serde_json::from_str(json).unwrap(), OnBadUrl::Refuse).unwrap();
     let mut id = [0; 16];
     id[..8].copy_from_slice(&number.to_be_bytes());
-    Spare { servers, grant: GrantId::new(id), key: KeyName::DEFAULT, asked }
+    PooledCredential { servers, grant: GrantId::new(id), key: KeyName::DEFAULT, asked }
 }
 
 /// A provider that mints at once, and callers who use the pool first and the provider otherwise.
@@ -55,7 +55,7 @@ impl Scene {
         let started = self.pool.start(u64::MAX, now);
         for _ in 0..started {
             self.made += 1;
-            self.pool.finished(Some(spare(self.made, now)));
+            self.pool.finished(Some(pooled(self.made, now)));
         }
         started
     }
@@ -130,9 +130,9 @@ fn callers_without_a_credential_do_not_fill_the_pool() {
 fn the_rest_of_a_life_counts_from_the_request_to_the_provider() {
     let mut scene = Scene::new(DAY, 100);
     let [asked, now] = [100, 160].map(|second| after(scene.start, second));
-    scene.pool.finished(Some(spare(1, asked)));
-    let (spare, left) = scene.pool.take(now).unwrap();
-    assert_eq!((spare.servers.username(), left.as_secs()), (Some("u"), 86_400 - 60));
+    scene.pool.finished(Some(pooled(1, asked)));
+    let (pooled, left) = scene.pool.take(now).unwrap();
+    assert_eq!((pooled.servers.username(), left.as_secs()), (Some("u"), 86_400 - 60));
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn a_credential_older_than_a_tenth_of_its_life_on_either_clock_is_not_handed_out
         (step(0, 61), false),
     ] {
         let mut pool = Pool::new(life, 10, asked.instant);
-        pool.finished(Some(spare(1, asked)));
+        pool.finished(Some(pooled(1, asked)));
         assert_eq!(pool.take(now).is_some(), is_young, "{now:?}");
         assert_eq!(pool.counts().wasted, u64::from(!is_young));
     }
@@ -200,8 +200,8 @@ fn an_old_credential_behind_a_younger_one_is_discarded() {
     let life = Duration::from_secs(600);
     let mut scene = Scene::new(life, 10);
     let [older, younger] = [0, 3].map(|second| after(scene.start, second));
-    scene.pool.finished(Some(spare(1, younger)));
-    scene.pool.finished(Some(spare(2, older)));
+    scene.pool.finished(Some(pooled(1, younger)));
+    scene.pool.finished(Some(pooled(2, older)));
     let now = after(scene.start, 62);
     let (taken, left) = scene.pool.take(now).unwrap();
     assert_eq!((taken.asked.instant, left.as_secs()), (younger.instant, 541));
@@ -212,7 +212,7 @@ fn an_old_credential_behind_a_younger_one_is_discarded() {
 #[test]
 fn old_credentials_are_discarded_without_callers() {
     let mut scene = Scene::new(DAY, 10);
-    scene.pool.finished(Some(spare(1, scene.start)));
+    scene.pool.finished(Some(pooled(1, scene.start)));
     for (second, ready) in [(8_640, 1), (8_641, 0)] {
         assert_eq!(scene.pool.start(10, after(scene.start, second)), 0);
         assert_eq!(scene.pool.counts().ready, ready, "{second} s");
@@ -222,7 +222,7 @@ fn old_credentials_are_discarded_without_callers() {
 #[test]
 fn discarded_credentials_are_counted_and_not_handed_out() {
     let mut scene = Scene::new(DAY, 10);
-    (1..=3).for_each(|number| scene.pool.finished(Some(spare(number, scene.start))));
+    (1..=3).for_each(|number| scene.pool.finished(Some(pooled(number, scene.start))));
     scene.pool.discard_key(KeyName::DEFAULT);
     assert_eq!(scene.pool.counts(), PoolCounts { ready: 0, handed_out: 0, wasted: 3 });
     assert!(scene.pool.take(scene.start).is_none());
@@ -231,9 +231,9 @@ fn discarded_credentials_are_counted_and_not_handed_out() {
 #[test]
 fn a_key_that_is_gone_discards_only_its_own_credentials() {
     let mut scene = Scene::new(DAY, 10);
-    let other = Spare { key: KeyName::new("other").unwrap(), ..spare(1, scene.start) };
+    let other = PooledCredential { key: KeyName::new("other").unwrap(), ..pooled(1, scene.start) };
     scene.pool.finished(Some(other));
-    scene.pool.finished(Some(spare(2, scene.start)));
+    scene.pool.finished(Some(pooled(2, scene.start)));
     scene.pool.discard_key(KeyName::DEFAULT);
     assert_eq!(scene.pool.counts(), PoolCounts { ready: 1, handed_out: 0, wasted: 1 });
     assert_eq!(scene.pool.take(scene.start).unwrap().0.key.as_str(), "other");
@@ -243,9 +243,9 @@ fn a_key_that_is_gone_discards_only_its_own_credentials() {
 fn debug_output_holds_no_credential() {
     let mut scene = Scene::new(DAY, 10);
     let servers = IceServerList::of_turn(vec![], "user-name".into(), "pass-word".into());
-    scene.pool.finished(Some(Spare { servers, ..spare(1, scene.start) }));
+    scene.pool.finished(Some(PooledCredential { servers, ..pooled(1, scene.start) }));
     let shown = format!("{:?}", scene.pool);
-    assert!(shown.contains("Spare"), "{shown}");
+    assert!(shown.contains("PooledCredential"), "{shown}");
     let shown = format!("{shown} {:?}", scene.pool.take(scene.start).unwrap());
     assert!(!shown.contains("pass-word") && !shown.contains("user-name"), "{shown}");
 }
@@ -295,26 +295,26 @@ proptest! {
             let now = Moment { wall: Timestamp::from_millis(now.wall.as_millis() + wall * 1_000), ..now };
             match event {
                 Event::Callers(callers) => for _ in 0..callers {
-                    let Some((spare, left)) = scene.pool.take(now) else {
+                    let Some((pooled, left)) = scene.pool.take(now) else {
                         scene.made += 1;
                         scene.pool.minted();
                         continue;
                     };
-                    prop_assert!(handed_out.insert(spare.grant), "{} twice", spare.grant);
+                    prop_assert!(handed_out.insert(pooled.grant), "{} twice", pooled.grant);
                     prop_assert!(left.as_secs() * 10 >= life * 9, "{left:?} left of {life} s");
                     // The simulated machine never sleeps: its monotonic clock is right.
-                    let end = spare.asked.instant + Duration::from_secs(life);
+                    let end = pooled.asked.instant + Duration::from_secs(life);
                     prop_assert!(now.instant + left <= end, "{left:?} left");
                 },
                 Event::Start(most) => for _ in 0..scene.pool.start(most.into(), now) {
                     // The credential exists even if its response is lost.
                     scene.made += 1;
-                    pending.push_back(spare(scene.made, now));
+                    pending.push_back(pooled(scene.made, now));
                 },
                 Event::End { finished, failing } => for number in 0..finished {
-                    let Some(spare) = pending.pop_front() else { break };
+                    let Some(pooled) = pending.pop_front() else { break };
                     failed += u64::from(number < failing);
-                    scene.pool.finished((number >= failing).then_some(spare));
+                    scene.pool.finished((number >= failing).then_some(pooled));
                 },
                 Event::KeyDeleted => scene.pool.discard_key(KeyName::DEFAULT),
                 Event::Wall(offset) => wall = offset,
