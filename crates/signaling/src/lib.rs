@@ -15,6 +15,7 @@
 //! | [`deadlines`], [`liveness`] | timers of many sockets; which sockets are still alive |
 //! | [`dropped`] | why a bound dropped something of a client |
 //! | `object` | JSON objects |
+//! | `signing` | signatures of what a client keeps for us, such as cookies |
 //! | [`peerjs`] | `PeerJS`: messages between ids |
 //! | [`yjs`] | y-webrtc: topics and their subscribers |
 //! | `world` | a stand-in for the shell, for tests |
@@ -32,6 +33,7 @@ pub mod protocol;
 pub mod reports;
 pub mod rooms;
 pub mod sfu;
+mod signing;
 pub mod uuid;
 #[cfg(test)]
 mod world;

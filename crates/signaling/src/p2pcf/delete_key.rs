@@ -1,11 +1,9 @@
 //! Delete keys. The key of an entry is computed from its room and its context id, which only its page knows. So the key is the
 //! same after each publish and after a restart, and it is not stored.
 
-use std::fmt;
-
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
 use subtle::ConstantTimeEq;
+
+use crate::signing::SigningKey;
 
 /// The length of a key, in characters.
 const KEY_CHARS: usize = 24;
@@ -13,23 +11,21 @@ const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 /// Separates these keys from everything else that is derived from the same secret.
 const PURPOSE: &[u8] = b"delete keys of p2pcf";
 
-/// Computes delete keys. It is a secret, so `Debug` prints nothing of it.
-pub struct DeleteKeys(Hmac<Sha256>);
+/// Computes delete keys.
+#[derive(Debug)]
+pub struct DeleteKeys(SigningKey);
 
 impl DeleteKeys {
     /// Delete keys that depend only on this secret.
     pub fn derived_from(secret: &[u8; 64]) -> Self {
-        let derived = Hmac::<Sha256>::new(secret.into()).chain_update(PURPOSE).finalize().into_bytes();
-        let mut key = [0; 64];
-        key[..derived.len()].copy_from_slice(&derived);
-        Self(Hmac::new(&key.into()))
+        Self(SigningKey::derived(secret, PURPOSE))
     }
 
     /// The key of an entry.
     pub(super) fn key(&self, room: &str, context: &str) -> String {
         // A room's name contains no zero, so two entries never have the same input.
         let input = [room.as_bytes(), b"\0", context.as_bytes()].concat();
-        let bytes = self.0.clone().chain_update(input).finalize().into_bytes();
+        let bytes = self.0.code(&input);
         let character = |byte: &u8| char::from(ALPHABET[usize::from(*byte) % ALPHABET.len()]);
         bytes.iter().take(KEY_CHARS).map(character).collect()
     }
@@ -37,12 +33,6 @@ impl DeleteKeys {
     /// Whether `text` is the key of this entry. The time that this takes says nothing about the key.
     pub(super) fn matches(&self, room: &str, context: &str, text: &str) -> bool {
         self.key(room, context).as_bytes().ct_eq(text.as_bytes()).into()
-    }
-}
-
-impl fmt::Debug for DeleteKeys {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("DeleteKeys([redacted])")
     }
 }
 
@@ -63,6 +53,6 @@ mod tests {
         }
         assert!(!keys.matches("room", "context", &key[..23]) && !keys.matches("room", "context", ""));
         assert!(!DeleteKeys::derived_from(&[8; 64]).matches("room", "context", &key));
-        assert_eq!(format!("{keys:?}"), "DeleteKeys([redacted])");
+        assert_eq!(format!("{keys:?}"), "DeleteKeys(SigningKey([redacted]))");
     }
 }

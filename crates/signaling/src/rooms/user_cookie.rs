@@ -1,14 +1,13 @@
 //! The cookie that remembers which name a visitor has chosen. It is signed, so that only `/set-username` makes one, and expires.
 //! It proves a choice, not a person. Its random number tells visitors with the same name apart.
 
-use std::fmt;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
 use turn_ledger::User;
+
+use crate::signing::{self, SigningKey};
 
 /// How long a name is remembered.
 pub const LIFE: Duration = Duration::from_secs(30 * 86_400);
@@ -30,54 +29,42 @@ pub struct Visitor {
 }
 
 /// The key that signs names.
-#[derive(Clone)]
-pub struct UserKey(Hmac<Sha256>);
-
-impl fmt::Debug for UserKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("UserKey([redacted])")
-    }
-}
+#[derive(Clone, Debug)]
+pub struct UserKey(SigningKey);
 
 impl UserKey {
     /// The key for names, derived from a secret of the service.
     pub fn derived_from(secret: &[u8]) -> Self {
-        Self(keyed(&keyed(secret).chain_update(USE).finalize().into_bytes()))
+        Self(SigningKey::derived(secret, USE))
     }
 
     /// The value of `Set-Cookie` for a name. `is_secure`: the browser sends it only over https. `wall`: the time since 1970.
     pub fn set_cookie(&self, visitor: &Visitor, is_secure: bool, wall: Duration) -> String {
         let Visitor { user, number } = visitor;
         let name = URL_SAFE_NO_PAD.encode(user.as_str());
-        let signed = format!("{name}.{}.{number:x}", (wall + LIFE).as_secs());
-        let mac = URL_SAFE_NO_PAD.encode(self.0.clone().chain_update(&signed).finalize().into_bytes());
+        let value = self.0.sign(&format!("{name}.{}.{number:x}", (wall + LIFE).as_secs()));
         let secure = if is_secure { "; Secure" } else { "" };
         let seconds = LIFE.as_secs();
-        format!("{NAME}={signed}.{mac}; Path={PATH}; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}")
+        format!("{NAME}={value}; Path={PATH}; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}")
     }
 
     /// The visitor in the `Cookie` lines of a request; `None` without a valid one.
     pub fn visitor<'a>(&self, lines: impl Iterator<Item = &'a str>, wall: Duration) -> Option<Visitor> {
-        let cookies = lines.flat_map(|line| line.split(';'));
-        let mut values = cookies.filter_map(|cookie| cookie.trim().strip_prefix(NAME)?.strip_prefix('='));
-        values.find_map(|value| self.verified(value, wall))
+        let mut values = signing::cookies(lines).filter(|(name, _)| *name == NAME);
+        values.find_map(|(_, value)| self.verified(value, wall))
     }
 
     fn verified(&self, value: &str, wall: Duration) -> Option<Visitor> {
-        let (signed, mac) = value.rsplit_once('.').filter(|_| value.len() <= VALUE_MAX)?;
-        let mac = URL_SAFE_NO_PAD.decode(mac).ok()?;
-        self.0.clone().chain_update(signed).verify_slice(&mac).ok()?;
-        let (name, rest) = signed.split_once('.')?;
+        if value.len() > VALUE_MAX {
+            return None;
+        }
+        let (name, rest) = self.0.signed(value)?.split_once('.')?;
         let (expires, number) = rest.split_once('.')?;
         let expires = Duration::from_secs(expires.parse().ok()?);
         let name = String::from_utf8(URL_SAFE_NO_PAD.decode(name).ok()?).ok()?;
         let number = u128::from_str_radix(number, 16).ok()?;
         User::new(&name).filter(|_| wall < expires).map(|user| Visitor { user, number })
     }
-}
-
-fn keyed(key: &[u8]) -> Hmac<Sha256> {
-    Hmac::new_from_slice(key).expect("an HMAC takes a key of any length")
 }
 
 #[cfg(test)]

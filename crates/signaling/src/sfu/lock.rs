@@ -5,20 +5,18 @@
 //! session back. The other cookie holds the ICE servers that a browser got: partytracks asks for them again with each attempt to open
 //! a session.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, KeyInit, Mac};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::Sha256;
 use turn_ledger::{GrantId, User};
 
 use super::SessionId;
+use crate::signing::{self, SigningKey};
 
 /// How long a lock is valid, which is the longest life of a session: 48 h, as Cloudflare's longest credential.
 pub const LIFE: Duration = Duration::from_secs(48 * 3_600);
@@ -36,17 +34,9 @@ const HEADER: &str = r#"{"typ":"JWT","alg":"HS256"}"#;
 /// Separates this key from other keys that are derived from the same secret.
 const USE: &[u8] = b"turn-broker sfu lock";
 
-type HmacSha256 = Hmac<Sha256>;
-
-/// The key that signs locks.
-#[derive(Clone)]
-pub struct LockKey(HmacSha256);
-
-impl fmt::Debug for LockKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("LockKey([redacted])")
-    }
-}
+/// The key that signs the cookies.
+#[derive(Clone, Debug)]
+pub struct LockKey(SigningKey);
 
 /// The claims of a lock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,9 +81,7 @@ pub struct Unlocked {
 impl LockKey {
     /// The key for locks, derived from a secret of the service.
     pub fn derived_from(secret: &[u8]) -> Self {
-        let mut mac = keyed(secret);
-        mac.update(USE);
-        Self(keyed(&mac.finalize().into_bytes()))
+        Self(SigningKey::derived(secret, USE))
     }
 
     /// The value of `Set-Cookie` for a new session in a room, of a user. `prefix`: the path that the cookie is for. `wall`: the
@@ -126,7 +114,7 @@ impl LockKey {
         cookies: impl Iterator<Item = &'a str>,
         wall: Duration,
     ) -> Option<GivenServers> {
-        let mut tokens = pairs(cookies).filter(|(name, _)| *name == SERVERS_NAME);
+        let mut tokens = signing::cookies(cookies).filter(|(name, _)| *name == SERVERS_NAME);
         tokens.find_map(|(_, token)| {
             self.verified::<GivenServers>(token).filter(|given| given.exp > wall.as_secs())
         })
@@ -140,7 +128,7 @@ impl LockKey {
         wall: Duration,
     ) -> Option<Unlocked> {
         let name = name_of(session);
-        let mut tokens = pairs(cookies).filter(|(key, _)| *key == name).map(|(_, token)| token);
+        let mut tokens = signing::cookies(cookies).filter(|(key, _)| *key == name).map(|(_, token)| token);
         // A browser can hold several, for paths that contain each other.
         tokens.find_map(|token| self.verify(token, session, wall))
     }
@@ -151,7 +139,7 @@ impl LockKey {
         cookies: impl Iterator<Item = &'a str>,
         wall: Duration,
     ) -> impl Iterator<Item = SessionId> {
-        pairs(cookies).filter_map(move |(name, token)| {
+        signing::cookies(cookies).filter_map(move |(name, token)| {
             let session = SessionId::new(name.strip_prefix(NAME)?)?;
             self.verify(token, &session, wall).map(|_| session)
         })
@@ -173,35 +161,20 @@ impl LockKey {
         if token.len() > TOKEN_MAX {
             return None;
         }
-        let (signed, signature) = token.rsplit_once('.')?;
-        let mut mac = self.0.clone();
-        mac.update(signed.as_bytes());
-        mac.verify_slice(&URL_SAFE_NO_PAD.decode(signature).ok()?).ok()?;
-        let (_, claims) = signed.split_once('.')?;
+        let (_, claims) = self.0.signed(token)?.split_once('.')?;
         serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()
     }
 
     fn set_cookie(&self, name: &str, claims: &impl Serialize, prefix: &str) -> String {
         let claims = serde_json::to_vec(claims).unwrap_or_default();
-        let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(HEADER), URL_SAFE_NO_PAD.encode(claims));
-        let mut mac = self.0.clone();
-        mac.update(signed.as_bytes());
-        let signature = URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes());
-        format!("{name}={signed}.{signature}; HttpOnly; Secure; SameSite=Strict; Path={prefix};")
+        let (header, claims) = (URL_SAFE_NO_PAD.encode(HEADER), URL_SAFE_NO_PAD.encode(claims));
+        let token = self.0.sign(&format!("{header}.{claims}"));
+        format!("{name}={token}; HttpOnly; Secure; SameSite=Strict; Path={prefix};")
     }
-}
-
-fn keyed(key: &[u8]) -> HmacSha256 {
-    HmacSha256::new_from_slice(key).expect("HMAC takes a key of any length")
 }
 
 fn name_of(session: &SessionId) -> String {
     format!("{NAME}{session}")
-}
-
-/// The names and values of cookies.
-fn pairs<'a>(cookies: impl Iterator<Item = &'a str>) -> impl Iterator<Item = (&'a str, &'a str)> {
-    cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='))
 }
 
 #[cfg(test)]
@@ -260,8 +233,6 @@ mod tests {
         assert_eq!(unlock(&renamed, "s2", NOON), None, "the token is for s1");
         let other = LockKey::derived_from(b"other").cookie(&session("s1"), (None, None), "/", NOON);
         assert_eq!(unlock(&pair(&other), "s1", NOON), None);
-        let raw = LockKey(keyed(b"secret")).cookie(&session("s1"), (None, None), "/", NOON);
-        assert_eq!(unlock(&pair(&raw), "s1", NOON), None, "the secret itself is not the key");
     }
 
     #[test]
