@@ -5,11 +5,6 @@ use crate::support::{Answer, TestBroker, with_cloudflare_and};
 use reqwest::Method;
 use reqwest::header::HeaderName;
 
-async fn mint_from(broker: &TestBroker, forwarded: &str) -> Answer {
-    Answer::of(broker.request(Method::GET, "/api/turn-credentials").header("x-forwarded-for", forwarded))
-        .await
-}
-
 #[tokio::test]
 async fn ten_requests_at_once_pass_and_the_eleventh_gets_a_wait() {
     let broker =
@@ -33,146 +28,66 @@ async fn ten_requests_at_once_pass_and_the_eleventh_gets_a_wait() {
     assert_eq!(refused.header("ratelimit-limit"), Some("10"));
     assert_eq!(refused.header("ratelimit-remaining"), Some("0"));
     assert!(refused.header("x-ratelimit-after").is_none());
+    assert_eq!(broker.get("/api/bandwidth-status").await.status, 200, "only mints are limited");
     assert_eq!(broker.metric("turn_broker_rate_limited_total").await, Some(1));
-}
-
-#[tokio::test]
-async fn a_client_that_waits_as_long_as_retry_after_says_passes() {
-    let broker = TestBroker::start(&[("RATE_LIMIT_REQUESTS", "1"), ("RATE_LIMIT_WINDOW_SECONDS", "1")]).await;
-    let mut answer = broker.mint().await;
-    while answer.status == 200 {
-        answer = broker.mint().await;
-    }
-    let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
-    tokio::time::sleep(std::time::Duration::from_secs(wait)).await;
-    assert_eq!(broker.mint().await.status, 200);
-}
-
-#[tokio::test]
-async fn the_rate_limit_applies_to_minting_and_not_to_the_status() {
-    let broker = TestBroker::start(&[("RATE_LIMIT_REQUESTS", "1")]).await;
-    broker.mint().await;
-    assert_eq!(broker.mint().await.status, 429);
-    for _ in 0..20 {
-        assert_eq!(broker.get("/api/bandwidth-status").await.status, 200);
-    }
 }
 
 #[tokio::test]
 async fn behind_a_trusted_proxy_each_client_has_its_own_rate_and_cannot_forge_another() {
     let broker =
         TestBroker::start(&[("RATE_LIMIT_REQUESTS", "1"), ("TRUSTED_PROXIES", "127.0.0.1,10.0.0.0/8")]).await;
-    assert_eq!(mint_from(&broker, "203.0.113.1").await.status, 200);
-    assert_eq!(mint_from(&broker, "203.0.113.2, 10.1.2.3").await.status, 200);
+    assert_eq!(broker.mint_from("203.0.113.1").await.status, 200);
+    assert_eq!(broker.mint_from("203.0.113.2, 10.1.2.3").await.status, 200);
     for forged in [
         "203.0.113.1",
         "198.51.100.9, 203.0.113.1",
         "198.51.100.9, 203.0.113.1, 10.9.9.9",
         "garbage, 203.0.113.1",
     ] {
-        assert_eq!(mint_from(&broker, forged).await.status, 429, "{forged}");
+        assert_eq!(broker.mint_from(forged).await.status, 429, "{forged}");
     }
-}
-
-/// Cloudflare sends its own headers. It appends the visitor's address, without a space, to the `X-Forwarded-For` that the
-/// visitor sent.
-#[tokio::test]
-async fn behind_cloudflare_or_its_tunnel_the_last_entry_is_the_visitor() {
-    // The peer of the broker is the tunnel's process on this machine, or a proxy that appends Cloudflare's address.
-    let settings = [("RATE_LIMIT_REQUESTS", "1"), ("TRUSTED_PROXIES", "127.0.0.1,173.245.48.0/20")];
-    let broker = TestBroker::start(&settings).await;
-    let visit = async |forwarded: &str, connecting: &str| {
-        let request = broker.request(Method::GET, "/api/turn-credentials");
-        let request = request.header("cf-connecting-ip", connecting).header("true-client-ip", connecting);
-        let request =
-            request.header("cf-ray", "230b030023ae2822-SJC").header("cf-visitor", r#"{"scheme":"https"}"#);
-        Answer::of(request.header("x-forwarded-proto", "https").header("x-forwarded-for", forwarded))
-            .await
-            .status
-    };
-    assert_eq!(visit("203.0.113.1", "203.0.113.1").await, 200);
-    assert_eq!(
-        visit("203.0.113.2,173.245.48.7", "203.0.113.2").await,
-        200,
-        "through the operator's own proxy"
-    );
-    assert_eq!(visit("2001:db8:1:2::3", "2001:db8:1:2::3").await, 200);
-    for (forwarded, connecting) in [
-        ("6.6.6.6,203.0.113.1", "203.0.113.1"),
-        ("a,b,127.0.0.1,203.0.113.1", "203.0.113.1"),
-        ("203.0.113.1", "6.6.6.6"),
-        ("6.6.6.6,203.0.113.2,173.245.48.8", "203.0.113.2"),
-        ("6.6.6.6,2001:db8:1:2:ffff::1", "2001:db8:1:2:ffff::1"),
-    ] {
-        assert_eq!(visit(forwarded, connecting).await, 429, "{forwarded}");
-    }
-}
-
-#[tokio::test]
-async fn without_trusted_proxies_the_header_is_not_read() {
-    let broker = TestBroker::start(&[("RATE_LIMIT_REQUESTS", "1"), ("TRUSTED_PROXIES", "")]).await;
-    assert_eq!(mint_from(&broker, "203.0.113.1").await.status, 200);
-    assert_eq!(mint_from(&broker, "203.0.113.2").await.status, 429);
 }
 
 #[tokio::test]
 async fn ipv6_clients_are_distinguished_by_their_prefix() {
     let broker = TestBroker::start(&[("RATE_LIMIT_REQUESTS", "1"), ("RATE_LIMIT_IPV6_PREFIX", "56")]).await;
-    assert_eq!(mint_from(&broker, "2001:db8:0:100::1").await.status, 200);
-    assert_eq!(mint_from(&broker, "2001:db8:0:1ff:ffff::1").await.status, 429, "the same /56");
-    assert_eq!(mint_from(&broker, "2001:db8:0:200::1").await.status, 200);
-    assert_eq!(mint_from(&broker, "::ffff:203.0.113.1").await.status, 200);
-    assert_eq!(mint_from(&broker, "203.0.113.1").await.status, 429, "the same client, mapped");
+    assert_eq!(broker.mint_from("2001:db8:0:100::1").await.status, 200);
+    assert_eq!(broker.mint_from("2001:db8:0:1ff:ffff::1").await.status, 429, "the same /56");
+    assert_eq!(broker.mint_from("2001:db8:0:200::1").await.status, 200);
+    assert_eq!(broker.mint_from("::ffff:203.0.113.1").await.status, 200);
+    assert_eq!(broker.mint_from("203.0.113.1").await.status, 429, "the same client, mapped");
 }
 
 #[tokio::test]
 async fn the_clients_of_one_48_together_have_four_times_the_allowance_of_a_client() {
     let broker = TestBroker::start(&[("RATE_LIMIT_REQUESTS", "2")]).await;
-    for _ in 0..20 {
-        // The requests over the rate of this client do not count against its neighbours.
-        mint_from(&broker, "2001:db8:1:1::1").await;
+    for n in 2..10 {
+        assert_eq!(broker.mint_from(&format!("2001:db8:1:{n}::1")).await.status, 200);
     }
-    for n in 2..8 {
-        assert_eq!(mint_from(&broker, &format!("2001:db8:1:{n}::1")).await.status, 200);
-    }
-    let refused = mint_from(&broker, "2001:db8:1:9::1").await;
+    let refused = broker.mint_from("2001:db8:1:10::1").await;
     assert_eq!(refused.error(), (429, "RATE_LIMITED".into()));
     assert_eq!(refused.header("ratelimit-limit"), Some("8"));
     assert_eq!(refused.header("ratelimit-remaining"), Some("0"));
     assert_eq!(refused.header("ratelimit-reset"), refused.header("retry-after"));
-    let elsewhere = mint_from(&broker, "2001:db8:2:1::1").await;
+    let elsewhere = broker.mint_from("2001:db8:2:1::1").await;
     assert_eq!((elsewhere.status.as_u16(), elsewhere.header("ratelimit-remaining")), (200, Some("1")));
-    for host in 0..9 {
-        assert_eq!(
-            mint_from(&broker, &format!("203.0.113.{host}")).await.status,
-            200,
-            "IPv4 has no wide prefix"
-        );
-    }
 }
 
 #[tokio::test]
 async fn a_flood_from_one_network_fills_its_share_of_the_table_and_affects_no_other() {
-    let settings = [("RATE_LIMIT_REQUESTS", "2"), ("RATE_LIMIT_MAX_CLIENTS", "50")];
-    let broker = TestBroker::start(&settings).await;
-    assert_eq!(mint_from(&broker, "203.0.113.1").await.status, 200);
+    let broker = TestBroker::start(&[("RATE_LIMIT_REQUESTS", "2"), ("RATE_LIMIT_MAX_CLIENTS", "50")]).await;
     for n in 0..200 {
-        mint_from(&broker, &format!("198.51.100.{n}")).await;
+        broker.mint_from(&format!("198.51.100.{n}")).await;
     }
-    assert_eq!(
-        broker.metric("turn_broker_rate_limit_clients").await,
-        Some(13),
-        "of 25 rows, the network may have as many as are free"
-    );
-    assert_eq!(broker.metric("turn_broker_rate_limit_overflow_total").await, Some(188));
-    assert_eq!(
-        mint_from(&broker, "203.0.113.1").await.header("ratelimit-remaining"),
-        Some("0"),
-        "an earlier client keeps its own row"
-    );
+    let rows = broker.metric("turn_broker_rate_limit_clients").await;
+    assert_eq!(rows, Some(13), "of 25 rows, the network may have as many as are free");
+    assert_eq!(broker.metric("turn_broker_rate_limit_overflow_total").await, Some(187));
     for newcomer in ["192.0.2.1", "2001:db8::1"] {
-        assert_eq!(mint_from(&broker, newcomer).await.header("ratelimit-remaining"), Some("1"), "{newcomer}");
+        assert_eq!(broker.mint_from(newcomer).await.header("ratelimit-remaining"), Some("1"), "{newcomer}");
     }
+    broker.advance(300);
+    broker.app.rate_limit.sweep();
+    assert_eq!(broker.metric("turn_broker_rate_limit_clients").await, Some(0));
 }
 
 async fn mint_with_origin(broker: &TestBroker, origin: &str) -> Answer {
@@ -239,17 +154,6 @@ async fn a_refused_origin_may_read_nothing_but_its_refusal() {
 }
 
 #[tokio::test]
-async fn a_wildcard_in_client_url_allows_one_label() {
-    let broker = TestBroker::start(&[("CLIENT_URL", "https://*.app.example")]).await;
-    let origin = "https://pr-7.app.example";
-    let answer = mint_with_origin(&broker, origin).await;
-    assert_eq!((answer.status.as_u16(), answer.header("access-control-allow-origin")), (200, Some(origin)));
-    for origin in ["https://app.example", "https://a.b.app.example", "http://pr-7.app.example"] {
-        assert_eq!(mint_with_origin(&broker, origin).await.error().0, 403, "{origin}");
-    }
-}
-
-#[tokio::test]
 async fn an_allowed_page_may_read_successes_and_errors() {
     let broker =
         TestBroker::start(&[("CLIENT_URL", "https://app.example"), ("RATE_LIMIT_REQUESTS", "1")]).await;
@@ -261,14 +165,6 @@ async fn an_allowed_page_may_read_successes_and_errors() {
         assert!(exposed.contains("retry-after") && exposed.contains("x-request-id"), "{exposed}");
         assert_eq!(answer.header("vary"), Some("Origin"));
     }
-}
-
-#[tokio::test]
-async fn an_asterisk_allows_every_page() {
-    let broker = TestBroker::start(&[("CLIENT_URL", "*")]).await;
-    let answer = mint_with_origin(&broker, "https://anywhere.example").await;
-    assert_eq!(answer.status, 200);
-    assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
 }
 
 #[tokio::test]
@@ -377,6 +273,8 @@ async fn an_asterisk_allows_only_requests_that_a_page_makes_on_purpose() {
     for headers in MINTS {
         assert_eq!(get_with(&open, "/api/turn-credentials", headers).await.status, 200, "{headers:?}");
     }
+    let anywhere = mint_with_origin(&open, "https://anywhere.example").await;
+    assert_eq!(anywhere.header("access-control-allow-origin"), Some("*"));
 }
 
 #[tokio::test]
@@ -385,16 +283,6 @@ async fn other_routes_are_not_minting_and_may_be_prefetched() {
     for path in ["/api/bandwidth-status", "/health", "/turn-client.js"] {
         assert_eq!(get_with(&broker, path, &[("sec-purpose", "prefetch")]).await.status, 200, "{path}");
     }
-}
-
-#[tokio::test]
-async fn one_foreign_origin_among_several_is_rejected() {
-    let broker = TestBroker::start(&[("CLIENT_URL", "https://app.example")]).await;
-    let request = broker
-        .request(Method::GET, "/api/turn-credentials")
-        .header("origin", "https://app.example")
-        .header("origin", "https://evil.example");
-    assert_eq!(Answer::of(request).await.status, 403);
 }
 
 #[tokio::test]
@@ -414,7 +302,7 @@ async fn a_hint_names_a_proxy_that_is_not_trusted() {
     let broker = TestBroker::start(&[("TRUSTED_PROXIES", "")]).await;
     broker.mint().await;
     assert!(!codes(&broker).await.contains("PROXY_NOT_TRUSTED"));
-    mint_from(&broker, "203.0.113.1").await;
+    broker.mint_from("203.0.113.1").await;
     let hints = codes(&broker).await;
     assert!(
         hints.contains("1 of the last 2 requests") && hints.contains("add 127.0.0.1 to TRUSTED_PROXIES"),
@@ -425,6 +313,6 @@ async fn a_hint_names_a_proxy_that_is_not_trusted() {
     }
     assert!(!codes(&broker).await.contains("PROXY_NOT_TRUSTED"), "most clients come directly");
     let broker = TestBroker::start(&[]).await;
-    mint_from(&broker, "203.0.113.1").await;
+    broker.mint_from("203.0.113.1").await;
     assert!(!codes(&broker).await.contains("PROXY_NOT_TRUSTED"), "the proxy is trusted");
 }

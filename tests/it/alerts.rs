@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::error::Error;
-use std::sync::{Arc, Mutex, Once};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base64::Engine;
@@ -11,9 +11,6 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tracing::subscriber::DefaultGuard;
-use tracing_subscriber::filter::dynamic_filter_fn;
-use tracing_subscriber::layer::SubscriberExt;
 use turn_broker::alert::dispatcher::{AlertDispatcher, Outbox};
 use turn_broker::alert::rules::{AlertInput, AlertRules};
 use turn_broker::alert::webhook::Webhook;
@@ -28,6 +25,7 @@ use turn_broker::telemetry::metrics::{Metrics, ScrapedFigures};
 use turn_ledger::{BillingDay, BitRate, ByteCount};
 
 use crate::support::fake_webhook::{FakeWebhook, PATH, Received, Reply};
+use crate::support::log::Log;
 use crate::support::manual_clock::{ManualClock, timestamp};
 
 const START: &str = "2025-01-15T12:00:00Z";
@@ -190,46 +188,6 @@ async fn errors_and_debug_forms_contain_neither_url_nor_key() {
     assert!(shown.contains("127.0.0.1") && !shown.contains("hush"), "{shown}");
 }
 
-/// Collects the log of this thread.
-#[derive(Clone, Default)]
-pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    /// Everything that this thread logs from now on, until the guard is dropped.
-    pub(crate) fn of_this_thread() -> (Self, DefaultGuard) {
-        // With one subscriber in the process, an event that another thread reaches first would be off for all of them. So there is
-        // another one, which takes nothing.
-        static SECOND: Once = Once::new();
-        SECOND.call_once(|| {
-            let nothing = tracing_subscriber::registry().with(dynamic_filter_fn(|_, _| false));
-            tracing::subscriber::set_global_default(nothing).unwrap();
-        });
-        let log = Self::default();
-        let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::TRACE)
-            .with_writer(move || writer.clone())
-            .with_ansi(false)
-            .finish();
-        (log, tracing::subscriber::set_default(subscriber))
-    }
-
-    pub(crate) fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl std::io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn the_log_shows_the_outcome_of_an_alert_and_neither_url_nor_key() {
     let (log, logging) = Log::of_this_thread();
@@ -318,13 +276,6 @@ fn events(history: &[Received]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn alerts_are_delivered_in_order_and_once() {
-    let (history, metrics) = Round::start(&[], alerts(100)).await.finish().await;
-    assert_eq!(events(&history), ["budget.used_50", "budget.used_80", "budget.used_95", "budget.used_100"]);
-    assert!(counted(&metrics, AlertKind::Used(50), "delivered"));
-}
-
-#[tokio::test]
 async fn a_temporary_failure_is_retried_with_the_same_id_before_the_next_alert() {
     let plan = [Reply::Status(503), Reply::TooManyRequests { retry_after: "0" }, Reply::Status(200)];
     let (history, metrics) = Round::start(&plan, alerts(80)).await.finish().await;
@@ -384,23 +335,4 @@ async fn shutdown_does_not_wait_for_the_receiver_and_keeps_the_alert() {
     tokio::time::timeout(PATIENCE, round.work).await.expect("an end").unwrap();
     assert_eq!(round.outbox.ids(), [alert().id]);
     assert_eq!(round.receiver.history().len(), 1);
-}
-
-#[tokio::test]
-async fn a_later_alert_is_delivered() {
-    let round = Round::start(&[], vec![]).await;
-    round.outbox.0.lock().unwrap().push_back(alert());
-    let (history, _) = round.finish().await;
-    assert_eq!(events(&history), ["budget.used_50"]);
-}
-
-#[tokio::test]
-async fn stored_alert_rules_deliver_after_a_restart() {
-    let mut rules = AlertRules::default();
-    rules.evaluate(&AlertInput { provider: Some(false), ..used(0) }, Spending::default);
-    let stored = serde_json::to_vec(&rules).unwrap();
-    let restarted: AlertRules = serde_json::from_slice(&stored).unwrap();
-    let waiting = restarted.next_pending().cloned().into_iter().collect();
-    let (history, _) = Round::start(&[], waiting).await.finish().await;
-    assert_eq!(events(&history), ["provider.down"]);
 }

@@ -84,20 +84,6 @@ async fn our_key_is_counted_separately_from_other_keys_and_the_sfu() {
 }
 
 #[tokio::test]
-async fn without_a_key_all_turn_bytes_are_ours() {
-    let cloudflare = cloudflare().await;
-    let counts = ask(&reader(&cloudflare, None, BilledDirections::Egress)).await.unwrap();
-    assert_eq!(counts, counted(4_300, 50_000));
-}
-
-#[tokio::test]
-async fn an_unused_key_has_no_bytes_and_the_others_keep_theirs() {
-    let cloudflare = cloudflare().await;
-    let counts = ask(&reader(&cloudflare, Some("idle"), BilledDirections::Egress)).await.unwrap();
-    assert_eq!(counts, counted(0, 54_300));
-}
-
-#[tokio::test]
 async fn one_count_is_one_query_with_our_user_agent() {
     let cloudflare = cloudflare().await;
     ask(&reader(&cloudflare, Some("ours"), BilledDirections::Egress)).await.unwrap();
@@ -150,44 +136,6 @@ fn assert_says_nothing(error: &AnalyticsError) {
     for leak in [TOKEN, ACCOUNT, Fault::BODY_MARK, "budget depleted", "4w2d", "ours", "graphql"] {
         assert!(!said.contains(leak), "{leak} in {said}");
     }
-}
-
-#[tokio::test]
-async fn nothing_relayed_is_zero_and_not_an_error() {
-    for fault in [AnalyticsFault::NoGroups, AnalyticsFault::NullSelections] {
-        let cloudflare = cloudflare().await;
-        cloudflare.analytics().set_fault(fault);
-        let counts = ask(&reader(&cloudflare, Some("ours"), BilledDirections::Both)).await.unwrap();
-        assert_eq!(counts, UsageCount::default(), "{fault:?}");
-    }
-}
-
-#[tokio::test]
-async fn a_wrong_token_and_a_wrong_account_are_different_errors() {
-    let cloudflare = cloudflare().await;
-    let outcome = async |account, token| {
-        let client = http_client().unwrap();
-        let reader = with(client, &cloudflare, account, token, Some("ours"), BilledDirections::Egress);
-        ask(&reader).await.unwrap_err()
-    };
-    let token = outcome(ACCOUNT, "another").await;
-    assert_eq!(token.outcome(), "unauthorized");
-    assert!(token.remedy().contains("Account Analytics: Read"));
-    let account = outcome("another", TOKEN).await;
-    assert_eq!(account.outcome(), "no_account");
-    assert!(account.remedy().contains("CLOUDFLARE_ACCOUNT_ID"));
-}
-
-#[tokio::test]
-async fn falling_and_late_counts_are_returned_unchanged() {
-    let cloudflare = cloudflare().await;
-    let reader = reader(&cloudflare, Some("ours"), BilledDirections::Egress);
-    cloudflare.analytics().set_fault(AnalyticsFault::Falling(50));
-    assert_eq!(ask(&reader).await.unwrap(), counted(150, 27_000));
-    cloudflare.analytics().set_fault(AnalyticsFault::Late(2));
-    assert_eq!(ask(&reader).await.unwrap(), counted(100, 54_000));
-    cloudflare.analytics().heal();
-    assert_eq!(ask(&reader).await.unwrap(), counted(300, 54_000));
 }
 
 #[tokio::test]

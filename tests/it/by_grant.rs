@@ -62,33 +62,6 @@ async fn the_bytes_of_each_grant_arrive_under_its_id() {
 }
 
 #[tokio::test]
-async fn an_hour_is_counted_finally_once() {
-    let (cloudflare, broker) = with_analytics(&[]).await;
-    let mut state = GrantsState::default();
-    let grant = mint(&cloudflare, &broker).await;
-    cloudflare.analytics().relay_as("key-id", &grant.to_string(), "2025-01-15T12:59:00Z", 40, 0);
-    cloudflare.analytics().relay_as("key-id", &grant.to_string(), "2025-01-15T13:00:00Z", 2, 0);
-    // The lag of 10 minutes and an hour after 13:00.
-    broker.advance_to("2025-01-15T14:09:00Z");
-    assert_eq!(spans(&poll(&broker, &mut state).await), [("12:00".into(), "14:09".into(), false)]);
-    broker.advance(60);
-    let taken = poll(&broker, &mut state).await;
-    let expected = [("12:00".into(), "13:00".into(), true), ("13:00".into(), "14:10".into(), false)];
-    assert_eq!(spans(&taken), expected);
-    assert_eq!([&taken[0], &taken[1]].map(|counts| counts.by_grant[&grant].sent.get()), [40, 2]);
-    assert_eq!(broker.metric("turn_broker_grant_count_bytes_total{outcome=\"grant\"}").await, Some(40));
-    assert_eq!(spans(&poll(&broker, &mut state).await), [("13:00".into(), "14:10".into(), false)]);
-
-    // After a pause, one hour with each poll. The state of the process is not needed.
-    broker.advance_to("2025-01-15T18:00:00Z");
-    let mut state = GrantsState::default();
-    for hour in ["13:00", "14:00", "15:00"] {
-        assert_eq!(spans(&poll(&broker, &mut state).await)[0].0, hour);
-    }
-    assert_eq!(spans(&poll(&broker, &mut state).await), [("16:00".into(), "18:00".into(), false)]);
-}
-
-#[tokio::test]
 async fn identifiers_are_read_page_by_page_until_there_are_too_many() {
     let (cloudflare, broker) = with_analytics(&[]).await;
     let mut state = GrantsState::default();
@@ -118,34 +91,6 @@ async fn identifiers_are_read_page_by_page_until_there_are_too_many() {
         assert_eq!((counts.by_grant.len(), counts.is_complete), expected);
     }
     assert_eq!(broker.metric(incomplete).await, Some(2));
-}
-
-#[tokio::test]
-async fn three_pages_of_the_largest_size_have_every_grant() {
-    let (cloudflare, broker) = with_analytics(&[]).await;
-    let mut state = GrantsState::default();
-    for number in 0_u32..21_000 {
-        let mut id = [0; 16];
-        id[..4].copy_from_slice(&number.to_le_bytes());
-        cloudflare.analytics().relay_as("key-id", &GrantId::new(id).to_string(), NOON, 1, 0);
-    }
-    broker.advance(60);
-    let before = grouped_queries(&cloudflare);
-    let [counts] = &poll(&broker, &mut state).await[..] else { panic!("one span") };
-    assert_eq!((counts.by_grant.len(), counts.is_complete), (21_000, true));
-    assert_eq!(grouped_queries(&cloudflare) - before, 3);
-}
-
-#[tokio::test]
-async fn sampled_counts_are_taken_as_they_are() {
-    let (cloudflare, broker) = with_analytics(&[]).await;
-    let mut state = GrantsState::default();
-    let grant = GrantId::new([7; 16]);
-    cloudflare.analytics().relay_as("key-id", &grant.to_string(), NOON, 1_600, 400);
-    cloudflare.analytics().set_fault(AnalyticsFault::Sampled(1_000));
-    broker.advance(60);
-    let [counts] = &poll(&broker, &mut state).await[..] else { panic!("one span") };
-    assert_eq!(counts.by_grant, [(grant, Traffic::new(0, 2_000))].into());
 }
 
 #[tokio::test]

@@ -1,15 +1,14 @@
 //! The meter of coturn: the ledger counts coturn's bytes, and sessions end when their grant expires or is revoked, or when
 //! the budget is spent.
 
+use crate::support::fake_issuer::{USERS, user_token};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::fake_coturn_cli::{CliFault, FakeCoturnCli, FakeSession, PASSWORD};
-use crate::support::fake_issuer::Signer;
 use crate::support::manual_clock::ManualClock;
 use crate::support::test_broker::START;
-use crate::support::{Answer, OPERATOR, REPORTER, StateDir, TestBroker, eventually};
-use reqwest::Method;
+use crate::support::{OPERATOR, StateDir, TestBroker, eventually};
 use serde_json::{Value, json};
 use turn_broker::config::{Config, Environment};
 use turn_broker::telemetry::log::LostLines;
@@ -73,10 +72,6 @@ async fn minted(broker: &TestBroker) -> (String, String) {
     (text(&answer["iceServers"][0]["username"]), text(&answer["grant"]))
 }
 
-async fn used(broker: &TestBroker) -> u64 {
-    broker.status().await["usedBytes"].as_u64().unwrap()
-}
-
 #[tokio::test]
 async fn the_ledger_counts_the_bytes_that_coturn_lists() {
     let relay = Relay::start().await;
@@ -94,7 +89,7 @@ async fn the_ledger_counts_the_bytes_that_coturn_lists() {
     assert_eq!(status["boundAssumes"], "9000 Mbps per grant until 30 s after expiry");
     assert!(status["hints"].as_array().unwrap().iter().all(|hint| hint["code"] != "NO_REPORTS"));
     // Bytes that coturn may not list yet are charged too: at most 2,047 packets of the mean size.
-    let bytes = used(&broker).await;
+    let bytes = broker.used().await;
     assert!((5 * GB..=10 * GB).contains(&bytes), "{bytes}");
     assert!(!relay.was_cut());
 }
@@ -126,35 +121,6 @@ async fn a_revoked_grants_sessions_are_ended() {
     assert!(revoked["message"].as_str().unwrap().contains("stay reserved"), "{revoked}");
     look(&broker).await;
     assert!(relay.was_cut());
-}
-
-#[tokio::test]
-async fn a_spent_budget_ends_all_our_sessions() {
-    let relay = Relay::start().await;
-    let broker = relay.broker(&[("BANDWIDTH_LIMIT_GB", "4")]).await;
-    let (user, _) = minted(&broker).await;
-    relay.carries(&user, GB);
-    look(&broker).await;
-    assert!(!relay.was_cut());
-    relay.carries(&user, 5 * GB);
-    broker.advance(2);
-    look(&broker).await;
-    assert!(relay.was_cut());
-    assert_eq!(broker.mint().await.status, 429);
-}
-
-#[tokio::test]
-async fn an_ended_session_costs_nothing_more() {
-    let relay = Relay::start().await;
-    let broker = relay.broker(&[("BANDWIDTH_LIMIT_GB", "4")]).await;
-    let (user, _) = minted(&broker).await;
-    relay.carries(&user, 5 * GB);
-    look(&broker).await;
-    let at_the_cut = used(&broker).await;
-    eventually("the end of the session", async || relay.coturn.session_ids().is_empty()).await;
-    broker.advance(10);
-    look(&broker).await;
-    assert_eq!(used(&broker).await, at_the_cut);
 }
 
 #[tokio::test]
@@ -198,28 +164,6 @@ async fn while_coturn_is_unreachable_the_bound_does_not_hold_and_the_long_tail_c
 }
 
 #[tokio::test]
-async fn a_restart_continues_after_the_last_listing() {
-    let state = StateDir::new();
-    let relay = Relay::start().await;
-    let settings = [("STATE_DIR", state.path()), ("ESTIMATED_MBPS_PER_CONNECTION", "0.000001")];
-    let (user, before) = {
-        let broker = relay.broker(&settings).await;
-        let (user, _) = minted(&broker).await;
-        relay.carries(&user, 3 * GB);
-        broker.advance(5);
-        look(&broker).await;
-        let before = used(&broker).await;
-        broker.finish().await;
-        (user, before)
-    };
-    relay.carries(&user, 3 * GB);
-    let broker = relay.broker(&settings).await;
-    look(&broker).await;
-    assert_eq!(used(&broker).await, before, "nothing is counted twice");
-    broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
-}
-
-#[tokio::test]
 async fn a_coturn_that_no_longer_mints_is_still_counted_and_cut() {
     let state = StateDir::new();
     let relay = Relay::start().await;
@@ -237,7 +181,7 @@ async fn a_coturn_that_no_longer_mints_is_still_counted_and_cut() {
     relay.carries(&user, GB / 100);
     broker.advance(60);
     look(&broker).await;
-    assert!(used(&broker).await >= GB / 100);
+    assert!(broker.used().await >= GB / 100);
     relay.coturn.set_fault(Some(CliFault::OtherService));
     broker.advance(16);
     eventually("the doubt", async || broker.status().await["boundHolds"] == false).await;
@@ -246,11 +190,8 @@ async fn a_coturn_that_no_longer_mints_is_still_counted_and_cut() {
 #[tokio::test]
 async fn revoking_a_user_says_what_coturn_cuts_and_what_goes_on_while_its_command_line_is_silent() {
     let relay = Relay::start().await;
-    let secret = "jwt-fixture-secret-of-32-characters-or-more";
-    let broker = relay.broker(&[("AUTH_JWT_SECRET", secret)]).await;
-    let token = Signer::hs256(secret).sign(None, &json!({"sub": "ann", "exp": 4_102_444_800_u64}));
-    let request = broker.request(Method::GET, "/api/turn-credentials").bearer_auth(token);
-    assert_eq!(Answer::of(request).await.status, 200);
+    let broker = relay.broker(&[USERS]).await;
+    assert_eq!(broker.mint_with(&user_token("ann")).await.status, 200);
     let revoke = async || {
         let revoked = broker.post(OPERATOR, "/api/users/ann/revoke", json!({})).await.json();
         let message = revoked["message"].to_string();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::support::process::Process;
-use crate::support::{StateDir, http_client};
+use crate::support::{COTURN, StateDir, http_client};
 
 /// How often the program is killed. Set `CRASHES=50` for a longer run.
 fn crashes() -> u64 {
@@ -21,9 +21,6 @@ async fn every_issued_grant_survives_a_kill_under_load() {
     let state = StateDir::new();
     let settings = [
         ("STATE_DIR", state.path()),
-        ("ICE_SOURCES", "coturn"),
-        ("COTURN_URLS", "turn:relay.example"),
-        ("COTURN_SECRET", "crash-fixture-secret"),
         ("RATE_LIMIT_REQUESTS", "10000"),
         ("BANDWIDTH_LIMIT_GB", "1000000"),
         ("RUST_LOG", "warn,turn_broker::telemetry::startup=info"),
@@ -31,7 +28,7 @@ async fn every_issued_grant_survives_a_kill_under_load() {
     let client = http_client();
     let mut answered = 0;
     for crash in 0..crashes() {
-        let process = Process::start(&settings);
+        let process = Process::start(&[&COTURN[..], &settings].concat());
         let status: Value = serde_json::from_str(
             &client.get(process.url("/api/bandwidth-status")).send().await.unwrap().text().await.unwrap(),
         )

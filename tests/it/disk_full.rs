@@ -8,14 +8,14 @@ use reqwest::StatusCode;
 use serde_json::Value;
 
 use crate::support::process::{Process, command};
-use crate::support::{StateDir, eventually, http_client};
+use crate::support::{COTURN, StateDir, eventually, http_client};
 
 const SETTINGS: [(&str, &str); 8] = [
     ("HOST", "127.0.0.1"),
     ("PORT", "0"),
-    ("ICE_SOURCES", "coturn"),
-    ("COTURN_URLS", "turn:relay.example"),
-    ("COTURN_SECRET", "disk-fixture-secret"),
+    COTURN[0],
+    COTURN[1],
+    COTURN[2],
     ("RATE_LIMIT_REQUESTS", "10000"),
     ("BANDWIDTH_LIMIT_GB", "1000000"),
     ("RUST_LOG", "warn,turn_broker::telemetry::startup=info,turn_broker::journal=info"),

@@ -1,14 +1,12 @@
-//! Several TURN keys: which one mints, what happens when one is refused, and whose bytes count as ours.
+//! Several TURN keys: which one mints, and what happens when one is refused.
 
 use std::collections::BTreeMap;
 
 use reqwest::Method;
-use serde_json::{Value, json};
-use turn_ledger::ReadingOutcome;
+use serde_json::json;
 
-use crate::support::{AnalyticsFault, Answer, FakeCloudflare, OPERATOR, StateDir, TestBroker, eventually};
+use crate::support::{Answer, FakeCloudflare, OPERATOR, StateDir, TestBroker};
 
-const GB: u64 = 1_000_000_000;
 const EU_AND_US: &str = "eu=key-eu:token-of-eu-fixture:3,us=key-us:token-of-us-fixture:0";
 
 async fn with_keys(keys: &str, settings: &[(&str, &str)]) -> (FakeCloudflare, TestBroker) {
@@ -116,7 +114,7 @@ async fn a_key_that_cloudflare_refuses_costs_no_mint() {
         assert_eq!((&body["source"], &body["degraded"]), (&json!("cloudflare"), &json!(false)));
     }
     assert_eq!(mints(&cloudflare)["key-us"], 5, "the breaker of that key is open");
-    let overview = broker.operator("/api/overview").await.json();
+    let overview = broker.overview().await;
     assert_eq!(overview["provider"]["breaker"], "closed", "one key mints");
     let states = overview["provider"]["keys"].as_array().unwrap().iter();
     let states: Vec<_> = states.map(|key| (key["name"].clone(), key["breaker"].clone())).collect();
@@ -132,67 +130,4 @@ async fn one_mint_tries_two_keys_at_most() {
     let broker = broker_with(&cloudflare, keys, &[]).await;
     assert_eq!(broker.mint().await.json()["reason"], "PROVIDER_UNAVAILABLE");
     assert_eq!(mints(&cloudflare).values().copied().collect::<Vec<_>>(), [1, 1]);
-}
-
-const ANALYTICS: [(&str, &str); 3] = [
-    ("CLOUDFLARE_ACCOUNT_ID", "account"),
-    ("CLOUDFLARE_ANALYTICS_TOKEN", "analytics-fixture-token"),
-    ("CLOUDFLARE_ANALYTICS_INTERVAL_SECONDS", "3600"),
-];
-
-/// A broker that reads analytics only when the test asks for it, because its own first query failed.
-async fn reading(cloudflare: &FakeCloudflare, keys: &str, settings: &[(&str, &str)]) -> TestBroker {
-    cloudflare.analytics().set_fault(AnalyticsFault::ServerErrorHtml(503));
-    let broker = broker_with(cloudflare, keys, &[&ANALYTICS, settings].concat()).await;
-    let failed = "turn_broker_readings_total{source=\"cloudflare\",outcome=\"status_5xx\"}";
-    eventually("the first query", async || broker.metric(failed).await == Some(1)).await;
-    cloudflare.analytics().heal();
-    broker
-}
-
-async fn read(broker: &TestBroker) -> Value {
-    let meter = broker.app.cloudflare_meter.as_ref().unwrap();
-    assert_eq!(meter.read(&mut meter.initial_state()).await.unwrap(), ReadingOutcome::Taken);
-    broker.operator("/api/overview").await.json()
-}
-
-#[tokio::test]
-async fn usage_is_counted_for_each_key_and_stays_continuous_when_a_key_is_added() {
-    let state = StateDir::new();
-    let cloudflare = FakeCloudflare::start().await;
-    let (turn, state) = (cloudflare.analytics(), [("STATE_DIR", state.path())]);
-    turn.relay("key-eu", "2025-01-15T10:00:00Z", 3 * GB, 0);
-    turn.relay("key-us", "2025-01-15T10:00:00Z", 2 * GB, 0);
-    turn.relay("another", "2025-01-15T10:00:00Z", GB, 0);
-
-    let broker = reading(&cloudflare, "eu=key-eu:token-of-eu-fixture", &state).await;
-    let overview = read(&broker).await;
-    assert_eq!(overview["bytes"]["measured"], 6 * GB);
-    assert_eq!(overview["provider"]["keys"][0]["measuredBytes"], 3 * GB);
-    assert_eq!(broker.metric("turn_broker_turn_key_bytes{key=\"eu\"}").await, Some(3 * GB));
-    broker.finish().await;
-
-    // The other key's bytes were other bytes. Now they are our own, and count once.
-    let broker = reading(&cloudflare, EU_AND_US, &state).await;
-    assert_eq!(
-        broker.operator("/api/overview").await.json()["provider"]["keys"][0]["measuredBytes"],
-        Value::Null
-    );
-    broker.advance(120);
-    let overview = read(&broker).await;
-    assert_eq!(
-        (&overview["bytes"]["measured"], &overview["bytes"]["used"]),
-        (&json!(6 * GB), &json!(6 * GB))
-    );
-    assert_eq!(overview["status"]["boundHolds"], true, "these bytes did not flow now");
-    let keys: Vec<_> = overview["provider"]["keys"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|key| key["measuredBytes"].clone())
-        .collect();
-    assert_eq!(keys, [json!(3 * GB), json!(2 * GB)]);
-    assert_eq!(broker.metric("turn_broker_turn_key_bytes{key=\"us\"}").await, Some(2 * GB));
-    let query = cloudflare.analytics().queries().pop().unwrap();
-    assert!(query.body["query"].as_str().unwrap().contains("keyId_in"), "{query:?}");
 }

@@ -7,29 +7,20 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::process::{Process, run};
-use crate::support::{OPERATOR, REPORTER, StateDir, http_client};
+use crate::support::{COTURN, OPERATOR, REPORTER, StateDir, http_client};
 
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const MARKS: TableDefinition<'_, (&str, i64), (i64, i64)> = TableDefinition::new("marks");
 const GRANTS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("grants");
 
 /// Settings of a broker that needs no provider.
-fn settings(state: &StateDir) -> Vec<(&'static str, String)> {
-    vec![
-        ("STATE_DIR", state.path().to_owned()),
-        ("ICE_SOURCES", "coturn".into()),
-        ("COTURN_URLS", "turn:relay.example".into()),
-        ("COTURN_SECRET", "ledger-fixture-secret".into()),
-        ("BANDWIDTH_LIMIT_GB", "500".into()),
-        ("OPERATOR_TOKEN", OPERATOR.into()),
-        ("REPORTER_TOKEN", REPORTER.into()),
-    ]
+fn settings(state: &StateDir) -> Vec<(&str, &str)> {
+    let own = [("STATE_DIR", state.path()), ("BANDWIDTH_LIMIT_GB", "500")];
+    [&COTURN[..], &own, &[("OPERATOR_TOKEN", OPERATOR), ("REPORTER_TOKEN", REPORTER)]].concat()
 }
 
 fn ledger(state: &StateDir, what: &str) -> Output {
-    let settings = settings(state);
-    let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    run(&["ledger", what], &settings)
+    run(&["ledger", what], &settings(state))
 }
 
 fn text(output: &[u8]) -> String {
@@ -37,9 +28,7 @@ fn text(output: &[u8]) -> String {
 }
 
 fn start(state: &StateDir) -> Process {
-    let settings = settings(state);
-    let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    Process::start(&settings)
+    Process::start(&settings(state))
 }
 
 async fn ask(process: &Process, method: Method, path: &str, token: &str, body: Value) -> Value {
@@ -102,7 +91,7 @@ async fn export_contains_everything_except_secrets() {
     let marks = document["sources"]["coturn"]["marks"].as_array().unwrap();
     assert_eq!(marks.iter().map(|mark| mark["live"].as_i64().unwrap()).sum::<i64>(), 0);
 
-    let mut secrets = vec!["ledger-fixture-secret".to_owned(), OPERATOR.into(), REPORTER.into()];
+    let mut secrets = vec![COTURN[2].1.to_owned(), OPERATOR.into(), REPORTER.into()];
     for answer in &minted {
         let server = answer["iceServers"].as_array().unwrap().last().unwrap();
         secrets.extend(["username", "credential"].map(|field| server[field].as_str().unwrap().to_owned()));

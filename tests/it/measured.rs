@@ -1,13 +1,12 @@
 //! Tests of readings from Cloudflare's analytics: the estimates that they replace, the assumption that they check, and operation
 //! without them.
 
-mod days;
 mod lag;
 mod strict;
 
 use crate::support::{
     AnalyticsFault, FakeCloudflare, OPERATOR, REPORTER, StateDir, TestBroker, broker_at, eventually,
-    with_cloudflare_and,
+    hint_codes, with_cloudflare_and,
 };
 use serde_json::{Value, json};
 use turn_broker::meter::cloudflare::CloudflareMeter;
@@ -44,17 +43,13 @@ pub(crate) fn meter(broker: &TestBroker) -> &CloudflareMeter {
     broker.app.cloudflare_meter.as_ref().unwrap()
 }
 
-fn codes(status: &Value) -> Vec<&str> {
-    status["hints"].as_array().unwrap().iter().filter_map(|hint| hint["code"].as_str()).collect()
-}
-
 #[tokio::test]
 async fn a_reading_of_turn_and_sfu_replaces_the_estimate_of_the_time_it_covers() {
     let settings = [("ESTIMATED_MBPS_PER_CONNECTION", "800"), ("HEARTBEAT_SECONDS", "3600")];
     let (cloudflare, broker) = with_analytics(&settings).await;
     let before = broker.status().await;
     assert_eq!((&before["source"], &before["asOf"]), (&json!("estimate"), &Value::Null));
-    assert!(!codes(&before).contains(&"NO_ANALYTICS"), "a reading is expected");
+    assert!(!hint_codes(&before).contains(&"NO_ANALYTICS"), "a reading is expected");
 
     broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
     broker.advance(1_200);
@@ -118,23 +113,11 @@ async fn a_lower_count_is_ignored_and_the_status_becomes_stale() {
     broker.advance(301);
     let status = broker.status().await;
     assert_eq!(status["stale"], true);
-    assert!(codes(&status).contains(&"ANALYTICS_STALE"));
+    assert!(hint_codes(&status).contains(&"ANALYTICS_STALE"));
     cloudflare.analytics().heal();
     assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
     let status = broker.status().await;
     assert_eq!((&status["stale"], &status["asOf"]), (&json!(false), &json!("2025-01-15T12:00:00.000Z")));
-}
-
-#[tokio::test]
-async fn without_readings_the_estimate_continues_and_the_status_is_stale() {
-    let (cloudflare, broker) = with_analytics(&[]).await;
-    cloudflare.analytics().set_fault(AnalyticsFault::ErrorsAt200);
-    assert!(read(&broker).await.is_err());
-    assert_eq!(broker.status().await["stale"], false);
-    broker.advance(601);
-    let status = broker.status().await;
-    assert_eq!((&status["source"], &status["stale"]), (&json!("estimate"), &json!(true)));
-    assert_eq!(broker.mint().await.status, 200, "estimate mode mints without readings");
 }
 
 #[tokio::test]
@@ -151,7 +134,7 @@ async fn an_absurd_count_is_confirmed_first_and_an_override_drops_it() {
     let mut state = meter.initial_state();
     assert_eq!(meter.read(&mut state).await.unwrap(), ReadingOutcome::Doubted);
     let status = broker.status().await;
-    assert!(codes(&status).contains(&"COUNT_DOUBTED"));
+    assert!(hint_codes(&status).contains(&"COUNT_DOUBTED"));
     let doubted = (&status["boundHolds"], &status["usedBytes"], &status["asOf"]);
     assert_eq!(doubted, (&json!(false), &estimated["usedBytes"], &json!("2025-01-15T11:51:00.000Z")));
     assert_eq!(meter.read(&mut state).await.unwrap(), ReadingOutcome::Taken, "the same day again");
@@ -165,7 +148,10 @@ async fn an_absurd_count_is_confirmed_first_and_an_override_drops_it() {
     let actions = broker.operator("/api/actions").await.json()["actions"].take();
     assert_eq!(actions.as_array().unwrap().len(), 1, "{actions}");
     let dropped = dropped.json();
-    assert!(codes(&dropped).contains(&"READING_DROPPED") && !codes(&dropped).contains(&"ASSUMPTION_BROKEN"));
+    assert!(
+        hint_codes(&dropped).contains(&"READING_DROPPED")
+            && !hint_codes(&dropped).contains(&"ASSUMPTION_BROKEN")
+    );
     assert_eq!((&dropped["boundHolds"], &dropped["asOf"]), (&json!(false), &Value::Null));
     for field in ["usedBytes", "reservedGB", "overshootBoundGB"] {
         assert_eq!(dropped[field], estimated[field], "{field}");
@@ -188,16 +174,8 @@ async fn a_count_without_a_turn_key_has_a_hint() {
         let others = [("ICE_SOURCES", "stun"), ("CLOUDFLARE_ANALYTICS_BASE", "http://127.0.0.1:9")];
         let settings = [&ANALYTICS[..], &key, &others].concat();
         let broker = TestBroker::start(&settings).await;
-        assert_eq!(codes(&broker.status().await).contains(&"NO_TURN_KEY"), is_shown);
+        assert_eq!(hint_codes(&broker.status().await).contains(&"NO_TURN_KEY"), is_shown);
     }
-}
-
-#[tokio::test]
-async fn an_empty_count_is_a_reading_of_zero() {
-    let (cloudflare, broker) = with_analytics(&[]).await;
-    cloudflare.analytics().set_fault(AnalyticsFault::NoGroups);
-    assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
-    assert_eq!(broker.status().await["source"], "measured+estimate");
 }
 
 #[tokio::test]
@@ -219,7 +197,7 @@ async fn the_status_shows_when_the_bytes_exceed_the_assumed_rate() {
     // 3 GB in ten minutes, with a margin of one minute on both sides.
     assert_eq!(status["observedMbpsPerGrant"], 33.333);
     assert!(status["boundAssumes"].as_str().unwrap().starts_with("33.3"), "{}", status["boundAssumes"]);
-    assert!(codes(&status).contains(&"ASSUMPTION_BROKEN"));
+    assert!(hint_codes(&status).contains(&"ASSUMPTION_BROKEN"));
     assert!(
         status["hints"].to_string().contains("credentials of cloudflare relay 33."),
         "{}",
@@ -238,48 +216,4 @@ async fn the_bound_is_used_plus_reserved_plus_the_sampling_margin_minus_the_limi
     let figures = ["bandwidthUsedGB", "reservedGB", "samplingMarginGB", "overshootBoundGB"];
     // 5 % of 20 GB may be missing.
     assert_eq!(figures.map(|field| status[field].as_str().unwrap()), ["19.00", "0.00", "1.00", "10.00"]);
-}
-
-#[tokio::test]
-async fn readings_and_the_observed_rate_survive_a_restart() {
-    let state = StateDir::new();
-    let settings = [("STATE_DIR", state.path())];
-    let before = {
-        let (cloudflare, broker) = with_analytics(&settings).await;
-        cloudflare.analytics().relay("key-id", "2025-01-10T00:00:00Z", 40 * GB, 0);
-        read(&broker).await.unwrap();
-        cloudflare.analytics().relay("key-id", "2025-01-15T11:52:00Z", 10 * GB, 0);
-        broker.advance(300);
-        read(&broker).await.unwrap();
-        let status = broker.status().await;
-        broker.finish().await;
-        status
-    };
-    assert_eq!((&before["boundHolds"], &before["bandwidthUsedGB"]), (&json!(false), &json!("50.00")));
-    let (cloudflare, broker) = with_cloudflare_and(&settings).await;
-    let after = broker.status().await;
-    for field in ["bandwidthUsedGB", "asOf", "source", "boundHolds", "reservedGB", "overshootBoundGB"] {
-        assert_eq!(after[field], before[field], "{field}");
-    }
-    assert_eq!(cloudflare.analytics().asked(), 0, "the old reading is kept without a new query");
-}
-
-#[tokio::test]
-async fn a_new_period_starts_without_a_reading_and_the_old_one_gets_a_last_one() {
-    let (cloudflare, broker) = with_analytics(&[]).await;
-    cloudflare.analytics().relay("key-id", "2025-01-10T00:00:00Z", 40 * GB, 0);
-    read(&broker).await.unwrap();
-    broker.advance_to("2025-02-01T00:05:00Z");
-    assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
-    let status = broker.status().await;
-    assert_eq!((&status["bandwidthUsedGB"], &status["asOf"]), (&json!("0.00"), &Value::Null));
-    cloudflare.analytics().relay("key-id", "2025-01-31T23:59:00Z", 2 * GB, 0);
-    cloudflare.analytics().relay("key-id", "2025-02-01T00:00:00Z", GB, 0);
-    broker.advance_to("2025-02-01T00:10:00Z");
-    assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
-    let previous = broker.operator("/api/usage").await.json()["pastPeriods"][0]["usedBytes"].clone();
-    assert_eq!(previous, 42 * GB);
-    broker.advance_to("2025-02-01T00:11:00Z");
-    assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
-    assert_eq!(broker.status().await["bandwidthUsedGB"], "1.00");
 }

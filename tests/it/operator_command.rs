@@ -1,22 +1,16 @@
 //! The commands for a running broker, as an operator runs them beside it.
 
+use crate::support::fake_issuer::{USERS, user_token};
+use crate::support::{API_TOKEN, COTURN, FakeCloudflare, OPERATOR, StateDir, http_client};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::support::fake_issuer::Signer;
 use crate::support::process::{Process, run};
-use crate::support::{API_TOKEN, FakeCloudflare, OPERATOR, StateDir, http_client};
 
 fn start(settings: &[(&str, &str)]) -> Process {
-    let base = [
-        ("ICE_SOURCES", "coturn"),
-        ("COTURN_URLS", "turn:relay.example"),
-        ("COTURN_SECRET", "command-fixture-secret"),
-        ("OPERATOR_TOKEN", OPERATOR),
-    ];
-    Process::start(&[&base[..], settings].concat())
+    Process::start(&[&COTURN[..], &[("OPERATOR_TOKEN", OPERATOR)], settings].concat())
 }
 
 /// Runs a command with the configuration that names the port of `broker`.
@@ -84,10 +78,9 @@ fn spenders_are_listed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_is_blocked_allowed_and_revoked() {
-    let secret = "jwt-fixture-secret-of-32-characters-or-more";
-    let broker = start(&[("AUTH_JWT_SECRET", secret)]);
+    let broker = start(&[USERS]);
     // A user's name may have a slash.
-    let token = Signer::hs256(secret).sign(None, &json!({"sub": "team/ann", "exp": 4_102_444_800_u64}));
+    let token = user_token("team/ann");
     let mint = async || {
         let request = http_client().get(broker.url("/api/turn-credentials")).bearer_auth(&token);
         let answer = request.send().await.unwrap();

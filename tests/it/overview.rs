@@ -33,7 +33,7 @@ async fn the_overview_contains_the_status_and_the_same_figures_in_bytes() {
     broker.mint().await;
     broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
     broker.advance(10);
-    let overview = broker.operator("/api/overview").await.json();
+    let overview = broker.overview().await;
     assert_eq!(overview["status"], broker.status().await);
     assert_eq!(overview["at"], "2025-01-15T12:00:10.000Z");
     let bytes = &overview["bytes"];
@@ -42,9 +42,9 @@ async fn the_overview_contains_the_status_and_the_same_figures_in_bytes() {
     assert_eq!((&bytes["overshootBound"], &bytes["measured"]), (&json!(0), &Value::Null));
     assert_eq!((&overview["uptimeSeconds"], &overview["ledgerFailing"]), (&json!(10), &json!(false)));
     assert_eq!(count(&broker, 3 * GB), ReadingOutcome::Taken);
-    assert_eq!(broker.operator("/api/overview").await.json()["bytes"]["measured"], 3 * GB);
+    assert_eq!(broker.overview().await["bytes"]["measured"], 3 * GB);
     broker.post(OPERATOR, "/api/budget/limit", json!({"limitGB": 5})).await;
-    let bytes = broker.operator("/api/overview").await.json()["bytes"].clone();
+    let bytes = broker.overview().await["bytes"].clone();
     assert_eq!((&bytes["limit"], &bytes["configuredLimit"]), (&json!(5 * GB), &json!(1_000 * GB)));
 }
 
@@ -57,7 +57,7 @@ async fn the_overview_states_the_present_rate_and_when_it_reaches_the_limit() {
         ("AUTH_JWT_SECRET", "jwt-fixture-secret-of-32-characters-or-more"),
     ];
     let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
-    let overview = async || broker.operator("/api/overview").await.json();
+    let overview = async || broker.overview().await;
     let idle = json!({"mbps": 0, "until": "2025-01-15T12:00:00.000Z", "limitAt": null});
     assert_eq!((&overview().await["rate"], &overview().await["signIn"]), (&idle, &json!(true)));
     broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
@@ -80,24 +80,12 @@ async fn the_overview_states_the_cost_so_far_and_at_the_end_by_the_rate_so_far()
     let (_cloudflare, broker) = with_cloudflare_and(&prices).await;
     // Half a day and 14 days of 31 have passed.
     assert_eq!(count(&broker, 29 * GB), ReadingOutcome::Taken);
-    let cost = broker.operator("/api/overview").await.json()["cost"].clone();
+    let cost = broker.overview().await["cost"].clone();
     let expected = json!({
         "currency": "EUR", "pricePerGB": 0.1, "freeGB": 5, "soFar": "2.40",
         "forecast": {"usedBytes": 62 * GB, "cost": "5.70"},
     });
     assert_eq!(cost, expected);
-}
-
-#[tokio::test]
-async fn there_is_no_forecast_in_the_first_day_of_a_period() {
-    let broker = TestBroker::start(&[("BILLING_DAY", "15")]).await;
-    let cost = broker.operator("/api/overview").await.json()["cost"].clone();
-    let expected =
-        json!({"currency": "USD", "pricePerGB": 0.05, "freeGB": 1000, "soFar": "0.00", "forecast": null});
-    assert_eq!(cost, expected);
-    broker.advance(12 * 3_600);
-    let cost = broker.operator("/api/overview").await.json()["cost"].clone();
-    assert_eq!(cost["forecast"], json!({"usedBytes": 0, "cost": "0.00"}));
 }
 
 #[tokio::test]
@@ -113,7 +101,7 @@ async fn the_overview_counts_responses_and_provider_calls() {
     broker.mint().await;
     broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
     broker.post(REPORTER, "/api/connections/c/close", json!({})).await;
-    let overview = broker.operator("/api/overview").await.json();
+    let overview = broker.overview().await;
     let expected = json!({
         "answers": [
             {"source": "cloudflare", "reason": null, "count": 2},
@@ -139,41 +127,11 @@ async fn the_overview_shows_an_open_breaker_and_null_without_a_provider() {
         cloudflare.next(Fault::NotFound404);
         broker.mint().await;
     }
-    let provider = broker.operator("/api/overview").await.json()["provider"].clone();
+    let provider = broker.overview().await["provider"].clone();
     assert_eq!((&provider["breaker"], &provider["outcomes"]["breaker_open"]), (&json!("open"), &json!(1)));
     assert_eq!(provider["latest"]["calls"], 5, "a call that was not made has no duration");
     let without = TestBroker::start(&[]).await;
-    assert_eq!(without.operator("/api/overview").await.json()["provider"], Value::Null);
-}
-
-#[tokio::test]
-async fn the_usage_series_shows_the_providers_count_over_time() {
-    let (_cloudflare, broker) = with_cloudflare().await;
-    assert_eq!(broker.operator("/api/usage").await.json()["readings"], json!([]));
-    for bytes in [1, 2, 3, 4] {
-        assert_eq!(count(&broker, bytes * GB), ReadingOutcome::Taken);
-        broker.app.account.note_readings();
-        broker.advance(400);
-    }
-    let fine = broker.operator("/api/usage?from=2025-01-15T12:00:00Z&step=600").await.json();
-    let expected = json!([
-        {"asOf": "2025-01-15T12:06:40.000Z", "bytes": 2 * GB},
-        {"asOf": "2025-01-15T12:13:20.000Z", "bytes": 3 * GB},
-        {"asOf": "2025-01-15T12:20:00.000Z", "bytes": 4 * GB},
-    ]);
-    assert_eq!(fine["readings"], expected, "one for each ten minutes");
-    let coarse = broker.operator("/api/usage").await.json();
-    assert_eq!(coarse["readings"], json!([{"asOf": "2025-01-15T12:20:00.000Z", "bytes": 4 * GB}]));
-    let part = broker.operator("/api/usage?from=2025-01-15T12:15:00Z&step=60").await.json();
-    assert_eq!(part["readings"].as_array().unwrap().len(), 1);
-}
-
-#[tokio::test]
-async fn a_new_period_begins_without_readings() {
-    let (_cloudflare, broker) = with_cloudflare().await;
-    assert_eq!(count(&broker, GB), ReadingOutcome::Taken);
-    broker.advance(17 * 86_400);
-    assert_eq!(broker.operator("/api/usage").await.json()["readings"], json!([]));
+    assert_eq!(without.overview().await["provider"], Value::Null);
 }
 
 #[tokio::test]
@@ -246,14 +204,4 @@ async fn an_undelivered_alert_is_shown_as_waiting() {
     );
     let body = broker.operator("/api/alerts").await.json();
     assert_eq!((&body["webhook"], &body["alerts"][0]["waiting"]), (&json!(true), &json!(true)));
-}
-
-#[tokio::test]
-async fn only_the_operator_sees_overview_and_alerts() {
-    let broker = TestBroker::start(&[]).await;
-    let closed = TestBroker::start(&[("OPERATOR_TOKEN", "")]).await;
-    for path in ["/api/overview", "/api/alerts"] {
-        assert_eq!(broker.get(path).await.error(), (401, "UNAUTHORIZED".into()), "{path}");
-        assert_eq!(closed.operator(path).await.error(), (404, "NOT_FOUND".into()), "{path}");
-    }
 }

@@ -40,28 +40,25 @@ fn the_lines_at_start_are_json_without_a_terminal() {
 }
 
 #[test]
-fn text_logs_contain_the_same_messages() {
-    let key =
-        [("LOG_FORMAT", "text"), ("CLOUDFLARE_TURN_KEY_ID", "k"), ("CLOUDFLARE_TURN_API_TOKEN", API_TOKEN)];
-    let mut process = Process::start(&key);
-    process.read_until("Cloudflare TURN service configured");
-    process.read_until("Bandwidth limit: 1000 GB/month");
-}
-
-#[test]
-fn the_log_names_the_public_addresses_of_the_dashboard_and_of_signaling() {
+fn text_logs_contain_the_same_messages_with_the_public_addresses() {
     let mut process = Process::start(&[
         ("HOST", "0.0.0.0"),
         ("OPERATOR_TOKEN", OPERATOR),
+        ("CLOUDFLARE_TURN_KEY_ID", "k"),
+        ("CLOUDFLARE_TURN_API_TOKEN", API_TOKEN),
         ("PUBLIC_URL", "https://turn.example/base"),
         ("SIGNALING", "ayame,peerjs"),
         ("LOG_FORMAT", "text"),
     ]);
-    process.read_until("the whole API: https://turn.example/base/docs");
-    process.read_until(
+    for line in [
+        "Cloudflare TURN service configured",
+        "Bandwidth limit: 1000 GB/month",
+        "the whole API: https://turn.example/base/docs",
         "Signaling: ayame at wss://turn.example/base/signaling, peerjs at https://turn.example/base/peerjs",
-    );
-    process.read_until("Dashboard: https://turn.example/base/dashboard");
+        "Dashboard: https://turn.example/base/dashboard",
+    ] {
+        process.read_until(line);
+    }
 }
 
 #[test]
@@ -74,6 +71,8 @@ fn all_problems_of_a_configuration_are_reported_at_once_with_exit_status_78() {
             ("CLOUDFLARE_TURN_KEY_ID", "k"),
             ("OPERATOR_TOKEN", "too-short-secret"),
             ("REPORTER_TOKEN", "short"),
+            ("BANDWITH_LIMIT_GB", "100"),
+            ("REPORTR_TOKEN", "hush-hush-hush-hush"),
         ],
     );
     let text = String::from_utf8(output.stderr).unwrap();
@@ -81,36 +80,12 @@ fn all_problems_of_a_configuration_are_reported_at_once_with_exit_status_78() {
     for name in ["PORT", "TURN_TTL_SECONDS", "CLOUDFLARE_TURN_API_TOKEN", "REPORTER_TOKEN"] {
         assert!(text.lines().any(|line| line.starts_with(name)), "{name} is missing in\n{text}");
     }
-    assert!(!text.contains("too-short-secret") && !text.contains("\"short\""), "{text}");
-}
-
-#[test]
-fn a_misspelled_name_is_reported_with_the_problem_that_it_causes() {
-    let output = run(&[], &[("CLOUDFLARE_TURN_KEY_ID", "k"), ("CLOUDFLARE_TURN_TOKEN", API_TOKEN)]);
-    let text = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(78));
-    assert!(
-        text.contains("CLOUDFLARE_TURN_TOKEN is not a setting; did you mean CLOUDFLARE_TURN_API_TOKEN?"),
-        "{text}"
-    );
-}
-
-#[test]
-fn a_misspelled_name_gets_the_nearest_name_as_a_hint() {
-    let mut process = Process::start(&[("TURN_TTL_SECOND", "600")]);
-    process.read_until("TURN_TTL_SECONDS");
-}
-
-#[test]
-fn a_misspelled_name_about_money_prevents_the_start_and_every_problem_is_reported() {
-    let output =
-        run(&[], &[("BANDWITH_LIMIT_GB", "100"), ("OPERATR_TOKEN", "hush-hush-hush-hush"), ("PORT", "abc")]);
-    let text = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(78));
-    for expected in ["did you mean BANDWIDTH_LIMIT_GB?", "did you mean OPERATOR_TOKEN?", "PORT: expected"] {
-        assert!(text.contains(expected), "{expected} is missing in\n{text}");
+    for hint in ["did you mean BANDWIDTH_LIMIT_GB?", "did you mean REPORTER_TOKEN?"] {
+        assert!(text.contains(hint), "{hint} is missing in\n{text}");
     }
-    assert!(!text.contains("hush"), "{text}");
+    for secret in ["too-short-secret", "\"short\"", "hush"] {
+        assert!(!text.contains(secret), "{text}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -311,16 +286,6 @@ async fn overrides_in_effect_are_logged_at_start() {
     process.read_until("Overrides in force: a limit of 1500 GB instead of 1000; nothing is minted");
 }
 
-#[tokio::test]
-async fn the_log_contains_the_rejected_origin() {
-    let mut process = Process::start(&[("CLIENT_URL", "http://localhost:5173")]);
-    let request = http_client().get(process.url("/api/turn-credentials"));
-    let answer = request.header("origin", "http://127.0.0.1:5173").send().await.unwrap();
-    assert_eq!(answer.status(), 403);
-    let line: Value = serde_json::from_str(&process.read_until("ORIGIN_NOT_ALLOWED")).unwrap();
-    assert_eq!(line["origin"], "http://127.0.0.1:5173");
-}
-
 #[test]
 fn others_lose_their_access_to_the_ledger_at_start_with_a_warning() {
     use std::os::unix::fs::PermissionsExt;
@@ -341,18 +306,4 @@ fn others_lose_their_access_to_the_ledger_at_start_with_a_warning() {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(loose)).unwrap();
     }
     assert_eq!((start(), start()), (2, 0), "once for each");
-}
-
-#[test]
-fn a_named_pipe_in_place_of_a_secret_is_a_configuration_error() {
-    let directory = StateDir::new();
-    let pipe = format!("{}/pipe", directory.path());
-    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    let output = run(&[], &[("OPERATOR_TOKEN_FILE", &pipe)]);
-    let text = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(78), "{text}");
-    assert!(
-        text.contains("OPERATOR_TOKEN_FILE: cannot read") && text.contains("expected a regular file"),
-        "{text}"
-    );
 }

@@ -15,7 +15,7 @@ use turn::client::{Client, ClientConfig};
 use turn_ledger::GrantId;
 use webrtc_util::Conn;
 
-use crate::support::{StateDir, TestBroker, eventually};
+use crate::support::{TestBroker, eventually};
 
 /// The payload of a packet. Channel data adds four bytes.
 const PAYLOAD: usize = 1_000;
@@ -219,49 +219,6 @@ async fn an_invalid_credential_gets_no_allocation() {
     broker.advance(60);
     assert!(allocate(&good).await.is_err(), "expired");
     assert!(refused(&broker, "expired").await >= Some(1));
-}
-
-#[tokio::test]
-async fn bytes_survive_a_restart_and_credentials_do_not() {
-    let state = StateDir::new();
-    let settings = [("STATE_DIR", state.path())];
-    let broker = broker_with(&settings).await;
-    let credential = Credential::mint(&broker).await;
-    let (call, peer) = (allocate(&credential).await.unwrap(), a_peer().await);
-    let relayed = call.greet(&peer).await;
-    call.flow(&peer, relayed, 50).await;
-    broker.finish().await;
-
-    let broker = broker_with(&settings).await;
-    let used = async || broker.status().await["usedBytes"].as_u64().unwrap();
-    let before = used().await;
-    assert!(before >= 50_000, "{before}");
-    assert!(
-        allocate(&Credential { server: Credential::mint(&broker).await.server, ..credential }).await.is_err()
-    );
-    let (call, peer) = (allocate(&Credential::mint(&broker).await).await.unwrap(), a_peer().await);
-    let relayed = call.greet(&peer).await;
-    call.flow(&peer, relayed, 50).await;
-    eventually("the sum of both", async || used().await >= before + 50_000).await;
-}
-
-#[tokio::test]
-async fn what_a_killed_relay_carried_since_its_last_write_is_counted_in_full() {
-    let state = StateDir::new();
-    let settings = [("STATE_DIR", state.path())];
-    let broker = broker_with(&settings).await;
-    Credential::mint(&broker).await;
-    let clock = broker.clock();
-    broker.kill().await;
-    let used = async |broker: &TestBroker| broker.status().await["usedBytes"].as_u64().unwrap();
-    let restarted = async || {
-        clock.advance(Duration::from_secs(2));
-        TestBroker::start_at(&[&RELAY[..], &settings].concat(), Arc::clone(&clock)).await
-    };
-    let broker = restarted().await;
-    assert_eq!(used(&broker).await, 500_000, "2 s at 2 Mbps");
-    broker.finish().await;
-    assert_eq!(used(&restarted().await).await, 500_000, "an orderly end hides nothing");
 }
 
 #[tokio::test]

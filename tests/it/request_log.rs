@@ -1,24 +1,18 @@
 //! The log as an operator reads it: one line for each mint, no line for a poll, summaries of refusals, and the trace of a
 //! caller.
 
+use crate::support::fake_issuer::{USERS, user_token};
+use crate::support::{COTURN, OPERATOR, http_client, with_cloudflare};
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::fake_issuer::Signer;
 use crate::support::process::Process;
-use crate::support::{OPERATOR, http_client, with_cloudflare};
 
 const TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";
 
 /// A broker with a source that needs no network, and its lines until it ends.
 fn start(settings: &[(&str, &str)]) -> Process {
-    let base = [
-        ("ICE_SOURCES", "coturn"),
-        ("COTURN_URLS", "turn:relay.example"),
-        ("COTURN_SECRET", "log-fixture-secret"),
-        ("OPERATOR_TOKEN", OPERATOR),
-    ];
-    Process::start(&[&base[..], settings].concat())
+    Process::start(&[&COTURN[..], &[("OPERATOR_TOKEN", OPERATOR)], settings].concat())
 }
 
 fn lines(process: Process) -> Vec<Value> {
@@ -64,10 +58,8 @@ async fn a_mint_is_one_line_with_its_outcome() {
 
 #[tokio::test]
 async fn the_line_of_a_mint_names_user_and_label_if_there_are_any() {
-    let secret = "log-fixture-secret-of-32-characters";
-    let process = start(&[("AUTH_JWT_SECRET", secret)]);
-    // It expires in 2100.
-    let token = Signer::hs256(secret).sign(None, &json!({"sub": "ann", "exp": 4_102_444_800_i64}));
+    let process = start(&[USERS]);
+    let token = user_token("ann");
     let named = http_client().get(process.url("/api/turn-credentials?label=room-1")).bearer_auth(token);
     assert_eq!(send(named).await, 200);
     assert_eq!(send(http_client().get(process.url("/api/turn-credentials"))).await, 200);
@@ -79,12 +71,10 @@ async fn the_line_of_a_mint_names_user_and_label_if_there_are_any() {
 
 #[tokio::test]
 async fn the_line_of_a_refused_mint_names_user_and_label_as_far_as_they_are_known() {
-    let secret = "log-fixture-secret-of-32-characters";
-    let process = start(&[("AUTH_JWT_SECRET", secret), ("RATE_LIMIT_REQUESTS", "2")]);
+    let process = start(&[USERS, ("RATE_LIMIT_REQUESTS", "2")]);
     let block = http_client().post(process.url("/api/users/ann/block")).bearer_auth(OPERATOR);
     assert_eq!(send(block).await, 200);
-    // It expires in 2100.
-    let token = Signer::hs256(secret).sign(None, &json!({"sub": "ann", "exp": 4_102_444_800_i64}));
+    let token = user_token("ann");
     let cases = [("label=room-1", 403), ("label=room-2&ttl=1", 400), ("label=room-3", 429)];
     for (query, status) in cases {
         let url = process.url(&format!("/api/turn-credentials?{query}"));

@@ -34,7 +34,7 @@ async fn rotating(cloudflare: &FakeCloudflare, state: &StateDir, settings: &[(&s
 }
 
 async fn rotation(broker: &TestBroker) -> Value {
-    broker.operator("/api/overview").await.json()["provider"]["rotation"].take()
+    broker.overview().await["provider"]["rotation"].take()
 }
 
 /// Waits until the broker mints with this created key.
@@ -99,18 +99,6 @@ async fn a_key_is_replaced_each_day_and_deleted_when_its_last_grant_has_ended() 
 }
 
 #[tokio::test]
-async fn the_keys_of_the_ledger_mint_after_a_restart() {
-    let (cloudflare, state) = (FakeCloudflare::start().await, StateDir::new());
-    let broker = rotating(&cloudflare, &state, &[]).await;
-    mints_with(&broker, "auto-1").await;
-    let key = ids(&cloudflare);
-    broker.finish().await;
-    let broker = rotating(&cloudflare, &state, &[]).await;
-    minted(&broker).await;
-    assert_eq!((ids(&cloudflare), cloudflare.turn_keys().made()), (key, 1));
-}
-
-#[tokio::test]
 async fn the_key_of_the_settings_mints_until_the_first_created_key_does_and_is_not_deleted() {
     let (cloudflare, state) = (FakeCloudflare::start().await, StateDir::new());
     cloudflare.add_key("operators", "token-of-the-operators-key");
@@ -137,46 +125,6 @@ async fn the_key_of_the_settings_mints_until_the_first_created_key_does_and_is_n
 }
 
 #[tokio::test]
-async fn a_key_whose_response_was_lost_is_found_and_deleted() {
-    for fault in [Fault::ResetMidBody, Fault::MalformedJson, Fault::EmptyBody201] {
-        let (cloudflare, state) = (FakeCloudflare::start().await, StateDir::new());
-        cloudflare.turn_keys().next(Fault::Status200);
-        cloudflare.turn_keys().next(fault);
-        let broker = rotating(&cloudflare, &state, &[]).await;
-        eventually("the first key exists", async || cloudflare.turn_keys().made() == 1).await;
-        eventually("the loss is noted", async || rotation(&broker).await["failures"] == 1).await;
-        broker.advance(60);
-        mints_with(&broker, "auto-2").await;
-        broker.advance(600);
-        eventually("the lost key is deleted", async || ids(&cloudflare).len() == 1).await;
-        minted(&broker).await;
-        assert!(
-            cloudflare.turn_keys().names().into_values().all(|name| name.starts_with("turn-broker auto-2 "))
-        );
-    }
-}
-
-#[tokio::test]
-async fn a_key_that_somebody_deleted_is_replaced() {
-    let (cloudflare, state) = (FakeCloudflare::start().await, StateDir::new());
-    let broker = rotating(&cloudflare, &state, &[]).await;
-    mints_with(&broker, "auto-1").await;
-    cloudflare.turn_keys().delete(ids(&cloudflare).first().unwrap());
-    broker.advance(120);
-    for _ in 0..5 {
-        assert_eq!(broker.mint().await.json()["reason"], "PROVIDER_UNAVAILABLE");
-    }
-    mints_with(&broker, "auto-2").await;
-    minted(&broker).await;
-    eventually("the deleted key is forgotten", async || {
-        // Each refusal of the deletion is followed by a pause.
-        broker.advance(2);
-        rotation(&broker).await["retired"] == 0
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn usage_is_continuous_over_three_rotations() {
     let (cloudflare, state) = (FakeCloudflare::start().await, StateDir::new());
     let analytics = [
@@ -195,13 +143,15 @@ async fn usage_is_continuous_over_three_rotations() {
         eventually("the old key is deleted", async || ids(&cloudflare).len() == 1).await;
         let meter = broker.app.cloudflare_meter.as_ref().unwrap();
         assert_eq!(meter.read(&mut meter.initial_state()).await.unwrap(), ReadingOutcome::Taken);
-        let overview = broker.operator("/api/overview").await.json();
+        let overview = broker.overview().await;
         assert_eq!((&overview["bytes"]["measured"], &overview["bytes"]["used"]), (&json!(sum), &json!(sum)));
         assert_eq!(overview["provider"]["keys"][0]["name"], "default");
         assert_eq!(
             overview["provider"]["keys"][0]["measuredBytes"], sum,
             "deleted keys of this period are ours"
         );
+        let counted = broker.metric("turn_broker_turn_key_bytes{key=\"default\"}").await;
+        assert_eq!(counted, Some(sum));
         broker.advance(DAY - 7_200);
     }
 }

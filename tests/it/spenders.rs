@@ -1,41 +1,18 @@
 //! Tests of who spends: sums, grants, the limit of a user, revoking and blocking a user.
 
 use crate::support::fake_cloudflare::Fault;
-use crate::support::fake_issuer::Signer;
-use crate::support::{Answer, OPERATOR, REPORTER, StateDir, TestBroker, broker_at, with_cloudflare_and};
-use reqwest::{Method, StatusCode};
+use crate::support::fake_issuer::{USERS, user_token};
+use crate::support::{Answer, COTURN, REPORTER, StateDir, TestBroker, broker_at, with_cloudflare_and};
+use reqwest::Method;
 use serde_json::{Value, json};
 
-const SECRET: &str = "jwt-fixture-secret-of-32-characters-or-more";
-/// The time of [`TestBroker::start`].
-const NOW: i64 = 1_736_942_400;
-
-const BASE: [(&str, &str); 5] = [
-    ("AUTH_JWT_SECRET", SECRET),
-    ("ICE_SOURCES", "coturn"),
-    ("COTURN_URLS", "turn:relay.example"),
-    ("COTURN_SECRET", "spenders-fixture-secret"),
-    ("BANDWIDTH_LIMIT_GB", "1000"),
-];
-
 async fn broker(settings: &[(&str, &str)]) -> TestBroker {
-    TestBroker::start(&[&BASE[..], settings].concat()).await
+    TestBroker::start(&[&COTURN[..], &[USERS], settings].concat()).await
 }
 
 async fn mint_as(broker: &TestBroker, user: &str, query: &str) -> Answer {
     let path = format!("/api/turn-credentials{query}");
-    Answer::of(broker.request(Method::GET, &path).bearer_auth(sign(user))).await
-}
-
-/// A token of this user.
-fn sign(user: &str) -> String {
-    Signer::hs256(SECRET).sign(None, &json!({"sub": user, "exp": NOW + 86_400}))
-}
-
-/// The grant of a mint.
-fn grant(answer: &Answer) -> String {
-    assert_eq!(answer.status, StatusCode::OK, "{}", answer.json());
-    answer.json()["grant"].as_str().unwrap().to_owned()
+    Answer::of(broker.request(Method::GET, &path).bearer_auth(user_token(user))).await
 }
 
 /// Reports that a call with this grant has received so many bytes.
@@ -47,10 +24,6 @@ async fn spend(broker: &TestBroker, grant: &str, bytes: u64) {
     assert!(broker.post(grant, "/api/connections/c/heartbeat", report).await.status.is_success());
 }
 
-async fn operator(broker: &TestBroker, method: Method, path: &str) -> Answer {
-    Answer::of(broker.request(method, path).bearer_auth(OPERATOR)).await
-}
-
 fn keys(page: &Value) -> Vec<(Value, u64)> {
     let rows = page["spenders"].as_array().unwrap().iter();
     rows.map(|row| (row["key"].clone(), row["bytes"].as_u64().unwrap())).collect()
@@ -59,23 +32,20 @@ fn keys(page: &Value) -> Vec<(Value, u64)> {
 #[tokio::test]
 async fn the_sums_name_who_has_spent_most() {
     let broker = broker(&[]).await;
-    let ann = grant(&mint_as(&broker, "ann", "?label=room-1").await);
-    let bob = grant(&mint_as(&broker, "bob", "?label=room-1").await);
+    let ann = mint_as(&broker, "ann", "?label=room-1").await.grant();
+    let bob = mint_as(&broker, "bob", "?label=room-1").await.grant();
     spend(&broker, &ann, 4_000_000).await;
     spend(&broker, &bob, 9_000_000).await;
     let page = broker.operator("/api/spenders").await.json();
     assert_eq!(keys(&page), [("bob".into(), 9_000_000), ("ann".into(), 4_000_000)]);
-    let first = &page["spenders"][0];
+    let bob = json!({"key": "bob", "bytes": 9_000_000, "measuredBytes": 0, "claimedBytes": 9_000_000, "evidence": "claimed",
+        "grants": 1, "live": 1, "usable": 1, "firstSeen": "2025-01-15T12:00:00.000Z",
+        "lastSeen": "2025-01-15T12:00:40.000Z", "blocked": false});
+    assert_eq!(page["spenders"][0], bob);
     assert_eq!(
         (&page["by"], &page["unknownBytes"], &page["next"]),
         (&"user".into(), &0.into(), &Value::Null)
     );
-    assert_eq!((&first["evidence"], &first["claimedBytes"]), (&"claimed".into(), &9_000_000.into()));
-    assert_eq!(
-        (&first["measuredBytes"], &first["grants"], &first["live"]),
-        (&0.into(), &1.into(), &1.into())
-    );
-    assert_eq!(first["lastSeen"], "2025-01-15T12:00:40.000Z");
     let by_label = broker.operator("/api/spenders?by=label").await.json();
     assert_eq!(keys(&by_label), [("room-1".into(), 13_000_000)]);
     assert_eq!(keys(&broker.operator("/api/spenders?by=address").await.json()).len(), 1);
@@ -92,12 +62,12 @@ async fn the_sums_name_who_has_spent_most() {
 #[tokio::test]
 async fn grants_are_listed_and_filtered() {
     let broker = broker(&[("CLIENT_URL", "https://app.example")]).await;
-    let ann = grant(&mint_as(&broker, "ann", "?label=room-1&ttl=600").await);
-    grant(&mint_as(&broker, "bob", "").await);
+    let ann = mint_as(&broker, "ann", "?label=room-1&ttl=600").await.grant();
+    mint_as(&broker, "bob", "").await.grant();
     spend(&broker, &ann, 4_000_000).await;
-    let carol = sign("carol");
+    let carol = user_token("carol");
     let page = broker.request(Method::GET, "/api/turn-credentials").header("Origin", "https://app.example");
-    grant(&Answer::of(page.bearer_auth(carol)).await);
+    Answer::of(page.bearer_auth(carol)).await.grant();
     let all = broker.operator("/api/grants").await.json();
     assert_eq!(all["grants"].as_array().unwrap().len(), 3);
     for (origin, expected) in [("https://app.example", vec!["carol"]), ("https://other.example", vec![])] {
@@ -108,15 +78,15 @@ async fn grants_are_listed_and_filtered() {
     let of_no_call = broker.operator("/api/grants?call=%C2%89").await.json();
     assert_eq!(of_no_call["grants"], json!([]), "any text may stand for a call");
     let of_ann = broker.operator("/api/grants?user=ann&label=room-1&live=true").await.json();
-    let row = of_ann["grants"][0].clone();
     assert_eq!(of_ann["grants"].as_array().unwrap().len(), 1);
-    assert_eq!(
-        (&row["user"], &row["label"], &row["origin"]),
-        (&"ann".into(), &"room-1".into(), &Value::Null)
-    );
-    assert_eq!((&row["call"], &row["revokedAt"], &row["live"]), (&Value::Null, &Value::Null, &true.into()));
-    assert_eq!((&row["source"], &row["bytes"]), (&"coturn".into(), &4_000_000.into()));
-    let address = row["address"].as_str().unwrap().to_owned();
+    let mut row = of_ann["grants"][0].clone();
+    assert_eq!(row["id"].take().as_str().map(str::len), Some(22));
+    let address = row["address"].take().as_str().unwrap().to_owned();
+    let expected = json!({"id": null, "user": "ann", "label": "room-1", "origin": null, "address": null, "call": null,
+        "source": "coturn", "issuedAt": "2025-01-15T12:00:00.000Z", "expiresAt": "2025-01-15T12:10:00.000Z",
+        "revokedAt": null, "live": true, "bytes": 4_000_000, "measuredBytes": 0, "claimedBytes": 4_000_000,
+        "evidence": "claimed"});
+    assert_eq!(row, expected);
     let there = broker.operator(&format!("/api/grants?address={address}&limit=1")).await.json();
     let next = there["next"].as_str().unwrap();
     let rest = broker.operator(&format!("/api/grants?address={address}&cursor={next}")).await.json();
@@ -140,28 +110,9 @@ async fn grants_are_listed_and_filtered() {
 }
 
 #[tokio::test]
-async fn open_connections_name_user_and_label_of_their_grant_or_by_the_app_server() {
-    let broker = broker(&[]).await;
-    let ann = grant(&mint_as(&broker, "ann", "?label=room-1").await);
-    let by_ann = json!({"connectionId": "a"});
-    let by_server = json!({"connectionId": "b", "user": "bob", "label": "room-2"});
-    let by_nobody = json!({"connectionId": "c"});
-    for (token, body) in [(ann.as_str(), by_ann), (REPORTER, by_server), (REPORTER, by_nobody)] {
-        assert!(broker.post(token, "/api/connections", body).await.status.is_success());
-    }
-    let listed = broker.operator("/api/connections").await.json();
-    let rows = listed["connections"].as_array().unwrap().iter();
-    let named: Vec<_> = rows.map(|row| json!([row["connectionId"], row["user"], row["label"]])).collect();
-    let expected = [json!(["a", "ann", "room-1"]), json!(["b", "bob", "room-2"]), json!(["c", null, null])];
-    assert_eq!(named, expected);
-    let absent = &listed["connections"][2];
-    assert!(absent.get("user").is_some() && absent.get("label").is_some(), "null, not left out: {absent}");
-}
-
-#[tokio::test]
 async fn no_address_is_kept_if_none_is_wanted() {
     let broker = broker(&[("CLIENT_ADDRESSES", "none")]).await;
-    grant(&mint_as(&broker, "ann", "").await);
+    mint_as(&broker, "ann", "").await.grant();
     assert_eq!(keys(&broker.operator("/api/spenders?by=address").await.json()), []);
     assert_eq!(broker.operator("/api/grants").await.json()["grants"][0]["address"], Value::Null);
 }
@@ -169,7 +120,7 @@ async fn no_address_is_kept_if_none_is_wanted() {
 #[tokio::test]
 async fn a_user_over_the_limit_is_refused_and_others_are_not() {
     let broker = broker(&[("USER_LIMIT_GB", "0.01")]).await;
-    let ann = grant(&mint_as(&broker, "ann", "?ttl=600").await);
+    let ann = mint_as(&broker, "ann", "?ttl=600").await.grant();
     spend(&broker, &ann, 12_000_000).await;
     let refused = mint_as(&broker, "ann", "").await;
     assert_eq!(refused.error(), (429, "USER_LIMIT_REACHED".into()));
@@ -195,7 +146,7 @@ async fn in_strict_mode_what_a_user_holds_is_reserved() {
     let broker = broker(&settings).await;
     // 15 MB a minute: twice six minutes fit.
     for _ in 0..2 {
-        grant(&mint_as(&broker, "ann", "?ttl=300").await);
+        mint_as(&broker, "ann", "?ttl=300").await.grant();
     }
     let refused = mint_as(&broker, "ann", "?ttl=300").await;
     assert_eq!(refused.error(), (429, "USER_LIMIT_REACHED".into()));
@@ -209,8 +160,8 @@ async fn a_blocked_user_is_refused_also_after_a_restart() {
     let state = StateDir::new();
     let settings = [("STATE_DIR", state.path())];
     let first = broker(&settings).await;
-    let ann = grant(&mint_as(&first, "ann", "?ttl=600").await);
-    let blocked = operator(&first, Method::POST, "/api/users/ann/block").await;
+    let ann = mint_as(&first, "ann", "?ttl=600").await.grant();
+    let blocked = first.order(Method::POST, "/api/users/ann/block").await;
     let message = "ann is blocked and gets no credentials. What ann has continues to work until it is revoked (turn-broker revoke --user). Callers without a token are not stopped: set AUTH_REQUIRED=true to refuse them.";
     assert_eq!(blocked.json(), json!({"user": "ann", "blocked": true, "message": message}));
     assert_eq!(mint_as(&first, "ann", "").await.error(), (403, "USER_BLOCKED".into()));
@@ -225,7 +176,7 @@ async fn a_blocked_user_is_refused_also_after_a_restart() {
     let second = broker(&settings).await;
     assert_eq!(mint_as(&second, "ann", "").await.error(), (403, "USER_BLOCKED".into()));
     assert_eq!(mint_as(&second, "bob", "").await.status, 200);
-    let unblocked = operator(&second, Method::DELETE, "/api/users/ann/block").await;
+    let unblocked = second.order(Method::DELETE, "/api/users/ann/block").await;
     assert_eq!(unblocked.json()["blocked"], false);
     let page = second.operator("/api/spenders").await.json();
     let blocked = page["spenders"].as_array().unwrap().iter().map(|row| row["blocked"].clone());
@@ -239,7 +190,7 @@ async fn blocked_users_are_listed_also_if_they_have_spent_nothing() {
     let listed = async |path: &str| broker.operator(path).await.json()["blockedUsers"].clone();
     assert_eq!(listed("/api/spenders").await, json!({"count": 0, "names": []}));
     for n in (0..52).rev() {
-        operator(&broker, Method::POST, &format!("/api/users/user-{n:02}/block")).await;
+        broker.order(Method::POST, &format!("/api/users/user-{n:02}/block")).await;
     }
     let first = listed("/api/spenders?by=label&limit=1").await;
     assert_eq!(
@@ -247,7 +198,7 @@ async fn blocked_users_are_listed_also_if_they_have_spent_nothing() {
         (&52.into(), &"user-00".into(), &"user-49".into())
     );
     assert_eq!(first["names"].as_array().unwrap().len(), 50, "the list is bounded");
-    operator(&broker, Method::DELETE, "/api/users/user-07/block").await;
+    broker.order(Method::DELETE, "/api/users/user-07/block").await;
     let then = listed("/api/spenders").await;
     assert_eq!(
         (&then["count"], &then["names"][7], &then["names"][49]),
@@ -258,13 +209,13 @@ async fn blocked_users_are_listed_also_if_they_have_spent_nothing() {
 #[tokio::test]
 async fn all_credentials_of_a_user_are_revoked_at_once() {
     let broker = broker(&[]).await;
-    let ann = grant(&mint_as(&broker, "ann", "").await);
-    grant(&mint_as(&broker, "ann", "").await);
-    let bob = grant(&mint_as(&broker, "bob", "").await);
+    let ann = mint_as(&broker, "ann", "").await.grant();
+    mint_as(&broker, "ann", "").await.grant();
+    let bob = mint_as(&broker, "bob", "").await.grant();
     for token in [&ann, &bob] {
         assert!(broker.post(token, "/api/connections", json!({})).await.status.is_success());
     }
-    let revoked = operator(&broker, Method::POST, "/api/users/ann/revoke").await;
+    let revoked = broker.order(Method::POST, "/api/users/ann/revoke").await;
     // A day, and two hours of tail.
     let until = "2025-01-16T14:01:00.000Z";
     let message = format!(
@@ -290,17 +241,17 @@ async fn all_credentials_of_a_user_are_revoked_at_once() {
 #[tokio::test]
 async fn all_credentials_of_a_user_are_ended_at_the_provider_and_each_is_asked_for_once() {
     let state = StateDir::new();
-    let settings = [("STATE_DIR", state.path()), ("AUTH_JWT_SECRET", SECRET), ("RATE_LIMIT_REQUESTS", "500")];
+    let settings = [("STATE_DIR", state.path()), USERS, ("RATE_LIMIT_REQUESTS", "500")];
     let (cloudflare, first) = with_cloudflare_and(&settings).await;
     for _ in 0..130 {
-        grant(&mint_as(&first, "ann", "").await);
+        mint_as(&first, "ann", "").await.grant();
     }
-    grant(&mint_as(&first, "bob", "").await);
+    mint_as(&first, "bob", "").await.grant();
     for _ in 0..10 {
         cloudflare.next(Fault::ServerErrorHtml(500));
     }
     cloudflare.next(Fault::NotFound404);
-    let revoked = operator(&first, Method::POST, "/api/users/ann/revoke").await.json();
+    let revoked = first.order(Method::POST, "/api/users/ann/revoke").await.json();
     assert_eq!(result(&revoked), [130, 119, 10, 0]);
     let asked = || {
         let requests = cloudflare.history().requests();
@@ -311,7 +262,7 @@ async fn all_credentials_of_a_user_are_ended_at_the_provider_and_each_is_asked_f
     // The fake is the same provider: only the ten are asked for again.
     let second = broker_at(&cloudflare, &settings).await;
     for _ in 0..2 {
-        let again = operator(&second, Method::POST, "/api/users/ann/revoke").await.json();
+        let again = second.order(Method::POST, "/api/users/ann/revoke").await.json();
         assert_eq!(result(&again), [130, 129, 0, 0]);
         assert_eq!(asked(), 140);
     }
@@ -329,7 +280,7 @@ async fn an_app_server_opens_no_connection_for_a_blocked_user_and_what_is_open_g
         broker.post(REPORTER, "/api/connections", json!({"connectionId": id, "user": user})).await
     };
     assert_eq!(open("r", "ann").await.status, 201);
-    operator(&broker, Method::POST, "/api/users/ann/block").await;
+    broker.order(Method::POST, "/api/users/ann/block").await;
     assert_eq!(open("s", "ann").await.error(), (403, "USER_BLOCKED".into()));
     assert_eq!(
         (open("r", "ann").await.status, open("s", "bob").await.status),
@@ -337,28 +288,4 @@ async fn an_app_server_opens_no_connection_for_a_blocked_user_and_what_is_open_g
     );
     let report = json!({"bytesReceived": 7_000_000});
     assert!(broker.post(REPORTER, "/api/connections/r/heartbeat", report).await.status.is_success());
-}
-
-#[tokio::test]
-async fn what_an_app_server_reports_counts_for_the_user_it_names() {
-    let broker = broker(&[]).await;
-    let opened = json!({"connectionId": "r", "user": "ann", "label": "room-9"});
-    assert!(broker.post(REPORTER, "/api/connections", opened).await.status.is_success());
-    broker.advance(20);
-    let report = json!({"bytesReceived": 7_000_000});
-    assert!(broker.post(REPORTER, "/api/connections/r/heartbeat", report).await.status.is_success());
-    assert_eq!(keys(&broker.operator("/api/spenders").await.json()), [("ann".into(), 7_000_000)]);
-    assert_eq!(keys(&broker.operator("/api/spenders?by=label").await.json()), [("room-9".into(), 7_000_000)]);
-}
-
-#[tokio::test]
-async fn the_routes_need_the_operators_token() {
-    let broker = broker(&[]).await;
-    for path in ["/api/spenders", "/api/grants"] {
-        assert_eq!(broker.get(path).await.error(), (401, "UNAUTHORIZED".into()), "{path}");
-    }
-    for (method, path) in [(Method::POST, "revoke"), (Method::POST, "block"), (Method::DELETE, "block")] {
-        let answer = Answer::of(broker.request(method, &format!("/api/users/ann/{path}"))).await;
-        assert_eq!(answer.error(), (401, "UNAUTHORIZED".into()), "{path}");
-    }
 }

@@ -4,11 +4,12 @@ mod keys;
 mod rates;
 mod tokens;
 
+use crate::support::fake_issuer::{Signer, USERS, sign, user_token};
 use std::path::Path;
 
-use crate::support::fake_issuer::Signer;
 use crate::support::{
-    Answer, FakeCloudflare, REPORTER, StateDir, TestBroker, broker_at, eventually, with_cloudflare_and,
+    Answer, FakeCloudflare, MANUAL, REPORTER, StateDir, TestBroker, broker_at, eventually,
+    with_cloudflare_and,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -16,22 +17,12 @@ use turn_broker::journal::Journal;
 use turn_broker::journal::store::Store;
 use turn_ledger::{Spender, Stored};
 
-const SECRET: &str = "jwt-fixture-secret-of-32-characters-or-more";
 /// The time of [`TestBroker::start`].
 const NOW: i64 = 1_736_942_400;
-const HS256: [(&str, &str); 1] = [("AUTH_JWT_SECRET", SECRET)];
-const REQUIRED: [(&str, &str); 2] = [("AUTH_JWT_SECRET", SECRET), ("AUTH_REQUIRED", "true")];
+const REQUIRED: [(&str, &str); 2] = [USERS, ("AUTH_REQUIRED", "true")];
 
 fn claims(user: &str) -> Value {
     json!({"sub": user, "exp": NOW + 3_600})
-}
-
-fn token(user: &str) -> String {
-    Signer::hs256(SECRET).sign(None, &json!({"sub": user, "exp": NOW + 86_400}))
-}
-
-async fn mint_with(broker: &TestBroker, token: &str) -> Answer {
-    mint_at(broker, "/api/turn-credentials", token).await
 }
 
 async fn mint_at(broker: &TestBroker, path: &str, token: &str) -> Answer {
@@ -67,9 +58,9 @@ async fn a_user_is_required_if_the_operator_says_so() {
         for answer in refused {
             assert_eq!(answer.error(), (401, "UNAUTHORIZED".into()), "{path}");
         }
-        let expired = Signer::hs256(SECRET).sign(None, &json!({"sub": "ann", "exp": NOW - 60}));
+        let expired = sign(&json!({"sub": "ann", "exp": NOW - 60}));
         assert_eq!(mint_at(&broker, path, &expired).await.error(), (401, "INVALID_TOKEN".into()), "{path}");
-        assert_eq!(mint_at(&broker, path, &token("ann")).await.status, 200, "{path}");
+        assert_eq!(mint_at(&broker, path, &user_token("ann")).await.status, 200, "{path}");
     }
     assert_eq!(cloudflare.history().mints(), 4);
 }
@@ -108,18 +99,18 @@ async fn a_grant_proves_its_renewal_which_keeps_the_user_and_the_label_over_a_re
     let request = broker
         .request(Method::GET, "/api/turn-credentials?label=room-1")
         .header("origin", "http://localhost:5173")
-        .bearer_auth(token("ann"));
-    let grant = Answer::of(request).await.json()["grant"].as_str().unwrap().to_owned();
-    assert_eq!(mint_with(&broker, &grant).await.error().0, 401, "too early, so the grant proves nothing");
+        .bearer_auth(user_token("ann"));
+    let grant = Answer::of(request).await.grant();
+    assert_eq!(broker.mint_with(&grant).await.error().0, 401, "too early, so the grant proves nothing");
     broker.finish().await;
 
     let broker = broker_at(&cloudflare, &settings).await;
     broker.advance(2_700);
-    let renewed = mint_with(&broker, &grant).await;
+    let renewed = broker.mint_with(&grant).await;
     assert_eq!(renewed.status, 200);
-    assert_eq!(mint_with(&broker, &grant).await.error().0, 401, "a grant renews once");
+    assert_eq!(broker.mint_with(&grant).await.error().0, 401, "a grant renews once");
     broker.advance(2_700);
-    let next = renewed.json()["grant"].as_str().unwrap().to_owned();
+    let next = renewed.grant();
     assert_eq!(mint_at(&broker, "/api/turn-credentials?label=room-2", &next).await.status, 200);
     broker.finish().await;
 
@@ -158,7 +149,7 @@ async fn a_label_is_stored_or_refused_at_every_route_that_mints() {
 async fn a_reporter_names_users_and_labels_and_a_client_does_not() {
     let state = StateDir::new();
     let (_cloudflare, broker) = with_cloudflare_and(&[("STATE_DIR", state.path())]).await;
-    let grant = broker.mint().await.json()["grant"].as_str().unwrap().to_owned();
+    let grant = broker.grant().await;
     let body = |id: &str, user: &str| json!({"connectionId": id, "user": user, "label": "room-1"});
     assert_eq!(broker.post(&grant, "/api/connections", body("call", "eve")).await.status, 201);
     assert_eq!(broker.post(REPORTER, "/api/connections", body("other", "bob")).await.status, 201);
@@ -183,16 +174,15 @@ async fn a_reporter_names_users_and_labels_and_a_client_does_not() {
 /// grant is refused; elsewhere its holder gets a credential as a caller without a grant.
 #[tokio::test]
 async fn where_users_are_known_a_grant_without_a_row_cannot_renew() {
-    let manual = r#"[{"urls":"turn:relay.example:3478","username":"u","credential":"c"}]"#;
-    for (auth, status) in [(&REQUIRED[..], 401), (&HS256[..], 200)] {
-        let settings = [&[("ICE_SOURCES", "manual"), ("MANUAL_ICE_SERVERS", manual)], auth].concat();
+    for (auth, status) in [(&REQUIRED[..], 401), (&[USERS][..], 200)] {
+        let settings = [&MANUAL[..], auth].concat();
         let broker = TestBroker::start(&settings).await;
-        let minted = mint_at(&broker, "/api/turn-credentials?ttl=60", &token("ann")).await;
+        let minted = mint_at(&broker, "/api/turn-credentials?ttl=60", &user_token("ann")).await;
         assert_eq!(minted.json()["source"], "manual");
-        let grant = minted.json()["grant"].as_str().unwrap().to_owned();
+        let grant = minted.grant();
         broker.advance(45);
         for _ in 0..2 {
-            let answer = mint_with(&broker, &grant).await;
+            let answer = broker.mint_with(&grant).await;
             assert_eq!(answer.status, status, "as without a grant: {auth:?}");
         }
     }

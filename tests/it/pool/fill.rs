@@ -9,7 +9,7 @@ use turn_broker::mint::Source;
 use turn_broker::mint::credential_source::CredentialSource;
 use turn_broker::mint::provider::{Filled, Provider};
 
-use super::{AHEAD, CALLERS, TTL, steady_callers, steady_callers_of};
+use super::{AHEAD, CALLERS, steady_callers, steady_callers_of};
 use crate::support::{FakeCloudflare, Fault, OPERATOR, TestBroker, eventually, with_cloudflare};
 
 /// A provider, and a frozen broker with this demand. The freeze stops the periodic refill, so a test calls `fill` itself.
@@ -76,40 +76,12 @@ async fn while_the_breaker_is_open_only_a_caller_tries_the_provider() {
 }
 
 #[tokio::test]
-async fn the_ttl_counts_from_the_start_of_the_call_however_long_it_takes() {
-    let (cloudflare, broker, provider) = frozen_with(2).await;
-    let broker = Arc::new(broker);
-    let waits = Arc::clone(&broker);
-    cloudflare.observe(move |_, _| waits.advance(100));
-    assert_eq!(provider.fill().await, minted(1));
-    cloudflare.observe(|_, _| {});
-    broker.post(OPERATOR, "/api/budget/freeze", json!({"frozen": false})).await;
-    assert_eq!(broker.mint().await.json()["ttl"], TTL - 100);
-}
-
-#[tokio::test]
 async fn one_failed_call_of_many_counts_and_the_others_are_pooled() {
     let (cloudflare, _broker, provider) = frozen_with(CALLERS).await;
     cloudflare.next(Fault::TooManyRequests);
     assert_eq!(provider.fill().await, Filled { minted: AHEAD - 1, failed: 1 });
     assert_eq!(provider.pool_counts().ready, AHEAD - 1);
     assert_eq!(provider.fill().await, minted(1));
-}
-
-#[tokio::test]
-async fn failed_mints_do_not_fill_the_pool() {
-    let (cloudflare, broker) = with_cloudflare().await;
-    cloudflare.always(Fault::TooManyRequests);
-    for _ in 0..3 {
-        for _ in 0..CALLERS {
-            broker.mint().await;
-        }
-        broker.advance(60);
-    }
-    cloudflare.heal();
-    assert_eq!(broker.mint().await.json()["source"], "cloudflare");
-    assert_eq!(provider_of(&broker).fill().await, minted(0), "one wasted of two minted would be half");
-    assert_eq!(cloudflare.history().minted(), 1);
 }
 
 #[tokio::test]

@@ -4,7 +4,6 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::process::Process;
-use crate::support::test_broker::START;
 use crate::support::{Answer, OPERATOR, StateDir, TestBroker, http_client};
 
 /// `START` in milliseconds since 1970.
@@ -55,18 +54,6 @@ fn assert_refused(answer: &Answer, status: u16, text: &str) {
     assert_eq!((answer.status.as_u16(), answer.text.as_str()), (status, text));
     assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"));
     assert_readable(answer);
-}
-
-#[test]
-fn the_time_of_these_tests_is_the_brokers() {
-    let start: turn_ledger::Timestamp = chrono::DateTime::parse_from_rfc3339(START).unwrap().to_utc().into();
-    assert_eq!(start.as_millis(), NOW_MS);
-}
-
-#[tokio::test]
-async fn it_is_off_by_default() {
-    let broker = TestBroker::start(&[]).await;
-    assert_eq!(post(&broker, &json!({"r": "room-1"})).await.error(), (404, "NOT_FOUND".to_owned()));
 }
 
 #[tokio::test]
@@ -225,22 +212,6 @@ async fn polling_has_an_allowance_of_its_own_for_each_address() {
     assert_eq!(Answer::of(mint).await.status, 200, "polls take nothing from the mints");
     broker.advance(60);
     assert_eq!(from("192.0.2.1").await.status, 200);
-}
-
-#[tokio::test]
-async fn one_address_fills_only_its_own_share() {
-    let broker = start(&[]).await;
-    let publish = async |room: usize, address: &str| {
-        let mut body = publish("a", &json!([]));
-        body["r"] = json!(format!("room-{room}"));
-        let request = broker.request(Method::POST, "/p2pcf").header("x-forwarded-for", address);
-        Answer::of(request.json(&body)).await
-    };
-    for room in 0..256 {
-        assert_eq!(publish(room, "192.0.2.1").await.status, 200);
-    }
-    assert_refused(&publish(256, "192.0.2.1").await, 429, "Too many entries");
-    assert_eq!(publish(256, "192.0.2.2").await.status, 200);
 }
 
 #[tokio::test]

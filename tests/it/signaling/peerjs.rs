@@ -2,13 +2,12 @@
 //! over real sockets, with the HTTP routes.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
 
 use reqwest::Method;
 
 use super::{assert_next, next_text, refused};
 use crate::support::process::Process;
-use crate::support::socket_client::{Got, SocketClient};
+use crate::support::socket_client::SocketClient;
 use crate::support::{Answer, TestBroker, eventually};
 
 const OPEN: &str = r#"{"type":"OPEN"}"#;
@@ -164,46 +163,6 @@ async fn a_foreign_page_gets_neither_an_id_nor_a_socket() {
 }
 
 #[tokio::test]
-async fn the_key_is_a_setting() {
-    let broker = start(&[("PEERJS_KEY", "our-key")]).await;
-    let mut socket = connect(&broker, "a", "t").await;
-    assert_eq!(socket.next_json().await["payload"]["msg"], "Invalid key provided");
-    assert_eq!(socket.next().await, Got::Close(1000, String::new()));
-    let path = "/peerjs/peerjs?key=our-key&id=a&token=t";
-    let mut socket = SocketClient::open(broker.address, path, &[]).await.unwrap();
-    assert_next(&mut socket, OPEN).await;
-}
-
-#[tokio::test]
-async fn messages_pass_byte_for_byte_in_order() {
-    let broker = start(&[]).await;
-    let (mut a, mut b) = (open(&broker, "a", "t").await, open(&broker, "b%20%C3%A4", "t").await);
-    for n in 0..200 {
-        a.send(&offer("b ä", n)).await;
-    }
-    for n in 0..200 {
-        assert_next(&mut b, &offered("a", "b ä", n)).await;
-    }
-    let metadata = format!(r#"{{ "a":1.50,"a":2, "text":"{}" }}"#, "x".repeat(200_000));
-    b.send(&format!(r#"{{"type":"ANSWER","src":"forged","dst":"a","payload":{metadata}}}"#)).await;
-    assert_next(&mut a, &format!(r#"{{"type":"ANSWER","src":"b ä","dst":"a","payload":{metadata}}}"#)).await;
-}
-
-#[tokio::test]
-async fn what_no_client_sends_harms_nobody() {
-    let broker = start(&[]).await;
-    let (mut a, mut b) = (open(&broker, "a", "t").await, open(&broker, "b", "t").await);
-    for odd in ["", "{", "null", "5", "[]", r#"{"type":"OFFER","dst":5,"payload":{}}"#] {
-        a.send(odd).await;
-    }
-    a.send_binary(b"{}").await;
-    a.send(&offer("b", 1)).await;
-    assert_next(&mut b, &offered("a", "b", 1)).await;
-    a.send(&format!(r#"{{"type":"OFFER","x":"{}"}}"#, "x".repeat(256 * 1024))).await;
-    assert_eq!(a.closed().await.0, 1009);
-}
-
-#[tokio::test]
 async fn what_bounds_drop_is_counted() {
     let broker = start(&[]).await;
     let (mut a, mut b) = (open(&broker, "a", "t").await, open(&broker, "b", "t").await);
@@ -224,57 +183,6 @@ async fn what_bounds_drop_is_counted() {
     b.send(&"x".repeat(512 * 1024)).await;
     assert_eq!(b.closed().await.0, 1009, "longer than the library reads");
     assert_eq!(dropped("too_long").await, Some(2));
-}
-
-#[tokio::test]
-async fn a_new_socket_with_the_same_token_replaces_the_old_one() {
-    let broker = start(&[]).await;
-    let (mut old, mut b) = (open(&broker, "a", "t").await, open(&broker, "b", "t").await);
-    let mut other = connect(&broker, "a", "other").await;
-    assert_next(&mut other, r#"{"type":"ID-TAKEN","payload":{"msg":"ID is taken"}}"#).await;
-    assert_eq!(other.next().await, Got::Close(1000, String::new()));
-    let mut new = open(&broker, "a", "t").await;
-    assert_eq!(old.closed().await.0, 1000);
-    b.send(&offer("a", 1)).await;
-    assert_next(&mut new, &offered("b", "a", 1)).await;
-}
-
-#[tokio::test]
-async fn an_id_is_free_at_once_and_nobody_is_told() {
-    let broker = start(&[]).await;
-    let (a, mut b) = (open(&broker, "a", "t").await, open(&broker, "b", "t").await);
-    a.close().await;
-    drop(open(&broker, "a", "token-of-a-reloaded-page").await);
-    b.send(&offer("b", 1)).await;
-    assert_next(&mut b, &offered("b", "b", 1)).await;
-}
-
-#[tokio::test]
-async fn a_message_waits_for_an_absent_peer_and_expires() {
-    let broker = start(&[]).await;
-    let mut a = open(&broker, "a", "t").await;
-    a.send(&offer("late", 1)).await;
-    a.send(&offer("a", 1)).await;
-    assert_next(&mut a, &offered("a", "a", 1)).await;
-    let mut late = open(&broker, "late", "t").await;
-    assert_next(&mut late, &offered("a", "late", 1)).await;
-
-    #[expect(clippy::disallowed_methods, reason = "the broker's timer runs in real time")]
-    let began = Instant::now();
-    a.send(&offer("never", 1)).await;
-    assert_next(&mut a, r#"{"type":"EXPIRE","src":"never","dst":"a"}"#).await;
-    assert!(began.elapsed() >= Duration::from_secs(5));
-}
-
-#[tokio::test]
-async fn a_restart_closes_with_1001_and_the_same_ids_come_back() {
-    let broker = start(&[]).await;
-    let mut a = open(&broker, "a", "t").await;
-    broker.shut_down();
-    assert_eq!(a.closed().await, (1001, "shutting down".into()));
-    broker.finish().await;
-    let broker = start(&[]).await;
-    open(&broker, "a", "t").await;
 }
 
 #[tokio::test]

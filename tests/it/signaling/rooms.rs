@@ -126,21 +126,6 @@ async fn a_chosen_name_is_kept_in_a_cookie_through_a_restart() {
 }
 
 #[tokio::test]
-async fn a_visitor_cannot_become_another_one_by_choosing_the_same_name() {
-    let broker = start(&[]).await;
-    let chosen = async || cookie(&set_username(&broker, "", "username=Ann", ("x-a", "b")).await);
-    let enter = async |cookie: &str| {
-        let headers = [("cookie", cookie)];
-        let opened = SocketClient::open(broker.address, "/parties/rooms/r?_pk=a", &headers);
-        opened.await.unwrap().next_json().await
-    };
-    let (ann, eve) = (chosen().await, chosen().await);
-    assert_eq!(enter(&ann).await["type"], "roomState");
-    assert_eq!(enter(&eve).await["error"], "USER_ID_TAKEN");
-    assert_eq!(enter(&ann).await["type"], "roomState");
-}
-
-#[tokio::test]
 async fn over_https_the_cookie_is_secure_and_behind_a_sign_in_there_is_none() {
     let broker = start(&[]).await;
     let answer = set_username(&broker, "", "username=ann", ("x-forwarded-proto", "https")).await;
@@ -194,19 +179,4 @@ async fn a_foreign_page_may_neither_connect_nor_choose_a_name() {
     assert_eq!(set_username(&broker, "", "username=ann", evil).await.status, 403);
     let own = ("origin", "https://app.example");
     assert!(SocketClient::open(broker.address, "/parties/rooms/r", &[(USER, "ann"), own]).await.is_ok());
-}
-
-#[tokio::test]
-async fn without_signaling_there_are_no_rooms() {
-    let broker = TestBroker::start(&[]).await;
-    assert_eq!(refusal(&broker, "/parties/rooms/r", &[(USER, "ann")]).await.0, 404);
-    assert_eq!(set_username(&broker, "", "username=ann", ("x-a", "b")).await.status, 404);
-}
-
-#[tokio::test]
-async fn a_drain_closes_the_rooms() {
-    let broker = start(&[]).await;
-    let mut ann = open(&broker, "a", "ann").await;
-    broker.shut_down();
-    assert_eq!(ann.closed().await, (1001, "shutting down".to_owned()));
 }

@@ -1,7 +1,5 @@
 //! Messages that clients begin and do not finish. What they occupy is bounded, and costs nobody else a socket.
 
-use turn_broker::signal::inbox::MESSAGE_MAX;
-
 use super::{assert_next, next_text};
 use crate::support::socket_client::SocketClient;
 use crate::support::{TestBroker, eventually};
@@ -41,20 +39,4 @@ async fn messages_that_do_not_end_are_bounded_and_others_go_on() {
         pair[from].send(&format!(r#"{{"type":"OFFER","payload":{{}},"dst":"page-{dst}"}}"#)).await;
         assert!(next_text(pair[to]).await.contains("OFFER"));
     }
-}
-
-#[tokio::test]
-async fn pings_do_not_keep_a_message_that_does_not_end() {
-    let broker = TestBroker::start(&[("SIGNALING", "peerjs")]).await;
-    let mut socket =
-        SocketClient::open(broker.address, "/peerjs/peerjs?key=peerjs&id=a&token=t", &[]).await.unwrap();
-    assert_next(&mut socket, r#"{"type":"OPEN"}"#).await;
-    for _ in 0..2 {
-        socket.ping().await;
-    }
-    socket.begin_text(100).await.unwrap();
-    socket.ping().await;
-    tokio::time::sleep(MESSAGE_MAX).await;
-    socket.send_ping().await;
-    assert_eq!(socket.closed().await, (1008, "message not finished".into()));
 }

@@ -54,33 +54,3 @@ async fn a_fully_reserved_limit_is_reported_as_such() {
     assert!(!hint_codes(&broker.status().await).contains(&"PROMISED_IN_FULL"));
     assert_eq!(broker.mint().await.json()["source"], "cloudflare", "there is room for another grant");
 }
-
-#[tokio::test]
-async fn no_report_raises_the_bound_above_zero() {
-    let (_cloudflare, broker) = with_cloudflare_and(&ROOM_FOR_SEVEN).await;
-    let mut grants = vec![];
-    for _ in 0..7 {
-        grants.push(broker.mint().await.json()["grant"].as_str().unwrap().to_owned());
-    }
-    for grant in &grants {
-        broker.post(grant, "/api/connections", json!({"connectionId": "c"})).await;
-    }
-    broker.advance(60);
-    for grant in &grants {
-        broker.post(grant, "/api/connections/c/heartbeat", json!({"bytesReceived": u64::MAX})).await;
-    }
-    assert_eq!(broker.status().await["overshootBoundGB"], "0.00");
-}
-
-#[tokio::test]
-async fn a_failed_mint_releases_its_reservation() {
-    let (cloudflare, broker) = with_cloudflare_and(&ROOM_FOR_SEVEN).await;
-    for _ in 0..3 {
-        cloudflare.next(crate::support::Fault::NotFound404);
-        assert_eq!(broker.mint().await.json()["reason"], "PROVIDER_UNAVAILABLE");
-    }
-    for _ in 0..7 {
-        assert_eq!(broker.mint().await.json()["source"], "cloudflare");
-    }
-    assert_eq!(broker.mint().await.status, 429);
-}

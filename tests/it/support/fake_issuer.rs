@@ -23,6 +23,20 @@ use tokio::task::JoinHandle;
 /// Only for tests: made by `openssl genpkey -algorithm RSA`.
 const RSA_KEY: &[u8] = include_bytes!("issuer_rsa.pk8");
 
+const JWT_SECRET: &str = "jwt-fixture-secret-of-32-characters-or-more";
+/// The setting with which a broker accepts each [`user_token`].
+pub(crate) const USERS: (&str, &str) = ("AUTH_JWT_SECRET", JWT_SECRET);
+
+/// A token of this user. It expires in 2100.
+pub(crate) fn user_token(user: &str) -> String {
+    sign(&json!({"sub": user, "exp": 4_102_444_800_u64}))
+}
+
+/// A token with these claims, signed with the secret of [`USERS`].
+pub(crate) fn sign(claims: &Value) -> String {
+    Signer::hs256(JWT_SECRET).sign(None, claims)
+}
+
 /// A key that signs tokens.
 pub(crate) enum Signer {
     Hs256(String),

@@ -1,5 +1,6 @@
 //! Shared parts of the tests: a broker in this process, a manual clock, fakes of the services around it.
 
+use serde_json::Value;
 use turn_broker::alert::rules::SourceStates;
 
 #[expect(dead_code, reason = "the program of the same name uses more of it")]
@@ -9,6 +10,7 @@ pub(crate) mod fake_issuer;
 pub(crate) mod fake_sfu;
 pub(crate) mod fake_turn;
 pub(crate) mod fake_webhook;
+pub(crate) mod log;
 pub(crate) mod manual_clock;
 pub(crate) mod process;
 pub(crate) mod socket_client;
@@ -48,6 +50,23 @@ pub(crate) const OPERATOR: &str = "operator-fixture-token";
 pub(crate) const REPORTER: &str = "reporter-fixture-token";
 /// The provider's token in tests.
 pub(crate) const API_TOKEN: &str = "provider-fixture-token";
+
+/// A source that mints without a provider.
+pub(crate) const COTURN: [(&str, &str); 3] = [
+    ("ICE_SOURCES", "coturn"),
+    ("COTURN_URLS", "turn:relay.example:3478"),
+    ("COTURN_SECRET", "coturn-fixture-secret"),
+];
+/// A source that is not metered.
+pub(crate) const MANUAL: [(&str, &str); 2] = [
+    ("ICE_SOURCES", "manual"),
+    ("MANUAL_ICE_SERVERS", r#"[{"urls":"turn:own.example:3478","username":"u","credential":"c"}]"#),
+];
+
+/// The codes of the hints of a status.
+pub(crate) fn hint_codes(status: &Value) -> Vec<&str> {
+    status["hints"].as_array().unwrap().iter().map(|hint| hint["code"].as_str().unwrap()).collect()
+}
 
 /// A fake Cloudflare, and a broker that mints there.
 pub(crate) async fn with_cloudflare() -> (FakeCloudflare, TestBroker) {

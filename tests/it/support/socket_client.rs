@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
-use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
+use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 /// No frame takes this long, even on a busy machine.
@@ -71,17 +71,6 @@ impl SocketClient {
     pub(crate) async fn begin_text(&mut self, bytes: usize) -> Result<(), Error> {
         let frame = Frame::message(vec![b'x'; bytes], OpCode::Data(Data::Text), false);
         self.0.send(Message::Frame(frame)).await
-    }
-
-    pub(crate) async fn send_ping(&mut self) {
-        self.0.send(Message::Ping(Bytes::new())).await.unwrap();
-    }
-
-    /// Sends a control ping, and waits for the answer.
-    pub(crate) async fn ping(&mut self) {
-        self.send_ping().await;
-        let answer = tokio::time::timeout(PATIENCE, self.0.next()).await.expect("an answer");
-        assert!(matches!(answer, Some(Ok(Message::Pong(_)))), "{answer:?}");
     }
 
     /// Sends a close frame.

@@ -142,14 +142,45 @@ impl TestBroker {
         self.get("/api/turn-credentials").await
     }
 
+    /// A mint with a bearer token: a grant, or that of a user.
+    pub(crate) async fn mint_with(&self, token: &str) -> Answer {
+        Answer::of(self.request(Method::GET, "/api/turn-credentials").bearer_auth(token)).await
+    }
+
+    /// A mint of this client behind the trusted proxy.
+    pub(crate) async fn mint_from(&self, address: &str) -> Answer {
+        Answer::of(self.request(Method::GET, "/api/turn-credentials").header("x-forwarded-for", address))
+            .await
+    }
+
+    /// The grant of a new credential.
+    pub(crate) async fn grant(&self) -> String {
+        self.mint().await.grant()
+    }
+
     /// `GET /api/bandwidth-status`.
     pub(crate) async fn status(&self) -> Value {
         self.get("/api/bandwidth-status").await.json()
     }
 
+    /// The bytes charged in this period.
+    pub(crate) async fn used(&self) -> u64 {
+        self.status().await["usedBytes"].as_u64().unwrap()
+    }
+
     /// An operator's `GET`.
     pub(crate) async fn operator(&self, path: &str) -> Answer {
         Answer::of(self.request(Method::GET, path).bearer_auth(OPERATOR)).await
+    }
+
+    /// `GET /api/overview`.
+    pub(crate) async fn overview(&self) -> Value {
+        self.operator("/api/overview").await.json()
+    }
+
+    /// An operator's call with an empty body.
+    pub(crate) async fn order(&self, method: Method, path: &str) -> Answer {
+        Answer::of(self.request(method, path).bearer_auth(OPERATOR)).await
     }
 
     /// The value of a metric.
@@ -201,6 +232,12 @@ impl Answer {
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    /// The grant of a mint.
+    #[track_caller]
+    pub(crate) fn grant(&self) -> String {
+        self.json()["grant"].as_str().unwrap_or_else(|| panic!("no grant in {}", self.text)).to_owned()
     }
 
     /// The status and code of an error response.

@@ -1,33 +1,33 @@
 //! Whose allowance a request counts against: that of its user and of its address, or that of anonymous callers.
 
-use crate::support::fake_issuer::Signer;
+use crate::support::fake_issuer::{Signer, USERS, user_token};
 use crate::support::{Answer, TestBroker, with_cloudflare_and};
 use reqwest::Method;
 
-use super::{HS256, claims, mint_with, token};
+use super::claims;
 
 #[tokio::test]
 async fn the_rate_counts_for_each_user_and_ten_times_as_much_for_their_address() {
-    let settings = [HS256[0], ("RATE_LIMIT_REQUESTS", "2"), ("RATE_LIMIT_WINDOW_SECONDS", "86400")];
+    let settings = [USERS, ("RATE_LIMIT_REQUESTS", "2"), ("RATE_LIMIT_WINDOW_SECONDS", "86400")];
     let broker = TestBroker::start(&settings).await;
-    let first = mint_with(&broker, &token("user-0")).await;
+    let first = broker.mint_with(&user_token("user-0")).await;
     assert_eq!((first.status.as_u16(), first.header("ratelimit-limit")), (200, Some("2")));
-    assert_eq!(mint_with(&broker, &token("user-0")).await.status, 200);
-    assert_eq!(mint_with(&broker, &token("user-0")).await.error(), (429, "RATE_LIMITED".into()));
+    assert_eq!(broker.mint_with(&user_token("user-0")).await.status, 200);
+    assert_eq!(broker.mint_with(&user_token("user-0")).await.error(), (429, "RATE_LIMITED".into()));
     for user in 1..10 {
         for _ in 0..2 {
-            assert_eq!(mint_with(&broker, &token(&format!("user-{user}"))).await.status, 200, "{user}");
+            assert_eq!(broker.mint_with(&user_token(&format!("user-{user}"))).await.status, 200, "{user}");
         }
     }
-    let over = mint_with(&broker, &token("user-10")).await;
+    let over = broker.mint_with(&user_token("user-10")).await;
     assert_eq!((over.error().0, over.header("ratelimit-limit")), (429, Some("20")), "the address");
     let elsewhere =
         broker.request(Method::GET, "/api/turn-credentials").header("x-forwarded-for", "203.0.113.9");
-    assert_eq!(Answer::of(elsewhere.bearer_auth(token("user-11"))).await.status, 200);
+    assert_eq!(Answer::of(elsewhere.bearer_auth(user_token("user-11"))).await.status, 200);
     let elsewhere =
         broker.request(Method::GET, "/api/turn-credentials").header("x-forwarded-for", "203.0.113.9");
     assert_eq!(
-        Answer::of(elsewhere.bearer_auth(token("user-0"))).await.status,
+        Answer::of(elsewhere.bearer_auth(user_token("user-0"))).await.status,
         429,
         "a user is one everywhere"
     );
@@ -36,19 +36,19 @@ async fn the_rate_counts_for_each_user_and_ten_times_as_much_for_their_address()
 
 #[tokio::test]
 async fn bad_tokens_count_against_the_allowance_of_anonymous_callers_at_their_address() {
-    let settings = [HS256[0], ("RATE_LIMIT_REQUESTS", "2"), ("RATE_LIMIT_WINDOW_SECONDS", "86400")];
+    let settings = [USERS, ("RATE_LIMIT_REQUESTS", "2"), ("RATE_LIMIT_WINDOW_SECONDS", "86400")];
     let broker = TestBroker::start(&settings).await;
     let bad = Signer::hs256("another-secret-of-at-least-32-characters").sign(None, &claims("ann"));
     for status in [401, 401, 429] {
-        assert_eq!(mint_with(&broker, &bad).await.status, status);
+        assert_eq!(broker.mint_with(&bad).await.status, status);
     }
-    assert_eq!(mint_with(&broker, &token("ann")).await.status, 200, "users are served");
+    assert_eq!(broker.mint_with(&user_token("ann")).await.status, 200, "users are served");
 }
 
 #[tokio::test]
 async fn renewals_of_a_user_count_against_the_users_renewals() {
     let settings = [
-        HS256[0],
+        USERS,
         ("RATE_LIMIT_REQUESTS", "3"),
         ("RATE_LIMIT_RENEWALS", "1"),
         ("TURN_TTL_SECONDS", "3600"),
@@ -57,10 +57,10 @@ async fn renewals_of_a_user_count_against_the_users_renewals() {
     let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
     let mut grants = vec![];
     for user in ["ann", "ann", "bob"] {
-        grants.push(mint_with(&broker, &token(user)).await.json()["grant"].as_str().unwrap().to_owned());
+        grants.push(broker.mint_with(&user_token(user)).await.grant());
     }
     broker.advance(2_700);
     for (grant, status) in grants.iter().zip([200, 429, 200]) {
-        assert_eq!(mint_with(&broker, grant).await.status, status);
+        assert_eq!(broker.mint_with(grant).await.status, status);
     }
 }

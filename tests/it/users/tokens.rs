@@ -1,10 +1,10 @@
 //! Which tokens name a user, and which are refused.
 
 use crate::support::TestBroker;
-use crate::support::fake_issuer::{FakeIssuer, Signer};
+use crate::support::fake_issuer::{FakeIssuer, Signer, USERS, user_token};
 use serde_json::{Value, json};
 
-use super::{HS256, NOW, SECRET, claims, mint_with, token};
+use super::{NOW, claims};
 
 #[tokio::test]
 async fn a_token_of_each_algorithm_names_a_user() {
@@ -15,9 +15,9 @@ async fn a_token_of_each_algorithm_names_a_user() {
     let broker = TestBroker::start(&[("AUTH_JWKS_URL", &url), ("AUTH_REQUIRED", "true")]).await;
     for signer in &signers {
         let token = signer.sign(Some(signer.algorithm()), &claims("ann"));
-        assert_eq!(mint_with(&broker, &token).await.status, 200, "{}", signer.algorithm());
+        assert_eq!(broker.mint_with(&token).await.status, 200, "{}", signer.algorithm());
         let without_id = signer.sign(None, &claims("ann"));
-        assert_eq!(mint_with(&broker, &without_id).await.status, 200, "the only key for its algorithm");
+        assert_eq!(broker.mint_with(&without_id).await.status, 200, "the only key for its algorithm");
     }
     assert_eq!(issuer.requests(), 1);
 }
@@ -29,7 +29,7 @@ async fn bad_tokens_are_refused_also_where_anonymous_callers_are_not() {
     let url = issuer.url();
     let settings = [
         ("AUTH_JWKS_URL", url.as_str()),
-        ("AUTH_JWT_SECRET", SECRET),
+        USERS,
         ("AUTH_ISSUER", "https://issuer.example/"),
         ("AUTH_AUDIENCE", "turn-broker"),
     ];
@@ -41,9 +41,9 @@ async fn bad_tokens_are_refused_also_where_anonymous_callers_are_not() {
         claims[name] = value;
         claims
     };
-    let hs256 = Signer::hs256(SECRET);
+    let hs256 = Signer::hs256(USERS.1);
     for (signer, key_id) in [(&hs256, None), (&rs256, Some("rsa")), (&es256, Some("ec"))] {
-        assert_eq!(mint_with(&broker, &signer.sign(key_id, &good)).await.status, 200);
+        assert_eq!(broker.mint_with(&signer.sign(key_id, &good)).await.status, 200);
     }
     let public = rs256.public("rsa");
     let as_secret = [public.to_string(), public["n"].as_str().unwrap().to_owned()];
@@ -89,25 +89,25 @@ async fn bad_tokens_are_refused_also_where_anonymous_callers_are_not() {
         ("sub with a line break", hs256.sign(None, &with("sub", json!("a\nb")))),
     ];
     for (what, token) in bad {
-        let answer = mint_with(&broker, &token).await;
+        let answer = broker.mint_with(&token).await;
         assert_eq!(answer.error(), (401, "INVALID_TOKEN".into()), "{what}");
         assert!(!answer.text.contains(&token), "{what}");
     }
-    assert_eq!(mint_with(&broker, &hs256.sign(None, &with("exp", json!(NOW - 29)))).await.status, 200);
+    assert_eq!(broker.mint_with(&hs256.sign(None, &with("exp", json!(NOW - 29)))).await.status, 200);
     assert_eq!(broker.mint().await.status, 200, "anonymous");
 }
 
 #[tokio::test]
 async fn another_claim_may_name_the_user() {
-    let broker = TestBroker::start(&[HS256[0], ("AUTH_USER_CLAIM", "https://app.example/id")]).await;
-    let signer = Signer::hs256(SECRET);
+    let broker = TestBroker::start(&[USERS, ("AUTH_USER_CLAIM", "https://app.example/id")]).await;
+    let signer = Signer::hs256(USERS.1);
     let named = signer.sign(None, &json!({"https://app.example/id": "ann", "exp": NOW + 60}));
-    assert_eq!(mint_with(&broker, &named).await.status, 200);
-    assert_eq!(mint_with(&broker, &signer.sign(None, &claims("ann"))).await.error().0, 401);
+    assert_eq!(broker.mint_with(&named).await.status, 200);
+    assert_eq!(broker.mint_with(&signer.sign(None, &claims("ann"))).await.error().0, 401);
 }
 
 #[tokio::test]
 async fn without_settings_every_bearer_token_is_a_grant() {
     let broker = TestBroker::start(&[]).await;
-    assert_eq!(mint_with(&broker, &token("ann")).await.status, 200, "ignored");
+    assert_eq!(broker.mint_with(&user_token("ann")).await.status, 200, "ignored");
 }

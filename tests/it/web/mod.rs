@@ -127,11 +127,3 @@ async fn npm_finds_the_bytes_of_the_package_unchanged_after_a_restart() {
     }
     assert_eq!(package(&TestBroker::start(&[]).await).await.0, bytes);
 }
-
-#[tokio::test]
-async fn the_module_and_its_types_have_different_tags() {
-    let broker = TestBroker::start(&[]).await;
-    let [script, types] = FILES.map(|(path, ..)| path);
-    let (script, types) = (broker.get(script).await, broker.get(types).await);
-    assert_ne!(script.header("etag").unwrap(), types.header("etag").unwrap());
-}

@@ -36,24 +36,6 @@ async fn each_member_gets_its_own_credential_and_the_third_costs_nothing() {
 }
 
 #[tokio::test]
-async fn three_at_once_are_two_members_and_two_mints() {
-    let (cloudflare, broker) = with_ayame(&[]).await;
-    let mut sockets = [open(&broker).await, open(&broker).await, open(&broker).await];
-    for socket in &mut sockets {
-        socket.send_json(&register("r")).await;
-    }
-    let mut answers = Vec::new();
-    for socket in &mut sockets {
-        let answer = socket.next_json().await;
-        answers
-            .push(answer["isExistUser"].as_bool().map_or(answer["reason"].to_string(), |it| it.to_string()));
-    }
-    answers.sort();
-    assert_eq!(answers, [r#""full""#, "false", "true"]);
-    assert_eq!(cloudflare.history().mints(), 2);
-}
-
-#[tokio::test]
 async fn without_a_credential_a_member_gets_stun_servers() {
     for settings in [("TURN_ENABLED", "false"), ("RATE_LIMIT_REQUESTS", "1")] {
         let (cloudflare, broker) = with_ayame(&[settings]).await;

@@ -52,20 +52,6 @@ async fn a_room_ends_with_either_member_and_can_be_used_again() {
 }
 
 #[tokio::test]
-async fn a_standalone_pair_leaves_one_by_one() {
-    let (_cloudflare, broker) = with_ayame(&[]).await;
-    let standalone = json!({"type": "register", "roomId": "r", "standalone": true});
-    let (mut a, _) = registered(&broker, &standalone).await;
-    let (mut b, _) = registered(&broker, &standalone).await;
-    a.send(r#"{"type":"connected"}"#).await;
-    assert_eq!(next(&mut a).await, closed(1000, "connected"));
-    let (_, third) = registered(&broker, &register("r")).await;
-    assert_eq!(third, json!({"type": "reject", "reason": "full"}));
-    b.send(r#"{"type":"connected"}"#).await;
-    assert_eq!(next(&mut b).await, closed(1000, "connected"), "and no bye before");
-}
-
-#[tokio::test]
 async fn a_drain_says_bye_and_closes_with_1001() {
     let (_cloudflare, broker) = with_ayame(&[]).await;
     let [mut a, mut b] = pair(&broker, "r").await;

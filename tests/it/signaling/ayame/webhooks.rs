@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::alerts::Log;
 use crate::support::fake_webhook::{FakeWebhook, Received, Reply};
+use crate::support::log::Log;
 
 /// A broker with both webhooks.
 async fn with_webhooks(
@@ -24,7 +24,6 @@ fn about(webhook: &Received) -> [String; 3] {
     ["roomId", "clientId", "connectionId"].map(|field| body[field].as_str().unwrap().to_owned())
 }
 
-const ALLOWED: Reply = Reply::Text(r#"{"allowed":true}"#);
 const INTERNAL: &str = r#"{"reason":"InternalServerError","type":"reject"}"#;
 
 #[tokio::test]
@@ -61,15 +60,6 @@ async fn the_application_is_asked_and_told_with_copied_headers() {
 }
 
 #[tokio::test]
-async fn servers_of_the_application_replace_a_mint() {
-    let servers = r#"{"allowed":true,"iceServers":[{"urls":"turn:t","username":"u","credential":"c"}]}"#;
-    let (cloudflare, broker, _authn, _disconnect) = with_webhooks(&[Reply::Text(servers)], &[]).await;
-    let (_socket, accept) = joined(&broker, "r").await;
-    assert_eq!(accept["iceServers"], json!([{"urls": ["turn:t"], "username": "u", "credential": "c"}]));
-    assert_eq!(cloudflare.history().mints(), 0);
-}
-
-#[tokio::test]
 async fn a_refusal_and_every_failure_are_a_reject_without_a_mint() {
     let plan = [
         Reply::Text(r#"{"allowed":false,"reason":"not today"}"#),
@@ -93,38 +83,6 @@ async fn a_refusal_and_every_failure_are_a_reject_without_a_mint() {
     }
     assert_eq!(authn.history().len(), plan.len(), "no redirect is followed, and nothing is asked twice");
     assert_eq!(cloudflare.history().mints(), 0);
-}
-
-#[tokio::test]
-async fn a_full_room_asks_nobody() {
-    let (_cloudflare, broker, authn, _disconnect) = with_webhooks(&[ALLOWED, ALLOWED], &[]).await;
-    let _pair = pair(&broker, "r").await;
-    let (_, answer) = registered(&broker, &register("r")).await;
-    assert_eq!(answer["reason"], "full");
-    assert_eq!(authn.history().len(), 2);
-}
-
-#[tokio::test]
-async fn the_end_of_each_socket_is_told_once() {
-    let (_cloudflare, broker, _authn, disconnect) =
-        with_webhooks(&[ALLOWED, ALLOWED, Reply::Status(500)], &[]).await;
-    let [a, mut b] = pair(&broker, "r").await;
-    a.close().await;
-    assert_eq!(next(&mut b).await, bye());
-    assert_eq!(b.closed().await.0, 1000);
-    disconnect.wait_for(2).await;
-    registered(&broker, &register("rejected")).await.0.closed().await;
-    disconnect.wait_for(3).await;
-    open(&broker).await.close().await;
-    disconnect.wait_for(4).await;
-    broker.finish().await;
-    let told: Vec<_> = disconnect.history().iter().map(about).collect();
-    let rooms: Vec<_> = told.iter().map(|[room, ..]| room.as_str()).collect();
-    assert_eq!(rooms, ["r", "r", "rejected", ""]);
-    let mut connections: Vec<_> = told.iter().map(|[.., connection]| connection).collect();
-    connections.sort();
-    connections.dedup();
-    assert_eq!(connections.len(), 4);
 }
 
 #[tokio::test]

@@ -1,17 +1,15 @@
 //! Rooms of the SFU as calls: whose credentials are whose, what the operator sees, and how a room ends.
 
+use crate::support::fake_issuer::{USERS, sign};
+use crate::support::{Answer, COTURN, OPERATOR, TestBroker, eventually};
 use std::collections::BTreeMap;
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{Page, at, sent, start};
-use crate::support::fake_issuer::Signer;
 use crate::support::fake_sfu::FakeSfu;
-use crate::support::{Answer, OPERATOR, TestBroker, eventually};
 
-const COTURN: [(&str, &str); 3] =
-    [("ICE_SOURCES", "coturn"), ("COTURN_URLS", "turn:turn.example:3478"), ("COTURN_SECRET", "s")];
 const ICE_SERVERS: &str = "/partytracks/generate-ice-servers";
 
 async fn with_coturn(settings: &[(&str, &str)]) -> (FakeSfu, TestBroker) {
@@ -48,10 +46,9 @@ async fn a_mint_that_names_its_room_belongs_to_that_call() {
 
 #[tokio::test]
 async fn a_token_decides_the_room_of_a_mint() {
-    const SECRET: &str = "0123456789abcdef0123456789abcdef";
-    let (_sfu, broker) = with_coturn(&[("AUTH_JWT_SECRET", SECRET)]).await;
+    let (_sfu, broker) = with_coturn(&[USERS]).await;
     let claims = json!({ "sub": "ann", "exp": 1_736_942_400 + 600, "room": "red" });
-    let bearer = format!("Bearer {}", Signer::hs256(SECRET).sign(None, &claims));
+    let bearer = format!("Bearer {}", sign(&claims));
     let path = format!("{ICE_SERVERS}?correlationId=blue");
     assert_eq!(mint(&broker, &path, &[("authorization", &bearer)]).await, [(json!("sfu/red"), 1)]);
 }

@@ -7,16 +7,16 @@ mod metering;
 mod owners;
 mod restart;
 
+use crate::support::fake_issuer::{USERS, sign};
+use crate::support::{Answer, COTURN, OPERATOR, TestBroker};
 use std::sync::Arc;
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
-use crate::support::fake_issuer::Signer;
 use crate::support::fake_sfu::{FakeSfu, SFU_APP, SFU_SECRET, SfuFault};
 use crate::support::manual_clock::ManualClock;
 use crate::support::test_broker::START;
-use crate::support::{Answer, OPERATOR, TestBroker};
 
 const PREFIXES: [&str; 2] = ["/partytracks", "/api/calls"];
 
@@ -158,13 +158,6 @@ async fn a_path_outside_the_map_never_goes_upstream() {
 }
 
 #[tokio::test]
-async fn without_signaling_there_is_no_proxy() {
-    let broker = TestBroker::start(&[]).await;
-    let answer = Answer::of(broker.request(Method::POST, "/partytracks/sessions/new?correlationId=r")).await;
-    assert_eq!(answer.error(), (404, "NOT_FOUND".into()));
-}
-
-#[tokio::test]
 async fn a_refusal_of_a_new_session_is_never_json_and_never_a_redirect() {
     let (sfu, broker) = start(&[]).await;
     let open = async |fault| {
@@ -279,13 +272,7 @@ async fn the_header_names_the_room_for_a_page_without_a_query() {
 
 #[tokio::test]
 async fn a_grant_opens_a_session_and_an_expired_one_does_not() {
-    let (sfu, broker) = {
-        let sfu = FakeSfu::start().await;
-        let settings =
-            [("ICE_SOURCES", "coturn"), ("COTURN_URLS", "turn:turn.example:3478"), ("COTURN_SECRET", "s")];
-        let broker = at(&sfu, &settings).await;
-        (sfu, broker)
-    };
+    let (sfu, broker) = start(&COTURN).await;
     let minted = broker.mint().await.json();
     let grant = minted["grant"].as_str().unwrap();
     let open = || broker.request(Method::POST, "/partytracks/sessions/new").bearer_auth(grant);
@@ -302,12 +289,11 @@ async fn a_grant_opens_a_session_and_an_expired_one_does_not() {
 
 #[tokio::test]
 async fn where_users_are_required_only_a_user_opens_a_session_and_the_token_can_fix_the_room() {
-    const SECRET: &str = "0123456789abcdef0123456789abcdef";
     const NAMED: &str = "/partytracks/sessions/new?correlationId=blue";
-    let (sfu, broker) = start(&[("AUTH_JWT_SECRET", SECRET), ("AUTH_REQUIRED", "true")]).await;
+    let (sfu, broker) = start(&[USERS, ("AUTH_REQUIRED", "true")]).await;
     let token = |user: &str, room: Option<&str>| {
         let claims = json!({ "sub": user, "exp": 1_736_942_400 + 600, "room": room });
-        Signer::hs256(SECRET).sign(None, &claims)
+        sign(&claims)
     };
     let open = async |token: Option<String>, path: &str| {
         let request = broker.request(Method::POST, path);
@@ -367,28 +353,9 @@ async fn a_body_may_have_1_mib() {
 }
 
 #[tokio::test]
-async fn an_address_opens_sessions_at_a_rate() {
-    let (_sfu, broker) = start(&[]).await;
-    let open = || sent(&broker, Method::POST, "/partytracks/sessions/new?correlationId=r", "203.0.113.1");
-    for _ in 0..20 {
-        assert_eq!(Answer::of(open()).await.status, 201);
-    }
-    let refused = Answer::of(open()).await;
-    assert_eq!((refused.status.as_u16(), refused.header("retry-after")), (429, Some("1")));
-    assert!(refused.text.starts_with("too_many_sessions: "), "{}", refused.text);
-    broker.advance(1);
-    assert_eq!(Answer::of(open()).await.status, 201);
-}
-
-#[tokio::test]
 async fn ice_servers_are_minted_here_and_a_failure_is_a_list_of_stun_servers() {
     let sfu = FakeSfu::start().await;
-    let settings = [
-        ("ICE_SOURCES", "coturn"),
-        ("COTURN_URLS", "turn:turn.example:3478"),
-        ("COTURN_SECRET", "s"),
-        ("RATE_LIMIT_REQUESTS", "2"),
-    ];
+    let settings = [COTURN[0], COTURN[1], COTURN[2], ("RATE_LIMIT_REQUESTS", "2")];
     let broker = at(&sfu, &settings).await;
     for method in [Method::GET, Method::POST] {
         let answer = Answer::of(broker.request(method, "/partytracks/generate-ice-servers")).await;

@@ -1,27 +1,18 @@
 //! What sessions of the SFU take is promised before they take it, has an owner, and counts under the limit of its user.
 
-use std::sync::Arc;
-
+use crate::support::fake_issuer::{USERS, user_token};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::metering::{MB, RATE, call, pulled, used};
-use super::{Page, at, at_clock, error, start};
-use crate::support::fake_issuer::Signer;
-use crate::support::fake_sfu::{FakeSfu, SfuFault};
-use crate::support::{Answer, OPERATOR, StateDir, TestBroker, eventually};
-
-const SECRET: &str = "0123456789abcdef0123456789abcdef";
-const SIGN_IN: (&str, &str) = ("AUTH_JWT_SECRET", SECRET);
-
-fn token(user: &str) -> String {
-    Signer::hs256(SECRET).sign(None, &json!({ "sub": user, "exp": 1_736_942_400 + 86_400 }))
-}
+use super::metering::{MB, RATE, pulled};
+use super::{Page, error, start};
+use crate::support::fake_sfu::SfuFault;
+use crate::support::{Answer, OPERATOR, TestBroker, eventually};
 
 /// A page of a user, with a label.
 async fn join<'a>(broker: &'a TestBroker, user: &str) -> Page<'a> {
     let path = "/partytracks/sessions/new?correlationId=r&label=team-1";
-    let request = broker.request(Method::POST, path).bearer_auth(token(user));
+    let request = broker.request(Method::POST, path).bearer_auth(user_token(user));
     let answer = Answer::of(request.header("x-forwarded-for", "203.0.113.7")).await;
     assert_eq!(answer.status, 201, "{}", answer.text);
     let cookie = answer.header("set-cookie").map(|cookie| cookie.split(';').next().unwrap().to_owned());
@@ -49,26 +40,8 @@ async fn spender(broker: &TestBroker, kind: &str) -> Value {
 }
 
 #[tokio::test]
-async fn the_bound_contains_what_sessions_may_still_take() {
-    let (_sfu, broker) = start(&[RATE, ("BANDWIDTH_LIMIT_GB", "1")]).await;
-    let (a, b) = call(&broker).await;
-    assert_eq!(reserved(&broker).await, "3.00", "five minutes of a track");
-    assert_eq!(broker.status().await["overshootBoundGB"], "2.00");
-    assert_eq!(broker.status().await["grants"]["live"], 1);
-    assert_eq!(b.pull(&a).await.status, 200);
-    assert_eq!(reserved(&broker).await, "6.00");
-    let assumed = broker.status().await["boundAssumes"].as_str().unwrap().to_owned();
-    assert!(assumed.contains("300 s"), "{assumed}");
-    let both = json!({ "tracks": [{ "mid": "0" }, { "mid": "1" }] });
-    assert_eq!(b.call(Method::PUT, "/tracks/close", &both).await.status, 200);
-    assert_eq!(reserved(&broker).await, "1.20", "the minute that has begun");
-    broker.advance(60);
-    assert_eq!(broker.status().await["grants"]["live"], 0);
-}
-
-#[tokio::test]
 async fn each_byte_has_the_name_of_its_user_label_address_and_call() {
-    let (_sfu, broker) = start(&[RATE, SIGN_IN, ("USER_LIMIT_GB", "50")]).await;
+    let (_sfu, broker) = start(&[RATE, USERS, ("USER_LIMIT_GB", "50")]).await;
     let (a, b) = (Page::join(&broker, "r").await, join(&broker, "ann").await);
     assert_eq!(a.push().await.status, 200);
     assert_eq!(pull(&b, &a, 2).await.status, 200);
@@ -87,7 +60,7 @@ async fn each_byte_has_the_name_of_its_user_label_address_and_call() {
 
 #[tokio::test]
 async fn a_user_over_the_limit_is_closed_by_force_and_pulls_nothing_more() {
-    let (sfu, broker) = start(&[RATE, SIGN_IN, ("USER_LIMIT_GB", "5")]).await;
+    let (sfu, broker) = start(&[RATE, USERS, ("USER_LIMIT_GB", "5")]).await;
     let (a, b, c) = (Page::join(&broker, "r").await, join(&broker, "ann").await, join(&broker, "bob").await);
     assert_eq!(a.push().await.status, 200);
     for page in [&b, &c] {
@@ -129,29 +102,8 @@ async fn strict_mode_refuses_a_pull_without_room_before_the_sfu_hears_of_it() {
 }
 
 #[tokio::test]
-async fn a_session_that_ends_while_no_process_runs_is_charged_until_that_is_seen() {
-    let (sfu, directory) = (FakeSfu::start().await, StateDir::new());
-    let settings = [RATE, ("STATE_DIR", directory.path())];
-    let broker = at(&sfu, &settings).await;
-    let (_, b) = call(&broker).await;
-    let session = b.session.clone();
-    broker.advance(10);
-    let clock = broker.clock();
-    broker.finish().await;
-    sfu.forget(&session);
-    clock.advance(std::time::Duration::from_secs(1_800));
-    let broker = at_clock(&sfu, &settings, Arc::clone(&clock)).await;
-    eventually("its end", async || pulled(&broker).await == 0).await;
-    assert_eq!(used(&broker).await, 18_100 * MB, "it may have pulled until now");
-    assert_eq!(reserved(&broker).await, "0.50", "the minute that has begun");
-    broker.advance(600);
-    assert_eq!(used(&broker).await, 18_100 * MB);
-    assert_eq!(spender(&broker, "call").await["bytes"], 18_100 * MB);
-}
-
-#[tokio::test]
 async fn revoking_or_blocking_a_user_ends_the_users_sessions() {
-    let (sfu, broker) = start(&[SIGN_IN]).await;
+    let (sfu, broker) = start(&[USERS]).await;
     let (a, b, c) = (Page::join(&broker, "r").await, join(&broker, "ann").await, join(&broker, "bob").await);
     assert_eq!(a.push().await.status, 200);
     for page in [&b, &c] {

@@ -32,10 +32,6 @@ pub(crate) enum AnalyticsFault {
     ServerErrorHtml(u16),
     /// The good answer with no account in it.
     NoAccounts,
-    /// The good answer with `[]` for each dataset.
-    NoGroups,
-    /// The good answer with null for each dataset.
-    NullSelections,
     /// The good answer with the rows of each dataset in the opposite order.
     Reversed,
     /// 200, `data` null, and no error.
@@ -56,8 +52,6 @@ pub(crate) enum AnalyticsFault {
     Falling(u8),
     /// The newest minutes are missing: this many, counted from the newest entry.
     Late(u16),
-    /// The sum of each group is rounded to a multiple of this many bytes, as if one packet in many were counted.
-    Sampled(u64),
     /// The good answer with this `Date` header.
     Dated(&'static str),
 }
@@ -68,7 +62,6 @@ impl AnalyticsFault {
         match self {
             Self::Falling(percent) => Distortion { percent, ..Distortion::NONE },
             Self::Late(minutes) => Distortion { late: minutes, ..Distortion::NONE },
-            Self::Sampled(sample) => Distortion { sample, ..Distortion::NONE },
             Self::WiderThan(days) => Distortion { days_max: days, ..Distortion::NONE },
             Self::NarrowerThan(hours) => Distortion { hours_min: hours, ..Distortion::NONE },
             _ => Distortion::NONE,
@@ -104,15 +97,12 @@ impl AnalyticsFault {
             Self::PartialWithErrors => edited(good, |body| body["errors"] = json!([error(LATER)])),
             Self::NullData => edited(good, |body| body["data"] = Value::Null),
             Self::NoAccounts => edited(good, |body| each_account_list(body, |_| json!([]))),
-            Self::NoGroups => edited(good, |body| each_dataset(body, |_| json!([]))),
-            Self::NullSelections => edited(good, |body| each_dataset(body, |_| Value::Null)),
             Self::Reversed => edited(good, |body| {
                 each_dataset(body, |rows| rows.as_array().into_iter().flatten().rev().cloned().collect());
             }),
             Self::Dated(date) => Answer { header: Some(("date", date)), ..good },
             Self::Falling(_)
             | Self::Late(_)
-            | Self::Sampled(_)
             | Self::WiderThan(_)
             | Self::NarrowerThan(_)
             | Self::Latency(_)

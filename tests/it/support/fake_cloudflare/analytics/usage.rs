@@ -52,8 +52,6 @@ pub(super) struct Distortion {
     pub(super) days_max: u16,
     /// The shortest span of a query, in hours.
     pub(super) hours_min: u16,
-    /// The sum of a group is rounded to a multiple of this many bytes.
-    pub(super) sample: u64,
 }
 
 /// Bytes as a test adds them.
@@ -77,12 +75,11 @@ impl Dataset {
 }
 
 impl Distortion {
-    pub(super) const NONE: Self = Self { percent: 100, late: 0, days_max: u16::MAX, hours_min: 0, sample: 1 };
+    pub(super) const NONE: Self = Self { percent: 100, late: 0, days_max: u16::MAX, hours_min: 0 };
 
     /// The returned part of a sum.
     fn of(self, bytes: u64) -> u64 {
-        let share = bytes * u64::from(self.percent) / 100;
-        (share + self.sample / 2) / self.sample * self.sample
+        bytes * u64::from(self.percent) / 100
     }
 }
 
