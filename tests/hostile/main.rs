@@ -1,7 +1,7 @@
-//! A program that attacks the broker. Each subcommand tries one thing that a stranger must not be able to do. It uses what a
-//! stranger has: the public routes, its own grants, its addresses and sockets. (`files` and `tokens` also read files and guess
-//! tokens.) Honest clients work at the same time. The program prints a table, and exits with 1 if an attack achieves more than
-//! its allowance, or if an honest client is not served.
+//! A program that attacks the broker with what a stranger has: the public routes, its own grants, addresses and sockets. These
+//! are attacks with many requests, hours of the books' time, or memory. What one request must not achieve is in tests/it. Honest
+//! clients work at the same time. The program prints a table, and exits with 1 if an attack achieves more than its allowance, or
+//! if an honest client is not served.
 //!
 //! Invariant: results depend on the books' time (a manual clock), on requests and on bytes, not on the speed of this machine.
 //! The exceptions are the sockets' idle time and the start of the program, which take real time.
@@ -13,64 +13,60 @@
 #[expect(dead_code, unused_imports, reason = "the integration tests use more of it")]
 mod support;
 
-mod bodies;
-mod books;
 mod claims;
 mod client;
-mod demo;
-mod files;
-mod forwarded;
+mod floods;
 mod honest;
-mod host;
 mod memory;
-mod prefetch;
-mod program;
-mod relay;
-mod revoked;
-mod share;
-mod silent;
-mod spray;
-mod table;
-mod tables;
-mod tokens;
+mod shares;
+mod unfinished;
 
-use std::path::PathBuf;
+use std::fmt::Write;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::ExitCode;
 
 use clap::Parser;
-use table::{Form, Outcome, Row};
+use honest::Tally;
+use support::process::Process;
+use support::{COTURN, OPERATOR, REPORTER, TestBroker};
+
+const TABLE_BEGIN: &str = "<!-- tests/hostile/run.sh writes from here -->\n";
+const TABLE_END: &str = "<!-- to here -->\n";
 
 /// One attack: a row of the table.
+#[derive(Clone, Copy)]
 pub(crate) struct Attack {
-    /// The item of issue 11 that it tests.
-    pub(crate) item: u8,
     pub(crate) name: &'static str,
     pub(crate) allowance: &'static str,
-    pub(crate) run: fn(Form) -> Running,
+    pub(crate) run: fn(Form) -> Pin<Box<dyn Future<Output = Outcome> + Send>>,
 }
 
-/// An attack in progress.
-pub(crate) type Running = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+/// How much of an attack is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Seconds, for the test command.
+    Short,
+    /// Hours of the books' time and large floods.
+    Long,
+}
 
-/// A subcommand and its attacks.
-type Group = (&'static str, &'static [Attack]);
+impl Form {
+    pub(crate) fn choose<T>(self, short: T, long: T) -> T {
+        if self == Self::Short { short } else { long }
+    }
+}
 
-const GROUPS: [Group; 13] = [
-    ("claims", claims::ATTACKS),
-    ("share", share::ATTACKS),
-    ("spray", spray::ATTACKS),
-    ("revoked", revoked::ATTACKS),
-    ("prefetch", prefetch::ATTACKS),
-    ("silent", silent::ATTACKS),
-    ("bodies", bodies::ATTACKS),
-    ("forwarded", forwarded::ATTACKS),
-    ("host", host::ATTACKS),
-    ("files", files::ATTACKS),
-    ("tokens", tokens::ATTACKS),
-    ("tables", tables::ATTACKS),
-    ("relay", relay::ATTACKS),
-];
+/// The result of an attack.
+pub(crate) struct Outcome {
+    /// Requests, or sockets opened.
+    pub(crate) attempts: u64,
+    pub(crate) effect: String,
+    pub(crate) honest: Tally,
+    /// Whether the effect is within the allowance.
+    pub(crate) is_within: bool,
+}
 
 /// Attacks the broker of this build, on loopback.
 #[derive(Parser)]
@@ -81,56 +77,99 @@ struct Options {
     /// Write the table between the markers of this document
     #[arg(long, value_name = "FILE")]
     document: Option<PathBuf>,
-    /// Print the lines of tests/hostile/before.tsv for this commit instead of the table
-    #[arg(long, value_name = "COMMIT")]
-    before: Option<String>,
-    /// Only these groups of attacks
-    #[arg(value_name = "GROUP", value_parser = GROUPS.map(|(name, _)| name))]
-    groups: Vec<String>,
-}
-
-impl Options {
-    fn form(&self) -> Form {
-        if self.long { Form::Long } else { Form::Short }
-    }
-}
-
-async fn carry_out(attack: &Attack, form: Form) -> Row {
-    let outcome = tokio::spawn((attack.run)(form)).await.map_err(|error| error.to_string());
-    Row { item: attack.item, attack: attack.name, allowance: attack.allowance, outcome }
+    /// Only attacks whose names contain one of these words
+    words: Vec<String>,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let options = Options::parse();
-    let is_chosen =
-        |group: &str| options.groups.is_empty() || options.groups.iter().any(|name| name == group);
-    let mut rows = Vec::new();
-    for attack in GROUPS.iter().filter(|(group, _)| is_chosen(group)).flat_map(|(_, attacks)| *attacks) {
-        let row = carry_out(attack, options.form()).await;
-        match &options.before {
-            Some(commit) => print!("{}", row.as_before(options.form(), commit)),
-            None => println!("{}", row.line()),
-        }
-        rows.push(row);
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let form = if options.long { Form::Long } else { Form::Short };
+    let is_chosen = |attack: &Attack| {
+        options.words.is_empty() || options.words.iter().any(|word| attack.name.contains(word))
+    };
+    let mut table = "| attack | attempts | allowance | achieved | honest calls served | result |\n|---|---|---|---|---|---|\n".to_owned();
+    let (mut passed, mut of) = (0, 0);
+    for attack in [claims::ATTACKS, shares::ATTACKS, floods::ATTACKS].concat().into_iter().filter(is_chosen) {
+        let outcome = tokio::spawn((attack.run)(form)).await;
+        let (row, is_kept) = match outcome {
+            Ok(Outcome { attempts, effect, honest, is_within }) => {
+                let is_kept = is_within && honest.served == honest.of;
+                let served = format!("{} of {}", grouped(honest.served), grouped(honest.of));
+                (format!("{} | {} | {effect} | {served}", grouped(attempts), attack.allowance), is_kept)
+            }
+            Err(problem) => (format!("- | {} | not carried out: {problem} | -", attack.allowance), false),
+        };
+        let result = if is_kept { "PASS" } else { "FAIL" };
+        println!("{result}  {} | {row}", attack.name);
+        let _ = writeln!(table, "| {} | {} | {result} |", attack.name, row.replace('\n', " "));
+        (passed, of) = (passed + u32::from(is_kept), of + 1);
     }
-    if options.before.is_some() {
-        return ExitCode::SUCCESS;
-    }
-    report(&options, &rows)
-}
-
-/// Prints and stores the table.
-fn report(options: &Options, rows: &[Row]) -> ExitCode {
-    let table = table::markdown(rows, &table::before(options.form()));
     println!("\n{table}");
     if let Some(document) = &options.document
-        && let Err(problem) = table::write_into(document, &table)
+        && let Err(problem) = write_into(document, &table)
     {
         println!("cannot write {}: {problem}", document.display());
         return ExitCode::FAILURE;
     }
-    let failed = rows.iter().filter(|row| !row.passes()).count();
-    println!("{} of {} attacks stay within their allowance.", rows.len() - failed, rows.len());
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    println!("{passed} of {of} attacks stay within their allowance.");
+    if passed == of { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Writes the table between the markers of a document.
+fn write_into(document: &Path, table: &str) -> Result<(), String> {
+    let page = std::fs::read_to_string(document).map_err(|error| error.to_string())?;
+    let (head, rest) = page.split_once(TABLE_BEGIN).ok_or("the document has no marker for the begin")?;
+    let (_, tail) = rest.split_once(TABLE_END).ok_or("the document has no marker for the end")?;
+    let written = format!("{head}{TABLE_BEGIN}{table}{TABLE_END}{tail}");
+    std::fs::write(document, written).map_err(|error| error.to_string())
+}
+
+/// A broker behind a trusted proxy on loopback, with a manual clock, that mints without a provider. The attacker itself keeps to
+/// the default rate of mints in the books' time, because the broker's limiter may use real time.
+pub(crate) async fn broker(settings: &[(&str, &str)]) -> TestBroker {
+    TestBroker::start(&[&COTURN, settings].concat()).await
+}
+
+/// Starts the program of this build as a child process, and waits until it listens. It logs errors and the lines at start only,
+/// so that unread output does not block it.
+pub(crate) fn program(settings: &[(&str, &str)]) -> Process {
+    let quiet = ("RUST_LOG", "error,turn_broker::telemetry::startup=info");
+    let base = [quiet, ("OPERATOR_TOKEN", OPERATOR), ("REPORTER_TOKEN", REPORTER)];
+    Process::start(&[&base, &COTURN[..], settings].concat())
+}
+
+/// Where it listens.
+pub(crate) fn address(process: &Process) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, u16::try_from(process.port).unwrap()).into()
+}
+
+/// Bytes as GB with two decimals.
+pub(crate) fn as_gb(bytes: u64) -> String {
+    let hundredths = bytes.div_ceil(10_000_000);
+    format!("{}.{:02} GB", hundredths / 100, hundredths % 100)
+}
+
+/// Bytes with a unit.
+pub(crate) fn size(bytes: u64) -> String {
+    match bytes {
+        0..10_000 => format!("{bytes} B"),
+        10_000..10_000_000 => format!("{} kB", bytes / 1_000),
+        10_000_000..10_000_000_000 => format!("{} MB", bytes / 1_000_000),
+        _ => format!("{} GB", bytes / 1_000_000_000),
+    }
+}
+
+/// A number with commas between its thousands.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }

@@ -30,6 +30,7 @@ impl Broker {
             .env("HOST", "127.0.0.1")
             .env("PORT", "0")
             .env("CLIENT_URL", "*")
+            .env("TRUSTED_PROXIES", "127.0.0.1")
             .env("CLOUDFLARE_API_BASE", provider)
             .env("CLOUDFLARE_TURN_KEY_ID", "soak")
             .env("CLOUDFLARE_TURN_API_TOKEN", "soak-fixture-token")
@@ -85,16 +86,9 @@ impl Broker {
         Ok(status["bandwidthUsedGB"].as_str().ok_or("no figure")?.parse()?)
     }
 
-    /// Resident memory, in bytes.
-    pub(crate) fn resident(&self) -> Result<u64, Box<dyn Error>> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
-        Ok(line.trim().trim_end_matches(" kB").trim().parse::<u64>()? * 1_024)
-    }
-
-    /// Open file handles.
-    pub(crate) fn handles(&self) -> Result<usize, Box<dyn Error>> {
-        Ok(std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())
+    /// The id of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Ends the program like a container engine. Returns the output of `ledger verify`, or why it failed.

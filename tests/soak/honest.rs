@@ -1,13 +1,14 @@
 //! Honest callers. Each has its own address, mints well within the allowance, reports its connection, and closes it.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
+use crate::client::Client;
 use crate::faults::{Faults, Now};
 
 /// Callers at the same time.
@@ -50,15 +51,8 @@ impl Honest {
 pub(crate) fn start(broker: SocketAddr, tally: &Arc<Tally>, faults: &Arc<Faults>) -> Honest {
     let refusals = Arc::new(Mutex::new(vec![]));
     let tasks = (0..CALLERS).map(|n| {
-        let from = IpAddr::V4(Ipv4Addr::new(127, 1, 0, n + 1));
-        let caller = Caller {
-            url: format!("http://{broker}"),
-            client: reqwest::Client::builder()
-                .no_proxy()
-                .local_address(from)
-                .timeout(Duration::from_secs(15))
-                .build()
-                .expect("a plain client"),
+        let mut caller = Caller {
+            client: Client::at(broker, [127, 1, 0, n + 1]),
             tally: Arc::clone(tally),
             faults: Arc::clone(faults),
             refusals: Arc::clone(&refusals),
@@ -74,8 +68,7 @@ pub(crate) fn start(broker: SocketAddr, tally: &Arc<Tally>, faults: &Arc<Faults>
 }
 
 struct Caller {
-    url: String,
-    client: reqwest::Client,
+    client: Client,
     tally: Arc<Tally>,
     faults: Arc<Faults>,
     refusals: Arc<Mutex<Vec<String>>>,
@@ -83,12 +76,12 @@ struct Caller {
 
 impl Caller {
     /// One call: mint, open, heartbeats, close.
-    async fn call(&self) {
+    async fn call(&mut self) {
         let grant = self.mint().await;
         let mut left = CALL;
         if let Some(grant) = grant {
             let connection = self.post(&grant, "/api/connections", json!({})).await;
-            let id = connection.and_then(|body| body["connectionId"].as_str().map(str::to_owned));
+            let id = connection["connectionId"].as_str().map(str::to_owned);
             let mut received = 0_u64;
             while let (Some(id), true) = (&id, left > HEARTBEAT) {
                 tokio::time::sleep(HEARTBEAT).await;
@@ -106,13 +99,9 @@ impl Caller {
     }
 
     /// The grant token of a metered credential.
-    async fn mint(&self) -> Option<String> {
+    async fn mint(&mut self) -> Option<String> {
         let before = self.faults.now();
-        let request = self.client.get(format!("{}/api/turn-credentials", self.url));
-        let answer = match request.send().await {
-            Ok(response) => (response.status().as_u16(), response.json::<Value>().await.unwrap_or_default()),
-            Err(error) => (0, json!({ "code": error.to_string() })),
-        };
+        let answer = self.client.get("/api/turn-credentials", "").await;
         let is_disk_fault = [before, self.faults.now()].contains(&Now::DiskFull);
         let outcome = match &answer {
             (200, body) if body["degraded"] == false => "minted",
@@ -130,11 +119,9 @@ impl Caller {
         answer.1["grant"].as_str().map(str::to_owned)
     }
 
-    async fn post(&self, grant: &str, path: &str, body: Value) -> Option<Value> {
-        let request = self.client.post(format!("{}{path}", self.url)).bearer_auth(grant).json(&body);
-        let outcome = request.send().await;
-        let status = outcome.as_ref().map_or(0, |response| response.status().as_u16());
+    async fn post(&mut self, grant: &str, path: &str, body: Value) -> Value {
+        let (status, answer) = self.client.post(path, grant, &body).await;
         self.tally.count(&format!("report: {status}"));
-        outcome.ok()?.json().await.ok()
+        answer
     }
 }

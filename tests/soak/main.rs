@@ -13,6 +13,16 @@ mod faults;
 mod honest;
 mod report;
 
+#[expect(dead_code, reason = "the attacks use more of it")]
+#[path = "../hostile/client.rs"]
+mod client;
+#[expect(dead_code, reason = "the attacks use more of it")]
+#[path = "../hostile/memory.rs"]
+mod memory;
+#[expect(dead_code, reason = "the attacks use more of it")]
+#[path = "../hostile/unfinished.rs"]
+mod unfinished;
+
 #[expect(dead_code, reason = "the soak uses a part of the fake provider")]
 #[path = "../it/support/fake_cloudflare/mod.rs"]
 mod fake_cloudflare;
@@ -69,7 +79,8 @@ async fn run() -> Result<bool, Box<dyn Error>> {
     }
     script.abort();
     faults.end(&cloudflare, &disk)?;
-    let (refusals, attacks) = (honest.stop(), attackers.stop());
+    let (refusals, attacks) = (honest.stop(), attackers.attempts());
+    drop(attackers);
     let verified = broker.stop_and_verify(&program)?;
     let report = Report { minutes, samples, tally: tally.counts(), refusals, attacks, verified };
     println!("{}", report.table());

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::broker::Broker;
 use crate::faults::{Faults, Now};
 use crate::honest::Tally;
+use crate::memory;
 
 /// `/health` may take this long.
 const HEALTH_MAX: Duration = Duration::from_millis(50);
@@ -41,8 +42,8 @@ impl Sample {
     ) -> Result<Self, Box<dyn Error>> {
         Ok(Self {
             at,
-            resident: broker.resident()?,
-            handles: u64::try_from(broker.handles()?)?,
+            resident: memory::resident(broker.id())?,
+            handles: u64::try_from(memory::handles(broker.id())?)?,
             health: broker.health().await?,
             used_gb: broker.used_gb().await?,
             minted: tally.counts().get("mint: minted").copied().unwrap_or_default(),
