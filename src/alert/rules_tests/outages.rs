@@ -64,55 +64,20 @@ fn the_alert_of_a_broken_assumption_names_both_rates_and_its_end_is_sent() {
 }
 
 #[test]
-fn stale_analytics_send_one_alert_until_the_next_reading() {
-    let mut rules = AlertRules::default();
-    let stale = |millis| AlertInput { analytics_stale: true, ..input(millis) };
-    assert_eq!(kinds(&mut rules, stale(0)), [Began(AnalyticsStale)]);
-    assert_eq!(kinds(&mut rules, stale(20 * MINUTE)), []);
-    assert_eq!(kinds(&mut rules, input(21 * MINUTE)), [Ended(AnalyticsStale)]);
-}
-
-#[test]
-fn a_coturn_outage_sends_one_alert_and_its_end_another() {
-    let mut rules = AlertRules::default();
-    let unreachable = |millis| AlertInput { coturn_unreachable: true, ..input(millis) };
-    assert_eq!(kinds(&mut rules, unreachable(0)), [Began(CoturnUnreachable)]);
-    assert_eq!(kinds(&mut rules, unreachable(MINUTE)), []);
-    assert_eq!(kinds(&mut rules, input(2 * MINUTE)), [Ended(CoturnUnreachable)]);
-}
-
-#[test]
-fn late_counts_alert_once_when_they_begin_and_once_when_they_have_settled() {
-    let mut rules = AlertRules::default();
-    let late = |millis| AlertInput { counts_late: true, ..input(millis) };
-    assert_eq!(kinds(&mut rules, late(0)), [Began(CountsLate)]);
-    assert_eq!(kinds(&mut rules, late(60 * MINUTE)), []);
-    assert_eq!(kinds(&mut rules, input(120 * MINUTE)), [Ended(CountsLate)]);
-}
-
-#[test]
-fn unknown_bytes_alert_once_when_they_are_many_and_once_when_they_are_few() {
-    let mut rules = AlertRules::default();
-    let unknown = |millis| AlertInput { has_unknown_bytes: true, ..input(millis) };
-    assert_eq!(kinds(&mut rules, unknown(0)), [Began(CountsUnknown)]);
-    assert_eq!(kinds(&mut rules, unknown(MINUTE)), []);
-    assert_eq!(kinds(&mut rules, input(60 * MINUTE)), [Ended(CountsUnknown)]);
-}
-
-#[test]
-fn a_failing_rotation_is_told_once_and_so_is_its_end() {
-    let mut rules = AlertRules::default();
-    let failing = |millis| AlertInput { rotation_failing: true, ..input(millis) };
-    assert_eq!(kinds(&mut rules, failing(0)), [Began(RotationFailing)]);
-    assert_eq!(kinds(&mut rules, failing(1_000)), []);
-    assert_eq!(kinds(&mut rules, input(2_000)), [Ended(RotationFailing)]);
-}
-
-#[test]
-fn a_ledger_that_lacks_grants_is_told_once_and_so_is_its_end() {
-    let mut rules = AlertRules::default();
-    let lacks = |millis| AlertInput { lacks_until: Some(start().plus_millis(3_000)), ..input(millis) };
-    assert_eq!(kinds(&mut rules, lacks(0)), [Began(LedgerIncomplete)]);
-    assert_eq!(kinds(&mut rules, lacks(1_000)), []);
-    assert_eq!(kinds(&mut rules, input(3_000)), [Ended(LedgerIncomplete)]);
+fn each_fault_sends_one_alert_when_it_begins_and_one_when_it_has_ended() {
+    let well = || input(20 * MINUTE);
+    for (fault, faulty) in [
+        (AnalyticsStale, AlertInput { analytics_stale: true, ..well() }),
+        (CoturnUnreachable, AlertInput { coturn_unreachable: true, ..well() }),
+        (CountsLate, AlertInput { counts_late: true, ..well() }),
+        (CountsUnknown, AlertInput { has_unknown_bytes: true, ..well() }),
+        (RotationFailing, AlertInput { rotation_failing: true, ..well() }),
+        (LedgerIncomplete, AlertInput { lacks_until: Some(start().plus_millis(DAY)), ..well() }),
+    ] {
+        let mut rules = AlertRules::default();
+        let later = AlertInput { now: faulty.now.plus_millis(MINUTE), ..faulty };
+        assert_eq!(kinds(&mut rules, faulty), [Began(fault)]);
+        assert_eq!(kinds(&mut rules, later), [], "{fault:?}");
+        assert_eq!(kinds(&mut rules, input(DAY)), [Ended(fault)]);
+    }
 }
