@@ -61,7 +61,7 @@ async fn show_summarizes_the_ledger_as_of_the_last_write() {
     let shown = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     for line in [
-        "Format       1",
+        "Format       2",
         "Limit        250 GB",
         "Measured     nothing in this period",
         "Grants       2 issued, 1 reported, 2 live",
