@@ -3,8 +3,8 @@
 //! something. Everything that is held belongs to a grant or to a reservation, so the table is bounded by those.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use crate::sorted;
 use crate::{Allowance, AllowanceTerms, BitRate, ClientKey, ClientShare, Minute, Timestamp, UsageRules};
@@ -47,7 +47,8 @@ impl Row {
 /// See the module's invariant.
 #[derive(Debug, Default)]
 pub(crate) struct Clients {
-    rows: HashMap<ClientKey, Row>,
+    /// A map that grows and shrinks a little at a time.
+    rows: BTreeMap<ClientKey, Row>,
     terms: ClientTerms,
 }
 
@@ -56,7 +57,7 @@ pub(crate) type ClientScopes<'a> = [Option<(&'a mut Allowance, AllowanceTerms)>;
 
 impl Clients {
     pub(crate) fn new(terms: ClientTerms) -> Self {
-        Self { rows: HashMap::new(), terms }
+        Self { rows: BTreeMap::new(), terms }
     }
 
     /// The allowances of a client and of its group, added if they do not exist.
@@ -72,8 +73,13 @@ impl Clients {
         for key in [client, group] {
             let _ = self.rows.entry(key).or_default();
         }
-        let [own, wide] = self.rows.get_disjoint_mut([&client, &group]);
-        [own.map(|row| (&mut row.claims, terms(client))), wide.map(|row| (&mut row.claims, terms(group)))]
+        // A group comes after its clients.
+        let mut both = self.rows.range_mut(client..=group);
+        let (own, wide) = (both.next(), both.next_back());
+        [
+            own.map(|(_, row)| (&mut row.claims, terms(client))),
+            wide.map(|(_, row)| (&mut row.claims, terms(group))),
+        ]
     }
 
     /// Whether a client may open one more connection.
@@ -127,13 +133,6 @@ impl Clients {
             if row.get().is_empty() {
                 row.remove();
             }
-        }
-    }
-
-    /// Gives memory back that a larger table used.
-    pub(crate) fn shrink(&mut self) {
-        if self.rows.len() < self.rows.capacity() / 4 {
-            self.rows.shrink_to_fit();
         }
     }
 

@@ -326,13 +326,12 @@ impl Grants {
         self.change_spender(id, |row| row.spender = spender)
     }
 
-    /// Ends grants whose promise is over and that are not in use, at most [`ROWS_AT_ONCE`] of them. `false` if there are more.
+    /// Ends grants whose promise is over and that are not in use, at most [`ROWS_AT_ONCE`] of them, and forgets as many sums of old days.
+    /// `false` if there are more.
     pub(crate) fn forget_expired(&mut self, now: Timestamp) -> bool {
-        let is_all = self.end_due(now, ROWS_AT_ONCE);
+        let is_all = self.end_due(now, ROWS_AT_ONCE) && self.spenders.forget_old(now, ROWS_AT_ONCE);
         if is_all {
-            self.clients.shrink();
             self.key_ends.retain(|_, end| end.start() > now);
-            self.spenders.forget_old(now);
         }
         is_all
     }

@@ -20,7 +20,6 @@ mod user;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::sorted;
 use crate::{ByteCount, Day, Dirty, Minute, Rows, Spender, Timestamp};
 
 pub(crate) use key::Keys;
@@ -49,8 +48,8 @@ const PERIOD_DAYS_MAX: i64 = 31;
 pub(crate) struct Row {
     /// Of all grants in this period.
     total: Sums,
-    /// What will not change any more, by day, in order. Those of this period are part of the total.
-    kept: Vec<(Day, Sums)>,
+    /// For how many days its table keeps a share of it.
+    days: u32,
     /// Where this user's grants may relay; for a limit of each user.
     promised: PromisedMinutes,
     live: i64,
@@ -77,15 +76,9 @@ impl Row {
         self.last.take_if(|_| self.live <= 0);
     }
 
-    /// Notes a share that will not change any more.
-    fn keep(&mut self, day: Day, share: &Sums) {
-        sorted::change(&mut self.kept, day, |sums: &mut Sums| sums.add(share));
-    }
-
     /// Begins a period. What was promised stays.
-    fn begin(&mut self, start: Day) {
+    fn begin(&mut self) {
         (self.total, self.live) = (Sums::default(), 0);
-        self.kept.iter().filter(|(day, _)| *day >= start).for_each(|(_, sums)| self.total.add(sums));
     }
 
     /// The bytes that must not be forgotten.
@@ -101,7 +94,7 @@ impl Row {
     }
 
     fn is_empty(&self) -> bool {
-        self.is_idle(false) && self.kept.is_empty() && self.total.is_empty()
+        self.is_idle(false) && self.days == 0 && self.total.is_empty()
     }
 }
 
@@ -110,6 +103,8 @@ impl Row {
 struct Table {
     rows: HashMap<SpenderKey, Row>,
     rest: Row,
+    /// The shares that will not change any more, by day; `None`: of the rest. Those of this period are part of the totals.
+    kept: BTreeMap<DayKey, Sums>,
     most: usize,
     /// Whether a row with bytes must stay.
     keeps_bytes: bool,
@@ -117,9 +112,11 @@ struct Table {
     may_fold: bool,
     /// How many keys gave up their row in this period.
     folded: u64,
-    /// Stored shares that have changed; `None`: that of the rest.
-    dirty: Dirty<(Option<SpenderKey>, Day)>,
+    /// Kept shares that have changed.
+    dirty: Dirty<DayKey>,
 }
+
+type DayKey = (Day, Option<SpenderKey>);
 
 impl Table {
     /// Gives a key a row, if there is room, and changes it.
@@ -143,8 +140,11 @@ impl Table {
 
     /// A share will not change any more, and is stored from now on.
     fn keep(&mut self, key: Option<&SpenderKey>, day: Day, share: &Sums) {
-        self.change(key, |row| row.keep(day, share));
-        self.dirty.note((key.filter(|key| self.rows.contains_key(key)).cloned(), day));
+        let of = (day, key.filter(|key| self.rows.contains_key(key)).cloned());
+        let is_new = !self.kept.contains_key(&of);
+        self.change(key, |row| row.days = row.days.saturating_add(is_new.into()));
+        self.kept.entry(of.clone()).or_default().add(share);
+        self.dirty.note(of);
     }
 
     /// Whether there is room for another row, after idle rows have made room.
@@ -175,35 +175,47 @@ impl Table {
         let Some(row) = self.rows.remove(key) else { return };
         self.rest.total.add(&row.total);
         self.folded = self.folded.saturating_add(1);
-        for (day, kept) in row.kept {
-            self.rest.keep(day, &kept);
-            self.dirty.note((None, day));
-            self.dirty.note_removed((Some(key.clone()), day));
+        let days = if row.days > 0 { self.days() } else { vec![] };
+        for day in days {
+            let of = (day, Some(key.clone()));
+            if let Some(kept) = self.kept.remove(&of) {
+                self.keep(None, day, &kept);
+                self.dirty.note_removed(of);
+            }
         }
     }
 
-    fn stored(&self, key: Option<&SpenderKey>, day: Day) -> Option<Sums> {
-        let row = key.map_or(Some(&self.rest), |key| self.rows.get(key))?;
-        row.kept.iter().find(|(of, _)| *of == day).map(|(_, sums)| *sums)
+    /// The days from the first to the last one with a share.
+    fn days(&self) -> Vec<Day> {
+        let ends = self.kept.first_key_value().zip(self.kept.last_key_value());
+        ends.map_or(vec![], |(((first, _), _), ((last, _), _))| {
+            (first.number()..=last.number()).map(Day::new).collect()
+        })
     }
 
     fn begin(&mut self, start: Day) {
-        self.rest.begin(start);
-        self.rows.values_mut().for_each(|row| row.begin(start));
+        self.rest.begin();
+        self.rows.values_mut().for_each(Row::begin);
+        for ((_, key), sums) in self.kept.range((start, None)..) {
+            let row = key.as_ref().map_or(Some(&mut self.rest), |key| self.rows.get_mut(key));
+            if let Some(row) = row {
+                row.total.add(sums);
+            }
+        }
         self.rows.retain(|_, row| !row.is_empty());
         (self.folded, self.may_fold) = (0, true);
     }
 
-    /// Forgets days that no period has any more.
-    fn forget_before(&mut self, first: Day) {
-        let rows = self.rows.iter_mut().map(|(key, row)| (Some(key), row));
-        for (key, row) in rows.chain([(None, &mut self.rest)]) {
-            let old = row.kept.partition_point(|(day, _)| *day < first);
-            for (day, _) in row.kept.drain(..old) {
-                self.dirty.note_removed((key.cloned(), day));
-            }
+    /// Forgets a share of a day before this one. `false`: there is none.
+    fn forget_before(&mut self, first: Day) -> bool {
+        let Some(old) = self.kept.first_entry().filter(|old| old.key().0 < first) else { return false };
+        let (of, _) = old.remove_entry();
+        self.change(of.1.as_ref(), |row| row.days = row.days.saturating_sub(1));
+        if let Some(key) = of.1.as_ref().filter(|key| self.rows.get(key).is_some_and(Row::is_empty)) {
+            self.rows.remove(key);
         }
-        self.rows.retain(|_, row| !row.is_empty());
+        self.dirty.note_removed(of);
+        true
     }
 }
 
@@ -257,8 +269,6 @@ pub struct Spenders {
     all: Row,
     /// When the promises of all users were last looked through.
     swept_at: Minute,
-    /// Days before it are forgotten.
-    first_day: Day,
 }
 
 impl Spenders {
@@ -292,9 +302,9 @@ impl Spenders {
     pub(crate) fn take_changes(&mut self) -> Rows<RowKey, Sums> {
         let mut changes = Rows::new();
         for (kind, table) in SpenderKind::ALL.into_iter().zip(&mut self.tables) {
-            for (key, day) in table.dirty.take().into_keys() {
-                let stored = table.stored(key.as_ref(), day);
-                changes.insert((kind, key, day), stored);
+            for of in table.dirty.take().into_keys() {
+                let stored = table.kept.get(&of).copied();
+                changes.insert((kind, of.1, of.0), stored);
             }
         }
         changes
@@ -308,13 +318,10 @@ impl Spenders {
         users.rows.values().chain([&users.rest]).for_each(|row| self.all.total.add(&row.total));
     }
 
-    /// Forgets days that no period has any more, once a day.
-    pub(crate) fn forget_old(&mut self, now: Timestamp) {
+    /// Forgets the shares of days that no period has any more, at most `most` of each kind. `false` if there are more.
+    pub(crate) fn forget_old(&mut self, now: Timestamp, most: usize) -> bool {
         let first = Day::new(Day::of(now).number().saturating_sub(PERIOD_DAYS_MAX));
-        if self.first_day < first {
-            self.tables.iter_mut().for_each(|table| table.forget_before(first));
-            self.first_day = first;
-        }
+        self.tables.iter_mut().all(|table| (0..most).any(|_| !table.forget_before(first)))
     }
 
     /// Adds the share of a grant to the sums of everybody with these keys. `live`: 1 for a live one.
