@@ -9,9 +9,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Boot, Connection, CoturnSums, CountedSources, Dropped, GrantId, GrantRow, IceSource, Name, Overrides,
-    Period, PeriodCounts, RowKey, Rows, SessionId, SessionRow, SourceRows, Standing, SteadyTime, Sums,
-    Timestamp, User,
+    Boot, Connection, CountedSources, Dropped, GrantId, GrantRow, IceSource, Name, Overrides, Period,
+    PeriodCounts, RowKey, Rows, SessionId, SessionRow, SourceRows, Standing, SteadyTime, Sums, Timestamp,
+    User,
 };
 
 /// What is small and written with each batch as one value. The default is that of a ledger that has just begun.
@@ -27,8 +27,8 @@ pub struct Head {
     pub overrides: Overrides,
     /// Until when grants may relay that this ledger does not know.
     pub lacks_until: Timestamp,
-    /// The sums over coturn's sessions.
-    pub coturn: CoturnSums,
+    /// The time of the last complete listing of coturn.
+    pub coturn_at: Timestamp,
     /// The state of the counts by grant.
     pub counted: CountedSources,
     /// The latest grants that have left the table.

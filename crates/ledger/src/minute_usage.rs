@@ -95,6 +95,9 @@ pub struct SourceState {
     /// Until when a connection relays although its grant and its tail were over.
     #[serde(with = "as_millis")]
     pub(crate) outlived_until: Timestamp,
+    /// Until when sessions were cut whose grant was over.
+    #[serde(with = "as_millis")]
+    pub(crate) cut_until: Timestamp,
 }
 
 impl SourceRows {

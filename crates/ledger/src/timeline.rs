@@ -37,7 +37,8 @@ pub struct Timeline {
     stored_state: Option<SourceState>,
     /// How many hourly points of the trial are stored.
     stored_hours: usize,
-    /// Until when sessions were cut whose grant was over.
+    /// The last complete listing that showed no session of an expired credential that the listing before it should have cut; 1970 before
+    /// the first.
     pub(crate) cut_until: Timestamp,
     /// When this process began.
     began_at: Timestamp,

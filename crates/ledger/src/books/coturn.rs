@@ -16,7 +16,7 @@ impl Books {
         let now = self.now();
         listing.is_complete &= self.may_count();
         let listing = &listing;
-        let seen_at = self.coturn.sums.complete_at;
+        let seen_at = self.coturn.complete_at;
         if let Some((carried, by_grant)) = self.coturn.take(listing, asked_at, self.connections.rules()) {
             if carried.is_after_gap {
                 let counted = |id| by_grant.get(&id).map(|bytes| u128::from(bytes.get()));
@@ -25,7 +25,6 @@ impl Books {
             self.ledger.carry(IceSource::Coturn, &carried);
             self.grants.add_counts(IceSource::Coturn, &by_grant, asked_at);
             if self.is_cut(listing, seen_at) {
-                self.coturn.sums.cut_until = now;
                 self.ledger.set_cut_until(IceSource::Coturn, now);
                 if self.ledger.is_cut(IceSource::Coturn) && std::mem::take(&mut self.is_raised) {
                     let tail = self.ledger.tail(IceSource::Coturn).saturating_add(MINT_SLACK);
@@ -62,7 +61,7 @@ impl Books {
             self.ledger.cut_tail(IceSource::Coturn).is_some() && !self.ledger.is_cut(IceSource::Coturn);
         if is_uncut && !self.is_raised {
             let tail = self.ledger.long_tail(IceSource::Coturn);
-            self.raise_tails(IceSource::Coturn, tail, self.coturn.sums.cut_until);
+            self.raise_tails(IceSource::Coturn, tail, self.ledger.cut_until(IceSource::Coturn));
         }
         self.is_raised = is_uncut;
     }
@@ -71,9 +70,7 @@ impl Books {
     /// have changed. coturn's sessions were cut until a known time, so what was over then stays over.
     pub(super) fn extend_tails(&mut self) {
         for (source, tail) in self.ledger.tails() {
-            let since =
-                if source == IceSource::Coturn { self.coturn.sums.cut_until } else { Timestamp::default() };
-            self.raise_tails(source, tail, since);
+            self.raise_tails(source, tail, self.ledger.cut_until(source));
         }
     }
 

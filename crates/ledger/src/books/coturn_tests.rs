@@ -118,7 +118,7 @@ fn the_counts_of_a_listing_are_stored() {
     let mut broker = strict();
     broker.list(2, &[(1, 5_000)]);
     let batch = broker.books.take_batch();
-    assert_eq!(batch.head.coturn.complete_at, at(2));
+    assert_eq!(batch.head.coturn_at, at(2));
     assert_eq!(batch.sessions.keys().map(|id| id.get()).collect::<Vec<_>>(), [1]);
     broker.list(4, &[(1, 5_000)]);
     assert!(broker.books.take_batch().sessions.is_empty(), "an unchanged session is not stored again");

@@ -81,7 +81,6 @@ impl Books {
         }
         let restored = connections.restore(&mut grants, stored.connections.into_values(), then);
         ledger.apply_all(restored.into_iter().chain(grants.active_tracks()));
-        ledger.set_cut_until(IceSource::Coturn, head.coturn.cut_until);
         ledger.set_limit(head.overrides.limit(configured_limit));
         let is_relaying = ledger.is_read(IceSource::Relay);
         let mut books = Self {
@@ -89,7 +88,7 @@ impl Books {
             connections,
             grants,
             overrides: head.overrides,
-            coturn: CoturnUsage::restore(head.coturn, stored.sessions),
+            coturn: CoturnUsage::restore(head.coturn_at, stored.sessions),
             lacks_until: head.lacks_until,
             blocked: stored.blocked,
             has_blocked: false,
@@ -136,7 +135,7 @@ impl Books {
                 counts: (period, self.ledger.counts()),
                 overrides: self.overrides,
                 lacks_until: self.lacks_until,
-                coturn: self.coturn.sums,
+                coturn_at: self.coturn.complete_at,
                 counted: self.grants.counted.clone(),
                 dropped: self.grants.dropped.clone(),
             },

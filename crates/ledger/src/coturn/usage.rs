@@ -4,8 +4,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::listing::{Listing, SessionId};
 use super::sessions::{SessionDelta, SessionRow, Sessions};
 use crate::{ByteCount, Carried, GrantId, Timestamp, UsageRules};
@@ -17,23 +15,14 @@ const LISTING_GAP: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, Default)]
 pub struct CoturnUsage {
     pub(crate) sessions: Sessions,
-    pub(crate) sums: CoturnSums,
-}
-
-/// What is stored besides the sessions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CoturnSums {
     /// The time of the last listing that showed all sessions; 1970 before the first.
-    pub complete_at: Timestamp,
-    /// The last complete listing that showed no session of an expired credential that the listing before it should have cut; 1970
-    /// before the first.
-    pub cut_until: Timestamp,
+    pub(crate) complete_at: Timestamp,
 }
 
 impl CoturnUsage {
     /// The usage as stored. From here on, changes are recorded.
-    pub fn restore(sums: CoturnSums, sessions: BTreeMap<SessionId, SessionRow>) -> Self {
-        Self { sessions: Sessions::restore(sums.complete_at, sessions), sums }
+    pub fn restore(complete_at: Timestamp, sessions: BTreeMap<SessionId, SessionRow>) -> Self {
+        Self { sessions: Sessions::restore(complete_at, sessions), complete_at }
     }
 
     /// Takes the listing at `now`. Returns what the sessions have carried since the last one, and the billed bytes of each grant. `None`:
@@ -48,7 +37,7 @@ impl CoturnUsage {
             return None;
         }
         let SessionDelta { added, shown } = self.sessions.take(listing, now, rules.estimated_rate);
-        let is_after_gap = now.since(std::mem::replace(&mut self.sums.complete_at, now)) > LISTING_GAP;
+        let is_after_gap = now.since(std::mem::replace(&mut self.complete_at, now)) > LISTING_GAP;
         let shown = shown.billed(rules.billed);
         let mut carried = Carried { as_of: now, shown, is_after_gap, ..Carried::default() };
         let mut by_grant = BTreeMap::new();
@@ -115,7 +104,7 @@ mod tests {
         assert_eq!(read(&mut book, 12, false, &[(1, true, 600)]), None);
         assert_eq!(read(&mut book, 13, false, &[]), None, "it says of no session that it has ended");
         rows.extend(book.sessions.take_changes().into_iter().filter_map(|(id, row)| Some((id, row?))));
-        let mut book = CoturnUsage::restore(book.sums, rows);
+        let mut book = CoturnUsage::restore(book.complete_at, rows);
         assert_eq!(read(&mut book, 14, true, &[(1, true, 700)]), Some((200, 0, false)));
     }
 }

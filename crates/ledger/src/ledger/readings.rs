@@ -61,6 +61,11 @@ impl Ledger {
         self.with(source, |timeline| timeline.cut_until = until);
     }
 
+    /// Until when sessions of this source were cut whose grant was over; 1970 if never.
+    pub(crate) fn cut_until(&self, source: IceSource) -> Timestamp {
+        self.of(source).map_or(Timestamp::default(), |timeline| timeline.cut_until)
+    }
+
     /// Sets how late this source's counts settle.
     pub fn set_late_counts(&mut self, source: IceSource, late: LateCounts) {
         self.with(source, |timeline| timeline.late_counts = Some(late));

@@ -117,10 +117,11 @@ impl Timeline {
     /// What was known of the counts.
     pub(super) fn restore_counts(&mut self, assumed: BitRate, stored: &SourceRows) {
         let of_this = stored.state.as_ref().filter(|state| state.period == self.minutes.period());
-        if let Some(SourceState { assumption, late, doubt, outlived_until, .. }) = &stored.state {
+        if let Some(SourceState { assumption, late, doubt, outlived_until, cut_until, .. }) = &stored.state {
             self.trial = Trial::new(assumed, self.minutes.sampling(), *assumption);
             self.minutes.set_liability(self.trial.liability());
             (self.late_counts, self.doubt, self.outlived_until) = (*late, doubt.clone(), *outlived_until);
+            self.cut_until = *cut_until;
         }
         let counted = ByteCount::saturating(self.minutes.counted().granted);
         self.flowed = of_this.map_or(counted, |state| state.flowed);
@@ -147,6 +148,7 @@ impl Timeline {
             late: self.late_counts,
             doubt: self.doubt.clone(),
             outlived_until: self.outlived_until,
+            cut_until: self.cut_until,
         }
     }
 }
