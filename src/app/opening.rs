@@ -109,7 +109,8 @@ impl BoundTerms {
         let assumed = self.assumed;
         match exceeded {
             Some(ExceededRate { observed: Some(observed), source }) if observed > assumed => {
-                let place = if self.terms.len() > 1 { format!(" at {source}") } else { String::new() };
+                let is_only = self.terms.iter().all(|terms| terms.source == source);
+                let place = if is_only { String::new() } else { format!(" at {source}") };
                 format!(
                     "{observed} per grant (observed{place}; {assumed} were assumed) until {until} after expiry"
                 )

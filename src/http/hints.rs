@@ -172,7 +172,12 @@ fn about_clock_and_bound(hints: &mut Hints, snapshot: &Snapshot, is_strict: bool
     } else {
         "Shorten TURN_TTL_SECONDS, or lower LIABILITY_MBPS_PER_GRANT if your calls use less."
     };
-    let text = format!("live credentials could take usage {} GB past the limit. {remedy}", bound.gb_up());
+    let figures = snapshot.figures;
+    let text = if figures.committed > figures.used {
+        format!("live credentials could take usage {} GB past the limit. {remedy}", bound.gb_up())
+    } else {
+        format!("usage, with what sampling may have missed, is {} GB past the limit.", bound.gb_up())
+    };
     hints.add(bound.get() > 0, "BOUND_ABOVE_LIMIT", &text);
 }
 

@@ -206,10 +206,12 @@ impl KeyRotation {
     fn is_list_due(&self, input: &RotationInput<'_>) -> bool {
         let Some(listed_at) = self.listed_at else { return true };
         let is_urgent = input.is_refused && self.current.is_some() && !self.is_current_gone;
-        let pause = match () {
-            () if is_urgent => LIST_PAUSE,
-            () if self.attempts.is_empty() => LIST_INTERVAL,
-            () => LATE_LIST_INTERVAL,
+        let pause = if is_urgent {
+            LIST_PAUSE
+        } else if self.attempts.is_empty() {
+            LIST_INTERVAL
+        } else {
+            LATE_LIST_INTERVAL
         };
         input.now >= listed_at.plus(pause)
     }
@@ -249,11 +251,14 @@ impl KeyRotation {
 
     /// What it is doing.
     pub fn state(&self) -> RotationState {
-        match () {
-            () if self.failures > 0 => RotationState::Failing,
-            () if self.candidate.is_some() => RotationState::Proving,
-            () if self.current.is_none() => RotationState::Creating,
-            () => RotationState::Waiting,
+        if self.failures > 0 {
+            RotationState::Failing
+        } else if self.candidate.is_some() {
+            RotationState::Proving
+        } else if self.current.is_none() {
+            RotationState::Creating
+        } else {
+            RotationState::Waiting
         }
     }
 

@@ -46,7 +46,9 @@ fn report_addresses(config: &Config, address: SocketAddr) {
 fn report_sources(config: &Config) {
     let sources = config.ice.sources.iter().map(|source| source.name()).collect::<Vec<_>>().join(", ");
     let is_named = config.ice.sources.contains(&IceSource::Cloudflare);
-    if let Some(cloudflare) = config.ice.cloudflare.as_ref().filter(|_| is_named) {
+    if let Some(cloudflare) = config.ice.cloudflare.as_ref()
+        && is_named
+    {
         let keys = cloudflare.keys.iter().map(|key| key.name.as_str()).collect::<Vec<_>>().join(", ");
         tracing::info!(sources, keys, "Cloudflare TURN service configured");
         if let Some(rotation) = &cloudflare.rotation {

@@ -71,7 +71,7 @@ export function month(mood) {
     bandwidthUsedGB: gb(used), bandwidthLimitGB: Math.round(limit / GB), percentage: Math.round((used / limit) * 10_000) / 100,
     remainingGB: gb(Math.max(0, limit - used)), resetDate: instant(RESET), activeConnections: 14, status: trouble ? 'LIMIT_EXCEEDED' : 'OK',
     periodStart: instant(START), source: 'measured+estimate', asOf: instant(AS_OF), stale: trouble, reservedGB: gb(committed - used),
-    overshootBoundGB: gb(bound), boundAssumes: trouble ? '3.4 Mbps per grant (observed; 2 Mbps were assumed) until 7200 s after expiry' : '2 Mbps per grant until 7200 s after expiry',
+    samplingMarginGB: gb(measured / 19), overshootBoundGB: gb(bound), boundAssumes: trouble ? '3.4 Mbps per grant (observed; 2 Mbps were assumed) until 7200 s after expiry' : '2 Mbps per grant until 7200 s after expiry',
     boundHolds: !trouble, observedMbpsPerGrant: trouble ? 3.4 : 0.712,
     observedTail: { longestSeconds: 540, grants: 4711, relayedAfterExpiry: 1902, leftOut: 0 }, grants: { issued: 5120, live: 48, reported: 2231 }, usedBytes: used,
     durable: true, frozen: false,

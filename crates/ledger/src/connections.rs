@@ -250,7 +250,9 @@ impl Connections {
         let mut allowances = grants.allowances(grant, now, &self.rules).vouched(vouched);
         let mut changes = connection.report(report, now, &self.rules, &mut allowances);
         let clamped = allowances.was_clamped();
-        if let Some(id) = grant.filter(|_| !connection.is_direct()) {
+        if let Some(id) = grant
+            && !connection.is_direct()
+        {
             let extended = grants.extend(id, now.plus(self.rules.heartbeat));
             changes.extend(extended.map(|change| change.kind));
         }

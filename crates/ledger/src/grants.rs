@@ -241,11 +241,13 @@ impl Grants {
         now: Timestamp,
     ) -> Option<GrantEnd> {
         let expires_at = self.expiry_of(id, expiry);
-        match () {
-            () if self.is_revoked(id) => Some(GrantEnd::Revoked),
-            () if expires_at.is_none_or(|end| now >= end) => Some(GrantEnd::Expired),
-            () => is_spent.then_some(GrantEnd::Spent),
+        if self.is_revoked(id) {
+            return Some(GrantEnd::Revoked);
         }
+        if expires_at.is_none_or(|end| now >= end) {
+            return Some(GrantEnd::Expired);
+        }
+        is_spent.then_some(GrantEnd::Spent)
     }
 
     /// Opens a connection on a grant. Returns a change if it is the first one.

@@ -297,7 +297,7 @@ fn the_observed_rate_is_the_highest_of_the_sources() {
     let measured = take(&mut ledger, 10, 9 * 75_000_000, 150_000_000);
     assert_eq!(measured.assumption.observed, Some(BitRate::new(2_000_000)));
     // The bound of each source rests on its own rate.
-    let measured = take(&mut ledger, 20, 9 * 150_000_000, 15_000_000_000);
+    let measured = take(&mut ledger, 20, 9 * 150_000_000, 3_000_000_000);
     assert!(!measured.assumption.holds);
     let exceeded = ExceededRate { observed: measured.assumption.observed, source: IceSource::Coturn };
     assert_eq!(measured.exceeded, Some(exceeded));

@@ -175,22 +175,20 @@ impl Table {
         let Some(row) = self.rows.remove(key) else { return };
         self.rest.total.add(&row.total);
         self.folded = self.folded.saturating_add(1);
-        let days = if row.days > 0 { self.days() } else { vec![] };
-        for day in days {
+        let number = |kept: Option<(&DayKey, _)>| kept.map_or(0, |((day, _), _)| day.number());
+        let (first, last) = (number(self.kept.first_key_value()), number(self.kept.last_key_value()));
+        let mut left = row.days;
+        for day in (first..=last).rev().map(Day::new) {
+            if left == 0 {
+                return;
+            }
             let of = (day, Some(key.clone()));
             if let Some(kept) = self.kept.remove(&of) {
                 self.keep(None, day, &kept);
                 self.dirty.note_removed(of);
+                left = left.saturating_sub(1);
             }
         }
-    }
-
-    /// The days from the first to the last one with a share.
-    fn days(&self) -> Vec<Day> {
-        let ends = self.kept.first_key_value().zip(self.kept.last_key_value());
-        ends.map_or(vec![], |(((first, _), _), ((last, _), _))| {
-            (first.number()..=last.number()).map(Day::new).collect()
-        })
     }
 
     fn begin(&mut self, start: Day) {

@@ -178,10 +178,10 @@ impl SteadyTime {
     /// Whether the reference clock agrees with a time to within [`JUMP`]. `None` without one, and if it is later.
     fn confirms(&self, time: Timestamp, since_boot: Duration) -> Option<bool> {
         let date = self.date(since_boot)?;
-        match () {
-            () if time > date.plus(JUMP) => Some(false),
-            () => (time.plus(JUMP) >= date).then_some(true),
+        if time > date.plus(JUMP) {
+            return Some(false);
         }
+        (time.plus(JUMP) >= date).then_some(true)
     }
 
     /// Whether the reference clock shows that the books are behind.

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BitRate, ByteCount, GrantMinutes, Minute, Period, Timestamp};
+use crate::{BitRate, ByteCount, GrantMinutes, Minute, Period, RELAY_RATE_MAX, Timestamp};
 
 /// How the assumed rate compares with the readings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,8 +25,6 @@ impl Default for Assumption {
     }
 }
 
-/// Most points of the last hour, at least a minute apart.
-const MINUTES_MAX: usize = 60;
 /// Most points of the whole period, at least an hour apart. Sampling may hide a share of all bytes, so only a long
 /// span shows an excess that is small in each hour.
 const HOURS_MAX: usize = 31 * 24;
@@ -62,7 +60,7 @@ pub(crate) struct Trial {
     /// The most that was counted under one key in this period. Sampling may have missed a share of it. It never falls: when the
     /// key is replaced, its count starts again, and what sampling missed before may still arrive.
     counted: ByteCount,
-    /// The points of the last hour. With each, the highest rate that contradicts the assumption up to the next one; zero if it is unknown.
+    /// The points of the last hour, at least a minute apart, and one before it. With each, the highest rate that contradicts the assumption up to the next one; zero if it is unknown.
     minutes: VecDeque<(Point, Option<BitRate>)>,
     hours: Vec<Point>,
     verdict: Assumption,
@@ -77,10 +75,10 @@ impl Trial {
         self.verdict
     }
 
-    /// The rate for the overshoot bound.
+    /// The rate for the overshoot bound. What is promised at it stays promised, so bytes of somebody else do not raise it without a limit.
     pub(crate) fn liability(&self) -> BitRate {
         let observed = self.verdict.observed.filter(|_| !self.verdict.holds);
-        observed.map_or(self.assumed, |observed| observed.max(self.assumed))
+        observed.map_or(self.assumed, |observed| observed.min(RELAY_RATE_MAX).max(self.assumed))
     }
 
     /// The hourly points of the period, to be stored. They change once an hour.
@@ -117,10 +115,7 @@ impl Trial {
         };
         self.keep(point, self.contradiction(&first, &point));
         self.verdict = match self.minutes.iter().filter_map(|(_, rate)| *rate).max() {
-            Some(rate) => Assumption {
-                holds: false,
-                observed: (rate.get() > 0).then_some(rate).or(self.verdict.observed),
-            },
+            Some(rate) => Assumption { holds: false, observed: (rate.get() > 0).then_some(rate) },
             None => Assumption { holds: true, observed: rate(&first, &point, GrantMinutes::default()) },
         };
     }
@@ -141,7 +136,8 @@ impl Trial {
             }
             _ => self.minutes.push_back((point, contradiction)),
         }
-        if self.minutes.len() > MINUTES_MAX {
+        let is_old = |second: &Point| point.as_of.millis_since(second.as_of) >= HOUR_MILLIS;
+        while self.minutes.get(1).is_some_and(|(second, _)| is_old(second)) {
             self.minutes.pop_front();
         }
         let is_next_hour =
@@ -219,7 +215,7 @@ mod tests {
         assert_eq!(trial.liability(), BitRate::new(6_666_667));
         // Nothing is relayed any more. The last reading that contradicts the rate is 27 minutes later.
         for n in 11..130 {
-            assert!(!trial.verdict().holds || n > 97, "minute {n}");
+            assert!(!trial.verdict().holds || n > 98, "minute {n}");
             add(&mut trial, n, 600_000_000, u128::from(n), 1);
         }
         assert!(trial.verdict().holds);
@@ -233,7 +229,7 @@ mod tests {
         for n in 0..120 {
             let live = if n < 10 { 1 } else { 101 };
             add(&mut trial, n, 60_000_000 * n, u128::from(n) + 100 * u128::from(n.saturating_sub(10)), live);
-            assert_eq!(trial.verdict().holds, !(1..69).contains(&n), "minute {n}");
+            assert_eq!(trial.verdict().holds, !(1..70).contains(&n), "minute {n}");
         }
     }
 
@@ -244,7 +240,7 @@ mod tests {
             let mut trial = Trial::new(BitRate::new(2_000_000), 0, broken);
             for n in 0..70 {
                 add(&mut trial, n, 0, u128::from(n), 1);
-                assert_eq!(trial.verdict().holds, n >= if is_reset { 65 } else { 60 }, "minute {n}");
+                assert_eq!(trial.verdict().holds, n >= if is_reset { 66 } else { 61 }, "minute {n}");
                 if is_reset && n == 4 {
                     trial.begin_period();
                 }

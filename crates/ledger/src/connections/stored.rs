@@ -32,7 +32,10 @@ impl Connections {
             }
             // What was extended is stored with the grant. What is only known is not.
             let has_reported = connection.last_seen > connection.opened_at && !connection.is_direct();
-            if let Some(grant) = connection.grant.filter(|_| has_reported && !grants.extends()) {
+            if let Some(grant) = connection.grant
+                && has_reported
+                && !grants.extends()
+            {
                 changes.extend(grants.outlived(grant, connection.last_seen.plus(self.rules.heartbeat)));
             }
             self.insert(connection);

@@ -193,7 +193,9 @@ impl Grants {
             if let Entry::Vacant(counted) = self.counted.entry(source) {
                 counted.insert(CountedSource { until: begin, ..CountedSource::default() });
                 self.assume(source, Timestamp::default(), begin, |_| None);
-            } else if let Some(until) = relayed_until.filter(|_| source == IceSource::Relay) {
+            } else if let Some(until) = relayed_until
+                && source == IceSource::Relay
+            {
                 // What it carried since the last write of its counts is lost with the process.
                 self.assume(source, self.counted_until(source), until, |_| None);
                 self.add_counts(source, &BTreeMap::new(), now);

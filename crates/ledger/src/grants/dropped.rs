@@ -22,7 +22,9 @@ pub struct Dropped {
 impl Grants {
     /// A grant leaves the table. Nothing more can be relayed on one that was released.
     pub(super) fn drop_row(&mut self, row: &GrantRow) {
-        if let Some(PromisedTime { until, .. }) = row.promised.filter(|_| !row.is_released()) {
+        if let Some(PromisedTime { until, .. }) = row.promised
+            && !row.is_released()
+        {
             let latest = self.dropped.entry(row.source).or_default();
             latest.expiry = latest.expiry.max(row.latest_expiry());
             latest.until = latest.until.max(until);

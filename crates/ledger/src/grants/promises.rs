@@ -36,10 +36,14 @@ impl Grants {
     ) -> Option<UsageChange> {
         for (promise, is_added) in [(before, false), (after, true)] {
             let Some(Promise { source, time, user, client }) = promise else { continue };
-            if let Some(user) = user.as_ref().filter(|_| self.user_limit().is_some()) {
+            if let Some(user) = user.as_ref()
+                && self.user_limit().is_some()
+            {
                 self.spenders.promise(user, *source, time, is_added);
             }
-            if let Some(client) = client.filter(|_| self.terms.is_strict) {
+            if let Some(client) = *client
+                && self.terms.is_strict
+            {
                 let change = if is_added { Clients::reserve } else { Clients::release };
                 change(&mut self.clients, client, time.until, time.reserved_bytes());
             }

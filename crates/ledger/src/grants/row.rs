@@ -138,7 +138,9 @@ impl GrantRow {
             key: None,
             extra: None,
         };
-        if let Some(other) = username.filter(|_| hex_name.is_none()) {
+        if let Some(other) = username
+            && hex_name.is_none()
+        {
             row.extra_mut().username = Some(other.into());
         }
         row

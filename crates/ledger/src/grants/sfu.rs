@@ -177,7 +177,9 @@ impl Grants {
         let until = if row.tracks() > 0 { minute } else { before.time.until.min(minute) };
         let behind = PromisedTime { until, ..before.time };
         let behind = (before.time.from < minute).then_some(behind);
-        if let Some(time) = behind.filter(|_| self.terms.promises()) {
+        if let Some(time) = behind
+            && self.terms.promises()
+        {
             let bytes = time.per_minute.saturating_mul(time.until.since(time.from.max(start)));
             self.change_spent(id, |spent| spent.assumed = spent.assumed.plus(ByteCount::new(bytes)));
         }

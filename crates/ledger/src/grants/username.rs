@@ -2,33 +2,38 @@
 
 use serde_plain::{derive_deserialize_from_fromstr, derive_serialize_from_display};
 
-/// 64 hexadecimal digits, as Cloudflare makes them.
+/// `g0` and 62 hexadecimal digits, as Cloudflare makes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct HexName([[u8; 16]; 2]);
+pub(super) struct HexName([u8; 31]);
 
 impl std::str::FromStr for HexName {
     type Err = NotAHexName;
 
     fn from_str(text: &str) -> Result<Self, NotAHexName> {
-        let half = |range| u128::from_str_radix(text.get(range)?, 16).ok();
-        let halves = half(0..32).zip(half(32..text.len())).map(|(a, b)| Self([a, b].map(u128::to_be_bytes)));
+        let digits = text.strip_prefix("g0").filter(|digits| digits.len() == 62).ok_or(NotAHexName)?;
+        let mut bytes = [0; 31];
+        for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks(2)) {
+            let pair = std::str::from_utf8(pair).map_err(|_| NotAHexName)?;
+            *byte = u8::from_str_radix(pair, 16).map_err(|_| NotAHexName)?;
+        }
         // A sign and capital letters are read too, but they are not written again.
-        halves.filter(|name| name.to_string() == text).ok_or(NotAHexName)
+        Some(Self(bytes)).filter(|name| name.to_string() == text).ok_or(NotAHexName)
     }
 }
 
 impl std::fmt::Display for HexName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|half| write!(f, "{:032x}", u128::from_be_bytes(*half)))
+        f.write_str("g0")?;
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
 derive_serialize_from_display!(HexName);
-derive_deserialize_from_fromstr!(HexName, "64 hexadecimal digits");
+derive_deserialize_from_fromstr!(HexName, "g0 and 62 hexadecimal digits");
 
 /// The text has another form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected 64 hexadecimal digits")]
+#[error("expected g0 and 62 hexadecimal digits")]
 pub(super) struct NotAHexName;
 
 #[cfg(test)]
@@ -38,7 +43,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_name_of_64_digits_comes_back_as_it_was(text in "[0-9a-f]{64}") {
+        fn a_name_of_cloudflare_comes_back_as_it_was(text in "g0[0-9a-f]{62}") {
             let name: HexName = text.parse().unwrap();
             prop_assert_eq!(name.to_string(), text.clone());
             prop_assert_eq!(serde_json::from_value::<HexName>(text.into()).unwrap(), name);
@@ -47,10 +52,12 @@ mod tests {
 
     #[test]
     fn every_other_text_is_refused() {
-        let texts = ["", "name", "1795153944:alice", &"a".repeat(63), &"a".repeat(65), &"A".repeat(64)];
-        let signed = [format!("+{}", "0".repeat(63)), format!("{}+{}", "0".repeat(32), "0".repeat(31))];
-        let split = [format!("{}ü{}", "0".repeat(31), "0".repeat(31)), "ü".repeat(32)];
-        for text in texts.into_iter().map(str::to_owned).chain(signed).chain(split) {
+        let texts = ["", "g0", "name", "1795153944:alice", &"a".repeat(64)].map(str::to_owned);
+        let of = |digits: &str| format!("g0{digits}");
+        let lengths = [61, 63].map(|length| of(&"a".repeat(length)));
+        let others =
+            ["A".repeat(62), format!("+{}", "0".repeat(61)), "ü".repeat(31), format!("0ü{}", "0".repeat(59))];
+        for text in texts.into_iter().chain(lengths).chain(others.map(|digits| of(&digits))) {
             assert_eq!(text.parse::<HexName>(), Err(NotAHexName), "{text}");
         }
     }

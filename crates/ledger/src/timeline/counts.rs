@@ -125,7 +125,9 @@ impl Timeline {
         }
         let counted = ByteCount::saturating(self.minutes.counted().granted);
         self.flowed = of_this.map_or(counted, |state| state.flowed);
-        if let Some(hours) = stored.trial.as_ref().filter(|_| self.counted().is_some()) {
+        if let Some(hours) = stored.trial.as_ref()
+            && self.counted().is_some()
+        {
             self.trial.restore_hours(hours, self.minutes.period());
         }
         self.stored_state.clone_from(&stored.state);

@@ -56,7 +56,7 @@ fn main() -> Result<(), AnyError> {
         let issued_at = books.now();
         let grant =
             Grant { id: GrantId::new(id), source: SOURCE, issued_at, expires_at: issued_at.plus(life) };
-        let username = format!("{:064x}", u128::from(n) + (1 << 80));
+        let username = format!("g0{:062x}", u128::from(n) + (1 << 80));
         let (commit, _) = books.commit(hold, &grant, Some(&username), requester)?;
         books.note_written(&commit, Written::Yes)?;
     }

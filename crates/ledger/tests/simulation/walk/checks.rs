@@ -151,7 +151,9 @@ impl Checks {
         }
         if broker.settings.strict {
             self.tally.strict += 1;
-            if let Some(excuse) = excuse.filter(|_| raises) {
+            if let Some(excuse) = excuse
+                && raises
+            {
                 *self.tally.excused.entry(excuse).or_default() += 1;
             }
         }

@@ -79,7 +79,9 @@ impl<D: Disk> Broker<D> {
             world.end_all(IceSource::Relay);
         }
         self.restart(world);
-        if let Some(used) = used.filter(|_| matches!(change, Change::BillingDay(_))) {
+        if let Some(used) = used
+            && matches!(change, Change::BillingDay(_))
+        {
             let found = self.used_in_all();
             self.model.expect(found == Some(used) || found.is_none(), || {
                 format!("{found:?} are used in all periods, not {used}")

@@ -6,8 +6,7 @@ use turn_ledger::{Books, Day, DayCount, IceSource};
 use super::figures::Span;
 use super::{Known, MINUTE, Model, minute_of};
 
-/// So many points are kept that are at least a minute apart, and at least an hour apart.
-const MINUTES_KEPT: usize = 60;
+/// So many points are kept that are at least an hour apart.
 const HOURS_KEPT: usize = 31 * 24;
 
 /// Minutes of grants, and the bytes that were promised in them.
@@ -71,7 +70,7 @@ impl Trial {
             Some((last, rate)) if point.as_of - last.as_of < MINUTE => *rate = contradicts.max(*rate),
             _ => self.minutes.push((point, contradicts)),
         }
-        if self.minutes.len() > MINUTES_KEPT {
+        while self.minutes.get(1).is_some_and(|(second, _)| point.as_of - second.as_of >= 60 * MINUTE) {
             self.minutes.remove(0);
         }
         if self.hours.last().is_none_or(|last| point.as_of - last.as_of >= 60 * MINUTE) {
@@ -79,8 +78,7 @@ impl Trial {
         }
         self.hours.truncate(HOURS_KEPT);
         if !is_first {
-            let highest = self.minutes.iter().filter_map(|(_, rate)| *rate).max();
-            self.observed = highest.map(|rate| if rate > 0 { rate } else { self.observed.unwrap_or(0) });
+            self.observed = self.minutes.iter().filter_map(|(_, rate)| *rate).max();
         }
     }
 }
@@ -162,7 +160,7 @@ impl Model {
     /// Compares the rate that is in force.
     pub(in super::super) fn check_trial(&mut self, books: &Books) -> Option<String> {
         let found = books.ledger().bytes_per_minute(IceSource::Cloudflare);
-        let rate = self.now.trial.observed.unwrap_or(0).max(self.assumed_bits());
+        let rate = self.now.trial.observed.unwrap_or(0).min(100_000_000).max(self.assumed_bits());
         let expected = (rate * 60).div_ceil(8);
         if self.now.is_reopened || self.now.is_copy {
             self.now.trial.is_rough = true;
