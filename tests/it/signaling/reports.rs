@@ -224,12 +224,14 @@ async fn a_foreign_page_sends_no_reports_and_a_chat_opens_a_kept_one() {
 }
 
 #[tokio::test]
-async fn a_chat_that_never_answers_fills_a_queue_of_64_cards() {
+async fn while_a_chat_does_not_answer_64_cards_wait() {
     let chat = FakeWebhook::start(&[Reply::Hang; 8]).await;
     let broker = TestBroker::start(&[REPORTS, ("FEEDBACK_URL", &chat.url())]).await;
+    assert_eq!(report_bug(&broker).await.status, 200);
+    eventually("the first card", async || !chat.history().is_empty()).await;
     for _ in 0..64 {
-        assert_eq!(report_bug(&broker).await.status, 200);
         broker.advance(60);
+        assert_eq!(report_bug(&broker).await.status, 200);
     }
     let full = report_bug(&broker).await;
     assert_eq!(full.error(), (503, "OVERLOADED".to_owned()));
