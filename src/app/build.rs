@@ -244,7 +244,7 @@ impl Parts<'_> {
         proxy.map(|proxy| Some(Arc::new(proxy))).ok_or(BuildError::SfuEndpoint)
     }
 
-    fn reports(&self) -> Result<Option<Reports>, BuildError> {
+    fn reports(&self) -> Result<Option<Arc<Reports>>, BuildError> {
         let Some(config) = &self.config.signaling.reports else { return Ok(None) };
         let open = |directory: &PathBuf| {
             let shown = directory.display().to_string();
@@ -256,7 +256,7 @@ impl Parts<'_> {
             None => None,
         };
         let public_url = self.config.public_url.clone();
-        Ok(Some(Reports::new(store, feedback, public_url, Arc::clone(&self.clock))))
+        Ok(Some(Arc::new(Reports::new(store, feedback, public_url, Arc::clone(&self.clock)))))
     }
 
     fn auth(&self) -> Result<Option<Auth>, BuildError> {

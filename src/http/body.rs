@@ -87,11 +87,16 @@ pub async fn gather(State(limit): State<BodyLimit>, request: Request, next: Next
 pub async fn read_json<T: DeserializeOwned>(request: Request) -> Result<T, ApiError> {
     let (parts, body) = request.into_parts();
     let (bytes, _) = read(&parts, body, &BodyLimit::SHORT).await?;
-    let text = match bytes.trim_ascii() {
+    parse_json(&bytes)
+}
+
+/// Parses a JSON object. An empty text is `{}`.
+pub fn parse_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, ApiError> {
+    let text = match text.trim_ascii() {
         b"" => b"{}",
         text if text.starts_with(b"{") => text,
         // serde would read an array as the fields in order.
-        _ => return Err(ApiError::invalid("Send a JSON object as the body.")),
+        _ => return Err(ApiError::invalid("Send a JSON object.")),
     };
     let mut json = serde_json::Deserializer::from_slice(text);
     let parsed = serde_path_to_error::deserialize(&mut json);
@@ -164,7 +169,7 @@ fn announced_length(headers: &HeaderMap) -> Option<usize> {
 fn describe(field: &str, error: &serde_json::Error) -> String {
     let (line, column) = (error.line(), error.column());
     if error.classify() != serde_json::error::Category::Data {
-        return format!("Send JSON as the body: this is none (line {line}, column {column}).");
+        return format!("Send JSON: this is none (line {line}, column {column}).");
     }
     let said = error.to_string();
     let expected = said.rsplit_once(", expected ").map(|(_, expected)| expected);

@@ -56,7 +56,7 @@ pub struct Signaling {
     /// The key that clients of `PeerJS` name. `None` if it is off.
     pub peerjs_key: Option<String>,
     /// What happens to reports. `None` unless `SIGNALING` names them.
-    pub reports: Option<Reports>,
+    pub reports: Option<Arc<Reports>>,
     /// What `SIGNALING` could name, and does not.
     pub off: Vec<Off>,
     /// The open sockets of all protocols.

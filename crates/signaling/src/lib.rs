@@ -10,7 +10,6 @@
 //! | [`ayame`] | rooms of two |
 //! | [`sfu`] | the proxy of Cloudflare's SFU: it has requests instead of sockets |
 //! | [`p2pcf`] | P2PCF, which has no sockets: its pages poll |
-//! | [`reports`] | what users of Orange's page report |
 //! | [`uuid`] | UUIDs |
 //! | [`deadlines`], [`liveness`] | timers of many sockets; which sockets are still alive |
 //! | [`dropped`] | why a bound dropped something of a client |
@@ -30,7 +29,6 @@ mod object;
 pub mod p2pcf;
 pub mod peerjs;
 pub mod protocol;
-pub mod reports;
 pub mod rooms;
 pub mod sfu;
 mod signing;

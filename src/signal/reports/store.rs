@@ -2,10 +2,9 @@
 //! Everything is removed after [`KEPT`], and the number and the size of files are bounded: the oldest ones make room.
 
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use turn_ledger::Timestamp;
@@ -17,141 +16,106 @@ pub const KEPT: Duration = Duration::from_secs(7 * 86_400);
 pub const FILES_MAX: usize = 256;
 /// The most bytes of the notes of one kind and day.
 pub const NOTES_MAX: u64 = 1024 * 1024;
+/// Notes about the quality of a call.
+pub const QUALITY: &str = "quality-";
+/// Notes about a page that was loaded again.
+pub const REFRESH: &str = "refresh-";
 
-const REPORT: &str = ".json";
-const NOTES: &str = ".jsonl";
-
-/// The kind of a note.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Note {
-    /// The quality of a call.
-    Quality,
-    /// A page has been loaded again.
-    Refresh,
-}
-
-impl Note {
-    const ALL: [Self; 2] = [Self::Quality, Self::Refresh];
-
-    const fn prefix(self) -> &'static str {
-        match self {
-            Self::Quality => "quality-",
-            Self::Refresh => "refresh-",
-        }
-    }
-}
-
-/// A directory of reports.
+/// A directory of reports. One thread at a time changes it.
 #[derive(Debug)]
 pub struct Store {
     directory: PathBuf,
-    /// Held while files are made or removed, so that the bounds hold. Its holder waits for the disk, never for a task.
-    changing: Mutex<()>,
 }
 
 impl Store {
     /// Creates the directory, and its parents, for the owner only. An existing one stays as it is.
     pub fn open(directory: PathBuf) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
-        Ok(Self { directory, changing: Mutex::new(()) })
+        Ok(Self { directory })
     }
 
     /// Keeps a report under a new UUID.
     pub fn keep(&self, id: &str, json: &[u8], now: Timestamp) -> io::Result<()> {
-        let path = self.report(id).ok_or(ErrorKind::InvalidInput)?;
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.make_room(FILES_MAX - 1, now)?;
-        let file = File::options().write(true).create_new(true).mode(0o600).open(&path)?;
-        let written = write(&file, json, now);
-        if written.is_err() {
-            let _ = fs::remove_file(&path);
-        }
-        written
+        self.append(&self.report(id), json, now)
     }
 
     /// A kept report. `None` if there is none with this UUID, or it is too old.
     pub fn read(&self, id: &str, now: Timestamp) -> io::Result<Option<Vec<u8>>> {
-        let Some(path) = self.report(id) else { return Ok(None) };
-        let is_kept = |path: &Path| Ok::<_, io::Error>(fs::metadata(path)?.modified()? > oldest(now));
-        match is_kept(&path).and_then(|is_kept| is_kept.then(|| fs::read(&path)).transpose()) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            read => read,
+        let path = self.report(id);
+        // Only a UUID names a file in this directory.
+        if !is_uuid(id) || !path.exists() || modified(&path)? <= oldest(now) {
+            return Ok(None);
         }
+        fs::read(path).map(Some)
     }
 
     /// Adds a line to the notes of the day. `false` if they are full.
-    pub fn note(&self, note: Note, line: &str, now: Timestamp) -> io::Result<bool> {
+    pub fn note(&self, kind: &str, line: &str, now: Timestamp) -> io::Result<bool> {
         let day = now.to_utc().date_naive();
-        let path = self.directory.join(format!("{}{day}{NOTES}", note.prefix()));
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        if !path.exists() {
-            self.make_room(FILES_MAX - 1, now)?;
-        }
-        let file = File::options().append(true).create(true).mode(0o600).open(&path)?;
+        let path = self.directory.join(format!("{kind}{day}.jsonl"));
         let line = format!("{line}\n");
-        let length = u64::try_from(line.len()).unwrap_or(u64::MAX);
-        if file.metadata()?.len().saturating_add(length) > NOTES_MAX {
-            return Ok(false);
+        let length = fs::metadata(&path).map_or(0, |file| file.len());
+        let has_room = length + u64::try_from(line.len()).unwrap_or(NOTES_MAX) <= NOTES_MAX;
+        if has_room {
+            self.append(&path, line.as_bytes(), now)?;
         }
-        write(&file, line.as_bytes(), now)?;
-        Ok(true)
+        Ok(has_room)
     }
 
     /// Removes what is too old.
     pub fn sweep(&self, now: Timestamp) -> io::Result<()> {
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         self.make_room(FILES_MAX, now)
+    }
+
+    /// Appends to a file, and sets the file's time to that of the service. A failure leaves nothing behind.
+    fn append(&self, path: &Path, bytes: &[u8], now: Timestamp) -> io::Result<()> {
+        self.make_room(FILES_MAX - usize::from(!path.exists()), now)?;
+        let mut file = File::options().append(true).create(true).mode(0o600).open(path)?;
+        let length = file.metadata()?.len();
+        let written = file.write_all(bytes).and_then(|()| file.set_modified(system(now)));
+        if written.is_err() {
+            let _ = if length == 0 { fs::remove_file(path) } else { file.set_len(length) };
+        }
+        written
     }
 
     /// Removes what is too old, and then the oldest files until there are at most `most`.
     fn make_room(&self, most: usize, now: Timestamp) -> io::Result<()> {
-        let mut files = self.files()?;
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.directory)? {
+            let entry = entry?;
+            if entry.file_name().to_str().is_some_and(is_ours) {
+                files.push((modified(&entry.path())?, entry.path()));
+            }
+        }
         files.sort_unstable();
         let excess = files.len().saturating_sub(most);
-        let oldest = oldest(now);
-        for (_, path) in files
-            .iter()
-            .enumerate()
-            .filter(|(at, (age, _))| *at < excess || *age <= oldest)
-            .map(|(_, file)| file)
-        {
-            fs::remove_file(path)?;
+        for (at, (age, path)) in files.iter().enumerate() {
+            if at < excess || *age <= oldest(now) {
+                fs::remove_file(path)?;
+            }
         }
         Ok(())
     }
 
-    /// The files that this module has made, by the time of their last change.
-    fn files(&self) -> io::Result<Vec<(SystemTime, PathBuf)>> {
-        let mut files = vec![];
-        for entry in fs::read_dir(&self.directory)? {
-            let entry = entry?;
-            if entry.file_name().to_str().is_some_and(is_ours) {
-                files.push((entry.metadata()?.modified()?, entry.path()));
-            }
-        }
-        Ok(files)
-    }
-
-    fn report(&self, id: &str) -> Option<PathBuf> {
-        is_uuid(id).then(|| self.directory.join(format!("{id}{REPORT}")))
+    fn report(&self, id: &str) -> PathBuf {
+        self.directory.join(format!("{id}.json"))
     }
 }
 
+/// Whether this module has made the file.
 fn is_ours(name: &str) -> bool {
-    let is_note = |name: &str| Note::ALL.iter().any(|note| name.starts_with(note.prefix()));
-    name.strip_suffix(REPORT).is_some_and(is_uuid) || name.strip_suffix(NOTES).is_some_and(is_note)
+    let is_note = |name: &str| name.starts_with(QUALITY) || name.starts_with(REFRESH);
+    name.strip_suffix(".json").is_some_and(is_uuid) || name.strip_suffix(".jsonl").is_some_and(is_note)
 }
 
-/// Writes, and sets the file's time to that of the service.
-fn write(mut file: &File, bytes: &[u8], now: Timestamp) -> io::Result<()> {
-    file.write_all(bytes)?;
-    file.set_modified(system(now))
+fn modified(path: &Path) -> io::Result<SystemTime> {
+    fs::metadata(path)?.modified()
 }
 
 /// What was changed at this time or before is too old.
 fn oldest(now: Timestamp) -> SystemTime {
-    let now = system(now);
-    now.checked_sub(KEPT).unwrap_or(UNIX_EPOCH)
+    system(now).checked_sub(KEPT).unwrap_or(UNIX_EPOCH)
 }
 
 fn system(at: Timestamp) -> SystemTime {
@@ -191,8 +155,6 @@ mod tests {
         assert_eq!(store.read(&uuid(1), NOON.plus(KEPT)).unwrap(), None);
         assert_eq!(store.read(&uuid(2), NOON).unwrap(), None);
         assert_eq!(store.read("../reports", NOON).unwrap(), None);
-        assert!(store.keep("../x", b"{}", NOON).is_err());
-        assert!(store.keep(&uuid(1), b"{}", NOON).is_err(), "a UUID is used once");
         store.sweep(last).unwrap();
         assert_eq!(names(&store).len(), 1);
         store.sweep(NOON.plus(KEPT)).unwrap();
@@ -203,7 +165,7 @@ mod tests {
     fn only_the_owner_may_read() {
         let (_directory, store) = store();
         store.keep(&uuid(1), b"{}", NOON).unwrap();
-        store.note(Note::Refresh, "{}", NOON).unwrap();
+        store.note(REFRESH, "{}", NOON).unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&store.directory), 0o700);
         for name in names(&store) {
@@ -218,13 +180,14 @@ mod tests {
         for name in foreign {
             fs::write(store.directory.join(name), "mine").unwrap();
         }
-        store.note(Note::Quality, "first", NOON).unwrap();
+        store.note(QUALITY, "first", NOON).unwrap();
         let at = |n: u64| NOON.plus(Duration::from_secs(n));
         for n in 1..=256 {
             store.keep(&uuid(n.into()), b"{}", at(n)).unwrap();
         }
         assert_eq!(names(&store).len(), FILES_MAX + foreign.len());
-        assert!(!names(&store).iter().any(|name| name.ends_with(NOTES)), "the notes were the oldest");
+        let notes = "quality-2025-01-15.jsonl".to_owned();
+        assert!(!names(&store).contains(&notes), "the notes were the oldest");
         store.keep(&uuid(999), b"{}", at(999)).unwrap();
         assert_eq!(store.read(&uuid(1), at(999)).unwrap(), None);
         assert!(store.read(&uuid(2), at(999)).unwrap().is_some());
@@ -235,10 +198,10 @@ mod tests {
     #[test]
     fn notes_are_lines_of_a_day_and_bounded() {
         let (_directory, store) = store();
-        assert!(store.note(Note::Quality, "a", NOON).unwrap());
-        assert!(store.note(Note::Quality, "b", NOON).unwrap());
-        assert!(store.note(Note::Quality, "c", NOON.plus(Duration::from_secs(86_400))).unwrap());
-        assert!(store.note(Note::Refresh, "d", NOON).unwrap());
+        assert!(store.note(QUALITY, "a", NOON).unwrap());
+        assert!(store.note(QUALITY, "b", NOON).unwrap());
+        assert!(store.note(QUALITY, "c", NOON.plus(Duration::from_secs(86_400))).unwrap());
+        assert!(store.note(REFRESH, "d", NOON).unwrap());
         assert_eq!(
             names(&store),
             ["quality-2025-01-15.jsonl", "quality-2025-01-16.jsonl", "refresh-2025-01-15.jsonl"]
@@ -246,9 +209,9 @@ mod tests {
         let file = store.directory.join("quality-2025-01-15.jsonl");
         assert_eq!(fs::read_to_string(&file).unwrap(), "a\nb\n");
         let rest = "x".repeat(1_048_576 - 5);
-        assert!(!store.note(Note::Quality, &format!("{rest}x"), NOON).unwrap());
-        assert!(store.note(Note::Quality, &rest, NOON).unwrap());
-        assert!(!store.note(Note::Quality, "", NOON).unwrap());
+        assert!(!store.note(QUALITY, &format!("{rest}x"), NOON).unwrap());
+        assert!(store.note(QUALITY, &rest, NOON).unwrap());
+        assert!(!store.note(QUALITY, "", NOON).unwrap());
         assert_eq!(fs::metadata(&file).unwrap().len(), NOTES_MAX);
     }
 }

@@ -95,21 +95,6 @@ async fn a_bug_report_becomes_a_card_whose_link_shows_what_the_page_saw() {
 }
 
 #[tokio::test]
-async fn a_kept_report_is_read_only_with_its_uuid() {
-    let directory = StateDir::new();
-    let broker = TestBroker::start(&[REPORTS, ("REPORTS_DIR", directory.path())]).await;
-    assert_eq!(report_bug(&broker).await.status, 200);
-    assert_eq!(broker.get("/api/debugInfo").await.error(), (400, "INVALID_REQUEST".to_owned()));
-    let unknown = "/api/debugInfo?id=00000000-0000-4000-8000-000000000000";
-    for path in [unknown, "/api/debugInfo?id=..%2Fledger.redb"] {
-        assert_eq!(broker.get(path).await.error(), (404, "NOT_FOUND".to_owned()), "{path}");
-    }
-    let (name, _) = files(Path::new(directory.path())).remove(0);
-    let kept = broker.get(&format!("/api/debugInfo?id={}", name.strip_suffix(".json").unwrap())).await;
-    assert_eq!(kept.json()["userSessions"], json!(["s1"]));
-}
-
-#[tokio::test]
 async fn a_dead_track_becomes_a_card() {
     let chat = FakeWebhook::start(&[]).await;
     let broker = TestBroker::start(&[REPORTS, ("FEEDBACK_URL", &chat.url())]).await;
@@ -120,8 +105,10 @@ async fn a_dead_track_becomes_a_card() {
     assert_eq!((answer.status, answer.json()), (StatusCode::OK, json!({ "status": "ok" })));
     eventually("the card", async || !chat.history().is_empty()).await;
     assert_eq!(cards(&chat)[0]["cardsV2"][0]["cardId"], "orange-meets-dead-track-card");
-    let bad = post(&broker, "/api/deadTrack", as_text("{}".to_owned())).await;
-    assert_eq!(bad.error(), (400, "INVALID_REQUEST".to_owned()));
+    for bad in ["{}", r#"["","","t",null,null,null]"#] {
+        let answer = post(&broker, "/api/deadTrack", as_text(bad.to_owned())).await;
+        assert_eq!(answer.error(), (400, "INVALID_REQUEST".to_owned()), "{bad}");
+    }
     let long = post(&broker, "/api/deadTrack", as_text(" ".repeat(64 * 1024 + 1))).await;
     assert_eq!(long.error(), (413, "PAYLOAD_TOO_LARGE".to_owned()));
 }
@@ -143,8 +130,22 @@ async fn the_quality_of_a_call_and_a_refresh_are_notes() {
         files(Path::new(directory.path())),
         expected.map(|(name, line)| (name.to_owned(), format!("{line}\n")))
     );
-    let bad = post(&broker, "/call-quality-feedback", urlencoded(&[("meetingId", "m1")])).await;
-    assert_eq!(bad.status, 400);
+    for bad in [&[("meetingId", "m1")][..], &[("experiencedIssues", "true"), ("meetingId", "")]] {
+        let answer = post(&broker, "/call-quality-feedback", urlencoded(bad)).await;
+        assert_eq!(answer.error(), (400, "INVALID_REQUEST".to_owned()), "{bad:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_directory_that_fails_loses_notes_and_refuses_bug_reports() {
+    let directory = StateDir::new();
+    let inside = Path::new(directory.path()).join("reports");
+    let broker = TestBroker::start(&[REPORTS, ("REPORTS_DIR", inside.to_str().unwrap())]).await;
+    std::fs::remove_dir_all(&inside).unwrap();
+    assert_eq!(report_bug(&broker).await.error(), (500, "INTERNAL".to_owned()));
+    let form = urlencoded(&[("experiencedIssues", "false"), ("meetingId", "m1")]);
+    assert_eq!(post(&broker, "/call-quality-feedback", form).await.status, 302);
+    assert_eq!(post(&broker, "/api/reportRefresh", urlencoded(&[])).await.status, 200);
 }
 
 #[tokio::test]
@@ -201,7 +202,7 @@ async fn a_report_is_a_form_of_at_most_one_mebibyte() {
 }
 
 #[tokio::test]
-async fn a_foreign_page_sends_no_reports_and_a_chat_opens_a_kept_one() {
+async fn own_pages_send_reports_and_everybody_with_the_uuid_reads_a_kept_one() {
     let directory = StateDir::new();
     let settings = [REPORTS, ("REPORTS_DIR", directory.path()), ("CLIENT_URL", "https://app.example")];
     let broker = TestBroker::start(&settings).await;
@@ -212,15 +213,19 @@ async fn a_foreign_page_sends_no_reports_and_a_chat_opens_a_kept_one() {
     };
     assert_eq!(from("https://evil.example").await.status, 403);
     let own = from("https://app.example").await;
-    assert_eq!(
-        (own.status.as_u16(), own.header("access-control-allow-origin")),
-        (200, Some("https://app.example"))
-    );
+    let allowed = own.header("access-control-allow-origin");
+    assert_eq!((own.status.as_u16(), allowed), (200, Some("https://app.example")));
+
     let (name, _) = files(Path::new(directory.path())).remove(0);
     let path = format!("/api/debugInfo?id={}", name.strip_suffix(".json").unwrap());
     let opened = broker.request(reqwest::Method::GET, &path).header("sec-fetch-site", "cross-site");
     let opened = Answer::of(opened.header("sec-fetch-mode", "navigate")).await;
     assert_eq!((opened.status.as_u16(), opened.header("access-control-allow-origin")), (200, None));
+    assert_eq!(broker.get("/api/debugInfo").await.error(), (400, "INVALID_REQUEST".to_owned()));
+    let unknown = "/api/debugInfo?id=00000000-0000-4000-8000-000000000000";
+    for path in [unknown, "/api/debugInfo?id=..%2Fledger.redb"] {
+        assert_eq!(broker.get(path).await.error(), (404, "NOT_FOUND".to_owned()), "{path}");
+    }
 }
 
 #[tokio::test]
