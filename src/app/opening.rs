@@ -134,7 +134,7 @@ fn in_seconds(terms: &[SourceTerms], tail: impl Fn(&SourceTerms) -> Duration) ->
 mod tests {
     use super::*;
     use crate::config::Environment;
-    use turn_ledger::{Assumption, Head, Stored, Timestamp};
+    use turn_ledger::{Head, Stored, Timestamp};
 
     #[test]
     fn a_count_is_not_stale_because_no_process_ran() {
@@ -183,8 +183,7 @@ mod tests {
         let terms = BoundTerms::of(&Config::from_env(&environment).expect("a valid configuration"));
         let observed = Some(BitRate::new(13_600_000));
         // The sessions of a coturn that is not cut contradict no rate. A short time may average more without a contradiction.
-        let assumption = Assumption { holds: false, observed };
-        let uncut = MeasuredUsage { assumption, uncut: true, ..MeasuredUsage::default() };
+        let uncut = MeasuredUsage { observed, uncut: true, ..MeasuredUsage::default() };
         assert_eq!(terms.in_words(&uncut), "2 Mbps per grant until 7200 s after expiry");
         let at_coturn = |observed| {
             let exceeded = Some(ExceededRate { observed, source: IceSource::Coturn });

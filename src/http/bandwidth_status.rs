@@ -181,7 +181,7 @@ pub(super) fn status(app: &App, snapshot: &Snapshot) -> StatusBody {
         overshoot_bound_gb: figures.overshoot_bound().gb_up(),
         bound_assumes: app.bound_terms.in_words(measured),
         bound_holds: snapshot.bound_holds(),
-        observed_mbps_per_grant: measured.assumption.observed.map(mbps),
+        observed_mbps_per_grant: measured.observed.map(mbps),
         grants: GrantsBody {
             issued: snapshot.counts.issued,
             live: snapshot.live_grants,

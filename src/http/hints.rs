@@ -11,7 +11,8 @@ use crate::limit::proxies::Unread;
 use crate::meter::cloudflare::CloudflareMeter;
 use crate::telemetry::words;
 use turn_ledger::{
-    BitRate, CLOCK_DIFFERENCE_TOLERATED, ExceededRate, FastGrant, LateCounts, MeasuredUsage, Snapshot,
+    BitRate, BudgetMode, CLOCK_DIFFERENCE_TOLERATED, ExceededRate, FastGrant, LateCounts, MeasuredUsage,
+    Snapshot,
 };
 
 /// How long after a clamped claim the hint is shown.
@@ -52,7 +53,7 @@ pub(super) fn of(app: &App, snapshot: &Snapshot) -> Vec<HintBody> {
     let mut hints = Hints(Vec::new());
     about_counts(&mut hints, app, snapshot);
     about_minting(&mut hints, app, snapshot);
-    about_clock_and_bound(&mut hints, snapshot, app.account.read(|books| books.ledger().is_strict()));
+    about_clock_and_bound(&mut hints, snapshot);
     hints.0
 }
 
@@ -157,8 +158,8 @@ fn about_minting(hints: &mut Hints, app: &App, snapshot: &Snapshot) {
 }
 
 /// The clock, and what live credentials can still relay.
-fn about_clock_and_bound(hints: &mut Hints, snapshot: &Snapshot, is_strict: bool) {
-    let bound = snapshot.figures.overshoot_bound();
+fn about_clock_and_bound(hints: &mut Hints, snapshot: &Snapshot) {
+    let (figures, bound) = (snapshot.figures, snapshot.figures.overshoot_bound());
     hints.add(snapshot.clock_behind > CLOCK_DIFFERENCE_TOLERATED, "CLOCK_BEHIND", CLOCK_BEHIND);
     hints.add(snapshot.clock_ahead > CLOCK_DIFFERENCE_TOLERATED, "CLOCK_AHEAD", CLOCK_AHEAD);
     hints.add(snapshot.clock_in_doubt, "CLOCK_IN_DOUBT", CLOCK_IN_DOUBT);
@@ -167,12 +168,11 @@ fn about_clock_and_bound(hints: &mut Hints, snapshot: &Snapshot, is_strict: bool
         hints.add(true, "LEDGER_RESTORED", &text);
     }
     // Strict mode itself shortens lifetimes as far as that helps.
-    let remedy = if is_strict {
+    let remedy = if snapshot.mode == BudgetMode::Strict {
         "Wait until some have ended, or raise the limit."
     } else {
         "Shorten TURN_TTL_SECONDS, or lower LIABILITY_MBPS_PER_GRANT if your calls use less."
     };
-    let figures = snapshot.figures;
     let text = if figures.committed > figures.used {
         format!("live credentials could take usage {} GB past the limit. {remedy}", bound.gb_up())
     } else {

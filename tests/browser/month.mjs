@@ -76,11 +76,11 @@ export function month(mood) {
     observedTail: { longestSeconds: 540, grants: 4711, relayedAfterExpiry: 1902, leftOut: 0 }, grants: { issued: 5120, live: 48, reported: 2231 }, usedBytes: used,
     durable: true, frozen: false,
     hints: reserved ? [
-      { code: 'PROMISED_IN_FULL', message: 'strict mode cannot reserve another credential of 5 minutes: live credentials could use up the limit. Wait for the next count or the reset, raise the limit, or shorten TURN_TTL_SECONDS.' },
+      { code: 'PROMISED_IN_FULL', message: 'strict mode cannot reserve another credential of 5 minutes: live credentials could use up the limit. Wait for the next count or the reset, or raise the limit.' },
     ] : trouble ? [
       { code: 'ANALYTICS_STALE', message: 'the provider\'s count could not be read for more than 10 minutes: usage after asOf is estimated. See the log.' },
       { code: 'ASSUMPTION_BROKEN', message: 'the bound is unreliable: live credentials of cloudflare relay 3.4 Mbps each on average, more than the assumed 2 Mbps. If your calls need that rate, set LIABILITY_MBPS_PER_GRANT above it. If not, revoke the one that relays most (turn-broker grants), and check who else uses the TURN key or secret.' },
-      { code: 'BOUND_ABOVE_LIMIT', message: `live credentials could take usage ${gb(bound)} GB past the limit: shorten TURN_TTL_SECONDS, or lower LIABILITY_MBPS_PER_GRANT if your calls use less.` },
+      { code: 'BOUND_ABOVE_LIMIT', message: `live credentials could take usage ${gb(bound)} GB past the limit. Shorten TURN_TTL_SECONDS, or lower LIABILITY_MBPS_PER_GRANT if your calls use less.` },
     ] : [],
   };
   return {

@@ -149,9 +149,14 @@ impl Ledger {
         self.of(source).map_or(ByteCount::ZERO, |source| source.minutes.used())
     }
 
+    /// Which credentials are admitted.
+    pub fn mode(&self) -> BudgetMode {
+        self.terms.mode
+    }
+
     /// Whether strict mode is on.
     pub fn is_strict(&self) -> bool {
-        self.terms.mode == BudgetMode::Strict
+        self.mode() == BudgetMode::Strict
     }
 
     /// The highest rate that a grant is assumed to relay at.

@@ -218,7 +218,7 @@ impl SfuProxy {
         let given = self.lock_key.servers(cookies, self.wall())?;
         let is_valid = self.account.read(|books| {
             let row = books.grants().valid(given.grant);
-            let may_mint = !books.is_frozen() && !books.snapshot().figures.is_spent();
+            let may_mint = !books.is_frozen() && !books.ledger().figures().is_spent();
             may_mint && row.is_some_and(|row| row.spender.as_deref() == spender)
         });
         is_valid.then_some(given.ice_servers)

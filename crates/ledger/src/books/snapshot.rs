@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::Books;
-use crate::{BitRate, ByteCount, FastGrant, Figures, MINT_SLACK, MeasuredUsage, PeriodCounts, Timestamp};
+use crate::{
+    BitRate, BudgetMode, ByteCount, FastGrant, Figures, MINT_SLACK, MeasuredUsage, PeriodCounts, Timestamp,
+};
 
 /// The wall clock may differ from the books' time by this much before a hint reports it.
 pub const CLOCK_DIFFERENCE_TOLERATED: Duration = Duration::from_secs(10);
@@ -39,6 +41,8 @@ pub struct Snapshot {
     pub fastest: Option<FastGrant>,
     /// The highest rate that a grant is assumed to relay at.
     pub assumed_rate: BitRate,
+    /// Which credentials are admitted.
+    pub mode: BudgetMode,
     /// Until when grants may relay that the ledger does not know, because it was restored from a copy.
     pub lacks_until: Timestamp,
     /// How far the wall clock is behind the books' time: it was set back, or was ahead before.
@@ -72,9 +76,9 @@ impl Snapshot {
         let into_period = self.figures.now.since(self.figures.period.start);
         let is_in_period = self.clock_behind <= into_period.max(CLOCK_DIFFERENCE_TOLERATED);
         let is_time_known = !self.clock_in_doubt && self.jumped_until <= self.figures.now && is_in_period;
-        let MeasuredUsage { assumption, late_counts, doubted, dropped, .. } = self.measured;
+        let MeasuredUsage { late_counts, doubted, dropped, .. } = self.measured;
         let is_counted = !doubted && !dropped && late_counts.is_none_or(|late| !late.grows);
-        assumption.holds && is_counted && is_time_known && !self.lacks_grants()
+        self.measured.assumption_holds() && is_counted && is_time_known && !self.lacks_grants()
     }
 }
 
@@ -94,6 +98,7 @@ impl Books {
             unknown_bytes: self.grants.unknown_bytes(),
             fastest: self.grants.fastest(),
             assumed_rate: self.ledger.assumed_rate(),
+            mode: self.ledger.mode(),
             lacks_until: self.lacks_until,
             clock_behind: figures.now.since(self.moment.wall),
             clock_ahead: self.clock_ahead(),

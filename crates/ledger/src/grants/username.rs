@@ -10,14 +10,18 @@ impl std::str::FromStr for HexName {
     type Err = NotAHexName;
 
     fn from_str(text: &str) -> Result<Self, NotAHexName> {
-        let digits = text.strip_prefix("g0").filter(|digits| digits.len() == 62).ok_or(NotAHexName)?;
+        let digits = text.strip_prefix("g0").ok_or(NotAHexName)?;
+        // Capital letters would come back as small ones.
+        let is_digit = |c: u8| matches!(c, b'0'..=b'9' | b'a'..=b'f');
+        if digits.len() != 62 || !digits.bytes().all(is_digit) {
+            return Err(NotAHexName);
+        }
         let mut bytes = [0; 31];
         for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks(2)) {
             let pair = std::str::from_utf8(pair).map_err(|_| NotAHexName)?;
             *byte = u8::from_str_radix(pair, 16).map_err(|_| NotAHexName)?;
         }
-        // A sign and capital letters are read too, but they are not written again.
-        Some(Self(bytes)).filter(|name| name.to_string() == text).ok_or(NotAHexName)
+        Ok(Self(bytes))
     }
 }
 

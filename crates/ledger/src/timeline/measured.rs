@@ -25,8 +25,8 @@ pub struct MeasuredUsage {
     pub as_of: Option<Timestamp>,
     /// The sum of the readings.
     pub bytes: ByteCount,
-    /// Whether no source's rate is exceeded, none is uncut and no tail was outlived; and the highest of the observed rates.
-    pub assumption: Assumption,
+    /// The highest of the observed rates.
+    pub observed: Option<BitRate>,
     /// The source whose counts contradict the assumed rate, the fastest of several.
     pub exceeded: Option<ExceededRate>,
     /// Whether sessions that should be cut may continue. Then the long tail is promised.
@@ -44,6 +44,11 @@ pub struct MeasuredUsage {
 }
 
 impl MeasuredUsage {
+    /// Whether what the bound assumes of rates and tails holds.
+    pub fn assumption_holds(&self) -> bool {
+        self.exceeded.is_none() && !self.uncut && !self.outlived
+    }
+
     /// Whether some source has had no good reading for more than 600 s.
     pub fn is_stale(&self) -> bool {
         self.unread_for > STALE_AFTER
@@ -65,15 +70,12 @@ impl Timeline {
         let now = self.now;
         let Assumption { holds, observed } = self.trial.verdict();
         let has_begun = now.since(self.began_at) > CUT_FOR;
-        let uncut = has_begun && self.terms.cut_tail.is_some() && !self.is_cut(now);
-        let outlived = self.outlived_until > now;
-        measured.uncut |= uncut;
-        measured.outlived |= outlived;
+        measured.uncut |= has_begun && self.terms.cut_tail.is_some() && !self.is_cut(now);
+        measured.outlived |= self.outlived_until > now;
         let exceeded = (!holds).then_some(ExceededRate { observed, source: self.terms.source });
         measured.exceeded = measured.exceeded.max(exceeded);
         measured.late_counts = measured.late_counts.or(self.late_counts.filter(|_| self.terms.is_read));
-        measured.assumption.holds &= holds && !outlived && !uncut;
-        measured.assumption.observed = measured.assumption.observed.max(observed);
+        measured.observed = measured.observed.max(observed);
         if self.terms.is_read {
             measured.unread_for = measured.unread_for.max(now.since(self.read_at));
         }

@@ -132,7 +132,7 @@ impl Checks {
         // A count that lacked bytes has released promises for them.
         let lacked = broker.lacked.then_some(Excuse::Late);
         // What is promised counts at the observed rate while counts contradict the assumed one.
-        let is_fast = broker.settings.is_fast && !snapshot.measured.assumption.holds;
+        let is_fast = broker.settings.is_fast && !snapshot.measured.assumption_holds();
         let observed = is_fast.then_some(Excuse::Exceeded);
         let excuse = unchecked.or(lacked).or(observed).or(signs.excuse);
         let raises = committed > self.ceiling.max(self.highest_limit).plus(hidden_max(world, broker));
@@ -333,7 +333,7 @@ fn status(world: &World, broker: &Broker<impl Disk>, snapshot: &Snapshot) -> Opt
         return Some("counts grow, and the bound is said to hold".into());
     }
     // In strict mode, a report after the tail breaks the assumption, whether it is true or not.
-    let is_broken = !snapshot.measured.assumption.holds
+    let is_broken = !snapshot.measured.assumption_holds()
         && !broker.settings.strict
         && !broker.may_break
         && !broker.settings.cli;

@@ -58,8 +58,9 @@ impl<D: Disk> Broker<D> {
         let is_cut_here = self.is_cut_here(source);
         let tail = self.tail_of(source);
         let rate = self.bytes_per_minute();
-        let is_rate =
-            |per_minute: u64| per_minute == rate || (per_minute > rate && !before.measured.assumption.holds);
+        let is_rate = |per_minute: u64| {
+            per_minute == rate || (per_minute > rate && !before.measured.assumption_holds())
+        };
         let time = hold.promised();
         let problem =
             self.model.differs_from_hold(&time, now, expires_by, tail, source, renewed, is_cut_here);

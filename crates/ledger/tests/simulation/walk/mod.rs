@@ -229,9 +229,7 @@ fn visible(books: &mut Books) -> Visible {
     // These count from the start of the process, so a restart resets them.
     snapshot.measured.unread_for = Duration::ZERO;
     snapshot.measured.late_counts = None;
-    if std::mem::take(&mut snapshot.measured.uncut) {
-        snapshot.measured.assumption.holds = true;
-    }
+    snapshot.measured.uncut = false;
     // When a spender was seen last may be that of a grant that was undone.
     let sums = |SpenderSums { key, sums, live }: SpenderSums| {
         (key, [sums.measured(), sums.claimed(), sums.settled()], sums.grants(), live)
