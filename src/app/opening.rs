@@ -108,7 +108,7 @@ impl BoundTerms {
         };
         let assumed = self.assumed;
         match exceeded {
-            Some(ExceededRate { observed: Some(observed), source }) if observed > assumed => {
+            Some(ExceededRate { observed, source }) if observed > assumed => {
                 let is_only = self.terms.iter().all(|terms| terms.source == source);
                 let place = if is_only { String::new() } else { format!(" at {source}") };
                 format!(
@@ -181,9 +181,9 @@ mod tests {
             ("ICE_SOURCES", "cloudflare,coturn"),
         ]);
         let terms = BoundTerms::of(&Config::from_env(&environment).expect("a valid configuration"));
-        let observed = Some(BitRate::new(13_600_000));
+        let observed = BitRate::new(13_600_000);
         // The sessions of a coturn that is not cut contradict no rate. A short time may average more without a contradiction.
-        let uncut = MeasuredUsage { observed, uncut: true, ..MeasuredUsage::default() };
+        let uncut = MeasuredUsage { observed: Some(observed), uncut: true, ..MeasuredUsage::default() };
         assert_eq!(terms.in_words(&uncut), "2 Mbps per grant until 7200 s after expiry");
         let at_coturn = |observed| {
             let exceeded = Some(ExceededRate { observed, source: IceSource::Coturn });
@@ -193,7 +193,7 @@ mod tests {
             "13.6 Mbps per grant (observed at coturn; 2 Mbps were assumed) until 7200 s after expiry";
         assert_eq!(at_coturn(observed), expected);
         // The assumed rate was raised since.
-        assert_eq!(at_coturn(Some(BitRate::new(1))), "2 Mbps per grant until 7200 s after expiry");
+        assert_eq!(at_coturn(BitRate::new(1)), "2 Mbps per grant until 7200 s after expiry");
         let one = BoundTerms { terms: terms.terms[1..].to_vec(), ..terms };
         let exceeded = Some(ExceededRate { observed, source: IceSource::Coturn });
         let expected = "13.6 Mbps per grant (observed; 2 Mbps were assumed) until 7200 s after expiry";

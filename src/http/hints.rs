@@ -116,18 +116,24 @@ fn about_counts(hints: &mut Hints, app: &App, snapshot: &Snapshot) {
 
 /// Which assumptions of the bound do not hold, each with its remedy; empty if they hold.
 fn broken_assumptions(measured: &MeasuredUsage, assumed: BitRate) -> String {
-    let exceeded = measured.exceeded.map(|ExceededRate { observed, source }| match observed {
-        Some(rate) if rate > assumed => format!(
-            "live credentials of {source} relay {rate} each on average, more than the assumed {assumed}. If your calls need that rate, set LIABILITY_MBPS_PER_GRANT above it. If not, revoke the one that relays most (turn-broker grants), and check who else uses the TURN key or secret."
-        ),
-        Some(rate) => format!(
-            "live credentials of {source} relayed {rate} each on average within the last hour, more than was assumed then. Now {assumed} are assumed. Wait: an hour without such a count ends this."
-        ),
-        None => format!(
-            "{source} counted bytes while no credential was live. Check who else uses the TURN key or secret."
-        ),
+    let exceeded = measured.exceeded.map(|ExceededRate { observed: rate, source }| {
+        if rate > assumed {
+            format!(
+                "live credentials of {source} relay {rate} each on average, more than the assumed {assumed}. If your calls need that rate, set LIABILITY_MBPS_PER_GRANT above it. If not, revoke the one that relays most (turn-broker grants), and check who else uses the TURN key or secret."
+            )
+        } else {
+            format!(
+                "live credentials of {source} relayed {rate} each on average within the last hour, more than was assumed then. Now {assumed} are assumed. Wait: an hour without such a count ends this."
+            )
+        }
     });
-    let causes = exceeded.into_iter().chain(measured.uncut.then(|| UNCUT.to_owned()));
+    let unexplained = measured.unexplained.map(|source| {
+        format!(
+            "{source} counted bytes while no credential was live. Check who else uses the TURN key or secret."
+        )
+    });
+    let causes = exceeded.into_iter().chain(unexplained);
+    let causes = causes.chain(measured.uncut.then(|| UNCUT.to_owned()));
     let causes: Vec<_> = causes.chain(measured.outlived.then(|| OUTLIVED.to_owned())).collect();
     let causes = causes.join(" Also, ");
     if causes.is_empty() { causes } else { format!("the bound is unreliable: {causes}") }
@@ -191,22 +197,20 @@ mod tests {
         let words = |measured: MeasuredUsage| broken_assumptions(&measured, BitRate::new(4_000_000));
         let fine = MeasuredUsage::default();
         assert_eq!(words(fine), "");
-        let exceeded = |mbps: Option<u64>| {
-            let observed = mbps.map(|mbps| BitRate::new(mbps * 1_000_000));
-            words(MeasuredUsage {
-                exceeded: Some(ExceededRate { observed, source: IceSource::Cloudflare }),
-                ..fine
-            })
+        let at = |mbps: u64| {
+            let observed = BitRate::new(mbps * 1_000_000);
+            MeasuredUsage { exceeded: Some(ExceededRate { observed, source: IceSource::Cloudflare }), ..fine }
         };
-        let fast = exceeded(Some(13));
+        let fast = words(at(13));
         let cause =
             "live credentials of cloudflare relay 13 Mbps each on average, more than the assumed 4 Mbps.";
         assert!(fast.contains(cause) && fast.contains("set LIABILITY_MBPS_PER_GRANT above it"), "{fast}");
         // The assumed rate was raised since.
-        let raised = exceeded(Some(3));
+        let raised = words(at(3));
         assert!(raised.contains("Now 4 Mbps are assumed. Wait: an hour without"), "{raised}");
-        let unexplained = exceeded(None);
-        assert!(unexplained.contains("while no credential was live. Check who else"), "{unexplained}");
+        let unexplained = "coturn counted bytes while no credential was live. Check who else";
+        let two = words(MeasuredUsage { unexplained: Some(IceSource::Coturn), ..at(13) });
+        assert!(two.contains(cause) && two.contains(&format!(" Also, {unexplained}")), "{two}");
         let uncut = MeasuredUsage { uncut: true, ..fine };
         assert_eq!(words(uncut), format!("the bound is unreliable: {UNCUT}"));
         assert_eq!(

@@ -103,6 +103,7 @@ impl Ledger {
         self.now = self.now.max(now);
         for source in &mut self.sources {
             source.advance(self.now);
+            source.end_unread_trial();
         }
         if !self.period.contains(self.now) {
             self.period = self.terms.billing_day.period_at(self.now);

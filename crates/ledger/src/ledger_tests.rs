@@ -279,6 +279,18 @@ fn a_dropped_reading_leaves_what_was_reported_and_promised_since_the_period_bega
 }
 
 #[test]
+fn dropping_a_count_that_is_only_doubted_ends_the_doubt() {
+    let mut ledger = ledger(100_000_000_000);
+    assert_eq!(
+        ledger.take_reading(IceSource::Cloudflare, &count(1, 50_000_000_000, 0)),
+        ReadingOutcome::Doubted
+    );
+    assert!(ledger.measured().doubted);
+    assert!(ledger.drop_readings());
+    assert!(!ledger.measured().doubted && !ledger.drop_readings());
+}
+
+#[test]
 fn the_observed_rate_is_the_highest_of_the_sources() {
     let mut ledger = ledger(u64::MAX);
     for (source, grants) in [(IceSource::Cloudflare, 9), (IceSource::Coturn, 1)] {
@@ -299,7 +311,7 @@ fn the_observed_rate_is_the_highest_of_the_sources() {
     // The bound of each source rests on its own rate.
     let measured = take(&mut ledger, 20, 9 * 150_000_000, 3_000_000_000);
     assert!(!measured.assumption_holds());
-    let exceeded = ExceededRate { observed: measured.observed, source: IceSource::Coturn };
+    let exceeded = ExceededRate { observed: measured.observed.unwrap(), source: IceSource::Coturn };
     assert_eq!(measured.exceeded, Some(exceeded));
     assert_eq!(ledger.bytes_per_minute(IceSource::Cloudflare), 15_000_000);
     let observed = measured.observed.unwrap().over_millis(60_000);

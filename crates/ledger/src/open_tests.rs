@@ -60,6 +60,31 @@ fn the_usage_of_a_removed_source_still_counts() {
     assert_eq!(again.snapshot().figures.used, used);
 }
 
+/// No count can end it.
+#[test]
+fn a_contradiction_at_a_source_that_is_not_read_any_more_ends_after_an_hour() {
+    let setup = setup(&[IceSource::Cloudflare]);
+    let mut books = setup.open(Some(Stored::default()), at(0));
+    for minute in 0..2 {
+        let granted = ByteCount::new(50_000_000 * minute);
+        let as_of = at(60_000 * minute);
+        books.advance(as_of);
+        let reading = Reading { day: Day::of(as_of), as_of, granted, other: ByteCount::ZERO };
+        books.ledger_mut().take_reading(IceSource::Cloudflare, &reading);
+    }
+    assert_eq!(books.snapshot().measured.unexplained, Some(IceSource::Cloudflare));
+    let stored = stored_by(&mut books);
+    for (is_read, holds) in [(true, false), (false, true)] {
+        let mut setup = setup.clone();
+        setup.sources[0].is_read = is_read;
+        let mut again = setup.open(Some(stored.clone()), at(120_000));
+        again.advance(at(119_000 + 3_600_000));
+        assert!(!again.snapshot().measured.rate_holds());
+        again.advance(at(120_000 + 3_600_000));
+        assert_eq!(again.snapshot().measured.rate_holds(), holds, "read: {is_read}");
+    }
+}
+
 #[test]
 fn the_counts_of_another_period_are_not_restored() {
     let setup = setup(&[IceSource::Cloudflare]);

@@ -4,6 +4,7 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +31,8 @@ impl Default for Assumption {
 const HOURS_MAX: usize = 31 * 24;
 /// The distance of these points.
 const HOUR_MILLIS: u64 = 60 * Minute::MILLIS;
+/// How long a reading contradicts the assumption.
+pub(crate) const CONTRADICTED_FOR: Duration = Duration::from_millis(HOUR_MILLIS);
 
 /// A reading with the grant-minutes up to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,6 +106,12 @@ impl Trial {
         self.counted = ByteCount::ZERO;
         self.minutes.clear();
         self.hours.clear();
+    }
+
+    /// The assumption holds until a reading contradicts it again.
+    pub(crate) fn forget_verdict(&mut self) {
+        self.verdict = Assumption::default();
+        self.minutes.clear();
     }
 
     /// Tests the assumption against one more point. `counted` is the reading's count under our present key.

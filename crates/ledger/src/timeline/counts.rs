@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Timeline;
 use crate::{
-    Assumption, BitRate, ByteCount, Carried, CountDoubt, DayCount, Point, Reading, ReadingOutcome,
+    Assumption, BitRate, ByteCount, CONTRADICTED_FOR, Carried, DayCount, Point, Reading, ReadingOutcome,
     SourceRows, SourceState, Timestamp, Trial,
 };
 
@@ -94,19 +94,28 @@ impl Timeline {
     }
 
     /// Drops the counts of this period: all minutes count as estimated and promised again. `assumed`: the assumed rate, which
-    /// replaces one that the counts showed. `false` without a count.
+    /// replaces one that the counts showed. `false` without a count and without one in doubt.
     pub fn drop_counts(&mut self, assumed: BitRate) -> bool {
-        self.doubt = CountDoubt::default();
+        let was_doubted = std::mem::take(&mut self.doubt).is_open(self.minutes.period());
+        if self.counted().is_none() {
+            return was_doubted;
+        }
         // The points of the trial have changed, even if their number has not.
         self.stored_hours = usize::MAX;
-        if self.counted().is_none() {
-            return false;
-        }
         self.flowed = ByteCount::ZERO;
         self.minutes.drop_counts();
         self.trial = Trial::new(assumed, self.minutes.sampling(), Assumption::default());
         self.minutes.set_liability(assumed);
         true
+    }
+
+    /// Ends a contradiction after an hour without counts, at a source that is not read any more: no count would end it.
+    pub(crate) fn end_unread_trial(&mut self) {
+        let is_over = !self.terms.is_read && self.now.since(self.began_at) >= CONTRADICTED_FOR;
+        if is_over && !self.trial.verdict().holds {
+            self.trial.forget_verdict();
+            self.minutes.set_liability(self.trial.liability());
+        }
     }
 
     /// Whether an operator has dropped the count of a day of this period, and it was not counted since.

@@ -8,11 +8,11 @@ use super::counts::STALE_AFTER;
 use super::terms::CUT_FOR;
 use crate::{Assumption, BitRate, ByteCount, IceSource, LateCounts, Timestamp};
 
-/// A source whose counts contradict the assumed rate. Its grants count at the observed rate meanwhile, if that is more.
+/// A source whose counts show more than the assumed rate. Its grants count at the observed rate meanwhile, if that is more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ExceededRate {
-    /// The rate of one grant that the counts show; `None` if bytes flowed while no grant was live.
-    pub observed: Option<BitRate>,
+    /// The rate of one grant that the counts show.
+    pub observed: BitRate,
     /// The source.
     pub source: IceSource,
 }
@@ -27,8 +27,10 @@ pub struct MeasuredUsage {
     pub bytes: ByteCount,
     /// The highest of the observed rates.
     pub observed: Option<BitRate>,
-    /// The source whose counts contradict the assumed rate, the fastest of several.
+    /// The source whose counts show more than the assumed rate, the fastest of several.
     pub exceeded: Option<ExceededRate>,
+    /// A source that counted bytes while no grant was live.
+    pub unexplained: Option<IceSource>,
     /// Whether sessions that should be cut may continue. Then the long tail is promised.
     pub uncut: bool,
     /// Whether a connection relays although its grant and its tail are over.
@@ -44,9 +46,14 @@ pub struct MeasuredUsage {
 }
 
 impl MeasuredUsage {
+    /// Whether no source's counts contradict the assumed rate.
+    pub fn rate_holds(&self) -> bool {
+        self.exceeded.is_none() && self.unexplained.is_none()
+    }
+
     /// Whether what the bound assumes of rates and tails holds.
     pub fn assumption_holds(&self) -> bool {
-        self.exceeded.is_none() && !self.uncut && !self.outlived
+        self.rate_holds() && !self.uncut && !self.outlived
     }
 
     /// Whether some source has had no good reading for more than 600 s.
@@ -72,8 +79,14 @@ impl Timeline {
         let has_begun = now.since(self.began_at) > CUT_FOR;
         measured.uncut |= has_begun && self.terms.cut_tail.is_some() && !self.is_cut(now);
         measured.outlived |= self.outlived_until > now;
-        let exceeded = (!holds).then_some(ExceededRate { observed, source: self.terms.source });
-        measured.exceeded = measured.exceeded.max(exceeded);
+        let source = self.terms.source;
+        match observed {
+            _ if holds => {}
+            Some(observed) => {
+                measured.exceeded = measured.exceeded.max(Some(ExceededRate { observed, source }));
+            }
+            None => measured.unexplained = Some(source),
+        }
         measured.late_counts = measured.late_counts.or(self.late_counts.filter(|_| self.terms.is_read));
         measured.observed = measured.observed.max(observed);
         if self.terms.is_read {

@@ -286,6 +286,9 @@ mutants=(
     'a page that leaves while the time is in doubt is not charged for it|books/sfu.rs|if is_over && !self.may_count()|if is_over && false'
     'a restart forgets that the time is in doubt since the machine started|time.rs|(!is_same \|\| mark.is_in_doubt).then_some(since_boot)|(!is_same).then_some(since_boot)'
     'the doubt about a jump is shown as that about a start of the machine|books/snapshot.rs|clock_in_doubt: self.moment.may_lag()|clock_in_doubt: self.moment.in_doubt'
+    'a contradiction at a source that is not read any more never ends|timeline/counts.rs|let is_over = !self.terms.is_read && |let is_over = false && '
+    'a contradiction ends after an hour although the source is read|timeline/counts.rs|let is_over = !self.terms.is_read && |let is_over = '
+    'bytes without a live grant are hidden behind a rate|timeline/measured.rs|None => measured.unexplained = Some(source),|None => {}'
     'a session of coturn that outlasts its cut ends with it|coturn/sessions/row.rs|        self.cut_at = None;\n        let packets|        let packets'
     'a renewal takes more of the share of its client than it adds|promise.rs|self.until.since(self.reserved().start)|self.until.since(self.relays().start)'
 )

@@ -121,7 +121,7 @@ impl Dice {
             Fault::Late => Op::Late {
                 millis: self.one_of(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 900_000, 3_600_000, 7_200_000]),
             },
-            Fault::Steps if self.below(30) > 0 => return None,
+            Fault::Steps if self.below(60) > 0 => return None,
             Fault::Steps => {
                 let most = self.one_of(&[120_000, 28_800_000, 3 * 86_400_000, 40 * 86_400_000]);
                 Op::ClockStep { millis: 60_001 + self.below(most) }
