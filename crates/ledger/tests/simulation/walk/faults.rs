@@ -118,10 +118,9 @@ impl Dice {
         }
         let fault = self.one_of(&self.faults.clone());
         Some(match fault {
-            Fault::Late => Op::Late {
-                millis: self.one_of(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 900_000, 3_600_000, 7_200_000]),
-            },
-            Fault::Steps if self.below(60) > 0 => return None,
+            Fault::Late if self.below(8) > 0 => Op::Late { millis: 0 },
+            Fault::Late => Op::Late { millis: self.one_of(&[900_000, 3_600_000, 7_200_000]) },
+            Fault::Steps if self.below(120) > 0 => return None,
             Fault::Steps => {
                 let most = self.one_of(&[120_000, 28_800_000, 3 * 86_400_000, 40 * 86_400_000]);
                 Op::ClockStep { millis: 60_001 + self.below(most) }
@@ -148,7 +147,7 @@ impl Dice {
             }
             Fault::Reboots if self.below(3) == 0 => {
                 let millis = self.one_of(&[30_000, 600_000, 28_800_000]);
-                let behind = self.one_of(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 600_000, 28_800_000]);
+                let behind = if self.below(20) == 0 { self.one_of(&[600_000, 28_800_000]) } else { 0 };
                 Op::Reboot { millis: self.below(millis), share: self.below(257), behind }
             }
             Fault::Reboots => Op::ClockRight,
@@ -172,7 +171,7 @@ impl Dice {
             }
             Fault::HangUps => Op::HangUp { nth: self.roll(), after: self.below(30_000) },
             Fault::Copies if self.below(3) > 0 => Op::Copy,
-            Fault::Copies if self.below(6) == 0 => Op::Restore,
+            Fault::Copies if self.below(20) == 0 => Op::Restore,
             Fault::Drops if self.below(24) == 0 => Op::DropReadings,
             Fault::Partial | Fault::LateListing if !self.has(Fault::Coturn) => return None,
             Fault::Partial => Op::Coturn(self.one_of(&[Cli::Works, Cli::Partial])),
