@@ -35,7 +35,7 @@ three minutes, and practically no rate limit. The limit can be raised on the pag
 /// The default port.
 const PORT: u16 = 3001;
 /// The default log: warnings, except about the demo's relay and its ledger in memory, which are intended.
-const QUIET: &str = "warn,turn_broker::relay=error,turn_broker::telemetry::startup=error";
+const QUIET: &str = "warn,turn_relay=error,turn_broker::telemetry::startup=error";
 
 /// The fixed settings besides addresses and token. A call with 7 Mbps in both directions together spends this budget in
 /// five minutes. Its credentials last three, so the bound rises visibly before the limit is reached. Every byte has a price.

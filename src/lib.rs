@@ -17,7 +17,6 @@
 //! | [`limit`] | the rate limit of each client |
 //! | [`meter`] | reading the counts of Cloudflare and coturn, and ending coturn's sessions |
 //! | [`signal`] | signaling: the shell around the protocols of `turn_signaling` |
-//! | [`relay`] | a small TURN server in this process, for demos and tests |
 //! | [`account`] | the books behind one lock |
 //! | [`journal`] | the books on disk |
 //! | [`alert`] | operator alerts: which are due, and their delivery |
@@ -55,7 +54,6 @@ pub mod mint;
 pub mod operator_command;
 pub mod random;
 pub mod rate;
-pub mod relay;
 pub mod request;
 pub mod rotation;
 pub mod router;

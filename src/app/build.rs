@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use super::opening::{BoundTerms, setup};
+use super::relay::{self, RelayBroker};
 use super::{App, IN_FLIGHT_MAX, LONG_BODIES_MAX};
 use crate::account::Account;
 use crate::alert::dispatcher::AlertDispatcher;
@@ -20,7 +21,7 @@ use crate::clock::{self, Clock};
 use crate::config::{CloudflareConfig, Config, RotationConfig, TurnKeyConfig};
 use crate::http_client::{ClientError, http_client};
 use crate::ice::cloudflare::Cloudflare;
-use crate::ice::coturn::Coturn;
+use crate::ice::rest::{RestSecret, RestServer};
 use crate::ice::server::IceServerList;
 use crate::ice::turn_keys::{OwnKeys, TurnKey};
 use crate::ice::turn_keys_api::TurnKeysApi;
@@ -40,7 +41,6 @@ use crate::mint::rotation::KeyRotator;
 use crate::mint::token::GrantKey;
 use crate::mint::{Mint, Source};
 use crate::random::{self, NoRandomness};
-use crate::relay::{Relay, RelayError, RelayParts};
 use crate::request::bearer::TokenDigest;
 use crate::request::id::RequestIds;
 use crate::signal::Signaling;
@@ -59,6 +59,7 @@ use crate::telemetry::log::LostLines;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::refusals::RefusalLog;
 use turn_ledger::IceSource;
+use turn_relay::{ListenError, Relay};
 use turn_signaling::p2pcf::DeleteKeys;
 
 /// Why the parts cannot be built.
@@ -99,8 +100,11 @@ pub enum BuildError {
         error: std::io::Error,
     },
     /// The relay cannot bind its port.
-    #[error(transparent)]
-    Relay(#[from] RelayError),
+    #[error("RELAY_LISTEN: {0}")]
+    Relay(#[from] ListenError),
+    /// The relay's address does not form a URL.
+    #[error("RELAY_LISTEN and RELAY_PUBLIC_IP do not form a turn: URL")]
+    RelayUrl,
 }
 
 /// Builds everything that the handlers and the background tasks share.
@@ -125,9 +129,9 @@ pub fn build(
     let own_keys = config.ice.cloudflare.as_ref().map(CloudflareConfig::own_keys);
     let own_keys = Arc::new(OwnKeys::new(own_keys.unwrap_or_default()));
     let parts = Parts { config, account, clock, metrics, own_keys };
-    let relay = parts.relay()?;
+    let (relay, relay_server) = parts.relay()?.unzip();
     let coturn_meter = parts.coturn_meter();
-    let mint = parts.mint(&grant_key, relay.as_ref(), coturn_meter.as_ref())?;
+    let mint = parts.mint(&grant_key, relay_server.as_ref(), coturn_meter.as_ref())?;
     Ok(Arc::new(App {
         rotator: parts.rotator(mint.provider())?,
         mint,
@@ -319,22 +323,19 @@ impl Parts<'_> {
     }
 
     /// `None` with `TURN_ENABLED=false`, because no credential for the relay is minted then.
-    fn relay(&self) -> Result<Option<Relay>, BuildError> {
+    fn relay(&self) -> Result<Option<(Relay, RestServer)>, BuildError> {
         let ice = &self.config.ice;
-        let Some(relay) = ice.relay.as_ref().filter(|_| ice.enabled) else { return Ok(None) };
-        let parts = RelayParts {
-            account: Arc::clone(&self.account),
-            clock: Arc::clone(&self.clock),
-            metrics: Arc::clone(&self.metrics),
-            billed: self.config.usage.billed,
-        };
-        Ok(Some(Relay::open(relay, parts)?))
+        let Some(config) = ice.relay.filter(|_| ice.enabled) else { return Ok(None) };
+        let secret = RestSecret::generated(&random::bytes()?);
+        let (account, clock) = (Arc::clone(&self.account), Arc::clone(&self.clock));
+        let broker = RelayBroker { account, clock, metrics: Arc::clone(&self.metrics), secret };
+        relay::open(config, self.config.usage.billed, broker).map(Some)
     }
 
     fn mint(
         &self,
         grant_key: &Arc<GrantKey>,
-        relay: Option<&Relay>,
+        relay: Option<&RestServer>,
         coturn_meter: Option<&CoturnMeter>,
     ) -> Result<Mint, BuildError> {
         let ice = &self.config.ice;
@@ -359,7 +360,7 @@ impl Parts<'_> {
         })
     }
 
-    fn source(&self, source: IceSource, relay: Option<&Relay>) -> Result<Source, BuildError> {
+    fn source(&self, source: IceSource, relay: Option<&RestServer>) -> Result<Source, BuildError> {
         let ice = &self.config.ice;
         let credentials = match source {
             IceSource::Cloudflare => match &ice.cloudflare {
@@ -369,11 +370,12 @@ impl Parts<'_> {
             IceSource::Coturn => {
                 let coturn = ice.coturn.as_ref();
                 coturn.map(|coturn| {
-                    CredentialSource::Coturn(Coturn::new(coturn.urls.clone(), coturn.secret.clone()))
+                    let secret = RestSecret::new(coturn.secret.clone());
+                    CredentialSource::Coturn(RestServer::new(coturn.urls.clone(), secret))
                 })
             }
             IceSource::Manual => ice.manual.clone().map(CredentialSource::Manual),
-            IceSource::Relay => relay.map(|relay| CredentialSource::Relay(relay.credentials().clone())),
+            IceSource::Relay => relay.cloned().map(CredentialSource::Relay),
             IceSource::Stun => return Ok(Source::Stun),
             // It has no credentials, so `ICE_SOURCES` cannot name it.
             IceSource::Sfu => None,

@@ -24,7 +24,6 @@ use crate::meter::coturn::CoturnMeter;
 use crate::mint::Mint;
 use crate::mint::rotation::KeyRotator;
 use crate::mint::token::GrantKey;
-use crate::relay::Relay;
 use crate::request::bearer::TokenDigest;
 use crate::request::id::RequestIds;
 use crate::signal::Signaling;
@@ -32,9 +31,11 @@ use crate::telemetry::log::LostLines;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::refusals::RefusalLog;
 use turn_ledger::Timestamp;
+use turn_relay::Relay;
 
 mod build;
 mod opening;
+mod relay;
 
 pub use build::{BuildError, build};
 pub use opening::{BoundTerms, setup};

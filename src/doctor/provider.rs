@@ -10,7 +10,7 @@ use crate::amounts::Shown;
 use crate::clock::Clock;
 use crate::config::{Config, TurnKeyConfig};
 use crate::ice::cloudflare::{Cloudflare, DEADLINE, MintResponse, remedy};
-use crate::ice::coturn::Coturn;
+use crate::ice::rest::{RestSecret, RestServer};
 use crate::ice::server::IceServerList;
 use turn_ledger::{ByteCount, IceSource};
 
@@ -63,7 +63,7 @@ pub(super) async fn credential(
             None,
         ),
         IceSource::Coturn => config.ice.coturn.as_ref().map_or(none, |coturn| {
-            let own = Coturn::new(coturn.urls.clone(), coturn.secret.clone());
+            let own = RestServer::new(coturn.urls.clone(), RestSecret::new(coturn.secret.clone()));
             let seen = format!("computed from COTURN_SECRET; {}", cost(source, config));
             (ok(seen), Some(own.credential(IDENTIFIER, clock.now().plus(TTL))))
         }),

@@ -4,8 +4,6 @@ use turn_ledger::MINT_SLACK;
 
 pub mod breaker;
 pub mod cloudflare;
-pub mod coturn;
-pub mod relay;
 pub mod rest;
 pub mod server;
 pub mod turn_keys;

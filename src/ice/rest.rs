@@ -23,16 +23,35 @@ impl RestSecret {
         Self(secret)
     }
 
+    /// A secret that nobody else has, of random bytes.
+    pub fn generated(random: &[u8; 32]) -> Self {
+        Self(SecretString::from(STANDARD.encode(random)))
+    }
+
     /// The password of a user name.
     pub fn password(&self, username: &str) -> String {
         sign(self.0.expose_secret(), username)
     }
+}
+
+/// A TURN server that accepts these credentials: a coturn with `use-auth-secret`, or the relay in this process.
+#[derive(Clone, Debug)]
+pub struct RestServer {
+    urls: Vec<IceUrl>,
+    secret: RestSecret,
+}
+
+impl RestServer {
+    /// The server at these URLs, with its secret: coturn's `static-auth-secret`.
+    pub fn new(urls: Vec<IceUrl>, secret: RestSecret) -> Self {
+        Self { urls, secret }
+    }
 
     /// One entry with a credential for `user`. New allocations are accepted until `expires_at`, truncated to the second.
-    pub fn credential(&self, urls: &[IceUrl], user: &str, expires_at: Timestamp) -> IceServerList {
+    pub fn credential(&self, user: &str, expires_at: Timestamp) -> IceServerList {
         let username = format!("{}:{user}", expires_at.as_secs());
-        let password = self.password(&username);
-        IceServerList::of_turn(urls.to_vec(), username, password)
+        let password = self.secret.password(&username);
+        IceServerList::of_turn(self.urls.clone(), username, password)
     }
 }
 
@@ -59,10 +78,17 @@ mod tests {
     }
 
     #[test]
+    fn a_generated_secret_differs_with_its_random_bytes() {
+        let password = |random| RestSecret::generated(&[random; 32]).password("5:g");
+        assert_ne!(password(1), password(2));
+    }
+
+    #[test]
     fn the_user_name_contains_expiry_and_user() {
         let url = IceUrl::parse("turn:relay.example:3478?transport=udp").unwrap();
         let secret = RestSecret::new(SecretString::from("north"));
-        let list = secret.credential(&[url], "grant-7", Timestamp::from_millis(1_999));
+        let server = RestServer::new(vec![url], secret.clone());
+        let list = server.credential("grant-7", Timestamp::from_millis(1_999));
         let json = serde_json::to_value(list).unwrap();
         assert_eq!(json[0]["username"], "1:grant-7");
         assert_eq!(json[0]["credential"], secret.password("1:grant-7"));

@@ -6,8 +6,7 @@ use std::time::Duration;
 use super::MintRequest;
 use super::pool::PooledCredential;
 use super::provider::{Provider, Unavailable};
-use crate::ice::coturn::Coturn;
-use crate::ice::relay::EmbeddedRelay;
+use crate::ice::rest::RestServer;
 use crate::ice::server::IceServerList;
 use turn_ledger::{GrantId, IceSource, KeyName, Timestamp};
 
@@ -17,9 +16,9 @@ pub enum CredentialSource {
     /// Minted over the API, on request or ahead of it.
     Cloudflare(Arc<Provider>),
     /// Computed in this process.
-    Coturn(Coturn),
+    Coturn(RestServer),
     /// Computed in this process for its own relay.
-    Relay(EmbeddedRelay),
+    Relay(RestServer),
     /// A fixed list.
     Manual(IceServerList),
 }
@@ -69,8 +68,7 @@ impl CredentialSource {
                 let (ice_servers, key) = provider.mint(life, &grant, request.key, request.trace).await?;
                 return Ok(Minted { ice_servers, grant, key: Some(key), life });
             }
-            Self::Coturn(coturn) => coturn.credential(&grant.to_string(), expires_at),
-            Self::Relay(relay) => relay.credential(&grant.to_string(), expires_at),
+            Self::Coturn(server) | Self::Relay(server) => server.credential(&grant.to_string(), expires_at),
             Self::Manual(list) => list.clone(),
         };
         Ok(Minted { ice_servers, grant, key: None, life })

@@ -13,7 +13,7 @@ const LAYERS: [&[&str]; 16] = [
     &["web"],
     &["http"],
     &["app"],
-    &["auth", "limit", "meter", "mint", "relay", "signal"],
+    &["auth", "limit", "meter", "mint", "signal"],
     &["account"],
     &["journal"],
     &["alert"],

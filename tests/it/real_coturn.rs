@@ -11,7 +11,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use turn_broker::clock::{Clock, SystemClock};
 use turn_broker::config::CoturnCliConfig;
-use turn_broker::ice::coturn::Coturn;
+use turn_broker::ice::rest::{RestSecret, RestServer};
 use turn_broker::ice::url::IceUrl;
 use turn_broker::meter::coturn::cli::CoturnCli;
 use turn_ledger::{BitRate, GrantId, HIDDEN_PACKETS_MAX, Listing, SessionDelta, Sessions, to_cut};
@@ -75,7 +75,7 @@ impl RealCoturn {
     /// A call of two clients over two allocations, with a credential of the broker's form.
     fn call(&self, grant: GrantId, packets: u32) -> Running {
         let url = IceUrl::parse("turn:127.0.0.1:3478").unwrap();
-        let source = Coturn::new(vec![url], SecretString::from(SECRET));
+        let source = RestServer::new(vec![url], RestSecret::new(SecretString::from(SECRET)));
         let list = source.credential(&grant.to_string(), SystemClock.now().plus(Duration::from_secs(600)));
         let list = serde_json::to_value(list).unwrap();
         let text = |name: &str| list[0][name].as_str().unwrap().to_owned();

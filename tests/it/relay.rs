@@ -227,7 +227,7 @@ async fn a_used_port_refuses_the_start_and_is_named() {
     let listen = taken.local_addr().unwrap().to_string();
     let settings = [("ICE_SOURCES", "relay"), ("RELAY_LISTEN", listen.as_str())];
     let error = TestBroker::build_error(&settings);
-    assert!(error.starts_with(&format!("cannot listen on UDP {listen} (RELAY_LISTEN): ")), "{error}");
+    assert!(error.starts_with(&format!("RELAY_LISTEN: cannot listen on UDP {listen}: ")), "{error}");
 }
 
 #[tokio::test]

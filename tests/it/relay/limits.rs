@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
-use turn_broker::relay::auth::ALLOCATIONS_PER_GRANT_MAX;
+use turn_relay::ALLOCATIONS_PER_GRANT_MAX;
 
 use crate::support::{TestBroker, eventually};
 

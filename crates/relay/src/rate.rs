@@ -7,7 +7,7 @@ use std::time::Duration;
 use turn_limits::{Bucket, Rate};
 
 /// Requests that one client has signed; data is not limited. Each permission and each channel keeps a timer for minutes.
-pub(super) const REQUESTS: Rate = Rate::per_second(64, 1);
+pub(crate) const REQUESTS: Rate = Rate::per_second(64, 1);
 /// New allocations of all clients. Each can leave a timer behind for half a minute.
 const ALLOCATIONS: Rate = Rate::per_second(256, 10);
 /// Requests of all addresses without an allocation, and all unsigned ones. Their source address may be forged, and a response
@@ -16,7 +16,7 @@ const UNKNOWN_SENDERS: Rate = Rate::per_second(512, 100);
 
 /// The limits on all clients together.
 #[derive(Default)]
-pub(super) struct SharedRates(Mutex<Buckets>);
+pub(crate) struct SharedRates(Mutex<Buckets>);
 
 #[derive(Default)]
 struct Buckets {
@@ -26,18 +26,18 @@ struct Buckets {
 
 impl SharedRates {
     /// Charges a request of an unknown sender. Returns whether it may be handled.
-    pub(super) fn admit_unknown(&self, now: Duration) -> bool {
+    pub(crate) fn admit_unknown(&self, now: Duration) -> bool {
         self.with(|buckets| buckets.unknown_senders.take(UNKNOWN_SENDERS, now))
     }
 
     /// Whether an allocation may be created. It is charged when the TURN library has created it.
-    pub(super) fn has_room(&self, now: Duration) -> bool {
+    pub(crate) fn has_room(&self, now: Duration) -> bool {
         let mut as_if = self.with(|buckets| buckets.allocations);
         as_if.take(ALLOCATIONS, now)
     }
 
     /// Charges the allocation that was created.
-    pub(super) fn spend(&self, now: Duration) {
+    pub(crate) fn spend(&self, now: Duration) {
         let _ = self.with(|buckets| buckets.allocations.take(ALLOCATIONS, now));
     }
 

@@ -12,7 +12,7 @@ const CLASS_BITS: u16 = 0x0110;
 
 /// The kind of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// An Allocate request.
     Allocate,
     /// Any other request.
@@ -22,7 +22,7 @@ pub(super) enum Kind {
 }
 
 /// The kind of a datagram.
-pub(super) fn kind(datagram: &[u8]) -> Kind {
+pub(crate) fn kind(datagram: &[u8]) -> Kind {
     let Some((header, _)) = datagram.split_at_checked(HEADER_BYTES) else { return Kind::Other };
     let message_type = u16::from_be_bytes([header[0], header[1]]);
     // The two highest bits are zero in STUN and not in channel data.
@@ -33,12 +33,12 @@ pub(super) fn kind(datagram: &[u8]) -> Kind {
 }
 
 /// The key that the requests of one user name are signed with.
-pub(super) fn signer(name: &str, password: String, realm: &str) -> MessageIntegrityCredentials {
+pub(crate) fn signer(name: &str, password: String, realm: &str) -> MessageIntegrityCredentials {
     LongTermKeyCredentials::new(name.to_owned(), password, realm.to_owned()).into()
 }
 
 /// Whether this signer made the request. The source address of any other request can be forged.
-pub(super) fn is_signed_by(datagram: &[u8], signer: &MessageIntegrityCredentials) -> bool {
+pub(crate) fn is_signed_by(datagram: &[u8], signer: &MessageIntegrityCredentials) -> bool {
     Message::from_bytes(datagram).is_ok_and(|message| message.validate_integrity(signer).is_ok())
 }
 

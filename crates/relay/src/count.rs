@@ -10,31 +10,31 @@ use turn_ledger::{BilledDirections, ByteCount, Traffic};
 
 /// The bytes of one allocation.
 #[derive(Debug, Default)]
-pub(super) struct Count {
+pub(crate) struct Count {
     received: AtomicU64,
     sent: AtomicU64,
 }
 
 impl Count {
     /// Adds bytes that came from the client.
-    pub(super) fn add_received(&self, bytes: u64) {
+    pub(crate) fn add_received(&self, bytes: u64) {
         self.received.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Adds bytes that went to the client.
-    pub(super) fn add_sent(&self, bytes: u64) {
+    pub(crate) fn add_sent(&self, bytes: u64) {
         self.sent.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Both directions.
-    pub(super) fn traffic(&self) -> Traffic {
+    pub(crate) fn traffic(&self) -> Traffic {
         Traffic::new(self.received.load(Ordering::Relaxed), self.sent.load(Ordering::Relaxed))
     }
 }
 
 /// The billed bytes of all allocations since the process began, and the ceiling on them.
 #[derive(Debug)]
-pub(super) struct Ceiling {
+pub(crate) struct Ceiling {
     directions: BilledDirections,
     billed: AtomicU64,
     top: AtomicU64,
@@ -43,12 +43,12 @@ pub(super) struct Ceiling {
 
 impl Ceiling {
     /// A ceiling of zero: nothing passes until [`Self::allow`].
-    pub(super) fn new(directions: BilledDirections) -> Self {
+    pub(crate) fn new(directions: BilledDirections) -> Self {
         Self { directions, billed: AtomicU64::new(0), top: AtomicU64::new(0), reached: Notify::new() }
     }
 
     /// Counts a packet to a client. Returns whether it may be sent.
-    pub(super) fn admit_sent(&self, bytes: u64) -> bool {
+    pub(crate) fn admit_sent(&self, bytes: u64) -> bool {
         let top = self.top.load(Ordering::Acquire);
         let add = |billed: u64| (billed < top).then(|| billed.saturating_add(bytes));
         let is_open = self.billed.fetch_update(Ordering::AcqRel, Ordering::Acquire, add).is_ok();
@@ -59,12 +59,12 @@ impl Ceiling {
     }
 
     /// Subtracts an admitted packet that could not be sent.
-    pub(super) fn take_back(&self, bytes: u64) {
+    pub(crate) fn take_back(&self, bytes: u64) {
         self.billed.fetch_sub(bytes, Ordering::AcqRel);
     }
 
     /// Counts a packet from a client, if that direction is billed. Returns whether it may be forwarded.
-    pub(super) fn admit_received(&self, bytes: u64) -> bool {
+    pub(crate) fn admit_received(&self, bytes: u64) -> bool {
         let before = match self.directions {
             BilledDirections::Egress => self.billed.load(Ordering::Acquire),
             BilledDirections::Both => self.billed.fetch_add(bytes, Ordering::AcqRel),
@@ -77,22 +77,22 @@ impl Ceiling {
     }
 
     /// Adds bytes seen before a grant was attributed.
-    pub(super) fn add(&self, traffic: Traffic) {
+    pub(crate) fn add(&self, traffic: Traffic) {
         self.billed.fetch_add(traffic.billed(self.directions).get(), Ordering::AcqRel);
     }
 
     /// All billed bytes.
-    pub(super) fn billed(&self) -> u64 {
+    pub(crate) fn billed(&self) -> u64 {
         self.billed.load(Ordering::Acquire)
     }
 
     /// Allows `more` bytes beyond the first `billed`.
-    pub(super) fn allow(&self, billed: u64, more: ByteCount) {
+    pub(crate) fn allow(&self, billed: u64, more: ByteCount) {
         self.top.store(billed.saturating_add(more.get()), Ordering::Release);
     }
 
     /// Waits until a packet is dropped because of the ceiling.
-    pub(super) async fn is_reached(&self) {
+    pub(crate) async fn is_reached(&self) {
         self.reached.notified().await;
     }
 }

@@ -40,16 +40,16 @@ const REFUSED_V6: [Ipv6Net; 4] = [
 
 /// The relay's addresses. They decide which peers are allowed.
 #[derive(Clone, Copy, Debug)]
-pub struct PeerPolicy {
+pub(crate) struct PeerPolicy {
     /// The address it listens on.
-    pub listen: SocketAddr,
+    pub(crate) listen: SocketAddr,
     /// Its public address.
-    pub public_ip: IpAddr,
+    pub(crate) public_ip: IpAddr,
 }
 
 impl PeerPolicy {
     /// Whether the relay exchanges packets with this peer. `is_relayed`: whether a port belongs to an allocation here.
-    pub fn admits(&self, peer: SocketAddr, is_relayed: impl FnOnce(u16) -> bool) -> bool {
+    pub(crate) fn admits(&self, peer: SocketAddr, is_relayed: impl FnOnce(u16) -> bool) -> bool {
         let ip = peer.ip();
         if peer.port() == 0 || self.is_own_listener(peer) {
             return false;

@@ -8,29 +8,29 @@ use std::time::Duration;
 
 use stun_types::message::MessageIntegrityCredentials;
 
-use super::auth::{Held, Username};
-use super::datagram::is_signed_by;
-use super::rate::REQUESTS;
-use super::sockets::ClientSocket;
+use crate::auth::{Held, Username};
+use crate::datagram::is_signed_by;
+use crate::rate::REQUESTS;
+use crate::sockets::ClientSocket;
 use turn_ledger::{ClientKey, GrantId, Traffic};
 use turn_limits::Bucket;
 
 /// One client address.
-pub(super) struct Client {
+pub(crate) struct Client {
     /// The user name as the client sent it.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// The same, parsed.
-    pub(super) user: Username,
-    pub(super) socket: Arc<ClientSocket>,
+    pub(crate) user: Username,
+    pub(crate) socket: Arc<ClientSocket>,
     requests: Bucket,
     /// The key that its requests are signed with.
-    pub(super) signer: MessageIntegrityCredentials,
+    pub(crate) signer: MessageIntegrityCredentials,
     /// The part of its traffic that the ledger has.
     noted: Mutex<Traffic>,
 }
 
 impl Client {
-    pub(super) fn new(
+    pub(crate) fn new(
         name: String,
         user: Username,
         socket: Arc<ClientSocket>,
@@ -51,7 +51,7 @@ impl Client {
 
 /// Whose rate a request counts against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Payer {
+pub(crate) enum Payer {
     /// The client that signed it. `true` if the client is within its rate.
     Client(bool),
     /// No known client. Anybody can send an unsigned request from a forged address.
@@ -60,7 +60,7 @@ pub(super) enum Payer {
 
 /// The table.
 #[derive(Default)]
-pub(super) struct Clients {
+pub(crate) struct Clients {
     rows: Mutex<HashMap<SocketAddr, Client>>,
     /// What clients that have left carried since [`Self::take_traffic`].
     left: Mutex<BTreeMap<GrantId, Traffic>>,
@@ -76,24 +76,24 @@ impl Clients {
     }
 
     /// Keeps the last bytes of a client whose allocation has ended until they are taken.
-    pub(super) fn keep_traffic(&self, client: &Client) {
+    pub(crate) fn keep_traffic(&self, client: &Client) {
         add(&mut lock(&self.left), client);
     }
 
-    pub(super) fn insert(&self, address: SocketAddr, client: Client) {
+    pub(crate) fn insert(&self, address: SocketAddr, client: Client) {
         self.lock().insert(address, client);
     }
 
-    pub(super) fn remove(&self, address: SocketAddr) -> Option<Client> {
+    pub(crate) fn remove(&self, address: SocketAddr) -> Option<Client> {
         self.lock().remove(&address)
     }
 
-    pub(super) fn socket(&self, address: SocketAddr) -> Option<Arc<ClientSocket>> {
+    pub(crate) fn socket(&self, address: SocketAddr) -> Option<Arc<ClientSocket>> {
         self.lock().get(&address).map(|client| Arc::clone(&client.socket))
     }
 
     /// Charges a request to the client that signed it.
-    pub(super) fn charge(&self, address: SocketAddr, request: &[u8], now: Duration) -> Payer {
+    pub(crate) fn charge(&self, address: SocketAddr, request: &[u8], now: Duration) -> Payer {
         match self.lock().get_mut(&address) {
             Some(client) if is_signed_by(request, &client.signer) => {
                 Payer::Client(client.requests.take(REQUESTS, now))
@@ -103,7 +103,7 @@ impl Clients {
     }
 
     /// The allocations that exist, seen by one client with this user name.
-    pub(super) fn held(&self, address: SocketAddr, name: &str, grant: GrantId) -> Held {
+    pub(crate) fn held(&self, address: SocketAddr, name: &str, grant: GrantId) -> Held {
         let place = |address: &SocketAddr| ClientKey::of(address.ip());
         let clients = self.lock();
         Held {
@@ -114,17 +114,17 @@ impl Clients {
     }
 
     /// The number of all allocations.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.lock().len()
     }
 
     /// The user names that have allocations.
-    pub(super) fn users(&self) -> HashMap<String, Username> {
+    pub(crate) fn users(&self) -> HashMap<String, Username> {
         self.lock().values().map(|client| (client.name.clone(), client.user)).collect()
     }
 
     /// The traffic of each grant since the last call, also of clients that have left since.
-    pub(super) fn take_traffic(&self) -> BTreeMap<GrantId, Traffic> {
+    pub(crate) fn take_traffic(&self) -> BTreeMap<GrantId, Traffic> {
         let mut by_grant = std::mem::take(&mut *lock(&self.left));
         self.lock().values().for_each(|client| add(&mut by_grant, client));
         by_grant.retain(|_, traffic| *traffic != Traffic::ZERO);
@@ -132,12 +132,12 @@ impl Clients {
     }
 
     /// Removes the rows of a user name.
-    pub(super) fn take_of(&self, name: &str) -> Vec<Client> {
+    pub(crate) fn take_of(&self, name: &str) -> Vec<Client> {
         self.lock().extract_if(|_, client| client.name == name).map(|(_, client)| client).collect()
     }
 
     /// Removes the rows of all addresses but these.
-    pub(super) fn take_all_but(&self, present: &HashSet<SocketAddr>) -> Vec<Client> {
+    pub(crate) fn take_all_but(&self, present: &HashSet<SocketAddr>) -> Vec<Client> {
         self.lock().extract_if(|address, _| !present.contains(address)).map(|(_, client)| client).collect()
     }
 }
@@ -149,10 +149,9 @@ fn add(by_grant: &mut BTreeMap<GrantId, Traffic>, client: &Client) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::count::Ceiling;
-    use super::super::datagram::signer;
     use super::*;
-    use crate::telemetry::metrics::Metrics;
+    use crate::count::Ceiling;
+    use crate::datagram::signer;
     use turn_ledger::{BilledDirections, Timestamp};
 
     /// They wait for the count of all clients. A count of one alone would say that everything before it is counted.
@@ -160,8 +159,8 @@ mod tests {
     async fn the_last_bytes_of_a_client_that_has_left_are_taken_once_with_those_of_the_others() {
         let listen = Arc::new(tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap());
         let client = |number: u8| {
-            let (ceiling, metrics) = (Ceiling::new(BilledDirections::Both), Metrics::new());
-            let socket = ClientSocket::new(Arc::clone(&listen), Arc::new(ceiling), Arc::new(metrics));
+            let ceiling = Arc::new(Ceiling::new(BilledDirections::Both));
+            let socket = ClientSocket::new(Arc::clone(&listen), ceiling, Arc::new(|_| {}));
             assert!(socket.receive(100), "no allocation, so nothing limits it");
             let user = Username { expires_at: Timestamp::default(), grant: GrantId::new([number; 16]) };
             let name = number.to_string();

@@ -15,22 +15,22 @@ use tokio::net::UdpSocket;
 use turn::relay::RelayAddressGenerator;
 use webrtc_util::{Conn, Error};
 
-use super::auth::Refused;
-use super::count::{Ceiling, Count};
-use super::peers::PeerPolicy;
-use crate::telemetry::metrics::Metrics;
+use crate::auth::Refused;
+use crate::count::{Ceiling, Count};
+use crate::peers::PeerPolicy;
+use crate::{Event, Note};
 use turn_ledger::Traffic;
 
 /// Concurrent allocations.
-pub(super) const ALLOCATIONS_MAX: usize = 256;
+pub(crate) const ALLOCATIONS_MAX: usize = 256;
 /// The pause after a socket error, so that the loop does not spin.
-pub(super) const FAILURE_PAUSE: Duration = Duration::from_millis(50);
+pub(crate) const FAILURE_PAUSE: Duration = Duration::from_millis(50);
 
 /// The socket to one client. Until it is adopted it belongs to no grant, and its bytes are not billed.
-pub(super) struct ClientSocket {
+pub(crate) struct ClientSocket {
     socket: Arc<UdpSocket>,
     ceiling: Arc<Ceiling>,
-    metrics: Arc<Metrics>,
+    note: Note,
     count: Count,
     is_adopted: AtomicBool,
     /// Held while a packet is counted and sent, so that none is on its way once it says that the socket has ended.
@@ -38,11 +38,11 @@ pub(super) struct ClientSocket {
 }
 
 impl ClientSocket {
-    pub(super) fn new(socket: Arc<UdpSocket>, ceiling: Arc<Ceiling>, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(socket: Arc<UdpSocket>, ceiling: Arc<Ceiling>, note: Note) -> Self {
         Self {
             socket,
             ceiling,
-            metrics,
+            note,
             count: Count::default(),
             is_adopted: AtomicBool::new(false),
             has_ended: Mutex::new(false),
@@ -50,24 +50,24 @@ impl ClientSocket {
     }
 
     /// Counts a datagram from the client. Returns whether it may be handled.
-    pub(super) fn receive(&self, bytes: u64) -> bool {
+    pub(crate) fn receive(&self, bytes: u64) -> bool {
         self.count.add_received(bytes);
         let is_admitted = !self.is_adopted() || self.ceiling.admit_received(bytes);
         if !is_admitted {
-            self.metrics.relay_drops.count("spent");
+            (self.note)(Event::Dropped("spent"));
         }
         is_admitted
     }
 
     /// Assigns the socket to the client's new allocation. Bytes seen before count for it too.
-    pub(super) fn adopt(&self) {
+    pub(crate) fn adopt(&self) {
         if !self.is_adopted.swap(true, Ordering::AcqRel) {
             self.ceiling.add(self.count.traffic());
         }
     }
 
     /// Stops sending. A packet that is counted is sent and in [`Self::traffic`] by then.
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         *self.ended() = true;
     }
 
@@ -76,7 +76,7 @@ impl ClientSocket {
     }
 
     /// What it carried. It does not change any more after [`Self::end`], apart from what it receives.
-    pub(super) fn traffic(&self) -> Traffic {
+    pub(crate) fn traffic(&self) -> Traffic {
         self.count.traffic()
     }
 
@@ -98,7 +98,7 @@ impl Conn for ClientSocket {
             }
             let is_billed = self.is_adopted();
             if is_billed && !self.ceiling.admit_sent(bytes) {
-                self.metrics.relay_drops.count("spent");
+                (self.note)(Event::Dropped("spent"));
                 return Ok(datagram.len());
             }
             match self.socket.try_send_to(datagram, client) {
@@ -154,7 +154,7 @@ impl Conn for ClientSocket {
 
 /// The ports of the current allocations.
 #[derive(Debug, Default)]
-pub(super) struct RelayedPorts(Mutex<HashSet<u16>>);
+pub(crate) struct RelayedPorts(Mutex<HashSet<u16>>);
 
 impl RelayedPorts {
     fn lock(&self) -> MutexGuard<'_, HashSet<u16>> {
@@ -185,10 +185,10 @@ impl RelayedPorts {
 }
 
 /// Creates the peer sockets.
-pub(super) struct PeerSockets {
-    pub(super) policy: PeerPolicy,
-    pub(super) ports: Arc<RelayedPorts>,
-    pub(super) metrics: Arc<Metrics>,
+pub(crate) struct PeerSockets {
+    pub(crate) policy: PeerPolicy,
+    pub(crate) ports: Arc<RelayedPorts>,
+    pub(crate) note: Note,
 }
 
 #[async_trait]
@@ -209,7 +209,7 @@ impl RelayAddressGenerator for PeerSockets {
             return Err(turn::Error::ErrPeerAddressFamilyMismatch);
         }
         let Some((socket, held)) = self.ports.bind(listen, port)? else {
-            self.metrics.relay_refusals.count(Refused::Full.name());
+            (self.note)(Event::Refused(Refused::Full.name()));
             return Err(turn::Error::ErrMaxRetriesExceeded);
         };
         let port = held.port;
@@ -217,7 +217,7 @@ impl RelayAddressGenerator for PeerSockets {
             socket: UdpSocket::from_std(socket)?,
             policy: self.policy,
             held,
-            metrics: Arc::clone(&self.metrics),
+            note: Arc::clone(&self.note),
             has_ended: AtomicBool::new(false),
         };
         Ok((Arc::new(socket), SocketAddr::new(self.policy.public_ip, port)))
@@ -241,7 +241,7 @@ struct PeerSocket {
     socket: UdpSocket,
     policy: PeerPolicy,
     held: HeldPort,
-    metrics: Arc<Metrics>,
+    note: Note,
     has_ended: AtomicBool,
 }
 
@@ -249,7 +249,7 @@ impl PeerSocket {
     fn admits(&self, peer: SocketAddr) -> bool {
         let admits = self.policy.admits(peer, |port| self.held.ports.holds(port));
         if !admits {
-            self.metrics.relay_drops.count("peer");
+            (self.note)(Event::Dropped("peer"));
         }
         admits
     }
@@ -320,7 +320,7 @@ fn unused() -> Error {
 }
 
 /// A length as `u64`.
-pub(super) fn length(bytes: usize) -> u64 {
+pub(crate) fn length(bytes: usize) -> u64 {
     u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 

@@ -2,9 +2,9 @@
 //! second and ends the allocations of grants that have ended. Requests are handled one after the other, so that a bound
 //! holds from its check to the allocation.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,22 +18,15 @@ use turn::auth::{AuthHandler, generate_auth_key};
 use turn::proto::PROTO_UDP;
 use turn::server::request::Request;
 
-use super::auth::{Refused, Username, judge};
-use super::clients::{Client, Clients, Payer};
-use super::count::Ceiling;
-use super::datagram::{Kind, kind, signer};
-use super::peers::PeerPolicy;
-use super::rate::SharedRates;
-use super::sockets::{ClientSocket, FAILURE_PAUSE, PeerSockets, RelayedPorts, length};
-use super::{RelayError, RelayParts};
-use crate::account::Account;
-use crate::clock::Clock;
-use crate::config::RelayConfig;
-use crate::ice::relay::EmbeddedRelay;
-use crate::ice::rest::RestSecret;
-use crate::random;
-use crate::telemetry::metrics::Metrics;
-use turn_ledger::{ByteCount, Carried, GrantEnd, IceSource, ReadingOutcome};
+use crate::auth::{Refused, Username, judge};
+use crate::clients::{Client, Clients, Payer};
+use crate::count::Ceiling;
+use crate::datagram::{Kind, kind, signer};
+use crate::peers::PeerPolicy;
+use crate::rate::SharedRates;
+use crate::sockets::{ClientSocket, FAILURE_PAUSE, PeerSockets, RelayedPorts, length};
+use crate::{Broker, Event, Note};
+use turn_ledger::{BilledDirections, ByteCount, Carried};
 
 /// The interval between readings, and between checks for grants that have ended.
 const COUNT_INTERVAL: Duration = Duration::from_secs(1);
@@ -44,12 +37,21 @@ const NONCES_MAX: usize = 4_096;
 /// Part of every password's hash. Clients learn it from the first answer.
 const REALM: &str = "turn-broker";
 
+/// The relay's address is in use, or does not belong to this machine.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on UDP {listen}: {cause}")]
+pub struct ListenError {
+    listen: SocketAddr,
+    #[source]
+    cause: std::io::Error,
+}
+
 /// A relay with a bound socket.
 pub struct Relay {
     socket: std::net::UdpSocket,
     /// The server side of every five-tuple.
     listen: SocketAddr,
-    credentials: EmbeddedRelay,
+    public_ip: IpAddr,
     clients: Arc<Clients>,
     ceiling: Arc<Ceiling>,
     manager: Arc<Manager>,
@@ -58,42 +60,43 @@ pub struct Relay {
     nonces: Arc<Mutex<HashMap<String, Instant>>>,
     authenticator: Arc<Authenticator>,
     rates: SharedRates,
-    account: Arc<Account>,
-    clock: Arc<dyn Clock>,
-    metrics: Arc<Metrics>,
+    broker: Arc<dyn Broker>,
+    note: Note,
 }
 
 impl Relay {
-    /// Binds the socket. [`Self::run`] answers requests.
-    pub fn open(config: &RelayConfig, parts: RelayParts) -> Result<Self, RelayError> {
-        let RelayParts { account, clock, metrics, billed } = parts;
+    /// Binds the socket. [`Self::run`] answers requests. `listen`: address and UDP port; port 0 lets the system pick one.
+    /// `public_ip`: the address that clients and peers use. `billed`: which bytes are counted.
+    pub fn open(
+        listen: SocketAddr,
+        public_ip: IpAddr,
+        billed: BilledDirections,
+        broker: Arc<dyn Broker>,
+        note: Note,
+    ) -> Result<Self, ListenError> {
         let bind = || {
-            let socket = std::net::UdpSocket::bind(config.listen)?;
+            let socket = std::net::UdpSocket::bind(listen)?;
             socket.set_nonblocking(true)?;
             let listen = socket.local_addr()?;
             Ok((socket, listen))
         };
-        let (socket, listen) = bind().map_err(|cause| RelayError::Listen { listen: config.listen, cause })?;
-        let public_address = SocketAddr::new(config.public_ip, listen.port());
-        let credentials =
-            EmbeddedRelay::new(public_address, &random::bytes()?).map_err(|_| RelayError::Url)?;
+        let (socket, listen) = bind().map_err(|cause| ListenError { listen, cause })?;
         let clients = Arc::new(Clients::default());
         let peers = PeerSockets {
-            policy: PeerPolicy { listen, public_ip: config.public_ip },
+            policy: PeerPolicy { listen, public_ip },
             ports: Arc::new(RelayedPorts::default()),
-            metrics: Arc::clone(&metrics),
+            note: Arc::clone(&note),
         };
         let authenticator = Authenticator {
-            secret: credentials.secret().clone(),
             clients: Arc::clone(&clients),
-            account: Arc::clone(&account),
-            metrics: Arc::clone(&metrics),
+            broker: Arc::clone(&broker),
+            note: Arc::clone(&note),
         };
         let manager = ManagerConfig { relay_addr_generator: Box::new(peers), alloc_close_notify: None };
         Ok(Self {
             socket,
             listen,
-            credentials,
+            public_ip,
             clients,
             ceiling: Arc::new(Ceiling::new(billed)),
             manager: Arc::new(Manager::new(manager)),
@@ -101,15 +104,14 @@ impl Relay {
             nonces: Arc::default(),
             authenticator: Arc::new(authenticator),
             rates: SharedRates::default(),
-            account,
-            clock,
-            metrics,
+            broker,
+            note,
         })
     }
 
-    /// The credentials that it accepts.
-    pub fn credentials(&self) -> &EmbeddedRelay {
-        &self.credentials
+    /// The address that clients use.
+    pub fn public_address(&self) -> SocketAddr {
+        SocketAddr::new(self.public_ip, self.listen.port())
     }
 
     /// Relays until `end`.
@@ -161,12 +163,12 @@ impl Relay {
             return;
         }
         if !self.is_within_rate(kind, client, datagram) {
-            self.metrics.relay_drops.count("pace");
+            (self.note)(Event::Dropped("pace"));
             return;
         }
         let own = known.unwrap_or_else(|| {
-            let (ceiling, metrics) = (Arc::clone(&self.ceiling), Arc::clone(&self.metrics));
-            Arc::new(ClientSocket::new(Arc::clone(socket), ceiling, metrics))
+            let (ceiling, note) = (Arc::clone(&self.ceiling), Arc::clone(&self.note));
+            Arc::new(ClientSocket::new(Arc::clone(socket), ceiling, note))
         });
         if !own.receive(length(datagram.len())) {
             return;
@@ -195,7 +197,7 @@ impl Relay {
         if kind == Kind::Other {
             return true;
         }
-        let now = self.clock.since_boot();
+        let now = self.broker.since_boot();
         match self.clients.charge(client, datagram, now) {
             Payer::Client(is_within) => is_within,
             Payer::Unknown if kind == Kind::Allocate && !self.rates.has_room(now) => false,
@@ -216,9 +218,9 @@ impl Relay {
             (Some(found), false) => {
                 let Some((socket, user)) = socket.zip(Username::parse(&found.username)) else { return };
                 socket.adopt();
-                self.rates.spend(self.clock.since_boot());
+                self.rates.spend(self.broker.since_boot());
                 let name = found.username;
-                let signer = signer(&name, self.credentials.secret().password(&name), REALM);
+                let signer = signer(&name, self.broker.password(&name), REALM);
                 self.clients.insert(client, Client::new(name, user, socket, signer));
             }
             (None, false) | (Some(_), true) => {}
@@ -238,7 +240,7 @@ impl Relay {
         let mut is_written = true;
         loop {
             tokio::select! {
-                _ = interval.tick() => is_written = self.account.recorded().await.is_ok(),
+                _ = interval.tick() => is_written = self.broker.recorded().await,
                 () = self.ceiling.is_reached(), if is_written => {}
             }
             self.count(counted, is_written).await;
@@ -250,23 +252,16 @@ impl Relay {
     /// pass unless the count of the last interval `is_written`.
     async fn count(&self, counted: &mut u64, is_written: bool) {
         // Read the clock before the count, so that the count contains everything up to that instant.
-        let (as_of, may_count) = self.account.read(|books| (books.now(), books.may_count()));
-        if may_count {
+        if let Some(as_of) = self.broker.may_count_until() {
             let billed = self.ceiling.billed();
             let granted = ByteCount::new(billed.saturating_sub(*counted));
             *counted = billed.max(*counted);
             let carried = Carried { as_of, granted, shown: granted, ..Carried::default() };
-            let traffic = self.clients.take_traffic();
-            self.account.change(|books| {
-                books.ledger_mut().carry(IceSource::Relay, &carried);
-                books.add_grant_traffic(IceSource::Relay, &traffic);
-            });
-            self.metrics.reading(IceSource::Relay.name(), ReadingOutcome::Taken.into());
+            self.broker.carry(&carried, &self.clients.take_traffic());
         }
-        let figures = self.account.snapshot().figures;
-        self.ceiling.allow(*counted, if is_written { figures.remaining() } else { ByteCount::ZERO });
+        self.ceiling.allow(*counted, if is_written { self.broker.remaining() } else { ByteCount::ZERO });
         for (name, user) in self.clients.users() {
-            if let Some(end) = end_of(&self.account, &user) {
+            if let Some(end) = self.broker.grant_end(&user) {
                 self.cut(&name, end.into()).await;
             }
         }
@@ -274,7 +269,7 @@ impl Relay {
         for client in self.clients.take_all_but(&present) {
             self.report_end(&client, "closed");
         }
-        self.metrics.set_relay_allocations(length(self.clients.len()));
+        (self.note)(Event::Allocations(length(self.clients.len())));
     }
 
     /// Says which grants have no allocation any more, after those of grants that have ended were deleted. Meanwhile no request is
@@ -285,12 +280,7 @@ impl Relay {
         let present = self.manager.get_allocations_info(None).await;
         let grants = present.values().filter_map(|found| Username::parse(&found.username));
         let grants: Vec<_> = grants.map(|user| user.grant).collect();
-        self.account.change(|books| {
-            // An allocation goes on under the renewals of its grant.
-            let present: BTreeSet<_> =
-                grants.iter().flat_map(|grant| books.grants().with_renewals(*grant)).collect();
-            books.release_gone(IceSource::Relay, |grant| present.contains(&grant));
-        });
+        self.broker.release_all_but(&grants);
         present.into_keys().map(|tuple| tuple.src_addr).collect()
     }
 
@@ -307,7 +297,7 @@ impl Relay {
     }
 
     fn report_end(&self, client: &Client, why: &'static str) {
-        self.metrics.relay_ends.count(why);
+        (self.note)(Event::Ended(why));
         self.clients.keep_traffic(client);
         let traffic = client.socket.traffic();
         tracing::info!(
@@ -320,23 +310,17 @@ impl Relay {
     }
 }
 
-/// Whether and why nothing more is relayed for a grant.
-fn end_of(account: &Account, user: &Username) -> Option<GrantEnd> {
-    account.read(|books| books.grant_end(user.grant, Some(user.expires_at)))
-}
-
 /// Gives the library the key of a user name, if that user may have or use an allocation.
 struct Authenticator {
-    secret: RestSecret,
     clients: Arc<Clients>,
-    account: Arc<Account>,
-    metrics: Arc<Metrics>,
+    broker: Arc<dyn Broker>,
+    note: Note,
 }
 
 impl Authenticator {
     fn admit(&self, name: &str, client: SocketAddr) -> Result<(), Refused> {
         let user = Username::parse(name).ok_or(Refused::Unknown)?;
-        let end = end_of(&self.account, &user);
+        let end = self.broker.grant_end(&user);
         judge(self.clients.held(client, name, user.grant), end)
     }
 }
@@ -344,9 +328,9 @@ impl Authenticator {
 impl AuthHandler for Authenticator {
     fn auth_handle(&self, name: &str, realm: &str, client: SocketAddr) -> Result<Vec<u8>, turn::Error> {
         if let Err(refused) = self.admit(name, client) {
-            self.metrics.relay_refusals.count(refused.name());
+            (self.note)(Event::Refused(refused.name()));
             return Err(turn::Error::Other(refused.name().to_owned()));
         }
-        Ok(generate_auth_key(name, realm, &self.secret.password(name)))
+        Ok(generate_auth_key(name, realm, &self.broker.password(name)))
     }
 }

@@ -33,7 +33,7 @@ impl Username {
 
 /// Why an allocation is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
+pub(crate) enum Refused {
     /// The user name is not one of ours.
     Unknown,
     /// The grant has ended, or the budget is spent.
@@ -48,7 +48,7 @@ pub enum Refused {
 
 impl Refused {
     /// The label in metrics.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Unknown => "unknown",
             Self::Ended(end) => end.into(),
@@ -61,17 +61,17 @@ impl Refused {
 
 /// The allocations that exist, before one more.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Held {
+pub(crate) struct Held {
     /// The client's address and port have an allocation with this user name.
-    pub is_its_own: bool,
+    pub(crate) is_its_own: bool,
     /// Allocations of its grant.
-    pub of_grant: usize,
+    pub(crate) of_grant: usize,
     /// Allocations of its IP address.
-    pub of_address: usize,
+    pub(crate) of_address: usize,
 }
 
 /// Whether a client may use its allocation, or get a new one.
-pub fn judge(held: Held, end: Option<GrantEnd>) -> Result<(), Refused> {
+pub(crate) fn judge(held: Held, end: Option<GrantEnd>) -> Result<(), Refused> {
     match end {
         _ if held.is_its_own => Ok(()),
         Some(end) => Err(Refused::Ended(end)),

@@ -1,0 +1,95 @@
+//! The broker as the relay sees it: passwords, the ends of grants, and the ledger that takes what it carries.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use turn_ledger::{
+    BilledDirections, ByteCount, Carried, GrantEnd, GrantId, IceSource, ReadingOutcome, Timestamp, Traffic,
+};
+use turn_relay::{Broker, Event, Note, Relay, Username};
+
+use super::BuildError;
+use crate::account::Account;
+use crate::clock::Clock;
+use crate::config::RelayConfig;
+use crate::ice::rest::{RestSecret, RestServer};
+use crate::ice::url::IceUrl;
+use crate::telemetry::metrics::Metrics;
+
+/// What the relay needs of the service.
+pub(super) struct RelayBroker {
+    pub(super) account: Arc<Account>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) secret: RestSecret,
+}
+
+#[async_trait]
+impl Broker for RelayBroker {
+    fn password(&self, username: &str) -> String {
+        self.secret.password(username)
+    }
+
+    fn since_boot(&self) -> Duration {
+        self.clock.since_boot()
+    }
+
+    fn grant_end(&self, user: &Username) -> Option<GrantEnd> {
+        self.account.read(|books| books.grant_end(user.grant, Some(user.expires_at)))
+    }
+
+    fn may_count_until(&self) -> Option<Timestamp> {
+        self.account.read(|books| books.may_count().then(|| books.now()))
+    }
+
+    fn carry(&self, carried: &Carried, by_grant: &BTreeMap<GrantId, Traffic>) {
+        self.account.change(|books| {
+            books.ledger_mut().carry(IceSource::Relay, carried);
+            books.add_grant_traffic(IceSource::Relay, by_grant);
+        });
+        self.metrics.reading(IceSource::Relay.name(), ReadingOutcome::Taken.into());
+    }
+
+    async fn recorded(&self) -> bool {
+        self.account.recorded().await.is_ok()
+    }
+
+    fn remaining(&self) -> ByteCount {
+        self.account.snapshot().figures.remaining()
+    }
+
+    fn release_all_but(&self, present: &[GrantId]) {
+        self.account.change(|books| {
+            // An allocation goes on under the renewals of its grant.
+            let present: BTreeSet<_> =
+                present.iter().flat_map(|grant| books.grants().with_renewals(*grant)).collect();
+            books.release_gone(IceSource::Relay, |grant| present.contains(&grant));
+        });
+    }
+}
+
+/// The relay, and the ICE source that issues credentials for it. Their secret never leaves the process, so credentials and
+/// allocations end with the process.
+pub(super) fn open(
+    RelayConfig { listen, public_ip }: RelayConfig,
+    billed: BilledDirections,
+    broker: RelayBroker,
+) -> Result<(Relay, RestServer), BuildError> {
+    let (note, secret) = (note(Arc::clone(&broker.metrics)), broker.secret.clone());
+    let relay = Relay::open(listen, public_ip, billed, Arc::new(broker), note)?;
+    let url = IceUrl::parse(&format!("turn:{}?transport=udp", relay.public_address()));
+    let server = RestServer::new(vec![url.map_err(|_| BuildError::RelayUrl)?], secret);
+    Ok((relay, server))
+}
+
+/// Counts the relay's events in the metrics.
+fn note(metrics: Arc<Metrics>) -> Note {
+    Arc::new(move |event| match event {
+        Event::Allocations(allocations) => metrics.set_relay_allocations(allocations),
+        Event::Ended(why) => metrics.relay_ends.count(why),
+        Event::Refused(why) => metrics.relay_refusals.count(why),
+        Event::Dropped(why) => metrics.relay_drops.count(why),
+    })
+}
