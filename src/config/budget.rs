@@ -130,7 +130,7 @@ impl PriceConfig {
 }
 
 /// A rate that does not round to zero.
-fn rate(text: &str) -> Formed<BitRate> {
+pub(super) fn rate(text: &str) -> Formed<BitRate> {
     form("Mbps above 0, at most 1000000, decimals allowed", |text| {
         parse_decimal(text, AMOUNT_MAX).and_then(BitRate::from_mbps).filter(|rate| rate.get() > 0)
     })(text)

@@ -44,7 +44,7 @@ const OWN_PREFIXES: [&str; 4] = ["TURN_", "CLOUDFLARE_", "RATE_LIMIT_", "RELAY_"
 const SIMILARITY_MIN: f64 = 0.8;
 
 /// Settings that limit what is spent, or by whom. A default in their place can cost money.
-const MONEY: [&str; 21] = [
+const MONEY: [&str; 22] = [
     "TURN_ENABLED",
     "ICE_SOURCES",
     "CLOUDFLARE_TURN_KEY_ID",
@@ -53,6 +53,7 @@ const MONEY: [&str; 21] = [
     "USER_LIMIT_GB",
     "RESERVED_PERCENT_PER_CLIENT",
     "CLAIMS_MBPS_PER_CLIENT",
+    "SFU_MBPS_PER_CLIENT",
     "BILLING_DAY",
     "BUDGET_MODE",
     "LIMIT_ACTION",

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use axum::http::HeaderName;
 use secrecy::SecretString;
+use turn_ledger::BitRate;
 use turn_signaling::call::ProtocolName;
 use url::Url;
 
 use super::alert::WebhookUrl;
+use super::budget::rate;
 use super::form::{
     IDENTIFIER_MAX, base_url, form, header, identifier, number, parsed, seconds, switch, visible,
 };
@@ -90,6 +92,8 @@ pub struct SfuConfig {
     /// Whether only the browser that opened a session may use it. `SFU_LOCK`; true when unset. Pages of other origins send no cookies
     /// and need `false`.
     pub is_locked: bool,
+    /// What one client may receive at a time, at the assumed rates of its tracks. `SFU_MBPS_PER_CLIENT`, above 0; 100 when unset.
+    pub client_rate: BitRate,
 }
 
 /// Orange rooms.
@@ -183,6 +187,7 @@ impl SfuConfig {
         let app_secret = settings.secret("CALLS_APP_SECRET", visible(1..=1_024));
         let api = settings.get("CALLS_API_URL", "https://rtc.live.cloudflare.com/v1", base_url);
         let is_locked = settings.get("SFU_LOCK", "true", switch);
+        let client_rate = settings.get("SFU_MBPS_PER_CLIENT", "100", rate);
         settings.both_or_neither("CALLS_APP_ID", "CALLS_APP_SECRET");
         if !is_on {
             return None;
@@ -193,7 +198,7 @@ impl SfuConfig {
             settings.refuse("CALLS_APP_ID", expected);
         }
         let (prefixes, app_id, app_secret) = (prefixes?, app_id?, app_secret?);
-        Some(Self { prefixes, app_id, app_secret, api, is_locked })
+        Some(Self { prefixes, app_id, app_secret, api, is_locked, client_rate })
     }
 }
 
@@ -313,10 +318,10 @@ mod tests {
             SIGNALING=sfu; CALLS_APP_SECRET=hush; CALLS_APP_ID=app
             = sfu: Some(SfuConfig { prefixes: ["/partytracks", "/api/calls"], app_id: "app",
             = host: Some(Domain("rtc.live.cloudflare.com")), port: None, path: "/v1/"
-            = is_locked: true }
-            SIGNALING=sfu; CALLS_APP_SECRET=hush; CALLS_APP_ID=app; SFU_PREFIXES=/a,/ab; SFU_LOCK=no | off | 0
+            = is_locked: true, client_rate: BitRate(100000000) }
+            SIGNALING=sfu; CALLS_APP_SECRET=hush; CALLS_APP_ID=app; SFU_PREFIXES=/a,/ab; SFU_MBPS_PER_CLIENT=2.5; SFU_LOCK=no | off | 0
             = prefixes: ["/a", "/ab"]
-            = is_locked: false }
+            = is_locked: false, client_rate: BitRate(2500000) }
             SFU_LOCK=maybe
             ! SFU_LOCK: expected true or false, found <value>
             SFU_PREFIXES=/a//b | /yjs

@@ -64,7 +64,7 @@ fn figures(app: &App) -> ScrapedFigures {
     let (sfu_sessions, sfu_tracks) =
         app.signaling.sfu.as_ref().map(|proxy| proxy.counts()).unwrap_or_default();
     gauge("sfu_sessions", "Sessions of the SFU in the table", from_usize(sfu_sessions));
-    gauge("sfu_pulled_tracks", "Tracks that sessions of the SFU take from others", sfu_tracks);
+    gauge("sfu_pulled_tracks", "Tracks that sessions of the SFU take from others", from_usize(sfu_tracks));
     gauge("rate_limit_clients", "Rows of the rate limiter's table", from_usize(app.rate_limit.clients()));
     let breaker = app.mint.breaker_state().gauge();
     gauge("breaker_state", "Provider circuit breaker: 0 closed, 1 half-open, 2 open", breaker);

@@ -40,15 +40,12 @@ pub enum Kind {
     Mint,
     /// A credential that renews an earlier one.
     Renewal,
-    /// A credential for a session of the SFU. Its client asks again whenever it connects anew.
-    Sfu,
 }
 
 /// The rate limiter.
 pub struct RateLimit {
     mints: Limits,
     renewals: Limits,
-    sfu: Limits,
     tables: Mutex<Tables>,
     ipv6_prefix: u8,
     window: Duration,
@@ -144,7 +141,6 @@ impl RateLimit {
         Ok(Self {
             mints: Limits::new(config.requests, window)?,
             renewals: Limits::new(config.renewals, window)?,
-            sfu: Limits::new(config.requests, window)?,
             tables: Mutex::new(Tables {
                 clients: PerAddress::new(rows_max),
                 users: PerUser::new(rows_max.div_ceil(2)),
@@ -165,7 +161,6 @@ impl RateLimit {
         let limits = match kind {
             Kind::Mint => &self.mints,
             Kind::Renewal => &self.renewals,
-            Kind::Sfu => &self.sfu,
         };
         let mut tables = self.tables();
         let Tables { clients, users, last } = &mut *tables;
@@ -198,7 +193,7 @@ impl RateLimit {
         tables.clients.sweep(now);
         tables.users.sweep(now);
         drop(tables);
-        for limits in [&self.mints, &self.renewals, &self.sfu] {
+        for limits in [&self.mints, &self.renewals] {
             for limit in [&limits.client, &limits.group, &limits.client_of_users, &limits.group_of_users] {
                 limit.governor.limiter().retain_recent();
                 limit.governor.limiter().shrink_to_fit();

@@ -100,8 +100,9 @@ async fn open(
     }
     let label = query(&parts, "label").and_then(|text| Label::new(&text));
     let origin = page_origin(&parts.headers);
+    let removed = proxy.removed_locks(cookies(&parts), prefix);
     let passed = read(app, Request::from_parts(parts, body)).await?;
-    proxy.open(Opening { owner, room, prefix: Arc::clone(prefix), label, origin }, passed).await
+    proxy.open(Opening { owner, room, prefix: Arc::clone(prefix), label, origin, removed }, passed).await
 }
 
 async fn on_session(
@@ -259,7 +260,7 @@ async fn relay_servers(
     if let Some(servers) = proxy.given_servers(cookies(parts), spender.as_deref()) {
         return Some((servers, None));
     }
-    app.rate_limit.take(Kind::Sfu, address, caller.user.as_ref()).ok()?;
+    app.rate_limit.take(Kind::Mint, address, caller.user.as_ref()).ok()?;
     let (servers, grant) = effects::issue(app, &requester, spender).await?;
     let servers = json!(servers);
     let life = SERVERS_LIFE.min(app.signaling.ttl / FIRST_PART);

@@ -14,19 +14,19 @@ pub mod watch;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use axum::body::Bytes;
 use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_TYPE, SET_COOKIE};
 use reqwest::Client;
 use serde_json::Value;
 use turn_ledger::{Books, ClientKey, GrantId, Label, NotAdmitted, Spender};
 use turn_signaling::sfu::SessionId;
-use turn_signaling::sfu::body::{self, RequestedTracks};
 use turn_signaling::sfu::fault::{Fault, TEXT, text_of_refusal};
 use turn_signaling::sfu::lock::{GivenServers, LIFE, LockKey};
 use turn_signaling::sfu::path::SfuCall;
-use turn_signaling::sfu::session::{Caller, NewSession, Taken};
-use turn_signaling::sfu::sessions::Sessions;
+use turn_signaling::sfu::request::{self, RequestedTracks};
+use turn_signaling::sfu::session::{Caller, NewSession};
+use turn_signaling::sfu::sessions::{Sessions, SfuTerms};
+use turn_signaling::sfu::taken::{Demand, Taken};
 
 use super::calls::LiveCalls;
 use crate::account::Account;
@@ -46,6 +46,7 @@ pub struct SfuProxy {
     is_locked: bool,
     lock_key: LockKey,
     upstream: Upstream,
+    terms: SfuTerms,
     sessions: Mutex<Sessions>,
     started: Instant,
     account: Arc<Account>,
@@ -66,25 +67,30 @@ pub struct Opening {
     pub label: Option<Label>,
     /// The origin of the page.
     pub origin: Option<Arc<str>>,
+    /// What removes cookies of earlier sessions from the browser.
+    pub removed: Vec<String>,
 }
 
 impl SfuProxy {
-    /// With the sessions that were open before a restart. `secret`: the key of the locks is derived from it. `None` if the settings
-    /// do not form a request, which the configuration rules out.
+    /// With the sessions that were open before a restart. `secret`: the key of the locks is derived from it, and the random times of
+    /// looks. `None` if the settings do not form a request, which the configuration rules out.
     pub fn new(
         config: &SfuConfig,
+        terms: SfuTerms,
         secret: &[u8],
         client: Client,
         account: Arc<Account>,
         calls: Arc<LiveCalls>,
         clock: Arc<dyn Clock>,
     ) -> Option<Self> {
+        let random = secret.first_chunk().copied().map_or(0, u64::from_le_bytes);
         let proxy = Self {
             prefixes: config.prefixes.iter().map(|prefix| prefix.as_str().into()).collect(),
             is_locked: config.is_locked,
             lock_key: LockKey::derived_from(secret),
             upstream: Upstream::new(config, client)?,
-            sessions: Mutex::default(),
+            terms,
+            sessions: Mutex::new(Sessions::new(terms, random)),
             started: clock.instant(),
             account,
             calls,
@@ -98,8 +104,9 @@ impl SfuProxy {
     pub async fn open(
         self: &Arc<Self>,
         opening: Opening,
-        passed: ForwardedRequest,
+        mut passed: ForwardedRequest,
     ) -> Result<SfuResponse, Fault> {
+        passed.body = request::new_session(&passed.body).map_err(|_| Fault::Malformed)?.body.into();
         let address = opening.owner.address;
         self.with(|sessions, now| sessions.reserve(address, now))?;
         let place = ReservedPlace { proxy: Arc::clone(self), address: Some(address) };
@@ -119,7 +126,7 @@ impl SfuProxy {
             Some(lock) => {
                 let owner = Caller { user: lock.user.or(caller.user.clone()), ..caller.clone() };
                 let (room, life, taken) = (lock.room, lock.rest, Taken::default());
-                let session = NewSession { id: id.clone(), room, owner, life, taken };
+                let session = NewSession { id: id.clone(), room, owner, life, taken, late: vec![] };
                 self.with(|sessions, now| sessions.take_over(session, now))?;
             }
             None if self.is_locked => return Err(Fault::Locked),
@@ -148,58 +155,44 @@ impl SfuProxy {
         self: &Arc<Self>,
         id: SessionId,
         call: SfuCall,
-        passed: ForwardedRequest,
+        mut passed: ForwardedRequest,
     ) -> Result<SfuResponse, Fault> {
-        let wanted = self.admit(&id, call, &passed.body)?;
+        let request = request::of_call(call, &passed.body).map_err(|_| Fault::Malformed)?;
+        passed.body = request.body.into();
+        let mut wanted = self.with(|sessions, _| sessions.check_request(&id, request.wanted))?;
+        if matches!(call, SfuCall::UpdateTracks | SfuCall::UpdateDataChannels) {
+            wanted = RequestedTracks::default();
+        }
         self.with(|sessions, now| sessions.call_begins(&id, now))?;
         let underway = CallInProgress { proxy: Arc::clone(self), id, is_known: false };
         let called = async move { underway.call(call, wanted, passed).await };
         tokio::spawn(called).await.unwrap_or(Err(Fault::Unreachable))
     }
 
-    /// The tracks and data channels that a call wants to add, if it may be made.
-    fn admit(&self, id: &SessionId, call: SfuCall, body: &Bytes) -> Result<RequestedTracks, Fault> {
-        match call {
-            SfuCall::NewTracks
-            | SfuCall::NewDataChannels
-            | SfuCall::UpdateTracks
-            | SfuCall::UpdateDataChannels => {
-                let wanted = body::wanted(body).map_err(|_| Fault::Malformed)?;
-                self.with(|sessions, _| sessions.check_request(id, &wanted))?;
-                let is_new = matches!(call, SfuCall::NewTracks | SfuCall::NewDataChannels);
-                Ok(if is_new { wanted } else { RequestedTracks::default() })
-            }
-            SfuCall::CloseTracks | SfuCall::CloseDataChannels => {
-                body::check(body).map(|()| RequestedTracks::default()).map_err(|_| Fault::Malformed)
-            }
-            SfuCall::Get | SfuCall::Renegotiate | SfuCall::EstablishDataChannels => {
-                Ok(RequestedTracks::default())
-            }
-        }
-    }
-
-    /// Promises so many tracks and data channels of others to a session, before the SFU is asked for them. Only what is sent to clients
-    /// is billed, so a spent budget refuses pulls and nothing else.
-    async fn ask(&self, id: &SessionId, more: usize) -> Result<(), Fault> {
-        if more == 0 {
-            return Ok(());
+    /// Promises what a session takes from others then, before the SFU is asked for it. Only what is sent to clients is billed, so a spent
+    /// budget refuses pulls and nothing else.
+    async fn ask(&self, id: &SessionId, wanted: &RequestedTracks) -> Result<Demand, Fault> {
+        if wanted.pulled.is_empty() {
+            return Ok(Demand::default());
         }
         if self.account.read(Books::is_frozen) {
             return Err(Fault::Spent { retry_in: FROZEN_RETRY });
         }
-        self.with(|sessions, now| {
-            self.account.pull(id.as_str(), u32::try_from(more).unwrap_or(u32::MAX)).map_err(fault_of)?;
+        let more = self.with(|sessions, now| {
+            let more = sessions.demand(id, &wanted.pulled)?;
+            self.account.pull(id.as_str(), self.tracks_of(more.kbps)).map_err(fault_of)?;
             sessions.ask(id, more, now);
-            Ok(())
+            Ok(more)
         })?;
-        self.account.recorded().await.map_err(|_| {
+        if self.account.recorded().await.is_err() {
             self.with(|sessions, now| sessions.refused(id, more, now));
-            Fault::NotRecorded
-        })
+            return Err(Fault::NotRecorded);
+        }
+        Ok(more)
     }
 
     /// Sessions in the table, and the tracks that they take from others.
-    pub fn counts(&self) -> (usize, u64) {
+    pub fn counts(&self) -> (usize, usize) {
         self.with(|sessions, _| (sessions.len(), sessions.pulled()))
     }
 
@@ -222,6 +215,11 @@ impl SfuProxy {
             may_mint && row.is_some_and(|row| row.spender.as_deref() == spender)
         });
         is_valid.then_some(given.ice_servers)
+    }
+
+    /// What removes the cookies of a browser's earlier sessions that are too many.
+    pub fn removed_locks<'a>(&self, cookies: impl Iterator<Item = &'a str>, prefix: &str) -> Vec<String> {
+        self.lock_key.removed(cookies, prefix)
     }
 
     /// The cookie with ICE servers that a browser gets, for [`Self::given_servers`]. `life`: how long it gets them again.
@@ -274,15 +272,17 @@ impl ReservedPlace {
         let Some(id) = returned.answered().and_then(|answered| answered.session) else {
             return Ok(as_text(returned));
         };
-        let Opening { owner, room, prefix, label, origin } = opening;
+        let Opening { owner, room, prefix, label, origin, removed } = opening;
         if self.proxy.is_locked {
             let proves = (room.as_deref(), owner.user.as_ref());
             let cookie = self.proxy.lock_key.cookie(&id, proves, &prefix, self.proxy.wall());
-            returned.headers.extend(secret_header(&cookie).map(|cookie| (SET_COOKIE, cookie)));
+            for cookie in removed.iter().chain([&cookie]).filter_map(|text| secret_header(text)) {
+                returned.headers.append(SET_COOKIE, cookie);
+            }
         }
         self.address = None;
         let name = id.text();
-        let session = NewSession { id, room, owner, life: LIFE, taken: Taken::default() };
+        let session = NewSession { id, room, owner, life: LIFE, taken: Taken::default(), late: vec![] };
         self.proxy.with(|sessions, now| sessions.begin(session, now));
         let by_page = Spender { label, origin, ..Spender::default() };
         self.proxy.account.change(|books| books.describe_session(&name, by_page));
@@ -339,11 +339,13 @@ impl CallInProgress {
         wanted: RequestedTracks,
         passed: ForwardedRequest,
     ) -> Result<SfuResponse, Fault> {
-        let asked = wanted.pulled.len();
-        if let Err(refused) = self.proxy.ask(&self.id, asked).await {
-            self.is_known = true;
-            return Err(refused);
-        }
+        let asked = match self.proxy.ask(&self.id, &wanted).await {
+            Ok(asked) => asked,
+            Err(refused) => {
+                self.is_known = true;
+                return Err(refused);
+            }
+        };
         let returned = self.proxy.upstream.call(&self.id, call, passed).await?;
         self.is_known = !returned.status.is_server_error();
         self.proxy.with(|sessions, now| match (call, returned.answered()) {
@@ -352,7 +354,10 @@ impl CallInProgress {
             }
             (SfuCall::CloseTracks | SfuCall::CloseDataChannels, Some(closed)) => {
                 sessions.closed(&self.id, &closed, now);
+                sessions.may_have_changed(&self.id, now);
             }
+            // The browser connects with the tracks of the call before.
+            (SfuCall::Renegotiate, Some(_)) => sessions.may_have_changed(&self.id, now),
             // A state that comes while a call is in progress is ignored. The end of a session is not.
             (SfuCall::Get, None) if is_gone(returned.status) => sessions.gone(&self.id),
             (_, None) if self.is_known => sessions.refused(&self.id, asked, now),

@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use reqwest::Client;
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use turn_signaling::sfu::body::{self, SfuAnswer};
+use turn_signaling::sfu::answer::{SfuAnswer, answered};
 use turn_signaling::sfu::fault::Fault;
 use turn_signaling::sfu::path::{SfuCall, upstream};
 use turn_signaling::sfu::{SessionId, header};
@@ -59,7 +59,7 @@ pub struct SfuResponse {
 impl SfuResponse {
     /// What it says, if it is a success.
     pub fn answered(&self) -> Option<SfuAnswer> {
-        if self.status.is_success() { body::answered(&self.body) } else { None }
+        if self.status.is_success() { answered(&self.body) } else { None }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The task that watches sessions. It asks the SFU for the state of each session with tracks every half minute, because no call
+//! The task that watches sessions. It asks the SFU for the state of each session with tracks at random times, because no call
 //! says that a page was closed. Sessions that must not pull any more it closes by force, every few seconds until they do not.
 
 use std::convert::Infallible;
@@ -11,12 +11,13 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use turn_ledger::Books;
 use turn_signaling::sfu::SessionId;
-use turn_signaling::sfu::body::{self, TrackId};
 use turn_signaling::sfu::path::SfuCall;
+use turn_signaling::sfu::request;
 use turn_signaling::sfu::sessions::{CLOSE_INTERVAL, Look, Sessions};
+use turn_signaling::sfu::track::TrackKey;
 
 use super::SfuProxy;
-use super::upstream::is_gone;
+use super::upstream::{SfuResponse, is_gone};
 
 /// How often deadlines are checked.
 const TICK: Duration = Duration::from_secs(1);
@@ -53,12 +54,13 @@ impl SfuProxy {
     }
 
     async fn look(&self, look: &Look) {
-        let Ok(returned) = self.upstream.look(&look.id).await else { return };
-        if is_gone(returned.status) {
-            self.with(|sessions, _| sessions.gone(&look.id));
-        } else if let Some(state) = returned.answered() {
-            self.with(|sessions, now| sessions.looked(look, &state, now));
-        }
+        let returned = self.upstream.look(&look.id).await;
+        let state = returned.as_ref().ok().and_then(SfuResponse::answered);
+        self.with(|sessions, now| match (&returned, state) {
+            (Ok(returned), _) if is_gone(returned.status) => sessions.gone(&look.id),
+            (Ok(_), Some(state)) => sessions.looked(look, &state, now),
+            _ => sessions.look_failed(&look.id, now),
+        });
     }
 
     /// Ends what is over.
@@ -88,7 +90,7 @@ impl SfuProxy {
         self.close_all(closing).await;
     }
 
-    async fn close_all(self: &Arc<Self>, sessions: Vec<(SessionId, Vec<TrackId>)>) {
+    async fn close_all(self: &Arc<Self>, sessions: Vec<(SessionId, Vec<TrackKey>)>) {
         let mut closing = JoinSet::new();
         for (id, tracks) in sessions {
             if closing.len() >= AT_ONCE_MAX {
@@ -96,7 +98,7 @@ impl SfuProxy {
             }
             let proxy = Arc::clone(self);
             closing.spawn(async move {
-                for (call, body) in body::closing(&tracks) {
+                for (call, body) in request::closing(&tracks) {
                     proxy.close(&id, call, &body).await;
                 }
             });
@@ -109,7 +111,10 @@ impl SfuProxy {
         if is_gone(returned.status) {
             self.with(|sessions, _| sessions.gone(id));
         } else if let Some(closed) = returned.answered() {
-            self.with(|sessions, now| sessions.closed(id, &closed, now));
+            self.with(|sessions, now| {
+                sessions.closed(id, &closed, now);
+                sessions.may_have_changed(id, now);
+            });
         } else {
             let status = returned.status.as_u16();
             tracing::warn!(status, "the SFU did not close the tracks of a session");

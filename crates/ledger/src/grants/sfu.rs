@@ -6,6 +6,7 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +31,8 @@ pub struct SfuSession {
     pub tracks: u32,
     /// Those of them on which media flow.
     pub active: u32,
+    /// Tracks that were active for some time before the SFU said so, and for how long until now. It is charged once.
+    pub late: Vec<(u32, Duration)>,
 }
 
 /// What only the row of a session has: the tracks that it takes.
@@ -74,7 +77,8 @@ impl Grants {
         open.filter_map(|row| {
             let Pulls { name, opened_by, tracks, active, .. } = row.pulls()?.clone();
             let (spender, client, ends_at) = (row.spender.clone(), row.client?, row.expires_at);
-            Some((name, SfuSession { spender, opened_by, client, ends_at, tracks, active }))
+            let late = vec![];
+            Some((name, SfuSession { spender, opened_by, client, ends_at, tracks, active, late }))
         })
     }
 
@@ -116,6 +120,8 @@ impl Grants {
             None => {}
         }
         self.count_session(id, rate, now);
+        let late = session.map_or(&[][..], |session| &session.late);
+        let late: Vec<_> = late.iter().filter_map(|late| self.count_late(id, *late, rate, now)).collect();
         let (tracks, active) = session.map_or((0, 0), |session| (session.tracks, session.active));
         let Some(row) = self.rows.get_mut(&id).filter(|row| !row.has_ended()) else { return vec![] };
         let (due, ended) = (row.ends_in(), row.expires_at.min(now));
@@ -131,7 +137,7 @@ impl Grants {
         if let Some(earlier) = self.any(id).map(GrantRow::ends_in).filter(|end| *end < due) {
             self.due.insert(earlier, id);
         }
-        changes.chain(released).collect()
+        late.into_iter().chain(changes).chain(released).collect()
     }
 
     /// Notes what the page that opened a session says of it. What it does not say is as its grant has it.
@@ -161,6 +167,26 @@ impl Grants {
             });
             self.dirty.note(id);
         }
+    }
+
+    /// Adds to the bytes of a session what it took before the SFU said so, as far as that is of this period.
+    fn count_late(
+        &mut self,
+        id: GrantId,
+        (tracks, span): (u32, Duration),
+        rate: BitRate,
+        now: Timestamp,
+    ) -> Option<UsageChange> {
+        let begun = self.rows.get(&id)?.issued_at.max(self.period.start);
+        let span = span.min(now.since(begun));
+        let bytes = rate.over_millis(span.as_millis()).saturating_mul(tracks.into());
+        let bytes = ByteCount::saturating(bytes);
+        self.change_spent(id, |spent| spent.count(spent.measured().plus(bytes), false, now));
+        self.dirty.note(id);
+        let millis = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+        let from = Timestamp::from_millis(now.as_millis().saturating_sub(millis));
+        let kind = ChangeKind::AddBytes { bytes, from, to: now };
+        Some(UsageChange { source: IceSource::Sfu, basis: Basis::Granted, kind })
     }
 
     /// Takes back what is promised for a session from this minute on. What lies behind stays: nobody counts it by session, so the

@@ -65,6 +65,7 @@ mutants=(
     'coturn: a listing counts although the time is in doubt|books/coturn.rs|        listing.is_complete &= self.may_count();|        listing.is_complete &= true;'
     'coturn: an old reference clock ends the doubt|time.rs|.filter(\|((_, at), (since, _))\| at > since)|.filter(\|_\| true)'
     'coturn: what was estimated on one day is not charged on the next|coturn/sessions.rs|} else if row.forget_estimate() {|} else if row.seen_at > now && row.forget_estimate() {'
+    'the SFU: what was active before the SFU said so is free|grants/sfu.rs|.saturating_mul(tracks.into());\n        let bytes = ByteCount::saturating(bytes);|.saturating_mul(0);\n        let bytes = ByteCount::saturating(bytes);'
     'the SFU: fewer tracks shrink the promise of the running minute|books/sfu.rs|before.filter(\|time\| time.from == minute)|before.filter(\|time\| time.from > minute)'
     'the SFU: a count that is not taken clears its estimate|ledger/readings.rs|if taken == ReadingOutcome::Taken && source == IceSource::Cloudflare {|if source == IceSource::Cloudflare {'
     'the SFU: bytes from before the reset are charged to the user after it|grants/sfu.rs|now.millis_since(pulls.counted_until.max(start))|now.millis_since(pulls.counted_until.max(start.min(pulls.counted_until)))'

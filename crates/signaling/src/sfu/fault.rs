@@ -38,6 +38,8 @@ pub enum Fault {
     },
     /// The session has as many tracks as it may.
     TooManyTracks,
+    /// The client takes as much as it may at a time.
+    TooMuch,
     /// The budget is spent, or minting is stopped: nothing more is sent to clients.
     Spent {
         /// When to try again.
@@ -89,6 +91,11 @@ impl Fault {
             }
             Self::TooFast { .. } => (429, "too_many_requests", "This session makes too many calls."),
             Self::TooManyTracks => (429, "too_many_tracks", "The session has as many tracks as it may."),
+            Self::TooMuch => (
+                429,
+                "client_limit_reached",
+                "Close tracks: this client pulls as much at a time as SFU_MBPS_PER_CLIENT allows.",
+            ),
             Self::Spent { .. } => {
                 (429, "budget_exhausted", "The bandwidth of this period is spent or reserved.")
             }

@@ -27,6 +27,9 @@ pub const SERVERS_LIFE: Duration = Duration::from_secs(60);
 const SERVERS_NAME: &str = "partytracks-ice-servers";
 /// The name of a lock, before the id of its session.
 const NAME: &str = "partytracks-session-";
+/// Locks of more bytes together are removed from a browser, the oldest first. A request's headers have 16 KiB, of which an application's
+/// own cookies take a part.
+pub const LOCKS_BYTES_MAX: usize = 6 * 1024;
 /// The longest cookie that is read, in bytes.
 const TOKEN_MAX: usize = 2_048;
 /// The only header of our tokens: `{"typ":"JWT","alg":"HS256"}`.
@@ -100,12 +103,29 @@ impl LockKey {
             exp: wall.saturating_add(LIFE).as_secs(),
             room: room.map(str::to_owned),
         };
-        self.set_cookie(&name_of(session), &claims, prefix)
+        self.set_cookie(&name_of(session), &claims, prefix, LIFE)
     }
 
     /// The value of `Set-Cookie` for ICE servers that a browser gets.
     pub fn servers_cookie(&self, given: &GivenServers, prefix: &str) -> String {
-        self.set_cookie(SERVERS_NAME, given, prefix)
+        self.set_cookie(SERVERS_NAME, given, prefix, SERVERS_LIFE)
+    }
+
+    /// The values of `Set-Cookie` that remove locks from a browser: those that are not valid, and the oldest of those that have more than
+    /// [`LOCKS_BYTES_MAX`] together. A browser sends all of them with each request, and a request's headers have a limit.
+    pub fn removed<'a>(&self, cookies: impl Iterator<Item = &'a str>, prefix: &str) -> Vec<String> {
+        let locks = signing::cookies(cookies).filter(|(name, _)| name.starts_with(NAME));
+        let made_at = |token: &str| self.verified::<Claims>(token).map_or(0, |claims| claims.iat);
+        let mut locks: Vec<_> = locks.map(|(name, token)| (made_at(token), name, token.len())).collect();
+        locks.sort_unstable_by(|a, b| b.cmp(a));
+        let mut left = LOCKS_BYTES_MAX;
+        locks.retain(|(made_at, name, length)| {
+            left = left.saturating_sub(name.len().saturating_add(*length));
+            left == 0 || *made_at == 0
+        });
+        let remove =
+            |name: &str| format!("{name}=; Max-Age=0; HttpOnly; Secure; SameSite=Strict; Path={prefix};");
+        locks.iter().map(|(_, name, _)| remove(name)).collect()
     }
 
     /// The ICE servers among the cookies of a request.
@@ -165,11 +185,12 @@ impl LockKey {
         serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()
     }
 
-    fn set_cookie(&self, name: &str, claims: &impl Serialize, prefix: &str) -> String {
+    fn set_cookie(&self, name: &str, claims: &impl Serialize, prefix: &str, life: Duration) -> String {
         let claims = serde_json::to_vec(claims).unwrap_or_default();
         let (header, claims) = (URL_SAFE_NO_PAD.encode(HEADER), URL_SAFE_NO_PAD.encode(claims));
         let token = self.0.sign(&format!("{header}.{claims}"));
-        format!("{name}={token}; HttpOnly; Secure; SameSite=Strict; Path={prefix};")
+        let life = life.as_secs();
+        format!("{name}={token}; Max-Age={life}; HttpOnly; Secure; SameSite=Strict; Path={prefix};")
     }
 }
 
@@ -257,6 +278,28 @@ mod tests {
         let lines = || lines.iter().map(String::as_str);
         assert_eq!(key().unlocked(lines(), NOON).collect::<Vec<_>>(), [session("s1"), session("s2")]);
         assert_eq!(key().unlocked(lines(), NOON + LIFE).count(), 0, "they have expired");
+    }
+
+    #[test]
+    fn the_oldest_locks_and_those_that_are_not_valid_are_removed() {
+        let lock = |n: u64| {
+            let made_at = NOON + Duration::from_secs(n);
+            pair(&key().cookie(&session(&format!("s{n}")), (Some("room"), None), "/", made_at))
+        };
+        let many: Vec<_> = (0..60).map(lock).collect();
+        let removed = |cookies: &[String]| {
+            let removed = key().removed(cookies.iter().map(String::as_str), "/p").into_iter();
+            removed.map(|set| set.split_once('=').unwrap().0.to_owned()).collect::<Vec<_>>()
+        };
+        let gone = removed(&many);
+        let kept: usize = many.iter().rev().take(60 - gone.len()).map(String::len).sum();
+        assert!((LOCKS_BYTES_MAX - 300..LOCKS_BYTES_MAX).contains(&kept), "{kept}");
+        assert!(
+            gone.iter().all(|name| name[NAME.len() + 1..].parse::<usize>().unwrap() < gone.len()),
+            "{gone:?}"
+        );
+        let foreign = format!("{NAME}x=forged; other=1");
+        assert_eq!(removed(&[foreign, lock(1)]), [format!("{NAME}x")]);
     }
 
     #[test]

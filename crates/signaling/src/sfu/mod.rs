@@ -5,7 +5,8 @@
 //! | where | what |
 //! |---|---|
 //! | [`path`], [`header`] | which requests and which of their headers go upstream, and which headers of a response come back |
-//! | [`body`] | the tracks in a request and in an answer |
+//! | [`request`], [`answer`] | the bodies of requests, with exactly what goes upstream; the answers of the SFU |
+//! | [`track`], [`name`], [`taken`] | what a session sends and takes, its names; what it takes at assumed rates |
 //! | [`sessions`], [`session`] | all sessions with their bounds and timers; one session: its owner, its room, its tracks |
 //! | [`addresses`] | how many sessions one address may open |
 //! | [`lock`] | the cookies: the lock that binds a session to one browser, and the ICE servers that the browser got |
@@ -14,14 +15,20 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 pub mod addresses;
-pub mod body;
+pub mod answer;
 pub mod fault;
 pub mod header;
 pub mod lock;
+pub mod name;
 pub mod path;
+pub mod request;
 pub mod session;
 pub mod sessions;
+pub mod taken;
+pub mod track;
 
 /// The longest name of a room, in bytes.
 const ROOM_MAX: usize = 128;
@@ -29,7 +36,8 @@ const ROOM_MAX: usize = 128;
 const SESSION_ID_MAX: usize = 64;
 
 /// The id of a session, as Cloudflare made it. It is not a secret: every member of a room knows those of the others.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String")]
 pub struct SessionId(Arc<str>);
 
 impl SessionId {
@@ -48,6 +56,14 @@ impl SessionId {
     /// The text, shared.
     pub fn text(&self) -> Arc<str> {
         Arc::clone(&self.0)
+    }
+}
+
+impl TryFrom<String> for SessionId {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::new(&text).ok_or("expected the id of a session")
     }
 }
 

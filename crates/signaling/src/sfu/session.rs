@@ -1,5 +1,5 @@
-//! One session: its owner, its room and its tracks. The room never changes. Each track that it pulls is charged by time while the
-//! track is active.
+//! One session: its owner, its room and its tracks. The room never changes. Each track that it pulls is charged by time from the look
+//! at which the SFU reports it active, until one at which it does not.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,12 +9,18 @@ use turn_ledger::{ClientKey, GrantId, User};
 use turn_limits::{Bucket, Rate};
 
 use super::SessionId;
-use super::body::{ConfirmedTrack, RequestedTracks, SfuAnswer, TrackId};
+use super::answer::{ConfirmedTrack, SfuAnswer};
 use super::fault::Fault;
+use super::name::Name;
+use super::request::{Pull, RequestedTracks};
+use super::taken::{Demand, LateTrack, Taken};
+use super::track::{Direction, Kind, TrackId, TrackKey};
 use crate::call::{CallEvent, CallName, MediaAfter, MemberId, ProtocolName};
 
 /// Calls of one session. A page that joins a large room makes some dozens within a second.
 pub const CALLS: Rate = Rate::per_second(100, 20);
+/// After so many looks in a row without an answer, the tracks of a session are closed by force: nobody knows what it takes.
+pub const FAILED_LOOKS_MAX: u32 = 3;
 
 /// Who calls, as far as the request proves it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,27 +57,18 @@ pub struct NewSession {
     pub life: Duration,
     /// What it takes from others. After a restart, what it took before.
     pub taken: Taken,
+    /// What it took before the SFU said so, since the last time that this was reported.
+    pub late: Vec<LateTrack>,
 }
 
-/// Tracks and data channels that a session takes from others.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Taken {
-    /// All of them, those that the SFU is being asked for included.
-    pub tracks: u32,
-    /// Those on which media flow.
-    pub active: u32,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Track {
-    is_pulled: bool,
+    kind: Kind,
+    /// The name that a track which the session sends has for others.
+    name: Option<Name>,
     is_active: bool,
-}
-
-/// The entry of a track. Of the data channels only those that are pulled are kept: what a session sends is not billed.
-fn kept(track: &ConfirmedTrack, is_pulled: bool) -> Option<(TrackId, Track)> {
-    let is_kept = is_pulled || matches!(track.id, TrackId::Mid(_));
-    is_kept.then(|| (track.id.clone(), Track { is_pulled, is_active: track.is_active }))
+    /// Whether a look has shown it.
+    is_seen: bool,
 }
 
 /// A session, with its tracks as the SFU has confirmed them.
@@ -79,8 +76,10 @@ fn kept(track: &ConfirmedTrack, is_pulled: bool) -> Option<(TrackId, Track)> {
 pub(super) struct Session {
     pub(super) room: Option<Arc<str>>,
     owner: Caller,
-    /// Its tracks, and the data channels that it takes from others.
-    tracks: BTreeMap<TrackId, Track>,
+    /// Its tracks, and the data channels that it takes from others. What a session sends over data channels is not billed.
+    tracks: BTreeMap<TrackKey, Track>,
+    /// The assumed rate of video, in kbit/s.
+    video: u32,
     calls: usize,
     rate: Bucket,
     /// How often its tracks have changed. A state that was asked for before a change removes nothing after it.
@@ -91,32 +90,41 @@ pub(super) struct Session {
     joined: u64,
     is_connected: bool,
     /// Tracks and data channels that the SFU is asked for, or was with an unknown result.
-    asked: usize,
+    asked: Demand,
     /// What it took before a restart, until the SFU reports its tracks.
     unseen: Option<Taken>,
+    /// When the SFU was last asked for its state and answered.
+    looked_at: Option<Duration>,
+    /// How many looks have failed since.
+    failed_looks: u32,
+    late: Vec<LateTrack>,
 }
 
 impl Session {
-    /// `unseen`: what it took before a restart.
-    pub(super) fn new(room: Option<Arc<str>>, owner: Caller, unseen: Option<Taken>) -> Self {
+    /// `unseen`: what it took before a restart. `video`: the assumed rate of video, in kbit/s.
+    pub(super) fn new(room: Option<Arc<str>>, owner: Caller, unseen: Option<Taken>, video: u32) -> Self {
         Self {
             room,
             owner,
             tracks: BTreeMap::new(),
+            video,
             calls: 0,
             rate: Bucket::default(),
             version: 0,
             member: None,
             joined: 0,
             is_connected: false,
-            asked: 0,
+            asked: Demand::default(),
             unseen,
+            looked_at: None,
+            failed_looks: 0,
+            late: vec![],
         }
     }
 
     /// Whether it may take what the SFU has not reported.
     pub(super) fn is_unseen(&self) -> bool {
-        self.unseen.is_some() || self.asked > 0
+        self.unseen.is_some() || self.asked.tracks > 0
     }
 
     pub(super) fn owner(&self) -> &Caller {
@@ -133,24 +141,57 @@ impl Session {
 
     /// What it takes from others. Media may begin to flow on a silent track at any time.
     pub(super) fn taken(&self) -> Taken {
-        let Taken { tracks, active } = self.unseen.unwrap_or_default();
-        let pulled = || self.tracks.values().filter(|track| track.is_pulled);
-        let plus = |sum: u32, more: usize| sum.saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
-        let all = self.asked.saturating_add(pulled().count());
+        let pulled = || self.pulled().map(|track| (track.kind.kbps(self.video), track.is_active));
+        let Taken { kbps, active_kbps, .. } = self.unseen.unwrap_or_default();
+        let sum = |from: u32, tracks: &mut dyn Iterator<Item = u32>| tracks.fold(from, u32::saturating_add);
         Taken {
-            tracks: plus(tracks, all),
-            active: plus(active, pulled().filter(|track| track.is_active).count()),
+            kbps: sum(kbps.saturating_add(self.asked.kbps), &mut pulled().map(|(kbps, _)| kbps)),
+            active_kbps: sum(
+                active_kbps,
+                &mut pulled().filter(|(_, is_active)| *is_active).map(|(kbps, _)| kbps),
+            ),
         }
     }
 
-    /// The SFU is asked for so many tracks and data channels of others.
-    pub(super) fn ask(&mut self, more: usize) {
-        self.asked = self.asked.saturating_add(more);
+    /// Takes what was active before the SFU said so.
+    pub(super) fn take_late(&mut self) -> Vec<LateTrack> {
+        std::mem::take(&mut self.late)
     }
 
-    /// The SFU has answered a request for so many.
-    pub(super) fn asked(&mut self, answered: usize) {
-        self.asked = self.asked.saturating_sub(answered);
+    /// Whether something was active before the SFU said so.
+    pub(super) fn has_late(&self) -> bool {
+        !self.late.is_empty()
+    }
+
+    /// How many of the tracks and data channels that it takes are active. Those from before a restart count as video.
+    pub(super) fn active(&self) -> usize {
+        let unseen = self.unseen.unwrap_or_default().active_kbps.div_ceil(self.video.max(1));
+        let seen = self.pulled().filter(|track| track.is_active).count();
+        seen.saturating_add(usize::try_from(unseen).unwrap_or(usize::MAX))
+    }
+
+    fn pulled(&self) -> impl Iterator<Item = &Track> {
+        self.tracks.iter().filter(|(key, _)| key.direction == Direction::Remote).map(|(_, track)| track)
+    }
+
+    /// The kind of what it sends under a name; video if that is not known, or if there are several.
+    pub(super) fn kind_of(&self, name: &Name) -> Kind {
+        let sent = self.tracks.values().filter(|track| track.name.as_ref() == Some(name));
+        sent.map(|track| track.kind)
+            .reduce(|a, b| if a == b { a } else { Kind::Video })
+            .unwrap_or(Kind::Video)
+    }
+
+    /// The SFU is asked for this of others.
+    pub(super) fn ask(&mut self, more: Demand) {
+        self.asked.tracks = self.asked.tracks.saturating_add(more.tracks);
+        self.asked.kbps = self.asked.kbps.saturating_add(more.kbps);
+    }
+
+    /// The SFU has answered a request for this.
+    pub(super) fn asked(&mut self, answered: Demand) {
+        self.asked.tracks = self.asked.tracks.saturating_sub(answered.tracks);
+        self.asked.kbps = self.asked.kbps.saturating_sub(answered.kbps);
     }
 
     /// The number of its tracks, and of the data channels that it takes from others.
@@ -162,7 +203,7 @@ impl Session {
         self.tracks.values().any(|track| track.is_active)
     }
 
-    pub(super) fn tracks(&self) -> Vec<TrackId> {
+    pub(super) fn tracks(&self) -> Vec<TrackKey> {
         self.tracks.keys().cloned().collect()
     }
 
@@ -194,33 +235,73 @@ impl Session {
         self.version = self.version.saturating_add(u64::from(!is_known));
     }
 
-    /// Adds the tracks of an answer to a request for new ones.
+    /// Adds the tracks of an answer to a request for new ones. What it takes is active once a look says so, but for data channels.
     pub(super) fn add(&mut self, wanted: &RequestedTracks, answered: &SfuAnswer) {
         self.version = self.version.saturating_add(1);
-        self.asked(wanted.pulled.len());
-        let only_pulls = wanted.pushed == 0;
-        let is_pulled = |track: &ConfirmedTrack| !wanted.pulled.is_empty() && (track.is_pulled || only_pulls);
-        self.tracks.extend(answered.tracks.iter().filter_map(|track| kept(track, is_pulled(track))));
+        self.asked(Demand::of(&wanted.pulled, self.video));
+        for ConfirmedTrack { id, direction, session, name, .. } in &answered.tracks {
+            let is_reported = *direction == Some(Direction::Remote) && !wanted.pulled.is_empty();
+            let push = wanted.pushed.iter().find(|push| TrackId::Mid(push.mid.clone()) == *id);
+            let direction = match push {
+                Some(_) if !is_reported => Direction::Local,
+                _ if wanted.pulled.is_empty() => Direction::Local,
+                _ => Direction::Remote,
+            };
+            let kind = match (direction, push) {
+                (Direction::Local, push) => push.map_or(Kind::Video, |push| push.kind),
+                (Direction::Remote, _) => kind_of_pull(wanted, session.as_ref(), name.as_ref()),
+            };
+            let key = TrackKey { id: id.clone(), direction };
+            let is_active = direction == Direction::Local || matches!(id, TrackId::Channel(_));
+            let name = push.filter(|_| direction == Direction::Local).map(|push| push.name.clone());
+            if is_kept(&key) {
+                let track = Track { kind, name, is_active, is_seen: false };
+                self.tracks.entry(key).or_insert(track);
+            }
+        }
     }
 
     /// Removes the tracks of an answer that confirms their end.
     pub(super) fn remove(&mut self, closed: &SfuAnswer) {
         self.version = self.version.saturating_add(1);
-        for track in &closed.tracks {
-            self.tracks.remove(&track.id);
-        }
+        self.tracks.retain(|key, _| !closed.tracks.iter().any(|track| track.id == key.id));
     }
 
     /// Takes the state that the SFU reports. `is_current`: nothing has changed since it was asked for. Otherwise the state only adds
-    /// what is active, so that a client that calls all the time is charged too.
-    pub(super) fn see(&mut self, state: &SfuAnswer, is_current: bool) {
+    /// what is active, so that a client that calls all the time is charged too. `kinds`: those of its tracks, one for each. A track that
+    /// was silent at the look before and is active now counts as active since then.
+    pub(super) fn see(&mut self, state: &SfuAnswer, kinds: &[Kind], is_current: bool, now: Duration) {
+        let before = if is_current { std::mem::take(&mut self.tracks) } else { self.tracks.clone() };
         if is_current {
-            self.tracks.clear();
-            self.asked = 0;
+            self.asked = Demand::default();
         }
-        let active = state.tracks.iter().filter(|track| is_current || track.is_active);
-        self.tracks.extend(active.filter_map(|track| kept(track, track.is_pulled)));
-        self.unseen = None;
+        let since = now.saturating_sub(self.looked_at.unwrap_or(now));
+        for (track, kind) in state.tracks.iter().zip(kinds) {
+            let key =
+                TrackKey { id: track.id.clone(), direction: track.direction.unwrap_or(Direction::Local) };
+            let known = before.get(&key);
+            if !is_kept(&key) || !(is_current || track.is_active) {
+                continue;
+            }
+            let (kind, name) = known.map_or((*kind, None), |known| (known.kind, known.name.clone()));
+            let was_silent = known.is_some_and(|known| known.is_seen && !known.is_active);
+            if key.direction == Direction::Remote && was_silent && track.is_active && !since.is_zero() {
+                self.late.push(LateTrack { kbps: kind.kbps(self.video), span: since });
+            }
+            self.tracks.insert(key, Track { kind, name, is_active: track.is_active, is_seen: true });
+        }
+        (self.unseen, self.looked_at, self.failed_looks) = (None, Some(now), 0);
+    }
+
+    /// Whether the last look has failed.
+    pub(super) fn has_failed_looks(&self) -> bool {
+        self.failed_looks > 0
+    }
+
+    /// A look has failed. Returns whether it was the last one that may.
+    pub(super) fn look_failed(&mut self) -> bool {
+        self.failed_looks = self.failed_looks.saturating_add(1);
+        self.failed_looks >= FAILED_LOOKS_MAX
     }
 
     /// The session becomes a member of its call. `None` if it is one already, or has no room.
@@ -256,4 +337,19 @@ impl Session {
     fn call(&self) -> Option<CallName> {
         Some(CallName { protocol: ProtocolName::Sfu, room: Arc::clone(self.room.as_ref()?) })
     }
+}
+
+/// Of the data channels only those that are pulled are kept: what a session sends is not billed.
+fn is_kept(key: &TrackKey) -> bool {
+    key.direction == Direction::Remote || matches!(key.id, TrackId::Mid(_))
+}
+
+/// The kind of a track that the SFU has confirmed, among those that a request asks for; video if it cannot be told.
+fn kind_of_pull(wanted: &RequestedTracks, session: Option<&SessionId>, name: Option<&Name>) -> Kind {
+    let is_meant = |pull: &&Pull| {
+        session.is_none_or(|session| *session == pull.session)
+            && (name.is_none() || pull.name.as_ref() == name)
+    };
+    let kinds = wanted.pulled.iter().filter(is_meant).map(|pull| pull.kind);
+    kinds.reduce(|a, b| if a == b { a } else { Kind::Video }).unwrap_or(Kind::Video)
 }

@@ -2,6 +2,8 @@
 //! SFU no longer knows it, or its row is needed for another one while it has no tracks. Every pulled track that the SFU has
 //! confirmed is counted until it is closed, inactive or gone. A look asks the SFU for the state of a session.
 
+mod allowance;
+mod looks;
 mod restart;
 mod rooms;
 
@@ -12,11 +14,16 @@ use turn_ledger::{ClientKey, User};
 
 use super::SessionId;
 use super::addresses::Addresses;
-use super::body::{RequestedTracks, SfuAnswer, TrackId};
+use super::answer::SfuAnswer;
 use super::fault::Fault;
-use super::session::{Caller, NewSession, Session, Taken};
+use super::request::RequestedTracks;
+use super::session::{Caller, NewSession, Session};
+use super::taken::{Demand, Taken};
+use super::track::TrackKey;
 use crate::call::CallEvent;
 use crate::deadlines::Deadlines;
+
+pub use looks::Look;
 
 /// Sessions in the table.
 pub const SESSIONS_MAX: usize = 8_192;
@@ -28,16 +35,26 @@ pub const CALLS_PER_ADDRESS_MAX: usize = 64;
 pub const TRACKS_MAX: usize = 131_072;
 /// A session without media leaves its call after this time. The SFU ends it then.
 pub const IDLE: Duration = Duration::from_secs(30);
-/// How often the SFU is asked for the state of a session with tracks: no call says that a page was closed.
-pub const LOOK_INTERVAL: Duration = Duration::from_secs(30);
 /// The time between two attempts to close a session by force.
 pub const CLOSE_INTERVAL: Duration = Duration::from_secs(5);
 /// When a client should try again if there is no room for its session.
 const RETRY: Duration = Duration::from_secs(10);
 
+/// What the table assumes and allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SfuTerms {
+    /// The assumed rate of a track with video, and of a data channel, in kbit/s. `LIABILITY_MBPS_PER_GRANT`.
+    pub video_kbps: u32,
+    /// What one client may take at a time, at assumed rates, in kbit/s. `SFU_MBPS_PER_CLIENT`.
+    pub client_kbps: u32,
+}
+
 /// The table of all sessions.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Sessions {
+    terms: SfuTerms,
+    /// The state of the generator of random times.
+    random: u64,
     rows: HashMap<SessionId, Session>,
     addresses: Addresses,
     /// Sessions that are being opened.
@@ -51,7 +68,7 @@ pub struct Sessions {
     /// When the life of a session is over.
     ends: Deadlines<SessionId>,
     /// Tracks and data channels that are charged now.
-    pulled: u64,
+    pulled: usize,
     /// Tracks and data channels of all sessions.
     tracks: usize,
     /// Sessions that were added or removed, or whose life or tracks have changed.
@@ -59,16 +76,26 @@ pub struct Sessions {
     events: Vec<CallEvent>,
 }
 
-/// A look at one session: the SFU must be asked for its state.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Look {
-    /// The session.
-    pub id: SessionId,
-    /// The session's version. The answer only adds if it has changed.
-    pub version: u64,
-}
-
 impl Sessions {
+    /// An empty table. `random`: where the random times of looks begin.
+    pub fn new(terms: SfuTerms, random: u64) -> Self {
+        Self {
+            terms,
+            random,
+            rows: HashMap::new(),
+            addresses: Addresses::default(),
+            reserved: 0,
+            idle: Deadlines::default(),
+            since: Deadlines::default(),
+            looks: Deadlines::default(),
+            ends: Deadlines::default(),
+            pulled: 0,
+            tracks: 0,
+            changed: BTreeSet::new(),
+            events: vec![],
+        }
+    }
+
     /// Reserves room for a session that an address opens. [`Self::begin`] or [`Self::release`] must follow.
     pub fn reserve(&mut self, address: ClientKey, now: Duration) -> Result<(), Fault> {
         self.addresses.charge(address, now)?;
@@ -119,24 +146,6 @@ impl Sessions {
         if is_owner { Ok(()) } else { Err(Fault::Locked) }
     }
 
-    /// Checks what a session wants to push and pull: everything it pulls is of its own room.
-    pub fn check_request(&self, id: &SessionId, wanted: &RequestedTracks) -> Result<(), Fault> {
-        let session = self.rows.get(id).ok_or(Fault::Locked)?;
-        let room = |id: &SessionId| self.rows.get(id).and_then(|session| session.room.as_ref());
-        let is_own = |pulled: &SessionId| session.room.is_some() && room(pulled) == session.room.as_ref();
-        if !wanted.pulled.iter().all(is_own) {
-            return Err(Fault::OtherRoom);
-        }
-        let more = wanted.pushed.saturating_add(wanted.pulled.len());
-        if session.size().saturating_add(more) > PER_SESSION_MAX {
-            return Err(Fault::TooManyTracks);
-        }
-        if self.tracks.saturating_add(more) > TRACKS_MAX {
-            return Err(Fault::Full);
-        }
-        Ok(())
-    }
-
     /// A call goes to the SFU, unless the session has made too many. [`Self::call_ends`] must follow, however the call ends.
     pub fn call_begins(&mut self, id: &SessionId, now: Duration) -> Result<(), Fault> {
         let address = self.rows.get(id).ok_or(Fault::Locked)?.address();
@@ -160,13 +169,13 @@ impl Sessions {
         }
     }
 
-    /// The SFU is asked for so many tracks and data channels of others. They count until its answer is known.
-    pub fn ask(&mut self, id: &SessionId, more: usize, now: Duration) {
+    /// The SFU is asked for this of others. It counts until the answer is known.
+    pub fn ask(&mut self, id: &SessionId, more: Demand, now: Duration) {
         self.amend(id, now, |session| session.ask(more));
     }
 
-    /// The SFU has refused so many, or was not asked.
-    pub fn refused(&mut self, id: &SessionId, more: usize, now: Duration) {
+    /// The SFU has refused this, or was not asked.
+    pub fn refused(&mut self, id: &SessionId, more: Demand, now: Duration) {
         self.amend(id, now, |session| session.asked(more));
     }
 
@@ -186,38 +195,14 @@ impl Sessions {
         self.amend(id, now, |session| session.remove(closed));
     }
 
-    /// The SFU has reported the state of a session.
-    pub fn looked(&mut self, look: &Look, state: &SfuAnswer, now: Duration) {
-        let Some(session) = self.rows.get(&look.id) else { return };
-        let is_current = session.calls() == 0 && session.version() == look.version;
-        self.amend(&look.id, now, |session| session.see(state, is_current));
-        if is_current && self.rows.get(&look.id).is_some_and(|session| session.size() == 0) {
-            self.looks.clear(&look.id);
-        }
-    }
-
     /// The SFU no longer knows a session.
     pub fn gone(&mut self, id: &SessionId) {
         self.remove(id);
     }
 
-    /// A look at this session now.
-    pub fn look_at(&self, id: &SessionId) -> Option<Look> {
-        Some(Look { id: id.clone(), version: self.rows.get(id)?.version() })
-    }
-
-    /// The looks that are due, at most `max`. Each is due again after [`LOOK_INTERVAL`].
-    pub fn take_looks(&mut self, max: usize, now: Duration) -> Vec<Look> {
-        let due: Vec<_> = std::iter::from_fn(|| self.looks.pop(now)).take(max).collect();
-        for id in &due {
-            self.looks.set(id.clone(), now.saturating_add(LOOK_INTERVAL));
-        }
-        due.iter().filter_map(|id| self.look_at(id)).collect()
-    }
-
     /// Ends the sessions whose life is over at `now`. Returns those that still have tracks, with all of them: they must be closed
     /// by force, and stay in the table until they are. One whose tracks are not known waits until they are.
-    pub fn elapse(&mut self, now: Duration) -> Vec<(SessionId, Vec<TrackId>)> {
+    pub fn elapse(&mut self, now: Duration) -> Vec<(SessionId, Vec<TrackKey>)> {
         let (mut overdue, mut unseen) = (vec![], vec![]);
         while let Some(id) = self.ends.pop(now) {
             match self.rows.get(&id) {
@@ -241,13 +226,13 @@ impl Sessions {
     }
 
     /// These sessions with all their tracks, to be closed by force. Without those that have none.
-    pub fn with_tracks(&self, ids: impl Iterator<Item = SessionId>) -> Vec<(SessionId, Vec<TrackId>)> {
+    pub fn with_tracks(&self, ids: impl Iterator<Item = SessionId>) -> Vec<(SessionId, Vec<TrackKey>)> {
         let sessions = ids.filter_map(|id| self.rows.get(&id).map(|session| (id, session.tracks())));
         sessions.filter(|(_, tracks)| !tracks.is_empty()).collect()
     }
 
     /// Tracks and data channels that are charged now.
-    pub fn pulled(&self) -> u64 {
+    pub fn pulled(&self) -> usize {
         self.pulled
     }
 
@@ -270,8 +255,8 @@ impl Sessions {
     fn insert(&mut self, session: NewSession, unseen: Option<Taken>, now: Duration) {
         let NewSession { id, room, owner, life, .. } = session;
         self.remove(&id);
-        let mut session = Session::new(room, owner, unseen);
-        self.pulled = self.pulled.saturating_add(session.taken().active.into());
+        let mut session = Session::new(room, owner, unseen, self.terms.video_kbps);
+        self.pulled = self.pulled.saturating_add(session.active());
         self.events.extend(session.join(&id));
         self.addresses.insert(session.address(), &id);
         self.ends.set(id.clone(), now.saturating_add(life));
@@ -282,7 +267,7 @@ impl Sessions {
     fn remove(&mut self, id: &SessionId) {
         let Some(mut session) = self.rows.remove(id) else { return };
         self.changed.insert(id.clone());
-        self.pulled = self.pulled.saturating_sub(session.taken().active.into());
+        self.pulled = self.pulled.saturating_sub(session.active());
         self.tracks = self.tracks.saturating_sub(session.size());
         self.addresses.remove(session.address(), id);
         self.events.extend(session.leave());
@@ -295,10 +280,11 @@ impl Sessions {
     fn amend(&mut self, id: &SessionId, now: Duration, change: impl FnOnce(&mut Session)) {
         let Some(session) = self.rows.get_mut(id) else { return };
         let (before, size, was_active) = (session.taken(), session.size(), session.has_media());
+        let active = session.active();
         change(session);
         let taken = session.taken();
-        self.pulled = self.pulled.saturating_add(taken.active.into()).saturating_sub(before.active.into());
-        if taken != before {
+        self.pulled = self.pulled.saturating_add(session.active()).saturating_sub(active);
+        if taken != before || session.has_late() {
             self.changed.insert(id.clone());
         }
         self.tracks = self.tracks.saturating_add(session.size()).saturating_sub(size);
@@ -306,12 +292,13 @@ impl Sessions {
         if is_active {
             self.events.extend(session.join(id));
         }
-        if taken.active > 0 {
+        if taken.active_kbps > 0 {
             self.events.extend(session.connect());
         }
         // Only a look ends the looks: what is known of a session after a restart may not be all that it has.
         if (session.size() > 0 || session.is_unseen()) && self.looks.of(id).is_none() {
-            self.looks.set(id.clone(), now.saturating_add(LOOK_INTERVAL));
+            let next = now.saturating_add(self.look_after());
+            self.looks.set(id.clone(), next);
         }
         match (was_active, is_active) {
             (_, true) => {

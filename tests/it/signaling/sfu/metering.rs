@@ -22,6 +22,7 @@ pub(super) async fn call(broker: &TestBroker) -> (Page<'_>, Page<'_>) {
     let (a, b) = (Page::join(broker, "r").await, Page::join(broker, "r").await);
     assert_eq!(a.push().await.status, 200);
     assert_eq!(b.pull(&a).await.status, 200);
+    eventually("the SFU reports it active", async || pulled(broker).await == 1).await;
     (a, b)
 }
 
@@ -32,6 +33,7 @@ async fn pulled_tracks_are_charged_by_time_until_they_are_closed() {
     broker.advance(10);
     assert_eq!(broker.used().await, 100 * MB, "what the first page sends is not billed");
     assert_eq!(b.pull(&a).await.status, 200);
+    eventually("both are active", async || pulled(&broker).await == 2).await;
     broker.advance(10);
     assert_eq!(broker.used().await, 300 * MB);
     let both = json!({ "tracks": [{ "mid": "0" }, { "mid": "1" }] });
@@ -91,8 +93,10 @@ async fn a_data_channel_of_another_room_cannot_be_changed_to() {
     let (sfu, broker) = start(&[]).await;
     let (a, c) = (Page::join(&broker, "blue").await, Page::join(&broker, "red").await);
     let other = json!({ "dataChannels": [{ "location": "remote", "sessionId": c.session, "id": 0 }] });
-    for call in ["/datachannels/update", "/tracks/update"] {
-        assert_eq!(error(&a.call(Method::PUT, call, &other).await), (403, "other_room".into()), "{call}");
+    let track = json!({ "location": "remote", "sessionId": c.session, "trackName": "video", "mid": "0" });
+    for (call, body) in [("/datachannels/update", &other), ("/tracks/update", &json!({ "tracks": [track] }))]
+    {
+        assert_eq!(error(&a.call(Method::PUT, call, body).await), (403, "other_room".into()), "{call}");
     }
     let twice = json!({ "dataChannels": [], "DataChannels": [] });
     assert_eq!(error(&a.call(Method::PUT, "/datachannels/close", &twice).await).0, 400);
@@ -105,13 +109,16 @@ async fn a_closed_page_is_noticed_by_a_look_at_its_session() {
     let (_a, b) = call(&broker).await;
     sfu.set_status(&b.session, "inactive");
     assert_eq!(pulled(&broker).await, 1);
-    broker.advance(30);
+    broker.advance(45);
     eventually("a look", async || pulled(&broker).await == 0).await;
+    let used = broker.used().await;
+    assert_eq!(used, 450 * MB, "it was active until a look said otherwise");
     sfu.set_status(&b.session, "active");
-    broker.advance(30);
+    broker.advance(45);
     eventually("another look", async || pulled(&broker).await == 1).await;
+    assert_eq!(broker.used().await, 2 * used, "and it is since the look before");
     sfu.forget(&b.session);
-    broker.advance(30);
+    broker.advance(45);
     let sessions = "turn_broker_sfu_sessions";
     eventually("its end", async || broker.metric(sessions).await == Some(1)).await;
     assert_eq!(pulled(&broker).await, 0);

@@ -26,6 +26,7 @@ async fn a_session_that_pulls_is_charged_on_and_closed_by_force_once_the_budget_
     let broker = at(&sfu, &settings).await;
     let (a, b) = call(&broker).await;
     assert_eq!(b.pull(&a).await.status, 200);
+    eventually("both are active", async || pulled(&broker).await == 2).await;
     let b = keep(&b);
     broker.advance(10);
     broker.finish().await;

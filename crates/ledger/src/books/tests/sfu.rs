@@ -36,6 +36,7 @@ fn session(tracks: u32, active: u32) -> SfuSession {
         ends_at: at(48 * 60 * MINUTE),
         tracks,
         active,
+        late: vec![],
     }
 }
 
@@ -92,6 +93,20 @@ fn more_tracks_count_at_once_and_fewer_from_the_next_minute_on() {
     assert_eq!(committed(&books), (1 + 3 * ahead) * TRACK_MINUTE);
     books.advance(at(2 * MINUTE));
     assert_eq!(committed(&books), (1 + 3 + 2 * AHEAD) * TRACK_MINUTE);
+}
+
+#[test]
+fn what_was_active_before_the_sfu_said_so_is_charged_to_the_session_once() {
+    let mut books = open(BudgetMode::Estimate);
+    set(&mut books, "a", 2, 0);
+    books.advance(at(MINUTE + MINUTE / 2));
+    let late = vec![(1, Duration::from_millis(MINUTE)), (1, Duration::from_millis(99 * MINUTE))];
+    books.set_sfu_session(&"a".into(), Some(&SfuSession { late, ..session(2, 1) }));
+    assert_eq!(used(&books), TRACK_MINUTE + TRACK_MINUTE * 3 / 2, "not before the session began");
+    let measured = |books: &Books| books.grants().get(GrantId::of_session("a")).unwrap().spent().measured();
+    assert_eq!(measured(&books).get(), used(&books));
+    books.advance(at(2 * MINUTE));
+    assert_eq!(used(&books), 3 * TRACK_MINUTE);
 }
 
 #[test]

@@ -157,6 +157,7 @@ impl<D: Disk> Broker<D> {
             ends_at: page.ends_at,
             tracks: page.tracks,
             active: page.active,
+            late: vec![],
         });
         let (id, user) = (page.grant(), page.user);
         let had_row = self.books.grants().iter().any(|(of, _)| *of == id);

@@ -18,11 +18,11 @@ impl Sessions {
     /// The sessions that have changed since the last call, for the ledger. `None` for one that has ended.
     pub fn take_changed(&mut self, now: Duration) -> Vec<(SessionId, Option<NewSession>)> {
         let changed = std::mem::take(&mut self.changed);
-        let session = |id: &SessionId| {
-            let (session, ends) = (self.rows.get(id)?, self.ends.of(id)?);
+        let mut session = |id: &SessionId| {
+            let (session, ends) = (self.rows.get_mut(id)?, self.ends.of(id)?);
             let (room, owner) = (session.room.clone(), session.owner().clone());
             let (life, taken) = (ends.saturating_sub(now), session.taken());
-            Some(NewSession { id: id.clone(), room, owner, life, taken })
+            Some(NewSession { id: id.clone(), room, owner, life, taken, late: session.take_late() })
         };
         changed.into_iter().map(|id| (id.clone(), session(&id))).collect()
     }

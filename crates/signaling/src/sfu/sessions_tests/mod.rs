@@ -1,16 +1,23 @@
 //! Tests of the table: what a caller may do, what is counted, and when a session ends.
 
+mod metering;
 mod random;
 mod restart;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+use super::looks::{LOOK_AFTER_MAX, LOOK_AFTER_MIN, LOOK_AGAIN};
 use super::*;
 use crate::call::{CallName, MediaAfter, MemberId, ProtocolName};
 use crate::sfu::addresses::{NEW_SESSIONS, PER_ADDRESS_MAX};
-use crate::sfu::body::ConfirmedTrack;
-use crate::sfu::session::CALLS;
+use crate::sfu::answer::ConfirmedTrack;
+use crate::sfu::name::Name;
+use crate::sfu::request::Pull;
+use crate::sfu::request::Push;
+use crate::sfu::session::{CALLS, FAILED_LOOKS_MAX};
+use crate::sfu::taken::LateTrack;
+use crate::sfu::track::{AUDIO_KBPS, Direction, Kind, TrackId};
 use turn_ledger::GrantId;
 
 const LIFE: Duration = Duration::from_secs(3_600);
@@ -23,8 +30,22 @@ fn id(text: &str) -> SessionId {
     SessionId::new(text).unwrap()
 }
 
-fn mid(n: usize) -> TrackId {
-    TrackId::mid(&n.to_string()).unwrap()
+/// The assumed rate of video in these tests, in kbit/s.
+const VIDEO: u32 = 2_000;
+const TERMS: SfuTerms = SfuTerms { video_kbps: VIDEO, client_kbps: 1_000_000 };
+
+fn name(n: usize) -> Name {
+    Name::new(&n.to_string()).unwrap()
+}
+
+/// A track that a session sends.
+fn sent(n: usize) -> TrackKey {
+    TrackKey { id: TrackId::Mid(name(n)), direction: Direction::Local }
+}
+
+/// A track that a session takes.
+fn taken(n: usize) -> TrackKey {
+    TrackKey { direction: Direction::Remote, ..sent(n) }
 }
 
 fn at(last: u8) -> ClientKey {
@@ -36,23 +57,35 @@ fn caller(last: u8) -> Caller {
 }
 
 fn pull(from: &[&str]) -> RequestedTracks {
-    RequestedTracks { pushed: 0, pulled: from.iter().map(|text| id(text)).collect() }
+    let pull = |from: &&str| Pull { session: id(from), name: Some(name(0)), kind: Kind::Video };
+    RequestedTracks { pulled: from.iter().map(pull).collect(), ..RequestedTracks::default() }
 }
 
 fn push(count: usize) -> RequestedTracks {
-    RequestedTracks { pushed: count, pulled: vec![] }
+    let push = |n| Push { mid: name(n), name: name(n), kind: Kind::Video };
+    RequestedTracks { pushed: (0..count).map(push).collect(), ..RequestedTracks::default() }
+}
+
+/// An entry of an answer.
+fn entry(id: TrackId, direction: Option<Direction>, is_active: bool) -> ConfirmedTrack {
+    ConfirmedTrack { id, direction, session: None, name: None, is_active }
 }
 
 fn tracks(mids: &[usize]) -> SfuAnswer {
-    let track = |n: &usize| ConfirmedTrack { id: mid(*n), is_pulled: false, is_active: true };
+    let track = |n: &usize| entry(sent(*n).id, None, true);
     SfuAnswer { tracks: mids.iter().map(track).collect(), ..SfuAnswer::default() }
 }
 
 /// The table with a clock.
-#[derive(Default)]
 struct Table {
     sessions: Sessions,
     now: Duration,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self { sessions: Sessions::new(TERMS, 1), now: Duration::ZERO }
+    }
 }
 
 impl Table {
@@ -64,6 +97,7 @@ impl Table {
             owner,
             life: LIFE,
             taken: Taken::default(),
+            late: vec![],
         };
         self.sessions.begin(session, self.now);
         Ok(())
@@ -78,12 +112,18 @@ impl Table {
         table
     }
 
+    /// A request that the SFU confirms. What it pulls is active at once.
     fn add(&mut self, name: &str, wanted: &RequestedTracks, mids: &[usize]) {
-        self.sessions.check_request(&id(name), wanted).unwrap();
-        self.sessions.answered(&id(name), wanted, &tracks(mids), self.now);
+        let wanted = self.sessions.check_request(&id(name), wanted.clone()).unwrap();
+        self.sessions.answered(&id(name), &wanted, &tracks(mids), self.now);
+        if !wanted.pulled.is_empty() {
+            let active: Vec<_> = mids.iter().map(|n| (*n, true)).collect();
+            let look = Look { id: id(name), version: u64::MAX };
+            self.sessions.looked(&look, &state(&active), self.now);
+        }
     }
 
-    fn wait(&mut self, span: Duration) -> Vec<(SessionId, Vec<TrackId>)> {
+    fn wait(&mut self, span: Duration) -> Vec<(SessionId, Vec<TrackKey>)> {
         self.now += span;
         self.sessions.elapse(self.now)
     }
@@ -114,11 +154,7 @@ impl Table {
 }
 
 fn state(pulled: &[(usize, bool)]) -> SfuAnswer {
-    let track = |(n, is_active): &(usize, bool)| ConfirmedTrack {
-        id: mid(*n),
-        is_pulled: true,
-        is_active: *is_active,
-    };
+    let track = |(n, is_active): &(usize, bool)| entry(sent(*n).id, Some(Direction::Remote), *is_active);
     SfuAnswer { tracks: pulled.iter().map(track).collect(), ..SfuAnswer::default() }
 }
 
@@ -127,7 +163,8 @@ fn a_session_pulls_only_from_its_own_room() {
     let mut table = Table::with(&[("a", "blue"), ("b", "blue"), ("c", "red")]);
     table.open("none", None, caller(1)).unwrap();
     table.open("none2", None, caller(1)).unwrap();
-    let check = |from: &str, wanted: RequestedTracks| table.sessions.check_request(&id(from), &wanted);
+    let check =
+        |from: &str, wanted: RequestedTracks| table.sessions.check_request(&id(from), wanted).map(drop);
     assert_eq!(check("a", pull(&["b"])), Ok(()));
     assert_eq!(check("a", pull(&["a"])), Ok(()), "its own tracks are of its room");
     assert_eq!(check("a", pull(&["c"])), Err(Fault::OtherRoom));
@@ -170,19 +207,28 @@ fn pulled_tracks_count_until_they_are_closed() {
 #[test]
 fn a_request_that_pushes_and_pulls_counts_what_the_answer_says() {
     let mut table = Table::with(&[("a", "r"), ("b", "r")]);
-    let both = RequestedTracks { pushed: 1, pulled: vec![id("a")] };
-    let track = |n, is_pulled| ConfirmedTrack { id: mid(n), is_pulled, is_active: true };
-    let answer = SfuAnswer { tracks: vec![track(0, false), track(1, true)], ..SfuAnswer::default() };
-    table.sessions.answered(&id("b"), &both, &answer, table.now);
+    let both = RequestedTracks { pushed: push(1).pushed, ..pull(&["a"]) };
+    table.add("b", &both, &[0, 1]);
+    let keys = |table: &Table| table.sessions.with_tracks(["b"].map(id).into_iter()).remove(0).1;
+    assert_eq!(
+        keys(&table),
+        [sent(0), taken(0), taken(1)],
+        "what a look reports counts beside what was pushed"
+    );
+    table.see("b", &state(&[(1, true)]));
     assert_eq!(table.sessions.pulled(), 1);
-    let channel = |id, is_pulled| ConfirmedTrack { id: TrackId::Channel(id), is_pulled, is_active: true };
-    let channels = SfuAnswer { tracks: vec![channel(3, true), channel(4, false)], ..SfuAnswer::default() };
-    table.sessions.answered(&id("b"), &both, &channels, table.now);
+    let channel = |id, direction| entry(TrackId::Channel(id), Some(direction), true);
+    let tracks = vec![channel(3, Direction::Remote)];
+    let channels = SfuAnswer { tracks, ..SfuAnswer::default() };
+    table.sessions.answered(&id("b"), &pull(&["a"]), &channels, table.now);
+    let own = SfuAnswer { tracks: vec![channel(4, Direction::Local)], ..SfuAnswer::default() };
+    let sends = RequestedTracks { channels: 1, ..RequestedTracks::default() };
+    table.sessions.answered(&id("b"), &sends, &own, table.now);
     assert_eq!(table.sessions.pulled(), 2, "a data channel counts as a track");
     let closable = table.sessions.with_tracks(["b"].map(id).into_iter());
     assert_eq!(
         closable,
-        [(id("b"), vec![mid(0), mid(1), TrackId::Channel(3)])],
+        [(id("b"), vec![taken(1), TrackKey { id: TrackId::Channel(3), ..taken(0) }])],
         "what is sent is not billed"
     );
 }
@@ -209,15 +255,15 @@ fn a_session_without_media_leaves_its_call_after_thirty_seconds() {
 fn a_session_with_tracks_is_looked_at_because_no_call_says_that_a_page_was_closed() {
     let mut table = Table::with(&[("a", "r"), ("b", "r")]);
     table.add("b", &pull(&["a", "a"]), &[0, 1]);
-    assert!(table.sessions.take_looks(9, table.now + secs(29)).is_empty());
-    table.now += LOOK_INTERVAL;
+    assert!(table.sessions.take_looks(9, table.now + secs(14)).is_empty());
+    table.now += LOOK_AFTER_MAX;
     let looks = table.sessions.take_looks(9, table.now);
     assert_eq!(looks.iter().map(|look| look.id.as_str()).collect::<Vec<_>>(), ["b"]);
     table.sessions.looked(&looks[0], &state(&[(0, true), (1, false)]), table.now);
     assert_eq!(table.sessions.pulled(), 1, "an inactive track is not charged");
     table.events();
     table.see("b", &state(&[(0, false)]));
-    table.wait(IDLE);
+    table.wait(LOOK_AFTER_MAX);
     assert!(table.events().contains(&"b leaves r".to_owned()));
     assert_eq!(table.sessions.take_looks(9, table.now).len(), 1, "its track may become active again");
     table.see("b", &state(&[(0, true)]));
@@ -258,7 +304,7 @@ fn a_session_that_changes_something_all_the_time_is_charged_for_what_it_takes() 
     table.closed("b", &[0]);
     table.sessions.looked(&look, &state(&[(0, true), (1, true), (2, false)]), table.now);
     assert_eq!(table.sessions.pulled(), 2, "what the SFU still sends, it has not closed");
-    assert_eq!(table.sessions.take_looks(9, table.now + LOOK_INTERVAL).len(), 1, "and it is asked again");
+    assert_eq!(table.sessions.take_looks(9, table.now + LOOK_AFTER_MAX).len(), 1, "and it is asked again");
     table.see("b", &state(&[(1, true)]));
     assert_eq!(table.sessions.pulled(), 1);
 }
@@ -280,6 +326,7 @@ fn a_lock_brings_a_session_back_after_a_restart() {
         owner: caller(1),
         life: LIFE,
         taken: Taken::default(),
+        late: vec![],
     };
     table.sessions.take_over(session.clone(), table.now).unwrap();
     assert_eq!(table.sessions.take_looks(9, table.now).len(), 1, "its tracks are asked for at once");
@@ -296,7 +343,7 @@ fn sessions_that_pull_are_listed_with_every_mid() {
     table.add("b", &push(1), &[0]);
     table.add("b", &pull(&["a"]), &[1]);
     let closable = |table: &Table| table.sessions.with_tracks(["b", "c", "gone"].map(id).into_iter());
-    assert_eq!(closable(&table), [(id("b"), vec![mid(0), mid(1)])]);
+    assert_eq!(closable(&table), [(id("b"), vec![sent(0), taken(1)])]);
     table.closed("b", &[0, 1]);
     assert!(closable(&table).is_empty());
 }
@@ -305,7 +352,7 @@ fn sessions_that_pull_are_listed_with_every_mid() {
 fn at_the_end_of_its_life_a_session_is_closed_by_force_until_it_has_no_tracks() {
     let mut table = Table::with(&[("a", "r"), ("b", "r")]);
     table.add("b", &pull(&["a"]), &[0]);
-    assert_eq!(table.wait(LIFE), [(id("b"), vec![mid(0)])]);
+    assert_eq!(table.wait(LIFE), [(id("b"), vec![taken(0)])]);
     assert!(!table.sessions.knows(&id("a")) && table.sessions.knows(&id("b")));
     assert!(table.wait(secs(4)).is_empty());
     assert_eq!(table.wait(secs(1)).len(), 1, "the SFU did not answer");
@@ -339,7 +386,7 @@ fn an_operator_ends_a_room() {
     let mut table = Table::with(&[("a", "r"), ("b", "r"), ("c", "other")]);
     table.add("a", &push(1), &[0]);
     assert_eq!(table.sessions.end_room("r", table.now), 2);
-    assert_eq!(table.wait(Duration::ZERO), [(id("a"), vec![mid(0)])]);
+    assert_eq!(table.wait(Duration::ZERO), [(id("a"), vec![sent(0)])]);
     assert!(!table.sessions.knows(&id("b")) && table.sessions.knows(&id("c")));
 }
 
@@ -443,8 +490,8 @@ fn a_session_has_a_number_of_tracks() {
     let mut table = Table::with(&[("a", "r")]);
     let most: Vec<_> = (0..PER_SESSION_MAX).collect();
     table.add("a", &push(PER_SESSION_MAX), &most);
-    assert_eq!(table.sessions.check_request(&id("a"), &push(1)), Err(Fault::TooManyTracks));
-    assert_eq!(table.sessions.check_request(&id("a"), &push(0)), Ok(()));
+    assert_eq!(table.sessions.check_request(&id("a"), push(1)), Err(Fault::TooManyTracks));
+    assert!(table.sessions.check_request(&id("a"), push(0)).is_ok());
 }
 
 #[test]

@@ -54,6 +54,10 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
+fn demand(tracks: usize) -> Demand {
+    Demand { tracks, kbps: VIDEO * u32::try_from(tracks).unwrap() }
+}
+
 /// What every order of calls keeps.
 #[derive(Default)]
 struct Invariants {
@@ -76,7 +80,7 @@ impl Invariants {
             assert_eq!(sessions.rows[id].taken(), *taken, "the ledger knows what it takes");
         }
         assert_eq!(self.remembered.len(), sessions.len(), "every session is remembered");
-        let pulled: u64 = sessions.rows.values().map(|session| u64::from(session.taken().active)).sum();
+        let pulled: usize = sessions.rows.values().map(Session::active).sum();
         assert_eq!(sessions.pulled, pulled, "the sum of what is pulled");
         let tracks: usize = sessions.rows.values().map(Session::size).sum();
         assert_eq!(sessions.tracks, tracks, "the sum of what there is");
@@ -118,9 +122,10 @@ proptest! {
                     opened += 1;
                     names[session] = format!("s{opened}");
                     let (id, room) = (id(&names[session]), rooms.get(room).copied().map(Arc::from));
-                    invariants.remembered.insert(id.clone(), Taken { tracks: 3, active: 2 });
-                    let taken = Taken { tracks: 3, active: 2 };
-                    let session = NewSession { id, room, owner: caller(address), life: LIFE, taken };
+                    invariants.remembered.insert(id.clone(), Taken { kbps: 3 * VIDEO, active_kbps: 2 * VIDEO });
+                    let taken = Taken { kbps: 3 * VIDEO, active_kbps: 2 * VIDEO };
+                    let late = vec![];
+                    let session = NewSession { id, room, owner: caller(address), life: LIFE, taken, late };
                     table.sessions.restore(session, table.now);
                 }
                 Op::Reserve { address } => {
@@ -128,15 +133,18 @@ proptest! {
                         table.sessions.release(at(address));
                     }
                 }
-                Op::Ask { session, more } => table.sessions.ask(&id(&names[session]), more, table.now),
-                Op::Refused { session, more } => table.sessions.refused(&id(&names[session]), more, table.now),
+                Op::Ask { session, more } => table.sessions.ask(&id(&names[session]), demand(more), table.now),
+                Op::Refused { session, more } => {
+                    table.sessions.refused(&id(&names[session]), demand(more), table.now);
+                }
                 Op::Add { session, wanted, from, mids } => {
-                    let pulled = if wanted == 1 { vec![] } else { vec![id(&names[from])] };
-                    let wanted = RequestedTracks { pushed: usize::from(wanted > 0), pulled };
+                    let pulled = if wanted == 1 { vec![] } else { vec![names[from].as_str()] };
+                    let wanted = RequestedTracks { pushed: push(wanted.min(1)).pushed, ..pull(&pulled) };
                     let name = id(&names[session]);
-                    if table.sessions.check_request(&name, &wanted).is_ok() {
+                    if let Ok(wanted) = table.sessions.check_request(&name, wanted) {
                         for pulled in &wanted.pulled {
-                            assert_eq!(table.sessions.room_of(pulled), table.sessions.room_of(&name));
+                            let room = table.sessions.room_of(&pulled.session);
+                            assert_eq!(room, table.sessions.room_of(&name));
                         }
                         table.sessions.answered(&name, &wanted, &tracks(&mids), table.now);
                     }
@@ -164,12 +172,12 @@ proptest! {
             }
             invariants.check(&mut table.sessions, table.now);
         }
-        for look in table.sessions.take_looks(usize::MAX, table.now.saturating_add(LOOK_INTERVAL)) {
+        for look in table.sessions.take_looks(usize::MAX, table.now.saturating_add(LOOK_AFTER_MAX)) {
             table.sessions.looked(&look, &state(&[]), table.now);
         }
         let overdue = table.wait(LIFE);
         for (id, mids) in overdue {
-            let closed = mids.into_iter().map(|id| ConfirmedTrack { id, is_pulled: true, is_active: true });
+            let closed = mids.into_iter().map(|key| entry(key.id, None, true));
             let closed = SfuAnswer { tracks: closed.collect(), ..SfuAnswer::default() };
             table.sessions.closed(&id, &closed, table.now);
         }

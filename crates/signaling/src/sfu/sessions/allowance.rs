@@ -1,0 +1,79 @@
+//! What a session may ask for: tracks of its own room, at assumed rates, within the bounds and the allowance of its client.
+
+use super::{PER_SESSION_MAX, Sessions, TRACKS_MAX};
+use crate::sfu::SessionId;
+use crate::sfu::answer::ConfirmedTrack;
+use crate::sfu::fault::Fault;
+use crate::sfu::request::{Pull, RequestedTracks};
+use crate::sfu::session::{Caller, Session};
+use crate::sfu::taken::Demand;
+use crate::sfu::track::{Kind, TrackId};
+
+/// What all addresses of a user together may take, in allowances of one.
+const USER_ADDRESSES: u32 = 10;
+impl Sessions {
+    /// Checks what a session wants to push and pull: everything it pulls is of its own room. Returns it with the kind of each pull, as its
+    /// session has pushed it.
+    pub fn check_request(
+        &self,
+        id: &SessionId,
+        mut wanted: RequestedTracks,
+    ) -> Result<RequestedTracks, Fault> {
+        let session = self.rows.get(id).ok_or(Fault::Locked)?;
+        for Pull { session: from, name, kind } in &mut wanted.pulled {
+            let sender = self.rows.get(from).filter(|_| session.room.is_some());
+            let sender = sender.filter(|sender| sender.room == session.room).ok_or(Fault::OtherRoom)?;
+            if let Some(name) = name {
+                *kind = sender.kind_of(name);
+            }
+        }
+        let more = wanted.pushed.len().saturating_add(wanted.channels).saturating_add(wanted.pulled.len());
+        if session.size().saturating_add(more) > PER_SESSION_MAX {
+            return Err(Fault::TooManyTracks);
+        }
+        if self.tracks.saturating_add(more) > TRACKS_MAX {
+            return Err(Fault::Full);
+        }
+        Ok(wanted)
+    }
+
+    /// What these pulls ask for, unless the client takes more then than it may: its address and its /48, or with a user that user, and the
+    /// address ten times as much.
+    pub fn demand(&self, id: &SessionId, pulled: &[Pull]) -> Result<Demand, Fault> {
+        let demand = Demand::of(pulled, self.terms.video_kbps);
+        let Caller { user, address, .. } = self.rows.get(id).ok_or(Fault::Locked)?.owner();
+        let is_within = |taken: u64, allowances: u32| {
+            taken.saturating_add(demand.kbps.into())
+                <= u64::from(self.terms.client_kbps).saturating_mul(allowances.into())
+        };
+        let of_address = user.as_ref().map_or(1, |_| USER_ADDRESSES);
+        for key in address.with_wider() {
+            let of_key = self.addresses.sessions(key).filter_map(|id| self.rows.get(id));
+            if !is_within(taken_by(of_key), of_address.saturating_mul(key.factor())) {
+                return Err(Fault::TooMuch);
+            }
+        }
+        if user.is_some() {
+            let of_user = self.rows.values().filter(|row| row.owner().user == *user);
+            if !is_within(taken_by(of_user), 1) {
+                return Err(Fault::TooMuch);
+            }
+        }
+        Ok(demand)
+    }
+
+    /// The kind of a track, as the session that sends it has pushed it.
+    pub(super) fn kind_of(&self, track: &ConfirmedTrack) -> Kind {
+        let sender = track.session.as_ref().and_then(|session| self.rows.get(session));
+        match (&track.id, sender.zip(track.name.as_ref())) {
+            (TrackId::Channel(_), _) => Kind::Data,
+            (TrackId::Mid(_), Some((sender, name))) => sender.kind_of(name),
+            (TrackId::Mid(_), None) => Kind::Video,
+        }
+    }
+}
+
+/// What these take together, in kbit/s.
+fn taken_by<'a>(sessions: impl Iterator<Item = &'a Session>) -> u64 {
+    sessions.map(|session| u64::from(session.taken().kbps)).sum()
+}

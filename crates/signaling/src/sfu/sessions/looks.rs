@@ -1,0 +1,80 @@
+//! When the SFU is asked for the state of a session, and what its answer changes.
+
+use std::time::Duration;
+
+use super::Sessions;
+use crate::sfu::SessionId;
+use crate::sfu::answer::SfuAnswer;
+
+/// How often the SFU is asked for the state of a session with tracks, at least: no call says that a page was closed. The time of a look
+/// is random, so that no page is silent at each look.
+pub(crate) const LOOK_AFTER_MIN: Duration = Duration::from_secs(15);
+/// The longest time between two looks.
+pub(crate) const LOOK_AFTER_MAX: Duration = Duration::from_secs(45);
+/// After a failed look the SFU is asked at once, and then after this time.
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(10);
+/// A look at one session: the SFU must be asked for its state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// The session.
+    pub id: SessionId,
+    /// The session's version. The answer only adds if it has changed.
+    pub version: u64,
+}
+
+impl Sessions {
+    /// A call may have changed what flows: the session is looked at, at once.
+    pub fn may_have_changed(&mut self, id: &SessionId, now: Duration) {
+        if self.rows.get(id).is_some_and(|session| session.size() > 0) {
+            self.looks.set(id.clone(), now);
+        }
+    }
+
+    /// The SFU has reported the state of a session.
+    pub fn looked(&mut self, look: &Look, state: &SfuAnswer, now: Duration) {
+        let Some(session) = self.rows.get(&look.id) else { return };
+        let is_current = session.calls() == 0 && session.version() == look.version;
+        let kinds: Vec<_> = state.tracks.iter().map(|track| self.kind_of(track)).collect();
+        self.amend(&look.id, now, |session| session.see(state, &kinds, is_current, now));
+        if is_current && self.rows.get(&look.id).is_some_and(|session| session.size() == 0) {
+            self.looks.clear(&look.id);
+        }
+    }
+
+    /// A look has failed. After [`FAILED_LOOKS_MAX`](super::session::FAILED_LOOKS_MAX) in a row the session is over: its tracks are
+    /// closed by force.
+    pub fn look_failed(&mut self, id: &SessionId, now: Duration) {
+        let Some(session) = self.rows.get_mut(id) else { return };
+        let is_first = !session.has_failed_looks();
+        if session.look_failed() {
+            self.ends.set(id.clone(), now);
+            self.changed.insert(id.clone());
+        }
+        self.looks.set(id.clone(), if is_first { now } else { now.saturating_add(LOOK_AGAIN) });
+    }
+
+    /// A look at this session now.
+    pub fn look_at(&self, id: &SessionId) -> Option<Look> {
+        Some(Look { id: id.clone(), version: self.rows.get(id)?.version() })
+    }
+
+    /// The looks that are due, at most `max`. Each is due again after [`LOOK_AFTER_MIN`] to [`LOOK_AFTER_MAX`].
+    pub fn take_looks(&mut self, max: usize, now: Duration) -> Vec<Look> {
+        let due: Vec<_> = std::iter::from_fn(|| self.looks.pop(now)).take(max).collect();
+        for id in &due {
+            let next = now.saturating_add(self.look_after());
+            self.looks.set(id.clone(), next);
+        }
+        due.iter().filter_map(|id| self.look_at(id)).collect()
+    }
+
+    /// The time until the next look (splitmix64).
+    pub(super) fn look_after(&mut self) -> Duration {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.random ^ (self.random >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let most = LOOK_AFTER_MAX.saturating_sub(LOOK_AFTER_MIN).as_secs();
+        let more = (mixed ^ (mixed >> 31)).checked_rem(most.saturating_add(1)).unwrap_or_default();
+        LOOK_AFTER_MIN.saturating_add(Duration::from_secs(more))
+    }
+}

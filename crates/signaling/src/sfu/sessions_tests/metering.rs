@@ -1,0 +1,181 @@
+//! What a session takes is charged by what the SFU says of it, at the assumed rate of its kind, within the allowance of its client.
+
+use super::*;
+
+/// `a` sends a track with sound and one with video; `b` is in the same room.
+fn call() -> Table {
+    let mut table = Table::with(&[("a", "r"), ("b", "r")]);
+    let mut sends = push(2);
+    sends.pushed[0].kind = Kind::Audio;
+    table.add("a", &sends, &[0, 1]);
+    table
+}
+
+/// A pull of what `from` sends under this name.
+fn pull_of(from: &str, n: usize) -> RequestedTracks {
+    let pulled = vec![Pull { session: id(from), name: Some(name(n)), kind: Kind::Video }];
+    RequestedTracks { pulled, ..RequestedTracks::default() }
+}
+
+fn taken_by(table: &Table, name: &str) -> (u32, u32) {
+    let Taken { kbps, active_kbps } = table.sessions.rows[&id(name)].taken();
+    (kbps, active_kbps)
+}
+
+#[test]
+fn sound_counts_at_its_own_rate_and_what_is_not_known_as_video() {
+    let mut table = call();
+    let mut take = |n, expected| {
+        let wanted = table.sessions.check_request(&id("b"), pull_of("a", n)).unwrap();
+        assert_eq!(table.sessions.demand(&id("b"), &wanted.pulled), Ok(Demand { tracks: 1, kbps: expected }));
+        table.add("b", &wanted, &[n]);
+    };
+    take(0, AUDIO_KBPS);
+    take(1, VIDEO);
+    take(7, VIDEO);
+    assert_eq!(taken_by(&table, "b").0, AUDIO_KBPS + 2 * VIDEO);
+    table.closed("b", &[1, 7]);
+    assert_eq!(taken_by(&table, "b"), (AUDIO_KBPS, AUDIO_KBPS), "a close leaves the others");
+}
+
+#[test]
+fn a_track_with_two_kinds_under_one_name_counts_as_video() {
+    let mut table = call();
+    let mut sends = push(4);
+    sends.pushed.drain(..3);
+    sends.pushed[0].name = name(0);
+    table.add("a", &sends, &[3]);
+    let wanted = table.sessions.check_request(&id("b"), pull_of("a", 0)).unwrap();
+    assert_eq!(wanted.pulled[0].kind, Kind::Video);
+}
+
+#[test]
+fn a_pull_is_charged_from_the_look_that_reports_it_active() {
+    let mut table = call();
+    table.sessions.answered(&id("b"), &pull(&["a"]), &tracks(&[0]), table.now);
+    assert_eq!(taken_by(&table, "b"), (VIDEO, 0), "nobody has seen it");
+    table.now += secs(20);
+    table.see("b", &state(&[(0, true)]));
+    assert_eq!(taken_by(&table, "b"), (VIDEO, VIDEO));
+    let late = |table: &mut Table| {
+        let changed = table.sessions.take_changed(table.now);
+        changed
+            .into_iter()
+            .filter_map(|(_, session)| session)
+            .flat_map(|session| session.late)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(late(&mut table), [], "no look has shown it before");
+    table.see("b", &state(&[(0, false)]));
+    table.now += secs(20);
+    table.see("b", &state(&[(0, true)]));
+    let since = LateTrack { kbps: VIDEO, span: secs(20) };
+    assert_eq!(late(&mut table), [since], "active at either of two looks is active between them");
+    assert_eq!(late(&mut table), [], "it is reported once");
+    table.now += secs(20);
+    table.see("b", &state(&[(0, true)]));
+    assert_eq!(late(&mut table), [], "it was charged all the time");
+}
+
+#[test]
+fn a_mid_has_a_track_in_each_direction() {
+    let mut table = call();
+    table.add("b", &push(1), &[0]);
+    let reported = ConfirmedTrack { direction: Some(Direction::Remote), ..entry(sent(0).id, None, true) };
+    let answer = SfuAnswer { tracks: vec![reported], ..SfuAnswer::default() };
+    table.sessions.answered(&id("b"), &pull(&["a"]), &answer, table.now);
+    assert_eq!(table.sessions.rows[&id("b")].tracks(), [sent(0), taken(0)]);
+}
+
+#[test]
+fn a_client_takes_no_more_at_a_time_than_its_allowance() {
+    let mut table = Table::default();
+    table.sessions.terms.client_kbps = 3 * VIDEO;
+    let group = |n: u16| ClientKey::of(IpAddr::V6([0x2001, 0xdb8, 7, n, 0, 0, 0, 1].into()));
+    let demand = |table: &Table, name: &str, tracks| {
+        table.sessions.demand(&id(name), &pull(&vec!["a"; tracks]).pulled).map(drop)
+    };
+    for (name, n) in [("a", 1), ("b", 1), ("c", 2), ("d", 3), ("e", 4), ("f", 5), ("g", 6)] {
+        table.open(name, Some("r"), Caller { user: None, grant: None, address: group(n) }).unwrap();
+    }
+    assert_eq!((demand(&table, "a", 3), demand(&table, "a", 4)), (Ok(()), Err(Fault::TooMuch)));
+    table.add("a", &pull(&["b", "b"]), &[0, 1]);
+    assert_eq!(
+        (demand(&table, "b", 1), demand(&table, "b", 2)),
+        (Ok(()), Err(Fault::TooMuch)),
+        "of one address"
+    );
+    table.sessions.ask(&id("b"), Demand { tracks: 1, kbps: VIDEO }, table.now);
+    assert_eq!(demand(&table, "b", 1), Err(Fault::TooMuch), "what the SFU is asked for counts");
+    assert_eq!(demand(&table, "c", 3), Ok(()), "another address has its own");
+    for name in ["c", "d", "e"] {
+        table.add(name, &pull(&["a"; 3]), &[0, 1, 2]);
+    }
+    assert_eq!(demand(&table, "f", 1), Err(Fault::TooMuch), "a /48 has four times as much");
+    table.closed("e", &[0, 1, 2]);
+    assert_eq!(demand(&table, "f", 3), Ok(()));
+}
+
+#[test]
+fn a_user_has_one_allowance_on_all_addresses_and_an_address_with_users_ten() {
+    let mut table = Table::default();
+    table.sessions.terms.client_kbps = 3 * VIDEO;
+    let user = |n: u8, address| Caller { user: User::new(&n.to_string()), ..caller(address) };
+    let demand = |table: &Table, name: &str, tracks| {
+        table.sessions.demand(&id(name), &pull(&vec!["0"; tracks]).pulled).map(drop)
+    };
+    for n in 0..11 {
+        table.now += secs(1);
+        table.open(&n.to_string(), Some("r"), user(n, 1)).unwrap();
+    }
+    table.open("far", Some("r"), user(0, 2)).unwrap();
+    table.add("0", &pull(&["0"; 3]), &[0, 1, 2]);
+    assert_eq!(demand(&table, "far", 1), Err(Fault::TooMuch), "the same user");
+    for n in 1..10 {
+        assert_eq!(demand(&table, &n.to_string(), 3), Ok(()));
+        table.add(&n.to_string(), &pull(&["0"; 3]), &[0, 1, 2]);
+    }
+    assert_eq!(demand(&table, "10", 1), Err(Fault::TooMuch), "the address");
+}
+
+#[test]
+fn a_session_that_cannot_be_looked_at_three_times_is_closed() {
+    let mut table = call();
+    table.add("b", &pull(&["a"]), &[0]);
+    for n in 1..FAILED_LOOKS_MAX {
+        table.sessions.look_failed(&id("b"), table.now);
+        assert_eq!(table.wait(Duration::ZERO), [], "look {n}");
+    }
+    table.see("b", &state(&[(0, true)]));
+    for _ in 0..FAILED_LOOKS_MAX {
+        assert_eq!(table.wait(Duration::ZERO), [], "an answer in between counts");
+        table.sessions.look_failed(&id("b"), table.now);
+    }
+    assert_eq!(table.wait(Duration::ZERO), [(id("b"), vec![taken(0)])]);
+}
+
+#[test]
+fn after_a_failed_look_and_a_change_the_session_is_looked_at_at_once() {
+    let mut table = call();
+    table.add("b", &pull(&["a"]), &[0]);
+    let due = |table: &mut Table| {
+        table.sessions.take_looks(9, table.now).into_iter().map(|look| look.id).collect::<Vec<_>>()
+    };
+    assert_eq!(due(&mut table), []);
+    table.sessions.may_have_changed(&id("b"), table.now);
+    assert_eq!(due(&mut table), [id("b")]);
+    table.sessions.look_failed(&id("b"), table.now);
+    assert_eq!(due(&mut table), [id("b")]);
+    table.sessions.look_failed(&id("b"), table.now);
+    assert_eq!(due(&mut table), [], "then after a while");
+    table.now += LOOK_AGAIN;
+    assert_eq!(due(&mut table), [id("b")]);
+}
+
+#[test]
+fn the_times_of_looks_are_random_within_their_bounds() {
+    let mut sessions = Sessions::new(TERMS, 1);
+    let spans: BTreeSet<_> = (0..1_000).map(|_| sessions.look_after()).collect();
+    assert_eq!((spans.first(), spans.last()), (Some(&LOOK_AFTER_MIN), Some(&LOOK_AFTER_MAX)));
+    assert_ne!(Sessions::new(TERMS, 2).look_after(), Sessions::new(TERMS, 1).look_after());
+}

@@ -1,0 +1,57 @@
+//! What a session sends and takes: tracks and data channels.
+
+use serde::{Deserialize, Serialize};
+
+use super::name::Name;
+
+/// What names a track or a data channel within its session.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TrackId {
+    /// The mid of a track.
+    Mid(Name),
+    /// The id of a data channel.
+    Channel(u64),
+}
+
+/// Which way a track goes, seen from its session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// The session sends it.
+    Local,
+    /// The session takes it from another one.
+    Remote,
+}
+
+/// A track or a data channel of a session. One mid can have a track in each direction.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TrackKey {
+    /// What it is.
+    pub id: TrackId,
+    /// Which way it goes.
+    pub direction: Direction,
+}
+
+/// What is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Sound: [`AUDIO_KBPS`].
+    Audio,
+    /// Pictures, or something of which the kind is not known: the assumed rate of a grant.
+    Video,
+    /// A data channel, in which anything may flow at any time: the assumed rate of a grant.
+    Data,
+}
+
+/// The assumed rate of a track with sound, in kbit/s. Opus in a browser sends about 40.
+pub const AUDIO_KBPS: u32 = 100;
+
+impl Kind {
+    /// The assumed rate, in kbit/s. `video`: that of video.
+    pub const fn kbps(self, video: u32) -> u32 {
+        match self {
+            Self::Audio => AUDIO_KBPS,
+            Self::Video | Self::Data => video,
+        }
+    }
+}
