@@ -18,6 +18,7 @@ mod client;
 mod floods;
 mod honest;
 mod memory;
+mod sfu;
 mod shares;
 mod unfinished;
 
@@ -91,7 +92,8 @@ async fn main() -> ExitCode {
     };
     let mut table = "| attack | attempts | allowance | achieved | honest calls served | result |\n|---|---|---|---|---|---|\n".to_owned();
     let (mut passed, mut of) = (0, 0);
-    for attack in [claims::ATTACKS, shares::ATTACKS, floods::ATTACKS].concat().into_iter().filter(is_chosen) {
+    let attacks = [claims::ATTACKS, sfu::ATTACKS, shares::ATTACKS, floods::ATTACKS].concat();
+    for attack in attacks.into_iter().filter(is_chosen) {
         let outcome = tokio::spawn((attack.run)(form)).await;
         let (row, is_kept) = match outcome {
             Ok(Outcome { attempts, effect, honest, is_within }) => {
