@@ -22,6 +22,9 @@ pub const CALLS: Rate = Rate::per_second(100, 20);
 /// After so many looks in a row without an answer, the tracks of a session are closed by force: nobody knows what it takes.
 pub const FAILED_LOOKS_MAX: u32 = 3;
 
+/// So many looks at a new track come soon after each other: a page connects within seconds.
+const CONNECTING_LOOKS: u8 = 3;
+
 /// Who calls, as far as the request proves it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
@@ -67,8 +70,8 @@ struct Track {
     /// The name that a track which the session sends has for others.
     name: Option<Name>,
     is_active: bool,
-    /// Whether a look has shown it.
-    is_seen: bool,
+    /// How many looks have shown it.
+    looks: u8,
 }
 
 /// A session, with its tracks as the SFU has confirmed them.
@@ -174,6 +177,11 @@ impl Session {
         self.tracks.iter().filter(|(key, _)| key.direction == Direction::Remote).map(|(_, track)| track)
     }
 
+    /// Whether it takes a track that may have just begun to flow: few looks have shown it, and none of them active.
+    pub(super) fn is_connecting(&self) -> bool {
+        self.pulled().any(|track| !track.is_active && track.looks < CONNECTING_LOOKS)
+    }
+
     /// The kind of what it sends under a name; video if that is not known, or if there are several.
     pub(super) fn kind_of(&self, name: &Name) -> Kind {
         let sent = self.tracks.values().filter(|track| track.name.as_ref() == Some(name));
@@ -255,7 +263,7 @@ impl Session {
             let is_active = direction == Direction::Local || matches!(id, TrackId::Channel(_));
             let name = push.filter(|_| direction == Direction::Local).map(|push| push.name.clone());
             if is_kept(&key) {
-                let track = Track { kind, name, is_active, is_seen: false };
+                let track = Track { kind, name, is_active, looks: 0 };
                 self.tracks.entry(key).or_insert(track);
             }
         }
@@ -284,11 +292,12 @@ impl Session {
                 continue;
             }
             let (kind, name) = known.map_or((*kind, None), |known| (known.kind, known.name.clone()));
-            let was_silent = known.is_some_and(|known| known.is_seen && !known.is_active);
+            let was_silent = known.is_some_and(|known| known.looks > 0 && !known.is_active);
             if key.direction == Direction::Remote && was_silent && track.is_active && !since.is_zero() {
                 self.late.push(LateTrack { kbps: kind.kbps(self.video), span: since });
             }
-            self.tracks.insert(key, Track { kind, name, is_active: track.is_active, is_seen: true });
+            let looks = known.map_or(0, |known| known.looks).saturating_add(1);
+            self.tracks.insert(key, Track { kind, name, is_active: track.is_active, looks });
         }
         (self.unseen, self.looked_at, self.failed_looks) = (None, Some(now), 0);
     }

@@ -297,7 +297,7 @@ impl Sessions {
         }
         // Only a look ends the looks: what is known of a session after a restart may not be all that it has.
         if (session.size() > 0 || session.is_unseen()) && self.looks.of(id).is_none() {
-            let next = now.saturating_add(self.look_after());
+            let next = now.saturating_add(self.look_after(id));
             self.looks.set(id.clone(), next);
         }
         match (was_active, is_active) {

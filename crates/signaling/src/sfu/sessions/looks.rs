@@ -11,6 +11,10 @@ use crate::sfu::answer::SfuAnswer;
 pub(crate) const LOOK_AFTER_MIN: Duration = Duration::from_secs(15);
 /// The longest time between two looks.
 pub(crate) const LOOK_AFTER_MAX: Duration = Duration::from_secs(45);
+/// The same while a page connects, so that a page which takes tracks for some seconds each is seen, too.
+pub(crate) const LOOK_SOON_MIN: Duration = Duration::from_secs(2);
+/// See [`LOOK_SOON_MIN`].
+pub(crate) const LOOK_SOON_MAX: Duration = Duration::from_secs(10);
 /// After a failed look the SFU is asked at once, and then after this time.
 pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// A look at one session: the SFU must be asked for its state.
@@ -58,23 +62,28 @@ impl Sessions {
         Some(Look { id: id.clone(), version: self.rows.get(id)?.version() })
     }
 
-    /// The looks that are due, at most `max`. Each is due again after [`LOOK_AFTER_MIN`] to [`LOOK_AFTER_MAX`].
+    /// The looks that are due, at most `max`. Each is due again at a random time.
     pub fn take_looks(&mut self, max: usize, now: Duration) -> Vec<Look> {
         let due: Vec<_> = std::iter::from_fn(|| self.looks.pop(now)).take(max).collect();
         for id in &due {
-            let next = now.saturating_add(self.look_after());
+            let next = now.saturating_add(self.look_after(id));
             self.looks.set(id.clone(), next);
         }
         due.iter().filter_map(|id| self.look_at(id)).collect()
     }
 
-    /// The time until the next look (splitmix64).
-    pub(super) fn look_after(&mut self) -> Duration {
+    /// The time until the next look at a session (splitmix64).
+    pub(super) fn look_after(&mut self, id: &SessionId) -> Duration {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.random ^ (self.random >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        let most = LOOK_AFTER_MAX.saturating_sub(LOOK_AFTER_MIN).as_secs();
-        let more = (mixed ^ (mixed >> 31)).checked_rem(most.saturating_add(1)).unwrap_or_default();
-        LOOK_AFTER_MIN.saturating_add(Duration::from_secs(more))
+        let (least, most) = match self.rows.get(id) {
+            Some(session) if session.is_connecting() => (LOOK_SOON_MIN, LOOK_SOON_MAX),
+            _ => (LOOK_AFTER_MIN, LOOK_AFTER_MAX),
+        };
+        let choices = most.saturating_sub(least).as_secs().saturating_add(1);
+        least.saturating_add(Duration::from_secs(
+            (mixed ^ (mixed >> 31)).checked_rem(choices).unwrap_or_default(),
+        ))
     }
 }

@@ -173,9 +173,17 @@ fn after_a_failed_look_and_a_change_the_session_is_looked_at_at_once() {
 }
 
 #[test]
-fn the_times_of_looks_are_random_within_their_bounds() {
-    let mut sessions = Sessions::new(TERMS, 1);
-    let spans: BTreeSet<_> = (0..1_000).map(|_| sessions.look_after()).collect();
-    assert_eq!((spans.first(), spans.last()), (Some(&LOOK_AFTER_MIN), Some(&LOOK_AFTER_MAX)));
-    assert_ne!(Sessions::new(TERMS, 2).look_after(), Sessions::new(TERMS, 1).look_after());
+fn the_times_of_looks_are_random_and_soon_while_a_page_connects() {
+    let mut table = call();
+    let spans =
+        |table: &mut Table| (0..1_000).map(|_| table.sessions.look_after(&id("b"))).collect::<BTreeSet<_>>();
+    let ends = |spans: BTreeSet<Duration>| (*spans.first().unwrap(), *spans.last().unwrap());
+    assert_eq!(ends(spans(&mut table)), (LOOK_AFTER_MIN, LOOK_AFTER_MAX));
+    table.sessions.answered(&id("b"), &pull(&["a"]), &tracks(&[0]), table.now);
+    for _ in 0..3 {
+        assert_eq!(ends(spans(&mut table)), (LOOK_SOON_MIN, LOOK_SOON_MAX));
+        table.see("b", &state(&[(0, false)]));
+    }
+    assert_eq!(ends(spans(&mut table)), (LOOK_AFTER_MIN, LOOK_AFTER_MAX), "it stays silent");
+    assert_ne!(Sessions::new(TERMS, 2).look_after(&id("b")), Sessions::new(TERMS, 1).look_after(&id("b")));
 }

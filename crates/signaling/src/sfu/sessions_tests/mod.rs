@@ -7,7 +7,7 @@ mod restart;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use super::looks::{LOOK_AFTER_MAX, LOOK_AFTER_MIN, LOOK_AGAIN};
+use super::looks::{LOOK_AFTER_MAX, LOOK_AFTER_MIN, LOOK_AGAIN, LOOK_SOON_MAX, LOOK_SOON_MIN};
 use super::*;
 use crate::call::{CallName, MediaAfter, MemberId, ProtocolName};
 use crate::sfu::addresses::{NEW_SESSIONS, PER_ADDRESS_MAX};
@@ -255,7 +255,7 @@ fn a_session_without_media_leaves_its_call_after_thirty_seconds() {
 fn a_session_with_tracks_is_looked_at_because_no_call_says_that_a_page_was_closed() {
     let mut table = Table::with(&[("a", "r"), ("b", "r")]);
     table.add("b", &pull(&["a", "a"]), &[0, 1]);
-    assert!(table.sessions.take_looks(9, table.now + secs(14)).is_empty());
+    assert!(table.sessions.take_looks(9, table.now + secs(1)).is_empty());
     table.now += LOOK_AFTER_MAX;
     let looks = table.sessions.take_looks(9, table.now);
     assert_eq!(looks.iter().map(|look| look.id.as_str()).collect::<Vec<_>>(), ["b"]);
