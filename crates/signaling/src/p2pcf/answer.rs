@@ -66,7 +66,7 @@ pub enum Refusal {
     /// `d` does not have its six values.
     #[error("Bad data length")]
     DataLength,
-    /// `d[0]`.
+    /// `d[0]`: not a session id, or that of another page in the room.
     #[error("Bad session id")]
     SessionId,
     /// `d[1]`.

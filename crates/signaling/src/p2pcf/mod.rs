@@ -165,6 +165,9 @@ impl P2pcf {
         events: &mut Vec<CallEvent>,
     ) -> Result<Answer, Refusal> {
         match post {
+            Post::Poll { own } | Post::Publish { own, .. } if self.rooms.has_session_of_another(&own) => {
+                Err(Refusal::SessionId)
+            }
             Post::Read { room, context } => Ok(self.listing(&room, context.as_deref(), None, None)),
             Post::Poll { own } => {
                 if now < RELEARN_FOR {

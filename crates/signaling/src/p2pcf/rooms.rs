@@ -1,5 +1,5 @@
 //! The entries of all rooms. A room has one entry for each context id. An entry is replaced as a whole, by the same context id
-//! only, and it is removed by its page or when it expires. A room exists while it has entries. Each entry is one member of a
+//! only, no two entries of a room have the same session, and it is removed by its page or when it expires. A room exists while it has entries. Each entry is one member of a
 //! call, from its `Joined` to its `Left`.
 
 use std::collections::{BTreeMap, HashMap};
@@ -110,6 +110,12 @@ impl Rooms {
         let is_mine = |package: &&Package| Some(&*package.to) == session;
         let packages = others.clone().flat_map(|entry| entry.packages.iter().filter(is_mine));
         (others.map(|entry| &*entry.listed).collect(), packages.map(|package| &*package.json).collect())
+    }
+
+    /// Whether another context of the room has this session. Everybody sees the sessions of a room, so they prove nothing.
+    pub(super) fn has_session_of_another(&self, own: &Own) -> bool {
+        let mut entries = self.by_name.get(&own.room).into_iter().flatten();
+        entries.any(|(context, entry)| *context != own.context && entry.session == own.session)
     }
 
     fn entry(&self, room: &str, context: &str) -> Option<&Entry> {

@@ -84,6 +84,35 @@ fn a_page_that_is_loaded_again_replaces_its_entry_and_packages() {
 }
 
 #[test]
+fn a_page_cannot_use_the_session_of_another_one() {
+    let (mut broker, ann, eve) = (Broker::new(), page("a"), page("e"));
+    let (key, _) = (broker.publish(&ann), broker.publish(&page("b")));
+    let forged = Page { session: ann.session.clone(), ..eve.clone() };
+    let package = page("b").package_to(&ann);
+    broker.listing(&page("b").changed().publish(&json!([package])));
+    let refused = || Seen { status: 400, text: "Bad session id".to_owned() };
+    assert_eq!(broker.post(&forged.publish(&json!([forged.package_to(&page("b"))]))), refused());
+    assert_eq!(broker.post(&forged.poll()), refused(), "it would read packages for her");
+    assert_eq!(broker.listing(&page("b").poll())["pk"], json!([]));
+    broker.publish(&eve);
+    assert_eq!(broker.post(&forged.publish(&json!([]))), refused(), "also with the time of its own entry");
+    assert_eq!(broker.sessions(), ["session-a", "session-b", "session-e"]);
+
+    broker.publish(&Page { room: "room-2".to_owned(), ..forged.clone() });
+    assert_eq!(broker.ask(&request("DELETE", &ann.delete(&key).to_string())).status, 200);
+    broker.publish(&forged.changed());
+}
+
+#[test]
+fn after_a_start_a_poll_does_not_restore_the_session_of_another_page() {
+    let (mut broker, ann) = (Broker::just_started(), page("a"));
+    broker.listing(&ann.poll());
+    let forged = Page { session: ann.session.clone(), ..page("e") };
+    assert_eq!(broker.post(&forged.poll()).status, 400);
+    assert_eq!(broker.sessions(), ["session-a"]);
+}
+
+#[test]
 fn a_delete_needs_context_session_and_key_of_one_entry() {
     let (mut broker, a, b) = (Broker::new(), page("a"), page("b"));
     let (key, of_b) = (broker.publish(&a), broker.publish(&b));
