@@ -53,6 +53,10 @@ async fn open(
     if party != PARTY {
         return Err(ApiError::invalid(format!("Connect to /parties/{PARTY}/ and the name of a room.")));
     }
+    // Clients remove such a segment from a path, so the operator could not end the room.
+    if room == "." || room == ".." {
+        return Err(ApiError::invalid("Choose another name for the room: not `.` or `..`."));
+    }
     let users = app.signaling.room_users.as_ref().ok_or_else(ApiError::no_route)?;
     let visitor = visitor(&app, users, peer, request.headers());
     let mut socket = match SocketRequest::from_request(request, &app).await {

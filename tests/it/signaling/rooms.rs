@@ -105,6 +105,20 @@ async fn a_lost_socket_comes_back_and_a_silent_user_is_removed() {
 }
 
 #[tokio::test]
+async fn an_id_belongs_to_its_visitor_after_it_has_left() {
+    let broker = start(&[]).await;
+    let (mut ann, mut bob) = (open(&broker, "a", "ann").await, open(&broker, "b", "bob").await);
+    ann.send_json(&json!({ "type": "userLeft" })).await;
+    assert_eq!(ann.closed().await.0, 1000);
+    state(&mut bob, has_users(&["b"])).await;
+    let mut eve = open(&broker, "a", "eve").await;
+    assert_eq!(eve.next_json().await, json!({ "type": "error", "error": "USER_ID_TAKEN" }));
+    assert_eq!(eve.closed().await.0, 1008);
+    let _ann = open(&broker, "a", "ann").await;
+    state(&mut bob, has_users(&["a", "b"])).await;
+}
+
+#[tokio::test]
 async fn a_chosen_name_is_kept_in_a_cookie_through_a_restart() {
     let directory = StateDir::new();
     let settings = [("STATE_DIR", directory.path())];
@@ -147,6 +161,10 @@ async fn a_request_without_a_user_party_or_upgrade_is_refused() {
     assert_eq!(unauthorized, Some(1));
     let ann = [(USER, "ann")];
     assert_eq!(refusal(&broker, "/parties/other/r", &ann).await, (400, "INVALID_REQUEST".to_owned()));
+    for room in [".", "..", "%2e", "%2E."] {
+        let path = format!("/parties/rooms/{room}");
+        assert_eq!(refusal(&broker, &path, &ann).await, (400, "INVALID_REQUEST".to_owned()), "{room}");
+    }
     let plain = broker.get("/parties/rooms/r").await;
     assert_eq!(plain.error(), (404, "NOT_FOUND".to_owned()));
 }

@@ -1,6 +1,6 @@
 //! Orange rooms: the room server of Cloudflare's Orange Meets. It tells every user of a room who is there and what each one
-//! shares. A user is a `_pk`, not a socket: it outlives its sockets, until it leaves or is silent for too long. A room
-//! exists while it has users. An open socket belongs to exactly one user, and is closed with it.
+//! shares. A user is a `_pk`, not a socket: it outlives its sockets, until it leaves or is silent for too long. A `_pk`
+//! belongs to the visitor who used it first, for the life of the room. A room exists while it has users. An open socket belongs to exactly one user, and is closed with it.
 //!
 //! | where | what |
 //! |---|---|
@@ -35,6 +35,10 @@ const QUEUED_FRAMES_MAX: usize = 256;
 const QUEUED_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The most users of all rooms. A user outlives its socket, so the bound on sockets does not bound users.
 const USERS_MAX: usize = 8_192;
+/// The most ids of one room whose owners are remembered: four times as many as the largest room has users.
+const IDS_OF_ROOM_MAX: usize = 1_024;
+/// The same for all rooms.
+const IDS_MAX: usize = 16_384;
 /// How many messages one socket may send. A client logs its calls to the SFU here, several at once when it enters a large room.
 const MESSAGES: Rate = Rate::per_second(300, 50);
 /// How much of one socket's messages is passed on to others, in KiB. Otherwise one user could fill the queues of all others.
@@ -122,12 +126,17 @@ impl Rooms {
             out.push(Action::Close { socket, close: Closing::POLICY });
             return;
         };
-        let users: usize = self.by_name.values().map(Room::len).sum();
+        let sum = |of: fn(&Room) -> usize| self.by_name.values().map(of).sum::<usize>();
+        let (users, ids) = (sum(Room::len), sum(Room::ids));
         let user = Arc::clone(&arrival.id);
         let room = self.by_name.entry(Arc::clone(&name)).or_insert_with(|| {
             self.timers.set(Timer::Sweep(Arc::clone(&name)), now + self.settings.sweep);
             Room::new(Arc::clone(&name), random)
         });
+        if room.ids() >= IDS_OF_ROOM_MAX || ids >= IDS_MAX {
+            room.forget_absent();
+            out.push(Action::Dropped(Dropped::Forgotten));
+        }
         match room.enter(arrival, users < USERS_MAX, self.settings, now, out) {
             Entry::Entered => {
                 let (messages, relayed) = (Bucket::default(), Bucket::default());

@@ -32,6 +32,8 @@ pub(super) struct Room {
     call: CallName,
     meeting: String,
     users: BTreeMap<Arc<str>, Member>,
+    /// Whose each id is, also that of a user who has left: the others may still address it.
+    owners: BTreeMap<Arc<str>, Owner>,
     /// Whether somebody has asked for the AI since it was last turned off.
     is_ai_refused: bool,
     /// Whether two users have media.
@@ -47,8 +49,6 @@ pub(super) struct Room {
 struct Member {
     id: MemberId,
     name: turn_ledger::User,
-    /// The number of the visitor who has chosen the name.
-    visitor: u128,
     profile: Profile,
     /// When its last heartbeat came.
     heartbeat: Duration,
@@ -56,13 +56,20 @@ struct Member {
     sockets: Vec<SocketId>,
 }
 
+/// What proves that two sockets have the same visitor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Owner {
+    name: turn_ledger::User,
+    /// The number of the visitor who has chosen the name.
+    visitor: u128,
+}
+
 /// A socket that wants to enter a room.
 pub(super) struct Arrival {
     pub(super) socket: SocketId,
     /// The user's id: its `_pk`.
     pub(super) id: Arc<str>,
-    name: turn_ledger::User,
-    visitor: u128,
+    owner: Owner,
     member: MemberId,
 }
 
@@ -85,8 +92,8 @@ impl Arrival {
         let is_good = id.len() <= USER_ID_MAX && !id.chars().any(char::is_control);
         let id = is_good.then(|| id.into())?;
         let room = upgrade.room.filter(|room| (1..=ROOM_NAME_MAX).contains(&room.len()))?;
-        let (name, visitor) = (upgrade.user?, upgrade.visitor);
-        Some((room, Self { socket, id, name, visitor, member: MemberId(made.into()) }))
+        let owner = Owner { name: upgrade.user?, visitor: upgrade.visitor };
+        Some((room, Self { socket, id, owner, member: MemberId(made.into()) }))
     }
 }
 
@@ -97,6 +104,7 @@ impl Room {
             call: CallName { protocol: ProtocolName::Rooms, room: name },
             meeting: uuid(random),
             users: BTreeMap::new(),
+            owners: BTreeMap::new(),
             is_ai_refused: false,
             is_connected: false,
             is_changed: false,
@@ -109,8 +117,18 @@ impl Room {
         self.users.len()
     }
 
+    /// The number of ids whose owners are remembered.
+    pub(super) fn ids(&self) -> usize {
+        self.owners.len()
+    }
+
+    /// Forgets whose the ids of users are that have left.
+    pub(super) fn forget_absent(&mut self) {
+        self.owners.retain(|id, _| self.users.contains_key(id));
+    }
+
     /// Lets a socket enter. A user that is already in the room keeps its profile. All others know its id and its name, so a socket of
-    /// another visitor is not this user. `has_place`: all rooms together have room for one more user.
+    /// another visitor is not this user, also after it has left. `has_place`: all rooms together have room for one more user.
     pub(super) fn enter(
         &mut self,
         arrival: Arrival,
@@ -119,16 +137,15 @@ impl Room {
         now: Duration,
         out: &mut Vec<Action>,
     ) -> Entry {
+        let is_anothers = self.owners.get(&arrival.id).is_some_and(|owner| *owner != arrival.owner);
         // Before the sweep, so that a user who comes back in time is not removed.
-        if let Some(known) = self.users.get_mut(&arrival.id).filter(|known| known.is_same_as(&arrival)) {
+        if let Some(known) = self.users.get_mut(&arrival.id).filter(|_| !is_anothers) {
             known.heartbeat = now;
         }
         self.sweep(settings.sweep, now, out);
         let is_full = !has_place || self.users.len() >= settings.members_max;
         match self.users.get_mut(&arrival.id) {
-            Some(known) if !known.is_same_as(&arrival) => {
-                return Entry::Refused(Refusal::UserIdTaken, Closing::POLICY);
-            }
+            _ if is_anothers => return Entry::Refused(Refusal::UserIdTaken, Closing::POLICY),
             Some(known) => known.connect(arrival.socket, out),
             None if is_full => return Entry::Refused(Refusal::RoomFull, TRY_LATER),
             None => self.add(arrival, now, out),
@@ -138,7 +155,8 @@ impl Room {
     }
 
     fn add(&mut self, arrival: Arrival, now: Duration, out: &mut Vec<Action>) {
-        let Arrival { socket, id, name, visitor, member } = arrival;
+        let Arrival { socket, id, owner, member } = arrival;
+        let name = owner.name.clone();
         out.push(Action::Call(CallEvent::Joined {
             call: self.call.clone(),
             member: member.clone(),
@@ -147,7 +165,8 @@ impl Room {
         }));
         let sockets = vec![socket];
         let profile = Profile::new();
-        self.users.insert(id, Member { id: member, name, visitor, profile, heartbeat: now, sockets });
+        self.owners.insert(Arc::clone(&id), owner);
+        self.users.insert(id, Member { id: member, name, profile, heartbeat: now, sockets });
     }
 
     /// Forgets a socket of a user. The user stays.
@@ -285,11 +304,6 @@ impl Room {
 }
 
 impl Member {
-    /// Whether this user arrives again.
-    fn is_same_as(&self, arrival: &Arrival) -> bool {
-        self.name == arrival.name && self.visitor == arrival.visitor
-    }
-
     fn connect(&mut self, socket: SocketId, out: &mut Vec<Action>) {
         if self.sockets.len() >= SOCKETS_PER_USER_MAX {
             let oldest = self.sockets.remove(0);

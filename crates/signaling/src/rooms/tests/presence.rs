@@ -224,10 +224,57 @@ fn the_id_of_another_user_cannot_be_taken() {
     assert_eq!(bench.close_of(eve), Some((1008, "policy violation")));
     bench.send(ann, &json!({ "type": "directMessage", "to": "b", "message": "psst" }));
     assert_eq!((bench.take_messages(bob).len(), bench.take(eve).len()), (1, 0));
-    bench.pass_alive(20, &[ann]);
-    bench.pass_alive(15, &[ann]);
+    bench.pass_alive(35, &[ann]);
+    assert_eq!(bench.take_messages(ann), [json!({ "type": "userLeftNotification", "id": "b" })]);
     let eve = bench.open("b", "eve");
-    assert_eq!(bench.close_of(eve), None, "free once its user is gone");
+    assert_eq!(bench.close_of(eve), Some((1008, "policy violation")), "also after its user is gone");
+    let bob = bench.open("b", "bob");
+    assert_eq!(bench.close_of(bob), None, "its user comes back");
+
+    for socket in [ann, bob] {
+        bench.send(socket, &json!({ "type": "userLeft" }));
+    }
+    let eve = bench.open("b", "eve");
+    assert_eq!(bench.close_of(eve), None, "in the next meeting");
+}
+
+#[test]
+fn a_room_remembers_1024_ids_and_those_of_present_users() {
+    let mut bench = Bench::new(SETTINGS);
+    bench.open("a", "ann");
+    let visit = |bench: &mut Bench, pk: &str| {
+        let socket = bench.open(pk, "bob");
+        bench.send(socket, &json!({ "type": "userLeft" }));
+        bench.close_of(socket).unwrap().0
+    };
+    for pk in 1..1_024 {
+        assert_eq!(visit(&mut bench, &pk.to_string()), 1000);
+    }
+    let is_taken = |bench: &mut Bench, pk: &str| {
+        let eve = bench.open(pk, "eve");
+        let is_taken = bench.close_of(eve).is_some();
+        bench.disconnect(eve);
+        is_taken
+    };
+    bench.dropped.clear();
+    assert_eq!(visit(&mut bench, "one more"), 1000);
+    assert_eq!(bench.dropped, [Dropped::Forgotten]);
+    assert!(is_taken(&mut bench, "a") && is_taken(&mut bench, "one more") && !is_taken(&mut bench, "1"));
+}
+
+#[test]
+fn all_rooms_together_remember_16384_ids() {
+    let mut bench = Bench::new(SETTINGS);
+    for room in 0..32 {
+        bench.open_in(&room.to_string(), "a", "ann");
+        for pk in 1..512 {
+            let socket = bench.open_in(&room.to_string(), &pk.to_string(), "bob");
+            bench.send(socket, &json!({ "type": "userLeft" }));
+        }
+    }
+    assert_eq!(bench.dropped, []);
+    bench.open_in("0", "one more", "bob");
+    assert_eq!(bench.dropped, [Dropped::Forgotten]);
 }
 
 #[test]
