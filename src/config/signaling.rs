@@ -20,6 +20,9 @@ use super::signaling_modules::{MODULES, Module, is_of_module};
 
 /// The longest `PEERJS_KEY`, in bytes.
 const PEERJS_KEY_MAX: usize = 64;
+/// Headers that say where a message goes and where it ends. Copied into another message, they would be wrong there.
+const FRAMING_HEADERS: [&str; 8] =
+    ["connection", "content-length", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"];
 /// The longest path of a setting, in bytes.
 const PATH_MAX: usize = 100;
 
@@ -151,7 +154,11 @@ impl SignalingConfig {
 
 impl AyameConfig {
     fn read(settings: &mut Settings<'_>) -> Self {
-        let mut copied = settings.list("COPY_WEBSOCKET_HEADER_NAMES", None, header).unwrap_or_default();
+        let copyable =
+            form(format!("the name of a header other than {}", FRAMING_HEADERS.join(", ")), |text| {
+                header(text).ok().filter(|name| !FRAMING_HEADERS.contains(&name.as_str()))
+            });
+        let mut copied = settings.list("COPY_WEBSOCKET_HEADER_NAMES", None, copyable).unwrap_or_default();
         copied.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
         copied.dedup();
         Self {
@@ -291,8 +298,8 @@ mod tests {
             ! AUTHN_WEBHOOK_URL: expected an http: or https: URL without user
             DISCONNECT_WEBHOOK_URL=hooks.example
             ! DISCONNECT_WEBHOOK_URL: expected an http: or https: URL without user
-            COPY_WEBSOCKET_HEADER_NAMES=a b
-            ! COPY_WEBSOCKET_HEADER_NAMES: expected the name of a header, found <value>
+            COPY_WEBSOCKET_HEADER_NAMES=a b | Content-Length | transfer-encoding | HOST | connection | upgrade | te | trailer | keep-alive
+            ! COPY_WEBSOCKET_HEADER_NAMES: expected the name of a header other than connection, content-length, host, keep-alive, te, trailer, transfer-encoding, upgrade, found <value>
             TYPE_MESSAGE=maybe
             ! TYPE_MESSAGE: expected true or false, found <value>
             WS_PING_INTERVAL_SEC from 1 to 3600
