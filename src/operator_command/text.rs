@@ -9,13 +9,30 @@ use serde_json::{Value, json};
 use crate::amounts::Shown;
 use turn_ledger::ByteCount;
 
-/// A field as text; `None` if it is missing or null. `path`: a JSON pointer.
+/// A field as [visible] text; `None` if it is missing or null. `path`: a JSON pointer.
 fn shown(body: &Value, path: &str) -> Option<String> {
     match body.pointer(path)? {
         Value::Null => None,
-        Value::String(text) => Some(text.clone()),
-        other => Some(other.to_string()),
+        Value::String(text) => Some(visible(text)),
+        other => Some(visible(&other.to_string())),
     }
+}
+
+/// Outside text with its hidden characters escaped, so that it is shown as it is and acts on no terminal.
+fn visible(text: &str) -> String {
+    let escaped = |c: char| if is_hidden(c) { c.escape_unicode().to_string() } else { c.to_string() };
+    text.chars().map(escaped).collect()
+}
+
+/// Whether a character is a control character or line break, or has the Unicode property `Default_Ignorable_Code_Point`: it is not
+/// shown, or it changes the direction of others.
+fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// A field in bytes as GB.
@@ -63,7 +80,7 @@ pub(super) fn summary(status: &Value) -> Option<String> {
         // Writing to a string does not fail.
         let _ = write!(text, "\nHint         {}: {}", shown(hint, "/code")?, shown(hint, "/message")?);
     }
-    Some(plain(&text))
+    Some(text)
 }
 
 /// The rotation of the TURN key, a line. `None` if the key is not rotated.
@@ -80,7 +97,7 @@ pub(super) fn rotation(overview: &Value) -> Option<String> {
     let line = format!(
         "Key rotation {state}{failures}; {key} mints{since}, replaced every {days} d; {retired} to be deleted"
     );
-    Some(plain(&line))
+    Some(line)
 }
 
 /// Who spends most, a line each. `None` if the body is not a page of spenders.
@@ -111,11 +128,11 @@ pub(super) fn spenders(page: &Value) -> Option<String> {
     let blocked = &page["blockedUsers"];
     let (count, names) = (blocked["count"].as_u64()?, blocked["names"].as_array()?);
     if by == "user" && count > 0 {
-        let names: Vec<_> = names.iter().filter_map(Value::as_str).collect();
+        let names: Vec<_> = names.iter().filter_map(|name| shown(name, "")).collect();
         let more = if count > u64::try_from(names.len()).ok()? { ", …" } else { "" };
         let _ = write!(text, "\nBlocked users ({count}): {}{more}", names.join(", "));
     }
-    Some(plain(&text))
+    Some(text)
 }
 
 /// The live credentials, a line each. `None` if the body is not a page of grants.
@@ -137,18 +154,18 @@ pub(super) fn grants(page: &Value) -> Option<String> {
     if shown(page, "/next").is_some() {
         text.push_str("\nThere are more: see GET /api/grants.");
     }
-    Some(plain(&text))
+    Some(text)
 }
 
 /// The result of a revocation. `None` if the body is not one.
 pub(super) fn revocation(body: &Value) -> Option<String> {
-    Some(plain(&format!("{} is revoked. {}", shown(body, "/grant")?, shown(body, "/message")?)))
+    Some(format!("{} is revoked. {}", shown(body, "/grant")?, shown(body, "/message")?))
 }
 
 /// The result of blocking a user, allowing one again, or revoking the user's credentials. `None` if the body is not one.
 pub(super) fn user_action(body: &Value) -> Option<String> {
     shown(body, "/user")?;
-    Some(plain(&shown(body, "/message")?))
+    shown(body, "/message")
 }
 
 /// What an error response says, and what to do. `None` if the body is not a broker's.
@@ -160,7 +177,7 @@ pub(super) fn failure(status: u16, body: &Value) -> Option<String> {
         _ => shown(body, "/message").unwrap_or_default(),
     };
     let text = format!("the broker responded {status} {code}: {error}. {remedy}");
-    Some(plain(&format!("{} (request {id})", text.trim_end())))
+    Some(format!("{} (request {id})", text.trim_end()))
 }
 
 pub(super) fn saved(path: &Path, bytes: u64) -> String {
@@ -172,11 +189,6 @@ pub(super) fn saved(path: &Path, bytes: u64) -> String {
 
 pub(super) fn saved_json(path: &Path, bytes: u64) -> String {
     json!({ "file": path.to_string_lossy(), "bytes": bytes }).to_string()
-}
-
-/// Without control characters, which would act on a terminal. Keeps line breaks.
-fn plain(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control() || *c == '\n').collect()
 }
 
 #[cfg(test)]
@@ -214,15 +226,45 @@ mod tests {
         body["durable"] = false.into();
         body["boundHolds"] = false.into();
         body["asOf"] = serde_json::Value::Null;
-        body["hints"] = json!([{"code": "NO_REPORTS", "message": "no client reports\u{1b}[2J"}]);
+        body["hints"] = json!([{"code": "NO_REPORTS", "message": "no client\u{1b}[2J\nreports"}]);
         let text = summary(&body).unwrap();
         for expected in [
             "Minting      stopped by the operator",
             "by 0.00 GB at most, which is not certain now: see the hints",
             "Ledger       in memory only",
-            "Hint         NO_REPORTS: no client reports[2J",
+            "Hint         NO_REPORTS: no client\\u{1b}[2J\\u{a}reports",
         ] {
             assert!(text.contains(expected), "{expected} is missing in\n{text}");
+        }
+    }
+
+    #[test]
+    fn hidden_characters_of_outside_text_are_escaped_and_others_are_kept() {
+        for kept in ["ann@example.com", "Zoë 李 שלום", "e\u{301}", "😀", "a b", r"a\u{1b}"] {
+            assert_eq!(visible(kept), kept);
+        }
+        for hidden in [
+            '\0',
+            '\n',
+            '\u{7f}',
+            '\u{85}',
+            '\u{ad}',
+            '\u{61c}',
+            '\u{200b}',
+            '\u{200d}',
+            '\u{200e}',
+            '\u{202a}',
+            '\u{202e}',
+            '\u{2028}',
+            '\u{2066}',
+            '\u{2069}',
+            '\u{3164}',
+            '\u{fe0f}',
+            '\u{feff}',
+            '\u{e0041}',
+        ] {
+            let expected = format!("a{}b", hidden.escape_unicode());
+            assert_eq!(visible(&format!("a{hidden}b")), expected);
         }
     }
 
@@ -270,7 +312,7 @@ mod tests {
             spenders(&body).unwrap(),
             "Spent in this period by user, as of 2025-01-15T12:00:00.000Z\n\
              \x20         GB  evidence  grants  usable  user\n\
-             \x20     1.5000  measured       2       1  ann\n\
+             \x20     1.5000  measured       2       1  ann\\u{1b}\n\
              \x20     0.0000  measured       2       1  (no user)\n\
              There are more: see GET /api/spenders.\n\
              0.0010 GB are under identifiers that this ledger does not know."
@@ -285,7 +327,7 @@ mod tests {
                 "blockedUsers": {"count": count, "names": names}});
             spenders(&body).unwrap().lines().last().unwrap().to_owned()
         };
-        assert_eq!(last("user", 2, &["ann", "bob\u{1b}"]), "Blocked users (2): ann, bob");
+        assert_eq!(last("user", 2, &["ann", "bob\u{202e}"]), "Blocked users (2): ann, bob\\u{202e}");
         assert_eq!(last("user", 70, &["ann"]), "Blocked users (70): ann, …");
         assert_eq!(last("user", 0, &[]), "Nobody has spent anything.");
         assert_eq!(last("label", 2, &["ann", "bob"]), "Nobody has spent anything.");
