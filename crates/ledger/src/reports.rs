@@ -12,8 +12,8 @@ pub const CONNECTIONS_PER_GRANT_MAX: u32 = 64;
 pub enum Caller {
     /// A client with this grant.
     Grant(Grant),
-    /// The broker's own signaling, for a member of a call that has this grant. Its reports are not clamped, like the app server's;
-    /// the connection belongs to the grant.
+    /// The broker's own signaling, for a member of a call that has this grant. The connection belongs to the grant. That it is in a
+    /// call is only what the member says, so its reports are claims.
     Member(Grant),
     /// The app server.
     Reporter,
@@ -35,7 +35,7 @@ impl Caller {
 
     /// Whether its reports are not clamped to the allowances.
     pub fn is_vouched(self) -> bool {
-        matches!(self, Self::Member(_) | Self::Reporter)
+        self == Self::Reporter
     }
 }
 

@@ -107,11 +107,11 @@ impl<D: Disk> Broker<D> {
         match opened {
             Ok(Opened::New) => {
                 let source = caller.grant().map_or(self.settings.sources[0], |grant| grant.source);
-                self.model.open(id, (grant, source), relayed, caller.is_vouched(), now);
+                self.model.open(id, (grant, source), relayed, caller == Caller::Reporter, now);
             }
             Ok(Opened::Already) => {
                 let report = Report { relayed, ..Report::default() };
-                self.model.report(id, grant, &report, caller.is_vouched(), now);
+                self.model.report(id, grant, &report, caller == Caller::Reporter, now);
             }
             Err(_) => {}
         }
@@ -125,7 +125,7 @@ impl<D: Disk> Broker<D> {
         self.adopt();
         if is_open {
             let grant = caller.grant().map(|grant| grant.id);
-            self.model.report(id, grant, &report, caller.is_vouched(), self.books.now().as_millis());
+            self.model.report(id, grant, &report, caller == Caller::Reporter, self.books.now().as_millis());
         }
         self.note_reports();
         is_open
