@@ -224,7 +224,7 @@ impl Parts<'_> {
             P2pcfShell::new(p2pcf, keys, clock, Arc::clone(&calls), metrics)
         });
         Ok(Signaling {
-            hubs: protocols::hubs(config, &shared),
+            hubs: protocols::hubs(config, self.config.auth.as_ref(), &shared),
             reports: self.reports()?,
             room_users: config.rooms.as_ref().map(|rooms| RoomUsers::new(rooms, secret)),
             sfu: self.sfu(&calls, secret)?,

@@ -27,7 +27,7 @@ use jwt::{Rules, Signed};
 /// Verifies users' tokens.
 #[derive(Debug)]
 pub struct Auth {
-    /// Whether a mint needs a user. `AUTH_REQUIRED`.
+    /// Whether a mint, and a request or socket of signaling, needs a user. `AUTH_REQUIRED`.
     pub required: bool,
     /// For HS256, and for nothing else.
     secret: Option<DecodingKey>,

@@ -26,7 +26,7 @@ pub struct AuthConfig {
     pub audience: Option<String>,
     /// The claim that names the user. `AUTH_USER_CLAIM`; `sub` when unset.
     pub user_claim: String,
-    /// Whether a mint needs a token. `AUTH_REQUIRED`; false when unset.
+    /// Whether a mint, and a request or socket of signaling, needs a token. `AUTH_REQUIRED`; false when unset.
     pub required: bool,
 }
 

@@ -26,6 +26,7 @@ mod parameter_forms;
 pub mod renewal;
 pub mod request_log;
 pub mod schema;
+mod sign_in;
 pub mod signaling;
 pub mod spenders;
 pub mod users;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use turn_signaling::ayame::{Ayame, AyameSettings};
+use turn_signaling::ayame::{Ayame, AyameSettings, SignIn};
 use turn_signaling::call::ProtocolName;
 use turn_signaling::peerjs::Peerjs;
 use turn_signaling::protocol::Protocol;
@@ -10,12 +10,12 @@ use turn_signaling::rooms::{Rooms, Settings as RoomsSettings};
 use turn_signaling::yjs::Yjs;
 
 use super::hub::{Hub, Shared};
-use crate::config::{AyameConfig, RoomsConfig, SignalingConfig};
+use crate::config::{AuthConfig, AyameConfig, RoomsConfig, SignalingConfig};
 
 /// A hub for each protocol that is on and uses sockets.
-pub fn hubs(config: &SignalingConfig, shared: &Shared) -> Vec<Arc<Hub>> {
+pub fn hubs(config: &SignalingConfig, auth: Option<&AuthConfig>, shared: &Shared) -> Vec<Arc<Hub>> {
     let hub = |name, protocol: Box<dyn Protocol>| Arc::new(Hub::new(name, protocol, shared.clone()));
-    let ayame = config.ayame.as_ref().map(|ayame| hub(ProtocolName::Ayame, Box::new(of_ayame(ayame))));
+    let ayame = config.ayame.as_ref().map(|ayame| hub(ProtocolName::Ayame, Box::new(of_ayame(ayame, auth))));
     let rooms = config.rooms.as_ref().map(|rooms| hub(ProtocolName::Rooms, Box::new(of_rooms(rooms))));
     let peerjs = config.peerjs.as_ref();
     let peerjs = peerjs.map(|key| hub(ProtocolName::Peerjs, Box::new(Peerjs::new(key.clone()))));
@@ -23,8 +23,15 @@ pub fn hubs(config: &SignalingConfig, shared: &Shared) -> Vec<Arc<Hub>> {
     [ayame, rooms, peerjs, yjs].into_iter().flatten().collect()
 }
 
-fn of_ayame(config: &AyameConfig) -> Ayame {
+fn of_ayame(config: &AyameConfig, auth: Option<&AuthConfig>) -> Ayame {
+    let sign_in = match auth {
+        None => SignIn::Off,
+        // A webhook that admits a client vouches for it.
+        Some(auth) if auth.required && config.authn_webhook.is_none() => SignIn::Required,
+        Some(_) => SignIn::Optional,
+    };
     Ayame::new(AyameSettings {
+        sign_in,
         has_authn_webhook: config.authn_webhook.is_some(),
         has_disconnect_webhook: config.disconnect_webhook.is_some(),
         type_message: config.type_message,

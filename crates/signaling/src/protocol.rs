@@ -223,6 +223,8 @@ impl fmt::Debug for Webhook {
 /// A question that only the shell can answer.
 #[derive(Clone, Debug)]
 pub enum Question {
+    /// Find out whose token this is.
+    SignIn(Text),
     /// Ask the application whether this member may join.
     Authorize(Webhook),
     /// Mint a credential for a member of a call.
@@ -237,6 +239,8 @@ pub enum Question {
 /// The reply to a [`Question`].
 #[derive(Clone, Debug)]
 pub enum Reply {
+    /// The user whose token it is; `None` if it is no token of a user. An error closes the socket.
+    SignedIn(Result<Option<User>, Closing>),
     /// The application's answer: the body of a 200, or `None` for anything else.
     Authorized(Option<Text>),
     /// The result of a mint.

@@ -8,11 +8,13 @@ use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use serde_json::value::to_raw_value;
 use turn_ledger::{Call, GrantId, Spender, User};
-use turn_signaling::protocol::{Event, Question, Reply, Text, Webhook};
+use turn_signaling::protocol::{Closing, Event, Question, Reply, Text, Webhook};
 
 use super::take;
 use crate::app::App;
 use crate::config::WebhookUrl;
+use crate::http::error::ApiError;
+use crate::http::sign_in;
 use crate::http_client::{CallError, body, send};
 use crate::ice::server::IceServerList;
 use crate::limit::Kind;
@@ -52,6 +54,7 @@ fn give_up(app: &Arc<App>, hub: &Arc<Hub>, effect: Effect) {
     let Effect::Ask { socket, question, .. } = effect else { return };
     let reply = match question {
         Question::Authorize(_) => Reply::Authorized(None),
+        Question::SignIn(_) => Reply::SignedIn(Err(sign_in::closing(&ApiError::overloaded()))),
         Question::Mint { .. } => Reply::Minted { ice_servers: to_raw_value(&app.stun).ok(), grant: None },
     };
     take(app, hub, Event::Replied { socket, reply });
@@ -62,6 +65,7 @@ async fn carry_out(app: &Arc<App>, hub: &Arc<Hub>, effect: Effect) {
         Effect::Ask { socket, requester, question } => {
             let reply = match question {
                 Question::Authorize(webhook) => Reply::Authorized(authorize(app, &webhook).await),
+                Question::SignIn(token) => Reply::SignedIn(user(app, &token).await),
                 Question::Mint { room, user } => {
                     let call = Call::of(hub.name().as_str(), &room);
                     mint(app, &requester, user, call).await
@@ -75,6 +79,12 @@ async fn carry_out(app: &Arc<App>, hub: &Arc<Hub>, effect: Effect) {
             post(app, url, &webhook, ayame.webhook_timeout, |_| true).await;
         }
     }
+}
+
+/// The user of a token.
+async fn user(app: &App, token: &Text) -> Result<Option<User>, Closing> {
+    let verified = sign_in::verified(app, token.as_str()).await;
+    verified.map(|it| it.map(|verified| verified.user)).map_err(|error| sign_in::closing(&error))
 }
 
 /// The application's answer. `None` unless it is a 200.
@@ -135,11 +145,6 @@ async fn minted(
     user: Option<User>,
     call: Call,
 ) -> Option<(IceServerList, GrantId)> {
-    let must_be_known = app.auth.as_ref().is_some_and(|auth| auth.required);
-    let is_vouched_for = app.signaling.ayame.as_ref().is_some_and(|ayame| ayame.authn_webhook.is_some());
-    if must_be_known && user.is_none() && !is_vouched_for {
-        return None;
-    }
     if app.rate_limit.take(Kind::Mint, requester.address, user.as_ref()).is_err() {
         return None;
     }

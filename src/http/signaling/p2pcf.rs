@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{Extension, Request};
+use axum::extract::{Extension, RawQuery, Request};
 use axum::http::header::{
     ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, CONTENT_TYPE, ORIGIN,
 };
@@ -14,7 +14,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use axum::{Router, body};
-use turn_ledger::ClientKey;
+use turn_ledger::{ClientKey, User};
 use turn_signaling::p2pcf::{Answer, CORS, Origin, Refusal};
 
 use crate::app::App;
@@ -24,6 +24,7 @@ use crate::http::envelope::Verbatim;
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::origin::{ORIGIN_SHOWN_MAX, foreign};
 use crate::http::request_log::Polled;
+use crate::http::sign_in::{require, signed_in};
 use crate::request::client_addr::ClientAddr;
 
 /// The routes, without layers. None if P2PCF is off.
@@ -64,16 +65,22 @@ async fn answer(
     app: AppState,
     Extension(ClientAddr(client)): Extension<ClientAddr>,
     method: Method,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
     let Some(p2pcf) = &app.signaling.p2pcf else { return ApiError::no_route().into_response() };
+    let user = match user(&app, &method, &headers, query.as_deref()).await {
+        Ok(user) => user,
+        Err(error) => return error.into_response(),
+    };
     let header = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let origin = origin(&headers, &app.origins);
     let answer = p2pcf.answer(&turn_signaling::p2pcf::Request {
         method: method.as_str(),
         origin,
         client: ClientKey::of(client),
+        user: user.as_ref(),
         content_type: header(CONTENT_TYPE),
         worker_method: header(HeaderName::from_static("x-worker-method")),
         asked_method: header(ACCESS_CONTROL_REQUEST_METHOD),
@@ -87,6 +94,21 @@ async fn answer(
         None => response.extensions_mut().insert(Polled).is_some(),
     };
     response
+}
+
+/// The user of a page. A greeting needs none, and a browser sends no token before it asks whether it may.
+async fn user(
+    app: &App,
+    method: &Method,
+    headers: &HeaderMap,
+    query: Option<&str>,
+) -> Result<Option<User>, ApiError> {
+    if [Method::GET, Method::HEAD, Method::OPTIONS].contains(method) {
+        return Ok(None);
+    }
+    let user = signed_in(app, headers, query).await?.map(|verified| verified.user);
+    require(app, user.as_ref())?;
+    Ok(user)
 }
 
 /// Where the page comes from. One `Origin` that is not allowed is enough for [`Origin::Other`].

@@ -1,5 +1,6 @@
 //! The routes of `PeerJS`, below the client's default path `/` and below `/peerjs`. A page asks for an id before it opens its
-//! socket, unless it has one of its own. Ids are random and nothing is reserved, so below `/peerjs` any key is accepted.
+//! socket, unless it has one of its own. Ids are random and nothing is reserved, so below `/peerjs` any key is accepted, and no user is
+//! required: the client sends its token only with its socket.
 
 use std::sync::Arc;
 
@@ -51,18 +52,18 @@ async fn readable(request: Request, next: Next) -> Response {
     response
 }
 
-async fn open(app: AppState, request: SocketRequest) -> Response {
-    request.open(&app, ProtocolName::Peerjs)
+async fn open(app: AppState, request: SocketRequest) -> Result<Response, ApiError> {
+    request.open_signed_in(&app, ProtocolName::Peerjs)
 }
 
 /// With the path `/` a client opens its socket here. With the path `/peerjs` this is the description.
-async fn open_or_describe(app: AppState, request: Request) -> Response {
+async fn open_or_describe(app: AppState, request: Request) -> Result<Response, ApiError> {
     if !request.headers().contains_key(UPGRADE) {
-        return describe().await;
+        return Ok(describe().await);
     }
     match SocketRequest::from_request(request, &app).await {
-        Ok(request) => request.open(&app, ProtocolName::Peerjs),
-        Err(refused) => refused,
+        Ok(request) => request.open_signed_in(&app, ProtocolName::Peerjs),
+        Err(refused) => Ok(refused),
     }
 }
 

@@ -1,5 +1,5 @@
-//! The routes of rooms. The user of a socket is the one that a trusted proxy names, else the one that the visitor has chosen with
-//! `/set-username`. The name is known before the socket opens, and the client cannot change it afterwards.
+//! The routes of rooms. The user of a socket is that of its token, else the one that a trusted proxy names, else the one that the visitor
+//! has chosen with `/set-username`. The name is known before the socket opens, and the client cannot change it afterwards.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,6 +26,7 @@ use crate::http::body::{self, BodyLimit};
 use crate::http::envelope;
 use crate::http::error::ApiError;
 use crate::http::head::only_line;
+use crate::http::sign_in::require;
 use crate::random;
 use crate::request::client_addr::{is_https, is_trusted};
 use crate::signal::rooms::RoomUsers;
@@ -65,7 +66,10 @@ async fn open(
         Err(refused) if refused.status() == StatusCode::UPGRADE_REQUIRED => return Err(ApiError::no_route()),
         Err(refused) => return Ok(refused),
     };
-    let Visitor { user, number } = visitor.ok_or_else(|| ApiError::unauthorized(CHOOSE_A_NAME))?;
+    require(&app, socket.known.user.as_ref())?;
+    let signed_in = socket.known.user.take().map(|user| Visitor { user, number: 0 });
+    let Visitor { user, number } =
+        signed_in.or(visitor).ok_or_else(|| ApiError::unauthorized(CHOOSE_A_NAME))?;
     if app.account.read(|books| books.is_blocked(&user)) {
         return Err(ApiError::user_blocked());
     }

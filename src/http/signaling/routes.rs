@@ -45,11 +45,12 @@ pub async fn unknown(app: AppState, uri: Uri) -> ApiError {
     }
 }
 
+/// A client may also sign in with its `register`.
 async fn ayame(app: AppState, headers: HeaderMap, mut request: SocketRequest) -> Response {
     request.known.room = headers.get(AYAME_ROOM).and_then(|room| room.to_str().ok()).map(Into::into);
     request.open(&app, ProtocolName::Ayame)
 }
 
-async fn yjs(app: AppState, request: SocketRequest) -> Response {
-    request.open(&app, ProtocolName::Yjs)
+async fn yjs(app: AppState, request: SocketRequest) -> Result<Response, ApiError> {
+    request.open_signed_in(&app, ProtocolName::Yjs)
 }

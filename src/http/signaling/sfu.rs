@@ -22,10 +22,10 @@ use turn_signaling::sfu::lock::SERVERS_LIFE;
 use turn_signaling::sfu::path::{NoRoute, Route, SfuCall, route};
 use turn_signaling::sfu::session::Caller;
 use turn_signaling::sfu::{SessionId, header, room};
+use url::form_urlencoded;
 
 use super::effects;
 use crate::app::App;
-use crate::auth::is_jwt;
 use crate::http::AppState;
 use crate::http::body::{BodyLimit, read_up_to};
 use crate::http::envelope::{SFU_REST, Verbatim};
@@ -33,6 +33,7 @@ use crate::http::error::{ApiError, ErrorBody};
 use crate::http::key_choice::by_country;
 use crate::http::origin;
 use crate::http::renewal::origin as page_origin;
+use crate::http::sign_in::{TOKEN, is_known_enough, signed_in};
 use crate::limit::Kind;
 use crate::request::bearer::bearer;
 use crate::request::client_addr::ClientAddr;
@@ -95,7 +96,7 @@ async fn open(
     let (owner, by_token) = caller(app, &parts).await?;
     let room = by_token.or_else(|| named_room(&parts));
     let has_token = owner.user.is_some() || owner.grant.is_some();
-    if (!has_token && room.is_none()) || !is_known_enough(app, &owner) {
+    if (!has_token && room.is_none()) || !is_known_enough(app, owner.user.as_ref()) {
         return Err(Fault::Unauthorized);
     }
     let label = query(&parts, "label").and_then(|text| Label::new(&text));
@@ -136,33 +137,28 @@ fn anonymous(parts: &Parts) -> Result<Caller, Fault> {
 /// Who calls, and the room that the token names. A token that is not valid is refused, even where none is needed.
 async fn caller(app: &App, parts: &Parts) -> Result<(Caller, Option<Arc<str>>), Fault> {
     let mut caller = anonymous(parts)?;
-    let mut room_of_token = None;
-    match (bearer(&parts.headers), &app.auth) {
-        (Some(token), Some(auth)) if is_jwt(token) => {
-            let verified = auth.verified(token).await.map_err(|_| Fault::Unauthorized)?;
-            room_of_token = verified.room.as_deref().and_then(room);
-            caller.user = Some(verified.user);
-        }
-        (Some(token), _) => {
-            let grant = app.grant_key.verify(token).ok_or(Fault::Unauthorized)?;
-            let user = app.account.read(|books| {
-                let row = books.grants().valid(grant.id).filter(|row| row.expires_at > books.now())?;
-                Some(row.spender.as_ref().and_then(|spender| spender.user.clone()))
-            });
-            caller.user = user.ok_or(Fault::Unauthorized)?;
-            caller.grant = Some(grant.id);
-        }
-        (None, _) => {}
+    if let Some(verified) =
+        signed_in(app, &parts.headers, parts.uri.query()).await.map_err(|error| refused(&error))?
+    {
+        caller.user = Some(verified.user);
+        return Ok((caller, verified.room.as_deref().and_then(room)));
     }
+    let Some(token) = bearer(&parts.headers) else { return Ok((caller, None)) };
+    let grant = app.grant_key.verify(token).ok_or(Fault::Unauthorized)?;
+    let user = app.account.read(|books| {
+        let row = books.grants().valid(grant.id).filter(|row| row.expires_at > books.now())?;
+        Some(row.spender.as_ref().and_then(|spender| spender.user.clone()))
+    });
+    caller.user = user.ok_or(Fault::Unauthorized)?;
+    caller.grant = Some(grant.id);
     if caller.user.as_ref().is_some_and(|user| app.account.read(|books| books.is_blocked(user))) {
         return Err(Fault::Blocked);
     }
-    Ok((caller, room_of_token))
+    Ok((caller, None))
 }
 
-/// Whether there is a user, if `AUTH_REQUIRED` demands one.
-fn is_known_enough(app: &App, caller: &Caller) -> bool {
-    caller.user.is_some() || app.auth.as_ref().is_none_or(|auth| !auth.required)
+fn refused(why: &ApiError) -> Fault {
+    if why.status == StatusCode::FORBIDDEN { Fault::Blocked } else { Fault::Unauthorized }
 }
 
 /// The room that the page names.
@@ -180,7 +176,7 @@ fn query<'a>(parts: &'a Parts, name: &str) -> Option<Cow<'a, str>> {
 
 /// The parts of a request that go upstream.
 async fn read(app: &App, request: Request) -> Result<ForwardedRequest, Fault> {
-    let query = request.uri().query().map(str::to_owned);
+    let query = request.uri().query().and_then(query_sent);
     let sent = request.headers().iter().filter(|(name, _)| header::is_sent(name.as_str()));
     let headers = sent.map(|(name, value)| (name.clone(), value.clone())).collect();
     let limit = BodyLimit::long(BODY_MAX, &app.long_bodies);
@@ -190,6 +186,13 @@ async fn read(app: &App, request: Request) -> Result<ForwardedRequest, Fault> {
         _ => Fault::Malformed,
     })?;
     Ok(ForwardedRequest { query, headers, body, permit })
+}
+
+/// The query that goes upstream: as it came, without the user's token. `None` if nothing else is in it.
+fn query_sent(query: &str) -> Option<String> {
+    let is_token = |pair: &str| form_urlencoded::parse(pair.as_bytes()).any(|(name, _)| name == TOKEN);
+    let sent: Vec<_> = query.split('&').filter(|pair| !is_token(pair)).collect();
+    (!sent.is_empty()).then(|| sent.join("&"))
 }
 
 fn address(parts: &Parts) -> Option<IpAddr> {
@@ -247,7 +250,7 @@ async fn relay_servers(
 ) -> Option<(Value, Option<HeaderValue>)> {
     let (caller, by_token) = caller(app, parts).await.ok()?;
     let address = address(parts)?;
-    if !is_known_enough(app, &caller) {
+    if !is_known_enough(app, caller.user.as_ref()) {
         return None;
     }
     let requester = Requester { address, origin: page_origin(&parts.headers), country_key };
@@ -266,4 +269,22 @@ async fn relay_servers(
     let life = SERVERS_LIFE.min(app.signaling.ttl / FIRST_PART);
     let cookie = proxy.servers_cookie(grant, servers.clone(), prefix, life);
     Some((servers, cookie))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::query_sent;
+
+    #[test]
+    fn the_query_goes_upstream_as_it_came_without_the_token() {
+        for (query, sent) in [
+            ("", Some("")),
+            ("CreatingSession&correlationId=a%20b&", Some("CreatingSession&correlationId=a%20b&")),
+            ("token=a.b.c", None),
+            ("a=1&token=a.b.c&b=%3D&%74oken=x&token", Some("a=1&b=%3D")),
+            ("Token=1&tokens=2&a=token", Some("Token=1&tokens=2&a=token")),
+        ] {
+            assert_eq!(query_sent(query).as_deref(), sent, "{query}");
+        }
+    }
 }

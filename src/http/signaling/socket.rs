@@ -1,6 +1,7 @@
 //! One signaling socket: the upgrade, and the task that reads and writes it. The task ends when the client closes or fails, or
 //! after the protocol's close frame, and then tells the protocol once.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use crate::clock;
 use crate::http::error::ApiError;
 use crate::signal::hub::{Hub, Requester};
 use crate::signal::inbox::Inbox;
-use crate::signal::occupancy::NoPlace;
+use crate::signal::occupancy::{NoPlace, Place};
 use crate::signal::outbox::{Frame, Outbox};
 
 /// The longest time for which a client may read nothing of what is sent to it.
@@ -42,12 +43,9 @@ pub fn upgrade(
     request: WebSocketUpgrade,
     known: Upgrade,
 ) -> Response {
-    let place = match app.signaling.occupancy.take(requester.address) {
+    let place = match place(app, requester.address) {
         Ok(place) => place,
-        Err(why) => {
-            app.metrics.signaling_limited.count("refused");
-            return refused(why).into_response();
-        }
+        Err(error) => return error.into_response(),
     };
     let (app, hub) = (Arc::clone(app), Arc::clone(hub));
     let max = hub.limits().frame_max + OVERLONG;
@@ -55,18 +53,44 @@ pub fn upgrade(
     let of_connection = Arc::clone(&inbox);
     let request = request.read_buffer_size(READ_BUFFER).write_buffer_size(0).max_frame_size(max);
     let mut response = request.max_message_size(max).on_upgrade(move |socket| async move {
-        let freed_at = clock::deadline(PLACE_MIN);
-        serve(&app, &hub, socket, &inbox, (requester, known)).await;
-        if !app.draining.load(Ordering::Relaxed) {
-            tokio::time::sleep_until(freed_at).await;
-        }
-        drop(place);
+        hold(&app, place, serve(&app, &hub, socket, &inbox, (requester, known))).await;
     });
     response.extensions_mut().insert(of_connection);
     response
 }
 
-fn refused(why: NoPlace) -> ApiError {
+/// Answers a request with a socket that is closed at once. It takes a place like any other.
+pub fn refuse(app: &Arc<App>, address: IpAddr, request: WebSocketUpgrade, close: Closing) -> Response {
+    let place = match place(app, address) {
+        Ok(place) => place,
+        Err(error) => return error.into_response(),
+    };
+    let app = Arc::clone(app);
+    let request = request.read_buffer_size(READ_BUFFER).write_buffer_size(0);
+    let request = request.max_frame_size(OVERLONG).max_message_size(OVERLONG);
+    request.on_upgrade(move |mut socket| async move {
+        hold(&app, place, say_goodbye(&mut socket, close)).await;
+    })
+}
+
+/// Keeps a place while a socket is served, and for [`PLACE_MIN`].
+async fn hold(app: &App, place: Place, served: impl Future<Output = ()>) {
+    let freed_at = clock::deadline(PLACE_MIN);
+    served.await;
+    if !app.draining.load(Ordering::Relaxed) {
+        tokio::time::sleep_until(freed_at).await;
+    }
+    drop(place);
+}
+
+fn place(app: &App, address: IpAddr) -> Result<Place, ApiError> {
+    app.signaling.occupancy.take(address).map_err(|why| {
+        app.metrics.signaling_limited.count("refused");
+        no_place(why)
+    })
+}
+
+fn no_place(why: NoPlace) -> ApiError {
     match why {
         NoPlace::Full => ApiError::overloaded(),
         NoPlace::ClientFull => ApiError::too_many(

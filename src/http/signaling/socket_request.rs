@@ -1,4 +1,6 @@
-//! A request for a socket. It must ask for an upgrade, in all protocols. The rule about origins is a layer around the routes.
+//! A request for a socket. It must ask for an upgrade, in all protocols, and may carry the user's token. A token that is refused closes the
+//! socket instead of failing the upgrade, because a page cannot read the response to that. The rule about origins is a layer around the
+//! routes.
 
 use std::sync::Arc;
 
@@ -7,6 +9,7 @@ use axum::extract::{FromRequestParts, Request};
 use axum::http::header::UPGRADE;
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
+use turn_ledger::User;
 use turn_signaling::call::ProtocolName;
 use turn_signaling::protocol::Upgrade;
 
@@ -15,6 +18,7 @@ use crate::app::App;
 use crate::http::error::ApiError;
 use crate::http::key_choice::by_country;
 use crate::http::renewal::origin;
+use crate::http::sign_in::{closing, require, signed_in};
 use crate::random;
 use crate::request::client_addr::ClientAddr;
 use crate::signal::hub::Requester;
@@ -28,6 +32,12 @@ pub(super) struct SocketRequest {
 }
 
 impl SocketRequest {
+    /// Opens the socket of a user who has signed in, or of anybody if nobody must.
+    pub(super) fn open_signed_in(self, app: &Arc<App>, protocol: ProtocolName) -> Result<Response, ApiError> {
+        require(app, self.known.user.as_ref())?;
+        Ok(self.open(app, protocol))
+    }
+
     /// Opens the socket.
     pub(super) fn open(self, app: &Arc<App>, protocol: ProtocolName) -> Response {
         match app.signaling.hub(protocol) {
@@ -51,14 +61,19 @@ impl axum::extract::FromRequest<Arc<App>> for SocketRequest {
         let Some(ClientAddr(address)) = parts.extensions.get().copied() else {
             return Err(ApiError::internal().into_response());
         };
-        let known = known(app, &parts.headers, parts.uri.query().unwrap_or_default())
+        let query = parts.uri.query();
+        let user = match signed_in(app, &parts.headers, query).await {
+            Ok(verified) => verified.map(|verified| verified.user),
+            Err(refused) => return Err(socket::refuse(app, address, upgrade, closing(&refused))),
+        };
+        let known = known(app, &parts.headers, query.unwrap_or_default(), user)
             .map_err(IntoResponse::into_response)?;
         let requester = Requester { address, origin: origin(&parts.headers), country_key };
         Ok(Self { upgrade, requester, known })
     }
 }
 
-fn known(app: &App, headers: &HeaderMap, query: &str) -> Result<Upgrade, ApiError> {
+fn known(app: &App, headers: &HeaderMap, query: &str, user: Option<User>) -> Result<Upgrade, ApiError> {
     let wanted = app.signaling.ayame.iter().flat_map(|ayame| &ayame.copied_headers);
     let copied = wanted.filter_map(|name| {
         let value = headers.get(name)?.to_str().ok()?;
@@ -68,7 +83,7 @@ fn known(app: &App, headers: &HeaderMap, query: &str) -> Result<Upgrade, ApiErro
         room: None,
         query: url::form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
         headers: copied.collect(),
-        user: None,
+        user,
         visitor: 0,
         wall_millis: u64::try_from(app.clock.now().as_millis()).unwrap_or(0),
         random: u128::from_be_bytes(random::bytes()?),

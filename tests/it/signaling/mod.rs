@@ -8,6 +8,7 @@ mod peerjs;
 mod reports;
 mod rooms;
 mod sfu;
+mod sign_in;
 mod unfinished;
 mod yjs;
 

@@ -13,6 +13,8 @@ pub(super) const ID_TOO_LONG: Closing = Closing::normal("roomId or clientId too 
 pub(super) const REGISTRATION_TOO_LONG: Closing = Closing { code: 1009, reason: "register too long" };
 pub(super) const ROOM_MISMATCH: Closing = Closing { code: 1008, reason: "roomId mismatch" };
 
+/// The reason is the code of the broker's error.
+pub(super) const NOT_SIGNED_IN: Closing = Closing { code: 1008, reason: "UNAUTHORIZED" };
 pub(super) const ROOM_FULL: Closing = Closing::normal("room full");
 pub(super) const TOO_MANY_ROOMS: Closing = Closing::normal("too many rooms");
 pub(super) const WEBHOOK_FAILED: Closing = Closing::normal("auth webhook error");

@@ -68,6 +68,8 @@ const FRAME_RATE: Rate = Rate::per_second(FRAMES_AT_ONCE_MAX, FRAMES_PER_SECOND_
 /// What the operator has set.
 #[derive(Clone, Debug)]
 pub struct AyameSettings {
+    /// Whether clients sign in.
+    pub sign_in: SignIn,
     /// Whether the application decides who may join.
     pub has_authn_webhook: bool,
     /// Whether the application is told of each socket that has ended.
@@ -82,6 +84,17 @@ pub struct AyameSettings {
     pub read_timeout: Duration,
     /// The longest frame from a client, in bytes.
     pub read_limit: usize,
+}
+
+/// Whether clients sign in, with their request or with the key of their `register`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignIn {
+    /// Nobody can: the key is only for the application.
+    Off,
+    /// A client may.
+    Optional,
+    /// A client that is no user is rejected.
+    Required,
 }
 
 /// The sockets and rooms of Ayame.

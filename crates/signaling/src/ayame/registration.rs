@@ -1,4 +1,4 @@
-//! From `register` to `accept` or `reject`: reserve a place, ask the application, mint, admit.
+//! From `register` to `accept` or `reject`: reserve a place, find out who it is, ask the application, mint, admit.
 
 use serde_json::value::RawValue;
 use turn_ledger::{GrantId, User};
@@ -7,7 +7,7 @@ use super::message::{Message, Register};
 use super::room::NoPlace;
 use super::socket::{Registration, Stage, State, Timer};
 use super::webhook::{NO_REASON, Verdict};
-use super::{Ayame, ORPHANS_MAX, closing, ice, message, webhook};
+use super::{Ayame, ORPHANS_MAX, SignIn, closing, ice, message, webhook};
 use crate::call::{CallEvent, CallName, MediaAfter, MemberId};
 use crate::dropped::Dropped;
 use crate::protocol::{Action, Closing, Question, Reply, SocketId, Text};
@@ -40,13 +40,39 @@ impl Ayame {
                 self.count_dropped(Dropped::NoPlace);
                 return self.reject(id, NO_REASON, closing::TOO_MANY_ROOMS);
             }
-            Ok(()) => socket.state = State::Registering(Registration::default()),
+            Ok(()) => {}
         }
-        if self.settings.has_authn_webhook {
-            let question = Question::Authorize(webhook::authorize(socket, &register.for_webhook));
-            self.actions.push(Action::Ask { socket: id, question });
-        } else {
-            self.mint(id);
+        let for_webhook = register.for_webhook;
+        let webhook = self.settings.has_authn_webhook.then(|| webhook::authorize(socket, &for_webhook));
+        socket.state = State::Registering(Registration { webhook, ..Registration::default() });
+        let may_sign_in = self.settings.sign_in != SignIn::Off && socket.user.is_none();
+        match for_webhook.signaling_key.filter(|_| may_sign_in) {
+            Some(token) => {
+                let question = Question::SignIn(token.into());
+                self.actions.push(Action::Ask { socket: id, question });
+            }
+            None => self.identified(id, Ok(None)),
+        }
+    }
+
+    /// Goes on once it is known who the client is.
+    fn identified(&mut self, id: SocketId, user: Result<Option<User>, Closing>) {
+        let Some(socket) = self.sockets.get_mut(&id) else { return };
+        match user {
+            Ok(user) => socket.user = user.or(socket.user.take()),
+            Err(close) => return self.reject(id, close.reason, close),
+        }
+        if self.settings.sign_in == SignIn::Required && socket.user.is_none() {
+            return self.reject(id, closing::NOT_SIGNED_IN.reason, closing::NOT_SIGNED_IN);
+        }
+        let Some(registration) = self.registration(id) else { return };
+        registration.stage = Stage::Authorizing;
+        match registration.webhook.take() {
+            Some(webhook) => {
+                let question = Question::Authorize(webhook);
+                self.actions.push(Action::Ask { socket: id, question });
+            }
+            None => self.mint(id),
         }
     }
 
@@ -54,13 +80,14 @@ impl Ayame {
     pub(super) fn replied(&mut self, id: SocketId, reply: Reply) {
         let stage = self.registration(id).map(|registration| registration.stage);
         match (stage, reply) {
+            (Some(Stage::SigningIn), Reply::SignedIn(user)) => self.identified(id, user),
             (Some(Stage::Authorizing), Reply::Authorized(answer)) => self.authorized(id, answer.as_ref()),
             (Some(Stage::Minting), Reply::Minted { ice_servers, grant }) => {
                 let ice_servers = ice_servers.and_then(|servers| ice::usable(&servers).ok().flatten());
                 self.admit(id, ice_servers.as_deref(), grant);
             }
             (_, Reply::Minted { grant, .. }) => self.minted_for_nobody(id, grant),
-            (_, Reply::Authorized(_)) => {}
+            (_, Reply::SignedIn(_) | Reply::Authorized(_)) => {}
         }
     }
 

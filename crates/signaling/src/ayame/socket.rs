@@ -9,7 +9,7 @@ use turn_limits::Bucket;
 
 use super::connection_id::ulid;
 use crate::call::{CallName, MemberId, ProtocolName};
-use crate::protocol::{Text, Upgrade};
+use crate::protocol::{Text, Upgrade, Webhook};
 
 /// One timer of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,6 +64,8 @@ pub(super) enum State {
 #[derive(Default)]
 pub(super) struct Registration {
     pub(super) stage: Stage,
+    /// What the application is asked, until then.
+    pub(super) webhook: Option<Webhook>,
     /// From the application, for the client.
     pub(super) authz_metadata: Option<Box<RawValue>>,
     /// Frames that are handled after the `accept`.
@@ -75,8 +77,10 @@ pub(super) struct Registration {
 /// What a registration waits for.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// The application's verdict.
+    /// The user of its token.
     #[default]
+    SigningIn,
+    /// The application's verdict.
     Authorizing,
     /// A credential.
     Minting,

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
-use turn_ledger::{ClientKey, Timestamp};
+use turn_ledger::{ClientKey, Timestamp, User};
 
 use crate::call::CallEvent;
 use crate::dropped::Dropped;
@@ -32,7 +32,7 @@ pub use answer::{Answer, Refusal};
 use body::{Delete, Post};
 pub use delete_key::DeleteKeys;
 use quota::{Forgot, OriginQuota};
-use rooms::Rooms;
+use rooms::{Rooms, Sender};
 
 /// How long after the start a poll restores the entry of its page. Within this time every page publishes again, also one in the
 /// background. An entry that is still unknown after that was deleted, so a poll does not restore it.
@@ -59,6 +59,8 @@ pub struct Request<'a> {
     pub origin: Origin<'a>,
     /// The client's address.
     pub client: ClientKey,
+    /// The user whose token the request has.
+    pub user: Option<&'a User>,
     /// `Content-Type`.
     pub content_type: Option<&'a str>,
     /// `X-Worker-Method`: the method that is meant, because a page that closes can only send a POST.
@@ -69,6 +71,12 @@ pub struct Request<'a> {
     pub asked_headers: Option<&'a str>,
     /// At most [`BODY_MAX`] bytes.
     pub body: &'a [u8],
+}
+
+impl Request<'_> {
+    fn sender(&self) -> Sender {
+        Sender { client: self.client, user: self.user.cloned() }
+    }
 }
 
 /// Where a page comes from.
@@ -152,7 +160,7 @@ impl P2pcf {
         }
         match (request.method, request.worker_method) {
             ("DELETE", _) | (_, Some("DELETE")) => self.delete(Delete::parse(request.body, wall)?, events),
-            ("POST", _) => self.post(Post::parse(request.body, wall)?, request.client, now, events),
+            ("POST", _) => self.post(Post::parse(request.body, wall)?, request, now, events),
             _ => Err(Refusal::Method),
         }
     }
@@ -160,7 +168,7 @@ impl P2pcf {
     fn post(
         &mut self,
         post: Post,
-        client: ClientKey,
+        request: &Request<'_>,
         now: Duration,
         events: &mut Vec<CallEvent>,
     ) -> Result<Answer, Refusal> {
@@ -172,13 +180,13 @@ impl P2pcf {
             Post::Poll { own } => {
                 if now < RELEARN_FOR {
                     // The page did not ask for this, so its poll must not fail when there is no room.
-                    let stored = self.rooms.relearn(own.clone(), client, now, events);
+                    let stored = self.rooms.relearn(own.clone(), request.sender(), now, events);
                     self.dropped.extend(stored.err().as_ref().and_then(dropped_by));
                 }
                 Ok(self.listing(&own.room, Some(&own.context), Some(&own.session), None))
             }
             Post::Publish { own, packages } => {
-                self.rooms.publish(own.clone(), packages, client, now, events)?;
+                self.rooms.publish(own.clone(), packages, request.sender(), now, events)?;
                 let key = self.keys.key(&own.room, &own.context);
                 Ok(self.listing(&own.room, Some(&own.context), Some(&own.session), Some(key)))
             }

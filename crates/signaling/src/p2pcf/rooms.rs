@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::Number;
 use serde_json::value::RawValue;
-use turn_ledger::ClientKey;
+use turn_ledger::{ClientKey, User};
 
 use super::answer::Refusal;
 use super::body::{Own, Package};
@@ -26,6 +26,12 @@ const GRACE: Duration = Duration::from_secs(30);
 const ENTRY_OVERHEAD: usize = 512;
 /// The same for a package.
 const PACKAGE_OVERHEAD: usize = 128;
+
+/// Who stores an entry.
+pub(super) struct Sender {
+    pub(super) client: ClientKey,
+    pub(super) user: Option<User>,
+}
 
 /// All rooms.
 #[derive(Default)]
@@ -58,7 +64,7 @@ impl Rooms {
         &mut self,
         own: Own,
         packages: Vec<Package>,
-        client: ClientKey,
+        sender: Sender,
         now: Duration,
         events: &mut Vec<CallEvent>,
     ) -> Result<(), Refusal> {
@@ -66,20 +72,20 @@ impl Rooms {
         if stored.is_some_and(|entry| entry.is_published && entry.changed_at == own.changed_at) {
             return Ok(());
         }
-        self.store(own, Some(packages), client, now, events)
+        self.store(own, Some(packages), sender, now, events)
     }
 
     /// Stores the entry of a page that polls, if there is none.
     pub(super) fn relearn(
         &mut self,
         own: Own,
-        client: ClientKey,
+        sender: Sender,
         now: Duration,
         events: &mut Vec<CallEvent>,
     ) -> Result<(), Refusal> {
         match self.entry(&own.room, &own.context) {
             Some(_) => Ok(()),
-            None => self.store(own, None, client, now, events),
+            None => self.store(own, None, sender, now, events),
         }
     }
 
@@ -127,11 +133,12 @@ impl Rooms {
         &mut self,
         own: Own,
         packages: Option<Vec<Package>>,
-        client: ClientKey,
+        sender: Sender,
         now: Duration,
         events: &mut Vec<CallEvent>,
     ) -> Result<(), Refusal> {
         let Own { room, context, session, changed_at, lifetime, listed } = own;
+        let Sender { client, user } = sender;
         let is_published = packages.is_some();
         let packages = packages.unwrap_or_default();
         let bytes = bytes_of(&room, &context, &listed, &packages);
@@ -143,7 +150,7 @@ impl Rooms {
         }
         self.shares.add(client, bytes);
         self.ends.set((Arc::clone(&room), Arc::clone(&context)), now + lifetime + GRACE);
-        let member = self.member(&room, before.as_ref(), &session, events);
+        let member = self.member(&room, before.as_ref(), (&session, user), events);
         if self.begins_a_connection(&room, before.as_ref(), &packages) {
             events.push(CallEvent::Connected { call: call(&room) });
         }
@@ -179,7 +186,7 @@ impl Rooms {
         &mut self,
         room: &Arc<str>,
         before: Option<&Entry>,
-        session: &str,
+        (session, user): (&str, Option<User>),
         events: &mut Vec<CallEvent>,
     ) -> MemberId {
         if let Some(before) = before {
@@ -191,7 +198,7 @@ impl Rooms {
         }
         self.members += 1;
         let member = MemberId(self.members.to_string().into());
-        events.push(CallEvent::Joined { call: call(room), member: member.clone(), user: None, grant: None });
+        events.push(CallEvent::Joined { call: call(room), member: member.clone(), user, grant: None });
         member
     }
 

@@ -2,8 +2,8 @@
 
 /// The longest id, in bytes. Pages choose ids such as user names; ids made by the broker have 36 bytes.
 pub const ID_MAX: usize = 128;
-/// The longest token, in bytes. A page may use a signed token of its own.
-pub const TOKEN_MAX: usize = 256;
+/// The longest token, in bytes. It may be the user's token, which is signed and has the claims of the sign-in.
+pub const TOKEN_MAX: usize = 4_096;
 
 /// Whether a text can be an id. Control characters could garble logs and headers.
 pub(super) fn is_id(text: &str) -> bool {

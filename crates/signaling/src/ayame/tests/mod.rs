@@ -4,6 +4,7 @@ mod endings;
 mod random;
 mod registering;
 mod relaying;
+mod signing_in;
 mod standalone;
 mod timers;
 mod webhooks;
@@ -15,7 +16,7 @@ use serde_json::value::RawValue;
 use turn_ledger::{GrantId, User};
 
 use super::connection_id::ulid;
-use super::{Ayame, AyameSettings};
+use super::{Ayame, AyameSettings, SignIn};
 use crate::call::{CallEvent, MediaAfter, MemberId};
 use crate::dropped::Dropped;
 use crate::protocol::{Action, Event, Protocol, Question, Reply, SocketId, Upgrade, Webhook};
@@ -27,6 +28,7 @@ const MINTED: &str = r#"[{"urls":["turn:t"],"username":"u","credential":"c"}]"#;
 
 fn settings() -> AyameSettings {
     AyameSettings {
+        sign_in: SignIn::Off,
         has_authn_webhook: false,
         has_disconnect_webhook: false,
         type_message: false,

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::ayame::socket::State;
 use crate::call::CallName;
+use crate::protocol::Closing;
 
 /// A socket is opened by the first operation that uses its number after its last end.
 #[derive(Clone, Debug)]
@@ -36,8 +37,10 @@ const SLOTS: usize = 6;
 
 fn an_op() -> impl Strategy<Value = Op> {
     let room = prop::sample::select(vec!["a", "b"]);
-    let register = (room.clone(), any::<bool>()).prop_map(|(room, is_standalone)| {
-        if is_standalone { register_standalone(room) } else { register(room) }
+    let register = (room.clone(), 0..3).prop_map(|(room, kind)| match kind {
+        0 => register(room),
+        1 => register_standalone(room),
+        _ => format!(r#"{{"type":"register","roomId":"{room}","key":"k"}}"#),
     });
     let other =
         prop::sample::select(vec!["offer", "answer", "candidate", "message", "pong", "connected", "?"]);
@@ -98,6 +101,10 @@ impl Run {
     fn reply(&mut self, which: usize, is_good: bool) {
         let Some((socket, question)) = self.world.questions.remove(which) else { return };
         let reply = match question {
+            Question::SignIn(_) => {
+                let user = User::new("ann").filter(|_| is_good);
+                Reply::SignedIn(user.map(Some).ok_or(Closing::POLICY))
+            }
             Question::Authorize(_) => Reply::Authorized(is_good.then_some(r#"{"allowed":true}"#.into())),
             Question::Mint { .. } => {
                 let grant = is_good.then_some(grant(socket));
@@ -157,9 +164,15 @@ proptest! {
     #[test]
     fn nothing_is_lost_or_counted_twice(
         has_authn_webhook in any::<bool>(),
+        sign_in in prop::sample::select(vec![SignIn::Off, SignIn::Optional, SignIn::Required]),
         ops in prop::collection::vec(an_op(), 1..120),
     ) {
-        let settings = AyameSettings { has_authn_webhook, has_disconnect_webhook: true, ..settings() };
+        let settings = AyameSettings {
+            sign_in,
+            has_authn_webhook,
+            has_disconnect_webhook: true,
+            ..settings()
+        };
         let mut run = Run {
             world: World::new(settings),
             sockets: [None; SLOTS],

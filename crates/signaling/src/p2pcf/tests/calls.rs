@@ -66,3 +66,14 @@ fn the_call_is_named_like_the_room() {
     let [CallEvent::Joined { call, user: None, grant: None, .. }] = &events[..] else { panic!("{events:?}") };
     assert_eq!((call.protocol.as_str(), &*call.room), ("p2pcf", ROOM));
 }
+
+#[test]
+fn a_member_has_the_user_of_its_token() {
+    for body in [page("a").publish(&json!([])), page("a").poll()] {
+        let (mut broker, ann) = (Broker::just_started(), User::new("ann"));
+        let (body, wall) = (body.to_string(), Timestamp::from_millis(START_MS));
+        let request = Request { user: ann.as_ref(), ..request("POST", &body) };
+        let events = broker.p2pcf.answer(&request, broker.now, wall).events;
+        assert!(matches!(&events[..], [CallEvent::Joined { user, .. }] if *user == ann), "{events:?}");
+    }
+}

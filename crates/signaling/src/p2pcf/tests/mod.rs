@@ -49,6 +49,7 @@ fn request<'a>(method: &'a str, body: &'a str) -> Request<'a> {
         method,
         origin: Origin::Listed,
         client: client(1),
+        user: None,
         content_type: Some("application/json"),
         worker_method: None,
         asked_method: None,

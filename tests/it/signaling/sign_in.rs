@@ -1,0 +1,327 @@
+//! Sign-in: the user's token at each protocol. What Ayame does with the token of a `register` is tested in `turn_signaling::ayame`.
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::assert_next;
+use crate::support::fake_issuer::{FakeIssuer, Signer, USERS, sign, user_token};
+use crate::support::fake_sfu::{FakeSfu, SFU_APP, SFU_SECRET};
+use crate::support::fake_webhook::{FakeWebhook, Reply};
+use crate::support::socket_client::SocketClient;
+use crate::support::{Answer, OPERATOR, TestBroker, eventually};
+
+/// The time of [`TestBroker::start`].
+const NOW: i64 = 1_736_942_400;
+const REQUIRED: [(&str, &str); 2] = [USERS, ("AUTH_REQUIRED", "true")];
+const AYAME: &str = "/signaling?roomId=r";
+/// The paths of the protocols whose token comes with the request.
+const OTHERS: [&str; 4] = [
+    "/peerjs?key=peerjs&id=a",
+    "/peerjs/peerjs?key=peerjs&id=b",
+    "/yjs?of=the-page",
+    "/parties/rooms/r?_pk=a",
+];
+/// What `PeerJS` sends unless the page has a token.
+const RANDOM: &str = "k3j5h2z9x1";
+const USER: &str = "cf-access-authenticated-user-email";
+
+async fn start(settings: &[(&str, &str)]) -> TestBroker {
+    let base = [
+        ("SIGNALING", "ayame,peerjs,yjs,rooms,p2pcf"),
+        ("ICE_SOURCES", "relay"),
+        ("RELAY_LISTEN", "127.0.0.1:0"),
+    ];
+    TestBroker::start(&[&base, settings].concat()).await
+}
+
+fn expired() -> String {
+    sign(&json!({"sub": "ann", "exp": NOW - 60}))
+}
+
+fn forged() -> String {
+    let claims = json!({"sub": "ann", "exp": NOW + 3_600});
+    Signer::hs256("another-secret-of-at-least-32-characters").sign(None, &claims)
+}
+
+async fn open(broker: &TestBroker, path: &str, token: &str) -> Result<SocketClient, (u16, String)> {
+    SocketClient::open(broker.address, &format!("{path}&token={token}"), &[]).await
+}
+
+async fn open_with_header(
+    broker: &TestBroker,
+    path: &str,
+    token: &str,
+) -> Result<SocketClient, (u16, String)> {
+    let bearer = format!("Bearer {token}");
+    SocketClient::open(broker.address, path, &[("authorization", &bearer)]).await
+}
+
+/// The first frame of a socket of Ayame after its `register` with this key.
+async fn registered(broker: &TestBroker, room: &str, key: Option<&str>) -> (SocketClient, Value) {
+    let mut socket = SocketClient::open(broker.address, "/signaling", &[]).await.unwrap();
+    socket.send_json(&json!({"type": "register", "roomId": room, "key": key})).await;
+    let first = socket.next_json().await;
+    (socket, first)
+}
+
+fn closed(code: u16, reason: &str) -> (u16, String) {
+    (code, reason.to_owned())
+}
+
+async fn block(broker: &TestBroker, user: &str) {
+    let blocked = broker.post(OPERATOR, &format!("/api/users/{user}/block"), json!({})).await;
+    assert_eq!(blocked.status, StatusCode::OK);
+}
+
+/// A publish of P2PCF.
+fn publish() -> Value {
+    let dtls = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+    let now = NOW * 1_000;
+    json!({"r": "room-1", "k": "context", "d": ["session", "client", false, dtls, now, []], "t": now, "x": 120_000, "p": []})
+}
+
+async fn post(broker: &TestBroker, token: Option<&str>) -> Answer {
+    let path = token.map_or("/p2pcf".to_owned(), |token| format!("/p2pcf?token={token}"));
+    Answer::of(broker.request(Method::POST, &path).json(&publish())).await
+}
+
+#[tokio::test]
+async fn a_bad_token_closes_every_socket_also_where_none_is_needed() {
+    for settings in [&[USERS][..], &REQUIRED] {
+        let broker = start(settings).await;
+        for path in OTHERS.into_iter().chain([AYAME]) {
+            for token in [expired(), forged()] {
+                let mut socket = open(&broker, path, &token).await.unwrap();
+                assert_eq!(socket.closed().await, closed(1008, "INVALID_TOKEN"), "{path}");
+                let mut socket = open_with_header(&broker, path, &token).await.unwrap();
+                assert_eq!(socket.closed().await, closed(1008, "INVALID_TOKEN"), "{path}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_is_no_jwt_counts_as_none() {
+    let broker = start(&REQUIRED).await;
+    for path in OTHERS {
+        let refusals = [
+            open(&broker, path, RANDOM).await,
+            open_with_header(&broker, path, RANDOM).await,
+            SocketClient::open(broker.address, &format!("{path}&token=t"), &[(USER, "ann")]).await,
+        ];
+        for refused in refusals {
+            let (status, body) = refused.err().unwrap();
+            assert!(status == 401 && body.contains(r#""code":"UNAUTHORIZED""#), "{path}: {status} {body}");
+            assert!(body.contains("Send a token of your sign-in"), "{path}: {body}");
+        }
+    }
+    let id = broker.get("/peerjs/id").await;
+    assert_eq!((id.status.as_u16(), id.text.len()), (200, 36), "PeerJS asks for its id without a token");
+
+    let broker = start(&[USERS]).await;
+    for path in [OTHERS[0], OTHERS[1], OTHERS[2]] {
+        assert!(open(&broker, path, RANDOM).await.is_ok(), "{path}");
+    }
+    let broker = start(&[]).await;
+    assert!(open(&broker, OTHERS[0], &expired()).await.is_ok(), "nobody can sign in");
+}
+
+#[tokio::test]
+async fn a_user_opens_every_socket() {
+    let broker = start(&REQUIRED).await;
+    let token = sign(&json!({"sub": "ann", "exp": NOW + 3_600, "groups": "g".repeat(2_000)}));
+    for path in [OTHERS[0], OTHERS[1]] {
+        assert_next(&mut open(&broker, path, &token).await.unwrap(), r#"{"type":"OPEN"}"#).await;
+    }
+    for mut socket in [
+        open(&broker, OTHERS[2], &token).await.unwrap(),
+        open_with_header(&broker, OTHERS[2], &token).await.unwrap(),
+    ] {
+        socket.send(r#"{"type":"ping"}"#).await;
+        assert_next(&mut socket, r#"{"type":"pong"}"#).await;
+    }
+    for (path, socket) in [
+        ("query", open(&broker, AYAME, &token).await),
+        ("header", open_with_header(&broker, AYAME, &token).await),
+    ] {
+        let mut socket = socket.unwrap();
+        socket.send_json(&json!({"type": "register", "roomId": "r", "key": "not a token"})).await;
+        assert_eq!(socket.next_json().await["type"], "accept", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_in_a_room_is_that_of_the_token() {
+    let broker = start(&[USERS]).await;
+    let path = format!("{}&token={}", OTHERS[3], user_token("ann"));
+    let spoofed = [(USER, "eve"), ("cookie", "turn-broker-room-user=eve")];
+    let mut ann = SocketClient::open(broker.address, &path, &spoofed).await.unwrap();
+    assert_eq!(ann.next_json().await["state"]["users"][0]["name"], "ann");
+    let mut eve = SocketClient::open(broker.address, OTHERS[3], &[(USER, "eve")]).await.unwrap();
+    assert_eq!(eve.next_json().await["error"], "USER_ID_TAKEN");
+    let mut again = SocketClient::open(broker.address, &path, &[]).await.unwrap();
+    assert_eq!(again.next_json().await["type"], "roomState", "partysocket comes back with the same id");
+}
+
+#[tokio::test]
+async fn a_call_of_ayame_is_minted_for_the_users_who_register() {
+    let broker = start(&REQUIRED).await;
+    let (ann, bob) = (user_token("ann"), user_token("bob"));
+    let (mut a, accept) = registered(&broker, "r", Some(&ann)).await;
+    assert!(accept.to_string().contains(r#""username""#), "{accept}");
+    let (b, _) = registered(&broker, "r", Some(&bob)).await;
+    let calls = broker.operator("/api/calls-live").await.json();
+    let members = calls["calls"][0]["members"].as_array().unwrap();
+    let mut users: Vec<_> = members.iter().map(|member| member["user"].as_str().unwrap()).collect();
+    users.sort_unstable();
+    assert_eq!(users, ["ann", "bob"]);
+    a.send(r#"{"type":"connected"}"#).await;
+    let open = async || broker.operator("/api/connections").await.json()["total"].clone();
+    eventually("two connections", async || open().await == 2).await;
+    broker.advance(8);
+    b.close().await;
+    eventually("no connection", async || open().await == 0).await;
+    let spenders = broker.operator("/api/spenders?by=user").await.json();
+    let rows = spenders["spenders"].as_array().unwrap();
+    let mut spent: Vec<_> = rows.iter().map(|row| (row["key"].as_str(), row["bytes"].as_u64())).collect();
+    spent.sort_unstable();
+    assert_eq!(spent, [(Some("ann"), Some(2_000_000)), (Some("bob"), Some(2_000_000))]);
+    let grants = broker.operator("/api/grants?user=ann").await.json();
+    assert_eq!(
+        (grants["grants"].as_array().unwrap().len(), &grants["grants"][0]["call"]),
+        (1, &json!("ayame/r"))
+    );
+}
+
+#[tokio::test]
+async fn a_register_without_a_good_token_is_rejected() {
+    let broker = start(&REQUIRED).await;
+    block(&broker, "eve").await;
+    let (expired, eve) = (expired(), user_token("eve"));
+    for (key, code) in [
+        (None, "UNAUTHORIZED"),
+        (Some("app-key"), "UNAUTHORIZED"),
+        (Some(&*expired), "INVALID_TOKEN"),
+        (Some(&*eve), "USER_BLOCKED"),
+    ] {
+        let (mut socket, first) = registered(&broker, "r", key).await;
+        assert_eq!(first, json!({"type": "reject", "reason": code}));
+        assert_eq!(socket.closed().await, closed(1008, code));
+    }
+    assert_eq!(broker.operator("/api/grants").await.json()["grants"], json!([]));
+}
+
+#[tokio::test]
+async fn the_webhook_of_ayame_vouches_for_a_client_and_the_token_names_its_user() {
+    let allowed = Reply::Text(r#"{"allowed":true}"#);
+    let webhook = FakeWebhook::start(&[allowed, Reply::Text(r#"{"allowed":true}"#)]).await;
+    let url = webhook.url();
+    let broker = start(&[REQUIRED[0], REQUIRED[1], ("AUTHN_WEBHOOK_URL", &url)]).await;
+    let ann = user_token("ann");
+    let (_a, first) = registered(&broker, "r", None).await;
+    assert!(first.to_string().contains(r#""username""#), "{first}");
+    let (_b, first) = registered(&broker, "r", Some(&ann)).await;
+    assert_eq!(first["type"], "accept");
+    assert_eq!(webhook.history()[1].json()["signalingKey"], json!(ann));
+    let grants = broker.operator("/api/grants?call=ayame/r").await.json();
+    let mut users: Vec<_> =
+        grants["grants"].as_array().unwrap().iter().map(|grant| grant["user"].as_str()).collect();
+    users.sort_unstable();
+    assert_eq!(users, [None, Some("ann")]);
+}
+
+#[tokio::test]
+async fn a_page_of_p2pcf_sends_its_token_with_each_post() {
+    let broker = start(&REQUIRED).await;
+    block(&broker, "eve").await;
+    for (token, error) in [
+        (None, (401, "UNAUTHORIZED")),
+        (Some(RANDOM), (401, "UNAUTHORIZED")),
+        (Some(&*expired()), (401, "INVALID_TOKEN")),
+        (Some(&*user_token("eve")), (403, "USER_BLOCKED")),
+    ] {
+        let answer = post(&broker, token).await;
+        assert_eq!(answer.error(), (error.0, error.1.to_owned()));
+        assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
+    }
+    for method in [Method::GET, Method::OPTIONS] {
+        assert_eq!(Answer::of(broker.request(method, "/p2pcf")).await.status, 200);
+    }
+    assert_eq!(post(&broker, Some(&user_token("ann"))).await.status, 200);
+    let calls = broker.operator("/api/calls-live").await.json();
+    assert_eq!(calls["calls"][0]["members"][0]["user"], "ann");
+    let native = broker.request(Method::POST, "/p2pcf").bearer_auth(user_token("bob")).json(&publish());
+    assert_eq!(Answer::of(native).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_blocked_user_opens_no_socket() {
+    let broker = start(&[USERS]).await;
+    block(&broker, "eve").await;
+    for path in OTHERS.into_iter().chain([AYAME]) {
+        let mut socket = open(&broker, path, &user_token("eve")).await.unwrap();
+        assert_eq!(socket.closed().await, closed(1008, "USER_BLOCKED"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn while_the_keys_cannot_be_fetched_a_socket_is_told_to_try_again() {
+    let signer = Signer::es256();
+    let issuer = FakeIssuer::start(&[]).await;
+    issuer.answer(StatusCode::INTERNAL_SERVER_ERROR, String::new());
+    let url = issuer.url();
+    let broker = start(&[("AUTH_JWKS_URL", &url)]).await;
+    let token = signer.sign(Some("a"), &json!({"sub": "ann", "exp": NOW + 3_600}));
+    let mut socket = open(&broker, OTHERS[2], &token).await.unwrap();
+    assert_eq!(socket.closed().await, closed(1013, "OVERLOADED"));
+}
+
+#[tokio::test]
+async fn a_refused_socket_takes_a_place_like_any_other() {
+    let broker = start(&[USERS, ("SIGNALING_SOCKETS_PER_CLIENT", "1")]).await;
+    let refused = open(&broker, OTHERS[2], &expired()).await.unwrap();
+    let status = open(&broker, OTHERS[2], &expired()).await.err().map(|(status, _)| status);
+    assert_eq!(status, Some(429));
+    drop(refused);
+}
+
+#[tokio::test]
+async fn the_token_in_a_query_of_the_sfu_stays_here() {
+    let sfu = FakeSfu::start().await;
+    let url = sfu.url();
+    let settings = [
+        REQUIRED[0],
+        REQUIRED[1],
+        ("SIGNALING", "sfu"),
+        ("CALLS_APP_ID", SFU_APP),
+        ("CALLS_APP_SECRET", SFU_SECRET),
+        ("CALLS_API_URL", &url),
+    ];
+    let broker = TestBroker::start(&settings).await;
+    let open = async |token: &str| {
+        let path = format!("/partytracks/sessions/new?CreatingSession&correlationId=r&token={token}");
+        Answer::of(broker.request(Method::POST, &path)).await
+    };
+    for token in [RANDOM, &expired()] {
+        assert_eq!(open(token).await.status, 401);
+    }
+    let opened = open(&user_token("ann")).await;
+    assert_eq!(opened.status, 201, "{}", opened.text);
+    let session = opened.json()["sessionId"].as_str().unwrap().to_owned();
+    let cookie = opened.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+    let push = json!({"tracks": [{"location": "local", "trackName": "video", "mid": "0"}]}).to_string();
+    // A page gives its token once, and a call can outlive it.
+    for token in [user_token("ann"), expired()] {
+        let path = format!("/partytracks/sessions/{session}/tracks/new?correlationId=r&token={token}");
+        let request = broker.request(Method::POST, &path).header("cookie", &cookie).body(push.clone());
+        assert_eq!(Answer::of(request).await.status, 200);
+    }
+    let paths: Vec<_> = sfu.history().into_iter().map(|request| request.path).collect();
+    assert!(paths.iter().all(|path| !path.contains("token")), "{paths:?}");
+    assert!(paths[0].ends_with("/sessions/new?CreatingSession&correlationId=r"), "{paths:?}");
+    let mine = broker.operator("/api/grants?user=ann").await.json();
+    assert_eq!(mine["grants"][0]["source"], "sfu", "{mine}");
+    let eve =
+        Answer::of(broker.request(Method::GET, &format!("/partytracks/generate-ice-servers?token={RANDOM}")));
+    assert!(!eve.await.text.contains("username"));
+}
