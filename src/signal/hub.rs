@@ -12,7 +12,8 @@ use tokio::time::Instant;
 use turn_ledger::KeyName;
 use turn_signaling::call::ProtocolName;
 use turn_signaling::dropped::Dropped;
-use turn_signaling::protocol::{Action, Event, Limits, Protocol, Question, SocketId, Upgrade, Webhook};
+use turn_signaling::frame::ParsedFrame;
+use turn_signaling::protocol::{Action, Event, Limits, Protocol, Question, SocketId, Text, Upgrade, Webhook};
 
 use super::backlog::Backlog;
 use super::calls::LiveCalls;
@@ -25,6 +26,7 @@ use crate::telemetry::metrics::Metrics;
 pub struct Hub {
     name: ProtocolName,
     limits: Limits,
+    parser: fn(Text) -> ParsedFrame,
     state: Mutex<State>,
     /// The next deadline may have changed.
     rescheduled: Notify,
@@ -90,9 +92,9 @@ pub enum Effect {
 impl Hub {
     /// A protocol without sockets.
     pub fn new(name: ProtocolName, protocol: Box<dyn Protocol>, shared: Shared) -> Self {
-        let limits = protocol.limits();
+        let (limits, parser) = (protocol.limits(), protocol.parser());
         let state = State { protocol, sockets: HashMap::new(), next_socket: 0, is_draining: false };
-        Self { name, limits, state: Mutex::new(state), rescheduled: Notify::new(), shared }
+        Self { name, limits, parser, state: Mutex::new(state), rescheduled: Notify::new(), shared }
     }
 
     /// The protocol's name.
@@ -103,6 +105,11 @@ impl Hub {
     /// The limits of each socket.
     pub fn limits(&self) -> Limits {
         self.limits
+    }
+
+    /// Parses a frame. It takes no lock, so that a long frame delays no other socket.
+    pub fn parse(&self, text: Text) -> ParsedFrame {
+        (self.parser)(text)
     }
 
     /// Opens a socket.
@@ -197,7 +204,7 @@ impl Hub {
 mod tests {
     use std::net::Ipv4Addr;
 
-    use turn_signaling::protocol::{Closing, Text};
+    use turn_signaling::protocol::Closing;
 
     use super::*;
     use crate::account::testing;
@@ -214,11 +221,11 @@ mod tests {
                     self.0.push(socket);
                     vec![]
                 }
-                Event::Text { socket, text } if text.as_str() == "ask" => {
+                Event::Text { socket, frame } if frame.text.as_str() == "ask" => {
                     vec![Action::Ask { socket, question: Question::Mint { room: "r".into(), user: None } }]
                 }
-                Event::Text { socket, text } => {
-                    vec![Action::Send { to: socket, text }, Action::Ping { to: socket }]
+                Event::Text { socket, frame } => {
+                    vec![Action::Send { to: socket, text: frame.text }, Action::Ping { to: socket }]
                 }
                 Event::Drain => {
                     let close = |socket| Action::Close { socket, close: Closing::DRAIN };
@@ -226,6 +233,10 @@ mod tests {
                 }
                 _ => vec![],
             }
+        }
+
+        fn parser(&self) -> fn(Text) -> ParsedFrame {
+            ParsedFrame::from
         }
 
         fn next_due(&self) -> Option<Duration> {
@@ -259,7 +270,7 @@ mod tests {
     }
 
     fn text(socket: SocketId, text: &'static str) -> Event {
-        Event::Text { socket, text: Text::from(text) }
+        Event::Text { socket, frame: Text::from(text).into() }
     }
 
     #[tokio::test]
@@ -278,6 +289,13 @@ mod tests {
         );
         let _ = hub.take(Event::Closed { socket: a });
         assert!(hub.take(text(a, "ask")).is_empty(), "nobody is there to ask for");
+    }
+
+    #[tokio::test]
+    async fn a_frame_is_parsed_while_the_protocol_is_locked() {
+        let hub = hub();
+        let _locked = hub.lock();
+        assert_eq!(hub.parse("1".into()).text, "1".into());
     }
 
     #[tokio::test]

@@ -13,6 +13,7 @@ use turn_ledger::{GrantId, User};
 
 use crate::call::CallEvent;
 use crate::dropped::Dropped;
+use crate::frame::ParsedFrame;
 
 /// A socket, numbered by the shell. A number is never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -97,7 +98,7 @@ impl Upgrade {
 }
 
 /// What the shell tells a protocol.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Event {
     /// A socket has opened.
     Opened {
@@ -110,13 +111,15 @@ pub enum Event {
     Text {
         /// From this socket.
         socket: SocketId,
-        /// Its content.
-        text: Text,
+        /// As [`Protocol::parser`] has parsed it.
+        frame: ParsedFrame,
     },
     /// A binary frame has arrived. No protocol here uses them, so its content is dropped.
     Binary {
         /// From this socket.
         socket: SocketId,
+        /// Length in bytes.
+        bytes: usize,
     },
     /// A control pong has arrived.
     Pong {
@@ -256,6 +259,9 @@ pub enum Reply {
 pub trait Protocol: fmt::Debug + Send {
     /// Takes one event. `now` is the time since the process started; it never decreases.
     fn step(&mut self, event: Event, now: Duration) -> Vec<Action>;
+
+    /// Parses the frames of this protocol's clients. It is called before [`Self::step`], without the protocol.
+    fn parser(&self) -> fn(Text) -> ParsedFrame;
 
     /// When [`Event::Due`] must come next. `None` while no timer runs.
     fn next_due(&self) -> Option<Duration>;

@@ -53,7 +53,8 @@ impl<P: Protocol> World<P> {
     }
 
     pub(crate) fn send(&mut self, socket: u64, text: &str) {
-        self.step(Event::Text { socket: SocketId(socket), text: text.to_owned().into() });
+        let frame = self.protocol.parser()(text.to_owned().into());
+        self.step(Event::Text { socket: SocketId(socket), frame });
     }
 
     pub(crate) fn end(&mut self, socket: u64) {

@@ -181,10 +181,10 @@ impl Session<'_> {
         }
         Some(match message {
             text @ Message::Text(_) => match Text::new(text.into_data()) {
-                Ok(text) => Ok(Event::Text { socket, text }),
+                Ok(text) => Ok(Event::Text { socket, frame: self.hub.parse(text) }),
                 Err(_) => Err(NOT_TEXT),
             },
-            Message::Binary(_) => Ok(Event::Binary { socket }),
+            Message::Binary(bytes) => Ok(Event::Binary { socket, bytes: bytes.len() }),
             // The library answers pings by itself.
             Message::Ping(_) | Message::Pong(_) => Ok(Event::Pong { socket }),
             Message::Close(_) => return None,

@@ -3,7 +3,7 @@
 
 use super::{assert_next, next_text, refused};
 use crate::support::TestBroker;
-use crate::support::socket_client::SocketClient;
+use crate::support::socket_client::{Got, SocketClient};
 
 const PATH: &str = "/yjs";
 
@@ -56,13 +56,34 @@ async fn a_client_that_reads_nothing_is_closed_and_others_go_on() {
     let broker = start(&[]).await;
     let (mut a, mut slow) = (open(&broker, r#"["r"]"#).await, open(&broker, r#"["r"]"#).await);
     let data = format!(r#""{}""#, "x".repeat(60 * 1024));
-    // More than what the system buffers for a socket, and what waits in the broker.
-    for _ in 0..400 {
-        a.send(&publish("r", &data)).await;
-        next_text(&mut a).await;
+    // More than what the system buffers for a socket, and what waits in the broker. It is more than one socket may send.
+    for _ in 0..20 {
+        let mut sender = open(&broker, "[]").await;
+        for _ in 0..20 {
+            sender.send(&publish("r", &data)).await;
+            next_text(&mut a).await;
+        }
     }
     assert_eq!(slow.closed().await, (1008, "too slow".into()));
     synchronize(&mut a).await;
+}
+
+#[tokio::test]
+async fn a_client_that_sends_too_many_bytes_is_closed_and_others_go_on() {
+    let broker = start(&[]).await;
+    let (mut flood, mut other) = (open(&broker, "[]").await, open(&broker, "[]").await);
+    let long = format!(r#"{{"type":"unsubscribe","topics":["{}"]}}"#, "x".repeat(60 * 1024));
+    let mut got = Got::Ping;
+    for _ in 0..100 {
+        flood.send(&long).await;
+        flood.send(r#"{"type":"ping"}"#).await;
+        got = flood.next().await;
+        if matches!(got, Got::Close(..)) {
+            break;
+        }
+    }
+    assert_eq!(got, Got::Close(1008, "policy violation".into()));
+    synchronize(&mut other).await;
 }
 
 #[tokio::test]

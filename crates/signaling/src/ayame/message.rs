@@ -16,7 +16,7 @@ pub(super) const PING: &str = r#"{"type":"ping"}"#;
 pub(super) const BYE: &str = r#"{"type":"bye"}"#;
 
 /// A message of a client.
-pub(super) enum Message {
+pub(crate) enum Message {
     Register(Box<Register>),
     Offer,
     Answer,
@@ -28,7 +28,7 @@ pub(super) enum Message {
 }
 
 /// The content of `register`. `null` counts as absent.
-pub(super) struct Register {
+pub(crate) struct Register {
     /// 1 to [`ID_MAX`] bytes.
     pub(super) room: Arc<str>,
     /// 1 to [`ID_MAX`] bytes.
@@ -40,7 +40,7 @@ pub(super) struct Register {
 /// What is passed to the application's webhook unread.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct ForWebhook {
+pub(crate) struct ForWebhook {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) signaling_key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

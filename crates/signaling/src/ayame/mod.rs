@@ -35,7 +35,9 @@ use turn_limits::Rate;
 
 use crate::deadlines::Deadlines;
 use crate::dropped::Dropped;
+use crate::frame::{self, ParsedFrame};
 use crate::protocol::{Action, Event, Limits, Protocol, SocketId, Text, Upgrade};
+pub(crate) use message::Message;
 use registration::Orphan;
 use room::Rooms;
 use socket::{Socket, Timer};
@@ -166,8 +168,8 @@ impl Protocol for Ayame {
     fn step(&mut self, event: Event, now: Duration) -> Vec<Action> {
         match event {
             Event::Opened { socket, upgrade } => self.opened(socket, upgrade, now),
-            Event::Text { socket, text } => self.arrived(socket, text, now),
-            Event::Binary { socket } => self.close(socket, closing::BINARY),
+            Event::Text { socket, frame } => self.arrived(socket, frame, now),
+            Event::Binary { socket, .. } => self.close(socket, closing::BINARY),
             // The network answers control pings, even for a page that hangs. So only the message `pong` counts.
             Event::Pong { .. } => {}
             Event::Replied { socket, reply } => self.replied(socket, reply),
@@ -177,6 +179,10 @@ impl Protocol for Ayame {
             Event::Drain => self.drain(),
         }
         std::mem::take(&mut self.actions)
+    }
+
+    fn parser(&self) -> fn(Text) -> ParsedFrame {
+        |text| ParsedFrame::parse(text, |text| frame::Message::Ayame(Message::parse(text)))
     }
 
     fn next_due(&self) -> Option<Duration> {

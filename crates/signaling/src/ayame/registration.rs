@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 use turn_ledger::{GrantId, User};
 
-use super::message::{Message, Register};
+use super::message::Register;
 use super::room::NoPlace;
 use super::socket::{Registration, Stage, State, Timer};
 use super::webhook::{NO_REASON, Verdict};
@@ -130,8 +130,8 @@ impl Ayame {
         let (call, member, user) = (socket.call(), socket.member(), socket.user.clone());
         self.actions.push(Action::Call(CallEvent::Joined { call, member, user, grant }));
         self.send(id, accept);
-        for text in registration.waiting {
-            self.handle(id, Message::parse(text.as_str()), text);
+        for frame in registration.waiting {
+            self.handle(id, frame);
         }
     }
 

@@ -7,11 +7,12 @@ use super::socket::{Registration, State, Timer};
 use super::{Ayame, FRAME_RATE, WAITING_BYTES_MAX, WAITING_FRAMES_MAX, closing};
 use crate::call::CallEvent;
 use crate::dropped::Dropped;
+use crate::frame::{self, ParsedFrame};
 use crate::protocol::{Action, Closing, SocketId, Text};
 
 impl Ayame {
     /// Handles a frame.
-    pub(super) fn arrived(&mut self, id: SocketId, text: Text, now: Duration) {
+    pub(super) fn arrived(&mut self, id: SocketId, frame: ParsedFrame, now: Duration) {
         let Some(socket) = self.sockets.get_mut(&id) else { return };
         if matches!(socket.state, State::Ended) {
             return;
@@ -21,21 +22,28 @@ impl Ayame {
             return self.close(id, closing::TOO_MANY_FRAMES);
         }
         self.deadlines.set((id, Timer::Read), now + self.settings.read_timeout);
-        match Message::parse(text.as_str()) {
-            Ok(Message::Pong) if socket.is_standalone => {}
-            Ok(Message::Pong) => self.deadlines.set((id, Timer::Pong), now + self.settings.pong_timeout),
-            message => self.handle(id, message, text),
+        match &frame.message {
+            frame::Message::Ayame(Ok(Message::Pong)) => {
+                if !socket.is_standalone {
+                    self.deadlines.set((id, Timer::Pong), now + self.settings.pong_timeout);
+                }
+            }
+            _ => self.handle(id, frame),
         }
     }
 
     /// Handles a frame that is not a `pong`, or keeps it until its sender is admitted.
-    pub(super) fn handle(&mut self, id: SocketId, message: Result<Message, Closing>, text: Text) {
+    pub(super) fn handle(&mut self, id: SocketId, frame: ParsedFrame) {
         let Some(socket) = self.sockets.get_mut(&id) else { return };
-        let handled = match &mut socket.state {
-            State::Ended => Ok(()),
-            State::Registering(registration) => registration.keep(text),
-            State::New => message.and_then(|message| self.first_message(id, message)),
-            State::Member => message.and_then(|message| self.member_message(id, &message, text)),
+        let handled = match (&mut socket.state, frame) {
+            (State::Registering(registration), frame) => registration.keep(frame),
+            (State::New, ParsedFrame { message: frame::Message::Ayame(message), .. }) => {
+                message.and_then(|message| self.first_message(id, message))
+            }
+            (State::Member, ParsedFrame { message: frame::Message::Ayame(message), text }) => {
+                message.and_then(|message| self.member_message(id, &message, text))
+            }
+            (State::Ended | State::New | State::Member, _) => Ok(()),
         };
         if let Err(close) = handled {
             match close {
@@ -86,12 +94,12 @@ impl Ayame {
 }
 
 impl Registration {
-    fn keep(&mut self, text: Text) -> Result<(), Closing> {
-        self.waiting_bytes += text.len();
+    fn keep(&mut self, frame: ParsedFrame) -> Result<(), Closing> {
+        self.waiting_bytes += frame.text.len();
         if self.waiting.len() >= WAITING_FRAMES_MAX || self.waiting_bytes > WAITING_BYTES_MAX {
             return Err(closing::TOO_MANY_WAITING);
         }
-        self.waiting.push_back(text);
+        self.waiting.push_back(frame);
         Ok(())
     }
 }

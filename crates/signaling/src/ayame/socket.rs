@@ -9,7 +9,8 @@ use turn_limits::Bucket;
 
 use super::connection_id::ulid;
 use crate::call::{CallName, MemberId, ProtocolName};
-use crate::protocol::{Text, Upgrade, Webhook};
+use crate::frame::ParsedFrame;
+use crate::protocol::{Upgrade, Webhook};
 
 /// One timer of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,7 +70,7 @@ pub(super) struct Registration {
     /// From the application, for the client.
     pub(super) authz_metadata: Option<Box<RawValue>>,
     /// Frames that are handled after the `accept`.
-    pub(super) waiting: VecDeque<Text>,
+    pub(super) waiting: VecDeque<ParsedFrame>,
     /// The bytes of `waiting`.
     pub(super) waiting_bytes: usize,
 }

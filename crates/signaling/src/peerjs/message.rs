@@ -20,7 +20,7 @@ pub(super) const ID_TAKEN: &str = r#"{"type":"ID-TAKEN","payload":{"msg":"ID is 
 /// The type of a message that is passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Offer,
     Answer,
     Candidate,
@@ -29,9 +29,9 @@ pub(super) enum Kind {
 
 /// What a peer asks for.
 #[derive(Debug)]
-pub(super) enum Incoming<'a> {
+pub(crate) enum Incoming {
     /// Pass a message on to another peer.
-    Forward { kind: Kind, dst: String, payload: Option<&'a RawValue> },
+    Forward { kind: Kind, dst: String, payload: Option<Box<RawValue>> },
     /// Free the id.
     Leave,
 }
@@ -41,12 +41,11 @@ struct Parts<'a> {
     #[serde(rename = "type", borrow)]
     kind: Cow<'a, str>,
     dst: Option<String>,
-    #[serde(borrow)]
-    payload: Option<&'a RawValue>,
+    payload: Option<Box<RawValue>>,
 }
 
 /// `None` for a heartbeat, and for a message that no client sends.
-pub(super) fn parse(text: &str) -> Option<Incoming<'_>> {
+pub(super) fn parse(text: &str) -> Option<Incoming> {
     let Parts { kind, dst, payload } = object::parse(text)?;
     let dst = dst.filter(|dst| !dst.is_empty());
     let kind = match kind.as_ref() {

@@ -28,9 +28,11 @@ use serde_json::value::RawValue;
 use turn_limits::{Bucket, Rate};
 
 use crate::dropped::Dropped;
+use crate::frame::{Message, ParsedFrame};
 use crate::liveness::{Liveness, Overdue};
 use crate::protocol::{Action, Closing, Event, Limits, Protocol, SocketId, Text, Upgrade};
-use message::{Incoming, Kind};
+pub(crate) use message::Incoming;
+use message::Kind;
 use waiting::Waiting;
 
 /// Between two control pings. Proxies close a connection on which nothing moves for a minute.
@@ -155,14 +157,16 @@ impl Peerjs {
         is_within
     }
 
-    fn arrived(&mut self, socket: SocketId, text: &Text, now: Duration) {
+    fn arrived(&mut self, socket: SocketId, frame: ParsedFrame, now: Duration) {
         if !self.may_send(socket, now) {
             return;
         }
-        match message::parse(text.as_str()) {
-            Some(Incoming::Forward { kind, dst, payload }) => self.forward(socket, kind, &dst, payload, now),
-            Some(Incoming::Leave) => self.close(socket, LEFT),
-            None => {}
+        match frame.message {
+            Message::Peerjs(Some(Incoming::Forward { kind, dst, payload })) => {
+                self.forward(socket, kind, &dst, payload.as_deref(), now);
+            }
+            Message::Peerjs(Some(Incoming::Leave)) => self.close(socket, LEFT),
+            _ => {}
         }
     }
 
@@ -233,9 +237,9 @@ impl Protocol for Peerjs {
     fn step(&mut self, event: Event, now: Duration) -> Vec<Action> {
         match event {
             Event::Opened { socket, upgrade } => self.opened(socket, &upgrade, now),
-            Event::Text { socket, text } => self.arrived(socket, &text, now),
+            Event::Text { socket, frame } => self.arrived(socket, frame, now),
             // No client sends one. It is ignored, as is JSON that is not a message.
-            Event::Binary { socket } => {
+            Event::Binary { socket, .. } => {
                 self.may_send(socket, now);
             }
             Event::Pong { socket } => {
@@ -250,6 +254,10 @@ impl Protocol for Peerjs {
             Event::Replied { .. } | Event::EndRoom { .. } => {}
         }
         std::mem::take(&mut self.actions)
+    }
+
+    fn parser(&self) -> fn(Text) -> ParsedFrame {
+        |text| ParsedFrame::parse(text, |text| Message::Peerjs(message::parse(text)))
     }
 
     fn next_due(&self) -> Option<Duration> {

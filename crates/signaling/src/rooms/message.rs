@@ -14,7 +14,7 @@ const MESSAGE_MAX: usize = 64 * 1024;
 
 /// A message of a client.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Incoming {
+pub(crate) enum Incoming {
     /// The user's new profile.
     UserUpdate(Box<Profile>),
     /// The user is still there.
@@ -50,7 +50,7 @@ pub(super) enum Incoming {
 /// Why a message, or a socket, is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
-pub(super) enum Refusal {
+pub(crate) enum Refusal {
     /// The message is not a JSON object with a `type`.
     NotJson,
     /// No message has this `type`.

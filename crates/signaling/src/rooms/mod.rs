@@ -23,8 +23,9 @@ use turn_limits::{Bucket, Rate};
 use crate::call::MediaAfter;
 use crate::deadlines::Deadlines;
 use crate::dropped::Dropped;
+use crate::frame::{Message, ParsedFrame};
 use crate::protocol::{Action, Closing, Event, Limits, Protocol, SocketId, Text, Upgrade};
-use message::{Incoming, Refusal};
+pub(crate) use message::{Incoming, Refusal};
 use room::{Arrival, Entry, Room};
 
 /// The longest frame, in bytes. The largest are lines of the client's log, which contain descriptions of whole sessions.
@@ -84,7 +85,7 @@ impl Protocol for Rooms {
         let mut out = Vec::new();
         match event {
             Event::Opened { socket, upgrade } => self.open(socket, upgrade, now, &mut out),
-            Event::Text { socket, text } => self.receive(socket, &text, now, &mut out),
+            Event::Text { socket, frame } => self.receive(socket, frame, now, &mut out),
             Event::Closed { socket } => self.forget(socket),
             Event::Due => self.wake(now, &mut out),
             Event::EndRoom { room } => self.end(&room, &mut out),
@@ -97,6 +98,10 @@ impl Protocol for Rooms {
             }
         }
         out
+    }
+
+    fn parser(&self) -> fn(Text) -> ParsedFrame {
+        |text| ParsedFrame::parse(text, |text| Message::Rooms(Incoming::parse(text)))
     }
 
     fn next_due(&self) -> Option<Duration> {
@@ -153,7 +158,7 @@ impl Rooms {
         self.remove_or_publish(&name, now, out);
     }
 
-    fn receive(&mut self, socket: SocketId, text: &Text, now: Duration, out: &mut Vec<Action>) {
+    fn receive(&mut self, socket: SocketId, frame: ParsedFrame, now: Duration, out: &mut Vec<Action>) {
         let Some(seat) = self.seats.get_mut(&socket) else { return };
         let Some(room) = self.by_name.get_mut(&seat.room) else { return };
         if !seat.messages.take(MESSAGES, now) {
@@ -161,20 +166,21 @@ impl Rooms {
             out.push(Action::Close { socket, close: Closing::POLICY });
             return;
         }
-        let message = match Incoming::parse(text.as_str()) {
-            Ok(message) => message,
-            Err(refusal) => {
+        let message = match frame.message {
+            Message::Rooms(Ok(message)) => message,
+            Message::Rooms(Err(refusal)) => {
                 out.push(Action::Send { to: socket, text: refusal.text() });
                 return;
             }
+            _ => return,
         };
-        if message.is_relayed() && !seat.take_relayed(text.len(), now) {
+        if message.is_relayed() && !seat.take_relayed(frame.text.len(), now) {
             out.push(Action::Dropped(Dropped::Flood));
             out.push(Action::Close { socket, close: Closing::POLICY });
             return;
         }
         let name = Arc::clone(&seat.room);
-        room.answer(&Arc::clone(&seat.user), socket, message, (text, now), out);
+        room.answer(&Arc::clone(&seat.user), socket, message, (&frame.text, now), out);
         self.remove_or_publish(&name, now, out);
     }
 

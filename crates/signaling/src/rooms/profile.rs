@@ -9,7 +9,7 @@ const ID_MAX: usize = 256;
 /// What a user says about itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Profile {
+pub(crate) struct Profile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     transceiver_session_id: Option<SfuId>,
     #[serde(default)]

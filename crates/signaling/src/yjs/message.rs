@@ -1,10 +1,13 @@
 //! The messages. The data of a message pass byte for byte. Pages may encrypt them.
 
 use std::borrow::Cow;
+use std::fmt;
 
+use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
+use super::topics::TOPICS_PER_SOCKET_MAX;
 use crate::object;
 use crate::protocol::Text;
 
@@ -12,11 +15,22 @@ pub(super) const PONG: &str = r#"{"type":"pong"}"#;
 
 /// What a client asks for.
 #[derive(Debug)]
-pub(super) enum Incoming<'a> {
-    Subscribe(Vec<Cow<'a, str>>),
-    Unsubscribe(Vec<Cow<'a, str>>),
-    Publish { topic: Cow<'a, str>, data: Option<&'a RawValue> },
+pub(crate) enum Incoming {
+    Subscribe(Vec<String>),
+    Unsubscribe(Vec<String>),
+    /// More topics than one socket may have.
+    TooManyTopics,
+    Publish(Publish),
     Ping,
+}
+
+/// A message for the subscribers of a topic.
+#[derive(Debug)]
+pub(crate) struct Publish {
+    pub(super) topic: String,
+    pub(super) data: Option<Box<RawValue>>,
+    /// Whether it may be an announcement, which other pages answer with an offer. An encrypted message may be one.
+    pub(super) may_announce: bool,
 }
 
 #[derive(Deserialize)]
@@ -26,7 +40,7 @@ struct Parts<'a> {
     #[serde(borrow)]
     topics: Option<&'a RawValue>,
     #[serde(borrow)]
-    topic: Option<&'a RawValue>,
+    topic: Option<Cow<'a, str>>,
     #[serde(borrow, default, deserialize_with = "even_null")]
     data: Option<&'a RawValue>,
 }
@@ -37,34 +51,53 @@ fn even_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de R
 }
 
 /// `None` for a message that no client sends.
-pub(super) fn parse(text: &str) -> Option<Incoming<'_>> {
+pub(super) fn parse(text: &str) -> Option<Incoming> {
     let Parts { kind, topics, topic, data } = object::parse(text)?;
-    Some(match kind.as_ref() {
-        "subscribe" => Incoming::Subscribe(strings(topics?)?),
-        "unsubscribe" => Incoming::Unsubscribe(strings(topics?)?),
-        "publish" => Incoming::Publish { topic: string(topic?)?, data },
-        "ping" => Incoming::Ping,
-        _ => return None,
-    })
+    match kind.as_ref() {
+        "subscribe" => with_names(topics?, Incoming::Subscribe),
+        "unsubscribe" => with_names(topics?, Incoming::Unsubscribe),
+        "publish" => {
+            let (topic, may_announce) = (topic?.into_owned(), may_announce(data));
+            Some(Incoming::Publish(Publish { topic, data: data.map(ToOwned::to_owned), may_announce }))
+        }
+        "ping" => Some(Incoming::Ping),
+        _ => None,
+    }
 }
 
-/// The strings of an array. Other elements are skipped.
-fn strings(array: &RawValue) -> Option<Vec<Cow<'_, str>>> {
-    let elements: Vec<&RawValue> = serde_json::from_str(array.get()).ok()?;
-    Some(elements.into_iter().filter_map(string).collect())
+/// The message about the topics of an array. Reading stops at the first element that is not a text, and after as many as one socket
+/// may have.
+fn with_names(array: &RawValue, incoming: fn(Vec<String>) -> Incoming) -> Option<Incoming> {
+    let mut names = Vec::new();
+    let read = serde_json::Deserializer::from_str(array.get()).deserialize_seq(Names(&mut names));
+    match read {
+        Ok(()) => Some(incoming(names)),
+        Err(_) if names.len() == TOPICS_PER_SOCKET_MAX => Some(Incoming::TooManyTopics),
+        Err(_) => None,
+    }
 }
 
-#[derive(Deserialize)]
-#[serde(transparent)]
-struct Borrowed<'a>(#[serde(borrow)] Cow<'a, str>);
+struct Names<'n>(&'n mut Vec<String>);
 
-fn string(value: &RawValue) -> Option<Cow<'_, str>> {
-    serde_json::from_str(value.get()).ok().map(|Borrowed(text)| text)
+impl<'de> Visitor<'de> for Names<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("texts")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
+        while let Some(name) = elements.next_element()? {
+            if self.0.len() == TOPICS_PER_SOCKET_MAX {
+                return Err(A::Error::custom("too many"));
+            }
+            self.0.push(name);
+        }
+        Ok(())
+    }
 }
 
-/// Whether a newcomer's first message may be its announcement, which other pages answer with an offer. An encrypted message may
-/// be one.
-pub(super) fn may_announce(data: Option<&RawValue>) -> bool {
+fn may_announce(data: Option<&RawValue>) -> bool {
     #[derive(Deserialize)]
     struct Data<'a> {
         #[serde(rename = "type", borrow)]

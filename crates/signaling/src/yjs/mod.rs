@@ -13,18 +13,18 @@ mod message;
 mod tests;
 pub mod topics;
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use serde_json::value::RawValue;
 use turn_limits::{Bucket, Rate};
 
 use crate::dropped::Dropped;
+use crate::frame::{Message, ParsedFrame};
 use crate::liveness::{Liveness, Overdue};
 use crate::protocol::{Action, Closing, Event, Limits, Protocol, SocketId, Text};
-use message::Incoming;
+pub(crate) use message::Incoming;
+use message::Publish;
 use topics::{Subscriptions, Topics};
 
 /// Between two control pings.
@@ -43,6 +43,18 @@ pub const FRAMES_AT_ONCE_MAX: u32 = 500;
 /// How many messages one socket may publish in a second, in the long run.
 pub const FRAMES_PER_SECOND_MAX: u32 = 50;
 const FRAME_RATE: Rate = Rate::per_second(FRAMES_AT_ONCE_MAX, FRAMES_PER_SECOND_MAX);
+/// How many bytes of frames one socket may send at once. A page that enters a topic with 34 others sends each of them a description and
+/// candidates, of 20,000 bytes together if they are encrypted.
+pub const BYTES_AT_ONCE_MAX: u32 = 2 * 1024 * 1024;
+/// How many bytes of frames one socket may send in a second, in the long run.
+pub const BYTES_PER_SECOND_MAX: u32 = 128 * 1024;
+const BYTE_RATE: Rate = Rate::per_second(BYTES_AT_ONCE_MAX, BYTES_PER_SECOND_MAX);
+/// How many frames the broker sends at once for what one socket publishes: each message to each subscriber. A page that enters a topic
+/// with 34 others publishes some hundred messages, which all of them get.
+pub const SENT_AT_ONCE_MAX: u32 = 32 * 1024;
+/// How many frames the broker sends in a second for what one socket publishes, in the long run.
+pub const SENT_PER_SECOND_MAX: u32 = 2 * 1024;
+const SENT_RATE: Rate = Rate::per_second(SENT_AT_ONCE_MAX, SENT_PER_SECOND_MAX);
 
 /// The sockets and their topics.
 pub struct Yjs {
@@ -58,6 +70,9 @@ struct Socket {
     subscriptions: Subscriptions,
     publishes: Bucket,
     other_frames: Bucket,
+    bytes: Bucket,
+    /// Frames to the subscribers of what it publishes.
+    sent: Bucket,
 }
 
 /// The name of a topic may be its only protection, so only numbers are shown.
@@ -93,50 +108,63 @@ impl Yjs {
         }
     }
 
-    /// `text` is `None` for a binary frame. It is ignored, as is a text that is not a message, but both count against the rate.
-    fn arrived(&mut self, socket: SocketId, text: Option<&Text>, now: Duration) {
+    /// `incoming` is `None` for a binary frame, and for a text that is not a message. They are ignored, but count against the rates.
+    fn arrived(&mut self, socket: SocketId, incoming: Option<Incoming>, bytes: usize, now: Duration) {
         let Some(own) = self.sockets.get_mut(&socket) else { return };
         self.liveness.heard(socket, now);
-        let incoming = text.and_then(|text| message::parse(text.as_str()));
-        let allowance = match &incoming {
-            Some(Incoming::Publish { .. }) => &mut own.publishes,
+        let frames = match &incoming {
+            Some(Incoming::Publish(_)) => &mut own.publishes,
             _ => &mut own.other_frames,
         };
-        if !allowance.take(FRAME_RATE, now) {
-            self.count_dropped(Dropped::Flood);
-            return self.close(socket, Closing::POLICY);
+        if !frames.take(FRAME_RATE, now) || !take(&mut own.bytes, bytes, BYTE_RATE, now) {
+            return self.flooded(socket);
         }
         match incoming {
+            Some(Incoming::TooManyTopics) => self.refuse_topics(socket),
             Some(Incoming::Subscribe(topics)) => self.subscribe(socket, &topics, now),
             Some(Incoming::Unsubscribe(topics)) => {
                 for topic in topics {
                     self.topics.unsubscribe(&mut own.subscriptions, &topic);
                 }
             }
-            Some(Incoming::Publish { topic, data }) => self.publish(socket, &topic, data, now),
+            Some(Incoming::Publish(message)) => self.publish(socket, &message, now),
             Some(Incoming::Ping) => self.send(socket, message::PONG.into()),
             None => {}
         }
     }
 
-    fn subscribe(&mut self, socket: SocketId, topics: &[Cow<'_, str>], now: Duration) {
+    fn subscribe(&mut self, socket: SocketId, topics: &[String], now: Duration) {
         let Some(own) = self.sockets.get_mut(&socket) else { return };
         let mut topics = topics.iter();
         let all =
             topics.try_for_each(|topic| self.topics.subscribe(socket, &mut own.subscriptions, topic, now));
         if all.is_err() {
-            self.count_dropped(Dropped::Subscription);
-            self.close(socket, TOO_MANY_TOPICS);
+            self.refuse_topics(socket);
         }
     }
 
-    fn publish(&mut self, from: SocketId, topic: &str, data: Option<&RawValue>, now: Duration) {
+    fn refuse_topics(&mut self, socket: SocketId) {
+        self.count_dropped(Dropped::Subscription);
+        self.close(socket, TOO_MANY_TOPICS);
+    }
+
+    fn flooded(&mut self, socket: SocketId) {
+        self.count_dropped(Dropped::Flood);
+        self.close(socket, Closing::POLICY);
+    }
+
+    fn publish(&mut self, from: SocketId, message: &Publish, now: Duration) {
+        let Publish { topic, data, may_announce } = message;
         let Some(own) = self.sockets.get_mut(&from) else { return };
-        let recipients = own.subscriptions.recipients(topic, || message::may_announce(data), now);
-        let Some(text) = message::published(topic, data, self.topics.subscribers(topic)) else { return };
+        let recipients = own.subscriptions.recipients(topic, *may_announce, now);
+        let subscribers = self.topics.subscribers(topic);
+        let Some(text) = message::published(topic, data.as_deref(), subscribers) else { return };
         let Ok(to) = self.topics.fan_out(topic, text.len(), recipients, now) else {
             return self.count_dropped(Dropped::FanOut);
         };
+        if !take(&mut own.sent, to.len(), SENT_RATE, now) {
+            return self.flooded(from);
+        }
         for to in to {
             self.send(to, text.clone());
         }
@@ -181,6 +209,10 @@ impl Yjs {
     }
 }
 
+fn take(bucket: &mut Bucket, count: usize, rate: Rate, now: Duration) -> bool {
+    u32::try_from(count).is_ok_and(|count| bucket.take_several(count, rate, now).is_ok())
+}
+
 const TOO_MANY_TOPICS: Closing = Closing { code: 1008, reason: "too many topics, or one is too long" };
 const SILENT: Closing = Closing { code: 1008, reason: "no pong" };
 const TOO_SLOW: Closing = Closing { code: 1008, reason: "too slow" };
@@ -189,8 +221,11 @@ impl Protocol for Yjs {
     fn step(&mut self, event: Event, now: Duration) -> Vec<Action> {
         match event {
             Event::Opened { socket, .. } => self.opened(socket, now),
-            Event::Text { socket, text } => self.arrived(socket, Some(&text), now),
-            Event::Binary { socket } => self.arrived(socket, None, now),
+            Event::Text { socket, frame: ParsedFrame { text, message } } => {
+                let incoming = if let Message::Yjs(incoming) = message { incoming } else { None };
+                self.arrived(socket, incoming, text.len(), now);
+            }
+            Event::Binary { socket, bytes } => self.arrived(socket, None, bytes, now),
             Event::Pong { socket } => self.heard(socket, now),
             Event::Closed { socket } => {
                 self.forget(socket);
@@ -201,6 +236,10 @@ impl Protocol for Yjs {
             Event::Replied { .. } | Event::EndRoom { .. } => {}
         }
         std::mem::take(&mut self.actions)
+    }
+
+    fn parser(&self) -> fn(Text) -> ParsedFrame {
+        |text| ParsedFrame::parse(text, |text| Message::Yjs(message::parse(text)))
     }
 
     fn next_due(&self) -> Option<Duration> {

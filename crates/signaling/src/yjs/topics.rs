@@ -66,15 +66,10 @@ pub(super) enum Recipients {
 impl Subscriptions {
     /// Who gets the next message of this socket on a topic. If two pages enter at once, only the announcement of the
     /// later one reaches the other. So one of them makes an offer, and not both.
-    pub(super) fn recipients(
-        &mut self,
-        topic: &str,
-        may_announce: impl FnOnce() -> bool,
-        now: Duration,
-    ) -> Recipients {
+    pub(super) fn recipients(&mut self, topic: &str, may_announce: bool, now: Duration) -> Recipients {
         let Some(subscription) = self.0.get_mut(topic) else { return Recipients::All };
         let is_first = !std::mem::replace(&mut subscription.has_published, true);
-        if is_first && now <= subscription.since + ANNOUNCE_MAX && may_announce() {
+        if is_first && now <= subscription.since + ANNOUNCE_MAX && may_announce {
             Recipients::UpTo(subscription.order)
         } else {
             Recipients::All

@@ -122,7 +122,8 @@ impl World {
     }
 
     fn send(&mut self, socket: u64, text: &str) {
-        self.step(Event::Text { socket: SocketId(socket), text: text.to_owned().into() });
+        let frame = self.ayame.parser()(text.to_owned().into());
+        self.step(Event::Text { socket: SocketId(socket), frame });
     }
 
     fn end(&mut self, socket: u64) {

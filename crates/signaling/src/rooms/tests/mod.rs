@@ -91,7 +91,8 @@ impl Bench {
     }
 
     fn send_text(&mut self, socket: SocketId, text: String) {
-        self.step(Event::Text { socket, text: text.into() });
+        let frame = self.rooms.parser()(text.into());
+        self.step(Event::Text { socket, frame });
     }
 
     fn disconnect(&mut self, socket: SocketId) {

@@ -21,6 +21,22 @@ fn a_socket_has_128_topics() {
 }
 
 #[test]
+fn a_list_is_read_up_to_its_129th_element() {
+    let names = |count: usize| vec!["r"; count];
+    for list in [subscribe, unsubscribe] {
+        let mut world = World::with(1);
+        world.send(1, &list(&names(128)));
+        assert_eq!(world.take(1), NOTHING);
+        world.send(1, &list(&names(129)));
+        assert_eq!(world.take(1), ["close 1008"]);
+        assert_eq!(world.dropped, [Dropped::Subscription]);
+    }
+    let mut world = World::with(1);
+    world.send(1, &unsubscribe(&names(128)).replace(']', ",5,6]"));
+    assert_eq!(world.take(1), ["close 1008"], "the 129th element is not read as anything else");
+}
+
+#[test]
 fn a_topic_has_1_to_256_characters() {
     let longest = "😀".repeat(256);
     let mut world = World::default();
@@ -80,11 +96,40 @@ fn a_socket_publishes_500_messages_at_once_and_then_50_a_second() {
 }
 
 #[test]
+fn a_socket_sends_2_mib_at_once_and_then_128_kib_a_second() {
+    let frame = "x".repeat(64 * 1024);
+    let mut world = World::with(1);
+    (0..16).for_each(|_| world.send(1, &frame));
+    (0..16).for_each(|_| world.step(Event::Binary { socket: SocketId(1), bytes: frame.len() }));
+    world.advance(Duration::from_secs(1));
+    (0..2).for_each(|_| world.send(1, &frame));
+    assert_eq!(world.take(1), NOTHING);
+    world.send(1, &frame);
+    assert_eq!((world.take(1), world.dropped), (vec!["close 1008".into()], vec![Dropped::Flood]));
+}
+
+#[test]
+fn what_a_socket_publishes_makes_32_768_frames_at_once_and_then_2_048_a_second() {
+    let mut world = World::with(256);
+    let publish_to_all = |world: &mut World, count: usize| {
+        (0..count).for_each(|_| world.send(1, &publish("r", "1")));
+        world.take(256).len()
+    };
+    assert_eq!(publish_to_all(&mut world, 128), 128);
+    world.advance(Duration::from_secs(1));
+    assert_eq!(publish_to_all(&mut world, 8), 8);
+    world.send(2, &publish("r", "1"));
+    assert_eq!(world.take(256).len(), 1, "another socket has an allowance of its own");
+    assert_eq!(publish_to_all(&mut world, 1), 0);
+    assert_eq!((world.take(1).pop(), world.dropped), (Some("close 1008".into()), vec![Dropped::Flood]));
+}
+
+#[test]
 fn a_text_that_is_not_a_message_counts_too() {
     let mut world = World::default();
     world.open(1);
     (0..250).for_each(|_| world.send(1, "no message"));
-    (0..250).for_each(|_| world.step(Event::Binary { socket: SocketId(1) }));
+    (0..250).for_each(|_| world.step(Event::Binary { socket: SocketId(1), bytes: 1 }));
     assert_eq!(world.take(1), NOTHING);
     world.send(1, &subscribe(&["r"]));
     assert_eq!(world.take(1), ["close 1008"]);
