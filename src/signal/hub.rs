@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use turn_ledger::KeyName;
+use turn_ledger::{ClientKey, KeyName};
 use turn_signaling::call::ProtocolName;
 use turn_signaling::dropped::Dropped;
 use turn_signaling::frame::ParsedFrame;
@@ -118,9 +118,10 @@ impl Hub {
         let mut state = self.lock();
         let socket = SocketId(state.next_socket);
         state.next_socket += 1;
+        let client = ClientKey::of(requester.address);
         let open = OpenSocket { outbox: Arc::clone(&outbox), requester: Arc::new(requester) };
         state.sockets.insert(socket, open);
-        let mut effects = self.step(&mut state, Event::Opened { socket, upgrade });
+        let mut effects = self.step(&mut state, Event::Opened { socket, client, upgrade });
         if state.is_draining {
             effects.extend(self.step(&mut state, Event::Drain));
         }

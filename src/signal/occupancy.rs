@@ -55,15 +55,11 @@ impl Occupancy {
         if table.open >= SIGNALING_SOCKETS_MAX {
             return Err(NoPlace::Full);
         }
-        let is_full = |open: &usize, factor| *open >= self.per_client_max.saturating_mul(factor);
-        if table.by_client.full(client, is_full).is_some() {
+        if table.by_client.is_full(client, self.per_client_max) {
             return Err(NoPlace::ClientFull);
         }
         table.open += 1;
-        table.by_client.change(client, |open| {
-            *open += 1;
-            true
-        });
+        table.by_client.add(client);
         Ok(Place { occupancy: Arc::clone(self), client })
     }
 
@@ -92,10 +88,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut table = self.occupancy.lock();
         table.open -= 1;
-        table.by_client.change(self.client, |open| {
-            *open -= 1;
-            *open > 0
-        });
+        table.by_client.remove(self.client);
         drop(table);
         self.occupancy.freed.notify_waiters();
     }

@@ -38,6 +38,30 @@ impl<T: Default> Held<T> {
     }
 }
 
+/// Counts of what clients hold.
+impl Held<usize> {
+    /// Whether a client, or the /48 around it, holds as many as it may: `max`, and a /48 four times as many.
+    pub fn is_full(&self, client: ClientKey, max: usize) -> bool {
+        self.full(client, |count, factor| *count >= max.saturating_mul(factor)).is_some()
+    }
+
+    /// A client holds one more.
+    pub fn add(&mut self, client: ClientKey) {
+        self.change(client, |count| {
+            *count += 1;
+            true
+        });
+    }
+
+    /// A client holds one less.
+    pub fn remove(&mut self, client: ClientKey) {
+        self.change(client, |count| {
+            *count = count.saturating_sub(1);
+            *count > 0
+        });
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,6 +84,12 @@ mod tests {
         change(&mut held, other, 7);
         assert_eq!(full(&held, 3), one.wider(), "the /48 has 12, which is four times 3");
         assert_eq!((held.get(one), held.get(client("192.0.2.1"))), (Some(&2), None));
+        assert!(held.is_full(one, 3) && !held.is_full(one, 4));
+        held.remove(one);
+        held.add(other);
+        assert_eq!((held.get(one), held.get(other)), (Some(&1), Some(&11)));
+        held.add(one);
+        held.remove(other);
         change(&mut held, one, -2);
         change(&mut held, other, -10);
         assert!(held.is_empty());

@@ -1,10 +1,23 @@
 //! A stand-in for the shell, for tests of a protocol. It feeds events into the protocol and collects what each socket receives.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::time::Duration;
+
+use turn_ledger::ClientKey;
 
 use crate::dropped::Dropped;
 use crate::protocol::{Action, Event, Protocol, SocketId};
+
+/// The client of a socket whose test names none: each has an address of its own.
+pub(crate) fn client_of(socket: u64) -> ClientKey {
+    ClientKey::V4(Ipv4Addr::from(u32::try_from(socket).unwrap()))
+}
+
+/// A client by its address.
+pub(crate) fn client(address: &str) -> ClientKey {
+    ClientKey::of(address.parse().unwrap())
+}
 
 #[derive(Debug, Default)]
 pub(crate) struct World<P> {

@@ -5,6 +5,7 @@ mod card;
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{Extension, RawQuery, Request, State};
@@ -28,8 +29,9 @@ use crate::http::{JsonResult, origin};
 use crate::random;
 use crate::request::client_addr::ClientAddr;
 use crate::request::query::parameters;
-use crate::signal::reports::Reports;
+use crate::signal::reports::feedback::NoPlace;
 use crate::signal::reports::store::{QUALITY, REFRESH};
+use crate::signal::reports::{EACH, Reports};
 use card::{BugInfo, NAME_MAX, bounded};
 
 /// The longest form, in bytes. A bug report contains what its page saw.
@@ -75,14 +77,22 @@ async fn limit(
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    reports.take(ClientKey::of(address)).map_err(|retry_in| {
-        let message = "Send fewer reports: ten at once, then one a minute.";
-        ApiError::too_many("Too many reports", message, retry_in)
-    })?;
+    reports.take(ClientKey::of(address)).map_err(too_many)?;
     Ok(next.run(request).await)
 }
 
-async fn bug(State(reports): Sink, headers: HeaderMap, body: Bytes) -> JsonResult<Value> {
+fn too_many(retry_in: Duration) -> ApiError {
+    let message = "Send fewer reports: ten at once, then one a minute.";
+    ApiError::too_many("Too many reports", message, retry_in)
+}
+
+async fn bug(
+    State(reports): Sink,
+    Extension(ClientAddr(address)): Extension<ClientAddr>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> JsonResult<Value> {
+    let client = ClientKey::of(address);
     let form = Form::parse(&headers, body).await?;
     let mut info: BugInfo = parse_json(form.field("info").unwrap_or_default().as_bytes())?;
     let history = if reports.store.is_some() { info.room_history.take() } else { None };
@@ -91,44 +101,63 @@ async fn bug(State(reports): Sink, headers: HeaderMap, body: Bytes) -> JsonResul
     let agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
     let card = card::of_bug(&info, form.field("description"), agent, link.as_deref())?;
     if let Some(history) = history {
-        let kept = reports.on_disk(move |store, now| store.keep(&id, history.get().as_bytes(), now));
+        let kept = reports.on_disk(move |store, now| store.keep(&id, history.get().as_bytes(), client, now));
         kept.await.ok_or_else(ApiError::internal)?;
     }
-    tell(&reports, card)
+    tell(&reports, client, card)
 }
 
-async fn dead_track(State(reports): Sink, body: Bytes) -> JsonResult<Value> {
-    tell(&reports, card::of_dead_track(&parse_json(&body)?, &reports.now().to_string())?)
+async fn dead_track(
+    State(reports): Sink,
+    Extension(ClientAddr(address)): Extension<ClientAddr>,
+    body: Bytes,
+) -> JsonResult<Value> {
+    tell(
+        &reports,
+        ClientKey::of(address),
+        card::of_dead_track(&parse_json(&body)?, &reports.now().to_string())?,
+    )
 }
 
 /// Sends a card, if there is a chat.
-fn tell(reports: &Reports, card: String) -> JsonResult<Value> {
-    match &reports.feedback {
-        Some(feedback) if !feedback.push(card) => Err(ApiError::overloaded()),
-        _ => Ok(Json(json!({ "status": "ok" }))),
-    }
+fn tell(reports: &Reports, client: ClientKey, card: String) -> JsonResult<Value> {
+    let told = reports.feedback.as_ref().map_or(Ok(()), |feedback| feedback.push(client, card));
+    told.map_err(|why| match why {
+        NoPlace::Full => ApiError::overloaded(),
+        NoPlace::ClientFull => too_many(EACH),
+    })?;
+    Ok(Json(json!({ "status": "ok" })))
 }
 
 /// Redirects to the start page, also if the report is not kept.
-async fn call_quality(State(reports): Sink, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
+async fn call_quality(
+    State(reports): Sink,
+    Extension(ClientAddr(address)): Extension<ClientAddr>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, ApiError> {
     let form = Form::parse(&headers, body).await?;
     let issues = form.field("experiencedIssues");
     let issues = issues.ok_or_else(|| ApiError::invalid("Set `experiencedIssues` to true or false."))?;
     let meeting = bounded("meetingId", form.field("meetingId"), 1..=NAME_MAX)?;
     let (issues, version) = (u8::from(issues == "true"), env!("CARGO_PKG_VERSION"));
     let quality = json!({ "experiencedIssues": issues, "version": version, "meetingId": meeting });
-    note(&reports, QUALITY, quality).await;
+    note(&reports, QUALITY, ClientKey::of(address), quality).await;
     Ok((StatusCode::FOUND, [(LOCATION, "/")]).into_response())
 }
 
-async fn refresh(State(reports): Sink) -> StatusCode {
-    if note(&reports, REFRESH, json!({})).await { StatusCode::CREATED } else { StatusCode::OK }
+async fn refresh(State(reports): Sink, Extension(ClientAddr(address)): Extension<ClientAddr>) -> StatusCode {
+    if note(&reports, REFRESH, ClientKey::of(address), json!({})).await {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    }
 }
 
 /// Adds a note with the time. `false` if it is not kept.
-async fn note(reports: &Reports, kind: &'static str, mut note: Value) -> bool {
+async fn note(reports: &Reports, kind: &'static str, client: ClientKey, mut note: Value) -> bool {
     note["at"] = json!(reports.now().to_string());
-    reports.on_disk(move |store, now| store.note(kind, &note.to_string(), now)).await.unwrap_or(false)
+    reports.on_disk(move |store, now| store.note(kind, &note.to_string(), client, now)).await.unwrap_or(false)
 }
 
 async fn debug_info(State(reports): Sink, RawQuery(query): RawQuery) -> Result<impl IntoResponse, ApiError> {

@@ -1,13 +1,15 @@
 //! Cards for a chat: a bounded queue, and attempts for each card until it is accepted, refused, or out of attempts. The URL is a
 //! secret: only its host is logged. Waiting cards are lost when the process ends.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use reqwest::Client;
 use reqwest::header::CONTENT_TYPE;
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::{self, Receiver, Sender};
+use turn_ledger::ClientKey;
+use turn_limits::Held;
 
 use crate::alert::delivery::Message;
 use crate::backoff::RetryPolicy;
@@ -17,16 +19,31 @@ use crate::telemetry::metrics::Metrics;
 
 /// The most cards that wait while one is being delivered.
 pub const CARDS_MAX: usize = 64;
+/// The most of these of one client address. An IPv6 /48 has four times as many.
+pub const CARDS_PER_CLIENT_MAX: usize = CARDS_MAX / 16;
 /// The time limit of one attempt.
 pub const DEADLINE: Duration = Duration::from_secs(5);
+
+/// A card, and the client whose share it counts against.
+type Card = (ClientKey, String);
+
+/// Why a card is not added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoPlace {
+    /// [`CARDS_MAX`] wait.
+    Full,
+    /// As many of this client wait as may.
+    ClientFull,
+}
 
 /// A chat that gets cards.
 #[derive(Debug)]
 pub struct Feedback {
     client: Client,
     url: WebhookUrl,
-    queue: Sender<String>,
-    cards: Mutex<Receiver<String>>,
+    queue: Sender<Card>,
+    cards: Mutex<Receiver<Card>>,
+    held: std::sync::Mutex<Held<usize>>,
     metrics: Arc<Metrics>,
 }
 
@@ -34,16 +51,30 @@ impl Feedback {
     /// `client` must not follow redirects: one of [`crate::http_client::http_client`].
     pub fn new(client: Client, url: WebhookUrl, metrics: Arc<Metrics>) -> Self {
         let (queue, cards) = mpsc::channel(CARDS_MAX);
-        Self { client, url, queue, cards: Mutex::new(cards), metrics }
+        Self { client, url, queue, cards: Mutex::new(cards), held: std::sync::Mutex::default(), metrics }
     }
 
-    /// Adds a card. `false` if too many wait.
-    pub fn push(&self, card: String) -> bool {
-        let has_room = self.queue.try_send(card).is_ok();
-        if !has_room {
+    /// Adds a card of a client, unless too many wait.
+    pub fn push(&self, client: ClientKey, card: String) -> Result<(), NoPlace> {
+        let pushed = self.try_push(client, card);
+        if pushed.is_err() {
             self.metrics.feedback_cards.count("dropped");
         }
-        has_room
+        pushed
+    }
+
+    fn try_push(&self, client: ClientKey, card: String) -> Result<(), NoPlace> {
+        let mut held = self.held();
+        if held.is_full(client, CARDS_PER_CLIENT_MAX) {
+            return Err(NoPlace::ClientFull);
+        }
+        self.queue.try_send((client, card)).map_err(|_| NoPlace::Full)?;
+        held.add(client);
+        Ok(())
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held<usize>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Delivers for ever, one card at a time.
@@ -51,7 +82,8 @@ impl Feedback {
         let remedy = |_: &CallError| "check FEEDBACK_URL and its receiver";
         let message = Message { noun: "card", content: None, host: self.url.host(), remedy };
         let mut cards = self.cards.lock().await;
-        while let Some(card) = cards.recv().await {
+        while let Some((client, card)) = cards.recv().await {
+            self.held().remove(client);
             let outcome = message.deliver(RetryPolicy::default(), || self.send(&card)).await;
             self.metrics.feedback_cards.count(outcome.name());
         }

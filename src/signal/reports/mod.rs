@@ -76,10 +76,10 @@ impl Reports {
     /// which is logged.
     pub async fn on_disk<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Store, Timestamp) -> io::Result<T> + Send + 'static,
+        work: impl FnOnce(&mut Store, Timestamp) -> io::Result<T> + Send + 'static,
     ) -> Option<T> {
         let (store, now) = (Arc::clone(self.store.as_ref()?), self.now());
-        let work = move || work(&store.lock().unwrap_or_else(PoisonError::into_inner), now);
+        let work = move || work(&mut store.lock().unwrap_or_else(PoisonError::into_inner), now);
         // The panic hook has logged a panic.
         let done = tokio::task::spawn_blocking(work).await.ok()?;
         if let Err(error) = &done
@@ -94,7 +94,7 @@ impl Reports {
     pub async fn run(&self, end: &CancellationToken) {
         let sweep = async {
             loop {
-                self.on_disk(Store::sweep).await;
+                self.on_disk(|store, now| store.sweep(now)).await;
                 tokio::time::sleep(SWEEP_INTERVAL).await;
             }
         };

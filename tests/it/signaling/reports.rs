@@ -33,14 +33,25 @@ fn info() -> String {
         .to_string()
 }
 
-async fn post(broker: &TestBroker, path: &str, (kind, body): (String, String)) -> Answer {
+async fn post(broker: &TestBroker, path: &str, form: (String, String)) -> Answer {
+    post_from(broker, "192.0.2.1", path, form).await
+}
+
+/// A POST that the proxy of an address sends.
+async fn post_from(broker: &TestBroker, address: &str, path: &str, (kind, body): (String, String)) -> Answer {
     let client = client_builder().redirect(Policy::none()).user_agent("Firefox").build().unwrap();
     let url = format!("http://{}{path}", broker.address);
-    Answer::of(client.post(url).header("content-type", kind).body(body)).await
+    let request = client.post(url).header("content-type", kind).header("x-forwarded-for", address);
+    Answer::of(request.body(body)).await
 }
 
 async fn report_bug(broker: &TestBroker) -> Answer {
-    post(broker, "/api/bugReport", multipart(&[("info", &info()), ("description", "no sound")])).await
+    report_bug_from(broker, "192.0.2.1").await
+}
+
+async fn report_bug_from(broker: &TestBroker, address: &str) -> Answer {
+    let form = multipart(&[("info", &info()), ("description", "no sound")]);
+    post_from(broker, address, "/api/bugReport", form).await
 }
 
 /// The cards that a chat has received.
@@ -229,19 +240,21 @@ async fn own_pages_send_reports_and_everybody_with_the_uuid_reads_a_kept_one() {
 }
 
 #[tokio::test]
-async fn while_a_chat_does_not_answer_64_cards_wait() {
+async fn while_a_chat_does_not_answer_64_cards_wait_and_4_of_one_address() {
     let chat = FakeWebhook::start(&[Reply::Hang; 8]).await;
     let broker = TestBroker::start(&[REPORTS, ("FEEDBACK_URL", &chat.url())]).await;
     assert_eq!(report_bug(&broker).await.status, 200);
     eventually("the first card", async || !chat.history().is_empty()).await;
-    for _ in 0..64 {
-        broker.advance(60);
-        assert_eq!(report_bug(&broker).await.status, 200);
+    for n in 0..64 {
+        assert_eq!(report_bug_from(&broker, &format!("192.0.2.{}", n / 4)).await.status, 200);
     }
-    let full = report_bug(&broker).await;
+    let full = report_bug_from(&broker, "192.0.2.99").await;
     assert_eq!(full.error(), (503, "OVERLOADED".to_owned()));
+    let share_is_full = report_bug(&broker).await;
+    assert_eq!(share_is_full.error(), (429, "RATE_LIMITED".to_owned()));
+    assert_eq!(share_is_full.header("retry-after"), Some("60"));
     let dropped = broker.metric("turn_broker_feedback_cards_total{outcome=\"dropped\"}").await;
-    assert_eq!(dropped, Some(1));
+    assert_eq!(dropped, Some(2));
 }
 
 #[tokio::test]
@@ -269,4 +282,18 @@ async fn a_directory_that_cannot_be_made_refuses_the_start() {
     let inside = file.join("reports");
     let error = TestBroker::build_error(&[REPORTS, ("REPORTS_DIR", inside.to_str().unwrap())]);
     assert!(error.starts_with("REPORTS_DIR: "), "{error}");
+}
+
+#[tokio::test]
+async fn the_17th_kept_report_of_an_address_replaces_its_first() {
+    let directory = StateDir::new();
+    let broker = TestBroker::start(&[REPORTS, ("REPORTS_DIR", directory.path())]).await;
+    let mut first = None;
+    for n in 0..17 {
+        assert_eq!(report_bug(&broker).await.status, StatusCode::OK, "{n}");
+        first = first.or_else(|| files(directory.path().as_ref()).pop());
+        broker.advance(60);
+    }
+    let files = files(directory.path().as_ref());
+    assert!(files.len() == 16 && !files.contains(&first.unwrap()));
 }

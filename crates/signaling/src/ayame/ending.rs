@@ -1,6 +1,8 @@
 //! Every way in which a socket or a room ends. A socket ends once. When a member ends, its room ends, and the other member
 //! gets `bye`. A standalone socket never gets `bye`, and its media go on without it.
 
+use std::time::Duration;
+
 use super::message::BYE;
 use super::socket::{State, Timer};
 use super::{Ayame, closing, webhook};
@@ -16,10 +18,11 @@ impl Ayame {
     }
 
     /// Handles the end of a socket.
-    pub(super) fn closed(&mut self, id: SocketId) {
+    pub(super) fn closed(&mut self, id: SocketId, now: Duration) {
         self.end(id);
+        let is_told = self.settings.has_disconnect_webhook && self.may_call_webhooks(id, now);
         let Some(socket) = self.sockets.remove(&id) else { return };
-        if self.settings.has_disconnect_webhook {
+        if is_told {
             self.actions.push(Action::TellDisconnected(webhook::disconnected(&socket)));
         }
     }

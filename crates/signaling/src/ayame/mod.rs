@@ -31,7 +31,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use turn_limits::Rate;
+use turn_ledger::ClientKey;
+use turn_limits::{Bucket, PerAddress, Rate};
 
 use crate::deadlines::Deadlines;
 use crate::dropped::Dropped;
@@ -66,6 +67,13 @@ pub const FRAMES_AT_ONCE_MAX: u32 = 1_000;
 /// mouse sends 60.
 pub const FRAMES_PER_SECOND_MAX: u32 = 200;
 const FRAME_RATE: Rate = Rate::per_second(FRAMES_AT_ONCE_MAX, FRAMES_PER_SECOND_MAX);
+/// Sockets of one client address whose webhooks are called at once: all that an office has, twice. An IPv6 /48 has four times as many.
+pub const WEBHOOK_SOCKETS_AT_ONCE_MAX: u32 = 128;
+/// The same in a second, in the long run.
+pub const WEBHOOK_SOCKETS_PER_SECOND_MAX: u32 = 4;
+const WEBHOOK_RATE: Rate = Rate::per_second(WEBHOOK_SOCKETS_AT_ONCE_MAX, WEBHOOK_SOCKETS_PER_SECOND_MAX);
+/// Client addresses with such a rate of their own, half for each address family.
+pub const WEBHOOK_CLIENTS_MAX: usize = 8_192;
 
 /// What the operator has set.
 #[derive(Clone, Debug)]
@@ -105,6 +113,8 @@ pub struct Ayame {
     sockets: BTreeMap<SocketId, Socket>,
     rooms: Rooms,
     orphans: BTreeMap<SocketId, Orphan>,
+    /// Sockets whose webhooks were called.
+    webhooks: PerAddress<Bucket>,
     deadlines: Deadlines<(SocketId, Timer)>,
     /// The actions for the current event. Empty between two events.
     actions: Vec<Action>,
@@ -128,13 +138,14 @@ impl Ayame {
             sockets: BTreeMap::new(),
             rooms: Rooms::default(),
             orphans: BTreeMap::new(),
+            webhooks: PerAddress::new(WEBHOOK_CLIENTS_MAX),
             deadlines: Deadlines::default(),
             actions: Vec::new(),
         }
     }
 
-    fn opened(&mut self, id: SocketId, upgrade: Upgrade, now: Duration) {
-        self.sockets.insert(id, Socket::new(upgrade));
+    fn opened(&mut self, id: SocketId, client: ClientKey, upgrade: Upgrade, now: Duration) {
+        self.sockets.insert(id, Socket::new(client, upgrade));
         self.deadlines.set((id, Timer::Register), now + REGISTER_MAX);
         self.deadlines.set((id, Timer::Read), now + self.settings.read_timeout);
         self.deadlines.set((id, Timer::Ping), now + self.settings.ping_interval);
@@ -155,6 +166,17 @@ impl Ayame {
         }
     }
 
+    /// Whether the webhooks of a socket may be called. It counts once, for both of them.
+    fn may_call_webhooks(&mut self, id: SocketId, now: Duration) -> bool {
+        let Some(socket) = self.sockets.get_mut(&id) else { return false };
+        let may_call = socket.may_call_webhooks || self.webhooks.take(socket.peer, WEBHOOK_RATE, now).is_ok();
+        socket.may_call_webhooks = may_call;
+        if !may_call {
+            self.count_dropped(Dropped::Flood);
+        }
+        may_call
+    }
+
     fn send(&mut self, to: SocketId, text: impl Into<Text>) {
         self.actions.push(Action::Send { to, text: text.into() });
     }
@@ -167,13 +189,13 @@ impl Ayame {
 impl Protocol for Ayame {
     fn step(&mut self, event: Event, now: Duration) -> Vec<Action> {
         match event {
-            Event::Opened { socket, upgrade } => self.opened(socket, upgrade, now),
+            Event::Opened { socket, client, upgrade } => self.opened(socket, client, upgrade, now),
             Event::Text { socket, frame } => self.arrived(socket, frame, now),
             Event::Binary { socket, .. } => self.close(socket, closing::BINARY),
             // The network answers control pings, even for a page that hangs. So only the message `pong` counts.
             Event::Pong { .. } => {}
-            Event::Replied { socket, reply } => self.replied(socket, reply),
-            Event::Closed { socket } => self.closed(socket),
+            Event::Replied { socket, reply } => self.replied(socket, reply, now),
+            Event::Closed { socket } => self.closed(socket, now),
             Event::Due => self.due(now),
             Event::EndRoom { room } => self.end_room(&room),
             Event::Drain => self.drain(),

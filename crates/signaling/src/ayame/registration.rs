@@ -1,5 +1,7 @@
 //! From `register` to `accept` or `reject`: reserve a place, find out who it is, ask the application, mint, admit.
 
+use std::time::Duration;
+
 use serde_json::value::RawValue;
 use turn_ledger::{GrantId, User};
 
@@ -21,7 +23,7 @@ pub(super) struct Orphan {
 
 impl Ayame {
     /// Handles the first `register` of a socket.
-    pub(super) fn register(&mut self, id: SocketId, register: Register) {
+    pub(super) fn register(&mut self, id: SocketId, register: Register, now: Duration) {
         self.deadlines.clear(&(id, Timer::Register));
         let Some(socket) = self.sockets.get_mut(&id) else { return };
         socket.room = register.room;
@@ -46,17 +48,21 @@ impl Ayame {
         let webhook = self.settings.has_authn_webhook.then(|| webhook::authorize(socket, &for_webhook));
         socket.state = State::Registering(Registration { webhook, ..Registration::default() });
         let may_sign_in = self.settings.sign_in != SignIn::Off && socket.user.is_none();
+        let has_webhooks = self.settings.has_authn_webhook || self.settings.has_disconnect_webhook;
+        if has_webhooks && !self.may_call_webhooks(id, now) {
+            return self.reject(id, NO_REASON, closing::TOO_MANY_WEBHOOKS);
+        }
         match for_webhook.signaling_key.filter(|_| may_sign_in) {
             Some(token) => {
                 let question = Question::SignIn(token.into());
                 self.actions.push(Action::Ask { socket: id, question });
             }
-            None => self.identified(id, Ok(None)),
+            None => self.identified(id, Ok(None), now),
         }
     }
 
     /// Goes on once it is known who the client is.
-    fn identified(&mut self, id: SocketId, user: Result<Option<User>, Closing>) {
+    fn identified(&mut self, id: SocketId, user: Result<Option<User>, Closing>, now: Duration) {
         let Some(socket) = self.sockets.get_mut(&id) else { return };
         match user {
             Ok(user) => socket.user = user.or(socket.user.take()),
@@ -72,26 +78,28 @@ impl Ayame {
                 let question = Question::Authorize(webhook);
                 self.actions.push(Action::Ask { socket: id, question });
             }
-            None => self.mint(id),
+            None => self.mint(id, now),
         }
     }
 
     /// Handles the reply to a question.
-    pub(super) fn replied(&mut self, id: SocketId, reply: Reply) {
+    pub(super) fn replied(&mut self, id: SocketId, reply: Reply, now: Duration) {
         let stage = self.registration(id).map(|registration| registration.stage);
         match (stage, reply) {
-            (Some(Stage::SigningIn), Reply::SignedIn(user)) => self.identified(id, user),
-            (Some(Stage::Authorizing), Reply::Authorized(answer)) => self.authorized(id, answer.as_ref()),
+            (Some(Stage::SigningIn), Reply::SignedIn(user)) => self.identified(id, user, now),
+            (Some(Stage::Authorizing), Reply::Authorized(answer)) => {
+                self.authorized(id, answer.as_ref(), now);
+            }
             (Some(Stage::Minting), Reply::Minted { ice_servers, grant }) => {
                 let ice_servers = ice_servers.and_then(|servers| ice::usable(&servers).ok().flatten());
-                self.admit(id, ice_servers.as_deref(), grant);
+                self.admit(id, ice_servers.as_deref(), grant, now);
             }
             (_, Reply::Minted { grant, .. }) => self.minted_for_nobody(id, grant),
             (_, Reply::SignedIn(_) | Reply::Authorized(_)) => {}
         }
     }
 
-    fn authorized(&mut self, id: SocketId, answer: Option<&Text>) {
+    fn authorized(&mut self, id: SocketId, answer: Option<&Text>, now: Duration) {
         let Some(answer) = answer else { return self.reject(id, NO_REASON, closing::WEBHOOK_FAILED) };
         match Verdict::parse(answer.as_str()) {
             Err(_) => self.reject(id, NO_REASON, closing::WEBHOOK_MALFORMED),
@@ -101,17 +109,17 @@ impl Ayame {
                     registration.authz_metadata = authz_metadata;
                 }
                 match ice_servers {
-                    Some(ice_servers) => self.admit(id, Some(&ice_servers), None),
-                    None => self.mint(id),
+                    Some(ice_servers) => self.admit(id, Some(&ice_servers), None, now),
+                    None => self.mint(id, now),
                 }
             }
         }
     }
 
-    fn mint(&mut self, id: SocketId) {
+    fn mint(&mut self, id: SocketId, now: Duration) {
         let Some(socket) = self.sockets.get(&id) else { return };
         if socket.is_without_turn {
-            return self.admit(id, None, None);
+            return self.admit(id, None, None, now);
         }
         let question = Question::Mint { room: socket.room.clone(), user: socket.user.clone() };
         self.actions.push(Action::Ask { socket: id, question });
@@ -120,7 +128,7 @@ impl Ayame {
         }
     }
 
-    fn admit(&mut self, id: SocketId, ice_servers: Option<&RawValue>, grant: Option<GrantId>) {
+    fn admit(&mut self, id: SocketId, ice_servers: Option<&RawValue>, grant: Option<GrantId>, now: Duration) {
         let Some(registration) = self.registration(id).map(std::mem::take) else { return };
         let Some(socket) = self.sockets.get_mut(&id) else { return };
         socket.state = State::Member;
@@ -131,7 +139,7 @@ impl Ayame {
         self.actions.push(Action::Call(CallEvent::Joined { call, member, user, grant }));
         self.send(id, accept);
         for frame in registration.waiting {
-            self.handle(id, frame);
+            self.handle(id, frame, now);
         }
     }
 

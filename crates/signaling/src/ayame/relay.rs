@@ -28,17 +28,17 @@ impl Ayame {
                     self.deadlines.set((id, Timer::Pong), now + self.settings.pong_timeout);
                 }
             }
-            _ => self.handle(id, frame),
+            _ => self.handle(id, frame, now),
         }
     }
 
     /// Handles a frame that is not a `pong`, or keeps it until its sender is admitted.
-    pub(super) fn handle(&mut self, id: SocketId, frame: ParsedFrame) {
+    pub(super) fn handle(&mut self, id: SocketId, frame: ParsedFrame, now: Duration) {
         let Some(socket) = self.sockets.get_mut(&id) else { return };
         let handled = match (&mut socket.state, frame) {
             (State::Registering(registration), frame) => registration.keep(frame),
             (State::New, ParsedFrame { message: frame::Message::Ayame(message), .. }) => {
-                message.and_then(|message| self.first_message(id, message))
+                message.and_then(|message| self.first_message(id, message, now))
             }
             (State::Member, ParsedFrame { message: frame::Message::Ayame(message), text }) => {
                 message.and_then(|message| self.member_message(id, &message, text))
@@ -55,9 +55,9 @@ impl Ayame {
         }
     }
 
-    fn first_message(&mut self, id: SocketId, message: Message) -> Result<(), Closing> {
+    fn first_message(&mut self, id: SocketId, message: Message, now: Duration) -> Result<(), Closing> {
         let Message::Register(register) = message else { return Err(closing::NOT_REGISTERED) };
-        self.register(id, *register);
+        self.register(id, *register, now);
         Ok(())
     }
 

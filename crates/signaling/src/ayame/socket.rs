@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
-use turn_ledger::User;
+use turn_ledger::{ClientKey, User};
 use turn_limits::Bucket;
 
 use super::connection_id::ulid;
@@ -43,6 +43,10 @@ pub(super) struct Socket {
     /// Whether it leaves once it is connected, while its media go on.
     pub(super) is_standalone: bool,
     pub(super) user: Option<User>,
+    /// The client behind it.
+    pub(super) peer: ClientKey,
+    /// Whether its webhooks were counted against the rate of that client.
+    pub(super) may_call_webhooks: bool,
     /// The headers for the webhooks.
     pub(super) headers: Vec<(String, String)>,
     pub(super) allowance: Bucket,
@@ -88,7 +92,7 @@ pub(super) enum Stage {
 }
 
 impl Socket {
-    pub(super) fn new(upgrade: Upgrade) -> Self {
+    pub(super) fn new(peer: ClientKey, upgrade: Upgrade) -> Self {
         let in_query = upgrade.parameter("roomId").filter(|room| !room.is_empty()).map(Into::into);
         let in_request = upgrade.room.clone().filter(|room| !room.is_empty());
         Self {
@@ -99,6 +103,8 @@ impl Socket {
             is_without_turn: upgrade.parameter("turn").is_some_and(is_off),
             is_standalone: false,
             user: upgrade.user,
+            peer,
+            may_call_webhooks: false,
             headers: upgrade.headers,
             allowance: Bucket::default(),
             state: State::New,

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
+use turn_ledger::ClientKey;
 use turn_limits::{Bucket, Rate};
 
 use crate::dropped::Dropped;
@@ -66,6 +67,7 @@ pub struct Peerjs {
 struct Peer {
     id: Arc<str>,
     token: String,
+    client: ClientKey,
     allowance: Bucket,
 }
 
@@ -92,7 +94,7 @@ impl Peerjs {
         }
     }
 
-    fn opened(&mut self, socket: SocketId, upgrade: &Upgrade, now: Duration) {
+    fn opened(&mut self, socket: SocketId, client: ClientKey, upgrade: &Upgrade, now: Duration) {
         let (id, token) = match self.admit(upgrade) {
             Ok(admitted) => admitted,
             Err(refusal) => {
@@ -110,7 +112,8 @@ impl Peerjs {
         for text in self.waiting.take(&id) {
             self.send(socket, text);
         }
-        self.peers.insert(socket, Peer { id, token: token.to_owned(), allowance: Bucket::default() });
+        let peer = Peer { id, token: token.to_owned(), client, allowance: Bucket::default() };
+        self.peers.insert(socket, peer);
     }
 
     /// The id and the token that a peer asks for, if it may have them. Otherwise the message that says why not.
@@ -177,7 +180,7 @@ impl Peerjs {
             self.send(to, text);
         } else if kind != Kind::Leave
             && id::is_id(dst)
-            && !self.waiting.keep(&peer.id, dst, text, kind == Kind::Offer, now)
+            && !self.waiting.keep((&peer.id, peer.client), dst, text, kind == Kind::Offer, now)
         {
             self.actions.push(Action::Dropped(Dropped::NotKept));
         }
@@ -236,7 +239,7 @@ const SILENT: Closing = Closing { code: 1008, reason: "no heartbeat" };
 impl Protocol for Peerjs {
     fn step(&mut self, event: Event, now: Duration) -> Vec<Action> {
         match event {
-            Event::Opened { socket, upgrade } => self.opened(socket, &upgrade, now),
+            Event::Opened { socket, client, upgrade } => self.opened(socket, client, &upgrade, now),
             Event::Text { socket, frame } => self.arrived(socket, frame, now),
             // No client sends one. It is ignored, as is JSON that is not a message.
             Event::Binary { socket, .. } => {

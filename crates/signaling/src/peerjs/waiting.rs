@@ -1,9 +1,12 @@
 //! Messages for ids without a socket. Each message waits for [`WAIT_MAX`] from its arrival. Then its sender is told, and the
-//! message is dropped. Everything is bounded: for each id, for each sender, and in all. What exceeds a bound is dropped.
+//! message is dropped. Everything is bounded: for each id, for each sender, for each client address, and in all. What exceeds a bound is dropped.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
+
+use turn_ledger::ClientKey;
+use turn_limits::Held;
 
 use crate::deadlines::Deadlines;
 use crate::protocol::Text;
@@ -23,10 +26,14 @@ pub const WAITED_IDS_MAX: usize = 4_096;
 pub const MESSAGES_PER_SENDER_MAX: usize = 256;
 /// The most bytes of waiting messages of one sender.
 pub const BYTES_PER_SENDER_MAX: usize = 512 * 1024;
-/// The most ids for which messages of one sender wait. So the 64 sockets of one address can use half of the ids at most.
+/// The most ids for which messages of one sender wait.
 pub const IDS_PER_SENDER_MAX: usize = 32;
-/// The most bytes of waiting messages. The 64 sockets of one address may fill half of it.
+/// The most bytes of waiting messages.
 pub const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// The most ids for which messages of one client address wait. An IPv6 /48 has four times as many.
+pub const IDS_PER_CLIENT_MAX: usize = WAITED_IDS_MAX / 16;
+/// The most bytes of waiting messages of one client address. An IPv6 /48 has four times as many.
+pub const BYTES_PER_CLIENT_MAX: usize = WAITING_BYTES_MAX / 16;
 
 /// The waiting messages.
 #[derive(Debug, Default)]
@@ -35,14 +42,16 @@ pub(super) struct Waiting {
     queues: HashMap<Arc<str>, VecDeque<Message>>,
     /// When the first message of each queue has waited long enough.
     deadlines: Deadlines<Arc<str>>,
-    /// By sender, then by destination. None is empty.
-    senders: HashMap<Arc<str>, BTreeMap<Arc<str>, Amount>>,
+    /// What each sender has sent. None is empty.
+    senders: HashMap<Arc<str>, Sent>,
+    clients: Held<Sent>,
     bytes: usize,
 }
 
 #[derive(Clone, Debug)]
 struct Message {
     src: Arc<str>,
+    client: ClientKey,
     text: Text,
     is_offer: bool,
     arrived: Duration,
@@ -50,10 +59,40 @@ struct Message {
     is_told: bool,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Amount {
-    messages: usize,
+/// The waiting messages of a sender, or of a client.
+#[derive(Debug, Default)]
+struct Sent {
+    /// How many for each destination. None is 0.
+    by_id: BTreeMap<Arc<str>, usize>,
     bytes: usize,
+}
+
+impl Sent {
+    fn add(&mut self, dst: &Arc<str>, bytes: usize) {
+        *self.by_id.entry(Arc::clone(dst)).or_default() += 1;
+        self.bytes += bytes;
+    }
+
+    /// Returns whether anything is left.
+    fn remove(&mut self, dst: &Arc<str>, bytes: usize) -> bool {
+        self.bytes -= bytes;
+        if let Some(messages) = self.by_id.get_mut(dst) {
+            *messages -= 1;
+            if *messages == 0 {
+                self.by_id.remove(dst);
+            }
+        }
+        !self.by_id.is_empty()
+    }
+
+    fn messages(&self) -> usize {
+        self.by_id.values().sum()
+    }
+
+    /// Whether one more message fits.
+    fn fits(&self, dst: &str, bytes: usize, ids_max: usize, bytes_max: usize) -> bool {
+        (self.by_id.contains_key(dst) || self.by_id.len() < ids_max) && self.bytes + bytes <= bytes_max
+    }
 }
 
 /// A sender who must be told that `absent` did not come for its messages.
@@ -67,13 +106,13 @@ impl Waiting {
     /// Keeps a message. `false` if that would exceed a bound.
     pub(super) fn keep(
         &mut self,
-        src: &Arc<str>,
+        (src, client): (&Arc<str>, ClientKey),
         dst: &str,
         text: Text,
         is_offer: bool,
         now: Duration,
     ) -> bool {
-        if !self.has_room(src, dst, text.len()) {
+        if !self.has_room(src, client, dst, text.len()) {
             return false;
         }
         let dst = self.queues.get_key_value(dst).map_or_else(|| dst.into(), |(dst, _)| Arc::clone(dst));
@@ -82,31 +121,36 @@ impl Waiting {
             self.deadlines.set(Arc::clone(&dst), now + WAIT_MAX);
         }
         self.bytes += text.len();
-        let sent = self.senders.entry(Arc::clone(src)).or_default().entry(dst).or_default();
-        sent.messages += 1;
-        sent.bytes += text.len();
-        queue.push_back(Message { src: Arc::clone(src), text, is_offer, arrived: now, is_told: false });
+        self.senders.entry(Arc::clone(src)).or_default().add(&dst, text.len());
+        self.clients.change(client, |sent| {
+            sent.add(&dst, text.len());
+            true
+        });
+        queue.push_back(Message {
+            src: Arc::clone(src),
+            client,
+            text,
+            is_offer,
+            arrived: now,
+            is_told: false,
+        });
         true
     }
 
-    fn has_room(&self, src: &str, dst: &str, bytes: usize) -> bool {
-        let queued = self.queues.get(dst).map_or(Amount::default(), |queue| Amount {
-            messages: queue.len(),
-            bytes: queue.iter().map(|message| message.text.len()).sum(),
+    fn has_room(&self, src: &str, client: ClientKey, dst: &str, bytes: usize) -> bool {
+        let queued = self.queues.get(dst);
+        let queued_bytes: usize = queued.into_iter().flatten().map(|message| message.text.len()).sum();
+        let is_full = |sent: &Sent, factor| {
+            !sent.fits(dst, bytes, IDS_PER_CLIENT_MAX * factor, BYTES_PER_CLIENT_MAX * factor)
+        };
+        let fits_sender = self.senders.get(src).is_none_or(|sent| {
+            sent.fits(dst, bytes, IDS_PER_SENDER_MAX, BYTES_PER_SENDER_MAX)
+                && sent.messages() < MESSAGES_PER_SENDER_MAX
         });
-        let of_sender = self.senders.get(src);
-        let sent = of_sender.map_or(Amount::default(), |sent| Amount {
-            messages: sent.values().map(|sent| sent.messages).sum(),
-            bytes: sent.values().map(|sent| sent.bytes).sum(),
-        });
-        let is_new_to_sender = of_sender.is_none_or(|sent| !sent.contains_key(dst));
-        let ids_of_sender = of_sender.map_or(0, BTreeMap::len);
-        (queued.messages > 0 || self.queues.len() < WAITED_IDS_MAX)
-            && (!is_new_to_sender || ids_of_sender < IDS_PER_SENDER_MAX)
-            && queued.messages < MESSAGES_PER_ID_MAX
-            && queued.bytes + bytes <= BYTES_PER_ID_MAX
-            && sent.messages < MESSAGES_PER_SENDER_MAX
-            && sent.bytes + bytes <= BYTES_PER_SENDER_MAX
+        queued.map_or(self.queues.len() < WAITED_IDS_MAX, |queue| queue.len() < MESSAGES_PER_ID_MAX)
+            && queued_bytes + bytes <= BYTES_PER_ID_MAX
+            && fits_sender
+            && self.clients.full(client, is_full).is_none()
             && self.bytes + bytes <= WAITING_BYTES_MAX
     }
 
@@ -154,16 +198,10 @@ impl Waiting {
     }
 
     fn release(&mut self, dst: &Arc<str>, message: &Message) {
-        self.bytes -= message.text.len();
-        let Some(sent) = self.senders.get_mut(&message.src) else { return };
-        if let Some(amount) = sent.get_mut(dst) {
-            amount.messages -= 1;
-            amount.bytes -= message.text.len();
-            if amount.messages == 0 {
-                sent.remove(dst);
-            }
-        }
-        if sent.is_empty() {
+        let bytes = message.text.len();
+        self.bytes -= bytes;
+        self.clients.change(message.client, |sent| sent.remove(dst, bytes));
+        if self.senders.get_mut(&message.src).is_some_and(|sent| !sent.remove(dst, bytes)) {
             self.senders.remove(&message.src);
         }
     }
@@ -193,13 +231,17 @@ impl Waiting {
         }
         assert_eq!(bytes, self.bytes);
         for (src, sent) in &self.senders {
-            assert!(!sent.is_empty() && sent.len() <= IDS_PER_SENDER_MAX);
-            assert!(sent.values().map(|amount| amount.messages).sum::<usize>() <= MESSAGES_PER_SENDER_MAX);
-            for (dst, amount) in sent {
+            assert!(!sent.by_id.is_empty() && sent.by_id.len() <= IDS_PER_SENDER_MAX);
+            assert!(sent.messages() <= MESSAGES_PER_SENDER_MAX);
+            for (dst, messages) in &sent.by_id {
                 let queue = self.queues.get(dst).into_iter().flatten();
-                let messages = queue.filter(|message| message.src == *src).count();
-                assert!(messages > 0 && messages == amount.messages);
+                let queued = queue.filter(|message| message.src == *src).count();
+                assert!(*messages > 0 && *messages == queued);
             }
         }
+        for message in self.queues.values().flatten() {
+            assert!(self.clients.get(message.client).is_some_and(|sent| sent.bytes >= message.text.len()));
+        }
+        assert!(!self.queues.is_empty() || self.clients.is_empty());
     }
 }

@@ -18,7 +18,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use turn_limits::{Bucket, Rate};
+use turn_ledger::ClientKey;
+use turn_limits::{Bucket, Held, Rate};
 
 use crate::call::MediaAfter;
 use crate::deadlines::Deadlines;
@@ -40,6 +41,8 @@ const USERS_MAX: usize = 8_192;
 const IDS_OF_ROOM_MAX: usize = 1_024;
 /// The same for all rooms.
 const IDS_MAX: usize = 16_384;
+/// The most users of one client address. An IPv6 /48 has four times as many.
+const USERS_PER_CLIENT_MAX: usize = USERS_MAX / 16;
 /// How many messages one socket may send. A client logs its calls to the SFU here, several at once when it enters a large room.
 const MESSAGES: Rate = Rate::per_second(300, 50);
 /// How much of one socket's messages is passed on to others, in KiB. Otherwise one user could fill the queues of all others.
@@ -61,6 +64,26 @@ pub struct Rooms {
     by_name: HashMap<Arc<str>, Room>,
     seats: HashMap<SocketId, Seat>,
     timers: Deadlines<Timer>,
+    out: Out,
+}
+
+/// What a step does apart from changing a room.
+#[derive(Debug, Default)]
+struct Out {
+    /// The actions for the current event. Empty between two events.
+    actions: Vec<Action>,
+    /// How many users of all rooms each client has.
+    users: Held<usize>,
+}
+
+impl Out {
+    fn push(&mut self, action: Action) {
+        self.actions.push(action);
+    }
+
+    fn extend(&mut self, actions: impl IntoIterator<Item = Action>) {
+        self.actions.extend(actions);
+    }
 }
 
 /// Where a socket belongs.
@@ -82,22 +105,22 @@ enum Timer {
 
 impl Protocol for Rooms {
     fn step(&mut self, event: Event, now: Duration) -> Vec<Action> {
-        let mut out = Vec::new();
         match event {
-            Event::Opened { socket, upgrade } => self.open(socket, upgrade, now, &mut out),
-            Event::Text { socket, frame } => self.receive(socket, frame, now, &mut out),
+            Event::Opened { socket, client, upgrade } => self.open(socket, client, upgrade, now),
+            Event::Text { socket, frame } => self.receive(socket, frame, now),
             Event::Closed { socket } => self.forget(socket),
-            Event::Due => self.wake(now, &mut out),
-            Event::EndRoom { room } => self.end(&room, &mut out),
-            Event::Drain => self.drain(&mut out),
+            Event::Due => self.wake(now),
+            Event::EndRoom { room } => self.end(&room),
+            Event::Drain => self.drain(),
             Event::Binary { .. } | Event::Pong { .. } | Event::Replied { .. } => {}
         }
-        for action in &out {
+        let actions = std::mem::take(&mut self.out.actions);
+        for action in &actions {
             if let Action::Close { socket, .. } = action {
                 self.forget(*socket);
             }
         }
-        out
+        actions
     }
 
     fn parser(&self) -> fn(Text) -> ParsedFrame {
@@ -122,17 +145,18 @@ impl Rooms {
     /// No rooms yet.
     pub fn new(settings: Settings) -> Self {
         let (by_name, seats, timers) = (HashMap::new(), HashMap::new(), Deadlines::default());
-        Self { settings, by_name, seats, timers }
+        Self { settings, by_name, seats, timers, out: Out::default() }
     }
 
-    fn open(&mut self, socket: SocketId, upgrade: Upgrade, now: Duration, out: &mut Vec<Action>) {
+    fn open(&mut self, socket: SocketId, client: ClientKey, upgrade: Upgrade, now: Duration) {
         let random = upgrade.random;
-        let Some((name, arrival)) = Arrival::of(socket, upgrade) else {
-            out.push(Action::Close { socket, close: Closing::POLICY });
+        let Some((name, arrival)) = Arrival::of(socket, client, upgrade) else {
+            self.out.push(Action::Close { socket, close: Closing::POLICY });
             return;
         };
         let sum = |of: fn(&Room) -> usize| self.by_name.values().map(of).sum::<usize>();
         let (users, ids) = (sum(Room::len), sum(Room::ids));
+        let has_place = users < USERS_MAX && !self.out.users.is_full(client, USERS_PER_CLIENT_MAX);
         let user = Arc::clone(&arrival.id);
         let room = self.by_name.entry(Arc::clone(&name)).or_insert_with(|| {
             self.timers.set(Timer::Sweep(Arc::clone(&name)), now + self.settings.sweep);
@@ -140,48 +164,48 @@ impl Rooms {
         });
         if room.ids() >= IDS_OF_ROOM_MAX || ids >= IDS_MAX {
             room.forget_absent();
-            out.push(Action::Dropped(Dropped::Forgotten));
+            self.out.push(Action::Dropped(Dropped::Forgotten));
         }
-        match room.enter(arrival, users < USERS_MAX, self.settings, now, out) {
+        match room.enter(arrival, has_place, self.settings, now, &mut self.out) {
             Entry::Entered => {
                 let (messages, relayed) = (Bucket::default(), Bucket::default());
                 self.seats.insert(socket, Seat { room: Arc::clone(&name), user, messages, relayed });
             }
             Entry::Refused(refusal, close) => {
                 if refusal == Refusal::RoomFull {
-                    out.push(Action::Dropped(Dropped::NoPlace));
+                    self.out.push(Action::Dropped(Dropped::NoPlace));
                 }
-                out.push(Action::Send { to: socket, text: refusal.text() });
-                out.push(Action::Close { socket, close });
+                self.out.push(Action::Send { to: socket, text: refusal.text() });
+                self.out.push(Action::Close { socket, close });
             }
         }
-        self.remove_or_publish(&name, now, out);
+        self.remove_or_publish(&name, now);
     }
 
-    fn receive(&mut self, socket: SocketId, frame: ParsedFrame, now: Duration, out: &mut Vec<Action>) {
+    fn receive(&mut self, socket: SocketId, frame: ParsedFrame, now: Duration) {
         let Some(seat) = self.seats.get_mut(&socket) else { return };
         let Some(room) = self.by_name.get_mut(&seat.room) else { return };
         if !seat.messages.take(MESSAGES, now) {
-            out.push(Action::Dropped(Dropped::Flood));
-            out.push(Action::Close { socket, close: Closing::POLICY });
+            self.out.push(Action::Dropped(Dropped::Flood));
+            self.out.push(Action::Close { socket, close: Closing::POLICY });
             return;
         }
         let message = match frame.message {
             Message::Rooms(Ok(message)) => message,
             Message::Rooms(Err(refusal)) => {
-                out.push(Action::Send { to: socket, text: refusal.text() });
+                self.out.push(Action::Send { to: socket, text: refusal.text() });
                 return;
             }
             _ => return,
         };
         if message.is_relayed() && !seat.take_relayed(frame.text.len(), now) {
-            out.push(Action::Dropped(Dropped::Flood));
-            out.push(Action::Close { socket, close: Closing::POLICY });
+            self.out.push(Action::Dropped(Dropped::Flood));
+            self.out.push(Action::Close { socket, close: Closing::POLICY });
             return;
         }
         let name = Arc::clone(&seat.room);
-        room.answer(&Arc::clone(&seat.user), socket, message, (&frame.text, now), out);
-        self.remove_or_publish(&name, now, out);
+        room.answer(&Arc::clone(&seat.user), socket, message, (&frame.text, now), &mut self.out);
+        self.remove_or_publish(&name, now);
     }
 
     /// Forgets a socket. Its user stays.
@@ -192,44 +216,44 @@ impl Rooms {
         }
     }
 
-    fn wake(&mut self, now: Duration, out: &mut Vec<Action>) {
+    fn wake(&mut self, now: Duration) {
         while let Some(timer) = self.timers.pop(now) {
             let (Timer::Sweep(name) | Timer::Publish(name)) = &timer;
             if matches!(timer, Timer::Sweep(_)) {
                 let Some(room) = self.by_name.get_mut(name) else { continue };
-                room.sweep(self.settings.sweep, now, out);
+                room.sweep(self.settings.sweep, now, &mut self.out);
                 room.mark_changed();
                 self.timers.set(timer.clone(), now + self.settings.sweep);
             }
-            self.remove_or_publish(name, now, out);
+            self.remove_or_publish(name, now);
         }
     }
 
-    fn end(&mut self, name: &Arc<str>, out: &mut Vec<Action>) {
+    fn end(&mut self, name: &Arc<str>) {
         if let Some(room) = self.by_name.get_mut(name) {
-            room.end(Closing::normal("room ended"), MediaAfter::Ends, out);
+            room.end(Closing::normal("room ended"), MediaAfter::Ends, &mut self.out);
         }
         self.remove(name);
     }
 
     /// Closes every socket. Users come back to the next process, so their media are not ended.
-    fn drain(&mut self, out: &mut Vec<Action>) {
+    fn drain(&mut self) {
         for room in self.by_name.values_mut() {
-            room.end(Closing::DRAIN, MediaAfter::MayContinue, out);
+            room.end(Closing::DRAIN, MediaAfter::MayContinue, &mut self.out);
         }
         self.by_name.clear();
         self.timers = Deadlines::default();
     }
 
     /// Removes a room without users. Otherwise sends its state if that has changed, now or as soon as it may be sent.
-    fn remove_or_publish(&mut self, name: &Arc<str>, now: Duration, out: &mut Vec<Action>) {
+    fn remove_or_publish(&mut self, name: &Arc<str>, now: Duration) {
         let Some(room) = self.by_name.get_mut(name) else { return };
         if room.len() == 0 {
             self.remove(name);
             return;
         }
         let timer = Timer::Publish(Arc::clone(name));
-        match room.publish(now, out) {
+        match room.publish(now, &mut self.out) {
             Some(at) => self.timers.set(timer, at),
             None => self.timers.clear(&timer),
         }

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Settings;
+use turn_ledger::ClientKey;
+
 use super::message::{Ai, Incoming, Outgoing, Refusal, RoomState, User};
 use super::profile::Profile;
+use super::{Out, Settings};
 use crate::call::{CallEvent, CallName, MediaAfter, MemberId, ProtocolName};
 use crate::dropped::Dropped;
 use crate::protocol::{Action, Closing, SocketId, Text, Upgrade};
@@ -49,6 +51,7 @@ pub(super) struct Room {
 struct Member {
     id: MemberId,
     name: turn_ledger::User,
+    client: ClientKey,
     profile: Profile,
     /// When its last heartbeat came.
     heartbeat: Duration,
@@ -70,6 +73,7 @@ pub(super) struct Arrival {
     /// The user's id: its `_pk`.
     pub(super) id: Arc<str>,
     owner: Owner,
+    pub(super) client: ClientKey,
     member: MemberId,
 }
 
@@ -83,7 +87,7 @@ pub(super) enum Entry {
 
 impl Arrival {
     /// The name of the room, and who arrives. `None` if the room, the id or the user is missing or too long.
-    pub(super) fn of(socket: SocketId, upgrade: Upgrade) -> Option<(Arc<str>, Self)> {
+    pub(super) fn of(socket: SocketId, client: ClientKey, upgrade: Upgrade) -> Option<(Arc<str>, Self)> {
         let made = uuid(upgrade.random);
         let id = match upgrade.parameter("_pk") {
             None | Some("") => made.as_str(),
@@ -93,7 +97,7 @@ impl Arrival {
         let id = is_good.then(|| id.into())?;
         let room = upgrade.room.filter(|room| (1..=ROOM_NAME_MAX).contains(&room.len()))?;
         let owner = Owner { name: upgrade.user?, visitor: upgrade.visitor };
-        Some((room, Self { socket, id, owner, member: MemberId(made.into()) }))
+        Some((room, Self { socket, id, owner, client, member: MemberId(made.into()) }))
     }
 }
 
@@ -128,14 +132,15 @@ impl Room {
     }
 
     /// Lets a socket enter. A user that is already in the room keeps its profile. All others know its id and its name, so a socket of
-    /// another visitor is not this user, also after it has left. `has_place`: all rooms together have room for one more user.
+    /// another visitor is not this user, also after it has left. `has_place`: all rooms together have room for one more user of this
+    /// client.
     pub(super) fn enter(
         &mut self,
         arrival: Arrival,
         has_place: bool,
         settings: Settings,
         now: Duration,
-        out: &mut Vec<Action>,
+        out: &mut Out,
     ) -> Entry {
         let is_anothers = self.owners.get(&arrival.id).is_some_and(|owner| *owner != arrival.owner);
         // Before the sweep, so that a user who comes back in time is not removed.
@@ -154,9 +159,10 @@ impl Room {
         Entry::Entered
     }
 
-    fn add(&mut self, arrival: Arrival, now: Duration, out: &mut Vec<Action>) {
-        let Arrival { socket, id, owner, member } = arrival;
+    fn add(&mut self, arrival: Arrival, now: Duration, out: &mut Out) {
+        let Arrival { socket, id, owner, client, member } = arrival;
         let name = owner.name.clone();
+        out.users.add(client);
         out.push(Action::Call(CallEvent::Joined {
             call: self.call.clone(),
             member: member.clone(),
@@ -166,7 +172,7 @@ impl Room {
         let sockets = vec![socket];
         let profile = Profile::new();
         self.owners.insert(Arc::clone(&id), owner);
-        self.users.insert(id, Member { id: member, name, profile, heartbeat: now, sockets });
+        self.users.insert(id, Member { id: member, name, client, profile, heartbeat: now, sockets });
     }
 
     /// Forgets a socket of a user. The user stays.
@@ -183,7 +189,7 @@ impl Room {
         socket: SocketId,
         message: Incoming,
         (text, now): (&Text, Duration),
-        out: &mut Vec<Action>,
+        out: &mut Out,
     ) {
         let Some(sender) = self.users.get_mut(user) else { return };
         match message {
@@ -214,7 +220,7 @@ impl Room {
         }
     }
 
-    fn mute(&mut self, id: &str, out: &mut Vec<Action>) {
+    fn mute(&mut self, id: &str, out: &mut Out) {
         let Some(target) = self.users.get_mut(id) else { return };
         target.profile.mute();
         target.send(&Outgoing::MuteMic.text(), out);
@@ -227,7 +233,7 @@ impl Room {
     }
 
     /// Removes the users that have been silent for longer than `silence_max`.
-    pub(super) fn sweep(&mut self, silence_max: Duration, now: Duration, out: &mut Vec<Action>) {
+    pub(super) fn sweep(&mut self, silence_max: Duration, now: Duration, out: &mut Out) {
         let is_silent = |member: &Member| member.heartbeat + silence_max < now;
         let silent = self.users.iter().filter(|(_, member)| is_silent(member));
         for id in silent.map(|(id, _)| Arc::clone(id)).collect::<Vec<_>>() {
@@ -236,27 +242,28 @@ impl Room {
     }
 
     /// Removes all users.
-    pub(super) fn end(&mut self, close: Closing, media: MediaAfter, out: &mut Vec<Action>) {
+    pub(super) fn end(&mut self, close: Closing, media: MediaAfter, out: &mut Out) {
         while let Some((_, member)) = self.users.pop_first() {
             self.end_member(member, close, media, out);
         }
     }
 
     /// Removes a user, and tells the others.
-    fn remove(&mut self, id: &Arc<str>, close: Closing, media: MediaAfter, out: &mut Vec<Action>) {
+    fn remove(&mut self, id: &Arc<str>, close: Closing, media: MediaAfter, out: &mut Out) {
         let Some(member) = self.users.remove(id) else { return };
         self.end_member(member, close, media, out);
         self.send_to_others(id, &Outgoing::UserLeftNotification { id }.text(), out);
         self.mark_changed();
     }
 
-    fn end_member(&self, member: Member, close: Closing, media: MediaAfter, out: &mut Vec<Action>) {
+    fn end_member(&self, member: Member, close: Closing, media: MediaAfter, out: &mut Out) {
+        out.users.remove(member.client);
         out.extend(member.sockets.iter().map(|socket| Action::Close { socket: *socket, close }));
         let call = self.call.clone();
         out.push(Action::Call(CallEvent::Left { call, member: member.id, media }));
     }
 
-    fn send_to_others(&self, user: &Arc<str>, text: &Text, out: &mut Vec<Action>) {
+    fn send_to_others(&self, user: &Arc<str>, text: &Text, out: &mut Out) {
         for (_, other) in self.users.iter().filter(|(id, _)| *id != user) {
             other.send(text, out);
         }
@@ -268,7 +275,7 @@ impl Room {
     }
 
     /// Sends the state to all if it has changed and may be sent. Otherwise returns when it may be sent.
-    pub(super) fn publish(&mut self, now: Duration, out: &mut Vec<Action>) -> Option<Duration> {
+    pub(super) fn publish(&mut self, now: Duration, out: &mut Out) -> Option<Duration> {
         if !self.is_changed {
             return None;
         }
@@ -293,7 +300,7 @@ impl Room {
     }
 
     /// The call is connected once two users have media: all media go through one SFU.
-    fn note_connected(&mut self, out: &mut Vec<Action>) {
+    fn note_connected(&mut self, out: &mut Out) {
         let with_media = self.users.values().filter(|user| user.profile.has_media()).count();
         let is_connected = with_media >= 2;
         if is_connected && !self.is_connected {
@@ -304,7 +311,7 @@ impl Room {
 }
 
 impl Member {
-    fn connect(&mut self, socket: SocketId, out: &mut Vec<Action>) {
+    fn connect(&mut self, socket: SocketId, out: &mut Out) {
         if self.sockets.len() >= SOCKETS_PER_USER_MAX {
             let oldest = self.sockets.remove(0);
             out.push(Action::Dropped(Dropped::OldSocket));
@@ -313,7 +320,7 @@ impl Member {
         self.sockets.push(socket);
     }
 
-    fn send(&self, text: &Text, out: &mut Vec<Action>) {
+    fn send(&self, text: &Text, out: &mut Out) {
         out.extend(self.sockets.iter().map(|socket| Action::Send { to: *socket, text: text.clone() }));
     }
 }

@@ -1,4 +1,4 @@
-//! How many sessions one address may open and have. The bounds of an IPv6 /48 are four times those of an address.
+//! How many sessions and tracks one address may open and have. The bounds of an IPv6 /48 are four times those of an address.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,6 +11,8 @@ use super::fault::Fault;
 
 /// Sessions of one address. A page has one, so this is a large office.
 pub const PER_ADDRESS_MAX: usize = 64;
+/// Tracks and data channels of the sessions of one address: a sixteenth of those of all.
+pub const TRACKS_PER_ADDRESS_MAX: usize = super::sessions::TRACKS_MAX / 16;
 /// New sessions of one address. A page that cannot connect asks again after 0.25 to 10 s.
 pub const NEW_SESSIONS: Rate = Rate::per_second(20, 1);
 /// Addresses that have a rate of their own, half for each address family.
@@ -55,6 +57,20 @@ impl Addresses {
     /// The sessions of an address or a group.
     pub(super) fn sessions(&self, key: ClientKey) -> impl Iterator<Item = &SessionId> {
         self.held.get(key).into_iter().flat_map(|row| &row.sessions)
+    }
+
+    /// Whether the sessions of an address, or of its group, have room for so many more tracks.
+    pub(super) fn has_room(
+        &self,
+        address: ClientKey,
+        more: usize,
+        tracks_of: impl Fn(&SessionId) -> usize,
+    ) -> bool {
+        let is_full = |row: &Row, factor| {
+            let tracks: usize = row.sessions.iter().map(&tracks_of).sum();
+            tracks.saturating_add(more) > TRACKS_PER_ADDRESS_MAX.saturating_mul(factor)
+        };
+        self.held.full(address, is_full).is_none()
     }
 
     pub(super) fn reserve(&mut self, address: ClientKey) {

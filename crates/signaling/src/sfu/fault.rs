@@ -36,7 +36,7 @@ pub enum Fault {
         /// When to try again.
         retry_in: Duration,
     },
-    /// The session has as many tracks as it may.
+    /// The session, or its address, has as many tracks as it may.
     TooManyTracks,
     /// The client takes as much as it may at a time.
     TooMuch,
@@ -90,7 +90,9 @@ impl Fault {
                 (429, "too_many_sessions", "This address opens too many sessions.")
             }
             Self::TooFast { .. } => (429, "too_many_requests", "This session makes too many calls."),
-            Self::TooManyTracks => (429, "too_many_tracks", "The session has as many tracks as it may."),
+            Self::TooManyTracks => {
+                (429, "too_many_tracks", "The session, or its address, has as many tracks as it may.")
+            }
             Self::TooMuch => (
                 429,
                 "client_limit_reached",

@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use turn_ledger::ClientKey;
 use turn_limits::{Bucket, Rate};
 
 use crate::dropped::Dropped;
@@ -25,7 +26,7 @@ use crate::liveness::{Liveness, Overdue};
 use crate::protocol::{Action, Closing, Event, Limits, Protocol, SocketId, Text};
 pub(crate) use message::Incoming;
 use message::Publish;
-use topics::{Subscriptions, Topics};
+use topics::{Subscriber, Subscriptions, Topics};
 
 /// Between two control pings.
 pub const PING_INTERVAL: Duration = Duration::from_secs(30);
@@ -65,14 +66,21 @@ pub struct Yjs {
     actions: Vec<Action>,
 }
 
-#[derive(Default)]
 struct Socket {
+    client: ClientKey,
     subscriptions: Subscriptions,
     publishes: Bucket,
     other_frames: Bucket,
     bytes: Bucket,
     /// Frames to the subscribers of what it publishes.
     sent: Bucket,
+}
+
+impl Socket {
+    fn new(client: ClientKey) -> Self {
+        let (publishes, other_frames, bytes, sent) = Default::default();
+        Self { client, subscriptions: Subscriptions::default(), publishes, other_frames, bytes, sent }
+    }
 }
 
 /// The name of a topic may be its only protection, so only numbers are shown.
@@ -97,8 +105,8 @@ impl Default for Yjs {
 }
 
 impl Yjs {
-    fn opened(&mut self, socket: SocketId, now: Duration) {
-        self.sockets.insert(socket, Socket::default());
+    fn opened(&mut self, socket: SocketId, client: ClientKey, now: Duration) {
+        self.sockets.insert(socket, Socket::new(client));
         self.liveness.opened(socket, now);
     }
 
@@ -136,8 +144,9 @@ impl Yjs {
     fn subscribe(&mut self, socket: SocketId, topics: &[String], now: Duration) {
         let Some(own) = self.sockets.get_mut(&socket) else { return };
         let mut topics = topics.iter();
-        let all =
-            topics.try_for_each(|topic| self.topics.subscribe(socket, &mut own.subscriptions, topic, now));
+        let subscriber = Subscriber { socket, client: own.client };
+        let all = topics
+            .try_for_each(|topic| self.topics.subscribe(subscriber, &mut own.subscriptions, topic, now));
         if all.is_err() {
             self.refuse_topics(socket);
         }
@@ -220,7 +229,7 @@ const TOO_SLOW: Closing = Closing { code: 1008, reason: "too slow" };
 impl Protocol for Yjs {
     fn step(&mut self, event: Event, now: Duration) -> Vec<Action> {
         match event {
-            Event::Opened { socket, .. } => self.opened(socket, now),
+            Event::Opened { socket, client, .. } => self.opened(socket, client, now),
             Event::Text { socket, frame: ParsedFrame { text, message } } => {
                 let incoming = if let Message::Yjs(incoming) = message { incoming } else { None };
                 self.arrived(socket, incoming, text.len(), now);

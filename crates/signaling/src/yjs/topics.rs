@@ -1,17 +1,21 @@
-//! Who subscribes to which topic. A topic exists while it has subscribers.
+//! Who subscribes to which topic. A topic exists while it has subscribers, and counts against the share of the client that has
+//! subscribed to it for longest.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use turn_limits::{Bucket, Rate};
+use turn_ledger::ClientKey;
+use turn_limits::{Bucket, Held, Rate};
 
 use crate::protocol::SocketId;
 
 /// The most topics of one socket. A page has one for each document that is open.
 pub const TOPICS_PER_SOCKET_MAX: usize = 128;
-/// The most topics in all. The 64 sockets of one address can have 8,192 at most.
+/// The most topics in all.
 pub const TOPICS_MAX: usize = 10_000;
+/// The most topics of one client address. An IPv6 /48 has four times as many.
+pub const TOPICS_PER_CLIENT_MAX: usize = TOPICS_MAX / 16;
 /// The most subscribers of one topic. A page connects to 34 others at most.
 pub const SUBSCRIBERS_MAX: usize = 256;
 /// The longest name of a topic, in characters.
@@ -27,7 +31,8 @@ const FAN_OUT: Rate = Rate::per_second(FAN_OUT_KIB_AT_ONCE_MAX, FAN_OUT_KIB_PER_
 /// The topics with their subscribers.
 #[derive(Debug, Default)]
 pub(super) struct Topics {
-    topics: HashMap<Arc<str>, Topic>,
+    by_name: HashMap<Arc<str>, Topic>,
+    held: Held<usize>,
     /// The number of subscriptions so far.
     subscriptions: u64,
 }
@@ -35,8 +40,15 @@ pub(super) struct Topics {
 #[derive(Debug, Default)]
 struct Topic {
     /// In the order of their subscriptions.
-    subscribers: BTreeMap<u64, SocketId>,
+    subscribers: BTreeMap<u64, Subscriber>,
     fan_out: Bucket,
+}
+
+/// A socket and its client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Subscriber {
+    pub(super) socket: SocketId,
+    pub(super) client: ClientKey,
 }
 
 /// The topics of one socket.
@@ -77,11 +89,18 @@ impl Subscriptions {
     }
 }
 
+impl Topic {
+    /// The client that it counts against.
+    fn holder(&self) -> Option<ClientKey> {
+        Some(self.subscribers.first_key_value()?.1.client)
+    }
+}
+
 impl Topics {
     /// Subscribes a socket. An existing subscription stays as it is.
     pub(super) fn subscribe(
         &mut self,
-        socket: SocketId,
+        subscriber: Subscriber,
         own: &mut Subscriptions,
         name: &str,
         now: Duration,
@@ -93,17 +112,25 @@ impl Topics {
         if !(1..=TOPIC_CHARS_MAX).contains(&length) || own.0.len() >= TOPICS_PER_SOCKET_MAX {
             return Err(OverBound);
         }
-        let name = match self.topics.get_key_value(name) {
+        let name = match self.by_name.get_key_value(name) {
             Some((_, topic)) if topic.subscribers.len() >= SUBSCRIBERS_MAX => return Err(OverBound),
             Some((name, _)) => Arc::clone(name),
-            None if self.topics.len() >= TOPICS_MAX => return Err(OverBound),
-            None => name.into(),
+            None if self.is_full(subscriber.client) => return Err(OverBound),
+            None => {
+                self.held.add(subscriber.client);
+                name.into()
+            }
         };
         self.subscriptions += 1;
         let order = self.subscriptions;
-        self.topics.entry(Arc::clone(&name)).or_default().subscribers.insert(order, socket);
+        self.by_name.entry(Arc::clone(&name)).or_default().subscribers.insert(order, subscriber);
         own.0.insert(name, Subscription { order, since: now, has_published: false });
         Ok(())
+    }
+
+    /// Whether a client may have no further topic.
+    fn is_full(&self, client: ClientKey) -> bool {
+        self.by_name.len() >= TOPICS_MAX || self.held.is_full(client, TOPICS_PER_CLIENT_MAX)
     }
 
     pub(super) fn unsubscribe(&mut self, own: &mut Subscriptions, name: &str) {
@@ -120,16 +147,26 @@ impl Topics {
     }
 
     fn remove(&mut self, name: &Arc<str>, subscription: &Subscription) {
-        let Some(topic) = self.topics.get_mut(name) else { return };
+        let Some(topic) = self.by_name.get_mut(name) else { return };
+        let before = topic.holder();
         topic.subscribers.remove(&subscription.order);
-        if topic.subscribers.is_empty() {
-            self.topics.remove(name);
+        let after = topic.holder();
+        if after.is_none() {
+            self.by_name.remove(name);
+        }
+        if before != after {
+            if let Some(client) = before {
+                self.held.remove(client);
+            }
+            if let Some(client) = after {
+                self.held.add(client);
+            }
         }
     }
 
     /// The number of subscribers of a topic.
     pub(super) fn subscribers(&self, name: &str) -> usize {
-        self.topics.get(name).map_or(0, |topic| topic.subscribers.len())
+        self.by_name.get(name).map_or(0, |topic| topic.subscribers.len())
     }
 
     /// The recipients of a message with this many bytes, the earliest subscriber first. An error if that exceeds the topic's rate.
@@ -140,19 +177,19 @@ impl Topics {
         recipients: Recipients,
         now: Duration,
     ) -> Result<Vec<SocketId>, OverBound> {
-        let Some(topic) = self.topics.get_mut(name) else { return Ok(vec![]) };
+        let Some(topic) = self.by_name.get_mut(name) else { return Ok(vec![]) };
         let last = match recipients {
             Recipients::All => u64::MAX,
             Recipients::UpTo(order) => order,
         };
-        let to: Vec<_> = topic.subscribers.range(..=last).map(|(_, socket)| *socket).collect();
+        let to: Vec<_> = topic.subscribers.range(..=last).map(|(_, subscriber)| subscriber.socket).collect();
         let kib = u32::try_from((bytes * to.len()).div_ceil(1024)).unwrap_or(u32::MAX);
         topic.fan_out.take_several(kib, FAN_OUT, now).map(|()| to).map_err(|_| OverBound)
     }
 
     /// The number of topics.
     pub(super) fn len(&self) -> usize {
-        self.topics.len()
+        self.by_name.len()
     }
 }
 
@@ -164,7 +201,8 @@ impl Topics {
         for (socket, own) in sockets {
             assert!(own.0.len() <= TOPICS_PER_SOCKET_MAX);
             for (name, subscription) in &own.0 {
-                assert_eq!(self.topics[name].subscribers.get(&subscription.order), Some(&socket));
+                let subscriber = self.by_name[name].subscribers.get(&subscription.order);
+                assert_eq!(subscriber.map(|subscriber| subscriber.socket), Some(socket));
                 subscriptions += 1;
             }
         }
@@ -172,7 +210,13 @@ impl Topics {
             assert!((1..=SUBSCRIBERS_MAX).contains(&topic.subscribers.len()));
             topic.subscribers.len()
         };
-        assert_eq!(self.topics.values().map(of_topic).sum::<usize>(), subscriptions);
-        assert!(self.topics.len() <= TOPICS_MAX);
+        assert_eq!(self.by_name.values().map(of_topic).sum::<usize>(), subscriptions);
+        assert!(self.by_name.len() <= TOPICS_MAX);
+        let mut held = BTreeMap::<ClientKey, usize>::new();
+        for client in self.by_name.values().filter_map(Topic::holder) {
+            *held.entry(client).or_default() += 1;
+        }
+        assert!(held.iter().all(|(client, count)| self.held.get(*client) == Some(count)));
+        assert!(!held.is_empty() || self.held.is_empty());
     }
 }

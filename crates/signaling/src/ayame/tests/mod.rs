@@ -13,13 +13,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use serde_json::value::RawValue;
-use turn_ledger::{GrantId, User};
+use turn_ledger::{ClientKey, GrantId, User};
 
 use super::connection_id::ulid;
 use super::{Ayame, AyameSettings, SignIn};
 use crate::call::{CallEvent, MediaAfter, MemberId};
 use crate::dropped::Dropped;
 use crate::protocol::{Action, Event, Protocol, Question, Reply, SocketId, Upgrade, Webhook};
+use crate::world::{client, client_of};
 
 const NOTHING: [&str; 0] = [];
 const NOBODY: [u64; 0] = [];
@@ -116,9 +117,13 @@ impl World {
         self.open_with(socket, Upgrade::default());
     }
 
+    fn open_from(&mut self, socket: u64, client: ClientKey) {
+        self.step(Event::Opened { socket: SocketId(socket), client, upgrade: Upgrade::default() });
+    }
+
     fn open_with(&mut self, socket: u64, upgrade: Upgrade) {
         let upgrade = Upgrade { random: socket.into(), ..upgrade };
-        self.step(Event::Opened { socket: SocketId(socket), upgrade });
+        self.step(Event::Opened { socket: SocketId(socket), client: client_of(socket), upgrade });
     }
 
     fn send(&mut self, socket: u64, text: &str) {

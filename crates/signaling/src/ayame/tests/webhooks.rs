@@ -212,3 +212,36 @@ fn a_client_that_sends_pongs_outlasts_a_slow_webhook() {
     world.mint(1);
     assert_eq!(world.received(1), [accept(1, false)]);
 }
+
+/// The sockets of one address that open and end at once. Each has called as many webhooks as it may.
+fn webhook_calls(world: &mut World, sockets: std::ops::Range<u64>, address: &str, registers: bool) -> usize {
+    let before = world.told.len();
+    let mut asked = 0;
+    for socket in sockets {
+        world.open_from(socket, client(address));
+        if registers {
+            world.send(socket, &register(&socket.to_string()));
+        }
+        asked += world.questions.drain(..).len();
+        world.end(socket);
+    }
+    asked + world.told.len() - before
+}
+
+#[test]
+fn the_webhooks_of_an_address_are_called_for_128_sockets_at_once_and_then_4_a_second() {
+    let mut world = with_webhooks();
+    assert_eq!(webhook_calls(&mut world, 0..200, "192.0.2.1", true), 256, "both webhooks of 128 sockets");
+    assert_eq!(
+        world.received(199),
+        [r#"{"reason":"InternalServerError","type":"reject"}"#, "close 1000 too many registrations"]
+    );
+    assert_eq!(world.dropped, [Dropped::Flood; 2 * 72]);
+    world.now += Duration::from_secs(1);
+    assert_eq!(webhook_calls(&mut world, 200..300, "192.0.2.1", false), 4, "sockets that never register");
+    assert_eq!(webhook_calls(&mut world, 300..301, "192.0.2.2", true), 2, "another address");
+    let of_one_48 = (1..=5).map(|site| {
+        webhook_calls(&mut world, 1000 * site..1000 * site + 200, &format!("2001:db8:1:{site}::1"), true)
+    });
+    assert_eq!(of_one_48.collect::<Vec<_>>(), [256, 256, 256, 256, 0]);
+}

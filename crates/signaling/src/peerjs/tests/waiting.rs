@@ -161,3 +161,42 @@ impl World {
         arrived
     }
 }
+
+#[test]
+fn messages_of_an_address_wait_for_256_ids_and_those_of_a_48_for_four_times_as_many() {
+    let mut world = World::new();
+    let mut socket = 0;
+    let mut waited_by = |world: &mut World, address: &str| {
+        let before = world.protocol.waiting.ids();
+        for _ in 0..9 {
+            socket += 1;
+            world.open_from(socket, client(address));
+            (0..32).for_each(|n| world.send(socket, &offer(&format!("absent-{socket}-{n}"), 1)));
+        }
+        world.protocol.waiting.ids() - before
+    };
+    assert_eq!(waited_by(&mut world, "192.0.2.1"), 256);
+    let of_one_48 = (1..=5).map(|site| waited_by(&mut world, &format!("2001:db8:1:{site}::1")));
+    assert_eq!(of_one_48.collect::<Vec<_>>(), [256, 256, 256, 256, 0]);
+    assert_eq!(waited_by(&mut world, "192.0.2.2"), 256, "another address");
+    world.send(1, &offer("absent-1-0", 2));
+    assert_eq!(world.dropped.len(), 32 + 4 * 32 + 288 + 32, "a waited id takes no further place");
+    world.advance_secs(5);
+    assert_eq!(waited_by(&mut world, "192.0.2.1"), 256);
+}
+
+#[test]
+fn an_address_has_4_mib_of_waiting_messages() {
+    let mut world = World::new();
+    let padded = |dst: String| {
+        offer(&dst, 1).replace("{\"n\":1}", &format!("{{\"n\":\"{}\"}}", "x".repeat(255 * 1024)))
+    };
+    for socket in 1..=10 {
+        world.open_from(socket, client("192.0.2.1"));
+        (0..2).for_each(|n| world.send(socket, &padded(format!("absent-{socket}-{n}"))));
+    }
+    assert_eq!((world.protocol.waiting.messages(), world.dropped.len()), (16, 4));
+    world.open_from(11, client("192.0.2.2"));
+    world.send(11, &padded("absent".to_owned()));
+    assert_eq!(world.protocol.waiting.messages(), 17, "another address");
+}

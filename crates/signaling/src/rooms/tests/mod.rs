@@ -8,13 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use turn_ledger::User;
+use turn_ledger::{ClientKey, User};
 
 use super::room::Room;
 use super::{Rooms, Settings};
 use crate::call::CallEvent;
 use crate::dropped::Dropped;
 use crate::protocol::{Action, Closing, Event, Protocol, SocketId, Upgrade};
+use crate::world::{client, client_of};
 
 const SETTINGS: Settings = Settings { members_max: 64, sweep: Duration::from_secs(15) };
 /// No frames.
@@ -33,6 +34,8 @@ struct Bench {
     rooms: Rooms,
     now: Duration,
     sockets: u64,
+    /// The client of the sockets that are opened. `None`: each has its own.
+    client: Option<ClientKey>,
     open: BTreeSet<SocketId>,
     frames: BTreeMap<SocketId, Vec<Value>>,
     closes: BTreeMap<SocketId, Closing>,
@@ -47,6 +50,7 @@ impl Bench {
             rooms: Rooms::new(settings),
             now: Duration::from_secs(100),
             sockets: 0,
+            client: None,
             open: BTreeSet::new(),
             frames: BTreeMap::new(),
             closes: BTreeMap::new(),
@@ -70,7 +74,8 @@ impl Bench {
         let socket = SocketId(self.sockets);
         let random = u128::from(self.sockets) << 96 | 0xabcd;
         self.open.insert(socket);
-        self.step(Event::Opened { socket, upgrade: Upgrade { random, ..upgrade } });
+        let client = self.client.unwrap_or_else(|| client_of(self.sockets));
+        self.step(Event::Opened { socket, client, upgrade: Upgrade { random, ..upgrade } });
         socket
     }
 

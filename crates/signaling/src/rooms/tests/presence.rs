@@ -364,3 +364,27 @@ fn a_drain_closes_all_sockets_and_lets_media_continue() {
     assert_eq!(bench.calls.iter().filter(|event| media(event)).count(), 2);
     bench.assert_empty();
 }
+
+#[test]
+fn an_address_has_512_users_and_a_48_four_times_as_many() {
+    let mut bench = Bench::new(SETTINGS);
+    let mut users = 0;
+    let mut fill = |bench: &mut Bench, address: &str| {
+        bench.client = Some(client(address));
+        (0..520)
+            .filter(|_| {
+                users += 1;
+                let socket = bench.open_in(&format!("room {}", users / 50), &users.to_string(), "ann");
+                let is_in = bench.close_of(socket).is_none();
+                bench.disconnect(socket);
+                is_in
+            })
+            .count()
+    };
+    assert_eq!(fill(&mut bench, "192.0.2.1"), 512);
+    assert_eq!(bench.dropped, [Dropped::NoPlace; 8]);
+    let of_one_48 = (1..=5).map(|site| fill(&mut bench, &format!("2001:db8:1:{site}::1")));
+    assert_eq!(of_one_48.collect::<Vec<_>>(), [512, 512, 512, 512, 0]);
+    bench.pass(SECOND * 31);
+    assert_eq!(fill(&mut bench, "192.0.2.1"), 512, "users that have gone free their places");
+}

@@ -31,6 +31,10 @@ impl Sessions {
         if session.size().saturating_add(more) > PER_SESSION_MAX {
             return Err(Fault::TooManyTracks);
         }
+        let size_of = |id: &SessionId| self.rows.get(id).map_or(0, Session::size);
+        if !self.addresses.has_room(session.address(), more, size_of) {
+            return Err(Fault::TooManyTracks);
+        }
         if self.tracks.saturating_add(more) > TRACKS_MAX {
             return Err(Fault::Full);
         }

@@ -509,3 +509,38 @@ fn a_full_table_refuses_unless_a_session_has_no_media() {
     table.open("more", Some("r"), more).unwrap();
     assert!(table.sessions.knows(&id("s0")) && table.sessions.len() == SESSIONS_MAX);
 }
+
+#[test]
+fn the_sessions_of_an_address_have_8192_tracks_and_those_of_a_48_four_times_as_many() {
+    let mut table = Table::default();
+    let fill = |table: &mut Table, name: &str, address: &str| {
+        let address = ClientKey::of(address.parse().unwrap());
+        for n in 0..32 {
+            let name = format!("{name}{n}");
+            table.now += secs(1);
+            table.open(&name, Some("r"), Caller { address, ..caller(1) }).unwrap();
+            let wanted = push(PER_SESSION_MAX);
+            table.sessions.check_request(&id(&name), wanted.clone())?;
+            table.sessions.answered(
+                &id(&name),
+                &wanted,
+                &tracks(&(0..PER_SESSION_MAX).collect::<Vec<_>>()),
+                table.now,
+            );
+        }
+        let last = id(&format!("{name}31"));
+        table.sessions.closed(&last, &tracks(&[0]), table.now);
+        assert!(table.sessions.check_request(&last, push(1)).is_ok());
+        table.sessions.answered(&last, &push(1), &tracks(&[0]), table.now);
+        table.open(&format!("{name}-more"), Some("r"), Caller { address, ..caller(1) }).unwrap();
+        table.sessions.check_request(&id(&format!("{name}-more")), push(1)).map(drop)
+    };
+    assert_eq!(fill(&mut table, "a", "203.0.113.1"), Err(Fault::TooManyTracks));
+    for site in 1..=4 {
+        let name = format!("b{site}-");
+        assert_eq!(fill(&mut table, &name, &format!("2001:db8:1:{site}::1")), Err(Fault::TooManyTracks));
+    }
+    assert_eq!(fill(&mut table, "c", "2001:db8:1:5::1"), Err(Fault::TooManyTracks), "the /48 is full");
+    table.open("d", Some("r"), caller(2)).unwrap();
+    assert!(table.sessions.check_request(&id("d"), push(1)).is_ok(), "another address");
+}

@@ -81,6 +81,56 @@ fn there_are_10_000_topics() {
 }
 
 #[test]
+fn an_address_has_625_topics_and_a_48_four_times_as_many() {
+    let mut world = World::default();
+    let mut socket = 0;
+    let mut fill = |world: &mut World, address: &str| {
+        let before = world.protocol.topics.len();
+        for _ in 0..5 {
+            socket += 1;
+            world.open_from(socket, client(address));
+            for n in 0..128 {
+                world.send(socket, &subscribe(&[&format!("{socket}-{n}")]));
+            }
+            // A socket that was refused keeps no topics.
+            if world.closed.contains(&socket) {
+                world.open_from(socket, client(address));
+                (0..113).for_each(|n| world.send(socket, &subscribe(&[&format!("{socket}-{n}")])));
+            }
+        }
+        world.protocol.topics.len() - before
+    };
+    assert_eq!(fill(&mut world, "192.0.2.1"), 625);
+    for site in 1..=4 {
+        assert_eq!(fill(&mut world, &format!("2001:db8:1:{site}::1")), 625);
+    }
+    world.open_from(1_000, client("2001:db8:1:5::1"));
+    world.send(1_000, &subscribe(&["more"]));
+    assert_eq!(world.take(1_000), ["close 1008"], "the /48 has 2,500");
+    world.open_from(1_001, client("192.0.2.2"));
+    world.send(1_001, &subscribe(&["more", "1-0"]));
+    assert_eq!(world.take(1_001), NOTHING, "another address");
+}
+
+#[test]
+fn a_topic_counts_against_its_earliest_subscriber() {
+    let mut world = World::default();
+    for (socket, address) in [(1, "192.0.2.1"), (2, "192.0.2.2"), (3, "192.0.2.2")] {
+        world.open_from(socket, client(address));
+        world.send(socket, &subscribe(&["r"]));
+    }
+    let check = |world: &World| {
+        let sockets = world.protocol.sockets.iter().map(|(socket, own)| (*socket, &own.subscriptions));
+        world.protocol.topics.check(sockets);
+    };
+    check(&world);
+    for socket in 1..=3 {
+        world.end(socket);
+        check(&world);
+    }
+}
+
+#[test]
 fn a_socket_publishes_500_messages_at_once_and_then_50_a_second() {
     let mut world = World::with(1);
     (0..500).for_each(|_| world.send(1, &publish("r", "1")));

@@ -11,6 +11,8 @@ use std::time::Duration;
 use super::Yjs;
 use crate::dropped::Dropped;
 use crate::protocol::{Action, Event, Protocol, SocketId, Upgrade};
+use crate::world::{client, client_of};
+use turn_ledger::ClientKey;
 
 const NOTHING: [&str; 0] = [];
 
@@ -29,7 +31,11 @@ impl World {
     }
 
     fn open(&mut self, socket: u64) {
-        self.step(Event::Opened { socket: SocketId(socket), upgrade: Upgrade::default() });
+        self.open_from(socket, client_of(socket));
+    }
+
+    fn open_from(&mut self, socket: u64, client: ClientKey) {
+        self.step(Event::Opened { socket: SocketId(socket), client, upgrade: Upgrade::default() });
     }
 
     /// Which of the sockets have received something since the last look.
