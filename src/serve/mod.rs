@@ -32,10 +32,10 @@ use crate::telemetry::log::Throttle;
 mod peers;
 mod socket;
 
-pub use peers::SOCKETS_PER_PEER_MAX;
 use peers::{Peers, Slot};
+pub use peers::{SOCKETS_PER_PEER_MAX, UNREAD_PER_PEER_MAX};
 pub use socket::{KEEP_ALIVE, LINGER_BYTES_MAX, LINGER_MAX, STALL_MAX};
-use socket::{Progress, TimedSocket};
+use socket::{Occupies, Progress, TimedSocket};
 
 /// The longest request line with headers, and the largest read buffer of one connection. A head that never ends occupies no
 /// more than that. Bytes.
@@ -207,6 +207,16 @@ impl Connection {
     }
 }
 
+impl Occupies for (OwnedSemaphorePermit, Slot) {
+    fn is_counted(&self) -> bool {
+        self.1.is_counted()
+    }
+
+    fn stalled(&self) {
+        self.1.stalled();
+    }
+}
+
 /// How long a connection may stay idle after a response.
 #[derive(Clone)]
 struct KeepAlive {
@@ -229,14 +239,15 @@ async fn serve_one(
     let has_body = !request.body().is_end_stream();
     request.extensions_mut().insert(ConnectInfo(peer));
     request.extensions_mut().insert(keep_alive.progress.begin_service(has_body));
-    let mut response = router.oneshot(request).await;
-    match &mut response {
-        Ok(upgrade) if upgrade.status() == StatusCode::SWITCHING_PROTOCOLS => {
-            keep_alive.progress.begin_upgraded(upgrade.extensions_mut().remove());
-        }
-        _ => keep_alive.progress.end_service(keep_alive.span()),
+    let Ok(mut response) = router.oneshot(request).await;
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        keep_alive.progress.begin_upgraded(response.extensions_mut().remove());
+    } else {
+        // A body without a length is made while it is sent, so only a small part of it waits.
+        let bytes = response.body().size_hint().exact().unwrap_or(0);
+        keep_alive.progress.end_service(keep_alive.span(), usize::try_from(bytes).unwrap_or(usize::MAX));
     }
-    response
+    Ok(response)
 }
 
 /// Reads Cloudflare's own count at intervals.

@@ -1,6 +1,9 @@
 //! The open sockets of each peer. A peer that is not a trusted proxy may have at most [`SOCKETS_PER_PEER_MAX`]. If it opens
 //! one more, its longest-idle socket is closed, so a health check from an address at its limit is still served. A socket whose
 //! request is being handled is not idle. Only open sockets have rows, so the bound on sockets bounds the table.
+//!
+//! The same table bounds what the broker keeps for a peer that does not read: [`UNREAD_PER_PEER_MAX`]. If it is more, the connections
+//! with its oldest unread responses are closed.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -9,7 +12,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::socket::Progress;
+use super::socket::{Progress, SYSTEM_BYTES};
 use crate::clock::Clock;
 use crate::telemetry::log::Throttle;
 use crate::telemetry::metrics::Metrics;
@@ -18,6 +21,10 @@ use turn_limits::Held;
 
 /// The most open sockets of one IPv4 address, or of one IPv6 /64.
 pub const SOCKETS_PER_PEER_MAX: usize = 256;
+/// The most unread bytes of responses to one IPv4 address, or to one IPv6 /64: what waits to be written, and the system's buffers.
+pub const UNREAD_PER_PEER_MAX: usize = 8_000_000;
+// A peer with as many sockets as it may have does not exceed it with the system's buffers alone.
+const _: () = assert!(SOCKETS_PER_PEER_MAX * SYSTEM_BYTES < UNREAD_PER_PEER_MAX);
 /// Peers at their limit log at most one line in this time.
 const LOG_WINDOW: Duration = Duration::from_secs(10);
 
@@ -64,6 +71,14 @@ impl Peers {
         Some(Slot { peers: Arc::clone(self), counted: Some((client, id)) })
     }
 
+    /// A response to a client is not read. Ends older ones if the broker keeps too much for the client.
+    fn stalled(&self, client: ClientKey, id: u64) {
+        for ended in self.lock().make_room_for_unread(client, id) {
+            ended.request_discard();
+            self.metrics.sockets_limited.count("closed_unread");
+        }
+    }
+
     fn report(&self, peer: IpAddr, outcome: &'static str) {
         self.metrics.sockets_limited.count(outcome);
         if let Some(held_back) = self.log.pass(self.clock.instant()) {
@@ -76,6 +91,20 @@ impl Peers {
 
     fn lock(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Slot {
+    /// Whether the socket counts for a client.
+    pub(super) fn is_counted(&self) -> bool {
+        self.counted.is_some()
+    }
+
+    /// A part of a response waits because the client does not read.
+    pub(super) fn stalled(&self) {
+        if let Some((client, id)) = self.counted {
+            self.peers.stalled(client, id);
+        }
     }
 }
 
@@ -129,6 +158,26 @@ impl Table {
         Admission::Open { id, evicted }
     }
 
+    /// Removes the sockets of a client, or of the /48 around it, whose responses have been unread for longest, until what is kept is
+    /// within the bound. The socket `latest` stays: one response alone may exceed it.
+    fn make_room_for_unread(&mut self, client: ClientKey, latest: u64) -> Vec<Progress> {
+        let mut ended = Vec::new();
+        let is_full = |sockets: &BTreeMap<_, _>, factor| unread(sockets) > UNREAD_PER_PEER_MAX * factor;
+        while let Some(full) = self.sockets.full(client, is_full) {
+            let sockets = self.sockets.get(full).into_iter().flatten().filter(|(id, _)| **id != latest);
+            let waiting = sockets.filter_map(|(id, (progress, of))| {
+                let unwritten = progress.unwritten().filter(|unwritten| unwritten.bytes > 0)?;
+                Some((unwritten.since, *id, progress, *of))
+            });
+            let Some((_, id, progress, of)) = waiting.min_by_key(|(since, id, ..)| (*since, *id)) else {
+                break;
+            };
+            ended.push(progress.clone());
+            self.remove(of, id);
+        }
+        ended
+    }
+
     /// Removes a socket that may have been removed before.
     fn remove(&mut self, client: ClientKey, id: u64) {
         self.sockets.change(client, |sockets| {
@@ -136,6 +185,12 @@ impl Table {
             !sockets.is_empty()
         });
     }
+}
+
+/// The unread bytes of some sockets.
+fn unread(sockets: &BTreeMap<u64, (Progress, ClientKey)>) -> usize {
+    let waiting = |progress: &Progress| progress.unwritten().map_or(0, |unwritten| unwritten.bytes);
+    sockets.values().map(|(progress, _)| SYSTEM_BYTES + waiting(progress)).sum()
 }
 
 #[cfg(test)]
@@ -179,7 +234,7 @@ mod tests {
         let sockets = open_many(&peers, "192.0.2.1", SOCKETS_PER_PEER_MAX);
         // The first has had a response since then, the second is being served, the third waits for a body.
         let _ = sockets[0].1.begin_service(false);
-        sockets[0].1.end_service(Duration::ZERO);
+        sockets[0].1.end_service(Duration::ZERO, 0);
         let _ = sockets[1].1.begin_service(false);
         let _ = sockets[2].1.begin_service(true);
         assert_eq!(closed(&sockets), NONE);
@@ -227,6 +282,56 @@ mod tests {
         assert_eq!(closed(&sockets), [1], "the longest-idle of the /48");
         let _elsewhere = open(&peers, "2001:db8:1:1::1").unwrap();
         assert_eq!(closed(&sockets), NONE, "another /48");
+    }
+
+    /// A socket whose client reads nothing of a response of so many bytes.
+    fn ask(peers: &Arc<Peers>, peer: &str, bytes: usize) -> (Slot, Progress) {
+        let (slot, progress) = open(peers, peer).unwrap();
+        progress.end_service(Duration::from_secs(75), bytes);
+        slot.stalled();
+        (slot, progress)
+    }
+
+    const MIB: usize = 1024 * 1024;
+
+    #[test]
+    fn the_oldest_unread_responses_make_room_and_idle_sockets_stay() {
+        let peers = peers();
+        let mut sockets = vec![open(&peers, "192.0.2.1").unwrap()];
+        sockets.extend((0..7).map(|_| ask(&peers, "192.0.2.1", MIB)));
+        assert_eq!(closed(&sockets), NONE);
+        let _another = ask(&peers, "192.0.2.2", 7 * MIB);
+        sockets.push(ask(&peers, "192.0.2.1", MIB));
+        assert_eq!(closed(&sockets), [1]);
+        sockets.push(ask(&peers, "192.0.2.1", 3 * MIB));
+        assert_eq!(closed(&sockets), [2, 3, 4]);
+    }
+
+    #[test]
+    fn one_response_alone_may_exceed_the_bound() {
+        let peers = peers();
+        let sockets = [ask(&peers, "192.0.2.1", MIB), ask(&peers, "192.0.2.1", 20 * MIB)];
+        assert_eq!(closed(&sockets), [0]);
+    }
+
+    #[test]
+    fn the_buffers_of_the_system_count() {
+        let peers = peers();
+        let mut sockets = open_many(&peers, "192.0.2.1", SOCKETS_PER_PEER_MAX - 2);
+        sockets.push(ask(&peers, "192.0.2.1", MIB));
+        assert_eq!(closed(&sockets), NONE);
+        sockets.push(ask(&peers, "192.0.2.1", MIB));
+        assert_eq!(closed(&sockets), [SOCKETS_PER_PEER_MAX - 2]);
+    }
+
+    #[test]
+    fn a_48_may_keep_four_times_as_much_unread() {
+        let peers = peers();
+        let of_site = |site: usize| ask(&peers, &format!("2001:db8:1:{site:x}::1"), 7 * MIB);
+        let mut sockets: Vec<_> = (0..4).map(of_site).collect();
+        assert_eq!(closed(&sockets), NONE);
+        sockets.push(of_site(4));
+        assert_eq!(closed(&sockets), [0], "of another /64");
     }
 
     #[test]

@@ -5,6 +5,9 @@
 //! before its body had arrived is read and thrown away, within bounds: a socket that is closed with unread bytes is reset, and then
 //! the client, or a proxy such as nginx, may lose the response.
 //!
+//! The system's buffer for what is sent to a client is small, and what does not fit there waits here. So the broker knows how many
+//! bytes of a response it keeps for a client that does not read.
+//!
 //! A connection is idle while it waits for its client: for a head, for a body, or for the client to read a response. An idle
 //! connection can be told to close, which makes room for another one of the same peer.
 
@@ -16,6 +19,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -37,6 +41,19 @@ pub const LINGER_MAX: Duration = Duration::from_secs(3);
 /// The most bytes that a socket that closes reads of what is left of a request.
 pub const LINGER_BYTES_MAX: usize = 256 * 1024;
 
+/// The system's buffer for what is sent to a client, in bytes. Linux doubles it for its own structures. A client far away gets so much
+/// in one round trip.
+pub(super) const SEND_BUFFER: usize = 8 * 1024;
+
+/// The most bytes of one write. The system takes one write more than its buffer holds.
+const WRITE_MAX: usize = 8 * 1024;
+
+/// The most pieces of one write: a head, and the parts of a body.
+const PARTS_MAX: usize = 16;
+
+/// The most memory of the system for what was written to a client, in bytes.
+pub(super) const SYSTEM_BYTES: usize = 2 * SEND_BUFFER + WRITE_MAX;
+
 /// The state of a connection, shared by its socket, its service, and the table of peers.
 #[derive(Clone, Debug)]
 pub(super) struct Progress(Arc<Shared>);
@@ -47,6 +64,8 @@ struct Shared {
     /// Whether the body of the current request has arrived.
     body_arrived: Arc<AtomicBool>,
     request_close: Notify,
+    /// Whether the system must discard what the client has not read when the socket is closed.
+    discard_unread: AtomicBool,
     /// Bytes that were thrown away, of all connections.
     discarded: Counter,
 }
@@ -56,8 +75,19 @@ struct State {
     phase: Phase,
     /// Whether the latest request has a body, of which a part may be unread.
     has_body: bool,
+    /// The latest response, until all of it has been written.
+    unwritten: Option<Unwritten>,
     /// The latest of: the connection was opened, a head was complete, the client read a part of a response.
     since: Instant,
+}
+
+/// What is left of a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Unwritten {
+    /// When the response was ready.
+    pub(super) since: Instant,
+    /// Bytes that wait to be written.
+    pub(super) bytes: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -77,9 +107,10 @@ impl Progress {
     pub(super) fn new(discarded: Counter) -> Self {
         let phase = Phase::Idle { until: clock::deadline(REQUEST_TIMEOUT) };
         Self(Arc::new(Shared {
-            state: Mutex::new(State { phase, has_body: false, since: now() }),
+            state: Mutex::new(State { phase, has_body: false, unwritten: None, since: now() }),
             body_arrived: Arc::default(),
             request_close: Notify::new(),
+            discard_unread: AtomicBool::new(false),
             discarded,
         }))
     }
@@ -98,11 +129,17 @@ impl Progress {
         BodyProgress::new(until, Arc::clone(&self.0.body_arrived))
     }
 
-    /// The response is ready. The connection may be idle for `keep_alive`.
-    pub(super) fn end_service(&self, keep_alive: Duration) {
+    /// A response with a body of so many bytes is ready. The connection may be idle for `keep_alive`.
+    pub(super) fn end_service(&self, keep_alive: Duration, bytes: usize) {
         let mut state = self.lock();
         state.phase = Phase::Idle { until: clock::deadline(keep_alive) };
         state.since = now();
+        state.unwritten = Some(Unwritten { since: state.since, bytes });
+    }
+
+    /// What waits to be written of a response.
+    pub(super) fn unwritten(&self) -> Option<Unwritten> {
+        self.lock().unwritten
     }
 
     /// The response switches protocols: from now on no time limit of HTTP applies.
@@ -132,6 +169,12 @@ impl Progress {
         self.0.request_close.notify_one();
     }
 
+    /// Tells the connection to close. What its client has not read is discarded.
+    pub(super) fn request_discard(&self) {
+        self.0.discard_unread.store(true, Ordering::Relaxed);
+        self.request_close();
+    }
+
     /// Resolves when [`Progress::request_close`] was called.
     pub(super) async fn close_requested(&self) {
         self.0.request_close.notified().await;
@@ -153,9 +196,18 @@ impl Progress {
     /// Records that the client has read something. A flush does not count, because hyper flushes after every read, even of a
     /// head that arrives byte by byte.
     fn sent(&self, written: &Poll<io::Result<usize>>) {
-        if let Poll::Ready(Ok(1..)) = written {
-            self.lock().since = now();
+        if let Poll::Ready(Ok(written @ 1..)) = written {
+            let mut state = self.lock();
+            state.since = now();
+            if let Some(unwritten) = &mut state.unwritten {
+                unwritten.bytes = unwritten.bytes.saturating_sub(*written);
+            }
         }
+    }
+
+    /// All that was ready has been written.
+    fn written(&self) {
+        self.lock().unwritten = None;
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -174,12 +226,21 @@ fn now() -> Instant {
     clock::deadline(Duration::ZERO)
 }
 
+/// What an open socket occupies.
+pub(super) trait Occupies: Unpin {
+    /// Whether what is sent to the client counts against its share.
+    fn is_counted(&self) -> bool;
+
+    /// A part of a response waits because the client does not read.
+    fn stalled(&self);
+}
+
 /// A socket that fails with [`io::ErrorKind::TimedOut`] when a time limit has passed. It holds what its connection occupies.
-pub(super) struct TimedSocket<H> {
+pub(super) struct TimedSocket<H: Occupies> {
     socket: TcpStream,
     progress: Progress,
     /// Freed when the socket is closed.
-    _held: H,
+    held: H,
     alarm: Pin<Box<Sleep>>,
     /// Set while a write waits for the client.
     stall: Option<Pin<Box<Sleep>>>,
@@ -187,14 +248,17 @@ pub(super) struct TimedSocket<H> {
     discards: Option<usize>,
 }
 
-impl<H> TimedSocket<H> {
+impl<H: Occupies> TimedSocket<H> {
     /// `held` is freed when the socket is closed.
     pub(super) fn new(socket: TcpStream, progress: Progress, held: H) -> Self {
         // Responses are small, so waiting to fill a packet only delays them. The error of a closed socket appears on its
         // first use.
         let _ = socket.set_nodelay(true);
+        if held.is_counted() {
+            let _ = set_socket_send_buffer_size(&socket, SEND_BUFFER);
+        }
         let alarm = Box::pin(sleep_until(clock::deadline(KEEP_ALIVE)));
-        Self { socket, progress, _held: held, alarm, stall: None, discards: None }
+        Self { socket, progress, held, alarm, stall: None, discards: None }
     }
 
     /// Ready when the client has closed its side, or has used up what may be thrown away.
@@ -235,12 +299,30 @@ impl<H> TimedSocket<H> {
             self.stall = None;
             return sent;
         }
+        if self.stall.is_none() && self.progress.unwritten().is_some() {
+            self.held.stalled();
+        }
         let stall = self.stall.get_or_insert_with(|| Box::pin(sleep_until(clock::deadline(STALL_MAX))));
-        stall.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        ready!(stall.as_mut().poll(context));
+        self.progress.0.discard_unread.store(true, Ordering::Relaxed);
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// The most bytes of one write.
+    fn write_max(&self) -> usize {
+        if self.held.is_counted() { WRITE_MAX } else { usize::MAX }
     }
 }
 
-impl<H: Unpin> AsyncRead for TimedSocket<H> {
+impl<H: Occupies> Drop for TimedSocket<H> {
+    fn drop(&mut self) {
+        if self.progress.0.discard_unread.load(Ordering::Relaxed) {
+            let _ = self.socket.set_zero_linger();
+        }
+    }
+}
+
+impl<H: Occupies> AsyncRead for TimedSocket<H> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -260,12 +342,13 @@ impl<H: Unpin> AsyncRead for TimedSocket<H> {
     }
 }
 
-impl<H: Unpin> AsyncWrite for TimedSocket<H> {
+impl<H: Occupies> AsyncWrite for TimedSocket<H> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        let bytes = bytes.get(..self.write_max()).unwrap_or(bytes);
         let sent = Pin::new(&mut self.socket).poll_write(context, bytes);
         self.progress.sent(&sent);
         self.limit_stall(sent, context)
@@ -273,6 +356,9 @@ impl<H: Unpin> AsyncWrite for TimedSocket<H> {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let sent = Pin::new(&mut self.socket).poll_flush(context);
+        if sent.is_ready() {
+            self.progress.written();
+        }
         self.limit_stall(sent, context)
     }
 
@@ -295,7 +381,9 @@ impl<H: Unpin> AsyncWrite for TimedSocket<H> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let sent = Pin::new(&mut self.socket).poll_write_vectored(context, slices);
+        let mut parts = [io::IoSlice::new(&[]); PARTS_MAX];
+        let parts = first_part(slices, self.write_max(), &mut parts);
+        let sent = Pin::new(&mut self.socket).poll_write_vectored(context, parts);
         self.progress.sent(&sent);
         self.limit_stall(sent, context)
     }
@@ -305,12 +393,84 @@ impl<H: Unpin> AsyncWrite for TimedSocket<H> {
     }
 }
 
+/// The first bytes of `slices`, at most `max`.
+fn first_part<'p, 's>(
+    slices: &'s [io::IoSlice<'s>],
+    max: usize,
+    parts: &'p mut [io::IoSlice<'s>; PARTS_MAX],
+) -> &'p [io::IoSlice<'s>] {
+    let (mut left, mut count) = (max, 0);
+    for (part, slice) in parts.iter_mut().zip(slices) {
+        *part = io::IoSlice::new(slice.get(..left).unwrap_or(slice));
+        left -= part.len();
+        count += 1;
+        if left == 0 {
+            break;
+        }
+    }
+    &parts[..count]
+}
+
 #[cfg(test)]
 mod tests {
+    use std::task::Waker;
+
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpSocket};
 
     use super::*;
+
+    impl Occupies for () {
+        fn is_counted(&self) -> bool {
+            true
+        }
+
+        fn stalled(&self) {}
+    }
+
+    /// Writes until the system takes no more. Returns how much it has taken.
+    async fn fill(progress: &Progress) -> usize {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpSocket::new_v4().unwrap();
+        client.set_recv_buffer_size(4 * 1024).unwrap();
+        let _client = client.connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut socket = TimedSocket::new(listener.accept().await.unwrap().0, progress.clone(), ());
+        let (head, body) = ([b'h'; 200], vec![b'b'; 1024 * 1024]);
+        let mut context = Context::from_waker(Waker::noop());
+        let mut taken = 0;
+        let parts = [io::IoSlice::new(&head), io::IoSlice::new(&body)];
+        while let Poll::Ready(sent) = Pin::new(&mut socket).poll_write_vectored(&mut context, &parts) {
+            taken += sent.unwrap();
+        }
+        taken
+    }
+
+    #[tokio::test]
+    async fn the_system_takes_little_of_a_response_that_is_not_read_and_the_rest_is_counted() {
+        let progress = Progress::new(Counter::default());
+        progress.end_service(KEEP_ALIVE, 1024 * 1024);
+        let taken = fill(&progress).await;
+        assert!(taken < 2 * SYSTEM_BYTES + 16 * 1024, "{taken} with what the client's system takes");
+        assert_eq!(progress.unwritten().unwrap().bytes, 1024 * 1024 - taken);
+    }
+
+    #[test]
+    fn a_write_has_the_first_bytes_of_what_is_ready() {
+        let first = |slices: &[&[u8]], max| {
+            let slices: Vec<_> = slices.iter().map(|slice| io::IoSlice::new(slice)).collect();
+            first_part(&slices, max, &mut [io::IoSlice::new(&[]); PARTS_MAX])
+                .iter()
+                .map(|part| String::from_utf8_lossy(part).into_owned())
+                .collect::<Vec<_>>()
+                .join("|")
+        };
+        assert_eq!(first(&[b"head", b"body", b"more"], 100), "head|body|more");
+        assert_eq!(first(&[b"head", b"body", b"more"], 6), "head|bo");
+        assert_eq!(first(&[b"head", b"body"], 4), "head");
+        assert_eq!(first(&[b"head"], 3), "hea");
+        assert_eq!(first(&[&b"x"[..]; 20], usize::MAX).len(), 2 * PARTS_MAX - 1);
+        assert_eq!(first(&[], 3), "");
+    }
 
     #[tokio::test]
     async fn only_a_whole_head_or_a_part_of_a_response_restarts_the_idle_time() {
@@ -330,7 +490,7 @@ mod tests {
         assert!(begun > Some(opened), "waits for the body since the head is complete");
         body.arrived();
         assert_eq!(progress.idle_since(), None);
-        progress.end_service(KEEP_ALIVE);
+        progress.end_service(KEEP_ALIVE, 0);
         let ended = progress.idle_since();
         socket.write_all(b"HTTP/1.1 200 OK").await.unwrap();
         assert!(begun < ended && ended < progress.idle_since());

@@ -12,7 +12,7 @@ pub enum Dropped {
     NotKept,
     /// A message waited too long for a client that did not come.
     Expired,
-    /// A message to many clients would exceed what may be sent to them.
+    /// A message to many clients, or to one client from many, would exceed what may be sent.
     FanOut,
     /// A subscription exceeds a bound: its socket is closed.
     Subscription,

@@ -32,7 +32,7 @@ pub use answer::{Answer, Refusal};
 use body::{Delete, Post};
 pub use delete_key::DeleteKeys;
 use quota::{Forgot, OriginQuota};
-use rooms::{Rooms, Sender};
+use rooms::{Listed, Rooms, Sender};
 
 /// How long after the start a poll restores the entry of its page. Within this time every page publishes again, also one in the
 /// background. An entry that is still unknown after that was deleted, so a poll does not restore it.
@@ -200,14 +200,15 @@ impl P2pcf {
     }
 
     fn listing(
-        &self,
+        &mut self,
         room: &str,
         context: Option<&str>,
         session: Option<&str>,
         dk: Option<String>,
     ) -> Answer {
-        let (ps, pk) = self.rooms.list(room, context, session);
-        let text = serde_json::to_string(&Listing { ps, pk, dk });
+        let Listed { entries, packages, left_out } = self.rooms.list(room, context, session);
+        self.dropped.extend(std::iter::repeat_n(Dropped::FanOut, left_out));
+        let text = serde_json::to_string(&Listing { ps: entries, pk: packages, dk });
         Answer::Listing(text.expect("its parts are JSON already").into())
     }
 }

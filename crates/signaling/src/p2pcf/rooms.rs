@@ -2,6 +2,7 @@
 //! only, no two entries of a room have the same session, and it is removed by its page or when it expires. A room exists while it has entries. Each entry is one member of a
 //! call, from its `Joined` to its `Left`.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
@@ -22,6 +23,10 @@ const ROOM_ENTRIES_MAX: usize = 64;
 /// How long an entry stays after its expiry. A page in the background runs its timers once a minute, so it can be that late
 /// with publishing again.
 const GRACE: Duration = Duration::from_secs(30);
+/// The longest listing, in bytes. A page that enters a room of 30 gets a package of 3 KiB from each.
+pub(super) const LISTING_MAX: usize = 256 * 1024;
+/// What a listing has apart from entries and packages, with the longest delete key, in bytes.
+const LISTING_FRAME: usize = 256;
 /// The memory of an entry without its texts, in bytes.
 const ENTRY_OVERHEAD: usize = 512;
 /// The same for a package.
@@ -56,6 +61,16 @@ struct Entry {
     /// The client whose share it counts against.
     client: ClientKey,
     bytes: usize,
+    /// When the page last changed it.
+    stored_at: Duration,
+}
+
+/// What a page sees of a room.
+pub(super) struct Listed<'a> {
+    pub(super) entries: Vec<&'a RawValue>,
+    pub(super) packages: Vec<&'a RawValue>,
+    /// Packages for which there was no room.
+    pub(super) left_out: usize,
 }
 
 impl Rooms {
@@ -104,18 +119,26 @@ impl Rooms {
         events
     }
 
-    /// The entries of a room apart from one context's, and their packages for a session.
-    pub(super) fn list(
-        &self,
-        room: &str,
-        context: Option<&str>,
-        session: Option<&str>,
-    ) -> (Vec<&RawValue>, Vec<&RawValue>) {
+    /// The entries of a room apart from one context's, and as many of their packages for a session as fit. Those of the entries that
+    /// have changed last come first.
+    pub(super) fn list(&self, room: &str, context: Option<&str>, session: Option<&str>) -> Listed<'_> {
         let entries = self.by_name.get(room).into_iter().flatten();
         let others = entries.filter(|(of, _)| Some(&***of) != context).map(|(_, entry)| entry);
+        let mut others: Vec<_> = others.collect();
+        others.sort_by_key(|entry| Reverse(entry.stored_at));
+        let entries: Vec<_> = others.iter().map(|entry| &*entry.listed).collect();
         let is_mine = |package: &&Package| Some(&*package.to) == session;
-        let packages = others.clone().flat_map(|entry| entry.packages.iter().filter(is_mine));
-        (others.map(|entry| &*entry.listed).collect(), packages.map(|package| &*package.json).collect())
+        let of_session = others.iter().flat_map(|entry| entry.packages.iter().filter(is_mine));
+        let takes = |json: &RawValue| json.get().len() + 1;
+        let of_entries: usize = entries.iter().map(|json| takes(json)).sum();
+        let mut left = (LISTING_MAX - LISTING_FRAME).saturating_sub(of_entries);
+        let (packages, left_out): (Vec<_>, Vec<_>) =
+            of_session.map(|package| &*package.json).partition(|json| {
+                let fits = takes(json) <= left;
+                left -= if fits { takes(json) } else { 0 };
+                fits
+            });
+        Listed { entries, packages, left_out: left_out.len() }
     }
 
     /// Whether another context of the room has this session. Everybody sees the sessions of a room, so they prove nothing.
@@ -154,7 +177,17 @@ impl Rooms {
         if self.begins_a_connection(&room, before.as_ref(), &packages) {
             events.push(CallEvent::Connected { call: call(&room) });
         }
-        let entry = Entry { session, changed_at, listed, packages, is_published, member, client, bytes };
+        let entry = Entry {
+            session,
+            changed_at,
+            listed,
+            packages,
+            is_published,
+            member,
+            client,
+            bytes,
+            stored_at: now,
+        };
         self.by_name.entry(room).or_default().insert(context, entry);
         Ok(())
     }

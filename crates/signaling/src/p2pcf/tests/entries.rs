@@ -1,6 +1,7 @@
 //! Entries and packages, from publish to delete or expiry.
 
 use super::*;
+use crate::p2pcf::rooms::LISTING_MAX;
 
 #[test]
 fn a_read_changes_nothing_and_lists_the_room() {
@@ -242,4 +243,28 @@ fn one_address_fills_only_its_own_share() {
         "it has moved"
     );
     assert_eq!(publish(&mut broker, 257, 1).status, 200, "which leaves room");
+}
+
+#[test]
+fn a_listing_has_256_kib_and_leaves_out_the_packages_of_the_entries_that_changed_first() {
+    let mut broker = Broker::new();
+    let reader = page("reader");
+    broker.publish(&reader);
+    let fill = "x".repeat(29 * 1024);
+    for n in 0..12 {
+        broker.wait(1);
+        let sender = page(&format!("{n:02}"));
+        let mut package = sender.package_to(&reader);
+        package[8] = json!([fill]);
+        broker.listing(&sender.publish(&json!([package])));
+    }
+    broker.dropped.clear();
+    let answer = broker.post(&reader.poll());
+    assert!(answer.text.len() <= LISTING_MAX, "{}", answer.text.len());
+    let listing: Value = serde_json::from_str(&answer.text).unwrap();
+    let from = |package: &Value| package[1].as_str().unwrap().to_owned();
+    let senders: Vec<_> = listing["pk"].as_array().unwrap().iter().map(from).collect();
+    let expected: Vec<_> = (4..12).rev().map(|n| format!("session-{n:02}")).collect();
+    assert_eq!((senders, listing["ps"].as_array().unwrap().len()), (expected, 12));
+    assert_eq!(broker.dropped, [Dropped::FanOut; 4]);
 }
