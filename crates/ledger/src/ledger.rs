@@ -155,11 +155,6 @@ impl Ledger {
         self.terms.mode
     }
 
-    /// Whether strict mode is on.
-    pub fn is_strict(&self) -> bool {
-        self.mode() == BudgetMode::Strict
-    }
-
     /// The highest rate that a grant is assumed to relay at.
     pub fn assumed_rate(&self) -> BitRate {
         self.terms.rates.liability

@@ -56,7 +56,7 @@ async fn open(
     }
     // Clients remove such a segment from a path, so the operator could not end the room.
     if room == "." || room == ".." {
-        return Err(ApiError::invalid("Choose another name for the room: not `.` or `..`."));
+        return Err(ApiError::invalid("Use another name for the room: not `.` or `..`."));
     }
     let users = app.signaling.room_users.as_ref().ok_or_else(ApiError::no_route)?;
     let visitor = visitor(&app, users, peer, request.headers());

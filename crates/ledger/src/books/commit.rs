@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use super::Books;
 use crate::{
-    Admission, Batch, ClientKey, ClientShare, Grant, GrantId, GrantRow, IceSource, KeyName, Minute, Promise,
-    PromisedTime, Refusal, Request, Spender, Timestamp, User,
+    Admission, Batch, BudgetMode, ClientKey, ClientShare, Grant, GrantId, GrantRow, IceSource, KeyName,
+    Minute, Promise, PromisedTime, Refusal, Request, Spender, Timestamp, User,
 };
 
 /// No metered credential is minted while the wall clock is further ahead of the books' time than this.
@@ -169,7 +169,8 @@ impl Books {
         let renewed = renews.and_then(|id| self.grants.get(id)).filter(|row| row.source == source);
         let renewed = renewed.and_then(|row| row.promised);
         let now = self.now();
-        let strict_client = client.filter(|_| self.ledger.is_strict() && source.is_metered());
+        let strict_client =
+            client.filter(|_| self.ledger.mode() == BudgetMode::Strict && source.is_metered());
         let clients = strict_client.map_or([None; 2], |client| self.grants.clients.shares(client, now));
         let least = u64::from(streams > 1);
         let clients = clients

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Books;
 use crate::{
-    ByteCount, Closed, GrantCounts, GrantId, GrantRow, Grants, IceSource, PeriodBytes, Place, SpenderKind,
-    SpenderSums, Traffic, User, UserShare, UserUsage,
+    BudgetMode, ByteCount, Closed, GrantCounts, GrantId, GrantRow, Grants, IceSource, PeriodBytes, Place,
+    SpenderKind, SpenderSums, Traffic, User, UserShare, UserUsage,
 };
 
 /// Most users that can be blocked.
@@ -55,7 +55,7 @@ impl Books {
         let promises = self.grants.promises_of(user, self.now());
         let (mut committed, mut next) = (u128::from(promises.settled.get()), 0_u128);
         for (source, this_period, next_period) in
-            promises.minutes.into_iter().filter(|_| self.ledger.is_strict())
+            promises.minutes.into_iter().filter(|_| self.ledger.mode() == BudgetMode::Strict)
         {
             committed = committed.saturating_add(self.ledger.promised(source, this_period));
             next = next.saturating_add(self.ledger.promised(source, next_period));

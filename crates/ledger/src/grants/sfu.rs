@@ -121,7 +121,7 @@ impl Grants {
         }
         self.count_session(id, rate, now);
         let late = session.map_or(&[][..], |session| &session.late);
-        let late: Vec<_> = late.iter().filter_map(|late| self.count_late(id, *late, rate, now)).collect();
+        let late: Vec<_> = late.iter().map(|late| self.add_late(id, *late, rate, now)).collect();
         let (tracks, active) = session.map_or((0, 0), |session| (session.tracks, session.active));
         let Some(row) = self.rows.get_mut(&id).filter(|row| !row.has_ended()) else { return vec![] };
         let (due, ended) = (row.ends_in(), row.expires_at.min(now));
@@ -160,33 +160,27 @@ impl Grants {
         let millis = now.millis_since(pulls.counted_until.max(start));
         let bytes = rate.over_millis(millis.into()).saturating_mul(pulls.active.into());
         pulls.counted_until = now;
-        if bytes > 0 {
-            self.change_spent(id, |spent| {
-                let sum = spent.measured().plus(ByteCount::saturating(bytes));
-                spent.count(sum, false, now);
-            });
+        self.measure(id, ByteCount::saturating(bytes), now);
+    }
+
+    /// Adds bytes to what a session took.
+    fn measure(&mut self, id: GrantId, bytes: ByteCount, now: Timestamp) {
+        if bytes > ByteCount::ZERO {
+            self.change_spent(id, |spent| spent.count(spent.measured().plus(bytes), false, now));
             self.dirty.note(id);
         }
     }
 
     /// Adds to the bytes of a session what it took before the SFU said so, as far as that is of this period.
-    fn count_late(
-        &mut self,
-        id: GrantId,
-        (tracks, span): (u32, Duration),
-        rate: BitRate,
-        now: Timestamp,
-    ) -> Option<UsageChange> {
-        let begun = self.rows.get(&id)?.issued_at.max(self.period.start);
-        let span = span.min(now.since(begun));
-        let bytes = rate.over_millis(span.as_millis()).saturating_mul(tracks.into());
+    fn add_late(&mut self, id: GrantId, late: (u32, Duration), rate: BitRate, now: Timestamp) -> UsageChange {
+        let begun = self.rows.get(&id).map_or(now, |row| row.issued_at).max(self.period.start);
+        let back = i64::try_from(late.1.as_millis()).unwrap_or(i64::MAX);
+        let from = Timestamp::from_millis(now.as_millis().saturating_sub(back)).max(begun);
+        let bytes = rate.over_millis(now.millis_since(from).into()).saturating_mul(late.0.into());
         let bytes = ByteCount::saturating(bytes);
-        self.change_spent(id, |spent| spent.count(spent.measured().plus(bytes), false, now));
-        self.dirty.note(id);
-        let millis = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
-        let from = Timestamp::from_millis(now.as_millis().saturating_sub(millis));
+        self.measure(id, bytes, now);
         let kind = ChangeKind::AddBytes { bytes, from, to: now };
-        Some(UsageChange { source: IceSource::Sfu, basis: Basis::Granted, kind })
+        UsageChange { source: IceSource::Sfu, basis: Basis::Granted, kind }
     }
 
     /// Takes back what is promised for a session from this minute on. What lies behind stays: nobody counts it by session, so the

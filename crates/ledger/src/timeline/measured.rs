@@ -80,12 +80,10 @@ impl Timeline {
         measured.uncut |= has_begun && self.terms.cut_tail.is_some() && !self.is_cut(now);
         measured.outlived |= self.outlived_until > now;
         let source = self.terms.source;
-        match observed {
-            _ if holds => {}
-            Some(observed) => {
-                measured.exceeded = measured.exceeded.max(Some(ExceededRate { observed, source }));
-            }
-            None => measured.unexplained = Some(source),
+        if !holds {
+            measured.exceeded =
+                measured.exceeded.max(observed.map(|observed| ExceededRate { observed, source }));
+            measured.unexplained = measured.unexplained.or(Some(source).filter(|_| observed.is_none()));
         }
         measured.late_counts = measured.late_counts.or(self.late_counts.filter(|_| self.terms.is_read));
         measured.observed = measured.observed.max(observed);

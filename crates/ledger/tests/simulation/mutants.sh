@@ -65,7 +65,7 @@ mutants=(
     'coturn: a listing counts although the time is in doubt|books/coturn.rs|        listing.is_complete &= self.may_count();|        listing.is_complete &= true;'
     'coturn: an old reference clock ends the doubt|time.rs|.filter(\|((_, at), (since, _))\| at > since)|.filter(\|_\| true)'
     'coturn: what was estimated on one day is not charged on the next|coturn/sessions.rs|} else if row.forget_estimate() {|} else if row.seen_at > now && row.forget_estimate() {'
-    'the SFU: what was active before the SFU said so is free|grants/sfu.rs|.saturating_mul(tracks.into());\n        let bytes = ByteCount::saturating(bytes);|.saturating_mul(0);\n        let bytes = ByteCount::saturating(bytes);'
+    'the SFU: what was active before the SFU said so is free|grants/sfu.rs|.saturating_mul(late.0.into());|.saturating_mul(0);'
     'the SFU: fewer tracks shrink the promise of the running minute|books/sfu.rs|before.filter(\|time\| time.from == minute)|before.filter(\|time\| time.from > minute)'
     'the SFU: a count that is not taken clears its estimate|ledger/readings.rs|if taken == ReadingOutcome::Taken && source == IceSource::Cloudflare {|if source == IceSource::Cloudflare {'
     'the SFU: bytes from before the reset are charged to the user after it|grants/sfu.rs|now.millis_since(pulls.counted_until.max(start))|now.millis_since(pulls.counted_until.max(start.min(pulls.counted_until)))'
@@ -289,7 +289,7 @@ mutants=(
     'the doubt about a jump is shown as that about a start of the machine|books/snapshot.rs|clock_in_doubt: self.moment.may_lag()|clock_in_doubt: self.moment.in_doubt'
     'a contradiction at a source that is not read any more never ends|timeline/counts.rs|let is_over = !self.terms.is_read && |let is_over = false && '
     'a contradiction ends after an hour although the source is read|timeline/counts.rs|let is_over = !self.terms.is_read && |let is_over = '
-    'bytes without a live grant are hidden behind a rate|timeline/measured.rs|None => measured.unexplained = Some(source),|None => {}'
+    'bytes without a live grant are hidden behind a rate|timeline/measured.rs|.filter(\|_\| observed.is_none())|.filter(\|_\| false)'
     'a session of coturn that outlasts its cut ends with it|coturn/sessions/row.rs|        self.cut_at = None;\n        let packets|        let packets'
     'a renewal takes more of the share of its client than it adds|promise.rs|self.until.since(self.reserved().start)|self.until.since(self.relays().start)'
 )
