@@ -252,7 +252,7 @@ mutants=(
     'the SFU: what has no room goes on|books/sfu.rs|was_full \|\| more == 0)|was_full)'
     'the SFU: what has no room for more tracks is closed|books/sfu.rs|was_full \|\| more == 0)|true)'
     'the SFU: a session without room stays open after another pull was refused|books/sfu.rs|was_full \|\| more == 0)|more == 0)'
-    'the SFU: the bytes of a session count for nobody|grants/sfu.rs|let sum = spent.measured().plus(|let sum = spent.measured().max('
+    'the SFU: the bytes of a session count for nobody|grants/sfu.rs|spent.count(spent.measured().plus(bytes), false, now)|spent.count(spent.measured().max(bytes), false, now)'
     'the SFU: a user is not charged what nobody counted|grants/sfu.rs|spent.assumed = spent.assumed.plus(ByteCount::new(bytes))|spent.assumed = spent.assumed.max(ByteCount::new(bytes.min(0)))'
     'the SFU: the first tracks of a client need no share|books/commit.rs|let least = u64::from(streams > 1);|let least = u64::from(streams > 9_999);'
     'the SFU: a blocked user goes on|books/sfu.rs|row.user().is_some_and(\|user\| self.is_blocked(user))|row.user().is_some_and(\|user\| self.is_blocked(user) && is_spent)'
