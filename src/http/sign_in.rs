@@ -1,5 +1,5 @@
-//! Sign-in on the routes of signaling: which token a request carries, and whose it is. A token that is no JWT counts as none: clients
-//! of `PeerJS` always send a random one, and a grant is no sign-in.
+//! Sign-in on the routes of signaling: finds the user's token in a request, and verifies it. A token that is no JWT counts as none:
+//! clients of `PeerJS` always send a random one, and a grant is no sign-in.
 
 use axum::http::HeaderMap;
 use turn_ledger::User;

@@ -26,10 +26,10 @@ struct Table {
     by_client: Held<usize>,
 }
 
-/// Why a socket cannot be opened.
+/// Why a table has no place for one more of a client: a socket, or a card for a chat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoPlace {
-    /// [`SIGNALING_SOCKETS_MAX`] are open.
+    /// The table is full.
     Full,
     /// The address has as many as one may have.
     ClientFull,

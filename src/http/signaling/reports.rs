@@ -29,7 +29,7 @@ use crate::http::{JsonResult, origin};
 use crate::random;
 use crate::request::client_addr::ClientAddr;
 use crate::request::query::parameters;
-use crate::signal::reports::feedback::NoPlace;
+use crate::signal::occupancy::NoPlace;
 use crate::signal::reports::store::{QUALITY, REFRESH};
 use crate::signal::reports::{EACH, Reports};
 use card::{BugInfo, NAME_MAX, bounded};

@@ -15,6 +15,7 @@ use crate::alert::delivery::Message;
 use crate::backoff::RetryPolicy;
 use crate::config::WebhookUrl;
 use crate::http_client::{CallError, send};
+use crate::signal::occupancy::NoPlace;
 use crate::telemetry::metrics::Metrics;
 
 /// The most cards that wait while one is being delivered.
@@ -26,15 +27,6 @@ pub const DEADLINE: Duration = Duration::from_secs(5);
 
 /// A card, and the client whose share it counts against.
 type Card = (ClientKey, String);
-
-/// Why a card is not added.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoPlace {
-    /// [`CARDS_MAX`] wait.
-    Full,
-    /// As many of this client wait as may.
-    ClientFull,
-}
 
 /// A chat that gets cards.
 #[derive(Debug)]

@@ -32,6 +32,7 @@ use super::calls::LiveCalls;
 use crate::account::Account;
 use crate::clock::Clock;
 use crate::config::SfuConfig;
+use crate::random;
 use upstream::{ForwardedRequest, SfuResponse, Upstream, is_gone};
 
 /// After this time a client whose pull was refused while minting is stopped may try again.
@@ -72,8 +73,8 @@ pub struct Opening {
 }
 
 impl SfuProxy {
-    /// With the sessions that were open before a restart. `secret`: the key of the locks is derived from it, and the random times of
-    /// looks. `None` if the settings do not form a request, which the configuration rules out.
+    /// With the sessions that were open before a restart. `secret`: the key of the locks is derived from it. `None` if the settings
+    /// do not form a request, which the configuration rules out.
     pub fn new(
         config: &SfuConfig,
         terms: SfuTerms,
@@ -83,14 +84,13 @@ impl SfuProxy {
         calls: Arc<LiveCalls>,
         clock: Arc<dyn Clock>,
     ) -> Option<Self> {
-        let random = secret.first_chunk().copied().map_or(0, u64::from_le_bytes);
         let proxy = Self {
             prefixes: config.prefixes.iter().map(|prefix| prefix.as_str().into()).collect(),
             is_locked: config.is_locked,
             lock_key: LockKey::derived_from(secret),
             upstream: Upstream::new(config, client)?,
             terms,
-            sessions: Mutex::new(Sessions::new(terms, random)),
+            sessions: Mutex::new(Sessions::new(terms, random::number())),
             started: clock.instant(),
             account,
             calls,
@@ -354,7 +354,6 @@ impl CallInProgress {
             }
             (SfuCall::CloseTracks | SfuCall::CloseDataChannels, Some(closed)) => {
                 sessions.closed(&self.id, &closed, now);
-                sessions.may_have_changed(&self.id, now);
             }
             // The browser connects with the tracks of the call before.
             (SfuCall::Renegotiate, Some(_)) => sessions.may_have_changed(&self.id, now),

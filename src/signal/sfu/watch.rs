@@ -111,10 +111,7 @@ impl SfuProxy {
         if is_gone(returned.status) {
             self.with(|sessions, _| sessions.gone(id));
         } else if let Some(closed) = returned.answered() {
-            self.with(|sessions, now| {
-                sessions.closed(id, &closed, now);
-                sessions.may_have_changed(id, now);
-            });
+            self.with(|sessions, now| sessions.closed(id, &closed, now));
         } else {
             let status = returned.status.as_u16();
             tracing::warn!(status, "the SFU did not close the tracks of a session");

@@ -190,9 +190,10 @@ impl Sessions {
         self.amend(id, now, |session| session.add(wanted, answered));
     }
 
-    /// The SFU has closed the tracks of this answer.
+    /// The SFU has closed the tracks of this answer. The session is looked at, at once.
     pub fn closed(&mut self, id: &SessionId, closed: &SfuAnswer, now: Duration) {
         self.amend(id, now, |session| session.remove(closed));
+        self.may_have_changed(id, now);
     }
 
     /// The SFU no longer knows a session.
