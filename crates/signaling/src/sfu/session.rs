@@ -144,16 +144,16 @@ impl Session {
 
     /// What it takes from others. Media may begin to flow on a silent track at any time.
     pub(super) fn taken(&self) -> Taken {
-        let pulled = || self.pulled().map(|track| (track.kind.kbps(self.video), track.is_active));
-        let Taken { kbps, active_kbps, .. } = self.unseen.unwrap_or_default();
-        let sum = |from: u32, tracks: &mut dyn Iterator<Item = u32>| tracks.fold(from, u32::saturating_add);
-        Taken {
-            kbps: sum(kbps.saturating_add(self.asked.kbps), &mut pulled().map(|(kbps, _)| kbps)),
-            active_kbps: sum(
-                active_kbps,
-                &mut pulled().filter(|(_, is_active)| *is_active).map(|(kbps, _)| kbps),
-            ),
+        let mut taken = self.unseen.unwrap_or_default();
+        taken.kbps = taken.kbps.saturating_add(self.asked.kbps);
+        for track in self.pulled() {
+            let kbps = track.kind.kbps(self.video);
+            taken.kbps = taken.kbps.saturating_add(kbps);
+            if track.is_active {
+                taken.active_kbps = taken.active_kbps.saturating_add(kbps);
+            }
         }
+        taken
     }
 
     /// Takes what was active before the SFU said so.
@@ -185,9 +185,7 @@ impl Session {
     /// The kind of what it sends under a name; video if that is not known, or if there are several.
     pub(super) fn kind_of(&self, name: &Name) -> Kind {
         let sent = self.tracks.values().filter(|track| track.name.as_ref() == Some(name));
-        sent.map(|track| track.kind)
-            .reduce(|a, b| if a == b { a } else { Kind::Video })
-            .unwrap_or(Kind::Video)
+        Kind::of_all(sent.map(|track| track.kind))
     }
 
     /// The SFU is asked for this of others.
@@ -248,13 +246,10 @@ impl Session {
         self.version = self.version.saturating_add(1);
         self.asked(Demand::of(&wanted.pulled, self.video));
         for ConfirmedTrack { id, direction, session, name, .. } in &answered.tracks {
-            let is_reported = *direction == Some(Direction::Remote) && !wanted.pulled.is_empty();
             let push = wanted.pushed.iter().find(|push| TrackId::Mid(push.mid.clone()) == *id);
-            let direction = match push {
-                Some(_) if !is_reported => Direction::Local,
-                _ if wanted.pulled.is_empty() => Direction::Local,
-                _ => Direction::Remote,
-            };
+            let is_pushed = push.is_some() && *direction != Some(Direction::Remote);
+            let is_local = wanted.pulled.is_empty() || is_pushed;
+            let direction = if is_local { Direction::Local } else { Direction::Remote };
             let kind = match (direction, push) {
                 (Direction::Local, push) => push.map_or(Kind::Video, |push| push.kind),
                 (Direction::Remote, _) => kind_of_pull(wanted, session.as_ref(), name.as_ref()),
@@ -359,6 +354,5 @@ fn kind_of_pull(wanted: &RequestedTracks, session: Option<&SessionId>, name: Opt
         session.is_none_or(|session| *session == pull.session)
             && (name.is_none() || pull.name.as_ref() == name)
     };
-    let kinds = wanted.pulled.iter().filter(is_meant).map(|pull| pull.kind);
-    kinds.reduce(|a, b| if a == b { a } else { Kind::Video }).unwrap_or(Kind::Video)
+    Kind::of_all(wanted.pulled.iter().filter(is_meant).map(|pull| pull.kind))
 }

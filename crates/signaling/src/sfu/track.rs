@@ -47,6 +47,11 @@ pub enum Kind {
 pub const AUDIO_KBPS: u32 = 100;
 
 impl Kind {
+    /// The kind that all of these have; video if there is none, or if there are several.
+    pub fn of_all(kinds: impl Iterator<Item = Self>) -> Self {
+        kinds.reduce(|a, b| if a == b { a } else { Self::Video }).unwrap_or(Self::Video)
+    }
+
     /// The assumed rate, in kbit/s. `video`: that of video.
     pub const fn kbps(self, video: u32) -> u32 {
         match self {
