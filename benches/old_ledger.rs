@@ -12,7 +12,9 @@ use turn_broker::clock::{Clock, SystemClock};
 use turn_broker::config::{Config, Environment};
 use turn_broker::journal::Storage;
 use turn_broker::journal::store::{FILE_NAME, Store};
-use turn_ledger::{Batch, Books, Caller, Grant, GrantId, IceSource, Report, SourceRows, Timestamp};
+use turn_ledger::{
+    Batch, Books, Caller, Grant, GrantId, IceSource, Report, Requester, SourceRows, Timestamp,
+};
 
 const MINUTES_A_DAY: u64 = 1_440;
 /// Simulated minutes that share one write. The service writes more often, but a sync for each write takes too long here.
@@ -94,14 +96,16 @@ impl Callers {
         while self.minted < due {
             self.minted += 1;
             let (source, life) = (IceSource::Coturn, Duration::from_secs(86_400));
-            let Ok(hold) = books.reserve(source, life, Duration::from_secs(4), None) else { return Ok(()) };
+            let Ok(hold) = books.reserve(source, life, Duration::from_secs(4), &Requester::default()) else {
+                return Ok(());
+            };
             let mut id = [0; 16];
             id[..8].copy_from_slice(&self.minted.to_be_bytes());
             let issued_at = books.now();
             let expires_at = issued_at.plus(hold.life());
             let grant = Grant { id: GrantId::new(id), source, issued_at, expires_at };
             let username = format!("{}:{}", expires_at.as_secs(), grant.id);
-            let (_, batch) = books.commit(hold, &grant, Some(&username), None)?;
+            let (_, batch) = books.commit(hold, &grant, Some(&username), Requester::default())?;
             self.append(batch);
             let _ = books.open(Caller::Grant(grant), "call", Some(true));
             self.open.push((grant, 0));

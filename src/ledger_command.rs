@@ -175,7 +175,7 @@ fn document(contents: &Contents) -> Value {
             "reported": extra.reported,
             "renewed": extra.renewed,
             "revoked_at": extra.revoked_at,
-            "tracks": (*source == IceSource::Sfu).then(|| row.tracks()),
+            "kbps": (*source == IceSource::Sfu).then(|| row.sfu_units()),
         })
     };
     let connection = |open: &Connection| {

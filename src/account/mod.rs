@@ -106,7 +106,7 @@ impl Account {
         requester: Requester,
     ) -> Result<Reservation, NotAdmitted> {
         let (hold, moment) =
-            self.change(|books| (books.reserve(source, life, slack, requester.clone()), books.moment()));
+            self.change(|books| (books.reserve(source, life, slack, &requester), books.moment()));
         let hold = hold.inspect_err(|why| self.count_refusal(why))?;
         Ok(Reservation::new(self, hold, moment, requester))
     }

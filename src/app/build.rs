@@ -58,10 +58,10 @@ use crate::signal::sfu::SfuProxy;
 use crate::telemetry::log::LostLines;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::refusals::RefusalLog;
-use turn_ledger::{BitRate, IceSource};
+use turn_ledger::IceSource;
 use turn_relay::{ListenError, Relay};
 use turn_signaling::p2pcf::DeleteKeys;
-use turn_signaling::sfu::sessions::SfuTerms;
+use turn_signaling::sfu::taken::VideoRates;
 
 /// Why the parts cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -245,11 +245,8 @@ impl Parts<'_> {
     fn sfu(&self, calls: &Arc<LiveCalls>, secret: &[u8]) -> Result<Option<Arc<SfuProxy>>, BuildError> {
         let Some(config) = &self.config.signaling.sfu else { return Ok(None) };
         let (account, calls, clock) = (&self.account, Arc::clone(calls), Arc::clone(&self.clock));
-        let terms = SfuTerms {
-            video_kbps: kbps(self.config.budget.liability_rate),
-            client_kbps: kbps(config.client_rate),
-        };
-        let proxy = SfuProxy::new(config, terms, secret, http_client()?, Arc::clone(account), calls, clock);
+        let video = VideoRates::new(self.config.budget.liability_rate, self.config.usage.estimated_rate);
+        let proxy = SfuProxy::new(config, video, secret, http_client()?, Arc::clone(account), calls, clock);
         proxy.map(|proxy| Some(Arc::new(proxy))).ok_or(BuildError::SfuEndpoint)
     }
 
@@ -372,13 +369,7 @@ impl Parts<'_> {
                 Some(cloudflare) => Some(CredentialSource::Cloudflare(Arc::new(self.provider(cloudflare)?))),
                 None => None,
             },
-            IceSource::Coturn => {
-                let coturn = ice.coturn.as_ref();
-                coturn.map(|coturn| {
-                    let secret = RestSecret::new(coturn.secret.clone());
-                    CredentialSource::Coturn(RestServer::new(coturn.urls.clone(), secret))
-                })
-            }
+            IceSource::Coturn => ice.coturn.as_ref().map(|coturn| CredentialSource::Coturn(coturn.server())),
             IceSource::Manual => ice.manual.clone().map(CredentialSource::Manual),
             IceSource::Relay => relay.cloned().map(CredentialSource::Relay),
             IceSource::Stun => return Ok(Source::Stun),
@@ -400,9 +391,4 @@ impl Parts<'_> {
         let (account, clock) = (Arc::clone(&self.account), Arc::clone(&self.clock));
         Ok(Provider::new(keys, ice.ttl_max, ice.pool_max, account, clock, Arc::clone(&self.metrics)))
     }
-}
-
-/// A rate in kbit/s, rounded up.
-fn kbps(rate: BitRate) -> u32 {
-    u32::try_from(rate.get().div_ceil(1_000)).unwrap_or(u32::MAX)
 }

@@ -10,6 +10,7 @@ use url::Url;
 use super::form::{Formed, form, number, one_of, password, seconds, switch};
 use super::settings::Settings;
 use super::turn_keys::{CountryKeys, RotationConfig, TurnKeyConfig, read_countries, read_keys};
+use crate::ice::rest::{RestSecret, RestServer};
 use crate::ice::server::{IceServerList, IceServersError, OnBadUrl, RawIceServer, UrlChoice};
 use crate::ice::turn_keys::OwnKey;
 use crate::ice::url::IceUrl;
@@ -115,6 +116,11 @@ impl CloudflareConfig {
 }
 
 impl CoturnConfig {
+    /// The server that accepts credentials with this secret.
+    pub fn server(&self) -> RestServer {
+        RestServer::new(self.urls.clone(), RestSecret::new(self.secret.clone()))
+    }
+
     /// How many of the URLs no response has.
     fn left_out(&self, choice: UrlChoice) -> usize {
         let all = IceServerList::of_turn(self.urls.clone(), String::new(), String::new());

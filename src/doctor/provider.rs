@@ -10,7 +10,6 @@ use crate::amounts::Shown;
 use crate::clock::Clock;
 use crate::config::{Config, TurnKeyConfig};
 use crate::ice::cloudflare::{Cloudflare, DEADLINE, MintResponse, remedy};
-use crate::ice::rest::{RestSecret, RestServer};
 use crate::ice::server::IceServerList;
 use turn_ledger::{ByteCount, IceSource};
 
@@ -63,9 +62,8 @@ pub(super) async fn credential(
             None,
         ),
         IceSource::Coturn => config.ice.coturn.as_ref().map_or(none, |coturn| {
-            let own = RestServer::new(coturn.urls.clone(), RestSecret::new(coturn.secret.clone()));
             let seen = format!("computed from COTURN_SECRET; {}", cost(source, config));
-            (ok(seen), Some(own.credential(IDENTIFIER, clock.now().plus(TTL))))
+            (ok(seen), Some(coturn.server().credential(IDENTIFIER, clock.now().plus(TTL))))
         }),
         IceSource::Manual => config.ice.manual.clone().map_or(none, |servers| {
             let what = if servers.relays() { "relays" } else { "has STUN only" };

@@ -143,12 +143,10 @@ impl Connection {
     /// Handles the due instant, and returns whether the connection is given up. After one interval without a report nothing more is
     /// charged until the next report. After three the connection is closed as of its last report plus one interval.
     pub fn elapse(&mut self, rules: &UsageRules, allowances: &mut Allowances<'_>) -> (Changes, bool) {
-        if let Some(clock) = self.clock.as_mut().filter(|clock| clock.running) {
-            clock.running = false;
-            allowances.stop_clock();
-            return (vec![ChangeKind::StopClock], false);
+        let mut changes = self.pause(self.due_at(rules), allowances);
+        if !changes.is_empty() {
+            return (changes, false);
         }
-        let mut changes = vec![];
         if self.clock.is_none() && !self.is_direct() {
             let to = self.last_seen.plus(rules.heartbeat);
             self.estimate(Span { from: self.last_seen, to }, allowances, &mut changes);
@@ -167,7 +165,7 @@ impl Connection {
         let Some(clock) = self.clock.as_mut().filter(|clock| clock.running) else { return vec![] };
         (clock.running, clock.stops_at) = (false, now.min(clock.stops_at));
         allowances.stop_clock();
-        vec![ChangeKind::StopClock]
+        vec![ChangeKind::STOP_CLOCK]
     }
 
     /// Takes a report at `now`. Counts that went down are ignored.

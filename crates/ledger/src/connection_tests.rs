@@ -59,7 +59,7 @@ fn reported_bytes_replace_the_estimate_and_later_reports_add_the_difference() {
     assert_eq!(
         first,
         [
-            ChangeKind::StopClock,
+            ChangeKind::STOP_CLOCK,
             ChangeKind::RemoveTime { from: at(0), to: at(4) },
             ChangeKind::AddBytes { bytes: ByteCount::new(5_000), from: at(0), to: at(4) },
         ]
@@ -75,13 +75,13 @@ fn a_connection_that_stops_reporting_bytes_is_charged_by_time_until_it_resumes()
     let (mut connection, mut limit) = open(Some(true));
     let _ = connection.report(received(0), at(4), &rules(), &mut limit.at(at(4)));
     let unreported = connection.report(Report::default(), at(8), &rules(), &mut limit.at(at(8)));
-    assert_eq!(unreported, [ChangeKind::AddTime { from: at(4), to: at(8) }, ChangeKind::StartClock]);
+    assert_eq!(unreported, [ChangeKind::AddTime { from: at(4), to: at(8) }, ChangeKind::START_CLOCK]);
     assert_eq!(connection.charged(at(12), &rules()), ByteCount::new(2_000_000));
     let counted = connection.report(received(900), at(12), &rules(), &mut limit.at(at(12)));
     assert_eq!(
         counted,
         [
-            ChangeKind::StopClock,
+            ChangeKind::STOP_CLOCK,
             ChangeKind::RemoveTime { from: at(4), to: at(12) },
             ChangeKind::AddBytes { bytes: ByteCount::new(900), from: at(4), to: at(12) },
         ]
@@ -167,7 +167,7 @@ fn the_first_direct_report_makes_the_time_since_the_last_report_free() {
         let (mut connection, mut limit) = open(None);
         let _ = connection.report(Report::default(), at(10), &rules(), &mut limit.at(at(10)));
         let changes = connection.report(direct, at(20), &rules(), &mut limit.at(at(20)));
-        assert_eq!(changes, [ChangeKind::StopClock, ChangeKind::RemoveTime { from: at(10), to: at(20) }]);
+        assert_eq!(changes, [ChangeKind::STOP_CLOCK, ChangeKind::RemoveTime { from: at(10), to: at(20) }]);
         assert_eq!(connection.charged(at(90), &rules()), ByteCount::new(2_500_000), "{direct:?}");
     }
 }
@@ -176,21 +176,21 @@ fn the_first_direct_report_makes_the_time_since_the_last_report_free() {
 fn after_a_switch_to_direct_the_time_before_the_report_is_charged() {
     let (mut connection, mut limit) = open(Some(true));
     let changes = connection.report(report_relayed(false), at(8), &rules(), &mut limit.at(at(8)));
-    assert_eq!(changes, [ChangeKind::StopClock]);
+    assert_eq!(changes, [ChangeKind::STOP_CLOCK]);
     assert_eq!(connection.charged(at(90), &rules()), ByteCount::new(2_000_000));
     let back = connection.report(report_relayed(true), at(12), &rules(), &mut limit.at(at(12)));
-    assert_eq!(back, [ChangeKind::AddTime { from: at(8), to: at(12) }, ChangeKind::StartClock]);
+    assert_eq!(back, [ChangeKind::AddTime { from: at(8), to: at(12) }, ChangeKind::START_CLOCK]);
 }
 
 #[test]
 fn a_late_heartbeat_charges_the_gap_and_a_lost_connection_one_interval() {
     let (mut connection, mut limit) = open(None);
     assert_eq!(connection.due_at(&rules()), at(30));
-    let stopped = (vec![ChangeKind::StopClock], false);
+    let stopped = (vec![ChangeKind::STOP_CLOCK], false);
     assert_eq!(connection.elapse(&rules(), &mut limit.at(at(30))), stopped);
     assert_eq!(connection.due_at(&rules()), at(90));
     let late = connection.report(Report::default(), at(50), &rules(), &mut limit.at(at(50)));
-    assert_eq!(late, [ChangeKind::AddTime { from: at(30), to: at(50) }, ChangeKind::StartClock]);
+    assert_eq!(late, [ChangeKind::AddTime { from: at(30), to: at(50) }, ChangeKind::START_CLOCK]);
 
     assert_eq!(connection.elapse(&rules(), &mut limit.at(at(80))), stopped);
     assert_eq!(connection.elapse(&rules(), &mut limit.at(at(140))), (vec![], true));
@@ -209,7 +209,7 @@ fn a_report_above_the_rate_of_a_relay_is_capped_and_flagged() {
 #[test]
 fn closing_charges_the_time_until_the_close() {
     let (mut running, mut limit) = open(None);
-    assert_eq!(running.close(at(4), &mut limit.at(at(4))), [ChangeKind::StopClock]);
+    assert_eq!(running.close(at(4), &mut limit.at(at(4))), [ChangeKind::STOP_CLOCK]);
     assert_eq!(running.charged(at(90), &rules()), ByteCount::new(1_000_000));
     let (mut stopped, mut limit) = open(None);
     let _ = stopped.elapse(&rules(), &mut limit.at(at(30)));

@@ -121,16 +121,16 @@ fn a_grant_is_marked_reported_once_and_its_source_is_charged() {
     let mut table = empty();
     let first = table.open(client(1), "a", None, at(0)).unwrap();
     let change = |kind| UsageChange { source: IceSource::Coturn, basis: Basis::Granted, kind };
-    assert_eq!(first.changes, [change(ChangeKind::GrantReported), change(ChangeKind::StartClock)]);
+    assert_eq!(first.changes, [change(ChangeKind::GrantReported), change(ChangeKind::START_CLOCK)]);
     let second = table.open(client(1), "b", None, at(0)).unwrap();
-    assert_eq!(second.changes, [change(ChangeKind::StartClock)]);
+    assert_eq!(second.changes, [change(ChangeKind::START_CLOCK)]);
     let by_app_server = table.open(Caller::Reporter, "c", None, at(0)).unwrap();
     assert_eq!(
         by_app_server.changes,
         [UsageChange {
             source: IceSource::Cloudflare,
             basis: Basis::Ungranted,
-            kind: ChangeKind::StartClock
+            kind: ChangeKind::START_CLOCK
         }]
     );
 }

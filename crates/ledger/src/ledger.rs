@@ -8,8 +8,8 @@ mod readings;
 use std::collections::BTreeMap;
 
 use crate::{
-    BillingDay, BitRate, BudgetMode, ByteCount, ChangeKind, Figures, IceSource, Minute, Minutes, Period,
-    Rates, Slice, SourceRows, SourceTerms, Timeline, Timestamp, UsageChange,
+    BillingDay, BitRate, BudgetMode, ByteCount, ChangeKind, Figures, IceSource, Minutes, Period, Rates,
+    Slice, SourceRows, SourceTerms, Timeline, Timestamp, UsageChange,
 };
 
 pub use admission::Admission;
@@ -74,7 +74,7 @@ impl Ledger {
         let nothing = SourceRows::default();
         let open = |source: SourceTerms| {
             let rows = stored.get(&source.source).unwrap_or(&nothing);
-            Timeline::open(source, terms.billing_day, terms.rates, now, rows)
+            Timeline::open(source, terms.billing_day, terms.rates.of(source.source), now, rows)
         };
         Self {
             terms,
@@ -139,10 +139,9 @@ impl Ledger {
         self.sources.iter().map(|source| (source.terms.source, source.minutes.sampling())).collect()
     }
 
-    /// The most bytes that a grant of a source is assumed to relay in one minute.
+    /// The most bytes that a grant of a source is assumed to relay in one minute. Zero for the SFU: each session has a rate of its own.
     pub fn bytes_per_minute(&self, source: IceSource) -> u64 {
-        let rate = self.of(source).map_or(self.assumed_rate(), |source| source.minutes.rates.liability);
-        u64::try_from(rate.over_millis(Minute::MILLIS.into())).unwrap_or(u64::MAX)
+        self.of(source).map_or(self.assumed_rate(), |source| source.minutes.rates.liability).per_minute()
     }
 
     /// The best figure of one source in this period; zero for an unknown source.

@@ -58,7 +58,7 @@ fn promise(
 
 /// Reserves room for a credential.
 fn reserve(ledger: &mut Ledger, source: IceSource, life: Duration) -> Result<PromisedTime, Refusal> {
-    let held = ledger.admit(&ledger.request(source, life, Duration::ZERO, None, 1))?.promise;
+    let held = ledger.admit(&ledger.request(source, life, Duration::ZERO, None))?.promise;
     promise(ledger, source, None, Some(held));
     Ok(held)
 }

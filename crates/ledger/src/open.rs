@@ -2,8 +2,8 @@
 //! function.
 
 use crate::{
-    Books, Bounds, BudgetMode, Connections, GrantTerms, Grants, IceSource, Ledger, Minute, Moment,
-    SourceTerms, Stored, Terms, UsageRules,
+    Books, Bounds, BudgetMode, Connections, GrantTerms, Grants, IceSource, Ledger, Moment, SourceTerms,
+    Stored, Terms, UsageRules,
 };
 
 /// The configuration of the books. Fixed for the life of the process.
@@ -36,7 +36,7 @@ impl Setup {
             is_strict: self.terms.mode == BudgetMode::Strict,
             watches_sfu: self.sources.iter().any(|terms| terms.source == IceSource::Sfu),
             sampling: ledger.margins(),
-            per_minute: self.terms.rates.liability.over_millis(Minute::MILLIS.into()),
+            per_minute: self.terms.rates.liability.per_minute().into(),
         };
         let connections = Connections::new(self.rules, self.bounds.connections, self.default_source);
         Books::restore(ledger, connections, Grants::new(terms, period), stored, moment)

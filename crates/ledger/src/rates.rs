@@ -1,7 +1,10 @@
 //! The rates that turn time into bytes.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
-use crate::{BitRate, ClaimedUsage, GrantMinutes, Minute, MinuteUsage};
+use crate::{BitRate, ClaimedUsage, GrantMinutes, IceSource, MinuteUsage};
+
+/// What a session of the SFU takes is counted in this unit.
+pub const SFU_UNIT: BitRate = BitRate::new(1_000);
 
 /// The rates in force.
 #[derive(Clone, Copy, Debug)]
@@ -16,10 +19,16 @@ pub struct Rates {
 }
 
 impl Rates {
+    /// Those of one source. A session of the SFU has no rate of its own: its promises and clocks say how many units it takes.
+    pub(crate) fn of(self, source: IceSource) -> Self {
+        let of_sfu = Self { estimated: SFU_UNIT, liability: BitRate::default(), ..self };
+        if source == IceSource::Sfu { of_sfu } else { self }
+    }
+
     /// The most bytes that grants may relay in these minutes: at the rate that was assumed for each, or at the present one if that
     /// is more.
     pub(crate) fn promised(&self, minutes: GrantMinutes) -> u128 {
-        minutes.bytes.max(self.liability.over_millis(Minute::MILLIS.into()).saturating_mul(minutes.count))
+        minutes.bytes.max(u128::from(self.liability.per_minute()).saturating_mul(minutes.count))
     }
 
     /// Bytes of connections that are charged by time.

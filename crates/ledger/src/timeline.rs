@@ -29,7 +29,7 @@ pub struct Timeline {
     flowed: ByteCount,
     /// Usage is charged up to here.
     now: Timestamp,
-    /// Connections that are charged by time at `now`.
+    /// What is charged by time at `now`: connections, or kbit/s of the SFU.
     running: Running,
     /// Differences of the promises that must be stored.
     deltas: Dirty<Minute, LiveDelta>,
@@ -157,8 +157,7 @@ impl Timeline {
     /// Applies one change of the reported usage.
     pub(crate) fn apply(&mut self, UsageChange { basis, kind, .. }: UsageChange) {
         match kind {
-            ChangeKind::StartClock => self.start_clock(basis),
-            ChangeKind::StopClock => self.stop_clock(basis),
+            ChangeKind::Clocks { before, after } => self.change_clocks(basis, before, after),
             ChangeKind::AddTime { from, to } => self.change_time(basis, from, to, u64::saturating_add),
             ChangeKind::RemoveTime { from, to } => self.change_time(basis, from, to, u64::saturating_sub),
             ChangeKind::AddBytes { bytes, from, to } => self.add_bytes(basis, bytes, from, to),
@@ -172,17 +171,11 @@ impl Timeline {
         self.deltas.change(minute, |delta| *delta = delta.plus(change));
     }
 
-    /// Charges one more connection by time from `now` on.
-    fn start_clock(&mut self, basis: Basis) {
+    /// Charges `after` by time from `now` on, instead of `before`.
+    fn change_clocks(&mut self, basis: Basis, before: u64, after: u64) {
         let running = self.running.of(basis);
-        *running = running.saturating_add(1);
-    }
-
-    /// Charges one connection fewer by time from `now` on.
-    fn stop_clock(&mut self, basis: Basis) {
-        let running = self.running.of(basis);
-        debug_assert!(*running > 0, "every stop belongs to a start");
-        *running = running.saturating_sub(1);
+        debug_assert!(*running >= before, "every stop belongs to a start");
+        *running = running.saturating_sub(before).saturating_add(after);
     }
 
     /// Changes the charge for a past span of one connection by time. `change` adds, or takes back what was added.

@@ -57,7 +57,7 @@ pub struct TrialHours {
 /// known. The verdict stays in both cases.
 #[derive(Clone, Debug)]
 pub(crate) struct Trial {
-    assumed: BitRate,
+    pub(crate) assumed: BitRate,
     /// The margin of error of a reading, in percent.
     sampling: u32,
     /// The most that was counted under one key in this period. Sampling may have missed a share of it. It never falls: when the

@@ -105,6 +105,11 @@ impl BitRate {
     pub fn over_millis(self, millis: u128) -> u128 {
         u128::from(self.0).saturating_mul(millis).div_ceil(BIT_MILLIS_PER_BYTE)
     }
+
+    /// Bytes at this rate in a minute, rounded up.
+    pub fn per_minute(self) -> u64 {
+        ByteCount::saturating(self.over_millis(60_000)).get()
+    }
 }
 
 impl fmt::Display for BitRate {

@@ -17,10 +17,13 @@ pub struct UsageChange {
 /// What a [`UsageChange`] changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChangeKind {
-    /// One more connection is charged by time from now on.
-    StartClock,
-    /// One connection fewer is charged by time from now on.
-    StopClock,
+    /// So much is charged by time from now on instead of what was: connections, or the kbit/s that a session of the SFU takes.
+    Clocks {
+        /// What was charged.
+        before: u64,
+        /// What is charged now.
+        after: u64,
+    },
     /// A past span of a connection is charged by time.
     AddTime {
         /// Its start.
@@ -59,4 +62,11 @@ pub enum ChangeKind {
     },
     /// The client of a grant has reported its first connection.
     GrantReported,
+}
+
+impl ChangeKind {
+    /// One more connection is charged by time from now on.
+    pub const START_CLOCK: Self = Self::Clocks { before: 0, after: 1 };
+    /// One connection fewer is charged by time from now on.
+    pub const STOP_CLOCK: Self = Self::Clocks { before: 1, after: 0 };
 }

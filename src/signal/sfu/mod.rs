@@ -26,7 +26,7 @@ use turn_signaling::sfu::path::SfuCall;
 use turn_signaling::sfu::request::{self, RequestedTracks};
 use turn_signaling::sfu::session::{Caller, NewSession};
 use turn_signaling::sfu::sessions::{Sessions, SfuTerms};
-use turn_signaling::sfu::taken::{Demand, Taken};
+use turn_signaling::sfu::taken::{Demand, Taken, VideoRates, kbps};
 
 use super::calls::LiveCalls;
 use crate::account::Account;
@@ -47,7 +47,6 @@ pub struct SfuProxy {
     is_locked: bool,
     lock_key: LockKey,
     upstream: Upstream,
-    terms: SfuTerms,
     sessions: Mutex<Sessions>,
     started: Instant,
     account: Arc<Account>,
@@ -73,23 +72,23 @@ pub struct Opening {
 }
 
 impl SfuProxy {
-    /// With the sessions that were open before a restart. `secret`: the key of the locks is derived from it. `None` if the settings
-    /// do not form a request, which the configuration rules out.
+    /// With the sessions that were open before a restart. `secret`: the key of the
+    /// locks is derived from it. `None` if the settings do not form a request, which the configuration rules out.
     pub fn new(
         config: &SfuConfig,
-        terms: SfuTerms,
+        video: VideoRates,
         secret: &[u8],
         client: Client,
         account: Arc<Account>,
         calls: Arc<LiveCalls>,
         clock: Arc<dyn Clock>,
     ) -> Option<Self> {
+        let terms = SfuTerms { video, client_kbps: kbps(config.client_rate) };
         let proxy = Self {
             prefixes: config.prefixes.iter().map(|prefix| prefix.as_str().into()).collect(),
             is_locked: config.is_locked,
             lock_key: LockKey::derived_from(secret),
             upstream: Upstream::new(config, client)?,
-            terms,
             sessions: Mutex::new(Sessions::new(terms, random::number())),
             started: clock.instant(),
             account,
@@ -126,7 +125,7 @@ impl SfuProxy {
             Some(lock) => {
                 let owner = Caller { user: lock.user.or(caller.user.clone()), ..caller.clone() };
                 let (room, life, taken) = (lock.room, lock.rest, Taken::default());
-                let session = NewSession { id: id.clone(), room, owner, life, taken, late: vec![] };
+                let session = NewSession { id: id.clone(), room, owner, life, taken };
                 self.with(|sessions, now| sessions.take_over(session, now))?;
             }
             None if self.is_locked => return Err(Fault::Locked),
@@ -180,7 +179,7 @@ impl SfuProxy {
         }
         let more = self.with(|sessions, now| {
             let more = sessions.demand(id, &wanted.pulled)?;
-            self.account.pull(id.as_str(), self.tracks_of(more.kbps)).map_err(fault_of)?;
+            self.account.pull(id.as_str(), more.kbps).map_err(fault_of)?;
             sessions.ask(id, more, now);
             Ok(more)
         })?;
@@ -253,8 +252,8 @@ impl SfuProxy {
         for event in sessions.take_events() {
             self.calls.take(event);
         }
-        for (id, session) in sessions.take_changed(now) {
-            self.remember(&id, session);
+        for changed in sessions.take_changed(now) {
+            self.remember(changed);
         }
         result
     }
@@ -282,7 +281,7 @@ impl ReservedPlace {
         }
         self.address = None;
         let name = id.text();
-        let session = NewSession { id, room, owner, life: LIFE, taken: Taken::default(), late: vec![] };
+        let session = NewSession { id, room, owner, life: LIFE, taken: Taken::default() };
         self.proxy.with(|sessions, now| sessions.begin(session, now));
         let by_page = Spender { label, origin, ..Spender::default() };
         self.proxy.account.change(|books| books.describe_session(&name, by_page));

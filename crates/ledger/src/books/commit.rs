@@ -38,12 +38,6 @@ impl Requester {
     }
 }
 
-impl From<Option<GrantId>> for Requester {
-    fn from(renews: Option<GrantId>) -> Self {
-        Self { renews, ..Self::default() }
-    }
-}
-
 /// Room that is reserved for one credential before the provider is asked. [`Books::release`] returns it, [`Books::commit`] makes it
 /// final.
 #[derive(Debug)]
@@ -134,29 +128,29 @@ impl Books {
         source: IceSource,
         life: Duration,
         slack: Duration,
-        requester: impl Into<Requester>,
+        requester: &Requester,
     ) -> Result<Hold, NotAdmitted> {
-        let requester = requester.into();
-        let user = requester.user().cloned();
-        let Admission { life, expires_by, promise } = self.admission(source, life, slack, &requester, 1)?;
+        let admission = self.admission(source, life, slack, requester, None)?;
         if source.is_metered() && self.grants.is_full() {
             return Err(NotAdmitted::TooManyGrants);
         }
+        let user = requester.user().cloned();
         let (user, client) = if source.is_metered() { (user, requester.client) } else { (None, None) };
-        let promise = Promise { source, time: promise, user, client };
+        let Admission { life, expires_by, promise: time } = admission;
+        let promise = Promise { source, time, user, client };
         self.replace_promise(None, Some(&promise));
         Ok(Hold { promise, life, expires_by, clock_ahead: self.clock_ahead() })
     }
 
-    /// Room for what somebody may relay, or the reason why there is none. `streams`: see [`Ledger::request`](crate::Ledger::request). A
-    /// client's first credential always fits into its share. Several tracks at once may not.
+    /// Room for what somebody may relay, or the reason why there is none. `per_minute`: what a session of the SFU may take, `None` for
+    /// a credential. A client's first credential always fits into its share, and so does what takes no more.
     pub(super) fn admission(
         &mut self,
         source: IceSource,
         life: Duration,
         slack: Duration,
         requester: &Requester,
-        streams: u32,
+        per_minute: Option<u64>,
     ) -> Result<Admission, NotAdmitted> {
         let Requester { client, renews, .. } = *requester;
         if requester.user().is_some_and(|user| self.is_blocked(user)) {
@@ -166,13 +160,13 @@ impl Books {
         if source.is_metered() && ahead > CLOCK_AHEAD_MAX {
             return Err(NotAdmitted::ClockInDoubt);
         }
-        let renewed = renews.and_then(|id| self.grants.get(id)).filter(|row| row.source == source);
-        let renewed = renewed.and_then(|row| row.promised);
+        let renewed = renews.and_then(|id| self.grants.get(id).filter(|row| row.source == source)?.promised);
         let now = self.now();
         let strict_client =
             client.filter(|_| self.ledger.mode() == BudgetMode::Strict && source.is_metered());
         let clients = strict_client.map_or([None; 2], |client| self.grants.clients.shares(client, now));
-        let least = u64::from(streams > 1);
+        let of_grant = self.ledger.assumed_rate().per_minute();
+        let least = u64::from(per_minute.is_some_and(|taken| taken > of_grant));
         let clients = clients
             .map(|share| share.map(|share| ClientShare { reserved: share.reserved.max(least), ..share }));
         let user = requester.user().filter(|_| source.is_metered() && self.grants.user_limit().is_some());
@@ -180,8 +174,9 @@ impl Books {
             return Err(NotAdmitted::TooManyUsers);
         }
         let user = user.and_then(|user| self.user_share(user));
-        let request = self.ledger.request(source, life, slack.saturating_add(ahead), renewed, streams);
-        self.ledger.admit(&Request { clients, user, ..request }).map_err(NotAdmitted::Refused)
+        let request = self.ledger.request(source, life, slack.saturating_add(ahead), renewed);
+        let per_minute = per_minute.unwrap_or(request.per_minute);
+        self.ledger.admit(&Request { per_minute, clients, user, ..request }).map_err(NotAdmitted::Refused)
     }
 
     /// Releases a hold whose credential was not handed out.
@@ -202,9 +197,8 @@ impl Books {
         hold: Hold,
         grant: &Grant,
         username: Option<&str>,
-        requester: impl Into<Requester>,
+        requester: Requester,
     ) -> Result<(Commit, Option<Batch>), NotCommitted> {
-        let requester = requester.into();
         let is_blocked = requester.user().is_some_and(|user| self.is_blocked(user));
         let Requester { client, renews, spender, address, key } = requester;
         let address = address.filter(|_| self.grants.keeps_whole_addresses());

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Books;
-use crate::{GrantEnd, GrantId, IceSource, Listing, MINT_SLACK, Minute, SessionId, Timestamp, to_cut};
+use crate::{GrantEnd, GrantId, IceSource, Listing, MINT_SLACK, SessionId, Timestamp, to_cut};
 
 /// A session whose credential expired this long before a complete listing must be missing from the next one. Else sessions are not cut.
 const CUT_TIME: Duration = Duration::from_secs(10);
@@ -76,9 +76,7 @@ impl Books {
 
     /// Raises every promise of a source that is less than it would be now, unless it was over at `since`.
     pub(super) fn raise_tails(&mut self, source: IceSource, tail: Duration, since: Timestamp) {
-        let per_minute = u64::try_from(self.ledger.assumed_rate().over_millis(Minute::MILLIS.into()));
-        let tail = tail.saturating_add(MINT_SLACK);
-        let rate = per_minute.unwrap_or(u64::MAX);
+        let (tail, rate) = (tail.saturating_add(MINT_SLACK), self.ledger.assumed_rate().per_minute());
         self.ledger.apply_all(self.grants.raise_tails(source, (tail, rate), since));
         let may_relay = self.grants.may_relay_until(source, tail, since);
         self.lack_until(may_relay.filter(|until| *until > self.now()));

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     BilledDirections, BillingDay, BitRate, Bounds, BudgetMode, ByteCount, Grant, GrantRow, Minute, Moment,
-    Rates, Reach, Session, Setup, SourceTerms, Stored, Terms, Traffic, UsageRules,
+    Rates, Reach, Requester, Session, Setup, SourceTerms, Stored, Terms, Traffic, UsageRules,
 };
 
 const COTURN: IceSource = IceSource::Coturn;
@@ -50,11 +50,12 @@ impl Broker {
     }
 
     fn mint(&mut self, number: u8, life: u64) {
-        let hold = self.books.reserve(COTURN, Duration::from_secs(life), MINT_SLACK, None).unwrap();
+        let hold =
+            self.books.reserve(COTURN, Duration::from_secs(life), MINT_SLACK, &Requester::default()).unwrap();
         let issued_at = self.books.now();
         let expires_at = issued_at.plus(hold.life());
         let grant = Grant { id: id(number), source: COTURN, issued_at, expires_at };
-        let (_, batch) = self.books.commit(hold, &grant, Some("user"), None).unwrap();
+        let (_, batch) = self.books.commit(hold, &grant, Some("user"), Requester::default()).unwrap();
         self.stored.apply(batch.unwrap());
     }
 

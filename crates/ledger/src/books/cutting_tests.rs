@@ -234,10 +234,10 @@ fn a_commit_promises_the_long_tail_if_cutting_stopped_since_the_reservation() {
     let mut broker = strict();
     let life = Duration::from_secs(600);
     broker.books.advance(at(13));
-    let hold = broker.books.reserve(COTURN, life, MINT_SLACK, None).unwrap();
+    let hold = broker.books.reserve(COTURN, life, MINT_SLACK, &Requester::default()).unwrap();
     broker.books.advance(at(16));
     let grant = Grant { id: id(1), source: COTURN, issued_at: at(13), expires_at: at(613) };
-    let (commit, _) = broker.books.commit(hold, &grant, None, None).unwrap();
+    let (commit, _) = broker.books.commit(hold, &grant, None, Requester::default()).unwrap();
     broker.books.note_written(&commit, Written::Yes).unwrap();
     assert_eq!(broker.alive_until(1), promised(613, 7_200));
 }
@@ -266,12 +266,23 @@ fn a_renewal_from_the_time_without_coturn_keeps_its_minutes() {
         broker.mint(1, 600);
         broker.books.advance(at(500));
         assert_eq!(broker.alive_until(1), promised(600, 7_200));
-        let hold = broker.books.reserve(COTURN, Duration::from_secs(600), MINT_SLACK, Some(id(1))).unwrap();
+        let hold = broker
+            .books
+            .reserve(
+                COTURN,
+                Duration::from_secs(600),
+                MINT_SLACK,
+                &Requester { renews: Some(id(1)), ..Requester::default() },
+            )
+            .unwrap();
         if is_late {
             broker.list(500, &[]);
         }
         let grant = Grant { id: id(2), source: COTURN, issued_at: at(500), expires_at: at(1_100) };
-        let (commit, _) = broker.books.commit(hold, &grant, None, Some(id(1))).unwrap();
+        let (commit, _) = broker
+            .books
+            .commit(hold, &grant, None, Requester { renews: Some(id(1)), ..Requester::default() })
+            .unwrap();
         broker.books.note_written(&commit, Written::Yes).unwrap();
         broker.list(502, &[]);
         let chain = [1, 2].map(|number| broker.books.grants().get(id(number)).unwrap().promised.unwrap());

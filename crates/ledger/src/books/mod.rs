@@ -80,7 +80,7 @@ impl Books {
             grants.begin_period(ledger.period());
         }
         let restored = connections.restore(&mut grants, stored.connections.into_values(), then);
-        ledger.apply_all(restored.into_iter().chain(grants.active_tracks()));
+        ledger.apply_all(restored.into_iter().chain(grants.sfu_clocks()));
         ledger.set_limit(head.overrides.limit(configured_limit));
         let is_relaying = ledger.is_read(IceSource::Relay);
         let mut books = Self {
@@ -156,7 +156,7 @@ impl Books {
             .advance(&self.moment, self.ledger.now(), || self.grants.alive_until().max(self.lacks_until));
         self.ledger.set_doubtful(self.moment.in_doubt, self.moment.wall);
         loop {
-            let (connection, session) = (self.connections.next_due(now), self.next_session(now));
+            let (connection, session) = (self.connections.next_due(now), self.grants.next_session(now));
             let Some(due) = connection.into_iter().chain(session).min() else { break };
             self.step_to(due);
             if session == Some(due) {

@@ -5,26 +5,32 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Books, NotAdmitted, Requester};
-use crate::{GrantId, IceSource, Minute, PromisedTime, SfuSession, Spender, Timestamp};
+use crate::{GrantId, IceSource, Minute, PromisedTime, SFU_UNIT, SfuSession, Spender};
 
 impl Books {
     /// Notes what the SFU says of a session; `None`: it has ended. That is so whether or not the budget has room. While it is unknown how
     /// much time has passed, a session that takes nothing any more stays open: it is charged until it is known.
     pub fn set_sfu_session(&mut self, name: &Arc<str>, session: Option<&SfuSession>) {
-        let is_over = session.is_none_or(|session| session.tracks == 0);
-        if is_over && !self.may_count() && self.grants.get(GrantId::of_session(name)).is_some() {
+        let is_over = session.is_none_or(|session| session.units == 0);
+        let (id, now) = (GrantId::of_session(name), self.now());
+        if is_over && !self.may_count() && self.grants.get(id).is_some() {
             return;
         }
-        let (now, rate) = (self.now(), self.connections.rules().estimated_rate);
-        let changes = self.grants.note_session(name, session, rate, now);
+        let changes = self.grants.note_session(name, session, now);
         self.ledger.apply_all(changes);
-        let id = GrantId::of_session(name);
-        let per_minute = self.per_minute_of(session.map_or(0, |session| session.tracks));
+        let per_minute =
+            SFU_UNIT.per_minute().saturating_mul(session.map_or(0, |session| session.units.into()));
         let next = Minute::of(now).next();
         let is_enough = |time: PromisedTime| time.per_minute >= per_minute && time.until > next;
         if per_minute > 0 && !self.grants.get(id).and_then(|row| row.promised).is_some_and(is_enough) {
             let _ = self.promise_session(id, 0);
         }
+    }
+
+    /// Charges units that a session took before the SFU said so, for so long until now.
+    pub fn charge_late(&mut self, name: &str, late: (u32, Duration)) {
+        let change = self.grants.charge_late(GrantId::of_session(name), late, self.now());
+        self.ledger.apply_all(change);
     }
 
     /// Notes what the page that opened a session says of it: a label, its origin.
@@ -33,7 +39,7 @@ impl Books {
         self.ledger.apply_all(change);
     }
 
-    /// Promises that a session takes so many tracks more. That must be on disk before the SFU is asked for them. Its answer must
+    /// Promises that a session takes so many units more. That must be on disk before the SFU is asked for them. Its answer must
     /// follow with [`Self::set_sfu_session`].
     pub fn pull(&mut self, name: &str, more: u32) -> Result<(), NotAdmitted> {
         let id = GrantId::of_session(name);
@@ -58,11 +64,6 @@ impl Books {
         })
     }
 
-    /// The start of this minute, if the promise for some session must be renewed in it.
-    pub(super) fn next_session(&self, now: Timestamp) -> Option<Timestamp> {
-        self.grants.has_due_session(now).then(|| Minute::of(now).start())
-    }
-
     /// Makes all promises for sessions anew that are due, or ends what is over.
     pub(super) fn renew_sessions(&mut self) {
         let now = self.now();
@@ -74,39 +75,35 @@ impl Books {
         }
     }
 
-    /// Promises the tracks of a session, and so many more, from this minute on. Without room, the present tracks keep their promise, at
-    /// least through the next minute. Then they must be closed.
+    /// Promises what a session takes, and so many units more, from this minute on. Without room, what it takes keeps its promise, at
+    /// least through the next minute. Then its tracks must be closed.
     fn promise_session(&mut self, id: GrantId, more: u32) -> Result<(), NotAdmitted> {
-        let (now, rate) = (self.now(), self.connections.rules().estimated_rate);
-        self.grants.count_session(id, rate, now);
+        let now = self.now();
+        self.grants.count_session(id, now);
         let Some(row) = self.grants.get(id) else { return Err(NotAdmitted::TooManyGrants) };
-        let (tracks, before, was_full) = (row.tracks(), row.promised, row.has_no_room());
+        let (units, before, was_full) = (row.sfu_units(), row.promised, row.has_no_room());
         let requester =
             Requester { client: row.client, spender: row.spender.clone(), ..Requester::default() };
         let released = self.grants.release_session(id, now);
         self.ledger.apply_all(released);
         let minute = Minute::of(now);
-        // Fewer tracks count from the next minute on.
+        // What becomes less counts from the next minute on.
         let least = before.filter(|time| time.from == minute).map_or(0, |time| time.per_minute);
-        let wanted = self.per_minute_of(tracks.saturating_add(more)).max(least);
-        let streams = wanted.div_ceil(self.per_minute_of(1).max(1));
-        let streams = u32::try_from(streams).unwrap_or(u32::MAX);
-        let admitted = self.admission(IceSource::Sfu, Duration::ZERO, Duration::ZERO, &requester, streams);
+        let per_minute_of = |units: u32| SFU_UNIT.per_minute().saturating_mul(units.into());
+        let wanted = per_minute_of(units.saturating_add(more)).max(least);
+        let none = Duration::ZERO;
+        let admitted = self.admission(IceSource::Sfu, none, none, &requester, Some(wanted));
         let forced = before.map_or(minute, |time| time.until).max(minute.next().next());
-        let (tracks, until, per_minute, has_no_room) = match &admitted {
-            Ok(admission) => (tracks.saturating_add(more), admission.promise.until, wanted, false),
+        let (units, until, per_minute, has_no_room) = match &admitted {
+            Ok(admission) => (units.saturating_add(more), admission.promise.until, wanted, false),
             // Whether there is room for more says nothing about those that are there.
-            Err(_) => (tracks, forced, self.per_minute_of(tracks).max(least), was_full || more == 0),
+            Err(_) => (units, forced, per_minute_of(units).max(least), was_full || more == 0),
         };
         if per_minute > 0 {
             let time = PromisedTime::new(minute, until, per_minute);
-            let promised = self.grants.promise_session(id, tracks, time, has_no_room);
+            let promised = self.grants.promise_session(id, units, time, has_no_room);
             self.ledger.apply_all(promised);
         }
         admitted.map(drop)
-    }
-
-    fn per_minute_of(&self, tracks: u32) -> u64 {
-        self.ledger.bytes_per_minute(IceSource::Sfu).saturating_mul(tracks.into())
     }
 }

@@ -179,11 +179,14 @@ fn apply(books: &mut Books, op: &Op, clock: &mut u64) {
         Op::Mint { life, fails } => {
             let slack = Duration::from_secs(4);
             books.advance(at(*clock));
-            if let Ok(hold) = books.reserve(IceSource::Cloudflare, Duration::from_secs(life), slack, None) {
+            if let Ok(hold) =
+                books.reserve(IceSource::Cloudflare, Duration::from_secs(life), slack, &Requester::default())
+            {
                 if fails {
                     books.release(&hold);
                 } else {
-                    let _ = books.commit(hold, &minted(at(*clock), life), None, None).unwrap();
+                    let _ =
+                        books.commit(hold, &minted(at(*clock), life), None, Requester::default()).unwrap();
                 }
             }
         }
@@ -286,9 +289,11 @@ fn a_close_with_the_last_counts_charges_exactly_those() {
 fn the_extension_of_a_grant_by_a_report_survives_a_restart() {
     let setup = setup(BudgetMode::Estimate);
     let mut books = setup.open(Some(Stored::default()), at(0));
-    let hold = books.reserve(IceSource::Cloudflare, Duration::from_secs(60), Duration::ZERO, None).unwrap();
+    let hold = books
+        .reserve(IceSource::Cloudflare, Duration::from_secs(60), Duration::ZERO, &Requester::default())
+        .unwrap();
     let grant = minted(at(0), 60);
-    let (_, batch) = books.commit(hold, &grant, None, None).unwrap();
+    let (_, batch) = books.commit(hold, &grant, None, Requester::default()).unwrap();
     let mut stored = Stored::default();
     stored.apply(batch.unwrap());
     let caller = Caller::Grant(grant);

@@ -84,7 +84,7 @@ impl Connection {
     ) {
         if allowances.start_clock() {
             self.clock = Some(Clock { since: now, stops_at: now.plus(rules.heartbeat), running: true });
-            changes.push(ChangeKind::StartClock);
+            changes.push(ChangeKind::START_CLOCK);
         }
     }
 
@@ -99,7 +99,7 @@ impl Connection {
         let Some(clock) = self.clock.take() else { return self.last_seen };
         if clock.running {
             allowances.stop_clock();
-            changes.push(ChangeKind::StopClock);
+            changes.push(ChangeKind::STOP_CLOCK);
         }
         let to = now.min(clock.stops_at);
         self.remember(Span { from: clock.since, to });

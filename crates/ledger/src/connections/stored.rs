@@ -23,7 +23,7 @@ impl Connections {
             allowances.open();
             if connection.is_charged_by_time() {
                 allowances.count_clock();
-                changes.extend(connection.charges([ChangeKind::StartClock]));
+                changes.extend(connection.charges([ChangeKind::START_CLOCK]));
             }
             if let Some(grant) = connection.grant {
                 let (after, at) = (connection.noted(&self.rules), connection.last_seen);

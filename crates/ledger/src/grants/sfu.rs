@@ -1,8 +1,8 @@
-//! The sessions of the SFU. Each is a grant from its first request to its end. Tracks that it may take from others are promised from
-//! the present minute on, and again at the start of each minute. What lies behind stays promised at the rate that it had.
+//! The sessions of the SFU. Each is a grant from its first request to its end. What it may take from others is promised from the
+//! present minute on, and again at the start of each minute. What lies behind stays promised at the rate that it had.
 //!
-//! More tracks raise a promise at once, fewer lower it with the next minute: so the rate of a minute is the highest of its instants.
-//! No count names a session, so what the SFU said of its tracks is the measure: active ones are counted at the estimated rate.
+//! More raises a promise at once, less lowers it with the next minute: so the rate of a minute is the highest of its instants.
+//! No count names a session, so what the SFU said of its tracks is the measure.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{GrantExtra, GrantRow, GrantState, Grants};
 use crate::{
-    Basis, BitRate, ByteCount, ChangeKind, ClientKey, Grant, GrantId, IceSource, Minute, Promise,
-    PromisedTime, Spender, Timestamp, UsageChange,
+    Basis, ByteCount, ChangeKind, ClientKey, Grant, GrantId, IceSource, Minute, Promise, PromisedTime,
+    SFU_UNIT, Spender, Timestamp, UsageChange,
 };
 
 /// An open session of the SFU.
@@ -27,21 +27,19 @@ pub struct SfuSession {
     pub client: ClientKey,
     /// When its life is over.
     pub ends_at: Timestamp,
-    /// Tracks that it may take from others.
-    pub tracks: u32,
-    /// Those of them on which media flow.
+    /// What it may take from others, in [`SFU_UNIT`]s.
+    pub units: u32,
+    /// The part of it on which media flow.
     pub active: u32,
-    /// Tracks that were active for some time before the SFU said so, and for how long until now. It is charged once.
-    pub late: Vec<(u32, Duration)>,
 }
 
-/// What only the row of a session has: the tracks that it takes.
+/// What only the row of a session has: what it takes, in [`SFU_UNIT`]s.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Pulls {
     name: Arc<str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     opened_by: Option<GrantId>,
-    tracks: u32,
+    units: u32,
     active: u32,
     /// What it took before is in its bytes.
     counted_until: Timestamp,
@@ -59,12 +57,12 @@ impl GrantRow {
         self.extra.as_mut()?.pulls.as_deref_mut()
     }
 
-    /// Tracks that it may take from others.
-    pub fn tracks(&self) -> u32 {
-        self.pulls().map_or(0, |pulls| pulls.tracks)
+    /// What a session of the SFU may take from others, in [`SFU_UNIT`]s.
+    pub fn sfu_units(&self) -> u32 {
+        self.pulls().map_or(0, |pulls| pulls.units)
     }
 
-    /// Whether the budget has no room to promise its tracks for longer.
+    /// Whether the budget has no room to promise that for longer.
     pub(crate) fn has_no_room(&self) -> bool {
         self.pulls().is_some_and(|pulls| pulls.has_no_room)
     }
@@ -73,29 +71,29 @@ impl GrantRow {
 impl Grants {
     /// The open sessions of the SFU. One whose life is over is open while it takes something.
     pub(crate) fn sessions(&self, now: Timestamp) -> impl Iterator<Item = (Arc<str>, SfuSession)> {
-        let open = self.rows.values().filter(move |row| row.expires_at > now || row.tracks() > 0);
+        let open = self.rows.values().filter(move |row| row.expires_at > now || row.sfu_units() > 0);
         open.filter_map(|row| {
-            let Pulls { name, opened_by, tracks, active, .. } = row.pulls()?.clone();
+            let Pulls { name, opened_by, units, active, .. } = row.pulls()?.clone();
             let (spender, client, ends_at) = (row.spender.clone(), row.client?, row.expires_at);
-            let late = vec![];
-            Some((name, SfuSession { spender, opened_by, client, ends_at, tracks, active, late }))
+            Some((name, SfuSession { spender, opened_by, client, ends_at, units, active }))
         })
     }
 
-    /// Tracks on which media flow, of all sessions.
-    pub(crate) fn active_tracks(&self) -> impl Iterator<Item = UsageChange> {
-        let active = |row: &GrantRow| row.pulls().filter(|_| !row.has_ended()).map(|pulls| pulls.active);
-        clocks(0, self.rows.values().filter_map(|row| active(row)).fold(0, u32::saturating_add))
+    /// The clocks of all sessions on which media flow.
+    pub(crate) fn sfu_clocks(&self) -> Option<UsageChange> {
+        let open = self.rows.values().filter(|row| !row.has_ended());
+        clocks(0, open.filter_map(|row| Some(u64::from(row.pulls()?.active))).fold(0, u64::saturating_add))
     }
 
-    /// Whether the promise for some session must be renewed at `now`.
-    pub(crate) fn has_due_session(&self, now: Timestamp) -> bool {
-        self.pulling.first().is_some_and(|(due, _)| *due <= Minute::of(now))
+    /// The start of this minute, if the promise for some session must be renewed in it.
+    pub(crate) fn next_session(&self, now: Timestamp) -> Option<Timestamp> {
+        let minute = Minute::of(now);
+        self.pulling.first().filter(|(due, _)| *due <= minute).map(|_| minute.start())
     }
 
     /// Takes the first session whose promise must be renewed at `now`.
     pub(crate) fn take_due_session(&mut self, now: Timestamp) -> Option<GrantId> {
-        self.has_due_session(now).then(|| self.pulling.pop_first())?.map(|(_, id)| id)
+        self.next_session(now).and_then(|_| self.pulling.pop_first()).map(|(_, id)| id)
     }
 
     /// The name of a session whose life is over, if the SFU is not in the settings any more: then nobody asks whether it has ended.
@@ -104,13 +102,12 @@ impl Grants {
         Some(Arc::clone(&row.pulls()?.name))
     }
 
-    /// Notes what the SFU says of a session; `None`: it has ended. `rate`: of a track on which media flow.
+    /// Notes what the SFU says of a session; `None`: it has ended.
     #[must_use]
     pub(crate) fn note_session(
         &mut self,
         name: &Arc<str>,
         session: Option<&SfuSession>,
-        rate: BitRate,
         now: Timestamp,
     ) -> Vec<UsageChange> {
         let id = GrantId::of_session(name);
@@ -119,25 +116,22 @@ impl Grants {
             Some(session) => self.revive(id, Minute::from_end(session.ends_at)),
             None => {}
         }
-        self.count_session(id, rate, now);
-        let late = session.map_or(&[][..], |session| &session.late);
-        let late: Vec<_> = late.iter().map(|late| self.add_late(id, *late, rate, now)).collect();
-        let (tracks, active) = session.map_or((0, 0), |session| (session.tracks, session.active));
+        self.count_session(id, now);
+        let (units, active) = session.map_or((0, 0), |session| (session.units, session.active));
         let Some(row) = self.rows.get_mut(&id).filter(|row| !row.has_ended()) else { return vec![] };
         let (due, ended) = (row.ends_in(), row.expires_at.min(now));
         row.expires_at = session.map_or(ended, |session| session.ends_at);
         let Some(pulls) = row.pulls_mut() else { return vec![] };
-        let changes = clocks(pulls.active, active);
-        (pulls.tracks, pulls.active) = (tracks, active);
-        let end = Minute::of(now).next();
+        let changes = clocks(pulls.active.into(), active.into());
+        (pulls.units, pulls.active) = (units, active);
         self.dirty.note(id);
-        let least = if tracks > 0 { Minute::new(i64::MAX) } else { end };
+        let least = if units > 0 { Minute::new(i64::MAX) } else { Minute::of(now).next() };
         let shorter = |time: PromisedTime| PromisedTime { until: time.until.min(least), ..time };
         let released = self.change_promise(id, |row| row.promised = row.promised.map(shorter));
         if let Some(earlier) = self.any(id).map(GrantRow::ends_in).filter(|end| *end < due) {
             self.due.insert(earlier, id);
         }
-        late.into_iter().chain(changes).chain(released).collect()
+        changes.into_iter().chain(released).collect()
     }
 
     /// Notes what the page that opened a session says of it. What it does not say is as its grant has it.
@@ -154,13 +148,12 @@ impl Grants {
     }
 
     /// Adds to the bytes of a session what it took since the last call.
-    pub(crate) fn count_session(&mut self, id: GrantId, rate: BitRate, now: Timestamp) {
+    pub(crate) fn count_session(&mut self, id: GrantId, now: Timestamp) {
         let start = self.period.start;
         let Some(pulls) = self.rows.get_mut(&id).and_then(|row| row.pulls_mut()) else { return };
-        let millis = now.millis_since(pulls.counted_until.max(start));
-        let bytes = rate.over_millis(millis.into()).saturating_mul(pulls.active.into());
+        let bytes = bytes_of(pulls.active, now.millis_since(pulls.counted_until.max(start)));
         pulls.counted_until = now;
-        self.measure(id, ByteCount::saturating(bytes), now);
+        self.measure(id, bytes, now);
     }
 
     /// Adds bytes to what a session took.
@@ -172,15 +165,19 @@ impl Grants {
     }
 
     /// Adds to the bytes of a session what it took before the SFU said so, as far as that is of this period.
-    fn add_late(&mut self, id: GrantId, late: (u32, Duration), rate: BitRate, now: Timestamp) -> UsageChange {
-        let begun = self.rows.get(&id).map_or(now, |row| row.issued_at).max(self.period.start);
-        let back = i64::try_from(late.1.as_millis()).unwrap_or(i64::MAX);
-        let from = Timestamp::from_millis(now.as_millis().saturating_sub(back)).max(begun);
-        let bytes = rate.over_millis(now.millis_since(from).into()).saturating_mul(late.0.into());
-        let bytes = ByteCount::saturating(bytes);
+    #[must_use]
+    pub(crate) fn charge_late(
+        &mut self,
+        id: GrantId,
+        (units, span): (u32, Duration),
+        now: Timestamp,
+    ) -> Option<UsageChange> {
+        let begun = self.get(id)?.issued_at.max(self.period.start);
+        let from = begun.plus(now.since(begun).saturating_sub(span));
+        let bytes = bytes_of(units, now.millis_since(from));
         self.measure(id, bytes, now);
         let kind = ChangeKind::AddBytes { bytes, from, to: now };
-        UsageChange { source: IceSource::Sfu, basis: Basis::Granted, kind }
+        Some(UsageChange { source: IceSource::Sfu, basis: Basis::Granted, kind })
     }
 
     /// Takes back what is promised for a session from this minute on. What lies behind stays: nobody counts it by session, so the
@@ -194,7 +191,7 @@ impl Grants {
         self.pulling.remove(&(before.time.from.next(), id));
         self.dirty.note(id);
         // A session that takes something went on while nothing was promised for it: no process ran, or time jumped.
-        let until = if row.tracks() > 0 { minute } else { before.time.until.min(minute) };
+        let until = if row.sfu_units() > 0 { minute } else { before.time.until.min(minute) };
         let behind = PromisedTime { until, ..before.time };
         let behind = (before.time.from < minute).then_some(behind);
         if let Some(time) = behind
@@ -207,12 +204,12 @@ impl Grants {
         self.replace_promise(Some(&before), behind.as_ref())
     }
 
-    /// Promises for so many tracks of a session from this minute on.
+    /// Promises for so many units of a session from this minute on.
     #[must_use]
     pub(crate) fn promise_session(
         &mut self,
         id: GrantId,
-        tracks: u32,
+        units: u32,
         time: PromisedTime,
         has_no_room: bool,
     ) -> Option<UsageChange> {
@@ -220,7 +217,7 @@ impl Grants {
         self.change_promise(id, |row| {
             row.promised = Some(time);
             if let Some(pulls) = row.pulls_mut() {
-                (pulls.tracks, pulls.has_no_room) = (tracks, has_no_room);
+                (pulls.units, pulls.has_no_room) = (units, has_no_room);
             }
         })
     }
@@ -229,7 +226,7 @@ impl Grants {
     pub(crate) fn sessions_to_close(&self, is_over: impl Fn(GrantId, &GrantRow) -> bool) -> Vec<Arc<str>> {
         let rows = self.pulling.iter().filter_map(|(_, id)| Some((*id, self.get(*id)?)));
         let to_close = rows.filter_map(|(id, row)| {
-            let pulls = row.pulls().filter(|pulls| pulls.tracks > 0)?;
+            let pulls = row.pulls().filter(|pulls| pulls.units > 0)?;
             (pulls.has_no_room || is_over(id, row)).then(|| Arc::clone(&pulls.name))
         });
         to_close.collect()
@@ -244,7 +241,7 @@ fn row_of(name: &Arc<str>, session: &SfuSession, now: Timestamp) -> GrantRow {
         expires_at: session.ends_at,
     };
     let (name, opened_by) = (Arc::clone(name), session.opened_by);
-    let pulls = Pulls { name, opened_by, tracks: 0, active: 0, counted_until: now, has_no_room: false };
+    let pulls = Pulls { name, opened_by, units: 0, active: 0, counted_until: now, has_no_room: false };
     GrantRow {
         state: GrantState::Live,
         extra: Some(Box::new(GrantExtra { pulls: Some(Box::new(pulls)), ..GrantExtra::default() })),
@@ -254,9 +251,13 @@ fn row_of(name: &Arc<str>, session: &SfuSession, now: Timestamp) -> GrantRow {
     }
 }
 
-/// The change of the clocks that run for tracks on which media flow.
-fn clocks(before: u32, after: u32) -> impl Iterator<Item = UsageChange> {
-    let kind = if after > before { ChangeKind::StartClock } else { ChangeKind::StopClock };
-    let change = UsageChange { source: IceSource::Sfu, basis: Basis::Granted, kind };
-    (0..after.abs_diff(before)).map(move |_| change)
+/// The change of the clocks for what flows.
+fn clocks(before: u64, after: u64) -> Option<UsageChange> {
+    let kind = ChangeKind::Clocks { before, after };
+    (before != after).then_some(UsageChange { source: IceSource::Sfu, basis: Basis::Granted, kind })
+}
+
+/// Bytes that so many units are in this time.
+fn bytes_of(units: u32, millis: u64) -> ByteCount {
+    ByteCount::saturating(SFU_UNIT.over_millis(u128::from(units).saturating_mul(millis.into())))
 }

@@ -23,15 +23,13 @@ pub struct Admission {
 }
 
 impl Ledger {
-    /// A request for a credential of a source, made within `slack`. `renewed`: what is promised for the grant that it renews. `streams`:
-    /// what relays at the same time, one for a credential, the tracks of a session of the SFU.
+    /// A request for a credential of a source, made within `slack`. `renewed`: what is promised for the grant that it renews.
     pub fn request(
         &self,
         source: IceSource,
         life: Duration,
         slack: Duration,
         renewed: Option<PromisedTime>,
-        streams: u32,
     ) -> Request {
         let now = Minute::of(self.now);
         // Where sessions are cut here, a renewal prolongs those that the grants before it began.
@@ -41,7 +39,7 @@ impl Ledger {
             life,
             slack,
             tail: self.tail(source),
-            per_minute: self.bytes_per_minute(source).saturating_mul(streams.into()),
+            per_minute: self.bytes_per_minute(source),
             reserved_from: renewed.map_or(now, |time| time.chain_until().max(now)),
             chain_before: prolonged.map_or(0, |time| time.chain_before.saturating_add(1)),
             clients: [None; 2],
@@ -69,7 +67,7 @@ impl Ledger {
     /// Whether strict mode has no room for a credential of any metered source, though the budget is not spent.
     pub fn is_promised_in_full(&self, slack: Duration) -> bool {
         let fits = |source: &Timeline| {
-            self.admit(&self.request(source.terms.source, STRICT_LIFE_MIN, slack, None, 1)).is_ok()
+            self.admit(&self.request(source.terms.source, STRICT_LIFE_MIN, slack, None)).is_ok()
         };
         let mut metered = self.metered().filter(|source| source.terms.source.issues_credentials()).peekable();
         !self.figures().is_spent() && metered.peek().is_some() && !metered.any(fits)

@@ -36,10 +36,9 @@ impl Ledger {
 
     /// Drops the readings of this period that come from providers. `false` if there are none.
     pub fn drop_readings(&mut self) -> bool {
-        let assumed = self.terms.rates.liability;
         let mut dropped = false;
         for source in &mut self.sources {
-            dropped |= source.terms.source.is_counted_by_provider() && source.drop_counts(assumed);
+            dropped |= source.terms.source.is_counted_by_provider() && source.drop_counts();
         }
         dropped
     }

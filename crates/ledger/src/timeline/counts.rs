@@ -93,9 +93,9 @@ impl Timeline {
         self.trial.add(point, ByteCount::saturating(counted.granted));
     }
 
-    /// Drops the counts of this period: all minutes count as estimated and promised again. `assumed`: the assumed rate, which
-    /// replaces one that the counts showed. `false` without a count and without one in doubt.
-    pub fn drop_counts(&mut self, assumed: BitRate) -> bool {
+    /// Drops the counts of this period: all minutes count as estimated and promised again, at the assumed rate. `false` without a count
+    /// and without one in doubt.
+    pub fn drop_counts(&mut self) -> bool {
         let was_doubted = std::mem::take(&mut self.doubt).is_open(self.minutes.period());
         if self.counted().is_none() {
             return was_doubted;
@@ -104,8 +104,8 @@ impl Timeline {
         self.stored_hours = usize::MAX;
         self.flowed = ByteCount::ZERO;
         self.minutes.drop_counts();
-        self.trial = Trial::new(assumed, self.minutes.sampling(), Assumption::default());
-        self.minutes.set_liability(assumed);
+        self.trial = Trial::new(self.trial.assumed, self.minutes.sampling(), Assumption::default());
+        self.minutes.set_liability(self.trial.assumed);
         true
     }
 

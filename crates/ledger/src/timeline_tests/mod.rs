@@ -107,7 +107,7 @@ fn in_strict_mode_reports_count_at_most_what_their_minutes_were_promised() {
 #[test]
 fn usage_rises_while_a_connection_runs() {
     let mut timeline = timeline(START);
-    timeline.start_clock(Basis::Granted);
+    timeline.change_clocks(Basis::Granted, 0, 1);
     timeline.advance(at(START + 4_000));
     assert_eq!(timeline.minutes.used(), ByteCount::new(1_000_000));
     timeline.advance(at(START + 8_000));
@@ -141,7 +141,7 @@ fn after_a_sleep_of_years_usage_starts_at_zero() {
     timeline.advance(at(START + 200 * 365 * 24 * 60 * MINUTE));
     assert_eq!(timeline.minutes.used(), ByteCount::ZERO);
     assert!(previous(&timeline).is_none(), "no process saw the previous period");
-    timeline.start_clock(Basis::Granted);
+    timeline.change_clocks(Basis::Granted, 0, 1);
     timeline.advance(at(START + 200 * 365 * 24 * 60 * MINUTE + 4_000));
     assert_eq!(timeline.minutes.used(), ByteCount::new(1_000_000));
 }
@@ -149,7 +149,7 @@ fn after_a_sleep_of_years_usage_starts_at_zero() {
 #[test]
 fn a_clock_that_steps_back_lowers_no_figure() {
     let mut timeline = timeline(START);
-    timeline.start_clock(Basis::Granted);
+    timeline.change_clocks(Basis::Granted, 0, 1);
     timeline.advance(at(START + 8_000));
     timeline.advance(at(START - 31 * 24 * 60 * MINUTE));
     assert_eq!(timeline.minutes.used(), ByteCount::new(2_000_000));

@@ -239,13 +239,13 @@ fn apply(op: &Op, timeline: &mut Timeline, model: &mut Model) {
         }
         Op::Start { basis } => {
             model.running.push((basis, now));
-            timeline.start_clock(basis);
+            timeline.change_clocks(basis, 0, 1);
         }
         Op::Stop { basis } => {
             if let Some(nth) = model.running.iter().position(|(of, _)| *of == basis) {
                 let (_, from) = model.running.remove(nth);
                 model.spans.push((basis, from, now));
-                timeline.stop_clock(basis);
+                timeline.change_clocks(basis, 1, 0);
             }
         }
         Op::Bytes { basis, bytes, back } => {

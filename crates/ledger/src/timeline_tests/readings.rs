@@ -8,7 +8,7 @@ use super::*;
 #[test]
 fn a_reading_replaces_only_the_estimate_of_the_time_that_it_covers() {
     let mut timeline = timeline(START);
-    timeline.start_clock(Basis::Granted);
+    timeline.change_clocks(Basis::Granted, 0, 1);
     timeline.advance(at(START + 20 * MINUTE));
     let a_minute = 2_000_000 / 8 * 60;
     assert_eq!(timeline.minutes.used(), ByteCount::new(20 * a_minute));
@@ -202,7 +202,7 @@ fn after_a_restart_a_slice_is_as_before_and_a_count_that_was_dropped_is_in_none(
     };
     assert_eq!(hours(&timeline), [1_000, 5_000, 0, 4_000]);
     assert_eq!(hours(&restored), [1_000, 5_000, 0, 4_000]);
-    assert!(restored.drop_counts(rates(false).liability));
+    assert!(restored.drop_counts());
     assert_eq!(hours(&restored), [0; 4]);
     assert_eq!(count(&mut restored, START + 240 * MINUTE, 8_000, 0), ReadingOutcome::Taken);
     assert_eq!(hours(&restored), [2_000; 4], "nothing is left of what was dropped");

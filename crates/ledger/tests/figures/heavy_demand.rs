@@ -11,7 +11,8 @@ mod setup;
 use std::time::Duration;
 
 use turn_ledger::{
-    Books, BudgetMode, ByteCount, Day, Grant, GrantId, IceSource, Reading, SourceTerms, Stored, Timestamp,
+    Books, BudgetMode, ByteCount, Day, Grant, GrantId, IceSource, Reading, Requester, SourceTerms, Stored,
+    Timestamp,
 };
 
 use setup::setup;
@@ -167,14 +168,15 @@ fn read(books: &mut Books, minute: u64, bytes: &[u64]) {
 }
 
 fn mint(books: &mut Books, counts: &mut Counts, renews: Option<GrantId>) -> Option<Grant> {
-    let hold = books.reserve(SOURCE, LIFE, SLACK, renews).ok()?;
+    let requester = Requester { renews, ..Requester::default() };
+    let hold = books.reserve(SOURCE, LIFE, SLACK, &requester).ok()?;
     counts.minted += 1;
     let mut id = [0; 16];
     id[..8].copy_from_slice(&counts.minted.to_be_bytes());
     let issued_at = books.now();
     let expires_at = issued_at.plus(hold.life());
     let grant = Grant { id: GrantId::new(id), source: SOURCE, issued_at, expires_at };
-    books.commit(hold, &grant, None, renews).ok().map(|_| grant)
+    books.commit(hold, &grant, None, requester).ok().map(|_| grant)
 }
 
 fn at(minute: u64) -> Timestamp {

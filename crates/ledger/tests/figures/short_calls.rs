@@ -10,8 +10,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use turn_ledger::{
-    Books, BudgetMode, ByteCount, Day as UtcDay, Grant, GrantId, IceSource, MINT_SLACK, Reading, SourceTerms,
-    Stored, Timestamp, Written,
+    Books, BudgetMode, ByteCount, Day as UtcDay, Grant, GrantId, IceSource, MINT_SLACK, Reading, Requester,
+    SourceTerms, Stored, Timestamp, Written,
 };
 
 use setup::setup;
@@ -105,13 +105,13 @@ fn day(calls_an_hour: u64, is_released: bool) -> Day {
 }
 
 fn mint(books: &mut Books, number: u64) -> Option<(GrantId, Duration)> {
-    let hold = books.reserve(SOURCE, LIFE, MINT_SLACK, None).ok()?;
+    let hold = books.reserve(SOURCE, LIFE, MINT_SLACK, &Requester::default()).ok()?;
     let life = hold.life();
     let mut id = [0; 16];
     id[..8].copy_from_slice(&number.to_be_bytes());
     let (id, issued_at) = (GrantId::new(id), books.now());
     let grant = Grant { id, source: SOURCE, issued_at, expires_at: issued_at.plus(life) };
-    let (commit, _) = books.commit(hold, &grant, None, None).ok()?;
+    let (commit, _) = books.commit(hold, &grant, None, Requester::default()).ok()?;
     books.note_written(&commit, Written::Yes).ok().map(|()| (id, life))
 }
 

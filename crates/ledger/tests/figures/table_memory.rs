@@ -50,7 +50,7 @@ fn main() -> Result<(), AnyError> {
         };
         books.advance(BEGIN.plus_millis(n));
         let life = Duration::from_secs(86_400);
-        let Ok(hold) = books.reserve(SOURCE, life, MINT_SLACK, requester.clone()) else {
+        let Ok(hold) = books.reserve(SOURCE, life, MINT_SLACK, &requester) else {
             return Err("no room".into());
         };
         let issued_at = books.now();

@@ -13,7 +13,7 @@ use super::answer::{ConfirmedTrack, SfuAnswer};
 use super::fault::Fault;
 use super::name::Name;
 use super::request::{Pull, RequestedTracks};
-use super::taken::{Demand, LateTrack, Taken};
+use super::taken::{Demand, LateTrack, Taken, VideoRates};
 use super::track::{Direction, Kind, TrackId, TrackKey};
 use crate::call::{CallEvent, CallName, MediaAfter, MemberId, ProtocolName};
 
@@ -60,6 +60,15 @@ pub struct NewSession {
     pub life: Duration,
     /// What it takes from others. After a restart, what it took before.
     pub taken: Taken,
+}
+
+/// A session that has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChangedSession {
+    /// Its id.
+    pub id: SessionId,
+    /// As it is now; `None` if it has ended.
+    pub now: Option<NewSession>,
     /// What it took before the SFU said so, since the last time that this was reported.
     pub late: Vec<LateTrack>,
 }
@@ -81,8 +90,7 @@ pub(super) struct Session {
     owner: Caller,
     /// Its tracks, and the data channels that it takes from others. What a session sends over data channels is not billed.
     tracks: BTreeMap<TrackKey, Track>,
-    /// The assumed rate of video, in kbit/s.
-    video: u32,
+    video: VideoRates,
     calls: usize,
     rate: Bucket,
     /// How often its tracks have changed. A state that was asked for before a change removes nothing after it.
@@ -104,8 +112,13 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// `unseen`: what it took before a restart. `video`: the assumed rate of video, in kbit/s.
-    pub(super) fn new(room: Option<Arc<str>>, owner: Caller, unseen: Option<Taken>, video: u32) -> Self {
+    /// `unseen`: what it took before a restart.
+    pub(super) fn new(
+        room: Option<Arc<str>>,
+        owner: Caller,
+        unseen: Option<Taken>,
+        video: VideoRates,
+    ) -> Self {
         Self {
             room,
             owner,
@@ -147,9 +160,9 @@ impl Session {
         let mut taken = self.unseen.unwrap_or_default();
         taken.kbps = taken.kbps.saturating_add(self.asked.kbps);
         for track in self.pulled() {
-            let kbps = track.kind.kbps(self.video);
-            taken.kbps = taken.kbps.saturating_add(kbps);
+            taken.kbps = taken.kbps.saturating_add(track.kind.kbps(self.video.assumed));
             if track.is_active {
+                let kbps = track.kind.kbps(self.video.estimated);
                 taken.active_kbps = taken.active_kbps.saturating_add(kbps);
             }
         }
@@ -168,7 +181,7 @@ impl Session {
 
     /// How many of the tracks and data channels that it takes are active. Those from before a restart count as video.
     pub(super) fn active(&self) -> usize {
-        let unseen = self.unseen.unwrap_or_default().active_kbps.div_ceil(self.video.max(1));
+        let unseen = self.unseen.unwrap_or_default().active_kbps.div_ceil(self.video.estimated.max(1));
         let seen = self.pulled().filter(|track| track.is_active).count();
         seen.saturating_add(usize::try_from(unseen).unwrap_or(usize::MAX))
     }
@@ -289,7 +302,7 @@ impl Session {
             let (kind, name) = known.map_or((*kind, None), |known| (known.kind, known.name.clone()));
             let was_silent = known.is_some_and(|known| known.looks > 0 && !known.is_active);
             if key.direction == Direction::Remote && was_silent && track.is_active && !since.is_zero() {
-                self.late.push(LateTrack { kbps: kind.kbps(self.video), span: since });
+                self.late.push(LateTrack { kbps: kind.kbps(self.video.estimated), span: since });
             }
             let looks = known.map_or(0, |known| known.looks).saturating_add(1);
             self.tracks.insert(key, Track { kind, name, is_active: track.is_active, looks });

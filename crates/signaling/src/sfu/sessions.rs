@@ -18,7 +18,7 @@ use super::answer::SfuAnswer;
 use super::fault::Fault;
 use super::request::RequestedTracks;
 use super::session::{Caller, NewSession, Session};
-use super::taken::{Demand, Taken};
+use super::taken::{Demand, Taken, VideoRates};
 use super::track::TrackKey;
 use crate::call::CallEvent;
 use crate::deadlines::Deadlines;
@@ -43,8 +43,8 @@ const RETRY: Duration = Duration::from_secs(10);
 /// What the table assumes and allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SfuTerms {
-    /// The assumed rate of a track with video, and of a data channel, in kbit/s. `LIABILITY_MBPS_PER_GRANT`.
-    pub video_kbps: u32,
+    /// The rates of a track with video.
+    pub video: VideoRates,
     /// What one client may take at a time, at assumed rates, in kbit/s. `SFU_MBPS_PER_CLIENT`.
     pub client_kbps: u32,
 }
@@ -256,7 +256,7 @@ impl Sessions {
     fn insert(&mut self, session: NewSession, unseen: Option<Taken>, now: Duration) {
         let NewSession { id, room, owner, life, .. } = session;
         self.remove(&id);
-        let mut session = Session::new(room, owner, unseen, self.terms.video_kbps);
+        let mut session = Session::new(room, owner, unseen, self.terms.video);
         self.pulled = self.pulled.saturating_add(session.active());
         self.events.extend(session.join(&id));
         self.addresses.insert(session.address(), &id);

@@ -2,21 +2,44 @@
 
 use std::time::Duration;
 
+use turn_ledger::BitRate;
+
 use super::request::Pull;
 
-/// What a session takes from others, at the assumed rates of its tracks and data channels.
+/// The rates of a track with video, and of a data channel, in kbit/s.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VideoRates {
+    /// The most that is assumed. `LIABILITY_MBPS_PER_GRANT`.
+    pub assumed: u32,
+    /// What is charged while media flow. `ESTIMATED_MBPS_PER_CONNECTION`.
+    pub estimated: u32,
+}
+
+impl VideoRates {
+    /// The same in kbit/s.
+    pub fn new(assumed: BitRate, estimated: BitRate) -> Self {
+        Self { assumed: kbps(assumed), estimated: kbps(estimated) }
+    }
+}
+
+/// A rate in kbit/s, rounded up.
+pub fn kbps(rate: BitRate) -> u32 {
+    u32::try_from(rate.get().div_ceil(1_000)).unwrap_or(u32::MAX)
+}
+
+/// What a session takes from others with its tracks and data channels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Taken {
-    /// All of them, those that the SFU is being asked for included, in kbit/s.
+    /// All of them at assumed rates, those that the SFU is being asked for included, in kbit/s.
     pub kbps: u32,
-    /// Those on which media flow, in kbit/s.
+    /// Those on which media flow, at estimated rates, in kbit/s.
     pub active_kbps: u32,
 }
 
 /// What was active for some time before the SFU said so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LateTrack {
-    /// Its assumed rate, in kbit/s.
+    /// Its estimated rate, in kbit/s.
     pub kbps: u32,
     /// For how long, until now.
     pub span: Duration,
@@ -32,9 +55,9 @@ pub struct Demand {
 }
 
 impl Demand {
-    /// What these ask for. `video`: the assumed rate of video, in kbit/s.
-    pub fn of(pulled: &[Pull], video: u32) -> Self {
-        let kbps = pulled.iter().fold(0_u32, |sum, pull| sum.saturating_add(pull.kind.kbps(video)));
+    /// What these ask for.
+    pub fn of(pulled: &[Pull], video: VideoRates) -> Self {
+        let kbps = pulled.iter().fold(0_u32, |sum, pull| sum.saturating_add(pull.kind.kbps(video.assumed)));
         Self { tracks: pulled.len(), kbps }
     }
 }

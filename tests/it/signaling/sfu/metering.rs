@@ -43,6 +43,20 @@ async fn pulled_tracks_are_charged_by_time_until_they_are_closed() {
 }
 
 #[tokio::test]
+async fn sound_is_charged_at_its_own_rate() {
+    let (_sfu, broker) = start(&[RATE]).await;
+    let (a, b) = (Page::join(&broker, "r").await, Page::join(&broker, "r").await);
+    let sdp = "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n";
+    let track = json!({ "location": "local", "trackName": "video", "mid": "0" });
+    let offered = json!({ "sessionDescription": { "type": "offer", "sdp": sdp }, "tracks": [track] });
+    assert_eq!(a.call(Method::POST, "/tracks/new", &offered).await.status, 200);
+    assert_eq!(b.pull(&a).await.status, 200);
+    eventually("it is active", async || pulled(&broker).await == 1).await;
+    broker.advance(10);
+    assert_eq!(broker.used().await, 125_000, "0.1 Mbps");
+}
+
+#[tokio::test]
 async fn a_data_channel_is_charged_until_the_sfu_says_that_it_is_closed() {
     let (sfu, broker) = start(&[RATE]).await;
     let (a, b) = (Page::join(&broker, "r").await, Page::join(&broker, "r").await);

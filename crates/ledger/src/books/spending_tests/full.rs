@@ -16,7 +16,7 @@ fn a_full_table_of_users_admits_no_further_one() {
     let refused = |broker: &mut Broker| {
         let life = Duration::from_secs(SHORT);
         matches!(
-            broker.books.reserve(SOURCE, life, MINT_SLACK, requester("bob")),
+            broker.books.reserve(SOURCE, life, MINT_SLACK, &requester("bob")),
             Err(NotAdmitted::TooManyUsers)
         )
     };
@@ -39,7 +39,7 @@ fn a_user_who_has_only_uncounted_bytes_keeps_the_row() {
     broker.books.advance(at(600));
     broker.books.forget_expired();
     assert_eq!(broker.books.grants().iter().count(), 0);
-    let refusal = broker.books.reserve(SOURCE, Duration::from_secs(SHORT), MINT_SLACK, requester("bob"));
+    let refusal = broker.books.reserve(SOURCE, Duration::from_secs(SHORT), MINT_SLACK, &requester("bob"));
     assert_eq!(refusal.err(), Some(NotAdmitted::TooManyUsers));
     assert_eq!(broker.books.user_share(&user("ann")).unwrap().committed.get(), 5 * MINUTE_BYTES);
 }
@@ -71,7 +71,7 @@ fn a_mint_takes_the_row_of_its_user_before_the_credential_is_made() {
         let mut broker = Broker::new(mode, one_row());
         let life = Duration::from_secs(SHORT);
         let reserve =
-            |broker: &mut Broker, name| broker.books.reserve(SOURCE, life, MINT_SLACK, requester(name));
+            |broker: &mut Broker, name| broker.books.reserve(SOURCE, life, MINT_SLACK, &requester(name));
         let ann = reserve(&mut broker, "ann").unwrap();
         assert_eq!(reserve(&mut broker, "bob").unwrap_err(), NotAdmitted::TooManyUsers);
         let again = reserve(&mut broker, "ann").unwrap();
@@ -100,7 +100,7 @@ fn a_mint_takes_the_row_of_its_user_before_the_credential_is_made() {
 fn a_reporter_names_no_user_for_whom_there_is_no_row() {
     let mut broker = Broker::new(BudgetMode::Strict, one_row());
     let life = Duration::from_secs(SHORT);
-    let carl = broker.books.reserve(SOURCE, life, MINT_SLACK, requester("carl")).unwrap();
+    let carl = broker.books.reserve(SOURCE, life, MINT_SLACK, &requester("carl")).unwrap();
     let grant = broker.mint(Requester::default(), SHORT).unwrap();
     broker.books.open(Caller::Grant(grant), "call", None).unwrap();
     let bob = || Spender { user: Some(user("bob")), ..Spender::default() };

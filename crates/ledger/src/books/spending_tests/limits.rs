@@ -6,7 +6,7 @@ use crate::{Listing, NotAdmitted};
 /// What the user has used, if the limit of the user is the reason for a refusal.
 fn refused_to_user(broker: &mut Broker, name: &str) -> Option<u64> {
     let life = Duration::from_secs(600);
-    match broker.books.reserve(SOURCE, life, MINT_SLACK, requester(name)) {
+    match broker.books.reserve(SOURCE, life, MINT_SLACK, &requester(name)) {
         Err(NotAdmitted::Refused(refusal)) => refusal.user.map(|user| user.used.get()),
         Ok(hold) => {
             broker.books.release(&hold);
@@ -113,7 +113,7 @@ fn a_count_takes_nothing_from_a_user_that_was_charged_in_the_period_before() {
 fn a_hold_that_is_released_leaves_no_trace() {
     let mut broker = Broker::with_limit(BudgetMode::Strict, 100 * MINUTE_BYTES);
     let life = Duration::from_secs(SHORT);
-    let hold = broker.books.reserve(SOURCE, life, MINT_SLACK, requester("ann")).unwrap();
+    let hold = broker.books.reserve(SOURCE, life, MINT_SLACK, &requester("ann")).unwrap();
     assert_eq!(broker.books.user_share(&user("ann")).unwrap().committed.get(), 5 * MINUTE_BYTES);
     broker.books.release(&hold);
     assert_eq!(broker.books.user_share(&user("ann")).unwrap().committed.get(), 0);
@@ -149,7 +149,7 @@ fn a_renewal_reserves_what_its_chain_relays_under_the_limit_of_a_user() {
         books.advance(at(seconds));
         let life = Duration::from_secs(SHORT);
         let requester = Requester { renews, ..requester("ann") };
-        let hold = books.reserve(IceSource::Relay, life, MINT_SLACK, requester.clone()).unwrap();
+        let hold = books.reserve(IceSource::Relay, life, MINT_SLACK, &requester).unwrap();
         let (issued_at, expires_at) = (at(seconds), at(seconds + SHORT));
         let id = GrantId::new([u8::try_from(n).unwrap(); 16]);
         let grant = Grant { id, source: IceSource::Relay, issued_at, expires_at };
@@ -176,7 +176,7 @@ fn a_commit_that_is_undone_gives_the_promise_back() {
     for written_at in [0, 10 * SHORT] {
         let mut broker = Broker::with_limit(BudgetMode::Strict, 100 * MINUTE_BYTES);
         let life = Duration::from_secs(SHORT);
-        let hold = broker.books.reserve(SOURCE, life, MINT_SLACK, requester("ann")).unwrap();
+        let hold = broker.books.reserve(SOURCE, life, MINT_SLACK, &requester("ann")).unwrap();
         let (id, issued_at) = (GrantId::new([3; 16]), at(0));
         let grant = Grant { id, source: SOURCE, issued_at, expires_at: at(SHORT) };
         let (commit, _) = broker.books.commit(hold, &grant, None, requester("ann")).unwrap();
@@ -197,9 +197,9 @@ fn without_room_for_its_row_no_grant_is_issued() {
     broker.setup.bounds.grants = 1;
     broker.restart();
     let life = Duration::from_secs(SHORT);
-    let hold = broker.books.reserve(SOURCE, life, MINT_SLACK, requester("ann")).unwrap();
+    let hold = broker.books.reserve(SOURCE, life, MINT_SLACK, &requester("ann")).unwrap();
     broker.mint(requester("bob"), SHORT).unwrap();
-    let refusal = broker.books.reserve(SOURCE, life, MINT_SLACK, requester("ann"));
+    let refusal = broker.books.reserve(SOURCE, life, MINT_SLACK, &requester("ann"));
     assert_eq!(refusal.err(), Some(NotAdmitted::TooManyGrants));
     let before = broker.books.snapshot().figures;
     let grant = Grant { id: GrantId::new([9; 16]), source: SOURCE, issued_at: at(0), expires_at: at(SHORT) };
@@ -249,13 +249,13 @@ fn a_count_that_is_not_complete_gives_nothing_back_for_the_grants_that_it_lacks(
 fn a_blocked_user_gets_nothing_until_unblocked() {
     let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
     let life = Duration::from_secs(SHORT);
-    let hold = broker.books.reserve(SOURCE, life, MINT_SLACK, requester("ann")).unwrap();
+    let hold = broker.books.reserve(SOURCE, life, MINT_SLACK, &requester("ann")).unwrap();
     broker.books.block_user(&user("ann")).unwrap();
     let grant = Grant { id: GrantId::new([3; 16]), source: SOURCE, issued_at: at(0), expires_at: at(SHORT) };
     assert!(broker.books.commit(hold, &grant, None, requester("ann")).is_err(), "blocked meanwhile");
     broker.restart();
     assert!(broker.books.is_blocked(&user("ann")));
-    let refusal = broker.books.reserve(SOURCE, life, MINT_SLACK, requester("ann"));
+    let refusal = broker.books.reserve(SOURCE, life, MINT_SLACK, &requester("ann"));
     assert_eq!(refusal.err(), Some(NotAdmitted::UserBlocked));
     assert!(broker.mint(requester("bob"), SHORT).is_some());
     assert!(broker.books.unblock_user(&user("ann")) && !broker.books.unblock_user(&user("ann")));
@@ -297,7 +297,7 @@ fn what_nobody_saw_between_two_listings_stays_reserved() {
     let listing = Listing { sessions: vec![], is_complete: true, forger: None };
     let _ = books.take_sessions(listing.clone(), at(0));
     let life = Duration::from_secs(596);
-    let hold = books.reserve(IceSource::Coturn, life, MINT_SLACK, requester("ann")).unwrap();
+    let hold = books.reserve(IceSource::Coturn, life, MINT_SLACK, &requester("ann")).unwrap();
     let grant =
         Grant { id: GrantId::new([3; 16]), source: IceSource::Coturn, issued_at: at(0), expires_at: at(596) };
     let (commit, _) = books.commit(hold, &grant, None, requester("ann")).unwrap();

@@ -96,7 +96,7 @@ impl Broker {
 
     fn mint(&mut self, requester: Requester, life: u64) -> Option<Grant> {
         let life = Duration::from_secs(life);
-        let hold = self.books.reserve(SOURCE, life, MINT_SLACK, requester.clone()).ok()?;
+        let hold = self.books.reserve(SOURCE, life, MINT_SLACK, &requester).ok()?;
         self.minted += 1;
         let mut id = [0; 16];
         id[..8].copy_from_slice(&self.minted.to_be_bytes());

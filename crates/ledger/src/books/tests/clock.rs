@@ -51,13 +51,13 @@ impl Machine {
     }
 
     fn mint(&mut self) -> Result<(), NotAdmitted> {
-        let hold = self.books.reserve(IceSource::Cloudflare, secs(DAY), MINT_SLACK, None)?;
+        let hold = self.books.reserve(IceSource::Cloudflare, secs(DAY), MINT_SLACK, &Requester::default())?;
         let wall = after_start(self.wall);
         self.spans.push((wall, wall.plus(hold.life()).plus(TAIL)));
         self.minted += 1;
         let id = GrantId::new([self.minted; 16]);
         let grant = Grant { id, ..minted(self.books.now(), hold.life().as_secs()) };
-        let (commit, _) = self.books.commit(hold, &grant, None, None).unwrap();
+        let (commit, _) = self.books.commit(hold, &grant, None, Requester::default()).unwrap();
         self.books.note_written(&commit, Written::Yes).unwrap();
         Ok(())
     }
@@ -127,7 +127,7 @@ fn nothing_metered_is_minted_while_the_clock_is_more_than_two_days_ahead() {
     assert_eq!(machine.mint(), Ok(()));
     machine.pause(1);
     assert_eq!(machine.mint(), Err(NotAdmitted::ClockInDoubt));
-    assert!(machine.books.reserve(IceSource::Manual, secs(DAY), MINT_SLACK, None).is_ok());
+    assert!(machine.books.reserve(IceSource::Manual, secs(DAY), MINT_SLACK, &Requester::default()).is_ok());
     machine.pass(300);
     assert_eq!(machine.mint(), Ok(()), "it is accepted");
 }

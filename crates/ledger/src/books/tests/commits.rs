@@ -10,9 +10,11 @@ fn a_grant_is_in_the_same_batch_as_the_reading_that_made_room_for_it() {
     let used = ByteCount::new(1_000);
     let reading = Reading { day: Day::of(at(0)), as_of: at(0), granted: used, other: ByteCount::ZERO };
     assert_eq!(books.ledger_mut().take_reading(IceSource::Cloudflare, &reading), ReadingOutcome::Taken);
-    let hold = books.reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO, None).unwrap();
+    let hold = books
+        .reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO, &Requester::default())
+        .unwrap();
     let grant = minted(at(0), 300);
-    let (_, batch) = books.commit(hold, &grant, Some("user"), None).unwrap();
+    let (_, batch) = books.commit(hold, &grant, Some("user"), Requester::default()).unwrap();
     let mut stored = Stored::default();
     stored.apply(batch.expect("a metered source"));
     assert!(stored.grants.contains_key(&grant.id));
@@ -26,11 +28,13 @@ fn a_renewal_extends_the_promise_for_the_grant_that_it_renews() {
     setup.terms.limit = ByteCount::new(100_000_000_000_000);
     let mut books = setup.open(Some(Stored::default()), at(0));
     let life = Duration::from_secs(600);
-    let minted_at = |books: &mut Books, millis, id: u8, renews| {
+    let minted_at = |books: &mut Books, millis, id: u8, renews: Option<u8>| {
         let books = advanced(books, at(millis));
-        let hold = books.reserve(IceSource::Cloudflare, life, Duration::ZERO, renews).unwrap();
+        let renews = renews.map(|id| GrantId::new([id; 16]));
+        let requester = Requester { renews, ..Requester::default() };
+        let hold = books.reserve(IceSource::Cloudflare, life, Duration::ZERO, &requester).unwrap();
         let grant = Grant { id: GrantId::new([id; 16]), ..minted(at(millis), 600) };
-        books.commit(hold, &grant, Some("user"), renews).unwrap().0
+        books.commit(hold, &grant, Some("user"), requester).unwrap().0
     };
     let _ = minted_at(&mut books, 0, 1, None);
     let promised = |books: &Books| {
@@ -38,14 +42,14 @@ fn a_renewal_extends_the_promise_for_the_grant_that_it_renews() {
         figures.committed.plus(figures.committed_next)
     };
     let one_grant = promised(&books);
-    let renewal = minted_at(&mut books, 540_000, 2, Some(GrantId::new([1; 16])));
+    let renewal = minted_at(&mut books, 540_000, 2, Some(1));
     let nine_minutes = ByteCount::new(9 * 60 * 2_000_000 / 8);
     assert_eq!(promised(&books).minus(one_grant), nine_minutes);
     assert_eq!(books.snapshot().live_grants, 1, "one of the two relays");
 
     assert_eq!(books.note_written(&renewal, Written::No), Err(NotRecorded));
     assert_eq!(promised(&books), one_grant);
-    let _ = minted_at(&mut books, 540_000, 3, Some(GrantId::new([9; 16])));
+    let _ = minted_at(&mut books, 540_000, 3, Some(9));
     assert!(promised(&books).minus(one_grant) > nine_minutes, "no grant is renewed");
 }
 
@@ -53,9 +57,11 @@ fn a_renewal_extends_the_promise_for_the_grant_that_it_renews() {
 fn a_batch_that_was_not_written_is_undone_by_the_next_one() {
     let mut books = stored_books(BudgetMode::Estimate);
     let before = books.snapshot();
-    let hold = books.reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO, None).unwrap();
+    let hold = books
+        .reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO, &Requester::default())
+        .unwrap();
     let grant = minted(at(0), 300);
-    let (commit, batch) = books.commit(hold, &grant, Some("user"), None).unwrap();
+    let (commit, batch) = books.commit(hold, &grant, Some("user"), Requester::default()).unwrap();
     assert_eq!(books.note_written(&commit, Written::No), Err(NotRecorded));
     assert_eq!(books.snapshot(), before);
     assert!(books.grants().get(grant.id).is_none());
@@ -71,7 +77,9 @@ fn a_batch_that_was_not_written_is_undone_by_the_next_one() {
 #[test]
 fn what_is_held_for_a_credential_that_does_not_exist_yet_is_not_stored() {
     let mut books = stored_books(BudgetMode::Estimate);
-    let hold = books.reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO, None).unwrap();
+    let hold = books
+        .reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO, &Requester::default())
+        .unwrap();
     assert!(books.take_batch().sources.values().all(|rows| rows.deltas.is_empty()));
     books.release(&hold);
     assert!(books.take_batch().sources.values().all(|rows| rows.deltas.is_empty()));
@@ -80,9 +88,11 @@ fn what_is_held_for_a_credential_that_does_not_exist_yet_is_not_stored() {
 #[test]
 fn a_batch_that_may_still_be_written_keeps_its_grant() {
     let mut books = stored_books(BudgetMode::Estimate);
-    let hold = books.reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO, None).unwrap();
+    let hold = books
+        .reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO, &Requester::default())
+        .unwrap();
     let grant = minted(at(0), 300);
-    let (commit, _) = books.commit(hold, &grant, Some("user"), None).unwrap();
+    let (commit, _) = books.commit(hold, &grant, Some("user"), Requester::default()).unwrap();
     let with_grant = books.snapshot();
     assert_eq!(books.note_written(&commit, Written::Unknown), Err(NotRecorded));
     assert_eq!(books.snapshot(), with_grant);
@@ -96,10 +106,11 @@ fn the_end_of_a_grant_is_the_end_of_its_hold() {
     let source = IceSource::Coturn;
     setup.sources = vec![SourceTerms { source, tail, cut_tail, sampling: 0, is_read: true }];
     let mut books = setup.open(None, at(0));
-    let hold = books.reserve(source, Duration::from_secs(300), Duration::ZERO, None).unwrap();
+    let hold =
+        books.reserve(source, Duration::from_secs(300), Duration::ZERO, &Requester::default()).unwrap();
     let alive_until = Some(hold.promised().until);
     let grant = Grant { source, ..minted(at(0), 300) };
-    let _ = books.commit(hold, &grant, None, None).unwrap();
+    let _ = books.commit(hold, &grant, None, Requester::default()).unwrap();
     assert_eq!(books.grants().get(grant.id).unwrap().alive_until(), alive_until);
     assert_eq!(alive_until, Some(Minute::from_end(at(7_500_000))));
     let caller = Caller::Grant(grant);
@@ -117,8 +128,11 @@ fn a_credential_that_may_live_longer_than_reserved_is_not_committed() {
     let slack = Duration::from_secs(4);
     for (millis, is_late) in [(4_000, false), (4_001, true)] {
         let mut books = setup(BudgetMode::Estimate).open(Some(Stored::default()), at(0));
-        let hold = books.reserve(IceSource::Cloudflare, Duration::from_secs(300), slack, None).unwrap();
-        let committed = advanced(&mut books, at(millis)).commit(hold, &minted(at(0), 300), None, None);
+        let hold = books
+            .reserve(IceSource::Cloudflare, Duration::from_secs(300), slack, &Requester::default())
+            .unwrap();
+        let committed =
+            advanced(&mut books, at(millis)).commit(hold, &minted(at(0), 300), None, Requester::default());
         let expected = is_late.then_some(NotCommitted::NotRecorded(NotRecorded));
         assert_eq!(committed.err(), expected, "{millis}");
         let figures = books.snapshot().figures;
@@ -130,9 +144,11 @@ fn a_credential_that_may_live_longer_than_reserved_is_not_committed() {
 fn while_minting_is_stopped_no_credential_is_committed() {
     let mut books = stored_books(BudgetMode::Estimate);
     let before = books.snapshot();
-    let hold = books.reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO, None).unwrap();
+    let hold = books
+        .reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO, &Requester::default())
+        .unwrap();
     books.override_freeze(true);
-    let stopped = books.commit(hold, &minted(at(0), 300), None, None).unwrap_err();
+    let stopped = books.commit(hold, &minted(at(0), 300), None, Requester::default()).unwrap_err();
     assert_eq!(stopped, NotCommitted::Stopped);
     assert_eq!(books.snapshot().figures, before.figures, "the hold is released");
 }

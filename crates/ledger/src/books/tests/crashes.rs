@@ -22,11 +22,13 @@ fn setup() -> Setup {
 
 fn mint(books: &mut Books, disk: &mut Stored) {
     for n in 0..GRANTS {
-        let hold = books.reserve(IceSource::Relay, Duration::from_secs(3_600), MINT_SLACK, None).unwrap();
+        let hold = books
+            .reserve(IceSource::Relay, Duration::from_secs(3_600), MINT_SLACK, &Requester::default())
+            .unwrap();
         let id = GrantId::new([u8::try_from(n).unwrap(); 16]);
         let (issued_at, expires_at) = (books.now(), books.now().plus(hold.life()));
         let grant = Grant { id, source: IceSource::Relay, issued_at, expires_at };
-        let (commit, batch) = books.commit(hold, &grant, None, None).unwrap();
+        let (commit, batch) = books.commit(hold, &grant, None, Requester::default()).unwrap();
         disk.apply(batch.unwrap());
         books.note_written(&commit, Written::Yes).unwrap();
     }

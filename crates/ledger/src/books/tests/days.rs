@@ -45,9 +45,9 @@ impl World {
 
     fn mint(&mut self, life: u64) {
         let asked = Duration::from_secs(life);
-        let hold = self.books.reserve(self.source, asked, MINT_SLACK, None).unwrap();
+        let hold = self.books.reserve(self.source, asked, MINT_SLACK, &Requester::default()).unwrap();
         let grant = Grant { source: self.source, ..minted(self.books.now(), life) };
-        let (commit, batch) = self.books.commit(hold, &grant, None, None).unwrap();
+        let (commit, batch) = self.books.commit(hold, &grant, None, Requester::default()).unwrap();
         self.disk.apply(batch.unwrap());
         self.books.note_written(&commit, Written::Yes).unwrap();
     }

@@ -24,14 +24,16 @@ impl World {
 
     fn reserve(&mut self, life: u64, renews: Option<GrantId>) -> Hold {
         let source = self.setup.default_source;
-        self.books.reserve(source, Duration::from_secs(life), MINT_SLACK, renews).unwrap()
+        let (life, requester) = (Duration::from_secs(life), Requester { renews, ..Requester::default() });
+        self.books.reserve(source, life, MINT_SLACK, &requester).unwrap()
     }
 
     fn commit(&mut self, hold: Hold, id: u8, renews: Option<GrantId>, written: Written) -> GrantId {
         let (source, issued_at) = (self.setup.default_source, self.books.now());
         let expires_at = issued_at.plus(hold.life());
         let grant = Grant { id: GrantId::new([id; 16]), source, issued_at, expires_at };
-        let (commit, batch) = self.books.commit(hold, &grant, None, renews).unwrap();
+        let (commit, batch) =
+            self.books.commit(hold, &grant, None, Requester { renews, ..Requester::default() }).unwrap();
         self.disk.apply(batch.unwrap());
         let _ = self.books.note_written(&commit, written);
         grant.id
@@ -124,7 +126,7 @@ fn an_undo_gives_back_what_the_promise_has_become() {
     let hold = world.reserve(300, None);
     let (source, issued_at) = (CLOUDFLARE, at(0));
     let grant = Grant { id: GrantId::new([1; 16]), source, issued_at, expires_at: at(300_000) };
-    let (commit, _) = world.books.commit(hold, &grant, None, None).unwrap();
+    let (commit, _) = world.books.commit(hold, &grant, None, Requester::default()).unwrap();
     world.books.raise_tails(CLOUDFLARE, Duration::from_secs(7_200), at(0));
     assert!(world.promised() > 120 * 15_000_000);
     let _ = world.books.note_written(&commit, Written::No);

@@ -37,7 +37,7 @@ impl World {
     fn try_commit(&mut self, id: u8, life: u64, requester: Requester) -> Option<(Grant, Commit)> {
         let source = self.setup.default_source;
         let asked = Duration::from_secs(life);
-        let hold = self.books.reserve(source, asked, MINT_SLACK, requester.clone()).ok()?;
+        let hold = self.books.reserve(source, asked, MINT_SLACK, &requester).ok()?;
         assert_eq!(hold.life(), asked);
         let grant = Grant { id: GrantId::new([id; 16]), source, ..minted(self.books.now(), life) };
         let (commit, batch) = self.books.commit(hold, &grant, Some("user"), requester).unwrap();
@@ -167,7 +167,7 @@ fn a_grant_that_was_renewed_keeps_its_minutes_for_the_renewal() {
     let first = world.mint(1);
     world.books.advance(at(50 * 60_000));
     assert!(world.books.take_renewal(&first));
-    let (second, commit) = world.commit(2, Requester::from(Some(first.id)));
+    let (second, commit) = world.commit(2, Requester { renews: Some(first.id), ..Requester::default() });
     world.books.note_written(&commit, Written::Yes).unwrap();
     let promised = world.promised();
     world.books.revoke(first.id).unwrap();
@@ -184,7 +184,7 @@ fn after_the_last_renewal_the_grants_that_it_renewed_are_released() {
         world.books.advance(at(minute * 60_000));
         let last = ids.last().unwrap();
         assert!(world.books.take_renewal(last));
-        let (grant, commit) = world.commit(id, Requester::from(Some(last.id)));
+        let (grant, commit) = world.commit(id, Requester { renews: Some(last.id), ..Requester::default() });
         world.books.note_written(&commit, Written::Yes).unwrap();
         ids.push(grant);
     }
@@ -210,7 +210,7 @@ fn a_renewal_that_was_not_recorded_is_not_waited_for() {
     let first = world.mint(1);
     world.books.advance(at(50 * 60_000));
     assert!(world.books.take_renewal(&first));
-    let (_, commit) = world.commit(2, Requester::from(Some(first.id)));
+    let (_, commit) = world.commit(2, Requester { renews: Some(first.id), ..Requester::default() });
     assert_eq!(world.books.note_written(&commit, Written::No), Err(NotRecorded));
     world.books.revoke(first.id).unwrap();
     assert_eq!(world.look(&[]), 0, "its renewal is still taken");

@@ -6,7 +6,10 @@ use super::*;
 use crate::{ByteCount, Call, Label, SfuSession, SpenderKind, SpenderTerms};
 
 const MINUTE: u64 = 60_000;
-/// What one track may take in a minute, and is counted for it.
+/// A track of 2 Mbps, as sent with video, and one of 0.1 Mbps, as sent with sound.
+const VIDEO: u32 = 2_000;
+const AUDIO: u32 = 100;
+/// What one track with video may take in a minute, and is counted for it.
 const TRACK_MINUTE: u64 = 15_000_000;
 /// Minutes that are promised ahead, the one that has just begun included.
 const AHEAD: u64 = 5;
@@ -34,14 +37,18 @@ fn session(tracks: u32, active: u32) -> SfuSession {
         opened_by: None,
         client: "192.0.2.1".parse().unwrap(),
         ends_at: at(48 * 60 * MINUTE),
-        tracks,
-        active,
-        late: vec![],
+        units: tracks * VIDEO,
+        active: active * VIDEO,
     }
 }
 
 fn set(books: &mut Books, name: &str, tracks: u32, active: u32) {
     books.set_sfu_session(&name.into(), Some(&session(tracks, active)));
+}
+
+/// The session `a` asks for tracks with video.
+fn pull(books: &mut Books, tracks: u32) -> Result<(), NotAdmitted> {
+    books.pull("a", tracks * VIDEO)
 }
 
 fn end(books: &mut Books, name: &str) {
@@ -89,7 +96,7 @@ fn more_tracks_count_at_once_and_fewer_from_the_next_minute_on() {
         assert_eq!(committed(&books), (1 + 3 * ahead) * TRACK_MINUTE, "the highest rate of the minute");
     }
     set(&mut books, "a", 1, 1);
-    assert_eq!(books.pull("a", 1), Ok(()));
+    assert_eq!(pull(&mut books, 1), Ok(()));
     assert_eq!(committed(&books), (1 + 3 * ahead) * TRACK_MINUTE);
     books.advance(at(2 * MINUTE));
     assert_eq!(committed(&books), (1 + 3 + 2 * AHEAD) * TRACK_MINUTE);
@@ -100,13 +107,44 @@ fn what_was_active_before_the_sfu_said_so_is_charged_to_the_session_once() {
     let mut books = open(BudgetMode::Estimate);
     set(&mut books, "a", 2, 0);
     books.advance(at(MINUTE + MINUTE / 2));
-    let late = vec![(1, Duration::from_millis(MINUTE)), (1, Duration::from_millis(99 * MINUTE))];
-    books.set_sfu_session(&"a".into(), Some(&SfuSession { late, ..session(2, 1) }));
+    set(&mut books, "a", 2, 1);
+    let late = [1, 99].map(|minutes| (VIDEO, Duration::from_millis(minutes * MINUTE)));
+    for of_track in late {
+        books.charge_late("a", of_track);
+    }
     assert_eq!(used(&books), TRACK_MINUTE + TRACK_MINUTE * 3 / 2, "not before the session began");
     let measured = |books: &Books| books.grants().get(GrantId::of_session("a")).unwrap().spent().measured();
     assert_eq!(measured(&books).get(), used(&books));
     books.advance(at(2 * MINUTE));
     assert_eq!(used(&books), 3 * TRACK_MINUTE);
+    books.charge_late("b", late[0]);
+    assert_eq!(used(&books), 3 * TRACK_MINUTE, "an unknown session took nothing");
+}
+
+/// The estimated and the assumed rate of a grant are those of video.
+#[test]
+fn sound_alone_is_promised_and_charged_at_its_own_rate() {
+    for mode in [BudgetMode::Estimate, BudgetMode::Strict] {
+        let mut setup = setup_of(mode, Some(100 * TRACK_MINUTE));
+        (setup.terms.rates.liability, setup.rules.estimated_rate) =
+            (BitRate::new(8_000_000), BitRate::new(4_000_000));
+        let mut books = setup.open(Some(Stored::default()), at(0));
+        let sound = SfuSession { units: 3 * AUDIO, active: 2 * AUDIO, ..session(0, 0) };
+        books.set_sfu_session(&"a".into(), Some(&SfuSession { units: 0, active: 0, ..sound.clone() }));
+        assert_eq!(books.pull("a", 3 * AUDIO), Ok(()));
+        books.set_sfu_session(&"a".into(), Some(&sound));
+        let minute = TRACK_MINUTE / 20;
+        assert_eq!(committed(&books), 3 * AHEAD * minute, "{mode:?}");
+        books.advance(at(10 * MINUTE));
+        assert_eq!((used(&books), committed(&books)), (20 * minute, 3 * (10 + AHEAD) * minute), "{mode:?}");
+        let mut again = restarted(&setup, &mut books, at(20 * MINUTE));
+        assert_eq!((used(&again), committed(&again)), (40 * minute, 3 * (20 + AHEAD) * minute), "{mode:?}");
+        end(&mut again, "a");
+        again.advance(at(21 * MINUTE));
+        let user = User::new("ann").unwrap();
+        let share = again.user_share(&user).unwrap();
+        assert_eq!((used(&again), share.usage.used.get()), (40 * minute, 40 * minute), "{mode:?}");
+    }
 }
 
 #[test]
@@ -241,19 +279,19 @@ fn its_bytes_have_the_name_of_its_user_label_address_and_call() {
 fn a_user_over_the_limit_pulls_nothing_more_and_is_closed() {
     let mut books = setup_of(BudgetMode::Estimate, Some(10 * TRACK_MINUTE)).open(None, at(0));
     set(&mut books, "a", 0, 0);
-    assert_eq!(books.pull("a", 2), Ok(()));
+    assert_eq!(pull(&mut books, 2), Ok(()));
     set(&mut books, "a", 2, 2);
     books.advance(at(4 * MINUTE));
-    assert_eq!((books.pull("a", 1), to_close(&books)), (Ok(()), vec![]));
+    assert_eq!((pull(&mut books, 1), to_close(&books)), (Ok(()), vec![]));
     books.advance(at(5 * MINUTE));
     assert_eq!(to_close(&books), ["a".into()]);
-    let Err(NotAdmitted::Refused(refusal)) = books.pull("a", 1) else { panic!("the user's limit is spent") };
+    let Err(NotAdmitted::Refused(refusal)) = pull(&mut books, 1) else { panic!("the user's limit is spent") };
     assert_eq!(refusal.user.unwrap().used.get(), 10 * TRACK_MINUTE);
     assert_eq!(to_close(&books), ["a".into()], "a refusal does not open it again");
     let client = "192.0.2.1".parse().ok();
     let spender = session(0, 0).spender;
     let mint = Requester { client, spender, ..Requester::default() };
-    assert!(books.reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO, mint).is_err());
+    assert!(books.reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO, &mint).is_err());
 }
 
 #[test]
@@ -261,8 +299,8 @@ fn strict_mode_promises_a_user_no_more_than_the_limit() {
     let limit = 20 * TRACK_MINUTE;
     let mut books = setup_of(BudgetMode::Strict, Some(limit)).open(Some(Stored::default()), at(0));
     set(&mut books, "a", 0, 0);
-    assert_eq!(books.pull("a", 2), Ok(()));
-    assert!(books.pull("a", 3).is_err(), "25 minutes");
+    assert_eq!(pull(&mut books, 2), Ok(()));
+    assert!(pull(&mut books, 3).is_err(), "25 minutes");
     set(&mut books, "a", 2, 0);
     let user = User::new("ann").unwrap();
     for minute in 1..=7 {
@@ -284,9 +322,9 @@ fn strict_mode_refuses_a_pull_without_room_and_closes_what_cannot_go_on() {
     set(&mut books, "a", 0, 0);
     let tracks = 1_000_000_000 / TRACK_MINUTE / AHEAD;
     let tracks = u32::try_from(tracks).unwrap();
-    assert_eq!(books.pull("a", tracks), Ok(()));
+    assert_eq!(pull(&mut books, tracks), Ok(()));
     let before = committed(&books);
-    assert!(matches!(books.pull("a", 1), Err(NotAdmitted::Refused(_))));
+    assert!(matches!(pull(&mut books, 1), Err(NotAdmitted::Refused(_))));
     assert_eq!((committed(&books), to_close(&books)), (before, vec![]), "what it has goes on");
     set(&mut books, "a", tracks, tracks);
     books.advance(at(MINUTE));
@@ -304,8 +342,8 @@ fn the_first_tracks_of_an_address_need_its_share() {
     setup.bounds.client.reserved_percent = 7;
     let mut books = setup.open(None, at(0));
     set(&mut books, "a", 0, 0);
-    assert!(books.pull("a", 2).is_err());
-    assert_eq!(books.pull("a", 1), Ok(()), "one stream always fits");
+    assert!(pull(&mut books, 2).is_err());
+    assert_eq!(pull(&mut books, 1), Ok(()), "one stream always fits");
 }
 
 #[test]
@@ -313,7 +351,7 @@ fn what_is_promised_before_the_sfu_is_asked_is_in_the_same_batch() {
     let setup = setup_of(BudgetMode::Estimate, None);
     let mut books = open(BudgetMode::Estimate);
     set(&mut books, "a", 0, 0);
-    books.pull("a", 4).unwrap();
+    pull(&mut books, 4).unwrap();
     let mut again = restarted(&setup, &mut books, at(10 * MINUTE));
     assert_eq!(committed(&again), 4 * (10 + AHEAD) * TRACK_MINUTE);
     assert_eq!(used(&again), 0, "nobody knows of media");
@@ -327,11 +365,11 @@ fn a_revoked_or_blocked_session_is_closed_and_pulls_nothing() {
     set(&mut books, "a", 1, 1);
     let user = User::new("ann").unwrap();
     books.block_user(&user).unwrap();
-    assert_eq!((to_close(&books), books.pull("a", 1)), (vec!["a".into()], Err(NotAdmitted::UserBlocked)));
+    assert_eq!((to_close(&books), pull(&mut books, 1)), (vec!["a".into()], Err(NotAdmitted::UserBlocked)));
     books.unblock_user(&user);
     assert_eq!(to_close(&books), [""; 0].map(Arc::from));
     assert_eq!(books.revoke_user(&user).grants.len(), 1);
-    assert_eq!((to_close(&books), books.pull("a", 1)), (vec!["a".into()], Err(NotAdmitted::UserBlocked)));
+    assert_eq!((to_close(&books), pull(&mut books, 1)), (vec!["a".into()], Err(NotAdmitted::UserBlocked)));
 }
 
 #[test]

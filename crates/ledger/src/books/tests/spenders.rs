@@ -10,7 +10,9 @@ fn named(user: Option<&str>, label: Option<&str>) -> Spender {
 #[test]
 fn a_reporter_names_the_spender_of_a_grants_connection_and_of_its_own() {
     let mut books = books();
-    let hold = books.reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO, None).unwrap();
+    let hold = books
+        .reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO, &Requester::default())
+        .unwrap();
     let grant = minted(at(0), 300);
     let spender = named(Some("ann"), Some("room-1")).known();
     let requester = Requester { spender, ..Requester::default() };

@@ -64,12 +64,8 @@ impl World {
 
     fn mint(&mut self, client: &mut Client) -> Result<(), NotAdmitted> {
         let requester = Requester { client: Some(client.key), ..Requester::default() };
-        let hold = self.books.reserve(
-            IceSource::Cloudflare,
-            MINT_LIFE,
-            Duration::from_secs(4),
-            requester.clone(),
-        )?;
+        let hold =
+            self.books.reserve(IceSource::Cloudflare, MINT_LIFE, Duration::from_secs(4), &requester)?;
         self.minted += 1;
         let mut id = [0; 16];
         id[..8].copy_from_slice(&self.minted.to_be_bytes());

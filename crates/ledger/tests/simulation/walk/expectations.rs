@@ -95,7 +95,7 @@ impl<D: Disk> Broker<D> {
     pub(super) fn note_time(&mut self, moment: &Moment, before: i64, past: &Snapshot) {
         let period = self.books.ledger().period();
         self.model.advance(moment, before, self.books.now().as_millis(), period);
-        self.model.now.renew_sessions(&self.books, before, self.model.rules.rate);
+        self.model.now.renew_sessions(&self.books, before);
         // What pages took while nobody watched is in no promise, and what a reporter says neither.
         let is_known = self.pages.is_empty() && !self.has_reporter && !self.may_break;
         if is_known && past.figures.period.end == period.start {
@@ -191,7 +191,7 @@ impl<D: Disk> Broker<D> {
         let (moment, period) = (self.books.moment(), self.books.ledger().period());
         let before = self.model.now.time;
         self.model.advance(&moment, 0, self.books.now().as_millis(), period);
-        self.model.now.renew_sessions(&self.books, before, self.model.rules.rate);
+        self.model.now.renew_sessions(&self.books, before);
         self.note_cutting();
         if self.model.now.is_copy {
             self.lack_grants();

@@ -132,7 +132,7 @@ impl<D: Disk> Broker<D> {
         let (source, before) = (self.source(), self.books.snapshot());
         let of_user = requester.user().and_then(|user| self.books.user_share(user));
         let expected = self.verdict(&before, source, life, of_user.as_ref(), requester);
-        let reserved = self.books.reserve(source, life, MINT_SLACK, requester.clone());
+        let reserved = self.books.reserve(source, life, MINT_SLACK, requester);
         let found = Verdict::of(&reserved, &before.figures);
         // Which users have a row of a full table is not known here.
         let is_full = of_user.is_some() && self.settings.users_max < 3 && found == Some(Verdict::UsersFull);

@@ -11,14 +11,16 @@ use super::minting::user_named;
 use super::world::{Relaying, World};
 
 const SFU: IceSource = IceSource::Sfu;
-/// What flows on a track, in bytes per millisecond: 2 Mbps, the lowest rate that any settings assume.
-const TRACK: u64 = 250;
+/// What is pulled is a multiple of this, in bytes per millisecond: 80 kbit/s, a track with sound.
+pub(super) const SOUND: u64 = 10;
+/// The same in the unit of the books.
+pub(super) const SOUND_UNITS: u32 = 80;
 /// The service asks the SFU for the state of each session so often, and closes what must be closed more often.
 const LOOK_INTERVAL: u64 = 30_000;
 /// The life of a session.
 const LIFE: u64 = 4 * 3_600_000;
-/// The most tracks that a page pulls at once.
-const PULL_MAX: u64 = 4;
+/// What a page pulls at once: tracks with sound, of 2 Mbps with video, and both.
+const PULLS: &[u32] = &[1, 2, 25, 26, 50, 100];
 
 /// A page with its session, as it really is.
 #[derive(Clone)]
@@ -28,8 +30,9 @@ pub(crate) struct Page {
     number: u64,
     pub(super) user: Option<u64>,
     ends_at: Timestamp,
+    /// What it takes as a multiple of [`SOUND`].
     tracks: u32,
-    /// Tracks on which media flow.
+    /// The part of it on which media flow.
     active: u32,
 }
 
@@ -84,9 +87,9 @@ impl<D: Disk> Broker<D> {
     /// A page asks for more tracks. The promise is on disk before the SFU is asked. Its answer may be lost.
     pub(super) fn pull(&mut self, nth: u64, more: u64, is_answered: bool, world: &World) {
         let Some(nth) = self.page(nth, world) else { return };
-        let more = u32::try_from(more % PULL_MAX + 1).unwrap_or(1);
+        let more = PULLS[usize::try_from(more).unwrap_or(0) % PULLS.len()];
         let name = Arc::clone(&self.pages[nth].name);
-        let is_admitted = self.books.pull(&name, more).is_ok();
+        let is_admitted = self.books.pull(&name, more * SOUND_UNITS).is_ok();
         self.model.pull(&self.books, GrantId::of_session(&name), more.into(), is_admitted);
         if is_admitted {
             self.flush();
@@ -102,7 +105,7 @@ impl<D: Disk> Broker<D> {
         let Some(nth) = self.page(nth, world) else { return };
         let page = &mut self.pages[nth];
         page.active = u32::try_from(active % u64::from(page.tracks + 1)).unwrap_or(0);
-        world.set_rate(SFU, page.number, TRACK * u64::from(page.active));
+        world.set_rate(SFU, page.number, SOUND * u64::from(page.active));
     }
 
     /// A page closes some of its tracks. The broker asks the SFU for it, so it knows.
@@ -111,7 +114,7 @@ impl<D: Disk> Broker<D> {
         let page = &mut self.pages[nth];
         page.tracks /= 2;
         page.active = page.active.min(page.tracks);
-        world.set_rate(SFU, page.number, TRACK * u64::from(page.active));
+        world.set_rate(SFU, page.number, SOUND * u64::from(page.active));
         self.look_at_page(nth, world);
     }
 
@@ -155,16 +158,15 @@ impl<D: Disk> Broker<D> {
             opened_by: None,
             client: client_of(nth),
             ends_at: page.ends_at,
-            tracks: page.tracks,
-            active: page.active,
-            late: vec![],
+            units: page.tracks * SOUND_UNITS,
+            active: page.active * SOUND_UNITS,
         });
         let (id, user) = (page.grant(), page.user);
         let had_row = self.books.grants().iter().any(|(of, _)| *of == id);
-        let is_over = session.as_ref().is_none_or(|session| session.tracks == 0);
+        let is_over = session.as_ref().is_none_or(|session| session.units == 0);
         let waits = is_over && !self.books.may_count() && had_row;
         self.books.set_sfu_session(&page.name, session.as_ref());
-        let state = session.map(|session| (session.tracks.into(), session.active.into()));
+        let state = session.map(|_| (page.tracks.into(), page.active.into()));
         if !waits {
             self.model.look(&self.books, (id, user), state, had_row);
         }

@@ -44,7 +44,7 @@ impl Sessions {
     /// What these pulls ask for, unless the client takes more then than it may: its address and its /48, or with a user that user, and the
     /// address ten times as much.
     pub fn demand(&self, id: &SessionId, pulled: &[Pull]) -> Result<Demand, Fault> {
-        let demand = Demand::of(pulled, self.terms.video_kbps);
+        let demand = Demand::of(pulled, self.terms.video);
         let Caller { user, address, .. } = self.rows.get(id).ok_or(Fault::Locked)?.owner();
         let is_within = |taken: u64, allowances: u32| {
             taken.saturating_add(demand.kbps.into())

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Sessions;
 use crate::sfu::SessionId;
-use crate::sfu::session::NewSession;
+use crate::sfu::session::{ChangedSession, NewSession, Session};
 
 impl Sessions {
     /// Adds a session that was open before a restart. If its life is over, it is closed once the SFU has reported its tracks.
@@ -15,15 +15,21 @@ impl Sessions {
         self.looks.set(id, now);
     }
 
-    /// The sessions that have changed since the last call, for the ledger. `None` for one that has ended.
-    pub fn take_changed(&mut self, now: Duration) -> Vec<(SessionId, Option<NewSession>)> {
+    /// The sessions that have changed since the last call, for the ledger.
+    pub fn take_changed(&mut self, now: Duration) -> Vec<ChangedSession> {
         let changed = std::mem::take(&mut self.changed);
-        let mut session = |id: &SessionId| {
-            let (session, ends) = (self.rows.get_mut(id)?, self.ends.of(id)?);
-            let (room, owner) = (session.room.clone(), session.owner().clone());
-            let (life, taken) = (ends.saturating_sub(now), session.taken());
-            Some(NewSession { id: id.clone(), room, owner, life, taken, late: session.take_late() })
-        };
-        changed.into_iter().map(|id| (id.clone(), session(&id))).collect()
+        let changed = changed.into_iter().map(|id| ChangedSession {
+            now: self.session_now(&id, now),
+            late: self.rows.get_mut(&id).map(Session::take_late).unwrap_or_default(),
+            id,
+        });
+        changed.collect()
+    }
+
+    fn session_now(&self, id: &SessionId, now: Duration) -> Option<NewSession> {
+        let (session, ends) = (self.rows.get(id)?, self.ends.of(id)?);
+        let (room, owner) = (session.room.clone(), session.owner().clone());
+        let (life, taken) = (ends.saturating_sub(now), session.taken());
+        Some(NewSession { id: id.clone(), room, owner, life, taken })
     }
 }

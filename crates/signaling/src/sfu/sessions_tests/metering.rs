@@ -4,7 +4,15 @@ use super::*;
 
 /// `a` sends a track with sound and one with video; `b` is in the same room.
 fn call() -> Table {
-    let mut table = Table::with(&[("a", "r"), ("b", "r")]);
+    call_at(TERMS.video)
+}
+
+fn call_at(video: VideoRates) -> Table {
+    let sessions = Sessions::new(SfuTerms { video, ..TERMS }, 1);
+    let mut table = Table { sessions, now: Duration::ZERO };
+    for name in ["a", "b"] {
+        table.open(name, Some("r"), caller(1)).unwrap();
+    }
     let mut sends = push(2);
     sends.pushed[0].kind = Kind::Audio;
     table.add("a", &sends, &[0, 1]);
@@ -39,6 +47,16 @@ fn sound_counts_at_its_own_rate_and_what_is_not_known_as_video() {
 }
 
 #[test]
+fn video_is_charged_at_the_estimated_rate_and_promised_at_the_assumed_one() {
+    let mut table = call_at(VideoRates { assumed: 8_000, estimated: 3_000 });
+    for n in [0, 1] {
+        let wanted = table.sessions.check_request(&id("b"), pull_of("a", n)).unwrap();
+        table.add("b", &wanted, &[n]);
+    }
+    assert_eq!(taken_by(&table, "b"), (8_000 + AUDIO_KBPS, 3_000 + AUDIO_KBPS));
+}
+
+#[test]
 fn a_track_with_two_kinds_under_one_name_counts_as_video() {
     let mut table = call();
     let mut sends = push(4);
@@ -59,11 +77,7 @@ fn a_pull_is_charged_from_the_look_that_reports_it_active() {
     assert_eq!(taken_by(&table, "b"), (VIDEO, VIDEO));
     let late = |table: &mut Table| {
         let changed = table.sessions.take_changed(table.now);
-        changed
-            .into_iter()
-            .filter_map(|(_, session)| session)
-            .flat_map(|session| session.late)
-            .collect::<Vec<_>>()
+        changed.into_iter().flat_map(|session| session.late).collect::<Vec<_>>()
     };
     assert_eq!(late(&mut table), [], "no look has shown it before");
     table.see("b", &state(&[(0, false)]));

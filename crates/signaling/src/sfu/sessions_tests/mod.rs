@@ -15,8 +15,8 @@ use crate::sfu::answer::ConfirmedTrack;
 use crate::sfu::name::Name;
 use crate::sfu::request::Pull;
 use crate::sfu::request::Push;
-use crate::sfu::session::{CALLS, FAILED_LOOKS_MAX};
-use crate::sfu::taken::LateTrack;
+use crate::sfu::session::{CALLS, ChangedSession, FAILED_LOOKS_MAX};
+use crate::sfu::taken::{LateTrack, VideoRates};
 use crate::sfu::track::{AUDIO_KBPS, Direction, Kind, TrackId};
 use turn_ledger::GrantId;
 
@@ -30,9 +30,10 @@ fn id(text: &str) -> SessionId {
     SessionId::new(text).unwrap()
 }
 
-/// The assumed rate of video in these tests, in kbit/s.
+/// The assumed rate of video in these tests, in kbit/s, and the estimated one in most.
 const VIDEO: u32 = 2_000;
-const TERMS: SfuTerms = SfuTerms { video_kbps: VIDEO, client_kbps: 1_000_000 };
+const TERMS: SfuTerms =
+    SfuTerms { video: VideoRates { assumed: VIDEO, estimated: VIDEO }, client_kbps: 1_000_000 };
 
 fn name(n: usize) -> Name {
     Name::new(&n.to_string()).unwrap()
@@ -97,7 +98,6 @@ impl Table {
             owner,
             life: LIFE,
             taken: Taken::default(),
-            late: vec![],
         };
         self.sessions.begin(session, self.now);
         Ok(())
@@ -326,7 +326,6 @@ fn a_lock_brings_a_session_back_after_a_restart() {
         owner: caller(1),
         life: LIFE,
         taken: Taken::default(),
-        late: vec![],
     };
     table.sessions.take_over(session.clone(), table.now).unwrap();
     assert_eq!(table.sessions.take_looks(9, table.now).len(), 1, "its tracks are asked for at once");

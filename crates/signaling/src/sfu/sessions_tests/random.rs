@@ -70,8 +70,8 @@ struct Invariants {
 
 impl Invariants {
     fn check(&mut self, sessions: &mut Sessions, now: Duration) {
-        for (id, session) in sessions.take_changed(now) {
-            match session {
+        for ChangedSession { id, now, .. } in sessions.take_changed(now) {
+            match now {
                 Some(session) => self.remembered.insert(id, session.taken),
                 None => self.remembered.remove(&id),
             };
@@ -124,8 +124,7 @@ proptest! {
                     let (id, room) = (id(&names[session]), rooms.get(room).copied().map(Arc::from));
                     invariants.remembered.insert(id.clone(), Taken { kbps: 3 * VIDEO, active_kbps: 2 * VIDEO });
                     let taken = Taken { kbps: 3 * VIDEO, active_kbps: 2 * VIDEO };
-                    let late = vec![];
-                    let session = NewSession { id, room, owner: caller(address), life: LIFE, taken, late };
+                    let session = NewSession { id, room, owner: caller(address), life: LIFE, taken };
                     table.sessions.restore(session, table.now);
                 }
                 Op::Reserve { address } => {

@@ -11,18 +11,24 @@ fn videos(tracks: u32, active: u32) -> Taken {
     Taken { kbps: tracks * VIDEO, active_kbps: active * VIDEO }
 }
 
+/// What the ledger is told of sessions that take nothing late.
+fn changed(table: &mut Table, in_time: Duration) -> Vec<(SessionId, Option<NewSession>)> {
+    let changed = table.sessions.take_changed(table.now + in_time).into_iter();
+    changed.map(|ChangedSession { id, now, late }| (id, now.filter(|_| late.is_empty()))).collect()
+}
+
 fn session(name: &str, life: Duration, taken: Taken) -> NewSession {
-    NewSession { id: id(name), room: Some("r".into()), owner: caller(1), life, taken, late: vec![] }
+    NewSession { id: id(name), room: Some("r".into()), owner: caller(1), life, taken }
 }
 
 #[test]
 fn a_session_is_remembered_with_what_it_takes_until_it_ends() {
     let mut table = Table::with(&[("a", "r"), ("b", "r")]);
-    table.sessions.take_changed(table.now);
+    changed(&mut table, Duration::ZERO);
     table.add("a", &push(1), &[0]);
-    assert_eq!(table.sessions.take_changed(table.now), [], "it takes nothing");
+    assert_eq!(changed(&mut table, Duration::ZERO), [], "it takes nothing");
     table.sessions.ask(&id("a"), demand(3), table.now);
-    let remembered = |table: &mut Table| table.sessions.take_changed(table.now + secs(60));
+    let remembered = |table: &mut Table| changed(table, secs(60));
     let taking = |tracks, active| Some(session("a", secs(3_540), videos(tracks, active)));
     assert_eq!(remembered(&mut table), [(id("a"), taking(3, 0))], "what the SFU is asked for counts");
     table.sessions.refused(&id("a"), demand(1), table.now);
@@ -32,11 +38,11 @@ fn a_session_is_remembered_with_what_it_takes_until_it_ends() {
     table.see("a", &state(&[(1, true), (2, false)]));
     assert_eq!(remembered(&mut table), [(id("a"), taking(2, 1))], "a silent track may speak again");
     table.sessions.end_room("r", table.now);
-    let ended = table.sessions.take_changed(table.now);
+    let ended = changed(&mut table, Duration::ZERO);
     let taken = videos(2, 1);
     assert_eq!(ended[0], (id("a"), Some(session("a", Duration::ZERO, taken))), "it must still be closed");
     table.sessions.gone(&id("a"));
-    assert_eq!(table.sessions.take_changed(table.now), [(id("a"), None)]);
+    assert_eq!(changed(&mut table, Duration::ZERO), [(id("a"), None)]);
 }
 
 #[test]
@@ -61,7 +67,7 @@ fn a_restored_session_takes_what_it_took_until_the_sfu_has_said_what_it_takes() 
     for name in ["a", "b"] {
         table.sessions.restore(session(name, LIFE, videos(5, 4)), table.now);
     }
-    assert_eq!(table.sessions.take_changed(table.now), [], "it is remembered already");
+    assert_eq!(changed(&mut table, Duration::ZERO), [], "it is remembered already");
     assert_eq!(table.sessions.take_looks(9, table.now).len(), 2);
     assert!(table.sessions.check_request(&id("b"), pull(&["a"])).is_ok(), "it has its room");
     table.sessions.answered(&id("a"), &pull(&["b"]), &tracks(&[7]), table.now);

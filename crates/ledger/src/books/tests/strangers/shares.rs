@@ -47,7 +47,7 @@ fn a_released_or_unwritten_credential_gives_its_share_back() {
     let mut world = World::new(BudgetMode::Strict);
     let requester = Requester { client: Some(key("203.0.113.9")), ..Requester::default() };
     let reserve = |books: &mut Books| {
-        books.reserve(IceSource::Cloudflare, MINT_LIFE, Duration::from_secs(4), requester.clone()).unwrap()
+        books.reserve(IceSource::Cloudflare, MINT_LIFE, Duration::from_secs(4), &requester).unwrap()
     };
     for round in 0..200 {
         let hold = reserve(&mut world.books);

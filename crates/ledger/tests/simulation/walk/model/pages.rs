@@ -1,12 +1,15 @@
-//! The sessions of the SFU: what is promised for the tracks of each page, and what those take on which media flow.
+//! The sessions of the SFU: what is promised for each page, and what it takes while media flow.
 
 use turn_ledger::{Books, GrantId, IceSource};
 
+use super::super::sfu::{SOUND, SOUND_UNITS};
 use super::figures::Span;
 use super::flows::Flow;
 use super::{Facts, MINUTE, Model, minute_from, minute_of, signed};
 
 const SFU: IceSource = IceSource::Sfu;
+/// What one part of a session takes in a minute, in bytes.
+const PART_MINUTE: u64 = SOUND * 60_000;
 
 /// What the books know of a session.
 #[derive(Clone, Debug)]
@@ -15,9 +18,10 @@ pub(super) struct Session {
     pub(super) user: Option<u64>,
     /// How often it was begun: a page whose session is over may go on.
     pub(super) begun: u64,
+    /// What it takes, and the part of it on which media flow, as multiples of [`SOUND`].
     tracks: u64,
     active: u64,
-    /// Since when so many tracks are active.
+    /// Since when so much flows.
     since: i64,
     /// Bytes of this period that are charged to the user, and until when. Another billing day may move them to another period.
     measured: Option<u64>,
@@ -28,7 +32,7 @@ pub(super) struct Session {
     has_no_room: bool,
     /// What was promised before.
     behind: Vec<Span>,
-    /// When media flowed, and on how many tracks.
+    /// When media flowed, and how much.
     flowed: Vec<(i64, i64, u64)>,
 }
 
@@ -54,10 +58,10 @@ impl Session {
         self.measured = is_next.then_some(0);
     }
 
-    /// Charges what its tracks took until now. `rate`: of each, in bytes per millisecond. `start`: of the period.
-    fn count(&mut self, now: i64, rate: u64, start: i64) {
+    /// Charges what it took until now. `start`: of the period.
+    fn count(&mut self, now: i64, start: i64) {
         let millis = u64::try_from(now - self.counted_until.max(start)).unwrap_or(0);
-        self.measured = self.measured.map(|measured| measured + self.active * rate * millis);
+        self.measured = self.measured.map(|measured| measured + self.active * SOUND * millis);
         self.counted_until = now;
     }
 
@@ -69,11 +73,11 @@ impl Session {
         Some(promise)
     }
 
-    /// Promises for its tracks and so many more from a minute on. Fewer tracks count from the next minute on. `until`: as the books say.
-    fn promise(&mut self, minute: i64, more: u64, rate: u64, until: i64) {
+    /// Promises what it takes and so much more from a minute on. Less counts from the next minute on. `until`: as the books say.
+    fn promise(&mut self, minute: i64, more: u64, until: i64) {
         let before = self.charge_past(minute);
         let least = before.filter(|before| before.from == minute).map_or(0, |before| before.per_minute);
-        let per_minute = ((self.tracks + more) * rate).max(least);
+        let per_minute = ((self.tracks + more) * PART_MINUTE).max(least);
         self.tracks += more;
         self.promise = (per_minute > 0).then_some(Span { from: minute, until, per_minute });
     }
@@ -87,9 +91,9 @@ impl Session {
     pub(super) fn flows(&self, now: i64) -> impl Iterator<Item = Flow> {
         let running = (self.active > 0).then_some((self.since, now, self.active));
         let times = self.flowed.iter().copied().chain(running);
-        times.flat_map(move |(from, to, active)| {
-            let flow = Flow { source: SFU, is_granted: true, from, to, at: now, bytes: None };
-            (0..active).map(move |_| flow)
+        times.map(move |(from, to, active)| {
+            let bytes = Some(active * SOUND * (to - from).unsigned_abs());
+            Flow { source: SFU, is_granted: true, from, to, at: now, bytes }
         })
     }
 }
@@ -100,18 +104,17 @@ impl Facts {
     }
 
     /// Time has passed: promises are made anew when the minute begins.
-    pub(in super::super) fn renew_sessions(&mut self, books: &Books, before: i64, charged: u64) {
+    pub(in super::super) fn renew_sessions(&mut self, books: &Books, before: i64) {
         let (minute, start) = (minute_of(books.now().as_millis()), books.ledger().period().start.as_millis());
         let at = before.max(minute * MINUTE);
-        let rate = books.ledger().bytes_per_minute(SFU);
         for session in &mut self.sessions_of_pages {
             let is_due = session.promise.is_some_and(|promise| promise.from < minute);
             if books.grants().iter().all(|(id, _)| *id != session.id) {
                 session.behind.extend(session.promise.take());
             } else if is_due && books.grants().get(session.id).is_some() {
                 let until = until(books, session.id);
-                session.count(at, charged, start);
-                session.promise(minute, 0, rate, until);
+                session.count(at, start);
+                session.promise(minute, 0, until);
                 // Without room, what was promised does not become longer, but for the next minute.
                 let tail = signed(super::super::settings::millis(books.ledger().tail(SFU)));
                 session.has_no_room = until < minute_from(minute * MINUTE + tail);
@@ -136,8 +139,7 @@ impl Model {
         had_row: bool,
     ) {
         let now = books.now().as_millis();
-        let (minute, rate) = (minute_of(now), books.ledger().bytes_per_minute(SFU));
-        let (charged, start) = (self.rules.rate, books.ledger().period().start.as_millis());
+        let (minute, start) = (minute_of(now), books.ledger().period().start.as_millis());
         if self.now.session(id).is_none() && state.is_some() {
             self.now.sessions_of_pages.push(Session {
                 id,
@@ -156,7 +158,7 @@ impl Model {
         }
         let Some(session) = self.now.session(id) else { return };
         session.flow(now);
-        session.count(now, charged, start);
+        session.count(now, start);
         if !had_row {
             (session.measured, session.counted_until) = (Some(0), now);
             session.begun += 1;
@@ -168,25 +170,24 @@ impl Model {
         {
             promise.until = promise.until.min(minute + 1);
         }
-        let per_minute = session.tracks * rate;
+        let per_minute = session.tracks * PART_MINUTE;
         let is_enough = session
             .promise
             .is_some_and(|promise| promise.per_minute >= per_minute && promise.until > minute + 1);
         if per_minute > 0 && !is_enough {
-            session.promise(minute, 0, rate, until(books, id));
+            session.promise(minute, 0, until(books, id));
             session.has_no_room = false;
         }
     }
 
     /// A page has asked for so many tracks more. `is_admitted`: there is room for them.
     pub(in super::super) fn pull(&mut self, books: &Books, id: GrantId, more: u64, is_admitted: bool) {
-        let (minute, rate) = (minute_of(books.now().as_millis()), books.ledger().bytes_per_minute(SFU));
-        let (charged, start) = (self.rules.rate, books.ledger().period().start.as_millis());
+        let (minute, start) = (minute_of(books.now().as_millis()), books.ledger().period().start.as_millis());
         if books.grants().get(id).is_some_and(|row| row.extra().revoked_at.is_none())
             && let Some(session) = self.now.session(id)
         {
-            session.count(books.now().as_millis(), charged, start);
-            session.promise(minute, if is_admitted { more } else { 0 }, rate, until(books, id));
+            session.count(books.now().as_millis(), start);
+            session.promise(minute, if is_admitted { more } else { 0 }, until(books, id));
             session.has_no_room &= !is_admitted;
         }
     }
@@ -206,12 +207,13 @@ impl Model {
             let row = books.grants().get(session.id)?;
             let found = row.promised.map(|time| (time.from.number(), time.until.number(), time.per_minute));
             let expected = session.promise.map(|promise| (promise.from, promise.until, promise.per_minute));
-            let is_right = found == expected && u64::from(row.tracks()) == session.tracks;
+            let is_right =
+                found == expected && u64::from(row.sfu_units()) == session.tracks * u64::from(SOUND_UNITS);
             let measured = row.spent().measured().get();
             if session.measured.is_some_and(|expected| expected != measured) {
                 return Some(format!("{measured} bytes are charged to {session:?}"));
             }
-            (!is_right).then(|| format!("{found:?} is promised for {session:?}, {} tracks", row.tracks()))
+            (!is_right).then(|| format!("{found:?} is promised for {session:?}, {} units", row.sfu_units()))
         })
     }
 }
