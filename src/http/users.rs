@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::error::{ApiError, ErrorBody};
 use super::parameter_forms::UserInPath;
-use super::{AppState, JsonResult};
+use super::{AppState, JsonResult, signaling};
 use crate::auth::Auth;
 use crate::mint::RevokedAll;
 use turn_ledger::{SpenderKey, Timestamp, User};
@@ -119,8 +119,8 @@ fn revocation_message(user: &str, revoked: usize, ends: &RevokedAll, is_blocked:
 /// Blocks a user.
 ///
 /// A blocked user gets 403 `USER_BLOCKED` instead of credentials, also for a renewal, and so does an app server that opens a connection
-/// for the user. What the user has continues to work: revoke it with `POST /api/users/{user}/revoke`. A user who is not known yet can be
-/// blocked. Callers without a user are not stopped unless `AUTH_REQUIRED` is on. At most 10000 users can be blocked.
+/// for the user. Sockets and meetings of signaling end at once. Credentials that the user has continue to work: revoke them with
+/// `POST /api/users/{user}/revoke`. A user who is not known yet can be blocked. Callers without a user are not stopped unless `AUTH_REQUIRED` is on. At most 10000 users can be blocked.
 #[utoipa::path(
     post, path = "/api/users/{user}/block",
     params(("user" = inline(UserInPath), Path, description = "The user, as in `GET /api/spenders`.")),
@@ -132,6 +132,7 @@ fn revocation_message(user: &str, revoked: usize, ends: &RevokedAll, is_blocked:
 pub async fn block_user(app: AppState, Path(user): Path<String>) -> JsonResult<UserBlockBody> {
     let user = checked(&user)?;
     app.account.change(|books| books.block_user(&user))?;
+    signaling::close_blocked(&app, Some(&user));
     app.account.note_action(format!("{} was blocked.", user.as_str()));
     tracing::warn!(user = user.as_str(), "the operator has blocked a user");
     app.account.recorded().await?;
@@ -143,7 +144,7 @@ pub async fn block_user(app: AppState, Path(user): Path<String>) -> JsonResult<U
 
 fn block_message(user: &str, is_known: bool, auth: Option<&Auth>) -> String {
     let issued = if is_known {
-        format!(" What {user} has continues to work until it is revoked (turn-broker revoke --user).")
+        format!(" The credentials of {user} work until they are revoked (turn-broker revoke --user).")
     } else {
         " No credential of this user is known in this period.".to_owned()
     };

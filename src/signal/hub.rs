@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use turn_ledger::{ClientKey, KeyName};
+use turn_ledger::{ClientKey, KeyName, User};
 use turn_signaling::call::ProtocolName;
 use turn_signaling::dropped::Dropped;
 use turn_signaling::frame::ParsedFrame;
-use turn_signaling::protocol::{Action, Event, Limits, Protocol, Question, SocketId, Text, Upgrade, Webhook};
+use turn_signaling::protocol::{
+    Action, Closing, Event, Limits, Protocol, Question, Reply, SocketId, Text, Upgrade, Webhook,
+};
 
 use super::backlog::Backlog;
 use super::calls::LiveCalls;
@@ -59,6 +61,8 @@ struct State {
 struct OpenSocket {
     outbox: Arc<Outbox>,
     requester: Arc<Requester>,
+    /// Who has signed in, or the name that the visitor has.
+    user: Option<User>,
 }
 
 /// Who asks for a credential.
@@ -114,13 +118,13 @@ impl Hub {
 
     /// Opens a socket.
     pub fn open(&self, requester: Requester, upgrade: Upgrade) -> (SocketId, Arc<Outbox>, Vec<Effect>) {
-        let outbox = Arc::new(Outbox::new(self.limits, self.shared.backlog.clone()));
+        let client = ClientKey::of(requester.address);
+        let outbox = Arc::new(Outbox::new(self.limits, self.shared.backlog.of(client)));
         let mut state = self.lock();
         let socket = SocketId(state.next_socket);
         state.next_socket += 1;
-        let client = ClientKey::of(requester.address);
-        let open = OpenSocket { outbox: Arc::clone(&outbox), requester: Arc::new(requester) };
-        state.sockets.insert(socket, open);
+        let (requester, user) = (Arc::new(requester), upgrade.user.clone());
+        state.sockets.insert(socket, OpenSocket { outbox: Arc::clone(&outbox), requester, user });
         let mut effects = self.step(&mut state, Event::Opened { socket, client, upgrade });
         if state.is_draining {
             effects.extend(self.step(&mut state, Event::Drain));
@@ -131,6 +135,14 @@ impl Hub {
     /// Handles an event, and carries out the actions that follow from it.
     pub fn take(&self, event: Event) -> Vec<Effect> {
         self.step(&mut self.lock(), event)
+    }
+
+    /// Closes the sockets of a user.
+    pub fn close_of(&self, user: &User, close: Closing) {
+        let state = self.lock();
+        for open in state.sockets.values().filter(|open| open.user.as_ref() == Some(user)) {
+            open.outbox.push(Frame::Close(close));
+        }
     }
 
     /// Tells every client that the process stops. A socket that opens later is told at once.
@@ -153,8 +165,14 @@ impl Hub {
 
     fn step(&self, state: &mut State, event: Event) -> Vec<Effect> {
         let before = state.protocol.next_due();
-        if let Event::Closed { socket } = &event {
-            state.sockets.remove(socket);
+        match &event {
+            Event::Closed { socket } => drop(state.sockets.remove(socket)),
+            Event::Replied { socket, reply: Reply::SignedIn(Ok(Some(user))) } => {
+                if let Some(open) = state.sockets.get_mut(socket) {
+                    open.user = Some(user.clone());
+                }
+            }
+            _ => {}
         }
         let actions = state.protocol.step(event, self.now());
         let effects = actions.into_iter().filter_map(|action| self.carry_out(state, action)).collect();
@@ -204,8 +222,6 @@ impl Hub {
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
-
-    use turn_signaling::protocol::Closing;
 
     use super::*;
     use crate::account::testing;

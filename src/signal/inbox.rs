@@ -1,4 +1,4 @@
-//! What has arrived at one socket of a message that is not complete: bounded in time, and in the bytes of all sockets together.
+//! What has arrived at one socket of a message that is not complete: bounded in time, and in the bytes of all sockets of a client and of all together.
 //! Nothing else ends such a message, because a client may send its fragments as slowly as it likes, with pings between them.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::backlog::Backlog;
+use super::backlog::SocketBacklog;
 
 /// The longest time from the first byte of a message to its last.
 pub const MESSAGE_MAX: Duration = Duration::from_secs(30);
@@ -17,7 +17,7 @@ const CONTROL_HEAD: usize = 6;
 #[derive(Debug)]
 pub struct Inbox {
     incomplete: Mutex<Incomplete>,
-    backlog: Backlog,
+    backlog: SocketBacklog,
 }
 
 #[derive(Debug)]
@@ -31,22 +31,22 @@ struct Incomplete {
 
 impl Inbox {
     /// An inbox of a new socket.
-    pub fn new(backlog: Backlog, now: Instant) -> Self {
+    pub fn new(backlog: SocketBacklog, now: Instant) -> Self {
         Self { incomplete: Mutex::new(Incomplete { bytes: 0, since: now, is_refused: false }), backlog }
     }
 
-    /// Bytes have arrived. `false` if all sockets together have no room for them: then this one must end.
+    /// Bytes have arrived. `false` if there is no room for them: then this socket must end.
     pub fn received(&self, bytes: usize, now: Instant) -> bool {
         let mut incomplete = self.lock();
         let (before, after) = (incomplete.bytes, incomplete.bytes.saturating_add(bytes));
-        if !self.backlog.has_room(before, after) {
+        if !self.backlog.change(before, after) {
             incomplete.is_refused = true;
             return false;
         }
         if before == 0 {
             incomplete.since = now;
         }
-        self.set(&mut incomplete, after);
+        incomplete.bytes = after;
         true
     }
 
@@ -74,7 +74,7 @@ impl Inbox {
     }
 
     fn set(&self, incomplete: &mut Incomplete, bytes: usize) {
-        self.backlog.changed(incomplete.bytes, bytes);
+        self.backlog.change(incomplete.bytes, bytes);
         incomplete.bytes = bytes;
     }
 
@@ -93,11 +93,11 @@ impl Drop for Inbox {
 mod tests {
     use super::*;
     use crate::clock;
-    use crate::signal::backlog::{OWN_BYTES, SHARED_BYTES_MAX};
+    use crate::signal::backlog::{Backlog, CLIENT_BYTES_MAX, OWN_BYTES, testing};
 
     fn inbox(backlog: &Backlog) -> (Inbox, Instant) {
         let now = clock::deadline(Duration::ZERO);
-        (Inbox::new(backlog.clone(), now), now)
+        (Inbox::new(backlog.of(testing::CLIENT), now), now)
     }
 
     #[test]
@@ -125,14 +125,15 @@ mod tests {
     #[test]
     fn all_sockets_together_have_a_bound_but_each_has_its_own_bytes() {
         let backlog = Backlog::default();
+        testing::fill(&backlog, CLIENT_BYTES_MAX);
         let (large, now) = inbox(&backlog);
-        assert!(large.received(OWN_BYTES + SHARED_BYTES_MAX, now));
+        assert!(large.received(OWN_BYTES + CLIENT_BYTES_MAX, now));
         let (other, _) = inbox(&backlog);
         assert!(other.received(OWN_BYTES, now) && !other.is_refused());
         assert!(!other.received(1, now) && other.is_refused());
         large.complete();
-        assert!(other.received(SHARED_BYTES_MAX, now), "what is complete no longer counts");
+        assert!(other.received(CLIENT_BYTES_MAX, now), "what is complete no longer counts");
         drop(other);
-        assert!(large.received(OWN_BYTES + SHARED_BYTES_MAX, now), "nor does what has ended");
+        assert!(large.received(OWN_BYTES + CLIENT_BYTES_MAX, now), "nor does what has ended");
     }
 }

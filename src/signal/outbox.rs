@@ -1,4 +1,4 @@
-//! What waits to be sent to one socket, bounded in frames and in bytes, and in the bytes of all sockets together. The protocol
+//! What waits to be sent to one socket, bounded in frames and in bytes, and in the bytes of all sockets of a client and of all together. The protocol
 //! puts frames in without waiting. A client that reads too slowly loses what still waits, and gets a close frame instead. After
 //! a close frame nothing is accepted.
 
@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use turn_signaling::protocol::{Closing, Limits, Text};
 
-use super::backlog::Backlog;
+use super::backlog::SocketBacklog;
 
 /// A frame to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub struct Outbox {
     queue: Mutex<Queue>,
     changed: Notify,
     limits: Limits,
-    backlog: Backlog,
+    backlog: SocketBacklog,
 }
 
 #[derive(Debug, Default)]
@@ -39,7 +39,7 @@ struct Queue {
 
 impl Outbox {
     /// An empty queue.
-    pub fn new(limits: Limits, backlog: Backlog) -> Self {
+    pub fn new(limits: Limits, backlog: SocketBacklog) -> Self {
         Self { queue: Mutex::default(), changed: Notify::new(), limits, backlog }
     }
 
@@ -55,13 +55,12 @@ impl Outbox {
         };
         let is_full = queue.frames.len() >= self.limits.queued_frames_max
             || queue.bytes + bytes > self.limits.queued_bytes_max
-            || !self.backlog.has_room(queue.bytes, queue.bytes + bytes);
+            || !self.backlog.change(queue.bytes, queue.bytes + bytes);
         let is_close = matches!(frame, Frame::Close(_));
         if is_full && !is_close {
-            self.backlog.changed(queue.bytes, 0);
+            self.backlog.change(queue.bytes, 0);
             *queue = Queue { frames: [Frame::Close(self.limits.too_slow)].into(), bytes: 0, is_closed: true };
         } else {
-            self.backlog.changed(queue.bytes, queue.bytes + bytes);
             queue.bytes += bytes;
             queue.is_closed = is_close;
             queue.frames.push_back(frame);
@@ -85,7 +84,7 @@ impl Outbox {
         let mut queue = self.lock();
         let frame = queue.frames.pop_front()?;
         if let Frame::Text(text) = &frame {
-            self.backlog.changed(queue.bytes, queue.bytes - text.len());
+            self.backlog.change(queue.bytes, queue.bytes - text.len());
             queue.bytes -= text.len();
         }
         if queue.frames.is_empty() {
@@ -102,14 +101,14 @@ impl Outbox {
 
 impl Drop for Outbox {
     fn drop(&mut self) {
-        self.backlog.changed(self.lock().bytes, 0);
+        self.backlog.change(self.lock().bytes, 0);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::signal::backlog::{OWN_BYTES, SHARED_BYTES_MAX};
+    use crate::signal::backlog::{Backlog, OWN_BYTES, testing};
 
     const TOO_SLOW: Closing = Closing::normal("too slow");
 
@@ -120,7 +119,7 @@ mod tests {
     fn outbox_in(backlog: &Backlog) -> Outbox {
         let limits =
             Limits { frame_max: 100, queued_frames_max: 3, queued_bytes_max: 10, too_slow: TOO_SLOW };
-        Outbox::new(limits, backlog.clone())
+        Outbox::new(limits, backlog.of(testing::CLIENT))
     }
 
     /// An outbox with room for much more than its own bytes.
@@ -131,7 +130,7 @@ mod tests {
             queued_bytes_max: 4 * OWN_BYTES,
             too_slow: TOO_SLOW,
         };
-        Outbox::new(limits, backlog.clone())
+        Outbox::new(limits, backlog.of(testing::CLIENT))
     }
 
     fn own() -> Frame {
@@ -141,7 +140,7 @@ mod tests {
     #[test]
     fn all_sockets_together_have_a_bound_and_what_is_sent_or_dropped_no_longer_counts() {
         let backlog = Backlog::default();
-        backlog.changed(0, SHARED_BYTES_MAX);
+        testing::fill(&backlog, OWN_BYTES);
         let (a, b) = (wide(&backlog), wide(&backlog));
         assert!(a.push(own()) && a.push(text("x")) && b.push(own()));
         let rest = Frame::Text("x".repeat(OWN_BYTES - 1).into());
@@ -159,7 +158,7 @@ mod tests {
     #[test]
     fn clients_that_do_not_read_cost_nobody_else_a_socket() {
         let backlog = Backlog::default();
-        backlog.changed(0, OWN_BYTES + SHARED_BYTES_MAX);
+        testing::fill(&backlog, 0);
         let other = wide(&backlog);
         for _ in 0..100 {
             assert!(other.push(own()));

@@ -28,11 +28,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use turn_ledger::User;
 use turn_signaling::call::ProtocolName;
 use turn_signaling::protocol::Event;
 
 use crate::app::App;
 use crate::clock;
+use crate::http::error::ApiError;
+use crate::http::sign_in::closing;
 use crate::signal::hub::Hub;
 
 /// Gives an event to a protocol, and begins what follows from it.
@@ -47,6 +50,14 @@ pub(super) fn end_room(app: &Arc<App>, room: &str) {
     }
     if let Some(proxy) = &app.signaling.sfu {
         proxy.end_room(room);
+    }
+}
+
+/// Closes every socket of a user who is blocked.
+pub(super) fn close_blocked(app: &App, user: Option<&User>) {
+    let Some(user) = user.filter(|user| app.account.read(|books| books.is_blocked(user))) else { return };
+    for hub in &app.signaling.hubs {
+        hub.close_of(user, closing(&ApiError::user_blocked()));
     }
 }
 

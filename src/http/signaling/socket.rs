@@ -9,10 +9,11 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
 use axum::response::{IntoResponse, Response};
+use turn_ledger::ClientKey;
 use turn_signaling::dropped::Dropped;
 use turn_signaling::protocol::{Closing, Event, SocketId, Text, Upgrade};
 
-use super::{effects, take};
+use super::{close_blocked, effects, take};
 use crate::app::App;
 use crate::clock;
 use crate::http::error::ApiError;
@@ -49,7 +50,8 @@ pub fn upgrade(
     };
     let (app, hub) = (Arc::clone(app), Arc::clone(hub));
     let max = hub.limits().frame_max + OVERLONG;
-    let inbox = Arc::new(Inbox::new(app.signaling.incomplete.clone(), clock::deadline(Duration::ZERO)));
+    let backlog = app.signaling.incomplete.of(ClientKey::of(requester.address));
+    let inbox = Arc::new(Inbox::new(backlog, clock::deadline(Duration::ZERO)));
     let of_connection = Arc::clone(&inbox);
     let request = request.read_buffer_size(READ_BUFFER).write_buffer_size(0).max_frame_size(max);
     let mut response = request.max_message_size(max).on_upgrade(move |socket| async move {
@@ -108,8 +110,11 @@ async fn serve(
     inbox: &Inbox,
     (requester, known): (Requester, Upgrade),
 ) {
+    let user = known.user.clone();
     let (id, outbox, first) = hub.open(requester, known);
     effects::begin(app, hub, first);
+    // The user may have been blocked since the token was verified.
+    close_blocked(app, user.as_ref());
     let session = Session { app, hub, id, outbox: &outbox, inbox };
     let ended = session.run(&mut socket).await;
     take(app, hub, Event::Closed { socket: id });

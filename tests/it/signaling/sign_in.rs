@@ -265,6 +265,28 @@ async fn a_blocked_user_opens_no_socket() {
 }
 
 #[tokio::test]
+async fn blocking_a_user_closes_the_sockets_of_that_user() {
+    let broker = start(&[USERS]).await;
+    let mut sockets = vec![];
+    for path in OTHERS {
+        let ann = path.replace("id=", "id=ann-").replace("_pk=a", "_pk=b");
+        sockets.push((open(&broker, path, &user_token("eve")).await.unwrap(), true));
+        sockets.push((open(&broker, &ann, &user_token("ann")).await.unwrap(), false));
+    }
+    for (user, is_blocked) in [("eve", true), ("ann", false)] {
+        let (socket, first) = registered(&broker, user, Some(&user_token(user))).await;
+        assert_eq!(first["type"], "accept");
+        sockets.push((socket, is_blocked));
+    }
+    block(&broker, "eve").await;
+    for (socket, _) in sockets.iter_mut().filter(|(_, is_blocked)| *is_blocked) {
+        assert_eq!(socket.closed().await, closed(1008, "USER_BLOCKED"));
+    }
+    let left = async || broker.metric("turn_broker_signaling_sockets").await;
+    eventually("the others stay open", async || left().await == Some(5)).await;
+}
+
+#[tokio::test]
 async fn while_the_keys_cannot_be_fetched_a_socket_is_told_to_try_again() {
     let signer = Signer::es256();
     let issuer = FakeIssuer::start(&[]).await;
