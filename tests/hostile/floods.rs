@@ -107,7 +107,6 @@ async fn spray(form: Form, addresses: u32, nth: fn(u32) -> String) -> Outcome {
     flood.join_all().await;
     let grown = memory::peak(process.id()).unwrap().saturating_sub(before);
     let newcomers = newcomers(server).await;
-    honest = Tally { served: honest.served + newcomers.served, of: honest.of + newcomers.of };
     honest.round(server, 2).await;
     let effect = format!(
         "newcomers get {} of {} mints, memory grows by {}",
@@ -115,6 +114,7 @@ async fn spray(form: Form, addresses: u32, nth: fn(u32) -> String) -> Outcome {
         grouped(newcomers.of),
         size(grown)
     );
+    honest.add(newcomers);
     Outcome { attempts: addresses.into(), effect, honest, is_within: grown <= SPRAY_MEMORY_MAX }
 }
 
@@ -126,7 +126,7 @@ async fn newcomers(server: SocketAddr) -> Tally {
             if n % 2 == 0 { format!("203.{n}.113.7") } else { format!("2001:db8:{:x}::1", 0x900 + n) };
         let mut client = Client::behind_proxy(server, &address);
         for _ in 0..EACH {
-            tally.count(client.mint("?ttl=600", "").await.is_some());
+            tally.serve(async { client.mint("?ttl=600", "").await.is_some() }).await;
         }
     }
     tally
@@ -157,7 +157,7 @@ async fn hold(form: Form, load: Load, is_proxied: bool) -> Outcome {
     // Such a socket counts as idle, so it makes room for another one of its peer.
     if !matches!(load, Load::Body { .. }) {
         for _ in 0..5 {
-            honest.count(is_healthy(server).await);
+            honest.serve(is_healthy(server)).await;
         }
     }
     // Nothing more is opened, and the broker has time to close what it does not hold.

@@ -15,6 +15,7 @@ mod support;
 
 mod claims;
 mod client;
+mod doors;
 mod floods;
 mod honest;
 mod memory;
@@ -90,18 +91,19 @@ async fn main() -> ExitCode {
     let is_chosen = |attack: &Attack| {
         options.words.is_empty() || options.words.iter().any(|word| attack.name.contains(word))
     };
-    let mut table = "| attack | attempts | allowance | achieved | honest calls served | result |\n|---|---|---|---|---|---|\n".to_owned();
+    let mut table = "| attack | attempts | allowance | achieved | honest calls served | honest p99 | result |\n|---|---|---|---|---|---|---|\n".to_owned();
     let (mut passed, mut of) = (0, 0);
-    let attacks = [claims::ATTACKS, sfu::ATTACKS, shares::ATTACKS, floods::ATTACKS].concat();
+    let attacks = [claims::ATTACKS, sfu::ATTACKS, doors::ATTACKS, shares::ATTACKS, floods::ATTACKS].concat();
     for attack in attacks.into_iter().filter(is_chosen) {
         let outcome = tokio::spawn((attack.run)(form)).await;
         let (row, is_kept) = match outcome {
             Ok(Outcome { attempts, effect, honest, is_within }) => {
                 let is_kept = is_within && honest.served == honest.of;
-                let served = format!("{} of {}", grouped(honest.served), grouped(honest.of));
+                let millis = honest.p99().as_millis();
+                let served = format!("{} of {} | {millis} ms", grouped(honest.served), grouped(honest.of));
                 (format!("{} | {} | {effect} | {served}", grouped(attempts), attack.allowance), is_kept)
             }
-            Err(problem) => (format!("- | {} | not carried out: {problem} | -", attack.allowance), false),
+            Err(problem) => (format!("- | {} | not carried out: {problem} | - | -", attack.allowance), false),
         };
         let result = if is_kept { "PASS" } else { "FAIL" };
         println!("{result}  {} | {row}", attack.name);

@@ -78,7 +78,7 @@ async fn pull(form: Form, is_prefix: bool) -> Outcome {
     let (mut honest, mut attempts, mut flowing, mut flowed) = (Tally::default(), 0, 0, 0);
     // The honest page takes one track more in every second round.
     let (mut honest_tracks, mut of_honest) = (0, 0);
-    honest.count(honest_page.push(&broker).await);
+    honest.serve(honest_page.push(&broker)).await;
     let mut pages = vec![];
     for n in 0..if is_prefix { 16 } else { 1 } {
         let address = if is_prefix { format!("2001:db8:7:{n:x}::1") } else { "198.51.100.7".to_owned() };
@@ -101,7 +101,7 @@ async fn pull(form: Form, is_prefix: bool) -> Outcome {
             }
         }
         if step % 2 == 0 {
-            honest.count(honest_page.pull(&broker, &honest_page, 1).await);
+            honest.serve(honest_page.pull(&broker, &honest_page, 1)).await;
             honest_tracks += 1;
         }
         if step < steps {

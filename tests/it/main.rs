@@ -22,6 +22,7 @@ mod deploy;
 mod disk_full;
 mod doctor;
 mod doctor_at_coturn;
+mod doors;
 mod durable;
 mod error;
 mod head;

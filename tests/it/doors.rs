@@ -1,0 +1,74 @@
+//! Every route has a line in docs/RELIABILITY.md that says what a stranger could take there, and which attack or test shows the bound.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::support::TestBroker;
+
+const PAGE: &str = include_str!("../../docs/RELIABILITY.md");
+
+/// The cells of the table of doors.
+fn rows() -> Vec<[&'static str; 3]> {
+    let (_, section) = PAGE.split_once("\n## Doors\n").unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let lines = section.lines().filter(|line| line.starts_with("| `"));
+    lines.map(|line| line.split('|').skip(1).take(3).collect::<Vec<_>>().try_into().unwrap()).collect()
+}
+
+fn in_backticks(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// The Rust files below a folder of the repository.
+fn sources(folder: &str) -> Vec<String> {
+    let mut folders = vec![PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(folder)];
+    let mut texts = vec![];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension() == Some(Path::new("rs").as_os_str()) {
+                texts.push(fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    texts
+}
+
+/// The paths in calls of `route`. Those of a setting are written as `{path}`.
+fn routed(source: &str) -> impl Iterator<Item = String> {
+    source.split("route(").skip(1).filter_map(|call| {
+        let call = call.trim_start_matches(['&', ' ', '\n']).trim_start_matches("format!(");
+        Some(call.strip_prefix('"')?.split('"').next()?.to_owned())
+    })
+}
+
+#[tokio::test]
+async fn every_route_has_a_line_about_what_a_stranger_may_take() {
+    let broker = TestBroker::start(&[("DOORS", "turn,matrix,ice")]).await;
+    let document = broker.get("/openapi.json").await.json();
+    let described = document["paths"].as_object().unwrap().keys().cloned();
+    let of_signaling = sources("src/http/signaling");
+    let signaling = of_signaling.iter().flat_map(|source| routed(source));
+    let served: BTreeSet<_> = described.chain(signaling).collect();
+    assert!(served.contains("/yjs") && served.contains("{path}/id"), "{served:?}");
+    let listed: BTreeSet<_> = rows().into_iter().flat_map(|[door, ..]| in_backticks(door)).collect();
+    let missing: Vec<_> = served.iter().filter(|path| !listed.contains(path.as_str())).collect();
+    assert!(missing.is_empty(), "docs/RELIABILITY.md, \"Doors\", has no line for {missing:?}");
+}
+
+#[test]
+fn each_line_names_attacks_or_tests_that_exist() {
+    let sources: Vec<_> = ["tests", "src", "crates"].into_iter().flat_map(sources).collect();
+    for [door, _, shown_by] in rows() {
+        let names: Vec<_> = in_backticks(shown_by).collect();
+        assert!(!names.is_empty(), "{door} has no proof");
+        for name in names {
+            let forms = [format!("\"{name}\""), format!("fn {name}(")];
+            let exists = sources.iter().any(|source| forms.iter().any(|form| source.contains(form)));
+            assert!(exists, "there is no attack and no test named `{name}`, for {door}");
+        }
+    }
+}
