@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{Account, Guarded};
-use crate::rotation::{Call, CallOutcome, KeyRotation, RotationInput};
+use crate::rotation::{CallOutcome, KeyRequest, KeyRotation, RotationInput};
 use turn_ledger::NotRecorded;
 
 impl Account {
@@ -20,7 +20,7 @@ impl Account {
         every: Duration,
         is_refused: bool,
         random: u64,
-    ) -> Result<Option<Call>, NotRecorded> {
+    ) -> Result<Option<KeyRequest>, NotRecorded> {
         if !self.is_writable() {
             return Err(NotRecorded);
         }
@@ -36,7 +36,7 @@ impl Account {
     }
 
     /// Applies the outcome of that call. Returns whether another key mints from now on. The state is on disk before the next call.
-    pub fn rotation_took(&self, call: &Call, outcome: CallOutcome) -> bool {
+    pub fn rotation_took(&self, call: &KeyRequest, outcome: CallOutcome) -> bool {
         let is_new = self.with_all(|Guarded { books, rotation, .. }| {
             let period = books.snapshot().figures.period;
             rotation.change(|rotation| {

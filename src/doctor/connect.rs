@@ -138,7 +138,7 @@ fn judge_clock(host: &str, theirs: Timestamp, ours: Timestamp) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use super::super::report::State;
+    use super::super::report::CheckState;
     use super::*;
 
     #[test]
@@ -172,16 +172,16 @@ mod tests {
     fn up_to_five_seconds_are_ok_up_to_a_minute_a_warning_and_more_a_failure() {
         let at = |millis: i64| Timestamp::from_millis(NOON.as_millis() + millis);
         for (millis, state) in [
-            (0, State::Ok),
-            (5_000, State::Ok),
-            (5_001, State::Warn),
-            (60_000, State::Warn),
-            (60_001, State::Fail),
+            (0, CheckState::Ok),
+            (5_000, CheckState::Ok),
+            (5_001, CheckState::Warn),
+            (60_000, CheckState::Warn),
+            (60_001, CheckState::Fail),
         ] {
             for (ours, word) in [(at(millis), "ahead of"), (at(-millis), "behind")] {
                 let found = judge_clock("a.example", NOON, ours);
                 assert_eq!(found.state, state, "{millis}");
-                assert!(state == State::Ok || found.seen.contains(word), "{found:?}");
+                assert!(state == CheckState::Ok || found.seen.contains(word), "{found:?}");
             }
         }
     }

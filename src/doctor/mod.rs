@@ -20,7 +20,7 @@ use reqwest::Client;
 use url::Url;
 
 pub use relay::tail::ProbeTail;
-pub use report::{Check, Finding, OutputFormat, Progress, Report, State, Verdict};
+pub use report::{Check, CheckState, Finding, OutputFormat, Progress, Report, Verdict};
 
 use crate::clock::Clock;
 use crate::config::{Config, ConfigErrors};

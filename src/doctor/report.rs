@@ -50,7 +50,7 @@ pub enum Check {
 /// The state of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
-pub enum State {
+pub enum CheckState {
     /// Not checked; the text says why.
     Skipped,
     /// In order.
@@ -65,7 +65,7 @@ pub enum State {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// The state.
-    pub state: State,
+    pub state: CheckState,
     /// What was seen, or why nothing was checked.
     pub seen: String,
     /// What to do; it starts with a verb. Every warning and failure has one.
@@ -74,22 +74,22 @@ pub struct Verdict {
 
 /// It is in order.
 pub(super) fn ok(seen: impl Into<String>) -> Verdict {
-    Verdict { state: State::Ok, seen: seen.into(), remedy: None }
+    Verdict { state: CheckState::Ok, seen: seen.into(), remedy: None }
 }
 
 /// It was not checked.
 pub(super) fn skipped(why: impl Into<String>) -> Verdict {
-    Verdict { state: State::Skipped, ..ok(why) }
+    Verdict { state: CheckState::Skipped, ..ok(why) }
 }
 
 /// It works, but something is probably wrong.
 pub(super) fn warn(seen: impl Into<String>, remedy: impl Into<String>) -> Verdict {
-    Verdict { state: State::Warn, remedy: Some(remedy.into()), ..ok(seen) }
+    Verdict { state: CheckState::Warn, remedy: Some(remedy.into()), ..ok(seen) }
 }
 
 /// It does not work.
 pub(super) fn fail(seen: impl Into<String>, remedy: impl Into<String>) -> Verdict {
-    Verdict { state: State::Fail, ..warn(seen, remedy) }
+    Verdict { state: CheckState::Fail, ..warn(seen, remedy) }
 }
 
 /// One line of the report.
@@ -116,13 +116,13 @@ pub struct Report {
 
 impl Report {
     /// The worst state: ok, warn or fail.
-    pub fn state(&self) -> State {
-        self.findings.iter().map(|finding| finding.verdict.state).fold(State::Ok, State::max)
+    pub fn state(&self) -> CheckState {
+        self.findings.iter().map(|finding| finding.verdict.state).fold(CheckState::Ok, CheckState::max)
     }
 
     /// 0 without failures; 1 with one; 78 for an invalid configuration.
     pub fn exit_status(&self) -> u8 {
-        if self.is_misconfigured { 78 } else { u8::from(self.state() == State::Fail) }
+        if self.is_misconfigured { 78 } else { u8::from(self.state() == CheckState::Fail) }
     }
 }
 
@@ -201,18 +201,18 @@ fn summary(report: &Report, colour: bool) -> String {
         let count = report.findings.iter().filter(|finding| finding.verdict.state == state).count();
         format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
     };
-    let (failures, warnings) = (number(State::Fail, "failure"), number(State::Warn, "warning"));
+    let (failures, warnings) = (number(CheckState::Fail, "failure"), number(CheckState::Warn, "warning"));
     let text = match report.state() {
-        State::Skipped | State::Ok => "Everything is OK.".to_owned(),
-        State::Warn => format!("It works, with {warnings}."),
-        State::Fail => format!("{failures}, {warnings}: see the lines with an arrow."),
+        CheckState::Skipped | CheckState::Ok => "Everything is OK.".to_owned(),
+        CheckState::Warn => format!("It works, with {warnings}."),
+        CheckState::Fail => format!("{failures}, {warnings}: see the lines with an arrow."),
     };
     format!("\n{}", painted(&text, report.state(), colour))
 }
 
 /// The whole report as one document.
 fn document(report: &Report) -> Value {
-    let name = |state: State| -> &str { state.into() };
+    let name = |state: CheckState| -> &str { state.into() };
     let entry = |Finding { check, subject, verdict, took }: &Finding| {
         json!({
             "check": <&str>::from(check),
@@ -232,16 +232,16 @@ fn document(report: &Report) -> Value {
 }
 
 /// The state in seven characters, so that the names are aligned, and its colour.
-fn mark(state: State) -> (&'static str, u8) {
+fn mark(state: CheckState) -> (&'static str, u8) {
     match state {
-        State::Ok => ("ok     ", 32),
-        State::Warn => ("warn   ", 33),
-        State::Fail => ("FAIL   ", 31),
-        State::Skipped => ("skipped", 2),
+        CheckState::Ok => ("ok     ", 32),
+        CheckState::Warn => ("warn   ", 33),
+        CheckState::Fail => ("FAIL   ", 31),
+        CheckState::Skipped => ("skipped", 2),
     }
 }
 
-fn painted(text: &str, state: State, colour: bool) -> String {
+fn painted(text: &str, state: CheckState, colour: bool) -> String {
     if colour { format!("\x1b[{}m{text}\x1b[0m", mark(state).1) } else { text.to_owned() }
 }
 
@@ -289,14 +289,14 @@ mod tests {
         let warn = || finding(Check::State, "", warn("memory", "set it"));
         let fail = || finding(Check::Tls, "a", fail("refused", "look"));
         for (findings, state, exit, says) in [
-            (vec![], State::Ok, 0, "Everything is OK."),
-            (vec![skipped()], State::Ok, 0, "Everything is OK."),
-            (vec![ok(), skipped()], State::Ok, 0, "Everything is OK."),
-            (vec![ok(), warn()], State::Warn, 0, "It works, with 1 warning."),
-            (vec![fail(), ok()], State::Fail, 1, "1 failure, 0 warnings: see the lines with an arrow."),
+            (vec![], CheckState::Ok, 0, "Everything is OK."),
+            (vec![skipped()], CheckState::Ok, 0, "Everything is OK."),
+            (vec![ok(), skipped()], CheckState::Ok, 0, "Everything is OK."),
+            (vec![ok(), warn()], CheckState::Warn, 0, "It works, with 1 warning."),
+            (vec![fail(), ok()], CheckState::Fail, 1, "1 failure, 0 warnings: see the lines with an arrow."),
             (
                 vec![fail(), fail(), warn()],
-                State::Fail,
+                CheckState::Fail,
                 1,
                 "2 failures, 1 warning: see the lines with an arrow.",
             ),

@@ -105,7 +105,7 @@ pub(super) fn judge_tail(seconds: u64, assumed: Duration, seen: &str) -> Verdict
 
 #[cfg(test)]
 mod tests {
-    use super::super::report::State;
+    use super::super::report::CheckState;
     use super::*;
     use crate::config::Environment;
 
@@ -132,7 +132,7 @@ mod tests {
             ("CLOUDFLARE_TURN_API_TOKEN", "hush-token"),
         ];
         let found = check(&config(&pairs).unwrap());
-        assert!(found[1..].iter().all(|one| one.state == State::Warn && one.remedy.is_some()));
+        assert!(found[1..].iter().all(|one| one.state == CheckState::Warn && one.remedy.is_some()));
         let seen: Vec<&str> = found[1..].iter().map(|one| &*one.seen).collect();
         assert!(seen[0].contains("TURN_ENABLED") && seen[1].contains("TURN_TTL_SECONDS"));
         assert!(!format!("{found:?}").contains("hush"));
@@ -142,7 +142,7 @@ mod tests {
     fn each_problem_is_one_failure() {
         let errors = config(&[("PORT", "abc"), ("BILLING_DAY", "0"), ("PROT", "1")]).unwrap_err();
         let found = problems(&errors);
-        assert!(found.len() >= 2 && found.iter().all(|one| one.state == State::Fail));
+        assert!(found.len() >= 2 && found.iter().all(|one| one.state == CheckState::Fail));
         assert!(found[0].seen.starts_with("BILLING_DAY: "));
     }
 
@@ -165,9 +165,12 @@ mod tests {
 
     #[test]
     fn a_tail_that_is_longer_than_the_configured_one_is_a_warning() {
-        for (longest, grants, state) in
-            [(600, 5, Some(State::Ok)), (660, 5, Some(State::Warn)), (0, 5, Some(State::Ok)), (0, 0, None)]
-        {
+        for (longest, grants, state) in [
+            (600, 5, Some(CheckState::Ok)),
+            (660, 5, Some(CheckState::Warn)),
+            (0, 5, Some(CheckState::Ok)),
+            (0, 0, None),
+        ] {
             let body = format!(
                 r#"{{"hints":[],"observedTail":{{"longestSeconds":{longest},"grants":{grants},"relayedAfterExpiry":2,"leftOut":0}}}}"#
             );

@@ -84,7 +84,7 @@ fn judge_free_space(free: u64) -> Verdict {
 mod tests {
     use tempfile::TempDir;
 
-    use super::super::report::State;
+    use super::super::report::CheckState;
     use super::*;
     use crate::journal::Storage;
     use crate::journal::store::{FILE_NAME, Store};
@@ -99,10 +99,10 @@ mod tests {
         assert!(first(&directory).seen.starts_with("no ledger yet"));
         let store = Store::open(directory.path()).unwrap();
         let held = first(&directory);
-        assert_eq!((held.state, held.seen.contains("in use by a running service")), (State::Ok, true));
+        assert_eq!((held.state, held.seen.contains("in use by a running service")), (CheckState::Ok, true));
         drop(store);
         let read = first(&directory);
-        assert_eq!(read.state, State::Ok);
+        assert_eq!(read.state, CheckState::Ok);
         assert!(
             read.seen.starts_with(&format!("the ledger can be read: format {FORMAT}, ")),
             "{}",
@@ -116,7 +116,7 @@ mod tests {
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join(FILE_NAME);
             std::fs::write(&path, content).unwrap();
-            assert_eq!(first(&directory).state, State::Fail);
+            assert_eq!(first(&directory).state, CheckState::Fail);
             assert_eq!(std::fs::read(&path).unwrap(), content);
         }
     }
@@ -131,7 +131,7 @@ mod tests {
         content[4_096] ^= 0xff;
         std::fs::write(&path, &content).unwrap();
         let found = first(&directory);
-        assert_eq!(found.state, State::Fail);
+        assert_eq!(found.state, CheckState::Fail);
         assert!(found.seen.contains("its pages are broken"), "{}", found.seen);
     }
 
@@ -139,7 +139,7 @@ mod tests {
     fn another_format_is_a_failure() {
         let of = |read| judge_ledger(&read).state;
         let other = OpenError::OtherFormat { path: FILE_NAME.into(), found: FORMAT + 1 };
-        assert_eq!((of(Ok(1)), of(Err(other))), (State::Ok, State::Fail));
+        assert_eq!((of(Ok(1)), of(Err(other))), (CheckState::Ok, CheckState::Fail));
     }
 
     #[test]
@@ -147,18 +147,18 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let below = directory.path().join("a/b");
         let found = check(Some(&below)).remove(0);
-        assert_eq!(found.state, State::Ok, "{found:?}");
+        assert_eq!(found.state, CheckState::Ok, "{found:?}");
         assert!(!below.exists(), "doctor creates nothing");
         let file = directory.path().join("file");
         std::fs::write(&file, "x").unwrap();
-        assert_eq!(check(Some(&file)).remove(0).state, State::Fail);
-        assert_eq!(check(None).remove(0).state, State::Warn);
+        assert_eq!(check(Some(&file)).remove(0).state, CheckState::Fail);
+        assert_eq!(check(None).remove(0).state, CheckState::Warn);
     }
 
     #[test]
     fn little_free_space_is_a_warning() {
-        assert_eq!(judge_free_space(FREE_MIN).state, State::Ok);
-        assert_eq!(judge_free_space(FREE_MIN - 1).state, State::Warn);
+        assert_eq!(judge_free_space(FREE_MIN).state, CheckState::Ok);
+        assert_eq!(judge_free_space(FREE_MIN - 1).state, CheckState::Warn);
     }
 
     #[test]

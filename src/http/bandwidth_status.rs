@@ -12,7 +12,7 @@ use super::schema::one_of;
 use crate::amounts::Shown;
 use crate::app::App;
 use crate::json::plain_number;
-use crate::meter::cloudflare::tail::TailSeen;
+use crate::meter::cloudflare::tail::ObservedTail;
 use turn_ledger::{BitRate, Snapshot, Timestamp};
 
 /// The state of the budget.
@@ -128,8 +128,8 @@ pub struct ObservedTailBody {
     left_out: u64,
 }
 
-impl From<TailSeen> for ObservedTailBody {
-    fn from(seen: TailSeen) -> Self {
+impl From<ObservedTail> for ObservedTailBody {
+    fn from(seen: ObservedTail) -> Self {
         Self {
             longest_seconds: seen.longest.as_secs(),
             grants: seen.grants,

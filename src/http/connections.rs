@@ -106,8 +106,8 @@ pub struct ConnectionBody {
         (status = 503, description = "`OVERLOADED`: the table of connections, or of grants, is full.", body = ErrorBody),
     )
 )]
-pub async fn open_connection(app: AppState, call: Call) -> Result<Response, ApiError> {
-    let Call { caller, client, named, request } = call;
+pub async fn open_connection(app: AppState, call: AuthorizedReport) -> Result<Response, ApiError> {
+    let AuthorizedReport { caller, client, named, request } = call;
     let by_reporter = match caller {
         Caller::Reporter => named,
         // A client names nobody: its user comes from its token, its label from its mint.
@@ -150,7 +150,7 @@ pub async fn open_connection(app: AppState, call: Call) -> Result<Response, ApiE
 pub async fn heartbeat_connection(
     app: AppState,
     ConnectionPath { id }: ConnectionPath,
-    call: Call,
+    call: AuthorizedReport,
 ) -> JsonResult<ConnectionBody> {
     app.account.heartbeat(call.caller, call.client, &id, call.request.report()).map_err(not_taken)?;
     Ok(Json(connection_body(&app, id)))
@@ -173,7 +173,7 @@ pub async fn heartbeat_connection(
 pub async fn close_connection(
     app: AppState,
     ConnectionPath { id }: ConnectionPath,
-    call: Call,
+    call: AuthorizedReport,
 ) -> Result<StatusCode, ApiError> {
     app.account.close(call.caller, &id, call.request.report()).map_err(not_taken)?;
     Ok(StatusCode::NO_CONTENT)
@@ -195,7 +195,7 @@ pub async fn close_connection(
 pub async fn delete_connection(
     app: AppState,
     path: ConnectionPath,
-    call: Call,
+    call: AuthorizedReport,
 ) -> Result<StatusCode, ApiError> {
     close_connection(app, path, call).await
 }
@@ -219,7 +219,7 @@ fn not_taken(why: ReportError) -> ApiError {
 }
 
 /// An authorized report.
-pub struct Call {
+pub struct AuthorizedReport {
     caller: Caller,
     client: Option<ClientKey>,
     /// Who spends, as the body says.
@@ -227,7 +227,7 @@ pub struct Call {
     request: ConnectionRequest,
 }
 
-impl FromRequest<Arc<App>> for Call {
+impl FromRequest<Arc<App>> for AuthorizedReport {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {

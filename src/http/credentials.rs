@@ -19,7 +19,7 @@ use super::schema::{one_of, source_schema};
 use crate::app::App;
 use crate::ice::server::IceServerList;
 use crate::mint::token::GrantToken;
-use crate::mint::{Answer, DegradedReason, IssuedCredential, MintRequest, NoAnswer};
+use crate::mint::{DegradedReason, IceResponse, IssuedCredential, MintRequest, NoAnswer};
 use crate::request::query::parameters;
 use turn_ledger::{IceSource, Label, Timestamp};
 
@@ -163,7 +163,7 @@ fn reason_schema() -> RefOr<Schema> {
 pub(super) async fn mint<T: Serialize>(
     app: &App,
     asked: &MintRequest,
-    body: impl FnOnce(Answer) -> T,
+    body: impl FnOnce(IceResponse) -> T,
 ) -> Result<Response, ApiError> {
     let answer = app.mint.answer(asked).await.map_err(refused)?;
     let minted = Minted::of(&answer);
@@ -182,10 +182,10 @@ fn refused(why: NoAnswer) -> ApiError {
     }
 }
 
-fn body(app: &App, answer: Answer) -> CredentialsBody {
+fn body(app: &App, answer: IceResponse) -> CredentialsBody {
     match answer {
-        Answer::Minted(minted) => minted_body(*minted),
-        Answer::Stun(reason) => CredentialsBody {
+        IceResponse::Minted(minted) => minted_body(*minted),
+        IceResponse::Stun(reason) => CredentialsBody {
             ice_servers: app.stun.clone(),
             ttl: None,
             issued_at: None,

@@ -19,7 +19,7 @@ use super::key_choice::{by_country, by_region};
 use crate::account::RenewalRight;
 use crate::app::App;
 use crate::auth::is_jwt;
-use crate::limit::Kind;
+use crate::limit::Allowance;
 use crate::mint::MintRequest;
 use crate::request::bearer::bearer;
 use crate::request::client_addr::{ClientAddr, FORWARDED_FOR, is_trusted};
@@ -41,8 +41,8 @@ pub async fn recognise(State(app): State<Arc<App>>, mut request: Request, next: 
     let said = label.clone().unwrap_or_default();
     let spender = Spender { user, label: said, origin: origin(request.headers()), call: None };
     let (kind, spender) = match &renewal {
-        Some(right) => (Kind::Renewal, spender.renewing(right.spender())),
-        None => (Kind::Mint, spender),
+        Some(right) => (Allowance::Renewal, spender.renewing(right.spender())),
+        None => (Allowance::Mint, spender),
     };
     let standing = app.rate_limit.take(kind, address, spender.user.as_ref());
     let spender = spender.known();

@@ -11,7 +11,7 @@ use axum::response::Response;
 use super::error::ErrorBody;
 use super::origin::ORIGIN_SHOWN_MAX;
 use crate::app::App;
-use crate::mint::{Answer, DegradedReason};
+use crate::mint::{DegradedReason, IceResponse};
 use crate::request::client_addr::ClientAddr;
 use crate::request::trace::TraceParent;
 use turn_ledger::{GrantId, IceSource, Label, Spender, User};
@@ -43,10 +43,10 @@ pub struct Minted {
 
 impl Minted {
     /// The result of a mint.
-    pub fn of(answer: &Answer) -> Self {
+    pub fn of(answer: &IceResponse) -> Self {
         let (source, reason, issued) = match answer {
-            Answer::Minted(minted) => (minted.source, minted.degraded, Some((minted.grant, minted.ttl))),
-            Answer::Stun(reason) => (IceSource::Stun, *reason, None),
+            IceResponse::Minted(minted) => (minted.source, minted.degraded, Some((minted.grant, minted.ttl))),
+            IceResponse::Stun(reason) => (IceSource::Stun, *reason, None),
         };
         Self { source, reason, issued }
     }

@@ -14,7 +14,7 @@ use super::credentials::{IceServerSchema, MintQuery, mint};
 use super::error::{ApiError, ErrorBody};
 use crate::app::App;
 use crate::ice::server::IceServerList;
-use crate::mint::{Answer, MintRequest};
+use crate::mint::{IceResponse, MintRequest};
 use crate::request::query::parameters;
 
 /// Life of a response with STUN servers only. It is short because a relay may be available again soon.
@@ -122,18 +122,18 @@ pub async fn get_stunner_ice(
     check_service(query.as_deref())?;
     let body = |answer| StunnerBody {
         ice_servers: match answer {
-            Answer::Minted(minted) => minted.ice_servers,
-            Answer::Stun(_) => app.stun.clone(),
+            IceResponse::Minted(minted) => minted.ice_servers,
+            IceResponse::Stun(_) => app.stun.clone(),
         },
         ice_transport_policy: "all",
     };
     mint(&app, &asked, body).await
 }
 
-fn turn_rest(app: &App, answer: &Answer) -> TurnRestBody {
+fn turn_rest(app: &App, answer: &IceResponse) -> TurnRestBody {
     match answer {
-        Answer::Minted(minted) => one_credential(&minted.ice_servers, minted.ttl),
-        Answer::Stun(_) => one_credential(&app.stun, DEGRADED_TTL),
+        IceResponse::Minted(minted) => one_credential(&minted.ice_servers, minted.ttl),
+        IceResponse::Stun(_) => one_credential(&app.stun, DEGRADED_TTL),
     }
 }
 

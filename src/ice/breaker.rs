@@ -153,7 +153,7 @@ pub struct SharedBreaker {
 /// A ticket that reports itself as abandoned when dropped.
 #[derive(Debug)]
 #[must_use]
-pub struct Call<'a> {
+pub struct Attempt<'a> {
     breaker: &'a SharedBreaker,
     ticket: Option<Ticket>,
 }
@@ -165,9 +165,9 @@ impl SharedBreaker {
     }
 
     /// Permission for one call, if the breaker allows it.
-    pub fn admit(&self) -> Option<Call<'_>> {
+    pub fn admit(&self) -> Option<Attempt<'_>> {
         let ticket = self.with(Breaker::admit)?;
-        Some(Call { breaker: self, ticket: Some(ticket) })
+        Some(Attempt { breaker: self, ticket: Some(ticket) })
     }
 
     /// The state, for display.
@@ -181,7 +181,7 @@ impl SharedBreaker {
     }
 }
 
-impl Call<'_> {
+impl Attempt<'_> {
     /// Reports the result of the call.
     pub fn finish(mut self, succeeded: bool) {
         let Some(ticket) = self.ticket.take() else { return };
@@ -193,7 +193,7 @@ impl Call<'_> {
     }
 }
 
-impl Drop for Call<'_> {
+impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
             self.breaker.with(|breaker, now| breaker.abandoned(ticket, now));

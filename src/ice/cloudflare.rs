@@ -148,7 +148,7 @@ impl Cloudflare {
 }
 
 #[derive(Deserialize)]
-struct Answer {
+struct MintBody {
     #[serde(rename = "iceServers")]
     ice_servers: OneOrMany,
 }
@@ -163,7 +163,7 @@ enum OneOrMany {
 /// Parses every shape that Cloudflare has used. A response without a relay is an error, because the broker has its own STUN
 /// servers.
 fn parse(body: &[u8]) -> Result<IceServerList, CallError> {
-    let answer: Answer =
+    let answer: MintBody =
         serde_json::from_slice(body).map_err(|_| unusable("it is not a list of ICE servers"))?;
     let raw = match answer.ice_servers {
         OneOrMany::Many(many) => many,

@@ -78,7 +78,7 @@ struct WriteRequest {
 
 /// Reserved room in the queue for one batch. Changes that are then taken out of the books always reach the queue.
 #[derive(Debug)]
-pub struct Room<'a> {
+pub struct QueueSlot<'a> {
     permit: Permit<'a, WriteRequest>,
     disk: &'a Arc<Disk>,
 }
@@ -112,9 +112,9 @@ impl Journal {
     }
 
     /// Reserves room for a batch. `None`: the queue is full or the disk fails, so changes must stay in the books.
-    pub fn room(&self) -> Option<Room<'_>> {
+    pub fn room(&self) -> Option<QueueSlot<'_>> {
         let permit = self.queue.try_reserve().ok().filter(|_| !self.is_failing())?;
-        Some(Room { permit, disk: &self.disk })
+        Some(QueueSlot { permit, disk: &self.disk })
     }
 
     /// Retries a failing disk, unless the queue is full.
@@ -131,7 +131,7 @@ impl Journal {
     }
 }
 
-impl Room<'_> {
+impl QueueSlot<'_> {
     /// Queues a batch without waiting for it.
     pub fn send(self, batch: impl Into<Changes>) {
         self.permit.send(WriteRequest { batch: Some(batch.into()), ..WriteRequest::default() });

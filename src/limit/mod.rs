@@ -35,7 +35,7 @@ pub const USERS_FACTOR: u32 = 10;
 
 /// What is asked for. Each kind has its own allowance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum Allowance {
     /// A credential.
     Mint,
     /// A credential that renews an earlier one.
@@ -156,11 +156,11 @@ impl RateLimit {
     /// Takes one out of each allowance that applies: that of the user, of the client and of the /48 around it. Returns what the first
     /// of them has left. `Err`: one of them is used up. Then nothing is taken out of those that follow it, so none can use up the
     /// allowance of its neighbours.
-    pub fn take(&self, kind: Kind, address: IpAddr, user: Option<&User>) -> Result<Standing, Standing> {
+    pub fn take(&self, kind: Allowance, address: IpAddr, user: Option<&User>) -> Result<Standing, Standing> {
         let now = self.clock.since_boot();
         let limits = match kind {
-            Kind::Mint => &self.mints,
-            Kind::Renewal => &self.renewals,
+            Allowance::Mint => &self.mints,
+            Allowance::Renewal => &self.renewals,
         };
         let mut tables = self.tables();
         let Tables { clients, users, last } = &mut *tables;

@@ -68,7 +68,7 @@ pub struct IssuedCredential {
 
 /// The ICE servers for one caller.
 #[derive(Clone, Debug)]
-pub enum Answer {
+pub enum IceResponse {
     /// A credential.
     Minted(Box<IssuedCredential>),
     /// Public STUN servers. Without a reason, STUN is the first source.

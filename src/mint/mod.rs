@@ -29,7 +29,7 @@ mod revocation;
 pub mod rotation;
 pub mod token;
 
-pub use answer::{Answer, DegradedReason, IssuedCredential, NoAnswer};
+pub use answer::{DegradedReason, IceResponse, IssuedCredential, NoAnswer};
 use credential_source::{CredentialSource, Minted};
 use pool::PoolCounts;
 use provider::{Filled, Keys, Provider, Unavailable};
@@ -120,7 +120,7 @@ pub struct Mint {
 
 impl Mint {
     /// Mints for one client: a credential from the first source that can issue one.
-    pub async fn answer(&self, request: &MintRequest) -> Result<Answer, NoAnswer> {
+    pub async fn answer(&self, request: &MintRequest) -> Result<IceResponse, NoAnswer> {
         let user = request.requester.user();
         let (is_blocked, is_frozen) =
             self.account.read(|books| (user.is_some_and(|user| books.is_blocked(user)), books.is_frozen()));
@@ -128,7 +128,7 @@ impl Mint {
             return Err(NoAnswer::UserBlocked);
         }
         if is_frozen || !self.enabled {
-            return Ok(Answer::Stun(Some(DegradedReason::Disabled)));
+            return Ok(IceResponse::Stun(Some(DegradedReason::Disabled)));
         }
         let mut reason = None;
         let mut metered_is_closed = false;
@@ -146,10 +146,13 @@ impl Mint {
             }
             match self.try_source(credentials, request).await {
                 Ok(minted) => {
-                    return Ok(Answer::Minted(Box::new(IssuedCredential { degraded: reason, ..minted })));
+                    return Ok(IceResponse::Minted(Box::new(IssuedCredential {
+                        degraded: reason,
+                        ..minted
+                    })));
                 }
                 Err(Skipped::Unavailable) => reason = reason.or(Some(DegradedReason::ProviderUnavailable)),
-                Err(Skipped::Stopped) => return Ok(Answer::Stun(Some(DegradedReason::Disabled))),
+                Err(Skipped::Stopped) => return Ok(IceResponse::Stun(Some(DegradedReason::Disabled))),
                 Err(Skipped::Refused(why)) => {
                     if why == NoAnswer::UserBlocked || self.limit_action == LimitAction::Refuse {
                         return Err(why);
@@ -163,7 +166,7 @@ impl Mint {
                 }
             }
         }
-        Ok(Answer::Stun(reason))
+        Ok(IceResponse::Stun(reason))
     }
 
     /// Renews the grant of a member of a call, if that is due and its source is one whose sessions this process ends. The budget decides,

@@ -80,7 +80,9 @@ impl Mint {
                 Err(without_call) => results.push(without_call),
             }
         }
-        results.extend(make_all(calls.into_iter().map(Call::make), tokio::time::sleep(BEGIN_MAX)).await);
+        results.extend(
+            make_all(calls.into_iter().map(RevocationCall::make), tokio::time::sleep(BEGIN_MAX)).await,
+        );
         let count = |wanted| results.iter().filter(|result| **result == wanted).count();
         let cut = count(Revocation::Cut);
         let not_asked = grants.len().saturating_sub(results.len());
@@ -93,9 +95,9 @@ impl Mint {
     }
 
     /// The call that revokes a credential, or the result if its source takes no calls.
-    fn call(&self, id: GrantId, grant: &GrantRow) -> Result<Call, Revocation> {
+    fn call(&self, id: GrantId, grant: &GrantRow) -> Result<RevocationCall, Revocation> {
         match (grant.source, grant.username(), self.provider()) {
-            (IceSource::Cloudflare, Some(username), Some(provider)) => Ok(Call {
+            (IceSource::Cloudflare, Some(username), Some(provider)) => Ok(RevocationCall {
                 provider: Arc::clone(provider),
                 account: Arc::clone(&self.account),
                 id,
@@ -115,7 +117,7 @@ fn relays_until(grant: &GrantRow) -> Timestamp {
 }
 
 /// One call to the provider.
-struct Call {
+struct RevocationCall {
     provider: Arc<Provider>,
     account: Arc<Account>,
     id: GrantId,
@@ -123,7 +125,7 @@ struct Call {
     key: Option<KeyName>,
 }
 
-impl Call {
+impl RevocationCall {
     async fn make(self) -> Revocation {
         match self.provider.revoke(&self.username, self.key).await {
             Ok(is_known) => {

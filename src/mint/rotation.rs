@@ -17,7 +17,7 @@ use crate::ice::cloudflare::{self, Cloudflare, DEADLINE};
 use crate::ice::turn_keys::{OwnKey, OwnKeys, TurnKey};
 use crate::ice::turn_keys_api::{TurnKeysApi, remedy};
 use crate::random;
-use crate::rotation::{Call, CallOutcome, CreatedKey, KeyRotation};
+use crate::rotation::{CallOutcome, CreatedKey, KeyRequest, KeyRotation};
 use crate::telemetry::metrics::Metrics;
 use turn_ledger::KeyName;
 
@@ -144,19 +144,19 @@ impl KeyRotator {
     }
 
     /// Makes a call. A failure is logged and counted.
-    async fn make(&self, call: &Call) -> CallOutcome {
+    async fn make(&self, call: &KeyRequest) -> CallOutcome {
         let made = match call {
-            Call::List => self.api.list().await.map(CallOutcome::Listed),
-            Call::Create { name } => {
+            KeyRequest::List => self.api.list().await.map(CallOutcome::Listed),
+            KeyRequest::Create { name } => {
                 let created = self.api.create(name).await;
                 created.map(|(id, secret)| CallOutcome::Created { id, secret })
             }
-            Call::Delete { id } => self.api.delete(id).await.map(|()| CallOutcome::Deleted),
-            Call::Prove { key } => return self.prove(key).await,
+            KeyRequest::Delete { id } => self.api.delete(id).await.map(|()| CallOutcome::Deleted),
+            KeyRequest::Prove { key } => return self.prove(key).await,
         };
         match made {
             Ok(outcome) => {
-                if !matches!(call, Call::List) {
+                if !matches!(call, KeyRequest::List) {
                     tracing::info!(call = call.name(), "the rotation of the TURN key made a call");
                 }
                 outcome
@@ -173,14 +173,14 @@ impl KeyRotator {
         match api.mint(PROOF_LIFE, PROOF_IDENTIFIER, DEADLINE, None).await {
             Ok(_) => CallOutcome::Proven,
             Err(error) => {
-                self.note_failure(&Call::Prove { key: key.clone() }, &error, proof_remedy(&error));
+                self.note_failure(&KeyRequest::Prove { key: key.clone() }, &error, proof_remedy(&error));
                 CallOutcome::Refused
             }
         }
     }
 
     /// The pauses between failures grow, so these lines are few.
-    fn note_failure(&self, call: &Call, error: &CallError, remedy: &str) {
+    fn note_failure(&self, call: &KeyRequest, error: &CallError, remedy: &str) {
         self.metrics.key_rotations.count("failed");
         tracing::warn!(call = call.name(), remedy, "the rotation of the TURN key failed: {error}");
     }

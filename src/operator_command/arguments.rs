@@ -89,7 +89,7 @@ pub struct Options {
 
 /// A call of the HTTP API.
 #[derive(Debug, PartialEq)]
-pub(super) struct Call<'a> {
+pub(super) struct ApiCall<'a> {
     pub(super) method: Method,
     /// The segments of the path.
     pub(super) path: Vec<&'a str>,
@@ -99,20 +99,20 @@ pub(super) struct Call<'a> {
 }
 
 impl OperatorCommand {
-    pub(super) fn call(&self) -> Call<'_> {
-        let call = |method, path: &[&'static str], body| Call {
+    pub(super) fn call(&self) -> ApiCall<'_> {
+        let call = |method, path: &[&'static str], body| ApiCall {
             method,
             path: path.to_vec(),
             query: vec![],
             body,
             needs_token: true,
         };
-        let get = |path, query| Call { query, ..call(Method::GET, &["api", path], None) };
+        let get = |path, query| ApiCall { query, ..call(Method::GET, &["api", path], None) };
         let set = |what, body| call(Method::POST, &["api", "budget", what], Some(body));
         let act =
-            |method, of, on, action| Call { path: vec!["api", of, on, action], ..call(method, &[], None) };
+            |method, of, on, action| ApiCall { path: vec!["api", of, on, action], ..call(method, &[], None) };
         match self {
-            Self::Status => Call { needs_token: false, ..get("bandwidth-status", vec![]) },
+            Self::Status => ApiCall { needs_token: false, ..get("bandwidth-status", vec![]) },
             Self::Freeze => set("freeze", json!({ "frozen": true })),
             Self::Unfreeze => set("freeze", json!({ "frozen": false })),
             Self::Limit { to: NewLimit::Gb(gb) } => set("limit", json!({ "limitGB": gb })),

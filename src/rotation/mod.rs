@@ -17,7 +17,7 @@ use turn_ledger::{KeyName, Timestamp};
 
 mod outcome;
 
-pub use outcome::{Call, CallOutcome, ListedKey};
+pub use outcome::{CallOutcome, KeyRequest, ListedKey};
 
 /// A key may still appear at the provider for this long after the call that asked for it.
 pub const LATE_MAX: Duration = Duration::from_secs(3_600);
@@ -181,25 +181,25 @@ impl KeyRotation {
     /// The call that is due now; `None` if none is. The state must be on disk before the call is made, because it names a key
     /// that the call may create.
     #[must_use]
-    pub fn step(&mut self, input: &RotationInput<'_>) -> Option<Call> {
+    pub fn step(&mut self, input: &RotationInput<'_>) -> Option<KeyRequest> {
         if input.now < self.retry_at {
             return None;
         }
         if self.is_list_due(input) {
-            return Some(Call::List);
+            return Some(KeyRequest::List);
         }
         if let Some(id) = self.orphans.first() {
-            return Some(Call::Delete { id: id.clone() });
+            return Some(KeyRequest::Delete { id: id.clone() });
         }
         if let Some(candidate) = &self.candidate {
-            return Some(Call::Prove { key: candidate.clone() });
+            return Some(KeyRequest::Prove { key: candidate.clone() });
         }
         if self.is_due(input) && self.has_room() {
-            return self.begin_creation(input).map(|name| Call::Create { name });
+            return self.begin_creation(input).map(|name| KeyRequest::Create { name });
         }
         let ended =
             |key: &&CreatedKey| input.now >= key.since.plus(RETIRED_MIN) && !(input.has_grants)(key.name());
-        self.retired.iter().find(ended).map(|key| Call::Delete { id: key.id.clone() })
+        self.retired.iter().find(ended).map(|key| KeyRequest::Delete { id: key.id.clone() })
     }
 
     /// The first list of a process finds what an earlier one left. Later ones find late keys, and a key that somebody deleted.

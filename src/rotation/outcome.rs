@@ -10,7 +10,7 @@ use turn_ledger::Timestamp;
 /// A call to the provider.
 #[derive(Clone, Debug, PartialEq, Eq, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
-pub enum Call {
+pub enum KeyRequest {
     /// List all keys of the account.
     List,
     /// Create a key of this name.
@@ -61,7 +61,7 @@ pub enum CallOutcome {
     Unknown,
 }
 
-impl Call {
+impl KeyRequest {
     /// The name in metrics and logs.
     pub fn name(&self) -> &'static str {
         self.into()
@@ -71,7 +71,7 @@ impl Call {
 impl KeyRotation {
     /// Applies the outcome of the call that [`Self::step`] returned. The state must be on disk before the next call.
     /// Returns whether another key mints from now on.
-    pub fn took(&mut self, call: &Call, outcome: CallOutcome, now: Timestamp) -> bool {
+    pub fn took(&mut self, call: &KeyRequest, outcome: CallOutcome, now: Timestamp) -> bool {
         let before = self.current.as_ref().map(|key| key.sequence);
         let has_succeeded = self.apply(call, outcome, now);
         if has_succeeded {
@@ -83,31 +83,31 @@ impl KeyRotation {
         before != self.current.as_ref().map(|key| key.sequence)
     }
 
-    fn apply(&mut self, call: &Call, outcome: CallOutcome, now: Timestamp) -> bool {
+    fn apply(&mut self, call: &KeyRequest, outcome: CallOutcome, now: Timestamp) -> bool {
         match (call, outcome) {
-            (Call::List, CallOutcome::Listed(keys)) => {
+            (KeyRequest::List, CallOutcome::Listed(keys)) => {
                 let is_refused = |id: &String| keys.iter().any(|key| key.id == *id);
                 let has_deleted = !self.refused_delete.as_ref().is_some_and(is_refused);
                 self.take_list(&keys, now);
                 // The key that could not be deleted is still there, so the next attempt waits longer.
                 return has_deleted;
             }
-            (Call::Create { name }, CallOutcome::Created { id, secret }) => {
+            (KeyRequest::Create { name }, CallOutcome::Created { id, secret }) => {
                 self.attempts.retain(|attempt| attempt.name != *name);
                 self.candidate = Some(CreatedKey { sequence: self.sequence, id, secret, since: now });
                 self.proofs = 0;
             }
-            (Call::Prove { .. }, CallOutcome::Proven) => self.promote(now),
-            (Call::Delete { id }, CallOutcome::Deleted) => self.forget(id, now),
-            (Call::Create { name }, CallOutcome::Refused) => {
+            (KeyRequest::Prove { .. }, CallOutcome::Proven) => self.promote(now),
+            (KeyRequest::Delete { id }, CallOutcome::Deleted) => self.forget(id, now),
+            (KeyRequest::Create { name }, CallOutcome::Refused) => {
                 self.attempts.retain(|attempt| attempt.name != *name);
                 return false;
             }
-            (Call::Prove { .. }, _) => {
+            (KeyRequest::Prove { .. }, _) => {
                 self.fail_proof();
                 return false;
             }
-            (Call::Delete { id }, CallOutcome::Refused) => {
+            (KeyRequest::Delete { id }, CallOutcome::Refused) => {
                 // The key may be gone. A list says so.
                 self.refused_delete = Some(id.clone());
                 self.listed_at = None;

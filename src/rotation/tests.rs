@@ -58,7 +58,7 @@ impl World {
         }
     }
 
-    fn step(&mut self) -> Option<Call> {
+    fn step(&mut self) -> Option<KeyRequest> {
         let has_grants = |key: KeyName| self.with_grants.contains(&key);
         let input = RotationInput {
             now: self.now,
@@ -83,21 +83,21 @@ impl World {
     }
 
     /// Carries a call out at the provider.
-    fn carry_out(&mut self, call: &Call) -> CallOutcome {
+    fn carry_out(&mut self, call: &KeyRequest) -> CallOutcome {
         match call {
-            Call::List => {
+            KeyRequest::List => {
                 let listed =
                     |(id, name): (&String, &String)| ListedKey { id: id.clone(), name: name.clone() };
                 CallOutcome::Listed(self.keys.iter().map(listed).collect())
             }
-            Call::Create { name } => {
+            KeyRequest::Create { name } => {
                 let id = self.create(name);
                 let secret = KeySecret::new(format!("secret of {id}"));
                 CallOutcome::Created { id, secret }
             }
-            Call::Prove { key } if self.keys.contains_key(&key.id) => CallOutcome::Proven,
-            Call::Prove { .. } => CallOutcome::Refused,
-            Call::Delete { id } => {
+            KeyRequest::Prove { key } if self.keys.contains_key(&key.id) => CallOutcome::Proven,
+            KeyRequest::Prove { .. } => CallOutcome::Refused,
+            KeyRequest::Delete { id } => {
                 let name = self.rotation.retired().find(|key| key.id == *id).map(CreatedKey::name);
                 assert!(
                     name.is_none_or(|name| !self.with_grants.contains(&name)),
@@ -126,7 +126,7 @@ impl World {
                 CallOutcome::Unknown
             }
             Fate::Late(seconds) => {
-                if let Call::Create { name } = &call {
+                if let KeyRequest::Create { name } = &call {
                     self.late.push((self.now.plus(Duration::from_secs(seconds)), name.clone()));
                 }
                 CallOutcome::Unknown
@@ -255,7 +255,7 @@ fn a_key_that_the_provider_never_deletes_is_asked_for_less_and_less_often() {
     world.advance(DAY.as_secs());
     for _ in 0..100 {
         world.advance(60);
-        if matches!(world.step(), Some(Call::Delete { .. })) {
+        if matches!(world.step(), Some(KeyRequest::Delete { .. })) {
             break;
         }
         world.call(Fate::Answered);

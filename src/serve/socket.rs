@@ -60,7 +60,7 @@ pub(super) struct Progress(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    state: Mutex<State>,
+    state: Mutex<SocketState>,
     /// Whether the body of the current request has arrived.
     body_arrived: Arc<AtomicBool>,
     request_close: Notify,
@@ -71,7 +71,7 @@ struct Shared {
 }
 
 #[derive(Debug)]
-struct State {
+struct SocketState {
     phase: Phase,
     /// Whether the latest request has a body, of which a part may be unread.
     has_body: bool,
@@ -107,7 +107,7 @@ impl Progress {
     pub(super) fn new(discarded: Counter) -> Self {
         let phase = Phase::Idle { until: clock::deadline(REQUEST_TIMEOUT) };
         Self(Arc::new(Shared {
-            state: Mutex::new(State { phase, has_body: false, unwritten: None, since: now() }),
+            state: Mutex::new(SocketState { phase, has_body: false, unwritten: None, since: now() }),
             body_arrived: Arc::default(),
             request_close: Notify::new(),
             discard_unread: AtomicBool::new(false),
@@ -217,7 +217,7 @@ impl Progress {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, SocketState> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

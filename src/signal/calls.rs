@@ -19,7 +19,7 @@ pub const CUTS_QUEUED_MAX: usize = 8_192;
 /// The running calls.
 #[derive(Debug)]
 pub struct LiveCalls {
-    state: Mutex<State>,
+    state: Mutex<CallsState>,
     has_cuts: Notify,
     account: Arc<Account>,
     clock: Arc<dyn Clock>,
@@ -27,7 +27,7 @@ pub struct LiveCalls {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct CallsState {
     calls: Calls,
     /// Revoked grants whose source has not been asked yet.
     cuts: VecDeque<(GrantId, GrantRow)>,
@@ -104,7 +104,7 @@ impl LiveCalls {
         state.cuts.drain(..most).collect()
     }
 
-    fn carry_out(&self, state: &mut State, action: CallAction) {
+    fn carry_out(&self, state: &mut CallsState, action: CallAction) {
         match action {
             CallAction::Open(member, grant) => self.account.keep_member(grant, &member.0),
             CallAction::Close(member, grant) => self.account.close_member(grant, &member.0),
@@ -115,7 +115,7 @@ impl LiveCalls {
     }
 
     /// Revokes a grant with its renewals. Returns how many were not revoked before.
-    fn revoke(&self, state: &mut State, grant: GrantId) -> usize {
+    fn revoke(&self, state: &mut CallsState, grant: GrantId) -> usize {
         let revoked = self.account.cut(grant);
         let count = revoked.len();
         for cut in revoked {
@@ -130,7 +130,7 @@ impl LiveCalls {
         count
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, CallsState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -29,7 +29,7 @@ pub struct Hub {
     name: ProtocolName,
     limits: Limits,
     parser: fn(Text) -> ParsedFrame,
-    state: Mutex<State>,
+    state: Mutex<HubState>,
     /// The next deadline may have changed.
     rescheduled: Notify,
     shared: Shared,
@@ -50,7 +50,7 @@ pub struct Shared {
 }
 
 #[derive(Debug)]
-struct State {
+struct HubState {
     protocol: Box<dyn Protocol>,
     sockets: HashMap<SocketId, OpenSocket>,
     next_socket: u64,
@@ -97,7 +97,7 @@ impl Hub {
     /// A protocol without sockets.
     pub fn new(name: ProtocolName, protocol: Box<dyn Protocol>, shared: Shared) -> Self {
         let (limits, parser) = (protocol.limits(), protocol.parser());
-        let state = State { protocol, sockets: HashMap::new(), next_socket: 0, is_draining: false };
+        let state = HubState { protocol, sockets: HashMap::new(), next_socket: 0, is_draining: false };
         Self { name, limits, parser, state: Mutex::new(state), rescheduled: Notify::new(), shared }
     }
 
@@ -163,7 +163,7 @@ impl Hub {
         self.rescheduled.notified().await;
     }
 
-    fn step(&self, state: &mut State, event: Event) -> Vec<Effect> {
+    fn step(&self, state: &mut HubState, event: Event) -> Vec<Effect> {
         let before = state.protocol.next_due();
         match &event {
             Event::Closed { socket } => drop(state.sockets.remove(socket)),
@@ -182,7 +182,7 @@ impl Hub {
         effects
     }
 
-    fn carry_out(&self, state: &State, action: Action) -> Option<Effect> {
+    fn carry_out(&self, state: &HubState, action: Action) -> Option<Effect> {
         match action {
             Action::Send { to, text } => self.send(state, to, Frame::Text(text)),
             Action::Ping { to } => self.send(state, to, Frame::Ping),
@@ -203,7 +203,7 @@ impl Hub {
         self.shared.metrics.signaling_dropped(self.name.as_str(), why.as_str());
     }
 
-    fn send(&self, state: &State, to: SocketId, frame: Frame) {
+    fn send(&self, state: &HubState, to: SocketId, frame: Frame) {
         let Some(open) = state.sockets.get(&to) else { return };
         if !open.outbox.push(frame) {
             self.shared.metrics.signaling_limited.count("too_slow");
@@ -214,7 +214,7 @@ impl Hub {
         clock::deadline(Duration::ZERO).saturating_duration_since(self.shared.started)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, HubState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

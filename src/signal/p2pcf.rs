@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use turn_ledger::ClientKey;
 use turn_signaling::call::ProtocolName;
-use turn_signaling::p2pcf::{Answer, DeleteKeys, P2pcf, Refusal, Request};
+use turn_signaling::p2pcf::{DeleteKeys, P2pcf, P2pcfResponse, Refusal, Request};
 
 use super::calls::LiveCalls;
 use crate::clock::Clock;
@@ -20,14 +20,14 @@ const SKEWED_MAX: usize = 1_024;
 /// P2PCF with what it needs of the service.
 pub struct P2pcfShell {
     path: String,
-    state: Mutex<State>,
+    state: Mutex<P2pcfState>,
     started: Instant,
     clock: Arc<dyn Clock>,
     calls: Arc<LiveCalls>,
     metrics: Arc<Metrics>,
 }
 
-struct State {
+struct P2pcfState {
     p2pcf: P2pcf,
     /// Clients whose clock is known to be wrong.
     skewed: HashSet<ClientKey>,
@@ -42,7 +42,7 @@ impl P2pcfShell {
         calls: Arc<LiveCalls>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let state = State { p2pcf: P2pcf::new(config.origin_quota, keys), skewed: HashSet::new() };
+        let state = P2pcfState { p2pcf: P2pcf::new(config.origin_quota, keys), skewed: HashSet::new() };
         let started = clock.instant();
         Self { path: config.path.clone(), state: Mutex::new(state), started, clock, calls, metrics }
     }
@@ -53,7 +53,7 @@ impl P2pcfShell {
     }
 
     /// Answers a request.
-    pub fn answer(&self, request: &Request<'_>) -> Answer {
+    pub fn answer(&self, request: &Request<'_>) -> P2pcfResponse {
         self.with(|state| {
             let now = self.clock.instant().saturating_duration_since(self.started);
             let response = state.p2pcf.answer(request, now, self.clock.now());
@@ -61,7 +61,7 @@ impl P2pcfShell {
             for why in response.dropped {
                 self.metrics.signaling_dropped(ProtocolName::P2pcf.as_str(), why.as_str());
             }
-            if response.answer == Answer::Refused(Refusal::Timestamp) {
+            if response.answer == P2pcfResponse::Refused(Refusal::Timestamp) {
                 state.log_skew(request.client);
             }
             response.answer
@@ -76,12 +76,12 @@ impl P2pcfShell {
         });
     }
 
-    fn with<T>(&self, call: impl FnOnce(&mut State) -> T) -> T {
+    fn with<T>(&self, call: impl FnOnce(&mut P2pcfState) -> T) -> T {
         call(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-impl State {
+impl P2pcfState {
     /// The page is refused for as long as its clock is wrong, so one line for each client is enough.
     fn log_skew(&mut self, client: ClientKey) {
         if self.skewed.len() < SKEWED_MAX && self.skewed.insert(client) {

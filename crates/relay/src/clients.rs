@@ -150,7 +150,7 @@ fn add(by_grant: &mut BTreeMap<GrantId, Traffic>, client: &Client) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::count::Ceiling;
+    use crate::count::Limit;
     use crate::datagram::signer;
     use turn_ledger::{BilledDirections, Timestamp};
 
@@ -159,7 +159,7 @@ mod tests {
     async fn the_last_bytes_of_a_client_that_has_left_are_taken_once_with_those_of_the_others() {
         let listen = Arc::new(tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap());
         let client = |number: u8| {
-            let ceiling = Arc::new(Ceiling::new(BilledDirections::Both));
+            let ceiling = Arc::new(Limit::new(BilledDirections::Both));
             let socket = ClientSocket::new(Arc::clone(&listen), ceiling, Arc::new(|_| {}));
             assert!(socket.receive(100), "no allocation, so nothing limits it");
             let user = Username { expires_at: Timestamp::default(), grant: GrantId::new([number; 16]) };

@@ -34,14 +34,14 @@ impl Count {
 
 /// The billed bytes of all allocations since the process began, and the ceiling on them.
 #[derive(Debug)]
-pub(crate) struct Ceiling {
+pub(crate) struct Limit {
     directions: BilledDirections,
     billed: AtomicU64,
     top: AtomicU64,
     reached: Notify,
 }
 
-impl Ceiling {
+impl Limit {
     /// A ceiling of zero: nothing passes until [`Self::allow`].
     pub(crate) fn new(directions: BilledDirections) -> Self {
         Self { directions, billed: AtomicU64::new(0), top: AtomicU64::new(0), reached: Notify::new() }
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn the_packet_that_crosses_the_ceiling_passes_and_the_next_does_not() {
-        let ceiling = Ceiling::new(BilledDirections::Egress);
+        let ceiling = Limit::new(BilledDirections::Egress);
         assert!(!ceiling.admit_sent(1), "nothing passes before allow");
         ceiling.allow(0, ByteCount::new(100));
         assert!(ceiling.admit_sent(99) && ceiling.admit_received(1_000) && ceiling.admit_sent(500));
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn both_directions_count_if_both_are_billed() {
-        let ceiling = Ceiling::new(BilledDirections::Both);
+        let ceiling = Limit::new(BilledDirections::Both);
         ceiling.allow(0, ByteCount::new(10));
         assert!(ceiling.admit_received(10));
         assert!(!ceiling.admit_sent(1));
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_packet_that_could_not_be_sent_is_subtracted() {
-        let ceiling = Ceiling::new(BilledDirections::Egress);
+        let ceiling = Limit::new(BilledDirections::Egress);
         ceiling.allow(0, ByteCount::new(10));
         assert!(ceiling.admit_sent(10));
         ceiling.take_back(10);

@@ -12,7 +12,7 @@ const CLASS_BITS: u16 = 0x0110;
 
 /// The kind of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum DatagramKind {
     /// An Allocate request.
     Allocate,
     /// Any other request.
@@ -22,14 +22,14 @@ pub(crate) enum Kind {
 }
 
 /// The kind of a datagram.
-pub(crate) fn kind(datagram: &[u8]) -> Kind {
-    let Some((header, _)) = datagram.split_at_checked(HEADER_BYTES) else { return Kind::Other };
+pub(crate) fn kind(datagram: &[u8]) -> DatagramKind {
+    let Some((header, _)) = datagram.split_at_checked(HEADER_BYTES) else { return DatagramKind::Other };
     let message_type = u16::from_be_bytes([header[0], header[1]]);
     // The two highest bits are zero in STUN and not in channel data.
     if header[4..8] != MAGIC_COOKIE || message_type > 0x3fff || message_type & CLASS_BITS != 0 {
-        return Kind::Other;
+        return DatagramKind::Other;
     }
-    if message_type == ALLOCATE_REQUEST { Kind::Allocate } else { Kind::Request }
+    if message_type == ALLOCATE_REQUEST { DatagramKind::Allocate } else { DatagramKind::Request }
 }
 
 /// The key that the requests of one user name are signed with.
@@ -59,22 +59,22 @@ mod tests {
     #[test]
     fn allocate_requests_other_requests_and_data_are_distinguished() {
         for (message_type, expected) in [
-            (0x0003, Kind::Allocate),
-            (0x0004, Kind::Request),
-            (0x0008, Kind::Request),
-            (0x0009, Kind::Request),
-            (0x0001, Kind::Request),
-            (0x0016, Kind::Other),
-            (0x0103, Kind::Other),
-            (0x0113, Kind::Other),
-            (0x4000, Kind::Other),
+            (0x0003, DatagramKind::Allocate),
+            (0x0004, DatagramKind::Request),
+            (0x0008, DatagramKind::Request),
+            (0x0009, DatagramKind::Request),
+            (0x0001, DatagramKind::Request),
+            (0x0016, DatagramKind::Other),
+            (0x0103, DatagramKind::Other),
+            (0x0113, DatagramKind::Other),
+            (0x4000, DatagramKind::Other),
         ] {
             assert_eq!(kind(&message(message_type)), expected, "{message_type:#06x}");
         }
-        assert_eq!(kind(&message(0x0003)[..19]), Kind::Other, "truncated");
+        assert_eq!(kind(&message(0x0003)[..19]), DatagramKind::Other, "truncated");
         let mut old = message(0x0003);
         old[4] = 0;
-        assert_eq!(kind(&old), Kind::Other, "another cookie");
+        assert_eq!(kind(&old), DatagramKind::Other, "another cookie");
     }
 
     proptest! {

@@ -20,8 +20,8 @@ use turn::server::request::Request;
 
 use crate::auth::{Refused, Username, judge};
 use crate::clients::{Client, Clients, Payer};
-use crate::count::Ceiling;
-use crate::datagram::{Kind, kind, signer};
+use crate::count::Limit;
+use crate::datagram::{DatagramKind, kind, signer};
 use crate::peers::PeerPolicy;
 use crate::rate::SharedRates;
 use crate::sockets::{ClientSocket, FAILURE_PAUSE, PeerSockets, RelayedPorts, length};
@@ -53,7 +53,7 @@ pub struct Relay {
     listen: SocketAddr,
     public_ip: IpAddr,
     clients: Arc<Clients>,
-    ceiling: Arc<Ceiling>,
+    ceiling: Arc<Limit>,
     manager: Arc<Manager>,
     /// Held while the library handles a request.
     requests: Mutex<()>,
@@ -98,7 +98,7 @@ impl Relay {
             listen,
             public_ip,
             clients,
-            ceiling: Arc::new(Ceiling::new(billed)),
+            ceiling: Arc::new(Limit::new(billed)),
             manager: Arc::new(Manager::new(manager)),
             requests: Mutex::default(),
             nonces: Arc::default(),
@@ -154,7 +154,7 @@ impl Relay {
     /// Handles one datagram. The library answers the client itself, and an error is part of that answer, so its result is ignored.
     async fn handle(&self, socket: &Arc<UdpSocket>, client: SocketAddr, datagram: &[u8]) {
         let kind = kind(datagram);
-        let is_request = kind != Kind::Other;
+        let is_request = kind != DatagramKind::Other;
         if is_request {
             self.update_client(client, None).await;
         }
@@ -193,14 +193,14 @@ impl Relay {
     }
 
     /// Whether a datagram is within the rate limits. Clients retransmit a request that is not answered.
-    fn is_within_rate(&self, kind: Kind, client: SocketAddr, datagram: &[u8]) -> bool {
-        if kind == Kind::Other {
+    fn is_within_rate(&self, kind: DatagramKind, client: SocketAddr, datagram: &[u8]) -> bool {
+        if kind == DatagramKind::Other {
             return true;
         }
         let now = self.broker.since_boot();
         match self.clients.charge(client, datagram, now) {
             Payer::Client(is_within) => is_within,
-            Payer::Unknown if kind == Kind::Allocate && !self.rates.has_room(now) => false,
+            Payer::Unknown if kind == DatagramKind::Allocate && !self.rates.has_room(now) => false,
             Payer::Unknown => self.rates.admit_unknown(now),
         }
     }

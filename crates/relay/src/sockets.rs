@@ -16,7 +16,7 @@ use turn::relay::RelayAddressGenerator;
 use webrtc_util::{Conn, Error};
 
 use crate::auth::Refused;
-use crate::count::{Ceiling, Count};
+use crate::count::{Count, Limit};
 use crate::peers::PeerPolicy;
 use crate::{Event, Note};
 use turn_ledger::Traffic;
@@ -29,7 +29,7 @@ pub(crate) const FAILURE_PAUSE: Duration = Duration::from_millis(50);
 /// The socket to one client. Until it is adopted it belongs to no grant, and its bytes are not billed.
 pub(crate) struct ClientSocket {
     socket: Arc<UdpSocket>,
-    ceiling: Arc<Ceiling>,
+    ceiling: Arc<Limit>,
     note: Note,
     count: Count,
     is_adopted: AtomicBool,
@@ -38,7 +38,7 @@ pub(crate) struct ClientSocket {
 }
 
 impl ClientSocket {
-    pub(crate) fn new(socket: Arc<UdpSocket>, ceiling: Arc<Ceiling>, note: Note) -> Self {
+    pub(crate) fn new(socket: Arc<UdpSocket>, ceiling: Arc<Limit>, note: Note) -> Self {
         Self {
             socket,
             ceiling,

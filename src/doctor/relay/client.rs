@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::super::connect::Trust;
 use super::error::{CONNECT, ProbeError};
-use super::message::{self, Answer, Credential, HEADER, Proof, Request, RequestKind};
+use super::message::{self, Credential, HEADER, LongTermCredential, Request, RequestKind, StunResponse};
 use crate::clock::Clock;
 use crate::ice::url::{IceUrl, Transport};
 use crate::random;
@@ -124,22 +124,22 @@ impl Link {
         &mut self,
         kind: RequestKind,
         credential: Option<&Credential>,
-        proof: &mut Option<Proof>,
+        proof: &mut Option<LongTermCredential>,
     ) -> Result<Served, ProbeError> {
         let mut challenges = 0;
         loop {
             match self.ask(kind, proof.as_ref()).await? {
-                Answer::Done { mapped, relayed } => {
+                StunResponse::Done { mapped, relayed } => {
                     return Ok(Served { mapped, relayed, is_open: proof.is_none() });
                 }
-                Answer::Refused { code, challenge } => {
+                StunResponse::Refused { code, challenge } => {
                     let is_challenge = code == 438 || code == 401 && proof.is_none();
                     challenges += 1;
                     match (challenge, credential) {
                         (Some(challenge), Some(credential))
                             if is_challenge && challenges <= CHALLENGES_MAX =>
                         {
-                            *proof = Some(Proof::new(credential, challenge));
+                            *proof = Some(LongTermCredential::new(credential, challenge));
                         }
                         _ => {
                             let with_credential = proof.is_some();
@@ -152,11 +152,15 @@ impl Link {
     }
 
     /// A failed release is not a failure of the probe: the allocation expires by itself.
-    async fn release(&mut self, proof: Option<&Proof>) {
+    async fn release(&mut self, proof: Option<&LongTermCredential>) {
         let _ = self.ask(RequestKind::Release, proof).await;
     }
 
-    async fn ask(&mut self, kind: RequestKind, proof: Option<&Proof>) -> Result<Answer, ProbeError> {
+    async fn ask(
+        &mut self,
+        kind: RequestKind,
+        proof: Option<&LongTermCredential>,
+    ) -> Result<StunResponse, ProbeError> {
         // Zero if no random bytes are available. The requests on one socket are sent one after the other, so a repeated id
         // does no harm.
         let id = random::bytes().map(u128::from_be_bytes).unwrap_or_default().into();

@@ -43,7 +43,7 @@ pub(super) struct Challenge {
 }
 
 /// A credential with the challenge of one server.
-pub(super) struct Proof {
+pub(super) struct LongTermCredential {
     credential: MessageIntegrityCredentials,
     username: String,
     challenge: Challenge,
@@ -57,7 +57,7 @@ pub(super) struct Request {
 
 /// The content of a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum StunResponse {
     /// Success.
     Done {
         /// Our address as the server sees it.
@@ -101,7 +101,7 @@ impl RequestKind {
     }
 }
 
-impl Proof {
+impl LongTermCredential {
     pub(super) fn new(credential: &Credential, challenge: Challenge) -> Self {
         let Credential { username, password } = credential.clone();
         let key = LongTermKeyCredentials::new(username.clone(), password, challenge.realm.clone());
@@ -120,7 +120,7 @@ impl Proof {
 pub(super) fn request(
     kind: RequestKind,
     id: TransactionId,
-    proof: Option<&Proof>,
+    proof: Option<&LongTermCredential>,
 ) -> Result<Request, StunWriteError> {
     let message_type = MessageType::from_class_method(MessageClass::Request, kind.method());
     let mut message = Message::builder(message_type, id, MessageWriteVec::new());
@@ -152,7 +152,11 @@ pub(super) fn body_length(header: &[u8; HEADER]) -> Option<usize> {
 }
 
 /// Parses the response to a request.
-pub(super) fn read(bytes: &[u8], kind: RequestKind, proof: Option<&Proof>) -> Result<Answer, ProbeError> {
+pub(super) fn read(
+    bytes: &[u8],
+    kind: RequestKind,
+    proof: Option<&LongTermCredential>,
+) -> Result<StunResponse, ProbeError> {
     let message = Message::from_bytes(bytes).map_err(|_| ProbeError::NotStun)?;
     if !message.has_method(kind.method()) {
         return Err(ProbeError::NotStun);
@@ -166,11 +170,11 @@ pub(super) fn read(bytes: &[u8], kind: RequestKind, proof: Option<&Proof>) -> Re
             let mapped = message.attribute::<XorMappedAddress>().ok().map(|mapped| mapped.addr(id));
             let relayed = message.raw_attribute(XOR_RELAYED_ADDRESS);
             let relayed = relayed.and_then(|raw| Some(XorSocketAddr::from_raw(&raw).ok()?.addr(id)));
-            Ok(Answer::Done { mapped, relayed })
+            Ok(StunResponse::Done { mapped, relayed })
         }
         MessageClass::Error => {
             let code = message.attribute::<ErrorCode>().map_err(|_| ProbeError::NotStun)?.code();
-            Ok(Answer::Refused { code, challenge: challenge(&message) })
+            Ok(StunResponse::Refused { code, challenge: challenge(&message) })
         }
         MessageClass::Request | MessageClass::Indication => Err(ProbeError::NotStun),
     }

@@ -54,8 +54,8 @@ fn the_first_request_has_no_credential_and_asks_for_udp() {
 fn a_challenge_is_answered_with_a_valid_signature() {
     let asked = read(&refusal(401, true), RequestKind::Allocate, None).unwrap();
     let challenge = challenge();
-    assert_eq!(asked, Answer::Refused { code: 401, challenge: Some(challenge.clone()) });
-    let proof = Proof::new(&credential(), challenge.clone());
+    assert_eq!(asked, StunResponse::Refused { code: 401, challenge: Some(challenge.clone()) });
+    let proof = LongTermCredential::new(&credential(), challenge.clone());
     for kind in [RequestKind::Allocate, RequestKind::Release] {
         let request = request(kind, id(), Some(&proof)).unwrap();
         let message = Message::from_bytes(&request.bytes).unwrap();
@@ -71,7 +71,7 @@ fn a_challenge_is_answered_with_a_valid_signature() {
 #[test]
 fn addresses_are_read_and_a_success_must_be_signed() {
     let challenge = challenge();
-    let proof = Proof::new(&credential(), challenge.clone());
+    let proof = LongTermCredential::new(&credential(), challenge.clone());
     let (mapped, relayed) = ("192.0.2.7:5000", "198.51.100.9:49152");
     let fill = |message: &mut MessageWriteVec| {
         let own = XorMappedAddress::new(mapped.parse().unwrap(), id());
@@ -84,7 +84,7 @@ fn addresses_are_read_and_a_success_must_be_signed() {
         fill(message);
         message.add_message_integrity(&key(&challenge), IntegrityAlgorithm::Sha1).unwrap();
     });
-    let expected = Answer::Done { mapped: mapped.parse().ok(), relayed: relayed.parse().ok() };
+    let expected = StunResponse::Done { mapped: mapped.parse().ok(), relayed: relayed.parse().ok() };
     assert_eq!(read(&signed, RequestKind::Allocate, Some(&proof)).unwrap(), expected);
     let refused = read(&unsigned, RequestKind::Allocate, Some(&proof));
     assert!(matches!(refused, Err(ProbeError::Unsigned)), "{refused:?}");
@@ -95,7 +95,7 @@ fn addresses_are_read_and_a_success_must_be_signed() {
 #[test]
 fn an_error_without_a_challenge_is_only_a_code() {
     let read = read(&refusal(486, false), RequestKind::Allocate, None);
-    assert_eq!(read.unwrap(), Answer::Refused { code: 486, challenge: None });
+    assert_eq!(read.unwrap(), StunResponse::Refused { code: 486, challenge: None });
 }
 
 #[test]
@@ -135,7 +135,7 @@ proptest! {
     #[test]
     fn no_attributes_replace_the_signature_of_a_success(attributes: Vec<u8>) {
         let challenge = challenge();
-        let proof = Proof::new(&credential(), challenge);
+        let proof = LongTermCredential::new(&credential(), challenge);
         let kind = MessageType::from_class_method(MessageClass::Success, ALLOCATE).to_bytes();
         let length = u16::try_from(attributes.len()).unwrap().to_be_bytes();
         let message = [&kind[..], &length, &COOKIE, &[7; 12], &attributes].concat();

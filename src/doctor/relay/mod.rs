@@ -203,7 +203,7 @@ fn together(probed: &[Probed]) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use super::super::report::State;
+    use super::super::report::CheckState;
     use super::*;
 
     fn offer(source: IceSource, urls: &[String]) -> Offer {
@@ -280,21 +280,21 @@ mod tests {
         all.iter().map(|one| judge(one, all).0).collect()
     }
 
-    fn states(all: &[Probed]) -> Vec<State> {
+    fn states(all: &[Probed]) -> Vec<CheckState> {
         verdicts(all).iter().map(|verdict| verdict.state).collect()
     }
 
     #[test]
     fn an_unreachable_url_is_a_failure_only_if_no_other_of_its_source_works() {
         let dead = || fails("turn:a", timeout());
-        assert_eq!(states(&[dead(), works("turn:b")]), [State::Warn, State::Ok]);
-        assert_eq!(states(&[dead(), dead()]), [State::Fail, State::Fail]);
+        assert_eq!(states(&[dead(), works("turn:b")]), [CheckState::Warn, CheckState::Ok]);
+        assert_eq!(states(&[dead(), dead()]), [CheckState::Fail, CheckState::Fail]);
     }
 
     #[test]
     fn an_error_from_a_server_is_a_failure_even_if_another_url_works() {
         let all = [fails("turn:a", refused(401)), works("turn:b")];
-        assert_eq!(states(&all), [State::Fail, State::Ok]);
+        assert_eq!(states(&all), [CheckState::Fail, CheckState::Ok]);
         let seen = &verdicts(&all)[0].seen;
         assert!(seen.contains("401: the server does not accept the credential"), "{seen}");
     }
@@ -302,9 +302,9 @@ mod tests {
     #[test]
     fn a_failing_address_family_is_a_warning_unless_this_machine_has_no_route_to_it() {
         for (v6, state, says) in [
-            (None, State::Ok, "relays at 198.51.100.9:49152, sees us as 192.0.2.7:5000"),
-            (Some(ProbeError::NoRoute), State::Ok, "no route from this machine to 2001:db8::1"),
-            (Some(timeout()), State::Warn, "at 2001:db8::1: no answer in time: the allocation request"),
+            (None, CheckState::Ok, "relays at 198.51.100.9:49152, sees us as 192.0.2.7:5000"),
+            (Some(ProbeError::NoRoute), CheckState::Ok, "no route from this machine to 2001:db8::1"),
+            (Some(timeout()), CheckState::Warn, "at 2001:db8::1: no answer in time: the allocation request"),
         ] {
             let all = [probed("turn:a", Some(relayed()), v6.map(|error| (V6, error)))];
             let found = &verdicts(&all)[0];
@@ -316,13 +316,13 @@ mod tests {
     #[test]
     fn a_relay_without_authentication_is_a_warning() {
         let open = Served { is_open: true, ..relayed() };
-        assert_eq!(states(&[probed("turn:a", Some(open), None)]), [State::Warn]);
+        assert_eq!(states(&[probed("turn:a", Some(open), None)]), [CheckState::Warn]);
     }
 
     #[test]
     fn a_name_without_an_address_is_reported_without_the_credential() {
         let found = verdicts(&[probed("turn:a", None, None)]).remove(0);
-        assert_eq!(found.state, State::Fail);
+        assert_eq!(found.state, CheckState::Fail);
         assert!(found.seen.starts_with("the name has no address"), "{found:?}");
         assert!(!format!("{found:?}").contains("hush"));
     }
@@ -331,7 +331,7 @@ mod tests {
     fn a_stun_server_that_does_not_answer_is_a_warning() {
         let bound = Served { relayed: None, is_open: true, ..relayed() };
         let all = [fails("stun:a", timeout()), probed("stun:b", Some(bound), None)];
-        assert_eq!(states(&all), [State::Warn, State::Ok]);
+        assert_eq!(states(&all), [CheckState::Warn, CheckState::Ok]);
     }
 
     #[test]
@@ -345,15 +345,19 @@ mod tests {
     fn one_sentence_says_which_ways_work() {
         let lost = |url| fails(url, timeout());
         for (all, state, says) in [
-            (vec![works("stun:a")], State::Warn, "STUN answers, but no relay could be tried"),
-            (vec![lost("stun:a")], State::Fail, "STUN does not answer, but no relay could be tried"),
-            (vec![works("stun:a"), lost("turn:a")], State::Fail, "no relay works from here; STUN answers"),
-            (vec![lost("stun:a"), lost("turn:a")], State::Fail, "STUN does not answer"),
-            (vec![lost("stun:a"), works("turns:a")], State::Ok, "relays work by TLS 5349"),
-            (vec![works("turn:a")], State::Warn, "none uses TLS"),
+            (vec![works("stun:a")], CheckState::Warn, "STUN answers, but no relay could be tried"),
+            (vec![lost("stun:a")], CheckState::Fail, "STUN does not answer, but no relay could be tried"),
+            (
+                vec![works("stun:a"), lost("turn:a")],
+                CheckState::Fail,
+                "no relay works from here; STUN answers",
+            ),
+            (vec![lost("stun:a"), lost("turn:a")], CheckState::Fail, "STUN does not answer"),
+            (vec![lost("stun:a"), works("turns:a")], CheckState::Ok, "relays work by TLS 5349"),
+            (vec![works("turn:a")], CheckState::Warn, "none uses TLS"),
             (
                 vec![lost("turn:a"), works("turn:a?transport=tcp"), works("turns:a:443"), lost("turns:a")],
-                State::Warn,
+                CheckState::Warn,
                 "relays work by TCP 3478, TLS 443, but not by TLS 5349, UDP 3478",
             ),
         ] {

@@ -8,7 +8,7 @@ use super::client::{Held, Target};
 use super::error::ProbeError;
 use super::{Entry, Examination, Offer, entries};
 use crate::doctor::connect::addresses;
-use crate::doctor::report::{State, Verdict, fail, skipped, warn};
+use crate::doctor::report::{CheckState, Verdict, fail, skipped, warn};
 use crate::doctor::settings::judge_tail;
 
 /// The time between two refreshes. The allocation lives three times as long.
@@ -68,7 +68,7 @@ fn judge(held: &Held, expires: Instant, assumed: Duration) -> Verdict {
     let verdict = judge_tail(tail, assumed, &format!("a credential of 60 s: its allocation was {seen}"));
     match held.end {
         None | Some((ProbeError::Code { .. }, _)) => verdict,
-        Some(_) if verdict.state != State::Ok => verdict,
+        Some(_) if verdict.state != CheckState::Ok => verdict,
         Some(_) => warn(verdict.seen, "run the probe again: a packet may have been lost"),
     }
 }
@@ -89,7 +89,7 @@ mod tests {
     fn the_tail_is_the_time_from_the_expiry_to_the_last_refresh() {
         let error = ProbeError::Code { code: 401, step: "the refresh", with_credential: true };
         let refused = found(540, Some((error, 560)));
-        assert_eq!(refused.state, State::Ok);
+        assert_eq!(refused.state, CheckState::Ok);
         let says =
             "refreshed until 540 s after its expiry, and refused with 401 at 560 s; the ledger assumes 600 s";
         assert!(refused.seen.contains(says), "{refused:?}");
@@ -97,16 +97,16 @@ mod tests {
 
     #[test]
     fn a_tail_that_is_longer_than_the_configured_one_is_a_warning() {
-        assert_eq!(found(600, None).state, State::Ok);
+        assert_eq!(found(600, None).state, CheckState::Ok);
         let longer = found(601, None);
-        assert_eq!(longer.state, State::Warn);
+        assert_eq!(longer.state, CheckState::Warn);
         assert!(longer.remedy.unwrap().contains("TURN_EXPIRY_TAIL_SECONDS to more than 601"));
     }
 
     #[test]
     fn a_server_that_stops_answering_is_a_warning() {
         let lost = found(40, Some((ProbeError::Timeout("the refresh"), 60)));
-        assert!(lost.state == State::Warn && lost.remedy.is_some_and(|remedy| remedy.contains("again")));
+        assert!(lost.state == CheckState::Warn && lost.remedy.is_some_and(|remedy| remedy.contains("again")));
         assert!(lost.seen.contains("no answer in time"), "{}", lost.seen);
     }
 }

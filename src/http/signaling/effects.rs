@@ -17,8 +17,8 @@ use crate::http::error::ApiError;
 use crate::http::sign_in;
 use crate::http_client::{CallError, body, send};
 use crate::ice::server::IceServerList;
-use crate::limit::Kind;
-use crate::mint::{Answer, MintRequest};
+use crate::limit::Allowance;
+use crate::mint::{IceResponse, MintRequest};
 use crate::signal::hub::{Effect, Hub, Requester};
 
 /// The longest answer of a webhook, in bytes.
@@ -151,7 +151,7 @@ async fn minted(
     user: Option<User>,
     call: Call,
 ) -> Option<(IceServerList, GrantId)> {
-    if app.rate_limit.take(Kind::Mint, requester.address, user.as_ref()).is_err() {
+    if app.rate_limit.take(Allowance::Mint, requester.address, user.as_ref()).is_err() {
         return None;
     }
     let spender = Spender { user, label: None, origin: requester.origin.clone(), call: Some(call) };
@@ -167,7 +167,7 @@ pub(super) async fn issue(
     let ttl = app.signaling.ttl.min(app.ttl_max);
     let request = MintRequest::new(requester.address, spender, ttl, requester.country_key).ok()?;
     match app.mint.answer(&request).await {
-        Ok(Answer::Minted(issued)) => Some((issued.ice_servers, issued.grant)),
-        Ok(Answer::Stun(_)) | Err(_) => None,
+        Ok(IceResponse::Minted(issued)) => Some((issued.ice_servers, issued.grant)),
+        Ok(IceResponse::Stun(_)) | Err(_) => None,
     }
 }

@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use axum::{Router, body};
 use turn_ledger::{ClientKey, User};
-use turn_signaling::p2pcf::{Answer, CORS, Origin, Refusal};
+use turn_signaling::p2pcf::{CORS, Origin, P2pcfResponse, Refusal};
 
 use crate::app::App;
 use crate::config::AllowedOrigins;
@@ -121,10 +121,12 @@ fn origin<'a>(headers: &'a HeaderMap, allowed: &AllowedOrigins) -> Origin<'a> {
 }
 
 /// The refusals that an operator should see, as the log summarizes them.
-fn summarized(app: &App, answer: &Answer, origin: Origin<'_>) -> Option<ErrorBody> {
+fn summarized(app: &App, answer: &P2pcfResponse, origin: Origin<'_>) -> Option<ErrorBody> {
     let code = match answer {
-        Answer::Refused(Refusal::Origin) => "ORIGIN_NOT_ALLOWED",
-        Answer::Refused(Refusal::OverQuota | Refusal::RoomFull | Refusal::TooManyEntries) => "RATE_LIMITED",
+        P2pcfResponse::Refused(Refusal::Origin) => "ORIGIN_NOT_ALLOWED",
+        P2pcfResponse::Refused(Refusal::OverQuota | Refusal::RoomFull | Refusal::TooManyEntries) => {
+            "RATE_LIMITED"
+        }
         _ => return None,
     };
     let refused_origin = match origin {
@@ -137,7 +139,7 @@ fn summarized(app: &App, answer: &Answer, origin: Origin<'_>) -> Option<ErrorBod
     Some(ErrorBody { code, refused_origin, ..ErrorBody::default() })
 }
 
-fn into_response(answer: Answer) -> Response {
+fn into_response(answer: P2pcfResponse) -> Response {
     let status = StatusCode::from_u16(answer.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let content_type = answer.content_type();
     // The value is our own, or a header of the request.

@@ -34,7 +34,7 @@ use crate::http::key_choice::by_country;
 use crate::http::origin;
 use crate::http::renewal::origin as page_origin;
 use crate::http::sign_in::{TOKEN, is_known_enough, signed_in};
-use crate::limit::Kind;
+use crate::limit::Allowance;
 use crate::request::bearer::bearer;
 use crate::request::client_addr::ClientAddr;
 use crate::request::query::parameters;
@@ -263,7 +263,7 @@ async fn relay_servers(
     if let Some(servers) = proxy.given_servers(cookies(parts), spender.as_deref()) {
         return Some((servers, None));
     }
-    app.rate_limit.take(Kind::Mint, address, caller.user.as_ref()).ok()?;
+    app.rate_limit.take(Allowance::Mint, address, caller.user.as_ref()).ok()?;
     let (servers, grant) = effects::issue(app, &requester, spender).await?;
     let servers = json!(servers);
     let life = SERVERS_LIFE.min(app.signaling.ttl / FIRST_PART);

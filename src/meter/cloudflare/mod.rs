@@ -24,7 +24,7 @@ use crate::telemetry::metrics::Metrics;
 use analytics::{AnalyticsError, CloudflareAnalytics, RATE_LIMIT_REST, UsageCount};
 use days::CountedDays;
 use lateness::{Lateness, settled_minute};
-use tail::TailSeen;
+use tail::ObservedTail;
 use turn_ledger::{BillingDay, ByteCount, IceSource, KeyName, Period, Reading, ReadingOutcome, Timestamp};
 
 /// The longest pause after failures.
@@ -47,7 +47,7 @@ pub struct CloudflareMeter {
     /// The configured tail of Cloudflare's grants.
     pub tail: Duration,
     /// What was seen of the tail.
-    pub tail_seen: Mutex<TailSeen>,
+    pub tail_seen: Mutex<ObservedTail>,
     /// The start of billing periods.
     pub billing_day: BillingDay,
     /// The bytes of each TURN key.
@@ -103,7 +103,7 @@ impl MeterState {
 
 impl CloudflareMeter {
     /// What was seen of the tail since the start.
-    pub fn tail_seen(&self) -> TailSeen {
+    pub fn tail_seen(&self) -> ObservedTail {
         *self.tail_seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -20,7 +20,7 @@ const MINUTE_SECONDS: u64 = 60;
 
 /// What has been seen since the start of the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TailSeen {
+pub struct ObservedTail {
     /// The longest time after an expiry in which a grant relayed, rounded up to the end of the minute.
     pub longest: Duration,
     /// Grants that relayed in the last minutes before their expiry, or after it.
@@ -35,7 +35,7 @@ pub struct TailSeen {
 #[derive(Clone, Debug, Default)]
 pub struct TailWatch {
     waiting: BTreeSet<(Timestamp, GrantId)>,
-    seen: TailSeen,
+    seen: ObservedTail,
 }
 
 /// One query for the minutes of some grants.
@@ -45,7 +45,7 @@ pub(super) struct TailQuery {
     pub(super) span: Span,
 }
 
-impl TailSeen {
+impl ObservedTail {
     /// Adds a grant that expired at `expires_at` and relayed in these minutes.
     pub fn add(&mut self, expires_at: Timestamp, minutes: &BTreeSet<Minute>) {
         let Some(tail) = tail_of(expires_at, minutes) else { return };
@@ -57,7 +57,7 @@ impl TailSeen {
 
 impl TailWatch {
     /// What has been seen.
-    pub fn seen(&self) -> TailSeen {
+    pub fn seen(&self) -> ObservedTail {
         self.seen
     }
 
@@ -156,16 +156,16 @@ mod tests {
 
     #[test]
     fn a_grant_that_was_idle_at_its_expiry_says_nothing_about_the_tail() {
-        let mut seen = TailSeen::default();
+        let mut seen = ObservedTail::default();
         for idle in [&[][..], &[-60], &[-11]] {
             seen.add(NOON, &minutes(idle));
         }
-        assert_eq!(seen, TailSeen::default());
+        assert_eq!(seen, ObservedTail::default());
         seen.add(NOON, &minutes(&[-10]));
         seen.add(NOON, &minutes(&[-60, 30]));
         seen.add(NOON, &minutes(&[3]));
         let longest = Duration::from_secs(31 * 60);
-        assert_eq!(seen, TailSeen { longest, grants: 3, relayed_after: 2, left_out: 0 });
+        assert_eq!(seen, ObservedTail { longest, grants: 3, relayed_after: 2, left_out: 0 });
     }
 
     #[test]

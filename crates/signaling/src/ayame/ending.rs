@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::message::BYE;
-use super::socket::{State, Timer};
+use super::socket::{SocketStage, Timer};
 use super::{Ayame, closing, webhook};
 use crate::call::{CallEvent, MediaAfter};
 use crate::protocol::{Action, Closing, SocketId};
@@ -60,7 +60,7 @@ impl Ayame {
     pub(super) fn drain(&mut self) {
         for id in self.sockets.keys().copied().collect::<Vec<_>>() {
             let Some(socket) = self.sockets.get(&id) else { continue };
-            if matches!(socket.state, State::Member) {
+            if matches!(socket.state, SocketStage::Member) {
                 let (room, media) = (socket.room.clone(), self.media_after(id));
                 self.rooms.hand_over(&room, id);
                 self.dismiss(id, Closing::DRAIN, media);
@@ -74,9 +74,9 @@ impl Ayame {
     fn end(&mut self, id: SocketId) -> bool {
         let Some(state) = self.retire(id) else { return false };
         match state {
-            State::New | State::Ended => {}
-            State::Registering(registration) => self.abandon(id, &registration),
-            State::Member => {
+            SocketStage::New | SocketStage::Ended => {}
+            SocketStage::Registering(registration) => self.abandon(id, &registration),
+            SocketStage::Member => {
                 self.left(id, self.media_after(id));
                 self.end_room_of(id);
             }
@@ -104,13 +104,13 @@ impl Ayame {
     }
 
     /// Stops the timers of a socket, and marks it as ended. Returns its state until now; `None` if it has ended before.
-    fn retire(&mut self, id: SocketId) -> Option<State> {
+    fn retire(&mut self, id: SocketId) -> Option<SocketStage> {
         let socket = self.sockets.get_mut(&id)?;
-        let state = std::mem::replace(&mut socket.state, State::Ended);
+        let state = std::mem::replace(&mut socket.state, SocketStage::Ended);
         for timer in Timer::ALL {
             self.deadlines.clear(&(id, timer));
         }
-        (!matches!(state, State::Ended)).then_some(state)
+        (!matches!(state, SocketStage::Ended)).then_some(state)
     }
 
     fn left(&mut self, id: SocketId, media: MediaAfter) {

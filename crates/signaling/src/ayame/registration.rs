@@ -7,7 +7,7 @@ use turn_ledger::{GrantId, User};
 
 use super::message::Register;
 use super::room::NoPlace;
-use super::socket::{Registration, Stage, State, Timer};
+use super::socket::{Registration, SocketStage, Stage, Timer};
 use super::webhook::{NO_REASON, Verdict};
 use super::{Ayame, ORPHANS_MAX, SignIn, closing, ice, message, webhook};
 use crate::call::{CallEvent, CallName, MediaAfter, MemberId};
@@ -46,7 +46,7 @@ impl Ayame {
         }
         let for_webhook = register.for_webhook;
         let webhook = self.settings.has_authn_webhook.then(|| webhook::authorize(socket, &for_webhook));
-        socket.state = State::Registering(Registration { webhook, ..Registration::default() });
+        socket.state = SocketStage::Registering(Registration { webhook, ..Registration::default() });
         let may_sign_in = self.settings.sign_in != SignIn::Off && socket.user.is_none();
         let has_webhooks = self.settings.has_authn_webhook || self.settings.has_disconnect_webhook;
         if has_webhooks && !self.may_call_webhooks(id, now) {
@@ -131,7 +131,7 @@ impl Ayame {
     fn admit(&mut self, id: SocketId, ice_servers: Option<&RawValue>, grant: Option<GrantId>, now: Duration) {
         let Some(registration) = self.registration(id).map(std::mem::take) else { return };
         let Some(socket) = self.sockets.get_mut(&id) else { return };
-        socket.state = State::Member;
+        socket.state = SocketStage::Member;
         let is_second = self.rooms.admit(&socket.room, id);
         let metadata = registration.authz_metadata.as_deref();
         let accept = message::accept(&socket.connection, is_second, metadata, ice_servers);
@@ -175,8 +175,8 @@ impl Ayame {
 
     pub(super) fn registration(&mut self, id: SocketId) -> Option<&mut Registration> {
         match &mut self.sockets.get_mut(&id)?.state {
-            State::Registering(registration) => Some(registration),
-            State::New | State::Member | State::Ended => None,
+            SocketStage::Registering(registration) => Some(registration),
+            SocketStage::New | SocketStage::Member | SocketStage::Ended => None,
         }
     }
 }

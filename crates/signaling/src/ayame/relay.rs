@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::message::Message;
-use super::socket::{Registration, State, Timer};
+use super::socket::{Registration, SocketStage, Timer};
 use super::{Ayame, FRAME_RATE, WAITING_BYTES_MAX, WAITING_FRAMES_MAX, closing};
 use crate::call::CallEvent;
 use crate::dropped::Dropped;
@@ -14,7 +14,7 @@ impl Ayame {
     /// Handles a frame.
     pub(super) fn arrived(&mut self, id: SocketId, frame: ParsedFrame, now: Duration) {
         let Some(socket) = self.sockets.get_mut(&id) else { return };
-        if matches!(socket.state, State::Ended) {
+        if matches!(socket.state, SocketStage::Ended) {
             return;
         }
         if !socket.allowance.take(FRAME_RATE, now) {
@@ -36,14 +36,14 @@ impl Ayame {
     pub(super) fn handle(&mut self, id: SocketId, frame: ParsedFrame, now: Duration) {
         let Some(socket) = self.sockets.get_mut(&id) else { return };
         let handled = match (&mut socket.state, frame) {
-            (State::Registering(registration), frame) => registration.keep(frame),
-            (State::New, ParsedFrame { message: frame::Message::Ayame(message), .. }) => {
+            (SocketStage::Registering(registration), frame) => registration.keep(frame),
+            (SocketStage::New, ParsedFrame { message: frame::Message::Ayame(message), .. }) => {
                 message.and_then(|message| self.first_message(id, message, now))
             }
-            (State::Member, ParsedFrame { message: frame::Message::Ayame(message), text }) => {
+            (SocketStage::Member, ParsedFrame { message: frame::Message::Ayame(message), text }) => {
                 message.and_then(|message| self.member_message(id, &message, text))
             }
-            (State::Ended | State::New | State::Member, _) => Ok(()),
+            (SocketStage::Ended | SocketStage::New | SocketStage::Member, _) => Ok(()),
         };
         if let Err(close) = handled {
             match close {

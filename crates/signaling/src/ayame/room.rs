@@ -11,10 +11,10 @@ const PLACES: usize = 2;
 
 /// The rooms by their ids.
 #[derive(Default)]
-pub(super) struct Rooms(BTreeMap<Arc<str>, Room>);
+pub(super) struct Rooms(BTreeMap<Arc<str>, AyameRoom>);
 
 #[derive(Default)]
-pub(super) struct Room {
+pub(super) struct AyameRoom {
     /// Sockets that have a place and are not members yet.
     pub(super) registering: Vec<SocketId>,
     /// The members.
@@ -33,7 +33,7 @@ pub(super) enum NoPlace {
     TooManyRooms,
 }
 
-impl Room {
+impl AyameRoom {
     fn is_full(&self) -> bool {
         self.is_over || self.registering.len() + self.members.len() >= PLACES
     }
@@ -91,7 +91,7 @@ impl Rooms {
     pub(super) fn dissolve(&mut self, room: &str, leaver: SocketId) -> Option<SocketId> {
         let survivor = self.peer(room, leaver);
         self.change(room, |room| {
-            *room = Room { registering: std::mem::take(&mut room.registering), ..Room::default() };
+            *room = AyameRoom { registering: std::mem::take(&mut room.registering), ..AyameRoom::default() };
         });
         survivor
     }
@@ -105,7 +105,7 @@ impl Rooms {
     }
 
     /// Ends a room.
-    pub(super) fn remove(&mut self, room: &str) -> Room {
+    pub(super) fn remove(&mut self, room: &str) -> AyameRoom {
         self.0.remove(room).unwrap_or_default()
     }
 
@@ -115,7 +115,7 @@ impl Rooms {
         self.0.get(room).map(|room| [&*room.registering, &*room.members].concat()).unwrap_or_default()
     }
 
-    fn change(&mut self, name: &str, change: impl FnOnce(&mut Room)) {
+    fn change(&mut self, name: &str, change: impl FnOnce(&mut AyameRoom)) {
         let Some(room) = self.0.get_mut(name) else { return };
         change(room);
         if room.is_empty() {

@@ -50,11 +50,11 @@ pub(super) struct Socket {
     /// The headers for the webhooks.
     pub(super) headers: Vec<(String, String)>,
     pub(super) allowance: Bucket,
-    pub(super) state: State,
+    pub(super) state: SocketStage,
 }
 
 /// How far a socket has come.
-pub(super) enum State {
+pub(super) enum SocketStage {
     /// It has not registered.
     New,
     /// It has a place in its room and waits for a reply.
@@ -107,7 +107,7 @@ impl Socket {
             may_call_webhooks: false,
             headers: upgrade.headers,
             allowance: Bucket::default(),
-            state: State::New,
+            state: SocketStage::New,
         }
     }
 

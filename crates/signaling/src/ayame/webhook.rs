@@ -56,7 +56,7 @@ pub(super) enum Verdict {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Answer {
+struct AuthnAnswer {
     allowed: bool,
     reason: Option<String>,
     authz_metadata: Option<Box<RawValue>>,
@@ -66,7 +66,7 @@ struct Answer {
 impl Verdict {
     /// The verdict in the body of an answer.
     pub(super) fn parse(body: &str) -> Result<Self, serde_json::Error> {
-        let answer: Answer = serde_json::from_str(body)?;
+        let answer: AuthnAnswer = serde_json::from_str(body)?;
         let ice_servers = answer.ice_servers.as_deref().map(ice::usable).transpose()?.flatten();
         if answer.allowed {
             return Ok(Self::Allowed { authz_metadata: answer.authz_metadata, ice_servers });

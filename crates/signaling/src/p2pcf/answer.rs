@@ -9,7 +9,7 @@ const METHODS: &str = "GET, POST, DELETE, OPTIONS";
 
 /// The answer to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum P2pcfResponse {
     /// A person has opened the URL.
     Greeting,
     /// A browser asks before a POST.
@@ -98,7 +98,7 @@ pub enum Refusal {
     TooManyEntries,
 }
 
-impl Answer {
+impl P2pcfResponse {
     /// The status of the response.
     pub const fn status(&self) -> u16 {
         match self {

@@ -28,7 +28,7 @@ use turn_ledger::{ClientKey, Timestamp, User};
 
 use crate::call::CallEvent;
 use crate::dropped::Dropped;
-pub use answer::{Answer, Refusal};
+pub use answer::{P2pcfResponse, Refusal};
 use body::{Delete, Post};
 pub use delete_key::DeleteKeys;
 use quota::{Forgot, OriginQuota};
@@ -95,7 +95,7 @@ pub enum Origin<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Response {
     /// The answer.
-    pub answer: Answer,
+    pub answer: P2pcfResponse,
     /// What happened, in its order.
     pub events: Vec<CallEvent>,
     /// What bounds have dropped.
@@ -132,7 +132,7 @@ impl P2pcf {
         let mut events = self.expire(now);
         let answer = self.decide(request, now, wall, &mut events).unwrap_or_else(|refusal| {
             self.dropped.extend(dropped_by(&refusal));
-            Answer::Refused(refusal)
+            P2pcfResponse::Refused(refusal)
         });
         Response { answer, events, dropped: std::mem::take(&mut self.dropped) }
     }
@@ -148,12 +148,12 @@ impl P2pcf {
         now: Duration,
         wall: Timestamp,
         events: &mut Vec<CallEvent>,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<P2pcfResponse, Refusal> {
         if self.quota.spend(request.origin, wall)? == Forgot::AnOrigin {
             self.dropped.push(Dropped::Forgotten);
         }
         match request.method {
-            "GET" | "HEAD" => return Ok(Answer::Greeting),
+            "GET" | "HEAD" => return Ok(P2pcfResponse::Greeting),
             "OPTIONS" => return Ok(options(request)),
             _ if !is_json(request.content_type) => return Err(Refusal::ContentType),
             _ => {}
@@ -171,7 +171,7 @@ impl P2pcf {
         request: &Request<'_>,
         now: Duration,
         events: &mut Vec<CallEvent>,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<P2pcfResponse, Refusal> {
         match post {
             Post::Poll { own } | Post::Publish { own, .. } if self.rooms.has_session_of_another(&own) => {
                 Err(Refusal::SessionId)
@@ -193,10 +193,10 @@ impl P2pcf {
         }
     }
 
-    fn delete(&mut self, delete: Delete, events: &mut Vec<CallEvent>) -> Result<Answer, Refusal> {
+    fn delete(&mut self, delete: Delete, events: &mut Vec<CallEvent>) -> Result<P2pcfResponse, Refusal> {
         let Delete { own, key } = delete;
         let is_removed = self.keys.matches(&own.room, &own.context, &key) && self.rooms.delete(&own, events);
-        if is_removed { Ok(Answer::Deleted) } else { Err(Refusal::NoDeleteKey) }
+        if is_removed { Ok(P2pcfResponse::Deleted) } else { Err(Refusal::NoDeleteKey) }
     }
 
     fn listing(
@@ -205,11 +205,11 @@ impl P2pcf {
         context: Option<&str>,
         session: Option<&str>,
         dk: Option<String>,
-    ) -> Answer {
+    ) -> P2pcfResponse {
         let Listed { entries, packages, left_out } = self.rooms.list(room, context, session);
         self.dropped.extend(std::iter::repeat_n(Dropped::FanOut, left_out));
         let text = serde_json::to_string(&Listing { ps: entries, pk: packages, dk });
-        Answer::Listing(text.expect("its parts are JSON already").into())
+        P2pcfResponse::Listing(text.expect("its parts are JSON already").into())
     }
 }
 
@@ -223,11 +223,11 @@ fn dropped_by(refusal: &Refusal) -> Option<Dropped> {
 }
 
 /// A preflight may send every header that it asks for: the headers carry no rights.
-fn options(request: &Request<'_>) -> Answer {
+fn options(request: &Request<'_>) -> P2pcfResponse {
     let has_origin = request.origin != Origin::Unnamed;
     match request.asked_headers.filter(|_| has_origin && request.asked_method.is_some()) {
-        Some(asked) => Answer::Preflight { allow_headers: asked.to_owned() },
-        None => Answer::Options,
+        Some(asked) => P2pcfResponse::Preflight { allow_headers: asked.to_owned() },
+        None => P2pcfResponse::Options,
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) const ID_TAKEN: &str = r#"{"type":"ID-TAKEN","payload":{"msg":"ID is 
 /// The type of a message that is passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
-pub(crate) enum Kind {
+pub(crate) enum MessageKind {
     Offer,
     Answer,
     Candidate,
@@ -31,7 +31,7 @@ pub(crate) enum Kind {
 #[derive(Debug)]
 pub(crate) enum Incoming {
     /// Pass a message on to another peer.
-    Forward { kind: Kind, dst: String, payload: Option<Box<RawValue>> },
+    Forward { kind: MessageKind, dst: String, payload: Option<Box<RawValue>> },
     /// Free the id.
     Leave,
 }
@@ -49,12 +49,12 @@ pub(super) fn parse(text: &str) -> Option<Incoming> {
     let Parts { kind, dst, payload } = object::parse(text)?;
     let dst = dst.filter(|dst| !dst.is_empty());
     let kind = match kind.as_ref() {
-        "OFFER" => Kind::Offer,
-        "ANSWER" => Kind::Answer,
-        "CANDIDATE" => Kind::Candidate,
+        "OFFER" => MessageKind::Offer,
+        "ANSWER" => MessageKind::Answer,
+        "CANDIDATE" => MessageKind::Candidate,
         "LEAVE" => {
             let Some(dst) = dst else { return Some(Incoming::Leave) };
-            return Some(Incoming::Forward { kind: Kind::Leave, dst, payload: None });
+            return Some(Incoming::Forward { kind: MessageKind::Leave, dst, payload: None });
         }
         _ => return None,
     };
@@ -66,7 +66,7 @@ pub(super) fn parse(text: &str) -> Option<Incoming> {
 #[derive(Serialize)]
 struct Forwarded<'a> {
     #[serde(rename = "type")]
-    kind: Kind,
+    kind: MessageKind,
     src: &'a str,
     dst: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,7 +74,7 @@ struct Forwarded<'a> {
 }
 
 /// A message as its recipient gets it. `src` is the sender's own id, whatever it claims.
-pub(super) fn forwarded(kind: Kind, src: &str, dst: &str, payload: Option<&RawValue>) -> Option<Text> {
+pub(super) fn forwarded(kind: MessageKind, src: &str, dst: &str, payload: Option<&RawValue>) -> Option<Text> {
     to_text(&Forwarded { kind, src, dst, payload })
 }
 

@@ -33,7 +33,7 @@ use crate::frame::{Message, ParsedFrame};
 use crate::liveness::{Liveness, Overdue};
 use crate::protocol::{Action, Closing, Event, Limits, Protocol, SocketId, Text, Upgrade};
 pub(crate) use message::Incoming;
-use message::Kind;
+use message::MessageKind;
 use waiting::Waiting;
 
 /// Between two control pings. Proxies close a connection on which nothing moves for a minute.
@@ -173,14 +173,21 @@ impl Peerjs {
         }
     }
 
-    fn forward(&mut self, from: SocketId, kind: Kind, dst: &str, payload: Option<&RawValue>, now: Duration) {
+    fn forward(
+        &mut self,
+        from: SocketId,
+        kind: MessageKind,
+        dst: &str,
+        payload: Option<&RawValue>,
+        now: Duration,
+    ) {
         let Some(peer) = self.peers.get(&from) else { return };
         let Some(text) = message::forwarded(kind, &peer.id, dst, payload) else { return };
         if let Some(to) = self.ids.get(dst).copied() {
             self.send(to, text);
-        } else if kind != Kind::Leave
+        } else if kind != MessageKind::Leave
             && id::is_id(dst)
-            && !self.waiting.keep((&peer.id, peer.client), dst, text, kind == Kind::Offer, now)
+            && !self.waiting.keep((&peer.id, peer.client), dst, text, kind == MessageKind::Offer, now)
         {
             self.actions.push(Action::Dropped(Dropped::NotKept));
         }

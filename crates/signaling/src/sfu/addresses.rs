@@ -20,7 +20,7 @@ pub const ADDRESSES_MAX: usize = 65_536;
 
 /// The sessions of one address, or of one group of addresses.
 #[derive(Clone, Debug, Default)]
-struct Row {
+struct AddressRow {
     sessions: BTreeSet<SessionId>,
     /// Sessions that are being opened.
     reserved: usize,
@@ -29,7 +29,7 @@ struct Row {
 /// All addresses. One without sessions has no row.
 #[derive(Clone, Debug)]
 pub(super) struct Addresses {
-    held: Held<Row>,
+    held: Held<AddressRow>,
     new_sessions: PerAddress<Bucket>,
 }
 
@@ -48,7 +48,7 @@ impl Addresses {
 
     /// The key of the address or its group that has as many sessions as it may; `None` if there is room.
     pub(super) fn full(&self, address: ClientKey) -> Option<ClientKey> {
-        let is_full = |row: &Row, factor| {
+        let is_full = |row: &AddressRow, factor| {
             row.sessions.len().saturating_add(row.reserved) >= PER_ADDRESS_MAX.saturating_mul(factor)
         };
         self.held.full(address, is_full)
@@ -66,7 +66,7 @@ impl Addresses {
         more: usize,
         tracks_of: impl Fn(&SessionId) -> usize,
     ) -> bool {
-        let is_full = |row: &Row, factor| {
+        let is_full = |row: &AddressRow, factor| {
             let tracks: usize = row.sessions.iter().map(&tracks_of).sum();
             tracks.saturating_add(more) > TRACKS_PER_ADDRESS_MAX.saturating_mul(factor)
         };
@@ -103,7 +103,7 @@ impl Addresses {
         self.held.is_empty() && self.new_sessions.is_empty()
     }
 
-    fn change(&mut self, address: ClientKey, change: impl Fn(&mut Row)) {
+    fn change(&mut self, address: ClientKey, change: impl Fn(&mut AddressRow)) {
         self.held.change(address, |row| {
             change(row);
             !row.sessions.is_empty() || row.reserved > 0

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::SessionId;
 use super::name::Name;
 use super::path::SfuCall;
-use super::track::{Direction, Kind, TrackId, TrackKey};
+use super::track::{Direction, MediaKind, TrackId, TrackKey};
 
 /// A request, as it goes to the SFU.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub struct Push {
     /// The name under which others pull it.
     pub name: Name,
     /// Its kind, by the session description.
-    pub kind: Kind,
+    pub kind: MediaKind,
 }
 
 /// A track or a data channel that a session takes from another one.
@@ -49,7 +49,7 @@ pub struct Pull {
     /// The name that this session gave it. `None` for a data channel.
     pub name: Option<Name>,
     /// Its kind. Video until the table of sessions says what was pushed under this name.
-    pub kind: Kind,
+    pub kind: MediaKind,
 }
 
 /// The body does not have the form that the call expects.
@@ -176,7 +176,7 @@ impl Channels {
             match channel {
                 Channel::Local { .. } => wanted.channels = wanted.channels.saturating_add(1),
                 Channel::Remote { session_id: session, .. } => {
-                    wanted.pulled.push(Pull { session, name: None, kind: Kind::Data });
+                    wanted.pulled.push(Pull { session, name: None, kind: MediaKind::Data });
                 }
             }
         }
@@ -274,17 +274,17 @@ enum Channel {
 }
 
 /// The tracks of a request. `kinds`: those of the mids in its session description.
-fn wanted(tracks: Vec<Track>, kinds: &[(String, Kind)]) -> RequestedTracks {
+fn wanted(tracks: Vec<Track>, kinds: &[(String, MediaKind)]) -> RequestedTracks {
     let mut wanted = RequestedTracks::default();
     for track in tracks {
         match track {
             Track::Local { mid, track_name: name } => {
                 let found = kinds.iter().find(|(of, _)| of == mid.as_str());
-                let kind = found.map_or(Kind::Video, |(_, kind)| *kind);
+                let kind = found.map_or(MediaKind::Video, |(_, kind)| *kind);
                 wanted.pushed.push(Push { mid, name, kind });
             }
             Track::Remote { session_id: session, track_name, .. } => {
-                wanted.pulled.push(Pull { session, name: Some(track_name), kind: Kind::Video });
+                wanted.pulled.push(Pull { session, name: Some(track_name), kind: MediaKind::Video });
             }
         }
     }
@@ -292,11 +292,11 @@ fn wanted(tracks: Vec<Track>, kinds: &[(String, Kind)]) -> RequestedTracks {
 }
 
 /// The kind of each mid in a session description (RFC 8866): the media line, and the attribute `mid` below it.
-fn kinds(sdp: &str) -> Vec<(String, Kind)> {
-    let (mut kind, mut kinds) = (Kind::Video, vec![]);
+fn kinds(sdp: &str) -> Vec<(String, MediaKind)> {
+    let (mut kind, mut kinds) = (MediaKind::Video, vec![]);
     for line in sdp.lines() {
         if let Some(media) = line.strip_prefix("m=") {
-            kind = if media.starts_with("audio ") { Kind::Audio } else { Kind::Video };
+            kind = if media.starts_with("audio ") { MediaKind::Audio } else { MediaKind::Video };
         } else if let Some(mid) = line.strip_prefix("a=mid:") {
             kinds.push((mid.to_owned(), kind));
         }
@@ -314,7 +314,7 @@ mod tests {
 
     fn pull_of(session: &str, name: &str) -> Pull {
         let session = SessionId::new(session).unwrap();
-        Pull { session, name: Name::new(name), kind: Kind::Video }
+        Pull { session, name: Name::new(name), kind: MediaKind::Video }
     }
 
     /// What goes upstream, as a value.
@@ -330,8 +330,11 @@ mod tests {
         );
         let request = of_call(SfuCall::NewTracks, body.as_bytes()).unwrap();
         let push = |mid: &str, of: &str, kind| Push { mid: name(mid), name: name(of), kind };
-        let pushed =
-            vec![push("0", "a", Kind::Audio), push("1", "v", Kind::Video), push("7", "x", Kind::Video)];
+        let pushed = vec![
+            push("0", "a", MediaKind::Audio),
+            push("1", "v", MediaKind::Video),
+            push("7", "x", MediaKind::Video),
+        ];
         assert_eq!(request.wanted, RequestedTracks { pushed, ..RequestedTracks::default() });
     }
 
@@ -342,7 +345,7 @@ mod tests {
         assert_eq!(request.wanted.pulled, [pull_of("s1", "a"), pull_of("s2", "b")]);
         let body = r#"{"dataChannels":[{"location":"remote","dataChannelName":"chat","sessionId":"s1"},{"location":"local","dataChannelName":"mine"}]}"#;
         let request = of_call(SfuCall::NewDataChannels, body.as_bytes()).unwrap();
-        let pulled = vec![Pull { name: None, kind: Kind::Data, ..pull_of("s1", "-") }];
+        let pulled = vec![Pull { name: None, kind: MediaKind::Data, ..pull_of("s1", "-") }];
         assert_eq!(request.wanted, RequestedTracks { pulled, channels: 1, pushed: vec![] });
     }
 

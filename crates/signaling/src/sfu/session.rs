@@ -14,7 +14,7 @@ use super::fault::Fault;
 use super::name::Name;
 use super::request::{Pull, RequestedTracks};
 use super::taken::{Demand, LateTrack, Taken, VideoRates};
-use super::track::{Direction, Kind, TrackId, TrackKey};
+use super::track::{Direction, MediaKind, TrackId, TrackKey};
 use crate::call::{CallEvent, CallName, MediaAfter, MemberId, ProtocolName};
 
 /// Calls of one session. A page that joins a large room makes some dozens within a second.
@@ -75,7 +75,7 @@ pub struct ChangedSession {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Track {
-    kind: Kind,
+    kind: MediaKind,
     /// The name that a track which the session sends has for others.
     name: Option<Name>,
     is_active: bool,
@@ -196,9 +196,9 @@ impl Session {
     }
 
     /// The kind of what it sends under a name; video if that is not known, or if there are several.
-    pub(super) fn kind_of(&self, name: &Name) -> Kind {
+    pub(super) fn kind_of(&self, name: &Name) -> MediaKind {
         let sent = self.tracks.values().filter(|track| track.name.as_ref() == Some(name));
-        Kind::of_all(sent.map(|track| track.kind))
+        MediaKind::of_all(sent.map(|track| track.kind))
     }
 
     /// The SFU is asked for this of others.
@@ -264,7 +264,7 @@ impl Session {
             let is_local = wanted.pulled.is_empty() || is_pushed;
             let direction = if is_local { Direction::Local } else { Direction::Remote };
             let kind = match (direction, push) {
-                (Direction::Local, push) => push.map_or(Kind::Video, |push| push.kind),
+                (Direction::Local, push) => push.map_or(MediaKind::Video, |push| push.kind),
                 (Direction::Remote, _) => kind_of_pull(wanted, session.as_ref(), name.as_ref()),
             };
             let key = TrackKey { id: id.clone(), direction };
@@ -286,7 +286,7 @@ impl Session {
     /// Takes the state that the SFU reports. `is_current`: nothing has changed since it was asked for. Otherwise the state only adds
     /// what is active, so that a client that calls all the time is charged too. `kinds`: those of its tracks, one for each. A track that
     /// was silent at the look before and is active now counts as active since then.
-    pub(super) fn see(&mut self, state: &SfuAnswer, kinds: &[Kind], is_current: bool, now: Duration) {
+    pub(super) fn see(&mut self, state: &SfuAnswer, kinds: &[MediaKind], is_current: bool, now: Duration) {
         let before = if is_current { std::mem::take(&mut self.tracks) } else { self.tracks.clone() };
         if is_current {
             self.asked = Demand::default();
@@ -362,10 +362,10 @@ fn is_kept(key: &TrackKey) -> bool {
 }
 
 /// The kind of a track that the SFU has confirmed, among those that a request asks for; video if it cannot be told.
-fn kind_of_pull(wanted: &RequestedTracks, session: Option<&SessionId>, name: Option<&Name>) -> Kind {
+fn kind_of_pull(wanted: &RequestedTracks, session: Option<&SessionId>, name: Option<&Name>) -> MediaKind {
     let is_meant = |pull: &&Pull| {
         session.is_none_or(|session| *session == pull.session)
             && (name.is_none() || pull.name.as_ref() == name)
     };
-    Kind::of_all(wanted.pulled.iter().filter(is_meant).map(|pull| pull.kind))
+    MediaKind::of_all(wanted.pulled.iter().filter(is_meant).map(|pull| pull.kind))
 }

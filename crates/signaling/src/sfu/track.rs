@@ -34,7 +34,7 @@ pub struct TrackKey {
 
 /// What is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum MediaKind {
     /// Sound: [`AUDIO_KBPS`].
     Audio,
     /// Pictures, or something of which the kind is not known: the assumed rate of a grant.
@@ -46,7 +46,7 @@ pub enum Kind {
 /// The assumed rate of a track with sound, in kbit/s. Opus in a browser sends about 40.
 pub const AUDIO_KBPS: u32 = 100;
 
-impl Kind {
+impl MediaKind {
     /// The kind that all of these have; video if there is none, or if there are several.
     pub fn of_all(kinds: impl Iterator<Item = Self>) -> Self {
         kinds.reduce(|a, b| if a == b { a } else { Self::Video }).unwrap_or(Self::Video)

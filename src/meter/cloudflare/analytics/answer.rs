@@ -108,7 +108,7 @@ fn known(errors: &str) -> Option<AnalyticsError> {
 }
 
 #[derive(Deserialize)]
-struct Answer<A> {
+struct GraphqlBody<A> {
     data: Data<A>,
 }
 
@@ -158,7 +158,7 @@ impl Sum {
 }
 
 fn only_account<A: DeserializeOwned>(body: &[u8]) -> Result<A, AnalyticsError> {
-    let answer: Answer<A> = serde_json::from_slice(body).map_err(|_| other_form())?;
+    let answer: GraphqlBody<A> = serde_json::from_slice(body).map_err(|_| other_form())?;
     let mut accounts = answer.data.viewer.accounts;
     match (accounts.pop(), accounts.is_empty()) {
         (None, _) => Err(AnalyticsError::NoAccount),

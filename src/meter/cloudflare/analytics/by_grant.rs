@@ -93,7 +93,7 @@ impl CloudflareAnalytics {
         Ok(minutes)
     }
 
-    async fn rows(&self, span: Span, question: &Value) -> Result<Vec<Row>, AnalyticsError> {
+    async fn rows(&self, span: Span, question: &Value) -> Result<Vec<UsageRow>, AnalyticsError> {
         let asked = tokio::time::timeout(DEADLINE, self.ask(DEADLINE, question, PAGE_MAX));
         let response = asked.await.unwrap_or(Err(CallError::Timeout))?;
         let account: Account = answer::account(response.status, &response.body)?;
@@ -163,11 +163,11 @@ impl CloudflareAnalytics {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Account {
-    by_grant: Option<Vec<Row>>,
+    by_grant: Option<Vec<UsageRow>>,
 }
 
 #[derive(Deserialize)]
-struct Row {
+struct UsageRow {
     dimensions: Dimensions,
     sum: Sum,
 }
@@ -180,7 +180,7 @@ struct Dimensions {
     datetime_minute: Option<String>,
 }
 
-impl Row {
+impl UsageRow {
     fn identifier(&self) -> &str {
         self.dimensions.custom_identifier.as_deref().unwrap_or_default()
     }
@@ -198,14 +198,14 @@ impl Row {
 /// Whether no identifier can be missing between this page and its neighbours. The next page begins after the last identifier, so
 /// in another order, or under another collation, one could be on neither. No page comes after the last one, so its own order does
 /// not matter.
-fn is_ordered(rows: &[Row], cursor: Option<&str>, is_last: bool) -> bool {
+fn is_ordered(rows: &[UsageRow], cursor: Option<&str>, is_last: bool) -> bool {
     let is_after = cursor.is_none_or(|cursor| rows.iter().all(|row| row.identifier() > cursor));
-    is_after && (is_last || rows.iter().map(Row::identifier).is_sorted())
+    is_after && (is_last || rows.iter().map(UsageRow::identifier).is_sorted())
 }
 
 /// Adds the rows of a page. Returns the identifier after which the next page begins.
 fn add_page(
-    rows: Vec<Row>,
+    rows: Vec<UsageRow>,
     cursor: Option<String>,
     counts: &mut GrantCounts,
 ) -> Result<Option<String>, CallError> {

@@ -33,7 +33,7 @@ fn api() -> CloudflareAnalytics {
     .unwrap()
 }
 
-fn rows(body: &Value) -> Vec<Row> {
+fn rows(body: &Value) -> Vec<UsageRow> {
     serde_json::from_value(body.clone()).unwrap()
 }
 
@@ -114,7 +114,7 @@ fn a_row_without_a_whole_number_or_a_dimension_is_an_error() {
     let fraction = json!([{ "dimensions": {}, "sum": { "egressBytes": 0.5, "ingressBytes": 1 } }]);
     assert!(add_page(rows(&fraction), None, &mut GrantCounts::default()).is_err());
     assert!(
-        serde_json::from_value::<Vec<Row>>(json!([{ "sum": { "egressBytes": 0, "ingressBytes": 1 } }]))
+        serde_json::from_value::<Vec<UsageRow>>(json!([{ "sum": { "egressBytes": 0, "ingressBytes": 1 } }]))
             .is_err()
     );
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::ayame::socket::State;
+use crate::ayame::socket::SocketStage;
 use crate::call::CallName;
 use crate::protocol::Closing;
 
@@ -152,7 +152,7 @@ impl Run {
             let is_member = self.inside.get(&member).is_some_and(|call| &*call.room == room);
             let row = self.world.ayame.sockets.get(&SocketId(*socket));
             let is_registering =
-                row.is_some_and(|row| matches!(row.state, State::Registering(_)) && &*row.room == room);
+                row.is_some_and(|row| matches!(row.state, SocketStage::Registering(_)) && &*row.room == room);
             is_member || is_registering
         };
         let expected: BTreeSet<_> = (1..=self.opened).filter(has_place).map(SocketId).collect();

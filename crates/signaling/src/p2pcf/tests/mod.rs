@@ -128,7 +128,7 @@ impl Broker {
         Self { p2pcf, now: Duration::ZERO, calls: Vec::new(), dropped: Vec::new() }
     }
 
-    fn answer(&mut self, request: &Request<'_>) -> Answer {
+    fn answer(&mut self, request: &Request<'_>) -> P2pcfResponse {
         let wall = Timestamp::from_millis(START_MS);
         let Response { answer, events, dropped } = self.p2pcf.answer(request, self.now, wall);
         self.dropped.extend(dropped);

@@ -29,7 +29,7 @@ fn a_preflight_gets_the_headers_that_it_asks_for() {
         Request { asked_headers: None, ..preflight },
     ] {
         let answer = Broker::new().answer(&incomplete);
-        assert_eq!(answer, Answer::Options);
+        assert_eq!(answer, P2pcfResponse::Options);
         assert_eq!((answer.status(), answer.header()), (200, Some(("allow", "GET, POST, DELETE, OPTIONS"))));
     }
 }
@@ -100,7 +100,7 @@ fn refusals_are_text_and_results_are_json() {
     assert_eq!(refused.content_type(), Some("text/plain; charset=utf-8"));
     let listing = broker.answer(&request("POST", &json!({"r": ROOM}).to_string()));
     assert_eq!(listing.content_type(), Some("application/json"));
-    assert_eq!(Answer::Deleted.content_type(), Some("application/json"));
+    assert_eq!(P2pcfResponse::Deleted.content_type(), Some("application/json"));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::sfu::fault::Fault;
 use crate::sfu::request::{Pull, RequestedTracks};
 use crate::sfu::session::{Caller, Session};
 use crate::sfu::taken::Demand;
-use crate::sfu::track::{Kind, TrackId};
+use crate::sfu::track::{MediaKind, TrackId};
 
 /// What all addresses of a user together may take, in allowances of one.
 const USER_ADDRESSES: u32 = 10;
@@ -67,12 +67,12 @@ impl Sessions {
     }
 
     /// The kind of a track, as the session that sends it has pushed it.
-    pub(super) fn kind_of(&self, track: &ConfirmedTrack) -> Kind {
+    pub(super) fn kind_of(&self, track: &ConfirmedTrack) -> MediaKind {
         let sender = track.session.as_ref().and_then(|session| self.rows.get(session));
         match (&track.id, sender.zip(track.name.as_ref())) {
-            (TrackId::Channel(_), _) => Kind::Data,
+            (TrackId::Channel(_), _) => MediaKind::Data,
             (TrackId::Mid(_), Some((sender, name))) => sender.kind_of(name),
-            (TrackId::Mid(_), None) => Kind::Video,
+            (TrackId::Mid(_), None) => MediaKind::Video,
         }
     }
 }

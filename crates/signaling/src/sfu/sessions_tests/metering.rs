@@ -14,14 +14,14 @@ fn call_at(video: VideoRates) -> Table {
         table.open(name, Some("r"), caller(1)).unwrap();
     }
     let mut sends = push(2);
-    sends.pushed[0].kind = Kind::Audio;
+    sends.pushed[0].kind = MediaKind::Audio;
     table.add("a", &sends, &[0, 1]);
     table
 }
 
 /// A pull of what `from` sends under this name.
 fn pull_of(from: &str, n: usize) -> RequestedTracks {
-    let pulled = vec![Pull { session: id(from), name: Some(name(n)), kind: Kind::Video }];
+    let pulled = vec![Pull { session: id(from), name: Some(name(n)), kind: MediaKind::Video }];
     RequestedTracks { pulled, ..RequestedTracks::default() }
 }
 
@@ -64,7 +64,7 @@ fn a_track_with_two_kinds_under_one_name_counts_as_video() {
     sends.pushed[0].name = name(0);
     table.add("a", &sends, &[3]);
     let wanted = table.sessions.check_request(&id("b"), pull_of("a", 0)).unwrap();
-    assert_eq!(wanted.pulled[0].kind, Kind::Video);
+    assert_eq!(wanted.pulled[0].kind, MediaKind::Video);
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::sfu::request::Pull;
 use crate::sfu::request::Push;
 use crate::sfu::session::{CALLS, ChangedSession, FAILED_LOOKS_MAX};
 use crate::sfu::taken::{LateTrack, VideoRates};
-use crate::sfu::track::{AUDIO_KBPS, Direction, Kind, TrackId};
+use crate::sfu::track::{AUDIO_KBPS, Direction, MediaKind, TrackId};
 use turn_ledger::GrantId;
 
 const LIFE: Duration = Duration::from_secs(3_600);
@@ -58,12 +58,12 @@ fn caller(last: u8) -> Caller {
 }
 
 fn pull(from: &[&str]) -> RequestedTracks {
-    let pull = |from: &&str| Pull { session: id(from), name: Some(name(0)), kind: Kind::Video };
+    let pull = |from: &&str| Pull { session: id(from), name: Some(name(0)), kind: MediaKind::Video };
     RequestedTracks { pulled: from.iter().map(pull).collect(), ..RequestedTracks::default() }
 }
 
 fn push(count: usize) -> RequestedTracks {
-    let push = |n| Push { mid: name(n), name: name(n), kind: Kind::Video };
+    let push = |n| Push { mid: name(n), name: name(n), kind: MediaKind::Video };
     RequestedTracks { pushed: (0..count).map(push).collect(), ..RequestedTracks::default() }
 }
 
