@@ -175,7 +175,7 @@ fn document(contents: &Contents) -> Value {
             "reported": extra.reported,
             "renewed": extra.renewed,
             "revoked_at": extra.revoked_at,
-            "kbps": (*source == IceSource::Sfu).then(|| row.sfu_units()),
+            "kbps": (*source == IceSource::Sfu).then(|| row.sfu_kbps()),
         })
     };
     let connection = |open: &Connection| {

@@ -215,6 +215,7 @@ impl Parts<'_> {
         let shared = Shared {
             started: clock::deadline(Duration::ZERO),
             metrics: Arc::clone(&self.metrics),
+            account: Arc::clone(&self.account),
             calls: Arc::clone(&calls),
             backlog: Backlog::default(),
         };

@@ -119,8 +119,9 @@ fn revocation_message(user: &str, revoked: usize, ends: &RevokedAll, is_blocked:
 /// Blocks a user.
 ///
 /// A blocked user gets 403 `USER_BLOCKED` instead of credentials, also for a renewal, and so does an app server that opens a connection
-/// for the user. Sockets and meetings of signaling end at once. Credentials that the user has continue to work: revoke them with
-/// `POST /api/users/{user}/revoke`. A user who is not known yet can be blocked. Callers without a user are not stopped unless `AUTH_REQUIRED` is on. At most 10000 users can be blocked.
+/// for the user. The user's signaling sockets are closed, which ends Ayame calls and revokes their credentials; sessions at the SFU end
+/// within seconds. Other credentials work until they are revoked: `POST /api/users/{user}/revoke`. A user who is not known yet can be
+/// blocked. Callers without a user are not stopped unless `AUTH_REQUIRED` is on. At most 10000 users can be blocked.
 #[utoipa::path(
     post, path = "/api/users/{user}/block",
     params(("user" = inline(UserInPath), Path, description = "The user, as in `GET /api/spenders`.")),
@@ -132,7 +133,7 @@ fn revocation_message(user: &str, revoked: usize, ends: &RevokedAll, is_blocked:
 pub async fn block_user(app: AppState, Path(user): Path<String>) -> JsonResult<UserBlockBody> {
     let user = checked(&user)?;
     app.account.change(|books| books.block_user(&user))?;
-    signaling::close_blocked(&app, Some(&user));
+    signaling::close_blocked(&app, &user);
     app.account.note_action(format!("{} was blocked.", user.as_str()));
     tracing::warn!(user = user.as_str(), "the operator has blocked a user");
     app.account.recorded().await?;
@@ -144,7 +145,9 @@ pub async fn block_user(app: AppState, Path(user): Path<String>) -> JsonResult<U
 
 fn block_message(user: &str, is_known: bool, auth: Option<&Auth>) -> String {
     let issued = if is_known {
-        format!(" The credentials of {user} work until they are revoked (turn-broker revoke --user).")
+        format!(
+            " Sockets of {user} are closed; credentials work until they are revoked (turn-broker revoke --user)."
+        )
     } else {
         " No credential of this user is known in this period.".to_owned()
     };

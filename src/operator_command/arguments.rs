@@ -39,7 +39,7 @@ pub enum OperatorCommand {
         #[arg(value_name = "GB", value_parser = new_limit)]
         to: NewLimit,
     },
-    /// Give a user no more credentials; `allow USER` ends it
+    /// Give a user no more credentials, and close the user's signaling sockets; `allow USER` ends it
     Block {
         /// The user, as in the application's tokens
         #[arg(value_name = "USER")]

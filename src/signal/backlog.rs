@@ -13,10 +13,10 @@ use super::occupancy::SIGNALING_SOCKETS_MAX;
 pub const BACKLOG_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// The bytes that one socket may always keep: a session description with its candidates.
 pub const OWN_BYTES: usize = 16 * 1024;
-/// The most bytes beyond their own that the sockets of one client may keep: a sixteenth of all. An IPv6 /48 has four times as much.
-pub const CLIENT_BYTES_MAX: usize = BACKLOG_BYTES_MAX / 16;
 /// What all sockets share: the rest, once each has its own.
 pub(super) const SHARED_BYTES_MAX: usize = BACKLOG_BYTES_MAX - SIGNALING_SOCKETS_MAX * OWN_BYTES;
+/// The most shared bytes that the sockets of one client may keep. An IPv6 /48 has four times as much.
+pub const CLIENT_BYTES_MAX: usize = SHARED_BYTES_MAX / 16;
 
 /// The bytes that all sockets keep, without those that each of them has of its own.
 #[derive(Clone, Debug, Default)]
@@ -84,7 +84,7 @@ pub(super) mod testing {
 
     pub(in crate::signal) const CLIENT: ClientKey = ClientKey::V4(Ipv4Addr::new(192, 0, 2, 1));
 
-    /// Other clients keep all that the sockets share, but for `rest` bytes.
+    /// Other clients keep all shared bytes except `rest`.
     pub(in crate::signal) fn fill(backlog: &Backlog, rest: usize) {
         let mut left = SHARED_BYTES_MAX - rest;
         for n in 1.. {
@@ -126,6 +126,10 @@ mod tests {
             assert!(backlog.of(client(&format!("2001:db8:0:{n}::1"))).change(0, whole));
         }
         assert!(!backlog.of(client("2001:db8:0:9::1")).change(0, OWN_BYTES + 1));
+        for group in 1..4 {
+            assert!((0..4).all(|n| backlog.of(client(&format!("2001:db8:{group}:{n}::1"))).change(0, whole)));
+        }
+        assert!(!backlog.of(testing::CLIENT).change(0, OWN_BYTES + 1), "four /48s have all of it");
         let full = Backlog::default();
         testing::fill(&full, CLIENT_BYTES_MAX);
         assert!(!full.of(client("198.51.100.1")).change(0, whole + 1));

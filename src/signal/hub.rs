@@ -20,8 +20,12 @@ use turn_signaling::protocol::{
 use super::backlog::Backlog;
 use super::calls::LiveCalls;
 use super::outbox::{Frame, Outbox};
+use crate::account::Account;
 use crate::clock;
 use crate::telemetry::metrics::Metrics;
+
+/// The close frame for a blocked user. Its reason is the code of the error that a request gets.
+const BLOCKED: Closing = Closing { code: 1008, reason: "USER_BLOCKED" };
 
 /// A protocol with its sockets.
 #[derive(Debug)]
@@ -43,6 +47,8 @@ pub struct Shared {
     pub started: Instant,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// Knows who is blocked.
+    pub account: Arc<Account>,
     /// The calls of all protocols.
     pub calls: Arc<LiveCalls>,
     /// What waits for the clients of all protocols.
@@ -123,8 +129,11 @@ impl Hub {
         let mut state = self.lock();
         let socket = SocketId(state.next_socket);
         state.next_socket += 1;
-        let (requester, user) = (Arc::new(requester), upgrade.user.clone());
-        state.sockets.insert(socket, OpenSocket { outbox: Arc::clone(&outbox), requester, user });
+        let mut open = OpenSocket { outbox: Arc::clone(&outbox), requester: Arc::new(requester), user: None };
+        if let Some(user) = &upgrade.user {
+            self.signed_in(&mut open, user.clone());
+        }
+        state.sockets.insert(socket, open);
         let mut effects = self.step(&mut state, Event::Opened { socket, client, upgrade });
         if state.is_draining {
             effects.extend(self.step(&mut state, Event::Drain));
@@ -137,12 +146,20 @@ impl Hub {
         self.step(&mut self.lock(), event)
     }
 
-    /// Closes the sockets of a user.
-    pub fn close_of(&self, user: &User, close: Closing) {
+    /// Closes the sockets of a user who has been blocked.
+    pub fn close_blocked(&self, user: &User) {
         let state = self.lock();
         for open in state.sockets.values().filter(|open| open.user.as_ref() == Some(user)) {
-            open.outbox.push(Frame::Close(close));
+            open.outbox.push(Frame::Close(BLOCKED));
         }
+    }
+
+    /// The user of a socket is known. The user may have been blocked since the token was verified.
+    fn signed_in(&self, open: &mut OpenSocket, user: User) {
+        if self.shared.account.read(|books| books.is_blocked(&user)) {
+            open.outbox.push(Frame::Close(BLOCKED));
+        }
+        open.user = Some(user);
     }
 
     /// Tells every client that the process stops. A socket that opens later is told at once.
@@ -169,7 +186,7 @@ impl Hub {
             Event::Closed { socket } => drop(state.sockets.remove(socket)),
             Event::Replied { socket, reply: Reply::SignedIn(Ok(Some(user))) } => {
                 if let Some(open) = state.sockets.get_mut(socket) {
-                    open.user = Some(user.clone());
+                    self.signed_in(open, user.clone());
                 }
             }
             _ => {}
@@ -226,6 +243,7 @@ mod tests {
     use super::*;
     use crate::account::testing;
     use crate::clock::{Clock, SystemClock};
+    use crate::signal::backlog::{CLIENT_BYTES_MAX, OWN_BYTES};
 
     /// Returns each text to its sender, asks about `ask`, and closes a socket on drain.
     #[derive(Debug, Default)]
@@ -262,22 +280,24 @@ mod tests {
 
         fn limits(&self) -> Limits {
             let too_slow = Closing::POLICY;
-            Limits { frame_max: 100, queued_frames_max: 10, queued_bytes_max: 100, too_slow }
+            Limits { frame_max: 100, queued_frames_max: 10, queued_bytes_max: 100_000, too_slow }
         }
     }
 
     fn hub() -> Hub {
+        hub_with(Backlog::default())
+    }
+
+    fn hub_with(backlog: Backlog) -> Hub {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let metrics = Arc::new(Metrics::new());
+        let account = testing::account(Arc::clone(&clock));
         let shared = Shared {
             started: clock::deadline(Duration::ZERO),
             metrics: Arc::clone(&metrics),
-            calls: Arc::new(LiveCalls::new(
-                testing::account(Arc::clone(&clock)),
-                clock,
-                Arc::clone(&metrics),
-            )),
-            backlog: Backlog::default(),
+            account: Arc::clone(&account),
+            calls: Arc::new(LiveCalls::new(account, clock, metrics)),
+            backlog,
         };
         Hub::new(ProtocolName::Yjs, Box::<Echo>::default(), shared)
     }
@@ -306,6 +326,45 @@ mod tests {
         );
         let _ = hub.take(Event::Closed { socket: a });
         assert!(hub.take(text(a, "ask")).is_empty(), "nobody is there to ask for");
+    }
+
+    fn named(user: &str) -> Upgrade {
+        Upgrade { user: User::new(user), ..Upgrade::default() }
+    }
+
+    #[tokio::test]
+    async fn a_block_closes_the_sockets_of_its_user_and_those_that_open_or_sign_in_later() {
+        let hub = hub();
+        let open = |upgrade| hub.open(requester(), upgrade);
+        let ((_, eve, _), (ann, of_ann, _)) = (open(named("eve")), open(named("ann")));
+        let (later, signs_in, _) = open(Upgrade::default());
+        let user = User::new("eve").unwrap();
+        hub.shared.account.change(|books| books.block_user(&user)).unwrap();
+        hub.close_blocked(&user);
+        let (_, opens, _) = open(named("eve"));
+        let reply = Reply::SignedIn(Ok(Some(user)));
+        let _ = hub.take(Event::Replied { socket: later, reply });
+        for closed in [eve, opens, signs_in] {
+            assert_eq!(closed.next().await, Frame::Close(BLOCKED));
+        }
+        let _ = hub.take(text(ann, "1"));
+        assert_eq!(of_ann.next().await, Frame::Text("1".into()), "another user");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_keeps_too_much_loses_its_own_sockets() {
+        let backlog = Backlog::default();
+        let greedy = Requester { address: Ipv4Addr::new(192, 0, 2, 9).into(), ..requester() };
+        let kept = backlog.of(ClientKey::of(greedy.address));
+        assert!(kept.change(0, OWN_BYTES + CLIENT_BYTES_MAX));
+        let hub = hub_with(backlog);
+        let long = || Text::from("x".repeat(OWN_BYTES + 1));
+        let expected = [(greedy, Frame::Close(Closing::POLICY)), (requester(), Frame::Text(long()))];
+        for (requester, frame) in expected {
+            let (socket, outbox, _) = hub.open(requester, Upgrade::default());
+            let _ = hub.take(Event::Text { socket, frame: long().into() });
+            assert_eq!(outbox.next().await, frame);
+        }
     }
 
     #[tokio::test]

@@ -1,4 +1,5 @@
-//! What has arrived at one socket of a message that is not complete: bounded in time, and in the bytes of all sockets of a client and of all together.
+//! What has arrived at one socket of a message that is not complete: bounded in time, and in the bytes of all sockets of a client and
+//! of all together.
 //! Nothing else ends such a message, because a client may send its fragments as slowly as it likes, with pings between them.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -5,7 +5,8 @@
 //! |---|---|
 //! | [`hub`] | one protocol with its sockets: an event goes in, its actions are carried out in order |
 //! | [`protocols`] | a hub for each protocol that is on |
-//! | [`outbox`], [`inbox`], [`backlog`] | what waits to be sent to one socket; what has arrived of an incomplete message; the bytes of all sockets together |
+//! | [`outbox`], [`inbox`] | what waits to be sent to one socket; what has arrived of an incomplete message |
+//! | [`backlog`] | the bytes of both, for all sockets of a client and for all together |
 //! | [`occupancy`] | how many sockets are open, in all and for each address |
 //! | [`reports`] | reports of Orange's page: on disk, and in a chat |
 //! | [`rooms`] | where the names of users in rooms come from |

@@ -1,4 +1,5 @@
-//! What waits to be sent to one socket, bounded in frames and in bytes, and in the bytes of all sockets of a client and of all together. The protocol
+//! What waits to be sent to one socket, bounded in frames and in bytes, and in the bytes of all sockets of a client and of all
+//! together. The protocol
 //! puts frames in without waiting. A client that reads too slowly loses what still waits, and gets a close frame instead. After
 //! a close frame nothing is accepted.
 

@@ -1,6 +1,10 @@
 //! The places behind the doors of signaling: sockets, topics, packages, reports, credentials. One address, or 16 networks of one IPv6
 //! /48, try to take several times their share. An honest client at another address uses the same door before and after.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::pin::Pin;
+
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -37,7 +41,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
 const fn attack(
     name: &'static str,
     allowance: &'static str,
-    run: fn(Form) -> std::pin::Pin<Box<dyn Future<Output = Outcome> + Send>>,
+    run: fn(Form) -> Pin<Box<dyn Future<Output = Outcome> + Send>>,
 ) -> Attack {
     Attack { name, allowance, run }
 }
@@ -92,6 +96,7 @@ async fn hold(door: Door, addresses: u64) -> Outcome {
     let tries = (2 * allowed).div_ceil(door.places() * addresses) + 1;
     let (mut honest, mut sockets, mut taken) = (Tally::default(), vec![], 0);
     honest.serve(served(door, &broker, 1)).await;
+    let of_honest = files(&reports);
     for n in 0..addresses {
         let address = if addresses > 1 { format!("2001:db8:7:{n:x}::1") } else { "198.51.100.7".to_owned() };
         for nth in 0..tries {
@@ -106,13 +111,20 @@ async fn hold(door: Door, addresses: u64) -> Outcome {
         taken += door.places() * u64::from(is_open(door, socket).await);
     }
     if matches!(door, Door::Reports) {
-        // A report makes room for itself among those of its own client. The first one is of the honest client.
-        taken = u64::try_from(std::fs::read_dir(reports.path()).unwrap().count()).unwrap() - 1;
+        // A report makes room for itself among those of its own client.
+        let kept = files(&reports);
+        honest.serve(async { of_honest.is_subset(&kept) }).await;
+        taken = u64::try_from(kept.difference(&of_honest).count()).unwrap();
     }
     honest.serve(served(door, &broker, 2)).await;
     honest.round(broker.address, 1).await;
     let effect = format!("{} of {} tried", grouped(taken), grouped(tries * addresses * door.places()));
     Outcome { attempts: tries * addresses, effect, honest, is_within: 0 < taken && taken <= allowed }
+}
+
+/// The names of the reports that are kept.
+fn files(reports: &StateDir) -> BTreeSet<OsString> {
+    std::fs::read_dir(reports.path()).unwrap().map(|file| file.unwrap().file_name()).collect()
 }
 
 /// What one try gets.

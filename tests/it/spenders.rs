@@ -162,7 +162,7 @@ async fn a_blocked_user_is_refused_also_after_a_restart() {
     let first = broker(&settings).await;
     let ann = mint_as(&first, "ann", "?ttl=600").await.grant();
     let blocked = first.order(Method::POST, "/api/users/ann/block").await;
-    let message = "ann is blocked and gets no credentials. The credentials of ann work until they are revoked (turn-broker revoke --user). Callers without a token are not stopped: set AUTH_REQUIRED=true to refuse them.";
+    let message = "ann is blocked and gets no credentials. Sockets of ann are closed; credentials work until they are revoked (turn-broker revoke --user). Callers without a token are not stopped: set AUTH_REQUIRED=true to refuse them.";
     assert_eq!(blocked.json(), json!({"user": "ann", "blocked": true, "message": message}));
     assert_eq!(mint_as(&first, "ann", "").await.error(), (403, "USER_BLOCKED".into()));
     let blocked_of = |page: Value| page["spenders"][0].get("blocked").cloned();

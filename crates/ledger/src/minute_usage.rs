@@ -21,7 +21,7 @@ pub enum Basis {
 /// Usage that connections reported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClaimedUsage {
-    /// Milliseconds of connections that are charged by time.
+    /// Milliseconds of connections that are charged by time; of the SFU, kbit/s × ms.
     pub connection_millis: u64,
     /// Bytes that connections claimed.
     pub claimed: u64,

@@ -3,8 +3,8 @@
 
 use crate::{BitRate, ClaimedUsage, GrantMinutes, IceSource, MinuteUsage};
 
-/// What a session of the SFU takes is counted in this unit.
-pub const SFU_UNIT: BitRate = BitRate::new(1_000);
+/// The rate of one clock of a session of the SFU, whose rates are in kbit/s.
+pub(crate) const SFU_UNIT: BitRate = BitRate::new(1_000);
 
 /// The rates in force.
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +19,7 @@ pub struct Rates {
 }
 
 impl Rates {
-    /// Those of one source. A session of the SFU has no rate of its own: its promises and clocks say how many units it takes.
+    /// Those of one source. A session of the SFU has no rate of its own: its promises and its clocks say what it takes.
     pub(crate) fn of(self, source: IceSource) -> Self {
         let of_sfu = Self { estimated: SFU_UNIT, liability: BitRate::default(), ..self };
         if source == IceSource::Sfu { of_sfu } else { self }

@@ -17,11 +17,11 @@ pub struct UsageChange {
 /// What a [`UsageChange`] changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChangeKind {
-    /// So much is charged by time from now on instead of what was: connections, or the kbit/s that a session of the SFU takes.
+    /// The number of clocks that run changes. A clock is a connection, or 1 kbit/s of a session of the SFU.
     Clocks {
-        /// What was charged.
+        /// How many ran.
         before: u64,
-        /// What is charged now.
+        /// How many run from now on.
         after: u64,
     },
     /// A past span of a connection is charged by time.

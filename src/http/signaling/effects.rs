@@ -10,7 +10,7 @@ use serde_json::value::to_raw_value;
 use turn_ledger::{Call, GrantId, Spender, User};
 use turn_signaling::protocol::{Closing, Event, Question, Reply, Text, Webhook};
 
-use super::{close_blocked, take};
+use super::take;
 use crate::app::App;
 use crate::config::WebhookUrl;
 use crate::http::error::ApiError;
@@ -71,13 +71,7 @@ async fn carry_out(app: &Arc<App>, hub: &Arc<Hub>, effect: Effect) {
                     mint(app, &requester, user, call).await
                 }
             };
-            let signed_in = match &reply {
-                Reply::SignedIn(Ok(user)) => user.clone(),
-                _ => None,
-            };
             take(app, hub, Event::Replied { socket, reply });
-            // The user may have been blocked since the token was verified.
-            close_blocked(app, signed_in.as_ref());
         }
         Effect::TellDisconnected(webhook) => {
             let Some(ayame) = &app.signaling.ayame else { return };

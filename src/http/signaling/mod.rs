@@ -34,8 +34,6 @@ use turn_signaling::protocol::Event;
 
 use crate::app::App;
 use crate::clock;
-use crate::http::error::ApiError;
-use crate::http::sign_in::closing;
 use crate::signal::hub::Hub;
 
 /// Gives an event to a protocol, and begins what follows from it.
@@ -53,12 +51,9 @@ pub(super) fn end_room(app: &Arc<App>, room: &str) {
     }
 }
 
-/// Closes every socket of a user who is blocked.
-pub(super) fn close_blocked(app: &App, user: Option<&User>) {
-    let Some(user) = user.filter(|user| app.account.read(|books| books.is_blocked(user))) else { return };
-    for hub in &app.signaling.hubs {
-        hub.close_of(user, closing(&ApiError::user_blocked()));
-    }
+/// Closes every socket of a user who has been blocked.
+pub(super) fn close_blocked(app: &App, user: &User) {
+    app.signaling.hubs.iter().for_each(|hub| hub.close_blocked(user));
 }
 
 /// Whether rooms of this protocol can be ended. Clients of P2PCF hold no socket that could be closed.

@@ -13,7 +13,7 @@ use turn_ledger::ClientKey;
 use turn_signaling::dropped::Dropped;
 use turn_signaling::protocol::{Closing, Event, SocketId, Text, Upgrade};
 
-use super::{close_blocked, effects, take};
+use super::{effects, take};
 use crate::app::App;
 use crate::clock;
 use crate::http::error::ApiError;
@@ -110,11 +110,8 @@ async fn serve(
     inbox: &Inbox,
     (requester, known): (Requester, Upgrade),
 ) {
-    let user = known.user.clone();
     let (id, outbox, first) = hub.open(requester, known);
     effects::begin(app, hub, first);
-    // The user may have been blocked since the token was verified.
-    close_blocked(app, user.as_ref());
     let session = Session { app, hub, id, outbox: &outbox, inbox };
     let ended = session.run(&mut socket).await;
     take(app, hub, Event::Closed { socket: id });

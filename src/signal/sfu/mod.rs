@@ -72,8 +72,8 @@ pub struct Opening {
 }
 
 impl SfuProxy {
-    /// With the sessions that were open before a restart. `secret`: the key of the
-    /// locks is derived from it. `None` if the settings do not form a request, which the configuration rules out.
+    /// With the sessions that were open before a restart. `secret`: the key of the locks is derived from it. `None` if the settings do
+    /// not form a request, which the configuration rules out.
     pub fn new(
         config: &SfuConfig,
         video: VideoRates,

@@ -14,20 +14,20 @@ impl SfuProxy {
     pub(super) fn restore(&self) {
         let (now, open) = self.account.read(|books| (books.now(), books.sfu_sessions().collect::<Vec<_>>()));
         let restored = open.into_iter().filter_map(|(id, session)| {
-            let SfuSession { spender, opened_by, client, ends_at, units, active } = session;
+            let SfuSession { spender, opened_by, client, ends_at, kbps, active_kbps } = session;
             let Spender { user, call, .. } = spender.as_deref().cloned().unwrap_or_default();
             let room = call.and_then(|call| {
                 room(call.as_str().strip_prefix(ProtocolName::Sfu.as_str())?.strip_prefix('/')?)
             });
             let life = ends_at.since(now).min(LIFE);
             let owner = Caller { user, grant: opened_by, address: client };
-            let taken = Taken { kbps: units, active_kbps: active };
+            let taken = Taken { kbps, active_kbps };
             Some(NewSession { id: SessionId::new(&id)?, room, owner, life, taken })
         });
         self.with(|sessions, now| restored.for_each(|session| sessions.restore(session, now)));
     }
 
-    /// Tells the ledger what a session is and takes. Its unit is 1 kbit/s, too.
+    /// Tells the ledger what a session is and takes.
     pub(super) fn remember(&self, ChangedSession { id, now, late }: ChangedSession) {
         self.account.change(|books| {
             let row = now.map(|NewSession { room, owner, life, taken, .. }| {
@@ -38,8 +38,8 @@ impl SfuProxy {
                     client: owner.address,
                     // The wall clock may be ahead of the books' time.
                     ends_at: books.now().plus(life),
-                    units: taken.kbps,
-                    active: taken.active_kbps,
+                    kbps: taken.kbps,
+                    active_kbps: taken.active_kbps,
                 }
             });
             books.set_sfu_session(&id.text(), row.as_ref());

@@ -76,7 +76,7 @@ const path = (user, verb) => `api/users/${encodeURIComponent(user)}/${verb}`;
 /** @param {string} user */
 export const block = (user) => ask({
   title: `Block ${user}?`,
-  text: `${user} gets no credentials until you allow it again. This survives a restart.`,
+  text: `${user} gets no credentials until you allow it again, and signaling sockets are closed. This survives a restart.`,
   verb: 'Block',
   isDangerous: true,
   more: 'Also revoke the user’s live credentials. Running calls may continue until they expire.',

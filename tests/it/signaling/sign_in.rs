@@ -284,6 +284,10 @@ async fn blocking_a_user_closes_the_sockets_of_that_user() {
     }
     let left = async || broker.metric("turn_broker_signaling_sockets").await;
     eventually("the others stay open", async || left().await == Some(5)).await;
+    block(&broker, "ann").await;
+    for (socket, _) in sockets.iter_mut().filter(|(_, is_blocked)| !*is_blocked) {
+        assert_eq!(socket.closed().await, closed(1008, "USER_BLOCKED"));
+    }
 }
 
 #[tokio::test]

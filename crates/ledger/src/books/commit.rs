@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::Books;
 use crate::{
     Admission, Batch, BudgetMode, ClientKey, ClientShare, Grant, GrantId, GrantRow, IceSource, KeyName,
-    Minute, Promise, PromisedTime, Refusal, Request, Spender, Timestamp, User,
+    Minute, Promise, PromisedTime, Refusal, Request, SFU_UNIT, Spender, Timestamp, User,
 };
 
 /// No metered credential is minted while the wall clock is further ahead of the books' time than this.
@@ -165,7 +165,8 @@ impl Books {
         let strict_client =
             client.filter(|_| self.ledger.mode() == BudgetMode::Strict && source.is_metered());
         let clients = strict_client.map_or([None; 2], |client| self.grants.clients.shares(client, now));
-        let of_grant = self.ledger.assumed_rate().per_minute();
+        // Rates of sessions are whole kbit/s, rounded up.
+        let of_grant = self.ledger.assumed_rate().per_minute().next_multiple_of(SFU_UNIT.per_minute());
         let least = u64::from(per_minute.is_some_and(|taken| taken > of_grant));
         let clients = clients
             .map(|share| share.map(|share| ClientShare { reserved: share.reserved.max(least), ..share }));

@@ -11,7 +11,7 @@ impl Books {
     /// Notes what the SFU says of a session; `None`: it has ended. That is so whether or not the budget has room. While it is unknown how
     /// much time has passed, a session that takes nothing any more stays open: it is charged until it is known.
     pub fn set_sfu_session(&mut self, name: &Arc<str>, session: Option<&SfuSession>) {
-        let is_over = session.is_none_or(|session| session.units == 0);
+        let is_over = session.is_none_or(|session| session.kbps == 0);
         let (id, now) = (GrantId::of_session(name), self.now());
         if is_over && !self.may_count() && self.grants.get(id).is_some() {
             return;
@@ -19,7 +19,7 @@ impl Books {
         let changes = self.grants.note_session(name, session, now);
         self.ledger.apply_all(changes);
         let per_minute =
-            SFU_UNIT.per_minute().saturating_mul(session.map_or(0, |session| session.units.into()));
+            SFU_UNIT.per_minute().saturating_mul(session.map_or(0, |session| session.kbps.into()));
         let next = Minute::of(now).next();
         let is_enough = |time: PromisedTime| time.per_minute >= per_minute && time.until > next;
         if per_minute > 0 && !self.grants.get(id).and_then(|row| row.promised).is_some_and(is_enough) {
@@ -27,7 +27,7 @@ impl Books {
         }
     }
 
-    /// Charges units that a session took before the SFU said so, for so long until now.
+    /// Charges what a session took before the SFU said so: a rate in kbit/s, and for how long until now.
     pub fn charge_late(&mut self, name: &str, late: (u32, Duration)) {
         let change = self.grants.charge_late(GrantId::of_session(name), late, self.now());
         self.ledger.apply_all(change);
@@ -39,7 +39,7 @@ impl Books {
         self.ledger.apply_all(change);
     }
 
-    /// Promises that a session takes so many units more. That must be on disk before the SFU is asked for them. Its answer must
+    /// Promises that a session takes so many kbit/s more. That must be on disk before the SFU is asked for them. Its answer must
     /// follow with [`Self::set_sfu_session`].
     pub fn pull(&mut self, name: &str, more: u32) -> Result<(), NotAdmitted> {
         let id = GrantId::of_session(name);
@@ -75,33 +75,33 @@ impl Books {
         }
     }
 
-    /// Promises what a session takes, and so many units more, from this minute on. Without room, what it takes keeps its promise, at
+    /// Promises what a session takes, and so many kbit/s more, from this minute on. Without room, what it takes keeps its promise, at
     /// least through the next minute. Then its tracks must be closed.
     fn promise_session(&mut self, id: GrantId, more: u32) -> Result<(), NotAdmitted> {
         let now = self.now();
         self.grants.count_session(id, now);
         let Some(row) = self.grants.get(id) else { return Err(NotAdmitted::TooManyGrants) };
-        let (units, before, was_full) = (row.sfu_units(), row.promised, row.has_no_room());
+        let (kbps, before, was_full) = (row.sfu_kbps(), row.promised, row.has_no_room());
         let requester =
             Requester { client: row.client, spender: row.spender.clone(), ..Requester::default() };
         let released = self.grants.release_session(id, now);
         self.ledger.apply_all(released);
         let minute = Minute::of(now);
-        // What becomes less counts from the next minute on.
+        // A lower rate counts from the next minute on.
         let least = before.filter(|time| time.from == minute).map_or(0, |time| time.per_minute);
-        let per_minute_of = |units: u32| SFU_UNIT.per_minute().saturating_mul(units.into());
-        let wanted = per_minute_of(units.saturating_add(more)).max(least);
+        let per_minute_of = |kbps: u32| SFU_UNIT.per_minute().saturating_mul(kbps.into());
+        let wanted = per_minute_of(kbps.saturating_add(more)).max(least);
         let none = Duration::ZERO;
         let admitted = self.admission(IceSource::Sfu, none, none, &requester, Some(wanted));
         let forced = before.map_or(minute, |time| time.until).max(minute.next().next());
-        let (units, until, per_minute, has_no_room) = match &admitted {
-            Ok(admission) => (units.saturating_add(more), admission.promise.until, wanted, false),
+        let (kbps, until, per_minute, has_no_room) = match &admitted {
+            Ok(admission) => (kbps.saturating_add(more), admission.promise.until, wanted, false),
             // Whether there is room for more says nothing about those that are there.
-            Err(_) => (units, forced, per_minute_of(units).max(least), was_full || more == 0),
+            Err(_) => (kbps, forced, per_minute_of(kbps).max(least), was_full || more == 0),
         };
         if per_minute > 0 {
             let time = PromisedTime::new(minute, until, per_minute);
-            let promised = self.grants.promise_session(id, units, time, has_no_room);
+            let promised = self.grants.promise_session(id, kbps, time, has_no_room);
             self.ledger.apply_all(promised);
         }
         admitted.map(drop)

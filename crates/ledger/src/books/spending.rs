@@ -65,7 +65,7 @@ impl Books {
         Some(UserShare { usage, committed, committed_next: ByteCount::saturating(next) })
     }
 
-    /// Refuses credentials to a user from now on. What the user has goes on until it is revoked.
+    /// Refuses credentials to a user from now on. Sessions of the SFU must be closed; credentials work until they are revoked.
     pub fn block_user(&mut self, user: &User) -> Result<(), TooManyBlocked> {
         if !self.blocked.contains(user) {
             if self.blocked.len() >= BLOCKED_USERS_MAX {

@@ -1,7 +1,7 @@
 //! The sessions of the SFU. Each is a grant from its first request to its end. What it may take from others is promised from the
 //! present minute on, and again at the start of each minute. What lies behind stays promised at the rate that it had.
 //!
-//! More raises a promise at once, less lowers it with the next minute: so the rate of a minute is the highest of its instants.
+//! A promise rises at once and falls with the next minute: so the rate of a minute is the highest of its instants.
 //! No count names a session, so what the SFU said of its tracks is the measure.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
@@ -27,20 +27,20 @@ pub struct SfuSession {
     pub client: ClientKey,
     /// When its life is over.
     pub ends_at: Timestamp,
-    /// What it may take from others, in [`SFU_UNIT`]s.
-    pub units: u32,
+    /// What it may take from others, in kbit/s.
+    pub kbps: u32,
     /// The part of it on which media flow.
-    pub active: u32,
+    pub active_kbps: u32,
 }
 
-/// What only the row of a session has: what it takes, in [`SFU_UNIT`]s.
+/// What only the row of a session has: what it takes, in kbit/s.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Pulls {
     name: Arc<str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     opened_by: Option<GrantId>,
-    units: u32,
-    active: u32,
+    kbps: u32,
+    active_kbps: u32,
     /// What it took before is in its bytes.
     counted_until: Timestamp,
     /// Whether the budget has no room to promise it for longer.
@@ -57,9 +57,9 @@ impl GrantRow {
         self.extra.as_mut()?.pulls.as_deref_mut()
     }
 
-    /// What a session of the SFU may take from others, in [`SFU_UNIT`]s.
-    pub fn sfu_units(&self) -> u32 {
-        self.pulls().map_or(0, |pulls| pulls.units)
+    /// What a session of the SFU may take from others, in kbit/s.
+    pub fn sfu_kbps(&self) -> u32 {
+        self.pulls().map_or(0, |pulls| pulls.kbps)
     }
 
     /// Whether the budget has no room to promise that for longer.
@@ -71,18 +71,21 @@ impl GrantRow {
 impl Grants {
     /// The open sessions of the SFU. One whose life is over is open while it takes something.
     pub(crate) fn sessions(&self, now: Timestamp) -> impl Iterator<Item = (Arc<str>, SfuSession)> {
-        let open = self.rows.values().filter(move |row| row.expires_at > now || row.sfu_units() > 0);
+        let open = self.rows.values().filter(move |row| row.expires_at > now || row.sfu_kbps() > 0);
         open.filter_map(|row| {
-            let Pulls { name, opened_by, units, active, .. } = row.pulls()?.clone();
+            let Pulls { name, opened_by, kbps, active_kbps, .. } = row.pulls()?.clone();
             let (spender, client, ends_at) = (row.spender.clone(), row.client?, row.expires_at);
-            Some((name, SfuSession { spender, opened_by, client, ends_at, units, active }))
+            Some((name, SfuSession { spender, opened_by, client, ends_at, kbps, active_kbps }))
         })
     }
 
     /// The clocks of all sessions on which media flow.
     pub(crate) fn sfu_clocks(&self) -> Option<UsageChange> {
         let open = self.rows.values().filter(|row| !row.has_ended());
-        clocks(0, open.filter_map(|row| Some(u64::from(row.pulls()?.active))).fold(0, u64::saturating_add))
+        clocks(
+            0,
+            open.filter_map(|row| Some(u64::from(row.pulls()?.active_kbps))).fold(0, u64::saturating_add),
+        )
     }
 
     /// The start of this minute, if the promise for some session must be renewed in it.
@@ -117,15 +120,15 @@ impl Grants {
             None => {}
         }
         self.count_session(id, now);
-        let (units, active) = session.map_or((0, 0), |session| (session.units, session.active));
+        let (kbps, active) = session.map_or((0, 0), |session| (session.kbps, session.active_kbps));
         let Some(row) = self.rows.get_mut(&id).filter(|row| !row.has_ended()) else { return vec![] };
         let (due, ended) = (row.ends_in(), row.expires_at.min(now));
         row.expires_at = session.map_or(ended, |session| session.ends_at);
         let Some(pulls) = row.pulls_mut() else { return vec![] };
-        let changes = clocks(pulls.active.into(), active.into());
-        (pulls.units, pulls.active) = (units, active);
+        let changes = clocks(pulls.active_kbps.into(), active.into());
+        (pulls.kbps, pulls.active_kbps) = (kbps, active);
         self.dirty.note(id);
-        let least = if units > 0 { Minute::new(i64::MAX) } else { Minute::of(now).next() };
+        let least = if kbps > 0 { Minute::new(i64::MAX) } else { Minute::of(now).next() };
         let shorter = |time: PromisedTime| PromisedTime { until: time.until.min(least), ..time };
         let released = self.change_promise(id, |row| row.promised = row.promised.map(shorter));
         if let Some(earlier) = self.any(id).map(GrantRow::ends_in).filter(|end| *end < due) {
@@ -151,7 +154,7 @@ impl Grants {
     pub(crate) fn count_session(&mut self, id: GrantId, now: Timestamp) {
         let start = self.period.start;
         let Some(pulls) = self.rows.get_mut(&id).and_then(|row| row.pulls_mut()) else { return };
-        let bytes = bytes_of(pulls.active, now.millis_since(pulls.counted_until.max(start)));
+        let bytes = bytes_of(pulls.active_kbps, now.millis_since(pulls.counted_until.max(start)));
         pulls.counted_until = now;
         self.measure(id, bytes, now);
     }
@@ -169,12 +172,12 @@ impl Grants {
     pub(crate) fn charge_late(
         &mut self,
         id: GrantId,
-        (units, span): (u32, Duration),
+        (kbps, span): (u32, Duration),
         now: Timestamp,
     ) -> Option<UsageChange> {
         let begun = self.get(id)?.issued_at.max(self.period.start);
         let from = begun.plus(now.since(begun).saturating_sub(span));
-        let bytes = bytes_of(units, now.millis_since(from));
+        let bytes = bytes_of(kbps, now.millis_since(from));
         self.measure(id, bytes, now);
         let kind = ChangeKind::AddBytes { bytes, from, to: now };
         Some(UsageChange { source: IceSource::Sfu, basis: Basis::Granted, kind })
@@ -191,7 +194,7 @@ impl Grants {
         self.pulling.remove(&(before.time.from.next(), id));
         self.dirty.note(id);
         // A session that takes something went on while nothing was promised for it: no process ran, or time jumped.
-        let until = if row.sfu_units() > 0 { minute } else { before.time.until.min(minute) };
+        let until = if row.sfu_kbps() > 0 { minute } else { before.time.until.min(minute) };
         let behind = PromisedTime { until, ..before.time };
         let behind = (before.time.from < minute).then_some(behind);
         if let Some(time) = behind
@@ -204,12 +207,12 @@ impl Grants {
         self.replace_promise(Some(&before), behind.as_ref())
     }
 
-    /// Promises for so many units of a session from this minute on.
+    /// Promises this rate of a session from this minute on.
     #[must_use]
     pub(crate) fn promise_session(
         &mut self,
         id: GrantId,
-        units: u32,
+        kbps: u32,
         time: PromisedTime,
         has_no_room: bool,
     ) -> Option<UsageChange> {
@@ -217,7 +220,7 @@ impl Grants {
         self.change_promise(id, |row| {
             row.promised = Some(time);
             if let Some(pulls) = row.pulls_mut() {
-                (pulls.units, pulls.has_no_room) = (units, has_no_room);
+                (pulls.kbps, pulls.has_no_room) = (kbps, has_no_room);
             }
         })
     }
@@ -226,7 +229,7 @@ impl Grants {
     pub(crate) fn sessions_to_close(&self, is_over: impl Fn(GrantId, &GrantRow) -> bool) -> Vec<Arc<str>> {
         let rows = self.pulling.iter().filter_map(|(_, id)| Some((*id, self.get(*id)?)));
         let to_close = rows.filter_map(|(id, row)| {
-            let pulls = row.pulls().filter(|pulls| pulls.units > 0)?;
+            let pulls = row.pulls().filter(|pulls| pulls.kbps > 0)?;
             (pulls.has_no_room || is_over(id, row)).then(|| Arc::clone(&pulls.name))
         });
         to_close.collect()
@@ -241,7 +244,7 @@ fn row_of(name: &Arc<str>, session: &SfuSession, now: Timestamp) -> GrantRow {
         expires_at: session.ends_at,
     };
     let (name, opened_by) = (Arc::clone(name), session.opened_by);
-    let pulls = Pulls { name, opened_by, units: 0, active: 0, counted_until: now, has_no_room: false };
+    let pulls = Pulls { name, opened_by, kbps: 0, active_kbps: 0, counted_until: now, has_no_room: false };
     GrantRow {
         state: GrantState::Live,
         extra: Some(Box::new(GrantExtra { pulls: Some(Box::new(pulls)), ..GrantExtra::default() })),
@@ -257,7 +260,7 @@ fn clocks(before: u64, after: u64) -> Option<UsageChange> {
     (before != after).then_some(UsageChange { source: IceSource::Sfu, basis: Basis::Granted, kind })
 }
 
-/// Bytes that so many units are in this time.
-fn bytes_of(units: u32, millis: u64) -> ByteCount {
-    ByteCount::saturating(SFU_UNIT.over_millis(u128::from(units).saturating_mul(millis.into())))
+/// Bytes at this rate in this time.
+fn bytes_of(kbps: u32, millis: u64) -> ByteCount {
+    ByteCount::saturating(SFU_UNIT.over_millis(u128::from(kbps).saturating_mul(millis.into())))
 }

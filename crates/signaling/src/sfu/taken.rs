@@ -16,7 +16,7 @@ pub struct VideoRates {
 }
 
 impl VideoRates {
-    /// The same in kbit/s.
+    /// Rounds both rates up to kbit/s.
     pub fn new(assumed: BitRate, estimated: BitRate) -> Self {
         Self { assumed: kbps(assumed), estimated: kbps(estimated) }
     }

@@ -37,13 +37,13 @@ pub struct TrackKey {
 pub enum MediaKind {
     /// Sound: [`AUDIO_KBPS`].
     Audio,
-    /// Pictures, or something of which the kind is not known: the assumed rate of a grant.
+    /// Pictures, or something of which the kind is not known: the rate of a grant.
     Video,
-    /// A data channel, in which anything may flow at any time: the assumed rate of a grant.
+    /// A data channel, in which anything may flow at any time: the rate of a grant.
     Data,
 }
 
-/// The assumed rate of a track with sound, in kbit/s. Opus in a browser sends about 40.
+/// The rate of a track with sound, assumed and charged, in kbit/s. Opus in a browser sends about 40.
 pub const AUDIO_KBPS: u32 = 100;
 
 impl MediaKind {
@@ -52,7 +52,7 @@ impl MediaKind {
         kinds.reduce(|a, b| if a == b { a } else { Self::Video }).unwrap_or(Self::Video)
     }
 
-    /// The assumed rate, in kbit/s. `video`: that of video.
+    /// Its rate, in kbit/s. `video`: that of video.
     pub const fn kbps(self, video: u32) -> u32 {
         match self {
             Self::Audio => AUDIO_KBPS,

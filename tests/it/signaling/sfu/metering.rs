@@ -43,6 +43,17 @@ async fn pulled_tracks_are_charged_by_time_until_they_are_closed() {
 }
 
 #[tokio::test]
+async fn a_track_is_charged_at_the_estimated_rate_and_promised_at_the_assumed_one() {
+    let (_sfu, broker) = start(&[RATE, ("LIABILITY_MBPS_PER_GRANT", "160")]).await;
+    let (_a, _b) = call(&broker).await;
+    broker.advance(60);
+    assert_eq!(broker.used().await, 600 * MB);
+    let reserved: f64 = broker.status().await["reservedGB"].as_str().unwrap().parse().unwrap();
+    // Five minutes ahead, and the time until now beyond what is charged.
+    assert!((6.6..=7.8).contains(&reserved), "{reserved}");
+}
+
+#[tokio::test]
 async fn sound_is_charged_at_its_own_rate() {
     let (_sfu, broker) = start(&[RATE]).await;
     let (a, b) = (Page::join(&broker, "r").await, Page::join(&broker, "r").await);

@@ -37,8 +37,8 @@ fn session(tracks: u32, active: u32) -> SfuSession {
         opened_by: None,
         client: "192.0.2.1".parse().unwrap(),
         ends_at: at(48 * 60 * MINUTE),
-        units: tracks * VIDEO,
-        active: active * VIDEO,
+        kbps: tracks * VIDEO,
+        active_kbps: active * VIDEO,
     }
 }
 
@@ -129,8 +129,8 @@ fn sound_alone_is_promised_and_charged_at_its_own_rate() {
         (setup.terms.rates.liability, setup.rules.estimated_rate) =
             (BitRate::new(8_000_000), BitRate::new(4_000_000));
         let mut books = setup.open(Some(Stored::default()), at(0));
-        let sound = SfuSession { units: 3 * AUDIO, active: 2 * AUDIO, ..session(0, 0) };
-        books.set_sfu_session(&"a".into(), Some(&SfuSession { units: 0, active: 0, ..sound.clone() }));
+        let sound = SfuSession { kbps: 3 * AUDIO, active_kbps: 2 * AUDIO, ..session(0, 0) };
+        books.set_sfu_session(&"a".into(), Some(&SfuSession { kbps: 0, active_kbps: 0, ..sound.clone() }));
         assert_eq!(books.pull("a", 3 * AUDIO), Ok(()));
         books.set_sfu_session(&"a".into(), Some(&sound));
         let minute = TRACK_MINUTE / 20;
@@ -344,6 +344,17 @@ fn the_first_tracks_of_an_address_need_its_share() {
     set(&mut books, "a", 0, 0);
     assert!(pull(&mut books, 2).is_err());
     assert_eq!(pull(&mut books, 1), Ok(()), "one stream always fits");
+}
+
+/// The rates of sessions are rounded up to whole kbit/s.
+#[test]
+fn the_first_track_fits_also_if_the_assumed_rate_is_no_whole_number_of_kbits() {
+    let mut setup = setup_of(BudgetMode::Strict, None);
+    setup.terms.rates.liability = BitRate::new(1_999_500);
+    setup.bounds.client.reserved_percent = 1;
+    let mut books = setup.open(None, at(0));
+    set(&mut books, "a", 0, 0);
+    assert_eq!(pull(&mut books, 1), Ok(()));
 }
 
 #[test]

@@ -13,8 +13,8 @@ use super::world::{Relaying, World};
 const SFU: IceSource = IceSource::Sfu;
 /// What is pulled is a multiple of this, in bytes per millisecond: 80 kbit/s, a track with sound.
 pub(super) const SOUND: u64 = 10;
-/// The same in the unit of the books.
-pub(super) const SOUND_UNITS: u32 = 80;
+/// The same in kbit/s.
+pub(super) const SOUND_KBPS: u32 = 80;
 /// The service asks the SFU for the state of each session so often, and closes what must be closed more often.
 const LOOK_INTERVAL: u64 = 30_000;
 /// The life of a session.
@@ -89,7 +89,7 @@ impl<D: Disk> Broker<D> {
         let Some(nth) = self.page(nth, world) else { return };
         let more = PULLS[usize::try_from(more).unwrap_or(0) % PULLS.len()];
         let name = Arc::clone(&self.pages[nth].name);
-        let is_admitted = self.books.pull(&name, more * SOUND_UNITS).is_ok();
+        let is_admitted = self.books.pull(&name, more * SOUND_KBPS).is_ok();
         self.model.pull(&self.books, GrantId::of_session(&name), more.into(), is_admitted);
         if is_admitted {
             self.flush();
@@ -158,12 +158,12 @@ impl<D: Disk> Broker<D> {
             opened_by: None,
             client: client_of(nth),
             ends_at: page.ends_at,
-            units: page.tracks * SOUND_UNITS,
-            active: page.active * SOUND_UNITS,
+            kbps: page.tracks * SOUND_KBPS,
+            active_kbps: page.active * SOUND_KBPS,
         });
         let (id, user) = (page.grant(), page.user);
         let had_row = self.books.grants().iter().any(|(of, _)| *of == id);
-        let is_over = session.as_ref().is_none_or(|session| session.units == 0);
+        let is_over = session.as_ref().is_none_or(|session| session.kbps == 0);
         let waits = is_over && !self.books.may_count() && had_row;
         self.books.set_sfu_session(&page.name, session.as_ref());
         let state = session.map(|_| (page.tracks.into(), page.active.into()));

@@ -2,7 +2,7 @@
 
 use turn_ledger::{Books, GrantId, IceSource};
 
-use super::super::sfu::{SOUND, SOUND_UNITS};
+use super::super::sfu::{SOUND, SOUND_KBPS};
 use super::figures::Span;
 use super::flows::Flow;
 use super::{Facts, MINUTE, Model, minute_from, minute_of, signed};
@@ -208,12 +208,12 @@ impl Model {
             let found = row.promised.map(|time| (time.from.number(), time.until.number(), time.per_minute));
             let expected = session.promise.map(|promise| (promise.from, promise.until, promise.per_minute));
             let is_right =
-                found == expected && u64::from(row.sfu_units()) == session.tracks * u64::from(SOUND_UNITS);
+                found == expected && u64::from(row.sfu_kbps()) == session.tracks * u64::from(SOUND_KBPS);
             let measured = row.spent().measured().get();
             if session.measured.is_some_and(|expected| expected != measured) {
                 return Some(format!("{measured} bytes are charged to {session:?}"));
             }
-            (!is_right).then(|| format!("{found:?} is promised for {session:?}, {} units", row.sfu_units()))
+            (!is_right).then(|| format!("{found:?} is promised for {session:?}, {} units", row.sfu_kbps()))
         })
     }
 }
