@@ -194,7 +194,7 @@ impl Account {
     ) -> Result<Opened, OpenError> {
         let opened = self.change(|books| {
             let is_blocked = by_reporter.user.as_ref().is_some_and(|user| books.is_blocked(user));
-            if is_blocked && !books.connections().has(id) {
+            if is_blocked && !books.connections().has(caller, id) {
                 return Err(OpenError::UserBlocked);
             }
             note_client(books, caller, client);

@@ -61,7 +61,7 @@ async fn show_summarizes_the_ledger_as_of_the_last_write() {
     let shown = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     for line in [
-        "Format       2",
+        "Format       3",
         "Limit        250 GB",
         "Measured     nothing in this period",
         "Grants       2 issued, 1 reported, 2 live",
@@ -83,7 +83,7 @@ async fn export_contains_everything_except_secrets() {
     let exported = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let document: Value = serde_json::from_str(&exported).unwrap();
-    assert_eq!(document["format"], 2);
+    assert_eq!(document["format"], 3);
     assert_eq!(document["counts"]["counts"]["issued"], 2);
     assert_eq!(document["connections"][0]["id"], "call-9");
     assert_eq!(document["issued"].as_array().unwrap().len(), 2);

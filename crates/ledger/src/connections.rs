@@ -196,15 +196,9 @@ impl Connections {
         self.rows.len()
     }
 
-    /// Whether a connection of that name is open.
-    pub fn has(&self, id: &str) -> bool {
-        self.named(id).next().is_some()
-    }
-
-    /// The grant of the connection of that name, if exactly one grant uses the name.
-    pub(crate) fn grant_of(&self, id: &str) -> Option<GrantId> {
-        let mut grants = self.named(id).filter_map(|name| name.1);
-        grants.next().filter(|_| grants.next().is_none())
+    /// Whether the caller has a connection of that name open.
+    pub fn has(&self, caller: Caller, id: &str) -> bool {
+        self.rows.contains_key(&caller.names(id))
     }
 
     /// Notes who spends what a connection of the reporter relays.

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use crate::{
     AllowanceTerms, Allowances, BitRate, CONNECTIONS_PER_GRANT_MAX, ChangeKind, ClientKey, Clients, Dirty,
     Grant, GrantId, IceSource, KeyName, Minute, OpenError, Period, Promise, PromisedTime, RELAY_RATE_MAX,
-    RowKey, Spender, Spenders, Sums, Timestamp, UsageChange, UsageRules,
+    RowKey, Spenders, Sums, Timestamp, UsageChange, UsageRules,
 };
 
 pub use counted::{CountedSource, CountedSources, FastGrant};
@@ -318,14 +318,6 @@ impl Grants {
         let mut allowances = Allowances::new([None, client, group], now);
         allowances.join(&claims);
         change
-    }
-
-    /// Notes who spends what a grant relays, as the reporter says.
-    #[must_use]
-    pub(crate) fn report_spender(&mut self, id: GrantId, by_reporter: Spender) -> Option<UsageChange> {
-        let known = self.get(id)?.spender.as_deref().cloned().unwrap_or_default();
-        let spender = known.reported(by_reporter).known();
-        self.change_spender(id, |row| row.spender = spender)
     }
 
     /// Ends grants whose promise is over and that are not in use, at most [`ROWS_AT_ONCE`] of them, and forgets as many sums of old days.

@@ -1,7 +1,7 @@
 use super::*;
 use std::time::Duration;
 
-use crate::{Basis, Bounds, ByteCount, IceSource, PromisedTime, SpenderTerms, User};
+use crate::{Basis, Bounds, ByteCount, IceSource, PromisedTime, Spender, SpenderTerms, User};
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_millis(seconds * 1_000)

@@ -113,18 +113,6 @@ impl Spender {
         }
     }
 
-    /// The same after the reporter has named a user and a label. A user from a token stays; the reporter's label is preferred,
-    /// because the other one is a client's.
-    #[must_use]
-    pub fn reported(self, by_reporter: Self) -> Self {
-        Self {
-            user: self.user.or(by_reporter.user),
-            label: by_reporter.label.or(self.label),
-            origin: self.origin,
-            call: self.call,
-        }
-    }
-
     /// The value to store: nothing if nothing is known.
     pub fn known(self) -> Option<Arc<Self>> {
         (self != Self::default()).then(|| Arc::new(self))
@@ -185,21 +173,12 @@ mod tests {
     }
 
     #[test]
-    fn a_renewal_and_a_reporter_keep_the_call() {
+    fn a_renewal_keeps_the_call() {
         let of_call = Spender { call: Some(Call::of("ayame", "r")), ..Spender::default() };
         assert_eq!(Spender::default().renewing(Some(&of_call)), of_call);
-        assert_eq!(of_call.clone().reported(Spender::default()), of_call);
         let stored = serde_json::to_string(&of_call).unwrap();
         assert_eq!(stored, r#"{"call":"ayame/r"}"#);
         assert_eq!(serde_json::from_str::<Spender>(&stored).unwrap(), of_call);
-    }
-
-    #[test]
-    fn a_reporter_names_who_is_not_known_yet() {
-        let by_reporter = spender(Some("bob"), Some("room-9"), None);
-        assert_eq!(Spender::default().reported(by_reporter.clone()), by_reporter);
-        let known = spender(Some("ann"), Some("room-1"), None);
-        assert_eq!(known.reported(by_reporter), spender(Some("ann"), Some("room-9"), None));
     }
 
     #[test]

@@ -225,21 +225,16 @@ impl Books {
         }
     }
 
-    /// Notes who spends what a connection relays, as the reporter says: with the connection's grant if it has one, else with the
-    /// connection. A client cannot say this. A user for whom the sums have no row is not noted: there would be no limit.
+    /// Notes who spends what a connection of the reporter relays, as the reporter says. A client cannot say this, and a client's
+    /// connection of the same name stays as it is: anybody can open one. A user for whom the sums have no row is not noted: there
+    /// would be no limit.
     pub fn report_spender(&mut self, caller: Caller, id: &str, mut by_reporter: Spender) {
         if caller != Caller::Reporter || by_reporter == Spender::default() {
             return;
         }
         let now = self.now();
         by_reporter.user.take_if(|user| !self.grants.has_room_for(user, now));
-        match self.connections.grant_of(id) {
-            Some(grant) => {
-                let change = self.grants.report_spender(grant, by_reporter);
-                self.ledger.apply_all(change);
-            }
-            None => self.connections.report_spender(id, by_reporter),
-        }
+        self.connections.report_spender(id, by_reporter);
     }
 
     /// The caller for the member of a call that has this grant. `None` if the grant is not in the table.

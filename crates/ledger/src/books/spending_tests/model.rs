@@ -12,7 +12,6 @@ enum Step {
     Close { nth: usize },
     Count { bytes: Vec<u64>, is_final: bool },
     Advance { seconds: u64 },
-    Reporter { nth: usize, user: usize },
     Restart,
 }
 
@@ -25,7 +24,6 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (prop::collection::vec(0_u64..50_000_000, 0..5), any::<bool>())
             .prop_map(|(bytes, is_final)| Step::Count { bytes, is_final }),
         4 => prop_oneof![9 => 1_u64..400, 1 => 1_u64..8_000].prop_map(|seconds| Step::Advance { seconds }),
-        1 => (0_usize..4, 0_usize..6).prop_map(|(nth, user)| Step::Reporter { nth, user }),
         1 => Just(Step::Restart),
     ]
 }
@@ -105,16 +103,6 @@ fn run(steps: Vec<Step>, users: usize, ended_max: usize) {
                 // A grant can be dropped as soon as it ends.
                 model.look(&broker.books);
                 broker.books.forget_expired();
-            }
-            Step::Reporter { nth: n, user } => {
-                let is_open = |grant: &Grant| {
-                    broker.books.connections().iter().filter(|open| open.grant == Some(grant.id)).count() == 1
-                        && broker.books.connections().iter().count() == 1
-                };
-                if nth(&held, n).is_some_and(|grant| is_open(&grant)) {
-                    let by_reporter = Spender { user: User::new(USERS[user]), ..Spender::default() };
-                    broker.books.report_spender(Caller::Reporter, "c", by_reporter);
-                }
             }
             Step::Restart => broker.restart(),
         }
