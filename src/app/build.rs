@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use super::opening::{BoundTerms, setup};
 use super::relay::{self, RelayBroker};
-use super::{App, IN_FLIGHT_MAX, LONG_BODIES_MAX};
+use super::{App, IN_FLIGHT_MAX, LONG_BODIES};
 use crate::account::Account;
 use crate::alert::dispatcher::AlertDispatcher;
 use crate::alert::webhook::Webhook;
@@ -44,7 +44,7 @@ use crate::random::{self, NoRandomness};
 use crate::request::bearer::TokenDigest;
 use crate::request::id::RequestIds;
 use crate::signal::Signaling;
-use crate::signal::backlog::Backlog;
+use crate::signal::backlog::backlog;
 use crate::signal::calls::LiveCalls;
 use crate::signal::hub::Shared;
 use crate::signal::occupancy::Occupancy;
@@ -59,6 +59,7 @@ use crate::telemetry::log::LostLines;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::refusals::RefusalLog;
 use turn_ledger::IceSource;
+use turn_limits::Memory;
 use turn_relay::{ListenError, Relay};
 use turn_signaling::p2pcf::DeleteKeys;
 use turn_signaling::sfu::taken::VideoRates;
@@ -174,7 +175,7 @@ pub fn build(
         lost_lines,
         refusal_log: RefusalLog::new(),
         backup_slot: Arc::new(Semaphore::new(1)),
-        long_bodies: Arc::new(Semaphore::new(LONG_BODIES_MAX)),
+        long_bodies: Memory::new(LONG_BODIES),
         in_flight: Semaphore::new(IN_FLIGHT_MAX),
         request_ids: RequestIds::new(random::bytes()?),
         draining: AtomicBool::new(false),
@@ -217,7 +218,7 @@ impl Parts<'_> {
             metrics: Arc::clone(&self.metrics),
             account: Arc::clone(&self.account),
             calls: Arc::clone(&calls),
-            backlog: Backlog::default(),
+            backlog: backlog(),
         };
         let p2pcf = config.p2pcf.as_ref().map(|p2pcf| {
             let keys = DeleteKeys::derived_from(secret);
@@ -233,7 +234,7 @@ impl Parts<'_> {
             peerjs_key: config.peerjs.clone(),
             off: config.off(),
             occupancy: Arc::new(Occupancy::new(config.sockets_per_client)),
-            incomplete: Backlog::default(),
+            incomplete: backlog(),
             calls,
             ttl: config.ttl,
             ayame: config.ayame.clone(),

@@ -31,6 +31,7 @@ use crate::telemetry::log::LostLines;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::refusals::RefusalLog;
 use turn_ledger::Timestamp;
+use turn_limits::{Memory, MemoryLimits};
 use turn_relay::Relay;
 
 mod build;
@@ -43,8 +44,13 @@ pub use opening::{BoundTerms, setup};
 /// Requests in progress at most, counted once their body has been read. The slowest takes 4 s, so 256 a second are served
 /// even while the provider does not answer.
 const IN_FLIGHT_MAX: usize = 1_024;
-/// Bodies of more than 16 KiB in memory at the same time. The longest has 1 MiB.
-const LONG_BODIES_MAX: usize = 64;
+
+/// The most bytes of bodies in memory, beyond 16 KiB of each. The longest body has 1 MiB.
+pub const LONG_BYTES_MAX: usize = 64 << 20;
+/// The most of them that are of one client. An IPv6 /48 has four times as much.
+pub const LONG_BYTES_PER_CLIENT_MAX: usize = LONG_BYTES_MAX / 16;
+const LONG_BODIES: MemoryLimits =
+    MemoryLimits { of_part: 0, of_client: LONG_BYTES_PER_CLIENT_MAX, of_all: LONG_BYTES_MAX };
 
 /// What the handlers and the background tasks share.
 pub struct App {
@@ -122,8 +128,8 @@ pub struct App {
     pub refusal_log: RefusalLog,
     /// One permit: one backup at a time.
     pub backup_slot: Arc<Semaphore>,
-    /// One permit for each long body in memory.
-    pub long_bodies: Arc<Semaphore>,
+    /// What the bodies in memory have beyond 16 KiB each.
+    pub long_bodies: Memory,
     /// One permit for each request in progress.
     pub in_flight: Semaphore,
     /// Makes ids for requests that have none.

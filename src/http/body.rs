@@ -1,6 +1,7 @@
 //! Request bodies: JSON of at most 16 KiB that arrives before the request's deadline, in a bounded number of parts. The bytes
 //! are copied into one buffer as they arrive, because each part needs more memory than its bytes. The content type is
-//! ignored, because a beacon can only send text/plain. Some routes take longer bodies, but only a few at a time.
+//! ignored, because a beacon can only send text/plain. Some routes take longer bodies, within a bound for each client
+//! and one for all together.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,11 +16,13 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
+use turn_ledger::ClientKey;
+use turn_limits::{Memory, Part};
 
 use super::error::ApiError;
 use crate::clock;
+use crate::request::client_addr::ClientAddr;
 
 /// The longest time from a request's first byte to its last.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -51,22 +54,22 @@ impl BodyProgress {
 #[derive(Clone, Debug)]
 pub struct BodyLimit {
     bytes_max: usize,
-    /// One permit for each body of more than [`BODY_MAX`] bytes. `None` where none may be so long.
-    long_bodies: Option<Arc<Semaphore>>,
+    /// Counts the bytes beyond [`BODY_MAX`]. `None` where no body may be so long.
+    long_bodies: Option<Memory>,
 }
 
 impl BodyLimit {
     /// [`BODY_MAX`].
     pub const SHORT: Self = Self { bytes_max: BODY_MAX, long_bodies: None };
 
-    /// A higher limit. `long_bodies` has one permit for each body of more than [`BODY_MAX`] bytes.
-    pub fn long(bytes_max: usize, long_bodies: &Arc<Semaphore>) -> Self {
-        Self { bytes_max, long_bodies: Some(Arc::clone(long_bodies)) }
+    /// A higher limit.
+    pub fn long(bytes_max: usize, long_bodies: &Memory) -> Self {
+        Self { bytes_max, long_bodies: Some(long_bodies.clone()) }
     }
 
-    fn permit(&self) -> Result<Option<OwnedSemaphorePermit>, ApiError> {
-        let permit = self.long_bodies.as_ref().map(|bodies| Arc::clone(bodies).try_acquire_owned());
-        permit.transpose().map_err(|_| ApiError::overloaded())
+    fn begin(&self, parts: &Parts) -> Option<Part> {
+        let ClientAddr(address) = parts.extensions.get().copied()?;
+        Some(self.long_bodies.as_ref()?.part(ClientKey::of(address)))
     }
 }
 
@@ -77,8 +80,8 @@ pub async fn gather(State(limit): State<BodyLimit>, request: Request, next: Next
     }
     let (parts, body) = request.into_parts();
     match read(&parts, body, &limit).await {
-        // The permit is held until the request is answered, because the body is in memory so long.
-        Ok((bytes, _permit)) => next.run(Request::from_parts(parts, Body::from(bytes))).await,
+        // A long body counts until the request is answered, because it is in memory so long.
+        Ok((bytes, _long)) => next.run(Request::from_parts(parts, Body::from(bytes))).await,
         Err(error) => error.into_response(),
     }
 }
@@ -106,7 +109,7 @@ pub fn parse_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, ApiError> {
     Ok(value)
 }
 
-/// The whole body, and the permit to hold while it is in memory.
+/// The whole body, and what counts it while it is in memory.
 pub async fn read_up_to(limit: &BodyLimit, request: Request) -> Gathered {
     let (parts, body) = request.into_parts();
     if body.is_end_stream() {
@@ -115,8 +118,8 @@ pub async fn read_up_to(limit: &BodyLimit, request: Request) -> Gathered {
     read(&parts, body, limit).await
 }
 
-/// A body, and its permit if it is a long one.
-pub type Gathered = Result<(Bytes, Option<OwnedSemaphorePermit>), ApiError>;
+/// A body, and what counts it if it may be a long one.
+pub type Gathered = Result<(Bytes, Option<Part>), ApiError>;
 
 async fn read(parts: &Parts, body: Body, limit: &BodyLimit) -> Gathered {
     let bytes_max = limit.bytes_max;
@@ -125,10 +128,11 @@ async fn read(parts: &Parts, body: Body, limit: &BodyLimit) -> Gathered {
     }
     let progress = parts.extensions.get::<BodyProgress>();
     let deadline = progress.map_or_else(|| clock::deadline(REQUEST_TIMEOUT), |progress| progress.deadline);
-    let collected = timeout_at(deadline, collect(body, limit)).await.unwrap_or_else(|_| {
-        let seconds = REQUEST_TIMEOUT.as_secs();
-        Err(ApiError::invalid(format!("Send the whole request within {seconds} s.")))
-    });
+    let collected =
+        timeout_at(deadline, collect(body, limit.bytes_max, limit.begin(parts))).await.unwrap_or_else(|_| {
+            let seconds = REQUEST_TIMEOUT.as_secs();
+            Err(ApiError::invalid(format!("Send the whole request within {seconds} s.")))
+        });
     if let Some(progress) = progress {
         progress.arrived();
     }
@@ -136,20 +140,19 @@ async fn read(parts: &Parts, body: Body, limit: &BodyLimit) -> Gathered {
 }
 
 /// Copies the body into one buffer. The buffer grows with the bytes that arrive; the announced length allocates nothing.
-async fn collect(mut body: Body, limit: &BodyLimit) -> Gathered {
+async fn collect(mut body: Body, bytes_max: usize, mut long: Option<Part>) -> Gathered {
     let mut bytes = Vec::new();
-    let mut permit = None;
     let mut parts = 0;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| ApiError::invalid("Send the body again: it could not be read."))?;
         // Trailers are not data.
         let part = frame.into_data().unwrap_or_default();
         let length = bytes.len() + part.len();
-        if length > limit.bytes_max {
-            return Err(ApiError::payload_too_large(limit.bytes_max));
+        if length > bytes_max {
+            return Err(ApiError::payload_too_large(bytes_max));
         }
-        if length > BODY_MAX && permit.is_none() {
-            permit = limit.permit()?;
+        if long.as_mut().is_some_and(|long| !long.grow(length.saturating_sub(BODY_MAX))) {
+            return Err(ApiError::overloaded());
         }
         parts += 1;
         if parts > PARTS_MAX {
@@ -157,7 +160,7 @@ async fn collect(mut body: Body, limit: &BodyLimit) -> Gathered {
         }
         bytes.extend_from_slice(&part);
     }
-    Ok((bytes.into(), permit))
+    Ok((bytes.into(), long))
 }
 
 fn announced_length(headers: &HeaderMap) -> Option<usize> {

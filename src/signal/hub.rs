@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use turn_ledger::{ClientKey, KeyName, User};
+use turn_limits::Memory;
 use turn_signaling::call::ProtocolName;
 use turn_signaling::dropped::Dropped;
 use turn_signaling::frame::ParsedFrame;
@@ -17,7 +18,6 @@ use turn_signaling::protocol::{
     Action, Closing, Event, Limits, Protocol, Question, Reply, SocketId, Text, Upgrade, Webhook,
 };
 
-use super::backlog::Backlog;
 use super::calls::LiveCalls;
 use super::outbox::{Frame, Outbox};
 use crate::account::Account;
@@ -52,7 +52,7 @@ pub struct Shared {
     /// The calls of all protocols.
     pub calls: Arc<LiveCalls>,
     /// What waits for the clients of all protocols.
-    pub backlog: Backlog,
+    pub backlog: Memory,
 }
 
 #[derive(Debug)]
@@ -125,7 +125,7 @@ impl Hub {
     /// Opens a socket.
     pub fn open(&self, requester: Requester, upgrade: Upgrade) -> (SocketId, Arc<Outbox>, Vec<Effect>) {
         let client = ClientKey::of(requester.address);
-        let outbox = Arc::new(Outbox::new(self.limits, self.shared.backlog.of(client)));
+        let outbox = Arc::new(Outbox::new(self.limits, self.shared.backlog.part(client)));
         let mut state = self.lock();
         let socket = SocketId(state.next_socket);
         state.next_socket += 1;
@@ -243,7 +243,7 @@ mod tests {
     use super::*;
     use crate::account::testing;
     use crate::clock::{Clock, SystemClock};
-    use crate::signal::backlog::{CLIENT_BYTES_MAX, OWN_BYTES};
+    use crate::signal::backlog::{CLIENT_BYTES_MAX, OWN_BYTES, backlog};
 
     /// Returns each text to its sender, asks about `ask`, and closes a socket on drain.
     #[derive(Debug, Default)]
@@ -285,10 +285,10 @@ mod tests {
     }
 
     fn hub() -> Hub {
-        hub_with(Backlog::default())
+        hub_with(backlog())
     }
 
-    fn hub_with(backlog: Backlog) -> Hub {
+    fn hub_with(backlog: Memory) -> Hub {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let metrics = Arc::new(Metrics::new());
         let account = testing::account(Arc::clone(&clock));
@@ -353,10 +353,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_that_keeps_too_much_loses_its_own_sockets() {
-        let backlog = Backlog::default();
+        let backlog = backlog();
         let greedy = Requester { address: Ipv4Addr::new(192, 0, 2, 9).into(), ..requester() };
-        let kept = backlog.of(ClientKey::of(greedy.address));
-        assert!(kept.change(0, OWN_BYTES + CLIENT_BYTES_MAX));
+        let mut kept = backlog.part(ClientKey::of(greedy.address));
+        assert!(kept.grow(OWN_BYTES + CLIENT_BYTES_MAX));
         let hub = hub_with(backlog);
         let long = || Text::from("x".repeat(OWN_BYTES + 1));
         let expected = [(greedy, Frame::Close(Closing::POLICY)), (requester(), Frame::Text(long()))];

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::backlog::SocketBacklog;
+use turn_limits::Part;
 
 /// The longest time from the first byte of a message to its last.
 pub const MESSAGE_MAX: Duration = Duration::from_secs(30);
@@ -18,12 +18,11 @@ const CONTROL_HEAD: usize = 6;
 #[derive(Debug)]
 pub struct Inbox {
     incomplete: Mutex<Incomplete>,
-    backlog: SocketBacklog,
 }
 
 #[derive(Debug)]
 struct Incomplete {
-    bytes: usize,
+    kept: Part,
     /// When the first of them arrived.
     since: Instant,
     /// Whether there was no room for more.
@@ -31,42 +30,41 @@ struct Incomplete {
 }
 
 impl Inbox {
-    /// An inbox of a new socket.
-    pub fn new(backlog: SocketBacklog, now: Instant) -> Self {
-        Self { incomplete: Mutex::new(Incomplete { bytes: 0, since: now, is_refused: false }), backlog }
+    /// An inbox of a new socket. `part`: what it may keep.
+    pub fn new(part: Part, now: Instant) -> Self {
+        Self { incomplete: Mutex::new(Incomplete { kept: part, since: now, is_refused: false }) }
     }
 
     /// Bytes have arrived. `false` if there is no room for them: then this socket must end.
     pub fn received(&self, bytes: usize, now: Instant) -> bool {
         let mut incomplete = self.lock();
-        let (before, after) = (incomplete.bytes, incomplete.bytes.saturating_add(bytes));
-        if !self.backlog.change(before, after) {
+        let before = incomplete.kept.bytes();
+        if !incomplete.kept.grow(before.saturating_add(bytes)) {
             incomplete.is_refused = true;
             return false;
         }
         if before == 0 {
             incomplete.since = now;
         }
-        incomplete.bytes = after;
         true
     }
 
     /// A message is complete. What has arrived beyond it, a read buffer at most, does not count.
     pub fn complete(&self) {
-        self.set(&mut self.lock(), 0);
+        self.lock().kept.shrink(0);
     }
 
     /// A control frame with so many bytes of content is complete.
     pub fn control(&self, content: usize) {
         let mut incomplete = self.lock();
-        let rest = incomplete.bytes.saturating_sub(CONTROL_HEAD + content);
-        self.set(&mut incomplete, rest);
+        let rest = incomplete.kept.bytes().saturating_sub(CONTROL_HEAD + content);
+        incomplete.kept.shrink(rest);
     }
 
     /// Whether a message has been arriving for too long.
     pub fn is_overdue(&self, now: Instant) -> bool {
         let incomplete = self.lock();
-        incomplete.bytes > 0 && now.saturating_duration_since(incomplete.since) >= MESSAGE_MAX
+        incomplete.kept.bytes() > 0 && now.saturating_duration_since(incomplete.since) >= MESSAGE_MAX
     }
 
     /// Whether the socket had to end because there was no room.
@@ -74,19 +72,8 @@ impl Inbox {
         self.lock().is_refused
     }
 
-    fn set(&self, incomplete: &mut Incomplete, bytes: usize) {
-        self.backlog.change(incomplete.bytes, bytes);
-        incomplete.bytes = bytes;
-    }
-
     fn lock(&self) -> MutexGuard<'_, Incomplete> {
         self.incomplete.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Inbox {
-    fn drop(&mut self) {
-        self.complete();
     }
 }
 
@@ -94,16 +81,18 @@ impl Drop for Inbox {
 mod tests {
     use super::*;
     use crate::clock;
-    use crate::signal::backlog::{Backlog, CLIENT_BYTES_MAX, OWN_BYTES, testing};
+    use turn_limits::Memory;
 
-    fn inbox(backlog: &Backlog) -> (Inbox, Instant) {
+    use crate::signal::backlog::{CLIENT_BYTES_MAX, OWN_BYTES, backlog, testing};
+
+    fn inbox(backlog: &Memory) -> (Inbox, Instant) {
         let now = clock::deadline(Duration::ZERO);
-        (Inbox::new(backlog.of(testing::CLIENT), now), now)
+        (Inbox::new(backlog.part(testing::CLIENT), now), now)
     }
 
     #[test]
     fn a_message_that_is_not_finished_is_overdue_and_pings_do_not_help() {
-        let (inbox, now) = inbox(&Backlog::default());
+        let (inbox, now) = inbox(&backlog());
         assert!(!inbox.is_overdue(now + MESSAGE_MAX), "nothing has arrived");
         assert!(inbox.received(100, now) && inbox.received(6 + 5, now + MESSAGE_MAX / 2));
         inbox.control(5);
@@ -115,7 +104,7 @@ mod tests {
 
     #[test]
     fn pings_alone_are_never_overdue() {
-        let (inbox, now) = inbox(&Backlog::default());
+        let (inbox, now) = inbox(&backlog());
         for ping in 0..100 {
             assert!(inbox.received(6, now + MESSAGE_MAX * ping));
             inbox.control(0);
@@ -125,8 +114,8 @@ mod tests {
 
     #[test]
     fn all_sockets_together_have_a_bound_but_each_has_its_own_bytes() {
-        let backlog = Backlog::default();
-        testing::fill(&backlog, CLIENT_BYTES_MAX);
+        let backlog = backlog();
+        let _others = testing::fill(&backlog, CLIENT_BYTES_MAX);
         let (large, now) = inbox(&backlog);
         assert!(large.received(OWN_BYTES + CLIENT_BYTES_MAX, now));
         let (other, _) = inbox(&backlog);

@@ -7,9 +7,8 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
+use turn_limits::Part;
 use turn_signaling::protocol::{Closing, Limits, Text};
-
-use super::backlog::SocketBacklog;
 
 /// A frame to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,20 +27,21 @@ pub struct Outbox {
     queue: Mutex<Queue>,
     changed: Notify,
     limits: Limits,
-    backlog: SocketBacklog,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Queue {
     frames: VecDeque<Frame>,
-    bytes: usize,
+    /// Their bytes.
+    kept: Part,
     is_closed: bool,
 }
 
 impl Outbox {
-    /// An empty queue.
-    pub fn new(limits: Limits, backlog: SocketBacklog) -> Self {
-        Self { queue: Mutex::default(), changed: Notify::new(), limits, backlog }
+    /// An empty queue. `part`: what it may keep.
+    pub fn new(limits: Limits, part: Part) -> Self {
+        let queue = Queue { frames: VecDeque::new(), kept: part, is_closed: false };
+        Self { queue: Mutex::new(queue), changed: Notify::new(), limits }
     }
 
     /// Adds a frame. `false` if the queue was full: then the close frame for slow clients has taken the place of all frames.
@@ -50,25 +50,18 @@ impl Outbox {
         if queue.is_closed {
             return true;
         }
-        let bytes = match &frame {
-            Frame::Text(text) => text.len(),
-            Frame::Ping | Frame::Close(_) => 0,
-        };
-        let is_full = queue.frames.len() >= self.limits.queued_frames_max
-            || queue.bytes + bytes > self.limits.queued_bytes_max
-            || !self.backlog.change(queue.bytes, queue.bytes + bytes);
         let is_close = matches!(frame, Frame::Close(_));
-        if is_full && !is_close {
-            self.backlog.change(queue.bytes, 0);
-            *queue = Queue { frames: [Frame::Close(self.limits.too_slow)].into(), bytes: 0, is_closed: true };
-        } else {
-            queue.bytes += bytes;
-            queue.is_closed = is_close;
+        let is_added = queue.has_room_for(&frame, &self.limits) || is_close;
+        if is_added {
             queue.frames.push_back(frame);
+        } else {
+            queue.frames = [Frame::Close(self.limits.too_slow)].into();
+            queue.kept.shrink(0);
         }
+        queue.is_closed = is_close || !is_added;
         drop(queue);
         self.changed.notify_one();
-        !is_full || is_close
+        is_added
     }
 
     /// The next frame, as soon as there is one. Dropping this future loses no frame.
@@ -84,10 +77,8 @@ impl Outbox {
     fn pop(&self) -> Option<Frame> {
         let mut queue = self.lock();
         let frame = queue.frames.pop_front()?;
-        if let Frame::Text(text) = &frame {
-            self.backlog.change(queue.bytes, queue.bytes - text.len());
-            queue.bytes -= text.len();
-        }
+        let kept = queue.kept.bytes().saturating_sub(frame.bytes());
+        queue.kept.shrink(kept);
         if queue.frames.is_empty() {
             // An idle socket keeps no buffer.
             queue.frames = VecDeque::new();
@@ -100,38 +91,54 @@ impl Outbox {
     }
 }
 
-impl Drop for Outbox {
-    fn drop(&mut self) {
-        self.backlog.change(self.lock().bytes, 0);
+impl Queue {
+    /// Whether there is room for one more frame. If so, its bytes are kept from now on.
+    fn has_room_for(&mut self, frame: &Frame, limits: &Limits) -> bool {
+        let bytes = self.kept.bytes() + frame.bytes();
+        self.frames.len() < limits.queued_frames_max
+            && bytes <= limits.queued_bytes_max
+            && self.kept.grow(bytes)
+    }
+}
+
+impl Frame {
+    /// The bytes of its content that are kept until it is sent.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Ping | Self::Close(_) => 0,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::signal::backlog::{Backlog, OWN_BYTES, testing};
+    use turn_limits::Memory;
+
+    use crate::signal::backlog::{OWN_BYTES, backlog, testing};
 
     const TOO_SLOW: Closing = Closing::normal("too slow");
 
     fn outbox() -> Outbox {
-        outbox_in(&Backlog::default())
+        outbox_in(&backlog())
     }
 
-    fn outbox_in(backlog: &Backlog) -> Outbox {
+    fn outbox_in(backlog: &Memory) -> Outbox {
         let limits =
             Limits { frame_max: 100, queued_frames_max: 3, queued_bytes_max: 10, too_slow: TOO_SLOW };
-        Outbox::new(limits, backlog.of(testing::CLIENT))
+        Outbox::new(limits, backlog.part(testing::CLIENT))
     }
 
     /// An outbox with room for much more than its own bytes.
-    fn wide(backlog: &Backlog) -> Outbox {
+    fn wide(backlog: &Memory) -> Outbox {
         let limits = Limits {
             frame_max: OWN_BYTES,
             queued_frames_max: 10,
             queued_bytes_max: 4 * OWN_BYTES,
             too_slow: TOO_SLOW,
         };
-        Outbox::new(limits, backlog.of(testing::CLIENT))
+        Outbox::new(limits, backlog.part(testing::CLIENT))
     }
 
     fn own() -> Frame {
@@ -140,8 +147,8 @@ mod tests {
 
     #[test]
     fn all_sockets_together_have_a_bound_and_what_is_sent_or_dropped_no_longer_counts() {
-        let backlog = Backlog::default();
-        testing::fill(&backlog, OWN_BYTES);
+        let backlog = backlog();
+        let _others = testing::fill(&backlog, OWN_BYTES);
         let (a, b) = (wide(&backlog), wide(&backlog));
         assert!(a.push(own()) && a.push(text("x")) && b.push(own()));
         let rest = Frame::Text("x".repeat(OWN_BYTES - 1).into());
@@ -158,8 +165,8 @@ mod tests {
 
     #[test]
     fn clients_that_do_not_read_cost_nobody_else_a_socket() {
-        let backlog = Backlog::default();
-        testing::fill(&backlog, 0);
+        let backlog = backlog();
+        let _others = testing::fill(&backlog, 0);
         let other = wide(&backlog);
         for _ in 0..100 {
             assert!(other.push(own()));

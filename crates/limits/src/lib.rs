@@ -1,6 +1,7 @@
 //! What one address may do. A [`Bucket`] is an allowance that refills with time. [`PerAddress`] has a row for each client address
 //! and for each IPv6 /48, with a fixed number of rows, and gives a /48 [`GROUP_FACTOR`] times the allowance of a client.
-//! [`PerUser`] has one for each user. [`Held`] counts what they hold. Everything is pure: `now` is an argument, as the time since any fixed instant.
+//! [`PerUser`] has one for each user. [`Held`] counts what they hold, and [`Memory`] the bytes that
+//! are kept for them. Everything is pure: `now` is an argument, as the time since any fixed instant; only [`Memory`] has a lock.
 //!
 //! ```
 //! # use std::time::Duration;
@@ -15,12 +16,14 @@
 
 mod bucket;
 mod held;
+mod memory;
 mod per_address;
 mod prefix;
 mod table;
 
 pub use bucket::{Bucket, Rate, Spent};
 pub use held::Held;
+pub use memory::{Memory, MemoryLimits, Part};
 pub use per_address::{PerAddress, PerUser};
 pub use prefix::Prefix;
 pub use table::{Row, SHARED_ROWS, SHARED_ROWS_OF_NETWORK, Visit};

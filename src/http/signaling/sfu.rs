@@ -180,12 +180,12 @@ async fn read(app: &App, request: Request) -> Result<ForwardedRequest, Fault> {
     let sent = request.headers().iter().filter(|(name, _)| header::is_sent(name.as_str()));
     let headers = sent.map(|(name, value)| (name.clone(), value.clone())).collect();
     let limit = BodyLimit::long(BODY_MAX, &app.long_bodies);
-    let (body, permit) = read_up_to(&limit, request).await.map_err(|error| match error.status {
+    let (body, kept) = read_up_to(&limit, request).await.map_err(|error| match error.status {
         StatusCode::PAYLOAD_TOO_LARGE => Fault::TooLarge,
         StatusCode::SERVICE_UNAVAILABLE => Fault::Full,
         _ => Fault::Malformed,
     })?;
-    Ok(ForwardedRequest { query, headers, body, permit })
+    Ok(ForwardedRequest { query, headers, body, kept })
 }
 
 /// The query that goes upstream: as it came, without the user's token. `None` if nothing else is in it.

@@ -50,8 +50,8 @@ pub fn upgrade(
     };
     let (app, hub) = (Arc::clone(app), Arc::clone(hub));
     let max = hub.limits().frame_max + OVERLONG;
-    let backlog = app.signaling.incomplete.of(ClientKey::of(requester.address));
-    let inbox = Arc::new(Inbox::new(backlog, clock::deadline(Duration::ZERO)));
+    let part = app.signaling.incomplete.part(ClientKey::of(requester.address));
+    let inbox = Arc::new(Inbox::new(part, clock::deadline(Duration::ZERO)));
     let of_connection = Arc::clone(&inbox);
     let request = request.read_buffer_size(READ_BUFFER).write_buffer_size(0).max_frame_size(max);
     let mut response = request.max_message_size(max).on_upgrade(move |socket| async move {
@@ -182,7 +182,8 @@ impl Session<'_> {
             return Some(Err(TOO_LONG));
         }
         Some(match message {
-            text @ Message::Text(_) => match Text::new(text.into_data()) {
+            // A copy: the library's frame would keep its whole read buffer, as long as the frame waits for another client.
+            text @ Message::Text(_) => match Text::new(Bytes::copy_from_slice(&text.into_data())) {
                 Ok(text) => Ok(Event::Text { socket, frame: self.hub.parse(text) }),
                 Err(_) => Err(NOT_TEXT),
             },

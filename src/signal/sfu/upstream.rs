@@ -8,7 +8,8 @@ use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use reqwest::Client;
 use serde_json::Value;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
+use turn_limits::Part;
 use turn_signaling::sfu::answer::{SfuAnswer, answered};
 use turn_signaling::sfu::fault::Fault;
 use turn_signaling::sfu::path::{SfuCall, upstream};
@@ -41,8 +42,8 @@ pub struct ForwardedRequest {
     pub headers: HeaderMap,
     /// The body.
     pub body: Bytes,
-    /// For a long body, while it is in memory.
-    pub permit: Option<OwnedSemaphorePermit>,
+    /// Counts a long body while it is in memory.
+    pub kept: Option<Part>,
 }
 
 /// A response of the SFU.
@@ -101,7 +102,7 @@ impl Upstream {
     pub async fn close(&self, id: &SessionId, call: SfuCall, body: &Value) -> Result<SfuResponse, Fault> {
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
         let body = body.to_string().into();
-        self.call_own(id, call, ForwardedRequest { query: None, headers, body, permit: None }).await
+        self.call_own(id, call, ForwardedRequest { query: None, headers, body, kept: None }).await
     }
 
     async fn call_own(

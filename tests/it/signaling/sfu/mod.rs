@@ -14,6 +14,8 @@ use std::sync::Arc;
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
+use turn_broker::app::LONG_BYTES_PER_CLIENT_MAX;
+use turn_ledger::ClientKey;
 
 use crate::support::fake_sfu::{FakeSfu, SFU_APP, SFU_SECRET, SfuFault};
 use crate::support::manual_clock::ManualClock;
@@ -365,11 +367,19 @@ async fn a_body_may_have_1_mib() {
     assert_eq!(page.call(Method::PUT, "/renegotiate", &body(1_048_576)).await.status, 200);
     let answer = page.call(Method::PUT, "/renegotiate", &body(1_048_577)).await;
     assert_eq!(error(&answer), (413, "payload_too_large".into()));
-    let taken = broker.app.long_bodies.acquire_many(64).await.unwrap();
+    let mut taken = broker.app.long_bodies.part(ClientKey::of(page.address.parse().unwrap()));
+    assert!(taken.grow(LONG_BYTES_PER_CLIENT_MAX - 1_000_000));
     let answer = page.call(Method::PUT, "/renegotiate", &body(1_048_576)).await;
     assert_eq!(error(&answer), (503, "overloaded".into()));
+    let other = Page::join_from(&broker, "r", "203.0.113.2").await;
+    assert_eq!(
+        other.call(Method::PUT, "/renegotiate", &body(1_048_576)).await.status,
+        200,
+        "another address"
+    );
     drop(taken);
-    assert_eq!(sfu.requests("/renegotiate").len(), 1);
+    assert_eq!(page.call(Method::PUT, "/renegotiate", &body(1_048_576)).await.status, 200);
+    assert_eq!(sfu.requests("/renegotiate").len(), 3);
 }
 
 #[tokio::test]

@@ -20,16 +20,16 @@ impl Sessions {
         mut wanted: RequestedTracks,
     ) -> Result<RequestedTracks, Fault> {
         let session = self.rows.get(id).ok_or(Fault::Locked)?;
+        let more = wanted.pushed.len().saturating_add(wanted.channels).saturating_add(wanted.pulled.len());
+        if session.size().saturating_add(more) > PER_SESSION_MAX {
+            return Err(Fault::TooManyTracks);
+        }
         for Pull { session: from, name, kind } in &mut wanted.pulled {
             let sender = self.rows.get(from).filter(|_| session.room.is_some());
             let sender = sender.filter(|sender| sender.room == session.room).ok_or(Fault::OtherRoom)?;
             if let Some(name) = name {
                 *kind = sender.kind_of(name);
             }
-        }
-        let more = wanted.pushed.len().saturating_add(wanted.channels).saturating_add(wanted.pulled.len());
-        if session.size().saturating_add(more) > PER_SESSION_MAX {
-            return Err(Fault::TooManyTracks);
         }
         let size_of = |id: &SessionId| self.rows.get(id).map_or(0, Session::size);
         if !self.addresses.has_room(session.address(), more, size_of) {
