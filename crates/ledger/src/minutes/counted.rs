@@ -111,10 +111,11 @@ impl Minutes {
         }
     }
 
-    /// Takes a provider's count of a day. It is not older or lower than the one before.
-    pub(crate) fn measure(&mut self, reading: &Reading) {
+    /// Takes a provider's count of a day. It is not older or lower than the one before. `as_granted`: other bytes of the provider that
+    /// the count has under grants, because those seemed to fall: nobody promised them.
+    pub(crate) fn measure(&mut self, reading: &Reading, as_granted: ByteCount) {
         let before = self.days.get(reading.day);
-        let most = self.at_most_of(reading, &before);
+        let most = self.at_most_of(reading, as_granted, &before);
         let from = if before.as_of < reading.as_of { before.as_of } else { reading.day.start() };
         let grown = reading.total().minus(before.total());
         self.spread(grown.get().into(), from, reading.as_of);
@@ -129,10 +130,10 @@ impl Minutes {
     }
 
     /// The most that a count's bytes under grants can be.
-    fn at_most_of(&self, reading: &Reading, before: &DayCount) -> u128 {
+    fn at_most_of(&self, reading: &Reading, as_granted: ByteCount, before: &DayCount) -> u128 {
         let sampled = |bytes: ByteCount| at_most(bytes.get().into(), self.sampling.max(before.sampling));
         // The bytes of a key that is one of ours now were promised by nobody. They bring their own margin along.
-        let moved = sampled(before.other.minus(reading.other));
+        let moved = sampled(before.other.minus(reading.other)).saturating_add(sampled(as_granted));
         let known = u128::from(before.at_most.get()).saturating_add(moved);
         if reading.as_of == before.as_of {
             // Growth within the margin is what sampling had missed. Bytes beyond it arrived late. Those that are of another key now take

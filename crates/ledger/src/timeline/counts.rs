@@ -28,8 +28,8 @@ impl Timeline {
     ) -> ReadingOutcome {
         let before = self.minutes.days.get(reading.day);
         let outcome = match reading.after(&before, self.now, self.minutes.sampling()) {
-            Ok(reading) if !self.accepts(&reading, &before, limit) => return ReadingOutcome::Doubted,
-            Ok(reading) => self.count(&reading, &before, tests_rate),
+            Ok(taken) if !self.accepts(&taken, &before, limit) => return ReadingOutcome::Doubted,
+            Ok(taken) => self.count(&taken, reading.other.minus(taken.other), &before, tests_rate),
             Err(why) => why,
         };
         if outcome != ReadingOutcome::Fell && self.now.since(reading.as_of) <= GOOD_FOR {
@@ -46,9 +46,16 @@ impl Timeline {
             || self.doubt.accepts(reading, growth, promised, limit, self.terms.sampling)
     }
 
-    fn count(&mut self, reading: &Reading, before: &DayCount, tests_rate: bool) -> ReadingOutcome {
+    /// `as_granted`: other bytes of the provider that the reading has under grants.
+    fn count(
+        &mut self,
+        reading: &Reading,
+        as_granted: ByteCount,
+        before: &DayCount,
+        tests_rate: bool,
+    ) -> ReadingOutcome {
         let counted_until = self.minutes.counted().as_of;
-        self.minutes.measure(reading);
+        self.minutes.measure(reading, as_granted);
         if self.minutes.period().contains(reading.day.start()) {
             // A day that is counted for the first time after later ones shows nothing that has flowed since.
             let is_compared = before.as_of > reading.day.start() || reading.as_of > counted_until;

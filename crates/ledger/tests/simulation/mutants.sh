@@ -45,6 +45,7 @@ mutants=(
     'the margin for sampling is forgotten|minutes/counted.rs|let sampled = \|bytes: ByteCount\| at_most(bytes.get().into(), self.sampling.max(before.sampling));|let sampled = \|bytes: ByteCount\| at_most(bytes.get().into(), 0);'
     'the bytes of a key that joins use up the promise|minutes/counted.rs|u128::from(before.at_most.get()).saturating_add(moved)|u128::from(before.at_most.get()).saturating_add(moved.min(0))'
     'the margin of a removed source is forgotten|day.rs|if self.sampling >= sampling {|if sampling == 0 { return Self { sampling, ..self }; }\n        if self.sampling >= sampling {'
+    'what sampling missed of grants hides bytes of the SFU|minutes/counted.rs|.saturating_add(sampled(as_granted));|.saturating_add(sampled(as_granted.min(ByteCount::ZERO)));'
     'bytes of a replaced key stay committed|minutes/counted.rs|return known.saturating_add(sampled(late)).min(sampled(reading.granted));|return known.saturating_add(sampled(late));'
     'what the margin of a count covered is committed again|minutes/counted.rs|let late = counted.minus(ByteCount::saturating(known));|let late = reading.growth_since(before);'
     'a lower margin never takes effect|minutes/counted.rs|fold(self.sampling, u32::max)|fold(self.sampling, u32::max).max(5)'

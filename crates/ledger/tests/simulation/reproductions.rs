@@ -385,3 +385,31 @@ fn a_count_after_a_longer_tail_is_compared_with_what_is_promised_since_the_one_b
     ];
     check(&Scenario { settings, before_reset: 300_000, ops });
 }
+
+/// A later count missed more of what grants had relayed, and less than that had flowed through the SFU meanwhile: the sum was lower.
+#[test]
+fn what_sampling_missed_of_grants_hides_no_byte_of_the_sfu() {
+    let settings = Settings { sampling: 5, sources: &[IceSource::Cloudflare], sfu: true, ..STRICT };
+    let ops = vec![
+        Mint { life: 300, delay: 3_927 },
+        Mint { life: 86_400, delay: 1_897 },
+        Mint { life: 3_600, delay: 3_478 },
+        Wait { millis: 13_163_260, share: 256 },
+        Mint { life: 60, delay: 2_568 },
+        Wait { millis: 12_747_208, share: 256 },
+        Change(settings::Change::Mbps(8)),
+        Read { back: 609_361, missed: 47 },
+        Read { back: 374_758, missed: 13 },
+        OpenPage,
+        OpenPage,
+        Pull { nth: 1, more: 2, is_answered: true },
+        Pull { nth: 0, more: 2, is_answered: true },
+        Wait { millis: 9_251_032, share: 256 },
+        Pull { nth: 0, more: 5, is_answered: false },
+        Stream { nth: 1, active: 3 },
+        Wait { millis: 13_610_484, share: 256 },
+        Read { back: 149_299, missed: 35 },
+        Mint { life: 300, delay: 3_710 },
+    ];
+    check(&Scenario { settings: Settings { clients: 2, ..settings }, before_reset: 5 * MINUTE, ops });
+}

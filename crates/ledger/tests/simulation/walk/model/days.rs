@@ -51,9 +51,13 @@ impl Facts {
     pub(super) fn note_counts(&mut self, books: &Books) {
         let count = |count: &DayCount| DayCount { at_most: ByteCount::ZERO, sampling: 0, ..*count };
         for (day, found) in counts_of(books) {
+            let is_stored = |known: &DayCount| {
+                count(known) == count(&found)
+                    && (known.at_most == found.at_most || known.sampling != found.sampling)
+            };
             if count(&found) == DayCount::none(day) {
                 self.counts.remove(&day);
-            } else if self.counts.get(&day).is_none_or(|known| count(known) != count(&found)) {
+            } else if !self.counts.get(&day).is_some_and(is_stored) {
                 self.counts.insert(day, found);
             }
         }
@@ -132,8 +136,11 @@ impl Model {
         };
         let sampling = setting.max(before.sampling);
         let sampled = at_most(granted, sampling);
-        let known =
-            u128::from(before.at_most.get()) + at_most(before.other.get().saturating_sub(other), sampling);
+        // Bytes of another key or of the SFU that are under grants now, or that the provider has not, were promised by nobody.
+        let joined = [before.other.get(), reading.other.get()].map(|had| had.saturating_sub(other));
+        let known = joined
+            .iter()
+            .fold(u128::from(before.at_most.get()), |sum, bytes| sum + at_most(*bytes, sampling));
         let most = |promised: u128| {
             if as_of == before.as_of {
                 // What the margin covered is counted now. Only more than that arrived late.
