@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use jsonwebtoken::{Algorithm, DecodingKey};
 use reqwest::Client;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -20,6 +21,8 @@ const DOCUMENT_MAX: usize = 64 * 1_024;
 const FETCH_INTERVAL: Duration = Duration::from_secs(300);
 /// The shortest time between two calls.
 const FETCH_PAUSE: Duration = Duration::from_secs(10);
+/// The most tokens that wait for a call. Anybody can make up a key's id, and a request that waits has a place of those in progress.
+const WAITING_MAX: usize = 256;
 
 /// The keys, and how to fetch them.
 #[derive(Debug)]
@@ -31,6 +34,8 @@ pub(super) struct IssuerKeys {
     known: Mutex<Known>,
     /// Held during a call, so that there is one at a time.
     call: Arc<tokio::sync::Mutex<()>>,
+    /// One permit for each token that may wait.
+    waiting: Semaphore,
 }
 
 /// What the latest calls brought.
@@ -46,7 +51,7 @@ struct Known {
 pub(super) enum NoKey {
     /// The issuer has no such key.
     Unknown,
-    /// The issuer cannot be reached, so it may have one.
+    /// The issuer may have one: it cannot be reached, or too many wait for its answer.
     Unreachable,
 }
 
@@ -75,7 +80,8 @@ fn may_call(called_at: Option<Instant>, now: Instant) -> bool {
 
 impl IssuerKeys {
     pub(super) fn new(client: Client, url: Url, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
-        Self { client, url, clock, metrics, known: Mutex::default(), call: Arc::default() }
+        let (known, call) = Default::default();
+        Self { client, url, clock, metrics, known, call, waiting: Semaphore::new(WAITING_MAX) }
     }
 
     /// The key of that id for that algorithm.
@@ -88,6 +94,7 @@ impl IssuerKeys {
         if let Some(key) = find() {
             return Ok(key);
         }
+        let Ok(_place) = self.waiting.try_acquire() else { return Err(NoKey::Unreachable) };
         self.fetch().await;
         find().ok_or_else(|| if self.known().is_failing { NoKey::Unreachable } else { NoKey::Unknown })
     }
@@ -187,7 +194,12 @@ mod tests {
             _ = keys.find(Algorithm::EdDSA, Some("a")) => panic!("nobody has answered"),
             accepted = listener.accept() => accepted.unwrap(),
         };
-        // The caller is gone.
+        // The caller is gone, and its place is free.
+        assert_eq!(keys.waiting.available_permits(), WAITING_MAX);
+        let others = keys.waiting.acquire_many(WAITING_MAX.try_into().unwrap()).await.unwrap();
+        let crowded = keys.find(Algorithm::EdDSA, Some("a")).await;
+        assert_eq!(crowded.map(drop), Err(NoKey::Unreachable), "at once");
+        drop(others);
         let mut socket = BufReader::new(socket);
         let mut line = String::new();
         while line != "\r\n" {

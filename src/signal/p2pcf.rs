@@ -54,9 +54,12 @@ impl P2pcfShell {
 
     /// Answers a request.
     pub fn answer(&self, request: &Request<'_>) -> P2pcfResponse {
+        let wall = self.clock.now();
+        // Before the lock: a body has up to 256 KiB.
+        let parsed = request.parse(wall);
         self.with(|state| {
             let now = self.clock.instant().saturating_duration_since(self.started);
-            let response = state.p2pcf.answer(request, now, self.clock.now());
+            let response = state.p2pcf.answer(parsed, now, wall);
             response.events.into_iter().for_each(|event| self.calls.take(event));
             for why in response.dropped {
                 self.metrics.signaling_dropped(ProtocolName::P2pcf.as_str(), why.as_str());

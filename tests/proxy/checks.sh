@@ -103,6 +103,8 @@ check_signaling() {
     cookie=$(header set-cookie)
     is 'its cookie is for HTTPS only' 1 "$(printf '%s' "$cookie" | grep -c '; Secure')"
     is 'a room opens a WebSocket' roomState "$(socket 127.0.0.10 /parties/rooms/room-1 '' "${cookie%%;*}" | type_of)"
+    is 'a client cannot name its user' '400 INVALID_REQUEST' "$(ask 127.0.0.10 /set-username -H 'Origin: https://app.example' \
+        -H 'Cf-Access-Authenticated-User-Email: boss' -d other=x) $(code)"
     is 'Ayame is healthy' 200 "$(ask 127.0.0.11 /.ok)"
     is 'PeerJS gives an id' 200 "$(ask 127.0.0.11 /peerjs/peerjs/id -H 'Origin: https://app.example')"
     is 'P2PCF answers' '200 {"ps":[],"pk":[]}' "$(ask 127.0.0.11 /p2pcf -H 'Origin: https://app.example' -H 'Content-Type: application/json' \

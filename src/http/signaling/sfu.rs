@@ -96,7 +96,9 @@ async fn open(
     let (owner, by_token) = caller(app, &parts).await?;
     let room = by_token.or_else(|| named_room(&parts));
     let has_token = owner.user.is_some() || owner.grant.is_some();
-    if (!has_token && room.is_none()) || !is_known_enough(app, owner.user.as_ref()) {
+    // A grant is its user's, but does not say into which room the user's token lets it.
+    let signed_in = owner.user.as_ref().filter(|_| owner.grant.is_none());
+    if (!has_token && room.is_none()) || !is_known_enough(app, signed_in) {
         return Err(Fault::Unauthorized);
     }
     let label = query(&parts, "label").and_then(|text| Label::new(&text));

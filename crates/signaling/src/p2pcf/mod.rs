@@ -73,9 +73,37 @@ pub struct Request<'a> {
     pub body: &'a [u8],
 }
 
-impl Request<'_> {
-    fn sender(&self) -> Sender {
-        Sender { client: self.client, user: self.user.cloned() }
+/// A request whose body has been read, which needs no lock.
+pub struct ParsedRequest<'a> {
+    origin: Origin<'a>,
+    sender: Sender,
+    asked: Result<Asked, Refusal>,
+}
+
+/// What a request asks for.
+enum Asked {
+    /// Something whose answer depends on no room.
+    Fixed(P2pcfResponse),
+    Post(Post),
+    Delete(Delete),
+}
+
+impl<'a> Request<'a> {
+    /// Reads the body.
+    pub fn parse(&self, wall: Timestamp) -> ParsedRequest<'a> {
+        let sender = Sender { client: self.client, user: self.user.cloned() };
+        ParsedRequest { origin: self.origin, sender, asked: self.asked(wall) }
+    }
+
+    fn asked(&self, wall: Timestamp) -> Result<Asked, Refusal> {
+        match (self.method, self.worker_method) {
+            ("GET" | "HEAD", _) => Ok(Asked::Fixed(P2pcfResponse::Greeting)),
+            ("OPTIONS", _) => Ok(Asked::Fixed(options(self))),
+            _ if !is_json(self.content_type) => Err(Refusal::ContentType),
+            ("DELETE", _) | (_, Some("DELETE")) => Delete::parse(self.body, wall).map(Asked::Delete),
+            ("POST", _) => Post::parse(self.body, wall).map(Asked::Post),
+            _ => Err(Refusal::Method),
+        }
     }
 }
 
@@ -128,7 +156,7 @@ impl P2pcf {
     }
 
     /// Answers a request. `now` is the time since the process started; it never decreases.
-    pub fn answer(&mut self, request: &Request<'_>, now: Duration, wall: Timestamp) -> Response {
+    pub fn answer(&mut self, request: ParsedRequest<'_>, now: Duration, wall: Timestamp) -> Response {
         let mut events = self.expire(now);
         let answer = self.decide(request, now, wall, &mut events).unwrap_or_else(|refusal| {
             self.dropped.extend(dropped_by(&refusal));
@@ -144,7 +172,7 @@ impl P2pcf {
 
     fn decide(
         &mut self,
-        request: &Request<'_>,
+        request: ParsedRequest<'_>,
         now: Duration,
         wall: Timestamp,
         events: &mut Vec<CallEvent>,
@@ -152,23 +180,17 @@ impl P2pcf {
         if self.quota.spend(request.origin, wall)? == Forgot::AnOrigin {
             self.dropped.push(Dropped::Forgotten);
         }
-        match request.method {
-            "GET" | "HEAD" => return Ok(P2pcfResponse::Greeting),
-            "OPTIONS" => return Ok(options(request)),
-            _ if !is_json(request.content_type) => return Err(Refusal::ContentType),
-            _ => {}
-        }
-        match (request.method, request.worker_method) {
-            ("DELETE", _) | (_, Some("DELETE")) => self.delete(Delete::parse(request.body, wall)?, events),
-            ("POST", _) => self.post(Post::parse(request.body, wall)?, request, now, events),
-            _ => Err(Refusal::Method),
+        match request.asked? {
+            Asked::Fixed(response) => Ok(response),
+            Asked::Delete(delete) => self.delete(delete, events),
+            Asked::Post(post) => self.post(post, request.sender, now, events),
         }
     }
 
     fn post(
         &mut self,
         post: Post,
-        request: &Request<'_>,
+        sender: Sender,
         now: Duration,
         events: &mut Vec<CallEvent>,
     ) -> Result<P2pcfResponse, Refusal> {
@@ -180,13 +202,13 @@ impl P2pcf {
             Post::Poll { own } => {
                 if now < RELEARN_FOR {
                     // The page did not ask for this, so its poll must not fail when there is no room.
-                    let stored = self.rooms.relearn(own.clone(), request.sender(), now, events);
+                    let stored = self.rooms.relearn(own.clone(), sender, now, events);
                     self.dropped.extend(stored.err().as_ref().and_then(dropped_by));
                 }
                 Ok(self.listing(&own.room, Some(&own.context), Some(&own.session), None))
             }
             Post::Publish { own, packages } => {
-                self.rooms.publish(own.clone(), packages, request.sender(), now, events)?;
+                self.rooms.publish(own.clone(), packages, sender, now, events)?;
                 let key = self.keys.key(&own.room, &own.context);
                 Ok(self.listing(&own.room, Some(&own.context), Some(&own.session), Some(key)))
             }

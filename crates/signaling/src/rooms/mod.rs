@@ -37,10 +37,10 @@ const QUEUED_FRAMES_MAX: usize = 256;
 const QUEUED_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The most users of all rooms. A user outlives its socket, so the bound on sockets does not bound users.
 const USERS_MAX: usize = 8_192;
-/// The most ids of one room whose owners are remembered: four times as many as the largest room has users.
-const IDS_OF_ROOM_MAX: usize = 1_024;
-/// The same for all rooms.
+/// The most ids of users whose owners are remembered, in all rooms.
 const IDS_MAX: usize = 16_384;
+/// The most of them that users of one client address have taken: more than it may have users. An IPv6 /48 has four times as many.
+const IDS_PER_CLIENT_MAX: usize = IDS_MAX / 16;
 /// The most users of one client address. An IPv6 /48 has four times as many.
 const USERS_PER_CLIENT_MAX: usize = USERS_MAX / 16;
 /// How many messages one socket may send. A client logs its calls to the SFU here, several at once when it enters a large room.
@@ -74,9 +74,22 @@ struct Out {
     actions: Vec<Action>,
     /// How many users of all rooms each client has.
     users: Held<usize>,
+    /// How many ids of users in all rooms each client has taken.
+    ids: Held<usize>,
+    ids_of_all: usize,
 }
 
 impl Out {
+    fn take_id(&mut self, client: ClientKey) {
+        self.ids.add(client);
+        self.ids_of_all += 1;
+    }
+
+    fn free_id(&mut self, client: ClientKey) {
+        self.ids.remove(client);
+        self.ids_of_all = self.ids_of_all.saturating_sub(1);
+    }
+
     fn push(&mut self, action: Action) {
         self.actions.push(action);
     }
@@ -154,18 +167,14 @@ impl Rooms {
             self.out.push(Action::Close { socket, close: Closing::POLICY });
             return;
         };
-        let sum = |of: fn(&Room) -> usize| self.by_name.values().map(of).sum::<usize>();
-        let (users, ids) = (sum(Room::len), sum(Room::ids));
+        let users: usize = self.by_name.values().map(Room::len).sum();
         let has_place = users < USERS_MAX && !self.out.users.is_full(client, USERS_PER_CLIENT_MAX);
         let user = Arc::clone(&arrival.id);
+        self.make_room_for_id(&name, client);
         let room = self.by_name.entry(Arc::clone(&name)).or_insert_with(|| {
             self.timers.set(Timer::Sweep(Arc::clone(&name)), now + self.settings.sweep);
             Room::new(Arc::clone(&name), random)
         });
-        if room.ids() >= IDS_OF_ROOM_MAX || ids >= IDS_MAX {
-            room.forget_absent();
-            self.out.push(Action::Dropped(Dropped::Forgotten));
-        }
         match room.enter(arrival, has_place, self.settings, now, &mut self.out) {
             Entry::Entered => {
                 let (messages, relayed) = (Bucket::default(), Bucket::default());
@@ -180,6 +189,24 @@ impl Rooms {
             }
         }
         self.remove_or_publish(&name, now);
+    }
+
+    /// If a client has taken as many ids as it may, those of its users who have left are forgotten. If all ids are taken, those of users
+    /// who have left the room are.
+    fn make_room_for_id(&mut self, name: &Arc<str>, client: ClientKey) {
+        let is_full = |ids: &usize, factor: usize| *ids >= IDS_PER_CLIENT_MAX * factor;
+        if let Some(full) = self.out.ids.full(client, is_full) {
+            for room in self.by_name.values_mut() {
+                room.forget_absent(|client| client.with_wider().any(|key| key == full), &mut self.out);
+            }
+        } else if self.out.ids_of_all >= IDS_MAX
+            && let Some(room) = self.by_name.get_mut(name)
+        {
+            room.forget_absent(|_| true, &mut self.out);
+        } else {
+            return;
+        }
+        self.out.push(Action::Dropped(Dropped::Forgotten));
     }
 
     fn receive(&mut self, socket: SocketId, frame: ParsedFrame, now: Duration) {
@@ -242,6 +269,7 @@ impl Rooms {
             room.end(Closing::DRAIN, MediaAfter::MayContinue, &mut self.out);
         }
         self.by_name.clear();
+        (self.out.ids, self.out.ids_of_all) = Default::default();
         self.timers = Deadlines::default();
     }
 
@@ -260,7 +288,9 @@ impl Rooms {
     }
 
     fn remove(&mut self, name: &Arc<str>) {
-        self.by_name.remove(name);
+        if let Some(room) = self.by_name.remove(name) {
+            room.forget_ids(&mut self.out);
+        }
         self.timers.clear(&Timer::Sweep(Arc::clone(name)));
         self.timers.clear(&Timer::Publish(Arc::clone(name)));
     }

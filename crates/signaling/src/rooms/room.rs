@@ -61,10 +61,17 @@ struct Member {
 
 /// What proves that two sockets have the same visitor.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Owner {
+struct Visitor {
     name: turn_ledger::User,
     /// The number of the visitor who has chosen the name.
-    visitor: u128,
+    number: u128,
+}
+
+/// Who has taken an id.
+#[derive(Debug)]
+struct Owner {
+    visitor: Visitor,
+    client: ClientKey,
 }
 
 /// A socket that wants to enter a room.
@@ -72,7 +79,7 @@ pub(super) struct Arrival {
     pub(super) socket: SocketId,
     /// The user's id: its `_pk`.
     pub(super) id: Arc<str>,
-    owner: Owner,
+    visitor: Visitor,
     pub(super) client: ClientKey,
     member: MemberId,
 }
@@ -96,8 +103,8 @@ impl Arrival {
         let is_good = id.len() <= USER_ID_MAX && !id.chars().any(char::is_control);
         let id = is_good.then(|| id.into())?;
         let room = upgrade.room.filter(|room| (1..=ROOM_NAME_MAX).contains(&room.len()))?;
-        let owner = Owner { name: upgrade.user?, visitor: upgrade.visitor };
-        Some((room, Self { socket, id, owner, client, member: MemberId(made.into()) }))
+        let visitor = Visitor { name: upgrade.user?, number: upgrade.visitor };
+        Some((room, Self { socket, id, visitor, client, member: MemberId(made.into()) }))
     }
 }
 
@@ -121,14 +128,20 @@ impl Room {
         self.users.len()
     }
 
-    /// The number of ids whose owners are remembered.
-    pub(super) fn ids(&self) -> usize {
-        self.owners.len()
+    /// Forgets whose the ids of users are that have left, of these clients.
+    pub(super) fn forget_absent(&mut self, is_of: impl Fn(ClientKey) -> bool, out: &mut Out) {
+        self.owners.retain(|id, owner| {
+            let is_kept = self.users.contains_key(id) || !is_of(owner.client);
+            if !is_kept {
+                out.free_id(owner.client);
+            }
+            is_kept
+        });
     }
 
-    /// Forgets whose the ids of users are that have left.
-    pub(super) fn forget_absent(&mut self) {
-        self.owners.retain(|id, _| self.users.contains_key(id));
+    /// The room is over, and nobody owns its ids.
+    pub(super) fn forget_ids(self, out: &mut Out) {
+        self.owners.into_values().for_each(|owner| out.free_id(owner.client));
     }
 
     /// Lets a socket enter. A user that is already in the room keeps its profile. All others know its id and its name, so a socket of
@@ -142,7 +155,7 @@ impl Room {
         now: Duration,
         out: &mut Out,
     ) -> Entry {
-        let is_anothers = self.owners.get(&arrival.id).is_some_and(|owner| *owner != arrival.owner);
+        let is_anothers = self.owners.get(&arrival.id).is_some_and(|owner| owner.visitor != arrival.visitor);
         // Before the sweep, so that a user who comes back in time is not removed.
         if let Some(known) = self.users.get_mut(&arrival.id).filter(|_| !is_anothers) {
             known.heartbeat = now;
@@ -160,8 +173,8 @@ impl Room {
     }
 
     fn add(&mut self, arrival: Arrival, now: Duration, out: &mut Out) {
-        let Arrival { socket, id, owner, client, member } = arrival;
-        let name = owner.name.clone();
+        let Arrival { socket, id, visitor, client, member } = arrival;
+        let name = visitor.name.clone();
         out.users.add(client);
         out.push(Action::Call(CallEvent::Joined {
             call: self.call.clone(),
@@ -171,7 +184,10 @@ impl Room {
         }));
         let sockets = vec![socket];
         let profile = Profile::new();
-        self.owners.insert(Arc::clone(&id), owner);
+        self.owners.entry(Arc::clone(&id)).or_insert_with(|| {
+            out.take_id(client);
+            Owner { visitor, client }
+        });
         self.users.insert(id, Member { id: member, name, client, profile, heartbeat: now, sockets });
     }
 

@@ -311,7 +311,8 @@ async fn a_grant_opens_a_session_and_an_expired_one_does_not() {
 #[tokio::test]
 async fn where_users_are_required_only_a_user_opens_a_session_and_the_token_can_fix_the_room() {
     const NAMED: &str = "/partytracks/sessions/new?correlationId=blue";
-    let (sfu, broker) = start(&[USERS, ("AUTH_REQUIRED", "true")]).await;
+    let settings = [COTURN[0], COTURN[1], COTURN[2], USERS, ("AUTH_REQUIRED", "true")];
+    let (sfu, broker) = start(&settings).await;
     let token = |user: &str, room: Option<&str>| {
         let claims = json!({ "sub": user, "exp": 1_736_942_400 + 600, "room": room });
         sign(&claims)
@@ -340,6 +341,9 @@ async fn where_users_are_required_only_a_user_opens_a_session_and_the_token_can_
     a.push().await;
     assert_eq!(b.pull(&a).await.status, 200);
     assert_eq!(error(&c.pull(&a).await), (403, "other_room".into()), "the token's room counts");
+    let mint = broker.request(Method::GET, "/api/turn-credentials").bearer_auth(token("eve", Some("red")));
+    let grant = Answer::of(mint).await.json()["grant"].as_str().unwrap().to_owned();
+    assert!(open(Some(grant), NAMED).await.is_none(), "a grant does not know the token's room");
     let ice = broker.get("/partytracks/generate-ice-servers").await;
     assert!(ice.status == 200 && !ice.text.contains("username"), "{}", ice.text);
     let block = broker.request(Method::POST, "/api/users/bob/block").bearer_auth(OPERATOR);

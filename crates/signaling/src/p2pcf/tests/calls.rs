@@ -62,7 +62,7 @@ fn the_call_is_named_like_the_room() {
     let mut broker = Broker::new();
     let body = page("a").publish(&json!([])).to_string();
     let wall = Timestamp::from_millis(START_MS);
-    let events = broker.p2pcf.answer(&request("POST", &body), broker.now, wall).events;
+    let events = broker.p2pcf.answer(request("POST", &body).parse(wall), broker.now, wall).events;
     let [CallEvent::Joined { call, user: None, grant: None, .. }] = &events[..] else { panic!("{events:?}") };
     assert_eq!((call.protocol.as_str(), &*call.room), ("p2pcf", ROOM));
 }
@@ -73,7 +73,7 @@ fn a_member_has_the_user_of_its_token() {
         let (mut broker, ann) = (Broker::just_started(), User::new("ann"));
         let (body, wall) = (body.to_string(), Timestamp::from_millis(START_MS));
         let request = Request { user: ann.as_ref(), ..request("POST", &body) };
-        let events = broker.p2pcf.answer(&request, broker.now, wall).events;
+        let events = broker.p2pcf.answer(request.parse(wall), broker.now, wall).events;
         assert!(matches!(&events[..], [CallEvent::Joined { user, .. }] if *user == ann), "{events:?}");
     }
 }

@@ -130,7 +130,7 @@ impl Broker {
 
     fn answer(&mut self, request: &Request<'_>) -> P2pcfResponse {
         let wall = Timestamp::from_millis(START_MS);
-        let Response { answer, events, dropped } = self.p2pcf.answer(request, self.now, wall);
+        let Response { answer, events, dropped } = self.p2pcf.answer(request.parse(wall), self.now, wall);
         self.dropped.extend(dropped);
         self.calls.extend(events.iter().map(written));
         answer

@@ -239,27 +239,33 @@ fn the_id_of_another_user_cannot_be_taken() {
 }
 
 #[test]
-fn a_room_remembers_1024_ids_and_those_of_present_users() {
+fn a_client_takes_1024_ids_and_then_the_first_of_its_own_are_forgotten() {
     let mut bench = Bench::new(SETTINGS);
-    bench.open("a", "ann");
-    let visit = |bench: &mut Bench, pk: &str| {
-        let socket = bench.open(pk, "bob");
+    let visit = |bench: &mut Bench, pk: &str, name: &str| {
+        let socket = bench.open(pk, name);
         bench.send(socket, &json!({ "type": "userLeft" }));
         bench.close_of(socket).unwrap().0
     };
-    for pk in 1..1_024 {
-        assert_eq!(visit(&mut bench, &pk.to_string()), 1000);
-    }
     let is_taken = |bench: &mut Bench, pk: &str| {
-        let eve = bench.open(pk, "eve");
-        let is_taken = bench.close_of(eve).is_some();
-        bench.disconnect(eve);
+        bench.client = None;
+        let joe = bench.open(pk, "joe");
+        let is_taken = bench.close_of(joe).is_some();
+        bench.disconnect(joe);
         is_taken
     };
-    bench.dropped.clear();
-    assert_eq!(visit(&mut bench, "one more"), 1000);
+    bench.open("a", "ann");
+    assert_eq!(visit(&mut bench, "b", "bob"), 1000);
+    bench.client = Some(client_of(9_999));
+    bench.open("e", "eve");
+    for pk in 1..1_024 {
+        assert_eq!(visit(&mut bench, &pk.to_string(), "eve"), 1000);
+    }
+    assert_eq!(bench.dropped, []);
+    assert_eq!(visit(&mut bench, "one more", "eve"), 1000);
     assert_eq!(bench.dropped, [Dropped::Forgotten]);
-    assert!(is_taken(&mut bench, "a") && is_taken(&mut bench, "one more") && !is_taken(&mut bench, "1"));
+    for (pk, expected) in [("a", true), ("b", true), ("e", true), ("one more", true), ("1", false)] {
+        assert_eq!(is_taken(&mut bench, pk), expected, "{pk}");
+    }
 }
 
 #[test]
