@@ -4,10 +4,12 @@
 
 use turn_ledger::{GrantEnd, GrantId, Timestamp};
 
+use crate::sockets::ALLOCATIONS_MAX;
+
 /// Concurrent allocations of one grant: enough for a small mesh, which has twice as many during a renewal.
 pub const ALLOCATIONS_PER_GRANT_MAX: usize = 8;
-/// Concurrent allocations of one IPv4 address or IPv6 /64: a quarter of all, so that one address cannot hold every one.
-pub const ALLOCATIONS_PER_ADDRESS_MAX: usize = 64;
+/// Concurrent allocations of one IPv4 address or IPv6 /64: a sixteenth of all. An IPv6 /48 has four times as many.
+pub const ALLOCATIONS_PER_ADDRESS_MAX: usize = ALLOCATIONS_MAX / 16;
 
 /// A parsed user name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +68,7 @@ pub(crate) struct Held {
     pub(crate) is_its_own: bool,
     /// Allocations of its grant.
     pub(crate) of_grant: usize,
-    /// Allocations of its IP address.
+    /// Allocations of its IP address, or a fourth of those of the IPv6 /48 around it if that is more.
     pub(crate) of_address: usize,
 }
 

@@ -104,12 +104,16 @@ impl Clients {
 
     /// The allocations that exist, seen by one client with this user name.
     pub(crate) fn held(&self, address: SocketAddr, name: &str, grant: GrantId) -> Held {
-        let place = |address: &SocketAddr| ClientKey::of(address.ip());
         let clients = self.lock();
+        let of = |key: ClientKey| {
+            let around =
+                clients.keys().filter(|other| ClientKey::of(other.ip()).with_wider().any(|of| of == key));
+            around.count() / usize::try_from(key.factor()).unwrap_or(1)
+        };
         Held {
             is_its_own: clients.get(&address).is_some_and(|client| client.name == name),
             of_grant: clients.values().filter(|client| client.user.grant == grant).count(),
-            of_address: clients.keys().filter(|other| place(other) == place(&address)).count(),
+            of_address: ClientKey::of(address.ip()).with_wider().map(of).max().unwrap_or(0),
         }
     }
 
@@ -154,28 +158,47 @@ mod tests {
     use crate::datagram::signer;
     use turn_ledger::{BilledDirections, Timestamp};
 
+    /// A client with a grant and a name of this number, which has received 100 bytes.
+    async fn client(number: u8) -> Client {
+        let listen = Arc::new(tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap());
+        let limit = Arc::new(Limit::new(BilledDirections::Both));
+        let socket = ClientSocket::new(listen, limit, Arc::new(|_| {}));
+        assert!(socket.receive(100), "no allocation, so nothing limits it");
+        let user = Username { expires_at: Timestamp::default(), grant: GrantId::new([number; 16]) };
+        let name = number.to_string();
+        let signer = signer(&name, String::new(), "realm");
+        Client::new(name, user, Arc::new(socket), signer)
+    }
+
     /// They wait for the count of all clients. A count of one alone would say that everything before it is counted.
     #[tokio::test]
     async fn the_last_bytes_of_a_client_that_has_left_are_taken_once_with_those_of_the_others() {
-        let listen = Arc::new(tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap());
-        let client = |number: u8| {
-            let ceiling = Arc::new(Limit::new(BilledDirections::Both));
-            let socket = ClientSocket::new(Arc::clone(&listen), ceiling, Arc::new(|_| {}));
-            assert!(socket.receive(100), "no allocation, so nothing limits it");
-            let user = Username { expires_at: Timestamp::default(), grant: GrantId::new([number; 16]) };
-            let name = number.to_string();
-            let signer = signer(&name, String::new(), "realm");
-            Client::new(name, user, Arc::new(socket), signer)
-        };
         let address = |number: u8| SocketAddr::from(([192, 0, 2, number], 1));
         let clients = Clients::default();
         for number in [1, 2] {
-            clients.insert(address(number), client(number));
+            clients.insert(address(number), client(number).await);
         }
         let left = clients.remove(address(1)).unwrap();
         clients.keep_traffic(&left);
         let taken = [1, 2].map(|number| (GrantId::new([number; 16]), Traffic::new(100, 0)));
         assert_eq!(clients.take_traffic(), taken.into());
         assert_eq!(clients.take_traffic(), BTreeMap::new());
+    }
+
+    #[tokio::test]
+    async fn allocations_count_for_their_64_and_a_fourth_of_them_for_their_48() {
+        let clients = Clients::default();
+        for (number, net) in
+            (1..).zip(["a:1", "a:1", "a:2", "a:3", "a:4", "a:5", "a:6", "a:7", "a:8", "a:9", "a:a", "a:b"])
+        {
+            let address = format!("[2001:db8:{net}::1]:{number}");
+            clients.insert(address.parse().unwrap(), client(number).await);
+        }
+        let of_address =
+            |address: &str| clients.held(address.parse().unwrap(), "", GrantId::new([0; 16])).of_address;
+        let places = ["[2001:db8:a:2::9]:1", "[2001:db8:a:ff::9]:1", "[2001:db8:b:1::9]:1", "192.0.2.1:1"];
+        assert_eq!(places.map(of_address), [3, 3, 0, 0]);
+        clients.insert("[2001:db8:b:1::1]:1".parse().unwrap(), client(20).await);
+        assert_eq!(of_address("[2001:db8:b:1::9]:1"), 1);
     }
 }

@@ -22,7 +22,7 @@ use crate::{Event, Note};
 use turn_ledger::Traffic;
 
 /// Concurrent allocations.
-pub(crate) const ALLOCATIONS_MAX: usize = 256;
+pub(crate) const ALLOCATIONS_MAX: usize = 1_024;
 /// The pause after a socket error, so that the loop does not spin.
 pub(crate) const FAILURE_PAUSE: Duration = Duration::from_millis(50);
 
