@@ -3,11 +3,11 @@
 //! for `PeerJS` polls, too.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use turn_ledger::ClientKey;
-use turn_limits::{Bucket, PerAddress, Rate};
+use turn_limits::{ClientRate, Rate};
 
 use crate::clock::Clock;
 use crate::telemetry::metrics::Metrics;
@@ -20,7 +20,7 @@ const CLIENTS_MAX: usize = 8_192;
 /// Counts polls by client.
 #[derive(Debug)]
 pub struct PollRate {
-    buckets: Mutex<PerAddress<Bucket>>,
+    rate: ClientRate,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
 }
@@ -28,22 +28,18 @@ pub struct PollRate {
 impl PollRate {
     /// No poll yet.
     pub fn new(clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
-        Self { buckets: Mutex::new(PerAddress::new(CLIENTS_MAX)), clock, metrics }
+        Self { rate: ClientRate::new(POLLS, CLIENTS_MAX), clock, metrics }
     }
 
     /// Counts one poll. If the client has sent too many: the time until its whole allowance is back.
     pub fn count(&self, client: IpAddr) -> Option<Duration> {
-        let spent = self.buckets().take(ClientKey::of(client), POLLS, self.clock.since_boot()).err()?;
+        let spent = self.rate.take(ClientKey::of(client), 1, self.clock.since_boot()).err()?;
         self.metrics.rate_limited.inc();
         Some(spent.full)
     }
 
     /// Forgets clients whose allowance is back.
     pub fn sweep(&self) {
-        self.buckets().sweep(self.clock.since_boot());
-    }
-
-    fn buckets(&self) -> MutexGuard<'_, PerAddress<Bucket>> {
-        self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
+        self.rate.sweep(self.clock.since_boot());
     }
 }

@@ -2,11 +2,11 @@
 //! IPv6 /48 around it. It only affects wrong tokens: a request with the right token is always served.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use turn_ledger::ClientKey;
-use turn_limits::{Bucket, PerAddress, Rate};
+use turn_limits::{ClientRate, Rate};
 
 use crate::clock::Clock;
 use crate::telemetry::log::Throttle;
@@ -41,7 +41,7 @@ impl Role {
 /// Counts wrong tokens by client.
 #[derive(Debug)]
 pub struct WrongTokens {
-    buckets: Mutex<PerAddress<Bucket>>,
+    rate: ClientRate,
     log: Throttle,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
@@ -50,8 +50,8 @@ pub struct WrongTokens {
 impl WrongTokens {
     /// No wrong token yet.
     pub fn new(clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
-        let buckets = Mutex::new(PerAddress::new(CLIENTS_MAX));
-        Self { buckets, log: Throttle::new(LOG_WINDOW), clock, metrics }
+        let rate = ClientRate::new(Rate::new(WRONG_MAX, EACH), CLIENTS_MAX);
+        Self { rate, log: Throttle::new(LOG_WINDOW), clock, metrics }
     }
 
     /// Counts and logs one wrong token. If the client has sent too many: the time until it may send another one.
@@ -60,17 +60,12 @@ impl WrongTokens {
         if let Some(held_back) = self.log.pass(self.clock.instant()) {
             tracing::warn!(%client, role = role.name(), held_back, "a request had a wrong {} token", role.name());
         }
-        let rate = Rate::new(WRONG_MAX, EACH);
-        let spent = self.buckets().take(ClientKey::of(client), rate, self.clock.since_boot()).err();
-        spent.map(|spent| spent.next)
+        let spent = self.rate.take(ClientKey::of(client), 1, self.clock.since_boot()).err()?;
+        Some(spent.next)
     }
 
     /// Forgets clients whose allowance is back.
     pub fn sweep(&self) {
-        self.buckets().sweep(self.clock.since_boot());
-    }
-
-    fn buckets(&self) -> MutexGuard<'_, PerAddress<Bucket>> {
-        self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
+        self.rate.sweep(self.clock.since_boot());
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use turn_ledger::{ClientKey, KeyName, User};
-use turn_limits::Memory;
+use turn_limits::{ClientRate, Memory, Rate};
 use turn_signaling::call::ProtocolName;
 use turn_signaling::dropped::Dropped;
 use turn_signaling::frame::ParsedFrame;
@@ -27,6 +27,12 @@ use crate::telemetry::metrics::Metrics;
 /// The close frame for a blocked user. Its reason is the code of the error that a request gets.
 const BLOCKED: Closing = Closing { code: 1008, reason: "USER_BLOCKED" };
 
+/// Bytes that the sockets of one client address may send in one protocol: a whole office that enters a call at once, then ten times what
+/// it needs. An IPv6 /48 may send four times as much. So one address cannot fill the queues of others as fast as its line allows.
+const SENT_BYTES: Rate = Rate::per_second(8 << 20, 512 << 10);
+/// Clients with such a rate of their own, half for each address family.
+const CLIENTS_MAX: usize = 8_192;
+
 /// A protocol with its sockets.
 #[derive(Debug)]
 pub struct Hub {
@@ -36,6 +42,7 @@ pub struct Hub {
     state: Mutex<HubState>,
     /// The next deadline may have changed.
     rescheduled: Notify,
+    sent: ClientRate,
     shared: Shared,
 }
 
@@ -104,7 +111,8 @@ impl Hub {
     pub fn new(name: ProtocolName, protocol: Box<dyn Protocol>, shared: Shared) -> Self {
         let (limits, parser) = (protocol.limits(), protocol.parser());
         let state = HubState { protocol, sockets: HashMap::new(), next_socket: 0, is_draining: false };
-        Self { name, limits, parser, state: Mutex::new(state), rescheduled: Notify::new(), shared }
+        let sent = ClientRate::new(SENT_BYTES, CLIENTS_MAX);
+        Self { name, limits, parser, state: Mutex::new(state), rescheduled: Notify::new(), sent, shared }
     }
 
     /// The protocol's name.
@@ -115,6 +123,21 @@ impl Hub {
     /// The limits of each socket.
     pub fn limits(&self) -> Limits {
         self.limits
+    }
+
+    /// Whether a client may send so many more bytes. If not, its socket must end.
+    pub fn may_send(&self, client: ClientKey, bytes: usize) -> bool {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let is_within = self.sent.take(client, bytes, self.now()).is_ok();
+        if !is_within {
+            self.dropped(Dropped::Flood);
+        }
+        is_within
+    }
+
+    /// Forgets clients that have sent nothing for a while.
+    pub fn sweep(&self) {
+        self.sent.sweep(self.now());
     }
 
     /// Parses a frame. It takes no lock, so that a long frame delays no other socket.
@@ -349,6 +372,15 @@ mod tests {
         }
         let _ = hub.take(text(ann, "1"));
         assert_eq!(of_ann.next().await, Frame::Text("1".into()), "another user");
+    }
+
+    #[test]
+    fn each_client_sends_8_mib_at_once() {
+        let hub = hub();
+        let may_send = |client: [u8; 4], bytes| hub.may_send(ClientKey::of(client.into()), bytes);
+        assert!(may_send([192, 0, 2, 1], 8 << 20));
+        assert!(!may_send([192, 0, 2, 1], 8 << 20), "it takes 16 s until that is back");
+        assert!(may_send([192, 0, 2, 2], 8 << 20), "another client");
     }
 
     #[tokio::test]

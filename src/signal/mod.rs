@@ -93,5 +93,6 @@ impl Signaling {
         if let Some(p2pcf) = &self.p2pcf {
             p2pcf.expire();
         }
+        self.hubs.iter().for_each(|hub| hub.sweep());
     }
 }

@@ -120,8 +120,6 @@ pub enum Event {
     Binary {
         /// From this socket.
         socket: SocketId,
-        /// Length in bytes.
-        bytes: usize,
     },
     /// A control pong has arrived.
     Pong {

@@ -110,9 +110,10 @@ async fn serve(
     inbox: &Inbox,
     (requester, known): (Requester, Upgrade),
 ) {
+    let client = ClientKey::of(requester.address);
     let (id, outbox, first) = hub.open(requester, known);
     effects::begin(app, hub, first);
-    let session = Session { app, hub, id, outbox: &outbox, inbox };
+    let session = Session { app, hub, id, client, outbox: &outbox, inbox };
     let ended = session.run(&mut socket).await;
     take(app, hub, Event::Closed { socket: id });
     if let Some(close) = ended {
@@ -124,6 +125,7 @@ struct Session<'a> {
     app: &'a Arc<App>,
     hub: &'a Arc<Hub>,
     id: SocketId,
+    client: ClientKey,
     outbox: &'a Outbox,
     inbox: &'a Inbox,
 }
@@ -181,13 +183,16 @@ impl Session<'_> {
             self.hub.dropped(Dropped::TooLong);
             return Some(Err(TOO_LONG));
         }
+        if !self.hub.may_send(self.client, content(&message)) {
+            return Some(Err(Closing::POLICY));
+        }
         Some(match message {
             // A copy: the library's frame would keep its whole read buffer, as long as the frame waits for another client.
             text @ Message::Text(_) => match Text::new(Bytes::copy_from_slice(&text.into_data())) {
                 Ok(text) => Ok(Event::Text { socket, frame: self.hub.parse(text) }),
                 Err(_) => Err(NOT_TEXT),
             },
-            Message::Binary(bytes) => Ok(Event::Binary { socket, bytes: bytes.len() }),
+            Message::Binary(_) => Ok(Event::Binary { socket }),
             // The library answers pings by itself.
             Message::Ping(_) | Message::Pong(_) => Ok(Event::Pong { socket }),
             Message::Close(_) => return None,

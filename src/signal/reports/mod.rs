@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use turn_ledger::{ClientKey, Timestamp};
-use turn_limits::{Bucket, PerAddress, Rate};
+use turn_limits::{ClientRate, Rate};
 
 use crate::clock::Clock;
 use crate::config::PublicUrl;
@@ -36,7 +36,7 @@ pub struct Reports {
     pub store: Option<Arc<Mutex<Store>>>,
     /// Where cards of them go. `None` without `FEEDBACK_URL`.
     pub feedback: Option<Feedback>,
-    buckets: Mutex<PerAddress<Bucket>>,
+    rate: ClientRate,
     public_url: Option<PublicUrl>,
     log: Throttle,
     clock: Arc<dyn Clock>,
@@ -51,8 +51,8 @@ impl Reports {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let store = store.map(|store| Arc::new(Mutex::new(store)));
-        let buckets = Mutex::new(PerAddress::new(CLIENTS_MAX));
-        Self { store, feedback, buckets, public_url, log: Throttle::new(LOG_WINDOW), clock }
+        let rate = ClientRate::new(Rate::new(BURST, EACH), CLIENTS_MAX);
+        Self { store, feedback, rate, public_url, log: Throttle::new(LOG_WINDOW), clock }
     }
 
     /// The time.
@@ -62,9 +62,7 @@ impl Reports {
 
     /// Takes one report of a client. `Err`: the wait until the next one is accepted.
     pub fn take(&self, client: ClientKey) -> Result<(), Duration> {
-        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = buckets.take(client, Rate::new(BURST, EACH), self.clock.since_boot());
-        taken.map_err(|spent| spent.next)
+        self.rate.take(client, 1, self.clock.since_boot()).map_err(|spent| spent.next)
     }
 
     /// The address of a kept report, if people know an address of this broker.

@@ -8,12 +8,17 @@ use crate::support::socket_client::{Got, SocketClient};
 const PATH: &str = "/yjs";
 
 async fn start(settings: &[(&str, &str)]) -> TestBroker {
-    TestBroker::start(&[&[("SIGNALING", "yjs")], settings].concat()).await
+    let own = [("SIGNALING", "yjs"), ("TRUSTED_PROXIES", "127.0.0.1")];
+    TestBroker::start(&[&own, settings].concat()).await
 }
 
-/// A socket, and the certainty that the broker has read what it was told.
 async fn open(broker: &TestBroker, topics: &str) -> SocketClient {
-    let mut socket = SocketClient::open(broker.address, PATH, &[]).await.unwrap();
+    open_from(broker, "192.0.2.1", topics).await
+}
+
+/// A socket of this client, and the certainty that the broker has read what it was told.
+async fn open_from(broker: &TestBroker, client: &str, topics: &str) -> SocketClient {
+    let mut socket = SocketClient::open(broker.address, PATH, &[("x-forwarded-for", client)]).await.unwrap();
     socket.send(&format!(r#"{{"type":"subscribe","topics":{topics}}}"#)).await;
     synchronize(&mut socket).await;
     socket
@@ -56,9 +61,9 @@ async fn a_client_that_reads_nothing_is_closed_and_others_go_on() {
     let broker = start(&[]).await;
     let (mut a, mut slow) = (open(&broker, r#"["r"]"#).await, open(&broker, r#"["r"]"#).await);
     let data = format!(r#""{}""#, "x".repeat(60 * 1024));
-    // More than what the system buffers for a socket, and what waits in the broker. It is more than one socket may send.
-    for _ in 0..20 {
-        let mut sender = open(&broker, "[]").await;
+    // More than what the system buffers for a socket, and what waits in the broker. It is more than one client may send.
+    for n in 0..20 {
+        let mut sender = open_from(&broker, &format!("198.51.100.{n}"), "[]").await;
         for _ in 0..20 {
             sender.send(&publish("r", &data)).await;
             next_text(&mut a).await;
@@ -69,15 +74,16 @@ async fn a_client_that_reads_nothing_is_closed_and_others_go_on() {
 }
 
 #[tokio::test]
-async fn a_client_that_sends_too_many_bytes_is_closed_and_others_go_on() {
+async fn a_client_that_sends_too_many_bytes_over_several_sockets_is_closed_and_others_go_on() {
     let broker = start(&[]).await;
-    let (mut flood, mut other) = (open(&broker, "[]").await, open(&broker, "[]").await);
+    let mut other = open_from(&broker, "192.0.2.2", "[]").await;
+    let mut flood = [open(&broker, "[]").await, open(&broker, "[]").await];
     let long = format!(r#"{{"type":"unsubscribe","topics":["{}"]}}"#, "x".repeat(60 * 1024));
     let mut got = Got::Ping;
-    for _ in 0..100 {
-        flood.send(&long).await;
-        flood.send(r#"{"type":"ping"}"#).await;
-        got = flood.next().await;
+    for n in 0..300 {
+        flood[n % 2].send(&long).await;
+        flood[n % 2].send(r#"{"type":"ping"}"#).await;
+        got = flood[n % 2].next().await;
         if matches!(got, Got::Close(..)) {
             break;
         }
@@ -88,8 +94,8 @@ async fn a_client_that_sends_too_many_bytes_is_closed_and_others_go_on() {
 
 #[tokio::test]
 async fn one_address_does_not_fill_the_table_of_topics() {
-    let broker = start(&[("TRUSTED_PROXIES", "127.0.0.1")]).await;
-    let open_from = async |address: &str, first: usize| {
+    let broker = start(&[]).await;
+    let subscribe_from = async |address: &str, first: usize| {
         let headers = [("x-forwarded-for", address)];
         let mut socket = SocketClient::open(broker.address, PATH, &headers).await.unwrap();
         let names: Vec<_> = (first..first + 125).map(|n| format!("t{n}")).collect();
@@ -99,13 +105,13 @@ async fn one_address_does_not_fill_the_table_of_topics() {
     };
     let mut sockets = vec![];
     for n in 0..5 {
-        let mut socket = open_from("192.0.2.1", 125 * n).await;
+        let mut socket = subscribe_from("192.0.2.1", 125 * n).await;
         synchronize(&mut socket).await;
         sockets.push(socket);
     }
-    let mut refused = open_from("192.0.2.1", 625).await;
+    let mut refused = subscribe_from("192.0.2.1", 625).await;
     assert_eq!(refused.closed().await.0, 1008);
-    synchronize(&mut open_from("192.0.2.2", 625).await).await;
+    synchronize(&mut subscribe_from("192.0.2.2", 625).await).await;
 }
 
 #[tokio::test]

@@ -191,7 +191,7 @@ impl Protocol for Ayame {
         match event {
             Event::Opened { socket, client, upgrade } => self.opened(socket, client, upgrade, now),
             Event::Text { socket, frame } => self.arrived(socket, frame, now),
-            Event::Binary { socket, .. } => self.close(socket, closing::BINARY),
+            Event::Binary { socket } => self.close(socket, closing::BINARY),
             // The network answers control pings, even for a page that hangs. So only the message `pong` counts.
             Event::Pong { .. } => {}
             Event::Replied { socket, reply } => self.replied(socket, reply, now),

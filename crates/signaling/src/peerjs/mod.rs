@@ -249,7 +249,7 @@ impl Protocol for Peerjs {
             Event::Opened { socket, client, upgrade } => self.opened(socket, client, &upgrade, now),
             Event::Text { socket, frame } => self.arrived(socket, frame, now),
             // No client sends one. It is ignored, as is JSON that is not a message.
-            Event::Binary { socket, .. } => {
+            Event::Binary { socket } => {
                 self.may_send(socket, now);
             }
             Event::Pong { socket } => {

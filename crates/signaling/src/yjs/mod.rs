@@ -44,12 +44,6 @@ pub const FRAMES_AT_ONCE_MAX: u32 = 500;
 /// How many messages one socket may publish in a second, in the long run.
 pub const FRAMES_PER_SECOND_MAX: u32 = 50;
 const FRAME_RATE: Rate = Rate::per_second(FRAMES_AT_ONCE_MAX, FRAMES_PER_SECOND_MAX);
-/// How many bytes of frames one socket may send at once. A page that enters a topic with 34 others sends each of them a description and
-/// candidates, of 20,000 bytes together if they are encrypted.
-pub const BYTES_AT_ONCE_MAX: u32 = 2 * 1024 * 1024;
-/// How many bytes of frames one socket may send in a second, in the long run.
-pub const BYTES_PER_SECOND_MAX: u32 = 128 * 1024;
-const BYTE_RATE: Rate = Rate::per_second(BYTES_AT_ONCE_MAX, BYTES_PER_SECOND_MAX);
 /// How many frames the broker sends at once for what one socket publishes: each message to each subscriber. A page that enters a topic
 /// with 34 others publishes some hundred messages, which all of them get.
 pub const SENT_AT_ONCE_MAX: u32 = 32 * 1024;
@@ -71,15 +65,14 @@ struct Socket {
     subscriptions: Subscriptions,
     publishes: Bucket,
     other_frames: Bucket,
-    bytes: Bucket,
     /// Frames to the subscribers of what it publishes.
     sent: Bucket,
 }
 
 impl Socket {
     fn new(client: ClientKey) -> Self {
-        let (publishes, other_frames, bytes, sent) = Default::default();
-        Self { client, subscriptions: Subscriptions::default(), publishes, other_frames, bytes, sent }
+        let (publishes, other_frames, sent) = Default::default();
+        Self { client, subscriptions: Subscriptions::default(), publishes, other_frames, sent }
     }
 }
 
@@ -116,15 +109,15 @@ impl Yjs {
         }
     }
 
-    /// `incoming` is `None` for a binary frame, and for a text that is not a message. They are ignored, but count against the rates.
-    fn arrived(&mut self, socket: SocketId, incoming: Option<Incoming>, bytes: usize, now: Duration) {
+    /// `incoming` is `None` for a binary frame, and for a text that is not a message. They are ignored, but count against the rate.
+    fn arrived(&mut self, socket: SocketId, incoming: Option<Incoming>, now: Duration) {
         let Some(own) = self.sockets.get_mut(&socket) else { return };
         self.liveness.heard(socket, now);
         let frames = match &incoming {
             Some(Incoming::Publish(_)) => &mut own.publishes,
             _ => &mut own.other_frames,
         };
-        if !frames.take(FRAME_RATE, now) || !take(&mut own.bytes, bytes, BYTE_RATE, now) {
+        if !frames.take(FRAME_RATE, now) {
             return self.flooded(socket);
         }
         match incoming {
@@ -230,11 +223,11 @@ impl Protocol for Yjs {
     fn step(&mut self, event: Event, now: Duration) -> Vec<Action> {
         match event {
             Event::Opened { socket, client, .. } => self.opened(socket, client, now),
-            Event::Text { socket, frame: ParsedFrame { text, message } } => {
+            Event::Text { socket, frame: ParsedFrame { message, .. } } => {
                 let incoming = if let Message::Yjs(incoming) = message { incoming } else { None };
-                self.arrived(socket, incoming, text.len(), now);
+                self.arrived(socket, incoming, now);
             }
-            Event::Binary { socket, bytes } => self.arrived(socket, None, bytes, now),
+            Event::Binary { socket } => self.arrived(socket, None, now),
             Event::Pong { socket } => self.heard(socket, now),
             Event::Closed { socket } => {
                 self.forget(socket);

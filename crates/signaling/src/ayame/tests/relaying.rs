@@ -91,7 +91,7 @@ fn a_binary_frame_closes_the_socket() {
             world.mint(1);
             world.received(1);
         }
-        world.step(Event::Binary { socket: SocketId(1), bytes: 1 });
+        world.step(Event::Binary { socket: SocketId(1) });
         assert_eq!(world.received(1), ["close 1000 binary not allowed"]);
     }
 }

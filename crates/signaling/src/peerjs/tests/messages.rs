@@ -109,7 +109,7 @@ fn what_no_client_sends_is_ignored() {
         r#"{"type":"HEARTBEAT"}"#,
     ] {
         world.send(1, odd);
-        world.step(Event::Binary { socket: SocketId(1), bytes: 1 });
+        world.step(Event::Binary { socket: SocketId(1) });
         assert_eq!([world.take(1), world.take(2)], [NOTHING, NOTHING], "{odd}");
     }
     world.send(1, &offer("p2", 1));
@@ -131,7 +131,7 @@ fn a_socket_may_send_500_frames_at_once_and_then_100_a_second() {
     let mut world = World::with(1);
     let heartbeat = r#"{"type":"HEARTBEAT"}"#;
     (0..499).for_each(|_| world.send(1, heartbeat));
-    world.step(Event::Binary { socket: SocketId(1), bytes: 1 });
+    world.step(Event::Binary { socket: SocketId(1) });
     assert_eq!(world.take(1), NOTHING);
     world.advance_secs(1);
     (0..100).for_each(|_| world.send(1, heartbeat));

@@ -21,7 +21,7 @@ fn any_frame_and_any_pong_keep_a_socket_open() {
         world.advance_secs(60);
         world.send(1, r#"{"type":"HEARTBEAT"}"#);
         world.send(2, "no message at all");
-        world.step(Event::Binary { socket: socket(3), bytes: 1 });
+        world.step(Event::Binary { socket: socket(3) });
         world.step(Event::Pong { socket: socket(4) });
     }
     for peer in 1..=4 {

@@ -190,7 +190,7 @@ fn broken_json_and_unknown_types_are_answered_to_their_sender() {
 #[test]
 fn binary_frames_pongs_and_replies_are_ignored() {
     let (mut bench, ann, _) = Bench::pair();
-    bench.step(Event::Binary { socket: ann, bytes: 1 });
+    bench.step(Event::Binary { socket: ann });
     bench.step(Event::Pong { socket: ann });
     assert_eq!((bench.take(ann), bench.close_of(ann)), (vec![], None));
 }

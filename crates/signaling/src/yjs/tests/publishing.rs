@@ -134,7 +134,7 @@ fn what_no_client_sends_is_ignored() {
         r#"{"type":"publish","topic":"","data":1}"#,
     ] {
         world.send(1, odd);
-        world.step(Event::Binary { socket: SocketId(1), bytes: 1 });
+        world.step(Event::Binary { socket: SocketId(1) });
         assert_eq!([world.take(1), world.take(2)], [NOTHING, NOTHING], "{odd}");
     }
     world.send(1, &publish("r", "1"));

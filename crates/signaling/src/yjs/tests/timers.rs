@@ -24,7 +24,7 @@ fn any_frame_and_any_pong_keep_a_socket_open() {
     for _ in 0..5 {
         world.advance(secs(50));
         world.send(1, "no message at all");
-        world.step(Event::Binary { socket: SocketId(2), bytes: 1 });
+        world.step(Event::Binary { socket: SocketId(2) });
         world.step(Event::Pong { socket: SocketId(3) });
     }
     assert_eq!(world.reached(1..=3), [0; 0]);
