@@ -24,7 +24,8 @@ const WITHOUT_PORT: [&str; 3] = ["http://localhost", "http://127.0.0.1", "http:/
 /// Access settings.
 #[derive(Clone, Debug)]
 pub struct AccessConfig {
-    /// Origins of the pages that may call. `CLIENT_URL`, comma-separated, also as `https://*.example.com`, or `*`; `http://localhost:5173` when unset.
+    /// Origins of the pages that may call. `CLIENT_URL`, comma-separated, also as `https://*.example.com`, or `*`;
+    /// `http://localhost:5173` when unset.
     pub origins: AllowedOrigins,
     /// Hosts that a request may name. `ALLOWED_HOSTS`, names and addresses, comma-separated; any when unset.
     pub hosts: AllowedHosts,

@@ -1,5 +1,6 @@
-//! The TURN keys at Cloudflare, which country is served by which key, and the rotation of the key. Names and ids are unique. If there are keys, at least
-//! one has a weight above 0. No message contains an entry of `CLOUDFLARE_TURN_KEYS`, because an entry contains a token.
+//! The TURN keys at Cloudflare, which country is served by which key, and the rotation of the key. Names and ids are unique. If
+//! there are keys, at least one has a weight above 0. No message contains an entry of `CLOUDFLARE_TURN_KEYS`, because an entry
+//! contains a token.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -1,5 +1,6 @@
 //! The log line of a request. A mint that ends in a response with ICE servers is one `mint` line. Every other request is one
-//! `request` line, which names user and label of a refused mint as far as they are known. What monitoring and pages poll is at `debug`, and so are refusals between two summaries.
+//! `request` line, which names user and label of a refused mint as far as they are known. What monitoring and pages poll is at
+//! `debug`, and so are refusals between two summaries.
 
 use std::sync::Arc;
 use std::time::Duration;

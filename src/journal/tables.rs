@@ -1,5 +1,5 @@
-//! The tables of a ledger file, and the conversion between rows and values. Structured rows are JSON. A row that cannot be read is an error unless the reader asks to
-//! continue. The error never contains the row's content, which may be secret.
+//! The tables of a ledger file, and the conversion between rows and values. Structured rows are JSON. A row that cannot be read is
+//! an error unless the reader asks to continue. The error never contains the row's content, which may be secret.
 
 // Paths from this file, because the simulation of the ledger includes it too.
 #[path = "tables/error.rs"]
@@ -24,7 +24,8 @@ use sources::{read_sources, write_source};
 pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 /// (source, minute since 1970) → (change of the number of live grants, change of the bytes that they may relay in a minute).
 pub(super) const MARKS: TableDefinition<'_, (&str, i64), (i64, i64)> = TableDefinition::new("marks");
-/// (connection milliseconds, of the SFU kbit/s × ms, reported bytes) with a grant, the same two without a grant, and what a count had of the minute.
+/// (connection milliseconds, of the SFU kbit/s × ms, reported bytes) with a grant, the same two without a grant, and what a count
+/// had of the minute.
 pub(super) type FlowRow = ((u64, u64), (u64, u64), u64);
 /// (source, minute) → what was relayed in it.
 pub(super) const FLOWS: TableDefinition<'_, (&str, i64), FlowRow> = TableDefinition::new("flows");

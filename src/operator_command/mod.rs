@@ -1,5 +1,6 @@
-//! Commands for a running broker, such as `status`, `limit` and `block`. Each is one call of its HTTP API;
-//! `status` is a second one if there is a token. What a call says, and what its response means, are pure functions (`call`, `text`); this file sends and writes.
+//! Commands for a running broker, such as `status`, `limit` and `block`. Each is one call of its HTTP API; `status` is a second one
+//! if there is a token. What a call says, and what its response means, are pure functions (`call`, `text`); this file sends and
+//! writes.
 
 use std::fs::File;
 use std::io::{self, Write};

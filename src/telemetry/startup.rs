@@ -7,8 +7,8 @@ use crate::json::plain_number;
 use crate::telemetry::words;
 use turn_ledger::{BudgetMode, IceSource, Snapshot};
 
-/// Writes the lines. Operators rely on the order of the lines and on the texts of the first three. `books` is the ledger as it was opened, with
-/// the overrides that are still in effect.
+/// Writes the lines. Operators rely on the order of the lines and on the texts of the first three. `books` is the ledger as it was
+/// opened, with the overrides that are still in effect.
 pub fn report(config: &Config, address: SocketAddr, books: &Snapshot) {
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "turn-broker listening on port {}", address.port());
     report_sources(config);

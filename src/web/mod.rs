@@ -1,5 +1,5 @@
-//! Files for browsers: the module `turn-client.js` with its types and as a [`package`], and the [`pages`]. They contain no data: every client
-//! gets the same bytes, may keep them, and revalidates them by their `ETag`. Any origin may import the module.
+//! Files for browsers: the module `turn-client.js` with its types and as a [`package`], and the [`pages`]. They contain no data:
+//! every client gets the same bytes, may keep them, and revalidates them by their `ETag`. Any origin may import the module.
 
 pub mod navigation;
 mod package;

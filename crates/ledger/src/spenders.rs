@@ -3,9 +3,10 @@
 //! always add up to the shares of all grants, and a sum stays exact after its grant has left the table of grants.
 //!
 //! The rest is what names no key of that kind, and keys without a row. A table is bounded: when it is full, the idle rows with the
-//! fewest bytes, and of those the ones that were seen first, go into the rest. A row is idle without live grants. With a limit for each
-//! user, the row of a user with bytes or promises stays, and a new user is refused. Otherwise a user whose row was removed could use
-//! the whole limit again. What is promised for a credential that is being made keeps its user's row, so two users never get the same free one.
+//! fewest bytes, and of those the ones that were seen first, go into the rest. A row is idle without live grants. With a limit for
+//! each user, the row of a user with bytes or promises stays, and a new user is refused. Otherwise a user whose row was removed
+//! could use the whole limit again. What is promised for a credential that is being made keeps its user's row, so two users never
+//! get the same free one.
 //!
 //! What will not change any more is kept and stored by UTC day: the shares of grants that have left the table, and those of periods
 //! that are over. So another billing day only changes which days a sum has. A start computes the rest from the grants' rows.

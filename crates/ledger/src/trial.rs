@@ -63,7 +63,8 @@ pub(crate) struct Trial {
     /// The most that was counted under one key in this period. Sampling may have missed a share of it. It never falls: when the
     /// key is replaced, its count starts again, and what sampling missed before may still arrive.
     counted: ByteCount,
-    /// The points of the last hour, at least a minute apart, and one before it. With each, the highest rate that contradicts the assumption up to the next one; zero if it is unknown.
+    /// The points of the last hour, at least a minute apart, and one before it. With each, the highest rate that contradicts the
+    /// assumption up to the next one; zero if it is unknown.
     minutes: VecDeque<(Point, Option<BitRate>)>,
     hours: Vec<Point>,
     verdict: Assumption,

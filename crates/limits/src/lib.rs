@@ -1,7 +1,7 @@
 //! What one address may do. A [`Bucket`] is an allowance that refills with time. [`PerAddress`] has a row for each client address
-//! and for each IPv6 /48, with a fixed number of rows, and gives a /48 [`GROUP_FACTOR`] times the allowance of a client.
-//! [`PerUser`] has one for each user. [`Held`] counts what they hold, and [`Memory`] the bytes that
-//! are kept for them. Everything is pure: `now` is an argument, as the time since any fixed instant; only [`Memory`] and [`ClientRate`] have a lock.
+//! and for each IPv6 /48, with a fixed number of rows, and gives a /48 [`GROUP_FACTOR`] times the allowance of a client. [`PerUser`]
+//! has one for each user. [`Held`] counts what they hold, and [`Memory`] the bytes that are kept for them. Everything is pure: `now`
+//! is an argument, as the time since any fixed instant; only [`Memory`] and [`ClientRate`] have a lock.
 //!
 //! ```
 //! # use std::time::Duration;

@@ -18,8 +18,8 @@ impl Grants {
         iter::successors(Some(id), move |id| self.any(*id)?.extra().renewed_by)
     }
 
-    /// When the last credential of a grant and its renewals at the same source expires, by either clock. Revoked renewals do not count. `expiry`: that
-    /// of the credential, if no row is known.
+    /// When the last credential of a grant and its renewals at the same source expires, by either clock. Revoked renewals do not
+    /// count. `expiry`: that of the credential, if no row is known.
     pub(crate) fn expiry_of(&self, id: GrantId, expiry: Option<Timestamp>) -> Option<Timestamp> {
         let source = self.any(id).map(|row| row.source);
         let of_chain = self.with_renewals(id).filter_map(|it| Some((it, self.get(it)?)));

@@ -1,6 +1,7 @@
 //! A model of calls that are much shorter than their credentials, in strict mode: how many members are refused in a day, and how
-//! long the credentials of the others live (strict mode shortens lives as room gets scarce), with and without the release of what was promised for a member that has left (docs/adr/0025-what-is-gone-is-released.md). Runs the books that
-//! ship, in simulated time: `cargo run --release -p turn-ledger --example short_calls`.
+//! long the credentials of the others live (strict mode shortens lives as room gets scarce), with and without the release of what
+//! was promised for a member that has left (docs/adr/0025-what-is-gone-is-released.md). Runs the books that ship, in simulated time:
+//! `cargo run --release -p turn-ledger --example short_calls`.
 
 #![expect(clippy::print_stdout, clippy::disallowed_macros, reason = "a command line program")]
 

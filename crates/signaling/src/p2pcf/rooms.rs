@@ -1,6 +1,6 @@
-//! The entries of all rooms. A room has one entry for each context id. An entry is replaced as a whole, by the same context id
-//! only, no two entries of a room have the same session, and it is removed by its page or when it expires. A room exists while it has entries. Each entry is one member of a
-//! call, from its `Joined` to its `Left`.
+//! The entries of all rooms. A room has one entry for each context id. An entry is replaced as a whole, by the same context id only,
+//! no two entries of a room have the same session, and it is removed by its page or when it expires. A room exists while it has
+//! entries. Each entry is one member of a call, from its `Joined` to its `Left`.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};

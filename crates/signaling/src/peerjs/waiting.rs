@@ -1,5 +1,6 @@
-//! Messages for ids without a socket. Each message waits for [`WAIT_MAX`] from its arrival. Then its sender is told, and the
-//! message is dropped. Everything is bounded: for each id, for each sender, for each client address, and in all. What exceeds a bound is dropped.
+//! Messages for ids without a socket. Each message waits for [`WAIT_MAX`] from its arrival. Then its sender is told, and the message
+//! is dropped. Everything is bounded: for each id, for each sender, for each client address, and in all. What exceeds a bound is
+//! dropped.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;

@@ -1,6 +1,7 @@
-//! Orange rooms: the room server of Cloudflare's Orange Meets. It tells every user of a room who is there and what each one
-//! shares. A user is a `_pk`, not a socket: it outlives its sockets, until it leaves or is silent for too long. A `_pk`
-//! belongs to the visitor who used it first, for the life of the room. A room exists while it has users. An open socket belongs to exactly one user, and is closed with it.
+//! Orange rooms: the room server of Cloudflare's Orange Meets. It tells every user of a room who is there and what each one shares.
+//! A user is a `_pk`, not a socket: it outlives its sockets, until it leaves or is silent for too long. A `_pk` belongs to the
+//! visitor who used it first, for the life of the room. A room exists while it has users. An open socket belongs to exactly one
+//! user, and is closed with it.
 //!
 //! | where | what |
 //! |---|---|

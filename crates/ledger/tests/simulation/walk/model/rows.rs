@@ -86,7 +86,8 @@ impl Known {
 }
 
 impl Model {
-    /// Takes over the grants that the books have learned of since a copy was restored. Returns whether there is one. A full table takes none.
+    /// Takes over the grants that the books have learned of since a copy was restored. Returns whether there is one. A full table
+    /// takes none.
     pub(in super::super) fn adopt(&mut self, books: &Books) -> bool {
         if !self.lacks {
             return false;

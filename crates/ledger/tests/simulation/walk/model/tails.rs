@@ -89,7 +89,8 @@ impl Model {
         }
     }
 
-    /// A listing of coturn that was asked for at one time arrived at another. `listed`: the grant of each session, and the expiry in its credential.
+    /// A listing of coturn that was asked for at one time arrived at another. `listed`: the grant of each session, and the expiry in
+    /// its credential.
     pub(in super::super) fn list(
         &mut self,
         (asked_at, now): (i64, i64),
