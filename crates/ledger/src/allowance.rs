@@ -82,7 +82,7 @@ impl Allowance {
 
 /// One allowance with its terms.
 #[derive(Debug)]
-struct Scope<'a> {
+struct AppliedAllowance<'a> {
     allowance: &'a mut Allowance,
     terms: AllowanceTerms,
 }
@@ -90,7 +90,7 @@ struct Scope<'a> {
 /// All allowances that apply to the claims of one connection, at one instant. The default limits nothing.
 #[derive(Debug, Default)]
 pub struct Allowances<'a> {
-    scopes: [Option<Scope<'a>>; 3],
+    scopes: [Option<AppliedAllowance<'a>>; 3],
     /// A reporter vouches for the report: at most these bytes are charged, and no allowance applies.
     vouched: Option<ByteCount>,
     /// Whether less was charged than claimed.
@@ -103,7 +103,7 @@ impl<'a> Allowances<'a> {
         let scopes = scopes.map(|scope| {
             scope.map(|(allowance, terms)| {
                 allowance.advance(now, &terms);
-                Scope { allowance, terms }
+                AppliedAllowance { allowance, terms }
             })
         });
         Self { scopes, vouched: None, clamped: false }
@@ -127,7 +127,7 @@ impl<'a> Allowances<'a> {
 
     /// A connection closes that was open until `until`, and whose clock does not run any more.
     pub fn close(&mut self, until: Timestamp) {
-        self.each(|Scope { allowance, terms }| {
+        self.each(|AppliedAllowance { allowance, terms }| {
             allowance.open = allowance.open.saturating_sub(1);
             if allowance.open == 0 {
                 let unused = terms.rate.saturating_mul(allowance.at.millis_since(until));
@@ -138,7 +138,7 @@ impl<'a> Allowances<'a> {
 
     /// The open connections of another group join.
     pub(crate) fn join(&mut self, other: &Allowance) {
-        self.each(|Scope { allowance, .. }| {
+        self.each(|AppliedAllowance { allowance, .. }| {
             allowance.open = allowance.open.saturating_add(other.open);
             allowance.clocks = allowance.clocks.saturating_add(other.clocks);
         });
@@ -166,7 +166,7 @@ impl<'a> Allowances<'a> {
 
     /// Whether the clocks that run and so many more fit into the rates.
     pub fn fits_clocks(&self, more: u32) -> bool {
-        self.scopes.iter().flatten().all(|Scope { allowance, terms }| {
+        self.scopes.iter().flatten().all(|AppliedAllowance { allowance, terms }| {
             terms.estimated.saturating_mul(allowance.clocks.saturating_add(more).into()) <= terms.rate
         })
     }
@@ -186,12 +186,12 @@ impl<'a> Allowances<'a> {
     /// Charges as much of what is wanted as fits: into the room of a report that is vouched for, or else into each allowance at its
     /// price.
     fn charge(&mut self, wanted: u64, room: Option<u64>, price: impl Fn(&AllowanceTerms) -> u64) -> u64 {
-        let fits = |scope: &Scope<'_>| scope.allowance.left.checked_div(price(&scope.terms));
+        let fits = |scope: &AppliedAllowance<'_>| scope.allowance.left.checked_div(price(&scope.terms));
         let left = || self.scopes.iter().flatten().filter_map(fits).min().unwrap_or(u64::MAX);
         let taken = wanted.min(room.unwrap_or_else(left));
         self.clamped |= taken < wanted;
         if room.is_none() {
-            self.each(|Scope { allowance, terms }| {
+            self.each(|AppliedAllowance { allowance, terms }| {
                 allowance.left = allowance.left.saturating_sub(price(terms).saturating_mul(taken));
             });
         }
@@ -201,7 +201,7 @@ impl<'a> Allowances<'a> {
     /// Gives back a span of `millis` that was charged by time, because its bytes are known now. Bytes of the same report
     /// may use all of it. The rest is saved up to the limit.
     pub fn give_back(&mut self, millis: u64) {
-        self.each(|Scope { allowance, terms }| {
+        self.each(|AppliedAllowance { allowance, terms }| {
             allowance.left = allowance.left.saturating_add(terms.estimated.saturating_mul(millis));
         });
     }
@@ -211,7 +211,7 @@ impl<'a> Allowances<'a> {
         self.each(|scope| scope.allowance.left = 0);
     }
 
-    fn each(&mut self, change: impl FnMut(&mut Scope<'a>)) {
+    fn each(&mut self, change: impl FnMut(&mut AppliedAllowance<'a>)) {
         self.scopes.iter_mut().flatten().for_each(change);
     }
 }

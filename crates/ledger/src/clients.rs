@@ -28,13 +28,13 @@ impl Default for ClientTerms {
 }
 
 #[derive(Debug, Default)]
-struct Row {
+struct ClientRow {
     claims: Allowance,
     /// Reserved bytes of live grants, by the minute in which they end. Few, in order.
     reserved: Vec<(Minute, u64)>,
 }
 
-impl Row {
+impl ClientRow {
     fn is_empty(&self) -> bool {
         self.claims.open_count() == 0 && self.reserved.is_empty()
     }
@@ -48,7 +48,7 @@ impl Row {
 #[derive(Debug, Default)]
 pub(crate) struct Clients {
     /// A map that grows and shrinks a little at a time.
-    rows: BTreeMap<ClientKey, Row>,
+    rows: BTreeMap<ClientKey, ClientRow>,
     terms: ClientTerms,
 }
 
@@ -126,7 +126,7 @@ impl Clients {
     }
 
     /// Changes the rows of a client and of its group, and removes those that hold nothing any more.
-    fn change(&mut self, client: ClientKey, change: impl Fn(&mut Row)) {
+    fn change(&mut self, client: ClientKey, change: impl Fn(&mut ClientRow)) {
         for key in client.with_wider() {
             let Entry::Occupied(mut row) = self.rows.entry(key) else { continue };
             change(row.get_mut());

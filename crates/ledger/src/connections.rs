@@ -10,9 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::{
-    ByteCount, Caller, Charge, ClientTerms, Closed, Connection, Dirty, Entry, GrantId, Grants, IceSource,
-    Name, OpenError, Opened, RELAY_RATE_MAX, Report, ReportError, Spender, SpenderTerms, Timestamp,
-    UsageRules,
+    ByteCount, Caller, ClientTerms, Closed, Connection, ConnectionCharge, Dirty, Entry, GrantId, Grants,
+    IceSource, Name, OpenError, Opened, RELAY_RATE_MAX, Report, ReportError, Spender, SpenderTerms,
+    Timestamp, UsageRules,
 };
 
 /// One part in this many of the table is kept for connections that the reporter opens.
@@ -39,7 +39,7 @@ impl Default for Bounds {
 }
 
 #[derive(Debug)]
-struct Row {
+struct ConnectionRow {
     connection: Connection,
     due: Timestamp,
 }
@@ -51,7 +51,7 @@ pub struct Connections {
     rows_max: usize,
     /// The source that is charged for a connection without a grant.
     default_source: IceSource,
-    rows: BTreeMap<Name, Row>,
+    rows: BTreeMap<Name, ConnectionRow>,
     /// Rows that clients have opened with a grant.
     of_clients: usize,
     queue: BTreeSet<(Timestamp, Name)>,
@@ -254,7 +254,7 @@ impl Connections {
         // A count replaces all that was charged by time since the last one.
         let from = if connection.counted_until > counted_until { counted_until } else { last_seen };
         let after = noted(grants, connection, &self.rules);
-        let charge = Charge { before, after, is_last: false, from, at: now };
+        let charge = ConnectionCharge { before, after, is_last: false, from, at: now };
         note_charge(grants, connection, &charge);
         self.schedule(name);
         Entry { value: (), changes, clamped }
@@ -282,7 +282,7 @@ impl Connections {
         let name = connection.name();
         self.of_clients = self.of_clients.saturating_add(usize::from(connection.grant.is_some()));
         self.dirty.note_added(name.clone());
-        self.rows.insert(name.clone(), Row { connection, due: Timestamp::default() });
+        self.rows.insert(name.clone(), ConnectionRow { connection, due: Timestamp::default() });
         self.schedule(&name);
     }
 
@@ -303,7 +303,7 @@ impl Connections {
         now: Timestamp,
         given_up: bool,
     ) -> Option<Closed> {
-        let Row { connection, due } = self.rows.remove(name)?;
+        let ConnectionRow { connection, due } = self.rows.remove(name)?;
         self.queue.remove(&(due, name.clone()));
         self.dirty.note_removed(name.clone());
         self.of_clients = self.of_clients.saturating_sub(usize::from(connection.grant.is_some()));
@@ -315,7 +315,7 @@ impl Connections {
         note_charge(
             grants,
             &connection,
-            &Charge { before, after, is_last: true, from: connection.last_seen, at: now },
+            &ConnectionCharge { before, after, is_last: true, from: connection.last_seen, at: now },
         );
         Some(Closed { id: connection.id, charged, given_up })
     }
@@ -350,7 +350,7 @@ fn room_of(
 }
 
 /// Notes a charge for who spends it.
-fn note_charge(grants: &mut Grants, connection: &Connection, charge: &Charge) {
+fn note_charge(grants: &mut Grants, connection: &Connection, charge: &ConnectionCharge) {
     match (connection.grant, &connection.spender) {
         (Some(id), _) => grants.charge(id, charge),
         (None, Some(spender)) => grants.charge_ungranted(spender, charge),

@@ -36,7 +36,7 @@ pub use listing::{GrantFilter, GrantPage, GrantPlace, ListedGrant};
 pub use row::{GrantEnd, GrantExtra, GrantRow, GrantState, Revoked};
 pub use sfu::SfuSession;
 pub use spending::GrantTerms;
-pub(crate) use spent::Charge;
+pub(crate) use spent::ConnectionCharge;
 pub use spent::Spent;
 
 /// So many rows are changed in one step of a long change, so that nobody waits long for the lock.

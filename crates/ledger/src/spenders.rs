@@ -46,7 +46,7 @@ const PERIOD_DAYS_MAX: i64 = 31;
 
 /// The sums of one key, or of the rest.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Row {
+pub(crate) struct SpenderRow {
     /// Of all grants in this period.
     total: Sums,
     /// For how many days its table keeps a share of it.
@@ -58,7 +58,7 @@ pub(crate) struct Row {
     last: Option<Arc<Spender>>,
 }
 
-impl Row {
+impl SpenderRow {
     /// Adds the share of a grant. `live`: 1 for a live one.
     pub(crate) fn add(&mut self, share: &Sums, live: i64) {
         self.total.add(share);
@@ -102,8 +102,8 @@ impl Row {
 /// The rows of one kind.
 #[derive(Debug, Default)]
 struct Table {
-    rows: HashMap<SpenderKey, Row>,
-    rest: Row,
+    rows: HashMap<SpenderKey, SpenderRow>,
+    rest: SpenderRow,
     /// The shares that will not change any more, by day; `None`: of the rest. Those of this period are part of the totals.
     kept: BTreeMap<DayKey, Sums>,
     most: usize,
@@ -121,15 +121,15 @@ type DayKey = (Day, Option<SpenderKey>);
 
 impl Table {
     /// Gives a key a row, if there is room, and changes it.
-    fn add(&mut self, key: Option<&SpenderKey>, change: impl FnOnce(&mut Row)) {
+    fn add(&mut self, key: Option<&SpenderKey>, change: impl FnOnce(&mut SpenderRow)) {
         if let Some(key) = key.filter(|key| !self.rows.contains_key(key) && self.has_room()) {
-            self.rows.insert(key.clone(), Row::default());
+            self.rows.insert(key.clone(), SpenderRow::default());
         }
         self.change(key, change);
     }
 
     /// Changes the row of a key, or the rest if the key has none.
-    fn change(&mut self, key: Option<&SpenderKey>, change: impl FnOnce(&mut Row)) {
+    fn change(&mut self, key: Option<&SpenderKey>, change: impl FnOnce(&mut SpenderRow)) {
         match key.and_then(|key| self.rows.get_mut(key)) {
             Some(row) => {
                 change(row);
@@ -194,7 +194,7 @@ impl Table {
 
     fn begin(&mut self, start: Day) {
         self.rest.begin();
-        self.rows.values_mut().for_each(Row::begin);
+        self.rows.values_mut().for_each(SpenderRow::begin);
         for ((_, key), sums) in self.kept.range((start, None)..) {
             let row = key.as_ref().map_or(Some(&mut self.rest), |key| self.rows.get_mut(key));
             if let Some(row) = row {
@@ -210,7 +210,7 @@ impl Table {
         let Some(old) = self.kept.first_entry().filter(|old| old.key().0 < first) else { return false };
         let (of, _) = old.remove_entry();
         self.change(of.1.as_ref(), |row| row.days = row.days.saturating_sub(1));
-        if let Some(key) = of.1.as_ref().filter(|key| self.rows.get(key).is_some_and(Row::is_empty)) {
+        if let Some(key) = of.1.as_ref().filter(|key| self.rows.get(key).is_some_and(SpenderRow::is_empty)) {
             self.rows.remove(key);
         }
         self.dirty.note_removed(of);
@@ -265,7 +265,7 @@ impl Default for SpenderTerms {
 pub struct Spenders {
     tables: [Table; SpenderKind::ALL.len()],
     /// The shares of all grants.
-    all: Row,
+    all: SpenderRow,
     /// When the promises of all users were last looked through.
     swept_at: Minute,
 }
@@ -313,7 +313,7 @@ impl Spenders {
     pub(crate) fn begin(&mut self, start: Timestamp) {
         self.tables.iter_mut().for_each(|table| table.begin(Day::of(start)));
         let users = of_kind(SpenderKind::User, self.tables.each_ref());
-        self.all = Row::default();
+        self.all = SpenderRow::default();
         users.rows.values().chain([&users.rest]).for_each(|row| self.all.total.add(&row.total));
     }
 
@@ -344,7 +344,7 @@ impl Spenders {
     }
 
     /// Changes the sums of everybody with these keys.
-    pub(crate) fn change(&mut self, keys: &Keys, change: impl Fn(&mut Row)) {
+    pub(crate) fn change(&mut self, keys: &Keys, change: impl Fn(&mut SpenderRow)) {
         change(&mut self.all);
         for (table, key) in self.tables.iter_mut().zip(keys) {
             table.change(key.as_ref(), &change);

@@ -181,13 +181,13 @@ pub(crate) fn decide(mode: BudgetMode, figures: Figures, request: &Request) -> R
     match mode {
         BudgetMode::Estimate => Ok(request.life),
         BudgetMode::Strict => {
-            let (room, per_minute) = (Room::of(&figures), u128::from(request.per_minute));
+            let (room, per_minute) = (FreeBytes::of(&figures), u128::from(request.per_minute));
             let covered = u128::from(request.reserved_from.since(Minute::of(figures.now)));
             let into_minute = figures.now.since(Minute::of(figures.now).start());
             let of_client = request.client_room(figures.limit, into_minute);
             let share = room.minutes(per_minute, STRICT_SHARE);
             let share = share.min(of_client.checked_div(CLIENT_SHARE).unwrap_or(of_client));
-            let of_user = request.user.map(|user| Room::of_user(&figures, &user));
+            let of_user = request.user.map(|user| FreeBytes::of_user(&figures, &user));
             // A user may relay with a grant and its renewal at once, so nothing is promised to the user already.
             let of_user_share = of_user.map_or(u128::MAX, |room| request.minutes_of_user(room, covered));
             let share = share.saturating_add(covered).min(of_user_share);
@@ -205,7 +205,7 @@ pub(crate) fn decide(mode: BudgetMode, figures: Figures, request: &Request) -> R
             }
             let prolonged = per_minute.saturating_mul(request.chain_before.into());
             let fits_user =
-                |room: Room| room.after(0, minutes, per_minute)?.after(covered, minutes, prolonged);
+                |room: FreeBytes| room.after(0, minutes, per_minute)?.after(covered, minutes, prolonged);
             if of_user.is_some_and(|room| fits_user(room).is_none()) {
                 return refused_to_user;
             }
@@ -216,7 +216,7 @@ pub(crate) fn decide(mode: BudgetMode, figures: Figures, request: &Request) -> R
 
 /// The worst-case room in the two periods that one credential can touch.
 #[derive(Clone, Copy, Debug)]
-struct Room {
+struct FreeBytes {
     /// Minutes left in this period, the current one included.
     minutes_left: u128,
     /// Bytes left in this period.
@@ -225,7 +225,7 @@ struct Room {
     next: u128,
 }
 
-impl Room {
+impl FreeBytes {
     fn of(figures: &Figures) -> Self {
         Self {
             minutes_left: u128::from(figures.period.end.millis_since(figures.now).div_ceil(60_000)),
@@ -279,7 +279,7 @@ impl Request {
     }
 
     /// The most minutes that fit into a user's share, with those by which the grants before it are prolonged.
-    fn minutes_of_user(&self, room: Room, covered: u128) -> u128 {
+    fn minutes_of_user(&self, room: FreeBytes, covered: u128) -> u128 {
         let (most, before) =
             (room.minutes(self.per_minute.into(), USER_SHARE), u128::from(self.chain_before));
         if most <= covered {

@@ -37,7 +37,7 @@ fn request(life: u64) -> Request {
 #[test]
 fn a_renewal_needs_room_only_for_the_minutes_after_the_renewed_promise() {
     let fits = |covered, this, next| {
-        let room = Room { this: this * PER_MINUTE, next: next * PER_MINUTE, minutes_left: 10 };
+        let room = FreeBytes { this: this * PER_MINUTE, next: next * PER_MINUTE, minutes_left: 10 };
         room.after(covered, 30, PER_MINUTE).is_some()
     };
     for (covered, this, next) in [(0, 10, 20), (4, 6, 20), (10, 0, 20), (13, 0, 17), (30, 0, 0), (31, 0, 0)] {
@@ -139,7 +139,7 @@ proptest! {
             prop_assert!(admitted <= Duration::from_secs(life));
             prop_assert!(admitted >= STRICT_LIFE_MIN.min(Duration::from_secs(life)));
             let into_minute = now.since(Minute::of(now).start());
-            prop_assert!(Room::of(&figures).after(0, request(life).minutes(admitted, into_minute), PER_MINUTE).is_some());
+            prop_assert!(FreeBytes::of(&figures).after(0, request(life).minutes(admitted, into_minute), PER_MINUTE).is_some());
         }
     }
 }

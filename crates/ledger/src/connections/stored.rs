@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 
 use super::Connections;
-use crate::{ByteCount, ChangeKind, Charge, Connection, Dirty, Grants, Name, Timestamp, UsageChange};
+use crate::{
+    ByteCount, ChangeKind, Connection, ConnectionCharge, Dirty, Grants, Name, Timestamp, UsageChange,
+};
 
 impl Connections {
     /// Restores the stored connections. From here on, changes are recorded. The returned changes restart the ledger's
@@ -28,7 +30,7 @@ impl Connections {
             if let Some(grant) = connection.grant {
                 let (after, at) = (connection.noted(&self.rules), connection.last_seen);
                 let (before, from) = (ByteCount::ZERO, connection.opened_at);
-                grants.charge(grant, &Charge { before, after, is_last: false, from, at });
+                grants.charge(grant, &ConnectionCharge { before, after, is_last: false, from, at });
             }
             // What was extended is stored with the grant. What is only known is not.
             let has_reported = connection.last_seen > connection.opened_at && !connection.is_direct();

@@ -4,9 +4,9 @@
 
 use std::net::IpAddr;
 
-use super::spent::{Charge, Spent};
+use super::spent::{ConnectionCharge, Spent};
 use super::{GrantRow, Grants};
-use crate::spenders::Row as SumRow;
+use crate::spenders::SpenderRow;
 use crate::{
     Bounds, ByteCount, Day, GrantId, IceSource, KeptAddresses, Keys, Minute, Spender, SpenderKey, Spenders,
     Sums, Timestamp, Uncounted, UsageChange, User, UserPromises,
@@ -48,7 +48,7 @@ impl GrantTerms {
     }
 
     /// Changes the sums of those who spend what a grant relays.
-    pub(super) fn tally(&self, sums: &mut Spenders, row: &GrantRow, change: impl Fn(&mut SumRow)) {
+    pub(super) fn tally(&self, sums: &mut Spenders, row: &GrantRow, change: impl Fn(&mut SpenderRow)) {
         if row.source.is_metered() {
             sums.change(&self.keys(row), change);
         }
@@ -91,7 +91,7 @@ impl Grants {
     }
 
     /// Notes what a connection of a grant was charged.
-    pub(crate) fn charge(&mut self, id: GrantId, charge: &Charge) {
+    pub(crate) fn charge(&mut self, id: GrantId, charge: &ConnectionCharge) {
         let Some(source) = self.any(id).map(|row| row.source) else { return };
         let counted_until =
             self.counted.get(&source).map_or(Timestamp::default(), |counted| counted.seen_until);
@@ -127,7 +127,7 @@ impl Grants {
     }
 
     /// A connection without a grant was charged.
-    pub(crate) fn charge_ungranted(&mut self, spender: &Spender, charge: &Charge) {
+    pub(crate) fn charge_ungranted(&mut self, spender: &Spender, charge: &ConnectionCharge) {
         let keys = keys_of(spender.clone(), None);
         let share = Sums::of_charge(charge.before, charge.after, charge.at);
         // Bytes count for the last day in which they may have been relayed, and what is taken back for the first one.

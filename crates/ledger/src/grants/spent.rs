@@ -41,7 +41,7 @@ pub struct Spent {
 
 /// A change of what one connection of a grant was charged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Charge {
+pub(crate) struct ConnectionCharge {
     /// What was charged as of the last call.
     pub(crate) before: ByteCount,
     /// What is charged now.
@@ -87,7 +87,7 @@ impl Spent {
 
     /// One of its connections was charged. The charges belong to this period. Its source has counted everything before
     /// `counted_until`.
-    pub(super) fn charge(&mut self, charge: &Charge, counted_until: Timestamp) {
+    pub(super) fn charge(&mut self, charge: &ConnectionCharge, counted_until: Timestamp) {
         let signed = |bytes: ByteCount| i64::try_from(bytes.get()).unwrap_or(i64::MAX);
         let (before, after) = (signed(charge.before), signed(charge.after));
         self.charged = self.charged.saturating_add(after.saturating_sub(before));
@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn the_claims_of_open_connections_are_not_stored() {
         let mut spent = Spent::default();
-        let charge = |before, after, is_last| Charge {
+        let charge = |before, after, is_last| ConnectionCharge {
             before: ByteCount::new(before),
             after: ByteCount::new(after),
             is_last,
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_count_takes_the_part_of_the_claims_that_it_covers() {
-        let charge = |before, after, [from, to]: [i64; 2]| Charge {
+        let charge = |before, after, [from, to]: [i64; 2]| ConnectionCharge {
             before: ByteCount::new(before),
             after: ByteCount::new(after),
             is_last: false,

@@ -3,7 +3,7 @@
 
 use std::cmp::Reverse;
 
-use super::{Row, SpenderKey, SpenderKind, Spenders, Sums};
+use super::{SpenderKey, SpenderKind, SpenderRow, Spenders, Sums};
 use crate::{ByteCount, Timestamp};
 
 /// One row, as an operator sees it.
@@ -93,7 +93,7 @@ impl Spenders {
     }
 }
 
-impl Row {
+impl SpenderRow {
     fn shown(&self, key: Option<&SpenderKey>, sums: Sums) -> SpenderSums {
         SpenderSums { key: key.cloned(), sums, live: u64::try_from(self.live).unwrap_or(0) }
     }

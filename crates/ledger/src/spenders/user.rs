@@ -2,7 +2,7 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use super::{SpenderKey, SpenderKind, Spenders};
-use crate::spenders::Row;
+use crate::spenders::SpenderRow;
 use crate::{ByteCount, GrantMinutes, IceSource, Minute, PromisedTime, Timestamp, User};
 
 /// The first minute of each source that still counts as promised.
@@ -68,7 +68,7 @@ impl Spenders {
     }
 }
 
-impl Row {
+impl SpenderRow {
     /// What was used, and what may come until `end` and after it. What was counted in the meantime is forgotten.
     fn promises(&mut self, end: Timestamp, uncounted: &Uncounted) -> UserPromises {
         let (mut minutes, end) = (vec![], Minute::of(end));

@@ -63,12 +63,12 @@ impl Verdict {
 
 /// Room in this period and in the next one, in bytes.
 #[derive(Clone, Copy)]
-struct Room {
+struct FreeBytes {
     this: u128,
     next: u128,
 }
 
-impl Room {
+impl FreeBytes {
     fn of(limit: ByteCount, committed: ByteCount, committed_next: ByteCount) -> Self {
         let left = |committed: ByteCount| u128::from(limit.get().saturating_sub(committed.get()));
         Self { this: left(committed), next: left(committed_next) }
@@ -76,7 +76,7 @@ impl Room {
 }
 
 /// A request for a credential, in minutes of the books.
-struct Wish {
+struct WantedGrant {
     /// Time into the minute, and that the credential may relay beyond its life, in milliseconds.
     beyond: u64,
     /// Minutes until the reset.
@@ -87,7 +87,7 @@ struct Wish {
     per_minute: u128,
 }
 
-impl Wish {
+impl WantedGrant {
     fn minutes(&self, life: Duration) -> u128 {
         u128::from(millis(life) + self.beyond).div_ceil(60_000)
     }
@@ -100,13 +100,13 @@ impl Wish {
     }
 
     /// Whether so many minutes fit.
-    fn fits(&self, room: Room, minutes: u128, covered: u128) -> bool {
+    fn fits(&self, room: FreeBytes, minutes: u128, covered: u128) -> bool {
         let (here, there) = self.bytes(minutes, covered);
         here <= room.this && there <= room.next
     }
 
     /// Whether they fit into the room of a user, who may relay with all grants of a chain at a time.
-    fn fits_user(&self, room: Room, minutes: u128) -> bool {
+    fn fits_user(&self, room: FreeBytes, minutes: u128) -> bool {
         let ((own, own_next), (one, one_next)) = (self.bytes(minutes, 0), self.bytes(minutes, self.covered));
         let (before, before_next) = (one * self.chain_before, one_next * self.chain_before);
         own + before <= room.this && own_next + before_next <= room.next
@@ -119,7 +119,7 @@ impl Wish {
     }
 
     /// The minutes that one part in so many of the room is enough for.
-    fn share(&self, room: Room, parts: u128) -> u128 {
+    fn share(&self, room: FreeBytes, parts: u128) -> u128 {
         let minutes = |bytes: u128| bytes / (self.per_minute * parts).max(1);
         let here = minutes(room.this);
         if here >= self.left { self.left + minutes(room.next) } else { here }
@@ -154,7 +154,7 @@ impl<D: Disk> Broker<D> {
         of_user: Option<&UserShare>,
         requester: &Requester,
     ) -> Verdict {
-        let (figures, wish) = (before.figures, self.wish(before, source, requester));
+        let (figures, grant) = (before.figures, self.grant(before, source, requester));
         let reset = Duration::from_millis(figures.period.end.millis_since(figures.now));
         let refused = |user: Option<UserUsage>| {
             let is_spent = user.map_or(figures.used >= figures.limit, |user| user.used >= user.limit);
@@ -180,28 +180,28 @@ impl<D: Disk> Broker<D> {
         if !self.settings.strict {
             return if is_full { Verdict::TableFull } else { Verdict::Life(wanted) };
         }
-        let room = Room::of(figures.limit, figures.committed, figures.committed_next);
-        let of_client = self.minutes_of_client(&wish, wanted, requester);
+        let room = FreeBytes::of(figures.limit, figures.committed, figures.committed_next);
+        let of_client = self.minutes_of_client(&grant, wanted, requester);
         let share = of_client.map_or(u128::MAX, |(minutes, _)| minutes / CLIENT_SHARE);
-        let mut most = share.min(wish.share(room, STRICT_SHARE)) + wish.covered;
+        let mut most = share.min(grant.share(room, STRICT_SHARE)) + grant.covered;
         let room_of_user =
-            of_user.map(|user| Room::of(user.usage.limit, user.committed, user.committed_next));
+            of_user.map(|user| FreeBytes::of(user.usage.limit, user.committed, user.committed_next));
         if let Some(room) = room_of_user {
-            let minutes = wish.share(room, USER_SHARE);
-            let all = (minutes + wish.chain_before * wish.covered) / (wish.chain_before + 1);
-            most = most.min(if minutes <= wish.covered { minutes } else { all });
+            let minutes = grant.share(room, USER_SHARE);
+            let all = (minutes + grant.chain_before * grant.covered) / (grant.chain_before + 1);
+            most = most.min(if minutes <= grant.covered { minutes } else { all });
         }
-        let given = wanted.min(wish.life(most).max(LIFE_MIN));
-        let minutes = wish.minutes(given);
+        let given = wanted.min(grant.life(most).max(LIFE_MIN));
+        let minutes = grant.minutes(given);
         match of_client {
-            _ if !wish.fits(room, minutes, wish.covered) => refused(None),
-            Some((left, frees_at)) if minutes.saturating_sub(wish.covered) > left => {
+            _ if !grant.fits(room, minutes, grant.covered) => refused(None),
+            Some((left, frees_at)) if minutes.saturating_sub(grant.covered) > left => {
                 let frees_at = frees_at.unwrap_or(figures.now);
                 let wait = Duration::from_millis(frees_at.millis_since(figures.now));
                 let retry_in = wait.max(Duration::from_secs(1));
                 Verdict::Full { user: None, frees_at: Some(frees_at), retry_in }
             }
-            _ if room_of_user.is_some_and(|room| !wish.fits_user(room, minutes)) => {
+            _ if room_of_user.is_some_and(|room| !grant.fits_user(room, minutes)) => {
                 refused(of_user.map(|user| user.usage))
             }
             _ if is_full => Verdict::TableFull,
@@ -209,14 +209,14 @@ impl<D: Disk> Broker<D> {
         }
     }
 
-    fn wish(&mut self, before: &Snapshot, source: IceSource, requester: &Requester) -> Wish {
+    fn grant(&mut self, before: &Snapshot, source: IceSource, requester: &Requester) -> WantedGrant {
         let now = before.figures.now;
         let into_minute = now.as_millis().rem_euclid(60_000).unsigned_abs();
         let live = |id: &GrantId| self.books.grants().get(*id).is_some();
         let renewed = requester.renews.filter(live);
         let is_cut_here = self.is_cut_here(source);
         let (covered, chain_before) = self.model.covered(renewed, source, now, is_cut_here);
-        Wish {
+        WantedGrant {
             beyond: into_minute + millis(MINT_SLACK + before.clock_ahead) + self.tail_of(source),
             left: before.figures.period.end.millis_since(now).div_ceil(60_000).into(),
             covered,
@@ -228,7 +228,7 @@ impl<D: Disk> Broker<D> {
     /// Minutes that a client may still reserve, and when the first of its promises ends; `None` if nothing limits it.
     fn minutes_of_client(
         &self,
-        wish: &Wish,
+        grant: &WantedGrant,
         life: Duration,
         requester: &Requester,
     ) -> Option<(u128, Option<Timestamp>)> {
@@ -253,8 +253,8 @@ impl<D: Disk> Broker<D> {
             let factor = if matches!(key, ClientKey::V6Group(_)) { 4 } else { 1 };
             let percent = u128::from(factor * self.settings.percent).min(100);
             let share = u128::from(self.limit.get()) * percent / 100;
-            let left = share.saturating_sub(reserved) / wish.per_minute.max(1);
-            let left = if reserved == 0 { left.max(wish.minutes(life.min(LIFE_MIN))) } else { left };
+            let left = share.saturating_sub(reserved) / grant.per_minute.max(1);
+            let left = if reserved == 0 { left.max(grant.minutes(life.min(LIFE_MIN))) } else { left };
             (left, promised.iter().map(|time| time.until.start()).min())
         };
         let keys: Vec<_> = keys_of(client).into_iter().map(of_key).collect();
@@ -265,11 +265,11 @@ impl<D: Disk> Broker<D> {
     /// Whether strict mode has no room for the shortest credential of any source, though the limit is not used up.
     pub(super) fn is_promised_in_full(&self, now: &Snapshot) -> bool {
         let figures = now.figures;
-        let room = Room::of(figures.limit, figures.committed, figures.committed_next);
+        let room = FreeBytes::of(figures.limit, figures.committed, figures.committed_next);
         let fits = |source: IceSource| {
             let is_configured = self.settings.sources.contains(&source);
             let tail = if is_configured { self.tail_of(source) } else { self.long_tail(source) };
-            let wish = Wish {
+            let grant = WantedGrant {
                 beyond: figures.now.as_millis().rem_euclid(60_000).unsigned_abs()
                     + millis(MINT_SLACK + now.clock_ahead)
                     + tail,
@@ -278,7 +278,7 @@ impl<D: Disk> Broker<D> {
                 chain_before: 0,
                 per_minute: self.books.ledger().bytes_per_minute(source).into(),
             };
-            wish.fits(room, wish.minutes(LIFE_MIN), 0)
+            grant.fits(room, grant.minutes(LIFE_MIN), 0)
         };
         let mut sources = self.books.ledger().sources().filter(|source| *source != IceSource::Sfu);
         self.settings.strict && figures.used < figures.limit && !sources.any(fits)
