@@ -156,6 +156,25 @@ fn the_bound_of_a_restored_copy_holds_once_the_longest_credential_has_ended() {
     assert!(again.snapshot().bound_holds());
 }
 
+/// A provider counts the whole period again. Nobody does that for what was counted here.
+#[test]
+fn what_nobody_counts_again_is_missing_in_a_restored_copy_until_the_period_ends() {
+    for (source, is_read, is_missing) in [
+        (IceSource::Cloudflare, true, false),
+        (IceSource::Cloudflare, false, true),
+        (IceSource::Coturn, true, true),
+    ] {
+        let mut setup = setup(&[source]);
+        setup.sources[0].is_read = is_read;
+        let stored = Stored { is_copy: true, head: Some(Head::default()), ..Stored::default() };
+        let mut books = setup.open(Some(stored), at(0));
+        let end = books.snapshot().figures.period.end;
+        assert_eq!(books.snapshot().lacks_until == end, is_missing, "{source:?}, read: {is_read}");
+        books.advance(end);
+        assert!(!books.snapshot().lacks_grants());
+    }
+}
+
 #[test]
 fn a_jump_of_the_time_that_may_be_wrong_moves_the_end_of_unknown_grants() {
     let setup = setup(&[IceSource::Cloudflare]);

@@ -262,11 +262,16 @@ impl Books {
         self.ledger.apply_all(change);
     }
 
-    /// The ledger lacks grants that were handed out until now. The bound does not hold until the longest of them has ended.
+    /// The ledger lacks grants that were handed out until now. The bound does not hold until the longest of them has ended. What they
+    /// relayed comes back with the provider's next counts. If nobody reads such counts, it is missing until the period ends.
     fn lack_grants(&mut self) {
-        let tails = self.ledger.tails().into_iter().map(|(source, _)| self.ledger.long_tail(source));
+        let sources = self.ledger.tails().into_iter().map(|(source, _)| source).collect::<Vec<_>>();
+        let tails = sources.iter().map(|source| self.ledger.long_tail(*source));
         let longest = LIFE_MAX.saturating_add(MINT_SLACK).saturating_add(tails.max().unwrap_or_default());
         self.lack_until(Some(self.now().plus(longest)));
+        if !sources.iter().all(|source| source.is_counted_by_provider() && self.ledger.is_read(*source)) {
+            self.lack_until(Some(self.ledger.period().end));
+        }
     }
 
     /// Grants may relay until then that the ledger does not have.

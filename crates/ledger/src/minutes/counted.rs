@@ -111,8 +111,8 @@ impl Minutes {
         }
     }
 
-    /// Takes a provider's count of a day. It is not older or lower than the one before. `as_granted`: other bytes of the provider that
-    /// the count has under grants, because those seemed to fall: nobody promised them.
+    /// Takes a provider's count of a day. It is not older or lower than the one before. `as_granted`: bytes that
+    /// the provider counts as other, and that stay under grants because a count never falls. No promise covers them.
     pub(crate) fn measure(&mut self, reading: &Reading, as_granted: ByteCount) {
         let before = self.days.get(reading.day);
         let most = self.at_most_of(reading, as_granted, &before);
@@ -132,7 +132,7 @@ impl Minutes {
     /// The most that a count's bytes under grants can be.
     fn at_most_of(&self, reading: &Reading, as_granted: ByteCount, before: &DayCount) -> u128 {
         let sampled = |bytes: ByteCount| at_most(bytes.get().into(), self.sampling.max(before.sampling));
-        // The bytes of a key that is one of ours now were promised by nobody. They bring their own margin along.
+        // If a key has become one of ours, no promise covers its earlier bytes, so they are added with their margin.
         let moved = sampled(before.other.minus(reading.other)).saturating_add(sampled(as_granted));
         let known = u128::from(before.at_most.get()).saturating_add(moved);
         if reading.as_of == before.as_of {
@@ -149,8 +149,8 @@ impl Minutes {
     }
 
     /// Adds what a source that is watched here has carried since its last count. It belongs to the last day, unless the estimate of
-    /// an earlier day of this period that nobody has counted explains it. Time that nobody has observed counts as estimated if that is
-    /// more, and the rest of what was promised for it stays promised.
+    /// an earlier day of this period that nobody has counted explains it. For time that nobody observed, the
+    /// greater of count and estimate is used, and the rest of the promise stays.
     pub(crate) fn carry(&mut self, carried: &Carried) {
         let last = self.days.latest();
         let mut left = u128::from(carried.granted.get());

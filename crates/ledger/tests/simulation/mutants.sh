@@ -288,6 +288,7 @@ mutants=(
     'a promise: grants that have left the table are not read back|books/mod.rs|grants.dropped = head.dropped;|'
     'a promise: a tail that becomes longer during the mint is forgotten|books/commit.rs|Minute::from_end(hold.expires_by.plus(self.ledger.tail(source)))|time.until'
     'a copy: its bound is said to hold|books/mod.rs|if stored.is_copy {|if stored.is_copy && books.lacks_until > books.now() {'
+    'a copy: what nobody counts again is said to be known|books/mod.rs|self.lack_until(Some(self.ledger.period().end));|self.lack_until(Some(self.ledger.period().start));'
     'a copy: a token that should be known means nothing|books/mod.rs|        self.lack_grants();\n        if self.grants.is_full()|        if self.grants.is_full()'
     'a copy: what an unknown grant may relay is not promised|books/mod.rs|self.ledger.apply_all(change);\n    }\n\n    /// The ledger lacks|drop(change);\n    }\n\n    /// The ledger lacks'
     'the trial: bytes that came while the time was in doubt are lost to it|timeline/counts.rs|self.flowed = self.flowed.plus(flowed);\n        if tests_rate {|if tests_rate {\n            self.flowed = self.flowed.plus(flowed);'

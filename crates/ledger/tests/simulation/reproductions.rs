@@ -7,9 +7,9 @@ use crate::restart::check_restart;
 use crate::walk::Scenario;
 use crate::walk::coturn::Cli;
 use crate::walk::ops::Op::{
-    Beat, Change, Coturn, Crash, CrashAfterCommit, Down, Flush, Freeze, From, Join, Leave, LeavePage, Mint,
-    MintFromPool, MintUnwritten, Open, OpenPage, Pause, Pull, Read, ReadAhead, ReadLast, ReadRelay, Reboot,
-    ReplaceKey, Stream, Wait,
+    Beat, Change, Copy, Coturn, Crash, CrashAfterCommit, Down, Flush, Freeze, From, Join, Leave, LeavePage,
+    Mint, MintFromPool, MintUnwritten, Open, OpenPage, Pause, Pull, Read, ReadAhead, ReadLast, ReadRelay,
+    Reboot, RenewWhenDue, ReplaceKey, Restore, Stream, Wait,
 };
 use crate::walk::settings::{self, COTURN, Settings};
 
@@ -412,4 +412,20 @@ fn what_sampling_missed_of_grants_hides_no_byte_of_the_sfu() {
         Mint { life: 300, delay: 3_710 },
     ];
     check(&Scenario { settings: Settings { clients: 2, ..settings }, before_reset: 5 * MINUTE, ops });
+}
+
+/// What the relay had carried since the copy was in no figure, and the bound held again before the period ended.
+#[test]
+fn what_was_carried_after_a_copy_is_missing_until_the_period_ends() {
+    let ops = vec![
+        Copy,
+        Change(settings::Change::Sources(&[IceSource::Relay])),
+        Join { life: 300 },
+        RenewWhenDue { nth: 1, life: 300, delay: 281 },
+        Restore,
+        ReadRelay { is_slow: true },
+        ReadAhead { millis: 1_845_551 },
+    ];
+    let settings = Settings { sources: settings::COTURN, cli: true, clients: 3, ..ESTIMATE };
+    check(&Scenario { settings, before_reset: 5 * MINUTE, ops });
 }

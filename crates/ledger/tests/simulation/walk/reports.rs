@@ -8,6 +8,7 @@ use turn_ledger::{Caller, Grant, GrantId, GrantRow, IceSource, Opened, Report, U
 use super::broker::Broker;
 use super::disk::Disk;
 use super::minting::client_of;
+use super::settings::ONE;
 
 impl<D: Disk> Broker<D> {
     /// A client asks for its renewal.
@@ -155,6 +156,8 @@ impl<D: Disk> Broker<D> {
     pub(super) fn lack_grants(&mut self) {
         let mint = |source: &IceSource| source.is_metered() && source.issues_credentials();
         let tails = self.books.ledger().sources().filter(mint).map(|source| self.long_tail(source));
-        self.model.lack_grants(self.books.now().as_millis(), tails.max().unwrap_or(0));
+        let end = self.books.ledger().period().end.as_millis();
+        let lost_until = if self.settings.sources == ONE { 0 } else { end };
+        self.model.lack_grants(self.books.now().as_millis(), tails.max().unwrap_or(0), lost_until);
     }
 }

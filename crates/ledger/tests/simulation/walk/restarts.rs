@@ -9,7 +9,7 @@ use super::checks::Excuse;
 use super::coturn::Cli;
 use super::days::CountedDays;
 use super::disk::Disk;
-use super::settings::{Change, DAY};
+use super::settings::{Change, DAY, ONE};
 use super::world::{METERED, World};
 
 /// The time is known again after this, in milliseconds.
@@ -164,6 +164,10 @@ impl<D: Disk> Broker<D> {
         (self.lags, self.was_restored) = (true, true);
         self.restart(world);
         self.limit = self.books.snapshot().figures.limit;
+        // What coturn and the relay carried since the copy is in no figure of this period.
+        if self.settings.sources != ONE {
+            self.lost_until = self.settings.billing_day().period_at(self.present(world)).end;
+        }
         let grants = self.books.grants();
         world.forget(|grant| grants.get(grant).is_some());
         self.excuse(Excuse::Restored);

@@ -60,9 +60,11 @@ impl Model {
         }
     }
 
-    /// The ledger turns out to lack credentials that may be alive. `tail`: the longest of any source.
-    pub(in super::super) fn lack_grants(&mut self, now: i64, tail: u64) {
-        self.now.lacks_until = self.now.lacks_until.max(now + LIFE_MAX + SLACK + signed(tail));
+    /// The ledger turns out to lack credentials that may be alive. `tail`: the longest of any source. `lost_until`: the end of the period
+    /// in which their bytes are missing.
+    pub(in super::super) fn lack_grants(&mut self, now: i64, tail: u64, lost_until: i64) {
+        self.now.lacks_until =
+            self.now.lacks_until.max(now + LIFE_MAX + SLACK + signed(tail)).max(lost_until);
     }
 
     /// The operator blocks a user, or ends that.
