@@ -59,7 +59,7 @@ use crate::telemetry::log::LostLines;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::refusals::RefusalLog;
 use turn_ledger::IceSource;
-use turn_limits::Memory;
+use turn_limits::MemoryQuota;
 use turn_relay::{ListenError, Relay};
 use turn_signaling::p2pcf::DeleteKeys;
 use turn_signaling::sfu::taken::VideoRates;
@@ -175,7 +175,7 @@ pub fn build(
         lost_lines,
         refusal_log: RefusalLog::new(),
         backup_slot: Arc::new(Semaphore::new(1)),
-        long_bodies: Memory::new(LONG_BODIES),
+        long_bodies: MemoryQuota::new(LONG_BODIES),
         in_flight: Semaphore::new(IN_FLIGHT_MAX),
         request_ids: RequestIds::new(random::bytes()?),
         draining: AtomicBool::new(false),

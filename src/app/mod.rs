@@ -31,7 +31,7 @@ use crate::telemetry::log::LostLines;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::refusals::RefusalLog;
 use turn_ledger::Timestamp;
-use turn_limits::{Memory, MemoryLimits};
+use turn_limits::{MemoryBounds, MemoryQuota};
 use turn_relay::Relay;
 
 mod build;
@@ -49,8 +49,8 @@ const IN_FLIGHT_MAX: usize = 1_024;
 pub const LONG_BYTES_MAX: usize = 64 << 20;
 /// The most of them that are of one client. An IPv6 /48 has four times as much.
 pub const LONG_BYTES_PER_CLIENT_MAX: usize = LONG_BYTES_MAX / 16;
-const LONG_BODIES: MemoryLimits =
-    MemoryLimits { of_part: 0, of_client: LONG_BYTES_PER_CLIENT_MAX, of_all: LONG_BYTES_MAX };
+const LONG_BODIES: MemoryBounds =
+    MemoryBounds { own: 0, client_max: LONG_BYTES_PER_CLIENT_MAX, total_max: LONG_BYTES_MAX };
 
 /// What the handlers and the background tasks share.
 pub struct App {
@@ -129,7 +129,7 @@ pub struct App {
     /// One permit: one backup at a time.
     pub backup_slot: Arc<Semaphore>,
     /// What the bodies in memory have beyond 16 KiB each.
-    pub long_bodies: Memory,
+    pub long_bodies: MemoryQuota,
     /// One permit for each request in progress.
     pub in_flight: Semaphore,
     /// Makes ids for requests that have none.

@@ -1,5 +1,5 @@
 //! The issuer's public keys, fetched from `AUTH_JWKS_URL`. While the issuer cannot be reached, the last good keys stay. A token
-//! with an unknown key fetches them again, but not more often than each [`FETCH_PAUSE`], and all tokens share that one call.
+//! with an unknown key fetches them again, at most once every [`FETCH_PAUSE`], and all tokens share that one call.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use crate::telemetry::metrics::Metrics;
 
 /// The longest document that is read.
 const DOCUMENT_MAX: usize = 64 * 1_024;
-/// How often the keys are fetched. So long a key that the issuer has withdrawn may still be used.
+/// The time between two fetches. A key that the issuer has withdrawn is accepted for that long at most, while the issuer can be reached.
 const FETCH_INTERVAL: Duration = Duration::from_secs(300);
 /// The shortest time between two calls.
 const FETCH_PAUSE: Duration = Duration::from_secs(10);

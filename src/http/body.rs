@@ -18,7 +18,7 @@ use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 use turn_ledger::ClientKey;
-use turn_limits::{Memory, Part};
+use turn_limits::{MemoryQuota, MemoryUse};
 
 use super::error::ApiError;
 use crate::clock;
@@ -55,7 +55,7 @@ impl BodyProgress {
 pub struct BodyLimit {
     bytes_max: usize,
     /// Counts the bytes beyond [`BODY_MAX`]. `None` where no body may be so long.
-    long_bodies: Option<Memory>,
+    long_bodies: Option<MemoryQuota>,
 }
 
 impl BodyLimit {
@@ -63,13 +63,13 @@ impl BodyLimit {
     pub const SHORT: Self = Self { bytes_max: BODY_MAX, long_bodies: None };
 
     /// A higher limit.
-    pub fn long(bytes_max: usize, long_bodies: &Memory) -> Self {
+    pub fn long(bytes_max: usize, long_bodies: &MemoryQuota) -> Self {
         Self { bytes_max, long_bodies: Some(long_bodies.clone()) }
     }
 
-    fn begin(&self, parts: &Parts) -> Option<Part> {
+    fn track(&self, parts: &Parts) -> Option<MemoryUse> {
         let ClientAddr(address) = parts.extensions.get().copied()?;
-        Some(self.long_bodies.as_ref()?.part(ClientKey::of(address)))
+        Some(self.long_bodies.as_ref()?.open(ClientKey::of(address)))
     }
 }
 
@@ -110,7 +110,7 @@ pub fn parse_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, ApiError> {
 }
 
 /// The whole body, and what counts it while it is in memory.
-pub async fn read_up_to(limit: &BodyLimit, request: Request) -> Gathered {
+pub async fn read_body(limit: &BodyLimit, request: Request) -> Gathered {
     let (parts, body) = request.into_parts();
     if body.is_end_stream() {
         return Ok((Bytes::new(), None));
@@ -119,7 +119,7 @@ pub async fn read_up_to(limit: &BodyLimit, request: Request) -> Gathered {
 }
 
 /// A body, and what counts it if it may be a long one.
-pub type Gathered = Result<(Bytes, Option<Part>), ApiError>;
+pub type Gathered = Result<(Bytes, Option<MemoryUse>), ApiError>;
 
 async fn read(parts: &Parts, body: Body, limit: &BodyLimit) -> Gathered {
     let bytes_max = limit.bytes_max;
@@ -129,7 +129,7 @@ async fn read(parts: &Parts, body: Body, limit: &BodyLimit) -> Gathered {
     let progress = parts.extensions.get::<BodyProgress>();
     let deadline = progress.map_or_else(|| clock::deadline(REQUEST_TIMEOUT), |progress| progress.deadline);
     let collected =
-        timeout_at(deadline, collect(body, limit.bytes_max, limit.begin(parts))).await.unwrap_or_else(|_| {
+        timeout_at(deadline, collect(body, limit.bytes_max, limit.track(parts))).await.unwrap_or_else(|_| {
             let seconds = REQUEST_TIMEOUT.as_secs();
             Err(ApiError::invalid(format!("Send the whole request within {seconds} s.")))
         });
@@ -140,7 +140,7 @@ async fn read(parts: &Parts, body: Body, limit: &BodyLimit) -> Gathered {
 }
 
 /// Copies the body into one buffer. The buffer grows with the bytes that arrive; the announced length allocates nothing.
-async fn collect(mut body: Body, bytes_max: usize, mut long: Option<Part>) -> Gathered {
+async fn collect(mut body: Body, bytes_max: usize, mut long: Option<MemoryUse>) -> Gathered {
     let mut bytes = Vec::new();
     let mut parts = 0;
     while let Some(frame) = body.frame().await {
@@ -151,7 +151,7 @@ async fn collect(mut body: Body, bytes_max: usize, mut long: Option<Part>) -> Ga
         if length > bytes_max {
             return Err(ApiError::payload_too_large(bytes_max));
         }
-        if long.as_mut().is_some_and(|long| !long.grow(length.saturating_sub(BODY_MAX))) {
+        if long.as_mut().is_some_and(|long| !long.try_resize(length.saturating_sub(BODY_MAX))) {
             return Err(ApiError::overloaded());
         }
         parts += 1;

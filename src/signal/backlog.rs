@@ -1,7 +1,7 @@
 //! What all sockets together keep in memory in one direction, and those of each client. However much others keep, each socket has
 //! [`OWN_BYTES`] of its own, so clients that do not read, or do not finish, cannot close the sockets of those that do.
 
-use turn_limits::{Memory, MemoryLimits};
+use turn_limits::{MemoryBounds, MemoryQuota};
 
 use super::occupancy::SIGNALING_SOCKETS_MAX;
 
@@ -15,8 +15,12 @@ const SHARED_BYTES_MAX: usize = BACKLOG_BYTES_MAX - SIGNALING_SOCKETS_MAX * OWN_
 pub const CLIENT_BYTES_MAX: usize = SHARED_BYTES_MAX / 16;
 
 /// What the sockets keep in one direction: nothing yet.
-pub fn backlog() -> Memory {
-    Memory::new(MemoryLimits { of_part: OWN_BYTES, of_client: CLIENT_BYTES_MAX, of_all: SHARED_BYTES_MAX })
+pub fn backlog() -> MemoryQuota {
+    MemoryQuota::new(MemoryBounds {
+        own: OWN_BYTES,
+        client_max: CLIENT_BYTES_MAX,
+        total_max: SHARED_BYTES_MAX,
+    })
 }
 
 /// For tests of what uses a backlog.
@@ -25,21 +29,21 @@ pub(super) mod testing {
     use std::net::Ipv4Addr;
 
     use turn_ledger::ClientKey;
-    use turn_limits::Part;
+    use turn_limits::MemoryUse;
 
     use super::*;
 
     pub(in crate::signal) const CLIENT: ClientKey = ClientKey::V4(Ipv4Addr::new(192, 0, 2, 1));
 
     /// Other clients keep all shared bytes except `rest`, until the result is dropped.
-    pub(in crate::signal) fn fill(backlog: &Memory, rest: usize) -> Vec<Part> {
+    pub(in crate::signal) fn fill(backlog: &MemoryQuota, rest: usize) -> Vec<MemoryUse> {
         let mut left = SHARED_BYTES_MAX - rest;
         let clients = (0..).map(|n| ClientKey::V4(Ipv4Addr::new(10, 0, 0, n)));
         let parts = clients.map_while(|client| {
             let bytes = left.min(CLIENT_BYTES_MAX);
             left -= bytes;
-            let mut part = backlog.part(client);
-            (bytes > 0).then(|| assert!(part.grow(OWN_BYTES + bytes))).map(|()| part)
+            let mut part = backlog.open(client);
+            (bytes > 0).then(|| assert!(part.try_resize(OWN_BYTES + bytes))).map(|()| part)
         });
         parts.collect()
     }

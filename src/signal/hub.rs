@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use turn_ledger::{ClientKey, KeyName, User};
-use turn_limits::{ClientRate, Memory, Rate};
+use turn_limits::{ClientRate, MemoryQuota, Rate};
 use turn_signaling::call::ProtocolName;
 use turn_signaling::dropped::Dropped;
 use turn_signaling::frame::ParsedFrame;
@@ -27,9 +27,10 @@ use crate::telemetry::metrics::Metrics;
 /// The close frame for a blocked user. Its reason is the code of the error that a request gets.
 const BLOCKED: Closing = Closing { code: 1008, reason: "USER_BLOCKED" };
 
-/// Bytes that the sockets of one client address may send in one protocol: a whole office that enters a call at once, then ten times what
-/// it needs. An IPv6 /48 may send four times as much. So one address cannot fill the queues of others as fast as its line allows.
-const SENT_BYTES: Rate = Rate::per_second(8 << 20, 512 << 10);
+/// Bytes that the broker receives from the sockets of one client address in one protocol. Enough for 64 pages that enter a call at once
+/// with 128 KiB each, and then for 8 KiB a second of each. An IPv6 /48 may send four times as much. So one address cannot fill the queues
+/// of others as fast as its line allows.
+const RECEIVED_BYTES: Rate = Rate::per_second(8 << 20, 512 << 10);
 /// Clients with such a rate of their own, half for each address family.
 const CLIENTS_MAX: usize = 8_192;
 
@@ -42,7 +43,7 @@ pub struct Hub {
     state: Mutex<HubState>,
     /// The next deadline may have changed.
     rescheduled: Notify,
-    sent: ClientRate,
+    received: ClientRate,
     shared: Shared,
 }
 
@@ -59,7 +60,7 @@ pub struct Shared {
     /// The calls of all protocols.
     pub calls: Arc<LiveCalls>,
     /// What waits for the clients of all protocols.
-    pub backlog: Memory,
+    pub backlog: MemoryQuota,
 }
 
 #[derive(Debug)]
@@ -111,8 +112,8 @@ impl Hub {
     pub fn new(name: ProtocolName, protocol: Box<dyn Protocol>, shared: Shared) -> Self {
         let (limits, parser) = (protocol.limits(), protocol.parser());
         let state = HubState { protocol, sockets: HashMap::new(), next_socket: 0, is_draining: false };
-        let sent = ClientRate::new(SENT_BYTES, CLIENTS_MAX);
-        Self { name, limits, parser, state: Mutex::new(state), rescheduled: Notify::new(), sent, shared }
+        let received = ClientRate::new(RECEIVED_BYTES, CLIENTS_MAX);
+        Self { name, limits, parser, state: Mutex::new(state), rescheduled: Notify::new(), received, shared }
     }
 
     /// The protocol's name.
@@ -125,10 +126,10 @@ impl Hub {
         self.limits
     }
 
-    /// Whether a client may send so many more bytes. If not, its socket must end.
-    pub fn may_send(&self, client: ClientKey, bytes: usize) -> bool {
+    /// Charges the rate of a client for bytes that it has sent. Returns `false` if that is too much: then its socket must end.
+    pub fn charge_received(&self, client: ClientKey, bytes: usize) -> bool {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let is_within = self.sent.take(client, bytes, self.now()).is_ok();
+        let is_within = self.received.take(client, bytes, self.now()).is_ok();
         if !is_within {
             self.dropped(Dropped::Flood);
         }
@@ -137,7 +138,7 @@ impl Hub {
 
     /// Forgets clients that have sent nothing for a while.
     pub fn sweep(&self) {
-        self.sent.sweep(self.now());
+        self.received.sweep(self.now());
     }
 
     /// Parses a frame. It takes no lock, so that a long frame delays no other socket.
@@ -148,7 +149,7 @@ impl Hub {
     /// Opens a socket.
     pub fn open(&self, requester: Requester, upgrade: Upgrade) -> (SocketId, Arc<Outbox>, Vec<Effect>) {
         let client = ClientKey::of(requester.address);
-        let outbox = Arc::new(Outbox::new(self.limits, self.shared.backlog.part(client)));
+        let outbox = Arc::new(Outbox::new(self.limits, self.shared.backlog.open(client)));
         let mut state = self.lock();
         let socket = SocketId(state.next_socket);
         state.next_socket += 1;
@@ -311,7 +312,7 @@ mod tests {
         hub_with(backlog())
     }
 
-    fn hub_with(backlog: Memory) -> Hub {
+    fn hub_with(backlog: MemoryQuota) -> Hub {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let metrics = Arc::new(Metrics::new());
         let account = testing::account(Arc::clone(&clock));
@@ -377,18 +378,19 @@ mod tests {
     #[test]
     fn each_client_sends_8_mib_at_once() {
         let hub = hub();
-        let may_send = |client: [u8; 4], bytes| hub.may_send(ClientKey::of(client.into()), bytes);
-        assert!(may_send([192, 0, 2, 1], 8 << 20));
-        assert!(!may_send([192, 0, 2, 1], 8 << 20), "it takes 16 s until that is back");
-        assert!(may_send([192, 0, 2, 2], 8 << 20), "another client");
+        let charge_received =
+            |client: [u8; 4], bytes| hub.charge_received(ClientKey::of(client.into()), bytes);
+        assert!(charge_received([192, 0, 2, 1], 8 << 20));
+        assert!(!charge_received([192, 0, 2, 1], 8 << 20), "it takes 16 s until that is back");
+        assert!(charge_received([192, 0, 2, 2], 8 << 20), "another client");
     }
 
     #[tokio::test]
     async fn a_client_that_keeps_too_much_loses_its_own_sockets() {
         let backlog = backlog();
         let greedy = Requester { address: Ipv4Addr::new(192, 0, 2, 9).into(), ..requester() };
-        let mut kept = backlog.part(ClientKey::of(greedy.address));
-        assert!(kept.grow(OWN_BYTES + CLIENT_BYTES_MAX));
+        let mut kept = backlog.open(ClientKey::of(greedy.address));
+        assert!(kept.try_resize(OWN_BYTES + CLIENT_BYTES_MAX));
         let hub = hub_with(backlog);
         let long = || Text::from("x".repeat(OWN_BYTES + 1));
         let expected = [(greedy, Frame::Close(Closing::POLICY)), (requester(), Frame::Text(long()))];

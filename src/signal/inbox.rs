@@ -1,20 +1,19 @@
-//! What has arrived at one socket of a message that is not complete: bounded in time, and in the bytes of all sockets of a client and
-//! of all together.
-//! Nothing else ends such a message, because a client may send its fragments as slowly as it likes, with pings between them.
+//! Counts the bytes of a socket's incomplete message. Its time is bounded, and so are the bytes of all sockets of a client and of all
+//! clients. Nothing else ends such a message, because a client may send its fragments as slowly as it likes, with pings between them.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use turn_limits::Part;
+use turn_limits::MemoryUse;
 
 /// The longest time from the first byte of a message to its last.
 pub const MESSAGE_MAX: Duration = Duration::from_secs(30);
 /// The head of a client's control frame, in bytes.
 const CONTROL_HEAD: usize = 6;
 
-/// See the module's description.
+/// The incomplete message of a socket.
 #[derive(Debug)]
 pub struct Inbox {
     incomplete: Mutex<Incomplete>,
@@ -22,7 +21,7 @@ pub struct Inbox {
 
 #[derive(Debug)]
 struct Incomplete {
-    kept: Part,
+    kept: MemoryUse,
     /// When the first of them arrived.
     since: Instant,
     /// Whether there was no room for more.
@@ -30,16 +29,16 @@ struct Incomplete {
 }
 
 impl Inbox {
-    /// An inbox of a new socket. `part`: what it may keep.
-    pub fn new(part: Part, now: Instant) -> Self {
-        Self { incomplete: Mutex::new(Incomplete { kept: part, since: now, is_refused: false }) }
+    /// An inbox of a new socket. `kept` counts its bytes.
+    pub fn new(kept: MemoryUse, now: Instant) -> Self {
+        Self { incomplete: Mutex::new(Incomplete { kept, since: now, is_refused: false }) }
     }
 
     /// Bytes have arrived. `false` if there is no room for them: then this socket must end.
     pub fn received(&self, bytes: usize, now: Instant) -> bool {
         let mut incomplete = self.lock();
         let before = incomplete.kept.bytes();
-        if !incomplete.kept.grow(before.saturating_add(bytes)) {
+        if !incomplete.kept.try_resize(before.saturating_add(bytes)) {
             incomplete.is_refused = true;
             return false;
         }
@@ -51,14 +50,14 @@ impl Inbox {
 
     /// A message is complete. What has arrived beyond it, a read buffer at most, does not count.
     pub fn complete(&self) {
-        self.lock().kept.shrink(0);
+        self.lock().kept.shrink_to(0);
     }
 
     /// A control frame with so many bytes of content is complete.
     pub fn control(&self, content: usize) {
         let mut incomplete = self.lock();
         let rest = incomplete.kept.bytes().saturating_sub(CONTROL_HEAD + content);
-        incomplete.kept.shrink(rest);
+        incomplete.kept.shrink_to(rest);
     }
 
     /// Whether a message has been arriving for too long.
@@ -81,13 +80,13 @@ impl Inbox {
 mod tests {
     use super::*;
     use crate::clock;
-    use turn_limits::Memory;
+    use turn_limits::MemoryQuota;
 
     use crate::signal::backlog::{CLIENT_BYTES_MAX, OWN_BYTES, backlog, testing};
 
-    fn inbox(backlog: &Memory) -> (Inbox, Instant) {
+    fn inbox(backlog: &MemoryQuota) -> (Inbox, Instant) {
         let now = clock::deadline(Duration::ZERO);
-        (Inbox::new(backlog.part(testing::CLIENT), now), now)
+        (Inbox::new(backlog.open(testing::CLIENT), now), now)
     }
 
     #[test]

@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use reqwest::Client;
 use tokio_util::task::TaskTracker;
-use turn_limits::Memory;
+use turn_limits::MemoryQuota;
 use turn_signaling::call::ProtocolName;
 
 use crate::config::{AyameConfig, Off, is_at_or_below};
@@ -63,7 +63,7 @@ pub struct Signaling {
     /// The open sockets of all protocols.
     pub occupancy: Arc<Occupancy>,
     /// What has arrived of incomplete messages at all sockets.
-    pub incomplete: Memory,
+    pub incomplete: MemoryQuota,
     /// The calls of all protocols.
     pub calls: Arc<LiveCalls>,
     /// The life of a credential that is minted for a call.

@@ -1,13 +1,12 @@
-//! What waits to be sent to one socket, bounded in frames and in bytes, and in the bytes of all sockets of a client and of all
-//! together. The protocol
-//! puts frames in without waiting. A client that reads too slowly loses what still waits, and gets a close frame instead. After
-//! a close frame nothing is accepted.
+//! The frames that wait for one socket. Their number and their bytes are bounded, and so are the bytes of all sockets of a client and of
+//! all clients. The protocol puts frames in without waiting. A client that reads too slowly loses what still waits, and gets a close
+//! frame instead. After a close frame nothing is accepted.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
-use turn_limits::Part;
+use turn_limits::MemoryUse;
 use turn_signaling::protocol::{Closing, Limits, Text};
 
 /// A frame to send.
@@ -33,14 +32,14 @@ pub struct Outbox {
 struct Queue {
     frames: VecDeque<Frame>,
     /// Their bytes.
-    kept: Part,
+    kept: MemoryUse,
     is_closed: bool,
 }
 
 impl Outbox {
-    /// An empty queue. `part`: what it may keep.
-    pub fn new(limits: Limits, part: Part) -> Self {
-        let queue = Queue { frames: VecDeque::new(), kept: part, is_closed: false };
+    /// An empty queue. `kept` counts its bytes.
+    pub fn new(limits: Limits, kept: MemoryUse) -> Self {
+        let queue = Queue { frames: VecDeque::new(), kept, is_closed: false };
         Self { queue: Mutex::new(queue), changed: Notify::new(), limits }
     }
 
@@ -51,12 +50,12 @@ impl Outbox {
             return true;
         }
         let is_close = matches!(frame, Frame::Close(_));
-        let is_added = queue.has_room_for(&frame, &self.limits) || is_close;
+        let is_added = queue.try_reserve(&frame, &self.limits) || is_close;
         if is_added {
             queue.frames.push_back(frame);
         } else {
             queue.frames = [Frame::Close(self.limits.too_slow)].into();
-            queue.kept.shrink(0);
+            queue.kept.shrink_to(0);
         }
         queue.is_closed = is_close || !is_added;
         drop(queue);
@@ -78,7 +77,7 @@ impl Outbox {
         let mut queue = self.lock();
         let frame = queue.frames.pop_front()?;
         let kept = queue.kept.bytes().saturating_sub(frame.bytes());
-        queue.kept.shrink(kept);
+        queue.kept.shrink_to(kept);
         if queue.frames.is_empty() {
             // An idle socket keeps no buffer.
             queue.frames = VecDeque::new();
@@ -92,12 +91,12 @@ impl Outbox {
 }
 
 impl Queue {
-    /// Whether there is room for one more frame. If so, its bytes are kept from now on.
-    fn has_room_for(&mut self, frame: &Frame, limits: &Limits) -> bool {
+    /// Reserves the bytes of one more frame. Returns `false` if there is no room.
+    fn try_reserve(&mut self, frame: &Frame, limits: &Limits) -> bool {
         let bytes = self.kept.bytes() + frame.bytes();
         self.frames.len() < limits.queued_frames_max
             && bytes <= limits.queued_bytes_max
-            && self.kept.grow(bytes)
+            && self.kept.try_resize(bytes)
     }
 }
 
@@ -114,7 +113,7 @@ impl Frame {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use turn_limits::Memory;
+    use turn_limits::MemoryQuota;
 
     use crate::signal::backlog::{OWN_BYTES, backlog, testing};
 
@@ -124,21 +123,21 @@ mod tests {
         outbox_in(&backlog())
     }
 
-    fn outbox_in(backlog: &Memory) -> Outbox {
+    fn outbox_in(backlog: &MemoryQuota) -> Outbox {
         let limits =
             Limits { frame_max: 100, queued_frames_max: 3, queued_bytes_max: 10, too_slow: TOO_SLOW };
-        Outbox::new(limits, backlog.part(testing::CLIENT))
+        Outbox::new(limits, backlog.open(testing::CLIENT))
     }
 
     /// An outbox with room for much more than its own bytes.
-    fn wide(backlog: &Memory) -> Outbox {
+    fn wide(backlog: &MemoryQuota) -> Outbox {
         let limits = Limits {
             frame_max: OWN_BYTES,
             queued_frames_max: 10,
             queued_bytes_max: 4 * OWN_BYTES,
             too_slow: TOO_SLOW,
         };
-        Outbox::new(limits, backlog.part(testing::CLIENT))
+        Outbox::new(limits, backlog.open(testing::CLIENT))
     }
 
     fn own() -> Frame {

@@ -20,7 +20,7 @@ impl ClientRate {
         Self { rate, buckets: Mutex::new(PerAddress::new(clients_max)) }
     }
 
-    /// Takes so many out of the bucket of a client and out of that of its /48, or nothing.
+    /// Takes `count` tokens from the bucket of a client and from that of its /48, or none from either.
     pub fn take(&self, client: ClientKey, count: u32, now: Duration) -> Result<(), Spent> {
         self.lock()
             .try_each(client, now, |visit| visit.row.take_several(count, self.rate.times(visit.factor), now))

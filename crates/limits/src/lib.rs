@@ -1,7 +1,7 @@
 //! What one address may do. A [`Bucket`] is an allowance that refills with time. [`PerAddress`] has a row for each client address
 //! and for each IPv6 /48, with a fixed number of rows, and gives a /48 [`GROUP_FACTOR`] times the allowance of a client. [`PerUser`]
-//! has one for each user. [`Held`] counts what they hold, and [`Memory`] the bytes that are kept for them. Everything is pure: `now`
-//! is an argument, as the time since any fixed instant; only [`Memory`] and [`ClientRate`] have a lock.
+//! has one for each user. [`Held`] counts what they hold, and [`MemoryQuota`] the bytes that are kept for them. Everything is pure: `now`
+//! is an argument, as the time since any fixed instant; only [`MemoryQuota`] and [`ClientRate`] have a lock.
 //!
 //! ```
 //! # use std::time::Duration;
@@ -17,7 +17,7 @@
 mod bucket;
 mod client_rate;
 mod held;
-mod memory;
+mod memory_quota;
 mod per_address;
 mod prefix;
 mod table;
@@ -25,7 +25,7 @@ mod table;
 pub use bucket::{Bucket, Rate, Spent};
 pub use client_rate::ClientRate;
 pub use held::Held;
-pub use memory::{Memory, MemoryLimits, Part};
+pub use memory_quota::{MemoryBounds, MemoryQuota, MemoryUse};
 pub use per_address::{PerAddress, PerUser};
 pub use prefix::Prefix;
 pub use table::{Row, SHARED_ROWS, SHARED_ROWS_OF_NETWORK, Visit};

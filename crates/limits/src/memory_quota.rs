@@ -1,5 +1,6 @@
-//! Bytes that are kept in memory for clients: bounded for each client, for the /48 around it, and for all together. Each part, such as a
-//! socket or a body, has some bytes of its own beside that. So clients that fill their share take nothing from others.
+//! Counts the bytes that are kept in memory for clients: bounded for each client, for the /48 around it, and for all together. Each
+//! use, such as a socket or a body, also has some bytes of its own, which do not count. So clients that fill their share take nothing
+//! from others.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -7,24 +8,24 @@ use turn_ledger::ClientKey;
 
 use crate::Held;
 
-/// How many bytes may be kept.
+/// How many bytes may be kept in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MemoryLimits {
-    /// Of each part, always. They do not count for the others.
-    pub of_part: usize,
-    /// Of all parts of one client together. An IPv6 /48 has four times as much.
-    pub of_client: usize,
-    /// Of all parts together.
-    pub of_all: usize,
+pub struct MemoryBounds {
+    /// Of each use, always. They do not count for the other bounds.
+    pub own: usize,
+    /// Of all uses of one client together. An IPv6 /48 has four times as much.
+    pub client_max: usize,
+    /// Of all uses together.
+    pub total_max: usize,
 }
 
-/// The bytes that all clients keep. Clones share them.
+/// The count of what is kept for all clients. Clones share it.
 #[derive(Clone, Debug)]
-pub struct Memory(Arc<Shared>);
+pub struct MemoryQuota(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    limits: MemoryLimits,
+    bounds: MemoryBounds,
     kept: Mutex<Kept>,
 }
 
@@ -34,23 +35,23 @@ struct Kept {
     by_client: Held<usize>,
 }
 
-/// What one thing of a client keeps. Dropping it keeps nothing.
+/// What is kept for one thing of a client. Dropping it frees its bytes.
 #[derive(Debug)]
-pub struct Part {
-    memory: Memory,
+pub struct MemoryUse {
+    quota: MemoryQuota,
     client: ClientKey,
     bytes: usize,
 }
 
-impl Memory {
+impl MemoryQuota {
     /// Nothing is kept.
-    pub fn new(limits: MemoryLimits) -> Self {
-        Self(Arc::new(Shared { limits, kept: Mutex::default() }))
+    pub fn new(bounds: MemoryBounds) -> Self {
+        Self(Arc::new(Shared { bounds, kept: Mutex::default() }))
     }
 
-    /// A new part of this client, without bytes.
-    pub fn part(&self, client: ClientKey) -> Part {
-        Part { memory: self.clone(), client, bytes: 0 }
+    /// A new use of this client, without bytes.
+    pub fn open(&self, client: ClientKey) -> MemoryUse {
+        MemoryUse { quota: self.clone(), client, bytes: 0 }
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
@@ -58,22 +59,22 @@ impl Memory {
     }
 }
 
-impl Part {
-    /// What it keeps, in bytes.
+impl MemoryUse {
+    /// The number of bytes kept.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// It keeps so many bytes now. `false` if there is no room for more: then nothing has changed.
+    /// Sets the number of bytes kept. Returns `false`, and changes nothing, if that exceeds a bound.
     #[must_use]
-    pub fn grow(&mut self, bytes: usize) -> bool {
-        let limits = self.memory.0.limits;
+    pub fn try_resize(&mut self, bytes: usize) -> bool {
+        let bounds = self.quota.0.bounds;
         let more = self.shared(bytes).saturating_sub(self.shared(self.bytes));
-        let mut kept = self.memory.lock();
+        let mut kept = self.quota.lock();
         let is_full = |of_client: &usize, factor: usize| {
-            of_client.saturating_add(more) > limits.of_client.saturating_mul(factor)
+            of_client.saturating_add(more) > bounds.client_max.saturating_mul(factor)
         };
-        let is_all = kept.all.saturating_add(more) > limits.of_all;
+        let is_all = kept.all.saturating_add(more) > bounds.total_max;
         if more > 0 && (is_all || kept.by_client.full(self.client, is_full).is_some()) {
             return false;
         }
@@ -83,20 +84,20 @@ impl Part {
         true
     }
 
-    /// It keeps less: so many bytes at most.
-    pub fn shrink(&mut self, bytes: usize) {
-        let _ = self.grow(bytes.min(self.bytes));
+    /// Reduces the number of bytes kept to at most `bytes`.
+    pub fn shrink_to(&mut self, bytes: usize) {
+        let _ = self.try_resize(bytes.min(self.bytes));
     }
 
     /// Those beyond its own.
     fn shared(&self, bytes: usize) -> usize {
-        bytes.saturating_sub(self.memory.0.limits.of_part)
+        bytes.saturating_sub(self.quota.0.bounds.own)
     }
 }
 
-impl Drop for Part {
+impl Drop for MemoryUse {
     fn drop(&mut self) {
-        self.shrink(0);
+        self.shrink_to(0);
     }
 }
 
@@ -121,30 +122,30 @@ mod tests {
     const OWN: usize = 10;
     const SHARE: usize = 100;
 
-    fn memory() -> Memory {
-        Memory::new(MemoryLimits { of_part: OWN, of_client: SHARE, of_all: 16 * SHARE })
+    fn memory() -> MemoryQuota {
+        MemoryQuota::new(MemoryBounds { own: OWN, client_max: SHARE, total_max: 16 * SHARE })
     }
 
     fn client(text: &str) -> ClientKey {
         ClientKey::of(text.parse().unwrap())
     }
 
-    /// A part with so many bytes.
-    fn part(memory: &Memory, address: &str, bytes: usize) -> Option<Part> {
-        let mut part = memory.part(client(address));
-        part.grow(bytes).then_some(part)
+    /// A use of this many bytes.
+    fn part(memory: &MemoryQuota, address: &str, bytes: usize) -> Option<MemoryUse> {
+        let mut part = memory.open(client(address));
+        part.try_resize(bytes).then_some(part)
     }
 
     #[test]
     fn the_parts_of_one_client_have_one_share_and_those_of_others_keep_their_room() {
         let memory = memory();
         let [mut first, mut second] = [(); 2].map(|()| part(&memory, "192.0.2.1", OWN + SHARE / 2).unwrap());
-        assert!(!first.grow(OWN + SHARE / 2 + 1), "full to the last byte");
+        assert!(!first.try_resize(OWN + SHARE / 2 + 1), "full to the last byte");
         assert_eq!(first.bytes(), OWN + SHARE / 2, "nothing has changed");
-        assert!(part(&memory, "192.0.2.1", OWN).is_some(), "a part's own bytes are in no share");
+        assert!(part(&memory, "192.0.2.1", OWN).is_some(), "its own bytes are in no share");
         assert!(part(&memory, "192.0.2.2", OWN + SHARE).is_some());
-        second.shrink(OWN);
-        assert!(first.grow(OWN + SHARE), "what is not kept any more does not count");
+        second.shrink_to(OWN);
+        assert!(first.try_resize(OWN + SHARE), "what is not kept any more does not count");
         drop(first);
         assert!(part(&memory, "192.0.2.1", OWN + SHARE).is_some());
         drop(second);

@@ -63,7 +63,7 @@ impl Refused {
 
 /// The allocations that exist, before one more.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Held {
+pub(crate) struct ExistingAllocations {
     /// The client's address and port have an allocation with this user name.
     pub(crate) is_its_own: bool,
     /// Allocations of its grant.
@@ -73,7 +73,7 @@ pub(crate) struct Held {
 }
 
 /// Whether a client may use its allocation, or get a new one.
-pub(crate) fn judge(held: Held, end: Option<GrantEnd>) -> Result<(), Refused> {
+pub(crate) fn judge(held: ExistingAllocations, end: Option<GrantEnd>) -> Result<(), Refused> {
     match end {
         _ if held.is_its_own => Ok(()),
         Some(end) => Err(Refused::Ended(end)),
@@ -109,8 +109,8 @@ mod tests {
         assert_eq!(Username::parse(&format!("1:{grant}:2")), None);
     }
 
-    const NEW: Held = Held { is_its_own: false, of_grant: 0, of_address: 0 };
-    const OWN: Held = Held { is_its_own: true, of_grant: 1, of_address: 1 };
+    const NEW: ExistingAllocations = ExistingAllocations { is_its_own: false, of_grant: 0, of_address: 0 };
+    const OWN: ExistingAllocations = ExistingAllocations { is_its_own: true, of_grant: 1, of_address: 1 };
 
     #[test]
     fn an_ended_grant_gets_no_new_allocation_and_keeps_its_old_ones() {
@@ -123,17 +123,17 @@ mod tests {
     #[test]
     fn one_grant_has_a_bounded_number_of_allocations() {
         let of_grant = ALLOCATIONS_PER_GRANT_MAX;
-        assert_eq!(judge(Held { of_grant: of_grant - 1, ..NEW }, None), Ok(()));
-        assert_eq!(judge(Held { of_grant, ..NEW }, None), Err(Refused::GrantFull));
-        assert_eq!(judge(Held { of_grant, ..OWN }, None), Ok(()));
+        assert_eq!(judge(ExistingAllocations { of_grant: of_grant - 1, ..NEW }, None), Ok(()));
+        assert_eq!(judge(ExistingAllocations { of_grant, ..NEW }, None), Err(Refused::GrantFull));
+        assert_eq!(judge(ExistingAllocations { of_grant, ..OWN }, None), Ok(()));
     }
 
     #[test]
     fn one_address_has_a_bounded_number_of_allocations() {
         let of_address = ALLOCATIONS_PER_ADDRESS_MAX;
-        assert_eq!(judge(Held { of_address: of_address - 1, ..NEW }, None), Ok(()));
-        assert_eq!(judge(Held { of_address, ..NEW }, None), Err(Refused::AddressFull));
-        assert_eq!(judge(Held { of_address, ..OWN }, None), Ok(()));
+        assert_eq!(judge(ExistingAllocations { of_address: of_address - 1, ..NEW }, None), Ok(()));
+        assert_eq!(judge(ExistingAllocations { of_address, ..NEW }, None), Err(Refused::AddressFull));
+        assert_eq!(judge(ExistingAllocations { of_address, ..OWN }, None), Ok(()));
     }
 
     proptest! {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use stun_types::message::MessageIntegrityCredentials;
 
-use crate::auth::{Held, Username};
+use crate::allocation_rules::{ExistingAllocations, Username};
 use crate::datagram::is_signed_by;
 use crate::rate::REQUESTS;
 use crate::sockets::ClientSocket;
@@ -103,14 +103,14 @@ impl Clients {
     }
 
     /// The allocations that exist, seen by one client with this user name.
-    pub(crate) fn held(&self, address: SocketAddr, name: &str, grant: GrantId) -> Held {
+    pub(crate) fn held(&self, address: SocketAddr, name: &str, grant: GrantId) -> ExistingAllocations {
         let clients = self.lock();
         let of = |key: ClientKey| {
             let around =
                 clients.keys().filter(|other| ClientKey::of(other.ip()).with_wider().any(|of| of == key));
             around.count() / usize::try_from(key.factor()).unwrap_or(1)
         };
-        Held {
+        ExistingAllocations {
             is_its_own: clients.get(&address).is_some_and(|client| client.name == name),
             of_grant: clients.values().filter(|client| client.user.grant == grant).count(),
             of_address: ClientKey::of(address.ip()).with_wider().map(of).max().unwrap_or(0),

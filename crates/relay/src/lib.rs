@@ -13,7 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use turn_ledger::{ByteCount, Carried, GrantEnd, GrantId, Timestamp, Traffic};
 
-mod auth;
+mod allocation_rules;
 mod clients;
 mod count;
 mod datagram;
@@ -22,7 +22,7 @@ mod rate;
 mod server;
 mod sockets;
 
-pub use auth::{ALLOCATIONS_PER_ADDRESS_MAX, ALLOCATIONS_PER_GRANT_MAX, Username};
+pub use allocation_rules::{ALLOCATIONS_PER_ADDRESS_MAX, ALLOCATIONS_PER_GRANT_MAX, Username};
 pub use server::{ListenError, Relay};
 
 /// What the relay asks of the broker, and reports to it.

@@ -18,7 +18,7 @@ use turn::auth::{AuthHandler, generate_auth_key};
 use turn::proto::PROTO_UDP;
 use turn::server::request::Request;
 
-use crate::auth::{Refused, Username, judge};
+use crate::allocation_rules::{Refused, Username, judge};
 use crate::clients::{Client, Clients, Payer};
 use crate::count::Limit;
 use crate::datagram::{DatagramKind, kind, signer};

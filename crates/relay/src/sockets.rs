@@ -15,7 +15,7 @@ use tokio::net::UdpSocket;
 use turn::relay::RelayAddressGenerator;
 use webrtc_util::{Conn, Error};
 
-use crate::auth::Refused;
+use crate::allocation_rules::Refused;
 use crate::count::{Count, Limit};
 use crate::peers::PeerPolicy;
 use crate::{Event, Note};

@@ -83,8 +83,8 @@ async fn answer(
         user: user.as_ref(),
         content_type: header(CONTENT_TYPE),
         worker_method: header(HeaderName::from_static("x-worker-method")),
-        asked_method: header(ACCESS_CONTROL_REQUEST_METHOD),
-        asked_headers: header(ACCESS_CONTROL_REQUEST_HEADERS),
+        preflight_method: header(ACCESS_CONTROL_REQUEST_METHOD),
+        preflight_headers: header(ACCESS_CONTROL_REQUEST_HEADERS),
         body: &body,
     });
     let for_the_log = summarized(&app, &answer, origin);

@@ -27,7 +27,7 @@ use url::form_urlencoded;
 use super::effects;
 use crate::app::App;
 use crate::http::AppState;
-use crate::http::body::{BodyLimit, read_up_to};
+use crate::http::body::{BodyLimit, read_body};
 use crate::http::envelope::{SFU_REST, Verbatim};
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::key_choice::by_country;
@@ -182,7 +182,7 @@ async fn read(app: &App, request: Request) -> Result<ForwardedRequest, Fault> {
     let sent = request.headers().iter().filter(|(name, _)| header::is_sent(name.as_str()));
     let headers = sent.map(|(name, value)| (name.clone(), value.clone())).collect();
     let limit = BodyLimit::long(BODY_MAX, &app.long_bodies);
-    let (body, kept) = read_up_to(&limit, request).await.map_err(|error| match error.status {
+    let (body, kept) = read_body(&limit, request).await.map_err(|error| match error.status {
         StatusCode::PAYLOAD_TOO_LARGE => Fault::TooLarge,
         StatusCode::SERVICE_UNAVAILABLE => Fault::Full,
         _ => Fault::Malformed,

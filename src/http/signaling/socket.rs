@@ -50,7 +50,7 @@ pub fn upgrade(
     };
     let (app, hub) = (Arc::clone(app), Arc::clone(hub));
     let max = hub.limits().frame_max + OVERLONG;
-    let part = app.signaling.incomplete.part(ClientKey::of(requester.address));
+    let part = app.signaling.incomplete.open(ClientKey::of(requester.address));
     let inbox = Arc::new(Inbox::new(part, clock::deadline(Duration::ZERO)));
     let of_connection = Arc::clone(&inbox);
     let request = request.read_buffer_size(READ_BUFFER).write_buffer_size(0).max_frame_size(max);
@@ -183,7 +183,7 @@ impl Session<'_> {
             self.hub.dropped(Dropped::TooLong);
             return Some(Err(TOO_LONG));
         }
-        if !self.hub.may_send(self.client, content(&message)) {
+        if !self.hub.charge_received(self.client, content(&message)) {
             return Some(Err(Closing::POLICY));
         }
         Some(match message {

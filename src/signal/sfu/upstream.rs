@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use reqwest::Client;
 use serde_json::Value;
 use tokio::sync::Semaphore;
-use turn_limits::Part;
+use turn_limits::MemoryUse;
 use turn_signaling::sfu::answer::{SfuAnswer, answered};
 use turn_signaling::sfu::fault::Fault;
 use turn_signaling::sfu::path::{SfuCall, upstream};
@@ -43,7 +43,7 @@ pub struct ForwardedRequest {
     /// The body.
     pub body: Bytes,
     /// Counts a long body while it is in memory.
-    pub kept: Option<Part>,
+    pub kept: Option<MemoryUse>,
 }
 
 /// A response of the SFU.

@@ -66,9 +66,9 @@ pub struct Request<'a> {
     /// `X-Worker-Method`: the method that is meant, because a page that closes can only send a POST.
     pub worker_method: Option<&'a str>,
     /// `Access-Control-Request-Method`.
-    pub asked_method: Option<&'a str>,
+    pub preflight_method: Option<&'a str>,
     /// `Access-Control-Request-Headers`.
-    pub asked_headers: Option<&'a str>,
+    pub preflight_headers: Option<&'a str>,
     /// At most [`BODY_MAX`] bytes.
     pub body: &'a [u8],
 }
@@ -77,11 +77,11 @@ pub struct Request<'a> {
 pub struct ParsedRequest<'a> {
     origin: Origin<'a>,
     sender: Sender,
-    asked: Result<Asked, Refusal>,
+    operation: Result<Operation, Refusal>,
 }
 
 /// What a request asks for.
-enum Asked {
+enum Operation {
     /// Something whose answer depends on no room.
     Fixed(P2pcfResponse),
     Post(Post),
@@ -92,16 +92,16 @@ impl<'a> Request<'a> {
     /// Reads the body.
     pub fn parse(&self, wall: Timestamp) -> ParsedRequest<'a> {
         let sender = Sender { client: self.client, user: self.user.cloned() };
-        ParsedRequest { origin: self.origin, sender, asked: self.asked(wall) }
+        ParsedRequest { origin: self.origin, sender, operation: self.operation(wall) }
     }
 
-    fn asked(&self, wall: Timestamp) -> Result<Asked, Refusal> {
+    fn operation(&self, wall: Timestamp) -> Result<Operation, Refusal> {
         match (self.method, self.worker_method) {
-            ("GET" | "HEAD", _) => Ok(Asked::Fixed(P2pcfResponse::Greeting)),
-            ("OPTIONS", _) => Ok(Asked::Fixed(options(self))),
+            ("GET" | "HEAD", _) => Ok(Operation::Fixed(P2pcfResponse::Greeting)),
+            ("OPTIONS", _) => Ok(Operation::Fixed(options(self))),
             _ if !is_json(self.content_type) => Err(Refusal::ContentType),
-            ("DELETE", _) | (_, Some("DELETE")) => Delete::parse(self.body, wall).map(Asked::Delete),
-            ("POST", _) => Post::parse(self.body, wall).map(Asked::Post),
+            ("DELETE", _) | (_, Some("DELETE")) => Delete::parse(self.body, wall).map(Operation::Delete),
+            ("POST", _) => Post::parse(self.body, wall).map(Operation::Post),
             _ => Err(Refusal::Method),
         }
     }
@@ -180,10 +180,10 @@ impl P2pcf {
         if self.quota.spend(request.origin, wall)? == Forgot::AnOrigin {
             self.dropped.push(Dropped::Forgotten);
         }
-        match request.asked? {
-            Asked::Fixed(response) => Ok(response),
-            Asked::Delete(delete) => self.delete(delete, events),
-            Asked::Post(post) => self.post(post, request.sender, now, events),
+        match request.operation? {
+            Operation::Fixed(response) => Ok(response),
+            Operation::Delete(delete) => self.delete(delete, events),
+            Operation::Post(post) => self.post(post, request.sender, now, events),
         }
     }
 
@@ -247,7 +247,7 @@ fn dropped_by(refusal: &Refusal) -> Option<Dropped> {
 /// A preflight may send every header that it asks for: the headers carry no rights.
 fn options(request: &Request<'_>) -> P2pcfResponse {
     let has_origin = request.origin != Origin::Unnamed;
-    match request.asked_headers.filter(|_| has_origin && request.asked_method.is_some()) {
+    match request.preflight_headers.filter(|_| has_origin && request.preflight_method.is_some()) {
         Some(asked) => P2pcfResponse::Preflight { allow_headers: asked.to_owned() },
         None => P2pcfResponse::Options,
     }

@@ -1,7 +1,7 @@
 //! Orange rooms: the room server of Cloudflare's Orange Meets. It tells every user of a room who is there and what each one shares.
 //! A user is a `_pk`, not a socket: it outlives its sockets, until it leaves or is silent for too long. A `_pk` belongs to the
-//! visitor who used it first, for the life of the room. A room exists while it has users. An open socket belongs to exactly one
-//! user, and is closed with it.
+//! visitor who used it first, until the room ends or a full table forgets it. A room exists while it has users. An open socket
+//! belongs to exactly one user, and is closed with it.
 //!
 //! | where | what |
 //! |---|---|
@@ -68,7 +68,7 @@ pub struct Rooms {
     out: Out,
 }
 
-/// What a step does apart from changing a room.
+/// What all rooms share: the actions of a step, and how many places their users take.
 #[derive(Debug, Default)]
 struct Out {
     /// The actions for the current event. Empty between two events.
@@ -171,7 +171,9 @@ impl Rooms {
         let users: usize = self.by_name.values().map(Room::len).sum();
         let has_place = users < USERS_MAX && !self.out.users.is_full(client, USERS_PER_CLIENT_MAX);
         let user = Arc::clone(&arrival.id);
-        self.make_room_for_id(&name, client);
+        if !self.by_name.get(&name).is_some_and(|room| room.has_owner(&arrival.id)) {
+            self.free_ids_for(client, &name);
+        }
         let room = self.by_name.entry(Arc::clone(&name)).or_insert_with(|| {
             self.timers.set(Timer::Sweep(Arc::clone(&name)), now + self.settings.sweep);
             Room::new(Arc::clone(&name), random)
@@ -192,22 +194,23 @@ impl Rooms {
         self.remove_or_publish(&name, now);
     }
 
-    /// If a client has taken as many ids as it may, those of its users who have left are forgotten. If all ids are taken, those of users
-    /// who have left the room are.
-    fn make_room_for_id(&mut self, name: &Arc<str>, client: ClientKey) {
+    /// Makes room for one more id of a client. If the client has taken as many as it may, those of its users who have left are forgotten.
+    /// If all ids are taken, those of users who have left the room are.
+    fn free_ids_for(&mut self, client: ClientKey, name: &Arc<str>) {
         let is_full = |ids: &usize, factor: usize| *ids >= IDS_PER_CLIENT_MAX * factor;
+        let before = self.out.ids_of_all;
         if let Some(full) = self.out.ids.full(client, is_full) {
             for room in self.by_name.values_mut() {
                 room.forget_absent(|client| client.with_wider().any(|key| key == full), &mut self.out);
             }
-        } else if self.out.ids_of_all >= IDS_MAX
+        } else if before >= IDS_MAX
             && let Some(room) = self.by_name.get_mut(name)
         {
             room.forget_absent(|_| true, &mut self.out);
-        } else {
-            return;
         }
-        self.out.push(Action::Dropped(Dropped::Forgotten));
+        if self.out.ids_of_all < before {
+            self.out.push(Action::Dropped(Dropped::Forgotten));
+        }
     }
 
     fn receive(&mut self, socket: SocketId, frame: ParsedFrame, now: Duration) {

@@ -34,7 +34,7 @@ pub(super) struct Room {
     call: CallName,
     meeting: String,
     users: BTreeMap<Arc<str>, Member>,
-    /// Whose each id is, also that of a user who has left: the others may still address it.
+    /// The owner of each id. Kept after the user has left, because others may still address the id.
     owners: BTreeMap<Arc<str>, Owner>,
     /// Whether somebody has asked for the AI since it was last turned off.
     is_ai_refused: bool,
@@ -128,7 +128,12 @@ impl Room {
         self.users.len()
     }
 
-    /// Forgets whose the ids of users are that have left, of these clients.
+    /// Whether somebody has taken this id.
+    pub(super) fn has_owner(&self, id: &str) -> bool {
+        self.owners.contains_key(id)
+    }
+
+    /// Forgets the owners of ids whose users have left, for the clients that `is_of` selects.
     pub(super) fn forget_absent(&mut self, is_of: impl Fn(ClientKey) -> bool, out: &mut Out) {
         self.owners.retain(|id, owner| {
             let is_kept = self.users.contains_key(id) || !is_of(owner.client);
@@ -155,15 +160,16 @@ impl Room {
         now: Duration,
         out: &mut Out,
     ) -> Entry {
-        let is_anothers = self.owners.get(&arrival.id).is_some_and(|owner| owner.visitor != arrival.visitor);
+        let belongs_to_another =
+            self.owners.get(&arrival.id).is_some_and(|owner| owner.visitor != arrival.visitor);
         // Before the sweep, so that a user who comes back in time is not removed.
-        if let Some(known) = self.users.get_mut(&arrival.id).filter(|_| !is_anothers) {
+        if let Some(known) = self.users.get_mut(&arrival.id).filter(|_| !belongs_to_another) {
             known.heartbeat = now;
         }
         self.sweep(settings.sweep, now, out);
         let is_full = !has_place || self.users.len() >= settings.members_max;
         match self.users.get_mut(&arrival.id) {
-            _ if is_anothers => return Entry::Refused(Refusal::UserIdTaken, Closing::POLICY),
+            _ if belongs_to_another => return Entry::Refused(Refusal::UserIdTaken, Closing::POLICY),
             Some(known) => known.connect(arrival.socket, out),
             None if is_full => return Entry::Refused(Refusal::RoomFull, TRY_LATER),
             None => self.add(arrival, now, out),

@@ -310,15 +310,10 @@ impl Session {
         (self.unseen, self.looked_at, self.failed_looks) = (None, Some(now), 0);
     }
 
-    /// Whether the last look has failed.
-    pub(super) fn has_failed_looks(&self) -> bool {
-        self.failed_looks > 0
-    }
-
-    /// A look has failed. Returns whether it was the last one that may.
-    pub(super) fn look_failed(&mut self) -> bool {
+    /// A look has failed. Returns how many have failed in a row.
+    pub(super) fn look_failed(&mut self) -> u32 {
         self.failed_looks = self.failed_looks.saturating_add(1);
-        self.failed_looks >= FAILED_LOOKS_MAX
+        self.failed_looks
     }
 
     /// The session becomes a member of its call. `None` if it is one already, or has no room.

@@ -371,8 +371,8 @@ async fn a_body_may_have_1_mib() {
     assert_eq!(page.call(Method::PUT, "/renegotiate", &body(1_048_576)).await.status, 200);
     let answer = page.call(Method::PUT, "/renegotiate", &body(1_048_577)).await;
     assert_eq!(error(&answer), (413, "payload_too_large".into()));
-    let mut taken = broker.app.long_bodies.part(ClientKey::of(page.address.parse().unwrap()));
-    assert!(taken.grow(LONG_BYTES_PER_CLIENT_MAX - 1_000_000));
+    let mut taken = broker.app.long_bodies.open(ClientKey::of(page.address.parse().unwrap()));
+    assert!(taken.try_resize(LONG_BYTES_PER_CLIENT_MAX - 1_000_000));
     let answer = page.call(Method::PUT, "/renegotiate", &body(1_048_576)).await;
     assert_eq!(error(&answer), (503, "overloaded".into()));
     let other = Page::join_from(&broker, "r", "203.0.113.2").await;

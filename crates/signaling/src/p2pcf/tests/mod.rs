@@ -52,8 +52,8 @@ fn request<'a>(method: &'a str, body: &'a str) -> Request<'a> {
         user: None,
         content_type: Some("application/json"),
         worker_method: None,
-        asked_method: None,
-        asked_headers: None,
+        preflight_method: None,
+        preflight_headers: None,
         body: body.as_bytes(),
     }
 }

@@ -15,8 +15,8 @@ fn a_get_has_a_greeting() {
 fn a_preflight_gets_the_headers_that_it_asks_for() {
     let preflight = Request {
         content_type: None,
-        asked_method: Some("POST"),
-        asked_headers: Some("content-type,x-worker-method"),
+        preflight_method: Some("POST"),
+        preflight_headers: Some("content-type,x-worker-method"),
         ..request("OPTIONS", "")
     };
     let answer = Broker::new().answer(&preflight);
@@ -25,8 +25,8 @@ fn a_preflight_gets_the_headers_that_it_asks_for() {
     assert!(answer.into_body().is_empty());
     for incomplete in [
         Request { origin: Origin::Unnamed, ..preflight },
-        Request { asked_method: None, ..preflight },
-        Request { asked_headers: None, ..preflight },
+        Request { preflight_method: None, ..preflight },
+        Request { preflight_headers: None, ..preflight },
     ] {
         let answer = Broker::new().answer(&incomplete);
         assert_eq!(answer, P2pcfResponse::Options);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Sessions;
 use crate::sfu::SessionId;
 use crate::sfu::answer::SfuAnswer;
+use crate::sfu::session::FAILED_LOOKS_MAX;
 
 /// How often the SFU is asked for the state of a session with tracks, at least: no call says that a page was closed. The time of a look
 /// is random, so that no page is silent at each look.
@@ -45,16 +46,16 @@ impl Sessions {
         }
     }
 
-    /// A look has failed. After [`FAILED_LOOKS_MAX`](super::session::FAILED_LOOKS_MAX) in a row the session is over: its tracks are
+    /// A look has failed. After [`FAILED_LOOKS_MAX`] in a row the session is over: its tracks are
     /// closed by force.
     pub fn look_failed(&mut self, id: &SessionId, now: Duration) {
         let Some(session) = self.rows.get_mut(id) else { return };
-        let is_first = !session.has_failed_looks();
-        if session.look_failed() {
+        let failed = session.look_failed();
+        if failed >= FAILED_LOOKS_MAX {
             self.ends.set(id.clone(), now);
             self.changed.insert(id.clone());
         }
-        self.looks.set(id.clone(), if is_first { now } else { now.saturating_add(LOOK_AGAIN) });
+        self.looks.set(id.clone(), if failed == 1 { now } else { now.saturating_add(LOOK_AGAIN) });
     }
 
     /// A look at this session now.
