@@ -66,7 +66,7 @@ pub struct SpenderBody {
     /// of keys that have no row because there are too many, and those that no grant explains.
     #[schema(required = true, example = "room-1")]
     key: Option<String>,
-    /// Bytes in this period, measured and claimed. The rows of a kind add up to the used bytes.
+    /// Bytes in this period, measured and claimed. The rows of a kind, except by grant, add up to the used bytes.
     #[schema(example = 4_500_000_000_u64)]
     bytes: u64,
     /// Bytes that the source counted.

@@ -19,7 +19,7 @@ use turn_signaling::protocol::{
 };
 
 use super::calls::LiveCalls;
-use super::outbox::{Frame, Outbox};
+use super::outbox::{Frame, Outbox, Pushed};
 use crate::account::Account;
 use crate::clock;
 use crate::telemetry::metrics::Metrics;
@@ -174,14 +174,14 @@ impl Hub {
     pub fn close_blocked(&self, user: &User) {
         let state = self.lock();
         for open in state.sockets.values().filter(|open| open.user.as_ref() == Some(user)) {
-            open.outbox.push(Frame::Close(BLOCKED));
+            open.outbox.push(Frame::Close(BLOCKED), None);
         }
     }
 
     /// The user of a socket is known. The user may have been blocked since the token was verified.
     fn signed_in(&self, open: &mut OpenSocket, user: User) {
         if self.shared.account.read(|books| books.is_blocked(&user)) {
-            open.outbox.push(Frame::Close(BLOCKED));
+            open.outbox.push(Frame::Close(BLOCKED), None);
         }
         open.user = Some(user);
     }
@@ -215,19 +215,29 @@ impl Hub {
             }
             _ => {}
         }
+        let sender = match &event {
+            Event::Text { socket, .. } => Some(*socket),
+            _ => None,
+        };
         let actions = state.protocol.step(event, self.now());
-        let effects = actions.into_iter().filter_map(|action| self.carry_out(state, action)).collect();
+        let carried_out = actions.into_iter().filter_map(|action| self.carry_out(state, action, sender));
+        let effects = carried_out.collect();
         if state.protocol.next_due() != before {
             self.rescheduled.notify_one();
         }
         effects
     }
 
-    fn carry_out(&self, state: &HubState, action: Action) -> Option<Effect> {
+    /// `sender`: whose frame has caused the action.
+    fn carry_out(&self, state: &HubState, action: Action, sender: Option<SocketId>) -> Option<Effect> {
         match action {
-            Action::Send { to, text } => self.send(state, to, Frame::Text(text)),
-            Action::Ping { to } => self.send(state, to, Frame::Ping),
-            Action::Close { socket, close } => self.send(state, socket, Frame::Close(close)),
+            Action::Send { to, text } => {
+                let sender = sender.filter(|sender| *sender != to).and_then(|id| state.sockets.get(&id));
+                let sender = sender.map(|open| ClientKey::of(open.requester.address));
+                self.send(state, to, Frame::Text(text), sender);
+            }
+            Action::Ping { to } => self.send(state, to, Frame::Ping, None),
+            Action::Close { socket, close } => self.send(state, socket, Frame::Close(close), None),
             Action::Ask { socket, question } => {
                 let requester = Arc::clone(&state.sockets.get(&socket)?.requester);
                 return Some(Effect::Ask { socket, requester, question });
@@ -244,10 +254,12 @@ impl Hub {
         self.shared.metrics.signaling_dropped(self.name.as_str(), why.as_str());
     }
 
-    fn send(&self, state: &HubState, to: SocketId, frame: Frame) {
+    fn send(&self, state: &HubState, to: SocketId, frame: Frame, sender: Option<ClientKey>) {
         let Some(open) = state.sockets.get(&to) else { return };
-        if !open.outbox.push(frame) {
-            self.shared.metrics.signaling_limited.count("too_slow");
+        match open.outbox.push(frame, sender) {
+            Pushed::Accepted => {}
+            Pushed::SenderFull => self.dropped(Dropped::FanOut),
+            Pushed::TooSlow => self.shared.metrics.signaling_limited.count("too_slow"),
         }
     }
 
@@ -304,7 +316,13 @@ mod tests {
 
         fn limits(&self) -> Limits {
             let too_slow = Closing::POLICY;
-            Limits { frame_max: 100, queued_frames_max: 10, queued_bytes_max: 100_000, too_slow }
+            Limits {
+                frame_max: 100,
+                queued_frames_max: 10,
+                queued_bytes_max: 100_000,
+                sender_share: 4,
+                too_slow,
+            }
         }
     }
 

@@ -270,6 +270,9 @@ pub trait Protocol: fmt::Debug + Send {
     fn limits(&self) -> Limits;
 }
 
+/// [`Limits::sender_share`] of a protocol in which strangers can send to each other.
+pub const SENDER_SHARE: usize = 4;
+
 /// What the shell enforces for each socket of a protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -279,6 +282,9 @@ pub struct Limits {
     pub queued_frames_max: usize,
     /// The most bytes that wait for a client.
     pub queued_bytes_max: usize,
+    /// One part in so many of both may come from one other client. What is more is dropped, so that a single client cannot make another one
+    /// too slow. A /48 has four times as much.
+    pub sender_share: usize,
     /// The close frame for a client that reads too slowly.
     pub too_slow: Closing,
 }

@@ -15,7 +15,7 @@ use axum::routing::any;
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use tower_http::cors::{AllowHeaders, CorsLayer};
-use turn_ledger::{ClientKey, KeyName, Label, Spender, wait_seconds};
+use turn_ledger::{ClientKey, KeyName, Label, Spender, User, wait_seconds};
 use turn_signaling::call::ProtocolName;
 use turn_signaling::sfu::fault::Fault;
 use turn_signaling::sfu::lock::SERVERS_LIFE;
@@ -96,9 +96,7 @@ async fn open(
     let (owner, by_token) = caller(app, &parts).await?;
     let room = by_token.or_else(|| named_room(&parts));
     let has_token = owner.user.is_some() || owner.grant.is_some();
-    // A grant is its user's, but does not say into which room the user's token lets it.
-    let signed_in = owner.user.as_ref().filter(|_| owner.grant.is_none());
-    if (!has_token && room.is_none()) || !is_known_enough(app, signed_in) {
+    if (!has_token && room.is_none()) || !is_known_enough(app, signed_in_user(&owner)) {
         return Err(Fault::Unauthorized);
     }
     let label = query(&parts, "label").and_then(|text| Label::new(&text));
@@ -157,6 +155,11 @@ async fn caller(app: &App, parts: &Parts) -> Result<(Caller, Option<Arc<str>>), 
         return Err(Fault::Blocked);
     }
     Ok((caller, None))
+}
+
+/// The user who has signed in. A grant is its user's, but it allows no mint, and does not say which room the user's token allows.
+fn signed_in_user(caller: &Caller) -> Option<&User> {
+    caller.user.as_ref().filter(|_| caller.grant.is_none())
 }
 
 fn refused(why: &ApiError) -> Fault {
@@ -252,7 +255,8 @@ async fn relay_servers(
 ) -> Option<(Value, Option<HeaderValue>)> {
     let (caller, by_token) = caller(app, parts).await.ok()?;
     let address = address(parts)?;
-    if !is_known_enough(app, caller.user.as_ref()) {
+    let user = signed_in_user(&caller);
+    if !is_known_enough(app, user) {
         return None;
     }
     let requester = Requester { address, origin: page_origin(&parts.headers), country_key };
@@ -261,11 +265,11 @@ async fn relay_servers(
     let room = by_token.or_else(|| named_room(parts)).or_else(own_room);
     let call = room.map(|room| turn_ledger::Call::of(ProtocolName::Sfu.as_str(), &room));
     let origin = requester.origin.clone();
-    let spender = Spender { user: caller.user.clone(), label: None, origin, call }.known();
+    let spender = Spender { user: user.cloned(), label: None, origin, call }.known();
     if let Some(servers) = proxy.given_servers(cookies(parts), spender.as_deref()) {
         return Some((servers, None));
     }
-    app.rate_limit.take(Allowance::Mint, address, caller.user.as_ref()).ok()?;
+    app.rate_limit.take(Allowance::Mint, address, user).ok()?;
     let (servers, grant) = effects::issue(app, &requester, spender).await?;
     let servers = json!(servers);
     let life = SERVERS_LIFE.min(app.signaling.ttl / FIRST_PART);

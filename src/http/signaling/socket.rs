@@ -31,6 +31,8 @@ pub const CLOSE_MAX: Duration = Duration::from_secs(2);
 pub const PLACE_MIN: Duration = Duration::from_secs(1);
 /// The buffer of one socket, in bytes. An idle socket keeps it.
 const READ_BUFFER: usize = 4 * 1024;
+/// What a frame counts as at least, in bytes: an empty one has work, too.
+const FRAME_COST: usize = 128;
 /// A frame that is longer than allowed by up to this much is read to its end, so that the client receives the close frame. A
 /// longer one ends the connection. Bytes.
 const OVERLONG: usize = 64 * 1024;
@@ -154,6 +156,8 @@ impl Session<'_> {
                 Ok(event) => take(self.app, self.hub, event),
                 Err(close) => return Some(close),
             }
+            // Frames that have arrived already would not let others have their turn.
+            tokio::task::consume_budget().await;
         }
     }
 
@@ -183,7 +187,7 @@ impl Session<'_> {
             self.hub.dropped(Dropped::TooLong);
             return Some(Err(TOO_LONG));
         }
-        if !self.hub.charge_received(self.client, content(&message)) {
+        if !self.hub.charge_received(self.client, content(&message).max(FRAME_COST)) {
             return Some(Err(Closing::POLICY));
         }
         Some(match message {
@@ -204,8 +208,8 @@ impl Session<'_> {
 fn content(message: &Message) -> usize {
     match message {
         Message::Text(text) => text.len(),
-        Message::Binary(bytes) => bytes.len(),
-        Message::Ping(_) | Message::Pong(_) | Message::Close(_) => 0,
+        Message::Binary(bytes) | Message::Ping(bytes) | Message::Pong(bytes) => bytes.len(),
+        Message::Close(_) => 0,
     }
 }
 

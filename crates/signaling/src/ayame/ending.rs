@@ -48,7 +48,7 @@ impl Ayame {
     /// Ends a room for the operator. Its media end too.
     pub(super) fn end_room(&mut self, name: &str) {
         let room = self.rooms.remove(name);
-        for id in room.registering {
+        for id in [room.asking, room.entering].concat() {
             self.close(id, closing::ROOM_ENDED);
         }
         for id in room.members {

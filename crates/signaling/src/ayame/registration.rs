@@ -1,4 +1,4 @@
-//! From `register` to `accept` or `reject`: reserve a place, find out who it is, ask the application, mint, admit.
+//! From `register` to `accept` or `reject`: find out who it is, ask the application, take a place, mint, admit.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ impl Ayame {
             self.deadlines.clear(&(id, Timer::Ping));
             self.deadlines.clear(&(id, Timer::Pong));
         }
-        match self.rooms.reserve(&socket.room, id) {
+        match self.rooms.ask(&socket.room, id) {
             Err(NoPlace::Full) => return self.reject(id, "full", closing::ROOM_FULL),
             Err(NoPlace::TooManyRooms) => {
                 self.count_dropped(Dropped::NoPlace);
@@ -78,8 +78,22 @@ impl Ayame {
                 let question = Question::Authorize(webhook);
                 self.actions.push(Action::Ask { socket: id, question });
             }
-            None => self.mint(id, now),
+            None => {
+                if self.takes_place(id) {
+                    self.mint(id, now);
+                }
+            }
         }
+    }
+
+    /// Whether a socket that may enter gets a place. If not, it is rejected.
+    fn takes_place(&mut self, id: SocketId) -> bool {
+        let Some(socket) = self.sockets.get(&id) else { return false };
+        let has_place = self.rooms.take_place(&socket.room, id);
+        if !has_place {
+            self.reject(id, "full", closing::ROOM_FULL);
+        }
+        has_place
     }
 
     /// Handles the reply to a question.
@@ -105,6 +119,9 @@ impl Ayame {
             Err(_) => self.reject(id, NO_REASON, closing::WEBHOOK_MALFORMED),
             Ok(Verdict::Denied { reason }) => self.reject(id, &reason, closing::WEBHOOK_DENIED),
             Ok(Verdict::Allowed { authz_metadata, ice_servers }) => {
+                if !self.takes_place(id) {
+                    return;
+                }
                 if let Some(registration) = self.registration(id) {
                     registration.authz_metadata = authz_metadata;
                 }

@@ -1,5 +1,6 @@
-//! The rooms. A room has two places. A place belongs to a socket that registers or to a member, and a room without either does
-//! not exist.
+//! The rooms. A room has two places. A place belongs to a socket that may enter or to a member. Who somebody is, and whether the
+//! application lets them in, is found out before they get a place: otherwise strangers could hold both. A room in which nobody is, and
+//! that nobody asks to enter, does not exist.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,8 +16,10 @@ pub(super) struct Rooms(BTreeMap<Arc<str>, AyameRoom>);
 
 #[derive(Default)]
 pub(super) struct AyameRoom {
+    /// Sockets that ask to enter, and have no place.
+    pub(super) asking: Vec<SocketId>,
     /// Sockets that have a place and are not members yet.
-    pub(super) registering: Vec<SocketId>,
+    pub(super) entering: Vec<SocketId>,
     /// The members.
     pub(super) members: Vec<SocketId>,
     /// Whether the members have connected to each other.
@@ -35,11 +38,18 @@ pub(super) enum NoPlace {
 
 impl AyameRoom {
     fn is_full(&self) -> bool {
-        self.is_over || self.registering.len() + self.members.len() >= PLACES
+        let is_over = self.is_over && !self.members.is_empty();
+        is_over || self.entering.len() + self.members.len() >= PLACES
     }
 
     fn is_empty(&self) -> bool {
-        self.registering.is_empty() && self.members.is_empty()
+        self.asking.is_empty() && self.entering.is_empty() && self.members.is_empty()
+    }
+
+    /// The socket asks for nothing more, and has no place.
+    fn forget(&mut self, socket: SocketId) {
+        self.asking.retain(|other| *other != socket);
+        self.entering.retain(|other| *other != socket);
     }
 }
 
@@ -48,8 +58,8 @@ impl Rooms {
         self.0.len()
     }
 
-    /// Gives a socket a place.
-    pub(super) fn reserve(&mut self, room: &Arc<str>, socket: SocketId) -> Result<(), NoPlace> {
+    /// A socket asks to enter. It has no place yet, and is refused if none is free.
+    pub(super) fn ask(&mut self, room: &Arc<str>, socket: SocketId) -> Result<(), NoPlace> {
         if self.0.len() >= ROOMS_MAX && !self.0.contains_key(room) {
             return Err(NoPlace::TooManyRooms);
         }
@@ -57,19 +67,27 @@ impl Rooms {
         if room.is_full() {
             return Err(NoPlace::Full);
         }
-        room.registering.push(socket);
+        room.asking.push(socket);
         Ok(())
     }
 
-    /// Takes back the place of a socket that registers.
+    /// Gives a socket that has asked a place. `false` if none is free any more.
+    pub(super) fn take_place(&mut self, room: &str, socket: SocketId) -> bool {
+        let Some(room) = self.0.get_mut(room).filter(|room| !room.is_full()) else { return false };
+        room.forget(socket);
+        room.entering.push(socket);
+        true
+    }
+
+    /// A socket that is not a member does not enter.
     pub(super) fn release(&mut self, room: &str, socket: SocketId) {
-        self.change(room, |room| room.registering.retain(|other| *other != socket));
+        self.change(room, |room| room.forget(socket));
     }
 
     /// Makes a socket with a place a member. Returns whether it is the second one.
     pub(super) fn admit(&mut self, room: &str, socket: SocketId) -> bool {
         let Some(room) = self.0.get_mut(room) else { return false };
-        room.registering.retain(|other| *other != socket);
+        room.forget(socket);
         room.members.push(socket);
         room.members.len() == PLACES
     }
@@ -87,11 +105,12 @@ impl Rooms {
         is_first
     }
 
-    /// Ends a room because a member leaves, and returns the other one. A socket that registers keeps its place, in a new room.
+    /// Ends a room because a member leaves, and returns the other one. Sockets that ask or enter do so in a new room.
     pub(super) fn dissolve(&mut self, room: &str, leaver: SocketId) -> Option<SocketId> {
         let survivor = self.peer(room, leaver);
         self.change(room, |room| {
-            *room = AyameRoom { registering: std::mem::take(&mut room.registering), ..AyameRoom::default() };
+            let (asking, entering) = (std::mem::take(&mut room.asking), std::mem::take(&mut room.entering));
+            *room = AyameRoom { asking, entering, ..AyameRoom::default() };
         });
         survivor
     }
@@ -112,7 +131,7 @@ impl Rooms {
     /// The sockets with a place.
     #[cfg(test)]
     pub(super) fn places(&self, room: &str) -> Vec<SocketId> {
-        self.0.get(room).map(|room| [&*room.registering, &*room.members].concat()).unwrap_or_default()
+        self.0.get(room).map(|room| [&*room.entering, &*room.members].concat()).unwrap_or_default()
     }
 
     fn change(&mut self, name: &str, change: impl FnOnce(&mut AyameRoom)) {

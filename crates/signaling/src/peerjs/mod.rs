@@ -31,7 +31,7 @@ use turn_limits::{Bucket, Rate};
 use crate::dropped::Dropped;
 use crate::frame::{Message, ParsedFrame};
 use crate::liveness::{Liveness, Overdue};
-use crate::protocol::{Action, Closing, Event, Limits, Protocol, SocketId, Text, Upgrade};
+use crate::protocol::{Action, Closing, Event, Limits, Protocol, SENDER_SHARE, SocketId, Text, Upgrade};
 pub(crate) use message::Incoming;
 use message::MessageKind;
 use waiting::Waiting;
@@ -279,6 +279,7 @@ impl Protocol for Peerjs {
             frame_max: FRAME_MAX,
             queued_frames_max: QUEUED_FRAMES_MAX,
             queued_bytes_max: QUEUED_BYTES_MAX,
+            sender_share: SENDER_SHARE,
             too_slow: TOO_SLOW,
         }
     }

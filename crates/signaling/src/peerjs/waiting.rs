@@ -21,6 +21,8 @@ pub const EXPIRE_COVERS: Duration = Duration::from_secs(1);
 pub const MESSAGES_PER_ID_MAX: usize = 128;
 /// The most bytes of messages for one id.
 pub const BYTES_PER_ID_MAX: usize = 256 * 1024;
+/// One part in so many of both may come from one client address, and always one message. So a stranger leaves room for others.
+pub const ID_SHARE: usize = 4;
 /// The most ids for which messages wait.
 pub const WAITED_IDS_MAX: usize = 4_096;
 /// The most waiting messages of one sender.
@@ -148,8 +150,16 @@ impl Waiting {
             sent.fits(dst, bytes, IDS_PER_SENDER_MAX, BYTES_PER_SENDER_MAX)
                 && sent.messages() < MESSAGES_PER_SENDER_MAX
         });
+        let from_client: Vec<_> =
+            queued.into_iter().flatten().filter(|message| message.client == client).collect();
+        let client_bytes: usize = from_client.iter().map(|message| message.text.len()).sum();
+        let is_first = from_client.is_empty();
+        let fits_share = is_first
+            || (from_client.len() < MESSAGES_PER_ID_MAX / ID_SHARE
+                && client_bytes + bytes <= BYTES_PER_ID_MAX / ID_SHARE);
         queued.map_or(self.queues.len() < WAITED_IDS_MAX, |queue| queue.len() < MESSAGES_PER_ID_MAX)
             && queued_bytes + bytes <= BYTES_PER_ID_MAX
+            && fits_share
             && fits_sender
             && self.clients.full(client, is_full).is_none()
             && self.bytes + bytes <= WAITING_BYTES_MAX

@@ -26,14 +26,14 @@ use crate::call::MediaAfter;
 use crate::deadlines::Deadlines;
 use crate::dropped::Dropped;
 use crate::frame::{Message, ParsedFrame};
-use crate::protocol::{Action, Closing, Event, Limits, Protocol, SocketId, Text, Upgrade};
+use crate::protocol::{Action, Closing, Event, Limits, Protocol, SENDER_SHARE, SocketId, Text, Upgrade};
 pub(crate) use message::{Incoming, Refusal};
 use room::{Arrival, Entry, Room};
 
 /// The longest frame, in bytes. The largest are lines of the client's log, which contain descriptions of whole sessions.
 const FRAME_MAX: usize = 256 * 1024;
 /// The most frames that wait for a client: some seconds of a busy room.
-const QUEUED_FRAMES_MAX: usize = 256;
+const QUEUED_FRAMES_MAX: usize = 1_024;
 /// The most bytes that wait for a client: several states of the largest room. Waiting states share their bytes.
 const QUEUED_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The most users of all rooms. A user outlives its socket, so the bound on sockets does not bound users.
@@ -150,6 +150,7 @@ impl Protocol for Rooms {
             frame_max: FRAME_MAX,
             queued_frames_max: QUEUED_FRAMES_MAX,
             queued_bytes_max: QUEUED_BYTES_MAX,
+            sender_share: SENDER_SHARE,
             too_slow: Closing { code: 1011, reason: "Failed to broadcast state" },
         }
     }

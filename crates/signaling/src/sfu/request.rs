@@ -279,8 +279,8 @@ fn wanted(tracks: Vec<Track>, kinds: &[(String, MediaKind)]) -> RequestedTracks 
     for track in tracks {
         match track {
             Track::Local { mid, track_name: name } => {
-                let found = kinds.iter().find(|(of, _)| of == mid.as_str());
-                let kind = found.map_or(MediaKind::Video, |(_, kind)| *kind);
+                let of_mid = kinds.iter().filter(|(of, _)| of == mid.as_str());
+                let kind = MediaKind::of_all(of_mid.map(|(_, kind)| *kind));
                 wanted.pushed.push(Push { mid, name, kind });
             }
             Track::Remote { session_id: session, track_name, .. } => {
@@ -291,7 +291,7 @@ fn wanted(tracks: Vec<Track>, kinds: &[(String, MediaKind)]) -> RequestedTracks 
     wanted
 }
 
-/// The kind of each mid in a session description (RFC 8866): the media line, and the attribute `mid` below it.
+/// The kind of each mid in a session description (RFC 8866): the media line, and the first attribute `mid` below it.
 fn kinds(sdp: &str) -> Vec<(String, MediaKind)> {
     let (mut kind, mut kinds) = (MediaKind::Video, vec![]);
     for line in sdp.lines() {
@@ -299,6 +299,7 @@ fn kinds(sdp: &str) -> Vec<(String, MediaKind)> {
             kind = if media.starts_with("audio ") { MediaKind::Audio } else { MediaKind::Video };
         } else if let Some(mid) = line.strip_prefix("a=mid:") {
             kinds.push((mid.to_owned(), kind));
+            kind = MediaKind::Video;
         }
     }
     kinds

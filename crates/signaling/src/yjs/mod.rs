@@ -23,7 +23,7 @@ use turn_limits::{Bucket, Rate};
 use crate::dropped::Dropped;
 use crate::frame::{Message, ParsedFrame};
 use crate::liveness::{Liveness, Overdue};
-use crate::protocol::{Action, Closing, Event, Limits, Protocol, SocketId, Text};
+use crate::protocol::{Action, Closing, Event, Limits, Protocol, SENDER_SHARE, SocketId, Text};
 pub(crate) use message::Incoming;
 use message::Publish;
 use topics::{Subscriber, Subscriptions, Topics};
@@ -253,6 +253,7 @@ impl Protocol for Yjs {
             frame_max: FRAME_MAX,
             queued_frames_max: QUEUED_FRAMES_MAX,
             queued_bytes_max: QUEUED_BYTES_MAX,
+            sender_share: SENDER_SHARE,
             too_slow: TOO_SLOW,
         }
     }

@@ -343,7 +343,10 @@ async fn where_users_are_required_only_a_user_opens_a_session_and_the_token_can_
     assert_eq!(error(&c.pull(&a).await), (403, "other_room".into()), "the token's room counts");
     let mint = broker.request(Method::GET, "/api/turn-credentials").bearer_auth(token("eve", Some("red")));
     let grant = Answer::of(mint).await.json()["grant"].as_str().unwrap().to_owned();
-    assert!(open(Some(grant), NAMED).await.is_none(), "a grant does not know the token's room");
+    assert!(open(Some(grant.clone()), NAMED).await.is_none(), "a grant does not know the token's room");
+    let ice = broker.request(Method::POST, "/partytracks/generate-ice-servers").bearer_auth(grant);
+    let ice = Answer::of(ice).await;
+    assert!(ice.status == 200 && !ice.text.contains("username"), "a grant mints nothing: {}", ice.text);
     let ice = broker.get("/partytracks/generate-ice-servers").await;
     assert!(ice.status == 200 && !ice.text.contains("username"), "{}", ice.text);
     let block = broker.request(Method::POST, "/api/users/bob/block").bearer_auth(OPERATOR);

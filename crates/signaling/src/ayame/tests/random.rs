@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::ayame::socket::SocketStage;
+use crate::ayame::socket::{SocketStage, Stage};
 use crate::call::CallName;
 use crate::protocol::Closing;
 
@@ -143,7 +143,7 @@ impl Run {
         self.inside.values().filter(|other| *other == call).count()
     }
 
-    /// The places of a room belong to the open sockets that register or are members, and to nobody else.
+    /// The places of a room belong to the open sockets that may enter or are members, and to nobody else.
     fn check_places(&self, room: &str) {
         let places = self.world.ayame.rooms.places(room);
         assert!(places.len() <= 2);
@@ -151,9 +151,13 @@ impl Run {
             let member = MemberId(connection(*socket).into());
             let is_member = self.inside.get(&member).is_some_and(|call| &*call.room == room);
             let row = self.world.ayame.sockets.get(&SocketId(*socket));
-            let is_registering =
-                row.is_some_and(|row| matches!(row.state, SocketStage::Registering(_)) && &*row.room == room);
-            is_member || is_registering
+            let is_entering = row.is_some_and(|row| match &row.state {
+                SocketStage::Registering(registration) => {
+                    registration.stage == Stage::Minting && &*row.room == room
+                }
+                _ => false,
+            });
+            is_member || is_entering
         };
         let expected: BTreeSet<_> = (1..=self.opened).filter(has_place).map(SocketId).collect();
         assert_eq!(BTreeSet::from_iter(places), expected, "{room}");

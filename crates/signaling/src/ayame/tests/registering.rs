@@ -39,19 +39,27 @@ fn a_connection_id_is_new_for_each_socket_and_made_at_the_upgrade() {
 }
 
 #[test]
-fn the_third_is_refused_and_costs_nothing() {
+fn who_only_asks_holds_no_place_and_a_full_room_costs_no_webhook() {
     let mut world = World::new(AyameSettings { has_authn_webhook: true, ..settings() });
-    for socket in [1, 2, 3] {
+    for socket in [1, 2, 3, 4] {
         world.open(socket);
         world.send(socket, &register("r"));
     }
-    assert_eq!(world.received(3), [r#"{"reason":"full","type":"reject"}"#, "close 1000 room full"]);
-    assert_eq!(world.asked(), [1, 2], "no webhook for the third, although nobody is a member yet");
-    world.authorize(1, Some(r#"{"allowed":true}"#));
-    world.authorize(2, Some(r#"{"allowed":true}"#));
-    world.mint(1);
+    assert_eq!(world.asked(), [1, 2, 3, 4], "two places for four who ask");
+    world.authorize(1, Some(r#"{"allowed":false,"reason":"no"}"#));
+    assert_eq!(world.received(1)[0], r#"{"reason":"no","type":"reject"}"#);
+    for socket in [2, 3, 4] {
+        world.authorize(socket, Some(r#"{"allowed":true}"#));
+    }
+    let full = [r#"{"reason":"full","type":"reject"}"#, "close 1000 room full"];
+    assert_eq!(world.received(4), full, "both places are taken, although nobody is a member yet");
     world.mint(2);
-    assert_eq!([world.received(1), world.received(2)], [[accept(1, false)], [accept(2, true)]]);
+    world.mint(3);
+    assert_eq!([world.received(2), world.received(3)], [[accept(2, false)], [accept(3, true)]]);
+    world.open(5);
+    world.send(5, &register("r"));
+    assert_eq!(world.received(5), full);
+    assert!(!world.asked().contains(&5));
 }
 
 #[test]

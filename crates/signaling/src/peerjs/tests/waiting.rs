@@ -77,28 +77,35 @@ fn a_sender_that_has_gone_is_not_told() {
 }
 
 #[test]
-fn an_id_has_128_waiting_messages() {
-    let mut world = World::with(1);
-    (0..129).for_each(|n| world.send(1, &offer("late", n)));
-    world.open(2, "late", "t");
-    let received = world.take(2);
-    assert_eq!(received.len(), 1 + 128);
-    assert_eq!(received[128], forwarded("OFFER", "p1", "late", 127));
+fn an_id_has_128_waiting_messages_and_32_of_one_address() {
+    let mut world = World::with(5);
+    (0..33).for_each(|n| world.send(1, &offer("late", n)));
     assert_eq!(world.dropped, [Dropped::NotKept]);
+    for (socket, numbers) in (2..).zip([32..64, 64..96, 96..128, 128..129]) {
+        numbers.for_each(|n| world.send(socket, &offer("late", n)));
+    }
+    world.open(6, "late", "t");
+    let received = world.take(6);
+    assert_eq!(received.len(), 1 + 128);
+    assert_eq!(received[128], forwarded("OFFER", "p4", "late", 127));
+    assert_eq!(world.dropped, [Dropped::NotKept; 2]);
 }
 
 #[test]
-fn an_id_has_256_kib_of_waiting_messages() {
-    let mut world = World::with(1);
+fn an_id_has_256_kib_of_waiting_messages_and_64_of_one_address() {
+    let mut world = World::with(5);
     let big = |n: usize| {
         let overhead = forwarded("OFFER", "p1", "late", 0).len() + r#","x":"""#.len() - 1;
         let fill = "x".repeat(64 * 1024 - overhead - n.to_string().len());
         format!(r#"{{"type":"OFFER","dst":"late","payload":{{"n":{n},"x":"{fill}"}}}}"#)
     };
-    (0..4).for_each(|n| world.send(1, &big(n)));
+    for (socket, n) in (1..).zip(0..4) {
+        world.send(socket, &big(n));
+    }
     world.send(1, &candidate("late", 4));
-    world.open(2, "late", "t");
-    let received = world.take(2);
+    world.send(5, &candidate("late", 5));
+    world.open(6, "late", "t");
+    let received = world.take(6);
     assert_eq!(received.iter().skip(1).map(String::len).sum::<usize>(), 256 * 1024);
     assert_eq!(received.len(), 1 + 4);
 }
@@ -106,9 +113,9 @@ fn an_id_has_256_kib_of_waiting_messages() {
 #[test]
 fn a_sender_has_256_waiting_messages_512_kib_and_32_ids() {
     let mut world = World::with(3);
-    (0..3).for_each(|id| (0..100).for_each(|n| world.send(1, &offer(&format!("late{id}"), n))));
-    assert_eq!(world.arrivals((0..3).map(|id| format!("late{id}"))), 256);
-    assert_eq!(world.dropped, [Dropped::NotKept; 44]);
+    (0..9).for_each(|id| (0..30).for_each(|n| world.send(1, &offer(&format!("late{id}"), n))));
+    assert_eq!(world.arrivals((0..9).map(|id| format!("late{id}"))), 256);
+    assert_eq!(world.dropped, [Dropped::NotKept; 14]);
 
     let fill = "x".repeat(100_000);
     for id in 0..10 {
