@@ -199,7 +199,8 @@ impl Account {
             }
             note_client(books, caller, client);
             let opened = books.open(caller, id, relayed);
-            if opened.is_ok() {
+            // What it has spent before belongs to whom it was opened for.
+            if opened.as_ref().is_ok_and(|opened| opened.value == Opened::New) {
                 books.report_spender(caller, id, by_reporter);
             }
             opened

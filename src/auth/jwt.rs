@@ -45,7 +45,7 @@ pub enum Fault {
     #[error("its `aud` does not contain AUTH_AUDIENCE")]
     Audience,
     /// It names no user, or one that is too long.
-    #[error("the claim AUTH_USER_CLAIM is not a text of 1 to 128 bytes")]
+    #[error("the claim AUTH_USER_CLAIM is not a text of 1 to 128 characters")]
     User,
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jsonwebtoken::{Algorithm, DecodingKey};
 use reqwest::Client;
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use turn_ledger::User;
 
@@ -85,8 +86,13 @@ impl Auth {
         let key = self.key(&signed).await?;
         let claims = jwt::claims(token, signed.algorithm, &key)?;
         let user = self.rules.user(&claims, self.clock.now())?;
-        let room = claims.get("room").and_then(|room| room.as_str());
-        Ok(Verified { user, room: room.map(str::to_owned) })
+        let room = match claims.get("room") {
+            None | Some(Value::Null) => None,
+            Some(Value::String(room)) => Some(room.clone()),
+            // A number is its text. Anything else names no room, and no room has such a name.
+            Some(other) => Some(other.as_i64().map_or_else(String::new, |number| number.to_string())),
+        };
+        Ok(Verified { user, room })
     }
 
     /// Keeps the issuer's keys up to date, until `end`.

@@ -94,6 +94,11 @@ impl Misspelled {
             return None;
         }
         let upper = name.to_ascii_uppercase();
+        // Only a secret may be in a file.
+        if let Some(known) = upper.strip_suffix("_FILE").filter(|known| is_known(known)) {
+            let (nearest, is_fatal) = (known.to_owned(), must_not_be_ignored(known));
+            return Some(Self { name: name.escape_debug().to_string(), nearest, is_fatal });
+        }
         // Compares pairs of letters. An edit distance would count a missing word as many errors.
         let similarity = |known: &String| strsim::sorensen_dice(&upper, known);
         let nearest = variables().max_by(|a, b| similarity(a).total_cmp(&similarity(b)))?;
@@ -159,7 +164,7 @@ mod tests {
         for name in "BANDWITH_LIMIT_GB BANDWIDTH_LIMIT bandwidth_limit_gb BANDWIDTH_LIMIT_BG BILING_DAY BUDGET_MOD LIMIT_ACTIONS
             TURN_ENABLE ICE_SOURCE OPERATR_TOKEN OPERATOR_TOKEN_FIL REPORTER_TOKENS CLOUDFLARE_TURN_API_TOKN CLOUDFLARE_TURN_KEYID
             CLOUDFLARE_ANALYTIC_TOKEN COTURN_SECRETS TURN_SECRET ALERT_WEBHOOK STATE_DIRS AUTH_REQUIRE USER_LIMT_GB
-            RESERVED_PERCENT_PER_CLIENTS CLAIMS_MPBS_PER_CLIENT COTURN_CLI_"
+            RESERVED_PERCENT_PER_CLIENTS CLAIMS_MPBS_PER_CLIENT COTURN_CLI_ BANDWIDTH_LIMIT_GB_FILE AUTH_REQUIRED_FILE STATE_DIR_FILE"
             .split_whitespace()
         {
             assert!(is_fatal(name), "{name}");

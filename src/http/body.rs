@@ -175,11 +175,44 @@ fn describe(field: &str, error: &serde_json::Error) -> String {
         return format!("Send JSON: this is none (line {line}, column {column}).");
     }
     let said = error.to_string();
+    // Both name a field of ours.
+    let named = |said: &str| said.split('`').nth(1).map(str::to_owned);
+    if said.starts_with("missing field `")
+        && let Some(missing) = named(&said)
+    {
+        return format!("Set `{missing}` (line {line}, column {column}).");
+    }
+    if said.starts_with("duplicate field `")
+        && let Some(twice) = named(&said)
+    {
+        return format!("Send `{twice}` once (line {line}, column {column}).");
+    }
     let expected = said.rsplit_once(", expected ").map(|(_, expected)| expected);
     let expected =
         expected.and_then(|expected| expected.rsplit_once(" at line ")).map(|(expected, _)| expected);
     match expected {
         Some(expected) => format!("Set `{field}` to {expected} (line {line}, column {column})."),
         None => format!("Correct `{field}`: it has the wrong type (line {line}, column {column})."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(serde::Deserialize)]
+    struct Order {
+        limit: u64,
+    }
+
+    #[test]
+    fn a_field_that_is_missing_or_there_twice_is_named() {
+        for (text, said) in [
+            ("{}", "Set `limit` (line 1, column 2)."),
+            (r#"{"limit":1,"limit":2}"#, "Send `limit` once (line 1, column 18)."),
+        ] {
+            let refused = parse_json::<Order>(text.as_bytes()).map(|order| order.limit).unwrap_err();
+            assert_eq!(refused.body.message.as_deref(), Some(said), "{text}");
+        }
     }
 }

@@ -149,12 +149,12 @@ fn member_of(id: &MemberId, member: &Member) -> MemberBody {
 pub async fn end_room(app: AppState, Path(room): Path<String>) -> JsonResult<EndedRoomBody> {
     let mut calls = app.signaling.calls.in_room(&room);
     calls.retain(|(call, _)| signaling::can_end(call.protocol));
-    if calls.is_empty() {
-        return Err(ApiError::not_found("Check its name with GET /api/calls-live: nobody is in this room."));
-    }
     // Revoked first: a protocol may leave the media of some members alone.
     let revoked = calls.iter().map(|(call, _)| app.signaling.calls.cut(call)).sum();
-    signaling::end_room(&app, &room);
+    // Sessions of the SFU without media are no members of a call.
+    if signaling::end_room(&app, &room) == 0 && calls.is_empty() {
+        return Err(ApiError::not_found("Check its name with GET /api/calls-live: nobody is in this room."));
+    }
     app.account.note_action(format!("The room {room} was ended."));
     let room_sha256 = hash(&room);
     tracing::warn!(room_sha256, calls = calls.len(), revoked, "the operator has ended a room");

@@ -15,7 +15,7 @@ use utoipa::openapi::{RefOr, Schema};
 use super::bandwidth_status::{StatusBody, status};
 use super::body::read_json;
 use super::error::{ApiError, ErrorBody};
-use super::schema::{one_of, source_schema};
+use super::schema::{grant_source_schema, one_of};
 use super::{AppState, JsonResult};
 use crate::amounts::Shown;
 use crate::app::App;
@@ -141,7 +141,7 @@ pub struct RevocationBody {
     grant: String,
     /// Always true: the grant cannot be renewed.
     revoked: bool,
-    #[schema(schema_with = source_schema)]
+    #[schema(schema_with = grant_source_schema)]
     source: IceSource,
     /// What the source did.
     #[schema(schema_with = provider_schema)]

@@ -14,6 +14,11 @@ pub fn one_of(names: impl IntoIterator<Item = &'static str>, description: &str) 
     schema.into()
 }
 
+/// The schema of a field that names the source of a grant. A session of the SFU is one, too.
+pub fn grant_source_schema() -> RefOr<Schema> {
+    one_of(IceSource::ALL.map(IceSource::name), "An entry of `ICE_SOURCES`, or `sfu`.")
+}
+
 /// The schema of a field that names a source.
 pub fn source_schema() -> RefOr<Schema> {
     one_of(IceSource::NAMED.map(IceSource::name), "An entry of `ICE_SOURCES`.")

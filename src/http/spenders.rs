@@ -10,7 +10,7 @@ use utoipa::openapi::{RefOr, Schema};
 
 use super::error::{ApiError, ErrorBody};
 use super::parameter_forms::{BY, GrantsQuery, SpendersQuery};
-use super::schema::{one_of, source_schema};
+use super::schema::{grant_source_schema, one_of};
 use super::{AppState, JsonResult};
 use crate::app::App;
 use page::{bad_cursor, cursor_of, grant_cursor, grant_place, limit, one, page, parsed, place};
@@ -130,7 +130,7 @@ pub struct GrantBody {
     /// The call that the credential was minted for: the protocol of the signaling and the room.
     #[schema(required = true, example = "ayame/room-1")]
     call: Option<String>,
-    #[schema(schema_with = source_schema)]
+    #[schema(schema_with = grant_source_schema)]
     source: IceSource,
     /// When it was issued.
     #[schema(value_type = String, format = DateTime, example = "2025-01-15T11:00:00Z")]

@@ -71,6 +71,7 @@ pub async fn revoke_user(app: AppState, Path(user): Path<String>) -> JsonResult<
     let user = checked(&user)?;
     app.account.note_action(format!("The credentials of {} were revoked.", user.as_str()));
     let grants = app.account.revoke_user(&user);
+    signaling::end_sessions_of(&app, &user);
     let recorded = app.account.recorded().await;
     let ends = app.mint.revoke_all(&grants).await;
     let (revoked, RevokedAll { ended, left, cut, calls_until }) = (grants.len(), ends);

@@ -1,5 +1,5 @@
-//! The permissions of the state directory: only its owner may read it. The ledger holds the key that signs grant tokens, and
-//! anybody with that key can forge a grant.
+//! The permissions of the directories of the service, `STATE_DIR` and `REPORTS_DIR`: only their owner may read them. The ledger holds the
+//! key that signs grant tokens, and anybody with that key can forge a grant. A report is what its sender saw.
 
 use std::fs::{DirBuilder, Permissions};
 use std::io;
@@ -18,7 +18,7 @@ const OTHERS: u32 = 0o077;
 const STICKY: u32 = 0o1000;
 
 /// Creates the directory, and its parents, for the owner only. An existing one stays as it is.
-pub(super) fn make_directory(directory: &Path) -> io::Result<()> {
+pub fn make_directory(directory: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory)
 }
 
@@ -26,11 +26,16 @@ pub(super) fn make_directory(directory: &Path) -> io::Result<()> {
 /// permission that cannot be changed is only a warning too, because a file system without permissions must not stop the
 /// service.
 pub(super) fn tighten(directory: &Path) -> io::Result<()> {
-    tighten_one(directory, DIRECTORY_MODE)?;
+    tighten_directory(directory, "STATE_DIR")?;
     for file in ledger_files(directory)? {
-        tighten_one(&file, FILE_MODE)?;
+        tighten_one(&file, FILE_MODE, "STATE_DIR")?;
     }
     Ok(())
+}
+
+/// Removes the permissions of others from the directory that `setting` names, with a warning.
+pub fn tighten_directory(directory: &Path, setting: &str) -> io::Result<()> {
+    tighten_one(directory, DIRECTORY_MODE, setting)
 }
 
 /// The ledger and its copies.
@@ -46,19 +51,19 @@ fn ledger_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn tighten_one(path: &Path, most: u32) -> io::Result<()> {
+fn tighten_one(path: &Path, most: u32, setting: &str) -> io::Result<()> {
     let mode = std::fs::metadata(path)?.permissions().mode();
     let shown = path.display();
     let was = format!("{:04o}", mode & 0o7777);
     match judge(mode, most) {
         Access::Private => {}
         Access::Shared => tracing::warn!(
-            "{shown} is a directory that others share (mode {was}): set STATE_DIR to a directory of its own"
+            "{shown} is a directory that others share (mode {was}): set {setting} to a directory of its own"
         ),
         Access::Loose { tightened } => {
             match std::fs::set_permissions(path, Permissions::from_mode(tightened)) {
                 Ok(()) => tracing::warn!(
-                    "others had access to {shown} (mode {was}): it is now {tightened:04o}, because the ledger holds the key of grant tokens"
+                    "others had access to {shown} (mode {was}): it is now {tightened:04o}, because only the service may read what is in {setting}"
                 ),
                 Err(error) => tracing::warn!(
                     %error,

@@ -82,6 +82,10 @@ fn open(memory: InMemoryBackend, path: &Path) -> Result<Database, OpenError> {
 /// Reads the whole file under a shared lock, so that no process writes to it meanwhile.
 fn read_locked(directory: &Path, path: &Path) -> Result<(InMemoryBackend, u64), OpenError> {
     let unusable = |error| OpenError::Directory { path: directory.to_owned(), error };
+    // Opening a pipe would wait for somebody who writes into it.
+    if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+        return Err(unusable(io::Error::other("ledger.redb is not a file")));
+    }
     let mut file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(OpenError::Absent { path: path.to_owned() });

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::{Permit, Receiver, Sender, channel};
 use tokio::sync::oneshot;
 
-mod access;
+pub mod access;
 pub mod backup;
 pub mod changes;
 pub mod contradictions;

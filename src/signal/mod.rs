@@ -35,6 +35,7 @@ use turn_limits::MemoryQuota;
 use turn_signaling::call::ProtocolName;
 
 use crate::config::{AyameConfig, Off, is_at_or_below};
+use crate::telemetry::log::Throttle;
 use calls::LiveCalls;
 use hub::Hub;
 use occupancy::Occupancy;
@@ -42,6 +43,9 @@ use p2pcf::P2pcfShell;
 use reports::Reports;
 use rooms::RoomUsers;
 use sfu::SfuProxy;
+
+/// At most one line about webhooks that failed in this time.
+pub const LOG_WINDOW: Duration = Duration::from_secs(10);
 
 /// The protocols that are on, and what they share.
 #[derive(Debug)]
@@ -72,6 +76,8 @@ pub struct Signaling {
     pub ayame: Option<AyameConfig>,
     /// For webhooks.
     pub client: Client,
+    /// Lines about webhooks that failed.
+    pub webhook_log: Throttle,
     /// Webhooks and mints in progress.
     pub tasks: TaskTracker,
 }

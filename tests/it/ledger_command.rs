@@ -150,6 +150,15 @@ async fn verify_names_every_wrong_row_without_its_content() {
     assert_eq!(shown.status.code(), Some(1), "a ledger with unreadable rows has no summary");
 }
 
+#[test]
+fn a_pipe_in_place_of_the_ledger_is_an_error_and_is_not_waited_for() {
+    let state = StateDir::new();
+    assert!(std::process::Command::new("mkfifo").arg(state.file()).status().unwrap().success());
+    let output = ledger(&state, "show");
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
+    assert!(text(&output.stderr).contains("is not a file"), "{}", text(&output.stderr));
+}
+
 #[tokio::test]
 async fn verify_finds_every_changed_byte_that_matters() {
     let state = StateDir::new();

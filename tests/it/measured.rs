@@ -167,6 +167,24 @@ async fn an_absurd_count_is_confirmed_first_and_an_override_drops_it() {
 }
 
 #[tokio::test]
+async fn after_a_drop_the_next_reading_counts_every_day_again() {
+    let (cloudflare, broker) = with_analytics(&[]).await;
+    for day in ["02", "05", "09"] {
+        cloudflare.analytics().relay("key-id", &format!("2025-01-{day}T00:00:00Z"), GB, 0);
+    }
+    let meter = meter(&broker);
+    let mut state = meter.initial_state();
+    let mut used = async || {
+        assert_eq!(meter.read(&mut state).await.unwrap(), ReadingOutcome::Taken);
+        broker.status().await["usedBytes"].clone()
+    };
+    assert_eq!(used().await, json!(3 * GB));
+    let dropped = broker.post(OPERATOR, "/api/budget/drop-reading", json!({})).await.json();
+    assert_eq!(dropped["usedBytes"], 0);
+    assert_eq!(used().await, json!(3 * GB));
+}
+
+#[tokio::test]
 async fn a_count_without_a_turn_key_has_a_hint() {
     for (key, is_shown) in [("", true), ("key-id", false)] {
         let token = if is_shown { "" } else { "token" };

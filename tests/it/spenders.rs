@@ -289,3 +289,19 @@ async fn an_app_server_opens_no_connection_for_a_blocked_user_and_what_is_open_g
     let report = json!({"bytesReceived": 7_000_000});
     assert!(broker.post(REPORTER, "/api/connections/r/heartbeat", report).await.status.is_success());
 }
+
+#[tokio::test]
+async fn opening_a_connection_again_changes_nobody_it_counts_for() {
+    let broker = broker(&[]).await;
+    let open = async |user: &str| {
+        let body = json!({"connectionId": "r", "user": user});
+        broker.post(REPORTER, "/api/connections", body).await.status.as_u16()
+    };
+    assert_eq!([open("ann").await, open("bob").await], [201, 200]);
+    broker.advance(10);
+    let report = json!({"bytesReceived": 7_000});
+    assert!(broker.post(REPORTER, "/api/connections/r/heartbeat", report).await.status.is_success());
+    let listed = broker.operator("/api/spenders?by=user").await.json();
+    let users: Vec<_> = listed["spenders"].as_array().unwrap().iter().map(|row| row["key"].clone()).collect();
+    assert!(users.contains(&json!("ann")) && !users.contains(&json!("bob")), "{listed}");
+}

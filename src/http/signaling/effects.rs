@@ -114,7 +114,11 @@ async fn post(
     match answer.await {
         Ok(body) => Text::new(body.into()).ok(),
         Err(error) => {
-            tracing::warn!(host = url.host(), "a signaling webhook failed: {error}");
+            if let Some(held_back) = app.signaling.webhook_log.pass(app.clock.instant()) {
+                let remedy =
+                    "check AUTHN_WEBHOOK_URL and DISCONNECT_WEBHOOK_URL, and the log of your application";
+                tracing::warn!(host = url.host(), held_back, remedy, "a signaling webhook failed: {error}");
+            }
             None
         }
     }

@@ -41,19 +41,25 @@ fn take(app: &Arc<App>, hub: &Arc<Hub>, event: Event) {
     effects::begin(app, hub, hub.take(event));
 }
 
-/// Ends a room in every protocol that [can](can_end) end rooms.
-pub(super) fn end_room(app: &Arc<App>, room: &str) {
+/// Ends a room in every protocol that [can](can_end) end rooms. Returns how many sessions of the SFU there were.
+pub(super) fn end_room(app: &Arc<App>, room: &str) -> usize {
     for hub in &app.signaling.hubs {
         take(app, hub, Event::EndRoom { room: room.into() });
     }
-    if let Some(proxy) = &app.signaling.sfu {
-        proxy.end_room(room);
-    }
+    app.signaling.sfu.as_ref().map_or(0, |proxy| proxy.end_room(room))
 }
 
-/// Closes every socket of a user who has been blocked.
+/// Closes every socket of a user who has been blocked, and the user's sessions of the SFU.
 pub(super) fn close_blocked(app: &App, user: &User) {
     app.signaling.hubs.iter().for_each(|hub| hub.close_blocked(user));
+    end_sessions_of(app, user);
+}
+
+/// Ends the sessions of the SFU of a user whose credentials have been revoked, also those that only send.
+pub(super) fn end_sessions_of(app: &App, user: &User) {
+    if let Some(proxy) = &app.signaling.sfu {
+        proxy.end_sessions_of(user);
+    }
 }
 
 /// Whether rooms of this protocol can be ended. Clients of P2PCF hold no socket that could be closed.

@@ -164,6 +164,7 @@ async fn debug_info(State(reports): Sink, RawQuery(query): RawQuery) -> Result<i
     let id = parameters(query.as_deref(), "id").into_iter().find(|id| !id.is_empty()).map(Cow::into_owned);
     let id = id.ok_or_else(|| ApiError::invalid("Name the report with the parameter `id`."))?;
     let found = reports.on_disk(move |store, now| store.read(&id, now)).await;
-    let report = found.ok_or_else(ApiError::internal)?.ok_or_else(ApiError::no_route)?;
+    let gone = || ApiError::not_found("Ask for a new report: this one is gone after seven days.");
+    let report = found.ok_or_else(ApiError::internal)?.ok_or_else(gone)?;
     Ok(([(CONTENT_TYPE, "application/json"), NO_SNIFF], report))
 }

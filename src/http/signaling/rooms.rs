@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tower::ServiceBuilder;
 use turn_ledger::User;
-use turn_signaling::call::ProtocolName;
+use turn_signaling::call::{ProtocolName, is_dots};
 use turn_signaling::rooms::user_cookie::Visitor;
 
 use super::form::Form;
@@ -55,7 +55,7 @@ async fn open(
         return Err(ApiError::invalid(format!("Connect to /parties/{PARTY}/ and the name of a room.")));
     }
     // Clients remove such a segment from a path, so the operator could not end the room.
-    if room == "." || room == ".." {
+    if is_dots(&room) {
         return Err(ApiError::invalid("Use another name for the room: not `.` or `..`."));
     }
     let users = app.signaling.room_users.as_ref().ok_or_else(ApiError::no_route)?;

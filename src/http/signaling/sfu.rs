@@ -141,7 +141,8 @@ async fn caller(app: &App, parts: &Parts) -> Result<(Caller, Option<Arc<str>>), 
         signed_in(app, &parts.headers, parts.uri.query()).await.map_err(|error| refused(&error))?
     {
         caller.user = Some(verified.user);
-        return Ok((caller, verified.room.as_deref().and_then(room)));
+        let named = verified.room.map(|name| room(&name).ok_or(Fault::Unauthorized)).transpose()?;
+        return Ok((caller, named));
     }
     let Some(token) = bearer(&parts.headers) else { return Ok((caller, None)) };
     let grant = app.grant_key.verify(token).ok_or(Fault::Unauthorized)?;

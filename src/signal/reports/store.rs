@@ -3,15 +3,18 @@
 //! more than its share, its own oldest one does. Clients are known since the start only, because files do not name them.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustix::fs::OFlags;
 use turn_ledger::{ClientKey, Timestamp};
 use turn_limits::Held;
 use turn_signaling::uuid::is_uuid;
+
+use crate::journal::access;
 
 /// How long a report is kept.
 pub const KEPT: Duration = Duration::from_secs(7 * 86_400);
@@ -40,9 +43,10 @@ pub struct Store {
 }
 
 impl Store {
-    /// Creates the directory, and its parents, for the owner only. An existing one stays as it is.
+    /// Creates the directory, and its parents, for the owner only. Others lose their access to an existing one.
     pub fn open(directory: PathBuf) -> io::Result<Self> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
+        access::make_directory(&directory)?;
+        access::tighten_directory(&directory, "REPORTS_DIR")?;
         let (reports, held, notes) = Default::default();
         Ok(Self { directory, reports, held, notes })
     }
@@ -131,7 +135,10 @@ impl Store {
     /// Appends to a file, and sets the file's time to that of the service. A failure leaves nothing behind.
     fn append(&self, path: &Path, bytes: &[u8], now: Timestamp) -> io::Result<()> {
         self.make_room(FILES_MAX - usize::from(!path.exists()), now)?;
-        let mut file = File::options().append(true).create(true).mode(0o600).open(path)?;
+        // Where a link leads to is none of our files.
+        let no_link = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0);
+        let mut file =
+            File::options().append(true).create(true).mode(0o600).custom_flags(no_link).open(path)?;
         let length = file.metadata()?.len();
         let written = file.write_all(bytes).and_then(|()| file.set_modified(system(now)));
         if written.is_err() {
@@ -209,6 +216,20 @@ mod tests {
             .collect();
         names.sort_unstable();
         names
+    }
+
+    #[test]
+    fn others_lose_their_access_to_a_directory_that_exists_and_no_link_is_followed() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = parent.path().join("reports");
+        fs::create_dir(&directory).unwrap();
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
+        let mut store = Store::open(directory.clone()).unwrap();
+        assert_eq!(fs::metadata(&directory).unwrap().permissions().mode() & 0o777, 0o700);
+        let elsewhere = parent.path().join("elsewhere");
+        std::os::unix::fs::symlink(&elsewhere, store.report(&uuid(1))).unwrap();
+        assert!(store.keep(&uuid(1), b"{}", client(1), NOON).is_err());
+        assert!(!elsewhere.exists());
     }
 
     #[test]

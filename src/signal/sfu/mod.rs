@@ -18,7 +18,7 @@ use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_TYPE, SET_COOKIE};
 use reqwest::Client;
 use serde_json::Value;
-use turn_ledger::{Books, ClientKey, GrantId, Label, NotAdmitted, Spender};
+use turn_ledger::{Books, ClientKey, GrantId, Label, NotAdmitted, Spender, User};
 use turn_signaling::sfu::SessionId;
 use turn_signaling::sfu::fault::{Fault, TEXT, text_of_refusal};
 use turn_signaling::sfu::lock::{GivenServers, LIFE, LockKey};
@@ -198,6 +198,11 @@ impl SfuProxy {
     /// Ends all sessions of a room: their tracks are closed by force within seconds. Returns how many there are.
     pub fn end_room(&self, room: &str) -> usize {
         self.with(|sessions, now| sessions.end_room(room, now))
+    }
+
+    /// Ends all sessions of a user in the same way.
+    pub fn end_sessions_of(&self, user: &User) {
+        self.with(|sessions, now| sessions.end_sessions_of(user, now));
     }
 
     /// The ICE servers that this browser got for the same spender a moment ago. `None` if they were revoked, and while nothing would be

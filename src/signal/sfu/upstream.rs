@@ -23,7 +23,7 @@ pub const DEADLINE: Duration = Duration::from_secs(8);
 /// The longest response that is read, in bytes. A session description of many tracks has some 100 KiB.
 pub const RESPONSE_MAX: usize = 1024 * 1024;
 /// Calls of clients at the same time. While the SFU does not answer, no others wait for it.
-pub const CALLS_MAX: usize = 512;
+pub const CALLS_MAX: usize = 1_024;
 
 /// The API of one app.
 #[derive(Debug)]

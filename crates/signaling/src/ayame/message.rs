@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use super::closing::{ID_TOO_LONG, INVALID_JSON, NO_ROOM_ID, REGISTRATION_TOO_LONG, UNKNOWN_TYPE};
 use super::{ID_MAX, REGISTRATION_BYTES_MAX};
+use crate::call::is_dots;
 use crate::protocol::Closing;
 
 pub(super) const PING: &str = r#"{"type":"ping"}"#;
@@ -86,7 +87,7 @@ impl Register {
             environment: fields.read("environment")?,
         };
         let is_standalone: Option<bool> = fields.read("standalone")?;
-        let room = room.filter(|room| !room.is_empty()).ok_or(NO_ROOM_ID)?;
+        let room = room.filter(|room| !room.is_empty() && !is_dots(room)).ok_or(NO_ROOM_ID)?;
         let client = client.filter(|client| !client.is_empty());
         if room.len() > ID_MAX || client.as_ref().is_some_and(|client| client.len() > ID_MAX) {
             return Err(ID_TOO_LONG);

@@ -182,10 +182,12 @@ impl Room {
         let Arrival { socket, id, visitor, client, member } = arrival;
         let name = visitor.name.clone();
         out.users.add(client);
+        // A name that the visitor has chosen proves nothing.
+        let user = (visitor.number == 0).then(|| name.clone());
         out.push(Action::Call(CallEvent::Joined {
             call: self.call.clone(),
             member: member.clone(),
-            user: Some(name.clone()),
+            user,
             grant: None,
         }));
         let sockets = vec![socket];

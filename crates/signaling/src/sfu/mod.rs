@@ -17,6 +17,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::call::is_dots;
+
 pub mod addresses;
 pub mod answer;
 pub mod fault;
@@ -67,9 +69,11 @@ impl TryFrom<String> for SessionId {
     }
 }
 
-/// The room that a request names. `None` for an empty name, one that is too long, and one with a control character.
+/// The room that a request names. `None` for an empty name, one that is too long, one with a control character, and one that no path
+/// can have.
 pub fn room(text: &str) -> Option<Arc<str>> {
-    let is_good = (1..=ROOM_MAX).contains(&text.len()) && !text.chars().any(char::is_control);
+    let is_good =
+        (1..=ROOM_MAX).contains(&text.len()) && !is_dots(text) && !text.chars().any(char::is_control);
     is_good.then(|| text.into())
 }
 

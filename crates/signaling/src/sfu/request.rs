@@ -291,8 +291,18 @@ fn wanted(tracks: Vec<Track>, kinds: &[(String, MediaKind)]) -> RequestedTracks 
     wanted
 }
 
-/// The kind of each mid in a session description (RFC 8866): the media line, and the first attribute `mid` below it.
+/// The kind of each mid in a session description (RFC 8866): the media line, and the first attribute `mid` below it. None if a line has
+/// another form than a letter and a value: another parser could read it as something else.
 fn kinds(sdp: &str) -> Vec<(String, MediaKind)> {
+    let is_line = |line: &str| {
+        let mut bytes = line.bytes();
+        let begins =
+            bytes.next().is_some_and(|letter| letter.is_ascii_lowercase()) && bytes.next() == Some(b'=');
+        begins && !line.chars().any(char::is_control)
+    };
+    if !sdp.lines().all(is_line) {
+        return vec![];
+    }
     let (mut kind, mut kinds) = (MediaKind::Video, vec![]);
     for line in sdp.lines() {
         if let Some(media) = line.strip_prefix("m=") {
@@ -321,6 +331,21 @@ mod tests {
     /// What goes upstream, as a value.
     fn sent(call: SfuCall, body: &str) -> Value {
         serde_json::from_slice(&of_call(call, body.as_bytes()).unwrap().body).unwrap()
+    }
+
+    #[test]
+    fn a_description_that_can_be_read_in_two_ways_is_video() {
+        let audio = |sdp: &str| kinds(sdp).iter().filter(|(_, kind)| *kind == MediaKind::Audio).count();
+        assert_eq!(audio("v=0\r\nm=audio 9 UDP 111\r\na=mid:0\r\n"), 1);
+        for sdp in [
+            "v=0\r\nm=audio 9 UDP 111\r\n\ra=mid:0\r\n\rm=video 9 UDP 96\r\na=mid:1\r\n",
+            "m=audio 9 UDP 111\r\n m=video 9 UDP 96\r\na=mid:1\r\n",
+            "m=audio 9 UDP 111\rm=video 9 UDP 96\na=mid:1\n",
+        ] {
+            assert_eq!(kinds(sdp), [], "{sdp:?}");
+        }
+        let twice = "m=audio 9 UDP 111\na=mid:0\na=mid:1\nm=video 9 UDP 96\na=mid:1\n";
+        assert_eq!(audio(twice), 1, "only the first mid of a section has its kind");
     }
 
     #[test]

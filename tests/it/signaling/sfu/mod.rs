@@ -313,10 +313,11 @@ async fn where_users_are_required_only_a_user_opens_a_session_and_the_token_can_
     const NAMED: &str = "/partytracks/sessions/new?correlationId=blue";
     let settings = [COTURN[0], COTURN[1], COTURN[2], USERS, ("AUTH_REQUIRED", "true")];
     let (sfu, broker) = start(&settings).await;
-    let token = |user: &str, room: Option<&str>| {
+    let token_for = |user: &str, room: Value| {
         let claims = json!({ "sub": user, "exp": 1_736_942_400 + 600, "room": room });
         sign(&claims)
     };
+    let token = |user: &str, room: Option<&str>| token_for(user, json!(room));
     let open = async |token: Option<String>, path: &str| {
         let request = broker.request(Method::POST, path);
         let answer = Answer::of(match &token {
@@ -341,6 +342,11 @@ async fn where_users_are_required_only_a_user_opens_a_session_and_the_token_can_
     a.push().await;
     assert_eq!(b.pull(&a).await.status, 200);
     assert_eq!(error(&c.pull(&a).await), (403, "other_room".into()), "the token's room counts");
+    let numbered = open(Some(token_for("eve", json!(42))), NAMED).await.unwrap();
+    assert_eq!(error(&numbered.pull(&a).await), (403, "other_room".into()), "the room 42");
+    for bad in [json!([]), json!(""), json!({"blue": 1}), json!(true)] {
+        assert!(open(Some(token_for("eve", bad)), NAMED).await.is_none(), "no room has this name");
+    }
     let mint = broker.request(Method::GET, "/api/turn-credentials").bearer_auth(token("eve", Some("red")));
     let grant = Answer::of(mint).await.json()["grant"].as_str().unwrap().to_owned();
     assert!(open(Some(grant.clone()), NAMED).await.is_none(), "a grant does not know the token's room");

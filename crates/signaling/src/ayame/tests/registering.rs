@@ -100,6 +100,7 @@ fn a_register_needs_a_room_and_the_right_types() {
     for (fields, reason) in [
         ("", "roomId missing"),
         (r#","roomId":"""#, "roomId missing"),
+        (r#","roomId":"..""#, "roomId missing"),
         (r#","roomId":null"#, "roomId missing"),
         (r#","roomId":7"#, "invalid JSON"),
         (r#","roomId":"r","clientId":7"#, "invalid JSON"),

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use turn_ledger::User;
+
 use super::Sessions;
 use crate::sfu::SessionId;
-use crate::sfu::session::Caller;
+use crate::sfu::session::{Caller, Session};
 
 impl Sessions {
     /// The room of a session.
@@ -29,7 +31,16 @@ impl Sessions {
 
     /// Ends the life of all sessions of a room: the next [`Self::elapse`] returns them. Returns how many.
     pub fn end_room(&mut self, room: &str, now: Duration) -> usize {
-        let meant = self.rows.iter().filter(|(_, session)| session.room.as_deref() == Some(room));
+        self.end_where(|session| session.room.as_deref() == Some(room), now)
+    }
+
+    /// Ends all sessions of a user in the same way.
+    pub fn end_sessions_of(&mut self, user: &User, now: Duration) -> usize {
+        self.end_where(|session| session.owner().user.as_ref() == Some(user), now)
+    }
+
+    fn end_where(&mut self, is_meant: impl Fn(&Session) -> bool, now: Duration) -> usize {
+        let meant = self.rows.iter().filter(|(_, session)| is_meant(session));
         let meant: Vec<_> = meant.map(|(id, _)| id.clone()).collect();
         for id in &meant {
             self.ends.set(id.clone(), now);

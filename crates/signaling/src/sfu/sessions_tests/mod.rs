@@ -390,6 +390,18 @@ fn an_operator_ends_a_room() {
 }
 
 #[test]
+fn the_sessions_of_a_user_end_also_if_they_only_send() {
+    let mut table = Table::default();
+    let of = |name: &str| Caller { user: User::new(name), ..caller(1) };
+    table.open("a", Some("r"), of("ann")).unwrap();
+    table.open("b", Some("r"), of("bob")).unwrap();
+    table.add("a", &push(1), &[0]);
+    assert_eq!(table.sessions.end_sessions_of(&User::new("ann").unwrap(), table.now), 1);
+    assert_eq!(table.wait(Duration::ZERO), [(id("a"), vec![sent(0)])]);
+    assert!(table.sessions.knows(&id("b")));
+}
+
+#[test]
 fn an_address_that_opens_sessions_too_fast_is_refused() {
     let mut table = Table::default();
     let fast = |table: &mut Table, n: u32| table.open(&format!("s{n}"), Some("r"), caller(1));
