@@ -95,7 +95,8 @@ impl Misspelled {
         }
         let upper = name.to_ascii_uppercase();
         // Only a secret may be in a file.
-        if let Some(known) = upper.strip_suffix("_FILE").filter(|known| is_known(known)) {
+        let known = upper.strip_suffix("_FILE").filter(|known| is_known(known) && !is_known(&upper));
+        if let Some(known) = known {
             let (nearest, is_fatal) = (known.to_owned(), must_not_be_ignored(known));
             return Some(Self { name: name.escape_debug().to_string(), nearest, is_fatal });
         }

@@ -154,7 +154,7 @@ export interface GrantBody {
   measuredBytes: number;
   origin: string | null;
   revokedAt: string | null;
-  source: "cloudflare" | "coturn" | "relay" | "manual" | "stun";
+  source: "cloudflare" | "coturn" | "relay" | "manual" | "stun" | "sfu";
   user: string | null;
 }
 
@@ -298,7 +298,7 @@ export interface RevocationBody {
   reservationReleased: boolean;
   revoked: boolean;
   revokedAt: string;
-  source: "cloudflare" | "coturn" | "relay" | "manual" | "stun";
+  source: "cloudflare" | "coturn" | "relay" | "manual" | "stun" | "sfu";
 }
 
 export interface RevokedBody {
