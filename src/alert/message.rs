@@ -36,7 +36,7 @@ impl Alert {
 
     /// A spender's share of the usage at that instant, in percent.
     pub fn share_of(&self, spender: &TopSpender) -> f64 {
-        share(spender.bytes, self.budget.used)
+        share(spender.bytes, of_all(&self.spending, self.budget.used))
     }
 
     /// The present rate, and when the limit is reached at it.
@@ -70,7 +70,8 @@ impl Alert {
     }
 }
 
-fn spenders(Spending { by, top, .. }: &Spending, used: ByteCount) -> Option<String> {
+fn spenders(spending: &Spending, used: ByteCount) -> Option<String> {
+    let (Spending { by, top, .. }, all) = (spending, of_all(spending, used));
     let (kind, plural) = match (*by)? {
         SpenderKind::Address => ("address", "addresses"),
         SpenderKind::User => ("user", "users"),
@@ -81,7 +82,7 @@ fn spenders(Spending { by, top, .. }: &Spending, used: ByteCount) -> Option<Stri
     let named = top.iter().map(|spender| {
         let name = spender.key.as_ref().map(|key| format!("\"{}\"", shown(key)));
         let name = name.unwrap_or_else(|| format!("without a known {kind}"));
-        format!("{name} {} ({:.0} %)", size(spender.bytes), share(spender.bytes, used))
+        format!("{name} {} ({:.0} %)", size(spender.bytes), share(spender.bytes, all))
     });
     Some(format!("Largest {plural}: {}.", named.collect::<Vec<_>>().join(", ")))
 }
@@ -96,9 +97,15 @@ fn span(time: Duration) -> String {
     }
 }
 
-/// In percent. Claims of clients can add up to more than the usage.
-fn share(bytes: ByteCount, used: ByteCount) -> f64 {
-    bytes.percent_of(used).min(100.0)
+/// The bytes of which the largest spenders have their shares. Counts by grant can be minutes ahead of the total.
+fn of_all(spending: &Spending, used: ByteCount) -> ByteCount {
+    let top = spending.top.iter().map(|spender| spender.bytes);
+    used.max(top.fold(ByteCount::ZERO, ByteCount::plus))
+}
+
+/// In percent.
+fn share(bytes: ByteCount, all: ByteCount) -> f64 {
+    bytes.percent_of(all).min(100.0)
 }
 
 fn cost(AlertCost { currency, so_far, forecast }: &AlertCost) -> String {
@@ -174,6 +181,13 @@ mod tests {
     fn a_span_has_one_or_two_units() {
         let spans = [17, 89, 90, 5_399, 12_000, 172_800].map(|s| span(Duration::from_secs(s)));
         assert_eq!(spans, ["17 s", "89 s", "1 min", "89 min", "3 h 20 min", "2 d"]);
+    }
+
+    #[test]
+    fn shares_are_of_what_the_spenders_have_if_that_is_ahead_of_the_total() {
+        let spender = |gb: u64| TopSpender { key: None, bytes: ByteCount::new(gb) };
+        let spending = Spending { top: vec![spender(8), spender(7)], ..Spending::default() };
+        assert_eq!([5, 20].map(|used| of_all(&spending, ByteCount::new(used)).get()), [15, 20]);
     }
 
     #[test]
