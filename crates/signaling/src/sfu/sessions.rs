@@ -297,9 +297,11 @@ impl Sessions {
             self.events.extend(session.connect());
         }
         // Only a look ends the looks: what is known of a session after a restart may not be all that it has.
-        if (session.size() > 0 || session.is_unseen()) && self.looks.of(id).is_none() {
+        let needs_look = session.size() > 0 || session.is_unseen();
+        let (due, has_new) = (self.looks.of(id), session.size() > size && session.is_connecting());
+        if needs_look && (due.is_none() || has_new) {
             let next = now.saturating_add(self.look_after(id));
-            self.looks.set(id.clone(), next);
+            self.looks.set(id.clone(), due.map_or(next, |due| due.min(next)));
         }
         match (was_active, is_active) {
             (_, true) => {

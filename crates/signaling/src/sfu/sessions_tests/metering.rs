@@ -186,6 +186,19 @@ fn after_a_failed_look_and_a_change_the_session_is_looked_at_at_once() {
     assert_eq!(due(&mut table), [id("b")]);
 }
 
+/// What is asked for is unseen, and looked at after a while. What the SFU has answered may flow at once.
+#[test]
+fn a_page_is_looked_at_soon_after_the_answer_to_each_of_its_pulls() {
+    let mut table = call();
+    for mid in [0, 1] {
+        table.sessions.ask(&id("b"), Demand { tracks: 1, kbps: VIDEO }, table.now);
+        table.sessions.answered(&id("b"), &pull(&["a"]), &tracks(&[mid]), table.now);
+        let due = table.sessions.looks.of(&id("b")).unwrap();
+        assert!(due <= table.now + LOOK_SOON_MAX, "{:?}", due - table.now);
+        table.sessions.looks.set(id("b"), table.now + LOOK_AFTER_MAX);
+    }
+}
+
 #[test]
 fn the_times_of_looks_are_random_and_soon_while_a_page_connects() {
     let mut table = call();
