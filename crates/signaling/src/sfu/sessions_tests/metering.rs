@@ -194,7 +194,7 @@ fn a_page_is_looked_at_soon_after_the_answer_to_each_of_its_pulls() {
         table.sessions.ask(&id("b"), Demand { tracks: 1, kbps: VIDEO }, table.now);
         table.sessions.answered(&id("b"), &pull(&["a"]), &tracks(&[mid]), table.now);
         let due = table.sessions.looks.of(&id("b")).unwrap();
-        assert!(due <= table.now + LOOK_SOON_MAX, "{:?}", due - table.now);
+        assert!(due <= table.now + LOOK_SOON_MAX, "due at {due:?}");
         table.sessions.looks.set(id("b"), table.now + LOOK_AFTER_MAX);
     }
 }
