@@ -43,6 +43,7 @@ use crate::mint::{Mint, Source};
 use crate::random::{self, NoRandomness};
 use crate::request::bearer::TokenDigest;
 use crate::request::id::RequestIds;
+use crate::signal::Signaling;
 use crate::signal::backlog::backlog;
 use crate::signal::calls::LiveCalls;
 use crate::signal::hub::Shared;
@@ -54,7 +55,6 @@ use crate::signal::reports::feedback::Feedback;
 use crate::signal::reports::store::Store;
 use crate::signal::rooms::RoomUsers;
 use crate::signal::sfu::SfuProxy;
-use crate::signal::{LOG_WINDOW, Signaling};
 use crate::telemetry::log::{LostLines, Throttle};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::refusals::RefusalLog;
@@ -239,7 +239,7 @@ impl Parts<'_> {
             ttl: config.ttl,
             ayame: config.ayame.clone(),
             client: http_client()?,
-            webhook_log: Throttle::new(LOG_WINDOW),
+            webhook_log: Throttle::new(),
             tasks: TaskTracker::new(),
         })
     }

@@ -175,16 +175,12 @@ fn describe(field: &str, error: &serde_json::Error) -> String {
         return format!("Send JSON: this is none (line {line}, column {column}).");
     }
     let said = error.to_string();
-    // Both name a field of ours.
-    let named = |said: &str| said.split('`').nth(1).map(str::to_owned);
-    if said.starts_with("missing field `")
-        && let Some(missing) = named(&said)
-    {
+    // The name that follows is one of ours.
+    let name_after = |words: &str| said.strip_prefix(words)?.split('`').next();
+    if let Some(missing) = name_after("missing field `") {
         return format!("Set `{missing}` (line {line}, column {column}).");
     }
-    if said.starts_with("duplicate field `")
-        && let Some(twice) = named(&said)
-    {
+    if let Some(twice) = name_after("duplicate field `") {
         return format!("Send `{twice}` once (line {line}, column {column}).");
     }
     let expected = said.rsplit_once(", expected ").map(|(_, expected)| expected);

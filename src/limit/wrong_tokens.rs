@@ -18,8 +18,6 @@ const WRONG_MAX: u32 = 20;
 const EACH: Duration = Duration::from_secs(60);
 /// Clients with a row of their own, half for each address family.
 const CLIENTS_MAX: usize = 8_192;
-/// Wrong tokens log at most one line in this time.
-const LOG_WINDOW: Duration = Duration::from_secs(10);
 
 /// The token that was expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
@@ -51,7 +49,7 @@ impl WrongTokens {
     /// No wrong token yet.
     pub fn new(clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
         let rate = ClientRate::new(Rate::new(WRONG_MAX, EACH), CLIENTS_MAX);
-        Self { rate, log: Throttle::new(LOG_WINDOW), clock, metrics }
+        Self { rate, log: Throttle::new(), clock, metrics }
     }
 
     /// Counts and logs one wrong token. If the client has sent too many: the time until it may send another one.

@@ -22,8 +22,6 @@ use crate::telemetry::log::Throttle;
 use crate::telemetry::metrics::Metrics;
 use turn_ledger::{GrantId, KeyName};
 
-/// Failures of the provider log at most one line in this time.
-const FAILURE_LOG_WINDOW: Duration = Duration::from_secs(10);
 /// Concurrent calls that fill the pool. Cloudflare asks its users to start with at most 500 mints a second.
 const FILL_AT_ONCE: u64 = 16;
 
@@ -87,7 +85,7 @@ impl Provider {
             account,
             clock,
             metrics,
-            failure_log: Throttle::new(FAILURE_LOG_WINDOW),
+            failure_log: Throttle::new(),
         }
     }
 

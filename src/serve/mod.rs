@@ -50,8 +50,6 @@ const KEEP_ALIVE_CROWDED: Duration = Duration::from_secs(2);
 pub const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// Pause after a failed accept (for example, out of file descriptors), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// Failed accepts log at most one line in this time.
-const ACCEPT_LOG_WINDOW: Duration = Duration::from_secs(10);
 /// How often closed connections are logged and alerts are evaluated.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// How often expired entries are removed from memory.
@@ -95,7 +93,7 @@ pub async fn run(listener: TcpListener, app: Arc<App>, router: Router, shutdown:
         listener,
         sockets: Arc::clone(&sockets),
         clock: Arc::clone(&app.clock),
-        failures: Throttle::new(ACCEPT_LOG_WINDOW),
+        failures: Throttle::new(),
     };
     let peers =
         Peers::new(Arc::clone(&app.trusted_proxies), Arc::clone(&app.clock), Arc::clone(&app.metrics));

@@ -8,7 +8,6 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -25,8 +24,6 @@ pub const SOCKETS_PER_PEER_MAX: usize = 256;
 pub const UNREAD_PER_PEER_MAX: usize = 8_000_000;
 // A peer with as many sockets as it may have does not exceed it with the system's buffers alone.
 const _: () = assert!(SOCKETS_PER_PEER_MAX * SYSTEM_BYTES < UNREAD_PER_PEER_MAX);
-/// Peers at their limit log at most one line in this time.
-const LOG_WINDOW: Duration = Duration::from_secs(10);
 
 /// The sockets of all peers.
 pub(super) struct Peers {
@@ -46,7 +43,7 @@ pub(super) struct Slot {
 
 impl Peers {
     pub(super) fn new(trusted: Arc<[IpNet]>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Arc<Self> {
-        let log = Throttle::new(LOG_WINDOW);
+        let log = Throttle::new();
         Arc::new(Self { table: Mutex::default(), trusted, clock, metrics, log })
     }
 
@@ -197,6 +194,7 @@ fn unread(sockets: &BTreeMap<u64, (Progress, ClientKey)>) -> usize {
 mod tests {
     use std::pin::pin;
     use std::task::{Context, Waker};
+    use std::time::Duration;
 
     use prometheus_client::metrics::counter::Counter;
 

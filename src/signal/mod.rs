@@ -44,9 +44,6 @@ use reports::Reports;
 use rooms::RoomUsers;
 use sfu::SfuProxy;
 
-/// At most one line about webhooks that failed in this time.
-pub const LOG_WINDOW: Duration = Duration::from_secs(10);
-
 /// The protocols that are on, and what they share.
 #[derive(Debug)]
 pub struct Signaling {

@@ -54,24 +54,26 @@ pub fn install(config: &LogConfig) -> Result<LogWriter, Box<dyn std::error::Erro
     Ok(LogWriter { _flushes_on_drop: guard, lost })
 }
 
-/// Passes one line in each window and counts the others.
-#[derive(Debug)]
+/// A line that clients can cause is logged once in this time.
+pub const LOG_WINDOW: Duration = Duration::from_secs(10);
+
+/// Passes one line in each [`LOG_WINDOW`] and counts the others.
+#[derive(Debug, Default)]
 pub struct Throttle {
-    window: Duration,
     state: Mutex<Option<(Instant, u64)>>,
 }
 
 impl Throttle {
-    /// One line for each `window`.
-    pub const fn new(window: Duration) -> Self {
-        Self { window, state: Mutex::new(None) }
+    /// No line yet.
+    pub const fn new() -> Self {
+        Self { state: Mutex::new(None) }
     }
 
     /// `Some(n)` if a line may be written now, where `n` lines were suppressed since the last one.
     pub fn pass(&self, now: Instant) -> Option<u64> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *state {
-            Some((last, held_back)) if now.saturating_duration_since(*last) < self.window => {
+            Some((last, held_back)) if now.saturating_duration_since(*last) < LOG_WINDOW => {
                 *held_back += 1;
                 None
             }
@@ -91,7 +93,7 @@ mod tests {
     #[test]
     #[expect(clippy::disallowed_methods, reason = "an instant cannot be made otherwise")]
     fn one_line_passes_per_window_and_says_how_many_were_held_back() {
-        let throttle = Throttle::new(Duration::from_secs(10));
+        let throttle = Throttle::new();
         let start = Instant::now();
         assert_eq!(throttle.pass(start), Some(0));
         assert_eq!(throttle.pass(start + Duration::from_secs(9)), None);

@@ -1,7 +1,7 @@
 //! Summaries of refusals in the log. A client can cause as many refusals as it can send requests, so of those that follow from
-//! a limit or a rule, each code logs one line in [`LOG_WINDOW`]. The line says how many it stands for.
+//! a limit or a rule, each code logs one line in [`LOG_WINDOW`](super::log::LOG_WINDOW). The line says how many it stands for.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::log::Throttle;
 
@@ -15,8 +15,6 @@ const SUMMARIZED: [&str; 7] = [
     "LEDGER_UNAVAILABLE",
     "OVERLOADED",
 ];
-/// One line for each code in this time.
-const LOG_WINDOW: Duration = Duration::from_secs(10);
 
 /// One throttle for each summarized code.
 #[derive(Debug)]
@@ -25,7 +23,7 @@ pub struct RefusalLog([Throttle; SUMMARIZED.len()]);
 impl RefusalLog {
     /// No refusal yet.
     pub const fn new() -> Self {
-        Self([const { Throttle::new(LOG_WINDOW) }; SUMMARIZED.len()])
+        Self([const { Throttle::new() }; SUMMARIZED.len()])
     }
 
     /// `Some(n)` if a line may be written now, where `n` lines with this code were suppressed since the last one.
@@ -44,6 +42,7 @@ impl Default for RefusalLog {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::log::LOG_WINDOW;
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "an instant cannot be made otherwise")]

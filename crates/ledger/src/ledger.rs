@@ -8,8 +8,8 @@ mod readings;
 use std::collections::BTreeMap;
 
 use crate::{
-    BillingDay, BitRate, BudgetMode, ByteCount, ChangeKind, Figures, IceSource, Minutes, Period, Rates,
-    Slice, SourceRows, SourceTerms, Timeline, Timestamp, UsageChange,
+    BillingDay, BitRate, BudgetMode, ByteCount, ChangeKind, Day, DayCount, Figures, IceSource, Minutes,
+    Period, Rates, Slice, SourceRows, SourceTerms, Timeline, Timestamp, UsageChange,
 };
 
 pub use admission::Admission;
@@ -127,6 +127,12 @@ impl Ledger {
     /// Every source that issues grants or is read.
     pub fn sources(&self) -> impl Iterator<Item = IceSource> {
         self.sources.iter().map(|source| source.terms.source)
+    }
+
+    /// Whether a day is counted. Days of other periods are taken to be: only counts of this one can be dropped.
+    pub fn is_counted(&self, source: IceSource, day: Day) -> bool {
+        let is_counted = |count: DayCount| count.as_of > day.start();
+        !self.period().contains(day.start()) || self.day(source, day).is_some_and(is_counted)
     }
 
     /// Whether counts of a source are taken; `false` for one that is not configured.

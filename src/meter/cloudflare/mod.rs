@@ -25,10 +25,7 @@ use analytics::{AnalyticsError, CloudflareAnalytics, RATE_LIMIT_REST, UsageCount
 use days::CountedDays;
 use lateness::{Lateness, settled_minute};
 use tail::ObservedTail;
-use turn_ledger::{
-    BillingDay, Books, ByteCount, Day, DayCount, IceSource, KeyName, Period, Reading, ReadingOutcome,
-    Timestamp,
-};
+use turn_ledger::{BillingDay, ByteCount, IceSource, KeyName, Period, Reading, ReadingOutcome, Timestamp};
 
 /// The longest pause after failures.
 const PAUSE_MAX: Duration = Duration::from_secs(600);
@@ -164,7 +161,9 @@ impl CloudflareMeter {
         let age = lag.min(now.since(as_of));
         let period = period_until(as_of, self.billing_day);
         let mut taken = ReadingOutcome::Taken;
-        self.account.read(|books| state.days.retain(|day| has_count(books, day)));
+        self.account.read(|books| {
+            state.days.retain(|day| books.ledger().is_counted(IceSource::Cloudflare, day));
+        });
         for day in state.days.due(period, as_of) {
             let until = day.end().min(as_of);
             let count = self.ask(day.start(), until, age).await?;
@@ -283,13 +282,6 @@ fn next_pause(interval: Duration, failures: u32, random: u64) -> Duration {
 /// The period that contains or ends at `as_of`.
 fn period_until(as_of: Timestamp, billing_day: BillingDay) -> Period {
     billing_day.period_at(Timestamp::from_millis(as_of.as_millis().saturating_sub(1)))
-}
-
-/// Whether the ledger has a count of a day. It has none of a day of this period whose count was dropped.
-fn has_count(books: &Books, day: Day) -> bool {
-    let is_counted = |count: DayCount| count.as_of > day.start();
-    let ledger = books.ledger();
-    !ledger.period().contains(day.start()) || ledger.day(IceSource::Cloudflare, day).is_some_and(is_counted)
 }
 
 #[cfg(test)]

@@ -26,8 +26,6 @@ pub const EACH: Duration = Duration::from_secs(60);
 pub const CLIENTS_MAX: usize = 4_096;
 /// How often old reports are removed, at least. Each new one removes old ones too.
 pub const SWEEP_INTERVAL: Duration = Duration::from_secs(3_600);
-/// One log line about a failing directory in this time.
-const LOG_WINDOW: Duration = Duration::from_secs(10);
 
 /// What happens to reports.
 #[derive(Debug)]
@@ -52,7 +50,7 @@ impl Reports {
     ) -> Self {
         let store = store.map(|store| Arc::new(Mutex::new(store)));
         let rate = ClientRate::new(Rate::new(BURST, EACH), CLIENTS_MAX);
-        Self { store, feedback, rate, public_url, log: Throttle::new(LOG_WINDOW), clock }
+        Self { store, feedback, rate, public_url, log: Throttle::new(), clock }
     }
 
     /// The time.

@@ -1,6 +1,6 @@
-//! The rooms. A room has two places. A place belongs to a socket that may enter or to a member. Who somebody is, and whether the
-//! application lets them in, is found out before they get a place: otherwise strangers could hold both. A room in which nobody is, and
-//! that nobody asks to enter, does not exist.
+//! The rooms. A room has two places. A place belongs to a socket that may enter or to a member. A socket gets one after its sign-in and
+//! the application's webhook, because strangers could hold both places otherwise. A room exists while it has a member, or a socket that
+//! asks to enter.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -150,12 +150,11 @@ impl Waiting {
             sent.fits(dst, bytes, IDS_PER_SENDER_MAX, BYTES_PER_SENDER_MAX)
                 && sent.messages() < MESSAGES_PER_SENDER_MAX
         });
-        let from_client: Vec<_> =
-            queued.into_iter().flatten().filter(|message| message.client == client).collect();
-        let client_bytes: usize = from_client.iter().map(|message| message.text.len()).sum();
-        let is_first = from_client.is_empty();
-        let fits_share = is_first
-            || (from_client.len() < MESSAGES_PER_ID_MAX / ID_SHARE
+        let from_client = queued.into_iter().flatten().filter(|message| message.client == client);
+        let (count, client_bytes) =
+            from_client.fold((0, 0), |(count, bytes), message| (count + 1, bytes + message.text.len()));
+        let fits_share = count == 0
+            || (count < MESSAGES_PER_ID_MAX / ID_SHARE
                 && client_bytes + bytes <= BYTES_PER_ID_MAX / ID_SHARE);
         queued.map_or(self.queues.len() < WAITED_IDS_MAX, |queue| queue.len() < MESSAGES_PER_ID_MAX)
             && queued_bytes + bytes <= BYTES_PER_ID_MAX

@@ -53,8 +53,7 @@ impl<D: Disk> Broker<D> {
     fn read_days(&mut self, world: &World, as_of: Timestamp, missed: u64) {
         let period = self.settings.billing_day().period_at(Day::until(as_of).start());
         let ledger = self.books.ledger();
-        let is_counted = |day: Day| ledger.day(SOURCE, day).is_some_and(|count| count.as_of > day.start());
-        self.asked.retain(|day| !ledger.period().contains(day.start()) || is_counted(day));
+        self.asked.retain(|day| ledger.is_counted(SOURCE, day));
         for day in self.asked.due(period, as_of) {
             let until = day.end().min(as_of);
             let reading = self.reading(world, day, until, missed);
