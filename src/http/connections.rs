@@ -124,7 +124,7 @@ pub async fn open_connection(app: AppState, call: AuthorizedReport) -> Result<Re
         OpenError::GrantRevoked => ApiError::grant_revoked(),
         OpenError::UserBlocked => ApiError::user_blocked(),
         OpenError::TooManyOnGrant => too_many("Close connections on this grant that have ended."),
-        OpenError::TooManyOnClient => too_many("Close connections from this address that have ended."),
+        OpenError::TooManyOnClient => too_many("Close connections of this address or user that have ended."),
         OpenError::TableFull => ApiError::overloaded(),
     })?;
     let status = match opened {

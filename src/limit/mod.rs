@@ -19,7 +19,7 @@ use tower_governor::key_extractor::KeyExtractor;
 use crate::clock::Clock;
 use crate::config::RateLimitConfig;
 use crate::telemetry::metrics::Metrics;
-use turn_ledger::{User, wait_seconds};
+use turn_ledger::{USERS_FACTOR, User, wait_seconds};
 use turn_limits::{GROUP_FACTOR, PerAddress, PerUser, Prefix, Row, Visit};
 
 pub mod polls;
@@ -29,9 +29,6 @@ pub mod wrong_tokens;
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
 const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
-
-/// The allowance of an address for requests of users, as a multiple of the one for requests without a user.
-pub const USERS_FACTOR: u32 = 10;
 
 /// What is asked for. Each kind has its own allowance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

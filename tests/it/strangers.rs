@@ -1,5 +1,6 @@
 //! The limits of one client address, and of a revoked grant, over HTTP. The tests of the books check the arithmetic.
 
+use crate::support::fake_issuer::{USERS, user_token};
 use crate::support::{
     Answer, MANUAL, OPERATOR, REPORTER, StateDir, TestBroker, hint_codes, with_cloudflare,
     with_cloudflare_and,
@@ -61,7 +62,7 @@ async fn one_address_opens_256_connections_and_others_are_served() {
     }
     let refused = open(&broker, &grants[4], "one-more").await;
     assert_eq!(refused.error(), (429, "RATE_LIMITED".into()));
-    assert!(refused.json()["message"].as_str().unwrap().contains("from this address"));
+    assert!(refused.json()["message"].as_str().unwrap().contains("of this address or user"));
     let refusals = "turn_broker_connections_refused_total{outcome=\"address\"}";
     assert_eq!(broker.metric(refusals).await, Some(1));
     let neighbour = broker.mint_from("2001:db8:1:3::1").await.grant();
@@ -94,9 +95,9 @@ async fn in_strict_mode_an_address_that_has_used_its_share_gets_budget_exhausted
     };
     assert!(lives.len() > 10 && lives.is_sorted_by(|a, b| a >= b), "{lives:?}");
     assert_eq!(refused.error(), (429, "BUDGET_EXHAUSTED".into()));
-    let expected = "Monthly bandwidth limit of 1000 GB has room, but your address has reserved its share of it with credentials already issued. Please try again later.";
+    let expected = "Monthly bandwidth limit of 1000 GB has room, but your address or your user has reserved its share of it with credentials already issued. Please try again later.";
     assert_eq!(refused.json()["message"], expected);
-    assert_eq!(refused.json()["error"], "Address has reserved its share");
+    assert_eq!(refused.json()["error"], "Address or user has reserved its share");
     let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
     assert!((7_500..=7_800).contains(&wait), "until the first five minutes and their tail are over: {wait}");
     let reserved: f64 = broker.status().await["reservedGB"].as_str().unwrap().parse().unwrap();
@@ -105,6 +106,62 @@ async fn in_strict_mode_an_address_that_has_used_its_share_gets_budget_exhausted
     assert_eq!(broker.mint_from("198.51.100.7").await.json()["source"], "cloudflare");
     broker.advance(wait);
     assert_eq!(broker.mint_from("203.0.113.9").await.json()["source"], "cloudflare");
+}
+
+/// Mints with a user's token until there is no room. Returns the credentials that were given.
+async fn reserve_all(broker: &TestBroker, user: &str) -> u32 {
+    for minted in 0..1_000 {
+        let answer = broker.mint_with(&user_token(user)).await;
+        if answer.status != 200 {
+            assert_eq!(answer.error(), (429, "BUDGET_EXHAUSTED".into()));
+            return minted;
+        }
+    }
+    panic!("{user} is never refused")
+}
+
+#[tokio::test]
+async fn in_strict_mode_a_user_has_the_share_of_an_address_and_its_address_ten_times_as_much() {
+    let settings = [
+        USERS,
+        ("BUDGET_MODE", "strict"),
+        ("RATE_LIMIT_REQUESTS", "1000"),
+        ("RESERVED_PERCENT_PER_CLIENT", "2"),
+    ];
+    let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
+    let mut reserved = 0.0;
+    for user in ["ann", "bob", "eve"] {
+        assert!(reserve_all(&broker, user).await > 4, "{user}");
+        let before = reserved;
+        reserved = broker.status().await["reservedGB"].as_str().unwrap().parse().unwrap();
+        assert!((15.0..=20.0).contains(&(reserved - before)), "{user}: {reserved} GB");
+    }
+    let elsewhere =
+        broker.request(Method::GET, "/api/turn-credentials").header("x-forwarded-for", "203.0.113.9");
+    assert_eq!(
+        Answer::of(elsewhere.bearer_auth(user_token("ann"))).await.status,
+        429,
+        "a user is one everywhere"
+    );
+    assert_eq!(broker.mint().await.status, 200, "who has no user has the share of the address");
+}
+
+#[tokio::test]
+async fn a_user_claims_as_much_as_an_address_and_its_address_ten_times_as_much() {
+    let (_cloudflare, broker) = with_cloudflare_and(&[USERS, ("CLAIMS_MBPS_PER_CLIENT", "10")]).await;
+    let mut grants = vec![];
+    for user in ["ann", "ann", "bob"] {
+        grants.push(broker.mint_with(&user_token(user)).await.grant());
+    }
+    grants.push(broker.mint().await.grant());
+    for grant in &grants {
+        open(&broker, grant, "c").await;
+    }
+    broker.advance(8);
+    for grant in &grants {
+        claim(&broker, grant, "c").await;
+    }
+    assert_eq!(broker.used().await, 3 * 10_000_000, "of ann, of bob, and of the address without a user");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 //! it, so together they never exceed the rate times the time. What is left over is saved up to a limit, so that a group that
 //! waits for days does not collect a large amount.
 //!
-//! A grant, a client address and an IPv6 /48 each have one. A claim must fit into all that apply to it. A report that somebody
+//! A grant, a client address, an IPv6 /48 and a user each have one. A claim must fit into all that apply to it. A report that somebody
 //! vouches for needs none, but no connection and no grant relays faster than [`RELAY_RATE_MAX`].
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
@@ -90,7 +90,7 @@ struct AppliedAllowance<'a> {
 /// All allowances that apply to the claims of one connection, at one instant. The default limits nothing.
 #[derive(Debug, Default)]
 pub struct Allowances<'a> {
-    scopes: [Option<AppliedAllowance<'a>>; 3],
+    scopes: [Option<AppliedAllowance<'a>>; 4],
     /// A reporter vouches for the report: at most these bytes are charged, and no allowance applies.
     vouched: Option<ByteCount>,
     /// Whether less was charged than claimed.
@@ -98,8 +98,8 @@ pub struct Allowances<'a> {
 }
 
 impl<'a> Allowances<'a> {
-    /// The allowances at `now`: of the grant, of the client and of its group.
-    pub fn new(scopes: [Option<(&'a mut Allowance, AllowanceTerms)>; 3], now: Timestamp) -> Self {
+    /// The allowances at `now`: of the grant, of the client, of its group and of the user.
+    pub fn new(scopes: [Option<(&'a mut Allowance, AllowanceTerms)>; 4], now: Timestamp) -> Self {
         let scopes = scopes.map(|scope| {
             scope.map(|(allowance, terms)| {
                 allowance.advance(now, &terms);

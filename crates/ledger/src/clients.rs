@@ -1,18 +1,23 @@
-//! What each client holds: open connections, its allowance for claims, and in strict mode the bytes that its live grants
-//! reserve. A client and the group above it ([`ClientKey::wider`]) have one row each. A row exists only while it holds
-//! something. Everything that is held belongs to a grant or to a reservation, so the table is bounded by those.
+//! What each client and each user holds: open connections, an allowance for claims, and in strict mode the bytes that live grants
+//! reserve. A grant counts for its user, for its address, and for the group above the address ([`ClientKey::wider`]). What an
+//! address holds with grants of users is a row of its own, with [`USERS_FACTOR`] times the allowances. A row exists only while it
+//! holds something. Everything that is held belongs to a grant or to a reservation, so the tables are bounded by those.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use crate::sorted;
-use crate::{Allowance, AllowanceTerms, BitRate, ClientKey, ClientShare, Minute, Timestamp, UsageRules};
+use crate::{
+    Allowance, AllowanceTerms, BitRate, ClientKey, ClientShare, Minute, Timestamp, UsageRules, User,
+};
 
-/// Most open connections of one client.
+/// Most open connections of one client, and of one user.
 pub const CONNECTIONS_PER_CLIENT_MAX: u32 = 256;
+/// The allowances of an address for grants of users, as a multiple of those for grants without a user.
+pub const USERS_FACTOR: u32 = 10;
 
-/// The allowances of one client. A group has [`ClientKey::factor`] times as much.
+/// The allowances of one client, and of one user. A group has [`ClientKey::factor`] times as much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientTerms {
     /// The most that its claims are charged, over all its grants.
@@ -44,101 +49,139 @@ impl ClientRow {
     }
 }
 
+/// Who holds a grant.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Holder<'a> {
+    pub(crate) client: Option<ClientKey>,
+    pub(crate) user: Option<&'a User>,
+}
+
+/// An address or a group, and whether the row is for grants of users. A group comes after its clients.
+type AddressKey = (bool, ClientKey);
+
+impl Holder<'_> {
+    fn addresses(&self) -> impl Iterator<Item = AddressKey> {
+        let is_of_users = self.user.is_some();
+        self.client.into_iter().flat_map(ClientKey::with_wider).map(move |key| (is_of_users, key))
+    }
+}
+
+/// How many times the allowances of one client it has.
+fn factor((is_of_users, key): AddressKey) -> u32 {
+    key.factor().saturating_mul(if is_of_users { USERS_FACTOR } else { 1 })
+}
+
 /// See the module's invariant.
 #[derive(Debug, Default)]
 pub(crate) struct Clients {
-    /// A map that grows and shrinks a little at a time.
-    rows: BTreeMap<ClientKey, ClientRow>,
+    /// Maps that grow and shrink a little at a time.
+    addresses: BTreeMap<AddressKey, ClientRow>,
+    users: BTreeMap<User, ClientRow>,
     terms: ClientTerms,
 }
 
-/// A client's allowance with its terms, and that of its group.
-pub(crate) type ClientScopes<'a> = [Option<(&'a mut Allowance, AllowanceTerms)>; 2];
+/// The allowances of a client, of its group and of a user, with their terms.
+pub(crate) type ClientScopes<'a> = [Option<(&'a mut Allowance, AllowanceTerms)>; 3];
 
 impl Clients {
     pub(crate) fn new(terms: ClientTerms) -> Self {
-        Self { rows: BTreeMap::new(), terms }
+        Self { terms, ..Self::default() }
     }
 
-    /// The allowances of a client and of its group, added if they do not exist.
-    pub(crate) fn scopes(&mut self, client: ClientKey, rules: &UsageRules) -> ClientScopes<'_> {
+    /// The allowances of whoever holds a grant, added if they do not exist.
+    pub(crate) fn scopes(&mut self, holder: Holder<'_>, rules: &UsageRules) -> ClientScopes<'_> {
         let claims = self.terms.claims.get();
-        let terms = |key: ClientKey| {
-            AllowanceTerms::new(BitRate::new(claims.saturating_mul(key.factor().into())), rules)
-        };
-        let Some(group) = client.wider() else {
-            let row = self.rows.entry(client).or_default();
-            return [Some((&mut row.claims, terms(client))), None];
-        };
-        for key in [client, group] {
-            let _ = self.rows.entry(key).or_default();
+        let terms =
+            |factor: u32| AllowanceTerms::new(BitRate::new(claims.saturating_mul(factor.into())), rules);
+        let user =
+            holder.user.map(|user| (&mut self.users.entry(user.clone()).or_default().claims, terms(1)));
+        for key in holder.addresses() {
+            let _ = self.addresses.entry(key).or_default();
         }
-        // A group comes after its clients.
-        let mut both = self.rows.range_mut(client..=group);
-        let (own, wide) = (both.next(), both.next_back());
-        [
-            own.map(|(_, row)| (&mut row.claims, terms(client))),
-            wide.map(|(_, row)| (&mut row.claims, terms(group))),
-        ]
+        let Some(first) = holder.addresses().next() else { return [None, None, user] };
+        let last = holder.addresses().last().unwrap_or(first);
+        let mut rows = self.addresses.range_mut(first..=last);
+        let ends = [rows.next(), rows.next_back()];
+        let [own, group] = ends.map(|row| row.map(|(key, row)| (&mut row.claims, terms(factor(*key)))));
+        [own, group, user]
     }
 
-    /// Whether a client may open one more connection.
-    pub(crate) fn may_open(&self, client: ClientKey) -> bool {
-        client.with_wider().all(|key| {
-            let open = self.rows.get(&key).map_or(0, |row| row.claims.open_count());
-            open < CONNECTIONS_PER_CLIENT_MAX.saturating_mul(key.factor())
-        })
+    /// Whether somebody may open one more connection.
+    pub(crate) fn may_open(&self, holder: Holder<'_>) -> bool {
+        let has_room = |row: Option<&ClientRow>, factor: u32| {
+            row.map_or(0, |row| row.claims.open_count()) < CONNECTIONS_PER_CLIENT_MAX.saturating_mul(factor)
+        };
+        holder.addresses().all(|key| has_room(self.addresses.get(&key), factor(key)))
+            && holder.user.is_none_or(|user| has_room(self.users.get(user), 1))
     }
 
-    /// What a client and its group have reserved of a strict budget.
-    pub(crate) fn shares(&mut self, client: ClientKey, now: Timestamp) -> [Option<ClientShare>; 2] {
+    /// What is reserved of a strict budget for a client, its group and a user.
+    pub(crate) fn shares(&mut self, holder: Holder<'_>, now: Timestamp) -> [Option<ClientShare>; 3] {
         let percent = self.terms.reserved_percent;
-        let mut share = |key: ClientKey| {
-            let percent = percent.saturating_mul(key.factor()).min(100);
+        let share = |row: Option<&mut ClientRow>, factor: u32| {
+            let percent = percent.saturating_mul(factor).min(100);
             let mut share = ClientShare { percent, reserved: 0, frees_at: None };
-            if let Some(row) = self.rows.get_mut(&key) {
+            if let Some(row) = row {
                 row.forget_ended(Minute::of(now));
                 share.reserved = row.reserved.iter().map(|(_, bytes)| *bytes).fold(0, u64::saturating_add);
                 share.frees_at = row.reserved.first().map(|(end, _)| end.start());
             }
             share
         };
-        [Some(share(client)), client.wider().map(share)]
+        let mut addresses = holder.addresses();
+        let mut of_address = |key| share(self.addresses.get_mut(&key), factor(key));
+        let (own, group) = (addresses.next().map(&mut of_address), addresses.next().map(&mut of_address));
+        [own, group, holder.user.map(|user| share(self.users.get_mut(user), 1))]
     }
 
     /// Reserves bytes until `end`.
-    pub(crate) fn reserve(&mut self, client: ClientKey, end: Minute, bytes: u64) {
-        for key in client.with_wider().filter(|_| bytes > 0) {
-            let reserved = &mut self.rows.entry(key).or_default().reserved;
-            sorted::change(reserved, end, |sum| *sum = sum.saturating_add(bytes));
+    pub(crate) fn reserve(&mut self, holder: Holder<'_>, end: Minute, bytes: u64) {
+        if bytes == 0 {
+            return;
+        }
+        let more = |row: &mut ClientRow| {
+            sorted::change(&mut row.reserved, end, |sum| *sum = sum.saturating_add(bytes));
+        };
+        for key in holder.addresses() {
+            more(self.addresses.entry(key).or_default());
+        }
+        if let Some(user) = holder.user {
+            more(self.users.entry(user.clone()).or_default());
         }
     }
 
     /// Reverses [`Self::reserve`]. Does nothing if `end` has passed.
-    pub(crate) fn release(&mut self, client: ClientKey, end: Minute, bytes: u64) {
+    pub(crate) fn release(&mut self, holder: Holder<'_>, end: Minute, bytes: u64) {
         let less = |sum: &mut u64| *sum = sum.saturating_sub(bytes);
-        self.change(client, |row| sorted::change(&mut row.reserved, end, less));
+        self.change(holder, |row| sorted::change(&mut row.reserved, end, less));
     }
 
-    /// Something of a client has ended: removes its rows if they hold nothing.
-    pub(crate) fn forget_idle(&mut self, client: ClientKey, now: Timestamp) {
-        self.change(client, |row| row.forget_ended(Minute::of(now)));
+    /// Something has ended: removes the rows that hold nothing.
+    pub(crate) fn forget_idle(&mut self, holder: Holder<'_>, now: Timestamp) {
+        self.change(holder, |row| row.forget_ended(Minute::of(now)));
     }
 
-    /// Changes the rows of a client and of its group, and removes those that hold nothing any more.
-    fn change(&mut self, client: ClientKey, change: impl Fn(&mut ClientRow)) {
-        for key in client.with_wider() {
-            let Entry::Occupied(mut row) = self.rows.entry(key) else { continue };
-            change(row.get_mut());
-            if row.get().is_empty() {
-                row.remove();
-            }
+    /// Changes the rows that exist, and removes those that hold nothing any more.
+    fn change(&mut self, holder: Holder<'_>, change: impl Fn(&mut ClientRow)) {
+        for key in holder.addresses() {
+            change_row(&mut self.addresses, key, &change);
+        }
+        if let Some(user) = holder.user {
+            change_row(&mut self.users, user.clone(), &change);
         }
     }
 
     /// Rows in use.
     pub(crate) fn count(&self) -> usize {
-        self.rows.len()
+        self.addresses.len().saturating_add(self.users.len())
+    }
+}
+
+fn change_row<K: Ord>(rows: &mut BTreeMap<K, ClientRow>, key: K, change: impl Fn(&mut ClientRow)) {
+    let Entry::Occupied(mut row) = rows.entry(key) else { return };
+    change(row.get_mut());
+    if row.get().is_empty() {
+        row.remove();
     }
 }
 

@@ -10,6 +10,10 @@ fn key(text: &str) -> ClientKey {
     ClientKey::of(text.parse().unwrap())
 }
 
+fn of(client: ClientKey) -> Holder<'static> {
+    Holder { client: Some(client), user: None }
+}
+
 fn rules() -> UsageRules {
     UsageRules {
         heartbeat: Duration::from_secs(30),
@@ -23,8 +27,8 @@ fn clients() -> Clients {
 }
 
 fn at_once(clients: &mut Clients, client: ClientKey, now: Timestamp) -> Allowances<'_> {
-    let [own, group] = clients.scopes(client, &rules());
-    Allowances::new([None, own, group], now)
+    let [own, group, _] = clients.scopes(of(client), &rules());
+    Allowances::new([None, own, group, None], now)
 }
 
 #[test]
@@ -46,7 +50,7 @@ fn a_client_opens_256_connections_and_its_48_four_times_as_many() {
     let mut clients = clients();
     let mut fill = |client| {
         let mut opened = 0;
-        while opened < 2_000 && clients.may_open(client) {
+        while opened < 2_000 && clients.may_open(of(client)) {
             at_once(&mut clients, client, at(0)).open();
             opened += 1;
         }
@@ -62,23 +66,24 @@ fn a_client_opens_256_connections_and_its_48_four_times_as_many() {
 fn reserved_minutes_count_until_their_end() {
     let mut clients = clients();
     let client = key("2001:db8:1:1::1");
-    clients.reserve(client, Minute::new(10), 7);
-    clients.reserve(client, Minute::new(5), 2);
-    clients.reserve(client, Minute::new(10), 1);
-    let [own, group] = clients.shares(client, at(0)).map(Option::unwrap);
+    clients.reserve(of(client), Minute::new(10), 7);
+    clients.reserve(of(client), Minute::new(5), 2);
+    clients.reserve(of(client), Minute::new(10), 1);
+    let [own, group, _] = clients.shares(of(client), at(0));
+    let (own, group) = (own.unwrap(), group.unwrap());
     assert_eq!((own.reserved, own.percent, own.frees_at), (10, 5, Some(Minute::new(5).start())));
     assert_eq!((group.reserved, group.percent), (10, 20));
-    clients.release(client, Minute::new(10), 7);
-    assert_eq!(clients.shares(client, at(300))[0].unwrap().reserved, 1, "the first has ended");
-    clients.release(client, Minute::new(5), 2);
+    clients.release(of(client), Minute::new(10), 7);
+    assert_eq!(clients.shares(of(client), at(300))[0].unwrap().reserved, 1, "the first has ended");
+    clients.release(of(client), Minute::new(5), 2);
     assert_eq!(
-        clients.shares(client, at(300))[1].unwrap().reserved,
+        clients.shares(of(client), at(300))[1].unwrap().reserved,
         1,
         "a release after the end changes nothing"
     );
     assert_eq!(
-        clients.shares(key("203.0.113.9"), at(0)).map(|share| share.map(|s| s.reserved)),
-        [Some(0), None]
+        clients.shares(of(key("203.0.113.9")), at(0)).map(|share| share.map(|s| s.reserved)),
+        [Some(0), None, None]
     );
 }
 
@@ -87,18 +92,67 @@ fn a_row_that_holds_nothing_is_removed() {
     let mut clients = clients();
     let (open, promised) = (key("203.0.113.9"), key("2001:db8::1"));
     at_once(&mut clients, open, at(0)).open();
-    clients.reserve(promised, Minute::new(10), 7);
-    clients.forget_idle(open, at(0));
-    clients.forget_idle(promised, at(0));
+    clients.reserve(of(promised), Minute::new(10), 7);
+    clients.forget_idle(of(open), at(0));
+    clients.forget_idle(of(promised), at(0));
     assert_eq!(clients.count(), 3);
     at_once(&mut clients, open, at(1)).close(at(1));
-    clients.forget_idle(open, at(1));
+    clients.forget_idle(of(open), at(1));
     assert_eq!(clients.count(), 2);
-    clients.reserve(promised, Minute::new(20), 7);
-    clients.release(promised, Minute::new(20), 7);
-    clients.forget_idle(promised, at(600));
+    clients.reserve(of(promised), Minute::new(20), 7);
+    clients.release(of(promised), Minute::new(20), 7);
+    clients.forget_idle(of(promised), at(600));
     assert_eq!(clients.count(), 0);
-    clients.reserve(promised, Minute::new(20), 7);
-    clients.release(promised, Minute::new(20), 7);
+    clients.reserve(of(promised), Minute::new(20), 7);
+    clients.release(of(promised), Minute::new(20), 7);
     assert_eq!(clients.count(), 0);
+}
+
+#[test]
+fn a_user_has_the_allowances_of_a_client_and_its_address_has_ten_times_as_much() {
+    let mut clients = clients();
+    let (ann, client) = (User::new("ann").unwrap(), key("203.0.113.9"));
+    let at_home = Holder { client: Some(client), user: Some(&ann) };
+    let elsewhere = Holder { client: Some(key("198.51.100.7")), user: Some(&ann) };
+    clients.reserve(at_home, Minute::new(10), 7);
+    let [own, group, user] = clients.shares(elsewhere, at(0));
+    let of_share = |share: Option<ClientShare>| share.map(|share| (share.percent, share.reserved));
+    assert_eq!([own, group, user].map(of_share), [Some((50, 0)), None, Some((5, 7))]);
+    assert_eq!(clients.shares(at_home, at(0)).map(of_share)[0], Some((50, 7)));
+    assert_eq!(
+        clients.shares(of(client), at(0)).map(of_share)[0],
+        Some((5, 0)),
+        "without a user it has its own"
+    );
+    clients.release(at_home, Minute::new(10), 7);
+    assert_eq!(clients.count(), 0);
+
+    let mut claim = |holder, seconds| {
+        let [own, _, user] = clients.scopes(holder, &rules());
+        let mut allowances = Allowances::new([None, own, None, user], at(seconds));
+        if seconds == 0 {
+            allowances.open();
+        }
+        allowances.take(ByteCount::new(u64::MAX)).get()
+    };
+    let users: Vec<_> = (0..12).map(|n| User::new(&format!("user {n}")).unwrap()).collect();
+    let of_user = |n: usize| Holder { client: Some(client), user: Some(&users[n]) };
+    for n in 0..12 {
+        claim(of_user(n), 0);
+    }
+    claim(of(client), 0);
+    let claimed: Vec<_> = (0..12).map(|n| claim(of_user(n), 8)).collect();
+    assert_eq!(claimed[..10], [50_000_000; 10]);
+    assert_eq!(claimed[10..], [0; 2], "their address has used up its own");
+    assert_eq!(claim(of(client), 8), 50_000_000, "but not that of grants without a user");
+    let open = |clients: &mut Clients, holder| {
+        let [own, _, user] = clients.scopes(holder, &rules());
+        Allowances::new([None, own, None, user], at(9)).open();
+    };
+    for _ in 0..255 {
+        assert!(clients.may_open(of_user(0)));
+        open(&mut clients, of_user(0));
+    }
+    assert!(!clients.may_open(of_user(0)) && clients.may_open(of_user(1)));
+    assert!(!clients.may_open(Holder { client: None, user: Some(&users[0]) }), "at another address neither");
 }

@@ -25,8 +25,8 @@ use std::sync::Arc;
 
 use crate::{
     AllowanceTerms, Allowances, BitRate, CONNECTIONS_PER_GRANT_MAX, ChangeKind, ClientKey, Clients, Dirty,
-    Grant, GrantId, IceSource, KeyName, Minute, OpenError, Period, Promise, PromisedTime, RELAY_RATE_MAX,
-    RowKey, Spenders, Sums, Timestamp, UsageChange, UsageRules,
+    Grant, GrantId, Holder, IceSource, KeyName, Minute, OpenError, Period, Promise, PromisedTime,
+    RELAY_RATE_MAX, RowKey, Spenders, Sums, Timestamp, UsageChange, UsageRules,
 };
 
 pub use counted::{CountedSource, CountedSources, FastGrant};
@@ -259,11 +259,11 @@ impl Grants {
     ) -> Result<Option<ChangeKind>, OpenError> {
         // Expired rows are removed regularly. Searching for them here would scan the table for each refusal.
         let row = self.find_or_insert(grant).ok_or(OpenError::TableFull)?;
-        let (client, is_first) = (row.client, !row.extra().reported);
+        let is_first = !row.extra().reported;
         if row.extra().claims.open_count() >= CONNECTIONS_PER_GRANT_MAX {
             return Err(OpenError::TooManyOnGrant);
         }
-        if client.is_some_and(|client| !self.clients.may_open(client)) {
+        if self.get(grant.id).is_some_and(|row| !self.clients.may_open(row.holder())) {
             return Err(OpenError::TooManyOnClient);
         }
         self.allowances(Some(grant.id), now, rules).open();
@@ -284,13 +284,9 @@ impl Grants {
         let Some(row) = id.and_then(|id| self.rows.get_mut(&id)).filter(|row| !row.has_ended()) else {
             return Allowances::default();
         };
-        let of_client = row.client;
+        let [client, group, user] = self.clients.scopes(row.holder(), rules);
         let own = (&mut row.extra_mut().claims, AllowanceTerms::new(self.claim_rate, rules));
-        let [client, group] = match of_client {
-            Some(client) => self.clients.scopes(client, rules),
-            None => [None, None],
-        };
-        Allowances::new([Some(own), client, group], now)
+        Allowances::new([Some(own), client, group, user], now)
     }
 
     /// Sets the most that the client of one grant may claim from now on. What was saved is dropped.
@@ -312,10 +308,13 @@ impl Grants {
         if !grant.is_expired(now) {
             let _ = self.find_or_insert(grant);
         }
-        let claims = self.get(grant.id).filter(|row| row.client.is_none())?.extra().claims.clone();
+        let row = self.get(grant.id).filter(|row| row.client.is_none())?;
+        let (claims, user) = (row.extra().claims.clone(), row.user().cloned());
         let change = self.change_spender(grant.id, |row| row.client = Some(client));
-        let [client, group] = self.clients.scopes(client, rules);
-        let mut allowances = Allowances::new([None, client, group], now);
+        let holder = Holder { client: Some(client), user: user.as_ref() };
+        // The user's allowance has counted its connections before.
+        let [client, group, _] = self.clients.scopes(holder, rules);
+        let mut allowances = Allowances::new([None, client, group, None], now);
         allowances.join(&claims);
         change
     }

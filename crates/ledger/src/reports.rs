@@ -58,7 +58,7 @@ pub enum OpenError {
     #[error("{CONNECTIONS_PER_GRANT_MAX} connections are open on this grant")]
     TooManyOnGrant,
     /// The client has as many open connections as one client may have.
-    #[error("too many connections are open from this address")]
+    #[error("too many connections of this address or user are open")]
     TooManyOnClient,
     /// The grant was revoked.
     #[error("the grant was revoked")]

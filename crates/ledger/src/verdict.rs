@@ -113,8 +113,8 @@ pub struct Request {
     pub reserved_from: Minute,
     /// Grants before it whose sessions it prolongs. For the limit of a user, each of them could relay too.
     pub chain_before: u16,
-    /// What the caller's address and its group have reserved, in strict mode. `None` without an address.
-    pub clients: [Option<ClientShare>; 2],
+    /// What the caller's address, its group and its user have reserved, in strict mode. `None` without an address or user.
+    pub clients: [Option<ClientShare>; 3],
     /// What the user has used and reserved, if there is a limit for each user.
     pub user: Option<UserShare>,
 }
@@ -146,7 +146,7 @@ impl UserUsage {
     }
 }
 
-/// The share of a strict budget that one client, or a group of clients, may reserve with live grants. With nothing reserved,
+/// The share of a strict budget that one client, a group of clients, or a user may reserve with live grants. With nothing reserved,
 /// one credential of [`STRICT_LIFE_MIN`] always fits, so that a small budget can be used at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientShare {
@@ -270,7 +270,7 @@ impl Request {
         self.slack.saturating_add(self.tail)
     }
 
-    /// Minutes that the client and its group may still reserve.
+    /// Minutes that the client, its group and its user may still reserve.
     fn client_room(&self, limit: ByteCount, into_minute: Duration) -> u128 {
         let first = self.minutes(self.life.min(STRICT_LIFE_MIN), into_minute);
         let left =

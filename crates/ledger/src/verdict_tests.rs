@@ -29,7 +29,7 @@ fn request(life: u64) -> Request {
         per_minute: 15_000_000,
         reserved_from: Minute::default(),
         chain_before: 0,
-        clients: [None; 2],
+        clients: [None; 3],
         user: None,
     }
 }

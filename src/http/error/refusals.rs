@@ -66,7 +66,7 @@ impl ApiError {
         let limit = plain_number(figures.limit.as_gb());
         let is_of_address = refusal.client_frees_at.is_some();
         let state = if is_of_address {
-            "has room, but your address has reserved its share of it with credentials already issued. Please try again later."
+            "has room, but your address or your user has reserved its share of it with credentials already issued. Please try again later."
         } else if figures.is_spent() {
             "has been reached. Please wait until next month."
         } else {
@@ -74,7 +74,7 @@ impl ApiError {
         };
         let (error, remedy) = if is_of_address {
             (
-                "Address has reserved its share",
+                "Address or user has reserved its share",
                 "Raise RESERVED_PERCENT_PER_CLIENT if many users share this address.",
             )
         } else {

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use super::Books;
 use crate::{
-    Admission, Batch, BudgetMode, ClientKey, ClientShare, Grant, GrantId, GrantRow, IceSource, KeyName,
-    Minute, Promise, PromisedTime, Refusal, Request, SFU_UNIT, Spender, Timestamp, User,
+    Admission, Batch, BudgetMode, ClientKey, ClientShare, Grant, GrantId, GrantRow, Holder, IceSource,
+    KeyName, Minute, Promise, PromisedTime, Refusal, Request, SFU_UNIT, Spender, Timestamp, User,
 };
 
 /// No metered credential is minted while the wall clock is further ahead of the books' time than this.
@@ -120,7 +120,7 @@ impl Books {
     /// ends with a credential that is created at the wall clock's time, so it covers the credential in both cases.
     ///
     /// Of a grant and its renewal, only one relays at a time, so a renewal only needs room for the time after the promise for
-    /// the renewed grant ends. In strict mode, a client may only reserve its share of the limit, and a user the limit of a user.
+    /// the renewed grant ends. In strict mode, a client and a user may only reserve a share of the limit, and a user the limit of a user.
     /// A user could relay with both, so for the limit of a user a renewal reserves all its minutes, and where sessions are cut here
     /// also the time by which it prolongs those of the grants before it.
     pub fn reserve(
@@ -143,7 +143,7 @@ impl Books {
     }
 
     /// Room for what somebody may relay, or the reason why there is none. `per_minute`: what a session of the SFU may take, `None` for
-    /// a credential. A client's first credential always fits into its share, and so does what takes no more.
+    /// a credential. The first credential of a client or user always fits into its share, and so does what takes no more.
     pub(super) fn admission(
         &mut self,
         source: IceSource,
@@ -162,15 +162,16 @@ impl Books {
         }
         let renewed = renews.and_then(|id| self.grants.get(id).filter(|row| row.source == source)?.promised);
         let now = self.now();
-        let strict_client =
-            client.filter(|_| self.ledger.mode() == BudgetMode::Strict && source.is_metered());
-        let clients = strict_client.map_or([None; 2], |client| self.grants.clients.shares(client, now));
+        let user = requester.user().filter(|_| source.is_metered());
+        let is_strict = self.ledger.mode() == BudgetMode::Strict && source.is_metered();
+        let holder = if is_strict { Holder { client, user } } else { Holder::default() };
+        let clients = self.grants.clients.shares(holder, now);
         // Rates of sessions are whole kbit/s, rounded up.
         let of_grant = self.ledger.assumed_rate().per_minute().next_multiple_of(SFU_UNIT.per_minute());
         let least = u64::from(per_minute.is_some_and(|taken| taken > of_grant));
         let clients = clients
             .map(|share| share.map(|share| ClientShare { reserved: share.reserved.max(least), ..share }));
-        let user = requester.user().filter(|_| source.is_metered() && self.grants.user_limit().is_some());
+        let user = user.filter(|_| self.grants.user_limit().is_some());
         if user.is_some_and(|user| !self.grants.has_room_for(user, now)) {
             return Err(NotAdmitted::TooManyUsers);
         }

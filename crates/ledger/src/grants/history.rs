@@ -108,9 +108,7 @@ impl Grants {
 
     fn end(&mut self, id: GrantId, now: Timestamp) {
         let Some(row) = self.rows.get_mut(&id) else { return };
-        if let Some(client) = row.client {
-            self.clients.forget_idle(client, now);
-        }
+        self.clients.forget_idle(row.holder(), now);
         self.terms.tally(&mut self.spenders, row, |sums| sums.change_live(-1));
         self.dirty.note(id);
         // Only what a history shows is kept.

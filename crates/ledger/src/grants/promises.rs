@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use super::{GrantRow, GrantState, Grants, note_key_end};
 use crate::{
-    Basis, ChangeKind, Clients, GrantId, IceSource, Minute, Promise, PromisedTime, Timestamp, UsageChange,
+    Basis, ChangeKind, Clients, GrantId, Holder, IceSource, Minute, Promise, PromisedTime, Timestamp,
+    UsageChange,
 };
 
 impl GrantRow {
@@ -41,11 +42,10 @@ impl Grants {
             {
                 self.spenders.promise(user, *source, time, is_added);
             }
-            if let Some(client) = *client
-                && self.terms.is_strict
-            {
+            if self.terms.is_strict {
                 let change = if is_added { Clients::reserve } else { Clients::release };
-                change(&mut self.clients, client, time.until, time.reserved_bytes());
+                let holder = Holder { client: *client, user: user.as_ref() };
+                change(&mut self.clients, holder, time.until, time.reserved_bytes());
             }
         }
         let time = |promise: Option<&Promise>| promise.map(|promise| promise.time);

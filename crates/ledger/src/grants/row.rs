@@ -13,8 +13,8 @@ use super::sfu::Pulls;
 use super::spent::Spent;
 use super::username::HexName;
 use crate::{
-    Allowance, ByteCount, ClientKey, Day, Grant, GrantId, IceSource, KeyName, LiveDelta, Minute, Period,
-    PromisedTime, Spender, Timestamp, User, as_millis,
+    Allowance, ByteCount, ClientKey, Day, Grant, GrantId, Holder, IceSource, KeyName, LiveDelta, Minute,
+    Period, PromisedTime, Spender, Timestamp, User, as_millis,
 };
 
 /// One grant. The names of the stored fields are short, because there is a row for each grant of a month.
@@ -176,6 +176,11 @@ impl GrantRow {
     /// Its user, if known.
     pub fn user(&self) -> Option<&User> {
         self.spender.as_deref()?.user.as_ref()
+    }
+
+    /// Whose allowances it uses.
+    pub(crate) fn holder(&self) -> Holder<'_> {
+        Holder { client: self.client, user: self.user() }
     }
 
     /// The first minute in which the ledger no longer counts it as alive; `None` for a grant that costs nothing.

@@ -42,7 +42,7 @@ impl Ledger {
             per_minute: self.bytes_per_minute(source),
             reserved_from: renewed.map_or(now, |time| time.chain_until().max(now)),
             chain_before: prolonged.map_or(0, |time| time.chain_before.saturating_add(1)),
-            clients: [None; 2],
+            clients: [None; 3],
             user: None,
         }
     }

@@ -93,6 +93,8 @@ impl Scenario {
                 dice.below(160) == 0 && strict,
             );
             settings.limit = settings.limit.max(100_000_000_000);
+            // Often the user's own limit is reached first.
+            settings.percent = dice.one_of(&[5, 100, 100]);
         }
         settings.has_addresses = dice.has(Fault::Addresses);
         if dice.has(Fault::SmallTables) {

@@ -4,15 +4,15 @@
 use std::time::Duration;
 
 use turn_ledger::{
-    ByteCount, ClientKey, Figures, GrantId, Hold, IceSource, MINT_SLACK, Minute, NotAdmitted, PromisedTime,
-    Requester, Snapshot, Timestamp, UserShare, UserUsage,
+    ByteCount, Figures, GrantId, Hold, IceSource, MINT_SLACK, Minute, NotAdmitted, PromisedTime, Requester,
+    Snapshot, Timestamp, User, UserShare, UserUsage,
 };
 
 use super::broker::Broker;
 use super::disk::Disk;
 use super::expectations::Reserved;
 use super::minting::{InFlight, user_named};
-use super::model::allowances::keys_of;
+use super::model::allowances::Holder;
 use super::settings::millis;
 
 /// The shortest credential of strict mode: the value of the ledger.
@@ -225,22 +225,26 @@ impl<D: Disk> Broker<D> {
         }
     }
 
-    /// Minutes that a client may still reserve, and when the first of its promises ends; `None` if nothing limits it.
+    /// Minutes that a client and a user may still reserve, and when the first of their promises ends; `None` if nothing limits it.
     fn minutes_of_client(
         &self,
         grant: &WantedGrant,
         life: Duration,
         requester: &Requester,
     ) -> Option<(u128, Option<Timestamp>)> {
-        let client = requester.client.filter(|_| self.settings.strict)?;
+        let number = |user: &User| user.as_str().parse().ok();
+        let holders = |client, user: Option<&User>| Holder::of(client, user.and_then(number));
         let now = Minute::of(self.books.now()).number();
-        let of_key = |key: ClientKey| {
-            let is_theirs = |of: Option<ClientKey>| of.is_some_and(|of| keys_of(of).contains(&key));
-            let held = self.in_flight.iter().filter(|made| is_theirs(made.requester.client));
+        let of_holder = |holder: Holder| {
+            let is_theirs = |client, user| holders(client, user).contains(&holder);
+            let held = self.in_flight.iter().map(|made| (made, &made.requester));
+            let held = held.filter(|(_, by)| is_theirs(by.client, by.user())).map(|(made, _)| made);
             let held = held.filter_map(InFlight::held).map(|(_, time)| time);
             let pages = self.books.grants().iter().filter(|(_, row)| row.source == IceSource::Sfu);
-            let pages = pages.filter(|(_, row)| is_theirs(row.client)).filter_map(|(_, row)| row.promised);
-            let promised = self.model.reserved_by(is_theirs, now).chain(held).chain(pages);
+            let pages = pages
+                .filter(|(_, row)| is_theirs(row.client, row.user()))
+                .filter_map(|(_, row)| row.promised);
+            let promised = self.model.reserved_by(holder, now).chain(held).chain(pages);
             // What a renewal adds to the minutes of those before it.
             let added = |time: &PromisedTime| {
                 let minutes = time.until.number() - time.reserved_from.number();
@@ -249,17 +253,16 @@ impl<D: Disk> Broker<D> {
             let promised = promised.filter(|time| time.until.number() > now && added(time) > 0);
             let promised: Vec<_> = promised.collect();
             let reserved = promised.iter().map(added).sum::<u128>();
-            // A /48 may reserve as much as four addresses.
-            let factor = if matches!(key, ClientKey::V6Group(_)) { 4 } else { 1 };
-            let percent = u128::from(factor * self.settings.percent).min(100);
+            let percent = u128::from(holder.factor() * u64::from(self.settings.percent)).min(100);
             let share = u128::from(self.limit.get()) * percent / 100;
             let left = share.saturating_sub(reserved) / grant.per_minute.max(1);
             let left = if reserved == 0 { left.max(grant.minutes(life.min(LIFE_MIN))) } else { left };
             (left, promised.iter().map(|time| time.until.start()).min())
         };
-        let keys: Vec<_> = keys_of(client).into_iter().map(of_key).collect();
-        let left = keys.iter().map(|(left, _)| *left).min()?;
-        Some((left, keys.iter().filter_map(|(_, frees_at)| *frees_at).min()))
+        let theirs = holders(requester.client, requester.user()).into_iter().filter(|_| self.settings.strict);
+        let theirs: Vec<_> = theirs.map(of_holder).collect();
+        let left = theirs.iter().map(|(left, _)| *left).min()?;
+        Some((left, theirs.iter().filter_map(|(_, frees_at)| *frees_at).min()))
     }
 
     /// Whether strict mode has no room for the shortest credential of any source, though the limit is not used up.

@@ -8,9 +8,8 @@ use crate::sfu::request::{Pull, RequestedTracks};
 use crate::sfu::session::{Caller, Session};
 use crate::sfu::taken::Demand;
 use crate::sfu::track::{MediaKind, TrackId};
+use turn_ledger::USERS_FACTOR;
 
-/// What all addresses of a user together may take, in allowances of one.
-const USER_ADDRESSES: u32 = 10;
 impl Sessions {
     /// Checks what a session wants to push and pull: everything it pulls is of its own room. Returns it with the kind of each pull, as its
     /// session has pushed it.
@@ -50,7 +49,7 @@ impl Sessions {
             taken.saturating_add(demand.kbps.into())
                 <= u64::from(self.terms.client_kbps).saturating_mul(allowances.into())
         };
-        let of_address = user.as_ref().map_or(1, |_| USER_ADDRESSES);
+        let of_address = user.as_ref().map_or(1, |_| USERS_FACTOR);
         for key in address.with_wider() {
             let of_key = self.addresses.sessions(key).filter_map(|id| self.rows.get(id));
             if !is_within(taken_by(of_key), of_address.saturating_mul(key.factor())) {

@@ -1,5 +1,6 @@
-//! What the claims of clients may still be charged. A grant, an address and a /48 of addresses may each claim a rate times the time in
-//! which one of their connections was open, of which the last ten minutes are saved. A claim must fit into all of them.
+//! What the claims of clients may still be charged. A grant, an address, a /48 of addresses and a user may each claim a rate times the
+//! time in which one of their connections was open, of which the last ten minutes are saved. A claim must fit into all of them. With
+//! users an address may claim ten times as much, apart from what it claims without.
 
 use turn_ledger::{ClientKey, GrantId};
 
@@ -9,8 +10,10 @@ use super::claims::Rules;
 /// Bytes in a millisecond that one grant may claim, and one address.
 const GRANT_RATE: u64 = 12_500;
 const CLIENT_RATE: u64 = 6_250;
-/// A /48 may claim as much as so many addresses.
+/// A /48 may hold as much as so many addresses.
 const GROUP_FACTOR: u64 = 4;
+/// All users at an address may hold as much as so many of them.
+const USERS_FACTOR: u64 = 10;
 /// The time that is saved, in milliseconds, unless three heartbeats take longer.
 const SAVED: u64 = 600_000;
 
@@ -18,7 +21,34 @@ const SAVED: u64 = 600_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Group {
     Grant(GrantId),
-    Client(ClientKey),
+    Holder(Holder),
+}
+
+/// Who has a share or an allowance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in super::super) enum Holder {
+    /// An address or a /48, without users or with them.
+    Client(ClientKey, bool),
+    User(u64),
+}
+
+impl Holder {
+    /// Those of a grant with this address and user.
+    pub(in super::super) fn of(client: Option<ClientKey>, user: Option<u64>) -> Vec<Self> {
+        let addresses = client.map(keys_of).unwrap_or_default().into_iter();
+        addresses.map(|key| Self::Client(key, user.is_some())).chain(user.map(Self::User)).collect()
+    }
+
+    /// How many times the share of one address it has.
+    pub(in super::super) fn factor(self) -> u64 {
+        match self {
+            Self::Client(key, with_users) => {
+                let group = if matches!(key, ClientKey::V6Group(_)) { GROUP_FACTOR } else { 1 };
+                group * if with_users { USERS_FACTOR } else { 1 }
+            }
+            Self::User(_) => 1,
+        }
+    }
 }
 
 /// What a group may still claim.
@@ -33,15 +63,14 @@ impl Rules {
         let rate = match group {
             Group::Grant(_) if is_frozen => self.assumed,
             Group::Grant(_) => GRANT_RATE,
-            Group::Client(ClientKey::V6Group(_)) => GROUP_FACTOR * CLIENT_RATE,
-            Group::Client(_) => CLIENT_RATE,
+            Group::Holder(holder) => holder.factor() * CLIENT_RATE,
         };
         rate.max(self.rate)
     }
 }
 
 /// An address, and the /48 that it lies in.
-pub(in super::super) fn keys_of(client: ClientKey) -> Vec<ClientKey> {
+fn keys_of(client: ClientKey) -> Vec<ClientKey> {
     match client {
         ClientKey::V6(mut prefix) => {
             prefix[6..].fill(0);
@@ -51,14 +80,22 @@ pub(in super::super) fn keys_of(client: ClientKey) -> Vec<ClientKey> {
     }
 }
 
+impl super::Known {
+    /// Whose shares and allowances it uses.
+    pub(super) fn holders(&self) -> Vec<Holder> {
+        Holder::of(self.client, self.user)
+    }
+}
+
 impl Facts {
     /// The groups that a connection of this grant belongs to.
     fn groups(&self, grant: Option<GrantId>) -> Vec<Group> {
         let Some(known) = grant.and_then(|id| self.grants.iter().rev().find(|known| known.id == id)) else {
             return vec![];
         };
-        let clients = known.client.map(keys_of).unwrap_or_default();
-        std::iter::once(Group::Grant(known.id)).chain(clients.into_iter().map(Group::Client)).collect()
+        std::iter::once(Group::Grant(known.id))
+            .chain(known.holders().into_iter().map(Group::Holder))
+            .collect()
     }
 
     /// How many connections of a group are open, and how many of them are charged by time now.
@@ -92,10 +129,8 @@ impl Facts {
     /// A grant without an address is that of this client: from now on its connections claim with all of the address.
     pub(super) fn note_client(&mut self, id: GrantId, client: ClientKey, now: i64, rules: &Rules) {
         let is_it = |known: &&mut super::Known| known.id == id && known.is_live && known.client.is_none();
-        if self.grants.iter_mut().rev().find(is_it).is_none() {
-            return;
-        }
-        for group in keys_of(client).into_iter().map(Group::Client) {
+        let Some(known) = self.grants.iter_mut().rev().find(is_it) else { return };
+        for group in Holder::of(Some(client), known.user).into_iter().map(Group::Holder) {
             self.grow_one(group, now, rules);
         }
         if let Some(known) = self.grants.iter_mut().rev().find(is_it) {
@@ -140,17 +175,16 @@ impl Facts {
                 let rate = rules.rate_of(group, self.is_frozen);
                 saved.bytes = saved.bytes.saturating_sub(rate * millis);
                 // What an address has saved without a connection is dropped when it reserves nothing either.
-                self.is_rough |= rules.is_strict && matches!(group, Group::Client(_));
+                self.is_rough |= rules.is_strict && matches!(group, Group::Holder(_));
             }
         }
     }
 
-    /// A grant of an address has ended: what the address has saved without a connection is dropped.
-    pub(super) fn forget_saved(&mut self, client: ClientKey) {
-        for group in keys_of(client).into_iter().map(Group::Client) {
-            if self.open_in(group).0 == 0 {
-                self.saved.remove(&group);
-            }
+    /// A grant has ended: what its holder has saved without a connection is dropped.
+    pub(super) fn forget_saved(&mut self, holder: Holder) {
+        let group = Group::Holder(holder);
+        if self.open_in(group).0 == 0 {
+            self.saved.remove(&group);
         }
     }
 

@@ -1,7 +1,8 @@
 //! Grants and the grants that renew them, and revocations.
 
-use turn_ledger::{Books, ClientKey, GrantEnd, GrantId, IceSource, Minute, PromisedTime, Timestamp};
+use turn_ledger::{Books, GrantEnd, GrantId, IceSource, Minute, PromisedTime, Timestamp};
 
+use super::allowances::Holder;
 use super::{Known, Model, minute_from, minute_of, signed};
 
 impl Model {
@@ -63,13 +64,17 @@ impl Model {
         (u128::try_from(covered).unwrap_or(0), before)
     }
 
-    /// What is promised for the grants of some clients that have not ended.
+    /// What is promised for the grants of a holder that have not ended.
     pub(in super::super) fn reserved_by(
         &self,
-        is_one: impl Fn(Option<ClientKey>) -> bool,
+        holder: Holder,
         now: i64,
     ) -> impl Iterator<Item = PromisedTime> {
-        let theirs = self.now.grants.iter().filter(move |known| is_one(known.client) && known.until > now);
+        let theirs = self
+            .now
+            .grants
+            .iter()
+            .filter(move |known| known.holders().contains(&holder) && known.until > now);
         theirs.map(Known::promised)
     }
 

@@ -127,7 +127,9 @@ impl Model {
             } else {
                 known.is_of(period);
             }
-            ended.extend(known.client.filter(|_| known.is_live && row.is_none_or(|row| row.has_ended())));
+            if known.is_live && row.is_none_or(|row| row.has_ended()) {
+                ended.extend(known.holders());
+            }
             (known.is_live, known.has_row) = (row.is_some_and(|row| !row.has_ended()), row.is_some());
             if is_tidy && is_live {
                 known.due = known.due.max(minute_of(now) + 1);
@@ -148,8 +150,8 @@ impl Model {
                 return Some(format!("{differs}: {known:?}"));
             }
         }
-        for client in ended {
-            self.now.forget_saved(client);
+        for holder in ended {
+            self.now.forget_saved(holder);
         }
         let has_pages = rows.values().any(|row| row.source == IceSource::Sfu);
         let count = books.grants().count();
