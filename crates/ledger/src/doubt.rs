@@ -20,6 +20,12 @@ pub struct CountDoubt {
     first: BTreeMap<Day, ByteCount>,
 }
 
+/// Whether these bytes are more than anybody can believe. `promised`: the most that could be relayed, as far as is known.
+pub(crate) fn is_absurd(bytes: u64, promised: u128, limit: ByteCount) -> bool {
+    u128::from(bytes) > promised.saturating_mul(ABSURD_FACTOR)
+        && bytes > limit.get().checked_div(LIMIT_PART).unwrap_or_default()
+}
+
 impl CountDoubt {
     /// Whether a reading is accepted. It adds `growth` bytes to what is known of its day; `promised`: the most that the live grants
     /// could relay since. A reading that is not accepted is in doubt from now on, and the next one of that day can confirm it, up to
@@ -32,8 +38,7 @@ impl CountDoubt {
         limit: ByteCount,
         sampling: u32,
     ) -> bool {
-        let is_absurd = u128::from(growth) > promised.saturating_mul(ABSURD_FACTOR)
-            && growth > limit.get().checked_div(LIMIT_PART).unwrap_or_default();
+        let is_absurd = is_absurd(growth, promised, limit);
         let total = reading.total();
         let confirms = |first: ByteCount| {
             u128::from(total.get()) >= u128::from(first.get()).saturating_sub(first.share_up(sampling))

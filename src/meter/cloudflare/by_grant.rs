@@ -154,7 +154,7 @@ impl CloudflareMeter {
     async fn take_by_grant(&self, counts: &GrantCounts) {
         let is_taken = self.account.change_in_parts(|books| books.take_grant_counts(SOURCE, counts)).await;
         let outcome = match (counts.is_complete, counts.is_final) {
-            // The period has ended since the question.
+            // The period has ended since the question, or the count is absurd.
             _ if !is_taken => "ignored",
             (false, _) => "incomplete",
             (true, false) => "open",

@@ -37,7 +37,7 @@ pub struct Snapshot {
     pub open_connections: usize,
     /// Bytes of this period that sources counted under identifiers that the ledger does not know.
     pub unknown_bytes: ByteCount,
-    /// The grant that relayed fastest in this period, if one was faster than assumed.
+    /// The live grant that relays fastest, if one is faster than assumed.
     pub fastest: Option<FastGrant>,
     /// The highest rate that a grant is assumed to relay at.
     pub assumed_rate: BitRate,

@@ -31,7 +31,8 @@ impl Books {
     /// earlier: the counts were taken. `None`: a part of many counts is taken. The same call takes the next one, and what was taken
     /// may be written in between.
     pub fn take_grant_counts(&mut self, source: IceSource, counts: &GrantCounts) -> Option<bool> {
-        self.grants.take_counts(source, counts, self.connections.rules().billed)
+        let limit = self.ledger.figures().limit;
+        self.grants.take_counts(source, counts, self.connections.rules().billed, limit)
     }
 
     /// Takes what a relay of this process has carried for its grants since the last call.

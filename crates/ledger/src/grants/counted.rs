@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::row::is_default;
 use super::spent::Spent;
-use crate::{BitRate, ByteCount, GrantId, IceSource, Timestamp};
+use crate::{BitRate, ByteCount, GrantCounts, GrantId, IceSource, Timestamp};
 
 /// The state of each source's counts by grant.
 pub type CountedSources = BTreeMap<IceSource, CountedSource>;
@@ -23,7 +24,10 @@ pub struct CountedSource {
     /// How far a count is taken that is taken in parts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) taking: Option<Taking>,
-    /// The grant that relayed fastest in this period, if one was faster than assumed.
+    /// Whether the last count was absurd: of those that are not final, and of those that are.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(super) was_absurd: [bool; 2],
+    /// The grant that relayed fastest, if one was faster than assumed. It may have ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) fastest: Option<FastGrant>,
 }
@@ -48,6 +52,20 @@ pub(super) struct Taking {
     pub(super) last: Option<GrantId>,
     /// Bytes so far under identifiers that the ledger does not know.
     pub(super) unknown: ByteCount,
+}
+
+impl Taking {
+    /// The begin of taking a count.
+    pub(super) fn of(counts: &GrantCounts) -> Self {
+        let span = (counts.from, counts.until);
+        Self { span, is_final: counts.is_final, last: None, unknown: ByteCount::ZERO }
+    }
+
+    /// Whether it goes on with this count.
+    pub(super) fn is_of(&self, counts: &GrantCounts) -> bool {
+        let Self { span, is_final, .. } = Self::of(counts);
+        (self.span, self.is_final) == (span, is_final)
+    }
 }
 
 impl CountedSource {

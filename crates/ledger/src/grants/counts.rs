@@ -8,12 +8,14 @@ use std::ops::Bound;
 
 use super::counted::{CountedSource, CountedSources, FastGrant, Taking};
 use super::{GrantRow, Grants, ROWS_AT_ONCE};
+use crate::doubt;
 use crate::{BilledDirections, BitRate, ByteCount, GrantCounts, GrantId, IceSource, Minute, Timestamp};
 
 impl Grants {
-    /// The grant that relayed fastest in this period, if one was faster than assumed.
+    /// The live grant that relays fastest, if one is faster than assumed.
     pub fn fastest(&self) -> Option<FastGrant> {
-        self.counted.values().filter_map(|counted| counted.fastest).max_by_key(|fast| fast.rate)
+        let found = self.counted.values().filter_map(|counted| counted.fastest);
+        found.filter(|fast| self.is_in_use(fast)).max_by_key(|fast| fast.rate)
     }
 
     /// Until when a source has counted its grants in this period for good.
@@ -28,19 +30,29 @@ impl Grants {
     }
 
     /// Takes what a source counted for its grants since [`Self::counted_until`]. What a span that begins later leaves out was not
-    /// counted by anybody. `Some(false)`, and nothing changes, for a span that begins earlier, and while a final count is taken in part.
-    /// `None`: a part is taken, and the next call with the same counts takes another one.
+    /// counted by anybody. `Some(false)`, and nothing changes, for a span that begins earlier, while a final count is taken in part, and
+    /// for an absurd count that the next one has not confirmed. `None`: a part is taken, and the next call with the same counts takes
+    /// another one.
     pub(crate) fn take_counts(
         &mut self,
         source: IceSource,
         counts: &GrantCounts,
         billed: BilledDirections,
+        limit: ByteCount,
     ) -> Option<bool> {
         let counted_until = self.counted_until(source);
         let taking = self.counted.get(&source).and_then(|counted| counted.taking);
         let waits = !counts.is_final && taking.is_some_and(|taking| taking.is_final);
         if waits || counts.from < counted_until || counts.until < counts.from {
             return Some(false);
+        }
+        if taking.is_none_or(|taking| !taking.is_of(counts)) {
+            let is_absurd = self.is_absurd(source, counts, billed, limit);
+            let [open, settled] = &mut self.counted.entry(source).or_default().was_absurd;
+            let was_absurd = std::mem::replace(if counts.is_final { settled } else { open }, is_absurd);
+            if is_absurd && !was_absurd {
+                return Some(false);
+            }
         }
         let unknown = self.take_part(source, counts, billed)?;
         if counts.is_final && counts.from > counted_until {
@@ -63,6 +75,26 @@ impl Grants {
         Some(true)
     }
 
+    /// Whether a count says of a grant, or of an identifier that the ledger does not know, what nobody can believe. Such a count would
+    /// lock its user out until the reset.
+    fn is_absurd(
+        &self,
+        source: IceSource,
+        counts: &GrantCounts,
+        billed: BilledDirections,
+        limit: ByteCount,
+    ) -> bool {
+        let (from, until) = (Minute::of(counts.from), Minute::from_end(counts.until));
+        let promised = |id: &GrantId| {
+            let row = self.any(*id).filter(|row| row.source == source);
+            row.map_or(0, |row| row.promised_between(from, until).get().into())
+        };
+        let mut counted = counts.by_grant.iter().map(|(id, bytes)| (bytes.billed(billed).get(), id));
+        counted.any(|(bytes, id)| {
+            doubt::is_absurd(bytes, 0, limit) && doubt::is_absurd(bytes, promised(id), limit)
+        }) || doubt::is_absurd(counts.other.billed(billed).get(), 0, limit)
+    }
+
     /// Takes the counts of the next [`ROWS_AT_ONCE`] grants in the order of their ids, and drops what they and those that were not
     /// counted have claimed. After the last one it returns the bytes under unknown identifiers.
     fn take_part(
@@ -71,12 +103,9 @@ impl Grants {
         counts: &GrantCounts,
         billed: BilledDirections,
     ) -> Option<ByteCount> {
-        let span = (counts.from, counts.until);
-        let is_same = |taking: &Taking| (taking.span, taking.is_final) == (span, counts.is_final);
         let CountedSource { seen_until, taking, .. } = self.counted.get(&source).copied().unwrap_or_default();
-        let begin =
-            Taking { span, is_final: counts.is_final, last: None, unknown: counts.other.billed(billed) };
-        let mut taking = taking.filter(is_same).unwrap_or(begin);
+        let begin = Taking { unknown: counts.other.billed(billed), ..Taking::of(counts) };
+        let mut taking = taking.filter(|taking| taking.is_of(counts)).unwrap_or(begin);
         let after = taking.last.map_or(Bound::Unbounded, Bound::Excluded);
         let is_counted = |id: &GrantId| counts.is_complete || counts.by_grant.contains_key(id);
         let claiming = self.claiming_after(source, taking.last).filter(is_counted).take(ROWS_AT_ONCE);
@@ -137,6 +166,11 @@ impl Grants {
             self.claiming.remove(&(source, id));
         }
         self.dirty.note(id);
+    }
+
+    /// Whether a grant may still relay.
+    fn is_in_use(&self, fast: &FastGrant) -> bool {
+        self.get(fast.grant).is_some_and(|row| row.extra().revoked_at.is_none())
     }
 
     /// The rate of a grant that relayed these bytes within a span of time, if it was faster than assumed. A minute of grace covers
@@ -228,8 +262,9 @@ impl Grants {
             let relayed = if from.is_some() { bytes } else { after.measured() };
             fastest = self.fast(id, relayed, from.unwrap_or(start), at).max(fastest);
         }
-        let counted = self.counted.entry(source).or_default();
-        counted.fastest = counted.fastest.max(fastest);
+        let before = self.counted.get(&source).and_then(|counted| counted.fastest);
+        let before = before.filter(|fast| self.is_in_use(fast));
+        self.counted.entry(source).or_default().fastest = before.max(fastest);
         unknown
     }
 

@@ -39,6 +39,8 @@ mutants=(
     'a crash of the relay: an orderly end loses what waits to be counted|books/mod.rs|self.standing.is_relaying &= !self.may_count();|self.standing.is_relaying = false;'
     'a crash without a relay counts what a relay had been promised|books/mod.rs|let is_relaying = ledger.is_read(IceSource::Relay);|let is_relaying = true;'
     'a crash of the relay: claims of the time before it stay beside what it may have carried|grants/counts.rs|                self.add_counts(source, &BTreeMap::new(), now);\n|'
+    'a count by grant: an absurd one is taken at once|grants/counts.rs|if is_absurd && !was_absurd {|if is_absurd && was_absurd && !is_absurd {'
+    'a count by grant: an absurd one is never taken|grants/counts.rs|if is_absurd && !was_absurd {|if is_absurd {'
     'the relay: claims of the time that it has counted stay|grants/counts.rs|        for id in self.claiming_after(source, None).collect::<Vec<_>>() {\n            self.drop_claim(source, id, from, now);|        for id in self.claiming_after(source, None).collect::<Vec<_>>() {\n            self.drop_claim(source, id, now, from);'
     'a clock in doubt: what a relay carries counts at once|books/mod.rs|!self.moment.in_doubt\n|true\n'
     'a crash of the relay: a crash counts as an orderly end|books/mod.rs|Standing { is_relaying, ..head.standing }|Standing { is_relaying: false, ..head.standing }'

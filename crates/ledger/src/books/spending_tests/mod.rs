@@ -347,7 +347,7 @@ fn what_the_reporter_says_without_a_grant_counts_for_its_user() {
 }
 
 #[test]
-fn a_grant_that_relays_faster_than_assumed_is_named_until_the_period_ends() {
+fn a_grant_that_relays_faster_than_assumed_is_named_until_it_is_revoked_or_ends() {
     let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
     let [slow, fast] = ["ann", "bob"].map(|name| broker.mint(requester(name), 3_600).unwrap());
     broker.books.advance(at(600));
@@ -359,8 +359,46 @@ fn a_grant_that_relays_faster_than_assumed_is_named_until_the_period_ends() {
         assert_eq!((found.grant, found.rate), (fast.id, BitRate::new(4_000_000)));
         broker.restart();
     }
-    broker.books.advance(at(7_200));
+    broker.books.revoke(fast.id).unwrap();
     assert_eq!(broker.books.snapshot().fastest, None);
+    assert!(broker.count(at(1_260), false, &[(slow.id, 40 * MINUTE_BYTES)], 0));
+    assert_eq!(
+        broker.books.snapshot().fastest.map(|found| found.grant),
+        Some(slow.id),
+        "though it is slower"
+    );
+    broker.books.advance(at(7_200));
+    broker.books.forget_expired();
+    assert_eq!(broker.books.snapshot().fastest, None);
+}
+
+#[test]
+fn an_absurd_count_of_a_grant_is_taken_only_if_the_next_one_confirms_it() {
+    let absurd = 200_000 * MB;
+    let spenders = SpenderTerms { user_limit: Some(ByteCount::new(1_000 * MB)), ..SpenderTerms::default() };
+    for is_final in [false, true] {
+        let mut broker = Broker::new(BudgetMode::Estimate, spenders);
+        let grant = broker.mint(requester("ann"), 3_600).unwrap();
+        broker.books.advance(at(60));
+        let unknown = GrantId::new([9; 16]);
+        for absurd in [(grant.id, absurd), (unknown, absurd), (grant.id, u64::MAX)] {
+            assert!(!broker.count(at(60), is_final, &[absurd], 0));
+            broker.restart();
+            assert!(broker.mint(requester("ann"), 600).is_some());
+            assert!(broker.count(at(60), false, &[(grant.id, 1)], 0), "a plausible one ends the doubt");
+            let until = broker.books.now();
+            assert!(!is_final || broker.count(until, true, &[(grant.id, 1)], 0));
+        }
+        assert!(!broker.count(at(60), false, &[], u64::MAX));
+        assert!(broker.count(at(60), false, &[], 0));
+        assert_eq!(broker.books.snapshot().unknown_bytes, ByteCount::ZERO);
+        let until = at(120);
+        broker.books.advance(until);
+        for is_taken in [false, true] {
+            assert_eq!(broker.count(until, is_final, &[(grant.id, absurd)], 0), is_taken);
+        }
+        assert!(broker.mint(requester("ann"), 600).is_none());
+    }
 }
 
 fn page(broker: &Broker, filter: &GrantFilter, limit: usize, after: Option<GrantPlace>) -> Vec<ListedGrant> {
