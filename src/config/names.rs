@@ -37,6 +37,9 @@ pub(super) fn is_known(name: &str) -> bool {
     variables().any(|known| known == name)
 }
 
+/// Settings of a later version. If they were ignored, an operator would believe in replicas.
+pub(super) const UNBUILT: [&str; 2] = ["DATABASE_URL", "DATABASE_URL_FILE"];
+
 /// Our prefixes: an unknown name with one of them is misspelled.
 const OWN_PREFIXES: [&str; 4] = ["TURN_", "CLOUDFLARE_", "RATE_LIMIT_", "RELAY_"];
 

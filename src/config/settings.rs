@@ -7,7 +7,7 @@ use url::Url;
 use super::Config;
 use super::environment::{Environment, read_file};
 use super::form::{Formed, base_url, is_cleartext, is_plain, one_of};
-use super::names::{Misspelled, Setting};
+use super::names::{Misspelled, Setting, UNBUILT};
 
 /// The most entries of a list. Real lists have under twenty.
 const LIST_ENTRIES_MAX: usize = 256;
@@ -15,6 +15,7 @@ const LIST_ENTRIES_MAX: usize = 256;
 const SHOWN_CHARS_MAX: usize = 100;
 /// A part of every secret in `.env.example`, which gives a warning if it is not replaced.
 const EXAMPLE_MARK: &str = "example-only";
+const UNBUILT_EXPECTED: &str = "expected no value, because this version has no ledger in PostgreSQL and no replicas; unset it, run one broker, and set STATE_DIR";
 
 /// One problem.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
@@ -71,6 +72,9 @@ impl<'a> Settings<'a> {
     /// The warnings, or every problem with the hints: a misspelled name is often the missing setting. One about money or
     /// secrets is a problem by itself.
     pub(super) fn finish(mut self) -> Result<Vec<String>, ConfigErrors> {
+        for name in UNBUILT.into_iter().filter(|name| self.environment.is_set(name)) {
+            self.refuse(name, UNBUILT_EXPECTED);
+        }
         let misspelled: Vec<Misspelled> = self.environment.names().filter_map(Misspelled::of).collect();
         let mut hints: Vec<String> = misspelled.iter().map(ToString::to_string).collect();
         if self.problems.is_empty() && misspelled.iter().all(|name| !name.is_fatal) {

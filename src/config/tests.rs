@@ -40,6 +40,11 @@ fn all_problems_are_reported_at_once_by_name() {
             BILING_DAY=7
             ! BILING_DAY is not a setting; did you mean BILLING_DAY?
             BANDWITH_LIMIT_GB=
+            DATABASE_URL=postgres://me:hush@db.example/turn
+            ! DATABASE_URL: expected no value, because this version has no ledger in PostgreSQL and no replicas; unset it, run one broker, and set STATE_DIR
+            DATABASE_URL_FILE=/run/hush
+            ! DATABASE_URL_FILE: expected no value, because this version has no ledger in PostgreSQL and no replicas; unset it, run one broker, and set STATE_DIR
+            DATABASE_URL=
 
             OPERATOR_TOKEN=hush; OPERATOR_TOKEN_FILE=/run/token
             ! OPERATOR_TOKEN: expected only one of OPERATOR_TOKEN and OPERATOR_TOKEN_FILE, found both
