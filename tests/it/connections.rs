@@ -132,6 +132,18 @@ async fn another_grants_connection_and_an_unknown_one_are_not_found() {
 }
 
 #[tokio::test]
+async fn the_reporter_closes_its_connection_twice_whoever_else_uses_the_id() {
+    let (_cloudflare, broker) = with_cloudflare().await;
+    for token in [REPORTER, &broker.grant().await, &broker.grant().await] {
+        assert_eq!(broker.post(token, "/api/connections", json!({"connectionId": "c"})).await.status, 201);
+    }
+    for _ in 0..2 {
+        assert_eq!(broker.post(REPORTER, "/api/connections/c/close", json!({})).await.status, 204);
+        assert_eq!(broker.status().await["activeConnections"], 2, "those of the grants");
+    }
+}
+
+#[tokio::test]
 async fn no_token_is_unauthorized_and_a_wrong_one_is_an_invalid_grant() {
     let (_cloudflare, broker) = with_cloudflare().await;
     let grant = broker.grant().await;

@@ -142,7 +142,8 @@ impl Connections {
         Ok(self.report(grants, caller, &name, report, now))
     }
 
-    /// Closes a connection. `None` if it is not open: closing twice is harmless. Another grant's connection is unknown.
+    /// Closes a connection. `None` if it is not open: closing twice is harmless. To a grant, another one's connection is unknown.
+    /// To the reporter it is not: what others hold under its name changes nothing.
     pub(crate) fn close(
         &mut self,
         grants: &mut Grants,
@@ -151,7 +152,7 @@ impl Connections {
         now: Timestamp,
     ) -> Result<Option<Entry<Closed>>, ReportError> {
         let Some(name) = self.find(caller, id) else {
-            let is_anothers = self.named(id).next().is_some();
+            let is_anothers = caller != Caller::Reporter && self.named(id).next().is_some();
             return if is_anothers { Err(ReportError::Unknown) } else { Ok(None) };
         };
         Ok(self.end(grants, &name, now))
