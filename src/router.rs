@@ -8,7 +8,7 @@ use axum::handler::Handler;
 use axum::http::HeaderValue;
 use axum::http::header::ALLOW;
 use axum::middleware::{from_fn_with_state, map_response};
-use axum::routing::{MethodRouter, get};
+use axum::routing::{MethodRouter, any, get};
 use tower::ServiceBuilder;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
@@ -150,10 +150,11 @@ fn limited(route: Route, app: &Arc<App>) -> Route {
     route.route_layer(from_fn_with_state(Arc::clone(app), renewal::recognise))
 }
 
-/// Only GET: a HEAD would do the work and discard its result, such as a credential.
+/// Only GET: a HEAD would do the work and discard its result, such as a credential. `any` adds no `Allow`, also not to the response to a
+/// preflight. axum's own would name HEAD.
 fn get_only(route: Route) -> Route {
     let refuse = async || ([(ALLOW, HeaderValue::from_static("GET"))], ApiError::method_not_allowed());
-    route.head(refuse).fallback(refuse)
+    any(refuse).head(refuse).merge(route)
 }
 
 /// Every method of the path needs the operator's token.

@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicU8, Ordering};
 
-use crate::support::{Answer, REPORTER, TestBroker};
+use crate::support::{Answer, OPERATOR, REPORTER, StateDir, TestBroker};
 use reqwest::Method;
 
 fn assert_form(answer: &Answer, status: u16, code: &str) {
@@ -83,6 +84,54 @@ async fn a_405_names_the_allowed_methods() {
         let answer = Answer::of(broker.request(method, path)).await;
         assert_form(&answer, 405, "METHOD_NOT_ALLOWED");
         assert_eq!(answer.header("allow"), Some(allow), "{path}");
+    }
+}
+
+/// Every route but that of P2PCF, whose protocol has an `Allow` of its own.
+async fn routes(broker: &TestBroker) -> Vec<String> {
+    let document = broker.get("/openapi.json").await.json();
+    let described =
+        document["paths"].as_object().unwrap().keys().map(|path| path.replace("{file}", "app.js"));
+    let others = "/ /signaling /.ok /yjs /peerjs /peerjs/ /peerjs/peerjs /peerjs/k/id /peerjs/k/peers /parties/rooms/r
+        /set-username /partytracks/x /api/bugReport /api/deadTrack /api/debugInfo /api/reportRefresh /call-quality-feedback";
+    described.chain(others.split_whitespace().map(str::to_owned)).collect()
+}
+
+#[tokio::test]
+async fn allow_names_the_methods_that_are_not_refused() {
+    let state = StateDir::new();
+    let broker = TestBroker::start(&[
+        ("SIGNALING", "ayame,p2pcf,rooms,sfu,peerjs,yjs,reports"),
+        ("CALLS_APP_ID", "app"),
+        ("CALLS_APP_SECRET", "s3cret"),
+        ("CALLS_API_URL", "http://127.0.0.1:1"),
+        ("FEEDBACK_URL", "http://127.0.0.1:1"),
+        ("REPORTS_DIR", state.path()),
+        ("DOORS", "turn,matrix,ice"),
+    ])
+    .await;
+    let asked = AtomicU8::new(0);
+    let ask = |method: &str, path: &str| {
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        // No address asks so often that a rate refuses it.
+        let client = format!("192.0.2.{}", asked.fetch_add(1, Ordering::Relaxed));
+        let request = broker.request(method, path).bearer_auth(OPERATOR);
+        Answer::of(request.header("x-forwarded-for", client))
+    };
+    for path in routes(&broker).await {
+        let mut served = vec![];
+        for method in ["DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"] {
+            if ask(method, &path).await.status != 405 {
+                served.push(method);
+            }
+        }
+        for method in ["OPTIONS", "TRACE"] {
+            if let Some(allow) = ask(method, &path).await.header("allow") {
+                let mut named: Vec<_> = allow.split(',').collect();
+                named.sort_unstable();
+                assert_eq!(named, served, "{method} {path}");
+            }
+        }
     }
 }
 
