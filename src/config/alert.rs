@@ -85,7 +85,7 @@ impl fmt::Debug for WebhookUrl {
 
 impl AlertConfig {
     pub(super) fn read(settings: &mut Settings<'_>) -> Option<Self> {
-        let url = settings.secret("ALERT_WEBHOOK_URL", WebhookUrl::form);
+        let url = settings.webhook("ALERT_WEBHOOK_URL", "alerts");
         let expected =
             "whsec_ and at least 16 bytes in base64, or 16 to 1024 visible ASCII characters without spaces";
         let signing_key = settings.secret("ALERT_WEBHOOK_SECRET", form(expected, signing_key));
@@ -95,7 +95,6 @@ impl AlertConfig {
             }
             return None;
         };
-        settings.warn_of_cleartext("ALERT_WEBHOOK_URL", &url.0, "read alerts and the URL");
         if signing_key.is_none() {
             settings.warn(
                 "ALERT_WEBHOOK_SECRET is not set: alerts are not signed. Slack and Discord do not need it; your own receiver cannot detect forged alerts",

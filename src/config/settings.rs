@@ -5,6 +5,7 @@
 use url::Url;
 
 use super::Config;
+use super::alert::WebhookUrl;
 use super::environment::{Environment, read_file};
 use super::form::{Formed, base_url, is_cleartext, is_plain, one_of};
 use super::names::{Misspelled, Setting, UNBUILT};
@@ -154,6 +155,13 @@ impl<'a> Settings<'a> {
         let url = self.get(name, default, base_url);
         self.warn_of_cleartext(name, &url, "read the token");
         url
+    }
+
+    /// The URL of a webhook, with a warning if others on the network path can read what it gets, which is `what`.
+    pub(super) fn webhook(&mut self, name: &'static str, what: &str) -> Option<WebhookUrl> {
+        let url = self.secret(name, WebhookUrl::form)?;
+        self.warn_of_cleartext(name, url.expose(), &format!("read {what} and the URL"));
+        Some(url)
     }
 
     /// Whether a setting that was read is set, valid or not, by value or by file.

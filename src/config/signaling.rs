@@ -12,9 +12,7 @@ use url::Url;
 
 use super::alert::WebhookUrl;
 use super::budget::rate;
-use super::form::{
-    IDENTIFIER_MAX, base_url, form, header, identifier, number, parsed, seconds, switch, visible,
-};
+use super::form::{IDENTIFIER_MAX, form, header, identifier, number, parsed, seconds, switch, visible};
 use super::settings::Settings;
 use super::signaling_modules::{MODULES, Module, is_of_module};
 
@@ -162,8 +160,8 @@ impl AyameConfig {
         copied.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
         copied.dedup();
         Self {
-            authn_webhook: settings.secret("AUTHN_WEBHOOK_URL", WebhookUrl::form),
-            disconnect_webhook: settings.secret("DISCONNECT_WEBHOOK_URL", WebhookUrl::form),
+            authn_webhook: settings.webhook("AUTHN_WEBHOOK_URL", "keys of clients"),
+            disconnect_webhook: settings.webhook("DISCONNECT_WEBHOOK_URL", "who was connected"),
             copied_headers: copied,
             type_message: settings.get("TYPE_MESSAGE", "false", switch),
             ping_interval: settings.get("WS_PING_INTERVAL_SEC", "5", seconds(1..=3_600)),
@@ -192,7 +190,7 @@ impl SfuConfig {
         let prefixes = settings.list("SFU_PREFIXES", Some("/partytracks,/api/calls"), path);
         let app_id = settings.optional("CALLS_APP_ID", identifier(IDENTIFIER_MAX));
         let app_secret = settings.secret("CALLS_APP_SECRET", visible(1..=1_024));
-        let api = settings.get("CALLS_API_URL", "https://rtc.live.cloudflare.com/v1", base_url);
+        let api = settings.base_url("CALLS_API_URL", "https://rtc.live.cloudflare.com/v1");
         let is_locked = settings.get("SFU_LOCK", "true", switch);
         let client_rate = settings.get("SFU_MBPS_PER_CLIENT", "100", rate);
         settings.both_or_neither("CALLS_APP_ID", "CALLS_APP_SECRET");
@@ -223,7 +221,7 @@ impl ReportsConfig {
     fn read(settings: &mut Settings<'_>) -> Self {
         Self {
             dir: settings.optional("REPORTS_DIR", parsed("the path of a directory")),
-            feedback: settings.secret("FEEDBACK_URL", WebhookUrl::form),
+            feedback: settings.webhook("FEEDBACK_URL", "reports"),
         }
     }
 }
@@ -298,6 +296,11 @@ mod tests {
             ! AUTHN_WEBHOOK_URL: expected an http: or https: URL without user
             DISCONNECT_WEBHOOK_URL=hooks.example
             ! DISCONNECT_WEBHOOK_URL: expected an http: or https: URL without user
+            AUTHN_WEBHOOK_URL=http://localhost:8080/hush
+            AUTHN_WEBHOOK_URL=http://app.example/hush
+            ? AUTHN_WEBHOOK_URL is http: others on the network path can read keys of clients and the URL; use https
+            DISCONNECT_WEBHOOK_URL=http://app.example/hush
+            ? DISCONNECT_WEBHOOK_URL is http: others on the network path can read who was connected and the URL; use https
             COPY_WEBSOCKET_HEADER_NAMES=a b | Content-Length | transfer-encoding | HOST | connection | upgrade | te | trailer | keep-alive
             ! COPY_WEBSOCKET_HEADER_NAMES: expected the name of a header other than connection, content-length, host, keep-alive, te, trailer, transfer-encoding, upgrade, found <value>
             TYPE_MESSAGE=maybe
@@ -333,6 +336,8 @@ mod tests {
             ! SFU_LOCK: expected true or false, found <value>
             SFU_PREFIXES=/a//b | /yjs
             ! SFU_PREFIXES: expected a path such as /calls that no other route has: letters, digits, - _ and . between slashes, found <value>
+            CALLS_API_URL=http://proxy.example
+            ? CALLS_API_URL is http: others on the network path can read the token; use https
             CALLS_API_URL=example.com
             ! CALLS_API_URL: expected an http: or https: URL without user, query or fragment, found <value>
             SIGNALING=sfu,p2pcf; CALLS_APP_SECRET=hush; CALLS_APP_ID=app; SFU_PREFIXES=/a,/a/b | /p2pcf
@@ -354,6 +359,8 @@ mod tests {
             ! PEERJS_KEY: expected 1 to 64 letters, digits, _ or -, found <value>
             SIGNALING=reports; REPORTS_DIR=/a; FEEDBACK_URL=https://chat.example/hush
             = reports: Some(ReportsConfig { dir: Some("/a"), feedback: Some(https://chat.example/[redacted]) })
+            FEEDBACK_URL=http://chat.example/hush
+            ? FEEDBACK_URL is http: others on the network path can read reports and the URL; use https
             FEEDBACK_URL=chat.example
             ! FEEDBACK_URL: expected an http: or https: URL without user
             "#,
