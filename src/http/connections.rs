@@ -202,8 +202,11 @@ pub async fn delete_connection(
 
 /// Who spends, as the body says. Only an app server's word counts.
 fn named_spender(request: &ConnectionRequest) -> Result<Spender, ApiError> {
-    let invalid =
-        || ApiError::invalid("Set `user` to 1 to 128 characters, none of them a control character.");
+    let invalid = || {
+        ApiError::invalid(
+            "Set `user` to 1 to 128 characters, none of them a control character, and not `.` or `..`.",
+        )
+    };
     let user = request.user.as_deref().map(|user| User::new(user).ok_or_else(invalid)).transpose()?;
     let label = request.label.as_deref().filter(|label| !label.is_empty()).map(checked_label).transpose()?;
     Ok(Spender { user, label, ..Spender::default() })

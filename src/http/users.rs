@@ -182,6 +182,10 @@ pub async fn unblock_user(app: AppState, Path(user): Path<String>) -> JsonResult
 }
 
 fn checked(user: &str) -> Result<User, ApiError> {
-    let invalid = || ApiError::invalid("Name a user of 1 to 128 characters, without control characters.");
+    let invalid = || {
+        ApiError::invalid(
+            "Name a user of 1 to 128 characters, without control characters, and not `.` or `..`.",
+        )
+    };
     User::new(user).ok_or_else(invalid)
 }

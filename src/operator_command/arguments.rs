@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::config::AMOUNT_MAX;
+use turn_ledger::is_dots;
 
 /// How many spenders or grants are listed.
 const ROWS_SHOWN: &str = "20";
@@ -42,23 +43,23 @@ pub enum OperatorCommand {
     /// Give a user no more credentials, and close the user's signaling sockets; `allow USER` ends it
     Block {
         /// The user, as in the application's tokens
-        #[arg(value_name = "USER")]
+        #[arg(value_name = "USER", value_parser = path_segment)]
         user: String,
     },
     /// Give a blocked user credentials again
     Allow {
         /// A blocked user
-        #[arg(value_name = "USER")]
+        #[arg(value_name = "USER", value_parser = path_segment)]
         user: String,
     },
     /// Revoke a credential by its id or token, or all credentials of a user
     #[command(override_usage = "turn-broker revoke <GRANT>\n       turn-broker revoke --user <USER>")]
     Revoke {
         /// The id of the credential's grant, or its token
-        #[arg(value_name = "GRANT", required_unless_present = "user", conflicts_with = "user")]
+        #[arg(value_name = "GRANT", value_parser = path_segment, required_unless_present = "user", conflicts_with = "user")]
         grant: Option<String>,
         /// Revoke all credentials of this user instead
-        #[arg(long)]
+        #[arg(long, value_parser = path_segment)]
         user: Option<String>,
     },
     /// Copy the ledger into a new file, which only its owner can read
@@ -141,11 +142,19 @@ fn new_limit(text: &str) -> Result<NewLimit, &'static str> {
     gb.map(NewLimit::Gb).ok_or("expected GB from 0 to 1000000, or default")
 }
 
+/// A name that stands in the path of a call.
+fn path_segment(text: &str) -> Result<String, &'static str> {
+    let is_named = !text.is_empty() && !is_dots(text);
+    is_named
+        .then(|| text.to_owned())
+        .ok_or("expected a name other than . and .., as spenders and grants list it")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[derive(clap::Parser)]
+    #[derive(Debug, clap::Parser)]
     struct Line {
         #[command(subcommand)]
         command: OperatorCommand,
@@ -189,5 +198,12 @@ mod tests {
     #[test]
     fn a_user_is_one_segment_of_the_path() {
         assert_eq!(command("block a/b").call().path, ["api", "users", "a/b", "block"]);
+        for command in [&["block"][..], &["allow"], &["revoke"], &["revoke", "--user"]] {
+            for name in ["", ".", ".."] {
+                let line = ["turn-broker"].iter().chain(command).chain([&name]);
+                let error = <Line as clap::Parser>::try_parse_from(line).unwrap_err().to_string();
+                assert!(error.contains("expected a name other than . and .."), "{command:?} {name}: {error}");
+            }
+        }
     }
 }

@@ -15,7 +15,12 @@ pub const ORIGIN_MAX: usize = 270;
 /// The longest call, in bytes. The longest room of a protocol has 255.
 pub const CALL_MAX: usize = 270;
 
-/// A user: 1 to [`USER_MAX`] characters, none of them a control character. Not `.` or `..`, which have a meaning in a URL's path.
+/// Whether clients remove `text` from a URL's path, so that no call can name it there.
+pub fn is_dots(text: &str) -> bool {
+    matches!(text, "." | "..")
+}
+
+/// A user: 1 to [`USER_MAX`] characters, none of them a control character. Not `.` or `..`: see [`is_dots`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct User(Arc<str>);
@@ -25,7 +30,7 @@ impl User {
     pub fn new(text: &str) -> Option<Self> {
         let is_good = (1..=USER_MAX).contains(&text.chars().count())
             && !text.chars().any(char::is_control)
-            && !matches!(text, "." | "..");
+            && !is_dots(text);
         is_good.then(|| Self(text.into()))
     }
 
