@@ -11,8 +11,8 @@ use crate::limit::proxies::Unread;
 use crate::meter::cloudflare::CloudflareMeter;
 use crate::telemetry::words;
 use turn_ledger::{
-    BitRate, BudgetMode, CLOCK_DIFFERENCE_TOLERATED, ExceededRate, FastGrant, LateCounts, MeasuredUsage,
-    Snapshot,
+    BitRate, BudgetMode, ByteCount, CLOCK_DIFFERENCE_TOLERATED, ExceededRate, FastGrant, IceSource,
+    LateCounts, MeasuredUsage, Snapshot,
 };
 
 /// How long after a clamped claim the hint is shown.
@@ -72,11 +72,10 @@ fn about_counts(hints: &mut Hints, app: &App, snapshot: &Snapshot) {
     let measured = &snapshot.measured;
     // A relay whose bytes are counted live needs no reports.
     let is_live = measured.as_of.is_some_and(|as_of| snapshot.figures.now.since(as_of) <= LIVE_COUNT_AGE_MAX);
-    hints.add(
-        snapshot.counts.connections == 0 && snapshot.open_connections == 0 && !is_live,
-        "NO_REPORTS",
-        NO_REPORTS,
-    );
+    // What the SFU sends is charged without reports.
+    let is_charged = || app.account.read(|books| books.ledger().used_of(IceSource::Sfu)) > ByteCount::ZERO;
+    let is_silent = snapshot.counts.connections == 0 && snapshot.open_connections == 0;
+    hints.add(is_silent && !is_live && !is_charged(), "NO_REPORTS", NO_REPORTS);
     hints.add(app.bills_unread, "NO_ANALYTICS", NO_ANALYTICS);
     hints.add(app.reads_all_keys, "NO_TURN_KEY", NO_TURN_KEY);
     let failure = app.cloudflare_meter.as_ref().and_then(CloudflareMeter::failure);
@@ -190,7 +189,6 @@ fn about_clock_and_bound(hints: &mut Hints, snapshot: &Snapshot) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use turn_ledger::IceSource;
 
     #[test]
     fn a_broken_assumption_is_named_with_its_source_and_its_remedy() {

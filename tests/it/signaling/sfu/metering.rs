@@ -43,6 +43,16 @@ async fn pulled_tracks_are_charged_by_time_until_they_are_closed() {
 }
 
 #[tokio::test]
+async fn once_the_sfu_is_charged_no_hint_says_that_usage_cannot_be_seen() {
+    let (_sfu, broker) = start(&[RATE]).await;
+    let has_hint = async || broker.status().await["hints"].to_string().contains("NO_REPORTS");
+    assert!(has_hint().await);
+    let (_a, _b) = call(&broker).await;
+    broker.advance(10);
+    assert!(!has_hint().await);
+}
+
+#[tokio::test]
 async fn a_track_is_charged_at_the_estimated_rate_and_promised_at_the_assumed_one() {
     let (_sfu, broker) = start(&[RATE, ("LIABILITY_MBPS_PER_GRANT", "160")]).await;
     let (_a, _b) = call(&broker).await;
