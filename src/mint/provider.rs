@@ -49,6 +49,7 @@ pub struct Provider {
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     failure_log: Throttle,
+    revocation_log: Throttle,
 }
 
 /// The keys that mint.
@@ -86,6 +87,7 @@ impl Provider {
             clock,
             metrics,
             failure_log: Throttle::new(),
+            revocation_log: Throttle::new(),
         }
     }
 
@@ -265,6 +267,14 @@ impl Provider {
         if let Some(held_back) = self.failure_log.pass(self.clock.instant()) {
             let (outcome, remedy) = (error.outcome(), remedy(error));
             tracing::warn!(%key, outcome, remedy, held_back, "Cloudflare did not mint: {error}");
+        }
+    }
+
+    /// Logs that a revocation failed. Those of all credentials of a user often fail together.
+    pub(super) fn log_failed_revocation(&self, error: &CallError) {
+        if let Some(held_back) = self.revocation_log.pass(self.clock.instant()) {
+            let (outcome, remedy) = (error.outcome(), remedy(error));
+            tracing::warn!(outcome, remedy, held_back, "Cloudflare did not revoke: {error}");
         }
     }
 

@@ -9,7 +9,6 @@ use tokio::task::JoinSet;
 use super::Mint;
 use super::provider::Provider;
 use crate::account::Account;
-use crate::ice::cloudflare::remedy;
 use turn_ledger::{GrantId, GrantRow, IceSource, KeyName, Minute, Timestamp};
 
 /// Calls to the provider at the same time.
@@ -133,8 +132,7 @@ impl RevocationCall {
                 if is_known { Revocation::Done } else { Revocation::Unknown }
             }
             Err(error) => {
-                let (outcome, remedy) = (error.outcome(), remedy(&error));
-                tracing::warn!(outcome, remedy, "Cloudflare did not revoke: {error}");
+                self.provider.log_failed_revocation(&error);
                 Revocation::Failed
             }
         }

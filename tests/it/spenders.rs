@@ -2,6 +2,7 @@
 
 use crate::support::fake_cloudflare::Fault;
 use crate::support::fake_issuer::{USERS, user_token};
+use crate::support::log::Log;
 use crate::support::{Answer, COTURN, REPORTER, StateDir, TestBroker, broker_at, with_cloudflare_and};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -251,8 +252,10 @@ async fn all_credentials_of_a_user_are_ended_at_the_provider_and_each_is_asked_f
         cloudflare.next(Fault::ServerErrorHtml(500));
     }
     cloudflare.next(Fault::NotFound404);
+    let (log, _logging) = Log::of_this_thread();
     let revoked = first.order(Method::POST, "/api/users/ann/revoke").await.json();
     assert_eq!(result(&revoked), [130, 119, 10, 0]);
+    assert_eq!(log.text().matches("Cloudflare did not revoke").count(), 1, "many failures, one line");
     let asked = || {
         let requests = cloudflare.history().requests();
         requests.iter().filter(|request| request.path.ends_with("/revoke")).count()
