@@ -54,7 +54,7 @@ pub enum Command {
     Operator(OperatorCommand),
 }
 
-const BAD_URL: &str = "give --url an address such as https://broker.example or http://127.0.0.1:3001, without user and password";
+const BAD_URL: &str = "give --url an address such as https://turn.example.com or http://127.0.0.1:3001, without user and password";
 
 /// Reads the arguments of the process, with the options of commands for a running broker. Help and the version are an error that goes
 /// to standard output.
@@ -94,21 +94,23 @@ mod tests {
     #[test]
     fn shared_options_stand_before_or_after_the_name() {
         for line in [
-            "--json --url https://broker.example/base limit 5",
-            "limit --json 5 --url https://broker.example/base",
+            "--json --url https://turn.example.com/base limit 5",
+            "limit --json 5 --url https://turn.example.com/base",
         ] {
             let (command, shared) = parsed(line).unwrap();
             assert!(matches!(command, Command::Operator(OperatorCommand::Limit { .. })), "{command:?}");
-            assert_eq!((shared.url.unwrap().as_str(), shared.json), ("https://broker.example/base", true));
+            assert_eq!((shared.url.unwrap().as_str(), shared.json), ("https://turn.example.com/base", true));
         }
         assert!(parsed("doctor --json").unwrap().1.json);
     }
 
     #[test]
     fn a_password_in_the_url_is_refused_and_not_printed() {
-        for url in
-            ["https://ann:hush@broker.example", "https://hush@broker.example", "ann:hush@broker.example"]
-        {
+        for url in [
+            "https://ann:hush@turn.example.com",
+            "https://hush@turn.example.com",
+            "ann:hush@turn.example.com",
+        ] {
             let error = parsed(&format!("status --url {url}")).unwrap_err().to_string();
             assert!(error.contains("without user and password") && !error.contains("hush"), "{error}");
         }
@@ -133,8 +135,8 @@ mod tests {
             ("revoke id-1 --user ann", "cannot be used with"),
             ("grants ann", "unexpected argument"),
             ("spenders everybody", "user, label"),
-            ("status --url broker.example", "an address"),
-            ("status --url ftp://broker.example", "an address"),
+            ("status --url turn.example.com", "an address"),
+            ("status --url ftp://turn.example.com", "an address"),
             ("status --verbose", "--verbose"),
             ("serve --json", "such as status"),
             ("doctor --url http://127.0.0.1", "such as status"),

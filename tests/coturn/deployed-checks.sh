@@ -3,7 +3,7 @@
 # shellcheck disable=SC2329,SC1091 # functions are called by name; the sourced file is created here
 set -eu
 cd "$WORK_DIR"
-DOMAIN=turn.example.com
+DOMAIN=coturn.example.com
 ADDRESS=203.0.113.10
 # Unset, because the broker would warn: the name is similar to that of a setting.
 BROKER=$TURN_BROKER_BIN

@@ -54,12 +54,12 @@ async function withBroker(settings, test) {
 
 /** The module is installed here by what the document says, so examples import it from here. */
 const app = folderFor({ 'package.json': '{ "private": true }' });
-const WITH_NPM = "import { createTurnClient } from 'turn-broker-client';\nconst turn = createTurnClient({ baseUrl: 'https://broker.example' });\nconst pc";
+const WITH_NPM = "import { createTurnClient } from 'turn-broker-client';\nconst turn = createTurnClient({ baseUrl: 'https://turn.example.com' });\nconst pc";
 const BY_URL = 'const broker = await import';
 const BY_HAND = "check the broker's address";
 
 async function npmInstallsTheModule() {
-  await inShell(clients.block('npm i https://broker.example/turn-client.tgz'), { npm_config_cache: `${directory}/npm`, npm_config_audit: 'false' }, app);
+  await inShell(clients.block('npm i https://turn.example.com/turn-client.tgz'), { npm_config_cache: `${directory}/npm`, npm_config_audit: 'false' }, app);
   const { version, types, exports } = JSON.parse(readFileSync(`${app}/node_modules/turn-broker-client/package.json`, 'utf8'));
   assert.equal(version, (await (await fetch(`${BROKER}/health`)).json()).version);
   assert.deepEqual([types, exports['.'].default], ['./turn-client.d.ts', './turn-client.js']);

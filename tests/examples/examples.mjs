@@ -14,7 +14,7 @@ import { nothingWentWrong, openPage } from '../browser/watched-page.mjs';
 /** The origin of pages. */
 export const SITE = 'http://127.0.0.1:5173';
 /** Names that documents have for a broker, without a scheme. */
-const BROKERS = ['broker.example', 'turn.example.com', 'turn.example', 'localhost:3001', '127.0.0.1:3001'];
+const BROKERS = ['turn.example.com', 'localhost:3001', '127.0.0.1:3001'];
 const SECONDS_MAX = 60;
 
 /**

@@ -35,7 +35,7 @@ async function thePageCalls() {
   const browser = await launchBrowser(directory);
   await startBroker(SITE, { COTURN_URLS: '', COTURN_SECRET: '', ICE_SOURCES: 'relay,stun' });
   const app = folderFor({ 'package.json': '{ "private": true }' });
-  await inShell(readme.block('npm i https://broker.example/turn-client.tgz'), { npm_config_cache: `${directory}/npm`, npm_config_audit: 'false' }, app);
+  await inShell(readme.block('npm i https://turn.example.com/turn-client.tgz'), { npm_config_cache: `${directory}/npm`, npm_config_audit: 'false' }, app);
   const page = await inBrowser(browser, readme.block("from 'turn-broker-client'"), { after: 'globalThis.servers = pc.getConfiguration().iceServers;', folder: app });
   assert.match(JSON.stringify(await page.evaluate(() => globalThis.servers)), /"turn:127\.0\.0\.1/);
   await until('the credential', async () => (await status()).grants.issued === 1);

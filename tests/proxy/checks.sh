@@ -21,8 +21,8 @@ ask() {
     client=$1
     path=$2
     shift 2
-    curl -s --interface "$client" --resolve broker.example:443:127.0.0.1 --cacert "$proxy.pem" --max-time 20 \
-        -D headers -o body -w '%{http_code}' "$@" "https://broker.example$path"
+    curl -s --interface "$client" --resolve turn.example.com:443:127.0.0.1 --cacert "$proxy.pem" --max-time 20 \
+        -D headers -o body -w '%{http_code}' "$@" "https://turn.example.com$path"
 }
 # The code of the error in the last response.
 code() { sed -n 's/.*"code":"\([A-Z_]*\)".*/\1/p' body; }
@@ -59,7 +59,7 @@ start_broker() {
 # One difference from the page: the path of the certificate.
 start_nginx() {
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout nginx.key -out nginx.pem -days 2 \
-        -subj /CN=broker.example -addext subjectAltName=DNS:broker.example 2>/dev/null
+        -subj /CN=turn.example.com -addext subjectAltName=DNS:turn.example.com 2>/dev/null
     sed -i -e "s|^\( *ssl_certificate \).*|\1$PWD/nginx.pem;|" -e "s|^\( *ssl_certificate_key \).*|\1$PWD/nginx.key;|" nginx
     mkdir temp
     {
@@ -75,7 +75,7 @@ start_nginx() {
 start_caddy() { run_caddy caddyfile; }
 
 # The Caddyfile of docs/compose.caddy.yaml, with the names of this machine.
-start_caddy_of_compose() { PUBLIC_URL=https://broker.example BROKER=127.0.0.1:3001 run_caddy caddyfile-of-compose; }
+start_caddy_of_compose() { PUBLIC_URL=https://turn.example.com BROKER=127.0.0.1:3001 run_caddy caddyfile-of-compose; }
 
 run_caddy() {
     export HOME="$PWD" XDG_DATA_HOME="$PWD/$proxy.data"
@@ -125,9 +125,9 @@ check() {
     "start_$proxy"
     until_it reachable
 
-    is 'plain HTTP is redirected to HTTPS' '301|308 https://broker.example/dashboard' "$(
-        curl -s -o /dev/null -w '%{http_code} %{redirect_url}' --resolve broker.example:80:127.0.0.1 \
-            http://broker.example/dashboard | sed 's/^30[18] /301|308 /')"
+    is 'plain HTTP is redirected to HTTPS' '301|308 https://turn.example.com/dashboard' "$(
+        curl -s -o /dev/null -w '%{http_code} %{redirect_url}' --resolve turn.example.com:80:127.0.0.1 \
+            http://turn.example.com/dashboard | sed 's/^30[18] /301|308 /')"
 
     ask 127.0.0.2 /api/bandwidth-status >/dev/null
     is "the log has the client's address" 127.0.0.2 "$(seen)"
@@ -174,8 +174,8 @@ check() {
     # 600 requests, from eight clients at the same time. The proxy reuses its sockets to the broker.
     before=$(sockets)
     for client in 1 2 3 4 5 6 7 8; do
-        curl -s --interface 127.0.1.$client --resolve broker.example:443:127.0.0.1 --cacert "$proxy.pem" --max-time 120 \
-            -o /dev/null -w '%{http_code}\n' "https://broker.example/api/bandwidth-status?[1-75]" >codes.$client &
+        curl -s --interface 127.0.1.$client --resolve turn.example.com:443:127.0.0.1 --cacert "$proxy.pem" --max-time 120 \
+            -o /dev/null -w '%{http_code}\n' "https://turn.example.com/api/bandwidth-status?[1-75]" >codes.$client &
         clients="${clients:-} $!"
     done
     # shellcheck disable=SC2086 # a list

@@ -30,10 +30,10 @@ function firstText(bytes) {
   return undefined;
 }
 
-const socket = connect({ host: '127.0.0.1', port: 443, servername: 'broker.example', localAddress: client, ca: readFileSync(authority) });
+const socket = connect({ host: '127.0.0.1', port: 443, servername: 'turn.example.com', localAddress: client, ca: readFileSync(authority) });
 const late = setTimeout(() => { socket.destroy(new Error('no message in time')); }, OVERALL_MS);
 socket.on('secureConnect', () => socket.write([
-  `GET ${path} HTTP/1.1`, 'Host: broker.example', 'Connection: Upgrade', 'Upgrade: websocket', 'Origin: https://app.example',
+  `GET ${path} HTTP/1.1`, 'Host: turn.example.com', 'Connection: Upgrade', 'Upgrade: websocket', 'Origin: https://app.example',
   'Sec-WebSocket-Version: 13', `Sec-WebSocket-Key: ${randomBytes(16).toString('base64')}`, ...cookie ? [`Cookie: ${cookie}`] : [], '', '',
 ].join('\r\n')));
 

@@ -24,7 +24,7 @@ export interface TurnClientOptions {
   storage?: Pick<Storage, 'getItem' | 'setItem' | 'removeItem'> | null;
   /**
    * Public STUN servers, used without a broker and by `iceServers({ when: 'needed' })`. Default: two of Google's. Most relays answer
-   * STUN too: `['stun:turn.example:3478']`.
+   * STUN too: `['stun:coturn.example.com:3478']`.
    */
   stunUrls?: string[];
   /** Replaces the global `fetch`. */

@@ -1,7 +1,7 @@
 // A React hook for calls of two, and a notice when there is no relay. Nothing is requested before a call starts: an unused
 // credential reserves a part of the budget. A running call is reported and renewed, and the cleanup removes everything.
 import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from 'react';
-// From `npm install https://broker.example/turn-client.tgz`.
+// From `npm install https://turn.example.com/turn-client.tgz`.
 import { createTurnClient, type TurnStatus } from 'turn-broker-client';
 
 /** A message between the two ends, as JSON. */
