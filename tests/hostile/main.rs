@@ -15,10 +15,10 @@ mod support;
 
 mod claims;
 mod client;
-mod doors;
 mod floods;
 mod honest;
 mod memory;
+mod places;
 mod sfu;
 mod shares;
 mod unfinished;
@@ -93,7 +93,7 @@ async fn main() -> ExitCode {
     };
     let mut table = "| attack | attempts | allowance | achieved | honest calls served | honest p99 | result |\n|---|---|---|---|---|---|---|\n".to_owned();
     let (mut passed, mut of) = (0, 0);
-    let attacks = [claims::ATTACKS, sfu::ATTACKS, doors::ATTACKS, shares::ATTACKS, floods::ATTACKS].concat();
+    let attacks = [claims::ATTACKS, sfu::ATTACKS, places::ATTACKS, shares::ATTACKS, floods::ATTACKS].concat();
     for attack in attacks.into_iter().filter(is_chosen) {
         let outcome = tokio::spawn((attack.run)(form)).await;
         let (row, is_kept) = match outcome {

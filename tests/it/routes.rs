@@ -8,9 +8,9 @@ use crate::support::TestBroker;
 
 const PAGE: &str = include_str!("../../docs/RELIABILITY.md");
 
-/// The cells of the table of doors.
+/// The cells of the table of routes.
 fn rows() -> Vec<[&'static str; 3]> {
-    let (_, section) = PAGE.split_once("\n## Doors\n").unwrap();
+    let (_, section) = PAGE.split_once("\n## What a stranger can take at each route\n").unwrap();
     let section = section.split("\n## ").next().unwrap();
     let lines = section.lines().filter(|line| line.starts_with("| `"));
     lines.map(|line| line.split('|').skip(1).take(3).collect::<Vec<_>>().try_into().unwrap()).collect()
@@ -44,7 +44,7 @@ fn routed(source: &str) -> impl Iterator<Item = String> {
         match call.strip_prefix('"') {
             Some(literal) => literal.split('"').next().unwrap().to_owned(),
             None if call.starts_with("path,") => "{path}".to_owned(),
-            None => panic!("tests/it/doors.rs cannot read the path of .route({}", &call[..20]),
+            None => panic!("tests/it/routes.rs cannot read the path of .route({}", &call[..20]),
         }
     })
 }
@@ -58,21 +58,21 @@ async fn every_route_has_a_line_about_what_a_stranger_may_take() {
     let signaling = of_signaling.iter().flat_map(|source| routed(source));
     let served: BTreeSet<_> = described.chain(signaling).collect();
     assert!(served.contains("/yjs") && served.contains("{path}/id"), "{served:?}");
-    let listed: BTreeSet<_> = rows().into_iter().flat_map(|[door, ..]| in_backticks(door)).collect();
+    let listed: BTreeSet<_> = rows().into_iter().flat_map(|[route, ..]| in_backticks(route)).collect();
     let served: BTreeSet<_> = served.iter().map(String::as_str).collect();
-    assert_eq!(listed, served, "docs/RELIABILITY.md, \"Doors\", beside the routes");
+    assert_eq!(listed, served, "docs/RELIABILITY.md, beside the routes that are served");
 }
 
 #[test]
 fn each_line_names_attacks_or_tests_that_exist() {
     let sources: Vec<_> = ["tests", "src", "crates"].into_iter().flat_map(sources).collect();
-    for [door, _, shown_by] in rows() {
+    for [route, _, shown_by] in rows() {
         let names: Vec<_> = in_backticks(shown_by).collect();
-        assert!(!names.is_empty(), "{door} has no proof");
+        assert!(!names.is_empty(), "{route} has no proof");
         for name in names {
             let forms = [format!("\"{name}\""), format!("fn {name}(")];
             let exists = sources.iter().any(|source| forms.iter().any(|form| source.contains(form)));
-            assert!(exists, "there is no attack and no test named `{name}`, for {door}");
+            assert!(exists, "there is no attack and no test named `{name}`, for {route}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The places behind the doors of signaling: sockets, topics, packages, reports, credentials. One address, or 16 networks of one IPv6
-//! /48, try to take several times their share. An honest client at another address uses the same door before and after.
+//! The places that the routes of signaling give: sockets, topics, packages, reports, credentials. One address, or 16 networks of one IPv6
+//! /48, try to take several times their share. An honest client at another address takes one before and after.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -22,20 +22,28 @@ const USER_HEADER: &str = "x-auth-request-email";
 const NOW: u64 = 1_736_942_400_000;
 
 pub(crate) const ATTACKS: &[Attack] = &[
-    attack("sockets of Ayame by one address", "64", |_| Box::pin(hold(Door::Ayame, 1))),
-    attack("sockets of Ayame by one IPv6 /48", "4 times 64", |_| Box::pin(hold(Door::Ayame, 16))),
-    attack("sockets of PeerJS by one address", "64", |_| Box::pin(hold(Door::Peerjs, 1))),
-    attack("sockets of PeerJS by one IPv6 /48", "4 times 64", |_| Box::pin(hold(Door::Peerjs, 16))),
-    attack("sockets of rooms by one address", "64", |_| Box::pin(hold(Door::Rooms, 1))),
-    attack("sockets of rooms by one IPv6 /48", "4 times 64", |_| Box::pin(hold(Door::Rooms, 16))),
-    attack("topics of y-webrtc by one address", "a sixteenth of 10,000", |_| Box::pin(hold(Door::Topics, 1))),
-    attack("topics of y-webrtc by one IPv6 /48", "a fourth of 10,000", |_| Box::pin(hold(Door::Topics, 16))),
-    attack("packages of P2PCF by one address", "256", |_| Box::pin(hold(Door::P2pcf, 1))),
-    attack("packages of P2PCF by one IPv6 /48", "4 times 256", |_| Box::pin(hold(Door::P2pcf, 16))),
-    attack("reports by one address", "a sixteenth of 256", |_| Box::pin(hold(Door::Reports, 1))),
-    attack("reports by one IPv6 /48", "a fourth of 256", |_| Box::pin(hold(Door::Reports, 16))),
-    attack("mints at the SFU's door by one address", "10", |_| Box::pin(hold(Door::SfuServers, 1))),
-    attack("mints at the SFU's door by one IPv6 /48", "4 times 10", |_| Box::pin(hold(Door::SfuServers, 16))),
+    attack("sockets of Ayame by one address", "64", |_| Box::pin(hold(PlaceKind::Ayame, 1))),
+    attack("sockets of Ayame by one IPv6 /48", "4 times 64", |_| Box::pin(hold(PlaceKind::Ayame, 16))),
+    attack("sockets of PeerJS by one address", "64", |_| Box::pin(hold(PlaceKind::Peerjs, 1))),
+    attack("sockets of PeerJS by one IPv6 /48", "4 times 64", |_| Box::pin(hold(PlaceKind::Peerjs, 16))),
+    attack("sockets of rooms by one address", "64", |_| Box::pin(hold(PlaceKind::Rooms, 1))),
+    attack("sockets of rooms by one IPv6 /48", "4 times 64", |_| Box::pin(hold(PlaceKind::Rooms, 16))),
+    attack("topics of y-webrtc by one address", "a sixteenth of 10,000", |_| {
+        Box::pin(hold(PlaceKind::Topics, 1))
+    }),
+    attack("topics of y-webrtc by one IPv6 /48", "a fourth of 10,000", |_| {
+        Box::pin(hold(PlaceKind::Topics, 16))
+    }),
+    attack("packages of P2PCF by one address", "256", |_| Box::pin(hold(PlaceKind::P2pcf, 1))),
+    attack("packages of P2PCF by one IPv6 /48", "4 times 256", |_| Box::pin(hold(PlaceKind::P2pcf, 16))),
+    attack("reports by one address", "a sixteenth of 256", |_| Box::pin(hold(PlaceKind::Reports, 1))),
+    attack("reports by one IPv6 /48", "a fourth of 256", |_| Box::pin(hold(PlaceKind::Reports, 16))),
+    attack("mints through the SFU's proxy by one address", "10", |_| {
+        Box::pin(hold(PlaceKind::SfuServers, 1))
+    }),
+    attack("mints through the SFU's proxy by one IPv6 /48", "4 times 10", |_| {
+        Box::pin(hold(PlaceKind::SfuServers, 16))
+    }),
 ];
 
 const fn attack(
@@ -48,7 +56,7 @@ const fn attack(
 
 /// What a stranger can take a place of.
 #[derive(Clone, Copy)]
-enum Door {
+enum PlaceKind {
     Ayame,
     Peerjs,
     Rooms,
@@ -60,7 +68,7 @@ enum Door {
     SfuServers,
 }
 
-impl Door {
+impl PlaceKind {
     /// Places of one address.
     fn share(self) -> u64 {
         match self {
@@ -78,7 +86,7 @@ impl Door {
     }
 }
 
-async fn hold(door: Door, addresses: u64) -> Outcome {
+async fn hold(kind: PlaceKind, addresses: u64) -> Outcome {
     let (sfu, reports) = (FakeSfu::start().await, StateDir::new());
     let url = sfu.url();
     let broker = broker(&[
@@ -91,16 +99,16 @@ async fn hold(door: Door, addresses: u64) -> Outcome {
         ("RATE_LIMIT_REQUESTS", "10"),
     ])
     .await;
-    let allowed = door.share() * if addresses > 1 { 4 } else { 1 };
+    let allowed = kind.share() * if addresses > 1 { 4 } else { 1 };
     // Twice the share of all of them together.
-    let tries = (2 * allowed).div_ceil(door.places() * addresses) + 1;
+    let tries = (2 * allowed).div_ceil(kind.places() * addresses) + 1;
     let (mut honest, mut sockets, mut taken) = (Tally::default(), vec![], 0);
-    honest.serve(served(door, &broker, 1)).await;
+    honest.serve(served(kind, &broker, 1)).await;
     let of_honest = files(&reports);
     for n in 0..addresses {
         let address = if addresses > 1 { format!("2001:db8:7:{n:x}::1") } else { "198.51.100.7".to_owned() };
         for nth in 0..tries {
-            match take(door, &broker, &address, n * tries + nth).await {
+            match take(kind, &broker, &address, n * tries + nth).await {
                 Place::Held(socket) => sockets.push(socket),
                 Place::Taken => taken += 1,
                 Place::Refused => {}
@@ -108,17 +116,17 @@ async fn hold(door: Door, addresses: u64) -> Outcome {
         }
     }
     for socket in &mut sockets {
-        taken += door.places() * u64::from(is_open(door, socket).await);
+        taken += kind.places() * u64::from(is_open(kind, socket).await);
     }
-    if matches!(door, Door::Reports) {
+    if matches!(kind, PlaceKind::Reports) {
         // A report makes room for itself among those of its own client.
         let kept = files(&reports);
         honest.serve(async { of_honest.is_subset(&kept) }).await;
         taken = u64::try_from(kept.difference(&of_honest).count()).unwrap();
     }
-    honest.serve(served(door, &broker, 2)).await;
+    honest.serve(served(kind, &broker, 2)).await;
     honest.round(broker.address, 1).await;
-    let effect = format!("{} of {} tried", grouped(taken), grouped(tries * addresses * door.places()));
+    let effect = format!("{} of {} tried", grouped(taken), grouped(tries * addresses * kind.places()));
     Outcome { attempts: tries * addresses, effect, honest, is_within: 0 < taken && taken <= allowed }
 }
 
@@ -141,22 +149,22 @@ impl From<bool> for Place {
     }
 }
 
-async fn take(door: Door, broker: &TestBroker, address: &str, nth: u64) -> Place {
-    let path = match door {
-        Door::Ayame => "/signaling".to_owned(),
-        Door::Peerjs => format!("/peerjs/peerjs?key=peerjs&id=id-{nth}&token=t"),
-        Door::Rooms => format!("/parties/rooms/room-{nth}?_pk=a"),
-        Door::Topics => "/yjs".to_owned(),
-        Door::P2pcf => return (publish(broker, address, nth).await == 200).into(),
-        Door::Reports => return (report(broker, address).await == 200).into(),
-        Door::SfuServers => return has_relay(broker, address).await.into(),
+async fn take(kind: PlaceKind, broker: &TestBroker, address: &str, nth: u64) -> Place {
+    let path = match kind {
+        PlaceKind::Ayame => "/signaling".to_owned(),
+        PlaceKind::Peerjs => format!("/peerjs/peerjs?key=peerjs&id=id-{nth}&token=t"),
+        PlaceKind::Rooms => format!("/parties/rooms/room-{nth}?_pk=a"),
+        PlaceKind::Topics => "/yjs".to_owned(),
+        PlaceKind::P2pcf => return (publish(broker, address, nth).await == 200).into(),
+        PlaceKind::Reports => return (report(broker, address).await == 200).into(),
+        PlaceKind::SfuServers => return has_relay(broker, address).await.into(),
     };
     let user = format!("user-{nth}");
     let headers = [("x-forwarded-for", address), (USER_HEADER, user.as_str())];
     let Ok(mut socket) = SocketClient::open(broker.address, &path, &headers).await else {
         return Place::Refused;
     };
-    if matches!(door, Door::Topics) {
+    if matches!(kind, PlaceKind::Topics) {
         let topics: Vec<_> = (0..TOPICS_EACH).map(|topic| format!("{nth}-{topic}")).collect();
         socket.send_json(&json!({ "type": "subscribe", "topics": topics })).await;
     }
@@ -164,8 +172,8 @@ async fn take(door: Door, broker: &TestBroker, address: &str, nth: u64) -> Place
 }
 
 /// Whether the broker has kept a socket.
-async fn is_open(door: Door, socket: &mut SocketClient) -> bool {
-    if matches!(door, Door::Topics) {
+async fn is_open(kind: PlaceKind, socket: &mut SocketClient) -> bool {
+    if matches!(kind, PlaceKind::Topics) {
         socket.send_json(&json!({ "type": "ping" })).await;
         return matches!(socket.next().await, Got::Text(_));
     }
@@ -173,10 +181,10 @@ async fn is_open(door: Door, socket: &mut SocketClient) -> bool {
 }
 
 /// Whether an honest client gets what it came for.
-async fn served(door: Door, broker: &TestBroker, n: u64) -> bool {
+async fn served(kind: PlaceKind, broker: &TestBroker, n: u64) -> bool {
     let address = format!("203.0.113.{n}");
-    match take(door, broker, &address, u64::MAX - n).await {
-        Place::Held(mut socket) => is_open(door, &mut socket).await,
+    match take(kind, broker, &address, u64::MAX - n).await {
+        Place::Held(mut socket) => is_open(kind, &mut socket).await,
         Place::Taken => true,
         Place::Refused => false,
     }
