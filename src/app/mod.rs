@@ -45,12 +45,14 @@ pub use opening::{BoundTerms, setup};
 /// even while the provider does not answer.
 const IN_FLIGHT_MAX: usize = 1_024;
 
-/// The most bytes of bodies in memory, beyond 16 KiB of each. The longest body has 1 MiB.
+/// The longest body of most routes. So much of each body counts against no bound on memory.
+pub const SHORT_BODY_MAX: usize = 16 * 1024;
+/// The most bytes of bodies in memory, beyond [`SHORT_BODY_MAX`] of each. The longest body has 1 MiB.
 pub const LONG_BYTES_MAX: usize = 64 << 20;
 /// The most of them that are of one client. An IPv6 /48 has four times as much.
 pub const LONG_BYTES_PER_CLIENT_MAX: usize = LONG_BYTES_MAX / 16;
 const LONG_BODIES: MemoryBounds =
-    MemoryBounds { own: 0, client_max: LONG_BYTES_PER_CLIENT_MAX, total_max: LONG_BYTES_MAX };
+    MemoryBounds { own: SHORT_BODY_MAX, client_max: LONG_BYTES_PER_CLIENT_MAX, total_max: LONG_BYTES_MAX };
 
 /// What the handlers and the background tasks share.
 pub struct App {

@@ -21,13 +21,14 @@ use turn_ledger::ClientKey;
 use turn_limits::{MemoryQuota, MemoryUse};
 
 use super::error::ApiError;
+use crate::app::SHORT_BODY_MAX;
 use crate::clock;
 use crate::request::client_addr::ClientAddr;
 
 /// The longest time from a request's first byte to its last.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest body that is read, except on the routes with a [`BodyLimit`] of their own. Bytes.
-pub const BODY_MAX: usize = 16 * 1024;
+pub const BODY_MAX: usize = SHORT_BODY_MAX;
 /// The most parts (chunks, or reads from the socket) in which a body may arrive.
 pub const PARTS_MAX: usize = 1_024;
 
@@ -54,7 +55,7 @@ impl BodyProgress {
 #[derive(Clone, Debug)]
 pub struct BodyLimit {
     bytes_max: usize,
-    /// Counts the bytes beyond [`BODY_MAX`]. `None` where no body may be so long.
+    /// `None` where no body may be so long.
     long_bodies: Option<MemoryQuota>,
 }
 
@@ -151,7 +152,7 @@ async fn collect(mut body: Body, bytes_max: usize, mut long: Option<MemoryUse>) 
         if length > bytes_max {
             return Err(ApiError::payload_too_large(bytes_max));
         }
-        if long.as_mut().is_some_and(|long| !long.try_resize(length.saturating_sub(BODY_MAX))) {
+        if long.as_mut().is_some_and(|long| !long.try_resize(length)) {
             return Err(ApiError::overloaded());
         }
         parts += 1;

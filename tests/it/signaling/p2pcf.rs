@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use turn_broker::app::LONG_BYTES_PER_CLIENT_MAX;
+use turn_broker::app::{LONG_BYTES_PER_CLIENT_MAX, SHORT_BODY_MAX};
 use turn_ledger::ClientKey;
 
 use crate::support::process::Process;
@@ -198,7 +198,7 @@ async fn a_body_may_have_256_kib_here_and_16_kib_elsewhere() {
     let taken: Vec<_> = (0..16)
         .map(|n| {
             let mut taken = broker.app.long_bodies.open(ClientKey::of([192, 0, 2, n].into()));
-            assert!(taken.try_resize(LONG_BYTES_PER_CLIENT_MAX));
+            assert!(taken.try_resize(SHORT_BODY_MAX + LONG_BYTES_PER_CLIENT_MAX));
             taken
         })
         .collect();
