@@ -30,12 +30,14 @@ use crate::journal::FLUSH_INTERVAL;
 use crate::telemetry::log::Throttle;
 
 mod peers;
+mod progress;
 mod socket;
 
 use peers::{Peers, Slot};
 pub use peers::{SOCKETS_PER_PEER_MAX, UNREAD_PER_PEER_MAX};
+use progress::Progress;
 pub use socket::{KEEP_ALIVE, LINGER_BYTES_MAX, LINGER_MAX, STALL_MAX};
-use socket::{Occupies, Progress, TimedSocket};
+use socket::{Occupies, TimedSocket};
 
 /// The longest request line with headers, and the largest read buffer of one connection. A head that never ends occupies no
 /// more than that. Bytes.

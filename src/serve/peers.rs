@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ipnet::IpNet;
 
-use super::socket::{Progress, SYSTEM_BYTES};
+use super::progress::Progress;
+use super::socket::SYSTEM_BYTES;
 use crate::clock::Clock;
 use crate::telemetry::log::Throttle;
 use crate::telemetry::metrics::Metrics;

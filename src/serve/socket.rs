@@ -1,4 +1,4 @@
-//! A client's socket with three time limits. A request must arrive within [`REQUEST_TIMEOUT`] of its first byte, body
+//! A client's socket with three time limits. A request must arrive within `REQUEST_TIMEOUT` of its first byte, body
 //! included. The first request must begin within the same time after the connection is opened. Between requests a connection
 //! may be idle for [`KEEP_ALIVE`]. Proxies use shorter times, so the proxy closes first and never sends into a closing
 //! socket. A client that does not read its response is disconnected after [`STALL_MAX`]. What follows a request that was answered
@@ -7,27 +7,19 @@
 //!
 //! The system's buffer for what is sent to a client is small, and what does not fit there waits here. So the broker knows how many
 //! bytes of a response it keeps for a client that does not read.
-//!
-//! A connection is idle while it waits for its client: for a head, for a body, or for the client to read a response. An idle
-//! connection can be told to close, which makes room for another one of the same peer.
 
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use prometheus_client::metrics::counter::Counter;
 use rustix::net::sockopt::set_socket_send_buffer_size;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Sleep, sleep_until};
 
+use super::progress::Progress;
 use crate::clock;
-use crate::http::body::{BodyProgress, REQUEST_TIMEOUT};
-use crate::signal::inbox::Inbox;
 
 /// The longest time from a response to the first byte of the next request.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
@@ -53,178 +45,6 @@ const PARTS_MAX: usize = 16;
 
 /// The most memory of the system for what was written to a client, in bytes.
 pub(super) const SYSTEM_BYTES: usize = 2 * SEND_BUFFER + WRITE_MAX;
-
-/// The state of a connection, shared by its socket, its service, and the table of peers.
-#[derive(Clone, Debug)]
-pub(super) struct Progress(Arc<Shared>);
-
-#[derive(Debug)]
-struct Shared {
-    state: Mutex<SocketState>,
-    /// Whether the body of the current request has arrived.
-    body_arrived: Arc<AtomicBool>,
-    request_close: Notify,
-    /// Whether the system must discard what the client has not read when the socket is closed.
-    discard_unread: AtomicBool,
-    /// Bytes that were thrown away, of all connections.
-    discarded: Counter,
-}
-
-#[derive(Debug)]
-struct SocketState {
-    phase: Phase,
-    /// Whether the latest request has a body, of which a part may be unread.
-    has_body: bool,
-    /// The latest response, until all of it has been written.
-    unwritten: Option<Unwritten>,
-    /// The latest of: the connection was opened, a head was complete, the client read a part of a response.
-    since: Instant,
-}
-
-/// What is left of a response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Unwritten {
-    /// When the response was ready.
-    pub(super) since: Instant,
-    /// Bytes that wait to be written.
-    pub(super) bytes: usize,
-}
-
-#[derive(Clone, Debug)]
-enum Phase {
-    /// No byte of the next request has arrived.
-    Idle { until: Instant },
-    /// A request is arriving.
-    Receiving { until: Instant },
-    /// A handler has the request and enforces the deadline of its body.
-    Handled,
-    /// The connection is a WebSocket, whose protocol has timers of its own. What arrives is counted in its inbox.
-    Upgraded { inbox: Option<Arc<Inbox>> },
-}
-
-impl Progress {
-    /// The state of a new socket, whose first request must begin within [`REQUEST_TIMEOUT`].
-    pub(super) fn new(discarded: Counter) -> Self {
-        let phase = Phase::Idle { until: clock::deadline(REQUEST_TIMEOUT) };
-        Self(Arc::new(Shared {
-            state: Mutex::new(SocketState { phase, has_body: false, unwritten: None, since: now() }),
-            body_arrived: Arc::default(),
-            request_close: Notify::new(),
-            discard_unread: AtomicBool::new(false),
-            discarded,
-        }))
-    }
-
-    /// Begins to handle a request whose headers have arrived. Returns the deadline of its body.
-    pub(super) fn begin_service(&self, has_body: bool) -> BodyProgress {
-        let mut state = self.lock();
-        let until = match state.phase {
-            Phase::Receiving { until } => until,
-            Phase::Idle { .. } | Phase::Handled | Phase::Upgraded { .. } => clock::deadline(REQUEST_TIMEOUT),
-        };
-        state.phase = Phase::Handled;
-        state.has_body = has_body;
-        state.since = now();
-        self.0.body_arrived.store(!has_body, Ordering::Relaxed);
-        BodyProgress::new(until, Arc::clone(&self.0.body_arrived))
-    }
-
-    /// A response with a body of so many bytes is ready. The connection may be idle for `keep_alive`.
-    pub(super) fn end_service(&self, keep_alive: Duration, bytes: usize) {
-        let mut state = self.lock();
-        state.phase = Phase::Idle { until: clock::deadline(keep_alive) };
-        state.since = now();
-        state.unwritten = Some(Unwritten { since: state.since, bytes });
-    }
-
-    /// What waits to be written of a response.
-    pub(super) fn unwritten(&self) -> Option<Unwritten> {
-        self.lock().unwritten
-    }
-
-    /// The response switches protocols: from now on no time limit of HTTP applies.
-    pub(super) fn begin_upgraded(&self, inbox: Option<Arc<Inbox>>) {
-        self.lock().phase = Phase::Upgraded { inbox };
-    }
-
-    /// Since when the connection has waited for its client; `None` while a request is handled, and once it is upgraded.
-    pub(super) fn idle_since(&self) -> Option<Instant> {
-        let state = self.lock();
-        let is_busy = match state.phase {
-            Phase::Idle { .. } | Phase::Receiving { .. } => false,
-            Phase::Handled => self.0.body_arrived.load(Ordering::Relaxed),
-            Phase::Upgraded { .. } => true,
-        };
-        (!is_busy).then_some(state.since)
-    }
-
-    /// Whether unread bytes of a request may be on their way.
-    fn may_have_unread(&self) -> bool {
-        let state = self.lock();
-        state.has_body && !matches!(state.phase, Phase::Upgraded { .. })
-    }
-
-    /// Tells the connection to close.
-    pub(super) fn request_close(&self) {
-        self.0.request_close.notify_one();
-    }
-
-    /// Tells the connection to close. What its client has not read is discarded.
-    pub(super) fn request_discard(&self) {
-        self.0.discard_unread.store(true, Ordering::Relaxed);
-        self.request_close();
-    }
-
-    /// Resolves when [`Progress::request_close`] was called.
-    pub(super) async fn close_requested(&self) {
-        self.0.request_close.notified().await;
-    }
-
-    /// Bytes have arrived. `false` if the connection must end.
-    fn received(&self, bytes: usize) -> bool {
-        let mut state = self.lock();
-        match &state.phase {
-            Phase::Idle { .. } => {
-                state.phase = Phase::Receiving { until: clock::deadline(REQUEST_TIMEOUT) };
-                true
-            }
-            Phase::Upgraded { inbox: Some(inbox) } => inbox.received(bytes, now()),
-            Phase::Receiving { .. } | Phase::Handled | Phase::Upgraded { inbox: None } => true,
-        }
-    }
-
-    /// Records that the client has read something. A flush does not count, because hyper flushes after every read, even of a
-    /// head that arrives byte by byte.
-    fn sent(&self, written: &Poll<io::Result<usize>>) {
-        if let Poll::Ready(Ok(written @ 1..)) = written {
-            let mut state = self.lock();
-            state.since = now();
-            if let Some(unwritten) = &mut state.unwritten {
-                unwritten.bytes = unwritten.bytes.saturating_sub(*written);
-            }
-        }
-    }
-
-    /// All that was ready has been written.
-    fn written(&self) {
-        self.lock().unwritten = None;
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        match self.lock().phase {
-            Phase::Idle { until } | Phase::Receiving { until } => Some(until),
-            Phase::Handled | Phase::Upgraded { .. } => None,
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, SocketState> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn now() -> Instant {
-    clock::deadline(Duration::ZERO)
-}
 
 /// What an open socket occupies.
 pub(super) trait Occupies: Unpin {
@@ -275,7 +95,7 @@ impl<H: Occupies> TimedSocket<H> {
                     return self.alarm.as_mut().poll(context);
                 }
             }
-            self.progress.0.discarded.inc_by(u64::try_from(buffer.filled().len()).unwrap_or(0));
+            self.progress.discarded(buffer.filled().len());
         }
         Poll::Ready(())
     }
@@ -304,7 +124,7 @@ impl<H: Occupies> TimedSocket<H> {
         }
         let stall = self.stall.get_or_insert_with(|| Box::pin(sleep_until(clock::deadline(STALL_MAX))));
         ready!(stall.as_mut().poll(context));
-        self.progress.0.discard_unread.store(true, Ordering::Relaxed);
+        self.progress.discard_unread();
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
@@ -316,7 +136,7 @@ impl<H: Occupies> TimedSocket<H> {
 
 impl<H: Occupies> Drop for TimedSocket<H> {
     fn drop(&mut self) {
-        if self.progress.0.discard_unread.load(Ordering::Relaxed) {
+        if self.progress.discards_unread() {
             let _ = self.socket.set_zero_linger();
         }
     }
@@ -412,87 +232,5 @@ fn first_part<'p, 's>(
 }
 
 #[cfg(test)]
-mod tests {
-    use std::task::Waker;
-
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::{TcpListener, TcpSocket};
-
-    use super::*;
-
-    impl Occupies for () {
-        fn is_counted(&self) -> bool {
-            true
-        }
-
-        fn stalled(&self) {}
-    }
-
-    /// Writes until the system takes no more. Returns how much it has taken.
-    async fn fill(progress: &Progress) -> usize {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = TcpSocket::new_v4().unwrap();
-        client.set_recv_buffer_size(4 * 1024).unwrap();
-        let _client = client.connect(listener.local_addr().unwrap()).await.unwrap();
-        let mut socket = TimedSocket::new(listener.accept().await.unwrap().0, progress.clone(), ());
-        let (head, body) = ([b'h'; 200], vec![b'b'; 1024 * 1024]);
-        let mut context = Context::from_waker(Waker::noop());
-        let mut taken = 0;
-        let parts = [io::IoSlice::new(&head), io::IoSlice::new(&body)];
-        while let Poll::Ready(sent) = Pin::new(&mut socket).poll_write_vectored(&mut context, &parts) {
-            taken += sent.unwrap();
-        }
-        taken
-    }
-
-    #[tokio::test]
-    async fn the_system_takes_little_of_a_response_that_is_not_read_and_the_rest_is_counted() {
-        let progress = Progress::new(Counter::default());
-        progress.end_service(KEEP_ALIVE, 1024 * 1024);
-        let taken = fill(&progress).await;
-        assert!(taken < 2 * SYSTEM_BYTES + 16 * 1024, "{taken} with what the client's system takes");
-        assert_eq!(progress.unwritten().unwrap().bytes, 1024 * 1024 - taken);
-    }
-
-    #[test]
-    fn a_write_has_the_first_bytes_of_what_is_ready() {
-        let first = |slices: &[&[u8]], max| {
-            let slices: Vec<_> = slices.iter().map(|slice| io::IoSlice::new(slice)).collect();
-            first_part(&slices, max, &mut [io::IoSlice::new(&[]); PARTS_MAX])
-                .iter()
-                .map(|part| String::from_utf8_lossy(part).into_owned())
-                .collect::<Vec<_>>()
-                .join("|")
-        };
-        assert_eq!(first(&[b"head", b"body", b"more"], 100), "head|body|more");
-        assert_eq!(first(&[b"head", b"body", b"more"], 6), "head|bo");
-        assert_eq!(first(&[b"head", b"body"], 4), "head");
-        assert_eq!(first(&[b"head"], 3), "hea");
-        assert_eq!(first(&[&b"x"[..]; 20], usize::MAX).len(), 2 * PARTS_MAX - 1);
-        assert_eq!(first(&[], 3), "");
-    }
-
-    #[tokio::test]
-    async fn only_a_whole_head_or_a_part_of_a_response_restarts_the_idle_time() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let progress = Progress::new(Counter::default());
-        let opened = progress.idle_since().unwrap();
-        let mut socket = TimedSocket::new(listener.accept().await.unwrap().0, progress.clone(), ());
-        for _ in 0..3 {
-            client.write_all(b"G").await.unwrap();
-            socket.read_exact(&mut [0]).await.unwrap();
-            socket.flush().await.unwrap();
-        }
-        assert_eq!(progress.idle_since(), Some(opened), "a head that arrives byte by byte");
-        let body = progress.begin_service(true);
-        let begun = progress.idle_since();
-        assert!(begun > Some(opened), "waits for the body since the head is complete");
-        body.arrived();
-        assert_eq!(progress.idle_since(), None);
-        progress.end_service(KEEP_ALIVE, 0);
-        let ended = progress.idle_since();
-        socket.write_all(b"HTTP/1.1 200 OK").await.unwrap();
-        assert!(begun < ended && ended < progress.idle_since());
-    }
-}
+#[path = "socket_tests.rs"]
+mod tests;
