@@ -7,6 +7,8 @@ mod error;
 #[path = "tables/sources.rs"]
 mod sources;
 
+use std::collections::BTreeMap;
+
 use redb::{Key, ReadTransaction, ReadableTable, TableDefinition, Value, WriteTransaction};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -120,34 +122,30 @@ pub(super) fn read(transaction: &ReadTransaction, bad: OnBadRow<'_>) -> Result<C
     let mut contents = Contents::default();
     let stored = &mut contents.books;
     read_sources(transaction, stored, bad)?;
-    rows(transaction, OPEN_CONNECTIONS, bad, |(id, owner), row| {
+    stored.connections = values(transaction, OPEN_CONNECTIONS, bad, |(id, owner), row| {
         let grant = match owner {
             [] => None,
             bytes => Some(GrantId::new(bytes.try_into().map_err(|_| "names no grant")?)),
         };
         let mut connection: Connection = from_json(row)?;
         (connection.id, connection.grant) = (id.into(), grant);
-        stored.connections.insert(connection.name(), connection);
-        Ok(())
+        Ok((connection.name(), connection))
     })?;
-    rows(transaction, GRANTS, bad, |id, row| {
+    stored.grants = values(transaction, GRANTS, bad, |id, row| {
         let id = GrantId::new(*id);
-        stored.grants.insert(id, from_json(row).map_err(|what| format!("(grant {id}) {what}"))?);
-        Ok(())
+        Ok((id, from_json(row).map_err(|what| format!("(grant {id}) {what}"))?))
     })?;
-    rows(transaction, SESSIONS, bad, |id, row| {
+    stored.sessions = values(transaction, SESSIONS, bad, |id, row| {
         let id = SessionId::new(id).ok_or("does not have the number of a session")?;
-        stored.sessions.insert(id, from_json(row)?);
-        Ok(())
+        Ok((id, from_json(row)?))
     })?;
-    rows(transaction, SPENDERS, bad, |(kind, key, day), row| {
+    stored.spenders = values(transaction, SPENDERS, bad, |(kind, key, day), row| {
         let kind = kind.parse::<SpenderKind>().map_err(|_| "is of a kind that this version does not know")?;
         let key = match key {
             "" => None,
             key => Some(SpenderKey::parse(kind, key).ok_or("does not have a key of its kind")?),
         };
-        stored.spenders.insert((kind, key, Day::new(day)), from_json(row)?);
-        Ok(())
+        Ok(((kind, key, Day::new(day)), from_json(row)?))
     })?;
     stored.head = json_of(transaction, KEY_HEAD, bad)?;
     stored.is_copy = bytes_of(transaction, KEY_COPIED)?.is_some();
@@ -213,6 +211,21 @@ fn write_spenders(transaction: &WriteTransaction, spenders: &Rows<RowKey, Sums>)
         }
     }
     Ok(())
+}
+
+/// The rows of a table as values. They come in the order of their keys, so the map is built at once instead of searched for each row.
+fn values<K: Key + 'static, V: Value + 'static, Id: Ord, R>(
+    transaction: &ReadTransaction,
+    table: TableDefinition<'_, K, V>,
+    bad: OnBadRow<'_>,
+    mut read: impl FnMut(K::SelfType<'_>, V::SelfType<'_>) -> Result<(Id, R), String>,
+) -> Result<BTreeMap<Id, R>, StoreError> {
+    let mut found = vec![];
+    rows(transaction, table, bad, |key, value| {
+        found.push(read(key, value)?);
+        Ok(())
+    })?;
+    Ok(found.into_iter().collect())
 }
 
 /// Passes each row of a table to `take`, which returns what is wrong with it.

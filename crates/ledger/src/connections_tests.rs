@@ -293,7 +293,6 @@ fn a_lost_connection_adds_allowance_for_one_interval() {
 #[test]
 fn a_connection_that_was_never_stored_leaves_no_change_to_store() {
     let mut table = empty();
-    let _ = table.connections.restore(&mut table.grants, vec![], at(0));
     let _ = table.open(Caller::Reporter, "stored", None, at(0)).unwrap();
     assert_eq!(table.connections.take_changes().len(), 1);
     for n in 0..1_000 {

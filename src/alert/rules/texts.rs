@@ -60,7 +60,7 @@ pub(super) fn what(kind: AlertKind, input: &AlertInput, since: Timestamp) -> Str
             "More than 5 % of the bytes that the provider counted are under identifiers that this broker did not issue.".into()
         }
         AlertKind::Ended(Fault::CountsUnknown) => {
-            format!("At most 5 % of the counted bytes are under unknown identifiers again; there had been more since {since}.")
+            format!("At most 5 % of the used bytes are under unknown identifiers again; there had been more since {since}.")
         }
         AlertKind::Began(Fault::RotationFailing) => {
             "The calls that replace the TURN key fail; the present key still works.".into()

@@ -79,7 +79,7 @@ impl Books {
         if head.counts.0 != ledger.period() {
             grants.begin_period(ledger.period());
         }
-        let restored = connections.restore(&mut grants, stored.connections.into_values(), then);
+        let restored = connections.restore(&mut grants, stored.connections, then);
         ledger.apply_all(restored.into_iter().chain(grants.sfu_clocks()));
         ledger.set_limit(head.overrides.limit(configured_limit));
         let is_relaying = ledger.is_read(IceSource::Relay);

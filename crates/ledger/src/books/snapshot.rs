@@ -10,7 +10,7 @@ use crate::{
 /// The wall clock may differ from the books' time by this much before a hint reports it.
 pub const CLOCK_DIFFERENCE_TOLERATED: Duration = Duration::from_secs(10);
 
-/// Bytes under unknown identifiers are reported if they are more than this part of the measured bytes, in percent,
+/// Bytes under unknown identifiers are reported if they are more than this part of the used bytes, in percent,
 const UNKNOWN_PERCENT: u32 = 5;
 /// and at least one part in this many of the limit. In the first minutes of a period a few bytes are a large part of what was
 /// measured, and mean nothing.
@@ -56,11 +56,11 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Whether so many bytes are unknown that somebody else may use the key: more than 5 % of what was measured, and at least a
-    /// thousandth of the limit.
+    /// Whether so many bytes are unknown that somebody else may use the key: more than 5 % of what was used, and at least a
+    /// thousandth of the limit. Counts by grant are ten minutes newer than the total, so they are compared with all used bytes.
     pub fn has_unknown_bytes(&self) -> bool {
         let (unknown, limit) = (self.unknown_bytes.get(), self.figures.limit.get());
-        let share = self.measured.bytes.share_up(UNKNOWN_PERCENT);
+        let share = self.figures.used.share_up(UNKNOWN_PERCENT);
         u128::from(unknown) > share && unknown >= limit.div_ceil(UNKNOWN_LIMIT_PART)
     }
 

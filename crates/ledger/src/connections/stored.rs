@@ -5,22 +5,20 @@
 
 use std::collections::BTreeMap;
 
-use super::Connections;
-use crate::{
-    ByteCount, ChangeKind, Connection, ConnectionCharge, Dirty, Grants, Name, Timestamp, UsageChange,
-};
+use super::{ConnectionRow, Connections};
+use crate::{ByteCount, ChangeKind, Connection, ConnectionCharge, Grants, Name, Timestamp, UsageChange};
 
 impl Connections {
-    /// Restores the stored connections. From here on, changes are recorded. The returned changes restart the ledger's
-    /// clock for the connections that were charged by time.
+    /// Restores the stored connections into the empty table. The returned changes restart the ledger's clock for the connections that
+    /// were charged by time.
     pub(crate) fn restore(
         &mut self,
         grants: &mut Grants,
-        connections: impl IntoIterator<Item = Connection>,
+        connections: BTreeMap<Name, Connection>,
         now: Timestamp,
     ) -> Vec<UsageChange> {
         let mut changes = vec![];
-        for connection in connections {
+        for connection in connections.values() {
             let mut allowances = grants.allowances(connection.grant, now, &self.rules);
             allowances.open();
             if connection.is_charged_by_time() {
@@ -40,9 +38,12 @@ impl Connections {
             {
                 changes.extend(grants.outlived(grant, connection.last_seen.plus(self.rules.heartbeat)));
             }
-            self.insert(connection);
         }
-        self.dirty = Dirty::default();
+        let row = |connection: Connection| ConnectionRow { due: connection.due_at(&self.rules), connection };
+        // Built at once: a search for each row would take most of a start.
+        self.rows = connections.into_iter().map(|(name, connection)| (name, row(connection))).collect();
+        self.queue = self.rows.iter().map(|(name, row)| (row.due, name.clone())).collect();
+        self.of_clients = self.rows.keys().filter(|(_, grant)| grant.is_some()).count();
         changes
     }
 

@@ -224,12 +224,12 @@ fn a_revocation_does_not_make_measured_bytes_a_claim() {
 }
 
 #[test]
-fn unknown_bytes_are_reported_above_a_part_of_the_measured_bytes_and_of_the_limit() {
+fn unknown_bytes_are_reported_above_a_part_of_the_used_bytes_and_of_the_limit() {
     let broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
     let mut snapshot = broker.books.snapshot();
     snapshot.figures.limit = ByteCount::new(1_000 * MB);
-    let mut is_reported = |measured, unknown| {
-        snapshot.measured.bytes = ByteCount::new(measured);
+    let mut is_reported = |used, unknown| {
+        snapshot.figures.used = ByteCount::new(used);
         snapshot.unknown_bytes = ByteCount::new(unknown);
         snapshot.has_unknown_bytes()
     };
