@@ -14,6 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::AppState;
 use super::error::ApiError;
 use super::parameter_forms::LabelOrNone;
+use super::refusals::budget_exhausted;
 use super::request_log::Minted;
 use super::schema::{one_of, source_schema};
 use crate::app::App;
@@ -173,7 +174,7 @@ pub(super) async fn mint<T: Serialize>(
 
 fn refused(why: NoAnswer) -> ApiError {
     match why {
-        NoAnswer::Refused(refusal) => ApiError::budget_exhausted(&refusal),
+        NoAnswer::Refused(refusal) => budget_exhausted(&refusal),
         NoAnswer::NotRecorded => ApiError::not_recorded(),
         NoAnswer::UserBlocked => ApiError::user_blocked(),
         NoAnswer::TooManyUsers => ApiError::full(

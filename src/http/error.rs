@@ -3,7 +3,6 @@
 //! or text from a provider.
 
 mod body;
-mod refusals;
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -12,12 +11,10 @@ use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-use crate::auth::NoUser;
 use crate::random::NoRandomness;
 use turn_ledger::{NotRecorded, TooManyBlocked, wait_seconds};
 
 pub use body::{Code, ErrorBody};
-pub use refusals::ForeignRequest;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -33,23 +30,29 @@ pub struct ApiError {
 }
 
 impl ApiError {
-    fn new(code: Code, error: &'static str) -> Self {
+    /// An error with the status of its code. `error`: a short text for people.
+    pub fn new(code: Code, error: &'static str) -> Self {
         let body = ErrorBody { error, code: code.into(), ..ErrorBody::default() };
         Self { status: code.status(), retry_in: None, body: Box::new(body) }
     }
 
-    fn message(mut self, message: impl Into<Cow<'static, str>>) -> Self {
+    /// What to do, for the caller.
+    #[must_use]
+    pub fn message(mut self, message: impl Into<Cow<'static, str>>) -> Self {
         self.body.message = Some(message.into());
         self
     }
 
     /// What the operator can do, for the log. Where it is missing, the log has the message.
-    fn remedy(mut self, remedy: &'static str) -> Self {
+    #[must_use]
+    pub fn remedy(mut self, remedy: &'static str) -> Self {
         self.body.remedy = Some(remedy);
         self
     }
 
-    fn retry_in(self, wait: Duration) -> Self {
+    /// When the request can be accepted.
+    #[must_use]
+    pub fn retry_in(self, wait: Duration) -> Self {
         Self { retry_in: Some(wait), ..self }
     }
 
@@ -179,20 +182,6 @@ impl ApiError {
             StatusCode::METHOD_NOT_ALLOWED => Self::method_not_allowed(),
             status if status.is_client_error() => Self::invalid("Correct the request: it could not be read."),
             _ => Self::internal(),
-        }
-    }
-}
-
-impl From<NoUser> for ApiError {
-    fn from(why: NoUser) -> Self {
-        match why {
-            NoUser::Invalid(fault) => Self::new(Code::InvalidToken, "Invalid token")
-                .message(format!("Sign in again and send a new token: {fault}.")),
-            NoUser::KeysUnreachable => Self::new(Code::Overloaded, "Keys unreachable")
-                .message(
-                    "Try again in 10 seconds. The operator checks AUTH_JWKS_URL: its keys cannot be fetched.",
-                )
-                .retry_in(SECOND * 10),
         }
     }
 }

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use strum::VariantArray;
 
 use super::body::BODY_MAX;
-use super::error::{ApiError, Code, ErrorBody, ForeignRequest};
+use super::error::{ApiError, Code, ErrorBody};
+use super::refusals::{ForeignRequest, budget_exhausted, origin_not_allowed, too_many_mints};
 use crate::auth::{Fault, NoUser};
 use turn_ledger::{ByteCount, Figures, Period, Refusal, Timestamp, UserUsage};
 
@@ -55,16 +56,16 @@ fn error(code: Code) -> ApiError {
         Code::InvalidGrant => ApiError::invalid_grant(),
         Code::InvalidToken => NoUser::Invalid(Fault::Expired).into(),
         Code::OriginNotAllowed => {
-            ApiError::origin_not_allowed(ForeignRequest::Origin("https://app.example".to_owned()))
+            origin_not_allowed(ForeignRequest::Origin("https://app.example".to_owned()))
         }
         Code::UserBlocked => ApiError::user_blocked(),
-        Code::UserLimitReached => ApiError::budget_exhausted(&spent_by_user()),
+        Code::UserLimitReached => budget_exhausted(&spent_by_user()),
         Code::NotFound => ApiError::no_route(),
         Code::MethodNotAllowed => ApiError::method_not_allowed(),
         Code::PayloadTooLarge => ApiError::payload_too_large(BODY_MAX),
         Code::MisdirectedRequest => ApiError::misdirected(),
-        Code::RateLimited => ApiError::too_many_mints(Duration::from_secs(1)),
-        Code::BudgetExhausted => ApiError::budget_exhausted(&spent()),
+        Code::RateLimited => too_many_mints(Duration::from_secs(1)),
+        Code::BudgetExhausted => budget_exhausted(&spent()),
         Code::LedgerUnavailable => ApiError::not_recorded(),
         Code::Overloaded => ApiError::overloaded(),
         Code::ShuttingDown => ApiError::shutting_down(),

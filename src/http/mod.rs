@@ -23,6 +23,7 @@ pub mod origin;
 pub mod overrides;
 pub mod overview;
 mod parameter_forms;
+mod refusals;
 pub mod renewal;
 pub mod request_log;
 pub mod schema;

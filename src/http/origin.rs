@@ -16,8 +16,8 @@ use axum::response::{IntoResponse, Response};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::AppState;
-use super::error::{ApiError, ForeignRequest};
 use super::head::only_line;
+use super::refusals::{ForeignRequest, origin_not_allowed};
 use crate::config::AllowedOrigins;
 use crate::request::trace::TRACEPARENT;
 
@@ -68,7 +68,7 @@ pub async fn refuse_foreign(app: AppState, request: Request, next: Next) -> Resp
             ForeignRequest::Origin(_) => only_line(request.headers(), &ORIGIN).cloned(),
             ForeignRequest::Site | ForeignRequest::Prefetch => None,
         };
-        let mut response = ApiError::origin_not_allowed(foreign).into_response();
+        let mut response = origin_not_allowed(foreign).into_response();
         let headers = response.headers_mut();
         headers.insert(VARY, HeaderValue::from_static("Origin"));
         if let Some(origin) = refused_origin {

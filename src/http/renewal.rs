@@ -16,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 use super::credentials::{requested_label, requested_ttl};
 use super::error::ApiError;
 use super::key_choice::{by_country, by_region};
+use super::refusals::too_many_mints;
 use crate::account::RenewalRight;
 use crate::app::App;
 use crate::auth::is_jwt;
@@ -55,7 +56,7 @@ pub async fn recognise(State(app): State<Arc<App>>, mut request: Request, next: 
             let of_client = MintRequest::new(address, spender.clone(), ttl, key)?;
             Ok(MintRequest { renewal, trace, ..of_client })
         }),
-        Err(over) => Err(ApiError::too_many_mints(over.reset)),
+        Err(over) => Err(too_many_mints(over.reset)),
     };
     let mut response = match asked {
         Ok(asked) => {

@@ -1,0 +1,125 @@
+//! The errors of a refused mint: foreign pages, rates, tokens of users, the budget and the limit of a user.
+
+use std::time::Duration;
+
+use serde_json::Number;
+
+use super::error::{ApiError, Code};
+use crate::amounts::Shown;
+use crate::auth::NoUser;
+use crate::json::plain_number;
+use turn_ledger::{ByteCount, Refusal, UserUsage, wait_seconds};
+
+/// Why a request may not mint.
+#[derive(Debug, PartialEq)]
+pub(super) enum ForeignRequest {
+    /// The page's origin is not allowed. The origin, shortened.
+    Origin(String),
+    /// Another site loads or opens the URL.
+    Site,
+    /// A browser prefetches or prerenders the URL.
+    Prefetch,
+}
+
+/// Another site's page, or a browser's prefetch, may not mint.
+pub(super) fn origin_not_allowed(foreign: ForeignRequest) -> ApiError {
+    let mut error = ApiError::new(Code::OriginNotAllowed, "Origin not allowed");
+    match foreign {
+        ForeignRequest::Origin(origin) => {
+            // Browsers send `null` for a file and for a sandboxed frame. CLIENT_URL does not take it.
+            let message = if origin.contains("://") {
+                format!("Add {origin} to CLIENT_URL if the page is yours.")
+            } else {
+                format!(
+                    "Serve the page from an address, and add that to CLIENT_URL: {origin:?} names no page."
+                )
+            };
+            error.body.refused_origin = Some(origin);
+            error.message(message)
+        }
+        ForeignRequest::Site => error.message(
+            "Call `fetch` in a page whose origin is in CLIENT_URL, or type the URL: a link mints nothing.",
+        ),
+        ForeignRequest::Prefetch => {
+            error.message("Send the request when a call begins: a prefetch mints nothing.")
+        }
+    }
+}
+
+/// The client is over its rate of mints.
+pub(super) fn too_many_mints(retry_in: Duration) -> ApiError {
+    let message = format!(
+        "Try again in {} s. Raise RATE_LIMIT_REQUESTS, or RATE_LIMIT_RENEWALS for renewals, if your pages need more.",
+        wait_seconds(retry_in)
+    );
+    ApiError::too_many("Too many credential requests, please try again later", message, retry_in).remedy(
+        "Raise RATE_LIMIT_REQUESTS, or RATE_LIMIT_RENEWALS for renewals, if your pages need more; set TRUSTED_PROXIES if all clients have one address.",
+    )
+}
+
+/// The budget, or the limit of the user, has no room.
+pub(super) fn budget_exhausted(refusal: &Refusal) -> ApiError {
+    if let Some(user) = refusal.user {
+        return user_limit_reached(refusal, user);
+    }
+    let figures = &refusal.figures;
+    let limit = plain_number(figures.limit.as_gb());
+    let is_of_address = refusal.client_frees_at.is_some();
+    let state = if is_of_address {
+        "has room, but your address or your user has reserved its share of it with credentials already issued. Please try again later."
+    } else if figures.is_spent() {
+        "has been reached. Please wait until next month."
+    } else {
+        "is reserved in full by credentials already issued. Please try again later."
+    };
+    let (error, remedy) = if is_of_address {
+        (
+            "Address or user has reserved its share",
+            "Raise RESERVED_PERCENT_PER_CLIENT if many users share this address.",
+        )
+    } else {
+        (
+            "Bandwidth limit reached",
+            "Raise BANDWIDTH_LIMIT_GB, or block who spends most: turn-broker spenders.",
+        )
+    };
+    let error = ApiError::new(Code::BudgetExhausted, error)
+        .message(format!("Monthly bandwidth limit of {limit} GB {state}"))
+        .remedy(remedy);
+    with_figures(error, refusal, figures.used, limit)
+}
+
+fn user_limit_reached(refusal: &Refusal, user: UserUsage) -> ApiError {
+    let limit = plain_number(user.limit.as_gb());
+    let state = if user.is_spent() {
+        "has been reached. Please wait until next month."
+    } else {
+        "is reserved in full by credentials already issued to you. Please try again later."
+    };
+    let error = ApiError::new(Code::UserLimitReached, "User limit reached")
+        .message(format!("Your monthly bandwidth limit of {limit} GB {state}"))
+        .remedy("Raise USER_LIMIT_GB if users may spend more.");
+    with_figures(error, refusal, user.used, limit)
+}
+
+/// The same with what was used of a limit in GB, and when to try again.
+fn with_figures(mut error: ApiError, refusal: &Refusal, used: ByteCount, limit: Number) -> ApiError {
+    error.body.bandwidth_used = Some(used.gb_nearest());
+    error.body.bandwidth_limit = Some(limit);
+    error.body.reset_date = Some(refusal.figures.period.end.to_string());
+    error.retry_in(refusal.retry_in())
+}
+
+impl From<NoUser> for ApiError {
+    fn from(why: NoUser) -> Self {
+        match why {
+            NoUser::Invalid(fault) => Self::new(Code::InvalidToken, "Invalid token")
+                .message(format!("Sign in again and send a new token: {fault}.")),
+            NoUser::KeysUnreachable => Self::new(Code::Overloaded, "Keys unreachable")
+                .message(
+                    "Try again in 10 seconds. The operator checks AUTH_JWKS_URL: its keys cannot be fetched.",
+                )
+                .retry_in(Duration::from_secs(10)),
+        }
+    }
+}
