@@ -7,8 +7,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use turn_base::clock::{Clock, SystemClock};
 use turn_broker::app::setup;
-use turn_broker::clock::{Clock, SystemClock};
 use turn_broker::config::{Config, Environment};
 use turn_broker::journal::Storage;
 use turn_broker::journal::store::{FILE_NAME, Store};

@@ -3,11 +3,11 @@
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::config::parse_web_url;
 use crate::demo;
 use crate::doctor;
 use crate::ledger_command::LedgerCommand;
 use crate::operator_command::{OperatorCommand, Options};
+use turn_base::web_url::parse_web_url;
 
 /// turn-broker brokers TURN credentials for WebRTC under a monthly bandwidth budget.
 #[derive(Debug, Parser)]

@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::config::{AllowedHosts, Config, ConfigErrors, Environment, RelayConfig, reachable};
-use crate::random::{self, NoRandomness};
+use turn_base::random::{self, NoRandomness};
 
 /// The variables that the demo reads.
 pub const SETTINGS: [&str; 4] = ["HOST", "PORT", "LOG_FORMAT", "RUST_LOG"];

@@ -1,5 +1,5 @@
 //! turn-broker issues TURN credentials for WebRTC under a monthly bandwidth budget. The ledger behind it is the crate
-//! `turn_ledger`, which does no I/O.
+//! `turn_ledger`, which does no I/O. What every route and every outgoing request uses is in `turn_base`.
 //!
 //! The modules form layers. A module imports only from layers below its own (checked in tests/it/layers.rs). From the top:
 //!
@@ -23,10 +23,8 @@
 //! | [`telemetry`] | logs and metrics |
 //! | [`config`] | environment variables parsed into typed settings |
 //! | [`ice`] | ICE servers and the APIs of the credential sources |
-//! | [`http_client`] | the client for outgoing requests |
-//! | [`request`] | request id, trace, client address, bearer token |
 //! | [`rotation`], [`cost`] | when the TURN key is replaced, and by which calls; what the billed bytes cost. Pure |
-//! | [`clock`], [`random`], [`backoff`], [`json`], [`amounts`] | the only readers of time and randomness; exponential back-off; numbers in JSON; how amounts are shown |
+//! | [`json`], [`amounts`] | numbers in JSON; how amounts are shown |
 
 pub mod account;
 pub mod actions;
@@ -34,16 +32,13 @@ pub mod alert;
 pub mod amounts;
 pub mod app;
 pub mod auth;
-pub mod backoff;
 pub mod cli;
-pub mod clock;
 pub mod config;
 pub mod cost;
 pub mod demo;
 pub mod doctor;
 pub mod healthcheck;
 pub mod http;
-pub mod http_client;
 pub mod ice;
 pub mod journal;
 pub mod json;
@@ -52,9 +47,7 @@ pub mod limit;
 pub mod meter;
 pub mod mint;
 pub mod operator_command;
-pub mod random;
 pub mod rate;
-pub mod request;
 pub mod rotation;
 pub mod router;
 pub mod serve;

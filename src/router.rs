@@ -15,15 +15,15 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::config::WireFormat;
-use crate::http::body::BodyLimit;
-use crate::http::error::ApiError;
 use crate::http::renewal;
 use crate::http::{
-    actions, alerts, backup, bandwidth_status, body, calls_live, connections, credentials, envelope, health,
+    actions, alerts, backup, bandwidth_status, calls_live, connections, credentials, envelope, health,
     metrics, openapi, operator, origin, overrides, overview, signaling, spenders, users, wire_formats,
 };
 use crate::web;
 use crate::web::{navigation, pages};
+use turn_base::body::{self, BodyLimit};
+use turn_base::error::ApiError;
 
 /// All routes with their layers.
 pub fn build(app: &Arc<App>) -> Router {

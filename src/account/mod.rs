@@ -7,12 +7,12 @@ use std::time::Duration;
 use crate::actions::OperatorActions;
 use crate::alert::rules::AlertRules;
 use crate::amounts::Shown;
-use crate::clock::Clock;
 use crate::journal::Journal;
 use crate::journal::backup::StoredView;
 use crate::journal::changes::Changes;
 use crate::rotation::KeyRotation;
 use crate::telemetry::metrics::Metrics;
+use turn_base::clock::Clock;
 use turn_ledger::{
     Books, Caller, ClientKey, Closed, Grant, GrantId, GrantRow, IceSource, NotAdmitted, NotRecorded,
     OpenError, Opened, Report, ReportError, Requester, Setup, Snapshot, Spender, SteadyTime, Stored,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Account;
-use crate::clock::Clock;
 use crate::telemetry::metrics::Metrics;
+use turn_base::clock::Clock;
 use turn_ledger::{
     BilledDirections, BillingDay, BitRate, Bounds, BudgetMode, ByteCount, Grant, GrantId, IceSource,
     MINT_SLACK, Rates, Requester, Setup, SourceTerms, Terms, UsageRules,

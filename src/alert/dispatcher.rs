@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::delivery::{DeliveryOutcome, Message};
 use super::webhook::{Webhook, remedy};
 use crate::alert::Alert;
-use crate::backoff::RetryPolicy;
-use crate::clock::Clock;
 use crate::telemetry::metrics::Metrics;
+use turn_base::backoff::RetryPolicy;
+use turn_base::clock::Clock;
+use turn_base::delivery::{DeliveryOutcome, Message};
 
 /// The queue of alerts to deliver.
 pub trait Outbox: Send + Sync {

@@ -15,8 +15,9 @@ use sha2::Sha256;
 
 use super::body;
 use crate::alert::Alert;
-use crate::config::{AlertConfig, PublicUrl, WebhookUrl};
-use crate::http_client::{CallError, send};
+use crate::config::{AlertConfig, PublicUrl};
+use turn_base::http_client::{CallError, send};
+use turn_base::web_url::WebhookUrl;
 use turn_ledger::Timestamp;
 
 /// The time limit of one attempt.
@@ -49,7 +50,7 @@ pub fn remedy(error: &CallError) -> &'static str {
 }
 
 impl Webhook {
-    /// `client` must not follow redirects: one of [`crate::http_client::http_client`].
+    /// `client` must not follow redirects: one of [`turn_base::http_client::http_client`].
     pub fn new(client: Client, config: &AlertConfig, public_url: Option<PublicUrl>) -> Self {
         let key = config.signing_key.as_ref().map(|key| mac(key.expose_secret()));
         Self { client, url: config.url.clone(), key, public_url }

@@ -11,7 +11,6 @@ use tokio::sync::Semaphore;
 use crate::account::Account;
 use crate::alert::dispatcher::AlertDispatcher;
 use crate::auth::Auth;
-use crate::clock::Clock;
 use crate::config::AlertPercents;
 use crate::config::{AllowedHosts, AllowedOrigins, CountryKeys, PriceConfig, WireFormat};
 use crate::ice::server::IceServerList;
@@ -24,12 +23,14 @@ use crate::meter::coturn::CoturnMeter;
 use crate::mint::Mint;
 use crate::mint::rotation::KeyRotator;
 use crate::mint::token::GrantKey;
-use crate::request::bearer::TokenDigest;
-use crate::request::id::RequestIds;
 use crate::signal::Signaling;
 use crate::telemetry::log::LostLines;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::refusals::RefusalLog;
+use turn_base::body::BODY_MAX;
+use turn_base::clock::Clock;
+use turn_base::request::bearer::TokenDigest;
+use turn_base::request::id::RequestIds;
 use turn_ledger::Timestamp;
 use turn_limits::{MemoryBounds, MemoryQuota};
 use turn_relay::Relay;
@@ -45,14 +46,12 @@ pub use opening::{BoundTerms, setup};
 /// even while the provider does not answer.
 const IN_FLIGHT_MAX: usize = 1_024;
 
-/// The longest body of most routes. So much of each body counts against no bound on memory.
-pub const SHORT_BODY_MAX: usize = 16 * 1024;
-/// The most bytes of bodies in memory, beyond [`SHORT_BODY_MAX`] of each. The longest body has 1 MiB.
+/// The most bytes of bodies in memory, beyond [`BODY_MAX`] of each. The longest body has 1 MiB.
 pub const LONG_BYTES_MAX: usize = 64 << 20;
 /// The most of them that are of one client. An IPv6 /48 has four times as much.
 pub const LONG_BYTES_PER_CLIENT_MAX: usize = LONG_BYTES_MAX / 16;
 const LONG_BODIES: MemoryBounds =
-    MemoryBounds { own: SHORT_BODY_MAX, client_max: LONG_BYTES_PER_CLIENT_MAX, total_max: LONG_BYTES_MAX };
+    MemoryBounds { own: BODY_MAX, client_max: LONG_BYTES_PER_CLIENT_MAX, total_max: LONG_BYTES_MAX };
 
 /// What the handlers and the background tasks share.
 pub struct App {

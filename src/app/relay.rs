@@ -12,11 +12,11 @@ use turn_relay::{Broker, Event, Note, Relay, Username};
 
 use super::BuildError;
 use crate::account::Account;
-use crate::clock::Clock;
 use crate::config::RelayConfig;
 use crate::ice::rest::{RestSecret, RestServer};
 use crate::ice::url::IceUrl;
 use crate::telemetry::metrics::Metrics;
+use turn_base::clock::Clock;
 
 /// What the relay needs of the service.
 pub(super) struct RelayBroker {

@@ -11,9 +11,9 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::key_set::KeySet;
-use crate::clock::Clock;
-use crate::http_client::{CallError, body, send};
 use crate::telemetry::metrics::Metrics;
+use turn_base::clock::Clock;
+use turn_base::http_client::{CallError, body, send};
 
 /// The longest document that is read.
 const DOCUMENT_MAX: usize = 64 * 1_024;
@@ -179,10 +179,10 @@ pub(crate) async fn count_keys(client: &Client, url: &Url) -> Result<usize, Call
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::SystemClock;
-    use crate::http_client::http_client;
     use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
     use tokio::net::TcpListener;
+    use turn_base::clock::SystemClock;
+    use turn_base::http_client::http_client;
 
     #[tokio::test]
     async fn a_caller_that_disconnects_during_the_call_does_not_end_it() {

@@ -9,9 +9,9 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use turn_ledger::User;
 
-use crate::clock::Clock;
 use crate::config::AuthConfig;
 use crate::telemetry::metrics::Metrics;
+use turn_base::clock::Clock;
 
 mod issuer_keys;
 mod jwt;

@@ -1,14 +1,12 @@
 //! Alert settings: the webhook and its signing key. The URL is a secret, because anyone who knows it can post there.
 
-use std::fmt;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::SecretSlice;
-use url::Url;
 
-use super::form::{Formed, form, is_visible_ascii, parse_web_url};
+use super::form::form;
 use super::settings::Settings;
+use turn_base::web_url::{WebhookUrl, is_visible_ascii};
 
 /// The shortest signing key. 16 random bytes cannot be guessed.
 const KEY_BYTES_MIN: usize = 16;
@@ -48,38 +46,6 @@ impl AlertPercents {
     /// In rising order.
     pub(crate) fn iter(self) -> impl Iterator<Item = u8> {
         (1..=100).filter(move |percent| self.0 >> percent & 1 == 1)
-    }
-}
-
-/// An `http:` or `https:` URL without user. Its `Debug` form shows only scheme and host.
-#[derive(Clone, PartialEq, Eq)]
-pub struct WebhookUrl(Url);
-
-impl WebhookUrl {
-    /// The form of this setting.
-    pub(super) fn form(text: &str) -> Formed<Self> {
-        form("an http: or https: URL without user", Self::parse)(text)
-    }
-
-    /// `None` for anything else.
-    pub fn parse(text: &str) -> Option<Self> {
-        is_visible_ascii(text).then(|| parse_web_url(text)).flatten().map(Self)
-    }
-
-    /// The host, which may be shown.
-    pub fn host(&self) -> &str {
-        self.0.host_str().unwrap_or_default()
-    }
-
-    /// The whole URL, for the request.
-    pub fn expose(&self) -> &Url {
-        &self.0
-    }
-}
-
-impl fmt::Debug for WebhookUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}/[redacted]", self.0.scheme(), self.host())
     }
 }
 

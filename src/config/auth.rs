@@ -5,8 +5,9 @@ use std::ops::RangeInclusive;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::form::{form, parse_web_url, switch, visible};
+use super::form::{form, switch, visible};
 use super::settings::Settings;
+use turn_base::web_url::parse_web_url;
 
 /// The lengths of a secret: HS256 needs as many bytes as its hash has.
 const SECRET_CHARS: RangeInclusive<usize> = 32..=1_024;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::http::HeaderName;
 use secrecy::SecretString;
+use turn_base::web_url::{is_visible_ascii, parse_web_url};
 use url::{Host, Url};
 
 /// The longest identifier at the provider. Real ones have 32 characters.
@@ -126,18 +127,6 @@ pub(super) fn parse_base(text: &str) -> Option<Url> {
         url.set_path(&path);
     }
     Some(url)
-}
-
-/// An `http:` or `https:` URL without user and password.
-pub(crate) fn parse_web_url(text: &str) -> Option<Url> {
-    let url = Url::parse(text).ok()?;
-    let is_web = matches!(url.scheme(), "http" | "https") && text.contains("://");
-    (is_web && url.username().is_empty() && url.password().is_none()).then_some(url)
-}
-
-/// Whether `text` has only visible ASCII characters.
-pub(super) fn is_visible_ascii(text: &str) -> bool {
-    text.bytes().all(|b| b.is_ascii_graphic())
 }
 
 /// Whether `text` has no control characters. In a value of one line they are a mistake.

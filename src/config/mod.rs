@@ -26,7 +26,7 @@ pub(crate) mod testing;
 mod tests;
 
 pub use access::{AccessConfig, RateLimitConfig};
-pub use alert::{AlertConfig, AlertPercents, WebhookUrl};
+pub use alert::{AlertConfig, AlertPercents};
 pub use auth::AuthConfig;
 pub use budget::{AMOUNT_MAX, BudgetConfig, LimitAction, PriceConfig, UsageConfig};
 pub use environment::Environment;
@@ -41,7 +41,6 @@ pub use signaling::{AyameConfig, P2pcfConfig, ReportsConfig, RoomsConfig, SfuCon
 pub use signaling_modules::{Off, is_at_or_below};
 pub use turn_keys::{Country, CountryKeys, KEYS_MAX, RotationConfig, TurnKeyConfig};
 
-pub(crate) use form::parse_web_url;
 use form::{IDENTIFIER_MAX, identifier};
 use settings::Settings;
 

@@ -4,8 +4,9 @@ use std::fmt;
 
 use url::Url;
 
-use super::form::{form, is_visible_ascii, parse_base};
+use super::form::{form, parse_base};
 use super::settings::Settings;
+use turn_base::web_url::is_visible_ascii;
 
 /// The longest URL, so that an alert with its link fits into a chat message.
 const PUBLIC_URL_MAX: usize = 200;

@@ -5,10 +5,10 @@
 use url::Url;
 
 use super::Config;
-use super::alert::WebhookUrl;
 use super::environment::{Environment, read_file};
-use super::form::{Formed, base_url, is_cleartext, is_plain, one_of};
+use super::form::{Formed, base_url, form, is_cleartext, is_plain, one_of};
 use super::names::{Misspelled, Setting, UNBUILT};
+use turn_base::web_url::WebhookUrl;
 
 /// The most entries of a list. Real lists have under twenty.
 const LIST_ENTRIES_MAX: usize = 256;
@@ -159,7 +159,7 @@ impl<'a> Settings<'a> {
 
     /// The URL of a webhook, with a warning if others on the network path can read what it gets, which is `what`.
     pub(super) fn webhook(&mut self, name: &'static str, what: &str) -> Option<WebhookUrl> {
-        let url = self.secret(name, WebhookUrl::form)?;
+        let url = self.secret(name, form("an http: or https: URL without user", WebhookUrl::parse))?;
         self.warn_of_cleartext(name, url.expose(), &format!("read {what} and the URL"));
         Some(url)
     }

@@ -10,11 +10,11 @@ use turn_ledger::BitRate;
 use turn_signaling::call::ProtocolName;
 use url::Url;
 
-use super::alert::WebhookUrl;
 use super::budget::rate;
 use super::form::{IDENTIFIER_MAX, form, header, identifier, number, parsed, seconds, switch, visible};
 use super::settings::Settings;
 use super::signaling_modules::{MODULES, Module, is_of_module};
+use turn_base::web_url::WebhookUrl;
 
 /// The longest `PEERJS_KEY`, in bytes.
 const PEERJS_KEY_MAX: usize = 64;

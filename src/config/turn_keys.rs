@@ -10,11 +10,11 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::form::{
-    Formed, IDENTIFIER_MAX, form, header, identifier, is_visible_ascii, parse_decimal, parse_identifier,
-    parse_number, token,
+    Formed, IDENTIFIER_MAX, form, header, identifier, parse_decimal, parse_identifier, parse_number, token,
 };
 use super::settings::Settings;
 use crate::rotation::CREATED_PREFIX;
+use turn_base::web_url::is_visible_ascii;
 use turn_ledger::KeyName;
 
 /// The most TURN keys. Each one is a time series and a row of the overview.

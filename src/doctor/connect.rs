@@ -17,8 +17,8 @@ use tokio_rustls::client::TlsStream;
 use url::Url;
 
 use super::report::{Verdict, fail, ok, warn};
-use crate::clock::Clock;
-use crate::http_client::{CallError, date};
+use turn_base::clock::Clock;
+use turn_base::http_client::{CallError, date};
 use turn_ledger::Timestamp;
 
 /// The time limit for one name. The system's resolver gives up after 5 s per server.

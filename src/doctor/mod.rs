@@ -22,14 +22,14 @@ use url::Url;
 pub use relay::tail::ProbeTail;
 pub use report::{Check, CheckState, Finding, OutputFormat, Progress, Report, Verdict};
 
-use crate::clock::Clock;
 use crate::config::{Config, ConfigErrors};
-use crate::http_client::{ClientError, http_client};
 use crate::ice::server::IceServerList;
 use connect::{Trust, host_of};
 use provider::KeyClient;
 use relay::Offer;
 use report::skipped;
+use turn_base::clock::Clock;
+use turn_base::http_client::{ClientError, http_client};
 use turn_ledger::IceSource;
 
 /// The longest probe of the tail, in minutes: two days.

@@ -7,10 +7,10 @@ use reqwest::Client;
 
 use super::report::{Verdict, fail, ok, skipped, warn};
 use crate::amounts::Shown;
-use crate::clock::Clock;
 use crate::config::{Config, TurnKeyConfig};
 use crate::ice::cloudflare::{Cloudflare, DEADLINE, MintResponse, remedy};
 use crate::ice::server::IceServerList;
+use turn_base::clock::Clock;
 use turn_ledger::{ByteCount, IceSource};
 
 /// The lifetime of the credential: the shortest that a client can request.

@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::report::{Check, Verdict, fail, ok, warn};
 use crate::config::{Config, ConfigErrors, PublicUrl};
-use crate::http_client::{body, send};
 use crate::json::plain_number;
+use turn_base::http_client::{body, send};
 use turn_ledger::{BudgetMode, IceSource};
 
 /// Longest response that is read. Real ones have 3 KiB.

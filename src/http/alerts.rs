@@ -6,10 +6,10 @@ use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
 use super::AppState;
-use super::schema::one_of;
 use crate::alert::{Alert, Severity};
 use crate::amounts::Shown;
 use crate::json::plain_number;
+use turn_base::schema::one_of;
 use turn_ledger::Timestamp;
 
 /// The latest alerts.

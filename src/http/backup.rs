@@ -18,8 +18,8 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use utoipa::ToSchema;
 
 use super::AppState;
-use super::error::{ApiError, ErrorBody};
 use crate::journal::backup::LedgerFile;
+use turn_base::error::{ApiError, ErrorBody};
 
 /// Bytes of one read from the copy.
 const CHUNK: usize = 64 * 1024;

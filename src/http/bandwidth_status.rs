@@ -8,11 +8,11 @@ use utoipa::openapi::{RefOr, Schema};
 
 use super::AppState;
 use super::hints::{self, HintBody};
-use super::schema::one_of;
 use crate::amounts::Shown;
 use crate::app::App;
 use crate::json::plain_number;
 use crate::meter::cloudflare::tail::ObservedTail;
+use turn_base::schema::one_of;
 use turn_ledger::{BitRate, Snapshot, Timestamp};
 
 /// The state of the budget.

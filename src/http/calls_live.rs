@@ -10,10 +10,10 @@ use turn_signaling::calls::{Call, Member};
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
-use super::error::{ApiError, ErrorBody};
-use super::schema::one_of;
 use super::signaling;
 use super::{AppState, JsonResult};
+use turn_base::error::{ApiError, ErrorBody};
+use turn_base::schema::one_of;
 
 /// Longest list of calls.
 const LIST_MAX: usize = 1_000;

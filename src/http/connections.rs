@@ -13,17 +13,17 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::body::read_json;
 use super::credentials::checked_label;
-use super::error::{ApiError, ErrorBody};
 use super::operator::{client_of, wrong_token};
 use super::{AppState, JsonResult};
 use crate::app::App;
 use crate::json::count;
 use crate::limit::wrong_tokens::Role;
 use crate::mint::token::GrantToken;
-use crate::random;
-use crate::request::bearer::bearer;
+use turn_base::body::read_json;
+use turn_base::error::{ApiError, ErrorBody};
+use turn_base::random;
+use turn_base::request::bearer::bearer;
 use turn_ledger::{Caller, ClientKey, OpenError, Opened, Report, ReportError, Spender, User};
 
 const TOKEN_EXPECTED: &str = "the `grant` of your credentials, or the REPORTER_TOKEN,";

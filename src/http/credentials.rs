@@ -12,16 +12,17 @@ use utoipa::openapi::{ObjectBuilder, OneOfBuilder, RefOr, Schema, Type};
 use utoipa::{IntoParams, ToSchema};
 
 use super::AppState;
-use super::error::ApiError;
 use super::parameter_forms::LabelOrNone;
 use super::refusals::budget_exhausted;
 use super::request_log::Minted;
-use super::schema::{one_of, source_schema};
+use super::schema::source_schema;
 use crate::app::App;
 use crate::ice::server::IceServerList;
 use crate::mint::token::GrantToken;
 use crate::mint::{DegradedReason, IceResponse, IssuedCredential, MintRequest, NoAnswer};
-use crate::request::query::parameters;
+use turn_base::error::ApiError;
+use turn_base::request::query::parameters;
+use turn_base::schema::one_of;
 use turn_ledger::{IceSource, Label, Timestamp};
 
 /// Shortest lifetime that a client may request.

@@ -15,22 +15,18 @@ use axum::response::{IntoResponse, Response};
 use tower_http::catch_panic::{CatchPanicLayer, ResponseForPanic};
 
 use super::AppState;
-use super::error::{ApiError, ErrorBody};
 use super::head;
 use super::request_log::{self, RequestHead};
 use crate::app::App;
-use crate::request::client_addr::ClientAddr;
-use crate::request::id::REQUEST_ID;
-use crate::request::trace::TraceParent;
 use crate::telemetry::metrics::RequestLabels;
+use turn_base::error::{ApiError, ErrorBody};
+use turn_base::request::client_addr::ClientAddr;
+use turn_base::request::id::REQUEST_ID;
+use turn_base::request::trace::TraceParent;
+use turn_base::response::Verbatim;
 
 /// The part of a route of the SFU proxy after its prefix, which is a setting.
 pub const SFU_REST: &str = "/{*sfu}";
-
-/// A response that another protocol defines, so its body stays as it is, also with an error status. Among its extensions. An
-/// [`ErrorBody`] beside it is only for the log.
-#[derive(Clone, Copy, Debug)]
-pub struct Verbatim;
 
 /// The outermost layer.
 pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Response {

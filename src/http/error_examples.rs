@@ -6,10 +6,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use strum::VariantArray;
 
-use super::body::BODY_MAX;
-use super::error::{ApiError, Code, ErrorBody};
 use super::refusals::{ForeignRequest, budget_exhausted, origin_not_allowed, too_many_mints};
 use crate::auth::{Fault, NoUser};
+use turn_base::body::BODY_MAX;
+use turn_base::error::{ApiError, Code, ErrorBody};
 use turn_ledger::{ByteCount, Figures, Period, Refusal, Timestamp, UserUsage};
 
 const REQUEST_ID: &str = "672e560945ec9517-9";

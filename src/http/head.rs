@@ -10,8 +10,8 @@ use axum::http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Version};
 use axum::response::{IntoResponse, Response};
 
-use super::error::ApiError;
 use crate::config::AllowedHosts;
+use turn_base::error::ApiError;
 
 /// Routes that are served under any host, because the probes of a container platform use an address as host. Their responses
 /// contain no data.

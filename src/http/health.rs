@@ -7,9 +7,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
-use super::error::{ApiError, ErrorBody};
-use super::schema::one_of;
 use super::{AppState, JsonResult};
+use turn_base::error::{ApiError, ErrorBody};
+use turn_base::schema::one_of;
 
 /// The process is alive.
 #[derive(Debug, Serialize, ToSchema)]

@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 
 use axum::extract::{ConnectInfo, Request};
 
-use super::error::ApiError;
 use super::head::only_line;
 use crate::app::App;
 use crate::config::Country;
-use crate::request::client_addr::is_trusted;
-use crate::request::query::parameters;
+use turn_base::error::ApiError;
+use turn_base::request::client_addr::is_trusted;
+use turn_base::request::query::parameters;
 use turn_ledger::KeyName;
 
 /// The key of the country that a trusted proxy states, if that country has a key.

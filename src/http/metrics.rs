@@ -4,9 +4,9 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 
 use super::AppState;
-use super::error::ApiError;
 use crate::app::App;
 use crate::telemetry::metrics::{CONTENT_TYPE as OPENMETRICS, ScrapedFigures};
+use turn_base::error::ApiError;
 use turn_ledger::{SpenderKind, Timestamp};
 
 /// Counters and gauges for Prometheus.

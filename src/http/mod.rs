@@ -5,12 +5,10 @@ pub mod actions;
 pub mod alerts;
 pub mod backup;
 pub mod bandwidth_status;
-pub mod body;
 pub mod calls_live;
 pub mod connections;
 pub mod credentials;
 pub mod envelope;
-pub mod error;
 pub mod error_examples;
 pub mod head;
 pub mod health;
@@ -39,7 +37,7 @@ use axum::Json;
 use axum::extract::State;
 
 use crate::app::App;
-use error::ApiError;
+use turn_base::error::ApiError;
 
 /// What every handler gets.
 pub type AppState = State<Arc<App>>;

@@ -21,9 +21,9 @@ use utoipa::openapi::{
     Schema, Server, Type,
 };
 
-use super::error::Code;
 use super::error_examples;
 use crate::app::App;
+use turn_base::error::Code;
 
 const ABOUT: &str = "TURN credentials for WebRTC, under a monthly bandwidth budget.
 

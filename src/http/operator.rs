@@ -10,14 +10,14 @@ use chrono::DateTime;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::error::{ApiError, ErrorBody};
 use super::schema::source_schema;
 use super::{AppState, JsonResult};
 use crate::account::ReadingPoint;
 use crate::app::App;
 use crate::limit::wrong_tokens::Role;
-use crate::request::bearer::bearer;
-use crate::request::client_addr::ClientAddr;
+use turn_base::error::{ApiError, ErrorBody};
+use turn_base::request::bearer::bearer;
+use turn_base::request::client_addr::ClientAddr;
 use turn_ledger::{Books, ByteCount, Connection, Minute, Period, Spender, Timestamp};
 
 /// Longest list of connections.

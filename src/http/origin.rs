@@ -19,7 +19,7 @@ use super::AppState;
 use super::head::only_line;
 use super::refusals::{ForeignRequest, origin_not_allowed};
 use crate::config::AllowedOrigins;
-use crate::request::trace::TRACEPARENT;
+use turn_base::request::trace::TRACEPARENT;
 
 /// Shown for an origin that is not plain text.
 const UNNAMED: &str = "the page's origin";

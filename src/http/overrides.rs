@@ -13,15 +13,16 @@ use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
 use super::bandwidth_status::{StatusBody, status};
-use super::body::read_json;
-use super::error::{ApiError, ErrorBody};
-use super::schema::{grant_source_schema, one_of};
+use super::schema::grant_source_schema;
 use super::{AppState, JsonResult};
 use crate::amounts::Shown;
 use crate::app::App;
 use crate::config::AMOUNT_MAX;
 use crate::json::plain_number;
 use crate::mint::Revocation;
+use turn_base::body::read_json;
+use turn_base::error::{ApiError, ErrorBody};
+use turn_base::schema::one_of;
 use turn_ledger::{ByteCount, GrantId, IceSource, Timestamp};
 
 /// A JSON body. The content type is ignored.

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde_json::Number;
 
-use super::error::{ApiError, Code};
 use crate::amounts::Shown;
 use crate::auth::NoUser;
 use crate::json::plain_number;
+use turn_base::error::{ApiError, Code};
 use turn_ledger::{ByteCount, Refusal, UserUsage, wait_seconds};
 
 /// Why a request may not mint.

@@ -14,7 +14,6 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::credentials::{requested_label, requested_ttl};
-use super::error::ApiError;
 use super::key_choice::{by_country, by_region};
 use super::refusals::too_many_mints;
 use crate::account::RenewalRight;
@@ -22,8 +21,9 @@ use crate::app::App;
 use crate::auth::is_jwt;
 use crate::limit::Allowance;
 use crate::mint::MintRequest;
-use crate::request::bearer::bearer;
-use crate::request::client_addr::{ClientAddr, FORWARDED_FOR, is_trusted};
+use turn_base::error::ApiError;
+use turn_base::request::bearer::bearer;
+use turn_base::request::client_addr::{ClientAddr, FORWARDED_FOR, is_trusted};
 use turn_ledger::{GrantRow, ORIGIN_MAX, Spender, User};
 
 /// What a token proves: a user, or the right to renew a grant.

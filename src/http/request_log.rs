@@ -9,12 +9,13 @@ use axum::extract::Request;
 use axum::http::header::ORIGIN;
 use axum::response::Response;
 
-use super::error::ErrorBody;
 use super::origin::ORIGIN_SHOWN_MAX;
 use crate::app::App;
 use crate::mint::{DegradedReason, IceResponse};
-use crate::request::client_addr::ClientAddr;
-use crate::request::trace::TraceParent;
+use turn_base::error::ErrorBody;
+use turn_base::request::client_addr::ClientAddr;
+use turn_base::request::trace::TraceParent;
+use turn_base::response::Polled;
 use turn_ledger::{GrantId, IceSource, Label, Spender, User};
 
 /// Routes that somebody reads every few seconds.
@@ -26,10 +27,6 @@ const POLLED: [(&str, &str); 6] = [
     ("GET", "/api/overview"),
     ("GET", "/api/connections"),
 ];
-
-/// A response to a request that pages send every few seconds, on a path that is a setting. Among its extensions.
-#[derive(Clone, Copy, Debug)]
-pub struct Polled;
 
 /// What the log says about a mint. Among the extensions of its response.
 #[derive(Clone, Copy, Debug)]

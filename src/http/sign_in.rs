@@ -5,11 +5,11 @@ use axum::http::HeaderMap;
 use turn_ledger::User;
 use turn_signaling::protocol::Closing;
 
-use super::error::ApiError;
 use crate::app::App;
 use crate::auth::{Verified, is_jwt};
-use crate::request::bearer::bearer;
-use crate::request::query::parameters;
+use turn_base::error::ApiError;
+use turn_base::request::bearer::bearer;
+use turn_base::request::query::parameters;
 
 /// The parameter of the query that has the token of a client without headers, such as a browser's WebSocket.
 pub(super) const TOKEN: &str = "token";

@@ -8,12 +8,13 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
-use super::error::{ApiError, ErrorBody};
 use super::parameter_forms::{BY, GrantsQuery, SpendersQuery};
-use super::schema::{grant_source_schema, one_of};
+use super::schema::grant_source_schema;
 use super::{AppState, JsonResult};
 use crate::app::App;
 use page::{bad_cursor, cursor_of, grant_cursor, grant_place, limit, one, page, parsed, place};
+use turn_base::error::{ApiError, ErrorBody};
+use turn_base::schema::one_of;
 use turn_ledger::{
     Books, ByteCount, GrantFilter, GrantPage, GrantPlace, IceSource, ListedGrant, Snapshot, Spender,
     SpenderKey, SpenderKind, SpenderSums, Timestamp,

@@ -6,11 +6,11 @@ use axum::extract::Path;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::error::{ApiError, ErrorBody};
 use super::parameter_forms::UserInPath;
 use super::{AppState, JsonResult, signaling};
 use crate::auth::Auth;
 use crate::mint::RevokedAll;
+use turn_base::error::{ApiError, ErrorBody};
 use turn_ledger::{SpenderKey, Timestamp, User};
 
 /// The result of revoking a user's credentials.

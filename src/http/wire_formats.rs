@@ -11,11 +11,11 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::AppState;
 use super::credentials::{IceServerSchema, MintQuery, mint};
-use super::error::{ApiError, ErrorBody};
 use crate::app::App;
 use crate::ice::server::IceServerList;
 use crate::mint::{IceResponse, MintRequest};
-use crate::request::query::parameters;
+use turn_base::error::{ApiError, ErrorBody};
+use turn_base::request::query::parameters;
 
 /// Life of a response with STUN servers only. It is short because a relay may be available again soon.
 const DEGRADED_TTL: Duration = Duration::from_secs(300);

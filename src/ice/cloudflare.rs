@@ -10,8 +10,8 @@ use serde::Deserialize;
 use url::Url;
 
 use super::server::{IceServerList, IceServersError, OnBadUrl, RawIceServer};
-use crate::http_client::{Api, CallError, body, date, send};
-use crate::request::trace::{TRACEPARENT, TraceParent};
+use turn_base::http_client::{Api, CallError, body, date, send};
+use turn_base::request::trace::{TRACEPARENT, TraceParent};
 use turn_ledger::Timestamp;
 
 /// The time limit of one mint: connecting, a retry and the body together.

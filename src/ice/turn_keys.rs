@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use super::breaker::{BreakerState, SharedBreaker};
 use super::cloudflare::Cloudflare;
-use crate::clock::Clock;
+use turn_base::clock::Clock;
 use turn_ledger::KeyName;
 
 /// A TURN key that mints, with what its calls have shown.

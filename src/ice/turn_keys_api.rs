@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::http_client::{Api, CallError, body, send};
 use crate::rotation::{KeySecret, ListedKey};
+use turn_base::http_client::{Api, CallError, body, send};
 
 /// The time limit of one call.
 pub const DEADLINE: Duration = Duration::from_secs(10);

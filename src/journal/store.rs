@@ -14,7 +14,7 @@ use super::file::make_file;
 pub use super::file::{FILE_NAME, FORMAT};
 pub use super::tables::{BadRow, StoreError};
 use super::{access, pruning, tables};
-use crate::random::{self, NoRandomness};
+use turn_base::random::{self, NoRandomness};
 
 /// Bytes. Compacting a smaller file is not worth the time.
 const COMPACT_MIN: u64 = 4 << 20;

@@ -16,9 +16,9 @@ use tower_governor::GovernorError;
 use tower_governor::governor::{GovernorConfig, GovernorConfigBuilder};
 use tower_governor::key_extractor::KeyExtractor;
 
-use crate::clock::Clock;
 use crate::config::RateLimitConfig;
 use crate::telemetry::metrics::Metrics;
+use turn_base::clock::Clock;
 use turn_ledger::{USERS_FACTOR, User, wait_seconds};
 use turn_limits::{GROUP_FACTOR, PerAddress, PerUser, Prefix, Row, Visit};
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 use turn_ledger::ClientKey;
 use turn_limits::{ClientRate, Rate};
 
-use crate::clock::Clock;
 use crate::telemetry::metrics::Metrics;
+use turn_base::clock::Clock;
 
 /// Requests of one client. An IPv6 /48 has four times as many.
 const POLLS: Rate = Rate::per_second(1_200, 20);

@@ -8,9 +8,9 @@ use std::time::Duration;
 use turn_ledger::ClientKey;
 use turn_limits::{ClientRate, Rate};
 
-use crate::clock::Clock;
-use crate::telemetry::log::Throttle;
 use crate::telemetry::metrics::Metrics;
+use turn_base::clock::Clock;
+use turn_base::throttle::Throttle;
 
 /// How many wrong tokens of one client get a 401. Further ones get a 429.
 const WRONG_MAX: u32 = 20;

@@ -14,8 +14,8 @@ use crate::alert::rules::SourceStates;
 use crate::config::LimitAction;
 use crate::ice::breaker::BreakerState;
 use crate::ice::server::UrlChoice;
-use crate::random::{self, NoRandomness};
-use crate::request::trace::TraceParent;
+use turn_base::random::{self, NoRandomness};
+use turn_base::request::trace::TraceParent;
 use turn_ledger::{
     Books, ClientKey, Grant, GrantId, IceSource, KeyName, MINT_SLACK, NotAdmitted, NotCommitted, Requester,
     Spender,

@@ -10,16 +10,16 @@ use tokio::task::JoinSet;
 
 use super::pool::{Moment, Pool, PoolCounts, PooledCredential};
 use crate::account::Account;
-use crate::clock::Clock;
-use crate::http_client::CallError;
 use crate::ice::breaker::BreakerState;
 use crate::ice::cloudflare::{DEADLINE, MintResponse, is_of_the_key, remedy, says_unknown_key};
 use crate::ice::server::IceServerList;
 use crate::ice::turn_keys::{TurnKey, order};
-use crate::random;
-use crate::request::trace::TraceParent;
-use crate::telemetry::log::Throttle;
 use crate::telemetry::metrics::Metrics;
+use turn_base::clock::Clock;
+use turn_base::http_client::CallError;
+use turn_base::random;
+use turn_base::request::trace::TraceParent;
+use turn_base::throttle::Throttle;
 use turn_ledger::{GrantId, KeyName};
 
 /// Concurrent calls that fill the pool. Cloudflare asks its users to start with at most 500 mints a second.

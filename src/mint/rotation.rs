@@ -11,14 +11,14 @@ use url::Url;
 
 use super::provider::{Keys, Provider};
 use crate::account::Account;
-use crate::clock::Clock;
-use crate::http_client::CallError;
 use crate::ice::cloudflare::{self, Cloudflare, DEADLINE};
 use crate::ice::turn_keys::{OwnKey, OwnKeys, TurnKey};
 use crate::ice::turn_keys_api::{TurnKeysApi, remedy};
-use crate::random;
 use crate::rotation::{CallOutcome, CreatedKey, KeyRequest, KeyRotation};
 use crate::telemetry::metrics::Metrics;
+use turn_base::clock::Clock;
+use turn_base::http_client::CallError;
+use turn_base::random;
 use turn_ledger::KeyName;
 
 /// How often it is checked whether a call is due.

@@ -14,7 +14,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::config::Config;
-use crate::http_client::{CallError, ClientError, bearer, body, http_client};
+use turn_base::http_client::{CallError, ClientError, bearer, body, http_client};
 
 mod arguments;
 mod text;
@@ -127,7 +127,7 @@ pub async fn run(
 async fn rotation_at(config: &Config, url: &Url) -> Option<String> {
     let token = config.access.operator_token.as_ref().and_then(bearer)?;
     let request = http_client().ok()?.get(target(url, &["api", "overview"])).header(AUTHORIZATION, token);
-    let response = crate::http_client::send(request).await.ok()?;
+    let response = turn_base::http_client::send(request).await.ok()?;
     rotation(&json(response).await?)
 }
 

@@ -4,7 +4,7 @@
 use super::{
     CreatedKey, DELETED_MAX, DeletedKey, KeyRotation, KeySecret, LATE_MAX, PROOFS_MAX, RETRY_FIRST, RETRY_MAX,
 };
-use crate::backoff;
+use turn_base::backoff;
 use turn_ledger::Timestamp;
 
 /// A call to the provider.

@@ -24,10 +24,10 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use crate::app::App;
-use crate::clock::Clock;
 use crate::http;
 use crate::journal::FLUSH_INTERVAL;
-use crate::telemetry::log::Throttle;
+use turn_base::clock::Clock;
+use turn_base::throttle::Throttle;
 
 mod peers;
 mod progress;

@@ -13,9 +13,9 @@ use ipnet::IpNet;
 
 use super::progress::Progress;
 use super::socket::SYSTEM_BYTES;
-use crate::clock::Clock;
-use crate::telemetry::log::Throttle;
 use crate::telemetry::metrics::Metrics;
+use turn_base::clock::Clock;
+use turn_base::throttle::Throttle;
 use turn_ledger::ClientKey;
 use turn_limits::Held;
 
@@ -200,7 +200,7 @@ mod tests {
     use prometheus_client::metrics::counter::Counter;
 
     use super::*;
-    use crate::clock::SystemClock;
+    use turn_base::clock::SystemClock;
 
     const NONE: [usize; 0] = [];
 

@@ -12,9 +12,9 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::clock;
-use crate::http::body::{BodyProgress, REQUEST_TIMEOUT};
 use crate::signal::inbox::Inbox;
+use turn_base::body::{BodyProgress, REQUEST_TIMEOUT};
+use turn_base::clock;
 
 /// The state of a connection, shared by its socket, its service, and the table of peers.
 #[derive(Clone, Debug)]

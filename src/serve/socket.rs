@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep_until};
 
 use super::progress::Progress;
-use crate::clock;
+use turn_base::clock;
 
 /// The longest time from a response to the first byte of the next request.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(75);

@@ -10,8 +10,8 @@ use turn_signaling::call::{CallEvent, CallName};
 use turn_signaling::calls::{Call, CallAction, Calls};
 
 use crate::account::Account;
-use crate::clock::Clock;
 use crate::telemetry::metrics::Metrics;
+use turn_base::clock::Clock;
 
 /// The most revocations that wait for their source. More than all sockets together can cause at once.
 pub const CUTS_QUEUED_MAX: usize = 8_192;
@@ -141,7 +141,7 @@ mod tests {
 
     use super::*;
     use crate::account::testing;
-    use crate::clock::SystemClock;
+    use turn_base::clock::SystemClock;
 
     struct World {
         account: Arc<Account>,

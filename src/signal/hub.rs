@@ -21,8 +21,8 @@ use turn_signaling::protocol::{
 use super::calls::LiveCalls;
 use super::outbox::{Frame, Outbox, Pushed};
 use crate::account::Account;
-use crate::clock;
 use crate::telemetry::metrics::Metrics;
+use turn_base::clock;
 
 /// The close frame for a blocked user. Its reason is the code of the error that a request gets.
 const BLOCKED: Closing = Closing { code: 1008, reason: "USER_BLOCKED" };
@@ -278,8 +278,8 @@ mod tests {
 
     use super::*;
     use crate::account::testing;
-    use crate::clock::{Clock, SystemClock};
     use crate::signal::backlog::{CLIENT_BYTES_MAX, OWN_BYTES, backlog};
+    use turn_base::clock::{Clock, SystemClock};
 
     /// Returns each text to its sender, asks about `ask`, and closes a socket on drain.
     #[derive(Debug, Default)]

@@ -79,7 +79,7 @@ impl Inbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock;
+    use turn_base::clock;
     use turn_limits::MemoryQuota;
 
     use crate::signal::backlog::{CLIENT_BYTES_MAX, OWN_BYTES, backlog, testing};

@@ -35,7 +35,6 @@ use turn_limits::MemoryQuota;
 use turn_signaling::call::ProtocolName;
 
 use crate::config::{AyameConfig, Off, is_at_or_below};
-use crate::telemetry::log::Throttle;
 use calls::LiveCalls;
 use hub::Hub;
 use occupancy::Occupancy;
@@ -43,6 +42,7 @@ use p2pcf::P2pcfShell;
 use reports::Reports;
 use rooms::RoomUsers;
 use sfu::SfuProxy;
+use turn_base::throttle::Throttle;
 
 /// The protocols that are on, and what they share.
 #[derive(Debug)]

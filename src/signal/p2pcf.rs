@@ -10,9 +10,9 @@ use turn_signaling::call::ProtocolName;
 use turn_signaling::p2pcf::{DeleteKeys, P2pcf, P2pcfResponse, Refusal, Request};
 
 use super::calls::LiveCalls;
-use crate::clock::Clock;
 use crate::config::P2pcfConfig;
 use crate::telemetry::metrics::Metrics;
+use turn_base::clock::Clock;
 
 /// Clients with a wrong clock that the log names, each once.
 const SKEWED_MAX: usize = 1_024;

@@ -1,9 +1,9 @@
 //! Summaries of refusals in the log. A client can cause as many refusals as it can send requests, so of those that follow from
-//! a limit or a rule, each code logs one line in [`LOG_WINDOW`](super::log::LOG_WINDOW). The line says how many it stands for.
+//! a limit or a rule, each code logs one line in [`LOG_WINDOW`](turn_base::throttle::LOG_WINDOW). The line says how many it stands for.
 
 use std::time::Instant;
 
-use super::log::Throttle;
+use turn_base::throttle::Throttle;
 
 /// The codes that are summarized. All other errors have a line each.
 const SUMMARIZED: [&str; 7] = [
@@ -42,7 +42,7 @@ impl Default for RefusalLog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::log::LOG_WINDOW;
+    use turn_base::throttle::LOG_WINDOW;
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "an instant cannot be made otherwise")]

@@ -23,7 +23,7 @@ use utoipa::openapi::{Content, ResponseBuilder};
 use utoipa_axum::router::UtoipaMethodRouter;
 
 use crate::app::App;
-use crate::http::error::ApiError;
+use turn_base::error::ApiError;
 
 /// A new version reaches every page within the hour.
 const MODULE_CACHE: &str = "public, max-age=3600";

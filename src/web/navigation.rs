@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 
 use crate::app::App;
-use crate::http::error::ApiError;
+use turn_base::error::ApiError;
 
 /// The place of the links in the HTML of a page.
 pub(super) const MARK: &str = "<!-- navigation -->";

@@ -18,7 +18,7 @@ use utoipa::openapi::{Content, Ref, Required, Response as Described, ResponseBui
 use super::navigation::{self, Link};
 use super::{Route, operation, route, unless_cached};
 use crate::app::App;
-use crate::http::error::ApiError;
+use turn_base::error::ApiError;
 
 /// Scripts, styles and requests of this origin only. No policy applies to relayed connections: they are not requests.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";

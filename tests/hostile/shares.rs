@@ -1,7 +1,7 @@
 //! The shares of one address: promises of a strict budget, and rows of the table of connections. And the start of a broker whose
 //! ledger has a full table.
 
-use turn_broker::clock::{Clock, SystemClock};
+use turn_base::clock::{Clock, SystemClock};
 
 use crate::client::Client;
 use crate::honest::Tally;

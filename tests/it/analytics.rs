@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Client;
+use turn_base::http_client::http_client;
 use turn_broker::config::AnalyticsConfig;
-use turn_broker::http_client::http_client;
 use turn_broker::ice::turn_keys::{OwnKey, OwnKeys};
 use turn_broker::meter::cloudflare::analytics::{AnalyticsError, CloudflareAnalytics, Counted, UsageCount};
 use turn_ledger::{BilledDirections, ByteCount, KeyName};

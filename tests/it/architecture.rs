@@ -33,9 +33,9 @@ fn each_bound_is_a_setting_or_a_constant_of_its_module() {
 
 #[test]
 fn a_bound_that_does_not_exist_is_reported() {
-    assert_eq!(problems(" `BODY_MAX` (`http::body`), or `RATE_LIMIT_REQUESTS` "), Vec::<String>::new());
+    assert_eq!(problems(" `BODY_MAX` (`turn_base::body`), or `RATE_LIMIT_REQUESTS` "), Vec::<String>::new());
     assert_eq!(problems("`BODY_MAX`"), ["`BODY_MAX` is no setting; write `BODY_MAX` (`module`)"]);
-    assert_eq!(problems("`BODY` (`http::body`)"), ["`http::body` has no constant `BODY`"]);
+    assert_eq!(problems("`BODY` (`turn_base::body`)"), ["`turn_base::body` has no constant `BODY`"]);
     assert_eq!(problems("`BODY_MAX` (`http::nowhere`)"), ["`http::nowhere` has no constant `BODY_MAX`"]);
 }
 

@@ -259,7 +259,9 @@ const TAKES_REMEDY: [&str; 8] = [
 #[tokio::test]
 async fn every_remedy_begins_with_a_verb() {
     let mut remedies = Vec::new();
-    remedies_below(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http"), &mut remedies);
+    for folder in ["src/http", "crates/base/src"] {
+        remedies_below(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut remedies);
+    }
     assert!(remedies.len() > 50, "{remedies:?}");
     let document = TestBroker::start(&[]).await.get("/openapi.json").await.json();
     for example in document["components"]["examples"].as_object().unwrap().values() {

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use secrecy::SecretString;
-use turn_broker::clock::{Clock, SystemClock};
+use turn_base::clock::{Clock, SystemClock};
 use turn_broker::config::CoturnCliConfig;
 use turn_broker::ice::rest::{RestSecret, RestServer};
 use turn_broker::ice::url::IceUrl;

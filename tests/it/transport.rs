@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::support::{Fault, REPORTER, TestBroker, with_cloudflare};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use turn_broker::http::body::{PARTS_MAX, REQUEST_TIMEOUT};
+use turn_base::body::{PARTS_MAX, REQUEST_TIMEOUT};
 use turn_broker::serve::{KEEP_ALIVE, LINGER_BYTES_MAX, LINGER_MAX, STALL_MAX};
 
 /// More than the 10 s for headers and body, so only a connection that never ends fails a test, and not a busy machine.

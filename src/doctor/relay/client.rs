@@ -12,9 +12,9 @@ use tokio::time::timeout;
 use super::super::connect::Trust;
 use super::error::{CONNECT, ProbeError};
 use super::message::{self, Credential, HEADER, LongTermCredential, Request, RequestKind, StunResponse};
-use crate::clock::Clock;
 use crate::ice::url::{IceUrl, Transport};
-use crate::random;
+use turn_base::clock::Clock;
+use turn_base::random;
 
 /// The time limit for connecting, for a handshake, and for one request.
 const STEP: Duration = Duration::from_secs(3);

@@ -19,12 +19,12 @@ use tokio::time::timeout;
 use super::Examination;
 use super::connect::{Trust, addresses};
 use super::report::{Check, Verdict, fail, ok, skipped, warn};
-use crate::clock::Clock;
 use crate::ice::server::IceServerList;
 use crate::ice::url::{IceUrl, Transport};
 use client::{Served, Target};
 use error::ProbeError;
 use message::Credential;
+use turn_base::clock::Clock;
 use turn_ledger::IceSource;
 
 /// The most URLs that are tried. Real responses have under ten.

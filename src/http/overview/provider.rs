@@ -9,12 +9,12 @@ use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
 use crate::app::App;
-use crate::http::schema::one_of;
 use crate::ice::turn_keys::TurnKey;
 use crate::json::plain_number;
 use crate::mint::pool::PoolCounts;
 use crate::rotation::{CreatedKey, RotationState};
 use crate::telemetry::provider_calls::CallTimes;
+use turn_base::schema::one_of;
 use turn_ledger::{KeyName, Period, Timestamp};
 
 /// The provider that mints over the network.

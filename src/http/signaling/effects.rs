@@ -12,14 +12,14 @@ use turn_signaling::protocol::{Closing, Event, Question, Reply, Text, Webhook};
 
 use super::take;
 use crate::app::App;
-use crate::config::WebhookUrl;
-use crate::http::error::ApiError;
 use crate::http::sign_in;
-use crate::http_client::{CallError, body, send};
 use crate::ice::server::IceServerList;
 use crate::limit::Allowance;
 use crate::mint::{IceResponse, MintRequest};
 use crate::signal::hub::{Effect, Hub, Requester};
+use turn_base::error::ApiError;
+use turn_base::http_client::{CallError, body, send};
+use turn_base::web_url::WebhookUrl;
 
 /// The longest answer of a webhook, in bytes.
 const WEBHOOK_BODY_MAX: usize = 64 * 1024;

@@ -5,7 +5,7 @@ use axum::extract::{FromRequest, Multipart, Request};
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 
-use crate::http::error::ApiError;
+use turn_base::error::ApiError;
 
 /// The most fields of a form.
 const FIELDS_MAX: usize = 16;

@@ -7,8 +7,8 @@ use tokio_util::sync::CancellationToken;
 use turn_ledger::{GrantId, GrantRow};
 
 use crate::app::App;
-use crate::clock;
 use crate::mint::RevokedAll;
+use turn_base::clock;
 
 /// The most credentials whose end is asked for at once.
 const CUTS_AT_ONCE: usize = 64;

@@ -33,8 +33,8 @@ use turn_signaling::call::ProtocolName;
 use turn_signaling::protocol::Event;
 
 use crate::app::App;
-use crate::clock;
 use crate::signal::hub::Hub;
+use turn_base::clock;
 
 /// Gives an event to a protocol, and begins what follows from it.
 fn take(app: &Arc<App>, hub: &Arc<Hub>, event: Event) {

@@ -20,12 +20,12 @@ use turn_signaling::p2pcf::{CORS, Origin, P2pcfResponse, Refusal};
 use crate::app::App;
 use crate::config::AllowedOrigins;
 use crate::http::AppState;
-use crate::http::envelope::Verbatim;
-use crate::http::error::{ApiError, ErrorBody};
 use crate::http::origin::{ORIGIN_SHOWN_MAX, foreign};
-use crate::http::request_log::Polled;
 use crate::http::sign_in::{require, signed_in};
-use crate::request::client_addr::ClientAddr;
+use turn_base::error::{ApiError, ErrorBody};
+use turn_base::request::client_addr::ClientAddr;
+use turn_base::response::Polled;
+use turn_base::response::Verbatim;
 
 /// The routes, without layers. None if P2PCF is off.
 pub fn routes(app: &App) -> Router<Arc<App>> {

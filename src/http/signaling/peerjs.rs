@@ -20,10 +20,11 @@ use super::p2pcf::too_many_polls;
 use super::socket_request::SocketRequest;
 use crate::app::App;
 use crate::http::AppState;
-use crate::http::envelope::{Verbatim, catch_panic};
-use crate::http::error::ApiError;
-use crate::random;
-use crate::request::client_addr::ClientAddr;
+use crate::http::envelope::catch_panic;
+use turn_base::error::ApiError;
+use turn_base::random;
+use turn_base::request::client_addr::ClientAddr;
+use turn_base::response::Verbatim;
 
 /// The routes, without the rule about origins.
 pub(super) fn routes(app: &Arc<App>) -> Router<Arc<App>> {

@@ -22,17 +22,17 @@ use turn_signaling::uuid::uuid;
 
 use super::form::Form;
 use crate::app::App;
-use crate::http::body::{BodyLimit, gather, parse_json};
 use crate::http::envelope::catch_panic;
-use crate::http::error::ApiError;
 use crate::http::{JsonResult, origin};
-use crate::random;
-use crate::request::client_addr::ClientAddr;
-use crate::request::query::parameters;
 use crate::signal::occupancy::NoPlace;
 use crate::signal::reports::store::{QUALITY, REFRESH};
 use crate::signal::reports::{EACH, Reports};
 use card::{BugInfo, NAME_MAX, bounded};
+use turn_base::body::{BodyLimit, gather, parse_json};
+use turn_base::error::ApiError;
+use turn_base::random;
+use turn_base::request::client_addr::ClientAddr;
+use turn_base::request::query::parameters;
 
 /// The longest form, in bytes. A bug report contains what its page saw.
 pub const FORM_MAX: usize = 1024 * 1024;

@@ -22,14 +22,14 @@ use super::form::Form;
 use super::socket_request::SocketRequest;
 use crate::app::App;
 use crate::http::AppState;
-use crate::http::body::{self, BodyLimit};
 use crate::http::envelope;
-use crate::http::error::ApiError;
 use crate::http::head::only_line;
 use crate::http::sign_in::require;
-use crate::random;
-use crate::request::client_addr::{is_https, is_trusted};
 use crate::signal::rooms::RoomUsers;
+use turn_base::body::{self, BodyLimit};
+use turn_base::error::ApiError;
+use turn_base::random;
+use turn_base::request::client_addr::{is_https, is_trusted};
 
 /// The only kind of party that this server has.
 const PARTY: &str = "rooms";

@@ -13,7 +13,7 @@ use super::socket_request::SocketRequest;
 use crate::app::App;
 use crate::http::AppState;
 use crate::http::envelope::catch_panic;
-use crate::http::error::ApiError;
+use turn_base::error::ApiError;
 
 /// A client of Ayame may name its room here too.
 const AYAME_ROOM: HeaderName = HeaderName::from_static("cf-room-id");

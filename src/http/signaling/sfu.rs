@@ -27,20 +27,21 @@ use url::form_urlencoded;
 use super::effects;
 use crate::app::App;
 use crate::http::AppState;
-use crate::http::body::{BodyLimit, read_body};
-use crate::http::envelope::{SFU_REST, Verbatim};
-use crate::http::error::{ApiError, ErrorBody};
+use crate::http::envelope::SFU_REST;
 use crate::http::key_choice::by_country;
 use crate::http::origin;
 use crate::http::renewal::origin as page_origin;
 use crate::http::sign_in::{TOKEN, is_known_enough, signed_in};
 use crate::limit::Allowance;
-use crate::request::bearer::bearer;
-use crate::request::client_addr::ClientAddr;
-use crate::request::query::parameters;
 use crate::signal::hub::Requester;
 use crate::signal::sfu::upstream::{ForwardedRequest, SfuResponse};
 use crate::signal::sfu::{Opening, SfuProxy};
+use turn_base::body::{BodyLimit, read_body};
+use turn_base::error::{ApiError, ErrorBody};
+use turn_base::request::bearer::bearer;
+use turn_base::request::client_addr::ClientAddr;
+use turn_base::request::query::parameters;
+use turn_base::response::Verbatim;
 
 /// The longest body of a request, in bytes. Chromium's description of a session that pulls from 24 people has 156,000.
 pub const BODY_MAX: usize = 1024 * 1024;

@@ -15,12 +15,12 @@ use turn_signaling::protocol::{Closing, Event, SocketId, Text, Upgrade};
 
 use super::{effects, take};
 use crate::app::App;
-use crate::clock;
-use crate::http::error::ApiError;
 use crate::signal::hub::{Hub, Requester};
 use crate::signal::inbox::Inbox;
 use crate::signal::occupancy::{NoPlace, Place};
 use crate::signal::outbox::{Frame, Outbox};
+use turn_base::clock;
+use turn_base::error::ApiError;
 
 /// The longest time for which a client may read nothing of what is sent to it.
 pub const WRITE_MAX: Duration = Duration::from_secs(10);

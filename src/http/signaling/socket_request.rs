@@ -15,13 +15,13 @@ use turn_signaling::protocol::Upgrade;
 
 use super::socket;
 use crate::app::App;
-use crate::http::error::ApiError;
 use crate::http::key_choice::by_country;
 use crate::http::renewal::origin;
 use crate::http::sign_in::{closing, require, signed_in};
-use crate::random;
-use crate::request::client_addr::ClientAddr;
 use crate::signal::hub::Requester;
+use turn_base::error::ApiError;
+use turn_base::random;
+use turn_base::request::client_addr::ClientAddr;
 
 /// A request for a socket.
 pub(super) struct SocketRequest {

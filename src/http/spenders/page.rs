@@ -4,8 +4,8 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::http::error::ApiError;
-use crate::request::query::parameters;
+use turn_base::error::ApiError;
+use turn_base::request::query::parameters;
 use turn_ledger::{ByteCount, GrantId, GrantPlace, ListedGrant, Place, SpenderKey, SpenderKind};
 
 /// Most rows of a page.

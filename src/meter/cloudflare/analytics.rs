@@ -15,8 +15,8 @@ use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::config::{AnalyticsConfig, Config};
-use crate::http_client::{Api, CallError, body, date};
 use crate::ice::turn_keys::{OwnKey, OwnKeys};
+use turn_base::http_client::{Api, CallError, body, date};
 use turn_ledger::{BilledDirections, ByteCount, KeyName, Minute, Timestamp};
 
 pub use error::AnalyticsError;
@@ -82,7 +82,7 @@ impl UsageCount {
 }
 
 impl CloudflareAnalytics {
-    /// `client`: one of [`crate::http_client::http_client`], which follows no redirects; its time limits are replaced
+    /// `client`: one of [`turn_base::http_client::http_client`], which follows no redirects; its time limits are replaced
     /// except for connecting. `keys`: our TURN keys, which can change. `None` if the base or the token is invalid, which the configuration
     /// rules out.
     pub fn new(
@@ -269,7 +269,7 @@ mod tests {
     use url::Url;
 
     use super::*;
-    use crate::http_client::http_client;
+    use turn_base::http_client::http_client;
 
     const NOON: Timestamp = Timestamp::from_millis(1_736_942_400_000);
     const TOKEN: &str = "analytics-fixture-token";

@@ -17,14 +17,14 @@ pub mod lateness;
 pub mod tail;
 
 use crate::account::Account;
-use crate::backoff::RetryPolicy;
-use crate::clock::Clock;
-use crate::random;
 use crate::telemetry::metrics::Metrics;
 use analytics::{AnalyticsError, CloudflareAnalytics, RATE_LIMIT_REST, UsageCount};
 use days::CountedDays;
 use lateness::{Lateness, settled_minute};
 use tail::ObservedTail;
+use turn_base::backoff::RetryPolicy;
+use turn_base::clock::Clock;
+use turn_base::random;
 use turn_ledger::{BillingDay, ByteCount, IceSource, KeyName, Period, Reading, ReadingOutcome, Timestamp};
 
 /// The longest pause after failures.

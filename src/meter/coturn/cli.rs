@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 
 use super::listing::{NotAListing, parse};
 use crate::config::CoturnCliConfig;
-use crate::random::{self, NoRandomness};
+use turn_base::random::{self, NoRandomness};
 use turn_ledger::{Listing, SESSIONS_MAX, SessionId};
 
 /// The time limit of one call.

@@ -11,12 +11,12 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 use turn_ledger::ClientKey;
 use turn_limits::Held;
 
-use crate::alert::delivery::Message;
-use crate::backoff::RetryPolicy;
-use crate::config::WebhookUrl;
-use crate::http_client::{CallError, send};
 use crate::signal::occupancy::NoPlace;
 use crate::telemetry::metrics::Metrics;
+use turn_base::backoff::RetryPolicy;
+use turn_base::delivery::Message;
+use turn_base::http_client::{CallError, send};
+use turn_base::web_url::WebhookUrl;
 
 /// The most cards that wait while one is being delivered.
 pub const CARDS_MAX: usize = 64;
@@ -40,7 +40,7 @@ pub struct Feedback {
 }
 
 impl Feedback {
-    /// `client` must not follow redirects: one of [`crate::http_client::http_client`].
+    /// `client` must not follow redirects: one of [`turn_base::http_client::http_client`].
     pub fn new(client: Client, url: WebhookUrl, metrics: Arc<Metrics>) -> Self {
         let (queue, cards) = mpsc::channel(CARDS_MAX);
         Self { client, url, queue, cards: Mutex::new(cards), held: std::sync::Mutex::default(), metrics }

@@ -12,11 +12,11 @@ use tokio_util::sync::CancellationToken;
 use turn_ledger::{ClientKey, Timestamp};
 use turn_limits::{ClientRate, Rate};
 
-use crate::clock::Clock;
 use crate::config::PublicUrl;
-use crate::telemetry::log::Throttle;
 use feedback::Feedback;
 use store::Store;
+use turn_base::clock::Clock;
+use turn_base::throttle::Throttle;
 
 /// Reports of one client at once.
 pub const BURST: u32 = 10;

@@ -30,9 +30,9 @@ use turn_signaling::sfu::taken::{Demand, Taken, VideoRates, kbps};
 
 use super::calls::LiveCalls;
 use crate::account::Account;
-use crate::clock::Clock;
 use crate::config::SfuConfig;
-use crate::random;
+use turn_base::clock::Clock;
+use turn_base::random;
 use upstream::{ForwardedRequest, SfuResponse, Upstream, is_gone};
 
 /// After this time a client whose pull was refused while minting is stopped may try again.

@@ -16,7 +16,7 @@ use turn_signaling::sfu::path::{SfuCall, upstream};
 use turn_signaling::sfu::{SessionId, header};
 
 use crate::config::SfuConfig;
-use crate::http_client::{self, Api, CallError};
+use turn_base::http_client::{self, Api, CallError};
 
 /// The time limit of one call: connecting, response and body.
 pub const DEADLINE: Duration = Duration::from_secs(8);
@@ -151,7 +151,7 @@ mod tests {
 
     use super::*;
     use crate::config::{Config, Environment};
-    use crate::http_client::http_client;
+    use turn_base::http_client::http_client;
 
     fn at(listener: &TcpListener) -> Upstream {
         let api = format!("http://{}/v1", listener.local_addr().unwrap());

@@ -2,7 +2,8 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use turn_broker::app::{LONG_BYTES_PER_CLIENT_MAX, SHORT_BODY_MAX};
+use turn_base::body::BODY_MAX;
+use turn_broker::app::LONG_BYTES_PER_CLIENT_MAX;
 use turn_ledger::ClientKey;
 
 use crate::support::process::Process;
@@ -198,7 +199,7 @@ async fn a_body_may_have_256_kib_here_and_16_kib_elsewhere() {
     let taken: Vec<_> = (0..16)
         .map(|n| {
             let mut taken = broker.app.long_bodies.open(ClientKey::of([192, 0, 2, n].into()));
-            assert!(taken.try_resize(SHORT_BODY_MAX + LONG_BYTES_PER_CLIENT_MAX));
+            assert!(taken.try_resize(BODY_MAX + LONG_BYTES_PER_CLIENT_MAX));
             taken
         })
         .collect();
@@ -272,7 +273,7 @@ async fn the_log_has_foreign_origins_and_wrong_clocks_but_no_polls_and_no_secret
         Answer::of(request).await
     };
     let mut publish =
-        poll("secret", turn_broker::clock::Clock::now(&turn_broker::clock::SystemClock).as_millis());
+        poll("secret", turn_base::clock::Clock::now(&turn_base::clock::SystemClock).as_millis());
     publish["p"] = json!([]);
     let key = send(ALLOWED, &publish).await.json()["dk"].as_str().unwrap().to_owned();
     for _ in 0..3 {

@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::config::parse_web_url;
-use crate::http::error::ApiError;
+use turn_base::error::ApiError;
+use turn_base::web_url::parse_web_url;
 
 /// The longest description, in bytes.
 const DESCRIPTION_MAX: usize = 16 * 1024;
@@ -147,7 +147,7 @@ fn cut(text: &str, chars_max: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::body::parse_json;
+    use turn_base::body::parse_json;
 
     fn bug(changes: &Value, description: &str, agent: &str) -> Result<Value, ApiError> {
         let mut info = json!({

@@ -10,8 +10,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Number, Value};
 
 use super::{AnalyticsError, Counted, UsageCount};
-use crate::http_client::CallError;
 use crate::ice::turn_keys::OwnKey;
+use turn_base::http_client::CallError;
 use turn_ledger::{BilledDirections, ByteCount, Traffic};
 
 /// Phrases in Cloudflare's messages, in lower case, by meaning. They are searched in this order: a rate limit voids the

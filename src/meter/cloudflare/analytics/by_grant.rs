@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use super::answer::{self, Sum, unusable};
 use super::{AnalyticsError, CloudflareAnalytics, DEADLINE, KeyFilter, SPAN, variables};
-use crate::http_client::CallError;
 use crate::ice::turn_keys::OwnKey;
+use turn_base::http_client::CallError;
 use turn_ledger::{GrantCounts, GrantId, Minute, Timestamp, Traffic};
 
 /// The most rows of one page. Cloudflare returns at most as many.

@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use super::*;
 use crate::config::AnalyticsConfig;
-use crate::http_client::http_client;
 use crate::meter::cloudflare::analytics::Counted;
+use turn_base::http_client::http_client;
 use turn_ledger::{BilledDirections, KeyName};
 
 /// 2025-01-15T12:00:00Z

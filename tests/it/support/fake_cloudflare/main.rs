@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use fake_cloudflare::{AnalyticsFault, FakeCloudflare, Recorded, Shape};
-use turn_broker::clock::{Clock, SystemClock};
+use turn_base::clock::{Clock, SystemClock};
 use turn_ledger::{Minute, Timestamp};
 
 const KEY_ID: &str = "demo";

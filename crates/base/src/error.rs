@@ -57,97 +57,93 @@ impl ApiError {
     }
 
     /// The request is not as documented: `message` says what is expected.
-    pub(crate) fn invalid(message: impl Into<Cow<'static, str>>) -> Self {
+    pub fn invalid(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Code::InvalidRequest, "Invalid request").message(message)
     }
 
     /// The route takes a WebSocket and nothing else.
-    pub(crate) fn upgrade_required() -> Self {
+    pub fn upgrade_required() -> Self {
         let error = Self::new(Code::InvalidRequest, "Upgrade required")
             .message("Open a WebSocket here: docs/SIGNALING.md names the clients.");
         Self { status: StatusCode::UPGRADE_REQUIRED, ..error }
     }
 
     /// Nobody knows who asks.
-    pub(crate) fn unauthorized(message: impl Into<Cow<'static, str>>) -> Self {
+    pub fn unauthorized(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Code::Unauthorized, "Unauthorized").message(message)
     }
 
     /// There is no token. `expected`: what the route expects.
-    pub(crate) fn no_token(expected: &str) -> Self {
+    pub fn no_token(expected: &str) -> Self {
         Self::unauthorized(format!("Send {expected} as `Authorization: Bearer <token>`."))
     }
 
     /// The bearer token is not a grant of this ledger, or the grant has expired.
-    pub(crate) fn invalid_grant() -> Self {
+    pub fn invalid_grant() -> Self {
         Self::new(Code::InvalidGrant, "Invalid grant token").message(
             "Fetch new credentials and send the `grant` in that response. For an app server: check REPORTER_TOKEN.",
         )
     }
 
     /// The operator has revoked the grant.
-    pub(crate) fn grant_revoked() -> Self {
+    pub fn grant_revoked() -> Self {
         Self::new(Code::InvalidGrant, "Grant revoked")
             .message("Fetch new credentials: the operator has revoked these.")
     }
 
     /// The operator has blocked the user.
-    pub(crate) fn user_blocked() -> Self {
+    pub fn user_blocked() -> Self {
         Self::new(Code::UserBlocked, "User blocked")
             .message("Ask the operator of this service to unblock you.")
     }
 
     /// There is no such thing: `message` says what to do.
-    pub(crate) fn not_found(message: impl Into<Cow<'static, str>>) -> Self {
+    pub fn not_found(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Code::NotFound, "Not found").message(message)
     }
 
     /// No such route.
-    pub(crate) fn no_route() -> Self {
+    pub fn no_route() -> Self {
         Self::not_found(
             "Open / in a browser, or see /docs for all routes. This is turn-broker: GET /api/turn-credentials returns ICE servers.",
         )
     }
 
     /// A route of the operator, without an `OPERATOR_TOKEN`.
-    pub(crate) fn no_operator() -> Self {
+    pub fn no_operator() -> Self {
         Self::not_found("Set OPERATOR_TOKEN to enable the dashboard and the operator's routes.")
     }
 
     /// The route exists, the method does not.
-    pub(crate) fn method_not_allowed() -> Self {
+    pub fn method_not_allowed() -> Self {
         Self::new(Code::MethodNotAllowed, "Method not allowed")
             .message("See /openapi.json for the methods of this route.")
     }
 
     /// The body is longer than the longest that is read.
-    pub(crate) fn payload_too_large(bytes_max: usize) -> Self {
+    pub fn payload_too_large(bytes_max: usize) -> Self {
         Self::new(Code::PayloadTooLarge, "Payload too large")
             .message(format!("Send at most {bytes_max} bytes."))
     }
 
     /// The request names a host that is not served.
-    pub(crate) fn misdirected() -> Self {
+    pub fn misdirected() -> Self {
         Self::new(Code::MisdirectedRequest, "Misdirected request")
             .message("Use the address of this service. Its operator adds host names to ALLOWED_HOSTS.")
     }
 
     /// The client is over a limit. `error`: of what there is too much.
-    pub(crate) fn too_many(
-        error: &'static str,
-        message: impl Into<Cow<'static, str>>,
-        retry_in: Duration,
-    ) -> Self {
+    pub fn too_many(error: &'static str, message: impl Into<Cow<'static, str>>, retry_in: Duration) -> Self {
         Self::new(Code::RateLimited, error).message(message).retry_in(retry_in)
     }
 
     /// The ledger cannot do what was asked: `message` says what to do.
-    pub(crate) fn ledger_unavailable(message: &'static str) -> Self {
+    pub fn ledger_unavailable(message: &'static str) -> Self {
         Self::new(Code::LedgerUnavailable, "Ledger unavailable").message(message)
     }
 
     /// The ledger cannot be written, or its time is in doubt.
-    pub(crate) fn not_recorded() -> Self {
+    pub fn not_recorded() -> Self {
         Self::ledger_unavailable(
             "Check the log, the disk that holds STATE_DIR, and the hints of the status: the ledger cannot be written, or the clock is in doubt.",
         )
@@ -155,28 +151,28 @@ impl ApiError {
     }
 
     /// Something is full: `message` says what to do.
-    pub(crate) fn full(message: &'static str) -> Self {
+    pub fn full(message: &'static str) -> Self {
         Self::new(Code::Overloaded, "Overloaded").message(message).retry_in(SECOND)
     }
 
     /// Too many requests are in progress, or a table is full.
-    pub(crate) fn overloaded() -> Self {
+    pub fn overloaded() -> Self {
         Self::full("Try again in a second.")
     }
 
     /// The process is shutting down.
-    pub(crate) fn shutting_down() -> Self {
+    pub fn shutting_down() -> Self {
         Self::new(Code::ShuttingDown, "Shutting down")
     }
 
     /// A fault of this service.
-    pub(crate) fn internal() -> Self {
+    pub fn internal() -> Self {
         Self::new(Code::Internal, "Internal error")
             .message("Report the requestId to the operator of this service.")
     }
 
     /// The error for a status that a layer returned without an [`ErrorBody`].
-    pub(crate) fn of_status(status: StatusCode) -> Self {
+    pub fn of_status(status: StatusCode) -> Self {
         match status {
             StatusCode::NOT_FOUND => Self::no_route(),
             StatusCode::METHOD_NOT_ALLOWED => Self::method_not_allowed(),

@@ -20,15 +20,15 @@ use tokio::time::{Instant, timeout_at};
 use turn_ledger::ClientKey;
 use turn_limits::{MemoryQuota, MemoryUse};
 
-use super::error::ApiError;
-use crate::app::SHORT_BODY_MAX;
 use crate::clock;
+use crate::error::ApiError;
 use crate::request::client_addr::ClientAddr;
 
 /// The longest time from a request's first byte to its last.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest body that is read, except on the routes with a [`BodyLimit`] of their own. Bytes.
-pub const BODY_MAX: usize = SHORT_BODY_MAX;
+/// Longest body that is read, except on the routes with a [`BodyLimit`] of their own. So much of each body counts against no bound on
+/// memory. Bytes.
+pub const BODY_MAX: usize = 16 * 1024;
 /// The most parts (chunks, or reads from the socket) in which a body may arrive.
 pub const PARTS_MAX: usize = 1_024;
 

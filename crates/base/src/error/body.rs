@@ -8,7 +8,7 @@ use strum::{EnumString, IntoStaticStr, VariantArray};
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
-use crate::http::schema::one_of;
+use crate::schema::one_of;
 
 /// What went wrong, for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
@@ -36,7 +36,7 @@ pub enum Code {
 
 impl Code {
     /// The status of a response with this code.
-    pub(in crate::http) const fn status(self) -> StatusCode {
+    pub const fn status(self) -> StatusCode {
         match self {
             Self::InvalidRequest => StatusCode::BAD_REQUEST,
             Self::Unauthorized | Self::InvalidGrant | Self::InvalidToken => StatusCode::UNAUTHORIZED,

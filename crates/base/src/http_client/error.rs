@@ -42,6 +42,11 @@ pub enum CallError {
 }
 
 impl CallError {
+    /// A response with this status and no wait, for tests.
+    pub fn of_status(status: u16) -> Self {
+        Self::Status { status: StatusCode::from_u16(status).unwrap_or_default(), retry_after: None }
+    }
+
     /// The status of the response, if that is what is wrong.
     pub fn status(&self) -> Option<u16> {
         match self {
@@ -166,13 +171,6 @@ mod tests {
         let error = failure(client().connect_timeout(short), "http://secret.example").await;
         assert!(matches!(error, CallError::Connect(_)) && error.had_no_effect(), "{error}");
         assert_eq!(failure(client().timeout(short), "http://secret.example").await, CallError::Timeout);
-    }
-
-    impl CallError {
-        /// A response with this status.
-        pub(crate) fn of_status(status: u16) -> Self {
-            Self::Status { status: StatusCode::from_u16(status).unwrap(), retry_after: None }
-        }
     }
 
     #[test]

@@ -45,14 +45,14 @@ pub fn http_client() -> Result<Client, ClientError> {
 }
 
 /// The value of an `Authorization` header, hidden from logs. `None` for a token that no header can hold.
-pub(crate) fn bearer(token: &SecretString) -> Option<HeaderValue> {
+pub fn bearer(token: &SecretString) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret())).ok()?;
     value.set_sensitive(true);
     Some(value)
 }
 
 /// An API whose calls carry one token. `Debug` shows only its address.
-pub(crate) struct Api {
+pub struct Api {
     client: Client,
     address: Url,
     authorization: HeaderValue,
@@ -61,14 +61,14 @@ pub(crate) struct Api {
 impl Api {
     /// The API at `base`, whose path is kept, and then `path`. `None` if these do not form a request, which the configuration
     /// rules out.
-    pub(crate) fn new(client: Client, base: &Url, path: &[&str], token: &SecretString) -> Option<Self> {
+    pub fn new(client: Client, base: &Url, path: &[&str], token: &SecretString) -> Option<Self> {
         let mut address = base.clone();
         address.path_segments_mut().ok()?.pop_if_empty().extend(path);
         Some(Self { client, address, authorization: bearer(token)? })
     }
 
     /// A call. `path` follows the address of the API.
-    pub(crate) fn call(&self, method: Method, path: &[&str]) -> RequestBuilder {
+    pub fn call(&self, method: Method, path: &[&str]) -> RequestBuilder {
         let mut url = self.address.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.extend(path);
@@ -84,19 +84,19 @@ impl fmt::Debug for Api {
 }
 
 /// The server's clock, from the header `Date`: `Wed, 15 Jan 2025 12:00:00 GMT`.
-pub(crate) fn date(headers: &HeaderMap) -> Option<Timestamp> {
+pub fn date(headers: &HeaderMap) -> Option<Timestamp> {
     let text = headers.get(DATE)?.to_str().ok()?;
     chrono::DateTime::parse_from_rfc2822(text).ok().map(|at| at.to_utc().into())
 }
 
 /// Sends a request. A response is one with a status of success.
-pub(crate) async fn send(request: RequestBuilder) -> Result<Response, CallError> {
+pub async fn send(request: RequestBuilder) -> Result<Response, CallError> {
     let response = request.send().await?;
     if response.status().is_success() { Ok(response) } else { Err(CallError::from(&response)) }
 }
 
 /// The response's body, of at most `max` bytes.
-pub(crate) async fn body(max: usize, mut response: Response) -> Result<Vec<u8>, CallError> {
+pub async fn body(max: usize, mut response: Response) -> Result<Vec<u8>, CallError> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
         if body.len() + chunk.len() > max {

@@ -1,0 +1,26 @@
+//! What every route and every outgoing request of turn-broker uses, so that packages with routes of their own need nothing else of the
+//! service.
+//!
+//! | where | what |
+//! |---|---|
+//! | [`clock`], [`random`] | the only readers of time and randomness |
+//! | [`request`] | what a request says of its sender: id, trace, client address, token, query |
+//! | [`body`] | reading a body within its bounds |
+//! | [`error`], [`response`] | error responses; what a handler tells the layers around it |
+//! | [`http_client`], [`backoff`] | outgoing requests, why they fail, and when to try again |
+//! | [`delivery`], [`web_url`] | the delivery of a message to a webhook; its URL, which is a secret |
+//! | [`throttle`] | log lines that clients can cause |
+//! | [`schema`] | schemas of the `OpenAPI` document |
+
+pub mod backoff;
+pub mod body;
+pub mod clock;
+pub mod delivery;
+pub mod error;
+pub mod http_client;
+pub mod random;
+pub mod request;
+pub mod response;
+pub mod schema;
+pub mod throttle;
+pub mod web_url;
