@@ -62,8 +62,8 @@ use turn_base::throttle::Throttle;
 use turn_ledger::IceSource;
 use turn_limits::MemoryQuota;
 use turn_relay::{ListenError, Relay};
+use turn_sfu_proxy::taken::VideoRates;
 use turn_signaling::p2pcf::DeleteKeys;
-use turn_signaling::sfu::taken::VideoRates;
 
 /// Why the parts cannot be built.
 #[derive(Debug, thiserror::Error)]

@@ -68,9 +68,10 @@ fn is_setting(name: &str) -> bool {
 
 /// The source text of a module, or of a file for browsers.
 fn source_of(module: &str) -> Option<String> {
-    let package = module.strip_prefix("turn_").and_then(|rest| rest.split_once("::"));
-    let (folder, path) =
-        package.map_or(("src".to_owned(), module), |(name, path)| (format!("crates/{name}/src"), path));
+    let package = module.strip_prefix("turn_").map(|rest| rest.split_once("::").unwrap_or((rest, "lib")));
+    let (folder, path) = package.map_or(("src".to_owned(), module), |(name, path)| {
+        (format!("crates/{}/src", name.replace('_', "-")), path)
+    });
     let path = path.replace("::", "/");
     let files = [format!("{path}.rs"), format!("{path}/mod.rs"), path];
     files.iter().find_map(|file| fs::read_to_string(root().join(&folder).join(file)).ok())

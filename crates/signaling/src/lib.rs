@@ -9,13 +9,12 @@
 //! | [`call`], [`calls`] | who is in which call, and what that means for the ledger |
 //! | [`rooms`] | Orange rooms: who is there, and what each user shares |
 //! | [`ayame`] | rooms of two |
-//! | [`sfu`] | the proxy of Cloudflare's SFU: it has requests instead of sockets |
 //! | [`p2pcf`] | P2PCF, which has no sockets: its pages poll |
 //! | [`uuid`] | UUIDs |
 //! | [`deadlines`], [`liveness`] | timers of many sockets; which sockets are still alive |
 //! | [`dropped`] | why a bound dropped something of a client |
 //! | `object` | JSON objects |
-//! | `signing` | signatures of what a client keeps for us, such as cookies |
+//! | [`signing`] | signatures of what a client keeps for us, such as cookies |
 //! | [`peerjs`] | `PeerJS`: messages between ids |
 //! | [`yjs`] | y-webrtc: topics and their subscribers |
 //! | `world` | a stand-in for the shell, for tests |
@@ -32,8 +31,7 @@ pub mod p2pcf;
 pub mod peerjs;
 pub mod protocol;
 pub mod rooms;
-pub mod sfu;
-mod signing;
+pub mod signing;
 pub mod uuid;
 #[cfg(test)]
 mod world;

@@ -9,26 +9,26 @@ use sha2::Sha256;
 
 /// The key of one purpose. `Debug` shows nothing of it.
 #[derive(Clone)]
-pub(crate) struct SigningKey(Hmac<Sha256>);
+pub struct SigningKey(Hmac<Sha256>);
 
 impl SigningKey {
     /// `purpose`: separates this key from others of the same secret.
-    pub(crate) fn derived(secret: &[u8], purpose: &[u8]) -> Self {
+    pub fn derived(secret: &[u8], purpose: &[u8]) -> Self {
         Self(keyed(&keyed(secret).chain_update(purpose).finalize().into_bytes()))
     }
 
     /// The authentication code of a text.
-    pub(crate) fn code(&self, text: &[u8]) -> [u8; 32] {
+    pub fn code(&self, text: &[u8]) -> [u8; 32] {
         self.0.clone().chain_update(text).finalize().into_bytes().into()
     }
 
     /// A text with its signature, after a dot.
-    pub(crate) fn sign(&self, text: &str) -> String {
+    pub fn sign(&self, text: &str) -> String {
         format!("{text}.{}", URL_SAFE_NO_PAD.encode(self.code(text.as_bytes())))
     }
 
     /// The text of a [signed](Self::sign) one. `None` if the signature is wrong.
-    pub(crate) fn signed<'a>(&self, token: &'a str) -> Option<&'a str> {
+    pub fn signed<'a>(&self, token: &'a str) -> Option<&'a str> {
         let (text, code) = token.rsplit_once('.')?;
         let code = URL_SAFE_NO_PAD.decode(code).ok()?;
         self.0.clone().chain_update(text).verify_slice(&code).ok()?;
@@ -47,7 +47,7 @@ fn keyed(key: &[u8]) -> Hmac<Sha256> {
 }
 
 /// The names and values of cookies. `lines`: the values of `Cookie`.
-pub(crate) fn cookies<'a>(lines: impl Iterator<Item = &'a str>) -> impl Iterator<Item = (&'a str, &'a str)> {
+pub fn cookies<'a>(lines: impl Iterator<Item = &'a str>) -> impl Iterator<Item = (&'a str, &'a str)> {
     lines.flat_map(|line| line.split(';')).filter_map(|cookie| cookie.trim().split_once('='))
 }
 

@@ -16,12 +16,12 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 use tower_http::cors::{AllowHeaders, CorsLayer};
 use turn_ledger::{ClientKey, KeyName, Label, Spender, User, wait_seconds};
+use turn_sfu_proxy::fault::Fault;
+use turn_sfu_proxy::lock::SERVERS_LIFE;
+use turn_sfu_proxy::path::{NoRoute, Route, SfuCall, route};
+use turn_sfu_proxy::session::Caller;
+use turn_sfu_proxy::{SessionId, header, room};
 use turn_signaling::call::ProtocolName;
-use turn_signaling::sfu::fault::Fault;
-use turn_signaling::sfu::lock::SERVERS_LIFE;
-use turn_signaling::sfu::path::{NoRoute, Route, SfuCall, route};
-use turn_signaling::sfu::session::Caller;
-use turn_signaling::sfu::{SessionId, header, room};
 use url::form_urlencoded;
 
 use super::effects;

@@ -1,11 +1,11 @@
 //! The open sessions in the ledger, where what they take is promised and charged, also after a restart.
 
 use turn_ledger::{Call, SfuSession, Spender};
+use turn_sfu_proxy::lock::LIFE;
+use turn_sfu_proxy::session::{Caller, ChangedSession, NewSession};
+use turn_sfu_proxy::taken::Taken;
+use turn_sfu_proxy::{SessionId, room};
 use turn_signaling::call::ProtocolName;
-use turn_signaling::sfu::lock::LIFE;
-use turn_signaling::sfu::session::{Caller, ChangedSession, NewSession};
-use turn_signaling::sfu::taken::Taken;
-use turn_signaling::sfu::{SessionId, room};
 
 use super::SfuProxy;
 

@@ -10,10 +10,10 @@ use reqwest::Client;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use turn_limits::MemoryUse;
-use turn_signaling::sfu::answer::{SfuAnswer, answered};
-use turn_signaling::sfu::fault::Fault;
-use turn_signaling::sfu::path::{SfuCall, upstream};
-use turn_signaling::sfu::{SessionId, header};
+use turn_sfu_proxy::answer::{SfuAnswer, answered};
+use turn_sfu_proxy::fault::Fault;
+use turn_sfu_proxy::path::{SfuCall, upstream};
+use turn_sfu_proxy::{SessionId, header};
 
 use crate::config::SfuConfig;
 use turn_base::http_client::{self, Api, CallError};

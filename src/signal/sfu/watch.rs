@@ -10,11 +10,11 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use turn_ledger::Books;
-use turn_signaling::sfu::SessionId;
-use turn_signaling::sfu::path::SfuCall;
-use turn_signaling::sfu::request;
-use turn_signaling::sfu::sessions::{CLOSE_INTERVAL, Look, Sessions};
-use turn_signaling::sfu::track::TrackKey;
+use turn_sfu_proxy::SessionId;
+use turn_sfu_proxy::path::SfuCall;
+use turn_sfu_proxy::request;
+use turn_sfu_proxy::sessions::{CLOSE_INTERVAL, Look, Sessions};
+use turn_sfu_proxy::track::TrackKey;
 
 use super::SfuProxy;
 use super::upstream::{SfuResponse, is_gone};

@@ -15,7 +15,7 @@ use super::name::Name;
 use super::request::{Pull, RequestedTracks};
 use super::taken::{Demand, LateTrack, Taken, VideoRates};
 use super::track::{Direction, MediaKind, TrackId, TrackKey};
-use crate::call::{CallEvent, CallName, MediaAfter, MemberId, ProtocolName};
+use turn_signaling::call::{CallEvent, CallName, MediaAfter, MemberId, ProtocolName};
 
 /// Calls of one session. A page that joins a large room makes some dozens within a second.
 pub const CALLS: Rate = Rate::per_second(100, 20);

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::call::is_dots;
+use turn_signaling::call::is_dots;
 
 pub mod addresses;
 pub mod answer;

@@ -1,13 +1,13 @@
 //! What a session may ask for: tracks of its own room, at assumed rates, within the bounds and the allowance of its client.
 
 use super::{PER_SESSION_MAX, Sessions, TRACKS_MAX};
-use crate::sfu::SessionId;
-use crate::sfu::answer::ConfirmedTrack;
-use crate::sfu::fault::Fault;
-use crate::sfu::request::{Pull, RequestedTracks};
-use crate::sfu::session::{Caller, Session};
-use crate::sfu::taken::Demand;
-use crate::sfu::track::{MediaKind, TrackId};
+use crate::SessionId;
+use crate::answer::ConfirmedTrack;
+use crate::fault::Fault;
+use crate::request::{Pull, RequestedTracks};
+use crate::session::{Caller, Session};
+use crate::taken::Demand;
+use crate::track::{MediaKind, TrackId};
 use turn_ledger::USERS_FACTOR;
 
 impl Sessions {

@@ -16,7 +16,7 @@ use serde_json::Value;
 use turn_ledger::{GrantId, User};
 
 use super::SessionId;
-use crate::signing::{self, SigningKey};
+use turn_signaling::signing::{self, SigningKey};
 
 /// How long a lock is valid, which is the longest life of a session: 48 h, as Cloudflare's longest credential.
 pub const LIFE: Duration = Duration::from_secs(48 * 3_600);

@@ -6,8 +6,8 @@ use std::time::Duration;
 use turn_ledger::User;
 
 use super::Sessions;
-use crate::sfu::SessionId;
-use crate::sfu::session::{Caller, Session};
+use crate::SessionId;
+use crate::session::{Caller, Session};
 
 impl Sessions {
     /// The room of a session.

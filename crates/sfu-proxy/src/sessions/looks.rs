@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::Sessions;
-use crate::sfu::SessionId;
-use crate::sfu::answer::SfuAnswer;
-use crate::sfu::session::FAILED_LOOKS_MAX;
+use crate::SessionId;
+use crate::answer::SfuAnswer;
+use crate::session::FAILED_LOOKS_MAX;
 
 /// How often the SFU is asked for the state of a session with tracks, at least: no call says that a page was closed. The time of a look
 /// is random, so that no page is silent at each look.

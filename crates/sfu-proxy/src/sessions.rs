@@ -20,8 +20,8 @@ use super::request::RequestedTracks;
 use super::session::{Caller, NewSession, Session};
 use super::taken::{Demand, Taken, VideoRates};
 use super::track::TrackKey;
-use crate::call::CallEvent;
-use crate::deadlines::Deadlines;
+use turn_signaling::call::CallEvent;
+use turn_signaling::deadlines::Deadlines;
 
 pub use looks::Look;
 

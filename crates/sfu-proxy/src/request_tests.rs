@@ -1,0 +1,155 @@
+//! Tests of bodies of requests.
+
+use super::*;
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+fn pull_of(session: &str, name: &str) -> Pull {
+    let session = SessionId::new(session).unwrap();
+    Pull { session, name: Name::new(name), kind: MediaKind::Video }
+}
+
+/// What goes upstream, as a value.
+fn sent(call: SfuCall, body: &str) -> Value {
+    serde_json::from_slice(&of_call(call, body.as_bytes()).unwrap().body).unwrap()
+}
+
+#[test]
+fn a_description_that_can_be_read_in_two_ways_is_video() {
+    let audio = |sdp: &str| kinds(sdp).iter().filter(|(_, kind)| *kind == MediaKind::Audio).count();
+    assert_eq!(audio("v=0\r\nm=audio 9 UDP 111\r\na=mid:0\r\n"), 1);
+    for sdp in [
+        "v=0\r\nm=audio 9 UDP 111\r\n\ra=mid:0\r\n\rm=video 9 UDP 96\r\na=mid:1\r\n",
+        "m=audio 9 UDP 111\r\n m=video 9 UDP 96\r\na=mid:1\r\n",
+        "m=audio 9 UDP 111\rm=video 9 UDP 96\na=mid:1\n",
+    ] {
+        assert_eq!(kinds(sdp), [], "{sdp:?}");
+    }
+    let twice = "m=audio 9 UDP 111\na=mid:0\na=mid:1\nm=video 9 UDP 96\na=mid:1\n";
+    assert_eq!(audio(twice), 1, "only the first mid of a section has its kind");
+}
+
+#[test]
+fn a_push_has_the_kind_of_its_media_line() {
+    let sdp = "v=0\\r\\nm=audio 9 UDP/TLS/RTP/SAVPF 111\\r\\na=mid:0\\r\\nm=video 9 UDP/TLS/RTP/SAVPF 96\\r\\na=mid:1\\r\\n";
+    let body = format!(
+        r#"{{"sessionDescription":{{"type":"offer","sdp":"{sdp}"}},"tracks":[{{"location":"local","trackName":"a","mid":"0"}},{{"location":"local","trackName":"v","mid":"1"}},{{"location":"local","trackName":"x","mid":"7"}}]}}"#
+    );
+    let request = of_call(SfuCall::NewTracks, body.as_bytes()).unwrap();
+    let push = |mid: &str, of: &str, kind| Push { mid: name(mid), name: name(of), kind };
+    let pushed = vec![
+        push("0", "a", MediaKind::Audio),
+        push("1", "v", MediaKind::Video),
+        push("7", "x", MediaKind::Video),
+    ];
+    assert_eq!(request.wanted, RequestedTracks { pushed, ..RequestedTracks::default() });
+}
+
+#[test]
+fn a_pull_names_the_session_that_sends() {
+    let body = r#"{"tracks":[{"location":"remote","sessionId":"s1","trackName":"a"},{"location":"remote","sessionId":"s2","trackName":"b","simulcast":{"preferredRid":"h"}}]}"#;
+    let request = of_call(SfuCall::NewTracks, body.as_bytes()).unwrap();
+    assert_eq!(request.wanted.pulled, [pull_of("s1", "a"), pull_of("s2", "b")]);
+    let body = r#"{"dataChannels":[{"location":"remote","dataChannelName":"chat","sessionId":"s1"},{"location":"local","dataChannelName":"mine"}]}"#;
+    let request = of_call(SfuCall::NewDataChannels, body.as_bytes()).unwrap();
+    let pulled = vec![Pull { name: None, kind: MediaKind::Data, ..pull_of("s1", "-") }];
+    assert_eq!(request.wanted, RequestedTracks { pulled, channels: 1, pushed: vec![] });
+}
+
+#[test]
+fn each_call_sends_its_own_fields() {
+    let description = r#"{"type":"answer","sdp":"v=0"}"#;
+    for (call, body) in [
+        (SfuCall::Renegotiate, format!(r#"{{"sessionDescription":{description}}}"#)),
+        (SfuCall::CloseTracks, format!(r#"{{"tracks":[{{"mid":"0"}}],"sessionDescription":{description},"force":false}}"#)),
+        (SfuCall::CloseTracks, r#"{"tracks":[{"mid":"0"}],"force":true}"#.into()),
+        (SfuCall::UpdateTracks, r#"{"tracks":[{"location":"remote","sessionId":"s1","trackName":"a","mid":"1","simulcast":{"preferredRid":"l"}}]}"#.into()),
+        (SfuCall::CloseDataChannels, r#"{"dataChannels":[{"id":3}]}"#.into()),
+        (SfuCall::UpdateDataChannels, r#"{"dataChannels":[{"location":"remote","sessionId":"s1","id":3}]}"#.into()),
+        (SfuCall::EstablishDataChannels, format!(r#"{{"sessionDescription":{description},"dataChannel":{{"location":"remote","dataChannelName":"server-events"}}}}"#)),
+    ] {
+        assert_eq!(sent(call, &body), serde_json::from_str::<Value>(&body).unwrap(), "{call:?}");
+    }
+    assert_eq!(new_session(b""), Ok(SfuRequest::default()));
+    let offer = br#"{"sessionDescription":{"type":"offer","sdp":"v=0"}}"#;
+    assert_eq!(new_session(offer).unwrap().body, offer);
+}
+
+/// Whatever else a body has is refused: what is not read does not pass.
+#[test]
+fn a_body_with_a_field_of_another_call_is_refused() {
+    use SfuCall::{
+        CloseDataChannels, CloseTracks, EstablishDataChannels, NewDataChannels, NewTracks, Renegotiate,
+        UpdateTracks,
+    };
+    let remote = r#"{"location":"remote","sessionId":"s1","trackName":"a"}"#;
+    for (call, body) in [
+        (CloseTracks, r#"{"tracks":[],"dataChannels":[{"mid":"1"}]}"#),
+        (CloseTracks, r#"{"tracks":[{"mid":"1","sessionId":"s1"}]}"#),
+        (CloseDataChannels, r#"{"dataChannels":[{"mid":"1"}]}"#),
+        (Renegotiate, r#"{"sessionDescription":{"type":"answer","sdp":""},"tracks":[]}"#),
+        (Renegotiate, "{}"),
+        (EstablishDataChannels, r#"{"sessionId":"s1"}"#),
+        (
+            EstablishDataChannels,
+            r#"{"dataChannel":{"location":"remote","dataChannelName":"a","sessionId":"s1"}}"#,
+        ),
+        (NewTracks, r#"{"tracks":[],"dataChannels":[]}"#),
+        (NewTracks, r#"{"tracks":[],"autoDiscover":true}"#),
+        (UpdateTracks, r#"{"tracks":[],"sessionDescription":{"type":"offer","sdp":""}}"#),
+        (NewDataChannels, r#"{"tracks":[]}"#),
+        (NewTracks, r#"{"tracks":[{"location":"local","trackName":"a","mid":"0","sessionId":"s1"}]}"#),
+    ] {
+        assert_eq!(of_call(call, body.as_bytes()), Err(NotUnderstood), "{call:?} {body}");
+    }
+    assert_eq!(new_session(format!(r#"{{"tracks":[{remote}]}}"#).as_bytes()), Err(NotUnderstood));
+}
+
+#[test]
+fn a_request_that_two_parsers_could_read_differently_is_refused() {
+    let long = "x".repeat(257);
+    let too_long = format!(r#"{{"tracks":[{{"location":"local","trackName":"{long}","mid":"0"}}]}}"#);
+    let remote = r#""location":"remote","sessionId":"s1","trackName":"a""#;
+    for body in [
+        format!(r#"{{"tracks":[],"tracks":[{{{remote}}}]}}"#),
+        format!(r#"{{"Tracks":[{{{remote}}}]}}"#),
+        r#"{"tracks":[],"TRACKS":[]}"#.into(),
+        format!(r#"{{"tracks":[{{"location":"local",{remote}}}]}}"#),
+        format!(r#"{{"tracks":[{{{remote},"location":"local","mid":"0"}}]}}"#),
+        format!(r#"{{"tracks":[{{{remote},"Location":"local"}}]}}"#),
+        format!(r#"{{"tracks":[{{{remote},"sessionid":"s2"}}]}}"#),
+        format!(r#"{{"tracks":[{{{remote},"sessionId":"s2"}}]}}"#),
+        r#"{"tracks":[{"location":"Remote","sessionId":"s1","trackName":"a"}]}"#.into(),
+        r#"{"tracks":[{"sessionId":"s1","trackName":"a"}]}"#.into(),
+        r#"{"tracks":[{"location":"remote","trackName":"a"}]}"#.into(),
+        r#"{"tracks":[{"location":"remote","sessionId":"a/b","trackName":"a"}]}"#.into(),
+        r#"{"tracks":[{"location":"remote","sessionId":7,"trackName":"a"}]}"#.into(),
+        r#"{"tracks":[{"location":["local"],"sessionId":"s1"}]}"#.into(),
+        r#"{"tracks":{"0":{}}}"#.into(),
+        r#"{"tracks":[["local"]]}"#.into(),
+        r#"{"tracks":[{"location":"local","trackName":"","mid":"0"}]}"#.into(),
+        too_long,
+        format!(r#"{{"trackſ":[{{{remote}}}]}}"#),
+        "[]".into(),
+        String::new(),
+        "{".into(),
+        "{} {}".into(),
+        "null".into(),
+    ] {
+        assert_eq!(of_call(SfuCall::NewTracks, body.as_bytes()), Err(NotUnderstood), "{body}");
+    }
+}
+
+#[test]
+fn tracks_are_closed_by_force_and_data_channels_by_a_call_of_their_own() {
+    let mid = |text, direction| TrackKey { id: TrackId::Mid(name(text)), direction };
+    let channel = TrackKey { id: TrackId::Channel(3), direction: Direction::Remote };
+    let both = [mid("0", Direction::Local), mid("0", Direction::Remote), mid("1", Direction::Remote)];
+    let calls = closing(&[&both[..], &[channel]].concat());
+    let tracks = json!({ "tracks": [{ "mid": "0" }, { "mid": "1" }], "force": true });
+    let channels = json!({ "dataChannels": [{ "id": 3 }] });
+    assert_eq!(calls, [(SfuCall::CloseTracks, tracks), (SfuCall::CloseDataChannels, channels)]);
+    assert_eq!(closing(&[]), []);
+}

@@ -1,0 +1,158 @@
+//! The bounds of sessions, calls and tracks.
+
+use super::*;
+
+#[test]
+fn an_address_that_opens_sessions_too_fast_is_refused() {
+    let mut table = Table::default();
+    let fast = |table: &mut Table, n: u32| table.open(&format!("s{n}"), Some("r"), caller(1));
+    for n in 0..NEW_SESSIONS.burst {
+        fast(&mut table, n).unwrap();
+    }
+    assert_eq!(fast(&mut table, 98), Err(Fault::TooManySessions { retry_in: secs(1) }));
+    table.now += secs(1);
+    assert_eq!((fast(&mut table, 98), fast(&mut table, 99).is_err()), (Ok(()), true));
+    assert_eq!(table.open("other", Some("r"), caller(2)), Ok(()), "another address has its own");
+}
+
+#[test]
+fn an_address_has_at_most_64_sessions_and_those_without_media_give_way() {
+    let mut table = Table::default();
+    for n in 0..PER_ADDRESS_MAX {
+        table.now += secs(1);
+        table.open(&format!("s{n}"), Some("r"), caller(1)).unwrap();
+        table.add(&format!("s{n}"), &push(1), &[0]);
+    }
+    table.now += secs(1);
+    assert_eq!(table.open("more", Some("r"), caller(1)), Err(Fault::TooManySessions { retry_in: RETRY }));
+    table.closed("s5", &[0]);
+    table.wait(secs(29));
+    assert!(table.open("more", Some("r"), caller(1)).is_err(), "it may still send media");
+    table.wait(secs(1));
+    table.open("more", Some("r"), caller(1)).unwrap();
+    assert!(!table.sessions.knows(&id("s5")) && table.sessions.len() == PER_ADDRESS_MAX);
+}
+
+#[test]
+fn a_session_whose_tracks_are_silent_does_not_give_way_because_they_may_flow_again() {
+    let mut table = Table::default();
+    for n in 0..PER_ADDRESS_MAX {
+        table.now += secs(1);
+        table.open(&format!("s{n}"), Some("r"), caller(1)).unwrap();
+        table.add(&format!("s{n}"), &push(1), &[0]);
+    }
+    table.see("s0", &state(&[(0, false)]));
+    table.wait(IDLE);
+    assert_eq!(table.open("more", Some("r"), caller(1)), Err(Fault::TooManySessions { retry_in: RETRY }));
+    table.see("s0", &state(&[(0, true)]));
+    assert_eq!(table.sessions.pulled(), 1);
+    table.see("s0", &state(&[]));
+    table.wait(IDLE);
+    table.open("more", Some("r"), caller(1)).unwrap();
+}
+
+#[test]
+fn a_reservation_holds_its_place_until_it_is_released() {
+    let mut table = Table::default();
+    for _ in 0..PER_ADDRESS_MAX {
+        table.now += secs(1);
+        table.sessions.reserve(at(1), table.now).unwrap();
+    }
+    table.now += secs(1);
+    assert!(table.sessions.reserve(at(1), table.now).is_err());
+    table.sessions.release(at(1));
+    table.now += secs(1);
+    table.sessions.reserve(at(1), table.now).unwrap();
+}
+
+#[test]
+fn a_session_that_makes_calls_too_fast_is_refused() {
+    let mut table = Table::with(&[("a", "r")]);
+    let mut call = |now| {
+        let begun = table.sessions.call_begins(&id("a"), now);
+        if begun.is_ok() {
+            table.sessions.call_ends(&id("a"), true, now);
+        }
+        begun
+    };
+    for _ in 0..CALLS.burst {
+        call(Duration::ZERO).unwrap();
+    }
+    assert_eq!(call(Duration::ZERO), Err(Fault::TooFast { retry_in: secs(1) }));
+    assert_eq!(call(secs(1)), Ok(()));
+    assert_eq!(table.sessions.call_begins(&id("unknown"), secs(1)), Err(Fault::Locked));
+}
+
+#[test]
+fn an_address_has_a_number_of_calls_on_their_way() {
+    let mut table = Table::with(&[("a", "r"), ("b", "r")]);
+    table.open("other", Some("r"), caller(2)).unwrap();
+    let begin = |table: &mut Table, name: &str| table.sessions.call_begins(&id(name), table.now);
+    for n in 0..CALLS_PER_ADDRESS_MAX {
+        begin(&mut table, if n % 2 == 0 { "a" } else { "b" }).unwrap();
+    }
+    assert_eq!(begin(&mut table, "a"), Err(Fault::TooFast { retry_in: secs(1) }));
+    assert_eq!(begin(&mut table, "other"), Ok(()));
+    table.sessions.call_ends(&id("b"), true, table.now);
+    assert_eq!((begin(&mut table, "a"), begin(&mut table, "b").is_err()), (Ok(()), true));
+}
+
+#[test]
+fn a_session_has_a_number_of_tracks() {
+    let mut table = Table::with(&[("a", "r")]);
+    let most: Vec<_> = (0..PER_SESSION_MAX).collect();
+    table.add("a", &push(PER_SESSION_MAX), &most);
+    assert_eq!(table.sessions.check_request(&id("a"), push(1)), Err(Fault::TooManyTracks));
+    assert!(table.sessions.check_request(&id("a"), push(0)).is_ok());
+}
+
+#[test]
+fn a_full_table_refuses_unless_a_session_has_no_media() {
+    let mut table = Table::default();
+    let address = |n: usize| ClientKey::V4(Ipv4Addr::from_bits(u32::try_from(n).unwrap()));
+    for n in 0..SESSIONS_MAX {
+        let owner = Caller { user: None, grant: None, address: address(n) };
+        table.open(&format!("s{n}"), Some("r"), owner).unwrap();
+    }
+    let more = Caller { user: None, grant: None, address: address(SESSIONS_MAX) };
+    assert_eq!(table.open("more", Some("r"), more.clone()), Err(Fault::Full));
+    table.add("s0", &push(1), &[0]);
+    table.wait(IDLE);
+    table.open("more", Some("r"), more).unwrap();
+    assert!(table.sessions.knows(&id("s0")) && table.sessions.len() == SESSIONS_MAX);
+}
+
+#[test]
+fn the_sessions_of_an_address_have_8192_tracks_and_those_of_a_48_four_times_as_many() {
+    let mut table = Table::default();
+    let fill = |table: &mut Table, name: &str, address: &str| {
+        let address = ClientKey::of(address.parse().unwrap());
+        for n in 0..32 {
+            let name = format!("{name}{n}");
+            table.now += secs(1);
+            table.open(&name, Some("r"), Caller { address, ..caller(1) }).unwrap();
+            let wanted = push(PER_SESSION_MAX);
+            table.sessions.check_request(&id(&name), wanted.clone())?;
+            table.sessions.answered(
+                &id(&name),
+                &wanted,
+                &tracks(&(0..PER_SESSION_MAX).collect::<Vec<_>>()),
+                table.now,
+            );
+        }
+        let last = id(&format!("{name}31"));
+        table.sessions.closed(&last, &tracks(&[0]), table.now);
+        assert!(table.sessions.check_request(&last, push(1)).is_ok());
+        table.sessions.answered(&last, &push(1), &tracks(&[0]), table.now);
+        table.open(&format!("{name}-more"), Some("r"), Caller { address, ..caller(1) }).unwrap();
+        table.sessions.check_request(&id(&format!("{name}-more")), push(1)).map(drop)
+    };
+    assert_eq!(fill(&mut table, "a", "203.0.113.1"), Err(Fault::TooManyTracks));
+    for site in 1..=4 {
+        let name = format!("b{site}-");
+        assert_eq!(fill(&mut table, &name, &format!("2001:db8:1:{site}::1")), Err(Fault::TooManyTracks));
+    }
+    assert_eq!(fill(&mut table, "c", "2001:db8:1:5::1"), Err(Fault::TooManyTracks), "the /48 is full");
+    table.open("d", Some("r"), caller(2)).unwrap();
+    assert!(table.sessions.check_request(&id("d"), push(1)).is_ok(), "another address");
+}
