@@ -17,6 +17,7 @@
 //! | [`limit`] | the rate limit of each client |
 //! | [`meter`] | reading the counts of Cloudflare and coturn, and ending coturn's sessions |
 //! | [`signal`] | signaling: the shell around the protocols of `turn_signaling` |
+//! | [`calls`] | the running calls of signaling, and what they mean for the ledger |
 //! | [`account`] | the books behind one lock |
 //! | [`journal`] | the books on disk |
 //! | [`alert`] | operator alerts: which are due, and their delivery |
@@ -32,6 +33,7 @@ pub mod alert;
 pub mod amounts;
 pub mod app;
 pub mod auth;
+pub mod calls;
 pub mod cli;
 pub mod config;
 pub mod cost;

@@ -92,10 +92,10 @@ pub fn build(app: &Arc<App>) -> Router {
 
     let foreign = from_fn_with_state(Arc::clone(app), origin::refuse_foreign);
     let sockets = signaling::routes::sockets(app).layer(foreign.clone());
-    let sfu = signaling::sfu::routes(app).layer(
+    let sfu = app.sfu.as_ref().map(turn_sfu_proxy::routes::routes).unwrap_or_default().layer(
         ServiceBuilder::new()
             .layer(foreign.clone())
-            .layer(signaling::sfu::cors(app))
+            .layer(origin::sfu_cors(&app.origins))
             .layer(envelope::catch_panic(app)),
     );
     let (served, mut document) = OpenApiRouter::with_openapi(openapi::head())

@@ -6,16 +6,19 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use super::opening::{BoundTerms, setup};
 use super::relay::{self, RelayBroker};
+use super::signaling::SignalingBroker;
 use super::{App, IN_FLIGHT_MAX, LONG_BODIES};
 use crate::account::Account;
 use crate::alert::dispatcher::AlertDispatcher;
 use crate::alert::webhook::Webhook;
 use crate::auth::Auth;
+use crate::calls::LiveCalls;
 use crate::config::{CloudflareConfig, Config, RotationConfig, TurnKeyConfig};
 use crate::ice::cloudflare::Cloudflare;
 use crate::ice::rest::{RestSecret, RestServer};
@@ -39,7 +42,6 @@ use crate::mint::token::GrantKey;
 use crate::mint::{Mint, Source};
 use crate::signal::Signaling;
 use crate::signal::backlog::backlog;
-use crate::signal::calls::LiveCalls;
 use crate::signal::hub::Shared;
 use crate::signal::occupancy::Occupancy;
 use crate::signal::p2pcf::P2pcfShell;
@@ -48,7 +50,6 @@ use crate::signal::reports::Reports;
 use crate::signal::reports::feedback::Feedback;
 use crate::signal::reports::store::Store;
 use crate::signal::rooms::RoomUsers;
-use crate::signal::sfu::SfuProxy;
 use crate::telemetry::log::LostLines;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::refusals::RefusalLog;
@@ -63,6 +64,7 @@ use turn_ledger::IceSource;
 use turn_limits::MemoryQuota;
 use turn_relay::{ListenError, Relay};
 use turn_sfu_proxy::taken::VideoRates;
+use turn_sfu_proxy::{Service, SfuProxy};
 use turn_signaling::p2pcf::DeleteKeys;
 
 /// Why the parts cannot be built.
@@ -134,7 +136,23 @@ pub fn build(
     let parts = Parts { config, account, clock, metrics, own_keys };
     let (relay, relay_server) = parts.relay()?.unzip();
     let coturn_meter = parts.coturn_meter();
-    let mint = parts.mint(&grant_key, relay_server.as_ref(), coturn_meter.as_ref())?;
+    let mint = Arc::new(parts.mint(&grant_key, relay_server.as_ref(), coturn_meter.as_ref())?);
+    let (clock, metrics) = (Arc::clone(&parts.clock), Arc::clone(&parts.metrics));
+    let rate_limit = Arc::new(RateLimit::new(&config.access.rate, Arc::clone(&clock), Arc::clone(&metrics))?);
+    let calls = Arc::new(LiveCalls::new(Arc::clone(&parts.account), clock, metrics));
+    let auth = parts.auth()?.map(Arc::new);
+    let broker = Arc::new(SignalingBroker {
+        account: Arc::clone(&parts.account),
+        auth: auth.clone(),
+        calls: Arc::clone(&calls),
+        countries: config.ice.cloudflare.as_ref().map(|cloudflare| cloudflare.countries.clone()),
+        grant_key: Arc::clone(&grant_key),
+        mint: Arc::clone(&mint),
+        rate_limit: Arc::clone(&rate_limit),
+        trusted_proxies: Arc::clone(&config.access.trusted_proxies),
+        ttl: config.signaling.ttl.min(config.ice.ttl_max),
+    });
+    let (stun, long_bodies) = (IceServerList::of_stun(&config.ice.stun), MemoryQuota::new(LONG_BODIES));
     Ok(Arc::new(App {
         rotator: parts.rotator(mint.provider())?,
         mint,
@@ -142,14 +160,10 @@ pub fn build(
         coturn_meter,
         relay,
         dispatcher: parts.dispatcher()?,
-        auth: parts.auth()?,
+        auth,
         started: parts.clock.instant(),
         started_at: parts.clock.now(),
-        rate_limit: RateLimit::new(
-            &config.access.rate,
-            Arc::clone(&parts.clock),
-            Arc::clone(&parts.metrics),
-        )?,
+        rate_limit,
         poll_rate: PollRate::new(Arc::clone(&parts.clock), Arc::clone(&parts.metrics)),
         wrong_tokens: WrongTokens::new(Arc::clone(&parts.clock), Arc::clone(&parts.metrics)),
         untrusted_proxies: UntrustedProxies::default(),
@@ -157,11 +171,13 @@ pub fn build(
         hosts: config.access.hosts.clone(),
         trusted_proxies: Arc::clone(&config.access.trusted_proxies),
         wire_formats: config.wire_formats.clone(),
-        signaling: parts.signaling(&key)?,
+        signaling: parts.signaling(&calls, &key)?,
+        sfu: parts.sfu(Arc::clone(&broker), &long_bodies, &stun, &key)?,
+        broker,
+        calls,
         is_demo: config.is_demo,
-        countries: config.ice.cloudflare.as_ref().map(|cloudflare| cloudflare.countries.clone()),
         ttl_max: config.ice.ttl_max,
-        stun: IceServerList::of_stun(&config.ice.stun),
+        stun,
         heartbeat: config.usage.heartbeat,
         grant_key,
         operator_token: config.access.operator_token.as_ref().map(TokenDigest::of),
@@ -176,7 +192,7 @@ pub fn build(
         lost_lines,
         refusal_log: RefusalLog::new(),
         backup_slot: Arc::new(Semaphore::new(1)),
-        long_bodies: MemoryQuota::new(LONG_BODIES),
+        long_bodies,
         in_flight: Semaphore::new(IN_FLIGHT_MAX),
         request_ids: RequestIds::new(random::bytes()?),
         draining: AtomicBool::new(false),
@@ -207,36 +223,29 @@ impl Parts<'_> {
     }
 
     /// `secret`: the key of the ledger, for keys that must outlive a restart.
-    fn signaling(&self, secret: &[u8; 64]) -> Result<Signaling, BuildError> {
+    fn signaling(&self, calls: &Arc<LiveCalls>, secret: &[u8; 64]) -> Result<Signaling, BuildError> {
         let config = &self.config.signaling;
-        let calls = Arc::new(LiveCalls::new(
-            Arc::clone(&self.account),
-            Arc::clone(&self.clock),
-            Arc::clone(&self.metrics),
-        ));
         let shared = Shared {
             started: clock::deadline(Duration::ZERO),
             metrics: Arc::clone(&self.metrics),
             account: Arc::clone(&self.account),
-            calls: Arc::clone(&calls),
+            calls: Arc::clone(calls),
             backlog: backlog(),
         };
         let p2pcf = config.p2pcf.as_ref().map(|p2pcf| {
             let keys = DeleteKeys::derived_from(secret);
             let (clock, metrics) = (Arc::clone(&self.clock), Arc::clone(&self.metrics));
-            P2pcfShell::new(p2pcf, keys, clock, Arc::clone(&calls), metrics)
+            P2pcfShell::new(p2pcf, keys, clock, Arc::clone(calls), metrics)
         });
         Ok(Signaling {
             hubs: protocols::hubs(config, self.config.auth.as_ref(), &shared),
             reports: self.reports()?,
             room_users: config.rooms.as_ref().map(|rooms| RoomUsers::new(rooms, secret)),
-            sfu: self.sfu(&calls, secret)?,
             p2pcf,
             peerjs_key: config.peerjs.clone(),
             off: config.off(),
             occupancy: Arc::new(Occupancy::new(config.sockets_per_client)),
             incomplete: backlog(),
-            calls,
             ttl: config.ttl,
             ayame: config.ayame.clone(),
             client: http_client()?,
@@ -245,13 +254,28 @@ impl Parts<'_> {
         })
     }
 
-    /// `secret`: the key of the ledger, so that locks outlive a restart.
-    fn sfu(&self, calls: &Arc<LiveCalls>, secret: &[u8]) -> Result<Option<Arc<SfuProxy>>, BuildError> {
+    /// `secret`: the key of the ledger.
+    fn sfu(
+        &self,
+        broker: Arc<SignalingBroker>,
+        long_bodies: &MemoryQuota,
+        stun: &IceServerList,
+        secret: &[u8; 64],
+    ) -> Result<Option<Arc<SfuProxy>>, BuildError> {
         let Some(config) = &self.config.signaling.sfu else { return Ok(None) };
-        let (account, calls, clock) = (&self.account, Arc::clone(calls), Arc::clone(&self.clock));
-        let video = VideoRates::new(self.config.budget.liability_rate, self.config.usage.estimated_rate);
-        let proxy = SfuProxy::new(config, video, secret, http_client()?, Arc::clone(account), calls, clock);
-        proxy.map(|proxy| Some(Arc::new(proxy))).ok_or(BuildError::SfuEndpoint)
+        let service = Service {
+            broker,
+            clock: Arc::clone(&self.clock),
+            client: http_client()?,
+            secret: *secret,
+            long_bodies: long_bodies.clone(),
+            stun: json!(stun),
+            ttl: self.config.signaling.ttl,
+            video: VideoRates::new(self.config.budget.liability_rate, self.config.usage.estimated_rate),
+            open: self.account.read(|books| (books.now(), books.sfu_sessions().collect())),
+        };
+        let proxy = SfuProxy::new(config, service).ok_or(BuildError::SfuEndpoint)?;
+        Ok(Some(Arc::new(proxy)))
     }
 
     fn reports(&self) -> Result<Option<Arc<Reports>>, BuildError> {

@@ -11,8 +11,9 @@ use tokio::sync::Semaphore;
 use crate::account::Account;
 use crate::alert::dispatcher::AlertDispatcher;
 use crate::auth::Auth;
+use crate::calls::LiveCalls;
 use crate::config::AlertPercents;
-use crate::config::{AllowedHosts, AllowedOrigins, CountryKeys, PriceConfig, WireFormat};
+use crate::config::{AllowedHosts, AllowedOrigins, PriceConfig, WireFormat};
 use crate::ice::server::IceServerList;
 use crate::limit::RateLimit;
 use crate::limit::polls::PollRate;
@@ -28,16 +29,19 @@ use crate::telemetry::log::LostLines;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::refusals::RefusalLog;
 use turn_base::body::BODY_MAX;
+use turn_base::broker::Broker;
 use turn_base::clock::Clock;
 use turn_base::request::bearer::TokenDigest;
 use turn_base::request::id::RequestIds;
 use turn_ledger::Timestamp;
 use turn_limits::{MemoryBounds, MemoryQuota};
 use turn_relay::Relay;
+use turn_sfu_proxy::SfuProxy;
 
 mod build;
 mod opening;
 mod relay;
+mod signaling;
 
 pub use build::{BuildError, build};
 pub use opening::{BoundTerms, setup};
@@ -66,7 +70,7 @@ pub struct App {
     /// Ledger and connections.
     pub account: Arc<Account>,
     /// The sources in the order of `ICE_SOURCES`.
-    pub mint: Mint,
+    pub mint: Arc<Mint>,
     /// Replaces the TURN key. `None` without `KEY_ROTATION_DAYS`.
     pub rotator: Option<KeyRotator>,
     /// Reads Cloudflare's own count. `None` without `CLOUDFLARE_ANALYTICS_TOKEN`.
@@ -78,9 +82,9 @@ pub struct App {
     /// Sends alerts to the operator's webhook. `None` without `ALERT_WEBHOOK_URL`.
     pub dispatcher: Option<AlertDispatcher>,
     /// Verifies users' tokens. `None` without `AUTH_JWT_SECRET` and `AUTH_JWKS_URL`.
-    pub auth: Option<Auth>,
+    pub auth: Option<Arc<Auth>>,
     /// The rate limit of each client address and each user.
-    pub rate_limit: RateLimit,
+    pub rate_limit: Arc<RateLimit>,
     /// How often pages may poll.
     pub poll_rate: PollRate,
     /// Wrong operator and reporter tokens.
@@ -95,12 +99,16 @@ pub struct App {
     pub trusted_proxies: Arc<[IpNet]>,
     /// The other wire formats that are served. `DOORS`.
     pub wire_formats: Vec<WireFormat>,
-    /// Signaling: sockets and calls.
+    /// What signaling needs of the service.
+    pub broker: Arc<dyn Broker>,
+    /// The running calls.
+    pub calls: Arc<LiveCalls>,
+    /// Signaling: sockets and requests.
     pub signaling: Signaling,
+    /// The proxy of the SFU. `None` unless `SIGNALING` names it.
+    pub sfu: Option<Arc<SfuProxy>>,
     /// Whether the demo page is served.
     pub is_demo: bool,
-    /// Which TURN key serves which country. `None` without TURN keys.
-    pub countries: Option<CountryKeys>,
     /// The longest life of a credential, and its life if the request names none.
     pub ttl_max: Duration,
     /// The ICE servers of a degraded response.

@@ -3,8 +3,6 @@
 
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde_json::{Map, Value};
 use turn_ledger::{Timestamp, User};
@@ -64,13 +62,6 @@ pub(super) struct Signed {
     pub algorithm: Algorithm,
     /// The id of the key.
     pub key_id: Option<String>,
-}
-
-/// Whether a bearer token is a JWT: its first part is a JSON object with `alg`.
-pub fn is_jwt(token: &str) -> bool {
-    let first = token.split('.').next().unwrap_or_default();
-    let Ok(json) = URL_SAFE_NO_PAD.decode(first) else { return false };
-    serde_json::from_slice::<Map<String, Value>>(&json).is_ok_and(|header| header.contains_key("alg"))
 }
 
 /// How the token says that it is signed. Nothing is verified yet.

@@ -8,9 +8,10 @@ use proptest::prelude::*;
 use serde_json::json;
 use turn_ledger::Timestamp;
 
-use super::jwt::{Fault, Rules, claims, is_jwt, signed};
+use super::jwt::{Fault, Rules, claims, signed};
 use super::signature;
 use crate::config::testing::load;
+use turn_base::sign_in::is_jwt;
 
 const SECRET: &str = "a-secret-of-at-least-32-characters";
 

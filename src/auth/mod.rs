@@ -11,6 +11,7 @@ use turn_ledger::User;
 
 use crate::config::AuthConfig;
 use crate::telemetry::metrics::Metrics;
+use turn_base::broker::Verified;
 use turn_base::clock::Clock;
 
 mod issuer_keys;
@@ -22,7 +23,7 @@ mod signature;
 
 use issuer_keys::{IssuerKeys, NoKey};
 pub(crate) use issuer_keys::{count_keys, keys_remedy};
-pub use jwt::{Fault, is_jwt};
+pub use jwt::Fault;
 use jwt::{Rules, Signed};
 
 /// Verifies users' tokens.
@@ -35,15 +36,6 @@ pub struct Auth {
     keys: Option<Arc<IssuerKeys>>,
     rules: Rules,
     clock: Arc<dyn Clock>,
-}
-
-/// What a valid token says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verified {
-    /// The user.
-    pub user: User,
-    /// The only room that it is for: the claim `room`.
-    pub room: Option<String>,
 }
 
 /// Why a token names no user.

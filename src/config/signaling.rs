@@ -5,10 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::http::HeaderName;
-use secrecy::SecretString;
-use turn_ledger::BitRate;
+use turn_sfu_proxy::SfuConfig;
 use turn_signaling::call::ProtocolName;
-use url::Url;
 
 use super::budget::rate;
 use super::form::{IDENTIFIER_MAX, form, header, identifier, number, parsed, seconds, switch, visible};
@@ -79,24 +77,6 @@ pub struct P2pcfConfig {
     pub origin_quota: u64,
 }
 
-/// The proxy of Cloudflare's SFU.
-#[derive(Clone, Debug)]
-pub struct SfuConfig {
-    /// The paths that are proxied, without slashes at their ends. `SFU_PREFIXES`.
-    pub prefixes: Vec<String>,
-    /// `CALLS_APP_ID`.
-    pub app_id: String,
-    /// `CALLS_APP_SECRET`.
-    pub app_secret: SecretString,
-    /// The base of the API, with a slash at its end. `CALLS_API_URL`.
-    pub api: Url,
-    /// Whether only the browser that opened a session may use it. `SFU_LOCK`; true when unset. Pages of other origins send no cookies
-    /// and need `false`.
-    pub is_locked: bool,
-    /// What one client may receive at a time, at the assumed rates of its tracks. `SFU_MBPS_PER_CLIENT`, above 0; 100 when unset.
-    pub client_rate: BitRate,
-}
-
 /// Orange rooms.
 #[derive(Clone, Debug)]
 pub struct RoomsConfig {
@@ -128,7 +108,7 @@ impl SignalingConfig {
             sockets_per_client: settings.get("SIGNALING_SOCKETS_PER_CLIENT", "64", number(1..=4_096)),
             ayame: is_on(ProtocolName::Ayame).then_some(AyameConfig::read(settings)),
             p2pcf: is_on(ProtocolName::P2pcf).then_some(P2pcfConfig::read(settings)),
-            sfu: SfuConfig::read(settings, is_on(ProtocolName::Sfu)),
+            sfu: sfu(settings, is_on(ProtocolName::Sfu)),
             rooms: is_on(ProtocolName::Rooms).then_some(RoomsConfig::read(settings)),
             peerjs: is_on(ProtocolName::Peerjs).then_some(peerjs),
             is_yjs_on: is_on(ProtocolName::Yjs),
@@ -183,28 +163,26 @@ impl P2pcfConfig {
     }
 }
 
-impl SfuConfig {
-    /// `None` if it is off.
-    fn read(settings: &mut Settings<'_>, is_on: bool) -> Option<Self> {
-        let path = form(PATH_EXPECTED, parse_path);
-        let prefixes = settings.list("SFU_PREFIXES", Some("/partytracks,/api/calls"), path);
-        let app_id = settings.optional("CALLS_APP_ID", identifier(IDENTIFIER_MAX));
-        let app_secret = settings.secret("CALLS_APP_SECRET", visible(1..=1_024));
-        let api = settings.base_url("CALLS_API_URL", "https://rtc.live.cloudflare.com/v1");
-        let is_locked = settings.get("SFU_LOCK", "true", switch);
-        let client_rate = settings.get("SFU_MBPS_PER_CLIENT", "100", rate);
-        settings.both_or_neither("CALLS_APP_ID", "CALLS_APP_SECRET");
-        if !is_on {
-            return None;
-        }
-        if !settings.is_set("CALLS_APP_ID") && !settings.is_set("CALLS_APP_SECRET") {
-            let expected =
-                "expected the id of your SFU app, and its CALLS_APP_SECRET, because SIGNALING names sfu";
-            settings.refuse("CALLS_APP_ID", expected);
-        }
-        let (prefixes, app_id, app_secret) = (prefixes?, app_id?, app_secret?);
-        Some(Self { prefixes, app_id, app_secret, api, is_locked, client_rate })
+/// `None` if it is off.
+fn sfu(settings: &mut Settings<'_>, is_on: bool) -> Option<SfuConfig> {
+    let path = form(PATH_EXPECTED, parse_path);
+    let prefixes = settings.list("SFU_PREFIXES", Some("/partytracks,/api/calls"), path);
+    let app_id = settings.optional("CALLS_APP_ID", identifier(IDENTIFIER_MAX));
+    let app_secret = settings.secret("CALLS_APP_SECRET", visible(1..=1_024));
+    let api = settings.base_url("CALLS_API_URL", "https://rtc.live.cloudflare.com/v1");
+    let is_locked = settings.get("SFU_LOCK", "true", switch);
+    let client_rate = settings.get("SFU_MBPS_PER_CLIENT", "100", rate);
+    settings.both_or_neither("CALLS_APP_ID", "CALLS_APP_SECRET");
+    if !is_on {
+        return None;
     }
+    if !settings.is_set("CALLS_APP_ID") && !settings.is_set("CALLS_APP_SECRET") {
+        let expected =
+            "expected the id of your SFU app, and its CALLS_APP_SECRET, because SIGNALING names sfu";
+        settings.refuse("CALLS_APP_ID", expected);
+    }
+    let (prefixes, app_id, app_secret) = (prefixes?, app_id?, app_secret?);
+    Some(SfuConfig { prefixes, app_id, app_secret, api, is_locked, client_rate })
 }
 
 impl RoomsConfig {

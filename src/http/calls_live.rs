@@ -102,7 +102,7 @@ fn protocol_schema() -> RefOr<Schema> {
     responses((status = 200, description = "The calls.", body = LiveCallsBody))
 )]
 pub async fn list_live_calls(app: AppState) -> Json<LiveCallsBody> {
-    let (calls, total) = app.signaling.calls.list(LIST_MAX);
+    let (calls, total) = app.calls.list(LIST_MAX);
     let calls = app.account.read(|books| {
         let live = |(name, call): &(CallName, Call)| {
             let key = SpenderKey::Call(turn_ledger::Call::of(name.protocol.as_str(), &name.room));
@@ -147,10 +147,10 @@ fn member_of(id: &MemberId, member: &Member) -> MemberBody {
     )
 )]
 pub async fn end_room(app: AppState, Path(room): Path<String>) -> JsonResult<EndedRoomBody> {
-    let mut calls = app.signaling.calls.in_room(&room);
+    let mut calls = app.calls.in_room(&room);
     calls.retain(|(call, _)| signaling::can_end(call.protocol));
     // Revoked first: a protocol may leave the media of some members alone.
-    let revoked = calls.iter().map(|(call, _)| app.signaling.calls.cut(call)).sum();
+    let revoked = calls.iter().map(|(call, _)| app.calls.cut(call)).sum();
     // Sessions of the SFU without media are no members of a call.
     if signaling::end_room(&app, &room) == 0 && calls.is_empty() {
         return Err(ApiError::not_found("Check its name with GET /api/calls-live: nobody is in this room."));

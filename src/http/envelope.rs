@@ -26,7 +26,7 @@ use turn_base::request::trace::TraceParent;
 use turn_base::response::Verbatim;
 
 /// The part of a route of the SFU proxy after its prefix, which is a setting.
-pub const SFU_REST: &str = "/{*sfu}";
+const SFU_REST: &str = "/{*sfu}";
 
 /// The outermost layer.
 pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Response {

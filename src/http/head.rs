@@ -7,7 +7,7 @@
 
 use axum::extract::Request;
 use axum::http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Version};
+use axum::http::{HeaderMap, HeaderValue, Version};
 use axum::response::{IntoResponse, Response};
 
 use crate::config::AllowedHosts;
@@ -55,12 +55,6 @@ fn single_host(headers: &HeaderMap, version: Version) -> Result<Option<&str>, Ap
 /// The bytes of a name, an address in brackets and a port.
 const fn is_of_host(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'%' | b':' | b'[' | b']')
-}
-
-/// The only line of a header. With two lines, a proxy has added its own to the client's, and neither is certain.
-pub(super) fn only_line<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
-    let mut lines = headers.get_all(name).iter();
-    lines.next().filter(|_| lines.next().is_none())
 }
 
 fn is_readable_body(headers: &HeaderMap) -> bool {

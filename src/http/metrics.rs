@@ -61,8 +61,7 @@ fn figures(app: &App) -> ScrapedFigures {
     gauge("unknown_bytes", "Bytes of this period under unknown identifiers", snapshot.unknown_bytes.get());
     gauge("connections_open", "Open connections", from_usize(snapshot.open_connections));
     gauge("signaling_sockets", "Open signaling sockets", from_usize(app.signaling.occupancy.open()));
-    let (sfu_sessions, sfu_tracks) =
-        app.signaling.sfu.as_ref().map(|proxy| proxy.counts()).unwrap_or_default();
+    let (sfu_sessions, sfu_tracks) = app.sfu.as_ref().map(|proxy| proxy.counts()).unwrap_or_default();
     gauge("sfu_sessions", "Sessions of the SFU in the table", from_usize(sfu_sessions));
     gauge("sfu_pulled_tracks", "Tracks that sessions of the SFU take from others", from_usize(sfu_tracks));
     gauge("rate_limit_clients", "Rows of the rate limiter's table", from_usize(app.rate_limit.clients()));

@@ -25,7 +25,6 @@ mod refusals;
 pub mod renewal;
 pub mod request_log;
 pub mod schema;
-mod sign_in;
 pub mod signaling;
 pub mod spenders;
 pub mod users;

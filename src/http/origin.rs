@@ -13,12 +13,12 @@ use axum::http::header::{
 use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use tower_http::cors::{AllowOrigin, CorsLayer};
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use super::AppState;
-use super::head::only_line;
 use super::refusals::{ForeignRequest, origin_not_allowed};
 use crate::config::AllowedOrigins;
+use turn_base::request::header::only_line;
 use turn_base::request::trace::TRACEPARENT;
 
 /// Shown for an origin that is not plain text.
@@ -57,6 +57,12 @@ pub fn cors(origins: &AllowedOrigins) -> CorsLayer {
             layer.allow_origin(AllowOrigin::predicate(is_allowed)).allow_credentials(true)
         }
     }
+}
+
+/// The CORS layer for the proxy of the SFU: its calls have another method than those of the API, and a page may add headers of its own.
+pub fn sfu_cors(origins: &AllowedOrigins) -> CorsLayer {
+    let methods = [Method::GET, Method::POST, Method::PUT];
+    cors(origins).allow_methods(methods).allow_headers(AllowHeaders::mirror_request())
 }
 
 /// Rejects foreign requests. This layer is outside the CORS layer. Its only CORS header lets a refused origin read that it was

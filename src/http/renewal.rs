@@ -8,23 +8,22 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::HeaderMap;
-use axum::http::header::ORIGIN;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::credentials::{requested_label, requested_ttl};
-use super::key_choice::{by_country, by_region};
+use super::key_choice::by_region;
 use super::refusals::too_many_mints;
 use crate::account::RenewalRight;
 use crate::app::App;
-use crate::auth::is_jwt;
 use crate::limit::Allowance;
 use crate::mint::MintRequest;
 use turn_base::error::ApiError;
 use turn_base::request::bearer::bearer;
 use turn_base::request::client_addr::{ClientAddr, FORWARDED_FOR, is_trusted};
-use turn_ledger::{GrantRow, ORIGIN_MAX, Spender, User};
+use turn_base::request::header::page_origin;
+use turn_base::sign_in::is_jwt;
+use turn_ledger::{GrantRow, Spender, User};
 
 /// What a token proves: a user, or the right to renew a grant.
 type Proven = (Option<User>, Option<Arc<RenewalRight>>);
@@ -40,7 +39,7 @@ pub async fn recognise(State(app): State<Arc<App>>, mut request: Request, next: 
     let label = requested_label(request.uri().query());
     let (user, renewal) = proven.clone().unwrap_or_default();
     let said = label.clone().unwrap_or_default();
-    let spender = Spender { user, label: said, origin: origin(request.headers()), call: None };
+    let spender = Spender { user, label: said, origin: page_origin(request.headers()), call: None };
     let (kind, spender) = match &renewal {
         Some(right) => (Allowance::Renewal, spender.renewing(right.spender())),
         None => (Allowance::Mint, spender),
@@ -51,7 +50,7 @@ pub async fn recognise(State(app): State<Arc<App>>, mut request: Request, next: 
         Ok(_) => proven.and(label).and_then(|_| {
             let query = request.uri().query();
             let (ttl, region) = (requested_ttl(query, app.ttl_max)?, by_region(&app, query)?);
-            let key = region.or_else(|| by_country(&app, &request));
+            let key = region.or_else(|| app.broker.country_key(request.headers(), request.extensions()));
             let trace = request.extensions().get().copied();
             let of_client = MintRequest::new(address, spender.clone(), ttl, key)?;
             Ok(MintRequest { renewal, trace, ..of_client })
@@ -89,12 +88,6 @@ async fn proven(app: &App, token: Option<&str>) -> Result<Proven, ApiError> {
         }
         None => Ok((None, None)),
     }
-}
-
-/// The origin of the page, if it is not too long to keep.
-pub(super) fn origin(headers: &HeaderMap) -> Option<Arc<str>> {
-    let origin = headers.get(ORIGIN)?.to_str().ok()?;
-    (1..=ORIGIN_MAX).contains(&origin.len()).then(|| origin.into())
 }
 
 /// The request's peer, if the request has an `X-Forwarded-For` that is not read because the peer is not among `TRUSTED_PROXIES`.

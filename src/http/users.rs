@@ -140,7 +140,7 @@ pub async fn block_user(app: AppState, Path(user): Path<String>) -> JsonResult<U
     app.account.recorded().await?;
     let key = SpenderKey::User(user.clone());
     let is_known = app.account.read(|books| books.grants().spenders().get(&key).is_some());
-    let message = block_message(user.as_str(), is_known, app.auth.as_ref());
+    let message = block_message(user.as_str(), is_known, app.auth.as_deref());
     Ok(Json(UserBlockBody { user: user.as_str().to_owned(), blocked: true, message }))
 }
 

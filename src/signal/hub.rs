@@ -3,13 +3,13 @@
 //! order in which the protocol sent them. What takes time is returned as an [`Effect`].
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use turn_ledger::{ClientKey, KeyName, User};
+use turn_base::broker::Requester;
+use turn_ledger::{ClientKey, User};
 use turn_limits::{ClientRate, MemoryQuota, Rate};
 use turn_signaling::call::ProtocolName;
 use turn_signaling::dropped::Dropped;
@@ -18,9 +18,9 @@ use turn_signaling::protocol::{
     Action, Closing, Event, Limits, Protocol, Question, Reply, SocketId, Text, Upgrade, Webhook,
 };
 
-use super::calls::LiveCalls;
 use super::outbox::{Frame, Outbox, Pushed};
 use crate::account::Account;
+use crate::calls::LiveCalls;
 use crate::telemetry::metrics::Metrics;
 use turn_base::clock;
 
@@ -77,17 +77,6 @@ struct OpenSocket {
     requester: Arc<Requester>,
     /// Who has signed in, or the name that the visitor has.
     user: Option<User>,
-}
-
-/// Who asks for a credential.
-#[derive(Clone, Debug)]
-pub struct Requester {
-    /// The client's address.
-    pub address: IpAddr,
-    /// The origin of the page.
-    pub origin: Option<Arc<str>>,
-    /// The TURN key for the client's country.
-    pub country_key: Option<KeyName>,
 }
 
 /// An action that takes time.

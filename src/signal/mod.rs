@@ -10,12 +10,9 @@
 //! | [`occupancy`] | how many sockets are open, in all and for each address |
 //! | [`reports`] | reports of Orange's page: on disk, and in a chat |
 //! | [`rooms`] | where the names of users in rooms come from |
-//! | [`sfu`] | the proxy of Cloudflare's SFU |
 //! | [`p2pcf`] | P2PCF, which has no sockets |
-//! | [`calls`] | the calls of all protocols, and what they mean for the ledger |
 
 pub mod backlog;
-pub mod calls;
 pub mod hub;
 pub mod inbox;
 pub mod occupancy;
@@ -24,7 +21,6 @@ pub mod p2pcf;
 pub mod protocols;
 pub mod reports;
 pub mod rooms;
-pub mod sfu;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,13 +31,11 @@ use turn_limits::MemoryQuota;
 use turn_signaling::call::ProtocolName;
 
 use crate::config::{AyameConfig, Off, is_at_or_below};
-use calls::LiveCalls;
 use hub::Hub;
 use occupancy::Occupancy;
 use p2pcf::P2pcfShell;
 use reports::Reports;
 use rooms::RoomUsers;
-use sfu::SfuProxy;
 use turn_base::throttle::Throttle;
 
 /// The protocols that are on, and what they share.
@@ -51,8 +45,6 @@ pub struct Signaling {
     pub hubs: Vec<Arc<Hub>>,
     /// Where the names of users in rooms come from. `None` unless `SIGNALING` names rooms.
     pub room_users: Option<RoomUsers>,
-    /// The SFU proxy. `None` unless `SIGNALING` names it.
-    pub sfu: Option<Arc<SfuProxy>>,
     /// P2PCF. `None` if it is off.
     pub p2pcf: Option<P2pcfShell>,
     /// The key that clients of `PeerJS` name. `None` if it is off.
@@ -65,8 +57,6 @@ pub struct Signaling {
     pub occupancy: Arc<Occupancy>,
     /// What has arrived of incomplete messages at all sockets.
     pub incomplete: MemoryQuota,
-    /// The calls of all protocols.
-    pub calls: Arc<LiveCalls>,
     /// The life of a credential that is minted for a call.
     pub ttl: Duration,
     /// The webhooks of Ayame.

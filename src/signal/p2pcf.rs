@@ -9,7 +9,7 @@ use turn_ledger::ClientKey;
 use turn_signaling::call::ProtocolName;
 use turn_signaling::p2pcf::{DeleteKeys, P2pcf, P2pcfResponse, Refusal, Request};
 
-use super::calls::LiveCalls;
+use crate::calls::LiveCalls;
 use crate::config::P2pcfConfig;
 use crate::telemetry::metrics::Metrics;
 use turn_base::clock::Clock;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the top. Modules of one layer do not import each other.
-const LAYERS: [&[&str]; 15] = [
+const LAYERS: [&[&str]; 16] = [
     &["main", "lib"],
     &["cli"],
     &["demo", "doctor", "healthcheck", "ledger_command", "operator_command", "serve"],
@@ -14,6 +14,7 @@ const LAYERS: [&[&str]; 15] = [
     &["http"],
     &["app"],
     &["auth", "limit", "meter", "mint", "signal"],
+    &["calls"],
     &["account"],
     &["journal"],
     &["alert"],
@@ -78,4 +79,21 @@ fn sources() -> Vec<PathBuf> {
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+/// The packages that only the composition, the table of routes and the settings know.
+const PACKAGES: [&str; 2] = ["turn_relay", "turn_sfu_proxy"];
+const MAY_NAME_THEM: [&str; 3] = ["app", "config", "router"];
+
+#[test]
+fn only_the_composition_the_routes_and_the_settings_name_a_package_of_signaling() {
+    for path in sources() {
+        let text = fs::read_to_string(&path).unwrap();
+        let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let named = code
+            .into_iter()
+            .find(|line| PACKAGES.iter().any(|package| line.contains(&format!("{package}::"))));
+        let may_name = MAY_NAME_THEM.contains(&module_of(&path).as_str());
+        assert!(may_name || named.is_none(), "{}: {named:?}", path.display());
+    }
 }

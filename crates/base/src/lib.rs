@@ -4,6 +4,7 @@
 //! | where | what |
 //! |---|---|
 //! | [`clock`], [`random`] | the only readers of time and randomness |
+//! | [`broker`], [`sign_in`] | what the broker does for routes of other packages; whose token a request has |
 //! | [`request`] | what a request says of its sender: id, trace, client address, token, query |
 //! | [`body`] | reading a body within its bounds |
 //! | [`error`], [`response`] | error responses; what a handler tells the layers around it |
@@ -14,6 +15,7 @@
 
 pub mod backoff;
 pub mod body;
+pub mod broker;
 pub mod clock;
 pub mod delivery;
 pub mod error;
@@ -22,5 +24,6 @@ pub mod random;
 pub mod request;
 pub mod response;
 pub mod schema;
+pub mod sign_in;
 pub mod throttle;
 pub mod web_url;

@@ -1,6 +1,7 @@
-//! The proxy of Cloudflare's SFU, as partytracks and Orange use it. Every decision about a request is made here; the service
-//! sends it on. Only the paths of [`path`] go upstream. A session belongs to one room from its first request to
-//! its end, and takes tracks only from sessions of that room.
+//! The proxy of Cloudflare's SFU, as partytracks and Orange use it. Only the paths of [`path`] go upstream. A session belongs to one room
+//! from its first request to its end, and takes tracks only from sessions of that room.
+//!
+//! These modules decide. They are pure: time is an argument.
 //!
 //! | where | what |
 //! |---|---|
@@ -11,6 +12,17 @@
 //! | [`addresses`] | how many sessions one address may open |
 //! | [`lock`] | the cookies: the lock that binds a session to one browser, and the ICE servers that the browser got |
 //! | [`fault`] | the errors that the proxy answers itself |
+//!
+//! These carry it out:
+//!
+//! | where | what |
+//! |---|---|
+//! | [`routes`] | a request: who calls, from where, and what goes upstream |
+//! | [`proxy`] | the sessions behind one lock; a request that is admitted |
+//! | [`upstream`] | one request to the SFU |
+//! | [`watch`] | what happens without a request: looks at sessions, and closing by force |
+//! | [`broker`], `ledger_row` | what the proxy needs of the broker; sessions as rows of the ledger |
+//! | [`settings`] | the settings |
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,16 +33,27 @@ use turn_signaling::call::is_dots;
 
 pub mod addresses;
 pub mod answer;
+pub mod broker;
 pub mod fault;
 pub mod header;
+mod ledger_row;
 pub mod lock;
 pub mod name;
 pub mod path;
+pub mod proxy;
 pub mod request;
+pub mod routes;
 pub mod session;
 pub mod sessions;
+pub mod settings;
 pub mod taken;
 pub mod track;
+pub mod upstream;
+pub mod watch;
+
+pub use broker::SfuBroker;
+pub use proxy::{Service, SfuProxy};
+pub use settings::SfuConfig;
 
 /// The longest name of a room, in bytes.
 const ROOM_MAX: usize = 128;

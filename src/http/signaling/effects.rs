@@ -7,16 +7,13 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use serde_json::value::to_raw_value;
-use turn_ledger::{Call, GrantId, Spender, User};
+use turn_ledger::{Call, Spender, User};
 use turn_signaling::protocol::{Closing, Event, Question, Reply, Text, Webhook};
 
 use super::take;
 use crate::app::App;
-use crate::http::sign_in;
-use crate::ice::server::IceServerList;
-use crate::limit::Allowance;
-use crate::mint::{IceResponse, MintRequest};
-use crate::signal::hub::{Effect, Hub, Requester};
+use crate::signal::hub::{Effect, Hub};
+use turn_base::broker::{Minted, Requester};
 use turn_base::error::ApiError;
 use turn_base::http_client::{CallError, body, send};
 use turn_base::web_url::WebhookUrl;
@@ -54,7 +51,7 @@ fn give_up(app: &Arc<App>, hub: &Arc<Hub>, effect: Effect) {
     let Effect::Ask { socket, question, .. } = effect else { return };
     let reply = match question {
         Question::Authorize(_) => Reply::Authorized(None),
-        Question::SignIn(_) => Reply::SignedIn(Err(sign_in::closing(&ApiError::overloaded()))),
+        Question::SignIn(_) => Reply::SignedIn(Err(closing(&ApiError::overloaded()))),
         Question::Mint { .. } => Reply::Minted { ice_servers: to_raw_value(&app.stun).ok(), grant: None },
     };
     take(app, hub, Event::Replied { socket, reply });
@@ -83,8 +80,8 @@ async fn carry_out(app: &Arc<App>, hub: &Arc<Hub>, effect: Effect) {
 
 /// The user of a token.
 async fn user(app: &App, token: &Text) -> Result<Option<User>, Closing> {
-    let verified = sign_in::verified(app, token.as_str()).await;
-    verified.map(|it| it.map(|verified| verified.user)).map_err(|error| sign_in::closing(&error))
+    let verified = app.broker.verified(token.as_str()).await;
+    verified.map(|it| it.map(|verified| verified.user)).map_err(|error| closing(&error))
 }
 
 /// The application's answer. `None` unless it is a 200.
@@ -135,37 +132,19 @@ fn headers(webhook: &Webhook) -> HeaderMap {
     headers
 }
 
-/// Mints for a member of a call. The mint counts against the rate of the client's address, as every mint does. Without a credential
-/// the reply has STUN servers: no call is refused because there is no relay.
+/// Mints for a member of a call. Without a credential the reply has STUN servers: no call is refused because there is no relay.
 async fn mint(app: &App, requester: &Requester, user: Option<User>, call: Call) -> Reply {
-    let (servers, grant) = minted(app, requester, user, call).await.unzip();
-    let servers = servers.unwrap_or_else(|| app.stun.clone());
-    Reply::Minted { ice_servers: to_raw_value(&servers).ok(), grant }
-}
-
-async fn minted(
-    app: &App,
-    requester: &Requester,
-    user: Option<User>,
-    call: Call,
-) -> Option<(IceServerList, GrantId)> {
-    if app.rate_limit.take(Allowance::Mint, requester.address, user.as_ref()).is_err() {
-        return None;
-    }
     let spender = Spender { user, label: None, origin: requester.origin.clone(), call: Some(call) };
-    issue(app, requester, spender.known()).await
+    match app.broker.mint(requester, spender.known()).await {
+        Some(Minted { ice_servers, grant }) => {
+            Reply::Minted { ice_servers: Some(ice_servers), grant: Some(grant) }
+        }
+        None => Reply::Minted { ice_servers: to_raw_value(&app.stun).ok(), grant: None },
+    }
 }
 
-/// Mints for a client whose allowance has been charged.
-pub(super) async fn issue(
-    app: &App,
-    requester: &Requester,
-    spender: Option<Arc<Spender>>,
-) -> Option<(IceServerList, GrantId)> {
-    let ttl = app.signaling.ttl.min(app.ttl_max);
-    let request = MintRequest::new(requester.address, spender, ttl, requester.country_key).ok()?;
-    match app.mint.answer(&request).await {
-        Ok(IceResponse::Minted(issued)) => Some((issued.ice_servers, issued.grant)),
-        Ok(IceResponse::Stun(_)) | Err(_) => None,
-    }
+/// The close frame for a socket whose token is refused. Its reason is the code of the error.
+pub(super) fn closing(refused: &ApiError) -> Closing {
+    let code = if refused.status.is_server_error() { 1013 } else { 1008 };
+    Closing { code, reason: refused.body.code }
 }

@@ -23,7 +23,7 @@ pub(super) async fn keep_alive(app: &App, end: &CancellationToken) {
     loop {
         tokio::select! {
             () = end.cancelled() => return,
-            () = tokio::time::sleep_until(clock::deadline(app.heartbeat)) => app.signaling.calls.keep_alive(),
+            () = tokio::time::sleep_until(clock::deadline(app.heartbeat)) => app.calls.keep_alive(),
         }
     }
 }
@@ -36,7 +36,7 @@ pub(super) async fn renew(app: &App, end: &CancellationToken) {
             () = end.cancelled() => return,
             () = tokio::time::sleep_until(clock::deadline(RENEW_INTERVAL)) => {}
         }
-        for grant in app.signaling.calls.grants() {
+        for grant in app.calls.grants() {
             app.mint.renew_member(grant, app.signaling.ttl.min(app.ttl_max)).await;
         }
     }
@@ -44,7 +44,7 @@ pub(super) async fn renew(app: &App, end: &CancellationToken) {
 
 /// Ends the credentials of members that have left until `end`, and then those that still wait.
 pub(super) async fn end_credentials(app: &App, end: &CancellationToken) {
-    let calls = &app.signaling.calls;
+    let calls = &app.calls;
     loop {
         tokio::select! {
             biased;

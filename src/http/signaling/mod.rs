@@ -9,7 +9,6 @@
 //! | [`socket`] | the upgrade, and the task that reads and writes one socket |
 //! | [`effects`] | webhooks and mints |
 //! | [`media`] | the connections of running calls, and the credentials of members that have left |
-//! | [`sfu`] | the SFU proxy, which has requests instead of sockets |
 //! | [`p2pcf`] | P2PCF, which polls instead |
 
 mod effects;
@@ -20,7 +19,6 @@ mod peerjs;
 pub mod reports;
 mod rooms;
 pub mod routes;
-pub mod sfu;
 pub mod socket;
 mod socket_request;
 
@@ -46,7 +44,7 @@ pub(super) fn end_room(app: &Arc<App>, room: &str) -> usize {
     for hub in &app.signaling.hubs {
         take(app, hub, Event::EndRoom { room: room.into() });
     }
-    app.signaling.sfu.as_ref().map_or(0, |proxy| proxy.end_room(room))
+    app.sfu.as_ref().map_or(0, |proxy| proxy.end_room(room))
 }
 
 /// Closes every socket of a user who has been blocked, and the user's sessions of the SFU.
@@ -57,7 +55,7 @@ pub(super) fn close_blocked(app: &App, user: &User) {
 
 /// Ends the sessions of the SFU of a user whose credentials have been revoked, also those that only send.
 pub(super) fn end_sessions_of(app: &App, user: &User) {
-    if let Some(proxy) = &app.signaling.sfu {
+    if let Some(proxy) = &app.sfu {
         proxy.end_sessions_of(user);
     }
 }
@@ -78,7 +76,7 @@ pub async fn run(app: &Arc<App>, end: &CancellationToken) {
     let media = tokio::spawn(run_media(Arc::clone(app), over.clone()));
     let timers: Vec<_> = timers.collect();
     let sfu = async {
-        if let Some(proxy) = &app.signaling.sfu {
+        if let Some(proxy) = &app.sfu {
             proxy.run(end).await;
         }
     };

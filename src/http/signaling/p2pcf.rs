@@ -21,11 +21,11 @@ use crate::app::App;
 use crate::config::AllowedOrigins;
 use crate::http::AppState;
 use crate::http::origin::{ORIGIN_SHOWN_MAX, foreign};
-use crate::http::sign_in::{require, signed_in};
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::request::client_addr::ClientAddr;
 use turn_base::response::Polled;
 use turn_base::response::Verbatim;
+use turn_base::sign_in::{require, signed_in};
 
 /// The routes, without layers. None if P2PCF is off.
 pub fn routes(app: &App) -> Router<Arc<App>> {
@@ -106,8 +106,8 @@ async fn user(
     if [Method::GET, Method::HEAD, Method::OPTIONS].contains(method) {
         return Ok(None);
     }
-    let user = signed_in(app, headers, query).await?.map(|verified| verified.user);
-    require(app, user.as_ref())?;
+    let user = signed_in(&*app.broker, headers, query).await?.map(|verified| verified.user);
+    require(&*app.broker, user.as_ref())?;
     Ok(user)
 }
 

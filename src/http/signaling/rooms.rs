@@ -23,13 +23,13 @@ use super::socket_request::SocketRequest;
 use crate::app::App;
 use crate::http::AppState;
 use crate::http::envelope;
-use crate::http::head::only_line;
-use crate::http::sign_in::require;
 use crate::signal::rooms::RoomUsers;
 use turn_base::body::{self, BodyLimit};
 use turn_base::error::ApiError;
 use turn_base::random;
 use turn_base::request::client_addr::{is_https, is_trusted};
+use turn_base::request::header::only_line;
+use turn_base::sign_in::require;
 
 /// The only kind of party that this server has.
 const PARTY: &str = "rooms";
@@ -66,7 +66,7 @@ async fn open(
         Err(refused) if refused.status() == StatusCode::UPGRADE_REQUIRED => return Err(ApiError::no_route()),
         Err(refused) => return Ok(refused),
     };
-    require(&app, socket.known.user.as_ref())?;
+    require(&*app.broker, socket.known.user.as_ref())?;
     let signed_in = socket.known.user.take().map(|user| Visitor { user, number: 0 });
     let Visitor { user, number } =
         signed_in.or(visitor).ok_or_else(|| ApiError::unauthorized(CHOOSE_A_NAME))?;

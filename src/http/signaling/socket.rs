@@ -15,10 +15,11 @@ use turn_signaling::protocol::{Closing, Event, SocketId, Text, Upgrade};
 
 use super::{effects, take};
 use crate::app::App;
-use crate::signal::hub::{Hub, Requester};
+use crate::signal::hub::Hub;
 use crate::signal::inbox::Inbox;
 use crate::signal::occupancy::{NoPlace, Place};
 use crate::signal::outbox::{Frame, Outbox};
+use turn_base::broker::Requester;
 use turn_base::clock;
 use turn_base::error::ApiError;
 

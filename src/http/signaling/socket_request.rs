@@ -13,15 +13,15 @@ use turn_ledger::User;
 use turn_signaling::call::ProtocolName;
 use turn_signaling::protocol::Upgrade;
 
+use super::effects::closing;
 use super::socket;
 use crate::app::App;
-use crate::http::key_choice::by_country;
-use crate::http::renewal::origin;
-use crate::http::sign_in::{closing, require, signed_in};
-use crate::signal::hub::Requester;
+use turn_base::broker::Requester;
 use turn_base::error::ApiError;
 use turn_base::random;
 use turn_base::request::client_addr::ClientAddr;
+use turn_base::request::header::page_origin;
+use turn_base::sign_in::{require, signed_in};
 
 /// A request for a socket.
 pub(super) struct SocketRequest {
@@ -34,7 +34,7 @@ pub(super) struct SocketRequest {
 impl SocketRequest {
     /// Opens the socket of a user who has signed in, or of anybody if nobody must.
     pub(super) fn open_signed_in(self, app: &Arc<App>, protocol: ProtocolName) -> Result<Response, ApiError> {
-        require(app, self.known.user.as_ref())?;
+        require(&*app.broker, self.known.user.as_ref())?;
         Ok(self.open(app, protocol))
     }
 
@@ -51,7 +51,7 @@ impl axum::extract::FromRequest<Arc<App>> for SocketRequest {
     type Rejection = Response;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Response> {
-        let country_key = by_country(app, &request);
+        let country_key = app.broker.country_key(request.headers(), request.extensions());
         let (mut parts, _) = request.into_parts();
         let Ok(upgrade) = WebSocketUpgrade::from_request_parts(&mut parts, app).await else {
             let mut response = ApiError::upgrade_required().into_response();
@@ -62,13 +62,13 @@ impl axum::extract::FromRequest<Arc<App>> for SocketRequest {
             return Err(ApiError::internal().into_response());
         };
         let query = parts.uri.query();
-        let user = match signed_in(app, &parts.headers, query).await {
+        let user = match signed_in(&*app.broker, &parts.headers, query).await {
             Ok(verified) => verified.map(|verified| verified.user),
             Err(refused) => return Err(socket::refuse(app, address, upgrade, closing(&refused))),
         };
         let known = known(app, &parts.headers, query.unwrap_or_default(), user)
             .map_err(IntoResponse::into_response)?;
-        let requester = Requester { address, origin: origin(&parts.headers), country_key };
+        let requester = Requester { address, origin: page_origin(&parts.headers), country_key };
         Ok(Self { upgrade, requester, known })
     }
 }

@@ -5,19 +5,18 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::SessionId;
+use crate::path::SfuCall;
+use crate::request;
+use crate::sessions::{CLOSE_INTERVAL, Look, Sessions};
+use crate::track::TrackKey;
 use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
-use turn_ledger::Books;
-use turn_sfu_proxy::SessionId;
-use turn_sfu_proxy::path::SfuCall;
-use turn_sfu_proxy::request;
-use turn_sfu_proxy::sessions::{CLOSE_INTERVAL, Look, Sessions};
-use turn_sfu_proxy::track::TrackKey;
 
-use super::SfuProxy;
-use super::upstream::{SfuResponse, is_gone};
+use crate::proxy::SfuProxy;
+use crate::upstream::{SfuResponse, is_gone};
 
 /// How often deadlines are checked.
 const TICK: Duration = Duration::from_secs(1);
@@ -75,7 +74,7 @@ impl SfuProxy {
         if closed_at.is_some_and(|at| now.saturating_duration_since(at) < CLOSE_INTERVAL) {
             return;
         }
-        let names = self.account.read(Books::sfu_sessions_to_close);
+        let names = self.broker.to_close();
         let ids = names.iter().filter_map(|name| SessionId::new(name));
         let closing = self.with(|sessions, _| sessions.with_tracks(ids));
         if closing.is_empty() {

@@ -3,6 +3,10 @@
 
 use std::time::Duration;
 
+use crate::answer::{SfuAnswer, answered};
+use crate::fault::Fault;
+use crate::path::{SfuCall, upstream};
+use crate::{SessionId, header};
 use axum::body::Bytes;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -10,12 +14,8 @@ use reqwest::Client;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use turn_limits::MemoryUse;
-use turn_sfu_proxy::answer::{SfuAnswer, answered};
-use turn_sfu_proxy::fault::Fault;
-use turn_sfu_proxy::path::{SfuCall, upstream};
-use turn_sfu_proxy::{SessionId, header};
 
-use crate::config::SfuConfig;
+use crate::settings::SfuConfig;
 use turn_base::http_client::{self, Api, CallError};
 
 /// The time limit of one call: connecting, response and body.
@@ -150,18 +150,19 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::config::{Config, Environment};
     use turn_base::http_client::http_client;
+    use turn_ledger::BitRate;
 
     fn at(listener: &TcpListener) -> Upstream {
-        let api = format!("http://{}/v1", listener.local_addr().unwrap());
-        let pairs = [
-            ("SIGNALING", "sfu"),
-            ("CALLS_APP_ID", "app"),
-            ("CALLS_APP_SECRET", "s3cret"),
-            ("CALLS_API_URL", api.as_str()),
-        ];
-        let config = Config::from_env(&Environment::from_pairs(pairs)).unwrap().signaling.sfu.unwrap();
+        let api = format!("http://{}/v1/", listener.local_addr().unwrap());
+        let config = SfuConfig {
+            prefixes: vec!["/partytracks".to_owned()],
+            app_id: "app".to_owned(),
+            app_secret: "s3cret".into(),
+            api: api.parse().unwrap(),
+            is_locked: true,
+            client_rate: BitRate::new(100_000_000),
+        };
         let mut upstream = Upstream::new(&config, http_client().unwrap()).unwrap();
         upstream.deadline = Duration::from_millis(200);
         upstream

@@ -1,47 +1,39 @@
-//! The routes of the SFU proxy: `{prefix}/…` for each of `SFU_PREFIXES`. This module reads a request: who calls, from where,
+//! The routes of the proxy: `{prefix}/…` for each of `SFU_PREFIXES`. This module reads a request: who calls, from where,
 //! and what goes upstream. Errors have the form of the SFU's API instead of ours, because the same clients read them.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::fault::Fault;
+use crate::lock::SERVERS_LIFE;
+use crate::path::{NoRoute, Route, SfuCall, route};
+use crate::session::Caller;
+use crate::{SessionId, header, room};
 use axum::body::Bytes;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::header::{ALLOW, CONTENT_TYPE, COOKIE, RETRY_AFTER, SET_COOKIE};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use axum::{Json, Router};
 use serde_json::{Value, json};
-use tower_http::cors::{AllowHeaders, CorsLayer};
-use turn_ledger::{ClientKey, KeyName, Label, Spender, User, wait_seconds};
-use turn_sfu_proxy::fault::Fault;
-use turn_sfu_proxy::lock::SERVERS_LIFE;
-use turn_sfu_proxy::path::{NoRoute, Route, SfuCall, route};
-use turn_sfu_proxy::session::Caller;
-use turn_sfu_proxy::{SessionId, header, room};
+use turn_ledger::{ClientKey, Label, Spender, User, wait_seconds};
 use turn_signaling::call::ProtocolName;
 use url::form_urlencoded;
 
-use super::effects;
-use crate::app::App;
-use crate::http::AppState;
-use crate::http::envelope::SFU_REST;
-use crate::http::key_choice::by_country;
-use crate::http::origin;
-use crate::http::renewal::origin as page_origin;
-use crate::http::sign_in::{TOKEN, is_known_enough, signed_in};
-use crate::limit::Allowance;
-use crate::signal::hub::Requester;
-use crate::signal::sfu::upstream::{ForwardedRequest, SfuResponse};
-use crate::signal::sfu::{Opening, SfuProxy};
+use crate::proxy::{Opening, SfuProxy};
+use crate::upstream::{ForwardedRequest, SfuResponse};
 use turn_base::body::{BodyLimit, read_body};
+use turn_base::broker::Requester;
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::request::bearer::bearer;
 use turn_base::request::client_addr::ClientAddr;
+use turn_base::request::header::page_origin;
 use turn_base::request::query::parameters;
 use turn_base::response::Verbatim;
+use turn_base::sign_in::{TOKEN, is_known_enough, signed_in};
 
 /// The longest body of a request, in bytes. Chromium's description of a session that pulls from 24 people has 156,000.
 pub const BODY_MAX: usize = 1024 * 1024;
@@ -51,33 +43,26 @@ const ROOM: HeaderName = HeaderName::from_static(header::ROOM);
 /// The code in the log when the SFU itself refuses.
 const REFUSED: &str = "sfu_refused";
 
-/// The routes, without the rule about origins.
-pub fn routes(app: &App) -> Router<Arc<App>> {
-    let prefixes = app.signaling.sfu.iter().flat_map(|proxy| &proxy.prefixes);
-    prefixes.fold(Router::new(), |router, prefix| {
-        let path = format!("{prefix}{SFU_REST}");
+/// The routes, without layers.
+pub fn routes<S>(proxy: &Arc<SfuProxy>) -> Router<S> {
+    let router = proxy.prefixes.iter().fold(Router::new(), |router, prefix| {
+        let path = format!("{prefix}/{{*sfu}}");
         let prefix = Arc::clone(prefix);
-        let serve = move |app: AppState, request: Request| {
+        let serve = move |State(proxy): State<Arc<SfuProxy>>, request: Request| {
             let prefix = Arc::clone(&prefix);
-            async move { serve(&app, &prefix, request).await }
+            async move { serve(&proxy, &prefix, request).await }
         };
         router.route(&path, any(serve))
-    })
+    });
+    router.with_state(Arc::clone(proxy))
 }
 
-/// The CORS layer: the calls have another method than those of the API, and a page may add headers of its own to them.
-pub fn cors(app: &App) -> CorsLayer {
-    let methods = [Method::GET, Method::POST, Method::PUT];
-    origin::cors(&app.origins).allow_methods(methods).allow_headers(AllowHeaders::mirror_request())
-}
-
-async fn serve(app: &Arc<App>, prefix: &Arc<str>, request: Request) -> Response {
-    let Some(proxy) = &app.signaling.sfu else { return ApiError::no_route().into_response() };
+async fn serve(proxy: &Arc<SfuProxy>, prefix: &Arc<str>, request: Request) -> Response {
     let path = request.uri().path().strip_prefix(&**prefix).unwrap_or_default();
     match route(request.method().as_str(), path) {
-        Ok(Route::IceServers) => ice_servers(app, proxy, prefix, request).await,
-        Ok(Route::NewSession) => answer(open(app, proxy, prefix, request).await, true),
-        Ok(Route::Session { id, call }) => answer(on_session(app, proxy, id, call, request).await, false),
+        Ok(Route::IceServers) => ice_servers(proxy, prefix, request).await,
+        Ok(Route::NewSession) => answer(open(proxy, prefix, request).await, true),
+        Ok(Route::Session { id, call }) => answer(on_session(proxy, id, call, request).await, false),
         Err(NoRoute::NotFound) => ApiError::no_route().into_response(),
         Err(NoRoute::Method { allow }) => {
             let mut response = answer(Err(Fault::Method), false);
@@ -87,42 +72,36 @@ async fn serve(app: &Arc<App>, prefix: &Arc<str>, request: Request) -> Response 
     }
 }
 
-async fn open(
-    app: &App,
-    proxy: &Arc<SfuProxy>,
-    prefix: &Arc<str>,
-    request: Request,
-) -> Result<SfuResponse, Fault> {
+async fn open(proxy: &Arc<SfuProxy>, prefix: &Arc<str>, request: Request) -> Result<SfuResponse, Fault> {
     let (parts, body) = request.into_parts();
-    let (owner, by_token) = caller(app, &parts).await?;
+    let (owner, by_token) = caller(proxy, &parts).await?;
     let room = by_token.or_else(|| named_room(&parts));
     let has_token = owner.user.is_some() || owner.grant.is_some();
-    if (!has_token && room.is_none()) || !is_known_enough(app, signed_in_user(&owner)) {
+    if (!has_token && room.is_none()) || !is_known_enough(&*proxy.broker, signed_in_user(&owner)) {
         return Err(Fault::Unauthorized);
     }
     let label = query(&parts, "label").and_then(|text| Label::new(&text));
     let origin = page_origin(&parts.headers);
     let removed = proxy.removed_locks(cookies(&parts), prefix);
-    let passed = read(app, Request::from_parts(parts, body)).await?;
+    let passed = read(proxy, Request::from_parts(parts, body)).await?;
     proxy.open(Opening { owner, room, prefix: Arc::clone(prefix), label, origin, removed }, passed).await
 }
 
 async fn on_session(
-    app: &App,
     proxy: &Arc<SfuProxy>,
     id: SessionId,
     call: SfuCall,
     request: Request,
 ) -> Result<SfuResponse, Fault> {
     let (parts, body) = request.into_parts();
-    let caller = match caller(app, &parts).await {
+    let caller = match caller(proxy, &parts).await {
         Ok((caller, _)) => caller,
         // The lock still proves the browser: a token may expire during a long call.
         Err(Fault::Unauthorized) => anonymous(&parts)?,
         Err(fault) => return Err(fault),
     };
     proxy.authorize(&id, &caller, cookies(&parts))?;
-    let passed = read(app, Request::from_parts(parts, body)).await?;
+    let passed = read(proxy, Request::from_parts(parts, body)).await?;
     proxy.call(id, call, passed).await
 }
 
@@ -136,24 +115,19 @@ fn anonymous(parts: &Parts) -> Result<Caller, Fault> {
 }
 
 /// Who calls, and the room that the token names. A token that is not valid is refused, even where none is needed.
-async fn caller(app: &App, parts: &Parts) -> Result<(Caller, Option<Arc<str>>), Fault> {
+async fn caller(proxy: &SfuProxy, parts: &Parts) -> Result<(Caller, Option<Arc<str>>), Fault> {
     let mut caller = anonymous(parts)?;
     if let Some(verified) =
-        signed_in(app, &parts.headers, parts.uri.query()).await.map_err(|error| refused(&error))?
+        signed_in(&*proxy.broker, &parts.headers, parts.uri.query()).await.map_err(|error| refused(&error))?
     {
         caller.user = Some(verified.user);
         let named = verified.room.map(|name| room(&name).ok_or(Fault::Unauthorized)).transpose()?;
         return Ok((caller, named));
     }
     let Some(token) = bearer(&parts.headers) else { return Ok((caller, None)) };
-    let grant = app.grant_key.verify(token).ok_or(Fault::Unauthorized)?;
-    let user = app.account.read(|books| {
-        let row = books.grants().valid(grant.id).filter(|row| row.expires_at > books.now())?;
-        Some(row.spender.as_ref().and_then(|spender| spender.user.clone()))
-    });
-    caller.user = user.ok_or(Fault::Unauthorized)?;
-    caller.grant = Some(grant.id);
-    if caller.user.as_ref().is_some_and(|user| app.account.read(|books| books.is_blocked(user))) {
+    let (grant, user) = proxy.broker.holder(token).ok_or(Fault::Unauthorized)?;
+    (caller.grant, caller.user) = (Some(grant), user);
+    if caller.user.as_ref().is_some_and(|user| proxy.broker.is_blocked(user)) {
         return Err(Fault::Blocked);
     }
     Ok((caller, None))
@@ -182,11 +156,11 @@ fn query<'a>(parts: &'a Parts, name: &str) -> Option<Cow<'a, str>> {
 }
 
 /// The parts of a request that go upstream.
-async fn read(app: &App, request: Request) -> Result<ForwardedRequest, Fault> {
+async fn read(proxy: &SfuProxy, request: Request) -> Result<ForwardedRequest, Fault> {
     let query = request.uri().query().and_then(query_sent);
     let sent = request.headers().iter().filter(|(name, _)| header::is_sent(name.as_str()));
     let headers = sent.map(|(name, value)| (name.clone(), value.clone())).collect();
-    let limit = BodyLimit::long(BODY_MAX, &app.long_bodies);
+    let limit = BodyLimit::long(BODY_MAX, &proxy.long_bodies);
     let (body, kept) = read_body(&limit, request).await.map_err(|error| match error.status {
         StatusCode::PAYLOAD_TOO_LARGE => Fault::TooLarge,
         StatusCode::SERVICE_UNAVAILABLE => Fault::Full,
@@ -237,11 +211,10 @@ fn answer_of(fault: Fault, is_new: bool) -> (StatusCode, HeaderMap, Bytes) {
 }
 
 /// ICE servers, minted here. If anything fails, the answer is a list of STUN servers, because partytracks hangs without a list.
-async fn ice_servers(app: &App, proxy: &SfuProxy, prefix: &str, request: Request) -> Response {
-    let country_key = by_country(app, &request);
+async fn ice_servers(proxy: &SfuProxy, prefix: &str, request: Request) -> Response {
     let (parts, _) = request.into_parts();
-    let relays = relay_servers(app, proxy, prefix, &parts, country_key).await;
-    let (servers, cookie) = relays.unwrap_or_else(|| (json!(app.stun), None));
+    let relays = relay_servers(proxy, prefix, &parts).await;
+    let (servers, cookie) = relays.unwrap_or_else(|| (proxy.stun.clone(), None));
     let mut response = Json(json!({ "iceServers": servers })).into_response();
     response.headers_mut().extend(cookie.map(|cookie| (SET_COOKIE, cookie)));
     response
@@ -249,33 +222,30 @@ async fn ice_servers(app: &App, proxy: &SfuProxy, prefix: &str, request: Request
 
 /// ICE servers that this browser got a moment ago, or new ones with a cookie for its next request.
 async fn relay_servers(
-    app: &App,
     proxy: &SfuProxy,
     prefix: &str,
     parts: &Parts,
-    country_key: Option<KeyName>,
 ) -> Option<(Value, Option<HeaderValue>)> {
-    let (caller, by_token) = caller(app, parts).await.ok()?;
+    let (caller, by_token) = caller(proxy, parts).await.ok()?;
     let address = address(parts)?;
     let user = signed_in_user(&caller);
-    if !is_known_enough(app, user) {
+    if !is_known_enough(&*proxy.broker, user) {
         return None;
     }
-    let requester = Requester { address, origin: page_origin(&parts.headers), country_key };
     // partytracks names no room here, so its own sessions may tell.
     let own_room = || proxy.room_of(&caller, cookies(parts));
     let room = by_token.or_else(|| named_room(parts)).or_else(own_room);
     let call = room.map(|room| turn_ledger::Call::of(ProtocolName::Sfu.as_str(), &room));
-    let origin = requester.origin.clone();
-    let spender = Spender { user: user.cloned(), label: None, origin, call }.known();
+    let origin = page_origin(&parts.headers);
+    let spender = Spender { user: user.cloned(), label: None, origin: origin.clone(), call }.known();
     if let Some(servers) = proxy.given_servers(cookies(parts), spender.as_deref()) {
         return Some((servers, None));
     }
-    app.rate_limit.take(Allowance::Mint, address, user).ok()?;
-    let (servers, grant) = effects::issue(app, &requester, spender).await?;
-    let servers = json!(servers);
-    let life = SERVERS_LIFE.min(app.signaling.ttl / FIRST_PART);
-    let cookie = proxy.servers_cookie(grant, servers.clone(), prefix, life);
+    let country_key = proxy.broker.country_key(&parts.headers, &parts.extensions);
+    let minted = proxy.broker.mint(&Requester { address, origin, country_key }, spender).await?;
+    let servers = json!(minted.ice_servers);
+    let life = SERVERS_LIFE.min(proxy.ttl / FIRST_PART);
+    let cookie = proxy.servers_cookie(minted.grant, servers.clone(), prefix, life);
     Some((servers, cookie))
 }
 

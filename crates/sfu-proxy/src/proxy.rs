@@ -1,57 +1,70 @@
 //! The proxy of Cloudflare's SFU. The pure table decides. A request that it admits is sent in a task of its own, so its result is
 //! known even if the client has gone. Events of sessions reach the calls and the ledger under the table's lock, in order.
-//!
-//! | where | what |
-//! |---|---|
-//! | [`upstream`] | one request to the SFU |
-//! | [`restart`] | sessions that were open before a restart |
-//! | [`watch`] | what happens without a request: looks at sessions, and closing by force |
-
-mod restart;
-pub mod upstream;
-pub mod watch;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::SessionId;
+use crate::fault::{Fault, TEXT, text_of_refusal};
+use crate::lock::{GivenServers, LIFE, LockKey};
+use crate::path::SfuCall;
+use crate::request::{self, RequestedTracks};
+use crate::session::{Caller, NewSession};
+use crate::sessions::{Sessions, SfuTerms};
+use crate::taken::{Demand, Taken, VideoRates, kbps};
 use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_TYPE, SET_COOKIE};
 use reqwest::Client;
 use serde_json::Value;
-use turn_ledger::{Books, ClientKey, GrantId, Label, NotAdmitted, Spender, User};
-use turn_sfu_proxy::SessionId;
-use turn_sfu_proxy::fault::{Fault, TEXT, text_of_refusal};
-use turn_sfu_proxy::lock::{GivenServers, LIFE, LockKey};
-use turn_sfu_proxy::path::SfuCall;
-use turn_sfu_proxy::request::{self, RequestedTracks};
-use turn_sfu_proxy::session::{Caller, NewSession};
-use turn_sfu_proxy::sessions::{Sessions, SfuTerms};
-use turn_sfu_proxy::taken::{Demand, Taken, VideoRates, kbps};
+use turn_ledger::{ClientKey, GrantId, Label, NotAdmitted, SfuSession, Spender, Timestamp, User};
+use turn_limits::MemoryQuota;
 
-use super::calls::LiveCalls;
-use crate::account::Account;
-use crate::config::SfuConfig;
+use crate::broker::SfuBroker;
+use crate::settings::SfuConfig;
+use crate::upstream::{ForwardedRequest, SfuResponse, Upstream, is_gone};
 use turn_base::clock::Clock;
 use turn_base::random;
-use upstream::{ForwardedRequest, SfuResponse, Upstream, is_gone};
 
 /// After this time a client whose pull was refused while minting is stopped may try again.
 const FROZEN_RETRY: Duration = Duration::from_secs(60);
 
+/// What the service gives to the proxy.
+pub struct Service {
+    /// The broker.
+    pub broker: Arc<dyn SfuBroker>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// For calls to the SFU.
+    pub client: Client,
+    /// The key of the ledger, so that locks outlive a restart.
+    pub secret: [u8; 64],
+    /// What the long bodies in memory have.
+    pub long_bodies: MemoryQuota,
+    /// The ICE servers of a response without a credential.
+    pub stun: Value,
+    /// The life of a credential for a call.
+    pub ttl: Duration,
+    /// What video is assumed to take.
+    pub video: VideoRates,
+    /// The time of the books, and the sessions in it that were open before a restart.
+    pub open: (Timestamp, Vec<(Arc<str>, SfuSession)>),
+}
+
 /// The proxy, with the table of its sessions.
-#[derive(Debug)]
 pub struct SfuProxy {
     /// The paths that are proxied.
-    pub prefixes: Vec<Arc<str>>,
+    pub(crate) prefixes: Vec<Arc<str>>,
     /// Whether sessions are locked.
     is_locked: bool,
     lock_key: LockKey,
-    upstream: Upstream,
+    pub(crate) upstream: Upstream,
     sessions: Mutex<Sessions>,
     started: Instant,
-    account: Arc<Account>,
-    calls: Arc<LiveCalls>,
-    clock: Arc<dyn Clock>,
+    pub(crate) broker: Arc<dyn SfuBroker>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) long_bodies: MemoryQuota,
+    pub(crate) stun: Value,
+    pub(crate) ttl: Duration,
 }
 
 /// A new session, as a client asks for it.
@@ -72,30 +85,28 @@ pub struct Opening {
 }
 
 impl SfuProxy {
-    /// With the sessions that were open before a restart. `secret`: the key of the locks is derived from it. `None` if the settings do
-    /// not form a request, which the configuration rules out.
-    pub fn new(
-        config: &SfuConfig,
-        video: VideoRates,
-        secret: &[u8],
-        client: Client,
-        account: Arc<Account>,
-        calls: Arc<LiveCalls>,
-        clock: Arc<dyn Clock>,
-    ) -> Option<Self> {
+    /// With the sessions that were open before a restart. `None` if the settings do not form a request, which the configuration rules
+    /// out.
+    pub fn new(config: &SfuConfig, service: Service) -> Option<Self> {
+        let Service { broker, clock, client, secret, long_bodies, stun, ttl, video, open: (then, open) } =
+            service;
         let terms = SfuTerms { video, client_kbps: kbps(config.client_rate) };
         let proxy = Self {
             prefixes: config.prefixes.iter().map(|prefix| prefix.as_str().into()).collect(),
             is_locked: config.is_locked,
-            lock_key: LockKey::derived_from(secret),
+            lock_key: LockKey::derived_from(&secret),
             upstream: Upstream::new(config, client)?,
             sessions: Mutex::new(Sessions::new(terms, random::number())),
             started: clock.instant(),
-            account,
-            calls,
+            broker,
             clock,
+            long_bodies,
+            stun,
+            ttl,
         };
-        proxy.restore();
+        // The SFU is asked for their tracks as soon as the watch begins.
+        let open = open.into_iter().filter_map(|(id, row)| NewSession::of_row(&id, row, then));
+        proxy.with(|sessions, now| open.for_each(|session| sessions.restore(session, now)));
         Some(proxy)
     }
 
@@ -133,11 +144,7 @@ impl SfuProxy {
         }
         // A lock needs no token, so the user who opened the session counts.
         let user = self.with(|sessions, _| sessions.user_of(id));
-        if user.is_some_and(|user| self.account.read(|books| books.is_blocked(&user))) {
-            Err(Fault::Blocked)
-        } else {
-            Ok(())
-        }
+        if user.is_some_and(|user| self.broker.is_blocked(&user)) { Err(Fault::Blocked) } else { Ok(()) }
     }
 
     /// The room in which the caller has sessions that are in a call. `None` if there is none or more than one.
@@ -174,16 +181,16 @@ impl SfuProxy {
         if wanted.pulled.is_empty() {
             return Ok(Demand::default());
         }
-        if self.account.read(Books::is_frozen) {
+        if self.broker.is_frozen() {
             return Err(Fault::Spent { retry_in: FROZEN_RETRY });
         }
         let more = self.with(|sessions, now| {
             let more = sessions.demand(id, &wanted.pulled)?;
-            self.account.pull(id.as_str(), more.kbps).map_err(fault_of)?;
+            self.broker.pull(id.as_str(), more.kbps).map_err(fault_of)?;
             sessions.ask(id, more, now);
             Ok(more)
         })?;
-        if self.account.recorded().await.is_err() {
+        if !self.broker.recorded().await {
             self.with(|sessions, now| sessions.refused(id, more, now));
             return Err(Fault::NotRecorded);
         }
@@ -213,12 +220,7 @@ impl SfuProxy {
         spender: Option<&Spender>,
     ) -> Option<Value> {
         let given = self.lock_key.servers(cookies, self.wall())?;
-        let is_valid = self.account.read(|books| {
-            let row = books.grants().valid(given.grant);
-            let may_mint = !books.is_frozen() && !books.ledger().figures().is_spent();
-            may_mint && row.is_some_and(|row| row.spender.as_deref() == spender)
-        });
-        is_valid.then_some(given.ice_servers)
+        self.broker.may_reuse(given.grant, spender).then_some(given.ice_servers)
     }
 
     /// What removes the cookies of a browser's earlier sessions that are too many.
@@ -249,16 +251,16 @@ impl SfuProxy {
     }
 
     /// Runs `call` under the lock. Events are passed on before the lock is released.
-    fn with<T>(&self, call: impl FnOnce(&mut Sessions, Duration) -> T) -> T {
+    pub(crate) fn with<T>(&self, call: impl FnOnce(&mut Sessions, Duration) -> T) -> T {
         // Poisoning is ignored: after a panic the table can still serve, and looks correct what is counted.
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.now();
         let result = call(&mut sessions, now);
         for event in sessions.take_events() {
-            self.calls.take(event);
+            self.broker.call(event);
         }
         for changed in sessions.take_changed(now) {
-            self.remember(changed);
+            self.broker.remember(changed);
         }
         result
     }
@@ -289,7 +291,7 @@ impl ReservedPlace {
         let session = NewSession { id, room, owner, life: LIFE, taken: Taken::default() };
         self.proxy.with(|sessions, now| sessions.begin(session, now));
         let by_page = Spender { label, origin, ..Spender::default() };
-        self.proxy.account.change(|books| books.describe_session(&name, by_page));
+        self.proxy.broker.describe(&name, by_page);
         Ok(returned)
     }
 }

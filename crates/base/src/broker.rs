@@ -1,0 +1,63 @@
+//! What the broker does for routes of other packages: it knows users, mints, and takes notice of calls.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use axum::http::{Extensions, HeaderMap};
+use serde_json::value::RawValue;
+use turn_ledger::{GrantId, KeyName, Spender, User};
+use turn_signaling::call::CallEvent;
+
+use crate::error::ApiError;
+
+/// What a valid token of the application's sign-in says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// The user.
+    pub user: User,
+    /// The only room that it is for: the claim `room`.
+    pub room: Option<String>,
+}
+
+/// Who asks for a credential.
+#[derive(Clone, Debug)]
+pub struct Requester {
+    /// The client's address.
+    pub address: IpAddr,
+    /// The origin of the page.
+    pub origin: Option<Arc<str>>,
+    /// The TURN key for the client's country.
+    pub country_key: Option<KeyName>,
+}
+
+/// A credential.
+#[derive(Clone, Debug)]
+pub struct Minted {
+    /// The ICE servers, as JSON.
+    pub ice_servers: Box<RawValue>,
+    /// Its grant.
+    pub grant: GrantId,
+}
+
+/// The broker, for routes of other packages.
+#[async_trait]
+pub trait Broker: Send + Sync {
+    /// Verifies a token. `None` if it is no JWT, or nobody can sign in. The user is not blocked.
+    async fn verified(&self, token: &str) -> Result<Option<Verified>, ApiError>;
+
+    /// Whether a user is needed. `AUTH_REQUIRED`.
+    fn needs_sign_in(&self) -> bool;
+
+    /// Whether the operator has blocked a user.
+    fn is_blocked(&self, user: &User) -> bool;
+
+    /// The key of the country that a trusted proxy states, if that country has a key.
+    fn country_key(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<KeyName>;
+
+    /// Mints, at the cost of the rate of the client's address and of the user. `None` without a credential.
+    async fn mint(&self, requester: &Requester, spender: Option<Arc<Spender>>) -> Option<Minted>;
+
+    /// Somebody has joined or left a call.
+    fn call(&self, event: CallEvent);
+}

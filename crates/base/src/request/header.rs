@@ -1,0 +1,19 @@
+//! Headers that many routes read.
+
+use std::sync::Arc;
+
+use axum::http::header::ORIGIN;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use turn_ledger::ORIGIN_MAX;
+
+/// The only line of a header. With two lines, a proxy has added its own to the client's, and neither is certain.
+pub fn only_line<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+    let mut lines = headers.get_all(name).iter();
+    lines.next().filter(|_| lines.next().is_none())
+}
+
+/// The origin of the page, if it is not too long to keep.
+pub fn page_origin(headers: &HeaderMap) -> Option<Arc<str>> {
+    let origin = headers.get(ORIGIN)?.to_str().ok()?;
+    (1..=ORIGIN_MAX).contains(&origin.len()).then(|| origin.into())
+}

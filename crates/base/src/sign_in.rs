@@ -1,0 +1,52 @@
+//! Sign-in on the routes of signaling: finds the user's token in a request, and has it verified. A token that is no JWT counts as none:
+//! clients of `PeerJS` always send a random one, and a grant is no sign-in.
+
+use axum::http::HeaderMap;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value};
+use turn_ledger::User;
+
+use crate::broker::{Broker, Verified};
+use crate::error::ApiError;
+use crate::request::bearer::bearer;
+use crate::request::query::parameters;
+
+/// The parameter of the query that has the token of a client without headers, such as a browser's WebSocket.
+pub const TOKEN: &str = "token";
+
+/// Whether a bearer token is a JWT: its first part is a JSON object with `alg`.
+pub fn is_jwt(token: &str) -> bool {
+    let first = token.split('.').next().unwrap_or_default();
+    let Ok(json) = URL_SAFE_NO_PAD.decode(first) else { return false };
+    serde_json::from_slice::<Map<String, Value>>(&json).is_ok_and(|header| header.contains_key("alg"))
+}
+
+/// Who has signed in: by the token in `Authorization: Bearer`, else by the one in the query.
+pub async fn signed_in(
+    broker: &dyn Broker,
+    headers: &HeaderMap,
+    query: Option<&str>,
+) -> Result<Option<Verified>, ApiError> {
+    let in_query = parameters(query, TOKEN);
+    let mut tokens = bearer(headers).into_iter().chain(in_query.iter().map(|token| &**token));
+    match tokens.find(|token| is_jwt(token)) {
+        Some(token) => broker.verified(token).await,
+        None => Ok(None),
+    }
+}
+
+/// Whether there is a user, if one is needed.
+pub fn is_known_enough(broker: &dyn Broker, user: Option<&User>) -> bool {
+    user.is_some() || !broker.needs_sign_in()
+}
+
+/// Refuses a request that is not [known enough](is_known_enough).
+pub fn require(broker: &dyn Broker, user: Option<&User>) -> Result<(), ApiError> {
+    let expected = "a token of your sign-in as `Authorization: Bearer <token>`, or as `token` in the query";
+    if is_known_enough(broker, user) {
+        Ok(())
+    } else {
+        Err(ApiError::unauthorized(format!("Send {expected}.")))
+    }
+}

@@ -1,0 +1,36 @@
+//! What the proxy needs of the broker.
+
+use std::sync::Arc;
+
+use crate::session::ChangedSession;
+use async_trait::async_trait;
+use turn_base::broker::Broker;
+use turn_ledger::{GrantId, NotAdmitted, Spender, User};
+
+/// The broker, for the proxy. Its ledger charges what sessions take.
+#[async_trait]
+pub trait SfuBroker: Broker {
+    /// The grant of a grant token, and its user. `None` unless it is valid.
+    fn holder(&self, token: &str) -> Option<(GrantId, Option<User>)>;
+
+    /// Whether a browser may get the ICE servers of this grant again: they are valid and of this spender, and something would be minted.
+    fn may_reuse(&self, grant: GrantId, spender: Option<&Spender>) -> bool;
+
+    /// Whether the operator has stopped minting.
+    fn is_frozen(&self) -> bool;
+
+    /// Promises that a session takes so many kbit/s more. That must be [recorded](Self::recorded) before the SFU is asked for them.
+    fn pull(&self, session: &str, more_kbps: u32) -> Result<(), NotAdmitted>;
+
+    /// Whether every change up to now is on disk. Waits for the write.
+    async fn recorded(&self) -> bool;
+
+    /// Charges what a session is and takes now.
+    fn remember(&self, changed: ChangedSession);
+
+    /// Notes what the page that opened a session says of it: a label, its origin.
+    fn describe(&self, session: &str, by_page: Spender);
+
+    /// The sessions that take something and must stop: without budget, over the limit of their user, revoked, or of a blocked user.
+    fn to_close(&self) -> Vec<Arc<str>>;
+}

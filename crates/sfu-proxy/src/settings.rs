@@ -1,0 +1,23 @@
+//! The settings of the proxy.
+
+use secrecy::SecretString;
+use turn_ledger::BitRate;
+use url::Url;
+
+/// The proxy of Cloudflare's SFU.
+#[derive(Clone, Debug)]
+pub struct SfuConfig {
+    /// The paths that are proxied, without slashes at their ends. `SFU_PREFIXES`.
+    pub prefixes: Vec<String>,
+    /// `CALLS_APP_ID`.
+    pub app_id: String,
+    /// `CALLS_APP_SECRET`.
+    pub app_secret: SecretString,
+    /// The base of the API, with a slash at its end. `CALLS_API_URL`.
+    pub api: Url,
+    /// Whether only the browser that opened a session may use it. `SFU_LOCK`; true when unset. Pages of other origins send no cookies
+    /// and need `false`.
+    pub is_locked: bool,
+    /// What one client may receive at a time, at the assumed rates of its tracks. `SFU_MBPS_PER_CLIENT`, above 0; 100 when unset.
+    pub client_rate: BitRate,
+}

@@ -1,0 +1,134 @@
+//! The broker as signaling and the proxy of the SFU see it: sign-in, mints, calls, and the ledger that charges what sessions take.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::extract::ConnectInfo;
+use axum::http::{Extensions, HeaderMap};
+use ipnet::IpNet;
+use serde_json::value::to_raw_value;
+use turn_base::broker::{Broker, Minted, Requester, Verified};
+use turn_base::error::ApiError;
+use turn_base::request::client_addr::is_trusted;
+use turn_base::request::header::only_line;
+use turn_base::sign_in::is_jwt;
+use turn_ledger::{Books, GrantId, KeyName, NotAdmitted, Spender, User};
+use turn_signaling::call::CallEvent;
+
+use crate::account::Account;
+use crate::auth::Auth;
+use crate::calls::LiveCalls;
+use crate::config::{Country, CountryKeys};
+use crate::limit::{Allowance, RateLimit};
+use crate::mint::token::GrantKey;
+use crate::mint::{IceResponse, Mint, MintRequest};
+use turn_sfu_proxy::SfuBroker;
+use turn_sfu_proxy::session::ChangedSession;
+
+/// What signaling needs of the service.
+pub(super) struct SignalingBroker {
+    pub(super) account: Arc<Account>,
+    pub(super) auth: Option<Arc<Auth>>,
+    pub(super) calls: Arc<LiveCalls>,
+    pub(super) countries: Option<CountryKeys>,
+    pub(super) grant_key: Arc<GrantKey>,
+    pub(super) mint: Arc<Mint>,
+    pub(super) rate_limit: Arc<RateLimit>,
+    pub(super) trusted_proxies: Arc<[IpNet]>,
+    /// The life of a credential for a call.
+    pub(super) ttl: Duration,
+}
+
+#[async_trait]
+impl Broker for SignalingBroker {
+    async fn verified(&self, token: &str) -> Result<Option<Verified>, ApiError> {
+        let Some(auth) = self.auth.as_ref().filter(|_| is_jwt(token)) else { return Ok(None) };
+        let verified = auth.verified(token).await?;
+        if self.is_blocked(&verified.user) { Err(ApiError::user_blocked()) } else { Ok(Some(verified)) }
+    }
+
+    fn needs_sign_in(&self) -> bool {
+        self.auth.as_ref().is_some_and(|auth| auth.required)
+    }
+
+    fn is_blocked(&self, user: &User) -> bool {
+        self.account.read(|books| books.is_blocked(user))
+    }
+
+    fn country_key(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<KeyName> {
+        let countries = self.countries.as_ref().filter(|countries| !countries.keys.is_empty())?;
+        let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
+        if !is_trusted(peer.ip(), &self.trusted_proxies) {
+            return None;
+        }
+        let line = only_line(headers, &countries.header)?;
+        countries.keys.get(&Country::parse(line.as_bytes())?).copied()
+    }
+
+    async fn mint(&self, requester: &Requester, spender: Option<Arc<Spender>>) -> Option<Minted> {
+        let user = spender.as_ref().and_then(|spender| spender.user.as_ref());
+        self.rate_limit.take(Allowance::Mint, requester.address, user).ok()?;
+        let request = MintRequest::new(requester.address, spender, self.ttl, requester.country_key).ok()?;
+        match self.mint.answer(&request).await {
+            Ok(IceResponse::Minted(issued)) => {
+                Some(Minted { ice_servers: to_raw_value(&issued.ice_servers).ok()?, grant: issued.grant })
+            }
+            Ok(IceResponse::Stun(_)) | Err(_) => None,
+        }
+    }
+
+    fn call(&self, event: CallEvent) {
+        self.calls.take(event);
+    }
+}
+
+#[async_trait]
+impl SfuBroker for SignalingBroker {
+    fn holder(&self, token: &str) -> Option<(GrantId, Option<User>)> {
+        let grant = self.grant_key.verify(token)?.id;
+        let user = self.account.read(|books| {
+            let row = books.grants().valid(grant).filter(|row| row.expires_at > books.now())?;
+            Some(row.spender.as_ref().and_then(|spender| spender.user.clone()))
+        })?;
+        Some((grant, user))
+    }
+
+    fn may_reuse(&self, grant: GrantId, spender: Option<&Spender>) -> bool {
+        self.account.read(|books| {
+            let may_mint = !books.is_frozen() && !books.ledger().figures().is_spent();
+            may_mint && books.grants().valid(grant).is_some_and(|row| row.spender.as_deref() == spender)
+        })
+    }
+
+    fn is_frozen(&self) -> bool {
+        self.account.read(Books::is_frozen)
+    }
+
+    fn pull(&self, session: &str, more_kbps: u32) -> Result<(), NotAdmitted> {
+        self.account.pull(session, more_kbps)
+    }
+
+    async fn recorded(&self) -> bool {
+        self.account.recorded().await.is_ok()
+    }
+
+    fn remember(&self, changed: ChangedSession) {
+        self.account.change(|books| {
+            let (name, row) = (changed.id.text(), changed.row(books.now()));
+            books.set_sfu_session(&name, row.as_ref());
+            for late in changed.late {
+                books.charge_late(&name, (late.kbps, late.span));
+            }
+        });
+    }
+
+    fn describe(&self, session: &str, by_page: Spender) {
+        self.account.change(|books| books.describe_session(session, by_page));
+    }
+
+    fn to_close(&self) -> Vec<Arc<str>> {
+        self.account.read(Books::sfu_sessions_to_close)
+    }
+}
