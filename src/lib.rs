@@ -16,7 +16,6 @@
 //! | [`auth`] | whose mint it is, by a token of the application's sign-in |
 //! | [`limit`] | the rate limit of each client |
 //! | [`meter`] | reading the counts of Cloudflare and coturn, and ending coturn's sessions |
-//! | [`signal`] | signaling: the shell around the protocols of `turn_signaling` |
 //! | [`calls`] | the running calls of signaling, and what they mean for the ledger |
 //! | [`account`] | the books behind one lock |
 //! | [`journal`] | the books on disk |
@@ -53,6 +52,5 @@ pub mod rate;
 pub mod rotation;
 pub mod router;
 pub mod serve;
-pub mod signal;
 pub mod telemetry;
 pub mod web;

@@ -7,7 +7,7 @@ use axum::Router;
 use axum::handler::Handler;
 use axum::http::HeaderValue;
 use axum::http::header::ALLOW;
-use axum::middleware::{from_fn_with_state, map_response};
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::routing::{MethodRouter, any, get};
 use tower::ServiceBuilder;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
@@ -18,12 +18,13 @@ use crate::config::WireFormat;
 use crate::http::renewal;
 use crate::http::{
     actions, alerts, backup, bandwidth_status, calls_live, connections, credentials, envelope, health,
-    metrics, openapi, operator, origin, overrides, overview, signaling, spenders, users, wire_formats,
+    metrics, openapi, operator, origin, overrides, overview, spenders, unknown, users, wire_formats,
 };
 use crate::web;
 use crate::web::{navigation, pages};
 use turn_base::body::{self, BodyLimit};
 use turn_base::error::ApiError;
+use turn_signaling_server::{p2pcf, peerjs, polls, reports, rooms, routes};
 
 /// All routes with their layers.
 pub fn build(app: &Arc<App>) -> Router {
@@ -91,7 +92,7 @@ pub fn build(app: &Arc<App>) -> Router {
     }
 
     let foreign = from_fn_with_state(Arc::clone(app), origin::refuse_foreign);
-    let sockets = signaling::routes::sockets(app).layer(foreign.clone());
+    let sockets = sockets(app).layer(foreign.clone());
     let sfu = app.sfu.as_ref().map(turn_sfu_proxy::routes::routes).unwrap_or_default().layer(
         ServiceBuilder::new()
             .layer(foreign.clone())
@@ -111,10 +112,10 @@ pub fn build(app: &Arc<App>) -> Router {
         .route("/", navigation::start(&listed))
         .route("/openapi.json", get(async move || openapi::get_open_api(document.clone())))
         .merge(sockets)
-        .merge(signaling::reports::routes(app))
+        .merge(reported(app))
         .merge(sfu)
         .merge(p2pcf(app))
-        .fallback(signaling::routes::unknown.layer(origin::cors(&app.origins)))
+        .fallback(unknown::unknown.layer(origin::cors(&app.origins)))
         .layer(from_fn_with_state(Arc::clone(app), envelope::envelope))
         .with_state(Arc::clone(app))
 }
@@ -132,16 +133,38 @@ fn guarded(mut routes: OpenApiRouter<Arc<App>>, app: &Arc<App>) -> OpenApiRouter
     routes.layer(layers)
 }
 
+/// The protocols with sockets, without the rule about origins. A panic in one of them is an error response.
+fn sockets(app: &Arc<App>) -> Router<Arc<App>> {
+    let guard = ServiceBuilder::new()
+        .layer(from_fn_with_state(BodyLimit::SHORT, body::gather))
+        .layer(from_fn_with_state(Arc::clone(app), envelope::shed));
+    let readable = ServiceBuilder::new().layer(from_fn(peerjs::readable)).layer(envelope::catch_panic(app));
+    routes::sockets(&app.signaling)
+        .merge(rooms::set_username(&app.signaling).layer(guard))
+        .merge(peerjs::routes(&app.signaling).layer(readable))
+        .layer(envelope::catch_panic(app))
+}
+
+/// Reports: pages send them, and people open a kept one from a chat.
+fn reported(app: &Arc<App>) -> Router<Arc<App>> {
+    let layers = ServiceBuilder::new()
+        .layer(from_fn_with_state(Arc::clone(app), origin::refuse_foreign))
+        .layer(origin::cors(&app.origins))
+        .layer(envelope::catch_panic(app));
+    let kept = reports::routes::kept(&app.signaling).layer(envelope::catch_panic(app));
+    reports::routes::routes(&app.signaling).layer(layers).merge(kept)
+}
+
 /// P2PCF, with layers like those of the API, but another rule about origins, a rate of its own and longer bodies.
 fn p2pcf(app: &Arc<App>) -> Router<Arc<App>> {
     let limit = BodyLimit::long(turn_signaling::p2pcf::BODY_MAX, &app.long_bodies);
     let layers = ServiceBuilder::new()
-        .layer(map_response(signaling::p2pcf::readable))
-        .layer(from_fn_with_state(Arc::clone(app), signaling::p2pcf::limit))
+        .layer(map_response(async |response| p2pcf::readable(response)))
+        .layer(from_fn_with_state(Arc::clone(&app.signaling), polls::limit))
         .layer(from_fn_with_state(limit, body::gather))
         .layer(from_fn_with_state(Arc::clone(app), envelope::shed))
         .layer(envelope::catch_panic(app));
-    signaling::p2pcf::routes(app).layer(layers)
+    p2pcf::routes(&app.signaling).layer(layers)
 }
 
 type Route = MethodRouter<Arc<App>>;

@@ -1,14 +1,12 @@
 //! The composition root: the only place where the parts of the service are built and connected. It does no I/O except to
 //! bind the relay's port and to create the directory of reports.
 
-use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use serde_json::json;
+use serde_json::value::to_raw_value;
 use tokio::sync::Semaphore;
-use tokio_util::task::TaskTracker;
 
 use super::opening::{BoundTerms, setup};
 use super::relay::{self, RelayBroker};
@@ -27,7 +25,6 @@ use crate::ice::turn_keys::{OwnKeys, TurnKey};
 use crate::ice::turn_keys_api::TurnKeysApi;
 use crate::journal::Journal;
 use crate::journal::changes::Contents;
-use crate::limit::polls::PollRate;
 use crate::limit::proxies::UntrustedProxies;
 use crate::limit::wrong_tokens::WrongTokens;
 use crate::limit::{QuotaError, RateLimit};
@@ -40,32 +37,21 @@ use crate::mint::provider::Provider;
 use crate::mint::rotation::KeyRotator;
 use crate::mint::token::GrantKey;
 use crate::mint::{Mint, Source};
-use crate::signal::Signaling;
-use crate::signal::backlog::backlog;
-use crate::signal::hub::Shared;
-use crate::signal::occupancy::Occupancy;
-use crate::signal::p2pcf::P2pcfShell;
-use crate::signal::protocols;
-use crate::signal::reports::Reports;
-use crate::signal::reports::feedback::Feedback;
-use crate::signal::reports::store::Store;
-use crate::signal::rooms::RoomUsers;
 use crate::telemetry::log::LostLines;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::refusals::RefusalLog;
 use turn_base::backoff::RetryPolicy;
-use turn_base::clock::{self, Clock};
+use turn_base::clock::Clock;
 use turn_base::http_client::{ClientError, http_client};
 use turn_base::random::{self, NoRandomness};
 use turn_base::request::bearer::TokenDigest;
 use turn_base::request::id::RequestIds;
-use turn_base::throttle::Throttle;
 use turn_ledger::IceSource;
 use turn_limits::MemoryQuota;
 use turn_relay::{ListenError, Relay};
+use turn_sfu_proxy::SfuProxy;
 use turn_sfu_proxy::taken::VideoRates;
-use turn_sfu_proxy::{Service, SfuProxy};
-use turn_signaling::p2pcf::DeleteKeys;
+use turn_signaling_server::{NoDirectory, Protocols, Signaling};
 
 /// Why the parts cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -139,7 +125,7 @@ pub fn build(
     let mint = Arc::new(parts.mint(&grant_key, relay_server.as_ref(), coturn_meter.as_ref())?);
     let (clock, metrics) = (Arc::clone(&parts.clock), Arc::clone(&parts.metrics));
     let rate_limit = Arc::new(RateLimit::new(&config.access.rate, Arc::clone(&clock), Arc::clone(&metrics))?);
-    let calls = Arc::new(LiveCalls::new(Arc::clone(&parts.account), clock, metrics));
+    let calls = Arc::new(LiveCalls::new(Arc::clone(&parts.account), clock, Arc::clone(&metrics)));
     let auth = parts.auth()?.map(Arc::new);
     let broker = Arc::new(SignalingBroker {
         account: Arc::clone(&parts.account),
@@ -149,6 +135,8 @@ pub fn build(
         grant_key: Arc::clone(&grant_key),
         mint: Arc::clone(&mint),
         rate_limit: Arc::clone(&rate_limit),
+        metrics: Arc::clone(&metrics),
+        origins: config.access.origins.clone(),
         trusted_proxies: Arc::clone(&config.access.trusted_proxies),
         ttl: config.signaling.ttl.min(config.ice.ttl_max),
     });
@@ -164,14 +152,15 @@ pub fn build(
         started: parts.clock.instant(),
         started_at: parts.clock.now(),
         rate_limit,
-        poll_rate: PollRate::new(Arc::clone(&parts.clock), Arc::clone(&parts.metrics)),
         wrong_tokens: WrongTokens::new(Arc::clone(&parts.clock), Arc::clone(&parts.metrics)),
         untrusted_proxies: UntrustedProxies::default(),
         origins: config.access.origins.clone(),
         hosts: config.access.hosts.clone(),
         trusted_proxies: Arc::clone(&config.access.trusted_proxies),
         wire_formats: config.wire_formats.clone(),
-        signaling: parts.signaling(&calls, &key)?,
+        signaling: parts.signaling(Arc::clone(&broker), &long_bodies, &stun, &key)?,
+        signaling_off: config.signaling.off(),
+        call_ttl: broker.ttl,
         sfu: parts.sfu(Arc::clone(&broker), &long_bodies, &stun, &key)?,
         broker,
         calls,
@@ -222,36 +211,39 @@ impl Parts<'_> {
         }))
     }
 
-    /// `secret`: the key of the ledger, for keys that must outlive a restart.
-    fn signaling(&self, calls: &Arc<LiveCalls>, secret: &[u8; 64]) -> Result<Signaling, BuildError> {
+    /// `secret`: the key of the ledger.
+    fn signaling(
+        &self,
+        broker: Arc<SignalingBroker>,
+        long_bodies: &MemoryQuota,
+        stun: &IceServerList,
+        secret: &[u8; 64],
+    ) -> Result<Arc<Signaling>, BuildError> {
         let config = &self.config.signaling;
-        let shared = Shared {
-            started: clock::deadline(Duration::ZERO),
-            metrics: Arc::clone(&self.metrics),
-            account: Arc::clone(&self.account),
-            calls: Arc::clone(calls),
-            backlog: backlog(),
-        };
-        let p2pcf = config.p2pcf.as_ref().map(|p2pcf| {
-            let keys = DeleteKeys::derived_from(secret);
-            let (clock, metrics) = (Arc::clone(&self.clock), Arc::clone(&self.metrics));
-            P2pcfShell::new(p2pcf, keys, clock, Arc::clone(calls), metrics)
-        });
-        Ok(Signaling {
-            hubs: protocols::hubs(config, self.config.auth.as_ref(), &shared),
-            reports: self.reports()?,
-            room_users: config.rooms.as_ref().map(|rooms| RoomUsers::new(rooms, secret)),
-            p2pcf,
-            peerjs_key: config.peerjs.clone(),
-            off: config.off(),
-            occupancy: Arc::new(Occupancy::new(config.sockets_per_client)),
-            incomplete: backlog(),
-            ttl: config.ttl,
+        let protocols = Protocols {
+            sockets_per_client: config.sockets_per_client,
             ayame: config.ayame.clone(),
+            p2pcf: config.p2pcf.clone(),
+            rooms: config.rooms.clone(),
+            peerjs: config.peerjs.clone(),
+            is_yjs_on: config.is_yjs_on,
+            reports: config.reports.clone(),
+        };
+        let service = turn_signaling_server::Service {
+            broker,
+            clock: Arc::clone(&self.clock),
             client: http_client()?,
-            webhook_log: Throttle::new(),
-            tasks: TaskTracker::new(),
-        })
+            secret: *secret,
+            long_bodies: long_bodies.clone(),
+            stun: to_raw_value(stun).unwrap_or_default(),
+            trusted_proxies: Arc::clone(&self.config.access.trusted_proxies),
+            public_url: self.config.public_url.as_ref().map(ToString::to_string),
+            has_sign_in: self.config.auth.is_some(),
+        };
+        let signaling = Signaling::new(&protocols, service).map_err(|NoDirectory { directory, error }| {
+            BuildError::Reports { directory: directory.display().to_string(), error }
+        })?;
+        Ok(Arc::new(signaling))
     }
 
     /// `secret`: the key of the ledger.
@@ -263,7 +255,7 @@ impl Parts<'_> {
         secret: &[u8; 64],
     ) -> Result<Option<Arc<SfuProxy>>, BuildError> {
         let Some(config) = &self.config.signaling.sfu else { return Ok(None) };
-        let service = Service {
+        let service = turn_sfu_proxy::Service {
             broker,
             clock: Arc::clone(&self.clock),
             client: http_client()?,
@@ -276,21 +268,6 @@ impl Parts<'_> {
         };
         let proxy = SfuProxy::new(config, service).ok_or(BuildError::SfuEndpoint)?;
         Ok(Some(Arc::new(proxy)))
-    }
-
-    fn reports(&self) -> Result<Option<Arc<Reports>>, BuildError> {
-        let Some(config) = &self.config.signaling.reports else { return Ok(None) };
-        let open = |directory: &PathBuf| {
-            let shown = directory.display().to_string();
-            Store::open(directory.clone()).map_err(|error| BuildError::Reports { directory: shown, error })
-        };
-        let store = config.dir.as_ref().map(open).transpose()?;
-        let feedback = match &config.feedback {
-            Some(url) => Some(Feedback::new(http_client()?, url.clone(), Arc::clone(&self.metrics))),
-            None => None,
-        };
-        let public_url = self.config.public_url.clone();
-        Ok(Some(Arc::new(Reports::new(store, feedback, public_url, Arc::clone(&self.clock)))))
     }
 
     fn auth(&self) -> Result<Option<Auth>, BuildError> {

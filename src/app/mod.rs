@@ -13,10 +13,9 @@ use crate::alert::dispatcher::AlertDispatcher;
 use crate::auth::Auth;
 use crate::calls::LiveCalls;
 use crate::config::AlertPercents;
-use crate::config::{AllowedHosts, AllowedOrigins, PriceConfig, WireFormat};
+use crate::config::{AllowedHosts, AllowedOrigins, Off, PriceConfig, WireFormat};
 use crate::ice::server::IceServerList;
 use crate::limit::RateLimit;
-use crate::limit::polls::PollRate;
 use crate::limit::proxies::UntrustedProxies;
 use crate::limit::wrong_tokens::WrongTokens;
 use crate::meter::cloudflare::CloudflareMeter;
@@ -24,7 +23,6 @@ use crate::meter::coturn::CoturnMeter;
 use crate::mint::Mint;
 use crate::mint::rotation::KeyRotator;
 use crate::mint::token::GrantKey;
-use crate::signal::Signaling;
 use crate::telemetry::log::LostLines;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::refusals::RefusalLog;
@@ -37,6 +35,7 @@ use turn_ledger::Timestamp;
 use turn_limits::{MemoryBounds, MemoryQuota};
 use turn_relay::Relay;
 use turn_sfu_proxy::SfuProxy;
+use turn_signaling_server::Signaling;
 
 mod build;
 mod opening;
@@ -85,8 +84,6 @@ pub struct App {
     pub auth: Option<Arc<Auth>>,
     /// The rate limit of each client address and each user.
     pub rate_limit: Arc<RateLimit>,
-    /// How often pages may poll.
-    pub poll_rate: PollRate,
     /// Wrong operator and reporter tokens.
     pub wrong_tokens: WrongTokens,
     /// Notices a proxy that is not among `trusted_proxies`.
@@ -104,7 +101,11 @@ pub struct App {
     /// The running calls.
     pub calls: Arc<LiveCalls>,
     /// Signaling: sockets and requests.
-    pub signaling: Signaling,
+    pub signaling: Arc<Signaling>,
+    /// What `SIGNALING` could name, and does not.
+    pub signaling_off: Vec<Off>,
+    /// The life of a credential that is minted for a call.
+    pub call_ttl: Duration,
     /// The proxy of the SFU. `None` unless `SIGNALING` names it.
     pub sfu: Option<Arc<SfuProxy>>,
     /// Whether the demo page is served.

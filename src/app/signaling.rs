@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::extract::ConnectInfo;
-use axum::http::{Extensions, HeaderMap};
+use axum::http::{Extensions, HeaderMap, HeaderValue};
 use ipnet::IpNet;
 use serde_json::value::to_raw_value;
 use turn_base::broker::{Broker, Minted, Requester, Verified};
@@ -20,12 +20,14 @@ use turn_signaling::call::CallEvent;
 use crate::account::Account;
 use crate::auth::Auth;
 use crate::calls::LiveCalls;
-use crate::config::{Country, CountryKeys};
+use crate::config::{AllowedOrigins, Country, CountryKeys};
 use crate::limit::{Allowance, RateLimit};
 use crate::mint::token::GrantKey;
 use crate::mint::{IceResponse, Mint, MintRequest};
+use crate::telemetry::metrics::Metrics;
 use turn_sfu_proxy::SfuBroker;
 use turn_sfu_proxy::session::ChangedSession;
+use turn_signaling_server::{Counted, ServerBroker};
 
 /// What signaling needs of the service.
 pub(super) struct SignalingBroker {
@@ -34,7 +36,9 @@ pub(super) struct SignalingBroker {
     pub(super) calls: Arc<LiveCalls>,
     pub(super) countries: Option<CountryKeys>,
     pub(super) grant_key: Arc<GrantKey>,
+    pub(super) metrics: Arc<Metrics>,
     pub(super) mint: Arc<Mint>,
+    pub(super) origins: AllowedOrigins,
     pub(super) rate_limit: Arc<RateLimit>,
     pub(super) trusted_proxies: Arc<[IpNet]>,
     /// The life of a credential for a call.
@@ -81,6 +85,24 @@ impl Broker for SignalingBroker {
 
     fn call(&self, event: CallEvent) {
         self.calls.take(event);
+    }
+}
+
+impl ServerBroker for SignalingBroker {
+    fn foreign_origin<'a>(&self, headers: &'a HeaderMap) -> Option<&'a HeaderValue> {
+        self.origins.foreign(headers)
+    }
+
+    fn count(&self, what: Counted) {
+        match what {
+            Counted::Limited(why) => self.metrics.signaling_limited.count(why),
+            Counted::Dropped(protocol, why) => {
+                self.metrics.signaling_dropped(protocol.as_str(), why.as_str());
+            }
+            Counted::Card(outcome) => self.metrics.feedback_cards.count(outcome),
+            Counted::ForeignOrigin => drop(self.metrics.origins_refused.inc()),
+            Counted::TooManyPolls => drop(self.metrics.rate_limited.inc()),
+        }
     }
 }
 

@@ -37,7 +37,7 @@ pub use origin::AllowedOrigins;
 pub use public_url::PublicUrl;
 pub use server::{LogConfig, LogFormat, ServerConfig, WireFormat, reachable};
 pub use settings::{ConfigErrors, ConfigProblem};
-pub use signaling::{AyameConfig, P2pcfConfig, ReportsConfig, RoomsConfig, SignalingConfig};
+pub use signaling::SignalingConfig;
 pub use signaling_modules::{Off, is_at_or_below};
 pub use turn_keys::{Country, CountryKeys, KEYS_MAX, RotationConfig, TurnKeyConfig};
 

@@ -1,6 +1,8 @@
 //! Origins in one canonical form: `scheme://host[:port]`, lower case, without the scheme's default port. Two origins are
 //! equal exactly when their canonical forms are. A text without such a form (`null`, a path, a user, `*`) is not an origin.
 
+use axum::http::header::ORIGIN;
+use axum::http::{HeaderMap, HeaderValue};
 use url::Url;
 
 /// The origins of pages that may call. `CLIENT_URL`; `http://localhost:5173` when unset.
@@ -22,6 +24,15 @@ impl AllowedOrigins {
                     || with_any_label(&origin).is_some_and(|form| allowed.contains(&form))
             }),
         }
+    }
+
+    /// The first `Origin` of a request that is not allowed.
+    pub fn foreign<'a>(&self, headers: &'a HeaderMap) -> Option<&'a HeaderValue> {
+        let is_allowed = |origin: &HeaderValue| match self {
+            Self::Any => true,
+            Self::List(_) => origin.to_str().is_ok_and(|origin| self.allows(origin)),
+        };
+        headers.get_all(ORIGIN).iter().find(|origin| !is_allowed(origin))
     }
 }
 

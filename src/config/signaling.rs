@@ -1,18 +1,16 @@
 //! Settings of signaling. Each protocol is off until `SIGNALING` names it, because each one lets strangers hold sockets, and some
 //! let them mint.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use axum::http::HeaderName;
 use turn_sfu_proxy::SfuConfig;
 use turn_signaling::call::ProtocolName;
+use turn_signaling_server::{AyameConfig, P2pcfConfig, ReportsConfig, RoomsConfig};
 
 use super::budget::rate;
 use super::form::{IDENTIFIER_MAX, form, header, identifier, number, parsed, seconds, switch, visible};
 use super::settings::Settings;
 use super::signaling_modules::{MODULES, Module, is_of_module};
-use turn_base::web_url::WebhookUrl;
 
 /// The longest `PEERJS_KEY`, in bytes.
 const PEERJS_KEY_MAX: usize = 64;
@@ -45,58 +43,6 @@ pub struct SignalingConfig {
     pub reports: Option<ReportsConfig>,
 }
 
-/// Ayame, with the settings of its reference server.
-#[derive(Clone, Debug)]
-pub struct AyameConfig {
-    /// Decides whether a client may join. `AUTHN_WEBHOOK_URL`; everybody may join when unset.
-    pub authn_webhook: Option<WebhookUrl>,
-    /// Is told when a socket has ended. `DISCONNECT_WEBHOOK_URL`.
-    pub disconnect_webhook: Option<WebhookUrl>,
-    /// Headers of the client's request that both webhooks get, in lower case. `COPY_WEBSOCKET_HEADER_NAMES`.
-    pub copied_headers: Vec<HeaderName>,
-    /// Whether `message` is passed on. `TYPE_MESSAGE`; false when unset.
-    pub type_message: bool,
-    /// `WS_PING_INTERVAL_SEC`, 1 to 3,600; 5 when unset.
-    pub ping_interval: Duration,
-    /// `WS_PONG_TIMEOUT_SEC`, 1 to 3,600; 60 when unset.
-    pub pong_timeout: Duration,
-    /// `WS_READ_TIMEOUT_SEC`, 1 to 3,600; 90 when unset.
-    pub read_timeout: Duration,
-    /// The longest message, in bytes. `READ_LIMIT_BYTES`, 1,024 to 1,048,576; 1,048,576 when unset.
-    pub read_limit: usize,
-    /// How long a webhook may take. `WEBHOOK_TIMEOUT_SEC`, 1 to 60; 5 when unset.
-    pub webhook_timeout: Duration,
-}
-
-/// P2PCF.
-#[derive(Clone, Debug)]
-pub struct P2pcfConfig {
-    /// `P2PCF_PATH`, without a slash at its end; `/p2pcf` when unset.
-    pub path: String,
-    /// Requests a month of each origin that `CLIENT_URL` does not list. `P2PCF_ORIGIN_QUOTA`; none when unset.
-    pub origin_quota: u64,
-}
-
-/// Orange rooms.
-#[derive(Clone, Debug)]
-pub struct RoomsConfig {
-    /// The header that names the user. It is read only from trusted proxies. `USER_HEADER`.
-    pub user_header: HeaderName,
-    /// `ROOM_MEMBERS_MAX`, 2 to 256; 64 when unset.
-    pub members_max: usize,
-    /// How long a user may be silent. `ROOM_SWEEP_SECONDS`, 1 to 300; 15 when unset.
-    pub sweep: Duration,
-}
-
-/// Orange's reports.
-#[derive(Clone, Debug)]
-pub struct ReportsConfig {
-    /// The directory that keeps reports. `REPORTS_DIR`; they are not kept when unset.
-    pub dir: Option<PathBuf>,
-    /// The chat webhook that gets a card for each bug report and dead track. `FEEDBACK_URL`.
-    pub feedback: Option<WebhookUrl>,
-}
-
 impl SignalingConfig {
     /// Reads every setting, also those of a protocol that is off, so that a mistake is found before the protocol is turned on.
     pub(super) fn read(settings: &mut Settings<'_>) -> Self {
@@ -106,13 +52,13 @@ impl SignalingConfig {
         let signaling = Self {
             ttl: settings.get("SIGNALING_TTL_SECONDS", "14400", seconds(60..=86_400)),
             sockets_per_client: settings.get("SIGNALING_SOCKETS_PER_CLIENT", "64", number(1..=4_096)),
-            ayame: is_on(ProtocolName::Ayame).then_some(AyameConfig::read(settings)),
-            p2pcf: is_on(ProtocolName::P2pcf).then_some(P2pcfConfig::read(settings)),
+            ayame: is_on(ProtocolName::Ayame).then_some(ayame(settings)),
+            p2pcf: is_on(ProtocolName::P2pcf).then_some(p2pcf(settings)),
             sfu: sfu(settings, is_on(ProtocolName::Sfu)),
-            rooms: is_on(ProtocolName::Rooms).then_some(RoomsConfig::read(settings)),
+            rooms: is_on(ProtocolName::Rooms).then_some(rooms(settings)),
             peerjs: is_on(ProtocolName::Peerjs).then_some(peerjs),
             is_yjs_on: is_on(ProtocolName::Yjs),
-            reports: modules.contains(&Module::Reports).then_some(ReportsConfig::read(settings)),
+            reports: modules.contains(&Module::Reports).then_some(reports(settings)),
         };
         if overlap(&signaling.chosen_paths()) {
             let expected = "expected paths of which none, P2PCF_PATH and /PEERJS_KEY included, equals or is below another one";
@@ -130,36 +76,31 @@ impl SignalingConfig {
     }
 }
 
-impl AyameConfig {
-    fn read(settings: &mut Settings<'_>) -> Self {
-        let copyable =
-            form(format!("the name of a header other than {}", FRAMING_HEADERS.join(", ")), |text| {
-                header(text).ok().filter(|name| !FRAMING_HEADERS.contains(&name.as_str()))
-            });
-        let mut copied = settings.list("COPY_WEBSOCKET_HEADER_NAMES", None, copyable).unwrap_or_default();
-        copied.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
-        copied.dedup();
-        Self {
-            authn_webhook: settings.webhook("AUTHN_WEBHOOK_URL", "keys of clients"),
-            disconnect_webhook: settings.webhook("DISCONNECT_WEBHOOK_URL", "who was connected"),
-            copied_headers: copied,
-            type_message: settings.get("TYPE_MESSAGE", "false", switch),
-            ping_interval: settings.get("WS_PING_INTERVAL_SEC", "5", seconds(1..=3_600)),
-            pong_timeout: settings.get("WS_PONG_TIMEOUT_SEC", "60", seconds(1..=3_600)),
-            read_timeout: settings.get("WS_READ_TIMEOUT_SEC", "90", seconds(1..=3_600)),
-            read_limit: settings.get("READ_LIMIT_BYTES", "1048576", number(1_024..=1_048_576)),
-            webhook_timeout: settings.get("WEBHOOK_TIMEOUT_SEC", "5", seconds(1..=60)),
-        }
+fn ayame(settings: &mut Settings<'_>) -> AyameConfig {
+    let copyable = form(format!("the name of a header other than {}", FRAMING_HEADERS.join(", ")), |text| {
+        header(text).ok().filter(|name| !FRAMING_HEADERS.contains(&name.as_str()))
+    });
+    let mut copied = settings.list("COPY_WEBSOCKET_HEADER_NAMES", None, copyable).unwrap_or_default();
+    copied.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+    copied.dedup();
+    AyameConfig {
+        authn_webhook: settings.webhook("AUTHN_WEBHOOK_URL", "keys of clients"),
+        disconnect_webhook: settings.webhook("DISCONNECT_WEBHOOK_URL", "who was connected"),
+        copied_headers: copied,
+        type_message: settings.get("TYPE_MESSAGE", "false", switch),
+        ping_interval: settings.get("WS_PING_INTERVAL_SEC", "5", seconds(1..=3_600)),
+        pong_timeout: settings.get("WS_PONG_TIMEOUT_SEC", "60", seconds(1..=3_600)),
+        read_timeout: settings.get("WS_READ_TIMEOUT_SEC", "90", seconds(1..=3_600)),
+        read_limit: settings.get("READ_LIMIT_BYTES", "1048576", number(1_024..=1_048_576)),
+        webhook_timeout: settings.get("WEBHOOK_TIMEOUT_SEC", "5", seconds(1..=60)),
     }
 }
 
-impl P2pcfConfig {
-    fn read(settings: &mut Settings<'_>) -> Self {
-        let quota = settings.optional("P2PCF_ORIGIN_QUOTA", number(0..=1_000_000_000));
-        Self {
-            path: settings.get("P2PCF_PATH", "/p2pcf", form(PATH_EXPECTED, parse_path)),
-            origin_quota: quota.unwrap_or(0),
-        }
+fn p2pcf(settings: &mut Settings<'_>) -> P2pcfConfig {
+    let quota = settings.optional("P2PCF_ORIGIN_QUOTA", number(0..=1_000_000_000));
+    P2pcfConfig {
+        path: settings.get("P2PCF_PATH", "/p2pcf", form(PATH_EXPECTED, parse_path)),
+        origin_quota: quota.unwrap_or(0),
     }
 }
 
@@ -185,22 +126,18 @@ fn sfu(settings: &mut Settings<'_>, is_on: bool) -> Option<SfuConfig> {
     Some(SfuConfig { prefixes, app_id, app_secret, api, is_locked, client_rate })
 }
 
-impl RoomsConfig {
-    fn read(settings: &mut Settings<'_>) -> Self {
-        Self {
-            user_header: settings.get("USER_HEADER", "Cf-Access-Authenticated-User-Email", header),
-            members_max: settings.get("ROOM_MEMBERS_MAX", "64", number(2..=256)),
-            sweep: settings.get("ROOM_SWEEP_SECONDS", "15", seconds(1..=300)),
-        }
+fn rooms(settings: &mut Settings<'_>) -> RoomsConfig {
+    RoomsConfig {
+        user_header: settings.get("USER_HEADER", "Cf-Access-Authenticated-User-Email", header),
+        members_max: settings.get("ROOM_MEMBERS_MAX", "64", number(2..=256)),
+        sweep: settings.get("ROOM_SWEEP_SECONDS", "15", seconds(1..=300)),
     }
 }
 
-impl ReportsConfig {
-    fn read(settings: &mut Settings<'_>) -> Self {
-        Self {
-            dir: settings.optional("REPORTS_DIR", parsed("the path of a directory")),
-            feedback: settings.webhook("FEEDBACK_URL", "reports"),
-        }
+fn reports(settings: &mut Settings<'_>) -> ReportsConfig {
+    ReportsConfig {
+        dir: settings.optional("REPORTS_DIR", parsed("the path of a directory")),
+        feedback: settings.webhook("FEEDBACK_URL", "reports"),
     }
 }
 

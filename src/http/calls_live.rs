@@ -10,7 +10,6 @@ use turn_signaling::calls::{Call, Member};
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
-use super::signaling;
 use super::{AppState, JsonResult};
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::schema::one_of;
@@ -148,11 +147,12 @@ fn member_of(id: &MemberId, member: &Member) -> MemberBody {
 )]
 pub async fn end_room(app: AppState, Path(room): Path<String>) -> JsonResult<EndedRoomBody> {
     let mut calls = app.calls.in_room(&room);
-    calls.retain(|(call, _)| signaling::can_end(call.protocol));
+    calls.retain(|(call, _)| can_end(call.protocol));
     // Revoked first: a protocol may leave the media of some members alone.
     let revoked = calls.iter().map(|(call, _)| app.calls.cut(call)).sum();
     // Sessions of the SFU without media are no members of a call.
-    if signaling::end_room(&app, &room) == 0 && calls.is_empty() {
+    app.signaling.end_room(&room);
+    if app.sfu.as_ref().map_or(0, |proxy| proxy.end_room(&room)) == 0 && calls.is_empty() {
         return Err(ApiError::not_found("Check its name with GET /api/calls-live: nobody is in this room."));
     }
     app.account.note_action(format!("The room {room} was ended."));
@@ -162,6 +162,11 @@ pub async fn end_room(app: AppState, Path(room): Path<String>) -> JsonResult<End
     let ended =
         |(call, members): (CallName, usize)| EndedCallBody { protocol: call.protocol.as_str(), members };
     Ok(Json(EndedRoomBody { room, ended: calls.into_iter().map(ended).collect(), revoked }))
+}
+
+/// Whether rooms of this protocol can be ended. Clients of P2PCF hold no socket that could be closed.
+fn can_end(protocol: ProtocolName) -> bool {
+    protocol != ProtocolName::P2pcf
 }
 
 /// The beginning of a room's SHA-256 for the log, because its name may be all that one needs to join it.

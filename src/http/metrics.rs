@@ -60,7 +60,7 @@ fn figures(app: &App) -> ScrapedFigures {
     gauge("spenders_folded", "Of those, in this period, how many gave up their row", folded);
     gauge("unknown_bytes", "Bytes of this period under unknown identifiers", snapshot.unknown_bytes.get());
     gauge("connections_open", "Open connections", from_usize(snapshot.open_connections));
-    gauge("signaling_sockets", "Open signaling sockets", from_usize(app.signaling.occupancy.open()));
+    gauge("signaling_sockets", "Open signaling sockets", from_usize(app.signaling.sockets()));
     let (sfu_sessions, sfu_tracks) = app.sfu.as_ref().map(|proxy| proxy.counts()).unwrap_or_default();
     gauge("sfu_sessions", "Sessions of the SFU in the table", from_usize(sfu_sessions));
     gauge("sfu_pulled_tracks", "Tracks that sessions of the SFU take from others", from_usize(sfu_tracks));

@@ -25,8 +25,8 @@ mod refusals;
 pub mod renewal;
 pub mod request_log;
 pub mod schema;
-pub mod signaling;
 pub mod spenders;
+pub mod unknown;
 pub mod users;
 pub mod wire_formats;
 

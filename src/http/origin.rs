@@ -18,7 +18,7 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use super::AppState;
 use super::refusals::{ForeignRequest, origin_not_allowed};
 use crate::config::AllowedOrigins;
-use turn_base::request::header::only_line;
+use turn_base::request::header::{ORIGIN_SHOWN_MAX, only_line};
 use turn_base::request::trace::TRACEPARENT;
 
 /// Shown for an origin that is not plain text.
@@ -35,9 +35,6 @@ const EXPOSED: [HeaderName; 5] = [
     HeaderName::from_static("ratelimit-reset"),
     HeaderName::from_static("x-request-id"),
 ];
-
-/// Characters of an origin that a response or the log repeats.
-pub(super) const ORIGIN_SHOWN_MAX: usize = 100;
 
 /// The CORS layer for the API.
 pub fn cors(origins: &AllowedOrigins) -> CorsLayer {
@@ -90,7 +87,7 @@ fn judge(headers: &HeaderMap, origins: &AllowedOrigins) -> Option<ForeignRequest
     if headers.contains_key("sec-purpose") || headers.contains_key("purpose") {
         return Some(ForeignRequest::Prefetch);
     }
-    if let Some(origin) = foreign(headers, origins) {
+    if let Some(origin) = origins.foreign(headers) {
         let plain = origin.to_str().unwrap_or(UNNAMED);
         return Some(ForeignRequest::Origin(plain.chars().take(ORIGIN_SHOWN_MAX).collect()));
     }
@@ -98,13 +95,4 @@ fn judge(headers: &HeaderMap, origins: &AllowedOrigins) -> Option<ForeignRequest
     let is_own = |site: &HeaderValue| OWN_SITES.iter().any(|own| site == own);
     let by_another_site = !headers.get_all("sec-fetch-site").iter().all(is_own);
     (by_another_site && !headers.contains_key(ORIGIN)).then_some(ForeignRequest::Site)
-}
-
-/// The first origin that is not allowed.
-pub(super) fn foreign<'a>(headers: &'a HeaderMap, origins: &AllowedOrigins) -> Option<&'a HeaderValue> {
-    let is_allowed = |origin: &HeaderValue| match origins {
-        AllowedOrigins::Any => true,
-        AllowedOrigins::List(_) => origin.to_str().is_ok_and(|origin| origins.allows(origin)),
-    };
-    headers.get_all(ORIGIN).iter().find(|origin| !is_allowed(origin))
 }

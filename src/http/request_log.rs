@@ -9,11 +9,11 @@ use axum::extract::Request;
 use axum::http::header::ORIGIN;
 use axum::response::Response;
 
-use super::origin::ORIGIN_SHOWN_MAX;
 use crate::app::App;
 use crate::mint::{DegradedReason, IceResponse};
 use turn_base::error::ErrorBody;
 use turn_base::request::client_addr::ClientAddr;
+use turn_base::request::header::ORIGIN_SHOWN_MAX;
 use turn_base::request::trace::TraceParent;
 use turn_base::response::Polled;
 use turn_ledger::{GrantId, IceSource, Label, Spender, User};

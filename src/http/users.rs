@@ -7,11 +7,19 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::parameter_forms::UserInPath;
-use super::{AppState, JsonResult, signaling};
+use super::{AppState, JsonResult};
+use crate::app::App;
 use crate::auth::Auth;
 use crate::mint::RevokedAll;
 use turn_base::error::{ApiError, ErrorBody};
 use turn_ledger::{SpenderKey, Timestamp, User};
+
+/// Ends the sessions of a user at the SFU, also those that only send.
+fn end_sessions_of(app: &App, user: &User) {
+    if let Some(proxy) = &app.sfu {
+        proxy.end_sessions_of(user);
+    }
+}
 
 /// The result of revoking a user's credentials.
 #[derive(Debug, Serialize, ToSchema)]
@@ -71,7 +79,7 @@ pub async fn revoke_user(app: AppState, Path(user): Path<String>) -> JsonResult<
     let user = checked(&user)?;
     app.account.note_action(format!("The credentials of {} were revoked.", user.as_str()));
     let grants = app.account.revoke_user(&user);
-    signaling::end_sessions_of(&app, &user);
+    end_sessions_of(&app, &user);
     let recorded = app.account.recorded().await;
     let ends = app.mint.revoke_all(&grants).await;
     let (revoked, RevokedAll { ended, left, cut, calls_until }) = (grants.len(), ends);
@@ -134,7 +142,8 @@ fn revocation_message(user: &str, revoked: usize, ends: &RevokedAll, is_blocked:
 pub async fn block_user(app: AppState, Path(user): Path<String>) -> JsonResult<UserBlockBody> {
     let user = checked(&user)?;
     app.account.change(|books| books.block_user(&user))?;
-    signaling::close_blocked(&app, &user);
+    app.signaling.close_blocked(&user);
+    end_sessions_of(&app, &user);
     app.account.note_action(format!("{} was blocked.", user.as_str()));
     tracing::warn!(user = user.as_str(), "the operator has blocked a user");
     app.account.recorded().await?;

@@ -100,7 +100,7 @@ impl Storage for Store {
     /// Opens the ledger of a directory, or creates one. Removes rows that no figure uses.
     fn open(directory: &Path) -> Result<Self, OpenError> {
         let unusable = |error| OpenError::Directory { path: directory.to_owned(), error };
-        access::make_directory(directory).map_err(unusable)?;
+        turn_base::access::make_directory(directory).map_err(unusable)?;
         access::tighten(directory).map_err(unusable)?;
         let path = directory.join(FILE_NAME);
         if !path.try_exists().map_err(unusable)? {

@@ -22,7 +22,6 @@ use turn_base::clock::Clock;
 use turn_ledger::{USERS_FACTOR, User, wait_seconds};
 use turn_limits::{GROUP_FACTOR, PerAddress, PerUser, Prefix, Row, Visit};
 
-pub mod polls;
 pub mod proxies;
 pub mod wrong_tokens;
 

@@ -24,11 +24,11 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use crate::app::App;
-use crate::http;
 use crate::journal::FLUSH_INTERVAL;
 use turn_base::clock::Clock;
 use turn_base::throttle::Throttle;
 
+mod calls;
 mod peers;
 mod progress;
 mod socket;
@@ -295,9 +295,19 @@ async fn rotation(app: Arc<App>, end: CancellationToken) {
     }
 }
 
-/// Runs the timers of signaling, and closes its sockets at the end.
+/// Runs the timers of signaling and the watch of the SFU's sessions, and closes the sockets at the end. Then the calls are over.
 async fn signaling(app: Arc<App>, end: CancellationToken) {
-    http::signaling::run(&app, &end).await;
+    let over = CancellationToken::new();
+    let calls = tokio::spawn(calls::run(Arc::clone(&app), over.clone()));
+    let sfu = async {
+        if let Some(proxy) = &app.sfu {
+            proxy.run(&end).await;
+        }
+    };
+    tokio::join!(sfu, app.signaling.run(&end));
+    over.cancel();
+    // The panic hook has logged a panic.
+    let _ = calls.await;
 }
 
 /// Delivers alerts to the operator, one at a time.
@@ -332,7 +342,6 @@ async fn maintenance(app: Arc<App>, end: CancellationToken) {
                 app.account.tidy().await;
                 app.rate_limit.sweep();
                 app.wrong_tokens.sweep();
-                app.poll_rate.sweep();
                 app.signaling.tidy();
             }
         }

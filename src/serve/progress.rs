@@ -12,9 +12,9 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::signal::inbox::Inbox;
 use turn_base::body::{BodyProgress, REQUEST_TIMEOUT};
 use turn_base::clock;
+use turn_base::response::Received;
 
 /// The state of a connection, shared by its socket, its service, and the table of peers.
 #[derive(Clone, Debug)]
@@ -60,8 +60,8 @@ enum Phase {
     Receiving { until: Instant },
     /// A handler has the request and enforces the deadline of its body.
     Handled,
-    /// The connection is a WebSocket, whose protocol has timers of its own. What arrives is counted in its inbox.
-    Upgraded { inbox: Option<Arc<Inbox>> },
+    /// The connection is a WebSocket, whose protocol has timers of its own. What arrives is counted.
+    Upgraded { received: Option<Received> },
 }
 
 impl Progress {
@@ -105,8 +105,8 @@ impl Progress {
     }
 
     /// The response switches protocols: from now on no time limit of HTTP applies.
-    pub(super) fn begin_upgraded(&self, inbox: Option<Arc<Inbox>>) {
-        self.lock().phase = Phase::Upgraded { inbox };
+    pub(super) fn begin_upgraded(&self, received: Option<Received>) {
+        self.lock().phase = Phase::Upgraded { received };
     }
 
     /// Since when the connection has waited for its client; `None` while a request is handled, and once it is upgraded.
@@ -165,8 +165,8 @@ impl Progress {
                 state.phase = Phase::Receiving { until: clock::deadline(REQUEST_TIMEOUT) };
                 true
             }
-            Phase::Upgraded { inbox: Some(inbox) } => inbox.received(bytes, now()),
-            Phase::Receiving { .. } | Phase::Handled | Phase::Upgraded { inbox: None } => true,
+            Phase::Upgraded { received: Some(received) } => (received.0)(bytes, now()),
+            Phase::Receiving { .. } | Phase::Handled | Phase::Upgraded { received: None } => true,
         }
     }
 

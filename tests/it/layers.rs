@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the top. Modules of one layer do not import each other.
-const LAYERS: [&[&str]; 16] = [
+const LAYERS: [&[&str]; 15] = [
     &["main", "lib"],
     &["cli"],
     &["demo", "doctor", "healthcheck", "ledger_command", "operator_command", "serve"],
@@ -13,8 +13,7 @@ const LAYERS: [&[&str]; 16] = [
     &["web"],
     &["http"],
     &["app"],
-    &["auth", "limit", "meter", "mint", "signal"],
-    &["calls"],
+    &["auth", "calls", "limit", "meter", "mint"],
     &["account"],
     &["journal"],
     &["alert"],
@@ -82,7 +81,7 @@ fn root() -> PathBuf {
 }
 
 /// The packages that only the composition, the table of routes and the settings know.
-const PACKAGES: [&str; 2] = ["turn_relay", "turn_sfu_proxy"];
+const PACKAGES: [&str; 3] = ["turn_relay", "turn_sfu_proxy", "turn_signaling_server"];
 const MAY_NAME_THEM: [&str; 3] = ["app", "config", "router"];
 
 #[test]

@@ -55,7 +55,7 @@ async fn every_route_has_a_line_about_what_a_stranger_may_take() {
     let document = broker.get("/openapi.json").await.json();
     let described = document["paths"].as_object().unwrap().keys().cloned();
     let of_signaling: Vec<_> =
-        ["src/http/signaling", "crates/sfu-proxy/src"].into_iter().flat_map(sources).collect();
+        ["crates/signaling-server/src", "crates/sfu-proxy/src"].into_iter().flat_map(sources).collect();
     let signaling = of_signaling.iter().flat_map(|source| routed(source));
     let served: BTreeSet<_> = described.chain(signaling).collect();
     assert!(served.contains("/yjs") && served.contains("{path}/id"), "{served:?}");

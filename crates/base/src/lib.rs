@@ -10,9 +10,11 @@
 //! | [`error`], [`response`] | error responses; what a handler tells the layers around it |
 //! | [`http_client`], [`backoff`] | outgoing requests, why they fail, and when to try again |
 //! | [`delivery`], [`web_url`] | the delivery of a message to a webhook; its URL, which is a secret |
+//! | [`access`] | directories that only their owner may read |
 //! | [`throttle`] | log lines that clients can cause |
 //! | [`schema`] | schemas of the `OpenAPI` document |
 
+pub mod access;
 pub mod backoff;
 pub mod body;
 pub mod broker;

@@ -1,4 +1,9 @@
-//! What a handler tells the layers around it, among the extensions of a response.
+//! What a handler tells the layers around it and the connection, among the extensions of a response.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::time::Instant;
 
 /// A response that another protocol defines, so its body stays as it is, also with an error status. Among its extensions. An
 /// [`ErrorBody`](crate::error::ErrorBody) beside it is only for the log.
@@ -8,3 +13,13 @@ pub struct Verbatim;
 /// A response to a request that pages send every few seconds, on a path that is a setting. Among its extensions.
 #[derive(Clone, Copy, Debug)]
 pub struct Polled;
+
+/// Counts the bytes that arrive at an upgraded connection. `false`: the connection must end.
+#[derive(Clone)]
+pub struct Received(pub Arc<dyn Fn(usize, Instant) -> bool + Send + Sync>);
+
+impl fmt::Debug for Received {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Received")
+    }
+}

@@ -7,24 +7,19 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{ConnectInfo, FromRequest, Path, RawQuery, Request};
+use axum::extract::{ConnectInfo, FromRequest, Path, RawQuery, Request, State};
 use axum::http::header::{COOKIE, LOCATION, SET_COOKIE};
-use axum::http::{HeaderMap, StatusCode};
-use axum::middleware::from_fn_with_state;
+use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use tower::ServiceBuilder;
+use axum::routing::post;
 use turn_ledger::User;
 use turn_signaling::call::{ProtocolName, is_dots};
-use turn_signaling::rooms::user_cookie::Visitor;
+use turn_signaling::rooms::user_cookie::{UserKey, Visitor};
 
-use super::form::Form;
-use super::socket_request::SocketRequest;
-use crate::app::App;
-use crate::http::AppState;
-use crate::http::envelope;
-use crate::signal::rooms::RoomUsers;
-use turn_base::body::{self, BodyLimit};
+use crate::form::Form;
+use crate::server::{Server, Signaling};
+use crate::settings::RoomsConfig;
+use crate::socket_request::SocketRequest;
 use turn_base::error::ApiError;
 use turn_base::random;
 use turn_base::request::client_addr::{is_https, is_trusted};
@@ -35,18 +30,32 @@ use turn_base::sign_in::require;
 const PARTY: &str = "rooms";
 const CHOOSE_A_NAME: &str = "Send the form field `username` to /set-username, then connect again.";
 
-/// The routes, without the rule about origins.
-pub(super) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
-    let guard = ServiceBuilder::new()
-        .layer(from_fn_with_state(BodyLimit::SHORT, body::gather))
-        .layer(from_fn_with_state(Arc::clone(app), envelope::shed));
-    Router::new()
-        .route("/parties/{party}/{room}", get(open))
-        .route("/set-username", post(set_username).route_layer(guard))
+/// The two sources of a user's name.
+#[derive(Clone, Debug)]
+pub(crate) struct RoomUsers {
+    /// The header in which a trusted proxy names the user.
+    header: HeaderName,
+    /// The key that signs the cookie with a chosen name.
+    key: UserKey,
 }
 
-async fn open(
-    app: AppState,
+impl RoomUsers {
+    /// `secret`: the ledger's key, so that cookies stay valid after a restart.
+    pub(crate) fn new(config: &RoomsConfig, secret: &[u8]) -> Self {
+        Self { header: config.user_header.clone(), key: UserKey::derived_from(secret) }
+    }
+}
+
+/// The route with which a visitor chooses a name, without the rule about origins. Its body must have arrived.
+pub fn set_username<S: Clone + Send + Sync + 'static>(server: &Arc<Signaling>) -> Router<S> {
+    let routes = Router::new();
+    let routes =
+        if server.room_users.is_some() { routes.route("/set-username", post(choose_name)) } else { routes };
+    routes.with_state(Arc::clone(server))
+}
+
+pub(crate) async fn open(
+    State(server): Server,
     Path((party, room)): Path<(String, String)>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
@@ -58,57 +67,62 @@ async fn open(
     if is_dots(&room) {
         return Err(ApiError::invalid("Use another name for the room: not `.` or `..`."));
     }
-    let users = app.signaling.room_users.as_ref().ok_or_else(ApiError::no_route)?;
-    let visitor = visitor(&app, users, peer, request.headers());
-    let mut socket = match SocketRequest::from_request(request, &app).await {
+    let users = server.room_users.as_ref().ok_or_else(ApiError::no_route)?;
+    let visitor = visitor(&server, users, peer, request.headers());
+    let mut socket = match SocketRequest::from_request(request, &server).await {
         Ok(socket) => socket,
         // As the reference server answers.
         Err(refused) if refused.status() == StatusCode::UPGRADE_REQUIRED => return Err(ApiError::no_route()),
         Err(refused) => return Ok(refused),
     };
-    require(&*app.broker, socket.known.user.as_ref())?;
+    require(&*server.broker, socket.known.user.as_ref())?;
     let signed_in = socket.known.user.take().map(|user| Visitor { user, number: 0 });
     let Visitor { user, number } =
         signed_in.or(visitor).ok_or_else(|| ApiError::unauthorized(CHOOSE_A_NAME))?;
-    if app.account.read(|books| books.is_blocked(&user)) {
+    if server.broker.is_blocked(&user) {
         return Err(ApiError::user_blocked());
     }
     (socket.known.user, socket.known.visitor) = (Some(user), number);
     socket.known.room = Some(room.into());
-    Ok(socket.open(&app, ProtocolName::Rooms))
+    Ok(socket.open(&server, ProtocolName::Rooms))
 }
 
 /// Sets the cookie with the chosen name, and redirects to `return-url`.
-async fn set_username(
-    app: AppState,
+async fn choose_name(
+    State(server): Server,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    let users = app.signaling.room_users.as_ref().ok_or_else(ApiError::no_route)?;
+    let users = server.room_users.as_ref().ok_or_else(ApiError::no_route)?;
     let next = [(LOCATION, return_path(query.as_deref().unwrap_or_default()))];
-    if named_by_proxy(&app, users, peer, &headers).is_some() {
+    if named_by_proxy(&server, users, peer, &headers).is_some() {
         return Ok((StatusCode::FOUND, next).into_response());
     }
     let form = Form::parse(&headers, body).await?;
     let user = form.field("username").and_then(|name| User::new(name.trim())).ok_or_else(|| {
         ApiError::invalid("Send the form field `username`: 1 to 128 characters without control characters.")
     })?;
-    let is_https = is_https(peer.ip(), &headers, &app.trusted_proxies);
+    let is_https = is_https(peer.ip(), &headers, &server.trusted_proxies);
     let visitor = Visitor { user, number: u128::from_be_bytes(random::bytes()?) };
-    let cookie = users.key.set_cookie(&visitor, is_https, wall(&app));
+    let cookie = users.key.set_cookie(&visitor, is_https, wall(&server));
     Ok((StatusCode::FOUND, [(SET_COOKIE, cookie)], next).into_response())
 }
 
-fn visitor(app: &App, users: &RoomUsers, peer: SocketAddr, headers: &HeaderMap) -> Option<Visitor> {
+fn visitor(server: &Signaling, users: &RoomUsers, peer: SocketAddr, headers: &HeaderMap) -> Option<Visitor> {
     let cookies = || headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
-    let proven = named_by_proxy(app, users, peer, headers).map(|user| Visitor { user, number: 0 });
-    proven.or_else(|| users.key.visitor(cookies(), wall(app)))
+    let proven = named_by_proxy(server, users, peer, headers).map(|user| Visitor { user, number: 0 });
+    proven.or_else(|| users.key.visitor(cookies(), wall(server)))
 }
 
-fn named_by_proxy(app: &App, users: &RoomUsers, peer: SocketAddr, headers: &HeaderMap) -> Option<User> {
-    if !is_trusted(peer.ip(), &app.trusted_proxies) {
+fn named_by_proxy(
+    server: &Signaling,
+    users: &RoomUsers,
+    peer: SocketAddr,
+    headers: &HeaderMap,
+) -> Option<User> {
+    if !is_trusted(peer.ip(), &server.trusted_proxies) {
         return None;
     }
     let line = only_line(headers, &users.header)?;
@@ -127,8 +141,8 @@ fn return_path(query: &str) -> String {
 }
 
 /// The time since 1970.
-fn wall(app: &App) -> Duration {
-    Duration::from_millis(u64::try_from(app.clock.now().as_millis()).unwrap_or(0))
+fn wall(server: &Signaling) -> Duration {
+    Duration::from_millis(u64::try_from(server.clock.now().as_millis()).unwrap_or(0))
 }
 
 #[cfg(test)]

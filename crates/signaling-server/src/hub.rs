@@ -18,10 +18,8 @@ use turn_signaling::protocol::{
     Action, Closing, Event, Limits, Protocol, Question, Reply, SocketId, Text, Upgrade, Webhook,
 };
 
-use super::outbox::{Frame, Outbox, Pushed};
-use crate::account::Account;
-use crate::calls::LiveCalls;
-use crate::telemetry::metrics::Metrics;
+use crate::broker::{Counted, ServerBroker};
+use crate::outbox::{Frame, Outbox, Pushed};
 use turn_base::clock;
 
 /// The close frame for a blocked user. Its reason is the code of the error that a request gets.
@@ -35,8 +33,7 @@ const RECEIVED_BYTES: Rate = Rate::per_second(8 << 20, 512 << 10);
 const CLIENTS_MAX: usize = 8_192;
 
 /// A protocol with its sockets.
-#[derive(Debug)]
-pub struct Hub {
+pub(crate) struct Hub {
     name: ProtocolName,
     limits: Limits,
     parser: fn(Text) -> ParsedFrame,
@@ -48,19 +45,15 @@ pub struct Hub {
 }
 
 /// What all hubs share.
-#[derive(Clone, Debug)]
-pub struct Shared {
+#[derive(Clone)]
+pub(crate) struct Shared {
     /// When the time of the protocols starts. It is the runtime's time: it only limits how long sockets wait, and no figure depends
     /// on it.
-    pub started: Instant,
-    /// Counters.
-    pub metrics: Arc<Metrics>,
-    /// Knows who is blocked.
-    pub account: Arc<Account>,
-    /// The calls of all protocols.
-    pub calls: Arc<LiveCalls>,
+    pub(crate) started: Instant,
+    /// Knows who is blocked, counts, and is told of calls.
+    pub(crate) broker: Arc<dyn ServerBroker>,
     /// What waits for the clients of all protocols.
-    pub backlog: MemoryQuota,
+    pub(crate) backlog: MemoryQuota,
 }
 
 #[derive(Debug)]
@@ -82,7 +75,7 @@ struct OpenSocket {
 /// An action that takes time.
 #[must_use]
 #[derive(Debug)]
-pub enum Effect {
+pub(crate) enum Effect {
     /// Find a reply, and return it as [`Event::Replied`].
     Ask {
         /// The socket that asks.
@@ -98,7 +91,7 @@ pub enum Effect {
 
 impl Hub {
     /// A protocol without sockets.
-    pub fn new(name: ProtocolName, protocol: Box<dyn Protocol>, shared: Shared) -> Self {
+    pub(crate) fn new(name: ProtocolName, protocol: Box<dyn Protocol>, shared: Shared) -> Self {
         let (limits, parser) = (protocol.limits(), protocol.parser());
         let state = HubState { protocol, sockets: HashMap::new(), next_socket: 0, is_draining: false };
         let received = ClientRate::new(RECEIVED_BYTES, CLIENTS_MAX);
@@ -106,17 +99,17 @@ impl Hub {
     }
 
     /// The protocol's name.
-    pub fn name(&self) -> ProtocolName {
+    pub(crate) fn name(&self) -> ProtocolName {
         self.name
     }
 
     /// The limits of each socket.
-    pub fn limits(&self) -> Limits {
+    pub(crate) fn limits(&self) -> Limits {
         self.limits
     }
 
     /// Charges the rate of a client for bytes that it has sent. Returns `false` if that is too much: then its socket must end.
-    pub fn charge_received(&self, client: ClientKey, bytes: usize) -> bool {
+    pub(crate) fn charge_received(&self, client: ClientKey, bytes: usize) -> bool {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let is_within = self.received.take(client, bytes, self.now()).is_ok();
         if !is_within {
@@ -126,17 +119,21 @@ impl Hub {
     }
 
     /// Forgets clients that have sent nothing for a while.
-    pub fn sweep(&self) {
+    pub(crate) fn sweep(&self) {
         self.received.sweep(self.now());
     }
 
     /// Parses a frame. It takes no lock, so that a long frame delays no other socket.
-    pub fn parse(&self, text: Text) -> ParsedFrame {
+    pub(crate) fn parse(&self, text: Text) -> ParsedFrame {
         (self.parser)(text)
     }
 
     /// Opens a socket.
-    pub fn open(&self, requester: Requester, upgrade: Upgrade) -> (SocketId, Arc<Outbox>, Vec<Effect>) {
+    pub(crate) fn open(
+        &self,
+        requester: Requester,
+        upgrade: Upgrade,
+    ) -> (SocketId, Arc<Outbox>, Vec<Effect>) {
         let client = ClientKey::of(requester.address);
         let outbox = Arc::new(Outbox::new(self.limits, self.shared.backlog.open(client)));
         let mut state = self.lock();
@@ -155,12 +152,12 @@ impl Hub {
     }
 
     /// Handles an event, and carries out the actions that follow from it.
-    pub fn take(&self, event: Event) -> Vec<Effect> {
+    pub(crate) fn take(&self, event: Event) -> Vec<Effect> {
         self.step(&mut self.lock(), event)
     }
 
     /// Closes the sockets of a user who has been blocked.
-    pub fn close_blocked(&self, user: &User) {
+    pub(crate) fn close_blocked(&self, user: &User) {
         let state = self.lock();
         for open in state.sockets.values().filter(|open| open.user.as_ref() == Some(user)) {
             open.outbox.push(Frame::Close(BLOCKED), None);
@@ -169,27 +166,27 @@ impl Hub {
 
     /// The user of a socket is known. The user may have been blocked since the token was verified.
     fn signed_in(&self, open: &mut OpenSocket, user: User) {
-        if self.shared.account.read(|books| books.is_blocked(&user)) {
+        if self.shared.broker.is_blocked(&user) {
             open.outbox.push(Frame::Close(BLOCKED), None);
         }
         open.user = Some(user);
     }
 
     /// Tells every client that the process stops. A socket that opens later is told at once.
-    pub fn drain(&self) -> Vec<Effect> {
+    pub(crate) fn drain(&self) -> Vec<Effect> {
         let mut state = self.lock();
         state.is_draining = true;
         self.step(&mut state, Event::Drain)
     }
 
     /// How long until [`Event::Due`] must come. `None` while no timer runs.
-    pub fn until_due(&self) -> Option<Duration> {
+    pub(crate) fn until_due(&self) -> Option<Duration> {
         let due = self.lock().protocol.next_due()?;
         Some(due.saturating_sub(self.now()))
     }
 
     /// Returns when [`Self::until_due`] may have changed.
-    pub async fn rescheduled(&self) {
+    pub(crate) async fn rescheduled(&self) {
         self.rescheduled.notified().await;
     }
 
@@ -232,15 +229,15 @@ impl Hub {
                 return Some(Effect::Ask { socket, requester, question });
             }
             Action::TellDisconnected(webhook) => return Some(Effect::TellDisconnected(webhook)),
-            Action::Call(event) => self.shared.calls.take(event),
+            Action::Call(event) => self.shared.broker.call(event),
             Action::Dropped(why) => self.dropped(why),
         }
         None
     }
 
     /// Counts something that a bound dropped.
-    pub fn dropped(&self, why: Dropped) {
-        self.shared.metrics.signaling_dropped(self.name.as_str(), why.as_str());
+    pub(crate) fn dropped(&self, why: Dropped) {
+        self.shared.broker.count(Counted::Dropped(self.name, why));
     }
 
     fn send(&self, state: &HubState, to: SocketId, frame: Frame, sender: Option<ClientKey>) {
@@ -248,7 +245,7 @@ impl Hub {
         match open.outbox.push(frame, sender) {
             Pushed::Accepted => {}
             Pushed::SenderFull => self.dropped(Dropped::FanOut),
-            Pushed::TooSlow => self.shared.metrics.signaling_limited.count("too_slow"),
+            Pushed::TooSlow => self.shared.broker.count(Counted::Limited("too_slow")),
         }
     }
 
@@ -262,166 +259,5 @@ impl Hub {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::Ipv4Addr;
-
-    use super::*;
-    use crate::account::testing;
-    use crate::signal::backlog::{CLIENT_BYTES_MAX, OWN_BYTES, backlog};
-    use turn_base::clock::{Clock, SystemClock};
-
-    /// Returns each text to its sender, asks about `ask`, and closes a socket on drain.
-    #[derive(Debug, Default)]
-    struct Echo(Vec<SocketId>);
-
-    impl Protocol for Echo {
-        fn step(&mut self, event: Event, _: Duration) -> Vec<Action> {
-            match event {
-                Event::Opened { socket, .. } => {
-                    self.0.push(socket);
-                    vec![]
-                }
-                Event::Text { socket, frame } if frame.text.as_str() == "ask" => {
-                    vec![Action::Ask { socket, question: Question::Mint { room: "r".into(), user: None } }]
-                }
-                Event::Text { socket, frame } => {
-                    vec![Action::Send { to: socket, text: frame.text }, Action::Ping { to: socket }]
-                }
-                Event::Drain => {
-                    let close = |socket| Action::Close { socket, close: Closing::DRAIN };
-                    self.0.drain(..).map(close).collect()
-                }
-                _ => vec![],
-            }
-        }
-
-        fn parser(&self) -> fn(Text) -> ParsedFrame {
-            ParsedFrame::from
-        }
-
-        fn next_due(&self) -> Option<Duration> {
-            None
-        }
-
-        fn limits(&self) -> Limits {
-            let too_slow = Closing::POLICY;
-            Limits {
-                frame_max: 100,
-                queued_frames_max: 10,
-                queued_bytes_max: 100_000,
-                sender_share: 4,
-                too_slow,
-            }
-        }
-    }
-
-    fn hub() -> Hub {
-        hub_with(backlog())
-    }
-
-    fn hub_with(backlog: MemoryQuota) -> Hub {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let metrics = Arc::new(Metrics::new());
-        let account = testing::account(Arc::clone(&clock));
-        let shared = Shared {
-            started: clock::deadline(Duration::ZERO),
-            metrics: Arc::clone(&metrics),
-            account: Arc::clone(&account),
-            calls: Arc::new(LiveCalls::new(account, clock, metrics)),
-            backlog,
-        };
-        Hub::new(ProtocolName::Yjs, Box::<Echo>::default(), shared)
-    }
-
-    fn requester() -> Requester {
-        Requester { address: Ipv4Addr::LOCALHOST.into(), origin: None, country_key: None }
-    }
-
-    fn text(socket: SocketId, text: &'static str) -> Event {
-        Event::Text { socket, frame: Text::from(text).into() }
-    }
-
-    #[tokio::test]
-    async fn frames_go_out_in_order_and_a_question_comes_back_with_its_peer() {
-        let hub = hub();
-        let (a, outbox, effects) = hub.open(requester(), Upgrade::default());
-        assert!(effects.is_empty());
-        assert!(hub.take(text(a, "1")).is_empty() && hub.take(text(a, "2")).is_empty());
-        let frame = |text: &'static str| Frame::Text(text.into());
-        for expected in [frame("1"), Frame::Ping, frame("2"), Frame::Ping] {
-            assert_eq!(outbox.next().await, expected);
-        }
-        let effects = hub.take(text(a, "ask"));
-        assert!(
-            matches!(&*effects, [Effect::Ask { socket, requester, .. }] if *socket == a && requester.address.is_loopback())
-        );
-        let _ = hub.take(Event::Closed { socket: a });
-        assert!(hub.take(text(a, "ask")).is_empty(), "nobody is there to ask for");
-    }
-
-    fn named(user: &str) -> Upgrade {
-        Upgrade { user: User::new(user), ..Upgrade::default() }
-    }
-
-    #[tokio::test]
-    async fn a_block_closes_the_sockets_of_its_user_and_those_that_open_or_sign_in_later() {
-        let hub = hub();
-        let open = |upgrade| hub.open(requester(), upgrade);
-        let ((_, eve, _), (ann, of_ann, _)) = (open(named("eve")), open(named("ann")));
-        let (later, signs_in, _) = open(Upgrade::default());
-        let user = User::new("eve").unwrap();
-        hub.shared.account.change(|books| books.block_user(&user)).unwrap();
-        hub.close_blocked(&user);
-        let (_, opens, _) = open(named("eve"));
-        let reply = Reply::SignedIn(Ok(Some(user)));
-        let _ = hub.take(Event::Replied { socket: later, reply });
-        for closed in [eve, opens, signs_in] {
-            assert_eq!(closed.next().await, Frame::Close(BLOCKED));
-        }
-        let _ = hub.take(text(ann, "1"));
-        assert_eq!(of_ann.next().await, Frame::Text("1".into()), "another user");
-    }
-
-    #[test]
-    fn each_client_sends_8_mib_at_once() {
-        let hub = hub();
-        let charge_received =
-            |client: [u8; 4], bytes| hub.charge_received(ClientKey::of(client.into()), bytes);
-        assert!(charge_received([192, 0, 2, 1], 8 << 20));
-        assert!(!charge_received([192, 0, 2, 1], 8 << 20), "it takes 16 s until that is back");
-        assert!(charge_received([192, 0, 2, 2], 8 << 20), "another client");
-    }
-
-    #[tokio::test]
-    async fn a_client_that_keeps_too_much_loses_its_own_sockets() {
-        let backlog = backlog();
-        let greedy = Requester { address: Ipv4Addr::new(192, 0, 2, 9).into(), ..requester() };
-        let mut kept = backlog.open(ClientKey::of(greedy.address));
-        assert!(kept.try_resize(OWN_BYTES + CLIENT_BYTES_MAX));
-        let hub = hub_with(backlog);
-        let long = || Text::from("x".repeat(OWN_BYTES + 1));
-        let expected = [(greedy, Frame::Close(Closing::POLICY)), (requester(), Frame::Text(long()))];
-        for (requester, frame) in expected {
-            let (socket, outbox, _) = hub.open(requester, Upgrade::default());
-            let _ = hub.take(Event::Text { socket, frame: long().into() });
-            assert_eq!(outbox.next().await, frame);
-        }
-    }
-
-    #[tokio::test]
-    async fn a_frame_is_parsed_while_the_protocol_is_locked() {
-        let hub = hub();
-        let _locked = hub.lock();
-        assert_eq!(hub.parse("1".into()).text, "1".into());
-    }
-
-    #[tokio::test]
-    async fn a_drain_closes_every_socket_and_those_that_open_later() {
-        let hub = hub();
-        let (_, outbox, _) = hub.open(requester(), Upgrade::default());
-        assert!(hub.drain().is_empty());
-        assert_eq!(outbox.next().await, Frame::Close(Closing::DRAIN));
-        let (_, outbox, _) = hub.open(requester(), Upgrade::default());
-        assert_eq!(outbox.next().await, Frame::Close(Closing::DRAIN));
-    }
-}
+#[path = "hub_tests.rs"]
+mod tests;

@@ -9,13 +9,17 @@ use turn_signaling::protocol::Protocol;
 use turn_signaling::rooms::{Rooms, Settings as RoomsSettings};
 use turn_signaling::yjs::Yjs;
 
-use super::hub::{Hub, Shared};
-use crate::config::{AuthConfig, AyameConfig, RoomsConfig, SignalingConfig};
+use crate::hub::{Hub, Shared};
+use crate::settings::{AyameConfig, Protocols, RoomsConfig};
 
-/// A hub for each protocol that is on and uses sockets.
-pub fn hubs(config: &SignalingConfig, auth: Option<&AuthConfig>, shared: &Shared) -> Vec<Arc<Hub>> {
+/// A hub for each protocol that is on and uses sockets. `has_sign_in`: whether users can sign in.
+pub(crate) fn hubs(config: &Protocols, has_sign_in: bool, shared: &Shared) -> Vec<Arc<Hub>> {
+    let needs_sign_in = shared.broker.needs_sign_in();
     let hub = |name, protocol: Box<dyn Protocol>| Arc::new(Hub::new(name, protocol, shared.clone()));
-    let ayame = config.ayame.as_ref().map(|ayame| hub(ProtocolName::Ayame, Box::new(of_ayame(ayame, auth))));
+    let ayame = config
+        .ayame
+        .as_ref()
+        .map(|ayame| hub(ProtocolName::Ayame, Box::new(of_ayame(ayame, has_sign_in, needs_sign_in))));
     let rooms = config.rooms.as_ref().map(|rooms| hub(ProtocolName::Rooms, Box::new(of_rooms(rooms))));
     let peerjs = config.peerjs.as_ref();
     let peerjs = peerjs.map(|key| hub(ProtocolName::Peerjs, Box::new(Peerjs::new(key.clone()))));
@@ -23,12 +27,12 @@ pub fn hubs(config: &SignalingConfig, auth: Option<&AuthConfig>, shared: &Shared
     [ayame, rooms, peerjs, yjs].into_iter().flatten().collect()
 }
 
-fn of_ayame(config: &AyameConfig, auth: Option<&AuthConfig>) -> Ayame {
-    let sign_in = match auth {
-        None => SignIn::Off,
+fn of_ayame(config: &AyameConfig, has_sign_in: bool, needs_sign_in: bool) -> Ayame {
+    let sign_in = match (has_sign_in, needs_sign_in) {
+        (false, _) => SignIn::Off,
         // A webhook that admits a client vouches for it.
-        Some(auth) if auth.required && config.authn_webhook.is_none() => SignIn::Required,
-        Some(_) => SignIn::Optional,
+        (true, true) if config.authn_webhook.is_none() => SignIn::Required,
+        (true, _) => SignIn::Optional,
     };
     Ayame::new(AyameSettings {
         sign_in,

@@ -11,46 +11,45 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 use turn_ledger::ClientKey;
 use turn_limits::Held;
 
-use crate::signal::occupancy::NoPlace;
-use crate::telemetry::metrics::Metrics;
+use crate::broker::{Counted, ServerBroker};
+use crate::occupancy::NoPlace;
 use turn_base::backoff::RetryPolicy;
 use turn_base::delivery::Message;
 use turn_base::http_client::{CallError, send};
 use turn_base::web_url::WebhookUrl;
 
 /// The most cards that wait while one is being delivered.
-pub const CARDS_MAX: usize = 64;
+pub(crate) const CARDS_MAX: usize = 64;
 /// The most of these of one client address. An IPv6 /48 has four times as many.
-pub const CARDS_PER_CLIENT_MAX: usize = CARDS_MAX / 16;
+pub(crate) const CARDS_PER_CLIENT_MAX: usize = CARDS_MAX / 16;
 /// The time limit of one attempt.
-pub const DEADLINE: Duration = Duration::from_secs(5);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
 
 /// A card, and the client whose share it counts against.
 type Card = (ClientKey, String);
 
 /// A chat that gets cards.
-#[derive(Debug)]
-pub struct Feedback {
+pub(crate) struct Feedback {
     client: Client,
     url: WebhookUrl,
     queue: Sender<Card>,
     cards: Mutex<Receiver<Card>>,
     held: std::sync::Mutex<Held<usize>>,
-    metrics: Arc<Metrics>,
+    broker: Arc<dyn ServerBroker>,
 }
 
 impl Feedback {
     /// `client` must not follow redirects: one of [`turn_base::http_client::http_client`].
-    pub fn new(client: Client, url: WebhookUrl, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(client: Client, url: WebhookUrl, broker: Arc<dyn ServerBroker>) -> Self {
         let (queue, cards) = mpsc::channel(CARDS_MAX);
-        Self { client, url, queue, cards: Mutex::new(cards), held: std::sync::Mutex::default(), metrics }
+        Self { client, url, queue, cards: Mutex::new(cards), held: std::sync::Mutex::default(), broker }
     }
 
     /// Adds a card of a client, unless too many wait.
-    pub fn push(&self, client: ClientKey, card: String) -> Result<(), NoPlace> {
+    pub(crate) fn push(&self, client: ClientKey, card: String) -> Result<(), NoPlace> {
         let pushed = self.try_push(client, card);
         if pushed.is_err() {
-            self.metrics.feedback_cards.count("dropped");
+            self.broker.count(Counted::Card("dropped"));
         }
         pushed
     }
@@ -70,14 +69,14 @@ impl Feedback {
     }
 
     /// Delivers for ever, one card at a time.
-    pub async fn deliver(&self) {
+    pub(crate) async fn deliver(&self) {
         let remedy = |_: &CallError| "check FEEDBACK_URL and its receiver";
         let message = Message { noun: "card", content: None, host: self.url.host(), remedy };
         let mut cards = self.cards.lock().await;
         while let Some((client, card)) = cards.recv().await {
             self.held().remove(client);
             let outcome = message.deliver(RetryPolicy::default(), || self.send(&card)).await;
-            self.metrics.feedback_cards.count(outcome.name());
+            self.broker.count(Counted::Card(outcome.name()));
         }
     }
 

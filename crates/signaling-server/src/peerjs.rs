@@ -4,31 +4,28 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Extension, FromRequest, Request};
+use axum::extract::{Extension, FromRequest, Request, State};
 use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, ORIGIN, UPGRADE, VARY};
 use axum::http::{HeaderValue, StatusCode};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::json;
-use tower::ServiceBuilder;
 use turn_signaling::call::ProtocolName;
 use turn_signaling::uuid::uuid;
 
-use super::p2pcf::too_many_polls;
-use super::socket_request::SocketRequest;
-use crate::app::App;
-use crate::http::AppState;
-use crate::http::envelope::catch_panic;
+use crate::polls::too_many_polls;
+use crate::server::{Server, Signaling};
+use crate::socket_request::SocketRequest;
 use turn_base::error::ApiError;
 use turn_base::random;
 use turn_base::request::client_addr::ClientAddr;
 use turn_base::response::Verbatim;
 
-/// The routes, without the rule about origins.
-pub(super) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
-    let key = app.signaling.peerjs_key.as_deref().unwrap_or_default();
+/// The routes, without layers. None if `PeerJS` is off.
+pub fn routes<S: Clone + Send + Sync + 'static>(server: &Arc<Signaling>) -> Router<S> {
+    let Some(key) = &server.peerjs_key else { return Router::new() };
     ["/peerjs/{key}".to_owned(), format!("/{key}")]
         .iter()
         .fold(Router::new(), |router, path| {
@@ -38,11 +35,11 @@ pub(super) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/peerjs", get(open_or_describe))
         .route("/peerjs/", get(describe))
         .route("/peerjs/peerjs", get(open))
-        .layer(ServiceBuilder::new().layer(from_fn(readable)).layer(catch_panic(app)))
+        .with_state(Arc::clone(server))
 }
 
 /// The layer that lets the page read the response. Foreign origins do not get this far.
-async fn readable(request: Request, next: Next) -> Response {
+pub async fn readable(request: Request, next: Next) -> Response {
     let origin = request.headers().get(ORIGIN).cloned();
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
@@ -53,17 +50,17 @@ async fn readable(request: Request, next: Next) -> Response {
     response
 }
 
-async fn open(app: AppState, request: SocketRequest) -> Result<Response, ApiError> {
-    request.open_signed_in(&app, ProtocolName::Peerjs)
+async fn open(State(server): Server, request: SocketRequest) -> Result<Response, ApiError> {
+    request.open_signed_in(&server, ProtocolName::Peerjs)
 }
 
 /// With the path `/` a client opens its socket here. With the path `/peerjs` this is the description.
-async fn open_or_describe(app: AppState, request: Request) -> Result<Response, ApiError> {
+async fn open_or_describe(State(server): Server, request: Request) -> Result<Response, ApiError> {
     if !request.headers().contains_key(UPGRADE) {
         return Ok(describe().await);
     }
-    match SocketRequest::from_request(request, &app).await {
-        Ok(request) => request.open_signed_in(&app, ProtocolName::Peerjs),
+    match SocketRequest::from_request(request, &server).await {
+        Ok(request) => request.open_signed_in(&server, ProtocolName::Peerjs),
         Err(refused) => Ok(refused),
     }
 }
@@ -76,10 +73,10 @@ async fn describe() -> Response {
 
 /// The client expects the type `text/html`.
 async fn make_id(
-    app: AppState,
+    State(server): Server,
     Extension(ClientAddr(client)): Extension<ClientAddr>,
 ) -> Result<Response, ApiError> {
-    if let Some(retry_in) = app.poll_rate.count(client) {
+    if let Some(retry_in) = server.polls.count(client) {
         return Err(too_many_polls(retry_in));
     }
     let id = uuid(u128::from_be_bytes(random::bytes()?));

@@ -13,9 +13,9 @@ use turn_ledger::User;
 use turn_signaling::call::ProtocolName;
 use turn_signaling::protocol::Upgrade;
 
-use super::effects::closing;
-use super::socket;
-use crate::app::App;
+use crate::effects::closing;
+use crate::server::Signaling;
+use crate::socket;
 use turn_base::broker::Requester;
 use turn_base::error::ApiError;
 use turn_base::random;
@@ -24,36 +24,40 @@ use turn_base::request::header::page_origin;
 use turn_base::sign_in::{require, signed_in};
 
 /// A request for a socket.
-pub(super) struct SocketRequest {
+pub(crate) struct SocketRequest {
     upgrade: WebSocketUpgrade,
     requester: Requester,
     /// What the protocol is told about the socket.
-    pub known: Upgrade,
+    pub(crate) known: Upgrade,
 }
 
 impl SocketRequest {
     /// Opens the socket of a user who has signed in, or of anybody if nobody must.
-    pub(super) fn open_signed_in(self, app: &Arc<App>, protocol: ProtocolName) -> Result<Response, ApiError> {
-        require(&*app.broker, self.known.user.as_ref())?;
-        Ok(self.open(app, protocol))
+    pub(crate) fn open_signed_in(
+        self,
+        server: &Arc<Signaling>,
+        protocol: ProtocolName,
+    ) -> Result<Response, ApiError> {
+        require(&*server.broker, self.known.user.as_ref())?;
+        Ok(self.open(server, protocol))
     }
 
     /// Opens the socket.
-    pub(super) fn open(self, app: &Arc<App>, protocol: ProtocolName) -> Response {
-        match app.signaling.hub(protocol) {
-            Some(hub) => socket::upgrade(app, hub, self.requester, self.upgrade, self.known),
+    pub(crate) fn open(self, server: &Arc<Signaling>, protocol: ProtocolName) -> Response {
+        match server.hub(protocol) {
+            Some(hub) => socket::upgrade(server, hub, self.requester, self.upgrade, self.known),
             None => ApiError::no_route().into_response(),
         }
     }
 }
 
-impl axum::extract::FromRequest<Arc<App>> for SocketRequest {
+impl axum::extract::FromRequest<Arc<Signaling>> for SocketRequest {
     type Rejection = Response;
 
-    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Response> {
-        let country_key = app.broker.country_key(request.headers(), request.extensions());
+    async fn from_request(request: Request, server: &Arc<Signaling>) -> Result<Self, Response> {
+        let country_key = server.broker.country_key(request.headers(), request.extensions());
         let (mut parts, _) = request.into_parts();
-        let Ok(upgrade) = WebSocketUpgrade::from_request_parts(&mut parts, app).await else {
+        let Ok(upgrade) = WebSocketUpgrade::from_request_parts(&mut parts, server).await else {
             let mut response = ApiError::upgrade_required().into_response();
             response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
             return Err(response);
@@ -62,19 +66,24 @@ impl axum::extract::FromRequest<Arc<App>> for SocketRequest {
             return Err(ApiError::internal().into_response());
         };
         let query = parts.uri.query();
-        let user = match signed_in(&*app.broker, &parts.headers, query).await {
+        let user = match signed_in(&*server.broker, &parts.headers, query).await {
             Ok(verified) => verified.map(|verified| verified.user),
-            Err(refused) => return Err(socket::refuse(app, address, upgrade, closing(&refused))),
+            Err(refused) => return Err(socket::refuse(server, address, upgrade, closing(&refused))),
         };
-        let known = known(app, &parts.headers, query.unwrap_or_default(), user)
+        let known = known(server, &parts.headers, query.unwrap_or_default(), user)
             .map_err(IntoResponse::into_response)?;
         let requester = Requester { address, origin: page_origin(&parts.headers), country_key };
         Ok(Self { upgrade, requester, known })
     }
 }
 
-fn known(app: &App, headers: &HeaderMap, query: &str, user: Option<User>) -> Result<Upgrade, ApiError> {
-    let wanted = app.signaling.ayame.iter().flat_map(|ayame| &ayame.copied_headers);
+fn known(
+    server: &Signaling,
+    headers: &HeaderMap,
+    query: &str,
+    user: Option<User>,
+) -> Result<Upgrade, ApiError> {
+    let wanted = server.ayame.iter().flat_map(|ayame| &ayame.copied_headers);
     let copied = wanted.filter_map(|name| {
         let value = headers.get(name)?.to_str().ok()?;
         Some((name.as_str().to_owned(), value.to_owned()))
@@ -85,7 +94,7 @@ fn known(app: &App, headers: &HeaderMap, query: &str, user: Option<User>) -> Res
         headers: copied.collect(),
         user,
         visitor: 0,
-        wall_millis: u64::try_from(app.clock.now().as_millis()).unwrap_or(0),
+        wall_millis: u64::try_from(server.clock.now().as_millis()).unwrap_or(0),
         random: u128::from_be_bytes(random::bytes()?),
     })
 }

@@ -9,11 +9,11 @@ use turn_ledger::ClientKey;
 use turn_limits::Held;
 
 /// The most open signaling sockets.
-pub const SIGNALING_SOCKETS_MAX: usize = 4_096;
+pub(crate) const SIGNALING_SOCKETS_MAX: usize = 4_096;
 
 /// The open sockets.
 #[derive(Debug)]
-pub struct Occupancy {
+pub(crate) struct Occupancy {
     /// The most sockets of one IPv4 address or one IPv6 /64.
     per_client_max: usize,
     table: Mutex<Table>,
@@ -28,7 +28,7 @@ struct Table {
 
 /// Why a table has no place for one more of a client: a socket, or a card for a chat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoPlace {
+pub(crate) enum NoPlace {
     /// The table is full.
     Full,
     /// The address has as many as one may have.
@@ -37,19 +37,19 @@ pub enum NoPlace {
 
 /// The place of one socket. Dropping it frees the place.
 #[derive(Debug)]
-pub struct Place {
+pub(crate) struct Place {
     occupancy: Arc<Occupancy>,
     client: ClientKey,
 }
 
 impl Occupancy {
     /// No sockets. `per_client_max`: the most of one IPv4 address or one IPv6 /64.
-    pub fn new(per_client_max: usize) -> Self {
+    pub(crate) fn new(per_client_max: usize) -> Self {
         Self { per_client_max, table: Mutex::default(), freed: Notify::new() }
     }
 
     /// Takes a place for a client.
-    pub fn take(self: &Arc<Self>, address: IpAddr) -> Result<Place, NoPlace> {
+    pub(crate) fn take(self: &Arc<Self>, address: IpAddr) -> Result<Place, NoPlace> {
         let client = ClientKey::of(address);
         let mut table = self.lock();
         if table.open >= SIGNALING_SOCKETS_MAX {
@@ -64,12 +64,12 @@ impl Occupancy {
     }
 
     /// The number of open sockets.
-    pub fn open(&self) -> usize {
+    pub(crate) fn open(&self) -> usize {
         self.lock().open
     }
 
     /// Returns once no socket is open.
-    pub async fn emptied(&self) {
+    pub(crate) async fn emptied(&self) {
         loop {
             let freed = self.freed.notified();
             if self.open() == 0 {

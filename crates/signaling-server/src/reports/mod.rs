@@ -1,8 +1,10 @@
-//! Reports of Orange's page: kept for a week ([`store`]), and shown in a chat ([`feedback`]). They contain session descriptions
+//! Reports of Orange's page ([`routes`]): kept for a week ([`store`]), and shown in a chat ([`feedback`]). They contain session descriptions
 //! and addresses of people.
 
-pub mod feedback;
-pub mod store;
+mod card;
+pub(crate) mod feedback;
+pub mod routes;
+pub(crate) mod store;
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,40 +14,38 @@ use tokio_util::sync::CancellationToken;
 use turn_ledger::{ClientKey, Timestamp};
 use turn_limits::{ClientRate, Rate};
 
-use crate::config::PublicUrl;
 use feedback::Feedback;
 use store::Store;
 use turn_base::clock::Clock;
 use turn_base::throttle::Throttle;
 
 /// Reports of one client at once.
-pub const BURST: u32 = 10;
+pub(crate) const BURST: u32 = 10;
 /// One more is accepted after this time.
-pub const EACH: Duration = Duration::from_secs(60);
+pub(crate) const EACH: Duration = Duration::from_secs(60);
 /// Clients with a row of their own, half for each address family.
-pub const CLIENTS_MAX: usize = 4_096;
+pub(crate) const CLIENTS_MAX: usize = 4_096;
 /// How often old reports are removed, at least. Each new one removes old ones too.
-pub const SWEEP_INTERVAL: Duration = Duration::from_secs(3_600);
+pub(crate) const SWEEP_INTERVAL: Duration = Duration::from_secs(3_600);
 
 /// What happens to reports.
-#[derive(Debug)]
-pub struct Reports {
+pub(crate) struct Reports {
     /// Where they are kept. `None` without `REPORTS_DIR`. Its lock is held for work on the disk only, so that the bounds hold.
-    pub store: Option<Arc<Mutex<Store>>>,
+    pub(crate) store: Option<Arc<Mutex<Store>>>,
     /// Where cards of them go. `None` without `FEEDBACK_URL`.
-    pub feedback: Option<Feedback>,
+    pub(crate) feedback: Option<Feedback>,
     rate: ClientRate,
-    public_url: Option<PublicUrl>,
+    public_url: Option<String>,
     log: Throttle,
     clock: Arc<dyn Clock>,
 }
 
 impl Reports {
     /// `public_url`: cards link to kept reports there.
-    pub fn new(
+    pub(crate) fn new(
         store: Option<Store>,
         feedback: Option<Feedback>,
-        public_url: Option<PublicUrl>,
+        public_url: Option<String>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         let store = store.map(|store| Arc::new(Mutex::new(store)));
@@ -54,23 +54,23 @@ impl Reports {
     }
 
     /// The time.
-    pub fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
     /// Takes one report of a client. `Err`: the wait until the next one is accepted.
-    pub fn take(&self, client: ClientKey) -> Result<(), Duration> {
+    pub(crate) fn take(&self, client: ClientKey) -> Result<(), Duration> {
         self.rate.take(client, 1, self.clock.since_boot()).map_err(|spent| spent.next)
     }
 
     /// The address of a kept report, if people know an address of this broker.
-    pub fn link(&self, id: &str) -> Option<String> {
+    pub(crate) fn link(&self, id: &str) -> Option<String> {
         Some(format!("{}api/debugInfo?id={id}", self.public_url.as_ref()?))
     }
 
     /// Does something with the directory, without holding up the other requests. `None` without a directory, and after a failure,
     /// which is logged.
-    pub async fn on_disk<T: Send + 'static>(
+    pub(crate) async fn on_disk<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Store, Timestamp) -> io::Result<T> + Send + 'static,
     ) -> Option<T> {
@@ -87,7 +87,7 @@ impl Reports {
     }
 
     /// Delivers cards and removes old reports, until `end`.
-    pub async fn run(&self, end: &CancellationToken) {
+    pub(crate) async fn run(&self, end: &CancellationToken) {
         let sweep = async {
             loop {
                 self.on_disk(|store, now| store.sweep(now)).await;

@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use serde_json::value::to_raw_value;
 use turn_ledger::{Call, Spender, User};
 use turn_signaling::protocol::{Closing, Event, Question, Reply, Text, Webhook};
 
-use super::take;
-use crate::app::App;
-use crate::signal::hub::{Effect, Hub};
+use crate::broker::Counted;
+use crate::hub::{Effect, Hub};
+use crate::server::Signaling;
 use turn_base::broker::{Minted, Requester};
 use turn_base::error::ApiError;
 use turn_base::http_client::{CallError, body, send};
@@ -26,80 +25,80 @@ const WEBHOOK_BODY_MAX: usize = 64 * 1024;
 const TASKS_MAX: usize = 8_192;
 
 /// Begins to carry out effects, each in a task of its own.
-pub(super) fn begin(app: &Arc<App>, hub: &Arc<Hub>, effects: Vec<Effect>) {
+pub(crate) fn begin(server: &Arc<Signaling>, hub: &Arc<Hub>, effects: Vec<Effect>) {
     for effect in effects {
-        if !has_room(app) {
-            give_up(app, hub, effect);
+        if !has_room(server) {
+            give_up(server, hub, effect);
             continue;
         }
-        let (of_task, hub) = (Arc::clone(app), Arc::clone(hub));
-        app.signaling.tasks.spawn(async move { carry_out(&of_task, &hub, effect).await });
+        let (of_task, hub) = (Arc::clone(server), Arc::clone(hub));
+        server.tasks.spawn(async move { carry_out(&of_task, &hub, effect).await });
     }
 }
 
 /// Whether one more task may begin.
-fn has_room(app: &App) -> bool {
-    let has_room = app.signaling.tasks.len() < TASKS_MAX;
+fn has_room(server: &Signaling) -> bool {
+    let has_room = server.tasks.len() < TASKS_MAX;
     if !has_room {
-        app.metrics.signaling_limited.count("no_task");
+        server.broker.count(Counted::Limited("no_task"));
     }
     has_room
 }
 
 /// The reply to a question that was not asked.
-fn give_up(app: &Arc<App>, hub: &Arc<Hub>, effect: Effect) {
+fn give_up(server: &Arc<Signaling>, hub: &Arc<Hub>, effect: Effect) {
     let Effect::Ask { socket, question, .. } = effect else { return };
     let reply = match question {
         Question::Authorize(_) => Reply::Authorized(None),
         Question::SignIn(_) => Reply::SignedIn(Err(closing(&ApiError::overloaded()))),
-        Question::Mint { .. } => Reply::Minted { ice_servers: to_raw_value(&app.stun).ok(), grant: None },
+        Question::Mint { .. } => Reply::Minted { ice_servers: Some(server.stun.clone()), grant: None },
     };
-    take(app, hub, Event::Replied { socket, reply });
+    server.take(hub, Event::Replied { socket, reply });
 }
 
-async fn carry_out(app: &Arc<App>, hub: &Arc<Hub>, effect: Effect) {
+async fn carry_out(server: &Arc<Signaling>, hub: &Arc<Hub>, effect: Effect) {
     match effect {
         Effect::Ask { socket, requester, question } => {
             let reply = match question {
-                Question::Authorize(webhook) => Reply::Authorized(authorize(app, &webhook).await),
-                Question::SignIn(token) => Reply::SignedIn(user(app, &token).await),
+                Question::Authorize(webhook) => Reply::Authorized(authorize(server, &webhook).await),
+                Question::SignIn(token) => Reply::SignedIn(user(server, &token).await),
                 Question::Mint { room, user } => {
                     let call = Call::of(hub.name().as_str(), &room);
-                    mint(app, &requester, user, call).await
+                    mint(server, &requester, user, call).await
                 }
             };
-            take(app, hub, Event::Replied { socket, reply });
+            server.take(hub, Event::Replied { socket, reply });
         }
         Effect::TellDisconnected(webhook) => {
-            let Some(ayame) = &app.signaling.ayame else { return };
+            let Some(ayame) = &server.ayame else { return };
             let Some(url) = &ayame.disconnect_webhook else { return };
-            post(app, url, &webhook, ayame.webhook_timeout, |_| true).await;
+            post(server, url, &webhook, ayame.webhook_timeout, |_| true).await;
         }
     }
 }
 
 /// The user of a token.
-async fn user(app: &App, token: &Text) -> Result<Option<User>, Closing> {
-    let verified = app.broker.verified(token.as_str()).await;
+async fn user(server: &Signaling, token: &Text) -> Result<Option<User>, Closing> {
+    let verified = server.broker.verified(token.as_str()).await;
     verified.map(|it| it.map(|verified| verified.user)).map_err(|error| closing(&error))
 }
 
 /// The application's answer. `None` unless it is a 200.
-async fn authorize(app: &App, webhook: &Webhook) -> Option<Text> {
-    let ayame = app.signaling.ayame.as_ref()?;
+async fn authorize(server: &Signaling, webhook: &Webhook) -> Option<Text> {
+    let ayame = server.ayame.as_ref()?;
     let is_answer = |status| status == StatusCode::OK;
-    post(app, ayame.authn_webhook.as_ref()?, webhook, ayame.webhook_timeout, is_answer).await
+    post(server, ayame.authn_webhook.as_ref()?, webhook, ayame.webhook_timeout, is_answer).await
 }
 
 /// The body of a success with a status that `is_answer`.
 async fn post(
-    app: &App,
+    server: &Signaling,
     url: &WebhookUrl,
     webhook: &Webhook,
     timeout: Duration,
     is_answer: fn(StatusCode) -> bool,
 ) -> Option<Text> {
-    let request = app.signaling.client.post(url.expose().clone()).timeout(timeout);
+    let request = server.client.post(url.expose().clone()).timeout(timeout);
     let request = request.headers(headers(webhook)).body(webhook.body.clone());
     let answer = async {
         let response = send(request).await?;
@@ -111,7 +110,7 @@ async fn post(
     match answer.await {
         Ok(body) => Text::new(body.into()).ok(),
         Err(error) => {
-            if let Some(held_back) = app.signaling.webhook_log.pass(app.clock.instant()) {
+            if let Some(held_back) = server.webhook_log.pass(server.clock.instant()) {
                 let remedy =
                     "check AUTHN_WEBHOOK_URL and DISCONNECT_WEBHOOK_URL, and the log of your application";
                 tracing::warn!(host = url.host(), held_back, remedy, "a signaling webhook failed: {error}");
@@ -133,18 +132,18 @@ fn headers(webhook: &Webhook) -> HeaderMap {
 }
 
 /// Mints for a member of a call. Without a credential the reply has STUN servers: no call is refused because there is no relay.
-async fn mint(app: &App, requester: &Requester, user: Option<User>, call: Call) -> Reply {
+async fn mint(server: &Signaling, requester: &Requester, user: Option<User>, call: Call) -> Reply {
     let spender = Spender { user, label: None, origin: requester.origin.clone(), call: Some(call) };
-    match app.broker.mint(requester, spender.known()).await {
+    match server.broker.mint(requester, spender.known()).await {
         Some(Minted { ice_servers, grant }) => {
             Reply::Minted { ice_servers: Some(ice_servers), grant: Some(grant) }
         }
-        None => Reply::Minted { ice_servers: to_raw_value(&app.stun).ok(), grant: None },
+        None => Reply::Minted { ice_servers: Some(server.stun.clone()), grant: None },
     }
 }
 
 /// The close frame for a socket whose token is refused. Its reason is the code of the error.
-pub(super) fn closing(refused: &ApiError) -> Closing {
+pub(crate) fn closing(refused: &ApiError) -> Closing {
     let code = if refused.status.is_server_error() { 1013 } else { 1008 };
     Closing { code, reason: refused.body.code }
 }

@@ -3,19 +3,19 @@
 
 use turn_limits::{MemoryBounds, MemoryQuota};
 
-use super::occupancy::SIGNALING_SOCKETS_MAX;
+use crate::occupancy::SIGNALING_SOCKETS_MAX;
 
 /// The most bytes that all sockets together may keep in one direction. A frame to many clients counts once for each.
-pub const BACKLOG_BYTES_MAX: usize = 128 * 1024 * 1024;
+pub(crate) const BACKLOG_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// The bytes that one socket may always keep: a session description with its candidates.
-pub const OWN_BYTES: usize = 16 * 1024;
+pub(crate) const OWN_BYTES: usize = 16 * 1024;
 /// What all sockets share: the rest, once each has its own.
 const SHARED_BYTES_MAX: usize = BACKLOG_BYTES_MAX - SIGNALING_SOCKETS_MAX * OWN_BYTES;
 /// The most shared bytes that the sockets of one client may keep. An IPv6 /48 has four times as much.
-pub const CLIENT_BYTES_MAX: usize = SHARED_BYTES_MAX / 16;
+pub(crate) const CLIENT_BYTES_MAX: usize = SHARED_BYTES_MAX / 16;
 
 /// What the sockets keep in one direction: nothing yet.
-pub fn backlog() -> MemoryQuota {
+pub(crate) fn backlog() -> MemoryQuota {
     MemoryQuota::new(MemoryBounds {
         own: OWN_BYTES,
         client_max: CLIENT_BYTES_MAX,
@@ -25,7 +25,7 @@ pub fn backlog() -> MemoryQuota {
 
 /// For tests of what uses a backlog.
 #[cfg(test)]
-pub(super) mod testing {
+pub(crate) mod testing {
     use std::net::Ipv4Addr;
 
     use turn_ledger::ClientKey;
@@ -33,10 +33,10 @@ pub(super) mod testing {
 
     use super::*;
 
-    pub(in crate::signal) const CLIENT: ClientKey = ClientKey::V4(Ipv4Addr::new(192, 0, 2, 1));
+    pub(crate) const CLIENT: ClientKey = ClientKey::V4(Ipv4Addr::new(192, 0, 2, 1));
 
     /// Other clients keep all shared bytes except `rest`, until the result is dropped.
-    pub(in crate::signal) fn fill(backlog: &MemoryQuota, rest: usize) -> Vec<MemoryUse> {
+    pub(crate) fn fill(backlog: &MemoryQuota, rest: usize) -> Vec<MemoryUse> {
         let mut left = SHARED_BYTES_MAX - rest;
         let clients = (0..).map(|n| ClientKey::V4(Ipv4Addr::new(10, 0, 0, n)));
         let parts = clients.map_while(|client| {

@@ -13,23 +13,25 @@ use turn_ledger::ClientKey;
 use turn_signaling::dropped::Dropped;
 use turn_signaling::protocol::{Closing, Event, SocketId, Text, Upgrade};
 
-use super::{effects, take};
-use crate::app::App;
-use crate::signal::hub::Hub;
-use crate::signal::inbox::Inbox;
-use crate::signal::occupancy::{NoPlace, Place};
-use crate::signal::outbox::{Frame, Outbox};
+use crate::broker::Counted;
+use crate::effects;
+use crate::hub::Hub;
+use crate::inbox::Inbox;
+use crate::occupancy::{NoPlace, Place};
+use crate::outbox::{Frame, Outbox};
+use crate::server::Signaling;
 use turn_base::broker::Requester;
 use turn_base::clock;
 use turn_base::error::ApiError;
+use turn_base::response::Received;
 
 /// The longest time for which a client may read nothing of what is sent to it.
-pub const WRITE_MAX: Duration = Duration::from_secs(10);
+pub(crate) const WRITE_MAX: Duration = Duration::from_secs(10);
 /// How long the broker waits for the client's close frame after its own.
-pub const CLOSE_MAX: Duration = Duration::from_secs(2);
+pub(crate) const CLOSE_MAX: Duration = Duration::from_secs(2);
 /// The shortest time for which a socket occupies its place. So in this time one address opens at most as many sockets as it may
 /// have open.
-pub const PLACE_MIN: Duration = Duration::from_secs(1);
+pub(crate) const PLACE_MIN: Duration = Duration::from_secs(1);
 /// The buffer of one socket, in bytes. An idle socket keeps it.
 const READ_BUFFER: usize = 4 * 1024;
 /// What a frame counts as at least, in bytes: an empty one has work, too.
@@ -39,58 +41,65 @@ const FRAME_COST: usize = 128;
 const OVERLONG: usize = 64 * 1024;
 
 /// Answers a request for a socket of `hub`. A client for which there is no place is refused before the upgrade. The connection
-/// counts what arrives in the [`Inbox`], which is an extension of the response.
-pub fn upgrade(
-    app: &Arc<App>,
+/// counts what arrives with [`Received`], which is an extension of the response.
+pub(crate) fn upgrade(
+    server: &Arc<Signaling>,
     hub: &Arc<Hub>,
     requester: Requester,
     request: WebSocketUpgrade,
     known: Upgrade,
 ) -> Response {
-    let place = match place(app, requester.address) {
+    let place = match place(server, requester.address) {
         Ok(place) => place,
         Err(error) => return error.into_response(),
     };
-    let (app, hub) = (Arc::clone(app), Arc::clone(hub));
+    let (server, hub) = (Arc::clone(server), Arc::clone(hub));
     let max = hub.limits().frame_max + OVERLONG;
-    let part = app.signaling.incomplete.open(ClientKey::of(requester.address));
+    let part = server.incomplete.open(ClientKey::of(requester.address));
     let inbox = Arc::new(Inbox::new(part, clock::deadline(Duration::ZERO)));
     let of_connection = Arc::clone(&inbox);
     let request = request.read_buffer_size(READ_BUFFER).write_buffer_size(0).max_frame_size(max);
     let mut response = request.max_message_size(max).on_upgrade(move |socket| async move {
-        hold(&app, place, serve(&app, &hub, socket, &inbox, (requester, known))).await;
+        hold(&server, place, serve(&server, &hub, socket, &inbox, (requester, known))).await;
     });
-    response.extensions_mut().insert(of_connection);
+    response
+        .extensions_mut()
+        .insert(Received(Arc::new(move |bytes, now| of_connection.received(bytes, now))));
     response
 }
 
 /// Answers a request with a socket that is closed at once. It takes a place like any other.
-pub fn refuse(app: &Arc<App>, address: IpAddr, request: WebSocketUpgrade, close: Closing) -> Response {
-    let place = match place(app, address) {
+pub(crate) fn refuse(
+    server: &Arc<Signaling>,
+    address: IpAddr,
+    request: WebSocketUpgrade,
+    close: Closing,
+) -> Response {
+    let place = match place(server, address) {
         Ok(place) => place,
         Err(error) => return error.into_response(),
     };
-    let app = Arc::clone(app);
+    let server = Arc::clone(server);
     let request = request.read_buffer_size(READ_BUFFER).write_buffer_size(0);
     let request = request.max_frame_size(OVERLONG).max_message_size(OVERLONG);
     request.on_upgrade(move |mut socket| async move {
-        hold(&app, place, say_goodbye(&mut socket, close)).await;
+        hold(&server, place, say_goodbye(&mut socket, close)).await;
     })
 }
 
 /// Keeps a place while a socket is served, and for [`PLACE_MIN`].
-async fn hold(app: &App, place: Place, served: impl Future<Output = ()>) {
+async fn hold(server: &Signaling, place: Place, ended: impl Future<Output = ()>) {
     let freed_at = clock::deadline(PLACE_MIN);
-    served.await;
-    if !app.draining.load(Ordering::Relaxed) {
+    ended.await;
+    if !server.is_draining.load(Ordering::Relaxed) {
         tokio::time::sleep_until(freed_at).await;
     }
     drop(place);
 }
 
-fn place(app: &App, address: IpAddr) -> Result<Place, ApiError> {
-    app.signaling.occupancy.take(address).map_err(|why| {
-        app.metrics.signaling_limited.count("refused");
+fn place(server: &Signaling, address: IpAddr) -> Result<Place, ApiError> {
+    server.occupancy.take(address).map_err(|why| {
+        server.broker.count(Counted::Limited("refused"));
         no_place(why)
     })
 }
@@ -107,7 +116,7 @@ fn no_place(why: NoPlace) -> ApiError {
 }
 
 async fn serve(
-    app: &Arc<App>,
+    server: &Arc<Signaling>,
     hub: &Arc<Hub>,
     mut socket: WebSocket,
     inbox: &Inbox,
@@ -115,17 +124,17 @@ async fn serve(
 ) {
     let client = ClientKey::of(requester.address);
     let (id, outbox, first) = hub.open(requester, known);
-    effects::begin(app, hub, first);
-    let session = Session { app, hub, id, client, outbox: &outbox, inbox };
+    effects::begin(server, hub, first);
+    let session = Session { server, hub, id, client, outbox: &outbox, inbox };
     let ended = session.run(&mut socket).await;
-    take(app, hub, Event::Closed { socket: id });
+    server.take(hub, Event::Closed { socket: id });
     if let Some(close) = ended {
         say_goodbye(&mut socket, close).await;
     }
 }
 
 struct Session<'a> {
-    app: &'a Arc<App>,
+    server: &'a Arc<Signaling>,
     hub: &'a Arc<Hub>,
     id: SocketId,
     client: ClientKey,
@@ -154,7 +163,7 @@ impl Session<'_> {
                 },
             };
             match event {
-                Ok(event) => take(self.app, self.hub, event),
+                Ok(event) => self.server.take(self.hub, event),
                 Err(close) => return Some(close),
             }
             // Frames that have arrived already would not let others have their turn.
@@ -164,7 +173,7 @@ impl Session<'_> {
 
     fn closing_of(&self, error: &axum::Error) -> Option<Closing> {
         if self.inbox.is_refused() {
-            self.app.metrics.signaling_limited.count("unfinished");
+            self.server.broker.count(Counted::Limited("unfinished"));
         }
         let close = closing_of(error)?;
         if close == TOO_LONG {
@@ -181,7 +190,7 @@ impl Session<'_> {
             Message::Text(_) | Message::Binary(_) | Message::Close(_) => self.inbox.complete(),
         }
         if self.inbox.is_overdue(clock::deadline(Duration::ZERO)) {
-            self.app.metrics.signaling_limited.count("unfinished");
+            self.server.broker.count(Counted::Limited("unfinished"));
             return Some(Err(UNFINISHED));
         }
         if content(&message) > self.hub.limits().frame_max {

@@ -1,8 +1,6 @@
 //! Reports of Orange's page: bugs, tracks without media, the quality of a call. Anyone can send one. A route is a 404 without the
 //! directory or the chat that it needs.
 
-mod card;
-
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,18 +14,15 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
-use tower::ServiceBuilder;
 use turn_ledger::ClientKey;
 use turn_signaling::uuid::uuid;
 
-use super::form::Form;
-use crate::app::App;
-use crate::http::envelope::catch_panic;
-use crate::http::{JsonResult, origin};
-use crate::signal::occupancy::NoPlace;
-use crate::signal::reports::store::{QUALITY, REFRESH};
-use crate::signal::reports::{EACH, Reports};
-use card::{BugInfo, NAME_MAX, bounded};
+use super::card::{self, BugInfo, NAME_MAX, bounded};
+use super::store::{QUALITY, REFRESH};
+use super::{EACH, Reports};
+use crate::form::Form;
+use crate::occupancy::NoPlace;
+use crate::server::Signaling;
 use turn_base::body::{BodyLimit, gather, parse_json};
 use turn_base::error::ApiError;
 use turn_base::random;
@@ -42,12 +37,15 @@ const NO_SNIFF: (HeaderName, &str) = (HeaderName::from_static("x-content-type-op
 
 type Sink = State<Arc<Reports>>;
 
-/// The routes, with their rule about origins: pages send reports, and people open a kept one from a chat.
-pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
-    let Some(reports) = &app.signaling.reports else { return Router::new() };
+/// The JSON of a response, or why there is none.
+type JsonResult<T> = Result<Json<T>, ApiError>;
+
+/// The routes for reports of pages, without the rule about origins.
+pub fn routes<S: Clone + Send + Sync + 'static>(server: &Signaling) -> Router<S> {
+    let Some(reports) = &server.reports else { return Router::new() };
     let (has_store, has_chat) = (reports.store.is_some(), reports.feedback.is_some());
     let short = from_fn_with_state(BodyLimit::SHORT, gather);
-    let long = |bytes_max| from_fn_with_state(BodyLimit::long(bytes_max, &app.long_bodies), gather);
+    let long = |bytes_max| from_fn_with_state(BodyLimit::long(bytes_max, &server.long_bodies), gather);
     let mut router = Router::new()
         .route("/call-quality-feedback", post(call_quality).layer(short.clone()))
         .route("/api/reportRefresh", post(refresh).layer(short));
@@ -57,17 +55,15 @@ pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
     if has_chat {
         router = router.route("/api/deadTrack", post(dead_track).layer(long(JSON_MAX)));
     }
-    router = router.layer(
-        ServiceBuilder::new()
-            .layer(from_fn_with_state(Arc::clone(app), origin::refuse_foreign))
-            .layer(origin::cors(&app.origins))
-            .layer(catch_panic(app))
-            .layer(from_fn_with_state(Arc::clone(reports), limit)),
-    );
-    if has_store {
-        router = router.route("/api/debugInfo", get(debug_info).layer(catch_panic(app)));
-    }
-    router.with_state(Arc::clone(reports))
+    router.layer(from_fn_with_state(Arc::clone(reports), limit)).with_state(Arc::clone(reports))
+}
+
+/// The route of kept reports, which people open from a chat.
+pub fn kept<S: Clone + Send + Sync + 'static>(server: &Signaling) -> Router<S> {
+    let Some(reports) = server.reports.as_ref().filter(|reports| reports.store.is_some()) else {
+        return Router::new();
+    };
+    Router::new().route("/api/debugInfo", get(debug_info)).with_state(Arc::clone(reports))
 }
 
 /// Passes a request on if its client may send a report now.

@@ -1,6 +1,7 @@
 //! Three tasks for the calls: one reports their connections to the ledger at each heartbeat, one renews the grants of their members,
 //! and one asks the sources to end the credentials of members that have left. The ledger has each revocation before that.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -18,8 +19,13 @@ const RENEW_INTERVAL: Duration = Duration::from_secs(5);
 /// How long the last of them may take when the process stops.
 const LAST_CUTS_MAX: Duration = Duration::from_secs(3);
 
+/// Runs them until `end`.
+pub(super) async fn run(app: Arc<App>, end: CancellationToken) {
+    tokio::join!(keep_alive(&app, &end), renew(&app, &end), end_credentials(&app, &end));
+}
+
 /// Reports the connections of all calls at each heartbeat until `end`.
-pub(super) async fn keep_alive(app: &App, end: &CancellationToken) {
+async fn keep_alive(app: &App, end: &CancellationToken) {
     loop {
         tokio::select! {
             () = end.cancelled() => return,
@@ -30,20 +36,20 @@ pub(super) async fn keep_alive(app: &App, end: &CancellationToken) {
 
 /// Renews the grants of members until `end`. Their clients are given no other credential, because their protocol has no message for it. But
 /// where this process ends the allocations of a grant, it ends them when the last renewal has expired.
-pub(super) async fn renew(app: &App, end: &CancellationToken) {
+async fn renew(app: &App, end: &CancellationToken) {
     loop {
         tokio::select! {
             () = end.cancelled() => return,
             () = tokio::time::sleep_until(clock::deadline(RENEW_INTERVAL)) => {}
         }
         for grant in app.calls.grants() {
-            app.mint.renew_member(grant, app.signaling.ttl.min(app.ttl_max)).await;
+            app.mint.renew_member(grant, app.call_ttl).await;
         }
     }
 }
 
 /// Ends the credentials of members that have left until `end`, and then those that still wait.
-pub(super) async fn end_credentials(app: &App, end: &CancellationToken) {
+async fn end_credentials(app: &App, end: &CancellationToken) {
     let calls = &app.calls;
     loop {
         tokio::select! {

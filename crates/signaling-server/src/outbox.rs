@@ -12,7 +12,7 @@ use turn_signaling::protocol::{Closing, Limits, Text};
 
 /// A frame to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Frame {
+pub(crate) enum Frame {
     /// A text frame.
     Text(Text),
     /// A control ping.
@@ -23,7 +23,7 @@ pub enum Frame {
 
 /// The queue of one socket.
 #[derive(Debug)]
-pub struct Outbox {
+pub(crate) struct Outbox {
     queue: Mutex<Queue>,
     changed: Notify,
     limits: Limits,
@@ -48,7 +48,7 @@ struct Sent {
 
 /// What became of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pushed {
+pub(crate) enum Pushed {
     /// It waits, or the queue has its last frame already.
     Accepted,
     /// It is dropped, because too much of its sender waits.
@@ -59,13 +59,13 @@ pub enum Pushed {
 
 impl Outbox {
     /// An empty queue. `kept` counts its bytes.
-    pub fn new(limits: Limits, kept: MemoryUse) -> Self {
+    pub(crate) fn new(limits: Limits, kept: MemoryUse) -> Self {
         let queue = Queue { frames: VecDeque::new(), kept, by_sender: Held::default(), is_closed: false };
         Self { queue: Mutex::new(queue), changed: Notify::new(), limits }
     }
 
     /// Adds a frame. `sender`: another client that has caused it.
-    pub fn push(&self, frame: Frame, sender: Option<ClientKey>) -> Pushed {
+    pub(crate) fn push(&self, frame: Frame, sender: Option<ClientKey>) -> Pushed {
         let mut queue = self.lock();
         if queue.is_closed {
             return Pushed::Accepted;
@@ -89,7 +89,7 @@ impl Outbox {
     }
 
     /// The next frame, as soon as there is one. Dropping this future loses no frame.
-    pub async fn next(&self) -> Frame {
+    pub(crate) async fn next(&self) -> Frame {
         loop {
             if let Some(frame) = self.pop() {
                 return frame;
@@ -172,7 +172,7 @@ mod tests {
     use super::*;
     use turn_limits::MemoryQuota;
 
-    use crate::signal::backlog::{OWN_BYTES, backlog, testing};
+    use crate::backlog::{OWN_BYTES, backlog, testing};
 
     const TOO_SLOW: Closing = Closing::normal("too slow");
 

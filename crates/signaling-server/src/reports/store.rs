@@ -14,26 +14,26 @@ use turn_ledger::{ClientKey, Timestamp};
 use turn_limits::Held;
 use turn_signaling::uuid::is_uuid;
 
-use crate::journal::access;
+use turn_base::access;
 
 /// How long a report is kept.
-pub const KEPT: Duration = Duration::from_secs(7 * 86_400);
+pub(crate) const KEPT: Duration = Duration::from_secs(7 * 86_400);
 /// The most files. A report has at most 1 MiB.
-pub const FILES_MAX: usize = 256;
+pub(crate) const FILES_MAX: usize = 256;
 /// The most bytes of the notes of one kind and day.
-pub const NOTES_MAX: u64 = 1024 * 1024;
+pub(crate) const NOTES_MAX: u64 = 1024 * 1024;
 /// The most reports of one client address. An IPv6 /48 has four times as many.
-pub const REPORTS_PER_CLIENT_MAX: usize = FILES_MAX / 16;
+pub(crate) const REPORTS_PER_CLIENT_MAX: usize = FILES_MAX / 16;
 /// The most bytes of the notes of one client address, kind and day. An IPv6 /48 has four times as many.
-pub const NOTES_PER_CLIENT_MAX: usize = 64 * 1024;
+pub(crate) const NOTES_PER_CLIENT_MAX: usize = 64 * 1024;
 /// Notes about the quality of a call.
-pub const QUALITY: &str = "quality-";
+pub(crate) const QUALITY: &str = "quality-";
 /// Notes about a page that was loaded again.
-pub const REFRESH: &str = "refresh-";
+pub(crate) const REFRESH: &str = "refresh-";
 
 /// A directory of reports. One thread at a time changes it.
 #[derive(Debug)]
-pub struct Store {
+pub(crate) struct Store {
     directory: PathBuf,
     /// The latest reports since the start with their clients, the oldest first. Some may be removed already.
     reports: VecDeque<(String, ClientKey)>,
@@ -44,7 +44,7 @@ pub struct Store {
 
 impl Store {
     /// Creates the directory, and its parents, for the owner only. Others lose their access to an existing one.
-    pub fn open(directory: PathBuf) -> io::Result<Self> {
+    pub(crate) fn open(directory: PathBuf) -> io::Result<Self> {
         access::make_directory(&directory)?;
         access::tighten_directory(&directory, "REPORTS_DIR")?;
         let (reports, held, notes) = Default::default();
@@ -52,7 +52,13 @@ impl Store {
     }
 
     /// Keeps a report under a new UUID.
-    pub fn keep(&mut self, id: &str, json: &[u8], client: ClientKey, now: Timestamp) -> io::Result<()> {
+    pub(crate) fn keep(
+        &mut self,
+        id: &str,
+        json: &[u8],
+        client: ClientKey,
+        now: Timestamp,
+    ) -> io::Result<()> {
         self.make_room_for(client)?;
         self.append(&self.report(id), json, now)?;
         self.reports.push_back((id.to_owned(), client));
@@ -84,7 +90,7 @@ impl Store {
     }
 
     /// A kept report. `None` if there is none with this UUID, or it is too old.
-    pub fn read(&self, id: &str, now: Timestamp) -> io::Result<Option<Vec<u8>>> {
+    pub(crate) fn read(&self, id: &str, now: Timestamp) -> io::Result<Option<Vec<u8>>> {
         let path = self.report(id);
         // Only a UUID names a file in this directory.
         if !is_uuid(id) || !path.exists() || modified(&path)? <= oldest(now) {
@@ -94,7 +100,7 @@ impl Store {
     }
 
     /// Adds a line to the notes of the day. `false` if they are full, or those of this client.
-    pub fn note(
+    pub(crate) fn note(
         &mut self,
         kind: &'static str,
         line: &str,
@@ -128,7 +134,7 @@ impl Store {
     }
 
     /// Removes what is too old.
-    pub fn sweep(&self, now: Timestamp) -> io::Result<()> {
+    pub(crate) fn sweep(&self, now: Timestamp) -> io::Result<()> {
         self.make_room(FILES_MAX, now)
     }
 

@@ -9,13 +9,13 @@ use tokio::time::Instant;
 use turn_limits::MemoryUse;
 
 /// The longest time from the first byte of a message to its last.
-pub const MESSAGE_MAX: Duration = Duration::from_secs(30);
+pub(crate) const MESSAGE_MAX: Duration = Duration::from_secs(30);
 /// The head of a client's control frame, in bytes.
 const CONTROL_HEAD: usize = 6;
 
 /// The incomplete message of a socket.
 #[derive(Debug)]
-pub struct Inbox {
+pub(crate) struct Inbox {
     incomplete: Mutex<Incomplete>,
 }
 
@@ -30,12 +30,12 @@ struct Incomplete {
 
 impl Inbox {
     /// An inbox of a new socket. `kept` counts its bytes.
-    pub fn new(kept: MemoryUse, now: Instant) -> Self {
+    pub(crate) fn new(kept: MemoryUse, now: Instant) -> Self {
         Self { incomplete: Mutex::new(Incomplete { kept, since: now, is_refused: false }) }
     }
 
     /// Bytes have arrived. `false` if there is no room for them: then this socket must end.
-    pub fn received(&self, bytes: usize, now: Instant) -> bool {
+    pub(crate) fn received(&self, bytes: usize, now: Instant) -> bool {
         let mut incomplete = self.lock();
         let before = incomplete.kept.bytes();
         if !incomplete.kept.try_resize(before.saturating_add(bytes)) {
@@ -49,25 +49,25 @@ impl Inbox {
     }
 
     /// A message is complete. What has arrived beyond it, a read buffer at most, does not count.
-    pub fn complete(&self) {
+    pub(crate) fn complete(&self) {
         self.lock().kept.shrink_to(0);
     }
 
     /// A control frame with so many bytes of content is complete.
-    pub fn control(&self, content: usize) {
+    pub(crate) fn control(&self, content: usize) {
         let mut incomplete = self.lock();
         let rest = incomplete.kept.bytes().saturating_sub(CONTROL_HEAD + content);
         incomplete.kept.shrink_to(rest);
     }
 
     /// Whether a message has been arriving for too long.
-    pub fn is_overdue(&self, now: Instant) -> bool {
+    pub(crate) fn is_overdue(&self, now: Instant) -> bool {
         let incomplete = self.lock();
         incomplete.kept.bytes() > 0 && now.saturating_duration_since(incomplete.since) >= MESSAGE_MAX
     }
 
     /// Whether the socket had to end because there was no room.
-    pub fn is_refused(&self) -> bool {
+    pub(crate) fn is_refused(&self) -> bool {
         self.lock().is_refused
     }
 
@@ -82,7 +82,7 @@ mod tests {
     use turn_base::clock;
     use turn_limits::MemoryQuota;
 
-    use crate::signal::backlog::{CLIENT_BYTES_MAX, OWN_BYTES, backlog, testing};
+    use crate::backlog::{CLIENT_BYTES_MAX, OWN_BYTES, backlog, testing};
 
     fn inbox(backlog: &MemoryQuota) -> (Inbox, Instant) {
         let now = clock::deadline(Duration::ZERO);

@@ -1,0 +1,151 @@
+//! Tests of a protocol with its sockets.
+
+use std::net::Ipv4Addr;
+
+use super::*;
+use crate::backlog::{CLIENT_BYTES_MAX, OWN_BYTES, backlog};
+use crate::testing::FakeBroker;
+
+/// Returns each text to its sender, asks about `ask`, and closes a socket on drain.
+#[derive(Debug, Default)]
+struct Echo(Vec<SocketId>);
+
+impl Protocol for Echo {
+    fn step(&mut self, event: Event, _: Duration) -> Vec<Action> {
+        match event {
+            Event::Opened { socket, .. } => {
+                self.0.push(socket);
+                vec![]
+            }
+            Event::Text { socket, frame } if frame.text.as_str() == "ask" => {
+                vec![Action::Ask { socket, question: Question::Mint { room: "r".into(), user: None } }]
+            }
+            Event::Text { socket, frame } => {
+                vec![Action::Send { to: socket, text: frame.text }, Action::Ping { to: socket }]
+            }
+            Event::Drain => {
+                let close = |socket| Action::Close { socket, close: Closing::DRAIN };
+                self.0.drain(..).map(close).collect()
+            }
+            _ => vec![],
+        }
+    }
+
+    fn parser(&self) -> fn(Text) -> ParsedFrame {
+        ParsedFrame::from
+    }
+
+    fn next_due(&self) -> Option<Duration> {
+        None
+    }
+
+    fn limits(&self) -> Limits {
+        let too_slow = Closing::POLICY;
+        Limits { frame_max: 100, queued_frames_max: 10, queued_bytes_max: 100_000, sender_share: 4, too_slow }
+    }
+}
+
+fn hub() -> Hub {
+    hub_with(backlog())
+}
+
+fn hub_with(backlog: MemoryQuota) -> Hub {
+    hub_of(Arc::default(), backlog)
+}
+
+fn hub_of(broker: Arc<FakeBroker>, backlog: MemoryQuota) -> Hub {
+    let shared = Shared { started: clock::deadline(Duration::ZERO), broker, backlog };
+    Hub::new(ProtocolName::Yjs, Box::<Echo>::default(), shared)
+}
+
+fn requester() -> Requester {
+    Requester { address: Ipv4Addr::LOCALHOST.into(), origin: None, country_key: None }
+}
+
+fn text(socket: SocketId, text: &'static str) -> Event {
+    Event::Text { socket, frame: Text::from(text).into() }
+}
+
+#[tokio::test]
+async fn frames_go_out_in_order_and_a_question_comes_back_with_its_peer() {
+    let hub = hub();
+    let (a, outbox, effects) = hub.open(requester(), Upgrade::default());
+    assert!(effects.is_empty());
+    assert!(hub.take(text(a, "1")).is_empty() && hub.take(text(a, "2")).is_empty());
+    let frame = |text: &'static str| Frame::Text(text.into());
+    for expected in [frame("1"), Frame::Ping, frame("2"), Frame::Ping] {
+        assert_eq!(outbox.next().await, expected);
+    }
+    let effects = hub.take(text(a, "ask"));
+    assert!(
+        matches!(&*effects, [Effect::Ask { socket, requester, .. }] if *socket == a && requester.address.is_loopback())
+    );
+    let _ = hub.take(Event::Closed { socket: a });
+    assert!(hub.take(text(a, "ask")).is_empty(), "nobody is there to ask for");
+}
+
+fn named(user: &str) -> Upgrade {
+    Upgrade { user: User::new(user), ..Upgrade::default() }
+}
+
+#[tokio::test]
+async fn a_block_closes_the_sockets_of_its_user_and_those_that_open_or_sign_in_later() {
+    let broker = Arc::<FakeBroker>::default();
+    let hub = hub_of(Arc::clone(&broker), backlog());
+    let open = |upgrade| hub.open(requester(), upgrade);
+    let ((_, eve, _), (ann, of_ann, _)) = (open(named("eve")), open(named("ann")));
+    let (later, signs_in, _) = open(Upgrade::default());
+    let user = User::new("eve").unwrap();
+    broker.block(&user);
+    hub.close_blocked(&user);
+    let (_, opens, _) = open(named("eve"));
+    let reply = Reply::SignedIn(Ok(Some(user)));
+    let _ = hub.take(Event::Replied { socket: later, reply });
+    for closed in [eve, opens, signs_in] {
+        assert_eq!(closed.next().await, Frame::Close(BLOCKED));
+    }
+    let _ = hub.take(text(ann, "1"));
+    assert_eq!(of_ann.next().await, Frame::Text("1".into()), "another user");
+}
+
+#[test]
+fn each_client_sends_8_mib_at_once() {
+    let hub = hub();
+    let charge_received = |client: [u8; 4], bytes| hub.charge_received(ClientKey::of(client.into()), bytes);
+    assert!(charge_received([192, 0, 2, 1], 8 << 20));
+    assert!(!charge_received([192, 0, 2, 1], 8 << 20), "it takes 16 s until that is back");
+    assert!(charge_received([192, 0, 2, 2], 8 << 20), "another client");
+}
+
+#[tokio::test]
+async fn a_client_that_keeps_too_much_loses_its_own_sockets() {
+    let backlog = backlog();
+    let greedy = Requester { address: Ipv4Addr::new(192, 0, 2, 9).into(), ..requester() };
+    let mut kept = backlog.open(ClientKey::of(greedy.address));
+    assert!(kept.try_resize(OWN_BYTES + CLIENT_BYTES_MAX));
+    let hub = hub_with(backlog);
+    let long = || Text::from("x".repeat(OWN_BYTES + 1));
+    let expected = [(greedy, Frame::Close(Closing::POLICY)), (requester(), Frame::Text(long()))];
+    for (requester, frame) in expected {
+        let (socket, outbox, _) = hub.open(requester, Upgrade::default());
+        let _ = hub.take(Event::Text { socket, frame: long().into() });
+        assert_eq!(outbox.next().await, frame);
+    }
+}
+
+#[tokio::test]
+async fn a_frame_is_parsed_while_the_protocol_is_locked() {
+    let hub = hub();
+    let _locked = hub.lock();
+    assert_eq!(hub.parse("1".into()).text, "1".into());
+}
+
+#[tokio::test]
+async fn a_drain_closes_every_socket_and_those_that_open_later() {
+    let hub = hub();
+    let (_, outbox, _) = hub.open(requester(), Upgrade::default());
+    assert!(hub.drain().is_empty());
+    assert_eq!(outbox.next().await, Frame::Close(Closing::DRAIN));
+    let (_, outbox, _) = hub.open(requester(), Upgrade::default());
+    assert_eq!(outbox.next().await, Frame::Close(Closing::DRAIN));
+}

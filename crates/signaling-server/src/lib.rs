@@ -1,0 +1,43 @@
+//! The sockets, routes and timers of signaling: a shell around the pure protocols of `turn_signaling`. The protocols decide about
+//! frames, rooms and timeouts; this package carries out what they decide.
+//!
+//! | where | what |
+//! |---|---|
+//! | [`routes`], `socket_request` | the paths; what a request for a socket must have |
+//! | `socket`, `inbox` | the upgrade, and the task that reads and writes one socket; what has arrived of an incomplete message |
+//! | `hub` | one protocol with its sockets: an event goes in, its actions are carried out in order |
+//! | `outbox` | what waits to be sent to one socket |
+//! | `effects` | webhooks and mints |
+//! | [`server`], `protocols` | the protocols that are on, with their timers and what they share |
+//! | `occupancy`, `backlog`, [`polls`] | how many sockets are open; the bytes that all of them keep; how often pages may poll |
+//! | [`rooms`] | the user of a socket in a room, and the name that a visitor chooses |
+//! | [`peerjs`] | the routes of `PeerJS` |
+//! | [`p2pcf`] | P2PCF, which has no sockets: its pages poll |
+//! | [`reports`], `form` | reports of Orange's page; the forms that carry them |
+//! | [`broker`], [`settings`] | what this package needs of the broker; the settings |
+
+mod backlog;
+pub mod broker;
+mod effects;
+mod form;
+mod hub;
+mod inbox;
+mod occupancy;
+mod outbox;
+pub mod p2pcf;
+pub mod peerjs;
+pub mod polls;
+mod protocols;
+pub mod reports;
+pub mod rooms;
+pub mod routes;
+pub mod server;
+pub mod settings;
+mod socket;
+mod socket_request;
+#[cfg(test)]
+mod testing;
+
+pub use broker::{Counted, ServerBroker};
+pub use server::{NoDirectory, Service, Signaling};
+pub use settings::{AyameConfig, P2pcfConfig, Protocols, ReportsConfig, RoomsConfig};

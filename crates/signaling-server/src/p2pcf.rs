@@ -1,0 +1,217 @@
+//! The routes of P2PCF. Its client knows one URL, so every request goes to one path, and none is redirected. Every response has
+//! its CORS headers, so that a page can read it, also a refusal before the protocol sees the request. The rooms are behind one lock, and
+//! events of calls are passed on in order.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use axum::body::Bytes;
+use axum::extract::{Extension, RawQuery, State};
+use axum::http::header::{
+    ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, CONTENT_TYPE, ORIGIN,
+};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use axum::{Router, body};
+use turn_base::clock::Clock;
+use turn_base::request::header::ORIGIN_SHOWN_MAX;
+use turn_ledger::{ClientKey, User};
+use turn_signaling::call::ProtocolName;
+use turn_signaling::p2pcf::{self, CORS, DeleteKeys, Origin, P2pcf, P2pcfResponse, Refusal};
+
+use crate::broker::{Counted, ServerBroker};
+use crate::server::{Server, Signaling};
+use crate::settings::P2pcfConfig;
+use turn_base::error::{ApiError, ErrorBody};
+use turn_base::request::client_addr::ClientAddr;
+use turn_base::response::Polled;
+use turn_base::response::Verbatim;
+use turn_base::sign_in::{require, signed_in};
+
+/// The routes, without layers. None if P2PCF is off.
+pub fn routes<S: Clone + Send + Sync + 'static>(server: &Arc<Signaling>) -> Router<S> {
+    let Some(p2pcf) = &server.p2pcf else { return Router::new() };
+    let path = &p2pcf.path;
+    Router::new()
+        .route(path, any(answer))
+        .route(&format!("{path}/"), any(answer))
+        .with_state(Arc::clone(server))
+}
+
+/// The layer that lets a page of any origin read the response.
+pub fn readable(mut response: Response) -> Response {
+    for (name, value) in CORS {
+        response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    response
+}
+
+async fn answer(
+    State(server): Server,
+    Extension(ClientAddr(client)): Extension<ClientAddr>,
+    method: Method,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let Some(p2pcf) = &server.p2pcf else { return ApiError::no_route().into_response() };
+    let user = match user(&server, &method, &headers, query.as_deref()).await {
+        Ok(user) => user,
+        Err(error) => return error.into_response(),
+    };
+    let header = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let origin = origin(&headers, &*server.broker);
+    let answer = p2pcf.answer(&p2pcf::Request {
+        method: method.as_str(),
+        origin,
+        client: ClientKey::of(client),
+        user: user.as_ref(),
+        content_type: header(CONTENT_TYPE),
+        worker_method: header(HeaderName::from_static("x-worker-method")),
+        preflight_method: header(ACCESS_CONTROL_REQUEST_METHOD),
+        preflight_headers: header(ACCESS_CONTROL_REQUEST_HEADERS),
+        body: &body,
+    });
+    let for_the_log = summarized(&server, &answer, origin);
+    let mut response = into_response(answer);
+    match for_the_log {
+        Some(error) => response.extensions_mut().insert(error).is_some(),
+        None => response.extensions_mut().insert(Polled).is_some(),
+    };
+    response
+}
+
+/// The user of a page. A greeting needs none, and a browser sends no token before it asks whether it may.
+async fn user(
+    server: &Signaling,
+    method: &Method,
+    headers: &HeaderMap,
+    query: Option<&str>,
+) -> Result<Option<User>, ApiError> {
+    if [Method::GET, Method::HEAD, Method::OPTIONS].contains(method) {
+        return Ok(None);
+    }
+    let user = signed_in(&*server.broker, headers, query).await?.map(|verified| verified.user);
+    require(&*server.broker, user.as_ref())?;
+    Ok(user)
+}
+
+/// Where the page comes from. One `Origin` that is not allowed is enough for [`Origin::Other`].
+fn origin<'a>(headers: &'a HeaderMap, broker: &dyn ServerBroker) -> Origin<'a> {
+    match broker.foreign_origin(headers) {
+        Some(other) => Origin::Other(other.to_str().unwrap_or_default()),
+        None if headers.contains_key(ORIGIN) => Origin::Listed,
+        None => Origin::Unnamed,
+    }
+}
+
+/// The refusals that an operator should see, as the log summarizes them.
+fn summarized(server: &Signaling, answer: &P2pcfResponse, origin: Origin<'_>) -> Option<ErrorBody> {
+    let code = match answer {
+        P2pcfResponse::Refused(Refusal::Origin) => "ORIGIN_NOT_ALLOWED",
+        P2pcfResponse::Refused(Refusal::OverQuota | Refusal::RoomFull | Refusal::TooManyEntries) => {
+            "RATE_LIMITED"
+        }
+        _ => return None,
+    };
+    let refused_origin = match origin {
+        Origin::Other(origin) => Some(origin.chars().take(ORIGIN_SHOWN_MAX).collect()),
+        Origin::Listed | Origin::Unnamed => None,
+    };
+    if code == "ORIGIN_NOT_ALLOWED" {
+        server.broker.count(Counted::ForeignOrigin);
+    }
+    Some(ErrorBody { code, refused_origin, ..ErrorBody::default() })
+}
+
+fn into_response(answer: P2pcfResponse) -> Response {
+    let status = StatusCode::from_u16(answer.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let content_type = answer.content_type();
+    // The value is our own, or a header of the request.
+    let header = answer.header().and_then(|(name, value)| Some((name, HeaderValue::from_str(value).ok()?)));
+    let mut response = (status, body::Body::from(answer.into_body().into_bytes())).into_response();
+    let headers = response.headers_mut();
+    if let Some(content_type) = content_type {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    }
+    if let Some((name, value)) = header {
+        headers.insert(HeaderName::from_static(name), value);
+    }
+    response.extensions_mut().insert(Verbatim);
+    response
+}
+
+/// Clients with a wrong clock that the log names, each once.
+const SKEWED_MAX: usize = 1_024;
+
+/// P2PCF with what it needs of the service.
+pub(crate) struct P2pcfShell {
+    /// Without a slash at its end.
+    path: String,
+    state: Mutex<P2pcfState>,
+    started: Instant,
+    clock: Arc<dyn Clock>,
+    broker: Arc<dyn ServerBroker>,
+}
+
+struct P2pcfState {
+    p2pcf: P2pcf,
+    /// Clients whose clock is known to be wrong.
+    skewed: HashSet<ClientKey>,
+}
+
+impl P2pcfShell {
+    /// P2PCF without rooms.
+    pub(crate) fn new(
+        config: &P2pcfConfig,
+        keys: DeleteKeys,
+        clock: Arc<dyn Clock>,
+        broker: Arc<dyn ServerBroker>,
+    ) -> Self {
+        let state = P2pcfState { p2pcf: P2pcf::new(config.origin_quota, keys), skewed: HashSet::new() };
+        let started = clock.instant();
+        Self { path: config.path.clone(), state: Mutex::new(state), started, clock, broker }
+    }
+
+    /// Answers a request.
+    pub(crate) fn answer(&self, request: &p2pcf::Request<'_>) -> P2pcfResponse {
+        let wall = self.clock.now();
+        // Before the lock: a body has up to 256 KiB.
+        let parsed = request.parse(wall);
+        self.with(|state| {
+            let now = self.clock.instant().saturating_duration_since(self.started);
+            let response = state.p2pcf.answer(parsed, now, wall);
+            response.events.into_iter().for_each(|event| self.broker.call(event));
+            for why in response.dropped {
+                self.broker.count(Counted::Dropped(ProtocolName::P2pcf, why));
+            }
+            if response.answer == P2pcfResponse::Refused(Refusal::Timestamp) {
+                state.log_skew(request.client);
+            }
+            response.answer
+        })
+    }
+
+    /// Removes expired entries.
+    pub(crate) fn expire(&self) {
+        self.with(|state| {
+            let now = self.clock.instant().saturating_duration_since(self.started);
+            state.p2pcf.expire(now).into_iter().for_each(|event| self.broker.call(event));
+        });
+    }
+
+    fn with<T>(&self, call: impl FnOnce(&mut P2pcfState) -> T) -> T {
+        call(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl P2pcfState {
+    /// The page is refused for as long as its clock is wrong, so one line for each client is enough.
+    fn log_skew(&mut self, client: ClientKey) {
+        if self.skewed.len() < SKEWED_MAX && self.skewed.insert(client) {
+            tracing::warn!(%client, "P2PCF refuses a page whose clock is more than 10 minutes off, or that sends no time");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The settings of each protocol.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use axum::http::HeaderName;
+use turn_base::web_url::WebhookUrl;
+
+/// The protocols that are on, with their settings.
+#[derive(Clone, Debug)]
+pub struct Protocols {
+    /// The most open sockets of one address.
+    pub sockets_per_client: usize,
+    /// Ayame.
+    pub ayame: Option<AyameConfig>,
+    /// P2PCF.
+    pub p2pcf: Option<P2pcfConfig>,
+    /// Orange rooms.
+    pub rooms: Option<RoomsConfig>,
+    /// `PeerJS`: the key that clients name.
+    pub peerjs: Option<String>,
+    /// y-webrtc.
+    pub is_yjs_on: bool,
+    /// Orange's reports.
+    pub reports: Option<ReportsConfig>,
+}
+
+/// Ayame, with the settings of its reference server.
+#[derive(Clone, Debug)]
+pub struct AyameConfig {
+    /// Decides whether a client may join. `AUTHN_WEBHOOK_URL`; everybody may join when unset.
+    pub authn_webhook: Option<WebhookUrl>,
+    /// Is told when a socket has ended. `DISCONNECT_WEBHOOK_URL`.
+    pub disconnect_webhook: Option<WebhookUrl>,
+    /// Headers of the client's request that both webhooks get, in lower case. `COPY_WEBSOCKET_HEADER_NAMES`.
+    pub copied_headers: Vec<HeaderName>,
+    /// Whether `message` is passed on. `TYPE_MESSAGE`; false when unset.
+    pub type_message: bool,
+    /// `WS_PING_INTERVAL_SEC`, 1 to 3,600; 5 when unset.
+    pub ping_interval: Duration,
+    /// `WS_PONG_TIMEOUT_SEC`, 1 to 3,600; 60 when unset.
+    pub pong_timeout: Duration,
+    /// `WS_READ_TIMEOUT_SEC`, 1 to 3,600; 90 when unset.
+    pub read_timeout: Duration,
+    /// The longest message, in bytes. `READ_LIMIT_BYTES`, 1,024 to 1,048,576; 1,048,576 when unset.
+    pub read_limit: usize,
+    /// How long a webhook may take. `WEBHOOK_TIMEOUT_SEC`, 1 to 60; 5 when unset.
+    pub webhook_timeout: Duration,
+}
+
+/// P2PCF.
+#[derive(Clone, Debug)]
+pub struct P2pcfConfig {
+    /// `P2PCF_PATH`, without a slash at its end; `/p2pcf` when unset.
+    pub path: String,
+    /// Requests a month of each origin that `CLIENT_URL` does not list. `P2PCF_ORIGIN_QUOTA`; none when unset.
+    pub origin_quota: u64,
+}
+
+/// Orange rooms.
+#[derive(Clone, Debug)]
+pub struct RoomsConfig {
+    /// The header that names the user. It is read only from trusted proxies. `USER_HEADER`.
+    pub user_header: HeaderName,
+    /// `ROOM_MEMBERS_MAX`, 2 to 256; 64 when unset.
+    pub members_max: usize,
+    /// How long a user may be silent. `ROOM_SWEEP_SECONDS`, 1 to 300; 15 when unset.
+    pub sweep: Duration,
+}
+
+/// Orange's reports.
+#[derive(Clone, Debug)]
+pub struct ReportsConfig {
+    /// The directory that keeps reports. `REPORTS_DIR`; they are not kept when unset.
+    pub dir: Option<PathBuf>,
+    /// The chat webhook that gets a card for each bug report and dead track. `FEEDBACK_URL`.
+    pub feedback: Option<WebhookUrl>,
+}

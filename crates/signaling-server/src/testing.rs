@@ -1,0 +1,54 @@
+//! A broker for tests: nobody signs in, and nothing is minted.
+
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use axum::http::{Extensions, HeaderMap, HeaderValue};
+use turn_base::broker::{Broker, Minted, Requester, Verified};
+use turn_base::error::ApiError;
+use turn_ledger::{KeyName, Spender, User};
+use turn_signaling::call::CallEvent;
+
+use crate::broker::{Counted, ServerBroker};
+
+#[derive(Debug, Default)]
+pub(crate) struct FakeBroker(Mutex<Vec<User>>);
+
+impl FakeBroker {
+    pub(crate) fn block(&self, user: &User) {
+        self.0.lock().unwrap().push(user.clone());
+    }
+}
+
+#[async_trait]
+impl Broker for FakeBroker {
+    async fn verified(&self, _: &str) -> Result<Option<Verified>, ApiError> {
+        Ok(None)
+    }
+
+    fn needs_sign_in(&self) -> bool {
+        false
+    }
+
+    fn is_blocked(&self, user: &User) -> bool {
+        self.0.lock().unwrap().contains(user)
+    }
+
+    fn country_key(&self, _: &HeaderMap, _: &Extensions) -> Option<KeyName> {
+        None
+    }
+
+    async fn mint(&self, _: &Requester, _: Option<Arc<Spender>>) -> Option<Minted> {
+        None
+    }
+
+    fn call(&self, _: CallEvent) {}
+}
+
+impl ServerBroker for FakeBroker {
+    fn foreign_origin<'a>(&self, _: &'a HeaderMap) -> Option<&'a HeaderValue> {
+        None
+    }
+
+    fn count(&self, _: Counted) {}
+}
