@@ -233,16 +233,16 @@ impl Parts<'_> {
             broker,
             clock: Arc::clone(&self.clock),
             client: http_client()?,
-            secret: *secret,
             long_bodies: long_bodies.clone(),
             stun: to_raw_value(stun).unwrap_or_default(),
             trusted_proxies: Arc::clone(&self.config.access.trusted_proxies),
             public_url: self.config.public_url.as_ref().map(ToString::to_string),
             has_sign_in: self.config.auth.is_some(),
         };
-        let signaling = Signaling::new(&protocols, service).map_err(|NoDirectory { directory, error }| {
-            BuildError::Reports { directory: directory.display().to_string(), error }
-        })?;
+        let signaling =
+            Signaling::new(&protocols, secret, service).map_err(|NoDirectory { directory, error }| {
+                BuildError::Reports { directory: directory.display().to_string(), error }
+            })?;
         Ok(Arc::new(signaling))
     }
 
@@ -258,15 +258,14 @@ impl Parts<'_> {
         let service = turn_sfu_proxy::Service {
             broker,
             clock: Arc::clone(&self.clock),
-            client: http_client()?,
-            secret: *secret,
             long_bodies: long_bodies.clone(),
             stun: json!(stun),
             ttl: self.config.signaling.ttl,
-            video: VideoRates::new(self.config.budget.liability_rate, self.config.usage.estimated_rate),
-            open: self.account.read(|books| (books.now(), books.sfu_sessions().collect())),
         };
-        let proxy = SfuProxy::new(config, service).ok_or(BuildError::SfuEndpoint)?;
+        let video = VideoRates::new(self.config.budget.liability_rate, self.config.usage.estimated_rate);
+        let open = self.account.read(|books| (books.now(), books.sfu_sessions().collect()));
+        let proxy = SfuProxy::new(config, video, secret, http_client()?, open, service);
+        let proxy = proxy.ok_or(BuildError::SfuEndpoint)?;
         Ok(Some(Arc::new(proxy)))
     }
 

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::session::ChangedSession;
 use async_trait::async_trait;
 use turn_base::broker::Broker;
 use turn_ledger::{GrantId, NotAdmitted, Spender, User};
+
+use crate::session::ChangedSession;
 
 /// The broker, for the proxy. Its ledger charges what sessions take.
 #[async_trait]

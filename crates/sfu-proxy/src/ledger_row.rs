@@ -1,11 +1,12 @@
 //! Sessions as rows of the ledger, where what they take is promised and charged, also after a restart.
 
+use turn_ledger::{Call, SfuSession, Spender, Timestamp};
+use turn_signaling::call::ProtocolName;
+
 use crate::lock::LIFE;
 use crate::session::{Caller, ChangedSession, NewSession};
 use crate::taken::Taken;
 use crate::{SessionId, room};
-use turn_ledger::{Call, SfuSession, Spender, Timestamp};
-use turn_signaling::call::ProtocolName;
 
 impl ChangedSession {
     /// The row. `now`: the time of the books.

@@ -4,26 +4,26 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use axum::http::HeaderValue;
+use axum::http::header::{CONTENT_TYPE, SET_COOKIE};
+use reqwest::Client;
+use serde_json::Value;
+use turn_base::clock::Clock;
+use turn_base::random;
+use turn_ledger::{ClientKey, GrantId, Label, NotAdmitted, SfuSession, Spender, Timestamp, User};
+use turn_limits::MemoryQuota;
+
 use crate::SessionId;
+use crate::broker::SfuBroker;
 use crate::fault::{Fault, TEXT, text_of_refusal};
 use crate::lock::{GivenServers, LIFE, LockKey};
 use crate::path::SfuCall;
 use crate::request::{self, RequestedTracks};
 use crate::session::{Caller, NewSession};
 use crate::sessions::{Sessions, SfuTerms};
-use crate::taken::{Demand, Taken, VideoRates, kbps};
-use axum::http::HeaderValue;
-use axum::http::header::{CONTENT_TYPE, SET_COOKIE};
-use reqwest::Client;
-use serde_json::Value;
-use turn_ledger::{ClientKey, GrantId, Label, NotAdmitted, SfuSession, Spender, Timestamp, User};
-use turn_limits::MemoryQuota;
-
-use crate::broker::SfuBroker;
 use crate::settings::SfuConfig;
+use crate::taken::{Demand, Taken, VideoRates, kbps};
 use crate::upstream::{ForwardedRequest, SfuResponse, Upstream, is_gone};
-use turn_base::clock::Clock;
-use turn_base::random;
 
 /// After this time a client whose pull was refused while minting is stopped may try again.
 const FROZEN_RETRY: Duration = Duration::from_secs(60);
@@ -34,20 +34,12 @@ pub struct Service {
     pub broker: Arc<dyn SfuBroker>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// For calls to the SFU.
-    pub client: Client,
-    /// The key of the ledger, so that locks outlive a restart.
-    pub secret: [u8; 64],
     /// What the long bodies in memory have.
     pub long_bodies: MemoryQuota,
     /// The ICE servers of a response without a credential.
     pub stun: Value,
     /// The life of a credential for a call.
     pub ttl: Duration,
-    /// What video is assumed to take.
-    pub video: VideoRates,
-    /// The time of the books, and the sessions in it that were open before a restart.
-    pub open: (Timestamp, Vec<(Arc<str>, SfuSession)>),
 }
 
 /// The proxy, with the table of its sessions.
@@ -60,11 +52,7 @@ pub struct SfuProxy {
     pub(crate) upstream: Upstream,
     sessions: Mutex<Sessions>,
     started: Instant,
-    pub(crate) broker: Arc<dyn SfuBroker>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) long_bodies: MemoryQuota,
-    pub(crate) stun: Value,
-    pub(crate) ttl: Duration,
+    pub(crate) service: Service,
 }
 
 /// A new session, as a client asks for it.
@@ -85,24 +73,25 @@ pub struct Opening {
 }
 
 impl SfuProxy {
-    /// With the sessions that were open before a restart. `None` if the settings do not form a request, which the configuration rules
-    /// out.
-    pub fn new(config: &SfuConfig, service: Service) -> Option<Self> {
-        let Service { broker, clock, client, secret, long_bodies, stun, ttl, video, open: (then, open) } =
-            service;
+    /// `secret`: the key of the ledger, so that locks outlive a restart. `open`: the time of the books, and the sessions that were open
+    /// before a restart. `None` if the settings do not form a request, which the configuration rules out.
+    pub fn new(
+        config: &SfuConfig,
+        video: VideoRates,
+        secret: &[u8],
+        client: Client,
+        (then, open): (Timestamp, Vec<(Arc<str>, SfuSession)>),
+        service: Service,
+    ) -> Option<Self> {
         let terms = SfuTerms { video, client_kbps: kbps(config.client_rate) };
         let proxy = Self {
             prefixes: config.prefixes.iter().map(|prefix| prefix.as_str().into()).collect(),
             is_locked: config.is_locked,
-            lock_key: LockKey::derived_from(&secret),
+            lock_key: LockKey::derived_from(secret),
             upstream: Upstream::new(config, client)?,
             sessions: Mutex::new(Sessions::new(terms, random::number())),
-            started: clock.instant(),
-            broker,
-            clock,
-            long_bodies,
-            stun,
-            ttl,
+            started: service.clock.instant(),
+            service,
         };
         // The SFU is asked for their tracks as soon as the watch begins.
         let open = open.into_iter().filter_map(|(id, row)| NewSession::of_row(&id, row, then));
@@ -144,7 +133,11 @@ impl SfuProxy {
         }
         // A lock needs no token, so the user who opened the session counts.
         let user = self.with(|sessions, _| sessions.user_of(id));
-        if user.is_some_and(|user| self.broker.is_blocked(&user)) { Err(Fault::Blocked) } else { Ok(()) }
+        if user.is_some_and(|user| self.service.broker.is_blocked(&user)) {
+            Err(Fault::Blocked)
+        } else {
+            Ok(())
+        }
     }
 
     /// The room in which the caller has sessions that are in a call. `None` if there is none or more than one.
@@ -181,16 +174,16 @@ impl SfuProxy {
         if wanted.pulled.is_empty() {
             return Ok(Demand::default());
         }
-        if self.broker.is_frozen() {
+        if self.service.broker.is_frozen() {
             return Err(Fault::Spent { retry_in: FROZEN_RETRY });
         }
         let more = self.with(|sessions, now| {
             let more = sessions.demand(id, &wanted.pulled)?;
-            self.broker.pull(id.as_str(), more.kbps).map_err(fault_of)?;
+            self.service.broker.pull(id.as_str(), more.kbps).map_err(fault_of)?;
             sessions.ask(id, more, now);
             Ok(more)
         })?;
-        if !self.broker.recorded().await {
+        if !self.service.broker.recorded().await {
             self.with(|sessions, now| sessions.refused(id, more, now));
             return Err(Fault::NotRecorded);
         }
@@ -220,7 +213,7 @@ impl SfuProxy {
         spender: Option<&Spender>,
     ) -> Option<Value> {
         let given = self.lock_key.servers(cookies, self.wall())?;
-        self.broker.may_reuse(given.grant, spender).then_some(given.ice_servers)
+        self.service.broker.may_reuse(given.grant, spender).then_some(given.ice_servers)
     }
 
     /// What removes the cookies of a browser's earlier sessions that are too many.
@@ -242,12 +235,12 @@ impl SfuProxy {
 
     /// The time since 1970.
     fn wall(&self) -> Duration {
-        Duration::from_millis(u64::try_from(self.clock.now().as_millis()).unwrap_or(0))
+        Duration::from_millis(u64::try_from(self.service.clock.now().as_millis()).unwrap_or(0))
     }
 
     /// The time since the start.
     fn now(&self) -> Duration {
-        self.clock.instant().saturating_duration_since(self.started)
+        self.service.clock.instant().saturating_duration_since(self.started)
     }
 
     /// Runs `call` under the lock. Events are passed on before the lock is released.
@@ -257,10 +250,10 @@ impl SfuProxy {
         let now = self.now();
         let result = call(&mut sessions, now);
         for event in sessions.take_events() {
-            self.broker.call(event);
+            self.service.broker.call(event);
         }
         for changed in sessions.take_changed(now) {
-            self.broker.remember(changed);
+            self.service.broker.remember(changed);
         }
         result
     }
@@ -291,7 +284,7 @@ impl ReservedPlace {
         let session = NewSession { id, room, owner, life: LIFE, taken: Taken::default() };
         self.proxy.with(|sessions, now| sessions.begin(session, now));
         let by_page = Spender { label, origin, ..Spender::default() };
-        self.proxy.broker.describe(&name, by_page);
+        self.proxy.service.broker.describe(&name, by_page);
         Ok(returned)
     }
 }

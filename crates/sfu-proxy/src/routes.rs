@@ -5,11 +5,6 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::fault::Fault;
-use crate::lock::SERVERS_LIFE;
-use crate::path::{NoRoute, Route, SfuCall, route};
-use crate::session::Caller;
-use crate::{SessionId, header, room};
 use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::header::{ALLOW, CONTENT_TYPE, COOKIE, RETRY_AFTER, SET_COOKIE};
@@ -19,12 +14,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use axum::{Json, Router};
 use serde_json::{Value, json};
-use turn_ledger::{ClientKey, Label, Spender, User, wait_seconds};
-use turn_signaling::call::ProtocolName;
-use url::form_urlencoded;
-
-use crate::proxy::{Opening, SfuProxy};
-use crate::upstream::{ForwardedRequest, SfuResponse};
 use turn_base::body::{BodyLimit, read_body};
 use turn_base::broker::Requester;
 use turn_base::error::{ApiError, ErrorBody};
@@ -34,6 +23,17 @@ use turn_base::request::header::page_origin;
 use turn_base::request::query::parameters;
 use turn_base::response::Verbatim;
 use turn_base::sign_in::{TOKEN, is_known_enough, signed_in};
+use turn_ledger::{ClientKey, Label, Spender, User, wait_seconds};
+use turn_signaling::call::ProtocolName;
+use url::form_urlencoded;
+
+use crate::fault::Fault;
+use crate::lock::SERVERS_LIFE;
+use crate::path::{NoRoute, Route, SfuCall, route};
+use crate::proxy::{Opening, SfuProxy};
+use crate::session::Caller;
+use crate::upstream::{ForwardedRequest, SfuResponse};
+use crate::{SessionId, header, room};
 
 /// The longest body of a request, in bytes. Chromium's description of a session that pulls from 24 people has 156,000.
 pub const BODY_MAX: usize = 1024 * 1024;
@@ -77,7 +77,7 @@ async fn open(proxy: &Arc<SfuProxy>, prefix: &Arc<str>, request: Request) -> Res
     let (owner, by_token) = caller(proxy, &parts).await?;
     let room = by_token.or_else(|| named_room(&parts));
     let has_token = owner.user.is_some() || owner.grant.is_some();
-    if (!has_token && room.is_none()) || !is_known_enough(&*proxy.broker, signed_in_user(&owner)) {
+    if (!has_token && room.is_none()) || !is_known_enough(&*proxy.service.broker, signed_in_user(&owner)) {
         return Err(Fault::Unauthorized);
     }
     let label = query(&parts, "label").and_then(|text| Label::new(&text));
@@ -117,17 +117,18 @@ fn anonymous(parts: &Parts) -> Result<Caller, Fault> {
 /// Who calls, and the room that the token names. A token that is not valid is refused, even where none is needed.
 async fn caller(proxy: &SfuProxy, parts: &Parts) -> Result<(Caller, Option<Arc<str>>), Fault> {
     let mut caller = anonymous(parts)?;
-    if let Some(verified) =
-        signed_in(&*proxy.broker, &parts.headers, parts.uri.query()).await.map_err(|error| refused(&error))?
+    if let Some(verified) = signed_in(&*proxy.service.broker, &parts.headers, parts.uri.query())
+        .await
+        .map_err(|error| refused(&error))?
     {
         caller.user = Some(verified.user);
         let named = verified.room.map(|name| room(&name).ok_or(Fault::Unauthorized)).transpose()?;
         return Ok((caller, named));
     }
     let Some(token) = bearer(&parts.headers) else { return Ok((caller, None)) };
-    let (grant, user) = proxy.broker.holder(token).ok_or(Fault::Unauthorized)?;
+    let (grant, user) = proxy.service.broker.holder(token).ok_or(Fault::Unauthorized)?;
     (caller.grant, caller.user) = (Some(grant), user);
-    if caller.user.as_ref().is_some_and(|user| proxy.broker.is_blocked(user)) {
+    if caller.user.as_ref().is_some_and(|user| proxy.service.broker.is_blocked(user)) {
         return Err(Fault::Blocked);
     }
     Ok((caller, None))
@@ -160,7 +161,7 @@ async fn read(proxy: &SfuProxy, request: Request) -> Result<ForwardedRequest, Fa
     let query = request.uri().query().and_then(query_sent);
     let sent = request.headers().iter().filter(|(name, _)| header::is_sent(name.as_str()));
     let headers = sent.map(|(name, value)| (name.clone(), value.clone())).collect();
-    let limit = BodyLimit::long(BODY_MAX, &proxy.long_bodies);
+    let limit = BodyLimit::long(BODY_MAX, &proxy.service.long_bodies);
     let (body, kept) = read_body(&limit, request).await.map_err(|error| match error.status {
         StatusCode::PAYLOAD_TOO_LARGE => Fault::TooLarge,
         StatusCode::SERVICE_UNAVAILABLE => Fault::Full,
@@ -214,7 +215,7 @@ fn answer_of(fault: Fault, is_new: bool) -> (StatusCode, HeaderMap, Bytes) {
 async fn ice_servers(proxy: &SfuProxy, prefix: &str, request: Request) -> Response {
     let (parts, _) = request.into_parts();
     let relays = relay_servers(proxy, prefix, &parts).await;
-    let (servers, cookie) = relays.unwrap_or_else(|| (proxy.stun.clone(), None));
+    let (servers, cookie) = relays.unwrap_or_else(|| (proxy.service.stun.clone(), None));
     let mut response = Json(json!({ "iceServers": servers })).into_response();
     response.headers_mut().extend(cookie.map(|cookie| (SET_COOKIE, cookie)));
     response
@@ -229,7 +230,7 @@ async fn relay_servers(
     let (caller, by_token) = caller(proxy, parts).await.ok()?;
     let address = address(parts)?;
     let user = signed_in_user(&caller);
-    if !is_known_enough(&*proxy.broker, user) {
+    if !is_known_enough(&*proxy.service.broker, user) {
         return None;
     }
     // partytracks names no room here, so its own sessions may tell.
@@ -241,10 +242,10 @@ async fn relay_servers(
     if let Some(servers) = proxy.given_servers(cookies(parts), spender.as_deref()) {
         return Some((servers, None));
     }
-    let country_key = proxy.broker.country_key(&parts.headers, &parts.extensions);
-    let minted = proxy.broker.mint(&Requester { address, origin, country_key }, spender).await?;
+    let country_key = proxy.service.broker.country_key(&parts.headers, &parts.extensions);
+    let minted = proxy.service.broker.mint(&Requester { address, origin, country_key }, spender).await?;
     let servers = json!(minted.ice_servers);
-    let life = SERVERS_LIFE.min(proxy.ttl / FIRST_PART);
+    let life = SERVERS_LIFE.min(proxy.service.ttl / FIRST_PART);
     let cookie = proxy.servers_cookie(minted.grant, servers.clone(), prefix, life);
     Some((servers, cookie))
 }

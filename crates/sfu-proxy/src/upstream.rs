@@ -3,20 +3,20 @@
 
 use std::time::Duration;
 
-use crate::answer::{SfuAnswer, answered};
-use crate::fault::Fault;
-use crate::path::{SfuCall, upstream};
-use crate::{SessionId, header};
 use axum::body::Bytes;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use reqwest::Client;
 use serde_json::Value;
 use tokio::sync::Semaphore;
+use turn_base::http_client::{self, Api, CallError};
 use turn_limits::MemoryUse;
 
+use crate::answer::{SfuAnswer, answered};
+use crate::fault::Fault;
+use crate::path::{SfuCall, upstream};
 use crate::settings::SfuConfig;
-use turn_base::http_client::{self, Api, CallError};
+use crate::{SessionId, header};
 
 /// The time limit of one call: connecting, response and body.
 pub const DEADLINE: Duration = Duration::from_secs(8);

@@ -5,17 +5,17 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::SessionId;
-use crate::path::SfuCall;
-use crate::request;
-use crate::sessions::{CLOSE_INTERVAL, Look, Sessions};
-use crate::track::TrackKey;
 use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use crate::SessionId;
+use crate::path::SfuCall;
 use crate::proxy::SfuProxy;
+use crate::request;
+use crate::sessions::{CLOSE_INTERVAL, Look, Sessions};
+use crate::track::TrackKey;
 use crate::upstream::{SfuResponse, is_gone};
 
 /// How often deadlines are checked.
@@ -70,11 +70,11 @@ impl SfuProxy {
 
     /// Closes what the ledger lets take nothing more. `closed_at`: when it last did.
     async fn close_spent(self: &Arc<Self>, closed_at: &mut Option<Instant>) {
-        let now = self.clock.instant();
+        let now = self.service.clock.instant();
         if closed_at.is_some_and(|at| now.saturating_duration_since(at) < CLOSE_INTERVAL) {
             return;
         }
-        let names = self.broker.to_close();
+        let names = self.service.broker.to_close();
         let ids = names.iter().filter_map(|name| SessionId::new(name));
         let closing = self.with(|sessions, _| sessions.with_tracks(ids));
         if closing.is_empty() {

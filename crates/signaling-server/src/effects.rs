@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use turn_base::broker::{Minted, Requester};
+use turn_base::error::ApiError;
+use turn_base::http_client::{CallError, body, send};
+use turn_base::web_url::WebhookUrl;
 use turn_ledger::{Call, Spender, User};
 use turn_signaling::protocol::{Closing, Event, Question, Reply, Text, Webhook};
 
 use crate::broker::Counted;
 use crate::hub::{Effect, Hub};
 use crate::server::Signaling;
-use turn_base::broker::{Minted, Requester};
-use turn_base::error::ApiError;
-use turn_base::http_client::{CallError, body, send};
-use turn_base::web_url::WebhookUrl;
 
 /// The longest answer of a webhook, in bytes.
 const WEBHOOK_BODY_MAX: usize = 64 * 1024;
@@ -40,7 +40,7 @@ pub(crate) fn begin(server: &Arc<Signaling>, hub: &Arc<Hub>, effects: Vec<Effect
 fn has_room(server: &Signaling) -> bool {
     let has_room = server.tasks.len() < TASKS_MAX;
     if !has_room {
-        server.broker.count(Counted::Limited("no_task"));
+        server.service.broker.count(Counted::Limited("no_task"));
     }
     has_room
 }
@@ -51,7 +51,9 @@ fn give_up(server: &Arc<Signaling>, hub: &Arc<Hub>, effect: Effect) {
     let reply = match question {
         Question::Authorize(_) => Reply::Authorized(None),
         Question::SignIn(_) => Reply::SignedIn(Err(closing(&ApiError::overloaded()))),
-        Question::Mint { .. } => Reply::Minted { ice_servers: Some(server.stun.clone()), grant: None },
+        Question::Mint { .. } => {
+            Reply::Minted { ice_servers: Some(server.service.stun.clone()), grant: None }
+        }
     };
     server.take(hub, Event::Replied { socket, reply });
 }
@@ -79,7 +81,7 @@ async fn carry_out(server: &Arc<Signaling>, hub: &Arc<Hub>, effect: Effect) {
 
 /// The user of a token.
 async fn user(server: &Signaling, token: &Text) -> Result<Option<User>, Closing> {
-    let verified = server.broker.verified(token.as_str()).await;
+    let verified = server.service.broker.verified(token.as_str()).await;
     verified.map(|it| it.map(|verified| verified.user)).map_err(|error| closing(&error))
 }
 
@@ -98,7 +100,7 @@ async fn post(
     timeout: Duration,
     is_answer: fn(StatusCode) -> bool,
 ) -> Option<Text> {
-    let request = server.client.post(url.expose().clone()).timeout(timeout);
+    let request = server.service.client.post(url.expose().clone()).timeout(timeout);
     let request = request.headers(headers(webhook)).body(webhook.body.clone());
     let answer = async {
         let response = send(request).await?;
@@ -110,7 +112,7 @@ async fn post(
     match answer.await {
         Ok(body) => Text::new(body.into()).ok(),
         Err(error) => {
-            if let Some(held_back) = server.webhook_log.pass(server.clock.instant()) {
+            if let Some(held_back) = server.webhook_log.pass(server.service.clock.instant()) {
                 let remedy =
                     "check AUTHN_WEBHOOK_URL and DISCONNECT_WEBHOOK_URL, and the log of your application";
                 tracing::warn!(host = url.host(), held_back, remedy, "a signaling webhook failed: {error}");
@@ -134,11 +136,11 @@ fn headers(webhook: &Webhook) -> HeaderMap {
 /// Mints for a member of a call. Without a credential the reply has STUN servers: no call is refused because there is no relay.
 async fn mint(server: &Signaling, requester: &Requester, user: Option<User>, call: Call) -> Reply {
     let spender = Spender { user, label: None, origin: requester.origin.clone(), call: Some(call) };
-    match server.broker.mint(requester, spender.known()).await {
+    match server.service.broker.mint(requester, spender.known()).await {
         Some(Minted { ice_servers, grant }) => {
             Reply::Minted { ice_servers: Some(ice_servers), grant: Some(grant) }
         }
-        None => Reply::Minted { ice_servers: Some(server.stun.clone()), grant: None },
+        None => Reply::Minted { ice_servers: Some(server.service.stun.clone()), grant: None },
     }
 }
 

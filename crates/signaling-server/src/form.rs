@@ -4,7 +4,6 @@ use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Multipart, Request};
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
-
 use turn_base::error::ApiError;
 
 /// The most fields of a form.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use turn_base::broker::Requester;
+use turn_base::clock;
 use turn_ledger::{ClientKey, User};
 use turn_limits::{ClientRate, MemoryQuota, Rate};
 use turn_signaling::call::ProtocolName;
@@ -20,7 +21,6 @@ use turn_signaling::protocol::{
 
 use crate::broker::{Counted, ServerBroker};
 use crate::outbox::{Frame, Outbox, Pushed};
-use turn_base::clock;
 
 /// The close frame for a blocked user. Its reason is the code of the error that a request gets.
 const BLOCKED: Closing = Closing { code: 1008, reason: "USER_BLOCKED" };

@@ -5,7 +5,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
-
 use turn_limits::MemoryUse;
 
 /// The longest time from the first byte of a message to its last.

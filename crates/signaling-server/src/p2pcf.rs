@@ -16,7 +16,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use axum::{Router, body};
 use turn_base::clock::Clock;
+use turn_base::error::{ApiError, ErrorBody};
+use turn_base::request::client_addr::ClientAddr;
 use turn_base::request::header::ORIGIN_SHOWN_MAX;
+use turn_base::response::Polled;
+use turn_base::response::Verbatim;
+use turn_base::sign_in::{require, signed_in};
 use turn_ledger::{ClientKey, User};
 use turn_signaling::call::ProtocolName;
 use turn_signaling::p2pcf::{self, CORS, DeleteKeys, Origin, P2pcf, P2pcfResponse, Refusal};
@@ -24,11 +29,6 @@ use turn_signaling::p2pcf::{self, CORS, DeleteKeys, Origin, P2pcf, P2pcfResponse
 use crate::broker::{Counted, ServerBroker};
 use crate::server::{Server, Signaling};
 use crate::settings::P2pcfConfig;
-use turn_base::error::{ApiError, ErrorBody};
-use turn_base::request::client_addr::ClientAddr;
-use turn_base::response::Polled;
-use turn_base::response::Verbatim;
-use turn_base::sign_in::{require, signed_in};
 
 /// The routes, without layers. None if P2PCF is off.
 pub fn routes<S: Clone + Send + Sync + 'static>(server: &Arc<Signaling>) -> Router<S> {
@@ -62,7 +62,7 @@ async fn answer(
         Err(error) => return error.into_response(),
     };
     let header = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    let origin = origin(&headers, &*server.broker);
+    let origin = origin(&headers, &*server.service.broker);
     let answer = p2pcf.answer(&p2pcf::Request {
         method: method.as_str(),
         origin,
@@ -93,8 +93,8 @@ async fn user(
     if [Method::GET, Method::HEAD, Method::OPTIONS].contains(method) {
         return Ok(None);
     }
-    let user = signed_in(&*server.broker, headers, query).await?.map(|verified| verified.user);
-    require(&*server.broker, user.as_ref())?;
+    let user = signed_in(&*server.service.broker, headers, query).await?.map(|verified| verified.user);
+    require(&*server.service.broker, user.as_ref())?;
     Ok(user)
 }
 
@@ -121,7 +121,7 @@ fn summarized(server: &Signaling, answer: &P2pcfResponse, origin: Origin<'_>) ->
         Origin::Listed | Origin::Unnamed => None,
     };
     if code == "ORIGIN_NOT_ALLOWED" {
-        server.broker.count(Counted::ForeignOrigin);
+        server.service.broker.count(Counted::ForeignOrigin);
     }
     Some(ErrorBody { code, refused_origin, ..ErrorBody::default() })
 }

@@ -12,16 +12,16 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::json;
+use turn_base::error::ApiError;
+use turn_base::random;
+use turn_base::request::client_addr::ClientAddr;
+use turn_base::response::Verbatim;
 use turn_signaling::call::ProtocolName;
 use turn_signaling::uuid::uuid;
 
 use crate::polls::too_many_polls;
 use crate::server::{Server, Signaling};
 use crate::socket_request::SocketRequest;
-use turn_base::error::ApiError;
-use turn_base::random;
-use turn_base::request::client_addr::ClientAddr;
-use turn_base::response::Verbatim;
 
 /// The routes, without layers. None if `PeerJS` is off.
 pub fn routes<S: Clone + Send + Sync + 'static>(server: &Arc<Signaling>) -> Router<S> {

@@ -6,17 +6,17 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::server::Server;
 use axum::extract::{Extension, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use turn_base::clock::Clock;
 use turn_base::error::ApiError;
 use turn_base::request::client_addr::ClientAddr;
 use turn_ledger::ClientKey;
 use turn_limits::{ClientRate, Rate};
 
 use crate::broker::{Counted, ServerBroker};
-use turn_base::clock::Clock;
+use crate::server::Server;
 
 /// Requests of one client. An IPv6 /48 has four times as many.
 const POLLS: Rate = Rate::per_second(1_200, 20);

@@ -12,6 +12,11 @@ use axum::http::header::{COOKIE, LOCATION, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use turn_base::error::ApiError;
+use turn_base::random;
+use turn_base::request::client_addr::{is_https, is_trusted};
+use turn_base::request::header::only_line;
+use turn_base::sign_in::require;
 use turn_ledger::User;
 use turn_signaling::call::{ProtocolName, is_dots};
 use turn_signaling::rooms::user_cookie::{UserKey, Visitor};
@@ -20,11 +25,6 @@ use crate::form::Form;
 use crate::server::{Server, Signaling};
 use crate::settings::RoomsConfig;
 use crate::socket_request::SocketRequest;
-use turn_base::error::ApiError;
-use turn_base::random;
-use turn_base::request::client_addr::{is_https, is_trusted};
-use turn_base::request::header::only_line;
-use turn_base::sign_in::require;
 
 /// The only kind of party that this server has.
 const PARTY: &str = "rooms";
@@ -75,11 +75,11 @@ pub(crate) async fn open(
         Err(refused) if refused.status() == StatusCode::UPGRADE_REQUIRED => return Err(ApiError::no_route()),
         Err(refused) => return Ok(refused),
     };
-    require(&*server.broker, socket.known.user.as_ref())?;
+    require(&*server.service.broker, socket.known.user.as_ref())?;
     let signed_in = socket.known.user.take().map(|user| Visitor { user, number: 0 });
     let Visitor { user, number } =
         signed_in.or(visitor).ok_or_else(|| ApiError::unauthorized(CHOOSE_A_NAME))?;
-    if server.broker.is_blocked(&user) {
+    if server.service.broker.is_blocked(&user) {
         return Err(ApiError::user_blocked());
     }
     (socket.known.user, socket.known.visitor) = (Some(user), number);
@@ -104,7 +104,7 @@ async fn choose_name(
     let user = form.field("username").and_then(|name| User::new(name.trim())).ok_or_else(|| {
         ApiError::invalid("Send the form field `username`: 1 to 128 characters without control characters.")
     })?;
-    let is_https = is_https(peer.ip(), &headers, &server.trusted_proxies);
+    let is_https = is_https(peer.ip(), &headers, &server.service.trusted_proxies);
     let visitor = Visitor { user, number: u128::from_be_bytes(random::bytes()?) };
     let cookie = users.key.set_cookie(&visitor, is_https, wall(&server));
     Ok((StatusCode::FOUND, [(SET_COOKIE, cookie)], next).into_response())
@@ -122,7 +122,7 @@ fn named_by_proxy(
     peer: SocketAddr,
     headers: &HeaderMap,
 ) -> Option<User> {
-    if !is_trusted(peer.ip(), &server.trusted_proxies) {
+    if !is_trusted(peer.ip(), &server.service.trusted_proxies) {
         return None;
     }
     let line = only_line(headers, &users.header)?;
@@ -142,7 +142,7 @@ fn return_path(query: &str) -> String {
 
 /// The time since 1970.
 fn wall(server: &Signaling) -> Duration {
-    Duration::from_millis(u64::try_from(server.clock.now().as_millis()).unwrap_or(0))
+    Duration::from_millis(u64::try_from(server.service.clock.now().as_millis()).unwrap_or(0))
 }
 
 #[cfg(test)]

@@ -7,12 +7,12 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::Response;
 use axum::routing::get;
+use turn_base::error::ApiError;
 use turn_signaling::call::ProtocolName;
 
 use crate::rooms;
 use crate::server::{Server, Signaling};
 use crate::socket_request::SocketRequest;
-use turn_base::error::ApiError;
 
 /// A client of Ayame may name its room here too.
 const AYAME_ROOM: HeaderName = HeaderName::from_static("cf-room-id");

@@ -45,8 +45,6 @@ pub struct Service {
     pub clock: Arc<dyn Clock>,
     /// For webhooks. It must not follow redirects.
     pub client: Client,
-    /// The key of the ledger, for keys that must outlive a restart.
-    pub secret: [u8; 64],
     /// What the long bodies in memory have.
     pub long_bodies: MemoryQuota,
     /// The ICE servers of a reply without a credential, as JSON.
@@ -88,58 +86,45 @@ pub struct Signaling {
     pub polls: PollRate,
     /// The webhooks of Ayame.
     pub(crate) ayame: Option<AyameConfig>,
-    /// For webhooks.
-    pub(crate) client: Client,
     /// Lines about webhooks that failed.
     pub(crate) webhook_log: Throttle,
     /// Webhooks and mints in progress.
     pub tasks: TaskTracker,
-    pub(crate) broker: Arc<dyn ServerBroker>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) long_bodies: MemoryQuota,
-    pub(crate) stun: Box<RawValue>,
-    pub(crate) trusted_proxies: Arc<[IpNet]>,
+    pub(crate) service: Service,
     /// Whether the process is shutting down.
     pub(crate) is_draining: AtomicBool,
 }
 
 impl Signaling {
-    /// Without sockets. It does no I/O except to create the directory of reports.
-    pub fn new(config: &Protocols, service: Service) -> Result<Self, NoDirectory> {
-        let Service { broker, clock, client, secret, .. } = service;
-        let shared = Shared {
-            started: clock::deadline(Duration::ZERO),
-            broker: Arc::clone(&broker),
-            backlog: backlog(),
-        };
+    /// Without sockets. It does no I/O except to create the directory of reports. `secret`: the key of the ledger, for keys that must
+    /// outlive a restart.
+    pub fn new(config: &Protocols, secret: &[u8; 64], service: Service) -> Result<Self, NoDirectory> {
+        let Service { broker, clock, client, public_url, .. } = &service;
+        let started = clock::deadline(Duration::ZERO);
+        let shared = Shared { started, broker: Arc::clone(broker), backlog: backlog() };
         let p2pcf = config.p2pcf.as_ref().map(|p2pcf| {
-            let keys = DeleteKeys::derived_from(&secret);
-            P2pcfShell::new(p2pcf, keys, Arc::clone(&clock), Arc::clone(&broker))
+            let keys = DeleteKeys::derived_from(secret);
+            P2pcfShell::new(p2pcf, keys, Arc::clone(clock), Arc::clone(broker))
         });
         let reports = config.reports.as_ref().map(|config| {
-            let chat = |url: &_| Feedback::new(client.clone(), Clone::clone(url), Arc::clone(&broker));
+            let chat = |url: &_| Feedback::new(client.clone(), Clone::clone(url), Arc::clone(broker));
             let (store, feedback) = (store(config)?, config.feedback.as_ref().map(chat));
-            Ok(Arc::new(Reports::new(store, feedback, service.public_url, Arc::clone(&clock))))
+            Ok(Arc::new(Reports::new(store, feedback, public_url.clone(), Arc::clone(clock))))
         });
         Ok(Self {
             hubs: protocols::hubs(config, service.has_sign_in, &shared),
-            room_users: config.rooms.as_ref().map(|rooms| RoomUsers::new(rooms, &secret)),
+            room_users: config.rooms.as_ref().map(|rooms| RoomUsers::new(rooms, secret)),
             p2pcf,
             peerjs_key: config.peerjs.clone(),
             reports: reports.transpose()?,
             occupancy: Arc::new(Occupancy::new(config.sockets_per_client)),
             incomplete: backlog(),
-            polls: PollRate::new(Arc::clone(&clock), Arc::clone(&broker)),
+            polls: PollRate::new(Arc::clone(clock), Arc::clone(broker)),
             ayame: config.ayame.clone(),
-            client,
             webhook_log: Throttle::new(),
             tasks: TaskTracker::new(),
-            broker,
-            clock,
-            long_bodies: service.long_bodies,
-            stun: service.stun,
-            trusted_proxies: service.trusted_proxies,
             is_draining: AtomicBool::new(false),
+            service,
         })
     }
 

@@ -9,6 +9,10 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
 use axum::response::{IntoResponse, Response};
+use turn_base::broker::Requester;
+use turn_base::clock;
+use turn_base::error::ApiError;
+use turn_base::response::Received;
 use turn_ledger::ClientKey;
 use turn_signaling::dropped::Dropped;
 use turn_signaling::protocol::{Closing, Event, SocketId, Text, Upgrade};
@@ -20,10 +24,6 @@ use crate::inbox::Inbox;
 use crate::occupancy::{NoPlace, Place};
 use crate::outbox::{Frame, Outbox};
 use crate::server::Signaling;
-use turn_base::broker::Requester;
-use turn_base::clock;
-use turn_base::error::ApiError;
-use turn_base::response::Received;
 
 /// The longest time for which a client may read nothing of what is sent to it.
 pub(crate) const WRITE_MAX: Duration = Duration::from_secs(10);
@@ -99,7 +99,7 @@ async fn hold(server: &Signaling, place: Place, ended: impl Future<Output = ()>)
 
 fn place(server: &Signaling, address: IpAddr) -> Result<Place, ApiError> {
     server.occupancy.take(address).map_err(|why| {
-        server.broker.count(Counted::Limited("refused"));
+        server.service.broker.count(Counted::Limited("refused"));
         no_place(why)
     })
 }
@@ -173,7 +173,7 @@ impl Session<'_> {
 
     fn closing_of(&self, error: &axum::Error) -> Option<Closing> {
         if self.inbox.is_refused() {
-            self.server.broker.count(Counted::Limited("unfinished"));
+            self.server.service.broker.count(Counted::Limited("unfinished"));
         }
         let close = closing_of(error)?;
         if close == TOO_LONG {
@@ -190,7 +190,7 @@ impl Session<'_> {
             Message::Text(_) | Message::Binary(_) | Message::Close(_) => self.inbox.complete(),
         }
         if self.inbox.is_overdue(clock::deadline(Duration::ZERO)) {
-            self.server.broker.count(Counted::Limited("unfinished"));
+            self.server.service.broker.count(Counted::Limited("unfinished"));
             return Some(Err(UNFINISHED));
         }
         if content(&message) > self.hub.limits().frame_max {

@@ -9,6 +9,12 @@ use axum::extract::{FromRequestParts, Request};
 use axum::http::header::UPGRADE;
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
+use turn_base::broker::Requester;
+use turn_base::error::ApiError;
+use turn_base::random;
+use turn_base::request::client_addr::ClientAddr;
+use turn_base::request::header::page_origin;
+use turn_base::sign_in::{require, signed_in};
 use turn_ledger::User;
 use turn_signaling::call::ProtocolName;
 use turn_signaling::protocol::Upgrade;
@@ -16,12 +22,6 @@ use turn_signaling::protocol::Upgrade;
 use crate::effects::closing;
 use crate::server::Signaling;
 use crate::socket;
-use turn_base::broker::Requester;
-use turn_base::error::ApiError;
-use turn_base::random;
-use turn_base::request::client_addr::ClientAddr;
-use turn_base::request::header::page_origin;
-use turn_base::sign_in::{require, signed_in};
 
 /// A request for a socket.
 pub(crate) struct SocketRequest {
@@ -38,7 +38,7 @@ impl SocketRequest {
         server: &Arc<Signaling>,
         protocol: ProtocolName,
     ) -> Result<Response, ApiError> {
-        require(&*server.broker, self.known.user.as_ref())?;
+        require(&*server.service.broker, self.known.user.as_ref())?;
         Ok(self.open(server, protocol))
     }
 
@@ -55,7 +55,7 @@ impl axum::extract::FromRequest<Arc<Signaling>> for SocketRequest {
     type Rejection = Response;
 
     async fn from_request(request: Request, server: &Arc<Signaling>) -> Result<Self, Response> {
-        let country_key = server.broker.country_key(request.headers(), request.extensions());
+        let country_key = server.service.broker.country_key(request.headers(), request.extensions());
         let (mut parts, _) = request.into_parts();
         let Ok(upgrade) = WebSocketUpgrade::from_request_parts(&mut parts, server).await else {
             let mut response = ApiError::upgrade_required().into_response();
@@ -66,7 +66,7 @@ impl axum::extract::FromRequest<Arc<Signaling>> for SocketRequest {
             return Err(ApiError::internal().into_response());
         };
         let query = parts.uri.query();
-        let user = match signed_in(&*server.broker, &parts.headers, query).await {
+        let user = match signed_in(&*server.service.broker, &parts.headers, query).await {
             Ok(verified) => verified.map(|verified| verified.user),
             Err(refused) => return Err(socket::refuse(server, address, upgrade, closing(&refused))),
         };
@@ -94,7 +94,7 @@ fn known(
         headers: copied.collect(),
         user,
         visitor: 0,
-        wall_millis: u64::try_from(server.clock.now().as_millis()).unwrap_or(0),
+        wall_millis: u64::try_from(server.service.clock.now().as_millis()).unwrap_or(0),
         random: u128::from_be_bytes(random::bytes()?),
     })
 }

@@ -6,10 +6,9 @@ use std::ops::RangeInclusive;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use url::Url;
-
 use turn_base::error::ApiError;
 use turn_base::web_url::parse_web_url;
+use url::Url;
 
 /// The longest description, in bytes.
 const DESCRIPTION_MAX: usize = 16 * 1024;

@@ -8,15 +8,15 @@ use reqwest::Client;
 use reqwest::header::CONTENT_TYPE;
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::{self, Receiver, Sender};
+use turn_base::backoff::RetryPolicy;
+use turn_base::delivery::Message;
+use turn_base::http_client::{CallError, send};
+use turn_base::web_url::WebhookUrl;
 use turn_ledger::ClientKey;
 use turn_limits::Held;
 
 use crate::broker::{Counted, ServerBroker};
 use crate::occupancy::NoPlace;
-use turn_base::backoff::RetryPolicy;
-use turn_base::delivery::Message;
-use turn_base::http_client::{CallError, send};
-use turn_base::web_url::WebhookUrl;
 
 /// The most cards that wait while one is being delivered.
 pub(crate) const CARDS_MAX: usize = 64;

@@ -14,6 +14,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
+use turn_base::body::{BodyLimit, gather, parse_json};
+use turn_base::error::ApiError;
+use turn_base::random;
+use turn_base::request::client_addr::ClientAddr;
+use turn_base::request::query::parameters;
 use turn_ledger::ClientKey;
 use turn_signaling::uuid::uuid;
 
@@ -23,11 +28,6 @@ use super::{EACH, Reports};
 use crate::form::Form;
 use crate::occupancy::NoPlace;
 use crate::server::Signaling;
-use turn_base::body::{BodyLimit, gather, parse_json};
-use turn_base::error::ApiError;
-use turn_base::random;
-use turn_base::request::client_addr::ClientAddr;
-use turn_base::request::query::parameters;
 
 /// The longest form, in bytes. A bug report contains what its page saw.
 pub const FORM_MAX: usize = 1024 * 1024;
@@ -45,7 +45,8 @@ pub fn routes<S: Clone + Send + Sync + 'static>(server: &Signaling) -> Router<S>
     let Some(reports) = &server.reports else { return Router::new() };
     let (has_store, has_chat) = (reports.store.is_some(), reports.feedback.is_some());
     let short = from_fn_with_state(BodyLimit::SHORT, gather);
-    let long = |bytes_max| from_fn_with_state(BodyLimit::long(bytes_max, &server.long_bodies), gather);
+    let long =
+        |bytes_max| from_fn_with_state(BodyLimit::long(bytes_max, &server.service.long_bodies), gather);
     let mut router = Router::new()
         .route("/call-quality-feedback", post(call_quality).layer(short.clone()))
         .route("/api/reportRefresh", post(refresh).layer(short));

@@ -10,11 +10,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::OFlags;
+use turn_base::access;
 use turn_ledger::{ClientKey, Timestamp};
 use turn_limits::Held;
 use turn_signaling::uuid::is_uuid;
-
-use turn_base::access;
 
 /// How long a report is kept.
 pub(crate) const KEPT: Duration = Duration::from_secs(7 * 86_400);
