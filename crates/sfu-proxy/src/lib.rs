@@ -29,7 +29,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use turn_signaling::call::is_dots;
+use turn_ledger::is_dots;
 
 pub mod addresses;
 pub mod answer;

@@ -18,7 +18,8 @@ use turn_base::request::client_addr::{is_https, is_trusted};
 use turn_base::request::header::only_line;
 use turn_base::sign_in::require;
 use turn_ledger::User;
-use turn_signaling::call::{ProtocolName, is_dots};
+use turn_ledger::is_dots;
+use turn_signaling::call::ProtocolName;
 use turn_signaling::rooms::user_cookie::{UserKey, Visitor};
 
 use crate::form::Form;

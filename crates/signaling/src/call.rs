@@ -4,11 +4,6 @@ use std::sync::Arc;
 
 use turn_ledger::{GrantId, User};
 
-/// Whether a room has a name that clients remove from a path. So the operator could not end the room.
-pub fn is_dots(room: &str) -> bool {
-    matches!(room, "." | "..")
-}
-
 /// A signaling protocol, by its entry in `SIGNALING`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
@@ -88,14 +83,4 @@ pub enum MediaAfter {
     Ends,
     /// The media may go on without signaling, so the grant stays valid until it expires.
     MayContinue,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_dots;
-
-    #[test]
-    fn only_the_names_that_paths_lose_are_dots() {
-        assert_eq!(["", ".", "..", "...", "a", ".a"].map(is_dots), [false, true, true, false, false, false]);
-    }
 }

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use reqwest::StatusCode;
 use reqwest::redirect::Policy;
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::support::fake_webhook::{FakeWebhook, Reply};
@@ -191,6 +191,15 @@ async fn a_client_sends_ten_reports_and_then_one_a_minute() {
     assert_eq!(refresh().await.header("retry-after"), Some("1"));
     broker.advance(1);
     assert_eq!(refresh().await.status, 200);
+}
+
+#[tokio::test]
+async fn a_request_with_another_method_uses_up_no_report() {
+    let broker = TestBroker::start(&[REPORTS]).await;
+    for _ in 0..20 {
+        assert_eq!(broker.get("/api/reportRefresh").await.status, 405);
+    }
+    assert_eq!(Answer::of(broker.request(Method::POST, "/api/reportRefresh")).await.status, 200);
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
+use tower::ServiceBuilder;
 use turn_base::body::{BodyLimit, gather, parse_json};
 use turn_base::error::ApiError;
 use turn_base::random;
@@ -44,19 +45,23 @@ type JsonResult<T> = Result<Json<T>, ApiError>;
 pub fn routes<S: Clone + Send + Sync + 'static>(server: &Signaling) -> Router<S> {
     let Some(reports) = &server.reports else { return Router::new() };
     let (has_store, has_chat) = (reports.store.is_some(), reports.feedback.is_some());
-    let short = from_fn_with_state(BodyLimit::SHORT, gather);
-    let long =
-        |bytes_max| from_fn_with_state(BodyLimit::long(bytes_max, &server.service.long_bodies), gather);
+    let long = |bytes_max| BodyLimit::long(bytes_max, &server.service.long_bodies);
+    // The layers of a POST: another method is refused without them, and counts against no rate.
+    let limited = |body: BodyLimit| {
+        ServiceBuilder::new()
+            .layer(from_fn_with_state(Arc::clone(reports), limit))
+            .layer(from_fn_with_state(body, gather))
+    };
     let mut router = Router::new()
-        .route("/call-quality-feedback", post(call_quality).layer(short.clone()))
-        .route("/api/reportRefresh", post(refresh).layer(short));
+        .route("/call-quality-feedback", post(call_quality).route_layer(limited(BodyLimit::SHORT)))
+        .route("/api/reportRefresh", post(refresh).route_layer(limited(BodyLimit::SHORT)));
     if has_store || has_chat {
-        router = router.route("/api/bugReport", post(bug).layer(long(FORM_MAX)));
+        router = router.route("/api/bugReport", post(bug).route_layer(limited(long(FORM_MAX))));
     }
     if has_chat {
-        router = router.route("/api/deadTrack", post(dead_track).layer(long(JSON_MAX)));
+        router = router.route("/api/deadTrack", post(dead_track).route_layer(limited(long(JSON_MAX))));
     }
-    router.layer(from_fn_with_state(Arc::clone(reports), limit)).with_state(Arc::clone(reports))
+    router.with_state(Arc::clone(reports))
 }
 
 /// The route of kept reports, which people open from a chat.

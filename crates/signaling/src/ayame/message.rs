@@ -10,8 +10,8 @@ use serde_json::value::RawValue;
 
 use super::closing::{ID_TOO_LONG, INVALID_JSON, NO_ROOM_ID, REGISTRATION_TOO_LONG, UNKNOWN_TYPE};
 use super::{ID_MAX, REGISTRATION_BYTES_MAX};
-use crate::call::is_dots;
 use crate::protocol::Closing;
+use turn_ledger::is_dots;
 
 pub(super) const PING: &str = r#"{"type":"ping"}"#;
 pub(super) const BYE: &str = r#"{"type":"bye"}"#;
