@@ -74,7 +74,9 @@ impl Broker for SignalingBroker {
     async fn mint(&self, requester: &Requester, spender: Option<Arc<Spender>>) -> Option<Minted> {
         let user = spender.as_ref().and_then(|spender| spender.user.as_ref());
         self.rate_limit.take(Allowance::Mint, requester.address, user).ok()?;
-        let request = MintRequest::new(requester.address, spender, self.ttl, requester.country_key).ok()?;
+        let now = self.account.read(Books::now);
+        let request =
+            MintRequest::new(now, requester.address, spender, self.ttl, requester.country_key).ok()?;
         match self.mint.answer(&request).await {
             Ok(IceResponse::Minted(issued)) => {
                 Some(Minted { ice_servers: to_raw_value(&issued.ice_servers).ok()?, grant: issued.grant })

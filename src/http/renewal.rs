@@ -52,7 +52,7 @@ pub async fn recognise(State(app): State<Arc<App>>, mut request: Request, next: 
             let (ttl, region) = (requested_ttl(query, app.ttl_max)?, by_region(&app, query)?);
             let key = region.or_else(|| app.broker.country_key(request.headers(), request.extensions()));
             let trace = request.extensions().get().copied();
-            let of_client = MintRequest::new(address, spender.clone(), ttl, key)?;
+            let of_client = MintRequest::new(app.clock.now(), address, spender.clone(), ttl, key)?;
             Ok(MintRequest { renewal, trace, ..of_client })
         }),
         Err(over) => Err(too_many_mints(over.reset)),

@@ -18,7 +18,7 @@ use turn_base::random::{self, NoRandomness};
 use turn_base::request::trace::TraceParent;
 use turn_ledger::{
     Books, ClientKey, Grant, GrantId, IceSource, KeyName, MINT_SLACK, NotAdmitted, NotCommitted, Requester,
-    Spender,
+    Spender, Timestamp,
 };
 
 mod answer;
@@ -63,6 +63,7 @@ pub struct MintRequest {
 impl MintRequest {
     /// A request of the client at this address, with an id for its grant.
     pub fn new(
+        now: Timestamp,
         address: IpAddr,
         spender: Option<Arc<Spender>>,
         ttl: Duration,
@@ -74,8 +75,13 @@ impl MintRequest {
             IpAddr::V4(_) => None,
         };
         let requester = Requester { client, address, spender, ..Requester::default() };
-        Ok(Self { ttl, grant: GrantId::new(random::bytes()?), requester, key, renewal: None, trace: None })
+        Ok(Self { ttl, grant: new_id(now)?, requester, key, renewal: None, trace: None })
     }
+}
+
+/// An id for a grant.
+fn new_id(now: Timestamp) -> Result<GrantId, NoRandomness> {
+    Ok(GrantId::at(now, random::bytes()?))
 }
 
 /// An entry of `ICE_SOURCES`.
@@ -179,11 +185,11 @@ impl Mint {
         }
         let Some((right, row)) = self.account.take_member_renewal(grant) else { return };
         let Some(credentials) = ready.into_iter().find(|it| it.source() == row.source) else { return };
-        let Ok(id) = random::bytes() else { return };
+        let Ok(grant) = new_id(self.account.read(Books::now)) else { return };
         let (client, address, spender) = (row.client, row.extra().address, row.spender);
         let request = MintRequest {
             ttl,
-            grant: GrantId::new(id),
+            grant,
             requester: Requester { client, address, spender, ..Requester::default() },
             key: None,
             renewal: Some(Arc::new(right)),

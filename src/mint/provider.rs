@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
+use super::new_id;
 use super::pool::{Moment, Pool, PoolCounts, PooledCredential};
 use crate::account::Account;
 use crate::ice::breaker::BreakerState;
@@ -20,7 +21,7 @@ use turn_base::http_client::CallError;
 use turn_base::random;
 use turn_base::request::trace::TraceParent;
 use turn_base::throttle::Throttle;
-use turn_ledger::{GrantId, KeyName};
+use turn_ledger::KeyName;
 
 /// Concurrent calls that fill the pool. Cloudflare asks its users to start with at most 500 mints a second.
 const FILL_AT_ONCE: u64 = 16;
@@ -310,7 +311,7 @@ struct PoolCall {
 impl PoolCall {
     async fn mint(mut self) -> Result<(), Unavailable> {
         let asked = self.provider.now();
-        let grant = random::bytes().map(GrantId::new).map_err(|_| Unavailable)?;
+        let grant = new_id(asked.wall).map_err(|_| Unavailable)?;
         let keys = self.provider.keys();
         let is_closed = |key: &&Arc<TurnKey>| key.breaker.state() == BreakerState::Closed;
         let key = in_order(&keys, None).find(is_closed).ok_or(Unavailable)?;

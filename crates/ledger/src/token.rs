@@ -11,15 +11,25 @@ use sha2::{Digest, Sha256};
 use crate::{IceSource, Timestamp};
 
 const ID_BYTES: usize = 16;
+/// How many bits of an id are the time at which it was made, in milliseconds. They begin again from zero every 34 years.
+const TIME_BITS: u32 = 40;
 
-/// A grant's id: random, safe to log. It is the user part of a coturn user name and Cloudflare's `customIdentifier`.
+/// A grant's id: the time and 88 random bits, safe to log. It is the user part of a coturn user name and Cloudflare's
+/// `customIdentifier`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GrantId([u8; ID_BYTES]);
 
 impl GrantId {
-    /// From random bytes.
-    pub const fn new(random: [u8; ID_BYTES]) -> Self {
-        Self(random)
+    /// Of these bytes.
+    pub const fn new(bytes: [u8; ID_BYTES]) -> Self {
+        Self(bytes)
+    }
+
+    /// A new one. It begins with the time, so that grants of one moment are beside each other in the store. The random bits alone make it
+    /// unique, also when the clock steps back.
+    pub fn at(now: Timestamp, random: [u8; ID_BYTES]) -> Self {
+        let time = u128::from(now.as_millis().cast_unsigned()) << (u128::BITS - TIME_BITS);
+        Self((time | u128::from_be_bytes(random) >> TIME_BITS).to_be_bytes())
     }
 
     /// That of a session of the SFU, whose name the SFU made.
@@ -91,6 +101,17 @@ impl Grant {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_begins_with_the_time_and_keeps_88_random_bits() {
+        let at = |millis, random| *GrantId::at(Timestamp::from_millis(millis), [random; 16]).as_bytes();
+        let mut expected = [0xab; 16];
+        expected[..5].copy_from_slice(&[0x94, 0x6a, 0x00, 0x01, 0x02]);
+        assert_eq!(at(0x194_6a00_0102, 0xab), expected, "the time has more than 40 bits since 2004");
+        assert!(at(1_000, 0xff) < at(1_001, 0), "a later one is greater");
+        assert_ne!(at(1_000, 1), at(1_000, 2), "one time, two ids");
+        assert_eq!(at(-1, 0)[..5], [0xff; 5], "a time before 1970 is one, too");
+    }
 
     #[test]
     fn a_grant_is_expired_from_its_expiry_on() {

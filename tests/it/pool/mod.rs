@@ -5,9 +5,11 @@ use std::collections::BTreeSet;
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use turn_ledger::GrantId;
 
 mod fill;
 
+use crate::support::test_broker::START;
 use crate::support::{
     Answer, FakeCloudflare, Fault, OPERATOR, TestBroker, eventually, with_cloudflare, with_cloudflare_and,
 };
@@ -110,6 +112,20 @@ async fn a_pooled_credential_has_the_id_of_its_grant_at_the_provider_and_can_be_
     let requests = cloudflare.history().requests();
     let is_known = requests.iter().any(|request| request.custom_identifier.as_deref() == Some(identifier));
     assert!(is_known, "{identifier} was never sent");
+}
+
+#[tokio::test]
+async fn the_id_of_a_grant_begins_with_the_time_of_its_mint_also_of_one_minted_ahead() {
+    let (cloudflare, _broker) = with_pool(&[]).await;
+    let requests = cloudflare.history().requests();
+    let ids =
+        requests.iter().filter_map(|request| request.custom_identifier.as_deref()?.parse::<GrantId>().ok());
+    let ids = ids.collect::<BTreeSet<_>>();
+    let times = ids.iter().map(|id| id.as_bytes()[..5].to_vec()).collect::<BTreeSet<_>>();
+    let start = START.parse::<chrono::DateTime<chrono::Utc>>().unwrap();
+    let minute = |minute: i64| (start.timestamp_millis() + minute * 60_000).to_be_bytes()[3..].to_vec();
+    assert_eq!(times, (0..4).map(minute).collect());
+    assert!(ids.len() > 3 * CALLERS, "{}", ids.len());
 }
 
 #[tokio::test]

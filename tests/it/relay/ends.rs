@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use serde_json::json;
 use tokio::net::UdpSocket;
+use turn_ledger::GrantId;
 
 use crate::support::socket_client::SocketClient;
 use crate::support::{OPERATOR, TestBroker, eventually};
@@ -65,6 +66,15 @@ async fn a_call_outlives_its_credentials_until_a_member_leaves() {
     for renewals in [1, 2] {
         broker.advance(50);
         eventually("the renewals", async || grants().await.len() == 2 + 2 * renewals).await;
+    }
+    for grant in grants().await {
+        let issued_at = grant["issuedAt"].as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap();
+        let id = grant["id"].as_str().unwrap().parse::<GrantId>().unwrap();
+        assert_eq!(
+            id.as_bytes()[..5],
+            issued_at.timestamp_millis().to_be_bytes()[3..],
+            "it begins with the time"
+        );
     }
     // The clock is at 100 s.
     assert!(a.grant != b.grant && ended(&broker, "expired").await.is_none());
