@@ -12,9 +12,7 @@ use turn_broker::app::setup;
 use turn_broker::config::{Config, Environment};
 use turn_broker::journal::Storage;
 use turn_broker::journal::store::{FILE_NAME, Store};
-use turn_ledger::{
-    Batch, Books, Caller, Grant, GrantId, IceSource, Report, Requester, SourceRows, Timestamp,
-};
+use turn_ledger::{Books, Caller, Grant, GrantId, IceSource, Report, Requester, SourceRows, Timestamp};
 
 const MINUTES_A_DAY: u64 = 1_440;
 /// Simulated minutes that share one write. The service writes more often, but a sync for each write takes too long here.
@@ -42,17 +40,14 @@ fn main() -> Result<(), AnyError> {
     let directory = Path::new(directory);
     let mut store = Store::open(directory)?;
     let mut books = setup(&config).open(Some(store.load()?.books), begin);
-    let mut callers = Callers { unwritten: None, minted: 0, open: vec![] };
+    let mut callers = Callers { minted: 0, open: vec![] };
     for minute in 0..minutes {
         books.advance(begin.plus_millis(minute * 60_000));
         let due = (minute + 1) * mints_a_day / MINUTES_A_DAY;
         callers.minute(&mut books, due)?;
         if minute % FLUSH_MINUTES == FLUSH_MINUTES - 1 || minute + 1 == minutes {
             books.forget_expired();
-            callers.append(Some(books.take_batch()));
-            if let Some(batch) = callers.unwritten.take() {
-                store.write(&batch.into())?;
-            }
+            store.write(&books.take_batch().into())?;
         }
         if minute % (30 * MINUTES_A_DAY) == 0 && minute > 0 {
             println!("bytes_after_{}_days {}", minute / MINUTES_A_DAY, size(directory)?);
@@ -78,20 +73,11 @@ fn size(directory: &Path) -> std::io::Result<u64> {
 
 /// Simulated callers. Each one mints, opens a connection, reports 2 Mbps every minute and closes it after half an hour.
 struct Callers {
-    /// Batches that the next flush writes.
-    unwritten: Option<Batch>,
     minted: u64,
     open: Vec<(Grant, u64)>,
 }
 
 impl Callers {
-    fn append(&mut self, batch: Option<Batch>) {
-        match (&mut self.unwritten, batch) {
-            (Some(unwritten), Some(batch)) => unwritten.append(batch),
-            (unwritten, batch) => *unwritten = unwritten.take().or(batch),
-        }
-    }
-
     fn minute(&mut self, books: &mut Books, due: u64) -> Result<(), AnyError> {
         while self.minted < due {
             self.minted += 1;
@@ -105,8 +91,7 @@ impl Callers {
             let expires_at = issued_at.plus(hold.life());
             let grant = Grant { id: GrantId::new(id), source, issued_at, expires_at };
             let username = format!("{}:{}", expires_at.as_secs(), grant.id);
-            let (_, batch) = books.commit(hold, &grant, Some(&username), Requester::default())?;
-            self.append(batch);
+            let _ = books.commit(hold, &grant, Some(&username), Requester::default())?;
             let _ = books.open(Caller::Grant(grant), "call", Some(true));
             self.open.push((grant, 0));
         }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use crate::actions::OperatorActions;
 use crate::alert::rules::AlertRules;
 use crate::amounts::Shown;
-use crate::journal::Journal;
 use crate::journal::backup::StoredView;
 use crate::journal::changes::Changes;
+use crate::journal::{ChangeSource, Journal};
 use crate::rotation::KeyRotation;
 use crate::telemetry::metrics::Metrics;
 use turn_base::clock::Clock;
@@ -38,7 +38,7 @@ pub use reservation::{RenewalRight, Reservation};
 #[derive(Debug)]
 pub struct Account {
     // A std mutex, because nothing awaits while it is held.
-    guarded: Mutex<Guarded>,
+    guarded: Arc<Mutex<Guarded>>,
     /// `None`: the books are in memory only.
     journal: Option<Journal>,
     clock: Arc<dyn Clock>,
@@ -72,7 +72,7 @@ impl Account {
         let books = setup.open(stored, time.read(wall, since_boot));
         let (alerts, rotation, actions, readings) = Default::default();
         let guarded = Guarded { books, time, alerts, rotation, actions, readings };
-        Self { guarded: Mutex::new(guarded), journal, clock, metrics }
+        Self { guarded: Arc::new(Mutex::new(guarded)), journal, clock, metrics }
     }
 
     /// Continues with the alerts, the rotation of the TURN key and the operators' actions as they are stored.
@@ -152,11 +152,11 @@ impl Account {
         })
     }
 
-    /// Queues all changes to be written. A batch is taken and queued under the same lock, so batches are written in order.
+    /// Asks the writer to write all changes up to now.
     pub fn flush(&self) {
         let Some(journal) = &self.journal else { return };
-        self.with_all(|guarded| match journal.room() {
-            Some(room) => room.send(guarded.take_changes()),
+        self.with_all(|_| match journal.room() {
+            Some(room) => room.send(self.changes()),
             None => journal.try_again(),
         });
     }
@@ -292,23 +292,21 @@ impl Account {
     /// Waits until all changes are on disk. If this `is_last`, the file is closed too.
     async fn record(&self, is_last: bool) -> Result<(), NotRecorded> {
         let Some(journal) = &self.journal else { return Ok(()) };
-        let queue = |guarded: &mut Guarded| {
-            let room = journal.room()?;
+        let room = journal.room().ok_or(NotRecorded)?;
+        self.change(|books| {
             if is_last {
-                guarded.books.finish();
+                books.finish();
             }
-            let changes = guarded.take_changes();
-            Some(if is_last { room.close(changes) } else { room.commit(changes) })
-        };
-        let pending = self.with_all(queue).ok_or(NotRecorded)?;
+        });
+        let pending = if is_last { room.close(self.changes()) } else { room.commit(self.changes()) };
         if pending.wait().await == Written::Yes { Ok(()) } else { Err(NotRecorded) }
     }
 
     /// A view of the ledger on disk with everything up to now, to copy it. `None` if it cannot be written now, or there is none.
     pub async fn stored_view(&self) -> Option<StoredView> {
         let journal = self.journal.as_ref()?;
-        let view = self.with_all(|guarded| journal.room().map(|room| room.view(guarded.take_changes())));
-        view?.await
+        self.with_all(|_| ());
+        journal.room()?.view(self.changes()).await
     }
 
     /// All figures at this instant.
@@ -365,9 +363,20 @@ impl Account {
         call(&mut guarded)
     }
 
+    /// Where the writer takes its batches.
+    fn changes(&self) -> Arc<dyn ChangeSource> {
+        Arc::<Mutex<_>>::clone(&self.guarded)
+    }
+
     /// Ignores poisoning. A panic leaves the books consistent: each step changes one cell or row together with its sums.
     fn lock(&self) -> MutexGuard<'_, Guarded> {
         self.guarded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ChangeSource for Mutex<Guarded> {
+    fn take(&self) -> Changes {
+        self.lock().unwrap_or_else(PoisonError::into_inner).take_changes()
     }
 }
 

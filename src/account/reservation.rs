@@ -98,15 +98,14 @@ impl Reservation {
         let requester = std::mem::take(&mut self.requester);
         let (commit, pending) = self.account.change(|books| {
             let Some(journal) = self.account.journal.as_ref().filter(|_| grant.source.is_metered()) else {
-                let (commit, _) = books.commit(hold, grant, username, requester)?;
-                return Ok((commit, None));
+                return Ok((books.commit(hold, grant, username, requester)?, None));
             };
             let Some(room) = journal.room() else {
                 books.release(&hold);
                 return Err(NotCommitted::NotRecorded(NotRecorded));
             };
-            let (commit, batch) = books.commit(hold, grant, username, requester)?;
-            Ok((commit, batch.map(|batch| room.commit(batch))))
+            let commit = books.commit(hold, grant, username, requester)?;
+            Ok((commit, Some(room.commit(self.account.changes()))))
         })?;
         let written = match pending {
             None => Written::Yes,

@@ -1,5 +1,6 @@
 use super::*;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicI64;
 use turn_ledger::{Batch, Head, Timestamp};
 
 /// A disk in memory that can fail.
@@ -50,11 +51,19 @@ impl Storage for MemoryStorage {
     }
 }
 
-fn batch(seconds: i64) -> Batch {
-    Batch {
-        head: Head { now: Timestamp::from_millis(seconds * 1_000), ..Head::default() },
-        ..Batch::default()
+/// Books whose time is one second later each time a batch is taken from them.
+#[derive(Debug, Default)]
+struct TickingBooks(AtomicI64);
+
+impl ChangeSource for TickingBooks {
+    fn take(&self) -> Changes {
+        let now = Timestamp::from_millis(1_000 * (1 + self.0.fetch_add(1, Ordering::Relaxed)));
+        Batch { head: Head { now, ..Head::default() }, ..Batch::default() }.into()
     }
+}
+
+fn books() -> Arc<dyn ChangeSource> {
+    Arc::<TickingBooks>::default()
 }
 
 /// A journal whose writer runs only when the test calls it.
@@ -73,7 +82,7 @@ fn written(directory: &str) -> Vec<i64> {
 #[tokio::test]
 async fn a_write_that_takes_too_long_counts_as_a_failing_disk_until_it_ends() {
     let (journal, mut requests, mut writer) = journal("stall");
-    let pending = journal.room().unwrap().commit(batch(1));
+    let pending = journal.room().unwrap().commit(books());
     assert!(!journal.is_failing());
     assert_eq!(pending.wait_for(Duration::from_millis(1)).await, Written::Unknown);
     assert!(journal.is_failing());
@@ -87,8 +96,8 @@ async fn a_write_that_takes_too_long_counts_as_a_failing_disk_until_it_ends() {
 #[tokio::test]
 async fn with_a_full_queue_all_changes_stay_in_the_books() {
     let (journal, _requests, _writer) = journal("full");
-    for second in 0..QUEUE_MAX {
-        journal.room().unwrap().send(batch(i64::try_from(second).unwrap()));
+    for _ in 0..QUEUE_MAX {
+        journal.room().unwrap().send(books());
     }
     assert!(journal.room().is_none());
     journal.try_again();
@@ -98,7 +107,7 @@ async fn with_a_full_queue_all_changes_stay_in_the_books() {
 async fn unwritten_batches_are_written_first_once_the_disk_works_again() {
     let (journal, mut requests, mut writer) = journal("fails");
     with_disk(Path::new("fails"), |disk| disk.fails = true);
-    let pending = journal.room().unwrap().commit(batch(1));
+    let pending = journal.room().unwrap().commit(books());
     writer.write(vec![requests.recv().await.unwrap()]);
     assert_eq!(pending.wait().await, Written::No);
     assert!(journal.is_failing() && journal.room().is_none());
@@ -110,22 +119,23 @@ async fn unwritten_batches_are_written_first_once_the_disk_works_again() {
 }
 
 #[tokio::test]
-async fn batches_that_wait_together_are_written_as_one() {
+async fn one_batch_is_taken_and_written_for_all_that_wait_together() {
     let (journal, mut requests, mut writer) = journal("group");
-    let pending: Vec<_> = (1..=3).map(|second| journal.room().unwrap().commit(batch(second))).collect();
+    let books = books();
+    let pending: Vec<_> = (0..3).map(|_| journal.room().unwrap().commit(Arc::clone(&books))).collect();
     let mut group = vec![];
     requests.recv_many(&mut group, GROUP_MAX).await;
     writer.write(group);
     for pending in pending {
         assert_eq!(pending.wait().await, Written::Yes);
     }
-    assert_eq!(written("group"), [3], "one batch with the time of the last one");
+    assert_eq!(written("group"), [1], "one batch");
 }
 
 #[tokio::test]
 async fn the_file_is_closed_after_the_last_batch() {
     let (journal, mut requests, mut writer) = journal("last");
-    let pending = journal.room().unwrap().close(batch(1));
+    let pending = journal.room().unwrap().close(books());
     assert!(writer.write(vec![requests.recv().await.unwrap()]), "the writer ends");
     assert_eq!(pending.wait().await, Written::Yes);
     assert!(writer.store.is_none());

@@ -1,8 +1,9 @@
 //! The journal: the books on disk. A grant is on disk before its response is sent. Everything else follows within
-//! [`FLUSH_INTERVAL`]. One thread writes; it reads from a bounded queue and syncs once for all batches that wait together.
+//! [`FLUSH_INTERVAL`]. One thread writes. When it is free, it takes one batch from the books for all that wait in a bounded queue.
 //! While the disk fails, no grant is issued. Batches that could not be written are kept and written first once the disk
 //! works again.
 
+use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,9 +43,9 @@ pub trait Storage: Sized + Send + 'static {
 
 /// The longest time that a change other than a grant waits to be written.
 pub const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
-/// Batches that may wait for the disk.
+/// Requests that may wait for the disk.
 const QUEUE_MAX: usize = 1_024;
-/// Batches that are written with one sync.
+/// Requests that are met with one write.
 const GROUP_MAX: usize = 512;
 /// The longest wait for one commit. A slower disk counts as failing.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -65,18 +66,24 @@ struct Disk {
     is_stalled: AtomicBool,
 }
 
-/// A batch to write and the caller that waits for it. Without a batch, the writer only retries what it has kept.
+/// Where the writer takes a batch when it is free.
+pub trait ChangeSource: Debug + Send + Sync {
+    /// Takes everything that has changed since the last batch.
+    fn take(&self) -> Changes;
+}
+
+/// A request to write all changes, and the caller that waits for it. Without a source, the writer only retries what it has kept.
 #[derive(Debug, Default)]
 struct WriteRequest {
-    batch: Option<Changes>,
+    source: Option<Arc<dyn ChangeSource>>,
     done: Option<oneshot::Sender<bool>>,
-    /// Receives a view of the ledger that contains this batch.
+    /// Receives a view of the ledger that contains these changes.
     view: Option<oneshot::Sender<StoredView>>,
-    /// Whether to close the file after this batch. A file that was not closed is repaired at the next start.
+    /// Whether to close the file after this write. A file that was not closed is repaired at the next start.
     is_last: bool,
 }
 
-/// Reserved room in the queue for one batch. Changes that are then taken out of the books always reach the queue.
+/// Reserved room in the queue for one request.
 #[derive(Debug)]
 pub struct QueueSlot<'a> {
     permit: Permit<'a, WriteRequest>,
@@ -111,7 +118,7 @@ impl Journal {
         Ok((Self { queue, disk }, stored))
     }
 
-    /// Reserves room for a batch. `None`: the queue is full or the disk fails, so changes must stay in the books.
+    /// Reserves room for a request. `None`: the queue is full or the disk fails, so changes must stay in the books.
     pub fn room(&self) -> Option<QueueSlot<'_>> {
         let permit = self.queue.try_reserve().ok().filter(|_| !self.is_failing())?;
         Some(QueueSlot { permit, disk: &self.disk })
@@ -132,36 +139,36 @@ impl Journal {
 }
 
 impl QueueSlot<'_> {
-    /// Queues a batch without waiting for it.
-    pub fn send(self, batch: impl Into<Changes>) {
-        self.permit.send(WriteRequest { batch: Some(batch.into()), ..WriteRequest::default() });
+    /// Asks for a write without waiting for it.
+    pub fn send(self, source: Arc<dyn ChangeSource>) {
+        self.permit.send(WriteRequest { source: Some(source), ..WriteRequest::default() });
     }
 
-    /// Queues a batch; the caller waits for the result.
-    pub fn commit(self, batch: impl Into<Changes>) -> Pending {
-        self.send_and_notify(batch, false)
+    /// Asks for a write; the caller waits for the result.
+    pub fn commit(self, source: Arc<dyn ChangeSource>) -> Pending {
+        self.send_and_notify(source, false)
     }
 
-    /// Queues the last batch. The writer closes the file after it and ends.
-    pub fn close(self, batch: impl Into<Changes>) -> Pending {
-        self.send_and_notify(batch, true)
+    /// Asks for the last write. The writer closes the file after it and ends.
+    pub fn close(self, source: Arc<dyn ChangeSource>) -> Pending {
+        self.send_and_notify(source, true)
     }
 
-    /// Queues a batch. Returns a view of the ledger that contains it; `None` if it cannot be written within
+    /// Asks for a write. Returns a view of the ledger that contains it; `None` if it cannot be written within
     /// [`COMMIT_TIMEOUT`].
-    pub async fn view(self, batch: impl Into<Changes>) -> Option<StoredView> {
+    pub async fn view(self, source: Arc<dyn ChangeSource>) -> Option<StoredView> {
         let (notify, view) = oneshot::channel();
         self.permit.send(WriteRequest {
-            batch: Some(batch.into()),
+            source: Some(source),
             view: Some(notify),
             ..WriteRequest::default()
         });
         tokio::time::timeout(COMMIT_TIMEOUT, view).await.ok()?.ok()
     }
 
-    fn send_and_notify(self, batch: impl Into<Changes>, is_last: bool) -> Pending {
+    fn send_and_notify(self, source: Arc<dyn ChangeSource>, is_last: bool) -> Pending {
         let (notify, done) = oneshot::channel();
-        self.permit.send(WriteRequest { batch: Some(batch.into()), done: Some(notify), is_last, view: None });
+        self.permit.send(WriteRequest { source: Some(source), done: Some(notify), is_last, view: None });
         Pending { done, disk: Arc::clone(self.disk) }
     }
 }
@@ -209,19 +216,20 @@ impl<S: Storage> Writer<S> {
         }
     }
 
-    /// Writes a group as one batch. If that fails, the callers get the failure and the batch is kept for the next attempt.
+    /// Writes one batch for a group. If that fails, the callers get the failure and the batch is kept for the next attempt.
     /// Returns whether this was the last write.
     fn write(&mut self, group: Vec<WriteRequest>) -> bool {
         let is_last = group.iter().any(|request| request.is_last);
-        let (mut waiting, mut views) = (vec![], vec![]);
-        for WriteRequest { batch, done, view, .. } in group {
+        let (mut waiting, mut views, mut changed) = (vec![], vec![], None);
+        for WriteRequest { source, done, view, .. } in group {
             waiting.extend(done);
             views.extend(view);
-            match (&mut self.unwritten, batch) {
-                (Some(unwritten), Some(batch)) => unwritten.append(batch),
-                (None, Some(batch)) => self.unwritten = Some(batch),
-                (_, None) => {}
-            }
+            changed = source.or(changed);
+        }
+        match (&mut self.unwritten, changed.map(|source| source.take())) {
+            (Some(unwritten), Some(batch)) => unwritten.append(batch),
+            (None, Some(batch)) => self.unwritten = Some(batch),
+            (_, None) => {}
         }
         let written = self.try_write();
         if written.is_ok() {

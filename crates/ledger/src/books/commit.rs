@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use super::Books;
 use crate::{
-    Admission, Batch, BudgetMode, ClientKey, ClientShare, Grant, GrantId, GrantRow, Holder, IceSource,
-    KeyName, Minute, Promise, PromisedTime, Refusal, Request, SFU_UNIT, Spender, Timestamp, User,
+    Admission, BudgetMode, ClientKey, ClientShare, Grant, GrantId, GrantRow, Holder, IceSource, KeyName,
+    Minute, Promise, PromisedTime, Refusal, Request, SFU_UNIT, Spender, Timestamp, User,
 };
 
 /// No metered credential is minted while the wall clock is further ahead of the books' time than this.
@@ -193,14 +193,14 @@ impl Books {
 
     /// Puts a grant into the books, or releases the hold if an override forbids it or it comes later than reserved.
     ///
-    /// The batch must be written before the credential is handed out. It is `None` for an unmetered credential.
+    /// The next batch must be written before a metered credential is handed out.
     pub fn commit(
         &mut self,
         hold: Hold,
         grant: &Grant,
         username: Option<&str>,
         requester: Requester,
-    ) -> Result<(Commit, Option<Batch>), NotCommitted> {
+    ) -> Result<Commit, NotCommitted> {
         let is_blocked = requester.user().is_some_and(|user| self.is_blocked(user));
         let Requester { client, renews, spender, address, key } = requester;
         let address = address.filter(|_| self.grants.keeps_whole_addresses());
@@ -232,8 +232,7 @@ impl Books {
         self.replace_promise(Some(&before), Some(&promise));
         let counts = self.ledger.counts_mut();
         counts.issued = counts.issued.saturating_add(1);
-        let batch = is_metered.then(|| self.take_batch());
-        Ok((Commit { grant: grant.id, promise }, batch))
+        Ok(Commit { grant: grant.id, promise })
     }
 
     /// The promise for a credential that exists now. The tail of its source, and what is promised for the grant that it renews, may

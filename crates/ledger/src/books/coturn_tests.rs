@@ -55,8 +55,8 @@ impl Broker {
         let issued_at = self.books.now();
         let expires_at = issued_at.plus(hold.life());
         let grant = Grant { id: id(number), source: COTURN, issued_at, expires_at };
-        let (_, batch) = self.books.commit(hold, &grant, Some("user"), Requester::default()).unwrap();
-        self.stored.apply(batch.unwrap());
+        let _ = self.books.commit(hold, &grant, Some("user"), Requester::default()).unwrap();
+        self.stored.apply(self.books.take_batch());
     }
 
     /// Takes a listing at that time. Returns the sessions that must end.

@@ -237,7 +237,7 @@ fn a_commit_promises_the_long_tail_if_cutting_stopped_since_the_reservation() {
     let hold = broker.books.reserve(COTURN, life, MINT_SLACK, &Requester::default()).unwrap();
     broker.books.advance(at(16));
     let grant = Grant { id: id(1), source: COTURN, issued_at: at(13), expires_at: at(613) };
-    let (commit, _) = broker.books.commit(hold, &grant, None, Requester::default()).unwrap();
+    let commit = broker.books.commit(hold, &grant, None, Requester::default()).unwrap();
     broker.books.note_written(&commit, Written::Yes).unwrap();
     assert_eq!(broker.alive_until(1), promised(613, 7_200));
 }
@@ -279,7 +279,7 @@ fn a_renewal_from_the_time_without_coturn_keeps_its_minutes() {
             broker.list(500, &[]);
         }
         let grant = Grant { id: id(2), source: COTURN, issued_at: at(500), expires_at: at(1_100) };
-        let (commit, _) = broker
+        let commit = broker
             .books
             .commit(hold, &grant, None, Requester { renews: Some(id(1)), ..Requester::default() })
             .unwrap();

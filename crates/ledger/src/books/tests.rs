@@ -293,9 +293,9 @@ fn the_extension_of_a_grant_by_a_report_survives_a_restart() {
         .reserve(IceSource::Cloudflare, Duration::from_secs(60), Duration::ZERO, &Requester::default())
         .unwrap();
     let grant = minted(at(0), 60);
-    let (_, batch) = books.commit(hold, &grant, None, Requester::default()).unwrap();
+    let _ = books.commit(hold, &grant, None, Requester::default()).unwrap();
     let mut stored = Stored::default();
-    stored.apply(batch.unwrap());
+    stored.apply(books.take_batch());
     let caller = Caller::Grant(grant);
     books.open(caller, "c", Some(true)).unwrap();
     for seconds in (0..7_400).step_by(20) {

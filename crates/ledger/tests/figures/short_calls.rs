@@ -112,7 +112,7 @@ fn mint(books: &mut Books, number: u64) -> Option<(GrantId, Duration)> {
     id[..8].copy_from_slice(&number.to_be_bytes());
     let (id, issued_at) = (GrantId::new(id), books.now());
     let grant = Grant { id, source: SOURCE, issued_at, expires_at: issued_at.plus(life) };
-    let (commit, _) = books.commit(hold, &grant, None, Requester::default()).ok()?;
+    let commit = books.commit(hold, &grant, None, Requester::default()).ok()?;
     books.note_written(&commit, Written::Yes).ok().map(|()| (id, life))
 }
 

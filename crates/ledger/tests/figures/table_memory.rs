@@ -57,7 +57,7 @@ fn main() -> Result<(), AnyError> {
         let grant =
             Grant { id: GrantId::new(id), source: SOURCE, issued_at, expires_at: issued_at.plus(life) };
         let username = format!("g0{:062x}", u128::from(n) + (1 << 80));
-        let (commit, _) = books.commit(hold, &grant, Some(&username), requester)?;
+        let commit = books.commit(hold, &grant, Some(&username), requester)?;
         books.note_written(&commit, Written::Yes)?;
     }
     println!("resident before {before:.0} MB, after {:.0} MB, live {}", resident()?, books.grants().count());

@@ -153,9 +153,9 @@ fn a_renewal_reserves_what_its_chain_relays_under_the_limit_of_a_user() {
         let (issued_at, expires_at) = (at(seconds), at(seconds + SHORT));
         let id = GrantId::new([u8::try_from(n).unwrap(); 16]);
         let grant = Grant { id, source: IceSource::Relay, issued_at, expires_at };
-        let (commit, batch) = books.commit(hold, &grant, None, requester).unwrap();
+        let commit = books.commit(hold, &grant, None, requester).unwrap();
         books.note_written(&commit, crate::books::Written::Yes).unwrap();
-        stored.apply(batch.unwrap());
+        stored.apply(books.take_batch());
         renews = Some(id);
     }
     for id in [0, 1, 2].map(|n| GrantId::new([n; 16])) {
@@ -179,7 +179,7 @@ fn a_commit_that_is_undone_gives_the_promise_back() {
         let hold = broker.books.reserve(SOURCE, life, MINT_SLACK, &requester("ann")).unwrap();
         let (id, issued_at) = (GrantId::new([3; 16]), at(0));
         let grant = Grant { id, source: SOURCE, issued_at, expires_at: at(SHORT) };
-        let (commit, _) = broker.books.commit(hold, &grant, None, requester("ann")).unwrap();
+        let commit = broker.books.commit(hold, &grant, None, requester("ann")).unwrap();
         broker.books.advance(at(written_at));
         assert!(broker.books.forget_expired());
         assert_eq!(broker.books.grants().count(), usize::from(written_at == 0));
@@ -300,7 +300,7 @@ fn what_nobody_saw_between_two_listings_stays_reserved() {
     let hold = books.reserve(IceSource::Coturn, life, MINT_SLACK, &requester("ann")).unwrap();
     let grant =
         Grant { id: GrantId::new([3; 16]), source: IceSource::Coturn, issued_at: at(0), expires_at: at(596) };
-    let (commit, _) = books.commit(hold, &grant, None, requester("ann")).unwrap();
+    let commit = books.commit(hold, &grant, None, requester("ann")).unwrap();
     books.note_written(&commit, crate::books::Written::Yes).unwrap();
     let committed = |books: &mut Books| books.user_share(&user("ann")).unwrap().committed.get();
     for seconds in (5..=120).step_by(5) {

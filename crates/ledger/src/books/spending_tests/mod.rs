@@ -107,8 +107,8 @@ impl Broker {
             issued_at,
             expires_at: issued_at.plus(hold.life()),
         };
-        let (commit, batch) = self.books.commit(hold, &grant, Some("name"), requester).unwrap();
-        self.stored.apply(batch.unwrap());
+        let commit = self.books.commit(hold, &grant, Some("name"), requester).unwrap();
+        self.stored.apply(self.books.take_batch());
         self.books.note_written(&commit, crate::books::Written::Yes).unwrap();
         Some(grant)
     }

@@ -57,7 +57,7 @@ impl Machine {
         self.minted += 1;
         let id = GrantId::new([self.minted; 16]);
         let grant = Grant { id, ..minted(self.books.now(), hold.life().as_secs()) };
-        let (commit, _) = self.books.commit(hold, &grant, None, Requester::default()).unwrap();
+        let commit = self.books.commit(hold, &grant, None, Requester::default()).unwrap();
         self.books.note_written(&commit, Written::Yes).unwrap();
         Ok(())
     }

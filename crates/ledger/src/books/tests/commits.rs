@@ -14,9 +14,9 @@ fn a_grant_is_in_the_same_batch_as_the_reading_that_made_room_for_it() {
         .reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO, &Requester::default())
         .unwrap();
     let grant = minted(at(0), 300);
-    let (_, batch) = books.commit(hold, &grant, Some("user"), Requester::default()).unwrap();
+    let _ = books.commit(hold, &grant, Some("user"), Requester::default()).unwrap();
     let mut stored = Stored::default();
-    stored.apply(batch.expect("a metered source"));
+    stored.apply(books.take_batch());
     assert!(stored.grants.contains_key(&grant.id));
     let rows = &stored.sources[&IceSource::Cloudflare];
     assert_eq!(rows.days[&reading.day].map(|count| (count.as_of, count.granted)), Some((at(0), used)));
@@ -34,7 +34,7 @@ fn a_renewal_extends_the_promise_for_the_grant_that_it_renews() {
         let requester = Requester { renews, ..Requester::default() };
         let hold = books.reserve(IceSource::Cloudflare, life, Duration::ZERO, &requester).unwrap();
         let grant = Grant { id: GrantId::new([id; 16]), ..minted(at(millis), 600) };
-        books.commit(hold, &grant, Some("user"), requester).unwrap().0
+        books.commit(hold, &grant, Some("user"), requester).unwrap()
     };
     let _ = minted_at(&mut books, 0, 1, None);
     let promised = |books: &Books| {
@@ -61,12 +61,12 @@ fn a_batch_that_was_not_written_is_undone_by_the_next_one() {
         .reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO, &Requester::default())
         .unwrap();
     let grant = minted(at(0), 300);
-    let (commit, batch) = books.commit(hold, &grant, Some("user"), Requester::default()).unwrap();
+    let commit = books.commit(hold, &grant, Some("user"), Requester::default()).unwrap();
+    let mut batch = books.take_batch();
     assert_eq!(books.note_written(&commit, Written::No), Err(NotRecorded));
     assert_eq!(books.snapshot(), before);
     assert!(books.grants().get(grant.id).is_none());
     let mut stored = Stored::default();
-    let mut batch = batch.unwrap();
     batch.append(books.take_batch());
     stored.apply(batch);
     assert!(stored.grants.is_empty());
@@ -92,7 +92,7 @@ fn a_batch_that_may_still_be_written_keeps_its_grant() {
         .reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO, &Requester::default())
         .unwrap();
     let grant = minted(at(0), 300);
-    let (commit, _) = books.commit(hold, &grant, Some("user"), Requester::default()).unwrap();
+    let commit = books.commit(hold, &grant, Some("user"), Requester::default()).unwrap();
     let with_grant = books.snapshot();
     assert_eq!(books.note_written(&commit, Written::Unknown), Err(NotRecorded));
     assert_eq!(books.snapshot(), with_grant);

@@ -28,8 +28,8 @@ fn mint(books: &mut Books, disk: &mut Stored) {
         let id = GrantId::new([u8::try_from(n).unwrap(); 16]);
         let (issued_at, expires_at) = (books.now(), books.now().plus(hold.life()));
         let grant = Grant { id, source: IceSource::Relay, issued_at, expires_at };
-        let (commit, batch) = books.commit(hold, &grant, None, Requester::default()).unwrap();
-        disk.apply(batch.unwrap());
+        let commit = books.commit(hold, &grant, None, Requester::default()).unwrap();
+        disk.apply(books.take_batch());
         books.note_written(&commit, Written::Yes).unwrap();
     }
 }

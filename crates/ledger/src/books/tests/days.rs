@@ -47,8 +47,8 @@ impl World {
         let asked = Duration::from_secs(life);
         let hold = self.books.reserve(self.source, asked, MINT_SLACK, &Requester::default()).unwrap();
         let grant = Grant { source: self.source, ..minted(self.books.now(), life) };
-        let (commit, batch) = self.books.commit(hold, &grant, None, Requester::default()).unwrap();
-        self.disk.apply(batch.unwrap());
+        let commit = self.books.commit(hold, &grant, None, Requester::default()).unwrap();
+        self.disk.apply(self.books.take_batch());
         self.books.note_written(&commit, Written::Yes).unwrap();
     }
 

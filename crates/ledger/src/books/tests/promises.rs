@@ -32,9 +32,9 @@ impl World {
         let (source, issued_at) = (self.setup.default_source, self.books.now());
         let expires_at = issued_at.plus(hold.life());
         let grant = Grant { id: GrantId::new([id; 16]), source, issued_at, expires_at };
-        let (commit, batch) =
+        let commit =
             self.books.commit(hold, &grant, None, Requester { renews, ..Requester::default() }).unwrap();
-        self.disk.apply(batch.unwrap());
+        self.disk.apply(self.books.take_batch());
         let _ = self.books.note_written(&commit, written);
         grant.id
     }
@@ -126,7 +126,7 @@ fn an_undo_gives_back_what_the_promise_has_become() {
     let hold = world.reserve(300, None);
     let (source, issued_at) = (CLOUDFLARE, at(0));
     let grant = Grant { id: GrantId::new([1; 16]), source, issued_at, expires_at: at(300_000) };
-    let (commit, _) = world.books.commit(hold, &grant, None, Requester::default()).unwrap();
+    let commit = world.books.commit(hold, &grant, None, Requester::default()).unwrap();
     world.books.raise_tails(CLOUDFLARE, Duration::from_secs(7_200), at(0));
     assert!(world.promised() > 120 * 15_000_000);
     let _ = world.books.note_written(&commit, Written::No);

@@ -40,8 +40,8 @@ impl World {
         let hold = self.books.reserve(source, asked, MINT_SLACK, &requester).ok()?;
         assert_eq!(hold.life(), asked);
         let grant = Grant { id: GrantId::new([id; 16]), source, ..minted(self.books.now(), life) };
-        let (commit, batch) = self.books.commit(hold, &grant, Some("user"), requester).unwrap();
-        self.disk.apply(batch.unwrap());
+        let commit = self.books.commit(hold, &grant, Some("user"), requester).unwrap();
+        self.disk.apply(self.books.take_batch());
         Some((grant, commit))
     }
 

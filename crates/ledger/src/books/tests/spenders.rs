@@ -15,7 +15,7 @@ fn a_reporter_names_the_spender_of_its_own_connection_and_of_no_grant() {
         .reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO, &Requester::default())
         .unwrap();
     let grant = minted(at(0), 300);
-    let (commit, _) = books.commit(hold, &grant, None, Requester::default()).unwrap();
+    let commit = books.commit(hold, &grant, None, Requester::default()).unwrap();
     books.note_written(&commit, Written::Yes).unwrap();
     books.open(Caller::Grant(grant), "call", None).unwrap();
     books.open(Caller::Reporter, "other", None).unwrap();

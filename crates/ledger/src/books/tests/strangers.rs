@@ -72,8 +72,8 @@ impl World {
         let issued_at = self.books.now();
         let expires_at = issued_at.plus(hold.life());
         let grant = Grant { id: GrantId::new(id), source: IceSource::Cloudflare, issued_at, expires_at };
-        let (commit, batch) = self.books.commit(hold, &grant, None, requester).unwrap();
-        self.disk.apply(batch.unwrap());
+        let commit = self.books.commit(hold, &grant, None, requester).unwrap();
+        self.disk.apply(self.books.take_batch());
         self.books.note_written(&commit, Written::Yes).unwrap();
         client.grants.push(grant);
         Ok(())

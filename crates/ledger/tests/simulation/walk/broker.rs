@@ -286,13 +286,18 @@ impl<D: Disk> Broker<D> {
 
     /// Writes all changes to disk.
     pub(super) fn flush(&mut self) {
+        self.take_batch();
+        self.write();
+    }
+
+    /// The writer takes all changes.
+    pub(super) fn take_batch(&mut self) {
         let batch = self.books.take_batch();
         self.model.take_batch(&self.books);
         match &mut self.unwritten {
             Some(unwritten) => unwritten.append(batch),
             None => self.unwritten = Some(batch),
         }
-        self.write();
     }
 
     pub(super) fn write(&mut self) {

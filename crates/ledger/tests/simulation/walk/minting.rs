@@ -49,8 +49,8 @@ impl InFlight {
 enum Making {
     /// The provider is asked.
     Asked(Reserved, IceSource),
-    /// It is in the books, after so many writes.
-    Committed(Commit, Grant, u64),
+    /// It is in the books.
+    Committed(Commit, Grant),
 }
 
 /// The id of the grant with this number.
@@ -113,22 +113,20 @@ impl<D: Disk> Broker<D> {
         };
         let left = reserved.hold.life();
         if let Some((commit, grant)) = self.put(reserved, source, left, requester.clone()) {
-            let state = Making::Committed(commit, grant, self.writes);
+            let state = Making::Committed(commit, grant);
             self.in_flight.push_back(InFlight { requester, since, state });
         }
     }
 
-    /// What has been written meanwhile cannot be taken back.
+    /// A batch may have had the grant already when the write fails that its caller waits for.
     pub(super) fn settle_oldest(&mut self, written: Written, world: &mut World) {
         let is_committed = |made: &InFlight| matches!(made.state, Making::Committed(..));
         let Some(nth) = self.in_flight.iter().position(is_committed) else { return };
-        let Some(InFlight { requester, state: Making::Committed(commit, grant, writes), .. }) =
+        let Some(InFlight { requester, state: Making::Committed(commit, grant), .. }) =
             self.in_flight.remove(nth)
         else {
             return;
         };
-        let is_on_disk = self.writes > writes;
-        let written = if is_on_disk && written == Written::No { Written::Unknown } else { written };
         if written == Written::Yes {
             self.write();
         }
@@ -241,14 +239,10 @@ impl<D: Disk> Broker<D> {
         let found = committed.as_ref().err().copied();
         let full = (is_full || is_late).then(|| NotRecorded.into());
         self.model.expect(found == stopped.or(full), || format!("a commit was refused: {found:?}"));
-        let (commit, batch) = committed.ok()?;
+        let commit = committed.ok()?;
         self.model.issue(&issued);
-        self.model.take_batch(&self.books);
+        self.take_batch();
         self.users.extend(user.map(|user| (grant.id, user)));
-        match &mut self.unwritten {
-            Some(unwritten) => unwritten.append(batch?),
-            None => self.unwritten = batch,
-        }
         Some((commit, grant))
     }
 

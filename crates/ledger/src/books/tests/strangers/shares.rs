@@ -55,7 +55,7 @@ fn a_released_or_unwritten_credential_gives_its_share_back() {
             world.books.release(&hold);
         } else {
             let grant = minted(world.books.now(), 300);
-            let (commit, _) = world.books.commit(hold, &grant, None, requester.clone()).unwrap();
+            let commit = world.books.commit(hold, &grant, None, requester.clone()).unwrap();
             assert!(world.books.note_written(&commit, Written::No).is_err());
         }
     }
