@@ -51,7 +51,7 @@ use turn_limits::MemoryQuota;
 use turn_relay::{ListenError, Relay};
 use turn_sfu_proxy::SfuProxy;
 use turn_sfu_proxy::taken::VideoRates;
-use turn_signaling_server::{NoDirectory, Protocols, Signaling};
+use turn_signaling_server::{NoDirectory, Signaling};
 
 /// Why the parts cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -219,16 +219,6 @@ impl Parts<'_> {
         stun: &IceServerList,
         secret: &[u8; 64],
     ) -> Result<Arc<Signaling>, BuildError> {
-        let config = &self.config.signaling;
-        let protocols = Protocols {
-            sockets_per_client: config.sockets_per_client,
-            ayame: config.ayame.clone(),
-            p2pcf: config.p2pcf.clone(),
-            rooms: config.rooms.clone(),
-            peerjs: config.peerjs.clone(),
-            is_yjs_on: config.is_yjs_on,
-            reports: config.reports.clone(),
-        };
         let service = turn_signaling_server::Service {
             broker,
             clock: Arc::clone(&self.clock),
@@ -239,8 +229,9 @@ impl Parts<'_> {
             public_url: self.config.public_url.as_ref().map(ToString::to_string),
             has_sign_in: self.config.auth.is_some(),
         };
+        let protocols = &self.config.signaling.protocols;
         let signaling =
-            Signaling::new(&protocols, secret, service).map_err(|NoDirectory { directory, error }| {
+            Signaling::new(protocols, secret, service).map_err(|NoDirectory { directory, error }| {
                 BuildError::Reports { directory: directory.display().to_string(), error }
             })?;
         Ok(Arc::new(signaling))

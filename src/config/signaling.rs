@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use turn_sfu_proxy::SfuConfig;
 use turn_signaling::call::ProtocolName;
-use turn_signaling_server::{AyameConfig, P2pcfConfig, ReportsConfig, RoomsConfig};
+use turn_signaling_server::{AyameConfig, P2pcfConfig, Protocols, ReportsConfig, RoomsConfig};
 
 use super::budget::rate;
 use super::form::{IDENTIFIER_MAX, form, header, identifier, number, parsed, seconds, switch, visible};
@@ -25,22 +25,10 @@ const PATH_MAX: usize = 100;
 pub struct SignalingConfig {
     /// The life of a credential that is minted for a call. `SIGNALING_TTL_SECONDS`, 60 to 86,400; 14,400 when unset.
     pub ttl: Duration,
-    /// The most open sockets of one address. `SIGNALING_SOCKETS_PER_CLIENT`, 1 to 4,096; 64 when unset.
-    pub sockets_per_client: usize,
-    /// `ayame`.
-    pub ayame: Option<AyameConfig>,
-    /// `p2pcf`.
-    pub p2pcf: Option<P2pcfConfig>,
+    /// All but the proxy of the SFU.
+    pub protocols: Protocols,
     /// `sfu`.
     pub sfu: Option<SfuConfig>,
-    /// `rooms`.
-    pub rooms: Option<RoomsConfig>,
-    /// `peerjs`: the key that clients name. `PEERJS_KEY`, 1 to 64 letters, digits, `-` and `_`; `peerjs` when unset.
-    pub peerjs: Option<String>,
-    /// `yjs`.
-    pub is_yjs_on: bool,
-    /// `reports`.
-    pub reports: Option<ReportsConfig>,
 }
 
 impl SignalingConfig {
@@ -51,14 +39,16 @@ impl SignalingConfig {
         let peerjs = settings.get("PEERJS_KEY", "peerjs", identifier(PEERJS_KEY_MAX));
         let signaling = Self {
             ttl: settings.get("SIGNALING_TTL_SECONDS", "14400", seconds(60..=86_400)),
-            sockets_per_client: settings.get("SIGNALING_SOCKETS_PER_CLIENT", "64", number(1..=4_096)),
-            ayame: is_on(ProtocolName::Ayame).then_some(ayame(settings)),
-            p2pcf: is_on(ProtocolName::P2pcf).then_some(p2pcf(settings)),
+            protocols: Protocols {
+                sockets_per_client: settings.get("SIGNALING_SOCKETS_PER_CLIENT", "64", number(1..=4_096)),
+                ayame: is_on(ProtocolName::Ayame).then_some(ayame(settings)),
+                p2pcf: is_on(ProtocolName::P2pcf).then_some(p2pcf(settings)),
+                rooms: is_on(ProtocolName::Rooms).then_some(rooms(settings)),
+                peerjs: is_on(ProtocolName::Peerjs).then_some(peerjs),
+                is_yjs_on: is_on(ProtocolName::Yjs),
+                reports: modules.contains(&Module::Reports).then_some(reports(settings)),
+            },
             sfu: sfu(settings, is_on(ProtocolName::Sfu)),
-            rooms: is_on(ProtocolName::Rooms).then_some(rooms(settings)),
-            peerjs: is_on(ProtocolName::Peerjs).then_some(peerjs),
-            is_yjs_on: is_on(ProtocolName::Yjs),
-            reports: modules.contains(&Module::Reports).then_some(reports(settings)),
         };
         if overlap(&signaling.chosen_paths()) {
             let expected = "expected paths of which none, P2PCF_PATH and /PEERJS_KEY included, equals or is below another one";
@@ -70,8 +60,8 @@ impl SignalingConfig {
     /// The paths that settings choose.
     fn chosen_paths(&self) -> Vec<String> {
         let sfu = self.sfu.iter().flat_map(|sfu| sfu.prefixes.iter().cloned());
-        let p2pcf = self.p2pcf.iter().map(|p2pcf| p2pcf.path.clone());
-        let peerjs = self.peerjs.iter().map(|key| format!("/{key}"));
+        let p2pcf = self.protocols.p2pcf.iter().map(|p2pcf| p2pcf.path.clone());
+        let peerjs = self.protocols.peerjs.iter().map(|key| format!("/{key}"));
         sfu.chain(p2pcf).chain(peerjs).collect()
     }
 }
@@ -190,7 +180,7 @@ mod tests {
         crate::config::testing::assert_cases(
             r#"
             PORT=
-            = signaling: SignalingConfig { ttl: 14400s, sockets_per_client: 64, ayame: None, p2pcf: None, sfu: None, rooms: None, peerjs: None, is_yjs_on: false, reports: None }
+            = signaling: SignalingConfig { ttl: 14400s, protocols: Protocols { sockets_per_client: 64, ayame: None, p2pcf: None, rooms: None, peerjs: None, is_yjs_on: false, reports: None }, sfu: None }
             SIGNALING=ayame, P2PCF,rooms,peerjs,yjs,reports
             = ayame: Some(AyameConfig { authn_webhook: None, disconnect_webhook: None, copied_headers: [], type_message: false, ping_interval: 5s, pong_timeout: 60s, read_timeout: 90s, read_limit: 1048576, webhook_timeout: 5s })
             = p2pcf: Some(P2pcfConfig { path: "/p2pcf", origin_quota: 0 })
@@ -199,7 +189,7 @@ mod tests {
             SIGNALING=maybe
             ! SIGNALING: expected ayame, p2pcf, rooms, sfu, peerjs, yjs or reports, found <value>
             SIGNALING_TTL_SECONDS=61; SIGNALING_SOCKETS_PER_CLIENT=62
-            = ttl: 61s, sockets_per_client: 62
+            = ttl: 61s, protocols: Protocols { sockets_per_client: 62
             SIGNALING_TTL_SECONDS from 60 to 86400
             SIGNALING_SOCKETS_PER_CLIENT from 1 to 4096
 

@@ -88,7 +88,7 @@ impl Clients {
         Self { terms, ..Self::default() }
     }
 
-    /// The allowances of whoever holds a grant, added if they do not exist.
+    /// The allowances of the holder of a grant. Rows that do not exist are added.
     pub(crate) fn scopes(&mut self, holder: Holder<'_>, rules: &UsageRules) -> ClientScopes<'_> {
         let claims = self.terms.claims.get();
         let terms =

@@ -50,7 +50,7 @@ pub(crate) struct Shared {
     /// When the time of the protocols starts. It is the runtime's time: it only limits how long sockets wait, and no figure depends
     /// on it.
     pub(crate) started: Instant,
-    /// Knows who is blocked, counts, and is told of calls.
+    /// It knows which users are blocked, counts what is refused, and learns who joins and leaves calls.
     pub(crate) broker: Arc<dyn ServerBroker>,
     /// What waits for the clients of all protocols.
     pub(crate) backlog: MemoryQuota,

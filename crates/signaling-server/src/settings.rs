@@ -9,7 +9,7 @@ use turn_base::web_url::WebhookUrl;
 /// The protocols that are on, with their settings.
 #[derive(Clone, Debug)]
 pub struct Protocols {
-    /// The most open sockets of one address.
+    /// The most open sockets of one address. `SIGNALING_SOCKETS_PER_CLIENT`, 1 to 4,096; 64 when unset.
     pub sockets_per_client: usize,
     /// Ayame.
     pub ayame: Option<AyameConfig>,
@@ -17,7 +17,7 @@ pub struct Protocols {
     pub p2pcf: Option<P2pcfConfig>,
     /// Orange rooms.
     pub rooms: Option<RoomsConfig>,
-    /// `PeerJS`: the key that clients name.
+    /// `PeerJS`: the key that clients name. `PEERJS_KEY`, 1 to 64 letters, digits, `-` and `_`; `peerjs` when unset.
     pub peerjs: Option<String>,
     /// y-webrtc.
     pub is_yjs_on: bool,

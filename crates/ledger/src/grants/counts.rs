@@ -8,8 +8,9 @@ use std::ops::Bound;
 
 use super::counted::{CountedSource, CountedSources, FastGrant, Taking};
 use super::{GrantRow, Grants, ROWS_AT_ONCE};
-use crate::doubt;
-use crate::{BilledDirections, BitRate, ByteCount, GrantCounts, GrantId, IceSource, Minute, Timestamp};
+use crate::{
+    BilledDirections, BitRate, ByteCount, GrantCounts, GrantId, IceSource, Minute, Timestamp, doubt,
+};
 
 impl Grants {
     /// The live grant that relays fastest, if one is faster than assumed.
@@ -90,6 +91,7 @@ impl Grants {
             row.map_or(0, |row| row.promised_between(from, until).get().into())
         };
         let mut counted = counts.by_grant.iter().map(|(id, bytes)| (bytes.billed(billed).get(), id));
+        // Most counts are no tenth of the limit, so few rows are looked for.
         counted.any(|(bytes, id)| {
             doubt::is_absurd(bytes, 0, limit) && doubt::is_absurd(bytes, promised(id), limit)
         }) || doubt::is_absurd(counts.other.billed(billed).get(), 0, limit)
