@@ -99,11 +99,23 @@ impl Stored {
         Some(self.head.as_ref()?.now)
     }
 
-    /// The books' time with these clocks. A new ledger begins at the wall clock's.
-    pub fn time(&self, wall: Timestamp, boot: Boot, since_boot: Duration) -> SteadyTime {
-        match &self.head {
-            Some(Head { now, standing, .. }) => SteadyTime::restore(*now, standing.mark, boot, since_boot),
-            None => SteadyTime::new(wall, boot, since_boot),
+    /// The books' time with these clocks. A new ledger begins at the wall clock's. `followed`: the latest stored time that this process
+    /// saw another one write, and this machine's time since boot then. On the same boot the stored time since boot is exact.
+    pub fn time(
+        &self,
+        wall: Timestamp,
+        boot: Boot,
+        since_boot: Duration,
+        followed: Option<(Timestamp, Duration)>,
+    ) -> SteadyTime {
+        match (&self.head, followed) {
+            (Some(Head { standing, .. }), Some((then, seen_at))) if !standing.mark.is_of(boot) => {
+                SteadyTime::following(then, standing.mark, boot, seen_at)
+            }
+            (Some(Head { now, standing, .. }), _) => {
+                SteadyTime::restore(*now, standing.mark, boot, since_boot)
+            }
+            (None, _) => SteadyTime::new(wall, boot, since_boot),
         }
     }
 

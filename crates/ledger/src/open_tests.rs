@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     BilledDirections, BillingDay, BitRate, ByteCount, Caller, Day, Grant, GrantId, Head, MINT_SLACK, Minute,
-    PeriodCounts, Rates, Reading, ReadingOutcome, Timestamp,
+    PeriodCounts, Rates, Reading, ReadingOutcome, SteadyTime, Timestamp,
 };
 use std::time::Duration;
 
@@ -238,4 +238,23 @@ fn a_count_keeps_the_margin_that_it_was_taken_with() {
     let reading = Reading { day: Day::of(as_of), as_of, ..reading };
     assert_eq!(lowered.ledger_mut().take_reading(IceSource::Cloudflare, &reading), ReadingOutcome::Taken);
     assert_eq!(lowered.snapshot().figures.committed, ByteCount::new(950), "of a new period");
+}
+
+#[test]
+fn a_follower_continues_from_the_time_that_it_saw_except_on_the_same_boot() {
+    let boot = |id| std::num::NonZeroU128::new(id);
+    let secs = Duration::from_secs;
+    let moment = SteadyTime::new(at(0), boot(1), secs(100)).read(at(0), secs(100));
+    let mut books = setup(&[IceSource::Cloudflare]).open(Some(Stored::default()), moment);
+    let stored = stored_by(&mut books);
+    let followed = Some((at(0), secs(7)));
+    for (own, since_boot, followed, now, may_lag) in [
+        (2, 12, followed, at(5_000), false),
+        (2, 12, None, at(0), true),
+        (1, 103, followed, at(3_000), false),
+    ] {
+        let mut time = stored.time(at(0), boot(own), secs(since_boot), followed);
+        let moment = time.read(at(0), secs(since_boot));
+        assert_eq!((moment.now, moment.may_lag()), (now, may_lag), "boot {own}");
+    }
 }

@@ -21,6 +21,13 @@ pub struct ClockMark {
     is_in_doubt: bool,
 }
 
+impl ClockMark {
+    /// Whether it was stored on this boot of the machine.
+    pub fn is_of(&self, boot: Boot) -> bool {
+        boot.is_some() && boot == self.boot
+    }
+}
+
 /// One reading of the clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
@@ -92,12 +99,22 @@ impl SteadyTime {
     /// one it is in doubt.
     pub fn restore(then: Timestamp, mark: ClockMark, boot: Boot, since_boot: Duration) -> Self {
         let stored = Duration::from_millis(mark.since_boot_millis);
-        let is_same = boot.is_some() && boot == mark.boot && stored <= since_boot;
+        let is_same = mark.is_of(boot) && stored <= since_boot;
         Self {
             anchor: (then, if is_same { stored } else { since_boot }),
             is_confirmed: mark.is_confirmed,
             doubt_since: (!is_same || mark.is_in_doubt).then_some(since_boot),
             ..Self::new(then, boot, since_boot)
+        }
+    }
+
+    /// Time that continues from `then`, which another process stored and this one saw at this time since boot. So the time since then is
+    /// known on any machine, and a wall clock that is ahead has jumped, as in a running process.
+    pub fn following(then: Timestamp, mark: ClockMark, boot: Boot, seen_at: Duration) -> Self {
+        Self {
+            is_confirmed: mark.is_confirmed,
+            doubt_since: mark.is_in_doubt.then_some(seen_at),
+            ..Self::new(then, boot, seen_at)
         }
     }
 
@@ -387,6 +404,27 @@ mod tests {
         let last = steady.read(Timestamp::from_millis(1_000_000), secs(10));
         let mut steady = after_crash(1_000, &last, 2, 20);
         assert!(steady.read(Timestamp::from_millis(1_010_000), secs(20)).may_lag());
+    }
+
+    #[test]
+    fn a_follower_on_another_machine_continues_what_it_saw_and_does_not_follow_a_jump() {
+        for (wall, now) in [(0, 1_005), (1_005, 1_005), (1_065, 1_065), (1_066, 1_005), (MONTH, 1_005)] {
+            let last = at_crash(true);
+            let mut steady = SteadyTime::following(last.now, last.mark, NonZeroU128::new(2), secs(7));
+            let moment = steady.read(Timestamp::from_millis(wall * 1_000), secs(12));
+            assert_eq!((moment.now.as_secs(), moment.may_lag()), (now, false), "{wall}");
+            assert_eq!(moment.in_doubt, wall > 1_065, "{wall}");
+        }
+    }
+
+    #[test]
+    fn a_follower_keeps_the_doubt_of_the_process_before_it() {
+        let mut doubtful = after_crash(1_000, &at_crash(true), 2, 10);
+        let last = doubtful.read(Timestamp::from_millis(1_000_000), secs(10));
+        let mut steady = SteadyTime::following(last.now, last.mark, NonZeroU128::new(3), secs(500));
+        let mut lags =
+            |since_boot| steady.read(Timestamp::from_millis(1_000_000), secs(since_boot)).may_lag();
+        assert!(lags(500) && lags(799) && !lags(800));
     }
 
     #[test]

@@ -38,7 +38,7 @@ impl<D: Disk> Broker<D> {
         // What was read or listed and not written is lost.
         (self.last_read, self.listed_at, self.lacks) = (None, None, self.lacked);
         let (stored, wall, since_boot) = (self.disk.read(), self.wall(world), self.since_boot(world));
-        self.time = stored.time(wall, std::num::NonZeroU128::new(self.boot), since_boot);
+        self.time = stored.time(wall, std::num::NonZeroU128::new(self.boot), since_boot, None);
         let moment = self.time.read(wall, since_boot);
         self.off_until = self.off_until.filter(|_| moment.jumped.is_zero());
         self.books = self.settings.open(stored, moment);
