@@ -18,6 +18,7 @@
 //! | [`meter`] | reading the counts of Cloudflare and coturn, and ending coturn's sessions |
 //! | [`calls`] | the running calls of signaling, and what they mean for the ledger |
 //! | [`account`] | the books behind one lock |
+//! | [`lead`] | which replica leads |
 //! | [`journal`] | the books on disk |
 //! | [`alert`] | operator alerts: which are due, and their delivery |
 //! | [`telemetry`] | logs and metrics |
@@ -43,6 +44,7 @@ pub mod http;
 pub mod ice;
 pub mod journal;
 pub mod json;
+pub mod lead;
 pub mod ledger_command;
 pub mod limit;
 pub mod meter;

@@ -66,7 +66,7 @@ impl Account {
     ) -> Self {
         let (wall, boot, since_boot) = (clock.now(), clock.boot(), clock.since_boot());
         let mut time = match &stored {
-            Some(stored) => stored.time(wall, boot, since_boot),
+            Some(stored) => stored.time(wall, boot, since_boot, None),
             None => SteadyTime::new(wall, boot, since_boot),
         };
         let books = setup.open(stored, time.read(wall, since_boot));

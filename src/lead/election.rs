@@ -1,0 +1,141 @@
+//! When a replica stands for election. Pure: an observation of the ledger's row and this machine's time since boot in, an action out. No
+//! clock of another machine is compared with this one's: what counts is for how long this replica itself has seen nothing change. A wrong
+//! action costs a takeover and never more, because the takeover itself compares the row with the one that was seen.
+
+use std::time::Duration;
+
+use turn_ledger::Timestamp;
+
+/// How long the leader's session must be gone. A leader whose connection broke has this time to come back.
+const GONE_MIN: Duration = Duration::from_millis(500);
+
+/// The row of the ledger that says who leads, as one look at the database shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observation {
+    /// Grows by one with each takeover.
+    pub epoch: i64,
+    /// Grows by one with each write and each takeover.
+    pub seq: i64,
+    /// `false`: the leader has released the ledger, or it is new.
+    pub is_held: bool,
+    /// Whether the leader's session is there. `true` where a pooler hides sessions.
+    pub has_session: bool,
+    /// Where the leader is reached.
+    pub leader: Option<String>,
+    /// The format of the ledger.
+    pub format: i32,
+    /// The digest of the leader's settings that decide figures.
+    pub settings: Option<String>,
+    /// The leader's version.
+    pub version: Option<String>,
+    /// The time of the books, as stored.
+    pub books_now: Option<Timestamp>,
+}
+
+/// What a replica does after an observation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// There is no leader to forward to, and it is too early to stand.
+    Wait,
+    /// Forward to the leader at this URL.
+    Forward(String),
+    /// Stand for election.
+    Stand,
+    /// The database has lost writes that may have been answered. Stand for election with this knowledge.
+    DatabaseLostWrites,
+    /// Nobody leads, and the ledger has this format, which is newer than this version.
+    CannotLead(i32),
+}
+
+/// What one replica knows of the others.
+#[derive(Debug)]
+pub struct Election {
+    /// Where this replica is reached. A row that names it was written by an earlier process.
+    own_url: String,
+    /// The newest format that this version reads.
+    format: i32,
+    /// `LEASE_SECONDS`.
+    lease: Duration,
+    /// The highest epoch and sequence number that were seen, also before an interruption.
+    highest: (i64, i64),
+    has_lost_writes: bool,
+    view: Option<View>,
+}
+
+/// What was seen without an interruption. All times are since boot.
+#[derive(Clone, Copy, Debug)]
+struct View {
+    row: (i64, i64),
+    /// When the row was first seen like this.
+    unchanged_since: Duration,
+    /// Since when the leader's session is gone.
+    gone_since: Option<Duration>,
+    latest: Duration,
+    /// The time of the books and when it was first seen. `None` until a change was seen: an unchanged row can be of any age.
+    followed: Option<(Timestamp, Duration)>,
+}
+
+impl Election {
+    /// Nothing was seen yet.
+    pub fn new(own_url: String, format: i32, lease: Duration) -> Self {
+        Self { own_url, format, lease, highest: (0, 0), has_lost_writes: false, view: None }
+    }
+
+    /// Takes an observation that arrived at `now`.
+    pub fn observe(&mut self, seen: &Observation, now: Duration) -> Action {
+        let (epoch, seq) = self.highest;
+        self.has_lost_writes |= seen.epoch < epoch || seen.seq < seq;
+        self.highest = (epoch.max(seen.epoch), seq.max(seen.seq));
+        let view = View::after(self.view_at(now), seen, now);
+        self.view = Some(view);
+        let lasts = |since: Duration, span| now.saturating_sub(since) >= span;
+        let may_stand = self.has_lost_writes
+            || !seen.is_held
+            || view.gone_since.is_some_and(|since| lasts(since, GONE_MIN))
+            || lasts(view.unchanged_since, self.lease);
+        match &seen.leader {
+            _ if may_stand && seen.format > self.format => Action::CannotLead(seen.format),
+            _ if may_stand && self.has_lost_writes => Action::DatabaseLostWrites,
+            _ if may_stand => Action::Stand,
+            Some(leader) if *leader != self.own_url => Action::Forward(leader.clone()),
+            _ => Action::Wait,
+        }
+    }
+
+    /// The database could not be read: nobody knows what has happened meanwhile. What was silent before counts no more.
+    pub fn interrupt(&mut self) {
+        self.view = None;
+    }
+
+    /// The latest time of the books, and this machine's time since boot when it was first seen. `None` if no write was seen lately.
+    pub fn followed(&self) -> Option<(Timestamp, Duration)> {
+        self.view?.followed
+    }
+
+    /// The view, unless it is so old that this process must have stood still.
+    fn view_at(&self, now: Duration) -> Option<View> {
+        self.view.filter(|view| now.saturating_sub(view.latest) <= self.lease / 2)
+    }
+}
+
+impl View {
+    fn after(before: Option<Self>, seen: &Observation, now: Duration) -> Self {
+        let row = (seen.epoch, seen.seq);
+        let same = before.filter(|view| view.row == row);
+        let followed = match same {
+            Some(view) => view.followed,
+            None => before.and(seen.books_now).map(|books| (books, now)),
+        };
+        Self {
+            row,
+            unchanged_since: same.map_or(now, |view| view.unchanged_since),
+            gone_since: (!seen.has_session).then(|| same.and_then(|view| view.gone_since).unwrap_or(now)),
+            latest: now,
+            followed,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "election_tests.rs"]
+mod tests;

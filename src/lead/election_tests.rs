@@ -1,0 +1,162 @@
+use super::*;
+
+const LEADER: &str = "http://10.0.0.1:3001";
+const OWN: &str = "http://10.0.0.2:3001";
+const FORMAT: i32 = 3;
+
+fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+fn election() -> Election {
+    Election::new(OWN.into(), FORMAT, millis(5_000))
+}
+
+/// A row that a leader holds.
+fn held(epoch: i64, seq: i64) -> Observation {
+    Observation {
+        epoch,
+        seq,
+        is_held: true,
+        has_session: true,
+        leader: Some(LEADER.into()),
+        format: FORMAT,
+        books_now: Some(Timestamp::from_millis(seq)),
+        ..Observation::default()
+    }
+}
+
+fn gone(seq: i64) -> Observation {
+    Observation { has_session: false, ..held(1, seq) }
+}
+
+fn forward() -> Action {
+    Action::Forward(LEADER.into())
+}
+
+/// The actions after observations at these milliseconds.
+fn actions(election: &mut Election, seen: &[(u64, Observation)]) -> Vec<Action> {
+    seen.iter().map(|(at, seen)| election.observe(seen, millis(*at))).collect()
+}
+
+#[test]
+fn a_replica_forwards_while_the_leader_writes() {
+    let mut election = election();
+    for second in 0..60 {
+        let seen = held(1, i64::try_from(second).unwrap());
+        assert_eq!(election.observe(&seen, millis(second * 1_000)), forward(), "{second}");
+    }
+}
+
+#[test]
+fn a_ledger_that_is_new_or_released_has_a_new_leader_at_once() {
+    let new = Observation { leader: None, is_held: false, ..Observation::default() };
+    assert_eq!(election().observe(&new, millis(0)), Action::Stand);
+    let released = Observation { is_held: false, ..held(1, 8) };
+    assert_eq!(actions(&mut election(), &[(0, held(1, 7)), (250, released)]), [forward(), Action::Stand]);
+}
+
+#[test]
+fn a_session_that_is_gone_for_half_a_second_is_a_reason_to_stand() {
+    let seen = [(0, held(1, 7)), (250, gone(7)), (749, gone(7)), (750, gone(7))];
+    assert_eq!(actions(&mut election(), &seen), [forward(), forward(), forward(), Action::Stand]);
+}
+
+#[test]
+fn a_session_that_comes_back_or_a_write_without_one_begins_the_half_second_again() {
+    let seen = [(0, gone(7)), (250, held(1, 7)), (500, gone(7)), (750, gone(7))];
+    assert!(actions(&mut election(), &seen).iter().all(|action| *action == forward()));
+    let seen = [(0, gone(7)), (400, gone(8)), (800, gone(9))];
+    assert!(actions(&mut election(), &seen).iter().all(|action| *action == forward()));
+}
+
+#[test]
+fn a_row_that_has_not_changed_for_the_lease_is_a_reason_to_stand() {
+    let mut election = election();
+    for at in (1_000..6_000).step_by(250) {
+        assert_eq!(election.observe(&held(1, 7), millis(at)), forward(), "{at}");
+    }
+    assert_eq!(election.observe(&held(1, 7), millis(6_000)), Action::Stand);
+}
+
+#[test]
+fn a_write_and_a_takeover_begin_the_lease_again() {
+    for changed in [held(1, 8), held(2, 8)] {
+        let mut election = election();
+        for at in (0..4_750).step_by(250) {
+            assert_eq!(election.observe(&held(1, 7), millis(at)), forward(), "{at}");
+        }
+        for at in (4_750..9_750).step_by(250) {
+            assert_eq!(election.observe(&changed, millis(at)), forward(), "{at}");
+        }
+        assert_eq!(election.observe(&changed, millis(9_750)), Action::Stand);
+    }
+}
+
+/// A pause of this process, and a database that could not be read.
+#[test]
+fn silence_while_the_replica_itself_saw_nothing_does_not_count() {
+    let seen = [(0, held(1, 7)), (2_000, held(1, 7)), (4_501, held(1, 7)), (6_900, held(1, 7))];
+    assert!(actions(&mut election(), &seen).iter().all(|action| *action == forward()), "paused");
+    let seen = [(0, held(1, 7)), (2_000, held(1, 7)), (4_000, held(1, 7)), (6_000, held(1, 7))];
+    assert_eq!(actions(&mut election(), &seen)[3], Action::Stand, "not paused");
+
+    let mut election = election();
+    assert_eq!(actions(&mut election, &[(0, gone(7)), (400, gone(7))]), [forward(), forward()]);
+    election.interrupt();
+    assert_eq!(actions(&mut election, &[(600, gone(7)), (1_099, gone(7))]), [forward(), forward()]);
+    assert_eq!(election.observe(&gone(7), millis(1_100)), Action::Stand);
+}
+
+#[test]
+fn a_lower_number_means_that_the_database_has_lost_writes_also_after_an_interruption() {
+    for lower in [held(1, 6), held(1, 1), held(0, 9)] {
+        for is_interrupted in [false, true] {
+            let mut election = election();
+            assert_eq!(election.observe(&held(1, 7), millis(0)), forward());
+            if is_interrupted {
+                election.interrupt();
+            }
+            assert_eq!(election.observe(&lower, millis(250)), Action::DatabaseLostWrites, "{lower:?}");
+            // Another replica, which may not know it, leads from now on.
+            assert_eq!(election.observe(&held(2, 9), millis(500)), Action::DatabaseLostWrites);
+        }
+    }
+    let seen = [(0, held(1, 7)), (250, Observation { is_held: false, ..held(1, 6) })];
+    assert_eq!(actions(&mut election(), &seen)[1], Action::DatabaseLostWrites, "a release loses nothing");
+}
+
+#[test]
+fn a_version_that_cannot_read_the_ledger_forwards_and_does_not_stand() {
+    let newer = |seen| Observation { format: FORMAT + 1, ..seen };
+    let released = newer(Observation { is_held: false, ..held(1, 8) });
+    let cannot = Action::CannotLead(FORMAT + 1);
+    let seen = [(0, newer(held(1, 7))), (250, released.clone()), (500, newer(held(2, 9)))];
+    assert_eq!(actions(&mut election(), &seen), [forward(), cannot.clone(), forward()]);
+    assert_eq!(actions(&mut election(), &[(0, held(1, 9)), (1, released)])[1], cannot, "with a lower number");
+    let older = Observation { format: FORMAT - 1, is_held: false, ..held(1, 7) };
+    assert_eq!(election().observe(&older, millis(0)), Action::Stand, "it migrates");
+}
+
+#[test]
+fn a_replica_does_not_forward_to_itself_or_to_nobody() {
+    for leader in [Some(OWN.to_owned()), None] {
+        let seen = Observation { leader, ..held(1, 7) };
+        assert_eq!(election().observe(&seen, millis(0)), Action::Wait);
+    }
+}
+
+#[test]
+fn the_time_of_the_books_is_followed_from_a_write_that_was_seen() {
+    let mut election = election();
+    election.observe(&held(1, 7), millis(1_000));
+    assert_eq!(election.followed(), None, "nobody knows how old the first row is");
+    election.observe(&held(1, 8), millis(1_250));
+    election.observe(&held(1, 8), millis(1_500));
+    assert_eq!(election.followed(), Some((Timestamp::from_millis(8), millis(1_250))));
+    election.observe(&held(1, 9), millis(9_000));
+    assert_eq!(election.followed(), None, "after a pause");
+    election.observe(&held(1, 10), millis(9_250));
+    election.interrupt();
+    assert_eq!(election.followed(), None, "after an interruption");
+}

@@ -1,0 +1,58 @@
+//! The leader's own view of its lead. It begins with the last write that the database has completed, counted from the START of that write:
+//! from then on another replica may have seen nothing change. It ends before another replica may stand. Nothing in the ledger depends on
+//! it, because each write is fenced. It only ends early what a leader without a database would still answer.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// How long a leader may rely on its last write. All times are since boot, which also passes while the machine sleeps.
+#[derive(Debug)]
+pub struct Lease {
+    /// Four fifths of `LEASE_SECONDS`.
+    span: Duration,
+    /// When the last completed write began. Milliseconds, rounded down.
+    began: AtomicU64,
+}
+
+impl Lease {
+    /// `lease`: `LEASE_SECONDS`. `began`: when the takeover began.
+    pub fn new(lease: Duration, began: Duration) -> Self {
+        Self { span: lease * 4 / 5, began: AtomicU64::new(millis(began)) }
+    }
+
+    /// A write that began then is completed.
+    pub fn renew(&self, began: Duration) {
+        self.began.fetch_max(millis(began), Ordering::Relaxed);
+    }
+
+    /// Whether no other replica can lead yet, as far as this one knows.
+    pub fn holds(&self, now: Duration) -> bool {
+        let began = Duration::from_millis(self.began.load(Ordering::Relaxed));
+        now.saturating_sub(began) <= self.span
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn it_ends_four_fifths_of_the_setting_after_the_last_write_began() {
+        let lease = Lease::new(at(5_000), at(100));
+        assert!(lease.holds(at(4_100)) && !lease.holds(at(4_101)));
+        lease.renew(at(3_000));
+        assert!(lease.holds(at(7_000)) && !lease.holds(at(7_001)));
+        lease.renew(at(2_000));
+        assert!(lease.holds(at(7_000)), "an earlier write changes nothing");
+        lease.renew(at(9_000));
+        assert!(lease.holds(at(9_000)), "it comes back with the database");
+    }
+}
