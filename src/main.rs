@@ -193,7 +193,8 @@ async fn serve_until_signal(
     lost_lines: LostLines,
 ) -> Result<ExitCode, AnyError> {
     treat_file_size_limit_as_full_disk()?;
-    let journal = config.budget.state_dir.clone().map(Journal::open::<Store>).transpose()?;
+    let store = config.budget.state_dir.as_deref().map(Store::open).transpose()?;
+    let journal = store.map(Journal::open).transpose()?;
     // Install the handlers before anything listens, so that no early signal has its default action.
     let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let app = app::build(config, Arc::new(SystemClock), journal, lost_lines)?;
