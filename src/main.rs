@@ -94,6 +94,12 @@ fn with_config(command: &Command, shared: &Options) -> ExitCode {
             inspect_ledger(&config, directory, *command)
         }
         Command::Operator(command) => operate(&config, command, shared),
+        _ if config.database.is_some() => {
+            eprintln!(
+                "turn-broker: DATABASE_URL: this version does not serve from a database. Set STATE_DIR in its place."
+            );
+            return ExitCode::from(EXIT_CONFIG);
+        }
         _ => run(&config, None),
     })
 }
