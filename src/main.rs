@@ -94,6 +94,12 @@ fn with_config(command: &Command, shared: &Options) -> ExitCode {
             inspect_ledger(&config, directory, *command)
         }
         Command::Operator(command) => operate(&config, command, shared),
+        _ if config.database.is_some() => {
+            eprintln!(
+                "turn-broker: DATABASE_URL: this version does not serve from a database. Set STATE_DIR in its place."
+            );
+            return ExitCode::from(EXIT_CONFIG);
+        }
         _ => run(&config, None),
     })
 }
@@ -193,7 +199,8 @@ async fn serve_until_signal(
     lost_lines: LostLines,
 ) -> Result<ExitCode, AnyError> {
     treat_file_size_limit_as_full_disk()?;
-    let journal = config.budget.state_dir.clone().map(Journal::open::<Store>).transpose()?;
+    let store = config.budget.state_dir.as_deref().map(Store::open).transpose()?;
+    let journal = store.map(Journal::open).transpose()?;
     // Install the handlers before anything listens, so that no early signal has its default action.
     let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let app = app::build(config, Arc::new(SystemClock), journal, lost_lines)?;

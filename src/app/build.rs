@@ -108,7 +108,7 @@ pub fn build(
     let metrics = Arc::new(Metrics::new());
     let (journal, stored) = journal.unzip();
     let is_stored = stored.is_some();
-    let Contents { books: stored, alerts, rotation, actions } = stored.unwrap_or_default();
+    let Contents { books: stored, alerts, rotation, actions, .. } = stored.unwrap_or_default();
     let key = match stored.key {
         Some(key) => key,
         None => random::bytes()?,

@@ -6,6 +6,7 @@ mod access;
 mod alert;
 mod auth;
 mod budget;
+mod database;
 mod environment;
 mod form;
 mod host;
@@ -29,6 +30,7 @@ pub use access::{AccessConfig, RateLimitConfig};
 pub use alert::{AlertConfig, AlertPercents};
 pub use auth::AuthConfig;
 pub use budget::{AMOUNT_MAX, BudgetConfig, LimitAction, PriceConfig, UsageConfig};
+pub use database::{DatabaseConfig, DatabaseUrl};
 pub use environment::Environment;
 pub use host::{AllowedHost, AllowedHosts};
 pub use ice::{CloudflareConfig, CoturnConfig, IceConfig, RelayConfig};
@@ -75,6 +77,8 @@ pub struct Config {
     pub wire_formats: Vec<WireFormat>,
     /// Signaling. Every protocol is off until it is named.
     pub signaling: SignalingConfig,
+    /// The ledger in `PostgreSQL`, on which several replicas run; with `None` there is one broker.
+    pub database: Option<DatabaseConfig>,
     /// Whether the demo's page is served. Not a setting: only `turn-broker demo` sets it.
     pub is_demo: bool,
     /// One text for each setting that is probably a mistake, for the log at start. They contain no secret.
@@ -84,7 +88,15 @@ pub struct Config {
 impl Config {
     /// Reads every setting, or returns all problems.
     pub fn from_env(env: &Environment) -> Result<Self, ConfigErrors> {
-        let mut settings = Settings::new(env);
+        Self::load(Settings::new(env))
+    }
+
+    /// The same for the command that copies a ledger between `STATE_DIR` and `DATABASE_URL`. A service has one of them.
+    pub fn for_copy(env: &Environment) -> Result<Self, ConfigErrors> {
+        Self::load(Settings::for_copy(env))
+    }
+
+    fn load(mut settings: Settings<'_>) -> Result<Self, ConfigErrors> {
         let config = Self::read(&mut settings);
         Ok(Self { warnings: settings.finish()?, ..config })
     }
@@ -92,7 +104,7 @@ impl Config {
     fn read(settings: &mut Settings<'_>) -> Self {
         let account_id = settings.optional("CLOUDFLARE_ACCOUNT_ID", identifier(IDENTIFIER_MAX));
         let usage = UsageConfig::read(settings);
-        Self {
+        let config = Self {
             server: ServerConfig::read(settings),
             log: LogConfig::read(settings),
             access: AccessConfig::read(settings),
@@ -107,8 +119,11 @@ impl Config {
             public_url: PublicUrl::read(settings),
             wire_formats: WireFormat::read(settings),
             signaling: SignalingConfig::read(settings),
+            database: None,
             is_demo: false,
             warnings: Vec::new(),
-        }
+        };
+        let database = DatabaseConfig::read(settings, &config.ice.sources);
+        Self { database, ..config }
     }
 }

@@ -37,9 +37,6 @@ pub(super) fn is_known(name: &str) -> bool {
     variables().any(|known| known == name)
 }
 
-/// Settings of a later version. If they were ignored, an operator would believe in replicas.
-pub(super) const UNBUILT: [&str; 2] = ["DATABASE_URL", "DATABASE_URL_FILE"];
-
 /// Our prefixes: an unknown name with one of them is misspelled.
 const OWN_PREFIXES: [&str; 4] = ["TURN_", "CLOUDFLARE_", "RATE_LIMIT_", "RELAY_"];
 
@@ -47,7 +44,7 @@ const OWN_PREFIXES: [&str; 4] = ["TURN_", "CLOUDFLARE_", "RATE_LIMIT_", "RELAY_"
 const SIMILARITY_MIN: f64 = 0.8;
 
 /// Settings that limit what is spent, or by whom. A default in their place can cost money.
-const MONEY: [&str; 22] = [
+const MONEY: [&str; 23] = [
     "TURN_ENABLED",
     "ICE_SOURCES",
     "CLOUDFLARE_TURN_KEY_ID",
@@ -66,6 +63,7 @@ const MONEY: [&str; 22] = [
     "BILLED_DIRECTIONS",
     "COTURN_CLI",
     "STATE_DIR",
+    "DATABASE_SCHEMA",
     "AUTH_JWKS_URL",
     "AUTH_ISSUER",
     "AUTH_AUDIENCE",

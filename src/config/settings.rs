@@ -7,7 +7,7 @@ use url::Url;
 use super::Config;
 use super::environment::{Environment, read_file};
 use super::form::{Formed, base_url, form, is_cleartext, is_plain, one_of};
-use super::names::{Misspelled, Setting, UNBUILT};
+use super::names::{Misspelled, Setting};
 use turn_base::web_url::WebhookUrl;
 
 /// The most entries of a list. Real lists have under twenty.
@@ -16,7 +16,6 @@ const LIST_ENTRIES_MAX: usize = 256;
 const SHOWN_CHARS_MAX: usize = 100;
 /// A part of every secret in `.env.example`, which gives a warning if it is not replaced.
 const EXAMPLE_MARK: &str = "example-only";
-const UNBUILT_EXPECTED: &str = "expected no value, because this version has no ledger in PostgreSQL and no replicas; unset it, run one broker, and set STATE_DIR";
 
 /// One problem.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
@@ -54,12 +53,18 @@ pub(super) struct Settings<'a> {
     names: Vec<Setting>,
     problems: Vec<ConfigProblem>,
     warnings: Vec<String>,
+    /// Whether a ledger is copied from one place to another.
+    copies_ledger: bool,
 }
 
 impl<'a> Settings<'a> {
     pub(super) fn new(environment: &'a Environment) -> Self {
         let problems = environment.problems().to_vec();
-        Self { environment, names: Vec::new(), problems, warnings: Vec::new() }
+        Self { environment, names: Vec::new(), problems, warnings: Vec::new(), copies_ledger: false }
+    }
+
+    pub(super) fn for_copy(environment: &'a Environment) -> Self {
+        Self { copies_ledger: true, ..Self::new(environment) }
     }
 
     /// Every setting: no setting is read only if another one is set.
@@ -73,9 +78,6 @@ impl<'a> Settings<'a> {
     /// The warnings, or every problem with the hints: a misspelled name is often the missing setting. One about money or
     /// secrets is a problem by itself.
     pub(super) fn finish(mut self) -> Result<Vec<String>, ConfigErrors> {
-        for name in UNBUILT.into_iter().filter(|name| self.environment.is_set(name)) {
-            self.refuse(name, UNBUILT_EXPECTED);
-        }
         let misspelled: Vec<Misspelled> = self.environment.names().filter_map(Misspelled::of).collect();
         let mut hints: Vec<String> = misspelled.iter().map(ToString::to_string).collect();
         if self.problems.is_empty() && misspelled.iter().all(|name| !name.is_fatal) {
@@ -171,6 +173,11 @@ impl<'a> Settings<'a> {
         let has_file =
             read.is_some_and(|read| read.is_secret) && self.environment.is_set(&Setting::file(name));
         has_file || self.environment.is_set(name)
+    }
+
+    /// Whether the settings are for a copy of a ledger.
+    pub(super) fn copies_ledger(&self) -> bool {
+        self.copies_ledger
     }
 
     /// Whether standard output is a terminal.

@@ -86,7 +86,6 @@ mod tests {
 
     use super::super::report::CheckState;
     use super::*;
-    use crate::journal::Storage;
     use crate::journal::store::{FILE_NAME, Store};
 
     fn first(directory: &TempDir) -> Verdict {

@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use redb::{Builder, ReadTransaction};
 
 use super::file::{Broken, FILE_NAME, catch_panic, make_file};
-use super::tables::{self, StoreError};
+use super::rows::{self, StoreError};
+use super::tables;
 
 /// The copy is made only if this many times the ledger's length is free: for the copy, and because pages that the view shows
 /// cannot be used again until it ends.
@@ -86,7 +87,8 @@ impl StoredView {
     fn fill(&self, file: File) -> Result<(), BackupError> {
         let copy = Builder::new().set_cache_size(CACHE).create_file(file).map_err(StoreError::from)?;
         let to = copy.begin_write().map_err(StoreError::from)?;
-        tables::copy_all(&self.transaction, &to)?;
+        tables::make_all(&to)?;
+        rows::copy(&self.transaction, &mut &to)?;
         tables::mark_copy(&to)?;
         to.commit().map_err(StoreError::from)?;
         Ok(())
@@ -118,7 +120,7 @@ mod tests {
     #[test]
     fn the_copy_is_a_sound_ledger_with_every_table_and_leaves_no_file() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
+        let mut store = Store::open(directory.path()).unwrap();
         let stored = store.load().unwrap();
         let mut copy = store.view().unwrap().copy().unwrap();
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "only the ledger itself");

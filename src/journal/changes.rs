@@ -29,6 +29,8 @@ pub struct Contents {
     pub rotation: KeyRotation,
     /// What operators did.
     pub actions: OperatorActions,
+    /// Whether the database has lost answered writes, so that grants may be missing.
+    pub has_lost_writes: bool,
 }
 
 impl From<Batch> for Changes {

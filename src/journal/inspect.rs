@@ -10,6 +10,7 @@ use redb::{Database, ReadableDatabase, StorageBackend};
 
 use super::changes::Contents;
 use super::contradictions::contradictions;
+use super::rows::{self, BadRow};
 use super::store::{FILE_NAME, OpenError, StoreError, catch_panic, require_format};
 use super::tables;
 
@@ -39,7 +40,7 @@ impl LedgerCopy {
     /// What the books would start with.
     pub fn stored(&self) -> Result<Contents, OpenError> {
         let damaged = |what: &dyn std::fmt::Display| OpenError::damaged(&self.path, what);
-        let read = || tables::read(&self.copy.begin_read()?, &mut Err);
+        let read = || rows::read(&self.copy.begin_read()?, &mut Err);
         let read = || read().map_err(|error: StoreError| damaged(&error));
         catch_panic(read).unwrap_or_else(|broken| Err(damaged(&broken)))
     }
@@ -56,11 +57,11 @@ impl LedgerCopy {
             Err(error) => return vec![format!("the file's pages cannot be read: {error}")],
         }
         let mut findings = vec![];
-        let mut bad = |row: tables::BadRow| {
+        let mut bad = |row: BadRow| {
             findings.push(row.to_string());
             Ok(())
         };
-        let read = |bad| -> Result<_, StoreError> { tables::read(&self.copy.begin_read()?, bad) };
+        let read = |bad| -> Result<_, StoreError> { rows::read(&self.copy.begin_read()?, bad) };
         match read(&mut bad) {
             Ok(stored) => findings.extend(contradictions(&stored.books)),
             Err(error) => findings.push(error.to_string()),

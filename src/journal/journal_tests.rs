@@ -3,47 +3,53 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicI64;
 use turn_ledger::{Batch, Head, Timestamp};
 
-/// A disk in memory that can fail.
+/// A disk in memory that can fail, shared with the test.
+#[derive(Clone, Default)]
+struct MemoryStorage(Arc<Mutex<MemoryDisk>>);
+
 #[derive(Default)]
 struct MemoryDisk {
-    written: Vec<Timestamp>,
+    written: Vec<i64>,
     fails: bool,
+    is_lost: bool,
+    recovered: usize,
+    is_released: bool,
 }
 
-static DISKS: Mutex<Vec<(PathBuf, MemoryDisk)>> = Mutex::new(vec![]);
-
-/// A storage on the memory disk of its directory.
-struct MemoryStorage(PathBuf);
-
-fn with_disk<T>(directory: &Path, change: impl FnOnce(&mut MemoryDisk) -> T) -> T {
-    let mut disks = DISKS.lock().unwrap();
-    if disks.iter().all(|(of, _)| of != directory) {
-        disks.push((directory.to_owned(), MemoryDisk::default()));
+impl MemoryStorage {
+    fn disk(&self) -> std::sync::MutexGuard<'_, MemoryDisk> {
+        self.0.lock().unwrap()
     }
-    change(&mut disks.iter_mut().find(|(of, _)| of == directory).unwrap().1)
 }
 
 impl Storage for MemoryStorage {
-    fn open(directory: &Path) -> Result<Self, OpenError> {
-        Ok(Self(directory.to_owned()))
-    }
-
-    fn load(&self) -> Result<Contents, OpenError> {
+    fn load(&mut self) -> Result<Contents, OpenError> {
         Ok(Contents::default())
     }
 
-    fn write(&self, batch: &Changes) -> Result<(), StoreError> {
-        with_disk(&self.0, |disk| {
-            if disk.fails {
-                return Err(redb::StorageError::Io(std::io::ErrorKind::StorageFull.into()).into());
-            }
-            disk.written.push(batch.books.head.now);
-            Ok(())
-        })
+    fn write(&mut self, batch: &Changes) -> Result<(), WriteError> {
+        let mut disk = self.disk();
+        if disk.is_lost {
+            return Err(Lost::Fenced.into());
+        }
+        if disk.fails {
+            return Err(
+                StoreError::from(redb::StorageError::Io(std::io::ErrorKind::StorageFull.into())).into()
+            );
+        }
+        disk.written.push(batch.books.head.now.as_secs());
+        Ok(())
     }
 
-    fn reopen(directory: &Path) -> Result<Self, StoreError> {
-        Ok(Self(directory.to_owned()))
+    fn recover(&mut self) -> Result<(), WriteError> {
+        self.disk().recovered += 1;
+        Ok(())
+    }
+
+    fn release(&mut self, last: &Changes) -> Result<(), WriteError> {
+        self.write(last)?;
+        self.disk().is_released = true;
+        Ok(())
     }
 
     fn view(&self) -> Result<StoredView, StoreError> {
@@ -67,21 +73,15 @@ fn books() -> Arc<dyn ChangeSource> {
 }
 
 /// A journal whose writer runs only when the test calls it.
-fn journal(directory: &str) -> (Journal, Receiver<WriteRequest>, Writer<MemoryStorage>) {
-    let (queue, requests) = channel(QUEUE_MAX);
-    let journal = Journal { queue, disk: Arc::default() };
-    let store = MemoryStorage(directory.into());
-    let disk = Arc::clone(&journal.disk);
-    (journal, requests, Writer { store: Some(store), directory: directory.into(), unwritten: None, disk })
-}
-
-fn written(directory: &str) -> Vec<i64> {
-    with_disk(Path::new(directory), |disk| disk.written.iter().map(|at| at.as_secs()).collect())
+fn journal() -> (Journal, Receiver<WriteRequest>, Writer<MemoryStorage>, MemoryStorage) {
+    let storage = MemoryStorage::default();
+    let (journal, requests, writer) = Journal::new(storage.clone());
+    (journal, requests, writer, storage)
 }
 
 #[tokio::test]
 async fn a_write_that_takes_too_long_counts_as_a_failing_disk_until_it_ends() {
-    let (journal, mut requests, mut writer) = journal("stall");
+    let (journal, mut requests, mut writer, _) = journal();
     let pending = journal.room().unwrap().commit(books());
     assert!(!journal.is_failing());
     assert_eq!(pending.wait_for(Duration::from_millis(1)).await, Written::Unknown);
@@ -95,7 +95,7 @@ async fn a_write_that_takes_too_long_counts_as_a_failing_disk_until_it_ends() {
 
 #[tokio::test]
 async fn with_a_full_queue_all_changes_stay_in_the_books() {
-    let (journal, _requests, _writer) = journal("full");
+    let (journal, _requests, _writer, _) = journal();
     for _ in 0..QUEUE_MAX {
         journal.room().unwrap().send(books());
     }
@@ -105,22 +105,23 @@ async fn with_a_full_queue_all_changes_stay_in_the_books() {
 
 #[tokio::test]
 async fn unwritten_batches_are_written_first_once_the_disk_works_again() {
-    let (journal, mut requests, mut writer) = journal("fails");
-    with_disk(Path::new("fails"), |disk| disk.fails = true);
+    let (journal, mut requests, mut writer, storage) = journal();
+    storage.disk().fails = true;
     let pending = journal.room().unwrap().commit(books());
     writer.write(vec![requests.recv().await.unwrap()]);
     assert_eq!(pending.wait().await, Written::No);
     assert!(journal.is_failing() && journal.room().is_none());
-    with_disk(Path::new("fails"), |disk| disk.fails = false);
+    storage.disk().fails = false;
     journal.try_again();
     writer.write(vec![requests.recv().await.unwrap()]);
     assert!(!journal.is_failing());
-    assert_eq!(written("fails"), [1]);
+    let disk = storage.disk();
+    assert_eq!((&disk.written[..], disk.recovered), (&[1][..], 1));
 }
 
 #[tokio::test]
 async fn one_batch_is_taken_and_written_for_all_that_wait_together() {
-    let (journal, mut requests, mut writer) = journal("group");
+    let (journal, mut requests, mut writer, storage) = journal();
     let books = books();
     let pending: Vec<_> = (0..3).map(|_| journal.room().unwrap().commit(Arc::clone(&books))).collect();
     let mut group = vec![];
@@ -129,14 +130,29 @@ async fn one_batch_is_taken_and_written_for_all_that_wait_together() {
     for pending in pending {
         assert_eq!(pending.wait().await, Written::Yes);
     }
-    assert_eq!(written("group"), [1], "one batch");
+    assert_eq!(storage.disk().written, [1], "one batch");
 }
 
 #[tokio::test]
-async fn the_file_is_closed_after_the_last_batch() {
-    let (journal, mut requests, mut writer) = journal("last");
+async fn the_ledger_is_given_up_with_the_last_batch() {
+    let (journal, mut requests, mut writer, storage) = journal();
     let pending = journal.room().unwrap().close(books());
     assert!(writer.write(vec![requests.recv().await.unwrap()]), "the writer ends");
     assert_eq!(pending.wait().await, Written::Yes);
-    assert!(writer.store.is_none());
+    assert!(writer.store.is_none() && storage.disk().is_released);
+}
+
+#[tokio::test]
+async fn all_that_wait_are_refused_once_the_ledger_is_lost() {
+    let (journal, mut requests, writer, storage) = journal();
+    storage.disk().is_lost = true;
+    let pending: Vec<_> = (0..=GROUP_MAX).map(|_| journal.room().unwrap().commit(books())).collect();
+    let lost = journal.lost();
+    std::thread::spawn(move || writer.run(&mut requests)).join().unwrap();
+    for pending in pending {
+        assert_eq!(pending.wait().await, Written::No);
+    }
+    assert_eq!(lost.await, Lost::Fenced);
+    assert!(journal.is_failing() && journal.room().is_none(), "nothing is written any more");
+    assert!(storage.disk().written.is_empty());
 }

@@ -1,16 +1,15 @@
-//! The journal: the books on disk. A grant is on disk before its response is sent. Everything else follows within
+//! The journal: the stored books. A grant is stored before its response is sent. Everything else follows within
 //! [`FLUSH_INTERVAL`]. One thread writes. When it is free, it takes one batch from the books for all that wait in a bounded queue.
 //! While the disk fails, no grant is issued. Batches that could not be written are kept and written first once the disk
 //! works again.
 
 use std::fmt::Debug;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc::{Permit, Receiver, Sender, channel};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 pub mod access;
 pub mod backup;
@@ -19,26 +18,49 @@ pub mod contradictions;
 mod file;
 pub mod inspect;
 mod pruning;
+mod rows;
 pub mod store;
 mod tables;
 
 use backup::StoredView;
 use changes::{Changes, Contents};
-use store::{FILE_NAME, OpenError, StoreError, catch_panic};
+use store::{OpenError, StoreError};
 use turn_ledger::Written;
 
 /// Where a ledger is stored.
 pub trait Storage: Sized + Send + 'static {
-    /// Opens the ledger of a directory, or creates one.
-    fn open(directory: &Path) -> Result<Self, OpenError>;
     /// Reads everything that is stored, and the key that signs grant tokens.
-    fn load(&self) -> Result<Contents, OpenError>;
-    /// Writes a batch and syncs it: all of it or nothing.
-    fn write(&self, batch: &Changes) -> Result<(), StoreError>;
+    fn load(&mut self) -> Result<Contents, OpenError>;
+    /// Writes a batch and syncs it: all of it or nothing, and once. Blocks while the outcome is unknown.
+    fn write(&mut self, batch: &Changes) -> Result<(), WriteError>;
+    /// Makes the store usable again after a failed write.
+    fn recover(&mut self) -> Result<(), WriteError>;
+    /// Writes the last batch, and gives the ledger up.
+    fn release(&mut self, last: &Changes) -> Result<(), WriteError>;
     /// A view of what is stored, which later writes do not change.
     fn view(&self) -> Result<StoredView, StoreError>;
-    /// Opens the ledger again after a failed write.
-    fn reopen(directory: &Path) -> Result<Self, StoreError>;
+}
+
+/// Why a batch was not written.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// Nothing of it is stored. It may be written later, with further changes.
+    #[error(transparent)]
+    Failed(#[from] StoreError),
+    /// It will never be written.
+    #[error(transparent)]
+    Lost(#[from] Lost),
+}
+
+/// Why this process may never write the ledger again. What it has in memory is void.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Lost {
+    /// Another replica leads.
+    #[error("another replica leads")]
+    Fenced,
+    /// The database is older than what this process has answered.
+    #[error("the database has lost {0} answered writes")]
+    Writes(u64),
 }
 
 /// The longest time that a change other than a grant waits to be written.
@@ -55,6 +77,7 @@ const COMMIT_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct Journal {
     queue: Sender<WriteRequest>,
     disk: Arc<Disk>,
+    lost: watch::Receiver<Option<Lost>>,
 }
 
 /// The disk's state.
@@ -99,23 +122,43 @@ pub struct Pending {
 }
 
 impl Journal {
-    /// Opens the ledger in this directory, or creates one, and starts the writer.
-    pub fn open<S: Storage>(directory: PathBuf) -> Result<(Self, Contents), OpenError> {
-        let read = || {
-            let store = S::open(&directory)?;
-            let stored = store.load()?;
-            Ok((store, stored))
-        };
-        let broken = |broken| Err(OpenError::damaged(&directory.join(FILE_NAME), &broken));
-        let (store, stored) = catch_panic(read).unwrap_or_else(broken)?;
-        let (queue, mut requests) = channel(QUEUE_MAX);
-        let disk = Arc::new(Disk::default());
-        let writer = Writer { store: Some(store), directory, unwritten: None, disk: Arc::clone(&disk) };
+    /// Reads the ledger, and starts the writer.
+    pub fn open<S: Storage>(mut store: S) -> Result<(Self, Contents), OpenError> {
+        let stored = store.load()?;
+        let (journal, mut requests, writer) = Self::new(store);
         std::thread::Builder::new()
             .name("ledger".into())
             .spawn(move || writer.run(&mut requests))
             .map_err(OpenError::Thread)?;
-        Ok((Self { queue, disk }, stored))
+        Ok((journal, stored))
+    }
+
+    fn new<S: Storage>(store: S) -> (Self, Receiver<WriteRequest>, Writer<S>) {
+        let (queue, requests) = channel(QUEUE_MAX);
+        let (announce, lost) = watch::channel(None);
+        let disk = Arc::new(Disk::default());
+        let writer = Writer {
+            store: Some(store),
+            has_failed: false,
+            unwritten: None,
+            disk: Arc::clone(&disk),
+            lost: None,
+            announce,
+        };
+        (Self { queue, disk, lost }, requests, writer)
+    }
+
+    /// Resolves once this process may never write the ledger again. Everything that waits has its answer then.
+    pub fn lost(&self) -> impl Future<Output = Lost> + Send + use<> {
+        let mut lost = self.lost.clone();
+        async move {
+            let found = lost.wait_for(Option::is_some).await.ok().and_then(|lost| *lost);
+            match found {
+                Some(lost) => lost,
+                // The writer has ended in order.
+                None => std::future::pending().await,
+            }
+        }
     }
 
     /// Reserves room for a request. `None`: the queue is full or the disk fails, so changes must stay in the books.
@@ -149,7 +192,7 @@ impl QueueSlot<'_> {
         self.send_and_notify(source, false)
     }
 
-    /// Asks for the last write. The writer closes the file after it and ends.
+    /// Asks for the last write. The writer closes the ledger after it and ends.
     pub fn close(self, source: Arc<dyn ChangeSource>) -> Pending {
         self.send_and_notify(source, true)
     }
@@ -198,12 +241,16 @@ impl Pending {
 
 /// The writing side: one thread.
 struct Writer<S> {
-    /// `None` after a failure, until the next attempt opens it again.
+    /// `None` once the ledger is closed.
     store: Option<S>,
-    directory: PathBuf,
+    /// Whether the last write failed, so that the state of the store is unknown.
+    has_failed: bool,
     /// Changes that could not be written yet. They are one batch, so their size is bounded like that of the books.
     unwritten: Option<Changes>,
     disk: Arc<Disk>,
+    /// Set once nothing may be written any more.
+    lost: Option<Lost>,
+    announce: watch::Sender<Option<Lost>>,
 }
 
 impl<S: Storage> Writer<S> {
@@ -211,13 +258,20 @@ impl<S: Storage> Writer<S> {
         let mut group = Vec::new();
         while requests.blocking_recv_many(&mut group, GROUP_MAX) > 0 {
             if self.write(std::mem::take(&mut group)) {
-                return;
+                break;
             }
+        }
+        requests.close();
+        while let Ok(request) = requests.try_recv() {
+            request.done.map(|done| done.send(false));
+        }
+        if let Some(lost) = self.lost {
+            self.announce.send_replace(Some(lost));
         }
     }
 
     /// Writes one batch for a group. If that fails, the callers get the failure and the batch is kept for the next attempt.
-    /// Returns whether this was the last write.
+    /// Returns whether no write can follow.
     fn write(&mut self, group: Vec<WriteRequest>) -> bool {
         let is_last = group.iter().any(|request| request.is_last);
         let (mut waiting, mut views, mut changed) = (vec![], vec![], None);
@@ -231,17 +285,22 @@ impl<S: Storage> Writer<S> {
             (None, Some(batch)) => self.unwritten = Some(batch),
             (_, None) => {}
         }
-        let written = self.try_write();
+        let written = self.try_write(is_last);
         if written.is_ok() {
             self.open_views(views);
         }
-        if is_last {
+        if let Err(WriteError::Lost(lost)) = written {
+            self.lost = Some(lost);
+        }
+        let is_over = is_last || self.lost.is_some();
+        if is_over {
             self.store = None;
         }
         let was_failing = self.disk.is_failing.swap(written.is_err(), Ordering::Relaxed);
         let was_stalled = self.disk.is_stalled.swap(false, Ordering::Relaxed);
         match &written {
             Ok(()) if was_failing || was_stalled => tracing::info!("the ledger can be written again"),
+            Err(WriteError::Lost(lost)) => tracing::error!("nothing more is written here: {lost}"),
             Err(error) if !was_failing => {
                 tracing::error!(%error, "the ledger cannot be written: no grants are issued until a write succeeds");
             }
@@ -251,7 +310,7 @@ impl<S: Storage> Writer<S> {
             // A caller that is gone has not sent its credential. What is reserved for it shrinks as time passes.
             let _ = done.send(written.is_ok());
         }
-        is_last
+        is_over
     }
 
     /// A caller without a view gets none.
@@ -266,17 +325,17 @@ impl<S: Storage> Writer<S> {
         }
     }
 
-    fn try_write(&mut self) -> Result<(), StoreError> {
-        let store = match self.store.take() {
-            Some(store) => store,
-            None => S::reopen(&self.directory)?,
-        };
-        if let Some(batch) = &self.unwritten {
-            store.write(batch)?;
-            self.unwritten = None;
+    fn try_write(&mut self, is_last: bool) -> Result<(), WriteError> {
+        let Some(store) = &mut self.store else { return Err(store::closed().into()) };
+        if std::mem::replace(&mut self.has_failed, true) {
+            store.recover()?;
         }
-        // A failed write drops the store: its state is unknown, so the next attempt opens it again.
-        self.store = Some(store);
+        match &self.unwritten {
+            Some(batch) if is_last => store.release(batch)?,
+            Some(batch) => store.write(batch)?,
+            None => {}
+        }
+        (self.unwritten, self.has_failed) = (None, false);
         Ok(())
     }
 }

@@ -5,7 +5,7 @@
 
 use redb::{ReadableTable, Table, WriteTransaction};
 
-use super::tables::{FLOWS, MARKS, StoreError};
+use super::rows::{FLOWS, MARKS, StoreError};
 use turn_ledger::{IceSource, Minute, Timestamp};
 
 /// The longest period, in minutes.

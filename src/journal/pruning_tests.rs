@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use redb::backends::InMemoryBackend;
 use redb::{Database, ReadableDatabase};
 
-use super::super::tables;
+use super::super::{rows, tables};
 use super::*;
 use turn_ledger::{
     BillingDay, BitRate, BudgetMode, ByteCount, ClaimedUsage, Figures, Ledger, LiveDelta, MinuteUsage,
@@ -66,7 +66,7 @@ impl File {
     }
 
     fn rows(&self) -> SourceRows {
-        let read = tables::read(&self.0.begin_read().unwrap(), &mut Err).unwrap().books;
+        let read = rows::read(&self.0.begin_read().unwrap(), &mut Err).unwrap().books;
         read.sources.get(&SOURCE).cloned().unwrap_or_default()
     }
 }

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 use redb::{Builder, Database, DatabaseError, ReadableDatabase, StorageError};
 
-use super::Storage;
 use super::backup::StoredView;
 use super::changes::{Changes, Contents};
 pub(crate) use super::file::catch_panic;
 use super::file::make_file;
 pub use super::file::{FILE_NAME, FORMAT};
-pub use super::tables::{BadRow, StoreError};
-use super::{access, pruning, tables};
+pub use super::rows::{BadRow, StoreError};
+use super::{Storage, WriteError};
+use super::{access, pruning, rows, tables};
 use turn_base::random::{self, NoRandomness};
 
 /// Bytes. Compacting a smaller file is not worth the time.
@@ -92,13 +92,53 @@ fn files() -> Builder {
 /// An open ledger file.
 #[derive(Debug)]
 pub struct Store {
-    database: Database,
+    /// `None` once it is closed, or if it could not be opened again.
+    database: Option<Database>,
     path: PathBuf,
 }
 
 impl Storage for Store {
+    fn load(&mut self) -> Result<Contents, OpenError> {
+        catch_panic(|| self.read_or_begin())
+            .unwrap_or_else(|broken| Err(OpenError::damaged(&self.path, &broken)))
+    }
+
+    fn write(&mut self, batch: &Changes) -> Result<(), WriteError> {
+        let write = |transaction: &redb::WriteTransaction| {
+            tables::write(transaction, batch)?;
+            pruning::forget_old(transaction, batch.books.head.now).map(drop)
+        };
+        Ok(self.change(write)?)
+    }
+
+    fn recover(&mut self) -> Result<(), WriteError> {
+        // The file is locked until it is closed.
+        self.database = None;
+        self.database = Some(files().open(&self.path).map_err(StoreError::from)?);
+        Ok(())
+    }
+
+    fn release(&mut self, last: &Changes) -> Result<(), WriteError> {
+        self.write(last)?;
+        self.database = None;
+        Ok(())
+    }
+
+    fn view(&self) -> Result<StoredView, StoreError> {
+        let transaction = self.database()?.begin_read()?;
+        let directory = self.path.parent().unwrap_or(&self.path).to_owned();
+        Ok(StoredView { transaction, directory, bytes: self.size()? })
+    }
+}
+
+impl Store {
     /// Opens the ledger of a directory, or creates one. Removes rows that no figure uses.
-    fn open(directory: &Path) -> Result<Self, OpenError> {
+    pub fn open(directory: &Path) -> Result<Self, OpenError> {
+        let broken = |broken| Err(OpenError::damaged(&directory.join(FILE_NAME), &broken));
+        catch_panic(|| Self::open_unguarded(directory)).unwrap_or_else(broken)
+    }
+
+    fn open_unguarded(directory: &Path) -> Result<Self, OpenError> {
         let unusable = |error| OpenError::Directory { path: directory.to_owned(), error };
         turn_base::access::make_directory(directory).map_err(unusable)?;
         access::tighten(directory).map_err(unusable)?;
@@ -110,23 +150,12 @@ impl Storage for Store {
             return Err(OpenError::damaged(&path, &"it is empty"));
         }
         let database = files().open(&path).map_err(|error| cannot_open(error, directory, &path))?;
-        let store = Self { database, path };
+        let store = Self { database: Some(database), path };
         store.check_format()?;
         store.tidy(directory)
     }
 
-    fn view(&self) -> Result<StoredView, StoreError> {
-        let transaction = self.database.begin_read()?;
-        let directory = self.path.parent().unwrap_or(&self.path).to_owned();
-        Ok(StoredView { transaction, directory, bytes: self.size()? })
-    }
-
-    fn reopen(directory: &Path) -> Result<Self, StoreError> {
-        let path = directory.join(FILE_NAME);
-        Ok(Self { database: files().open(&path)?, path })
-    }
-
-    fn load(&self) -> Result<Contents, OpenError> {
+    fn read_or_begin(&self) -> Result<Contents, OpenError> {
         let mut stored = self.read().map_err(|error| self.unusable(error))?;
         if stored.books.key.is_none() {
             let key = random::bytes()?;
@@ -137,22 +166,13 @@ impl Storage for Store {
         Ok(stored)
     }
 
-    fn write(&self, batch: &Changes) -> Result<(), StoreError> {
-        self.change(|transaction| {
-            tables::write(transaction, batch)?;
-            pruning::forget_old(transaction, batch.books.head.now).map(drop)
-        })
-    }
-}
-
-impl Store {
     /// Creates a ledger. If that fails half-way, the file is removed: no other process can have used it.
     fn create(directory: &Path, path: &Path) -> Result<Self, OpenError> {
         let file =
             make_file(path).map_err(|error| OpenError::Directory { path: directory.to_owned(), error })?;
         let made = files().create_file(file).map_err(|error| cannot_open(error, directory, path)).and_then(
             |database| {
-                let store = Self { database, path: path.to_owned() };
+                let store = Self { database: Some(database), path: path.to_owned() };
                 let made = store.change(tables::make_all);
                 made.map_err(|error| store.unusable(error)).map(|()| store)
             },
@@ -163,8 +183,8 @@ impl Store {
     }
 
     fn check_format(&self) -> Result<(), OpenError> {
-        let view = self.database.begin_read().map_err(|error| self.unusable(error.into()))?;
-        let found = tables::format(&view).map_err(|error| self.unusable(error))?;
+        let found = || tables::format(&self.database()?.begin_read()?);
+        let found = found().map_err(|error| self.unusable(error))?;
         require_format(&self.path, found)
     }
 
@@ -172,17 +192,17 @@ impl Store {
     fn tidy(mut self, directory: &Path) -> Result<Self, OpenError> {
         let Err(error) = self.try_tidy() else { return Ok(self) };
         tracing::warn!(%error, "old rows could not be removed from the ledger");
-        let Self { database, path } = self;
         // After a failed write the database's state is unknown, so it is opened again.
-        drop(database);
-        let database = files().open(&path).map_err(|error| cannot_open(error, directory, &path))?;
-        Ok(Self { database, path })
+        self.database = None;
+        let opened = files().open(&self.path).map_err(|error| cannot_open(error, directory, &self.path))?;
+        self.database = Some(opened);
+        Ok(self)
     }
 
     fn try_tidy(&mut self) -> Result<(), StoreError> {
-        let now = tables::stored_now(&self.database.begin_read()?)?;
+        let now = tables::stored_now(&self.database()?.begin_read()?)?;
         if let Some(now) = now {
-            let transaction = self.database.begin_write()?;
+            let transaction = self.database()?.begin_write()?;
             // A commit without changes would still sync, and the sync is the slowest part of a start.
             if pruning::forget_old(&transaction, now)? {
                 transaction.commit()?;
@@ -192,7 +212,7 @@ impl Store {
         }
         let before = self.size()?;
         if before > COMPACT_MIN && self.free()? > before / 2 {
-            self.database.compact()?;
+            self.database.as_mut().ok_or_else(closed)?.compact()?;
             tracing::info!(before, after = self.size()?, "the ledger file was compacted");
         }
         Ok(())
@@ -200,7 +220,7 @@ impl Store {
 
     /// Unused bytes of the file.
     fn free(&self) -> Result<u64, StoreError> {
-        let transaction = self.database.begin_write()?;
+        let transaction = self.database()?.begin_write()?;
         let stats = transaction.stats()?;
         transaction.abort()?;
         let page = u64::try_from(stats.page_size()).unwrap_or(u64::MAX);
@@ -212,8 +232,12 @@ impl Store {
         Ok(metadata.len())
     }
 
+    fn database(&self) -> Result<&Database, StoreError> {
+        self.database.as_ref().ok_or_else(closed)
+    }
+
     fn read(&self) -> Result<Contents, StoreError> {
-        tables::read(&self.database.begin_read()?, &mut Err)
+        rows::read(&self.database()?.begin_read()?, &mut Err)
     }
 
     /// Applies a change in one synced transaction: all of it or nothing.
@@ -221,7 +245,7 @@ impl Store {
         &self,
         change: impl FnOnce(&redb::WriteTransaction) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        let transaction = self.database.begin_write()?;
+        let transaction = self.database()?.begin_write()?;
         change(&transaction)?;
         transaction.commit()?;
         Ok(())
@@ -237,6 +261,11 @@ impl Store {
             other => OpenError::damaged(&self.path, &other),
         }
     }
+}
+
+/// A closed ledger is used only after a failure.
+pub(super) fn closed() -> StoreError {
+    StorageError::DatabaseClosed.into()
 }
 
 /// Refuses a file of any other format.

@@ -1,104 +1,27 @@
-//! The tables of a ledger file, and the conversion between rows and values. Structured rows are JSON. A row that cannot be read is
-//! an error unless the reader asks to continue. The error never contains the row's content, which may be secret.
-
-// Paths from this file, because the simulation of the ledger includes it too.
-#[path = "tables/error.rs"]
-mod error;
-#[path = "tables/sources.rs"]
-mod sources;
-
-use std::collections::BTreeMap;
+//! The tables of a ledger file.
 
 use redb::{Key, ReadTransaction, ReadableTable, TableDefinition, Value, WriteTransaction};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
-use turn_ledger::{
-    Connection, Day, GrantId, Head, RowKey, Rows, SessionId, SpenderKey, SpenderKind, Sums, Timestamp,
-};
+use turn_ledger::{Head, IceSource, LiveDelta, Minute, Timestamp};
 
-use super::changes::{Changes, Contents};
+use super::changes::Changes;
 use super::file::FORMAT;
-pub use error::{BadRow, StoreError};
-use sources::{read_sources, write_source};
-
-/// Name → JSON or bytes.
-pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
-/// (source, minute since 1970) → (change of the number of live grants, change of the bytes that they may relay in a minute).
-pub(super) const MARKS: TableDefinition<'_, (&str, i64), (i64, i64)> = TableDefinition::new("marks");
-/// (connection milliseconds, of the SFU kbit/s × ms, reported bytes) with a grant, the same two without a grant, and what a count
-/// had of the minute.
-pub(super) type FlowRow = ((u64, u64), (u64, u64), u64);
-/// (source, minute) → what was relayed in it.
-pub(super) const FLOWS: TableDefinition<'_, (&str, i64), FlowRow> = TableDefinition::new("flows");
-/// (source, day since 1970) → JSON.
-pub(super) const DAYS: TableDefinition<'_, (&str, i64), &[u8]> = TableDefinition::new("days");
-/// (id, grant, or nothing for the reporter) → JSON.
-pub(super) const OPEN_CONNECTIONS: TableDefinition<'_, (&str, &[u8]), &[u8]> =
-    TableDefinition::new("open_connections");
-/// Grant → JSON.
-pub(super) const GRANTS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("grants");
-/// Session of a coturn → JSON.
-pub(super) const SESSIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("sessions");
-/// (kind, key, day since 1970) → JSON. The row of others has an empty key.
-pub(super) const SPENDERS: TableDefinition<'_, (&str, &str, i64), &[u8]> = TableDefinition::new("spenders");
-
-/// Does the same with every table. Each has a type of its own, so no list can hold them.
-macro_rules! each_table {
-    (|$table:ident| $call:expr) => {
-        each_table!(|$table| $call, META MARKS FLOWS DAYS OPEN_CONNECTIONS GRANTS SESSIONS SPENDERS)
-    };
-    (|$table:ident| $call:expr, $($name:ident)*) => {
-        $({ let $table = $name; $call; })*
-    };
-}
-
-const KEY_FORMAT: &str = "format";
-/// What is written with each batch.
-pub(super) const KEY_HEAD: &str = "head";
-const KEY_ALERTS: &str = "alerts";
-/// Only a copy of a ledger that no process has opened has it.
-const KEY_COPIED: &str = "copy";
-const KEY_BLOCKED: &str = "blocked";
-const KEY_TOKEN_KEY: &str = "token-key";
-/// What operators did.
-const KEY_ACTIONS: &str = "operator-actions";
-/// Holds the secrets of TURN keys.
-const KEY_ROTATION: &str = "key-rotation";
-
-/// Called with each row that cannot be read. An error ends the reading.
-pub(super) type OnBadRow<'a> = &'a mut dyn FnMut(BadRow) -> Result<(), BadRow>;
+use super::rows::{
+    self, KEY_COPIED, KEY_FORMAT, KEY_HEAD, KEY_TOKEN_KEY, MARKS, META, Meta, ReadRows, StoreError, WriteRows,
+};
 
 /// Creates every table and writes the format, so that a missing table means a damaged ledger.
 pub(super) fn make_all(transaction: &WriteTransaction) -> Result<(), StoreError> {
-    each_table!(|table| drop(transaction.open_table(table)?));
+    drop(transaction.open_table(MARKS)?);
+    rows::each_table!(|table| drop(transaction.open_table(table)?));
     transaction.open_table(META)?.insert(KEY_FORMAT, FORMAT.to_be_bytes().as_slice())?;
-    Ok(())
-}
-
-/// Copies every table, the key of grant tokens included.
-pub(super) fn copy_all(from: &ReadTransaction, to: &WriteTransaction) -> Result<(), StoreError> {
-    each_table!(|table| copy(from, to, table)?);
-    Ok(())
-}
-
-fn copy<K: Key + 'static, V: Value + 'static>(
-    from: &ReadTransaction,
-    to: &WriteTransaction,
-    table: TableDefinition<'_, K, V>,
-) -> Result<(), StoreError> {
-    let mut copy = to.open_table(table)?;
-    for row in from.open_table(table)?.iter()? {
-        let (key, value) = row?;
-        copy.insert(key.value(), value.value())?;
-    }
     Ok(())
 }
 
 /// The format number in the file, if there is one.
 pub(super) fn format(transaction: &ReadTransaction) -> Result<Option<u32>, StoreError> {
-    let bytes = bytes_of(transaction, KEY_FORMAT)?;
-    Ok(bytes.and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes))
+    let meta = Meta::read(transaction)?;
+    Ok(meta.bytes(KEY_FORMAT).and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes))
 }
 
 pub(super) fn put_token_key(transaction: &WriteTransaction, key: &[u8; 64]) -> Result<(), StoreError> {
@@ -114,181 +37,74 @@ pub(super) fn mark_copy(transaction: &WriteTransaction) -> Result<(), StoreError
 
 /// The stored time of the books.
 pub(super) fn stored_now(transaction: &ReadTransaction) -> Result<Option<Timestamp>, StoreError> {
-    Ok(json_of(transaction, KEY_HEAD, &mut Err)?.map(|head: Head| head.now))
+    Ok(Meta::read(transaction)?.json(KEY_HEAD, &mut Err)?.map(|head: Head| head.now))
 }
 
-/// Reads everything that is stored.
-pub(super) fn read(transaction: &ReadTransaction, bad: OnBadRow<'_>) -> Result<Contents, StoreError> {
-    let mut contents = Contents::default();
-    let stored = &mut contents.books;
-    read_sources(transaction, stored, bad)?;
-    stored.connections = values(transaction, OPEN_CONNECTIONS, bad, |(id, owner), row| {
-        let grant = match owner {
-            [] => None,
-            bytes => Some(GrantId::new(bytes.try_into().map_err(|_| "names no grant")?)),
-        };
-        let mut connection: Connection = from_json(row)?;
-        (connection.id, connection.grant) = (id.into(), grant);
-        Ok((connection.name(), connection))
-    })?;
-    stored.grants = values(transaction, GRANTS, bad, |id, row| {
-        let id = GrantId::new(*id);
-        Ok((id, from_json(row).map_err(|what| format!("(grant {id}) {what}"))?))
-    })?;
-    stored.sessions = values(transaction, SESSIONS, bad, |id, row| {
-        let id = SessionId::new(id).ok_or("does not have the number of a session")?;
-        Ok((id, from_json(row)?))
-    })?;
-    stored.spenders = values(transaction, SPENDERS, bad, |(kind, key, day), row| {
-        let kind = kind.parse::<SpenderKind>().map_err(|_| "is of a kind that this version does not know")?;
-        let key = match key {
-            "" => None,
-            key => Some(SpenderKey::parse(kind, key).ok_or("does not have a key of its kind")?),
-        };
-        Ok(((kind, key, Day::new(day)), from_json(row)?))
-    })?;
-    stored.head = json_of(transaction, KEY_HEAD, bad)?;
-    stored.is_copy = bytes_of(transaction, KEY_COPIED)?.is_some();
-    stored.blocked = json_of(transaction, KEY_BLOCKED, bad)?.unwrap_or_default();
-    contents.alerts = json_of(transaction, KEY_ALERTS, bad)?.unwrap_or_default();
-    contents.actions = json_of(transaction, KEY_ACTIONS, bad)?.unwrap_or_default();
-    contents.rotation = json_of(transaction, KEY_ROTATION, bad)?.unwrap_or_default();
-    stored.key = bytes_of(transaction, KEY_TOKEN_KEY)?.and_then(|bytes| bytes.try_into().ok());
-    Ok(contents)
-}
-
-/// Writes a batch. Mark rows are differences and are added to the stored ones. All other rows replace the stored ones.
+/// Writes a batch.
 pub(super) fn write(transaction: &WriteTransaction, changes: &Changes) -> Result<(), StoreError> {
-    let Changes { books: batch, alerts, rotation, actions } = changes;
-    put(transaction, KEY_ALERTS, alerts.as_ref())?;
-    put(transaction, KEY_ACTIONS, actions.as_ref())?;
-    put(transaction, KEY_ROTATION, rotation.as_ref())?;
-    for (source, rows) in &batch.sources {
-        write_source(transaction, *source, rows)?;
-    }
-    write_rows(transaction, OPEN_CONNECTIONS, &batch.connections, |(id, grant)| {
-        (&**id, grant.as_ref().map_or(&[][..], |grant| grant.as_bytes()))
-    })?;
-    write_rows(transaction, GRANTS, &batch.grants, GrantId::as_bytes)?;
-    write_rows(transaction, SESSIONS, &batch.sessions, |id| id.get())?;
-    write_spenders(transaction, &batch.spenders)?;
-    put(transaction, KEY_BLOCKED, batch.blocked.as_ref())?;
-    transaction.open_table(META)?.remove(KEY_COPIED)?;
-    put(transaction, KEY_HEAD, Some(&batch.head))
+    rows::write(&mut &*transaction, changes)
 }
 
-/// Writes JSON rows. `key`: the key of a row in the table.
-fn write_rows<'a, K: Key + 'static, Id, R: Serialize>(
-    transaction: &WriteTransaction,
-    table: TableDefinition<'_, K, &[u8]>,
-    rows: &'a Rows<Id, R>,
-    key: impl Fn(&'a Id) -> K::SelfType<'a>,
-) -> Result<(), StoreError> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let mut table = transaction.open_table(table)?;
-    for (id, row) in rows {
-        match row {
-            Some(row) => drop(table.insert(key(id), to_json(row)?.as_slice())?),
-            None => drop(table.remove(key(id))?),
+impl ReadRows for ReadTransaction {
+    fn each<K: Key + 'static, V: Value + 'static>(
+        &self,
+        table: TableDefinition<'_, K, V>,
+        mut take: impl FnMut(K::SelfType<'_>, V::SelfType<'_>) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        for row in self.open_table(table)?.iter()? {
+            let (key, value) = row?;
+            take(key.value(), value.value())?;
         }
-    }
-    Ok(())
-}
-
-fn write_spenders(transaction: &WriteTransaction, spenders: &Rows<RowKey, Sums>) -> Result<(), StoreError> {
-    if spenders.is_empty() {
-        return Ok(());
-    }
-    let mut table = transaction.open_table(SPENDERS)?;
-    for ((kind, key, day), row) in spenders {
-        let text = key.as_ref().map(SpenderKey::to_string).unwrap_or_default();
-        let key = (kind.name(), text.as_str(), day.number());
-        match row {
-            Some(row) => drop(table.insert(key, to_json(row)?.as_slice())?),
-            None => drop(table.remove(key)?),
-        }
-    }
-    Ok(())
-}
-
-/// The rows of a table as values. They come in the order of their keys, so the map is built at once instead of searched for each row.
-fn values<K: Key + 'static, V: Value + 'static, Id: Ord, R>(
-    transaction: &ReadTransaction,
-    table: TableDefinition<'_, K, V>,
-    bad: OnBadRow<'_>,
-    mut read: impl FnMut(K::SelfType<'_>, V::SelfType<'_>) -> Result<(Id, R), String>,
-) -> Result<BTreeMap<Id, R>, StoreError> {
-    let mut found = vec![];
-    rows(transaction, table, bad, |key, value| {
-        found.push(read(key, value)?);
         Ok(())
-    })?;
-    Ok(found.into_iter().collect())
+    }
 }
 
-/// Passes each row of a table to `take`, which returns what is wrong with it.
-fn rows<K: Key + 'static, V: Value + 'static>(
-    transaction: &ReadTransaction,
-    table: TableDefinition<'_, K, V>,
-    bad: OnBadRow<'_>,
-    mut take: impl FnMut(K::SelfType<'_>, V::SelfType<'_>) -> Result<(), String>,
-) -> Result<(), StoreError> {
-    for row in transaction.open_table(table)?.iter()? {
-        let (key, value) = row?;
-        if let Err(what) = take(key.value(), value.value()) {
-            let table = redb::TableHandle::name(&table).to_owned();
-            bad(BadRow { table, key: format!("{:?}", key.value()), what })?;
+impl WriteRows for &WriteTransaction {
+    fn replace<'k, K: Key + 'static, V: Value + 'static>(
+        &mut self,
+        table: TableDefinition<'_, K, V>,
+        rows: impl Iterator<Item = Result<(K::SelfType<'k>, Option<Vec<u8>>), StoreError>>,
+    ) -> Result<(), StoreError> {
+        // A batch has no rows for most tables.
+        let mut rows = rows.peekable();
+        if rows.peek().is_none() {
+            return Ok(());
         }
-    }
-    Ok(())
-}
-
-/// Writes a value under this name. `None` leaves the stored value.
-fn put(transaction: &WriteTransaction, key: &str, value: Option<&impl Serialize>) -> Result<(), StoreError> {
-    if let Some(value) = value {
-        transaction.open_table(META)?.insert(key, to_json(value)?.as_slice())?;
-    }
-    Ok(())
-}
-
-fn bytes_of(transaction: &ReadTransaction, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-    Ok(transaction.open_table(META)?.get(key)?.map(|value| value.value().to_vec()))
-}
-
-fn json_of<T: DeserializeOwned>(
-    transaction: &ReadTransaction,
-    key: &str,
-    bad: OnBadRow<'_>,
-) -> Result<Option<T>, StoreError> {
-    let Some(bytes) = bytes_of(transaction, key)? else { return Ok(None) };
-    match from_json(&bytes) {
-        Ok(value) => Ok(Some(value)),
-        Err(what) => {
-            bad(BadRow { table: "meta".into(), key: format!("{key:?}"), what })?;
-            Ok(None)
+        let mut table = self.open_table(table)?;
+        for row in rows {
+            match row? {
+                (key, Some(row)) => drop(table.insert(key, V::from_bytes(&row))?),
+                (key, None) => drop(table.remove(key)?),
+            }
         }
+        Ok(())
     }
-}
 
-fn to_json(row: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
-    serde_json::to_vec(row)
-}
-
-/// serde's own message is left out of the error: it can contain a part of the row.
-pub(super) fn from_json<T: DeserializeOwned>(row: &[u8]) -> Result<T, String> {
-    serde_json::from_slice(row).map_err(|error| {
-        let what = if error.is_data() { "does not have the expected form" } else { "is not JSON" };
-        format!("{what} (column {})", error.column())
-    })
+    fn add_marks<'a>(
+        &mut self,
+        source: IceSource,
+        marks: impl Iterator<Item = (&'a Minute, &'a LiveDelta)>,
+    ) -> Result<(), StoreError> {
+        let mut table = self.open_table(MARKS)?;
+        for (minute, change) in marks {
+            let key = (source.name(), minute.number());
+            let (live, per_minute) = table.get(key)?.map_or((0, 0), |value| value.value());
+            let LiveDelta { live, per_minute } = change.plus(LiveDelta { live, per_minute });
+            if (live, per_minute) == (0, 0) {
+                table.remove(key)?;
+            } else {
+                table.insert(key, (live, per_minute))?;
+            }
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use redb::{Database, ReadableDatabase, backends::InMemoryBackend};
-    use turn_ledger::{Batch, User};
+    use turn_ledger::{Batch, Day, SpenderKey, SpenderKind, Sums, User};
 
     fn batch() -> Batch {
         let now = Timestamp::from_millis(1_736_942_400_000);
@@ -311,7 +127,7 @@ mod tests {
         let transaction = database.begin_write().unwrap();
         make_all(&transaction).unwrap();
         transaction.commit().unwrap();
-        let stored = || read(&database.begin_read().unwrap(), &mut Err).unwrap().books;
+        let stored = || rows::read(&database.begin_read().unwrap(), &mut Err).unwrap().books;
         assert!(stored().spenders.is_empty() && stored().blocked.is_empty());
         let transaction = database.begin_write().unwrap();
         write(&transaction, &batch().into()).unwrap();
@@ -322,9 +138,10 @@ mod tests {
         assert_eq!(stored().spenders, written.collect());
         let copied = Database::builder().create_with_backend(InMemoryBackend::new()).unwrap();
         let transaction = copied.begin_write().unwrap();
-        copy_all(&database.begin_read().unwrap(), &transaction).unwrap();
+        make_all(&transaction).unwrap();
+        rows::copy(&database.begin_read().unwrap(), &mut &transaction).unwrap();
         transaction.commit().unwrap();
-        let copied = read(&copied.begin_read().unwrap(), &mut Err).unwrap().books;
+        let copied = rows::read(&copied.begin_read().unwrap(), &mut Err).unwrap().books;
         assert_eq!(copied.spenders, stored().spenders);
     }
 }

@@ -76,7 +76,7 @@ async fn a_restart_after_the_reset_starts_at_zero_and_keeps_the_previous_sum() {
 }
 
 fn open(directory: &Path) -> OpenError {
-    Journal::open::<Store>(directory.to_owned()).map(|_| ()).unwrap_err()
+    Store::open(directory).and_then(Journal::open).map(|_| ()).unwrap_err()
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn damage_that_makes_redb_panic_is_an_error_that_names_the_file() {
 #[test]
 fn a_truncated_ledger_is_refused() {
     let state = StateDir::new();
-    drop(Journal::open::<Store>(state.path().into()).unwrap());
+    drop(Journal::open(Store::open(state.path().as_ref()).unwrap()).unwrap());
     let file = loop {
         // The writer's thread closes the file some time after the journal is dropped.
         match std::fs::OpenOptions::new().write(true).open(state.file()) {

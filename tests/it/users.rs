@@ -33,7 +33,7 @@ async fn mint_at(broker: &TestBroker, path: &str, token: &str) -> Answer {
 async fn stored(directory: &Path) -> Stored {
     let mut stored = None;
     eventually("the ledger is free", async || {
-        stored = Journal::open::<Store>(directory.to_owned()).ok().map(|(_, stored)| stored.books);
+        stored = Store::open(directory).and_then(Journal::open).ok().map(|(_, stored)| stored.books);
         stored.is_some()
     })
     .await;

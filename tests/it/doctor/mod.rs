@@ -149,7 +149,7 @@ async fn an_invalid_configuration_is_reported_completely_with_status_78() {
 async fn a_ledger_in_use_is_ok_and_a_damaged_one_is_a_failure() {
     let (world, state) = (World::new().await, StateDir::new());
     let settings = [("STATE_DIR", state.path())];
-    let (journal, _) = Journal::open::<Store>(state.path().into()).unwrap();
+    let (journal, _) = Journal::open(Store::open(state.path().as_ref()).unwrap()).unwrap();
     let examined = world.examine(&settings).await;
     let first = &examined.of("state")[0];
     assert_eq!((examined.exit, &first["state"]), (Some(0), &"ok".into()), "{first}");

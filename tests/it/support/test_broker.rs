@@ -39,9 +39,9 @@ pub(crate) struct TestBroker {
 /// Opens the ledger. A broker that has just ended in this process may still hold it for a moment.
 async fn open_journal(directory: &Path) -> (Journal, Contents) {
     for _ in 0..1_000 {
-        match Journal::open::<Store>(directory.to_owned()) {
+        match Store::open(directory) {
             Err(OpenError::InUse { .. }) => tokio::time::sleep(Duration::from_millis(10)).await,
-            opened => return opened.unwrap(),
+            opened => return Journal::open(opened.unwrap()).unwrap(),
         }
     }
     panic!("the ledger is still in use");

@@ -9,6 +9,9 @@ mod file;
 #[path = "../../../../../src/journal/pruning.rs"]
 mod pruning;
 #[expect(dead_code, unreachable_pub, reason = "the service uses more of it")]
+#[path = "../../../../../src/journal/rows.rs"]
+mod rows;
+#[expect(dead_code, reason = "the service uses more of it")]
 #[path = "../../../../../src/journal/tables.rs"]
 mod tables;
 
@@ -19,7 +22,7 @@ use redb::{Database, ReadableDatabase, WriteTransaction};
 use turn_ledger::{Batch, Stored};
 
 use crate::walk::disk::Disk;
-use tables::StoreError;
+use rows::StoreError;
 
 /// See the module's description. Batches are written together when the ledger is read, as the service writes those that wait together.
 pub(crate) struct Journal {
@@ -68,7 +71,7 @@ impl Disk for Journal {
 
     fn read(&self) -> Stored {
         self.write_waiting();
-        let read = || tables::read(&self.database.begin_read()?, &mut Err);
+        let read = || rows::read(&self.database.begin_read()?, &mut Err);
         read().unwrap_or_else(|error| panic!("{error}")).books
     }
 
@@ -76,7 +79,7 @@ impl Disk for Journal {
         self.write_waiting();
         let copy = Self::new();
         copy.change(|transaction| {
-            tables::copy_all(&self.database.begin_read()?, transaction)?;
+            rows::copy(&self.database.begin_read()?, &mut &*transaction)?;
             tables::mark_copy(transaction)
         });
         Some(copy)

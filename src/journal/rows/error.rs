@@ -1,6 +1,6 @@
-//! Why a ledger file could not be read or written. No error contains the content of a row, which may be secret.
+//! Why a ledger could not be read or written. No error contains the content of a row, which may be secret.
 
-/// A read or a write that failed. A failed write leaves the file unchanged.
+/// A read or a write that failed. A failed write leaves the ledger unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The file could not be read or written.
@@ -12,6 +12,9 @@ pub enum StoreError {
     /// A row cannot be written as JSON.
     #[error("a row cannot be written as JSON: {0}")]
     Form(#[from] serde_json::Error),
+    /// The database could not be read or written.
+    #[error("{0}")]
+    Database(Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// redb has an error type for each kind of call. This module needs only one.

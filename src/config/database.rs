@@ -1,0 +1,191 @@
+//! The ledger in PostgreSQL, and what several replicas need to find each other.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio_postgres::config::{ChannelBinding, Host, SslMode};
+use url::Url;
+
+use super::form::{Formed, form, parse_base, parsed, seconds};
+use super::settings::Settings;
+use turn_ledger::IceSource;
+
+/// The longest name of a schema, in bytes: `PostgreSQL` cuts a longer one.
+const SCHEMA_MAX: usize = 63;
+const URL_EXPECTED: &str =
+    "a postgres:// URL with a host; name authorities in DATABASE_CA_FILE, and use sslmode=disable or require";
+
+const ADDRESS_EXPECTED: &str = "an address such as http://10.0.0.7:3001";
+
+/// The ledger in `PostgreSQL`.
+#[derive(Clone, Debug)]
+pub struct DatabaseConfig {
+    /// The database. `DATABASE_URL`; there is no database when unset.
+    pub url: DatabaseUrl,
+    /// A PEM file with authorities that are trusted for it, too. `DATABASE_CA_FILE`; the system's and the built-in ones when unset.
+    pub ca_file: Option<PathBuf>,
+    /// The schema of the tables. `DATABASE_SCHEMA`; `turn_broker` when unset.
+    pub schema: String,
+    /// Where the other replicas reach this one. `ADVERTISE_URL`; the address from which it reaches the database, with `PORT`, when unset.
+    pub advertise_url: Option<Url>,
+    /// The silence of a leader after which another replica leads, 2 to 60 s. `LEASE_SECONDS`; 5 s when unset.
+    pub lease: Duration,
+}
+
+/// How to connect, with the password. Its `Debug` form shows nothing.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DatabaseUrl(tokio_postgres::Config);
+
+impl DatabaseUrl {
+    /// Reads a URL. TLS is on unless the URL turns it off, because a certificate is always verified.
+    pub fn parse(text: &str) -> Option<Self> {
+        let has_scheme = ["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme));
+        let text = text.replace("sslmode=verify-full", "sslmode=require");
+        let mut config = has_scheme.then(|| text.parse::<tokio_postgres::Config>().ok()).flatten()?;
+        let is_local = config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
+        // The server proves who it is by its certificate, so nothing has to be bound to the channel.
+        config.channel_binding(ChannelBinding::Prefer);
+        config.ssl_mode(match config.get_ssl_mode() {
+            SslMode::Disable => SslMode::Disable,
+            _ if is_local => SslMode::Disable,
+            _ => SslMode::Require,
+        });
+        (!config.get_hosts().is_empty()).then_some(Self(config))
+    }
+
+    /// Everything that a connection needs. It contains the password.
+    pub fn expose(&self) -> &tokio_postgres::Config {
+        &self.0
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+impl DatabaseConfig {
+    /// Read after everything that one machine keeps for itself.
+    pub(super) fn read(settings: &mut Settings<'_>, sources: &[IceSource]) -> Option<Self> {
+        let url = settings.secret("DATABASE_URL", form(URL_EXPECTED, DatabaseUrl::parse));
+        let ca_file = settings.optional("DATABASE_CA_FILE", parsed("the path of a file"));
+        let schema = settings.get("DATABASE_SCHEMA", "turn_broker", schema);
+        let advertise_url = settings.optional("ADVERTISE_URL", form(ADDRESS_EXPECTED, parse_address));
+        let lease = settings.get("LEASE_SECONDS", "5", seconds(2..=60));
+        if settings.is_set("DATABASE_URL") {
+            refuse_what_is_of_one_machine(settings, sources);
+        } else {
+            for name in ["DATABASE_CA_FILE", "DATABASE_SCHEMA", "ADVERTISE_URL", "LEASE_SECONDS"] {
+                if settings.is_set(name) {
+                    settings.warn(format!("{name} has no effect: DATABASE_URL is not set"));
+                }
+            }
+        }
+        url.map(|url| Self { url, ca_file, schema, advertise_url, lease })
+    }
+}
+
+fn refuse_what_is_of_one_machine(settings: &mut Settings<'_>, sources: &[IceSource]) {
+    if settings.is_set("STATE_DIR") && !settings.copies_ledger() {
+        let expected = "expected no value because DATABASE_URL is set: the ledger is in the database. In the image, set STATE_DIR to nothing";
+        settings.refuse("STATE_DIR", expected);
+    }
+    if settings.is_set("REPORTS_DIR") {
+        let expected =
+            "expected no value because DATABASE_URL is set: the files of one replica are not at the others";
+        settings.refuse("REPORTS_DIR", expected);
+    }
+    if sources.contains(&IceSource::Relay) {
+        let expected =
+            "expected no relay because DATABASE_URL is set: its calls end with the process that leads";
+        settings.refuse("ICE_SOURCES", expected);
+    }
+}
+
+/// A name that needs no quotes in SQL.
+fn schema(text: &str) -> Formed<String> {
+    let is_inside = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+    let is_good = |text: &str| {
+        text.len() <= SCHEMA_MAX
+            && text.bytes().all(is_inside)
+            && !text.starts_with(|first: char| first.is_ascii_digit())
+            && !text.starts_with("pg_")
+    };
+    form("1 to 63 small letters, digits or _, without a digit or pg_ at the begin", |text| {
+        is_good(text).then(|| text.to_owned())
+    })(text)
+}
+
+/// The address of a machine: other replicas append the paths of requests.
+fn parse_address(text: &str) -> Option<Url> {
+    parse_base(text).filter(|url| url.scheme() == "http" && url.path() == "/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_setting_has_a_default_a_form_and_a_message() {
+        crate::config::testing::assert_cases(
+            r#"
+            PORT=
+            = database: None
+            DATABASE_URL=postgres://me:hush@db.example/turn | postgresql://a,b:6432/turn?target_session_attrs=read-write&sslmode=disable
+            = database: Some(DatabaseConfig { url: [redacted], ca_file: None, schema: "turn_broker", advertise_url: None, lease: 5s })
+            DATABASE_URL=postgres://db/x; DATABASE_CA_FILE=/ca.pem; DATABASE_SCHEMA=b_2; ADVERTISE_URL=http://10.0.0.1:3001; LEASE_SECONDS=7
+            = ca_file: Some("/ca.pem"), schema: "b_2"
+            = path: "/", query: None, fragment: None }), lease: 7s })
+            DATABASE_URL=db.example | mysql://hush@db.example/turn | postgres:///turn | postgres://me:hush@db.example/turn?sslrootcert=/ca.pem
+            ! DATABASE_URL: expected a postgres:// URL with a host; name authorities in DATABASE_CA_FILE, and use sslmode=disable or require
+            DATABASE_URL=postgres://db/x; DATABASE_SCHEMA=B | 1a | pg_x | a-b | a"b
+            ! DATABASE_SCHEMA: expected 1 to 63 small letters, digits or _, without a digit or pg_ at the begin, found <value>
+            DATABASE_URL=postgres://db/x; ADVERTISE_URL=https://a.example | http://a.example/x | a.example:3001
+            ! ADVERTISE_URL: expected an address such as http://10.0.0.7:3001, found <value>
+            LEASE_SECONDS=5
+            ? LEASE_SECONDS has no effect: DATABASE_URL is not set
+            DATABASE_URL=postgres://db/x; STATE_DIR=/a
+            ! STATE_DIR: expected no value because DATABASE_URL is set: the ledger is in the database. In the image, set STATE_DIR to nothing
+            DATABASE_URL=postgres://db/x; SIGNALING=reports; REPORTS_DIR=/a
+            ! REPORTS_DIR: expected no value because DATABASE_URL is set: the files of one replica are not at the others
+            DATABASE_URL=postgres://db/x; ICE_SOURCES=relay
+            ! ICE_SOURCES: expected no relay because DATABASE_URL is set: its calls end with the process that leads
+            "#,
+        );
+        for (seconds, is_accepted) in [("1", false), ("2", true), ("60", true), ("61", false)] {
+            let pairs = [("DATABASE_URL", "postgres://db/x"), ("LEASE_SECONDS", seconds)];
+            assert_eq!(
+                crate::config::testing::load_in(&crate::config::Environment::from_pairs(pairs)).is_ok(),
+                is_accepted
+            );
+        }
+    }
+
+    #[test]
+    fn tls_is_off_only_where_the_url_says_so_or_no_network_is_used() {
+        let mode = |text: &str| DatabaseUrl::parse(text).unwrap().expose().get_ssl_mode();
+        for (query, expected) in [
+            ("", SslMode::Require),
+            ("?sslmode=prefer", SslMode::Require),
+            ("?sslmode=require", SslMode::Require),
+            ("?sslmode=verify-full&channel_binding=require", SslMode::Require),
+            ("?sslmode=disable", SslMode::Disable),
+        ] {
+            assert_eq!(mode(&format!("postgres://me@db.example/turn{query}")), expected, "{query}");
+        }
+        assert_eq!(mode("postgres://me@%2Frun%2Fpostgresql/turn"), SslMode::Disable);
+    }
+
+    #[test]
+    fn the_command_that_copies_a_ledger_needs_both_places() {
+        let environment = crate::config::Environment::from_pairs([
+            ("DATABASE_URL", "postgres://db/x"),
+            ("STATE_DIR", "/a"),
+        ]);
+        assert!(crate::config::Config::from_env(&environment).is_err());
+        let config = crate::config::Config::for_copy(&environment).unwrap();
+        assert!(config.database.is_some() && config.budget.state_dir.is_some());
+    }
+}
