@@ -67,6 +67,7 @@ fn error(code: Code) -> ApiError {
         Code::RateLimited => too_many_mints(Duration::from_secs(1)),
         Code::BudgetExhausted => budget_exhausted(&spent()),
         Code::LedgerUnavailable => ApiError::not_recorded(),
+        Code::NoLeader => ApiError::no_leader(),
         Code::Overloaded => ApiError::overloaded(),
         Code::ShuttingDown => ApiError::shutting_down(),
         Code::Internal => ApiError::internal(),

@@ -131,6 +131,11 @@ pub struct Metrics {
     turn_key_bytes: Family<KeyLabels, Gauge<u64, AtomicU64>>,
     /// Rotations of the TURN key (`rotated`), and failed calls for one (`failed`).
     pub key_rotations: Outcomes,
+    ledger_write_seconds: Histogram,
+    /// Requests for the leader: `answered` by it, `held` while it could not be reached, and those that were refused because they had been
+    /// forwarded before (`hops`), because nobody knows whether the leader has carried them out (`sent`), or because they could not wait
+    /// (`not_held`).
+    pub forwarded: Outcomes,
     /// Alerts that are finished, by kind: `delivered`; `failed`, the receiver refused it; `given_up` after too many
     /// attempts; `dropped` because too many waited.
     alerts: Family<AlertLabels, Counter>,
@@ -200,6 +205,13 @@ impl Metrics {
                 "turn_key_bytes",
                 "Bytes of each TURN key in this period, as Cloudflare counted",
             ),
+            ledger_write_seconds: register(
+                all,
+                "ledger_write_seconds",
+                "Time to write a batch to the database",
+                seconds(),
+            ),
+            forwarded: outcomes(all, "forwarded_requests", "Requests for the leader of all replicas"),
             alerts: add(all, "alerts", "Alerts to the operator that are finished"),
             registry,
         }
@@ -266,6 +278,11 @@ impl Metrics {
         for (key, bytes) in usage {
             self.turn_key_bytes.get_or_create(&KeyLabels { key: key.to_owned() }).set(bytes);
         }
+    }
+
+    /// Counts one batch that the database has written.
+    pub fn ledger_write(&self, took: Duration) {
+        self.ledger_write_seconds.observe(took.as_secs_f64());
     }
 
     /// Sets how many allocations the relay has.

@@ -6,14 +6,17 @@ use std::time::Instant;
 use turn_base::throttle::Throttle;
 
 /// The codes that are summarized. All other errors have a line each.
-const SUMMARIZED: [&str; 7] = [
+const SUMMARIZED: [&str; 9] = [
     "RATE_LIMITED",
     "BUDGET_EXHAUSTED",
     "USER_LIMIT_REACHED",
     "USER_BLOCKED",
     "ORIGIN_NOT_ALLOWED",
     "LEDGER_UNAVAILABLE",
+    "NO_LEADER",
     "OVERLOADED",
+    // No code: a forwarded request whose replica has another time.
+    "SKEWED",
 ];
 
 /// One throttle for each summarized code.

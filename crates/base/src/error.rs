@@ -150,6 +150,15 @@ impl ApiError {
         .retry_in(SECOND)
     }
 
+    /// Several replicas share the ledger, and this one cannot reach one that leads.
+    pub fn no_leader() -> Self {
+        Self::new(Code::NoLeader, "No leader")
+            .message(
+                "Try again in a second, with jitter: no replica of this service leads that could be reached.",
+            )
+            .retry_in(SECOND)
+    }
+
     /// Something is full: `message` says what to do.
     pub fn full(message: &'static str) -> Self {
         Self::new(Code::Overloaded, "Overloaded").message(message).retry_in(SECOND)

@@ -29,6 +29,7 @@ pub enum Code {
     RateLimited,
     BudgetExhausted,
     LedgerUnavailable,
+    NoLeader,
     Overloaded,
     ShuttingDown,
     Internal,
@@ -48,7 +49,7 @@ impl Code {
             Self::RateLimited | Self::BudgetExhausted | Self::UserLimitReached => {
                 StatusCode::TOO_MANY_REQUESTS
             }
-            Self::LedgerUnavailable | Self::Overloaded | Self::ShuttingDown => {
+            Self::LedgerUnavailable | Self::NoLeader | Self::Overloaded | Self::ShuttingDown => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,

@@ -1,0 +1,117 @@
+//! The waiting room of a replica: requests that wait while nobody leads. It bounds their number, their bodies and their wait.
+
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout_at};
+use turn_base::body::BODY_MAX;
+use turn_base::clock;
+
+/// The longest wait of one request.
+pub const HOLD_MAX: Duration = Duration::from_secs(8);
+/// The most requests that wait. Each has at most 16 KiB of head and as much of body.
+pub const HELD_MAX: usize = 1_024;
+/// The pause before a leader that could not be reached is asked again.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// The request may not wait, or not any longer.
+#[derive(Debug)]
+pub(super) struct NotHeld;
+
+/// One permit for each request that may wait.
+#[derive(Debug)]
+pub(super) struct Hold(Semaphore);
+
+/// The wait of one request. It begins with the first pause.
+#[derive(Debug)]
+pub(super) struct Wait<'a> {
+    hold: &'a Hold,
+    body_bytes: usize,
+    end: Option<Instant>,
+}
+
+impl Hold {
+    pub(super) fn new() -> Self {
+        Self(Semaphore::new(HELD_MAX))
+    }
+
+    /// For a request with a body of so many bytes.
+    pub(super) fn wait(&self, body_bytes: usize) -> Wait<'_> {
+        Wait { hold: self, body_bytes, end: None }
+    }
+}
+
+impl<'a> Wait<'a> {
+    /// Whether it has begun.
+    pub(super) fn has_begun(&self) -> bool {
+        self.end.is_some()
+    }
+
+    /// Waits until `changed`. `is_known`: somebody leads and could not be reached, so the next attempt may reach it.
+    pub(super) async fn pause(
+        &mut self,
+        is_known: bool,
+        changed: impl Future<Output = ()>,
+    ) -> Result<(), NotHeld> {
+        let _place = self.place().ok_or(NotHeld)?;
+        let until = self.until(is_known, clock::deadline(Duration::ZERO)).ok_or(NotHeld)?;
+        let has_changed = timeout_at(until, changed).await.is_ok();
+        if has_changed || is_known { Ok(()) } else { Err(NotHeld) }
+    }
+
+    /// Until when to wait at `now`. `None`: the time is over.
+    fn until(&mut self, is_known: bool, now: Instant) -> Option<Instant> {
+        let end = *self.end.get_or_insert(now + HOLD_MAX);
+        (now < end).then(|| if is_known { end.min(now + RETRY_PAUSE) } else { end })
+    }
+
+    fn place(&self) -> Option<SemaphorePermit<'a>> {
+        if self.body_bytes > BODY_MAX {
+            return None;
+        }
+        self.hold.0.try_acquire().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    #[test]
+    fn a_request_waits_for_eight_seconds_from_its_first_pause() {
+        let hold = Hold::new();
+        let mut wait = hold.wait(0);
+        let begun = clock::deadline(Duration::ZERO);
+        let end = begun + HOLD_MAX;
+        assert_eq!(wait.until(false, begun), Some(end));
+        assert_eq!(wait.until(false, begun + HOLD_MAX / 2), Some(end));
+        assert_eq!(wait.until(true, begun + HOLD_MAX / 2), Some(begun + HOLD_MAX / 2 + RETRY_PAUSE));
+        assert_eq!(wait.until(true, end - RETRY_PAUSE / 2), Some(end), "asked again at the end");
+        assert_eq!([false, true].map(|is_known| wait.until(is_known, end)), [None, None]);
+    }
+
+    #[tokio::test]
+    async fn a_pause_ends_when_something_has_changed_or_a_leader_can_be_asked_again() {
+        let hold = Hold::new();
+        hold.wait(BODY_MAX).pause(false, ready(())).await.unwrap();
+        hold.wait(BODY_MAX).pause(true, pending()).await.unwrap();
+        assert_eq!(hold.0.available_permits(), HELD_MAX);
+    }
+
+    #[tokio::test]
+    async fn a_long_body_does_not_wait() {
+        let hold = Hold::new();
+        assert!(hold.wait(BODY_MAX + 1).pause(false, pending()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn at_the_bound_no_further_request_waits() {
+        let hold = Hold::new();
+        let places: Vec<_> = (0..HELD_MAX).map(|_| hold.0.try_acquire().unwrap()).collect();
+        assert!(hold.wait(0).pause(false, ready(())).await.is_err());
+        drop(places);
+        hold.wait(0).pause(false, ready(())).await.unwrap();
+    }
+}

@@ -1,0 +1,364 @@
+//! How a request reaches the leader from another replica. A request is forwarded once at most. While nobody leads it waits. It is sent
+//! again only if that can do no harm: if it was not sent yet, or once if its method is safe. A WebSocket ends with the lead of the replica
+//! that has it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::Request;
+use axum::http::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+use axum::http::uri::{Authority, PathAndQuery, Scheme};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use axum::response::Response;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+
+use crate::telemetry::metrics::Metrics;
+use turn_base::body::BODY_MAX;
+use turn_base::clock::Clock;
+use turn_base::error::ApiError;
+use turn_ledger::Timestamp;
+
+mod hold;
+mod mac;
+mod upgrade;
+
+pub use hold::{HELD_MAX, HOLD_MAX};
+pub use mac::{ByReplica, FORWARDED, ForwardKey, Forwarded, Hop};
+
+use hold::{Hold, NotHeld};
+
+/// The longest time to connect to the leader.
+const CONNECT_MAX: Duration = Duration::from_secs(2);
+/// The longest time to the head of a response. A leader that is paused has been replaced before: the longest lease is 60 s.
+const ANSWER_MAX: Duration = Duration::from_secs(70);
+/// The longest time for the leader to say whether it is ready. The checks of balancers take about a second.
+const PROBE_MAX: Duration = Duration::from_millis(800);
+/// Idle connections to the leader.
+const IDLE_MAX: usize = 64;
+/// How long they are kept. The leader closes them later.
+const IDLE_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// Headers of one connection, not of a request.
+const OF_CONNECTION: [HeaderName; 7] = [
+    CONNECTION,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
+/// Where requests go.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// Nobody leads. The key, once it is known.
+    Nobody(Option<ForwardKey>),
+    /// Another replica leads.
+    At(Leader),
+    /// This replica leads.
+    Here(Router),
+}
+
+/// A leader as others reach it.
+#[derive(Clone, Debug)]
+pub struct Leader {
+    address: Authority,
+    key: ForwardKey,
+}
+
+impl Leader {
+    /// `None` unless the URL is `http://host:port`.
+    pub fn at(url: &str, key: ForwardKey) -> Option<Self> {
+        let url: Uri = url.parse().ok()?;
+        let is_plain = url.scheme() == Some(&Scheme::HTTP);
+        Some(Self { address: url.into_parts().authority.filter(|_| is_plain)?, key })
+    }
+
+    /// Host and port.
+    pub fn address(&self) -> &Authority {
+        &self.address
+    }
+}
+
+impl Target {
+    /// Whether requests go the same way. The key is another fact.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Nobody(_), Self::Nobody(_)) | (Self::Here(_), Self::Here(_)) => true,
+            (Self::At(one), Self::At(other)) => one.address == other.address,
+            _ => false,
+        }
+    }
+
+    /// Whether another replica has forwarded this request, which this one may serve only by itself.
+    fn ends<B>(&self, request: &Request<B>, now: Timestamp) -> bool {
+        let key = match self {
+            Self::Nobody(key) => key.as_ref(),
+            Self::At(leader) => Some(&leader.key),
+            Self::Here(_) => None,
+        };
+        key.is_some_and(|key| key.check(request, now) != Forwarded::No)
+    }
+}
+
+/// A response that is passed on as it is. Among its extensions.
+#[derive(Clone, Copy, Debug)]
+pub struct PassedOn;
+
+/// Why the leader gave no response.
+enum Failure {
+    /// The request cannot be forwarded at all.
+    Invalid,
+    /// The request was not sent.
+    NotSent,
+    /// The request may have had its effect.
+    Sent,
+}
+
+/// Sends requests to the leader.
+#[derive(Debug)]
+pub struct Forwarder {
+    target: watch::Receiver<Target>,
+    client: Client<HttpConnector, Full<Bytes>>,
+    hold: Hold,
+    /// Asks for a look at who leads.
+    look: Arc<Notify>,
+    /// The sockets that are passed on.
+    sockets: TaskTracker,
+    /// Ends them.
+    end: CancellationToken,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    /// When the leader last responded: milliseconds since boot, and one more. 0: never.
+    reached: AtomicU64,
+}
+
+impl Forwarder {
+    /// `look` is notified when the leader cannot be reached. `end` ends the upgraded sockets.
+    pub fn new(
+        target: watch::Receiver<Target>,
+        look: Arc<Notify>,
+        end: CancellationToken,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(CONNECT_MAX));
+        connector.set_nodelay(true);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_max_idle_per_host(IDLE_MAX)
+            .pool_idle_timeout(IDLE_TIME_MAX)
+            .build(connector);
+        let (hold, sockets, reached) = (Hold::new(), TaskTracker::new(), AtomicU64::new(0));
+        Self { target, client, hold, look, sockets, end, clock, metrics, reached }
+    }
+
+    /// Gets a response from the replica that leads, which may be this one by then.
+    pub async fn forward(&self, request: Request<Bytes>) -> Result<Response, ApiError> {
+        let mut wait = self.hold.wait(request.body().len());
+        let mut may_repeat = request.method().is_safe();
+        loop {
+            let target = self.target.borrow().clone();
+            if target.ends(&request, self.clock.now()) {
+                return Err(self.refuse("hops"));
+            }
+            let address = match target {
+                Target::Here(router) => return Ok(here(router, request).await),
+                Target::At(leader) => {
+                    match self.ask(&leader, &request).await {
+                        Ok(response) => return Ok(response),
+                        Err(Failure::Invalid) => return Err(ApiError::invalid("Send a path.")),
+                        Err(Failure::Sent) if !may_repeat => return Err(self.refuse("sent")),
+                        Err(Failure::Sent) => may_repeat = false,
+                        Err(Failure::NotSent) => {}
+                    }
+                    self.look.notify_one();
+                    Some(leader.address)
+                }
+                Target::Nobody(_) => None,
+            };
+            if !wait.has_begun() {
+                self.metrics.forwarded.count("held");
+            }
+            let paused = wait.pause(address.is_some(), self.left(address.as_ref())).await;
+            paused.map_err(|NotHeld| self.refuse("not_held"))?;
+        }
+    }
+
+    fn refuse(&self, outcome: &'static str) -> ApiError {
+        self.metrics.forwarded.count(outcome);
+        ApiError::no_leader()
+    }
+
+    /// Whether the leader serves: the code of its answer, or an error if it cannot be reached. A leader that was reached so shortly ago that
+    /// requests still wait for the next one counts as one that serves.
+    pub async fn probe(&self) -> Result<(), ApiError> {
+        let target = self.target.borrow().clone();
+        let answer = match &target {
+            Target::Here(_) => return Ok(()),
+            Target::At(leader) => {
+                tokio::time::timeout(PROBE_MAX, self.ask_ready(leader)).await.ok().flatten()
+            }
+            Target::Nobody(_) => None,
+        };
+        match answer {
+            Some((StatusCode::OK, _)) => Ok(()),
+            Some((_, body)) if is_of_ledger(&body) => Err(ApiError::not_recorded()),
+            _ if self.was_reached() => Ok(()),
+            _ => Err(ApiError::no_leader()),
+        }
+    }
+
+    /// Ends the upgraded sockets, and waits for their ends.
+    pub async fn finish(&self) {
+        self.end.cancel();
+        self.sockets.close();
+        self.sockets.wait().await;
+    }
+
+    async fn ask_ready(&self, leader: &Leader) -> Option<(StatusCode, Bytes)> {
+        let uri = uri(leader, PathAndQuery::from_static("/ready"))?;
+        let request = hyper::Request::get(uri).body(Full::default()).ok()?;
+        let (head, body) = self.client.request(request).await.ok()?.into_parts();
+        self.note_reached();
+        let body = Limited::new(body, BODY_MAX).collect().await.ok()?.to_bytes();
+        Some((head.status, body))
+    }
+
+    async fn ask(&self, leader: &Leader, request: &Request<Bytes>) -> Result<Response, Failure> {
+        let outgoing = self.outgoing(leader, request).ok_or(Failure::Invalid)?;
+        let response = tokio::select! {
+            response = self.client.request(outgoing) => response.map_err(|error| {
+                if error.is_connect() { Failure::NotSent } else { Failure::Sent }
+            })?,
+            () = self.left(Some(&leader.address)) => return Err(Failure::Sent),
+            () = tokio::time::sleep(ANSWER_MAX) => return Err(Failure::Sent),
+        };
+        // It does not lead any more, and has done nothing.
+        if response.headers().contains_key(FORWARDED) {
+            return Err(Failure::NotSent);
+        }
+        self.note_reached();
+        self.metrics.forwarded.count("answered");
+        Ok(self.incoming(leader, request, response))
+    }
+
+    fn outgoing(&self, leader: &Leader, request: &Request<Bytes>) -> Option<hyper::Request<Full<Bytes>>> {
+        let mut outgoing = hyper::Request::new(Full::new(request.body().clone()));
+        *outgoing.method_mut() = Some(request.method()).filter(|method| *method != Method::CONNECT)?.clone();
+        *outgoing.uri_mut() = uri(leader, request.uri().path_and_query()?.clone())?;
+        let headers = outgoing.headers_mut();
+        headers.clone_from(request.headers());
+        remove_of_connection(headers, request.extensions().get::<OnUpgrade>().is_some());
+        for name in [CONTENT_LENGTH, EXPECT] {
+            headers.remove(name);
+        }
+        headers.insert(FORWARDED, leader.key.sign(Hop::of(request)?, request, self.clock.now())?);
+        Some(outgoing)
+    }
+
+    fn incoming(
+        &self,
+        leader: &Leader,
+        request: &Request<Bytes>,
+        mut response: hyper::Response<hyper::body::Incoming>,
+    ) -> Response {
+        let is_upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if let Some(client) = request.extensions().get::<OnUpgrade>().filter(|_| is_upgraded) {
+            let (client, leader_side) = (client.clone(), hyper::upgrade::on(&mut response));
+            let (end, mut target) = (self.end.clone(), self.target.clone());
+            let address = leader.address.clone();
+            self.sockets.spawn(async move {
+                let cut = async {
+                    tokio::select! {
+                        () = end.cancelled() => {}
+                        () = left(&mut target, Some(&address)) => {}
+                    }
+                };
+                upgrade::pass_on(client, leader_side, cut).await;
+            });
+        }
+        remove_of_connection(response.headers_mut(), is_upgraded);
+        response.extensions_mut().insert(PassedOn);
+        response.map(Body::new)
+    }
+
+    async fn left(&self, address: Option<&Authority>) {
+        left(&mut self.target.clone(), address).await;
+    }
+
+    fn note_reached(&self) {
+        self.reached.store(self.millis(), Ordering::Relaxed);
+    }
+
+    fn was_reached(&self) -> bool {
+        let reached = self.reached.load(Ordering::Relaxed);
+        reached > 0 && u128::from(self.millis().saturating_sub(reached)) < HOLD_MAX.as_millis()
+    }
+
+    fn millis(&self) -> u64 {
+        u64::try_from(self.clock.since_boot().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
+    }
+}
+
+async fn here(router: Router, request: Request<Bytes>) -> Response {
+    let Ok(mut response) = router.oneshot(request.map(Body::from)).await;
+    response.extensions_mut().insert(PassedOn);
+    response
+}
+
+/// Resolves when requests do not go to this address any more. `None`: when there is a leader.
+async fn left(target: &mut watch::Receiver<Target>, address: Option<&Authority>) {
+    let has_left = |target: &Target| match target {
+        Target::Nobody(_) => address.is_some(),
+        Target::At(leader) => Some(&leader.address) != address,
+        Target::Here(_) => true,
+    };
+    if target.wait_for(has_left).await.is_err() {
+        // Nobody looks any more: the process ends.
+        std::future::pending::<()>().await;
+    }
+}
+
+fn uri(leader: &Leader, path: PathAndQuery) -> Option<Uri> {
+    let uri = Uri::builder().scheme(Scheme::HTTP).authority(leader.address.clone()).path_and_query(path);
+    uri.build().ok()
+}
+
+/// Removes what concerns one connection. A request to switch protocols concerns both.
+fn remove_of_connection(headers: &mut HeaderMap, is_upgrade: bool) {
+    let upgrade = headers.get(UPGRADE).filter(|_| is_upgrade).cloned();
+    let listed: Vec<_> = headers.get_all(CONNECTION).iter().filter_map(|line| line.to_str().ok()).collect();
+    let listed = listed.join(",");
+    for name in listed.split(',').filter_map(|name| name.trim().parse::<HeaderName>().ok()) {
+        headers.remove(name);
+    }
+    for name in OF_CONNECTION {
+        headers.remove(name);
+    }
+    if let Some(upgrade) = upgrade {
+        headers.insert(UPGRADE, upgrade);
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    }
+}
+
+/// Whether an error response says that the leader cannot write the ledger.
+fn is_of_ledger(body: &[u8]) -> bool {
+    let code = serde_json::from_slice::<serde_json::Value>(body).ok().map(|body| body["code"].clone());
+    code.is_some_and(|code| code == "LEDGER_UNAVAILABLE")
+}
