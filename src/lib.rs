@@ -15,6 +15,7 @@
 //! | [`mint`] | issuing a credential: reserve, call a source, commit |
 //! | [`auth`] | whose mint it is, by a token of the application's sign-in |
 //! | [`limit`] | the rate limit of each client |
+//! | [`forward`] | requests on their way to the replica that leads |
 //! | [`meter`] | reading the counts of Cloudflare and coturn, and ending coturn's sessions |
 //! | [`calls`] | the running calls of signaling, and what they mean for the ledger |
 //! | [`account`] | the books behind one lock |
@@ -39,6 +40,7 @@ pub mod config;
 pub mod cost;
 pub mod demo;
 pub mod doctor;
+pub mod forward;
 pub mod healthcheck;
 pub mod http;
 pub mod ice;

@@ -1,4 +1,5 @@
-//! The program: what each command of [`cli`] does. Exit status: 0 success, 1 failure, 64 wrong usage, 78 invalid configuration.
+//! The program: what each command of [`cli`] does. Exit status: 0 success, 1 failure, 64 wrong usage, 75 another
+//! replica leads, 78 invalid configuration.
 
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::Path;
@@ -25,6 +26,8 @@ use turn_broker::{healthcheck, router, serve};
 
 /// `EX_USAGE` of sysexits.h.
 const EXIT_USAGE: u8 = 64;
+/// `EX_TEMPFAIL` of sysexits.h: this replica must start again.
+const EXIT_LOST: u8 = 75;
 /// `EX_CONFIG` of sysexits.h.
 const EXIT_CONFIG: u8 = 78;
 
@@ -208,7 +211,7 @@ async fn serve_until_signal(
         Some((listener, greeting)) => (TcpListener::from_std(listener)?, Some(greeting)),
         None => (listen(config).await?, None),
     };
-    startup::report(config, listener.local_addr()?, &app.account.snapshot());
+    startup::report(config, listener.local_addr()?, Some(&app.account.snapshot()));
     if let Some(greeting) = greeting {
         // It contains the operator's token. Standard output is the log, which may go to a file or a collector.
         let _ = writeln!(std::io::stderr(), "{greeting}");
@@ -221,6 +224,7 @@ async fn serve_until_signal(
     Ok(match ended {
         Ended::Drained | Ended::TimedOut => ExitCode::SUCCESS,
         Ended::Forced => ExitCode::FAILURE,
+        Ended::Lost => ExitCode::from(EXIT_LOST),
     })
 }
 

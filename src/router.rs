@@ -14,11 +14,12 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
 use crate::app::App;
+use crate::app::standby::Standby;
 use crate::config::WireFormat;
 use crate::http::renewal;
 use crate::http::{
     actions, alerts, backup, bandwidth_status, calls_live, connections, credentials, envelope, health,
-    metrics, openapi, operator, origin, overrides, overview, spenders, unknown, users, wire_formats,
+    metrics, openapi, operator, origin, overrides, overview, spenders, standby, unknown, users, wire_formats,
 };
 use crate::web;
 use crate::web::{navigation, pages};
@@ -76,8 +77,10 @@ pub fn build(app: &Arc<App>) -> Router {
     openapi::describe_operator(operator.get_openapi_mut());
 
     // Health checks: never rejected because of overload.
-    let mut health =
-        OpenApiRouter::new().routes(routes!(health::get_health)).routes(routes!(health::get_ready));
+    let mut health = OpenApiRouter::new()
+        .routes(routes!(health::get_health))
+        .routes(routes!(health::get_ready))
+        .routes(routes!(health::get_leader));
     openapi::describe_group(health.get_openapi_mut(), "health");
 
     // Static files for any page.
@@ -118,6 +121,19 @@ pub fn build(app: &Arc<App>) -> Router {
         .fallback(unknown::unknown.layer(origin::cors(&app.origins)))
         .layer(from_fn_with_state(Arc::clone(app), envelope::envelope))
         .with_state(Arc::clone(app))
+}
+
+/// The routes of a standby: what a replica says of itself. It forwards everything else, also other methods of these paths.
+pub fn standby(standby: &Arc<Standby>) -> Router {
+    let own = |route: MethodRouter<Arc<Standby>>| route.fallback(standby::forward);
+    Router::new()
+        .route("/health", own(get(standby::get_health)))
+        .route("/ready", own(get(standby::get_ready)))
+        .route("/leader", own(get(standby::get_leader)))
+        .route("/metrics", own(get(standby::get_metrics)))
+        .fallback(standby::forward)
+        .layer(from_fn_with_state(Arc::clone(standby), standby::envelope))
+        .with_state(Arc::clone(standby))
 }
 
 /// The layers around every API route. CORS is outermost, so an allowed page can read the response to an overload or a panic.

@@ -9,7 +9,8 @@ use crate::alert::rules::AlertRules;
 use crate::amounts::Shown;
 use crate::journal::backup::StoredView;
 use crate::journal::changes::Changes;
-use crate::journal::{ChangeSource, Journal};
+use crate::journal::{ChangeSource, Journal, Lost};
+use crate::lead::Lead;
 use crate::rotation::KeyRotation;
 use crate::telemetry::metrics::Metrics;
 use turn_base::clock::Clock;
@@ -41,6 +42,8 @@ pub struct Account {
     guarded: Arc<Mutex<Guarded>>,
     /// `None`: the books are in memory only.
     journal: Option<Journal>,
+    /// `None`: no other replica can have the books.
+    lead: Option<Arc<Lead>>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
 }
@@ -61,18 +64,19 @@ impl Account {
         setup: &Setup,
         stored: Option<Stored>,
         journal: Option<Journal>,
+        lead: Option<Arc<Lead>>,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
     ) -> Self {
         let (wall, boot, since_boot) = (clock.now(), clock.boot(), clock.since_boot());
         let mut time = match &stored {
-            Some(stored) => stored.time(wall, boot, since_boot, None),
+            Some(stored) => stored.time(wall, boot, since_boot, lead.as_ref().and_then(|lead| lead.followed)),
             None => SteadyTime::new(wall, boot, since_boot),
         };
         let books = setup.open(stored, time.read(wall, since_boot));
         let (alerts, rotation, actions, readings) = Default::default();
         let guarded = Guarded { books, time, alerts, rotation, actions, readings };
-        Self { guarded: Arc::new(Mutex::new(guarded)), journal, clock, metrics }
+        Self { guarded: Arc::new(Mutex::new(guarded)), journal, lead, clock, metrics }
     }
 
     /// Continues with the alerts, the rotation of the TURN key and the operators' actions as they are stored.
@@ -136,7 +140,23 @@ impl Account {
 
     /// Whether a grant can be recorded now.
     pub fn is_writable(&self) -> bool {
-        self.journal.as_ref().is_none_or(|journal| !journal.is_failing())
+        self.journal.as_ref().is_none_or(|journal| !journal.is_failing()) && self.holds_lease()
+    }
+
+    /// Whether no other replica can lead yet, as far as this process knows.
+    pub fn holds_lease(&self) -> bool {
+        self.lead.as_ref().is_none_or(|lead| lead.lease.holds(self.clock.since_boot()))
+    }
+
+    /// Resolves once the books are void, because another replica leads or the database has lost writes.
+    pub fn lost(&self) -> impl Future<Output = Lost> + Send + use<> {
+        let lost = self.journal.as_ref().map(Journal::lost);
+        async move {
+            match lost {
+                Some(lost) => lost.await,
+                None => std::future::pending().await,
+            }
+        }
     }
 
     /// Notes what the sources have counted until now, for plots.

@@ -31,7 +31,7 @@ pub(crate) fn account(clock: Arc<dyn Clock>) -> Arc<Account> {
         SourceTerms { source: SOURCE, tail: Duration::ZERO, cut_tail: None, sampling: 0, is_read: true };
     let setup =
         Setup { terms, sources: vec![relay], rules, bounds: Bounds::default(), default_source: SOURCE };
-    Arc::new(Account::new(&setup, None, None, clock, Arc::new(Metrics::new())))
+    Arc::new(Account::new(&setup, None, None, None, clock, Arc::new(Metrics::new())))
 }
 
 /// Issues a grant of ten minutes.

@@ -18,6 +18,7 @@ use crate::alert::webhook::Webhook;
 use crate::auth::Auth;
 use crate::calls::LiveCalls;
 use crate::config::{CloudflareConfig, Config, RotationConfig, TurnKeyConfig};
+use crate::forward::ForwardKey;
 use crate::ice::cloudflare::Cloudflare;
 use crate::ice::rest::{RestSecret, RestServer};
 use crate::ice::server::IceServerList;
@@ -25,6 +26,7 @@ use crate::ice::turn_keys::{OwnKeys, TurnKey};
 use crate::ice::turn_keys_api::TurnKeysApi;
 use crate::journal::Journal;
 use crate::journal::changes::Contents;
+use crate::lead::Lead;
 use crate::limit::proxies::UntrustedProxies;
 use crate::limit::wrong_tokens::WrongTokens;
 use crate::limit::{QuotaError, RateLimit};
@@ -105,16 +107,31 @@ pub fn build(
     journal: Option<(Journal, Contents)>,
     lost_lines: LostLines,
 ) -> Result<Arc<App>, BuildError> {
-    let metrics = Arc::new(Metrics::new());
+    build_leading(config, clock, Arc::new(Metrics::new()), journal, None, lost_lines)
+}
+
+/// The same for one of several replicas. The metrics are those that it had as a standby.
+pub fn build_leading(
+    config: &Config,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    journal: Option<(Journal, Contents)>,
+    lead: Option<Arc<Lead>>,
+    lost_lines: LostLines,
+) -> Result<Arc<App>, BuildError> {
     let (journal, stored) = journal.unzip();
     let is_stored = stored.is_some();
-    let Contents { books: stored, alerts, rotation, actions, .. } = stored.unwrap_or_default();
+    let Contents { books: mut stored, alerts, rotation, actions, has_lost_writes } =
+        stored.unwrap_or_default();
+    // A database without its latest writes is a copy of the ledger that went on.
+    stored.is_copy |= has_lost_writes;
     let key = match stored.key {
         Some(key) => key,
         None => random::bytes()?,
     };
     let stored = is_stored.then_some(stored);
-    let account = Account::new(&setup(config), stored, journal, Arc::clone(&clock), Arc::clone(&metrics));
+    let account =
+        Account::new(&setup(config), stored, journal, lead.clone(), Arc::clone(&clock), Arc::clone(&metrics));
     let account = Arc::new(account.with_stored(alerts, rotation, actions));
     let grant_key = Arc::new(GrantKey::new(&key));
     let own_keys = config.ice.cloudflare.as_ref().map(CloudflareConfig::own_keys);
@@ -149,6 +166,8 @@ pub fn build(
         relay,
         dispatcher: parts.dispatcher()?,
         auth,
+        forward_key: lead.as_ref().map(|_| ForwardKey::derived_from(&key)),
+        lead,
         started: parts.clock.instant(),
         started_at: parts.clock.now(),
         rate_limit,

@@ -14,7 +14,9 @@ use crate::auth::Auth;
 use crate::calls::LiveCalls;
 use crate::config::AlertPercents;
 use crate::config::{AllowedHosts, AllowedOrigins, Off, PriceConfig, WireFormat};
+use crate::forward::ForwardKey;
 use crate::ice::server::IceServerList;
+use crate::lead::Lead;
 use crate::limit::RateLimit;
 use crate::limit::proxies::UntrustedProxies;
 use crate::limit::wrong_tokens::WrongTokens;
@@ -41,9 +43,10 @@ mod build;
 mod opening;
 mod relay;
 mod signaling;
+pub mod standby;
 
-pub use build::{BuildError, build};
-pub use opening::{BoundTerms, setup};
+pub use build::{BuildError, build, build_leading};
+pub use opening::{BoundTerms, settings_digest, setup};
 
 /// Requests in progress at most, counted once their body has been read. The slowest takes 4 s, so 256 a second are served
 /// even while the provider does not answer.
@@ -66,6 +69,10 @@ pub struct App {
     pub started_at: Timestamp,
     /// Counters for `/metrics`.
     pub metrics: Arc<Metrics>,
+    /// The lead over other replicas. `None` without `DATABASE_URL`.
+    pub lead: Option<Arc<Lead>>,
+    /// Checks what other replicas say of the requests that they forward. `None` without `DATABASE_URL`.
+    pub forward_key: Option<ForwardKey>,
     /// Ledger and connections.
     pub account: Arc<Account>,
     /// The sources in the order of `ICE_SOURCES`.

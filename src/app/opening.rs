@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+
 use crate::config::Config;
 use crate::meter::coturn::CUT_TAIL;
 use turn_ledger::{
@@ -42,6 +46,11 @@ pub fn setup(config: &Config) -> Setup {
         },
         default_source: config.ice.sources.first().copied().unwrap_or(IceSource::Stun),
     }
+}
+
+/// A digest of the settings that decide figures, to compare those of replicas. Of use only between processes of one version.
+pub fn settings_digest(config: &Config) -> String {
+    URL_SAFE_NO_PAD.encode(&Sha256::digest(format!("{:?}", setup(config)))[..9])
 }
 
 /// The terms of every source that issues grants, and of those that are only read: the margin of Cloudflare's count and the

@@ -248,7 +248,7 @@ impl FromRequest<Arc<App>> for AuthorizedReport {
             Some(caller) => Ok(Self { caller, client: key, named, request }),
             // A page may hold a grant of an earlier key. That is not a guess, so it is not counted as a wrong token.
             None if GrantToken::has_form(token) => Err(ApiError::invalid_grant()),
-            None => Err(wrong_token(app, Role::Reporter, client, ApiError::invalid_grant())),
+            None => Err(wrong_token(&app.wrong_tokens, Role::Reporter, client, ApiError::invalid_grant())),
         }
     }
 }

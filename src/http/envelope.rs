@@ -18,6 +18,7 @@ use super::AppState;
 use super::head;
 use super::request_log::{self, RequestHead};
 use crate::app::App;
+use crate::forward::{ByReplica, Forwarded, Hop};
 use crate::telemetry::metrics::RequestLabels;
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::request::client_addr::ClientAddr;
@@ -32,7 +33,11 @@ const SFU_REST: &str = "/{*sfu}";
 pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Response {
     let started = app.clock.instant();
     let request_id = app.request_ids.of(request.headers());
-    let client = client_addr(&app, &request);
+    let forwarded = forwarded(&app, &request);
+    let client = match forwarded {
+        Some(hop) => Some(hop.restore(&mut request)),
+        None => client_addr(&app, &request),
+    };
     if let Some(client) = client {
         request.extensions_mut().insert(client);
     }
@@ -49,7 +54,10 @@ pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Respon
         Some(refused) => refused,
         None => next.run(request).await,
     };
-    let response = finish(response, &request_id);
+    let mut response = finish(response, &request_id);
+    if forwarded.is_some() {
+        response.extensions_mut().insert(ByReplica);
+    }
 
     let took = app.clock.instant().saturating_duration_since(started);
     let status = response.status().as_u16();
@@ -84,7 +92,7 @@ pub fn catch_panic(
 }
 
 /// Adds the id and, to an error, the body.
-fn finish(mut response: Response, request_id: &str) -> Response {
+pub(super) fn finish(mut response: Response, request_id: &str) -> Response {
     if let Some(mut error) = error_of(&mut response) {
         request_id.clone_into(&mut error.request_id);
         let (mut parts, _) = response.into_parts();
@@ -127,6 +135,24 @@ fn is_verbatim(response: &Response) -> bool {
     response.extensions().get::<Verbatim>().is_some()
 }
 
+/// Where a request came from that another replica has forwarded.
+fn forwarded(app: &App, request: &Request) -> Option<Hop> {
+    match app.forward_key.as_ref()?.check(request, app.clock.now()) {
+        Forwarded::No => None,
+        Forwarded::From(hop) => Some(hop),
+        Forwarded::Skewed(minutes) => {
+            if let Some(held_back) = app.refusal_log.pass("SKEWED", app.clock.instant()) {
+                tracing::warn!(
+                    minutes,
+                    held_back,
+                    "the clock of another replica differs: correct it, or its clients share one rate limit"
+                );
+            }
+            None
+        }
+    }
+}
+
 fn client_addr(app: &App, request: &Request) -> Option<ClientAddr> {
     let ConnectInfo(peer) = request.extensions().get::<ConnectInfo<SocketAddr>>()?;
     Some(ClientAddr::find(peer.ip(), request.headers(), &app.trusted_proxies))
@@ -144,7 +170,7 @@ fn kind_of(method: &str, route: &str) -> &'static str {
 }
 
 /// The method as a metric label from a closed set: a client can send any method.
-fn known_method(method: &Method) -> &'static str {
+pub(super) fn known_method(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
         Method::POST => "POST",

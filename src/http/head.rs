@@ -15,7 +15,7 @@ use turn_base::error::ApiError;
 
 /// Routes that are served under any host, because the probes of a container platform use an address as host. Their responses
 /// contain no data.
-const ANY_HOST: [&str; 2] = ["/health", "/ready"];
+const ANY_HOST: [&str; 3] = ["/health", "/ready", "/leader"];
 
 /// The response to a request whose head breaks a rule.
 pub fn refuse(request: &Request, route: &str, hosts: &AllowedHosts) -> Option<Response> {

@@ -1,6 +1,8 @@
-//! Health checks. `/health`: the process is alive. `/ready`: it can serve. A process that shuts down is alive and not ready.
+//! Health checks. `/health`: the process is alive. `/ready`: it can serve. A process that shuts down is alive and not ready. `/leader`: it
+//! leads the replicas of its ledger.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use axum::Json;
 use serde::Serialize;
@@ -24,6 +26,29 @@ pub struct HealthBody {
     /// Version of this program.
     #[schema(example = "0.1.0")]
     version: &'static str,
+    /// Whether this replica leads. Absent where no other can: without `DATABASE_URL`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = role_schema, required = false)]
+    role: Option<&'static str>,
+}
+
+impl HealthBody {
+    pub(super) fn new(uptime: Duration, role: Option<&'static str>) -> Self {
+        let version = env!("CARGO_PKG_VERSION");
+        Self { status: "ok", uptime_seconds: uptime.as_secs(), version, role }
+    }
+}
+
+fn role_schema() -> RefOr<Schema> {
+    one_of(["leader", "standby"], "Whether this replica leads. Absent without `DATABASE_URL`.")
+}
+
+/// This replica leads.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LeaderBody {
+    /// Always `leader`.
+    #[schema(example = "leader")]
+    role: &'static str,
 }
 
 /// The process can serve.
@@ -37,6 +62,16 @@ pub struct ReadyBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(schema_with = provider_schema, required = false)]
     provider: Option<&'static str>,
+    /// Why this replica could not lead, or that its settings differ from the leader's. Only at a standby.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false, example = "the leader has other settings: give all replicas the same")]
+    warning: Option<String>,
+}
+
+impl ReadyBody {
+    pub(super) fn of_standby(warning: Option<String>) -> Self {
+        Self { status: "ready", provider: None, warning }
+    }
 }
 
 fn provider_schema() -> RefOr<Schema> {
@@ -52,7 +87,7 @@ fn provider_schema() -> RefOr<Schema> {
 )]
 pub async fn get_health(app: AppState) -> Json<HealthBody> {
     let uptime = app.clock.instant().saturating_duration_since(app.started);
-    Json(HealthBody { status: "ok", uptime_seconds: uptime.as_secs(), version: env!("CARGO_PKG_VERSION") })
+    Json(HealthBody::new(uptime, app.lead.as_ref().map(|_| "leader")))
 }
 
 /// Checks that the process can serve.
@@ -62,7 +97,7 @@ pub async fn get_health(app: AppState) -> Json<HealthBody> {
     get, path = "/ready",
     responses(
         (status = 200, description = "The process can serve.", body = ReadyBody),
-        (status = 503, description = "`SHUTTING_DOWN`: the process is shutting down.\n\n`LEDGER_UNAVAILABLE`: the last write failed.", body = ErrorBody),
+        (status = 503, description = "`SHUTTING_DOWN`: the process is shutting down.\n\n`LEDGER_UNAVAILABLE`: the last write failed.\n\n`NO_LEADER`: of several replicas none leads that can be reached.", body = ErrorBody),
     )
 )]
 pub async fn get_ready(app: AppState) -> JsonResult<ReadyBody> {
@@ -73,5 +108,20 @@ pub async fn get_ready(app: AppState) -> JsonResult<ReadyBody> {
         return Err(ApiError::not_recorded());
     }
     let provider = app.mint.provider_is_up().map(|is_up| if is_up { "up" } else { "down" });
-    Ok(Json(ReadyBody { status: "ready", provider }))
+    Ok(Json(ReadyBody { status: "ready", provider, warning: None }))
+}
+
+/// Checks that this replica leads.
+///
+/// For a load balancer that sends all requests to the leader. Without `DATABASE_URL` the only process leads.
+#[utoipa::path(
+    get, path = "/leader",
+    responses(
+        (status = 200, description = "This replica leads.", body = LeaderBody),
+        (status = 503, description = "`NO_LEADER`: this replica does not lead, or does not know whether it still does.", body = ErrorBody),
+    )
+)]
+pub async fn get_leader(app: AppState) -> JsonResult<LeaderBody> {
+    let leads = !app.draining.load(Ordering::Relaxed) && app.account.holds_lease();
+    if leads { Ok(Json(LeaderBody { role: "leader" })) } else { Err(ApiError::no_leader()) }
 }

@@ -53,7 +53,7 @@ pub(super) fn of(app: &App, snapshot: &Snapshot) -> Vec<HintBody> {
     let mut hints = Hints(Vec::new());
     about_counts(&mut hints, app, snapshot);
     about_minting(&mut hints, app, snapshot);
-    about_clock_and_bound(&mut hints, snapshot);
+    about_clock_and_bound(&mut hints, snapshot, app.lead.is_some());
     hints.0
 }
 
@@ -163,14 +163,14 @@ fn about_minting(hints: &mut Hints, app: &App, snapshot: &Snapshot) {
 }
 
 /// The clock, and what live credentials can still relay.
-fn about_clock_and_bound(hints: &mut Hints, snapshot: &Snapshot) {
+fn about_clock_and_bound(hints: &mut Hints, snapshot: &Snapshot, in_database: bool) {
     let (figures, bound) = (snapshot.figures, snapshot.figures.overshoot_bound());
     hints.add(snapshot.clock_behind > CLOCK_DIFFERENCE_TOLERATED, "CLOCK_BEHIND", CLOCK_BEHIND);
     hints.add(snapshot.clock_ahead > CLOCK_DIFFERENCE_TOLERATED, "CLOCK_AHEAD", CLOCK_AHEAD);
     hints.add(snapshot.clock_in_doubt, "CLOCK_IN_DOUBT", CLOCK_IN_DOUBT);
     hints.add(snapshot.jumped_until > snapshot.figures.now, "CLOCK_JUMPED", CLOCK_JUMPED);
-    if let Some(text) = words::lacks(snapshot) {
-        hints.add(true, "LEDGER_RESTORED", &text);
+    if let Some((code, text)) = words::lacks(snapshot, in_database) {
+        hints.add(true, code, &text);
     }
     // Strict mode itself shortens lifetimes as far as that helps.
     let remedy = if snapshot.mode == BudgetMode::Strict {

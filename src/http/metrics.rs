@@ -71,6 +71,9 @@ fn figures(app: &App) -> ScrapedFigures {
     gauge("provider_up", "0 while the provider does not mint; 1 without a provider", is_up);
     gauge("pool_ready", "Credentials minted ahead and not yet handed out", pool.ready);
     gauge("ledger_failing", "1 while the ledger cannot be written", u64::from(!app.account.is_writable()));
+    gauge("leads", "1 while this replica leads", u64::from(app.account.holds_lease()));
+    let epoch = app.lead.as_ref().and_then(|lead| u64::try_from(lead.epoch).ok()).unwrap_or(0);
+    gauge("epoch", "Takeovers of the ledger in the database; 0 without one", epoch);
     gauge("log_lines_lost", "Log lines dropped because the reader was too slow", app.lost_lines.count());
     let rotation = app.account.rotation();
     let age = rotation.current().map_or(0, |key| figures.now.since(key.since).as_secs());

@@ -26,6 +26,7 @@ pub mod renewal;
 pub mod request_log;
 pub mod schema;
 pub mod spenders;
+pub mod standby;
 pub mod unknown;
 pub mod users;
 pub mod wire_formats;

@@ -13,10 +13,9 @@ use utoipa::ToSchema;
 use super::schema::source_schema;
 use super::{AppState, JsonResult};
 use crate::account::ReadingPoint;
-use crate::app::App;
-use crate::limit::wrong_tokens::Role;
+use crate::limit::wrong_tokens::{Role, WrongTokens};
 use turn_base::error::{ApiError, ErrorBody};
-use turn_base::request::bearer::bearer;
+use turn_base::request::bearer::{TokenDigest, bearer};
 use turn_base::request::client_addr::ClientAddr;
 use turn_ledger::{Books, ByteCount, Connection, Minute, Period, Spender, Timestamp};
 
@@ -30,25 +29,41 @@ const STEP_DEFAULT: u64 = 3_600;
 
 /// Rejects requests without the operator token.
 pub async fn require_operator(app: AppState, request: Request, next: Next) -> Response {
-    let Some(expected) = &app.operator_token else { return ApiError::no_operator().into_response() };
+    match check_operator(app.operator_token.as_ref(), &app.wrong_tokens, &request) {
+        Ok(()) => next.run(request).await,
+        Err(error) => error.into_response(),
+    }
+}
+
+/// Checks that a request has the operator token.
+pub(super) fn check_operator(
+    expected: Option<&TokenDigest>,
+    wrong_tokens: &WrongTokens,
+    request: &Request,
+) -> Result<(), ApiError> {
+    let expected = expected.ok_or_else(ApiError::no_operator)?;
     match bearer(request.headers()) {
-        Some(shown) if expected.matches(shown) => next.run(request).await,
-        Some(_) => wrong_token(
-            &app,
+        Some(shown) if expected.matches(shown) => Ok(()),
+        Some(_) => Err(wrong_token(
+            wrong_tokens,
             Role::Operator,
-            client_of(&request),
+            client_of(request),
             ApiError::unauthorized("Check the token: it is not the OPERATOR_TOKEN of this service."),
-        )
-        .into_response(),
-        None => ApiError::no_token("the OPERATOR_TOKEN").into_response(),
+        )),
+        None => Err(ApiError::no_token("the OPERATOR_TOKEN")),
     }
 }
 
 /// Counts a wrong token. Returns `refusal`, or after too many the error with the time to wait.
-pub(super) fn wrong_token(app: &App, role: Role, client: Option<ClientAddr>, refusal: ApiError) -> ApiError {
+pub(super) fn wrong_token(
+    wrong_tokens: &WrongTokens,
+    role: Role,
+    client: Option<ClientAddr>,
+    refusal: ApiError,
+) -> ApiError {
     // The envelope adds the address to every request.
     let Some(ClientAddr(client)) = client else { return ApiError::internal() };
-    let retry_in = app.wrong_tokens.count(role, client);
+    let retry_in = wrong_tokens.count(role, client);
     retry_in.map_or(refusal, |retry_in| {
         let message = "Correct the token. The right one is served at once.";
         ApiError::too_many("Too many wrong tokens", message, retry_in)

@@ -14,6 +14,7 @@ use crate::amounts::Shown;
 use crate::config::PriceConfig;
 use crate::cost::forecast;
 use crate::json::plain_number;
+use crate::lead::{Lead, Replica};
 use crate::mint::DegradedReason;
 use crate::rate::PresentRate;
 use crate::telemetry::metrics::{CredentialLabels, Metrics};
@@ -64,6 +65,26 @@ pub struct OverviewBody {
     connections: ConnectionCounts,
     /// The latest revocations of credentials that can still relay, newest first; at most 20.
     revoked: Vec<RevokedBody>,
+    /// The replicas that were seen lately. Empty without `DATABASE_URL`.
+    replicas: Vec<ReplicaBody>,
+}
+
+/// One of several replicas on one ledger.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplicaBody {
+    /// Where the others reach it.
+    #[schema(example = "http://10.0.0.2:3001")]
+    url: String,
+    /// Its version.
+    #[schema(example = "0.1.0")]
+    version: String,
+    /// Whether it leads.
+    #[schema(example = true)]
+    leads: bool,
+    /// When it was last seen.
+    #[schema(value_type = String, format = DateTime, example = "2025-01-15T12:00:00Z")]
+    seen_at: Timestamp,
 }
 
 /// A revoked credential.
@@ -245,7 +266,14 @@ pub async fn get_overview(app: AppState) -> Json<OverviewBody> {
         provider: provider(&app, snapshot.figures.period),
         connections: connections(&app.metrics),
         revoked,
+        replicas: app.lead.as_deref().map(replicas).unwrap_or_default(),
     })
+}
+
+fn replicas(lead: &Lead) -> Vec<ReplicaBody> {
+    let body =
+        |Replica { url, version, seen_at }| ReplicaBody { leads: url == lead.url, url, version, seen_at };
+    lead.replicas().into_iter().map(body).collect()
 }
 
 fn bytes(snapshot: &Snapshot) -> BytesBody {

@@ -19,10 +19,11 @@ use turn_base::response::Polled;
 use turn_ledger::{GrantId, IceSource, Label, Spender, User};
 
 /// Routes that somebody reads every few seconds.
-const POLLED: [(&str, &str); 6] = [
+const POLLED: [(&str, &str); 7] = [
     ("GET", "/api/bandwidth-status"),
     ("GET", "/health"),
     ("GET", "/ready"),
+    ("GET", "/leader"),
     ("GET", "/metrics"),
     ("GET", "/api/overview"),
     ("GET", "/api/connections"),

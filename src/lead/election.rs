@@ -50,8 +50,6 @@ pub enum Action {
 /// What one replica knows of the others.
 #[derive(Debug)]
 pub struct Election {
-    /// Where this replica is reached. A row that names it was written by an earlier process.
-    own_url: String,
     /// The newest format that this version reads.
     format: i32,
     /// `LEASE_SECONDS`.
@@ -77,12 +75,13 @@ struct View {
 
 impl Election {
     /// Nothing was seen yet.
-    pub fn new(own_url: String, format: i32, lease: Duration) -> Self {
-        Self { own_url, format, lease, highest: (0, 0), has_lost_writes: false, view: None }
+    pub fn new(format: i32, lease: Duration) -> Self {
+        Self { format, lease, highest: (0, 0), has_lost_writes: false, view: None }
     }
 
-    /// Takes an observation that arrived at `now`.
-    pub fn observe(&mut self, seen: &Observation, now: Duration) -> Action {
+    /// Takes an observation that arrived at `now`. `own_url`: where this replica is reached. A row that names it was written by an earlier
+    /// process.
+    pub fn observe(&mut self, seen: &Observation, own_url: &str, now: Duration) -> Action {
         let (epoch, seq) = self.highest;
         self.has_lost_writes |= seen.epoch < epoch || seen.seq < seq;
         self.highest = (epoch.max(seen.epoch), seq.max(seen.seq));
@@ -97,7 +96,7 @@ impl Election {
             _ if may_stand && seen.format > self.format => Action::CannotLead(seen.format),
             _ if may_stand && self.has_lost_writes => Action::DatabaseLostWrites,
             _ if may_stand => Action::Stand,
-            Some(leader) if *leader != self.own_url => Action::Forward(leader.clone()),
+            Some(leader) if leader != own_url => Action::Forward(leader.clone()),
             _ => Action::Wait,
         }
     }

@@ -9,7 +9,7 @@ fn millis(millis: u64) -> Duration {
 }
 
 fn election() -> Election {
-    Election::new(OWN.into(), FORMAT, millis(5_000))
+    Election::new(FORMAT, millis(5_000))
 }
 
 /// A row that a leader holds.
@@ -36,7 +36,7 @@ fn forward() -> Action {
 
 /// The actions after observations at these milliseconds.
 fn actions(election: &mut Election, seen: &[(u64, Observation)]) -> Vec<Action> {
-    seen.iter().map(|(at, seen)| election.observe(seen, millis(*at))).collect()
+    seen.iter().map(|(at, seen)| election.observe(seen, OWN, millis(*at))).collect()
 }
 
 #[test]
@@ -44,14 +44,14 @@ fn a_replica_forwards_while_the_leader_writes() {
     let mut election = election();
     for second in 0..60 {
         let seen = held(1, i64::try_from(second).unwrap());
-        assert_eq!(election.observe(&seen, millis(second * 1_000)), forward(), "{second}");
+        assert_eq!(election.observe(&seen, OWN, millis(second * 1_000)), forward(), "{second}");
     }
 }
 
 #[test]
 fn a_ledger_that_is_new_or_released_has_a_new_leader_at_once() {
     let new = Observation { leader: None, is_held: false, ..Observation::default() };
-    assert_eq!(election().observe(&new, millis(0)), Action::Stand);
+    assert_eq!(election().observe(&new, OWN, millis(0)), Action::Stand);
     let released = Observation { is_held: false, ..held(1, 8) };
     assert_eq!(actions(&mut election(), &[(0, held(1, 7)), (250, released)]), [forward(), Action::Stand]);
 }
@@ -74,9 +74,9 @@ fn a_session_that_comes_back_or_a_write_without_one_begins_the_half_second_again
 fn a_row_that_has_not_changed_for_the_lease_is_a_reason_to_stand() {
     let mut election = election();
     for at in (1_000..6_000).step_by(250) {
-        assert_eq!(election.observe(&held(1, 7), millis(at)), forward(), "{at}");
+        assert_eq!(election.observe(&held(1, 7), OWN, millis(at)), forward(), "{at}");
     }
-    assert_eq!(election.observe(&held(1, 7), millis(6_000)), Action::Stand);
+    assert_eq!(election.observe(&held(1, 7), OWN, millis(6_000)), Action::Stand);
 }
 
 #[test]
@@ -84,12 +84,12 @@ fn a_write_and_a_takeover_begin_the_lease_again() {
     for changed in [held(1, 8), held(2, 8)] {
         let mut election = election();
         for at in (0..4_750).step_by(250) {
-            assert_eq!(election.observe(&held(1, 7), millis(at)), forward(), "{at}");
+            assert_eq!(election.observe(&held(1, 7), OWN, millis(at)), forward(), "{at}");
         }
         for at in (4_750..9_750).step_by(250) {
-            assert_eq!(election.observe(&changed, millis(at)), forward(), "{at}");
+            assert_eq!(election.observe(&changed, OWN, millis(at)), forward(), "{at}");
         }
-        assert_eq!(election.observe(&changed, millis(9_750)), Action::Stand);
+        assert_eq!(election.observe(&changed, OWN, millis(9_750)), Action::Stand);
     }
 }
 
@@ -105,7 +105,7 @@ fn silence_while_the_replica_itself_saw_nothing_does_not_count() {
     assert_eq!(actions(&mut election, &[(0, gone(7)), (400, gone(7))]), [forward(), forward()]);
     election.interrupt();
     assert_eq!(actions(&mut election, &[(600, gone(7)), (1_099, gone(7))]), [forward(), forward()]);
-    assert_eq!(election.observe(&gone(7), millis(1_100)), Action::Stand);
+    assert_eq!(election.observe(&gone(7), OWN, millis(1_100)), Action::Stand);
 }
 
 #[test]
@@ -113,13 +113,13 @@ fn a_lower_number_means_that_the_database_has_lost_writes_also_after_an_interrup
     for lower in [held(1, 6), held(1, 1), held(0, 9)] {
         for is_interrupted in [false, true] {
             let mut election = election();
-            assert_eq!(election.observe(&held(1, 7), millis(0)), forward());
+            assert_eq!(election.observe(&held(1, 7), OWN, millis(0)), forward());
             if is_interrupted {
                 election.interrupt();
             }
-            assert_eq!(election.observe(&lower, millis(250)), Action::DatabaseLostWrites, "{lower:?}");
+            assert_eq!(election.observe(&lower, OWN, millis(250)), Action::DatabaseLostWrites, "{lower:?}");
             // Another replica, which may not know it, leads from now on.
-            assert_eq!(election.observe(&held(2, 9), millis(500)), Action::DatabaseLostWrites);
+            assert_eq!(election.observe(&held(2, 9), OWN, millis(500)), Action::DatabaseLostWrites);
         }
     }
     let seen = [(0, held(1, 7)), (250, Observation { is_held: false, ..held(1, 6) })];
@@ -135,28 +135,28 @@ fn a_version_that_cannot_read_the_ledger_forwards_and_does_not_stand() {
     assert_eq!(actions(&mut election(), &seen), [forward(), cannot.clone(), forward()]);
     assert_eq!(actions(&mut election(), &[(0, held(1, 9)), (1, released)])[1], cannot, "with a lower number");
     let older = Observation { format: FORMAT - 1, is_held: false, ..held(1, 7) };
-    assert_eq!(election().observe(&older, millis(0)), Action::Stand, "it migrates");
+    assert_eq!(election().observe(&older, OWN, millis(0)), Action::Stand, "it migrates");
 }
 
 #[test]
 fn a_replica_does_not_forward_to_itself_or_to_nobody() {
     for leader in [Some(OWN.to_owned()), None] {
         let seen = Observation { leader, ..held(1, 7) };
-        assert_eq!(election().observe(&seen, millis(0)), Action::Wait);
+        assert_eq!(election().observe(&seen, OWN, millis(0)), Action::Wait);
     }
 }
 
 #[test]
 fn the_time_of_the_books_is_followed_from_a_write_that_was_seen() {
     let mut election = election();
-    election.observe(&held(1, 7), millis(1_000));
+    election.observe(&held(1, 7), OWN, millis(1_000));
     assert_eq!(election.followed(), None, "nobody knows how old the first row is");
-    election.observe(&held(1, 8), millis(1_250));
-    election.observe(&held(1, 8), millis(1_500));
+    election.observe(&held(1, 8), OWN, millis(1_250));
+    election.observe(&held(1, 8), OWN, millis(1_500));
     assert_eq!(election.followed(), Some((Timestamp::from_millis(8), millis(1_250))));
-    election.observe(&held(1, 9), millis(9_000));
+    election.observe(&held(1, 9), OWN, millis(9_000));
     assert_eq!(election.followed(), None, "after a pause");
-    election.observe(&held(1, 10), millis(9_250));
+    election.observe(&held(1, 10), OWN, millis(9_250));
     election.interrupt();
     assert_eq!(election.followed(), None, "after an interruption");
 }

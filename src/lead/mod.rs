@@ -1,4 +1,54 @@
 //! Replicas on one ledger: which of them leads, and for how long its lead holds. One leader has the books. All others forward to it.
 
+use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
+
+use turn_ledger::Timestamp;
+
+pub mod campaign;
 pub mod election;
 pub mod lease;
+
+use lease::Lease;
+
+/// One replica, as all see it. For people only: nothing depends on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replica {
+    /// Where the others reach it.
+    pub url: String,
+    /// Its version.
+    pub version: String,
+    /// When it was last seen, by the clock of the database.
+    pub seen_at: Timestamp,
+}
+
+/// The lead of this process.
+#[derive(Debug)]
+pub struct Lead {
+    /// The number of the lead. It grows with each takeover.
+    pub epoch: i64,
+    /// Where the others reach this replica.
+    pub url: String,
+    /// Until when this process may rely on its lead.
+    pub lease: Lease,
+    /// The latest time of the books that this process saw another one store, and its own time since boot then.
+    pub followed: Option<(Timestamp, Duration)>,
+    replicas: RwLock<Vec<Replica>>,
+}
+
+impl Lead {
+    /// A lead that has just begun.
+    pub fn new(epoch: i64, url: String, lease: Lease, followed: Option<(Timestamp, Duration)>) -> Self {
+        Self { epoch, url, lease, followed, replicas: RwLock::default() }
+    }
+
+    /// The replicas that were seen lately, this one among them.
+    pub fn replicas(&self) -> Vec<Replica> {
+        self.replicas.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes the replicas that are seen now.
+    pub fn set_replicas(&self, replicas: Vec<Replica>) {
+        *self.replicas.write().unwrap_or_else(PoisonError::into_inner) = replicas;
+    }
+}

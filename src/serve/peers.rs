@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ipnet::IpNet;
@@ -40,6 +41,8 @@ pub(super) struct Slot {
     peers: Arc<Peers>,
     /// The client that the socket is counted for, and its number. `None` for a trusted proxy.
     counted: Option<(ClientKey, u64)>,
+    /// Whether the peer turned out to be another replica, which forwards for many clients.
+    is_exempt: AtomicBool,
 }
 
 impl Peers {
@@ -53,7 +56,7 @@ impl Peers {
         let peer = peer.to_canonical();
         // A trusted proxy forwards for many clients.
         if self.trusted.iter().any(|network| network.contains(&peer)) {
-            return Some(Slot { peers: Arc::clone(self), counted: None });
+            return Some(self.slot(None));
         }
         let client = ClientKey::of(peer);
         let admission = self.lock().admit(client, progress);
@@ -66,7 +69,11 @@ impl Peers {
             Admission::Refused => self.report(peer, "refused"),
         }
         let Admission::Open { id, .. } = admission else { return None };
-        Some(Slot { peers: Arc::clone(self), counted: Some((client, id)) })
+        Some(self.slot(Some((client, id))))
+    }
+
+    fn slot(self: &Arc<Self>, counted: Option<(ClientKey, u64)>) -> Slot {
+        Slot { peers: Arc::clone(self), counted, is_exempt: AtomicBool::new(false) }
     }
 
     /// A response to a client is not read. Ends older ones if the broker keeps too much for the client.
@@ -95,12 +102,19 @@ impl Peers {
 impl Slot {
     /// Whether the socket counts for a client.
     pub(super) fn is_counted(&self) -> bool {
-        self.counted.is_some()
+        self.counted.is_some() && !self.is_exempt.load(Ordering::Relaxed)
+    }
+
+    /// Counts the socket for nobody from now on.
+    pub(super) fn exempt(&self) {
+        if let Some((client, id)) = self.counted.filter(|_| !self.is_exempt.swap(true, Ordering::Relaxed)) {
+            self.peers.lock().remove(client, id);
+        }
     }
 
     /// A part of a response waits because the client does not read.
     pub(super) fn stalled(&self) {
-        if let Some((client, id)) = self.counted {
+        if let Some((client, id)) = self.counted.filter(|_| self.is_counted()) {
             self.peers.stalled(client, id);
         }
     }
@@ -265,6 +279,19 @@ mod tests {
         let sockets = open_many(&peers, "10.1.2.3", 2 * SOCKETS_PER_PEER_MAX);
         assert_eq!(closed(&sockets), NONE);
         assert!(peers.lock().sockets.is_empty());
+    }
+
+    #[test]
+    fn another_replica_may_hold_any_number() {
+        let peers = peers();
+        let sockets = open_many(&peers, "192.0.2.1", SOCKETS_PER_PEER_MAX);
+        for (slot, _) in &sockets {
+            slot.exempt();
+        }
+        assert!(peers.lock().sockets.is_empty() && !sockets[0].0.is_counted());
+        let more = open_many(&peers, "192.0.2.1", SOCKETS_PER_PEER_MAX);
+        drop(sockets);
+        assert_eq!(closed(&more), NONE);
     }
 
     #[test]

@@ -8,16 +8,13 @@ use crate::telemetry::words;
 use turn_ledger::{BudgetMode, IceSource, Snapshot};
 
 /// Writes the lines. Operators rely on the order of the lines and on the texts of the first three. `books` is the ledger as it was
-/// opened, with the overrides that are still in effect.
-pub fn report(config: &Config, address: SocketAddr, books: &Snapshot) {
+/// opened, with the overrides that are still in effect; `None` for a replica, which may not lead for a long time.
+pub fn report(config: &Config, address: SocketAddr, books: Option<&Snapshot>) {
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "turn-broker listening on port {}", address.port());
     report_sources(config);
     report_budget(config);
-    if let Some(overrides) = words::overrides(books) {
-        tracing::warn!("Overrides in force: {overrides}");
-    }
-    if let Some(lacks) = words::lacks(books) {
-        tracing::warn!("LEDGER_RESTORED: {lacks}");
+    if let Some(books) = books {
+        report_books(books, false);
     }
     report_meters(config);
     report_access(config);
@@ -25,6 +22,16 @@ pub fn report(config: &Config, address: SocketAddr, books: &Snapshot) {
         tracing::warn!("{warning}");
     }
     report_addresses(config, address);
+}
+
+/// What the ledger keeps from before. `in_database`: whether replicas share it.
+pub fn report_books(books: &Snapshot, in_database: bool) {
+    if let Some(overrides) = words::overrides(books) {
+        tracing::warn!("Overrides in force: {overrides}");
+    }
+    if let Some((code, lacks)) = words::lacks(books, in_database) {
+        tracing::warn!("{code}: {lacks}");
+    }
 }
 
 /// What to open in a browser: at `PUBLIC_URL`, or on this machine.

@@ -18,13 +18,19 @@ fn in_words(limit: ByteCount, configured: ByteCount, frozen: bool) -> Option<Str
     (!all.is_empty()).then(|| all.join("; "))
 }
 
-/// That the ledger lacks credentials, until when, and what to do; `None` if it lacks none.
-pub fn lacks(snapshot: &Snapshot) -> Option<String> {
+/// That the ledger lacks credentials, until when, and what to do, with the code of the hint; `None` if it lacks none. `in_database`: whether
+/// replicas share the ledger.
+pub fn lacks(snapshot: &Snapshot, in_database: bool) -> Option<(&'static str, String)> {
     let until = snapshot.lacks_until;
+    let (code, cause) = if in_database {
+        ("LEDGER_LOST_WRITES", "the database has lost writes or was restored from a copy")
+    } else {
+        ("LEDGER_RESTORED", "it was restored from a copy")
+    };
     snapshot.lacks_grants().then(|| {
-        format!(
-            "the ledger lacks credentials, because it was restored from a copy, because a page has one that it does not know, or because a tail became longer after they had left the table: the bound is unreliable until {until}, when the longest of them has ended. Wait, or replace the TURN key or secret to end them now."
-        )
+        (code, format!(
+            "the ledger lacks credentials, because {cause}, because a page has one that it does not know, or because a tail became longer after they had left the table: the bound is unreliable until {until}, when the longest of them has ended. Wait, or replace the TURN key or secret to end them now."
+        ))
     })
 }
 

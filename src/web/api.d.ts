@@ -124,7 +124,7 @@ export interface EndedRoomBody {
 export interface ErrorBody {
   bandwidthLimit?: number;
   bandwidthUsed?: string;
-  code: "INVALID_REQUEST" | "UNAUTHORIZED" | "INVALID_GRANT" | "INVALID_TOKEN" | "ORIGIN_NOT_ALLOWED" | "USER_BLOCKED" | "USER_LIMIT_REACHED" | "NOT_FOUND" | "METHOD_NOT_ALLOWED" | "PAYLOAD_TOO_LARGE" | "MISDIRECTED_REQUEST" | "RATE_LIMITED" | "BUDGET_EXHAUSTED" | "LEDGER_UNAVAILABLE" | "OVERLOADED" | "SHUTTING_DOWN" | "INTERNAL";
+  code: "INVALID_REQUEST" | "UNAUTHORIZED" | "INVALID_GRANT" | "INVALID_TOKEN" | "ORIGIN_NOT_ALLOWED" | "USER_BLOCKED" | "USER_LIMIT_REACHED" | "NOT_FOUND" | "METHOD_NOT_ALLOWED" | "PAYLOAD_TOO_LARGE" | "MISDIRECTED_REQUEST" | "RATE_LIMITED" | "BUDGET_EXHAUSTED" | "LEDGER_UNAVAILABLE" | "NO_LEADER" | "OVERLOADED" | "SHUTTING_DOWN" | "INTERNAL";
   error: string;
   message?: string;
   requestId: string;
@@ -170,6 +170,7 @@ export interface GrantsBody {
 }
 
 export interface HealthBody {
+  role?: "leader" | "standby";
   status: string;
   uptimeSeconds: number;
   version: string;
@@ -192,6 +193,10 @@ export interface KeyBody {
   name: string;
   up: boolean;
   weight: number;
+}
+
+export interface LeaderBody {
+  role: string;
 }
 
 export interface LimitOverride {
@@ -250,6 +255,7 @@ export interface OverviewBody {
   ledgerFailing: boolean;
   provider: ProviderBody | null;
   rate: RateBody;
+  replicas: Array<ReplicaBody>;
   revoked: Array<RevokedBody>;
   signIn: boolean;
   status: StatusBody;
@@ -288,6 +294,14 @@ export interface RateBody {
 export interface ReadyBody {
   provider?: "up" | "down";
   status: string;
+  warning?: string;
+}
+
+export interface ReplicaBody {
+  leads: boolean;
+  seenAt: string;
+  url: string;
+  version: string;
 }
 
 export interface RevocationBody {
@@ -420,6 +434,7 @@ export interface Got {
   'api/usage': UsageBody;
   [path: `api/usage?${string}`]: UsageBody;
   'health': HealthBody;
+  'leader': LeaderBody;
   'ready': ReadyBody;
 }
 

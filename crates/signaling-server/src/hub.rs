@@ -164,6 +164,13 @@ impl Hub {
         }
     }
 
+    /// Closes all sockets.
+    pub(crate) fn close_all(&self) {
+        for open in self.lock().sockets.values() {
+            open.outbox.push(Frame::Close(Closing::RESTART), None);
+        }
+    }
+
     /// The user of a socket is known. The user may have been blocked since the token was verified.
     fn signed_in(&self, open: &mut OpenSocket, user: User) {
         if self.shared.broker.is_blocked(&user) {

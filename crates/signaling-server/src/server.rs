@@ -155,6 +155,11 @@ impl Signaling {
         self.hubs.iter().for_each(|hub| hub.close_blocked(user));
     }
 
+    /// Closes every socket, because another replica has the calls from now on.
+    pub fn close_all(&self) {
+        self.hubs.iter().for_each(|hub| hub.close_all());
+    }
+
     /// Removes what has expired without a request.
     pub fn tidy(&self) {
         if let Some(p2pcf) = &self.p2pcf {

@@ -198,6 +198,8 @@ pub struct Closing {
 impl Closing {
     /// The server stops.
     pub const DRAIN: Self = Self { code: 1001, reason: "shutting down" };
+    /// The server starts again.
+    pub const RESTART: Self = Self { code: 1012, reason: "restarting" };
     /// The client sends what this protocol does not allow.
     pub const POLICY: Self = Self { code: 1008, reason: "policy violation" };
 

@@ -1,0 +1,145 @@
+//! The routes of a standby: its own health and metrics. Everything else goes to the replica that leads. Its outermost layer does what a
+//! node can do by itself: the rules of the head, the client's address, the bound on the body, and the form of its own errors.
+
+use std::convert::Infallible;
+use std::future::ready;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::Json;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::header::{CONTENT_TYPE, ORIGIN};
+use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use tower::{Layer, ServiceExt, service_fn};
+
+use super::JsonResult;
+use super::envelope::{finish, known_method};
+use super::head;
+use super::health::{HealthBody, LeaderBody, ReadyBody};
+use super::operator::check_operator;
+use super::origin;
+use crate::app::standby::Standby;
+use crate::forward::{FORWARDED, PassedOn};
+use crate::telemetry::metrics::{CONTENT_TYPE as OPENMETRICS, RequestLabels, ScrapedFigures};
+use turn_base::body::{BodyLimit, read_body};
+use turn_base::error::{ApiError, ErrorBody};
+use turn_base::request::client_addr::ClientAddr;
+use turn_base::request::id::REQUEST_ID;
+
+/// The longest body that is passed on. No route takes a longer one.
+const BODY_MAX: usize = 1024 * 1024;
+/// The route in the metrics of what a standby refuses instead of passing it on.
+const FORWARDING: &str = "forwarding";
+
+type StandbyState = State<Arc<Standby>>;
+
+/// The outermost layer. A response of the leader stays as it is.
+pub async fn envelope(standby: StandbyState, mut request: Request, next: Next) -> Response {
+    let started = standby.clock.instant();
+    let id = standby.request_ids.of(request.headers());
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        request.headers_mut().insert(REQUEST_ID, id);
+    }
+    if let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>() {
+        let client = ClientAddr::find(peer.ip(), request.headers(), &standby.trusted_proxies);
+        request.extensions_mut().insert(client);
+    }
+    let method = known_method(request.method());
+    let route = own_route(request.uri().path());
+    let response = match head::refuse(&request, route, &standby.hosts) {
+        Some(refused) => refused,
+        None => next.run(request).await,
+    };
+    if response.extensions().get::<PassedOn>().is_some() {
+        return response;
+    }
+    let response = finish(response, &id);
+    let took = standby.clock.instant().saturating_duration_since(started);
+    let status = response.status().as_u16();
+    standby.metrics.request(&RequestLabels { route: route.to_owned(), method, status }, took);
+    if let Some(ErrorBody { code, .. }) = response.extensions().get().filter(|_| route == FORWARDING)
+        && let Some(held_back) = standby.refusal_log.pass(code, standby.clock.instant())
+    {
+        tracing::warn!(request_id = id, method, status, code, held_back, "request");
+    }
+    response
+}
+
+fn own_route(path: &str) -> &'static str {
+    ["/health", "/ready", "/leader", "/metrics"].into_iter().find(|own| *own == path).unwrap_or(FORWARDING)
+}
+
+/// Lets an allowed page read an error.
+async fn readable(standby: &Standby, origin: Option<HeaderValue>, response: Response) -> Response {
+    let Some(origin) = origin else { return response };
+    let mut request = Request::default();
+    request.headers_mut().insert(ORIGIN, origin);
+    let mut answer = Some(response);
+    let answered =
+        service_fn(move |_: Request| ready(Ok::<_, Infallible>(answer.take().unwrap_or_default())));
+    let Ok(response) = origin::cors(&standby.origins).layer(answered).oneshot(request).await;
+    response
+}
+
+/// Passes a request on to the replica that leads.
+pub async fn forward(standby: StandbyState, request: Request) -> Response {
+    let origin = request.headers().get(ORIGIN).cloned();
+    match pass_on(&standby, request).await {
+        Ok(response) => response,
+        Err(error) => {
+            let is_refused = error.status == StatusCode::SERVICE_UNAVAILABLE;
+            let mut response = error.into_response();
+            if is_refused {
+                // Another replica that asked this one learns that it does not lead, and that nothing was done.
+                response.headers_mut().insert(FORWARDED, HeaderValue::from_static("refused"));
+            }
+            readable(&standby, origin, response).await
+        }
+    }
+}
+
+async fn pass_on(standby: &Standby, mut request: Request) -> Result<Response, ApiError> {
+    let body = std::mem::take(request.body_mut());
+    let (parts, ()) = request.map(|_| ()).into_parts();
+    let whole = Request::from_parts(parts.clone(), body);
+    let (body, _long) = read_body(&BodyLimit::long(BODY_MAX, &standby.long_bodies), whole).await?;
+    standby.forwarder.forward(axum::http::Request::from_parts(parts, body)).await
+}
+
+/// The process is alive.
+pub async fn get_health(standby: StandbyState) -> Json<HealthBody> {
+    let uptime = standby.clock.instant().saturating_duration_since(standby.started);
+    Json(HealthBody::new(uptime, Some("standby")))
+}
+
+/// Requests can be served: the leader is ready.
+pub async fn get_ready(standby: StandbyState) -> JsonResult<ReadyBody> {
+    if standby.draining.load(Ordering::Relaxed) {
+        return Err(ApiError::shutting_down());
+    }
+    standby.forwarder.probe().await?;
+    Ok(Json(ReadyBody::of_standby(standby.warning.borrow().clone())))
+}
+
+/// This replica does not lead.
+pub async fn get_leader() -> JsonResult<LeaderBody> {
+    Err(ApiError::no_leader())
+}
+
+/// Counters and gauges of this replica. Those of the books are at the leader.
+pub async fn get_metrics(standby: StandbyState, request: Request) -> Result<Response, ApiError> {
+    check_operator(standby.operator_token.as_ref(), &standby.wrong_tokens, &request)?;
+    let mut now = ScrapedFigures::new();
+    now.process_start(u64::try_from(standby.started_at.as_secs()).unwrap_or(0));
+    now.gauge("leads", "1 while this replica leads", 0);
+    now.gauge(
+        "log_lines_lost",
+        "Log lines dropped because the reader was too slow",
+        standby.lost_lines.count(),
+    );
+    let text = standby.metrics.render(&now).map_err(|_| ApiError::internal())?;
+    Ok(([(CONTENT_TYPE, OPENMETRICS)], text).into_response())
+}

@@ -1,0 +1,253 @@
+//! A replica's way to the lead: it looks at the ledger's row until it is its turn, stands, and opens the ledger.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use super::election::{Action, Election, Observation};
+use super::lease::Lease;
+use super::{Lead, Replica};
+use crate::journal::backup::StoredView;
+use crate::journal::changes::{Changes, Contents};
+use crate::journal::store::{FORMAT, OpenError, StoreError};
+use crate::journal::{Journal, Storage, WriteError};
+use crate::telemetry::metrics::Metrics;
+use turn_base::clock::Clock;
+use turn_base::throttle::Throttle;
+
+/// How often the row is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+/// The shortest pause before a look that a request asks for, because it did not reach the leader.
+const LOOK_PAUSE_MIN: Duration = Duration::from_millis(50);
+/// The longest time of one look. A slower one counts as an interruption.
+const LOOK_MAX: Duration = Duration::from_secs(2);
+
+/// The database with the ledger, as its replicas see it.
+pub trait Electorate: Send + 'static {
+    /// The ledger, for the replica that leads.
+    type Storage: Storage;
+    /// Why the database cannot be asked.
+    type Error: Error + Send;
+
+    /// Where the others reach this replica. Known once the database was reached.
+    fn url(&self) -> String;
+    /// Looks at the row that says who leads, and shows the others that this replica is there.
+    fn observe(&mut self) -> impl Future<Output = Result<Observation, Self::Error>> + Send;
+    /// Takes the lead, unless anything has changed since `seen`: then `None`.
+    fn stand(
+        &mut self,
+        seen: &Observation,
+    ) -> impl Future<Output = Result<Option<Self::Storage>, Self::Error>> + Send;
+    /// The key of the ledger; `None` before the first leader has made it.
+    fn key(&mut self) -> impl Future<Output = Result<Option<[u8; 64]>, Self::Error>> + Send;
+    /// The replicas that were seen lately.
+    fn replicas(&mut self) -> impl Future<Output = Result<Vec<Replica>, Self::Error>> + Send;
+}
+
+/// What a replica brings along.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// `LEASE_SECONDS`.
+    pub lease: Duration,
+    /// The digest of the settings that decide figures.
+    pub settings: String,
+}
+
+/// What a replica knows while it does not lead.
+pub struct Outlook<'a> {
+    /// The URL of the leader.
+    pub leader: Option<&'a str>,
+    /// The key of the ledger.
+    pub key: Option<&'a [u8; 64]>,
+    /// What the operator should know about this replica.
+    pub warning: Option<String>,
+}
+
+/// The ledger, opened by its new leader.
+pub struct Won {
+    /// The lead.
+    pub lead: Arc<Lead>,
+    /// The writer.
+    pub journal: Journal,
+    /// What is stored.
+    pub contents: Contents,
+}
+
+/// A replica that does not lead yet.
+pub struct Campaign<E> {
+    electorate: E,
+    election: Election,
+    candidate: Candidate,
+    /// Somebody could not reach the leader.
+    look: Arc<Notify>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    key: Option<(i64, [u8; 64])>,
+    failures: Throttle,
+}
+
+impl<E: Electorate> Campaign<E> {
+    /// A replica that has just started.
+    pub fn new(
+        electorate: E,
+        candidate: Candidate,
+        look: Arc<Notify>,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let format = i32::try_from(FORMAT).unwrap_or(i32::MAX);
+        let election = Election::new(format, candidate.lease);
+        let failures = Throttle::new();
+        Self { electorate, election, candidate, look, clock, metrics, key: None, failures }
+    }
+
+    /// Returns once this replica leads and has opened the ledger. `tell` learns after each look what is known.
+    pub async fn run(&mut self, mut tell: impl FnMut(Outlook<'_>) + Send) -> Won {
+        loop {
+            if let Some(won) = self.look(&mut tell).await {
+                return won;
+            }
+            // A request that did not reach the leader asks for a look. Many of them ask for one.
+            tokio::time::sleep(LOOK_PAUSE_MIN).await;
+            let _ = timeout(LOOK_INTERVAL.saturating_sub(LOOK_PAUSE_MIN), self.look.notified()).await;
+        }
+    }
+
+    /// The database, for the leader that lists the others.
+    pub fn into_electorate(self) -> E {
+        self.electorate
+    }
+
+    async fn look(&mut self, tell: &mut (impl FnMut(Outlook<'_>) + Send)) -> Option<Won> {
+        let seen = match timeout(LOOK_MAX, self.electorate.observe()).await {
+            Ok(Ok(seen)) => seen,
+            Ok(Err(error)) => return self.interrupted(&error),
+            Err(elapsed) => return self.interrupted(&elapsed),
+        };
+        self.update_key(&seen).await;
+        let action = self.election.observe(&seen, &self.electorate.url(), self.clock.since_boot());
+        let (leader, warning) = match &action {
+            Action::Forward(url) => (Some(url.as_str()), self.warning(&seen)),
+            Action::CannotLead(format) => (None, Some(too_new(*format))),
+            Action::Wait | Action::Stand | Action::DatabaseLostWrites => (None, None),
+        };
+        tell(Outlook { leader, key: self.key.as_ref().map(|(_, key)| key), warning });
+        match action {
+            Action::Stand => self.stand(&seen, false).await,
+            Action::DatabaseLostWrites => {
+                tracing::error!(
+                    "LEDGER_LOST_WRITES: the database is older than it was: it has lost writes that may have been answered"
+                );
+                self.stand(&seen, true).await
+            }
+            Action::Wait | Action::Forward(_) | Action::CannotLead(_) => None,
+        }
+    }
+
+    /// Takes the lead and opens the ledger.
+    async fn stand(&mut self, seen: &Observation, has_lost_writes: bool) -> Option<Won> {
+        let began = self.clock.since_boot();
+        let storage = match self.electorate.stand(seen).await {
+            Ok(storage) => storage?,
+            Err(error) => return self.interrupted(&error),
+        };
+        let epoch = seen.epoch + 1;
+        let lease = Lease::new(self.candidate.lease, began);
+        let followed = self.election.followed();
+        let lead = Arc::new(Lead::new(epoch, self.electorate.url(), lease, followed));
+        let (clock, metrics) = (Arc::clone(&self.clock), Arc::clone(&self.metrics));
+        let leased = Leased { storage, lead: Arc::clone(&lead), clock, metrics };
+        // Reading the ledger takes up to a second.
+        let opened = tokio::task::spawn_blocking(move || Journal::open(leased)).await;
+        match opened {
+            Ok(Ok((journal, mut contents))) => {
+                contents.has_lost_writes |= has_lost_writes;
+                tracing::info!(epoch, "this replica leads");
+                Some(Won { lead, journal, contents })
+            }
+            Ok(Err(error)) => self.interrupted(&error),
+            Err(error) => self.interrupted(&error),
+        }
+    }
+
+    fn interrupted(&mut self, error: &dyn Error) -> Option<Won> {
+        self.election.interrupt();
+        if let Some(held_back) = self.failures.pass(self.clock.instant()) {
+            let causes = std::iter::successors(error.source(), |&cause| cause.source());
+            let cause = causes.last().map(ToString::to_string);
+            tracing::warn!(%error, cause, held_back, "the ledger in the database cannot be read");
+        }
+        None
+    }
+
+    /// Reads the key once in each epoch.
+    async fn update_key(&mut self, seen: &Observation) {
+        if self.key.as_ref().is_none_or(|(epoch, _)| *epoch != seen.epoch)
+            && let Ok(Ok(Some(key))) = timeout(LOOK_MAX, self.electorate.key()).await
+        {
+            self.key = Some((seen.epoch, key));
+        }
+    }
+
+    fn warning(&self, seen: &Observation) -> Option<String> {
+        let format = i32::try_from(FORMAT).unwrap_or(i32::MAX);
+        if seen.format > format {
+            return Some(too_new(seen.format));
+        }
+        let is_same_version = seen.version.as_deref() == Some(env!("CARGO_PKG_VERSION"));
+        let differs =
+            is_same_version && seen.settings.as_ref().is_some_and(|s| *s != self.candidate.settings);
+        differs.then(|| {
+            "Give all replicas the same settings: those of the leader differ from this one's.".to_owned()
+        })
+    }
+}
+
+fn too_new(format: i32) -> String {
+    format!(
+        "Upgrade this replica: the ledger has format {format}, and this version reads {FORMAT}, so it cannot lead."
+    )
+}
+
+/// A ledger whose completed writes renew the lease.
+struct Leased<S> {
+    storage: S,
+    lead: Arc<Lead>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+}
+
+impl<S: Storage> Leased<S> {
+    fn timed(&mut self, write: impl FnOnce(&mut S) -> Result<(), WriteError>) -> Result<(), WriteError> {
+        let (began, started) = (self.clock.since_boot(), self.clock.instant());
+        write(&mut self.storage)?;
+        self.lead.lease.renew(began);
+        self.metrics.ledger_write(self.clock.instant().saturating_duration_since(started));
+        Ok(())
+    }
+}
+
+impl<S: Storage> Storage for Leased<S> {
+    fn load(&mut self) -> Result<Contents, OpenError> {
+        self.storage.load()
+    }
+
+    fn write(&mut self, batch: &Changes) -> Result<(), WriteError> {
+        self.timed(|storage| storage.write(batch))
+    }
+
+    fn recover(&mut self) -> Result<(), WriteError> {
+        self.storage.recover()
+    }
+
+    fn release(&mut self, last: &Changes) -> Result<(), WriteError> {
+        self.timed(|storage| storage.release(last))
+    }
+
+    fn view(&self) -> Result<StoredView, StoreError> {
+        self.storage.view()
+    }
+}

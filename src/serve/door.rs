@@ -1,0 +1,254 @@
+//! The listener and its connections. They outlive the role of a replica: each request goes to the routes of the moment.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::ConnectInfo;
+use axum::http::StatusCode;
+use hyper::body::{Body, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use ipnet::IpNet;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+
+use super::peers::{Peers, Slot};
+use super::progress::Progress;
+use super::socket::{KEEP_ALIVE, Occupies, TimedSocket};
+use crate::forward::ByReplica;
+use crate::telemetry::metrics::Metrics;
+use turn_base::clock::Clock;
+use turn_base::throttle::Throttle;
+
+/// The longest request line with headers, and the largest read buffer of one connection. A head that never ends occupies no
+/// more than that. Bytes.
+const HEADERS_MAX: usize = 16 * 1024;
+/// Maximum number of open sockets. Further connections wait in the system's queue.
+const SOCKETS_MAX: usize = 8_192;
+/// Idle time between requests when more than half of the sockets are open.
+const KEEP_ALIVE_CROWDED: Duration = Duration::from_secs(2);
+/// Pause after a failed accept (for example, out of file descriptors), so that the loop does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What the door has of the service behind it.
+pub(super) struct Shared {
+    /// Peers that may have any number of sockets.
+    pub(super) trusted_proxies: Arc<[IpNet]>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+/// An open listener with its connections.
+pub(super) struct Door {
+    accepting: JoinHandle<()>,
+    connections: TaskTracker,
+    sockets: Arc<Semaphore>,
+    cut: CancellationToken,
+}
+
+impl Door {
+    /// Accepts connections until `drain`.
+    pub(super) fn open(
+        listener: TcpListener,
+        routes: watch::Receiver<Router>,
+        shared: Shared,
+        drain: CancellationToken,
+    ) -> Self {
+        let (sockets, cut) = (Arc::new(Semaphore::new(SOCKETS_MAX)), CancellationToken::new());
+        let connections = TaskTracker::new();
+        let inside = Inside { routes, sockets: Arc::clone(&sockets), drain, cut: cut.clone() };
+        let accepting = tokio::spawn(accept_all(listener, shared, inside, connections.clone()));
+        Self { accepting, connections, sockets, cut }
+    }
+
+    /// Returns once no connection is open and none can come.
+    pub(super) async fn emptied(&mut self) {
+        // The panic hook has logged a panic.
+        let _ = (&mut self.accepting).await;
+        self.connections.close();
+        self.connections.wait().await;
+    }
+
+    /// The open sockets.
+    pub(super) fn sockets(&self) -> usize {
+        SOCKETS_MAX - self.sockets.available_permits()
+    }
+
+    /// Closes all connections.
+    pub(super) fn cut(&self) {
+        self.cut.cancel();
+    }
+}
+
+/// Whoever drops the door closes it.
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.accepting.abort();
+        self.cut();
+    }
+}
+
+async fn accept_all(listener: TcpListener, shared: Shared, inside: Inside, connections: TaskTracker) {
+    let Shared { trusted_proxies, clock, metrics } = shared;
+    let sockets = Arc::clone(&inside.sockets);
+    let acceptor = Acceptor { listener, sockets, clock: Arc::clone(&clock), failures: Throttle::new() };
+    let peers = Peers::new(trusted_proxies, clock, Arc::clone(&metrics));
+    while let Some((socket, peer, permit)) = acceptor.next(&inside.drain).await {
+        let progress = Progress::new(metrics.discarded_bytes.clone());
+        // Without a slot, the socket is closed at once.
+        if let Some(slot) = peers.admit(peer.ip(), &progress).map(Arc::new) {
+            let socket = TimedSocket::new(socket, progress.clone(), (permit, Arc::clone(&slot)));
+            let connection = Connection { socket, peer, slot, progress };
+            connections.spawn(connection.serve(inside.clone()));
+        }
+    }
+}
+
+/// Accepts connections.
+struct Acceptor {
+    listener: TcpListener,
+    sockets: Arc<Semaphore>,
+    clock: Arc<dyn Clock>,
+    failures: Throttle,
+}
+
+impl Acceptor {
+    /// The next connection, or `None` at shutdown.
+    async fn next(&self, end: &CancellationToken) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+        tokio::select! {
+            biased;
+            () = end.cancelled() => None,
+            accepted = self.accept() => accepted,
+        }
+    }
+
+    async fn accept(&self) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+        let permit = Arc::clone(&self.sockets).acquire_owned().await.ok()?;
+        loop {
+            match self.listener.accept().await {
+                Ok((socket, peer)) => return Some((socket, peer, permit)),
+                Err(error) => {
+                    if let Some(held_back) = self.failures.pass(self.clock.instant()) {
+                        tracing::warn!(%error, held_back, "a connection could not be accepted");
+                    }
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+/// An accepted connection. Its socket holds its permit and its slot, also after an upgrade.
+struct Connection {
+    socket: TimedSocket<(OwnedSemaphorePermit, Arc<Slot>)>,
+    peer: SocketAddr,
+    slot: Arc<Slot>,
+    progress: Progress,
+}
+
+/// What all connections share.
+#[derive(Clone)]
+struct Inside {
+    /// The routes of this replica's role at the moment.
+    routes: watch::Receiver<Router>,
+    sockets: Arc<Semaphore>,
+    /// Requests in progress may finish.
+    drain: CancellationToken,
+    /// Everything ends now.
+    cut: CancellationToken,
+}
+
+impl Connection {
+    /// Serves requests until either side closes, or until the request in progress at the drain is answered.
+    async fn serve(self, inside: Inside) {
+        let Self { socket, peer, slot, progress } = self;
+        let Inside { routes, sockets, drain, cut } = inside;
+        let keep_alive = KeepAlive { progress: progress.clone(), sockets };
+        let service = service_fn(move |request: hyper::Request<Incoming>| {
+            let router = routes.borrow().clone();
+            serve_one(router, keep_alive.clone(), Arc::clone(&slot), peer, request)
+        });
+        let connection = http1::Builder::new()
+            .header_read_timeout(None)
+            .max_header_size(HEADERS_MAX)
+            .max_buf_size(HEADERS_MAX)
+            .serve_connection(TokioIo::new(socket), service)
+            .with_upgrades();
+        let mut connection = pin!(connection);
+        let served = async {
+            tokio::select! {
+                biased;
+                ended = &mut connection => ended,
+                () = drain.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            }
+        };
+        let ended = tokio::select! {
+            biased;
+            () = progress.close_requested() => return,
+            () = cut.cancelled() => return,
+            ended = served => ended,
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a connection failed");
+        }
+    }
+}
+
+impl Occupies for (OwnedSemaphorePermit, Arc<Slot>) {
+    fn is_counted(&self) -> bool {
+        self.1.is_counted()
+    }
+
+    fn stalled(&self) {
+        self.1.stalled();
+    }
+}
+
+/// How long a connection may stay idle after a response.
+#[derive(Clone)]
+struct KeepAlive {
+    progress: Progress,
+    sockets: Arc<Semaphore>,
+}
+
+impl KeepAlive {
+    fn span(&self) -> Duration {
+        if self.sockets.available_permits() < SOCKETS_MAX / 2 { KEEP_ALIVE_CROWDED } else { KEEP_ALIVE }
+    }
+}
+
+async fn serve_one(
+    router: Router,
+    keep_alive: KeepAlive,
+    slot: Arc<Slot>,
+    peer: SocketAddr,
+    mut request: hyper::Request<Incoming>,
+) -> Result<axum::response::Response, Infallible> {
+    let has_body = !request.body().is_end_stream();
+    request.extensions_mut().insert(ConnectInfo(peer));
+    request.extensions_mut().insert(keep_alive.progress.begin_service(has_body));
+    let Ok(mut response) = router.oneshot(request).await;
+    if response.extensions().get::<ByReplica>().is_some() {
+        slot.exempt();
+    }
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        keep_alive.progress.begin_upgraded(response.extensions_mut().remove());
+    } else {
+        // A body without a length is made while it is sent, so only a small part of it waits.
+        let bytes = response.body().size_hint().exact().unwrap_or(0);
+        keep_alive.progress.end_service(keep_alive.span(), usize::try_from(bytes).unwrap_or(usize::MAX));
+    }
+    Ok(response)
+}

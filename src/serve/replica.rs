@@ -1,0 +1,163 @@
+//! One of several replicas on one ledger. It begins as a standby, which forwards. Once it leads, the same listener serves the full routes.
+//! A lead ends with the process.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::door::{Door, Shared};
+use super::{DRAIN_MAX, Ended, Shutdown, serve};
+use crate::app::standby::Standby;
+use crate::app::{self, App, BuildError};
+use crate::config::Config;
+use crate::forward::{ForwardKey, Forwarder, Leader, Target};
+use crate::journal::Journal;
+use crate::journal::changes::Contents;
+use crate::lead::Lead;
+use crate::lead::campaign::{Campaign, Candidate, Electorate, Outlook, Won};
+use crate::router;
+use crate::telemetry::log::LostLines;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::startup;
+use turn_base::clock::Clock;
+
+/// How often the leader shows that it is there, and looks who else is.
+const CENSUS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What a replica starts with.
+pub struct Replica<E> {
+    /// The settings.
+    pub config: Config,
+    /// `LEASE_SECONDS`.
+    pub lease: Duration,
+    /// The database with the ledger.
+    pub electorate: E,
+    /// All kinds of time.
+    pub clock: Arc<dyn Clock>,
+    /// Log lines that were dropped.
+    pub lost_lines: LostLines,
+}
+
+impl<E: Electorate> Replica<E> {
+    /// Serves until `shutdown` is triggered, or until a lead is lost.
+    pub async fn run(self, listener: TcpListener, shutdown: Shutdown) -> Result<Ended, BuildError> {
+        // A setting that cannot work ends the process now, and not when it is needed.
+        drop(app::build(&self.config, Arc::clone(&self.clock), None, self.lost_lines.clone())?);
+        let metrics = Arc::new(Metrics::new());
+        let (set_target, target) = watch::channel(Target::Nobody(None));
+        let (set_warning, warning) = watch::channel(None);
+        let (look, end) = (Arc::new(Notify::new()), CancellationToken::new());
+        let Self { config, lease, electorate, clock, lost_lines } = self;
+        let candidate = Candidate { lease, settings: app::settings_digest(&config) };
+        let forwarder =
+            Forwarder::new(target, Arc::clone(&look), end, Arc::clone(&clock), Arc::clone(&metrics));
+        let standby = Standby::new(
+            &config,
+            Arc::clone(&clock),
+            Arc::clone(&metrics),
+            forwarder,
+            warning,
+            lost_lines.clone(),
+        )?;
+        let standby = Arc::new(standby);
+        let (set_routes, routes) = watch::channel(router::standby(&standby));
+        let trusted_proxies = Arc::clone(&config.access.trusted_proxies);
+        let shared = Shared { trusted_proxies, clock: Arc::clone(&clock), metrics: Arc::clone(&metrics) };
+        let door = Door::open(listener, routes, shared, shutdown.soft.clone());
+        let mut campaign =
+            Campaign::new(electorate, candidate, look, Arc::clone(&clock), Arc::clone(&metrics));
+        let follow = campaign.run(|mut outlook| {
+            set_warning.send_modify(|warning| warn(warning, outlook.warning.take()));
+            follow(&set_target, &outlook);
+        });
+        let won = tokio::select! {
+            won = follow => won,
+            () = shutdown.soft.cancelled() => return Ok(end_standby(door, &standby, &shutdown).await),
+        };
+        let Won { lead, journal, contents } = won;
+        let census =
+            tokio::spawn(census(campaign.into_electorate(), Arc::clone(&lead), shutdown.soft.clone()));
+        let app = open(config, clock, metrics, (journal, contents), lead, lost_lines).await?;
+        startup::report_books(&app.account.snapshot(), true);
+        let leading = router::build(&app);
+        set_target.send_modify(|target| *target = Target::Here(leading.clone()));
+        set_routes.send_modify(|routes| *routes = leading);
+        let ended = serve(door, app, &shutdown).await;
+        census.abort();
+        Ok(ended)
+    }
+}
+
+/// Builds the service, which takes the books up to half a second, away from the threads that serve.
+async fn open(
+    config: Config,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    stored: (Journal, Contents),
+    lead: Arc<Lead>,
+    lost_lines: LostLines,
+) -> Result<Arc<App>, BuildError> {
+    let built = tokio::task::spawn_blocking(move || {
+        app::build_leading(&config, clock, metrics, Some(stored), Some(lead), lost_lines)
+    });
+    match built.await {
+        Ok(built) => built,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+/// Forwards to the leader of the moment. Without the key, nobody would believe what this replica says of a request.
+fn follow(target: &watch::Sender<Target>, outlook: &Outlook<'_>) {
+    let key = outlook.key.map(ForwardKey::derived_from);
+    let leader = outlook.leader.zip(key.clone()).and_then(|(url, key)| Leader::at(url, key));
+    target.send_if_modified(|target| {
+        let new = leader.map_or(Target::Nobody(key), Target::At);
+        let is_other = !target.is_same(&new);
+        if let (true, Target::At(leader)) = (is_other, &new) {
+            tracing::info!(leader = %leader.address(), "requests are forwarded to the replica that leads");
+        }
+        *target = new;
+        is_other
+    });
+}
+
+/// Takes a warning. A new one is logged.
+fn warn(current: &mut Option<String>, new: Option<String>) {
+    if let Some(text) = new.as_ref().filter(|_| *current != new) {
+        tracing::warn!("{text}");
+    }
+    *current = new;
+}
+
+/// Ends a replica that never led.
+async fn end_standby(mut door: Door, standby: &Standby, shutdown: &Shutdown) -> Ended {
+    standby.draining.store(true, Ordering::Relaxed);
+    tracing::info!("shutting down: no new connections, requests in progress may finish");
+    let drained = async { tokio::join!(door.emptied(), standby.forwarder.finish()) };
+    let ended = tokio::select! {
+        _ = drained => Ended::Drained,
+        () = tokio::time::sleep(DRAIN_MAX) => Ended::TimedOut,
+        () = shutdown.hard.cancelled() => Ended::Forced,
+    };
+    door.cut();
+    ended
+}
+
+/// Shows the others that the leader is there, and lists them for the overview.
+async fn census<E: Electorate>(mut electorate: E, lead: Arc<Lead>, end: CancellationToken) {
+    loop {
+        if electorate.observe().await.is_ok()
+            && let Ok(replicas) = electorate.replicas().await
+        {
+            lead.set_replicas(replicas);
+        }
+        if timeout(CENSUS_INTERVAL, end.cancelled()).await.is_ok() {
+            return;
+        }
+    }
+}
