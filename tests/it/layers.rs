@@ -13,7 +13,7 @@ const LAYERS: [&[&str]; 16] = [
     &["web"],
     &["http"],
     &["app"],
-    &["auth", "calls", "limit", "meter", "mint"],
+    &["auth", "calls", "forward", "limit", "meter", "mint"],
     &["account"],
     &["lead"],
     &["journal"],

@@ -39,6 +39,7 @@ async fn the_openapi_document_describes_every_route_that_is_served() {
         "get /docs",
         "get /docs/{file}",
         "get /health",
+        "get /leader",
         "get /metrics",
         "get /openapi.json",
         "get /ready",

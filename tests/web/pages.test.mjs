@@ -99,6 +99,13 @@ const overview = (status = {}, more = {}) => ({
   callers: { answers: [], refused: 0, addressRefused: 0, rateLimited: 0, originsRefused: 0, shed: 0 }, revoked: [], ...more,
 });
 
+test('several replicas are listed, with the one that leads and with those that have ended', () => {
+  assert.equal(verdicts.replicas({ replicas: [] }), '');
+  const replica = (url, leads, seenAt) => ({ url, version: '0.1.0', leads, seenAt });
+  const replicas = [replica('http://a', true, '2026-11-20T14:24:20.000Z'), replica('http://b', false, '2026-11-20T14:24:10.000Z'), replica('http://c', false, '2026-11-20T14:24:09.999Z')];
+  assert.equal(verdicts.replicas({ replicas }), 'Replicas: http://a (0.1.0, leads), http://b (0.1.0), http://c (0.1.0, not seen since 14:24) · ');
+});
+
 test('the minting verdict names the most important obstacle', () => {
   assert.deepEqual(minting(overview()), { mark: 'good', word: 'Minting', why: '' });
   assert.equal(minting(overview({ frozen: true, status: 'LIMIT_EXCEEDED' })).word, 'Minting is stopped by an override');

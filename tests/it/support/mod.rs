@@ -6,6 +6,7 @@ use turn_broker::alert::rules::SourceStates;
 #[expect(dead_code, reason = "the program of the same name uses more of it")]
 pub(crate) mod fake_cloudflare;
 pub(crate) mod fake_coturn_cli;
+pub(crate) mod fake_database;
 pub(crate) mod fake_issuer;
 pub(crate) mod fake_sfu;
 pub(crate) mod fake_turn;

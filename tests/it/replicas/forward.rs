@@ -1,0 +1,258 @@
+//! How a request reaches the leader through another replica.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::extract::Request;
+use reqwest::Method;
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use turn_base::clock::Clock;
+use turn_broker::forward::{FORWARDED, ForwardKey, Hop};
+
+use super::{TestReplica, pair};
+use crate::support::fake_database::FakeDatabase;
+use crate::support::socket_client::{Got, SocketClient};
+use crate::support::{Answer, eventually};
+
+#[tokio::test]
+async fn the_rate_of_a_client_is_one_over_all_replicas() {
+    let (_database, leader, standby) = pair(&[("RATE_LIMIT_REQUESTS", "3")]).await;
+    let mut statuses = vec![];
+    for replica in [&leader, &standby, &leader, &standby, &leader] {
+        statuses.push(replica.mint_from("203.0.113.9").await.status.as_u16());
+    }
+    assert_eq!(statuses, [200, 200, 200, 429, 429]);
+    assert_eq!(standby.mint_from("203.0.113.8").await.status, 200, "another client");
+    let grants = standby.operator("/api/grants").await.json();
+    assert!(grants.to_string().contains("203.0.113.9"), "{grants}");
+}
+
+#[tokio::test]
+async fn an_address_that_no_replica_signed_is_ignored() {
+    let (_database, leader, standby) = pair(&[("RATE_LIMIT_REQUESTS", "1"), ("TRUSTED_PROXIES", "")]).await;
+    let forged = |replica: &TestReplica, client: &str| {
+        let header = format!("28949040 {client} {client} AAAA");
+        Answer::of(replica.request(Method::GET, "/api/turn-credentials").header(FORWARDED, header))
+    };
+    assert_eq!(forged(&leader, "203.0.113.1").await.status, 200);
+    assert_eq!(forged(&leader, "203.0.113.2").await.status, 429, "both came from this machine");
+    assert_eq!(forged(&standby, "203.0.113.3").await.status, 429);
+}
+
+#[tokio::test]
+async fn a_grant_is_valid_at_every_replica() {
+    let (_database, leader, standby) = pair(&[]).await;
+    let answer = leader.mint().await.json();
+    let grant = answer["grant"].as_str().unwrap();
+    let opened = standby.post(grant, "/api/connections", json!({"connectionId": "c"})).await;
+    assert_eq!((opened.status.as_u16(), opened.json()["connectionId"].as_str()), (201, Some("c")));
+    let beat = leader.post(grant, "/api/connections/c/heartbeat", json!({"bytesReceived": 5})).await;
+    assert_eq!(beat.status, 200);
+    for replica in [&leader, &standby] {
+        replica.clock.advance(Duration::from_secs(86_400 * 7 / 8));
+    }
+    leader.until_it_leads().await;
+    let renewed = standby.request(Method::GET, "/api/turn-credentials").bearer_auth(grant);
+    let renewed = Answer::of(renewed).await;
+    assert_eq!((renewed.status.as_u16(), renewed.header("ratelimit-limit")), (200, Some("40")));
+    let closed = Answer::of(standby.request(Method::DELETE, "/api/connections/c").bearer_auth(grant)).await;
+    assert_eq!((closed.status.as_u16(), closed.text.as_str()), (204, ""));
+}
+
+#[tokio::test]
+async fn the_response_of_the_leader_is_passed_on_as_it_is() {
+    let (_database, leader, standby) = pair(&[("ALLOWED_HOSTS", "turn.example,127.0.0.1")]).await;
+    let ask = async |replica: &TestReplica, host: &str, path: &str| {
+        let request = replica.request(Method::GET, path).header("host", host);
+        let request = request.header("origin", "http://localhost:5173").header("x-request-id", "one");
+        Answer::of(request.header("te", "trailers")).await
+    };
+    for (host, path, status) in [
+        ("turn.example", "/openapi.json", 200),
+        ("turn.example", "/nowhere?a=b%20c", 404),
+        ("other.example", "/openapi.json", 421),
+        ("other.example", "/health", 200),
+    ] {
+        let [direct, through] =
+            [ask(&leader, host, path).await, ask(&standby, host, path).await].map(|mut answer| {
+                answer.headers.remove("date");
+                answer
+            });
+        assert_eq!(through.status, status, "{host} {path}");
+        if path != "/health" {
+            assert_eq!((through.headers, through.text), (direct.headers, direct.text), "{host} {path}");
+        }
+    }
+    let head = Answer::of(standby.request(Method::HEAD, "/api/turn-credentials")).await;
+    assert_eq!((head.status.as_u16(), head.header("allow")), (405, Some("GET")));
+    let long = standby.request(Method::POST, "/api/connections").body("x".repeat(1024 * 1024 + 1));
+    assert_eq!(Answer::of(long).await.error(), (413, "PAYLOAD_TOO_LARGE".into()), "read here");
+    let preflight = standby.request(Method::OPTIONS, "/api/turn-credentials");
+    let preflight = preflight.header("origin", "http://localhost:5173");
+    let preflight = Answer::of(preflight.header("access-control-request-method", "GET")).await;
+    assert_eq!(preflight.header("access-control-allow-origin"), Some("http://localhost:5173"));
+}
+
+#[tokio::test]
+async fn a_request_waits_while_nobody_leads() {
+    let (_database, leader, standby) = pair(&[]).await;
+    let grant = leader.mint().await.grant();
+    leader.kill().await;
+    let open = standby.post(&grant, "/api/connections", json!({"connectionId": "c"}));
+    let (opened, minted, ()) = tokio::join!(open, standby.mint(), standby.takes_over());
+    assert_eq!((opened.status.as_u16(), minted.status.as_u16()), (201, 200));
+}
+
+/// A leader that reads requests and ends each connection without an answer. Counts the requests.
+async fn dying_leader(database: &FakeDatabase) -> Arc<AtomicUsize> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    database.change_row(|row| {
+        (row.is_held, row.has_session, row.leader, row.epoch) = (true, true, Some(url), 1);
+    });
+    let requests = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&requests);
+    tokio::spawn(async move {
+        loop {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let mut head = [0; 64];
+            let length = socket.read(&mut head).await.unwrap();
+            if !head[..length].starts_with(b"GET /ready") {
+                counted.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    });
+    requests
+}
+
+#[tokio::test]
+async fn what_may_have_had_its_effect_is_sent_again_only_if_that_does_no_harm() {
+    let database = FakeDatabase::new();
+    let requests = dying_leader(&database).await;
+    let standby = TestReplica::start(&database, &[]).await;
+    let posted = standby.post("any token", "/api/connections", json!({"connectionId": "c"}));
+    // The first look at the database may not have ended yet. Then the request waits for it.
+    let posted = posted.await;
+    assert_eq!((posted.error(), posted.header("retry-after")), ((503, "NO_LEADER".into()), Some("1")));
+    assert_eq!(requests.swap(0, Ordering::Relaxed), 1);
+    let minted =
+        standby.request(Method::GET, "/api/turn-credentials").header("origin", "http://localhost:5173");
+    let minted = Answer::of(minted).await;
+    assert_eq!(minted.error(), (503, "NO_LEADER".into()));
+    assert_eq!(requests.load(Ordering::Relaxed), 2, "once more");
+    assert_eq!(
+        minted.header("access-control-allow-origin"),
+        Some("http://localhost:5173"),
+        "a page can read it"
+    );
+    assert_eq!(minted.header("x-request-id"), minted.json()["requestId"].as_str());
+}
+
+#[tokio::test]
+async fn a_request_is_forwarded_once_at_most() {
+    let (_database, leader, standby) = pair(&[]).await;
+    let key = ForwardKey::derived_from(&[7; 64]);
+    let signed = |replica: &TestReplica| {
+        let client = "203.0.113.9".parse().unwrap();
+        let request = Request::builder().uri("/api/turn-credentials").body(()).unwrap();
+        let header = key.sign(Hop { client, peer: client }, &request, replica.clock.now()).unwrap();
+        Answer::of(replica.request(Method::GET, "/api/turn-credentials").header(FORWARDED, header))
+    };
+    assert_eq!(signed(&leader).await.status, 200);
+    let refused = signed(&standby).await;
+    assert_eq!(refused.error(), (503, "NO_LEADER".into()));
+    assert!(refused.header("turn-broker-forwarded").is_some(), "so that the other replica waits");
+    // Nor does it wait there until this replica forwards again.
+    leader.kill().await;
+    assert_eq!(signed(&standby).await.error(), (503, "NO_LEADER".into()));
+}
+
+/// What a former leader at the same address answers to a replica that has not seen the change yet.
+#[tokio::test]
+async fn a_request_that_reached_a_replica_that_does_not_lead_waits_for_the_one_that_does() {
+    let database = FakeDatabase::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let former = format!("http://{}", listener.local_addr().unwrap());
+    database.change_row(|row| {
+        (row.is_held, row.has_session, row.leader, row.epoch) = (true, true, Some(former), 1);
+    });
+    let standby = TestReplica::start(&database, &[]).await;
+    let posted = standby.post("any token", "/api/connections", json!({}));
+    let change = async {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let _ = socket.read(&mut [0; 4096]).await.unwrap();
+        database.change_row(|row| row.is_held = false);
+        let refusal = b"HTTP/1.1 503 No\r\nturn-broker-forwarded: refused\r\ncontent-length: 0\r\n\r\n";
+        socket.write_all(refusal).await.unwrap();
+    };
+    let (posted, ()) = tokio::join!(posted, change);
+    assert_eq!(posted.error(), (401, "INVALID_GRANT".into()), "this replica has answered it");
+}
+
+async fn socket(replica: &TestReplica, client: &str) -> SocketClient {
+    let mut socket =
+        SocketClient::open(replica.address, "/yjs", &[("x-forwarded-for", client)]).await.unwrap();
+    synchronize(&mut socket).await;
+    socket
+}
+
+/// Waits until the leader has read what the socket sent.
+async fn synchronize(socket: &mut SocketClient) {
+    socket.send(r#"{"type":"ping"}"#).await;
+    assert_eq!(socket.next().await, Got::Text(r#"{"type":"pong"}"#.into()));
+}
+
+const SOCKETS: [(&str, &str); 1] = [("SIGNALING", "yjs")];
+
+#[tokio::test]
+async fn clients_at_different_replicas_meet_in_one_room() {
+    let (_database, leader, standby) = pair(&SOCKETS).await;
+    let mut one = socket(&leader, "203.0.113.1").await;
+    let mut other = socket(&standby, "203.0.113.2").await;
+    for socket in [&mut one, &mut other] {
+        socket.send(r#"{"type":"subscribe","topics":["t"]}"#).await;
+        synchronize(socket).await;
+    }
+    one.send(r#"{"type":"publish","topic":"t","data":1}"#).await;
+    let expected = Got::Text(r#"{"type":"publish","topic":"t","data":1,"clients":2}"#.into());
+    assert_eq!([one.next().await, other.next().await], [expected.clone(), expected]);
+    leader.shutdown.soft.cancel();
+    assert_eq!([one.closed().await.0, other.closed().await.0], [1001, 1001], "at both replicas");
+    standby.until_it_leads().await;
+    socket(&standby, "203.0.113.1").await;
+}
+
+#[tokio::test]
+async fn a_socket_ends_with_the_lead_of_its_leader() {
+    let (database, leader, standby) = pair(&SOCKETS).await;
+    let mut through = socket(&standby, "203.0.113.2").await;
+    database.set_cut_off(&leader.url, true);
+    standby.takes_over().await;
+    assert_eq!(through.next().await, Got::Gone);
+}
+
+#[tokio::test]
+async fn the_bound_on_the_sockets_of_one_address_does_not_concern_another_replica() {
+    let settings =
+        [("SIGNALING", "yjs"), ("TRUSTED_PROXIES", "127.0.0.1/32"), ("SIGNALING_SOCKETS_PER_CLIENT", "64")];
+    let database = FakeDatabase::new();
+    // For the leader, nobody is a trusted proxy, so its own bound would count the standby as one client.
+    let leader = TestReplica::start(&database, &[("SIGNALING", "yjs"), ("TRUSTED_PROXIES", "")]).await;
+    leader.until_it_leads().await;
+    let standby = TestReplica::start(&database, &settings).await;
+    standby.until_it_forwards().await;
+    let mut sockets = vec![];
+    for n in 0..turn_broker::serve::SOCKETS_PER_PEER_MAX + 10 {
+        sockets.push(socket(&standby, &format!("203.0.{}.1", n / 4)).await);
+    }
+    let metrics = leader.operator("/metrics").await.text;
+    assert!(!metrics.contains("turn_broker_sockets_limited_total{"), "{metrics}");
+    eventually("all are open", async || {
+        let open = format!("turn_broker_signaling_sockets {}\n", sockets.len());
+        leader.operator("/metrics").await.text.contains(&open)
+    })
+    .await;
+}

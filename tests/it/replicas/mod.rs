@@ -1,0 +1,151 @@
+//! Several replicas on one ledger, in this process: who leads, and how requests reach the leader.
+
+mod forward;
+mod role;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::{Client, Method, RequestBuilder};
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use turn_broker::config::{Config, Environment};
+use turn_broker::serve::replica::Replica;
+use turn_broker::serve::{Ended, Shutdown};
+use turn_broker::telemetry::log::LostLines;
+
+use crate::support::fake_database::FakeDatabase;
+use crate::support::manual_clock::ManualClock;
+use crate::support::test_broker::START;
+use crate::support::{Answer, COTURN, OPERATOR, REPORTER, eventually, http_client};
+
+/// `LEASE_SECONDS`.
+const LEASE: Duration = Duration::from_secs(5);
+/// How far a clock is advanced between two questions. A replica whose clock jumps further between two looks has stood still.
+const STEP: Duration = Duration::from_millis(10);
+
+/// A replica with a clock of its own.
+struct TestReplica {
+    address: SocketAddr,
+    url: String,
+    clock: Arc<ManualClock>,
+    client: Client,
+    shutdown: Shutdown,
+    service: JoinHandle<Ended>,
+}
+
+impl TestReplica {
+    /// A replica that mints for a coturn, with these settings.
+    async fn start(database: &FakeDatabase, settings: &[(&str, &str)]) -> Self {
+        let base = [
+            ("OPERATOR_TOKEN", OPERATOR),
+            ("REPORTER_TOKEN", REPORTER),
+            ("RATE_LIMIT_REQUESTS", "1000"),
+            ("TRUSTED_PROXIES", "127.0.0.1"),
+        ];
+        let all = [&base[..], &COTURN[..], settings].concat();
+        // The last one of each name counts.
+        let is_last = |at: usize| all[at + 1..].iter().all(|(name, _)| *name != all[at].0);
+        let pairs = (0..all.len()).filter(|at| is_last(*at)).map(|at| all[at]);
+        let config = Config::from_env(&Environment::from_pairs(pairs)).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (url, clock) = (format!("http://{address}"), Arc::new(ManualClock::at(START)));
+        let replica = Replica {
+            config,
+            lease: LEASE,
+            electorate: database.electorate(&url),
+            clock: clock.clone(),
+            lost_lines: LostLines::default(),
+        };
+        let shutdown = Shutdown::default();
+        let running = replica.run(listener, shutdown.clone());
+        let service = tokio::spawn(async move { running.await.unwrap() });
+        Self { address, url, clock, client: http_client(), shutdown, service }
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.url))
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        Answer::of(self.request(Method::GET, path)).await
+    }
+
+    /// A mint of this client behind a trusted proxy of this replica.
+    async fn mint_from(&self, client: &str) -> Answer {
+        let request = self.request(Method::GET, "/api/turn-credentials").header("x-forwarded-for", client);
+        Answer::of(request).await
+    }
+
+    async fn mint(&self) -> Answer {
+        self.get("/api/turn-credentials").await
+    }
+
+    async fn post(&self, token: &str, path: &str, body: Value) -> Answer {
+        Answer::of(self.request(Method::POST, path).bearer_auth(token).json(&body)).await
+    }
+
+    async fn operator(&self, path: &str) -> Answer {
+        Answer::of(self.request(Method::GET, path).bearer_auth(OPERATOR)).await
+    }
+
+    async fn status(&self) -> Value {
+        self.get("/api/bandwidth-status").await.json()
+    }
+
+    async fn leads(&self) -> bool {
+        self.get("/leader").await.status == 200
+    }
+
+    /// Waits until this replica leads, without any time passing for it.
+    async fn until_it_leads(&self) {
+        eventually("it leads", async || self.leads().await).await;
+    }
+
+    /// Waits until this replica leads. Its time passes meanwhile.
+    async fn takes_over(&self) {
+        let leads = async || {
+            self.clock.advance(STEP);
+            self.leads().await
+        };
+        eventually("it takes over", leads).await;
+    }
+
+    /// Waits until this replica forwards.
+    async fn until_it_forwards(&self) {
+        eventually("it forwards", async || self.get("/ready").await.status == 200).await;
+    }
+
+    /// Ends like a killed process.
+    async fn kill(mut self) {
+        self.service.abort();
+        let _ = (&mut self.service).await;
+    }
+
+    /// Waits for the end of the process.
+    async fn ended(mut self) -> Ended {
+        (&mut self.service).await.unwrap()
+    }
+}
+
+impl Drop for TestReplica {
+    fn drop(&mut self) {
+        self.shutdown.soft.cancel();
+        self.shutdown.hard.cancel();
+    }
+}
+
+/// Two replicas of which the first one leads and the second one forwards.
+async fn pair(settings: &[(&str, &str)]) -> (FakeDatabase, TestReplica, TestReplica) {
+    let database = FakeDatabase::new();
+    let leader = TestReplica::start(&database, settings).await;
+    leader.until_it_leads().await;
+    let standby = TestReplica::start(&database, settings).await;
+    standby.until_it_forwards().await;
+    // It is on another machine.
+    standby.clock.reboot(Duration::ZERO);
+    (database, leader, standby)
+}

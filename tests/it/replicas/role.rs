@@ -1,0 +1,261 @@
+//! Who leads, what a replica says of itself, and what a change of the lead keeps.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use turn_broker::serve::Ended;
+
+use super::{LEASE, STEP, TestReplica, pair};
+use crate::support::fake_database::FakeDatabase;
+use crate::support::socket_client::{Got, SocketClient};
+use crate::support::{COTURN, eventually, hint_codes};
+
+#[tokio::test]
+async fn one_replica_leads_and_both_serve() {
+    let (_database, leader, standby) = pair(&[]).await;
+    for (replica, role) in [(&leader, "leader"), (&standby, "standby")] {
+        assert_eq!(replica.get("/health").await.json()["role"], role);
+        assert_eq!(replica.get("/ready").await.status, 200, "{role}");
+        assert_eq!(replica.mint().await.status, 200, "{role}");
+    }
+    assert_eq!(leader.get("/leader").await.json(), json!({"role": "leader"}));
+    assert_eq!(standby.get("/leader").await.error(), (503, "NO_LEADER".into()));
+    for (replica, leads, issued) in [(&leader, "1", true), (&standby, "0", false)] {
+        let metrics = replica.operator("/metrics").await.text;
+        assert!(metrics.contains(&format!("turn_broker_leads {leads}\n")), "{metrics}");
+        assert_eq!(metrics.contains("turn_broker_used_bytes"), issued, "figures are the leader's");
+    }
+    assert_eq!(standby.get("/metrics").await.error(), (401, "UNAUTHORIZED".into()));
+    let listed = async || {
+        let replicas = standby.operator("/api/overview").await.json()["replicas"].clone();
+        let named = |url: &str, leads: bool| {
+            let seen =
+                json!({"url": url, "version": "1.2.3", "leads": leads, "seenAt": "1970-01-01T00:00:00.000Z"});
+            replicas.as_array().unwrap().contains(&seen)
+        };
+        named(&leader.url, true) && named(&standby.url, false)
+    };
+    eventually("the overview lists both", listed).await;
+}
+
+#[tokio::test]
+async fn after_a_kill_the_standby_leads_with_all_that_was_answered() {
+    let (database, leader, standby) = pair(&[]).await;
+    let grant = leader.mint().await.grant();
+    standby.mint().await;
+    let opened = leader.post(&grant, "/api/connections", json!({"connectionId": "c"})).await;
+    assert_eq!(opened.status, 201);
+    let figures = |status: serde_json::Value| {
+        ["reservedGB", "grants", "activeConnections"].map(|field| status[field].clone())
+    };
+    let seen = database.row().seq;
+    eventually("the connection is stored", async || database.row().seq > seen + 1).await;
+    let before = figures(standby.status().await);
+    leader.kill().await;
+    standby.takes_over().await;
+    assert_eq!(figures(standby.status().await), before);
+    let beat = standby.post(&grant, "/api/connections/c/heartbeat", json!({"bytesReceived": 5})).await;
+    assert_eq!(beat.status, 200, "a grant of the former leader");
+    assert_eq!(database.row().epoch, 2);
+}
+
+#[tokio::test]
+async fn a_shutdown_hands_the_lead_over_without_a_lease_and_refuses_nothing() {
+    let (database, leader, standby) = pair(&[]).await;
+    let grant = leader.mint().await.grant();
+    leader.shutdown.soft.cancel();
+    // These come while one replica ends and the other has not begun.
+    let open = |id: &'static str| standby.post(&grant, "/api/connections", json!({"connectionId": id}));
+    let (opened, minted, ended) = tokio::join!(open("a"), standby.mint(), leader.ended());
+    assert_eq!((ended, opened.status.as_u16(), minted.status.as_u16()), (Ended::Drained, 201, 200));
+    standby.until_it_leads().await;
+    assert_eq!(database.row().epoch, 2);
+    assert_eq!(standby.status().await["grants"]["issued"], 2);
+}
+
+#[tokio::test]
+async fn of_three_replicas_one_takes_over() {
+    let (database, leader, second) = pair(&[]).await;
+    let third = TestReplica::start(&database, &[]).await;
+    third.until_it_forwards().await;
+    leader.kill().await;
+    let one_leads = async || {
+        for replica in [&second, &third] {
+            replica.clock.advance(STEP);
+        }
+        second.leads().await || third.leads().await
+    };
+    eventually("one leads", one_leads).await;
+    assert_eq!(second.mint().await.status, 200);
+    assert_eq!(third.mint().await.status, 200);
+    assert_eq!(database.row().epoch, 2, "one takeover");
+    assert!(!(second.leads().await && third.leads().await));
+}
+
+#[tokio::test]
+async fn a_leader_that_is_cut_off_stops_minting_before_another_one_leads_and_then_ends() {
+    let (database, leader, standby) = pair(&[("SIGNALING", "yjs")]).await;
+    let mut socket = SocketClient::open(leader.address, "/yjs", &[]).await.unwrap();
+    database.set_cut_off(&leader.url, true);
+    leader.clock.advance(LEASE * 4 / 5 + Duration::from_millis(1));
+    assert_eq!(leader.get("/ready").await.error(), (503, "LEDGER_UNAVAILABLE".into()));
+    assert_eq!(leader.get("/leader").await.error(), (503, "NO_LEADER".into()));
+    assert_eq!(leader.mint().await.error(), (503, "LEDGER_UNAVAILABLE".into()));
+    assert_eq!(leader.get("/api/bandwidth-status").await.status, 200, "what is not stored is answered");
+    assert!(!standby.leads().await, "its lease has not passed");
+    standby.takes_over().await;
+    assert_eq!(standby.mint().await.status, 200);
+
+    database.set_cut_off(&leader.url, false);
+    assert_eq!(socket.closed().await.0, 1012);
+    assert_eq!(leader.ended().await, Ended::Lost);
+    assert_eq!(standby.status().await["grants"]["issued"], 1);
+}
+
+/// A pause of the process: the time since boot passes, its own timers do not.
+#[tokio::test]
+async fn the_lease_runs_while_the_machine_sleeps_and_whatever_the_wall_clock_says() {
+    let (database, leader, _standby) = pair(&[]).await;
+    database.set_cut_off(&leader.url, true);
+    leader.clock.set_wall("2025-01-15T18:00:00Z");
+    assert_eq!(leader.get("/leader").await.status, 200);
+    leader.clock.suspend(LEASE);
+    assert_eq!(leader.get("/leader").await.status, 503);
+    database.set_cut_off(&leader.url, false);
+    leader.until_it_leads().await;
+    assert_eq!(database.row().epoch, 1, "the same one goes on");
+}
+
+#[tokio::test]
+async fn the_lease_counts_from_the_start_of_a_write() {
+    let (database, leader, _standby) = pair(&[]).await;
+    database.set_slow(Arc::clone(&leader.clock), LEASE * 4 / 5 + Duration::from_millis(1));
+    let seq = database.row().seq;
+    eventually("a write", async || database.row().seq > seq).await;
+    for _ in 0..10 {
+        assert_eq!(leader.get("/leader").await.status, 503);
+    }
+    database.set_slow(Arc::clone(&leader.clock), LEASE * 3 / 4);
+    leader.until_it_leads().await;
+}
+
+#[tokio::test]
+async fn a_standby_whose_wall_clock_is_ahead_continues_the_time_of_the_books() {
+    let (database, leader, standby) = pair(&[]).await;
+    let seq = database.row().seq;
+    eventually("the standby sees a write", async || database.row().seq > seq + 1).await;
+    standby.clock.set_wall("2025-01-15T13:00:00Z");
+    leader.kill().await;
+    standby.takes_over().await;
+    let overview = standby.operator("/api/overview").await.json();
+    assert!(overview["at"].as_str().unwrap() < "2025-01-15T12:05", "{overview}");
+    assert_eq!(hint_codes(&overview["status"]), ["NO_REPORTS", "CLOCK_AHEAD"], "and it is not in doubt");
+}
+
+#[tokio::test]
+async fn a_standby_that_ends_closes_what_it_forwards() {
+    let (_database, leader, standby) = pair(&[("SIGNALING", "yjs")]).await;
+    let mut socket = SocketClient::open(standby.address, "/yjs", &[]).await.unwrap();
+    standby.shutdown.soft.cancel();
+    assert_eq!(standby.ended().await, Ended::Drained);
+    assert_eq!(socket.next().await, Got::Gone);
+    assert!(leader.leads().await);
+}
+
+#[tokio::test]
+async fn while_the_database_is_down_the_same_leader_goes_on() {
+    let (database, leader, standby) = pair(&[]).await;
+    for replica in [&leader, &standby] {
+        database.set_cut_off(&replica.url, true);
+    }
+    for _ in 0..4 {
+        standby.clock.advance(LEASE);
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    assert_eq!(standby.get("/api/bandwidth-status").await.status, 200);
+    for replica in [&leader, &standby] {
+        database.set_cut_off(&replica.url, false);
+    }
+    eventually("it mints again", async || standby.mint().await.status == 200).await;
+    assert!(leader.leads().await && database.row().epoch == 1);
+}
+
+#[tokio::test]
+async fn writes_that_the_database_has_lost_are_stated() {
+    let (database, leader, standby) = pair(&[]).await;
+    leader.mint().await;
+    let seen = database.row().seq;
+    eventually("some writes", async || database.row().seq > seen + 2).await;
+    assert_eq!(standby.status().await["boundHolds"], true);
+    // So that the standby is the one that notices.
+    database.set_cut_off(&leader.url, true);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    database.lose_writes(2);
+    standby.until_it_leads().await;
+    let status = standby.status().await;
+    assert_eq!(status["boundHolds"], false);
+    assert!(hint_codes(&status).contains(&"LEDGER_LOST_WRITES"), "{status}");
+    database.set_cut_off(&leader.url, false);
+    assert_eq!(leader.ended().await, Ended::Lost);
+    // It is stored, so the next leader knows it too.
+    let next = TestReplica::start(&database, &[]).await;
+    next.until_it_forwards().await;
+    standby.shutdown.soft.cancel();
+    next.until_it_leads().await;
+    assert_eq!(next.status().await["boundHolds"], false);
+}
+
+#[tokio::test]
+async fn a_version_that_is_too_old_forwards_says_so_and_does_not_lead() {
+    let (database, leader, standby) = pair(&[]).await;
+    database.change_row(|row| row.format += 1);
+    let warns = async || {
+        let warning = standby.get("/ready").await.json()["warning"].clone();
+        warning.as_str().is_some_and(|text| text.starts_with("Upgrade this replica"))
+    };
+    eventually("it says so", warns).await;
+    assert_eq!(standby.mint().await.status, 200);
+    leader.shutdown.soft.cancel();
+    assert_eq!(leader.ended().await, Ended::Drained);
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    standby.clock.advance(Duration::from_secs(9));
+    assert_eq!(standby.get("/ready").await.error(), (503, "NO_LEADER".into()));
+    assert_eq!(database.row().epoch, 1);
+}
+
+#[tokio::test]
+async fn a_standby_with_other_settings_says_so() {
+    let database = FakeDatabase::new();
+    let leader = TestReplica::start(&database, &[]).await;
+    leader.until_it_leads().await;
+    let version = Some(env!("CARGO_PKG_VERSION").to_owned());
+    database.change_row(|row| (row.settings, row.version) = (Some("another digest".into()), version));
+    let standby = TestReplica::start(&database, &[]).await;
+    standby.until_it_forwards().await;
+    let ready = standby.get("/ready").await.json();
+    assert!(ready["warning"].as_str().unwrap().starts_with("Give all replicas the same settings"), "{ready}");
+}
+
+#[tokio::test]
+async fn a_standby_that_reaches_no_leader_is_not_ready() {
+    let database = FakeDatabase::new();
+    // Nobody listens there.
+    let url = "http://127.0.0.1:1".to_owned();
+    database.change_row(|row| {
+        (row.is_held, row.has_session, row.leader, row.epoch) = (true, true, Some(url), 1);
+    });
+    let standby = TestReplica::start(&database, &[]).await;
+    assert_eq!(standby.get("/ready").await.error(), (503, "NO_LEADER".into()));
+    assert_eq!(standby.get("/health").await.json()["role"], "standby");
+}
+
+#[tokio::test]
+async fn a_setting_that_cannot_work_ends_the_process_before_it_stands() {
+    let database = FakeDatabase::new();
+    let relay = [("ICE_SOURCES", "relay"), ("RELAY_LISTEN", "192.0.2.1:1")];
+    let settings = [&COTURN[1..], &relay[..]].concat();
+    let mut replica = TestReplica::start(&database, &settings).await;
+    assert!((&mut replica.service).await.is_err());
+    assert_eq!(database.row().epoch, 0);
+}

@@ -1,0 +1,211 @@
+//! A database with one ledger, in memory, which several replicas of a test share. It orders writes and takeovers as the row of PostgreSQL
+//! does. A replica can be cut off from it, and it can lose its latest writes.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use turn_broker::journal::backup::StoredView;
+use turn_broker::journal::changes::{Changes, Contents};
+use turn_broker::journal::store::{FORMAT, OpenError, StoreError};
+use turn_broker::journal::{Lost, Storage, WriteError};
+use turn_broker::lead::Replica;
+use turn_broker::lead::campaign::Electorate;
+use turn_broker::lead::election::Observation;
+use turn_ledger::Timestamp;
+
+use super::manual_clock::ManualClock;
+
+/// The database. All clones are the same one.
+#[derive(Clone, Debug)]
+pub(crate) struct FakeDatabase(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    row: Observation,
+    contents: Contents,
+    /// What was stored after each write.
+    history: Vec<(i64, Contents)>,
+    replicas: Vec<Replica>,
+    cut_off: BTreeSet<String>,
+    /// The clock of a replica, and how far each of its writes advances it.
+    slow: Option<(Arc<ManualClock>, Duration)>,
+}
+
+/// The database cannot be reached.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("cut off by the test")]
+pub(crate) struct CutOff;
+
+impl FakeDatabase {
+    /// A database with a new ledger.
+    pub(crate) fn new() -> Self {
+        let mut contents = Contents::default();
+        contents.books.key = Some([7; 64]);
+        let row = Observation { format: i32::try_from(FORMAT).unwrap(), ..Observation::default() };
+        let (history, replicas, cut_off, slow) = Default::default();
+        Self(Arc::new(Mutex::new(State { row, contents, history, replicas, cut_off, slow })))
+    }
+
+    /// What a replica at this URL has of the database.
+    pub(crate) fn electorate(&self, url: &str) -> FakeElectorate {
+        FakeElectorate { database: self.clone(), url: url.to_owned() }
+    }
+
+    /// The row that says who leads.
+    pub(crate) fn row(&self) -> Observation {
+        self.lock().row.clone()
+    }
+
+    /// Changes the row.
+    pub(crate) fn change_row(&self, change: impl FnOnce(&mut Observation)) {
+        change(&mut self.lock().row);
+    }
+
+    /// Cuts a replica off, or connects it again.
+    pub(crate) fn set_cut_off(&self, url: &str, is_cut_off: bool) {
+        let mut state = self.lock();
+        if is_cut_off {
+            state.cut_off.insert(url.to_owned())
+        } else {
+            state.cut_off.remove(url)
+        };
+    }
+
+    /// Makes each write take so long by this clock.
+    pub(crate) fn set_slow(&self, clock: Arc<ManualClock>, write: Duration) {
+        self.lock().slow = Some((clock, write));
+    }
+
+    /// Forgets the latest writes, as a failover to a copy that lags does.
+    pub(crate) fn lose_writes(&self, writes: usize) {
+        let mut state = self.lock();
+        let kept = state.history.len() - writes - 1;
+        state.history.truncate(kept + 1);
+        let (seq, contents) = state.history[kept].clone();
+        (state.row.seq, state.contents) = (seq, contents);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    fn reach(&self, url: &str) -> Result<MutexGuard<'_, State>, CutOff> {
+        let state = self.lock();
+        if state.cut_off.contains(url) { Err(CutOff) } else { Ok(state) }
+    }
+}
+
+/// One replica's connection.
+#[derive(Debug)]
+pub(crate) struct FakeElectorate {
+    database: FakeDatabase,
+    url: String,
+}
+
+impl Electorate for FakeElectorate {
+    type Storage = FakeStorage;
+    type Error = CutOff;
+
+    fn url(&self) -> String {
+        self.url.clone()
+    }
+
+    async fn observe(&mut self) -> Result<Observation, CutOff> {
+        let mut state = self.database.reach(&self.url)?;
+        if state.replicas.iter().all(|replica| replica.url != self.url) {
+            let (url, version) = (self.url.clone(), "1.2.3".into());
+            state.replicas.push(Replica { url, version, seen_at: Timestamp::from_millis(0) });
+        }
+        Ok(state.row.clone())
+    }
+
+    async fn stand(&mut self, seen: &Observation) -> Result<Option<FakeStorage>, CutOff> {
+        let mut state = self.database.reach(&self.url)?;
+        let row = &mut state.row;
+        if (row.epoch, row.seq) != (seen.epoch, seen.seq) {
+            return Ok(None);
+        }
+        (row.epoch, row.seq) = (row.epoch + 1, row.seq + 1);
+        (row.is_held, row.has_session, row.leader) = (true, true, Some(self.url.clone()));
+        let (epoch, seq) = (row.epoch, row.seq);
+        let contents = state.contents.clone();
+        state.history.push((seq, contents));
+        let (database, url) = (self.database.clone(), self.url.clone());
+        Ok(Some(FakeStorage { database, url, epoch, seq }))
+    }
+
+    async fn key(&mut self) -> Result<Option<[u8; 64]>, CutOff> {
+        Ok(self.database.reach(&self.url)?.contents.books.key)
+    }
+
+    async fn replicas(&mut self) -> Result<Vec<Replica>, CutOff> {
+        Ok(self.database.reach(&self.url)?.replicas.clone())
+    }
+}
+
+/// The leader's session.
+#[derive(Debug)]
+pub(crate) struct FakeStorage {
+    database: FakeDatabase,
+    url: String,
+    epoch: i64,
+    seq: i64,
+}
+
+impl FakeStorage {
+    fn store(&mut self, batch: &Changes, is_held: bool) -> Result<(), WriteError> {
+        let cut_off = |error: CutOff| StoreError::Database(error.into());
+        let mut state = self.database.reach(&self.url).map_err(cut_off)?;
+        if state.row.epoch != self.epoch {
+            return Err(Lost::Fenced.into());
+        }
+        if state.row.seq < self.seq {
+            return Err(Lost::Writes(self.seq.abs_diff(state.row.seq)).into());
+        }
+        let Changes { books, alerts, rotation, actions } = batch.clone();
+        state.row.books_now = Some(books.head.now);
+        state.contents.books.apply(books);
+        state.contents.alerts = alerts.unwrap_or(std::mem::take(&mut state.contents.alerts));
+        state.contents.rotation = rotation.unwrap_or(std::mem::take(&mut state.contents.rotation));
+        state.contents.actions = actions.unwrap_or(std::mem::take(&mut state.contents.actions));
+        self.seq += 1;
+        (state.row.seq, state.row.is_held) = (self.seq, is_held);
+        let stored = (self.seq, state.contents.clone());
+        state.history.push(stored);
+        if let Some((clock, write)) = &state.slow {
+            clock.advance(*write);
+        }
+        Ok(())
+    }
+}
+
+impl Storage for FakeStorage {
+    fn load(&mut self) -> Result<Contents, OpenError> {
+        Ok(self.database.lock().contents.clone())
+    }
+
+    fn write(&mut self, batch: &Changes) -> Result<(), WriteError> {
+        self.store(batch, true)
+    }
+
+    fn recover(&mut self) -> Result<(), WriteError> {
+        Ok(())
+    }
+
+    fn release(&mut self, last: &Changes) -> Result<(), WriteError> {
+        self.store(last, false)
+    }
+
+    fn view(&self) -> Result<StoredView, StoreError> {
+        Err(StoreError::Database(CutOff.into()))
+    }
+}
+
+/// A process that ends closes its session.
+impl Drop for FakeStorage {
+    fn drop(&mut self) {
+        let row = &mut self.database.lock().row;
+        row.has_session &= row.epoch != self.epoch;
+    }
+}
