@@ -1,5 +1,6 @@
 //! How a request reaches the leader through another replica.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use turn_broker::forward::{FORWARDED, ForwardKey, Hop};
 use super::{TestReplica, pair};
 use crate::support::fake_database::FakeDatabase;
 use crate::support::socket_client::{Got, SocketClient};
-use crate::support::{Answer, eventually};
+use crate::support::{Answer, client_builder, eventually};
 
 #[tokio::test]
 async fn the_rate_of_a_client_is_one_over_all_replicas() {
@@ -94,6 +95,22 @@ async fn the_response_of_the_leader_is_passed_on_as_it_is() {
     let preflight = preflight.header("origin", "http://localhost:5173");
     let preflight = Answer::of(preflight.header("access-control-request-method", "GET")).await;
     assert_eq!(preflight.header("access-control-allow-origin"), Some("http://localhost:5173"));
+}
+
+/// The proxy of the standby is another machine than the standby.
+#[tokio::test]
+async fn what_a_trusted_proxy_of_the_first_replica_says_is_believed() {
+    let (_database, _leader, standby) =
+        pair(&[("SIGNALING", "rooms"), ("TRUSTED_PROXIES", "127.0.0.2")]).await;
+    for (address, is_secure) in [("127.0.0.2", true), ("127.0.0.3", false)] {
+        let builder = client_builder().redirect(reqwest::redirect::Policy::none());
+        let client = builder.local_address(address.parse::<IpAddr>().unwrap()).build().unwrap();
+        let named = client.post(format!("{}/set-username", standby.url)).header("x-forwarded-proto", "https");
+        let named = named.header("content-type", "application/x-www-form-urlencoded").body("username=ann");
+        let answer = Answer::of(named).await;
+        let cookie = answer.header("set-cookie").unwrap();
+        assert_eq!(cookie.contains("Secure"), is_secure, "{address}: {cookie}");
+    }
 }
 
 #[tokio::test]

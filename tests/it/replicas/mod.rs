@@ -1,5 +1,6 @@
 //! Several replicas on one ledger, in this process: who leads, and how requests reach the leader.
 
+mod campaign;
 mod forward;
 mod role;
 
