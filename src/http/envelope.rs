@@ -4,6 +4,7 @@
 use std::any::Any;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use axum::Json;
 use axum::body::Body;
@@ -18,7 +19,7 @@ use super::AppState;
 use super::head;
 use super::request_log::{self, RequestHead};
 use crate::app::App;
-use crate::forward::{ByReplica, Forwarded, Hop};
+use crate::forward::{ByReplica, FORWARDED, Forwarded, Hop};
 use crate::telemetry::metrics::RequestLabels;
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::request::client_addr::ClientAddr;
@@ -57,6 +58,9 @@ pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Respon
     let mut response = finish(response, &request_id);
     if forwarded.is_some() {
         response.extensions_mut().insert(ByReplica);
+        if is_for_the_next_leader(&app, &response) {
+            response.headers_mut().insert(FORWARDED, HeaderValue::from_static("refused"));
+        }
     }
 
     let took = app.clock.instant().saturating_duration_since(started);
@@ -151,6 +155,12 @@ fn forwarded(app: &App, request: &Request) -> Option<Hop> {
             None
         }
     }
+}
+
+/// Whether nothing was done because the ledger is released. The replica that has forwarded the request sends it to the next leader.
+fn is_for_the_next_leader(app: &App, response: &Response) -> bool {
+    let code = response.extensions().get::<ErrorBody>().map(|error| error.code);
+    app.draining.load(Ordering::Relaxed) && code == Some("LEDGER_UNAVAILABLE")
 }
 
 fn client_addr(app: &App, request: &Request) -> Option<ClientAddr> {

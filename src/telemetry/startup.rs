@@ -87,7 +87,9 @@ fn report_budget(config: &Config) {
             }
         }
     }
-    if let Some(directory) = &config.budget.state_dir {
+    if config.database.is_some() {
+        tracing::info!("Ledger: durable, in PostgreSQL; this replica is a standby until it leads");
+    } else if let Some(directory) = &config.budget.state_dir {
         tracing::info!("Ledger: durable, in {}", directory.display());
     } else {
         tracing::warn!("Ledger: in memory only, a restart loses this period's usage");

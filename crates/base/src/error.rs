@@ -145,7 +145,7 @@ impl ApiError {
     /// The ledger cannot be written, or its time is in doubt.
     pub fn not_recorded() -> Self {
         Self::ledger_unavailable(
-            "Check the log, the disk that holds STATE_DIR, and the hints of the status: the ledger cannot be written, or the clock is in doubt.",
+            "Check the log, the disk that holds STATE_DIR or the database, and the hints of the status: the ledger cannot be written, or the clock is in doubt.",
         )
         .retry_in(SECOND)
     }
@@ -195,7 +195,7 @@ impl ApiError {
 impl From<NotRecorded> for ApiError {
     fn from(_: NotRecorded) -> Self {
         Self::ledger_unavailable(
-            "Check the log and the disk that holds STATE_DIR: the change is in effect, but it could not be written, so a restart undoes it.",
+            "Check the log, and the disk that holds STATE_DIR or the database: the change is in effect, but it could not be written, so a restart undoes it.",
         )
     }
 }

@@ -9,7 +9,7 @@ use turn_broker::serve::Ended;
 use super::{LEASE, STEP, TestReplica, pair};
 use crate::support::fake_database::FakeDatabase;
 use crate::support::socket_client::{Got, SocketClient};
-use crate::support::{COTURN, eventually, hint_codes};
+use crate::support::{API_TOKEN, COTURN, FakeCloudflare, Fault, eventually, hint_codes};
 
 #[tokio::test]
 async fn one_replica_leads_and_both_serve() {
@@ -72,6 +72,39 @@ async fn a_shutdown_hands_the_lead_over_without_a_lease_and_refuses_nothing() {
     standby.until_it_leads().await;
     assert_eq!(database.row().epoch, 2);
     assert_eq!(standby.status().await["grants"]["issued"], 2);
+}
+
+/// The provider answers after the ledger was released.
+#[tokio::test]
+async fn a_mint_that_takes_longer_than_the_handover_is_answered_by_the_next_leader() {
+    let cloudflare = FakeCloudflare::start().await;
+    let base = cloudflare.base_url();
+    let settings = [
+        ("ICE_SOURCES", "cloudflare"),
+        ("CLOUDFLARE_API_BASE", base.as_str()),
+        ("CLOUDFLARE_TURN_KEY_ID", "key-id"),
+        ("CLOUDFLARE_TURN_API_TOKEN", API_TOKEN),
+        ("TURN_POOL_MAX", "0"),
+    ];
+    let (database, leader, standby) = pair(&settings).await;
+    let probed = async || cloudflare.history().probes() > 0;
+    eventually("the leader has tried its key", probed).await;
+    let before = cloudflare.history().mints();
+    cloudflare.next(Fault::Latency(Duration::from_millis(1_500)));
+    let shut_down = async {
+        eventually("the provider is asked", async || cloudflare.history().mints() > before).await;
+        leader.shutdown.soft.cancel();
+        standby.until_it_leads().await;
+    };
+    let (minted, ()) = tokio::join!(standby.mint(), shut_down);
+    assert_eq!(
+        (minted.status.as_u16(), &minted.json()["source"]),
+        (200, &json!("cloudflare")),
+        "{}",
+        minted.text
+    );
+    assert_eq!(standby.status().await["grants"]["issued"], 1, "the first one was not recorded");
+    assert_eq!(database.row().epoch, 2);
 }
 
 #[tokio::test]
