@@ -243,6 +243,7 @@ impl Forwarder {
     async fn ask(&self, leader: &Leader, request: &Request<Bytes>) -> Result<Response, Failure> {
         let outgoing = self.outgoing(leader, request).ok_or(Failure::Invalid)?;
         let response = tokio::select! {
+            biased;
             response = self.client.request(outgoing) => response.map_err(|error| {
                 if error.is_connect() { Failure::NotSent } else { Failure::Sent }
             })?,

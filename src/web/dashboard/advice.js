@@ -29,7 +29,7 @@ function aboutUsage(event) {
   return percent < 80 ? [title, 'spenders'] : percent < 95 ? [title, 'spenders', 'limit'] : [title, 'spenders', 'limit', 'stop'];
 }
 
-/** An event that this version does not know is shown by its name, without buttons. @param {string} event */
+/** An unknown event is shown by its name, without buttons. @param {string} event */
 export function told(event) {
   const [title, ...buttons] = aboutUsage(event) ?? TOLD[event] ?? [event.replace(/[._]/g, ' ')];
   return { title, buttons };

@@ -31,7 +31,7 @@ const table = new Table($('calls'), {
   ],
 });
 
-/** The section is hidden until there is a call. @param {import('./api.d.ts').LiveCallsBody} live @param {Overview} latest */
+/** Hidden until there is a call. @param {import('./api.d.ts').LiveCallsBody} live @param {Overview} latest */
 export function showCalls({ calls, total }, latest) {
   overview = latest;
   if (total > 0) $('calls-card').hidden = false;

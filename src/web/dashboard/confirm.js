@@ -7,7 +7,7 @@ const dialog = $('confirm', HTMLDialogElement);
 const also = $('confirm-also', HTMLInputElement);
 
 /**
- * Waits for the second click; Escape cancels. The browser gives the focus back to the button that was pressed.
+ * Waits for the second click; Escape cancels. The browser gives the focus back.
  * @param {{title: string, text: string, verb: string, isDangerous?: boolean, more?: string}} question `more`: a
  *     second action, which is done too unless the operator clears its checkbox.
  * @returns {Promise<{more: boolean} | null>} Null if cancelled.

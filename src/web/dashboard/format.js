@@ -1,4 +1,4 @@
-// Formats of figures. Times are UTC and GB = 10^9 bytes, as everywhere in the service. Pure.
+// Formats of figures. Times are UTC, GB = 10^9 bytes. Pure.
 
 const GB = 1e9;
 const MINUS = '\u2212';
@@ -6,7 +6,7 @@ const MINUS = '\u2212';
 const number = (digits) => new Intl.NumberFormat('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits });
 const [whole, two] = [number(0), number(2)];
 
-/** "12.30 GB". Small sizes are in MB or kB, so that the first call is visible. @param {number} bytes */
+/** "12.30 GB". Small sizes are in MB or kB: the first call is visible. @param {number} bytes */
 export function size(bytes) {
   if (bytes >= 0.095 * GB || bytes === 0) return `${two.format(bytes / GB)} GB`;
   if (bytes >= 1e6) return `${number(1).format(bytes / 1e6)} MB`;

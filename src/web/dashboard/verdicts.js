@@ -24,18 +24,8 @@ export function minting(overview) {
   return verdict('good', 'Minting');
 }
 
-/** A replica that was not seen for so long has ended. Milliseconds. */
-const SEEN_MAX = 10_000;
-
-/** The replicas, if there are several. The times are those of the database, so the latest one stands for the present. @param {Pick<Overview, 'replicas'>} overview */
-export function replicas({ replicas: all }) {
-  const latest = Math.max(...all.map(({ seenAt }) => Date.parse(seenAt)));
-  const words = all.map(({ url, version, leads, seenAt }) => {
-    const seen = latest - Date.parse(seenAt) > SEEN_MAX ? `, not seen since ${time(new Date(seenAt), new Date(latest))}` : '';
-    return `${url} (${version}${leads ? ', leads' : ''}${seen})`;
-  });
-  return words.length === 0 ? '' : `Replicas: ${words.join(', ')} · `;
-}
+/** @param {Pick<Overview, 'replicas'>} overview */
+export const replicas = (overview) => overview.replicas.map(({ url, leads }) => `${url}${leads ? ' (leads)' : ''} · `).join('');
 
 /** Who counts usage. Without Cloudflare it can only be a relay. @param {Overview} overview */
 const counter = ({ provider }) => (provider === null ? 'the relay' : 'Cloudflare');

@@ -30,8 +30,7 @@ export function showOverview(overview) {
   for (const since of document.querySelectorAll('[data-since]')) since.textContent = `since the start, ${span(overview.uptimeSeconds)} ago`;
   put('limit-note', verdicts.limitNote(overview));
   showRevoked(overview);
-  put('replicas', verdicts.replicas(overview));
-  put('version', `turn-broker ${overview.version}`);
+  put('version', `${verdicts.replicas(overview)}turn-broker ${overview.version}`);
   mark('freshness', { mark: 'good', word: `live, ${at.slice(11, 19)} UTC` });
   document.title = `${status.percentage} % · turn-broker`;
 }

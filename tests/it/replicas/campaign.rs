@@ -75,15 +75,17 @@ async fn stands_after(looks: Vec<Look>) -> Vec<usize> {
     left.iter().map(|left| total - left).collect()
 }
 
-fn row(seq: i64, has_session: bool) -> Option<Observation> {
+fn look(millis: u64, seq: i64, has_session: bool) -> Look {
     let format = i32::try_from(FORMAT).unwrap();
     let leader = Some("http://leader.example:3001".to_owned());
-    Some(Observation { epoch: 1, seq, is_held: true, has_session, leader, format, ..Observation::default() })
+    let seen =
+        Observation { epoch: 1, seq, is_held: true, has_session, leader, format, ..Observation::default() };
+    (millis, Some(seen))
 }
 
 #[tokio::test]
 async fn a_look_that_failed_interrupts_the_view() {
-    let gone = || (300, row(7, false));
+    let gone = || look(300, 7, false);
     assert_eq!(stands_after(vec![gone(), gone(), gone()]).await, [3]);
     let down = (0, None);
     assert_eq!(stands_after(vec![gone(), gone(), down, gone(), gone(), gone()]).await, [6]);
@@ -91,16 +93,16 @@ async fn a_look_that_failed_interrupts_the_view() {
 
 #[tokio::test]
 async fn a_replica_that_was_not_fast_enough_goes_on_looking() {
-    let silent = || (2_500, row(7, true));
+    let silent = || look(2_500, 7, true);
     let after = stands_after(vec![silent(), silent(), silent(), silent()]).await;
     assert_eq!(after, [3, 4], "it stands again while nothing changes");
     let after = stands_after(vec![
         silent(),
         silent(),
         silent(),
-        (0, row(8, true)),
-        (2_500, row(8, true)),
-        (2_500, row(8, true)),
+        look(0, 8, true),
+        look(2_500, 8, true),
+        look(2_500, 8, true),
     ]);
     assert_eq!(after.await, [3, 6]);
 }

@@ -93,7 +93,11 @@ async fn a_mint_that_takes_longer_than_the_handover_is_answered_by_the_next_lead
     cloudflare.next(Fault::Latency(Duration::from_millis(1_500)));
     let shut_down = async {
         eventually("the provider is asked", async || cloudflare.history().mints() > before).await;
+        // So that the old leader has refused the credential before there is a new one.
+        database.set_cut_off(&standby.url, true);
         leader.shutdown.soft.cancel();
+        leader.ended().await;
+        database.set_cut_off(&standby.url, false);
         standby.until_it_leads().await;
     };
     let (minted, ()) = tokio::join!(standby.mint(), shut_down);

@@ -1,4 +1,4 @@
-//! A database with one ledger, in memory, which several replicas of a test share. It orders writes and takeovers as the row of PostgreSQL
+//! A database with one ledger, in memory, which several replicas of a test share. It orders writes and takeovers as the row of `PostgreSQL`
 //! does. A replica can be cut off from it, and it can lose its latest writes.
 
 use std::collections::BTreeSet;
