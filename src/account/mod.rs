@@ -9,7 +9,7 @@ use crate::alert::rules::AlertRules;
 use crate::amounts::Shown;
 use crate::journal::backup::StoredView;
 use crate::journal::changes::Changes;
-use crate::journal::{ChangeSource, Journal, Lost};
+use crate::journal::{ChangeSource, Journal};
 use crate::lead::Lead;
 use crate::rotation::KeyRotation;
 use crate::telemetry::metrics::Metrics;
@@ -25,6 +25,7 @@ mod alerts;
 mod calls;
 mod history;
 mod kept;
+mod lead;
 mod reservation;
 mod rotation;
 #[cfg(test)]
@@ -136,27 +137,6 @@ impl Account {
     /// Whether the books are stored on disk.
     pub fn is_durable(&self) -> bool {
         self.journal.is_some()
-    }
-
-    /// Whether a grant can be recorded now.
-    pub fn is_writable(&self) -> bool {
-        self.journal.as_ref().is_none_or(|journal| !journal.is_failing()) && self.holds_lease()
-    }
-
-    /// Whether no other replica can lead yet, as far as this process knows.
-    pub fn holds_lease(&self) -> bool {
-        self.lead.as_ref().is_none_or(|lead| lead.lease.holds(self.clock.since_boot()))
-    }
-
-    /// Resolves once the books are void, because another replica leads or the database has lost writes.
-    pub fn lost(&self) -> impl Future<Output = Lost> + Send + use<> {
-        let lost = self.journal.as_ref().map(Journal::lost);
-        async move {
-            match lost {
-                Some(lost) => lost.await,
-                None => std::future::pending().await,
-            }
-        }
     }
 
     /// Notes what the sources have counted until now, for plots.

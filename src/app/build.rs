@@ -8,6 +8,7 @@ use serde_json::json;
 use serde_json::value::to_raw_value;
 use tokio::sync::Semaphore;
 
+use super::build_error::BuildError;
 use super::opening::{BoundTerms, setup};
 use super::relay::{self, RelayBroker};
 use super::signaling::SignalingBroker;
@@ -27,9 +28,9 @@ use crate::ice::turn_keys_api::TurnKeysApi;
 use crate::journal::Journal;
 use crate::journal::changes::Contents;
 use crate::lead::Lead;
+use crate::limit::RateLimit;
 use crate::limit::proxies::UntrustedProxies;
 use crate::limit::wrong_tokens::WrongTokens;
-use crate::limit::{QuotaError, RateLimit};
 use crate::meter::cloudflare::analytics::{CloudflareAnalytics, Counted};
 use crate::meter::cloudflare::{CloudflareMeter, KeyUsage};
 use crate::meter::coturn::CoturnMeter;
@@ -44,61 +45,16 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::refusals::RefusalLog;
 use turn_base::backoff::RetryPolicy;
 use turn_base::clock::Clock;
-use turn_base::http_client::{ClientError, http_client};
-use turn_base::random::{self, NoRandomness};
+use turn_base::http_client::http_client;
+use turn_base::random;
 use turn_base::request::bearer::TokenDigest;
 use turn_base::request::id::RequestIds;
 use turn_ledger::IceSource;
 use turn_limits::MemoryQuota;
-use turn_relay::{ListenError, Relay};
+use turn_relay::Relay;
 use turn_sfu_proxy::SfuProxy;
 use turn_sfu_proxy::taken::VideoRates;
 use turn_signaling_server::{NoDirectory, Signaling};
-
-/// Why the parts cannot be built.
-#[derive(Debug, thiserror::Error)]
-pub enum BuildError {
-    /// No random numbers.
-    #[error(transparent)]
-    Random(#[from] NoRandomness),
-    /// No HTTP client.
-    #[error(transparent)]
-    Client(#[from] ClientError),
-    /// The rate limiter's settings contradict each other.
-    #[error(transparent)]
-    Quota(#[from] QuotaError),
-    /// The settings of the Cloudflare API give no URL or no header.
-    #[error(
-        "CLOUDFLARE_API_BASE and the TURN keys do not form a valid request; check CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_KEYS"
-    )]
-    Endpoint,
-    /// The settings of the analytics API give no URL or no header.
-    #[error("CLOUDFLARE_ANALYTICS_BASE and CLOUDFLARE_ANALYTICS_TOKEN do not form a valid request")]
-    AnalyticsEndpoint,
-    /// The settings of the API for keys give no URL or no header.
-    #[error(
-        "CLOUDFLARE_REST_BASE, CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_API_TOKEN do not form a valid request"
-    )]
-    RestEndpoint,
-    /// The settings of the SFU give no URL or no header.
-    #[error("CALLS_API_URL, CALLS_APP_ID and CALLS_APP_SECRET do not form a valid request")]
-    SfuEndpoint,
-    /// The directory of reports cannot be created.
-    #[error("REPORTS_DIR: {directory} cannot be created; check its path and permissions")]
-    Reports {
-        /// The directory.
-        directory: String,
-        /// Why.
-        #[source]
-        error: std::io::Error,
-    },
-    /// The relay cannot bind its port.
-    #[error("RELAY_LISTEN: {0}")]
-    Relay(#[from] ListenError),
-    /// The relay's address does not form a URL.
-    #[error("RELAY_LISTEN and RELAY_PUBLIC_IP do not form a turn: URL")]
-    RelayUrl,
-}
 
 /// Builds everything that the handlers and the background tasks share.
 pub fn build(

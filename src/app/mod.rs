@@ -40,12 +40,14 @@ use turn_sfu_proxy::SfuProxy;
 use turn_signaling_server::Signaling;
 
 mod build;
+mod build_error;
 mod opening;
 mod relay;
 mod signaling;
 pub mod standby;
 
-pub use build::{BuildError, build, build_leading};
+pub use build::{build, build_leading};
+pub use build_error::BuildError;
 pub use opening::{BoundTerms, settings_digest, setup};
 
 /// Requests in progress at most, counted once their body has been read. The slowest takes 4 s, so 256 a second are served

@@ -9,11 +9,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
-use axum::http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
-};
+use axum::http::header::{CONTENT_LENGTH, EXPECT};
 use axum::http::uri::{Authority, PathAndQuery, Scheme};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::upgrade::OnUpgrade;
@@ -31,6 +29,7 @@ use turn_base::clock::Clock;
 use turn_base::error::ApiError;
 use turn_ledger::Timestamp;
 
+mod headers;
 mod hold;
 mod mac;
 mod upgrade;
@@ -38,6 +37,7 @@ mod upgrade;
 pub use hold::{HELD_MAX, HOLD_MAX};
 pub use mac::{ByReplica, FORWARDED, ForwardKey, Forwarded, Hop};
 
+use headers::remove_of_connection;
 use hold::{Hold, NotHeld};
 
 /// The longest time to connect to the leader.
@@ -50,17 +50,6 @@ const PROBE_MAX: Duration = Duration::from_millis(800);
 const IDLE_MAX: usize = 64;
 /// How long they are kept. The leader closes them later.
 const IDLE_TIME_MAX: Duration = Duration::from_secs(30);
-
-/// Headers of one connection, not of a request.
-const OF_CONNECTION: [HeaderName; 7] = [
-    CONNECTION,
-    TE,
-    TRAILER,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];
 
 /// Where requests go.
 #[derive(Clone, Debug)]
@@ -339,23 +328,6 @@ async fn left(target: &mut watch::Receiver<Target>, address: Option<&Authority>)
 fn uri(leader: &Leader, path: PathAndQuery) -> Option<Uri> {
     let uri = Uri::builder().scheme(Scheme::HTTP).authority(leader.address.clone()).path_and_query(path);
     uri.build().ok()
-}
-
-/// Removes what concerns one connection. A request to switch protocols concerns both.
-fn remove_of_connection(headers: &mut HeaderMap, is_upgrade: bool) {
-    let upgrade = headers.get(UPGRADE).filter(|_| is_upgrade).cloned();
-    let listed: Vec<_> = headers.get_all(CONNECTION).iter().filter_map(|line| line.to_str().ok()).collect();
-    let listed = listed.join(",");
-    for name in listed.split(',').filter_map(|name| name.trim().parse::<HeaderName>().ok()) {
-        headers.remove(name);
-    }
-    for name in OF_CONNECTION {
-        headers.remove(name);
-    }
-    if let Some(upgrade) = upgrade {
-        headers.insert(UPGRADE, upgrade);
-        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    }
 }
 
 /// Whether an error response says that the leader cannot write the ledger.

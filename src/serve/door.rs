@@ -89,7 +89,7 @@ impl Door {
     }
 }
 
-/// Whoever drops the door closes it.
+/// A door that is dropped is closed.
 impl Drop for Door {
     fn drop(&mut self) {
         self.accepting.abort();

@@ -1,0 +1,51 @@
+//! Why the service cannot be built from its settings.
+
+use crate::limit::QuotaError;
+use turn_base::http_client::ClientError;
+use turn_base::random::NoRandomness;
+use turn_relay::ListenError;
+
+/// Why the parts cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// No random numbers.
+    #[error(transparent)]
+    Random(#[from] NoRandomness),
+    /// No HTTP client.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The rate limiter's settings contradict each other.
+    #[error(transparent)]
+    Quota(#[from] QuotaError),
+    /// The settings of the Cloudflare API give no URL or no header.
+    #[error(
+        "CLOUDFLARE_API_BASE and the TURN keys do not form a valid request; check CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_KEYS"
+    )]
+    Endpoint,
+    /// The settings of the analytics API give no URL or no header.
+    #[error("CLOUDFLARE_ANALYTICS_BASE and CLOUDFLARE_ANALYTICS_TOKEN do not form a valid request")]
+    AnalyticsEndpoint,
+    /// The settings of the API for keys give no URL or no header.
+    #[error(
+        "CLOUDFLARE_REST_BASE, CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_API_TOKEN do not form a valid request"
+    )]
+    RestEndpoint,
+    /// The settings of the SFU give no URL or no header.
+    #[error("CALLS_API_URL, CALLS_APP_ID and CALLS_APP_SECRET do not form a valid request")]
+    SfuEndpoint,
+    /// The directory of reports cannot be created.
+    #[error("REPORTS_DIR: {directory} cannot be created; check its path and permissions")]
+    Reports {
+        /// The directory.
+        directory: String,
+        /// Why.
+        #[source]
+        error: std::io::Error,
+    },
+    /// The relay cannot bind its port.
+    #[error("RELAY_LISTEN: {0}")]
+    Relay(#[from] ListenError),
+    /// The relay's address does not form a URL.
+    #[error("RELAY_LISTEN and RELAY_PUBLIC_IP do not form a turn: URL")]
+    RelayUrl,
+}

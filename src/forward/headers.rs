@@ -1,0 +1,73 @@
+//! Headers that concern one connection, and so are not passed on to the next one (RFC 9110, section 7.6.1).
+
+use axum::http::header::{CONNECTION, HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
+use axum::http::{HeaderMap, HeaderValue};
+
+/// Headers of one connection, not of a request.
+const OF_CONNECTION: [HeaderName; 7] = [
+    CONNECTION,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
+/// Removes what concerns one connection. A request to switch protocols concerns both.
+pub(super) fn remove_of_connection(headers: &mut HeaderMap, is_upgrade: bool) {
+    let upgrade = headers.get(UPGRADE).filter(|_| is_upgrade).cloned();
+    let listed: Vec<_> = headers.get_all(CONNECTION).iter().filter_map(|line| line.to_str().ok()).collect();
+    let listed = listed.join(",");
+    for name in listed.split(',').filter_map(|name| name.trim().parse::<HeaderName>().ok()) {
+        headers.remove(name);
+    }
+    for name in OF_CONNECTION {
+        headers.remove(name);
+    }
+    if let Some(upgrade) = upgrade {
+        headers.insert(UPGRADE, upgrade);
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn left(lines: &[(&'static str, &'static str)], is_upgrade: bool) -> String {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        remove_of_connection(&mut headers, is_upgrade);
+        let mut names: Vec<_> =
+            headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+        names.sort();
+        names.join(", ")
+    }
+
+    #[test]
+    fn what_concerns_one_connection_is_removed_also_if_the_sender_names_it() {
+        let lines = [
+            ("host", "a"),
+            ("connection", "keep-alive, X-Own"),
+            ("connection", "close"),
+            ("x-own", "1"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-connection", "keep-alive"),
+            ("te", "trailers"),
+            ("trailer", "x"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("x-other", "2"),
+        ];
+        assert_eq!(left(&lines, false), "host: a, x-other: 2");
+    }
+
+    #[test]
+    fn a_switch_of_protocols_is_passed_on() {
+        let lines = [("connection", "keep-alive, Upgrade"), ("upgrade", "websocket"), ("te", "trailers")];
+        assert_eq!(left(&lines, true), "connection: upgrade, upgrade: websocket");
+    }
+}
