@@ -129,7 +129,7 @@ mutants=(
     'a clock in doubt: a reference clock that contradicts is ignored|time.rs|            return Some(false);|            return None;'
     'a clock in doubt: a reference clock is never too old|time.rs|(age <= REFERENCE_AGE_MAX)|(age <= Duration::MAX)'
     'opening: the stored time is ignored|open.rs|let then = stored.now().unwrap_or(moment.now);|let then = moment.now;'
-    'a restart: the time of another boot continues as if it was the same|time.rs|boot.is_some() && boot == mark.boot|(boot.is_some() \|\| boot == mark.boot)'
+    'a restart: the time of another boot continues as if it was the same|time.rs|boot.is_some() && boot == self.boot|(boot.is_some() \|\| boot == self.boot)'
     'a restart: a jump that may be wrong is not noted|standing.rs|if !moment.may_be_wrong {|if moment.may_be_wrong \|\| !moment.may_be_wrong {'
     'a restart: the clocks are not stored|books/mod.rs|standing: self.standing,|standing: Standing::default(),'
     'opening: a removed source is forgotten|ledger.rs|sources.iter().copied().chain(removed).map(open).collect(),|sources.iter().copied().chain(removed.take(0)).map(open).collect(),'
