@@ -284,9 +284,16 @@ impl Session {
     }
 
     /// Takes the state that the SFU reports. `is_current`: nothing has changed since it was asked for. Otherwise the state only adds
-    /// what is active, so that a client that calls all the time is charged too. `kinds`: those of its tracks, one for each. A track that
-    /// was silent at the look before and is active now counts as active since then.
-    pub(super) fn see(&mut self, state: &SfuAnswer, kinds: &[MediaKind], is_current: bool, now: Duration) {
+    /// what is active, so that a client that calls all the time is charged too. `kinds`: those of its tracks, one for each, where the
+    /// sender is known. A pull can be changed to another track, so one that has had two kinds counts as video. A track that was silent
+    /// at the look before and is active now counts as active since then.
+    pub(super) fn see(
+        &mut self,
+        state: &SfuAnswer,
+        kinds: &[Option<MediaKind>],
+        is_current: bool,
+        now: Duration,
+    ) {
         let before = if is_current { std::mem::take(&mut self.tracks) } else { self.tracks.clone() };
         if is_current {
             self.asked = Demand::default();
@@ -299,7 +306,9 @@ impl Session {
             if !is_kept(&key) || !(is_current || track.is_active) {
                 continue;
             }
-            let (kind, name) = known.map_or((*kind, None), |known| (known.kind, known.name.clone()));
+            let of_sender = kind.filter(|_| key.direction == Direction::Remote);
+            let kind = MediaKind::of_all(known.map(|known| known.kind).into_iter().chain(of_sender));
+            let name = known.and_then(|known| known.name.clone());
             let was_silent = known.is_some_and(|known| known.looks > 0 && !known.is_active);
             if key.direction == Direction::Remote && was_silent && track.is_active && !since.is_zero() {
                 self.late.push(LateTrack { kbps: kind.kbps(self.video.estimated), span: since });

@@ -65,13 +65,11 @@ impl Sessions {
         Ok(demand)
     }
 
-    /// The kind of a track, as the session that sends it has pushed it.
-    pub(super) fn kind_of(&self, track: &ConfirmedTrack) -> MediaKind {
-        let sender = track.session.as_ref().and_then(|session| self.rows.get(session));
-        match (&track.id, sender.zip(track.name.as_ref())) {
-            (TrackId::Channel(_), _) => MediaKind::Data,
-            (TrackId::Mid(_), Some((sender, name))) => sender.kind_of(name),
-            (TrackId::Mid(_), None) => MediaKind::Video,
+    /// The kind of a track, as the session that sends it has pushed it. `None` if that session is not known.
+    pub(super) fn kind_of(&self, track: &ConfirmedTrack) -> Option<MediaKind> {
+        match track.id {
+            TrackId::Channel(_) => Some(MediaKind::Data),
+            TrackId::Mid(_) => Some(self.rows.get(track.session.as_ref()?)?.kind_of(track.name.as_ref()?)),
         }
     }
 }

@@ -68,6 +68,22 @@ fn a_track_with_two_kinds_under_one_name_counts_as_video() {
 }
 
 #[test]
+fn a_pull_that_is_changed_from_sound_to_video_counts_as_video() {
+    let mut table = call();
+    let wanted = table.sessions.check_request(&id("b"), pull_of("a", 0)).unwrap();
+    table.add("b", &wanted, &[0]);
+    let see = |table: &mut Table, n| {
+        let (session, name) = (Some(id("a")), Some(name(n)));
+        let track = ConfirmedTrack { session, name, ..entry(sent(0).id, Some(Direction::Remote), true) };
+        table.see("b", &SfuAnswer { tracks: vec![track], ..SfuAnswer::default() });
+    };
+    see(&mut table, 0);
+    assert_eq!(taken_by(&table, "b"), (AUDIO_KBPS, AUDIO_KBPS));
+    see(&mut table, 1);
+    assert_eq!(taken_by(&table, "b"), (VIDEO, VIDEO));
+}
+
+#[test]
 fn a_pull_is_charged_from_the_look_that_reports_it_active() {
     let mut table = call();
     table.sessions.answered(&id("b"), &pull(&["a"]), &tracks(&[0]), table.now);
