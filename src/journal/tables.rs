@@ -1,4 +1,5 @@
-//! The tables of a ledger file, and the conversion between rows and values. Structured rows are JSON. A row that cannot be read is
+//! The tables of a ledger file, and the conversion between rows and values. Structured rows are in the form of
+//! postcard: the fields in their order, numbers as short as their value. What is stored once is JSON. A row that cannot be read is
 //! an error unless the reader asks to continue. The error never contains the row's content, which may be secret.
 
 // Paths from this file, because the simulation of the ledger includes it too.
@@ -31,16 +32,16 @@ pub(super) const MARKS: TableDefinition<'_, (&str, i64), (i64, i64)> = TableDefi
 pub(super) type FlowRow = ((u64, u64), (u64, u64), u64);
 /// (source, minute) → what was relayed in it.
 pub(super) const FLOWS: TableDefinition<'_, (&str, i64), FlowRow> = TableDefinition::new("flows");
-/// (source, day since 1970) → JSON.
+/// (source, day since 1970) → row.
 pub(super) const DAYS: TableDefinition<'_, (&str, i64), &[u8]> = TableDefinition::new("days");
-/// (id, grant, or nothing for the reporter) → JSON.
+/// (id, grant, or nothing for the reporter) → row.
 pub(super) const OPEN_CONNECTIONS: TableDefinition<'_, (&str, &[u8]), &[u8]> =
     TableDefinition::new("open_connections");
-/// Grant → JSON.
+/// Grant → row.
 pub(super) const GRANTS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("grants");
-/// Session of a coturn → JSON.
+/// Session of a coturn → row.
 pub(super) const SESSIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("sessions");
-/// (kind, key, day since 1970) → JSON. The row of others has an empty key.
+/// (kind, key, day since 1970) → row. The row of others has an empty key.
 pub(super) const SPENDERS: TableDefinition<'_, (&str, &str, i64), &[u8]> = TableDefinition::new("spenders");
 
 /// Does the same with every table. Each has a type of its own, so no list can hold them.
@@ -127,17 +128,17 @@ pub(super) fn read(transaction: &ReadTransaction, bad: OnBadRow<'_>) -> Result<C
             [] => None,
             bytes => Some(GrantId::new(bytes.try_into().map_err(|_| "names no grant")?)),
         };
-        let mut connection: Connection = from_json(row)?;
+        let mut connection: Connection = from_row(row)?;
         (connection.id, connection.grant) = (id.into(), grant);
         Ok((connection.name(), connection))
     })?;
     stored.grants = values(transaction, GRANTS, bad, |id, row| {
         let id = GrantId::new(*id);
-        Ok((id, from_json(row).map_err(|what| format!("(grant {id}) {what}"))?))
+        Ok((id, from_row(row).map_err(|what| format!("(grant {id}) {what}"))?))
     })?;
     stored.sessions = values(transaction, SESSIONS, bad, |id, row| {
         let id = SessionId::new(id).ok_or("does not have the number of a session")?;
-        Ok((id, from_json(row)?))
+        Ok((id, from_row(row)?))
     })?;
     stored.spenders = values(transaction, SPENDERS, bad, |(kind, key, day), row| {
         let kind = kind.parse::<SpenderKind>().map_err(|_| "is of a kind that this version does not know")?;
@@ -145,7 +146,7 @@ pub(super) fn read(transaction: &ReadTransaction, bad: OnBadRow<'_>) -> Result<C
             "" => None,
             key => Some(SpenderKey::parse(kind, key).ok_or("does not have a key of its kind")?),
         };
-        Ok(((kind, key, Day::new(day)), from_json(row)?))
+        Ok(((kind, key, Day::new(day)), from_row(row)?))
     })?;
     stored.head = json_of(transaction, KEY_HEAD, bad)?;
     stored.is_copy = bytes_of(transaction, KEY_COPIED)?.is_some();
@@ -177,7 +178,7 @@ pub(super) fn write(transaction: &WriteTransaction, changes: &Changes) -> Result
     put(transaction, KEY_HEAD, Some(&batch.head))
 }
 
-/// Writes JSON rows. `key`: the key of a row in the table.
+/// Writes rows. `key`: the key of a row in the table.
 fn write_rows<'a, K: Key + 'static, Id, R: Serialize>(
     transaction: &WriteTransaction,
     table: TableDefinition<'_, K, &[u8]>,
@@ -190,7 +191,7 @@ fn write_rows<'a, K: Key + 'static, Id, R: Serialize>(
     let mut table = transaction.open_table(table)?;
     for (id, row) in rows {
         match row {
-            Some(row) => drop(table.insert(key(id), to_json(row)?.as_slice())?),
+            Some(row) => drop(table.insert(key(id), to_row(row)?.as_slice())?),
             None => drop(table.remove(key(id))?),
         }
     }
@@ -206,7 +207,7 @@ fn write_spenders(transaction: &WriteTransaction, spenders: &Rows<RowKey, Sums>)
         let text = key.as_ref().map(SpenderKey::to_string).unwrap_or_default();
         let key = (kind.name(), text.as_str(), day.number());
         match row {
-            Some(row) => drop(table.insert(key, to_json(row)?.as_slice())?),
+            Some(row) => drop(table.insert(key, to_row(row)?.as_slice())?),
             None => drop(table.remove(key)?),
         }
     }
@@ -248,7 +249,7 @@ fn rows<K: Key + 'static, V: Value + 'static>(
 /// Writes a value under this name. `None` leaves the stored value.
 fn put(transaction: &WriteTransaction, key: &str, value: Option<&impl Serialize>) -> Result<(), StoreError> {
     if let Some(value) = value {
-        transaction.open_table(META)?.insert(key, to_json(value)?.as_slice())?;
+        transaction.open_table(META)?.insert(key, serde_json::to_vec(value)?.as_slice())?;
     }
     Ok(())
 }
@@ -263,25 +264,28 @@ fn json_of<T: DeserializeOwned>(
     bad: OnBadRow<'_>,
 ) -> Result<Option<T>, StoreError> {
     let Some(bytes) = bytes_of(transaction, key)? else { return Ok(None) };
-    match from_json(&bytes) {
+    match serde_json::from_slice(&bytes) {
         Ok(value) => Ok(Some(value)),
-        Err(what) => {
+        Err(error) => {
+            // serde's own message is left out: it can contain a part of the row.
+            let form = if error.is_data() { "does not have the expected form" } else { "is not JSON" };
+            let what = format!("{form} (column {})", error.column());
             bad(BadRow { table: "meta".into(), key: format!("{key:?}"), what })?;
             Ok(None)
         }
     }
 }
 
-fn to_json(row: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
-    serde_json::to_vec(row)
+fn to_row(row: &impl Serialize) -> Result<Vec<u8>, postcard::Error> {
+    postcard::to_allocvec(row)
 }
 
-/// serde's own message is left out of the error: it can contain a part of the row.
-pub(super) fn from_json<T: DeserializeOwned>(row: &[u8]) -> Result<T, String> {
-    serde_json::from_slice(row).map_err(|error| {
-        let what = if error.is_data() { "does not have the expected form" } else { "is not JSON" };
-        format!("{what} (column {})", error.column())
-    })
+/// The error never contains a part of the row.
+pub(super) fn from_row<T: DeserializeOwned>(row: &[u8]) -> Result<T, String> {
+    match postcard::take_from_bytes(row) {
+        Ok((value, [])) => Ok(value),
+        _ => Err("does not have the expected form".into()),
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 
 use turn_ledger::{ClaimedUsage, Day, IceSource, LiveDelta, Minute, MinuteUsage, SourceRows, Stored};
 
-use super::{DAYS, FLOWS, FlowRow, MARKS, OnBadRow, StoreError, from_json, json_of, put, rows, write_rows};
+use super::{DAYS, FLOWS, FlowRow, MARKS, OnBadRow, StoreError, from_row, json_of, put, rows, write_rows};
 
 pub(super) fn read_sources(
     transaction: &ReadTransaction,
@@ -22,7 +22,7 @@ pub(super) fn read_sources(
         Ok(())
     })?;
     rows(transaction, DAYS, bad, |(source, day), row| {
-        let count = from_json(row)?;
+        let count = from_row(row)?;
         rows_of(stored, source)?.days.insert(Day::new(day), Some(count));
         Ok(())
     })?;
