@@ -1,6 +1,7 @@
 //! The rows of a ledger: their tables, their keys, and the conversion between rows and values. The bytes of a row are the same in each
-//! store. Structured rows are JSON. A row that cannot be read is an error unless the reader asks to continue. The error never contains
-//! the row's content, which may be secret.
+//! store. Structured rows are in the form of postcard: the fields in their order, numbers as short as their value. What is stored once
+//! is JSON. A row that cannot be read is an error unless the reader asks to continue. The error never contains the row's content, which
+//! may be secret.
 
 // Paths from this file, because the simulation of the ledger includes it too.
 #[path = "rows/error.rs"]
@@ -31,16 +32,16 @@ pub(super) const MARKS: TableDefinition<'_, (&str, i64), (i64, i64)> = TableDefi
 pub(super) type FlowRow = ((u64, u64), (u64, u64), u64);
 /// (source, minute) → what was relayed in it.
 pub(super) const FLOWS: TableDefinition<'_, (&str, i64), FlowRow> = TableDefinition::new("flows");
-/// (source, day since 1970) → JSON.
+/// (source, day since 1970) → row.
 pub(super) const DAYS: TableDefinition<'_, (&str, i64), &[u8]> = TableDefinition::new("days");
-/// (id, grant, or nothing for the reporter) → JSON.
+/// (id, grant, or nothing for the reporter) → row.
 pub(super) const OPEN_CONNECTIONS: TableDefinition<'_, (&str, &[u8]), &[u8]> =
     TableDefinition::new("open_connections");
-/// Grant → JSON.
+/// Grant → row.
 pub(super) const GRANTS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("grants");
-/// Session of a coturn → JSON.
+/// Session of a coturn → row.
 pub(super) const SESSIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("sessions");
-/// (kind, key, day since 1970) → JSON. The row of others has an empty key.
+/// (kind, key, day since 1970) → row. The row of others has an empty key.
 pub(super) const SPENDERS: TableDefinition<'_, (&str, &str, i64), &[u8]> = TableDefinition::new("spenders");
 
 /// Does the same with every table except the marks. Each has a type of its own, so no list can hold them.
@@ -113,17 +114,17 @@ pub(super) fn read(from: &impl ReadRows, bad: OnBadRow<'_>) -> Result<Contents, 
             [] => None,
             bytes => Some(GrantId::new((*bytes).try_into().map_err(|_| "names no grant")?)),
         };
-        let mut connection: Connection = from_json(row)?;
+        let mut connection: Connection = from_row(row)?;
         (connection.id, connection.grant) = ((*id).into(), grant);
         Ok((connection.name(), connection))
     })?;
     stored.grants = values(from, GRANTS, bad, |id, row| {
         let id = GrantId::new(**id);
-        Ok((id, from_json(row).map_err(|what| format!("(grant {id}) {what}"))?))
+        Ok((id, from_row(row).map_err(|what| format!("(grant {id}) {what}"))?))
     })?;
     stored.sessions = values(from, SESSIONS, bad, |id, row| {
         let id = SessionId::new(*id).ok_or("does not have the number of a session")?;
-        Ok((id, from_json(row)?))
+        Ok((id, from_row(row)?))
     })?;
     stored.spenders = values(from, SPENDERS, bad, |(kind, key, day), row| {
         let kind = kind.parse::<SpenderKind>().map_err(|_| "is of a kind that this version does not know")?;
@@ -131,7 +132,7 @@ pub(super) fn read(from: &impl ReadRows, bad: OnBadRow<'_>) -> Result<Contents, 
             "" => None,
             key => Some(SpenderKey::parse(kind, key).ok_or("does not have a key of its kind")?),
         };
-        Ok(((kind, key, Day::new(*day)), from_json(row)?))
+        Ok(((kind, key, Day::new(*day)), from_row(row)?))
     })?;
     stored.head = meta.json(KEY_HEAD, bad)?;
     stored.is_copy = meta.has(KEY_COPIED);
@@ -161,7 +162,7 @@ pub(super) fn write(to: &mut impl WriteRows, changes: &Changes) -> Result<(), St
     let names = batch.spenders.keys().map(|(_, key, _)| key.as_ref().map(SpenderKey::to_string));
     let names: Vec<_> = names.map(Option::unwrap_or_default).collect();
     let spenders = names.iter().zip(&batch.spenders).map(|(name, ((kind, _, day), row))| {
-        let row = row.as_ref().map(to_json).transpose()?;
+        let row = row.as_ref().map(to_row).transpose()?;
         Ok(((kind.name(), name.as_str(), day.number()), row))
     });
     to.replace(SPENDERS, spenders)?;
@@ -210,7 +211,7 @@ fn write_rows<'a, K: Key + 'static, Id, R: Serialize>(
     rows: &'a Rows<Id, R>,
     key: impl Fn(&'a Id) -> K::SelfType<'a>,
 ) -> Result<(), StoreError> {
-    to.replace(table, rows.iter().map(|(id, row)| Ok((key(id), row.as_ref().map(to_json).transpose()?))))
+    to.replace(table, rows.iter().map(|(id, row)| Ok((key(id), row.as_ref().map(to_row).transpose()?))))
 }
 
 /// The rows of a table as values. They come in the order of their keys, so the map is built at once instead of searched for each row.
@@ -245,7 +246,7 @@ fn rows<K: Key + 'static, V: Value + 'static>(
 
 /// Writes a value under this name. `None` leaves the stored value.
 fn put(to: &mut impl WriteRows, key: &str, value: Option<&impl Serialize>) -> Result<(), StoreError> {
-    let row = value.map(to_json).transpose()?;
+    let row = value.map(serde_json::to_vec).transpose()?;
     to.replace(META, row.into_iter().map(|row| Ok((key, Some(row)))))
 }
 
@@ -276,9 +277,12 @@ impl Meta {
         bad: OnBadRow<'_>,
     ) -> Result<Option<T>, StoreError> {
         let Some(bytes) = self.bytes(key) else { return Ok(None) };
-        match from_json(bytes) {
+        match serde_json::from_slice(bytes) {
             Ok(value) => Ok(Some(value)),
-            Err(what) => {
+            Err(error) => {
+                // serde's own message is left out: it can contain a part of the row.
+                let form = if error.is_data() { "does not have the expected form" } else { "is not JSON" };
+                let what = format!("{form} (column {})", error.column());
                 bad(BadRow { table: "meta".into(), key: format!("{key:?}"), what })?;
                 Ok(None)
             }
@@ -286,14 +290,14 @@ impl Meta {
     }
 }
 
-fn to_json(row: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
-    serde_json::to_vec(row)
+fn to_row(row: &impl Serialize) -> Result<Vec<u8>, postcard::Error> {
+    postcard::to_allocvec(row)
 }
 
-/// serde's own message is left out of the error: it can contain a part of the row.
-pub(super) fn from_json<T: DeserializeOwned>(row: &[u8]) -> Result<T, String> {
-    serde_json::from_slice(row).map_err(|error| {
-        let what = if error.is_data() { "does not have the expected form" } else { "is not JSON" };
-        format!("{what} (column {})", error.column())
-    })
+/// The error never contains a part of the row.
+pub(super) fn from_row<T: DeserializeOwned>(row: &[u8]) -> Result<T, String> {
+    match postcard::take_from_bytes(row) {
+        Ok((value, [])) => Ok(value),
+        _ => Err("does not have the expected form".into()),
+    }
 }

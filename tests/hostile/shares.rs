@@ -127,7 +127,9 @@ async fn start(form: Form) -> Outcome {
     let state = StateDir::new();
     // The table has 200,000 rows. Some are left for the honest clients.
     let connections = form.choose(5_000, 199_000_u64);
-    let broker = broker(&[("STATE_DIR", state.path())]).await;
+    // Time is charged for each connection, so an ordinary limit would be used up within seconds.
+    let limit = ("BANDWIDTH_LIMIT_GB", "1000000");
+    let broker = broker(&[("STATE_DIR", state.path()), limit]).await;
     broker.advance_to(&SystemClock.now().to_string());
     let mut reporter = Client::behind_proxy(broker.address, "198.51.100.7");
     for n in 0..connections {
@@ -137,7 +139,7 @@ async fn start(form: Form) -> Outcome {
     broker.finish().await;
     let bytes = std::fs::metadata(state.file()).unwrap().len();
     let began = SystemClock.instant();
-    let process = program(&[("STATE_DIR", state.path()), ("TRUSTED_PROXIES", "127.0.0.1")]);
+    let process = program(&[("STATE_DIR", state.path()), ("TRUSTED_PROXIES", "127.0.0.1"), limit]);
     let millis = SystemClock.instant().saturating_duration_since(began).as_millis();
     let mut honest = Tally::default();
     honest.round(address(&process), 1).await;

@@ -6,6 +6,8 @@ use redb::{Database, TableDefinition};
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use turn_broker::journal::store::FORMAT;
+
 use crate::support::process::{Process, run};
 use crate::support::{COTURN, OPERATOR, REPORTER, StateDir, http_client};
 
@@ -61,7 +63,7 @@ async fn show_summarizes_the_ledger_as_of_the_last_write() {
     let shown = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     for line in [
-        "Format       3",
+        &format!("Format       {FORMAT}"),
         "Limit        250 GB",
         "Measured     nothing in this period",
         "Grants       2 issued, 1 reported, 2 live",
@@ -83,7 +85,7 @@ async fn export_contains_everything_except_secrets() {
     let exported = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let document: Value = serde_json::from_str(&exported).unwrap();
-    assert_eq!(document["format"], 3);
+    assert_eq!(document["format"], FORMAT);
     assert_eq!(document["counts"]["counts"]["issued"], 2);
     assert_eq!(document["connections"][0]["id"], "call-9");
     assert_eq!(document["issued"].as_array().unwrap().len(), 2);

@@ -40,8 +40,13 @@ async fn stored(directory: &Path) -> Stored {
     stored.unwrap()
 }
 
+/// What is known of it.
 fn shown(spender: Option<&Spender>) -> Value {
-    serde_json::to_value(spender).unwrap()
+    let mut shown = serde_json::to_value(spender).unwrap();
+    if let Some(fields) = shown.as_object_mut() {
+        fields.retain(|_, value| !value.is_null());
+    }
+    shown
 }
 
 #[tokio::test]

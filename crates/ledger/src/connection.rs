@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Allowances, Basis, BilledDirections, ByteCount, ChangeKind, GrantId, IceSource, Spender, Timestamp,
-    UsageChange, UsageRules, as_millis,
+    UsageChange, UsageRules,
 };
 use by_time::{Clock, Span};
 
@@ -32,8 +32,7 @@ pub struct Report {
     pub relayed: Option<bool>,
 }
 
-/// See the module's invariant. Its row is written with each report, so the names of the stored fields are short, and the row does not
-/// repeat the name, which is its key.
+/// See the module's invariant. Its stored form has the fields in this order, without the name, which is its key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connection {
     /// Its id, unique for its grant.
@@ -43,41 +42,28 @@ pub struct Connection {
     #[serde(skip)]
     pub grant: Option<GrantId>,
     /// The source that is charged for its bytes.
-    #[serde(rename = "s")]
     pub source: IceSource,
     /// When it was opened.
-    #[serde(rename = "o", with = "as_millis")]
     pub opened_at: Timestamp,
     /// When its last report came.
-    #[serde(rename = "l", with = "as_millis")]
     pub last_seen: Timestamp,
     /// Whether it is relayed, by its last report that says so; `None` before.
-    #[serde(rename = "r")]
     pub relayed: Option<bool>,
     /// Highest count reported, client → relay.
-    #[serde(rename = "t")]
     pub bytes_sent: u64,
     /// Highest count reported, relay → client.
-    #[serde(rename = "b")]
     pub bytes_received: u64,
-    #[serde(rename = "k", skip_serializing_if = "Option::is_none")]
     clock: Option<Clock>,
     /// Spans charged by time since the last count.
-    #[serde(rename = "e", default, skip_serializing_if = "Vec::is_empty")]
     estimates: Vec<Span>,
     /// The part of the cumulative count that was processed, and when.
-    #[serde(rename = "c")]
     counted: u64,
-    #[serde(rename = "u", with = "as_millis")]
     pub(crate) counted_until: Timestamp,
     /// Bytes charged by counts.
-    #[serde(rename = "m")]
     claimed: ByteCount,
     /// Milliseconds of time charges that are final.
-    #[serde(rename = "f")]
     settled_millis: u64,
     /// Who spends what it relays, as the reporter says; `None` for a connection of a grant, whose row says it.
-    #[serde(rename = "w", skip_serializing_if = "Option::is_none")]
     pub spender: Option<Arc<Spender>>,
 }
 

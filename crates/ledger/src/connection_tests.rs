@@ -224,13 +224,13 @@ fn closing_charges_the_time_until_the_close() {
 fn a_row_is_small_and_read_back_without_its_name() {
     let (mut connection, mut limit) = open(None);
     let _ = connection.report(received(150_000_000), at(600), &rules(), &mut limit.at(at(600)));
-    let row = serde_json::to_string(&connection).unwrap();
-    assert!(row.len() < 120, "{row}");
+    let row = postcard::to_allocvec(&connection).unwrap();
+    assert!(row.len() < 50, "{}", row.len());
     let _ = connection.report(report_relayed(true), at(610), &rules(), &mut limit.at(at(610)));
     let _ = connection.elapse(&rules(), &mut limit.at(at(640)));
     let _ = connection.report(Report::default(), at(650), &rules(), &mut limit.at(at(650)));
     connection.spender = Spender { label: Label::new("room-1"), ..Spender::default() }.known();
-    let read: Connection = serde_json::from_slice(&serde_json::to_vec(&connection).unwrap()).unwrap();
+    let read: Connection = postcard::from_bytes(&postcard::to_allocvec(&connection).unwrap()).unwrap();
     assert_eq!((read.id.is_empty(), read.grant), (true, None));
     assert_eq!(Connection { id: "c".into(), ..read }, connection);
 }

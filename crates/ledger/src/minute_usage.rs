@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Assumption, ByteCount, CountDoubt, Day, DayCount, LateCounts, Minute, Period, Rows, Timestamp,
-    TrialHours, as_millis,
+    Assumption, ByteCount, CountDoubt, Day, DayCount, LateCounts, Minute, Period, Rows, Timestamp, TrialHours,
 };
 
 /// The basis on which a connection was reported.
@@ -93,10 +92,8 @@ pub struct SourceState {
     /// The absurd counts that wait for their confirmation.
     pub(crate) doubt: CountDoubt,
     /// Until when a connection relays although its grant and its tail were over.
-    #[serde(with = "as_millis")]
     pub(crate) outlived_until: Timestamp,
     /// Until when sessions were cut whose grant was over.
-    #[serde(with = "as_millis")]
     pub(crate) cut_until: Timestamp,
 }
 

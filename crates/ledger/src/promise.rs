@@ -176,8 +176,8 @@ mod tests {
 
     #[test]
     fn it_is_stored_as_five_numbers() {
-        let stored = serde_json::to_string(&PromisedTime { is_held: true, ..time(30, 40) }).unwrap();
-        assert_eq!(stored, "[10,20,2,30,5]");
-        assert_eq!(serde_json::from_str::<PromisedTime>(&stored).unwrap(), time(30, 40));
+        let stored = postcard::to_allocvec(&PromisedTime { is_held: true, ..time(30, 40) }).unwrap();
+        assert_eq!(stored, [20, 40, 2, 60, 5], "10, 20, 2, 30 and 5; those with a sign are doubled");
+        assert_eq!(postcard::from_bytes::<PromisedTime>(&stored).unwrap(), time(30, 40));
     }
 }

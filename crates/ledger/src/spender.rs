@@ -92,16 +92,12 @@ impl Call {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spender {
     /// Named by a verified token or by the reporter.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<User>,
     /// Named by the application.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<Label>,
     /// The origin of the page that asked for the credential.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub origin: Option<Arc<str>>,
     /// The call that the credential was minted for.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub call: Option<Call>,
 }
 
@@ -181,16 +177,15 @@ mod tests {
     fn a_renewal_keeps_the_call() {
         let of_call = Spender { call: Some(Call::of("ayame", "r")), ..Spender::default() };
         assert_eq!(Spender::default().renewing(Some(&of_call)), of_call);
-        let stored = serde_json::to_string(&of_call).unwrap();
-        assert_eq!(stored, r#"{"call":"ayame/r"}"#);
-        assert_eq!(serde_json::from_str::<Spender>(&stored).unwrap(), of_call);
+        let stored = postcard::to_allocvec(&of_call).unwrap();
+        assert_eq!(postcard::from_bytes::<Spender>(&stored).unwrap(), of_call);
     }
 
     #[test]
     fn what_is_unknown_is_not_stored() {
         assert_eq!(Spender::default().known(), None);
-        let stored = serde_json::to_string(&spender(Some("ann"), None, None)).unwrap();
-        assert_eq!(stored, r#"{"user":"ann"}"#);
-        assert_eq!(serde_json::from_str::<Spender>(&stored).unwrap(), spender(Some("ann"), None, None));
+        let stored = postcard::to_allocvec(&spender(Some("ann"), None, None)).unwrap();
+        assert_eq!(stored, *b"\x01\x03ann\0\0\0");
+        assert_eq!(postcard::from_bytes::<Spender>(&stored).unwrap(), spender(Some("ann"), None, None));
     }
 }

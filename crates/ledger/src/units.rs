@@ -8,7 +8,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde_plain::{derive_deserialize_from_fromstr, derive_serialize_from_display};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Bytes in one GB, as the provider bills them.
 const BYTES_PER_GB: f64 = 1e9;
@@ -179,21 +180,6 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// The stored form of an instant in rows of which there are many: milliseconds since 1970, half as long as the text.
-pub(crate) mod as_millis {
-    use super::Timestamp;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
-    pub(crate) fn serialize<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-        at.as_millis().serialize(serializer)
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
-        i64::deserialize(deserializer).map(Timestamp::from_millis)
-    }
-}
-
 impl FromStr for Timestamp {
     type Err = chrono::ParseError;
 
@@ -202,8 +188,25 @@ impl FromStr for Timestamp {
     }
 }
 
-derive_serialize_from_display!(Timestamp);
-derive_deserialize_from_fromstr!(Timestamp, "an instant by RFC 3339");
+/// In JSON its text, in rows of the ledger milliseconds since 1970.
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            return serializer.collect_str(self);
+        }
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            let text = String::deserialize(deserializer)?;
+            return text.parse().map_err(|_| D::Error::custom("expected an instant by RFC 3339"));
+        }
+        i64::deserialize(deserializer).map(Self)
+    }
+}
 
 /// A wait in whole seconds, rounded up, at least 1. A client that waits exactly this long is admitted.
 pub fn wait_seconds(wait: Duration) -> u64 {

@@ -158,10 +158,11 @@ impl SfuProxy {
     ) -> Result<SfuResponse, Fault> {
         let request = request::of_call(call, &passed.body).map_err(|_| Fault::Malformed)?;
         passed.body = request.body.into();
-        let mut wanted = self.with(|sessions, _| sessions.check_request(&id, request.wanted))?;
-        if matches!(call, SfuCall::UpdateTracks | SfuCall::UpdateDataChannels) {
-            wanted = RequestedTracks::default();
-        }
+        let is_update = matches!(call, SfuCall::UpdateTracks | SfuCall::UpdateDataChannels);
+        let wanted = self.with(|sessions, _| match is_update {
+            true => sessions.check_update(&id, request.wanted).map(|()| RequestedTracks::default()),
+            false => sessions.check_request(&id, request.wanted),
+        })?;
         self.with(|sessions, now| sessions.call_begins(&id, now))?;
         let underway = CallInProgress { proxy: Arc::clone(self), id, is_known: false };
         let called = async move { underway.call(call, wanted, passed).await };
@@ -345,6 +346,9 @@ impl CallInProgress {
                 return Err(refused);
             }
         };
+        if call == SfuCall::CloseTracks {
+            self.proxy.look_before_close(&self.id).await;
+        }
         let returned = self.proxy.upstream.call(&self.id, call, passed).await?;
         self.is_known = !returned.status.is_server_error();
         self.proxy.with(|sessions, now| match (call, returned.answered()) {
@@ -355,7 +359,7 @@ impl CallInProgress {
                 sessions.closed(&self.id, &closed, now);
             }
             // The browser connects with the tracks of the call before.
-            (SfuCall::Renegotiate, Some(_)) => sessions.may_have_changed(&self.id, now),
+            (SfuCall::Renegotiate, Some(_)) => sessions.may_have_changed(&self.id),
             // A state that comes while a call is in progress is ignored. The end of a session is not.
             (SfuCall::Get, None) if is_gone(returned.status) => sessions.gone(&self.id),
             (_, None) if self.is_known => sessions.refused(&self.id, asked, now),
@@ -367,6 +371,6 @@ impl CallInProgress {
 
 impl Drop for CallInProgress {
     fn drop(&mut self) {
-        self.proxy.with(|sessions, now| sessions.call_ends(&self.id, self.is_known, now));
+        self.proxy.with(|sessions, _| sessions.call_ends(&self.id, self.is_known));
     }
 }

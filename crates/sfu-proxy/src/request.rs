@@ -48,6 +48,8 @@ pub struct Pull {
     pub session: SessionId,
     /// The name that this session gave it. `None` for a data channel.
     pub name: Option<Name>,
+    /// The mid at which it is or was pulled, if the request names it.
+    pub mid: Option<Name>,
     /// Its kind. Video until the table of sessions says what was pushed under this name.
     pub kind: MediaKind,
 }
@@ -176,7 +178,7 @@ impl Channels {
             match channel {
                 Channel::Local { .. } => wanted.channels = wanted.channels.saturating_add(1),
                 Channel::Remote { session_id: session, .. } => {
-                    wanted.pulled.push(Pull { session, name: None, kind: MediaKind::Data });
+                    wanted.pulled.push(Pull { session, name: None, mid: None, kind: MediaKind::Data });
                 }
             }
         }
@@ -283,8 +285,8 @@ fn wanted(tracks: Vec<Track>, kinds: &[(String, MediaKind)]) -> RequestedTracks 
                 let kind = MediaKind::of_all(of_mid.map(|(_, kind)| *kind));
                 wanted.pushed.push(Push { mid, name, kind });
             }
-            Track::Remote { session_id: session, track_name, .. } => {
-                wanted.pulled.push(Pull { session, name: Some(track_name), kind: MediaKind::Video });
+            Track::Remote { session_id: session, track_name, mid, .. } => {
+                wanted.pulled.push(Pull { session, name: Some(track_name), mid, kind: MediaKind::Video });
             }
         }
     }

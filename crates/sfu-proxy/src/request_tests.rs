@@ -8,7 +8,7 @@ fn name(text: &str) -> Name {
 
 fn pull_of(session: &str, name: &str) -> Pull {
     let session = SessionId::new(session).unwrap();
-    Pull { session, name: Name::new(name), kind: MediaKind::Video }
+    Pull { session, name: Name::new(name), mid: None, kind: MediaKind::Video }
 }
 
 /// What goes upstream, as a value.

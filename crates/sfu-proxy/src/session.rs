@@ -13,6 +13,7 @@ use super::answer::{ConfirmedTrack, SfuAnswer};
 use super::fault::Fault;
 use super::name::Name;
 use super::request::{Pull, RequestedTracks};
+use super::sessions::Look;
 use super::taken::{Demand, LateTrack, Taken, VideoRates};
 use super::track::{Direction, MediaKind, TrackId, TrackKey};
 use turn_signaling::call::{CallEvent, CallName, MediaAfter, MemberId, ProtocolName};
@@ -81,6 +82,10 @@ struct Track {
     is_active: bool,
     /// How many looks have shown it.
     looks: u8,
+    /// When it was added.
+    added_at: Duration,
+    /// For how long it was charged since the last look at a random time.
+    charged: Duration,
 }
 
 /// A session, with its tracks as the SFU has confirmed them.
@@ -106,6 +111,8 @@ pub(super) struct Session {
     unseen: Option<Taken>,
     /// When the SFU was last asked for its state and answered.
     looked_at: Option<Duration>,
+    /// The same, at a random time.
+    looked_at_random: Duration,
     /// How many looks have failed since.
     failed_looks: u32,
     late: Vec<LateTrack>,
@@ -133,6 +140,7 @@ impl Session {
             asked: Demand::default(),
             unseen,
             looked_at: None,
+            looked_at_random: Duration::ZERO,
             failed_looks: 0,
             late: vec![],
         }
@@ -195,6 +203,18 @@ impl Session {
         self.pulled().any(|track| !track.is_active && track.looks < CONNECTING_LOOKS)
     }
 
+    /// Whether it takes a track of which no look has said that it is active.
+    pub(super) fn has_silent(&self) -> bool {
+        self.pulled().any(|track| !track.is_active)
+    }
+
+    /// Whether a track that it takes would be of a kind with a higher rate after this change.
+    pub(super) fn would_take_more(&self, change: &Pull) -> bool {
+        let key = |mid: &Name| TrackKey { id: TrackId::Mid(mid.clone()), direction: Direction::Remote };
+        let known = change.mid.as_ref().and_then(|mid| self.tracks.get(&key(mid)));
+        known.is_some_and(|known| known.kind != change.kind && known.kind == MediaKind::Audio)
+    }
+
     /// The kind of what it sends under a name; video if that is not known, or if there are several.
     pub(super) fn kind_of(&self, name: &Name) -> MediaKind {
         let sent = self.tracks.values().filter(|track| track.name.as_ref() == Some(name));
@@ -255,7 +275,7 @@ impl Session {
     }
 
     /// Adds the tracks of an answer to a request for new ones. What it takes is active once a look says so, but for data channels.
-    pub(super) fn add(&mut self, wanted: &RequestedTracks, answered: &SfuAnswer) {
+    pub(super) fn add(&mut self, wanted: &RequestedTracks, answered: &SfuAnswer, now: Duration) {
         self.version = self.version.saturating_add(1);
         self.asked(Demand::of(&wanted.pulled, self.video));
         for ConfirmedTrack { id, direction, session, name, .. } in &answered.tracks {
@@ -271,7 +291,7 @@ impl Session {
             let is_active = direction == Direction::Local || matches!(id, TrackId::Channel(_));
             let name = push.filter(|_| direction == Direction::Local).map(|push| push.name.clone());
             if is_kept(&key) {
-                let track = Track { kind, name, is_active, looks: 0 };
+                let track = Track { kind, name, is_active, looks: 0, added_at: now, charged: Duration::ZERO };
                 self.tracks.entry(key).or_insert(track);
             }
         }
@@ -284,30 +304,73 @@ impl Session {
     }
 
     /// Takes the state that the SFU reports. `is_current`: nothing has changed since it was asked for. Otherwise the state only adds
-    /// what is active, so that a client that calls all the time is charged too. `kinds`: those of its tracks, one for each. A track that
-    /// was silent at the look before and is active now counts as active since then.
-    pub(super) fn see(&mut self, state: &SfuAnswer, kinds: &[MediaKind], is_current: bool, now: Duration) {
-        let before = if is_current { std::mem::take(&mut self.tracks) } else { self.tracks.clone() };
+    /// what is active, so that a client that calls all the time is charged too. `kinds`: those of its tracks, one for each, where the
+    /// sender is known. A pull can be changed to another track, so one that has had two kinds counts as video.
+    pub(super) fn see(
+        &mut self,
+        look: &Look,
+        state: &SfuAnswer,
+        kinds: &[Option<MediaKind>],
+        is_current: bool,
+        now: Duration,
+    ) {
+        let last = self.looked_at.unwrap_or_default();
+        self.charge_active(last, now);
+        let mut before = self.tracks.clone();
         if is_current {
+            self.tracks.clear();
             self.asked = Demand::default();
         }
-        let since = now.saturating_sub(self.looked_at.unwrap_or(now));
         for (track, kind) in state.tracks.iter().zip(kinds) {
             let key =
                 TrackKey { id: track.id.clone(), direction: track.direction.unwrap_or(Direction::Local) };
-            let known = before.get(&key);
             if !is_kept(&key) || !(is_current || track.is_active) {
                 continue;
             }
-            let (kind, name) = known.map_or((*kind, None), |known| (known.kind, known.name.clone()));
-            let was_silent = known.is_some_and(|known| known.looks > 0 && !known.is_active);
-            if key.direction == Direction::Remote && was_silent && track.is_active && !since.is_zero() {
-                self.late.push(LateTrack { kbps: kind.kbps(self.video.estimated), span: since });
+            let of_sender = kind.filter(|_| key.direction == Direction::Remote);
+            let mut seen = before.remove(&key).unwrap_or(Track {
+                kind: of_sender.unwrap_or(MediaKind::Video),
+                name: None,
+                is_active: false,
+                looks: 0,
+                added_at: self.looked_at.unwrap_or(now),
+                charged: Duration::ZERO,
+            });
+            seen.kind = MediaKind::of_all([seen.kind].into_iter().chain(of_sender));
+            if key.direction == Direction::Remote && track.is_active {
+                self.charge_late(&mut seen, look, last, now);
             }
-            let looks = known.map_or(0, |known| known.looks).saturating_add(1);
-            self.tracks.insert(key, Track { kind, name, is_active: track.is_active, looks });
+            (seen.is_active, seen.looks) = (track.is_active, seen.looks.saturating_add(1));
+            self.tracks.insert(key, seen);
+        }
+        if look.is_random {
+            self.looked_at_random = now;
+            self.tracks.values_mut().for_each(|track| track.charged = Duration::ZERO);
         }
         (self.unseen, self.looked_at, self.failed_looks) = (None, Some(now), 0);
+    }
+
+    /// What was active at the last look has been charged since.
+    fn charge_active(&mut self, last: Duration, now: Duration) {
+        for track in self.tracks.values_mut().filter(|track| track.is_active) {
+            track.charged = track.charged.saturating_add(now.saturating_sub(last.max(track.added_at)));
+        }
+    }
+
+    /// A track that a look shows active was active since the look before it, or since it was added. At a look at a random time that holds
+    /// since the random look before: no client knows these times, so a track is active at that part of them which is the part of the
+    /// time in which it is.
+    fn charge_late(&mut self, track: &mut Track, look: &Look, last: Duration, now: Duration) {
+        let since = |at: Duration| now.saturating_sub(at.max(track.added_at));
+        let span = match (look.is_random, track.is_active) {
+            (true, _) => since(self.looked_at_random).saturating_sub(track.charged),
+            (false, true) => Duration::ZERO,
+            (false, false) => since(last),
+        };
+        if !span.is_zero() {
+            self.late.push(LateTrack { kbps: track.kind.kbps(self.video.estimated), span });
+        }
+        track.charged = track.charged.saturating_add(span);
     }
 
     /// A look has failed. Returns how many have failed in a row.

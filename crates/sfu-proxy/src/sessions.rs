@@ -63,8 +63,10 @@ pub struct Sessions {
     idle: Deadlines<SessionId>,
     /// Since when a session has no media. The one with the earliest time gives way first.
     since: Deadlines<SessionId>,
-    /// When a session with tracks is looked at.
+    /// When a session with tracks is looked at. The times are random, and no call of a client makes one later.
     looks: Deadlines<SessionId>,
+    /// Sessions that are looked at once more at once, because a call may have changed what flows.
+    looks_now: BTreeSet<SessionId>,
     /// When the life of a session is over.
     ends: Deadlines<SessionId>,
     /// Tracks and data channels that are charged now.
@@ -88,6 +90,7 @@ impl Sessions {
             idle: Deadlines::default(),
             since: Deadlines::default(),
             looks: Deadlines::default(),
+            looks_now: BTreeSet::new(),
             ends: Deadlines::default(),
             pulled: 0,
             tracks: 0,
@@ -160,11 +163,11 @@ impl Sessions {
     }
 
     /// A call has ended. `is_known`: its result is known; if not, the session is looked at.
-    pub fn call_ends(&mut self, id: &SessionId, is_known: bool, now: Duration) {
+    pub fn call_ends(&mut self, id: &SessionId, is_known: bool) {
         if let Some(session) = self.rows.get_mut(id) {
             session.call_ends(is_known);
             if !is_known {
-                self.looks.set(id.clone(), now);
+                self.looks_now.insert(id.clone());
             }
         }
     }
@@ -187,13 +190,13 @@ impl Sessions {
         answered: &SfuAnswer,
         now: Duration,
     ) {
-        self.amend(id, now, |session| session.add(wanted, answered));
+        self.amend(id, now, |session| session.add(wanted, answered, now));
     }
 
     /// The SFU has closed the tracks of this answer. The session is looked at, at once.
     pub fn closed(&mut self, id: &SessionId, closed: &SfuAnswer, now: Duration) {
         self.amend(id, now, |session| session.remove(closed));
-        self.may_have_changed(id, now);
+        self.may_have_changed(id);
     }
 
     /// The SFU no longer knows a session.
@@ -272,6 +275,7 @@ impl Sessions {
         self.tracks = self.tracks.saturating_sub(session.size());
         self.addresses.remove(session.address(), id);
         self.events.extend(session.leave());
+        self.looks_now.remove(id);
         for deadlines in [&mut self.idle, &mut self.since, &mut self.looks, &mut self.ends] {
             deadlines.clear(id);
         }

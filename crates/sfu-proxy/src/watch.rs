@@ -52,6 +52,13 @@ impl SfuProxy {
         }
     }
 
+    /// Before tracks are closed of which it is not known that they are active, the SFU is asked: no later look shows them.
+    pub(crate) async fn look_before_close(&self, id: &SessionId) {
+        if let Some(look) = self.with(|sessions, _| sessions.look_before_close(id)) {
+            self.look(&look).await;
+        }
+    }
+
     async fn look(&self, look: &Look) {
         let returned = self.upstream.look(&look.id).await;
         let state = returned.as_ref().ok().and_then(SfuResponse::answered);

@@ -9,9 +9,12 @@ pub enum StoreError {
     /// A row cannot be read.
     #[error(transparent)]
     Row(#[from] BadRow),
-    /// A row cannot be written as JSON.
-    #[error("a row cannot be written as JSON: {0}")]
-    Form(#[from] serde_json::Error),
+    /// A value cannot be written as JSON.
+    #[error("a value cannot be written as JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A row cannot be written.
+    #[error("a row cannot be written: {0}")]
+    Form(#[from] postcard::Error),
     /// The database could not be read or written.
     #[error("{0}")]
     Database(Box<dyn std::error::Error + Send + Sync>),

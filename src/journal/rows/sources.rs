@@ -4,7 +4,7 @@
 use turn_ledger::{ClaimedUsage, Day, IceSource, LiveDelta, Minute, MinuteUsage, SourceRows, Stored};
 
 use super::{
-    DAYS, FLOWS, FlowRow, MARKS, Meta, OnBadRow, ReadRows, StoreError, WriteRows, bytes_of, from_json, put,
+    DAYS, FLOWS, FlowRow, MARKS, Meta, OnBadRow, ReadRows, StoreError, WriteRows, bytes_of, from_row, put,
     rows, write_rows,
 };
 
@@ -24,7 +24,7 @@ pub(super) fn read_sources(
         Ok(())
     })?;
     rows(from, DAYS, bad, |(source, day), row| {
-        let count = from_json(row)?;
+        let count = from_row(row)?;
         rows_of(stored, source)?.days.insert(Day::new(*day), Some(count));
         Ok(())
     })?;

@@ -6,14 +6,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Changes, Connection};
-use crate::{Allowances, ChangeKind, Timestamp, UsageRules, as_millis};
+use crate::{Allowances, ChangeKind, Timestamp, UsageRules};
 
 /// A span of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Span {
-    #[serde(rename = "f", with = "as_millis")]
     pub(super) from: Timestamp,
-    #[serde(rename = "t", with = "as_millis")]
     pub(super) to: Timestamp,
 }
 
@@ -27,11 +25,8 @@ impl Span {
 /// that, the connection is charged again only if it reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Clock {
-    #[serde(rename = "f", with = "as_millis")]
     pub(super) since: Timestamp,
-    #[serde(rename = "t", with = "as_millis")]
     pub(super) stops_at: Timestamp,
-    #[serde(rename = "r")]
     pub(super) running: bool,
 }
 

@@ -64,7 +64,7 @@ impl Book {
     fn reopened(mut self) -> Self {
         let mut rows = BTreeMap::new();
         for (id, row) in std::mem::take(&mut self.sessions.rows) {
-            rows.insert(id, serde_json::from_str(&serde_json::to_string(&row).unwrap()).unwrap());
+            rows.insert(id, postcard::from_bytes(&postcard::to_allocvec(&row).unwrap()).unwrap());
         }
         Self { sessions: Sessions::restore(self.complete_at, rows), ..self }
     }

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::row::is_default;
 use super::spent::Spent;
 use crate::{BitRate, ByteCount, GrantCounts, GrantId, IceSource, Timestamp};
 
@@ -22,13 +21,10 @@ pub struct CountedSource {
     /// Bytes of this period under identifiers that the ledger does not know.
     pub(super) unknown: Spent,
     /// How far a count is taken that is taken in parts.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) taking: Option<Taking>,
     /// Whether the last count was absurd: of those that are not final, and of those that are.
-    #[serde(default, skip_serializing_if = "is_default")]
     pub(super) was_absurd: [bool; 2],
     /// The grant that relayed fastest, if one was faster than assumed. It may have ended.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) fastest: Option<FastGrant>,
 }
 

@@ -14,92 +14,67 @@ use super::spent::Spent;
 use super::username::HexName;
 use crate::{
     Allowance, ByteCount, ClientKey, Day, Grant, GrantId, Holder, IceSource, KeyName, LiveDelta, Minute,
-    Period, PromisedTime, Spender, Timestamp, User, as_millis,
+    Period, PromisedTime, Spender, Timestamp, User,
 };
 
-/// One grant. The names of the stored fields are short, because there is a row for each grant of a month.
+/// One grant. Its stored form has the fields in this order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GrantRow {
     /// The source that made its credential.
-    #[serde(rename = "s")]
     pub source: IceSource,
     /// When the credential was requested, in the books' time.
-    #[serde(rename = "i", with = "as_millis")]
     pub issued_at: Timestamp,
     /// When the credential expires, in the books' time.
-    #[serde(rename = "e", with = "as_millis")]
     pub expires_at: Timestamp,
     /// The usual TURN user name.
-    #[serde(rename = "u", skip_serializing_if = "Option::is_none")]
     pub(super) hex_name: Option<HexName>,
     /// What is promised for it; `None` for a grant that costs nothing. Admission, charging and cutting all use this value.
-    #[serde(rename = "p", skip_serializing_if = "Option::is_none")]
     pub promised: Option<PromisedTime>,
     /// The client that it was issued to.
-    #[serde(rename = "c", skip_serializing_if = "Option::is_none")]
     pub client: Option<ClientKey>,
     /// Who spends what it relays, as far as is known.
-    #[serde(rename = "w", skip_serializing_if = "Option::is_none")]
     pub spender: Option<Arc<Spender>>,
     /// Where it is in its life.
-    #[serde(rename = "t", default, skip_serializing_if = "GrantState::is_usual")]
     pub(super) state: GrantState,
     /// What it has spent in this period.
-    #[serde(rename = "f", skip_serializing_if = "Option::is_none")]
     pub(super) spent: Option<Box<Spent>>,
     /// The TURN key that minted its credential. `None` without a provider.
-    #[serde(rename = "k", skip_serializing_if = "Option::is_none")]
     pub key: Option<Arc<KeyName>>,
     /// What few grants have, so that the others take little memory.
-    #[serde(rename = "x", skip_serializing_if = "Option::is_none")]
     pub(super) extra: Option<Box<GrantExtra>>,
 }
 
 /// What few grants have.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
 pub struct GrantExtra {
     /// Whether its one renewal was used.
-    #[serde(rename = "r", skip_serializing_if = "is_default")]
     pub renewed: bool,
     /// The grant that renews it.
-    #[serde(rename = "b", skip_serializing_if = "Option::is_none")]
     pub(super) renewed_by: Option<GrantId>,
     /// When it was revoked.
-    #[serde(rename = "v", skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Timestamp>,
     /// Whether its source knew it when it was asked to revoke it. `None` while the source has not answered.
-    #[serde(rename = "n", skip_serializing_if = "Option::is_none")]
     pub known_to_source: Option<bool>,
     /// Whether its client has reported a connection.
-    #[serde(rename = "o", skip_serializing_if = "is_default")]
     pub reported: bool,
     /// How far the wall clock was ahead of the books' time when it was issued, in milliseconds. If that clock was right, the
     /// credential expires this much later.
-    #[serde(rename = "d", skip_serializing_if = "is_default")]
     pub clock_ahead_millis: u64,
     /// The whole IPv6 address of its client, if it is kept.
-    #[serde(rename = "a", skip_serializing_if = "Option::is_none")]
     pub address: Option<Ipv6Addr>,
     /// A TURN user name of another form.
-    #[serde(rename = "u", skip_serializing_if = "Option::is_none")]
     pub(super) username: Option<Box<str>>,
     /// What it takes from others, if it is a session of the SFU.
-    #[serde(rename = "x", skip_serializing_if = "Option::is_none")]
     pub(super) pulls: Option<Box<Pulls>>,
     /// What its client may claim.
     #[serde(skip)]
     pub(super) claims: Allowance,
 }
 
-pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
-}
-
 /// Where a grant is in its life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum GrantState {
-    /// It is not known yet that its row is on disk, so its commit may still be undone. A row that was read is live.
+    /// It is not known yet that its row is on disk, so its commit may still be undone.
     Unwritten,
     /// Its promise, its credential or a connection on it is not over.
     #[default]
@@ -110,14 +85,6 @@ pub enum GrantState {
     Ended,
     /// It is over, and was released before.
     EndedReleased,
-}
-
-impl GrantState {
-    /// Whether the stored row omits this state.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
-    fn is_usual(&self) -> bool {
-        matches!(self, Self::Unwritten | Self::Live)
-    }
 }
 
 impl GrantRow {
@@ -168,9 +135,11 @@ impl GrantRow {
         }
     }
 
-    /// The row as stored.
+    /// The row as stored: what is on disk is no longer unwritten.
     pub(super) fn stored(&self) -> Self {
-        Self { spent: self.spent.as_ref().map(|spent| Box::new(spent.without_open())), ..self.clone() }
+        let state = if self.state == GrantState::Unwritten { GrantState::Live } else { self.state };
+        let spent = self.spent.as_ref().map(|spent| Box::new(spent.without_open()));
+        Self { state, spent, ..self.clone() }
     }
 
     /// Its user, if known.

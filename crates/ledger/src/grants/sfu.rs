@@ -37,7 +37,6 @@ pub struct SfuSession {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Pulls {
     name: Arc<str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     opened_by: Option<GrantId>,
     kbps: u32,
     active_kbps: u32,

@@ -7,33 +7,26 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::row::is_default;
 use crate::reading::at_most;
 use crate::{ByteCount, Timestamp};
 
 /// See the module's description.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
 pub struct Spent {
     /// The start of the period that the bytes belong to.
     pub(super) period: Timestamp,
     /// Charged bytes of all its connections. Below zero if a charge of the period before was reversed.
-    #[serde(skip_serializing_if = "is_default")]
     pub(super) charged: i64,
     /// The part of them that was claimed for the time after the count.
-    #[serde(skip_serializing_if = "is_default")]
     pub(super) claimed: ByteCount,
     /// The part of them that belongs to open connections.
     #[serde(skip)]
     pub(super) open: i64,
     /// The most that its source has counted so far.
-    #[serde(skip_serializing_if = "is_default")]
     pub(super) measured: ByteCount,
     /// The part of it that will not be counted again.
-    #[serde(skip_serializing_if = "is_default")]
     pub(super) closed: ByteCount,
     /// Bytes of time that nobody counted, at the assumed rate.
-    #[serde(skip_serializing_if = "is_default")]
     pub(super) assumed: ByteCount,
     /// When something was last counted or claimed.
     pub(super) seen_at: Timestamp,
@@ -199,7 +192,7 @@ mod tests {
         spent.charge(&charge(0, 9, true), never);
         assert_eq!((spent.charged().get(), spent.claimed().get(), spent.open), (79, 79, 70));
         let stored: Spent =
-            serde_json::from_str(&serde_json::to_string(&spent.without_open()).unwrap()).unwrap();
+            postcard::from_bytes(&postcard::to_allocvec(&spent.without_open()).unwrap()).unwrap();
         assert_eq!((stored.charged().get(), stored.claimed().get(), stored.open), (9, 9, 0));
         spent.begin(at(60));
         assert_eq!((spent.claimed().get(), spent.open), (0, 70), "the period before has these bytes");

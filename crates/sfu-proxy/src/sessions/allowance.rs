@@ -11,24 +11,14 @@ use crate::track::{MediaKind, TrackId};
 use turn_ledger::USERS_FACTOR;
 
 impl Sessions {
-    /// Checks what a session wants to push and pull: everything it pulls is of its own room. Returns it with the kind of each pull, as its
-    /// session has pushed it.
-    pub fn check_request(
-        &self,
-        id: &SessionId,
-        mut wanted: RequestedTracks,
-    ) -> Result<RequestedTracks, Fault> {
+    /// Checks what a session wants to push and pull: everything it pulls is of its own room, and there is room for it. Returns it with the
+    /// kind of each pull, as its session has pushed it.
+    pub fn check_request(&self, id: &SessionId, wanted: RequestedTracks) -> Result<RequestedTracks, Fault> {
+        let wanted = self.check_rooms(id, wanted)?;
         let session = self.rows.get(id).ok_or(Fault::Locked)?;
         let more = wanted.pushed.len().saturating_add(wanted.channels).saturating_add(wanted.pulled.len());
         if session.size().saturating_add(more) > PER_SESSION_MAX {
             return Err(Fault::TooManyTracks);
-        }
-        for Pull { session: from, name, kind } in &mut wanted.pulled {
-            let sender = self.rows.get(from).filter(|_| session.room.is_some());
-            let sender = sender.filter(|sender| sender.room == session.room).ok_or(Fault::OtherRoom)?;
-            if let Some(name) = name {
-                *kind = sender.kind_of(name);
-            }
         }
         let size_of = |id: &SessionId| self.rows.get(id).map_or(0, Session::size);
         if !self.addresses.has_room(session.address(), more, size_of) {
@@ -36,6 +26,28 @@ impl Sessions {
         }
         if self.tracks.saturating_add(more) > TRACKS_MAX {
             return Err(Fault::Full);
+        }
+        Ok(wanted)
+    }
+
+    /// Checks a change of what a session takes already. It needs no more room, so nothing may take more than before.
+    pub fn check_update(&self, id: &SessionId, wanted: RequestedTracks) -> Result<(), Fault> {
+        let wanted = self.check_rooms(id, wanted)?;
+        let session = self.rows.get(id).ok_or(Fault::Locked)?;
+        if wanted.pulled.iter().any(|pull| session.would_take_more(pull)) {
+            return Err(Fault::Malformed);
+        }
+        Ok(())
+    }
+
+    fn check_rooms(&self, id: &SessionId, mut wanted: RequestedTracks) -> Result<RequestedTracks, Fault> {
+        let session = self.rows.get(id).ok_or(Fault::Locked)?;
+        for Pull { session: from, name, kind, .. } in &mut wanted.pulled {
+            let sender = self.rows.get(from).filter(|_| session.room.is_some());
+            let sender = sender.filter(|sender| sender.room == session.room).ok_or(Fault::OtherRoom)?;
+            if let Some(name) = name {
+                *kind = sender.kind_of(name);
+            }
         }
         Ok(wanted)
     }
@@ -65,13 +77,11 @@ impl Sessions {
         Ok(demand)
     }
 
-    /// The kind of a track, as the session that sends it has pushed it.
-    pub(super) fn kind_of(&self, track: &ConfirmedTrack) -> MediaKind {
-        let sender = track.session.as_ref().and_then(|session| self.rows.get(session));
-        match (&track.id, sender.zip(track.name.as_ref())) {
-            (TrackId::Channel(_), _) => MediaKind::Data,
-            (TrackId::Mid(_), Some((sender, name))) => sender.kind_of(name),
-            (TrackId::Mid(_), None) => MediaKind::Video,
+    /// The kind of a track, as the session that sends it has pushed it. `None` if that session is not known.
+    pub(super) fn kind_of(&self, track: &ConfirmedTrack) -> Option<MediaKind> {
+        match track.id {
+            TrackId::Channel(_) => Some(MediaKind::Data),
+            TrackId::Mid(_) => Some(self.rows.get(track.session.as_ref()?)?.kind_of(track.name.as_ref()?)),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Sessions;
 use crate::SessionId;
 use crate::answer::SfuAnswer;
-use crate::session::FAILED_LOOKS_MAX;
+use crate::session::{FAILED_LOOKS_MAX, Session};
 
 /// How often the SFU is asked for the state of a session with tracks, at least: no call says that a page was closed. The time of a look
 /// is random, so that no page is silent at each look.
@@ -25,13 +25,15 @@ pub struct Look {
     pub id: SessionId,
     /// The session's version. The answer only adds if it has changed.
     pub version: u64,
+    /// Whether its time is random, so that no client knows it.
+    pub is_random: bool,
 }
 
 impl Sessions {
     /// A call may have changed what flows: the session is looked at, at once.
-    pub fn may_have_changed(&mut self, id: &SessionId, now: Duration) {
+    pub fn may_have_changed(&mut self, id: &SessionId) {
         if self.rows.get(id).is_some_and(|session| session.size() > 0) {
-            self.looks.set(id.clone(), now);
+            self.looks_now.insert(id.clone());
         }
     }
 
@@ -40,10 +42,15 @@ impl Sessions {
         let Some(session) = self.rows.get(&look.id) else { return };
         let is_current = session.calls() == 0 && session.version() == look.version;
         let kinds: Vec<_> = state.tracks.iter().map(|track| self.kind_of(track)).collect();
-        self.amend(&look.id, now, |session| session.see(state, &kinds, is_current, now));
+        self.amend(&look.id, now, |session| session.see(look, state, &kinds, is_current, now));
         if is_current && self.rows.get(&look.id).is_some_and(|session| session.size() == 0) {
             self.looks.clear(&look.id);
         }
+    }
+
+    /// A look at a session that takes tracks of which no look has said that they are active.
+    pub(crate) fn look_before_close(&self, id: &SessionId) -> Option<Look> {
+        self.look_at(id).filter(|_| self.rows.get(id).is_some_and(Session::has_silent))
     }
 
     /// A look has failed. After [`FAILED_LOOKS_MAX`] in a row the session is over: its tracks are
@@ -60,17 +67,22 @@ impl Sessions {
 
     /// A look at this session now.
     pub fn look_at(&self, id: &SessionId) -> Option<Look> {
-        Some(Look { id: id.clone(), version: self.rows.get(id)?.version() })
+        Some(Look { id: id.clone(), version: self.rows.get(id)?.version(), is_random: false })
     }
 
-    /// The looks that are due, at most `max`. Each is due again at a random time.
+    /// The looks that are due, at most `max`: those at once, which move no other, and those at random times, each of which is due again
+    /// at a random time.
     pub fn take_looks(&mut self, max: usize, now: Duration) -> Vec<Look> {
-        let due: Vec<_> = std::iter::from_fn(|| self.looks.pop(now)).take(max).collect();
-        for id in &due {
-            let next = now.saturating_add(self.look_after(id));
+        let at_once: Vec<_> = std::iter::from_fn(|| self.looks_now.pop_first()).take(max).collect();
+        let mut looks: Vec<_> = at_once.iter().filter_map(|id| self.look_at(id)).collect();
+        while looks.len() < max
+            && let Some(id) = self.looks.pop(now)
+        {
+            let next = now.saturating_add(self.look_after(&id));
             self.looks.set(id.clone(), next);
+            looks.extend(self.look_at(&id).map(|look| Look { is_random: true, ..look }));
         }
-        due.iter().filter_map(|id| self.look_at(id)).collect()
+        looks
     }
 
     /// The time until the next look at a session (splitmix64).

@@ -71,7 +71,7 @@ fn a_session_that_makes_calls_too_fast_is_refused() {
     let mut call = |now| {
         let begun = table.sessions.call_begins(&id("a"), now);
         if begun.is_ok() {
-            table.sessions.call_ends(&id("a"), true, now);
+            table.sessions.call_ends(&id("a"), true);
         }
         begun
     };
@@ -93,7 +93,7 @@ fn an_address_has_a_number_of_calls_on_their_way() {
     }
     assert_eq!(begin(&mut table, "a"), Err(Fault::TooFast { retry_in: secs(1) }));
     assert_eq!(begin(&mut table, "other"), Ok(()));
-    table.sessions.call_ends(&id("b"), true, table.now);
+    table.sessions.call_ends(&id("b"), true);
     assert_eq!((begin(&mut table, "a"), begin(&mut table, "b").is_err()), (Ok(()), true));
 }
 

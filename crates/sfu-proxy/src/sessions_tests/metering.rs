@@ -21,7 +21,7 @@ fn call_at(video: VideoRates) -> Table {
 
 /// A pull of what `from` sends under this name.
 fn pull_of(from: &str, n: usize) -> RequestedTracks {
-    let pulled = vec![Pull { session: id(from), name: Some(name(n)), kind: MediaKind::Video }];
+    let pulled = vec![Pull { session: id(from), name: Some(name(n)), mid: None, kind: MediaKind::Video }];
     RequestedTracks { pulled, ..RequestedTracks::default() }
 }
 
@@ -68,6 +68,22 @@ fn a_track_with_two_kinds_under_one_name_counts_as_video() {
 }
 
 #[test]
+fn a_pull_that_is_changed_from_sound_to_video_counts_as_video() {
+    let mut table = call();
+    let wanted = table.sessions.check_request(&id("b"), pull_of("a", 0)).unwrap();
+    table.add("b", &wanted, &[0]);
+    let see = |table: &mut Table, n| {
+        let (session, name) = (Some(id("a")), Some(name(n)));
+        let track = ConfirmedTrack { session, name, ..entry(sent(0).id, Some(Direction::Remote), true) };
+        table.see("b", &SfuAnswer { tracks: vec![track], ..SfuAnswer::default() });
+    };
+    see(&mut table, 0);
+    assert_eq!(taken_by(&table, "b"), (AUDIO_KBPS, AUDIO_KBPS));
+    see(&mut table, 1);
+    assert_eq!(taken_by(&table, "b"), (VIDEO, VIDEO));
+}
+
+#[test]
 fn a_pull_is_charged_from_the_look_that_reports_it_active() {
     let mut table = call();
     table.sessions.answered(&id("b"), &pull(&["a"]), &tracks(&[0]), table.now);
@@ -79,11 +95,11 @@ fn a_pull_is_charged_from_the_look_that_reports_it_active() {
         let changed = table.sessions.take_changed(table.now);
         changed.into_iter().flat_map(|session| session.late).collect::<Vec<_>>()
     };
-    assert_eq!(late(&mut table), [], "no look has shown it before");
+    let since = LateTrack { kbps: VIDEO, span: secs(20) };
+    assert_eq!(late(&mut table), [since], "no look has shown it before, so since it was added");
     table.see("b", &state(&[(0, false)]));
     table.now += secs(20);
     table.see("b", &state(&[(0, true)]));
-    let since = LateTrack { kbps: VIDEO, span: secs(20) };
     assert_eq!(late(&mut table), [since], "active at either of two looks is active between them");
     assert_eq!(late(&mut table), [], "it is reported once");
     table.now += secs(20);
@@ -168,6 +184,69 @@ fn a_session_that_cannot_be_looked_at_three_times_is_closed() {
     assert_eq!(table.wait(Duration::ZERO), [(id("b"), vec![taken(0)])]);
 }
 
+/// A page that knows when it is looked at is silent then. Over many looks at times that it does not know, all that flows is charged.
+#[test]
+fn a_page_that_is_silent_at_each_look_that_it_causes_is_charged_for_what_flows() {
+    let mut table = call();
+    let wanted = table.sessions.check_request(&id("b"), pull_of("a", 1)).unwrap();
+    table.add("b", &wanted, &[1]);
+    table.see("b", &state(&[(1, false)]));
+    table.sessions.take_changed(table.now);
+    let (mut charged, mut flowed) = (0_u64, 0_u64);
+    for second in 1..40_000_u64 {
+        // It sends for 13 s, then it is silent for a second and causes a look.
+        let (is_active, causes_look) = (second % 14 != 0, second % 14 == 0);
+        flowed += u64::from(is_active);
+        charged += u64::from(taken_by(&table, "b").1 / VIDEO);
+        table.now += secs(1);
+        if causes_look {
+            table.sessions.may_have_changed(&id("b"));
+        }
+        for look in table.sessions.take_looks(9, table.now).iter().filter(|look| look.id == id("b")) {
+            table.sessions.looked(look, &state(&[(1, is_active)]), table.now);
+        }
+        let late = table.sessions.take_changed(table.now).into_iter().flat_map(|session| session.late);
+        charged += late.map(|late| late.span.as_secs()).sum::<u64>();
+    }
+    let percent = charged * 100 / flowed;
+    assert!((95..=115).contains(&percent), "{percent} %");
+}
+
+#[test]
+fn a_track_that_is_closed_before_a_look_has_shown_it_is_looked_at_first() {
+    let mut table = call();
+    let wanted = table.sessions.check_request(&id("b"), pull_of("a", 1)).unwrap();
+    table.sessions.answered(&id("b"), &wanted, &tracks(&[1]), table.now);
+    table.now += secs(1);
+    let look = table.sessions.look_before_close(&id("b")).unwrap();
+    table.sessions.looked(&look, &state(&[(1, true)]), table.now);
+    let changed = table.sessions.take_changed(table.now);
+    let late: Vec<_> = changed.into_iter().flat_map(|session| session.late).collect();
+    assert_eq!(late, [LateTrack { kbps: VIDEO, span: secs(1) }]);
+    assert_eq!(table.sessions.look_before_close(&id("b")), None, "what is active is charged already");
+}
+
+#[test]
+fn a_change_of_layers_needs_no_room_and_makes_no_video_of_sound() {
+    let mut table = call();
+    for n in [0, 1] {
+        let wanted = table.sessions.check_request(&id("b"), pull_of("a", n)).unwrap();
+        table.add("b", &wanted, &[n]);
+    }
+    let check = |n, mid| {
+        let mut wanted = pull_of("a", n);
+        wanted.pulled[0].mid = Some(name(mid));
+        table.sessions.check_update(&id("b"), wanted)
+    };
+    assert_eq!([check(0, 0), check(1, 1), check(0, 1)], [Ok(()), Ok(()), Ok(())]);
+    assert_eq!(check(1, 0), Err(Fault::Malformed), "sound was admitted at its own rate");
+    let many = RequestedTracks {
+        pulled: vec![pull_of("a", 1).pulled[0].clone(); 256],
+        ..RequestedTracks::default()
+    };
+    assert_eq!(table.sessions.check_update(&id("b"), many), Ok(()));
+}
+
 #[test]
 fn after_a_failed_look_and_a_change_the_session_is_looked_at_at_once() {
     let mut table = call();
@@ -176,7 +255,7 @@ fn after_a_failed_look_and_a_change_the_session_is_looked_at_at_once() {
         table.sessions.take_looks(9, table.now).into_iter().map(|look| look.id).collect::<Vec<_>>()
     };
     assert_eq!(due(&mut table), []);
-    table.sessions.may_have_changed(&id("b"), table.now);
+    table.sessions.may_have_changed(&id("b"));
     assert_eq!(due(&mut table), [id("b")]);
     table.sessions.look_failed(&id("b"), table.now);
     assert_eq!(due(&mut table), [id("b")]);

@@ -59,7 +59,8 @@ fn caller(last: u8) -> Caller {
 }
 
 fn pull(from: &[&str]) -> RequestedTracks {
-    let pull = |from: &&str| Pull { session: id(from), name: Some(name(0)), kind: MediaKind::Video };
+    let pull =
+        |from: &&str| Pull { session: id(from), name: Some(name(0)), mid: None, kind: MediaKind::Video };
     RequestedTracks { pulled: from.iter().map(pull).collect(), ..RequestedTracks::default() }
 }
 
@@ -119,7 +120,7 @@ impl Table {
         self.sessions.answered(&id(name), &wanted, &tracks(mids), self.now);
         if !wanted.pulled.is_empty() {
             let active: Vec<_> = mids.iter().map(|n| (*n, true)).collect();
-            let look = Look { id: id(name), version: u64::MAX };
+            let look = Look { id: id(name), version: u64::MAX, is_random: false };
             self.sessions.looked(&look, &state(&active), self.now);
         }
     }
@@ -285,7 +286,7 @@ fn a_state_older_than_a_change_is_not_believed() {
     table.sessions.call_begins(&id("b"), table.now).unwrap();
     table.sessions.looked(&look, &state(&[]), table.now);
     assert_eq!(table.sessions.pulled(), 1, "a call is on its way");
-    table.sessions.call_ends(&id("b"), true, table.now);
+    table.sessions.call_ends(&id("b"), true);
     table.sessions.looked(&look, &state(&[]), table.now);
     assert_eq!(table.sessions.pulled(), 0);
 }
@@ -299,7 +300,7 @@ fn a_session_that_changes_something_all_the_time_is_charged_for_what_it_takes() 
     table.sessions.call_begins(&id("b"), table.now).unwrap();
     table.see("b", &state(&[(0, true)]));
     assert_eq!(table.sessions.pulled(), 1, "a call is always on its way");
-    table.sessions.call_ends(&id("b"), true, table.now);
+    table.sessions.call_ends(&id("b"), true);
 
     let look = table.sessions.look_at(&id("b")).unwrap();
     table.closed("b", &[0]);
@@ -314,7 +315,7 @@ fn a_session_that_changes_something_all_the_time_is_charged_for_what_it_takes() 
 fn a_call_whose_result_is_unknown_is_followed_by_a_look() {
     let mut table = Table::with(&[("a", "r")]);
     table.sessions.call_begins(&id("a"), table.now).unwrap();
-    table.sessions.call_ends(&id("a"), false, table.now);
+    table.sessions.call_ends(&id("a"), false);
     assert_eq!(table.sessions.take_looks(9, table.now).len(), 1);
 }
 

@@ -153,7 +153,7 @@ proptest! {
                 }
                 Op::Call { session, is_known } => {
                     if table.sessions.call_begins(&id(&names[session]), table.now).is_ok() {
-                        table.sessions.call_ends(&id(&names[session]), is_known, table.now);
+                        table.sessions.call_ends(&id(&names[session]), is_known);
                     }
                 }
                 Op::Look { session, state } => {

@@ -258,7 +258,7 @@ fn visible(books: &mut Books) -> Visible {
 fn stored(row: &GrantRow) -> serde_json::Value {
     let mut row = serde_json::to_value(row).unwrap_or_else(|error| unreachable!("{error}"));
     // When the claims of open connections were seen last is not stored, nor is the time in which a session took nothing.
-    for (object, field) in [("/f", "seen_at"), ("/x/x", "counted_until")] {
+    for (object, field) in [("/spent", "seen_at"), ("/extra/pulls", "counted_until")] {
         if let Some(object) = row.pointer_mut(object).and_then(serde_json::Value::as_object_mut)
             && object.get("active").is_none_or(|active| *active == 0)
         {
