@@ -158,10 +158,11 @@ impl SfuProxy {
     ) -> Result<SfuResponse, Fault> {
         let request = request::of_call(call, &passed.body).map_err(|_| Fault::Malformed)?;
         passed.body = request.body.into();
-        let is_update = matches!(call, SfuCall::UpdateTracks | SfuCall::UpdateDataChannels);
-        let wanted = self.with(|sessions, _| match is_update {
-            true => sessions.check_update(&id, request.wanted).map(|()| RequestedTracks::default()),
-            false => sessions.check_request(&id, request.wanted),
+        let wanted = self.with(|sessions, _| match call {
+            SfuCall::UpdateTracks | SfuCall::UpdateDataChannels => {
+                sessions.check_update(&id, request.wanted).map(|()| RequestedTracks::default())
+            }
+            _ => sessions.check_request(&id, request.wanted),
         })?;
         self.with(|sessions, now| sessions.call_begins(&id, now))?;
         let underway = CallInProgress { proxy: Arc::clone(self), id, is_known: false };

@@ -27,7 +27,8 @@ impl Connections {
             }
             if let Some(grant) = connection.grant {
                 let (after, at) = (connection.noted(&self.rules), connection.last_seen);
-                let (before, from) = (ByteCount::ZERO, connection.opened_at);
+                // All of it: the stored row lacks what it was charged in the period before, too.
+                let (before, from) = (ByteCount::ZERO, connection.opened_at.max(grants.period.start));
                 grants.charge(grant, &ConnectionCharge { before, after, is_last: false, from, at });
             }
             // What was extended is stored with the grant. What is only known is not.

@@ -103,7 +103,8 @@ impl Grants {
         if claims {
             self.claiming.insert((source, id));
         }
-        if charge.is_last {
+        // What an open connection was charged is added again at a start, so the row says what of it was relayed before the period.
+        if charge.is_last || charge.from < self.period.start {
             self.dirty.note(id);
         }
     }
@@ -129,7 +130,8 @@ impl Grants {
     /// A connection without a grant was charged.
     pub(crate) fn charge_ungranted(&mut self, spender: &Spender, charge: &ConnectionCharge) {
         let keys = keys_of(spender.clone(), None);
-        let share = Sums::of_charge(charge.before, charge.after, charge.at);
+        let [more, less] = charge.since(self.period.start);
+        let share = Sums::of_charge(less, more, charge.at);
         // Bytes count for the last day in which they may have been relayed, and what is taken back for the first one.
         let at = if charge.after < charge.before { charge.from.max(self.period.start) } else { charge.at };
         self.spenders.add(&keys, &share, 0);

@@ -47,6 +47,15 @@ pub(crate) struct ConnectionCharge {
     pub(crate) at: Timestamp,
 }
 
+impl ConnectionCharge {
+    /// What it adds in a period that began at `start`, and what it takes back. What was relayed earlier belongs to the period before,
+    /// where nothing is taken back any more.
+    pub(super) fn since(&self, start: Timestamp) -> [ByteCount; 2] {
+        let more = later_part(self.after.minus(self.before), self.from, self.at, start);
+        [more, self.before.minus(self.after)]
+    }
+}
+
 impl Spent {
     /// Its bytes: those that were counted, and those that were claimed for the time after the count.
     pub fn bytes(&self) -> ByteCount {
@@ -78,14 +87,14 @@ impl Spent {
         ByteCount::saturating(at_most(self.closed.get().into(), sampling)).plus(self.assumed)
     }
 
-    /// One of its connections was charged. The charges belong to this period. Its source has counted everything before
-    /// `counted_until`.
+    /// One of its connections was charged. What was relayed before this period belongs to the last one. Its source has counted everything
+    /// before `counted_until`.
     pub(super) fn charge(&mut self, charge: &ConnectionCharge, counted_until: Timestamp) {
         let signed = |bytes: ByteCount| i64::try_from(bytes.get()).unwrap_or(i64::MAX);
         let (before, after) = (signed(charge.before), signed(charge.after));
-        self.charged = self.charged.saturating_add(after.saturating_sub(before));
+        let [more, less] = charge.since(self.period);
+        self.charged = self.charged.saturating_add(signed(more)).saturating_sub(signed(less));
         let later = |bytes| later_part(bytes, charge.from.max(self.period), charge.at, counted_until);
-        let (more, less) = (charge.after.minus(charge.before), charge.before.minus(charge.after));
         self.claimed = self.claimed.plus(later(more)).minus(later(less)).min(size(self.charged));
         let open = if charge.is_last { 0 } else { after };
         self.open = self.open.saturating_add(open.saturating_sub(before));
@@ -196,8 +205,9 @@ mod tests {
         assert_eq!((stored.charged().get(), stored.claimed().get(), stored.open), (9, 9, 0));
         spent.begin(at(60));
         assert_eq!((spent.claimed().get(), spent.open), (0, 70), "the period before has these bytes");
-        spent.charge(&charge(70, 90, true), never);
-        assert_eq!((spent.charged().get(), spent.claimed().get(), spent.open), (20, 20, 0));
+        let later = ConnectionCharge { from: at(50), at: at(70), ..charge(70, 90, true) };
+        spent.charge(&later, never);
+        assert_eq!((spent.charged().get(), spent.claimed().get(), spent.open), (10, 10, 0));
     }
 
     #[test]

@@ -212,6 +212,7 @@ mutants=(
     'coturn: five seconds are a gap|coturn/usage.rs|complete_at, now)) > LISTING_GAP;|complete_at, now)) >= LISTING_GAP;'
     'coturn: a measurement includes what was measured before|coturn/sessions/row.rs|let packets = self.packets.saturating_sub(self.mark.packets);|let packets = self.packets;'
     'a row that is on disk is still unwritten|grants/row.rs|if self.state == GrantState::Unwritten { GrantState::Live } else { self.state }|self.state'
+    'bytes of the period before count for who spends in this one|grants/spent.rs|let more = later_part(self.after.minus(self.before), self.from, self.at, start);|let more = later_part(self.after.minus(self.before), self.from, self.at, start.min(self.from));'
     'a row of a connection loses its clock|connection.rs|    clock: Option<Clock>,|    #[serde(skip)]\n    clock: Option<Clock>,'
     'a user: what was promised is not checked|verdict.rs|if of_user.is_some_and(\|room\| fits_user(room).is_none())|if of_user.is_some_and(\|room\| room.minutes_left > u128::MAX - 1 && fits_user(room).is_none())'
     'a user: a limit that is used up is not checked|verdict.rs|if request.user.is_some_and(|if mode == BudgetMode::Strict && request.user.is_some_and('

@@ -31,6 +31,30 @@ fn in_estimate_mode_a_user_who_has_used_the_limit_gets_no_more() {
     assert_eq!(refused_to_user(&mut broker, "ann"), None, "another period");
 }
 
+/// An app server that counts at the end of a call only.
+#[test]
+fn a_count_over_a_reset_counts_for_the_user_in_the_part_of_its_time_that_is_in_the_new_period() {
+    for seconds in [7_200, 7_230] {
+        let mut broker = Broker::with_limit(BudgetMode::Estimate, 100 * MB);
+        let ann = broker.mint(requester("ann"), 20_000).unwrap();
+        broker.books.advance(at(6_930));
+        broker.books.open(Caller::Grant(ann), "c", Some(true)).unwrap();
+        report(&mut broker, None);
+        for seconds in (6_960..=seconds).step_by(30) {
+            broker.books.advance(at(seconds));
+            broker.books.heartbeat(Caller::Grant(ann), "c", Report::default()).unwrap();
+            report(&mut broker, None);
+        }
+        let all = Report { bytes_received: Some(300 * MB), ..Report::default() };
+        broker.books.close(Caller::Grant(ann), "c", all).unwrap();
+        report(&mut broker, Some(300 * MB));
+        let used = broker.books.user_share(&user("ann")).unwrap().usage.used.get();
+        // What was charged by time before the reset stays there, so a part of it counts twice.
+        assert!(used <= (seconds - 7_200) * 5 / 2 * MB, "{used} bytes in {} s", seconds - 7_200);
+        assert_eq!(refused_to_user(&mut broker, "ann"), None);
+    }
+}
+
 #[test]
 fn in_strict_mode_a_user_gets_what_the_live_grants_leave() {
     let mut broker = Broker::with_limit(BudgetMode::Strict, 21 * MINUTE_BYTES);

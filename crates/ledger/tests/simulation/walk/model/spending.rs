@@ -55,10 +55,12 @@ impl Facts {
         let start = self.period.map_or(0, |period| period.start.as_millis());
         let of = grant.and_then(|id| self.grants.iter_mut().rev().find(|known| known.id == id));
         let Some(known) = of else { return };
-        known.charged += signed(after) - signed(before);
         let seen_until = self.seen_until.get(&known.source).copied().unwrap_or(0);
         let later = |bytes| later_part(bytes, from.max(start), at, seen_until);
-        let (more, less) = (after.saturating_sub(before), before.saturating_sub(after));
+        // What was relayed before the reset is of the period before.
+        let more = later_part(after.saturating_sub(before), from, at, start);
+        let less = before.saturating_sub(after);
+        known.charged += signed(more) - signed(less);
         let Claims { bytes, seen_at, .. } = &mut known.claims;
         let charged = u64::try_from(known.charged).unwrap_or(0);
         *bytes = (*bytes + later(more)).saturating_sub(later(less)).min(charged);
