@@ -1,4 +1,4 @@
-//! The ledger in PostgreSQL, and what several replicas need to find each other.
+//! The ledger in `PostgreSQL`, and what several replicas need to find each other.
 
 use std::fmt;
 use std::path::PathBuf;

@@ -42,6 +42,7 @@ mod provider_faults;
 mod real_coturn;
 mod relay;
 mod renewal;
+mod replicas;
 mod request_log;
 mod rotation;
 mod routes;

@@ -1,0 +1,7 @@
+//! Several replicas on one ledger in `PostgreSQL`.
+
+mod ledger_copy;
+mod same_rows;
+mod store;
+mod store_connections;
+mod store_outcomes;
