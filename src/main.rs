@@ -16,7 +16,7 @@ use turn_broker::demo::{self, Demo, DemoError};
 use turn_broker::doctor::{self, OutputFormat, Progress};
 use turn_broker::journal::Journal;
 use turn_broker::journal::store::Store;
-use turn_broker::ledger_command::{self, LedgerCommand};
+use turn_broker::ledger_command::{self, LedgerCommand, LedgerCommandError};
 use turn_broker::operator_command::{self, OperatorCommand, OperatorError, Options};
 use turn_broker::serve::{Ended, Shutdown};
 use turn_broker::telemetry::log::LostLines;
@@ -77,7 +77,12 @@ fn examine(options: &doctor::Options, json: bool) -> ExitCode {
 
 #[expect(clippy::print_stderr, reason = "there are no logs before the configuration is read")]
 fn with_config(command: &Command, shared: &Options) -> ExitCode {
-    let config = match Config::from_env(&Environment::of_process()) {
+    let environment = Environment::of_process();
+    let read = match command {
+        Command::Ledger(LedgerCommand::Copy { .. }) => Config::for_copy(&environment),
+        _ => Config::from_env(&environment),
+    };
+    let config = match read {
         Ok(config) => config,
         Err(problems) => {
             eprintln!("turn-broker: the configuration is invalid:\n{problems}");
@@ -127,8 +132,15 @@ fn report(done: Result<ExitCode, AnyError>) -> ExitCode {
     }
 }
 
+#[expect(clippy::print_stderr, reason = "this is the command line")]
 fn inspect_ledger(config: &Config, directory: &Path, command: LedgerCommand) -> Result<ExitCode, AnyError> {
-    let report = ledger_command::run(config, directory, command, SystemClock.now())?;
+    let report = match ledger_command::run(config, directory, command, SystemClock.now()) {
+        Err(error @ LedgerCommandError::NoDatabase) => {
+            eprintln!("turn-broker: {error}");
+            return Ok(ExitCode::from(EXIT_CONFIG));
+        }
+        report => report?,
+    };
     print(&report.text);
     Ok(if report.is_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
