@@ -103,7 +103,7 @@ pub(super) async fn api(
     }
 }
 
-fn judge_clock(host: &str, theirs: Timestamp, ours: Timestamp) -> Verdict {
+pub(super) fn judge_clock(host: &str, theirs: Timestamp, ours: Timestamp) -> Verdict {
     let (ahead, behind) = (ours.since(theirs), theirs.since(ours));
     let (off, word) = if ahead >= behind { (ahead, "ahead of") } else { (behind, "behind") };
     let seen = format!("this machine's clock is {} s {word} {host}", off.as_secs());

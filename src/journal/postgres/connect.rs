@@ -27,6 +27,9 @@ pub const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
 /// The longest time for a connection to one address, unless the URL says another.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// `PostgreSQL` 14, as the server states it.
+const VERSION_MIN: i32 = 140_000;
+
 /// What each session needs. A statement that is canceled while it waits for a synchronous standby is committed nevertheless, so the
 /// server must cancel none; a lock is waited for less long than for the whole statement, so that no waiting session stays behind.
 const SESSION: &str = "
@@ -183,6 +186,14 @@ impl Connection {
         within(self.client.query_typed_one(sql, &[])).await
     }
 
+    /// Refuses a server that forgets what it has committed.
+    pub(crate) async fn check_server(&self) -> Result<(), DatabaseError> {
+        let settings = "SELECT current_setting('server_version_num')::int, \
+            current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on'";
+        let row = self.one(settings).await?;
+        judge_server(row.get(0), row.get(1))
+    }
+
     /// Whether the server has warned since the last call, as it does if a commit may not be on its synchronous standby.
     pub(super) fn take_warned(&self) -> bool {
         self.has_warned.swap(false, Ordering::Relaxed)
@@ -195,6 +206,18 @@ impl Drop for Connection {
     }
 }
 
+fn judge_server(version: i32, is_durable: bool) -> Result<(), DatabaseError> {
+    if version < VERSION_MIN {
+        return Err(DatabaseError::Unfit("Use PostgreSQL 14 or later for DATABASE_URL."));
+    }
+    if is_durable {
+        return Ok(());
+    }
+    Err(DatabaseError::Unfit(
+        "Set fsync and full_page_writes to on in PostgreSQL: without them, a power cut loses answered writes or damages the ledger.",
+    ))
+}
+
 /// Waits for an answer until the deadline.
 pub async fn within<T>(
     answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
@@ -202,5 +225,20 @@ pub async fn within<T>(
     match tokio::time::timeout(STATEMENT_TIMEOUT, answer).await {
         Ok(answer) => Ok(answer?),
         Err(_) => Err(DatabaseError::Deadline),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_forgets_commits_and_an_old_one_are_refused() {
+        assert!(judge_server(140_000, true).is_ok());
+        for (refused, remedy) in
+            [(judge_server(140_000, false), "Set fsync"), (judge_server(139_999, true), "Use PostgreSQL 14")]
+        {
+            assert!(refused.unwrap_err().to_string().starts_with(remedy), "{remedy}");
+        }
     }
 }

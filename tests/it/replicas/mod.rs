@@ -1,5 +1,6 @@
 //! Several replicas on one ledger in `PostgreSQL`.
 
+mod doctor;
 mod ledger_copy;
 mod same_rows;
 mod store;
