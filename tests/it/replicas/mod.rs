@@ -2,6 +2,7 @@
 
 mod doctor;
 mod ledger_copy;
+mod mutants;
 mod same_rows;
 mod store;
 mod store_connections;
