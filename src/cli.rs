@@ -46,7 +46,7 @@ pub enum Command {
     /// Find what is wrong and say what to do: configuration, ledger, DNS, TLS, clock, a credential of 60 s, STUN and TURN,
     /// analytics, alerts; exit status 0 (also with warnings), 1 or 78
     Doctor(doctor::Options),
-    /// Inspect the ledger in `STATE_DIR` while the service is stopped: ledger show, ledger export, ledger verify
+    /// Inspect the ledger in `STATE_DIR` while the service is stopped: ledger show, ledger export, ledger verify; move it: ledger copy
     #[command(subcommand)]
     Ledger(LedgerCommand),
     /// A command for a running broker.
@@ -141,6 +141,8 @@ mod tests {
             ("serve --json", "such as status"),
             ("doctor --url http://127.0.0.1", "such as status"),
             ("ledger", "show"),
+            ("ledger copy", "--to-database"),
+            ("ledger copy --to-database --from-database", "cannot be used with"),
             ("doctor --probe-tail=0", "1 to 2880"),
         ] {
             let error = parsed(line).unwrap_err();

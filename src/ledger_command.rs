@@ -1,10 +1,10 @@
-//! `turn-broker ledger show | export | verify`: a summary of the ledger on disk, its content as JSON, and its errors. The
-//! commands change nothing and never show the token key or a TURN user name.
+//! `turn-broker ledger show | export | verify | copy`: a summary of the ledger on disk, its content as JSON, its errors, and its move
+//! to a database or back. The first three change nothing. None shows the token key or a TURN user name.
 
 use std::fmt::Write;
 use std::path::Path;
 
-use clap::Subcommand;
+use clap::{ArgGroup, Subcommand};
 use serde_json::{Value, json};
 
 use crate::amounts::Shown;
@@ -12,7 +12,9 @@ use crate::app::setup;
 use crate::config::Config;
 use crate::journal::changes::Contents;
 use crate::journal::inspect::LedgerCopy;
-use crate::journal::store::{FORMAT, OpenError};
+use crate::journal::postgres::connect::Database;
+use crate::journal::postgres::copy::{self, CopyError};
+use crate::journal::store::{FILE_NAME, FORMAT, OpenError};
 use crate::json::plain_number;
 use crate::telemetry::words;
 use turn_ledger::{
@@ -31,6 +33,16 @@ pub enum LedgerCommand {
     Export,
     /// Find errors in the ledger; exit status 0 or 1
     Verify,
+    /// Move the ledger from `STATE_DIR` to `DATABASE_URL`, or back, while no service runs on either
+    #[command(group = ArgGroup::new("direction").required(true))]
+    Copy {
+        /// Into a schema of the database that has no ledger
+        #[arg(long, group = "direction")]
+        to_database: bool,
+        /// Into a directory that has no ledger
+        #[arg(long, group = "direction")]
+        from_database: bool,
+    },
 }
 
 /// The output of a command.
@@ -56,6 +68,23 @@ pub enum LedgerCommandError {
     /// It cannot be read.
     #[error(transparent)]
     Open(OpenError),
+    /// There is no other place.
+    #[error(
+        "DATABASE_URL is not set. Set both STATE_DIR and DATABASE_URL to copy a ledger from one to the other."
+    )]
+    NoDatabase,
+    /// It cannot be copied.
+    #[error(transparent)]
+    Copy(CopyError),
+}
+
+impl From<CopyError> for LedgerCommandError {
+    fn from(error: CopyError) -> Self {
+        match error {
+            CopyError::File(error) => error.into(),
+            other => Self::Copy(other),
+        }
+    }
 }
 
 impl From<OpenError> for LedgerCommandError {
@@ -74,6 +103,10 @@ pub fn run(
     command: LedgerCommand,
     now: Timestamp,
 ) -> Result<Report, LedgerCommandError> {
+    if let LedgerCommand::Copy { to_database, .. } = command {
+        let text = move_ledger(config, directory, to_database)?;
+        return Ok(Report { text, is_sound: true });
+    }
     let mut copy = LedgerCopy::take(directory)?;
     if command == LedgerCommand::Verify {
         return Ok(verdict(&copy.path.display().to_string(), &copy.findings()));
@@ -84,6 +117,25 @@ pub fn run(
         _ => summary(&Summary::of(config, &copy, stored, now)),
     };
     Ok(Report { text, is_sound: true })
+}
+
+fn move_ledger(config: &Config, directory: &Path, to_database: bool) -> Result<String, LedgerCommandError> {
+    let database = config.database.as_ref().ok_or(LedgerCommandError::NoDatabase)?;
+    let database = Database::new(database).map_err(CopyError::from)?;
+    let (schema, path) = (database.schema(), directory.join(FILE_NAME));
+    let (from, to, rest) =
+        (path.display(), format!("the schema {schema} of the database"), "spends the budget again");
+    if to_database {
+        let ledger = LedgerCopy::take(directory)?;
+        // No row that cannot be read is moved.
+        ledger.stored()?;
+        let rows = copy::to_database(&ledger, &database)?;
+        return Ok(format!(
+            "{rows} rows of {from} are in {to}. Move the file away: a broker that starts with it {rest}."
+        ));
+    }
+    copy::from_database(&database, directory)?;
+    Ok(format!("The ledger of {to} is in {from}. Drop the schema: a broker that starts with it {rest}."))
 }
 
 /// The content of `show`.

@@ -12,13 +12,15 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use turn_base::clock::{Clock, SystemClock};
 use turn_broker::app;
 use turn_broker::cli::{self, Command};
-use turn_broker::config::{Config, Environment};
+use turn_broker::config::{Config, DatabaseConfig, Environment};
 use turn_broker::demo::{self, Demo, DemoError};
 use turn_broker::doctor::{self, OutputFormat, Progress};
 use turn_broker::journal::Journal;
+use turn_broker::journal::postgres::standby::Standby;
 use turn_broker::journal::store::Store;
-use turn_broker::ledger_command::{self, LedgerCommand};
+use turn_broker::ledger_command::{self, LedgerCommand, LedgerCommandError};
 use turn_broker::operator_command::{self, OperatorCommand, OperatorError, Options};
+use turn_broker::serve::replica::Replica;
 use turn_broker::serve::{Ended, Shutdown};
 use turn_broker::telemetry::log::LostLines;
 use turn_broker::telemetry::{log, startup};
@@ -80,7 +82,12 @@ fn examine(options: &doctor::Options, json: bool) -> ExitCode {
 
 #[expect(clippy::print_stderr, reason = "there are no logs before the configuration is read")]
 fn with_config(command: &Command, shared: &Options) -> ExitCode {
-    let config = match Config::from_env(&Environment::of_process()) {
+    let environment = Environment::of_process();
+    let read = match command {
+        Command::Ledger(LedgerCommand::Copy { .. }) => Config::for_copy(&environment),
+        _ => Config::from_env(&environment),
+    };
+    let config = match read {
         Ok(config) => config,
         Err(problems) => {
             eprintln!("turn-broker: the configuration is invalid:\n{problems}");
@@ -97,12 +104,6 @@ fn with_config(command: &Command, shared: &Options) -> ExitCode {
             inspect_ledger(&config, directory, *command)
         }
         Command::Operator(command) => operate(&config, command, shared),
-        _ if config.database.is_some() => {
-            eprintln!(
-                "turn-broker: DATABASE_URL: this version does not serve from a database. Set STATE_DIR in its place."
-            );
-            return ExitCode::from(EXIT_CONFIG);
-        }
         _ => run(&config, None),
     })
 }
@@ -130,8 +131,15 @@ fn report(done: Result<ExitCode, AnyError>) -> ExitCode {
     }
 }
 
+#[expect(clippy::print_stderr, reason = "this is the command line")]
 fn inspect_ledger(config: &Config, directory: &Path, command: LedgerCommand) -> Result<ExitCode, AnyError> {
-    let report = ledger_command::run(config, directory, command, SystemClock.now())?;
+    let report = match ledger_command::run(config, directory, command, SystemClock.now()) {
+        Err(error @ LedgerCommandError::NoDatabase) => {
+            eprintln!("turn-broker: {error}");
+            return Ok(ExitCode::from(EXIT_CONFIG));
+        }
+        report => report?,
+    };
     print(&report.text);
     Ok(if report.is_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -206,6 +214,14 @@ async fn serve_until_signal(
     let journal = store.map(Journal::open).transpose()?;
     // Install the handlers before anything listens, so that no early signal has its default action.
     let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let shutdown = Shutdown::default();
+    let watch = tokio::spawn(watch(signals, shutdown.clone()));
+    if let Some(database) = &config.database {
+        let listener = listen(config).await?;
+        let ended = serve_as_replica(config, database, listener, shutdown, lost_lines).await;
+        watch.abort();
+        return ended;
+    }
     let app = app::build(config, Arc::new(SystemClock), journal, lost_lines)?;
     let (listener, greeting) = match opened {
         Some((listener, greeting)) => (TcpListener::from_std(listener)?, Some(greeting)),
@@ -216,16 +232,36 @@ async fn serve_until_signal(
         // It contains the operator's token. Standard output is the log, which may go to a file or a collector.
         let _ = writeln!(std::io::stderr(), "{greeting}");
     }
-    let shutdown = Shutdown::default();
-    let watch = tokio::spawn(watch(signals, shutdown.clone()));
     let routes = router::build(&app);
     let ended = serve::run(listener, app, routes, shutdown).await;
     watch.abort();
-    Ok(match ended {
+    Ok(exit_code(ended))
+}
+
+/// One of several replicas on one database.
+async fn serve_as_replica(
+    config: &Config,
+    database: &DatabaseConfig,
+    listener: TcpListener,
+    shutdown: Shutdown,
+    lost_lines: LostLines,
+) -> Result<ExitCode, AnyError> {
+    let address = listener.local_addr()?;
+    let clock = Arc::new(SystemClock);
+    let settings = app::settings_digest(config);
+    let electorate = Standby::new(database, address.port(), settings, clock.clone())?;
+    startup::report(config, address, None);
+    let (config, lease) = (config.clone(), database.lease);
+    let replica = Replica { config, lease, electorate, clock, lost_lines };
+    Ok(exit_code(replica.run(listener, shutdown).await?))
+}
+
+fn exit_code(ended: Ended) -> ExitCode {
+    match ended {
         Ended::Drained | Ended::TimedOut => ExitCode::SUCCESS,
         Ended::Forced => ExitCode::FAILURE,
         Ended::Lost => ExitCode::from(EXIT_LOST),
-    })
+    }
 }
 
 async fn listen(config: &Config) -> Result<TcpListener, String> {

@@ -3,6 +3,7 @@
 //! [`Report`]. The output never contains a secret or the text of a response.
 
 mod connect;
+mod database;
 mod meters;
 mod provider;
 mod relay;
@@ -11,7 +12,7 @@ mod settings;
 mod state;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use url::Url;
 pub use relay::tail::ProbeTail;
 pub use report::{Check, CheckState, Finding, OutputFormat, Progress, Report, Verdict};
 
-use crate::config::{Config, ConfigErrors};
+use crate::config::{Config, ConfigErrors, DatabaseConfig};
 use crate::ice::server::IceServerList;
 use connect::{Trust, host_of};
 use provider::KeyClient;
@@ -140,17 +141,38 @@ impl<'a, W: Write> Examination<'a, W> {
         for verdict in settings::check(config) {
             self.found(Check::Configuration, "", verdict);
         }
-        let directory = config.budget.state_dir.as_deref();
-        let shown = directory.map(|directory| directory.display().to_string()).unwrap_or_default();
-        for verdict in state::check(directory) {
-            self.found(Check::State, &shown, verdict);
+        match &config.database {
+            Some(database) => self.database(database).await,
+            None => self.state(config.budget.state_dir.as_deref()),
         }
         for (check, verdict) in settings::service(config, client).await {
             self.found(check, "", verdict);
         }
         if let Some(url) = &config.public_url {
-            self.check(Check::PublicUrl, &url.to_string(), settings::public(url, client)).await;
+            let remedy =
+                "check the proxy, its DNS name and certificate, and PUBLIC_URL; ask from another machine too";
+            self.check(Check::PublicUrl, &url.to_string(), settings::broker_at(url, remedy, client)).await;
         }
+    }
+
+    fn state(&mut self, directory: Option<&Path>) {
+        let shown = directory.map(|directory| directory.display().to_string()).unwrap_or_default();
+        for verdict in state::check(directory) {
+            self.found(Check::State, &shown, verdict);
+        }
+    }
+
+    /// The ledger in a database, and where the other replicas reach this one.
+    async fn database(&mut self, config: &DatabaseConfig) {
+        for (check, verdict) in database::check(config, &**self.clock).await {
+            self.found(check, &config.schema, verdict);
+        }
+        let Some(url) = &config.advertise_url else {
+            let why = "ADVERTISE_URL is not set: the other replicas use the address from which this one reaches the database";
+            return self.found(Check::AdvertiseUrl, "", skipped(why));
+        };
+        let remedy = "start the service, or set ADVERTISE_URL to where the other replicas reach it";
+        self.check(Check::AdvertiseUrl, url.as_str(), settings::broker_at(url, remedy, self.client)).await;
     }
 
     /// The APIs, and this machine's clock by the first response that has a date.

@@ -17,6 +17,10 @@ pub enum Check {
     Configuration,
     /// The state directory and the ledger.
     State,
+    /// The database with the ledger.
+    Database,
+    /// This replica at `ADVERTISE_URL`.
+    AdvertiseUrl,
     /// The broker at `PUBLIC_URL`.
     PublicUrl,
     /// Connections to the APIs, and their certificates.

@@ -1,13 +1,14 @@
 //! The check of the settings: sources, limits, and probable mistakes; and what the running service says about the proxies in
 //! front of it and about the tail that it has seen, which the doctor cannot see itself.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use reqwest::Client;
 use serde_json::Value;
 
 use super::report::{Check, Verdict, fail, ok, warn};
-use crate::config::{Config, ConfigErrors, PublicUrl};
+use crate::config::{Config, ConfigErrors};
 use crate::json::plain_number;
 use turn_base::http_client::{body, send};
 use turn_ledger::{BudgetMode, IceSource};
@@ -59,14 +60,14 @@ pub(super) async fn service(config: &Config, client: &Client) -> Vec<(Check, Ver
     get(url, client).await.map(|status| of_status(&status, tail)).unwrap_or_default()
 }
 
-/// Asks the service where people open it. A warning at most: from this machine a public address may be out of reach.
-pub(super) async fn public(url: &PublicUrl, client: &Client) -> Verdict {
+/// Asks the service at an address that others use. A warning at most: from this machine it may be out of reach.
+pub(super) async fn broker_at(url: &impl Display, remedy: &str, client: &Client) -> Verdict {
     let seen = match get(format!("{url}health"), client).await {
         Ok(health) if health["uptimeSeconds"].is_u64() => return ok("a broker responds"),
         Ok(_) => NOT_A_BROKER.to_owned(),
         Err(seen) => seen,
     };
-    warn(seen, "check the proxy, its DNS name and certificate, and PUBLIC_URL; ask from another machine too")
+    warn(seen, remedy)
 }
 
 /// The findings about a status. `tail`: the configured one.

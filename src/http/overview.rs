@@ -272,7 +272,7 @@ pub async fn get_overview(app: AppState) -> Json<OverviewBody> {
 
 fn replicas(lead: &Lead) -> Vec<ReplicaBody> {
     let body =
-        |Replica { url, version, seen_at }| ReplicaBody { leads: url == lead.url, url, version, seen_at };
+        |Replica { url, version, seen_at, .. }| ReplicaBody { leads: url == lead.url, url, version, seen_at };
     lead.replicas().into_iter().map(body).collect()
 }
 

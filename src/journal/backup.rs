@@ -4,12 +4,15 @@
 
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use redb::{Builder, ReadTransaction};
+use redb::{Builder, ReadTransaction, StorageError};
 
 use super::file::{Broken, FILE_NAME, catch_panic, make_file};
-use super::rows::{self, StoreError};
+use super::postgres::connect::Database;
+use super::postgres::copy::ReadSession;
+use super::rows::{self, ReadRows, StoreError};
 use super::tables;
 
 /// The copy is made only if this many times the ledger's length is free: for the copy, and because pages that the view shows
@@ -42,11 +45,19 @@ pub enum BackupError {
 
 /// What was stored at one moment.
 #[derive(Debug)]
-pub struct StoredView {
-    pub(super) transaction: ReadTransaction,
-    pub(super) directory: PathBuf,
-    /// The length of the ledger's file.
-    pub(super) bytes: u64,
+pub struct StoredView(pub(super) Viewed);
+
+/// Where it is read from.
+#[derive(Debug)]
+pub(super) enum Viewed {
+    File {
+        transaction: ReadTransaction,
+        directory: PathBuf,
+        /// The length of the ledger's file.
+        bytes: u64,
+    },
+    /// The state of the database when the copy begins.
+    Database(Arc<Database>),
 }
 
 /// A complete ledger file that has no name.
@@ -61,38 +72,54 @@ pub struct LedgerFile {
 impl StoredView {
     /// Copies the view into a new file on the ledger's disk. Takes about as long as reading the ledger at a start.
     pub fn copy(self) -> Result<LedgerFile, BackupError> {
-        let stat = rustix::fs::statvfs(&self.directory).map_err(io::Error::from)?;
-        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-        check_space(free, self.bytes)?;
-        let file = self.nameless_file()?;
-        catch_panic(|| self.fill(file.try_clone()?)).unwrap_or_else(|broken| Err(broken.into()))?;
-        let mut file = file;
+        let mut file = catch_panic(|| match self.0 {
+            Viewed::File { transaction, directory, bytes } => copy(&transaction, &directory, bytes),
+            Viewed::Database(database) => {
+                let session = ReadSession::open(&database).map_err(StoreError::from)?;
+                let bytes = session.bytes().map_err(StoreError::from)?;
+                copy(&session.snapshot().map_err(StoreError::from)?, &std::env::temp_dir(), bytes)
+            }
+        })
+        .unwrap_or_else(|broken| Err(broken.into()))?;
         io::Seek::rewind(&mut file)?;
         let bytes = file.metadata()?.len();
         Ok(LedgerFile { file, bytes })
     }
 
-    /// Only one copy is made at a time, so an existing file is left from a process that was killed.
-    fn nameless_file(&self) -> io::Result<File> {
-        let path = self.directory.join(format!("{FILE_NAME}.copy"));
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let file = make_file(&path)?;
-        std::fs::remove_file(&path)?;
-        Ok(file)
+    /// A view of what is in the database when it is copied.
+    pub(super) fn of_database(database: Arc<Database>) -> Self {
+        Self(Viewed::Database(database))
     }
+}
 
-    fn fill(&self, file: File) -> Result<(), BackupError> {
-        let copy = Builder::new().set_cache_size(CACHE).create_file(file).map_err(StoreError::from)?;
-        let to = copy.begin_write().map_err(StoreError::from)?;
+/// Copies the rows into a new file in this directory. `bytes`: how many they are.
+fn copy(from: &impl ReadRows, directory: &Path, bytes: u64) -> Result<File, BackupError> {
+    let stat = rustix::fs::statvfs(directory).map_err(io::Error::from)?;
+    check_space(stat.f_bavail.saturating_mul(stat.f_frsize), bytes)?;
+    let file = nameless_file(directory)?;
+    let write = || -> Result<(), StoreError> {
+        let copy =
+            Builder::new().set_cache_size(CACHE).create_file(file.try_clone().map_err(StorageError::Io)?)?;
+        let to = copy.begin_write()?;
         tables::make_all(&to)?;
-        rows::copy(&self.transaction, &mut &to)?;
+        rows::copy(from, &mut &to)?;
         tables::mark_copy(&to)?;
-        to.commit().map_err(StoreError::from)?;
-        Ok(())
+        Ok(to.commit()?)
+    };
+    write()?;
+    Ok(file)
+}
+
+/// Only one copy is made at a time, so an existing file is left from a process that was killed.
+fn nameless_file(directory: &Path) -> io::Result<File> {
+    let path = directory.join(format!("{FILE_NAME}.copy"));
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
     }
+    let file = make_file(&path)?;
+    std::fs::remove_file(&path)?;
+    Ok(file)
 }
 
 fn check_space(free: u64, ledger: u64) -> Result<(), BackupError> {

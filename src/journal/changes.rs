@@ -29,7 +29,7 @@ pub struct Contents {
     pub rotation: KeyRotation,
     /// What operators did.
     pub actions: OperatorActions,
-    /// Whether the database has lost answered writes, so that grants may be missing.
+    /// Whether a standby has seen that the database lost answered writes, so that grants may be missing. It is not stored.
     pub has_lost_writes: bool,
 }
 

@@ -37,6 +37,11 @@ impl LedgerCopy {
         Ok(Self { path, bytes, copy })
     }
 
+    /// Its rows, for another store.
+    pub(super) fn rows(&self) -> Result<redb::ReadTransaction, StoreError> {
+        Ok(self.copy.begin_read()?)
+    }
+
     /// What the books would start with.
     pub fn stored(&self) -> Result<Contents, OpenError> {
         let damaged = |what: &dyn std::fmt::Display| OpenError::damaged(&self.path, what);

@@ -17,6 +17,7 @@ pub mod changes;
 pub mod contradictions;
 mod file;
 pub mod inspect;
+pub mod postgres;
 mod pruning;
 mod rows;
 pub mod store;

@@ -44,10 +44,10 @@ pub(super) const SESSIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::ne
 /// (kind, key, day since 1970) → row. The row of others has an empty key.
 pub(super) const SPENDERS: TableDefinition<'_, (&str, &str, i64), &[u8]> = TableDefinition::new("spenders");
 
-/// Does the same with every table except the marks. Each has a type of its own, so no list can hold them.
+/// Does the same with every table except the marks and what has a name. Each has a type of its own, so no list can hold them.
 macro_rules! each_table {
     (|$table:ident| $call:expr) => {
-        $crate::journal::rows::each_table!(|$table| $call, META FLOWS DAYS OPEN_CONNECTIONS GRANTS SESSIONS SPENDERS)
+        $crate::journal::rows::each_table!(|$table| $call, FLOWS DAYS OPEN_CONNECTIONS GRANTS SESSIONS SPENDERS)
     };
     (|$table:ident| $call:expr, $($name:ident)*) => {
         $({ let $table = $crate::journal::rows::$name; $call; })*
@@ -59,10 +59,8 @@ pub(super) const KEY_FORMAT: &str = "format";
 /// What is written with each batch.
 pub(super) const KEY_HEAD: &str = "head";
 const KEY_ALERTS: &str = "alerts";
-/// Only a copy of a ledger that no process has opened has it.
+/// Only a copy of a ledger that no process has opened has it, and a database that has lost writes.
 pub(super) const KEY_COPIED: &str = "copy";
-/// A database that lost answered writes has it. It stays, so that the reason why grants are missing is known.
-pub(super) const KEY_LOST_WRITES: &str = "lost-writes";
 const KEY_BLOCKED: &str = "blocked";
 pub(super) const KEY_TOKEN_KEY: &str = "token-key";
 /// What operators did.
@@ -141,7 +139,6 @@ pub(super) fn read(from: &impl ReadRows, bad: OnBadRow<'_>) -> Result<Contents, 
     contents.alerts = meta.json(KEY_ALERTS, bad)?.unwrap_or_default();
     contents.actions = meta.json(KEY_ACTIONS, bad)?.unwrap_or_default();
     contents.rotation = meta.json(KEY_ROTATION, bad)?.unwrap_or_default();
-    contents.has_lost_writes = meta.has(KEY_LOST_WRITES);
     Ok(contents)
 }
 
@@ -174,6 +171,11 @@ pub(super) fn write(to: &mut impl WriteRows, changes: &Changes) -> Result<(), St
 /// Copies every table into a new ledger, the key of grant tokens included.
 pub(super) fn copy(from: &impl ReadRows, to: &mut impl WriteRows) -> Result<(), StoreError> {
     each_table!(|table| copy_table(from, to, table)?);
+    from.each(META, |key, row| {
+        // Each store states its own format.
+        let row = (key != KEY_FORMAT).then(|| Ok((key, Some(row.to_vec()))));
+        to.replace(META, row.into_iter())
+    })?;
     from.each(MARKS, |(source, minute), (live, per_minute)| {
         let unknown =
             |_| BadRow { table: "marks".into(), key: format!("{source:?}"), what: UNKNOWN_SOURCE.into() };

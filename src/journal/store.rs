@@ -6,11 +6,14 @@ use std::path::{Path, PathBuf};
 
 use redb::{Builder, Database, DatabaseError, ReadableDatabase, StorageError};
 
-use super::backup::StoredView;
+use super::backup::{StoredView, Viewed};
 use super::changes::{Changes, Contents};
 pub(crate) use super::file::catch_panic;
 use super::file::make_file;
 pub use super::file::{FILE_NAME, FORMAT};
+use super::postgres::connect;
+use super::postgres::copy::CopyError;
+use super::rows::ReadRows;
 pub use super::rows::{BadRow, StoreError};
 use super::{Storage, WriteError};
 use super::{access, pruning, rows, tables};
@@ -68,6 +71,17 @@ pub enum OpenError {
         /// Its format.
         found: u32,
     },
+    /// The database cannot be used.
+    #[error(transparent)]
+    Database(#[from] connect::DatabaseError),
+    /// What is in the database is not a ledger, or a damaged one.
+    #[error(
+        "the ledger in the database cannot be read ({what}). Restore the database from a backup, or set DATABASE_SCHEMA to another name to start with an empty ledger."
+    )]
+    DamagedDatabase {
+        /// What is wrong.
+        what: String,
+    },
     /// The key for tokens cannot be generated.
     #[error(transparent)]
     Random(#[from] NoRandomness),
@@ -79,6 +93,10 @@ pub enum OpenError {
 impl OpenError {
     pub(super) fn damaged(path: &Path, what: &dyn std::fmt::Display) -> Self {
         Self::Damaged { path: path.to_owned(), what: what.to_string() }
+    }
+
+    pub(super) fn damaged_database(what: &dyn std::fmt::Display) -> Self {
+        Self::DamagedDatabase { what: what.to_string() }
     }
 }
 
@@ -127,7 +145,7 @@ impl Storage for Store {
     fn view(&self) -> Result<StoredView, StoreError> {
         let transaction = self.database()?.begin_read()?;
         let directory = self.path.parent().unwrap_or(&self.path).to_owned();
-        Ok(StoredView { transaction, directory, bytes: self.size()? })
+        Ok(StoredView(Viewed::File { transaction, directory, bytes: self.size()? }))
     }
 }
 
@@ -164,6 +182,22 @@ impl Store {
             stored.books.key = Some(key);
         }
         Ok(stored)
+    }
+
+    /// Creates a ledger with these rows. It refuses to replace an existing one.
+    pub(super) fn create_from(rows: &impl ReadRows, directory: &Path) -> Result<(), CopyError> {
+        let unusable = |error| OpenError::Directory { path: directory.to_owned(), error };
+        turn_base::access::make_directory(directory).map_err(unusable)?;
+        let path = directory.join(FILE_NAME);
+        if path.try_exists().map_err(unusable)? {
+            return Err(CopyError::FileExists(path));
+        }
+        let copied =
+            Self::create(directory, &path)?.change(|transaction| rows::copy(rows, &mut &*transaction));
+        copied.inspect_err(|_| {
+            let _ = std::fs::remove_file(&path);
+        })?;
+        Ok(())
     }
 
     /// Creates a ledger. If that fails half-way, the file is removed: no other process can have used it.

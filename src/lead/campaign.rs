@@ -7,11 +7,14 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::election::{Action, Election, Observation};
+use super::election::{Action, Election};
 use super::lease::Lease;
 use super::{Lead, Replica};
 use crate::journal::backup::StoredView;
 use crate::journal::changes::{Changes, Contents};
+use crate::journal::postgres::PostgresStorage;
+use crate::journal::postgres::connect::DatabaseError;
+use crate::journal::postgres::standby::{Observation, Standby};
 use crate::journal::store::{FORMAT, OpenError, StoreError};
 use crate::journal::{Journal, Storage, WriteError};
 use crate::telemetry::metrics::Metrics;
@@ -45,6 +48,31 @@ pub trait Electorate: Send + 'static {
     fn key(&mut self) -> impl Future<Output = Result<Option<[u8; 64]>, Self::Error>> + Send;
     /// The replicas that were seen lately.
     fn replicas(&mut self) -> impl Future<Output = Result<Vec<Replica>, Self::Error>> + Send;
+}
+
+impl Electorate for Standby {
+    type Storage = PostgresStorage;
+    type Error = DatabaseError;
+
+    fn url(&self) -> String {
+        self.url().to_owned()
+    }
+
+    async fn observe(&mut self) -> Result<Observation, DatabaseError> {
+        self.observe().await
+    }
+
+    async fn stand(&mut self, seen: &Observation) -> Result<Option<PostgresStorage>, DatabaseError> {
+        self.stand(seen).await
+    }
+
+    async fn key(&mut self) -> Result<Option<[u8; 64]>, DatabaseError> {
+        self.key().await
+    }
+
+    async fn replicas(&mut self) -> Result<Vec<Replica>, DatabaseError> {
+        self.replicas().await
+    }
 }
 
 /// What a replica brings along.

@@ -4,33 +4,11 @@
 
 use std::time::Duration;
 
+use crate::journal::postgres::standby::Observation;
 use turn_ledger::Timestamp;
 
 /// How long the leader's session must be gone. A leader whose connection broke has this time to come back.
 const GONE_MIN: Duration = Duration::from_millis(500);
-
-/// The row of the ledger that says who leads, as one look at the database shows it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Observation {
-    /// Grows by one with each takeover.
-    pub epoch: i64,
-    /// Grows by one with each write and each takeover.
-    pub seq: i64,
-    /// `false`: the leader has released the ledger, or it is new.
-    pub is_held: bool,
-    /// Whether the leader's session is there. `true` where a pooler hides sessions.
-    pub has_session: bool,
-    /// Where the leader is reached.
-    pub leader: Option<String>,
-    /// The format of the ledger.
-    pub format: i32,
-    /// The digest of the leader's settings that decide figures.
-    pub settings: Option<String>,
-    /// The leader's version.
-    pub version: Option<String>,
-    /// The time of the books, as stored.
-    pub books_now: Option<Timestamp>,
-}
 
 /// What a replica does after an observation.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,18 +9,8 @@ pub mod campaign;
 pub mod election;
 pub mod lease;
 
+pub use crate::journal::postgres::standby::Replica;
 use lease::Lease;
-
-/// One replica, as all see it. For people only: nothing depends on it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Replica {
-    /// Where the others reach it.
-    pub url: String,
-    /// Its version.
-    pub version: String,
-    /// When it was last seen, by the clock of the database.
-    pub seen_at: Timestamp,
-}
 
 /// The lead of this process.
 #[derive(Debug)]

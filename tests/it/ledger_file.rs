@@ -3,7 +3,7 @@
 
 #[expect(dead_code, reason = "these tests use a part of the simulation")]
 #[path = "../../crates/ledger/tests/simulation/walk/mod.rs"]
-mod walk;
+pub(crate) mod walk;
 
 use tempfile::TempDir;
 use turn_broker::journal::Storage;

@@ -12,6 +12,7 @@
 //! | [`delivery`], [`web_url`] | the delivery of a message to a webhook; its URL, which is a secret |
 //! | [`access`] | directories that only their owner may read |
 //! | [`throttle`] | log lines that clients can cause |
+//! | [`trust`] | authorities for TLS that is not HTTPS |
 //! | [`schema`] | schemas of the `OpenAPI` document |
 
 pub mod access;
@@ -28,4 +29,5 @@ pub mod response;
 pub mod schema;
 pub mod sign_in;
 pub mod throttle;
+pub mod trust;
 pub mod web_url;

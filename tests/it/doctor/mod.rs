@@ -38,7 +38,7 @@ pub(crate) async fn doctor(arguments: &[&str], variables: &[(&str, &str)]) -> Ex
 impl Examined {
     /// The findings of one check in a run with `--json`.
     #[track_caller]
-    fn of(&self, check: &str) -> Vec<Value> {
+    pub(crate) fn of(&self, check: &str) -> Vec<Value> {
         let document: Value = serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("{}", self.text));
         assert_eq!(document["exitStatus"].as_i64(), self.exit.map(i64::from));
         let checks = document["checks"].as_array().unwrap();
@@ -51,7 +51,7 @@ impl Examined {
 
     /// The only finding of a check: state, text and remedy.
     #[track_caller]
-    fn only(&self, check: &str) -> (String, String, String) {
+    pub(crate) fn only(&self, check: &str) -> (String, String, String) {
         let found = self.of(check);
         let [one] = &found[..] else { panic!("{check}: {found:?} in {}", self.text) };
         let text = |field: &str| one[field].as_str().unwrap_or_default().to_owned();
@@ -59,7 +59,7 @@ impl Examined {
     }
 
     #[track_caller]
-    fn states(&self, check: &str) -> Vec<String> {
+    pub(crate) fn states(&self, check: &str) -> Vec<String> {
         self.of(check).iter().map(|found| found["state"].as_str().unwrap().to_owned()).collect()
     }
 }

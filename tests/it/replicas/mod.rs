@@ -1,8 +1,15 @@
 //! Several replicas on one ledger, in this process: who leads, and how requests reach the leader.
 
 mod campaign;
+mod doctor;
 mod forward;
+mod ledger_copy;
+mod mutants;
 mod role;
+mod same_rows;
+mod store;
+mod store_connections;
+mod store_outcomes;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use turn_broker::journal::backup::StoredView;
 use turn_broker::journal::changes::{Changes, Contents};
+use turn_broker::journal::postgres::standby::Observation;
 use turn_broker::journal::store::{FORMAT, OpenError, StoreError};
 use turn_broker::journal::{Lost, Storage, WriteError};
 use turn_broker::lead::Replica;
 use turn_broker::lead::campaign::Electorate;
-use turn_broker::lead::election::Observation;
 use turn_ledger::Timestamp;
 
 use super::manual_clock::ManualClock;
@@ -115,7 +115,12 @@ impl Electorate for FakeElectorate {
         let mut state = self.database.reach(&self.url)?;
         if state.replicas.iter().all(|replica| replica.url != self.url) {
             let (url, version) = (self.url.clone(), "1.2.3".into());
-            state.replicas.push(Replica { url, version, seen_at: Timestamp::from_millis(0) });
+            state.replicas.push(Replica {
+                url,
+                version,
+                seen_at: Timestamp::from_millis(0),
+                clock_ahead_millis: 0,
+            });
         }
         Ok(state.row.clone())
     }

@@ -1,0 +1,135 @@
+//! The database with the ledger, checked without changing it: the connection, the server's settings, the time of a commit,
+//! replication, and its clock.
+
+use std::time::Duration;
+
+use super::connect::judge_clock;
+use super::report::{Check, Verdict, fail, ok, warn};
+use crate::config::DatabaseConfig;
+use crate::journal::postgres::connect::{Connection, Database, DatabaseError};
+use crate::journal::postgres::standby::refuse_shared_session;
+use turn_base::clock::Clock;
+use turn_ledger::Timestamp;
+
+/// Commits that are timed. The middle one counts.
+const COMMITS: usize = 5;
+/// Above this, callers notice the wait of a mint.
+const SLOW: Duration = Duration::from_millis(100);
+/// From this on, a mint gets 503.
+const TOO_SLOW: Duration = Duration::from_secs(2);
+/// Writes to the log of the server and to no table.
+const COMMIT: &str = "SELECT pg_logical_emit_message(true, 'turn-broker', 'doctor')";
+const REPLICATION: &str = "SELECT current_setting('synchronous_standby_names'), \
+    (SELECT count(*) FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')), \
+    (SELECT count(*) FROM pg_stat_replication)";
+const CLOCK: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+
+/// The findings about the database.
+pub(super) async fn check(config: &DatabaseConfig, clock: &dyn Clock) -> Vec<(Check, Verdict)> {
+    match examine(config, clock).await {
+        Ok(found) => found,
+        Err(error @ DatabaseError::Unfit(_)) => {
+            vec![(Check::Database, fail(error.to_string(), "do that, then run doctor again"))]
+        }
+        Err(error) => {
+            let remedy = "check DATABASE_URL and DATABASE_CA_FILE, that the server runs, and what is between here and it";
+            vec![(Check::Database, fail(error.to_string(), remedy))]
+        }
+    }
+}
+
+async fn examine(config: &DatabaseConfig, clock: &dyn Clock) -> Result<Vec<(Check, Verdict)>, DatabaseError> {
+    let database = Database::new(config)?;
+    let connection = database.connect("turn-broker doctor").await?;
+    let version: String = connection.one("SELECT current_setting('server_version')").await?.get(0);
+    connection.check_server().await?;
+    refuse_shared_session(&database, &connection).await?;
+    let mut found = vec![ok(format!("PostgreSQL {version} answers, and keeps what it has committed"))];
+    found.push(judge_commit(time_of_commit(&connection, clock).await?));
+    let row = connection.one(REPLICATION).await?;
+    found.push(judge_replication(row.get(0), row.get(1), row.get(2)));
+    let before = clock.now();
+    let theirs = Timestamp::from_millis(connection.one(CLOCK).await?.get(0));
+    let ours = before.plus_millis(clock.now().millis_since(before) / 2);
+    let mut found: Vec<_> = found.into_iter().map(|verdict| (Check::Database, verdict)).collect();
+    found.push((Check::Clock, judge_clock("the database", theirs, ours)));
+    Ok(found)
+}
+
+async fn time_of_commit(connection: &Connection, clock: &dyn Clock) -> Result<Duration, DatabaseError> {
+    let mut times = [Duration::ZERO; COMMITS];
+    for time in &mut times {
+        let began = clock.instant();
+        connection.one(COMMIT).await?;
+        *time = clock.instant().saturating_duration_since(began);
+    }
+    times.sort_unstable();
+    Ok(times[COMMITS / 2])
+}
+
+fn judge_commit(time: Duration) -> Verdict {
+    let seen = format!("a commit takes {:.1} ms", time.as_secs_f64() * 1_000.0);
+    let remedy = "use a faster disk, or a database that is nearer: each mint waits for a commit";
+    match time {
+        _ if time <= SLOW => ok(seen),
+        _ if time <= TOO_SLOW => warn(seen, remedy),
+        _ => fail(seen, remedy),
+    }
+}
+
+/// `names`: `synchronous_standby_names`.
+fn judge_replication(names: &str, synchronous: i64, all: i64) -> Verdict {
+    match (names.is_empty(), synchronous) {
+        (true, _) if all == 0 => ok(
+            "no standby of the database is connected: after the loss of its disk, credentials of the time since the last backup are forgotten, unless the disk is replicated",
+        ),
+        (true, _) => warn(
+            format!(
+                "the {all} standbys of the database replicate asynchronously: a failover can forget answered credentials"
+            ),
+            "set synchronous_standby_names, with Patroni synchronous_mode and synchronous_mode_strict",
+        ),
+        (false, 0) => fail(
+            "synchronous_standby_names is set and no such standby is connected: no commit ends",
+            "connect a standby that synchronous_standby_names names",
+        ),
+        (false, _) => ok(format!(
+            "{synchronous} of {all} standbys of the database have each commit before it is answered"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::report::CheckState;
+    use super::*;
+
+    #[test]
+    fn a_slow_commit_is_a_warning_and_one_that_no_mint_waits_for_a_failure() {
+        for (millis, state) in [
+            (100, CheckState::Ok),
+            (101, CheckState::Warn),
+            (2_000, CheckState::Warn),
+            (2_001, CheckState::Fail),
+        ] {
+            assert_eq!(judge_commit(Duration::from_millis(millis)).state, state, "{millis}");
+        }
+    }
+
+    #[test]
+    fn asynchronous_standbys_are_a_warning_and_missing_synchronous_ones_a_failure() {
+        for (names, synchronous, all, state) in [
+            ("", 0, 0, CheckState::Ok),
+            ("", 0, 2, CheckState::Warn),
+            ("ANY 1 (a, b)", 0, 0, CheckState::Fail),
+            ("ANY 1 (a, b)", 0, 1, CheckState::Fail),
+            ("ANY 1 (a, b)", 2, 2, CheckState::Ok),
+        ] {
+            assert_eq!(
+                judge_replication(names, synchronous, all).state,
+                state,
+                "{names} {synchronous} {all}"
+            );
+        }
+    }
+}

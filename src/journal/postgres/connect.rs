@@ -1,0 +1,244 @@
+//! Connections to the database. Each statement has a deadline, because a connection that is half open behind a proxy never fails by
+//! itself. An error drops its connection. No error contains a password or the content of a row.
+
+use std::error::Error;
+use std::fmt;
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::net::{UdpSocket, lookup_host};
+use tokio::task::JoinHandle;
+use tokio_postgres::config::Host;
+use tokio_postgres::error::Severity;
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{AsyncMessage, Client, Row};
+use turn_base::random::NoRandomness;
+use turn_base::trust::Trust;
+
+use super::tls::Tls;
+use crate::config::DatabaseConfig;
+use crate::journal::store::FORMAT;
+
+/// The longest time for one statement, and for each part of a long answer.
+pub const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
+/// The longest time for a connection to one address, unless the URL says another.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// `PostgreSQL` 14, as the server states it.
+const VERSION_MIN: i32 = 140_000;
+
+/// What each session needs. A statement that is canceled while it waits for a synchronous standby is committed nevertheless, so the
+/// server must cancel none; a lock is waited for less long than for the whole statement, so that no waiting session stays behind.
+const SESSION: &str = "
+    SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN
+        ('statement_timeout', 'transaction_timeout', 'idle_session_timeout', 'idle_in_transaction_session_timeout');
+    SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') <> 'remote_apply';
+    SET default_transaction_isolation = 'read committed';
+    SET client_min_messages = 'warning';
+    SET lock_timeout = '3s';";
+
+/// Why the database could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// The file of authorities.
+    #[error("DATABASE_CA_FILE: {0}")]
+    Trust(String),
+    /// No answer in time.
+    #[error("the database has not answered within {} s", STATEMENT_TIMEOUT.as_secs())]
+    Deadline,
+    /// No connection, or an error as the answer.
+    #[error("the database: {0}")]
+    Failed(String),
+    /// A setting of the database, or something before it, would lose answered writes.
+    #[error("{0}")]
+    Unfit(&'static str),
+    /// Another version wrote the ledger.
+    #[error(
+        "the ledger in the database has format {found}, but this version reads format {FORMAT}. Run the version that wrote it."
+    )]
+    OtherFormat {
+        /// Its format.
+        found: i32,
+    },
+    /// The name of a session cannot be made.
+    #[error(transparent)]
+    Random(#[from] NoRandomness),
+    /// No runtime, or no thread.
+    #[error("the connection to the database has no thread: {0}")]
+    Thread(String),
+}
+
+impl From<tokio_postgres::Error> for DatabaseError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Failed(match (error.as_db_error(), error.source()) {
+            (Some(answer), _) => format!("{} ({})", answer.message(), answer.code().code()),
+            (None, Some(source)) => format!("{error}: {source}"),
+            (None, None) => error.to_string(),
+        })
+    }
+}
+
+/// Where the ledger is.
+pub struct Database {
+    options: tokio_postgres::Config,
+    tls: Tls,
+    schema: String,
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database").field("schema", &self.schema).finish_non_exhaustive()
+    }
+}
+
+impl Database {
+    /// Reads the file of authorities, and connects nowhere.
+    pub fn new(config: &DatabaseConfig) -> Result<Self, DatabaseError> {
+        let trust = Trust::built_in().with_system();
+        let trust = match &config.ca_file {
+            Some(file) => trust.with_file(file).map_err(DatabaseError::Trust)?,
+            None => trust,
+        };
+        let mut options = config.url.expose().clone();
+        if options.get_connect_timeout().is_none() {
+            options.connect_timeout(CONNECT_TIMEOUT);
+        }
+        Ok(Self { options, tls: Tls(trust.client()), schema: config.schema.clone() })
+    }
+
+    /// The name of the tables' schema. It needs no quotes.
+    pub fn schema(&self) -> &str {
+        &self.schema
+    }
+
+    /// The address of this machine from which it reaches the database; `None` through a socket of the file system.
+    pub(super) async fn local_address(&self) -> Option<IpAddr> {
+        let host = self.options.get_hosts().iter().find_map(|host| match host {
+            Host::Tcp(host) => Some(host.as_str()),
+            Host::Unix(_) => None,
+        });
+        let database = lookup_host((host?, 0)).await.ok()?.next()?;
+        let any = if database.is_ipv4() { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) };
+        // This sends nothing, and finds the way.
+        let socket = UdpSocket::bind((any, 0)).await.ok()?;
+        socket.connect((database.ip(), 5_432)).await.ok()?;
+        Some(socket.local_addr().ok()?.ip())
+    }
+
+    /// Opens a session with this name.
+    pub async fn connect(&self, name: &str) -> Result<Connection, DatabaseError> {
+        let mut options = self.options.clone();
+        options.application_name(name);
+        let (client, mut socket) = within(options.connect(self.tls.clone())).await?;
+        let has_warned = Arc::new(AtomicBool::default());
+        let warned = Arc::clone(&has_warned);
+        let driver = tokio::spawn(async move {
+            while let Some(Ok(message)) = poll_fn(|context| socket.poll_message(context)).await {
+                if let AsyncMessage::Notice(notice) = message {
+                    warned.fetch_or(notice.parsed_severity() == Some(Severity::Warning), Ordering::Relaxed);
+                }
+            }
+        });
+        let connection = Connection { client, has_warned, driver };
+        let session = format!("{SESSION} SET search_path = {};", self.schema);
+        connection.run(&session).await?;
+        Ok(connection)
+    }
+}
+
+/// A session of the database. It ends when this is dropped, whatever the server does.
+#[derive(Debug)]
+pub struct Connection {
+    /// For statements.
+    pub client: Client,
+    has_warned: Arc<AtomicBool>,
+    driver: JoinHandle<()>,
+}
+
+/// The parameters of a statement.
+pub(super) type Values<'a> = &'a [(&'a (dyn ToSql + Sync), Type)];
+
+impl Connection {
+    /// Runs statements without parameters.
+    pub(super) async fn run(&self, sql: &str) -> Result<(), DatabaseError> {
+        within(self.client.batch_execute(sql)).await
+    }
+
+    /// Runs one statement, and returns the number of changed rows.
+    pub(super) async fn execute(&self, sql: &str, values: Values<'_>) -> Result<u64, DatabaseError> {
+        within(self.client.execute_typed(sql, values)).await
+    }
+
+    pub(crate) async fn rows(&self, sql: &str, values: Values<'_>) -> Result<Vec<Row>, DatabaseError> {
+        within(self.client.query_typed(sql, values)).await
+    }
+
+    /// The only row, if there is one.
+    pub(super) async fn row(&self, sql: &str, values: Values<'_>) -> Result<Option<Row>, DatabaseError> {
+        within(self.client.query_typed_opt(sql, values)).await
+    }
+
+    /// The only row.
+    pub(crate) async fn one(&self, sql: &str) -> Result<Row, DatabaseError> {
+        within(self.client.query_typed_one(sql, &[])).await
+    }
+
+    /// Refuses a server that forgets what it has committed.
+    pub(crate) async fn check_server(&self) -> Result<(), DatabaseError> {
+        let settings = "SELECT current_setting('server_version_num')::int, \
+            current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on'";
+        let row = self.one(settings).await?;
+        judge_server(row.get(0), row.get(1))
+    }
+
+    /// Whether the server has warned since the last call, as it does if a commit may not be on its synchronous standby.
+    pub(super) fn take_warned(&self) -> bool {
+        self.has_warned.swap(false, Ordering::Relaxed)
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+fn judge_server(version: i32, is_durable: bool) -> Result<(), DatabaseError> {
+    if version < VERSION_MIN {
+        return Err(DatabaseError::Unfit("Use PostgreSQL 14 or later for DATABASE_URL."));
+    }
+    if is_durable {
+        return Ok(());
+    }
+    Err(DatabaseError::Unfit(
+        "Set fsync and full_page_writes to on in PostgreSQL: without them, a power cut loses answered writes or damages the ledger.",
+    ))
+}
+
+/// Waits for an answer until the deadline.
+pub async fn within<T>(
+    answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, DatabaseError> {
+    match tokio::time::timeout(STATEMENT_TIMEOUT, answer).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(DatabaseError::Deadline),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_forgets_commits_and_an_old_one_are_refused() {
+        assert!(judge_server(140_000, true).is_ok());
+        for (refused, remedy) in
+            [(judge_server(140_000, false), "Set fsync"), (judge_server(139_999, true), "Use PostgreSQL 14")]
+        {
+            assert!(refused.unwrap_err().to_string().starts_with(remedy), "{remedy}");
+        }
+    }
+}

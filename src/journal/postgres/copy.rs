@@ -1,0 +1,137 @@
+//! The whole ledger: read from the database in one session, or moved from a file to the database and back. A move is one transaction.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tokio_postgres::types::Type;
+
+use super::connect::{Connection, Database, DatabaseError, Values};
+use super::rows::{RowBatch, Snapshot};
+use super::standby::SESSION_NAME;
+use super::{Blocking, schema};
+use crate::journal::file::catch_panic;
+use crate::journal::inspect::LedgerCopy;
+use crate::journal::rows;
+use crate::journal::store::{OpenError, Store, StoreError};
+
+/// Rows of one statement.
+const ROWS_TOGETHER: usize = 10_000;
+/// The longest time for the commit of a whole ledger.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// A new ledger has no epoch. Nobody leads what is copied until the commit.
+const CLAIM_NEW: &str = "UPDATE shard SET epoch = 1, seq = 1 WHERE id = 1 AND epoch = 0 AND NOT held";
+/// Ends the lead of a replica that is gone, or cut off.
+const CLAIM_LEFT: &str = "UPDATE shard SET epoch = epoch + 1, began = seq, seq = seq + 1, held = false, session = NULL \
+    WHERE id = 1 AND NOT EXISTS (SELECT FROM node WHERE seen_at > clock_timestamp() - interval '5 s') \
+    AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = shard.pid AND a.application_name = shard.session)";
+const PUT_ITEMS: &str = "INSERT INTO item SELECT * FROM unnest($1::smallint[], $2::bytea[], $3::bytea[])";
+const PUT_MARKS: &str =
+    "INSERT INTO mark SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[])";
+
+/// Why a ledger was not copied. Neither place has changed.
+#[derive(Debug, thiserror::Error)]
+pub enum CopyError {
+    /// The database has a ledger.
+    #[error(
+        "the schema {0} of the database has a ledger already. Set DATABASE_SCHEMA to another name, or drop the schema if nobody needs its ledger."
+    )]
+    NotNew(String),
+    /// A replica may lead.
+    #[error("a replica runs on the ledger in the database. Stop every replica, wait 5 s, and try again.")]
+    InUse,
+    /// `STATE_DIR` has a ledger.
+    #[error("{0} is there already. Move it away, or set STATE_DIR to another directory.")]
+    FileExists(std::path::PathBuf),
+    /// The file.
+    #[error(transparent)]
+    File(#[from] OpenError),
+    /// The rows.
+    #[error(transparent)]
+    Rows(#[from] StoreError),
+    /// The database.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+}
+
+/// A session that reads everything.
+#[derive(Debug)]
+pub(in crate::journal) struct ReadSession {
+    runtime: Blocking,
+    connection: Connection,
+}
+
+impl ReadSession {
+    pub(in crate::journal) fn open(database: &Database) -> Result<Self, DatabaseError> {
+        let runtime = Blocking::new()?;
+        let connection = runtime.get().block_on(database.connect(SESSION_NAME))?;
+        Ok(Self { runtime, connection })
+    }
+
+    /// About as long as a file with the same rows.
+    pub(in crate::journal) fn bytes(&self) -> Result<u64, DatabaseError> {
+        let size = "SELECT pg_total_relation_size('item') + pg_total_relation_size('mark')";
+        let row = self.runtime.get().block_on(self.connection.one(size))?;
+        Ok(row.get::<_, i64>(0).unsigned_abs())
+    }
+
+    pub(in crate::journal) fn snapshot(&self) -> Result<Snapshot<'_>, DatabaseError> {
+        Snapshot::begin(self.runtime.get(), &self.connection.client)
+    }
+
+    async fn commit(&self) -> Result<(), DatabaseError> {
+        let commit = self.connection.client.batch_execute("COMMIT");
+        Ok(tokio::time::timeout(COMMIT_TIMEOUT, commit).await.map_err(|_| DatabaseError::Deadline)??)
+    }
+
+    async fn put(&self, batch: &RowBatch) -> Result<(), DatabaseError> {
+        let RowBatch { kinds, keys, rows, sources, minutes, live, per_minute, .. } = batch;
+        let items =
+            kinds.chunks(ROWS_TOGETHER).zip(keys.chunks(ROWS_TOGETHER)).zip(rows.chunks(ROWS_TOGETHER));
+        for ((kinds, keys), rows) in items {
+            let values: Values<'_> =
+                &[(&kinds, Type::INT2_ARRAY), (&keys, Type::BYTEA_ARRAY), (&rows, Type::BYTEA_ARRAY)];
+            self.connection.execute(PUT_ITEMS, values).await?;
+        }
+        let values: Values<'_> = &[
+            (sources, Type::TEXT_ARRAY),
+            (minutes, Type::INT8_ARRAY),
+            (live, Type::INT8_ARRAY),
+            (per_minute, Type::INT8_ARRAY),
+        ];
+        self.connection.execute(PUT_MARKS, values).await.map(drop)
+    }
+}
+
+/// Copies a ledger's file into a database that has none. Returns the number of rows.
+pub fn to_database(ledger: &LedgerCopy, database: &Database) -> Result<usize, CopyError> {
+    let mut batch = RowBatch::default();
+    rows::copy(&ledger.rows()?, &mut batch)?;
+    let session = ReadSession::open(database)?;
+    session.runtime.get().block_on(async {
+        schema::make(&session.connection, database.schema()).await?;
+        session.connection.run("BEGIN").await?;
+        if session.connection.execute(CLAIM_NEW, &[]).await? != 1 {
+            return Err(CopyError::NotNew(database.schema().to_owned()));
+        }
+        session.put(&batch).await?;
+        Ok(session.commit().await?)
+    })?;
+    Ok(batch.rows.len() + batch.live.len())
+}
+
+/// Copies the ledger of a database that no replica uses into a new file in this directory.
+pub fn from_database(database: &Database, directory: &Path) -> Result<(), CopyError> {
+    let session = ReadSession::open(database)?;
+    let runtime = session.runtime.get();
+    runtime.block_on(async {
+        schema::make(&session.connection, database.schema()).await?;
+        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ";
+        session.connection.run(begin).await?;
+        if session.connection.execute(CLAIM_LEFT, &[]).await? == 1 { Ok(()) } else { Err(CopyError::InUse) }
+    })?;
+    let snapshot = Snapshot { runtime, client: &session.connection.client };
+    let copied = catch_panic(|| Store::create_from(&snapshot, directory));
+    copied.map_err(|_| OpenError::damaged_database(&"the key of a row is broken"))??;
+    Ok(runtime.block_on(session.commit())?)
+}

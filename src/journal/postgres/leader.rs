@@ -1,0 +1,248 @@
+//! The session of the replica that leads: the election, and writes that change nothing unless epoch, session and number are its own. Each
+//! batch is applied once, whatever happens to its answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_postgres::Statement;
+use tokio_postgres::types::{ToSql, Type};
+use turn_base::backoff::step;
+use turn_base::random;
+
+use super::connect::{Connection, Database, DatabaseError, Values, within};
+use super::outcome::{Action, Answer, Shard, Term, after_read};
+use super::rows::{KIND_FLOWS, RowBatch};
+use super::standby::{Node, Observation};
+use crate::journal::rows::{KEY_COPIED, bytes_of};
+use crate::journal::store::{FORMAT, StoreError};
+use crate::journal::{Lost, WriteError};
+use turn_ledger::IceSource;
+
+/// The pause after a failure while the outcome of a write is unknown. It doubles up to the longest.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// Ends the session of the leader that was seen, so that a write that hangs in it does not hold the row.
+const END_SESSION: &str = "SELECT pg_terminate_backend(pid) FROM shard JOIN pg_stat_activity USING (pid) \
+    WHERE epoch = $1 AND seq = $2 AND application_name = session";
+const STAND: &str = "UPDATE shard SET epoch = epoch + 1, seq = seq + 1, began = seq, held = true, leader = $3, \
+    pid = pg_backend_pid(), session = $4, settings = $5, version = $6, written_at = clock_timestamp() \
+    WHERE id = 1 AND epoch = $1 AND seq = $2 RETURNING epoch, seq, format";
+/// One statement and one round trip. Every part of it depends on the row of `shard`.
+const WRITE: &str = "
+    WITH fence AS (UPDATE shard SET seq = $2 + 1, held = $4, pid = pg_backend_pid(), written_at = clock_timestamp()
+                    WHERE id = 1 AND epoch = $1 AND seq = $2 AND session = $3 RETURNING 1),
+     put AS (INSERT INTO item SELECT * FROM unnest($5::smallint[], $6::bytea[], $7::bytea[]) WHERE EXISTS (TABLE fence)
+                ON CONFLICT (kind, key) DO UPDATE SET row = EXCLUDED.row),
+     gone AS (DELETE FROM item USING unnest($8::smallint[], $9::bytea[]) AS old (kind, key)
+                WHERE item.kind = old.kind AND item.key = old.key AND EXISTS (TABLE fence)),
+     marks AS (INSERT INTO mark SELECT * FROM unnest($10::text[], $11::bigint[], $12::bigint[], $13::bigint[])
+                    WHERE EXISTS (TABLE fence)
+                ON CONFLICT (source, minute) DO UPDATE
+                    SET live = mark.live + EXCLUDED.live, unreported = mark.unreported + EXCLUDED.unreported)
+    SELECT count(*) FROM fence";
+/// The lock waits for a write that was sent before and still runs.
+const READ: &str = "SELECT epoch, seq, began, session FROM shard WHERE id = 1 FOR UPDATE";
+/// Ends every lead, and marks the ledger as one that lacks grants, unless that has happened since. Nobody sees a number fall after it.
+const RAISE: &str = "
+    WITH raised AS (UPDATE shard SET epoch = epoch + 1, began = greatest(seq, $1), seq = greatest(seq, $1) + 1,
+                        held = false, session = NULL
+                    WHERE id = 1 AND began < $1 RETURNING 1)
+    INSERT INTO item SELECT 0, $2, '' FROM raised ON CONFLICT DO NOTHING";
+/// Removes minutes that no figure uses, and folds their marks into one for each source. It has the same effect twice as once.
+const TIDY: &str = "
+    WITH fence AS (SELECT FROM shard WHERE id = 1 AND epoch = $1 AND session = $2 FOR UPDATE),
+     gone AS (DELETE FROM item USING unnest($4::bytea[]) AS old (key)
+                WHERE item.kind = $3 AND item.key = old.key AND EXISTS (TABLE fence)),
+     old AS (DELETE FROM mark WHERE minute < $5 AND EXISTS (TABLE fence) RETURNING source, minute, live, unreported)
+    INSERT INTO mark SELECT source, max(minute), sum(live)::bigint, sum(unreported)::bigint FROM old
+        GROUP BY source HAVING sum(live) <> 0 OR sum(unreported) <> 0";
+
+/// The writer of one epoch.
+#[derive(Debug)]
+pub(super) struct Leader {
+    database: Arc<Database>,
+    session: Option<(Connection, Statement)>,
+    term: Term,
+    /// Whether the ledger was released or lost.
+    is_over: bool,
+}
+
+impl Leader {
+    /// Takes the lead, unless anything has changed since `seen`.
+    pub(super) async fn stand(
+        database: Arc<Database>,
+        node: &Node,
+        seen: &Observation,
+    ) -> Result<Option<Self>, DatabaseError> {
+        if u32::try_from(seen.format) != Ok(FORMAT) {
+            return Err(DatabaseError::OtherFormat { found: seen.format });
+        }
+        let session = format!("turn-broker {:016x}", u64::from_be_bytes(random::bytes()?));
+        let connection = database.connect(&session).await?;
+        connection.check_server().await?;
+        // Without the right to end another session, its write ends by itself or the row stays locked.
+        let view: Values<'_> = &[(&seen.epoch, Type::INT8), (&seen.seq, Type::INT8)];
+        if let Err(error) = connection.execute(END_SESSION, view).await {
+            tracing::debug!(%error, "the session of the leader before was not ended");
+        }
+        let values: Values<'_> = &[
+            (&seen.epoch, Type::INT8),
+            (&seen.seq, Type::INT8),
+            (&node.url, Type::TEXT),
+            (&session, Type::TEXT),
+            (&node.settings, Type::TEXT),
+            (&node.version, Type::TEXT),
+        ];
+        let Some(row) = connection.row(STAND, values).await? else { return Ok(None) };
+        let term = Term { epoch: row.get(0), seq: row.get(1), session };
+        let write = within(connection.client.prepare(WRITE)).await?;
+        Ok(Some(Self { database, session: Some((connection, write)), term, is_over: false }))
+    }
+
+    /// Where everything is read, once the election is committed.
+    pub(super) async fn connection(&mut self) -> Result<&Connection, DatabaseError> {
+        let (connection, _) = self.session().await?;
+        Ok(connection)
+    }
+
+    /// Writes a batch once. Returns when its outcome is known.
+    pub(super) async fn write(&mut self, rows: &RowBatch, is_held: bool) -> Result<(), WriteError> {
+        if self.is_over {
+            return Err(Lost::Fenced.into());
+        }
+        // From here on nothing else may be sent with this number, because this batch may arrive late.
+        self.session().await.map_err(StoreError::from)?;
+        let empty = RowBatch::default();
+        let mut rows = rows;
+        while self.send(rows, is_held).await != Answer::Written {
+            let shard = self.read().await;
+            match after_read(&self.term, shard.as_ref()) {
+                Action::SendAgain => {}
+                Action::Confirm => {
+                    self.term.seq += 1;
+                    rows = &empty;
+                }
+                Action::End(lost) => {
+                    self.end(lost).await;
+                    return Err(lost.into());
+                }
+            }
+        }
+        self.term.seq += 1;
+        self.is_over = !is_held;
+        Ok(())
+    }
+
+    /// Removes the minutes from `from` up to `to`, and the marks before `to`.
+    pub(super) async fn tidy(&mut self, from: i64, to: i64) -> Result<(), DatabaseError> {
+        let keys: Vec<_> = (from..to)
+            .flat_map(|minute| IceSource::ALL.map(|source| bytes_of::<(&str, i64)>(&(source.name(), minute))))
+            .collect();
+        let Term { epoch, session, .. } = self.term.clone();
+        let (connection, _) = self.session().await?;
+        let values: Values<'_> = &[
+            (&epoch, Type::INT8),
+            (&session, Type::TEXT),
+            (&KIND_FLOWS, Type::INT2),
+            (&keys, Type::BYTEA_ARRAY),
+            (&to, Type::INT8),
+        ];
+        let tidied = connection.execute(TIDY, values).await;
+        if tidied.is_err() {
+            self.session = None;
+        }
+        tidied.map(drop)
+    }
+
+    async fn session(&mut self) -> Result<&(Connection, Statement), DatabaseError> {
+        let is_open = self.session.as_ref().is_some_and(|(connection, _)| !connection.client.is_closed());
+        if !is_open {
+            self.session = None;
+            let connection = self.database.connect(&self.term.session).await?;
+            let write = within(connection.client.prepare(WRITE)).await?;
+            self.session = Some((connection, write));
+        }
+        Ok(self.session.as_ref().expect("it was just opened"))
+    }
+
+    /// Drops the session unless the answer is certain: what is on its way in it is given up.
+    async fn send(&mut self, rows: &RowBatch, is_held: bool) -> Answer {
+        let sent = self.try_send(rows, is_held).await;
+        let (changed, has_warned) =
+            sent.as_ref().map_or((None, false), |(rows, warned)| (Some(*rows), *warned));
+        let answer = Answer::of(changed, has_warned);
+        if answer == Answer::Unknown {
+            let error = sent.err().map(|error| error.to_string());
+            tracing::warn!(
+                error,
+                "it is unknown whether a write of the ledger was committed: the database is asked"
+            );
+            self.session = None;
+        }
+        answer
+    }
+
+    /// The number of changed rows of `shard`, and whether the server has warned.
+    async fn try_send(&mut self, batch: &RowBatch, is_held: bool) -> Result<(i64, bool), DatabaseError> {
+        let Term { epoch, seq, session } = self.term.clone();
+        let (connection, write) = self.session().await?;
+        connection.take_warned();
+        let values: &[&(dyn ToSql + Sync)] = &[
+            &epoch,
+            &seq,
+            &session,
+            &is_held,
+            &batch.kinds,
+            &batch.keys,
+            &batch.rows,
+            &batch.gone_kinds,
+            &batch.gone_keys,
+            &batch.sources,
+            &batch.minutes,
+            &batch.live,
+            &batch.per_minute,
+        ];
+        let row = within(connection.client.query_one(write, values)).await?;
+        Ok((row.get(0), connection.take_warned()))
+    }
+
+    /// Reads the row of `shard`, for as long as it takes.
+    async fn read(&mut self) -> Option<Shard> {
+        let mut failures = 0;
+        loop {
+            match self.try_read().await {
+                Ok(shard) => return shard,
+                Err(_) => self.session = None,
+            }
+            tokio::time::sleep(step(PAUSE_MIN, failures, PAUSE_MAX)).await;
+            failures += 1;
+        }
+    }
+
+    async fn try_read(&mut self) -> Result<Option<Shard>, DatabaseError> {
+        let (connection, _) = self.session().await?;
+        let row = connection.row(READ, &[]).await?;
+        Ok(row.map(|row| Shard {
+            epoch: row.get(0),
+            seq: row.get(1),
+            began: row.get(2),
+            session: row.get(3),
+        }))
+    }
+
+    /// Nothing is written any more. If the database has lost writes, the next leader learns it.
+    async fn end(&mut self, lost: Lost) {
+        self.is_over = true;
+        let Lost::Writes(_) = lost else { return };
+        let seq = self.term.seq;
+        let raised = async {
+            let (connection, _) = self.session().await?;
+            let mark = KEY_COPIED.as_bytes();
+            connection.execute(RAISE, &[(&seq, Type::INT8), (&mark, Type::BYTEA)]).await
+        };
+        if let Err(error) = raised.await {
+            tracing::error!(%error, "the next leader does not learn that the database has lost writes");
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The ledger in `PostgreSQL`, for one leader and any number of standbys. Whatever a leader believes: a write changes nothing unless
+//! the row of `shard` still is as its last write left it, and no other replica can be elected without changing that row.
+
+use std::sync::Arc;
+
+use tokio::runtime::{Builder, Runtime};
+
+pub mod connect;
+pub mod copy;
+mod leader;
+mod outcome;
+mod rows;
+mod schema;
+pub mod standby;
+mod tls;
+
+use super::backup::StoredView;
+use super::changes::{Changes, Contents};
+use super::file::catch_panic;
+use super::pruning::MINUTES_KEPT;
+use super::rows::{KEY_TOKEN_KEY, META, WriteRows};
+use super::store::{OpenError, StoreError};
+use super::{Storage, WriteError, rows as ledger_rows};
+use connect::{Database, DatabaseError};
+use leader::Leader;
+use rows::{RowBatch, Snapshot};
+use standby::{Node, Observation};
+use turn_base::random;
+use turn_ledger::{Minute, Stored, Timestamp};
+
+/// Old minutes are removed when there are so many of them.
+const TIDY_MIN: i64 = 60;
+/// The most minutes that are removed after one write.
+const TIDY_MAX: i64 = 1_440;
+
+/// The ledger of the replica that leads. Its functions block, so it belongs to a thread of its own.
+#[derive(Debug)]
+pub struct PostgresStorage {
+    runtime: Blocking,
+    database: Arc<Database>,
+    leader: Leader,
+    /// What was relayed in earlier minutes is not stored.
+    minutes_from: i64,
+}
+
+impl PostgresStorage {
+    /// Takes the lead, unless anything has changed since `seen`.
+    fn stand(
+        database: Arc<Database>,
+        node: &Node,
+        seen: &Observation,
+    ) -> Result<Option<Self>, DatabaseError> {
+        let runtime = Blocking::new()?;
+        let leader = runtime.get().block_on(Leader::stand(Arc::clone(&database), node, seen))?;
+        Ok(leader.map(|leader| Self { runtime, database, leader, minutes_from: i64::MAX }))
+    }
+
+    /// Everything that was committed before the election, and nothing later can have been: the election is committed.
+    fn read(&mut self) -> Result<Contents, OpenError> {
+        let runtime = self.runtime.get();
+        let connection = runtime.block_on(self.leader.connection())?;
+        let snapshot = Snapshot::begin(runtime, &connection.client)?;
+        let read = catch_panic(|| ledger_rows::read(&snapshot, &mut Err));
+        let read = read.map_err(|_| OpenError::damaged_database(&"the key of a row is broken"))?;
+        let contents = read.map_err(|error| OpenError::damaged_database(&error))?;
+        snapshot.end()?;
+        Ok(contents)
+    }
+
+    fn write_changes(&mut self, changes: &Changes, is_held: bool) -> Result<(), WriteError> {
+        let mut rows = RowBatch::default();
+        ledger_rows::write(&mut rows, changes)?;
+        self.runtime.get().block_on(self.leader.write(&rows, is_held))
+    }
+
+    /// Removes what no figure uses. What is left, is removed later.
+    fn tidy(&mut self, now: Timestamp) {
+        let kept_from = kept_from(now);
+        // A new ledger has no minutes.
+        self.minutes_from = self.minutes_from.min(kept_from);
+        if kept_from.saturating_sub(self.minutes_from) < TIDY_MIN {
+            return;
+        }
+        let to = kept_from.min(self.minutes_from.saturating_add(TIDY_MAX));
+        match self.runtime.get().block_on(self.leader.tidy(self.minutes_from, to)) {
+            Ok(()) => self.minutes_from = to,
+            Err(error) => tracing::warn!(%error, "old rows could not be removed from the ledger"),
+        }
+    }
+}
+
+impl Storage for PostgresStorage {
+    fn load(&mut self) -> Result<Contents, OpenError> {
+        let mut contents = self.read()?;
+        let stored = &mut contents.books;
+        if stored.key.is_none() {
+            let key: [u8; 64] = random::bytes()?;
+            let mut rows = RowBatch::default();
+            let row = Ok((KEY_TOKEN_KEY, Some(key.to_vec())));
+            let write = rows.replace(META, std::iter::once(row)).map_err(WriteError::from);
+            let write = write.and_then(|()| self.runtime.get().block_on(self.leader.write(&rows, true)));
+            write.map_err(|error| OpenError::damaged_database(&error))?;
+            stored.key = Some(key);
+        }
+        self.minutes_from = first_minute(stored);
+        Ok(contents)
+    }
+
+    fn write(&mut self, batch: &Changes) -> Result<(), WriteError> {
+        self.write_changes(batch, true).inspect(|()| self.tidy(batch.books.head.now))
+    }
+
+    /// The next write connects by itself.
+    fn recover(&mut self) -> Result<(), WriteError> {
+        Ok(())
+    }
+
+    fn release(&mut self, last: &Changes) -> Result<(), WriteError> {
+        self.write_changes(last, false)
+    }
+
+    fn view(&self) -> Result<StoredView, StoreError> {
+        Ok(StoredView::of_database(Arc::clone(&self.database)))
+    }
+}
+
+fn kept_from(now: Timestamp) -> i64 {
+    Minute::of(now).number().saturating_sub(MINUTES_KEPT)
+}
+
+/// The first minute whose usage may be stored.
+fn first_minute(stored: &Stored) -> i64 {
+    let first = stored.sources.values().filter_map(|rows| rows.usage.keys().next());
+    let kept_from = stored.now().map_or(i64::MAX, kept_from);
+    first.map(|minute| minute.number()).chain([kept_from]).min().unwrap_or(kept_from)
+}
+
+/// A runtime of one thread, which runs while something waits for it. Unlike tokio's, it may be dropped in an asynchronous task.
+#[derive(Debug)]
+struct Blocking(Option<Runtime>);
+
+impl Blocking {
+    fn new() -> Result<Self, DatabaseError> {
+        let runtime = Builder::new_current_thread().enable_all().build();
+        runtime.map(Some).map(Self).map_err(|error| DatabaseError::Thread(error.to_string()))
+    }
+
+    fn get(&self) -> &Runtime {
+        self.0.as_ref().expect("it is there until it is dropped")
+    }
+}
+
+impl Drop for Blocking {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Rows of the ledger as rows of the database: a batch as the parameters of one statement, and everything that is stored as one
+//! snapshot.
+
+use std::pin::pin;
+
+use futures_util::TryStreamExt;
+use redb::{Key, TableDefinition, TableHandle, Value};
+use tokio::runtime::Runtime;
+use tokio_postgres::Client;
+use tokio_postgres::binary_copy::BinaryCopyOutStream;
+use tokio_postgres::types::Type;
+
+use super::connect::{DatabaseError, within};
+use crate::journal::rows::{MARKS, ReadRows, StoreError, WriteRows, bytes_of};
+use turn_ledger::{IceSource, LiveDelta, Minute};
+
+/// The tables in `item`. Their places are stored.
+const KINDS: [&str; 7] = ["meta", "flows", "days", "open_connections", "grants", "sessions", "spenders"];
+/// The rows of minutes in `item`.
+pub(super) const KIND_FLOWS: i16 = 1;
+
+/// The columns of a batch.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct RowBatch {
+    pub(super) kinds: Vec<i16>,
+    pub(super) keys: Vec<Vec<u8>>,
+    pub(super) rows: Vec<Vec<u8>>,
+    pub(super) gone_kinds: Vec<i16>,
+    pub(super) gone_keys: Vec<Vec<u8>>,
+    pub(super) sources: Vec<&'static str>,
+    pub(super) minutes: Vec<i64>,
+    pub(super) live: Vec<i64>,
+    pub(super) per_minute: Vec<i64>,
+}
+
+fn kind_of<T: TableHandle>(table: &T) -> i16 {
+    let place = KINDS.iter().position(|name| *name == table.name());
+    place.and_then(|place| i16::try_from(place).ok()).expect("every table except the marks has a kind")
+}
+
+impl WriteRows for RowBatch {
+    fn replace<'k, K: Key + 'static, V: Value + 'static>(
+        &mut self,
+        table: TableDefinition<'_, K, V>,
+        rows: impl Iterator<Item = Result<(K::SelfType<'k>, Option<Vec<u8>>), StoreError>>,
+    ) -> Result<(), StoreError> {
+        let kind = kind_of(&table);
+        for row in rows {
+            let (key, row) = row?;
+            let key = bytes_of::<K>(&key);
+            if let Some(row) = row {
+                self.kinds.push(kind);
+                self.keys.push(key);
+                self.rows.push(row);
+            } else {
+                self.gone_kinds.push(kind);
+                self.gone_keys.push(key);
+            }
+        }
+        Ok(())
+    }
+
+    fn add_marks<'a>(
+        &mut self,
+        source: IceSource,
+        marks: impl Iterator<Item = (&'a Minute, &'a LiveDelta)>,
+    ) -> Result<(), StoreError> {
+        for (minute, delta) in marks {
+            self.sources.push(source.name());
+            self.minutes.push(minute.number());
+            self.live.push(delta.live);
+            self.per_minute.push(delta.per_minute);
+        }
+        Ok(())
+    }
+}
+
+/// Everything that is stored, as of the first statement of a transaction.
+pub(in crate::journal) struct Snapshot<'a> {
+    pub(super) runtime: &'a Runtime,
+    pub(super) client: &'a Client,
+}
+
+impl<'a> Snapshot<'a> {
+    pub(super) fn begin(runtime: &'a Runtime, client: &'a Client) -> Result<Self, DatabaseError> {
+        let begin = client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY");
+        runtime.block_on(within(begin))?;
+        Ok(Self { runtime, client })
+    }
+
+    pub(super) fn end(self) -> Result<(), DatabaseError> {
+        self.runtime.block_on(within(self.client.batch_execute("COMMIT")))
+    }
+
+    async fn each_item(
+        &self,
+        kind: i16,
+        mut take: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let copy = format!(
+            "COPY (SELECT key, row FROM item WHERE kind = {kind} ORDER BY key) TO STDOUT (FORMAT binary)"
+        );
+        let rows = within(self.client.copy_out(&copy)).await?;
+        let mut rows = pin!(BinaryCopyOutStream::new(rows, &[Type::BYTEA, Type::BYTEA]));
+        while let Some(row) = within(rows.try_next()).await? {
+            let column = |at| row.try_get(at).map_err(DatabaseError::from);
+            take(column(0)?, column(1)?)?;
+        }
+        Ok(())
+    }
+
+    async fn each_mark(
+        &self,
+        mut take: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let marks = "SELECT source, minute, live, unreported FROM mark WHERE live <> 0 OR unreported <> 0 ORDER BY 1, 2";
+        for row in within(self.client.query_typed(marks, &[])).await? {
+            let key = bytes_of::<(&str, i64)>(&(row.get(0), row.get(1)));
+            take(&key, &bytes_of::<(i64, i64)>(&(row.get(2), row.get(3))))?;
+        }
+        Ok(())
+    }
+}
+
+impl ReadRows for Snapshot<'_> {
+    /// Panics at a key that has not the form of its table.
+    fn each<K: Key + 'static, V: Value + 'static>(
+        &self,
+        table: TableDefinition<'_, K, V>,
+        mut take: impl FnMut(K::SelfType<'_>, V::SelfType<'_>) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let take = |key: &[u8], row: &[u8]| take(K::from_bytes(key), V::from_bytes(row));
+        if table.name() == MARKS.name() {
+            return self.runtime.block_on(self.each_mark(take));
+        }
+        self.runtime.block_on(self.each_item(kind_of(&table), take))
+    }
+}
+
+impl From<DatabaseError> for StoreError {
+    fn from(error: DatabaseError) -> Self {
+        Self::Database(Box::new(error))
+    }
+}

@@ -1,0 +1,43 @@
+//! The tables. One schema is one ledger. Whoever changes a table changes the format.
+
+use tokio_postgres::types::Type;
+
+use super::connect::{Connection, DatabaseError};
+use crate::journal::store::FORMAT;
+
+/// Sessions that begin at the same time make the tables one after the other.
+const LOCK: i64 = 0x7475_726e_5f62_726b;
+
+const TABLES: &str = "
+    CREATE TABLE IF NOT EXISTS shard (
+        id smallint PRIMARY KEY CHECK (id = 1),
+        format int NOT NULL,
+        epoch bigint NOT NULL,
+        seq bigint NOT NULL,
+        began bigint NOT NULL,
+        held boolean NOT NULL,
+        leader text,
+        pid int,
+        session text,
+        settings text,
+        version text,
+        written_at timestamptz NOT NULL);
+    CREATE TABLE IF NOT EXISTS mark (
+        source text, minute bigint, live bigint NOT NULL, unreported bigint NOT NULL, PRIMARY KEY (source, minute));
+    CREATE TABLE IF NOT EXISTS item (kind smallint, key bytea, row bytea NOT NULL, PRIMARY KEY (kind, key));
+    CREATE TABLE IF NOT EXISTS node (
+        url text PRIMARY KEY, version text, settings text, seen_at timestamptz NOT NULL, clock_ms bigint NOT NULL);";
+
+/// Makes the tables if they are not there.
+pub(super) async fn make(connection: &Connection, schema: &str) -> Result<(), DatabaseError> {
+    let last = "SELECT 1 FROM pg_tables WHERE schemaname = $1 AND tablename = 'node'";
+    if connection.row(last, &[(&schema, Type::TEXT)]).await?.is_some() {
+        return Ok(());
+    }
+    let make = format!(
+        "BEGIN; SELECT pg_advisory_xact_lock({LOCK}); CREATE SCHEMA IF NOT EXISTS {schema}; {TABLES}
+         INSERT INTO shard VALUES (1, {FORMAT}, 0, 0, 0, false, NULL, NULL, NULL, NULL, NULL, clock_timestamp())
+            ON CONFLICT DO NOTHING; COMMIT;"
+    );
+    connection.run(&make).await
+}

@@ -1,0 +1,228 @@
+//! What a replica that does not lead sees of the ledger: the row that says who leads, and the other replicas.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use tokio_postgres::types::Type;
+use url::Url;
+
+use super::connect::{Connection, Database, DatabaseError, Values};
+use super::{PostgresStorage, schema};
+use crate::config::DatabaseConfig;
+use crate::journal::rows::{KEY_HEAD, KEY_TOKEN_KEY};
+use turn_base::clock::Clock;
+use turn_ledger::Timestamp;
+
+/// The name of sessions that do not lead.
+pub(super) const SESSION_NAME: &str = "turn-broker";
+/// How often a replica shows that it is there.
+const NOTE_INTERVAL: Duration = Duration::from_secs(1);
+
+const NO_ROW: &str = "Restore the database from a backup: the table shard has lost its row.";
+const OBSERVE: &str = "SELECT epoch, seq, held, \
+    EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = shard.pid AND a.application_name = shard.session), \
+    leader, format, settings, version, (SELECT row FROM item WHERE kind = 0 AND key = $1) FROM shard WHERE id = 1";
+const NOTE: &str = "INSERT INTO node VALUES ($1, $2, $3, clock_timestamp(), \
+        $4 - (extract(epoch FROM clock_timestamp()) * 1000)::bigint) \
+    ON CONFLICT (url) DO UPDATE SET version = EXCLUDED.version, settings = EXCLUDED.settings, \
+        seen_at = EXCLUDED.seen_at, clock_ms = EXCLUDED.clock_ms";
+/// Replicas of earlier days, as each container has another address.
+const FORGET_OLD: &str = "DELETE FROM node WHERE seen_at < now() - interval '1 day'";
+const REPLICAS: &str = "SELECT url, version, (extract(epoch FROM seen_at) * 1000)::bigint, clock_ms FROM node \
+    WHERE seen_at > now() - interval '1 minute' ORDER BY url LIMIT 64";
+const META_ROW: &str = "SELECT row FROM item WHERE kind = 0 AND key = $1";
+
+/// The row that says who leads, as one look at the database shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observation {
+    /// Grows by one with each takeover.
+    pub epoch: i64,
+    /// Grows by one with each write and each takeover.
+    pub seq: i64,
+    /// `false`: the leader has released the ledger, or it is new.
+    pub is_held: bool,
+    /// Whether the leader's session is there.
+    pub has_session: bool,
+    /// Where the leader is reached.
+    pub leader: Option<String>,
+    /// The format of the ledger.
+    pub format: i32,
+    /// The digest of the leader's settings that decide figures.
+    pub settings: Option<String>,
+    /// The leader's version.
+    pub version: Option<String>,
+    /// The time of the books, as stored.
+    pub books_now: Option<Timestamp>,
+}
+
+/// One replica, as all see it. For people only: nothing depends on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replica {
+    /// Where the others reach it.
+    pub url: String,
+    /// Its version.
+    pub version: String,
+    /// When it was last seen, by the clock of the database.
+    pub seen_at: Timestamp,
+    /// How far its clock is ahead of the database's, in milliseconds.
+    pub clock_ahead_millis: i64,
+}
+
+/// This replica.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Where the others reach it.
+    pub url: String,
+    /// Its version.
+    pub version: String,
+    /// The digest of its settings that decide figures.
+    pub settings: String,
+}
+
+/// A replica's connection to the database. An error or a canceled call ends it, and the next call connects again.
+#[derive(Debug)]
+pub struct Standby {
+    database: Arc<Database>,
+    node: Node,
+    clock: Arc<dyn Clock>,
+    port: u16,
+    connection: Option<Connection>,
+    noted_at: Option<Instant>,
+    /// Whether the database, and what is before it, was found fit.
+    is_checked: bool,
+}
+
+impl Standby {
+    /// Connects nowhere yet. `port`: that of this replica, unless the settings have its address. `settings`: the digest of those that decide
+    /// figures.
+    pub fn new(
+        config: &DatabaseConfig,
+        port: u16,
+        settings: String,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, DatabaseError> {
+        let database = Arc::new(Database::new(config)?);
+        let url = config.advertise_url.as_ref().map(origin).unwrap_or_default();
+        let node = Node { url, version: env!("CARGO_PKG_VERSION").into(), settings };
+        Ok(Self { database, node, clock, port, connection: None, noted_at: None, is_checked: false })
+    }
+
+    /// Where the others reach this replica. Known once the database was reached.
+    pub fn url(&self) -> &str {
+        &self.node.url
+    }
+
+    /// Looks at the row that says who leads, and shows the others that this replica is there, at most once a second.
+    pub async fn observe(&mut self) -> Result<Observation, DatabaseError> {
+        let connection = self.connection().await?;
+        let row = connection.row(OBSERVE, &[(&KEY_HEAD.as_bytes(), Type::BYTEA)]).await?;
+        let row = row.ok_or(DatabaseError::Unfit(NO_ROW))?;
+        let now = self.clock.instant();
+        if self.noted_at.is_none_or(|at| now.saturating_duration_since(at) >= NOTE_INTERVAL) {
+            self.note(&connection).await?;
+            self.noted_at = Some(now);
+        }
+        self.connection = Some(connection);
+        Ok(Observation {
+            epoch: row.get(0),
+            seq: row.get(1),
+            is_held: row.get(2),
+            has_session: row.get(3),
+            leader: row.get(4),
+            format: row.get(5),
+            settings: row.get(6),
+            version: row.get(7),
+            books_now: row.get::<_, Option<&[u8]>>(8).and_then(books_now),
+        })
+    }
+
+    /// Takes the lead, unless anything has changed since `seen`: then `None`. The storage blocks, so open its journal in a thread that may.
+    pub async fn stand(&mut self, seen: &Observation) -> Result<Option<PostgresStorage>, DatabaseError> {
+        let (database, node, seen) = (Arc::clone(&self.database), self.node.clone(), seen.clone());
+        let stood = tokio::task::spawn_blocking(move || PostgresStorage::stand(database, &node, &seen));
+        stood.await.map_err(|error| DatabaseError::Thread(error.to_string()))?
+    }
+
+    /// The key of the ledger; `None` before the first leader has made it.
+    pub async fn key(&mut self) -> Result<Option<[u8; 64]>, DatabaseError> {
+        let connection = self.connection().await?;
+        let row = connection.row(META_ROW, &[(&KEY_TOKEN_KEY.as_bytes(), Type::BYTEA)]).await?;
+        self.connection = Some(connection);
+        Ok(row.and_then(|row| row.get::<_, &[u8]>(0).try_into().ok()))
+    }
+
+    /// The replicas that were seen in the last minute.
+    pub async fn replicas(&mut self) -> Result<Vec<Replica>, DatabaseError> {
+        let connection = self.connection().await?;
+        let rows = connection.rows(REPLICAS, &[]).await?;
+        self.connection = Some(connection);
+        let replica = |row: tokio_postgres::Row| Replica {
+            url: row.get(0),
+            version: row.get::<_, Option<String>>(1).unwrap_or_default(),
+            seen_at: Timestamp::from_millis(row.get(2)),
+            clock_ahead_millis: row.get(3),
+        };
+        Ok(rows.into_iter().map(replica).collect())
+    }
+
+    /// Takes the connection, so that one whose call is canceled is not used again.
+    async fn connection(&mut self) -> Result<Connection, DatabaseError> {
+        if let Some(connection) = self.connection.take().filter(|open| !open.client.is_closed()) {
+            return Ok(connection);
+        }
+        let connection = self.database.connect(SESSION_NAME).await?;
+        if !self.is_checked {
+            refuse_shared_session(&self.database, &connection).await?;
+            self.is_checked = true;
+        }
+        if self.node.url.is_empty() {
+            let address = self.database.local_address().await.unwrap_or(Ipv4Addr::LOCALHOST.into());
+            self.node.url = format!("http://{}", SocketAddr::new(address, self.port));
+        }
+        schema::make(&connection, self.database.schema()).await?;
+        connection.run(FORGET_OLD).await?;
+        Ok(connection)
+    }
+
+    async fn note(&self, connection: &Connection) -> Result<(), DatabaseError> {
+        let Node { url, version, settings } = &self.node;
+        let now = self.clock.now().as_millis();
+        let values: Values<'_> =
+            &[(url, Type::TEXT), (version, Type::TEXT), (settings, Type::TEXT), (&now, Type::INT8)];
+        connection.execute(NOTE, values).await.map(drop)
+    }
+}
+
+/// Refuses a pooler in transaction mode. It gives the session of one client to another one, so settings of a session and its name mean
+/// nothing.
+pub(crate) async fn refuse_shared_session(
+    database: &Database,
+    connection: &Connection,
+) -> Result<(), DatabaseError> {
+    const BACKEND: &str = "SELECT pg_backend_pid()";
+    let other = database.connect(SESSION_NAME).await?;
+    let of_one: i32 = connection.one(BACKEND).await?.get(0);
+    other.run("BEGIN").await?;
+    let of_other: i32 = other.one(BACKEND).await?.get(0);
+    if of_one == of_other {
+        return Err(DatabaseError::Unfit(
+            "Connect to PostgreSQL directly, or to a pooler in session mode: DATABASE_URL leads to a pooler in transaction mode.",
+        ));
+    }
+    Ok(())
+}
+
+/// A URL without the slash at its end, to which paths are appended.
+fn origin(url: &Url) -> String {
+    url.as_str().trim_end_matches('/').to_owned()
+}
+
+fn books_now(head: &[u8]) -> Option<Timestamp> {
+    #[derive(Deserialize)]
+    struct Head {
+        now: Timestamp,
+    }
+    serde_json::from_slice(head).ok().map(|Head { now }| now)
+}

@@ -1,0 +1,95 @@
+//! `turn-broker ledger copy`: a ledger moves between `STATE_DIR` and a database, with everything in it.
+
+use std::process::Output;
+
+use turn_broker::journal::Storage;
+use turn_broker::journal::store::Store;
+use turn_ledger::IceSource;
+
+use super::store::{batch, blocking, lead, loaded, replica};
+use crate::support::StateDir;
+use crate::support::postgres::TestDatabase;
+use crate::support::process::run;
+
+fn copy(direction: &str, state: &StateDir, database: &TestDatabase) -> Output {
+    let url = database.url();
+    let settings =
+        [("STATE_DIR", state.path()), ("DATABASE_URL", &url), ("DATABASE_SCHEMA", &database.schema)];
+    run(&["ledger", "copy", direction], &settings)
+}
+
+#[track_caller]
+fn assert_says(output: &Output, code: i32, words: &[&str]) {
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    assert!(words.iter().all(|word| said.contains(word)), "{said}");
+}
+
+/// A ledger on disk, and its key.
+async fn ledger_on_disk(state: &StateDir) -> Option<[u8; 64]> {
+    let path = state.file();
+    blocking(move || {
+        let mut store = Store::open(path.parent().unwrap()).unwrap();
+        let key = store.load().unwrap().books.key;
+        store.release(&batch()).unwrap();
+        key
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_ledger_moves_to_a_database_and_back() {
+    let Some(database) = TestDatabase::new() else { return };
+    let (state, back) = (StateDir::new(), StateDir::new());
+    let key = ledger_on_disk(&state).await;
+    let before = std::fs::read(state.file()).unwrap();
+    assert_says(
+        &copy("--to-database", &state, &database),
+        0,
+        &["rows of", &database.schema, "Move the file away"],
+    );
+    assert_eq!(std::fs::read(state.file()).unwrap(), before, "the file is only read");
+    assert_says(
+        &copy("--to-database", &state, &database),
+        1,
+        &["has a ledger already", "Set DATABASE_SCHEMA"],
+    );
+
+    let mut one = replica(&database.config(), 1);
+    let (storage, found) = loaded(lead(&mut one).await).await;
+    assert_eq!(found.books.key, key);
+    assert_eq!(found.books.sources[&IceSource::Coturn].deltas.len(), 1);
+    assert!(!found.books.is_copy, "nothing was lost on the way");
+    assert_says(&copy("--from-database", &back, &database), 1, &["Stop every replica"]);
+    drop(storage);
+    database.run("UPDATE node SET seen_at = seen_at - interval '6 s'").await;
+    let session = "SELECT count(*) FROM shard JOIN pg_stat_activity ON application_name = session";
+    crate::support::eventually("the leader's session has ended", async || {
+        database.number(session).await == 0
+    })
+    .await;
+    assert_says(&copy("--from-database", &back, &database), 0, &[back.path(), "Drop the schema"]);
+    assert_says(&copy("--from-database", &back, &database), 1, &["is there already", "Move it away"]);
+    let row = database.row("SELECT epoch, held, session FROM shard").await;
+    let row: (i64, bool, Option<String>) = (row.get(0), row.get(1), row.get(2));
+    assert_eq!(row, (3, false, None), "the leader before can write no more");
+    let path = back.file();
+    let found = blocking(move || Store::open(path.parent().unwrap()).unwrap().load().unwrap().books).await;
+    assert_eq!((found.key, found.sources.len(), found.is_copy), (key, 1, false));
+    assert_eq!(found.head.unwrap().now, batch().books.head.now);
+}
+
+#[tokio::test]
+async fn a_copy_that_fails_leaves_both_places_as_they_are() {
+    let Some(database) = TestDatabase::new() else { return };
+    let state = StateDir::new();
+    assert_says(&copy("--to-database", &state, &database), 1, &["is not there"]);
+    ledger_on_disk(&state).await;
+    replica(&database.config(), 1).observe().await.unwrap();
+    database.run("ALTER TABLE mark ADD CHECK (live = 0)").await;
+    assert_says(&copy("--to-database", &state, &database), 1, &["the database: "]);
+    let counts = "SELECT (SELECT count(*) FROM item) + (SELECT epoch FROM shard)";
+    assert_eq!(database.number(counts).await, 0);
+    let output = run(&["ledger", "copy", "--to-database"], &[("STATE_DIR", state.path())]);
+    assert_says(&output, 78, &["DATABASE_URL is not set"]);
+}

@@ -1,0 +1,363 @@
+//! The ledger in a real `PostgreSQL`: what is written is read back, who leads, and what a lost lead may do.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use turn_base::clock::SystemClock;
+use turn_broker::config::DatabaseConfig;
+use turn_broker::journal::changes::{Changes, Contents};
+use turn_broker::journal::postgres::PostgresStorage;
+use turn_broker::journal::postgres::standby::{Observation, Standby};
+use turn_broker::journal::{ChangeSource, Journal, Lost, Storage, WriteError};
+use turn_ledger::{
+    Batch, ClaimedUsage, Head, IceSource, LiveDelta, Minute, MinuteUsage, SourceRows, Timestamp, User,
+    Written,
+};
+
+use crate::support::postgres::TestDatabase;
+
+/// 2025-01-15T12:00:00Z
+const NOON: i64 = 28_949_040;
+/// The longest period, in minutes.
+const PERIOD_MAX: i64 = 31 * 1_440;
+
+/// A replica with this configuration.
+pub(super) fn replica(config: &DatabaseConfig, port: u16) -> Standby {
+    Standby::new(config, port, "digest".into(), Arc::new(SystemClock)).unwrap()
+}
+
+/// Takes the lead of what is there now.
+pub(super) async fn lead(replica: &mut Standby) -> PostgresStorage {
+    let seen = replica.observe().await.unwrap();
+    replica.stand(&seen).await.unwrap().expect("nobody else stands")
+}
+
+/// Runs what blocks in a thread of its own.
+pub(super) async fn blocking<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(run).await.unwrap()
+}
+
+/// Reads everything.
+pub(super) async fn loaded(mut storage: PostgresStorage) -> (PostgresStorage, Contents) {
+    blocking(move || {
+        let contents = storage.load().unwrap();
+        (storage, contents)
+    })
+    .await
+}
+
+/// Writes a batch.
+pub(super) async fn written(
+    mut storage: PostgresStorage,
+    batch: Changes,
+) -> (PostgresStorage, Result<(), WriteError>) {
+    blocking(move || {
+        let result = storage.write(&batch);
+        (storage, result)
+    })
+    .await
+}
+
+/// A batch with one grant in the marks of this minute, and one blocked user.
+pub(super) fn batch_at(minute: i64) -> Changes {
+    let mut rows = SourceRows::default();
+    rows.deltas.insert(Minute::new(minute), LiveDelta { live: 1, per_minute: 5 });
+    let granted = ClaimedUsage { connection_millis: 1, claimed: 2 };
+    rows.usage.insert(Minute::new(minute), MinuteUsage { granted, ..MinuteUsage::default() });
+    Batch {
+        head: Head { now: Minute::new(minute).start(), ..Head::default() },
+        sources: [(IceSource::Coturn, rows)].into(),
+        blocked: Some([User::new("eve").unwrap()].into()),
+        ..Batch::default()
+    }
+    .into()
+}
+
+pub(super) fn batch() -> Changes {
+    batch_at(NOON)
+}
+
+/// How often [`batch`] is stored.
+pub(super) async fn stored_batches(database: &TestDatabase) -> i64 {
+    database.number("SELECT coalesce(sum(live), 0) FROM mark").await
+}
+
+pub(super) async fn seq(database: &TestDatabase) -> i64 {
+    database.number("SELECT seq FROM shard").await
+}
+
+#[track_caller]
+pub(super) fn assert_lost(result: Result<(), WriteError>, expected: Lost) {
+    match result {
+        Err(WriteError::Lost(lost)) => assert_eq!(lost, expected),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn the_next_leader_has_everything_that_was_written() {
+    let Some(database) = TestDatabase::new() else { return };
+    let mut one = replica(&database.config(), 1);
+    let before = one.observe().await.unwrap();
+    assert_eq!((before.epoch, before.seq, before.is_held, before.has_session), (0, 0, false, false));
+    let (storage, new) = loaded(one.stand(&before).await.unwrap().unwrap()).await;
+    let (storage, result) = written(storage, batch()).await;
+    result.unwrap();
+    let seen = one.observe().await.unwrap();
+    let expected = Observation {
+        epoch: 1,
+        seq: 3,
+        is_held: true,
+        has_session: true,
+        leader: Some("http://127.0.0.1:1".into()),
+        settings: Some("digest".into()),
+        version: Some(env!("CARGO_PKG_VERSION").into()),
+        books_now: Some(Minute::new(NOON).start()),
+        ..before
+    };
+    assert_eq!(seen, expected, "the election, the key and the batch");
+    blocking(move || {
+        let mut storage = storage;
+        let last = batch_at(NOON + 1);
+        storage.release(&last).unwrap();
+        assert_lost(storage.write(&last), Lost::Fenced);
+        assert_lost(storage.release(&last), Lost::Fenced);
+    })
+    .await;
+    let seen = one.observe().await.unwrap();
+    assert_eq!((seen.seq, seen.is_held), (4, false), "nothing follows a release");
+    let mut two = replica(&database.config(), 2);
+    let (_storage, found) = loaded(lead(&mut two).await).await;
+    assert_eq!(found.books.key, new.books.key);
+    assert!(new.books.key.is_some() && two.key().await.unwrap() == new.books.key);
+    let rows = &found.books.sources[&IceSource::Coturn];
+    let marks: Vec<_> = rows.deltas.iter().map(|(minute, mark)| (minute.number(), mark.live)).collect();
+    assert_eq!(marks, [(NOON, 1), (NOON + 1, 1)]);
+    assert_eq!(rows.usage.len(), 2);
+    assert!(found.books.blocked.iter().eq([&User::new("eve").unwrap()]) && !found.books.is_copy);
+    let replicas = two.replicas().await.unwrap();
+    let urls: Vec<_> = replicas.iter().map(|replica| replica.url.as_str()).collect();
+    assert_eq!(urls, ["http://127.0.0.1:1", "http://127.0.0.1:2"]);
+    assert!(replicas.iter().all(|replica| replica.clock_ahead_millis.abs() < 60_000), "{replicas:?}");
+}
+
+#[tokio::test]
+async fn of_two_that_saw_the_same_one_wins_and_of_an_older_view_nobody() {
+    let Some(database) = TestDatabase::new() else { return };
+    let (mut one, mut two) = (replica(&database.config(), 1), replica(&database.config(), 2));
+    let seen = one.observe().await.unwrap();
+    let (first, second) = tokio::join!(one.stand(&seen), two.stand(&seen));
+    let winners = [first.unwrap(), second.unwrap()].into_iter().flatten().collect::<Vec<_>>();
+    assert_eq!(winners.len(), 1);
+    assert!(two.stand(&seen).await.unwrap().is_none());
+    let seen = two.observe().await.unwrap();
+    let (_storage, result) = written(winners.into_iter().next().unwrap(), batch()).await;
+    result.unwrap();
+    assert!(two.stand(&seen).await.unwrap().is_none(), "the leader wrote meanwhile");
+    assert_eq!(two.observe().await.unwrap().epoch, 1);
+}
+
+#[tokio::test]
+async fn many_replicas_that_start_at_once_make_the_tables_once() {
+    let Some(database) = TestDatabase::new() else { return };
+    let config = database.config();
+    let starts: Vec<_> = (1..=8)
+        .map(|port| {
+            let mut replica = replica(&config, port);
+            tokio::spawn(async move { replica.observe().await.map(|seen| seen.seq) })
+        })
+        .collect();
+    for start in starts {
+        assert_eq!(start.await.unwrap().unwrap(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_leader_that_was_replaced_writes_nothing() {
+    let Some(database) = TestDatabase::new() else { return };
+    let (mut one, mut two) = (replica(&database.config(), 1), replica(&database.config(), 2));
+    let (old, _) = loaded(lead(&mut one).await).await;
+    let (old, result) = written(old, batch()).await;
+    result.unwrap();
+    let (new, _) = loaded(lead(&mut two).await).await;
+    let counts = "SELECT (SELECT count(*) FROM item) * 1000000 + (SELECT sum(live) FROM mark) * 1000 + (SELECT seq FROM shard)";
+    database.run("INSERT INTO item VALUES (0, 'copy', '')").await;
+    let before = database.number(counts).await;
+    let mut far = batch_at(NOON + 7);
+    far.books.blocked = Some([User::new("mallory").unwrap()].into());
+    let (old, result) = written(old, far.clone()).await;
+    assert_lost(result, Lost::Fenced);
+    assert_eq!(database.number(counts).await, before, "neither rows nor marks nor the number");
+    let (new, result) = written(new, batch()).await;
+    result.unwrap();
+    assert_lost(written(old, far).await.1, Lost::Fenced);
+    assert_eq!(stored_batches(&database).await, 2);
+    drop(new);
+}
+
+/// A lead with the same epoch, after the database was set back and another election followed.
+#[tokio::test]
+async fn the_number_of_an_epoch_alone_does_not_let_anybody_write() {
+    let Some(database) = TestDatabase::new() else { return };
+    let mut one = replica(&database.config(), 1);
+    let old = lead(&mut one).await;
+    database.run("UPDATE shard SET session = 'another'").await;
+    let (_, result) = written(old, batch()).await;
+    assert_lost(result, Lost::Writes(1));
+    assert_eq!(stored_batches(&database).await, 0);
+}
+
+#[derive(Debug)]
+struct Books;
+
+impl ChangeSource for Books {
+    fn take(&self) -> Changes {
+        batch()
+    }
+}
+
+#[tokio::test]
+async fn a_journal_whose_lead_is_lost_refuses_all_that_wait() {
+    let Some(database) = TestDatabase::new() else { return };
+    let (mut one, mut two) = (replica(&database.config(), 1), replica(&database.config(), 2));
+    let storage = lead(&mut one).await;
+    let (journal, _) = blocking(move || Journal::open(storage).unwrap()).await;
+    assert_eq!(journal.room().unwrap().commit(Arc::new(Books)).wait().await, Written::Yes);
+    let lost = journal.lost();
+    let _new = lead(&mut two).await;
+    assert_eq!(journal.room().unwrap().commit(Arc::new(Books)).wait().await, Written::No);
+    assert_eq!(lost.await, Lost::Fenced);
+    assert!(journal.is_failing());
+    assert_eq!(stored_batches(&database).await, 1);
+}
+
+#[tokio::test]
+async fn a_database_without_its_latest_writes_is_noticed_and_the_next_leader_knows() {
+    let Some(database) = TestDatabase::new() else { return };
+    let (mut one, mut two) = (replica(&database.config(), 1), replica(&database.config(), 2));
+    let (mut storage, _) = loaded(lead(&mut one).await).await;
+    for minute in 0..5 {
+        let (again, result) = written(storage, batch_at(NOON + minute)).await;
+        result.unwrap();
+        storage = again;
+    }
+    let written_seq = seq(&database).await;
+    database.run("UPDATE shard SET seq = seq - 3").await;
+    let (storage, result) = written(storage, batch()).await;
+    assert_lost(result, Lost::Writes(3));
+    assert_lost(written(storage, batch()).await.1, Lost::Fenced);
+    let seen = two.observe().await.unwrap();
+    assert!(
+        !seen.is_held && seen.epoch == 2 && seen.seq > written_seq,
+        "nobody sees a number fall: {seen:?}"
+    );
+    let (storage, found) = loaded(lead(&mut two).await).await;
+    assert!(found.books.is_copy, "grants may be missing");
+    written(storage, batch()).await.1.unwrap();
+    assert_eq!(database.number("SELECT count(*) FROM item WHERE key = 'copy'").await, 0);
+}
+
+#[tokio::test]
+async fn a_leader_of_the_state_before_is_replaced_by_the_one_that_knows_more() {
+    let Some(database) = TestDatabase::new() else { return };
+    let (mut one, mut two) = (replica(&database.config(), 1), replica(&database.config(), 2));
+    let (storage, _) = loaded(lead(&mut one).await).await;
+    let (storage, result) = written(storage, batch()).await;
+    result.unwrap();
+    database.run("UPDATE shard SET seq = seq - 1").await;
+    let (mut other, found) = loaded(lead(&mut two).await).await;
+    assert!(!found.books.is_copy, "this one cannot know");
+    for _ in 0..3 {
+        let (again, result) = written(other, batch()).await;
+        result.unwrap();
+        other = again;
+    }
+    assert_lost(written(storage, batch()).await.1, Lost::Writes(1));
+    assert_lost(written(other, batch()).await.1, Lost::Fenced);
+    assert!(loaded(lead(&mut one).await).await.1.books.is_copy);
+}
+
+#[tokio::test]
+async fn an_emptied_database_has_lost_everything() {
+    let Some(database) = TestDatabase::new() else { return };
+    let mut one = replica(&database.config(), 1);
+    let storage = lead(&mut one).await;
+    database.run("DELETE FROM shard").await;
+    assert_lost(written(storage, batch()).await.1, Lost::Writes(1));
+}
+
+#[tokio::test]
+async fn old_minutes_are_removed_and_their_marks_folded_as_in_a_file() {
+    let Some(database) = TestDatabase::new() else { return };
+    let mut one = replica(&database.config(), 1);
+    let (mut storage, _) = loaded(lead(&mut one).await).await;
+    let end = NOON + PERIOD_MAX;
+    for minute in [NOON, NOON + 1, NOON + 2, end + 1, end + 90] {
+        let (again, result) = written(storage, batch_at(minute)).await;
+        result.unwrap();
+        storage = again;
+    }
+    drop(storage);
+    let (storage, _) = loaded(lead(&mut one).await).await;
+    written(storage, batch_at(end + 90)).await.1.unwrap();
+    let marks =
+        database.client().await.query("SELECT minute, live, unreported FROM mark ORDER BY 1", &[]).await;
+    let marks: Vec<(i64, i64, i64)> =
+        marks.unwrap().iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
+    assert_eq!(marks, [(NOON + 2, 3, 15), (end + 1, 1, 5), (end + 90, 2, 10)]);
+    let (_storage, found) = loaded(lead(&mut one).await).await;
+    let usage = found.books.sources[&IceSource::Coturn].usage.keys().map(|minute| minute.number());
+    assert_eq!(usage.collect::<Vec<_>>(), [end + 1, end + 90]);
+}
+
+#[tokio::test]
+async fn another_format_is_not_led() {
+    let Some(database) = TestDatabase::new() else { return };
+    let mut one = replica(&database.config(), 1);
+    one.observe().await.unwrap();
+    database.run("UPDATE shard SET format = format + 1").await;
+    let seen = one.observe().await.unwrap();
+    let error = one.stand(&seen).await.unwrap_err().to_string();
+    assert!(
+        error.contains(&format!("format {}", seen.format)) && error.contains("Run the version"),
+        "{error}"
+    );
+    assert_eq!(one.observe().await.unwrap().epoch, 0);
+}
+
+#[tokio::test]
+async fn a_broken_key_is_an_error_and_no_panic() {
+    let Some(database) = TestDatabase::new() else { return };
+    let mut one = replica(&database.config(), 1);
+    let storage = lead(&mut one).await;
+    database.run("INSERT INTO item VALUES (1, '\\x09', '\\x00')").await;
+    let error = blocking(move || {
+        let mut storage = storage;
+        storage.load().unwrap_err().to_string()
+    })
+    .await;
+    assert!(error.contains("Restore the database"), "{error}");
+}
+
+#[tokio::test]
+async fn a_backup_of_a_database_is_a_file_with_the_same_ledger() {
+    let Some(database) = TestDatabase::new() else { return };
+    let mut one = replica(&database.config(), 1);
+    let (storage, _) = loaded(lead(&mut one).await).await;
+    let (storage, result) = written(storage, batch()).await;
+    result.unwrap();
+    let directory = crate::support::StateDir::new();
+    let file = directory.file();
+    blocking(move || {
+        let mut copy = storage.view().unwrap().copy().unwrap();
+        std::io::copy(&mut copy.file, &mut std::fs::File::create(file).unwrap()).unwrap();
+        assert!(storage.view().unwrap().copy().is_ok(), "nothing is left behind");
+    })
+    .await;
+    let mut ledger = turn_broker::journal::inspect::LedgerCopy::take(directory.path().as_ref()).unwrap();
+    let sources: BTreeMap<_, _> = ledger.stored().unwrap().books.sources;
+    assert_eq!(sources[&IceSource::Coturn].deltas.len(), 1);
+    assert!(ledger.stored().unwrap().books.is_copy);
+    assert_eq!(ledger.stored().unwrap().books.now(), Some(Timestamp::from_millis(NOON * 60_000)));
+    assert_eq!(ledger.findings().len(), 2, "as it was written: {:?}", ledger.findings());
+}

@@ -1,0 +1,109 @@
+//! How the database is reached: TLS, poolers, and what a replica is told of the address of others.
+
+use crate::support::eventually;
+use crate::support::pooler::Pooler;
+use crate::support::postgres::{TestDatabase, url_at};
+use crate::support::process::run;
+use crate::support::proxy::{Harm, Proxy};
+
+use super::store::{lead, loaded, replica};
+
+async fn error_with(database: &TestDatabase, settings: &[(&str, &str)]) -> Option<String> {
+    replica(&database.config_with(settings), 1).observe().await.err().map(|error| error.to_string())
+}
+
+#[tokio::test]
+async fn the_certificate_and_its_name_are_verified_unless_the_url_turns_tls_off() {
+    let Some(database) = TestDatabase::new() else { return };
+    let (authority, port) = (database.authority(), database.address().1);
+    let url = |host: &str, query: &str| format!("postgres://turn@{host}:{port}/postgres{query}");
+    let (named, by_address) = (url("localhost", ""), url("127.0.0.1", ""));
+    let trusted = ("DATABASE_CA_FILE", authority.to_str().unwrap());
+    assert_eq!(error_with(&database, &[("DATABASE_URL", &named), trusted]).await, None);
+    let tls = "SELECT count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE ssl";
+    let mut secure = replica(&database.config_with(&[("DATABASE_URL", &named), trusted]), 1);
+    secure.observe().await.unwrap();
+    assert!(database.number(tls).await > 0);
+    for (settings, expected) in [
+        (vec![("DATABASE_URL", named.as_str())], "certificate"),
+        (vec![("DATABASE_URL", &by_address), trusted], "certificate"),
+        (vec![("DATABASE_URL", &url("localhost", "?sslmode=prefer"))], "certificate"),
+    ] {
+        let error = error_with(&database, &settings).await.unwrap();
+        assert!(error.contains(expected), "{settings:?}: {error}");
+    }
+    assert_eq!(error_with(&database, &[("DATABASE_URL", &url("127.0.0.1", "?sslmode=disable"))]).await, None);
+}
+
+#[tokio::test]
+async fn a_pooler_in_transaction_mode_is_refused_and_any_other_proxy_is_not() {
+    let Some(database) = TestDatabase::new() else { return };
+    let pooler = Pooler::start(database.address()).await;
+    let error =
+        replica(&database.config_at(&url_at(pooler.port)), 1).observe().await.unwrap_err().to_string();
+    assert!(error.contains("a pooler in transaction mode") && error.starts_with("Connect to"), "{error}");
+    let proxy = Proxy::start(database.address()).await;
+    replica(&database.config_at(&url_at(proxy.port)), 1).observe().await.unwrap();
+}
+
+#[tokio::test]
+async fn no_error_shows_the_password() {
+    let Some(database) = TestDatabase::new() else { return };
+    let port = database.address().1;
+    for url in [
+        "postgres://turn:hush-hush@127.0.0.1:1/postgres?sslmode=disable".to_owned(),
+        format!("postgres://nobody:hush-hush@127.0.0.1:{port}/postgres?sslmode=disable"),
+        format!("postgres://turn:hush-hush@127.0.0.1:{port}/nowhere?sslmode=disable"),
+    ] {
+        let mut replica = replica(&database.config_at(&url), 1);
+        let error = replica.observe().await.unwrap_err();
+        let shown = format!("{error} {error:?} {replica:?}");
+        assert!(!shown.contains("hush"), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn a_look_that_gets_no_answer_ends_and_the_next_one_connects_again() {
+    let Some(database) = TestDatabase::new() else { return };
+    let proxy = Proxy::start(database.address()).await;
+    let mut replica = replica(&database.config_at(&url_at(proxy.port)), 1);
+    replica.observe().await.unwrap();
+    proxy.harm_open(Harm::Pause);
+    assert!(replica.observe().await.unwrap_err().to_string().contains("4 s"));
+    replica.observe().await.unwrap();
+    // A caller that waits for less time than the deadline gives up in the middle.
+    proxy.harm_open(Harm::Pause);
+    assert!(tokio::time::timeout(std::time::Duration::ZERO, replica.observe()).await.is_err());
+    replica.observe().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_session_of_a_leader_is_seen_as_long_as_it_is_there() {
+    let Some(database) = TestDatabase::new() else { return };
+    let (mut one, mut two) = (replica(&database.config(), 1), replica(&database.config(), 2));
+    let (storage, _) = loaded(lead(&mut one).await).await;
+    assert!(two.observe().await.unwrap().has_session);
+    drop(storage);
+    eventually("its session is gone", async || !two.observe().await.unwrap().has_session).await;
+    assert!(two.observe().await.unwrap().is_held, "it did not release the ledger");
+}
+
+#[tokio::test]
+async fn a_replica_states_its_address_or_that_of_its_settings() {
+    let Some(database) = TestDatabase::new() else { return };
+    let mut by_itself = replica(&database.config(), 3_001);
+    assert_eq!(by_itself.url(), "");
+    by_itself.observe().await.unwrap();
+    assert_eq!(by_itself.url(), "http://127.0.0.1:3001");
+    let url = database.url();
+    let config = database.config_with(&[("DATABASE_URL", &url), ("ADVERTISE_URL", "http://10.0.0.7:80")]);
+    assert_eq!(replica(&config, 3_001).url(), "http://10.0.0.7");
+}
+
+#[test]
+fn the_service_does_not_start_with_a_database_yet() {
+    let output = run(&[], &[("DATABASE_URL", "postgres://turn:hush@127.0.0.1:1/x")]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(78), "{error}");
+    assert!(error.contains("DATABASE_URL: ") && !error.contains("hush"), "{error}");
+}

@@ -1,0 +1,167 @@
+//! Every outcome of a write: whatever happens to the answer, the batch is stored once, and only a completed commit is answered.
+
+use tokio::task::JoinHandle;
+use turn_broker::journal::postgres::PostgresStorage;
+use turn_broker::journal::postgres::standby::Standby;
+use turn_broker::journal::{Lost, WriteError};
+
+use super::store::{assert_lost, batch, lead, loaded, replica, seq, stored_batches, written};
+use crate::support::eventually;
+use crate::support::postgres::{TestDatabase, url_at};
+use crate::support::proxy::{Harm, Proxy};
+
+/// A leader behind a proxy, and another replica that sees the database directly.
+struct Leader {
+    database: TestDatabase,
+    proxy: Proxy,
+    storage: Option<PostgresStorage>,
+    other: Standby,
+    /// The number of the last write.
+    seq: i64,
+}
+
+impl Leader {
+    async fn start() -> Option<Self> {
+        let database = TestDatabase::new()?;
+        let proxy = Proxy::start(database.address()).await;
+        let mut one = replica(&database.config_at(&url_at(proxy.port)), 1);
+        let (storage, _) = loaded(lead(&mut one).await).await;
+        let other = replica(&database.config(), 2);
+        let seq = seq(&database).await;
+        Some(Self { database, proxy, storage: Some(storage), other, seq })
+    }
+
+    /// Runs this when the next transaction that changes the row of `shard` commits, after its result was computed.
+    async fn at_next_commit(&self, body: &str) {
+        let function = format!(
+            "CREATE SEQUENCE calls;
+             CREATE FUNCTION at_commit() RETURNS trigger LANGUAGE plpgsql SET search_path = {} AS
+                $$ BEGIN IF nextval('calls') = 1 THEN {body}; END IF; RETURN NULL; END $$;
+             CREATE CONSTRAINT TRIGGER at_commit AFTER UPDATE ON shard DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+                EXECUTE FUNCTION at_commit();",
+            self.database.schema
+        );
+        self.database.run(&function).await;
+    }
+
+    /// Begins a write.
+    fn begin(&mut self) -> JoinHandle<(PostgresStorage, Result<(), WriteError>)> {
+        tokio::spawn(written(self.storage.take().unwrap(), batch()))
+    }
+
+    async fn committed(&self) {
+        let committed = self.seq + 1;
+        eventually("the write is committed", async || seq(&self.database).await == committed).await;
+    }
+
+    /// The batch is stored once, after so many writes.
+    async fn assert_once(&self, result: Result<(), WriteError>, writes: i64) {
+        result.unwrap();
+        assert_eq!((stored_batches(&self.database).await, seq(&self.database).await), (1, self.seq + writes));
+    }
+}
+
+#[tokio::test]
+async fn a_write_whose_answer_is_lost_is_confirmed_by_a_further_one() {
+    let Some(mut leader) = Leader::start().await else { return };
+    leader.proxy.harm_open(Harm::DropAnswers);
+    let writing = leader.begin();
+    leader.committed().await;
+    leader.proxy.harm_open(Harm::Cut);
+    let (storage, result) = writing.await.unwrap();
+    leader.assert_once(result, 2).await;
+    written(storage, batch()).await.1.unwrap();
+    assert_eq!(stored_batches(&leader.database).await, 2, "the next write goes on");
+}
+
+#[tokio::test]
+async fn a_write_that_never_arrived_is_sent_again() {
+    let Some(mut leader) = Leader::start().await else { return };
+    leader.proxy.harm_open(Harm::HoldRequests);
+    let writing = leader.begin();
+    leader.proxy.harm_open(Harm::Cut);
+    leader.assert_once(writing.await.unwrap().1, 1).await;
+}
+
+#[tokio::test]
+async fn a_write_that_arrives_after_it_was_sent_again_changes_nothing() {
+    let Some(mut leader) = Leader::start().await else { return };
+    leader.proxy.harm_open(Harm::HoldRequests);
+    let writing = leader.begin();
+    let (_storage, result) = writing.await.unwrap();
+    leader.assert_once(result, 1).await;
+    leader.proxy.harm_open(Harm::None);
+    let sessions =
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = (SELECT session FROM shard)";
+    eventually("the first session has ended", async || leader.database.number(sessions).await == 1).await;
+    leader.assert_once(Ok(()), 1).await;
+}
+
+#[tokio::test]
+async fn a_database_that_is_down_is_waited_for() {
+    let Some(mut leader) = Leader::start().await else { return };
+    leader.proxy.harm_all(Harm::Cut);
+    let writing = leader.begin();
+    eventually("the leader connects again and again", async || leader.proxy.refused() > 2).await;
+    assert!(!writing.is_finished());
+    leader.proxy.harm_all(Harm::None);
+    leader.assert_once(writing.await.unwrap().1, 1).await;
+}
+
+#[tokio::test]
+async fn a_commit_that_fails_after_its_result_is_not_answered() {
+    for code in ["40001", "53100"] {
+        let Some(mut leader) = Leader::start().await else { return };
+        leader.at_next_commit(&format!("RAISE EXCEPTION 'no' USING ERRCODE = '{code}'")).await;
+        let (_storage, result) = leader.begin().await.unwrap();
+        leader.assert_once(result, 1).await;
+    }
+}
+
+#[tokio::test]
+async fn a_commit_with_a_warning_is_confirmed_by_a_further_one() {
+    let Some(mut leader) = Leader::start().await else { return };
+    leader.at_next_commit("RAISE WARNING 'committed locally, but perhaps not replicated'").await;
+    let (_storage, result) = leader.begin().await.unwrap();
+    leader.assert_once(result, 2).await;
+}
+
+#[tokio::test]
+async fn a_committed_write_of_a_leader_that_was_replaced_meanwhile_is_not_answered() {
+    let Some(mut leader) = Leader::start().await else { return };
+    leader.proxy.harm_open(Harm::DropAnswers);
+    let writing = leader.begin();
+    leader.committed().await;
+    let (_new, found) = loaded(lead(&mut leader.other).await).await;
+    leader.proxy.harm_open(Harm::Cut);
+    assert_lost(writing.await.unwrap().1, Lost::Fenced);
+    assert_eq!(found.books.sources.len(), 1, "the new leader has it: the bound is too high, never too low");
+}
+
+#[tokio::test]
+async fn a_write_that_did_not_arrive_before_another_leads_is_never_applied() {
+    let Some(mut leader) = Leader::start().await else { return };
+    leader.proxy.harm_open(Harm::HoldRequests);
+    let writing = leader.begin();
+    let _new = lead(&mut leader.other).await;
+    leader.proxy.harm_open(Harm::None);
+    assert_lost(writing.await.unwrap().1, Lost::Fenced);
+    assert_eq!((stored_batches(&leader.database).await, seq(&leader.database).await), (0, leader.seq + 1));
+}
+
+#[tokio::test]
+async fn a_write_that_hangs_does_not_keep_another_from_leading() {
+    let Some(mut leader) = Leader::start().await else { return };
+    let key: i64 = leader.database.number(&format!("SELECT hashtext('{}')", leader.database.schema)).await;
+    let lock = leader.database.client().await;
+    lock.batch_execute(&format!("SELECT pg_advisory_lock({key})")).await.unwrap();
+    leader.at_next_commit(&format!("PERFORM pg_advisory_xact_lock({key})")).await;
+    let writing = leader.begin();
+    let hangs = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory' \
+        AND application_name = (SELECT session FROM shard)";
+    eventually("the write hangs", async || leader.database.number(hangs).await == 1).await;
+    assert!(!writing.is_finished());
+    let _new = lead(&mut leader.other).await;
+    assert_lost(writing.await.unwrap().1, Lost::Fenced);
+    assert_eq!((stored_batches(&leader.database).await, seq(&leader.database).await), (0, leader.seq + 1));
+}

@@ -1,0 +1,160 @@
+//! A `PostgreSQL` server that the tests of this process share. It ends with the process. Each test has a schema of its own.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tokio_postgres::{Client, NoTls, Row};
+use turn_broker::config::{Config, DatabaseConfig, Environment};
+
+/// Runs the server until standard input ends. `$1`: a new directory, `$2`: the programs, `$3`: the port.
+const SERVER: &str = r#"
+set -eu
+as=
+if [ "$(id -u)" = 0 ]; then
+    as='setpriv --reuid=postgres --regid=postgres --clear-groups'
+    chown postgres "$1"
+fi
+cd "$1"
+{
+    openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=tests -keyout ca.key -out ca.crt
+    openssl req -newkey rsa:2048 -nodes -subj /CN=localhost -keyout server.key -out server.csr
+    echo subjectAltName=DNS:localhost >names
+    openssl x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile names -out server.crt
+} 2>/dev/null
+chmod 0600 server.key
+[ -z "$as" ] || chown postgres server.key
+$as "$2/initdb" -D "$1/data" -U turn -A trust --no-sync -E UTF8 --locale=C >/dev/null
+$as "$2/postgres" -D "$1/data" -k "$1" -p "$3" -c listen_addresses=127.0.0.1 -c max_connections=300 \
+    -c ssl=on -c ssl_cert_file="$1/server.crt" -c ssl_key_file="$1/server.key" >"$1/log" 2>&1 &
+server=$!
+until "$2/pg_isready" -q -h "$1" -p "$3"; do sleep 0.05; done
+echo ready
+cat >/dev/null
+kill -QUIT "$server"
+wait "$server" || true
+rm -rf "$1"
+"#;
+
+struct Server {
+    directory: PathBuf,
+    port: u16,
+    /// Its standard input ends with this process.
+    _child: Child,
+}
+
+/// A schema of the shared server.
+#[derive(Clone)]
+pub(crate) struct TestDatabase {
+    server: &'static Server,
+    pub(crate) schema: String,
+}
+
+/// The newest installed programs.
+fn programs() -> Option<PathBuf> {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
+    versions
+        .filter_map(|version| Some(version.ok()?.path().join("bin")))
+        .filter(|bin| bin.join("initdb").exists())
+        .max()
+}
+
+fn server() -> Option<&'static Server> {
+    static SERVER_OF_PROCESS: OnceLock<Option<Server>> = OnceLock::new();
+    SERVER_OF_PROCESS.get_or_init(|| programs().map(|programs| start(&programs))).as_ref()
+}
+
+fn start(programs: &std::path::Path) -> Server {
+    let directory = tempfile::tempdir().unwrap().keep();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut child = Command::new("sh")
+        .args(["-c", SERVER, "sh"])
+        .arg(&directory)
+        .arg(programs)
+        .arg(port.to_string())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n", "{}", std::fs::read_to_string(directory.join("log")).unwrap_or_default());
+    Server { directory, port, _child: child }
+}
+
+impl TestDatabase {
+    /// A new schema; `None` with a message where `PostgreSQL` is not installed.
+    #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+    pub(crate) fn new() -> Option<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let Some(server) = server() else {
+            assert!(std::env::var_os("CI").is_none(), "install PostgreSQL: these tests are required here");
+            eprintln!("skipped: PostgreSQL is not installed");
+            return None;
+        };
+        Some(Self { server, schema: format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed)) })
+    }
+
+    /// Its address.
+    pub(crate) fn address(&self) -> (&'static str, u16) {
+        ("127.0.0.1", self.server.port)
+    }
+
+    /// The authority of the server's certificate, which is for `localhost`.
+    pub(crate) fn authority(&self) -> PathBuf {
+        self.server.directory.join("ca.crt")
+    }
+
+    /// A URL without TLS.
+    pub(crate) fn url(&self) -> String {
+        url_at(self.server.port)
+    }
+
+    /// The settings of a replica that connects there.
+    pub(crate) fn config(&self) -> DatabaseConfig {
+        self.config_at(&self.url())
+    }
+
+    /// The same through another address.
+    pub(crate) fn config_at(&self, url: &str) -> DatabaseConfig {
+        self.config_with(&[("DATABASE_URL", url)])
+    }
+
+    /// The same with these settings.
+    pub(crate) fn config_with(&self, settings: &[(&str, &str)]) -> DatabaseConfig {
+        let schema = [("DATABASE_SCHEMA", self.schema.as_str())];
+        let environment = Environment::from_pairs(schema.iter().chain(settings).copied());
+        Config::from_env(&environment).unwrap().database.unwrap()
+    }
+
+    /// A connection of the test.
+    pub(crate) async fn client(&self) -> Client {
+        let (client, connection) = tokio_postgres::connect(&self.url(), NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client.batch_execute(&format!("SET search_path = {}", self.schema)).await.unwrap();
+        client
+    }
+
+    /// Runs statements.
+    pub(crate) async fn run(&self, sql: &str) {
+        self.client().await.batch_execute(sql).await.unwrap();
+    }
+
+    /// The only row of an answer.
+    pub(crate) async fn row(&self, sql: &str) -> Row {
+        self.client().await.query_one(sql, &[]).await.unwrap()
+    }
+
+    /// A number.
+    pub(crate) async fn number(&self, sql: &str) -> i64 {
+        self.row(&format!("SELECT ({sql})::bigint")).await.get(0)
+    }
+}
+
+/// A URL without TLS at this port of this machine.
+pub(crate) fn url_at(port: u16) -> String {
+    format!("postgres://turn@127.0.0.1:{port}/postgres?sslmode=disable")
+}
