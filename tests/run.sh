@@ -4,10 +4,12 @@
 #   tests/run.sh quick     the inner loop: form, lints, tests, web, manifests
 #   tests/run.sh STEP...   only these
 # Stops at the first step that fails. Each step prints its time, and the end is a table of all of them.
-# Needs the Rust toolchain. The steps install the rest: Debian packages as root or with sudo (coturn, chromium, nodejs, buildah, a
-# compiler for arm64 and others), and npm and Python packages inside the tree.
+# Needs the Rust toolchain. The steps install the rest: Debian packages as root or with sudo (coturn, chromium, nodejs, PostgreSQL,
+# buildah, a compiler for arm64 and others), and npm and Python packages inside the tree.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# shellcheck source=tests/machine.sh
+. tests/machine.sh
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 quick=(form lints tests web manifests)
 wanted=("$@")
@@ -46,13 +48,19 @@ step() {
 # browser NAME PURPOSE COMMAND...: a step with a real browser. Only these may be tried a second time.
 browser() { tries=2 step "$@"; }
 
+# All tests. Those of the ledger in PostgreSQL start a server of their own, and with CI set they are not skipped.
+workspace_tests() {
+    need /usr/lib/postgresql/*/bin/initdb=postgresql setpriv=util-linux openssl=openssl &&
+        CI=1 cargo test --locked --workspace
+}
+
 for component in rustfmt clippy; do
     cargo "${component/rust/}" --version >/dev/null 2>&1 || rustup component add "$component"
 done
 
 step form 'the code has one form' cargo fmt --all --check
 step lints 'no warning of the compiler or of clippy' cargo clippy --locked --workspace --all-targets -- -D warnings
-step tests 'unit, property and integration tests' cargo test --locked --workspace
+step tests 'unit, property and integration tests' workspace_tests
 if is_wanted tests; then
     # This build is the one that all further steps use. Image and release have to build their own.
     export TURN_BROKER_BIN=$target/debug/turn-broker FAKE_CLOUDFLARE_BIN=$target/debug/examples/fake-cloudflare

@@ -77,10 +77,7 @@ pub fn build_leading(
 ) -> Result<Arc<App>, BuildError> {
     let (journal, stored) = journal.unzip();
     let is_stored = stored.is_some();
-    let Contents { books: mut stored, alerts, rotation, actions, has_lost_writes } =
-        stored.unwrap_or_default();
-    // A database without its latest writes is a copy of the ledger that went on.
-    stored.is_copy |= has_lost_writes;
+    let Contents { books: stored, alerts, rotation, actions } = stored.unwrap_or_default();
     let key = match stored.key {
         Some(key) => key,
         None => random::bytes()?,

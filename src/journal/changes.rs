@@ -29,8 +29,6 @@ pub struct Contents {
     pub rotation: KeyRotation,
     /// What operators did.
     pub actions: OperatorActions,
-    /// Whether a standby has seen that the database lost answered writes, so that grants may be missing. It is not stored.
-    pub has_lost_writes: bool,
 }
 
 impl From<Batch> for Changes {

@@ -192,7 +192,8 @@ impl<E: Electorate> Campaign<E> {
         let opened = tokio::task::spawn_blocking(move || Journal::open(leased)).await;
         match opened {
             Ok(Ok((journal, mut contents))) => {
-                contents.has_lost_writes |= has_lost_writes;
+                // A database without its latest writes is a copy of the ledger that went on.
+                contents.books.is_copy |= has_lost_writes;
                 tracing::info!(epoch, "this replica leads");
                 Some(Won { lead, journal, contents })
             }

@@ -15,7 +15,6 @@ pub(super) struct Contents {
     pub(super) alerts: (),
     pub(super) rotation: (),
     pub(super) actions: (),
-    pub(super) has_lost_writes: bool,
 }
 
 impl From<Batch> for Changes {
