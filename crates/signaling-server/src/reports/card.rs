@@ -33,6 +33,7 @@ pub(super) struct BugInfo {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object")]
 struct Identity {
     name: Option<String>,
 }
