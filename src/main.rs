@@ -218,7 +218,8 @@ async fn serve_until_signal(
     let watch = tokio::spawn(watch(signals, shutdown.clone()));
     if let Some(database) = &config.database {
         let listener = listen(config).await?;
-        let ended = serve_as_replica(config, database, listener, shutdown, lost_lines).await;
+        let replica = Box::pin(serve_as_replica(config, database, listener, shutdown, lost_lines));
+        let ended = replica.await;
         watch.abort();
         return ended;
     }
@@ -253,7 +254,7 @@ async fn serve_as_replica(
     startup::report(config, address, None);
     let (config, lease) = (config.clone(), database.lease);
     let replica = Replica { config, lease, electorate, clock, lost_lines };
-    Ok(exit_code(replica.run(listener, shutdown).await?))
+    Ok(exit_code(Box::pin(replica.run(listener, shutdown)).await?))
 }
 
 fn exit_code(ended: Ended) -> ExitCode {
