@@ -5,6 +5,7 @@ mod doctor;
 mod forward;
 mod ledger_copy;
 mod mutants;
+mod processes;
 mod role;
 mod same_rows;
 mod store;

@@ -3,7 +3,6 @@
 use crate::support::eventually;
 use crate::support::pooler::Pooler;
 use crate::support::postgres::{TestDatabase, url_at};
-use crate::support::process::run;
 use crate::support::proxy::{Harm, Proxy};
 
 use super::store::{lead, loaded, replica};
@@ -98,12 +97,4 @@ async fn a_replica_states_its_address_or_that_of_its_settings() {
     let url = database.url();
     let config = database.config_with(&[("DATABASE_URL", &url), ("ADVERTISE_URL", "http://10.0.0.7:80")]);
     assert_eq!(replica(&config, 3_001).url(), "http://10.0.0.7");
-}
-
-#[test]
-fn the_service_does_not_start_with_a_database_yet() {
-    let output = run(&[], &[("DATABASE_URL", "postgres://turn:hush@127.0.0.1:1/x")]);
-    let error = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(78), "{error}");
-    assert!(error.contains("DATABASE_URL: ") && !error.contains("hush"), "{error}");
 }
