@@ -221,7 +221,7 @@ export async function aPublicCallIsTried(browser, broker) {
   const status = 'form[aria-label="Try GET /api/bandwidth-status"]';
   await page.waitForSelector(status);
   assert.deepEqual(await page.$$eval('.try', (all) => all.map((form) => form.getAttribute('aria-label').slice('Try '.length))),
-    ['GET /api/turn-credentials', 'GET /_matrix/client/v3/voip/turnServer', 'GET /ice', 'GET /turn', 'GET /api/bandwidth-status', 'GET /health', 'GET /ready', 'GET /openapi.json']);
+    ['GET /api/turn-credentials', 'GET /_matrix/client/v3/voip/turnServer', 'GET /ice', 'GET /turn', 'GET /api/bandwidth-status', 'GET /health', 'GET /leader', 'GET /ready', 'GET /openapi.json']);
   assert.equal(await page.$eval(status, (form) => form.querySelector('.note')), null);
   await page.click(`${status} button`);
   await until('the response', () => page.$(`${status} .result .json`));
