@@ -62,7 +62,7 @@ export async function theDocumentIsValidAndTrue(broker) {
   await call('post', '/api/credentials/{grant}/revoke', 404, { path: 'no-such-grant', token: operatorToken });
   await call('get', '/api/calls-live', 200, { token: operatorToken });
   await call('post', '/api/rooms/{room}/end', 404, { path: 'no-such-room', token: operatorToken });
-  for (const path of ['/api/bandwidth-status', '/health', '/ready', '/openapi.json', '/turn-client.js', '/turn-client.d.ts', '/turn-client.tgz', '/dashboard', '/relay-check', '/docs']) await call('get', path, 200);
+  for (const path of ['/api/bandwidth-status', '/health', '/leader', '/ready', '/openapi.json', '/turn-client.js', '/turn-client.d.ts', '/turn-client.tgz', '/dashboard', '/relay-check', '/docs']) await call('get', path, 200);
   for (const path of ['/dashboard/{file}', '/relay-check/{file}', '/docs/{file}']) {
     await call('get', path, 200, { path: 'main.js' });
     await call('get', path, 404, { path: 'no-such-file' });
