@@ -62,12 +62,14 @@ async fn a_ledger_moves_to_a_database_and_back() {
     assert!(!found.books.is_copy, "nothing was lost on the way");
     assert_says(&copy("--from-database", &back, &database), 1, &["Stop every replica"]);
     drop(storage);
-    database.run("UPDATE node SET seen_at = seen_at - interval '6 s'").await;
     let session = "SELECT count(*) FROM shard JOIN pg_stat_activity ON application_name = session";
     crate::support::eventually("the leader's session has ended", async || {
         database.number(session).await == 0
     })
     .await;
+    database.run("UPDATE node SET seen_at = clock_timestamp() + interval '1 minute'").await;
+    assert_says(&copy("--from-database", &back, &database), 1, &["Stop every replica"]);
+    database.run("UPDATE node SET seen_at = clock_timestamp() - interval '6 s'").await;
     assert_says(&copy("--from-database", &back, &database), 0, &[back.path(), "Drop the schema"]);
     assert_says(&copy("--from-database", &back, &database), 1, &["is there already", "Move it away"]);
     let row = database.row("SELECT epoch, held, session FROM shard").await;

@@ -152,12 +152,9 @@ async fn a_write_that_did_not_arrive_before_another_leads_is_never_applied() {
 #[tokio::test]
 async fn a_write_that_hangs_does_not_keep_another_from_leading() {
     let Some(mut leader) = Leader::start().await else { return };
-    let key: i64 = leader.database.number(&format!("SELECT hashtext('{}')", leader.database.schema)).await;
-    let lock = leader.database.client().await;
-    lock.batch_execute(&format!("SELECT pg_advisory_lock({key})")).await.unwrap();
-    leader.at_next_commit(&format!("PERFORM pg_advisory_xact_lock({key})")).await;
+    leader.at_next_commit("PERFORM pg_sleep(600)").await;
     let writing = leader.begin();
-    let hangs = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory' \
+    let hangs = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' \
         AND application_name = (SELECT session FROM shard)";
     eventually("the write hangs", async || leader.database.number(hangs).await == 1).await;
     assert!(!writing.is_finished());
