@@ -90,7 +90,7 @@ export function month(mood) {
       rate: mood === 'alarm'
         ? { mbps: 412.3, until: instant(NOW), limitAt: instant(NOW + (limit - used) / 412.3e6 * 8000) }
         : { mbps: 7.84, until: trouble ? instant(AS_OF) : instant(NOW), limitAt: null },
-      signIn: true, usable: 41, alertPercents: [50, 80, 95, 100],
+      signIn: true, usable: 41, replicas: [], alertPercents: [50, 80, 95, 100],
       cost: {
         currency: 'USD', pricePerGB: 0.05, freeGB: 250, soFar: money(used - 250 * GB),
         forecast: { usedBytes: atReset(used), cost: money(atReset(used) - 250 * GB) },
