@@ -14,7 +14,7 @@ use turn_base::error::ApiError;
 use turn_base::request::client_addr::is_trusted;
 use turn_base::request::header::only_line;
 use turn_base::sign_in::is_jwt;
-use turn_ledger::{Books, GrantId, KeyName, NotAdmitted, Spender, User};
+use turn_ledger::{Books, ClientKey, GrantId, KeyName, NotAdmitted, Spender, User};
 use turn_signaling::call::CallEvent;
 
 use crate::account::Account;
@@ -47,9 +47,9 @@ pub(super) struct SignalingBroker {
 
 #[async_trait]
 impl Broker for SignalingBroker {
-    async fn verified(&self, token: &str) -> Result<Option<Verified>, ApiError> {
+    async fn verified(&self, token: &str, client: ClientKey) -> Result<Option<Verified>, ApiError> {
         let Some(auth) = self.auth.as_ref().filter(|_| is_jwt(token)) else { return Ok(None) };
-        let verified = auth.verified(token).await?;
+        let verified = auth.verified(token, client).await?;
         if self.is_blocked(&verified.user) { Err(ApiError::user_blocked()) } else { Ok(Some(verified)) }
     }
 

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use jsonwebtoken::{Algorithm, DecodingKey};
 use reqwest::Client;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use turn_ledger::ClientKey;
+use turn_limits::{MemoryBounds, MemoryQuota};
 use url::Url;
 
 use super::key_set::KeySet;
@@ -21,8 +22,11 @@ const DOCUMENT_MAX: usize = 64 * 1_024;
 const FETCH_INTERVAL: Duration = Duration::from_secs(300);
 /// The shortest time between two calls.
 const FETCH_PAUSE: Duration = Duration::from_secs(10);
-/// The most tokens that wait for a call. Anybody can make up a key's id, and a request that waits has a place of those in progress.
-const WAITING_MAX: usize = 256;
+/// What may wait for a call: the bytes of tokens, and of each [`REQUEST_BYTES`] more. Anybody can make up a key's id, so a client has a
+/// share.
+const WAITING: MemoryBounds = MemoryBounds { own: 0, client_max: 64 * 1_024, total_max: 512 * 1_024 };
+/// What a request counts beside its token.
+const REQUEST_BYTES: usize = 1_024;
 
 /// The keys, and how to fetch them.
 #[derive(Debug)]
@@ -34,8 +38,8 @@ pub(super) struct IssuerKeys {
     known: Mutex<Known>,
     /// Held during a call, so that there is one at a time.
     call: Arc<tokio::sync::Mutex<()>>,
-    /// One permit for each token that may wait.
-    waiting: Semaphore,
+    /// What waits for a call.
+    waiting: MemoryQuota,
 }
 
 /// What the latest calls brought.
@@ -51,7 +55,7 @@ struct Known {
 pub(super) enum NoKey {
     /// The issuer has no such key.
     Unknown,
-    /// The issuer may have one: it cannot be reached, or too many wait for its answer.
+    /// The issuer may have one: it cannot be reached, or the client or all together wait with too many tokens.
     Unreachable,
 }
 
@@ -81,20 +85,25 @@ fn may_call(called_at: Option<Instant>, now: Instant) -> bool {
 impl IssuerKeys {
     pub(super) fn new(client: Client, url: Url, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
         let (known, call) = Default::default();
-        Self { client, url, clock, metrics, known, call, waiting: Semaphore::new(WAITING_MAX) }
+        Self { client, url, clock, metrics, known, call, waiting: MemoryQuota::new(WAITING) }
     }
 
-    /// The key of that id for that algorithm.
+    /// The key of that id for that algorithm, for a token of this many bytes that this client sent.
     pub(super) async fn find(
         self: &Arc<Self>,
         algorithm: Algorithm,
         id: Option<&str>,
+        bytes: usize,
+        client: ClientKey,
     ) -> Result<DecodingKey, NoKey> {
         let find = || self.known().keys.find(algorithm, id).cloned();
         if let Some(key) = find() {
             return Ok(key);
         }
-        let Ok(_place) = self.waiting.try_acquire() else { return Err(NoKey::Unreachable) };
+        let mut waiting = self.waiting.open(client);
+        if !waiting.try_resize(bytes.saturating_add(REQUEST_BYTES)) {
+            return Err(NoKey::Unreachable);
+        }
         self.fetch().await;
         find().ok_or_else(|| if self.known().is_failing { NoKey::Unreachable } else { NoKey::Unknown })
     }
@@ -184,22 +193,33 @@ mod tests {
     use turn_base::clock::SystemClock;
     use turn_base::http_client::http_client;
 
+    const ONE: &str = "192.0.2.1";
+
     #[tokio::test]
     async fn a_caller_that_disconnects_during_the_call_does_not_end_it() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
         let clock = Arc::new(SystemClock);
         let keys = Arc::new(IssuerKeys::new(http_client().unwrap(), url, clock, Arc::default()));
+        let find = |from: &'static str| {
+            keys.find(Algorithm::EdDSA, Some("a"), 100, ClientKey::of(from.parse().unwrap()))
+        };
         let (socket, _) = tokio::select! {
-            _ = keys.find(Algorithm::EdDSA, Some("a")) => panic!("nobody has answered"),
+            _ = find(ONE) => panic!("nobody has answered"),
             accepted = listener.accept() => accepted.unwrap(),
         };
-        // The caller is gone, and its place is free.
-        assert_eq!(keys.waiting.available_permits(), WAITING_MAX);
-        let others = keys.waiting.acquire_many(WAITING_MAX.try_into().unwrap()).await.unwrap();
-        let crowded = keys.find(Algorithm::EdDSA, Some("a")).await;
-        assert_eq!(crowded.map(drop), Err(NoKey::Unreachable), "at once");
-        drop(others);
+        // The caller is gone, and what it sent counts no more.
+        let mut of_one = keys.waiting.open(ClientKey::of(ONE.parse().unwrap()));
+        assert!(of_one.try_resize(WAITING.client_max));
+        assert_eq!(
+            find(ONE).await.map(drop),
+            Err(NoKey::Unreachable),
+            "its share is full, and it hears that at once"
+        );
+        let of_another = find("192.0.2.2");
+        tokio::pin!(of_another);
+        assert!(futures_util::poll!(&mut of_another).is_pending(), "another client waits");
+        drop(of_one);
         let mut socket = BufReader::new(socket);
         let mut line = String::new();
         while line != "\r\n" {
@@ -209,7 +229,8 @@ mod tests {
         let document = r#"{"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "a", "x": "AA"}]}"#;
         let response = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{document}", document.len());
         socket.write_all(response.as_bytes()).await.unwrap();
-        assert!(keys.find(Algorithm::EdDSA, Some("a")).await.is_ok());
+        assert!(of_another.await.is_ok());
+        assert!(find(ONE).await.is_ok());
     }
 
     #[test]

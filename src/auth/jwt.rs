@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde_json::{Map, Value};
 use turn_ledger::{Timestamp, User};
@@ -91,7 +92,10 @@ pub(super) fn claims(
     validation.validate_exp = false;
     validation.validate_nbf = false;
     validation.validate_aud = false;
-    decode(token, key, &validation).map(|token| token.claims).map_err(|_| Fault::Signature)
+    decode(token, key, &validation).map(|token| token.claims).map_err(|error| match error.kind() {
+        ErrorKind::Base64(_) | ErrorKind::Json(_) | ErrorKind::Utf8(_) => Fault::Malformed,
+        _ => Fault::Signature,
+    })
 }
 
 impl Rules {

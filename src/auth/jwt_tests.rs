@@ -5,6 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey};
 use proptest::prelude::*;
+use ring::hmac;
 use serde_json::json;
 use turn_ledger::Timestamp;
 
@@ -56,6 +57,20 @@ fn the_clocks_may_differ_by_30_seconds() {
     }
     assert!(user(json!({"sub": "ann", "exp": 1_000.5}), 0).is_ok(), "a fraction is allowed");
     assert_eq!(user(json!({"sub": "ann", "exp": 1_000, "nbf": "soon"}), 900), Err(Fault::NotYet));
+}
+
+/// Its signature is right, so it is not at fault.
+#[test]
+fn signed_claims_that_are_no_object_cannot_be_read() {
+    signature::install();
+    let first = URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256"}"#);
+    let (signing, key) = (hmac::Key::new(hmac::HMAC_SHA256, b"secret"), DecodingKey::from_secret(b"secret"));
+    for payload in [&b"[]"[..], b"{", b"\xff"] {
+        let message = format!("{first}.{}", URL_SAFE_NO_PAD.encode(payload));
+        let signature = hmac::sign(&signing, message.as_bytes());
+        let token = format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature));
+        assert_eq!(claims(&token, Algorithm::HS256, &key), Err(Fault::Malformed), "{payload:?}");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use reqwest::Client;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
-use turn_ledger::User;
+use turn_ledger::ClientKey;
 
 use crate::config::AuthConfig;
 use crate::telemetry::metrics::Metrics;
@@ -67,15 +67,10 @@ impl Auth {
         }
     }
 
-    /// The user of a token.
-    pub async fn user(&self, token: &str) -> Result<User, NoUser> {
-        self.verified(token).await.map(|verified| verified.user)
-    }
-
-    /// The user of a token, and its room.
-    pub async fn verified(&self, token: &str) -> Result<Verified, NoUser> {
+    /// The user of a token that this client sent, and its room.
+    pub async fn verified(&self, token: &str, client: ClientKey) -> Result<Verified, NoUser> {
         let signed = jwt::signed(token)?;
-        let key = self.key(&signed).await?;
+        let key = self.key(&signed, token.len(), client).await?;
         let claims = jwt::claims(token, signed.algorithm, &key)?;
         let user = self.rules.user(&claims, self.clock.now())?;
         let room = match claims.get("room") {
@@ -94,13 +89,13 @@ impl Auth {
         }
     }
 
-    async fn key(&self, signed: &Signed) -> Result<DecodingKey, NoUser> {
+    async fn key(&self, signed: &Signed, bytes: usize, client: ClientKey) -> Result<DecodingKey, NoUser> {
         let Signed { algorithm, key_id } = signed;
         match (algorithm, &self.secret, &self.keys) {
             (Algorithm::HS256, Some(secret), _) => Ok(secret.clone()),
             (Algorithm::HS256, None, _) | (_, _, None) => Err(Fault::Algorithm.into()),
             (algorithm, _, Some(keys)) => {
-                keys.find(*algorithm, key_id.as_deref()).await.map_err(|why| match why {
+                keys.find(*algorithm, key_id.as_deref(), bytes, client).await.map_err(|why| match why {
                     NoKey::Unknown => Fault::UnknownKey.into(),
                     NoKey::Unreachable => NoUser::KeysUnreachable,
                 })

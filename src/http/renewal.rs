@@ -23,7 +23,7 @@ use turn_base::request::bearer::bearer;
 use turn_base::request::client_addr::{ClientAddr, FORWARDED_FOR, is_trusted};
 use turn_base::request::header::page_origin;
 use turn_base::sign_in::is_jwt;
-use turn_ledger::{GrantRow, Spender, User};
+use turn_ledger::{ClientKey, GrantRow, Spender, User};
 
 /// What a token proves: a user, or the right to renew a grant.
 type Proven = (Option<User>, Option<Arc<RenewalRight>>);
@@ -34,7 +34,7 @@ pub async fn recognise(State(app): State<Arc<App>>, mut request: Request, next: 
     let Some(ClientAddr(address)) = request.extensions().get().copied() else {
         return ApiError::internal().into_response();
     };
-    let proven = proven(&app, bearer(request.headers())).await;
+    let proven = proven(&app, bearer(request.headers()), address).await;
     app.untrusted_proxies.note(forwarded_unread_from(&app, &request));
     let label = requested_label(request.uri().query());
     let (user, renewal) = proven.clone().unwrap_or_default();
@@ -69,11 +69,11 @@ pub async fn recognise(State(app): State<Arc<App>>, mut request: Request, next: 
     response
 }
 
-async fn proven(app: &App, token: Option<&str>) -> Result<Proven, ApiError> {
+async fn proven(app: &App, token: Option<&str>, address: IpAddr) -> Result<Proven, ApiError> {
     if let (Some(auth), Some(token)) = (&app.auth, token)
         && is_jwt(token)
     {
-        return Ok((Some(auth.user(token).await?), None));
+        return Ok((Some(auth.verified(token, ClientKey::of(address)).await?.user), None));
     }
     let grant = token.and_then(|token| app.grant_key.verify(token));
     // A grant without a row names no user. Its renewal would be nobody's, so no limit or block of a user would apply.

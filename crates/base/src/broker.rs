@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use axum::http::{Extensions, HeaderMap};
 use serde_json::value::RawValue;
-use turn_ledger::{GrantId, KeyName, Spender, User};
+use turn_ledger::{ClientKey, GrantId, KeyName, Spender, User};
 use turn_signaling::call::CallEvent;
 
 use crate::error::ApiError;
@@ -43,8 +43,8 @@ pub struct Minted {
 /// The broker, for routes of other packages.
 #[async_trait]
 pub trait Broker: Send + Sync {
-    /// Verifies a token. `None` if it is no JWT, or nobody can sign in. The user is not blocked.
-    async fn verified(&self, token: &str) -> Result<Option<Verified>, ApiError>;
+    /// Verifies a token that this client sent. `None` if it is no JWT, or nobody can sign in. The user is not blocked.
+    async fn verified(&self, token: &str, client: ClientKey) -> Result<Option<Verified>, ApiError>;
 
     /// Whether a user is needed. `AUTH_REQUIRED`.
     fn needs_sign_in(&self) -> bool;

@@ -5,7 +5,7 @@ use axum::http::HeaderMap;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
-use turn_ledger::User;
+use turn_ledger::{ClientKey, User};
 
 use crate::broker::{Broker, Verified};
 use crate::error::ApiError;
@@ -27,11 +27,12 @@ pub async fn signed_in(
     broker: &dyn Broker,
     headers: &HeaderMap,
     query: Option<&str>,
+    client: ClientKey,
 ) -> Result<Option<Verified>, ApiError> {
     let in_query = parameters(query, TOKEN);
     let mut tokens = bearer(headers).into_iter().chain(in_query.iter().map(|token| &**token));
     match tokens.find(|token| is_jwt(token)) {
-        Some(token) => broker.verified(token).await,
+        Some(token) => broker.verified(token, client).await,
         None => Ok(None),
     }
 }

@@ -117,9 +117,10 @@ fn anonymous(parts: &Parts) -> Result<Caller, Fault> {
 /// Who calls, and the room that the token names. A token that is not valid is refused, even where none is needed.
 async fn caller(proxy: &SfuProxy, parts: &Parts) -> Result<(Caller, Option<Arc<str>>), Fault> {
     let mut caller = anonymous(parts)?;
-    if let Some(verified) = signed_in(&*proxy.service.broker, &parts.headers, parts.uri.query())
-        .await
-        .map_err(|error| refused(&error))?
+    if let Some(verified) =
+        signed_in(&*proxy.service.broker, &parts.headers, parts.uri.query(), caller.address)
+            .await
+            .map_err(|error| refused(&error))?
     {
         caller.user = Some(verified.user);
         let named = verified.room.map(|name| room(&name).ok_or(Fault::Unauthorized)).transpose()?;

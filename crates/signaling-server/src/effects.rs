@@ -10,7 +10,7 @@ use turn_base::broker::{Minted, Requester};
 use turn_base::error::ApiError;
 use turn_base::http_client::{CallError, body, send};
 use turn_base::web_url::WebhookUrl;
-use turn_ledger::{Call, Spender, User};
+use turn_ledger::{Call, ClientKey, Spender, User};
 use turn_signaling::protocol::{Closing, Event, Question, Reply, Text, Webhook};
 
 use crate::broker::Counted;
@@ -63,7 +63,7 @@ async fn carry_out(server: &Arc<Signaling>, hub: &Arc<Hub>, effect: Effect) {
         Effect::Ask { socket, requester, question } => {
             let reply = match question {
                 Question::Authorize(webhook) => Reply::Authorized(authorize(server, &webhook).await),
-                Question::SignIn(token) => Reply::SignedIn(user(server, &token).await),
+                Question::SignIn(token) => Reply::SignedIn(user(server, &token, &requester).await),
                 Question::Mint { room, user } => {
                     let call = Call::of(hub.name().as_str(), &room);
                     mint(server, &requester, user, call).await
@@ -80,8 +80,9 @@ async fn carry_out(server: &Arc<Signaling>, hub: &Arc<Hub>, effect: Effect) {
 }
 
 /// The user of a token.
-async fn user(server: &Signaling, token: &Text) -> Result<Option<User>, Closing> {
-    let verified = server.service.broker.verified(token.as_str()).await;
+async fn user(server: &Signaling, token: &Text, requester: &Requester) -> Result<Option<User>, Closing> {
+    let client = ClientKey::of(requester.address);
+    let verified = server.service.broker.verified(token.as_str(), client).await;
     verified.map(|it| it.map(|verified| verified.user)).map_err(|error| closing(&error))
 }
 

@@ -3,6 +3,7 @@
 //! events of calls are passed on in order.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -57,7 +58,7 @@ async fn answer(
     body: Bytes,
 ) -> Response {
     let Some(p2pcf) = &server.p2pcf else { return ApiError::no_route().into_response() };
-    let user = match user(&server, &method, &headers, query.as_deref()).await {
+    let user = match user(&server, &method, &headers, query.as_deref(), client).await {
         Ok(user) => user,
         Err(error) => return error.into_response(),
     };
@@ -89,12 +90,15 @@ async fn user(
     method: &Method,
     headers: &HeaderMap,
     query: Option<&str>,
+    address: IpAddr,
 ) -> Result<Option<User>, ApiError> {
     if [Method::GET, Method::HEAD, Method::OPTIONS].contains(method) {
         return Ok(None);
     }
-    let user = signed_in(&*server.service.broker, headers, query).await?.map(|verified| verified.user);
-    require(&*server.service.broker, user.as_ref())?;
+    let broker = &*server.service.broker;
+    let verified = signed_in(broker, headers, query, ClientKey::of(address)).await?;
+    let user = verified.map(|verified| verified.user);
+    require(broker, user.as_ref())?;
     Ok(user)
 }
 

@@ -15,7 +15,7 @@ use turn_base::random;
 use turn_base::request::client_addr::ClientAddr;
 use turn_base::request::header::page_origin;
 use turn_base::sign_in::{require, signed_in};
-use turn_ledger::User;
+use turn_ledger::{ClientKey, User};
 use turn_signaling::call::ProtocolName;
 use turn_signaling::protocol::Upgrade;
 
@@ -66,10 +66,11 @@ impl axum::extract::FromRequest<Arc<Signaling>> for SocketRequest {
             return Err(ApiError::internal().into_response());
         };
         let query = parts.uri.query();
-        let user = match signed_in(&*server.service.broker, &parts.headers, query).await {
-            Ok(verified) => verified.map(|verified| verified.user),
-            Err(refused) => return Err(socket::refuse(server, address, upgrade, closing(&refused))),
-        };
+        let user =
+            match signed_in(&*server.service.broker, &parts.headers, query, ClientKey::of(address)).await {
+                Ok(verified) => verified.map(|verified| verified.user),
+                Err(refused) => return Err(socket::refuse(server, address, upgrade, closing(&refused))),
+            };
         let known = known(server, &parts.headers, query.unwrap_or_default(), user)
             .map_err(IntoResponse::into_response)?;
         let requester = Requester { address, origin: page_origin(&parts.headers), country_key };

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use axum::http::{Extensions, HeaderMap, HeaderValue};
 use turn_base::broker::{Broker, Minted, Requester, Verified};
 use turn_base::error::ApiError;
-use turn_ledger::{KeyName, Spender, User};
+use turn_ledger::{ClientKey, KeyName, Spender, User};
 use turn_signaling::call::CallEvent;
 
 use crate::broker::{Counted, ServerBroker};
@@ -22,7 +22,7 @@ impl FakeBroker {
 
 #[async_trait]
 impl Broker for FakeBroker {
-    async fn verified(&self, _: &str) -> Result<Option<Verified>, ApiError> {
+    async fn verified(&self, _: &str, _: ClientKey) -> Result<Option<Verified>, ApiError> {
         Ok(None)
     }
 
