@@ -57,17 +57,17 @@ pub(crate) struct Holder<'a> {
 }
 
 /// An address or a group, and whether the row is for grants of users. A group comes after its clients.
-type AddressKey = (bool, ClientKey);
+pub(crate) type AddressKey = (bool, ClientKey);
 
 impl Holder<'_> {
-    fn addresses(&self) -> impl Iterator<Item = AddressKey> {
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = AddressKey> {
         let is_of_users = self.user.is_some();
         self.client.into_iter().flat_map(ClientKey::with_wider).map(move |key| (is_of_users, key))
     }
 }
 
 /// How many times the allowances of one client it has.
-fn factor((is_of_users, key): AddressKey) -> u32 {
+pub(crate) fn factor((is_of_users, key): AddressKey) -> u32 {
     key.factor().saturating_mul(if is_of_users { USERS_FACTOR } else { 1 })
 }
 

@@ -6,12 +6,13 @@
 //! fewest bytes, and of those the ones that were seen first, go into the rest. A row is idle without live grants. With a limit for
 //! each user, the row of a user with bytes or promises stays, and a new user is refused. Otherwise a user whose row was removed
 //! could use the whole limit again. What is promised for a credential that is being made keeps its user's row, so two users never
-//! get the same free one.
+//! get the same free one. A new key whose address holds its part of the table goes into the rest ([`HeldRows`]).
 //!
 //! What will not change any more is kept and stored by UTC day: the shares of grants that have left the table, and those of periods
 //! that are over. So another billing day only changes which days a sum has. A start computes the rest from the grants' rows.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+mod held;
 mod key;
 mod listing;
 mod promised;
@@ -21,8 +22,10 @@ mod user;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use crate::clients::{AddressKey, Holder};
 use crate::{ByteCount, Day, Dirty, Minute, Rows, Spender, Timestamp};
 
+use held::HeldRows;
 pub(crate) use key::Keys;
 pub use key::{SpenderKey, SpenderKind};
 pub use listing::{PeriodBytes, Place, SpenderSums};
@@ -54,6 +57,8 @@ pub(crate) struct SpenderRow {
     /// Where this user's grants may relay; for a limit of each user.
     promised: PromisedMinutes,
     live: i64,
+    /// The address that the row counts for while a grant is live.
+    held_by: Option<AddressKey>,
     /// What the last grant of this user says of who spends, while one is live.
     last: Option<Arc<Spender>>,
 }
@@ -79,7 +84,7 @@ impl SpenderRow {
 
     /// Begins a period. What was promised stays.
     fn begin(&mut self) {
-        (self.total, self.live) = (Sums::default(), 0);
+        (self.total, self.live, self.held_by) = (Sums::default(), 0, None);
     }
 
     /// The bytes that must not be forgotten.
@@ -107,6 +112,7 @@ struct Table {
     /// The shares that will not change any more, by day; `None`: of the rest. Those of this period are part of the totals.
     kept: BTreeMap<DayKey, Sums>,
     most: usize,
+    held: HeldRows,
     /// Whether a row with bytes must stay.
     keeps_bytes: bool,
     /// Whether a row may have become idle since all of them were last looked through.
@@ -120,12 +126,19 @@ struct Table {
 type DayKey = (Day, Option<SpenderKey>);
 
 impl Table {
-    /// Gives a key a row, if there is room, and changes it.
-    fn add(&mut self, key: Option<&SpenderKey>, change: impl FnOnce(&mut SpenderRow)) {
-        if let Some(key) = key.filter(|key| !self.rows.contains_key(key) && self.has_room()) {
+    /// Gives a key a row, if there is room and its holder may have one more, and changes it.
+    fn add(&mut self, key: Option<&SpenderKey>, holder: Holder<'_>, change: impl FnOnce(&mut SpenderRow)) {
+        let is_new = |key: &&SpenderKey| !self.rows.contains_key(key) && !self.held.is_full(holder);
+        if let Some(key) = key.filter(is_new)
+            && self.has_room()
+        {
             self.rows.insert(key.clone(), SpenderRow::default());
         }
         self.change(key, change);
+        let row = key.and_then(|key| self.rows.get_mut(key));
+        if let Some(row) = row.filter(|row| row.live > 0 && row.held_by.is_none()) {
+            row.held_by = self.held.add(holder);
+        }
     }
 
     /// Changes the row of a key, or the rest if the key has none.
@@ -133,6 +146,9 @@ impl Table {
         match key.and_then(|key| self.rows.get_mut(key)) {
             Some(row) => {
                 change(row);
+                if let Some(holder) = row.held_by.take_if(|_| row.live <= 0) {
+                    self.held.remove(holder);
+                }
                 self.may_fold |= row.is_idle(self.keeps_bytes);
             }
             None => change(&mut self.rest),
@@ -194,6 +210,7 @@ impl Table {
 
     fn begin(&mut self, start: Day) {
         self.rest.begin();
+        self.held.clear();
         self.rows.values_mut().for_each(SpenderRow::begin);
         for ((_, key), sums) in self.kept.range((start, None)..) {
             let row = key.as_ref().map_or(Some(&mut self.rest), |key| self.rows.get_mut(key));
@@ -276,7 +293,8 @@ impl Spenders {
         let table = |kind| {
             let is_user = kind == SpenderKind::User;
             let most = if is_user { terms.users_max } else { terms.others_max };
-            Table { most, keeps_bytes: is_user && terms.user_limit.is_some(), ..Table::default() }
+            let held = if is_user { HeldRows::default() } else { HeldRows::of(most) };
+            Table { most, held, keeps_bytes: is_user && terms.user_limit.is_some(), ..Table::default() }
         };
         Self { tables: SpenderKind::ALL.map(table), ..Self::default() }
     }
@@ -289,7 +307,7 @@ impl Spenders {
                 self.all.add(&in_period, 0);
             }
             let table = self.table_mut(kind);
-            table.add(key.as_ref(), |row| row.add(&in_period, 0));
+            table.add(key.as_ref(), Holder::default(), |row| row.add(&in_period, 0));
             table.keep(key.as_ref(), day, &sums);
         }
         for table in &mut self.tables {
@@ -323,11 +341,11 @@ impl Spenders {
         self.tables.iter_mut().all(|table| (0..most).any(|_| !table.forget_before(first)))
     }
 
-    /// Adds the share of a grant to the sums of everybody with these keys. `live`: 1 for a live one.
-    pub(crate) fn add(&mut self, keys: &Keys, share: &Sums, live: i64) {
+    /// Adds the share of a grant of this holder to the sums of everybody with these keys. `live`: 1 for a live one.
+    pub(crate) fn add(&mut self, keys: &Keys, holder: Holder<'_>, share: &Sums, live: i64) {
         self.all.add(share, live);
         for (table, key) in self.tables.iter_mut().zip(keys) {
-            table.add(key.as_ref(), |row| row.add(share, live));
+            table.add(key.as_ref(), holder, |row| row.add(share, live));
         }
     }
 

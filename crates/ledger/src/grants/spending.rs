@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use super::spent::{ConnectionCharge, Spent};
 use super::{GrantRow, Grants};
+use crate::clients::Holder;
 use crate::spenders::SpenderRow;
 use crate::{
     Bounds, ByteCount, Day, GrantId, IceSource, KeptAddresses, Keys, Minute, Spender, SpenderKey, Spenders,
@@ -40,7 +41,7 @@ impl GrantTerms {
     /// Adds a grant to the sums of those who spend what it relays.
     pub(super) fn count(&self, sums: &mut Spenders, row: &mut GrantRow) {
         if row.source.is_metered() {
-            sums.add(&self.keys(row), &self.share(row), i64::from(!row.has_ended()));
+            sums.add(&self.keys(row), row.holder(), &self.share(row), i64::from(!row.has_ended()));
             if let Some(spender) = &mut row.spender {
                 sums.share(spender);
             }
@@ -134,7 +135,7 @@ impl Grants {
         let share = Sums::of_charge(less, more, charge.at);
         // Bytes count for the last day in which they may have been relayed, and what is taken back for the first one.
         let at = if charge.after < charge.before { charge.from.max(self.period.start) } else { charge.at };
-        self.spenders.add(&keys, &share, 0);
+        self.spenders.add(&keys, Holder::default(), &share, 0);
         self.spenders.keep(&keys, Day::of(at), &share);
     }
 

@@ -2,6 +2,7 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use super::{SpenderKey, SpenderKind, Spenders};
+use crate::clients::Holder;
 use crate::spenders::SpenderRow;
 use crate::{ByteCount, GrantMinutes, IceSource, Minute, PromisedTime, Timestamp, User};
 
@@ -57,14 +58,18 @@ impl Spenders {
 
     /// Changes the number of grants of this user that may relay in the minutes of a promise: by 1 or -1.
     pub(crate) fn promise(&mut self, user: &User, source: IceSource, time: &PromisedTime, is_added: bool) {
-        self.table_mut(SpenderKind::User).add(Some(&SpenderKey::User(user.clone())), |row| {
-            // What was counted in the meantime is not there any more.
-            if is_added || !row.promised.is_empty() {
-                for (minutes, level) in time.of_user() {
-                    row.promised.change(source, &minutes, if is_added { level } else { level.negated() });
+        self.table_mut(SpenderKind::User).add(
+            Some(&SpenderKey::User(user.clone())),
+            Holder::default(),
+            |row| {
+                // What was counted in the meantime is not there any more.
+                if is_added || !row.promised.is_empty() {
+                    for (minutes, level) in time.of_user() {
+                        row.promised.change(source, &minutes, if is_added { level } else { level.negated() });
+                    }
                 }
-            }
-        });
+            },
+        );
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 mod days;
 mod full;
+mod held;
 mod limits;
 mod model;
 mod parts;
