@@ -299,6 +299,7 @@ impl Mint {
         let committed = reservation.minted_with(key).commit(&record, ice_servers.username(), renewal).await;
         committed.map_err(|why| match why {
             NotCommitted::NotRecorded(_) => Skipped::Refused(NoAnswer::NotRecorded),
+            NotCommitted::UserBlocked => Skipped::Refused(NoAnswer::UserBlocked),
             NotCommitted::Stopped => Skipped::Stopped,
         })?;
         let token = self.grant_key.sign(&record);

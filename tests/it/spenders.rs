@@ -3,9 +3,12 @@
 use crate::support::fake_cloudflare::Fault;
 use crate::support::fake_issuer::{USERS, user_token};
 use crate::support::log::Log;
-use crate::support::{Answer, COTURN, REPORTER, StateDir, TestBroker, broker_at, with_cloudflare_and};
+use crate::support::{
+    Answer, COTURN, REPORTER, StateDir, TestBroker, broker_at, eventually, with_cloudflare_and,
+};
 use reqwest::Method;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 async fn broker(settings: &[(&str, &str)]) -> TestBroker {
     TestBroker::start(&[&COTURN[..], &[USERS], settings].concat()).await
@@ -154,6 +157,20 @@ async fn in_strict_mode_what_a_user_holds_is_reserved() {
     assert!(refused.json()["message"].as_str().unwrap().contains("is reserved in full"));
     assert_eq!(refused.json()["bandwidthUsed"], "0.00");
     assert_eq!(mint_as(&broker, "bob", "?ttl=300").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_user_who_is_blocked_while_the_provider_mints_is_refused() {
+    let (cloudflare, broker) = with_cloudflare_and(&[USERS]).await;
+    let before = broker.status().await["reservedGB"].clone();
+    cloudflare.next(Fault::Latency(Duration::from_millis(700)));
+    let mint = broker.request(Method::GET, "/api/turn-credentials").bearer_auth(user_token("ann"));
+    let mint = tokio::spawn(Answer::of(mint));
+    let is_asked = async || broker.status().await["reservedGB"] != before;
+    eventually("the provider is being asked", is_asked).await;
+    assert_eq!(broker.order(Method::POST, "/api/users/ann/block").await.status, 200);
+    assert_eq!(mint.await.unwrap().error(), (403, "USER_BLOCKED".into()));
+    assert_eq!(broker.status().await["reservedGB"], before);
 }
 
 #[tokio::test]

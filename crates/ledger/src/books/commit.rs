@@ -111,6 +111,9 @@ pub enum NotCommitted {
     /// An override forbids it.
     #[error("an override by the operator forbids it")]
     Stopped,
+    /// The user was blocked meanwhile.
+    #[error("the user is blocked")]
+    UserBlocked,
 }
 
 impl Books {
@@ -191,7 +194,7 @@ impl Books {
         self.ledger.apply_all(change);
     }
 
-    /// Puts a grant into the books, or releases the hold if an override forbids it or it comes later than reserved.
+    /// Puts a grant into the books, or releases the hold if the operator forbids it or it comes later than reserved.
     ///
     /// The next batch must be written before a metered credential is handed out.
     pub fn commit(
@@ -206,7 +209,7 @@ impl Books {
         let address = address.filter(|_| self.grants.keeps_whole_addresses());
         if is_blocked || self.has_stopped(renews) {
             self.release(&hold);
-            return Err(NotCommitted::Stopped);
+            return Err(if is_blocked { NotCommitted::UserBlocked } else { NotCommitted::Stopped });
         }
         let is_metered = grant.source.is_metered();
         // The machine may have slept: the provider made the credential now at the latest, and it expires later than the hold covers.

@@ -152,3 +152,19 @@ fn while_minting_is_stopped_no_credential_is_committed() {
     assert_eq!(stopped, NotCommitted::Stopped);
     assert_eq!(books.snapshot().figures, before.figures, "the hold is released");
 }
+
+#[test]
+fn a_user_who_is_blocked_while_the_credential_is_made_does_not_get_it() {
+    let mut books = stored_books(BudgetMode::Estimate);
+    let ann = User::new("ann").unwrap();
+    let of_ann = || {
+        let spender = Spender { user: Some(ann.clone()), ..Spender::default() };
+        Requester { spender: spender.known(), ..Requester::default() }
+    };
+    let hold =
+        books.reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO, &of_ann()).unwrap();
+    books.block_user(&ann).unwrap();
+    let refused = books.commit(hold, &minted(at(0), 300), None, of_ann()).unwrap_err();
+    assert_eq!(refused, NotCommitted::UserBlocked);
+    assert_eq!(books.snapshot().figures.committed, ByteCount::ZERO, "the hold is released");
+}

@@ -252,7 +252,8 @@ impl<D: Disk> Broker<D> {
         let is_blocked =
             user.is_some_and(|user| self.model.now.blocked.iter().any(|of| user_named(*of) == *user));
         let is_revoked = requester.renews.is_some_and(|id| self.model.is_revoked(id));
-        (is_blocked || self.model.now.is_frozen || is_revoked).then_some(NotCommitted::Stopped)
+        let stopped = (self.model.now.is_frozen || is_revoked).then_some(NotCommitted::Stopped);
+        is_blocked.then_some(NotCommitted::UserBlocked).or(stopped)
     }
 
     /// A client renews one of its grants, sometimes at the next source. Of the two it relays with one, or with both.
