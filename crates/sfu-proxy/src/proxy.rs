@@ -194,7 +194,7 @@ impl SfuProxy {
 
     /// Sessions in the table, and the tracks that they take from others.
     pub fn counts(&self) -> (usize, usize) {
-        self.with(|sessions, _| (sessions.len(), sessions.pulled()))
+        self.with(|sessions, _| (sessions.count(), sessions.pulled()))
     }
 
     /// Ends all sessions of a room: their tracks are closed by force within seconds. Returns how many there are.

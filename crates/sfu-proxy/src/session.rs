@@ -1,6 +1,8 @@
 //! One session: its owner, its room and its tracks. The room never changes. Each track that it pulls is charged by time from the look
 //! at which the SFU reports it active, until one at which it does not.
 
+mod look;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +15,6 @@ use super::answer::{ConfirmedTrack, SfuAnswer};
 use super::fault::Fault;
 use super::name::Name;
 use super::request::{Pull, RequestedTracks};
-use super::sessions::Look;
 use super::taken::{Demand, LateTrack, Taken, VideoRates};
 use super::track::{Direction, MediaKind, TrackId, TrackKey};
 use turn_signaling::call::{CallEvent, CallName, MediaAfter, MemberId, ProtocolName};
@@ -301,82 +302,6 @@ impl Session {
     pub(super) fn remove(&mut self, closed: &SfuAnswer) {
         self.version = self.version.saturating_add(1);
         self.tracks.retain(|key, _| !closed.tracks.iter().any(|track| track.id == key.id));
-    }
-
-    /// Takes the state that the SFU reports. `is_current`: nothing has changed since it was asked for. Otherwise the state only adds
-    /// what is active, so that a client that calls all the time is charged too. `kinds`: those of its tracks, one for each, where the
-    /// sender is known. A pull can be changed to another track, so one that has had two kinds counts as video.
-    pub(super) fn see(
-        &mut self,
-        look: &Look,
-        state: &SfuAnswer,
-        kinds: &[Option<MediaKind>],
-        is_current: bool,
-        now: Duration,
-    ) {
-        let last = self.looked_at.unwrap_or_default();
-        self.charge_active(last, now);
-        let mut before = self.tracks.clone();
-        if is_current {
-            self.tracks.clear();
-            self.asked = Demand::default();
-        }
-        for (track, kind) in state.tracks.iter().zip(kinds) {
-            let key =
-                TrackKey { id: track.id.clone(), direction: track.direction.unwrap_or(Direction::Local) };
-            if !is_kept(&key) || !(is_current || track.is_active) {
-                continue;
-            }
-            let of_sender = kind.filter(|_| key.direction == Direction::Remote);
-            let mut seen = before.remove(&key).unwrap_or(Track {
-                kind: of_sender.unwrap_or(MediaKind::Video),
-                name: None,
-                is_active: false,
-                looks: 0,
-                added_at: self.looked_at.unwrap_or(now),
-                charged: Duration::ZERO,
-            });
-            seen.kind = MediaKind::of_all([seen.kind].into_iter().chain(of_sender));
-            if key.direction == Direction::Remote && track.is_active {
-                self.charge_late(&mut seen, look, last, now);
-            }
-            (seen.is_active, seen.looks) = (track.is_active, seen.looks.saturating_add(1));
-            self.tracks.insert(key, seen);
-        }
-        if look.is_random {
-            self.looked_at_random = now;
-            self.tracks.values_mut().for_each(|track| track.charged = Duration::ZERO);
-        }
-        (self.unseen, self.looked_at, self.failed_looks) = (None, Some(now), 0);
-    }
-
-    /// What was active at the last look has been charged since.
-    fn charge_active(&mut self, last: Duration, now: Duration) {
-        for track in self.tracks.values_mut().filter(|track| track.is_active) {
-            track.charged = track.charged.saturating_add(now.saturating_sub(last.max(track.added_at)));
-        }
-    }
-
-    /// A track that a look shows active was active since the look before it, or since it was added. At a look at a random time that holds
-    /// since the random look before: no client knows these times, so a track is active at that part of them which is the part of the
-    /// time in which it is.
-    fn charge_late(&mut self, track: &mut Track, look: &Look, last: Duration, now: Duration) {
-        let since = |at: Duration| now.saturating_sub(at.max(track.added_at));
-        let span = match (look.is_random, track.is_active) {
-            (true, _) => since(self.looked_at_random).saturating_sub(track.charged),
-            (false, true) => Duration::ZERO,
-            (false, false) => since(last),
-        };
-        if !span.is_zero() {
-            self.late.push(LateTrack { kbps: track.kind.kbps(self.video.estimated), span });
-        }
-        track.charged = track.charged.saturating_add(span);
-    }
-
-    /// A look has failed. Returns how many have failed in a row.
-    pub(super) fn look_failed(&mut self) -> u32 {
-        self.failed_looks = self.failed_looks.saturating_add(1);
-        self.failed_looks
     }
 
     /// The session becomes a member of its call. `None` if it is one already, or has no room.

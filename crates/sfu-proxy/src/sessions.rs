@@ -133,11 +133,6 @@ impl Sessions {
         Ok(())
     }
 
-    /// Whether a session is known.
-    pub fn knows(&self, id: &SessionId) -> bool {
-        self.rows.contains_key(id)
-    }
-
     /// The user who opened a session.
     pub fn user_of(&self, id: &SessionId) -> Option<User> {
         self.rows.get(id)?.owner().user.clone()
@@ -241,13 +236,8 @@ impl Sessions {
     }
 
     /// Sessions in the table.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.rows.len()
-    }
-
-    /// Whether no session is known.
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
     }
 
     /// What has happened in calls since the last time, in its order.

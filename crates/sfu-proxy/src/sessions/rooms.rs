@@ -10,11 +10,6 @@ use crate::SessionId;
 use crate::session::{Caller, Session};
 
 impl Sessions {
-    /// The room of a session.
-    pub fn room_of(&self, id: &SessionId) -> Option<Arc<str>> {
-        self.rows.get(id)?.room.clone()
-    }
-
     /// The room in which these sessions are in a call now. `None` if there is none or more than one.
     pub fn only_room<'a>(&self, ids: impl IntoIterator<Item = &'a SessionId>) -> Option<Arc<str>> {
         let sessions = ids.into_iter().filter_map(|id| self.rows.get(id));

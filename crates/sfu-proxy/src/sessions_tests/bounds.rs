@@ -30,7 +30,7 @@ fn an_address_has_at_most_64_sessions_and_those_without_media_give_way() {
     assert!(table.open("more", Some("r"), caller(1)).is_err(), "it may still send media");
     table.wait(secs(1));
     table.open("more", Some("r"), caller(1)).unwrap();
-    assert!(!table.sessions.knows(&id("s5")) && table.sessions.len() == PER_ADDRESS_MAX);
+    assert!(!table.sessions.knows(&id("s5")) && table.sessions.count() == PER_ADDRESS_MAX);
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn a_full_table_refuses_unless_a_session_has_no_media() {
     table.add("s0", &push(1), &[0]);
     table.wait(IDLE);
     table.open("more", Some("r"), more).unwrap();
-    assert!(table.sessions.knows(&id("s0")) && table.sessions.len() == SESSIONS_MAX);
+    assert!(table.sessions.knows(&id("s0")) && table.sessions.count() == SESSIONS_MAX);
 }
 
 #[test]

@@ -21,6 +21,23 @@ use crate::track::{AUDIO_KBPS, Direction, MediaKind, TrackId};
 use turn_ledger::GrantId;
 use turn_signaling::call::{CallName, MediaAfter, MemberId, ProtocolName};
 
+impl Sessions {
+    /// Whether a session is known.
+    fn knows(&self, id: &SessionId) -> bool {
+        self.rows.contains_key(id)
+    }
+
+    /// Whether no session is known.
+    fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The room of a session.
+    fn room_of(&self, id: &SessionId) -> Option<Arc<str>> {
+        self.rows.get(id)?.room.clone()
+    }
+}
+
 const LIFE: Duration = Duration::from_secs(3_600);
 
 const fn secs(secs: u64) -> Duration {

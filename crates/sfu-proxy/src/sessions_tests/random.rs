@@ -79,7 +79,7 @@ impl Invariants {
         for (id, taken) in &self.remembered {
             assert_eq!(sessions.rows[id].taken(), *taken, "the ledger knows what it takes");
         }
-        assert_eq!(self.remembered.len(), sessions.len(), "every session is remembered");
+        assert_eq!(self.remembered.len(), sessions.count(), "every session is remembered");
         let pulled: usize = sessions.rows.values().map(Session::active).sum();
         assert_eq!(sessions.pulled, pulled, "the sum of what is pulled");
         let tracks: usize = sessions.rows.values().map(Session::size).sum();

@@ -1,0 +1,111 @@
+//! The account's interface for reports: connections are opened, report and are closed, with their metrics and the log line of each end.
+
+use super::Account;
+use crate::amounts::Shown;
+use turn_ledger::{
+    Books, Caller, ClientKey, Closed, OpenError, Opened, Report, ReportError, Snapshot, Spender,
+};
+
+impl Account {
+    /// Opens a connection. For one that is already open, this counts as a report. `client`: where the call comes from.
+    /// `by_reporter`: who spends, if the caller is the reporter.
+    pub fn open(
+        &self,
+        caller: Caller,
+        client: Option<ClientKey>,
+        id: &str,
+        relayed: Option<bool>,
+        by_reporter: Spender,
+    ) -> Result<Opened, OpenError> {
+        let opened = self.change(|books| {
+            let is_blocked = by_reporter.user.as_ref().is_some_and(|user| books.is_blocked(user));
+            if is_blocked && !books.connections().has(caller, id) {
+                return Err(OpenError::UserBlocked);
+            }
+            note_client(books, caller, client);
+            let opened = books.open(caller, id, relayed);
+            // What it has spent before belongs to whom it was opened for.
+            if opened.as_ref().is_ok_and(|opened| opened.value == Opened::New) {
+                books.report_spender(caller, id, by_reporter);
+            }
+            opened
+        });
+        let opened = opened.inspect_err(|why| {
+            let full_table = match why {
+                OpenError::TooManyOnGrant => "grant",
+                OpenError::TooManyOnClient => "address",
+                OpenError::TableFull => "table",
+                OpenError::GrantExpired | OpenError::GrantRevoked | OpenError::UserBlocked => return,
+            };
+            self.metrics.connections_refused.count(full_table);
+        })?;
+        self.count_clamped(opened.clamped);
+        if opened.value == Opened::New {
+            self.metrics.connections_opened.inc();
+        }
+        Ok(opened.value)
+    }
+
+    /// Applies a connection's report. `client`: where the call comes from.
+    pub fn heartbeat(
+        &self,
+        caller: Caller,
+        client: Option<ClientKey>,
+        id: &str,
+        report: Report,
+    ) -> Result<(), ReportError> {
+        let outcome = self.change(|books| {
+            note_client(books, caller, client);
+            books.heartbeat(caller, id, report)
+        })?;
+        self.count_clamped(outcome.clamped);
+        Ok(())
+    }
+
+    fn count_clamped(&self, clamped: bool) {
+        if clamped {
+            self.metrics.claims_clamped.inc();
+        }
+    }
+
+    /// Applies a connection's last report and closes it. Closing one that is not open is no error.
+    pub fn close(&self, caller: Caller, id: &str, last: Report) -> Result<(), ReportError> {
+        let (outcome, snapshot) = self.change(|books| {
+            let outcome = books.close(caller, id, last);
+            (outcome, books.snapshot())
+        });
+        let outcome = outcome?;
+        self.count_clamped(outcome.clamped);
+        self.report_ends(outcome.value, &snapshot);
+        Ok(())
+    }
+
+    /// Logs the connections that were closed because they stopped reporting. The figures already include them.
+    pub fn report_given_up(&self) {
+        let (given_up, snapshot) = self.change(|books| (books.take_given_up(), books.snapshot()));
+        self.report_ends(given_up, &snapshot);
+    }
+
+    pub(super) fn report_ends(&self, ended: impl IntoIterator<Item = Closed>, snapshot: &Snapshot) {
+        ended.into_iter().for_each(|closed| self.report_end(&closed, snapshot));
+    }
+
+    fn report_end(&self, closed: &Closed, snapshot: &Snapshot) {
+        self.metrics.connections_ended.count(if closed.given_up { "given_up" } else { "closed" });
+        tracing::info!(
+            connection.id = %closed.id,
+            bytes = closed.charged.get(),
+            given_up = closed.given_up,
+            "[Bandwidth] Connection {} closed. Estimated usage: {} GB. Total this month: {} GB",
+            closed.id,
+            closed.charged.gb_four_decimals(),
+            snapshot.figures.used.gb_nearest(),
+        );
+    }
+}
+
+fn note_client(books: &mut Books, caller: Caller, client: Option<ClientKey>) {
+    if let Some(client) = client {
+        books.note_client(caller, client);
+    }
+}
