@@ -5,8 +5,8 @@
 //!
 //! | layer | what it is |
 //! |---|---|
-//! | [`serve`] | listener, shutdown and background tasks |
 //! | [`cli`] | the command line |
+//! | [`serve`] | listener, shutdown and background tasks |
 //! | [`doctor`], [`demo`], [`healthcheck`], [`ledger_command`], [`operator_command`] | the other commands |
 //! | [`router`] | the table of routes |
 //! | [`web`] | pages and the browser module |
@@ -26,7 +26,8 @@
 //! | [`config`] | environment variables parsed into typed settings |
 //! | [`ice`] | ICE servers and the APIs of the credential sources |
 //! | [`rotation`], [`cost`] | when the TURN key is replaced, and by which calls; what the billed bytes cost. Pure |
-//! | [`json`], [`amounts`] | numbers in JSON; how amounts are shown |
+//! | [`actions`] | what the operator did last |
+//! | [`json`], [`amounts`], [`rate`] | numbers in JSON; how amounts are shown; the present rate |
 
 pub mod account;
 pub mod actions;

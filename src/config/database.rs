@@ -113,7 +113,7 @@ fn schema(text: &str) -> Formed<String> {
             && !text.starts_with(|first: char| first.is_ascii_digit())
             && !text.starts_with("pg_")
     };
-    form("1 to 63 small letters, digits or _, without a digit or pg_ at the begin", |text| {
+    form("1 to 63 small letters, digits or _, that begin with no digit and not with pg_", |text| {
         is_good(text).then(|| text.to_owned())
     })(text)
 }
@@ -141,7 +141,7 @@ mod tests {
             DATABASE_URL=db.example | mysql://hush@db.example/turn | postgres:///turn | postgres://me:hush@db.example/turn?sslrootcert=/ca.pem
             ! DATABASE_URL: expected a postgres:// URL with a host; name authorities in DATABASE_CA_FILE, and use sslmode=disable or require
             DATABASE_URL=postgres://db/x; DATABASE_SCHEMA=B | 1a | pg_x | a-b | a"b
-            ! DATABASE_SCHEMA: expected 1 to 63 small letters, digits or _, without a digit or pg_ at the begin, found <value>
+            ! DATABASE_SCHEMA: expected 1 to 63 small letters, digits or _, that begin with no digit and not with pg_, found <value>
             DATABASE_URL=postgres://db/x; ADVERTISE_URL=https://a.example | http://a.example/x | a.example:3001
             ! ADVERTISE_URL: expected an address such as http://10.0.0.7:3001, found <value>
             LEASE_SECONDS=5

@@ -206,7 +206,7 @@ pub(super) fn bytes_of<V: Value>(value: &V::SelfType<'_>) -> Vec<u8> {
     V::as_bytes(value).as_ref().to_vec()
 }
 
-/// Writes JSON rows. `key`: the key of a row in the table.
+/// Writes rows in their binary form. `key`: the key of a row in the table.
 fn write_rows<'a, K: Key + 'static, Id, R: Serialize>(
     to: &mut impl WriteRows,
     table: TableDefinition<'_, K, &'static [u8]>,

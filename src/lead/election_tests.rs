@@ -2,6 +2,7 @@ use super::*;
 
 const LEADER: &str = "http://10.0.0.1:3001";
 const OWN: &str = "http://10.0.0.2:3001";
+/// Any number will do.
 const FORMAT: i32 = 3;
 
 fn millis(millis: u64) -> Duration {

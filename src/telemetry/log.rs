@@ -1,7 +1,8 @@
 //! Log output: text on a terminal, otherwise one JSON object a line. A separate thread writes it. Each request logs one line.
 //! Every other line that a client can trigger goes through a [`Throttle`](turn_base::throttle::Throttle).
 
-use std::io::IsTerminal;
+use std::io::{BufWriter, IsTerminal, Result as IoResult, Stdout, Write};
+use std::time::Duration;
 
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
@@ -10,7 +11,12 @@ use crate::config::{LogConfig, LogFormat};
 
 /// Lines that can wait to be written. Further lines are dropped and counted, so a slow reader of the log does not slow the
 /// service.
-const WAITING_MAX: usize = 16_384;
+const WAITING_MAX: usize = 8_192;
+/// The pause after lines were written. Those that come meanwhile are written together, and no caller has to wake the writer.
+const WRITE_PAUSE: Duration = Duration::from_millis(2);
+
+/// Bytes of lines that are written at once.
+const BUFFER_BYTES: usize = 32 * 1_024;
 
 /// Keeps the log's writer thread running. Dropping it at the end of the process writes the lines that still wait.
 #[derive(Debug)]
@@ -18,6 +24,22 @@ pub struct LogWriter {
     _flushes_on_drop: WorkerGuard,
     /// Number of dropped lines.
     pub lost: LostLines,
+}
+
+/// Standard output, to which all lines that wait are written at once. A crash loses those of the last [`WRITE_PAUSE`].
+struct Gathered(BufWriter<Stdout>);
+
+impl Write for Gathered {
+    fn write(&mut self, bytes: &[u8]) -> IoResult<usize> {
+        self.0.write(bytes)
+    }
+
+    /// Called when no line waits any more.
+    fn flush(&mut self) -> IoResult<()> {
+        self.0.flush()?;
+        std::thread::sleep(WRITE_PAUSE);
+        Ok(())
+    }
 }
 
 /// Number of log lines that were dropped because the reader was too slow.
@@ -39,7 +61,7 @@ pub fn install(config: &LogConfig) -> Result<LogWriter, Box<dyn std::error::Erro
         .lossy(true)
         .buffered_lines_limit(WAITING_MAX)
         .thread_name("log")
-        .finish(std::io::stdout());
+        .finish(Gathered(BufWriter::with_capacity(BUFFER_BYTES, std::io::stdout())));
     let lost = LostLines(Some(writer.error_counter()));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_new(&config.filter)?)

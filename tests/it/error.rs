@@ -207,7 +207,6 @@ async fn a_plain_request_id_is_kept_and_any_other_is_replaced() {
     assert_ne!(ask("").await, ask("").await, "generated ids differ");
 }
 
-/// The routes of the document's groups for operators, with a value for each parameter.
 #[tokio::test]
 async fn the_operators_routes_need_the_token_and_do_not_exist_without_one() {
     let open = TestBroker::start(&[]).await;
@@ -259,7 +258,7 @@ const TAKES_REMEDY: [&str; 8] = [
 #[tokio::test]
 async fn every_remedy_begins_with_a_verb() {
     let mut remedies = Vec::new();
-    for folder in ["src/http", "crates/base/src", "crates/signaling-server/src"] {
+    for folder in ["src/http", "crates/base/src", "crates/sfu-proxy/src", "crates/signaling-server/src"] {
         remedies_below(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut remedies);
     }
     assert!(remedies.len() > 50, "{remedies:?}");

@@ -1,5 +1,5 @@
-//! Error responses. All have one form: `{"error", "message"?, "code", "requestId"}`. A handler returns an [`ApiError`], which one
-//! function for each code makes, with the code's status. The envelope adds the request's id to the body. No error contains a secret
+//! Error responses. All have one form: `{"error", "message"?, "code", "requestId"}`. A handler returns an [`ApiError`]. A function here,
+//! or in `src/http/refusals.rs` if it shows figures of the ledger, makes it with the code's status. The envelope adds the request's id to the body. No error contains a secret
 //! or text from a provider.
 
 mod body;
@@ -36,14 +36,14 @@ impl ApiError {
         Self { status: code.status(), retry_in: None, body: Box::new(body) }
     }
 
-    /// What to do, for the caller.
+    /// What the caller can do. It begins with a verb.
     #[must_use]
     pub fn message(mut self, message: impl Into<Cow<'static, str>>) -> Self {
         self.body.message = Some(message.into());
         self
     }
 
-    /// What the operator can do, for the log. Where it is missing, the log has the message.
+    /// What the operator can do, for the log only. It begins with a verb. A code that names a mistake of the operator has the message there.
     #[must_use]
     pub fn remedy(mut self, remedy: &'static str) -> Self {
         self.body.remedy = Some(remedy);

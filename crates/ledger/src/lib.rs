@@ -3,9 +3,10 @@
 //!
 //! | where | what |
 //! |---|---|
-//! | `units`, `time`, `period`, `minute` | bytes, bit rates, instants; the time of the books; billing periods; minutes |
+//! | `units`, `time`, `period`, `day`, `minute` | bytes, bit rates, instants; the time of the books; billing periods; days and minutes in UTC |
 //! | `standing` | whether the books' time is right |
-//! | `timeline`, `minute_usage`, `usage_change` | one source minute by minute, and how usage changes it |
+//! | `source`, `rates` | the kinds of sources; the rates that are assumed |
+//! | `timeline`, `minutes`, `minute_usage`, `usage_change` | one source: its counts and its trial; its minutes; the usage in one of them, and how usage changes it |
 //! | `reading`, `doubt`, `trial` | the provider's own count; the assumed rate tested against it |
 //! | `promise`, `ledger`, `verdict`, `overrides` | all sources under one limit; admit or refuse; the operator's overrides |
 //! | `grants`, `token`, `spender`, `key_name` | one row per grant; its id; who spends; which TURN key minted |
@@ -14,6 +15,7 @@
 //! | `coturn`, `traffic` | what coturn's sessions carried |
 //! | `spenders`, `grant_counts` | the sums by who spends; what a source counted for each grant |
 //! | `books`, `open`, `changes`, `dirty` | everything under one lock; opening it; what must be stored |
+//! | `sorted` | small sorted lists |
 
 mod allowance;
 mod books;

@@ -10,13 +10,13 @@ use super::SessionId;
 use super::fault::Fault;
 
 /// Sessions of one address. A page has one, so this is a large office.
-pub const PER_ADDRESS_MAX: usize = 64;
+pub(crate) const PER_ADDRESS_MAX: usize = 64;
 /// Tracks and data channels of the sessions of one address: a sixteenth of those of all.
-pub const TRACKS_PER_ADDRESS_MAX: usize = super::sessions::TRACKS_MAX / 16;
+pub(crate) const TRACKS_PER_ADDRESS_MAX: usize = super::sessions::TRACKS_MAX / 16;
 /// New sessions of one address. A page that cannot connect asks again after 0.25 to 10 s.
-pub const NEW_SESSIONS: Rate = Rate::per_second(20, 1);
+pub(crate) const NEW_SESSIONS: Rate = Rate::per_second(20, 1);
 /// Addresses that have a rate of their own, half for each address family.
-pub const ADDRESSES_MAX: usize = 65_536;
+pub(crate) const ADDRESSES_MAX: usize = 65_536;
 
 /// The sessions of one address, or of one group of addresses.
 #[derive(Clone, Debug, Default)]

@@ -33,7 +33,7 @@ pub struct SfuAnswer {
 }
 
 /// Reads an answer. `None` for one that reports an error as a whole, or is not JSON.
-pub fn answered(body: &[u8]) -> Option<SfuAnswer> {
+pub(crate) fn answered(body: &[u8]) -> Option<SfuAnswer> {
     let answer: BTreeMap<String, Value> = serde_json::from_slice(body).ok()?;
     if is_error(answer.get("errorCode")) {
         return None;

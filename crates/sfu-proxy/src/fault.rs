@@ -63,7 +63,7 @@ pub enum Fault {
 /// The type of our errors.
 const JSON: &str = "application/json";
 /// The type of errors of a new session.
-pub const TEXT: &str = "text/plain; charset=utf-8";
+pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
 
 impl Fault {
     /// The status, the stable code and what to do.
@@ -144,7 +144,7 @@ impl Fault {
 }
 
 /// The text of Cloudflare's refusal of a new session. `None` for a body that is not JSON, which stays as it is.
-pub fn text_of_refusal(status: u16, body: &[u8]) -> Option<String> {
+pub(crate) fn text_of_refusal(status: u16, body: &[u8]) -> Option<String> {
     let refusal: Value = serde_json::from_slice(body).ok()?;
     let code = refusal["errorCode"].as_str().map_or_else(|| format!("http_{status}"), str::to_owned);
     let text =

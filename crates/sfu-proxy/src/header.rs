@@ -2,7 +2,7 @@
 //! do not reach Cloudflare, and what Cloudflare sets for its own host does not reach the page.
 
 /// The room of a session, for a page that has no `correlationId`. Read here, never sent upstream.
-pub const ROOM: &str = "x-realtime-room";
+pub(crate) const ROOM: &str = "x-realtime-room";
 
 /// Headers of a request that go upstream. `Authorization` is replaced by the app's secret. `Accept-Encoding` does not pass,
 /// because a compressed answer could not be read here.
@@ -12,12 +12,12 @@ const SENT: [&str; 3] = ["content-type", "accept", "accept-language"];
 const RETURNED: [&str; 2] = ["content-type", "retry-after"];
 
 /// Whether a header of a request goes upstream. `name` in lower case.
-pub fn is_sent(name: &str) -> bool {
+pub(crate) fn is_sent(name: &str) -> bool {
     SENT.contains(&name)
 }
 
 /// Whether a header of a response comes back. `name` in lower case.
-pub fn is_returned(name: &str) -> bool {
+pub(crate) fn is_returned(name: &str) -> bool {
     RETURNED.contains(&name)
 }
 

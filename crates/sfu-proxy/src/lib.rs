@@ -1,28 +1,28 @@
-//! The proxy of Cloudflare's SFU, as partytracks and Orange use it. Only the paths of [`path`] go upstream. A session belongs to one room
+//! The proxy of Cloudflare's SFU, as partytracks and Orange use it. Only the paths of `path` go upstream. A session belongs to one room
 //! from its first request to its end, and takes tracks only from sessions of that room.
 //!
 //! These modules decide. They are pure: time is an argument.
 //!
 //! | where | what |
 //! |---|---|
-//! | [`path`], [`header`] | which requests and which of their headers go upstream, and which headers of a response come back |
-//! | [`request`], [`answer`] | the bodies of requests, with exactly what goes upstream; the answers of the SFU |
-//! | [`track`], [`name`], [`taken`] | what a session sends and takes, its names; what it takes at assumed rates |
-//! | [`sessions`], [`session`] | all sessions with their bounds and timers; one session: its owner, its room, its tracks |
-//! | [`addresses`] | how many sessions one address may open |
-//! | [`lock`] | the cookies: the lock that binds a session to one browser, and the ICE servers that the browser got |
-//! | [`fault`] | the errors that the proxy answers itself |
+//! | `path`, `header` | which requests and which of their headers go upstream, and which headers of a response come back |
+//! | `request`, `answer` | the bodies of requests, with exactly what goes upstream; the answers of the SFU |
+//! | `track`, `name`, [`taken`] | what a session sends and takes, its names; what it takes at assumed rates |
+//! | `sessions`, [`session`] | all sessions with their bounds and timers; one session: its owner, its room, its tracks |
+//! | `addresses` | how many sessions one address may open |
+//! | `lock` | the cookies: the lock that binds a session to one browser, and the ICE servers that the browser got |
+//! | `fault` | the errors that the proxy answers itself |
 //!
 //! These carry it out:
 //!
 //! | where | what |
 //! |---|---|
 //! | [`routes`] | a request: who calls, from where, and what goes upstream |
-//! | [`proxy`] | the sessions behind one lock; a request that is admitted |
-//! | [`upstream`] | one request to the SFU |
-//! | [`watch`] | what happens without a request: looks at sessions, and closing by force |
-//! | [`broker`], `ledger_row` | what the proxy needs of the broker; sessions as rows of the ledger |
-//! | [`settings`] | the settings |
+//! | `proxy` | the sessions behind one lock; a request that is admitted |
+//! | `upstream` | one request to the SFU |
+//! | `watch` | what happens without a request: looks at sessions, and closing by force |
+//! | `broker`, `ledger_row` | what the proxy needs of the broker; sessions as rows of the ledger |
+//! | `settings` | the settings |
 
 use std::fmt;
 use std::sync::Arc;
@@ -31,25 +31,25 @@ use serde::{Deserialize, Serialize};
 
 use turn_ledger::is_dots;
 
-pub mod addresses;
-pub mod answer;
-pub mod broker;
-pub mod fault;
-pub mod header;
+mod addresses;
+mod answer;
+mod broker;
+mod fault;
+mod header;
 mod ledger_row;
-pub mod lock;
-pub mod name;
-pub mod path;
-pub mod proxy;
-pub mod request;
+mod lock;
+mod name;
+mod path;
+mod proxy;
+mod request;
 pub mod routes;
 pub mod session;
-pub mod sessions;
-pub mod settings;
+mod sessions;
+mod settings;
 pub mod taken;
-pub mod track;
-pub mod upstream;
-pub mod watch;
+mod track;
+mod upstream;
+mod watch;
 
 pub use broker::SfuBroker;
 pub use proxy::{Service, SfuProxy};

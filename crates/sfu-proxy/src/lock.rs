@@ -19,17 +19,17 @@ use super::SessionId;
 use turn_signaling::signing::{self, SigningKey};
 
 /// How long a lock is valid, which is the longest life of a session: 48 h, as Cloudflare's longest credential.
-pub const LIFE: Duration = Duration::from_secs(48 * 3_600);
+pub(crate) const LIFE: Duration = Duration::from_secs(48 * 3_600);
 /// For how long a browser gets the same ICE servers again. partytracks tries again after 10 s at most, so an outage of the SFU costs
 /// each browser one credential a minute.
-pub const SERVERS_LIFE: Duration = Duration::from_secs(60);
+pub(crate) const SERVERS_LIFE: Duration = Duration::from_secs(60);
 /// The name of the cookie with ICE servers.
 const SERVERS_NAME: &str = "partytracks-ice-servers";
 /// The name of a lock, before the id of its session.
 const NAME: &str = "partytracks-session-";
 /// Locks of more bytes together are removed from a browser, the oldest first. A request's headers have 16 KiB, of which an application's
 /// own cookies take a part.
-pub const LOCKS_BYTES_MAX: usize = 6 * 1024;
+pub(crate) const LOCKS_BYTES_MAX: usize = 6 * 1024;
 /// The longest cookie that is read, in bytes.
 const TOKEN_MAX: usize = 2_048;
 /// The only header of our tokens: `{"typ":"JWT","alg":"HS256"}`.
@@ -39,7 +39,7 @@ const USE: &[u8] = b"turn-broker sfu lock";
 
 /// The key that signs the cookies.
 #[derive(Clone, Debug)]
-pub struct LockKey(SigningKey);
+pub(crate) struct LockKey(SigningKey);
 
 /// The claims of a lock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,7 +61,7 @@ struct Claims {
 /// The claims of a cookie with ICE servers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct GivenServers {
+pub(crate) struct GivenServers {
     /// The grant of their credential.
     pub grant: GrantId,
     /// The servers.
@@ -72,7 +72,7 @@ pub struct GivenServers {
 
 /// A lock that is valid for its session.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unlocked {
+pub(crate) struct Unlocked {
     /// The room of the session.
     pub room: Option<Arc<str>>,
     /// The user who opened it, if known.
@@ -83,13 +83,13 @@ pub struct Unlocked {
 
 impl LockKey {
     /// The key for locks, derived from a secret of the service.
-    pub fn derived_from(secret: &[u8]) -> Self {
+    pub(crate) fn derived_from(secret: &[u8]) -> Self {
         Self(SigningKey::derived(secret, USE))
     }
 
     /// The value of `Set-Cookie` for a new session in a room, of a user. `prefix`: the path that the cookie is for. `wall`: the
     /// time since 1970.
-    pub fn cookie(
+    pub(crate) fn cookie(
         &self,
         session: &SessionId,
         (room, user): (Option<&str>, Option<&User>),
@@ -107,13 +107,13 @@ impl LockKey {
     }
 
     /// The value of `Set-Cookie` for ICE servers that a browser gets.
-    pub fn servers_cookie(&self, given: &GivenServers, prefix: &str) -> String {
+    pub(crate) fn servers_cookie(&self, given: &GivenServers, prefix: &str) -> String {
         self.set_cookie(SERVERS_NAME, given, prefix, SERVERS_LIFE)
     }
 
     /// The values of `Set-Cookie` that remove locks from a browser: those that are not valid, and the oldest of those that have more than
     /// [`LOCKS_BYTES_MAX`] together. A browser sends all of them with each request, and a request's headers have a limit.
-    pub fn removed<'a>(&self, cookies: impl Iterator<Item = &'a str>, prefix: &str) -> Vec<String> {
+    pub(crate) fn removed<'a>(&self, cookies: impl Iterator<Item = &'a str>, prefix: &str) -> Vec<String> {
         let locks = signing::cookies(cookies).filter(|(name, _)| name.starts_with(NAME));
         let made_at = |token: &str| self.verified::<Claims>(token).map_or(0, |claims| claims.iat);
         let mut locks: Vec<_> = locks.map(|(name, token)| (made_at(token), name, token.len())).collect();
@@ -129,7 +129,7 @@ impl LockKey {
     }
 
     /// The ICE servers among the cookies of a request.
-    pub fn servers<'a>(
+    pub(crate) fn servers<'a>(
         &self,
         cookies: impl Iterator<Item = &'a str>,
         wall: Duration,
@@ -141,7 +141,7 @@ impl LockKey {
     }
 
     /// The lock of a session among the cookies of a request. `cookies`: the values of `Cookie`.
-    pub fn unlock<'a>(
+    pub(crate) fn unlock<'a>(
         &self,
         cookies: impl Iterator<Item = &'a str>,
         session: &SessionId,
@@ -154,7 +154,7 @@ impl LockKey {
     }
 
     /// The sessions whose locks are among the cookies of a request.
-    pub fn unlocked<'a>(
+    pub(crate) fn unlocked<'a>(
         &self,
         cookies: impl Iterator<Item = &'a str>,
         wall: Duration,

@@ -5,7 +5,7 @@ use super::SessionId;
 
 /// What a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Route {
+pub(crate) enum Route {
     /// ICE servers, which the broker mints itself.
     IceServers,
     /// A new session.
@@ -73,7 +73,7 @@ impl SfuCall {
 
 /// Why a request has no route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoRoute {
+pub(crate) enum NoRoute {
     /// The path is not in the list.
     NotFound,
     /// The path is in the list, but not with this method.
@@ -84,7 +84,7 @@ pub enum NoRoute {
 }
 
 /// The route of a request. `path`: what follows the prefix, with its slash.
-pub fn route(method: &str, path: &str) -> Result<Route, NoRoute> {
+pub(crate) fn route(method: &str, path: &str) -> Result<Route, NoRoute> {
     match path {
         "/generate-ice-servers" if matches!(method, "GET" | "POST") => Ok(Route::IceServers),
         "/generate-ice-servers" => Err(NoRoute::Method { allow: "GET, POST" }),
@@ -104,7 +104,7 @@ fn of_session(method: &str, path: &str) -> Option<Result<Route, NoRoute>> {
 }
 
 /// The method of a session's call, and its path below the app's.
-pub fn upstream(id: &SessionId, call: SfuCall) -> (&'static str, String) {
+pub(crate) fn upstream(id: &SessionId, call: SfuCall) -> (&'static str, String) {
     let (method, path) = call.form();
     (method, format!("sessions/{id}{path}"))
 }

@@ -12,7 +12,7 @@ use super::track::{Direction, MediaKind, TrackId, TrackKey};
 
 /// A request, as it goes to the SFU.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SfuRequest {
+pub(crate) struct SfuRequest {
     /// What it wants to push and pull.
     pub wanted: RequestedTracks,
     /// Its body, in JSON. Empty for a request without one.
@@ -21,7 +21,7 @@ pub struct SfuRequest {
 
 /// What a request wants to push and pull.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RequestedTracks {
+pub(crate) struct RequestedTracks {
     /// Tracks that the session sends.
     pub pushed: Vec<Push>,
     /// Tracks and data channels that it takes from other sessions.
@@ -32,7 +32,7 @@ pub struct RequestedTracks {
 
 /// A track that a session sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Push {
+pub(crate) struct Push {
     /// Its mid.
     pub mid: Name,
     /// The name under which others pull it.
@@ -57,10 +57,10 @@ pub struct Pull {
 /// The body does not have the form that the call expects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected a JSON object with the fields of the call, each once")]
-pub struct NotUnderstood;
+pub(crate) struct NotUnderstood;
 
 /// Reads the body of a request for a new session. It may be empty.
-pub fn new_session(body: &[u8]) -> Result<SfuRequest, NotUnderstood> {
+pub(crate) fn new_session(body: &[u8]) -> Result<SfuRequest, NotUnderstood> {
     if body.is_empty() {
         return Ok(SfuRequest::default());
     }
@@ -68,7 +68,7 @@ pub fn new_session(body: &[u8]) -> Result<SfuRequest, NotUnderstood> {
 }
 
 /// Reads the body of a call on a session.
-pub fn of_call(call: SfuCall, body: &[u8]) -> Result<SfuRequest, NotUnderstood> {
+pub(crate) fn of_call(call: SfuCall, body: &[u8]) -> Result<SfuRequest, NotUnderstood> {
     match call {
         SfuCall::Get => Ok(SfuRequest::default()),
         SfuCall::Renegotiate => without_tracks::<Renegotiation>(body),
@@ -82,7 +82,7 @@ pub fn of_call(call: SfuCall, body: &[u8]) -> Result<SfuRequest, NotUnderstood> 
 }
 
 /// The calls that close these, each with its body. Tracks are closed without the browser's consent; data channels need none.
-pub fn closing(tracks: &[TrackKey]) -> Vec<(SfuCall, Value)> {
+pub(crate) fn closing(tracks: &[TrackKey]) -> Vec<(SfuCall, Value)> {
     let (mut mids, mut channels) = (vec![], vec![]);
     for TrackKey { id, direction: _ } in tracks {
         match id {

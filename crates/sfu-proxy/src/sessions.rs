@@ -23,26 +23,26 @@ use super::track::TrackKey;
 use turn_signaling::call::CallEvent;
 use turn_signaling::deadlines::Deadlines;
 
-pub use looks::Look;
+pub(crate) use looks::Look;
 
 /// Sessions in the table.
-pub const SESSIONS_MAX: usize = 8_192;
+pub(crate) const SESSIONS_MAX: usize = 8_192;
 /// Tracks and data channels of one session. A room of 64 with two tracks each needs 128.
-pub const PER_SESSION_MAX: usize = 256;
+pub(crate) const PER_SESSION_MAX: usize = 256;
 /// Calls of one address that are on their way to the SFU: an eighth of those of all clients. A page waits for each of its calls.
-pub const CALLS_PER_ADDRESS_MAX: usize = 64;
+pub(crate) const CALLS_PER_ADDRESS_MAX: usize = 64;
 /// Tracks and data channels of all sessions.
-pub const TRACKS_MAX: usize = 131_072;
+pub(crate) const TRACKS_MAX: usize = 131_072;
 /// A session without media leaves its call after this time. The SFU ends it then.
-pub const IDLE: Duration = Duration::from_secs(30);
+pub(crate) const IDLE: Duration = Duration::from_secs(30);
 /// The time between two attempts to close a session by force.
-pub const CLOSE_INTERVAL: Duration = Duration::from_secs(5);
+pub(crate) const CLOSE_INTERVAL: Duration = Duration::from_secs(5);
 /// When a client should try again if there is no room for its session.
 const RETRY: Duration = Duration::from_secs(10);
 
 /// What the table assumes and allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SfuTerms {
+pub(crate) struct SfuTerms {
     /// The rates of a track with video.
     pub video: VideoRates,
     /// What one client may take at a time, at assumed rates, in kbit/s. `SFU_MBPS_PER_CLIENT`.
@@ -51,7 +51,7 @@ pub struct SfuTerms {
 
 /// The table of all sessions.
 #[derive(Clone, Debug)]
-pub struct Sessions {
+pub(crate) struct Sessions {
     terms: SfuTerms,
     /// The state of the generator of random times.
     random: u64,
@@ -80,7 +80,7 @@ pub struct Sessions {
 
 impl Sessions {
     /// An empty table. `random`: where the random times of looks begin.
-    pub fn new(terms: SfuTerms, random: u64) -> Self {
+    pub(crate) fn new(terms: SfuTerms, random: u64) -> Self {
         Self {
             terms,
             random,
@@ -100,7 +100,7 @@ impl Sessions {
     }
 
     /// Reserves room for a session that an address opens. [`Self::begin`] or [`Self::release`] must follow.
-    pub fn reserve(&mut self, address: ClientKey, now: Duration) -> Result<(), Fault> {
+    pub(crate) fn reserve(&mut self, address: ClientKey, now: Duration) -> Result<(), Fault> {
         self.addresses.charge(address, now)?;
         self.make_room(address)?;
         self.reserved = self.reserved.saturating_add(1);
@@ -109,20 +109,20 @@ impl Sessions {
     }
 
     /// The session was not created.
-    pub fn release(&mut self, address: ClientKey) {
+    pub(crate) fn release(&mut self, address: ClientKey) {
         self.reserved = self.reserved.saturating_sub(1);
         self.addresses.release(address);
     }
 
     /// The SFU has created the session that was reserved.
-    pub fn begin(&mut self, session: NewSession, now: Duration) {
+    pub(crate) fn begin(&mut self, session: NewSession, now: Duration) {
         self.release(session.owner.address);
         self.changed.insert(session.id.clone());
         self.insert(session, None, now);
     }
 
     /// Adds a session that a lock proves, unless it is known. The SFU is asked for its tracks.
-    pub fn take_over(&mut self, session: NewSession, now: Duration) -> Result<(), Fault> {
+    pub(crate) fn take_over(&mut self, session: NewSession, now: Duration) -> Result<(), Fault> {
         if !self.rows.contains_key(&session.id) {
             self.make_room(session.owner.address)?;
             let id = session.id.clone();
@@ -134,18 +134,18 @@ impl Sessions {
     }
 
     /// The user who opened a session.
-    pub fn user_of(&self, id: &SessionId) -> Option<User> {
+    pub(crate) fn user_of(&self, id: &SessionId) -> Option<User> {
         self.rows.get(id)?.owner().user.clone()
     }
 
     /// Checks that a session which no cookie locks belongs to the caller.
-    pub fn check_owner(&self, id: &SessionId, caller: &Caller) -> Result<(), Fault> {
+    pub(crate) fn check_owner(&self, id: &SessionId, caller: &Caller) -> Result<(), Fault> {
         let is_owner = self.rows.get(id).is_some_and(|session| session.is_owned_by(caller));
         if is_owner { Ok(()) } else { Err(Fault::Locked) }
     }
 
     /// A call goes to the SFU, unless the session has made too many. [`Self::call_ends`] must follow, however the call ends.
-    pub fn call_begins(&mut self, id: &SessionId, now: Duration) -> Result<(), Fault> {
+    pub(crate) fn call_begins(&mut self, id: &SessionId, now: Duration) -> Result<(), Fault> {
         let address = self.rows.get(id).ok_or(Fault::Locked)?.address();
         for key in address.with_wider() {
             let of_key = self.addresses.sessions(key).filter_map(|id| self.rows.get(id));
@@ -158,7 +158,7 @@ impl Sessions {
     }
 
     /// A call has ended. `is_known`: its result is known; if not, the session is looked at.
-    pub fn call_ends(&mut self, id: &SessionId, is_known: bool) {
+    pub(crate) fn call_ends(&mut self, id: &SessionId, is_known: bool) {
         if let Some(session) = self.rows.get_mut(id) {
             session.call_ends(is_known);
             if !is_known {
@@ -168,17 +168,17 @@ impl Sessions {
     }
 
     /// The SFU is asked for this of others. It counts until the answer is known.
-    pub fn ask(&mut self, id: &SessionId, more: Demand, now: Duration) {
+    pub(crate) fn ask(&mut self, id: &SessionId, more: Demand, now: Duration) {
         self.amend(id, now, |session| session.ask(more));
     }
 
     /// The SFU has refused this, or was not asked.
-    pub fn refused(&mut self, id: &SessionId, more: Demand, now: Duration) {
+    pub(crate) fn refused(&mut self, id: &SessionId, more: Demand, now: Duration) {
         self.amend(id, now, |session| session.asked(more));
     }
 
     /// The SFU has answered a request for tracks or data channels.
-    pub fn answered(
+    pub(crate) fn answered(
         &mut self,
         id: &SessionId,
         wanted: &RequestedTracks,
@@ -189,19 +189,19 @@ impl Sessions {
     }
 
     /// The SFU has closed the tracks of this answer. The session is looked at, at once.
-    pub fn closed(&mut self, id: &SessionId, closed: &SfuAnswer, now: Duration) {
+    pub(crate) fn closed(&mut self, id: &SessionId, closed: &SfuAnswer, now: Duration) {
         self.amend(id, now, |session| session.remove(closed));
         self.may_have_changed(id);
     }
 
     /// The SFU no longer knows a session.
-    pub fn gone(&mut self, id: &SessionId) {
+    pub(crate) fn gone(&mut self, id: &SessionId) {
         self.remove(id);
     }
 
     /// Ends the sessions whose life is over at `now`. Returns those that still have tracks, with all of them: they must be closed
     /// by force, and stay in the table until they are. One whose tracks are not known waits until they are.
-    pub fn elapse(&mut self, now: Duration) -> Vec<(SessionId, Vec<TrackKey>)> {
+    pub(crate) fn elapse(&mut self, now: Duration) -> Vec<(SessionId, Vec<TrackKey>)> {
         let (mut overdue, mut unseen) = (vec![], vec![]);
         while let Some(id) = self.ends.pop(now) {
             match self.rows.get(&id) {
@@ -225,23 +225,26 @@ impl Sessions {
     }
 
     /// These sessions with all their tracks, to be closed by force. Without those that have none.
-    pub fn with_tracks(&self, ids: impl Iterator<Item = SessionId>) -> Vec<(SessionId, Vec<TrackKey>)> {
+    pub(crate) fn with_tracks(
+        &self,
+        ids: impl Iterator<Item = SessionId>,
+    ) -> Vec<(SessionId, Vec<TrackKey>)> {
         let sessions = ids.filter_map(|id| self.rows.get(&id).map(|session| (id, session.tracks())));
         sessions.filter(|(_, tracks)| !tracks.is_empty()).collect()
     }
 
     /// Tracks and data channels that are charged now.
-    pub fn pulled(&self) -> usize {
+    pub(crate) fn pulled(&self) -> usize {
         self.pulled
     }
 
     /// Sessions in the table.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.rows.len()
     }
 
     /// What has happened in calls since the last time, in its order.
-    pub fn take_events(&mut self) -> Vec<CallEvent> {
+    pub(crate) fn take_events(&mut self) -> Vec<CallEvent> {
         std::mem::take(&mut self.events)
     }
 

@@ -25,7 +25,7 @@ pub enum Direction {
 
 /// A track or a data channel of a session. One mid can have a track in each direction.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TrackKey {
+pub(crate) struct TrackKey {
     /// What it is.
     pub id: TrackId,
     /// Which way it goes.
@@ -44,7 +44,7 @@ pub enum MediaKind {
 }
 
 /// The rate of a track with sound, assumed and charged, in kbit/s. Opus in a browser sends about 40.
-pub const AUDIO_KBPS: u32 = 100;
+pub(crate) const AUDIO_KBPS: u32 = 100;
 
 impl MediaKind {
     /// The kind that all of these have; video if there is none, or if there are several.

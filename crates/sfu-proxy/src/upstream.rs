@@ -19,15 +19,15 @@ use crate::settings::SfuConfig;
 use crate::{SessionId, header};
 
 /// The time limit of one call: connecting, response and body.
-pub const DEADLINE: Duration = Duration::from_secs(8);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(8);
 /// The longest response that is read, in bytes. A session description of many tracks has some 100 KiB.
-pub const RESPONSE_MAX: usize = 1024 * 1024;
+pub(crate) const RESPONSE_MAX: usize = 1024 * 1024;
 /// Calls of clients at the same time. While the SFU does not answer, no others wait for it.
-pub const CALLS_MAX: usize = 1_024;
+pub(crate) const CALLS_MAX: usize = 1_024;
 
 /// The API of one app.
 #[derive(Debug)]
-pub struct Upstream {
+pub(crate) struct Upstream {
     api: Api,
     deadline: Duration,
     calls: Semaphore,
@@ -65,25 +65,25 @@ impl SfuResponse {
 }
 
 /// Whether the SFU no longer knows the session.
-pub fn is_gone(status: StatusCode) -> bool {
+pub(crate) fn is_gone(status: StatusCode) -> bool {
     matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE)
 }
 
 impl Upstream {
     /// `None` if the base and the secret do not form a request, which the configuration rules out.
-    pub fn new(config: &SfuConfig, client: Client) -> Option<Self> {
+    pub(crate) fn new(config: &SfuConfig, client: Client) -> Option<Self> {
         let api = Api::new(client, &config.api, &["apps", &config.app_id], &config.app_secret)?;
         Some(Self { api, deadline: DEADLINE, calls: Semaphore::new(CALLS_MAX) })
     }
 
     /// Opens a session.
-    pub async fn open(&self, passed: ForwardedRequest) -> Result<SfuResponse, Fault> {
+    pub(crate) async fn open(&self, passed: ForwardedRequest) -> Result<SfuResponse, Fault> {
         let _permit = self.calls.try_acquire().map_err(|_| Fault::Full)?;
         self.send(Method::POST, "sessions/new", passed).await
     }
 
     /// A call of a client on a session.
-    pub async fn call(
+    pub(crate) async fn call(
         &self,
         id: &SessionId,
         call: SfuCall,
@@ -94,12 +94,17 @@ impl Upstream {
     }
 
     /// The state of a session. Like [`Self::close`] it does not count as a call of a client, so clients cannot prevent it.
-    pub async fn look(&self, id: &SessionId) -> Result<SfuResponse, Fault> {
+    pub(crate) async fn look(&self, id: &SessionId) -> Result<SfuResponse, Fault> {
         self.call_own(id, SfuCall::Get, ForwardedRequest::default()).await
     }
 
     /// A call that closes tracks or data channels, with its body.
-    pub async fn close(&self, id: &SessionId, call: SfuCall, body: &Value) -> Result<SfuResponse, Fault> {
+    pub(crate) async fn close(
+        &self,
+        id: &SessionId,
+        call: SfuCall,
+        body: &Value,
+    ) -> Result<SfuResponse, Fault> {
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
         let body = body.to_string().into();
         self.call_own(id, call, ForwardedRequest { query: None, headers, body, kept: None }).await

@@ -21,7 +21,7 @@ use crate::upstream::{SfuResponse, is_gone};
 /// How often deadlines are checked.
 const TICK: Duration = Duration::from_secs(1);
 /// The most of these calls at the same time. Calls of clients do not count.
-pub const AT_ONCE_MAX: usize = 64;
+pub(crate) const AT_ONCE_MAX: usize = 64;
 
 impl SfuProxy {
     /// Watches the sessions until `end`.

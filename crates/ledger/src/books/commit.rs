@@ -165,20 +165,21 @@ impl Books {
         }
         let renewed = renews.and_then(|id| self.grants.get(id).filter(|row| row.source == source)?.promised);
         let now = self.now();
-        let user = requester.user().filter(|_| source.is_metered());
+        let metered_user = requester.user().filter(|_| source.is_metered());
         let is_strict = self.ledger.mode() == BudgetMode::Strict && source.is_metered();
-        let holder = if is_strict { Holder { client, user } } else { Holder::default() };
-        let clients = self.grants.clients.shares(holder, now);
-        // Rates of sessions are whole kbit/s, rounded up.
+        let holder = if is_strict { Holder { client, user: metered_user } } else { Holder::default() };
+        // Who has reserved nothing gets one credential in any case, but no session of the SFU that takes more than one would. Rates of
+        // sessions are whole kbit/s, rounded up.
         let of_grant = self.ledger.assumed_rate().per_minute().next_multiple_of(SFU_UNIT.per_minute());
-        let least = u64::from(per_minute.is_some_and(|taken| taken > of_grant));
-        let clients = clients
-            .map(|share| share.map(|share| ClientShare { reserved: share.reserved.max(least), ..share }));
-        let user = user.filter(|_| self.grants.user_limit().is_some());
-        if user.is_some_and(|user| !self.grants.has_room_for(user, now)) {
+        let reserved_min = u64::from(per_minute.is_some_and(|taken| taken > of_grant));
+        let clients = self.grants.clients.shares(holder, now).map(|share| {
+            share.map(|share| ClientShare { reserved: share.reserved.max(reserved_min), ..share })
+        });
+        let limited_user = metered_user.filter(|_| self.grants.user_limit().is_some());
+        if limited_user.is_some_and(|user| !self.grants.has_room_for(user, now)) {
             return Err(NotAdmitted::TooManyUsers);
         }
-        let user = user.and_then(|user| self.user_share(user));
+        let user = limited_user.and_then(|user| self.user_share(user));
         let request = self.ledger.request(source, life, slack.saturating_add(ahead), renewed);
         let per_minute = per_minute.unwrap_or(request.per_minute);
         self.ledger.admit(&Request { per_minute, clients, user, ..request }).map_err(NotAdmitted::Refused)

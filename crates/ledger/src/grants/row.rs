@@ -17,7 +17,8 @@ use crate::{
     Period, PromisedTime, Spender, Timestamp, User,
 };
 
-/// One grant. Its stored form has the fields in this order.
+/// One grant. Its stored form has the fields in this order. There are up to 2,000,000: at most 120 bytes in memory, and what few grants
+/// have is in [`GrantExtra`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GrantRow {
     /// The source that made its credential.

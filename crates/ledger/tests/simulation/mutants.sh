@@ -307,6 +307,9 @@ mutants=(
     'bytes without a live grant are hidden behind a rate|timeline/measured.rs|.filter(\|_\| observed.is_none())|.filter(\|_\| false)'
     'a session of coturn that outlasts its cut ends with it|coturn/sessions/row.rs|        self.cut_at = None;\n        let packets|        let packets'
     'a renewal takes more of the share of its client than it adds|promise.rs|self.until.since(self.reserved().start)|self.until.since(self.relays().start)'
+    'who spends: one address brings all rows of a table|spenders/held.rs|count(key) >= most.saturating_mul(factor(key))|count(key) >= most.saturating_mul(factor(key)).max(u32::MAX)'
+    'who spends: a row whose grants have ended is still held|spenders.rs|                    self.held.remove(holder);|                    let _ = holder;'
+    'who spends: a /48 holds no more than one address|spenders/held.rs|most.saturating_mul(factor(key))|most.saturating_mul(factor(key).min(1))'
 )
 
 # build OPTIONS: compiles tests; prints the path of their program.

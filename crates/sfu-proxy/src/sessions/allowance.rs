@@ -13,7 +13,11 @@ use turn_ledger::USERS_FACTOR;
 impl Sessions {
     /// Checks what a session wants to push and pull: everything it pulls is of its own room, and there is room for it. Returns it with the
     /// kind of each pull, as its session has pushed it.
-    pub fn check_request(&self, id: &SessionId, wanted: RequestedTracks) -> Result<RequestedTracks, Fault> {
+    pub(crate) fn check_request(
+        &self,
+        id: &SessionId,
+        wanted: RequestedTracks,
+    ) -> Result<RequestedTracks, Fault> {
         let wanted = self.check_rooms(id, wanted)?;
         let session = self.rows.get(id).ok_or(Fault::Locked)?;
         let more = wanted.pushed.len().saturating_add(wanted.channels).saturating_add(wanted.pulled.len());
@@ -31,7 +35,7 @@ impl Sessions {
     }
 
     /// Checks a change of what a session takes already. It needs no more room, so nothing may take more than before.
-    pub fn check_update(&self, id: &SessionId, wanted: RequestedTracks) -> Result<(), Fault> {
+    pub(crate) fn check_update(&self, id: &SessionId, wanted: RequestedTracks) -> Result<(), Fault> {
         let wanted = self.check_rooms(id, wanted)?;
         let session = self.rows.get(id).ok_or(Fault::Locked)?;
         if wanted.pulled.iter().any(|pull| session.would_take_more(pull)) {
@@ -54,7 +58,7 @@ impl Sessions {
 
     /// What these pulls ask for, unless the client takes more then than it may: its address and its /48, or with a user that user, and the
     /// address ten times as much.
-    pub fn demand(&self, id: &SessionId, pulled: &[Pull]) -> Result<Demand, Fault> {
+    pub(crate) fn demand(&self, id: &SessionId, pulled: &[Pull]) -> Result<Demand, Fault> {
         let demand = Demand::of(pulled, self.terms.video);
         let Caller { user, address, .. } = self.rows.get(id).ok_or(Fault::Locked)?.owner();
         let is_within = |taken: u64, allowances: u32| {

@@ -20,7 +20,7 @@ pub(crate) const LOOK_SOON_MAX: Duration = Duration::from_secs(10);
 pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// A look at one session: the SFU must be asked for its state.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Look {
+pub(crate) struct Look {
     /// The session.
     pub id: SessionId,
     /// The session's version. The answer only adds if it has changed.
@@ -31,14 +31,14 @@ pub struct Look {
 
 impl Sessions {
     /// A call may have changed what flows: the session is looked at, at once.
-    pub fn may_have_changed(&mut self, id: &SessionId) {
+    pub(crate) fn may_have_changed(&mut self, id: &SessionId) {
         if self.rows.get(id).is_some_and(|session| session.size() > 0) {
             self.looks_now.insert(id.clone());
         }
     }
 
     /// The SFU has reported the state of a session.
-    pub fn looked(&mut self, look: &Look, state: &SfuAnswer, now: Duration) {
+    pub(crate) fn looked(&mut self, look: &Look, state: &SfuAnswer, now: Duration) {
         let Some(session) = self.rows.get(&look.id) else { return };
         let is_current = session.calls() == 0 && session.version() == look.version;
         let kinds: Vec<_> = state.tracks.iter().map(|track| self.kind_of(track)).collect();
@@ -55,7 +55,7 @@ impl Sessions {
 
     /// A look has failed. After [`FAILED_LOOKS_MAX`] in a row the session is over: its tracks are
     /// closed by force.
-    pub fn look_failed(&mut self, id: &SessionId, now: Duration) {
+    pub(crate) fn look_failed(&mut self, id: &SessionId, now: Duration) {
         let Some(session) = self.rows.get_mut(id) else { return };
         let failed = session.look_failed();
         if failed >= FAILED_LOOKS_MAX {
@@ -66,13 +66,13 @@ impl Sessions {
     }
 
     /// A look at this session now.
-    pub fn look_at(&self, id: &SessionId) -> Option<Look> {
+    pub(crate) fn look_at(&self, id: &SessionId) -> Option<Look> {
         Some(Look { id: id.clone(), version: self.rows.get(id)?.version(), is_random: false })
     }
 
     /// The looks that are due, at most `max`: those at once, which move no other, and those at random times, each of which is due again
     /// at a random time.
-    pub fn take_looks(&mut self, max: usize, now: Duration) -> Vec<Look> {
+    pub(crate) fn take_looks(&mut self, max: usize, now: Duration) -> Vec<Look> {
         let at_once: Vec<_> = std::iter::from_fn(|| self.looks_now.pop_first()).take(max).collect();
         let mut looks: Vec<_> = at_once.iter().filter_map(|id| self.look_at(id)).collect();
         while looks.len() < max

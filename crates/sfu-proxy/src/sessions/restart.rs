@@ -8,7 +8,7 @@ use crate::session::{ChangedSession, NewSession, Session};
 
 impl Sessions {
     /// Adds a session that was open before a restart. If its life is over, it is closed once the SFU has reported its tracks.
-    pub fn restore(&mut self, session: NewSession, now: Duration) {
+    pub(crate) fn restore(&mut self, session: NewSession, now: Duration) {
         let id = session.id.clone();
         let taken = session.taken;
         self.insert(session, Some(taken), now);
@@ -16,7 +16,7 @@ impl Sessions {
     }
 
     /// The sessions that have changed since the last call, for the ledger.
-    pub fn take_changed(&mut self, now: Duration) -> Vec<ChangedSession> {
+    pub(crate) fn take_changed(&mut self, now: Duration) -> Vec<ChangedSession> {
         let changed = std::mem::take(&mut self.changed);
         let changed = changed.into_iter().map(|id| ChangedSession {
             now: self.session_now(&id, now),

@@ -11,7 +11,7 @@ use crate::session::{Caller, Session};
 
 impl Sessions {
     /// The room in which these sessions are in a call now. `None` if there is none or more than one.
-    pub fn only_room<'a>(&self, ids: impl IntoIterator<Item = &'a SessionId>) -> Option<Arc<str>> {
+    pub(crate) fn only_room<'a>(&self, ids: impl IntoIterator<Item = &'a SessionId>) -> Option<Arc<str>> {
         let sessions = ids.into_iter().filter_map(|id| self.rows.get(id));
         let mut rooms = sessions.filter(|session| session.is_in_call()).filter_map(|it| it.room.as_ref());
         let first = rooms.next()?;
@@ -19,18 +19,18 @@ impl Sessions {
     }
 
     /// The sessions that the caller opened from its present address and may use without a lock.
-    pub fn of_caller(&self, caller: &Caller) -> impl Iterator<Item = &SessionId> {
+    pub(crate) fn of_caller(&self, caller: &Caller) -> impl Iterator<Item = &SessionId> {
         let sessions = self.addresses.sessions(caller.address);
         sessions.filter(|id| self.rows.get(*id).is_some_and(|session| session.is_owned_by(caller)))
     }
 
     /// Ends the life of all sessions of a room: the next [`Self::elapse`] returns them. Returns how many.
-    pub fn end_room(&mut self, room: &str, now: Duration) -> usize {
+    pub(crate) fn end_room(&mut self, room: &str, now: Duration) -> usize {
         self.end_where(|session| session.room.as_deref() == Some(room), now)
     }
 
     /// Ends all sessions of a user in the same way.
-    pub fn end_sessions_of(&mut self, user: &User, now: Duration) -> usize {
+    pub(crate) fn end_sessions_of(&mut self, user: &User, now: Duration) -> usize {
         self.end_where(|session| session.owner().user.as_ref() == Some(user), now)
     }
 
