@@ -72,6 +72,7 @@ step api 'the API does what /openapi.json says' tests/api/run.sh
 step proxy 'nginx and Caddy as docs/DEPLOYMENT.md has them, with a WebSocket of each protocol' tests/proxy/run.sh
 step deploy 'alert rules, Kubernetes manifests and systemd unit' tests/deploy/run.sh
 step compose 'broker and Caddy start as the compose files have them; of two replicas the leader is killed' tests/deploy/compose.sh
+step machines 'two replicas on machines of their own, of which one is lost' tests/deploy/machines.sh
 step coturn 'a real coturn is read, cut and examined by doctor' tests/coturn/run.sh
 step deployed 'broker and coturn as docs/DEPLOYMENT.md sets them up' tests/coturn/deployed.sh
 
