@@ -92,6 +92,7 @@ browser peerjs 'the unmodified peerjs' tests/browser/run.sh peerjs
 browser yjs 'the unmodified y-webrtc' tests/browser/run.sh yjs
 browser p2pcf 'the unmodified p2pcf' tests/browser/run.sh p2pcf
 browser rooms 'the unmodified partysocket, in a room of Orange' tests/browser/run.sh rooms
+browser replicas 'members at two replicas meet again after the leader was killed: Ayame, PeerJS, y-webrtc, partysocket' tests/browser/run.sh replicas
 browser partytracks 'the unmodified partytracks over the SFU proxy, until the budget is spent' tests/browser/run.sh partytracks
 
 step image 'the container image is built, runs without root, answers, and its demo relays' tests/image/run.sh
