@@ -5,7 +5,8 @@
 # need COMMAND=PACKAGE...: installs the packages of those commands that are missing, or ends the script.
 need() {
     missing=
-    for pair; do command -v "${pair%=*}" >/dev/null || missing="$missing ${pair##*=}"; done
+    # shellcheck disable=SC2086 # a name with a star
+    for pair; do command -v ${pair%=*} >/dev/null || missing="$missing ${pair##*=}"; done
     [ -n "$missing" ] || return 0
     echo "installing:$missing"
     if [ "$(id -u)" = 0 ]; then root=; else root='sudo -n'; fi

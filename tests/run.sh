@@ -70,8 +70,9 @@ step manifests 'the image has every manifest and source; the notices name the cr
 step hostile 'an attacker with what a stranger has gets no more than the allowance' tests/hostile/run.sh
 step api 'the API does what /openapi.json says' tests/api/run.sh
 step proxy 'nginx and Caddy as docs/DEPLOYMENT.md has them, with a WebSocket of each protocol' tests/proxy/run.sh
-step deploy 'alert rules and systemd unit' tests/deploy/run.sh
-step compose 'broker and Caddy start as docs/compose.caddy.yaml has them, and keep ledger and certificate' tests/deploy/compose.sh
+step deploy 'alert rules, Kubernetes manifests and systemd unit' tests/deploy/run.sh
+step compose 'broker and Caddy start as the compose files have them; of two replicas the leader is killed' tests/deploy/compose.sh
+step machines 'two replicas on machines of their own, of which one is lost' tests/deploy/machines.sh
 step coturn 'a real coturn is read, cut and examined by doctor' tests/coturn/run.sh
 step deployed 'broker and coturn as docs/DEPLOYMENT.md sets them up' tests/coturn/deployed.sh
 
@@ -91,6 +92,7 @@ browser peerjs 'the unmodified peerjs' tests/browser/run.sh peerjs
 browser yjs 'the unmodified y-webrtc' tests/browser/run.sh yjs
 browser p2pcf 'the unmodified p2pcf' tests/browser/run.sh p2pcf
 browser rooms 'the unmodified partysocket, in a room of Orange' tests/browser/run.sh rooms
+browser replicas 'members at two replicas meet again after the leader was killed: Ayame, PeerJS, y-webrtc, partysocket' tests/browser/run.sh replicas
 browser partytracks 'the unmodified partytracks over the SFU proxy, until the budget is spent' tests/browser/run.sh partytracks
 
 step image 'the container image is built, runs without root, answers, and its demo relays' tests/image/run.sh

@@ -39,6 +39,7 @@ pub use mac::{ByReplica, FORWARDED, ForwardKey, Forwarded, Hop};
 
 use headers::remove_of_connection;
 use hold::{Hold, NotHeld};
+use upgrade::{GOING_AWAY, SERVICE_RESTART};
 
 /// The longest time to connect to the leader.
 const CONNECT_MAX: Duration = Duration::from_secs(2);
@@ -276,8 +277,8 @@ impl Forwarder {
             self.sockets.spawn(async move {
                 let cut = async {
                     tokio::select! {
-                        () = end.cancelled() => {}
-                        () = left(&mut target, Some(&address)) => {}
+                        () = end.cancelled() => GOING_AWAY,
+                        () = left(&mut target, Some(&address)) => SERVICE_RESTART,
                     }
                 };
                 upgrade::pass_on(client, leader_side, cut).await;

@@ -1,21 +1,174 @@
-//! A WebSocket through a standby: bytes are passed on in both directions. The leader has the protocol, with its limits and timers.
+//! A WebSocket through a standby: bytes are passed on in both directions. The leader has the protocol, with its limits and timers. Only the
+//! frame that closes it can be the standby's own, and never stands within another frame.
 
-use hyper::upgrade::OnUpgrade;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
-use tokio::io::copy_bidirectional_with_sizes;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional_with_sizes};
+use tokio::time::timeout;
 
 /// The buffer of each direction. Bytes.
 const BUFFER: usize = 4 * 1024;
+/// The longest time to close a socket.
+const CLOSE_MAX: Duration = Duration::from_secs(1);
+/// The code of a close frame: this replica ends.
+pub(super) const GOING_AWAY: u16 = 1001;
+/// The same: the leader was replaced.
+pub(super) const SERVICE_RESTART: u16 = 1012;
 
-/// Passes bytes on until one side has closed, or until `cut`. Then both connections are closed.
-pub(super) async fn pass_on(client: OnUpgrade, leader: OnUpgrade, cut: impl Future<Output = ()>) {
-    let passed_on = async {
-        let (client, leader) = tokio::try_join!(client, leader).ok()?;
-        let (mut client, mut leader) = (TokioIo::new(client), TokioIo::new(leader));
-        copy_bidirectional_with_sizes(&mut client, &mut leader, BUFFER, BUFFER).await.ok()
+/// Passes bytes on until one side has closed, or until `cut` says with which code to close.
+pub(super) async fn pass_on(client: OnUpgrade, leader: OnUpgrade, cut: impl Future<Output = u16>) {
+    let mut cut = pin!(cut);
+    let both = async { tokio::try_join!(client, leader) };
+    let (client, leader) = tokio::select! {
+        Ok(both) = both => both,
+        _ = &mut cut => return,
+        else => return,
     };
-    tokio::select! {
-        _ = passed_on => {}
-        () = cut => {}
+    let mut leader = TokioIo::new(leader);
+    let mut client =
+        Client { socket: TokioIo::new(client), frames: Frames::default(), is_between: Arc::default() };
+    let is_between = Arc::clone(&client.is_between);
+    is_between.store(true, Ordering::Relaxed);
+    let code = {
+        let mut passed_on = pin!(copy_bidirectional_with_sizes(&mut client, &mut leader, BUFFER, BUFFER));
+        let code = tokio::select! {
+            _ = &mut passed_on => return,
+            code = cut => code,
+        };
+        let rest = std::future::poll_fn(|context| {
+            if is_between.load(Ordering::Relaxed) {
+                Poll::Ready(())
+            } else {
+                passed_on.as_mut().poll(context).map(|_| ())
+            }
+        });
+        if timeout(CLOSE_MAX, rest).await.is_err() || !is_between.load(Ordering::Relaxed) {
+            return;
+        }
+        code
+    };
+    let [high, low] = code.to_be_bytes();
+    let close = async {
+        client.socket.write_all(&[0x88, 2, high, low]).await?;
+        client.socket.shutdown().await?;
+        // What is unread when a socket is closed can cost the client the frame.
+        while client.socket.read(&mut [0; BUFFER]).await? > 0 {}
+        io::Result::Ok(())
+    };
+    let _ = timeout(CLOSE_MAX, close).await;
+}
+
+/// The client's socket, which knows where the frames are that are written to it.
+struct Client {
+    socket: TokioIo<Upgraded>,
+    frames: Frames,
+    /// Whether the last frame is complete.
+    is_between: Arc<AtomicBool>,
+}
+
+impl AsyncRead for Client {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Client {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.socket).poll_write(context, bytes))?;
+        self.frames.pass(&bytes[..written]);
+        self.is_between.store(self.frames.is_between(), Ordering::Relaxed);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(context)
+    }
+}
+
+/// Finds the ends of the frames of a server, which are not masked. RFC 6455, section 5.2.
+#[derive(Default)]
+struct Frames {
+    /// The part of a frame's header that has passed.
+    header: Vec<u8>,
+    /// Bytes of the payload that have not passed.
+    left: usize,
+}
+
+impl Frames {
+    fn pass(&mut self, mut bytes: &[u8]) {
+        while let Some((first, rest)) = bytes.split_first() {
+            if self.left > 0 {
+                let passed = self.left.min(bytes.len());
+                self.left -= passed;
+                bytes = &bytes[passed..];
+                continue;
+            }
+            self.header.push(*first);
+            bytes = rest;
+            if let Some(length) = payload_length(&self.header) {
+                self.left = length;
+                self.header.clear();
+            }
+        }
+    }
+
+    fn is_between(&self) -> bool {
+        self.header.is_empty() && self.left == 0
+    }
+}
+
+/// `None` while bytes of the header are missing.
+fn payload_length(header: &[u8]) -> Option<usize> {
+    let (length, extended) = (*header.get(1)? & 0x7f, &header[2..]);
+    match length {
+        126 => Some(u16::from_be_bytes(extended.try_into().ok()?).into()),
+        127 => usize::try_from(u64::from_be_bytes(extended.try_into().ok()?)).ok(),
+        short => Some(short.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_frame_is_found_however_its_bytes_arrive() {
+        for (header, length) in [
+            (&[0x81, 0][..], 0),
+            (&[0x81, 125], 125),
+            (&[0x01, 126, 0, 126], 126),
+            (&[0x82, 126, 0xff, 0xff], 65_535),
+            (&[0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0], 65_536),
+        ] {
+            let frame = [header, &vec![0x81; length]].concat();
+            for step in [1, 3, frame.len()] {
+                let mut frames = Frames::default();
+                let (mut passed, twice) = (0, frame.repeat(2));
+                for part in twice.chunks(step) {
+                    frames.pass(part);
+                    passed += part.len();
+                    assert_eq!(frames.is_between(), passed % frame.len() == 0, "{header:?} {passed}");
+                }
+            }
+        }
     }
 }

@@ -31,6 +31,7 @@ const READING_DROPPED: &str = "the operator has dropped the provider's count: un
 const FROZEN: &str = "the operator has stopped minting: new callers get STUN only. Resume with turn-broker unfreeze or on the dashboard.";
 const PROMISED_IN_FULL: &str = "strict mode cannot reserve another credential of 5 minutes: live credentials could use up the limit. Wait for the next count or the reset, raise the limit, or shorten the tail.";
 const PROVIDER_DOWN: &str = "Cloudflare does not mint: new callers get the next of ICE_SOURCES. The log states the reason. If it is the key or the token, correct CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN.";
+const NOT_LEADING: &str = "this replica has not written to the database for most of LEASE_SECONDS, so it does not know whether it still leads: it issues no metered credential, and these figures can be old. Check the database with turn-broker doctor.";
 const NOT_DURABLE: &str = "the ledger is in memory only: a restart loses this period's usage. Set STATE_DIR.";
 const CLOCK_BEHIND: &str = "the machine's clock is behind the ledger: it was set back, or was ahead before. The ledger keeps the later time. Correct the clock.";
 const CLOCK_AHEAD: &str = "the machine's clock has jumped ahead: the ledger keeps its own time until Cloudflare's clock confirms the jump, or for 5 minutes if no response of Cloudflare says otherwise. Check the clock.";
@@ -159,6 +160,7 @@ fn about_minting(hints: &mut Hints, app: &App, snapshot: &Snapshot) {
         );
         hints.add(true, "CLAIMS_CLAMPED", &text);
     }
+    hints.add(!app.account.holds_lease(), "NOT_LEADING", NOT_LEADING);
     hints.add(!app.account.is_durable(), "NOT_DURABLE", NOT_DURABLE);
 }
 

@@ -49,8 +49,9 @@ export const startCoturn = (cli) => start(coturnProcess(directory, coturnSecret,
 /**
  * @param {string} site The only allowed origin.
  * @param {Record<string, string>} settings Added to the settings of all tests.
+ * @param {string} [name]
  */
-export function startBroker(site, settings = {}) {
+export function startBroker(site, settings = {}, name = undefined) {
   const base = {
     HOST: '127.0.0.1',
     PORT: new URL(BROKER).port,
@@ -64,7 +65,7 @@ export function startBroker(site, settings = {}) {
     LOG_FORMAT: 'json',
     RUST_LOG: 'debug',
   };
-  return start(brokerProcess(directory, { ...base, ...settings }));
+  return start(brokerProcess(directory, { ...base, ...settings }, name));
 }
 
 /** @param {import('./processes.mjs').Process} started */

@@ -17,6 +17,7 @@
 #   run.sh p2pcf     the p2pcf package, as npm has it, with the broker as its server, over a restart of the broker (a minute)
 #   run.sh peerjs    calls between peers with PeerJS, over a restart of the broker (a minute)
 #   run.sh yjs       shared documents with y-webrtc, over a restart of the broker (a minute)
+#   run.sh replicas  the four clients with sockets at two replicas, of which the leader is killed (a minute)
 #   run.sh partytracks   video over the SFU proxy with partytracks and an SFU on loopback, over a spent budget and a restart (two and a half minutes)
 #   TURN_BROKER_BIN  the binary to test instead of building one      CHROMIUM  the browser to use
 set -eu
@@ -38,8 +39,9 @@ ayame-relay) script=ayame-relay.mjs ;;
 p2pcf) script=p2pcf.mjs ;;
 peerjs) script=peerjs.mjs ;;
 yjs) script=yjs.mjs ;;
+replicas) script=replicas.mjs ;;
 partytracks) script=partytracks.mjs ;;
-*) echo "usage: $0 [relay | renewal | pages | cut | demo | video | users | needed | needed-cost | ayame | ayame-relay | rooms | p2pcf | peerjs | yjs | partytracks]" >&2; exit 64 ;;
+*) echo "usage: $0 [relay | renewal | pages | cut | demo | video | users | needed | needed-cost | ayame | ayame-relay | rooms | p2pcf | peerjs | yjs | replicas | partytracks]" >&2; exit 64 ;;
 esac
 PATH=$PATH:/usr/sbin:/sbin
 CHROMIUM=${CHROMIUM:-/usr/bin/chromium}
@@ -48,6 +50,7 @@ CHROMIUM=${CHROMIUM:-/usr/bin/chromium}
 . ../machine.sh
 
 need turnserver=coturn "$CHROMIUM=chromium" node=nodejs npm=npm ip=iproute2 unshare=util-linux
+if [ "$script" = replicas.mjs ]; then need /usr/lib/postgresql/*/bin/initdb=postgresql setpriv=util-linux openssl=openssl; fi
 npm_packages
 
 broker ../..

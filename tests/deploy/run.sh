@@ -1,9 +1,11 @@
 #!/bin/sh
-# Checks the files in deploy/: the alert rules with their unit tests, and the systemd unit. tests/it/deploy.rs checks that the
-# series exist. Takes `promtool` out of Debian's package `prometheus` if it is not installed; the package itself is not
+# Checks the files in deploy/: the alert rules with their unit tests, the Kubernetes manifests, and the systemd unit. tests/it/deploy.rs
+# checks that the series exist. Takes `promtool` out of Debian's package `prometheus` if it is not installed; the package itself is not
 # installed, because it would start a service.
 set -eu
 cd "$(dirname "$0")/../.."
+# shellcheck source=tests/machine.sh
+. tests/machine.sh
 promtool=$(command -v promtool || true)
 if [ -z "$promtool" ]; then
     promtool=$PWD/target/promtool/usr/bin/promtool
@@ -19,6 +21,21 @@ fi
 "$promtool" check rules deploy/prometheus-rules.yml
 "$promtool" test rules deploy/prometheus-rules.test.yml
 "$promtool" check config --syntax-only deploy/prometheus.yml
+
+# Against the schemas of Kubernetes, which the package contains. A name that is in none of them is an error.
+need python3=python3-venv
+checker=${CARGO_TARGET_DIR:-target}/kubernetes/bin
+if [ ! -x "$checker/kubernetes-validate" ]; then
+    python3 -m venv "$(dirname "$checker")"
+    "$checker/pip" install -q kubernetes-validate==1.37.0
+fi
+manifests_hold() { "$checker/kubernetes-validate" --strict -k 1.30 "$@" >/dev/null; }
+manifests_hold deploy/kubernetes/*.yaml
+wrong=$(mktemp)
+sed 's/readinessProbe/readynessProbe/' deploy/kubernetes/replicas.yaml >"$wrong"
+if manifests_hold "$wrong" 2>/dev/null; then echo 'the check of the manifests finds no mistake' >&2 && exit 1; fi
+rm "$wrong"
+echo 'the Kubernetes manifests have the form of Kubernetes 1.30'
 
 # The unit is checked with a program that exists, because it names the place of the installation.
 if command -v systemd-analyze >/dev/null; then

@@ -24,8 +24,8 @@ use crate::journal::store::FORMAT;
 
 /// The longest time for one statement, and for each part of a long answer.
 pub const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
-/// The longest time for a connection to one address, unless the URL says another.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// The longest time for a connection to one address, unless the URL says another. A look at the database has time for three of them.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(600);
 
 /// `PostgreSQL` 14, as the server states it.
 const VERSION_MIN: i32 = 140_000;

@@ -248,7 +248,7 @@ async fn a_socket_ends_with_the_lead_of_its_leader() {
     let mut through = socket(&standby, "203.0.113.2").await;
     database.set_cut_off(&leader.url, true);
     standby.takes_over().await;
-    assert_eq!(through.next().await, Got::Gone);
+    assert_eq!(through.closed().await.0, 1012);
 }
 
 #[tokio::test]

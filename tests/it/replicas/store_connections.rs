@@ -76,6 +76,31 @@ async fn a_look_that_gets_no_answer_ends_and_the_next_one_connects_again() {
     replica.observe().await.unwrap();
 }
 
+/// A machine that is lost answers nothing, not even a refusal.
+#[tokio::test]
+async fn a_lost_machine_does_not_hide_the_next_one_of_the_url() {
+    let Some(database) = TestDatabase::new() else { return };
+    // A queue of connections that is full.
+    let lost = tokio::net::TcpSocket::new_v4().unwrap();
+    lost.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let lost = lost.listen(1).unwrap();
+    let (address, mut waiting) = (lost.local_addr().unwrap(), vec![]);
+    let queued = async |address| {
+        tokio::time::timeout(std::time::Duration::from_millis(300), tokio::net::TcpStream::connect(address))
+            .await
+    };
+    while let Ok(connected) = queued(address).await {
+        waiting.push(connected);
+    }
+    // The first look makes the tables.
+    replica(&database.config(), 1).observe().await.unwrap();
+    let (lost, port) = (address.port(), database.address().1);
+    let url = format!("postgres://turn@127.0.0.1:{lost},127.0.0.1:{port}/postgres?sslmode=disable");
+    let mut replica = replica(&database.config_at(&url), 1);
+    // A replica gives a look so much time.
+    tokio::time::timeout(std::time::Duration::from_secs(2), replica.observe()).await.unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn the_session_of_a_leader_is_seen_as_long_as_it_is_there() {
     let Some(database) = TestDatabase::new() else { return };

@@ -1,0 +1,88 @@
+//! Durable mints with the ledger in `PostgreSQL`, through a standby, and with the embedded ledger on the same disk.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+
+use crate::Programs;
+use crate::cluster::{Cluster, Node};
+use crate::postgres::TestDatabase;
+
+/// The mints of one measurement.
+const MINTS: [(u32, u32); 2] = [(64, 4_000), (1, 400)];
+
+/// Mints each second, and the median of the times of one, in milliseconds.
+#[derive(Clone, Copy)]
+pub(crate) struct Speed {
+    rate: f64,
+    p50: f64,
+}
+
+/// Runs `benches/bare/src/bin/load.rs` in a closed loop.
+pub(crate) fn load(program: &Path, address: SocketAddr, callers: u32, count: u32) -> Speed {
+    let mut command = Command::new(program);
+    command.args([address.to_string(), callers.to_string(), count.to_string()]);
+    let output = command.args(["0", "GET", "/api/turn-credentials", ""]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let words = text.trim().strip_prefix("result ").expect("a result").split(' ');
+    let figures: Vec<f64> = words.map(|word| word.parse().unwrap()).collect();
+    assert!(figures[1] == 0.0, "some requests failed: {text}");
+    Speed { rate: figures[0] * 1e6 / figures[2], p50: figures[3] / 1e3 }
+}
+
+/// Median, lowest and highest.
+fn spread(mut values: Vec<f64>, digits: usize) -> String {
+    values.sort_by(f64::total_cmp);
+    let (low, high) = (values[0], values[values.len() - 1]);
+    format!("{:.digits$} ({low:.digits$} to {high:.digits$})", values[values.len() / 2])
+}
+
+/// Each round has new ledgers. In each, the three are measured in turns, and another one comes first.
+pub(crate) async fn print(programs: &Programs, rounds: usize) {
+    let mut all = [vec![], vec![]];
+    for round in 0..rounds {
+        let database = TestDatabase::new().expect("PostgreSQL");
+        let state = tempfile::tempdir().unwrap();
+        let mut embedded = Node::alone(&programs.broker, state.path());
+        embedded.start();
+        let cluster = Cluster::start(&programs.broker, &database, 2, false).await;
+        let addresses = [embedded.address(), cluster.address(0), cluster.address(1)];
+        for address in addresses {
+            load(&programs.load, address, 64, 500);
+        }
+        for (number, (callers, mints)) in MINTS.into_iter().enumerate() {
+            let mut speeds = [None; 3];
+            for turn in 0..3 {
+                let which = (turn + round) % 3;
+                speeds[which] = Some(load(&programs.load, addresses[which], callers, mints));
+            }
+            let speeds = speeds.map(Option::unwrap);
+            eprintln!(
+                "{callers} callers: {:.0?} mints/s, p50 {:.2?} ms",
+                speeds.map(|s| s.rate),
+                speeds.map(|s| s.p50)
+            );
+            all[number].push(speeds);
+        }
+    }
+    println!("| durable mints | embedded | leader on PostgreSQL | through a standby |");
+    println!("|---|---|---|---|");
+    for ((callers, _), rounds) in MINTS.into_iter().zip(&all) {
+        let of = |which: usize, digits, figure: fn(&Speed) -> f64| {
+            spread(rounds.iter().map(|speeds| figure(&speeds[which])).collect(), digits)
+        };
+        let cells = [0, 1, 2].map(|which| {
+            format!("{}/s, p50 {} ms", of(which, 0, |speed| speed.rate), of(which, 2, |speed| speed.p50))
+        });
+        println!("| callers: {callers} | {} |", cells.join(" | "));
+    }
+    let compared =
+        |number: usize, how: fn(&[Speed; 3]) -> f64| spread(all[number].iter().map(how).collect(), 2);
+    println!("\n| ratio within a round | target | measured |\n|---|---|---|");
+    let leader = compared(0, |speeds| speeds[1].rate / speeds[0].rate);
+    println!("| 64 callers: leader ÷ embedded | ≥ 0.8 | {leader} |");
+    let standby = compared(0, |speeds| speeds[2].rate / speeds[1].rate);
+    println!("| 64 callers: through a standby ÷ leader | ≥ 0.6 | {standby} |");
+    let hop = compared(1, |speeds| speeds[2].p50 - speeds[1].p50);
+    println!("| 1 caller: p50 through a standby − p50 at the leader | ≤ 0.6 ms | {hop} ms |");
+}

@@ -1,0 +1,134 @@
+#!/bin/sh
+# Sets two replicas up on two machines, as docs/REPLICAS.md says, behind Debian's Caddy with docs/Caddyfile.replicas and with a PostgreSQL. The
+# machines are network namespaces. The one that leads is lost while a client mints through Caddy, and comes back. Needs root. Takes a minute
+# after the build.
+#   TURN_BROKER_BIN  the binary to test instead of building one
+set -eu
+[ -z "${TURN_BROKER_BIN:-}" ] || TURN_BROKER_BIN=$(realpath "$TURN_BROKER_BIN")
+here=$(realpath "$(dirname "$0")")
+cd "$here/../.."
+PATH=$PATH:/usr/sbin:/sbin
+# shellcheck source=tests/machine.sh
+. tests/machine.sh
+
+if [ "${1:-}" != inside ]; then
+    [ "$(id -u)" = 0 ] || { echo 'run this as root: it makes networks' >&2 && exit 1; }
+    need curl=curl ip=iproute2 unshare=util-linux setpriv=util-linux openssl=openssl /usr/lib/postgresql/*/bin/initdb=postgresql
+    cache=$(realpath -m "${CARGO_TARGET_DIR:-target}")/proxy
+    mkdir -p "$cache"
+    if [ ! -x "$cache/usr/bin/caddy" ]; then
+        (cd "$cache" && apt-get -qq download caddy && dpkg -x caddy_*.deb . && rm caddy_*.deb)
+    fi
+    broker .
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+    export TURN_BROKER_BIN work cache
+    isolate unshare --mount --propagation private sh "$here/machines.sh" inside
+    exit
+fi
+
+# --- in namespaces of its own --------------------------------------------------------------------------------------------
+mkdir -p /run/netns && mount -t tmpfs tmpfs /run/netns
+printf '127.0.0.1 localhost\n10.0.0.11 one\n10.0.0.12 two\n' >"$work/hosts"
+mount --bind "$work/hosts" /etc/hosts
+chmod 0711 "$work"
+ip link add between type bridge
+ip address add 10.0.0.1/24 dev between
+ip link set between up
+server=$(dirname "$(find /usr/lib/postgresql -name initdb | sort -V | tail -n 1)")
+mkfifo "$work/never"
+mkdir "$work/database"
+sh tests/it/support/postgres.sh "$work/database" "$server" 5432 10.0.0.1 <"$work/never" >"$work/database.log" 2>&1 &
+exec 9>"$work/never"
+until grep -q ready "$work/database.log"; do sleep 0.1; done
+
+token=$(head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \n')
+# machine NAME ADDRESS: one with a replica and its supervisor.
+machine() {
+    ip netns add "$1"
+    ip link add "$1" type veth peer name eth0 netns "$1"
+    ip link set "$1" master between up
+    ip -n "$1" address add "$2/24" dev eth0
+    ip -n "$1" link set lo up
+    ip -n "$1" link set eth0 up
+    mkdir "$work/$1"
+    cat >"$work/$1/.env" <<END
+CLIENT_URL=https://app.example.com
+ICE_SOURCES=coturn
+COTURN_URLS=turn:turn.example.com
+COTURN_SECRET=$token
+OPERATOR_TOKEN=$token
+RATE_LIMIT_REQUESTS=10000
+DATABASE_URL=postgres://turn@10.0.0.1/postgres?sslmode=disable
+STATE_DIR=
+TRUSTED_PROXIES=10.0.0.1
+END
+    (
+        cd "$work/$1"
+        while :; do
+            ip netns exec "$1" "$TURN_BROKER_BIN" && status=0 || status=$?
+            echo "exit status $status"
+            sleep 0.1
+        done
+    ) >"$work/$1/log" 2>&1 &
+}
+machine one 10.0.0.11
+machine two 10.0.0.12
+PUBLIC_URL=https://localhost XDG_DATA_HOME=$work/certificates XDG_CONFIG_HOME=$work \
+    "$cache/usr/bin/caddy" run --config docs/Caddyfile.replicas --adapter caddyfile >"$work/caddy.log" 2>&1 &
+
+failed=0
+# check NAME COMMAND...: says how it went, and goes on.
+check() {
+    name=$1
+    shift
+    if "$@"; then echo "ok      $name"; else failed=1 && echo "FAILED  $name"; fi
+}
+# soon COMMAND...: within 30 s.
+soon() {
+    for _ in $(seq 60); do
+        "$@" && return
+        sleep 0.5
+    done
+    return 1
+}
+ask() { curl -sf --max-time 10 --cacert "$work/certificates/caddy/pki/authorities/local/root.crt" "$@"; }
+is_at() { curl -sf --max-time 1 "http://$1:3001$2" >/dev/null 2>&1; }
+mints() { ask --max-time 2 https://localhost/api/turn-credentials >/dev/null 2>&1; }
+# It also looks for a relay, which is not there.
+fits() {
+    (cd "$work/$1" && ip netns exec "$1" "$TURN_BROKER_BIN" doctor >doctor 2>&1) || true
+    grep -q '^ok  *database' "$work/$1/doctor" && ! grep '^[Fw][Aa].*\(database\|advertise\)' "$work/$1/doctor"
+}
+
+check 'one is ready' soon is_at one /ready
+check 'two is ready' soon is_at two /ready
+check 'a client mints through Caddy' soon mints
+check 'doctor has no complaint about the database at one' fits one
+check 'nor at two' fits two
+if is_at one /leader; then leader=one other=two; else leader=two other=one; fi
+# The name of a user in coturn ends with the id of the grant.
+while [ ! -e "$work/enough" ]; do
+    ask https://localhost/api/turn-credentials || echo 'not answered'
+done >"$work/answers" 2>/dev/null &
+minting=$!
+sleep 2
+begun=$(date +%s%N)
+ip link set "$leader" down
+check 'the machine of the leader is lost, and the other one leads' soon is_at "$other" /leader
+echo "        after $((($(date +%s%N) - begun) / 1000000)) ms"
+# Until then a request can wait at the lost machine.
+check 'a client mints through Caddy' soon mints
+sleep 2
+ip link set "$leader" up
+check 'the former leader learns it, ends with 75 and is a standby' soon grep -q 'exit status 75' "$work/$leader/log"
+check 'it is ready again' soon is_at "$leader" /ready
+touch "$work/enough"
+wait $minting
+answered() { grep -o '"username":"[^"]*' "$work/answers" | cut -d: -f3 | tr -- '-_' '+/'; }
+"$server/psql" -h 10.0.0.1 -U turn -d postgres -Atc "SELECT encode(key, 'base64') FROM turn_broker.item WHERE kind = 4" | tr -d = | sort >"$work/stored"
+answered | sort >"$work/answered"
+check "each of the $(wc -l <"$work/answered") grants that were answered is in the database" [ -z "$(comm -23 "$work/answered" "$work/stored")" ]
+echo "        $(grep -c 'not answered' "$work/answers") requests got no answer"
+[ $failed = 0 ] || tail -n 20 "$work"/*/log "$work/caddy.log"
+exit $failed
