@@ -198,7 +198,8 @@ check 'the engine starts the killed one again, as a standby' soon ready "$leader
 touch "$work/enough"
 wait $minting
 check 'a client mints through Caddy before and after' [ "$(answered | wc -l)" -gt "$((before + 5))" ]
-check 'each of its requests is answered' not grep -B 1 'not answered' "$work/answers"
+# One can be in progress at the leader when it is killed.
+check 'each of its requests is answered, but for one' [ "$(grep -c 'not answered' "$work/answers")" -le 1 ]
 stored() { "$work/podman" exec -e "PGPASSWORD=$token" "$(container postgres)" psql -h /tmp -U turn -Atc "SELECT encode(key, 'base64') FROM turn_broker.item WHERE kind = 4"; }
 answered | sort >"$work/answered"
 stored | tr -d = | sort >"$work/stored"
