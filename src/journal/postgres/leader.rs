@@ -10,7 +10,7 @@ use turn_base::backoff::step;
 use turn_base::random;
 
 use super::connect::{Connection, Database, DatabaseError, Values, within};
-use super::outcome::{Action, Answer, Shard, Term, after_read};
+use super::outcome::{Answer, Shard, Step, Term};
 use super::rows::{KIND_FLOWS, RowBatch};
 use super::standby::{Node, Observation};
 use crate::journal::rows::{KEY_COPIED, bytes_of};
@@ -64,8 +64,6 @@ pub(super) struct Leader {
     database: Arc<Database>,
     session: Option<(Connection, Statement)>,
     term: Term,
-    /// Whether the ledger was released or lost.
-    is_over: bool,
 }
 
 impl Leader {
@@ -95,9 +93,9 @@ impl Leader {
             (&node.version, Type::TEXT),
         ];
         let Some(row) = connection.row(STAND, values).await? else { return Ok(None) };
-        let term = Term { epoch: row.get(0), seq: row.get(1), session };
+        let term = Term::new(row.get(0), row.get(1), session);
         let write = within(connection.client.prepare(WRITE)).await?;
-        Ok(Some(Self { database, session: Some((connection, write)), term, is_over: false }))
+        Ok(Some(Self { database, session: Some((connection, write)), term }))
     }
 
     /// Where everything is read, once the election is committed.
@@ -108,30 +106,29 @@ impl Leader {
 
     /// Writes a batch once. Returns when its outcome is known.
     pub(super) async fn write(&mut self, rows: &RowBatch, is_held: bool) -> Result<(), WriteError> {
-        if self.is_over {
-            return Err(Lost::Fenced.into());
-        }
+        self.term.begin()?;
         // From here on nothing else may be sent with this number, because this batch may arrive late.
         self.session().await.map_err(StoreError::from)?;
         let empty = RowBatch::default();
-        let mut rows = rows;
-        while self.send(rows, is_held).await != Answer::Written {
-            let shard = self.read().await;
-            match after_read(&self.term, shard.as_ref()) {
-                Action::SendAgain => {}
-                Action::Confirm => {
-                    self.term.seq += 1;
+        let (mut rows, mut step) = (rows, Step::Send);
+        loop {
+            step = match step {
+                Step::Send => self.send(rows, is_held).await,
+                Step::Confirm => {
                     rows = &empty;
+                    self.send(rows, is_held).await
                 }
-                Action::End(lost) => {
-                    self.end(lost).await;
+                Step::Read => {
+                    let shard = self.read().await;
+                    self.term.after_read(shard.as_ref())
+                }
+                Step::Done => return Ok(()),
+                Step::End(lost) => {
+                    self.raise(lost).await;
                     return Err(lost.into());
                 }
-            }
+            };
         }
-        self.term.seq += 1;
-        self.is_over = !is_held;
-        Ok(())
     }
 
     /// Removes the minutes from `from` up to `to`, and the marks before `to`.
@@ -167,7 +164,7 @@ impl Leader {
     }
 
     /// Drops the session unless the answer is certain: what is on its way in it is given up.
-    async fn send(&mut self, rows: &RowBatch, is_held: bool) -> Answer {
+    async fn send(&mut self, rows: &RowBatch, is_held: bool) -> Step {
         let sent = self.try_send(rows, is_held).await;
         let (changed, has_warned) =
             sent.as_ref().map_or((None, false), |(rows, warned)| (Some(*rows), *warned));
@@ -180,12 +177,12 @@ impl Leader {
             );
             self.session = None;
         }
-        answer
+        self.term.after_answer(answer, is_held)
     }
 
     /// The number of changed rows of `shard`, and whether the server has warned.
     async fn try_send(&mut self, batch: &RowBatch, is_held: bool) -> Result<(i64, bool), DatabaseError> {
-        let Term { epoch, seq, session } = self.term.clone();
+        let Term { epoch, seq, session, .. } = self.term.clone();
         let (connection, write) = self.session().await?;
         connection.take_warned();
         let values: &[&(dyn ToSql + Sync)] = &[
@@ -231,9 +228,8 @@ impl Leader {
         }))
     }
 
-    /// Nothing is written any more. If the database has lost writes, the next leader learns it.
-    async fn end(&mut self, lost: Lost) {
-        self.is_over = true;
+    /// If the database has lost writes, the next leader learns it.
+    async fn raise(&mut self, lost: Lost) {
         let Lost::Writes(_) = lost else { return };
         let seq = self.term.seq;
         let raised = async {

@@ -1,10 +1,11 @@
 //! What a replica that does not lead sees of the ledger: the row that says who leads, and the other replicas.
 
+mod observation;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
 use tokio_postgres::types::Type;
 use url::Url;
 
@@ -12,6 +13,8 @@ use super::connect::{Connection, Database, DatabaseError, Values};
 use super::{PostgresStorage, schema};
 use crate::config::DatabaseConfig;
 use crate::journal::rows::{KEY_HEAD, KEY_TOKEN_KEY};
+pub use observation::Observation;
+use observation::books_now;
 use turn_base::clock::Clock;
 use turn_ledger::Timestamp;
 
@@ -33,29 +36,6 @@ const FORGET_OLD: &str = "DELETE FROM node WHERE seen_at < now() - interval '1 d
 const REPLICAS: &str = "SELECT url, version, (extract(epoch FROM seen_at) * 1000)::bigint, clock_ms FROM node \
     WHERE seen_at > now() - interval '1 minute' ORDER BY url LIMIT 64";
 const META_ROW: &str = "SELECT row FROM item WHERE kind = 0 AND key = $1";
-
-/// The row that says who leads, as one look at the database shows it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Observation {
-    /// Grows by one with each takeover.
-    pub epoch: i64,
-    /// Grows by one with each write and each takeover.
-    pub seq: i64,
-    /// `false`: the leader has released the ledger, or it is new.
-    pub is_held: bool,
-    /// Whether the leader's session is there.
-    pub has_session: bool,
-    /// Where the leader is reached.
-    pub leader: Option<String>,
-    /// The format of the ledger.
-    pub format: i32,
-    /// The digest of the leader's settings that decide figures.
-    pub settings: Option<String>,
-    /// The leader's version.
-    pub version: Option<String>,
-    /// The time of the books, as stored.
-    pub books_now: Option<Timestamp>,
-}
 
 /// One replica, as all see it. For people only: nothing depends on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -217,12 +197,4 @@ pub(crate) async fn refuse_shared_session(
 /// A URL without the slash at its end, to which paths are appended.
 fn origin(url: &Url) -> String {
     url.as_str().trim_end_matches('/').to_owned()
-}
-
-fn books_now(head: &[u8]) -> Option<Timestamp> {
-    #[derive(Deserialize)]
-    struct Head {
-        now: Timestamp,
-    }
-    serde_json::from_slice(head).ok().map(|Head { now }| now)
 }
