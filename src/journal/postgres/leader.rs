@@ -10,10 +10,12 @@ use turn_base::backoff::step;
 use turn_base::random;
 
 use super::connect::{Connection, Database, DatabaseError, Values, within};
+use super::loss;
 use super::outcome::{Answer, Shard, Step, Term};
 use super::rows::{KIND_FLOWS, RowBatch};
 use super::standby::{Node, Observation};
-use crate::journal::rows::{KEY_COPIED, bytes_of};
+use super::takeovers::Takeovers;
+use crate::journal::rows::bytes_of;
 use crate::journal::store::{FORMAT, StoreError};
 use crate::journal::{Lost, WriteError};
 use turn_ledger::IceSource;
@@ -24,14 +26,16 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// Ends the session of the leader that was seen, so that a write that hangs in it does not hold the row.
 const END_SESSION: &str = "SELECT pg_terminate_backend(pid) FROM shard JOIN pg_stat_activity USING (pid) \
-    WHERE epoch = $1 AND seq = $2 AND application_name = session";
-const STAND: &str = "UPDATE shard SET epoch = epoch + 1, seq = seq + 1, began = seq, held = true, leader = $3, \
-    pid = pg_backend_pid(), session = $4, settings = $5, version = $6, written_at = clock_timestamp() \
+    WHERE epoch = $1 AND seq = $2 AND application_name = sessions[1]";
+/// It lists the last 16 takeovers.
+const STAND: &str = "UPDATE shard SET epoch = epoch + 1, seq = seq + 1, held = true, leader = $3, pid = pg_backend_pid(), \
+    began = (seq || began)[1:16], sessions = ($4 || sessions)[1:16], settings = $5, version = $6, \
+    written_at = clock_timestamp() \
     WHERE id = 1 AND epoch = $1 AND seq = $2 RETURNING epoch, seq, format";
 /// One statement and one round trip. Every part of it depends on the row of `shard`.
 const WRITE: &str = "
     WITH fence AS (UPDATE shard SET seq = $2 + 1, held = $4, pid = pg_backend_pid(), written_at = clock_timestamp()
-                    WHERE id = 1 AND epoch = $1 AND seq = $2 AND session = $3 RETURNING 1),
+                    WHERE id = 1 AND epoch = $1 AND seq = $2 AND sessions[1] = $3 RETURNING 1),
      put AS (INSERT INTO item SELECT * FROM unnest($5::smallint[], $6::bytea[], $7::bytea[]) WHERE EXISTS (TABLE fence)
                 ON CONFLICT (kind, key) DO UPDATE SET row = EXCLUDED.row),
      gone AS (DELETE FROM item USING unnest($8::smallint[], $9::bytea[]) AS old (kind, key)
@@ -42,16 +46,10 @@ const WRITE: &str = "
                     SET live = mark.live + EXCLUDED.live, unreported = mark.unreported + EXCLUDED.unreported)
     SELECT count(*) FROM fence";
 /// The lock waits for a write that was sent before and still runs.
-const READ: &str = "SELECT epoch, seq, began, session FROM shard WHERE id = 1 FOR UPDATE";
-/// Ends every lead, and marks the ledger as one that lacks grants, unless that has happened since. Nobody sees a number fall after it.
-const RAISE: &str = "
-    WITH raised AS (UPDATE shard SET epoch = epoch + 1, began = greatest(seq, $1), seq = greatest(seq, $1) + 1,
-                        held = false, session = NULL
-                    WHERE id = 1 AND began < $1 RETURNING 1)
-    INSERT INTO item SELECT 0, $2, '' FROM raised ON CONFLICT DO NOTHING";
+const READ: &str = "SELECT seq, began, sessions FROM shard WHERE id = 1 FOR UPDATE";
 /// Removes minutes that no figure uses, and folds their marks into one for each source. It has the same effect twice as once.
 const TIDY: &str = "
-    WITH fence AS (SELECT FROM shard WHERE id = 1 AND epoch = $1 AND session = $2 FOR UPDATE),
+    WITH fence AS (SELECT FROM shard WHERE id = 1 AND epoch = $1 AND sessions[1] = $2 FOR UPDATE),
      gone AS (DELETE FROM item USING unnest($4::bytea[]) AS old (key)
                 WHERE item.kind = $3 AND item.key = old.key AND EXISTS (TABLE fence)),
      old AS (DELETE FROM mark WHERE minute < $5 AND EXISTS (TABLE fence) RETURNING source, minute, live, unreported)
@@ -124,7 +122,7 @@ impl Leader {
                 }
                 Step::Done => return Ok(()),
                 Step::End(lost) => {
-                    self.raise(lost).await;
+                    self.state_loss(lost).await;
                     return Err(lost.into());
                 }
             };
@@ -220,24 +218,18 @@ impl Leader {
     async fn try_read(&mut self) -> Result<Option<Shard>, DatabaseError> {
         let (connection, _) = self.session().await?;
         let row = connection.row(READ, &[]).await?;
-        Ok(row.map(|row| Shard {
-            epoch: row.get(0),
-            seq: row.get(1),
-            began: row.get(2),
-            session: row.get(3),
-        }))
+        Ok(row.map(|row| Shard { seq: row.get(0), takeovers: Takeovers::new(row.get(1), row.get(2)) }))
     }
 
     /// If the database has lost writes, the next leader learns it.
-    async fn raise(&mut self, lost: Lost) {
+    async fn state_loss(&mut self, lost: Lost) {
         let Lost::Writes(_) = lost else { return };
         let seq = self.term.seq;
-        let raised = async {
+        let stated = async {
             let (connection, _) = self.session().await?;
-            let mark = KEY_COPIED.as_bytes();
-            connection.execute(RAISE, &[(&seq, Type::INT8), (&mark, Type::BYTEA)]).await
+            loss::state(connection, seq).await
         };
-        if let Err(error) = raised.await {
+        if let Err(error) = stated.await {
             tracing::error!(%error, "the next leader does not learn that the database has lost writes");
         }
     }

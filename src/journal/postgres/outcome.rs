@@ -1,6 +1,7 @@
 //! What a write has led to, and what its writer does next. Pure: what came back, and the row of `shard`, decide. A batch is given to the
 //! database until it is certain that it was committed once.
 
+use super::takeovers::Takeovers;
 use crate::journal::Lost;
 
 /// What came back from a write.
@@ -33,6 +34,8 @@ pub(crate) struct Term {
     pub(crate) seq: i64,
     /// Two replicas have the same epoch if the database was restored to an earlier state and another election followed.
     pub(crate) session: String,
+    /// The number of its election.
+    elected: i64,
     /// Whether the ledger was released or lost.
     is_over: bool,
 }
@@ -40,11 +43,8 @@ pub(crate) struct Term {
 /// The row of `shard`, read with its lock: no write that was sent before is still running in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Shard {
-    pub(crate) epoch: i64,
     pub(crate) seq: i64,
-    /// The number of the last write before this epoch.
-    pub(crate) began: i64,
-    pub(crate) session: Option<String>,
+    pub(crate) takeovers: Takeovers,
 }
 
 /// What the writer does next.
@@ -66,7 +66,7 @@ pub(crate) enum Step {
 impl Term {
     /// That of a replica whose election is committed.
     pub(crate) const fn new(epoch: i64, seq: i64, session: String) -> Self {
-        Self { epoch, seq, session, is_over: false }
+        Self { epoch, seq, session, elected: seq, is_over: false }
     }
 
     /// Called before a batch is sent for the first time.
@@ -97,12 +97,14 @@ impl Term {
 
     fn judge(&self, shard: Option<&Shard>) -> Step {
         let Some(shard) = shard else { return Step::End(lost_since(0, self.seq)) };
-        let is_ours = shard.epoch == self.epoch && shard.session.as_deref() == Some(&self.session);
-        match shard.seq.saturating_sub(self.seq) {
+        let kept = shard.takeovers.kept(&self.session, self.seq, shard.seq);
+        // What else is lost is not known.
+        let Some(kept) = kept else { return Step::End(lost_since(self.elected - 1, self.seq)) };
+        let is_ours = shard.takeovers.latest() == Some(&self.session);
+        match kept.saturating_sub(self.seq) {
+            ..0 => Step::End(lost_since(kept, self.seq)),
             0 if is_ours => Step::Send,
             1 if is_ours => Step::Confirm,
-            ..0 if is_ours => Step::End(lost_since(shard.seq, self.seq)),
-            _ if !is_ours && shard.began < self.seq => Step::End(lost_since(shard.began, self.seq)),
             _ => Step::End(Lost::Fenced),
         }
     }
@@ -116,8 +118,12 @@ fn lost_since(kept: i64, seq: i64) -> Lost {
 mod tests {
     use super::*;
 
-    fn shard(epoch: i64, seq: i64, began: i64, session: &str) -> Shard {
-        Shard { epoch, seq, began, session: Some(session.into()) }
+    /// A row with these takeovers, newest first.
+    fn shard(seq: i64, takeovers: &[(i64, &str)]) -> Shard {
+        let sessions = takeovers.iter().map(|(_, session)| (*session).to_owned());
+        let takeovers =
+            Takeovers::new(takeovers.iter().map(|(began, _)| *began).collect(), sessions.collect());
+        Shard { seq, takeovers }
     }
 
     #[test]
@@ -133,31 +139,38 @@ mod tests {
         }
     }
 
+    /// Elected with the number 41, and written up to 100.
     fn term() -> Term {
-        Term::new(3, 100, "a".into())
+        let mut term = Term::new(3, 41, "a".into());
+        term.seq = 100;
+        term
     }
 
     #[test]
     fn the_row_says_what_has_become_of_the_write() {
+        let ours = (40, "a");
         for (row, step) in [
-            (Some(shard(3, 100, 40, "a")), Step::Send),
-            (Some(shard(3, 101, 40, "a")), Step::Confirm),
-            (Some(shard(3, 102, 40, "a")), Step::End(Lost::Fenced)),
-            (Some(shard(3, 99, 40, "a")), Step::End(Lost::Writes(1))),
-            (Some(shard(4, 101, 100, "b")), Step::End(Lost::Fenced)),
-            (Some(shard(4, 102, 101, "b")), Step::End(Lost::Fenced)),
-            (Some(shard(9, 120, 119, "b")), Step::End(Lost::Fenced)),
-            // Elected after the database was set back.
-            (Some(shard(4, 98, 97, "b")), Step::End(Lost::Writes(3))),
-            (Some(shard(4, 150, 97, "b")), Step::End(Lost::Writes(3))),
-            (Some(shard(3, 100, 97, "b")), Step::End(Lost::Writes(3))),
-            (Some(shard(3, 101, 97, "b")), Step::End(Lost::Writes(3))),
-            (Some(shard(2, 60, 40, "b")), Step::End(Lost::Writes(60))),
-            (Some(Shard { session: None, ..shard(0, 0, 0, "") }), Step::End(Lost::Writes(100))),
-            (None, Step::End(Lost::Writes(100))),
+            (shard(100, &[ours]), Step::Send),
+            (shard(101, &[ours]), Step::Confirm),
+            (shard(102, &[ours]), Step::End(Lost::Fenced)),
+            (shard(99, &[ours]), Step::End(Lost::Writes(1))),
+            (shard(101, &[(100, "b"), ours]), Step::End(Lost::Fenced)),
+            (shard(102, &[(101, "b"), ours]), Step::End(Lost::Fenced)),
+            (shard(120, &[(119, "c"), (110, "b"), ours]), Step::End(Lost::Fenced)),
+            // Elected after the database was set back, and perhaps replaced since.
+            (shard(98, &[(97, "b"), ours]), Step::End(Lost::Writes(3))),
+            (shard(150, &[(97, "b"), ours]), Step::End(Lost::Writes(3))),
+            (shard(150, &[(140, "c"), (97, "b"), ours]), Step::End(Lost::Writes(3))),
+            // To a time before its election.
+            (shard(100, &[(30, "b")]), Step::End(Lost::Writes(60))),
+            (shard(160, &[(150, "c"), (40, "b")]), Step::End(Lost::Writes(60))),
+            (shard(0, &[]), Step::End(Lost::Writes(60))),
+            // Somebody has stated it.
+            (shard(160, &[(101, "c"), (100, ""), (97, "b"), ours]), Step::End(Lost::Fenced)),
         ] {
-            assert_eq!(term().after_read(row.as_ref()), step, "{row:?}");
+            assert_eq!(term().after_read(Some(&row)), step, "{row:?}");
         }
+        assert_eq!(term().after_read(None), Step::End(Lost::Writes(100)));
     }
 
     #[test]
@@ -165,8 +178,8 @@ mod tests {
         let mut term = term();
         assert_eq!(term.after_answer(Answer::Unknown, true), Step::Read);
         assert_eq!(term.after_answer(Answer::Refused, true), Step::Read);
-        assert_eq!(term.after_read(Some(&shard(3, 100, 40, "a"))), Step::Send);
-        assert_eq!((term.after_read(Some(&shard(3, 101, 40, "a"))), term.seq), (Step::Confirm, 101));
+        assert_eq!(term.after_read(Some(&shard(100, &[(40, "a")]))), Step::Send);
+        assert_eq!((term.after_read(Some(&shard(101, &[(40, "a")]))), term.seq), (Step::Confirm, 101));
         assert_eq!((term.after_answer(Answer::Written, true), term.seq), (Step::Done, 102));
     }
 
@@ -174,7 +187,7 @@ mod tests {
     fn nothing_is_sent_after_a_release_or_a_loss() {
         let (mut released, mut lost) = (term(), term());
         assert_eq!(released.after_answer(Answer::Written, false), Step::Done);
-        assert_eq!(lost.after_read(Some(&shard(4, 101, 100, "b"))), Step::End(Lost::Fenced));
+        assert_eq!(lost.after_read(Some(&shard(101, &[(100, "b"), (40, "a")]))), Step::End(Lost::Fenced));
         assert_eq!((released.begin(), lost.begin()), (Err(Lost::Fenced), Err(Lost::Fenced)));
         assert_eq!(term().begin(), Ok(()));
     }

@@ -10,7 +10,8 @@ use tokio_postgres::types::Type;
 use url::Url;
 
 use super::connect::{Connection, Database, DatabaseError, Values};
-use super::{PostgresStorage, schema};
+use super::takeovers::Takeovers;
+use super::{PostgresStorage, loss, schema};
 use crate::config::DatabaseConfig;
 use crate::journal::rows::{KEY_HEAD, KEY_TOKEN_KEY};
 pub use observation::Observation;
@@ -25,8 +26,9 @@ const NOTE_INTERVAL: Duration = Duration::from_secs(1);
 
 const NO_ROW: &str = "Restore the database from a backup: the table shard has lost its row.";
 const OBSERVE: &str = "SELECT epoch, seq, held, \
-    EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = shard.pid AND a.application_name = shard.session), \
-    leader, format, settings, version, (SELECT row FROM item WHERE kind = 0 AND key = $1) FROM shard WHERE id = 1";
+    EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = shard.pid AND a.application_name = shard.sessions[1]), \
+    leader, format, settings, version, (SELECT row FROM item WHERE kind = 0 AND key = $1), began, sessions \
+    FROM shard WHERE id = 1";
 const NOTE: &str = "INSERT INTO node VALUES ($1, $2, $3, clock_timestamp(), \
         $4 - (extract(epoch FROM clock_timestamp()) * 1000)::bigint) \
     ON CONFLICT (url) DO UPDATE SET version = EXCLUDED.version, settings = EXCLUDED.settings, \
@@ -115,6 +117,7 @@ impl Standby {
             settings: row.get(6),
             version: row.get(7),
             books_now: row.get::<_, Option<&[u8]>>(8).and_then(books_now),
+            takeovers: Takeovers::new(row.get(9), row.get(10)),
         })
     }
 
@@ -123,6 +126,14 @@ impl Standby {
         let (database, node, seen) = (Arc::clone(&self.database), self.node.clone(), seen.clone());
         let stood = tokio::task::spawn_blocking(move || PostgresStorage::stand(database, &node, &seen));
         stood.await.map_err(|error| DatabaseError::Thread(error.to_string()))?
+    }
+
+    /// States in the ledger that writes up to `seq` are lost. Nobody leads after it.
+    pub async fn state_loss(&mut self, seq: i64) -> Result<(), DatabaseError> {
+        let connection = self.connection().await?;
+        loss::state(&connection, seq).await?;
+        self.connection = Some(connection);
+        Ok(())
     }
 
     /// The key of the ledger; `None` before the first leader has made it.

@@ -11,8 +11,8 @@ export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}/mutants CARGO_PROFILE_D
 
 # name | file in src/journal | text | replacement. A bar in a text is written as \|, a line break as \n.
 mutants=(
-    'a write without its session|postgres/leader.rs|AND seq = $2 AND session = $3 RETURNING 1|AND seq = $2 AND $3::text IS NOT NULL RETURNING 1'
-    'a write without its number|postgres/leader.rs|AND epoch = $1 AND seq = $2 AND session = $3|AND epoch = $1 AND session = $3'
+    'a write without its session|postgres/leader.rs|AND seq = $2 AND sessions[1] = $3 RETURNING 1|AND seq = $2 AND $3::text IS NOT NULL RETURNING 1'
+    'a write without its number|postgres/leader.rs|AND epoch = $1 AND seq = $2 AND sessions[1] = $3|AND epoch = $1 AND sessions[1] = $3'
     'rows are put by a leader that was replaced|postgres/leader.rs|$7::bytea[]) WHERE EXISTS (TABLE fence)|$7::bytea[]) WHERE true'
     'rows are removed by a leader that was replaced|postgres/leader.rs|item.kind = old.kind AND item.key = old.key AND EXISTS (TABLE fence)|item.kind = old.kind AND item.key = old.key'
     'marks are added by a leader that was replaced|postgres/leader.rs|                    WHERE EXISTS (TABLE fence)\n|                    WHERE true\n'
@@ -23,9 +23,9 @@ mutants=(
     'a batch that was committed is sent again|postgres/leader.rs|                    rows = &empty;|                    let _ = &empty;'
     'a batch that was committed is answered without a further write|postgres/outcome.rs|Step::Confirm => self.seq += 1,|Step::Confirm => { self.seq += 1; return Step::Done; }'
     'a batch that was not committed is answered|postgres/outcome.rs|            0 if is_ours => Step::Send,|            0 if is_ours => Step::Confirm,'
-    'a lower number counts as another leader|postgres/outcome.rs|..0 if is_ours => Step::End(lost_since(shard.seq, self.seq))|..0 if is_ours => Step::End(Lost::Fenced)'
-    'an election after lost writes counts as any|postgres/outcome.rs|_ if !is_ours && shard.began < self.seq|_ if !is_ours && shard.began < 0'
-    'an epoch begins with its election|postgres/leader.rs|seq = seq + 1, began = seq, held = true|seq = seq + 1, began = seq + 1, held = true'
+    'a lower number counts as another leader|postgres/outcome.rs|..0 => Step::End(lost_since(kept, self.seq))|..0 => Step::End(Lost::Fenced)'
+    'only the last takeover is looked at after lost writes|postgres/takeovers.rs|            last = takeover.began;|            last = last.max(takeover.began);'
+    'an epoch begins with its election|postgres/leader.rs|began = (seq \|\| began)[1:16]|began = (seq + 1 \|\| began)[1:16]'
     'the next leader does not learn of lost writes|postgres/leader.rs|let Lost::Writes(_) = lost else { return };|return;'
     'an election without comparison|postgres/leader.rs|WHERE id = 1 AND epoch = $1 AND seq = $2 RETURNING epoch, seq|WHERE id = 1 AND $1::bigint IS NOT NULL AND $2::bigint IS NOT NULL RETURNING epoch, seq'
     'a write that hangs keeps the row|postgres/leader.rs|connection.execute(END_SESSION, view).await|connection.execute("SELECT $1::bigint, $2::bigint", view).await'
@@ -36,7 +36,7 @@ mutants=(
     'the marks of old minutes are lost|postgres/leader.rs|sum(live)::bigint, sum(unreported)::bigint|min(live)::bigint, min(unreported)::bigint'
     'a pooler in transaction mode is taken|postgres/standby.rs|if of_one == of_other {|if of_one != of_one {'
     'TLS is not asked for|../config/database.rs|_ => SslMode::Require,|_ => SslMode::Prefer,'
-    'a moved ledger is taken from a running leader|postgres/copy.rs|WHERE id = 1 AND NOT EXISTS (SELECT FROM node WHERE seen_at > clock_timestamp() - interval|WHERE id = 1 AND NOT EXISTS (SELECT FROM node WHERE seen_at > clock_timestamp() + interval'
+    'a moved ledger is taken from a running leader|postgres/copy.rs|AND NOT EXISTS (SELECT FROM node WHERE seen_at > clock_timestamp() - interval|AND NOT EXISTS (SELECT FROM node WHERE seen_at > clock_timestamp() + interval'
     'a ledger is moved over another one|postgres/copy.rs|WHERE id = 1 AND epoch = 0 AND NOT held|WHERE id = 1'
     'a fenced leader answers what waits|mod.rs|let _ = done.send(written.is_ok());|let _ = done.send(true);'
     'what is queued after a lost write gets no answer|mod.rs|request.done.map(\|done\| done.send(false));|drop(request.done);'

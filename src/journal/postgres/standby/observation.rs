@@ -3,6 +3,8 @@
 use serde::Deserialize;
 use turn_ledger::Timestamp;
 
+use crate::journal::postgres::takeovers::Takeovers;
+
 /// The row that says who leads, as one look at the database shows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observation {
@@ -24,6 +26,8 @@ pub struct Observation {
     pub version: Option<String>,
     /// The time of the books, as stored.
     pub books_now: Option<Timestamp>,
+    /// The latest takeovers.
+    pub takeovers: Takeovers,
 }
 
 /// The time of the books in their row of what is written with each batch.
