@@ -44,6 +44,8 @@ pub trait Electorate: Send + 'static {
         &mut self,
         seen: &Observation,
     ) -> impl Future<Output = Result<Option<Self::Storage>, Self::Error>> + Send;
+    /// States in the ledger that writes up to `seq` are lost. Nobody leads after it.
+    fn state_loss(&mut self, seq: i64) -> impl Future<Output = Result<(), Self::Error>> + Send;
     /// The key of the ledger; `None` before the first leader has made it.
     fn key(&mut self) -> impl Future<Output = Result<Option<[u8; 64]>, Self::Error>> + Send;
     /// The replicas that were seen lately.
@@ -64,6 +66,10 @@ impl Electorate for Standby {
 
     async fn stand(&mut self, seen: &Observation) -> Result<Option<PostgresStorage>, DatabaseError> {
         self.stand(seen).await
+    }
+
+    async fn state_loss(&mut self, seq: i64) -> Result<(), DatabaseError> {
+        self.state_loss(seq).await
     }
 
     async fn key(&mut self) -> Result<Option<[u8; 64]>, DatabaseError> {
@@ -160,23 +166,24 @@ impl<E: Electorate> Campaign<E> {
         let (leader, warning) = match &action {
             Action::Forward(url) => (Some(url.as_str()), self.warning(&seen)),
             Action::CannotLead(format) => (None, Some(too_new(*format))),
-            Action::Wait | Action::Stand | Action::DatabaseLostWrites => (None, None),
+            Action::Wait | Action::Stand | Action::StateLoss(_) => (None, None),
         };
         tell(Outlook { leader, key: self.key.as_ref().map(|(_, key)| key), warning });
         match action {
-            Action::Stand => self.stand(&seen, false).await,
-            Action::DatabaseLostWrites => {
+            Action::Stand => self.stand(&seen).await,
+            Action::StateLoss(seq) => {
                 tracing::error!(
                     "LEDGER_LOST_WRITES: the database is older than it was: it has lost writes that may have been answered"
                 );
-                self.stand(&seen, true).await
+                let stated = self.electorate.state_loss(seq).await;
+                stated.err().and_then(|error| self.interrupted(&error))
             }
             Action::Wait | Action::Forward(_) | Action::CannotLead(_) => None,
         }
     }
 
     /// Takes the lead and opens the ledger.
-    async fn stand(&mut self, seen: &Observation, has_lost_writes: bool) -> Option<Won> {
+    async fn stand(&mut self, seen: &Observation) -> Option<Won> {
         let began = self.clock.since_boot();
         let storage = match self.electorate.stand(seen).await {
             Ok(storage) => storage?,
@@ -191,9 +198,7 @@ impl<E: Electorate> Campaign<E> {
         // Reading the ledger takes up to a second.
         let opened = tokio::task::spawn_blocking(move || Journal::open(leased)).await;
         match opened {
-            Ok(Ok((journal, mut contents))) => {
-                // A database without its latest writes is a copy of the ledger that went on.
-                contents.books.is_copy |= has_lost_writes;
+            Ok(Ok((journal, contents))) => {
                 tracing::info!(epoch, "this replica leads");
                 Some(Won { lead, journal, contents })
             }

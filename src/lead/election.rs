@@ -19,8 +19,8 @@ pub enum Action {
     Forward(String),
     /// Stand for election.
     Stand,
-    /// The database has lost writes that may have been answered. Stand for election with this knowledge.
-    DatabaseLostWrites,
+    /// The database has lost writes up to this number, which may have been answered. State it.
+    StateLoss(i64),
     /// Nobody leads, and the ledger has this format, which is newer than this version.
     CannotLead(i32),
 }
@@ -32,9 +32,8 @@ pub struct Election {
     format: i32,
     /// `LEASE_SECONDS`.
     lease: Duration,
-    /// The highest epoch and sequence number that were seen, also before an interruption.
-    highest: (i64, i64),
-    has_lost_writes: bool,
+    /// The latest session that was seen, also before an interruption, and the number of its last write then.
+    latest: Option<(String, i64)>,
     view: Option<View>,
 }
 
@@ -54,26 +53,26 @@ struct View {
 impl Election {
     /// Nothing was seen yet.
     pub fn new(format: i32, lease: Duration) -> Self {
-        Self { format, lease, highest: (0, 0), has_lost_writes: false, view: None }
+        Self { format, lease, latest: None, view: None }
     }
 
     /// Takes an observation that arrived at `now`. `own_url`: where this replica is reached. A row that names it was written by an earlier
     /// process.
     pub fn observe(&mut self, seen: &Observation, own_url: &str, now: Duration) -> Action {
-        let (epoch, seq) = self.highest;
-        self.has_lost_writes |= seen.epoch < epoch || seen.seq < seq;
-        self.highest = (epoch.max(seen.epoch), seq.max(seen.seq));
+        let lost = self.lost(seen);
+        if lost.is_none() {
+            self.latest = seen.takeovers.latest().map(|session| (session.to_owned(), seen.seq));
+        }
         let view = View::after(self.view_at(now), seen, now);
         self.view = Some(view);
         let lasts = |since: Duration, span| now.saturating_sub(since) >= span;
-        let may_stand = self.has_lost_writes
+        let may_stand = lost.is_some()
             || !seen.is_held
             || view.gone_since.is_some_and(|since| lasts(since, GONE_MIN))
             || lasts(view.unchanged_since, self.lease);
         match &seen.leader {
             _ if may_stand && seen.format > self.format => Action::CannotLead(seen.format),
-            _ if may_stand && self.has_lost_writes => Action::DatabaseLostWrites,
-            _ if may_stand => Action::Stand,
+            _ if may_stand => lost.map_or(Action::Stand, Action::StateLoss),
             Some(leader) if leader != own_url => Action::Forward(leader.clone()),
             _ => Action::Wait,
         }
@@ -87,6 +86,13 @@ impl Election {
     /// The latest time of the books, and this machine's time since boot when it was first seen. `None` if no write was seen lately.
     pub fn followed(&self) -> Option<(Timestamp, Duration)> {
         self.view?.followed
+    }
+
+    /// The number of the latest write that was seen, if the ledger lacks it, and nobody has stated that.
+    fn lost(&self, seen: &Observation) -> Option<i64> {
+        let (session, seq) = self.latest.as_ref()?;
+        let is_kept = seen.takeovers.kept(session, *seq, seen.seq).is_some_and(|kept| kept >= *seq);
+        (!is_kept).then_some(*seq)
     }
 
     /// The view, unless it is so old that this process must have stood still.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::journal::postgres::takeovers::{LOSS_STATED, Takeovers};
 
 const LEADER: &str = "http://10.0.0.1:3001";
 const OWN: &str = "http://10.0.0.2:3001";
@@ -13,9 +14,21 @@ fn election() -> Election {
     Election::new(FORMAT, millis(5_000))
 }
 
-/// A row that a leader holds.
+/// A row that a leader holds, whose first write is the last one.
 fn held(epoch: i64, seq: i64) -> Observation {
+    since(epoch, if epoch > 1 { seq - 1 } else { 0 }, seq)
+}
+
+/// A row that the leader of this epoch has held since the write `began`.
+fn since(epoch: i64, began: i64, seq: i64) -> Observation {
+    let sessions: Vec<_> = (1..=epoch).rev().map(|epoch| epoch.to_string()).collect();
+    let listed = sessions
+        .iter()
+        .enumerate()
+        .map(|(nth, session)| (if nth == 0 { began } else { 0 }, session.as_str()));
+    let takeovers = takeovers(&listed.collect::<Vec<_>>());
     Observation {
+        takeovers,
         epoch,
         seq,
         is_held: true,
@@ -110,21 +123,45 @@ fn silence_while_the_replica_itself_saw_nothing_does_not_count() {
 }
 
 #[test]
-fn a_lower_number_means_that_the_database_has_lost_writes_also_after_an_interruption() {
-    for lower in [held(1, 6), held(1, 1), held(0, 9)] {
+fn a_write_that_the_ledger_lacks_is_noticed_also_after_an_interruption_and_later_takeovers() {
+    let later = Observation { takeovers: takeovers(&[(30, "3"), (6, "2"), (0, "1")]), ..held(3, 31) };
+    let other = Observation { takeovers: takeovers(&[(0, "other")]), ..held(1, 9) };
+    for lacking in [held(1, 6), held(1, 1), held(0, 9), since(2, 6, 7), since(2, 6, 20), later, other] {
         for is_interrupted in [false, true] {
             let mut election = election();
             assert_eq!(election.observe(&held(1, 7), OWN, millis(0)), forward());
             if is_interrupted {
                 election.interrupt();
             }
-            assert_eq!(election.observe(&lower, OWN, millis(250)), Action::DatabaseLostWrites, "{lower:?}");
-            // Another replica, which may not know it, leads from now on.
-            assert_eq!(election.observe(&held(2, 9), OWN, millis(500)), Action::DatabaseLostWrites);
+            assert_eq!(election.observe(&lacking, OWN, millis(250)), Action::StateLoss(7), "{lacking:?}");
+            assert_eq!(
+                election.observe(&since(2, 6, 30), OWN, millis(500)),
+                Action::StateLoss(7),
+                "until it is stated"
+            );
+            let stated = takeovers(&[(31, "3"), (30, LOSS_STATED), (6, "2"), (0, "1")]);
+            let stated = Observation { takeovers: stated, ..held(3, 32) };
+            assert_eq!(election.observe(&stated, OWN, millis(750)), forward());
+            assert_eq!(
+                election.observe(&held(2, 31), OWN, millis(1_000)),
+                Action::StateLoss(32),
+                "once more"
+            );
         }
     }
     let seen = [(0, held(1, 7)), (250, Observation { is_held: false, ..held(1, 6) })];
-    assert_eq!(actions(&mut election(), &seen)[1], Action::DatabaseLostWrites, "a release loses nothing");
+    assert_eq!(actions(&mut election(), &seen)[1], Action::StateLoss(7), "a release loses nothing");
+    let seen = [(0, held(1, 7)), (250, since(2, 7, 8)), (500, since(2, 8, 9)), (750, held(3, 30))];
+    assert!(
+        actions(&mut election(), &seen).iter().all(|action| *action == forward()),
+        "takeovers lose nothing"
+    );
+}
+
+/// Takeovers, newest first.
+fn takeovers(listed: &[(i64, &str)]) -> Takeovers {
+    let sessions = listed.iter().map(|(_, session)| (*session).to_owned()).collect();
+    Takeovers::new(listed.iter().map(|(began, _)| *began).collect(), sessions)
 }
 
 #[test]

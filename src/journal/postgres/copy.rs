@@ -22,9 +22,10 @@ const COMMIT_TIMEOUT: Duration = Duration::from_secs(600);
 /// A new ledger has no epoch. Nobody leads what is copied until the commit.
 const CLAIM_NEW: &str = "UPDATE shard SET epoch = 1, seq = 1 WHERE id = 1 AND epoch = 0 AND NOT held";
 /// Ends the lead of a replica that is gone, or cut off.
-const CLAIM_LEFT: &str = "UPDATE shard SET epoch = epoch + 1, began = seq, seq = seq + 1, held = false, session = NULL \
-    WHERE id = 1 AND NOT EXISTS (SELECT FROM node WHERE seen_at > clock_timestamp() - interval '5 s') \
-    AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = shard.pid AND a.application_name = shard.session)";
+const CLAIM_LEFT: &str = "UPDATE shard SET epoch = epoch + 1, seq = seq + 1, held = false, \
+    began = (seq || began)[1:16], sessions = ('turn-broker ledger copy'::text || sessions)[1:16] WHERE id = 1 \
+ AND NOT EXISTS (SELECT FROM node WHERE seen_at > clock_timestamp() - interval '5 s') \
+    AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = shard.pid AND a.application_name = shard.sessions[1])";
 const PUT_ITEMS: &str = "INSERT INTO item SELECT * FROM unnest($1::smallint[], $2::bytea[], $3::bytea[])";
 const PUT_MARKS: &str =
     "INSERT INTO mark SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[])";

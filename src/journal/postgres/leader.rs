@@ -10,10 +10,12 @@ use turn_base::backoff::step;
 use turn_base::random;
 
 use super::connect::{Connection, Database, DatabaseError, Values, within};
-use super::outcome::{Action, Answer, Shard, Term, after_read};
+use super::loss;
+use super::outcome::{Answer, Shard, Step, Term};
 use super::rows::{KIND_FLOWS, RowBatch};
 use super::standby::{Node, Observation};
-use crate::journal::rows::{KEY_COPIED, bytes_of};
+use super::takeovers::Takeovers;
+use crate::journal::rows::bytes_of;
 use crate::journal::store::{FORMAT, StoreError};
 use crate::journal::{Lost, WriteError};
 use turn_ledger::IceSource;
@@ -24,14 +26,16 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// Ends the session of the leader that was seen, so that a write that hangs in it does not hold the row.
 const END_SESSION: &str = "SELECT pg_terminate_backend(pid) FROM shard JOIN pg_stat_activity USING (pid) \
-    WHERE epoch = $1 AND seq = $2 AND application_name = session";
-const STAND: &str = "UPDATE shard SET epoch = epoch + 1, seq = seq + 1, began = seq, held = true, leader = $3, \
-    pid = pg_backend_pid(), session = $4, settings = $5, version = $6, written_at = clock_timestamp() \
+    WHERE epoch = $1 AND seq = $2 AND application_name = sessions[1]";
+/// It lists the last 16 takeovers.
+const STAND: &str = "UPDATE shard SET epoch = epoch + 1, seq = seq + 1, held = true, leader = $3, pid = pg_backend_pid(), \
+    began = (seq || began)[1:16], sessions = ($4 || sessions)[1:16], settings = $5, version = $6, \
+    written_at = clock_timestamp() \
     WHERE id = 1 AND epoch = $1 AND seq = $2 RETURNING epoch, seq, format";
 /// One statement and one round trip. Every part of it depends on the row of `shard`.
 const WRITE: &str = "
     WITH fence AS (UPDATE shard SET seq = $2 + 1, held = $4, pid = pg_backend_pid(), written_at = clock_timestamp()
-                    WHERE id = 1 AND epoch = $1 AND seq = $2 AND session = $3 RETURNING 1),
+                    WHERE id = 1 AND epoch = $1 AND seq = $2 AND sessions[1] = $3 RETURNING 1),
      put AS (INSERT INTO item SELECT * FROM unnest($5::smallint[], $6::bytea[], $7::bytea[]) WHERE EXISTS (TABLE fence)
                 ON CONFLICT (kind, key) DO UPDATE SET row = EXCLUDED.row),
      gone AS (DELETE FROM item USING unnest($8::smallint[], $9::bytea[]) AS old (kind, key)
@@ -42,16 +46,10 @@ const WRITE: &str = "
                     SET live = mark.live + EXCLUDED.live, unreported = mark.unreported + EXCLUDED.unreported)
     SELECT count(*) FROM fence";
 /// The lock waits for a write that was sent before and still runs.
-const READ: &str = "SELECT epoch, seq, began, session FROM shard WHERE id = 1 FOR UPDATE";
-/// Ends every lead, and marks the ledger as one that lacks grants, unless that has happened since. Nobody sees a number fall after it.
-const RAISE: &str = "
-    WITH raised AS (UPDATE shard SET epoch = epoch + 1, began = greatest(seq, $1), seq = greatest(seq, $1) + 1,
-                        held = false, session = NULL
-                    WHERE id = 1 AND began < $1 RETURNING 1)
-    INSERT INTO item SELECT 0, $2, '' FROM raised ON CONFLICT DO NOTHING";
+const READ: &str = "SELECT seq, began, sessions FROM shard WHERE id = 1 FOR UPDATE";
 /// Removes minutes that no figure uses, and folds their marks into one for each source. It has the same effect twice as once.
 const TIDY: &str = "
-    WITH fence AS (SELECT FROM shard WHERE id = 1 AND epoch = $1 AND session = $2 FOR UPDATE),
+    WITH fence AS (SELECT FROM shard WHERE id = 1 AND epoch = $1 AND sessions[1] = $2 FOR UPDATE),
      gone AS (DELETE FROM item USING unnest($4::bytea[]) AS old (key)
                 WHERE item.kind = $3 AND item.key = old.key AND EXISTS (TABLE fence)),
      old AS (DELETE FROM mark WHERE minute < $5 AND EXISTS (TABLE fence) RETURNING source, minute, live, unreported)
@@ -64,8 +62,6 @@ pub(super) struct Leader {
     database: Arc<Database>,
     session: Option<(Connection, Statement)>,
     term: Term,
-    /// Whether the ledger was released or lost.
-    is_over: bool,
 }
 
 impl Leader {
@@ -95,9 +91,9 @@ impl Leader {
             (&node.version, Type::TEXT),
         ];
         let Some(row) = connection.row(STAND, values).await? else { return Ok(None) };
-        let term = Term { epoch: row.get(0), seq: row.get(1), session };
+        let term = Term::new(row.get(0), row.get(1), session);
         let write = within(connection.client.prepare(WRITE)).await?;
-        Ok(Some(Self { database, session: Some((connection, write)), term, is_over: false }))
+        Ok(Some(Self { database, session: Some((connection, write)), term }))
     }
 
     /// Where everything is read, once the election is committed.
@@ -108,30 +104,29 @@ impl Leader {
 
     /// Writes a batch once. Returns when its outcome is known.
     pub(super) async fn write(&mut self, rows: &RowBatch, is_held: bool) -> Result<(), WriteError> {
-        if self.is_over {
-            return Err(Lost::Fenced.into());
-        }
+        self.term.begin()?;
         // From here on nothing else may be sent with this number, because this batch may arrive late.
         self.session().await.map_err(StoreError::from)?;
         let empty = RowBatch::default();
-        let mut rows = rows;
-        while self.send(rows, is_held).await != Answer::Written {
-            let shard = self.read().await;
-            match after_read(&self.term, shard.as_ref()) {
-                Action::SendAgain => {}
-                Action::Confirm => {
-                    self.term.seq += 1;
+        let (mut rows, mut step) = (rows, Step::Send);
+        loop {
+            step = match step {
+                Step::Send => self.send(rows, is_held).await,
+                Step::Confirm => {
                     rows = &empty;
+                    self.send(rows, is_held).await
                 }
-                Action::End(lost) => {
-                    self.end(lost).await;
+                Step::Read => {
+                    let shard = self.read().await;
+                    self.term.after_read(shard.as_ref())
+                }
+                Step::Done => return Ok(()),
+                Step::End(lost) => {
+                    self.state_loss(lost).await;
                     return Err(lost.into());
                 }
-            }
+            };
         }
-        self.term.seq += 1;
-        self.is_over = !is_held;
-        Ok(())
     }
 
     /// Removes the minutes from `from` up to `to`, and the marks before `to`.
@@ -167,7 +162,7 @@ impl Leader {
     }
 
     /// Drops the session unless the answer is certain: what is on its way in it is given up.
-    async fn send(&mut self, rows: &RowBatch, is_held: bool) -> Answer {
+    async fn send(&mut self, rows: &RowBatch, is_held: bool) -> Step {
         let sent = self.try_send(rows, is_held).await;
         let (changed, has_warned) =
             sent.as_ref().map_or((None, false), |(rows, warned)| (Some(*rows), *warned));
@@ -180,12 +175,12 @@ impl Leader {
             );
             self.session = None;
         }
-        answer
+        self.term.after_answer(answer, is_held)
     }
 
     /// The number of changed rows of `shard`, and whether the server has warned.
     async fn try_send(&mut self, batch: &RowBatch, is_held: bool) -> Result<(i64, bool), DatabaseError> {
-        let Term { epoch, seq, session } = self.term.clone();
+        let Term { epoch, seq, session, .. } = self.term.clone();
         let (connection, write) = self.session().await?;
         connection.take_warned();
         let values: &[&(dyn ToSql + Sync)] = &[
@@ -223,25 +218,18 @@ impl Leader {
     async fn try_read(&mut self) -> Result<Option<Shard>, DatabaseError> {
         let (connection, _) = self.session().await?;
         let row = connection.row(READ, &[]).await?;
-        Ok(row.map(|row| Shard {
-            epoch: row.get(0),
-            seq: row.get(1),
-            began: row.get(2),
-            session: row.get(3),
-        }))
+        Ok(row.map(|row| Shard { seq: row.get(0), takeovers: Takeovers::new(row.get(1), row.get(2)) }))
     }
 
-    /// Nothing is written any more. If the database has lost writes, the next leader learns it.
-    async fn end(&mut self, lost: Lost) {
-        self.is_over = true;
+    /// If the database has lost writes, the next leader learns it.
+    async fn state_loss(&mut self, lost: Lost) {
         let Lost::Writes(_) = lost else { return };
         let seq = self.term.seq;
-        let raised = async {
+        let stated = async {
             let (connection, _) = self.session().await?;
-            let mark = KEY_COPIED.as_bytes();
-            connection.execute(RAISE, &[(&seq, Type::INT8), (&mark, Type::BYTEA)]).await
+            loss::state(connection, seq).await
         };
-        if let Err(error) = raised.await {
+        if let Err(error) = stated.await {
             tracing::error!(%error, "the next leader does not learn that the database has lost writes");
         }
     }

@@ -8,10 +8,12 @@ use tokio::runtime::{Builder, Runtime};
 pub mod connect;
 pub mod copy;
 mod leader;
+mod loss;
 mod outcome;
 mod rows;
 mod schema;
 pub mod standby;
+pub mod takeovers;
 mod tls;
 
 use super::backup::StoredView;

@@ -1,10 +1,12 @@
-//! What a write has led to. Pure: what came back, and the row of `shard`, decide.
+//! What a write has led to, and what its writer does next. Pure: what came back, and the row of `shard`, decide. A batch is given to the
+//! database until it is certain that it was committed once.
 
+use super::takeovers::Takeovers;
 use crate::journal::Lost;
 
 /// What came back from a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// The row of `shard` was changed, and the commit has ended without a warning. Those who wait have their answer.
     Written,
     /// It was not changed: its epoch or its number is another one. The writer reads the row.
@@ -16,7 +18,7 @@ pub(super) enum Answer {
 impl Answer {
     /// `changed`: how many rows of `shard`; `None` after an error, or without an answer in time. `has_warned`: whether the server said that
     /// the commit may not be on its synchronous standby.
-    pub(super) const fn of(changed: Option<i64>, has_warned: bool) -> Self {
+    pub(crate) const fn of(changed: Option<i64>, has_warned: bool) -> Self {
         match (changed, has_warned) {
             (Some(1), false) => Self::Written,
             (Some(_), false) => Self::Refused,
@@ -25,47 +27,86 @@ impl Answer {
     }
 }
 
-/// The writer: its epoch, the random name of its session, and the number of its last completed write.
+/// The term of a writer: its epoch, the random name of its session, and the number of its last completed write.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Term {
-    pub(super) epoch: i64,
-    pub(super) seq: i64,
+pub(crate) struct Term {
+    pub(crate) epoch: i64,
+    pub(crate) seq: i64,
     /// Two replicas have the same epoch if the database was restored to an earlier state and another election followed.
-    pub(super) session: String,
+    pub(crate) session: String,
+    /// The number of its election.
+    elected: i64,
+    /// Whether the ledger was released or lost.
+    is_over: bool,
 }
 
 /// The row of `shard`, read with its lock: no write that was sent before is still running in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Shard {
-    pub(super) epoch: i64,
-    pub(super) seq: i64,
-    /// The number of the last write before this epoch.
-    pub(super) began: i64,
-    pub(super) session: Option<String>,
+pub(crate) struct Shard {
+    pub(crate) seq: i64,
+    pub(crate) takeovers: Takeovers,
 }
 
-/// What the writer does once it has read the row.
+/// What the writer does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Action {
-    /// The batch was not committed. It is sent again with the same number, so a copy that is still on its way changes nothing.
-    SendAgain,
+pub(crate) enum Step {
+    /// It reads the row of `shard`.
+    Read,
+    /// It sends the batch. If it sends it again, then with the same number, so a copy that is still on its way changes nothing.
+    Send,
     /// The batch was committed. An empty one is sent, and the answer waits for that: only a commit that has completed proves that the one
     /// before is on the synchronous standby, too.
     Confirm,
+    /// Those who wait have their answer.
+    Done,
     /// The writer never writes again.
     End(Lost),
 }
 
-/// `shard`: `None` if the row is not there.
-pub(super) fn after_read(term: &Term, shard: Option<&Shard>) -> Action {
-    let Some(shard) = shard else { return Action::End(lost_since(0, term.seq)) };
-    let is_ours = shard.epoch == term.epoch && shard.session.as_deref() == Some(&term.session);
-    match shard.seq.saturating_sub(term.seq) {
-        0 if is_ours => Action::SendAgain,
-        1 if is_ours => Action::Confirm,
-        ..0 if is_ours => Action::End(lost_since(shard.seq, term.seq)),
-        _ if !is_ours && shard.began < term.seq => Action::End(lost_since(shard.began, term.seq)),
-        _ => Action::End(Lost::Fenced),
+impl Term {
+    /// That of a replica whose election is committed.
+    pub(crate) const fn new(epoch: i64, seq: i64, session: String) -> Self {
+        Self { epoch, seq, session, elected: seq, is_over: false }
+    }
+
+    /// Called before a batch is sent for the first time.
+    pub(crate) const fn begin(&self) -> Result<(), Lost> {
+        if self.is_over { Err(Lost::Fenced) } else { Ok(()) }
+    }
+
+    /// After an answer. `is_held`: whether the writer keeps the ledger.
+    pub(crate) fn after_answer(&mut self, answer: Answer, is_held: bool) -> Step {
+        if answer != Answer::Written {
+            return Step::Read;
+        }
+        self.seq += 1;
+        self.is_over = !is_held;
+        Step::Done
+    }
+
+    /// After the row was read. `shard`: `None` if it is not there.
+    pub(crate) fn after_read(&mut self, shard: Option<&Shard>) -> Step {
+        let step = self.judge(shard);
+        match step {
+            Step::Confirm => self.seq += 1,
+            Step::End(_) => self.is_over = true,
+            Step::Read | Step::Send | Step::Done => {}
+        }
+        step
+    }
+
+    fn judge(&self, shard: Option<&Shard>) -> Step {
+        let Some(shard) = shard else { return Step::End(lost_since(0, self.seq)) };
+        let kept = shard.takeovers.kept(&self.session, self.seq, shard.seq);
+        // What else is lost is not known.
+        let Some(kept) = kept else { return Step::End(lost_since(self.elected - 1, self.seq)) };
+        let is_ours = shard.takeovers.latest() == Some(&self.session);
+        match kept.saturating_sub(self.seq) {
+            ..0 => Step::End(lost_since(kept, self.seq)),
+            0 if is_ours => Step::Send,
+            1 if is_ours => Step::Confirm,
+            _ => Step::End(Lost::Fenced),
+        }
     }
 }
 
@@ -77,8 +118,12 @@ fn lost_since(kept: i64, seq: i64) -> Lost {
 mod tests {
     use super::*;
 
-    fn shard(epoch: i64, seq: i64, began: i64, session: &str) -> Shard {
-        Shard { epoch, seq, began, session: Some(session.into()) }
+    /// A row with these takeovers, newest first.
+    fn shard(seq: i64, takeovers: &[(i64, &str)]) -> Shard {
+        let sessions = takeovers.iter().map(|(_, session)| (*session).to_owned());
+        let takeovers =
+            Takeovers::new(takeovers.iter().map(|(began, _)| *began).collect(), sessions.collect());
+        Shard { seq, takeovers }
     }
 
     #[test]
@@ -94,27 +139,56 @@ mod tests {
         }
     }
 
+    /// Elected with the number 41, and written up to 100.
+    fn term() -> Term {
+        let mut term = Term::new(3, 41, "a".into());
+        term.seq = 100;
+        term
+    }
+
     #[test]
     fn the_row_says_what_has_become_of_the_write() {
-        let term = Term { epoch: 3, seq: 100, session: "a".into() };
-        for (row, action) in [
-            (Some(shard(3, 100, 40, "a")), Action::SendAgain),
-            (Some(shard(3, 101, 40, "a")), Action::Confirm),
-            (Some(shard(3, 102, 40, "a")), Action::End(Lost::Fenced)),
-            (Some(shard(3, 99, 40, "a")), Action::End(Lost::Writes(1))),
-            (Some(shard(4, 101, 100, "b")), Action::End(Lost::Fenced)),
-            (Some(shard(4, 102, 101, "b")), Action::End(Lost::Fenced)),
-            (Some(shard(9, 120, 119, "b")), Action::End(Lost::Fenced)),
-            // Elected after the database was set back.
-            (Some(shard(4, 98, 97, "b")), Action::End(Lost::Writes(3))),
-            (Some(shard(4, 150, 97, "b")), Action::End(Lost::Writes(3))),
-            (Some(shard(3, 100, 97, "b")), Action::End(Lost::Writes(3))),
-            (Some(shard(3, 101, 97, "b")), Action::End(Lost::Writes(3))),
-            (Some(shard(2, 60, 40, "b")), Action::End(Lost::Writes(60))),
-            (Some(Shard { session: None, ..shard(0, 0, 0, "") }), Action::End(Lost::Writes(100))),
-            (None, Action::End(Lost::Writes(100))),
+        let ours = (40, "a");
+        for (row, step) in [
+            (shard(100, &[ours]), Step::Send),
+            (shard(101, &[ours]), Step::Confirm),
+            (shard(102, &[ours]), Step::End(Lost::Fenced)),
+            (shard(99, &[ours]), Step::End(Lost::Writes(1))),
+            (shard(101, &[(100, "b"), ours]), Step::End(Lost::Fenced)),
+            (shard(102, &[(101, "b"), ours]), Step::End(Lost::Fenced)),
+            (shard(120, &[(119, "c"), (110, "b"), ours]), Step::End(Lost::Fenced)),
+            // Elected after the database was set back, and perhaps replaced since.
+            (shard(98, &[(97, "b"), ours]), Step::End(Lost::Writes(3))),
+            (shard(150, &[(97, "b"), ours]), Step::End(Lost::Writes(3))),
+            (shard(150, &[(140, "c"), (97, "b"), ours]), Step::End(Lost::Writes(3))),
+            // To a time before its election.
+            (shard(100, &[(30, "b")]), Step::End(Lost::Writes(60))),
+            (shard(160, &[(150, "c"), (40, "b")]), Step::End(Lost::Writes(60))),
+            (shard(0, &[]), Step::End(Lost::Writes(60))),
+            // Somebody has stated it.
+            (shard(160, &[(101, "c"), (100, ""), (97, "b"), ours]), Step::End(Lost::Fenced)),
         ] {
-            assert_eq!(after_read(&term, row.as_ref()), action, "{row:?}");
+            assert_eq!(term().after_read(Some(&row)), step, "{row:?}");
         }
+        assert_eq!(term().after_read(None), Step::End(Lost::Writes(100)));
+    }
+
+    #[test]
+    fn a_write_is_done_after_a_certain_answer_only() {
+        let mut term = term();
+        assert_eq!(term.after_answer(Answer::Unknown, true), Step::Read);
+        assert_eq!(term.after_answer(Answer::Refused, true), Step::Read);
+        assert_eq!(term.after_read(Some(&shard(100, &[(40, "a")]))), Step::Send);
+        assert_eq!((term.after_read(Some(&shard(101, &[(40, "a")]))), term.seq), (Step::Confirm, 101));
+        assert_eq!((term.after_answer(Answer::Written, true), term.seq), (Step::Done, 102));
+    }
+
+    #[test]
+    fn nothing_is_sent_after_a_release_or_a_loss() {
+        let (mut released, mut lost) = (term(), term());
+        assert_eq!(released.after_answer(Answer::Written, false), Step::Done);
+        assert_eq!(lost.after_read(Some(&shard(101, &[(100, "b"), (40, "a")]))), Step::End(Lost::Fenced));
+        assert_eq!((released.begin(), lost.begin()), (Err(Lost::Fenced), Err(Lost::Fenced)));
+        assert_eq!(term().begin(), Ok(()));
     }
 }

@@ -14,14 +14,14 @@ const TABLES: &str = "
         format int NOT NULL,
         epoch bigint NOT NULL,
         seq bigint NOT NULL,
-        began bigint NOT NULL,
         held boolean NOT NULL,
         leader text,
         pid int,
-        session text,
         settings text,
         version text,
-        written_at timestamptz NOT NULL);
+        written_at timestamptz NOT NULL,
+        began bigint[] NOT NULL,
+        sessions text[] NOT NULL);
     CREATE TABLE IF NOT EXISTS mark (
         source text, minute bigint, live bigint NOT NULL, unreported bigint NOT NULL, PRIMARY KEY (source, minute));
     CREATE TABLE IF NOT EXISTS item (kind smallint, key bytea, row bytea NOT NULL, PRIMARY KEY (kind, key));
@@ -36,7 +36,7 @@ pub(super) async fn make(connection: &Connection, schema: &str) -> Result<(), Da
     }
     let make = format!(
         "BEGIN; SELECT pg_advisory_xact_lock({LOCK}); CREATE SCHEMA IF NOT EXISTS {schema}; {TABLES}
-         INSERT INTO shard VALUES (1, {FORMAT}, 0, 0, 0, false, NULL, NULL, NULL, NULL, NULL, clock_timestamp())
+         INSERT INTO shard VALUES (1, {FORMAT}, 0, 0, false, NULL, NULL, NULL, NULL, clock_timestamp(), '{{}}', '{{}}')
             ON CONFLICT DO NOTHING; COMMIT;"
     );
     connection.run(&make).await

@@ -1,17 +1,21 @@
 //! What a replica that does not lead sees of the ledger: the row that says who leads, and the other replicas.
 
+mod observation;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
 use tokio_postgres::types::Type;
 use url::Url;
 
 use super::connect::{Connection, Database, DatabaseError, Values};
-use super::{PostgresStorage, schema};
+use super::takeovers::Takeovers;
+use super::{PostgresStorage, loss, schema};
 use crate::config::DatabaseConfig;
 use crate::journal::rows::{KEY_HEAD, KEY_TOKEN_KEY};
+pub use observation::Observation;
+use observation::books_now;
 use turn_base::clock::Clock;
 use turn_ledger::Timestamp;
 
@@ -22,8 +26,9 @@ const NOTE_INTERVAL: Duration = Duration::from_secs(1);
 
 const NO_ROW: &str = "Restore the database from a backup: the table shard has lost its row.";
 const OBSERVE: &str = "SELECT epoch, seq, held, \
-    EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = shard.pid AND a.application_name = shard.session), \
-    leader, format, settings, version, (SELECT row FROM item WHERE kind = 0 AND key = $1) FROM shard WHERE id = 1";
+    EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = shard.pid AND a.application_name = shard.sessions[1]), \
+    leader, format, settings, version, (SELECT row FROM item WHERE kind = 0 AND key = $1), began, sessions \
+    FROM shard WHERE id = 1";
 const NOTE: &str = "INSERT INTO node VALUES ($1, $2, $3, clock_timestamp(), \
         $4 - (extract(epoch FROM clock_timestamp()) * 1000)::bigint) \
     ON CONFLICT (url) DO UPDATE SET version = EXCLUDED.version, settings = EXCLUDED.settings, \
@@ -33,29 +38,6 @@ const FORGET_OLD: &str = "DELETE FROM node WHERE seen_at < now() - interval '1 d
 const REPLICAS: &str = "SELECT url, version, (extract(epoch FROM seen_at) * 1000)::bigint, clock_ms FROM node \
     WHERE seen_at > now() - interval '1 minute' ORDER BY url LIMIT 64";
 const META_ROW: &str = "SELECT row FROM item WHERE kind = 0 AND key = $1";
-
-/// The row that says who leads, as one look at the database shows it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Observation {
-    /// Grows by one with each takeover.
-    pub epoch: i64,
-    /// Grows by one with each write and each takeover.
-    pub seq: i64,
-    /// `false`: the leader has released the ledger, or it is new.
-    pub is_held: bool,
-    /// Whether the leader's session is there.
-    pub has_session: bool,
-    /// Where the leader is reached.
-    pub leader: Option<String>,
-    /// The format of the ledger.
-    pub format: i32,
-    /// The digest of the leader's settings that decide figures.
-    pub settings: Option<String>,
-    /// The leader's version.
-    pub version: Option<String>,
-    /// The time of the books, as stored.
-    pub books_now: Option<Timestamp>,
-}
 
 /// One replica, as all see it. For people only: nothing depends on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,6 +117,7 @@ impl Standby {
             settings: row.get(6),
             version: row.get(7),
             books_now: row.get::<_, Option<&[u8]>>(8).and_then(books_now),
+            takeovers: Takeovers::new(row.get(9), row.get(10)),
         })
     }
 
@@ -143,6 +126,14 @@ impl Standby {
         let (database, node, seen) = (Arc::clone(&self.database), self.node.clone(), seen.clone());
         let stood = tokio::task::spawn_blocking(move || PostgresStorage::stand(database, &node, &seen));
         stood.await.map_err(|error| DatabaseError::Thread(error.to_string()))?
+    }
+
+    /// States in the ledger that writes up to `seq` are lost. Nobody leads after it.
+    pub async fn state_loss(&mut self, seq: i64) -> Result<(), DatabaseError> {
+        let connection = self.connection().await?;
+        loss::state(&connection, seq).await?;
+        self.connection = Some(connection);
+        Ok(())
     }
 
     /// The key of the ledger; `None` before the first leader has made it.
@@ -217,12 +208,4 @@ pub(crate) async fn refuse_shared_session(
 /// A URL without the slash at its end, to which paths are appended.
 fn origin(url: &Url) -> String {
     url.as_str().trim_end_matches('/').to_owned()
-}
-
-fn books_now(head: &[u8]) -> Option<Timestamp> {
-    #[derive(Deserialize)]
-    struct Head {
-        now: Timestamp,
-    }
-    serde_json::from_slice(head).ok().map(|Head { now }| now)
 }

@@ -51,6 +51,10 @@ impl Electorate for Scripted {
         self.database.stand(&row).await
     }
 
+    async fn state_loss(&mut self, seq: i64) -> Result<(), CutOff> {
+        self.database.state_loss(seq).await
+    }
+
     async fn key(&mut self) -> Result<Option<[u8; 64]>, CutOff> {
         Ok(None)
     }

@@ -8,8 +8,9 @@ use turn_broker::serve::Ended;
 
 use super::{LEASE, STEP, TestReplica, pair};
 use crate::support::fake_database::FakeDatabase;
+use crate::support::fake_webhook::FakeWebhook;
 use crate::support::socket_client::{Got, SocketClient};
-use crate::support::{API_TOKEN, COTURN, FakeCloudflare, Fault, eventually, hint_codes};
+use crate::support::{API_TOKEN, COTURN, FakeCloudflare, Fault, REPORTER, eventually, hint_codes};
 
 #[tokio::test]
 async fn one_replica_leads_and_both_serve() {
@@ -148,6 +149,23 @@ async fn a_leader_that_is_cut_off_stops_minting_before_another_one_leads_and_the
     assert_eq!(socket.closed().await.0, 1012);
     assert_eq!(leader.ended().await, Ended::Lost);
     assert_eq!(standby.status().await["grants"]["issued"], 1);
+}
+
+#[tokio::test]
+async fn the_leader_alone_sends_alerts() {
+    let webhook = FakeWebhook::start(&[]).await;
+    let url = webhook.url();
+    let (_database, leader, standby) =
+        pair(&[("ALERT_WEBHOOK_URL", url.as_str()), ("BANDWIDTH_LIMIT_GB", "0.01")]).await;
+    let opened =
+        standby.post(REPORTER, "/api/connections", json!({"connectionId": "c", "relayed": true})).await;
+    assert_eq!(opened.status, 201, "{}", opened.text);
+    leader.clock.advance(Duration::from_secs(1));
+    let counted = json!({"bytesReceived": 12_000_000, "relayed": true});
+    assert_eq!(standby.post(REPORTER, "/api/connections/c/heartbeat", counted).await.status, 200);
+    webhook.wait_for(1).await;
+    let events: Vec<_> = webhook.history().iter().map(|alert| alert.json()["event"].clone()).collect();
+    assert_eq!(events, ["budget.used_100"]);
 }
 
 /// A pause of the process: the time since boot passes, its own timers do not.

@@ -113,6 +113,7 @@ async fn the_next_leader_has_everything_that_was_written() {
         settings: Some("digest".into()),
         version: Some(env!("CARGO_PKG_VERSION").into()),
         books_now: Some(Minute::new(NOON).start()),
+        takeovers: seen.takeovers.clone(),
         ..before
     };
     assert_eq!(seen, expected, "the election, the key and the batch");
@@ -180,7 +181,7 @@ async fn a_leader_that_was_replaced_writes_nothing() {
     let (old, result) = written(old, batch()).await;
     result.unwrap();
     // A takeover by a replica that may not end the session of another one, and a row that the old leader would remove.
-    let takeover = "UPDATE shard SET epoch = epoch + 1, began = seq, seq = seq + 1, session = 'new';
+    let takeover = "UPDATE shard SET epoch = epoch + 1, seq = seq + 1, began = seq || began, sessions = 'new'::text || sessions;
         INSERT INTO item VALUES (0, 'copy', '')";
     database.run(takeover).await;
     let counts = "SELECT (SELECT count(*) FROM item) * 1000000 + (SELECT sum(live) FROM mark) * 1000 + (SELECT seq FROM shard)";
@@ -203,7 +204,7 @@ async fn the_number_of_an_epoch_alone_does_not_let_anybody_write() {
     let Some(database) = TestDatabase::new() else { return };
     let mut one = replica(&database.config(), 1);
     let old = lead(&mut one).await;
-    database.run("UPDATE shard SET session = 'another'").await;
+    database.run("UPDATE shard SET sessions[1] = 'another'").await;
     let (_, result) = written(old, batch()).await;
     assert_lost(result, Lost::Writes(1));
     assert_eq!(stored_batches(&database).await, 0);
@@ -277,6 +278,43 @@ async fn a_leader_of_the_state_before_is_replaced_by_the_one_that_knows_more() {
     assert_lost(written(storage, batch()).await.1, Lost::Writes(1));
     assert_lost(written(other, batch()).await.1, Lost::Fenced);
     assert!(loaded(lead(&mut one).await).await.1.books.is_copy);
+}
+
+/// The leader whose writes are lost was cut off meanwhile.
+#[tokio::test]
+async fn a_loss_is_noticed_although_others_have_led_since() {
+    let Some(database) = TestDatabase::new() else { return };
+    let (mut one, mut two) = (replica(&database.config(), 1), replica(&database.config(), 2));
+    let (storage, _) = loaded(lead(&mut one).await).await;
+    let (storage, result) = written(storage, batch()).await;
+    result.unwrap();
+    database.run("UPDATE shard SET seq = seq - 1").await;
+    for _ in 0..2 {
+        let (other, found) = loaded(lead(&mut two).await).await;
+        assert!(!found.books.is_copy, "this one cannot know");
+        written(other, batch()).await.1.unwrap();
+    }
+    assert_lost(written(storage, batch()).await.1, Lost::Writes(1));
+    assert!(loaded(lead(&mut two).await).await.1.books.is_copy);
+}
+
+#[tokio::test]
+async fn a_loss_is_stated_once_and_ends_the_lead() {
+    let Some(database) = TestDatabase::new() else { return };
+    let (mut one, mut two) = (replica(&database.config(), 1), replica(&database.config(), 2));
+    let (storage, _) = loaded(lead(&mut one).await).await;
+    let (storage, result) = written(storage, batch()).await;
+    result.unwrap();
+    let lost = seq(&database).await + 5;
+    for _ in 0..2 {
+        two.state_loss(lost).await.unwrap();
+        let seen = two.observe().await.unwrap();
+        assert_eq!((seen.is_held, seen.epoch, seen.seq), (false, 2, lost + 1));
+    }
+    assert_lost(written(storage, batch()).await.1, Lost::Fenced);
+    assert!(loaded(lead(&mut two).await).await.1.books.is_copy);
+    two.state_loss(lost + 9).await.unwrap();
+    assert_eq!(seq(&database).await, lost + 10, "more is lost");
 }
 
 #[tokio::test]

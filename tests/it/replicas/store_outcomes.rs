@@ -92,7 +92,7 @@ async fn a_write_that_arrives_after_it_was_sent_again_changes_nothing() {
     leader.assert_once(result, 1).await;
     leader.proxy.harm_open(Harm::None);
     let sessions =
-        "SELECT count(*) FROM pg_stat_activity WHERE application_name = (SELECT session FROM shard)";
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = (SELECT sessions[1] FROM shard)";
     eventually("the first session has ended", async || leader.database.number(sessions).await == 1).await;
     leader.assert_once(Ok(()), 1).await;
 }
@@ -155,7 +155,7 @@ async fn a_write_that_hangs_does_not_keep_another_from_leading() {
     leader.at_next_commit("PERFORM pg_sleep(600)").await;
     let writing = leader.begin();
     let hangs = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' \
-        AND application_name = (SELECT session FROM shard)";
+        AND application_name = (SELECT sessions[1] FROM shard)";
     eventually("the write hangs", async || leader.database.number(hangs).await == 1).await;
     assert!(!writing.is_finished());
     let _new = lead(&mut leader.other).await;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use turn_broker::journal::backup::StoredView;
 use turn_broker::journal::changes::{Changes, Contents};
 use turn_broker::journal::postgres::standby::Observation;
+use turn_broker::journal::postgres::takeovers::Takeovers;
 use turn_broker::journal::store::{FORMAT, OpenError, StoreError};
 use turn_broker::journal::{Lost, Storage, WriteError};
 use turn_broker::lead::Replica;
@@ -23,6 +24,8 @@ pub(crate) struct FakeDatabase(Arc<Mutex<State>>);
 #[derive(Debug)]
 struct State {
     row: Observation,
+    /// The takeovers: the last write before each, and its session.
+    takeovers: Vec<(i64, String)>,
     contents: Contents,
     /// What was stored after each write.
     history: Vec<(i64, Contents)>,
@@ -43,8 +46,8 @@ impl FakeDatabase {
         let mut contents = Contents::default();
         contents.books.key = Some([7; 64]);
         let row = Observation { format: i32::try_from(FORMAT).unwrap(), ..Observation::default() };
-        let (history, replicas, cut_off, slow) = Default::default();
-        Self(Arc::new(Mutex::new(State { row, contents, history, replicas, cut_off, slow })))
+        let (takeovers, history, replicas, cut_off, slow) = Default::default();
+        Self(Arc::new(Mutex::new(State { row, takeovers, contents, history, replicas, cut_off, slow })))
     }
 
     /// What a replica at this URL has of the database.
@@ -96,6 +99,14 @@ impl FakeDatabase {
     }
 }
 
+impl State {
+    fn take_over(&mut self, began: i64, session: &str) {
+        self.takeovers.insert(0, (began, session.to_owned()));
+        let (began, sessions) = self.takeovers.iter().cloned().unzip();
+        self.row.takeovers = Takeovers::new(began, sessions);
+    }
+}
+
 /// One replica's connection.
 #[derive(Debug)]
 pub(crate) struct FakeElectorate {
@@ -133,11 +144,22 @@ impl Electorate for FakeElectorate {
         }
         (row.epoch, row.seq) = (row.epoch + 1, row.seq + 1);
         (row.is_held, row.has_session, row.leader) = (true, true, Some(self.url.clone()));
+        state.take_over(seen.seq, &format!("{} {}", self.url, seen.epoch));
+        let row = &state.row;
         let (epoch, seq) = (row.epoch, row.seq);
         let contents = state.contents.clone();
         state.history.push((seq, contents));
         let (database, url) = (self.database.clone(), self.url.clone());
         Ok(Some(FakeStorage { database, url, epoch, seq }))
+    }
+
+    async fn state_loss(&mut self, seq: i64) -> Result<(), CutOff> {
+        let mut state = self.database.reach(&self.url)?;
+        let began = state.row.seq.max(seq);
+        (state.row.epoch, state.row.seq, state.row.is_held) = (state.row.epoch + 1, began + 1, false);
+        state.contents.books.is_copy = true;
+        state.take_over(began, "");
+        Ok(())
     }
 
     async fn key(&mut self) -> Result<Option<[u8; 64]>, CutOff> {

@@ -21,12 +21,16 @@
 //! A check is left out only while the world itself breaks an assumption, and for a reason of [`Excuse`]. A run fails if that is so
 //! in more than 5 % of the steps. The status of the books is no excuse.
 //!
+//! [`replicas`] simulates two brokers on one database.
+//!
 //! Each fault of [`walk::faults::FAULTS`] happens in a part of the scenarios. For a long run, which draws from the same distribution
 //! as the default one: `SEEDS=10000 cargo test --release -p turn-ledger --test simulation`. `SEED=7` runs one seed. A failure prints
 //! the shortest failing scenario that was found, in the syntax of `reproductions.rs`.
 
 mod journal;
+mod lead;
 mod mutants;
+mod replicas;
 mod reproductions;
 mod restart;
 mod walk;

@@ -5,7 +5,9 @@ mod changes;
 #[expect(unreachable_pub, reason = "the service exports it")]
 #[path = "../../../../../src/journal/contradictions.rs"]
 pub(crate) mod contradictions;
+pub(crate) mod database;
 mod file;
+pub(crate) mod postgres;
 #[path = "../../../../../src/journal/pruning.rs"]
 mod pruning;
 #[expect(dead_code, unreachable_pub, reason = "the service uses more of it")]
@@ -23,6 +25,13 @@ use turn_ledger::{Batch, Stored};
 
 use crate::walk::disk::Disk;
 use rows::StoreError;
+
+/// Why a writer may never write again, as the service says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lost {
+    Fenced,
+    Writes(u64),
+}
 
 /// See the module's description. Batches are written together when the ledger is read, as the service writes those that wait together.
 pub(crate) struct Journal {

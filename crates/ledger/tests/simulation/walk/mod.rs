@@ -12,7 +12,7 @@ pub(crate) mod coturn;
 #[expect(unreachable_pub, reason = "the service uses more of it")]
 #[path = "../../../../../src/meter/cloudflare/days.rs"]
 mod days;
-mod dice;
+pub(crate) mod dice;
 pub(crate) mod disk;
 mod expectations;
 pub(crate) mod faults;
@@ -29,7 +29,7 @@ mod restarts;
 pub(crate) mod settings;
 mod sfu;
 mod stories;
-mod world;
+pub(crate) mod world;
 
 use turn_ledger::IceSource::{self, Cloudflare, Relay};
 use turn_ledger::{
@@ -125,21 +125,26 @@ impl Scenario {
         Timestamp::from_millis(RESET - i64::try_from(self.before_reset).unwrap_or(0))
     }
 
-    /// A shorter scenario that still fails. Leaves out operations while the rest fails.
-    fn shrunk<D: Disk>(mut self, winds_down: bool) -> Self {
-        let mut size = self.ops.len() / 2;
-        while size > 0 {
-            let mut from = 0;
-            while from < self.ops.len() {
-                let mut ops = self.ops.clone();
-                ops.drain(from..(from + size).min(ops.len()));
-                let shorter = Self { ops, ..self.clone() };
-                if run::<D>(&shorter, winds_down).is_err() { self = shorter } else { from += size }
-            }
-            size /= 2;
-        }
-        self
+    /// A shorter scenario that still fails.
+    fn shrunk<D: Disk>(self, winds_down: bool) -> Self {
+        let with = |ops| Self { ops, ..self.clone() };
+        with(shortened(self.ops.clone(), |ops| run::<D>(&with(ops), winds_down).is_err()))
     }
+}
+
+/// Fewer operations that still fail. Leaves out some of them while the rest fails.
+pub(crate) fn shortened<T: Clone>(mut ops: Vec<T>, fails: impl Fn(Vec<T>) -> bool) -> Vec<T> {
+    let mut size = ops.len() / 2;
+    while size > 0 {
+        let mut from = 0;
+        while from < ops.len() {
+            let mut fewer = ops.clone();
+            fewer.drain(from..(from + size).min(ops.len()));
+            if fails(fewer.clone()) { ops = fewer } else { from += size }
+        }
+        size /= 2;
+    }
+    ops
 }
 
 /// A check that failed.

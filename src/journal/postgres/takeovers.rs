@@ -1,0 +1,72 @@
+//! The latest takeovers of a ledger, as the row of `shard` lists them. They show whether a write is still in the ledger, however many
+//! replicas have led since a failover of the database. Pure.
+
+/// The name that stands for no session: somebody has stated here that writes are lost.
+pub(crate) const LOSS_STATED: &str = "";
+
+/// The latest takeovers, newest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Takeovers(Vec<Takeover>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Takeover {
+    /// The number of the last write before it.
+    began: i64,
+    /// The random name of the session that writes since.
+    session: String,
+}
+
+impl Takeovers {
+    /// Those of a row: both lists are newest first.
+    pub fn new(began: Vec<i64>, sessions: Vec<String>) -> Self {
+        Self(began.into_iter().zip(sessions).map(|(began, session)| Takeover { began, session }).collect())
+    }
+
+    /// The session that writes now.
+    pub fn latest(&self) -> Option<&str> {
+        self.0.first().map(|takeover| takeover.session.as_str())
+    }
+
+    /// Of what this session has written up to `seq`, the number of the last write that is in the ledger: at least `seq` if nothing is
+    /// lost, or if somebody has stated the loss since. `last`: the number of the last write of all. `None`: the session is not listed, so
+    /// nothing of it is there, or nobody knows.
+    pub(crate) fn kept(&self, session: &str, seq: i64, last: i64) -> Option<i64> {
+        let mut last = last;
+        for takeover in &self.0 {
+            if takeover.session == session {
+                return Some(last);
+            }
+            if takeover.session == LOSS_STATED && takeover.began >= seq {
+                return Some(seq);
+            }
+            last = takeover.began;
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_is_kept_if_its_session_is_listed_and_was_replaced_after_it() {
+        let sessions = ["c", "b", "a"].map(str::to_owned);
+        let takeovers = Takeovers::new(vec![90, 60, 0], sessions.into());
+        for (session, kept) in [("c", Some(95)), ("b", Some(90)), ("a", Some(60)), ("d", None)] {
+            assert_eq!(takeovers.kept(session, 61, 95), kept, "{session}");
+        }
+        assert_eq!(takeovers.latest(), Some("c"));
+    }
+
+    #[test]
+    fn a_loss_that_was_stated_is_no_loss_for_those_whose_writes_it_covers() {
+        let sessions = ["d", LOSS_STATED, "c", "a"].map(str::to_owned);
+        let takeovers = Takeovers::new(vec![101, 100, 60, 0], sessions.into());
+        for (session, seq, kept) in [("a", 100, Some(100)), ("a", 101, Some(60)), ("b", 100, Some(100))] {
+            assert_eq!(takeovers.kept(session, seq, 110), kept, "{session} {seq}");
+        }
+        assert_eq!(takeovers.kept("b", 101, 110), None, "an earlier statement");
+        assert_eq!(takeovers.kept("d", 120, 110), Some(110), "a loss since");
+    }
+}
