@@ -60,7 +60,7 @@ mutants=(
     'a POST is repeated|it replicas::forward|forward/mod.rs|let mut may_repeat = request.method().is_safe();|let mut may_repeat = true;'
     'a GET is repeated for ever|it replicas::forward|forward/mod.rs|Err(Failure::Sent) => may_repeat = false,|Err(Failure::Sent) => {}'
     'the refusal of a former leader is passed on|it replicas::forward|forward/mod.rs|if response.headers().contains_key(FORWARDED) {|if response.headers().contains_key(FORWARDED) && false {'
-    'sockets to a former leader stay|it replicas::forward|forward/mod.rs|() = left(&mut target, Some(&address)) => {}|() = std::future::pending() => { let _ = (&mut target, &address); }'
+    'sockets to a former leader stay|it replicas::forward|forward/mod.rs|() = left(&mut target, Some(&address)) => SERVICE_RESTART,|() = std::future::pending() => { let _ = (&mut target, &address); SERVICE_RESTART }'
     'the sockets of a replica count for one client|it replicas::forward|serve/door.rs|        slot.exempt();\n|        let _ = &slot;\n'
     'a standby forgets that the database has lost writes|it replicas::role|lead/campaign.rs|let stated = self.electorate.state_loss(seq).await;|let (_, stated) = (seq, Ok::<(), E::Error>(()));'
     'a look that failed interrupts nothing|it replicas::campaign|lead/campaign.rs|        self.election.interrupt();\n|'
