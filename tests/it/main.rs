@@ -30,6 +30,7 @@ mod layers;
 mod ledger_command;
 mod ledger_file;
 mod measured;
+mod mutants;
 mod openapi;
 mod operator;
 mod operator_command;

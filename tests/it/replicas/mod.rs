@@ -4,7 +4,6 @@ mod campaign;
 mod doctor;
 mod forward;
 mod ledger_copy;
-mod mutants;
 mod processes;
 mod role;
 mod same_rows;

@@ -29,7 +29,6 @@
 
 mod journal;
 mod lead;
-mod mutants;
 mod replicas;
 mod reproductions;
 mod restart;
