@@ -4,8 +4,8 @@
 
 use turn_ledger::{GrantEnd, GrantId, Timestamp};
 
-use crate::sockets::ALLOCATIONS_MAX;
-
+/// Concurrent allocations.
+pub(crate) const ALLOCATIONS_MAX: usize = 1_024;
 /// Concurrent allocations of one grant: enough for a small mesh, which has twice as many during a renewal.
 pub const ALLOCATIONS_PER_GRANT_MAX: usize = 8;
 /// Concurrent allocations of one IPv4 address or IPv6 /64: a sixteenth of all. An IPv6 /48 has four times as many.

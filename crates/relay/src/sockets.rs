@@ -15,14 +15,12 @@ use tokio::net::UdpSocket;
 use turn::relay::RelayAddressGenerator;
 use webrtc_util::{Conn, Error};
 
-use crate::allocation_rules::Refused;
+use crate::allocation_rules::{ALLOCATIONS_MAX, Refused};
 use crate::count::{Count, Limit};
 use crate::peers::PeerPolicy;
 use crate::{Event, Note};
 use turn_ledger::Traffic;
 
-/// Concurrent allocations.
-pub(crate) const ALLOCATIONS_MAX: usize = 1_024;
 /// The pause after a socket error, so that the loop does not spin.
 pub(crate) const FAILURE_PAUSE: Duration = Duration::from_millis(50);
 

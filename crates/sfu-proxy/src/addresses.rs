@@ -11,8 +11,10 @@ use super::fault::Fault;
 
 /// Sessions of one address. A page has one, so this is a large office.
 pub(crate) const PER_ADDRESS_MAX: usize = 64;
+/// Tracks and data channels of all sessions.
+pub(crate) const TRACKS_MAX: usize = 131_072;
 /// Tracks and data channels of the sessions of one address: a sixteenth of those of all.
-pub(crate) const TRACKS_PER_ADDRESS_MAX: usize = super::sessions::TRACKS_MAX / 16;
+pub(crate) const TRACKS_PER_ADDRESS_MAX: usize = TRACKS_MAX / 16;
 /// New sessions of one address. A page that cannot connect asks again after 0.25 to 10 s.
 pub(crate) const NEW_SESSIONS: Rate = Rate::per_second(20, 1);
 /// Addresses that have a rate of their own, half for each address family.

@@ -31,8 +31,6 @@ pub(crate) const SESSIONS_MAX: usize = 8_192;
 pub(crate) const PER_SESSION_MAX: usize = 256;
 /// Calls of one address that are on their way to the SFU: an eighth of those of all clients. A page waits for each of its calls.
 pub(crate) const CALLS_PER_ADDRESS_MAX: usize = 64;
-/// Tracks and data channels of all sessions.
-pub(crate) const TRACKS_MAX: usize = 131_072;
 /// A session without media leaves its call after this time. The SFU ends it then.
 pub(crate) const IDLE: Duration = Duration::from_secs(30);
 /// The time between two attempts to close a session by force.
