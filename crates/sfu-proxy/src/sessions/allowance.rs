@@ -1,7 +1,8 @@
 //! What a session may ask for: tracks of its own room, at assumed rates, within the bounds and the allowance of its client.
 
-use super::{PER_SESSION_MAX, Sessions, TRACKS_MAX};
+use super::{PER_SESSION_MAX, Sessions};
 use crate::SessionId;
+use crate::addresses::TRACKS_MAX;
 use crate::answer::ConfirmedTrack;
 use crate::fault::Fault;
 use crate::request::{Pull, RequestedTracks};
@@ -57,7 +58,7 @@ impl Sessions {
     }
 
     /// What these pulls ask for, unless the client takes more then than it may: its address and its /48, or with a user that user, and the
-    /// address ten times as much.
+    /// users of the address together ten times as much.
     pub(crate) fn demand(&self, id: &SessionId, pulled: &[Pull]) -> Result<Demand, Fault> {
         let demand = Demand::of(pulled, self.terms.video);
         let Caller { user, address, .. } = self.rows.get(id).ok_or(Fault::Locked)?.owner();
@@ -68,6 +69,7 @@ impl Sessions {
         let of_address = user.as_ref().map_or(1, |_| USERS_FACTOR);
         for key in address.with_wider() {
             let of_key = self.addresses.sessions(key).filter_map(|id| self.rows.get(id));
+            let of_key = of_key.filter(|row| row.owner().user.is_some() == user.is_some());
             if !is_within(taken_by(of_key), of_address.saturating_mul(key.factor())) {
                 return Err(Fault::TooMuch);
             }

@@ -166,6 +166,9 @@ fn a_user_has_one_allowance_on_all_addresses_and_an_address_with_users_ten() {
         table.add(&n.to_string(), &pull(&["0"; 3]), &[0, 1, 2]);
     }
     assert_eq!(demand(&table, "10", 1), Err(Fault::TooMuch), "the address");
+    table.now += secs(1);
+    table.open("anonymous", Some("r"), caller(1)).unwrap();
+    assert_eq!(demand(&table, "anonymous", 3), Ok(()), "whoever has no user has an allowance apart");
 }
 
 #[test]
