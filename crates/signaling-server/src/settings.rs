@@ -9,7 +9,7 @@ use turn_base::web_url::WebhookUrl;
 /// The protocols that are on, with their settings.
 #[derive(Clone, Debug)]
 pub struct Protocols {
-    /// The most open sockets of one address. `SIGNALING_SOCKETS_PER_CLIENT`, 1 to 4,096; 64 when unset.
+    /// The most open sockets of one user, and of one address without users. `SIGNALING_SOCKETS_PER_CLIENT`, 1 to 4,096; 64 when unset.
     pub sockets_per_client: usize,
     /// Ayame.
     pub ayame: Option<AyameConfig>,

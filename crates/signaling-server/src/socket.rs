@@ -13,7 +13,7 @@ use turn_base::broker::Requester;
 use turn_base::clock;
 use turn_base::error::ApiError;
 use turn_base::response::Received;
-use turn_ledger::ClientKey;
+use turn_ledger::{ClientKey, User};
 use turn_signaling::dropped::Dropped;
 use turn_signaling::protocol::{Closing, Event, SocketId, Text, Upgrade};
 
@@ -49,7 +49,7 @@ pub(crate) fn upgrade(
     request: WebSocketUpgrade,
     known: Upgrade,
 ) -> Response {
-    let place = match place(server, requester.address) {
+    let place = match place(server, requester.address, known.user.as_ref()) {
         Ok(place) => place,
         Err(error) => return error.into_response(),
     };
@@ -75,7 +75,7 @@ pub(crate) fn refuse(
     request: WebSocketUpgrade,
     close: Closing,
 ) -> Response {
-    let place = match place(server, address) {
+    let place = match place(server, address, None) {
         Ok(place) => place,
         Err(error) => return error.into_response(),
     };
@@ -97,8 +97,8 @@ async fn hold(server: &Signaling, place: Place, ended: impl Future<Output = ()>)
     drop(place);
 }
 
-fn place(server: &Signaling, address: IpAddr) -> Result<Place, ApiError> {
-    server.occupancy.take(address).map_err(|why| {
+fn place(server: &Signaling, address: IpAddr, user: Option<&User>) -> Result<Place, ApiError> {
+    server.occupancy.take(address, user).map_err(|why| {
         server.service.broker.count(Counted::Limited("refused"));
         no_place(why)
     })
@@ -109,7 +109,7 @@ fn no_place(why: NoPlace) -> ApiError {
         NoPlace::Full => ApiError::overloaded(),
         NoPlace::ClientFull => ApiError::too_many(
             "Too many open connections",
-            "Close sockets that have ended, or raise SIGNALING_SOCKETS_PER_CLIENT if many users share this address.",
+            "Close sockets that have ended, or raise SIGNALING_SOCKETS_PER_CLIENT if many people without sign-in share this address.",
             Duration::from_secs(10),
         ),
     }
