@@ -38,13 +38,26 @@ pub(super) fn is_known(name: &str) -> bool {
 }
 
 /// Our prefixes: an unknown name with one of them is misspelled.
-const OWN_PREFIXES: [&str; 4] = ["TURN_", "CLOUDFLARE_", "RATE_LIMIT_", "RELAY_"];
+const OWN_PREFIXES: [&str; 12] = [
+    "TURN_",
+    "CLOUDFLARE_",
+    "RATE_LIMIT_",
+    "RELAY_",
+    "COTURN_",
+    "AUTH_",
+    "ALERT_",
+    "BANDWIDTH_",
+    "SIGNALING_",
+    "SFU_",
+    "CALLS_",
+    "P2PCF_",
+];
 
 /// From this similarity on, a name without one of our prefixes counts as misspelled too.
 const SIMILARITY_MIN: f64 = 0.8;
 
-/// Settings that limit what is spent, or by whom. A default in their place can cost money.
-const MONEY: [&str; 23] = [
+/// Settings that limit what is spent, or by whom, or say what it costs. A default in their place can cost money.
+const MONEY: [&str; 26] = [
     "TURN_ENABLED",
     "ICE_SOURCES",
     "CLOUDFLARE_TURN_KEY_ID",
@@ -54,6 +67,9 @@ const MONEY: [&str; 23] = [
     "RESERVED_PERCENT_PER_CLIENT",
     "CLAIMS_MBPS_PER_CLIENT",
     "SFU_MBPS_PER_CLIENT",
+    "PRICE_PER_GB",
+    "FREE_GB",
+    "CURRENCY",
     "BILLING_DAY",
     "BUDGET_MODE",
     "LIMIT_ACTION",
@@ -74,8 +90,9 @@ const MONEY: [&str; 23] = [
 /// names that differ by a word.
 const ERRORS_MAX: usize = 2;
 
-/// Kubernetes sets variables with this prefix in every container if a Service is named `turn-broker`.
-const KUBERNETES_PREFIX: &str = "TURN_BROKER_";
+/// Kubernetes sets variables in every container for each Service of its namespace: with this prefix for one named `turn-broker`, and with
+/// these parts for one named `coturn`.
+const OF_KUBERNETES: [&str; 3] = ["TURN_BROKER_", "_SERVICE_", "_PORT_"];
 
 /// A name that looks like a setting and is not one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -91,7 +108,7 @@ pub(super) struct Misspelled {
 impl Misspelled {
     /// A name with one of our prefixes, or one that is very similar to a known name, ignoring case.
     pub(super) fn of(name: &str) -> Option<Self> {
-        if is_known(name) || name.starts_with(KUBERNETES_PREFIX) {
+        if is_known(name) || OF_KUBERNETES.iter().any(|part| name.contains(part)) {
             return None;
         }
         let upper = name.to_ascii_uppercase();
@@ -140,7 +157,10 @@ mod tests {
             BANDWIDTH_LIMIT BANDWITH_LIMIT_GB: BANDWIDTH_LIMIT_GB
             CLIENT_URLS: CLIENT_URL
             TRUSTED_PROXY: TRUSTED_PROXIES
-            ICE_SOURCE: ICE_SOURCES"
+            ICE_SOURCE: ICE_SOURCES
+            AUTH_JWKS: AUTH_JWKS_URL
+            COTURN_CLI_HOST: COTURN_CLI
+            SFU_LOCKED: SFU_LOCK"
             .lines()
             .skip(1)
         {
@@ -154,7 +174,8 @@ mod tests {
 
     #[test]
     fn known_and_foreign_names_get_no_hint() {
-        let foreign = "PATH HOSTNAME CLIENT_ID RATE XTURN_TTL TURN_BROKER_PORT TURN_BROKER_SERVICE_HOST";
+        let foreign = "PATH HOSTNAME CLIENT_ID RATE XTURN_TTL TURN_BROKER_PORT TURN_BROKER_SERVICE_HOST \
+            COTURN_SERVICE_HOST COTURN_PORT_3478_UDP_ADDR";
         for name in variables().chain(foreign.split(' ').map(String::from)) {
             assert_eq!(Misspelled::of(&name), None, "{name}");
         }
@@ -166,7 +187,7 @@ mod tests {
         for name in "BANDWITH_LIMIT_GB BANDWIDTH_LIMIT bandwidth_limit_gb BANDWIDTH_LIMIT_BG BILING_DAY BUDGET_MOD LIMIT_ACTIONS
             TURN_ENABLE ICE_SOURCE OPERATR_TOKEN OPERATOR_TOKEN_FIL REPORTER_TOKENS CLOUDFLARE_TURN_API_TOKN CLOUDFLARE_TURN_KEYID
             CLOUDFLARE_ANALYTIC_TOKEN COTURN_SECRETS TURN_SECRET ALERT_WEBHOOK STATE_DIRS AUTH_REQUIRE USER_LIMT_GB
-            RESERVED_PERCENT_PER_CLIENTS CLAIMS_MPBS_PER_CLIENT COTURN_CLI_ BANDWIDTH_LIMIT_GB_FILE AUTH_REQUIRED_FILE STATE_DIR_FILE"
+            RESERVED_PERCENT_PER_CLIENTS CLAIMS_MPBS_PER_CLIENT COTURN_CLI_ FREE_GBS PRICE_PER_GIB BANDWIDTH_LIMIT_GB_FILE AUTH_REQUIRED_FILE STATE_DIR_FILE"
             .split_whitespace()
         {
             assert!(is_fatal(name), "{name}");
