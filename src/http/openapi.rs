@@ -29,9 +29,11 @@ const ABOUT: &str = "TURN credentials for WebRTC, under a monthly bandwidth budg
 
 Times are UTC, RFC 3339. GB is 10^9 bytes; figures in GB with two decimals are strings, so that both decimals are kept. Unknown fields in a request are ignored. New fields may be added to responses.
 
-Every response has the header `x-request-id`; the log contains the same id. Every error response is JSON in one form, with a stable `code`, and never contains a token or a credential. An unknown path returns `NOT_FOUND` (404), an unknown method of a path `METHOD_NOT_ALLOWED` (405, with `Allow`). With `ALLOWED_HOSTS`, a request for another host returns `MISDIRECTED_REQUEST` (421), except from a health check. Responses must not be stored (`Cache-Control: no-store`), except for what a browser loads.
+Every response has the header `x-request-id`; the log line of the request contains the same id. Of refusals that a client can repeat without end, such as `RATE_LIMITED`, the log has one line in 10 s, and it counts the others. Every error response is JSON in one form, with a stable `code`, and never contains a token or a credential. An unknown path returns `NOT_FOUND` (404), an unknown method of a path `METHOD_NOT_ALLOWED` (405, with `Allow`). With `ALLOWED_HOSTS`, a request for another host returns `MISDIRECTED_REQUEST` (421), except from a health check. Responses must not be stored (`Cache-Control: no-store`), except for what a browser loads.
 
-A page of an origin in `CLIENT_URL` may call everything under `/api/` and read `Retry-After`, `RateLimit-*` and `x-request-id`.";
+A page of an origin in `CLIENT_URL` may call everything under `/api/` and read `Retry-After`, `RateLimit-*` and `x-request-id`.
+
+The routes of `SIGNALING` follow the protocols of their clients (Ayame, PeerJS, y-webrtc, P2PCF, partysocket, partytracks), so they are not listed.";
 
 /// The groups of operations, in the order in which they are shown.
 const TAGS: [&str; 6] = [
@@ -136,14 +138,16 @@ const MALFORMED: &str = "`INVALID_REQUEST`: the request does not have exactly on
 const MISDIRECTED: &str = "`MISDIRECTED_REQUEST`: the `Host` is not in `ALLOWED_HOSTS`. The response has no CORS headers, so a page sees a network error.";
 
 /// The errors of all routes that mint.
-const MINT_ERRORS: [&str; 8] = [
+const MINT_ERRORS: [&str; 10] = [
     "`INVALID_REQUEST`: `ttl` is not a whole number from 60 to `TURN_TTL_SECONDS`, or `label` has more than 64 characters or one that is not allowed, or `region` is not the name of a TURN key.",
     "`INVALID_TOKEN`: the token is a JWT that is not valid, or has expired.",
     "`UNAUTHORIZED`: there is no valid token, and `AUTH_REQUIRED` is set.",
     "`OVERLOADED`: the keys of `AUTH_JWKS_URL` cannot be fetched, and the token's key is not known.",
+    "`USER_BLOCKED`: the operator has blocked the user.",
+    "`USER_LIMIT_REACHED`: the user has used `USER_LIMIT_GB`, or in strict mode reserved it. Only with `LIMIT_ACTION=refuse`.",
     "`BUDGET_EXHAUSTED`: the budget is spent, or in strict mode reserved in full. Only with `LIMIT_ACTION=refuse`.",
     "`LEDGER_UNAVAILABLE`: the grant cannot be written to disk, or the clock is in doubt. Only with `LIMIT_ACTION=refuse`.",
-    "`ORIGIN_NOT_ALLOWED`: the `Origin` is not in `CLIENT_URL`, another site loads or opens this URL, or a browser prefetches it. The response has no CORS headers, so a page sees a network error.",
+    "`ORIGIN_NOT_ALLOWED`: the `Origin` is not in `CLIENT_URL`, another site loads or opens this URL, or a browser prefetches it.",
     "`RATE_LIMITED`: too many requests of this user, from this client address, or from the IPv6 /48 around it.",
 ];
 
@@ -153,7 +157,7 @@ const WRONG_TOKENS: &str = "`RATE_LIMITED`: more than 20 wrong tokens from this 
 /// The errors of the routes that report connections.
 const REPORT_ERRORS: [&str; 3] = [
     "`UNAUTHORIZED`: the request has no token.",
-    "`INVALID_GRANT`: the token is neither a grant of this ledger nor the `REPORTER_TOKEN`. When a connection is opened, also: the grant has expired.",
+    "`INVALID_GRANT`: the token is neither a grant of this ledger nor the `REPORTER_TOKEN`. When a connection is opened, also: the grant has expired or was renewed. Afterwards, also: the grant was revoked.",
     WRONG_TOKENS,
 ];
 

@@ -108,7 +108,7 @@ pub fn log_line(app: &App, head: RequestHead<'_>, response: &Response, took: Dur
         );
         return;
     }
-    // The page cannot read the response to a foreign origin, so the operator finds it here.
+    // The page may not know which origin the browser sent, so the operator finds it here.
     let origin = error.and_then(|error| error.refused_origin.as_deref());
     let remedy = error.and_then(remedy);
     macro_rules! line {
@@ -131,7 +131,7 @@ pub fn log_line(app: &App, head: RequestHead<'_>, response: &Response, took: Dur
             )
         };
     }
-    let is_polled = POLLED.contains(&(method, route)) || response.extensions().get::<Polled>().is_some();
+    let is_polled = is_polled(method, route, code) || response.extensions().get::<Polled>().is_some();
     let held_back = code.map(|code| app.refusal_log.pass(code, app.clock.instant()));
     match held_back {
         _ if is_polled => line!(debug, None::<u64>),
@@ -141,6 +141,12 @@ pub fn log_line(app: &App, head: RequestHead<'_>, response: &Response, took: Dur
         None if status >= 500 => line!(warn, None::<u64>),
         None => line!(info, None::<u64>),
     }
+}
+
+/// Whether the answer is one of many that say nothing new. An error is not, so that its `requestId` is in the log; only that a replica does
+/// not lead is what load balancers ask `/leader` for.
+pub(super) fn is_polled(method: &str, route: &str, code: Option<&str>) -> bool {
+    POLLED.contains(&(method, route)) && (code.is_none() || route == "/leader")
 }
 
 /// What the operator can do about a refusal that follows from a limit or a rule.

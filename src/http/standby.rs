@@ -21,6 +21,7 @@ use super::head;
 use super::health::{HealthBody, LeaderBody, ReadyBody};
 use super::operator::check_operator;
 use super::origin;
+use super::request_log::is_polled;
 use crate::app::standby::Standby;
 use crate::forward::{FORWARDED, PassedOn};
 use crate::telemetry::metrics::{CONTENT_TYPE as OPENMETRICS, RequestLabels, ScrapedFigures};
@@ -60,7 +61,8 @@ pub async fn envelope(standby: StandbyState, mut request: Request, next: Next) -
     let took = standby.clock.instant().saturating_duration_since(started);
     let status = response.status().as_u16();
     standby.metrics.request(&RequestLabels { route: route.to_owned(), method, status }, took);
-    if let Some(ErrorBody { code, .. }) = response.extensions().get().filter(|_| route == FORWARDING)
+    if let Some(ErrorBody { code, .. }) = response.extensions().get()
+        && !is_polled(method, route, Some(code))
         && let Some(held_back) = standby.refusal_log.pass(code, standby.clock.instant())
     {
         tracing::warn!(request_id = id, method, status, code, held_back, "request");

@@ -117,6 +117,16 @@ async fn polls_are_not_in_the_log() {
 }
 
 #[tokio::test]
+async fn the_id_of_a_refused_poll_is_in_the_log() {
+    let process = start(&[]);
+    let response = http_client().get(process.url("/metrics")).send().await.unwrap();
+    let id = response.headers()["x-request-id"].to_str().unwrap().to_owned();
+    let lines = lines(process);
+    let requests = of(&lines, "request");
+    assert_eq!(requests.iter().map(|line| &line["request_id"]).collect::<Vec<_>>(), [&id], "{lines:#?}");
+}
+
+#[tokio::test]
 async fn of_many_refusals_the_log_has_one_line_for_each_code() {
     let process = start(&[("RATE_LIMIT_REQUESTS", "1")]);
     let mint = || http_client().get(process.url("/api/turn-credentials"));
