@@ -42,13 +42,15 @@ pub struct LedgerBytes(Vec<u8>);
     get, path = "/api/backup",
     responses(
         (status = 200, description = "The file `ledger.redb`.", body = inline(LedgerBytes), content_type = "application/octet-stream"),
-        (status = 404, description = "`NOT_FOUND`: `STATE_DIR` is not set, so there is no ledger on disk.", body = ErrorBody),
+        (status = 404, description = "`NOT_FOUND`: neither `STATE_DIR` nor `DATABASE_URL` is set, so the ledger is in memory only.", body = ErrorBody),
         (status = 503, description = "`OVERLOADED`: another copy is being made or sent.\n\n`LEDGER_UNAVAILABLE`: the ledger cannot be written or copied, for example because the disk has no room for a copy.", body = ErrorBody),
     )
 )]
 pub async fn get_backup(app: AppState) -> Result<Response, ApiError> {
     if !app.account.is_durable() {
-        return Err(ApiError::not_found("Set STATE_DIR: without it there is no ledger on disk to back up."));
+        return Err(ApiError::not_found(
+            "Set STATE_DIR or DATABASE_URL: the ledger is in memory only, so there is nothing to back up.",
+        ));
     }
     let slot = tokio::time::timeout(SLOT_WAIT, Arc::clone(&app.backup_slot).acquire_owned()).await;
     let slot = slot

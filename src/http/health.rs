@@ -97,7 +97,7 @@ pub async fn get_health(app: AppState) -> Json<HealthBody> {
     get, path = "/ready",
     responses(
         (status = 200, description = "The process can serve.", body = ReadyBody),
-        (status = 503, description = "`SHUTTING_DOWN`: the process is shutting down.\n\n`LEDGER_UNAVAILABLE`: the last write failed.\n\n`NO_LEADER`: of several replicas none leads that can be reached.", body = ErrorBody),
+        (status = 503, description = "`SHUTTING_DOWN`: the process is shutting down.\n\n`LEDGER_UNAVAILABLE`: the last write failed.\n\n`NO_LEADER`: no leader of several replicas can be reached.", body = ErrorBody),
     )
 )]
 pub async fn get_ready(app: AppState) -> JsonResult<ReadyBody> {
@@ -118,7 +118,7 @@ pub async fn get_ready(app: AppState) -> JsonResult<ReadyBody> {
     get, path = "/leader",
     responses(
         (status = 200, description = "This replica leads.", body = LeaderBody),
-        (status = 503, description = "`NO_LEADER`: this replica does not lead, or does not know whether it still does.", body = ErrorBody),
+        (status = 503, description = "`NO_LEADER`: this replica does not lead, or is not sure that it still leads.", body = ErrorBody),
     )
 )]
 pub async fn get_leader(app: AppState) -> JsonResult<LeaderBody> {

@@ -119,7 +119,7 @@ fn follow(target: &watch::Sender<Target>, outlook: &Outlook<'_>) {
         let new = leader.map_or(Target::Nobody(key), Target::At);
         let is_other = !target.is_same(&new);
         if let (true, Target::At(leader)) = (is_other, &new) {
-            tracing::info!(leader = %leader.address(), "requests are forwarded to the replica that leads");
+            tracing::info!(leader = %leader.address(), "requests are forwarded to the leader");
         }
         *target = new;
         is_other

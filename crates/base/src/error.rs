@@ -153,9 +153,7 @@ impl ApiError {
     /// Several replicas share the ledger, and this one cannot reach one that leads.
     pub fn no_leader() -> Self {
         Self::new(Code::NoLeader, "No leader")
-            .message(
-                "Try again in a second, with jitter: no replica of this service leads that could be reached.",
-            )
+            .message("Try again in a second, with jitter: no leader of this service can be reached.")
             .retry_in(SECOND)
     }
 
