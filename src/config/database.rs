@@ -67,16 +67,13 @@ impl fmt::Debug for DatabaseUrl {
 }
 
 impl DatabaseConfig {
-    /// Read after everything that one machine keeps for itself.
-    pub(super) fn read(settings: &mut Settings<'_>, sources: &[IceSource]) -> Option<Self> {
+    pub(super) fn read(settings: &mut Settings<'_>) -> Option<Self> {
         let url = settings.secret("DATABASE_URL", form(URL_EXPECTED, DatabaseUrl::parse));
         let ca_file = settings.optional("DATABASE_CA_FILE", parsed("the path of a file"));
         let schema = settings.get("DATABASE_SCHEMA", "turn_broker", schema);
         let advertise_url = settings.optional("ADVERTISE_URL", form(ADDRESS_EXPECTED, parse_address));
         let lease = settings.get("LEASE_SECONDS", "5", seconds(2..=60));
-        if settings.is_set("DATABASE_URL") {
-            refuse_what_is_of_one_machine(settings, sources);
-        } else {
+        if !settings.is_set("DATABASE_URL") {
             for name in ["DATABASE_CA_FILE", "DATABASE_SCHEMA", "ADVERTISE_URL", "LEASE_SECONDS"] {
                 if settings.is_set(name) {
                     settings.warn(format!("{name} has no effect: DATABASE_URL is not set"));
@@ -85,22 +82,26 @@ impl DatabaseConfig {
         }
         url.map(|url| Self { url, ca_file, schema, advertise_url, lease })
     }
-}
 
-fn refuse_what_is_of_one_machine(settings: &mut Settings<'_>, sources: &[IceSource]) {
-    if settings.is_set("STATE_DIR") && !settings.copies_ledger() {
-        let expected = "expected no value because DATABASE_URL is set: the ledger is in the database. In the image, set STATE_DIR to nothing";
-        settings.refuse("STATE_DIR", expected);
-    }
-    if settings.is_set("REPORTS_DIR") {
-        let expected =
-            "expected no value because DATABASE_URL is set: the files of one replica are not at the others";
-        settings.refuse("REPORTS_DIR", expected);
-    }
-    if sources.contains(&IceSource::Relay) {
-        let expected =
-            "expected no relay because DATABASE_URL is set: its calls end with the process that leads";
-        settings.refuse("ICE_SOURCES", expected);
+    /// Refuses what one machine keeps for itself, once every setting is read.
+    pub(super) fn refuse_what_is_of_one_machine(settings: &mut Settings<'_>, sources: &[IceSource]) {
+        if !settings.is_set("DATABASE_URL") {
+            return;
+        }
+        if settings.is_set("STATE_DIR") && !settings.copies_ledger() {
+            let expected = "expected no value because DATABASE_URL is set: the ledger is in the database. In the image, set STATE_DIR to nothing";
+            settings.refuse("STATE_DIR", expected);
+        }
+        if settings.is_set("REPORTS_DIR") {
+            let expected =
+                "expected no value because DATABASE_URL is set: the files of one replica are not at the others";
+            settings.refuse("REPORTS_DIR", expected);
+        }
+        if sources.contains(&IceSource::Relay) {
+            let expected =
+                "expected no relay because DATABASE_URL is set: its calls end with the process that leads";
+            settings.refuse("ICE_SOURCES", expected);
+        }
     }
 }
 

@@ -104,6 +104,7 @@ impl Config {
     fn read(settings: &mut Settings<'_>) -> Self {
         let account_id = settings.optional("CLOUDFLARE_ACCOUNT_ID", identifier(IDENTIFIER_MAX));
         let usage = UsageConfig::read(settings);
+        let database = DatabaseConfig::read(settings);
         let config = Self {
             server: ServerConfig::read(settings),
             log: LogConfig::read(settings),
@@ -119,11 +120,11 @@ impl Config {
             public_url: PublicUrl::read(settings),
             wire_formats: WireFormat::read(settings),
             signaling: SignalingConfig::read(settings),
-            database: None,
+            database,
             is_demo: false,
             warnings: Vec::new(),
         };
-        let database = DatabaseConfig::read(settings, &config.ice.sources);
-        Self { database, ..config }
+        DatabaseConfig::refuse_what_is_of_one_machine(settings, &config.ice.sources);
+        config
     }
 }

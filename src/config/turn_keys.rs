@@ -176,12 +176,12 @@ impl RotationConfig {
         let token = settings.secret("CLOUDFLARE_API_TOKEN", token);
         let base = settings.base_url("CLOUDFLARE_REST_BASE", "https://api.cloudflare.com");
         let every = every?;
-        for (name, what) in [
-            ("CLOUDFLARE_API_TOKEN", "an API token with the permission Calls: Edit"),
-            ("CLOUDFLARE_ACCOUNT_ID", "the id of the account"),
-            ("STATE_DIR", "a directory for the created keys"),
+        for (name, or, what) in [
+            ("CLOUDFLARE_API_TOKEN", None, "an API token with the permission Calls: Edit"),
+            ("CLOUDFLARE_ACCOUNT_ID", None, "the id of the account"),
+            ("STATE_DIR", Some("DATABASE_URL"), "a directory for the created keys, or DATABASE_URL,"),
         ] {
-            if !settings.is_set(name) {
+            if !settings.is_set(name) && or.is_none_or(|or| !settings.is_set(or)) {
                 settings.refuse(name, format!("expected {what} because KEY_ROTATION_DAYS is set"));
             }
         }
@@ -243,10 +243,12 @@ mod tests {
             = cloudflare: Some(CloudflareConfig { keys: [],
             = rotation: Some(RotationConfig { every: 2592000s, account_id: "abc"
             = host: Some(Domain("api.cloudflare.com"))
+            KEY_ROTATION_DAYS=30; CLOUDFLARE_API_TOKEN=hush; CLOUDFLARE_ACCOUNT_ID=abc; DATABASE_URL=postgres://me:hush@db.example/turn
+            = rotation: Some(RotationConfig { every: 2592000s, account_id: "abc"
             KEY_ROTATION_DAYS=30
             ! CLOUDFLARE_ACCOUNT_ID: expected the id of the account because KEY_ROTATION_DAYS is set
             ! CLOUDFLARE_API_TOKEN: expected an API token with the permission Calls: Edit because KEY_ROTATION_DAYS is set
-            ! STATE_DIR: expected a directory for the created keys because KEY_ROTATION_DAYS is set
+            ! STATE_DIR: expected a directory for the created keys, or DATABASE_URL, because KEY_ROTATION_DAYS is set
             KEY_ROTATION_DAYS=0 | -1 | 3651 | 0.00001
             ! KEY_ROTATION_DAYS: expected a number of days up to 3650, such as 30, found <value>
             CLOUDFLARE_API_TOKEN=hush

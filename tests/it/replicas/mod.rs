@@ -6,6 +6,7 @@ mod forward;
 mod ledger_copy;
 mod processes;
 mod role;
+mod rotation;
 mod same_rows;
 mod store;
 mod store_connections;
