@@ -135,7 +135,7 @@ const PATH_EXPECTED: &str =
     "a path such as /calls that no other route has: letters, digits, - _ and . between slashes";
 
 /// The first parts of the paths of all routes outside signaling.
-const OTHER_ROUTES: [&str; 14] = [
+const OTHER_ROUTES: [&str; 16] = [
     "_matrix",
     "api",
     "dashboard",
@@ -143,6 +143,7 @@ const OTHER_ROUTES: [&str; 14] = [
     "docs",
     "health",
     "ice",
+    "leader",
     "metrics",
     "openapi.json",
     "ready",
@@ -150,6 +151,7 @@ const OTHER_ROUTES: [&str; 14] = [
     "turn",
     "turn-client.d.ts",
     "turn-client.js",
+    "turn-client.tgz",
 ];
 /// The one path below `/api` that a protocol may have. Older versions of Orange use it.
 const OLDER_SFU: &str = "/api/calls";

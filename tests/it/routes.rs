@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use turn_broker::config::{Config, Environment};
+
 use crate::support::TestBroker;
 
 const PAGE: &str = include_str!("../../docs/RELIABILITY.md");
@@ -49,15 +51,33 @@ fn routed(source: &str) -> impl Iterator<Item = String> {
     })
 }
 
-#[tokio::test]
-async fn every_route_has_a_line_about_what_a_stranger_may_take() {
+/// Every path that is served.
+async fn served() -> BTreeSet<String> {
     let broker = TestBroker::start(&[("DOORS", "turn,matrix,ice")]).await;
     let document = broker.get("/openapi.json").await.json();
     let described = document["paths"].as_object().unwrap().keys().cloned();
     let of_signaling: Vec<_> =
         ["crates/signaling-server/src", "crates/sfu-proxy/src"].into_iter().flat_map(sources).collect();
     let signaling = of_signaling.iter().flat_map(|source| routed(source));
-    let served: BTreeSet<_> = described.chain(signaling).collect();
+    described.chain(signaling).collect()
+}
+
+#[tokio::test]
+async fn a_path_of_the_settings_hides_no_other_route() {
+    let served = served().await;
+    let fixed = served.iter().filter(|path| !path.contains("{path}"));
+    for path in fixed.map(String::as_str).chain(["/openapi.json", "/demo"]) {
+        let chosen = path.replace(['{', '}', '*'], "");
+        let read = Config::from_env(&Environment::from_pairs([("P2PCF_PATH", &chosen)]));
+        let problems = read.err().map(|errors| errors.to_string()).unwrap_or_default();
+        // Older versions of Orange use this one.
+        assert_eq!(problems.contains("no other route has"), path != "/api/calls", "{path}: {problems}");
+    }
+}
+
+#[tokio::test]
+async fn every_route_has_a_line_about_what_a_stranger_may_take() {
+    let served = served().await;
     assert!(served.contains("/yjs") && served.contains("{path}/id"), "{served:?}");
     let listed: BTreeSet<_> = rows().into_iter().flat_map(|[route, ..]| in_backticks(route)).collect();
     let served: BTreeSet<_> = served.iter().map(String::as_str).collect();
