@@ -121,7 +121,7 @@ pub fn run(
 
 fn move_ledger(config: &Config, directory: &Path, to_database: bool) -> Result<String, LedgerCommandError> {
     let database = config.database.as_ref().ok_or(LedgerCommandError::NoDatabase)?;
-    let database = Database::new(database).map_err(CopyError::from)?;
+    let database = Database::new(database);
     let (schema, path) = (database.schema(), directory.join(FILE_NAME));
     let (from, to, rest) =
         (path.display(), format!("the schema {schema} of the database"), "spends the budget again");

@@ -250,7 +250,7 @@ async fn serve_as_replica(
     let address = listener.local_addr()?;
     let clock = Arc::new(SystemClock);
     let settings = app::settings_digest(config);
-    let electorate = Standby::new(database, address.port(), settings, clock.clone())?;
+    let electorate = Standby::new(database, address.port(), settings, clock.clone());
     startup::report(config, address, None);
     let (config, lease) = (config.clone(), database.lease);
     let replica = Replica { config, lease, electorate, clock, lost_lines };

@@ -1,7 +1,7 @@
 //! The ledger in `PostgreSQL`, and what several replicas need to find each other.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio_postgres::config::{ChannelBinding, Host, SslMode};
@@ -9,6 +9,7 @@ use url::Url;
 
 use super::form::{Formed, form, parse_base, parsed, seconds};
 use super::settings::Settings;
+use turn_base::trust::Trust;
 use turn_ledger::IceSource;
 
 /// The longest name of a schema, in bytes: `PostgreSQL` cuts a longer one.
@@ -23,8 +24,8 @@ const ADDRESS_EXPECTED: &str = "an address such as http://10.0.0.7:3001";
 pub struct DatabaseConfig {
     /// The database. `DATABASE_URL`; there is no database when unset.
     pub url: DatabaseUrl,
-    /// A PEM file with authorities that are trusted for it, too. `DATABASE_CA_FILE`; the system's and the built-in ones when unset.
-    pub ca_file: Option<PathBuf>,
+    /// The authorities that are trusted for it. Those of `DATABASE_CA_FILE`, the system's and the built-in ones.
+    pub trust: Trust,
     /// The schema of the tables. `DATABASE_SCHEMA`; `turn_broker` when unset.
     pub schema: String,
     /// Where the other replicas reach this one. `ADVERTISE_URL`; the address from which it reaches the database, with `PORT`, when unset.
@@ -69,7 +70,8 @@ impl fmt::Debug for DatabaseUrl {
 impl DatabaseConfig {
     pub(super) fn read(settings: &mut Settings<'_>) -> Option<Self> {
         let url = settings.secret("DATABASE_URL", form(URL_EXPECTED, DatabaseUrl::parse));
-        let ca_file = settings.optional("DATABASE_CA_FILE", parsed("the path of a file"));
+        let ca_file: Option<PathBuf> = settings.optional("DATABASE_CA_FILE", parsed("the path of a file"));
+        let with_file = ca_file.and_then(|file| read_authorities(settings, &file));
         let schema = settings.get("DATABASE_SCHEMA", "turn_broker", schema);
         let advertise_url = settings.optional("ADVERTISE_URL", form(ADDRESS_EXPECTED, parse_address));
         let lease = settings.get("LEASE_SECONDS", "5", seconds(2..=60));
@@ -80,7 +82,8 @@ impl DatabaseConfig {
                 }
             }
         }
-        url.map(|url| Self { url, ca_file, schema, advertise_url, lease })
+        let trust = || with_file.unwrap_or_else(authorities);
+        url.map(|url| Self { url, trust: trust(), schema, advertise_url, lease })
     }
 
     /// Refuses what one machine keeps for itself, once every setting is read.
@@ -93,8 +96,7 @@ impl DatabaseConfig {
             settings.refuse("STATE_DIR", expected);
         }
         if settings.is_set("REPORTS_DIR") {
-            let expected =
-                "expected no value because DATABASE_URL is set: the files of one replica are not at the others";
+            let expected = "expected no value because DATABASE_URL is set: the files of one replica are not at the others";
             settings.refuse("REPORTS_DIR", expected);
         }
         if sources.contains(&IceSource::Relay) {
@@ -103,6 +105,20 @@ impl DatabaseConfig {
             settings.refuse("ICE_SOURCES", expected);
         }
     }
+}
+
+/// The built-in ones and the system's.
+fn authorities() -> Trust {
+    Trust::built_in().with_system()
+}
+
+/// The same with those of a file.
+fn read_authorities(settings: &mut Settings<'_>, file: &Path) -> Option<Trust> {
+    let read = authorities().with_file(file);
+    read.map_err(|why| {
+        settings.refuse("DATABASE_CA_FILE", format!("expected a file with PEM certificates, but {why}"));
+    })
+    .ok()
 }
 
 /// A name that needs no quotes in SQL.
@@ -135,9 +151,10 @@ mod tests {
             PORT=
             = database: None
             DATABASE_URL=postgres://me:hush@db.example/turn | postgresql://a,b:6432/turn?target_session_attrs=read-write&sslmode=disable
-            = database: Some(DatabaseConfig { url: [redacted], ca_file: None, schema: "turn_broker", advertise_url: None, lease: 5s })
-            DATABASE_URL=postgres://db/x; DATABASE_CA_FILE=/ca.pem; DATABASE_SCHEMA=b_2; ADVERTISE_URL=http://10.0.0.1:3001; LEASE_SECONDS=7
-            = ca_file: Some("/ca.pem"), schema: "b_2"
+            = database: Some(DatabaseConfig { url: [redacted], trust: Trust(RootCertStore {
+            = }), schema: "turn_broker", advertise_url: None, lease: 5s })
+            DATABASE_URL=postgres://db/x; DATABASE_SCHEMA=b_2; ADVERTISE_URL=http://10.0.0.1:3001; LEASE_SECONDS=7
+            = schema: "b_2"
             = path: "/", query: None, fragment: None }), lease: 7s })
             DATABASE_URL=db.example | mysql://hush@db.example/turn | postgres:///turn | postgres://me:hush@db.example/turn?sslrootcert=/ca.pem
             ! DATABASE_URL: expected a postgres:// URL with a host; name authorities in DATABASE_CA_FILE, and use sslmode=disable or require
@@ -145,6 +162,11 @@ mod tests {
             ! DATABASE_SCHEMA: expected 1 to 63 small letters, digits or _, that begin with no digit and not with pg_, found <value>
             DATABASE_URL=postgres://db/x; ADVERTISE_URL=https://a.example | http://a.example/x | a.example:3001
             ! ADVERTISE_URL: expected an address such as http://10.0.0.7:3001, found <value>
+            DATABASE_URL=mysql://hush@db.example/turn; DATABASE_CA_FILE=/no/such
+            ! DATABASE_CA_FILE: expected a file with PEM certificates, but /no/such: I/O error: No such file or directory (os error 2)
+            ! DATABASE_URL: expected a postgres:// URL with a host; name authorities in DATABASE_CA_FILE, and use sslmode=disable or require
+            DATABASE_URL=postgres://db/x; DATABASE_CA_FILE=Cargo.toml
+            ! DATABASE_CA_FILE: expected a file with PEM certificates, but Cargo.toml: it contains no PEM certificate
             LEASE_SECONDS=5
             ? LEASE_SECONDS has no effect: DATABASE_URL is not set
             DATABASE_URL=postgres://db/x; STATE_DIR=/a

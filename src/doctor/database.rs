@@ -39,7 +39,7 @@ pub(super) async fn check(config: &DatabaseConfig, clock: &dyn Clock) -> Vec<(Ch
 }
 
 async fn examine(config: &DatabaseConfig, clock: &dyn Clock) -> Result<Vec<(Check, Verdict)>, DatabaseError> {
-    let database = Database::new(config)?;
+    let database = Database::new(config);
     let connection = database.connect("turn-broker doctor").await?;
     let version: String = connection.one("SELECT current_setting('server_version')").await?.get(0);
     connection.check_server().await?;

@@ -16,7 +16,6 @@ use tokio_postgres::error::Severity;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{AsyncMessage, Client, Row};
 use turn_base::random::NoRandomness;
-use turn_base::trust::Trust;
 
 use super::tls::Tls;
 use crate::config::DatabaseConfig;
@@ -43,9 +42,6 @@ const SESSION: &str = "
 /// Why the database could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
-    /// The file of authorities.
-    #[error("DATABASE_CA_FILE: {0}")]
-    Trust(String),
     /// No answer in time.
     #[error("the database has not answered within {} s", STATEMENT_TIMEOUT.as_secs())]
     Deadline,
@@ -95,18 +91,13 @@ impl fmt::Debug for Database {
 }
 
 impl Database {
-    /// Reads the file of authorities, and connects nowhere.
-    pub fn new(config: &DatabaseConfig) -> Result<Self, DatabaseError> {
-        let trust = Trust::built_in().with_system();
-        let trust = match &config.ca_file {
-            Some(file) => trust.with_file(file).map_err(DatabaseError::Trust)?,
-            None => trust,
-        };
+    /// Connects nowhere yet.
+    pub fn new(config: &DatabaseConfig) -> Self {
         let mut options = config.url.expose().clone();
         if options.get_connect_timeout().is_none() {
             options.connect_timeout(CONNECT_TIMEOUT);
         }
-        Ok(Self { options, tls: Tls(trust.client()), schema: config.schema.clone() })
+        Self { options, tls: Tls(config.trust.clone().client()), schema: config.schema.clone() }
     }
 
     /// The name of the tables' schema. It needs no quotes.

@@ -79,16 +79,11 @@ pub struct Standby {
 impl Standby {
     /// Connects nowhere yet. `port`: that of this replica, unless the settings have its address. `settings`: the digest of those that decide
     /// figures.
-    pub fn new(
-        config: &DatabaseConfig,
-        port: u16,
-        settings: String,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, DatabaseError> {
-        let database = Arc::new(Database::new(config)?);
+    pub fn new(config: &DatabaseConfig, port: u16, settings: String, clock: Arc<dyn Clock>) -> Self {
+        let database = Arc::new(Database::new(config));
         let url = config.advertise_url.as_ref().map(origin).unwrap_or_default();
         let node = Node { url, version: env!("CARGO_PKG_VERSION").into(), settings };
-        Ok(Self { database, node, clock, port, connection: None, noted_at: None, is_checked: false })
+        Self { database, node, clock, port, connection: None, noted_at: None, is_checked: false }
     }
 
     /// Where the others reach this replica. Known once the database was reached.

@@ -23,7 +23,7 @@ const PERIOD_MAX: i64 = 31 * 1_440;
 
 /// A replica with this configuration.
 pub(super) fn replica(config: &DatabaseConfig, port: u16) -> Standby {
-    Standby::new(config, port, "digest".into(), Arc::new(SystemClock)).unwrap()
+    Standby::new(config, port, "digest".into(), Arc::new(SystemClock))
 }
 
 /// Takes the lead of what is there now.
