@@ -7,7 +7,8 @@ use std::time::Duration;
 use crate::journal::postgres::standby::Observation;
 use turn_ledger::Timestamp;
 
-/// How long the leader's session must be gone. A leader whose connection broke has this time to come back.
+/// How long the leader's session must be gone. A leader whose connection broke has this time to come back. A leader whose session the
+/// database itself may have ended has the lease.
 const GONE_MIN: Duration = Duration::from_millis(500);
 
 /// What a replica does after an observation.
@@ -43,6 +44,11 @@ struct View {
     row: (i64, i64),
     /// When the row was first seen like this.
     unchanged_since: Duration,
+    /// Through which connection it was seen.
+    connection: u64,
+    /// Whether the leader was there during this connection, by its session or by a write. A restart or a failover of the database ends all
+    /// sessions and this connection. So only after this a session that is missing means that the leader has ended it.
+    was_there: bool,
     /// Since when the leader's session is gone.
     gone_since: Option<Duration>,
     latest: Duration,
@@ -105,6 +111,12 @@ impl View {
     fn after(before: Option<Self>, seen: &Observation, now: Duration) -> Self {
         let row = (seen.epoch, seen.seq);
         let same = before.filter(|view| view.row == row);
+        let connected = before.filter(|view| view.connection == seen.connection);
+        // What was before the first connection, nobody knows here. But the database knows when it started.
+        let was_there = seen.has_session
+            || seen.connection == 0 && seen.has_written
+            || connected.is_some_and(|view| view.was_there || view.row != row);
+        let is_gone = was_there && !seen.has_session;
         let followed = match same {
             Some(view) => view.followed,
             None => before.and(seen.books_now).map(|books| (books, now)),
@@ -112,7 +124,9 @@ impl View {
         Self {
             row,
             unchanged_since: same.map_or(now, |view| view.unchanged_since),
-            gone_since: (!seen.has_session).then(|| same.and_then(|view| view.gone_since).unwrap_or(now)),
+            connection: seen.connection,
+            was_there,
+            gone_since: is_gone.then(|| same.and_then(|view| view.gone_since).unwrap_or(now)),
             latest: now,
             followed,
         }

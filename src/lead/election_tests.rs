@@ -33,6 +33,7 @@ fn since(epoch: i64, began: i64, seq: i64) -> Observation {
         seq,
         is_held: true,
         has_session: true,
+        has_written: true,
         leader: Some(LEADER.into()),
         format: FORMAT,
         books_now: Some(Timestamp::from_millis(seq)),
@@ -82,6 +83,27 @@ fn a_session_that_comes_back_or_a_write_without_one_begins_the_half_second_again
     assert!(actions(&mut election(), &seen).iter().all(|action| *action == forward()));
     let seen = [(0, gone(7)), (400, gone(8)), (800, gone(9))];
     assert!(actions(&mut election(), &seen).iter().all(|action| *action == forward()));
+}
+
+#[test]
+fn a_session_that_the_database_may_have_ended_is_missed_for_the_lease() {
+    let later = |seen| Observation { connection: 1, ..seen };
+    let restarted = || Observation { has_written: false, ..gone(7) };
+    for (first, missing) in [(held(1, 7), later(gone(7))), (restarted(), restarted())] {
+        let mut election = election();
+        assert_eq!(election.observe(&first, OWN, millis(0)), forward());
+        for at in (250..5_000).step_by(250) {
+            assert_eq!(election.observe(&missing, OWN, millis(at)), forward(), "{at}");
+        }
+        assert_eq!(election.observe(&missing, OWN, millis(5_000)), Action::Stand);
+    }
+    for shown in [later(held(1, 7)), later(gone(8))] {
+        let ended = Observation { has_session: false, ..shown.clone() };
+        let mut election = election();
+        let seen = [(0, held(1, 7)), (250, later(gone(7))), (1_000, shown), (1_250, ended.clone())];
+        assert!(actions(&mut election, &seen).iter().all(|action| *action == forward()));
+        assert_eq!(election.observe(&ended, OWN, millis(1_750)), Action::Stand, "the leader was there");
+    }
 }
 
 #[test]

@@ -27,7 +27,8 @@ const NOTE_INTERVAL: Duration = Duration::from_secs(1);
 const NO_ROW: &str = "Restore the database from a backup: the table shard has lost its row.";
 const OBSERVE: &str = "SELECT epoch, seq, held, \
     EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = shard.pid AND a.application_name = shard.sessions[1]), \
-    leader, format, settings, version, (SELECT row FROM item WHERE kind = 0 AND key = $1), began, sessions \
+    leader, format, settings, version, (SELECT row FROM item WHERE kind = 0 AND key = $1), began, sessions, \
+    written_at > pg_postmaster_start_time() \
     FROM shard WHERE id = 1";
 const NOTE: &str = "INSERT INTO node VALUES ($1, $2, $3, clock_timestamp(), \
         $4 - (extract(epoch FROM clock_timestamp()) * 1000)::bigint) \
@@ -71,6 +72,8 @@ pub struct Standby {
     clock: Arc<dyn Clock>,
     port: u16,
     connection: Option<Connection>,
+    /// How many there were.
+    connections: u64,
     noted_at: Option<Instant>,
     /// Whether the database, and what is before it, was found fit.
     is_checked: bool,
@@ -83,7 +86,8 @@ impl Standby {
         let database = Arc::new(Database::new(config));
         let url = config.advertise_url.as_ref().map(origin).unwrap_or_default();
         let node = Node { url, version: env!("CARGO_PKG_VERSION").into(), settings };
-        Self { database, node, clock, port, connection: None, noted_at: None, is_checked: false }
+        let (connection, connections, noted_at, is_checked) = Default::default();
+        Self { database, node, clock, port, connection, connections, noted_at, is_checked }
     }
 
     /// Where the others reach this replica. Known once the database was reached.
@@ -107,6 +111,8 @@ impl Standby {
             seq: row.get(1),
             is_held: row.get(2),
             has_session: row.get(3),
+            has_written: row.get(11),
+            connection: self.connections.saturating_sub(1),
             leader: row.get(4),
             format: row.get(5),
             settings: row.get(6),
@@ -159,6 +165,7 @@ impl Standby {
             return Ok(connection);
         }
         let connection = self.database.connect(SESSION_NAME).await?;
+        self.connections += 1;
         if !self.is_checked {
             refuse_shared_session(&self.database, &connection).await?;
             self.is_checked = true;

@@ -1,9 +1,13 @@
 //! Two real processes on one database: one is killed, paused or ended, and the other one takes over.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
-use crate::support::postgres::TestDatabase;
+use super::store::replica;
+use crate::support::postgres::{TestDatabase, url_at};
 use crate::support::process::Process;
+use crate::support::proxy::{Harm, Proxy};
 use crate::support::{Answer, COTURN, OPERATOR, eventually, http_client};
 
 /// The exit status of a replica that has lost its lead.
@@ -11,11 +15,14 @@ const LOST: i32 = 75;
 
 /// Starts a replica whose lease is as short as it may be.
 fn start(database: &TestDatabase) -> Process {
-    let url = database.url();
+    start_with(database, &database.url(), "2")
+}
+
+fn start_with(database: &TestDatabase, url: &str, lease: &str) -> Process {
     let own = [
-        ("DATABASE_URL", url.as_str()),
+        ("DATABASE_URL", url),
         ("DATABASE_SCHEMA", database.schema.as_str()),
-        ("LEASE_SECONDS", "2"),
+        ("LEASE_SECONDS", lease),
         ("OPERATOR_TOKEN", OPERATOR),
         ("RUST_LOG", "info"),
     ];
@@ -67,6 +74,26 @@ async fn a_leader_that_was_paused_for_too_long_answers_no_mint_and_ends() {
     assert!(refused.is_err() || refused.is_ok_and(|answer| answer.status() == 503));
     assert_eq!(first.finish().1, Some(LOST));
     assert_eq!(issued(&second).await, 1);
+}
+
+/// The leader asks less and less often while the database is down, so a standby reaches it first.
+#[tokio::test]
+async fn after_a_restart_of_the_database_the_same_leader_goes_on() {
+    let Some(database) = TestDatabase::alone() else { return };
+    let way = Proxy::start(database.address()).await;
+    let first = start_with(&database, &url_at(way.port), "5");
+    leads(&first).await;
+    let second = start_with(&database, &database.url(), "5");
+    eventually("it forwards", async || get(&second, "/api/bandwidth-status").await.status == 200).await;
+    way.harm_all(Harm::Cut);
+    database.restart(2).await;
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let seen = replica(&database.config(), 1).observe().await.unwrap();
+    assert_eq!((seen.is_held, seen.has_session, seen.has_written), (true, false, false), "nobody knows");
+    way.harm_all(Harm::None);
+    eventually("it can write", async || get(&first, "/ready").await.status == 200).await;
+    assert_eq!(get(&second, "/api/turn-credentials").await.status, 200);
+    assert_eq!(database.number("SELECT epoch FROM shard").await, 1);
 }
 
 #[tokio::test]

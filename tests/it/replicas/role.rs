@@ -245,6 +245,33 @@ async fn while_the_database_is_down_the_same_leader_goes_on() {
     assert!(leader.leads().await && database.row().epoch == 1);
 }
 
+/// It ends the session of the leader, which comes back later than the standby.
+#[tokio::test]
+async fn after_a_restart_of_the_database_the_same_leader_goes_on() {
+    let (database, leader, standby) = pair(&[]).await;
+    for is_noticed in [true, false] {
+        database.set_cut_off(&leader.url, true);
+        database.set_cut_off(&standby.url, is_noticed);
+        database.restart();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        database.set_cut_off(&standby.url, false);
+        for _ in 0..6 {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            standby.clock.advance(Duration::from_millis(500));
+        }
+        database.set_cut_off(&leader.url, false);
+        eventually("it mints again", async || standby.mint().await.status == 200).await;
+        assert!(leader.leads().await && database.row().epoch == 1, "{is_noticed}");
+    }
+    // If the leader ends, its session is enough again.
+    let seq = database.row().seq;
+    eventually("a look after a write", async || database.row().seq > seq + 1).await;
+    leader.kill().await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    standby.clock.advance(Duration::from_millis(500));
+    standby.until_it_leads().await;
+}
+
 #[tokio::test]
 async fn writes_that_the_database_has_lost_are_stated() {
     let (database, leader, standby) = pair(&[]).await;

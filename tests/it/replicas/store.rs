@@ -109,6 +109,7 @@ async fn the_next_leader_has_everything_that_was_written() {
         seq: 3,
         is_held: true,
         has_session: true,
+        has_written: true,
         leader: Some("http://127.0.0.1:1".into()),
         settings: Some("digest".into()),
         version: Some(env!("CARGO_PKG_VERSION").into()),

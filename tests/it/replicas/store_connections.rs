@@ -66,10 +66,11 @@ async fn a_look_that_gets_no_answer_ends_and_the_next_one_connects_again() {
     let Some(database) = TestDatabase::new() else { return };
     let proxy = Proxy::start(database.address()).await;
     let mut replica = replica(&database.config_at(&url_at(proxy.port)), 1);
-    replica.observe().await.unwrap();
+    assert_eq!(replica.observe().await.unwrap().connection, 0);
+    assert_eq!(replica.observe().await.unwrap().connection, 0);
     proxy.harm_open(Harm::Pause);
     assert!(replica.observe().await.unwrap_err().to_string().contains("4 s"));
-    replica.observe().await.unwrap();
+    assert_eq!(replica.observe().await.unwrap().connection, 1, "so that it knows what it may have missed");
     // A caller that waits for less time than the deadline gives up in the middle.
     proxy.harm_open(Harm::Pause);
     assert!(tokio::time::timeout(std::time::Duration::ZERO, replica.observe()).await.is_err());

@@ -31,6 +31,7 @@ struct State {
     history: Vec<(i64, Contents)>,
     replicas: Vec<Replica>,
     cut_off: BTreeSet<String>,
+    restarts: u64,
     /// The clock of a replica, and how far each of its writes advances it.
     slow: Option<(Arc<ManualClock>, Duration)>,
 }
@@ -46,13 +47,15 @@ impl FakeDatabase {
         let mut contents = Contents::default();
         contents.books.key = Some([7; 64]);
         let row = Observation { format: i32::try_from(FORMAT).unwrap(), ..Observation::default() };
-        let (takeovers, history, replicas, cut_off, slow) = Default::default();
-        Self(Arc::new(Mutex::new(State { row, takeovers, contents, history, replicas, cut_off, slow })))
+        let (takeovers, history, replicas, cut_off, restarts, slow) = Default::default();
+        let state = State { row, takeovers, contents, history, replicas, cut_off, restarts, slow };
+        Self(Arc::new(Mutex::new(state)))
     }
 
     /// What a replica at this URL has of the database.
     pub(crate) fn electorate(&self, url: &str) -> FakeElectorate {
-        FakeElectorate { database: self.clone(), url: url.to_owned() }
+        let restarts = self.lock().restarts;
+        FakeElectorate { database: self.clone(), url: url.to_owned(), restarts, connection: 0 }
     }
 
     /// The row that says who leads.
@@ -73,6 +76,13 @@ impl FakeDatabase {
         } else {
             state.cut_off.remove(url)
         };
+    }
+
+    /// Ends all sessions.
+    pub(crate) fn restart(&self) {
+        let mut state = self.lock();
+        state.restarts += 1;
+        (state.row.has_session, state.row.has_written) = (false, false);
     }
 
     /// Makes each write take so long by this clock.
@@ -112,6 +122,9 @@ impl State {
 pub(crate) struct FakeElectorate {
     database: FakeDatabase,
     url: String,
+    /// The restarts before the last look.
+    restarts: u64,
+    connection: u64,
 }
 
 impl Electorate for FakeElectorate {
@@ -123,7 +136,11 @@ impl Electorate for FakeElectorate {
     }
 
     async fn observe(&mut self) -> Result<Observation, CutOff> {
-        let mut state = self.database.reach(&self.url)?;
+        let reached = self.database.reach(&self.url);
+        let restarts = reached.as_ref().map_or(u64::MAX, |state| state.restarts);
+        self.connection += u64::from(restarts != self.restarts);
+        self.restarts = restarts;
+        let mut state = reached?;
         if state.replicas.iter().all(|replica| replica.url != self.url) {
             let (url, version) = (self.url.clone(), "1.2.3".into());
             state.replicas.push(Replica {
@@ -133,7 +150,7 @@ impl Electorate for FakeElectorate {
                 clock_ahead_millis: 0,
             });
         }
-        Ok(state.row.clone())
+        Ok(Observation { connection: self.connection, ..state.row.clone() })
     }
 
     async fn stand(&mut self, seen: &Observation) -> Result<Option<FakeStorage>, CutOff> {
@@ -143,7 +160,8 @@ impl Electorate for FakeElectorate {
             return Ok(None);
         }
         (row.epoch, row.seq) = (row.epoch + 1, row.seq + 1);
-        (row.is_held, row.has_session, row.leader) = (true, true, Some(self.url.clone()));
+        (row.is_held, row.has_session, row.has_written) = (true, true, true);
+        row.leader = Some(self.url.clone());
         state.take_over(seen.seq, &format!("{} {}", self.url, seen.epoch));
         let row = &state.row;
         let (epoch, seq) = (row.epoch, row.seq);
@@ -198,6 +216,7 @@ impl FakeStorage {
         state.contents.actions = actions.unwrap_or(std::mem::take(&mut state.contents.actions));
         self.seq += 1;
         (state.row.seq, state.row.is_held) = (self.seq, is_held);
+        (state.row.has_session, state.row.has_written) = (true, true);
         let stored = (self.seq, state.contents.clone());
         state.history.push(stored);
         if let Some((clock, write)) = &state.slow {

@@ -1,11 +1,11 @@
 //! A `PostgreSQL` server that the tests of this process share. It ends with the process. Each test has a schema of its own.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 use tokio_postgres::{Client, NoTls, Row};
 use turn_broker::config::{Config, DatabaseConfig, Environment};
@@ -16,8 +16,8 @@ const SERVER: &str = include_str!("postgres.sh");
 struct Server {
     directory: PathBuf,
     port: u16,
-    /// Its standard input ends with this process.
-    _child: Child,
+    /// Its standard input ends with this process. Its output.
+    process: Mutex<(Child, BufReader<ChildStdout>)>,
 }
 
 /// A schema of the shared server.
@@ -53,10 +53,19 @@ fn start(programs: &std::path::Path) -> Server {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    assert_eq!(line, "ready\n", "{}", std::fs::read_to_string(directory.join("log")).unwrap_or_default());
-    Server { directory, port, _child: child }
+    let output = BufReader::new(child.stdout.take().unwrap());
+    let server = Server { directory, port, process: Mutex::new((child, output)) };
+    server.wait_until_ready();
+    server
+}
+
+impl Server {
+    fn wait_until_ready(&self) {
+        let mut line = String::new();
+        self.process.lock().unwrap().1.read_line(&mut line).unwrap();
+        let log = || std::fs::read_to_string(self.directory.join("log")).unwrap_or_default();
+        assert_eq!(line, "ready\n", "{}", log());
+    }
 }
 
 impl TestDatabase {
@@ -70,6 +79,24 @@ impl TestDatabase {
             return None;
         };
         Some(Self { server, schema: format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed)) })
+    }
+
+    /// The same in a server that no other test uses.
+    pub(crate) fn alone() -> Option<Self> {
+        let shared = Self::new()?;
+        Some(Self { server: Box::leak(Box::new(start(&programs()?))), ..shared })
+    }
+
+    /// Stops the server at once, as a crash does, and starts it again after so many seconds.
+    pub(crate) async fn restart(&self, seconds: u32) {
+        let server = self.server;
+        let restarted = tokio::task::spawn_blocking(move || {
+            let mut process = server.process.lock().unwrap();
+            writeln!(process.0.stdin.as_mut().unwrap(), "{seconds}").unwrap();
+            drop(process);
+            server.wait_until_ready();
+        });
+        restarted.await.unwrap();
     }
 
     /// Its address.

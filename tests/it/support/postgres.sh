@@ -1,4 +1,5 @@
-# Runs a PostgreSQL server until standard input ends. `$1`: a new directory, `$2`: the programs, `$3`: the port, `$4`: the address
+# Runs a PostgreSQL server until standard input ends. A line with a number stops the server at once, and starts it again after so many
+# seconds. `$1`: a new directory, `$2`: the programs, `$3`: the port, `$4`: the address
 # if it is not loopback; then its network is trusted too.
 # shellcheck shell=sh
 set -eu
@@ -19,12 +20,23 @@ chmod 0600 server.key
 [ -z "$as" ] || chown postgres server.key
 $as "$2/initdb" -D "$1/data" -U turn -A trust --no-sync -E UTF8 --locale=C >/dev/null
 [ "$address" = 127.0.0.1 ] || echo 'host all all samenet trust' >>"$1/data/pg_hba.conf"
-$as "$2/postgres" -D "$1/data" -k "$1" -p "$3" -c listen_addresses="$address" -c max_connections=300 \
-    -c ssl=on -c ssl_cert_file="$1/server.crt" -c ssl_key_file="$1/server.key" >"$1/log" 2>&1 &
-server=$!
-until "$2/pg_isready" -q -h "$1" -p "$3"; do sleep 0.05; done
-echo ready
-cat >/dev/null
-kill -QUIT "$server"
-wait "$server" || true
+# start DIRECTORY PROGRAMS PORT
+start() {
+    $as "$2/postgres" -D "$1/data" -k "$1" -p "$3" -c listen_addresses="$address" -c max_connections=300 \
+        -c ssl=on -c ssl_cert_file="$1/server.crt" -c ssl_key_file="$1/server.key" >>"$1/log" 2>&1 &
+    server=$!
+    until "$2/pg_isready" -q -h "$1" -p "$3"; do sleep 0.05; done
+    echo ready
+}
+stop() {
+    kill -QUIT "$server"
+    wait "$server" || true
+}
+start "$1" "$2" "$3"
+while read -r pause; do
+    stop
+    sleep "$pause"
+    start "$1" "$2" "$3"
+done
+stop
 rm -rf "$1"

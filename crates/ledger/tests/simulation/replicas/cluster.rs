@@ -94,6 +94,11 @@ impl Cluster {
             Op::Pace(_, pace) => node.clock.pace = pace,
             Op::Slow(_, look, takeover, loses_stand) => node.pace = Pace { look, takeover, loses_stand },
             Op::Down(millis) => self.down_until = now + millis,
+            Op::Restart(millis) => {
+                self.down_until = now + millis;
+                self.database.restart();
+                self.disconnect_leaders();
+            }
             Op::FailOver(writes) => self.fail_over(writes),
         }
     }
@@ -123,13 +128,17 @@ impl Cluster {
         waits
     }
 
-    fn fail_over(&mut self, writes: usize) {
-        let kept = self.database.fail_over(writes);
+    fn disconnect_leaders(&mut self) {
         for node in &mut self.nodes {
             if let Some(leader) = node.leader_mut() {
                 leader.disconnect(&mut self.database, true);
             }
         }
+    }
+
+    fn fail_over(&mut self, writes: usize) {
+        let kept = self.database.fail_over(writes);
+        self.disconnect_leaders();
         self.checks.note_rollback(kept, writes, &self.nodes, &self.database, &self.answered, self.world.now);
     }
 

@@ -26,6 +26,8 @@ pub(super) struct State {
     pub(super) is_held: bool,
     leader: Option<String>,
     pid: u64,
+    /// The restarts before the last write.
+    restarts: u64,
     /// The takeovers, newest first.
     began: Vec<i64>,
     sessions: Vec<String>,
@@ -112,6 +114,9 @@ pub(super) struct Database {
     /// The synchronous standby has this one of them.
     replicated: usize,
     sessions: BTreeMap<u64, Session>,
+    restarts: u64,
+    /// How often all sessions have ended.
+    pub(super) ends: u64,
     writes: Vec<Write>,
     /// Which batches were committed, with the number of the write.
     batches: BTreeMap<u64, i64>,
@@ -126,11 +131,14 @@ impl Database {
     pub(super) fn new() -> Self {
         let rows = Rc::new(Rows::new());
         let (began, sessions) = (vec![], vec![]);
-        let state = State { epoch: 0, seq: 0, is_held: false, leader: None, pid: 0, began, sessions, rows };
+        let (is_held, leader, pid, restarts) = (false, None, 0, 0);
+        let state = State { epoch: 0, seq: 0, is_held, leader, pid, restarts, began, sessions, rows };
         Self {
             states: vec![state],
             replicated: 0,
             sessions: BTreeMap::new(),
+            restarts: 0,
+            ends: 0,
             writes: vec![],
             batches: BTreeMap::new(),
             ids: 0,
@@ -180,7 +188,7 @@ impl Database {
 
     pub(super) fn observe(&self) -> Observation {
         let row = self.row();
-        let has_session = self.has_session(row);
+        let (has_session, has_written) = (self.has_session(row), row.restarts == self.restarts);
         let (takeovers, books_now) = (row.takeovers(), row.rows.books_now());
         let State { epoch, seq, is_held, leader, .. } = row.clone();
         Observation {
@@ -188,6 +196,7 @@ impl Database {
             seq,
             is_held,
             has_session,
+            has_written,
             leader,
             books_now,
             takeovers,
@@ -305,6 +314,7 @@ impl Database {
             self.wrong.get_or_insert("a released ledger was written".into());
         }
         (state.seq, state.is_held, state.pid, state.rows) = (state.seq + 1, is_held, pid, Rc::new(rows));
+        state.restarts = self.restarts;
         if batch > 0 && self.batches.insert(batch, state.seq).is_some() {
             self.wrong.get_or_insert("a batch was written twice".into());
         }
@@ -344,6 +354,7 @@ impl Database {
         let pid = self.connect(node, name);
         state.take_over(state.seq, name);
         (state.is_held, state.leader, state.pid) = (true, Some(url.to_owned()), pid);
+        state.restarts = self.restarts;
         let term = Term::new(state.epoch, state.seq, name.to_owned());
         self.push(state, true);
         Ok(Some((term, pid)))
@@ -379,9 +390,20 @@ impl Database {
         self.states.truncate(self.replicated + 1);
         let kept = self.row().seq;
         self.batches.retain(|_, seq| *seq <= kept);
+        self.end_sessions();
+        kept
+    }
+
+    /// It starts again with all that is committed.
+    pub(super) fn restart(&mut self) {
+        self.restarts += 1;
+        self.end_sessions();
+    }
+
+    fn end_sessions(&mut self) {
+        self.ends += 1;
         for pid in self.sessions.keys().copied().collect::<Vec<_>>() {
             self.terminate(pid);
         }
-        kept
     }
 }

@@ -1,12 +1,13 @@
 //! Simulation of two replicas on one database, with the shipped decisions: when one stands for election, what a write has led to, for how
 //! long a lead holds, and the shipped books and rows. Each replica has a clock of its own, with its own pace. It stands still, is cut off,
 //! dies, or hands over. Writes arrive late, hold the row, lose their answer, or commit without the synchronous standby; the database
-//! fails over, with or without a loss. After every instant:
+//! starts again, or fails over, with or without a loss. After every instant:
 //!
 //! - the true bytes do not exceed the limit and the bound that the leader publishes as holding, before or after the instant;
 //! - each credential that a client has is stored, also on the synchronous standby, and is in the leader's books;
 //! - no batch was applied twice, and in each minute as many grants count as have a row;
-//! - a leader that is only silent is not replaced while its lease holds, and nobody stands before it has seen nothing change for a lease;
+//! - a leader that is only silent, or whose session a restart of the database has ended, is not replaced while its lease holds, and nobody
+//!   stands before it has seen nothing change for a lease;
 //! - a released ledger is not written by its former leader.
 //!
 //! At the end all faults end. Then one replica leads and mints, and the other one forwards to it. If answered grants are lost and a process
@@ -118,6 +119,16 @@ fn two_replicas_exceed_no_bound_and_forget_no_answered_grant() {
         }
         assert!(sum.of("answered") > 5 * count, "too few credentials: {sum:?}");
         assert!(sum.of("instants with a bound") * 2 > sum.of("instants"), "too little is checked: {sum:?}");
+    }
+}
+
+#[test]
+fn after_a_restart_or_a_failover_of_the_database_the_same_leader_goes_on() {
+    for op in [Op::Restart(0), Op::Restart(600), Op::Restart(3_000), Op::FailOver(0)] {
+        let ops =
+            [Op::Wait(700), Op::Mint(Who::Leader, 300), Op::Wait(2_150), op, Op::Wait(9_000)].repeat(10);
+        let tally = run(Settings::DEFAULT, &ops).unwrap_or_else(|wrong| panic!("{wrong:?}"));
+        assert_eq!(tally.of("elections"), 1, "{op:?}");
     }
 }
 

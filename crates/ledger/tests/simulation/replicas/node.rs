@@ -35,6 +35,9 @@ pub(super) struct Pace {
 /// A replica that looks at the row.
 pub(super) struct Standby {
     election: Election,
+    /// Its connection, and how often all sessions had ended before. `None`: it is lost.
+    connection: u64,
+    ends: Option<u64>,
     /// When it looks next, in the world's milliseconds, and what the look shows that is on its way.
     look_at: u64,
     seen: Option<(u64, Duration, Observation)>,
@@ -76,7 +79,7 @@ pub(super) enum Role {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Did {
     Nothing,
-    /// It took the lead. `is_silent`: it saw a leader's session, so only silence allows it. `was_quiet`: it has seen nothing change for the
+    /// It took the lead. `is_silent`: it saw a leader's session, or one that a restart has ended, so only silence allows it. `was_quiet`: it has seen nothing change for the
     /// whole lease.
     Won {
         is_silent: bool,
@@ -152,7 +155,7 @@ impl Node {
         match &mut self.role {
             Role::Down { until } if *until <= now => {
                 self.starts += 1;
-                self.role = Role::Standby(Box::new(Standby::new(now)));
+                self.role = Role::Standby(Box::new(Standby::new(now, database.ends)));
                 Did::Nothing
             }
             Role::Down { .. } => Did::Nothing,
@@ -185,7 +188,9 @@ impl Node {
         let Role::Standby(standby) = &mut self.role else { return Did::Nothing };
         if standby.seen.is_none() && standby.stands.is_none() && standby.look_at <= now {
             standby.look_at = now + u64::try_from(LOOK_INTERVAL.as_millis()).unwrap_or(0);
-            standby.seen = is_reached.then(|| (now + self.pace.look, own, database.observe()));
+            standby.connect(is_reached.then_some(database.ends));
+            let seen = || Observation { connection: standby.connection, ..database.observe() };
+            standby.seen = is_reached.then(|| (now + self.pace.look, own, seen()));
             if !is_reached {
                 standby.interrupt();
             }
@@ -232,7 +237,8 @@ impl Node {
         let (followed, ready_at) = (standby.election.followed(), now + self.pace.takeover);
         let was_quiet = standby.quiet.is_some_and(|(since, ..)| own.saturating_sub(since) >= LEASE);
         self.role = Role::Opening(Box::new(Opening { ready_at, term, began: own, stored, followed }));
-        Did::Won { is_silent: seen.is_held && seen.has_session, was_quiet }
+        // A restart may have ended the session.
+        Did::Won { is_silent: seen.is_held && (seen.has_session || !seen.has_written), was_quiet }
     }
 
     fn open(&mut self, settings: &Settings, present: Timestamp) {
@@ -248,9 +254,11 @@ impl Node {
 }
 
 impl Standby {
-    fn new(now: u64) -> Self {
+    fn new(now: u64, ends: u64) -> Self {
         Self {
             election: Election::new(1, LEASE),
+            connection: 0,
+            ends: Some(ends),
             look_at: now,
             seen: None,
             stands: None,
@@ -260,6 +268,12 @@ impl Standby {
             looked: None,
             forwards_to: None,
         }
+    }
+
+    /// A lost connection is followed by another one.
+    fn connect(&mut self, ends: Option<u64>) {
+        self.connection += u64::from(ends.is_some() && ends != self.ends);
+        self.ends = ends;
     }
 
     fn interrupt(&mut self) {

@@ -35,6 +35,8 @@ pub(super) enum Op {
     Slow(Who, u64, u64, bool),
     /// Nobody reaches the database, in milliseconds.
     Down(u64),
+    /// The same, and all sessions end.
+    Restart(u64),
     /// The synchronous standby of the database takes over. It lacks so many writes.
     FailOver(usize),
 }
@@ -43,7 +45,7 @@ impl Op {
     /// The replica that it names.
     pub(super) fn who(self) -> Who {
         match self {
-            Self::Wait(_) | Self::Down(_) | Self::FailOver(_) => Who::Leader,
+            Self::Wait(_) | Self::Down(_) | Self::Restart(_) | Self::FailOver(_) => Who::Leader,
             Self::Mint(who, _)
             | Self::Fate(who, _)
             | Self::Cut(who, _)
@@ -107,7 +109,10 @@ pub(super) fn draw(dice: &mut Dice, is_wild: bool, loses: bool) -> Vec<Op> {
         }
         35 if is_wild => vec![Op::Pace(who, dice.one_of(&[128, 200, 256, 300, 512]))],
         36 => vec![Op::Slow(who, dice.below(1_500), dice.below(2_500), dice.below(3) == 0)],
-        37 => vec![Op::Down(dice.below(15_000)), mint(dice), wait],
+        37 => {
+            let millis = dice.below(15_000);
+            vec![dice.one_of(&[Op::Down(millis), Op::Restart(millis), Op::Restart(0)]), mint(dice), wait]
+        }
         38 => vec![Op::Fate(who, fate(dice)), mint(dice), wait, Op::FailOver(0), wait],
         39..=41 if loses => loss(dice),
         _ => vec![Op::Slow(who, 0, 0, false), wait],
