@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::{Instant, timeout_at};
 use turn_base::body::BODY_MAX;
 use turn_base::clock;
@@ -59,6 +59,29 @@ impl<'a> Wait<'a> {
         if has_changed || is_known { Ok(()) } else { Err(NotHeld) }
     }
 
+    /// Waits with a request that a leader has. While the leader is silent, the request has one of the places, for as long as any other one.
+    /// Returns if there is none, or if that time is over. `begins` is called when the request is first held.
+    pub(super) async fn sit_out(
+        &mut self,
+        is_silent: &mut watch::Receiver<bool>,
+        begins: impl Fn(),
+    ) -> NotHeld {
+        loop {
+            until(is_silent, true).await;
+            let Ok(_place) = self.hold.0.try_acquire() else { return NotHeld };
+            let before = self.end;
+            if before.is_none() {
+                begins();
+            }
+            let end = *self.end.get_or_insert(clock::deadline(HOLD_MAX));
+            if timeout_at(end, until(is_silent, false)).await.is_err() {
+                return NotHeld;
+            }
+            // It was not a wait for a leader.
+            self.end = before;
+        }
+    }
+
     /// Until when to wait at `now`. `None`: the time is over.
     fn until(&mut self, is_known: bool, now: Instant) -> Option<Instant> {
         let end = *self.end.get_or_insert(now + HOLD_MAX);
@@ -73,9 +96,18 @@ impl<'a> Wait<'a> {
     }
 }
 
+async fn until(is_silent: &mut watch::Receiver<bool>, value: bool) {
+    if is_silent.wait_for(|is_silent| *is_silent == value).await.is_err() {
+        // Nobody looks any more: the process ends, or leads.
+        std::future::pending::<()>().await;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::future::{pending, ready};
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
 
     use super::*;
 
@@ -104,6 +136,32 @@ mod tests {
     async fn a_long_body_does_not_wait() {
         let hold = Hold::new();
         assert!(hold.wait(BODY_MAX + 1).pause(false, pending()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_request_that_a_silent_leader_has_takes_a_place_until_the_leader_is_there_again() {
+        let (hold, (set_silent, mut is_silent)) = (Hold::new(), watch::channel(false));
+        // A request that a leader has needs no other room for its body.
+        let mut wait = hold.wait(BODY_MAX + 1);
+        {
+            let mut waiting = pin!(wait.sit_out(&mut is_silent, || {}));
+            let mut while_silent = |silent: bool| {
+                set_silent.send_replace(silent);
+                let polled = waiting.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+                (polled.is_pending(), HELD_MAX - hold.0.available_permits())
+            };
+            assert_eq!(
+                [false, true, false, true].map(&mut while_silent),
+                [(true, 0), (true, 1), (true, 0), (true, 1)]
+            );
+        }
+        assert!(wait.has_begun() && hold.0.available_permits() == HELD_MAX);
+        wait.end = Some(clock::deadline(Duration::ZERO));
+        let NotHeld = wait.sit_out(&mut is_silent, || {}).await;
+        let _places: Vec<_> = (0..HELD_MAX).map(|_| hold.0.try_acquire().unwrap()).collect();
+        let mut wait = hold.wait(0);
+        let polled = pin!(wait.sit_out(&mut is_silent, || {})).poll(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(polled, Poll::Ready(NotHeld)), "no place is left");
     }
 
     #[tokio::test]

@@ -1,5 +1,5 @@
-//! How a request reaches the leader from another replica. A request is forwarded once at most. While nobody leads it waits. It is sent
-//! again only if that can do no harm: if it was not sent yet, or once if its method is safe. A WebSocket ends with the lead of the replica
+//! How a request reaches the leader from another replica. A request is forwarded once at most. While nobody leads, or the leader that has it
+//! is silent, it waits. It is sent again only if that can do no harm: if it was not sent yet, or once if its method is safe. A WebSocket ends with the lead of the replica
 //! that has it.
 
 use std::sync::Arc;
@@ -38,7 +38,7 @@ pub use hold::{HELD_MAX, HOLD_MAX};
 pub use mac::{ByReplica, FORWARDED, ForwardKey, Forwarded, Hop};
 
 use headers::remove_of_connection;
-use hold::{Hold, NotHeld};
+use hold::{Hold, NotHeld, Wait};
 use upgrade::{GOING_AWAY, SERVICE_RESTART};
 
 /// The longest time to connect to the leader.
@@ -117,12 +117,16 @@ enum Failure {
     NotSent,
     /// The request may have had its effect.
     Sent,
+    /// The leader has the request and is silent, and it may not wait any longer.
+    Silent,
 }
 
 /// Sends requests to the leader.
 #[derive(Debug)]
 pub struct Forwarder {
     target: watch::Receiver<Target>,
+    /// Whether the leader has written nothing lately.
+    is_silent: watch::Receiver<bool>,
     client: Client<HttpConnector, Full<Bytes>>,
     hold: Hold,
     /// Asks for a look at who leads.
@@ -141,6 +145,7 @@ impl Forwarder {
     /// `look` is notified when the leader cannot be reached. `end` ends the upgraded sockets.
     pub fn new(
         target: watch::Receiver<Target>,
+        is_silent: watch::Receiver<bool>,
         look: Arc<Notify>,
         end: CancellationToken,
         clock: Arc<dyn Clock>,
@@ -155,7 +160,7 @@ impl Forwarder {
             .pool_idle_timeout(IDLE_TIME_MAX)
             .build(connector);
         let (hold, sockets, reached) = (Hold::new(), TaskTracker::new(), AtomicU64::new(0));
-        Self { target, client, hold, look, sockets, end, clock, metrics, reached }
+        Self { target, is_silent, client, hold, look, sockets, end, clock, metrics, reached }
     }
 
     /// Gets a response from the replica that leads, which may be this one by then.
@@ -170,11 +175,12 @@ impl Forwarder {
             let address = match target {
                 Target::Here(router) => return Ok(here(router, request).await),
                 Target::At(leader) => {
-                    match self.ask(&leader, &request).await {
+                    match self.ask(&leader, &request, &mut wait).await {
                         Ok(response) => return Ok(response),
                         Err(Failure::Invalid) => return Err(ApiError::invalid("Send a path.")),
                         Err(Failure::Sent) if !may_repeat => return Err(self.refuse("sent")),
                         Err(Failure::Sent) => may_repeat = false,
+                        Err(Failure::Silent) => return Err(self.refuse("not_held")),
                         Err(Failure::NotSent) => {}
                     }
                     self.look.notify_one();
@@ -230,14 +236,21 @@ impl Forwarder {
         Some((head.status, body))
     }
 
-    async fn ask(&self, leader: &Leader, request: &Request<Bytes>) -> Result<Response, Failure> {
+    async fn ask(
+        &self,
+        leader: &Leader,
+        request: &Request<Bytes>,
+        wait: &mut Wait<'_>,
+    ) -> Result<Response, Failure> {
         let outgoing = self.outgoing(leader, request).ok_or(Failure::Invalid)?;
+        let (mut is_silent, held) = (self.is_silent.clone(), || self.metrics.forwarded.count("held"));
         let response = tokio::select! {
             biased;
             response = self.client.request(outgoing) => response.map_err(|error| {
                 if error.is_connect() { Failure::NotSent } else { Failure::Sent }
             })?,
             () = self.left(Some(&leader.address)) => return Err(Failure::Sent),
+            NotHeld = wait.sit_out(&mut is_silent, held) => return Err(Failure::Silent),
             () = tokio::time::sleep(ANSWER_MAX) => return Err(Failure::Sent),
         };
         // It does not lead any more, and has done nothing.

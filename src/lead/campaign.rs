@@ -96,6 +96,8 @@ pub struct Outlook<'a> {
     pub leader: Option<&'a str>,
     /// The key of the ledger.
     pub key: Option<&'a [u8; 64]>,
+    /// Whether the leader has written nothing lately.
+    pub is_silent: bool,
     /// What the operator should know about this replica.
     pub warning: Option<String>,
 }
@@ -138,8 +140,9 @@ impl<E: Electorate> Campaign<E> {
         Self { electorate, election, candidate, look, clock, metrics, key: None, failures }
     }
 
-    /// Returns once this replica leads and has opened the ledger. `tell` learns after each look what is known.
-    pub async fn run(&mut self, mut tell: impl FnMut(Outlook<'_>) + Send) -> Won {
+    /// Returns once this replica leads and has opened the ledger. `tell` learns after each look what is known; `None` if the database could not
+    /// be read.
+    pub async fn run(&mut self, mut tell: impl FnMut(Option<Outlook<'_>>) + Send) -> Won {
         loop {
             if let Some(won) = self.look(&mut tell).await {
                 return won;
@@ -155,8 +158,12 @@ impl<E: Electorate> Campaign<E> {
         self.electorate
     }
 
-    async fn look(&mut self, tell: &mut (impl FnMut(Outlook<'_>) + Send)) -> Option<Won> {
-        let seen = match timeout(LOOK_MAX, self.electorate.observe()).await {
+    async fn look(&mut self, tell: &mut (impl FnMut(Option<Outlook<'_>>) + Send)) -> Option<Won> {
+        let looked = timeout(LOOK_MAX, self.electorate.observe()).await;
+        if !matches!(looked, Ok(Ok(_))) {
+            tell(None);
+        }
+        let seen = match looked {
             Ok(Ok(seen)) => seen,
             Ok(Err(error)) => return self.interrupted(&error),
             Err(elapsed) => return self.interrupted(&elapsed),
@@ -168,7 +175,8 @@ impl<E: Electorate> Campaign<E> {
             Action::CannotLead(format) => (None, Some(too_new(*format))),
             Action::Wait | Action::Stand | Action::StateLoss(_) => (None, None),
         };
-        tell(Outlook { leader, key: self.key.as_ref().map(|(_, key)| key), warning });
+        let is_silent = self.election.is_silent();
+        tell(Some(Outlook { leader, key: self.key.as_ref().map(|(_, key)| key), is_silent, warning }));
         match action {
             Action::Stand => self.stand(&seen).await,
             Action::StateLoss(seq) => {

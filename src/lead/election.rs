@@ -11,6 +11,9 @@ use turn_ledger::Timestamp;
 /// database itself may have ended has the lease.
 const GONE_MIN: Duration = Duration::from_millis(500);
 
+/// Since when the row must be unchanged for a leader that is silent. A leader writes each second, and a look sees that within a quarter.
+const SILENCE_MIN: Duration = Duration::from_millis(1_500);
+
 /// What a replica does after an observation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -87,6 +90,11 @@ impl Election {
     /// The database could not be read: nobody knows what has happened meanwhile. What was silent before counts no more.
     pub fn interrupt(&mut self) {
         self.view = None;
+    }
+
+    /// Whether the leader has written nothing for longer than it does while all is well, as far as this replica could see.
+    pub fn is_silent(&self) -> bool {
+        self.view.is_some_and(|view| view.latest.saturating_sub(view.unchanged_since) > SILENCE_MIN)
     }
 
     /// The latest time of the books, and this machine's time since boot when it was first seen. `None` if no write was seen lately.

@@ -116,6 +116,24 @@ fn a_row_that_has_not_changed_for_the_lease_is_a_reason_to_stand() {
 }
 
 #[test]
+fn a_leader_is_silent_once_it_has_missed_a_write() {
+    let mut election = election();
+    let mut is_silent = |at: u64, seq: i64| {
+        election.observe(&held(1, seq), OWN, millis(at));
+        election.is_silent()
+    };
+    for write in 1..20 {
+        assert!(!is_silent(1_250 * write, 7 + i64::try_from(write).unwrap()), "{write}");
+        assert!(!is_silent(1_250 * write + 1_000, 7 + i64::try_from(write).unwrap()), "{write}");
+    }
+    assert_eq!([24_250, 25_250, 25_251].map(|at| is_silent(at, 26)), [false, false, true]);
+    assert!(!is_silent(25_300, 27), "it writes again");
+    is_silent(27_000, 27);
+    election.interrupt();
+    assert!(!election.is_silent(), "nobody knows");
+}
+
+#[test]
 fn a_write_and_a_takeover_begin_the_lease_again() {
     for changed in [held(1, 8), held(2, 8)] {
         let mut election = election();

@@ -51,11 +51,18 @@ impl<E: Electorate> Replica<E> {
         let metrics = Arc::new(Metrics::new());
         let (set_target, target) = watch::channel(Target::Nobody(None));
         let (set_warning, warning) = watch::channel(None);
+        let (set_silent, is_silent) = watch::channel(false);
         let (look, end) = (Arc::new(Notify::new()), CancellationToken::new());
         let Self { config, lease, electorate, clock, lost_lines } = self;
         let candidate = Candidate { lease, settings: app::settings_digest(&config) };
-        let forwarder =
-            Forwarder::new(target, Arc::clone(&look), end, Arc::clone(&clock), Arc::clone(&metrics));
+        let forwarder = Forwarder::new(
+            target,
+            is_silent,
+            Arc::clone(&look),
+            end,
+            Arc::clone(&clock),
+            Arc::clone(&metrics),
+        );
         let standby = Standby::new(
             &config,
             Arc::clone(&clock),
@@ -71,7 +78,11 @@ impl<E: Electorate> Replica<E> {
         let door = Door::open(listener, routes, shared, shutdown.soft.clone());
         let mut campaign =
             Campaign::new(electorate, candidate, look, Arc::clone(&clock), Arc::clone(&metrics));
-        let follow = campaign.run(|mut outlook| {
+        let follow = campaign.run(|outlook| {
+            // A leader that cannot be seen may be well.
+            let is_silent = outlook.as_ref().is_some_and(|outlook| outlook.is_silent);
+            set_silent.send_if_modified(|known| std::mem::replace(known, is_silent) != is_silent);
+            let Some(mut outlook) = outlook else { return };
             set_warning.send_modify(|warning| warn(warning, outlook.warning.take()));
             follow(&set_target, &outlook);
         });

@@ -96,6 +96,26 @@ async fn after_a_restart_of_the_database_the_same_leader_goes_on() {
     assert_eq!(database.number("SELECT epoch FROM shard").await, 1);
 }
 
+/// Its machine takes requests, and answers none.
+#[tokio::test]
+async fn requests_to_a_silent_leader_wait_no_longer_than_those_that_wait_for_one() {
+    let Some(database) = TestDatabase::new() else { return };
+    let url = database.url();
+    let first = start_with(&database, &url, "60");
+    leads(&first).await;
+    let second = start_with(&database, &url, "60");
+    eventually("it forwards", async || get(&second, "/api/bandwidth-status").await.status == 200).await;
+    first.signal("-STOP");
+    let post = http_client().post(second.url("/api/connections")).bearer_auth("any").body("{}");
+    let both = async { tokio::join!(get(&second, "/api/turn-credentials"), Answer::of(post)) };
+    let (minted, posted) = tokio::time::timeout(Duration::from_secs(20), both).await.unwrap();
+    for answer in [minted, posted] {
+        assert_eq!((answer.error(), answer.header("retry-after")), ((503, "NO_LEADER".into()), Some("1")));
+    }
+    first.signal("-CONT");
+    assert_eq!(get(&second, "/api/turn-credentials").await.status, 200, "the same leader");
+}
+
 #[tokio::test]
 async fn a_leader_that_is_told_to_end_hands_over() {
     let Some(database) = TestDatabase::new() else { return };
