@@ -42,6 +42,9 @@ pub enum BuildError {
         #[source]
         error: std::io::Error,
     },
+    /// No replica may use the database.
+    #[error("{0}")]
+    Database(String),
     /// The relay cannot bind its port.
     #[error("RELAY_LISTEN: {0}")]
     Relay(#[from] ListenError),

@@ -28,7 +28,7 @@ const CLOCK: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigi
 pub(super) async fn check(config: &DatabaseConfig, clock: &dyn Clock) -> Vec<(Check, Verdict)> {
     match examine(config, clock).await {
         Ok(found) => found,
-        Err(error @ DatabaseError::Unfit(_)) => {
+        Err(error @ (DatabaseError::Unfit(_) | DatabaseError::SharedSession)) => {
             vec![(Check::Database, fail(error.to_string(), "do that, then run doctor again"))]
         }
         Err(error) => {

@@ -35,6 +35,9 @@ pub trait Electorate: Send + 'static {
     /// Why the database cannot be asked.
     type Error: Error + Send;
 
+    /// Whether no replica may use what the settings lead to.
+    fn is_unusable(error: &Self::Error) -> bool;
+
     /// Where the others reach this replica. Known once the database was reached.
     fn url(&self) -> String;
     /// Looks at the row that says who leads, and shows the others that this replica is there.
@@ -55,6 +58,10 @@ pub trait Electorate: Send + 'static {
 impl Electorate for Standby {
     type Storage = PostgresStorage;
     type Error = DatabaseError;
+
+    fn is_unusable(error: &DatabaseError) -> bool {
+        matches!(error, DatabaseError::SharedSession)
+    }
 
     fn url(&self) -> String {
         self.url().to_owned()
@@ -140,12 +147,12 @@ impl<E: Electorate> Campaign<E> {
         Self { electorate, election, candidate, look, clock, metrics, key: None, failures }
     }
 
-    /// Returns once this replica leads and has opened the ledger. `tell` learns after each look what is known; `None` if the database could not
+    /// Returns once this replica leads and has opened the ledger, or if it may not use the database. `tell` learns after each look what is known; `None` if the database could not
     /// be read.
-    pub async fn run(&mut self, mut tell: impl FnMut(Option<Outlook<'_>>) + Send) -> Won {
+    pub async fn run(&mut self, mut tell: impl FnMut(Option<Outlook<'_>>) + Send) -> Result<Won, E::Error> {
         loop {
-            if let Some(won) = self.look(&mut tell).await {
-                return won;
+            if let Some(won) = self.look(&mut tell).await? {
+                return Ok(won);
             }
             // A request that did not reach the leader asks for a look. Many of them ask for one.
             tokio::time::sleep(LOOK_PAUSE_MIN).await;
@@ -158,15 +165,19 @@ impl<E: Electorate> Campaign<E> {
         self.electorate
     }
 
-    async fn look(&mut self, tell: &mut (impl FnMut(Option<Outlook<'_>>) + Send)) -> Option<Won> {
+    async fn look(
+        &mut self,
+        tell: &mut (impl FnMut(Option<Outlook<'_>>) + Send),
+    ) -> Result<Option<Won>, E::Error> {
         let looked = timeout(LOOK_MAX, self.electorate.observe()).await;
         if !matches!(looked, Ok(Ok(_))) {
             tell(None);
         }
         let seen = match looked {
             Ok(Ok(seen)) => seen,
-            Ok(Err(error)) => return self.interrupted(&error),
-            Err(elapsed) => return self.interrupted(&elapsed),
+            Ok(Err(error)) if E::is_unusable(&error) => return Err(error),
+            Ok(Err(error)) => return Ok(self.interrupted(&error)),
+            Err(elapsed) => return Ok(self.interrupted(&elapsed)),
         };
         self.update_key(&seen).await;
         let action = self.election.observe(&seen, &self.electorate.url(), self.clock.since_boot());
@@ -177,7 +188,7 @@ impl<E: Electorate> Campaign<E> {
         };
         let is_silent = self.election.is_silent();
         tell(Some(Outlook { leader, key: self.key.as_ref().map(|(_, key)| key), is_silent, warning }));
-        match action {
+        Ok(match action {
             Action::Stand => self.stand(&seen).await,
             Action::StateLoss(seq) => {
                 tracing::error!(
@@ -187,7 +198,7 @@ impl<E: Electorate> Campaign<E> {
                 stated.err().and_then(|error| self.interrupted(&error))
             }
             Action::Wait | Action::Forward(_) | Action::CannotLead(_) => None,
-        }
+        })
     }
 
     /// Takes the lead and opens the ledger.

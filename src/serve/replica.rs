@@ -87,7 +87,7 @@ impl<E: Electorate> Replica<E> {
             follow(&set_target, &outlook);
         });
         let won = tokio::select! {
-            won = follow => won,
+            won = follow => won.map_err(|error| BuildError::Database(error.to_string()))?,
             () = shutdown.soft.cancelled() => return Ok(end_standby(door, &standby, &shutdown).await),
         };
         let Won { lead, journal, contents } = won;

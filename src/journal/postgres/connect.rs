@@ -48,9 +48,14 @@ pub enum DatabaseError {
     /// No connection, or an error as the answer.
     #[error("the database: {0}")]
     Failed(String),
-    /// A setting of the database, or something before it, would lose answered writes.
+    /// The database would lose answered writes.
     #[error("{0}")]
     Unfit(&'static str),
+    /// A pooler in transaction mode. It gives the session of one client to another one, so settings of a session and its name mean nothing.
+    #[error(
+        "Connect to PostgreSQL directly, or to a pooler in session mode: DATABASE_URL leads to a pooler in transaction mode."
+    )]
+    SharedSession,
     /// Another version wrote the ledger.
     #[error(
         "the ledger in the database has format {found}, but this version reads format {FORMAT}. Run the version that wrote it."

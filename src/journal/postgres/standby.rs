@@ -188,8 +188,7 @@ impl Standby {
     }
 }
 
-/// Refuses a pooler in transaction mode. It gives the session of one client to another one, so settings of a session and its name mean
-/// nothing.
+/// Refuses a pooler in transaction mode.
 pub(crate) async fn refuse_shared_session(
     database: &Database,
     connection: &Connection,
@@ -200,9 +199,7 @@ pub(crate) async fn refuse_shared_session(
     other.run("BEGIN").await?;
     let of_other: i32 = other.one(BACKEND).await?.get(0);
     if of_one == of_other {
-        return Err(DatabaseError::Unfit(
-            "Connect to PostgreSQL directly, or to a pooler in session mode: DATABASE_URL leads to a pooler in transaction mode.",
-        ));
+        return Err(DatabaseError::SharedSession);
     }
     Ok(())
 }

@@ -31,6 +31,10 @@ impl Electorate for Scripted {
     type Storage = FakeStorage;
     type Error = CutOff;
 
+    fn is_unusable(_: &CutOff) -> bool {
+        false
+    }
+
     fn url(&self) -> String {
         self.database.url()
     }
@@ -73,7 +77,7 @@ async fn stands_after(looks: Vec<Look>) -> Vec<usize> {
     let candidate = Candidate { lease: LEASE, settings: String::new() };
     let look = Arc::new(Notify::new());
     let mut campaign = Campaign::new(scripted, candidate, Arc::clone(&look), clock, Arc::new(Metrics::new()));
-    let won = campaign.run(|_| look.notify_one()).await;
+    let won = campaign.run(|_| look.notify_one()).await.unwrap();
     assert_eq!(won.lead.epoch, 2, "one more than the row that it saw");
     let left = left.lock().unwrap();
     left.iter().map(|left| total - left).collect()

@@ -1,9 +1,10 @@
 //! How the database is reached: TLS, poolers, and what a replica is told of the address of others.
 
-use crate::support::eventually;
 use crate::support::pooler::Pooler;
 use crate::support::postgres::{TestDatabase, url_at};
+use crate::support::process::Process;
 use crate::support::proxy::{Harm, Proxy};
+use crate::support::{COTURN, eventually};
 
 use super::store::{lead, loaded, replica};
 
@@ -43,6 +44,18 @@ async fn a_pooler_in_transaction_mode_is_refused_and_any_other_proxy_is_not() {
     assert!(error.contains("a pooler in transaction mode") && error.starts_with("Connect to"), "{error}");
     let proxy = Proxy::start(database.address()).await;
     replica(&database.config_at(&url_at(proxy.port)), 1).observe().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_replica_behind_a_pooler_in_transaction_mode_ends_and_says_what_to_do() {
+    let Some(database) = TestDatabase::new() else { return };
+    let url = url_at(Pooler::start(database.address()).await.port);
+    let own = [("DATABASE_URL", url.as_str()), ("DATABASE_SCHEMA", database.schema.as_str())];
+    let mut process = Process::start(&[&own[..], &COTURN[..]].concat());
+    eventually("it ends", async || process.has_ended()).await;
+    let (_, told, code) = process.finish_apart();
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.starts_with("turn-broker: Connect to PostgreSQL directly"), "{told}");
 }
 
 #[tokio::test]

@@ -131,6 +131,10 @@ impl Electorate for FakeElectorate {
     type Storage = FakeStorage;
     type Error = CutOff;
 
+    fn is_unusable(_: &CutOff) -> bool {
+        false
+    }
+
     fn url(&self) -> String {
         self.url.clone()
     }

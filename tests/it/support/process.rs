@@ -94,6 +94,11 @@ impl Process {
         assert!(status.success());
     }
 
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Waits for the end; returns the whole output and the exit status.
     pub(crate) fn finish(self) -> (String, Option<i32>) {
         let (output, other, code) = self.finish_apart();
