@@ -273,7 +273,7 @@ impl Grants {
         Ok(is_first.then_some(ChangeKind::GrantReported))
     }
 
-    /// The allowances for claims of a grant's client at `now`. Without a grant, or for one that is not in the table, nothing
+    /// The allowances for what is reported of a grant at `now`. Without a grant, or for one that is not in the table, nothing
     /// is limited.
     pub(crate) fn allowances(
         &mut self,
@@ -285,8 +285,10 @@ impl Grants {
             return Allowances::default();
         };
         let [client, group, user] = self.clients.scopes(row.holder(), rules);
-        let own = (&mut row.extra_mut().claims, AllowanceTerms::new(self.claim_rate, rules));
-        Allowances::new([Some(own), client, group, user], now)
+        let extra = row.extra_mut();
+        let capacity = (&mut extra.capacity, AllowanceTerms::of_relay(rules));
+        let claims = (&mut extra.claims, AllowanceTerms::new(self.claim_rate, rules));
+        Allowances::new([Some(capacity), Some(claims), client, group, user], now)
     }
 
     /// Sets the most that the client of one grant may claim from now on. What was saved is dropped.
@@ -314,7 +316,7 @@ impl Grants {
         let holder = Holder { client: Some(client), user: user.as_ref() };
         // The user's allowance has counted its connections before.
         let [client, group, _] = self.clients.scopes(holder, rules);
-        let mut allowances = Allowances::new([None, client, group, None], now);
+        let mut allowances = Allowances::new([None, None, client, group, None], now);
         allowances.join(&claims);
         change
     }

@@ -125,7 +125,7 @@ impl<D: Disk> Broker<D> {
         let is_open = self.books.heartbeat(caller, id, report).is_ok();
         self.adopt();
         if is_open {
-            let grant = caller.grant().map(|grant| grant.id);
+            let grant = caller.grant().map_or_else(|| self.model.now.owner_of(id), |grant| Some(grant.id));
             self.model.report(id, grant, &report, caller == Caller::Reporter, self.books.now().as_millis());
         }
         self.note_reports();
