@@ -182,9 +182,9 @@ impl Grants {
         self.change(id, |row| row.extra_mut().renewed = false);
     }
 
-    /// Whether a grant was revoked.
+    /// Whether a grant was revoked. It stays so after its end.
     pub fn is_revoked(&self, id: GrantId) -> bool {
-        self.get(id).is_some_and(|row| row.extra().revoked_at.is_some())
+        self.any(id).is_some_and(|row| row.extra().revoked_at.is_some())
     }
 
     /// The row of a live grant that was not revoked.

@@ -1,6 +1,6 @@
 //! Grants and the grants that renew them, and revocations.
 
-use turn_ledger::{Books, GrantEnd, GrantId, IceSource, Minute, PromisedTime, Timestamp};
+use turn_ledger::{Books, GrantEnd, GrantId, IceSource, Minute, PromisedTime, ReportError, Timestamp};
 
 use super::allowances::Holder;
 use super::{Known, Model, minute_from, minute_of, signed};
@@ -29,9 +29,14 @@ impl Model {
         chain.iter().filter(counts).map(|known| known.latest_expiry()).max()
     }
 
-    /// Whether a live grant was revoked.
+    /// Whether a grant with a row was revoked.
     pub(in super::super) fn is_revoked(&self, id: GrantId) -> bool {
-        self.chain(id).first().is_some_and(|known| known.is_live && known.revoked_at.is_some())
+        self.chain(id).first().is_some_and(|known| known.revoked_at.is_some())
+    }
+
+    /// Why a grant with a row takes no report, if it does not.
+    pub(in super::super) fn refuses_report(&self, id: GrantId) -> Option<ReportError> {
+        self.is_revoked(id).then_some(ReportError::GrantRevoked)
     }
 
     /// Compares whether and why nothing more is relayed on each grant, by the expiry in its credential if its row is over.
