@@ -176,6 +176,8 @@ async fn an_expired_grant_opens_no_connection_but_keeps_and_closes_open_ones() {
     broker.advance(60);
     let open = broker.post(&grant, "/api/connections", json!({"connectionId": "d"})).await;
     assert_eq!(open.error(), (401, "INVALID_GRANT".into()));
+    let again = broker.post(&grant, "/api/connections", json!({"connectionId": "c"})).await;
+    assert_eq!(again.status, 200);
     assert_eq!(beat(&broker, &grant, "c", json!({})).await.status, 200);
     assert_eq!(broker.post(&grant, "/api/connections/c/close", json!({})).await.status, 204);
 }

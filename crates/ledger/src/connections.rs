@@ -104,12 +104,12 @@ impl Connections {
         now: Timestamp,
     ) -> Result<Entry<Opened>, OpenError> {
         let name = caller.names(id);
-        if caller.grant().is_some_and(|grant| grant.is_expired(now)) {
-            return Err(OpenError::GrantExpired);
-        }
         if self.rows.contains_key(&name) {
             let outcome = self.report(grants, caller, &name, Report { relayed, ..Report::default() }, now);
             return Ok(outcome.with(Opened::Already));
+        }
+        if caller.grant().is_some_and(|grant| grant.is_expired(now)) {
+            return Err(OpenError::GrantExpired);
         }
         if !self.has_room_for(caller) {
             return Err(OpenError::TableFull);

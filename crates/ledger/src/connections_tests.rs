@@ -169,6 +169,8 @@ fn an_expired_grant_opens_no_connection_but_keeps_the_open_ones() {
     let mut table = empty();
     let _ = table.open(client(1), "c", None, at(599)).unwrap();
     assert_eq!(table.open(client(1), "d", None, at(600)), Err(OpenError::GrantExpired));
+    let again = table.open(client(1), "c", None, at(605)).unwrap();
+    assert_eq!(again.value, Opened::Already, "nothing is opened");
     assert!(table.heartbeat(client(1), "c", Report::default(), at(610)).is_ok());
     assert!(table.close(client(1), "c", at(620)).unwrap().is_some());
 }

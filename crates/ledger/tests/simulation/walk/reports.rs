@@ -3,7 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use turn_ledger::{Caller, Grant, GrantId, GrantRow, IceSource, Opened, Report, ReportError, User};
+use turn_ledger::{
+    Caller, Grant, GrantId, GrantRow, IceSource, OpenError, Opened, Report, ReportError, User,
+};
 
 use super::broker::Broker;
 use super::disk::Disk;
@@ -105,6 +107,7 @@ impl<D: Disk> Broker<D> {
         let opened = self.books.open(caller, id, relayed).map(|opened| opened.value);
         self.adopt();
         let (grant, now) = (caller.grant().map(|grant| grant.id), self.books.now().as_millis());
+        self.check_opening(caller, id, opened.err());
         match opened {
             Ok(Opened::New) => {
                 let source = caller.grant().map_or(self.settings.sources[0], |grant| grant.source);
@@ -146,6 +149,19 @@ impl<D: Disk> Broker<D> {
             self.model
                 .expect(is_right, || format!("a closed connection was charged {found:?}, not {expected:?}"));
         }
+    }
+
+    /// A connection is opened unless its grant forbids it, or a table is full.
+    fn check_opening(&mut self, caller: Caller, name: &str, refused: Option<OpenError>) {
+        if caller.grant().is_none_or(|grant| !self.model.now.has(grant.id)) {
+            return;
+        }
+        let is_full = |why: &OpenError| {
+            matches!(why, OpenError::TableFull | OpenError::TooManyOnGrant | OpenError::TooManyOnClient)
+        };
+        let found = refused.filter(|why| !is_full(why));
+        let expected = self.model.refuses_open(caller, name, self.books.now().as_millis());
+        self.model.expect(found == expected, || format!("opening is refused by {found:?}, not {expected:?}"));
     }
 
     /// A grant that was revoked reports nothing, and any other one does.

@@ -1,6 +1,8 @@
 //! Grants and the grants that renew them, and revocations.
 
-use turn_ledger::{Books, GrantEnd, GrantId, IceSource, Minute, PromisedTime, ReportError, Timestamp};
+use turn_ledger::{
+    Books, Caller, GrantEnd, GrantId, IceSource, Minute, OpenError, PromisedTime, ReportError, Timestamp,
+};
 
 use super::allowances::Holder;
 use super::{Known, Model, minute_from, minute_of, signed};
@@ -37,6 +39,16 @@ impl Model {
     /// Why a grant with a row takes no report, if it does not.
     pub(in super::super) fn refuses_report(&self, id: GrantId) -> Option<ReportError> {
         self.is_revoked(id).then_some(ReportError::GrantRevoked)
+    }
+
+    /// Why nothing is opened on a grant, if that is so. What is open stays open, unless it was revoked.
+    pub(in super::super) fn refuses_open(&self, caller: Caller, name: &str, now: i64) -> Option<OpenError> {
+        let grant = caller.grant()?;
+        if self.is_revoked(grant.id) {
+            return Some(OpenError::GrantRevoked);
+        }
+        let expired = (grant.expires_at.as_millis() <= now).then_some(OpenError::GrantExpired);
+        expired.filter(|_| !self.now.is_open(name, grant.id))
     }
 
     /// Compares whether and why nothing more is relayed on each grant, by the expiry in its credential if its row is over.

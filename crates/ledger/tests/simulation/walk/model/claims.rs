@@ -98,6 +98,11 @@ impl Facts {
         self.connections.iter().position(|it| it.name() == (id, grant))
     }
 
+    /// Whether the client of a grant has a connection of this name open.
+    pub(super) fn is_open(&self, id: &str, grant: GrantId) -> bool {
+        self.nth(id, Some(grant)).is_some()
+    }
+
     /// The grant of the connection that a reporter names: it has a connection of its own of this name, or there is only one.
     pub(in super::super) fn owner_of(&self, id: &str) -> Option<GrantId> {
         let named = self.connections.iter().filter(|it| it.id == id).map(|it| it.grant);
