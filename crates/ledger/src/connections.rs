@@ -111,6 +111,12 @@ impl Connections {
         if caller.grant().is_some_and(|grant| grant.is_expired(now)) {
             return Err(OpenError::GrantExpired);
         }
+        // The members of a call stay on the first grant of their chain: they cannot take another credential.
+        if let Caller::Grant(grant) = caller
+            && grants.was_renewed(grant.id)
+        {
+            return Err(OpenError::GrantRenewed);
+        }
         if !self.has_room_for(caller) {
             return Err(OpenError::TableFull);
         }

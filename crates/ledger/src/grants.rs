@@ -177,9 +177,10 @@ impl Grants {
         true
     }
 
-    /// Returns a renewal that was not used.
+    /// Returns a renewal that was not used. The grant that it made is forgotten, unless that may be on disk.
     pub(crate) fn give_renewal_back(&mut self, id: GrantId) {
-        self.change(id, |row| row.extra_mut().renewed = false);
+        let made = self.any(id).and_then(|row| row.extra().renewed_by).filter(|by| self.knows(*by));
+        self.change(id, |row| (row.extra_mut().renewed, row.extra_mut().renewed_by) = (false, made));
     }
 
     /// Whether a grant was revoked. It stays so after its end.

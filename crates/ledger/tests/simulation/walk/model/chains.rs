@@ -47,8 +47,13 @@ impl Model {
         if self.is_revoked(grant.id) {
             return Some(OpenError::GrantRevoked);
         }
+        let chain = self.chain(grant.id);
+        let by = chain.first().filter(|known| known.was_renewed).and_then(|known| known.renewed_by);
+        let is_made = |by| self.now.grants.iter().all(|it| it.id != by || it.is_settled);
+        let is_client = matches!(caller, Caller::Grant(_));
+        let renewed = (by.is_some_and(is_made) && is_client).then_some(OpenError::GrantRenewed);
         let expired = (grant.expires_at.as_millis() <= now).then_some(OpenError::GrantExpired);
-        expired.filter(|_| !self.now.is_open(name, grant.id))
+        expired.or(renewed).filter(|_| !self.now.is_open(name, grant.id))
     }
 
     /// Compares whether and why nothing more is relayed on each grant, by the expiry in its credential if its row is over.
@@ -155,8 +160,10 @@ impl Model {
 
     /// The renewal issued nothing.
     pub(in super::super) fn give_renewal_back(&mut self, id: GrantId) {
+        let is_known = |by: &GrantId| self.now.grants.iter().any(|it| it.id == *by && it.has_row);
+        let made = self.chain(id).first().and_then(|known| known.renewed_by).filter(is_known);
         if let Some(known) = self.grant(id) {
-            known.was_renewed = false;
+            (known.was_renewed, known.renewed_by) = (false, made);
         }
     }
 
