@@ -35,7 +35,10 @@ impl Account {
                 OpenError::TooManyOnGrant => "grant",
                 OpenError::TooManyOnClient => "address",
                 OpenError::TableFull => "table",
-                OpenError::GrantExpired | OpenError::GrantRevoked | OpenError::UserBlocked => return,
+                OpenError::GrantExpired
+                | OpenError::GrantRenewed
+                | OpenError::GrantRevoked
+                | OpenError::UserBlocked => return,
             };
             self.metrics.connections_refused.count(full_table);
         })?;

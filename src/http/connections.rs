@@ -120,7 +120,7 @@ pub async fn open_connection(app: AppState, call: AuthorizedReport) -> Result<Re
     let opened = app.account.open(caller, client, &id, request.relayed, by_reporter);
     let too_many = |message| ApiError::too_many("Too many open connections", message, app.heartbeat * 3);
     let opened = opened.map_err(|error| match error {
-        OpenError::GrantExpired => ApiError::invalid_grant(),
+        OpenError::GrantExpired | OpenError::GrantRenewed => ApiError::invalid_grant(),
         OpenError::GrantRevoked => ApiError::grant_revoked(),
         OpenError::UserBlocked => ApiError::user_blocked(),
         OpenError::TooManyOnGrant => too_many("Close connections on this grant that have ended."),

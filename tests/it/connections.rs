@@ -176,8 +176,44 @@ async fn an_expired_grant_opens_no_connection_but_keeps_and_closes_open_ones() {
     broker.advance(60);
     let open = broker.post(&grant, "/api/connections", json!({"connectionId": "d"})).await;
     assert_eq!(open.error(), (401, "INVALID_GRANT".into()));
+    let again = broker.post(&grant, "/api/connections", json!({"connectionId": "c"})).await;
+    assert_eq!(again.status, 200);
     assert_eq!(beat(&broker, &grant, "c", json!({})).await.status, 200);
     assert_eq!(broker.post(&grant, "/api/connections/c/close", json!({})).await.status, 204);
+}
+
+#[tokio::test]
+async fn a_renewed_grant_opens_no_connection_but_keeps_and_closes_open_ones() {
+    let (_cloudflare, broker) = with_cloudflare_and(&[("TURN_TTL_SECONDS", "60")]).await;
+    let grant = broker.grant().await;
+    broker.advance(45);
+    let open =
+        async |token: &str, id| broker.post(token, "/api/connections", json!({"connectionId": id})).await;
+    assert_eq!(open(&grant, "c").await.status, 201);
+    let renewal = broker.mint_with(&grant).await.json()["grant"].as_str().unwrap().to_owned();
+    assert_eq!(open(&grant, "d").await.error(), (401, "INVALID_GRANT".into()));
+    assert_eq!(open(&grant, "c").await.status, 200);
+    assert_eq!(beat(&broker, &grant, "c", json!({})).await.status, 200);
+    assert_eq!(broker.post(&grant, "/api/connections/c/close", json!({})).await.status, 204);
+    assert_eq!(open(&grant, "c").await.error(), (401, "INVALID_GRANT".into()));
+    assert_eq!(open(&renewal, "c").await.status, 201);
+}
+
+#[tokio::test]
+async fn a_revoked_grant_gets_401_for_every_call_also_after_its_end() {
+    let (_cloudflare, broker) = with_cloudflare_and(&[("TURN_TTL_SECONDS", "60")]).await;
+    let grant = broker.grant().await;
+    broker.post(&grant, "/api/connections", json!({"connectionId": "c"})).await;
+    let revoked = broker.post(OPERATOR, &format!("/api/credentials/{grant}/revoke"), json!({})).await;
+    assert_eq!(revoked.status, 200);
+    for seconds in [1, 3 * 3_600] {
+        broker.advance(seconds);
+        broker.app.account.tidy().await;
+        for path in ["/api/connections", "/api/connections/c/heartbeat", "/api/connections/c/close"] {
+            let answer = broker.post(&grant, path, json!({"connectionId": "c"})).await;
+            assert_eq!(answer.error(), (401, "INVALID_GRANT".into()), "{path} after {seconds} s");
+        }
+    }
 }
 
 #[tokio::test]

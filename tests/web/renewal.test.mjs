@@ -210,7 +210,7 @@ test('a call that started without a relay gets one as soon as there is one', asy
   assert.deepEqual([pc.restarts, broker.of('open')[0].body.relayed], [0, false]);
 });
 
-test('a peer connection belongs to the credentials that it was made with', async () => {
+test('a call that connects after its credentials were renewed is reported on the newest grant', async () => {
   const { broker, time } = world;
   const client = world.client();
   const pc = new Peer({ iceServers: await client.iceServers() });
@@ -219,7 +219,7 @@ test('a peer connection belongs to the credentials that it was made with', async
   client.watch(pc);
   pc.become('connected');
   await time.pass(1);
-  assert.equal(broker.of('open')[0].token, 'grant-1');
+  assert.deepEqual(broker.of('open').map(({ token }) => token), ['grant-2'], 'the broker opens nothing on a renewed grant');
   assert.equal(username(pc.configuration.iceServers), 'user-2', 'the peer connection gets the newest credentials at once');
 });
 
@@ -300,15 +300,30 @@ test('a broker that never knows its grants is asked at a limited rate, and the p
   assert.match(username(await client.iceServers()), /^user-/);
 });
 
-test('a connection that timed out after its grant expired continues on the newest grant', async () => {
+test('a connection that timed out after its grant was renewed continues on the newest grant', async () => {
   const { broker, time } = world;
   const { pc } = await world.call(world.client());
   await time.pass(BEFORE + AFTER, 5);
   assert.equal(username(pc.configuration.iceServers), 'user-2');
   broker.open.clear();
-  broker.always('open', ({ token, body }) => (token === 'grant-1' ? forgotten : (broker.open.set(body.connectionId, {}), { status: 201, body })));
   await time.pass(60);
-  assert.equal(broker.of('open').at(-1).token, 'grant-2');
+  assert.deepEqual(broker.of('open').map(({ token }) => token), ['grant-1', 'grant-2']);
+  assert.deepEqual(broker.of('mint').map(({ token }) => token), [undefined, 'grant-1'], 'the credentials that work stay');
+  assert.deepEqual([broker.open.size, world.errors], [1, ['NOT_FOUND']]);
+});
+
+test('a connection that timed out while the machine slept until its grant had expired continues on a new grant', async () => {
+  const { broker, time } = world;
+  await world.call(world.client());
+  await time.pass(40);
+  broker.open.clear();
+  time.sleep(3_600);
+  broker.always('mint', new TypeError('fetch failed'));
+  await time.pass(40);
+  assert.equal(broker.of('open').length, 1, 'nothing is opened on the expired grant');
+  broker.always('mint', undefined);
+  await time.pass(300, 5);
+  assert.deepEqual(broker.of('open').map(({ token }) => token), ['grant-1', 'grant-2']);
   assert.equal(broker.open.size, 1);
 });
 

@@ -3,8 +3,9 @@
 //! it, so together they never exceed the rate times the time. What is left over is saved up to a limit, so that a group that
 //! waits for days does not collect a large amount.
 //!
-//! A grant, a client address, an IPv6 /48 and a user each have one. A claim must fit into all that apply to it. A report that somebody
-//! vouches for needs none, but no connection and no grant relays faster than [`RELAY_RATE_MAX`].
+//! A grant, a client address, an IPv6 /48 and a user each have one. A claim must fit into all that apply to it. Everything that is charged
+//! for a grant must also fit into what a relay can carry for it: [`RELAY_RATE_MAX`], saved without a limit. A report that somebody vouches
+//! for must fit into that only.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::time::Duration;
@@ -51,6 +52,11 @@ impl AllowanceTerms {
         let saved_max = rate.saturating_mul(u64::try_from(saved.as_millis()).unwrap_or(u64::MAX));
         Self { rate, estimated: rules.estimated_rate.get(), saved_max }
     }
+
+    /// The terms of what a relay can carry for a grant. Nothing of that is lost with time: an app server may count seldom.
+    pub(crate) fn of_relay(rules: &UsageRules) -> Self {
+        Self { saved_max: u64::MAX, ..Self::new(RELAY_RATE_MAX, rules) }
+    }
 }
 
 impl Allowance {
@@ -90,29 +96,30 @@ struct AppliedAllowance<'a> {
 /// All allowances that apply to the claims of one connection, at one instant. The default limits nothing.
 #[derive(Debug, Default)]
 pub struct Allowances<'a> {
-    scopes: [Option<AppliedAllowance<'a>>; 4],
-    /// A reporter vouches for the report: at most these bytes are charged, and no allowance applies.
-    vouched: Option<ByteCount>,
+    scopes: [Option<AppliedAllowance<'a>>; 5],
+    /// Whether somebody vouches for the report. Then only the first scope limits it.
+    is_vouched: bool,
     /// Whether less was charged than claimed.
     clamped: bool,
 }
 
 impl<'a> Allowances<'a> {
-    /// The allowances at `now`: of the grant, of the client, of its group and of the user.
-    pub fn new(scopes: [Option<(&'a mut Allowance, AllowanceTerms)>; 4], now: Timestamp) -> Self {
+    /// The allowances at `now`: of what a relay can carry for the grant, and for claims of the grant, of the client, of its group and of
+    /// the user.
+    pub fn new(scopes: [Option<(&'a mut Allowance, AllowanceTerms)>; 5], now: Timestamp) -> Self {
         let scopes = scopes.map(|scope| {
             scope.map(|(allowance, terms)| {
                 allowance.advance(now, &terms);
                 AppliedAllowance { allowance, terms }
             })
         });
-        Self { scopes, vouched: None, clamped: false }
+        Self { scopes, is_vouched: false, clamped: false }
     }
 
-    /// The same for a report that is vouched for, with the bytes that it can add; `None` for one that is not.
+    /// The same for a report that somebody vouches for, or not.
     #[must_use]
-    pub fn vouched(self, room: Option<ByteCount>) -> Self {
-        Self { vouched: room, ..self }
+    pub fn vouched(self, is_vouched: bool) -> Self {
+        Self { is_vouched, ..self }
     }
 
     /// Whether less was charged than claimed.
@@ -146,7 +153,7 @@ impl<'a> Allowances<'a> {
 
     /// Starts a connection's clock, if the rate has room for it.
     pub fn start_clock(&mut self) -> bool {
-        if self.vouched.is_none() && !self.fits_clocks(1) {
+        if !self.fits_clocks(1) {
             self.clamped = true;
             return false;
         }
@@ -166,36 +173,40 @@ impl<'a> Allowances<'a> {
 
     /// Whether the clocks that run and so many more fit into the rates.
     pub fn fits_clocks(&self, more: u32) -> bool {
-        self.scopes.iter().flatten().all(|AppliedAllowance { allowance, terms }| {
+        self.limiting().all(|AppliedAllowance { allowance, terms }| {
             terms.estimated.saturating_mul(allowance.clocks.saturating_add(more).into()) <= terms.rate
         })
     }
 
-    /// Charges bytes. Returns those that fit.
-    pub fn take(&mut self, wanted: ByteCount) -> ByteCount {
-        let room = self.vouched.map(ByteCount::get);
-        ByteCount::new(self.charge(wanted.get(), room, |_| UNITS_PER_BYTE))
+    /// Charges bytes, at most `most`. Returns those that fit.
+    pub fn take(&mut self, wanted: ByteCount, most: ByteCount) -> ByteCount {
+        ByteCount::new(self.charge(wanted.get(), most.get(), |_| UNITS_PER_BYTE))
     }
 
     /// Charges a past span of `millis` by time. Returns the part that fits.
     pub fn take_time(&mut self, millis: u64) -> u64 {
-        let room = self.vouched.map(|_| u64::MAX);
-        self.charge(millis, room, |terms| terms.estimated)
+        self.charge(millis, millis, |terms| terms.estimated)
     }
 
-    /// Charges as much of what is wanted as fits: into the room of a report that is vouched for, or else into each allowance at its
-    /// price.
-    fn charge(&mut self, wanted: u64, room: Option<u64>, price: impl Fn(&AllowanceTerms) -> u64) -> u64 {
+    /// Charges as much of what is wanted as fits into each limiting allowance at its price, and at most `most`.
+    fn charge(&mut self, wanted: u64, most: u64, price: impl Fn(&AllowanceTerms) -> u64) -> u64 {
         let fits = |scope: &AppliedAllowance<'_>| scope.allowance.left.checked_div(price(&scope.terms));
-        let left = || self.scopes.iter().flatten().filter_map(fits).min().unwrap_or(u64::MAX);
-        let taken = wanted.min(room.unwrap_or_else(left));
+        let taken = self.limiting().filter_map(fits).fold(wanted.min(most), u64::min);
         self.clamped |= taken < wanted;
-        if room.is_none() {
-            self.each(|AppliedAllowance { allowance, terms }| {
-                allowance.left = allowance.left.saturating_sub(price(terms).saturating_mul(taken));
-            });
+        let limits = self.limits();
+        for AppliedAllowance { allowance, terms } in self.scopes.iter_mut().take(limits).flatten() {
+            allowance.left = allowance.left.saturating_sub(price(terms).saturating_mul(taken));
         }
         taken
+    }
+
+    /// How many of the scopes limit the report.
+    fn limits(&self) -> usize {
+        if self.is_vouched { 1 } else { self.scopes.len() }
+    }
+
+    fn limiting(&self) -> impl Iterator<Item = &AppliedAllowance<'a>> {
+        self.scopes.iter().take(self.limits()).flatten()
     }
 
     /// Gives back a span of `millis` that was charged by time, because its bytes are known now. Bytes of the same report
@@ -206,9 +217,9 @@ impl<'a> Allowances<'a> {
         });
     }
 
-    /// Drops what was saved.
+    /// Drops what was saved for claims.
     pub fn forfeit(&mut self) {
-        self.each(|scope| scope.allowance.left = 0);
+        self.scopes.iter_mut().skip(1).flatten().for_each(|scope| scope.allowance.left = 0);
     }
 
     fn each(&mut self, change: impl FnMut(&mut AppliedAllowance<'a>)) {

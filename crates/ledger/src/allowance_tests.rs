@@ -21,7 +21,13 @@ struct Group(Allowance);
 impl Group {
     fn at(&mut self, now: Timestamp) -> Allowances<'_> {
         let terms = AllowanceTerms::new(RELAY_RATE_MAX, &rules(2_000_000));
-        Allowances::new([Some((&mut self.0, terms)), None, None, None], now)
+        Allowances::new([None, Some((&mut self.0, terms)), None, None, None], now)
+    }
+
+    /// A vouched report of a grant's connection.
+    fn vouched_at(&mut self, now: Timestamp) -> Allowances<'_> {
+        let terms = AllowanceTerms::of_relay(&rules(2_000_000));
+        Allowances::new([Some((&mut self.0, terms)), None, None, None, None], now).vouched(true)
     }
 }
 
@@ -32,9 +38,9 @@ fn connections_of_a_group_share_one_rate() {
     let mut group = Group::default();
     group.at(at(0)).open();
     group.at(at(0)).open();
-    assert_eq!(group.at(at(8)).take(HUGE), ByteCount::new(100_000_000));
-    assert_eq!(group.at(at(8)).take(HUGE), ByteCount::ZERO);
-    assert_eq!(group.at(at(16)).take(HUGE), ByteCount::new(100_000_000));
+    assert_eq!(group.at(at(8)).take(HUGE, HUGE), ByteCount::new(100_000_000));
+    assert_eq!(group.at(at(8)).take(HUGE, HUGE), ByteCount::ZERO);
+    assert_eq!(group.at(at(16)).take(HUGE, HUGE), ByteCount::new(100_000_000));
 }
 
 #[test]
@@ -43,7 +49,7 @@ fn time_without_an_open_connection_adds_no_allowance() {
     group.at(at(0)).open();
     group.at(at(8)).close(at(8));
     group.at(at(1_000_000)).open();
-    assert_eq!(group.at(at(1_000_000)).take(HUGE), ByteCount::new(100_000_000));
+    assert_eq!(group.at(at(1_000_000)).take(HUGE, HUGE), ByteCount::new(100_000_000));
 }
 
 #[test]
@@ -51,7 +57,7 @@ fn a_lost_connection_adds_nothing_after_the_time_for_which_it_counts() {
     let mut group = Group::default();
     group.at(at(0)).open();
     group.at(at(90)).close(at(30));
-    assert_eq!(group.at(at(90)).take(HUGE), ByteCount::new(30 * 12_500_000));
+    assert_eq!(group.at(at(90)).take(HUGE, HUGE), ByteCount::new(30 * 12_500_000));
 }
 
 #[test]
@@ -59,7 +65,7 @@ fn a_plausible_claim_is_accepted_in_full() {
     let mut group = Group::default();
     group.at(at(0)).open();
     let mut allowances = group.at(at(1));
-    assert_eq!(allowances.take(ByteCount::new(5_000)), ByteCount::new(5_000));
+    assert_eq!(allowances.take(ByteCount::new(5_000), HUGE), ByteCount::new(5_000));
     assert!(!allowances.was_clamped());
 }
 
@@ -67,7 +73,7 @@ fn a_plausible_claim_is_accepted_in_full() {
 fn no_more_than_ten_minutes_are_saved() {
     let mut group = Group::default();
     group.at(at(0)).open();
-    assert_eq!(group.at(at(86_400)).take(HUGE), ByteCount::new(600 * 12_500_000));
+    assert_eq!(group.at(at(86_400)).take(HUGE, HUGE), ByteCount::new(600 * 12_500_000));
 }
 
 #[test]
@@ -83,7 +89,7 @@ fn time_that_is_given_back_is_not_saved_beyond_ten_minutes() {
             allowances.give_back(30_000);
         }
     }
-    assert_eq!(group.at(at(30_000)).take(HUGE), ByteCount::new(600 * 12_500_000));
+    assert_eq!(group.at(at(30_000)).take(HUGE, HUGE), ByteCount::new(600 * 12_500_000));
 }
 
 #[test]
@@ -94,25 +100,43 @@ fn only_as_many_clocks_run_as_the_rate_allows() {
     }
     let running = (0..64).filter(|_| group.at(at(0)).start_clock()).count();
     assert_eq!(running, 50, "of 2 Mbps each");
-    assert_eq!(group.at(at(60)).take(HUGE), ByteCount::ZERO, "they use all of it");
+    assert_eq!(group.at(at(60)).take(HUGE, HUGE), ByteCount::ZERO, "they use all of it");
 }
 
 #[test]
 fn one_connection_is_always_charged_by_time() {
     let mut allowance = Allowance::default();
     let terms = AllowanceTerms::new(BitRate::new(1), &rules(200_000_000));
-    assert!(Allowances::new([Some((&mut allowance, terms)), None, None, None], at(0)).start_clock());
-    assert!(!Allowances::new([Some((&mut allowance, terms)), None, None, None], at(0)).start_clock());
+    assert!(Allowances::new([None, Some((&mut allowance, terms)), None, None, None], at(0)).start_clock());
+    assert!(!Allowances::new([None, Some((&mut allowance, terms)), None, None, None], at(0)).start_clock());
 }
 
 #[test]
-fn what_is_vouched_for_uses_up_no_allowance() {
+fn what_is_vouched_for_uses_up_no_allowance_for_claims() {
     let mut group = Group::default();
     group.at(at(0)).open();
-    let mut vouched = group.at(at(8)).vouched(Some(HUGE));
-    assert_eq!((vouched.take(HUGE), vouched.take_time(u64::MAX)), (HUGE, u64::MAX));
+    let mut vouched = group.at(at(8)).vouched(true);
+    assert_eq!((vouched.take(HUGE, HUGE), vouched.take_time(u64::MAX)), (HUGE, u64::MAX));
     assert!(!vouched.was_clamped());
-    assert_eq!(group.at(at(8)).take(HUGE), ByteCount::new(100_000_000));
+    assert_eq!(group.at(at(8)).take(HUGE, HUGE), ByteCount::new(100_000_000));
+}
+
+#[test]
+fn what_is_vouched_for_must_fit_into_what_a_relay_can_carry() {
+    let mut relay = Group::default();
+    (0..64).for_each(|_| relay.vouched_at(at(0)).open());
+    let running = (0..64).filter(|_| relay.vouched_at(at(0)).start_clock()).count();
+    assert_eq!(running, 50, "of 2 Mbps each");
+    (0..40).for_each(|_| relay.vouched_at(at(0)).stop_clock());
+    assert_eq!(relay.vouched_at(at(8)).take_time(u64::MAX), 8_000 * 40, "what ten clocks leave");
+    assert_eq!(relay.vouched_at(at(8)).take(HUGE, HUGE), ByteCount::ZERO);
+    (0..10).for_each(|_| relay.vouched_at(at(8)).stop_clock());
+    assert_eq!(
+        relay.vouched_at(at(86_400)).take(HUGE, HUGE),
+        ByteCount::new(86_392 * 12_500_000),
+        "all of it is saved"
+    );
+    assert!(relay.vouched_at(at(86_400)).start_clock());
 }
 
 #[test]
@@ -120,10 +144,10 @@ fn a_claim_must_fit_into_all_allowances() {
     let (mut wide, mut narrow) = (Allowance::default(), Allowance::default());
     let terms = |mbps: u64| AllowanceTerms::new(BitRate::new(mbps * 1_000_000), &rules(2_000_000));
     for (seconds, taken) in [(0, 0), (8, 50_000_000)] {
-        let scopes = [Some((&mut wide, terms(100))), Some((&mut narrow, terms(50))), None, None];
+        let scopes = [None, Some((&mut wide, terms(100))), Some((&mut narrow, terms(50))), None, None];
         let mut allowances = Allowances::new(scopes, at(seconds));
         allowances.open();
-        assert_eq!(allowances.take(HUGE), ByteCount::new(taken));
+        assert_eq!(allowances.take(HUGE, HUGE), ByteCount::new(taken));
         assert!(allowances.was_clamped());
     }
 }
@@ -138,11 +162,11 @@ proptest! {
         let terms = AllowanceTerms::new(RELAY_RATE_MAX, &rules(estimated));
         let mut allowance = Allowance::default();
         let (mut now, mut clocks, mut charged, mut by_time) = (0_u64, 0_u128, 0_u128, vec![]);
-        Allowances::new([Some((&mut allowance, terms)), None, None, None], at(0)).open();
+        Allowances::new([None, Some((&mut allowance, terms)), None, None, None], at(0)).open();
         for (wait, action, amount) in steps {
             now += wait;
             charged += u128::from(estimated) * clocks * u128::from(wait) * 1_000;
-            let mut allowances = Allowances::new([Some((&mut allowance, terms)), None, None, None], at(now));
+            let mut allowances = Allowances::new([None, Some((&mut allowance, terms)), None, None, None], at(now));
             match action {
                 0 => clocks += u128::from(allowances.start_clock()),
                 1 if clocks > 0 => {
@@ -158,7 +182,7 @@ proptest! {
                     allowances.give_back(millis);
                     charged -= u128::from(estimated) * u128::from(millis);
                 }
-                _ => charged += u128::from(allowances.take(ByteCount::new(amount)).get()) * 8_000,
+                _ => charged += u128::from(allowances.take(ByteCount::new(amount), HUGE).get()) * 8_000,
             }
             let rate = u128::from(RELAY_RATE_MAX.get().max(estimated));
             prop_assert!(charged <= rate * u128::from(now) * 1_000, "{charged} after {now} s");

@@ -2,6 +2,8 @@ use super::*;
 use crate::{Allowances, BilledDirections, ByteCount};
 use std::time::Duration;
 
+const HUGE: ByteCount = ByteCount::new(u64::MAX);
+
 fn at(seconds: u64) -> Timestamp {
     Timestamp::from_millis(0).plus_millis(seconds * 1_000)
 }
@@ -28,7 +30,7 @@ fn clients() -> Clients {
 
 fn at_once(clients: &mut Clients, client: ClientKey, now: Timestamp) -> Allowances<'_> {
     let [own, group, _] = clients.scopes(of(client), &rules());
-    Allowances::new([None, own, group, None], now)
+    Allowances::new([None, None, own, group, None], now)
 }
 
 #[test]
@@ -38,8 +40,7 @@ fn a_client_claims_50_mbps_and_its_48_four_times_as_much() {
     for client in &prefixes {
         at_once(&mut clients, *client, at(0)).open();
     }
-    let huge = ByteCount::new(u64::MAX);
-    let mut claim = |client| at_once(&mut clients, client, at(8)).take(huge).get();
+    let mut claim = |client| at_once(&mut clients, client, at(8)).take(HUGE, HUGE).get();
     let claimed: Vec<_> = prefixes.iter().map(|client| claim(*client)).collect();
     assert_eq!(claimed[..4], [50_000_000; 4]);
     assert_eq!(claimed[4..], [0; 4], "the group has used up its own");
@@ -129,11 +130,11 @@ fn a_user_has_the_allowances_of_a_client_and_its_address_has_ten_times_as_much()
 
     let mut claim = |holder, seconds| {
         let [own, _, user] = clients.scopes(holder, &rules());
-        let mut allowances = Allowances::new([None, own, None, user], at(seconds));
+        let mut allowances = Allowances::new([None, None, own, None, user], at(seconds));
         if seconds == 0 {
             allowances.open();
         }
-        allowances.take(ByteCount::new(u64::MAX)).get()
+        allowances.take(ByteCount::new(u64::MAX), ByteCount::new(u64::MAX)).get()
     };
     let users: Vec<_> = (0..12).map(|n| User::new(&format!("user {n}")).unwrap()).collect();
     let of_user = |n: usize| Holder { client: Some(client), user: Some(&users[n]) };
@@ -147,7 +148,7 @@ fn a_user_has_the_allowances_of_a_client_and_its_address_has_ten_times_as_much()
     assert_eq!(claim(of(client), 8), 50_000_000, "but not that of grants without a user");
     let open = |clients: &mut Clients, holder| {
         let [own, _, user] = clients.scopes(holder, &rules());
-        Allowances::new([None, own, None, user], at(9)).open();
+        Allowances::new([None, None, own, None, user], at(9)).open();
     };
     for _ in 0..255 {
         assert!(clients.may_open(of_user(0)));

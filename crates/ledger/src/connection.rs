@@ -12,8 +12,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Allowances, Basis, BilledDirections, ByteCount, ChangeKind, GrantId, IceSource, Spender, Timestamp,
-    UsageChange, UsageRules,
+    Allowances, Basis, BilledDirections, BitRate, ByteCount, ChangeKind, GrantId, IceSource, RELAY_RATE_MAX,
+    Spender, Timestamp, UsageChange, UsageRules,
 };
 use by_time::{Clock, Span};
 
@@ -171,7 +171,7 @@ impl Connection {
         let free = self.is_direct() && before != Some(true);
         let mut changes = vec![];
         match self.claim_in(report, rules.billed) {
-            Some(claim) => self.take_claim(claim, free, now, allowances, &mut changes),
+            Some(claim) => self.take_claim(claim, free, now, rules, allowances, &mut changes),
             None if free => self.forgive(now, allowances, &mut changes),
             None => self.charge_time(now, rules, allowances, &mut changes),
         }
@@ -205,10 +205,14 @@ impl Connection {
         self.claimed.plus(ByteCount::saturating(rules.estimated_rate.over_millis(millis)))
     }
 
-    /// What it was charged for good: no count reverses it.
-    pub(crate) fn settled(&self, rules: &UsageRules) -> ByteCount {
-        let by_time = rules.estimated_rate.over_millis(self.settled_millis.into());
-        self.claimed.plus(ByteCount::saturating(by_time))
+    /// The most bytes that a count can add. What a grant relays is limited by its allowance, for all its connections together.
+    fn room(&self, now: Timestamp, rules: &UsageRules) -> ByteCount {
+        if self.grant.is_some() {
+            return ByteCount::new(u64::MAX);
+        }
+        let bytes = |rate: BitRate, millis: u64| ByteCount::saturating(rate.over_millis(millis.into()));
+        let most = bytes(RELAY_RATE_MAX.max(rules.estimated_rate), now.millis_since(self.opened_at));
+        most.minus(self.claimed).minus(bytes(rules.estimated_rate, self.settled_millis))
     }
 
     /// Bytes that it was charged as of its last report. They were noted for who spends them.
@@ -237,6 +241,7 @@ impl Connection {
         claim: u64,
         free: bool,
         now: Timestamp,
+        rules: &UsageRules,
         allowances: &mut Allowances<'_>,
         changes: &mut Changes,
     ) {
@@ -252,7 +257,7 @@ impl Connection {
                 allowances.give_back(estimate.millis());
                 changes.push(ChangeKind::RemoveTime { from: estimate.from, to: estimate.to });
             }
-            let taken = allowances.take(wanted);
+            let taken = allowances.take(wanted, self.room(now, rules));
             self.claimed = self.claimed.plus(taken);
             if taken > ByteCount::ZERO {
                 changes.push(ChangeKind::AddBytes { bytes: taken, from: self.counted_until, to: now });

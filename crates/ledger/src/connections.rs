@@ -11,8 +11,7 @@ use std::sync::Arc;
 
 use crate::{
     ByteCount, Caller, ClientTerms, Closed, Connection, ConnectionCharge, Dirty, Entry, GrantId, Grants,
-    IceSource, Name, OpenError, Opened, RELAY_RATE_MAX, Report, ReportError, Spender, SpenderTerms,
-    Timestamp, UsageRules,
+    IceSource, Name, OpenError, Opened, Report, ReportError, Spender, SpenderTerms, Timestamp, UsageRules,
 };
 
 /// One part in this many of the table is kept for connections that the reporter opens.
@@ -105,12 +104,18 @@ impl Connections {
         now: Timestamp,
     ) -> Result<Entry<Opened>, OpenError> {
         let name = caller.names(id);
-        if caller.grant().is_some_and(|grant| grant.is_expired(now)) {
-            return Err(OpenError::GrantExpired);
-        }
         if self.rows.contains_key(&name) {
             let outcome = self.report(grants, caller, &name, Report { relayed, ..Report::default() }, now);
             return Ok(outcome.with(Opened::Already));
+        }
+        if caller.grant().is_some_and(|grant| grant.is_expired(now)) {
+            return Err(OpenError::GrantExpired);
+        }
+        // The members of a call stay on the first grant of their chain: they cannot take another credential.
+        if let Caller::Grant(grant) = caller
+            && grants.was_renewed(grant.id)
+        {
+            return Err(OpenError::GrantRenewed);
         }
         if !self.has_room_for(caller) {
             return Err(OpenError::TableFull);
@@ -119,8 +124,7 @@ impl Connections {
             Some(grant) => (grant.source, grants.open_connection(&grant, now, &self.rules)?),
             None => (self.default_source, None),
         };
-        let vouched = caller.is_vouched().then_some(ByteCount::ZERO);
-        let mut allowances = grants.allowances(name.1, now, &self.rules).vouched(vouched);
+        let mut allowances = grants.allowances(name.1, now, &self.rules).vouched(caller.is_vouched());
         let (connection, opening) =
             Connection::open(name, source, relayed, now, &self.rules, &mut allowances);
         let clamped = allowances.was_clamped();
@@ -241,8 +245,7 @@ impl Connections {
         let before = noted(grants, connection, &self.rules);
         let (counted_until, last_seen) = (connection.counted_until, connection.last_seen);
         let grant = connection.grant;
-        let vouched = caller.is_vouched().then(|| room_of(grants, connection, before, now, &self.rules));
-        let mut allowances = grants.allowances(grant, now, &self.rules).vouched(vouched);
+        let mut allowances = grants.allowances(grant, now, &self.rules).vouched(caller.is_vouched());
         let mut changes = connection.report(report, now, &self.rules, &mut allowances);
         let clamped = allowances.was_clamped();
         if let Some(id) = grant
@@ -331,23 +334,6 @@ fn reversible_from(grants: &Grants, connection: &Connection) -> Timestamp {
 /// What a connection was charged as of its last report.
 fn noted(grants: &Grants, connection: &Connection, rules: &UsageRules) -> ByteCount {
     connection.charged_without(reversible_from(grants, connection), connection.last_seen, rules)
-}
-
-/// The bytes that a report at `now` can add: what the connection can have relayed since it was opened, together with the other
-/// connections of its grant. `noted`: what it was charged as of its last report.
-fn room_of(
-    grants: &Grants,
-    connection: &Connection,
-    noted: ByteCount,
-    now: Timestamp,
-    rules: &UsageRules,
-) -> ByteCount {
-    let rate = RELAY_RATE_MAX.max(rules.estimated_rate);
-    let most_since = |then| ByteCount::saturating(rate.over_millis(now.millis_since(then).into()));
-    let own = most_since(connection.opened_at);
-    let row = connection.grant.and_then(|id| grants.get(id));
-    let shared = row.map(|row| most_since(row.issued_at).minus(row.spent().charged().minus(noted)));
-    own.min(shared.unwrap_or(own)).minus(connection.settled(rules))
 }
 
 /// Notes a charge for who spends it.

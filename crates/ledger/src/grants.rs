@@ -177,14 +177,15 @@ impl Grants {
         true
     }
 
-    /// Returns a renewal that was not used.
+    /// Returns a renewal that was not used. The grant that it made is forgotten, unless that may be on disk.
     pub(crate) fn give_renewal_back(&mut self, id: GrantId) {
-        self.change(id, |row| row.extra_mut().renewed = false);
+        let made = self.any(id).and_then(|row| row.extra().renewed_by).filter(|by| self.knows(*by));
+        self.change(id, |row| (row.extra_mut().renewed, row.extra_mut().renewed_by) = (false, made));
     }
 
-    /// Whether a grant was revoked.
+    /// Whether a grant was revoked. It stays so after its end.
     pub fn is_revoked(&self, id: GrantId) -> bool {
-        self.get(id).is_some_and(|row| row.extra().revoked_at.is_some())
+        self.any(id).is_some_and(|row| row.extra().revoked_at.is_some())
     }
 
     /// The row of a live grant that was not revoked.
@@ -273,7 +274,7 @@ impl Grants {
         Ok(is_first.then_some(ChangeKind::GrantReported))
     }
 
-    /// The allowances for claims of a grant's client at `now`. Without a grant, or for one that is not in the table, nothing
+    /// The allowances for what is reported of a grant at `now`. Without a grant, or for one that is not in the table, nothing
     /// is limited.
     pub(crate) fn allowances(
         &mut self,
@@ -285,8 +286,10 @@ impl Grants {
             return Allowances::default();
         };
         let [client, group, user] = self.clients.scopes(row.holder(), rules);
-        let own = (&mut row.extra_mut().claims, AllowanceTerms::new(self.claim_rate, rules));
-        Allowances::new([Some(own), client, group, user], now)
+        let extra = row.extra_mut();
+        let capacity = (&mut extra.capacity, AllowanceTerms::of_relay(rules));
+        let claims = (&mut extra.claims, AllowanceTerms::new(self.claim_rate, rules));
+        Allowances::new([Some(capacity), Some(claims), client, group, user], now)
     }
 
     /// Sets the most that the client of one grant may claim from now on. What was saved is dropped.
@@ -314,7 +317,7 @@ impl Grants {
         let holder = Holder { client: Some(client), user: user.as_ref() };
         // The user's allowance has counted its connections before.
         let [client, group, _] = self.clients.scopes(holder, rules);
-        let mut allowances = Allowances::new([None, client, group, None], now);
+        let mut allowances = Allowances::new([None, None, client, group, None], now);
         allowances.join(&claims);
         change
     }

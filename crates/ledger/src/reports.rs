@@ -54,6 +54,9 @@ pub enum OpenError {
     /// The grant has expired.
     #[error("the grant has expired")]
     GrantExpired,
+    /// The grant was renewed, and its client has the next one.
+    #[error("the grant was renewed")]
+    GrantRenewed,
     /// The grant has [`CONNECTIONS_PER_GRANT_MAX`] open connections.
     #[error("{CONNECTIONS_PER_GRANT_MAX} connections are open on this grant")]
     TooManyOnGrant,

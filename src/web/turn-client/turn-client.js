@@ -566,7 +566,7 @@ class Watch {
   #broker;
   #credentials;
   #options;
-  /** The credential of the allocation that carries the packets, if it is known. @type {Credential | null} */
+  /** The credential whose grant is charged: of the allocation that carries the packets, or a newer one. @type {Credential | null} */
   #credential = null;
   /** The newest credential of the peer connection. @type {Credential | null} */
   #given = null;
@@ -837,9 +837,14 @@ class Watch {
     return this.#pending !== null && generation !== null && !this.#pending.generations.has(generation);
   }
 
-  /** Opens the connection. The id is made here, so that an attempt can be repeated. Counts start with the unreported bytes. */
+  /**
+   * Opens the connection. The id is made here, so that an attempt can be repeated. Counts start with the unreported bytes. The
+   * broker opens nothing on a grant that was renewed or has expired, so a connection that is opened late is the newest grant's.
+   */
   async #open() {
-    const grant = this.#credential?.grant;
+    const { current } = this.#credentials;
+    if (!this.#connection && this.#credential && current?.grant) this.#credential = current;
+    const grant = this.#credential?.isAlive ? this.#credential.grant : null;
     if (!grant) return;
     const id = this.#options.connectionId ?? globalThis.crypto?.randomUUID?.();
     const connection = (this.#connection ??= { id, grant, base: this.#meter.reported, isOpen: false });

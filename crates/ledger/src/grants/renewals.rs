@@ -13,6 +13,13 @@ impl Grants {
         self.change(renewed, |row| row.extra_mut().renewed_by = Some(by));
     }
 
+    /// Whether the renewal of a grant is committed. One that is being made, or whose write failed, does not count; one without a row
+    /// costs nothing, so nothing of it was written.
+    pub(crate) fn was_renewed(&self, id: GrantId) -> bool {
+        let is_written = |by| self.any(by).is_none_or(|row| row.state != GrantState::Unwritten);
+        self.any(id).is_some_and(|row| row.extra().renewed && row.extra().renewed_by.is_some_and(is_written))
+    }
+
     /// A grant, its renewal, the renewal of that, and so on. The latest one ends the list.
     pub fn with_renewals(&self, id: GrantId) -> impl Iterator<Item = GrantId> + '_ {
         iter::successors(Some(id), move |id| self.any(*id)?.extra().renewed_by)

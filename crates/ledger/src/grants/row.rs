@@ -70,6 +70,9 @@ pub struct GrantExtra {
     /// What its client may claim.
     #[serde(skip)]
     pub(super) claims: Allowance,
+    /// What a relay can carry for it. A freeze does not change that, so an app server's counts stay right.
+    #[serde(skip)]
+    pub(super) capacity: Allowance,
 }
 
 /// Where a grant is in its life.

@@ -67,11 +67,6 @@ impl Spent {
         self.claimed
     }
 
-    /// All bytes that its connections were charged.
-    pub(crate) fn charged(&self) -> ByteCount {
-        size(self.charged)
-    }
-
     /// Bytes that its source counted.
     pub fn measured(&self) -> ByteCount {
         self.measured
@@ -199,15 +194,15 @@ mod tests {
         spent.charge(&charge(0, 100, false), never);
         spent.charge(&charge(100, 70, false), never);
         spent.charge(&charge(0, 9, true), never);
-        assert_eq!((spent.charged().get(), spent.claimed().get(), spent.open), (79, 79, 70));
+        assert_eq!((spent.charged, spent.claimed().get(), spent.open), (79, 79, 70));
         let stored: Spent =
             postcard::from_bytes(&postcard::to_allocvec(&spent.without_open()).unwrap()).unwrap();
-        assert_eq!((stored.charged().get(), stored.claimed().get(), stored.open), (9, 9, 0));
+        assert_eq!((stored.charged, stored.claimed().get(), stored.open), (9, 9, 0));
         spent.begin(at(60));
         assert_eq!((spent.claimed().get(), spent.open), (0, 70), "the period before has these bytes");
         let later = ConnectionCharge { from: at(50), at: at(70), ..charge(70, 90, true) };
         spent.charge(&later, never);
-        assert_eq!((spent.charged().get(), spent.claimed().get(), spent.open), (10, 10, 0));
+        assert_eq!((spent.charged, spent.claimed().get(), spent.open), (10, 10, 0));
     }
 
     #[test]
@@ -225,7 +220,7 @@ mod tests {
         assert_eq!(spent.claimed().get(), 60);
         spent.charge(&charge(100, 140, [10, 14]), at(4));
         spent.drop_claims(at(4), at(9));
-        assert_eq!((spent.claimed().get(), spent.charged().get()), (50, 140));
+        assert_eq!((spent.claimed().get(), spent.charged), (50, 140));
         spent.charge(&charge(140, 20, [0, 20]), at(9));
         assert_eq!(spent.claimed().get(), 0, "a count of the client replaces what was charged by time");
         spent.charge(&charge(20, 40, [8, 12]), at(11));

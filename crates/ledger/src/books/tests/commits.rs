@@ -54,6 +54,45 @@ fn a_renewal_extends_the_promise_for_the_grant_that_it_renews() {
 }
 
 #[test]
+fn a_grant_whose_renewal_is_committed_opens_nothing_and_keeps_what_is_open() {
+    let mut books = stored_books(BudgetMode::Estimate);
+    let commit = |books: &mut Books, id: u8, renews: Option<GrantId>| {
+        let requester = Requester { renews, ..Requester::default() };
+        let life = Duration::from_secs(600);
+        let hold = books.reserve(IceSource::Cloudflare, life, Duration::ZERO, &requester).unwrap();
+        let issued_at = books.now();
+        let grant = Grant { id: GrantId::new([id; 16]), issued_at, ..minted(issued_at, 600) };
+        (grant, books.commit(hold, &grant, Some("user"), requester).unwrap())
+    };
+    let (grant, written) = commit(&mut books, 1, None);
+    books.note_written(&written, Written::Yes).unwrap();
+    let caller = Caller::Grant(grant);
+    let open = |books: &mut Books, id| books.open(caller, id, None).map(|opened| opened.value);
+
+    books.advance(at(500_000));
+    assert!(books.take_renewal(&grant));
+    assert_eq!(open(&mut books, "in flight"), Ok(Opened::New));
+    let (_, failed) = commit(&mut books, 2, Some(grant.id));
+    assert_eq!(open(&mut books, "unwritten"), Ok(Opened::New));
+    assert_eq!(books.note_written(&failed, Written::No), Err(NotRecorded));
+    books.give_renewal_back(grant.id);
+    assert_eq!(open(&mut books, "given back"), Ok(Opened::New));
+    assert!(books.take_renewal(&grant));
+    assert_eq!(open(&mut books, "in flight again"), Ok(Opened::New));
+
+    let (renewal, written) = commit(&mut books, 3, Some(grant.id));
+    books.note_written(&written, Written::Yes).unwrap();
+    assert_eq!(open(&mut books, "new"), Err(OpenError::GrantRenewed));
+    assert_eq!(open(&mut books, "in flight"), Ok(Opened::Already));
+    assert!(books.heartbeat(caller, "in flight", Report::default()).is_ok());
+    assert!(books.close(caller, "in flight", Report::default()).unwrap().value.is_some());
+    assert_eq!(open(&mut books, "in flight"), Err(OpenError::GrantRenewed));
+    for other in [books.member_with(grant.id).unwrap(), Caller::Grant(renewal), Caller::Reporter] {
+        assert_eq!(books.open(other, "other", None).unwrap().value, Opened::New, "{other:?}");
+    }
+}
+
+#[test]
 fn a_batch_that_was_not_written_is_undone_by_the_next_one() {
     let mut books = stored_books(BudgetMode::Estimate);
     let before = books.snapshot();

@@ -208,6 +208,11 @@ impl<D: Disk> Broker<D> {
                 let report = Report { bytes_received: bytes, ..Report::default() };
                 self.beat(Caller::Reporter, "r", report);
             }
+            Op::ReporterVouches { nth, bytes, relayed } => {
+                self.excuse(Excuse::Reporter);
+                let report = Report { bytes_received: bytes, bytes_sent: None, relayed };
+                self.beat(Caller::Reporter, connection(nth), report);
+            }
             Op::ReporterCloses => {
                 self.excuse(Excuse::Reporter);
                 self.close(Caller::Reporter, "r");

@@ -129,9 +129,13 @@ impl Dice {
             Fault::Sources if self.below(3) == 0 => Op::ReadRelay { is_slow: false },
             Fault::Sources => Op::From { nth: self.below(3) },
             Fault::Reporter if self.below(4) > 0 => return None,
-            Fault::Reporter => match self.below(6) {
+            Fault::Reporter => match self.below(10) {
                 0..=2 => Op::ReporterCloses,
                 3 => Op::ReporterOpens { relayed: self.maybe_relayed() },
+                4..=7 => {
+                    let bytes = (self.below(3) > 0).then(|| self.roll() >> self.below(64));
+                    Op::ReporterVouches { nth: self.roll(), bytes, relayed: self.maybe_relayed() }
+                }
                 _ => {
                     let bytes = (self.below(3) > 0).then(|| self.roll() >> self.below(64));
                     Op::ReporterBeats { bytes }

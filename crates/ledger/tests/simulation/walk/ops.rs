@@ -105,6 +105,8 @@ pub(crate) enum Op {
     ReporterOpens { relayed: Option<bool> },
     /// The app server reports on it.
     ReporterBeats { bytes: Option<u64> },
+    /// The app server reports on the connection of a client.
+    ReporterVouches { nth: u64, bytes: Option<u64>, relayed: Option<bool> },
     /// The app server closes it.
     ReporterCloses,
     /// The provider's count is read and is half of the previous one.

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use turn_ledger::{Caller, Grant, GrantId, GrantRow, IceSource, Opened, Report, User};
+use turn_ledger::{
+    Caller, Grant, GrantId, GrantRow, IceSource, OpenError, Opened, Report, ReportError, User,
+};
 
 use super::broker::Broker;
 use super::disk::Disk;
@@ -105,6 +107,7 @@ impl<D: Disk> Broker<D> {
         let opened = self.books.open(caller, id, relayed).map(|opened| opened.value);
         self.adopt();
         let (grant, now) = (caller.grant().map(|grant| grant.id), self.books.now().as_millis());
+        self.check_opening(caller, id, opened.err());
         match opened {
             Ok(Opened::New) => {
                 let source = caller.grant().map_or(self.settings.sources[0], |grant| grant.source);
@@ -122,10 +125,12 @@ impl<D: Disk> Broker<D> {
     /// They report on it. Returns whether it is open.
     pub(super) fn beat(&mut self, caller: Caller, id: &str, report: Report) -> bool {
         self.note_client(caller);
-        let is_open = self.books.heartbeat(caller, id, report).is_ok();
+        let taken = self.books.heartbeat(caller, id, report).map(drop);
+        let is_open = taken.is_ok();
         self.adopt();
+        self.check_refusal(caller, taken.err());
         if is_open {
-            let grant = caller.grant().map(|grant| grant.id);
+            let grant = caller.grant().map_or_else(|| self.model.now.owner_of(id), |grant| Some(grant.id));
             self.model.report(id, grant, &report, caller == Caller::Reporter, self.books.now().as_millis());
         }
         self.note_reports();
@@ -135,6 +140,7 @@ impl<D: Disk> Broker<D> {
     /// They close it.
     pub(super) fn close(&mut self, caller: Caller, id: &str) {
         let closed = self.books.close(caller, id, Report::default());
+        self.check_refusal(caller, closed.as_ref().err().copied());
         if let Ok(outcome) = closed {
             let (grant, now) = (caller.grant().map(|grant| grant.id), self.books.now().as_millis());
             let expected = self.model.disconnect(id, grant, now);
@@ -143,6 +149,30 @@ impl<D: Disk> Broker<D> {
             self.model
                 .expect(is_right, || format!("a closed connection was charged {found:?}, not {expected:?}"));
         }
+    }
+
+    /// A connection is opened unless its grant forbids it, or a table is full.
+    fn check_opening(&mut self, caller: Caller, name: &str, refused: Option<OpenError>) {
+        if caller.grant().is_none_or(|grant| !self.model.now.has(grant.id)) {
+            return;
+        }
+        let is_full = |why: &OpenError| {
+            matches!(why, OpenError::TableFull | OpenError::TooManyOnGrant | OpenError::TooManyOnClient)
+        };
+        let found = refused.filter(|why| !is_full(why));
+        let expected = self.model.refuses_open(caller, name, self.books.now().as_millis());
+        self.model.expect(found == expected, || format!("opening is refused by {found:?}, not {expected:?}"));
+    }
+
+    /// A grant that was revoked reports nothing, and any other one does.
+    fn check_refusal(&mut self, caller: Caller, refused: Option<ReportError>) {
+        let Some(Grant { id, .. }) = caller.grant().filter(|grant| self.model.now.has(grant.id)) else {
+            return;
+        };
+        let found = refused.filter(|why| *why == ReportError::GrantRevoked);
+        let expected = self.model.refuses_report(id);
+        self.model
+            .expect(found == expected, || format!("a report is refused by {found:?}, not {expected:?}"));
     }
 
     /// Takes over grants that the ledger has learned of since a copy was restored.

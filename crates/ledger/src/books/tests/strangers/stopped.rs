@@ -28,6 +28,26 @@ fn a_revoked_grant_reports_nothing_more() {
 }
 
 #[test]
+fn a_revoked_grant_reports_nothing_after_its_end() {
+    let mut world = World::new(BudgetMode::Estimate);
+    let mut client = Client::at("203.0.113.9");
+    world.mint(&mut client).unwrap();
+    let grant = client.grants[0];
+    let caller = Caller::Grant(grant);
+    world.books.revoke(grant.id).unwrap();
+    world.pass(30 * HOUR);
+    for _ in 0..2 {
+        assert!(world.books.grants().get(grant.id).is_none(), "its row has ended");
+        assert_eq!(world.books.open(caller, "c", None), Err(OpenError::GrantRevoked));
+        let report = world.books.heartbeat(caller, "c", Report::default());
+        assert_eq!(report.unwrap_err(), ReportError::GrantRevoked);
+        let close = world.books.close(caller, "c", Report::default());
+        assert_eq!(close.unwrap_err(), ReportError::GrantRevoked);
+        world.restart();
+    }
+}
+
+#[test]
 fn while_frozen_a_client_claims_no_more_than_its_promise() {
     let mut world = World::new(BudgetMode::Estimate);
     let mut client = Client::at("203.0.113.9");

@@ -1,4 +1,5 @@
-//! What the claims of clients may still be charged. A grant, an address, a /48 of addresses and a user may each claim a rate times the
+//! What may still be charged for the connections of clients. What a relay carries for a grant in the time in which one of its connections
+//! was open limits all of it, and what a reporter vouches for is limited by that only. The rest limits the claims of clients. A grant, an address, a /48 of addresses and a user may each claim a rate times the
 //! time in which one of their connections was open, of which the last ten minutes are saved. A claim must fit into all of them. With
 //! users an address may claim ten times as much, apart from what it claims without.
 
@@ -20,6 +21,8 @@ const SAVED: u64 = 600_000;
 /// Connections that share what they may claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Group {
+    /// Those of a grant, whoever reports.
+    Relay(GrantId),
     Grant(GrantId),
     Holder(Holder),
 }
@@ -62,7 +65,7 @@ impl Rules {
     fn rate_of(&self, group: Group, is_frozen: bool) -> u64 {
         let rate = match group {
             Group::Grant(_) if is_frozen => self.assumed,
-            Group::Grant(_) => GRANT_RATE,
+            Group::Grant(_) | Group::Relay(_) => GRANT_RATE,
             Group::Holder(holder) => holder.factor() * CLIENT_RATE,
         };
         rate.max(self.rate)
@@ -93,9 +96,17 @@ impl Facts {
         let Some(known) = grant.and_then(|id| self.grants.iter().rev().find(|known| known.id == id)) else {
             return vec![];
         };
-        std::iter::once(Group::Grant(known.id))
+        [Group::Relay(known.id), Group::Grant(known.id)]
+            .into_iter()
             .chain(known.holders().into_iter().map(Group::Holder))
             .collect()
+    }
+
+    /// Those that limit a report of it.
+    fn limits(&self, grant: Option<GrantId>, is_vouched: bool) -> Vec<Group> {
+        let mut groups = self.groups(grant);
+        groups.retain(|group| !is_vouched || matches!(group, Group::Relay(_)));
+        groups
     }
 
     /// How many connections of a group are open, and how many of them are charged by time now.
@@ -114,7 +125,8 @@ impl Facts {
 
     fn grow_one(&mut self, group: Group, now: i64, rules: &Rules) {
         let (rate, (open, clocks)) = (rules.rate_of(group, self.is_frozen), self.open_in(group));
-        let most = rate * SAVED.max(3 * rules.heartbeat.unsigned_abs());
+        let is_limited = !matches!(group, Group::Relay(_));
+        let most = if is_limited { rate * SAVED.max(3 * rules.heartbeat.unsigned_abs()) } else { u64::MAX };
         let saved = self.saved.entry(group).or_default();
         let millis = u64::try_from(now - saved.at).unwrap_or(0);
         let (gained, lost) = (rate * millis, clocks * rules.rate * millis);
@@ -138,9 +150,9 @@ impl Facts {
         }
     }
 
-    /// Takes as many units of this price as all groups have left.
-    pub(super) fn take(&mut self, grant: Option<GrantId>, wanted: u64, price: u64) -> u64 {
-        let groups = self.groups(grant);
+    /// Takes as many units of this price as all groups have left that limit the report.
+    pub(super) fn take(&mut self, grant: Option<GrantId>, is_vouched: bool, wanted: u64, price: u64) -> u64 {
+        let groups = self.limits(grant, is_vouched);
         let left = |group: &Group| self.saved.get(group).map_or(0, |saved| saved.bytes / price);
         let taken = groups.iter().map(left).min().unwrap_or(u64::MAX).min(wanted);
         for group in groups {
@@ -159,8 +171,14 @@ impl Facts {
     }
 
     /// Whether so many more connections of this grant may be charged by time.
-    pub(super) fn has_rate_for(&self, grant: Option<GrantId>, more: u64, rules: &Rules) -> bool {
-        self.groups(grant).iter().all(|group| {
+    pub(super) fn has_rate_for(
+        &self,
+        grant: Option<GrantId>,
+        is_vouched: bool,
+        more: u64,
+        rules: &Rules,
+    ) -> bool {
+        self.limits(grant, is_vouched).iter().all(|group| {
             rules.rate * (self.open_in(*group).1 + more) <= rules.rate_of(*group, self.is_frozen)
         })
     }
@@ -188,11 +206,16 @@ impl Facts {
         }
     }
 
-    /// All that was saved with grants is dropped, and if minting is stopped, also by addresses with a connection.
+    /// All that clients have saved with grants is dropped, and if minting is stopped, also by addresses with a connection.
     pub(super) fn drop_saved(&mut self, now: i64) {
         let open: Vec<_> = self.connections.iter().flat_map(|it| self.groups(it.grant())).collect();
         for (group, saved) in &mut self.saved {
-            if matches!(group, Group::Grant(_)) || (self.is_frozen && open.contains(group)) {
+            let is_dropped = match group {
+                Group::Relay(_) => false,
+                Group::Grant(_) => true,
+                Group::Holder(_) => self.is_frozen && open.contains(group),
+            };
+            if is_dropped {
                 *saved = Saved { at: saved.at.max(now), bytes: 0 };
             }
         }

@@ -1,6 +1,8 @@
 //! Grants and the grants that renew them, and revocations.
 
-use turn_ledger::{Books, GrantEnd, GrantId, IceSource, Minute, PromisedTime, Timestamp};
+use turn_ledger::{
+    Books, Caller, GrantEnd, GrantId, IceSource, Minute, OpenError, PromisedTime, ReportError, Timestamp,
+};
 
 use super::allowances::Holder;
 use super::{Known, Model, minute_from, minute_of, signed};
@@ -29,9 +31,29 @@ impl Model {
         chain.iter().filter(counts).map(|known| known.latest_expiry()).max()
     }
 
-    /// Whether a live grant was revoked.
+    /// Whether a grant with a row was revoked.
     pub(in super::super) fn is_revoked(&self, id: GrantId) -> bool {
-        self.chain(id).first().is_some_and(|known| known.is_live && known.revoked_at.is_some())
+        self.chain(id).first().is_some_and(|known| known.revoked_at.is_some())
+    }
+
+    /// Why a grant with a row takes no report, if it does not.
+    pub(in super::super) fn refuses_report(&self, id: GrantId) -> Option<ReportError> {
+        self.is_revoked(id).then_some(ReportError::GrantRevoked)
+    }
+
+    /// Why nothing is opened on a grant, if that is so. What is open stays open, unless it was revoked.
+    pub(in super::super) fn refuses_open(&self, caller: Caller, name: &str, now: i64) -> Option<OpenError> {
+        let grant = caller.grant()?;
+        if self.is_revoked(grant.id) {
+            return Some(OpenError::GrantRevoked);
+        }
+        let chain = self.chain(grant.id);
+        let by = chain.first().filter(|known| known.was_renewed).and_then(|known| known.renewed_by);
+        let is_made = |by| self.now.grants.iter().all(|it| it.id != by || it.is_settled);
+        let is_client = matches!(caller, Caller::Grant(_));
+        let renewed = (by.is_some_and(is_made) && is_client).then_some(OpenError::GrantRenewed);
+        let expired = (grant.expires_at.as_millis() <= now).then_some(OpenError::GrantExpired);
+        expired.or(renewed).filter(|_| !self.now.is_open(name, grant.id))
     }
 
     /// Compares whether and why nothing more is relayed on each grant, by the expiry in its credential if its row is over.
@@ -138,8 +160,10 @@ impl Model {
 
     /// The renewal issued nothing.
     pub(in super::super) fn give_renewal_back(&mut self, id: GrantId) {
+        let is_known = |by: &GrantId| self.now.grants.iter().any(|it| it.id == *by && it.has_row);
+        let made = self.chain(id).first().and_then(|known| known.renewed_by).filter(is_known);
         if let Some(known) = self.grant(id) {
-            known.was_renewed = false;
+            (known.was_renewed, known.renewed_by) = (false, made);
         }
     }
 

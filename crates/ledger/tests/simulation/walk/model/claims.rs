@@ -98,6 +98,17 @@ impl Facts {
         self.connections.iter().position(|it| it.name() == (id, grant))
     }
 
+    /// Whether the client of a grant has a connection of this name open.
+    pub(super) fn is_open(&self, id: &str, grant: GrantId) -> bool {
+        self.nth(id, Some(grant)).is_some()
+    }
+
+    /// The grant of the connection that a reporter names: it has a connection of its own of this name, or there is only one.
+    pub(in super::super) fn owner_of(&self, id: &str) -> Option<GrantId> {
+        let named = self.connections.iter().filter(|it| it.id == id).map(|it| it.grant);
+        named.min().flatten()
+    }
+
     /// Time becomes a span that a count can reverse.
     fn remember(&mut self, nth: usize, from: i64, to: i64) {
         let it = &mut self.connections[nth];
@@ -132,7 +143,7 @@ impl Facts {
     /// Charges the end of a span by time, as much as fits.
     fn charge_span(&mut self, nth: usize, (from, to): (i64, i64), is_vouched: bool, rules: &Rules) {
         let (grant, millis) = (self.connections[nth].grant, u64::try_from(to - from).unwrap_or(0));
-        let taken = if is_vouched { millis } else { self.take(grant, millis, rules.rate) };
+        let taken = self.take(grant, is_vouched, millis, rules.rate);
         let from = from.max(to - signed(taken));
         if from < to {
             self.remember(nth, from, to);
@@ -140,7 +151,7 @@ impl Facts {
     }
 
     fn start(&mut self, nth: usize, now: i64, is_vouched: bool, rules: &Rules) {
-        if is_vouched || self.has_rate_for(self.connections[nth].grant, 1, rules) {
+        if self.has_rate_for(self.connections[nth].grant, is_vouched, 1, rules) {
             let clock = Clock { since: now, stops_at: now + rules.heartbeat, is_running: true };
             self.connections[nth].clock = Some(clock);
         }
@@ -157,8 +168,8 @@ impl Facts {
         self.give_back(grant, rules.rate * (to - end).unsigned_abs());
     }
 
-    /// A report was taken. `room`: the most bytes that it can add if somebody vouches for it.
-    fn report(&mut self, nth: usize, report: &Report, now: i64, room: Option<u64>, rules: &Rules) {
+    /// A report was taken.
+    fn report(&mut self, nth: usize, report: &Report, now: i64, is_vouched: bool, rules: &Rules) {
         let it = &mut self.connections[nth];
         let was_relayed = it.relayed;
         it.relayed = report.relayed.or(was_relayed);
@@ -181,7 +192,7 @@ impl Facts {
             for (from, to) in std::mem::take(&mut self.connections[nth].spans) {
                 self.give_back(grant, rules.rate * (to - from).unsigned_abs());
             }
-            let taken = room.map_or_else(|| self.take(grant, claim, 1), |room| claim.min(room));
+            let taken = self.take(grant, is_vouched, claim.min(self.room(nth, now, rules)), 1);
             let it = &mut self.connections[nth];
             (it.claimed, it.counted) = (it.claimed + taken, it.counted + taken);
             let from = std::mem::replace(&mut it.counted_at, now);
@@ -194,25 +205,22 @@ impl Facts {
             clock.expect("it runs").stops_at = now + rules.heartbeat;
         } else {
             let until = self.stop(nth, now);
-            self.charge_span(nth, (until, now), room.is_some(), rules);
+            self.charge_span(nth, (until, now), is_vouched, rules);
             if !is_direct {
-                self.start(nth, now, room.is_some(), rules);
+                self.start(nth, now, is_vouched, rules);
             }
         }
         self.connections[nth].seen_at = now;
     }
 
-    /// What a report that somebody vouches for can add: no connection and no grant relays faster than 100 Mbps.
+    /// What a count can add: a connection without a grant relays no faster than 100 Mbps.
     fn room(&self, nth: usize, now: i64, rules: &Rules) -> u64 {
         let it = &self.connections[nth];
-        let most_since = |then: i64| RATE_MAX.max(rules.rate) * u64::try_from(now - then).unwrap_or(0);
-        let known = it.grant.and_then(|id| self.grants.iter().rev().find(|known| known.id == id));
-        let shared = known.map(|known| {
-            let others = u64::try_from(known.charged).unwrap_or(0).saturating_sub(it.noted(rules));
-            most_since(known.issued_at).saturating_sub(others)
-        });
-        let own = most_since(it.opened_at);
-        own.min(shared.unwrap_or(own)).saturating_sub(it.claimed + rules.rate * it.settled)
+        if it.grant.is_some() {
+            return u64::MAX;
+        }
+        let most = RATE_MAX.max(rules.rate) * u64::try_from(now - it.opened_at).unwrap_or(0);
+        most.saturating_sub(it.claimed + rules.rate * it.settled)
     }
 
     /// A connection is gone, and nothing counts for it after `until`.
@@ -267,7 +275,7 @@ impl Facts {
         self.connections.sort_by(|a, b| a.name().cmp(&b.name()));
         for nth in 0..self.connections.len() {
             self.grow(self.connections[nth].grant, now, rules);
-            let fits = self.has_rate_for(self.connections[nth].grant, 0, rules);
+            let fits = self.has_rate_for(self.connections[nth].grant, false, 0, rules);
             let running = self.connections[nth].clock.as_mut().filter(|clock| clock.is_running && !fits);
             if let Some(clock) = running {
                 (clock.is_running, clock.stops_at) = (false, now.min(clock.stops_at));
@@ -322,8 +330,7 @@ impl Model {
         self.now.grow(grant, now, &rules);
         let before = self.now.connections[nth].noted(&rules);
         let (counted_at, seen_at) = (self.now.connections[nth].counted_at, self.now.connections[nth].seen_at);
-        let room = is_vouched.then(|| self.now.room(nth, now, &rules));
-        self.now.report(nth, report, now, room, &rules);
+        self.now.report(nth, report, now, is_vouched, &rules);
         let after = self.now.connections[nth].noted(&rules);
         let is_counted = self.now.connections[nth].counted_at > counted_at;
         let from = if is_counted { counted_at } else { seen_at };
