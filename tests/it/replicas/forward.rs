@@ -132,6 +132,25 @@ async fn a_request_of_a_replica_whose_clock_differs_is_its_own_whatever_the_clie
     assert!(!hint_codes(&status).contains(&"PROXY_NOT_TRUSTED"), "{status}");
 }
 
+/// A client cannot remove what a proxy has added.
+#[tokio::test]
+async fn a_header_that_the_client_names_in_connection_reaches_the_leader() {
+    let (_database, leader, standby) = pair(&[("SIGNALING", "rooms")]).await;
+    for replica in [&leader, &standby] {
+        let client = client_builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        let named = client.post(format!("{}/set-username", replica.url));
+        let named = named.header("connection", "close, Cf-Access-Authenticated-User-Email");
+        let named = named.header("cf-access-authenticated-user-email", "ann");
+        let named = named.header("content-type", "application/x-www-form-urlencoded").body("username=bob");
+        let answer = Answer::of(named).await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.header("set-cookie")),
+            (302, None),
+            "the proxy has named it"
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_request_waits_while_nobody_leads() {
     let (_database, leader, standby) = pair(&[]).await;
