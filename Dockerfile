@@ -39,8 +39,9 @@ COPY --from=build /image/licenses /usr/share/doc/turn-broker
 # This image has no chown and no /etc/passwd, so the owner is a number, one that is unused on most hosts.
 # /data is copied as the content of a directory, because only then it keeps its mode.
 COPY --from=build --chown=10001:10001 /image/owned/ /
-# HOST is for `demo`, which by default listens on loopback, where no published port leads.
-ENV STATE_DIR=/data HOST=0.0.0.0
+# HOST is for `demo`, which by default listens on loopback, where no published port leads. TMPDIR is for a backup of the database: there is
+# no /tmp, and the volume can be written also if the root is read-only.
+ENV STATE_DIR=/data HOST=0.0.0.0 TMPDIR=/data
 VOLUME /data
 USER 10001:10001
 EXPOSE 3001

@@ -10,7 +10,7 @@ use crate::rate::PresentRate;
 
 impl Account {
     /// Logs the alerts that are due, and queues them for delivery if `is_delivered`. `prices`: of the cost that an alert shows.
-    /// `percents`: the parts of the limit that raise one.
+    /// `percents`: the parts of the limit that raise one. Without the lease nothing is due: the replica that leads evaluates them.
     pub fn evaluate_alerts(
         &self,
         sources: SourceStates,
@@ -18,6 +18,9 @@ impl Account {
         percents: AlertPercents,
         is_delivered: bool,
     ) {
+        if !self.holds_lease() {
+            return;
+        }
         let (made, dropped) = self.with_all(|Guarded { books, alerts, rotation, .. }| {
             let snapshot = books.snapshot();
             let input = AlertInput::of(
@@ -58,7 +61,11 @@ impl Account {
 }
 
 impl Outbox for Account {
+    /// None without the lease: the replica that leads has the same ones.
     fn next(&self) -> Option<Alert> {
+        if !self.holds_lease() {
+            return None;
+        }
         self.lock().alerts.get().next_pending().cloned()
     }
 

@@ -2,6 +2,7 @@
 
 use super::Account;
 use crate::journal::{Journal, Lost};
+use turn_ledger::Snapshot;
 
 impl Account {
     /// Whether a grant can be recorded now.
@@ -9,9 +10,14 @@ impl Account {
         self.journal.as_ref().is_none_or(|journal| !journal.is_failing()) && self.holds_lease()
     }
 
-    /// Whether no other replica can lead yet, as far as this process knows.
+    /// Whether this process may still act as the leader. Without `DATABASE_URL` it always may.
     pub fn holds_lease(&self) -> bool {
         self.lead.as_ref().is_none_or(|lead| lead.lease.holds(self.clock.since_boot()))
+    }
+
+    /// Whether the published bound can be relied on. Not without the lease: what another replica has answered since is not in these books.
+    pub fn bound_holds(&self, snapshot: &Snapshot) -> bool {
+        snapshot.bound_holds() && self.holds_lease()
     }
 
     /// Resolves once the books are void, because another replica leads or the database has lost writes.

@@ -152,6 +152,10 @@ impl SfuBroker for SignalingBroker {
         self.account.change(|books| books.describe_session(session, by_page));
     }
 
+    fn holds_lease(&self) -> bool {
+        self.account.holds_lease()
+    }
+
     fn to_close(&self) -> Vec<Arc<str>> {
         self.account.read(Books::sfu_sessions_to_close)
     }

@@ -2,11 +2,11 @@
 //! replicas can make. The key comes from the ledger, so there is no secret to configure. The code also covers method, path and minute: a
 //! header that somebody sees is of no use for another request, or later.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use axum::extract::{ConnectInfo, Request};
 use axum::http::{HeaderName, HeaderValue};
-use turn_base::request::client_addr::ClientAddr;
+use turn_base::request::client_addr::{ClientAddr, FORWARDED_FOR};
 use turn_base::request::header::only_line;
 use turn_ledger::{Minute, Timestamp};
 use turn_signaling::signing::SigningKey;
@@ -84,10 +84,32 @@ impl Hop {
     }
 
     /// Gives the request the peer that it had at the first replica, so that what a trusted proxy says is believed here too.
-    pub fn restore(self, request: &mut Request) -> ClientAddr {
+    fn restore(self, request: &mut Request) -> ClientAddr {
         request.extensions_mut().insert(ConnectInfo(SocketAddr::new(self.peer, 0)));
         ClientAddr(self.client)
     }
+}
+
+impl Forwarded {
+    /// Gives a forwarded request the peer that counts for it. Returns its client. `None`: no replica has forwarded it.
+    pub fn restore(self, request: &mut Request) -> Option<ClientAddr> {
+        match self {
+            Self::No => None,
+            Self::From(hop) => Some(hop.restore(request)),
+            Self::Skewed(_) => count_as_own(request),
+        }
+    }
+}
+
+/// Makes a request one of the replica that forwarded it: its clock differs, so its word on the client may be an old one that somebody has seen.
+/// What a proxy says is not believed either, even if this replica trusts the other one as a proxy: it passes on what the client sent.
+fn count_as_own(request: &mut Request) -> Option<ClientAddr> {
+    let ConnectInfo(replica) = *request.extensions().get::<ConnectInfo<SocketAddr>>()?;
+    // No proxy has this address.
+    request.extensions_mut().insert(ConnectInfo(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))));
+    // Unread, it would look like that of a proxy that `TRUSTED_PROXIES` lacks.
+    request.headers_mut().remove(FORWARDED_FOR);
+    Some(ClientAddr(replica.ip().to_canonical()))
 }
 
 /// No part of it contains a space, so two requests never have the same text.

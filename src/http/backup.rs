@@ -76,7 +76,7 @@ pub async fn get_backup(app: AppState) -> Result<Response, ApiError> {
 
 fn not_backed_up() -> ApiError {
     ApiError::ledger_unavailable(
-        "Check the log, and free disk space beside STATE_DIR: a backup needs twice the size of the ledger.",
+        "Check the log, and free disk space beside STATE_DIR, with DATABASE_URL in TMPDIR: a backup needs twice the size of the ledger.",
     )
 }
 

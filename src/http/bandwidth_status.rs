@@ -73,7 +73,8 @@ pub struct StatusBody {
     #[schema(example = "2 Mbps per grant until 7200 s after expiry")]
     bound_assumes: String,
     /// Whether the bound can be relied on. It cannot if the provider's count contradicts the assumption, is in doubt, was
-    /// dropped or settles later than the lag; or if the wall clock contradicts the period or has jumped ahead.
+    /// dropped or settles later than the lag; if the wall clock contradicts the period or has jumped ahead; or while another replica
+    /// may lead.
     bound_holds: bool,
     /// Average rate of one live grant at the source where it is highest, in Mbps; null without two readings to compare.
     #[schema(value_type = Option<f64>, required = true, example = 0.7)]
@@ -180,7 +181,7 @@ pub(super) fn status(app: &App, snapshot: &Snapshot) -> StatusBody {
         sampling_margin_gb: figures.margin.gb_up(),
         overshoot_bound_gb: figures.overshoot_bound().gb_up(),
         bound_assumes: app.bound_terms.in_words(measured),
-        bound_holds: snapshot.bound_holds(),
+        bound_holds: app.account.bound_holds(snapshot),
         observed_mbps_per_grant: measured.observed.map(mbps),
         grants: GrantsBody {
             issued: snapshot.counts.issued,

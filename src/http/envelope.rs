@@ -19,7 +19,7 @@ use super::AppState;
 use super::head;
 use super::request_log::{self, RequestHead};
 use crate::app::App;
-use crate::forward::{ByReplica, FORWARDED, Forwarded, Hop};
+use crate::forward::{ByReplica, FORWARDED, Forwarded};
 use crate::telemetry::metrics::RequestLabels;
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::request::client_addr::ClientAddr;
@@ -35,10 +35,7 @@ pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Respon
     let started = app.clock.instant();
     let request_id = app.request_ids.of(request.headers());
     let forwarded = forwarded(&app, &request);
-    let client = match forwarded {
-        Some(hop) => Some(hop.restore(&mut request)),
-        None => client_addr(&app, &request),
-    };
+    let client = forwarded.restore(&mut request).or_else(|| client_addr(&app, &request));
     if let Some(client) = client {
         request.extensions_mut().insert(client);
     }
@@ -56,7 +53,7 @@ pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Respon
         None => next.run(request).await,
     };
     let mut response = finish(response, &request_id);
-    if forwarded.is_some() {
+    if matches!(forwarded, Forwarded::From(_)) {
         response.extensions_mut().insert(ByReplica);
         if is_for_the_next_leader(&app, &response) {
             response.headers_mut().insert(FORWARDED, HeaderValue::from_static("refused"));
@@ -139,22 +136,20 @@ fn is_verbatim(response: &Response) -> bool {
     response.extensions().get::<Verbatim>().is_some()
 }
 
-/// Where a request came from that another replica has forwarded.
-fn forwarded(app: &App, request: &Request) -> Option<Hop> {
-    match app.forward_key.as_ref()?.check(request, app.clock.now()) {
-        Forwarded::No => None,
-        Forwarded::From(hop) => Some(hop),
-        Forwarded::Skewed(minutes) => {
-            if let Some(held_back) = app.refusal_log.pass("SKEWED", app.clock.instant()) {
-                tracing::warn!(
-                    minutes,
-                    held_back,
-                    "the clock of another replica differs: correct it, or its clients share one rate limit"
-                );
-            }
-            None
-        }
+/// What another replica says of a request. A clock that differs is logged.
+fn forwarded(app: &App, request: &Request) -> Forwarded {
+    let Some(key) = &app.forward_key else { return Forwarded::No };
+    let forwarded = key.check(request, app.clock.now());
+    if let Forwarded::Skewed(minutes) = forwarded
+        && let Some(held_back) = app.refusal_log.pass("SKEWED", app.clock.instant())
+    {
+        tracing::warn!(
+            minutes,
+            held_back,
+            "the clock of another replica differs: correct it, or its clients share one rate limit"
+        );
     }
+    forwarded
 }
 
 /// Whether nothing was done because the ledger is released. The replica that has forwarded the request sends it to the next leader.

@@ -37,7 +37,11 @@ fn figures(app: &App) -> ScrapedFigures {
     gauge("measured_bytes", "Bytes that the providers themselves counted in this period", counted);
     gauge("measured_as_of_timestamp_seconds", "Instant up to which they counted; 0 without a count", as_of);
     gauge("measured_stale", "1 while the providers' count is too old", u64::from(measured.is_stale()));
-    gauge("bound_holds", "0 while data contradict the bound's assumption", u64::from(snapshot.bound_holds()));
+    gauge(
+        "bound_holds",
+        "0 while data contradict the bound's assumption",
+        u64::from(app.account.bound_holds(&snapshot)),
+    );
     let lag =
         app.cloudflare_meter.as_ref().map(|meter| measured.late_counts.map_or(meter.lag, |late| late.lag));
     gauge(

@@ -25,7 +25,7 @@ const CACHE: usize = 4 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// A full disk would stop the mint.
-    #[error("{free} bytes are free beside the ledger, and a copy needs {needed}")]
+    #[error("{free} bytes are free where the copy is made, and it needs {needed}")]
     NoSpace {
         /// Free bytes.
         free: u64,
@@ -56,7 +56,7 @@ pub(super) enum Viewed {
         /// The length of the ledger's file.
         bytes: u64,
     },
-    /// The state of the database when the copy begins.
+    /// The state of the database when the copy begins. The copy is in the directory of temporary files, `TMPDIR`.
     Database(Arc<Database>),
 }
 
@@ -70,7 +70,7 @@ pub struct LedgerFile {
 }
 
 impl StoredView {
-    /// Copies the view into a new file on the ledger's disk. Takes about as long as reading the ledger at a start.
+    /// Copies the view into a new file on the ledger's disk, a database into one among the temporary files. Takes about as long as reading the ledger at a start.
     pub fn copy(self) -> Result<LedgerFile, BackupError> {
         let mut file = catch_panic(|| match self.0 {
             Viewed::File { transaction, directory, bytes } => copy(&transaction, &directory, bytes),

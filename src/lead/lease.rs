@@ -1,6 +1,8 @@
 //! The leader's own view of its lead. It begins with the last write that the database has completed, counted from the START of that write:
-//! from then on another replica may have seen nothing change. It ends before another replica may stand. Nothing in the ledger depends on
-//! it, because each write is fenced. It only ends early what a leader without a database would still answer.
+//! from then on another replica may have seen nothing change. It ends before another replica may stand because of silence. One that stands
+//! because this leader's session has been gone for half a second need not wait for it, so for the rest of a lease two replicas can each
+//! believe that they lead. Nothing in the ledger depends on it, because each write is fenced, and no metered credential is answered before
+//! its write. It only ends early what a leader without a database would still answer and do.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -25,7 +27,7 @@ impl Lease {
         self.began.fetch_max(millis(began), Ordering::Relaxed);
     }
 
-    /// Whether no other replica can lead yet, as far as this one knows.
+    /// Whether this one may still act as the leader: no other replica can have replaced it for its silence.
     pub fn holds(&self, now: Duration) -> bool {
         let began = Duration::from_millis(self.began.load(Ordering::Relaxed));
         now.saturating_sub(began) <= self.span

@@ -58,9 +58,12 @@ image() {
 mkdir -p "$work/broker/usr/local/bin" "$work/caddy/usr/bin" "$work/caddy/etc/caddy"
 install -d -m 0700 -o 10001 -g 10001 "$work/broker/data"
 program=$TURN_BROKER_BIN && cp "$program" "$work/broker/usr/local/bin/turn-broker"
+# Its ENV is that of the Dockerfile. This Podman takes one variable at a time.
+set --
+for pair in $(sed -n 's/^ENV \(STATE_DIR=.*\)/\1/p' Dockerfile); do set -- "$@" -c "ENV $pair"; done
 # As in the Dockerfile. Compose gives the image that it has to build this name.
 image localhost/turn-broker-caddy_turn-broker "$work/broker" \
-    -c 'ENTRYPOINT ["/usr/local/bin/turn-broker"]' -c 'USER 10001:10001' -c 'ENV STATE_DIR=/data' -c 'ENV HOST=0.0.0.0' -c 'VOLUME /data'
+    -c 'ENTRYPOINT ["/usr/local/bin/turn-broker"]' -c 'USER 10001:10001' -c 'VOLUME /data' "$@"
 "$work/podman" tag localhost/turn-broker-caddy_turn-broker localhost/turn-broker-replicas
 program=$cache/usr/bin/caddy && cp "$program" "$work/caddy/usr/bin/caddy"
 # As the image caddy:2.
@@ -108,9 +111,9 @@ use() {
     "$work/podman" network create --subnet "$(sed -n 's/.*subnet: \([0-9./]*\).*/\1/p' "$file")" "${project}_default" >/dev/null
 }
 compose() {
-    # It has no --env-file.
+    # It has no --env-file. Docker gives a container with a read-only root no /tmp, so Podman must not either.
     PUBLIC_URL=https://localhost POSTGRES_PASSWORD=$token timeout 120 podman-compose --podman-path "$work/podman" -p "$project" -f "$file" \
-        --podman-run-args '--cgroups=disabled --pull=never --ulimit nofile=1024:1024 --ulimit nproc=1000:1000' "$@" >>"$work/compose.log" 2>&1
+        --podman-run-args '--read-only-tmpfs=false --cgroups=disabled --pull=never --ulimit nofile=1024:1024 --ulimit nproc=1000:1000' "$@" >>"$work/compose.log" 2>&1
 }
 
 failed=0
@@ -204,6 +207,12 @@ stored() { "$work/podman" exec -e "PGPASSWORD=$token" "$(container postgres)" ps
 answered | sort >"$work/answered"
 stored | tr -d = | sort >"$work/stored"
 check "each of the $(wc -l <"$work/answered") grants that it got is in the database" [ -z "$(comm -23 "$work/answered" "$work/stored")" ]
+mkdir -m 0700 "$work/backup"
+backs_up() {
+    ask -H "Authorization: Bearer $token" -o "$work/backup/ledger.redb" https://localhost/api/backup &&
+        STATE_DIR=$work/backup "$TURN_BROKER_BIN" ledger verify | grep -q sound
+}
+check 'a backup of the database is a sound ledger' backs_up
 compose down
 [ $failed = 0 ] || tail -n 60 "$work/compose.log"
 exit $failed

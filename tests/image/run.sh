@@ -90,6 +90,7 @@ check 'USER is a number, not 0' says '"User":"10001:10001"'
 check 'the start command needs no shell' says '"Entrypoint":["/usr/local/bin/turn-broker"]'
 check 'the health check needs no shell' says '"Test":["CMD","/usr/local/bin/turn-broker","healthcheck"]'
 check 'STATE_DIR is /data' says '"STATE_DIR=/data"'
+check 'and so is TMPDIR: there is no /tmp' says '"TMPDIR=/data"'
 check '/data is a volume' says '"Volumes":{"/data":{}}'
 check 'port 3001 is exposed' says '"3001/tcp":{}'
 

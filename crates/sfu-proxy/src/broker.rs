@@ -32,6 +32,9 @@ pub trait SfuBroker: Broker {
     /// Notes what the page that opened a session says of it: a label, its origin.
     fn describe(&self, session: &str, by_page: Spender);
 
+    /// Whether this broker may still act as the leader. If not, another one may know more of the sessions, and closes them.
+    fn holds_lease(&self) -> bool;
+
     /// The sessions that take something and must stop: without budget, over the limit of their user, revoked, or of a blocked user.
     fn to_close(&self) -> Vec<Arc<str>>;
 }

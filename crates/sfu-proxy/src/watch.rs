@@ -1,5 +1,6 @@
 //! The task that watches sessions. It asks the SFU for the state of each session with tracks at random times, because no call
-//! says that a page was closed. Sessions that must not pull any more it closes by force, every few seconds until they do not.
+//! says that a page was closed. Sessions that must not pull any more it closes by force, every few seconds until they do not, while
+//! no other broker leads.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -39,8 +40,12 @@ impl SfuProxy {
         loop {
             tokio::select! {
                 _ = tick.tick() => {
-                    self.close_overdue().await;
-                    self.close_spent(&mut closed_at).await;
+                    let overdue = self.with(Sessions::elapse);
+                    // What is overdue comes up again.
+                    if self.service.broker.holds_lease() {
+                        self.close_all(overdue).await;
+                        self.close_spent(&mut closed_at).await;
+                    }
                 }
                 Some(_) = looks.join_next() => {}
             }
@@ -67,12 +72,6 @@ impl SfuProxy {
             (Ok(_), Some(state)) => sessions.looked(look, &state, now),
             _ => sessions.look_failed(&look.id, now),
         });
-    }
-
-    /// Ends what is over.
-    async fn close_overdue(self: &Arc<Self>) {
-        let overdue = self.with(Sessions::elapse);
-        self.close_all(overdue).await;
     }
 
     /// Closes what the ledger lets take nothing more. `closed_at`: when it last did.

@@ -49,11 +49,15 @@ impl CoturnMeter {
         }
     }
 
-    /// Lists sessions once, and ends those that must end; returns how many.
+    /// Lists sessions once, and ends those that must end; returns how many. Without the lease none: another replica may know of a renewal or
+    /// of a higher limit.
     pub async fn look(&self) -> Result<usize, CliError> {
         let asked_at = self.account.read(Books::now);
         let listing = self.cli.sessions().await?;
         let dead = self.account.change(|books| books.take_sessions(listing, asked_at));
+        if !self.account.holds_lease() {
+            return Ok(0);
+        }
         let cut = self.cli.cut(&dead).await?;
         if cut > 0 {
             self.account.change(|books| books.cut_sessions(&dead[..cut]));

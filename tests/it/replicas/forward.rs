@@ -16,7 +16,7 @@ use turn_broker::forward::{FORWARDED, ForwardKey, Hop};
 use super::{TestReplica, pair};
 use crate::support::fake_database::FakeDatabase;
 use crate::support::socket_client::{Got, SocketClient};
-use crate::support::{Answer, client_builder, eventually};
+use crate::support::{Answer, client_builder, eventually, hint_codes};
 
 #[tokio::test]
 async fn the_rate_of_a_client_is_one_over_all_replicas() {
@@ -110,6 +110,44 @@ async fn what_a_trusted_proxy_of_the_first_replica_says_is_believed() {
         let answer = Answer::of(named).await;
         let cookie = answer.header("set-cookie").unwrap();
         assert_eq!(cookie.contains("Secure"), is_secure, "{address}: {cookie}");
+    }
+}
+
+/// The leader trusts the address of the standby as a proxy's.
+#[tokio::test]
+async fn a_request_of_a_replica_whose_clock_differs_is_its_own_whatever_the_client_sent() {
+    let (_database, leader, standby) = pair(&[("SIGNALING", "rooms"), ("RATE_LIMIT_REQUESTS", "1")]).await;
+    standby.clock.set_wall("2025-01-15T12:06:00Z");
+    assert_eq!(standby.mint_from("203.0.113.1").await.status, 200);
+    assert_eq!(standby.mint_from("203.0.113.2").await.status, 429, "its clients are one");
+    let client = client_builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    let named = client.post(format!("{}/set-username", standby.url));
+    let named =
+        named.header("x-forwarded-proto", "https").header("cf-access-authenticated-user-email", "ann");
+    let named = named.header("content-type", "application/x-www-form-urlencoded").body("username=bob");
+    let answer = Answer::of(named).await;
+    let cookie = answer.header("set-cookie").expect("no proxy has named the user");
+    assert!(!cookie.contains("Secure"), "{cookie}");
+    let status = leader.status().await;
+    assert!(!hint_codes(&status).contains(&"PROXY_NOT_TRUSTED"), "{status}");
+}
+
+/// A client cannot remove what a proxy has added.
+#[tokio::test]
+async fn a_header_that_the_client_names_in_connection_reaches_the_leader() {
+    let (_database, leader, standby) = pair(&[("SIGNALING", "rooms")]).await;
+    for replica in [&leader, &standby] {
+        let client = client_builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        let named = client.post(format!("{}/set-username", replica.url));
+        let named = named.header("connection", "close, Cf-Access-Authenticated-User-Email");
+        let named = named.header("cf-access-authenticated-user-email", "ann");
+        let named = named.header("content-type", "application/x-www-form-urlencoded").body("username=bob");
+        let answer = Answer::of(named).await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.header("set-cookie")),
+            (302, None),
+            "the proxy has named it"
+        );
     }
 }
 

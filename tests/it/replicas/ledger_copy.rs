@@ -86,6 +86,23 @@ async fn a_ledger_moves_to_a_database_and_back() {
 }
 
 #[tokio::test]
+async fn a_backup_that_moves_to_a_database_still_says_that_it_is_one() {
+    let Some(database) = TestDatabase::new() else { return };
+    let (state, backup) = (StateDir::new(), StateDir::new());
+    ledger_on_disk(&state).await;
+    let (from, to) = (state.file(), backup.file());
+    blocking(move || {
+        let store = Store::open(from.parent().unwrap()).unwrap();
+        let mut copy = store.view().unwrap().copy().unwrap();
+        std::io::copy(&mut copy.file, &mut std::fs::File::create(to).unwrap()).unwrap();
+    })
+    .await;
+    assert_says(&copy("--to-database", &backup, &database), 0, &["rows of"]);
+    let mut one = replica(&database.config(), 1);
+    assert!(loaded(lead(&mut one).await).await.1.books.is_copy);
+}
+
+#[tokio::test]
 async fn a_copy_that_fails_leaves_both_places_as_they_are() {
     let Some(database) = TestDatabase::new() else { return };
     let state = StateDir::new();

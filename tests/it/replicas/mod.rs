@@ -3,6 +3,7 @@
 mod campaign;
 mod doctor;
 mod forward;
+mod lease;
 mod ledger_copy;
 mod processes;
 mod role;

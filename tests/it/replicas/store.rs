@@ -380,6 +380,22 @@ async fn a_broken_key_is_an_error_and_no_panic() {
     assert!(error.contains("Restore the database"), "{error}");
 }
 
+/// The statement of docs/LEDGER.md, for operators.
+#[tokio::test]
+async fn a_restored_database_that_was_marked_lacks_grants() {
+    let Some(database) = TestDatabase::new() else { return };
+    let mut one = replica(&database.config(), 1);
+    let (storage, _) = loaded(lead(&mut one).await).await;
+    written(storage, batch()).await.1.unwrap();
+    let (_, mark) = include_str!("../../../docs/LEDGER.md").split_once("-c \"INSERT").unwrap();
+    let mark = format!("INSERT{}", mark.split_once('"').unwrap().0);
+    for _ in 0..2 {
+        database.run(&mark.replace("turn_broker.", "")).await;
+    }
+    let mut two = replica(&database.config(), 2);
+    assert!(loaded(lead(&mut two).await).await.1.books.is_copy);
+}
+
 #[tokio::test]
 async fn a_backup_of_a_database_is_a_file_with_the_same_ledger() {
     let Some(database) = TestDatabase::new() else { return };

@@ -8,6 +8,7 @@ use turn_ledger::{Grant, GrantId, Stored, Timestamp};
 use super::clock::RIGHT;
 use super::cluster::Cluster;
 use super::database::{Database, State};
+use super::leader::Leader;
 use super::node::{Did, Node, Role};
 use super::tally::Tally;
 use crate::journal::Lost;
@@ -44,8 +45,10 @@ pub(super) struct Checks {
     taken: BTreeSet<GrantId>,
     /// The row that was checked last.
     checked: (i64, i64),
-    /// The most that the leader of this epoch has published in the last instant.
-    published: (i64, u64),
+    /// The most that each replica has published in the last instant, as the leader of this epoch.
+    published: [(i64, u64); 2],
+    /// The epochs that they led while nobody had stated a loss.
+    unaware: [i64; 2],
     /// Whether a clock had another pace, and whether the books' time was ahead of the true one.
     was_wild: bool,
     was_ahead: bool,
@@ -169,31 +172,60 @@ impl Checks {
 
     fn check_leaders(&mut self, cluster: &Cluster) {
         let believers = cluster.nodes.iter().filter_map(|node| Some((node, node.leader()?)));
-        let is_current = |(_, leader): &(_, &super::leader::Leader)| cluster.database.is_term(&leader.term);
+        let is_current = |(_, leader): &(_, &Leader)| cluster.database.is_term(&leader.term);
         let (current, former): (Vec<_>, Vec<_>) = believers.partition(is_current);
         let holds = former.iter().any(|(node, leader)| leader.lease.holds(node.clock.since_boot()));
         self.tally.note_if("instants with two believers", !current.is_empty() && !former.is_empty());
         self.tally.note_if("instants with two leases", !current.is_empty() && holds);
-        let Some((node, leader)) = current.first() else { return self.tally.note("unbounded: nobody leads") };
-        let grants = leader.books.grants();
-        let missing = self.live(cluster, leader.books.now()).find(|id| grants.get(*id).is_none());
-        let is_lost = self.losses.iter().any(|loss| !loss.is_stated);
-        self.was_ahead |= leader.books.now() > cluster.present().plus_millis(AHEAD_MAX);
-        self.expect(missing.is_none(), || format!("answered, and not in the books: {missing:?}"));
+        if let Some((_, leader)) = current.first() {
+            let grants = leader.books.grants();
+            let missing = self.live(cluster, leader.books.now()).find(|id| grants.get(*id).is_none());
+            self.expect(missing.is_none(), || format!("answered, and not in the books: {missing:?}"));
+        } else {
+            self.tally.note("unbounded: nobody leads");
+        }
+        for (node, leader) in current {
+            if self.check_bound(cluster, node, leader, true) {
+                self.tally.note("instants with a bound");
+            }
+        }
+        for (node, leader) in former {
+            if self.check_bound(cluster, node, leader, false) {
+                self.tally.note("instants with a bound of a former leader");
+            }
+        }
+    }
+
+    /// Whether a replica publishes a bound as one that holds, which the true bytes must not exceed.
+    fn check_bound(&mut self, cluster: &Cluster, node: &Node, leader: &Leader, is_current: bool) -> bool {
         let snapshot = leader.books.snapshot();
         let most = snapshot.figures.committed.plus(snapshot.figures.margin).get();
-        let before = if self.published.0 == leader.term.epoch { self.published.1 } else { 0 };
-        self.published = (leader.term.epoch, most);
+        let epoch = leader.term.epoch;
+        let (last, before) = self.published[node.index];
+        let before = if last == epoch { before } else { 0 };
+        self.published[node.index] = (epoch, most);
+        let is_ahead = leader.books.now() > cluster.present().plus_millis(AHEAD_MAX);
+        self.was_ahead |= is_current && is_ahead;
+        let is_lost = self.losses.iter().any(|loss| !loss.is_stated);
+        if is_lost {
+            self.unaware[node.index] = epoch;
+        }
+        // It learns of a loss that another one has stated with its next write.
+        let is_unaware = !is_current && self.unaware[node.index] == epoch;
+        // That of the present leader is true without its lease, too.
+        let may_lead = is_current || leader.lease.holds(node.clock.since_boot());
         let reasons = [
             ("unbounded: it stands still", node.paused_until > cluster.world.now),
             ("unbounded: nobody knows what is lost", is_lost),
-            ("unbounded: a clock was ahead", self.was_ahead),
+            ("unbounded: it does not know yet what is lost", is_unaware),
+            ("unbounded: a clock was ahead", self.was_ahead || is_ahead),
+            ("unbounded: the lease has ended", !may_lead),
             ("unbounded: the status says so", !snapshot.bound_holds()),
         ];
         if let Some((reason, _)) = reasons.into_iter().find(|(_, is_so)| *is_so) {
-            return self.tally.note(reason);
+            self.tally.note(reason);
+            return false;
         }
-        self.tally.note("instants with a bound");
         let truth = cluster.world.bytes_between(0, cluster.world.now);
         let most = most.max(before);
         self.expect(truth <= most, || format!("{truth} true bytes exceed the most {most}"));
@@ -201,6 +233,7 @@ impl Checks {
         self.expect(truth <= limit || !cluster.settings.strict, || {
             format!("{truth} true bytes exceed {limit}")
         });
+        true
     }
 
     /// After all faults have ended.
