@@ -70,7 +70,8 @@ pub struct LedgerFile {
 }
 
 impl StoredView {
-    /// Copies the view into a new file on the ledger's disk, a database into one among the temporary files. Takes about as long as reading the ledger at a start.
+    /// Copies the view into a new file on the ledger's disk, a database into one among the temporary files. Takes about as long as
+    /// reading the ledger at a start.
     pub fn copy(self) -> Result<LedgerFile, BackupError> {
         let mut file = catch_panic(|| match self.0 {
             Viewed::File { transaction, directory, bytes } => copy(&transaction, &directory, bytes),
