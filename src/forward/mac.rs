@@ -2,7 +2,7 @@
 //! replicas can make. The key comes from the ledger, so there is no secret to configure. The code also covers method, path and minute: a
 //! header that somebody sees is of no use for another request, or later.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use axum::extract::{ConnectInfo, Request};
 use axum::http::{HeaderName, HeaderValue};
@@ -41,10 +41,6 @@ pub enum Forwarded {
     Skewed(u64),
 }
 
-/// The request was forwarded by a replica. Among the extensions of its response.
-#[derive(Clone, Copy, Debug)]
-pub struct ByReplica;
-
 impl ForwardKey {
     /// From the key of the ledger.
     pub fn derived_from(secret: &[u8; 64]) -> Self {
@@ -76,6 +72,10 @@ impl ForwardKey {
 }
 
 impl Hop {
+    /// That of a replica's own request.
+    pub(super) const NO_CLIENT: Self =
+        Self { client: IpAddr::V4(Ipv4Addr::UNSPECIFIED), peer: IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
+
     /// The sender of a request that came from outside.
     pub fn of<B>(request: &Request<B>) -> Option<Self> {
         let ConnectInfo(peer) = request.extensions().get::<ConnectInfo<SocketAddr>>()?;
@@ -102,7 +102,7 @@ mod tests {
 
     const NOON: Timestamp = Timestamp::from_millis(1_736_942_400_000);
     const HOP: Hop = Hop {
-        client: IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 9)),
+        client: IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9)),
         peer: IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
     };
 

@@ -19,7 +19,8 @@ use super::AppState;
 use super::head;
 use super::request_log::{self, RequestHead};
 use crate::app::App;
-use crate::forward::{ByReplica, FORWARDED, Forwarded, Hop};
+use crate::forward::{FORWARDED, Forwarded, Hop};
+use crate::serve::peers::Slot;
 use crate::telemetry::metrics::RequestLabels;
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::request::client_addr::ClientAddr;
@@ -35,6 +36,10 @@ pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Respon
     let started = app.clock.instant();
     let request_id = app.request_ids.of(request.headers());
     let forwarded = forwarded(&app, &request);
+    // Now and not after the response: a replica may have many connections that wait for one.
+    if let Some(slot) = request.extensions_mut().remove::<Arc<Slot>>().filter(|_| forwarded.is_some()) {
+        slot.exempt();
+    }
     let client = match forwarded {
         Some(hop) => Some(hop.restore(&mut request)),
         None => client_addr(&app, &request),
@@ -56,11 +61,8 @@ pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Respon
         None => next.run(request).await,
     };
     let mut response = finish(response, &request_id);
-    if forwarded.is_some() {
-        response.extensions_mut().insert(ByReplica);
-        if is_for_the_next_leader(&app, &response) {
-            response.headers_mut().insert(FORWARDED, HeaderValue::from_static("refused"));
-        }
+    if forwarded.is_some() && is_for_the_next_leader(&app, &response) {
+        response.headers_mut().insert(FORWARDED, HeaderValue::from_static("refused"));
     }
 
     let took = app.clock.instant().saturating_duration_since(started);

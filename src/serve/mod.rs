@@ -19,7 +19,7 @@ use crate::journal::{FLUSH_INTERVAL, Lost};
 
 mod calls;
 mod door;
-mod peers;
+pub(crate) mod peers;
 mod progress;
 pub mod replica;
 mod socket;

@@ -37,7 +37,7 @@ pub(super) struct Peers {
 }
 
 /// The slot of one open socket. Dropping it frees the slot.
-pub(super) struct Slot {
+pub(crate) struct Slot {
     peers: Arc<Peers>,
     /// The client that the socket is counted for, and its number. `None` for a trusted proxy.
     counted: Option<(ClientKey, u64)>,
@@ -106,7 +106,7 @@ impl Slot {
     }
 
     /// Counts the socket for nobody from now on.
-    pub(super) fn exempt(&self) {
+    pub(crate) fn exempt(&self) {
         if let Some((client, id)) = self.counted.filter(|_| !self.is_exempt.swap(true, Ordering::Relaxed)) {
             self.peers.lock().remove(client, id);
         }
