@@ -142,7 +142,7 @@ impl<'a, W: Write> Examination<'a, W> {
             self.found(Check::Configuration, "", verdict);
         }
         match &config.database {
-            Some(database) => self.database(database).await,
+            Some(database) => Box::pin(self.database(database)).await,
             None => self.state(config.budget.state_dir.as_deref()),
         }
         for (check, verdict) in settings::service(config, client).await {

@@ -1,16 +1,25 @@
-//! The waiting room of a replica: requests that wait while nobody leads. It bounds their number, their bodies and their wait.
+//! The waiting room of a replica: requests that wait while nobody leads. It bounds their number, also of each client, their bodies and their
+//! wait.
 
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use turn_base::body::BODY_MAX;
 use turn_base::clock;
+use turn_ledger::ClientKey;
+use turn_limits::{MemoryBounds, MemoryQuota, MemoryUse};
 
 /// The longest wait of one request.
 pub const HOLD_MAX: Duration = Duration::from_secs(8);
 /// The most requests that wait. Each has at most 16 KiB of head and as much of body.
 pub const HELD_MAX: usize = 1_024;
+/// The most of them that are of one client. An IPv6 /48 has four times as many.
+pub const HELD_PER_CLIENT_MAX: usize = HELD_MAX / 16;
+/// What each may have in memory.
+const PLACE: usize = 2 * BODY_MAX;
+const BOUNDS: MemoryBounds =
+    MemoryBounds { own: 0, client_max: HELD_PER_CLIENT_MAX * PLACE, total_max: HELD_MAX * PLACE };
 /// The pause before a leader that could not be reached is asked again.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
@@ -18,30 +27,36 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct NotHeld;
 
-/// One permit for each request that may wait.
+/// The places.
 #[derive(Debug)]
-pub(super) struct Hold(Semaphore);
+pub(super) struct Hold(MemoryQuota);
 
 /// The wait of one request. It begins with the first pause.
 #[derive(Debug)]
 pub(super) struct Wait<'a> {
     hold: &'a Hold,
+    client: ClientKey,
     body_bytes: usize,
     end: Option<Instant>,
 }
 
 impl Hold {
     pub(super) fn new() -> Self {
-        Self(Semaphore::new(HELD_MAX))
+        Self(MemoryQuota::new(BOUNDS))
     }
 
-    /// For a request with a body of so many bytes.
-    pub(super) fn wait(&self, body_bytes: usize) -> Wait<'_> {
-        Wait { hold: self, body_bytes, end: None }
+    /// For a request of this client with a body of so many bytes.
+    pub(super) fn wait(&self, client: ClientKey, body_bytes: usize) -> Wait<'_> {
+        Wait { hold: self, client, body_bytes, end: None }
+    }
+
+    fn place(&self, client: ClientKey) -> Option<MemoryUse> {
+        let mut place = self.0.open(client);
+        place.try_resize(PLACE).then_some(place)
     }
 }
 
-impl<'a> Wait<'a> {
+impl Wait<'_> {
     /// Whether it has begun.
     pub(super) fn has_begun(&self) -> bool {
         self.end.is_some()
@@ -68,7 +83,7 @@ impl<'a> Wait<'a> {
     ) -> NotHeld {
         loop {
             until(is_silent, true).await;
-            let Ok(_place) = self.hold.0.try_acquire() else { return NotHeld };
+            let Some(_place) = self.hold.place(self.client) else { return NotHeld };
             let before = self.end;
             if before.is_none() {
                 begins();
@@ -88,11 +103,11 @@ impl<'a> Wait<'a> {
         (now < end).then(|| if is_known { end.min(now + RETRY_PAUSE) } else { end })
     }
 
-    fn place(&self) -> Option<SemaphorePermit<'a>> {
+    fn place(&self) -> Option<MemoryUse> {
         if self.body_bytes > BODY_MAX {
             return None;
         }
-        self.hold.0.try_acquire().ok()
+        self.hold.place(self.client)
     }
 }
 
@@ -111,10 +126,24 @@ mod tests {
 
     use super::*;
 
+    /// One of many clients, of which no two share a network.
+    fn client(n: usize) -> ClientKey {
+        ClientKey::of(std::net::Ipv4Addr::from(u32::try_from(n).unwrap()).into())
+    }
+
+    /// Takes all places that are free, each for another client.
+    fn take_all(hold: &Hold) -> Vec<MemoryUse> {
+        (1..).map_while(|n| hold.place(client(n))).collect()
+    }
+
+    fn free(hold: &Hold) -> usize {
+        take_all(hold).len()
+    }
+
     #[test]
     fn a_request_waits_for_eight_seconds_from_its_first_pause() {
         let hold = Hold::new();
-        let mut wait = hold.wait(0);
+        let mut wait = hold.wait(client(0), 0);
         let begun = clock::deadline(Duration::ZERO);
         let end = begun + HOLD_MAX;
         assert_eq!(wait.until(false, begun), Some(end));
@@ -127,39 +156,39 @@ mod tests {
     #[tokio::test]
     async fn a_pause_ends_when_something_has_changed_or_a_leader_can_be_asked_again() {
         let hold = Hold::new();
-        hold.wait(BODY_MAX).pause(false, ready(())).await.unwrap();
-        hold.wait(BODY_MAX).pause(true, pending()).await.unwrap();
-        assert_eq!(hold.0.available_permits(), HELD_MAX);
+        hold.wait(client(0), BODY_MAX).pause(false, ready(())).await.unwrap();
+        hold.wait(client(0), BODY_MAX).pause(true, pending()).await.unwrap();
+        assert_eq!(free(&hold), HELD_MAX);
     }
 
     #[tokio::test]
     async fn a_long_body_does_not_wait() {
         let hold = Hold::new();
-        assert!(hold.wait(BODY_MAX + 1).pause(false, pending()).await.is_err());
+        assert!(hold.wait(client(0), BODY_MAX + 1).pause(false, pending()).await.is_err());
     }
 
     #[tokio::test]
     async fn a_request_that_a_silent_leader_has_takes_a_place_until_the_leader_is_there_again() {
         let (hold, (set_silent, mut is_silent)) = (Hold::new(), watch::channel(false));
         // A request that a leader has needs no other room for its body.
-        let mut wait = hold.wait(BODY_MAX + 1);
+        let mut wait = hold.wait(client(0), BODY_MAX + 1);
         {
             let mut waiting = pin!(wait.sit_out(&mut is_silent, || {}));
             let mut while_silent = |silent: bool| {
                 set_silent.send_replace(silent);
                 let polled = waiting.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-                (polled.is_pending(), HELD_MAX - hold.0.available_permits())
+                (polled.is_pending(), HELD_MAX - free(&hold))
             };
             assert_eq!([false, true, false].map(&mut while_silent), [(true, 0), (true, 1), (true, 0)]);
         }
         assert!(!wait.has_begun(), "the next silence is another wait");
         set_silent.send_replace(true);
         let polled = pin!(wait.sit_out(&mut is_silent, || {})).poll(&mut Context::from_waker(Waker::noop()));
-        assert!(polled.is_pending() && wait.has_begun() && hold.0.available_permits() == HELD_MAX);
+        assert!(polled.is_pending() && wait.has_begun() && free(&hold) == HELD_MAX);
         wait.end = Some(clock::deadline(Duration::ZERO));
         let NotHeld = wait.sit_out(&mut is_silent, || {}).await;
-        let _places: Vec<_> = (0..HELD_MAX).map(|_| hold.0.try_acquire().unwrap()).collect();
-        let mut wait = hold.wait(0);
+        let _places = take_all(&hold);
+        let mut wait = hold.wait(client(0), 0);
         let polled = pin!(wait.sit_out(&mut is_silent, || {})).poll(&mut Context::from_waker(Waker::noop()));
         assert!(matches!(polled, Poll::Ready(NotHeld)), "no place is left");
     }
@@ -167,9 +196,25 @@ mod tests {
     #[tokio::test]
     async fn at_the_bound_no_further_request_waits() {
         let hold = Hold::new();
-        let places: Vec<_> = (0..HELD_MAX).map(|_| hold.0.try_acquire().unwrap()).collect();
-        assert!(hold.wait(0).pause(false, ready(())).await.is_err());
+        let places = take_all(&hold);
+        assert!(hold.wait(client(0), 0).pause(false, ready(())).await.is_err());
         drop(places);
-        hold.wait(0).pause(false, ready(())).await.unwrap();
+        hold.wait(client(0), 0).pause(false, ready(())).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_client_has_a_share_of_the_places_and_a_48_four_times_that() {
+        let of = |text: &str| ClientKey::of(text.parse().unwrap());
+        let hold = Hold::new();
+        let mut places = vec![];
+        for client in
+            ["192.0.2.1", "2001:db8:0:1::1", "2001:db8:0:2::1", "2001:db8:0:3::1", "2001:db8:0:4::1"]
+        {
+            places.extend((0..HELD_PER_CLIENT_MAX).map(|_| hold.place(of(client)).unwrap()));
+            assert!(hold.wait(of(client), 0).pause(false, ready(())).await.is_err(), "{client}");
+        }
+        assert!(hold.wait(of("2001:db8:0:5::1"), 0).pause(false, ready(())).await.is_err(), "the /48");
+        hold.wait(of("192.0.2.2"), 0).pause(false, ready(())).await.unwrap();
+        assert_eq!(free(&hold), HELD_MAX - places.len());
     }
 }

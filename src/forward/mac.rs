@@ -41,9 +41,11 @@ pub enum Forwarded {
     Skewed(u64),
 }
 
-/// The request was forwarded by a replica. Among the extensions of its response.
-#[derive(Clone, Copy, Debug)]
-pub struct ByReplica;
+/// The socket of a request, which counts for one client. Among the extensions of the request.
+pub trait CountedSocket: Send + Sync {
+    /// Counts the socket for nobody from now on.
+    fn exempt(&self);
+}
 
 impl ForwardKey {
     /// From the key of the ledger.
@@ -76,6 +78,10 @@ impl ForwardKey {
 }
 
 impl Hop {
+    /// That of a replica's own request.
+    pub(super) const NO_CLIENT: Self =
+        Self { client: IpAddr::V4(Ipv4Addr::UNSPECIFIED), peer: IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
+
     /// The sender of a request that came from outside.
     pub fn of<B>(request: &Request<B>) -> Option<Self> {
         let ConnectInfo(peer) = request.extensions().get::<ConnectInfo<SocketAddr>>()?;
@@ -124,7 +130,7 @@ mod tests {
 
     const NOON: Timestamp = Timestamp::from_millis(1_736_942_400_000);
     const HOP: Hop = Hop {
-        client: IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 9)),
+        client: IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9)),
         peer: IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
     };
 

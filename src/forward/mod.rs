@@ -1,7 +1,9 @@
-//! How a request reaches the leader from another replica. A request is forwarded once at most. While nobody leads, or the leader that has it
-//! is silent, it waits. It is sent again only if that can do no harm: if it was not sent yet, or once if its method is safe. A WebSocket ends with the lead of the replica
-//! that has it.
+//! How a request reaches the leader from another replica. A request is forwarded once at most. While nobody leads, or the leader that has
+//! it is silent, it waits. It is sent again only if that can do no harm: if it was not sent yet, or once if its method is safe. A WebSocket
+//! ends with the lead of the replica that has it.
 
+use std::convert::Infallible;
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -18,7 +20,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
@@ -27,15 +29,16 @@ use crate::telemetry::metrics::Metrics;
 use turn_base::body::BODY_MAX;
 use turn_base::clock::Clock;
 use turn_base::error::ApiError;
-use turn_ledger::Timestamp;
+use turn_base::request::client_addr::ClientAddr;
+use turn_ledger::{ClientKey, Timestamp};
 
 mod headers;
 mod hold;
 mod mac;
 mod upgrade;
 
-pub use hold::{HELD_MAX, HOLD_MAX};
-pub use mac::{ByReplica, FORWARDED, ForwardKey, Forwarded, Hop};
+pub use hold::{HELD_MAX, HELD_PER_CLIENT_MAX, HOLD_MAX};
+pub use mac::{CountedSocket, FORWARDED, ForwardKey, Forwarded, Hop};
 
 use headers::remove_of_connection;
 use hold::{Hold, NotHeld, Wait};
@@ -47,6 +50,10 @@ const CONNECT_MAX: Duration = Duration::from_secs(2);
 const ANSWER_MAX: Duration = Duration::from_secs(70);
 /// The longest time for the leader to say whether it is ready. The checks of balancers take about a second.
 const PROBE_MAX: Duration = Duration::from_millis(800);
+/// When a leader is there, the requests that have waited are not sent all at once: so many in this time. The leader counts a new connection
+/// for one client until it has read its request.
+pub const WOKEN_MAX: usize = 128;
+const WOKEN_TIME: Duration = Duration::from_millis(100);
 /// Idle connections to the leader.
 const IDLE_MAX: usize = 64;
 /// How long they are kept. The leader closes them later.
@@ -129,6 +136,8 @@ pub struct Forwarder {
     is_silent: watch::Receiver<bool>,
     client: Client<HttpConnector, Full<Bytes>>,
     hold: Hold,
+    /// For requests that have waited, while they are sent.
+    woken: Semaphore,
     /// Asks for a look at who leads.
     look: Arc<Notify>,
     /// The sockets that are passed on.
@@ -159,13 +168,15 @@ impl Forwarder {
             .pool_max_idle_per_host(IDLE_MAX)
             .pool_idle_timeout(IDLE_TIME_MAX)
             .build(connector);
-        let (hold, sockets, reached) = (Hold::new(), TaskTracker::new(), AtomicU64::new(0));
-        Self { target, is_silent, client, hold, look, sockets, end, clock, metrics, reached }
+        let (hold, woken) = (Hold::new(), Semaphore::new(WOKEN_MAX));
+        let (sockets, reached) = (TaskTracker::new(), AtomicU64::new(0));
+        Self { target, is_silent, client, hold, woken, look, sockets, end, clock, metrics, reached }
     }
 
     /// Gets a response from the replica that leads, which may be this one by then.
     pub async fn forward(&self, request: Request<Bytes>) -> Result<Response, ApiError> {
-        let mut wait = self.hold.wait(request.body().len());
+        let ClientAddr(client) = *request.extensions().get().ok_or_else(ApiError::internal)?;
+        let mut wait = self.hold.wait(ClientKey::of(client), request.body().len());
         let mut may_repeat = request.method().is_safe();
         loop {
             let target = self.target.borrow().clone();
@@ -201,6 +212,11 @@ impl Forwarder {
         ApiError::no_leader()
     }
 
+    /// Whether another replica has forwarded this request, although this one does not lead.
+    pub fn ends<B>(&self, request: &Request<B>) -> bool {
+        self.target.borrow().ends(request, self.clock.now())
+    }
+
     /// Whether the leader serves: the code of its answer, or an error if it cannot be reached. A leader that was reached so shortly ago that
     /// requests still wait for the next one counts as one that serves.
     pub async fn probe(&self) -> Result<(), ApiError> {
@@ -227,10 +243,16 @@ impl Forwarder {
         self.sockets.wait().await;
     }
 
+    /// `None` also from a replica that does not lead, which the signature stops from asking further.
     async fn ask_ready(&self, leader: &Leader) -> Option<(StatusCode, Bytes)> {
         let uri = uri(leader, PathAndQuery::from_static("/ready"))?;
-        let request = hyper::Request::get(uri).body(Full::default()).ok()?;
+        let mut request = hyper::Request::get(uri).body(Full::default()).ok()?;
+        let signature = leader.key.sign(Hop::NO_CLIENT, &request, self.clock.now())?;
+        request.headers_mut().insert(FORWARDED, signature);
         let (head, body) = self.client.request(request).await.ok()?.into_parts();
+        if head.headers.contains_key(FORWARDED) {
+            return None;
+        }
         self.note_reached();
         let body = Limited::new(body, BODY_MAX).collect().await.ok()?.to_bytes();
         Some((head.status, body))
@@ -243,12 +265,19 @@ impl Forwarder {
         wait: &mut Wait<'_>,
     ) -> Result<Response, Failure> {
         let outgoing = self.outgoing(leader, request).ok_or(Failure::Invalid)?;
+        let woken = if wait.has_begun() { self.woken.acquire().await.ok() } else { None };
+        let is_sent = async move {
+            tokio::time::sleep(WOKEN_TIME).await;
+            drop(woken);
+            pending::<Infallible>().await
+        };
         let (mut is_silent, held) = (self.is_silent.clone(), || self.metrics.forwarded.count("held"));
         let response = tokio::select! {
             biased;
             response = self.client.request(outgoing) => response.map_err(|error| {
                 if error.is_connect() { Failure::NotSent } else { Failure::Sent }
             })?,
+            never = is_sent => match never {},
             () = self.left(Some(&leader.address)) => return Err(Failure::Sent),
             NotHeld = wait.sit_out(&mut is_silent, held) => return Err(Failure::Silent),
             () = tokio::time::sleep(ANSWER_MAX) => return Err(Failure::Sent),
@@ -335,7 +364,7 @@ async fn left(target: &mut watch::Receiver<Target>, address: Option<&Authority>)
     };
     if target.wait_for(has_left).await.is_err() {
         // Nobody looks any more: the process ends.
-        std::future::pending::<()>().await;
+        pending::<()>().await;
     }
 }
 

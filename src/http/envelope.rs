@@ -19,7 +19,7 @@ use super::AppState;
 use super::head;
 use super::request_log::{self, RequestHead};
 use crate::app::App;
-use crate::forward::{ByReplica, FORWARDED, Forwarded};
+use crate::forward::{CountedSocket, FORWARDED, Forwarded};
 use crate::telemetry::metrics::RequestLabels;
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::request::client_addr::ClientAddr;
@@ -35,6 +35,12 @@ pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Respon
     let started = app.clock.instant();
     let request_id = app.request_ids.of(request.headers());
     let forwarded = forwarded(&app, &request);
+    let is_by_replica = matches!(forwarded, Forwarded::From(_));
+    // Now and not after the response: a replica may have many connections that wait for one.
+    let socket = request.extensions_mut().remove::<Arc<dyn CountedSocket>>();
+    if let Some(socket) = socket.filter(|_| is_by_replica) {
+        socket.exempt();
+    }
     let client = forwarded.restore(&mut request).or_else(|| client_addr(&app, &request));
     if let Some(client) = client {
         request.extensions_mut().insert(client);
@@ -53,11 +59,8 @@ pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Respon
         None => next.run(request).await,
     };
     let mut response = finish(response, &request_id);
-    if matches!(forwarded, Forwarded::From(_)) {
-        response.extensions_mut().insert(ByReplica);
-        if is_for_the_next_leader(&app, &response) {
-            response.headers_mut().insert(FORWARDED, HeaderValue::from_static("refused"));
-        }
+    if is_by_replica && is_for_the_next_leader(&app, &response) {
+        response.headers_mut().insert(FORWARDED, HeaderValue::from_static("refused"));
     }
 
     let took = app.clock.instant().saturating_duration_since(started);

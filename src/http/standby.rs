@@ -93,14 +93,17 @@ pub async fn forward(standby: StandbyState, request: Request) -> Response {
         Ok(response) => response,
         Err(error) => {
             let is_refused = error.status == StatusCode::SERVICE_UNAVAILABLE;
-            let mut response = error.into_response();
-            if is_refused {
-                // Another replica that asked this one learns that it does not lead, and that nothing was done.
-                response.headers_mut().insert(FORWARDED, HeaderValue::from_static("refused"));
-            }
+            let response = if is_refused { refused(error) } else { error.into_response() };
             readable(&standby, origin, response).await
         }
     }
+}
+
+/// Another replica that asked this one learns that it does not lead, and that nothing was done.
+fn refused(error: ApiError) -> Response {
+    let mut response = error.into_response();
+    response.headers_mut().insert(FORWARDED, HeaderValue::from_static("refused"));
+    response
 }
 
 async fn pass_on(standby: &Standby, mut request: Request) -> Result<Response, ApiError> {
@@ -117,8 +120,15 @@ pub async fn get_health(standby: StandbyState) -> Json<HealthBody> {
     Json(HealthBody::new(uptime, Some("standby")))
 }
 
-/// Requests can be served: the leader is ready.
-pub async fn get_ready(standby: StandbyState) -> JsonResult<ReadyBody> {
+/// Requests can be served: the leader is ready. A replica that takes this one for the leader learns that it is not.
+pub async fn get_ready(standby: StandbyState, request: Request) -> Response {
+    if standby.forwarder.ends(&request) {
+        return refused(ApiError::no_leader());
+    }
+    readiness(&standby).await.into_response()
+}
+
+async fn readiness(standby: &Standby) -> JsonResult<ReadyBody> {
     if standby.draining.load(Ordering::Relaxed) {
         return Err(ApiError::shutting_down());
     }

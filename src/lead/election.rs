@@ -14,6 +14,10 @@ const GONE_MIN: Duration = Duration::from_millis(500);
 /// Since when the row must be unchanged for a leader that is silent. A leader writes each second, and a look sees that within a quarter.
 const SILENCE_MIN: Duration = Duration::from_millis(1_500);
 
+/// How long a new leader may read the ledger. It writes nothing meanwhile, and each 100,000 live grants take it half a second. It is replaced
+/// before if its session ends.
+pub const OPENING_MAX: Duration = Duration::from_secs(60);
+
 /// What a replica does after an observation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -78,7 +82,7 @@ impl Election {
         let may_stand = lost.is_some()
             || !seen.is_held
             || view.gone_since.is_some_and(|since| lasts(since, GONE_MIN))
-            || lasts(view.unchanged_since, self.lease);
+            || lasts(view.unchanged_since, self.patience(seen));
         match &seen.leader {
             _ if may_stand && seen.format > self.format => Action::CannotLead(seen.format),
             _ if may_stand => lost.map_or(Action::Stand, Action::StateLoss),
@@ -107,6 +111,12 @@ impl Election {
         let (session, seq) = self.latest.as_ref()?;
         let is_kept = seen.takeovers.kept(session, *seq, seen.seq).is_some_and(|kept| kept >= *seq);
         (!is_kept).then_some(*seq)
+    }
+
+    /// For how long the row may stay unchanged.
+    fn patience(&self, seen: &Observation) -> Duration {
+        let is_opening = seen.has_session && !seen.takeovers.has_written(seen.seq);
+        if is_opening { OPENING_MAX } else { self.lease }
     }
 
     /// The view, unless it is so old that this process must have stood still.

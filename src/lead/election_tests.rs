@@ -135,7 +135,7 @@ fn a_leader_is_silent_once_it_has_missed_a_write() {
 
 #[test]
 fn a_write_and_a_takeover_begin_the_lease_again() {
-    for changed in [held(1, 8), held(2, 8)] {
+    for changed in [held(1, 8), since(2, 7, 9)] {
         let mut election = election();
         for at in (0..4_750).step_by(250) {
             assert_eq!(election.observe(&held(1, 7), OWN, millis(at)), forward(), "{at}");
@@ -145,6 +145,24 @@ fn a_write_and_a_takeover_begin_the_lease_again() {
         }
         assert_eq!(election.observe(&changed, OWN, millis(9_750)), Action::Stand);
     }
+}
+
+#[test]
+fn a_leader_that_has_not_written_yet_may_read_for_a_minute_while_its_session_is_there() {
+    let reads = || since(2, 7, 8);
+    let mut election = election();
+    for at in (0..60_000).step_by(250) {
+        assert_eq!(election.observe(&reads(), OWN, millis(at)), forward(), "{at}");
+    }
+    assert_eq!(election.observe(&reads(), OWN, millis(60_000)), Action::Stand);
+
+    let ended = || Observation { has_session: false, ..reads() };
+    let mut election = self::election();
+    for at in (0..20_000).step_by(250) {
+        election.observe(&reads(), OWN, millis(at));
+    }
+    let seen = [(20_000, ended()), (20_250, ended()), (20_500, ended())];
+    assert_eq!(actions(&mut election, &seen)[2], Action::Stand, "its session is gone");
 }
 
 /// A pause of this process, and a database that could not be read.

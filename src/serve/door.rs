@@ -24,7 +24,7 @@ use tower::ServiceExt;
 use super::peers::{Peers, Slot};
 use super::progress::Progress;
 use super::socket::{KEEP_ALIVE, Occupies, TimedSocket};
-use crate::forward::ByReplica;
+use crate::forward::CountedSocket;
 use crate::telemetry::metrics::Metrics;
 use turn_base::clock::Clock;
 use turn_base::throttle::Throttle;
@@ -238,11 +238,10 @@ async fn serve_one(
 ) -> Result<axum::response::Response, Infallible> {
     let has_body = !request.body().is_end_stream();
     request.extensions_mut().insert(ConnectInfo(peer));
+    let socket: Arc<dyn CountedSocket> = slot;
+    request.extensions_mut().insert(socket);
     request.extensions_mut().insert(keep_alive.progress.begin_service(has_body));
     let Ok(mut response) = router.oneshot(request).await;
-    if response.extensions().get::<ByReplica>().is_some() {
-        slot.exempt();
-    }
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         keep_alive.progress.begin_upgraded(response.extensions_mut().remove());
     } else {

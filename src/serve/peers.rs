@@ -14,6 +14,7 @@ use ipnet::IpNet;
 
 use super::progress::Progress;
 use super::socket::SYSTEM_BYTES;
+use crate::forward::{CountedSocket, WOKEN_MAX};
 use crate::telemetry::metrics::Metrics;
 use turn_base::clock::Clock;
 use turn_base::throttle::Throttle;
@@ -26,6 +27,8 @@ pub const SOCKETS_PER_PEER_MAX: usize = 256;
 pub const UNREAD_PER_PEER_MAX: usize = 8_000_000;
 // A peer with as many sockets as it may have does not exceed it with the system's buffers alone.
 const _: () = assert!(SOCKETS_PER_PEER_MAX * SYSTEM_BYTES < UNREAD_PER_PEER_MAX);
+// Another replica opens so many at once, and some connections may be new for another reason.
+const _: () = assert!(WOKEN_MAX <= SOCKETS_PER_PEER_MAX / 2);
 
 /// The sockets of all peers.
 pub(super) struct Peers {
@@ -105,17 +108,18 @@ impl Slot {
         self.counted.is_some() && !self.is_exempt.load(Ordering::Relaxed)
     }
 
-    /// Counts the socket for nobody from now on.
-    pub(super) fn exempt(&self) {
-        if let Some((client, id)) = self.counted.filter(|_| !self.is_exempt.swap(true, Ordering::Relaxed)) {
-            self.peers.lock().remove(client, id);
-        }
-    }
-
     /// A part of a response waits because the client does not read.
     pub(super) fn stalled(&self) {
         if let Some((client, id)) = self.counted.filter(|_| self.is_counted()) {
             self.peers.stalled(client, id);
+        }
+    }
+}
+
+impl CountedSocket for Slot {
+    fn exempt(&self) {
+        if let Some((client, id)) = self.counted.filter(|_| !self.is_exempt.swap(true, Ordering::Relaxed)) {
+            self.peers.lock().remove(client, id);
         }
     }
 }

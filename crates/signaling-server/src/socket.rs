@@ -40,19 +40,15 @@ const FRAME_COST: usize = 128;
 /// longer one ends the connection. Bytes.
 const OVERLONG: usize = 64 * 1024;
 
-/// Answers a request for a socket of `hub`. A client for which there is no place is refused before the upgrade. The connection
-/// counts what arrives with [`Received`], which is an extension of the response.
+/// Answers a request for a socket of `hub`. The connection counts what arrives with [`Received`], which is an extension of the response.
 pub(crate) fn upgrade(
     server: &Arc<Signaling>,
     hub: &Arc<Hub>,
+    place: Place,
     requester: Requester,
     request: WebSocketUpgrade,
     known: Upgrade,
 ) -> Response {
-    let place = match place(server, requester.address, known.user.as_ref()) {
-        Ok(place) => place,
-        Err(error) => return error.into_response(),
-    };
     let (server, hub) = (Arc::clone(server), Arc::clone(hub));
     let max = hub.limits().frame_max + OVERLONG;
     let part = server.incomplete.open(ClientKey::of(requester.address));
@@ -97,7 +93,8 @@ async fn hold(server: &Signaling, place: Place, ended: impl Future<Output = ()>)
     drop(place);
 }
 
-fn place(server: &Signaling, address: IpAddr, user: Option<&User>) -> Result<Place, ApiError> {
+/// Takes the place of a socket. A client for which there is none is refused before the upgrade. `user`: who has signed in.
+pub(crate) fn place(server: &Signaling, address: IpAddr, user: Option<&User>) -> Result<Place, ApiError> {
     server.occupancy.take(address, user).map_err(|why| {
         server.service.broker.count(Counted::Limited("refused"));
         no_place(why)

@@ -27,6 +27,8 @@ use crate::socket;
 pub(crate) struct SocketRequest {
     upgrade: WebSocketUpgrade,
     requester: Requester,
+    /// The user of the token. A name that somebody has only chosen is in [`Self::known`] alone.
+    signed_in: Option<User>,
     /// What the protocol is told about the socket.
     pub(crate) known: Upgrade,
 }
@@ -45,7 +47,15 @@ impl SocketRequest {
     /// Opens the socket.
     pub(crate) fn open(self, server: &Arc<Signaling>, protocol: ProtocolName) -> Response {
         match server.hub(protocol) {
-            Some(hub) => socket::upgrade(server, hub, self.requester, self.upgrade, self.known),
+            Some(hub) => {
+                let place = socket::place(server, self.requester.address, self.signed_in.as_ref());
+                match place {
+                    Ok(place) => {
+                        socket::upgrade(server, hub, place, self.requester, self.upgrade, self.known)
+                    }
+                    Err(error) => error.into_response(),
+                }
+            }
             None => ApiError::no_route().into_response(),
         }
     }
@@ -71,10 +81,10 @@ impl axum::extract::FromRequest<Arc<Signaling>> for SocketRequest {
                 Ok(verified) => verified.map(|verified| verified.user),
                 Err(refused) => return Err(socket::refuse(server, address, upgrade, closing(&refused))),
             };
-        let known = known(server, &parts.headers, query.unwrap_or_default(), user)
+        let known = known(server, &parts.headers, query.unwrap_or_default(), user.clone())
             .map_err(IntoResponse::into_response)?;
         let requester = Requester { address, origin: page_origin(&parts.headers), country_key };
-        Ok(Self { upgrade, requester, known })
+        Ok(Self { upgrade, requester, signed_in: user, known })
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::net::{UdpSocket, lookup_host};
 use tokio::task::JoinHandle;
 use tokio_postgres::config::Host;
-use tokio_postgres::error::Severity;
+use tokio_postgres::error::{DbError, Severity, SqlState};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{AsyncMessage, Client, Row};
 use turn_base::random::NoRandomness;
@@ -21,8 +21,11 @@ use super::tls::Tls;
 use crate::config::DatabaseConfig;
 use crate::journal::store::FORMAT;
 
-/// The longest time for one statement, and for each part of a long answer.
+/// The longest time for one statement.
 pub const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
+/// The longest time for each part of what is stored, such as its first row, which a large ledger is sorted for. A leader that reads for a
+/// minute in all is replaced.
+pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest time for a connection to one address, unless the URL says another. A look at the database has time for three of them.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(600);
 
@@ -43,11 +46,14 @@ const SESSION: &str = "
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
     /// No answer in time.
-    #[error("the database has not answered within {} s", STATEMENT_TIMEOUT.as_secs())]
-    Deadline,
+    #[error("the database has not answered within {} s", .0.as_secs())]
+    Deadline(Duration),
     /// No connection, or an error as the answer.
     #[error("the database: {0}")]
     Failed(String),
+    /// An error as the answer to a statement that was therefore not committed. It concerns the statement and not the session.
+    #[error("the database: {0}")]
+    Refused(String),
     /// The database would lose answered writes.
     #[error("{0}")]
     Unfit(&'static str),
@@ -74,12 +80,22 @@ pub enum DatabaseError {
 
 impl From<tokio_postgres::Error> for DatabaseError {
     fn from(error: tokio_postgres::Error) -> Self {
-        Self::Failed(match (error.as_db_error(), error.source()) {
-            (Some(answer), _) => format!("{} ({})", answer.message(), answer.code().code()),
-            (None, Some(source)) => format!("{error}: {source}"),
-            (None, None) => error.to_string(),
-        })
+        match (error.as_db_error(), error.source()) {
+            (Some(answer), _) => {
+                let text = format!("{} ({})", answer.message(), answer.code().code());
+                if is_of_statement(answer) { Self::Refused(text) } else { Self::Failed(text) }
+            }
+            (None, Some(source)) => Self::Failed(format!("{error}: {source}")),
+            (None, None) => Self::Failed(error.to_string()),
+        }
     }
+}
+
+/// Whether another session would get the same answer: a full disk and the like (class 53), or a right that is missing. Not so a server that
+/// has become read-only: another one has taken over.
+fn is_of_statement(answer: &DbError) -> bool {
+    let is_so = answer.code().code().starts_with("53") || *answer.code() == SqlState::INSUFFICIENT_PRIVILEGE;
+    is_so && answer.parsed_severity() == Some(Severity::Error)
 }
 
 /// Where the ledger is.
@@ -214,13 +230,21 @@ fn judge_server(version: i32, is_durable: bool) -> Result<(), DatabaseError> {
     ))
 }
 
-/// Waits for an answer until the deadline.
+/// Waits for the answer to a statement.
 pub async fn within<T>(
     answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
 ) -> Result<T, DatabaseError> {
-    match tokio::time::timeout(STATEMENT_TIMEOUT, answer).await {
+    within_time(STATEMENT_TIMEOUT, answer).await
+}
+
+/// Waits for an answer for this time.
+pub(super) async fn within_time<T>(
+    time: Duration,
+    answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, DatabaseError> {
+    match tokio::time::timeout(time, answer).await {
         Ok(answer) => Ok(answer?),
-        Err(_) => Err(DatabaseError::Deadline),
+        Err(_) => Err(DatabaseError::Deadline(time)),
     }
 }
 

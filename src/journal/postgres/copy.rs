@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio_postgres::types::Type;
 
-use super::connect::{Connection, Database, DatabaseError, Values};
+use super::connect::{Connection, Database, DatabaseError, Values, within_time};
 use super::rows::{RowBatch, Snapshot};
 use super::standby::SESSION_NAME;
 use super::{Blocking, schema};
@@ -82,7 +82,7 @@ impl ReadSession {
 
     async fn commit(&self) -> Result<(), DatabaseError> {
         let commit = self.connection.client.batch_execute("COMMIT");
-        Ok(tokio::time::timeout(COMMIT_TIMEOUT, commit).await.map_err(|_| DatabaseError::Deadline)??)
+        within_time(COMMIT_TIMEOUT, commit).await
     }
 
     async fn put(&self, batch: &RowBatch) -> Result<(), DatabaseError> {

@@ -7,7 +7,9 @@ use std::time::Duration;
 use tokio_postgres::Statement;
 use tokio_postgres::types::{ToSql, Type};
 use turn_base::backoff::step;
+use turn_base::clock;
 use turn_base::random;
+use turn_base::throttle::Throttle;
 
 use super::connect::{Connection, Database, DatabaseError, Values, within};
 use super::loss;
@@ -20,7 +22,7 @@ use crate::journal::store::{FORMAT, StoreError};
 use crate::journal::{Lost, WriteError};
 use turn_ledger::IceSource;
 
-/// The pause after a failure while the outcome of a write is unknown. It doubles up to the longest.
+/// The pause after a failure, before the row is read again and before a write is sent again. It doubles up to the longest.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
@@ -62,6 +64,7 @@ pub(super) struct Leader {
     database: Arc<Database>,
     session: Option<(Connection, Statement)>,
     term: Term,
+    failures: Throttle,
 }
 
 impl Leader {
@@ -93,7 +96,7 @@ impl Leader {
         let Some(row) = connection.row(STAND, values).await? else { return Ok(None) };
         let term = Term::new(row.get(0), row.get(1), session);
         let write = within(connection.client.prepare(WRITE)).await?;
-        Ok(Some(Self { database, session: Some((connection, write)), term }))
+        Ok(Some(Self { database, session: Some((connection, write)), term, failures: Throttle::new() }))
     }
 
     /// Where everything is read, once the election is committed.
@@ -108,9 +111,9 @@ impl Leader {
         // From here on nothing else may be sent with this number, because this batch may arrive late.
         self.session().await.map_err(StoreError::from)?;
         let empty = RowBatch::default();
-        let (mut rows, mut step) = (rows, Step::Send);
+        let (mut rows, mut next, mut failures) = (rows, Step::Send, 0);
         loop {
-            step = match step {
+            next = match next {
                 Step::Send => self.send(rows, is_held).await,
                 Step::Confirm => {
                     rows = &empty;
@@ -118,6 +121,9 @@ impl Leader {
                 }
                 Step::Read => {
                     let shard = self.read().await;
+                    // A write that always fails is not sent again at once.
+                    tokio::time::sleep(step(PAUSE_MIN, failures, PAUSE_MAX)).await;
+                    failures += 1;
                     self.term.after_read(shard.as_ref())
                 }
                 Step::Done => return Ok(()),
@@ -161,19 +167,26 @@ impl Leader {
         Ok(self.session.as_ref().expect("it was just opened"))
     }
 
-    /// Drops the session unless the answer is certain: what is on its way in it is given up.
+    /// Drops the session unless the answer is certain: what is on its way in it is given up. After an error of the statement nothing is, so
+    /// the session stays, and no standby misses it.
     async fn send(&mut self, rows: &RowBatch, is_held: bool) -> Step {
         let sent = self.try_send(rows, is_held).await;
         let (changed, has_warned) =
             sent.as_ref().map_or((None, false), |(rows, warned)| (Some(*rows), *warned));
         let answer = Answer::of(changed, has_warned);
         if answer == Answer::Unknown {
-            let error = sent.err().map(|error| error.to_string());
-            tracing::warn!(
-                error,
-                "it is unknown whether a write of the ledger was committed: the database is asked"
-            );
-            self.session = None;
+            let error = sent.err();
+            if !matches!(error, Some(DatabaseError::Refused(_))) {
+                self.session = None;
+            }
+            if let Some(held_back) = self.failures.pass(clock::deadline(Duration::ZERO).into_std()) {
+                let error = error.map(|error| error.to_string());
+                tracing::warn!(
+                    error,
+                    held_back,
+                    "it is unknown whether a write of the ledger was committed: the database is asked"
+                );
+            }
         }
         self.term.after_answer(answer, is_held)
     }

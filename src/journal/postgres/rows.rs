@@ -10,7 +10,7 @@ use tokio_postgres::Client;
 use tokio_postgres::binary_copy::BinaryCopyOutStream;
 use tokio_postgres::types::Type;
 
-use super::connect::{DatabaseError, within};
+use super::connect::{DatabaseError, READ_TIMEOUT, within, within_time};
 use crate::journal::rows::{MARKS, ReadRows, StoreError, WriteRows, bytes_of};
 use turn_ledger::{IceSource, LiveDelta, Minute};
 
@@ -100,9 +100,9 @@ impl<'a> Snapshot<'a> {
         let copy = format!(
             "COPY (SELECT key, row FROM item WHERE kind = {kind} ORDER BY key) TO STDOUT (FORMAT binary)"
         );
-        let rows = within(self.client.copy_out(&copy)).await?;
+        let rows = within_time(READ_TIMEOUT, self.client.copy_out(&copy)).await?;
         let mut rows = pin!(BinaryCopyOutStream::new(rows, &[Type::BYTEA, Type::BYTEA]));
-        while let Some(row) = within(rows.try_next()).await? {
+        while let Some(row) = within_time(READ_TIMEOUT, rows.try_next()).await? {
             let column = |at| row.try_get(at).map_err(DatabaseError::from);
             take(column(0)?, column(1)?)?;
         }
@@ -114,7 +114,7 @@ impl<'a> Snapshot<'a> {
         mut take: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let marks = "SELECT source, minute, live, unreported FROM mark WHERE live <> 0 OR unreported <> 0 ORDER BY 1, 2";
-        for row in within(self.client.query_typed(marks, &[])).await? {
+        for row in within_time(READ_TIMEOUT, self.client.query_typed(marks, &[])).await? {
             let key = bytes_of::<(&str, i64)>(&(row.get(0), row.get(1)));
             take(&key, &bytes_of::<(i64, i64)>(&(row.get(2), row.get(3))))?;
         }

@@ -27,6 +27,12 @@ impl Takeovers {
         self.0.first().map(|takeover| takeover.session.as_str())
     }
 
+    /// Whether the session that writes now has written since its takeover, whose number is one more than that of the last write before it.
+    /// `last`: the number of the last write of all.
+    pub(crate) fn has_written(&self, last: i64) -> bool {
+        self.0.first().is_none_or(|takeover| last > takeover.began + 1)
+    }
+
     /// Of what this session has written up to `seq`, the number of the last write that is in the ledger: at least `seq` if nothing is
     /// lost, or if somebody has stated the loss since. `last`: the number of the last write of all. `None`: the session is not listed, so
     /// nothing of it is there, or nobody knows.
@@ -57,6 +63,7 @@ mod tests {
             assert_eq!(takeovers.kept(session, 61, 95), kept, "{session}");
         }
         assert_eq!(takeovers.latest(), Some("c"));
+        assert_eq!([91, 92].map(|last| takeovers.has_written(last)), [false, true]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use turn_base::clock::Clock;
-use turn_broker::forward::{FORWARDED, ForwardKey, Hop};
+use turn_broker::forward::{FORWARDED, ForwardKey, HELD_MAX, HELD_PER_CLIENT_MAX, Hop};
 
 use super::{TestReplica, pair};
 use crate::support::fake_database::FakeDatabase;
@@ -245,6 +245,53 @@ async fn a_request_that_reached_a_replica_that_does_not_lead_waits_for_the_one_t
     };
     let (posted, ()) = tokio::join!(posted, change);
     assert_eq!(posted.error(), (401, "INVALID_GRANT".into()), "this replica has answered it");
+}
+
+/// As after two takeovers: the row still names a replica that leads no longer. Or `ADVERTISE_URL` leads back to the replica itself.
+#[tokio::test]
+async fn a_replica_whose_leader_is_no_leader_is_not_ready() {
+    for is_itself in [false, true] {
+        let database = FakeDatabase::new();
+        database.change_row(|row| (row.is_held, row.has_session, row.epoch) = (true, true, 1));
+        let one = TestReplica::start(&database, &[]).await;
+        let other = TestReplica::start(&database, &[]).await;
+        let named = if is_itself { &one } else { &other };
+        let url = format!("http://localhost:{}", named.address.port());
+        database.change_row(|row| row.leader = Some(url));
+        // A look comes each 250 ms.
+        for _ in 0..20 {
+            assert_eq!(one.get("/ready").await.error(), (503, "NO_LEADER".into()), "itself: {is_itself}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let metrics = one.operator("/metrics").await.text;
+        let asked =
+            metrics.lines().find_map(|line| line.split_once(r#"route="/ready",method="GET",status="503"} "#));
+        let asked: u64 = asked.unwrap().1.parse().unwrap();
+        assert!((20..=40).contains(&asked), "{asked}: no replica asks itself again and again");
+    }
+}
+
+/// Their connections come all at once, and no response has told the leader yet who opens them.
+#[tokio::test]
+async fn the_requests_that_waited_for_a_leader_are_all_answered() {
+    let database = FakeDatabase::new();
+    let leader = TestReplica::start(&database, &[("TRUSTED_PROXIES", "")]).await;
+    leader.until_it_leads().await;
+    let standby = TestReplica::start_cut_off(&database, &[]).await;
+    let mut asked = tokio::task::JoinSet::new();
+    for n in 0..HELD_MAX {
+        let request = standby.request(Method::POST, "/api/connections");
+        let request = request.header("x-forwarded-for", format!("203.0.{}.1", n / HELD_PER_CLIENT_MAX));
+        asked.spawn(Answer::of(request.json(&json!({}))));
+    }
+    let held = format!("turn_broker_forwarded_requests_total{{outcome=\"held\"}} {HELD_MAX}\n");
+    eventually("all wait", async || standby.operator("/metrics").await.text.contains(&held)).await;
+    database.set_cut_off(&standby.url, false);
+    while let Some(answer) = asked.join_next().await {
+        assert_eq!(answer.unwrap().error(), (401, "UNAUTHORIZED".into()));
+    }
+    let metrics = leader.operator("/metrics").await.text;
+    assert!(!metrics.contains("turn_broker_sockets_limited_total{"), "{metrics}");
 }
 
 async fn socket(replica: &TestReplica, client: &str) -> SocketClient {

@@ -49,6 +49,18 @@ struct TestReplica {
 impl TestReplica {
     /// A replica that mints for a coturn, with these settings.
     async fn start(database: &FakeDatabase, settings: &[(&str, &str)]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at(listener, database, settings)
+    }
+
+    /// One that does not reach the database yet.
+    async fn start_cut_off(database: &FakeDatabase, settings: &[(&str, &str)]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        database.set_cut_off(&format!("http://{}", listener.local_addr().unwrap()), true);
+        Self::start_at(listener, database, settings)
+    }
+
+    fn start_at(listener: TcpListener, database: &FakeDatabase, settings: &[(&str, &str)]) -> Self {
         let base = [
             ("OPERATOR_TOKEN", OPERATOR),
             ("REPORTER_TOKEN", REPORTER),
@@ -60,7 +72,6 @@ impl TestReplica {
         let is_last = |at: usize| all[at + 1..].iter().all(|(name, _)| *name != all[at].0);
         let pairs = (0..all.len()).filter(|at| is_last(*at)).map(|at| all[at]);
         let config = Config::from_env(&Environment::from_pairs(pairs)).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (url, clock) = (format!("http://{address}"), Arc::new(ManualClock::at(START)));
         let replica = Replica {

@@ -143,6 +143,21 @@ async fn the_next_leader_has_everything_that_was_written() {
     assert!(replicas.iter().all(|replica| replica.clock_ahead_millis.abs() < 60_000), "{replicas:?}");
 }
 
+/// As a ledger that is sorted before its first row.
+#[tokio::test]
+async fn a_row_of_a_large_ledger_may_come_later_than_the_answer_to_a_statement() {
+    let Some(database) = TestDatabase::new() else { return };
+    let mut one = replica(&database.config(), 1);
+    let (storage, _) = loaded(lead(&mut one).await).await;
+    let (storage, result) = written(storage, batch()).await;
+    result.unwrap();
+    let slow = "ALTER TABLE item RENAME TO stored;
+        CREATE VIEW item AS SELECT kind, key, row FROM stored WHERE kind <> 1 OR pg_sleep(4.5) IS NOT NULL";
+    database.run(slow).await;
+    let (_storage, found) = loaded(storage).await;
+    assert_eq!(found.books.sources[&IceSource::Coturn].usage.len(), 1);
+}
+
 #[tokio::test]
 async fn of_two_that_saw_the_same_one_wins_and_of_an_older_view_nobody() {
     let Some(database) = TestDatabase::new() else { return };

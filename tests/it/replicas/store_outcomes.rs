@@ -1,5 +1,7 @@
 //! Every outcome of a write: whatever happens to the answer, the batch is stored once, and only a completed commit is answered.
 
+use std::time::Duration;
+
 use tokio::task::JoinHandle;
 use turn_broker::journal::postgres::PostgresStorage;
 use turn_broker::journal::postgres::standby::Standby;
@@ -105,6 +107,29 @@ async fn a_database_that_is_down_is_waited_for() {
     eventually("the leader connects again and again", async || leader.proxy.refused() > 2).await;
     assert!(!writing.is_finished());
     leader.proxy.harm_all(Harm::None);
+    leader.assert_once(writing.await.unwrap().1, 1).await;
+}
+
+/// As with a full disk. A standby would take a session that comes and goes for a leader that has ended.
+#[tokio::test]
+async fn a_write_that_the_database_refuses_is_sent_again_after_pauses_in_the_same_session() {
+    let Some(mut leader) = Leader::start().await else { return };
+    let refuse = format!(
+        "CREATE SEQUENCE attempts;
+         CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql SET search_path = {} AS
+            $$ BEGIN PERFORM nextval('attempts'); RAISE EXCEPTION 'no' USING ERRCODE = '53100'; END $$;
+         CREATE TRIGGER refuse BEFORE UPDATE ON shard FOR EACH ROW EXECUTE FUNCTION refuse();",
+        leader.database.schema
+    );
+    leader.database.run(&refuse).await;
+    let session = "SELECT pid FROM pg_stat_activity WHERE application_name = (SELECT sessions[1] FROM shard)";
+    let before = leader.database.number(session).await;
+    let writing = leader.begin();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let attempts = leader.database.number("SELECT last_value FROM attempts").await;
+    assert!((2..8).contains(&attempts), "{attempts} attempts in 2 s");
+    assert_eq!(leader.database.number(session).await, before);
+    leader.database.run("DROP TRIGGER refuse ON shard").await;
     leader.assert_once(writing.await.unwrap().1, 1).await;
 }
 

@@ -24,6 +24,8 @@ pub(super) struct State {
     pub(super) epoch: i64,
     pub(super) seq: i64,
     pub(super) is_held: bool,
+    /// Whether nothing was written since an election.
+    pub(super) is_new: bool,
     leader: Option<String>,
     pid: u64,
     /// The restarts before the last write.
@@ -45,6 +47,7 @@ impl State {
     }
 
     fn take_over(&mut self, began: i64, session: &str) {
+        self.is_new = true;
         (self.epoch, self.seq) = (self.epoch + 1, began + 1);
         self.began.insert(0, began);
         self.sessions.insert(0, session.to_owned());
@@ -132,7 +135,8 @@ impl Database {
         let rows = Rc::new(Rows::new());
         let (began, sessions) = (vec![], vec![]);
         let (is_held, leader, pid, restarts) = (false, None, 0, 0);
-        let state = State { epoch: 0, seq: 0, is_held, leader, pid, restarts, began, sessions, rows };
+        let state =
+            State { epoch: 0, seq: 0, is_held, is_new: false, leader, pid, restarts, began, sessions, rows };
         Self {
             states: vec![state],
             replicated: 0,
@@ -314,7 +318,7 @@ impl Database {
             self.wrong.get_or_insert("a released ledger was written".into());
         }
         (state.seq, state.is_held, state.pid, state.rows) = (state.seq + 1, is_held, pid, Rc::new(rows));
-        state.restarts = self.restarts;
+        (state.restarts, state.is_new) = (self.restarts, false);
         if batch > 0 && self.batches.insert(batch, state.seq).is_some() {
             self.wrong.get_or_insert("a batch was written twice".into());
         }

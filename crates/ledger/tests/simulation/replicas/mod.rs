@@ -8,7 +8,7 @@
 //! - each credential that a client has is stored, also on the synchronous standby, and is in the leader's books;
 //! - no batch was applied twice, and in each minute as many grants count as have a row;
 //! - a leader that is only silent, or whose session a restart of the database has ended, is not replaced while its lease holds, and nobody
-//!   stands before it has seen nothing change for a lease;
+//!   stands before it has seen nothing change for a lease, or for a minute while a new leader reads the ledger;
 //! - a released ledger is not written by its former leader.
 //!
 //! At the end all faults end. Then one replica leads and mints, and the other one forwards to it. If answered grants are lost and a process
@@ -132,6 +132,17 @@ fn after_a_restart_or_a_failover_of_the_database_the_same_leader_goes_on() {
         let tally = run(Settings::DEFAULT, &ops).unwrap_or_else(|wrong| panic!("{wrong:?}"));
         assert_eq!(tally.of("elections"), 1, "{op:?}");
     }
+}
+
+/// A large ledger is read for longer than the lease. Each of the two could end the other one's reading for ever.
+#[test]
+fn a_takeover_that_takes_longer_than_the_lease_happens_once() {
+    let slow = |who| Op::Slow(who, 0, 9_000, false);
+    let mut ops = vec![slow(Who::Leader), slow(Who::Other)];
+    ops.extend([Op::Mint(Who::Leader, 3_600), Op::Wait(2_000), Op::Kill(Who::Leader, 900, false)]);
+    ops.extend([Op::Wait(12_000), Op::Mint(Who::Leader, 3_600), Op::Wait(28_000)]);
+    let tally = run(Settings::DEFAULT, &ops).unwrap_or_else(|wrong| panic!("{wrong:?}"));
+    assert_eq!((tally.of("elections"), tally.of("answered")), (2, 3), "{tally:?}");
 }
 
 /// The leader whose writes are lost sees the row only after two takeovers.

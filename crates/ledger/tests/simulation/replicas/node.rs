@@ -18,6 +18,7 @@ use crate::walk::settings::Settings;
 /// `LEASE_SECONDS`.
 pub(super) const LEASE: Duration = Duration::from_secs(5);
 /// The values of the service.
+const OPENING_MAX: Duration = Duration::from_secs(60);
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 const LOOK_MAX: Duration = Duration::from_secs(2);
 /// A replica that has lost its lead starts again after this time, in milliseconds.
@@ -80,7 +81,7 @@ pub(super) enum Role {
 pub(super) enum Did {
     Nothing,
     /// It took the lead. `is_silent`: it saw a leader's session, or one that a restart has ended, so only silence allows it. `was_quiet`: it has seen nothing change for the
-    /// whole lease.
+    /// whole lease, or for a minute while the other one read the ledger.
     Won {
         is_silent: bool,
         was_quiet: bool,
@@ -220,6 +221,8 @@ impl Node {
     fn stand(&mut self, database: &mut Database, seen: &Observation, now: u64) -> Did {
         let name = format!("{} {} {now}", self.url, self.starts);
         let own = self.clock.since_boot();
+        // The other one reads the ledger.
+        let is_opening = seen.has_session && database.row().is_new;
         let stood = database.stand((self.index, &self.url, &name), seen);
         let Role::Standby(standby) = &mut self.role else { return Did::Nothing };
         let Ok(Some(term)) = stood else {
@@ -235,7 +238,8 @@ impl Node {
         }
         let stored = database.row().rows.read();
         let (followed, ready_at) = (standby.election.followed(), now + self.pace.takeover);
-        let was_quiet = standby.quiet.is_some_and(|(since, ..)| own.saturating_sub(since) >= LEASE);
+        let patience = if is_opening { OPENING_MAX } else { LEASE };
+        let was_quiet = standby.quiet.is_some_and(|(since, ..)| own.saturating_sub(since) >= patience);
         self.role = Role::Opening(Box::new(Opening { ready_at, term, began: own, stored, followed }));
         // A restart may have ended the session.
         Did::Won { is_silent: seen.is_held && (seen.has_session || !seen.has_written), was_quiet }

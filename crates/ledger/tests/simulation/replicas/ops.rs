@@ -108,7 +108,12 @@ pub(super) fn draw(dice: &mut Dice, is_wild: bool, loses: bool) -> Vec<Op> {
             vec![Op::Wall(dice.one_of(&[Who::Leader, Who::Other]), ahead)]
         }
         35 if is_wild => vec![Op::Pace(who, dice.one_of(&[128, 200, 256, 300, 512]))],
-        36 => vec![Op::Slow(who, dice.below(1_500), dice.below(2_500), dice.below(3) == 0)],
+        36 => vec![Op::Slow(
+            who,
+            dice.below(1_500),
+            dice.one_of(&[600, 2_400, 9_000, 40_000]),
+            dice.below(3) == 0,
+        )],
         37 => {
             let millis = dice.below(15_000);
             vec![dice.one_of(&[Op::Down(millis), Op::Restart(millis), Op::Restart(0)]), mint(dice), wait]
