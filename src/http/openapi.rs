@@ -157,7 +157,7 @@ const WRONG_TOKENS: &str = "`RATE_LIMITED`: more than 20 wrong tokens from this 
 /// The errors of the routes that report connections.
 const REPORT_ERRORS: [&str; 3] = [
     "`UNAUTHORIZED`: the request has no token.",
-    "`INVALID_GRANT`: the token is neither a grant of this ledger nor the `REPORTER_TOKEN`. When a connection is opened, also: the grant has expired or was renewed. Afterwards, also: the grant was revoked.",
+    "`INVALID_GRANT`: the token is neither a grant of this ledger nor the `REPORTER_TOKEN`. Or the grant was revoked. When a connection is opened, also: the grant has expired or was renewed.",
     WRONG_TOKENS,
 ];
 

@@ -30,9 +30,8 @@ pub(crate) fn hubs(config: &Protocols, has_sign_in: bool, shared: &Shared) -> Ve
 fn of_ayame(config: &AyameConfig, has_sign_in: bool, needs_sign_in: bool) -> Ayame {
     let sign_in = match (has_sign_in, needs_sign_in) {
         (false, _) => SignIn::Off,
-        // A webhook that admits a client vouches for it.
-        (true, true) if config.authn_webhook.is_none() => SignIn::Required,
-        (true, _) => SignIn::Optional,
+        (true, true) => SignIn::Required,
+        (true, false) => SignIn::Optional,
     };
     Ayame::new(AyameSettings {
         sign_in,
