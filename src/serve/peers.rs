@@ -156,7 +156,7 @@ impl Table {
         while let Some(full) =
             self.sockets.full(client, |sockets, factor| sockets.len() >= SOCKETS_PER_PEER_MAX * factor)
         {
-            let sockets = self.sockets.get(full).into_iter().flatten();
+            let sockets = self.sockets.get(&full).into_iter().flatten();
             let idle =
                 sockets.filter_map(|(id, (progress, of))| Some((progress.idle_since()?, *id, progress, *of)));
             let Some((_, id, progress, of)) = idle.min_by_key(|(since, id, ..)| (*since, *id)) else {
@@ -180,7 +180,7 @@ impl Table {
         let mut ended = Vec::new();
         let is_full = |sockets: &BTreeMap<_, _>, factor| unread(sockets) > UNREAD_PER_PEER_MAX * factor;
         while let Some(full) = self.sockets.full(client, is_full) {
-            let sockets = self.sockets.get(full).into_iter().flatten().filter(|(id, _)| **id != latest);
+            let sockets = self.sockets.get(&full).into_iter().flatten().filter(|(id, _)| **id != latest);
             let waiting = sockets.filter_map(|(id, (progress, of))| {
                 let unwritten = progress.unwritten().filter(|unwritten| unwritten.bytes > 0)?;
                 Some((unwritten.since, *id, progress, *of))

@@ -1,44 +1,39 @@
-//! One rate for each client address, for what many tasks take from.
+//! One rate for each holder, for what many tasks take from.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use turn_ledger::ClientKey;
+use crate::{Holder, PerHolder, Rate, Spent};
 
-use crate::{Bucket, PerAddress, Rate, Spent};
-
-/// A bucket of one rate for each client address and each IPv6 /48, behind a lock.
+/// A [`PerHolder`] behind a lock.
 #[derive(Debug)]
-pub struct ClientRate {
-    rate: Rate,
-    buckets: Mutex<PerAddress<Bucket>>,
-}
+pub struct ClientRate(Mutex<PerHolder>);
 
 impl ClientRate {
-    /// `clients_max`: clients with a row of their own, half for each address family.
-    pub fn new(rate: Rate, clients_max: usize) -> Self {
-        Self { rate, buckets: Mutex::new(PerAddress::new(clients_max)) }
+    /// As [`PerHolder::new`].
+    pub fn new(rate: Rate, rows_max: usize) -> Self {
+        Self(Mutex::new(PerHolder::new(rate, rows_max)))
     }
 
-    /// Takes `count` tokens from the bucket of a client and from that of its /48, or none from either.
-    pub fn take(&self, client: ClientKey, count: u32, now: Duration) -> Result<(), Spent> {
-        self.lock()
-            .try_each(client, now, |visit| visit.row.take_several(count, self.rate.times(visit.factor), now))
+    /// As [`PerHolder::take`].
+    pub fn take(&self, holder: impl Into<Holder>, count: u32, now: Duration) -> Result<(), Spent> {
+        self.lock().take(holder, count, now)
     }
 
-    /// Forgets clients whose bucket is full.
+    /// Forgets those whose bucket is full.
     pub fn sweep(&self, now: Duration) {
         self.lock().sweep(now);
     }
 
-    fn lock(&self) -> MutexGuard<'_, PerAddress<Bucket>> {
-        self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, PerHolder> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use turn_ledger::ClientKey;
 
     #[test]
     fn each_client_takes_several_at_a_rate_and_a_48_four_times_as_many() {

@@ -1,22 +1,24 @@
-//! What one address may do. A [`Bucket`] is an allowance that refills with time. [`PerAddress`] has a row for each client address
-//! and for each IPv6 /48, with a fixed number of rows, and gives a /48 [`GROUP_FACTOR`] times the allowance of a client. [`PerUser`]
-//! has one for each user. [`Held`] counts what they hold, and [`MemoryQuota`] the bytes that are kept for them. Everything is pure: `now`
-//! is an argument, as the time since any fixed instant; only [`MemoryQuota`] and [`ClientRate`] have a lock.
+//! What one address or one user may do. A [`Holder`] is who holds or spends something: a client address, with its user if one has signed
+//! in. A [`Bucket`] is an allowance that refills with time. [`PerAddress`] has a row for each client address and for each IPv6 /48, with a
+//! fixed number of rows, and gives a /48 [`GROUP_FACTOR`] times the allowance of a client. [`PerUser`] has one for each user.
+//! [`PerHolder`] is both, with buckets. [`Held`] counts what each holder has, and [`MemoryQuota`] the bytes that are kept for it.
+//! Everything is pure: `now` is an argument, as the time since any fixed instant; only [`MemoryQuota`] and [`ClientRate`] have a lock.
 //!
 //! ```
 //! # use std::time::Duration;
-//! # use turn_limits::{Bucket, PerAddress, Prefix, Rate};
-//! const POLLS: Rate = Rate::new(20, Duration::from_secs(3));
-//! let mut polls = PerAddress::<Bucket>::new(8_192);
-//! let (address, now) = (Prefix::of("192.0.2.1".parse().unwrap(), 64), Duration::ZERO);
-//! assert!((0..20).all(|_| polls.take(address, POLLS, now).is_ok()));
-//! let spent = polls.take(address, POLLS, now).unwrap_err();
+//! # use turn_ledger::ClientKey;
+//! # use turn_limits::{PerHolder, Rate};
+//! let mut polls = PerHolder::new(Rate::new(20, Duration::from_secs(3)), 8_192);
+//! let (client, now) = (ClientKey::of("192.0.2.1".parse().unwrap()), Duration::ZERO);
+//! assert!((0..20).all(|_| polls.take(client, 1, now).is_ok()));
+//! let spent = polls.take(client, 1, now).unwrap_err();
 //! assert_eq!((spent.next, spent.full), (Duration::from_secs(3), Duration::from_secs(60)));
 //! ```
 
 mod bucket;
 mod client_rate;
 mod held;
+mod holder;
 mod memory_quota;
 mod per_address;
 mod prefix;
@@ -25,8 +27,9 @@ mod table;
 pub use bucket::{Bucket, Rate, Spent};
 pub use client_rate::ClientRate;
 pub use held::Held;
+pub use holder::{Holder, Share};
 pub use memory_quota::{MemoryBounds, MemoryQuota, MemoryUse};
-pub use per_address::{PerAddress, PerUser};
+pub use per_address::{PerAddress, PerHolder, PerUser};
 pub use prefix::Prefix;
 pub use table::{Row, SHARED_ROWS, SHARED_ROWS_OF_NETWORK, Visit};
 pub use turn_ledger::GROUP_FACTOR;

@@ -1,19 +1,17 @@
-//! Counts the bytes that are kept in memory for clients: bounded for each client, for the /48 around it, and for all together. Each
-//! use, such as a socket or a body, also has some bytes of its own, which do not count. So clients that fill their share take nothing
-//! from others.
+//! Counts the bytes that are kept in memory for clients and users: bounded for each of their shares, and for all together. Each use,
+//! such as a socket or a body, also has some bytes of its own, which do not count. So those that fill their share take nothing from
+//! others.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use turn_ledger::ClientKey;
-
-use crate::Held;
+use crate::{Held, Holder};
 
 /// How many bytes may be kept in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryBounds {
     /// Of each use, always. They do not count for the other bounds.
     pub own: usize,
-    /// Of all uses of one client together. An IPv6 /48 has four times as much.
+    /// Of all uses of one client or one user together. An IPv6 /48 has four times as much, the users of one client ten times.
     pub client_max: usize,
     /// Of all uses together.
     pub total_max: usize,
@@ -32,14 +30,14 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Kept {
     all: usize,
-    by_client: Held<usize>,
+    by_holder: Held<usize>,
 }
 
 /// What is kept for one thing of a client. Dropping it frees its bytes.
 #[derive(Debug)]
 pub struct MemoryUse {
     quota: MemoryQuota,
-    client: ClientKey,
+    holder: Holder,
     bytes: usize,
 }
 
@@ -49,9 +47,9 @@ impl MemoryQuota {
         Self(Arc::new(Shared { bounds, kept: Mutex::default() }))
     }
 
-    /// A new use of this client, without bytes.
-    pub fn open(&self, client: ClientKey) -> MemoryUse {
-        MemoryUse { quota: self.clone(), client, bytes: 0 }
+    /// A new use, without bytes.
+    pub fn open(&self, holder: impl Into<Holder>) -> MemoryUse {
+        MemoryUse { quota: self.clone(), holder: holder.into(), bytes: 0 }
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
@@ -71,14 +69,14 @@ impl MemoryUse {
         let bounds = self.quota.0.bounds;
         let more = self.shared(bytes).saturating_sub(self.shared(self.bytes));
         let mut kept = self.quota.lock();
-        let is_full = |of_client: &usize, factor: usize| {
-            of_client.saturating_add(more) > bounds.client_max.saturating_mul(factor)
+        let is_full = |held: &usize, factor: usize| {
+            held.saturating_add(more) > bounds.client_max.saturating_mul(factor)
         };
         let is_all = kept.all.saturating_add(more) > bounds.total_max;
-        if more > 0 && (is_all || kept.by_client.full(self.client, is_full).is_some()) {
+        if more > 0 && (is_all || kept.by_holder.full(&self.holder, is_full).is_some()) {
             return false;
         }
-        kept.change(self.client, self.shared(self.bytes), self.shared(bytes));
+        kept.change(&self.holder, self.shared(self.bytes), self.shared(bytes));
         drop(kept);
         self.bytes = bytes;
         true
@@ -102,15 +100,15 @@ impl Drop for MemoryUse {
 }
 
 impl Kept {
-    fn change(&mut self, client: ClientKey, before: usize, after: usize) {
+    fn change(&mut self, holder: &Holder, before: usize, after: usize) {
         if before == after {
             return;
         }
         let changed = |bytes: usize| bytes.saturating_sub(before).saturating_add(after);
         self.all = changed(self.all);
-        self.by_client.change(client, |of_client| {
-            *of_client = changed(*of_client);
-            *of_client > 0
+        self.by_holder.change(holder, |held| {
+            *held = changed(*held);
+            *held > 0
         });
     }
 }
@@ -118,6 +116,7 @@ impl Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use turn_ledger::ClientKey;
 
     const OWN: usize = 10;
     const SHARE: usize = 100;
@@ -149,7 +148,7 @@ mod tests {
         drop(first);
         assert!(part(&memory, "192.0.2.1", OWN + SHARE).is_some());
         drop(second);
-        assert!(memory.lock().by_client.is_empty() && memory.lock().all == 0);
+        assert!(memory.lock().by_holder.is_empty() && memory.lock().all == 0);
     }
 
     #[test]

@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
+use turn_ledger::USERS_FACTOR;
+
 use crate::table::{Row, Table, Visit};
-use crate::{Bucket, GROUP_FACTOR, Prefix, Rate, Spent};
+use crate::{Bucket, GROUP_FACTOR, Holder, Prefix, Rate, Spent};
 
 /// A row for each client address, and one for each IPv6 /48.
 #[derive(Clone, Debug)]
@@ -56,13 +58,6 @@ impl<T: Row> PerAddress<T> {
     }
 }
 
-impl PerAddress<Bucket> {
-    /// Takes one out of the bucket of a client, and one out of that of its /48.
-    pub fn take(&mut self, client: impl Into<Prefix>, rate: Rate, now: Duration) -> Result<(), Spent> {
-        self.try_each(client, now, |visit| visit.row.take_several(1, rate.times(visit.factor), now))
-    }
-}
-
 /// A row for each user. The key is a hash, so it has a fixed size. When the table is full, further users share a few rows: each of
 /// them has signed in, so a flood of users is the work of the application itself.
 #[derive(Clone, Debug)]
@@ -86,21 +81,69 @@ impl<T: Row> PerUser<T> {
     }
 }
 
+/// A bucket of one rate for each share of a [`Holder`].
+#[derive(Clone, Debug)]
+pub struct PerHolder {
+    rate: Rate,
+    clients: PerAddress<Bucket>,
+    clients_of_users: PerAddress<Bucket>,
+    users: PerUser<Bucket>,
+}
+
+impl PerHolder {
+    /// `rows_max`: clients with a row of their own, half for each address family. The users have as many, and so have their clients.
+    pub fn new(rate: Rate, rows_max: usize) -> Self {
+        let clients = || PerAddress::new(rows_max);
+        let (clients, clients_of_users, users) = (clients(), clients(), PerUser::new(rows_max));
+        Self { rate, clients, clients_of_users, users }
+    }
+
+    /// Takes `count` tokens from the bucket of each share, the holder's own first, until one has too few. So a holder whose own bucket
+    /// is empty takes nothing from its neighbours.
+    pub fn take(&mut self, holder: impl Into<Holder>, count: u32, now: Duration) -> Result<(), Spent> {
+        let (holder, rate) = (holder.into(), self.rate);
+        let take = |row: &mut Bucket, factor| row.take_several(count, rate.times(factor), now);
+        let Some(user) = holder.user() else {
+            return self.clients.try_each(holder.client(), now, |visit| take(visit.row, visit.factor));
+        };
+        take(self.users.visit(user.as_str(), now).row, 1)?;
+        self.clients_of_users.try_each(holder.client(), now, |visit| {
+            take(visit.row, visit.factor.saturating_mul(USERS_FACTOR))
+        })
+    }
+
+    /// Forgets those whose bucket is full.
+    pub fn sweep(&mut self, now: Duration) {
+        self.clients.sweep(now);
+        self.clients_of_users.sweep(now);
+        self.users.sweep(now);
+    }
+
+    /// Whether no client has a row of its own.
+    pub fn is_empty(&self) -> bool {
+        self.clients.is_empty() && self.clients_of_users.is_empty()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use turn_ledger::ClientKey;
+    use turn_ledger::{ClientKey, User};
 
     const RATE: Rate = Rate::new(20, Duration::from_secs(3));
     const NOW: Duration = Duration::from_secs(1_000);
 
-    fn take(table: &mut PerAddress<Bucket>, client: &str, now: Duration) -> Result<(), Spent> {
-        table.take(ClientKey::of(client.parse().unwrap()), RATE, now)
+    fn per_holder() -> PerHolder {
+        PerHolder::new(RATE, 1_000)
+    }
+
+    fn take(table: &mut PerHolder, client: &str, now: Duration) -> Result<(), Spent> {
+        table.take(ClientKey::of(client.parse().unwrap()), 1, now)
     }
 
     #[test]
     fn each_client_has_a_bucket() {
-        let mut table = PerAddress::new(100);
+        let mut table = per_holder();
         for _ in 0..20 {
             assert_eq!(take(&mut table, "203.0.113.1", NOW), Ok(()));
         }
@@ -113,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_48_has_four_times_as_much_and_loses_nothing_to_a_client_that_is_over_its_own() {
-        let mut table = PerAddress::new(1_000);
+        let mut table = per_holder();
         for _ in 0..200 {
             let _ = take(&mut table, "2001:db8:1:1::1", NOW);
         }
@@ -126,12 +169,24 @@ mod tests {
 
     #[test]
     fn a_full_bucket_is_forgotten() {
-        let mut table = PerAddress::new(100);
+        let mut table = per_holder();
         let _ = take(&mut table, "203.0.113.1", NOW);
         table.sweep(NOW + Duration::from_secs(2));
-        assert_eq!(table.len(), 1);
+        assert!(!table.is_empty());
         table.sweep(NOW + Duration::from_secs(3));
         assert!(table.is_empty());
+    }
+
+    #[test]
+    fn a_user_has_a_bucket_on_all_addresses_and_the_users_of_an_address_have_ten() {
+        let mut table = per_holder();
+        let at = |last: u8| ClientKey::V4([192, 0, 2, last].into());
+        let mut take =
+            |last, name: &str, count| table.take(Holder::new(at(last), User::new(name)), count, NOW).is_ok();
+        assert!(take(1, "ann", 12) && take(2, "ann", 8) && !take(3, "ann", 1));
+        assert!((0..9).all(|n| take(1, &n.to_string(), 20)), "with ann's 12 the address has taken 192");
+        assert!(take(1, "bob", 8) && !take(1, "eve", 1) && take(2, "eve", 19));
+        assert!(take(1, "", 20), "nobody who has signed in");
     }
 
     #[test]

@@ -10,8 +10,8 @@ use reqwest::Client;
 use serde_json::Value;
 use turn_base::clock::Clock;
 use turn_base::random;
-use turn_ledger::{ClientKey, GrantId, Label, NotAdmitted, SfuSession, Spender, Timestamp, User};
-use turn_limits::MemoryQuota;
+use turn_ledger::{GrantId, Label, NotAdmitted, SfuSession, Spender, Timestamp, User};
+use turn_limits::{Holder, MemoryQuota};
 
 use crate::SessionId;
 use crate::broker::SfuBroker;
@@ -106,9 +106,9 @@ impl SfuProxy {
         mut passed: ForwardedRequest,
     ) -> Result<SfuResponse, Fault> {
         passed.body = request::new_session(&passed.body).map_err(|_| Fault::Malformed)?.body.into();
-        let address = opening.owner.address;
-        self.with(|sessions, now| sessions.reserve(address, now))?;
-        let place = ReservedPlace { proxy: Arc::clone(self), address: Some(address) };
+        let holder = opening.owner.holder();
+        self.with(|sessions, now| sessions.reserve(&holder, now))?;
+        let place = ReservedPlace { proxy: Arc::clone(self), holder: Some(holder) };
         let opened = async move { place.open(opening, passed).await };
         // A panic has been logged by the hook.
         tokio::spawn(opened).await.unwrap_or(Err(Fault::Unreachable))
@@ -264,7 +264,7 @@ impl SfuProxy {
 /// A place for a session that is being opened. It is released unless the session begins.
 struct ReservedPlace {
     proxy: Arc<SfuProxy>,
-    address: Option<ClientKey>,
+    holder: Option<Holder>,
 }
 
 impl ReservedPlace {
@@ -281,7 +281,7 @@ impl ReservedPlace {
                 returned.headers.append(SET_COOKIE, cookie);
             }
         }
-        self.address = None;
+        self.holder = None;
         let name = id.text();
         let session = NewSession { id, room, owner, life: LIFE, taken: Taken::default() };
         self.proxy.with(|sessions, now| sessions.begin(session, now));
@@ -293,8 +293,8 @@ impl ReservedPlace {
 
 impl Drop for ReservedPlace {
     fn drop(&mut self) {
-        if let Some(address) = self.address {
-            self.proxy.with(|sessions, _| sessions.release(address));
+        if let Some(holder) = &self.holder {
+            self.proxy.with(|sessions, _| sessions.release(holder));
         }
     }
 }

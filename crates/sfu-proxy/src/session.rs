@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use turn_ledger::{ClientKey, GrantId, User};
-use turn_limits::{Bucket, Rate};
+use turn_limits::{Bucket, Holder, Rate};
 
 use super::SessionId;
 use super::answer::{ConfirmedTrack, SfuAnswer};
@@ -39,6 +39,11 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// Whose shares its sessions take.
+    pub fn holder(&self) -> Holder {
+        Holder::new(self.address, self.user.clone())
+    }
+
     /// Whether `other` may use a session of this caller that no cookie locks. A user is recognised on any address.
     fn is_same_as(&self, other: &Self) -> bool {
         match (&self.user, self.grant) {
@@ -156,8 +161,8 @@ impl Session {
         &self.owner
     }
 
-    pub(super) fn address(&self) -> ClientKey {
-        self.owner.address
+    pub(super) fn holder(&self) -> Holder {
+        self.owner.holder()
     }
 
     pub(super) fn is_owned_by(&self, caller: &Caller) -> bool {

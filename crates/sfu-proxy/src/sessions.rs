@@ -10,7 +10,8 @@ mod rooms;
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use turn_ledger::{ClientKey, User};
+use turn_ledger::User;
+use turn_limits::Holder;
 
 use super::SessionId;
 use super::addresses::Addresses;
@@ -97,24 +98,24 @@ impl Sessions {
         }
     }
 
-    /// Reserves room for a session that an address opens. [`Self::begin`] or [`Self::release`] must follow.
-    pub(crate) fn reserve(&mut self, address: ClientKey, now: Duration) -> Result<(), Fault> {
-        self.addresses.charge(address, now)?;
-        self.make_room(address)?;
+    /// Reserves room for a session that a holder opens. [`Self::begin`] or [`Self::release`] must follow.
+    pub(crate) fn reserve(&mut self, holder: &Holder, now: Duration) -> Result<(), Fault> {
+        self.addresses.charge(holder, now)?;
+        self.make_room(holder)?;
         self.reserved = self.reserved.saturating_add(1);
-        self.addresses.reserve(address);
+        self.addresses.reserve(holder);
         Ok(())
     }
 
     /// The session was not created.
-    pub(crate) fn release(&mut self, address: ClientKey) {
+    pub(crate) fn release(&mut self, holder: &Holder) {
         self.reserved = self.reserved.saturating_sub(1);
-        self.addresses.release(address);
+        self.addresses.release(holder);
     }
 
     /// The SFU has created the session that was reserved.
     pub(crate) fn begin(&mut self, session: NewSession, now: Duration) {
-        self.release(session.owner.address);
+        self.release(&session.owner.holder());
         self.changed.insert(session.id.clone());
         self.insert(session, None, now);
     }
@@ -122,7 +123,7 @@ impl Sessions {
     /// Adds a session that a lock proves, unless it is known. The SFU is asked for its tracks.
     pub(crate) fn take_over(&mut self, session: NewSession, now: Duration) -> Result<(), Fault> {
         if !self.rows.contains_key(&session.id) {
-            self.make_room(session.owner.address)?;
+            self.make_room(&session.owner.holder())?;
             let id = session.id.clone();
             self.changed.insert(id.clone());
             self.insert(session, None, now);
@@ -144,11 +145,11 @@ impl Sessions {
 
     /// A call goes to the SFU, unless the session has made too many. [`Self::call_ends`] must follow, however the call ends.
     pub(crate) fn call_begins(&mut self, id: &SessionId, now: Duration) -> Result<(), Fault> {
-        let address = self.rows.get(id).ok_or(Fault::Locked)?.address();
-        for key in address.with_wider() {
-            let of_key = self.addresses.sessions(key).filter_map(|id| self.rows.get(id));
-            let max = CALLS_PER_ADDRESS_MAX.saturating_mul(usize::try_from(key.factor()).unwrap_or(1));
-            if of_key.map(Session::calls).sum::<usize>() >= max {
+        let holder = self.rows.get(id).ok_or(Fault::Locked)?.holder();
+        for (share, factor) in holder.shares() {
+            let of_share = self.addresses.sessions(&share).filter_map(|id| self.rows.get(id));
+            let max = CALLS_PER_ADDRESS_MAX.saturating_mul(usize::try_from(factor).unwrap_or(1));
+            if of_share.map(Session::calls).sum::<usize>() >= max {
                 return Err(Fault::TooFast { retry_in: Duration::from_secs(1) });
             }
         }
@@ -253,7 +254,7 @@ impl Sessions {
         let mut session = Session::new(room, owner, unseen, self.terms.video);
         self.pulled = self.pulled.saturating_add(session.active());
         self.events.extend(session.join(&id));
-        self.addresses.insert(session.address(), &id);
+        self.addresses.insert(&session.holder(), &id);
         self.ends.set(id.clone(), now.saturating_add(life));
         self.rows.insert(id.clone(), session);
         self.rest(&id, now);
@@ -264,7 +265,7 @@ impl Sessions {
         self.changed.insert(id.clone());
         self.pulled = self.pulled.saturating_sub(session.active());
         self.tracks = self.tracks.saturating_sub(session.size());
-        self.addresses.remove(session.address(), id);
+        self.addresses.remove(&session.holder(), id);
         self.events.extend(session.leave());
         self.looks_now.remove(id);
         for deadlines in [&mut self.idle, &mut self.since, &mut self.looks, &mut self.ends] {
@@ -314,11 +315,11 @@ impl Sessions {
         self.since.set(id.clone(), now);
     }
 
-    /// Makes room for one more session of an address. Of the sessions without tracks, the one that has been without media for
+    /// Makes room for one more session of a holder. Of the sessions without tracks, the one that has been without media for
     /// longest gives way.
-    fn make_room(&mut self, address: ClientKey) -> Result<(), Fault> {
-        while let Some(key) = self.addresses.full(address) {
-            let idle = self.addresses.sessions(key).filter(|id| self.may_give_way(id));
+    fn make_room(&mut self, holder: &Holder) -> Result<(), Fault> {
+        while let Some(full) = self.addresses.full(holder) {
+            let idle = self.addresses.sessions(&full).filter(|id| self.may_give_way(id));
             let longest = idle.min_by_key(|id| self.since.of(id)).cloned();
             let Some(id) = longest else { return Err(Fault::TooManySessions { retry_in: RETRY }) };
             self.remove(&id);

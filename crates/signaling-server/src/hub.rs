@@ -10,8 +10,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use turn_base::broker::Requester;
 use turn_base::clock;
-use turn_ledger::{ClientKey, User};
-use turn_limits::{ClientRate, MemoryQuota, Rate};
+use turn_ledger::User;
+use turn_limits::{ClientRate, Holder, MemoryQuota, Rate};
 use turn_signaling::call::ProtocolName;
 use turn_signaling::dropped::Dropped;
 use turn_signaling::frame::ParsedFrame;
@@ -25,7 +25,7 @@ use crate::outbox::{Frame, Outbox, Pushed};
 /// The close frame for a blocked user. Its reason is the code of the error that a request gets.
 const BLOCKED: Closing = Closing { code: 1008, reason: "USER_BLOCKED" };
 
-/// Bytes that the broker receives from the sockets of one client address in one protocol. Enough for 64 pages that enter a call at once
+/// Bytes that the broker receives from the sockets of one client address or user in one protocol. Enough for 64 pages that enter a call at once
 /// with 128 KiB each, and then for 8 KiB a second of each. An IPv6 /48 may send four times as much. So one address cannot fill the queues
 /// of others as fast as its line allows.
 const RECEIVED_BYTES: Rate = Rate::per_second(8 << 20, 512 << 10);
@@ -68,6 +68,8 @@ struct HubState {
 struct OpenSocket {
     outbox: Arc<Outbox>,
     requester: Arc<Requester>,
+    /// Whose shares it takes.
+    holder: Holder,
     /// Who has signed in, or the name that the visitor has.
     user: Option<User>,
 }
@@ -108,17 +110,17 @@ impl Hub {
         self.limits
     }
 
-    /// Charges the rate of a client for bytes that it has sent. Returns `false` if that is too much: then its socket must end.
-    pub(crate) fn charge_received(&self, client: ClientKey, bytes: usize) -> bool {
+    /// Charges the rate of a holder for bytes that it has sent. Returns `false` if that is too much: then its socket must end.
+    pub(crate) fn charge_received(&self, holder: &Holder, bytes: usize) -> bool {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let is_within = self.received.take(client, bytes, self.now()).is_ok();
+        let is_within = self.received.take(holder, bytes, self.now()).is_ok();
         if !is_within {
             self.dropped(Dropped::Flood);
         }
         is_within
     }
 
-    /// Forgets clients that have sent nothing for a while.
+    /// Forgets those that have sent nothing for a while.
     pub(crate) fn sweep(&self) {
         self.received.sweep(self.now());
     }
@@ -132,19 +134,21 @@ impl Hub {
     pub(crate) fn open(
         &self,
         requester: Requester,
+        holder: Holder,
         upgrade: Upgrade,
     ) -> (SocketId, Arc<Outbox>, Vec<Effect>) {
-        let client = ClientKey::of(requester.address);
-        let outbox = Arc::new(Outbox::new(self.limits, self.shared.backlog.open(client)));
+        let outbox = Arc::new(Outbox::new(self.limits, self.shared.backlog.open(&holder)));
         let mut state = self.lock();
         let socket = SocketId(state.next_socket);
         state.next_socket += 1;
-        let mut open = OpenSocket { outbox: Arc::clone(&outbox), requester: Arc::new(requester), user: None };
+        let requester = Arc::new(requester);
+        let mut open =
+            OpenSocket { outbox: Arc::clone(&outbox), requester, holder: holder.clone(), user: None };
         if let Some(user) = &upgrade.user {
             self.signed_in(&mut open, user.clone());
         }
         state.sockets.insert(socket, open);
-        let mut effects = self.step(&mut state, Event::Opened { socket, client, upgrade });
+        let mut effects = self.step(&mut state, Event::Opened { socket, holder, upgrade });
         if state.is_draining {
             effects.extend(self.step(&mut state, Event::Drain));
         }
@@ -226,7 +230,7 @@ impl Hub {
         match action {
             Action::Send { to, text } => {
                 let sender = sender.filter(|sender| *sender != to).and_then(|id| state.sockets.get(&id));
-                let sender = sender.map(|open| ClientKey::of(open.requester.address));
+                let sender = sender.map(|open| &open.holder);
                 self.send(state, to, Frame::Text(text), sender);
             }
             Action::Ping { to } => self.send(state, to, Frame::Ping, None),
@@ -247,7 +251,7 @@ impl Hub {
         self.shared.broker.count(Counted::Dropped(self.name, why));
     }
 
-    fn send(&self, state: &HubState, to: SocketId, frame: Frame, sender: Option<ClientKey>) {
+    fn send(&self, state: &HubState, to: SocketId, frame: Frame, sender: Option<&Holder>) {
         let Some(open) = state.sockets.get(&to) else { return };
         match open.outbox.push(frame, sender) {
             Pushed::Accepted => {}

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use super::*;
 use crate::backlog::{CLIENT_BYTES_MAX, OWN_BYTES, backlog};
 use crate::testing::FakeBroker;
+use turn_ledger::ClientKey;
 
 /// Returns each text to its sender, asks about `ask`, and closes a socket on drain.
 #[derive(Debug, Default)]
@@ -62,6 +63,10 @@ fn requester() -> Requester {
     Requester { address: Ipv4Addr::LOCALHOST.into(), origin: None, country_key: None }
 }
 
+fn holder() -> Holder {
+    ClientKey::V4(Ipv4Addr::LOCALHOST).into()
+}
+
 fn text(socket: SocketId, text: &'static str) -> Event {
     Event::Text { socket, frame: Text::from(text).into() }
 }
@@ -69,7 +74,7 @@ fn text(socket: SocketId, text: &'static str) -> Event {
 #[tokio::test]
 async fn frames_go_out_in_order_and_a_question_comes_back_with_its_peer() {
     let hub = hub();
-    let (a, outbox, effects) = hub.open(requester(), Upgrade::default());
+    let (a, outbox, effects) = hub.open(requester(), holder(), Upgrade::default());
     assert!(effects.is_empty());
     assert!(hub.take(text(a, "1")).is_empty() && hub.take(text(a, "2")).is_empty());
     let frame = |text: &'static str| Frame::Text(text.into());
@@ -92,7 +97,7 @@ fn named(user: &str) -> Upgrade {
 async fn a_block_closes_the_sockets_of_its_user_and_those_that_open_or_sign_in_later() {
     let broker = Arc::<FakeBroker>::default();
     let hub = hub_of(Arc::clone(&broker), backlog());
-    let open = |upgrade| hub.open(requester(), upgrade);
+    let open = |upgrade| hub.open(requester(), holder(), upgrade);
     let ((_, eve, _), (ann, of_ann, _)) = (open(named("eve")), open(named("ann")));
     let (later, signs_in, _) = open(Upgrade::default());
     let user = User::new("eve").unwrap();
@@ -111,7 +116,8 @@ async fn a_block_closes_the_sockets_of_its_user_and_those_that_open_or_sign_in_l
 #[test]
 fn each_client_sends_8_mib_at_once() {
     let hub = hub();
-    let charge_received = |client: [u8; 4], bytes| hub.charge_received(ClientKey::of(client.into()), bytes);
+    let charge_received =
+        |client: [u8; 4], bytes| hub.charge_received(&ClientKey::of(client.into()).into(), bytes);
     assert!(charge_received([192, 0, 2, 1], 8 << 20));
     assert!(!charge_received([192, 0, 2, 1], 8 << 20), "it takes 16 s until that is back");
     assert!(charge_received([192, 0, 2, 2], 8 << 20), "another client");
@@ -120,14 +126,14 @@ fn each_client_sends_8_mib_at_once() {
 #[tokio::test]
 async fn a_client_that_keeps_too_much_loses_its_own_sockets() {
     let backlog = backlog();
-    let greedy = Requester { address: Ipv4Addr::new(192, 0, 2, 9).into(), ..requester() };
-    let mut kept = backlog.open(ClientKey::of(greedy.address));
+    let greedy = Holder::from(ClientKey::V4(Ipv4Addr::new(192, 0, 2, 9)));
+    let mut kept = backlog.open(&greedy);
     assert!(kept.try_resize(OWN_BYTES + CLIENT_BYTES_MAX));
     let hub = hub_with(backlog);
     let long = || Text::from("x".repeat(OWN_BYTES + 1));
-    let expected = [(greedy, Frame::Close(Closing::POLICY)), (requester(), Frame::Text(long()))];
-    for (requester, frame) in expected {
-        let (socket, outbox, _) = hub.open(requester, Upgrade::default());
+    let expected = [(greedy, Frame::Close(Closing::POLICY)), (holder(), Frame::Text(long()))];
+    for (holder, frame) in expected {
+        let (socket, outbox, _) = hub.open(requester(), holder, Upgrade::default());
         let _ = hub.take(Event::Text { socket, frame: long().into() });
         assert_eq!(outbox.next().await, frame);
     }
@@ -143,9 +149,9 @@ async fn a_frame_is_parsed_while_the_protocol_is_locked() {
 #[tokio::test]
 async fn a_drain_closes_every_socket_and_those_that_open_later() {
     let hub = hub();
-    let (_, outbox, _) = hub.open(requester(), Upgrade::default());
+    let (_, outbox, _) = hub.open(requester(), holder(), Upgrade::default());
     assert!(hub.drain().is_empty());
     assert_eq!(outbox.next().await, Frame::Close(Closing::DRAIN));
-    let (_, outbox, _) = hub.open(requester(), Upgrade::default());
+    let (_, outbox, _) = hub.open(requester(), holder(), Upgrade::default());
     assert_eq!(outbox.next().await, Frame::Close(Closing::DRAIN));
 }

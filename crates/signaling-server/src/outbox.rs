@@ -6,8 +6,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
-use turn_ledger::ClientKey;
-use turn_limits::{Held, MemoryUse};
+use turn_limits::{Held, Holder, MemoryUse};
 use turn_signaling::protocol::{Closing, Limits, Text};
 
 /// A frame to send.
@@ -31,15 +30,15 @@ pub(crate) struct Outbox {
 
 #[derive(Debug)]
 struct Queue {
-    frames: VecDeque<(Frame, Option<ClientKey>)>,
+    frames: VecDeque<(Frame, Option<Holder>)>,
     /// Their bytes.
     kept: MemoryUse,
-    /// Those that each other client has sent.
+    /// Those that each other holder has sent.
     by_sender: Held<Sent>,
     is_closed: bool,
 }
 
-/// How much of a queue one client has sent.
+/// How much of a queue one holder has sent.
 #[derive(Debug, Default)]
 struct Sent {
     frames: usize,
@@ -64,8 +63,8 @@ impl Outbox {
         Self { queue: Mutex::new(queue), changed: Notify::new(), limits }
     }
 
-    /// Adds a frame. `sender`: another client that has caused it.
-    pub(crate) fn push(&self, frame: Frame, sender: Option<ClientKey>) -> Pushed {
+    /// Adds a frame. `sender`: who has caused it, if not the owner of the queue.
+    pub(crate) fn push(&self, frame: Frame, sender: Option<&Holder>) -> Pushed {
         let mut queue = self.lock();
         if queue.is_closed {
             return Pushed::Accepted;
@@ -76,7 +75,7 @@ impl Outbox {
         }
         let is_added = queue.try_reserve(&frame, &self.limits) || is_close;
         if is_added {
-            queue.add(frame, sender);
+            queue.add(frame, sender.cloned());
         } else {
             queue.frames = [(Frame::Close(self.limits.too_slow), None)].into();
             queue.by_sender = Held::default();
@@ -101,7 +100,7 @@ impl Outbox {
     fn pop(&self) -> Option<Frame> {
         let mut queue = self.lock();
         let (frame, sender) = queue.frames.pop_front()?;
-        queue.remove(&frame, sender);
+        queue.remove(&frame, sender.as_ref());
         if queue.frames.is_empty() {
             // An idle socket keeps no buffer.
             queue.frames = VecDeque::new();
@@ -116,7 +115,7 @@ impl Outbox {
 
 impl Queue {
     /// Whether so much of a sender waits that this frame is too much. Its first one never is.
-    fn is_full_of(&self, sender: ClientKey, frame: &Frame, limits: &Limits) -> bool {
+    fn is_full_of(&self, sender: &Holder, frame: &Frame, limits: &Limits) -> bool {
         let frames_max = limits.queued_frames_max / limits.sender_share;
         let bytes_max = limits.queued_bytes_max / limits.sender_share;
         let is_full = |sent: &Sent, factor: usize| {
@@ -134,8 +133,8 @@ impl Queue {
             && self.kept.try_resize(bytes)
     }
 
-    fn add(&mut self, frame: Frame, sender: Option<ClientKey>) {
-        if let Some(sender) = sender {
+    fn add(&mut self, frame: Frame, sender: Option<Holder>) {
+        if let Some(sender) = &sender {
             self.by_sender.change(sender, |sent| {
                 (sent.frames, sent.bytes) = (sent.frames + 1, sent.bytes + frame.bytes());
                 true
@@ -144,7 +143,7 @@ impl Queue {
         self.frames.push_back((frame, sender));
     }
 
-    fn remove(&mut self, frame: &Frame, sender: Option<ClientKey>) {
+    fn remove(&mut self, frame: &Frame, sender: Option<&Holder>) {
         let kept = self.kept.bytes().saturating_sub(frame.bytes());
         self.kept.shrink_to(kept);
         if let Some(sender) = sender {
@@ -170,6 +169,7 @@ impl Frame {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use turn_ledger::ClientKey;
     use turn_limits::MemoryQuota;
 
     use crate::backlog::{OWN_BYTES, backlog, testing};
@@ -286,8 +286,9 @@ mod tests {
     #[test]
     fn of_one_sender_only_a_share_waits_and_of_a_48_four_times_as_much() {
         let outbox = wide(&backlog());
-        let sender = |text: &str| Some(ClientKey::of(text.parse().unwrap()));
-        let push = |text: &'static str, from: &str| outbox.push(Frame::Text(text.into()), sender(from));
+        let sender = |text: &str| Holder::from(ClientKey::of(text.parse().unwrap()));
+        let push =
+            |text: &'static str, from: &str| outbox.push(Frame::Text(text.into()), Some(&sender(from)));
         assert!((0..5).all(|_| push("x", "192.0.2.9") == Pushed::Accepted));
         assert_eq!(push("x", "192.0.2.9"), Pushed::SenderFull, "half of ten frames");
         assert!((0..4).all(|_| push("x", "192.0.2.8") == Pushed::Accepted), "another sender");
@@ -295,7 +296,7 @@ mod tests {
         assert_eq!(push("x", "192.0.2.9"), Pushed::Accepted, "what is sent no longer counts");
         assert_eq!(drain(&outbox).len(), 9, "the client is not too slow");
         let whole = Frame::Text("x".repeat(2 * OWN_BYTES + 1).into());
-        assert_eq!(outbox.push(whole, sender("192.0.2.9")), Pushed::Accepted, "one frame always");
+        assert_eq!(outbox.push(whole, Some(&sender("192.0.2.9"))), Pushed::Accepted, "one frame always");
         assert_eq!(push("x", "192.0.2.9"), Pushed::SenderFull, "half of the bytes");
         assert!((0..5).all(|_| push("x", "2001:db8:1:1::1") == Pushed::Accepted));
         assert_eq!(push("x", "2001:db8:1:1::1"), Pushed::SenderFull);

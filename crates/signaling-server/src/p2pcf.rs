@@ -24,6 +24,7 @@ use turn_base::response::Polled;
 use turn_base::response::Verbatim;
 use turn_base::sign_in::{require, signed_in};
 use turn_ledger::{ClientKey, User};
+use turn_limits::Holder;
 use turn_signaling::call::ProtocolName;
 use turn_signaling::p2pcf::{self, CORS, DeleteKeys, Origin, P2pcf, P2pcfResponse, Refusal};
 
@@ -67,8 +68,7 @@ async fn answer(
     let answer = p2pcf.answer(&p2pcf::Request {
         method: method.as_str(),
         origin,
-        client: ClientKey::of(client),
-        user: user.as_ref(),
+        holder: Holder::new(ClientKey::of(client), user),
         content_type: header(CONTENT_TYPE),
         worker_method: header(HeaderName::from_static("x-worker-method")),
         preflight_method: header(ACCESS_CONTROL_REQUEST_METHOD),
@@ -192,7 +192,7 @@ impl P2pcfShell {
                 self.broker.count(Counted::Dropped(ProtocolName::P2pcf, why));
             }
             if response.answer == P2pcfResponse::Refused(Refusal::Timestamp) {
-                state.log_skew(request.client);
+                state.log_skew(request.holder.client());
             }
             response.answer
         })

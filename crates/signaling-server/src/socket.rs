@@ -1,7 +1,6 @@
 //! One signaling socket: the upgrade, and the task that reads and writes it. The task ends when the client closes or fails, or
 //! after the protocol's close frame, and then tells the protocol once.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -13,7 +12,8 @@ use turn_base::broker::Requester;
 use turn_base::clock;
 use turn_base::error::ApiError;
 use turn_base::response::Received;
-use turn_ledger::{ClientKey, User};
+use turn_ledger::ClientKey;
+use turn_limits::Holder;
 use turn_signaling::dropped::Dropped;
 use turn_signaling::protocol::{Closing, Event, SocketId, Text, Upgrade};
 
@@ -51,12 +51,13 @@ pub(crate) fn upgrade(
 ) -> Response {
     let (server, hub) = (Arc::clone(server), Arc::clone(hub));
     let max = hub.limits().frame_max + OVERLONG;
-    let part = server.incomplete.open(ClientKey::of(requester.address));
+    let part = server.incomplete.open(place.holder());
     let inbox = Arc::new(Inbox::new(part, clock::deadline(Duration::ZERO)));
     let of_connection = Arc::clone(&inbox);
     let request = request.read_buffer_size(READ_BUFFER).write_buffer_size(0).max_frame_size(max);
     let mut response = request.max_message_size(max).on_upgrade(move |socket| async move {
-        hold(&server, place, serve(&server, &hub, socket, &inbox, (requester, known))).await;
+        let holder = place.holder().clone();
+        hold(&server, place, serve(&server, &hub, socket, &inbox, (requester, holder, known))).await;
     });
     response
         .extensions_mut()
@@ -67,11 +68,11 @@ pub(crate) fn upgrade(
 /// Answers a request with a socket that is closed at once. It takes a place like any other.
 pub(crate) fn refuse(
     server: &Arc<Signaling>,
-    address: IpAddr,
+    client: ClientKey,
     request: WebSocketUpgrade,
     close: Closing,
 ) -> Response {
-    let place = match place(server, address, None) {
+    let place = match place(server, &client.into()) {
         Ok(place) => place,
         Err(error) => return error.into_response(),
     };
@@ -93,9 +94,9 @@ async fn hold(server: &Signaling, place: Place, ended: impl Future<Output = ()>)
     drop(place);
 }
 
-/// Takes the place of a socket. A client for which there is none is refused before the upgrade. `user`: who has signed in.
-pub(crate) fn place(server: &Signaling, address: IpAddr, user: Option<&User>) -> Result<Place, ApiError> {
-    server.occupancy.take(address, user).map_err(|why| {
+/// Takes the place of a socket. Whoever gets none is refused before the upgrade.
+pub(crate) fn place(server: &Signaling, holder: &Holder) -> Result<Place, ApiError> {
+    server.occupancy.take(holder).map_err(|why| {
         server.service.broker.count(Counted::Limited("refused"));
         no_place(why)
     })
@@ -117,12 +118,11 @@ async fn serve(
     hub: &Arc<Hub>,
     mut socket: WebSocket,
     inbox: &Inbox,
-    (requester, known): (Requester, Upgrade),
+    (requester, holder, known): (Requester, Holder, Upgrade),
 ) {
-    let client = ClientKey::of(requester.address);
-    let (id, outbox, first) = hub.open(requester, known);
+    let (id, outbox, first) = hub.open(requester, holder.clone(), known);
     effects::begin(server, hub, first);
-    let session = Session { server, hub, id, client, outbox: &outbox, inbox };
+    let session = Session { server, hub, id, holder, outbox: &outbox, inbox };
     let ended = session.run(&mut socket).await;
     server.take(hub, Event::Closed { socket: id });
     if let Some(close) = ended {
@@ -134,7 +134,7 @@ struct Session<'a> {
     server: &'a Arc<Signaling>,
     hub: &'a Arc<Hub>,
     id: SocketId,
-    client: ClientKey,
+    holder: Holder,
     outbox: &'a Outbox,
     inbox: &'a Inbox,
 }
@@ -194,7 +194,7 @@ impl Session<'_> {
             self.hub.dropped(Dropped::TooLong);
             return Some(Err(TOO_LONG));
         }
-        if !self.hub.charge_received(self.client, content(&message).max(FRAME_COST)) {
+        if !self.hub.charge_received(&self.holder, content(&message).max(FRAME_COST)) {
             return Some(Err(Closing::POLICY));
         }
         Some(match message {

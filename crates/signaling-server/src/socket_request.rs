@@ -16,6 +16,7 @@ use turn_base::request::client_addr::ClientAddr;
 use turn_base::request::header::page_origin;
 use turn_base::sign_in::{require, signed_in};
 use turn_ledger::{ClientKey, User};
+use turn_limits::Holder;
 use turn_signaling::call::ProtocolName;
 use turn_signaling::protocol::Upgrade;
 
@@ -27,8 +28,8 @@ use crate::socket;
 pub(crate) struct SocketRequest {
     upgrade: WebSocketUpgrade,
     requester: Requester,
-    /// The user of the token. A name that somebody has only chosen is in [`Self::known`] alone.
-    signed_in: Option<User>,
+    /// The client, with the user of the token. A name that somebody has only chosen is in [`Self::known`] alone.
+    pub(crate) holder: Holder,
     /// What the protocol is told about the socket.
     pub(crate) known: Upgrade,
 }
@@ -47,15 +48,10 @@ impl SocketRequest {
     /// Opens the socket.
     pub(crate) fn open(self, server: &Arc<Signaling>, protocol: ProtocolName) -> Response {
         match server.hub(protocol) {
-            Some(hub) => {
-                let place = socket::place(server, self.requester.address, self.signed_in.as_ref());
-                match place {
-                    Ok(place) => {
-                        socket::upgrade(server, hub, place, self.requester, self.upgrade, self.known)
-                    }
-                    Err(error) => error.into_response(),
-                }
-            }
+            Some(hub) => match socket::place(server, &self.holder) {
+                Ok(place) => socket::upgrade(server, hub, place, self.requester, self.upgrade, self.known),
+                Err(error) => error.into_response(),
+            },
             None => ApiError::no_route().into_response(),
         }
     }
@@ -76,15 +72,15 @@ impl axum::extract::FromRequest<Arc<Signaling>> for SocketRequest {
             return Err(ApiError::internal().into_response());
         };
         let query = parts.uri.query();
-        let user =
-            match signed_in(&*server.service.broker, &parts.headers, query, ClientKey::of(address)).await {
-                Ok(verified) => verified.map(|verified| verified.user),
-                Err(refused) => return Err(socket::refuse(server, address, upgrade, closing(&refused))),
-            };
+        let client = ClientKey::of(address);
+        let user = match signed_in(&*server.service.broker, &parts.headers, query, client).await {
+            Ok(verified) => verified.map(|verified| verified.user),
+            Err(refused) => return Err(socket::refuse(server, client, upgrade, closing(&refused))),
+        };
         let known = known(server, &parts.headers, query.unwrap_or_default(), user.clone())
             .map_err(IntoResponse::into_response)?;
         let requester = Requester { address, origin: page_origin(&parts.headers), country_key };
-        Ok(Self { upgrade, requester, signed_in: user, known })
+        Ok(Self { upgrade, requester, holder: Holder::new(client, user), known })
     }
 }
 

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
-use turn_ledger::{ClientKey, GrantId, User};
+use turn_ledger::{GrantId, User};
+use turn_limits::Holder;
 
 use crate::call::CallEvent;
 use crate::dropped::Dropped;
@@ -104,8 +105,8 @@ pub enum Event {
     Opened {
         /// The new socket.
         socket: SocketId,
-        /// Its client, whose share of each table it uses.
-        client: ClientKey,
+        /// Whose share of each table it uses.
+        holder: Holder,
         /// What is known of it.
         upgrade: Upgrade,
     },

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use turn_ledger::ClientKey;
+use turn_ledger::{ClientKey, User};
+use turn_limits::Holder;
 
 use crate::dropped::Dropped;
 use crate::protocol::{Action, Event, Protocol, SocketId};
@@ -17,6 +18,11 @@ pub(crate) fn client_of(socket: u64) -> ClientKey {
 /// A client by its address.
 pub(crate) fn client(address: &str) -> ClientKey {
     ClientKey::of(address.parse().unwrap())
+}
+
+/// A user who has signed in, at an address.
+pub(crate) fn user_at(address: &str, name: &str) -> Holder {
+    Holder::new(client(address), User::new(name))
 }
 
 #[derive(Debug, Default)]

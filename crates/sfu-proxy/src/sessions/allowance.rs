@@ -6,10 +6,9 @@ use crate::addresses::TRACKS_MAX;
 use crate::answer::ConfirmedTrack;
 use crate::fault::Fault;
 use crate::request::{Pull, RequestedTracks};
-use crate::session::{Caller, Session};
+use crate::session::Session;
 use crate::taken::Demand;
 use crate::track::{MediaKind, TrackId};
-use turn_ledger::USERS_FACTOR;
 
 impl Sessions {
     /// Checks what a session wants to push and pull: everything it pulls is of its own room, and there is room for it. Returns it with the
@@ -26,7 +25,7 @@ impl Sessions {
             return Err(Fault::TooManyTracks);
         }
         let size_of = |id: &SessionId| self.rows.get(id).map_or(0, Session::size);
-        if !self.addresses.has_room(session.address(), more, size_of) {
+        if !self.addresses.has_room(&session.holder(), more, size_of) {
             return Err(Fault::TooManyTracks);
         }
         if self.tracks.saturating_add(more) > TRACKS_MAX {
@@ -57,26 +56,14 @@ impl Sessions {
         Ok(wanted)
     }
 
-    /// What these pulls ask for, unless the client takes more then than it may: its address and its /48, or with a user that user, and the
-    /// users of the address together ten times as much.
+    /// What these pulls ask for, unless a share of the session's holder takes more then than it may.
     pub(crate) fn demand(&self, id: &SessionId, pulled: &[Pull]) -> Result<Demand, Fault> {
         let demand = Demand::of(pulled, self.terms.video);
-        let Caller { user, address, .. } = self.rows.get(id).ok_or(Fault::Locked)?.owner();
-        let is_within = |taken: u64, allowances: u32| {
-            taken.saturating_add(demand.kbps.into())
-                <= u64::from(self.terms.client_kbps).saturating_mul(allowances.into())
-        };
-        let of_address = user.as_ref().map_or(1, |_| USERS_FACTOR);
-        for key in address.with_wider() {
-            let of_key = self.addresses.sessions(key).filter_map(|id| self.rows.get(id));
-            let of_key = of_key.filter(|row| row.owner().user.is_some() == user.is_some());
-            if !is_within(taken_by(of_key), of_address.saturating_mul(key.factor())) {
-                return Err(Fault::TooMuch);
-            }
-        }
-        if user.is_some() {
-            let of_user = self.rows.values().filter(|row| row.owner().user == *user);
-            if !is_within(taken_by(of_user), 1) {
+        for (share, factor) in self.rows.get(id).ok_or(Fault::Locked)?.holder().shares() {
+            let of_share = self.addresses.sessions(&share).filter_map(|id| self.rows.get(id));
+            let taken: u64 = of_share.map(|session| u64::from(session.taken().kbps)).sum();
+            let allowed = u64::from(self.terms.client_kbps).saturating_mul(factor.into());
+            if taken.saturating_add(demand.kbps.into()) > allowed {
                 return Err(Fault::TooMuch);
             }
         }
@@ -90,9 +77,4 @@ impl Sessions {
             TrackId::Mid(_) => Some(self.rows.get(track.session.as_ref()?)?.kind_of(track.name.as_ref()?)),
         }
     }
-}
-
-/// What these take together, in kbit/s.
-fn taken_by<'a>(sessions: impl Iterator<Item = &'a Session>) -> u64 {
-    sessions.map(|session| u64::from(session.taken().kbps)).sum()
 }

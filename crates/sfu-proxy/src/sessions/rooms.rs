@@ -20,7 +20,7 @@ impl Sessions {
 
     /// The sessions that the caller opened from its present address and may use without a lock.
     pub(crate) fn of_caller(&self, caller: &Caller) -> impl Iterator<Item = &SessionId> {
-        let sessions = self.addresses.sessions(caller.address);
+        let sessions = self.addresses.sessions_at(caller.address);
         sessions.filter(|id| self.rows.get(*id).is_some_and(|session| session.is_owned_by(caller)))
     }
 

@@ -56,13 +56,13 @@ fn a_reservation_holds_its_place_until_it_is_released() {
     let mut table = Table::default();
     for _ in 0..PER_ADDRESS_MAX {
         table.now += secs(1);
-        table.sessions.reserve(at(1), table.now).unwrap();
+        table.sessions.reserve(&at(1).into(), table.now).unwrap();
     }
     table.now += secs(1);
-    assert!(table.sessions.reserve(at(1), table.now).is_err());
-    table.sessions.release(at(1));
+    assert!(table.sessions.reserve(&at(1).into(), table.now).is_err());
+    table.sessions.release(&at(1).into());
     table.now += secs(1);
-    table.sessions.reserve(at(1), table.now).unwrap();
+    table.sessions.reserve(&at(1).into(), table.now).unwrap();
 }
 
 #[test]
@@ -125,12 +125,12 @@ fn a_full_table_refuses_unless_a_session_has_no_media() {
 #[test]
 fn the_sessions_of_an_address_have_8192_tracks_and_those_of_a_48_four_times_as_many() {
     let mut table = Table::default();
-    let fill = |table: &mut Table, name: &str, address: &str| {
-        let address = ClientKey::of(address.parse().unwrap());
+    let at = |address: &str| Caller { address: ClientKey::of(address.parse().unwrap()), ..caller(1) };
+    let fill = |table: &mut Table, name: &str, owner: Caller| {
         for n in 0..32 {
             let name = format!("{name}{n}");
             table.now += secs(1);
-            table.open(&name, Some("r"), Caller { address, ..caller(1) }).unwrap();
+            table.open(&name, Some("r"), owner.clone()).unwrap();
             let wanted = push(PER_SESSION_MAX);
             table.sessions.check_request(&id(&name), wanted.clone())?;
             table.sessions.answered(
@@ -144,15 +144,19 @@ fn the_sessions_of_an_address_have_8192_tracks_and_those_of_a_48_four_times_as_m
         table.sessions.closed(&last, &tracks(&[0]), table.now);
         assert!(table.sessions.check_request(&last, push(1)).is_ok());
         table.sessions.answered(&last, &push(1), &tracks(&[0]), table.now);
-        table.open(&format!("{name}-more"), Some("r"), Caller { address, ..caller(1) }).unwrap();
+        table.open(&format!("{name}-more"), Some("r"), owner.clone()).unwrap();
         table.sessions.check_request(&id(&format!("{name}-more")), push(1)).map(drop)
     };
-    assert_eq!(fill(&mut table, "a", "203.0.113.1"), Err(Fault::TooManyTracks));
+    assert_eq!(fill(&mut table, "a", at("203.0.113.1")), Err(Fault::TooManyTracks));
     for site in 1..=4 {
         let name = format!("b{site}-");
-        assert_eq!(fill(&mut table, &name, &format!("2001:db8:1:{site}::1")), Err(Fault::TooManyTracks));
+        assert_eq!(fill(&mut table, &name, at(&format!("2001:db8:1:{site}::1"))), Err(Fault::TooManyTracks));
     }
-    assert_eq!(fill(&mut table, "c", "2001:db8:1:5::1"), Err(Fault::TooManyTracks), "the /48 is full");
+    assert_eq!(fill(&mut table, "c", at("2001:db8:1:5::1")), Err(Fault::TooManyTracks), "the /48 is full");
     table.open("d", Some("r"), caller(2)).unwrap();
     assert!(table.sessions.check_request(&id("d"), push(1)).is_ok(), "another address");
+    let ann = |address: &str| Caller { user: User::new("ann"), ..at(address) };
+    assert_eq!(fill(&mut table, "e", ann("203.0.113.1")), Err(Fault::TooManyTracks), "a user has as many");
+    table.open("f", Some("r"), ann("203.0.113.9")).unwrap();
+    assert_eq!(table.sessions.check_request(&id("f"), push(1)).map(drop), Err(Fault::TooManyTracks));
 }

@@ -18,6 +18,7 @@ use crate::request::Push;
 use crate::session::{CALLS, ChangedSession, FAILED_LOOKS_MAX};
 use crate::taken::{LateTrack, VideoRates};
 use crate::track::{AUDIO_KBPS, Direction, MediaKind, TrackId};
+use turn_ledger::ClientKey;
 use turn_ledger::GrantId;
 use turn_signaling::call::{CallName, MediaAfter, MemberId, ProtocolName};
 
@@ -110,7 +111,7 @@ impl Default for Table {
 
 impl Table {
     fn open(&mut self, name: &str, room: Option<&str>, owner: Caller) -> Result<(), Fault> {
-        self.sessions.reserve(owner.address, self.now)?;
+        self.sessions.reserve(&owner.holder(), self.now)?;
         let session = NewSession {
             id: id(name),
             room: room.map(Arc::from),

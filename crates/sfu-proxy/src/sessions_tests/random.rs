@@ -128,8 +128,8 @@ proptest! {
                     table.sessions.restore(session, table.now);
                 }
                 Op::Reserve { address } => {
-                    if table.sessions.reserve(at(address), table.now).is_ok() {
-                        table.sessions.release(at(address));
+                    if table.sessions.reserve(&at(address).into(), table.now).is_ok() {
+                        table.sessions.release(&at(address).into());
                     }
                 }
                 Op::Ask { session, more } => table.sessions.ask(&id(&names[session]), demand(more), table.now),

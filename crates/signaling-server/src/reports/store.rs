@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustix::fs::OFlags;
 use turn_base::access;
 use turn_ledger::{ClientKey, Timestamp};
-use turn_limits::Held;
+use turn_limits::{Held, Holder};
 use turn_signaling::uuid::is_uuid;
 
 /// How long a report is kept.
@@ -72,7 +72,7 @@ impl Store {
         }
         let is_full = |count: &usize, factor| *count >= REPORTS_PER_CLIENT_MAX * factor;
         while let Some(full) = self.held.full(client, is_full) {
-            let oldest = self.reports.iter().position(|(_, of)| of.with_wider().any(|key| key == full));
+            let oldest = self.reports.iter().position(|(_, of)| Holder::from(*of).is_in(&full));
             let Some(at) = oldest else { return Ok(()) };
             self.remove_report(at)?;
         }

@@ -31,8 +31,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use turn_ledger::ClientKey;
-use turn_limits::{Bucket, PerAddress, Rate};
+use turn_limits::{Holder, PerHolder, Rate};
 
 use crate::deadlines::Deadlines;
 use crate::dropped::Dropped;
@@ -114,7 +113,7 @@ pub struct Ayame {
     rooms: Rooms,
     orphans: BTreeMap<SocketId, Orphan>,
     /// Sockets whose webhooks were called.
-    webhooks: PerAddress<Bucket>,
+    webhooks: PerHolder,
     deadlines: Deadlines<(SocketId, Timer)>,
     /// The actions for the current event. Empty between two events.
     actions: Vec<Action>,
@@ -138,14 +137,14 @@ impl Ayame {
             sockets: BTreeMap::new(),
             rooms: Rooms::default(),
             orphans: BTreeMap::new(),
-            webhooks: PerAddress::new(WEBHOOK_CLIENTS_MAX),
+            webhooks: PerHolder::new(WEBHOOK_RATE, WEBHOOK_CLIENTS_MAX),
             deadlines: Deadlines::default(),
             actions: Vec::new(),
         }
     }
 
-    fn opened(&mut self, id: SocketId, client: ClientKey, upgrade: Upgrade, now: Duration) {
-        self.sockets.insert(id, Socket::new(client, upgrade));
+    fn opened(&mut self, id: SocketId, holder: Holder, upgrade: Upgrade, now: Duration) {
+        self.sockets.insert(id, Socket::new(holder, upgrade));
         self.deadlines.set((id, Timer::Register), now + REGISTER_MAX);
         self.deadlines.set((id, Timer::Read), now + self.settings.read_timeout);
         self.deadlines.set((id, Timer::Ping), now + self.settings.ping_interval);
@@ -169,7 +168,7 @@ impl Ayame {
     /// Whether the webhooks of a socket may be called. It counts once, for both of them.
     fn may_call_webhooks(&mut self, id: SocketId, now: Duration) -> bool {
         let Some(socket) = self.sockets.get_mut(&id) else { return false };
-        let may_call = socket.may_call_webhooks || self.webhooks.take(socket.peer, WEBHOOK_RATE, now).is_ok();
+        let may_call = socket.may_call_webhooks || self.webhooks.take(&socket.holder, 1, now).is_ok();
         socket.may_call_webhooks = may_call;
         if !may_call {
             self.count_dropped(Dropped::Flood);
@@ -189,7 +188,7 @@ impl Ayame {
 impl Protocol for Ayame {
     fn step(&mut self, event: Event, now: Duration) -> Vec<Action> {
         match event {
-            Event::Opened { socket, client, upgrade } => self.opened(socket, client, upgrade, now),
+            Event::Opened { socket, holder, upgrade } => self.opened(socket, holder, upgrade, now),
             Event::Text { socket, frame } => self.arrived(socket, frame, now),
             Event::Binary { socket } => self.close(socket, closing::BINARY),
             // The network answers control pings, even for a page that hangs. So only the message `pong` counts.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 use turn_ledger::{GrantId, User};
+use turn_limits::Holder;
 
 use super::message::Register;
 use super::room::NoPlace;
@@ -47,11 +48,7 @@ impl Ayame {
         let for_webhook = register.for_webhook;
         let webhook = self.settings.has_authn_webhook.then(|| webhook::authorize(socket, &for_webhook));
         socket.state = SocketStage::Registering(Registration { webhook, ..Registration::default() });
-        let may_sign_in = self.settings.sign_in != SignIn::Off && socket.user.is_none();
-        let has_webhooks = self.settings.has_authn_webhook || self.settings.has_disconnect_webhook;
-        if has_webhooks && !self.may_call_webhooks(id, now) {
-            return self.reject(id, NO_REASON, closing::TOO_MANY_WEBHOOKS);
-        }
+        let may_sign_in = self.settings.sign_in != SignIn::Off && socket.holder.user().is_none();
         match for_webhook.signaling_key.filter(|_| may_sign_in) {
             Some(token) => {
                 let question = Question::SignIn(token.into());
@@ -65,11 +62,16 @@ impl Ayame {
     fn identified(&mut self, id: SocketId, user: Result<Option<User>, Closing>, now: Duration) {
         let Some(socket) = self.sockets.get_mut(&id) else { return };
         match user {
-            Ok(user) => socket.user = user.or(socket.user.take()),
+            Ok(Some(user)) => socket.holder = Holder::new(socket.holder.client(), Some(user)),
+            Ok(None) => {}
             Err(close) => return self.reject(id, close.reason, close),
         }
-        if self.settings.sign_in == SignIn::Required && socket.user.is_none() {
+        if self.settings.sign_in == SignIn::Required && socket.holder.user().is_none() {
             return self.reject(id, closing::NOT_SIGNED_IN.reason, closing::NOT_SIGNED_IN);
+        }
+        let has_webhooks = self.settings.has_authn_webhook || self.settings.has_disconnect_webhook;
+        if has_webhooks && !self.may_call_webhooks(id, now) {
+            return self.reject(id, NO_REASON, closing::TOO_MANY_WEBHOOKS);
         }
         let Some(registration) = self.registration(id) else { return };
         registration.stage = Stage::Authorizing;
@@ -138,7 +140,7 @@ impl Ayame {
         if socket.is_without_turn {
             return self.admit(id, None, None, now);
         }
-        let question = Question::Mint { room: socket.room.clone(), user: socket.user.clone() };
+        let question = Question::Mint { room: socket.room.clone(), user: socket.user() };
         self.actions.push(Action::Ask { socket: id, question });
         if let Some(registration) = self.registration(id) {
             registration.stage = Stage::Minting;
@@ -152,7 +154,7 @@ impl Ayame {
         let is_second = self.rooms.admit(&socket.room, id);
         let metadata = registration.authz_metadata.as_deref();
         let accept = message::accept(&socket.connection, is_second, metadata, ice_servers);
-        let (call, member, user) = (socket.call(), socket.member(), socket.user.clone());
+        let (call, member, user) = (socket.call(), socket.member(), socket.user());
         self.actions.push(Action::Call(CallEvent::Joined { call, member, user, grant }));
         self.send(id, accept);
         for frame in registration.waiting {
@@ -175,7 +177,7 @@ impl Ayame {
         if self.orphans.len() >= ORPHANS_MAX {
             return self.count_dropped(Dropped::Forgotten);
         }
-        let (call, member, user) = (socket.call(), socket.member(), socket.user.clone());
+        let (call, member, user) = (socket.call(), socket.member(), socket.user());
         self.orphans.insert(id, Orphan { call, member, user });
     }
 

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
-use turn_ledger::{ClientKey, User};
-use turn_limits::Bucket;
+use turn_ledger::User;
+use turn_limits::{Bucket, Holder};
 
 use super::connection_id::ulid;
 use crate::call::{CallName, MemberId, ProtocolName};
@@ -42,10 +42,9 @@ pub(super) struct Socket {
     pub(super) is_without_turn: bool,
     /// Whether it leaves once it is connected, while its media go on.
     pub(super) is_standalone: bool,
-    pub(super) user: Option<User>,
-    /// The client behind it.
-    pub(super) peer: ClientKey,
-    /// Whether its webhooks were counted against the rate of that client.
+    /// Its client, and who has signed in.
+    pub(super) holder: Holder,
+    /// Whether its webhooks were counted against the rate of that holder.
     pub(super) may_call_webhooks: bool,
     /// The headers for the webhooks.
     pub(super) headers: Vec<(String, String)>,
@@ -92,7 +91,7 @@ pub(super) enum Stage {
 }
 
 impl Socket {
-    pub(super) fn new(peer: ClientKey, upgrade: Upgrade) -> Self {
+    pub(super) fn new(holder: Holder, upgrade: Upgrade) -> Self {
         let in_query = upgrade.parameter("roomId").filter(|room| !room.is_empty()).map(Into::into);
         let in_request = upgrade.room.clone().filter(|room| !room.is_empty());
         Self {
@@ -102,13 +101,17 @@ impl Socket {
             named_rooms: in_query.into_iter().chain(in_request).collect(),
             is_without_turn: upgrade.parameter("turn").is_some_and(is_off),
             is_standalone: false,
-            user: upgrade.user,
-            peer,
+            holder,
             may_call_webhooks: false,
             headers: upgrade.headers,
             allowance: Bucket::default(),
             state: SocketStage::New,
         }
+    }
+
+    /// Who has signed in.
+    pub(super) fn user(&self) -> Option<User> {
+        self.holder.user().cloned()
     }
 
     /// Its room as a call.

@@ -7,7 +7,7 @@
 //! | `answer` | the answer to a request, as a value |
 //! | `body` | the body of a POST, checked in the order of the reference server |
 //! | `rooms` | the entries, from publish to expiry |
-//! | `shares` | how much one client address may store |
+//! | `shares` | how much one client or user may store |
 //! | `quota` | how many requests a month the pages of an origin may send |
 //! | `delete_key` | delete keys, which need no storage |
 
@@ -24,7 +24,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
-use turn_ledger::{ClientKey, Timestamp, User};
+use turn_ledger::Timestamp;
+use turn_limits::Holder;
 
 use crate::call::CallEvent;
 use crate::dropped::Dropped;
@@ -32,7 +33,7 @@ pub use answer::{P2pcfResponse, Refusal};
 use body::{Delete, Post};
 pub use delete_key::DeleteKeys;
 use quota::{Forgot, OriginQuota};
-use rooms::{Listed, Rooms, Sender};
+use rooms::{Listed, Rooms};
 
 /// How long after the start a poll restores the entry of its page. Within this time every page publishes again, also one in the
 /// background. An entry that is still unknown after that was deleted, so a poll does not restore it.
@@ -51,16 +52,14 @@ pub const CORS: [(&str, &str); 4] = [
 pub const BODY_MAX: usize = 256 * 1024;
 
 /// A request, as far as the protocol reads it.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Request<'a> {
     /// The method, in capitals.
     pub method: &'a str,
     /// Where the page comes from.
     pub origin: Origin<'a>,
-    /// The client's address.
-    pub client: ClientKey,
-    /// The user whose token the request has.
-    pub user: Option<&'a User>,
+    /// The client, and the user whose token the request has.
+    pub holder: Holder,
     /// `Content-Type`.
     pub content_type: Option<&'a str>,
     /// `X-Worker-Method`: the method that is meant, because a page that closes can only send a POST.
@@ -76,7 +75,7 @@ pub struct Request<'a> {
 /// A request whose body has been read, which needs no lock.
 pub struct ParsedRequest<'a> {
     origin: Origin<'a>,
-    sender: Sender,
+    sender: Holder,
     operation: Result<Operation, Refusal>,
 }
 
@@ -91,7 +90,7 @@ enum Operation {
 impl<'a> Request<'a> {
     /// Reads the body.
     pub fn parse(&self, wall: Timestamp) -> ParsedRequest<'a> {
-        let sender = Sender { client: self.client, user: self.user.cloned() };
+        let sender = self.holder.clone();
         ParsedRequest { origin: self.origin, sender, operation: self.operation(wall) }
     }
 
@@ -190,7 +189,7 @@ impl P2pcf {
     fn post(
         &mut self,
         post: Post,
-        sender: Sender,
+        sender: Holder,
         now: Duration,
         events: &mut Vec<CallEvent>,
     ) -> Result<P2pcfResponse, Refusal> {

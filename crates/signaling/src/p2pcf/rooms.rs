@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use serde_json::Number;
 use serde_json::value::RawValue;
-use turn_ledger::{ClientKey, User};
+use turn_ledger::User;
+use turn_limits::Holder;
 
 use super::answer::Refusal;
 use super::body::{Own, Package};
@@ -32,12 +33,6 @@ const ENTRY_OVERHEAD: usize = 512;
 /// The same for a package.
 const PACKAGE_OVERHEAD: usize = 128;
 
-/// Who stores an entry.
-pub(super) struct Sender {
-    pub(super) client: ClientKey,
-    pub(super) user: Option<User>,
-}
-
 /// All rooms.
 #[derive(Default)]
 pub(super) struct Rooms {
@@ -58,8 +53,8 @@ struct Entry {
     /// Whether the page has published it. Otherwise it was learned from a poll, and its packages are not known.
     is_published: bool,
     member: MemberId,
-    /// The client whose share it counts against.
-    client: ClientKey,
+    /// Whose share it counts against.
+    holder: Holder,
     bytes: usize,
     /// When the page last changed it.
     stored_at: Duration,
@@ -79,7 +74,7 @@ impl Rooms {
         &mut self,
         own: Own,
         packages: Vec<Package>,
-        sender: Sender,
+        sender: Holder,
         now: Duration,
         events: &mut Vec<CallEvent>,
     ) -> Result<(), Refusal> {
@@ -94,7 +89,7 @@ impl Rooms {
     pub(super) fn relearn(
         &mut self,
         own: Own,
-        sender: Sender,
+        sender: Holder,
         now: Duration,
         events: &mut Vec<CallEvent>,
     ) -> Result<(), Refusal> {
@@ -156,24 +151,23 @@ impl Rooms {
         &mut self,
         own: Own,
         packages: Option<Vec<Package>>,
-        sender: Sender,
+        sender: Holder,
         now: Duration,
         events: &mut Vec<CallEvent>,
     ) -> Result<(), Refusal> {
         let Own { room, context, session, changed_at, lifetime, listed } = own;
-        let Sender { client, user } = sender;
         let is_published = packages.is_some();
         let packages = packages.unwrap_or_default();
         let bytes = bytes_of(&room, &context, &listed, &packages);
-        self.make_sure_it_fits(&room, &context, client, bytes)?;
+        self.make_sure_it_fits(&room, &context, &sender, bytes)?;
 
         let before = self.by_name.get_mut(&room).and_then(|entries| entries.remove(&context));
         if let Some(before) = &before {
-            self.shares.remove(before.client, before.bytes);
+            self.shares.remove(&before.holder, before.bytes);
         }
-        self.shares.add(client, bytes);
+        self.shares.add(&sender, bytes);
         self.ends.set((Arc::clone(&room), Arc::clone(&context)), now + lifetime + GRACE);
-        let member = self.member(&room, before.as_ref(), (&session, user), events);
+        let member = self.member(&room, before.as_ref(), (&session, sender.user()), events);
         if self.begins_a_connection(&room, before.as_ref(), &packages) {
             events.push(CallEvent::Connected { call: call(&room) });
         }
@@ -184,7 +178,7 @@ impl Rooms {
             packages,
             is_published,
             member,
-            client,
+            holder: sender,
             bytes,
             stored_at: now,
         };
@@ -196,20 +190,20 @@ impl Rooms {
         &mut self,
         room: &str,
         context: &str,
-        client: ClientKey,
+        holder: &Holder,
         bytes: usize,
     ) -> Result<(), Refusal> {
-        let replaced = self.entry(room, context).map(|entry| (entry.client, entry.bytes));
+        let replaced = self.entry(room, context).map(|entry| (entry.holder.clone(), entry.bytes));
         if replaced.is_none() && self.by_name.get(room).is_some_and(|room| room.len() >= ROOM_ENTRIES_MAX) {
             return Err(Refusal::RoomFull);
         }
         // What is replaced makes room.
-        if let Some((client, bytes)) = replaced {
-            self.shares.remove(client, bytes);
+        if let Some((holder, bytes)) = &replaced {
+            self.shares.remove(holder, *bytes);
         }
-        let fits = self.shares.fits(client, bytes);
-        if let Some((client, bytes)) = replaced {
-            self.shares.add(client, bytes);
+        let fits = self.shares.fits(holder, bytes);
+        if let Some((holder, bytes)) = &replaced {
+            self.shares.add(holder, *bytes);
         }
         if fits { Ok(()) } else { Err(Refusal::TooManyEntries) }
     }
@@ -219,7 +213,7 @@ impl Rooms {
         &mut self,
         room: &Arc<str>,
         before: Option<&Entry>,
-        (session, user): (&str, Option<User>),
+        (session, user): (&str, Option<&User>),
         events: &mut Vec<CallEvent>,
     ) -> MemberId {
         if let Some(before) = before {
@@ -231,7 +225,12 @@ impl Rooms {
         }
         self.members += 1;
         let member = MemberId(self.members.to_string().into());
-        events.push(CallEvent::Joined { call: call(room), member: member.clone(), user, grant: None });
+        events.push(CallEvent::Joined {
+            call: call(room),
+            member: member.clone(),
+            user: user.cloned(),
+            grant: None,
+        });
         member
     }
 
@@ -256,7 +255,7 @@ impl Rooms {
             self.by_name.remove(room);
         }
         self.ends.clear(&(Arc::clone(room), Arc::clone(context)));
-        self.shares.remove(entry.client, entry.bytes);
+        self.shares.remove(&entry.holder, entry.bytes);
         events.push(CallEvent::Left { call: call(room), member: entry.member, media });
         true
     }

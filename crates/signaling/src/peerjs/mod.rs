@@ -25,8 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
-use turn_ledger::ClientKey;
-use turn_limits::{Bucket, Rate};
+use turn_limits::{Bucket, Holder, Rate};
 
 use crate::dropped::Dropped;
 use crate::frame::{Message, ParsedFrame};
@@ -67,7 +66,7 @@ pub struct Peerjs {
 struct Peer {
     id: Arc<str>,
     token: String,
-    client: ClientKey,
+    holder: Holder,
     allowance: Bucket,
 }
 
@@ -94,7 +93,7 @@ impl Peerjs {
         }
     }
 
-    fn opened(&mut self, socket: SocketId, client: ClientKey, upgrade: &Upgrade, now: Duration) {
+    fn opened(&mut self, socket: SocketId, holder: Holder, upgrade: &Upgrade, now: Duration) {
         let (id, token) = match self.admit(upgrade) {
             Ok(admitted) => admitted,
             Err(refusal) => {
@@ -112,7 +111,7 @@ impl Peerjs {
         for text in self.waiting.take(&id) {
             self.send(socket, text);
         }
-        let peer = Peer { id, token: token.to_owned(), client, allowance: Bucket::default() };
+        let peer = Peer { id, token: token.to_owned(), holder, allowance: Bucket::default() };
         self.peers.insert(socket, peer);
     }
 
@@ -187,7 +186,7 @@ impl Peerjs {
             self.send(to, text);
         } else if kind != MessageKind::Leave
             && id::is_id(dst)
-            && !self.waiting.keep((&peer.id, peer.client), dst, text, kind == MessageKind::Offer, now)
+            && !self.waiting.keep((&peer.id, &peer.holder), dst, text, kind == MessageKind::Offer, now)
         {
             self.actions.push(Action::Dropped(Dropped::NotKept));
         }
@@ -246,7 +245,7 @@ const SILENT: Closing = Closing { code: 1008, reason: "no heartbeat" };
 impl Protocol for Peerjs {
     fn step(&mut self, event: Event, now: Duration) -> Vec<Action> {
         match event {
-            Event::Opened { socket, client, upgrade } => self.opened(socket, client, &upgrade, now),
+            Event::Opened { socket, holder, upgrade } => self.opened(socket, holder, &upgrade, now),
             Event::Text { socket, frame } => self.arrived(socket, frame, now),
             // No client sends one. It is ignored, as is JSON that is not a message.
             Event::Binary { socket } => {

@@ -1,13 +1,12 @@
 //! Messages for ids without a socket. Each message waits for [`WAIT_MAX`] from its arrival. Then its sender is told, and the message
-//! is dropped. Everything is bounded: for each id, for each sender, for each client address, and in all. What exceeds a bound is
-//! dropped.
+//! is dropped. Everything is bounded: for each id, for each sender, for each client or user, and in all. What exceeds a bound
+//! is dropped.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use turn_ledger::ClientKey;
-use turn_limits::Held;
+use turn_limits::{Held, Holder};
 
 use crate::deadlines::Deadlines;
 use crate::protocol::Text;
@@ -21,7 +20,7 @@ pub const EXPIRE_COVERS: Duration = Duration::from_secs(1);
 pub const MESSAGES_PER_ID_MAX: usize = 128;
 /// The most bytes of messages for one id.
 pub const BYTES_PER_ID_MAX: usize = 256 * 1024;
-/// One part in so many of both may come from one client address, and always one message. So a stranger leaves room for others.
+/// One part in so many of both may come from one client address or user, and always one message. So a stranger leaves room for others.
 pub const ID_SHARE: usize = 4;
 /// The most ids for which messages wait.
 pub const WAITED_IDS_MAX: usize = 4_096;
@@ -33,9 +32,9 @@ pub const BYTES_PER_SENDER_MAX: usize = 512 * 1024;
 pub const IDS_PER_SENDER_MAX: usize = 32;
 /// The most bytes of waiting messages.
 pub const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// The most ids for which messages of one client address wait. An IPv6 /48 has four times as many.
+/// The most ids for which messages of one client address or user wait. An IPv6 /48 has four times as many.
 pub const IDS_PER_CLIENT_MAX: usize = WAITED_IDS_MAX / 16;
-/// The most bytes of waiting messages of one client address. An IPv6 /48 has four times as many.
+/// The most bytes of waiting messages of one client address or user. An IPv6 /48 has four times as many.
 pub const BYTES_PER_CLIENT_MAX: usize = WAITING_BYTES_MAX / 16;
 
 /// The waiting messages.
@@ -47,14 +46,14 @@ pub(super) struct Waiting {
     deadlines: Deadlines<Arc<str>>,
     /// What each sender has sent. None is empty.
     senders: HashMap<Arc<str>, Sent>,
-    clients: Held<Sent>,
+    holders: Held<Sent>,
     bytes: usize,
 }
 
 #[derive(Clone, Debug)]
 struct Message {
     src: Arc<str>,
-    client: ClientKey,
+    holder: Holder,
     text: Text,
     is_offer: bool,
     arrived: Duration,
@@ -62,7 +61,7 @@ struct Message {
     is_told: bool,
 }
 
-/// The waiting messages of a sender, or of a client.
+/// The waiting messages of a sender, or of a holder.
 #[derive(Debug, Default)]
 struct Sent {
     /// How many for each destination. None is 0.
@@ -109,13 +108,13 @@ impl Waiting {
     /// Keeps a message. `false` if that would exceed a bound.
     pub(super) fn keep(
         &mut self,
-        (src, client): (&Arc<str>, ClientKey),
+        (src, holder): (&Arc<str>, &Holder),
         dst: &str,
         text: Text,
         is_offer: bool,
         now: Duration,
     ) -> bool {
-        if !self.has_room(src, client, dst, text.len()) {
+        if !self.has_room(src, holder, dst, text.len()) {
             return false;
         }
         let dst = self.queues.get_key_value(dst).map_or_else(|| dst.into(), |(dst, _)| Arc::clone(dst));
@@ -125,13 +124,13 @@ impl Waiting {
         }
         self.bytes += text.len();
         self.senders.entry(Arc::clone(src)).or_default().add(&dst, text.len());
-        self.clients.change(client, |sent| {
+        self.holders.change(holder, |sent| {
             sent.add(&dst, text.len());
             true
         });
         queue.push_back(Message {
             src: Arc::clone(src),
-            client,
+            holder: holder.clone(),
             text,
             is_offer,
             arrived: now,
@@ -140,7 +139,7 @@ impl Waiting {
         true
     }
 
-    fn has_room(&self, src: &str, client: ClientKey, dst: &str, bytes: usize) -> bool {
+    fn has_room(&self, src: &str, holder: &Holder, dst: &str, bytes: usize) -> bool {
         let queued = self.queues.get(dst);
         let queued_bytes: usize = queued.into_iter().flatten().map(|message| message.text.len()).sum();
         let is_full = |sent: &Sent, factor| {
@@ -150,17 +149,17 @@ impl Waiting {
             sent.fits(dst, bytes, IDS_PER_SENDER_MAX, BYTES_PER_SENDER_MAX)
                 && sent.messages() < MESSAGES_PER_SENDER_MAX
         });
-        let from_client = queued.into_iter().flatten().filter(|message| message.client == client);
-        let (count, client_bytes) =
-            from_client.fold((0, 0), |(count, bytes), message| (count + 1, bytes + message.text.len()));
+        let from_holder = queued.into_iter().flatten().filter(|message| message.holder.is_same_as(holder));
+        let (count, holder_bytes) =
+            from_holder.fold((0, 0), |(count, bytes), message| (count + 1, bytes + message.text.len()));
         let fits_share = count == 0
             || (count < MESSAGES_PER_ID_MAX / ID_SHARE
-                && client_bytes + bytes <= BYTES_PER_ID_MAX / ID_SHARE);
+                && holder_bytes + bytes <= BYTES_PER_ID_MAX / ID_SHARE);
         queued.map_or(self.queues.len() < WAITED_IDS_MAX, |queue| queue.len() < MESSAGES_PER_ID_MAX)
             && queued_bytes + bytes <= BYTES_PER_ID_MAX
             && fits_share
             && fits_sender
-            && self.clients.full(client, is_full).is_none()
+            && self.holders.full(holder, is_full).is_none()
             && self.bytes + bytes <= WAITING_BYTES_MAX
     }
 
@@ -210,7 +209,7 @@ impl Waiting {
     fn release(&mut self, dst: &Arc<str>, message: &Message) {
         let bytes = message.text.len();
         self.bytes -= bytes;
-        self.clients.change(message.client, |sent| sent.remove(dst, bytes));
+        self.holders.change(&message.holder, |sent| sent.remove(dst, bytes));
         if self.senders.get_mut(&message.src).is_some_and(|sent| !sent.remove(dst, bytes)) {
             self.senders.remove(&message.src);
         }
@@ -249,9 +248,10 @@ impl Waiting {
                 assert!(*messages > 0 && *messages == queued);
             }
         }
-        for message in self.queues.values().flatten() {
-            assert!(self.clients.get(message.client).is_some_and(|sent| sent.bytes >= message.text.len()));
+        for Message { holder, text, .. } in self.queues.values().flatten() {
+            let is_counted = |share| self.holders.get(&share).is_some_and(|sent| sent.bytes >= text.len());
+            assert!(holder.shares().all(|(share, _)| is_counted(share)));
         }
-        assert!(!self.queues.is_empty() || self.clients.is_empty());
+        assert!(!self.queues.is_empty() || self.holders.is_empty());
     }
 }

@@ -19,8 +19,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use turn_ledger::ClientKey;
-use turn_limits::{Bucket, Held, Rate};
+use turn_limits::{Bucket, Held, Holder, Rate};
 
 use crate::call::MediaAfter;
 use crate::deadlines::Deadlines;
@@ -40,9 +39,9 @@ const QUEUED_BYTES_MAX: usize = 4 * 1024 * 1024;
 const USERS_MAX: usize = 8_192;
 /// The most ids of users whose owners are remembered, in all rooms.
 const IDS_MAX: usize = 16_384;
-/// The most of them that users of one client address have taken: more than it may have users. An IPv6 /48 has four times as many.
+/// The most of them that one client address or one who has signed in has taken: more than it may have users. An IPv6 /48 has four times as many.
 const IDS_PER_CLIENT_MAX: usize = IDS_MAX / 16;
-/// The most users of one client address. An IPv6 /48 has four times as many.
+/// The most users of one client address, or of one who has signed in. An IPv6 /48 has four times as many.
 const USERS_PER_CLIENT_MAX: usize = USERS_MAX / 16;
 /// How many messages one socket may send. A client logs its calls to the SFU here, several at once when it enters a large room.
 const MESSAGES: Rate = Rate::per_second(300, 50);
@@ -73,21 +72,21 @@ pub struct Rooms {
 struct Out {
     /// The actions for the current event. Empty between two events.
     actions: Vec<Action>,
-    /// How many users of all rooms each client has.
+    /// How many users of all rooms each holder has.
     users: Held<usize>,
-    /// How many ids of users in all rooms each client has taken.
+    /// How many ids of users in all rooms each holder has taken.
     ids: Held<usize>,
     ids_of_all: usize,
 }
 
 impl Out {
-    fn take_id(&mut self, client: ClientKey) {
-        self.ids.add(client);
+    fn take_id(&mut self, holder: &Holder) {
+        self.ids.add(holder);
         self.ids_of_all += 1;
     }
 
-    fn free_id(&mut self, client: ClientKey) {
-        self.ids.remove(client);
+    fn free_id(&mut self, holder: &Holder) {
+        self.ids.remove(holder);
         self.ids_of_all = self.ids_of_all.saturating_sub(1);
     }
 
@@ -120,7 +119,7 @@ enum Timer {
 impl Protocol for Rooms {
     fn step(&mut self, event: Event, now: Duration) -> Vec<Action> {
         match event {
-            Event::Opened { socket, client, upgrade } => self.open(socket, client, upgrade, now),
+            Event::Opened { socket, holder, upgrade } => self.open(socket, holder, upgrade, now),
             Event::Text { socket, frame } => self.receive(socket, frame, now),
             Event::Closed { socket } => self.forget(socket),
             Event::Due => self.wake(now),
@@ -163,17 +162,17 @@ impl Rooms {
         Self { settings, by_name, seats, timers, out: Out::default() }
     }
 
-    fn open(&mut self, socket: SocketId, client: ClientKey, upgrade: Upgrade, now: Duration) {
+    fn open(&mut self, socket: SocketId, holder: Holder, upgrade: Upgrade, now: Duration) {
         let random = upgrade.random;
-        let Some((name, arrival)) = Arrival::of(socket, client, upgrade) else {
+        let Some((name, arrival)) = Arrival::of(socket, holder, upgrade) else {
             self.out.push(Action::Close { socket, close: Closing::POLICY });
             return;
         };
         let users: usize = self.by_name.values().map(Room::len).sum();
-        let has_place = users < USERS_MAX && !self.out.users.is_full(client, USERS_PER_CLIENT_MAX);
+        let has_place = users < USERS_MAX && !self.out.users.is_full(&arrival.holder, USERS_PER_CLIENT_MAX);
         let user = Arc::clone(&arrival.id);
         if !self.by_name.get(&name).is_some_and(|room| room.has_owner(&arrival.id)) {
-            self.free_ids_for(client, &name);
+            self.free_ids_for(&arrival.holder, &name);
         }
         let room = self.by_name.entry(Arc::clone(&name)).or_insert_with(|| {
             self.timers.set(Timer::Sweep(Arc::clone(&name)), now + self.settings.sweep);
@@ -195,19 +194,19 @@ impl Rooms {
         self.remove_or_publish(&name, now);
     }
 
-    /// Makes room for one more id of a client. If the client has taken as many as it may, those of its users who have left are forgotten.
+    /// Makes room for one more id of a holder. If one of its shares has as many as it may, those of its users who have left are forgotten.
     /// If all ids are taken, those of users who have left the room are.
-    fn free_ids_for(&mut self, client: ClientKey, name: &Arc<str>) {
+    fn free_ids_for(&mut self, holder: &Holder, name: &Arc<str>) {
         let is_full = |ids: &usize, factor: usize| *ids >= IDS_PER_CLIENT_MAX * factor;
         let before = self.out.ids_of_all;
-        if let Some(full) = self.out.ids.full(client, is_full) {
+        if let Some(full) = self.out.ids.full(holder, is_full) {
             for room in self.by_name.values_mut() {
-                room.forget_absent(|client| client.with_wider().any(|key| key == full), &mut self.out);
+                room.forget_absent(Some(&full), &mut self.out);
             }
         } else if before >= IDS_MAX
             && let Some(room) = self.by_name.get_mut(name)
         {
-            room.forget_absent(|_| true, &mut self.out);
+            room.forget_absent(None, &mut self.out);
         }
         if self.out.ids_of_all < before {
             self.out.push(Action::Dropped(Dropped::Forgotten));

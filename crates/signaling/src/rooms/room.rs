@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use turn_ledger::ClientKey;
+use turn_limits::{Holder, Share};
 
 use super::message::{Ai, Incoming, Outgoing, Refusal, RoomState, User};
 use super::profile::Profile;
@@ -51,7 +51,7 @@ pub(super) struct Room {
 struct Member {
     id: MemberId,
     name: turn_ledger::User,
-    client: ClientKey,
+    holder: Holder,
     profile: Profile,
     /// When its last heartbeat came.
     heartbeat: Duration,
@@ -71,7 +71,7 @@ struct Visitor {
 #[derive(Debug)]
 struct Owner {
     visitor: Visitor,
-    client: ClientKey,
+    holder: Holder,
 }
 
 /// A socket that wants to enter a room.
@@ -80,7 +80,7 @@ pub(super) struct Arrival {
     /// The user's id: its `_pk`.
     pub(super) id: Arc<str>,
     visitor: Visitor,
-    pub(super) client: ClientKey,
+    pub(super) holder: Holder,
     member: MemberId,
 }
 
@@ -94,7 +94,7 @@ pub(super) enum Entry {
 
 impl Arrival {
     /// The name of the room, and who arrives. `None` if the room, the id or the user is missing or too long.
-    pub(super) fn of(socket: SocketId, client: ClientKey, upgrade: Upgrade) -> Option<(Arc<str>, Self)> {
+    pub(super) fn of(socket: SocketId, holder: Holder, upgrade: Upgrade) -> Option<(Arc<str>, Self)> {
         let made = uuid(upgrade.random);
         let id = match upgrade.parameter("_pk") {
             None | Some("") => made.as_str(),
@@ -104,7 +104,7 @@ impl Arrival {
         let id = is_good.then(|| id.into())?;
         let room = upgrade.room.filter(|room| (1..=ROOM_NAME_MAX).contains(&room.len()))?;
         let visitor = Visitor { name: upgrade.user?, number: upgrade.visitor };
-        Some((room, Self { socket, id, visitor, client, member: MemberId(made.into()) }))
+        Some((room, Self { socket, id, visitor, holder, member: MemberId(made.into()) }))
     }
 }
 
@@ -133,12 +133,13 @@ impl Room {
         self.owners.contains_key(id)
     }
 
-    /// Forgets the owners of ids whose users have left, for the clients that `is_of` selects.
-    pub(super) fn forget_absent(&mut self, is_of: impl Fn(ClientKey) -> bool, out: &mut Out) {
+    /// Forgets the owners of ids whose users have left: those that count in a share, or all.
+    pub(super) fn forget_absent(&mut self, share: Option<&Share>, out: &mut Out) {
         self.owners.retain(|id, owner| {
-            let is_kept = self.users.contains_key(id) || !is_of(owner.client);
+            let is_kept =
+                self.users.contains_key(id) || share.is_some_and(|share| !owner.holder.is_in(share));
             if !is_kept {
-                out.free_id(owner.client);
+                out.free_id(&owner.holder);
             }
             is_kept
         });
@@ -146,7 +147,7 @@ impl Room {
 
     /// The room is over, and nobody owns its ids.
     pub(super) fn forget_ids(self, out: &mut Out) {
-        self.owners.into_values().for_each(|owner| out.free_id(owner.client));
+        self.owners.into_values().for_each(|owner| out.free_id(&owner.holder));
     }
 
     /// Lets a socket enter. A user that is already in the room keeps its profile. All others know its id and its name, so a socket of
@@ -179,9 +180,9 @@ impl Room {
     }
 
     fn add(&mut self, arrival: Arrival, now: Duration, out: &mut Out) {
-        let Arrival { socket, id, visitor, client, member } = arrival;
+        let Arrival { socket, id, visitor, holder, member } = arrival;
         let name = visitor.name.clone();
-        out.users.add(client);
+        out.users.add(&holder);
         // A name that the visitor has chosen proves nothing.
         let user = (visitor.number == 0).then(|| name.clone());
         out.push(Action::Call(CallEvent::Joined {
@@ -193,10 +194,10 @@ impl Room {
         let sockets = vec![socket];
         let profile = Profile::new();
         self.owners.entry(Arc::clone(&id)).or_insert_with(|| {
-            out.take_id(client);
-            Owner { visitor, client }
+            out.take_id(&holder);
+            Owner { visitor, holder: holder.clone() }
         });
-        self.users.insert(id, Member { id: member, name, client, profile, heartbeat: now, sockets });
+        self.users.insert(id, Member { id: member, name, holder, profile, heartbeat: now, sockets });
     }
 
     /// Forgets a socket of a user. The user stays.
@@ -281,7 +282,7 @@ impl Room {
     }
 
     fn end_member(&self, member: Member, close: Closing, media: MediaAfter, out: &mut Out) {
-        out.users.remove(member.client);
+        out.users.remove(&member.holder);
         out.extend(member.sockets.iter().map(|socket| Action::Close { socket: *socket, close }));
         let call = self.call.clone();
         out.push(Action::Call(CallEvent::Left { call, member: member.id, media }));

@@ -17,8 +17,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use turn_ledger::ClientKey;
-use turn_limits::{Bucket, Rate};
+use turn_limits::{Bucket, Holder, Rate};
 
 use crate::dropped::Dropped;
 use crate::frame::{Message, ParsedFrame};
@@ -61,7 +60,7 @@ pub struct Yjs {
 }
 
 struct Socket {
-    client: ClientKey,
+    holder: Holder,
     subscriptions: Subscriptions,
     publishes: Bucket,
     other_frames: Bucket,
@@ -70,9 +69,9 @@ struct Socket {
 }
 
 impl Socket {
-    fn new(client: ClientKey) -> Self {
+    fn new(holder: Holder) -> Self {
         let (publishes, other_frames, sent) = Default::default();
-        Self { client, subscriptions: Subscriptions::default(), publishes, other_frames, sent }
+        Self { holder, subscriptions: Subscriptions::default(), publishes, other_frames, sent }
     }
 }
 
@@ -98,8 +97,8 @@ impl Default for Yjs {
 }
 
 impl Yjs {
-    fn opened(&mut self, socket: SocketId, client: ClientKey, now: Duration) {
-        self.sockets.insert(socket, Socket::new(client));
+    fn opened(&mut self, socket: SocketId, holder: Holder, now: Duration) {
+        self.sockets.insert(socket, Socket::new(holder));
         self.liveness.opened(socket, now);
     }
 
@@ -137,9 +136,9 @@ impl Yjs {
     fn subscribe(&mut self, socket: SocketId, topics: &[String], now: Duration) {
         let Some(own) = self.sockets.get_mut(&socket) else { return };
         let mut topics = topics.iter();
-        let subscriber = Subscriber { socket, client: own.client };
+        let subscriber = Subscriber { socket, holder: own.holder.clone() };
         let all = topics
-            .try_for_each(|topic| self.topics.subscribe(subscriber, &mut own.subscriptions, topic, now));
+            .try_for_each(|topic| self.topics.subscribe(&subscriber, &mut own.subscriptions, topic, now));
         if all.is_err() {
             self.refuse_topics(socket);
         }
@@ -222,7 +221,7 @@ const TOO_SLOW: Closing = Closing { code: 1008, reason: "too slow" };
 impl Protocol for Yjs {
     fn step(&mut self, event: Event, now: Duration) -> Vec<Action> {
         match event {
-            Event::Opened { socket, client, .. } => self.opened(socket, client, now),
+            Event::Opened { socket, holder, .. } => self.opened(socket, holder, now),
             Event::Text { socket, frame: ParsedFrame { message, .. } } => {
                 let incoming = if let Message::Yjs(incoming) = message { incoming } else { None };
                 self.arrived(socket, incoming, now);

@@ -1,12 +1,11 @@
-//! Who subscribes to which topic. A topic exists while it has subscribers, and counts against the share of the client that has
+//! Who subscribes to which topic. A topic exists while it has subscribers, and counts against the share of the client or user that has
 //! subscribed to it for longest.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use turn_ledger::ClientKey;
-use turn_limits::{Bucket, Held, Rate};
+use turn_limits::{Bucket, Held, Holder, Rate};
 
 use crate::protocol::SocketId;
 
@@ -14,7 +13,7 @@ use crate::protocol::SocketId;
 pub const TOPICS_PER_SOCKET_MAX: usize = 128;
 /// The most topics in all.
 pub const TOPICS_MAX: usize = 10_000;
-/// The most topics of one client address. An IPv6 /48 has four times as many.
+/// The most topics of one client address or user. An IPv6 /48 has four times as many.
 pub const TOPICS_PER_CLIENT_MAX: usize = TOPICS_MAX / 16;
 /// The most subscribers of one topic. A page connects to 34 others at most.
 pub const SUBSCRIBERS_MAX: usize = 256;
@@ -44,11 +43,11 @@ struct Topic {
     fan_out: Bucket,
 }
 
-/// A socket and its client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A socket, and whose it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Subscriber {
     pub(super) socket: SocketId,
-    pub(super) client: ClientKey,
+    pub(super) holder: Holder,
 }
 
 /// The topics of one socket.
@@ -90,9 +89,9 @@ impl Subscriptions {
 }
 
 impl Topic {
-    /// The client that it counts against.
-    fn holder(&self) -> Option<ClientKey> {
-        Some(self.subscribers.first_key_value()?.1.client)
+    /// Whose share it counts against.
+    fn holder(&self) -> Option<Holder> {
+        Some(self.subscribers.first_key_value()?.1.holder.clone())
     }
 }
 
@@ -100,7 +99,7 @@ impl Topics {
     /// Subscribes a socket. An existing subscription stays as it is.
     pub(super) fn subscribe(
         &mut self,
-        subscriber: Subscriber,
+        subscriber: &Subscriber,
         own: &mut Subscriptions,
         name: &str,
         now: Duration,
@@ -115,22 +114,22 @@ impl Topics {
         let name = match self.by_name.get_key_value(name) {
             Some((_, topic)) if topic.subscribers.len() >= SUBSCRIBERS_MAX => return Err(OverBound),
             Some((name, _)) => Arc::clone(name),
-            None if self.is_full(subscriber.client) => return Err(OverBound),
+            None if self.is_full(&subscriber.holder) => return Err(OverBound),
             None => {
-                self.held.add(subscriber.client);
+                self.held.add(&subscriber.holder);
                 name.into()
             }
         };
         self.subscriptions += 1;
         let order = self.subscriptions;
-        self.by_name.entry(Arc::clone(&name)).or_default().subscribers.insert(order, subscriber);
+        self.by_name.entry(Arc::clone(&name)).or_default().subscribers.insert(order, subscriber.clone());
         own.0.insert(name, Subscription { order, since: now, has_published: false });
         Ok(())
     }
 
-    /// Whether a client may have no further topic.
-    fn is_full(&self, client: ClientKey) -> bool {
-        self.by_name.len() >= TOPICS_MAX || self.held.is_full(client, TOPICS_PER_CLIENT_MAX)
+    /// Whether a holder may have no further topic.
+    fn is_full(&self, holder: &Holder) -> bool {
+        self.by_name.len() >= TOPICS_MAX || self.held.is_full(holder, TOPICS_PER_CLIENT_MAX)
     }
 
     pub(super) fn unsubscribe(&mut self, own: &mut Subscriptions, name: &str) {
@@ -155,11 +154,11 @@ impl Topics {
             self.by_name.remove(name);
         }
         if before != after {
-            if let Some(client) = before {
-                self.held.remove(client);
+            if let Some(holder) = before {
+                self.held.remove(holder);
             }
-            if let Some(client) = after {
-                self.held.add(client);
+            if let Some(holder) = after {
+                self.held.add(holder);
             }
         }
     }
@@ -212,11 +211,11 @@ impl Topics {
         };
         assert_eq!(self.by_name.values().map(of_topic).sum::<usize>(), subscriptions);
         assert!(self.by_name.len() <= TOPICS_MAX);
-        let mut held = BTreeMap::<ClientKey, usize>::new();
-        for client in self.by_name.values().filter_map(Topic::holder) {
-            *held.entry(client).or_default() += 1;
+        let mut held = HashMap::new();
+        for holder in self.by_name.values().filter_map(Topic::holder) {
+            holder.shares().for_each(|(share, _)| *held.entry(share).or_default() += 1);
         }
-        assert!(held.iter().all(|(client, count)| self.held.get(*client) == Some(count)));
+        assert!(held.iter().all(|(share, count)| self.held.get(share) == Some(count)));
         assert!(!held.is_empty() || self.held.is_empty());
     }
 }

@@ -13,14 +13,15 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use serde_json::value::RawValue;
-use turn_ledger::{ClientKey, GrantId, User};
+use turn_ledger::{GrantId, User};
+use turn_limits::Holder;
 
 use super::connection_id::ulid;
 use super::{Ayame, AyameSettings, SignIn};
 use crate::call::{CallEvent, MediaAfter, MemberId};
 use crate::dropped::Dropped;
 use crate::protocol::{Action, Event, Protocol, Question, Reply, SocketId, Upgrade, Webhook};
-use crate::world::{client, client_of};
+use crate::world::{client, client_of, user_at};
 
 const NOTHING: [&str; 0] = [];
 const NOBODY: [u64; 0] = [];
@@ -117,13 +118,18 @@ impl World {
         self.open_with(socket, Upgrade::default());
     }
 
-    fn open_from(&mut self, socket: u64, client: ClientKey) {
-        self.step(Event::Opened { socket: SocketId(socket), client, upgrade: Upgrade::default() });
+    fn open_from(&mut self, socket: u64, holder: impl Into<Holder>) {
+        self.step(Event::Opened {
+            socket: SocketId(socket),
+            holder: holder.into(),
+            upgrade: Upgrade::default(),
+        });
     }
 
     fn open_with(&mut self, socket: u64, upgrade: Upgrade) {
         let upgrade = Upgrade { random: socket.into(), ..upgrade };
-        self.step(Event::Opened { socket: SocketId(socket), client: client_of(socket), upgrade });
+        let holder = Holder::new(client_of(socket), upgrade.user.clone());
+        self.step(Event::Opened { socket: SocketId(socket), holder, upgrade });
     }
 
     fn send(&mut self, socket: u64, text: &str) {

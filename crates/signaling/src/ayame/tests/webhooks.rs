@@ -214,11 +214,17 @@ fn a_client_that_sends_pongs_outlasts_a_slow_webhook() {
 }
 
 /// The sockets of one address that open and end at once. Each has called as many webhooks as it may.
-fn webhook_calls(world: &mut World, sockets: std::ops::Range<u64>, address: &str, registers: bool) -> usize {
+fn webhook_calls(
+    world: &mut World,
+    sockets: std::ops::Range<u64>,
+    holder: impl Into<Holder>,
+    registers: bool,
+) -> usize {
+    let holder = holder.into();
     let before = world.told.len();
     let mut asked = 0;
     for socket in sockets {
-        world.open_from(socket, client(address));
+        world.open_from(socket, &holder);
         if registers {
             world.send(socket, &register(&socket.to_string()));
         }
@@ -231,17 +237,33 @@ fn webhook_calls(world: &mut World, sockets: std::ops::Range<u64>, address: &str
 #[test]
 fn the_webhooks_of_an_address_are_called_for_128_sockets_at_once_and_then_4_a_second() {
     let mut world = with_webhooks();
-    assert_eq!(webhook_calls(&mut world, 0..200, "192.0.2.1", true), 256, "both webhooks of 128 sockets");
+    assert_eq!(
+        webhook_calls(&mut world, 0..200, client("192.0.2.1"), true),
+        256,
+        "both webhooks of 128 sockets"
+    );
     assert_eq!(
         world.received(199),
         [r#"{"reason":"InternalServerError","type":"reject"}"#, "close 1000 too many registrations"]
     );
     assert_eq!(world.dropped, [Dropped::Flood; 2 * 72]);
     world.now += Duration::from_secs(1);
-    assert_eq!(webhook_calls(&mut world, 200..300, "192.0.2.1", false), 4, "sockets that never register");
-    assert_eq!(webhook_calls(&mut world, 300..301, "192.0.2.2", true), 2, "another address");
+    assert_eq!(
+        webhook_calls(&mut world, 200..300, client("192.0.2.1"), false),
+        4,
+        "sockets that never register"
+    );
+    assert_eq!(webhook_calls(&mut world, 300..301, client("192.0.2.2"), true), 2, "another address");
+    let ann = |address| user_at(address, "ann");
+    assert_eq!(webhook_calls(&mut world, 400..500, ann("192.0.2.1"), true), 200, "a user there");
+    assert_eq!(webhook_calls(&mut world, 500..600, ann("192.0.2.9"), true), 56, "who has as many everywhere");
     let of_one_48 = (1..=5).map(|site| {
-        webhook_calls(&mut world, 1000 * site..1000 * site + 200, &format!("2001:db8:1:{site}::1"), true)
+        webhook_calls(
+            &mut world,
+            1000 * site..1000 * site + 200,
+            client(&format!("2001:db8:1:{site}::1")),
+            true,
+        )
     });
     assert_eq!(of_one_48.collect::<Vec<_>>(), [256, 256, 256, 256, 0]);
 }

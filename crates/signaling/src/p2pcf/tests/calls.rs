@@ -72,7 +72,8 @@ fn a_member_has_the_user_of_its_token() {
     for body in [page("a").publish(&json!([])), page("a").poll()] {
         let (mut broker, ann) = (Broker::just_started(), User::new("ann"));
         let (body, wall) = (body.to_string(), Timestamp::from_millis(START_MS));
-        let request = Request { user: ann.as_ref(), ..request("POST", &body) };
+        let holder = Holder::new(client(1).client(), ann.clone());
+        let request = Request { holder, ..request("POST", &body) };
         let events = broker.p2pcf.answer(request.parse(wall), broker.now, wall).events;
         assert!(matches!(&events[..], [CallEvent::Joined { user, .. }] if *user == ann), "{events:?}");
     }

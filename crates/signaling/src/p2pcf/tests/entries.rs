@@ -222,27 +222,30 @@ fn a_room_has_at_most_64_entries() {
 #[test]
 fn one_address_fills_only_its_own_share() {
     let mut broker = Broker::new();
-    let publish = |broker: &mut Broker, n: usize, from: u8| {
+    let publish = |broker: &mut Broker, n: usize, holder: Holder| {
         let page = Page { room: format!("room-{n}"), ..page("a") };
         let body = page.publish(&json!([])).to_string();
-        broker.ask(&Request { client: client(from), ..request("POST", &body) })
+        broker.ask(&Request { holder, ..request("POST", &body) })
     };
     for n in 0..256 {
-        assert_eq!(publish(&mut broker, n, 1).status, 200);
+        assert_eq!(publish(&mut broker, n, client(1)).status, 200);
     }
     let full = Seen { status: 429, text: "Too many entries".to_owned() };
-    assert_eq!(publish(&mut broker, 256, 1), full);
+    assert_eq!(publish(&mut broker, 256, client(1)), full);
     assert_eq!(broker.dropped, [Dropped::NoPlace]);
-    assert_eq!(publish(&mut broker, 256, 2).status, 200);
+    assert_eq!(publish(&mut broker, 256, client(2)).status, 200);
     let changed = Page { room: "room-0".to_owned(), ..page("a") }.changed().publish(&json!([]));
     assert_eq!(broker.post(&changed).status, 200, "replacing needs no room");
     let body = Page { room: "room-1".to_owned(), ..page("a") }.changed().publish(&json!([])).to_string();
     assert_eq!(
-        broker.ask(&Request { client: client(3), ..request("POST", &body) }).status,
+        broker.ask(&Request { holder: client(3), ..request("POST", &body) }).status,
         200,
         "it has moved"
     );
-    assert_eq!(publish(&mut broker, 257, 1).status, 200, "which leaves room");
+    assert_eq!(publish(&mut broker, 257, client(1)).status, 200, "which leaves room");
+    let ann = |address: u8| Holder::new(client(address).client(), User::new("ann"));
+    assert!((300..556).all(|n| publish(&mut broker, n, ann(1)).status == 200), "a user has as many");
+    assert_eq!(publish(&mut broker, 556, ann(9)), full, "on all addresses");
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod requests;
 mod walk;
 
 use serde_json::{Value, json};
+use turn_ledger::{ClientKey, User};
 
 use super::*;
 use crate::call::MediaAfter;
@@ -48,8 +49,7 @@ fn request<'a>(method: &'a str, body: &'a str) -> Request<'a> {
     Request {
         method,
         origin: Origin::Listed,
-        client: client(1),
-        user: None,
+        holder: client(1),
         content_type: Some("application/json"),
         worker_method: None,
         preflight_method: None,
@@ -58,8 +58,8 @@ fn request<'a>(method: &'a str, body: &'a str) -> Request<'a> {
     }
 }
 
-fn client(n: u8) -> ClientKey {
-    ClientKey::of([192, 0, 2, n].into())
+fn client(n: u8) -> Holder {
+    ClientKey::of([192, 0, 2, n].into()).into()
 }
 
 fn page(name: &str) -> Page {

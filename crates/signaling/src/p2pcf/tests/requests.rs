@@ -24,9 +24,9 @@ fn a_preflight_gets_the_headers_that_it_asks_for() {
     assert_eq!((answer.status(), answer.content_type()), (200, None));
     assert!(answer.into_body().is_empty());
     for incomplete in [
-        Request { origin: Origin::Unnamed, ..preflight },
-        Request { preflight_method: None, ..preflight },
-        Request { preflight_headers: None, ..preflight },
+        Request { origin: Origin::Unnamed, ..preflight.clone() },
+        Request { preflight_method: None, ..preflight.clone() },
+        Request { preflight_headers: None, ..preflight.clone() },
     ] {
         let answer = Broker::new().answer(&incomplete);
         assert_eq!(answer, P2pcfResponse::Options);
@@ -70,7 +70,7 @@ fn a_delete_is_a_method_or_a_post_with_a_header() {
     let missing = Seen { status: 400, text };
     assert_eq!(Broker::new().ask(&request("DELETE", "{}")), missing);
     let post = request("POST", "{}");
-    assert_eq!(Broker::new().ask(&Request { worker_method: Some("DELETE"), ..post }), missing);
+    assert_eq!(Broker::new().ask(&Request { worker_method: Some("DELETE"), ..post.clone() }), missing);
     let seen = Broker::new().ask(&Request { worker_method: Some("delete"), ..post });
     assert_eq!(seen.text, "Bad room idundefined", "an ordinary POST");
 }

@@ -11,8 +11,8 @@ use std::time::Duration;
 use super::Peerjs;
 use crate::dropped::Dropped;
 use crate::protocol::{Event, Protocol, SocketId, Upgrade};
-use crate::world::{client, client_of};
-use turn_ledger::ClientKey;
+use crate::world::{client, client_of, user_at};
+use turn_limits::Holder;
 
 const NOTHING: [&str; 0] = [];
 const OPEN: &str = r#"{"type":"OPEN"}"#;
@@ -38,18 +38,18 @@ impl World {
         self.open_with(socket, &[("key", "peerjs"), ("id", id), ("token", token), ("version", "1.5.5")]);
     }
 
-    fn open_from(&mut self, socket: u64, client: ClientKey) {
+    fn open_from(&mut self, socket: u64, holder: impl Into<Holder>) {
         let query = ["key", "id", "token"].map(|name| (name.to_owned(), format!("{name}{socket}")));
         let mut query = query.to_vec();
         query[0].1 = "peerjs".to_owned();
         let upgrade = Upgrade { query, ..Upgrade::default() };
-        self.step(Event::Opened { socket: SocketId(socket), client, upgrade });
+        self.step(Event::Opened { socket: SocketId(socket), holder: holder.into(), upgrade });
     }
 
     fn open_with(&mut self, socket: u64, query: &[(&str, &str)]) {
         let query = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let upgrade = Upgrade { query, ..Upgrade::default() };
-        self.step(Event::Opened { socket: SocketId(socket), client: client_of(socket), upgrade });
+        self.step(Event::Opened { socket: SocketId(socket), holder: client_of(socket).into(), upgrade });
     }
 
     fn advance_secs(&mut self, secs: u64) {

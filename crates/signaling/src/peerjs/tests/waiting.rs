@@ -173,23 +173,27 @@ impl World {
 fn messages_of_an_address_wait_for_256_ids_and_those_of_a_48_for_four_times_as_many() {
     let mut world = World::new();
     let mut socket = 0;
-    let mut waited_by = |world: &mut World, address: &str| {
+    let mut waited_by = |world: &mut World, holder: Holder| {
         let before = world.protocol.waiting.ids();
         for _ in 0..9 {
             socket += 1;
-            world.open_from(socket, client(address));
+            world.open_from(socket, &holder);
             (0..32).for_each(|n| world.send(socket, &offer(&format!("absent-{socket}-{n}"), 1)));
         }
         world.protocol.waiting.ids() - before
     };
-    assert_eq!(waited_by(&mut world, "192.0.2.1"), 256);
-    let of_one_48 = (1..=5).map(|site| waited_by(&mut world, &format!("2001:db8:1:{site}::1")));
+    assert_eq!(waited_by(&mut world, client("192.0.2.1").into()), 256);
+    let of_one_48 =
+        (1..=5).map(|site| waited_by(&mut world, client(&format!("2001:db8:1:{site}::1")).into()));
     assert_eq!(of_one_48.collect::<Vec<_>>(), [256, 256, 256, 256, 0]);
-    assert_eq!(waited_by(&mut world, "192.0.2.2"), 256, "another address");
+    assert_eq!(waited_by(&mut world, client("192.0.2.2").into()), 256, "another address");
     world.send(1, &offer("absent-1-0", 2));
     assert_eq!(world.dropped.len(), 32 + 4 * 32 + 288 + 32, "a waited id takes no further place");
     world.advance_secs(5);
-    assert_eq!(waited_by(&mut world, "192.0.2.1"), 256);
+    assert_eq!(waited_by(&mut world, client("192.0.2.1").into()), 256);
+    assert_eq!(waited_by(&mut world, user_at("192.0.2.1", "ann")), 256, "a user has as many");
+    assert_eq!(waited_by(&mut world, user_at("192.0.2.9", "ann")), 0, "on all addresses");
+    assert_eq!(waited_by(&mut world, user_at("192.0.2.1", "bob")), 256, "and the users of an address more");
 }
 
 #[test]

@@ -8,14 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use turn_ledger::{ClientKey, User};
+use turn_ledger::User;
+use turn_limits::Holder;
 
 use super::room::Room;
 use super::{Rooms, Settings};
 use crate::call::CallEvent;
 use crate::dropped::Dropped;
 use crate::protocol::{Action, Closing, Event, Protocol, SocketId, Upgrade};
-use crate::world::{client, client_of};
+use crate::world::{client, client_of, user_at};
 
 const SETTINGS: Settings = Settings { members_max: 64, sweep: Duration::from_secs(15) };
 /// No frames.
@@ -35,7 +36,7 @@ struct Bench {
     now: Duration,
     sockets: u64,
     /// The client of the sockets that are opened. `None`: each has its own.
-    client: Option<ClientKey>,
+    client: Option<Holder>,
     open: BTreeSet<SocketId>,
     frames: BTreeMap<SocketId, Vec<Value>>,
     closes: BTreeMap<SocketId, Closing>,
@@ -74,8 +75,8 @@ impl Bench {
         let socket = SocketId(self.sockets);
         let random = u128::from(self.sockets) << 96 | 0xabcd;
         self.open.insert(socket);
-        let client = self.client.unwrap_or_else(|| client_of(self.sockets));
-        self.step(Event::Opened { socket, client, upgrade: Upgrade { random, ..upgrade } });
+        let holder = self.client.clone().unwrap_or_else(|| client_of(self.sockets).into());
+        self.step(Event::Opened { socket, holder, upgrade: Upgrade { random, ..upgrade } });
         socket
     }
 

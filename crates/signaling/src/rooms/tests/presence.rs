@@ -255,7 +255,7 @@ fn a_client_takes_1024_ids_and_then_the_first_of_its_own_are_forgotten() {
     };
     bench.open("a", "ann");
     assert_eq!(visit(&mut bench, "b", "bob"), 1000);
-    bench.client = Some(client_of(9_999));
+    bench.client = Some(client_of(9_999).into());
     bench.open("e", "eve");
     for pk in 1..1_024 {
         assert_eq!(visit(&mut bench, &pk.to_string(), "eve"), 1000);
@@ -375,8 +375,8 @@ fn a_drain_closes_all_sockets_and_lets_media_continue() {
 fn an_address_has_512_users_and_a_48_four_times_as_many() {
     let mut bench = Bench::new(SETTINGS);
     let mut users = 0;
-    let mut fill = |bench: &mut Bench, address: &str| {
-        bench.client = Some(client(address));
+    let mut fill = |bench: &mut Bench, holder: Holder| {
+        bench.client = Some(holder);
         (0..520)
             .filter(|_| {
                 users += 1;
@@ -387,10 +387,13 @@ fn an_address_has_512_users_and_a_48_four_times_as_many() {
             })
             .count()
     };
-    assert_eq!(fill(&mut bench, "192.0.2.1"), 512);
+    assert_eq!(fill(&mut bench, client("192.0.2.1").into()), 512);
     assert_eq!(bench.dropped, [Dropped::NoPlace; 8]);
-    let of_one_48 = (1..=5).map(|site| fill(&mut bench, &format!("2001:db8:1:{site}::1")));
+    let of_one_48 = (1..=5).map(|site| fill(&mut bench, client(&format!("2001:db8:1:{site}::1")).into()));
     assert_eq!(of_one_48.collect::<Vec<_>>(), [512, 512, 512, 512, 0]);
     bench.pass(SECOND * 31);
-    assert_eq!(fill(&mut bench, "192.0.2.1"), 512, "users that have gone free their places");
+    assert_eq!(fill(&mut bench, client("192.0.2.1").into()), 512, "users that have gone free their places");
+    assert_eq!(fill(&mut bench, user_at("192.0.2.1", "ann")), 512, "one who has signed in has as many");
+    assert_eq!(fill(&mut bench, user_at("192.0.2.9", "ann")), 0, "on all addresses");
+    assert_eq!(fill(&mut bench, user_at("192.0.2.1", "bob")), 512, "and those of an address more");
 }

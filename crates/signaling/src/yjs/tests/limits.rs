@@ -84,29 +84,34 @@ fn there_are_10_000_topics() {
 fn an_address_has_625_topics_and_a_48_four_times_as_many() {
     let mut world = World::default();
     let mut socket = 0;
-    let mut fill = |world: &mut World, address: &str| {
+    let mut fill = |world: &mut World, holder: Holder| {
         let before = world.protocol.topics.len();
         for _ in 0..5 {
             socket += 1;
-            world.open_from(socket, client(address));
+            world.open_from(socket, &holder);
             for n in 0..128 {
                 world.send(socket, &subscribe(&[&format!("{socket}-{n}")]));
             }
             // A socket that was refused keeps no topics.
             if world.closed.contains(&socket) {
-                world.open_from(socket, client(address));
+                world.open_from(socket, &holder);
                 (0..113).for_each(|n| world.send(socket, &subscribe(&[&format!("{socket}-{n}")])));
             }
         }
         world.protocol.topics.len() - before
     };
-    assert_eq!(fill(&mut world, "192.0.2.1"), 625);
+    assert_eq!(fill(&mut world, client("192.0.2.1").into()), 625);
     for site in 1..=4 {
-        assert_eq!(fill(&mut world, &format!("2001:db8:1:{site}::1")), 625);
+        assert_eq!(fill(&mut world, client(&format!("2001:db8:1:{site}::1")).into()), 625);
     }
-    world.open_from(1_000, client("2001:db8:1:5::1"));
-    world.send(1_000, &subscribe(&["more"]));
-    assert_eq!(world.take(1_000), ["close 1008"], "the /48 has 2,500");
+    assert_eq!(fill(&mut world, user_at("192.0.2.1", "ann")), 625, "a user has as many");
+    assert_eq!(fill(&mut world, user_at("192.0.2.1", "bob")), 625, "and the users of an address more");
+    let full = [(1_000, client("2001:db8:1:5::1").into()), (1_002, user_at("192.0.2.9", "ann"))];
+    for (socket, holder) in full {
+        world.open_from(socket, holder);
+        world.send(socket, &subscribe(&["more"]));
+        assert_eq!(world.take(socket), ["close 1008"], "the /48 has 2,500; ann has 625 on all addresses");
+    }
     world.open_from(1_001, client("192.0.2.2"));
     world.send(1_001, &subscribe(&["more", "1-0"]));
     assert_eq!(world.take(1_001), NOTHING, "another address");

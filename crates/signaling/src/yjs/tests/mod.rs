@@ -11,8 +11,8 @@ use std::time::Duration;
 use super::Yjs;
 use crate::dropped::Dropped;
 use crate::protocol::{Action, Event, Protocol, SocketId, Upgrade};
-use crate::world::{client, client_of};
-use turn_ledger::ClientKey;
+use crate::world::{client, client_of, user_at};
+use turn_limits::Holder;
 
 const NOTHING: [&str; 0] = [];
 
@@ -34,8 +34,12 @@ impl World {
         self.open_from(socket, client_of(socket));
     }
 
-    fn open_from(&mut self, socket: u64, client: ClientKey) {
-        self.step(Event::Opened { socket: SocketId(socket), client, upgrade: Upgrade::default() });
+    fn open_from(&mut self, socket: u64, holder: impl Into<Holder>) {
+        self.step(Event::Opened {
+            socket: SocketId(socket),
+            holder: holder.into(),
+            upgrade: Upgrade::default(),
+        });
     }
 
     /// Which of the sockets have received something since the last look.

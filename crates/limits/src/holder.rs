@@ -1,0 +1,104 @@
+//! Whose share something takes: that of a client address, or of a user who has signed in. What a user holds counts for the user on any
+//! address, and for the users of the address together, apart from what others there hold.
+
+use turn_ledger::{ClientKey, USERS_FACTOR, User};
+
+/// Who holds something, or asks for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    client: ClientKey,
+    user: Option<User>,
+}
+
+/// One of the shares that what a holder has is counted in.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Share {
+    /// Of a client or a /48, without its users.
+    Client(ClientKey),
+    /// Of a user, on any address.
+    User(User),
+    /// Of all users of a client or of a /48.
+    UsersOf(ClientKey),
+}
+
+impl Holder {
+    /// A client, and its user if one has signed in. A name that somebody has only chosen is no user here.
+    pub fn new(client: ClientKey, user: Option<User>) -> Self {
+        Self { client, user }
+    }
+
+    /// The address.
+    pub fn client(&self) -> ClientKey {
+        self.client
+    }
+
+    /// Who has signed in.
+    pub fn user(&self) -> Option<&User> {
+        self.user.as_ref()
+    }
+
+    /// The shares it counts in, its own first, and how many times as large as that of one client each is.
+    pub fn shares(&self) -> impl Iterator<Item = (Share, u32)> {
+        let own = self.user.clone().map(|user| (Share::User(user), 1));
+        let of_address = self.client.with_wider().map(|key| match self.user {
+            None => (Share::Client(key), key.factor()),
+            Some(_) => (Share::UsersOf(key), key.factor().saturating_mul(USERS_FACTOR)),
+        });
+        own.into_iter().chain(of_address)
+    }
+
+    /// Whether it counts in a share.
+    pub fn is_in(&self, share: &Share) -> bool {
+        self.shares().any(|(own, _)| own == *share)
+    }
+
+    /// Whether both have the same share of their own: the same user, or the same address without one.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        match (&self.user, &other.user) {
+            (None, None) => self.client == other.client,
+            (user, other) => user == other,
+        }
+    }
+}
+
+/// A client without a user.
+impl From<ClientKey> for Holder {
+    fn from(client: ClientKey) -> Self {
+        Self::new(client, None)
+    }
+}
+
+impl From<&Self> for Holder {
+    fn from(holder: &Self) -> Self {
+        holder.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_counts_for_itself_and_for_the_users_of_the_address() {
+        let client = ClientKey::of("2001:db8:1:2::3".parse().unwrap());
+        let group = client.wider().unwrap();
+        let maria = User::new("maria").unwrap();
+        let [anonymous, signed_in] = [None, Some(maria.clone())].map(|user| Holder::new(client, user));
+        let shares = |holder: &Holder| holder.shares().collect::<Vec<_>>();
+        assert_eq!(shares(&anonymous), [(Share::Client(client), 1), (Share::Client(group), 4)]);
+        let of_users = [(Share::UsersOf(client), 10), (Share::UsersOf(group), 40)];
+        assert_eq!(shares(&signed_in), [&[(Share::User(maria), 1)], &of_users[..]].concat());
+        assert!(signed_in.is_in(&Share::UsersOf(group)) && !signed_in.is_in(&Share::Client(client)));
+    }
+
+    #[test]
+    fn a_user_is_the_same_on_any_address() {
+        let at = |last: u8| ClientKey::V4([192, 0, 2, last].into());
+        let user = |last, name| Holder::new(at(last), User::new(name));
+        assert!(
+            user(1, "maria").is_same_as(&user(2, "maria")) && !user(1, "maria").is_same_as(&user(1, "jo"))
+        );
+        assert!(Holder::from(at(1)).is_same_as(&at(1).into()) && !user(1, "jo").is_same_as(&at(1).into()));
+        assert!(!Holder::from(at(1)).is_same_as(&at(2).into()));
+    }
+}
