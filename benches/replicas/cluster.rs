@@ -150,11 +150,23 @@ impl Cluster {
         count: usize,
         has_proxies: bool,
     ) -> Self {
+        Self::start_with(program, database, count, has_proxies, &[]).await
+    }
+
+    /// The same, with further settings.
+    pub(crate) async fn start_with(
+        program: &Path,
+        database: &TestDatabase,
+        count: usize,
+        has_proxies: bool,
+        more: &[(&'static str, &str)],
+    ) -> Self {
         let mut nodes = vec![];
         for _ in 0..count {
             let proxy = Proxy::start(database.address()).await;
             let url = if has_proxies { url_at(proxy.port) } else { database.url() };
-            let settings = vec![("DATABASE_URL", url), ("DATABASE_SCHEMA", database.schema.clone())];
+            let mut settings = vec![("DATABASE_URL", url), ("DATABASE_SCHEMA", database.schema.clone())];
+            settings.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
             let mut node = Node::new(program, settings);
             node.start();
             node.is_at(if nodes.is_empty() { "/leader" } else { "/ready" }).await;
@@ -169,6 +181,14 @@ impl Cluster {
 
     pub(crate) fn address(&self, node: usize) -> SocketAddr {
         self.nodes[node].0.address()
+    }
+
+    /// The resident memory of a replica, in MB.
+    pub(crate) fn resident_mb(&self, node: usize) -> u64 {
+        let id = self.nodes[node].0.process.as_ref().unwrap().id();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1_024 / 1_000_000
     }
 
     async fn leader(&self) -> usize {

@@ -11,23 +11,42 @@ use crate::postgres::TestDatabase;
 /// The mints of one measurement.
 const MINTS: [(u32, u32); 2] = [(64, 4_000), (1, 400)];
 
-/// Mints each second, and the median of the times of one, in milliseconds.
+/// Mints each second, and the quantiles of the times of one, in milliseconds.
 #[derive(Clone, Copy)]
 pub(crate) struct Speed {
     rate: f64,
-    p50: f64,
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+    pub(crate) p999: f64,
 }
 
-/// Runs `benches/bare/src/bin/load.rs` in a closed loop.
-pub(crate) fn load(program: &Path, address: SocketAddr, callers: u32, count: u32) -> Speed {
+/// What the loader does.
+#[derive(Clone, Copy)]
+pub(crate) struct Load {
+    pub(crate) callers: u32,
+    pub(crate) count: u32,
+    /// Mints a second. 0: a closed loop.
+    pub(crate) rate: u32,
+}
+
+impl Load {
+    /// A caller sends its next request when it has its response.
+    pub(crate) fn closed(callers: u32, count: u32) -> Self {
+        Self { callers, count, rate: 0 }
+    }
+}
+
+/// Runs `benches/bare/src/bin/load.rs`.
+pub(crate) fn load(program: &Path, address: SocketAddr, Load { callers, count, rate }: Load) -> Speed {
     let mut command = Command::new(program);
-    command.args([address.to_string(), callers.to_string(), count.to_string()]);
-    let output = command.args(["0", "GET", "/api/turn-credentials", ""]).output().unwrap();
+    command.arg(address.to_string()).args([callers, count, rate].map(|number| number.to_string()));
+    let output = command.args(["GET", "/api/turn-credentials", ""]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let words = text.trim().strip_prefix("result ").expect("a result").split(' ');
     let figures: Vec<f64> = words.map(|word| word.parse().unwrap()).collect();
     assert!(figures[1] == 0.0, "some requests failed: {text}");
-    Speed { rate: figures[0] * 1e6 / figures[2], p50: figures[3] / 1e3 }
+    let [p50, p99, p999] = [3, 4, 5].map(|column| figures[column] / 1e3);
+    Speed { rate: figures[0] * 1e6 / figures[2], p50, p99, p999 }
 }
 
 /// Median, lowest and highest.
@@ -48,13 +67,13 @@ pub(crate) async fn print(programs: &Programs, rounds: usize) {
         let cluster = Cluster::start(&programs.broker, &database, 2, false).await;
         let addresses = [embedded.address(), cluster.address(0), cluster.address(1)];
         for address in addresses {
-            load(&programs.load, address, 64, 500);
+            load(&programs.load, address, Load::closed(64, 500));
         }
         for (number, (callers, mints)) in MINTS.into_iter().enumerate() {
             let mut speeds = [None; 3];
             for turn in 0..3 {
                 let which = (turn + round) % 3;
-                speeds[which] = Some(load(&programs.load, addresses[which], callers, mints));
+                speeds[which] = Some(load(&programs.load, addresses[which], Load::closed(callers, mints)));
             }
             let speeds = speeds.map(Option::unwrap);
             eprintln!(

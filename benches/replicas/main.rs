@@ -9,6 +9,7 @@
 mod clients;
 mod cluster;
 mod figures;
+mod steady;
 
 #[expect(dead_code, reason = "the tests use more of it")]
 #[path = "../../tests/it/support/postgres.rs"]
@@ -25,6 +26,7 @@ use std::time::Duration;
 
 use clients::{Clients, Report};
 use cluster::{Cluster, Fault};
+use figures::Load;
 use postgres::TestDatabase;
 
 /// How long clients mint before a fault, and after its end.
@@ -41,7 +43,7 @@ struct Programs {
 
 #[tokio::main]
 async fn main() {
-    let usage = "usage: replicas BROKER LOAD ROUNDS faults|alone|full|figures...";
+    let usage = "usage: replicas BROKER LOAD ROUNDS faults|alone|full|figures|steady...";
     let mut arguments = std::env::args().skip(1);
     let mut next = || arguments.next().expect(usage);
     let programs = Programs { broker: next().into(), load: next().into() };
@@ -67,10 +69,16 @@ async fn main() {
                 full(&programs, rounds).await;
             }
             "figures" => figures::print(&programs, rounds).await,
+            "steady" => steady::print(&programs, steady_seconds()).await,
             _ => panic!("{usage}"),
         }
         println!();
     }
+}
+
+/// `STEADY_SECONDS`, an hour when unset.
+fn steady_seconds() -> u64 {
+    std::env::var("STEADY_SECONDS").map_or(3_600, |text| text.parse().expect("a number of seconds"))
 }
 
 /// One fault, with replicas that live as long as they can.
@@ -90,7 +98,7 @@ async fn full(programs: &Programs, rounds: usize) {
     let database = TestDatabase::new().expect("PostgreSQL");
     let mut cluster = Cluster::start(&programs.broker, &database, 2, false).await;
     let grants = 400_000;
-    figures::load(&programs.load, cluster.address(0), 64, grants);
+    figures::load(&programs.load, cluster.address(0), Load::closed(64, grants));
     let mut report = Report::default();
     for _ in 0..rounds {
         round(&mut cluster, Fault::Kill, &mut report).await;
