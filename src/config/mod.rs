@@ -102,7 +102,7 @@ impl Config {
     }
 
     fn read(settings: &mut Settings<'_>) -> Self {
-        let account_id = settings.optional("CLOUDFLARE_ACCOUNT_ID", identifier(IDENTIFIER_MAX));
+        let account_id = settings.money().optional("CLOUDFLARE_ACCOUNT_ID", identifier(IDENTIFIER_MAX));
         let usage = UsageConfig::read(settings);
         let database = DatabaseConfig::read(settings);
         let config = Self {

@@ -51,6 +51,8 @@ pub(super) struct Settings<'a> {
     environment: &'a Environment,
     /// Every setting that was read, set or not.
     names: Vec<Setting>,
+    /// Whether the next one limits what is spent.
+    is_money: bool,
     problems: Vec<ConfigProblem>,
     warnings: Vec<String>,
     /// Whether a ledger is copied from one place to another.
@@ -60,7 +62,8 @@ pub(super) struct Settings<'a> {
 impl<'a> Settings<'a> {
     pub(super) fn new(environment: &'a Environment) -> Self {
         let problems = environment.problems().to_vec();
-        Self { environment, names: Vec::new(), problems, warnings: Vec::new(), copies_ledger: false }
+        let (names, warnings) = (Vec::new(), Vec::new());
+        Self { environment, names, is_money: false, problems, warnings, copies_ledger: false }
     }
 
     pub(super) fn for_copy(environment: &'a Environment) -> Self {
@@ -89,6 +92,17 @@ impl<'a> Settings<'a> {
         Err(ConfigErrors { problems: self.problems, hints })
     }
 
+    /// The next setting limits what is spent, or by whom, or says what it costs.
+    pub(super) fn money(&mut self) -> &mut Self {
+        self.is_money = true;
+        self
+    }
+
+    fn note(&mut self, name: &'static str, default: Option<&'static str>, is_secret: bool) {
+        let is_money = std::mem::take(&mut self.is_money);
+        self.names.push(Setting { name, default, is_secret, is_money });
+    }
+
     /// The value in this form, or the default.
     pub(super) fn get<T>(
         &mut self,
@@ -96,13 +110,13 @@ impl<'a> Settings<'a> {
         default: &'static str,
         form: impl Fn(&str) -> Formed<T>,
     ) -> T {
-        self.names.push(Setting { name, default: Some(default), is_secret: false });
+        self.note(name, Some(default), false);
         self.value(name, &form).unwrap_or_else(|| form(default).expect("a default has its own form"))
     }
 
     /// The value in this form; `None` if unset or refused.
     pub(super) fn optional<T>(&mut self, name: &'static str, form: impl Fn(&str) -> Formed<T>) -> Option<T> {
-        self.names.push(Setting { name, default: None, is_secret: false });
+        self.note(name, None, false);
         self.value(name, &form)
     }
 
@@ -113,7 +127,7 @@ impl<'a> Settings<'a> {
         default: Option<&'static str>,
         form: impl Fn(&str) -> Formed<T>,
     ) -> Option<Vec<T>> {
-        self.names.push(Setting { name, default, is_secret: false });
+        self.note(name, default, false);
         let text = self.environment.get(name).or(default)?;
         let entries: Vec<&str> = text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).collect();
         let count = entries.len();
@@ -144,7 +158,7 @@ impl<'a> Settings<'a> {
 
     /// A secret in this form, from `NAME` or from the file that `NAME_FILE` names; `None` if unset or refused.
     pub(super) fn secret<T>(&mut self, name: &'static str, form: impl Fn(&str) -> Formed<T>) -> Option<T> {
-        self.names.push(Setting { name, default: None, is_secret: true });
+        self.note(name, None, true);
         let (variable, text) = self.secret_text(name)?;
         if text.contains(EXAMPLE_MARK) {
             self.warn(format!("{variable} holds an example value, which is public; replace it"));
