@@ -69,11 +69,6 @@ impl Environment {
         if self.is_set(name) { self } else { self.with(name, value) }
     }
 
-    /// Whether terminal output may be coloured: `NO_COLOR` is unset and `TERM` is not `dumb`.
-    pub fn wants_colour(&self) -> bool {
-        self.get("NO_COLOR").is_none() && self.get("TERM") != Some("dumb")
-    }
-
     /// Whether a variable is set and not empty.
     pub fn is_set(&self, name: &str) -> bool {
         self.get(name).is_some()
@@ -233,19 +228,6 @@ mod tests {
             (Some("x"), None, None)
         );
         assert_eq!(environment.names().collect::<Vec<_>>(), ["A"]);
-    }
-
-    #[test]
-    fn no_color_and_a_dumb_terminal_disable_colour() {
-        for (pairs, wanted) in [
-            (&[][..], true),
-            (&[("NO_COLOR", "")], true),
-            (&[("NO_COLOR", "1")], false),
-            (&[("TERM", "dumb")], false),
-            (&[("TERM", "xterm")], true),
-        ] {
-            assert_eq!(Environment::from_pairs(pairs.iter().copied()).wants_colour(), wanted, "{pairs:?}");
-        }
     }
 
     #[test]

@@ -11,21 +11,21 @@ mod report;
 mod settings;
 mod state;
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use reqwest::Client;
+use tokio_rustls::TlsConnector;
 use url::Url;
 
 pub use relay::tail::ProbeTail;
-pub use report::{Check, CheckState, Finding, OutputFormat, Progress, Report, Verdict};
+pub use report::{Check, CheckState, Finding, Progress, Report, Verdict};
 
 use crate::config::{Config, ConfigErrors, DatabaseConfig};
 use crate::ice::server::IceServerList;
-use connect::{Trust, host_of};
+use connect::host_of;
 use provider::KeyClient;
 use relay::Offer;
 use report::skipped;
@@ -70,7 +70,7 @@ pub enum DoctorError {
 }
 
 /// Reports every problem of an invalid configuration, and checks nothing else.
-pub fn report_invalid<W: Write>(errors: &ConfigErrors, mut progress: Progress<W>) -> Report {
+pub fn report_invalid(errors: &ConfigErrors, mut progress: Progress<'_>) -> Report {
     progress.report.is_misconfigured = true;
     for verdict in settings::problems(errors) {
         progress.found(Check::Configuration, "", verdict, Duration::ZERO);
@@ -79,13 +79,13 @@ pub fn report_invalid<W: Write>(errors: &ConfigErrors, mut progress: Progress<W>
 }
 
 /// Runs every check.
-pub async fn run<W: Write>(
+pub async fn run(
     config: &Config,
     options: &Options,
     clock: Arc<dyn Clock>,
-    progress: Progress<W>,
+    progress: Progress<'_>,
 ) -> Result<Report, DoctorError> {
-    let trust = Trust::new(options.ca.as_deref()).map_err(DoctorError::Ca)?;
+    let trust = connect::trust(options.ca.as_deref()).map_err(DoctorError::Ca)?;
     let client = http_client()?;
     let keys = provider::cloudflare(config, &client);
     let mut examination =
@@ -102,17 +102,17 @@ pub async fn run<W: Write>(
 }
 
 /// The shared state of the checks.
-struct Examination<'a, W> {
+struct Examination<'a, 'o> {
     config: &'a Config,
     client: &'a Client,
     keys: &'a [KeyClient],
     /// For relays.
-    trust: &'a Trust,
+    trust: &'a TlsConnector,
     clock: &'a Arc<dyn Clock>,
-    progress: Progress<W>,
+    progress: Progress<'o>,
 }
 
-impl<'a, W: Write> Examination<'a, W> {
+impl<'a> Examination<'a, '_> {
     fn found(&mut self, check: Check, subject: &str, verdict: Verdict) {
         self.progress.found(check, subject, verdict, Duration::ZERO);
     }

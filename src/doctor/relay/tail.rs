@@ -1,7 +1,6 @@
 //! The probe of the tail: it keeps one allocation of a short credential open until the server refuses to refresh it. It relays
 //! nothing. One probe is one sample: another server of the same provider may behave differently.
 
-use std::io::Write;
 use std::time::{Duration, Instant};
 
 use super::client::{Held, Target};
@@ -31,11 +30,11 @@ impl ProbeTail {
 }
 
 /// Probes the first URL of the offer that gives an allocation. `expires`: when its credential does. Returns the URL as well.
-pub(in crate::doctor) async fn probe<W: Write>(
+pub(in crate::doctor) async fn probe(
     offer: Offer,
     expires: Instant,
     probe: ProbeTail,
-    doctor: &Examination<'_, W>,
+    doctor: &Examination<'_, '_>,
 ) -> (String, Verdict) {
     let source = offer.source;
     let assumed = doctor.config.budget.expiry_tail.unwrap_or(source.expiry_tail());

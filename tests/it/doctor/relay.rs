@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use turn_broker::config::{Config, Environment};
-use turn_broker::doctor::{self, Check, OutputFormat, ProbeTail, Progress};
+use turn_broker::doctor::{self, Check, ProbeTail, Progress};
 
 use super::World;
 use crate::support::fake_turn::RELAYED;
@@ -95,8 +95,8 @@ async fn probe(world: &World, max: Duration, settings: &[(&str, &str)]) -> (Stri
         probe_tail: Some(ProbeTail { max, pause: Duration::ZERO }),
         ..doctor::Options::default()
     };
-    let progress = Progress::new(Vec::new(), OutputFormat::Json);
-    let report = doctor::run(&config, &options, clock, progress).await.unwrap();
+    let mut output = Vec::new();
+    let report = doctor::run(&config, &options, clock, Progress::new(&mut output, true)).await.unwrap();
     let found: Vec<_> = report.findings.iter().filter(|found| found.check == Check::Tail).collect();
     let [one] = &found[..] else { panic!("{found:?}") };
     (<&str>::from(one.verdict.state).to_owned(), one.verdict.seen.clone())
