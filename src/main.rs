@@ -149,9 +149,9 @@ fn block_on<T>(run: impl Future<Output = T>) -> Result<T, Failure> {
 type Opened = (std::net::TcpListener, String);
 
 fn serve(config: &Config, opened: Option<Opened>) -> Result<ExitCode, Failure> {
-    let log = log::install(&config.log)?;
+    let (_flushes_on_drop, lost_lines) = log::install(&config.log)?;
     raise_file_limit();
-    block_on(serve_until_signal(config, opened, log.lost.clone()))?
+    block_on(serve_until_signal(config, opened, lost_lines))?
 }
 
 /// Raises the soft limit on open files to the hard one. Every socket counts as a file, and many shells allow 1,024.

@@ -91,7 +91,7 @@ impl DatabaseConfig {
         if !settings.is_set("DATABASE_URL") {
             return;
         }
-        if settings.is_set("STATE_DIR") && !settings.copies_ledger() {
+        if settings.is_set("STATE_DIR") {
             let expected = "expected no value because DATABASE_URL is set: the ledger is in the database. In the image, set STATE_DIR to nothing";
             settings.refuse("STATE_DIR", expected);
         }

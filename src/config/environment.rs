@@ -22,8 +22,8 @@ const QUOTING: &str = "put a value with spaces, quotes, # or $ in 'single quotes
 pub struct Environment {
     variables: BTreeMap<String, String>,
     /// Problems with reading, reported together with those of the values.
-    problems: Vec<ConfigProblem>,
-    is_terminal: bool,
+    pub(super) problems: Vec<ConfigProblem>,
+    pub(super) is_terminal: bool,
 }
 
 impl Environment {
@@ -82,14 +82,6 @@ impl Environment {
     /// The names of variables that are set and not empty.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.variables.keys().map(String::as_str).filter(|name| self.get(name).is_some())
-    }
-
-    pub(super) fn problems(&self) -> &[ConfigProblem] {
-        &self.problems
-    }
-
-    pub(super) fn is_terminal(&self) -> bool {
-        self.is_terminal
     }
 
     fn layered(process: impl Iterator<Item = (OsString, OsString)>, dotenv: io::Result<String>) -> Self {
@@ -203,7 +195,7 @@ mod tests {
     }
 
     fn problem_of(environment: &Environment) -> String {
-        let [problem] = environment.problems() else { panic!("{:?}", environment.problems()) };
+        let [problem] = &environment.problems[..] else { panic!("{:?}", environment.problems) };
         problem.to_string()
     }
 
@@ -217,7 +209,7 @@ mod tests {
         assert_eq!(environment.get("DOORS"), None);
         assert_eq!(environment.get("HOST"), Some("::1"));
         assert_eq!(environment.get("A"), Some("b"));
-        assert!(environment.problems().is_empty());
+        assert!(environment.problems.is_empty());
     }
 
     #[test]
@@ -233,7 +225,7 @@ mod tests {
     #[test]
     fn a_missing_env_file_is_not_a_problem() {
         let environment = Environment::layered(std::iter::empty(), Err(io::ErrorKind::NotFound.into()));
-        assert!(environment.problems().is_empty());
+        assert!(environment.problems.is_empty());
     }
 
     #[cfg(unix)]

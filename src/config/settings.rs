@@ -55,19 +55,13 @@ pub(super) struct Settings<'a> {
     is_money: bool,
     problems: Vec<ConfigProblem>,
     warnings: Vec<String>,
-    /// Whether a ledger is copied from one place to another.
-    copies_ledger: bool,
 }
 
 impl<'a> Settings<'a> {
     pub(super) fn new(environment: &'a Environment) -> Self {
-        let problems = environment.problems().to_vec();
+        let problems = environment.problems.clone();
         let (names, warnings) = (Vec::new(), Vec::new());
-        Self { environment, names, is_money: false, problems, warnings, copies_ledger: false }
-    }
-
-    pub(super) fn for_copy(environment: &'a Environment) -> Self {
-        Self { copies_ledger: true, ..Self::new(environment) }
+        Self { environment, names, is_money: false, problems, warnings }
     }
 
     /// Every setting: no setting is read only if another one is set.
@@ -189,14 +183,9 @@ impl<'a> Settings<'a> {
         has_file || self.environment.is_set(name)
     }
 
-    /// Whether the settings are for a copy of a ledger.
-    pub(super) fn copies_ledger(&self) -> bool {
-        self.copies_ledger
-    }
-
     /// Whether standard output is a terminal.
     pub(super) fn is_terminal(&self) -> bool {
-        self.environment.is_terminal()
+        self.environment.is_terminal
     }
 
     /// Records a problem for the missing setting if only the other is set.

@@ -291,14 +291,6 @@ mod tests {
     }
 
     #[test]
-    fn text_has_a_line_for_each_finding_and_a_summary() {
-        let text = shown(false);
-        let expected = "FAIL    coturn-cli: no\n         → perhaps\nok      turn turn:a: relayed (3 ms)\n\n\
-                        1 failure, 0 warnings: see the lines with an arrow.\n";
-        assert_eq!(text, expected);
-    }
-
-    #[test]
     fn json_output_is_one_document_whose_fields_have_stable_names() {
         let text = shown(true);
         assert_eq!(text.lines().count(), 1);

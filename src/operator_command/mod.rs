@@ -95,19 +95,7 @@ pub async fn run(
     let not_a_broker = || OperatorError::NotABroker(url.to_string());
     let bytes = body(BODY_MAX, response).await.map_err(|_| not_a_broker())?;
     let body = serde_json::from_slice(&bytes).map_err(|_| not_a_broker())?;
-    let summary = match command {
-        OperatorCommand::Status
-        | OperatorCommand::Freeze
-        | OperatorCommand::Unfreeze
-        | OperatorCommand::Limit { .. }
-        | OperatorCommand::Backup { .. } => text::summary(&body),
-        OperatorCommand::Spenders { .. } => text::spenders(&body),
-        OperatorCommand::Grants { .. } => text::grants(&body),
-        OperatorCommand::Revoke { user: None, .. } => text::revocation(&body),
-        OperatorCommand::Block { .. } | OperatorCommand::Allow { .. } | OperatorCommand::Revoke { .. } => {
-            text::user_action(&body)
-        }
-    };
+    let summary = (command.call().text)(&body);
     let summary = summary.ok_or_else(not_a_broker)?;
     Ok(if options.json { String::from_utf8_lossy(&bytes).into_owned() } else { summary })
 }
@@ -119,12 +107,8 @@ async fn json(response: Response) -> Option<Value> {
 
 /// The service on this machine.
 fn local(config: &Config) -> Url {
-    let mut url = Url::parse("http://127.0.0.1").expect("a valid URL");
-    let address = config.server.reachable();
-    // Neither fails for an `http` URL.
-    let _ = url.set_ip_host(address.ip());
-    let _ = url.set_port(Some(address.port()));
-    url
+    let url = format!("http://{}", config.server.reachable()).parse();
+    url.expect("an address and a port are the authority of a URL")
 }
 
 /// Sends the call, and returns a response with status 200.

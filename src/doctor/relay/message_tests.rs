@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
+const COOKIE: [u8; 4] = 0x2112_a442_u32.to_be_bytes();
 const ID: u128 = 0x0102_0304_0506_0708_090a_0b0c;
 
 fn id() -> TransactionId {
