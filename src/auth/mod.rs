@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jsonwebtoken::{Algorithm, DecodingKey, Header};
 use reqwest::Client;
+use secrecy::ExposeSecret;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use turn_ledger::ClientKey;
@@ -58,7 +59,10 @@ impl Auth {
         let keys = config.jwks_url.clone();
         Self {
             config: config.clone(),
-            secret: config.secret_bytes().map(DecodingKey::from_secret),
+            secret: config
+                .secret
+                .as_ref()
+                .map(|key| DecodingKey::from_secret(key.expose_secret().as_bytes())),
             keys: keys.map(|url| Arc::new(IssuerKeys::new(client, url, Arc::clone(&clock), metrics))),
             clock,
         }

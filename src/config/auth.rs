@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use url::Url;
 
 use super::form::{form, switch, visible};
@@ -66,10 +66,5 @@ impl AuthConfig {
                 "AUTH_ISSUER and AUTH_AUDIENCE are not set: a token that the same keys sign for another service is accepted",
             );
         }
-    }
-
-    /// The key of HS256 tokens.
-    pub fn secret_bytes(&self) -> Option<&[u8]> {
-        self.secret.as_ref().map(|secret| secret.expose_secret().as_bytes())
     }
 }
