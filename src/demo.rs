@@ -183,24 +183,6 @@ mod tests {
     }
 
     #[test]
-    fn it_listens_on_loopback_and_only_its_own_page_may_call() {
-        let demo = Demo::prepare(Environment::from_pairs(NONE), Some(0)).unwrap();
-        let address = demo.listener.local_addr().unwrap();
-        assert!(address.ip().is_loopback());
-        assert!(page_of(&demo).starts_with(&format!("http://{address}/demo#token=")), "{}", demo.greeting);
-        for origin in [format!("http://{address}"), format!("http://localhost:{}", address.port())] {
-            assert!(demo.config.access.origins.allows(&origin), "{origin}");
-        }
-        assert!(!demo.config.access.origins.allows("http://localhost:5173"));
-        assert!(demo.config.access.hosts.allows(&address.to_string()));
-        assert!(!demo.config.access.hosts.allows(&format!("evil.example:{}", address.port())));
-        let relay = demo.config.ice.relay.unwrap();
-        assert_eq!((relay.listen.to_string().as_str(), demo.config.is_demo), ("127.0.0.1:0", true));
-        assert!(demo.config.budget.state_dir.is_none());
-        assert_eq!(demo.config.warnings, Vec::<String>::new());
-    }
-
-    #[test]
     fn on_all_addresses_the_relay_has_the_number_of_the_page_and_clients_reach_both_on_loopback() {
         let settings = [("HOST", "0.0.0.0"), ("PORT", "0")];
         let demo = Demo::prepare(Environment::from_pairs(settings), None).unwrap();

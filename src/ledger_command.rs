@@ -57,52 +57,25 @@ pub struct Report {
 /// Why the ledger cannot be inspected.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerCommandError {
-    /// The running service has it open.
-    #[error(
-        "{path} is in use: the service runs. Query it (/api/bandwidth-status), stop it first, or inspect a copy of the file."
-    )]
-    InUse {
-        /// The file.
-        path: std::path::PathBuf,
-    },
-    /// It cannot be read.
-    #[error(transparent)]
-    Open(OpenError),
+    /// There is no ledger on disk.
+    #[error("STATE_DIR is not set: there is no ledger on disk.")]
+    NoDirectory,
     /// There is no other place.
     #[error(
         "DATABASE_URL is not set. Set both STATE_DIR and DATABASE_URL to copy a ledger from one to the other."
     )]
     NoDatabase,
+    /// It cannot be read.
+    #[error(transparent)]
+    Open(#[from] OpenError),
     /// It cannot be copied.
     #[error(transparent)]
-    Copy(CopyError),
+    Copy(#[from] CopyError),
 }
 
-impl From<CopyError> for LedgerCommandError {
-    fn from(error: CopyError) -> Self {
-        match error {
-            CopyError::File(error) => error.into(),
-            other => Self::Copy(other),
-        }
-    }
-}
-
-impl From<OpenError> for LedgerCommandError {
-    fn from(error: OpenError) -> Self {
-        match error {
-            OpenError::InUse { path } => Self::InUse { path },
-            other => Self::Open(other),
-        }
-    }
-}
-
-/// Inspects the ledger in `directory`. `now`: the time of the summary if the ledger was never written.
-pub fn run(
-    config: &Config,
-    directory: &Path,
-    command: LedgerCommand,
-    now: Timestamp,
-) -> Result<Report, LedgerCommandError> {
+/// Inspects the ledger in `STATE_DIR`. `now`: the time of the summary if the ledger was never written.
+pub fn run(config: &Config, command: LedgerCommand, now: Timestamp) -> Result<Report, LedgerCommandError> {
+    let directory = config.budget.state_dir.as_deref().ok_or(LedgerCommandError::NoDirectory)?;
     if let LedgerCommand::Copy { to_database, .. } = command {
         let text = move_ledger(config, directory, to_database)?;
         return Ok(Report { text, is_sound: true });
@@ -114,7 +87,7 @@ pub fn run(
     let stored = copy.stored()?;
     let text = match command {
         LedgerCommand::Export => format!("{:#}", document(&stored)),
-        _ => summary(&Summary::of(config, &copy, stored, now)),
+        _ => summary(config, &copy, stored, now),
     };
     Ok(Report { text, is_sound: true })
 }
@@ -138,34 +111,12 @@ fn move_ledger(config: &Config, directory: &Path, to_database: bool) -> Result<S
     Ok(format!("The ledger of {to} is in {from}. Drop the schema: a broker that starts with it {rest}."))
 }
 
-/// The content of `show`.
-struct Summary {
-    path: String,
-    bytes: u64,
-    /// `None` if the books were never written.
-    written_at: Option<Timestamp>,
-    alerts_pending: usize,
-    /// The snapshot at the last write.
-    snapshot: Snapshot,
-}
-
-impl Summary {
-    fn of(config: &Config, copy: &LedgerCopy, stored: Contents, now: Timestamp) -> Self {
-        Self {
-            path: copy.path.display().to_string(),
-            bytes: copy.bytes,
-            written_at: stored.books.now(),
-            alerts_pending: stored.alerts.pending_len(),
-            snapshot: setup(config).open(Some(stored.books), now).snapshot(),
-        }
-    }
-}
-
-fn summary(summary: &Summary) -> String {
-    let snapshot = &summary.snapshot;
+/// The figures at the last write, or now if the books were never written.
+fn summary(config: &Config, copy: &LedgerCopy, stored: Contents, now: Timestamp) -> String {
+    let (written_at, alerts) = (stored.books.now(), stored.alerts.pending_len());
+    let snapshot = &setup(config).open(Some(stored.books), now).snapshot();
     let Snapshot { figures, measured, counts, live_grants, open_connections, .. } = snapshot;
-    let written =
-        summary.written_at.map_or("never".into(), |at| format!("{at}; the lines below show that time"));
+    let written = written_at.map_or("never".into(), |at| format!("{at}; the lines below show that time"));
     let measured = match measured.as_of {
         Some(as_of) => format!("{} GB up to {as_of}", measured.bytes.gb_nearest()),
         None => "nothing in this period".into(),
@@ -173,9 +124,9 @@ fn summary(summary: &Summary) -> String {
     let used_percent = plain_number(figures.used.percent_of(figures.limit));
     let room = if snapshot.promised_in_full { ": no room for another credential" } else { "" };
     let lines = [
-        ("Ledger", summary.path.clone()),
+        ("Ledger", copy.path.display().to_string()),
         ("Format", FORMAT.to_string()),
-        ("Size", format!("{} bytes", summary.bytes)),
+        ("Size", format!("{} bytes", copy.bytes)),
         ("Last write", written),
         ("Period", format!("{} to {}", figures.period.start, figures.period.end)),
         ("Limit", format!("{} GB", plain_number(figures.limit.as_gb()))),
@@ -186,14 +137,9 @@ fn summary(summary: &Summary) -> String {
         ("Grants", format!("{} issued, {} reported, {live_grants} live", counts.issued, counts.reported)),
         ("Connections", format!("{open_connections} open, {} opened in this period", counts.connections)),
         ("Overrides", words::overrides(snapshot).unwrap_or_else(|| "none".into())),
-        ("Alerts", format!("{} to be delivered", summary.alerts_pending)),
+        ("Alerts", format!("{alerts} to be delivered")),
     ];
-    let mut text = String::new();
-    for (name, value) in lines {
-        let _ = writeln!(text, "{name:<12} {value}");
-    }
-    text.truncate(text.trim_end().len());
-    text
+    lines.map(|(name, value)| format!("{name:<12} {value}")).join("\n")
 }
 
 fn verdict(path: &str, findings: &[String]) -> Report {

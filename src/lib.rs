@@ -7,7 +7,7 @@
 //! |---|---|
 //! | [`cli`] | the command line |
 //! | [`serve`] | listener, shutdown and background tasks |
-//! | [`doctor`], [`demo`], [`healthcheck`], [`ledger_command`], [`operator_command`] | the other commands |
+//! | [`doctor`], [`demo`], [`ledger_command`], [`operator_command`] | the other commands |
 //! | [`router`] | the table of routes |
 //! | [`web`] | pages and the browser module |
 //! | [`http`] | the handlers, the error responses and what surrounds every request |
@@ -42,7 +42,6 @@ pub mod cost;
 pub mod demo;
 pub mod doctor;
 pub mod forward;
-pub mod healthcheck;
 pub mod http;
 pub mod ice;
 pub mod journal;

@@ -1,8 +1,8 @@
 //! The program: what each command of [`cli`] does. Exit status: 0 success, 1 failure, 64 wrong usage, 75 another
 //! replica leads, 78 invalid configuration.
 
-use std::io::{ErrorKind, IsTerminal, Write};
-use std::path::Path;
+use std::fmt::Display;
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -10,21 +10,22 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use turn_base::clock::{Clock, SystemClock};
+use turn_base::http_client::{http_client, send};
 use turn_broker::app;
 use turn_broker::cli::{self, Command};
 use turn_broker::config::{Config, DatabaseConfig, Environment};
 use turn_broker::demo::{self, Demo, DemoError};
-use turn_broker::doctor::{self, OutputFormat, Progress};
+use turn_broker::doctor::{self, Progress};
 use turn_broker::journal::Journal;
 use turn_broker::journal::postgres::standby::Standby;
 use turn_broker::journal::store::Store;
 use turn_broker::ledger_command::{self, LedgerCommand, LedgerCommandError};
-use turn_broker::operator_command::{self, OperatorCommand, OperatorError, Options};
+use turn_broker::operator_command::{self, OperatorError, Options};
+use turn_broker::router;
 use turn_broker::serve::replica::Replica;
-use turn_broker::serve::{Ended, Shutdown};
+use turn_broker::serve::{self, Ended, Shutdown};
 use turn_broker::telemetry::log::LostLines;
 use turn_broker::telemetry::{log, startup};
-use turn_broker::{healthcheck, router, serve};
 
 /// `EX_USAGE` of sysexits.h.
 const EXIT_USAGE: u8 = 64;
@@ -36,6 +37,26 @@ const EXIT_CONFIG: u8 = 78;
 /// The signal for a write beyond the file size limit. The number is the same on every supported platform.
 const SIGXFSZ: i32 = 25;
 
+/// Why a command failed, and its exit status.
+struct Failure {
+    text: String,
+    status: u8,
+}
+
+impl Failure {
+    /// A setting is wrong or missing.
+    fn of_settings(error: impl Display) -> Self {
+        Self { text: error.to_string(), status: EXIT_CONFIG }
+    }
+}
+
+impl<E: Display> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self { text: error.to_string(), status: 1 }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "there may be no log")]
 fn main() -> ExitCode {
     let (command, shared) = match cli::parse(std::env::args_os()) {
         Ok(parsed) => parsed,
@@ -45,118 +66,70 @@ fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
         }
     };
-    match command {
-        Command::Doctor(options) => examine(&options, shared.json),
-        Command::Demo { port } => run_demo(port),
-        command => with_config(&command, &shared),
-    }
-}
-
-/// Runs the doctor. Its findings are the output; it writes no log.
-#[expect(clippy::print_stderr, reason = "this is the command line")]
-fn examine(options: &doctor::Options, json: bool) -> ExitCode {
-    let environment = Environment::of_process();
-    let stdout = std::io::stdout();
-    let colour = stdout.is_terminal() && environment.wants_colour();
-    let form = if json { OutputFormat::Json } else { OutputFormat::Text { colour } };
-    let progress = Progress::new(stdout, form);
-    let config = match Config::from_env(&environment) {
-        Ok(config) => config,
-        Err(problems) => return ExitCode::from(doctor::report_invalid(&problems, progress).exit_status()),
-    };
-    let examined = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(AnyError::from);
-    let examined = examined.and_then(|runtime| {
-        let report = runtime.block_on(doctor::run(&config, options, Arc::new(SystemClock), progress));
-        // A running DNS lookup cannot be canceled. Do not wait for it.
-        runtime.shutdown_background();
-        Ok(report?)
-    });
-    match examined {
-        Ok(report) => ExitCode::from(report.exit_status()),
-        Err(error) => {
-            eprintln!("turn-broker: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-#[expect(clippy::print_stderr, reason = "there are no logs before the configuration is read")]
-fn with_config(command: &Command, shared: &Options) -> ExitCode {
-    let environment = Environment::of_process();
-    let read = match command {
-        Command::Ledger(LedgerCommand::Copy { .. }) => Config::for_copy(&environment),
-        _ => Config::from_env(&environment),
-    };
-    let config = match read {
-        Ok(config) => config,
-        Err(problems) => {
-            eprintln!("turn-broker: the configuration is invalid:\n{problems}");
-            return ExitCode::from(EXIT_CONFIG);
-        }
-    };
-    report(match command {
-        Command::Healthcheck => healthcheck::run(&config.server).map_err(Into::into),
-        Command::Ledger(command) => {
-            let Some(directory) = &config.budget.state_dir else {
-                eprintln!("turn-broker: STATE_DIR is not set: there is no ledger on disk.");
-                return ExitCode::from(EXIT_CONFIG);
-            };
-            inspect_ledger(&config, directory, *command)
-        }
-        Command::Operator(command) => operate(&config, command, shared),
-        _ => run(&config, None),
+    run(&command, &shared).unwrap_or_else(|Failure { text, status }| {
+        eprintln!("turn-broker: {text}");
+        ExitCode::from(status)
     })
 }
 
-#[expect(clippy::print_stderr, reason = "there are no logs before the configuration is made")]
-fn run_demo(port: Option<u16>) -> ExitCode {
-    match Demo::prepare(Environment::of_process_only(&demo::SETTINGS), port) {
-        Ok(Demo { config, listener, greeting }) => report(run(&config, Some((listener, greeting)))),
-        Err(error) => {
-            eprintln!("turn-broker: {error}");
-            let is_wrong = matches!(error, DemoError::Config(_));
-            if is_wrong { ExitCode::from(EXIT_CONFIG) } else { ExitCode::FAILURE }
+fn run(command: &Command, shared: &Options) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Doctor(options) => return examine(options, shared.json),
+        Command::Demo { port } => {
+            let demo = Demo::prepare(Environment::of_process_only(&demo::SETTINGS), *port);
+            let Demo { config, listener, greeting } = demo.map_err(|error| match error {
+                DemoError::Config(_) => Failure::of_settings(error),
+                _ => error.into(),
+            })?;
+            return serve(&config, Some((listener, greeting)));
         }
+        _ => {}
     }
-}
-
-#[expect(clippy::print_stderr, reason = "setting up the log may have failed")]
-fn report(done: Result<ExitCode, AnyError>) -> ExitCode {
-    match done {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("turn-broker: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-#[expect(clippy::print_stderr, reason = "this is the command line")]
-fn inspect_ledger(config: &Config, directory: &Path, command: LedgerCommand) -> Result<ExitCode, AnyError> {
-    let report = match ledger_command::run(config, directory, command, SystemClock.now()) {
-        Err(error @ LedgerCommandError::NoDatabase) => {
-            eprintln!("turn-broker: {error}");
-            return Ok(ExitCode::from(EXIT_CONFIG));
-        }
-        report => report?,
+    let environment = Environment::of_process();
+    let config = match command {
+        Command::Ledger(LedgerCommand::Copy { .. }) => Config::for_copy(&environment),
+        _ => Config::from_env(&environment),
     };
-    print(&report.text);
-    Ok(if report.is_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let config = config.map_err(|problems| Failure::of_settings(DemoError::Config(problems)))?;
+    let is_good = match command {
+        Command::Healthcheck => {
+            let request = http_client()?.get(format!("http://{}/health", config.server.reachable()));
+            block_on(send(request))??;
+            true
+        }
+        Command::Ledger(command) => {
+            let report = ledger_command::run(&config, *command, SystemClock.now());
+            let report = report.map_err(|error| match error {
+                LedgerCommandError::NoDirectory | LedgerCommandError::NoDatabase => {
+                    Failure::of_settings(error)
+                }
+                _ => error.into(),
+            })?;
+            print(&report.text);
+            report.is_sound
+        }
+        Command::Operator(command) => {
+            let text = block_on(operator_command::run(&config, command, shared))?;
+            print(&text.map_err(|error| match error {
+                OperatorError::NoToken => Failure::of_settings(error),
+                _ => error.into(),
+            })?);
+            true
+        }
+        _ => return serve(&config, None),
+    };
+    Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Calls a running broker.
-#[expect(clippy::print_stderr, reason = "this is the command line")]
-fn operate(config: &Config, command: &OperatorCommand, options: &Options) -> Result<ExitCode, AnyError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    match runtime.block_on(operator_command::run(config, command, options)) {
-        Ok(text) => print(&text),
-        Err(error @ OperatorError::NoToken) => {
-            eprintln!("turn-broker: {error}");
-            return Ok(ExitCode::from(EXIT_CONFIG));
-        }
-        Err(error) => return Err(error.into()),
-    }
-    Ok(ExitCode::SUCCESS)
+/// Runs the doctor. Its findings are the output; it writes no log.
+fn examine(options: &doctor::Options, json: bool) -> Result<ExitCode, Failure> {
+    let mut stdout = std::io::stdout();
+    let progress = Progress::new(&mut stdout, json);
+    let report = match Config::from_env(&Environment::of_process()) {
+        Ok(config) => block_on(doctor::run(&config, options, Arc::new(SystemClock), progress))??,
+        Err(problems) => doctor::report_invalid(&problems, progress),
+    };
+    Ok(ExitCode::from(report.exit_status()))
 }
 
 /// Writes to standard output. The reader of a pipe may have gone (`ledger … | head -1`).
@@ -164,19 +137,21 @@ fn print(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-type AnyError = Box<dyn std::error::Error + Send + Sync>;
+fn block_on<T>(run: impl Future<Output = T>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let done = runtime.block_on(run);
+    // A running DNS lookup cannot be canceled. Do not wait for it.
+    runtime.shutdown_background();
+    Ok(done)
+}
 
 /// A bound listener, and the text to print once the service runs.
 type Opened = (std::net::TcpListener, String);
 
-fn run(config: &Config, opened: Option<Opened>) -> Result<ExitCode, AnyError> {
-    let log = log::install(&config.log)?;
+fn serve(config: &Config, opened: Option<Opened>) -> Result<ExitCode, Failure> {
+    let (_flushes_on_drop, lost_lines) = log::install(&config.log)?;
     raise_file_limit();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let done = runtime.block_on(serve_until_signal(config, opened, log.lost.clone()));
-    // A running DNS lookup cannot be canceled. Do not wait for it.
-    runtime.shutdown_background();
-    done
+    block_on(serve_until_signal(config, opened, lost_lines))?
 }
 
 /// Raises the soft limit on open files to the hard one. Every socket counts as a file, and many shells allow 1,024.
@@ -208,7 +183,7 @@ async fn serve_until_signal(
     config: &Config,
     opened: Option<Opened>,
     lost_lines: LostLines,
-) -> Result<ExitCode, AnyError> {
+) -> Result<ExitCode, Failure> {
     treat_file_size_limit_as_full_disk()?;
     let store = config.budget.state_dir.as_deref().map(Store::open).transpose()?;
     let journal = store.map(Journal::open).transpose()?;
@@ -246,7 +221,7 @@ async fn serve_as_replica(
     listener: TcpListener,
     shutdown: Shutdown,
     lost_lines: LostLines,
-) -> Result<ExitCode, AnyError> {
+) -> Result<ExitCode, Failure> {
     let address = listener.local_addr()?;
     let clock = Arc::new(SystemClock);
     let settings = app::settings_digest(config);

@@ -6,7 +6,9 @@ use std::sync::LazyLock;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use strum::VariantArray;
 
+use super::fault::Fault;
 use super::spending::Spending;
 use crate::rate::PresentRate;
 use turn_ledger::{ByteCount, Timestamp};
@@ -70,55 +72,6 @@ impl Severity {
     }
 }
 
-/// What can go wrong, and be over again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fault {
-    /// The provider does not mint.
-    ProviderDown,
-    /// Grants relay faster than the assumed rate: the overshoot bound does not hold.
-    AssumptionBroken,
-    /// The provider's count is too old.
-    AnalyticsStale,
-    /// coturn's command line does not answer: its sessions are neither counted nor cut.
-    CoturnUnreachable,
-    /// The provider's counts settle later than the lag: the overshoot bound does not hold. It is over when they have settled within the
-    /// longer lag for an hour.
-    CountsLate,
-    /// The provider counted many bytes under identifiers that this ledger does not know.
-    CountsUnknown,
-    /// The TURN key cannot be replaced.
-    RotationFailing,
-    /// The ledger lacks credentials that were handed out: the overshoot bound does not hold. It is over when the last of them has ended.
-    LedgerIncomplete,
-}
-
-impl Fault {
-    const ALL: [Self; 8] = [
-        Self::ProviderDown,
-        Self::AssumptionBroken,
-        Self::AnalyticsStale,
-        Self::CoturnUnreachable,
-        Self::CountsLate,
-        Self::CountsUnknown,
-        Self::RotationFailing,
-        Self::LedgerIncomplete,
-    ];
-
-    /// The names of its two alerts: it has begun, it is over.
-    const fn names(self) -> (&'static str, &'static str) {
-        match self {
-            Self::ProviderDown => ("provider.down", "provider.up"),
-            Self::AssumptionBroken => ("assumption.broken", "assumption.holds"),
-            Self::AnalyticsStale => ("analytics.stale", "analytics.fresh"),
-            Self::CoturnUnreachable => ("coturn.unreachable", "coturn.reachable"),
-            Self::CountsLate => ("counts.late", "counts.settled"),
-            Self::CountsUnknown => ("counts.unknown", "counts.known"),
-            Self::RotationFailing => ("rotation.failing", "rotation.works"),
-            Self::LedgerIncomplete => ("ledger.incomplete", "ledger.complete"),
-        }
-    }
-}
-
 /// Every kind of alert. Names are stored and sent, so the meaning of a name never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AlertKind {
@@ -135,7 +88,7 @@ pub enum AlertKind {
 impl AlertKind {
     /// All of them, with the percents of the default.
     pub fn all() -> impl Iterator<Item = Self> {
-        let of_faults = Fault::ALL.into_iter().flat_map(|fault| [Self::Began(fault), Self::Ended(fault)]);
+        let of_faults = Fault::VARIANTS.iter().flat_map(|fault| [Self::Began(*fault), Self::Ended(*fault)]);
         [50, 80, 95, 100].map(Self::Used).into_iter().chain(of_faults).chain([Self::Test])
     }
 
@@ -143,8 +96,8 @@ impl AlertKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Used(percent) => &USED_NAMES[usize::from(percent.min(100))],
-            Self::Began(fault) => fault.names().0,
-            Self::Ended(fault) => fault.names().1,
+            Self::Began(fault) => fault.facts().names.0,
+            Self::Ended(fault) => fault.facts().names.1,
             Self::Test => "test",
         }
     }
@@ -158,18 +111,9 @@ impl AlertKind {
     pub const fn severity(self) -> Severity {
         match self {
             Self::Used(..80) | Self::Ended(_) | Self::Test => Severity::Info,
-            Self::Used(80..95)
-            | Self::Began(
-                Fault::AnalyticsStale
-                | Fault::CountsLate
-                | Fault::CountsUnknown
-                | Fault::RotationFailing
-                | Fault::LedgerIncomplete,
-            ) => Severity::Warning,
-            Self::Used(95..)
-            | Self::Began(Fault::ProviderDown | Fault::AssumptionBroken | Fault::CoturnUnreachable) => {
-                Severity::Critical
-            }
+            Self::Used(80..95) => Severity::Warning,
+            Self::Used(95..) => Severity::Critical,
+            Self::Began(fault) => fault.facts().severity,
         }
     }
 }

@@ -5,11 +5,13 @@
 mod body;
 pub mod dispatcher;
 mod event;
+mod fault;
 mod message;
 pub mod rules;
 mod size;
 mod spending;
 pub mod webhook;
 
-pub use event::{Alert, AlertKind, BudgetFigures, Fault, Severity};
+pub use event::{Alert, AlertKind, BudgetFigures, Severity};
+pub use fault::Fault;
 pub use spending::{AlertCost, Forecast, Spending, TOP_SPENDERS, TopSpender};

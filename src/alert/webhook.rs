@@ -63,7 +63,7 @@ impl Webhook {
 
     /// Makes one attempt, within [`DEADLINE`]. `at`: the current time, because receivers refuse old signatures.
     pub async fn send(&self, alert: &Alert, at: Timestamp) -> Result<(), CallError> {
-        let body = body::of(alert, self.public_url.as_ref());
+        let body = body::of(alert, self.public_url.as_ref()).to_string();
         let mut request = self
             .client
             .post(self.url.expose().clone())

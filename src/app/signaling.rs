@@ -54,7 +54,7 @@ impl Broker for SignalingBroker {
     }
 
     fn needs_sign_in(&self) -> bool {
-        self.auth.as_ref().is_some_and(|auth| auth.required)
+        self.auth.as_ref().is_some_and(|auth| auth.config.required)
     }
 
     fn is_blocked(&self, user: &User) -> bool {

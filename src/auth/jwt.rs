@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation, decode, decode_header};
 use serde_json::{Map, Value};
 use turn_ledger::{Timestamp, User};
 
@@ -48,34 +48,15 @@ pub enum Fault {
     User,
 }
 
-/// What the claims must say.
-#[derive(Clone, Debug)]
-pub(super) struct Rules {
-    issuer: Option<String>,
-    audience: Option<String>,
-    user_claim: String,
-}
-
-/// The key that a token says it is signed with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Signed {
-    /// One of the four algorithms.
-    pub algorithm: Algorithm,
-    /// The id of the key.
-    pub key_id: Option<String>,
-}
-
-/// How the token says that it is signed. Nothing is verified yet.
-pub(super) fn signed(token: &str) -> Result<Signed, Fault> {
+/// How the token says that it is signed: by one of the four algorithms, perhaps with the id of its key. Nothing is verified yet.
+pub(super) fn header(token: &str) -> Result<Header, Fault> {
     let header = decode_header(token).map_err(|_| Fault::Malformed)?;
     // `crit` names extensions that a reader must understand. We know none.
     if header.crit.is_some() {
         return Err(Fault::Malformed);
     }
     match header.alg {
-        Algorithm::HS256 | Algorithm::RS256 | Algorithm::ES256 | Algorithm::EdDSA => {
-            Ok(Signed { algorithm: header.alg, key_id: header.kid })
-        }
+        Algorithm::HS256 | Algorithm::RS256 | Algorithm::ES256 | Algorithm::EdDSA => Ok(header),
         _ => Err(Fault::Algorithm),
     }
 }
@@ -98,38 +79,27 @@ pub(super) fn claims(
     })
 }
 
-impl Rules {
-    /// The rules of the configuration.
-    pub(super) fn of(config: &AuthConfig) -> Self {
-        Self {
-            issuer: config.issuer.clone(),
-            audience: config.audience.clone(),
-            user_claim: config.user_claim.clone(),
+/// The user that verified claims name, if they say what the settings expect.
+pub(super) fn user(rules: &AuthConfig, claims: &Map<String, Value>, now: Timestamp) -> Result<User, Fault> {
+    let now = Duration::from_millis(u64::try_from(now.as_millis()).unwrap_or(0));
+    let expiry = claims.get("exp").and_then(seconds).ok_or(Fault::NoExpiry)?;
+    if now >= expiry.saturating_add(LEEWAY) {
+        return Err(Fault::Expired);
+    }
+    if let Some(begin) = claims.get("nbf") {
+        let begin = seconds(begin).ok_or(Fault::NotYet)?;
+        if begin > now.saturating_add(LEEWAY) {
+            return Err(Fault::NotYet);
         }
     }
-
-    /// The user that verified claims name.
-    pub(super) fn user(&self, claims: &Map<String, Value>, now: Timestamp) -> Result<User, Fault> {
-        let now = Duration::from_millis(u64::try_from(now.as_millis()).unwrap_or(0));
-        let expiry = claims.get("exp").and_then(seconds).ok_or(Fault::NoExpiry)?;
-        if now >= expiry.saturating_add(LEEWAY) {
-            return Err(Fault::Expired);
-        }
-        if let Some(begin) = claims.get("nbf") {
-            let begin = seconds(begin).ok_or(Fault::NotYet)?;
-            if begin > now.saturating_add(LEEWAY) {
-                return Err(Fault::NotYet);
-            }
-        }
-        let is = |claim: &str, expected: &str| claims.get(claim).and_then(Value::as_str) == Some(expected);
-        if self.issuer.as_deref().is_some_and(|issuer| !is("iss", issuer)) {
-            return Err(Fault::Issuer);
-        }
-        if self.audience.as_deref().is_some_and(|audience| !names(claims.get("aud"), audience)) {
-            return Err(Fault::Audience);
-        }
-        claims.get(&self.user_claim).and_then(Value::as_str).and_then(User::new).ok_or(Fault::User)
+    let text = |claim: &str| claims.get(claim).and_then(Value::as_str);
+    if rules.issuer.as_deref().is_some_and(|issuer| text("iss") != Some(issuer)) {
+        return Err(Fault::Issuer);
     }
+    if rules.audience.as_deref().is_some_and(|audience| !names(claims.get("aud"), audience)) {
+        return Err(Fault::Audience);
+    }
+    text(&rules.user_claim).and_then(User::new).ok_or(Fault::User)
 }
 
 /// Seconds since 1970, perhaps with a fraction.

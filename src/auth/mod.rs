@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
-use jsonwebtoken::{Algorithm, DecodingKey};
+use jsonwebtoken::{Algorithm, DecodingKey, Header};
 use reqwest::Client;
+use secrecy::ExposeSecret;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use turn_ledger::ClientKey;
@@ -24,17 +25,15 @@ mod signature;
 use issuer_keys::{IssuerKeys, NoKey};
 pub(crate) use issuer_keys::{count_keys, keys_remedy};
 pub use jwt::Fault;
-use jwt::{Rules, Signed};
 
 /// Verifies users' tokens.
 #[derive(Debug)]
 pub struct Auth {
-    /// Whether a mint, and a request or socket of signaling, needs a user. `AUTH_REQUIRED`.
-    pub required: bool,
+    /// What a token must say, and who needs one.
+    pub config: AuthConfig,
     /// For HS256, and for nothing else.
     secret: Option<DecodingKey>,
     keys: Option<Arc<IssuerKeys>>,
-    rules: Rules,
     clock: Arc<dyn Clock>,
 }
 
@@ -59,20 +58,22 @@ impl Auth {
         signature::install();
         let keys = config.jwks_url.clone();
         Self {
-            required: config.required,
-            secret: config.secret_bytes().map(DecodingKey::from_secret),
+            config: config.clone(),
+            secret: config
+                .secret
+                .as_ref()
+                .map(|key| DecodingKey::from_secret(key.expose_secret().as_bytes())),
             keys: keys.map(|url| Arc::new(IssuerKeys::new(client, url, Arc::clone(&clock), metrics))),
-            rules: Rules::of(config),
             clock,
         }
     }
 
     /// The user of a token that this client sent, and its room.
     pub async fn verified(&self, token: &str, client: ClientKey) -> Result<Verified, NoUser> {
-        let signed = jwt::signed(token)?;
-        let key = self.key(&signed, token.len(), client).await?;
-        let claims = jwt::claims(token, signed.algorithm, &key)?;
-        let user = self.rules.user(&claims, self.clock.now())?;
+        let header = jwt::header(token)?;
+        let key = self.key(&header, token.len(), client).await?;
+        let claims = jwt::claims(token, header.alg, &key)?;
+        let user = jwt::user(&self.config, &claims, self.clock.now())?;
         let room = match claims.get("room") {
             None | Some(Value::Null) => None,
             Some(Value::String(room)) => Some(room.clone()),
@@ -89,13 +90,12 @@ impl Auth {
         }
     }
 
-    async fn key(&self, signed: &Signed, bytes: usize, client: ClientKey) -> Result<DecodingKey, NoUser> {
-        let Signed { algorithm, key_id } = signed;
-        match (algorithm, &self.secret, &self.keys) {
+    async fn key(&self, header: &Header, bytes: usize, client: ClientKey) -> Result<DecodingKey, NoUser> {
+        match (header.alg, &self.secret, &self.keys) {
             (Algorithm::HS256, Some(secret), _) => Ok(secret.clone()),
             (Algorithm::HS256, None, _) | (_, _, None) => Err(Fault::Algorithm.into()),
             (algorithm, _, Some(keys)) => {
-                keys.find(*algorithm, key_id.as_deref(), bytes, client).await.map_err(|why| match why {
+                keys.find(algorithm, header.kid.as_deref(), bytes, client).await.map_err(|why| match why {
                     NoKey::Unknown => Fault::UnknownKey.into(),
                     NoKey::Unreachable => NoUser::KeysUnreachable,
                 })

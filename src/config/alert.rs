@@ -89,31 +89,6 @@ mod tests {
     use secrecy::ExposeSecret;
 
     #[test]
-    fn each_setting_has_a_default_a_form_and_a_message() {
-        crate::config::testing::assert_cases(
-            "
-            PORT=
-            = alert: None
-            ALERT_WEBHOOK_SECRET=hush-hush-hush-hush
-            ? ALERT_WEBHOOK_SECRET has no effect: ALERT_WEBHOOK_URL is not set
-            = alert: None
-            ALERT_WEBHOOK_URL=https://hooks.example:8443/hush?hush=1
-            ? ALERT_WEBHOOK_SECRET is not set: alerts are not signed. Slack and Discord do not need it; your own receiver cannot detect forged alerts
-            = url: https://hooks.example/[redacted]
-            ALERT_WEBHOOK_SECRET=hush-hush-hush-hush; ALERT_WEBHOOK_URL=http://hooks.example/hush
-            ? ALERT_WEBHOOK_URL is http: others on the network path can read alerts and the URL; use https
-            ALERT_WEBHOOK_URL=hooks.example | ftp://hooks.example | https://me:hush@hooks.example
-            ! ALERT_WEBHOOK_URL: expected an http: or https: URL without user
-            ALERT_WEBHOOK_SECRET=hush-hush-hush- | hush hush hush hush | whsec_hush-is-not-base64! | whsec_aHVzaC1odXNoLWh1c2gt
-            ! ALERT_WEBHOOK_SECRET: expected whsec_ and at least 16 bytes in base64, or 16 to 1024 visible ASCII characters without spaces
-            ALERT_PERCENTS=100 | 1,100 | 50, 80
-            ALERT_PERCENTS=0 | 101 | 50;80 | 50,,80 | -5
-            ! ALERT_PERCENTS: expected percents from 1 to 100, comma-separated, found <value>
-            ",
-        );
-    }
-
-    #[test]
     fn a_key_is_text_or_base64_with_the_prefix() {
         let key = |text: &str| signing_key(text).map(|key| key.expose_secret().to_vec());
         assert_eq!(key("hush-hush-hush-hush").unwrap(), b"hush-hush-hush-hush");

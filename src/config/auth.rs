@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use url::Url;
 
 use super::form::{form, switch, visible};
@@ -37,11 +37,11 @@ impl AuthConfig {
         let url = form("an http: or https: URL without user", parse_web_url);
         let auth = Self {
             secret: settings.secret("AUTH_JWT_SECRET", visible(SECRET_CHARS)),
-            jwks_url: settings.optional("AUTH_JWKS_URL", url),
-            issuer: settings.optional("AUTH_ISSUER", visible(TEXT_CHARS)),
-            audience: settings.optional("AUTH_AUDIENCE", visible(TEXT_CHARS)),
+            jwks_url: settings.money().optional("AUTH_JWKS_URL", url),
+            issuer: settings.money().optional("AUTH_ISSUER", visible(TEXT_CHARS)),
+            audience: settings.money().optional("AUTH_AUDIENCE", visible(TEXT_CHARS)),
             user_claim: settings.get("AUTH_USER_CLAIM", "sub", visible(TEXT_CHARS)),
-            required: settings.get("AUTH_REQUIRED", "false", switch),
+            required: settings.money().get("AUTH_REQUIRED", "false", switch),
         };
         auth.check(settings);
         (auth.secret.is_some() || auth.jwks_url.is_some()).then_some(auth)
@@ -66,44 +66,5 @@ impl AuthConfig {
                 "AUTH_ISSUER and AUTH_AUDIENCE are not set: a token that the same keys sign for another service is accepted",
             );
         }
-    }
-
-    /// The key of HS256 tokens.
-    pub fn secret_bytes(&self) -> Option<&[u8]> {
-        self.secret.as_ref().map(|secret| secret.expose_secret().as_bytes())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn each_setting_has_a_default_a_form_and_a_message() {
-        crate::config::testing::assert_cases(
-            r#"
-            AUTH_USER_CLAIM=email
-            = auth: None
-            AUTH_JWT_SECRET=hush-hush-hush-hush-hush-hush-32
-            = issuer: None, audience: None, user_claim: "sub", required: false }
-            AUTH_JWT_SECRET=hush-hush-hush-hush-hush-hush-3 | hush hush hush hush hush hush 32
-            ! AUTH_JWT_SECRET: expected 32 to 1024 visible ASCII characters without spaces
-            AUTH_ISSUER=me; AUTH_AUDIENCE=you; AUTH_USER_CLAIM=email; AUTH_REQUIRED=true; AUTH_JWKS_URL=https://issuer.example/jwks.json?a=b
-            = issuer: Some("me"), audience: Some("you"), user_claim: "email", required: true }
-            AUTH_ISSUER=me; AUTH_JWKS_URL=http://issuer.example/jwks.json
-            ? AUTH_JWKS_URL is http: others on the network path can replace the keys; use https
-            AUTH_JWKS_URL=https://issuer.example/jwks.json
-            ? AUTH_ISSUER and AUTH_AUDIENCE are not set: a token that the same keys sign for another service is accepted
-            AUTH_JWKS_URL=issuer.example
-            ! AUTH_JWKS_URL: expected an http: or https: URL without user, found <value>
-            AUTH_ISSUER=https://issuer.example/
-            ? AUTH_ISSUER and AUTH_AUDIENCE have no effect: set AUTH_JWT_SECRET or AUTH_JWKS_URL
-            = auth: None
-            AUTH_REQUIRED=true
-            ! AUTH_REQUIRED: expected AUTH_JWT_SECRET or AUTH_JWKS_URL with it: without a key nobody gets a credential
-            AUTH_REQUIRED=maybe
-            ! AUTH_REQUIRED: expected true or false, found <value>
-            AUTH_USER_CLAIM=a b
-            ! AUTH_USER_CLAIM: expected 1 to 256 visible ASCII characters without spaces, found <value>
-            "#,
-        );
     }
 }

@@ -72,7 +72,7 @@ impl DatabaseConfig {
         let url = settings.secret("DATABASE_URL", form(URL_EXPECTED, DatabaseUrl::parse));
         let ca_file: Option<PathBuf> = settings.optional("DATABASE_CA_FILE", parsed("the path of a file"));
         let with_file = ca_file.and_then(|file| read_authorities(settings, &file));
-        let schema = settings.get("DATABASE_SCHEMA", "turn_broker", schema);
+        let schema = settings.money().get("DATABASE_SCHEMA", "turn_broker", schema);
         let advertise_url = settings.optional("ADVERTISE_URL", form(ADDRESS_EXPECTED, parse_address));
         let lease = settings.get("LEASE_SECONDS", "5", seconds(2..=60));
         if !settings.is_set("DATABASE_URL") {
@@ -91,7 +91,7 @@ impl DatabaseConfig {
         if !settings.is_set("DATABASE_URL") {
             return;
         }
-        if settings.is_set("STATE_DIR") && !settings.copies_ledger() {
+        if settings.is_set("STATE_DIR") {
             let expected = "expected no value because DATABASE_URL is set: the ledger is in the database. In the image, set STATE_DIR to nothing";
             settings.refuse("STATE_DIR", expected);
         }
@@ -143,48 +143,6 @@ fn parse_address(text: &str) -> Option<Url> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn each_setting_has_a_default_a_form_and_a_message() {
-        crate::config::testing::assert_cases(
-            r#"
-            PORT=
-            = database: None
-            DATABASE_URL=postgres://me:hush@db.example/turn | postgresql://a,b:6432/turn?target_session_attrs=read-write&sslmode=disable
-            = database: Some(DatabaseConfig { url: [redacted], trust: Trust(RootCertStore {
-            = }), schema: "turn_broker", advertise_url: None, lease: 5s })
-            DATABASE_URL=postgres://db/x; DATABASE_SCHEMA=b_2; ADVERTISE_URL=http://10.0.0.1:3001; LEASE_SECONDS=7
-            = schema: "b_2"
-            = path: "/", query: None, fragment: None }), lease: 7s })
-            DATABASE_URL=db.example | mysql://hush@db.example/turn | postgres:///turn | postgres://me:hush@db.example/turn?sslrootcert=/ca.pem
-            ! DATABASE_URL: expected a postgres:// URL with a host; name authorities in DATABASE_CA_FILE, and use sslmode=disable or require
-            DATABASE_URL=postgres://db/x; DATABASE_SCHEMA=B | 1a | pg_x | a-b | a"b
-            ! DATABASE_SCHEMA: expected 1 to 63 small letters, digits or _, that begin with no digit and not with pg_, found <value>
-            DATABASE_URL=postgres://db/x; ADVERTISE_URL=https://a.example | http://a.example/x | a.example:3001
-            ! ADVERTISE_URL: expected an address such as http://10.0.0.7:3001, found <value>
-            DATABASE_URL=mysql://hush@db.example/turn; DATABASE_CA_FILE=/no/such
-            ! DATABASE_CA_FILE: expected a file with PEM certificates, but /no/such: I/O error: No such file or directory (os error 2)
-            ! DATABASE_URL: expected a postgres:// URL with a host; name authorities in DATABASE_CA_FILE, and use sslmode=disable or require
-            DATABASE_URL=postgres://db/x; DATABASE_CA_FILE=Cargo.toml
-            ! DATABASE_CA_FILE: expected a file with PEM certificates, but Cargo.toml: it contains no PEM certificate
-            LEASE_SECONDS=5
-            ? LEASE_SECONDS has no effect: DATABASE_URL is not set
-            DATABASE_URL=postgres://db/x; STATE_DIR=/a
-            ! STATE_DIR: expected no value because DATABASE_URL is set: the ledger is in the database. In the image, set STATE_DIR to nothing
-            DATABASE_URL=postgres://db/x; SIGNALING=reports; REPORTS_DIR=/a
-            ! REPORTS_DIR: expected no value because DATABASE_URL is set: the files of one replica are not at the others
-            DATABASE_URL=postgres://db/x; ICE_SOURCES=relay
-            ! ICE_SOURCES: expected no relay because DATABASE_URL is set: its calls end with the process that leads
-            "#,
-        );
-        for (seconds, is_accepted) in [("1", false), ("2", true), ("60", true), ("61", false)] {
-            let pairs = [("DATABASE_URL", "postgres://db/x"), ("LEASE_SECONDS", seconds)];
-            assert_eq!(
-                crate::config::testing::load_in(&crate::config::Environment::from_pairs(pairs)).is_ok(),
-                is_accepted
-            );
-        }
-    }
 
     #[test]
     fn tls_is_off_only_where_the_url_says_so_or_no_network_is_used() {

@@ -22,8 +22,8 @@ const QUOTING: &str = "put a value with spaces, quotes, # or $ in 'single quotes
 pub struct Environment {
     variables: BTreeMap<String, String>,
     /// Problems with reading, reported together with those of the values.
-    problems: Vec<ConfigProblem>,
-    is_terminal: bool,
+    pub(super) problems: Vec<ConfigProblem>,
+    pub(super) is_terminal: bool,
 }
 
 impl Environment {
@@ -69,11 +69,6 @@ impl Environment {
         if self.is_set(name) { self } else { self.with(name, value) }
     }
 
-    /// Whether terminal output may be coloured: `NO_COLOR` is unset and `TERM` is not `dumb`.
-    pub fn wants_colour(&self) -> bool {
-        self.get("NO_COLOR").is_none() && self.get("TERM") != Some("dumb")
-    }
-
     /// Whether a variable is set and not empty.
     pub fn is_set(&self, name: &str) -> bool {
         self.get(name).is_some()
@@ -87,14 +82,6 @@ impl Environment {
     /// The names of variables that are set and not empty.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.variables.keys().map(String::as_str).filter(|name| self.get(name).is_some())
-    }
-
-    pub(super) fn problems(&self) -> &[ConfigProblem] {
-        &self.problems
-    }
-
-    pub(super) fn is_terminal(&self) -> bool {
-        self.is_terminal
     }
 
     fn layered(process: impl Iterator<Item = (OsString, OsString)>, dotenv: io::Result<String>) -> Self {
@@ -208,7 +195,7 @@ mod tests {
     }
 
     fn problem_of(environment: &Environment) -> String {
-        let [problem] = environment.problems() else { panic!("{:?}", environment.problems()) };
+        let [problem] = &environment.problems[..] else { panic!("{:?}", environment.problems) };
         problem.to_string()
     }
 
@@ -222,7 +209,7 @@ mod tests {
         assert_eq!(environment.get("DOORS"), None);
         assert_eq!(environment.get("HOST"), Some("::1"));
         assert_eq!(environment.get("A"), Some("b"));
-        assert!(environment.problems().is_empty());
+        assert!(environment.problems.is_empty());
     }
 
     #[test]
@@ -236,22 +223,9 @@ mod tests {
     }
 
     #[test]
-    fn no_color_and_a_dumb_terminal_disable_colour() {
-        for (pairs, wanted) in [
-            (&[][..], true),
-            (&[("NO_COLOR", "")], true),
-            (&[("NO_COLOR", "1")], false),
-            (&[("TERM", "dumb")], false),
-            (&[("TERM", "xterm")], true),
-        ] {
-            assert_eq!(Environment::from_pairs(pairs.iter().copied()).wants_colour(), wanted, "{pairs:?}");
-        }
-    }
-
-    #[test]
     fn a_missing_env_file_is_not_a_problem() {
         let environment = Environment::layered(std::iter::empty(), Err(io::ErrorKind::NotFound.into()));
-        assert!(environment.problems().is_empty());
+        assert!(environment.problems.is_empty());
     }
 
     #[cfg(unix)]

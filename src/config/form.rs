@@ -176,30 +176,11 @@ mod tests {
     }
 
     #[test]
-    fn switches_have_four_pairs_of_words() {
-        for (words, value) in [("true TRUE 1 Yes on", true), ("false False 0 NO off", false)] {
-            assert!(words.split(' ').all(|word| switch(word) == Ok(value)));
-        }
-        assert!(switch("maybe").is_err());
-    }
-
-    #[test]
     fn texts_have_a_length_in_visible_characters() {
         let [longest, long] = [4, 5].map(|length| "x".repeat(length));
         assert_form(visible::<String>(2..=4), &format!("xy | {longest}"), &format!("x | a b | aü | {long}"));
         assert_form(identifier(4), &format!("a | A_-1 | {longest}"), &format!(" | a/b | é | {long}"));
         assert_form(password, "hush hush", "hush\u{7f}hush");
-    }
-
-    #[test]
-    fn a_web_url_has_no_user_and_a_base_no_query() {
-        let neither = "example.com | ftp://a.example | https:a.example | https:// | http://a b | https://me@a.example | https://me:hush@a.example";
-        assert_form(form("", parse_web_url), "https://a.example/k?a=b#c", neither);
-        assert_form(
-            base_url,
-            "http://127.0.0.1:1/proxy",
-            &format!("{neither} | https://a.example?a=b | https://a.example#a"),
-        );
     }
 
     #[test]

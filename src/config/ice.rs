@@ -74,10 +74,10 @@ impl IceConfig {
     /// `account_id`: that of `CLOUDFLARE_ACCOUNT_ID`.
     pub(super) fn read(settings: &mut Settings<'_>, account_id: Option<String>) -> Self {
         let choices = IceSource::NAMED.map(|source| (source.name(), source));
-        let sources = settings.words("ICE_SOURCES", Some("cloudflare,stun"), &choices);
+        let sources = settings.money().words("ICE_SOURCES", Some("cloudflare,stun"), &choices);
         let relay = RelayConfig::read(settings);
         let ice = Self {
-            enabled: settings.get("TURN_ENABLED", "true", switch),
+            enabled: settings.money().get("TURN_ENABLED", "true", switch),
             relay: sources.contains(&IceSource::Relay).then_some(relay),
             sources,
             urls: settings.get("ICE_URLS", "short", one_of(URL_CHOICES)),
@@ -274,109 +274,4 @@ fn parse_manual(text: &str) -> Formed<(IceServerList, usize)> {
     let blocked = servers.iter().flat_map(RawIceServer::urls).filter(is_blocked).count();
     let list = IceServerList::clean(servers, OnBadUrl::Refuse).map_err(|error| error.to_string())?;
     Ok((list, blocked))
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::config::testing::load;
-    use crate::ice::url::IceUrl;
-
-    #[test]
-    fn each_setting_has_a_default_a_form_and_a_message() {
-        crate::config::testing::assert_cases(
-            r#"
-            PORT=
-            = ice: IceConfig { enabled: true, sources: [Cloudflare, Stun], urls: Short, ttl_max: 86400s, pool_max: 256, stun: [
-            = cloudflare: None, coturn: None, relay: None, manual: None }
-            TURN_ENABLED=Off; ICE_SOURCES=Stun,cloudflare; ICE_URLS=all; TURN_TTL_SECONDS=61; TURN_POOL_MAX=62
-            = ice: IceConfig { enabled: false, sources: [Stun, Cloudflare], urls: All, ttl_max: 61s, pool_max: 62, stun: [
-            TURN_ENABLED=maybe
-            ! TURN_ENABLED: expected true or false, found <value>
-            ICE_SOURCES=maybe
-            ! ICE_SOURCES: expected cloudflare, coturn, relay, manual or stun, found <value>
-            ICE_URLS=maybe
-            ! ICE_URLS: expected short or all, found <value>
-            TURN_TTL_SECONDS from 60 to 172800
-            TURN_POOL_MAX from 0 to 4096
-            STUN_URLS=turn:a.example | https://a.example
-            ! STUN_URLS: expected stun: or stuns: URLs, found <value>
-            STUN_URLS=stun:a.example:53
-            ! STUN_URLS: expected 1 to 64 URLs that browsers accept, found 0
-
-            ICE_SOURCES=coturn, STUN; COTURN_SECRET=hush hush; COTURN_URLS=turn:a.example, stun:a.example,turn:a.example,turn:a.example:53
-            ? COTURN_URLS leaves turn:a.example:53 out: browsers block port 53
-            ICE_SOURCES=coturn; COTURN_SECRET=hush; COTURN_URLS=turn:a.example,turn:b.example,turns:a.example
-            ? ICE_URLS=short leaves out 1 of COTURN_URLS: set ICE_URLS=all if each is another server
-            ICE_SOURCES=coturn; COTURN_SECRET=hush; COTURN_URLS=turn:a.example,turn:b.example; ICE_URLS=all
-            ICE_SOURCES=coturn; COTURN_SECRET=hush; COTURN_URLS=stun:a.example,turn:a.example,turn:a.example?transport=tcp,turns:a.example:443
-            ICE_SOURCES=coturn; COTURN_SECRET=hush; COTURN_URLS=b
-            ! COTURN_URLS: expected stun:, stuns:, turn: or turns: URLs, found <value>
-            ICE_SOURCES=coturn; COTURN_SECRET=hush; COTURN_URLS=stun:a.example
-            ! COTURN_URLS: expected at least one turn: or turns: URL
-            COTURN_URLS=turn:a
-            ! COTURN_SECRET: expected a value because COTURN_URLS is set (both or neither)
-            COTURN_SECRET=hush
-            ! COTURN_URLS: expected a value because COTURN_SECRET is set (both or neither)
-
-            ICE_SOURCES=coturn,manual,stun
-            ! ICE_SOURCES: expected COTURN_URLS and COTURN_SECRET to be set because it names coturn
-            ! ICE_SOURCES: expected MANUAL_ICE_SERVERS to be set because it names manual
-            ICE_SOURCES=stun; CLOUDFLARE_TURN_KEY_ID=abc; CLOUDFLARE_TURN_API_TOKEN=hush; MANUAL_ICE_SERVERS=[{"urls": "stun:a"}]
-            ? add cloudflare to ICE_SOURCES: without it there is no effect of CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN
-            ? add manual to ICE_SOURCES: without it there is no effect of MANUAL_ICE_SERVERS
-            RELAY_LISTEN=127.0.0.1:1
-            ? add relay to ICE_SOURCES: without it there is no effect of RELAY_LISTEN
-            CLOUDFLARE_API_BASE=http://127.0.0.1:9
-            CLOUDFLARE_API_BASE=http://proxy.example
-            ? CLOUDFLARE_API_BASE is http: others on the network path can read the token; use https
-            CLOUDFLARE_API_BASE=example.com | https://a.example?a=b
-            ! CLOUDFLARE_API_BASE: expected an http: or https: URL without user, query or fragment, found <value>
-
-            ICE_SOURCES=relay
-            = relay: Some(RelayConfig { listen: 127.0.0.1:3478, public_ip: 127.0.0.1 })
-            ICE_SOURCES=relay; RELAY_LISTEN=[::1]:0
-            = relay: Some(RelayConfig { listen: [::1]:0, public_ip: ::1 })
-            ICE_SOURCES=relay; RELAY_LISTEN=10.0.0.7:3478
-            = relay: Some(RelayConfig { listen: 10.0.0.7:3478, public_ip: 10.0.0.7 })
-            ICE_SOURCES=relay; RELAY_LISTEN=0.0.0.0:3478; RELAY_PUBLIC_IP=203.0.113.7
-            = relay: Some(RelayConfig { listen: 0.0.0.0:3478, public_ip: 203.0.113.7 })
-            ICE_SOURCES=relay; RELAY_PUBLIC_IP=203.0.113.7
-            ? RELAY_PUBLIC_IP has no effect: RELAY_LISTEN is loopback
-            RELAY_LISTEN=0.0.0.0:3478 | [::]:3478
-            ! RELAY_PUBLIC_IP: expected a value because RELAY_LISTEN is an unspecified address
-            RELAY_PUBLIC_IP=203.0.113.7; RELAY_LISTEN=[::]:1
-            ! RELAY_PUBLIC_IP: expected an address of RELAY_LISTEN's family
-            RELAY_LISTEN=0.0.0.0:1; RELAY_PUBLIC_IP=relay.example | 0.0.0.0 | :: | 127.0.0.1 | ff02::1 | ::ffff:203.0.113.7
-            ! RELAY_PUBLIC_IP: expected the address of a single host, such as 203.0.113.7, found <value>
-            RELAY_LISTEN=3478 | localhost:3478 | 127.0.0.1 | ::1:3478 | 224.0.0.1:1 | [::ffff:127.0.0.1]:1
-            ! RELAY_LISTEN: expected address:port such as 127.0.0.1:3478 or [::1]:3478, found <value>
-
-            ICE_SOURCES=manual; MANUAL_ICE_SERVERS=[{"urls": "stun:a"}, {"urls": ["turn:b", "turns:b"], "username": "u", "credential": "hush"}]
-            ICE_SOURCES=manual; MANUAL_ICE_SERVERS=[{"urls": ["stun:a", "stun:a:53"]}, {"urls": "stun:b:053"}]
-            ? MANUAL_ICE_SERVERS leaves 2 of its URLs out: browsers block port 53
-            ICE_SOURCES=manual; MANUAL_ICE_SERVERS=hush
-            ! MANUAL_ICE_SERVERS: expected a JSON list of RTCIceServer objects, cannot read it at line 1, column 1
-            ICE_SOURCES=manual; MANUAL_ICE_SERVERS={"urls": "stun:a"}
-            ! MANUAL_ICE_SERVERS: expected a JSON list of RTCIceServer objects, cannot read it at line 1, column 0
-            ICE_SOURCES=manual; MANUAL_ICE_SERVERS=[{"urls": "stun:a"}, {"url": "stun:hush"}]
-            ! MANUAL_ICE_SERVERS: expected a JSON list of RTCIceServer objects, cannot read it at line 1, column 41
-            ICE_SOURCES=manual; MANUAL_ICE_SERVERS=[{"urls": "turn:a"}, {"urls": "stun:a"}, {"urls": "hush"}]
-            ! MANUAL_ICE_SERVERS: entry 1: expected username and credential with a turn: or turns: URL; entry 3: expected a stun:, stuns:, turn: or turns: URL
-            ICE_SOURCES=manual; MANUAL_ICE_SERVERS=[{"urls": "turn:a", "credential": "hush"}]
-            ! MANUAL_ICE_SERVERS: entry 1: expected username and credential with a turn: or turns: URL
-            ICE_SOURCES=manual; MANUAL_ICE_SERVERS=[{"urls": "turn:u:hush@a"}]
-            ! MANUAL_ICE_SERVERS: entry 1: expected a port from 1 to 65535
-            ICE_SOURCES=manual; MANUAL_ICE_SERVERS=[]
-            ! MANUAL_ICE_SERVERS: expected at least one URL that browsers accept
-            "#,
-        );
-    }
-
-    #[test]
-    fn each_url_of_a_coturn_is_offered_once_and_none_on_port_53() {
-        let urls = "turn:a.example, stun:a.example,turn:a.example,turn:a.example:53";
-        let config = load([("ICE_SOURCES", "coturn"), ("COTURN_URLS", urls), ("COTURN_SECRET", "hush")]);
-        let urls: Vec<&str> = config.ice.coturn.as_ref().unwrap().urls.iter().map(IceUrl::as_str).collect();
-        assert_eq!(urls, ["turn:a.example", "stun:a.example"]);
-    }
 }

@@ -57,7 +57,7 @@ impl MeterConfig {
 impl CoturnCliConfig {
     fn read(settings: &mut Settings<'_>) -> Option<Self> {
         let address = form("host:port, such as 127.0.0.1:5766", parse_address);
-        let address = settings.optional("COTURN_CLI", address);
+        let address = settings.money().optional("COTURN_CLI", address);
         let password = settings.secret("COTURN_CLI_PASSWORD", password);
         settings.both_or_neither("COTURN_CLI", "COTURN_CLI_PASSWORD");
         Some(Self { address: address?, password: password? })
@@ -84,47 +84,4 @@ fn parse_address(text: &str) -> Option<String> {
     let host = Host::parse(host).ok().filter(|_| !host.is_empty())?;
     let port = parse_number::<u16>(port, &(1..=65_535))?;
     Some(format!("{host}:{port}"))
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn each_setting_has_a_default_a_form_and_a_message() {
-        crate::config::testing::assert_cases(
-            r#"
-            PORT=
-            = meter: MeterConfig { analytics: None, sampling_percent: 5, coturn_cli: None }
-            COTURN_CLI=[::1]:5766; COTURN_CLI_PASSWORD=hush hush; ANALYTICS_MARGIN_PERCENT=10
-            = sampling_percent: 10, coturn_cli: Some(CoturnCliConfig { address: "[::1]:5766"
-            CLOUDFLARE_ACCOUNT_ID=abc_-1; CLOUDFLARE_ANALYTICS_TOKEN=hush
-            = analytics: Some(AnalyticsConfig { account_id: "abc_-1"
-            = host: Some(Domain("api.cloudflare.com"))
-            = interval: 60s, lag: 600s }
-            CLOUDFLARE_ACCOUNT_ID=abc; CLOUDFLARE_ANALYTICS_TOKEN=hush; CLOUDFLARE_ANALYTICS_BASE=http://127.0.0.1:8080; CLOUDFLARE_ANALYTICS_INTERVAL_SECONDS=7; ANALYTICS_LAG_SECONDS=0
-            = host: Some(Ipv4(127.0.0.1)), port: Some(8080), path: "/"
-            = interval: 7s, lag: 0ns }
-            COTURN_CLI=localhost:5766
-            ! COTURN_CLI_PASSWORD: expected a value because COTURN_CLI is set (both or neither)
-            COTURN_CLI_PASSWORD=hush
-            ! COTURN_CLI: expected a value because COTURN_CLI_PASSWORD is set (both or neither)
-            CLOUDFLARE_ACCOUNT_ID=abc
-            ! CLOUDFLARE_ANALYTICS_TOKEN: expected a value because CLOUDFLARE_ACCOUNT_ID is set (both or neither)
-            CLOUDFLARE_ANALYTICS_TOKEN=hush
-            ! CLOUDFLARE_ACCOUNT_ID: expected a value because CLOUDFLARE_ANALYTICS_TOKEN is set (both or neither)
-            COTURN_CLI_PASSWORD=hush; COTURN_CLI=localhost | localhost: | :5766 | localhost:0 | localhost:65536 | ::1:5766 | a b:1
-            ! COTURN_CLI: expected host:port, such as 127.0.0.1:5766, found <value>
-            CLOUDFLARE_ANALYTICS_TOKEN=hush; CLOUDFLARE_ACCOUNT_ID=a b
-            ! CLOUDFLARE_ACCOUNT_ID: expected 1 to 128 letters, digits, _ or -, found <value>
-            CLOUDFLARE_ACCOUNT_ID=abc; CLOUDFLARE_ANALYTICS_TOKEN=hush hush | hüsh
-            ! CLOUDFLARE_ANALYTICS_TOKEN: expected visible ASCII characters without spaces
-            CLOUDFLARE_ANALYTICS_BASE=example.com
-            ! CLOUDFLARE_ANALYTICS_BASE: expected an http: or https: URL without user, query or fragment, found <value>
-            CLOUDFLARE_ANALYTICS_BASE=http://proxy.example
-            ? CLOUDFLARE_ANALYTICS_BASE is http: others on the network path can read the token; use https
-            CLOUDFLARE_ANALYTICS_INTERVAL_SECONDS from 1 to 3600
-            ANALYTICS_LAG_SECONDS from 0 to 3600
-            ANALYTICS_MARGIN_PERCENT from 0 to 50
-            "#,
-        );
-    }
 }

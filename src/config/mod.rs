@@ -88,24 +88,24 @@ pub struct Config {
 impl Config {
     /// Reads every setting, or returns all problems.
     pub fn from_env(env: &Environment) -> Result<Self, ConfigErrors> {
-        Self::load(Settings::new(env))
+        let mut settings = Settings::new(env);
+        let config = Self::read(&mut settings);
+        DatabaseConfig::refuse_what_is_of_one_machine(&mut settings, &config.ice.sources);
+        Ok(Self { warnings: settings.finish()?, ..config })
     }
 
     /// The same for the command that copies a ledger between `STATE_DIR` and `DATABASE_URL`. A service has one of them.
     pub fn for_copy(env: &Environment) -> Result<Self, ConfigErrors> {
-        Self::load(Settings::for_copy(env))
-    }
-
-    fn load(mut settings: Settings<'_>) -> Result<Self, ConfigErrors> {
+        let mut settings = Settings::new(env);
         let config = Self::read(&mut settings);
         Ok(Self { warnings: settings.finish()?, ..config })
     }
 
     fn read(settings: &mut Settings<'_>) -> Self {
-        let account_id = settings.optional("CLOUDFLARE_ACCOUNT_ID", identifier(IDENTIFIER_MAX));
+        let account_id = settings.money().optional("CLOUDFLARE_ACCOUNT_ID", identifier(IDENTIFIER_MAX));
         let usage = UsageConfig::read(settings);
         let database = DatabaseConfig::read(settings);
-        let config = Self {
+        Self {
             server: ServerConfig::read(settings),
             log: LogConfig::read(settings),
             access: AccessConfig::read(settings),
@@ -123,8 +123,6 @@ impl Config {
             database,
             is_demo: false,
             warnings: Vec::new(),
-        };
-        DatabaseConfig::refuse_what_is_of_one_machine(settings, &config.ice.sources);
-        config
+        }
     }
 }

@@ -52,21 +52,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_setting_has_a_default_a_form_and_a_message() {
-        crate::config::testing::assert_cases(
-            "
-            PUBLIC_URL=https://turn.example.com
-            ? PUBLIC_URL has no effect: OPERATOR_TOKEN is not set, so there is no dashboard
-            = public_url: None
-            OPERATOR_TOKEN=hush-hush-hush-hush; PUBLIC_URL=http://turn.example.com
-            ? PUBLIC_URL is http: others on the network path can read OPERATOR_TOKEN when you sign in; use https
-            PUBLIC_URL=example.com | ftp://example.com | https:example.com | https://example.com?a=b | https://example.com#a | http://a b | https://me:hush@a.example
-            ! PUBLIC_URL: expected an http: or https: URL without user, query and fragment, at most 200 characters, found <value>
-            ",
-        );
-    }
-
-    #[test]
     fn the_dashboard_is_below_the_url() {
         for (text, link) in [
             ("https://turn.example.com", "https://turn.example.com/dashboard#spenders"),

@@ -101,30 +101,6 @@ mod tests {
     use crate::config::{Config, Environment, LogFormat};
 
     #[test]
-    fn each_setting_has_a_default_a_form_and_a_message() {
-        crate::config::testing::assert_cases(
-            r#"
-            PORT=
-            = server: ServerConfig { host: 0.0.0.0, port: 3001 }, log: LogConfig { format: Json, filter: "info" }
-            = wire_formats: []
-            HOST=::1; PORT=0; LOG_FORMAT=Text; RUST_LOG=debug; DOORS=ice, turn
-            = server: ServerConfig { host: ::1, port: 0 }, log: LogConfig { format: Text, filter: "debug" }
-            = wire_formats: [Ice, Turn]
-            PORT from 0 to 65535
-            HOST=localhost | 0.0.0.0:3001
-            ! HOST: expected an IP address such as 0.0.0.0, 127.0.0.1 or ::, found <value>
-            LOG_FORMAT=xml
-            ! LOG_FORMAT: expected text or json, found <value>
-            RUST_LOG=a=b=c
-            ! RUST_LOG: expected log directives such as info or turn_broker=debug,warn, found <value>
-            DOORS=Matrix
-            DOORS=maybe
-            ! DOORS: expected turn, matrix or ice, found <value>
-            "#,
-        );
-    }
-
-    #[test]
     fn the_log_is_text_on_a_terminal_unless_it_is_set() {
         for (written, format) in [("", LogFormat::Text), ("json", LogFormat::Json)] {
             let environment = Environment::from_pairs([("LOG_FORMAT", written)]).with_terminal(true);

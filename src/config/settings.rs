@@ -51,20 +51,17 @@ pub(super) struct Settings<'a> {
     environment: &'a Environment,
     /// Every setting that was read, set or not.
     names: Vec<Setting>,
+    /// Whether the next one limits what is spent.
+    is_money: bool,
     problems: Vec<ConfigProblem>,
     warnings: Vec<String>,
-    /// Whether a ledger is copied from one place to another.
-    copies_ledger: bool,
 }
 
 impl<'a> Settings<'a> {
     pub(super) fn new(environment: &'a Environment) -> Self {
-        let problems = environment.problems().to_vec();
-        Self { environment, names: Vec::new(), problems, warnings: Vec::new(), copies_ledger: false }
-    }
-
-    pub(super) fn for_copy(environment: &'a Environment) -> Self {
-        Self { copies_ledger: true, ..Self::new(environment) }
+        let problems = environment.problems.clone();
+        let (names, warnings) = (Vec::new(), Vec::new());
+        Self { environment, names, is_money: false, problems, warnings }
     }
 
     /// Every setting: no setting is read only if another one is set.
@@ -89,6 +86,17 @@ impl<'a> Settings<'a> {
         Err(ConfigErrors { problems: self.problems, hints })
     }
 
+    /// The next setting limits what is spent, or by whom, or says what it costs.
+    pub(super) fn money(&mut self) -> &mut Self {
+        self.is_money = true;
+        self
+    }
+
+    fn note(&mut self, name: &'static str, default: Option<&'static str>, is_secret: bool) {
+        let is_money = std::mem::take(&mut self.is_money);
+        self.names.push(Setting { name, default, is_secret, is_money });
+    }
+
     /// The value in this form, or the default.
     pub(super) fn get<T>(
         &mut self,
@@ -96,13 +104,13 @@ impl<'a> Settings<'a> {
         default: &'static str,
         form: impl Fn(&str) -> Formed<T>,
     ) -> T {
-        self.names.push(Setting { name, default: Some(default), is_secret: false });
+        self.note(name, Some(default), false);
         self.value(name, &form).unwrap_or_else(|| form(default).expect("a default has its own form"))
     }
 
     /// The value in this form; `None` if unset or refused.
     pub(super) fn optional<T>(&mut self, name: &'static str, form: impl Fn(&str) -> Formed<T>) -> Option<T> {
-        self.names.push(Setting { name, default: None, is_secret: false });
+        self.note(name, None, false);
         self.value(name, &form)
     }
 
@@ -113,7 +121,7 @@ impl<'a> Settings<'a> {
         default: Option<&'static str>,
         form: impl Fn(&str) -> Formed<T>,
     ) -> Option<Vec<T>> {
-        self.names.push(Setting { name, default, is_secret: false });
+        self.note(name, default, false);
         let text = self.environment.get(name).or(default)?;
         let entries: Vec<&str> = text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).collect();
         let count = entries.len();
@@ -144,7 +152,7 @@ impl<'a> Settings<'a> {
 
     /// A secret in this form, from `NAME` or from the file that `NAME_FILE` names; `None` if unset or refused.
     pub(super) fn secret<T>(&mut self, name: &'static str, form: impl Fn(&str) -> Formed<T>) -> Option<T> {
-        self.names.push(Setting { name, default: None, is_secret: true });
+        self.note(name, None, true);
         let (variable, text) = self.secret_text(name)?;
         if text.contains(EXAMPLE_MARK) {
             self.warn(format!("{variable} holds an example value, which is public; replace it"));
@@ -175,14 +183,9 @@ impl<'a> Settings<'a> {
         has_file || self.environment.is_set(name)
     }
 
-    /// Whether the settings are for a copy of a ledger.
-    pub(super) fn copies_ledger(&self) -> bool {
-        self.copies_ledger
-    }
-
     /// Whether standard output is a terminal.
     pub(super) fn is_terminal(&self) -> bool {
-        self.environment.is_terminal()
+        self.environment.is_terminal
     }
 
     /// Records a problem for the missing setting if only the other is set.

@@ -69,21 +69,12 @@ pub(super) fn is_of_module(path: &str) -> bool {
 impl SignalingConfig {
     /// The path of a module's clients; `None` if it is off.
     fn path(&self, module: Module) -> Option<&str> {
-        let protocols = &self.protocols;
-        let is_on = match module {
-            Module::Protocol(ProtocolName::P2pcf) => {
-                return protocols.p2pcf.as_ref().map(|p2pcf| &*p2pcf.path);
-            }
-            Module::Protocol(ProtocolName::Sfu) => {
-                return self.sfu.as_ref()?.prefixes.first().map(|path| &**path);
-            }
-            Module::Protocol(ProtocolName::Ayame) => protocols.ayame.is_some(),
-            Module::Protocol(ProtocolName::Rooms) => protocols.rooms.is_some(),
-            Module::Protocol(ProtocolName::Peerjs) => protocols.peerjs.is_some(),
-            Module::Protocol(ProtocolName::Yjs) => protocols.is_yjs_on,
-            Module::Reports => protocols.reports.is_some(),
-        };
-        module.paths().first().copied().filter(|_| is_on)
+        match module {
+            _ if !self.modules.contains(&module) => None,
+            Module::Protocol(ProtocolName::P2pcf) => Some(&self.protocols.p2pcf.as_ref()?.path),
+            Module::Protocol(ProtocolName::Sfu) => Some(self.sfu.as_ref()?.prefixes.first()?),
+            _ => module.paths().first().copied(),
+        }
     }
 
     /// The modules that are on, with their addresses below `base`, a URL with a slash at its end.

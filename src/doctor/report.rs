@@ -1,6 +1,6 @@
 //! The report: findings, as text for humans, one by one, and as one JSON document for programs. Every warning and failure has a
 //! remedy. No finding contains a secret: its texts are made of hosts, URLs, addresses, codes and times, never of the text of a
-//! response. The text contains no control characters except colours. Write errors are ignored, because the reader may have
+//! response. The text contains no control characters. Write errors are ignored, because the reader may have
 //! gone (`doctor | head -1`).
 
 use std::fmt::Write as _;
@@ -130,47 +130,32 @@ impl Report {
     }
 }
 
-/// The output format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OutputFormat {
-    /// Text for humans, finding by finding.
-    Text {
-        /// Whether to use colours.
-        colour: bool,
-    },
-    /// One document at the end.
-    Json,
-}
-
 /// The output and the findings so far.
-#[derive(Debug)]
-pub struct Progress<W> {
-    to: W,
-    form: OutputFormat,
+pub struct Progress<'a> {
+    to: &'a mut dyn Write,
+    /// One document at the end instead of text, finding by finding.
+    json: bool,
     pub(super) report: Report,
 }
 
-impl<W: Write> Progress<W> {
+impl<'a> Progress<'a> {
     /// Starts with an empty report.
-    pub fn new(to: W, form: OutputFormat) -> Self {
-        Self { to, form, report: Report::default() }
+    pub fn new(to: &'a mut dyn Write, json: bool) -> Self {
+        Self { to, json, report: Report::default() }
     }
 
     /// Prints a finding and keeps it for the report.
     pub(super) fn found(&mut self, check: Check, subject: &str, verdict: Verdict, took: Duration) {
         let finding = Finding { check, subject: subject.to_owned(), verdict, took };
-        if let OutputFormat::Text { colour } = self.form {
-            let _ = writeln!(self.to, "{}", text_of(&finding, colour));
+        if !self.json {
+            let _ = writeln!(self.to, "{}", text_of(&finding));
         }
         self.report.findings.push(finding);
     }
 
     /// Prints the summary or the document.
-    pub(super) fn finish(mut self) -> Report {
-        let text = match self.form {
-            OutputFormat::Text { colour } => summary(&self.report, colour),
-            OutputFormat::Json => document(&self.report).to_string(),
-        };
+    pub(super) fn finish(self) -> Report {
+        let text = if self.json { document(&self.report).to_string() } else { summary(&self.report) };
         let _ = writeln!(self.to, "{text}").and_then(|()| self.to.flush());
         self.report
     }
@@ -180,16 +165,11 @@ impl<W: Write> Progress<W> {
 const TEXT_MAX: usize = 2_000;
 
 /// One finding: a line, and its remedy on a second line.
-fn text_of(found: &Finding, colour: bool) -> String {
+fn text_of(found: &Finding) -> String {
     let Finding { check, subject, verdict: Verdict { state, seen, remedy }, took } = found;
     let space = if subject.is_empty() { "" } else { " " };
     let name: &str = check.into();
-    let mut text = format!(
-        "{} {name}{space}{}: {}",
-        painted(mark(*state).0, *state, colour),
-        plain(subject),
-        plain(seen)
-    );
+    let mut text = format!("{} {name}{space}{}: {}", mark(*state), plain(subject), plain(seen));
     if took.as_millis() > 0 {
         let _ = write!(text, " ({} ms)", took.as_millis());
     }
@@ -200,18 +180,17 @@ fn text_of(found: &Finding, colour: bool) -> String {
 }
 
 /// The summary line.
-fn summary(report: &Report, colour: bool) -> String {
+fn summary(report: &Report) -> String {
     let number = |state, noun| {
         let count = report.findings.iter().filter(|finding| finding.verdict.state == state).count();
         format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
     };
     let (failures, warnings) = (number(CheckState::Fail, "failure"), number(CheckState::Warn, "warning"));
-    let text = match report.state() {
-        CheckState::Skipped | CheckState::Ok => "Everything is OK.".to_owned(),
-        CheckState::Warn => format!("It works, with {warnings}."),
-        CheckState::Fail => format!("{failures}, {warnings}: see the lines with an arrow."),
-    };
-    format!("\n{}", painted(&text, report.state(), colour))
+    match report.state() {
+        CheckState::Skipped | CheckState::Ok => "\nEverything is OK.".to_owned(),
+        CheckState::Warn => format!("\nIt works, with {warnings}."),
+        CheckState::Fail => format!("\n{failures}, {warnings}: see the lines with an arrow."),
+    }
 }
 
 /// The whole report as one document.
@@ -235,18 +214,14 @@ fn document(report: &Report) -> Value {
     })
 }
 
-/// The state in seven characters, so that the names are aligned, and its colour.
-fn mark(state: CheckState) -> (&'static str, u8) {
+/// The state in seven characters, so that the names are aligned.
+fn mark(state: CheckState) -> &'static str {
     match state {
-        CheckState::Ok => ("ok     ", 32),
-        CheckState::Warn => ("warn   ", 33),
-        CheckState::Fail => ("FAIL   ", 31),
-        CheckState::Skipped => ("skipped", 2),
+        CheckState::Ok => "ok     ",
+        CheckState::Warn => "warn   ",
+        CheckState::Fail => "FAIL   ",
+        CheckState::Skipped => "skipped",
     }
-}
-
-fn painted(text: &str, state: CheckState, colour: bool) -> String {
-    if colour { format!("\x1b[{}m{text}\x1b[0m", mark(state).1) } else { text.to_owned() }
 }
 
 /// Replaces control characters and truncates.
@@ -266,24 +241,17 @@ mod tests {
     fn a_finding_is_one_line_with_its_remedy_below() {
         let mut ok = finding(Check::Stun, "stun:a", ok("sees us as 192.0.2.1:7"));
         ok.took = Duration::from_millis(12);
-        assert_eq!(text_of(&ok, false), "ok      stun stun:a: sees us as 192.0.2.1:7 (12 ms)");
+        assert_eq!(text_of(&ok), "ok      stun stun:a: sees us as 192.0.2.1:7 (12 ms)");
         let fail = finding(Check::Provider, "cloudflare", fail("answered 401", "make a key"));
-        assert_eq!(text_of(&fail, false), "FAIL    provider cloudflare: answered 401\n         → make a key");
+        assert_eq!(text_of(&fail), "FAIL    provider cloudflare: answered 401\n         → make a key");
         let skipped = finding(Check::Alerts, "", skipped("not set"));
-        assert_eq!(text_of(&skipped, false), "skipped alerts: not set");
-    }
-
-    #[test]
-    fn colours_are_used_only_on_request() {
-        let ok = finding(Check::Tls, "a", ok("b"));
-        assert!(text_of(&ok, true).starts_with("\x1b[32mok     \x1b[0m tls"));
-        assert!(!summary(&Report { findings: vec![ok], is_misconfigured: false }, false).contains('\x1b'));
+        assert_eq!(text_of(&skipped), "skipped alerts: not set");
     }
 
     #[test]
     fn control_characters_are_replaced() {
         let nasty = finding(Check::Tls, "a\x1b[2J", fail("b\r\nc", "d\x07"));
-        assert_eq!(text_of(&nasty, false), "FAIL    tls a [2J: b  c\n         → d ");
+        assert_eq!(text_of(&nasty), "FAIL    tls a [2J: b  c\n         → d ");
     }
 
     #[test]
@@ -307,15 +275,15 @@ mod tests {
         ] {
             let mut report = Report { findings, is_misconfigured: false };
             assert_eq!((report.state(), report.exit_status()), (state, exit), "{report:?}");
-            assert_eq!(summary(&report, false), format!("\n{says}"));
+            assert_eq!(summary(&report), format!("\n{says}"));
             report.is_misconfigured = true;
             assert_eq!(report.exit_status(), 78);
         }
     }
 
-    fn shown(form: OutputFormat) -> String {
+    fn shown(json: bool) -> String {
         let mut out = Vec::new();
-        let mut progress = Progress::new(&mut out, form);
+        let mut progress = Progress::new(&mut out, json);
         progress.found(Check::CoturnCli, "", fail("no", "perhaps"), Duration::ZERO);
         progress.found(Check::Turn, "turn:a", ok("relayed"), Duration::from_millis(3));
         assert_eq!(progress.finish().findings.len(), 2);
@@ -323,16 +291,8 @@ mod tests {
     }
 
     #[test]
-    fn text_has_a_line_for_each_finding_and_a_summary() {
-        let text = shown(OutputFormat::Text { colour: false });
-        let expected = "FAIL    coturn-cli: no\n         → perhaps\nok      turn turn:a: relayed (3 ms)\n\n\
-                        1 failure, 0 warnings: see the lines with an arrow.\n";
-        assert_eq!(text, expected);
-    }
-
-    #[test]
     fn json_output_is_one_document_whose_fields_have_stable_names() {
-        let text = shown(OutputFormat::Json);
+        let text = shown(true);
         assert_eq!(text.lines().count(), 1);
         assert_eq!(
             serde_json::from_str::<Value>(&text).unwrap(),

@@ -17,7 +17,7 @@ use crate::json::plain_number;
 use crate::lead::{Lead, Replica};
 use crate::mint::DegradedReason;
 use crate::rate::PresentRate;
-use crate::telemetry::metrics::{CredentialLabels, Metrics};
+use crate::telemetry::metrics::Metrics;
 use provider::{ProviderBody, provider};
 use turn_ledger::{Figures, IceSource, Revoked, Snapshot, Timestamp};
 
@@ -305,8 +305,7 @@ fn callers(metrics: &Metrics) -> CallersBody {
     let kinds = IceSource::NAMED.into_iter().flat_map(|source| reasons().map(move |reason| (source, reason)));
     let answers = kinds.filter_map(|(source, reason)| {
         let reason = reason.map(DegradedReason::code);
-        let labels = CredentialLabels { source: source.name(), reason: reason.unwrap_or("none") };
-        let count = metrics.credentials.get(&labels)?.get();
+        let count = metrics.credentials(source.name(), reason.unwrap_or("none"))?;
         Some(AnswersBody { source, reason, count })
     });
     CallersBody {

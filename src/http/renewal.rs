@@ -79,11 +79,11 @@ async fn proven(app: &App, token: Option<&str>, address: IpAddr) -> Result<Prove
     // A grant without a row names no user. Its renewal would be nobody's, so no limit or block of a user would apply.
     let is_allowed = |row: Option<&GrantRow>| match &app.auth {
         None => true,
-        Some(auth) => row.is_some_and(|row| !auth.required || row.user().is_some()),
+        Some(auth) => row.is_some_and(|row| !auth.config.required || row.user().is_some()),
     };
     match grant.and_then(|grant| app.account.take_renewal(&grant, is_allowed)) {
         Some(right) => Ok((None, Some(Arc::new(right)))),
-        None if app.auth.as_ref().is_some_and(|auth| auth.required) => {
+        None if app.auth.as_ref().is_some_and(|auth| auth.config.required) => {
             Err(ApiError::no_token("a token of your sign-in"))
         }
         None => Ok((None, None)),

@@ -162,7 +162,7 @@ fn block_message(user: &str, is_known: bool, auth: Option<&Auth>) -> String {
         " No credential of this user is known in this period.".to_owned()
     };
     let anonymous = match auth {
-        Some(auth) if auth.required => "",
+        Some(auth) if auth.config.required => "",
         Some(_) => " Callers without a token are not stopped: set AUTH_REQUIRED=true to refuse them.",
         None => {
             " Callers without a token are not stopped: set AUTH_JWT_SECRET or AUTH_JWKS_URL, and AUTH_REQUIRED=true to refuse them."

@@ -46,7 +46,9 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// Another process has the file open.
-    #[error("{path} is in use by another process. Stop that process, or use another STATE_DIR.")]
+    #[error(
+        "{path} is in use by another process. If it is the service, query it (/api/bandwidth-status), or inspect a copy of the file. Else stop that process, or use another STATE_DIR."
+    )]
     InUse {
         /// The file.
         path: PathBuf,

@@ -1,16 +1,14 @@
-//! Commands for a running broker, such as `status`, `limit` and `block`. Each is one call of its HTTP API; `status` is a second one
-//! if there is a token. What a call says, and what its response means, are pure functions (`call`, `text`); this file sends and
-//! writes.
+//! Commands for a running broker, such as `status`, `limit` and `block`. Each is one call of its HTTP API. What a
+//! call says, and what its response means, are pure functions (`call`, `text`); this file sends and writes.
 
-use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::header::AUTHORIZATION;
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
+use tempfile::NamedTempFile;
 use url::Url;
 
 use crate::config::Config;
@@ -20,7 +18,7 @@ mod arguments;
 mod text;
 
 pub use arguments::{NewLimit, OperatorCommand, Options};
-use text::{failure, rotation};
+use text::failure;
 
 /// Longest JSON response that is read. Real ones have a few KiB.
 const BODY_MAX: usize = 64 * 1024;
@@ -69,7 +67,7 @@ pub enum OperatorError {
     },
     /// The response ended early.
     #[error(
-        "the backup ended early ({error}), and {path} was removed. Look at the service's log, and try again."
+        "the backup ended early ({error}), and {path} was not written. Look at the service's log, and try again."
     )]
     Incomplete {
         /// The file.
@@ -97,38 +95,9 @@ pub async fn run(
     let not_a_broker = || OperatorError::NotABroker(url.to_string());
     let bytes = body(BODY_MAX, response).await.map_err(|_| not_a_broker())?;
     let body = serde_json::from_slice(&bytes).map_err(|_| not_a_broker())?;
-    let summary = match command {
-        OperatorCommand::Status
-        | OperatorCommand::Freeze
-        | OperatorCommand::Unfreeze
-        | OperatorCommand::Limit { .. }
-        | OperatorCommand::Backup { .. } => text::summary(&body),
-        OperatorCommand::Spenders { .. } => text::spenders(&body),
-        OperatorCommand::Grants { .. } => text::grants(&body),
-        OperatorCommand::Revoke { user: None, .. } => text::revocation(&body),
-        OperatorCommand::Block { .. } | OperatorCommand::Allow { .. } | OperatorCommand::Revoke { .. } => {
-            text::user_action(&body)
-        }
-    };
-    let mut summary = summary.ok_or_else(not_a_broker)?;
-    if options.json {
-        return Ok(String::from_utf8_lossy(&bytes).into_owned());
-    }
-    if *command == OperatorCommand::Status
-        && let Some(rotation) = rotation_at(config, &url).await
-    {
-        summary.push('\n');
-        summary.push_str(&rotation);
-    }
-    Ok(summary)
-}
-
-/// The rotation of the TURN key, a line. `None` without one, and without the operator's token, which the status does not need.
-async fn rotation_at(config: &Config, url: &Url) -> Option<String> {
-    let token = config.access.operator_token.as_ref().and_then(bearer)?;
-    let request = http_client().ok()?.get(target(url, &["api", "overview"])).header(AUTHORIZATION, token);
-    let response = turn_base::http_client::send(request).await.ok()?;
-    rotation(&json(response).await?)
+    let summary = (command.call().text)(&body);
+    let summary = summary.ok_or_else(not_a_broker)?;
+    Ok(if options.json { String::from_utf8_lossy(&bytes).into_owned() } else { summary })
 }
 
 /// The body of a response. `None` if it is not JSON, or too long.
@@ -136,29 +105,19 @@ async fn json(response: Response) -> Option<Value> {
     serde_json::from_slice(&body(BODY_MAX, response).await.ok()?).ok()
 }
 
-/// The address of a path of the broker.
-fn target(url: &Url, path: &[&str]) -> Url {
-    let mut target = url.clone();
-    if let Ok(mut segments) = target.path_segments_mut() {
-        segments.pop_if_empty().extend(path);
-    }
-    target
-}
-
 /// The service on this machine.
 fn local(config: &Config) -> Url {
-    let mut url = Url::parse("http://127.0.0.1").expect("a valid URL");
-    let address = config.server.reachable();
-    // Neither fails for an `http` URL.
-    let _ = url.set_ip_host(address.ip());
-    let _ = url.set_port(Some(address.port()));
-    url
+    let url = format!("http://{}", config.server.reachable()).parse();
+    url.expect("an address and a port are the authority of a URL")
 }
 
 /// Sends the call, and returns a response with status 200.
 async fn send(config: &Config, command: &OperatorCommand, url: &Url) -> Result<Response, OperatorError> {
     let call = command.call();
-    let mut target = target(url, &call.path);
+    let mut target = url.clone();
+    if let Ok(mut segments) = target.path_segments_mut() {
+        segments.pop_if_empty().extend(&call.path);
+    }
     target.query_pairs_mut().extend_pairs(&call.query);
     let mut request = http_client()?.request(call.method, target);
     if call.needs_token {
@@ -169,7 +128,7 @@ async fn send(config: &Config, command: &OperatorCommand, url: &Url) -> Result<R
         request = request.json(body);
     }
     if let OperatorCommand::Backup { file: path } = command {
-        // Before the broker makes a copy. The file is created with the first byte, and only if it does not exist.
+        // Before the broker makes a copy.
         if path.symlink_metadata().is_ok() {
             return Err(OperatorError::Exists(path.clone()));
         }
@@ -186,12 +145,16 @@ async fn send(config: &Config, command: &OperatorCommand, url: &Url) -> Result<R
     Err(said.map_or_else(|| OperatorError::NotABroker(url.to_string()), OperatorError::Refused))
 }
 
-/// Writes the response, of at most `max` bytes, to a new file, which only its owner can read. Returns its length. Removes it after
-/// a failure.
+/// Writes the response, of at most `max` bytes, to a new file, which only its owner can read, and which has its name only when it is
+/// complete. Returns its length.
 async fn save(path: &Path, mut response: Response, max: u64) -> Result<u64, OperatorError> {
-    let mut file = UnfinishedFile::create(path)?;
     let incomplete = |error| OperatorError::Incomplete { path: path.to_owned(), error };
-    let unwritten = |error| OperatorError::File { path: path.to_owned(), error };
+    let unwritten = |error: io::Error| match error.kind() {
+        io::ErrorKind::AlreadyExists => OperatorError::Exists(path.to_owned()),
+        _ => OperatorError::File { path: path.to_owned(), error },
+    };
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = NamedTempFile::new_in(directory).map_err(unwritten)?;
     let mut bytes = 0_u64;
     loop {
         let chunk = response.chunk().await.map_err(|error| incomplete(error.into()))?;
@@ -200,44 +163,11 @@ async fn save(path: &Path, mut response: Response, max: u64) -> Result<u64, Oper
         if bytes > max {
             return Err(incomplete(CallError::TooLong(usize::try_from(max).unwrap_or(usize::MAX))));
         }
-        file.file.write_all(&chunk).map_err(unwritten)?;
+        file.write_all(&chunk).map_err(unwritten)?;
     }
-    file.finish().map_err(unwritten)?;
+    file.as_file().sync_all().map_err(unwritten)?;
+    file.persist_noclobber(path).map_err(|error| unwritten(error.error))?;
     Ok(bytes)
-}
-
-/// A file that is removed unless it is finished.
-struct UnfinishedFile<'a> {
-    file: File,
-    path: &'a Path,
-    is_finished: bool,
-}
-
-impl<'a> UnfinishedFile<'a> {
-    fn create(path: &'a Path) -> Result<Self, OperatorError> {
-        match File::options().write(true).create_new(true).mode(0o600).open(path) {
-            Ok(file) => Ok(Self { file, path, is_finished: false }),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                Err(OperatorError::Exists(path.to_owned()))
-            }
-            Err(error) => Err(OperatorError::File { path: path.to_owned(), error }),
-        }
-    }
-
-    fn finish(mut self) -> io::Result<()> {
-        self.file.sync_all()?;
-        self.is_finished = true;
-        Ok(())
-    }
-}
-
-impl Drop for UnfinishedFile<'_> {
-    fn drop(&mut self) {
-        if !self.is_finished {
-            // The error that is reported says more.
-            let _ = std::fs::remove_file(self.path);
-        }
-    }
 }
 
 #[cfg(test)]

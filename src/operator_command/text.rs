@@ -83,23 +83,6 @@ pub(super) fn summary(status: &Value) -> Option<String> {
     Some(text)
 }
 
-/// The rotation of the TURN key, a line. `None` if the key is not rotated.
-pub(super) fn rotation(overview: &Value) -> Option<String> {
-    let rotation = overview.pointer("/provider/rotation")?;
-    let key = shown(rotation, "/key").unwrap_or_else(|| "the key of the settings".to_owned());
-    let since = shown(rotation, "/since").map(|since| format!(" since {since}")).unwrap_or_default();
-    let days = rotation["everySeconds"].as_u64()? / 86_400;
-    let failures = match rotation["failures"].as_u64()? {
-        0 => String::new(),
-        failures => format!(", {failures} failed calls in a row"),
-    };
-    let (state, retired) = (shown(rotation, "/state")?, shown(rotation, "/retired")?);
-    let line = format!(
-        "Key rotation {state}{failures}; {key} mints{since}, replaced every {days} d; {retired} to be deleted"
-    );
-    Some(line)
-}
-
 /// Who spends most, a line each. `None` if the body is not a page of spenders.
 pub(super) fn spenders(page: &Value) -> Option<String> {
     let (by, as_of) = (shown(page, "/by")?, shown(page, "/asOf")?);
@@ -283,23 +266,6 @@ mod tests {
     }
 
     #[test]
-    fn the_rotation_of_the_key_is_one_line() {
-        let line = |found: Value| {
-            rotation(&json!({"provider": {"rotation": found, "breaker": "closed"}, "more": 1}))
-        };
-        let waiting = json!({"key": "auto-3", "since": "2025-01-14T12:00:00.000Z", "ageSeconds": 86_400,
-            "everySeconds": 2_592_000, "state": "waiting", "failures": 0, "retired": 1});
-        let expected = "Key rotation waiting; auto-3 mints since 2025-01-14T12:00:00.000Z, replaced every 30 d; 1 to be deleted";
-        assert_eq!(line(waiting).as_deref(), Some(expected));
-        let failing = json!({"key": null, "since": null, "ageSeconds": null, "everySeconds": 86_400,
-            "state": "failing", "failures": 4, "retired": 0});
-        let expected = "Key rotation failing, 4 failed calls in a row; the key of the settings mints, replaced every 1 d; 0 to be deleted";
-        assert_eq!(line(failing).as_deref(), Some(expected));
-        assert_eq!(line(Value::Null), None);
-        assert_eq!(rotation(&json!({"provider": null})), None);
-    }
-
-    #[test]
     fn spenders_are_a_table() {
         let row = |key: Option<&str>, bytes: u64| {
             json!({"key": key, "bytes": bytes, "measuredBytes": bytes, "claimedBytes": 0, "evidence": "measured",
@@ -347,17 +313,6 @@ mod tests {
         );
         assert_eq!(grants(&json!({"grants": [], "next": null})).unwrap(), "No credential is live.");
         assert!(grants(&json!({})).is_none());
-    }
-
-    #[test]
-    fn the_result_of_an_action_says_what_is_left() {
-        let revoked = json!({"user": "ann", "message": "Live credentials of ann: 3, all revoked."});
-        assert_eq!(user_action(&revoked).unwrap(), "Live credentials of ann: 3, all revoked.");
-        let revoked = json!({"grant": "id-1", "message": "The provider has revoked the credential."});
-        assert_eq!(
-            revocation(&revoked).unwrap(),
-            "id-1 is revoked. The provider has revoked the credential."
-        );
     }
 
     #[test]

@@ -18,14 +18,6 @@ const WRITE_PAUSE: Duration = Duration::from_millis(2);
 /// Bytes of lines that are written at once.
 const BUFFER_BYTES: usize = 32 * 1_024;
 
-/// Keeps the log's writer thread running. Dropping it at the end of the process writes the lines that still wait.
-#[derive(Debug)]
-pub struct LogWriter {
-    _flushes_on_drop: WorkerGuard,
-    /// Number of dropped lines.
-    pub lost: LostLines,
-}
-
 /// Standard output, to which all lines that wait are written at once. A crash loses those of the last [`WRITE_PAUSE`].
 struct Gathered(BufWriter<Stdout>);
 
@@ -54,8 +46,11 @@ impl LostLines {
     }
 }
 
-/// Sets up logging for this process. Called once, by `main`.
-pub fn install(config: &LogConfig) -> Result<LogWriter, Box<dyn std::error::Error + Send + Sync>> {
+/// Sets up logging for this process. Called once, by `main`. The guard keeps the log's writer thread running; dropping it at the end of
+/// the process writes the lines that still wait.
+pub fn install(
+    config: &LogConfig,
+) -> Result<(WorkerGuard, LostLines), Box<dyn std::error::Error + Send + Sync>> {
     let is_terminal = std::io::stdout().is_terminal();
     let (writer, guard) = NonBlockingBuilder::default()
         .lossy(true)
@@ -71,5 +66,5 @@ pub fn install(config: &LogConfig) -> Result<LogWriter, Box<dyn std::error::Erro
         LogFormat::Text => builder.with_target(false).try_init()?,
         LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).try_init()?,
     }
-    Ok(LogWriter { _flushes_on_drop: guard, lost })
+    Ok((guard, lost))
 }

@@ -4,7 +4,7 @@
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use prometheus_client::encoding::text;
+use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
@@ -12,10 +12,6 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
-pub use super::labels::{
-    AlertLabels, CredentialLabels, DroppedLabels, KeyLabels, Outcomes, ReadingLabels, RequestLabels,
-    TokenLabels, UnauthorizedLabels,
-};
 use super::provider_calls::ProviderCalls;
 
 /// The media type of [`Metrics::render`].
@@ -66,157 +62,148 @@ impl Default for ScrapedFigures {
     }
 }
 
-/// All counters. Increments are atomic.
+/// One HTTP response.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RequestLabels {
+    /// The route's pattern, or `unmatched`.
+    pub route: String,
+    /// The method, or `other`.
+    pub method: &'static str,
+    /// The status code.
+    pub status: u16,
+}
+
+/// Counts of events by the names and values of `N` labels.
+type Counts<const N: usize> = Family<[(&'static str, &'static str); N], Counter>;
+
+/// Counts of one kind of event by its outcome.
 #[derive(Debug)]
-pub struct Metrics {
-    registry: Registry,
-    requests: Family<RequestLabels, Counter>,
-    request_seconds: Histogram,
+pub struct Outcomes(Counts<1>);
+
+impl Outcomes {
+    /// Counts one event.
+    pub fn count(&self, outcome: &'static str) {
+        self.add(outcome, 1);
+    }
+
+    fn add(&self, outcome: &'static str, count: u64) {
+        self.0.get_or_create(&[("outcome", outcome)]).inc_by(count);
+    }
+
+    /// How many events had this outcome.
+    pub fn get(&self, outcome: &'static str) -> u64 {
+        self.0.get(&[("outcome", outcome)]).map_or(0, |count| count.get())
+    }
+}
+
+/// Makes [`Metrics`] of a table: for each metric its help text, field, type, and the function that registers it under its name.
+macro_rules! metrics {
+    ($($(#[doc = $help:literal])+ $visibility:vis $field:ident: $type:ty = $make:ident($name:literal),)*) => {
+        /// All counters. Increments are atomic.
+        #[derive(Debug)]
+        pub struct Metrics {
+            registry: Registry,
+            /// The latest provider calls, for the overview.
+            pub provider_latest: ProviderCalls,
+            $($(#[doc = $help])+ $visibility $field: $type,)*
+        }
+
+        impl Metrics {
+            /// A registry with every plain counter at zero. A series with labels appears when it is first counted.
+            pub fn new() -> Self {
+                let mut registry = Registry::with_prefix(PREFIX);
+                registry.register("build", "The program", Info::new(build_labels()));
+                $(let $field = $make(&mut registry, $name, concat!($($help),+));)*
+                Self { registry, provider_latest: ProviderCalls::default(), $($field,)* }
+            }
+        }
+    };
+}
+
+metrics! {
+    /// HTTP responses.
+    requests: Family<RequestLabels, Counter> = add("http_requests"),
+    /// Time to respond.
+    request_seconds: Histogram = seconds("http_request_duration_seconds"),
     /// Responses with ICE servers, by source and reason.
-    pub credentials: Family<CredentialLabels, Counter>,
-    provider_calls: Outcomes,
-    provider_seconds: Histogram,
-    /// The latest provider calls, for the overview.
-    pub provider_latest: ProviderCalls,
+    credentials: Counts<2> = add("credentials"),
+    /// Mint calls to the provider.
+    provider_calls: Outcomes = outcomes("provider_requests"),
+    /// Time of a mint.
+    provider_seconds: Histogram = seconds("provider_request_duration_seconds"),
     /// Mints that the budget refused.
-    pub budget_refusals: Counter,
-    /// How many of these were refused because credentials of their client address reserve its whole share.
-    pub address_refusals: Counter,
+    pub budget_refusals: Counter = add("budget_refusals"),
+    /// Mints that the budget refused because credentials of their client address reserve its whole share.
+    pub address_refusals: Counter = add("address_refusals"),
     /// Mints that the limit of a user refused.
-    pub user_refusals: Counter,
+    pub user_refusals: Counter = add("user_refusals"),
     /// Requests over the rate limit of their client.
-    pub rate_limited: Counter,
+    pub rate_limited: Counter = add("rate_limited"),
     /// Requests whose client shared a row because the limiter's table was full.
-    pub rate_limit_overflow: Counter,
+    pub rate_limit_overflow: Counter = add("rate_limit_overflow"),
     /// Requests from an origin that is not allowed.
-    pub origins_refused: Counter,
-    wrong_tokens: Family<TokenLabels, Counter>,
-    unauthorized: Family<UnauthorizedLabels, Counter>,
+    pub origins_refused: Counter = add("origins_refused"),
+    /// Wrong operator and reporter tokens.
+    wrong_tokens: Counts<1> = add("wrong_tokens"),
+    /// Responses with status 401, by the kind of route: `mint`, `connections` or `operator`.
+    unauthorized: Counts<1> = add("unauthorized"),
     /// Requests refused because too many were in progress.
-    pub shed: Counter,
+    pub shed: Counter = add("requests_shed"),
     /// Sockets of a peer that holds too many: the idle one that was closed, or the new one that was refused.
-    pub sockets_limited: Outcomes,
-    /// Bytes of request bodies that were thrown away after the response.
-    pub discarded_bytes: Counter,
-    /// Signaling sockets that were refused before their upgrade, or closed because their client reads too slowly, and grants whose source
-    /// was not asked to end them.
-    pub signaling_limited: Outcomes,
-    signaling_dropped: Family<DroppedLabels, Counter>,
-    /// Cards of reports that are finished.
-    pub feedback_cards: Outcomes,
-    /// Panics caught in handlers.
-    pub panics: Counter,
+    pub sockets_limited: Outcomes = outcomes("sockets_limited"),
+    /// Bytes of request bodies that were read after the response and thrown away.
+    pub discarded_bytes: Counter = add("discarded_bytes"),
+    /// Panics caught in request handlers.
+    pub panics: Counter = add("panics"),
     /// Connections opened.
-    pub connections_opened: Counter,
+    pub connections_opened: Counter = add("connections_opened"),
     /// Connections ended: `closed` by a call, `given_up` after three missed heartbeats.
-    pub connections_ended: Outcomes,
+    pub connections_ended: Outcomes = outcomes("connections_ended"),
     /// Connections that were not opened: the `grant`, the `address` or the `table` has too many.
-    pub connections_refused: Outcomes,
-    /// Reports that claimed more than an allowance permits.
-    pub claims_clamped: Counter,
-    /// Sessions that were ended at coturn.
-    pub sessions_cut: Counter,
-    relay_allocations: Gauge<u64, AtomicU64>,
-    /// Ends of allocations.
-    pub relay_ends: Outcomes,
-    /// Refused allocations.
-    pub relay_refusals: Outcomes,
-    /// Dropped packets.
-    pub relay_drops: Outcomes,
-    readings: Family<ReadingLabels, Counter>,
-    grant_counts: Family<ReadingLabels, Counter>,
-    grant_count_bytes: Outcomes,
+    pub connections_refused: Outcomes = outcomes("connections_refused"),
+    /// Signaling sockets that were refused, or closed because the client reads too slowly or does not finish a message, and grants
+    /// whose source was not asked to end them.
+    pub signaling_limited: Outcomes = outcomes("signaling_sockets_limited"),
+    /// What bounds of signaling have cost clients.
+    signaling_dropped: Counts<2> = add("signaling_dropped"),
+    /// Cards of reports that are finished.
+    pub feedback_cards: Outcomes = outcomes("feedback_cards"),
+    /// Reports clamped to an allowance.
+    pub claims_clamped: Counter = add("claims_clamped"),
+    /// Sessions ended at coturn.
+    pub sessions_cut: Counter = add("sessions_cut"),
+    /// Allocations of the relay in this process.
+    relay_allocations: Gauge<u64, AtomicU64> = add("relay_allocations"),
+    /// Allocations of the relay that ended.
+    pub relay_ends: Outcomes = outcomes("relay_allocations_ended"),
+    /// Allocation requests that the relay refused.
+    pub relay_refusals: Outcomes = outcomes("relay_refusals"),
+    /// Packets that the relay dropped.
+    pub relay_drops: Outcomes = outcomes("relay_dropped"),
+    /// Requests for a provider's own count.
+    readings: Counts<2> = add("readings"),
+    /// Counts of the bytes of each grant.
+    grant_counts: Counts<2> = add("grant_counts"),
+    /// Egress bytes in final counts by grant.
+    grant_count_bytes: Outcomes = outcomes("grant_count_bytes"),
     /// Calls for the keys of users' tokens.
-    pub key_fetches: Outcomes,
-    turn_key_bytes: Family<KeyLabels, Gauge<u64, AtomicU64>>,
+    pub key_fetches: Outcomes = outcomes("key_fetches"),
+    /// Bytes of each TURN key in this period, as Cloudflare counted.
+    turn_key_bytes: Family<[(&'static str, String); 1], Gauge<u64, AtomicU64>> = add("turn_key_bytes"),
     /// Rotations of the TURN key (`rotated`), and failed calls for one (`failed`).
-    pub key_rotations: Outcomes,
-    ledger_write_seconds: Histogram,
-    /// Requests for the leader: `answered` by it, `held` while it could not be reached, and those that were refused because they had been
-    /// forwarded before (`hops`), because nobody knows whether the leader has carried them out (`sent`), or because they could not wait
-    /// (`not_held`).
-    pub forwarded: Outcomes,
-    /// Alerts that are finished, by kind: `delivered`; `failed`, the receiver refused it; `given_up` after too many
-    /// attempts; `dropped` because too many waited.
-    alerts: Family<AlertLabels, Counter>,
+    pub key_rotations: Outcomes = outcomes("key_rotations"),
+    /// Time to write a batch to the database.
+    ledger_write_seconds: Histogram = seconds("ledger_write_seconds"),
+    /// Requests for the leader: `answered` by it, `held` while it could not be reached, and those that were refused because they had
+    /// been forwarded before (`hops`), because nobody knows whether the leader has carried them out (`sent`), or because they could
+    /// not wait (`not_held`).
+    pub forwarded: Outcomes = outcomes("forwarded_requests"),
+    /// Alerts to the operator that are finished: `delivered`; `failed`, the receiver refused it; `given_up` after too many attempts;
+    /// `dropped` because too many waited.
+    alerts: Counts<2> = add("alerts"),
 }
 
 impl Metrics {
-    /// A registry with every plain counter at zero. A series with labels appears when it is first counted.
-    pub fn new() -> Self {
-        let mut registry = Registry::with_prefix(PREFIX);
-        let all = &mut registry;
-        all.register("build", "The program", Info::new(build_labels()));
-        let seconds = || Histogram::new(LATENCY_BUCKETS);
-        Self {
-            requests: add(all, "http_requests", "HTTP responses"),
-            request_seconds: register(all, "http_request_duration_seconds", "Time to respond", seconds()),
-            credentials: add(all, "credentials", "Responses with ICE servers"),
-            provider_calls: outcomes(all, "provider_requests", "Mint calls to the provider"),
-            provider_seconds: register(all, "provider_request_duration_seconds", "Time of a mint", seconds()),
-            provider_latest: ProviderCalls::default(),
-            budget_refusals: add(all, "budget_refusals", "Mints that the budget refused"),
-            address_refusals: add(all, "address_refusals", "Mints that the share of an address refused"),
-            user_refusals: add(all, "user_refusals", "Mints that the limit of a user refused"),
-            rate_limited: add(all, "rate_limited", "Requests over the rate limit of their client"),
-            rate_limit_overflow: add(
-                all,
-                "rate_limit_overflow",
-                "Requests whose client shared a limiter row",
-            ),
-            origins_refused: add(all, "origins_refused", "Requests from an origin that is not allowed"),
-            wrong_tokens: add(all, "wrong_tokens", "Wrong operator and reporter tokens"),
-            unauthorized: add(all, "unauthorized", "Responses with status 401"),
-            shed: add(all, "requests_shed", "Requests refused because too many were in progress"),
-            sockets_limited: outcomes(all, "sockets_limited", "Sockets of a peer that holds too many"),
-            discarded_bytes: add(
-                all,
-                "discarded_bytes",
-                "Bytes of request bodies that were read after the response and thrown away",
-            ),
-            panics: add(all, "panics", "Panics caught in request handlers"),
-            connections_opened: add(all, "connections_opened", "Connections opened"),
-            connections_ended: outcomes(all, "connections_ended", "Connections ended"),
-            connections_refused: outcomes(all, "connections_refused", "Connections that were not opened"),
-            signaling_limited: outcomes(
-                all,
-                "signaling_sockets_limited",
-                "Signaling sockets that were refused, or closed because the client reads too slowly or does not finish a message, and grants whose source was not asked to end them",
-            ),
-            signaling_dropped: add(all, "signaling_dropped", "What bounds of signaling have cost clients"),
-            feedback_cards: outcomes(all, "feedback_cards", "Cards of reports that are finished"),
-            claims_clamped: add(all, "claims_clamped", "Reports clamped to an allowance"),
-            sessions_cut: add(all, "sessions_cut", "Sessions ended at coturn"),
-            relay_allocations: add(all, "relay_allocations", "Allocations of the relay in this process"),
-            relay_ends: outcomes(all, "relay_allocations_ended", "Allocations of the relay that ended"),
-            relay_refusals: outcomes(all, "relay_refusals", "Allocation requests that the relay refused"),
-            relay_drops: outcomes(all, "relay_dropped", "Packets that the relay dropped"),
-            readings: add(all, "readings", "Requests for a provider's own count"),
-            grant_counts: add(all, "grant_counts", "Counts of the bytes of each grant"),
-            grant_count_bytes: outcomes(all, "grant_count_bytes", "Egress bytes in final counts by grant"),
-            key_fetches: outcomes(all, "key_fetches", "Calls for the keys of users' tokens"),
-            key_rotations: outcomes(
-                all,
-                "key_rotations",
-                "Rotations of the TURN key, and failed calls for them",
-            ),
-            turn_key_bytes: add(
-                all,
-                "turn_key_bytes",
-                "Bytes of each TURN key in this period, as Cloudflare counted",
-            ),
-            ledger_write_seconds: register(
-                all,
-                "ledger_write_seconds",
-                "Time to write a batch to the database",
-                seconds(),
-            ),
-            forwarded: outcomes(all, "forwarded_requests", "Requests for the leader of all replicas"),
-            alerts: add(all, "alerts", "Alerts to the operator that are finished"),
-            registry,
-        }
-    }
-
     /// Counts one HTTP response.
     pub fn request(&self, labels: &RequestLabels, took: Duration) {
         self.requests.get_or_create(labels).inc();
@@ -225,17 +212,22 @@ impl Metrics {
 
     /// Counts one response with ICE servers.
     pub fn credential(&self, source: &'static str, reason: &'static str) {
-        self.credentials.get_or_create(&CredentialLabels { source, reason }).inc();
+        self.credentials.get_or_create(&[("source", source), ("reason", reason)]).inc();
+    }
+
+    /// How many responses had ICE servers of this source for this reason; `None` if there was none.
+    pub fn credentials(&self, source: &'static str, reason: &'static str) -> Option<u64> {
+        Some(self.credentials.get(&[("source", source), ("reason", reason)])?.get())
     }
 
     /// Counts one wrong token.
     pub fn wrong_token(&self, role: &'static str) {
-        self.wrong_tokens.get_or_create(&TokenLabels { role }).inc();
+        self.wrong_tokens.get_or_create(&[("role", role)]).inc();
     }
 
     /// Counts one response with status 401, by the kind of its route.
     pub fn unauthorized(&self, kind: &'static str) {
-        self.unauthorized.get_or_create(&UnauthorizedLabels { kind }).inc();
+        self.unauthorized.get_or_create(&[("kind", kind)]).inc();
     }
 
     /// Counts one call to the provider.
@@ -253,17 +245,17 @@ impl Metrics {
 
     /// Counts what a bound of a signaling protocol has cost a client.
     pub fn signaling_dropped(&self, protocol: &'static str, reason: &'static str) {
-        self.signaling_dropped.get_or_create(&DroppedLabels { protocol, reason }).inc();
+        self.signaling_dropped.get_or_create(&[("protocol", protocol), ("reason", reason)]).inc();
     }
 
     /// Counts one request for a provider's own count.
     pub fn reading(&self, source: &'static str, outcome: &'static str) {
-        self.readings.get_or_create(&ReadingLabels { source, outcome }).inc();
+        self.readings.get_or_create(&[("source", source), ("outcome", outcome)]).inc();
     }
 
     /// Counts one count of the bytes of each grant.
     pub fn grant_counts(&self, source: &'static str, outcome: &'static str) {
-        self.grant_counts.get_or_create(&ReadingLabels { source, outcome }).inc();
+        self.grant_counts.get_or_create(&[("source", source), ("outcome", outcome)]).inc();
     }
 
     /// Counts bytes of a final count: under ids of grants, and under other identifiers.
@@ -276,7 +268,7 @@ impl Metrics {
     pub fn key_usage<'a>(&self, usage: impl Iterator<Item = (&'a str, u64)>) {
         self.turn_key_bytes.clear();
         for (key, bytes) in usage {
-            self.turn_key_bytes.get_or_create(&KeyLabels { key: key.to_owned() }).set(bytes);
+            self.turn_key_bytes.get_or_create(&[("key", key.to_owned())]).set(bytes);
         }
     }
 
@@ -292,7 +284,7 @@ impl Metrics {
 
     /// Counts `count` finished alerts of one kind.
     pub fn alert(&self, event: &'static str, outcome: &'static str, count: u64) {
-        self.alerts.get_or_create(&AlertLabels { event, outcome }).inc_by(count);
+        self.alerts.get_or_create(&[("event", event), ("outcome", outcome)]).inc_by(count);
     }
 
     /// All counters and the scraped figures as text.
@@ -321,12 +313,17 @@ fn outcomes(registry: &mut Registry, name: &str, help: &str) -> Outcomes {
     Outcomes(add(registry, name, help))
 }
 
+fn seconds(registry: &mut Registry, name: &str, help: &str) -> Histogram {
+    register(registry, name, help, Histogram::new(LATENCY_BUCKETS))
+}
+
 fn add<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
     register(registry, name, help, M::default())
 }
 
+/// The registry adds the full stop of a help text itself.
 fn register<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
-    registry.register(name, help, metric.clone());
+    registry.register(name, help.trim().trim_end_matches('.'), metric.clone());
     metric
 }
 

@@ -1,6 +1,5 @@
 //! Logs and metrics of a running broker.
 
-mod labels;
 pub mod log;
 pub mod metrics;
 pub mod provider_calls;

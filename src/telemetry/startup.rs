@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::amounts::Shown;
 use crate::config::{AllowedOrigins, Config, reachable};
 use crate::json::plain_number;
 use crate::telemetry::words;
@@ -74,7 +75,7 @@ fn report_sources(config: &Config) {
 }
 
 fn report_budget(config: &Config) {
-    let limit = plain_number(config.budget.limit_gb);
+    let limit = plain_number(config.budget.limit.as_gb());
     tracing::info!(billing_day = config.budget.billing_day.get(), "Bandwidth limit: {limit} GB/month");
     match config.budget.mode {
         BudgetMode::Estimate => tracing::info!("Budget mode: estimate"),

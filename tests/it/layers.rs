@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: [&[&str]; 16] = [
     &["main", "lib"],
     &["cli"],
-    &["demo", "doctor", "healthcheck", "ledger_command", "operator_command", "serve"],
+    &["demo", "doctor", "ledger_command", "operator_command", "serve"],
     &["router"],
     &["web"],
     &["http"],

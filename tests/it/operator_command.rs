@@ -1,7 +1,7 @@
 //! The commands for a running broker, as an operator runs them beside it.
 
 use crate::support::fake_issuer::{USERS, user_token};
-use crate::support::{API_TOKEN, COTURN, FakeCloudflare, OPERATOR, StateDir, http_client};
+use crate::support::{COTURN, OPERATOR, StateDir, http_client};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 
@@ -41,30 +41,6 @@ fn status_freeze_and_limit_act_on_the_running_broker() {
     assert!(output_of(&broker, &["limit", "default"]).contains("of 500 GB"));
     let json: Value = serde_json::from_str(&output_of(&broker, &["status", "--json"])).unwrap();
     assert_eq!((&json["bandwidthLimitGB"], &json["frozen"]), (&500.into(), &false.into()));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn status_shows_the_rotation_of_the_key_to_who_has_the_token() {
-    let (cloudflare, state) = (FakeCloudflare::start().await, StateDir::new());
-    let base = cloudflare.base_url();
-    let broker = Process::start(&[
-        ("CLOUDFLARE_API_BASE", &base),
-        ("CLOUDFLARE_REST_BASE", &base),
-        ("CLOUDFLARE_TURN_KEY_ID", "key-id"),
-        ("CLOUDFLARE_TURN_API_TOKEN", API_TOKEN),
-        ("CLOUDFLARE_ACCOUNT_ID", "account"),
-        ("CLOUDFLARE_API_TOKEN", "rest-fixture-token"),
-        ("KEY_ROTATION_DAYS", "30"),
-        ("STATE_DIR", state.path()),
-        ("OPERATOR_TOKEN", OPERATOR),
-    ]);
-    let status = output_of(&broker, &["status"]);
-    let line = status.lines().last().unwrap();
-    assert!(line.starts_with("Key rotation ") && line.contains("replaced every 30 d"), "{status}");
-    let other = command_at(&broker, &["status"], "another-operator-token-of-a-test");
-    assert_eq!(other.status.code(), Some(0), "{}", error_of(&other));
-    let status = String::from_utf8(other.stdout).unwrap();
-    assert!(status.contains("Minting      on") && !status.contains("Key rotation"), "{status}");
 }
 
 #[test]

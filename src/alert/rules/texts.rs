@@ -1,5 +1,5 @@
-//! The texts of all alerts in one place: what happened, what it means for callers, what to do first, and the part of the
-//! dashboard where the operator does it. Each text is one plain sentence. `texts.txt` shows every message as it is delivered; a
+//! The texts of all alerts, with those of [`Fault`]: what happened, what it means for callers, what to do first, and the part of
+//! the dashboard where the operator does it. Each text is one plain sentence. `texts.txt` shows every message as it is delivered; a
 //! test compares it with the code.
 
 use super::AlertInput;
@@ -21,60 +21,20 @@ impl Alert {
 
 /// What happened. `since`: when a failure began that has ended.
 pub(super) fn what(kind: AlertKind, input: &AlertInput, since: Timestamp) -> String {
-    let since = minute(since);
     match kind {
         AlertKind::Used(100..) => format!("The bandwidth limit is reached: {}.", usage(input)),
         AlertKind::Used(percent) => format!("{percent} % of the bandwidth limit is used: {}.", usage(input)),
-        AlertKind::Began(Fault::ProviderDown) => "The TURN provider issues no credentials.".into(),
-        AlertKind::Ended(Fault::ProviderDown) => format!("The TURN provider issues credentials again; it had been down since {since}."),
-        AlertKind::Began(Fault::AssumptionBroken) => {
-            let assumed = input.assumed_rate;
-            let excess = match input.observed_rate {
-                Some(rate) => format!("more than the assumed {assumed} each, up to {rate}"),
-                None => "more or longer than is assumed".into(),
-            };
-            format!("Credentials relay {excess}, so usage can pass the limit by more than the status says.")
-        }
-        AlertKind::Ended(Fault::AssumptionBroken) => {
-            format!("Credentials relay no more than assumed again; they had relayed more since {since}.")
-        }
-        AlertKind::Began(Fault::AnalyticsStale) => {
-            "The provider's own count of usage is too old, so the newest usage is only an estimate.".into()
-        }
-        AlertKind::Ended(Fault::AnalyticsStale) => {
-            format!("The provider's own count of usage is read again; it had been too old since {since}.")
-        }
-        AlertKind::Began(Fault::CoturnUnreachable) => {
-            "coturn's command line does not answer, so its sessions are neither counted nor ended, and usage can pass the limit by more than the status says.".into()
-        }
-        AlertKind::Ended(Fault::CoturnUnreachable) => {
-            format!("coturn's command line answers again; it had not answered since {since}.")
-        }
-        AlertKind::Began(Fault::CountsLate) => {
-            "The provider's counts become final later than ANALYTICS_LAG_SECONDS, so usage can pass the limit by more than the status says.".into()
-        }
-        AlertKind::Ended(Fault::CountsLate) => {
-            format!("The provider's counts become final in time again; they had been late since {since}.")
-        }
-        AlertKind::Began(Fault::CountsUnknown) => {
-            "More than 5 % of the bytes that the provider counted are under identifiers that this broker did not issue.".into()
-        }
-        AlertKind::Ended(Fault::CountsUnknown) => {
-            format!("At most 5 % of the used bytes are under unknown identifiers again; there had been more since {since}.")
-        }
-        AlertKind::Began(Fault::RotationFailing) => {
-            "The calls that replace the TURN key fail; the present key still works.".into()
-        }
-        AlertKind::Ended(Fault::RotationFailing) => {
-            format!("The TURN key can be replaced again; the calls had failed since {since}.")
-        }
-        AlertKind::Began(Fault::LedgerIncomplete) => format!(
-            "The ledger lacks credentials that were issued, because it was restored from a copy, because a page has one that it does not know, or because a tail became longer after they had left the table; usage can pass the limit by more than the status says until {}.",
-            minute(input.lacks_until.unwrap_or(input.now))
-        ),
-        AlertKind::Ended(Fault::LedgerIncomplete) => {
-            format!("The last credential that the ledger may lack has ended; it had lacked some since {since}.")
-        }
+        AlertKind::Began(fault) => match (fault, input.observed_rate) {
+            (Fault::AssumptionBroken, Some(rate)) => format!(
+                "Credentials relay more than the assumed {} each, up to {rate}, so usage can pass the limit by more than the status says.",
+                input.assumed_rate
+            ),
+            (Fault::LedgerIncomplete, _) => {
+                format!("{} until {}.", fault.facts().began, minute(input.lacks_until.unwrap_or(input.now)))
+            }
+            _ => fault.facts().began.into(),
+        },
+        AlertKind::Ended(fault) => format!("{} since {}.", fault.facts().ended, minute(since)),
         AlertKind::Test => TEST.into(),
     }
 }
@@ -162,28 +122,7 @@ impl AlertKind {
             Self::Used(100..) => {
                 "Raise the limit to issue credentials again, with \"Set\" under \"Actions\" on the dashboard or with turn-broker limit GB; or wait."
             }
-            Self::Began(Fault::ProviderDown) => {
-                "Run turn-broker doctor: it asks the provider for a credential and says what is wrong."
-            }
-            Self::Began(Fault::AssumptionBroken) => {
-                "Revoke the credential that relays most, under \"Who spends\" on the dashboard; if the rate is normal, set LIABILITY_MBPS_PER_GRANT above it and restart."
-            }
-            Self::Began(Fault::AnalyticsStale) => {
-                "Run turn-broker doctor: it reads the count once and says what is wrong."
-            }
-            Self::Began(Fault::CoturnUnreachable) => {
-                "Check that coturn runs, then run turn-broker doctor: it tries COTURN_CLI and says what is wrong."
-            }
-            Self::Began(Fault::CountsLate) => {
-                "Set ANALYTICS_LAG_SECONDS to the lag that turn-broker status shows at COUNTS_LATE, and restart."
-            }
-            Self::Began(Fault::CountsUnknown) => {
-                "Find out whether another broker or program uses the TURN key; if none should, create a new key and delete this one."
-            }
-            Self::Began(Fault::RotationFailing) => "Check CLOUDFLARE_API_TOKEN; the log names the cause.",
-            Self::Began(Fault::LedgerIncomplete) => {
-                "Wait, or replace the TURN key or secret to end the unknown credentials now."
-            }
+            Self::Began(fault) => fault.facts().first_step,
             Self::Ended(_) | Self::Test => "Nothing to do.",
         }
     }
@@ -191,19 +130,10 @@ impl AlertKind {
     /// The part of the dashboard where the operator acts, by its id in the page.
     pub const fn section(self) -> &'static str {
         match self {
-            Self::Used(80..100) | Self::Began(Fault::AssumptionBroken | Fault::CountsUnknown) => "spenders",
+            Self::Used(80..100) => "spenders",
             Self::Used(100..) => "limit-input",
-            Self::Began(Fault::ProviderDown) => "alerts-card",
-            Self::Began(
-                Fault::AnalyticsStale
-                | Fault::CoturnUnreachable
-                | Fault::CountsLate
-                | Fault::RotationFailing
-                | Fault::LedgerIncomplete,
-            )
-            | Self::Used(..80)
-            | Self::Ended(_)
-            | Self::Test => "budget",
+            Self::Began(fault) => fault.facts().section,
+            Self::Used(..80) | Self::Ended(_) | Self::Test => "budget",
         }
     }
 

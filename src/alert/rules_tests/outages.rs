@@ -3,24 +3,6 @@
 use super::*;
 
 #[test]
-fn a_provider_outage_sends_one_alert_and_its_end_another() {
-    let mut rules = AlertRules::default();
-    assert_eq!(
-        kinds(&mut rules, provider(0, true)),
-        [],
-        "a provider that is up from the start sends no alert"
-    );
-    assert_eq!(kinds(&mut rules, provider(MINUTE, false)), [Began(ProviderDown)]);
-    assert_eq!(kinds(&mut rules, provider(2 * MINUTE, false)), []);
-    assert_eq!(
-        kinds(&mut rules, provider(3 * MINUTE, true)),
-        [Ended(ProviderDown)],
-        "a recovery is sent at once"
-    );
-    assert_eq!(kinds(&mut rules, provider(4 * MINUTE, true)), []);
-}
-
-#[test]
 fn a_flapping_provider_sends_one_outage_alert_in_ten_minutes() {
     let mut rules = AlertRules::default();
     assert_eq!(kinds(&mut rules, provider(0, false)), [Began(ProviderDown)]);

@@ -5,11 +5,12 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
-use super::super::connect::Trust;
 use super::error::{CONNECT, ProbeError};
 use super::message::{self, Credential, HEADER, LongTermCredential, Request, RequestKind, StunResponse};
 use crate::ice::url::{IceUrl, Transport};
@@ -50,7 +51,7 @@ pub(super) struct Held {
 pub(super) struct Target<'a> {
     pub(super) url: &'a IceUrl,
     pub(super) address: IpAddr,
-    pub(super) trust: &'a Trust,
+    pub(super) trust: &'a TlsConnector,
 }
 
 impl Target<'_> {
@@ -102,8 +103,12 @@ impl Target<'_> {
         if transport == Transport::Tcp {
             return Ok(Link::Stream(Box::new(socket)));
         }
-        let handshake = self.trust.handshake(self.url.host(), socket);
-        let stream = within("the TLS handshake", async { handshake.await.map_err(ProbeError::Tls) }).await?;
+        let name = ServerName::try_from(self.url.host().to_owned()).map_err(|_| {
+            ProbeError::Tls(format!("{} is not a valid name in a certificate", self.url.host()))
+        })?;
+        let handshake = self.trust.connect(name, socket);
+        let failed = |error: std::io::Error| ProbeError::Tls(error.to_string());
+        let stream = within("the TLS handshake", async { handshake.await.map_err(failed) }).await?;
         Ok(Link::Stream(Box::new(stream)))
     }
 }

@@ -8,8 +8,9 @@ use stun_types::attribute::{
     AttributeType, ErrorCode, Nonce, RawAttribute, Realm, Username, XorMappedAddress, XorSocketAddr,
 };
 use stun_types::message::{
-    BINDING, IntegrityAlgorithm, LongTermKeyCredentials, Message, MessageClass, MessageIntegrityCredentials,
-    MessageType, MessageWrite, MessageWriteExt, MessageWriteVec, Method, StunWriteError, TransactionId,
+    BINDING, IntegrityAlgorithm, LongTermKeyCredentials, Message, MessageClass, MessageHeader,
+    MessageIntegrityCredentials, MessageType, MessageWrite, MessageWriteExt, MessageWriteVec, Method,
+    StunWriteError, TransactionId,
 };
 
 use super::error::ProbeError;
@@ -25,8 +26,7 @@ const RELAY_UDP: [u8; 4] = [17, 0, 0, 0];
 /// The requested lifetime in seconds. It is short, because the release may get lost.
 const SHORT: u32 = 60;
 /// The bytes of a message header, which holds the length of the rest.
-pub(super) const HEADER: usize = 20;
-const COOKIE: [u8; 4] = 0x2112_a442_u32.to_be_bytes();
+pub(super) const HEADER: usize = MessageHeader::LENGTH;
 
 /// A TURN credential.
 #[derive(Clone)]
@@ -140,15 +140,12 @@ pub(super) fn request(
 
 /// Whether these bytes are the response with that id. Others may send to the same socket.
 pub(super) fn answers(bytes: &[u8], id: TransactionId) -> bool {
-    let id = u128::from(id).to_be_bytes();
-    bytes.len() >= HEADER && bytes[4..8] == COOKIE && bytes[8..HEADER] == id[4..]
+    MessageHeader::from_bytes(bytes).is_ok_and(|header| header.transaction_id() == id)
 }
 
 /// The bytes after the header of a message on a stream. `None` if it is not STUN.
 pub(super) fn body_length(header: &[u8; HEADER]) -> Option<usize> {
-    let length = usize::from(u16::from_be_bytes([header[2], header[3]]));
-    let is_stun = header[0] < 4 && header[4..8] == COOKIE && length.is_multiple_of(4);
-    is_stun.then_some(length)
+    Some(MessageHeader::from_bytes(header).ok()?.data_length().into())
 }
 
 /// Parses the response to a request.

@@ -1,7 +1,6 @@
 //! The probe of the tail: it keeps one allocation of a short credential open until the server refuses to refresh it. It relays
 //! nothing. One probe is one sample: another server of the same provider may behave differently.
 
-use std::io::Write;
 use std::time::{Duration, Instant};
 
 use super::client::{Held, Target};
@@ -12,30 +11,16 @@ use crate::doctor::report::{CheckState, Verdict, fail, skipped, warn};
 use crate::doctor::settings::judge_tail;
 
 /// The time between two refreshes. The allocation lives three times as long.
-const REFRESH_PAUSE: Duration = Duration::from_secs(20);
+pub(in crate::doctor) const REFRESH_PAUSE: Duration = Duration::from_secs(20);
 
-/// The option `--probe-tail`.
-#[derive(Clone, Copy, Debug)]
-pub struct ProbeTail {
-    /// The probe ends this long after the expiry at the latest.
-    pub max: Duration,
-    /// The time between two refreshes.
-    pub pause: Duration,
-}
-
-impl ProbeTail {
-    /// A probe that ends this long after the expiry at the latest.
-    pub fn up_to(max: Duration) -> Self {
-        Self { max, pause: REFRESH_PAUSE }
-    }
-}
-
-/// Probes the first URL of the offer that gives an allocation. `expires`: when its credential does. Returns the URL as well.
-pub(in crate::doctor) async fn probe<W: Write>(
+/// Probes the first URL of the offer that gives an allocation, until `max` after the expiry at the latest. `expires`: when its credential
+/// does. Returns the URL as well.
+pub(in crate::doctor) async fn probe(
     offer: Offer,
     expires: Instant,
-    probe: ProbeTail,
-    doctor: &Examination<'_, W>,
+    max: Duration,
+    pause: Duration,
+    doctor: &Examination<'_, '_>,
 ) -> (String, Verdict) {
     let source = offer.source;
     let assumed = doctor.config.budget.expiry_tail.unwrap_or(source.expiry_tail());
@@ -44,11 +29,10 @@ pub(in crate::doctor) async fn probe<W: Write>(
         let Some(credential) = credential else { continue };
         for address in addresses(url.host()).await {
             let target = Target { url: &url, address, trust: doctor.trust };
-            let verdict =
-                match target.hold(&credential, expires + probe.max, probe.pause, &**doctor.clock).await {
-                    Ok(held) => return (url.as_str().to_owned(), judge(&held, expires, assumed)),
-                    Err(error) => fail(error.to_string(), error.remedy(&url, source)),
-                };
+            let verdict = match target.hold(&credential, expires + max, pause, &**doctor.clock).await {
+                Ok(held) => return (url.as_str().to_owned(), judge(&held, expires, assumed)),
+                Err(error) => fail(error.to_string(), error.remedy(&url, source)),
+            };
             found = (url.as_str().to_owned(), verdict);
         }
     }

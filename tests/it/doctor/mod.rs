@@ -192,7 +192,7 @@ async fn an_alert_is_sent_only_on_request() {
 }
 
 #[tokio::test]
-async fn text_output_to_a_file_has_no_colours() {
+async fn text_output_has_a_line_for_each_finding_and_a_summary() {
     let world = World::new().await;
     world.cloudflare.always(Fault::NotFound404);
     let examined = world.run(&[], &[]).await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use turn_broker::config::{Config, Environment};
-use turn_broker::doctor::{self, Check, OutputFormat, ProbeTail, Progress};
+use turn_broker::doctor::{self, Check, Progress};
 
 use super::World;
 use crate::support::fake_turn::RELAYED;
@@ -77,7 +77,7 @@ async fn the_relay_in_the_process_is_skipped_with_the_reason() {
 }
 
 /// Probes the tail in this process. Each refresh takes 20 s by the doctor's clock.
-async fn probe(world: &World, max: Duration, settings: &[(&str, &str)]) -> (String, String) {
+async fn probe(world: &World, minutes: u64, settings: &[(&str, &str)]) -> (String, String) {
     let (base, stun) = (world.cloudflare.base_url(), world.turn.stun_url());
     let ours = [
         ("CLOUDFLARE_API_BASE", &*base),
@@ -92,11 +92,12 @@ async fn probe(world: &World, max: Duration, settings: &[(&str, &str)]) -> (Stri
     let ticking = Arc::clone(&clock);
     world.turn.on_refresh(move || ticking.advance(Duration::from_secs(20)));
     let options = doctor::Options {
-        probe_tail: Some(ProbeTail { max, pause: Duration::ZERO }),
+        probe_tail: Some(minutes),
+        refresh_pause: Duration::ZERO,
         ..doctor::Options::default()
     };
-    let progress = Progress::new(Vec::new(), OutputFormat::Json);
-    let report = doctor::run(&config, &options, clock, progress).await.unwrap();
+    let mut output = Vec::new();
+    let report = doctor::run(&config, &options, clock, Progress::new(&mut output, true)).await.unwrap();
     let found: Vec<_> = report.findings.iter().filter(|found| found.check == Check::Tail).collect();
     let [one] = &found[..] else { panic!("{found:?}") };
     (<&str>::from(one.verdict.state).to_owned(), one.verdict.seen.clone())
@@ -107,7 +108,7 @@ async fn the_probe_of_the_tail_says_how_long_the_server_refreshes_after_the_expi
     let world = World::new().await;
     // The credential expires after 60 s, so the seventh refresh is 80 s after that.
     world.turn.set_fault(TurnFault::RefreshesEnd(7));
-    let (state, seen) = probe(&world, Duration::from_secs(900), &[]).await;
+    let (state, seen) = probe(&world, 15, &[]).await;
     assert!(seen.contains("until 80 s after its expiry, and refused with 401 at 100 s"), "{seen}");
     assert_eq!(state, "ok");
     assert_eq!(world.turn.refreshes(), 8);
@@ -116,14 +117,14 @@ async fn the_probe_of_the_tail_says_how_long_the_server_refreshes_after_the_expi
 
     let settings = [("TURN_EXPIRY_TAIL_SECONDS", "60")];
     world.turn.set_fault(TurnFault::RefreshesEnd(15));
-    assert_eq!(probe(&world, Duration::from_secs(900), &settings).await.0, "warn", "the tail is longer");
+    assert_eq!(probe(&world, 15, &settings).await.0, "warn", "the tail is longer");
 }
 
 #[tokio::test]
 async fn the_probe_of_the_tail_ends_at_its_maximum_and_releases_the_allocation() {
     let world = World::new().await;
     world.turn.set_fault(TurnFault::StaleRefreshes);
-    let (state, seen) = probe(&world, Duration::from_secs(120), &[]).await;
+    let (state, seen) = probe(&world, 2, &[]).await;
     assert!(seen.contains("still refreshed 120 s after its expiry"), "{seen}");
     assert_eq!((state.as_str(), world.turn.released()), ("ok", 3), "two of the check, and that of the probe");
 }
@@ -132,8 +133,8 @@ async fn the_probe_of_the_tail_ends_at_its_maximum_and_releases_the_allocation()
 async fn the_probe_of_the_tail_needs_an_allocation() {
     let world = World::new().await;
     world.turn.set_fault(TurnFault::Code(486));
-    let (state, seen) = probe(&world, Duration::from_secs(120), &[]).await;
+    let (state, seen) = probe(&world, 2, &[]).await;
     assert!(state == "fail" && seen.contains("quota of allocations"), "{seen}");
-    let (state, _) = probe(&world, Duration::from_secs(120), &[("ICE_SOURCES", "stun")]).await;
+    let (state, _) = probe(&world, 2, &[("ICE_SOURCES", "stun")]).await;
     assert_eq!(state, "skipped");
 }
