@@ -93,7 +93,7 @@ step proxy 'nginx and Caddy as docs/DEPLOYMENT.md has them, with a WebSocket of 
 step deploy 'alert rules, Kubernetes manifests and systemd unit' tests/deploy/run.sh
 step compose 'broker and Caddy start as the compose files have them; of two replicas the leader is killed' tests/deploy/compose.sh
 step machines 'two replicas on machines of their own, of which one is lost' tests/deploy/machines.sh
-step coturn 'a real coturn is read, cut and examined by doctor' tests/coturn/run.sh
+step coturn 'doctor examines a real coturn' tests/coturn/run.sh
 step deployed 'broker and coturn as docs/DEPLOYMENT.md sets them up' tests/coturn/deployed.sh
 
 tries=2 step examples 'every code block of the documents, as it stands' tests/examples/run.sh
