@@ -45,8 +45,8 @@ step() {
     row "$name" $((SECONDS - begun)) "$purpose"
 }
 
-# browser NAME PURPOSE COMMAND...: a step with a real browser. Only these may be tried a second time. They mostly wait for time to pass, and
-# each has a network, processes and files of its own. So if several steps are wanted, `two_at_a_time` runs those with a browser.
+# browser NAME PURPOSE COMMAND...: a step with a real browser that mostly waits for time to pass, in a network and with processes and files of
+# its own. If several steps are wanted, `two_at_a_time` runs those. Only a step with a browser may be tried a second time.
 browsers=()
 browser() {
     if [ ${#wanted[@]} = 1 ]; then tries=2 step "$@"; elif is_wanted "$1"; then browsers+=("$1"); fi
@@ -68,10 +68,11 @@ two_at_a_time() {
     [ -z "${name:-}" ] || { printf '\n%s\n' "$table" >&2 && exit 1; }
 }
 
-# All tests. Those of the ledger in PostgreSQL start a server of their own, and with CI set they are not skipped.
+# All tests. Those of the ledger in PostgreSQL start a server of their own, and with CI set they are not skipped. Twice as many run at a
+# time as there are cores, because many wait for a time limit.
 workspace_tests() {
     need /usr/lib/postgresql/*/bin/initdb=postgresql setpriv=util-linux openssl=openssl &&
-        CI=1 cargo test --locked --workspace
+        CI=1 RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))} cargo test --locked --workspace
 }
 
 for component in rustfmt clippy; do
@@ -99,12 +100,13 @@ step deployed 'broker and coturn as docs/DEPLOYMENT.md sets them up' tests/cotur
 tries=2 step examples 'every code block of the documents, as it stands' tests/examples/run.sh
 # Installs what the others need, too.
 tries=2 step call 'a call over coturn: browser, broker and coturn count the same bytes' tests/browser/run.sh
+# These draw a lot.
+tries=2 step pages 'dashboard, relay check and API page: what they show, no error, no finding of axe' tests/browser/run.sh pages
+tries=2 step demo '`turn-broker demo` as somebody meets it' tests/browser/run.sh demo
 # The longest one begins first.
 browser ayame-relay 'calls over signaling are counted and cut, at the built-in relay and at coturn' tests/browser/run.sh ayame-relay
 browser needed 'a call that connects directly mints nothing' tests/browser/run.sh needed
 browser relay 'the built-in relay ends a call at the packet where the budget is spent' tests/browser/run.sh relay
-browser pages 'dashboard, relay check and API page: what they show, no error, no finding of axe' tests/browser/run.sh pages
-browser demo '`turn-broker demo` as somebody meets it' tests/browser/run.sh demo
 browser renewal 'a call outlasts two renewals and a restart of the broker, and loses no message' tests/browser/run.sh renewal
 browser cut 'budget, revocation and expiry end calls at a real coturn' tests/browser/run.sh cut
 browser users 'a user over USER_LIMIT_GB is refused, an alert is sent, the operator blocks that user' tests/browser/run.sh users
