@@ -93,7 +93,7 @@ async function theNewGrantsAreCharged(coturn, peers, grants) {
   const open = await openConnections();
   assert.deepEqual(open.map(({ connectionId }) => connectionId).sort(), peers.map(({ connectionId }) => connectionId).sort());
   for (const { username, renewals } of peers) {
-    assert.ok(coturn.log.includes(`username=<${username}>`), 'the relay has the new user');
+    await until('the relay to log the new user', () => coturn.log.includes(`username=<${username}>`));
     assert.ok(renewals.every(({ relayed, restart }) => relayed && restart));
   }
 }

@@ -1,7 +1,6 @@
 #!/bin/sh
-# Tests with a real coturn in a network namespace with only `lo`: the broker reads and ends its sessions over the command line,
-# and `turn-broker doctor` checks it over UDP, TCP and TLS. Installs missing Debian packages and builds the tests. Prints the
-# counts of the same bytes in coturn's log, its listing and our ledger, and the output of doctor.
+# `turn-broker doctor` with a real coturn in a network namespace with only `lo`, over UDP, TCP and TLS. Installs missing Debian packages,
+# builds the tests, and prints the output of doctor. `tests/browser/run.sh cut` reads a real coturn and ends its sessions.
 set -eu
 cd "$(dirname "$0")/../.."
 PATH=$PATH:/usr/sbin:/sbin
@@ -9,7 +8,7 @@ PATH=$PATH:/usr/sbin:/sbin
 # shellcheck source=tests/machine.sh
 . tests/machine.sh
 
-need turnserver=coturn turnutils_uclient=coturn openssl=openssl ip=iproute2 unshare=util-linux
+need turnserver=coturn openssl=openssl ip=iproute2 unshare=util-linux
 cargo test --locked --test it --no-run
 WORK_DIR=$(mktemp -d)
 export WORK_DIR

@@ -3,17 +3,75 @@
 
 #![expect(clippy::print_stdout, reason = "what doctor says is read by people")]
 
-use std::path::Path;
-use std::process::Command;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
+use secrecy::SecretString;
 use serde_json::Value;
+use turn_broker::config::CoturnCliConfig;
+use turn_broker::meter::coturn::cli::CoturnCli;
 
 use crate::doctor::{Examined, doctor};
-use crate::real_coturn::{PASSWORD, RealCoturn, SECRET, work_directory};
+use crate::support::eventually;
+
+const SECRET: &str = "real-coturn-secret";
+const PASSWORD: &str = "real-coturn-password";
+const CLI: &str = "127.0.0.1:5766";
 
 const UDP: &str = "turn:127.0.0.1:3478";
 const TCP: &str = "turn:127.0.0.1:3478?transport=tcp";
 const TLS: &str = "turns:localhost:5349";
+
+/// A coturn with its files in a directory. Dropping it ends it.
+struct RealCoturn {
+    directory: PathBuf,
+    process: Child,
+}
+
+impl Drop for RealCoturn {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl RealCoturn {
+    async fn start(directory: PathBuf, more: &[&str]) -> Self {
+        let path = |name: &str| directory.join(name).display().to_string();
+        let settings = [
+            "listening-ip=127.0.0.1",
+            "relay-ip=127.0.0.1",
+            "realm=relay.test",
+            "fingerprint",
+            "no-dtls",
+            "use-auth-secret",
+            "allow-loopback-peers",
+            "verbose",
+            "simple-log",
+            "log-file=stdout",
+            &format!("static-auth-secret={SECRET}"),
+            &format!("cli-password={PASSWORD}"),
+            &format!("userdb={}", path("coturn.db")),
+            &format!("pidfile={}", path("coturn.pid")),
+        ];
+        fs::write(directory.join("coturn.conf"), [&settings[..], more].concat().join("\n")).unwrap();
+        let log = File::create(directory.join("coturn.log")).unwrap();
+        let mut command = Command::new("turnserver");
+        command.args(["-c", &path("coturn.conf")]).current_dir(&directory).stdin(Stdio::null());
+        let process = command.stderr(log.try_clone().unwrap()).stdout(log).spawn().unwrap();
+        let coturn = Self { directory, process };
+        let config = CoturnCliConfig { address: CLI.to_owned(), password: SecretString::from(PASSWORD) };
+        let cli = CoturnCli::new(&config);
+        eventually("coturn listens", async || coturn.log().contains("UDP listener opened")).await;
+        eventually("its command line answers", async || cli.sessions().await.is_ok()).await;
+        coturn
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.directory.join("coturn.log")).unwrap_or_default()
+    }
+}
 
 /// Runs doctor with coturn as the only source; returns the findings about each `turn:` URL and the network.
 async fn examine(arguments: &[&str], urls: &[&str], more: &[(&str, &str)]) -> (Option<i32>, Vec<Value>) {
@@ -58,15 +116,15 @@ fn make_certificates(directory: &Path) {
 #[tokio::test]
 #[ignore = "needs a coturn: tests/coturn/run.sh"]
 async fn real_coturn_is_examined_by_doctor() {
-    let directory = work_directory().join("doctor");
-    std::fs::create_dir_all(&directory).unwrap();
+    #[expect(clippy::disallowed_methods, reason = "run.sh says where")]
+    let directory = PathBuf::from(std::env::var("WORK_DIR").expect("run by tests/coturn/run.sh"));
     make_certificates(&directory);
     let path = |name: &str| directory.join(name).display().to_string();
     let (cert, key) = (format!("cert={}", path("cert.pem")), format!("pkey={}", path("key.pem")));
     let coturn = RealCoturn::start(directory.clone(), &[&cert, &key]).await;
     let trusted = ["--ca", &path("ca.pem")];
 
-    let cli = [("COTURN_CLI", "127.0.0.1:5766"), ("COTURN_CLI_PASSWORD", PASSWORD)];
+    let cli = [("COTURN_CLI", CLI), ("COTURN_CLI_PASSWORD", PASSWORD)];
     let (exit, found) = examine(&trusted, &[UDP, TCP, TLS], &cli).await;
     assert_eq!((exit, states(&found)), (Some(0), vec!["ok"; 4]), "{found:?}");
     assert!(found[..3].iter().all(|one| says(one, "relays at 127.0.0.1:")), "{found:?}");

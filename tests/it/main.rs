@@ -40,7 +40,6 @@ mod overview;
 mod pool;
 mod process;
 mod provider_faults;
-mod real_coturn;
 mod relay;
 mod renewal;
 mod replicas;

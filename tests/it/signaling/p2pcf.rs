@@ -89,18 +89,6 @@ async fn two_pages_find_each_other_and_leave() {
 }
 
 #[tokio::test]
-async fn a_page_cannot_publish_under_the_session_of_another_one() {
-    let broker = start(&[]).await;
-    post(&broker, &publish("a", &json!([]))).await;
-    let package = json!(["session-b", "session-a", "ufrag", "pwd", DTLS, null, null, NOW_MS, []]);
-    let mut forged = publish("e", &json!([package]));
-    forged["d"][0] = json!("session-a");
-    assert_refused(&post(&broker, &forged).await, 400, "Bad session id");
-    let listing = post(&broker, &publish("b", &json!([]))).await.json();
-    assert_eq!((listing["ps"].as_array().unwrap().len(), &listing["pk"]), (1, &json!([])));
-}
-
-#[tokio::test]
 async fn one_path_is_served_with_and_without_a_slash_and_is_a_setting() {
     let broker = start(&[("P2PCF_PATH", "/rooms/p2pcf")]).await;
     for path in ["/rooms/p2pcf", "/rooms/p2pcf/"] {

@@ -93,28 +93,6 @@ async fn a_client_that_sends_too_many_bytes_over_several_sockets_is_closed_and_o
 }
 
 #[tokio::test]
-async fn one_address_does_not_fill_the_table_of_topics() {
-    let broker = start(&[]).await;
-    let subscribe_from = async |address: &str, first: usize| {
-        let headers = [("x-forwarded-for", address)];
-        let mut socket = SocketClient::open(broker.address, PATH, &headers).await.unwrap();
-        let names: Vec<_> = (first..first + 125).map(|n| format!("t{n}")).collect();
-        let topics = serde_json::to_string(&names).unwrap();
-        socket.send(&format!(r#"{{"type":"subscribe","topics":{topics}}}"#)).await;
-        socket
-    };
-    let mut sockets = vec![];
-    for n in 0..5 {
-        let mut socket = subscribe_from("192.0.2.1", 125 * n).await;
-        synchronize(&mut socket).await;
-        sockets.push(socket);
-    }
-    let mut refused = subscribe_from("192.0.2.1", 625).await;
-    assert_eq!(refused.closed().await.0, 1008);
-    synchronize(&mut subscribe_from("192.0.2.2", 625).await).await;
-}
-
-#[tokio::test]
 async fn the_route_exists_only_if_yjs_is_on_and_for_allowed_pages() {
     let broker = start(&[("CLIENT_URL", "https://app.example")]).await;
     let answer = broker.get(PATH).await;

@@ -45,7 +45,8 @@ pub(crate) fn http_client() -> reqwest::Client {
 /// A client of a test's own. TLS needs a provider that is installed once in the process, also if only this test runs.
 pub(crate) fn client_builder() -> reqwest::ClientBuilder {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder().no_proxy()
+    // Tests speak plain HTTP. Without this, each client reads the certificates of the system.
+    reqwest::Client::builder().no_proxy().tls_certs_only([])
 }
 
 /// The operator's token in tests.
