@@ -99,7 +99,7 @@ impl Signaling {
     /// Without sockets. It does no I/O except to create the directory of reports. `secret`: the key of the ledger, for keys that must
     /// outlive a restart.
     pub fn new(config: &Protocols, secret: &[u8; 64], service: Service) -> Result<Self, NoDirectory> {
-        let Service { broker, clock, client, public_url, .. } = &service;
+        let Service { broker, clock, client, .. } = &service;
         let started = clock::deadline(Duration::ZERO);
         let shared = Shared { started, broker: Arc::clone(broker), backlog: backlog() };
         let p2pcf = config.p2pcf.as_ref().map(|p2pcf| {
@@ -109,7 +109,7 @@ impl Signaling {
         let reports = config.reports.as_ref().map(|config| {
             let chat = |url: &_| Feedback::new(client.clone(), Clone::clone(url), Arc::clone(broker));
             let (store, feedback) = (store(config)?, config.feedback.as_ref().map(chat));
-            Ok(Arc::new(Reports::new(store, feedback, public_url.clone(), Arc::clone(clock))))
+            Ok(Arc::new(Reports::new(store, feedback, &service)))
         });
         Ok(Self {
             hubs: protocols::hubs(config, service.has_sign_in, &shared),
