@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use turn_base::clock::{self, Clock};
 use turn_base::throttle::Throttle;
 use turn_ledger::User;
-use turn_limits::MemoryQuota;
+use turn_limits::{ClientRate, MemoryQuota};
 use turn_signaling::call::ProtocolName;
 use turn_signaling::p2pcf::DeleteKeys;
 use turn_signaling::protocol::Event;
@@ -26,7 +26,7 @@ use crate::effects;
 use crate::hub::{Hub, Shared};
 use crate::occupancy::Occupancy;
 use crate::p2pcf::P2pcfShell;
-use crate::polls::PollRate;
+use crate::polls::{POLLING_CLIENTS_MAX, POLLS};
 use crate::protocols;
 use crate::reports::Reports;
 use crate::reports::feedback::Feedback;
@@ -83,7 +83,7 @@ pub struct Signaling {
     /// What has arrived of incomplete messages at all sockets.
     pub(crate) incomplete: MemoryQuota,
     /// How often pages may poll.
-    pub polls: PollRate,
+    pub(crate) polls: ClientRate,
     /// The webhooks of Ayame.
     pub(crate) ayame: Option<AyameConfig>,
     /// Lines about webhooks that failed.
@@ -119,7 +119,7 @@ impl Signaling {
             reports: reports.transpose()?,
             occupancy: Arc::new(Occupancy::new(config.sockets_per_client)),
             incomplete: backlog(),
-            polls: PollRate::new(Arc::clone(clock), Arc::clone(broker)),
+            polls: ClientRate::new(POLLS, POLLING_CLIENTS_MAX),
             ayame: config.ayame.clone(),
             webhook_log: Throttle::new(),
             tasks: TaskTracker::new(),
@@ -166,7 +166,7 @@ impl Signaling {
             p2pcf.expire();
         }
         self.hubs.iter().for_each(|hub| hub.sweep());
-        self.polls.sweep();
+        self.polls.sweep(self.service.clock.since_boot());
     }
 
     /// Runs the timers of all protocols until `end`. Then tells every client that the process stops, and returns once all sockets

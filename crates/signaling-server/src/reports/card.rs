@@ -73,10 +73,10 @@ pub(super) fn of_dead_track(track: &DeadTrack, at: &str) -> Result<String, ApiEr
     let (pulling, pushing) = (person(&track.pulling_user), person(&track.pushing_user));
     let mut sections = vec![text("Track ID", &name(given("trackId", Some(&track.track_id))?))];
     // Without a tracing service, the page sends an empty link.
-    let trace = |whose: String, link| Some(button(&whose, web_link(link)?.as_str()));
+    let link_to = |whose: String, link| Some(button(&whose, web_link(link)?.as_str()));
     let traces = [
-        trace(format!("{pulling}'s pull trace"), &track.pull_session_trace),
-        trace(format!("{pushing}'s push trace"), &track.pushed_session_trace),
+        link_to(format!("{pulling}'s pull trace"), &track.pull_session_trace),
+        link_to(format!("{pushing}'s push trace"), &track.pushed_session_trace),
     ];
     let traces: Vec<_> = traces.into_iter().flatten().collect();
     if !traces.is_empty() {

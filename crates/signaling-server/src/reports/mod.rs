@@ -130,7 +130,7 @@ impl Reports {
     pub(crate) async fn run(&self, end: &CancellationToken) {
         let sweep = async {
             loop {
-                self.on_disk(|store, now| store.sweep(now)).await;
+                self.on_disk(Store::sweep).await;
                 tokio::time::sleep(SWEEP_INTERVAL).await;
             }
         };
