@@ -48,10 +48,15 @@ pub fn build(app: &Arc<App>) -> Router {
         .routes(routes!(connections::heartbeat_connection))
         .routes(routes!(connections::close_connection))
         .routes(routes!(connections::delete_connection));
-    openapi::describe_reports(reports.get_openapi_mut());
+    openapi::describe_group(
+        reports.get_openapi_mut(),
+        "connections",
+        &["grant", "reporter"],
+        &openapi::REPORT_ERRORS,
+    );
 
     let mut status = OpenApiRouter::new().routes(routes!(bandwidth_status::get_bandwidth_status));
-    openapi::describe_group(status.get_openapi_mut(), "budget");
+    openapi::describe_group(status.get_openapi_mut(), "budget", &[], &[]);
 
     // The operator: without an OPERATOR_TOKEN these routes do not exist.
     let mut overrides = OpenApiRouter::new()
@@ -74,14 +79,14 @@ pub fn build(app: &Arc<App>) -> Router {
         .routes(routes!(actions::list_actions).map(|route| operator_path(route, app)))
         .routes(routes!(backup::get_backup).map(|route| operator_path(get_only(route), app)))
         .routes(routes!(metrics::get_metrics).map(|route| operator_path(route, app)));
-    openapi::describe_operator(operator.get_openapi_mut());
+    openapi::describe_group(operator.get_openapi_mut(), "operator", &["operator"], &openapi::OPERATOR_ERRORS);
 
     // Health checks: never rejected because of overload.
     let mut health = OpenApiRouter::new()
         .routes(routes!(health::get_health))
         .routes(routes!(health::get_ready))
         .routes(routes!(health::get_leader));
-    openapi::describe_group(health.get_openapi_mut(), "health");
+    openapi::describe_group(health.get_openapi_mut(), "health", &[], &[]);
 
     // Static files for any page.
     let mut web = OpenApiRouter::new();

@@ -4,19 +4,25 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use serde::Serialize;
 use turn_ledger::{ByteCount, MeasuredUsage, Timestamp};
+use utoipa::ToSchema;
 
 /// Of each span of this length, only the last point is kept.
 const SPAN: Duration = Duration::from_secs(600);
 /// Most points kept: more than a month of them. The oldest is dropped first.
 const POINTS_MAX: usize = 5_000;
 
-/// The sum of the sources' readings in this period.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The provider's own count: the sum of the sources' readings in this period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = UsageReading)]
 pub struct ReadingPoint {
-    /// The instant up to which all bytes are counted.
+    /// End of the count.
+    #[schema(value_type = String, format = DateTime, example = "2025-01-15T11:58:00Z")]
     pub as_of: Timestamp,
-    /// Bytes since the period's start.
+    /// Billed bytes since the period's start.
+    #[schema(value_type = u64, example = 45_100_000_000_u64)]
     pub bytes: ByteCount,
 }
 

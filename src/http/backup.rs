@@ -1,20 +1,16 @@
 //! `GET /api/backup`: a copy of the ledger while the service runs. The copy is complete before the response begins, so an error
 //! is an error response. One copy at a time; it exists on disk, without a name, until the client has read it.
 
-use std::fs::File;
 use std::io::{self, Read};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
-use hyper::body::{Body as HttpBody, Frame};
+use futures_util::stream::try_unfold;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::sync::mpsc::{Receiver, Sender, channel};
 use utoipa::ToSchema;
 
 use super::AppState;
@@ -25,8 +21,6 @@ use turn_base::error::{ApiError, ErrorBody};
 const CHUNK: usize = 64 * 1024;
 /// How long a request waits for the end of another copy. A client has read a copy to its end just before the copy ends here.
 const SLOT_WAIT: Duration = Duration::from_secs(1);
-/// Chunks that wait for a slow client.
-const CHUNKS_WAITING: usize = 2;
 
 /// The file in the `OpenAPI` document.
 #[derive(ToSchema)]
@@ -71,7 +65,7 @@ pub async fn get_backup(app: AppState) -> Result<Response, ApiError> {
         (CONTENT_DISPOSITION, HeaderValue::from_static("attachment; filename=\"ledger.redb\"")),
         (CONTENT_LENGTH, HeaderValue::from(copy.bytes)),
     ];
-    Ok((headers, Body::new(send(copy, slot))).into_response())
+    Ok((headers, send(copy, slot)).into_response())
 }
 
 fn not_backed_up() -> ApiError {
@@ -80,40 +74,17 @@ fn not_backed_up() -> ApiError {
     )
 }
 
-/// A body whose chunks another thread reads from the file. That thread ends with the body.
-fn send(copy: LedgerFile, slot: OwnedSemaphorePermit) -> FileBody {
-    let (chunks, received) = channel(CHUNKS_WAITING);
-    tokio::task::spawn_blocking(move || {
-        read_all(copy.file, &chunks);
-        drop(slot);
+/// A body that reads one chunk after the other. The slot goes with the file, so it stays taken until the copy is sent.
+fn send(copy: LedgerFile, slot: OwnedSemaphorePermit) -> Body {
+    let chunks = try_unfold((copy.file, slot), async |(mut file, slot)| {
+        let read = move || {
+            let mut chunk = vec![0; CHUNK];
+            let length = file.read(&mut chunk)?;
+            chunk.truncate(length);
+            Ok::<_, io::Error>((chunk, file))
+        };
+        let (chunk, file) = tokio::task::spawn_blocking(read).await??;
+        Ok::<_, io::Error>((!chunk.is_empty()).then_some((chunk, (file, slot))))
     });
-    FileBody(received)
-}
-
-fn read_all(mut file: File, chunks: &Sender<io::Result<Bytes>>) {
-    let mut buffer = vec![0; CHUNK];
-    loop {
-        let chunk = file.read(&mut buffer).map(|read| Bytes::copy_from_slice(&buffer[..read]));
-        let is_last = chunk.as_ref().map_or(true, Bytes::is_empty);
-        // An error means that the client is gone.
-        if chunks.blocking_send(chunk).is_err() || is_last {
-            return;
-        }
-    }
-}
-
-/// The chunks until an empty one. The header says how many bytes they have.
-struct FileBody(Receiver<io::Result<Bytes>>);
-
-impl HttpBody for FileBody {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        let is_data = |chunk: &io::Result<Bytes>| chunk.as_ref().map_or(true, |bytes| !bytes.is_empty());
-        self.0.poll_recv(context).map(|chunk| Some(chunk.filter(is_data)?.map(Frame::data)))
-    }
+    Body::from_stream(chunks)
 }

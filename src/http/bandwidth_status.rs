@@ -11,6 +11,7 @@ use super::hints::{self, HintBody};
 use crate::amounts::Shown;
 use crate::app::App;
 use crate::json::plain_number;
+use crate::meter::cloudflare::CloudflareMeter;
 use crate::meter::cloudflare::tail::ObservedTail;
 use turn_base::schema::one_of;
 use turn_ledger::{BitRate, Snapshot, Timestamp};
@@ -83,7 +84,7 @@ pub struct StatusBody {
     grants: GrantsBody,
     /// For how long grants relayed after their expiry, by Cloudflare's count; null without its analytics.
     #[schema(required = true)]
-    observed_tail: Option<ObservedTailBody>,
+    observed_tail: Option<ObservedTail>,
     /// Billed bytes of this period.
     #[schema(example = 45_230_000_000_u64)]
     used_bytes: u64,
@@ -109,35 +110,6 @@ pub struct GrantsBody {
     /// Grants whose first connection was reported in this period.
     #[schema(example = 388)]
     reported: u64,
-}
-
-/// What was seen of the tail since the start of the process.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ObservedTailBody {
-    /// The longest time after an expiry in which a grant relayed, rounded up to the end of a minute.
-    #[schema(example = 540)]
-    longest_seconds: u64,
-    /// Grants that were in use at their expiry and were looked at, hours later.
-    #[schema(example = 40)]
-    grants: u64,
-    /// How many of them relayed after it.
-    #[schema(example = 12)]
-    relayed_after_expiry: u64,
-    /// Grants that were not looked at, because too many waited.
-    #[schema(example = 0)]
-    left_out: u64,
-}
-
-impl From<ObservedTail> for ObservedTailBody {
-    fn from(seen: ObservedTail) -> Self {
-        Self {
-            longest_seconds: seen.longest.as_secs(),
-            grants: seen.grants,
-            relayed_after_expiry: seen.relayed_after,
-            left_out: seen.left_out,
-        }
-    }
 }
 
 fn status_schema() -> RefOr<Schema> {
@@ -188,7 +160,7 @@ pub(super) fn status(app: &App, snapshot: &Snapshot) -> StatusBody {
             live: snapshot.live_grants,
             reported: snapshot.counts.reported,
         },
-        observed_tail: app.cloudflare_meter.as_ref().map(|meter| meter.tail_seen().into()),
+        observed_tail: app.cloudflare_meter.as_ref().map(CloudflareMeter::tail_seen),
         used_bytes: figures.used.get(),
         durable: app.account.is_durable(),
         frozen: snapshot.frozen,

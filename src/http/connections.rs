@@ -13,7 +13,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::credentials::checked_label;
+use super::credentials::wrong_label;
 use super::operator::{client_of, wrong_token};
 use super::{AppState, JsonResult};
 use crate::app::App;
@@ -24,7 +24,7 @@ use turn_base::body::read_json;
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::random;
 use turn_base::request::bearer::bearer;
-use turn_ledger::{Caller, ClientKey, OpenError, Opened, Report, ReportError, Spender, User};
+use turn_ledger::{Caller, ClientKey, Label, OpenError, Opened, Report, ReportError, Spender, User};
 
 const TOKEN_EXPECTED: &str = "the `grant` of your credentials, or the REPORTER_TOKEN,";
 /// Longest connection id, in bytes.
@@ -208,7 +208,8 @@ fn named_spender(request: &ConnectionRequest) -> Result<Spender, ApiError> {
         )
     };
     let user = request.user.as_deref().map(|user| User::new(user).ok_or_else(invalid)).transpose()?;
-    let label = request.label.as_deref().filter(|label| !label.is_empty()).map(checked_label).transpose()?;
+    let label = request.label.as_deref().filter(|label| !label.is_empty());
+    let label = label.map(|label| Label::new(label).ok_or_else(wrong_label)).transpose()?;
     Ok(Spender { user, label, ..Spender::default() })
 }
 

@@ -7,8 +7,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::Serialize;
 use strum::VariantArray;
-use utoipa::openapi::schema::ArrayBuilder;
-use utoipa::openapi::{ObjectBuilder, OneOfBuilder, RefOr, Schema, Type};
+use utoipa::openapi::{RefOr, Schema};
 use utoipa::{IntoParams, ToSchema};
 
 use super::AppState;
@@ -17,39 +16,23 @@ use super::refusals::budget_exhausted;
 use super::request_log::Minted;
 use super::schema::source_schema;
 use crate::app::App;
-use crate::ice::server::IceServerList;
+use crate::ice::server::{IceServer, IceServerList};
 use crate::mint::token::GrantToken;
-use crate::mint::{DegradedReason, IceResponse, IssuedCredential, MintRequest, NoAnswer};
+use crate::mint::{DegradedReason, IceResponse, MintRequest, NoAnswer};
 use turn_base::error::ApiError;
-use turn_base::request::query::parameters;
+use turn_base::request::query::{parameter, text_parameter};
 use turn_base::schema::one_of;
-use turn_ledger::{IceSource, Label, Timestamp};
+use turn_ledger::{IceSource, KeyName, Label, Timestamp};
 
 /// Shortest lifetime that a client may request.
 pub const TTL_MIN: Duration = Duration::from_secs(60);
-
-/// An entry of `iceServers`, as `RTCPeerConnection` takes it.
-#[derive(ToSchema)]
-#[schema(as = IceServer)]
-#[expect(dead_code, reason = "describes the wire form for the OpenAPI document")]
-pub struct IceServerSchema {
-    /// One URL or a list of URLs.
-    #[schema(schema_with = urls_schema)]
-    urls: Vec<String>,
-    /// Present only with `turn:` and `turns:` URLs.
-    #[schema(value_type = String, required = false, example = "1736956800:nT3k1s0wQ2Gv8Zb5yXhJ4A")]
-    username: Option<String>,
-    /// Present only with `turn:` and `turns:` URLs.
-    #[schema(value_type = String, required = false, example = "kP3wJt0Jr7Qw5m0mX2m1cQ8hVbE=")]
-    credential: Option<String>,
-}
 
 /// ICE servers with their lifetime and source.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CredentialsBody {
     /// For `new RTCPeerConnection({iceServers})`.
-    #[schema(value_type = Vec<IceServerSchema>)]
+    #[schema(value_type = Vec<IceServer>)]
     ice_servers: IceServerList,
     /// Lifetime in seconds. Absent with STUN servers only, which do not expire.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -143,16 +126,6 @@ pub async fn get_turn_credentials(
     mint(&app, &asked, |answer| body(&app, answer)).await
 }
 
-fn urls_schema() -> RefOr<Schema> {
-    let url = || ObjectBuilder::new().schema_type(Type::String).build();
-    let schema = OneOfBuilder::new()
-        .item(url())
-        .item(ArrayBuilder::new().items(url()))
-        .description(Some("One URL or a list of URLs: `stun:`, `stuns:`, `turn:` or `turns:`."))
-        .examples([serde_json::json!(["turn:turn.cloudflare.com:3478?transport=udp"])]);
-    RefOr::T(schema.build().into())
-}
-
 /// The schema of the reason of a degraded response.
 fn reason_schema() -> RefOr<Schema> {
     one_of(
@@ -185,78 +158,68 @@ fn refused(why: NoAnswer) -> ApiError {
 }
 
 fn body(app: &App, answer: IceResponse) -> CredentialsBody {
-    match answer {
-        IceResponse::Minted(minted) => minted_body(*minted),
-        IceResponse::Stun(reason) => CredentialsBody {
-            ice_servers: app.stun.clone(),
-            ttl: None,
-            issued_at: None,
-            expires_at: None,
-            refresh_after: None,
-            source: IceSource::Stun,
-            degraded: reason.is_some(),
-            reason: reason.map(DegradedReason::code),
-            grant: None,
-        },
-    }
-}
-
-fn minted_body(minted: IssuedCredential) -> CredentialsBody {
+    let (reason, minted) = match answer {
+        IceResponse::Minted(minted) => (minted.degraded, Some(*minted)),
+        IceResponse::Stun(reason) => (reason, None),
+    };
     CredentialsBody {
-        ice_servers: minted.ice_servers,
-        ttl: Some(minted.ttl.as_secs()),
-        issued_at: Some(minted.issued_at),
-        expires_at: Some(minted.expires_at),
-        refresh_after: Some(minted.refresh_after),
-        source: minted.source,
-        degraded: minted.degraded.is_some(),
-        reason: minted.degraded.map(DegradedReason::code),
-        grant: Some(minted.token),
+        ttl: minted.as_ref().map(|minted| minted.ttl.as_secs()),
+        issued_at: minted.as_ref().map(|minted| minted.issued_at),
+        expires_at: minted.as_ref().map(|minted| minted.expires_at),
+        refresh_after: minted.as_ref().map(|minted| minted.refresh_after),
+        source: minted.as_ref().map_or(IceSource::Stun, |minted| minted.source),
+        degraded: reason.is_some(),
+        reason: reason.map(DegradedReason::code),
+        grant: minted.as_ref().map(|minted| minted.token.clone()),
+        ice_servers: minted.map_or_else(|| app.stun.clone(), |minted| minted.ice_servers),
     }
 }
 
 /// `?ttl=` in whole seconds; `ttl_max` without it.
 pub(super) fn requested_ttl(query: Option<&str>, ttl_max: Duration) -> Result<Duration, ApiError> {
-    let seconds = match parameters(query, "ttl").as_slice() {
-        [] => return Ok(ttl_max),
-        [text] => text.parse::<u64>().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit())),
-        _ => None,
+    let parse = |text: &str| {
+        let seconds = text.parse().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit()))?;
+        Some(Duration::from_secs(seconds)).filter(|ttl| (TTL_MIN..=ttl_max).contains(ttl))
     };
-    let ttl = seconds.map(Duration::from_secs).filter(|ttl| (TTL_MIN..=ttl_max).contains(ttl));
-    ttl.ok_or_else(|| {
+    let wrong = || {
         let (min, max) = (TTL_MIN.as_secs(), ttl_max.as_secs());
         ApiError::invalid(format!("Set `ttl` to a whole number of seconds from {min} to {max}."))
-    })
+    };
+    Ok(parameter(query, "ttl", parse, wrong)?.unwrap_or(ttl_max))
 }
 
 /// `?label=`. An empty one is none.
 pub(super) fn requested_label(query: Option<&str>) -> Result<Option<Label>, ApiError> {
-    match parameters(query, "label").as_slice() {
-        [] => Ok(None),
-        [text] if text.is_empty() => Ok(None),
-        [text] => checked_label(text).map(Some),
-        _ => Err(ApiError::invalid("Set `label` once.")),
-    }
+    text_parameter(query, "label", Label::new, wrong_label)
 }
 
-/// The label of a request.
-pub(super) fn checked_label(text: &str) -> Result<Label, ApiError> {
-    let invalid = || ApiError::invalid("Set `label` to at most 64 characters of A-Z a-z 0-9 . _ : @ / -.");
-    Label::new(text).ok_or_else(invalid)
+pub(super) fn wrong_label() -> ApiError {
+    ApiError::invalid("Set `label` once, to at most 64 characters of A-Z a-z 0-9 . _ : @ / -.")
+}
+
+/// The TURN key that `?region=` names. An empty one is none. It lets nobody mint what the budget refuses.
+pub(super) fn requested_key(app: &App, query: Option<&str>) -> Result<Option<KeyName>, ApiError> {
+    let named = |text: &str| {
+        KeyName::new(text).filter(|name| app.mint.turn_keys().iter().any(|key| key.group == *name))
+    };
+    text_parameter(query, "region", named, || {
+        ApiError::invalid("Set `region` to the name of a TURN key of this service, once, or leave it out.")
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const MAX: Duration = Duration::from_secs(86_400);
-
     #[test]
-    fn a_client_may_request_a_shorter_lifetime() {
-        assert_eq!(requested_ttl(None, MAX), Ok(MAX));
-        assert_eq!(requested_ttl(Some("other=1"), MAX), Ok(MAX));
-        assert_eq!(requested_ttl(Some("ttl=60"), MAX), Ok(TTL_MIN));
-        assert_eq!(requested_ttl(Some("ttl=86400"), MAX), Ok(MAX));
+    fn a_lifetime_is_a_whole_number_of_seconds_within_its_bounds() {
+        let max = Duration::from_secs(86_400);
+        let ttl = |query| requested_ttl(query, max).ok().map(|ttl| ttl.as_secs());
+        let good = [None, Some("other=1"), Some("ttl=60"), Some("ttl=86400")];
+        assert_eq!(good.map(ttl), [86_400, 86_400, 60, 86_400].map(Some));
+        for query in "ttl=59 ttl=86401 ttl= ttl ttl=1e3 ttl=-60 ttl=+60 ttl=60.5 ttl=60&ttl=60".split(' ') {
+            assert_eq!(ttl(Some(query)), None, "{query}");
+        }
     }
 
     #[test]
@@ -271,22 +234,5 @@ mod tests {
             assert!(label(query).is_err(), "{query}");
         }
         assert!(label(&format!("label={}", "x".repeat(65))).is_err());
-    }
-
-    #[test]
-    fn any_other_ttl_is_an_invalid_request() {
-        for query in [
-            "ttl=59",
-            "ttl=86401",
-            "ttl=",
-            "ttl",
-            "ttl=1e3",
-            "ttl=-60",
-            "ttl=+60",
-            "ttl=60.5",
-            "ttl=60&ttl=60",
-        ] {
-            assert!(requested_ttl(Some(query), MAX).is_err(), "{query}");
-        }
     }
 }

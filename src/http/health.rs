@@ -56,22 +56,16 @@ pub struct LeaderBody {
 pub struct ReadyBody {
     /// Always `ready`.
     #[schema(example = "ready")]
-    status: &'static str,
+    pub(super) status: &'static str,
     /// Whether the provider mints: `up` or `down`. While it is down, callers get the next of `ICE_SOURCES`, so the process is
     /// ready. Absent if no provider is configured.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(schema_with = provider_schema, required = false)]
-    provider: Option<&'static str>,
+    pub(super) provider: Option<&'static str>,
     /// Why this replica could not lead, or that its settings differ from the leader's. Only at a standby.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false, example = "the leader has other settings: give all replicas the same")]
-    warning: Option<String>,
-}
-
-impl ReadyBody {
-    pub(super) fn of_standby(warning: Option<String>) -> Self {
-        Self { status: "ready", provider: None, warning }
-    }
+    pub(super) warning: Option<String>,
 }
 
 fn provider_schema() -> RefOr<Schema> {

@@ -13,7 +13,6 @@ pub mod error_examples;
 pub mod head;
 pub mod health;
 pub mod hints;
-pub mod key_choice;
 pub mod metrics;
 pub mod openapi;
 pub mod operator;

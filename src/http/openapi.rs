@@ -155,14 +155,14 @@ const MINT_ERRORS: [&str; 10] = [
 const WRONG_TOKENS: &str = "`RATE_LIMITED`: more than 20 wrong tokens from this client address in a minute. The right token is served at once.";
 
 /// The errors of the routes that report connections.
-const REPORT_ERRORS: [&str; 3] = [
+pub const REPORT_ERRORS: [&str; 3] = [
     "`UNAUTHORIZED`: the request has no token.",
     "`INVALID_GRANT`: the token is neither a grant of this ledger nor the `REPORTER_TOKEN`. Or the grant was revoked. When a connection is opened, also: the grant has expired or was renewed.",
     WRONG_TOKENS,
 ];
 
 /// The errors of all routes of the operator.
-const OPERATOR_ERRORS: [&str; 3] = [
+pub const OPERATOR_ERRORS: [&str; 3] = [
     "`UNAUTHORIZED`: the token is missing, or is not the `OPERATOR_TOKEN`.",
     "`NOT_FOUND`: `OPERATOR_TOKEN` is not set.",
     WRONG_TOKENS,
@@ -182,9 +182,16 @@ pub fn describe_guard(document: &mut OpenApi) {
     }
 }
 
-/// Puts the operations into a group.
-pub fn describe_group(document: &mut OpenApi, name: &str) {
-    operations(document).for_each(|operation| operation.tags = Some(vec![name.to_owned()]));
+/// Puts the operations into a group, whose callers send one of these tokens, and which has these errors.
+pub fn describe_group(document: &mut OpenApi, name: &str, tokens: &[&str], errors: &[&str]) {
+    for operation in operations(document) {
+        operation.tags = Some(vec![name.to_owned()]);
+        if !tokens.is_empty() {
+            let tokens = tokens.iter().map(|scheme| SecurityRequirement::new(*scheme, [""; 0]));
+            operation.security.get_or_insert_default().splice(..0, tokens);
+        }
+        fails(operation, errors);
+    }
 }
 
 /// Names the operations as JavaScript does, and adds the responses to a head that breaks a rule.
@@ -210,7 +217,7 @@ fn camel_case(snake_case: &str) -> String {
 /// Adds the parts that all routes that mint share: token, errors, the rate limit headers, and what this process accepts: the
 /// longest life that it issues, and the names of its TURN keys.
 pub fn describe_mint(document: &mut OpenApi, app: &App) {
-    describe_group(document, "credentials");
+    describe_group(document, "credentials", &["user", "grant"], &MINT_ERRORS);
     let mut regions: Vec<_> = app.mint.turn_keys().iter().map(|key| key.group.to_string()).collect();
     regions.sort_unstable();
     regions.dedup();
@@ -225,8 +232,7 @@ pub fn describe_mint(document: &mut OpenApi, app: &App) {
                 _ => {}
             }
         }
-        operation.security = Some(vec![SecurityRequirement::default(), token("user"), token("grant")]);
-        fails(operation, &MINT_ERRORS);
+        operation.security.get_or_insert_default().insert(0, SecurityRequirement::default());
         for status in ["200", "400", "401", "429"] {
             if let Some(RefOr::T(response)) = operation.responses.responses.get_mut(status) {
                 response.headers.extend(rate_headers());
@@ -239,27 +245,9 @@ fn seconds_of(duration: Duration) -> Number {
     Number::UInt(usize::try_from(duration.as_secs()).unwrap_or(usize::MAX))
 }
 
-/// Adds the tokens of the routes that report connections.
-pub fn describe_reports(document: &mut OpenApi) {
-    describe_group(document, "connections");
-    for operation in operations(document) {
-        operation.security.get_or_insert_default().splice(..0, [token("grant"), token("reporter")]);
-        fails(operation, &REPORT_ERRORS);
-    }
-}
-
 /// Adds the error that all overrides share.
 pub fn describe_overrides(document: &mut OpenApi) {
     operations(document).for_each(|operation| fails(operation, &[NOT_WRITTEN]));
-}
-
-/// Adds the token that all routes of the operator require.
-pub fn describe_operator(document: &mut OpenApi) {
-    describe_group(document, "operator");
-    for operation in operations(document) {
-        operation.security = Some(vec![token("operator")]);
-        fails(operation, &OPERATOR_ERRORS);
-    }
 }
 
 /// Adds `Retry-After` to the responses that can have it.
@@ -300,10 +288,6 @@ fn fails(operation: &mut Operation, errors: &[&str]) {
         }
         response.description.push_str(text);
     }
-}
-
-fn token(scheme: &str) -> SecurityRequirement {
-    SecurityRequirement::new(scheme, [""; 0])
 }
 
 fn error_response() -> Described {

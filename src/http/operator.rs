@@ -17,6 +17,7 @@ use crate::limit::wrong_tokens::{Role, WrongTokens};
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::request::bearer::{TokenDigest, bearer};
 use turn_base::request::client_addr::ClientAddr;
+use turn_base::request::query::parameter;
 use turn_ledger::{Books, ByteCount, Connection, Minute, Period, Spender, Timestamp};
 
 /// Longest list of connections.
@@ -178,7 +179,7 @@ pub struct UsageBody {
     points: Vec<UsagePoint>,
     /// The provider's own counts, oldest first: at most one for each step and one for each ten minutes. Of the counts before
     /// the last restart only the latest is kept.
-    readings: Vec<UsageReading>,
+    readings: Vec<ReadingPoint>,
     /// Usage of the periods before, the latest first: at most twelve, and none before the first that the ledger knows. Their days
     /// follow the present billing day.
     past_periods: Vec<PastPeriod>,
@@ -197,18 +198,6 @@ pub struct UsagePoint {
     /// The most grants that were live at once in the step.
     #[schema(example = 6)]
     live_grants: u64,
-}
-
-/// The provider's own count.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct UsageReading {
-    /// End of the count.
-    #[schema(value_type = String, format = DateTime, example = "2025-01-15T11:58:00Z")]
-    as_of: Timestamp,
-    /// Billed bytes since the period's start.
-    #[schema(example = 45_100_000_000_u64)]
-    bytes: u64,
 }
 
 /// A period that has ended.
@@ -250,7 +239,6 @@ pub async fn get_usage(app: AppState, RawQuery(query): RawQuery) -> JsonResult<U
         end: period.end,
         used_bytes: used.get(),
     };
-    let reading = |counted: ReadingPoint| UsageReading { as_of: counted.as_of, bytes: counted.bytes.get() };
     let (first, every) = (Minute::of(from).start(), Duration::from_secs(step));
     let readings = app.account.readings(first, to, every);
     Ok(Json(app.account.read(|books| {
@@ -265,7 +253,7 @@ pub async fn get_usage(app: AppState, RawQuery(query): RawQuery) -> JsonResult<U
             reset_date: figures.period.end,
             step_seconds: step,
             points: begins.take_while(|at| *at < end).map(point).collect(),
-            readings: readings.into_iter().map(reading).collect(),
+            readings,
             past_periods: books.ledger().past().into_iter().map(past).collect(),
         }
     })))
@@ -277,27 +265,21 @@ fn requested_span(
     period_start: Timestamp,
     now: Timestamp,
 ) -> Result<(Timestamp, Timestamp, u64), ApiError> {
-    let (mut from, mut to, mut step) = (period_start, now, STEP_DEFAULT);
-    for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-        match name.as_ref() {
-            "from" => from = instant("from", &value)?.max(period_start),
-            "to" => to = instant("to", &value)?.min(now),
-            "step" => step = value.parse().map_err(|_| bad_step())?,
-            _ => {}
-        }
-    }
+    let instant = |name: &str| {
+        let parse = |text: &str| DateTime::parse_from_rfc3339(text).ok().map(|at| at.to_utc().into());
+        parameter(query, name, parse, || {
+            ApiError::invalid(format!("Set `{name}` once, to an RFC 3339 instant."))
+        })
+    };
+    let from = instant("from")?.map_or(period_start, |from: Timestamp| from.max(period_start));
+    let to = instant("to")?.map_or(now, |to: Timestamp| to.min(now));
+    let step = parameter(query, "step", |text| text.parse().ok(), bad_step)?.unwrap_or(STEP_DEFAULT);
     if step == 0 || !step.is_multiple_of(STEP_UNIT) || to.since(from).as_secs() / step >= POINTS_MAX {
         return Err(bad_step());
     }
     Ok((from, to, step))
 }
 
-fn instant(name: &str, text: &str) -> Result<Timestamp, ApiError> {
-    let parsed = DateTime::parse_from_rfc3339(text).map(|at| at.to_utc().into());
-    parsed.map_err(|_| ApiError::invalid(format!("Set `{name}` to an RFC 3339 instant.")))
-}
-
 fn bad_step() -> ApiError {
-    let expected = "Set `step` to a multiple of 60 seconds that gives at most 1500 points.";
-    ApiError::invalid(expected)
+    ApiError::invalid("Set `step` once, to a multiple of 60 seconds that gives at most 1500 points.")
 }

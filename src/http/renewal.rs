@@ -11,8 +11,7 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::credentials::{requested_label, requested_ttl};
-use super::key_choice::by_region;
+use super::credentials::{requested_key, requested_label, requested_ttl};
 use super::refusals::too_many_mints;
 use crate::account::RenewalRight;
 use crate::app::App;
@@ -49,7 +48,7 @@ pub async fn recognise(State(app): State<Arc<App>>, mut request: Request, next: 
     let asked = match standing {
         Ok(_) => proven.and(label).and_then(|_| {
             let query = request.uri().query();
-            let (ttl, region) = (requested_ttl(query, app.ttl_max)?, by_region(&app, query)?);
+            let (ttl, region) = (requested_ttl(query, app.ttl_max)?, requested_key(&app, query)?);
             let key = region.or_else(|| app.broker.country_key(request.headers(), request.extensions()));
             let trace = request.extensions().get().copied();
             let of_client = MintRequest::new(app.clock.now(), address, spender.clone(), ttl, key)?;

@@ -12,8 +12,9 @@ use super::parameter_forms::{BY, GrantsQuery, SpendersQuery};
 use super::schema::grant_source_schema;
 use super::{AppState, JsonResult};
 use crate::app::App;
-use page::{bad_cursor, cursor_of, grant_cursor, grant_place, limit, one, page, parsed, place};
+use page::{cursor, cursor_of, grant_cursor, grant_place, limit, page, place};
 use turn_base::error::{ApiError, ErrorBody};
+use turn_base::request::query::{parameter, text_parameter};
 use turn_base::schema::one_of;
 use turn_ledger::{
     Books, ByteCount, GrantFilter, GrantPage, GrantPlace, IceSource, ListedGrant, Snapshot, Spender,
@@ -190,21 +191,19 @@ fn evidence_schema() -> RefOr<Schema> {
 pub async fn list_spenders(app: AppState, RawQuery(query): RawQuery) -> JsonResult<SpendersBody> {
     let query = query.as_deref();
     // None: by grant.
-    let kind = match one(query, "by")?.as_deref() {
-        Some(GRANT) => None,
-        Some(by) => Some(by.parse().map_err(|_| bad_kind())?),
-        None => Some(SpenderKind::User),
-    };
-    let (limit, cursor) = (limit(query)?, one(query, "cursor")?);
+    let parse = |by: &str| if by == GRANT { Some(None) } else { by.parse().ok().map(Some) };
+    let wrong = || ApiError::invalid(format!("Set `by` once, to one of {}.", BY.join(", ")));
+    let kind = text_parameter(query, "by", parse, wrong)?.unwrap_or(Some(SpenderKind::User));
+    let limit = limit(query)?;
     let (spenders, next, snapshot) = if let Some(kind) = kind {
-        let after = cursor.map(|text| place(kind, &text).ok_or_else(bad_cursor)).transpose()?;
+        let after = cursor(query, |text| place(kind, text))?;
         app.account.read(|books| {
             let rows = books.spenders(kind, limit + 1, after.as_ref());
             let (rows, next) = page(rows, limit, |row| cursor_of(row.sums.bytes(), row.key.as_ref()));
             (spender_bodies(books, kind, rows), next, books.snapshot())
         })
     } else {
-        let after = cursor.map(|text| grant_place(&text).ok_or_else(bad_cursor)).transpose()?;
+        let after = cursor(query, grant_place)?;
         let (rows, snapshot) = grants(&app, GrantFilter::default(), limit + 1, after).await;
         let (rows, next) = page(rows, limit, grant_cursor);
         (rows.iter().map(grant_as_spender).collect(), next, snapshot)
@@ -217,10 +216,6 @@ pub async fn list_spenders(app: AppState, RawQuery(query): RawQuery) -> JsonResu
         spenders,
         next,
     }))
-}
-
-fn bad_kind() -> ApiError {
-    ApiError::invalid(format!("Set `by` to one of {}.", BY.join(", ")))
 }
 
 /// Lists the grants of this period.
@@ -236,19 +231,28 @@ fn bad_kind() -> ApiError {
 )]
 pub async fn list_grants(app: AppState, RawQuery(query): RawQuery) -> JsonResult<GrantPageBody> {
     let query = query.as_deref();
-    let live = parsed(query, "live", |text| text.parse().ok())?;
-    let (limit, after) = (limit(query)?, parsed(query, "cursor", grant_place)?);
+    let live = parameter(
+        query,
+        "live",
+        |text| text.parse().ok(),
+        || ApiError::invalid("Set `live` once, to true or false."),
+    )?;
+    let (limit, after) = (limit(query)?, cursor(query, grant_place)?);
     let mut keys = vec![];
     for kind in SpenderKind::ALL {
-        let parse = |text: &str| SpenderKey::parse(kind, text);
         // Any text may stand for an origin or a call. One that cannot be a key has no grants.
-        let key = match (kind, one(query, kind.name())?) {
-            (SpenderKind::Origin | SpenderKind::Call, Some(text)) if parse(&text).is_none() => {
-                return Ok(Json(GrantPageBody { grants: vec![], next: None }));
-            }
-            _ => parsed(query, kind.name(), parse)?,
+        let takes_any = matches!(kind, SpenderKind::Origin | SpenderKind::Call);
+        let parse = |text: &str| match SpenderKey::parse(kind, text) {
+            None if !takes_any => None,
+            key => Some(key),
         };
-        keys.extend(key);
+        let name = kind.name();
+        let wrong =
+            || ApiError::invalid(format!("Set `{name}` once, to one that `GET /api/spenders` shows."));
+        match text_parameter(query, name, parse, wrong)? {
+            Some(None) => return Ok(Json(GrantPageBody { grants: vec![], next: None })),
+            key => keys.extend(key.flatten()),
+        }
     }
     let filter = GrantFilter { keys, live };
     let (rows, _) = grants(&app, filter, limit + 1, after).await;

@@ -133,7 +133,8 @@ async fn readiness(standby: &Standby) -> JsonResult<ReadyBody> {
         return Err(ApiError::shutting_down());
     }
     standby.forwarder.probe().await?;
-    Ok(Json(ReadyBody::of_standby(standby.warning.borrow().clone())))
+    let warning = standby.warning.borrow().clone();
+    Ok(Json(ReadyBody { status: "ready", provider: None, warning }))
 }
 
 /// This replica does not lead.

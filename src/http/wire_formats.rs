@@ -10,12 +10,12 @@ use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::AppState;
-use super::credentials::{IceServerSchema, MintQuery, mint};
+use super::credentials::{MintQuery, mint};
 use crate::app::App;
-use crate::ice::server::IceServerList;
+use crate::ice::server::{IceServer, IceServerList};
 use crate::mint::{IceResponse, MintRequest};
 use turn_base::error::{ApiError, ErrorBody};
-use turn_base::request::query::parameters;
+use turn_base::request::query::parameter;
 
 /// Life of a response with STUN servers only. It is short because a relay may be available again soon.
 const DEGRADED_TTL: Duration = Duration::from_secs(300);
@@ -54,7 +54,7 @@ pub struct TurnRestBody {
 #[serde(rename_all = "camelCase")]
 pub struct StunnerBody {
     /// For `new RTCPeerConnection({iceServers})`.
-    #[schema(value_type = Vec<IceServerSchema>)]
+    #[schema(value_type = Vec<IceServer>)]
     ice_servers: IceServerList,
     /// Always `all`: the client may also connect without a relay.
     #[schema(example = "all")]
@@ -155,8 +155,6 @@ fn one_credential(servers: &IceServerList, ttl: Duration) -> TurnRestBody {
 }
 
 fn check_service(query: Option<&str>) -> Result<(), ApiError> {
-    match parameters(query, "service").as_slice() {
-        [service] if service == SERVICE => Ok(()),
-        _ => Err(ApiError::invalid("Set `service` to `turn`.")),
-    }
+    let wrong = || ApiError::invalid("Set `service` to `turn`.");
+    parameter(query, "service", |text| (text == SERVICE).then_some(()), wrong)?.ok_or_else(wrong)
 }

@@ -5,6 +5,9 @@ use std::collections::HashSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa::openapi::schema::ArrayBuilder;
+use utoipa::openapi::{ObjectBuilder, OneOfBuilder, RefOr, Schema, Type};
 
 use super::url::{IceUrl, IceUrlError, Reach, Transport};
 
@@ -40,17 +43,31 @@ pub enum UrlChoice {
     All,
 }
 
-/// One `RTCIceServer`. The `Debug` form shows URLs, and only whether a credential exists.
-#[derive(Clone, PartialEq, Eq, Serialize)]
+// The `Debug` form shows URLs, and only whether a credential exists.
+/// An entry of `iceServers`, as `RTCPeerConnection` takes it.
+#[derive(Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct IceServer {
-    /// The URLs of the server.
+    /// One URL or a list of URLs.
+    #[schema(schema_with = urls_schema)]
     pub urls: IceUrls,
-    /// The TURN username, as the source issued it.
+    /// Present only with `turn:` and `turns:` URLs.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false, example = "1736956800:nT3k1s0wQ2Gv8Zb5yXhJ4A")]
     pub username: Option<String>,
-    /// The TURN password.
+    /// Present only with `turn:` and `turns:` URLs.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false, example = "kP3wJt0Jr7Qw5m0mX2m1cQ8hVbE=")]
     pub credential: Option<String>,
+}
+
+fn urls_schema() -> RefOr<Schema> {
+    let url = || ObjectBuilder::new().schema_type(Type::String).build();
+    let schema = OneOfBuilder::new()
+        .item(url())
+        .item(ArrayBuilder::new().items(url()))
+        .description(Some("One URL or a list of URLs: `stun:`, `stuns:`, `turn:` or `turns:`."))
+        .examples([serde_json::json!(["turn:turn.cloudflare.com:3478?transport=udp"])]);
+    RefOr::T(schema.build().into())
 }
 
 /// A valid list of servers.

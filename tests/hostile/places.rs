@@ -119,7 +119,7 @@ async fn hold(kind: PlaceKind, addresses: u64) -> Outcome {
         taken += kind.places() * u64::from(is_open(kind, socket).await);
     }
     if matches!(kind, PlaceKind::Reports) {
-        // A report makes room for itself among those of its own client.
+        // A report that is not kept is answered like one that is.
         let kept = files(&reports);
         honest.serve(async { of_honest.is_subset(&kept) }).await;
         taken = u64::try_from(kept.difference(&of_honest).count()).unwrap();

@@ -32,47 +32,28 @@ pub fn tighten_file(file: &Path, setting: &str) -> io::Result<()> {
 
 fn tighten_one(path: &Path, most: u32, setting: &str) -> io::Result<()> {
     let mode = std::fs::metadata(path)?.permissions().mode();
-    let shown = path.display();
-    let was = format!("{:04o}", mode & 0o7777);
-    match judge(mode, most) {
-        Access::Private => {}
-        Access::Shared => tracing::warn!(
+    let (shown, was) = (path.display(), format!("{:04o}", mode & 0o7777));
+    if mode & OTHERS == 0 {
+        return Ok(());
+    }
+    if mode & STICKY != 0 {
+        tracing::warn!(
             "{shown} is a directory that others share (mode {was}): set {setting} to a directory of its own"
+        );
+        return Ok(());
+    }
+    // The owner gets no further permissions: a read-only file stays read-only.
+    let tightened = mode & most;
+    match std::fs::set_permissions(path, Permissions::from_mode(tightened)) {
+        Ok(()) => tracing::warn!(
+            "others had access to {shown} (mode {was}): it is now {tightened:04o}, because only the service may read what is in {setting}"
         ),
-        Access::Loose { tightened } => {
-            match std::fs::set_permissions(path, Permissions::from_mode(tightened)) {
-                Ok(()) => tracing::warn!(
-                    "others had access to {shown} (mode {was}): it is now {tightened:04o}, because only the service may read what is in {setting}"
-                ),
-                Err(error) => tracing::warn!(
-                    %error,
-                    "others have access to {shown} (mode {was}), and this user cannot change that: make the service's user its owner, with mode {most:04o}"
-                ),
-            }
-        }
+        Err(error) => tracing::warn!(
+            %error,
+            "others have access to {shown} (mode {was}), and this user cannot change that: make the service's user its owner, with mode {most:04o}"
+        ),
     }
     Ok(())
-}
-
-/// Who has access.
-#[derive(Debug, PartialEq, Eq)]
-enum Access {
-    Private,
-    Shared,
-    /// Others have access and should not.
-    Loose {
-        /// The mode without them.
-        tightened: u32,
-    },
-}
-
-/// `most`: the permissions that are allowed. The owner gets no further ones: a read-only file stays read-only.
-fn judge(mode: u32, most: u32) -> Access {
-    match mode {
-        mode if mode & OTHERS == 0 => Access::Private,
-        mode if mode & STICKY != 0 => Access::Shared,
-        mode => Access::Loose { tightened: mode & most },
-    }
 }
 
 #[cfg(test)]
@@ -85,16 +66,21 @@ mod tests {
 
     #[test]
     fn others_lose_their_access_and_the_owner_gains_none() {
-        for (mode, most, expected) in [
-            (0o100_600, FILE_MODE, Access::Private),
-            (0o100_644, FILE_MODE, Access::Loose { tightened: 0o600 }),
-            (0o100_444, FILE_MODE, Access::Loose { tightened: 0o400 }),
-            (0o040_700, DIRECTORY_MODE, Access::Private),
-            (0o042_775, DIRECTORY_MODE, Access::Loose { tightened: 0o700 }),
-            (0o041_777, DIRECTORY_MODE, Access::Shared),
-        ] {
-            assert_eq!(judge(mode, most), expected, "{mode:o}");
-        }
+        let parent = tempfile::tempdir().unwrap();
+        let (file, directory) = (parent.path().join("file"), parent.path().join("directory"));
+        std::fs::write(&file, "").unwrap();
+        make_directory(&directory).unwrap();
+        let tightened = |path: &Path, mode, tighten: fn(&Path, &str) -> io::Result<()>| {
+            std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+            tighten(path, "STATE_DIR").unwrap();
+            mode_of(path)
+        };
+        assert_eq!(
+            [0o600, 0o644, 0o444].map(|mode| tightened(&file, mode, tighten_file)),
+            [0o600, 0o600, 0o400]
+        );
+        let modes = [0o700, 0o775, 0o1777].map(|mode| tightened(&directory, mode, tighten_directory));
+        assert_eq!(modes, [0o700, 0o700, 0o1777], "a directory like /tmp is shared on purpose");
     }
 
     #[test]

@@ -110,30 +110,22 @@ mod tests {
     }
 
     const NEW: ExistingAllocations = ExistingAllocations { is_its_own: false, of_grant: 0, of_address: 0 };
-    const OWN: ExistingAllocations = ExistingAllocations { is_its_own: true, of_grant: 1, of_address: 1 };
 
     #[test]
-    fn an_ended_grant_gets_no_new_allocation_and_keeps_its_old_ones() {
-        for end in [GrantEnd::Expired, GrantEnd::Revoked, GrantEnd::Spent] {
-            assert_eq!(judge(NEW, Some(end)), Err(Refused::Ended(end)));
-            assert_eq!(judge(OWN, Some(end)), Ok(()));
+    fn a_new_allocation_needs_a_live_grant_and_room_and_an_old_one_stays() {
+        let (of_grant, of_address) = (ALLOCATIONS_PER_GRANT_MAX, ALLOCATIONS_PER_ADDRESS_MAX);
+        for (held, refused) in [
+            (ExistingAllocations { of_grant: of_grant - 1, of_address: of_address - 1, ..NEW }, None),
+            (ExistingAllocations { of_grant, ..NEW }, Some(Refused::GrantFull)),
+            (ExistingAllocations { of_address, ..NEW }, Some(Refused::AddressFull)),
+            (ExistingAllocations { is_its_own: true, of_grant, of_address }, None),
+        ] {
+            assert_eq!(judge(held, None), refused.map_or(Ok(()), Err), "{held:?}");
+            for end in [GrantEnd::Expired, GrantEnd::Revoked, GrantEnd::Spent] {
+                let refused = (!held.is_its_own).then_some(Refused::Ended(end));
+                assert_eq!(judge(held, Some(end)), refused.map_or(Ok(()), Err), "{held:?}");
+            }
         }
-    }
-
-    #[test]
-    fn one_grant_has_a_bounded_number_of_allocations() {
-        let of_grant = ALLOCATIONS_PER_GRANT_MAX;
-        assert_eq!(judge(ExistingAllocations { of_grant: of_grant - 1, ..NEW }, None), Ok(()));
-        assert_eq!(judge(ExistingAllocations { of_grant, ..NEW }, None), Err(Refused::GrantFull));
-        assert_eq!(judge(ExistingAllocations { of_grant, ..OWN }, None), Ok(()));
-    }
-
-    #[test]
-    fn one_address_has_a_bounded_number_of_allocations() {
-        let of_address = ALLOCATIONS_PER_ADDRESS_MAX;
-        assert_eq!(judge(ExistingAllocations { of_address: of_address - 1, ..NEW }, None), Ok(()));
-        assert_eq!(judge(ExistingAllocations { of_address, ..NEW }, None), Err(Refused::AddressFull));
-        assert_eq!(judge(ExistingAllocations { of_address, ..OWN }, None), Ok(()));
     }
 
     proptest! {

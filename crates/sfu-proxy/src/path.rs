@@ -1,6 +1,8 @@
 //! The list of paths that go upstream. No other path does, because the proxy adds the app's secret to what it sends. The upstream
 //! path is built from the route, never from the request's text.
 
+use strum::VariantArray;
+
 use super::SessionId;
 
 /// What a request asks for.
@@ -20,7 +22,7 @@ pub(crate) enum Route {
 }
 
 /// A call on a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray)]
 pub enum SfuCall {
     /// The session's state.
     Get,
@@ -43,18 +45,6 @@ pub enum SfuCall {
 }
 
 impl SfuCall {
-    const ALL: [Self; 9] = [
-        Self::Get,
-        Self::NewTracks,
-        Self::Renegotiate,
-        Self::CloseTracks,
-        Self::UpdateTracks,
-        Self::NewDataChannels,
-        Self::EstablishDataChannels,
-        Self::UpdateDataChannels,
-        Self::CloseDataChannels,
-    ];
-
     /// The only method of the call, and its path after the session's id.
     const fn form(self) -> (&'static str, &'static str) {
         match self {
@@ -98,7 +88,7 @@ fn of_session(method: &str, path: &str) -> Option<Result<Route, NoRoute>> {
     let rest = path.strip_prefix("/sessions/")?;
     let (id, rest) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let id = SessionId::new(id)?;
-    let call = SfuCall::ALL.into_iter().find(|call| call.form().1 == rest)?;
+    let call = SfuCall::VARIANTS.iter().copied().find(|call| call.form().1 == rest)?;
     let (allow, _) = call.form();
     Some(if method == allow { Ok(Route::Session { id, call }) } else { Err(NoRoute::Method { allow }) })
 }
@@ -150,22 +140,9 @@ mod tests {
 
     #[test]
     fn any_other_path_is_not_found() {
-        for path in [
-            "",
-            "/",
-            "/sessions",
-            "/sessions/",
-            "/sessions//tracks/new",
-            "/sessions/a1b2/",
-            "/sessions/a1b2/tracks",
-            "/sessions/a1b2/tracks/new/",
-            "/sessions/a%2fb",
-            "/sessions/../apps",
-            "/sessions/a1b2/../../x",
-            "/SESSIONS/new",
-            "/apps/other/sessions/new",
-            "/generate-ice-servers/",
-        ] {
+        let paths = " / /sessions /sessions/ /sessions//tracks/new /sessions/a1b2/ /sessions/a1b2/tracks /sessions/a1b2/tracks/new/ \
+            /sessions/a%2fb /sessions/../apps /sessions/a1b2/../../x /SESSIONS/new /apps/other/sessions/new /generate-ice-servers/";
+        for path in paths.split(' ') {
             for method in ["GET", "POST", "PUT"] {
                 assert_eq!(route(method, path), Err(NoRoute::NotFound), "{method} {path}");
             }

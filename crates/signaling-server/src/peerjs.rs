@@ -19,7 +19,6 @@ use turn_base::response::Verbatim;
 use turn_signaling::call::ProtocolName;
 use turn_signaling::uuid::uuid;
 
-use crate::polls::too_many_polls;
 use crate::server::{Server, Signaling};
 use crate::socket_request::SocketRequest;
 
@@ -76,9 +75,7 @@ async fn make_id(
     State(server): Server,
     Extension(ClientAddr(client)): Extension<ClientAddr>,
 ) -> Result<Response, ApiError> {
-    if let Some(retry_in) = server.polls.count(client) {
-        return Err(too_many_polls(retry_in));
-    }
+    server.count_poll(client)?;
     let id = uuid(u128::from_be_bytes(random::bytes()?));
     Ok(([(CACHE_CONTROL, "no-store")], Html(id)).into_response())
 }

@@ -90,7 +90,7 @@ pub(crate) async fn open(
     }
     (socket.known.user, socket.known.visitor) = (Some(user), number);
     socket.known.room = Some(room.into());
-    Ok(socket.open(&server, ProtocolName::Rooms))
+    socket.open(&server, ProtocolName::Rooms)
 }
 
 /// Sets the cookie with the chosen name, and redirects to `return-url`.

@@ -34,7 +34,11 @@ pub fn sockets<S: Clone + Send + Sync + 'static>(server: &Arc<Signaling>) -> Rou
 }
 
 /// A client may also sign in with its `register`.
-async fn ayame(State(server): Server, headers: HeaderMap, mut request: SocketRequest) -> Response {
+async fn ayame(
+    State(server): Server,
+    headers: HeaderMap,
+    mut request: SocketRequest,
+) -> Result<Response, ApiError> {
     request.known.room = headers.get(AYAME_ROOM).and_then(|room| room.to_str().ok()).map(Into::into);
     request.open(&server, ProtocolName::Ayame)
 }

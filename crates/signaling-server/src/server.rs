@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use turn_base::clock::{self, Clock};
 use turn_base::throttle::Throttle;
 use turn_ledger::User;
-use turn_limits::MemoryQuota;
+use turn_limits::{ClientRate, MemoryQuota};
 use turn_signaling::call::ProtocolName;
 use turn_signaling::p2pcf::DeleteKeys;
 use turn_signaling::protocol::Event;
@@ -26,7 +26,7 @@ use crate::effects;
 use crate::hub::{Hub, Shared};
 use crate::occupancy::Occupancy;
 use crate::p2pcf::P2pcfShell;
-use crate::polls::PollRate;
+use crate::polls::{POLLING_CLIENTS_MAX, POLLS};
 use crate::protocols;
 use crate::reports::Reports;
 use crate::reports::feedback::Feedback;
@@ -83,7 +83,7 @@ pub struct Signaling {
     /// What has arrived of incomplete messages at all sockets.
     pub(crate) incomplete: MemoryQuota,
     /// How often pages may poll.
-    pub polls: PollRate,
+    pub(crate) polls: ClientRate,
     /// The webhooks of Ayame.
     pub(crate) ayame: Option<AyameConfig>,
     /// Lines about webhooks that failed.
@@ -99,7 +99,7 @@ impl Signaling {
     /// Without sockets. It does no I/O except to create the directory of reports. `secret`: the key of the ledger, for keys that must
     /// outlive a restart.
     pub fn new(config: &Protocols, secret: &[u8; 64], service: Service) -> Result<Self, NoDirectory> {
-        let Service { broker, clock, client, public_url, .. } = &service;
+        let Service { broker, clock, client, .. } = &service;
         let started = clock::deadline(Duration::ZERO);
         let shared = Shared { started, broker: Arc::clone(broker), backlog: backlog() };
         let p2pcf = config.p2pcf.as_ref().map(|p2pcf| {
@@ -109,7 +109,7 @@ impl Signaling {
         let reports = config.reports.as_ref().map(|config| {
             let chat = |url: &_| Feedback::new(client.clone(), Clone::clone(url), Arc::clone(broker));
             let (store, feedback) = (store(config)?, config.feedback.as_ref().map(chat));
-            Ok(Arc::new(Reports::new(store, feedback, public_url.clone(), Arc::clone(clock))))
+            Ok(Arc::new(Reports::new(store, feedback, &service)))
         });
         Ok(Self {
             hubs: protocols::hubs(config, service.has_sign_in, &shared),
@@ -119,7 +119,7 @@ impl Signaling {
             reports: reports.transpose()?,
             occupancy: Arc::new(Occupancy::new(config.sockets_per_client)),
             incomplete: backlog(),
-            polls: PollRate::new(Arc::clone(clock), Arc::clone(broker)),
+            polls: ClientRate::new(POLLS, POLLING_CLIENTS_MAX),
             ayame: config.ayame.clone(),
             webhook_log: Throttle::new(),
             tasks: TaskTracker::new(),
@@ -166,7 +166,7 @@ impl Signaling {
             p2pcf.expire();
         }
         self.hubs.iter().for_each(|hub| hub.sweep());
-        self.polls.sweep();
+        self.polls.sweep(self.service.clock.since_boot());
     }
 
     /// Runs the timers of all protocols until `end`. Then tells every client that the process stops, and returns once all sockets

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::{FromRequestParts, Request};
+use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::header::UPGRADE;
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
@@ -42,22 +42,18 @@ impl SocketRequest {
         protocol: ProtocolName,
     ) -> Result<Response, ApiError> {
         require(&*server.service.broker, self.known.user.as_ref())?;
-        Ok(self.open(server, protocol))
+        self.open(server, protocol)
     }
 
     /// Opens the socket.
-    pub(crate) fn open(self, server: &Arc<Signaling>, protocol: ProtocolName) -> Response {
-        match server.hub(protocol) {
-            Some(hub) => match socket::place(server, &self.holder) {
-                Ok(place) => socket::upgrade(server, hub, place, self.requester, self.upgrade, self.known),
-                Err(error) => error.into_response(),
-            },
-            None => ApiError::no_route().into_response(),
-        }
+    pub(crate) fn open(self, server: &Arc<Signaling>, protocol: ProtocolName) -> Result<Response, ApiError> {
+        let hub = server.hub(protocol).ok_or_else(ApiError::no_route)?;
+        let place = socket::place(server, &self.holder)?;
+        Ok(socket::upgrade(server, hub, place, self.requester, self.upgrade, self.known))
     }
 }
 
-impl axum::extract::FromRequest<Arc<Signaling>> for SocketRequest {
+impl FromRequest<Arc<Signaling>> for SocketRequest {
     type Rejection = Response;
 
     async fn from_request(request: Request, server: &Arc<Signaling>) -> Result<Self, Response> {

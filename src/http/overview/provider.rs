@@ -30,7 +30,7 @@ pub(super) struct ProviderBody {
     /// Duration of the latest calls, including failures; null before the first call.
     #[schema(required = true)]
     latest: Option<CallTimesBody>,
-    pool: PoolBody,
+    pool: PoolCounts,
     /// The TURN keys that mint.
     keys: Vec<KeyBody>,
     /// The rotation of the key named `default`; null without `KEY_ROTATION_DAYS`.
@@ -85,21 +85,6 @@ pub(super) struct KeyBody {
     measured_bytes: Option<u64>,
 }
 
-/// Credentials minted ahead of callers.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct PoolBody {
-    /// Not handed out yet.
-    #[schema(example = 2)]
-    ready: u64,
-    /// Handed out since the start.
-    #[schema(example = 180)]
-    handed_out: u64,
-    /// Discarded since the start: too old, or minted with a key that no longer exists.
-    #[schema(example = 11)]
-    wasted: u64,
-}
-
 /// Duration of the latest calls.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -120,12 +105,11 @@ pub(super) struct CallTimesBody {
 
 pub(super) fn provider(app: &App, period: Period) -> Option<ProviderBody> {
     app.mint.provider_is_up()?;
-    let PoolCounts { ready, handed_out, wasted } = app.mint.pool_counts();
     Some(ProviderBody {
         breaker: app.mint.breaker_state().name(),
         outcomes: app.metrics.provider_latest.outcomes(),
         latest: app.metrics.provider_latest.times().map(call_times),
-        pool: PoolBody { ready, handed_out, wasted },
+        pool: app.mint.pool_counts(),
         keys: keys(app, period),
         rotation: app.rotator.as_ref().map(|rotator| rotation(app, rotator.every)),
     })

@@ -5,7 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use turn_base::error::ApiError;
-use turn_base::request::query::parameters;
+use turn_base::request::query::{parameter, text_parameter};
 use turn_ledger::{ByteCount, GrantId, GrantPlace, ListedGrant, Place, SpenderKey, SpenderKind};
 
 /// Most rows of a page.
@@ -52,38 +52,21 @@ pub(super) fn grant_place(cursor: &str) -> Option<GrantPlace> {
     Some((bytes, id.parse::<GrantId>().ok()?))
 }
 
-pub(super) fn bad_cursor() -> ApiError {
-    ApiError::invalid("Set `cursor` to the `next` of the page before.")
-}
-
+/// The rows of a page that `?limit=` asks for.
 pub(super) fn limit(query: Option<&str>) -> Result<usize, ApiError> {
     let in_range = |text: &str| text.parse().ok().filter(|limit| (1..=PAGE_MAX).contains(limit));
-    Ok(parsed(query, "limit", in_range)?.unwrap_or(PAGE_DEFAULT))
+    let wrong = || ApiError::invalid("Set `limit` once, to a number from 1 to 1000.");
+    Ok(parameter(query, "limit", in_range, wrong)?.unwrap_or(PAGE_DEFAULT))
 }
 
-/// A parameter that may be absent.
-pub(super) fn parsed<T>(
+/// The place after which a page begins.
+pub(super) fn cursor<T>(
     query: Option<&str>,
-    name: &'static str,
     parse: impl FnOnce(&str) -> Option<T>,
 ) -> Result<Option<T>, ApiError> {
-    let Some(text) = one(query, name)? else { return Ok(None) };
-    parse(&text).map(Some).ok_or_else(|| match name {
-        "cursor" => bad_cursor(),
-        "limit" => ApiError::invalid("Set `limit` to a number from 1 to 1000."),
-        "live" => ApiError::invalid("Set `live` to true or false."),
-        name => ApiError::invalid(format!("Set `{name}` to one that `GET /api/spenders` shows.")),
+    text_parameter(query, "cursor", parse, || {
+        ApiError::invalid("Set `cursor` once, to the `next` of the page before.")
     })
-}
-
-/// The value of a parameter. An empty text is absent; an empty number or truth value is invalid.
-pub(super) fn one(query: Option<&str>, name: &'static str) -> Result<Option<String>, ApiError> {
-    match parameters(query, name).as_slice() {
-        [] => Ok(None),
-        [text] if text.is_empty() && !matches!(name, "limit" | "live") => Ok(None),
-        [text] => Ok(Some(text.to_string())),
-        _ => Err(ApiError::invalid(format!("Set `{name}` once."))),
-    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use serde::Serialize;
+use utoipa::ToSchema;
+
 use super::analytics::by_grant::{ROWS_MAX, Span};
 use super::lateness::settled_minute;
 use turn_ledger::{GrantId, Minute, Timestamp};
@@ -18,16 +21,22 @@ const BATCH_MAX: usize = 100;
 const WAITING_MAX: usize = 1_000;
 const MINUTE_SECONDS: u64 = 60;
 
-/// What has been seen since the start of the process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What was seen of the tail since the start of the process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = ObservedTailBody)]
 pub struct ObservedTail {
-    /// The longest time after an expiry in which a grant relayed, rounded up to the end of the minute.
-    pub longest: Duration,
-    /// Grants that relayed in the last minutes before their expiry, or after it.
+    /// The longest time after an expiry in which a grant relayed, rounded up to the end of a minute.
+    #[schema(example = 540)]
+    pub longest_seconds: u64,
+    /// Grants that were in use at their expiry and were looked at, hours later.
+    #[schema(example = 40)]
     pub grants: u64,
     /// How many of them relayed after it.
-    pub relayed_after: u64,
+    #[schema(example = 12)]
+    pub relayed_after_expiry: u64,
     /// Grants that were not looked at, because too many waited.
+    #[schema(example = 0)]
     pub left_out: u64,
 }
 
@@ -50,8 +59,8 @@ impl ObservedTail {
     pub fn add(&mut self, expires_at: Timestamp, minutes: &BTreeSet<Minute>) {
         let Some(tail) = tail_of(expires_at, minutes) else { return };
         self.grants += 1;
-        self.relayed_after += u64::from(!tail.is_zero());
-        self.longest = self.longest.max(tail);
+        self.relayed_after_expiry += u64::from(!tail.is_zero());
+        self.longest_seconds = self.longest_seconds.max(tail.as_secs());
     }
 }
 
@@ -164,8 +173,10 @@ mod tests {
         seen.add(NOON, &minutes(&[-10]));
         seen.add(NOON, &minutes(&[-60, 30]));
         seen.add(NOON, &minutes(&[3]));
-        let longest = Duration::from_secs(31 * 60);
-        assert_eq!(seen, ObservedTail { longest, grants: 3, relayed_after: 2, left_out: 0 });
+        assert_eq!(
+            seen,
+            ObservedTail { longest_seconds: 31 * 60, grants: 3, relayed_after_expiry: 2, left_out: 0 }
+        );
     }
 
     #[test]

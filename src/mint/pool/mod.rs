@@ -9,6 +9,9 @@ mod demand;
 #[cfg(test)]
 mod tests;
 
+use serde::Serialize;
+use utoipa::ToSchema;
+
 use crate::ice::server::IceServerList;
 use demand::{Demand, WINDOW};
 use turn_ledger::{GrantId, KeyName, Timestamp};
@@ -44,14 +47,19 @@ pub struct PooledCredential {
     pub asked: Moment,
 }
 
-/// Counts of the pool.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Credentials minted ahead of callers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = PoolBody)]
 pub struct PoolCounts {
-    /// Credentials in the pool.
+    /// Not handed out yet.
+    #[schema(example = 2)]
     pub ready: u64,
-    /// Credentials handed out since the start.
+    /// Handed out since the start.
+    #[schema(example = 180)]
     pub handed_out: u64,
-    /// Credentials discarded since the start.
+    /// Discarded since the start: too old, or minted with a key that no longer exists.
+    #[schema(example = 11)]
     pub wasted: u64,
 }
 

@@ -294,15 +294,24 @@ async fn a_directory_that_cannot_be_made_refuses_the_start() {
 }
 
 #[tokio::test]
-async fn the_17th_kept_report_of_an_address_replaces_its_first() {
-    let directory = StateDir::new();
-    let broker = TestBroker::start(&[REPORTS, ("REPORTS_DIR", directory.path())]).await;
-    let mut first = None;
-    for n in 0..17 {
+async fn of_the_bug_reports_of_an_address_16_are_kept_and_the_17th_is_a_card_without_a_link() {
+    let (chat, directory) = (FakeWebhook::start(&[]).await, StateDir::new());
+    let url = chat.url();
+    let places =
+        [("REPORTS_DIR", directory.path()), ("FEEDBACK_URL", &url), ("PUBLIC_URL", "https://turn.example")];
+    let broker = TestBroker::start(&[&[REPORTS][..], &places].concat()).await;
+    let report = async |n: usize| {
         assert_eq!(report_bug(&broker).await.status, StatusCode::OK, "{n}");
-        first = first.or_else(|| files(directory.path().as_ref()).pop());
+        eventually("the card", async || chat.history().len() == n).await;
         broker.advance(60);
+    };
+    for n in 1..=17 {
+        report(n).await;
     }
-    let files = files(directory.path().as_ref());
-    assert!(files.len() == 16 && !files.contains(&first.unwrap()));
+    assert_eq!(files(directory.path().as_ref()).len(), 16);
+    broker.advance(7 * 86_400 / 16);
+    report(18).await;
+    assert_eq!(files(directory.path().as_ref()).len(), 17);
+    let sections = |card: &Value| card["cardsV2"][0]["card"]["sections"].as_array().unwrap().len();
+    assert_eq!(cards(&chat).iter().map(sections).collect::<Vec<_>>()[15..], [4, 3, 4]);
 }

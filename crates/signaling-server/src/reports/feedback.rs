@@ -10,13 +10,14 @@ use tokio::sync::Mutex;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use turn_base::backoff::RetryPolicy;
 use turn_base::delivery::Message;
+use turn_base::error::ApiError;
 use turn_base::http_client::{CallError, send};
 use turn_base::web_url::WebhookUrl;
 use turn_ledger::ClientKey;
 use turn_limits::Held;
 
+use super::{EACH, too_many};
 use crate::broker::{Counted, ServerBroker};
-use crate::occupancy::NoPlace;
 
 /// The most cards that wait while one is being delivered.
 pub(crate) const CARDS_MAX: usize = 64;
@@ -46,22 +47,18 @@ impl Feedback {
     }
 
     /// Adds a card of a client, unless too many wait.
-    pub(crate) fn push(&self, client: ClientKey, card: String) -> Result<(), NoPlace> {
-        let pushed = self.try_push(client, card);
-        if pushed.is_err() {
-            self.broker.count(Counted::Card("dropped"));
+    pub(crate) fn push(&self, client: ClientKey, card: String) -> Result<(), ApiError> {
+        let mut held = self.held();
+        let pushed = if held.is_full(client, CARDS_PER_CLIENT_MAX) {
+            Err(too_many(EACH))
+        } else {
+            self.queue.try_send((client, card)).map_err(|_| ApiError::overloaded())
+        };
+        match &pushed {
+            Ok(()) => held.add(client),
+            Err(_) => self.broker.count(Counted::Card("dropped")),
         }
         pushed
-    }
-
-    fn try_push(&self, client: ClientKey, card: String) -> Result<(), NoPlace> {
-        let mut held = self.held();
-        if held.is_full(client, CARDS_PER_CLIENT_MAX) {
-            return Err(NoPlace::ClientFull);
-        }
-        self.queue.try_send((client, card)).map_err(|_| NoPlace::Full)?;
-        held.add(client);
-        Ok(())
     }
 
     fn held(&self) -> MutexGuard<'_, Held<usize>> {

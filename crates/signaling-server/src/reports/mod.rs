@@ -10,20 +10,28 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
-use turn_ledger::{ClientKey, Timestamp};
-use turn_limits::{ClientRate, Rate};
-
-use feedback::Feedback;
-use store::Store;
+use turn_base::body::BodyLimit;
 use turn_base::clock::Clock;
+use turn_base::error::ApiError;
 use turn_base::throttle::Throttle;
+use turn_ledger::{ClientKey, Timestamp};
+use turn_limits::{ClientRate, MemoryQuota, Rate};
+
+use crate::server::Service;
+use feedback::Feedback;
+use store::{KEPT, Store};
 
 /// Reports of one client at once.
 pub(crate) const BURST: u32 = 10;
 /// One more is accepted after this time.
 pub(crate) const EACH: Duration = Duration::from_secs(60);
-/// Clients with a row of their own, half for each address family.
+/// Bug reports of one client that are kept at once, a sixteenth of all. One more is kept after a sixteenth of [`KEPT`].
+pub(crate) const KEPT_BURST: u32 = 16;
+/// Bytes of the notes of one client at once, a sixteenth of those of a day. The same again comes back within a day.
+pub(crate) const NOTE_BYTES_BURST: u32 = 64 * 1024;
+/// Clients with a row of their own, half for each address family. An IPv6 /48 has four times as much of everything.
 pub(crate) const CLIENTS_MAX: usize = 4_096;
 /// How often old reports are removed, at least. Each new one removes old ones too.
 pub(crate) const SWEEP_INTERVAL: Duration = Duration::from_secs(3_600);
@@ -35,22 +43,35 @@ pub(crate) struct Reports {
     /// Where cards of them go. `None` without `FEEDBACK_URL`.
     pub(crate) feedback: Option<Feedback>,
     rate: ClientRate,
+    kept: ClientRate,
+    note_bytes: ClientRate,
     public_url: Option<String>,
+    long_bodies: MemoryQuota,
     log: Throttle,
     clock: Arc<dyn Clock>,
 }
 
+/// The client must wait before it sends another report.
+fn too_many(retry_in: Duration) -> ApiError {
+    let message = "Send fewer reports: ten at once, then one a minute.";
+    ApiError::too_many("Too many reports", message, retry_in)
+}
+
 impl Reports {
-    /// `public_url`: cards link to kept reports there.
-    pub(crate) fn new(
-        store: Option<Store>,
-        feedback: Option<Feedback>,
-        public_url: Option<String>,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
-        let store = store.map(|store| Arc::new(Mutex::new(store)));
-        let rate = ClientRate::new(Rate::new(BURST, EACH), CLIENTS_MAX);
-        Self { store, feedback, rate, public_url, log: Throttle::new(), clock }
+    /// `service`: its `public_url` is where cards link to kept reports.
+    pub(crate) fn new(store: Option<Store>, feedback: Option<Feedback>, service: &Service) -> Self {
+        let each_client = |burst, each| ClientRate::new(Rate::new(burst, each), CLIENTS_MAX);
+        Self {
+            store: store.map(|store| Arc::new(Mutex::new(store))),
+            feedback,
+            rate: each_client(BURST, EACH),
+            kept: each_client(KEPT_BURST, KEPT / KEPT_BURST),
+            note_bytes: each_client(NOTE_BYTES_BURST, Duration::from_secs(86_400) / NOTE_BYTES_BURST),
+            public_url: service.public_url.clone(),
+            long_bodies: service.long_bodies.clone(),
+            log: Throttle::new(),
+            clock: Arc::clone(&service.clock),
+        }
     }
 
     /// The time.
@@ -63,6 +84,25 @@ impl Reports {
         self.rate.take(client, 1, self.clock.since_boot()).map_err(|spent| spent.next)
     }
 
+    /// The bound on the body of a report.
+    fn limit(&self, bytes_max: usize) -> BodyLimit {
+        BodyLimit::long(bytes_max, &self.long_bodies)
+    }
+
+    /// Takes a place for a bug report of a client. `false` if none is left, or reports are not kept.
+    fn may_keep(&self, client: ClientKey) -> bool {
+        self.store.is_some() && self.kept.take(client, 1, self.clock.since_boot()).is_ok()
+    }
+
+    /// Adds a note with the time. `false` if it is not kept: the notes of the day are full, or those of this client.
+    async fn note(&self, kind: &'static str, client: ClientKey, mut note: Value) -> bool {
+        note["at"] = json!(self.now().to_string());
+        let line = format!("{note}\n");
+        let bytes = u32::try_from(line.len()).unwrap_or(u32::MAX);
+        self.note_bytes.take(client, bytes, self.clock.since_boot()).is_ok()
+            && self.on_disk(move |store, now| store.note(kind, &line, now)).await.unwrap_or(false)
+    }
+
     /// The address of a kept report, if people know an address of this broker.
     pub(crate) fn link(&self, id: &str) -> Option<String> {
         Some(format!("{}api/debugInfo?id={id}", self.public_url.as_ref()?))
@@ -72,10 +112,10 @@ impl Reports {
     /// which is logged.
     pub(crate) async fn on_disk<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Store, Timestamp) -> io::Result<T> + Send + 'static,
+        work: impl FnOnce(&Store, Timestamp) -> io::Result<T> + Send + 'static,
     ) -> Option<T> {
         let (store, now) = (Arc::clone(self.store.as_ref()?), self.now());
-        let work = move || work(&mut store.lock().unwrap_or_else(PoisonError::into_inner), now);
+        let work = move || work(&store.lock().unwrap_or_else(PoisonError::into_inner), now);
         // The panic hook has logged a panic.
         let done = tokio::task::spawn_blocking(work).await.ok()?;
         if let Err(error) = &done
@@ -90,7 +130,7 @@ impl Reports {
     pub(crate) async fn run(&self, end: &CancellationToken) {
         let sweep = async {
             loop {
-                self.on_disk(|store, now| store.sweep(now)).await;
+                self.on_disk(Store::sweep).await;
                 tokio::time::sleep(SWEEP_INTERVAL).await;
             }
         };
