@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::sync::mpsc::Receiver;
 use tokio::time::timeout;
 
 use super::election::{Action, Election};
@@ -294,6 +295,10 @@ impl<S: Storage> Storage for Leased<S> {
 
     fn recover(&mut self) -> Result<(), WriteError> {
         self.storage.recover()
+    }
+
+    fn wait<T: Send>(&mut self, requests: &mut Receiver<T>, group: &mut Vec<T>) -> usize {
+        self.storage.wait(requests, group)
     }
 
     fn release(&mut self, last: &Changes) -> Result<(), WriteError> {
