@@ -52,6 +52,8 @@ pub(super) struct Door {
     accepting: JoinHandle<()>,
     connections: TaskTracker,
     sockets: Arc<Semaphore>,
+    requests: TaskTracker,
+    handed_over: CancellationToken,
     cut: CancellationToken,
 }
 
@@ -64,16 +66,37 @@ impl Door {
         drain: CancellationToken,
     ) -> Self {
         let (sockets, cut) = (Arc::new(Semaphore::new(SOCKETS_MAX)), CancellationToken::new());
-        let connections = TaskTracker::new();
-        let inside = Inside { routes, sockets: Arc::clone(&sockets), drain, cut: cut.clone() };
+        let (connections, requests) = (TaskTracker::new(), TaskTracker::new());
+        let handed_over = CancellationToken::new();
+        let inside = Inside {
+            routes,
+            sockets: Arc::clone(&sockets),
+            requests: requests.clone(),
+            drain,
+            handed_over: handed_over.clone(),
+            cut: cut.clone(),
+        };
         let accepting = tokio::spawn(accept_all(listener, shared, inside, connections.clone()));
-        Self { accepting, connections, sockets, cut }
+        Self { accepting, connections, sockets, requests, handed_over, cut }
+    }
+
+    /// The requests in progress. Waiting for them ends when there is none.
+    pub(super) fn requests(&self) -> TaskTracker {
+        self.requests.close();
+        self.requests.clone()
+    }
+
+    /// Closes the connections of other replicas once their requests are answered, as `drain` does with all others.
+    pub(super) fn hand_over(&self) {
+        self.handed_over.cancel();
     }
 
     /// Returns once no connection is open and none can come.
     pub(super) async fn emptied(&mut self) {
-        // The panic hook has logged a panic.
-        let _ = (&mut self.accepting).await;
+        if !self.accepting.is_finished() {
+            // The panic hook has logged a panic.
+            let _ = (&mut self.accepting).await;
+        }
         self.connections.close();
         self.connections.wait().await;
     }
@@ -161,8 +184,11 @@ struct Inside {
     /// The routes of this replica's role at the moment.
     routes: watch::Receiver<Router>,
     sockets: Arc<Semaphore>,
+    requests: TaskTracker,
     /// Requests in progress may finish.
     drain: CancellationToken,
+    /// Other replicas know that they may finish. A request that comes while its connection is closed would be lost.
+    handed_over: CancellationToken,
     /// Everything ends now.
     cut: CancellationToken,
 }
@@ -171,12 +197,19 @@ impl Connection {
     /// Serves requests until either side closes, or until the request in progress at the drain is answered.
     async fn serve(self, inside: Inside) {
         let Self { socket, peer, slot, progress } = self;
-        let Inside { routes, sockets, drain, cut } = inside;
+        let Inside { routes, sockets, requests, drain, handed_over, cut } = inside;
         let keep_alive = KeepAlive { progress: progress.clone(), sockets };
+        let of = Arc::clone(&slot);
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             let router = routes.borrow().clone();
-            serve_one(router, keep_alive.clone(), Arc::clone(&slot), peer, request)
+            requests.track_future(serve_one(router, keep_alive.clone(), Arc::clone(&of), peer, request))
         });
+        let ends = async {
+            drain.cancelled().await;
+            if slot.is_of_replica() {
+                handed_over.cancelled().await;
+            }
+        };
         let connection = http1::Builder::new()
             .header_read_timeout(None)
             .max_header_size(HEADERS_MAX)
@@ -188,7 +221,7 @@ impl Connection {
             tokio::select! {
                 biased;
                 ended = &mut connection => ended,
-                () = drain.cancelled() => {
+                () = ends => {
                     connection.as_mut().graceful_shutdown();
                     connection.await
                 }

@@ -45,7 +45,7 @@ pub(super) struct Slot {
     /// The client that the socket is counted for, and its number. `None` for a trusted proxy.
     counted: Option<(ClientKey, u64)>,
     /// Whether the peer turned out to be another replica, which forwards for many clients.
-    is_exempt: AtomicBool,
+    is_of_replica: AtomicBool,
 }
 
 impl Peers {
@@ -76,7 +76,7 @@ impl Peers {
     }
 
     fn slot(self: &Arc<Self>, counted: Option<(ClientKey, u64)>) -> Slot {
-        Slot { peers: Arc::clone(self), counted, is_exempt: AtomicBool::new(false) }
+        Slot { peers: Arc::clone(self), counted, is_of_replica: AtomicBool::new(false) }
     }
 
     /// A response to a client is not read. Ends older ones if the broker keeps too much for the client.
@@ -105,7 +105,12 @@ impl Peers {
 impl Slot {
     /// Whether the socket counts for a client.
     pub(super) fn is_counted(&self) -> bool {
-        self.counted.is_some() && !self.is_exempt.load(Ordering::Relaxed)
+        self.counted.is_some() && !self.is_of_replica()
+    }
+
+    /// Whether another replica has opened the socket.
+    pub(super) fn is_of_replica(&self) -> bool {
+        self.is_of_replica.load(Ordering::Relaxed)
     }
 
     /// A part of a response waits because the client does not read.
@@ -118,7 +123,8 @@ impl Slot {
 
 impl CountedSocket for Slot {
     fn exempt(&self) {
-        if let Some((client, id)) = self.counted.filter(|_| !self.is_exempt.swap(true, Ordering::Relaxed)) {
+        let is_known = self.is_of_replica.swap(true, Ordering::Relaxed);
+        if let Some((client, id)) = self.counted.filter(|_| !is_known) {
             self.peers.lock().remove(client, id);
         }
     }
