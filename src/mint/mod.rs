@@ -186,11 +186,10 @@ impl Mint {
         let Some((right, row)) = self.account.take_member_renewal(grant) else { return };
         let Some(credentials) = ready.into_iter().find(|it| it.source() == row.source) else { return };
         let Ok(grant) = new_id(self.account.read(Books::now)) else { return };
-        let (client, address, spender) = (row.client, row.extra().address, row.spender);
         let request = MintRequest {
             ttl,
             grant,
-            requester: Requester { client, address, spender, ..Requester::default() },
+            requester: row.requester(),
             key: None,
             renewal: Some(Arc::new(right)),
             trace: None,
