@@ -13,7 +13,6 @@ use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
@@ -24,6 +23,7 @@ use tower::ServiceExt;
 use super::peers::{Peers, Slot};
 use super::progress::Progress;
 use super::socket::{KEEP_ALIVE, Occupies, TimedSocket};
+use crate::app::process::Process;
 use crate::forward::CountedSocket;
 use crate::telemetry::metrics::Metrics;
 use turn_base::clock::Clock;
@@ -38,14 +38,6 @@ const SOCKETS_MAX: usize = 8_192;
 const KEEP_ALIVE_CROWDED: Duration = Duration::from_secs(2);
 /// Pause after a failed accept (for example, out of file descriptors), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// What the door has of the service behind it.
-pub(super) struct Shared {
-    /// Peers that may have any number of sockets.
-    pub(super) trusted_proxies: Arc<[IpNet]>,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) metrics: Arc<Metrics>,
-}
 
 /// An open listener with its connections.
 pub(super) struct Door {
@@ -62,7 +54,7 @@ impl Door {
     pub(super) fn open(
         listener: TcpListener,
         routes: watch::Receiver<Router>,
-        shared: Shared,
+        process: &Process,
         drain: CancellationToken,
     ) -> Self {
         let (sockets, cut) = (Arc::new(Semaphore::new(SOCKETS_MAX)), CancellationToken::new());
@@ -76,7 +68,11 @@ impl Door {
             handed_over: handed_over.clone(),
             cut: cut.clone(),
         };
-        let accepting = tokio::spawn(accept_all(listener, shared, inside, connections.clone()));
+        let (clock, metrics) = (Arc::clone(&process.clock), Arc::clone(&process.metrics));
+        let peers =
+            Peers::new(Arc::clone(&process.trusted_proxies), Arc::clone(&clock), Arc::clone(&metrics));
+        let acceptor = Acceptor { listener, sockets: Arc::clone(&sockets), clock, failures: Throttle::new() };
+        let accepting = tokio::spawn(accept_all(acceptor, peers, metrics, inside, connections.clone()));
         Self { accepting, connections, sockets, requests, handed_over, cut }
     }
 
@@ -120,11 +116,13 @@ impl Drop for Door {
     }
 }
 
-async fn accept_all(listener: TcpListener, shared: Shared, inside: Inside, connections: TaskTracker) {
-    let Shared { trusted_proxies, clock, metrics } = shared;
-    let sockets = Arc::clone(&inside.sockets);
-    let acceptor = Acceptor { listener, sockets, clock: Arc::clone(&clock), failures: Throttle::new() };
-    let peers = Peers::new(trusted_proxies, clock, Arc::clone(&metrics));
+async fn accept_all(
+    acceptor: Acceptor,
+    peers: Arc<Peers>,
+    metrics: Arc<Metrics>,
+    inside: Inside,
+    connections: TaskTracker,
+) {
     while let Some((socket, peer, permit)) = acceptor.next(&inside.drain).await {
         let progress = Progress::new(metrics.discarded_bytes.clone());
         // Without a slot, the socket is closed at once.

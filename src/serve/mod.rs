@@ -24,7 +24,7 @@ mod progress;
 pub mod replica;
 mod socket;
 
-use door::{Door, Shared};
+use door::Door;
 pub use peers::{SOCKETS_PER_PEER_MAX, UNREAD_PER_PEER_MAX};
 pub use socket::{KEEP_ALIVE, LINGER_BYTES_MAX, LINGER_MAX, STALL_MAX};
 
@@ -67,13 +67,8 @@ pub enum Ended {
 
 /// Serves until `shutdown` is triggered.
 pub async fn run(listener: TcpListener, app: Arc<App>, router: Router, shutdown: Shutdown) -> Ended {
-    let shared = Shared {
-        trusted_proxies: Arc::clone(&app.trusted_proxies),
-        clock: Arc::clone(&app.clock),
-        metrics: Arc::clone(&app.metrics),
-    };
     let (_, role) = watch::channel(router);
-    let door = Door::open(listener, role, shared, shutdown.soft.clone());
+    let door = Door::open(listener, role, &app, shutdown.soft.clone());
     serve(door, app, &shutdown).await
 }
 
