@@ -126,19 +126,6 @@ mod tests {
         Shard { seq, takeovers }
     }
 
-    #[test]
-    fn only_a_completed_commit_without_a_warning_is_certain() {
-        for (changed, has_warned, answer) in [
-            (Some(1), false, Answer::Written),
-            (Some(0), false, Answer::Refused),
-            (Some(1), true, Answer::Unknown),
-            (Some(0), true, Answer::Unknown),
-            (None, false, Answer::Unknown),
-        ] {
-            assert_eq!(Answer::of(changed, has_warned), answer);
-        }
-    }
-
     /// Elected with the number 41, and written up to 100.
     fn term() -> Term {
         let mut term = Term::new(3, 41, "a".into());
@@ -171,16 +158,6 @@ mod tests {
             assert_eq!(term().after_read(Some(&row)), step, "{row:?}");
         }
         assert_eq!(term().after_read(None), Step::End(Lost::Writes(100)));
-    }
-
-    #[test]
-    fn a_write_is_done_after_a_certain_answer_only() {
-        let mut term = term();
-        assert_eq!(term.after_answer(Answer::Unknown, true), Step::Read);
-        assert_eq!(term.after_answer(Answer::Refused, true), Step::Read);
-        assert_eq!(term.after_read(Some(&shard(100, &[(40, "a")]))), Step::Send);
-        assert_eq!((term.after_read(Some(&shard(101, &[(40, "a")]))), term.seq), (Step::Confirm, 101));
-        assert_eq!((term.after_answer(Answer::Written, true), term.seq), (Step::Done, 102));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use turn_broker::journal::changes::{Changes, Contents};
 use turn_broker::journal::postgres::PostgresStorage;
 use turn_broker::journal::postgres::standby::{Observation, Standby};
 use turn_broker::journal::{ChangeSource, Journal, Lost, Storage, WriteError};
+use turn_broker::lead::campaign::Electorate;
 use turn_ledger::{
     Batch, ClaimedUsage, Head, IceSource, LiveDelta, Minute, MinuteUsage, SourceRows, Timestamp, User,
     Written,

@@ -7,6 +7,7 @@ use crate::support::proxy::{Harm, Proxy};
 use crate::support::{COTURN, eventually};
 
 use turn_broker::journal::Journal;
+use turn_broker::lead::campaign::Electorate;
 
 use super::store::{blocking, lead, loaded, replica};
 
