@@ -213,10 +213,7 @@ impl Mint {
                 tokio::time::sleep(pause_after(filled)).await;
             }
         };
-        tokio::select! {
-            () = end.cancelled() => {}
-            () = fill => {}
-        }
+        end.run_until_cancelled(fill).await;
     }
 
     /// Finds a wrong key or token without waiting for a caller: tests the provider after the start, and again until a call has
@@ -228,10 +225,7 @@ impl Mint {
                 tokio::time::sleep(PROBE_PAUSE).await;
             }
         };
-        tokio::select! {
-            () = end.cancelled() => {}
-            () = probe => {}
-        }
+        end.run_until_cancelled(probe).await;
     }
 
     /// Whether the provider mints, as far as is known. `None` if no provider is configured.
