@@ -187,29 +187,6 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn members_have_connections_from_connected_on_and_leaving_closes_and_revokes() {
-        let world = World::new();
-        let (a, _) = (world.join("r", 1).await, world.join("r", 2).await);
-        world.calls.keep_alive();
-        assert!(world.open().is_empty(), "not connected");
-        world.calls.take(CallEvent::Connected { call: call("r") });
-        assert_eq!(world.open(), ["1", "2"]);
-        world.calls.keep_alive();
-        assert_eq!(world.open(), ["1", "2"]);
-
-        world.leave("r", 1, MediaAfter::Ends);
-        assert_eq!((world.open(), world.revoked()), (vec!["2".to_owned()], vec![a]));
-        let asked = world.calls.next_cuts(10).await;
-        assert_eq!(asked.iter().map(|(id, row)| (*id, row.username())).collect::<Vec<_>>(), [(a, None)]);
-        assert!(world.calls.take_cuts(10).is_empty());
-        world.calls.keep_alive();
-        assert_eq!(world.open(), ["2"], "nobody opens it again");
-        world.leave("r", 2, MediaAfter::MayContinue);
-        assert_eq!((world.open(), world.revoked()), (vec![], vec![a]), "its media may go on");
-        assert_eq!(world.calls.list(10), (vec![], 0));
-    }
-
-    #[tokio::test]
     async fn a_member_that_the_ledger_does_not_know_makes_no_difference() {
         let world = World::new();
         let unknown = Some(GrantId::new([9; 16]));
@@ -234,18 +211,6 @@ mod tests {
         let asked: Vec<_> = world.calls.take_cuts(10).into_iter().map(|(grant, _)| grant).collect();
         assert_eq!(asked, [first, second, third]);
         assert_eq!(world.revoked().len(), 3);
-    }
-
-    #[tokio::test]
-    async fn everybody_in_a_call_is_revoked_once() {
-        let world = World::new();
-        for (room, id) in [("r", 1), ("r", 2), ("s", 3)] {
-            world.join(room, id).await;
-        }
-        assert_eq!((world.calls.cut(&call("r")), world.calls.cut(&call("r"))), (2, 0));
-        world.leave("r", 1, MediaAfter::Ends);
-        assert_eq!((world.calls.take_cuts(10).len(), world.revoked().len()), (2, 2));
-        assert_eq!(world.calls.list(1).1, 2);
     }
 
     #[tokio::test]

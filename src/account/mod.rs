@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::actions::OperatorActions;
 use crate::alert::rules::AlertRules;
 use crate::journal::backup::StoredView;
-use crate::journal::changes::Changes;
+use crate::journal::changes::{Changes, Contents};
 use crate::journal::{ChangeSource, Journal};
 use crate::lead::Lead;
 use crate::rotation::KeyRotation;
@@ -15,7 +15,7 @@ use crate::telemetry::metrics::Metrics;
 use turn_base::clock::Clock;
 use turn_ledger::{
     Books, Grant, GrantId, GrantRow, IceSource, NotAdmitted, NotRecorded, Requester, Setup, Snapshot,
-    SteadyTime, Stored, Timestamp, User, UserRevoked, Written,
+    SteadyTime, Timestamp, User, UserRevoked, Written,
 };
 
 mod actions;
@@ -59,35 +59,27 @@ struct Guarded {
 }
 
 impl Account {
-    /// Opens the books and puts them behind the lock. Without `stored`, they are in memory only.
+    /// Opens the books with what is stored, and puts them behind the lock. Without a journal, they are in memory only.
     pub fn new(
         setup: &Setup,
-        stored: Option<Stored>,
+        stored: Contents,
         journal: Option<Journal>,
         lead: Option<Arc<Lead>>,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
     ) -> Self {
         let (wall, boot, since_boot) = (clock.now(), clock.boot(), clock.since_boot());
-        let mut time = match &stored {
-            Some(stored) => stored.time(wall, boot, since_boot, lead.as_ref().and_then(|lead| lead.followed)),
-            None => SteadyTime::new(wall, boot, since_boot),
+        let Contents { books, alerts, rotation, actions } = stored;
+        let mut time = books.time(wall, boot, since_boot, lead.as_ref().and_then(|lead| lead.followed));
+        let guarded = Guarded {
+            books: setup.open(Some(books), time.read(wall, since_boot)),
+            time,
+            alerts: Kept::new(alerts),
+            rotation: Kept::new(rotation),
+            actions: Kept::new(actions),
+            readings: ReadingHistory::default(),
         };
-        let books = setup.open(stored, time.read(wall, since_boot));
-        let (alerts, rotation, actions, readings) = Default::default();
-        let guarded = Guarded { books, time, alerts, rotation, actions, readings };
         Self { guarded: Arc::new(Mutex::new(guarded)), journal, lead, clock, metrics }
-    }
-
-    /// Continues with the alerts, the rotation of the TURN key and the operators' actions as they are stored.
-    #[must_use]
-    pub fn with_stored(self, alerts: AlertRules, rotation: KeyRotation, actions: OperatorActions) -> Self {
-        {
-            let mut guarded = self.lock();
-            (guarded.alerts, guarded.rotation) = (Kept::new(alerts), Kept::new(rotation));
-            guarded.actions = Kept::new(actions);
-        }
-        self
     }
 
     /// Advances the books to now and reads them under the lock.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Account;
+use crate::journal::changes::Contents;
 use crate::telemetry::metrics::Metrics;
 use turn_base::clock::Clock;
 use turn_ledger::{
@@ -31,7 +32,7 @@ pub(crate) fn account(clock: Arc<dyn Clock>) -> Arc<Account> {
         SourceTerms { source: SOURCE, tail: Duration::ZERO, cut_tail: None, sampling: 0, is_read: true };
     let setup =
         Setup { terms, sources: vec![relay], rules, bounds: Bounds::default(), default_source: SOURCE };
-    Arc::new(Account::new(&setup, None, None, None, clock, Arc::new(Metrics::new())))
+    Arc::new(Account::new(&setup, Contents::default(), None, None, clock, Arc::new(Metrics::new())))
 }
 
 /// Issues a grant of ten minutes.

@@ -1,7 +1,6 @@
 //! The composition root: the only place where the parts of the service are built and connected. It does no I/O except to
 //! bind the relay's port and to create the directory of reports.
 
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use serde_json::json;
@@ -10,9 +9,10 @@ use tokio::sync::Semaphore;
 
 use super::build_error::BuildError;
 use super::opening::{BoundTerms, setup};
+use super::process::Process;
 use super::relay::{self, RelayBroker};
 use super::signaling::SignalingBroker;
-use super::{App, IN_FLIGHT_MAX, LONG_BODIES};
+use super::{App, IN_FLIGHT_MAX};
 use crate::account::Account;
 use crate::alert::dispatcher::AlertDispatcher;
 use crate::alert::webhook::Webhook;
@@ -30,7 +30,6 @@ use crate::journal::changes::Contents;
 use crate::lead::Lead;
 use crate::limit::RateLimit;
 use crate::limit::proxies::UntrustedProxies;
-use crate::limit::wrong_tokens::WrongTokens;
 use crate::meter::cloudflare::analytics::{CloudflareAnalytics, Counted};
 use crate::meter::cloudflare::{CloudflareMeter, KeyUsage};
 use crate::meter::coturn::CoturnMeter;
@@ -42,13 +41,11 @@ use crate::mint::token::GrantKey;
 use crate::mint::{Mint, Source};
 use crate::telemetry::log::LostLines;
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::refusals::RefusalLog;
 use turn_base::backoff::RetryPolicy;
 use turn_base::clock::Clock;
 use turn_base::http_client::http_client;
 use turn_base::random;
 use turn_base::request::bearer::TokenDigest;
-use turn_base::request::id::RequestIds;
 use turn_ledger::IceSource;
 use turn_limits::MemoryQuota;
 use turn_relay::Relay;
@@ -63,29 +60,26 @@ pub fn build(
     journal: Option<(Journal, Contents)>,
     lost_lines: LostLines,
 ) -> Result<Arc<App>, BuildError> {
-    build_leading(config, clock, Arc::new(Metrics::new()), journal, None, lost_lines)
+    build_leading(config, Process::new(config, clock, lost_lines)?, journal, None)
 }
 
-/// The same for one of several replicas. The metrics are those that it had as a standby.
+/// The same for one of several replicas.
 pub fn build_leading(
     config: &Config,
-    clock: Arc<dyn Clock>,
-    metrics: Arc<Metrics>,
+    process: Arc<Process>,
     journal: Option<(Journal, Contents)>,
     lead: Option<Arc<Lead>>,
-    lost_lines: LostLines,
 ) -> Result<Arc<App>, BuildError> {
+    let (clock, metrics) = (Arc::clone(&process.clock), Arc::clone(&process.metrics));
     let (journal, stored) = journal.unzip();
-    let is_stored = stored.is_some();
-    let Contents { books: stored, alerts, rotation, actions } = stored.unwrap_or_default();
-    let key = match stored.key {
+    let stored = stored.unwrap_or_default();
+    let key = match stored.books.key {
         Some(key) => key,
         None => random::bytes()?,
     };
-    let stored = is_stored.then_some(stored);
     let account =
         Account::new(&setup(config), stored, journal, lead.clone(), Arc::clone(&clock), Arc::clone(&metrics));
-    let account = Arc::new(account.with_stored(alerts, rotation, actions));
+    let account = Arc::new(account);
     let grant_key = Arc::new(GrantKey::new(&key));
     let own_keys = config.ice.cloudflare.as_ref().map(CloudflareConfig::own_keys);
     let own_keys = Arc::new(OwnKeys::new(own_keys.unwrap_or_default()));
@@ -110,7 +104,7 @@ pub fn build_leading(
         trusted_proxies: Arc::clone(&config.access.trusted_proxies),
         ttl: config.signaling.ttl.min(config.ice.ttl_max),
     });
-    let (stun, long_bodies) = (IceServerList::of_stun(&config.ice.stun), MemoryQuota::new(LONG_BODIES));
+    let stun = IceServerList::of_stun(&config.ice.stun);
     Ok(Arc::new(App {
         rotator: parts.rotator(mint.provider())?,
         mint,
@@ -121,19 +115,13 @@ pub fn build_leading(
         auth,
         forward_key: lead.as_ref().map(|_| ForwardKey::derived_from(&key)),
         lead,
-        started: parts.clock.instant(),
-        started_at: parts.clock.now(),
         rate_limit,
-        wrong_tokens: WrongTokens::new(Arc::clone(&parts.clock), Arc::clone(&parts.metrics)),
         untrusted_proxies: UntrustedProxies::default(),
-        origins: config.access.origins.clone(),
-        hosts: config.access.hosts.clone(),
-        trusted_proxies: Arc::clone(&config.access.trusted_proxies),
         wire_formats: config.wire_formats.clone(),
-        signaling: parts.signaling(Arc::clone(&broker), &long_bodies, &stun, &key)?,
+        signaling: parts.signaling(Arc::clone(&broker), &process.long_bodies, &stun, &key)?,
         signaling_off: config.signaling.off(),
         call_ttl: broker.ttl,
-        sfu: parts.sfu(Arc::clone(&broker), &long_bodies, &stun, &key)?,
+        sfu: parts.sfu(Arc::clone(&broker), &process.long_bodies, &stun, &key)?,
         broker,
         calls,
         is_demo: config.is_demo,
@@ -141,7 +129,6 @@ pub fn build_leading(
         stun,
         heartbeat: config.usage.heartbeat,
         grant_key,
-        operator_token: config.access.operator_token.as_ref().map(TokenDigest::of),
         reporter_token: config.access.reporter_token.as_ref().map(TokenDigest::of),
         prices: config.prices.clone(),
         alert_percents: config.alert_percents,
@@ -150,16 +137,10 @@ pub fn build_leading(
             && config.ice.sources.contains(&IceSource::Cloudflare)
             && config.meter.analytics.is_none(),
         reads_all_keys: config.ice.cloudflare.is_none() && config.meter.analytics.is_some(),
-        lost_lines,
-        refusal_log: RefusalLog::new(),
         backup_slot: Arc::new(Semaphore::new(1)),
-        long_bodies,
         in_flight: Semaphore::new(IN_FLIGHT_MAX),
-        request_ids: RequestIds::new(random::bytes()?),
-        draining: AtomicBool::new(false),
         account: parts.account,
-        clock: parts.clock,
-        metrics: parts.metrics,
+        process,
     }))
 }
 

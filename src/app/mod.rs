@@ -1,11 +1,10 @@
 //! What the handlers and the background tasks share, as one value: [`App`]. [`build`] makes it once, from the
 //! configuration, a clock and the stored ledger.
 
+use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use ipnet::IpNet;
 use tokio::sync::Semaphore;
 
 use crate::account::Account;
@@ -13,28 +12,21 @@ use crate::alert::dispatcher::AlertDispatcher;
 use crate::auth::Auth;
 use crate::calls::LiveCalls;
 use crate::config::AlertPercents;
-use crate::config::{AllowedHosts, AllowedOrigins, Off, PriceConfig, WireFormat};
+use crate::config::{Off, PriceConfig, WireFormat};
 use crate::forward::ForwardKey;
 use crate::ice::server::IceServerList;
 use crate::lead::Lead;
 use crate::limit::RateLimit;
 use crate::limit::proxies::UntrustedProxies;
-use crate::limit::wrong_tokens::WrongTokens;
 use crate::meter::cloudflare::CloudflareMeter;
 use crate::meter::coturn::CoturnMeter;
 use crate::mint::Mint;
 use crate::mint::rotation::KeyRotator;
 use crate::mint::token::GrantKey;
-use crate::telemetry::log::LostLines;
-use crate::telemetry::metrics::Metrics;
-use crate::telemetry::refusals::RefusalLog;
 use turn_base::body::BODY_MAX;
 use turn_base::broker::Broker;
-use turn_base::clock::Clock;
 use turn_base::request::bearer::TokenDigest;
-use turn_base::request::id::RequestIds;
-use turn_ledger::Timestamp;
-use turn_limits::{MemoryBounds, MemoryQuota};
+use turn_limits::MemoryBounds;
 use turn_relay::Relay;
 use turn_sfu_proxy::SfuProxy;
 use turn_signaling_server::Signaling;
@@ -42,6 +34,7 @@ use turn_signaling_server::Signaling;
 mod build;
 mod build_error;
 mod opening;
+pub mod process;
 mod relay;
 mod signaling;
 pub mod standby;
@@ -49,6 +42,7 @@ pub mod standby;
 pub use build::{build, build_leading};
 pub use build_error::BuildError;
 pub use opening::{BoundTerms, settings_digest, setup};
+use process::Process;
 
 /// Requests in progress at most, counted once their body has been read. The slowest takes 4 s, so 256 a second are served
 /// even while the provider does not answer.
@@ -63,14 +57,8 @@ const LONG_BODIES: MemoryBounds =
 
 /// What the handlers and the background tasks share.
 pub struct App {
-    /// Wall time and monotonic time.
-    pub clock: Arc<dyn Clock>,
-    /// When the process started.
-    pub started: Instant,
-    /// The same, by the wall clock.
-    pub started_at: Timestamp,
-    /// Counters for `/metrics`.
-    pub metrics: Arc<Metrics>,
+    /// What it has had before it led.
+    pub process: Arc<Process>,
     /// The lead over other replicas. `None` without `DATABASE_URL`.
     pub lead: Option<Arc<Lead>>,
     /// Checks what other replicas say of the requests that they forward. `None` without `DATABASE_URL`.
@@ -93,16 +81,8 @@ pub struct App {
     pub auth: Option<Arc<Auth>>,
     /// The rate limit of each client address and each user.
     pub rate_limit: Arc<RateLimit>,
-    /// Wrong operator and reporter tokens.
-    pub wrong_tokens: WrongTokens,
     /// Notices a proxy that is not among `trusted_proxies`.
     pub untrusted_proxies: UntrustedProxies,
-    /// Origins of the pages that may mint.
-    pub origins: AllowedOrigins,
-    /// Hosts that a request may name.
-    pub hosts: AllowedHosts,
-    /// Peers whose `X-Forwarded-For` is read.
-    pub trusted_proxies: Arc<[IpNet]>,
     /// The other wire formats that are served. `DOORS`.
     pub wire_formats: Vec<WireFormat>,
     /// What signaling needs of the service.
@@ -127,8 +107,6 @@ pub struct App {
     pub heartbeat: Duration,
     /// Signs and verifies grant tokens.
     pub grant_key: Arc<GrantKey>,
-    /// Authorizes the operator's routes. Without it they do not exist.
-    pub operator_token: Option<TokenDigest>,
     /// Authorizes an app server to report any connection.
     pub reporter_token: Option<TokenDigest>,
     /// What the bytes cost.
@@ -141,18 +119,16 @@ pub struct App {
     pub bills_unread: bool,
     /// Whether Cloudflare's count is read without a TURN key, so all TURN bytes of the account count as ours.
     pub reads_all_keys: bool,
-    /// Log lines that were dropped.
-    pub lost_lines: LostLines,
-    /// Summarizes refusals in the log.
-    pub refusal_log: RefusalLog,
     /// One permit: one backup at a time.
     pub backup_slot: Arc<Semaphore>,
-    /// What the bodies in memory have beyond 16 KiB each.
-    pub long_bodies: MemoryQuota,
     /// One permit for each request in progress.
     pub in_flight: Semaphore,
-    /// Makes ids for requests that have none.
-    pub request_ids: RequestIds,
-    /// Whether the process is shutting down.
-    pub draining: AtomicBool,
+}
+
+impl Deref for App {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
+    }
 }

@@ -1,89 +1,27 @@
 //! What the handlers of a standby share. A standby has no books: it forwards.
 
+use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::Instant;
 
-use ipnet::IpNet;
 use tokio::sync::watch;
 
-use super::LONG_BODIES;
-use crate::config::{AllowedHosts, AllowedOrigins, Config};
+use super::process::Process;
 use crate::forward::Forwarder;
-use crate::limit::wrong_tokens::WrongTokens;
-use crate::telemetry::log::LostLines;
-use crate::telemetry::metrics::Metrics;
-use crate::telemetry::refusals::RefusalLog;
-use turn_base::clock::Clock;
-use turn_base::random::{self, NoRandomness};
-use turn_base::request::bearer::TokenDigest;
-use turn_base::request::id::RequestIds;
-use turn_ledger::Timestamp;
-use turn_limits::MemoryQuota;
 
 /// What the handlers of a standby share.
 pub struct Standby {
-    /// Wall time and monotonic time.
-    pub clock: Arc<dyn Clock>,
-    /// When the process started.
-    pub started: Instant,
-    /// The same, by the wall clock.
-    pub started_at: Timestamp,
-    /// Counters for `/metrics`. They go on when this replica leads.
-    pub metrics: Arc<Metrics>,
+    /// What it keeps when it leads.
+    pub process: Arc<Process>,
     /// Sends requests to the leader.
     pub forwarder: Forwarder,
     /// Why this replica cannot lead, or what the operator should know before it does.
     pub warning: watch::Receiver<Option<String>>,
-    /// Origins of the pages that may read an error.
-    pub origins: AllowedOrigins,
-    /// Hosts that a request may name.
-    pub hosts: AllowedHosts,
-    /// Peers whose `X-Forwarded-For` is read.
-    pub trusted_proxies: Arc<[IpNet]>,
-    /// Authorizes `/metrics`.
-    pub operator_token: Option<TokenDigest>,
-    /// Wrong operator tokens.
-    pub wrong_tokens: WrongTokens,
-    /// Log lines that were dropped.
-    pub lost_lines: LostLines,
-    /// Summarizes refusals in the log.
-    pub refusal_log: RefusalLog,
-    /// What the bodies in memory have beyond 16 KiB each.
-    pub long_bodies: MemoryQuota,
-    /// Makes ids for requests that have none.
-    pub request_ids: RequestIds,
-    /// Whether the process is shutting down.
-    pub draining: AtomicBool,
 }
 
-impl Standby {
-    /// A standby that sends its requests through `forwarder`.
-    pub fn new(
-        config: &Config,
-        clock: Arc<dyn Clock>,
-        metrics: Arc<Metrics>,
-        forwarder: Forwarder,
-        warning: watch::Receiver<Option<String>>,
-        lost_lines: LostLines,
-    ) -> Result<Self, NoRandomness> {
-        Ok(Self {
-            started: clock.instant(),
-            started_at: clock.now(),
-            forwarder,
-            warning,
-            origins: config.access.origins.clone(),
-            hosts: config.access.hosts.clone(),
-            trusted_proxies: Arc::clone(&config.access.trusted_proxies),
-            operator_token: config.access.operator_token.as_ref().map(TokenDigest::of),
-            wrong_tokens: WrongTokens::new(Arc::clone(&clock), Arc::clone(&metrics)),
-            lost_lines,
-            refusal_log: RefusalLog::new(),
-            long_bodies: MemoryQuota::new(LONG_BODIES),
-            request_ids: RequestIds::new(random::bytes()?),
-            draining: AtomicBool::new(false),
-            clock,
-            metrics,
-        })
+impl Deref for Standby {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
     }
 }

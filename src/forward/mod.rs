@@ -27,7 +27,7 @@ use tower::ServiceExt;
 
 use crate::telemetry::metrics::Metrics;
 use turn_base::body::BODY_MAX;
-use turn_base::clock::Clock;
+use turn_base::clock::{self, Clock};
 use turn_base::error::ApiError;
 use turn_base::request::client_addr::ClientAddr;
 use turn_ledger::{ClientKey, Timestamp};
@@ -278,7 +278,7 @@ impl Forwarder {
                 if error.is_connect() { Failure::NotSent } else { Failure::Sent }
             })?,
             never = is_sent => match never {},
-            () = self.left(Some(&leader.address)) => return Err(Failure::Sent),
+            () = self.replaced(leader, request) => return Err(Failure::Sent),
             NotHeld = wait.sit_out(&mut is_silent, held) => return Err(Failure::Silent),
             () = tokio::time::sleep(ANSWER_MAX) => return Err(Failure::Sent),
         };
@@ -329,6 +329,16 @@ impl Forwarder {
         remove_of_connection(response.headers_mut(), is_upgraded);
         response.extensions_mut().insert(PassedOn);
         response.map(Body::new)
+    }
+
+    /// Resolves when the leader was replaced, and its response is not worth waiting for. One that hands the lead over finishes what it has,
+    /// so a request that must not be sent again has the rest of its time.
+    async fn replaced(&self, leader: &Leader, request: &Request<Bytes>) {
+        let end = clock::deadline(HOLD_MAX);
+        self.left(Some(&leader.address)).await;
+        if !request.method().is_safe() {
+            tokio::time::sleep_until(end).await;
+        }
     }
 
     async fn left(&self, address: Option<&Authority>) {

@@ -56,6 +56,10 @@ pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Respon
 
     let response = match head::refuse(&request, route, &app.hosts) {
         Some(refused) => refused,
+        // The next leader answers it. What this process would change now, it might not write.
+        None if is_by_replica && app.draining.load(Ordering::Relaxed) => {
+            ApiError::shutting_down().into_response()
+        }
         None => next.run(request).await,
     };
     let mut response = finish(response, &request_id);
@@ -158,7 +162,7 @@ fn forwarded(app: &App, request: &Request) -> Forwarded {
 /// Whether nothing was done because the ledger is released. The replica that has forwarded the request sends it to the next leader.
 fn is_for_the_next_leader(app: &App, response: &Response) -> bool {
     let code = response.extensions().get::<ErrorBody>().map(|error| error.code);
-    app.draining.load(Ordering::Relaxed) && code == Some("LEDGER_UNAVAILABLE")
+    app.draining.load(Ordering::Relaxed) && matches!(code, Some("LEDGER_UNAVAILABLE" | "SHUTTING_DOWN"))
 }
 
 fn client_addr(app: &App, request: &Request) -> Option<ClientAddr> {

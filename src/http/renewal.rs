@@ -38,7 +38,7 @@ pub async fn recognise(State(app): State<Arc<App>>, mut request: Request, next: 
     let label = requested_label(request.uri().query());
     let (user, renewal) = proven.clone().unwrap_or_default();
     let said = label.clone().unwrap_or_default();
-    let spender = Spender { user, label: said, origin: page_origin(request.headers()), call: None };
+    let spender = Spender { user, label: said, origin: page_origin(request.headers()), ..Spender::default() };
     let (kind, spender) = match &renewal {
         Some(right) => (Allowance::Renewal, spender.renewing(right.spender())),
         None => (Allowance::Mint, spender),

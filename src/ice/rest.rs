@@ -76,22 +76,4 @@ mod tests {
         let secret = RestSecret::new(SecretString::from("north"));
         assert_eq!(secret.password("1795153944:alice"), "s/xWCxbbF0kP33ANmWNUQFR8efM=");
     }
-
-    #[test]
-    fn a_generated_secret_differs_with_its_random_bytes() {
-        let password = |random| RestSecret::generated(&[random; 32]).password("5:g");
-        assert_ne!(password(1), password(2));
-    }
-
-    #[test]
-    fn the_user_name_contains_expiry_and_user() {
-        let url = IceUrl::parse("turn:relay.example:3478?transport=udp").unwrap();
-        let secret = RestSecret::new(SecretString::from("north"));
-        let server = RestServer::new(vec![url], secret.clone());
-        let list = server.credential("grant-7", Timestamp::from_millis(1_999));
-        let json = serde_json::to_value(list).unwrap();
-        assert_eq!(json[0]["username"], "1:grant-7");
-        assert_eq!(json[0]["credential"], secret.password("1:grant-7"));
-        assert_eq!(json[0]["urls"][0], "turn:relay.example:3478?transport=udp");
-    }
 }

@@ -14,22 +14,22 @@ use super::url::{IceUrl, IceUrlError, Reach, Transport};
 /// The most URLs in a response. Many URLs slow a browser down. Real responses have under ten.
 const URLS_MAX: usize = 64;
 
-/// `urls` of an entry. The standard allows a string or a list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// One value, or a list of them. The standard allows both for `urls`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub enum IceUrls {
-    /// A single URL, written as a string.
-    One(IceUrl),
-    /// A list of URLs.
-    Many(Vec<IceUrl>),
+pub enum OneOrMany<T> {
+    /// A single value.
+    One(T),
+    /// A list.
+    Many(Vec<T>),
 }
 
-impl IceUrls {
-    /// The URLs.
-    pub fn as_slice(&self) -> &[IceUrl] {
+impl<T> OneOrMany<T> {
+    /// The values.
+    pub fn as_slice(&self) -> &[T] {
         match self {
-            Self::One(url) => std::slice::from_ref(url),
-            Self::Many(urls) => urls,
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(many) => many,
         }
     }
 }
@@ -49,7 +49,7 @@ pub enum UrlChoice {
 pub struct IceServer {
     /// One URL or a list of URLs.
     #[schema(schema_with = urls_schema)]
-    pub urls: IceUrls,
+    pub urls: OneOrMany<IceUrl>,
     /// Present only with `turn:` and `turns:` URLs.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false, example = "1736956800:nT3k1s0wQ2Gv8Zb5yXhJ4A")]
@@ -98,25 +98,15 @@ pub enum IceServersError {
 /// An unchecked `RTCIceServer` from outside: `urls` is a string or a list, of any texts.
 #[derive(Clone, Deserialize)]
 pub struct RawIceServer {
-    urls: RawUrls,
+    urls: OneOrMany<String>,
     username: Option<String>,
     credential: Option<String>,
-}
-
-#[derive(Clone, Deserialize)]
-#[serde(untagged)]
-enum RawUrls {
-    One(String),
-    Many(Vec<String>),
 }
 
 impl RawIceServer {
     /// The URLs as they are written.
     pub(crate) fn urls(&self) -> &[String] {
-        match &self.urls {
-            RawUrls::One(text) => std::slice::from_ref(text),
-            RawUrls::Many(texts) => texts,
-        }
+        self.urls.as_slice()
     }
 }
 
@@ -146,7 +136,7 @@ impl IceServerList {
             }
             if !urls.is_empty() {
                 servers.push(IceServer {
-                    urls: IceUrls::Many(urls),
+                    urls: OneOrMany::Many(urls),
                     username: entry.username,
                     credential: entry.credential,
                 });
@@ -158,14 +148,14 @@ impl IceServerList {
     /// One entry for each STUN URL, with the URL as a string, as in common examples.
     pub fn of_stun(urls: &[IceUrl]) -> Self {
         let entry =
-            |url: &IceUrl| IceServer { urls: IceUrls::One(url.clone()), username: None, credential: None };
+            |url: &IceUrl| IceServer { urls: OneOrMany::One(url.clone()), username: None, credential: None };
         Self(urls.iter().map(entry).collect())
     }
 
     /// One entry with a credential.
     pub fn of_turn(urls: Vec<IceUrl>, username: String, credential: String) -> Self {
         Self(vec![IceServer {
-            urls: IceUrls::Many(urls),
+            urls: OneOrMany::Many(urls),
             username: Some(username),
             credential: Some(credential),
         }])
@@ -203,8 +193,8 @@ impl IceServerList {
         let kept = Reach::ALL.map(first);
         let mut index = 0..;
         self.0.retain_mut(|server| match &mut server.urls {
-            IceUrls::One(_) => kept.contains(&index.next()),
-            IceUrls::Many(urls) => {
+            OneOrMany::One(_) => kept.contains(&index.next()),
+            OneOrMany::Many(urls) => {
                 urls.retain(|_| kept.contains(&index.next()));
                 !urls.is_empty()
             }
@@ -264,11 +254,6 @@ mod tests {
             {"urls": ["turn:a:3478?transport=udp"], "username": "u", "credential": "c"},
         ]);
         assert_eq!(cleaned, Ok(expected));
-    }
-
-    #[test]
-    fn a_single_url_becomes_a_list() {
-        assert_eq!(clean(json!([{"urls": "stun:a"}])), Ok(json!([{"urls": ["stun:a"]}])));
     }
 
     #[test]

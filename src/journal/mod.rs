@@ -36,6 +36,10 @@ pub trait Storage: Sized + Send + 'static {
     fn write(&mut self, batch: &Changes) -> Result<(), WriteError>;
     /// Makes the store usable again after a failed write.
     fn recover(&mut self) -> Result<(), WriteError>;
+    /// Waits for requests, and returns how many were added to `group`; 0 if none can come. Keeps what it needs to write them at once.
+    fn wait<T: Send>(&mut self, requests: &mut Receiver<T>, group: &mut Vec<T>) -> usize {
+        requests.blocking_recv_many(group, GROUP_MAX)
+    }
     /// Writes the last batch, and gives the ledger up.
     fn release(&mut self, last: &Changes) -> Result<(), WriteError>;
     /// A view of what is stored, which later writes do not change.
@@ -257,7 +261,9 @@ struct Writer<S> {
 impl<S: Storage> Writer<S> {
     fn run(mut self, requests: &mut Receiver<WriteRequest>) {
         let mut group = Vec::new();
-        while requests.blocking_recv_many(&mut group, GROUP_MAX) > 0 {
+        while let Some(store) = &mut self.store
+            && store.wait(requests, &mut group) > 0
+        {
             if self.write(std::mem::take(&mut group)) {
                 break;
             }

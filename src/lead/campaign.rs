@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::sync::mpsc::Receiver;
 use tokio::time::timeout;
 
+use super::Lead;
 use super::election::{Action, Election};
 use super::lease::Lease;
-use super::{Lead, Replica};
 use crate::journal::backup::StoredView;
 use crate::journal::changes::{Changes, Contents};
-use crate::journal::postgres::PostgresStorage;
-use crate::journal::postgres::connect::DatabaseError;
-use crate::journal::postgres::standby::{Observation, Standby};
+pub use crate::journal::postgres::standby::Electorate;
+use crate::journal::postgres::standby::Observation;
 use crate::journal::store::{FORMAT, OpenError, StoreError};
 use crate::journal::{Journal, Storage, WriteError};
 use crate::telemetry::metrics::Metrics;
@@ -27,66 +27,6 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 const LOOK_PAUSE_MIN: Duration = Duration::from_millis(50);
 /// The longest time of one look. A slower one counts as an interruption.
 const LOOK_MAX: Duration = Duration::from_secs(2);
-
-/// The database with the ledger, as its replicas see it.
-pub trait Electorate: Send + 'static {
-    /// The ledger, for the replica that leads.
-    type Storage: Storage;
-    /// Why the database cannot be asked.
-    type Error: Error + Send;
-
-    /// Whether no replica may use what the settings lead to.
-    fn is_unusable(error: &Self::Error) -> bool;
-
-    /// Where the others reach this replica. Known once the database was reached.
-    fn url(&self) -> String;
-    /// Looks at the row that says who leads, and shows the others that this replica is there.
-    fn observe(&mut self) -> impl Future<Output = Result<Observation, Self::Error>> + Send;
-    /// Takes the lead, unless anything has changed since `seen`: then `None`.
-    fn stand(
-        &mut self,
-        seen: &Observation,
-    ) -> impl Future<Output = Result<Option<Self::Storage>, Self::Error>> + Send;
-    /// States in the ledger that writes up to `seq` are lost. Nobody leads after it.
-    fn state_loss(&mut self, seq: i64) -> impl Future<Output = Result<(), Self::Error>> + Send;
-    /// The key of the ledger; `None` before the first leader has made it.
-    fn key(&mut self) -> impl Future<Output = Result<Option<[u8; 64]>, Self::Error>> + Send;
-    /// The replicas that were seen lately.
-    fn replicas(&mut self) -> impl Future<Output = Result<Vec<Replica>, Self::Error>> + Send;
-}
-
-impl Electorate for Standby {
-    type Storage = PostgresStorage;
-    type Error = DatabaseError;
-
-    fn is_unusable(error: &DatabaseError) -> bool {
-        matches!(error, DatabaseError::SharedSession)
-    }
-
-    fn url(&self) -> String {
-        self.url().to_owned()
-    }
-
-    async fn observe(&mut self) -> Result<Observation, DatabaseError> {
-        self.observe().await
-    }
-
-    async fn stand(&mut self, seen: &Observation) -> Result<Option<PostgresStorage>, DatabaseError> {
-        self.stand(seen).await
-    }
-
-    async fn state_loss(&mut self, seq: i64) -> Result<(), DatabaseError> {
-        self.state_loss(seq).await
-    }
-
-    async fn key(&mut self) -> Result<Option<[u8; 64]>, DatabaseError> {
-        self.key().await
-    }
-
-    async fn replicas(&mut self) -> Result<Vec<Replica>, DatabaseError> {
-        self.replicas().await
-    }
-}
 
 /// What a replica brings along.
 #[derive(Clone, Debug)]
@@ -294,6 +234,10 @@ impl<S: Storage> Storage for Leased<S> {
 
     fn recover(&mut self) -> Result<(), WriteError> {
         self.storage.recover()
+    }
+
+    fn wait<T: Send>(&mut self, requests: &mut Receiver<T>, group: &mut Vec<T>) -> usize {
+        self.storage.wait(requests, group)
     }
 
     fn release(&mut self, last: &Changes) -> Result<(), WriteError> {

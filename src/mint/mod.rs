@@ -186,11 +186,10 @@ impl Mint {
         let Some((right, row)) = self.account.take_member_renewal(grant) else { return };
         let Some(credentials) = ready.into_iter().find(|it| it.source() == row.source) else { return };
         let Ok(grant) = new_id(self.account.read(Books::now)) else { return };
-        let (client, address, spender) = (row.client, row.extra().address, row.spender);
         let request = MintRequest {
             ttl,
             grant,
-            requester: Requester { client, address, spender, ..Requester::default() },
+            requester: row.requester(),
             key: None,
             renewal: Some(Arc::new(right)),
             trace: None,
@@ -214,10 +213,7 @@ impl Mint {
                 tokio::time::sleep(pause_after(filled)).await;
             }
         };
-        tokio::select! {
-            () = end.cancelled() => {}
-            () = fill => {}
-        }
+        end.run_until_cancelled(fill).await;
     }
 
     /// Finds a wrong key or token without waiting for a caller: tests the provider after the start, and again until a call has
@@ -229,10 +225,7 @@ impl Mint {
                 tokio::time::sleep(PROBE_PAUSE).await;
             }
         };
-        tokio::select! {
-            () = end.cancelled() => {}
-            () = probe => {}
-        }
+        end.run_until_cancelled(probe).await;
     }
 
     /// Whether the provider mints, as far as is known. `None` if no provider is configured.

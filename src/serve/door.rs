@@ -13,7 +13,6 @@ use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
@@ -24,6 +23,7 @@ use tower::ServiceExt;
 use super::peers::{Peers, Slot};
 use super::progress::Progress;
 use super::socket::{KEEP_ALIVE, Occupies, TimedSocket};
+use crate::app::process::Process;
 use crate::forward::CountedSocket;
 use crate::telemetry::metrics::Metrics;
 use turn_base::clock::Clock;
@@ -39,19 +39,13 @@ const KEEP_ALIVE_CROWDED: Duration = Duration::from_secs(2);
 /// Pause after a failed accept (for example, out of file descriptors), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// What the door has of the service behind it.
-pub(super) struct Shared {
-    /// Peers that may have any number of sockets.
-    pub(super) trusted_proxies: Arc<[IpNet]>,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) metrics: Arc<Metrics>,
-}
-
 /// An open listener with its connections.
 pub(super) struct Door {
     accepting: JoinHandle<()>,
     connections: TaskTracker,
     sockets: Arc<Semaphore>,
+    requests: TaskTracker,
+    handed_over: CancellationToken,
     cut: CancellationToken,
 }
 
@@ -60,20 +54,45 @@ impl Door {
     pub(super) fn open(
         listener: TcpListener,
         routes: watch::Receiver<Router>,
-        shared: Shared,
+        process: &Process,
         drain: CancellationToken,
     ) -> Self {
         let (sockets, cut) = (Arc::new(Semaphore::new(SOCKETS_MAX)), CancellationToken::new());
-        let connections = TaskTracker::new();
-        let inside = Inside { routes, sockets: Arc::clone(&sockets), drain, cut: cut.clone() };
-        let accepting = tokio::spawn(accept_all(listener, shared, inside, connections.clone()));
-        Self { accepting, connections, sockets, cut }
+        let (connections, requests) = (TaskTracker::new(), TaskTracker::new());
+        let handed_over = CancellationToken::new();
+        let inside = Inside {
+            routes,
+            sockets: Arc::clone(&sockets),
+            requests: requests.clone(),
+            drain,
+            handed_over: handed_over.clone(),
+            cut: cut.clone(),
+        };
+        let (clock, metrics) = (Arc::clone(&process.clock), Arc::clone(&process.metrics));
+        let peers =
+            Peers::new(Arc::clone(&process.trusted_proxies), Arc::clone(&clock), Arc::clone(&metrics));
+        let acceptor = Acceptor { listener, sockets: Arc::clone(&sockets), clock, failures: Throttle::new() };
+        let accepting = tokio::spawn(accept_all(acceptor, peers, metrics, inside, connections.clone()));
+        Self { accepting, connections, sockets, requests, handed_over, cut }
+    }
+
+    /// The requests in progress. Waiting for them ends when there is none.
+    pub(super) fn requests(&self) -> TaskTracker {
+        self.requests.close();
+        self.requests.clone()
+    }
+
+    /// Closes the connections of other replicas once their requests are answered, as `drain` does with all others.
+    pub(super) fn hand_over(&self) {
+        self.handed_over.cancel();
     }
 
     /// Returns once no connection is open and none can come.
     pub(super) async fn emptied(&mut self) {
-        // The panic hook has logged a panic.
-        let _ = (&mut self.accepting).await;
+        if !self.accepting.is_finished() {
+            // The panic hook has logged a panic.
+            let _ = (&mut self.accepting).await;
+        }
         self.connections.close();
         self.connections.wait().await;
     }
@@ -97,11 +116,13 @@ impl Drop for Door {
     }
 }
 
-async fn accept_all(listener: TcpListener, shared: Shared, inside: Inside, connections: TaskTracker) {
-    let Shared { trusted_proxies, clock, metrics } = shared;
-    let sockets = Arc::clone(&inside.sockets);
-    let acceptor = Acceptor { listener, sockets, clock: Arc::clone(&clock), failures: Throttle::new() };
-    let peers = Peers::new(trusted_proxies, clock, Arc::clone(&metrics));
+async fn accept_all(
+    acceptor: Acceptor,
+    peers: Arc<Peers>,
+    metrics: Arc<Metrics>,
+    inside: Inside,
+    connections: TaskTracker,
+) {
     while let Some((socket, peer, permit)) = acceptor.next(&inside.drain).await {
         let progress = Progress::new(metrics.discarded_bytes.clone());
         // Without a slot, the socket is closed at once.
@@ -161,8 +182,11 @@ struct Inside {
     /// The routes of this replica's role at the moment.
     routes: watch::Receiver<Router>,
     sockets: Arc<Semaphore>,
+    requests: TaskTracker,
     /// Requests in progress may finish.
     drain: CancellationToken,
+    /// Other replicas know that they may finish. A request that comes while its connection is closed would be lost.
+    handed_over: CancellationToken,
     /// Everything ends now.
     cut: CancellationToken,
 }
@@ -171,12 +195,19 @@ impl Connection {
     /// Serves requests until either side closes, or until the request in progress at the drain is answered.
     async fn serve(self, inside: Inside) {
         let Self { socket, peer, slot, progress } = self;
-        let Inside { routes, sockets, drain, cut } = inside;
+        let Inside { routes, sockets, requests, drain, handed_over, cut } = inside;
         let keep_alive = KeepAlive { progress: progress.clone(), sockets };
+        let of = Arc::clone(&slot);
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             let router = routes.borrow().clone();
-            serve_one(router, keep_alive.clone(), Arc::clone(&slot), peer, request)
+            requests.track_future(serve_one(router, keep_alive.clone(), Arc::clone(&of), peer, request))
         });
+        let ends = async {
+            drain.cancelled().await;
+            if slot.is_of_replica() {
+                handed_over.cancelled().await;
+            }
+        };
         let connection = http1::Builder::new()
             .header_read_timeout(None)
             .max_header_size(HEADERS_MAX)
@@ -188,7 +219,7 @@ impl Connection {
             tokio::select! {
                 biased;
                 ended = &mut connection => ended,
-                () = drain.cancelled() => {
+                () = ends => {
                     connection.as_mut().graceful_shutdown();
                     connection.await
                 }

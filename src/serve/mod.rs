@@ -24,7 +24,7 @@ mod progress;
 pub mod replica;
 mod socket;
 
-use door::{Door, Shared};
+use door::Door;
 pub use peers::{SOCKETS_PER_PEER_MAX, UNREAD_PER_PEER_MAX};
 pub use socket::{KEEP_ALIVE, LINGER_BYTES_MAX, LINGER_MAX, STALL_MAX};
 
@@ -34,6 +34,8 @@ pub const FILES_WANTED: u64 = 16_384;
 pub const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// Of this time, how long requests in progress may delay the release of a ledger that other replicas share.
 const HANDOVER_MAX: Duration = Duration::from_millis(500);
+/// For how long the other replicas may take to see that the ledger is released. They look four times a second.
+const HANDED_OVER_MAX: Duration = Duration::from_millis(500);
 /// Time to tell clients that the books are void.
 const LOST_DRAIN_MAX: Duration = Duration::from_secs(1);
 /// How often closed connections are logged and alerts are evaluated.
@@ -65,13 +67,8 @@ pub enum Ended {
 
 /// Serves until `shutdown` is triggered.
 pub async fn run(listener: TcpListener, app: Arc<App>, router: Router, shutdown: Shutdown) -> Ended {
-    let shared = Shared {
-        trusted_proxies: Arc::clone(&app.trusted_proxies),
-        clock: Arc::clone(&app.clock),
-        metrics: Arc::clone(&app.metrics),
-    };
     let (_, role) = watch::channel(router);
-    let door = Door::open(listener, role, shared, shutdown.soft.clone());
+    let door = Door::open(listener, role, &app, shutdown.soft.clone());
     serve(door, app, &shutdown).await
 }
 
@@ -130,22 +127,29 @@ async fn drain(
     shutdown: &Shutdown,
     lost: Option<Lost>,
 ) -> Ended {
-    let mut drained = pin!(async {
-        door.emptied().await;
+    let requests = door.requests();
+    let mut finished = pin!(async {
+        requests.wait().await;
         // A socket that was upgraded is no longer an HTTP connection, so it is waited for here.
         let _ = signaling.await;
     });
+    let mut is_finished = false;
+    if app.lead.is_some() && lost.is_none() {
+        // Another replica leads once the ledger is released, so a request that takes long must not delay that.
+        is_finished = timeout(HANDOVER_MAX, &mut finished).await.is_ok();
+        app.account.finish().await;
+        let _ = timeout(HANDED_OVER_MAX, door.emptied()).await;
+    }
+    door.hand_over();
+    let drained = async {
+        if !is_finished {
+            finished.await;
+        }
+        door.emptied().await;
+    };
     if lost.is_some() {
         let _ = timeout(LOST_DRAIN_MAX, drained).await;
         return Ended::Lost;
-    }
-    if app.lead.is_some() {
-        // Another replica leads once the ledger is released, so a request that takes long must not delay that.
-        let is_drained = timeout(HANDOVER_MAX, &mut drained).await.is_ok();
-        app.account.finish().await;
-        if is_drained {
-            return Ended::Drained;
-        }
     }
     tokio::select! {
         () = drained => Ended::Drained,

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ipnet::IpNet;
+use tokio::time::Instant;
 
 use super::progress::Progress;
 use super::socket::SYSTEM_BYTES;
@@ -19,7 +20,7 @@ use crate::telemetry::metrics::Metrics;
 use turn_base::clock::Clock;
 use turn_base::throttle::Throttle;
 use turn_ledger::ClientKey;
-use turn_limits::Held;
+use turn_limits::{Held, Share};
 
 /// The most open sockets of one IPv4 address, or of one IPv6 /64.
 pub const SOCKETS_PER_PEER_MAX: usize = 256;
@@ -45,7 +46,7 @@ pub(super) struct Slot {
     /// The client that the socket is counted for, and its number. `None` for a trusted proxy.
     counted: Option<(ClientKey, u64)>,
     /// Whether the peer turned out to be another replica, which forwards for many clients.
-    is_exempt: AtomicBool,
+    is_of_replica: AtomicBool,
 }
 
 impl Peers {
@@ -76,7 +77,7 @@ impl Peers {
     }
 
     fn slot(self: &Arc<Self>, counted: Option<(ClientKey, u64)>) -> Slot {
-        Slot { peers: Arc::clone(self), counted, is_exempt: AtomicBool::new(false) }
+        Slot { peers: Arc::clone(self), counted, is_of_replica: AtomicBool::new(false) }
     }
 
     /// A response to a client is not read. Ends older ones if the broker keeps too much for the client.
@@ -105,7 +106,12 @@ impl Peers {
 impl Slot {
     /// Whether the socket counts for a client.
     pub(super) fn is_counted(&self) -> bool {
-        self.counted.is_some() && !self.is_exempt.load(Ordering::Relaxed)
+        self.counted.is_some() && !self.is_of_replica()
+    }
+
+    /// Whether another replica has opened the socket.
+    pub(super) fn is_of_replica(&self) -> bool {
+        self.is_of_replica.load(Ordering::Relaxed)
     }
 
     /// A part of a response waits because the client does not read.
@@ -118,7 +124,8 @@ impl Slot {
 
 impl CountedSocket for Slot {
     fn exempt(&self) {
-        if let Some((client, id)) = self.counted.filter(|_| !self.is_exempt.swap(true, Ordering::Relaxed)) {
+        let is_known = self.is_of_replica.swap(true, Ordering::Relaxed);
+        if let Some((client, id)) = self.counted.filter(|_| !is_known) {
             self.peers.lock().remove(client, id);
         }
     }
@@ -156,14 +163,10 @@ impl Table {
         while let Some(full) =
             self.sockets.full(client, |sockets, factor| sockets.len() >= SOCKETS_PER_PEER_MAX * factor)
         {
-            let sockets = self.sockets.get(&full).into_iter().flatten();
-            let idle =
-                sockets.filter_map(|(id, (progress, of))| Some((progress.idle_since()?, *id, progress, *of)));
-            let Some((_, id, progress, of)) = idle.min_by_key(|(since, id, ..)| (*since, *id)) else {
+            let Some(longest) = self.remove_longest(&full, |_, progress| progress.idle_since()) else {
                 return Admission::Refused;
             };
-            evicted = Some(progress.clone());
-            self.remove(of, id);
+            evicted = Some(longest);
         }
         let id = self.next_id;
         self.next_id += 1;
@@ -180,18 +183,30 @@ impl Table {
         let mut ended = Vec::new();
         let is_full = |sockets: &BTreeMap<_, _>, factor| unread(sockets) > UNREAD_PER_PEER_MAX * factor;
         while let Some(full) = self.sockets.full(client, is_full) {
-            let sockets = self.sockets.get(&full).into_iter().flatten().filter(|(id, _)| **id != latest);
-            let waiting = sockets.filter_map(|(id, (progress, of))| {
-                let unwritten = progress.unwritten().filter(|unwritten| unwritten.bytes > 0)?;
-                Some((unwritten.since, *id, progress, *of))
-            });
-            let Some((_, id, progress, of)) = waiting.min_by_key(|(since, id, ..)| (*since, *id)) else {
-                break;
+            let unread_since = |id: u64, progress: &Progress| {
+                let unwritten =
+                    progress.unwritten().filter(|unwritten| unwritten.bytes > 0 && id != latest)?;
+                Some(unwritten.since)
             };
-            ended.push(progress.clone());
-            self.remove(of, id);
+            let Some(longest) = self.remove_longest(&full, unread_since) else { break };
+            ended.push(longest);
         }
         ended
+    }
+
+    /// Removes the socket in a full row that waits for longest. `since`: since when a socket waits, if it does.
+    fn remove_longest(
+        &mut self,
+        full: &Share,
+        since: impl Fn(u64, &Progress) -> Option<Instant>,
+    ) -> Option<Progress> {
+        let sockets = self.sockets.get(full).into_iter().flatten();
+        let waiting =
+            sockets.filter_map(|(id, (progress, of))| Some((since(*id, progress)?, *id, *of, progress)));
+        let (_, id, of, progress) = waiting.min_by_key(|(since, id, ..)| (*since, *id))?;
+        let progress = progress.clone();
+        self.remove(of, id);
+        Some(progress)
     }
 
     /// Removes a socket that may have been removed before.
@@ -275,27 +290,6 @@ mod tests {
         assert!(open(&peers, "192.0.2.1").is_none());
         drop(first);
         assert!(open(&peers, "192.0.2.1").is_some(), "a closed socket has freed its slot");
-    }
-
-    #[test]
-    fn a_trusted_proxy_may_hold_any_number() {
-        let peers = peers();
-        let sockets = open_many(&peers, "10.1.2.3", 2 * SOCKETS_PER_PEER_MAX);
-        assert_eq!(closed(&sockets), NONE);
-        assert!(peers.lock().sockets.is_empty());
-    }
-
-    #[test]
-    fn another_replica_may_hold_any_number() {
-        let peers = peers();
-        let sockets = open_many(&peers, "192.0.2.1", SOCKETS_PER_PEER_MAX);
-        for (slot, _) in &sockets {
-            slot.exempt();
-        }
-        assert!(peers.lock().sockets.is_empty() && !sockets[0].0.is_counted());
-        let more = open_many(&peers, "192.0.2.1", SOCKETS_PER_PEER_MAX);
-        drop(sockets);
-        assert_eq!(closed(&more), NONE);
     }
 
     #[test]

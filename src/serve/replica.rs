@@ -10,8 +10,9 @@ use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::door::{Door, Shared};
+use super::door::Door;
 use super::{DRAIN_MAX, Ended, Shutdown, serve};
+use crate::app::process::Process;
 use crate::app::standby::Standby;
 use crate::app::{self, App, BuildError};
 use crate::config::Config;
@@ -22,7 +23,6 @@ use crate::lead::Lead;
 use crate::lead::campaign::{Campaign, Candidate, Electorate, Outlook, Won};
 use crate::router;
 use crate::telemetry::log::LostLines;
-use crate::telemetry::metrics::Metrics;
 use crate::telemetry::startup;
 use turn_base::clock::Clock;
 
@@ -48,13 +48,14 @@ impl<E: Electorate> Replica<E> {
     pub async fn run(self, listener: TcpListener, shutdown: Shutdown) -> Result<Ended, BuildError> {
         // A setting that cannot work ends the process now, and not when it is needed.
         drop(app::build(&self.config, Arc::clone(&self.clock), None, self.lost_lines.clone())?);
-        let metrics = Arc::new(Metrics::new());
         let (set_target, target) = watch::channel(Target::Nobody(None));
         let (set_warning, warning) = watch::channel(None);
         let (set_silent, is_silent) = watch::channel(false);
         let (look, end) = (Arc::new(Notify::new()), CancellationToken::new());
         let Self { config, lease, electorate, clock, lost_lines } = self;
         let candidate = Candidate { lease, settings: app::settings_digest(&config) };
+        let process = Process::new(&config, Arc::clone(&clock), lost_lines)?;
+        let metrics = Arc::clone(&process.metrics);
         let forwarder = Forwarder::new(
             target,
             is_silent,
@@ -63,21 +64,10 @@ impl<E: Electorate> Replica<E> {
             Arc::clone(&clock),
             Arc::clone(&metrics),
         );
-        let standby = Standby::new(
-            &config,
-            Arc::clone(&clock),
-            Arc::clone(&metrics),
-            forwarder,
-            warning,
-            lost_lines.clone(),
-        )?;
-        let standby = Arc::new(standby);
+        let standby = Arc::new(Standby { process: Arc::clone(&process), forwarder, warning });
         let (set_routes, routes) = watch::channel(router::standby(&standby));
-        let trusted_proxies = Arc::clone(&config.access.trusted_proxies);
-        let shared = Shared { trusted_proxies, clock: Arc::clone(&clock), metrics: Arc::clone(&metrics) };
-        let door = Door::open(listener, routes, shared, shutdown.soft.clone());
-        let mut campaign =
-            Campaign::new(electorate, candidate, look, Arc::clone(&clock), Arc::clone(&metrics));
+        let door = Door::open(listener, routes, &process, shutdown.soft.clone());
+        let mut campaign = Campaign::new(electorate, candidate, look, clock, metrics);
         let follow = campaign.run(|outlook| {
             // A leader that cannot be seen may be well.
             let is_silent = outlook.as_ref().is_some_and(|outlook| outlook.is_silent);
@@ -93,7 +83,7 @@ impl<E: Electorate> Replica<E> {
         let Won { lead, journal, contents } = won;
         let census =
             tokio::spawn(census(campaign.into_electorate(), Arc::clone(&lead), shutdown.soft.clone()));
-        let app = open(config, clock, metrics, (journal, contents), lead, lost_lines).await?;
+        let app = open(config, process, (journal, contents), lead).await?;
         startup::report_books(&app.account.snapshot(), true);
         let leading = router::build(&app);
         set_target.send_modify(|target| *target = Target::Here(leading.clone()));
@@ -107,15 +97,12 @@ impl<E: Electorate> Replica<E> {
 /// Builds the service, which takes the books up to half a second, away from the threads that serve.
 async fn open(
     config: Config,
-    clock: Arc<dyn Clock>,
-    metrics: Arc<Metrics>,
+    process: Arc<Process>,
     stored: (Journal, Contents),
     lead: Arc<Lead>,
-    lost_lines: LostLines,
 ) -> Result<Arc<App>, BuildError> {
-    let built = tokio::task::spawn_blocking(move || {
-        app::build_leading(&config, clock, metrics, Some(stored), Some(lead), lost_lines)
-    });
+    let built =
+        tokio::task::spawn_blocking(move || app::build_leading(&config, process, Some(stored), Some(lead)));
     match built.await {
         Ok(built) => built,
         Err(error) => std::panic::resume_unwind(error.into_panic()),

@@ -1,6 +1,7 @@
 //! Who spends what a grant relays: a user, a label, an origin and a call, each with a fixed longest length, so a row stays small. The
 //! user is verified before it gets here. The label is the application's free text, and nobody verifies it. The call is that of the
-//! broker's own signaling.
+//! broker's own signaling. A [`Spender`] goes as a whole from the request into the row of its grant, so whatever else a request says
+//! of a grant belongs here.
 
 use std::sync::Arc;
 
@@ -129,7 +130,7 @@ mod tests {
             user: user.and_then(User::new),
             label: label.and_then(Label::new),
             origin: origin.map(Into::into),
-            call: None,
+            ..Spender::default()
         }
     }
 

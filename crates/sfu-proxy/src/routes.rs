@@ -239,7 +239,7 @@ async fn relay_servers(
     let room = by_token.or_else(|| named_room(parts)).or_else(own_room);
     let call = room.map(|room| turn_ledger::Call::of(ProtocolName::Sfu.as_str(), &room));
     let origin = page_origin(&parts.headers);
-    let spender = Spender { user: user.cloned(), label: None, origin: origin.clone(), call }.known();
+    let spender = Spender { user: user.cloned(), origin: origin.clone(), call, ..Spender::default() }.known();
     if let Some(servers) = proxy.given_servers(cookies(parts), spender.as_deref()) {
         return Some((servers, None));
     }

@@ -136,7 +136,7 @@ fn headers(webhook: &Webhook) -> HeaderMap {
 
 /// Mints for a member of a call. Without a credential the reply has STUN servers: no call is refused because there is no relay.
 async fn mint(server: &Signaling, requester: &Requester, user: Option<User>, call: Call) -> Reply {
-    let spender = Spender { user, label: None, origin: requester.origin.clone(), call: Some(call) };
+    let spender = Spender { user, origin: requester.origin.clone(), call: Some(call), ..Spender::default() };
     match server.service.broker.mint(requester, spender.known()).await {
         Some(Minted { ice_servers, grant }) => {
             Reply::Minted { ice_servers: Some(ice_servers), grant: Some(grant) }

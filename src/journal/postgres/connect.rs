@@ -206,6 +206,13 @@ impl Connection {
         judge_server(row.get(0), row.get(1))
     }
 
+    /// Resolves when the session is over.
+    pub(super) async fn broken(&mut self) {
+        if !self.driver.is_finished() {
+            let _ = (&mut self.driver).await;
+        }
+    }
+
     /// Whether the server has warned since the last call, as it does if a commit may not be on its synchronous standby.
     pub(super) fn take_warned(&self) -> bool {
         self.has_warned.swap(false, Ordering::Relaxed)

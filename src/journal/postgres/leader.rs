@@ -156,6 +156,13 @@ impl Leader {
         tidied.map(drop)
     }
 
+    /// Resolves when there is no session.
+    pub(super) async fn broken(&mut self) {
+        if let Some((connection, _)) = &mut self.session {
+            connection.broken().await;
+        }
+    }
+
     async fn session(&mut self) -> Result<&(Connection, Statement), DatabaseError> {
         let is_open = self.session.as_ref().is_some_and(|(connection, _)| !connection.client.is_closed());
         if !is_open {

@@ -2,8 +2,11 @@
 //! the row of `shard` still is as its last write left it, and no other replica can be elected without changing that row.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::mpsc::Receiver;
+use tokio::time::timeout;
 
 pub mod connect;
 pub mod copy;
@@ -22,7 +25,7 @@ use super::file::catch_panic;
 use super::pruning::MINUTES_KEPT;
 use super::rows::{KEY_TOKEN_KEY, META, WriteRows};
 use super::store::{OpenError, StoreError};
-use super::{Storage, WriteError, rows as ledger_rows};
+use super::{GROUP_MAX, Storage, WriteError, rows as ledger_rows};
 use connect::{Database, DatabaseError};
 use leader::Leader;
 use rows::{RowBatch, Snapshot};
@@ -30,6 +33,8 @@ use standby::{Node, Observation};
 use turn_base::random;
 use turn_ledger::{Minute, Stored, Timestamp};
 
+/// The pause before an idle leader connects again if that has failed.
+const CONNECT_PAUSE: Duration = Duration::from_millis(100);
 /// Old minutes are removed when there are so many of them.
 const TIDY_MIN: i64 = 60;
 /// The most minutes that are removed after one write.
@@ -115,6 +120,30 @@ impl Storage for PostgresStorage {
     /// The next write connects by itself.
     fn recover(&mut self) -> Result<(), WriteError> {
         Ok(())
+    }
+
+    /// A leader whose session has broken opens another one at once, because half a second without one costs it the lead.
+    fn wait<T: Send>(&mut self, requests: &mut Receiver<T>, group: &mut Vec<T>) -> usize {
+        let leader = &mut self.leader;
+        self.runtime.get().block_on(async {
+            loop {
+                tokio::select! {
+                    biased;
+                    count = requests.recv_many(group, GROUP_MAX) => return count,
+                    () = leader.broken() => {}
+                }
+                // An empty batch states the new session.
+                let pause = match leader.write(&RowBatch::default(), true).await {
+                    Ok(()) => continue,
+                    Err(WriteError::Failed(_)) => CONNECT_PAUSE,
+                    // The next write says so.
+                    Err(WriteError::Lost(_)) => Duration::MAX,
+                };
+                if let Ok(count) = timeout(pause, requests.recv_many(group, GROUP_MAX)).await {
+                    return count;
+                }
+            }
+        })
     }
 
     fn release(&mut self, last: &Changes) -> Result<(), WriteError> {

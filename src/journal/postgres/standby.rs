@@ -2,6 +2,7 @@
 
 mod observation;
 
+use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use super::connect::{Connection, Database, DatabaseError, Values};
 use super::takeovers::Takeovers;
 use super::{PostgresStorage, loss, schema};
 use crate::config::DatabaseConfig;
+use crate::journal::Storage;
 use crate::journal::rows::{KEY_HEAD, KEY_TOKEN_KEY};
 pub use observation::Observation;
 use observation::books_now;
@@ -39,6 +41,33 @@ const FORGET_OLD: &str = "DELETE FROM node WHERE seen_at < now() - interval '1 d
 const REPLICAS: &str = "SELECT url, version, (extract(epoch FROM seen_at) * 1000)::bigint, clock_ms FROM node \
     WHERE seen_at > now() - interval '1 minute' ORDER BY url LIMIT 64";
 const META_ROW: &str = "SELECT row FROM item WHERE kind = 0 AND key = $1";
+
+/// The database with the ledger, as its replicas see it.
+pub trait Electorate: Send + 'static {
+    /// The ledger, for the replica that leads.
+    type Storage: Storage;
+    /// Why the database cannot be asked.
+    type Error: Error + Send;
+
+    /// Whether no replica may use what the settings lead to.
+    fn is_unusable(error: &Self::Error) -> bool;
+
+    /// Where the others reach this replica. Known once the database was reached.
+    fn url(&self) -> String;
+    /// Looks at the row that says who leads, and shows the others that this replica is there.
+    fn observe(&mut self) -> impl Future<Output = Result<Observation, Self::Error>> + Send;
+    /// Takes the lead, unless anything has changed since `seen`: then `None`.
+    fn stand(
+        &mut self,
+        seen: &Observation,
+    ) -> impl Future<Output = Result<Option<Self::Storage>, Self::Error>> + Send;
+    /// States in the ledger that writes up to `seq` are lost. Nobody leads after it.
+    fn state_loss(&mut self, seq: i64) -> impl Future<Output = Result<(), Self::Error>> + Send;
+    /// The key of the ledger; `None` before the first leader has made it.
+    fn key(&mut self) -> impl Future<Output = Result<Option<[u8; 64]>, Self::Error>> + Send;
+    /// The replicas that were seen lately.
+    fn replicas(&mut self) -> impl Future<Output = Result<Vec<Replica>, Self::Error>> + Send;
+}
 
 /// One replica, as all see it. For people only: nothing depends on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,75 +119,6 @@ impl Standby {
         Self { database, node, clock, port, connection, connections, noted_at, is_checked }
     }
 
-    /// Where the others reach this replica. Known once the database was reached.
-    pub fn url(&self) -> &str {
-        &self.node.url
-    }
-
-    /// Looks at the row that says who leads, and shows the others that this replica is there, at most once a second.
-    pub async fn observe(&mut self) -> Result<Observation, DatabaseError> {
-        let connection = self.connection().await?;
-        let row = connection.row(OBSERVE, &[(&KEY_HEAD.as_bytes(), Type::BYTEA)]).await?;
-        let row = row.ok_or(DatabaseError::Unfit(NO_ROW))?;
-        let now = self.clock.instant();
-        if self.noted_at.is_none_or(|at| now.saturating_duration_since(at) >= NOTE_INTERVAL) {
-            self.note(&connection).await?;
-            self.noted_at = Some(now);
-        }
-        self.connection = Some(connection);
-        Ok(Observation {
-            epoch: row.get(0),
-            seq: row.get(1),
-            is_held: row.get(2),
-            has_session: row.get(3),
-            has_written: row.get(11),
-            connection: self.connections.saturating_sub(1),
-            leader: row.get(4),
-            format: row.get(5),
-            settings: row.get(6),
-            version: row.get(7),
-            books_now: row.get::<_, Option<&[u8]>>(8).and_then(books_now),
-            takeovers: Takeovers::new(row.get(9), row.get(10)),
-        })
-    }
-
-    /// Takes the lead, unless anything has changed since `seen`: then `None`. The storage blocks, so open its journal in a thread that may.
-    pub async fn stand(&mut self, seen: &Observation) -> Result<Option<PostgresStorage>, DatabaseError> {
-        let (database, node, seen) = (Arc::clone(&self.database), self.node.clone(), seen.clone());
-        let stood = tokio::task::spawn_blocking(move || PostgresStorage::stand(database, &node, &seen));
-        stood.await.map_err(|error| DatabaseError::Thread(error.to_string()))?
-    }
-
-    /// States in the ledger that writes up to `seq` are lost. Nobody leads after it.
-    pub async fn state_loss(&mut self, seq: i64) -> Result<(), DatabaseError> {
-        let connection = self.connection().await?;
-        loss::state(&connection, seq).await?;
-        self.connection = Some(connection);
-        Ok(())
-    }
-
-    /// The key of the ledger; `None` before the first leader has made it.
-    pub async fn key(&mut self) -> Result<Option<[u8; 64]>, DatabaseError> {
-        let connection = self.connection().await?;
-        let row = connection.row(META_ROW, &[(&KEY_TOKEN_KEY.as_bytes(), Type::BYTEA)]).await?;
-        self.connection = Some(connection);
-        Ok(row.and_then(|row| row.get::<_, &[u8]>(0).try_into().ok()))
-    }
-
-    /// The replicas that were seen in the last minute.
-    pub async fn replicas(&mut self) -> Result<Vec<Replica>, DatabaseError> {
-        let connection = self.connection().await?;
-        let rows = connection.rows(REPLICAS, &[]).await?;
-        self.connection = Some(connection);
-        let replica = |row: tokio_postgres::Row| Replica {
-            url: row.get(0),
-            version: row.get::<_, Option<String>>(1).unwrap_or_default(),
-            seen_at: Timestamp::from_millis(row.get(2)),
-            clock_ahead_millis: row.get(3),
-        };
-        Ok(rows.into_iter().map(replica).collect())
-    }
-
     /// Takes the connection, so that one whose call is canceled is not used again.
     async fn connection(&mut self) -> Result<Connection, DatabaseError> {
         if let Some(connection) = self.connection.take().filter(|open| !open.client.is_closed()) {
@@ -185,6 +145,81 @@ impl Standby {
         let values: Values<'_> =
             &[(url, Type::TEXT), (version, Type::TEXT), (settings, Type::TEXT), (&now, Type::INT8)];
         connection.execute(NOTE, values).await.map(drop)
+    }
+}
+
+impl Electorate for Standby {
+    type Storage = PostgresStorage;
+    type Error = DatabaseError;
+
+    fn is_unusable(error: &DatabaseError) -> bool {
+        matches!(error, DatabaseError::SharedSession)
+    }
+
+    fn url(&self) -> String {
+        self.node.url.clone()
+    }
+
+    /// The others see this at most once a second.
+    async fn observe(&mut self) -> Result<Observation, DatabaseError> {
+        let connection = self.connection().await?;
+        let row = connection.row(OBSERVE, &[(&KEY_HEAD.as_bytes(), Type::BYTEA)]).await?;
+        let row = row.ok_or(DatabaseError::Unfit(NO_ROW))?;
+        let now = self.clock.instant();
+        if self.noted_at.is_none_or(|at| now.saturating_duration_since(at) >= NOTE_INTERVAL) {
+            self.note(&connection).await?;
+            self.noted_at = Some(now);
+        }
+        self.connection = Some(connection);
+        Ok(Observation {
+            epoch: row.get(0),
+            seq: row.get(1),
+            is_held: row.get(2),
+            has_session: row.get(3),
+            has_written: row.get(11),
+            connection: self.connections.saturating_sub(1),
+            leader: row.get(4),
+            format: row.get(5),
+            settings: row.get(6),
+            version: row.get(7),
+            books_now: row.get::<_, Option<&[u8]>>(8).and_then(books_now),
+            takeovers: Takeovers::new(row.get(9), row.get(10)),
+        })
+    }
+
+    /// The storage blocks, so open its journal in a thread that may.
+    async fn stand(&mut self, seen: &Observation) -> Result<Option<PostgresStorage>, DatabaseError> {
+        let (database, node, seen) = (Arc::clone(&self.database), self.node.clone(), seen.clone());
+        let stood = tokio::task::spawn_blocking(move || PostgresStorage::stand(database, &node, &seen));
+        stood.await.map_err(|error| DatabaseError::Thread(error.to_string()))?
+    }
+
+    async fn state_loss(&mut self, seq: i64) -> Result<(), DatabaseError> {
+        let connection = self.connection().await?;
+        loss::state(&connection, seq).await?;
+        self.connection = Some(connection);
+        Ok(())
+    }
+
+    async fn key(&mut self) -> Result<Option<[u8; 64]>, DatabaseError> {
+        let connection = self.connection().await?;
+        let row = connection.row(META_ROW, &[(&KEY_TOKEN_KEY.as_bytes(), Type::BYTEA)]).await?;
+        self.connection = Some(connection);
+        Ok(row.and_then(|row| row.get::<_, &[u8]>(0).try_into().ok()))
+    }
+
+    /// Those of the last minute.
+    async fn replicas(&mut self) -> Result<Vec<Replica>, DatabaseError> {
+        let connection = self.connection().await?;
+        let rows = connection.rows(REPLICAS, &[]).await?;
+        self.connection = Some(connection);
+        let replica = |row: tokio_postgres::Row| Replica {
+            url: row.get(0),
+            version: row.get::<_, Option<String>>(1).unwrap_or_default(),
+            seen_at: Timestamp::from_millis(row.get(2)),
+            clock_ahead_millis: row.get(3),
+        };
+        Ok(rows.into_iter().map(replica).collect())
     }
 }
 

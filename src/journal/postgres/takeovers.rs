@@ -50,30 +50,3 @@ impl Takeovers {
         None
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_write_is_kept_if_its_session_is_listed_and_was_replaced_after_it() {
-        let sessions = ["c", "b", "a"].map(str::to_owned);
-        let takeovers = Takeovers::new(vec![90, 60, 0], sessions.into());
-        for (session, kept) in [("c", Some(95)), ("b", Some(90)), ("a", Some(60)), ("d", None)] {
-            assert_eq!(takeovers.kept(session, 61, 95), kept, "{session}");
-        }
-        assert_eq!(takeovers.latest(), Some("c"));
-        assert_eq!([91, 92].map(|last| takeovers.has_written(last)), [false, true]);
-    }
-
-    #[test]
-    fn a_loss_that_was_stated_is_no_loss_for_those_whose_writes_it_covers() {
-        let sessions = ["d", LOSS_STATED, "c", "a"].map(str::to_owned);
-        let takeovers = Takeovers::new(vec![101, 100, 60, 0], sessions.into());
-        for (session, seq, kept) in [("a", 100, Some(100)), ("a", 101, Some(60)), ("b", 100, Some(100))] {
-            assert_eq!(takeovers.kept(session, seq, 110), kept, "{session} {seq}");
-        }
-        assert_eq!(takeovers.kept("b", 101, 110), None, "an earlier statement");
-        assert_eq!(takeovers.kept("d", 120, 110), Some(110), "a loss since");
-    }
-}

@@ -14,6 +14,7 @@ use chrono::SecondsFormat;
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 
+use super::lateness::Span;
 use crate::config::{AnalyticsConfig, Config};
 use crate::ice::turn_keys::{OwnKey, OwnKeys};
 use turn_base::http_client::{Api, CallError, body, date};

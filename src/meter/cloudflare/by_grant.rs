@@ -14,8 +14,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::analytics::AnalyticsError;
-use super::analytics::by_grant::{PageBounds, Span};
-use super::lateness::settled_minute;
+use super::analytics::by_grant::PageBounds;
+use super::lateness::{Span, settled_minute};
 use super::tail::TailWatch;
 use super::{CloudflareMeter, RECOUNT_INTERVAL, count_failure, pause_after};
 use turn_ledger::{GrantCounts, IceSource, Minute, Timestamp, Traffic};
@@ -65,11 +65,7 @@ impl CloudflareMeter {
                 tokio::time::sleep(pause_after(&asked, self.interval.max(INTERVAL_MIN), failures)).await;
             }
         };
-        tokio::select! {
-            biased;
-            () = end.cancelled() => {}
-            () = poll => {}
-        }
+        end.run_until_cancelled(poll).await;
     }
 
     /// Counts the hour that has settled, if there is one, and the open span. If the first fails, the open span is counted

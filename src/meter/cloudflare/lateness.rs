@@ -21,18 +21,18 @@ const NOISE: ByteCount = ByteCount::new(1_000_000);
 pub struct Lateness {
     lag: Duration,
     sampling: u32,
-    first: Option<(Window, ByteCount)>,
+    first: Option<(Span, ByteCount)>,
     late: Option<LateCounts>,
 }
 
-/// A span of whole minutes to count.
+/// A span of whole minutes, and how long ago it ended at least by Cloudflare's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
-    /// Its start.
+pub struct Span {
+    /// Its first instant.
     pub from: Timestamp,
-    /// Its end.
+    /// The first instant after it.
     pub until: Timestamp,
-    /// How long ago it ended, at least.
+    /// A count of a younger span is an error.
     pub age: Duration,
 }
 
@@ -54,19 +54,19 @@ impl Lateness {
     }
 
     /// The window to count now; `None` while the next count is not due.
-    pub fn due(&self, now: Timestamp) -> Option<Window> {
+    pub fn due(&self, now: Timestamp) -> Option<Span> {
         let settled = settled_minute(now, self.lag)?;
         match self.first {
-            None => Some(Window { from: before(settled, HOUR)?, until: settled, age: self.lag }),
+            None => Some(Span { from: before(settled, HOUR)?, until: settled, age: self.lag }),
             Some((window, _)) if settled >= window.until.plus(HOUR) => {
-                Some(Window { age: window.age.saturating_add(HOUR), ..window })
+                Some(Span { age: window.age.saturating_add(HOUR), ..window })
             }
             Some(_) => None,
         }
     }
 
     /// Takes the count of the window that was due.
-    pub fn take(&mut self, window: Window, counted: ByteCount) {
+    pub fn take(&mut self, window: Span, counted: ByteCount) {
         let Some((_, first)) = self.first.take() else {
             self.first = Some((window, counted));
             return;
@@ -129,7 +129,7 @@ mod tests {
         assert_eq!((first.from.as_millis(), first.until.as_millis(), first.age), (from, until, LAG));
         lateness.take(first, ByteCount::new(MB));
         assert_eq!((lateness.due(NOON), lateness.due(after(59))), (None, None));
-        assert_eq!(lateness.due(after(60)), Some(Window { age: LAG + HOUR, ..first }));
+        assert_eq!(lateness.due(after(60)), Some(Span { age: LAG + HOUR, ..first }));
     }
 
     #[test]

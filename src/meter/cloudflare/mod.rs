@@ -122,20 +122,15 @@ impl CloudflareMeter {
     /// Queries the total until `end`. `reads`: whether the latest query was answered.
     async fn run_total(&self, end: &CancellationToken, reads: &watch::Sender<bool>) {
         let (mut state, mut failures) = (self.initial_state(), 0);
-        loop {
-            let asked = tokio::select! {
-                biased;
-                () = end.cancelled() => return,
-                asked = self.read(&mut state) => asked,
-            };
-            failures = self.report(&asked, failures);
-            reads.send_replace(asked.is_ok());
-            let pause = pause_after(&asked, self.interval, failures);
-            tokio::select! {
-                () = end.cancelled() => return,
-                () = tokio::time::sleep(pause) => {}
+        let poll = async {
+            loop {
+                let asked = self.read(&mut state).await;
+                failures = self.report(&asked, failures);
+                reads.send_replace(asked.is_ok());
+                tokio::time::sleep(pause_after(&asked, self.interval, failures)).await;
             }
-        }
+        };
+        end.run_until_cancelled(poll).await;
     }
 
     /// The state before the first query.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::analytics::by_grant::{ROWS_MAX, Span};
-use super::lateness::settled_minute;
+use super::analytics::by_grant::ROWS_MAX;
+use super::lateness::{Span, settled_minute};
 use turn_ledger::{GrantId, Minute, Timestamp};
 
 /// A grant that relayed in this time before its expiry was in use at its expiry. One that did not says nothing about the tail.

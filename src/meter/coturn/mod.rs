@@ -35,18 +35,13 @@ impl CoturnMeter {
     /// Lists sessions until `end`.
     pub async fn run(&self, end: &CancellationToken) {
         let mut failures = 0;
-        loop {
-            let looked = tokio::select! {
-                biased;
-                () = end.cancelled() => return,
-                looked = self.look() => looked,
-            };
-            failures = self.report(&looked, failures);
-            tokio::select! {
-                () = end.cancelled() => return,
-                () = tokio::time::sleep(LOOK_INTERVAL) => {}
+        let poll = async {
+            loop {
+                failures = self.report(&self.look().await, failures);
+                tokio::time::sleep(LOOK_INTERVAL).await;
             }
-        }
+        };
+        end.run_until_cancelled(poll).await;
     }
 
     /// Lists sessions once, and ends those that must end; returns how many. Without the lease none: another replica may know of a renewal or

@@ -87,22 +87,6 @@ fn steady_callers_are_served_from_the_pool_from_the_fourth_minute_on() {
 }
 
 #[test]
-fn the_pool_never_exceeds_its_maximum() {
-    let mut scene = Scene::new(DAY, 7);
-    for second in 0..300 {
-        scene.call(second);
-        scene.fill(second);
-        assert!(scene.pool.counts().ready <= 7);
-    }
-    assert_eq!(scene.pool.counts().ready, 7);
-    let mut none = Scene::new(DAY, 0);
-    for second in 0..300 {
-        assert!(!none.call(second));
-        assert_eq!(none.fill(second), 0);
-    }
-}
-
-#[test]
 fn a_started_mint_is_not_started_again_until_it_has_finished() {
     let mut scene = Scene::new(DAY, 100);
     (0..180).for_each(|second| assert!(!scene.call(second)));
@@ -124,35 +108,6 @@ fn callers_without_a_credential_do_not_fill_the_pool() {
     (0..9).for_each(|_| scene.pool.minted());
     assert_eq!(scene.pool.start(100, now), 8, "8 of 17 is less than half, 9 of 18 is not");
     assert_eq!(scene.pool.start(100, now), 0);
-}
-
-#[test]
-fn the_rest_of_a_life_counts_from_the_request_to_the_provider() {
-    let mut scene = Scene::new(DAY, 100);
-    let [asked, now] = [100, 160].map(|second| after(scene.start, second));
-    scene.pool.finished(Some(pooled(1, asked)));
-    let (pooled, left) = scene.pool.take(now).unwrap();
-    assert_eq!((pooled.servers.username(), left.as_secs()), (Some("u"), 86_400 - 60));
-}
-
-#[test]
-fn a_credential_older_than_a_tenth_of_its_life_on_either_clock_is_not_handed_out() {
-    let life = Duration::from_secs(600);
-    let asked = start();
-    let step =
-        |wall, monotonic| Moment { wall: after(asked, wall).wall, instant: after(asked, monotonic).instant };
-    for (now, is_young) in [
-        (step(60, 60), true),
-        (step(61, 61), false),
-        // The machine slept, or its clock was set. The longer of the two times counts.
-        (step(61, 0), false),
-        (step(0, 61), false),
-    ] {
-        let mut pool = Pool::new(life, 10, asked.instant);
-        pool.finished(Some(pooled(1, asked)));
-        assert_eq!(pool.take(now).is_some(), is_young, "{now:?}");
-        assert_eq!(pool.counts().wasted, u64::from(!is_young));
-    }
 }
 
 #[test]
@@ -217,15 +172,6 @@ fn old_credentials_are_discarded_without_callers() {
         assert_eq!(scene.pool.start(10, after(scene.start, second)), 0);
         assert_eq!(scene.pool.counts().ready, ready, "{second} s");
     }
-}
-
-#[test]
-fn discarded_credentials_are_counted_and_not_handed_out() {
-    let mut scene = Scene::new(DAY, 10);
-    (1..=3).for_each(|number| scene.pool.finished(Some(pooled(number, scene.start))));
-    scene.pool.discard_key(KeyName::DEFAULT);
-    assert_eq!(scene.pool.counts(), PoolCounts { ready: 0, handed_out: 0, wasted: 3 });
-    assert!(scene.pool.take(scene.start).is_none());
 }
 
 #[test]

@@ -9,9 +9,10 @@ use axum::extract::Request;
 use reqwest::Method;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use turn_base::clock::Clock;
 use turn_broker::forward::{FORWARDED, ForwardKey, HELD_MAX, HELD_PER_CLIENT_MAX, Hop};
+use turn_broker::serve::Ended;
 
 use super::{TestReplica, pair};
 use crate::support::fake_database::FakeDatabase;
@@ -225,26 +226,63 @@ async fn a_request_is_forwarded_once_at_most() {
     assert_eq!(signed(&standby).await.error(), (503, "NO_LEADER".into()));
 }
 
-/// What a former leader at the same address answers to a replica that has not seen the change yet.
+/// A leader that hands its lead over finishes what it has. What it has not carried out, the next one does.
 #[tokio::test]
-async fn a_request_that_reached_a_replica_that_does_not_lead_waits_for_the_one_that_does() {
-    let database = FakeDatabase::new();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let former = format!("http://{}", listener.local_addr().unwrap());
-    database.change_row(|row| {
-        (row.is_held, row.has_session, row.leader, row.epoch) = (true, true, Some(former), 1);
-    });
-    let standby = TestReplica::start(&database, &[]).await;
-    let posted = standby.post("any token", "/api/connections", json!({}));
-    let change = async {
-        let (mut socket, _) = listener.accept().await.unwrap();
-        let _ = socket.read(&mut [0; 4096]).await.unwrap();
-        database.change_row(|row| row.is_held = false);
-        let refusal = b"HTTP/1.1 503 No\r\nturn-broker-forwarded: refused\r\ncontent-length: 0\r\n\r\n";
-        socket.write_all(refusal).await.unwrap();
+async fn a_request_in_progress_at_a_leader_that_ends_is_answered_by_it_or_by_the_next_one() {
+    for (answer, expected) in [
+        (&b"HTTP/1.1 204 Done\r\n\r\n"[..], 204),
+        (b"HTTP/1.1 503 No\r\nturn-broker-forwarded: refused\r\ncontent-length: 0\r\n\r\n", 401),
+    ] {
+        let database = FakeDatabase::new();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let former = format!("http://{}", listener.local_addr().unwrap());
+        database.change_row(|row| {
+            (row.is_held, row.has_session, row.leader, row.epoch) = (true, true, Some(former), 1);
+        });
+        let standby = TestReplica::start(&database, &[]).await;
+        let posted = standby.post("any token", "/api/connections", json!({}));
+        let change = async {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let _ = socket.read(&mut [0; 4096]).await.unwrap();
+            database.change_row(|row| row.is_held = false);
+            standby.until_it_leads().await;
+            socket.write_all(answer).await.unwrap();
+        };
+        let (posted, ()) = tokio::join!(posted, change);
+        assert_eq!(posted.status.as_u16(), expected, "{}", posted.text);
+    }
+}
+
+/// A connection to another replica stays open until that one knows of the shutdown, because a request that comes while a connection is
+/// closed cannot be sent again.
+#[tokio::test]
+async fn a_leader_that_ends_refuses_what_another_replica_still_sends() {
+    let (database, leader, _standby) = pair(&[]).await;
+    let mut socket = TcpStream::connect(leader.address).await.unwrap();
+    let ask = async |socket: &mut TcpStream| {
+        let client = "203.0.113.9".parse().unwrap();
+        let request = Request::builder().method("POST").uri("/api/connections").body(()).unwrap();
+        let key = ForwardKey::derived_from(&[7; 64]);
+        let header = key.sign(Hop { client, peer: client }, &request, leader.clock.now()).unwrap();
+        let head = format!(
+            "POST /api/connections HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n{FORWARDED}: {}\r\n\r\n",
+            header.to_str().unwrap()
+        );
+        socket.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = [0; 4096];
+        let length = socket.read(&mut answer).await.unwrap();
+        String::from_utf8_lossy(&answer[..length]).into_owned()
     };
-    let (posted, ()) = tokio::join!(posted, change);
-    assert_eq!(posted.error(), (401, "INVALID_GRANT".into()), "this replica has answered it");
+    assert!(ask(&mut socket).await.starts_with("HTTP/1.1 401 "));
+    leader.shutdown.soft.cancel();
+    eventually("the ledger is released", async || !database.row().is_held).await;
+    let refused = ask(&mut socket).await;
+    assert!(
+        refused.contains("turn-broker-forwarded: refused") && refused.contains("SHUTTING_DOWN"),
+        "{refused}"
+    );
+    assert_eq!(leader.ended().await, Ended::Drained);
+    assert_eq!(socket.read(&mut [0]).await.unwrap(), 0);
 }
 
 /// As after two takeovers: the row still names a replica that leads no longer. Or `ADVERTISE_URL` leads back to the replica itself.

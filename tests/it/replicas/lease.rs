@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use turn_broker::alert::dispatcher::Outbox;
 use turn_broker::alert::rules::SourceStates;
 use turn_broker::app;
+use turn_broker::app::process::Process;
 use turn_broker::config::{Config, Environment};
 use turn_broker::lead::Lead;
 use turn_broker::lead::lease::Lease;
 use turn_broker::telemetry::log::LostLines;
-use turn_broker::telemetry::metrics::Metrics;
 
 use super::{LEASE, TestReplica, pair};
 use crate::support::fake_coturn_cli::{FakeCoturnCli, FakeSession, PASSWORD};
@@ -101,9 +101,8 @@ async fn a_leader_without_a_lease_raises_and_delivers_no_alert() {
     let lead = Arc::new(Lead::new(1, "http://127.0.0.1:1".into(), Lease::new(LEASE, Duration::ZERO), None));
     let pairs = COTURN.into_iter().chain([("OPERATOR_TOKEN", OPERATOR)]);
     let config = Config::from_env(&Environment::from_pairs(pairs)).unwrap();
-    let (metrics, own) = (Arc::new(Metrics::new()), Arc::clone(&lead));
-    let app = app::build_leading(&config, clock.clone(), metrics, None, Some(own), LostLines::default());
-    let app = app.unwrap();
+    let process = Process::new(&config, clock.clone(), LostLines::default()).unwrap();
+    let app = app::build_leading(&config, process, None, Some(Arc::clone(&lead))).unwrap();
     // How many alerts were raised, and whether one can be delivered.
     let raise = |provider| {
         let sources = SourceStates { provider: Some(provider), coturn_uncut: false };

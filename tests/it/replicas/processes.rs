@@ -1,6 +1,7 @@
 //! Two real processes on one database: one is killed, paused or ended, and the other one takes over.
 
 use std::time::Duration;
+use turn_broker::lead::campaign::Electorate;
 
 use serde_json::Value;
 

@@ -6,7 +6,10 @@ use crate::support::process::Process;
 use crate::support::proxy::{Harm, Proxy};
 use crate::support::{COTURN, eventually};
 
-use super::store::{lead, loaded, replica};
+use turn_broker::journal::Journal;
+use turn_broker::lead::campaign::Electorate;
+
+use super::store::{blocking, lead, loaded, replica};
 
 async fn error_with(database: &TestDatabase, settings: &[(&str, &str)]) -> Option<String> {
     replica(&database.config_with(settings), 1).observe().await.err().map(|error| error.to_string())
@@ -124,6 +127,24 @@ async fn the_session_of_a_leader_is_seen_as_long_as_it_is_there() {
     drop(storage);
     eventually("its session is gone", async || !two.observe().await.unwrap().has_session).await;
     assert!(two.observe().await.unwrap().is_held, "it did not release the ledger");
+}
+
+/// Half a second without a session costs the lead, and an idle leader writes once a second.
+#[tokio::test]
+async fn an_idle_leader_whose_session_breaks_has_another_one_without_a_write() {
+    let Some(database) = TestDatabase::new() else { return };
+    let (mut one, mut two) = (replica(&database.config(), 1), replica(&database.config(), 2));
+    let storage = lead(&mut one).await;
+    let (journal, _) = blocking(move || Journal::open(storage).unwrap()).await;
+    let before = two.observe().await.unwrap();
+    assert!(before.has_session);
+    database.run("SELECT pg_terminate_backend(pid) FROM shard").await;
+    eventually("it has another one", async || {
+        let seen = two.observe().await.unwrap();
+        seen.has_session && seen.seq == before.seq + 1
+    })
+    .await;
+    assert!(!journal.is_failing());
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Books, NotAdmitted, Requester};
+use super::{Books, NotAdmitted};
 use crate::{GrantId, IceSource, Minute, PromisedTime, SFU_UNIT, SfuSession, Spender};
 
 impl Books {
@@ -82,8 +82,7 @@ impl Books {
         self.grants.count_session(id, now);
         let Some(row) = self.grants.get(id) else { return Err(NotAdmitted::TooManyGrants) };
         let (kbps, before, was_full) = (row.sfu_kbps(), row.promised, row.has_no_room());
-        let requester =
-            Requester { client: row.client, spender: row.spender.clone(), ..Requester::default() };
+        let requester = row.requester();
         let released = self.grants.release_session(id, now);
         self.ledger.apply_all(released);
         let minute = Minute::of(now);

@@ -14,7 +14,7 @@ use super::spent::Spent;
 use super::username::HexName;
 use crate::{
     Allowance, ByteCount, ClientKey, Day, Grant, GrantId, Holder, IceSource, KeyName, LiveDelta, Minute,
-    Period, PromisedTime, Spender, Timestamp, User,
+    Period, PromisedTime, Requester, Spender, Timestamp, User,
 };
 
 /// One grant. Its stored form has the fields in this order. There are up to 2,000,000: at most 120 bytes in memory, and what few grants
@@ -144,6 +144,12 @@ impl GrantRow {
         let state = if self.state == GrantState::Unwritten { GrantState::Live } else { self.state };
         let spent = self.spent.as_ref().map(|spent| Box::new(spent.without_open()));
         Self { state, spent, ..self.clone() }
+    }
+
+    /// Who asks for a credential that continues this one.
+    pub fn requester(&self) -> Requester {
+        let address = self.extra().address;
+        Requester { client: self.client, spender: self.spender.clone(), address, ..Requester::default() }
     }
 
     /// Its user, if known.

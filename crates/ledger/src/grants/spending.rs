@@ -178,7 +178,7 @@ impl Grants {
     }
 }
 
-fn keys_of(Spender { user, label, origin, call }: Spender, address: Option<SpenderKey>) -> Keys {
+fn keys_of(Spender { user, label, origin, call, .. }: Spender, address: Option<SpenderKey>) -> Keys {
     let (user, label) = (user.map(SpenderKey::User), label.map(SpenderKey::Label));
     [user, label, origin.map(SpenderKey::Origin), address, call.map(SpenderKey::Call)]
 }

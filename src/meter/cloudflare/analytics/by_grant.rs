@@ -4,16 +4,15 @@
 //! The sum of all rows is not the total, because each group is sampled by itself.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::answer::{self, Sum, unusable};
-use super::{AnalyticsError, CloudflareAnalytics, DEADLINE, KeyFilter, SPAN, variables};
+use super::{AnalyticsError, CloudflareAnalytics, DEADLINE, KeyFilter, SPAN, Span, variables};
 use crate::ice::turn_keys::OwnKey;
 use turn_base::http_client::CallError;
-use turn_ledger::{GrantCounts, GrantId, Minute, Timestamp, Traffic};
+use turn_ledger::{GrantCounts, GrantId, Minute, Traffic};
 
 /// The most rows of one page. Cloudflare returns at most as many.
 pub const ROWS_MAX: usize = 10_000;
@@ -35,17 +34,6 @@ impl Default for PageBounds {
     fn default() -> Self {
         Self { rows: ROWS_MAX, pages: PAGES_MAX }
     }
-}
-
-/// A span of whole minutes, and how long ago it ended at least by Cloudflare's clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span {
-    /// Its first instant.
-    pub from: Timestamp,
-    /// The first instant after it.
-    pub until: Timestamp,
-    /// A count of a younger span is an error.
-    pub age: Duration,
 }
 
 impl CloudflareAnalytics {

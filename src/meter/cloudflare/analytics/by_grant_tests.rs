@@ -1,10 +1,11 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::*;
 use crate::config::AnalyticsConfig;
 use crate::meter::cloudflare::analytics::Counted;
 use turn_base::http_client::http_client;
-use turn_ledger::{BilledDirections, KeyName};
+use turn_ledger::{BilledDirections, KeyName, Timestamp};
 
 /// 2025-01-15T12:00:00Z
 const NOON: Timestamp = Timestamp::from_millis(1_736_942_400_000);

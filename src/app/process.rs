@@ -1,0 +1,79 @@
+//! What a process has whether it leads or not. It outlives the change of a replica from a standby to the leader.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use ipnet::IpNet;
+
+use super::LONG_BODIES;
+use crate::config::{AllowedHosts, AllowedOrigins, Config};
+use crate::limit::wrong_tokens::WrongTokens;
+use crate::telemetry::log::LostLines;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::refusals::RefusalLog;
+use turn_base::clock::Clock;
+use turn_base::random::{self, NoRandomness};
+use turn_base::request::bearer::TokenDigest;
+use turn_base::request::id::RequestIds;
+use turn_ledger::Timestamp;
+use turn_limits::MemoryQuota;
+
+/// See the module's description.
+pub struct Process {
+    /// Wall time and monotonic time.
+    pub clock: Arc<dyn Clock>,
+    /// When the process started.
+    pub started: Instant,
+    /// The same, by the wall clock.
+    pub started_at: Timestamp,
+    /// Counters for `/metrics`.
+    pub metrics: Arc<Metrics>,
+    /// Origins of the pages that may mint, and may read an error.
+    pub origins: AllowedOrigins,
+    /// Hosts that a request may name.
+    pub hosts: AllowedHosts,
+    /// Peers whose `X-Forwarded-For` is read.
+    pub trusted_proxies: Arc<[IpNet]>,
+    /// Authorizes the operator's routes. Without it they do not exist.
+    pub operator_token: Option<TokenDigest>,
+    /// Wrong operator and reporter tokens.
+    pub wrong_tokens: WrongTokens,
+    /// Log lines that were dropped.
+    pub lost_lines: LostLines,
+    /// Summarizes refusals in the log.
+    pub refusal_log: RefusalLog,
+    /// What the bodies in memory have beyond 16 KiB each.
+    pub long_bodies: MemoryQuota,
+    /// Makes ids for requests that have none.
+    pub request_ids: RequestIds,
+    /// Whether the process is shutting down.
+    pub draining: AtomicBool,
+}
+
+impl Process {
+    /// A process that starts now.
+    pub fn new(
+        config: &Config,
+        clock: Arc<dyn Clock>,
+        lost_lines: LostLines,
+    ) -> Result<Arc<Self>, NoRandomness> {
+        let metrics = Arc::new(Metrics::new());
+        Ok(Arc::new(Self {
+            started: clock.instant(),
+            started_at: clock.now(),
+            origins: config.access.origins.clone(),
+            hosts: config.access.hosts.clone(),
+            trusted_proxies: Arc::clone(&config.access.trusted_proxies),
+            operator_token: config.access.operator_token.as_ref().map(TokenDigest::of),
+            wrong_tokens: WrongTokens::new(Arc::clone(&clock), Arc::clone(&metrics)),
+            lost_lines,
+            refusal_log: RefusalLog::new(),
+            long_bodies: MemoryQuota::new(LONG_BODIES),
+            request_ids: RequestIds::new(random::bytes()?),
+            draining: AtomicBool::new(false),
+            clock,
+            metrics,
+        }))
+    }
+}
