@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional_with_sizes};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, ReadBuf, copy_buf, split};
 use tokio::time::timeout;
 
 /// The buffer of each direction. Bytes.
@@ -31,13 +31,19 @@ pub(super) async fn pass_on(client: OnUpgrade, leader: OnUpgrade, cut: impl Futu
         _ = &mut cut => return,
         else => return,
     };
-    let mut leader = TokioIo::new(leader);
-    let mut client =
-        Client { socket: TokioIo::new(client), frames: Frames::default(), is_between: Arc::default() };
+    pass_between(TokioIo::new(client), TokioIo::new(leader), cut).await;
+}
+
+async fn pass_between<S: AsyncRead + AsyncWrite + Unpin>(
+    client: S,
+    mut leader: S,
+    cut: impl Future<Output = u16>,
+) {
+    let mut client = Client { socket: client, frames: Frames::default(), is_between: Arc::default() };
     let is_between = Arc::clone(&client.is_between);
     is_between.store(true, Ordering::Relaxed);
     let code = {
-        let mut passed_on = pin!(copy_bidirectional_with_sizes(&mut client, &mut leader, BUFFER, BUFFER));
+        let mut passed_on = pin!(both_ways(&mut client, &mut leader));
         let code = tokio::select! {
             _ = &mut passed_on => return,
             code = cut => code,
@@ -65,15 +71,41 @@ pub(super) async fn pass_on(client: OnUpgrade, leader: OnUpgrade, cut: impl Futu
     let _ = timeout(CLOSE_MAX, close).await;
 }
 
+/// Returns when both sides have closed. Once the leader has, nothing bounds the socket any more, so the client has to close it soon.
+async fn both_ways(
+    client: impl AsyncRead + AsyncWrite + Unpin,
+    leader: impl AsyncRead + AsyncWrite + Unpin,
+) -> io::Result<()> {
+    let ((from_client, mut to_client), (from_leader, mut to_leader)) = (split(client), split(leader));
+    let mut up = pin!(async {
+        copy_buf(&mut BufReader::with_capacity(BUFFER, from_client), &mut to_leader).await?;
+        to_leader.shutdown().await
+    });
+    let mut down = pin!(async {
+        copy_buf(&mut BufReader::with_capacity(BUFFER, from_leader), &mut to_client).await?;
+        to_client.shutdown().await
+    });
+    tokio::select! {
+        closed = &mut down => {
+            closed?;
+            timeout(CLOSE_MAX, up).await?
+        }
+        closed = &mut up => {
+            closed?;
+            down.await
+        }
+    }
+}
+
 /// The client's socket, which knows where the frames are that are written to it.
-struct Client {
-    socket: TokioIo<Upgraded>,
+struct Client<S> {
+    socket: S,
     frames: Frames,
     /// Whether the last frame is complete.
     is_between: Arc<AtomicBool>,
 }
 
-impl AsyncRead for Client {
+impl<S: AsyncRead + Unpin> AsyncRead for Client<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -83,7 +115,7 @@ impl AsyncRead for Client {
     }
 }
 
-impl AsyncWrite for Client {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Client<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -148,7 +180,24 @@ fn payload_length(header: &[u8]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_does_not_close_after_the_leader_has_no_socket() {
+        let ((mut client, client_side), (leader, mut leader_side)) =
+            (tokio::io::duplex(64), tokio::io::duplex(64));
+        let close = async {
+            leader_side.write_all(&[0x88, 0]).await.unwrap();
+            leader_side.shutdown().await.unwrap();
+        };
+        tokio::join!(pass_between(client_side, leader, pending()), close);
+        let mut got = vec![];
+        client.read_to_end(&mut got).await.unwrap();
+        assert_eq!(got, [0x88, 0]);
+        assert!(client.write_all(b"x").await.is_err(), "nobody reads it");
+    }
 
     #[test]
     fn the_end_of_a_frame_is_found_however_its_bytes_arrive() {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -267,7 +267,7 @@ async fn serve_one(
     peer: SocketAddr,
     mut request: hyper::Request<Incoming>,
 ) -> Result<axum::response::Response, Infallible> {
-    let has_body = !request.body().is_end_stream();
+    let (has_body, is_head) = (!request.body().is_end_stream(), request.method() == Method::HEAD);
     request.extensions_mut().insert(ConnectInfo(peer));
     let socket: Arc<dyn CountedSocket> = slot;
     request.extensions_mut().insert(socket);
@@ -276,8 +276,8 @@ async fn serve_one(
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         keep_alive.progress.begin_upgraded(response.extensions_mut().remove());
     } else {
-        // A body without a length is made while it is sent, so only a small part of it waits.
-        let bytes = response.body().size_hint().exact().unwrap_or(0);
+        // A body without a length is made while it is sent, so only a small part of it waits. The response to a HEAD is sent without one.
+        let bytes = response.body().size_hint().exact().filter(|_| !is_head).unwrap_or(0);
         keep_alive.progress.end_service(keep_alive.span(), usize::try_from(bytes).unwrap_or(usize::MAX));
     }
     Ok(response)

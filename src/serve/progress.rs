@@ -182,9 +182,10 @@ impl Progress {
         }
     }
 
-    /// All that was ready has been written.
+    /// All that was ready has been written. The rest of a response that another replica sends may come later.
     pub(super) fn written(&self) {
-        self.lock().unwritten = None;
+        let mut state = self.lock();
+        state.unwritten = state.unwritten.filter(|unwritten| unwritten.bytes > 0);
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {

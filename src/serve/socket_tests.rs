@@ -41,6 +41,18 @@ async fn the_system_takes_little_of_a_response_that_is_not_read_and_the_rest_is_
 }
 
 #[test]
+fn a_response_that_comes_in_pieces_is_counted_to_its_end() {
+    let progress = Progress::new(Counter::default());
+    progress.end_service(KEEP_ALIVE, 100);
+    progress.sent(&Poll::Ready(Ok(40)));
+    progress.written();
+    assert_eq!(progress.unwritten().map(|unwritten| unwritten.bytes), Some(60));
+    progress.sent(&Poll::Ready(Ok(80)));
+    progress.written();
+    assert_eq!(progress.unwritten(), None);
+}
+
+#[test]
 fn a_write_has_the_first_bytes_of_what_is_ready() {
     let first = |slices: &[&[u8]], max| {
         let slices: Vec<_> = slices.iter().map(|slice| io::IoSlice::new(slice)).collect();

@@ -158,14 +158,17 @@ impl SfuProxy {
     ) -> Result<SfuResponse, Fault> {
         let request = request::of_call(call, &passed.body).map_err(|_| Fault::Malformed)?;
         passed.body = request.body.into();
-        let wanted = self.with(|sessions, _| match call {
-            SfuCall::UpdateTracks | SfuCall::UpdateDataChannels => {
-                sessions.check_update(&id, request.wanted).map(|()| RequestedTracks::default())
-            }
-            _ => sessions.check_request(&id, request.wanted),
+        let wanted = self.with(|sessions, now| {
+            let wanted = match call {
+                SfuCall::UpdateTracks | SfuCall::UpdateDataChannels => {
+                    sessions.check_update(&id, request.wanted).map(|()| RequestedTracks::default())
+                }
+                _ => sessions.check_request(&id, request.wanted),
+            }?;
+            sessions.call_begins(&id, wanted.count(), now)?;
+            Ok(wanted)
         })?;
-        self.with(|sessions, now| sessions.call_begins(&id, now))?;
-        let underway = CallInProgress { proxy: Arc::clone(self), id, is_known: false };
+        let underway = CallInProgress { proxy: Arc::clone(self), id, asked: wanted.count(), is_known: false };
         let called = async move { underway.call(call, wanted, passed).await };
         tokio::spawn(called).await.unwrap_or(Err(Fault::Unreachable))
     }
@@ -330,6 +333,8 @@ fn fault_of(why: NotAdmitted) -> Fault {
 struct CallInProgress {
     proxy: Arc<SfuProxy>,
     id: SessionId,
+    /// How many tracks and data channels it asks for.
+    asked: usize,
     is_known: bool,
 }
 
@@ -372,6 +377,6 @@ impl CallInProgress {
 
 impl Drop for CallInProgress {
     fn drop(&mut self) {
-        self.proxy.with(|sessions, _| sessions.call_ends(&self.id, self.is_known));
+        self.proxy.with(|sessions, _| sessions.call_ends(&self.id, self.asked, self.is_known));
     }
 }

@@ -30,6 +30,13 @@ pub(crate) struct RequestedTracks {
     pub channels: usize,
 }
 
+impl RequestedTracks {
+    /// How many they are.
+    pub(crate) fn count(&self) -> usize {
+        self.pushed.len().saturating_add(self.pulled.len()).saturating_add(self.channels)
+    }
+}
+
 /// A track that a session sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Push {

@@ -103,6 +103,8 @@ pub(super) struct Session {
     tracks: BTreeMap<TrackKey, Track>,
     video: VideoRates,
     calls: usize,
+    /// Tracks and data channels that calls in progress ask for.
+    coming: usize,
     rate: Bucket,
     /// How often its tracks have changed. A state that was asked for before a change removes nothing after it.
     version: u64,
@@ -138,6 +140,7 @@ impl Session {
             tracks: BTreeMap::new(),
             video,
             calls: 0,
+            coming: 0,
             rate: Bucket::default(),
             version: 0,
             member: None,
@@ -244,6 +247,11 @@ impl Session {
         self.tracks.len()
     }
 
+    /// The same, with what calls in progress ask for.
+    pub(super) fn places(&self) -> usize {
+        self.size().saturating_add(self.coming)
+    }
+
     pub(super) fn has_media(&self) -> bool {
         self.tracks.values().any(|track| track.is_active)
     }
@@ -266,17 +274,20 @@ impl Session {
         self.version
     }
 
-    pub(super) fn call_begins(&mut self, now: Duration) -> Result<(), Fault> {
+    /// `more`: what it asks for.
+    pub(super) fn call_begins(&mut self, more: usize, now: Duration) -> Result<(), Fault> {
         if !self.rate.take(CALLS, now) {
             return Err(Fault::TooFast { retry_in: Duration::from_secs(1) });
         }
         self.calls = self.calls.saturating_add(1);
+        self.coming = self.coming.saturating_add(more);
         Ok(())
     }
 
     /// `is_known`: whether its result is. If not, a state that was asked for before says nothing of it.
-    pub(super) fn call_ends(&mut self, is_known: bool) {
+    pub(super) fn call_ends(&mut self, asked: usize, is_known: bool) {
         self.calls = self.calls.saturating_sub(1);
+        self.coming = self.coming.saturating_sub(asked);
         self.version = self.version.saturating_add(u64::from(!is_known));
     }
 

@@ -30,7 +30,7 @@ pub(crate) use looks::Look;
 pub(crate) const SESSIONS_MAX: usize = 8_192;
 /// Tracks and data channels of one session. A room of 64 with two tracks each needs 128.
 pub(crate) const PER_SESSION_MAX: usize = 256;
-/// Calls of one address that are on their way to the SFU: an eighth of those of all clients. A page waits for each of its calls.
+/// Calls of one address that are on their way to the SFU: a sixteenth of those of all clients. A page waits for each of its calls.
 pub(crate) const CALLS_PER_ADDRESS_MAX: usize = 64;
 /// A session without media leaves its call after this time. The SFU ends it then.
 pub(crate) const IDLE: Duration = Duration::from_secs(30);
@@ -70,8 +70,8 @@ pub(crate) struct Sessions {
     ends: Deadlines<SessionId>,
     /// Tracks and data channels that are charged now.
     pulled: usize,
-    /// Tracks and data channels of all sessions.
-    tracks: usize,
+    /// Tracks and data channels of all sessions, and those that calls in progress ask for.
+    places: usize,
     /// Sessions that were added or removed, or whose life or tracks have changed.
     changed: BTreeSet<SessionId>,
     events: Vec<CallEvent>,
@@ -92,7 +92,7 @@ impl Sessions {
             looks_now: BTreeSet::new(),
             ends: Deadlines::default(),
             pulled: 0,
-            tracks: 0,
+            places: 0,
             changed: BTreeSet::new(),
             events: vec![],
         }
@@ -141,29 +141,6 @@ impl Sessions {
     pub(crate) fn check_owner(&self, id: &SessionId, caller: &Caller) -> Result<(), Fault> {
         let is_owner = self.rows.get(id).is_some_and(|session| session.is_owned_by(caller));
         if is_owner { Ok(()) } else { Err(Fault::Locked) }
-    }
-
-    /// A call goes to the SFU, unless the session has made too many. [`Self::call_ends`] must follow, however the call ends.
-    pub(crate) fn call_begins(&mut self, id: &SessionId, now: Duration) -> Result<(), Fault> {
-        let holder = self.rows.get(id).ok_or(Fault::Locked)?.holder();
-        for (share, factor) in holder.shares() {
-            let of_share = self.addresses.sessions(&share).filter_map(|id| self.rows.get(id));
-            let max = CALLS_PER_ADDRESS_MAX.saturating_mul(usize::try_from(factor).unwrap_or(1));
-            if of_share.map(Session::calls).sum::<usize>() >= max {
-                return Err(Fault::TooFast { retry_in: Duration::from_secs(1) });
-            }
-        }
-        self.rows.get_mut(id).ok_or(Fault::Locked)?.call_begins(now)
-    }
-
-    /// A call has ended. `is_known`: its result is known; if not, the session is looked at.
-    pub(crate) fn call_ends(&mut self, id: &SessionId, is_known: bool) {
-        if let Some(session) = self.rows.get_mut(id) {
-            session.call_ends(is_known);
-            if !is_known {
-                self.looks_now.insert(id.clone());
-            }
-        }
     }
 
     /// The SFU is asked for this of others. It counts until the answer is known.
@@ -264,7 +241,7 @@ impl Sessions {
         let Some(mut session) = self.rows.remove(id) else { return };
         self.changed.insert(id.clone());
         self.pulled = self.pulled.saturating_sub(session.active());
-        self.tracks = self.tracks.saturating_sub(session.size());
+        self.places = self.places.saturating_sub(session.places());
         self.addresses.remove(&session.holder(), id);
         self.events.extend(session.leave());
         self.looks_now.remove(id);
@@ -277,6 +254,7 @@ impl Sessions {
     fn amend(&mut self, id: &SessionId, now: Duration, change: impl FnOnce(&mut Session)) {
         let Some(session) = self.rows.get_mut(id) else { return };
         let (before, size, was_active) = (session.taken(), session.size(), session.has_media());
+        let places = session.places();
         let active = session.active();
         change(session);
         let taken = session.taken();
@@ -284,7 +262,7 @@ impl Sessions {
         if taken != before || session.has_late() {
             self.changed.insert(id.clone());
         }
-        self.tracks = self.tracks.saturating_add(session.size()).saturating_sub(size);
+        self.places = self.places.saturating_add(session.places()).saturating_sub(places);
         let is_active = session.has_media();
         if is_active {
             self.events.extend(session.join(id));

@@ -9,10 +9,10 @@ use axum::extract::Request;
 use reqwest::Method;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use turn_base::clock::Clock;
 use turn_broker::forward::{FORWARDED, ForwardKey, HELD_MAX, HELD_PER_CLIENT_MAX, Hop};
-use turn_broker::serve::Ended;
+use turn_broker::serve::{Ended, UNREAD_PER_PEER_MAX};
 
 use super::{TestReplica, pair};
 use crate::support::fake_database::FakeDatabase;
@@ -330,6 +330,35 @@ async fn the_requests_that_waited_for_a_leader_are_all_answered() {
     }
     let metrics = leader.operator("/metrics").await.text;
     assert!(!metrics.contains("turn_broker_sockets_limited_total{"), "{metrics}");
+}
+
+/// The responses are the leader's, and reach the standby piece by piece.
+#[tokio::test]
+async fn the_unread_responses_of_an_address_have_a_bound_at_a_standby() {
+    let database = FakeDatabase::new();
+    let leader = TestReplica::start(&database, &[]).await;
+    leader.until_it_leads().await;
+    let standby = TestReplica::start(&database, &[("TRUSTED_PROXIES", "")]).await;
+    standby.until_it_forwards().await;
+    let length = Answer::of(standby.request(Method::GET, "/openapi.json")).await.text.len();
+    let mut sockets = vec![];
+    for _ in 0..2 * UNREAD_PER_PEER_MAX / length {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4 * 1024).unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        let mut socket = socket.connect(standby.address).await.unwrap();
+        socket.write_all(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        sockets.push(socket);
+    }
+    eventually("the oldest responses are ended", async || {
+        standby
+            .operator("/metrics")
+            .await
+            .text
+            .contains("turn_broker_sockets_limited_total{outcome=\"closed_unread\"}")
+    })
+    .await;
+    assert_eq!(Answer::of(standby.request(Method::GET, "/openapi.json")).await.text.len(), length);
 }
 
 async fn socket(replica: &TestReplica, client: &str) -> SocketClient {

@@ -1,6 +1,8 @@
 //! What a session may ask for: tracks of its own room, at assumed rates, within the bounds and the allowance of its client.
 
-use super::{PER_SESSION_MAX, Sessions};
+use std::time::Duration;
+
+use super::{CALLS_PER_ADDRESS_MAX, PER_SESSION_MAX, Sessions};
 use crate::SessionId;
 use crate::addresses::TRACKS_MAX;
 use crate::answer::ConfirmedTrack;
@@ -20,15 +22,15 @@ impl Sessions {
     ) -> Result<RequestedTracks, Fault> {
         let wanted = self.check_rooms(id, wanted)?;
         let session = self.rows.get(id).ok_or(Fault::Locked)?;
-        let more = wanted.pushed.len().saturating_add(wanted.channels).saturating_add(wanted.pulled.len());
-        if session.size().saturating_add(more) > PER_SESSION_MAX {
+        let more = wanted.count();
+        if session.places().saturating_add(more) > PER_SESSION_MAX {
             return Err(Fault::TooManyTracks);
         }
-        let size_of = |id: &SessionId| self.rows.get(id).map_or(0, Session::size);
-        if !self.addresses.has_room(&session.holder(), more, size_of) {
+        let places_of = |id: &SessionId| self.rows.get(id).map_or(0, Session::places);
+        if !self.addresses.has_room(&session.holder(), more, places_of) {
             return Err(Fault::TooManyTracks);
         }
-        if self.tracks.saturating_add(more) > TRACKS_MAX {
+        if self.places.saturating_add(more) > TRACKS_MAX {
             return Err(Fault::Full);
         }
         Ok(wanted)
@@ -42,6 +44,35 @@ impl Sessions {
             return Err(Fault::Malformed);
         }
         Ok(())
+    }
+
+    /// A call that asks for so many tracks and data channels goes to the SFU, unless there are too many calls. They take their places at
+    /// once, so that calls at the same time do not ask for more than there is room for. [`Self::call_ends`] must follow, however the
+    /// call ends.
+    pub(crate) fn call_begins(&mut self, id: &SessionId, more: usize, now: Duration) -> Result<(), Fault> {
+        for (share, factor) in self.rows.get(id).ok_or(Fault::Locked)?.holder().shares() {
+            let of_share = self.addresses.sessions(&share).filter_map(|id| self.rows.get(id));
+            let max = CALLS_PER_ADDRESS_MAX.saturating_mul(usize::try_from(factor).unwrap_or(1));
+            if of_share.map(Session::calls).sum::<usize>() >= max {
+                return Err(Fault::TooFast { retry_in: Duration::from_secs(1) });
+            }
+        }
+        let session = self.rows.get_mut(id).ok_or(Fault::Locked)?;
+        session.call_begins(more, now)?;
+        self.places = self.places.saturating_add(more);
+        Ok(())
+    }
+
+    /// A call that has asked for so many tracks and data channels has ended. `is_known`: its result is known; if not, the session is
+    /// looked at.
+    pub(crate) fn call_ends(&mut self, id: &SessionId, asked: usize, is_known: bool) {
+        let Some(session) = self.rows.get_mut(id) else { return };
+        let before = session.places();
+        session.call_ends(asked, is_known);
+        self.places = self.places.saturating_add(session.places()).saturating_sub(before);
+        if !is_known {
+            self.looks_now.insert(id.clone());
+        }
     }
 
     fn check_rooms(&self, id: &SessionId, mut wanted: RequestedTracks) -> Result<RequestedTracks, Fault> {

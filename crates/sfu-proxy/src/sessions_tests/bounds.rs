@@ -69,9 +69,9 @@ fn a_reservation_holds_its_place_until_it_is_released() {
 fn a_session_that_makes_calls_too_fast_is_refused() {
     let mut table = Table::with(&[("a", "r")]);
     let mut call = |now| {
-        let begun = table.sessions.call_begins(&id("a"), now);
+        let begun = table.sessions.call_begins(&id("a"), 0, now);
         if begun.is_ok() {
-            table.sessions.call_ends(&id("a"), true);
+            table.sessions.call_ends(&id("a"), 0, true);
         }
         begun
     };
@@ -80,20 +80,20 @@ fn a_session_that_makes_calls_too_fast_is_refused() {
     }
     assert_eq!(call(Duration::ZERO), Err(Fault::TooFast { retry_in: secs(1) }));
     assert_eq!(call(secs(1)), Ok(()));
-    assert_eq!(table.sessions.call_begins(&id("unknown"), secs(1)), Err(Fault::Locked));
+    assert_eq!(table.sessions.call_begins(&id("unknown"), 0, secs(1)), Err(Fault::Locked));
 }
 
 #[test]
 fn an_address_has_a_number_of_calls_on_their_way() {
     let mut table = Table::with(&[("a", "r"), ("b", "r")]);
     table.open("other", Some("r"), caller(2)).unwrap();
-    let begin = |table: &mut Table, name: &str| table.sessions.call_begins(&id(name), table.now);
+    let begin = |table: &mut Table, name: &str| table.sessions.call_begins(&id(name), 0, table.now);
     for n in 0..CALLS_PER_ADDRESS_MAX {
         begin(&mut table, if n % 2 == 0 { "a" } else { "b" }).unwrap();
     }
     assert_eq!(begin(&mut table, "a"), Err(Fault::TooFast { retry_in: secs(1) }));
     assert_eq!(begin(&mut table, "other"), Ok(()));
-    table.sessions.call_ends(&id("b"), true);
+    table.sessions.call_ends(&id("b"), 0, true);
     assert_eq!((begin(&mut table, "a"), begin(&mut table, "b").is_err()), (Ok(()), true));
 }
 
@@ -104,6 +104,27 @@ fn a_session_has_a_number_of_tracks() {
     table.add("a", &push(PER_SESSION_MAX), &most);
     assert_eq!(table.sessions.check_request(&id("a"), push(1)), Err(Fault::TooManyTracks));
     assert!(table.sessions.check_request(&id("a"), push(0)).is_ok());
+}
+
+#[test]
+fn calls_at_the_same_time_do_not_ask_for_more_tracks_than_there_is_room_for() {
+    let mut table = Table::with(&[("a", "r"), ("b", "r")]);
+    let half = PER_SESSION_MAX / 2;
+    let begin = |table: &mut Table, name: &str, count| {
+        table.sessions.check_request(&id(name), push(count))?;
+        table.sessions.call_begins(&id(name), count, table.now)
+    };
+    assert_eq!((begin(&mut table, "a", half), begin(&mut table, "a", half)), (Ok(()), Ok(())));
+    assert_eq!(begin(&mut table, "a", 1), Err(Fault::TooManyTracks), "the SFU has not answered yet");
+    assert_eq!(begin(&mut table, "b", half), Ok(()), "another session");
+    table.sessions.answered(&id("a"), &push(half), &tracks(&(0..half).collect::<Vec<_>>()), table.now);
+    table.sessions.call_ends(&id("a"), half, true);
+    assert_eq!(begin(&mut table, "a", 1), Err(Fault::TooManyTracks), "one half is there, one is coming");
+    table.sessions.call_ends(&id("a"), half, true);
+    assert_eq!(begin(&mut table, "a", half), Ok(()), "the SFU has refused the other half");
+    table.sessions.gone(&id("a"));
+    table.sessions.gone(&id("b"));
+    assert_eq!(table.sessions.places, 0);
 }
 
 #[test]

@@ -301,10 +301,10 @@ fn a_state_older_than_a_change_is_not_believed() {
     table.sessions.looked(&look, &state(&[]), table.now);
     assert_eq!(table.sessions.pulled(), 1);
     let look = table.sessions.look_at(&id("b")).unwrap();
-    table.sessions.call_begins(&id("b"), table.now).unwrap();
+    table.sessions.call_begins(&id("b"), 0, table.now).unwrap();
     table.sessions.looked(&look, &state(&[]), table.now);
     assert_eq!(table.sessions.pulled(), 1, "a call is on its way");
-    table.sessions.call_ends(&id("b"), true);
+    table.sessions.call_ends(&id("b"), 0, true);
     table.sessions.looked(&look, &state(&[]), table.now);
     assert_eq!(table.sessions.pulled(), 0);
 }
@@ -315,10 +315,10 @@ fn a_session_that_changes_something_all_the_time_is_charged_for_what_it_takes() 
     table.add("b", &pull(&["a"]), &[0]);
     table.see("b", &state(&[(0, false)]));
     assert_eq!(table.sessions.pulled(), 0);
-    table.sessions.call_begins(&id("b"), table.now).unwrap();
+    table.sessions.call_begins(&id("b"), 0, table.now).unwrap();
     table.see("b", &state(&[(0, true)]));
     assert_eq!(table.sessions.pulled(), 1, "a call is always on its way");
-    table.sessions.call_ends(&id("b"), true);
+    table.sessions.call_ends(&id("b"), 0, true);
 
     let look = table.sessions.look_at(&id("b")).unwrap();
     table.closed("b", &[0]);
@@ -332,8 +332,8 @@ fn a_session_that_changes_something_all_the_time_is_charged_for_what_it_takes() 
 #[test]
 fn a_call_whose_result_is_unknown_is_followed_by_a_look() {
     let mut table = Table::with(&[("a", "r")]);
-    table.sessions.call_begins(&id("a"), table.now).unwrap();
-    table.sessions.call_ends(&id("a"), false);
+    table.sessions.call_begins(&id("a"), 0, table.now).unwrap();
+    table.sessions.call_ends(&id("a"), 0, false);
     assert_eq!(table.sessions.take_looks(9, table.now).len(), 1);
 }
 

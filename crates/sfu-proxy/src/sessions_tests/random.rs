@@ -1,6 +1,6 @@
 //! Any order of calls keeps the sums and the bounds, and the tables are empty in the end.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::*;
 use proptest::prelude::*;
@@ -82,8 +82,8 @@ impl Invariants {
         assert_eq!(self.remembered.len(), sessions.count(), "every session is remembered");
         let pulled: usize = sessions.rows.values().map(Session::active).sum();
         assert_eq!(sessions.pulled, pulled, "the sum of what is pulled");
-        let tracks: usize = sessions.rows.values().map(Session::size).sum();
-        assert_eq!(sessions.tracks, tracks, "the sum of what there is");
+        let places: usize = sessions.rows.values().map(Session::places).sum();
+        assert_eq!(sessions.places, places, "the sum of what there is and what is coming");
         for id in sessions.rows.keys() {
             assert!(sessions.ends.of(id).is_some(), "every life ends");
             let row = &sessions.rows[id];
@@ -111,6 +111,7 @@ proptest! {
         let mut opened = 0;
         let mut names = vec!["none".to_owned(); 6];
         let rooms = ["blue", "red"];
+        let mut calls = VecDeque::new();
         for op in ops {
             match op {
                 Op::Open { session, room, address } => {
@@ -152,8 +153,12 @@ proptest! {
                     table.closed(&names[session], &mids);
                 }
                 Op::Call { session, is_known } => {
-                    if table.sessions.call_begins(&id(&names[session]), table.now).is_ok() {
-                        table.sessions.call_ends(&id(&names[session]), is_known);
+                    let session = id(&names[session]);
+                    if table.sessions.call_begins(&session, 2, table.now).is_ok() {
+                        calls.push_back((session, is_known));
+                    }
+                    if calls.len() > 2 && let Some((session, is_known)) = calls.pop_front() {
+                        table.sessions.call_ends(&session, 2, is_known);
                     }
                 }
                 Op::Look { session, state } => {
@@ -171,6 +176,9 @@ proptest! {
             }
             invariants.check(&mut table.sessions, table.now);
         }
+        for (session, is_known) in calls {
+            table.sessions.call_ends(&session, 2, is_known);
+        }
         for look in table.sessions.take_looks(usize::MAX, table.now.saturating_add(LOOK_AFTER_MAX)) {
             table.sessions.looked(&look, &state(&[]), table.now);
         }
@@ -183,7 +191,7 @@ proptest! {
         table.wait(secs(60));
         invariants.check(&mut table.sessions, table.now);
         let sessions = &table.sessions;
-        prop_assert!(sessions.is_empty() && sessions.pulled() == 0 && sessions.tracks == 0);
+        prop_assert!(sessions.is_empty() && sessions.pulled() == 0 && sessions.places == 0);
         prop_assert!(sessions.addresses.is_empty() && sessions.idle.next().is_none());
         prop_assert!(sessions.since.next().is_none() && sessions.looks.next().is_none());
         prop_assert!(invariants.present.is_empty(), "every member has left");

@@ -48,10 +48,10 @@ fn a_session_is_remembered_with_what_it_takes_until_it_ends() {
 #[test]
 fn what_the_sfu_was_asked_for_counts_until_a_state_that_is_younger_than_the_call() {
     let mut table = Table::with(&[("a", "r")]);
-    table.sessions.call_begins(&id("a"), table.now).unwrap();
+    table.sessions.call_begins(&id("a"), 0, table.now).unwrap();
     table.sessions.ask(&id("a"), demand(2), table.now);
     let early = table.sessions.look_at(&id("a")).unwrap();
-    table.sessions.call_ends(&id("a"), false);
+    table.sessions.call_ends(&id("a"), 0, false);
     table.sessions.looked(&early, &state(&[]), table.now);
     let taken = |table: &Table| table.sessions.rows[&id("a")].taken().kbps / VIDEO;
     assert_eq!(taken(&table), 2);
