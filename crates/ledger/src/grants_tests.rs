@@ -287,24 +287,7 @@ fn a_longer_tail_reaches_grants_that_have_ended_and_is_known_to_reach_those_that
 fn many_grants_end_in_small_steps() {
     let mut grants = bounded(Bounds { grants: 2_000, ..Bounds::default() }, true);
     for n in 0..1_100_u16 {
-        let id = GrantId::new([
-            u8::try_from(n / 256).unwrap(),
-            (n % 256).to_le_bytes()[0],
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-        ]);
+        let id = GrantId::new(u128::from(n).to_le_bytes());
         grants.issue(id, GrantRow::new(&grant(1), None, Some(promised(20))));
     }
     let step = |grants: &mut Grants| (grants.forget_expired(at(1_200)), grants.count());

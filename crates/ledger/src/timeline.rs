@@ -2,8 +2,8 @@
 //! live.
 //!
 //! Every figure is a sum over minutes. `used` never exceeds `committed`. A byte lies in exactly one minute and so in
-//! exactly one period. Every addition can be reversed exactly. A test compares the timeline with a naive model. The number of live
-//! grants is stored as differences per minute, which are added up. A thousand grants that begin in one minute need one row.
+//! exactly one period. Every addition can be reversed exactly. The number of live grants is stored as differences per
+//! minute, which are added up. A thousand grants that begin in one minute need one row.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod counts;

@@ -1,15 +1,15 @@
-//! Tests of the timeline: usage and promises minute by minute without readings, with [readings], and compared with a naive
-//! [model].
+//! Tests of the timeline: usage and promises minute by minute without readings, with [readings], and [properties] that hold after any
+//! operations.
 
 mod edges;
-mod model;
+mod properties;
 mod readings;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::*;
-use crate::{BitRate, Day, DayCount, GrantMinutes, IceSource, Reading, ReadingOutcome};
+use crate::{BitRate, Day, IceSource, Reading, ReadingOutcome};
 
 const MINUTE: i64 = 60_000;
 /// One grant at the assumed rate, 3 Mbps.
@@ -112,6 +112,18 @@ fn usage_rises_while_a_connection_runs() {
     assert_eq!(timeline.minutes.used(), ByteCount::new(1_000_000));
     timeline.advance(at(START + 8_000));
     assert_eq!(timeline.minutes.used(), ByteCount::new(2_000_000));
+}
+
+#[test]
+fn a_grant_that_begins_later_is_committed_until_it_is_counted() {
+    let mut timeline = timeline(START);
+    timeline.minutes.change_live(minutes(at(START + 2 * MINUTE), at(START + 4 * MINUTE)), ONE);
+    for minute in 0..6 {
+        timeline.advance(at(START + minute * MINUTE));
+        assert_eq!(timeline.minutes.committed(), ByteCount::new(2 * 22_500_000), "{minute}");
+    }
+    assert_eq!(count(&mut timeline, START + 5 * MINUTE, 0, 0), ReadingOutcome::Taken);
+    assert_eq!(timeline.minutes.committed(), ByteCount::ZERO, "all of it is counted");
 }
 
 #[test]

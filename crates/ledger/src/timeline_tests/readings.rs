@@ -39,6 +39,17 @@ fn a_reading_releases_promised_bytes_that_were_not_relayed() {
 }
 
 #[test]
+fn of_the_minute_in_which_a_count_ends_the_rest_is_promised_and_no_claim_is_added() {
+    let mut timeline = timeline(START);
+    timeline.minutes.change_live(minutes(at(START), at(START + 2 * MINUTE)), ONE);
+    timeline.advance(at(START + 2 * MINUTE));
+    timeline.add_bytes(Basis::Granted, ByteCount::new(600), at(START + MINUTE), at(START + 2 * MINUTE));
+    assert_eq!(count(&mut timeline, START + MINUTE + MINUTE / 2, 1_000, 0), ReadingOutcome::Taken);
+    let figures = (timeline.minutes.used().get(), timeline.minutes.committed().get());
+    assert_eq!(figures, (1_000, 1_000 + 22_500_000 / 2));
+}
+
+#[test]
 fn in_the_worst_case_a_reading_stands_for_no_more_than_was_promised() {
     let mut timeline = timeline_of(rates(true), START);
     timeline.minutes.change_live(minutes(at(START), at(START + 60 * MINUTE)), ONE);

@@ -2,6 +2,12 @@
 
 use super::*;
 
+/// Room for a credential of five minutes.
+fn held(books: &mut Books) -> Hold {
+    let life = Duration::from_secs(300);
+    books.reserve(IceSource::Cloudflare, life, Duration::ZERO, &Requester::default()).unwrap()
+}
+
 #[test]
 fn a_grant_is_in_the_same_batch_as_the_reading_that_made_room_for_it() {
     let mut setup = setup(BudgetMode::Strict);
@@ -10,9 +16,7 @@ fn a_grant_is_in_the_same_batch_as_the_reading_that_made_room_for_it() {
     let used = ByteCount::new(1_000);
     let reading = Reading { day: Day::of(at(0)), as_of: at(0), granted: used, other: ByteCount::ZERO };
     assert_eq!(books.ledger_mut().take_reading(IceSource::Cloudflare, &reading), ReadingOutcome::Taken);
-    let hold = books
-        .reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO, &Requester::default())
-        .unwrap();
+    let hold = held(&mut books);
     let grant = minted(at(0), 300);
     let _ = books.commit(hold, &grant, Some("user"), Requester::default()).unwrap();
     let mut stored = Stored::default();
@@ -96,9 +100,7 @@ fn a_grant_whose_renewal_is_committed_opens_nothing_and_keeps_what_is_open() {
 fn a_batch_that_was_not_written_is_undone_by_the_next_one() {
     let mut books = stored_books(BudgetMode::Estimate);
     let before = books.snapshot();
-    let hold = books
-        .reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO, &Requester::default())
-        .unwrap();
+    let hold = held(&mut books);
     let grant = minted(at(0), 300);
     let commit = books.commit(hold, &grant, Some("user"), Requester::default()).unwrap();
     let mut batch = books.take_batch();
@@ -116,9 +118,7 @@ fn a_batch_that_was_not_written_is_undone_by_the_next_one() {
 #[test]
 fn what_is_held_for_a_credential_that_does_not_exist_yet_is_not_stored() {
     let mut books = stored_books(BudgetMode::Estimate);
-    let hold = books
-        .reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO, &Requester::default())
-        .unwrap();
+    let hold = held(&mut books);
     assert!(books.take_batch().sources.values().all(|rows| rows.deltas.is_empty()));
     books.release(&hold);
     assert!(books.take_batch().sources.values().all(|rows| rows.deltas.is_empty()));
@@ -127,9 +127,7 @@ fn what_is_held_for_a_credential_that_does_not_exist_yet_is_not_stored() {
 #[test]
 fn a_batch_that_may_still_be_written_keeps_its_grant() {
     let mut books = stored_books(BudgetMode::Estimate);
-    let hold = books
-        .reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO, &Requester::default())
-        .unwrap();
+    let hold = held(&mut books);
     let grant = minted(at(0), 300);
     let commit = books.commit(hold, &grant, Some("user"), Requester::default()).unwrap();
     let with_grant = books.snapshot();
@@ -183,9 +181,7 @@ fn a_credential_that_may_live_longer_than_reserved_is_not_committed() {
 fn while_minting_is_stopped_no_credential_is_committed() {
     let mut books = stored_books(BudgetMode::Estimate);
     let before = books.snapshot();
-    let hold = books
-        .reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO, &Requester::default())
-        .unwrap();
+    let hold = held(&mut books);
     books.override_freeze(true);
     let stopped = books.commit(hold, &minted(at(0), 300), None, Requester::default()).unwrap_err();
     assert_eq!(stopped, NotCommitted::Stopped);
