@@ -68,11 +68,10 @@ two_at_a_time() {
     [ -z "${name:-}" ] || { printf '\n%s\n' "$table" >&2 && exit 1; }
 }
 
-# All tests. Those of the ledger in PostgreSQL start a server of their own, and with CI set they are not skipped. Twice as many run at a
-# time as there are cores, because many wait for a time limit.
+# All tests. Those of the ledger in PostgreSQL start a server of their own, and with CI set they are not skipped.
 workspace_tests() {
     need /usr/lib/postgresql/*/bin/initdb=postgresql setpriv=util-linux openssl=openssl &&
-        CI=1 RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))} cargo test --locked --workspace
+        CI=1 cargo test --locked --workspace
 }
 
 for component in rustfmt clippy; do
