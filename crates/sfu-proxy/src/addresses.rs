@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use turn_ledger::ClientKey;
-use turn_limits::{Held, Holder, PerHolder, Rate, Share};
+use turn_limits::{Held, Holder, PerHolder, Rate, SHARES, Share};
 
 use super::SessionId;
 use super::fault::Fault;
@@ -13,9 +13,9 @@ use super::fault::Fault;
 /// Sessions of one address or user. A page has one, so this is a large office.
 pub(crate) const PER_ADDRESS_MAX: usize = 64;
 /// Tracks and data channels of all sessions.
-pub(crate) const TRACKS_MAX: usize = 131_072;
-/// Tracks and data channels of the sessions of one address or user: a sixteenth of those of all.
-pub(crate) const TRACKS_PER_ADDRESS_MAX: usize = TRACKS_MAX / 16;
+pub(crate) const TRACKS_MAX: usize = SHARES * TRACKS_PER_ADDRESS_MAX;
+/// Tracks and data channels of the sessions of one address or user.
+pub(crate) const TRACKS_PER_ADDRESS_MAX: usize = 8_192;
 /// New sessions of one address or user. A page that cannot connect asks again after 0.25 to 10 s.
 pub(crate) const NEW_SESSIONS: Rate = Rate::per_second(20, 1);
 /// Addresses that have a rate of their own, half for each address family.

@@ -294,6 +294,19 @@ async fn a_directory_that_cannot_be_made_refuses_the_start() {
 }
 
 #[tokio::test]
+async fn without_a_chat_the_17th_bug_report_of_an_address_is_refused() {
+    let directory = StateDir::new();
+    let broker = TestBroker::start(&[REPORTS, ("REPORTS_DIR", directory.path())]).await;
+    for _ in 0..16 {
+        assert_eq!(report_bug(&broker).await.status, StatusCode::OK);
+        broker.advance(60);
+    }
+    let refused = report_bug(&broker).await;
+    assert_eq!(refused.error(), (429, "RATE_LIMITED".into()));
+    assert_eq!(files(directory.path().as_ref()).len(), 16);
+}
+
+#[tokio::test]
 async fn of_the_bug_reports_of_an_address_16_are_kept_and_the_17th_is_a_card_without_a_link() {
     let (chat, directory) = (FakeWebhook::start(&[]).await, StateDir::new());
     let url = chat.url();

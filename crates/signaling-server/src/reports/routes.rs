@@ -20,8 +20,8 @@ use turn_ledger::ClientKey;
 use turn_signaling::uuid::uuid;
 
 use super::card::{self, BugInfo, given, name};
-use super::store::{QUALITY, REFRESH};
-use super::{Reports, too_many};
+use super::store::{KEPT, QUALITY, REFRESH};
+use super::{KEPT_BURST, Reports, too_many};
 use crate::form::Form;
 use crate::server::Signaling;
 
@@ -80,7 +80,12 @@ async fn bug(
     let (body, _counted) = read_body(&reports.limit(FORM_MAX), request).await?;
     let form = Form::parse(&headers, body).await?;
     let mut info: BugInfo = parse_json(form.field("info").unwrap_or_default().as_bytes())?;
-    let history = info.room_history.take().filter(|_| reports.may_keep(client));
+    let sent = info.room_history.take();
+    let is_kept = sent.is_some() && reports.may_keep(client);
+    if sent.is_some() && !is_kept && reports.feedback.is_none() {
+        return Err(too_many(KEPT / KEPT_BURST));
+    }
+    let history = sent.filter(|_| is_kept);
     let id = uuid(u128::from_be_bytes(random::bytes()?));
     let link = if history.is_some() { reports.link(&id) } else { None };
     let agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use turn_limits::{Held, Holder};
+use turn_limits::{Held, Holder, SHARES};
 
 use crate::deadlines::Deadlines;
 use crate::protocol::Text;
@@ -23,7 +23,7 @@ pub const BYTES_PER_ID_MAX: usize = 256 * 1024;
 /// One part in so many of both may come from one client address or user, and always one message. So a stranger leaves room for others.
 pub const ID_SHARE: usize = 4;
 /// The most ids for which messages wait.
-pub const WAITED_IDS_MAX: usize = 4_096;
+pub const WAITED_IDS_MAX: usize = SHARES * IDS_PER_CLIENT_MAX;
 /// The most waiting messages of one sender.
 pub const MESSAGES_PER_SENDER_MAX: usize = 256;
 /// The most bytes of waiting messages of one sender.
@@ -31,11 +31,11 @@ pub const BYTES_PER_SENDER_MAX: usize = 512 * 1024;
 /// The most ids for which messages of one sender wait.
 pub const IDS_PER_SENDER_MAX: usize = 32;
 /// The most bytes of waiting messages.
-pub const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub const WAITING_BYTES_MAX: usize = SHARES * BYTES_PER_CLIENT_MAX;
 /// The most ids for which messages of one client address or user wait. An IPv6 /48 has four times as many.
-pub const IDS_PER_CLIENT_MAX: usize = WAITED_IDS_MAX / 16;
+pub const IDS_PER_CLIENT_MAX: usize = 256;
 /// The most bytes of waiting messages of one client address or user. An IPv6 /48 has four times as many.
-pub const BYTES_PER_CLIENT_MAX: usize = WAITING_BYTES_MAX / 16;
+pub const BYTES_PER_CLIENT_MAX: usize = 4 << 20;
 
 /// The waiting messages.
 #[derive(Debug, Default)]

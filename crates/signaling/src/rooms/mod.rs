@@ -19,7 +19,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use turn_limits::{Bucket, Held, Holder, Rate};
+use turn_limits::{Bucket, Held, Holder, Rate, SHARES};
 
 use crate::call::MediaAfter;
 use crate::deadlines::Deadlines;
@@ -36,13 +36,13 @@ const QUEUED_FRAMES_MAX: usize = 1_024;
 /// The most bytes that wait for a client: several states of the largest room. Waiting states share their bytes.
 const QUEUED_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The most users of all rooms. A user outlives its socket, so the bound on sockets does not bound users.
-const USERS_MAX: usize = 8_192;
+const USERS_MAX: usize = SHARES * USERS_PER_CLIENT_MAX;
 /// The most ids of users whose owners are remembered, in all rooms.
 const IDS_MAX: usize = 16_384;
 /// The most of them that one client address or one who has signed in has taken: more than it may have users. An IPv6 /48 has four times as many.
 const IDS_PER_CLIENT_MAX: usize = IDS_MAX / 16;
 /// The most users of one client address, or of one who has signed in. An IPv6 /48 has four times as many.
-const USERS_PER_CLIENT_MAX: usize = USERS_MAX / 16;
+const USERS_PER_CLIENT_MAX: usize = 512;
 /// How many messages one socket may send. A client logs its calls to the SFU here, several at once when it enters a large room.
 const MESSAGES: Rate = Rate::per_second(300, 50);
 /// How much of one socket's messages is passed on to others, in KiB. Otherwise one user could fill the queues of all others.

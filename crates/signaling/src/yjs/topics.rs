@@ -5,16 +5,16 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use turn_limits::{Bucket, Held, Holder, Rate};
+use turn_limits::{Bucket, Held, Holder, Rate, SHARES};
 
 use crate::protocol::SocketId;
 
 /// The most topics of one socket. A page has one for each document that is open.
 pub const TOPICS_PER_SOCKET_MAX: usize = 128;
 /// The most topics in all.
-pub const TOPICS_MAX: usize = 10_000;
+pub const TOPICS_MAX: usize = SHARES * TOPICS_PER_CLIENT_MAX;
 /// The most topics of one client address or user. An IPv6 /48 has four times as many.
-pub const TOPICS_PER_CLIENT_MAX: usize = TOPICS_MAX / 16;
+pub const TOPICS_PER_CLIENT_MAX: usize = 625;
 /// The most subscribers of one topic. A page connects to 34 others at most.
 pub const SUBSCRIBERS_MAX: usize = 256;
 /// The longest name of a topic, in characters.

@@ -131,29 +131,29 @@ fn a_sender_has_256_waiting_messages_512_kib_and_32_ids() {
 }
 
 #[test]
-fn messages_wait_for_4096_ids() {
-    let mut world = World::with(130);
-    for n in 0..4_097 {
+fn messages_wait_for_5120_ids() {
+    let mut world = World::with(162);
+    for n in 0..5_121 {
         world.send(1 + n / 32, &offer(&format!("late{n}"), 1));
     }
-    world.send(130, &candidate("late0", 2));
-    assert_eq!(world.arrivals((0..4_097).map(|n| format!("late{n}"))), 4_097);
-    world.send(130, &offer("late4096", 1));
-    assert_eq!(world.arrivals(["late4096".into()]), 1);
+    world.send(162, &candidate("late0", 2));
+    assert_eq!(world.arrivals((0..5_121).map(|n| format!("late{n}"))), 5_121);
+    world.send(162, &offer("late5120", 1));
+    assert_eq!(world.arrivals(["late5120".into()]), 1);
 }
 
 #[test]
-fn no_more_than_64_mib_wait() {
-    let mut world = World::with(140);
+fn no_more_than_80_mib_wait() {
+    let mut world = World::with(170);
     let fill = "x".repeat(250 * 1024);
-    for peer in 1..=140 {
+    for peer in 1..=170 {
         for n in 0..2 {
             let dst = format!("late{peer}-{n}");
             world.send(peer, &format!(r#"{{"type":"OFFER","dst":"{dst}","payload":{{"x":"{fill}"}}}}"#));
         }
     }
-    let ids = (1..=140).flat_map(|peer| [format!("late{peer}-0"), format!("late{peer}-1")]);
-    assert_eq!(world.arrivals(ids), 64 * 1024 / 250);
+    let ids = (1..=170).flat_map(|peer| [format!("late{peer}-0"), format!("late{peer}-1")]);
+    assert_eq!(world.arrivals(ids), 80 * 1024 / 250);
 }
 
 impl World {
