@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use governor::clock::DefaultClock;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -172,6 +173,8 @@ type Opened = (std::net::TcpListener, String);
 fn run(config: &Config, opened: Option<Opened>) -> Result<ExitCode, AnyError> {
     let log = log::install(&config.log)?;
     raise_file_limit();
+    // The clock of the rate limit takes some milliseconds to calibrate itself. Meanwhile the ledger is read.
+    let _ = std::thread::Builder::new().spawn(DefaultClock::default);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let done = runtime.block_on(serve_until_signal(config, opened, log.lost.clone()));
     // A running DNS lookup cannot be canceled. Do not wait for it.
