@@ -6,6 +6,7 @@ use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use governor::clock::DefaultClock;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -151,6 +152,8 @@ type Opened = (std::net::TcpListener, String);
 fn serve(config: &Config, opened: Option<Opened>) -> Result<ExitCode, Failure> {
     let (_flushes_on_drop, lost_lines) = log::install(&config.log)?;
     raise_file_limit();
+    // The clock of the rate limit takes some milliseconds to calibrate itself. Meanwhile the ledger is read.
+    let _ = std::thread::Builder::new().spawn(DefaultClock::default);
     block_on(serve_until_signal(config, opened, lost_lines))?
 }
 

@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use reqwest::Client;
 use serde_json::json;
 use serde_json::value::to_raw_value;
 use tokio::sync::Semaphore;
@@ -83,7 +84,7 @@ pub fn build_leading(
     let grant_key = Arc::new(GrantKey::new(&key));
     let own_keys = config.ice.cloudflare.as_ref().map(CloudflareConfig::own_keys);
     let own_keys = Arc::new(OwnKeys::new(own_keys.unwrap_or_default()));
-    let parts = Parts { config, account, clock, metrics, own_keys };
+    let parts = Parts { config, account, clock, client: http_client()?, metrics, own_keys };
     let (relay, relay_server) = parts.relay()?.unzip();
     let coturn_meter = parts.coturn_meter();
     let mint = Arc::new(parts.mint(&grant_key, relay_server.as_ref(), coturn_meter.as_ref())?);
@@ -149,6 +150,8 @@ struct Parts<'a> {
     config: &'a Config,
     account: Arc<Account>,
     clock: Arc<dyn Clock>,
+    /// One for all: each would hold the root certificates.
+    client: Client,
     metrics: Arc<Metrics>,
     own_keys: Arc<OwnKeys>,
 }
@@ -157,7 +160,7 @@ impl Parts<'_> {
     fn dispatcher(&self) -> Result<Option<AlertDispatcher>, BuildError> {
         let Some(alert) = &self.config.alert else { return Ok(None) };
         Ok(Some(AlertDispatcher {
-            webhook: Webhook::new(http_client()?, alert, self.config.public_url.clone()),
+            webhook: Webhook::new(self.client.clone(), alert, self.config.public_url.clone()),
             clock: Arc::clone(&self.clock),
             metrics: Arc::clone(&self.metrics),
             retry: RetryPolicy::default(),
@@ -175,7 +178,7 @@ impl Parts<'_> {
         let service = turn_signaling_server::Service {
             broker,
             clock: Arc::clone(&self.clock),
-            client: http_client()?,
+            client: self.client.clone(),
             long_bodies: long_bodies.clone(),
             stun: to_raw_value(stun).unwrap_or_default(),
             trusted_proxies: Arc::clone(&self.config.access.trusted_proxies),
@@ -208,14 +211,14 @@ impl Parts<'_> {
         };
         let video = VideoRates::new(self.config.budget.liability_rate, self.config.usage.estimated_rate);
         let open = self.account.read(|books| (books.now(), books.sfu_sessions().collect()));
-        let proxy = SfuProxy::new(config, video, secret, http_client()?, open, service);
+        let proxy = SfuProxy::new(config, video, secret, self.client.clone(), open, service);
         let proxy = proxy.ok_or(BuildError::SfuEndpoint)?;
         Ok(Some(Arc::new(proxy)))
     }
 
     fn auth(&self) -> Result<Option<Auth>, BuildError> {
         let Some(auth) = &self.config.auth else { return Ok(None) };
-        Ok(Some(Auth::new(auth, http_client()?, Arc::clone(&self.clock), Arc::clone(&self.metrics))))
+        Ok(Some(Auth::new(auth, self.client.clone(), Arc::clone(&self.clock), Arc::clone(&self.metrics))))
     }
 
     fn cloudflare_meter(&self) -> Result<Option<CloudflareMeter>, BuildError> {
@@ -225,7 +228,7 @@ impl Parts<'_> {
         let keys = Arc::clone(&self.own_keys);
         let counted =
             Counted { billed: self.config.usage.billed, has_sfu: self.config.signaling.sfu.is_some() };
-        let api = CloudflareAnalytics::new(http_client()?, analytics, keys, counted);
+        let api = CloudflareAnalytics::new(self.client.clone(), analytics, keys, counted);
         Ok(Some(CloudflareMeter {
             api: api.ok_or(BuildError::AnalyticsEndpoint)?,
             interval: analytics.interval,
@@ -248,11 +251,12 @@ impl Parts<'_> {
         let (Some(rotation), Some(provider)) = (&cloudflare.rotation, provider) else { return Ok(None) };
         let RotationConfig { every, account_id, token, base } = rotation;
         let rotator = KeyRotator {
-            api: TurnKeysApi::new(http_client()?, base, account_id, token).ok_or(BuildError::RestEndpoint)?,
+            api: TurnKeysApi::new(self.client.clone(), base, account_id, token)
+                .ok_or(BuildError::RestEndpoint)?,
             every: *every,
             configured: provider.keys(),
             configured_ids: cloudflare.own_keys(),
-            mints: (http_client()?, cloudflare.api_base.clone()),
+            mints: (self.client.clone(), cloudflare.api_base.clone()),
             provider: Arc::clone(provider),
             own_keys: Arc::clone(&self.own_keys),
             account: Arc::clone(&self.account),
@@ -329,7 +333,7 @@ impl Parts<'_> {
 
     fn provider(&self, cloudflare: &CloudflareConfig) -> Result<Provider, BuildError> {
         let ice = &self.config.ice;
-        let client = http_client()?;
+        let client = &self.client;
         let key = |key: &TurnKeyConfig| {
             let api = Cloudflare::new(client.clone(), &cloudflare.api_base, &key.id, &key.token);
             let api = api.ok_or(BuildError::Endpoint)?;

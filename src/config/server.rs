@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 
 use super::form::{form, number, one_of, parsed};
 use super::settings::Settings;
@@ -21,7 +21,7 @@ pub struct ServerConfig {
 pub struct LogConfig {
     /// `text` or `json`. `LOG_FORMAT`; when unset, text on a terminal, else JSON.
     pub format: LogFormat,
-    /// Valid directives of `tracing_subscriber::EnvFilter`. `RUST_LOG`; `info` when unset.
+    /// Valid directives of `tracing_subscriber::filter::Targets`. `RUST_LOG`; `info` when unset.
     pub filter: String,
 }
 
@@ -79,7 +79,7 @@ impl LogConfig {
     pub(super) fn read(settings: &mut Settings<'_>) -> Self {
         let by_default = if settings.is_terminal() { "text" } else { "json" };
         let directives = form("log directives such as info or turn_broker=debug,warn", |text| {
-            EnvFilter::try_new(text).ok().map(|_| text.to_owned())
+            text.parse::<Targets>().ok().map(|_| text.to_owned())
         });
         Self {
             format: settings.get("LOG_FORMAT", by_default, one_of(LOG_FORMATS)),

@@ -21,6 +21,8 @@ use turn_base::random::{self, NoRandomness};
 
 /// Bytes. Compacting a smaller file is not worth the time.
 const COMPACT_MIN: u64 = 4 << 20;
+/// Bytes. A file with fewer for each row is not mostly empty. To know exactly, every page must be read.
+const COMPACT_MIN_PER_ROW: u64 = 256;
 /// Memory for pages of the file, in bytes. The library's own bound is 1 GiB, so memory would grow with the file.
 const PAGES_MAX: usize = 16 << 20;
 
@@ -247,7 +249,8 @@ impl Store {
             }
         }
         let before = self.size()?;
-        if before > COMPACT_MIN && self.free()? > before / 2 {
+        let full = COMPACT_MIN_PER_ROW.saturating_mul(tables::count(&self.database()?.begin_read()?)?);
+        if before > COMPACT_MIN.max(full) && self.free()? > before / 2 {
             self.database.as_mut().ok_or_else(closed)?.compact()?;
             tracing::info!(before, after = self.size()?, "the ledger file was compacted");
         }

@@ -1,6 +1,8 @@
 //! The tables of a ledger file.
 
-use redb::{Key, ReadTransaction, ReadableTable, TableDefinition, Value, WriteTransaction};
+use redb::{
+    Key, ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition, Value, WriteTransaction,
+};
 
 use turn_ledger::{Head, IceSource, LiveDelta, Minute, Timestamp};
 
@@ -38,6 +40,13 @@ pub(super) fn mark_copy(transaction: &WriteTransaction) -> Result<(), StoreError
 /// The stored time of the books.
 pub(super) fn stored_now(transaction: &ReadTransaction) -> Result<Option<Timestamp>, StoreError> {
     Ok(Meta::read(transaction)?.json(KEY_HEAD, &mut Err)?.map(|head: Head| head.now))
+}
+
+/// The number of rows, except those that have a name. It is stored, so nothing is read for it.
+pub(super) fn count(transaction: &ReadTransaction) -> Result<u64, StoreError> {
+    let mut rows = transaction.open_table(MARKS)?.len()?;
+    rows::each_table!(|table| rows += transaction.open_table(table)?.len()?);
+    Ok(rows)
 }
 
 /// Writes a batch.

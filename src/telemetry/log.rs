@@ -5,7 +5,9 @@ use std::io::{BufWriter, IsTerminal, Result as IoResult, Stdout, Write};
 use std::time::Duration;
 
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{LogConfig, LogFormat};
 
@@ -58,13 +60,16 @@ pub fn install(
         .thread_name("log")
         .finish(Gathered(BufWriter::with_capacity(BUFFER_BYTES, std::io::stdout())));
     let lost = LostLines(Some(writer.error_counter()));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_new(&config.filter)?)
+    let filter: Targets = config.filter.parse()?;
+    let lines = tracing_subscriber::fmt()
+        .with_max_level(LevelFilter::TRACE)
         .with_ansi(is_terminal)
         .with_writer(writer);
     match config.format {
-        LogFormat::Text => builder.with_target(false).try_init()?,
-        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).try_init()?,
+        LogFormat::Text => lines.with_target(false).finish().with(filter).try_init()?,
+        LogFormat::Json => {
+            lines.json().flatten_event(true).with_current_span(false).finish().with(filter).try_init()?;
+        }
     }
     Ok((guard, lost))
 }

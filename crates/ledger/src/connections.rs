@@ -37,12 +37,6 @@ impl Default for Bounds {
     }
 }
 
-#[derive(Debug)]
-struct ConnectionRow {
-    connection: Connection,
-    due: Timestamp,
-}
-
 /// See the module's invariant.
 #[derive(Debug)]
 pub struct Connections {
@@ -50,9 +44,10 @@ pub struct Connections {
     rows_max: usize,
     /// The source that is charged for a connection without a grant.
     default_source: IceSource,
-    rows: BTreeMap<Name, ConnectionRow>,
+    rows: BTreeMap<Name, Connection>,
     /// Rows that clients have opened with a grant.
     of_clients: usize,
+    /// [`Connection::due_at`] of every row.
     queue: BTreeSet<(Timestamp, Name)>,
     dirty: Dirty<Name>,
 }
@@ -83,14 +78,19 @@ impl Connections {
 
     /// Handles the first connection in the queue. `value` is set if the connection was given up.
     pub(crate) fn elapse(&mut self, grants: &mut Grants) -> Option<Entry<Option<Closed>>> {
-        let (due, name) = self.queue.first().cloned()?;
-        let row = self.rows.get_mut(&name)?;
-        let before = noted(grants, &row.connection, &self.rules);
-        let mut allowances = grants.allowances(row.connection.grant, due, &self.rules);
-        let (changes, is_given_up) = row.connection.elapse(&self.rules, &mut allowances);
-        let changes = row.connection.charges(changes);
-        let value = if is_given_up { self.remove(grants, &name, before, due, true) } else { None };
-        self.schedule(&name);
+        let (due, name) = self.queue.pop_first()?;
+        let connection = self.rows.get_mut(&name)?;
+        let before = noted(grants, connection, &self.rules);
+        let mut allowances = grants.allowances(connection.grant, due, &self.rules);
+        let (changes, is_given_up) = connection.elapse(&self.rules, &mut allowances);
+        let changes = connection.charges(changes);
+        let value = if is_given_up {
+            self.remove(grants, &name, before, due, true)
+        } else {
+            self.queue.insert((connection.due_at(&self.rules), name.clone()));
+            self.dirty.note(name);
+            None
+        };
         Some(Entry { value, changes, clamped: false })
     }
 
@@ -179,13 +179,14 @@ impl Connections {
     pub(crate) fn shrink_claims(&mut self, grants: &mut Grants, now: Timestamp) -> Vec<Entry<()>> {
         let mut entries = vec![];
         for name in self.rows.keys().cloned().collect::<Vec<_>>() {
-            let Some(row) = self.rows.get_mut(&name) else { continue };
-            let mut allowances = grants.allowances(row.connection.grant, now, &self.rules);
+            let Some(connection) = self.rows.get_mut(&name) else { continue };
+            let mut allowances = grants.allowances(connection.grant, now, &self.rules);
             allowances.forfeit();
             if !allowances.fits_clocks(0) {
-                let changes = row.connection.pause(now, &mut allowances);
-                entries.push(Entry { value: (), changes: row.connection.charges(changes), clamped: true });
-                self.schedule(&name);
+                let due = connection.due_at(&self.rules);
+                let changes = connection.pause(now, &mut allowances);
+                entries.push(Entry { value: (), changes: connection.charges(changes), clamped: true });
+                self.schedule(&name, due);
             }
         }
         entries
@@ -193,7 +194,7 @@ impl Connections {
 
     /// The open connections, in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = &Connection> {
-        self.rows.values().map(|row| &row.connection)
+        self.rows.values()
     }
 
     /// How many connections are open.
@@ -209,8 +210,8 @@ impl Connections {
     /// Notes who spends what a connection of the reporter relays.
     pub(crate) fn report_spender(&mut self, id: &str, by_reporter: Spender) {
         let name = (Arc::from(id), None);
-        let Some(row) = self.rows.get_mut(&name) else { return };
-        row.connection.spender = by_reporter.known();
+        let Some(connection) = self.rows.get_mut(&name) else { return };
+        connection.spender = by_reporter.known();
         self.dirty.note(name);
     }
 
@@ -238,10 +239,10 @@ impl Connections {
         report: Report,
         now: Timestamp,
     ) -> Entry<()> {
-        let Some(row) = self.rows.get_mut(name) else {
+        let Some(connection) = self.rows.get_mut(name) else {
             return Entry { value: (), changes: vec![], clamped: false };
         };
-        let connection = &mut row.connection;
+        let due = connection.due_at(&self.rules);
         let before = noted(grants, connection, &self.rules);
         let (counted_until, last_seen) = (connection.counted_until, connection.last_seen);
         let grant = connection.grant;
@@ -260,18 +261,19 @@ impl Connections {
         let after = noted(grants, connection, &self.rules);
         let charge = ConnectionCharge { before, after, is_last: false, from, at: now };
         note_charge(grants, connection, &charge);
-        self.schedule(name);
+        self.schedule(name, due);
         Entry { value: (), changes, clamped }
     }
 
     /// Closes a connection at `now`.
     fn end(&mut self, grants: &mut Grants, name: &Name, now: Timestamp) -> Option<Entry<Closed>> {
-        let row = self.rows.get_mut(name)?;
-        let before = noted(grants, &row.connection, &self.rules);
-        let mut allowances = grants.allowances(row.connection.grant, now, &self.rules);
-        let changes = row.connection.close(now, &mut allowances);
+        let connection = self.rows.get_mut(name)?;
+        self.queue.remove(&(connection.due_at(&self.rules), name.clone()));
+        let before = noted(grants, connection, &self.rules);
+        let mut allowances = grants.allowances(connection.grant, now, &self.rules);
+        let changes = connection.close(now, &mut allowances);
         let clamped = allowances.was_clamped();
-        let changes = row.connection.charges(changes);
+        let changes = connection.charges(changes);
         self.remove(grants, name, before, now, false).map(|value| Entry { value, changes, clamped })
     }
 
@@ -286,19 +288,19 @@ impl Connections {
         let name = connection.name();
         self.of_clients = self.of_clients.saturating_add(usize::from(connection.grant.is_some()));
         self.dirty.note_added(name.clone());
-        self.rows.insert(name.clone(), ConnectionRow { connection, due: Timestamp::default() });
-        self.schedule(&name);
+        self.queue.insert((connection.due_at(&self.rules), name.clone()));
+        self.rows.insert(name, connection);
     }
 
-    fn schedule(&mut self, name: &Name) {
-        let Some(row) = self.rows.get_mut(name) else { return };
-        self.queue.remove(&(row.due, name.clone()));
-        row.due = row.connection.due_at(&self.rules);
-        self.queue.insert((row.due, name.clone()));
+    /// Notes a change of a row that was due at `before`.
+    fn schedule(&mut self, name: &Name, before: Timestamp) {
+        let Some(connection) = self.rows.get(name) else { return };
+        self.queue.remove(&(before, name.clone()));
+        self.queue.insert((connection.due_at(&self.rules), name.clone()));
         self.dirty.note(name.clone());
     }
 
-    /// `before`: what the connection was charged as of its last report.
+    /// Removes a row that is not in the queue any more. `before`: what the connection was charged as of its last report.
     fn remove(
         &mut self,
         grants: &mut Grants,
@@ -307,8 +309,7 @@ impl Connections {
         now: Timestamp,
         given_up: bool,
     ) -> Option<Closed> {
-        let ConnectionRow { connection, due } = self.rows.remove(name)?;
-        self.queue.remove(&(due, name.clone()));
+        let connection = self.rows.remove(name)?;
         self.dirty.note_removed(name.clone());
         self.of_clients = self.of_clients.saturating_sub(usize::from(connection.grant.is_some()));
         let lived_until = connection.last_seen.plus(self.rules.heartbeat).min(now);

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{ConnectionRow, Connections};
+use super::Connections;
 use crate::{ByteCount, ChangeKind, Connection, ConnectionCharge, Grants, Name, Timestamp, UsageChange};
 
 impl Connections {
@@ -40,18 +40,18 @@ impl Connections {
                 changes.extend(grants.outlived(grant, connection.last_seen.plus(self.rules.heartbeat)));
             }
         }
-        let row = |connection: Connection| ConnectionRow { due: connection.due_at(&self.rules), connection };
+        let due = |(name, connection): (&Name, &Connection)| (connection.due_at(&self.rules), name.clone());
         // Built at once: a search for each row would take most of a start.
-        self.rows = connections.into_iter().map(|(name, connection)| (name, row(connection))).collect();
-        self.queue = self.rows.iter().map(|(name, row)| (row.due, name.clone())).collect();
-        self.of_clients = self.rows.keys().filter(|(_, grant)| grant.is_some()).count();
+        self.queue = connections.iter().map(due).collect();
+        self.of_clients = connections.keys().filter(|(_, grant)| grant.is_some()).count();
+        self.rows = connections;
         changes
     }
 
     /// Connections that have changed since the last call; `None` for one that was closed.
     pub(crate) fn take_changes(&mut self) -> BTreeMap<Name, Option<Connection>> {
         let changed = self.dirty.take().into_keys();
-        let row = |name: &Name| self.rows.get(name).map(|row| row.connection.clone());
+        let row = |name: &Name| self.rows.get(name).cloned();
         changed.map(|name| (name.clone(), row(&name))).collect()
     }
 }
