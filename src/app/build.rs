@@ -91,7 +91,7 @@ pub fn build_leading(
     let (clock, metrics) = (Arc::clone(&parts.clock), Arc::clone(&parts.metrics));
     let rate_limit = Arc::new(RateLimit::new(&config.access.rate, Arc::clone(&clock), Arc::clone(&metrics))?);
     let calls = Arc::new(LiveCalls::new(Arc::clone(&parts.account), clock, Arc::clone(&metrics)));
-    let auth = parts.auth()?.map(Arc::new);
+    let auth = parts.auth().map(Arc::new);
     let broker = Arc::new(SignalingBroker {
         account: Arc::clone(&parts.account),
         auth: auth.clone(),
@@ -112,7 +112,7 @@ pub fn build_leading(
         cloudflare_meter: parts.cloudflare_meter()?,
         coturn_meter,
         relay,
-        dispatcher: parts.dispatcher()?,
+        dispatcher: parts.dispatcher(),
         auth,
         forward_key: lead.as_ref().map(|_| ForwardKey::derived_from(&key)),
         lead,
@@ -157,14 +157,14 @@ struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    fn dispatcher(&self) -> Result<Option<AlertDispatcher>, BuildError> {
-        let Some(alert) = &self.config.alert else { return Ok(None) };
-        Ok(Some(AlertDispatcher {
+    fn dispatcher(&self) -> Option<AlertDispatcher> {
+        let alert = self.config.alert.as_ref()?;
+        Some(AlertDispatcher {
             webhook: Webhook::new(self.client.clone(), alert, self.config.public_url.clone()),
             clock: Arc::clone(&self.clock),
             metrics: Arc::clone(&self.metrics),
             retry: RetryPolicy::default(),
-        }))
+        })
     }
 
     /// `secret`: the key of the ledger.
@@ -216,9 +216,9 @@ impl Parts<'_> {
         Ok(Some(Arc::new(proxy)))
     }
 
-    fn auth(&self) -> Result<Option<Auth>, BuildError> {
-        let Some(auth) = &self.config.auth else { return Ok(None) };
-        Ok(Some(Auth::new(auth, self.client.clone(), Arc::clone(&self.clock), Arc::clone(&self.metrics))))
+    fn auth(&self) -> Option<Auth> {
+        let auth = self.config.auth.as_ref()?;
+        Some(Auth::new(auth, self.client.clone(), Arc::clone(&self.clock), Arc::clone(&self.metrics)))
     }
 
     fn cloudflare_meter(&self) -> Result<Option<CloudflareMeter>, BuildError> {

@@ -106,8 +106,8 @@ fn an_address_has_625_topics_and_a_48_four_times_as_many() {
     }
     assert_eq!(fill(&mut world, user_at("192.0.2.1", "ann")), 625, "a user has as many");
     assert_eq!(fill(&mut world, user_at("192.0.2.1", "bob")), 625, "and the users of an address more");
-    let full = [(1_000, client("2001:db8:1:5::1").into()), (1_002, user_at("192.0.2.9", "ann"))];
-    for (socket, holder) in full {
+    let refused = [(1_000, client("2001:db8:1:5::1").into()), (1_002, user_at("192.0.2.9", "ann"))];
+    for (socket, holder) in refused {
         world.open_from(socket, holder);
         world.send(socket, &subscribe(&["more"]));
         assert_eq!(world.take(socket), ["close 1008"], "the /48 has 2,500; ann has 625 on all addresses");
