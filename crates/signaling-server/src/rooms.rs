@@ -19,7 +19,6 @@ use turn_base::request::header::only_line;
 use turn_base::sign_in::require;
 use turn_ledger::User;
 use turn_ledger::is_dots;
-use turn_limits::Holder;
 use turn_signaling::call::ProtocolName;
 use turn_signaling::rooms::user_cookie::{UserKey, Visitor};
 
@@ -83,10 +82,6 @@ pub(crate) async fn open(
         signed_in.or(visitor).ok_or_else(|| ApiError::unauthorized(CHOOSE_A_NAME))?;
     if server.service.broker.is_blocked(&user) {
         return Err(ApiError::user_blocked());
-    }
-    if number == 0 {
-        // A name that the visitor has chosen proves nothing.
-        socket.holder = Holder::new(socket.holder.client(), Some(user.clone()));
     }
     (socket.known.user, socket.known.visitor) = (Some(user), number);
     socket.known.room = Some(room.into());
