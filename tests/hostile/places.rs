@@ -28,11 +28,10 @@ pub(crate) const ATTACKS: &[Attack] = &[
     attack("sockets of PeerJS by one IPv6 /48", "4 times 64", |_| Box::pin(hold(PlaceKind::Peerjs, 16))),
     attack("sockets of rooms by one address", "64", |_| Box::pin(hold(PlaceKind::Rooms, 1))),
     attack("sockets of rooms by one IPv6 /48", "4 times 64", |_| Box::pin(hold(PlaceKind::Rooms, 16))),
-    attack("topics of y-webrtc by one address", "a sixteenth of 10,000", |_| {
-        Box::pin(hold(PlaceKind::Topics, 1))
-    }),
-    attack("topics of y-webrtc by one IPv6 /48", "a fourth of 10,000", |_| {
-        Box::pin(hold(PlaceKind::Topics, 16))
+    attack("topics of y-webrtc by one address", "625 of 12,500", |_| Box::pin(hold(PlaceKind::Topics, 1))),
+    attack("topics of y-webrtc by one IPv6 /48", "4 times 625", |_| Box::pin(hold(PlaceKind::Topics, 16))),
+    attack("topics of y-webrtc by four IPv6 /48s", "16 times 625; newcomers elsewhere get theirs", |_| {
+        Box::pin(hold(PlaceKind::Topics, 64))
     }),
     attack("packages of P2PCF by one address", "256", |_| Box::pin(hold(PlaceKind::P2pcf, 1))),
     attack("packages of P2PCF by one IPv6 /48", "4 times 256", |_| Box::pin(hold(PlaceKind::P2pcf, 16))),
@@ -86,6 +85,7 @@ impl PlaceKind {
     }
 }
 
+/// `addresses`: one of IPv4, or sixteen of each of some IPv6 /48s.
 async fn hold(kind: PlaceKind, addresses: u64) -> Outcome {
     let (sfu, reports) = (FakeSfu::start().await, StateDir::new());
     let url = sfu.url();
@@ -99,14 +99,18 @@ async fn hold(kind: PlaceKind, addresses: u64) -> Outcome {
         ("RATE_LIMIT_REQUESTS", "10"),
     ])
     .await;
-    let allowed = kind.share() * if addresses > 1 { 4 } else { 1 };
+    let allowed = kind.share() * if addresses > 1 { addresses / 4 } else { 1 };
     // Twice the share of all of them together.
     let tries = (2 * allowed).div_ceil(kind.places() * addresses) + 1;
     let (mut honest, mut sockets, mut taken) = (Tally::default(), vec![], 0);
     honest.serve(served(kind, &broker, 1)).await;
     let of_honest = files(&reports);
     for n in 0..addresses {
-        let address = if addresses > 1 { format!("2001:db8:7:{n:x}::1") } else { "198.51.100.7".to_owned() };
+        let address = if addresses > 1 {
+            format!("2001:db8:{:x}:{n:x}::1", 7 + n / 16)
+        } else {
+            "198.51.100.7".to_owned()
+        };
         for nth in 0..tries {
             match take(kind, &broker, &address, n * tries + nth).await {
                 Place::Held(socket) => sockets.push(socket),
