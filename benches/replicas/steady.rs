@@ -26,9 +26,9 @@ pub(crate) async fn print(programs: &Programs, seconds: u64) {
     let cluster = Cluster::start_with(&programs.broker, &database, 1, false, &settings).await;
     let client = database.client().await;
     println!(
-        "| after | mints | p50, p99, p99.9 of these minutes | rows, with index | other tables | rows stored | dead rows | vacuums | log written | broker |"
+        "| after | mints | failed | p50, p99, p99.9 of these minutes | rows, with index | other tables | rows stored | dead rows | vacuums | log written | broker |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|---|");
     let (mut written, mut minted) = (0, 0);
     let spans = seconds.div_ceil(SPAN.as_secs()).max(1);
     for span in 1..=spans {
@@ -42,8 +42,9 @@ pub(crate) async fn print(programs: &Programs, seconds: u64) {
         let [rows, others, dead, vacuums, log, stored] =
             [0, 1, 2, 3, 4, 5].map(|column| row.get::<_, i64>(column));
         println!(
-            "| {} min | {minted} | {:.2}, {:.2}, {:.2} ms | {} MB | {:.1} MB | {stored} | {dead} | {vacuums} | {} MB | {} MB |",
+            "| {} min | {minted} | {} | {:.2}, {:.2}, {:.2} ms | {} MB | {:.1} MB | {stored} | {dead} | {vacuums} | {} MB | {} MB |",
             span * seconds / 60,
+            speed.failed,
             speed.p50,
             speed.p99,
             speed.p999,

@@ -109,6 +109,10 @@ mod tests {
             json!({"kty": "RSA", "kid": "a", "alg": "RS512", "n": "AQAB", "e": "AQAB"}),
             json!({"kty": "EC", "crv": "P-384", "kid": "a", "x": "AA", "y": "AA"}),
             json!({"kty": "RSA", "kid": "a", "n": "!", "e": "AQAB"}),
+            json!({"kty": "EC", "crv": "secp256k1", "kid": "a", "x": "AA", "y": "AA"}),
+            json!({"kty": "OKP", "crv": "X25519", "kid": "a", "x": "AA"}),
+            json!({"kty": "RSA", "kid": "a", "alg": "new", "n": "AQAB", "e": "AQAB"}),
+            json!({"kty": "RSA", "kid": "a", "key_ops": ["new"], "alg": "RS512", "n": "AQAB", "e": "AQAB"}),
             json!({"kty": "new"}),
         ] {
             assert!(parse(&json!([other])).is_none(), "{other}");
