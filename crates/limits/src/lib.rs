@@ -35,5 +35,5 @@ pub use table::{Row, SHARED_ROWS, SHARED_ROWS_OF_NETWORK, Visit};
 pub use turn_ledger::GROUP_FACTOR;
 
 /// A table that outsiders fill has room for as many things as so many clients may have: the sixteen of four IPv6 /48s, each with
-/// [`GROUP_FACTOR`] shares, and four more. So whoever has four /48s leaves room for clients elsewhere.
+/// [`GROUP_FACTOR`] shares, and four more. So four /48s leave room for clients elsewhere.
 pub const SHARES: usize = 20;

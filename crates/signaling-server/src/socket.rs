@@ -94,7 +94,7 @@ async fn hold(server: &Signaling, place: Place, ended: impl Future<Output = ()>)
     drop(place);
 }
 
-/// Takes the place of a socket. Whoever gets none is refused before the upgrade.
+/// Takes the place of a socket. Without a place, a request is refused before the upgrade.
 pub(crate) fn place(server: &Signaling, holder: &Holder) -> Result<Place, ApiError> {
     server.occupancy.take(holder).map_err(|why| {
         server.service.broker.count(Counted::Limited("refused"));

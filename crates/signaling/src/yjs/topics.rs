@@ -43,7 +43,7 @@ struct Topic {
     fan_out: Bucket,
 }
 
-/// A socket, and whose it is.
+/// A socket and its holder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Subscriber {
     pub(super) socket: SocketId,
