@@ -170,7 +170,8 @@ mod tests {
 
         /// The names of the open connections.
         fn open(&self) -> Vec<String> {
-            self.account.read(|books| books.connections().iter().map(|open| open.id.to_string()).collect())
+            self.account
+                .read(|books| books.connections().iter().map(|open| open.name.id().to_owned()).collect())
         }
 
         fn revoked(&self) -> Vec<GrantId> {

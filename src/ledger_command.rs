@@ -176,10 +176,10 @@ fn document(contents: &Contents) -> Value {
             "kbps": (*source == IceSource::Sfu).then(|| row.sfu_kbps()),
         })
     };
-    let connection = |open: &Connection| {
+    let connection = |open: &Box<Connection>| {
         json!({
-            "id": open.id,
-            "grant": open.grant,
+            "id": open.name.id(),
+            "grant": open.name.grant(),
             "source": open.source,
             "opened_at": open.opened_at,
             "last_seen": open.last_seen,

@@ -142,14 +142,14 @@ pub async fn list_connections(app: AppState) -> Json<ConnectionsBody> {
 
 fn open_connection_body(books: &Books, connection: &Connection) -> OpenConnectionBody {
     // As its grant says, or as the reporter named for a connection without one.
-    let spender = match connection.grant {
+    let spender = match connection.name.grant() {
         Some(id) => books.grants().get(id).and_then(|row| row.spender.clone()),
         None => connection.spender.clone(),
     };
     let Spender { user, label, .. } = spender.as_deref().cloned().unwrap_or_default();
     OpenConnectionBody {
-        connection_id: connection.id.to_string(),
-        grant: connection.grant.map(|id| id.to_string()),
+        connection_id: connection.name.id().to_owned(),
+        grant: connection.name.grant().map(|id| id.to_string()),
         user: user.map(|user| user.as_str().to_owned()),
         label: label.map(|label| label.as_str().to_owned()),
         source: connection.source.name(),

@@ -58,9 +58,9 @@ fn future(source: IceSource, rows: &SourceRows, now: Timestamp) -> Option<String
 
 /// Checks that the grant of each connection has a row.
 fn orphans(stored: &Stored) -> impl Iterator<Item = String> {
-    stored.connections.iter().filter_map(|((id, _), connection)| {
-        let grant = connection.grant.filter(|grant| !stored.grants.contains_key(grant))?;
-        Some(format!("connection {id:?} is under grant {grant}, which has no row"))
+    stored.connections.keys().filter_map(|name| {
+        let grant = name.grant().filter(|grant| !stored.grants.contains_key(grant))?;
+        Some(format!("connection {:?} is under grant {grant}, which has no row", name.id()))
     })
 }
 

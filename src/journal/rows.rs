@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use turn_ledger::{
-    Connection, Day, GrantId, IceSource, LiveDelta, Minute, Rows, SessionId, SpenderKey, SpenderKind,
+    Connection, Day, GrantId, IceSource, LiveDelta, Minute, Name, Rows, SessionId, SpenderKey, SpenderKind,
 };
 
 use super::changes::{Changes, Contents};
@@ -112,9 +112,10 @@ pub(super) fn read(from: &impl ReadRows, bad: OnBadRow<'_>) -> Result<Contents, 
             [] => None,
             bytes => Some(GrantId::new((*bytes).try_into().map_err(|_| "names no grant")?)),
         };
-        let mut connection: Connection = from_row(row)?;
-        (connection.id, connection.grant) = ((*id).into(), grant);
-        Ok((connection.name(), connection))
+        let name = Name::new(id, grant);
+        let mut connection: Box<Connection> = from_row(row)?;
+        connection.name = name.clone();
+        Ok((name, connection))
     })?;
     stored.grants = values(from, GRANTS, bad, |id, row| {
         let id = GrantId::new(**id);
@@ -151,9 +152,7 @@ pub(super) fn write(to: &mut impl WriteRows, changes: &Changes) -> Result<(), St
     for (source, rows) in &batch.sources {
         write_source(to, *source, rows)?;
     }
-    write_rows(to, OPEN_CONNECTIONS, &batch.connections, |(id, grant)| {
-        (&**id, grant.as_ref().map_or(&[][..], |grant| grant.as_bytes()))
-    })?;
+    write_rows(to, OPEN_CONNECTIONS, &batch.connections, |name| (name.id(), name.grant_bytes()))?;
     write_rows(to, GRANTS, &batch.grants, GrantId::as_bytes)?;
     write_rows(to, SESSIONS, &batch.sessions, |id| id.get())?;
     let names = batch.spenders.keys().map(|(_, key, _)| key.as_ref().map(SpenderKey::to_string));

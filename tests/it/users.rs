@@ -171,7 +171,7 @@ async fn a_reporter_names_users_and_labels_and_a_client_does_not() {
         [Value::Null]
     );
     let named: Vec<_> =
-        stored.connections.values().map(|row| (&*row.id, shown(row.spender.as_deref()))).collect();
+        stored.connections.values().map(|row| (row.name.id(), shown(row.spender.as_deref()))).collect();
     assert_eq!(named, [("call", Value::Null), ("other", json!({"user": "bob", "label": "room-1"}))]);
 }
 

@@ -50,7 +50,7 @@ pub struct Batch {
     /// Blocked users, if they have changed.
     pub blocked: Option<BTreeSet<User>>,
     /// Open connections.
-    pub connections: Rows<Name, Connection>,
+    pub connections: Rows<Name, Box<Connection>>,
     /// The sessions of coturn.
     pub sessions: Rows<SessionId, SessionRow>,
 }
@@ -71,7 +71,7 @@ pub struct Stored {
     /// Blocked users.
     pub blocked: BTreeSet<User>,
     /// Open connections.
-    pub connections: BTreeMap<Name, Connection>,
+    pub connections: BTreeMap<Name, Box<Connection>>,
     /// The sessions of coturn.
     pub sessions: BTreeMap<SessionId, SessionRow>,
     /// The key that signs grant tokens.

@@ -18,8 +18,31 @@ use crate::{
 use by_time::{Clock, Span};
 
 /// A connection's name: its id, and the grant of the client that opened it, which may report on it. Without a grant, it is the
-/// connection of the app server that holds the reporter token.
-pub type Name = (Arc<str>, Option<GrantId>);
+/// connection of the app server that holds the reporter token. The row, its key and the queue share one name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Name(Arc<(Box<str>, Option<GrantId>)>);
+
+impl Name {
+    /// The connection that this grant, or the reporter, opens under this id.
+    pub fn new(id: &str, grant: Option<GrantId>) -> Self {
+        Self(Arc::new((id.into(), grant)))
+    }
+
+    /// Its id, unique for its grant.
+    pub fn id(&self) -> &str {
+        &self.0.0
+    }
+
+    /// The grant that it was opened with; `None` if the reporter opened it.
+    pub fn grant(&self) -> Option<GrantId> {
+        self.0.1
+    }
+
+    /// The bytes of that grant's id; none if the reporter opened it.
+    pub fn grant_bytes(&self) -> &[u8] {
+        self.0.1.as_ref().map_or(&[], |grant| grant.as_bytes())
+    }
+}
 
 /// A connection's report. Bytes are cumulative since it opened; `None` means not reported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,12 +58,9 @@ pub struct Report {
 /// See the module's invariant. Its stored form has the fields in this order, without the name, which is its key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connection {
-    /// Its id, unique for its grant.
+    /// Its id and grant.
     #[serde(skip)]
-    pub id: Arc<str>,
-    /// The grant that it was opened with; `None` if the reporter opened it.
-    #[serde(skip)]
-    pub grant: Option<GrantId>,
+    pub name: Name,
     /// The source that is charged for its bytes.
     pub source: IceSource,
     /// When it was opened.
@@ -74,7 +94,7 @@ impl Connection {
     /// Opens a connection at `now`.
     #[must_use]
     pub fn open(
-        (id, grant): Name,
+        name: Name,
         source: IceSource,
         relayed: Option<bool>,
         now: Timestamp,
@@ -82,8 +102,7 @@ impl Connection {
         allowances: &mut Allowances<'_>,
     ) -> (Self, Changes) {
         let mut connection = Self {
-            id,
-            grant,
+            name,
             source,
             opened_at: now,
             last_seen: now,
@@ -103,11 +122,6 @@ impl Connection {
             connection.start_clock(now, rules, allowances, &mut changes);
         }
         (connection, changes)
-    }
-
-    /// Its name.
-    pub fn name(&self) -> Name {
-        (Arc::clone(&self.id), self.grant)
     }
 
     /// Whether the ledger's clock runs for it.
@@ -142,7 +156,7 @@ impl Connection {
 
     /// These changes as those of the source that is charged.
     pub(crate) fn charges(&self, changes: impl IntoIterator<Item = ChangeKind>) -> Vec<UsageChange> {
-        let basis = if self.grant.is_some() { Basis::Granted } else { Basis::Ungranted };
+        let basis = if self.name.grant().is_some() { Basis::Granted } else { Basis::Ungranted };
         changes.into_iter().map(|kind| UsageChange { source: self.source, basis, kind }).collect()
     }
 
@@ -207,7 +221,7 @@ impl Connection {
 
     /// The most bytes that a count can add. What a grant relays is limited by its allowance, for all its connections together.
     fn room(&self, now: Timestamp, rules: &UsageRules) -> ByteCount {
-        if self.grant.is_some() {
+        if self.name.grant().is_some() {
             return ByteCount::new(u64::MAX);
         }
         let bytes = |rate: BitRate, millis: u64| ByteCount::saturating(rate.over_millis(millis.into()));

@@ -34,7 +34,7 @@ fn open(relayed: Option<bool>) -> (Connection, Limit) {
     allowances.open();
     let source = IceSource::Cloudflare;
     let (connection, _) =
-        Connection::open(("c".into(), None), source, relayed, at(0), &rules(), &mut allowances);
+        Connection::open(Name::new("c", None), source, relayed, at(0), &rules(), &mut allowances);
     (connection, limit)
 }
 
@@ -231,6 +231,6 @@ fn a_row_is_small_and_read_back_without_its_name() {
     let _ = connection.report(Report::default(), at(650), &rules(), &mut limit.at(at(650)));
     connection.spender = Spender { label: Label::new("room-1"), ..Spender::default() }.known();
     let read: Connection = postcard::from_bytes(&postcard::to_allocvec(&connection).unwrap()).unwrap();
-    assert_eq!((read.id.is_empty(), read.grant), (true, None));
-    assert_eq!(Connection { id: "c".into(), ..read }, connection);
+    assert_eq!(read.name, Name::default());
+    assert_eq!(Connection { name: Name::new("c", None), ..read }, connection);
 }

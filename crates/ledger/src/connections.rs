@@ -7,7 +7,6 @@
 mod stored;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use crate::{
     ByteCount, Caller, ClientTerms, Closed, Connection, ConnectionCharge, Dirty, Entry, GrantId, Grants,
@@ -44,7 +43,7 @@ pub struct Connections {
     rows_max: usize,
     /// The source that is charged for a connection without a grant.
     default_source: IceSource,
-    rows: BTreeMap<Name, Connection>,
+    rows: BTreeMap<Name, Box<Connection>>,
     /// Rows that clients have opened with a grant.
     of_clients: usize,
     /// [`Connection::due_at`] of every row.
@@ -81,7 +80,7 @@ impl Connections {
         let (due, name) = self.queue.pop_first()?;
         let connection = self.rows.get_mut(&name)?;
         let before = noted(grants, connection, &self.rules);
-        let mut allowances = grants.allowances(connection.grant, due, &self.rules);
+        let mut allowances = grants.allowances(connection.name.grant(), due, &self.rules);
         let (changes, is_given_up) = connection.elapse(&self.rules, &mut allowances);
         let changes = connection.charges(changes);
         let value = if is_given_up {
@@ -124,7 +123,7 @@ impl Connections {
             Some(grant) => (grant.source, grants.open_connection(&grant, now, &self.rules)?),
             None => (self.default_source, None),
         };
-        let mut allowances = grants.allowances(name.1, now, &self.rules).vouched(caller.is_vouched());
+        let mut allowances = grants.allowances(name.grant(), now, &self.rules).vouched(caller.is_vouched());
         let (connection, opening) =
             Connection::open(name, source, relayed, now, &self.rules, &mut allowances);
         let clamped = allowances.was_clamped();
@@ -169,7 +168,7 @@ impl Connections {
         is_over: impl Fn(&Grants, GrantId) -> bool,
         now: Timestamp,
     ) -> Vec<Entry<Closed>> {
-        let is_one = |name: &&Name| name.1.is_some_and(|grant| is_over(grants, grant));
+        let is_one = |name: &&Name| name.grant().is_some_and(|grant| is_over(grants, grant));
         let names: Vec<_> = self.rows.keys().filter(is_one).cloned().collect();
         names.iter().filter_map(|name| self.end(grants, name, now)).collect()
     }
@@ -180,7 +179,7 @@ impl Connections {
         let mut entries = vec![];
         for name in self.rows.keys().cloned().collect::<Vec<_>>() {
             let Some(connection) = self.rows.get_mut(&name) else { continue };
-            let mut allowances = grants.allowances(connection.grant, now, &self.rules);
+            let mut allowances = grants.allowances(connection.name.grant(), now, &self.rules);
             allowances.forfeit();
             if !allowances.fits_clocks(0) {
                 let due = connection.due_at(&self.rules);
@@ -194,7 +193,7 @@ impl Connections {
 
     /// The open connections, in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = &Connection> {
-        self.rows.values()
+        self.rows.values().map(|row| &**row)
     }
 
     /// How many connections are open.
@@ -209,7 +208,7 @@ impl Connections {
 
     /// Notes who spends what a connection of the reporter relays.
     pub(crate) fn report_spender(&mut self, id: &str, by_reporter: Spender) {
-        let name = (Arc::from(id), None);
+        let name = Name::new(id, None);
         let Some(connection) = self.rows.get_mut(&name) else { return };
         connection.spender = by_reporter.known();
         self.dirty.note(name);
@@ -227,8 +226,8 @@ impl Connections {
 
     /// The names of the rows with that id, of any owner.
     fn named(&self, id: &str) -> impl Iterator<Item = &Name> {
-        let (first, last) = ((Arc::from(id), None), (Arc::from(id), Some(GrantId::new([u8::MAX; 16]))));
-        self.rows.range(first..=last).map(|(name, _)| name)
+        let last = Some(GrantId::new([u8::MAX; 16]));
+        self.rows.range(Name::new(id, None)..=Name::new(id, last)).map(|(name, _)| name)
     }
 
     fn report(
@@ -245,7 +244,7 @@ impl Connections {
         let due = connection.due_at(&self.rules);
         let before = noted(grants, connection, &self.rules);
         let (counted_until, last_seen) = (connection.counted_until, connection.last_seen);
-        let grant = connection.grant;
+        let grant = connection.name.grant();
         let mut allowances = grants.allowances(grant, now, &self.rules).vouched(caller.is_vouched());
         let mut changes = connection.report(report, now, &self.rules, &mut allowances);
         let clamped = allowances.was_clamped();
@@ -270,7 +269,7 @@ impl Connections {
         let connection = self.rows.get_mut(name)?;
         self.queue.remove(&(connection.due_at(&self.rules), name.clone()));
         let before = noted(grants, connection, &self.rules);
-        let mut allowances = grants.allowances(connection.grant, now, &self.rules);
+        let mut allowances = grants.allowances(connection.name.grant(), now, &self.rules);
         let changes = connection.close(now, &mut allowances);
         let clamped = allowances.was_clamped();
         let changes = connection.charges(changes);
@@ -285,11 +284,11 @@ impl Connections {
     }
 
     fn insert(&mut self, connection: Connection) {
-        let name = connection.name();
-        self.of_clients = self.of_clients.saturating_add(usize::from(connection.grant.is_some()));
+        let name = connection.name.clone();
+        self.of_clients = self.of_clients.saturating_add(usize::from(connection.name.grant().is_some()));
         self.dirty.note_added(name.clone());
         self.queue.insert((connection.due_at(&self.rules), name.clone()));
-        self.rows.insert(name, connection);
+        self.rows.insert(name, Box::new(connection));
     }
 
     /// Notes a change of a row that was due at `before`.
@@ -311,9 +310,9 @@ impl Connections {
     ) -> Option<Closed> {
         let connection = self.rows.remove(name)?;
         self.dirty.note_removed(name.clone());
-        self.of_clients = self.of_clients.saturating_sub(usize::from(connection.grant.is_some()));
+        self.of_clients = self.of_clients.saturating_sub(usize::from(connection.name.grant().is_some()));
         let lived_until = connection.last_seen.plus(self.rules.heartbeat).min(now);
-        let mut allowances = grants.allowances(connection.grant, now, &self.rules);
+        let mut allowances = grants.allowances(connection.name.grant(), now, &self.rules);
         allowances.close(if given_up { lived_until } else { now });
         let charged = connection.charged(now, &self.rules);
         let after = connection.charged_without(reversible_from(grants, &connection), now, &self.rules);
@@ -322,14 +321,14 @@ impl Connections {
             &connection,
             &ConnectionCharge { before, after, is_last: true, from: connection.last_seen, at: now },
         );
-        Some(Closed { id: connection.id, charged, given_up })
+        Some(Closed { id: connection.name.id().into(), charged, given_up })
     }
 }
 
 /// What was charged for time before this instant stays with its spender. For a grant it is 1970, because the charges in its own row may
 /// fall below zero.
 fn reversible_from(grants: &Grants, connection: &Connection) -> Timestamp {
-    if connection.grant.is_some() { Timestamp::default() } else { grants.period.start }
+    if connection.name.grant().is_some() { Timestamp::default() } else { grants.period.start }
 }
 
 /// What a connection was charged as of its last report.
@@ -339,7 +338,7 @@ fn noted(grants: &Grants, connection: &Connection, rules: &UsageRules) -> ByteCo
 
 /// Notes a charge for who spends it.
 fn note_charge(grants: &mut Grants, connection: &Connection, charge: &ConnectionCharge) {
-    match (connection.grant, &connection.spender) {
+    match (connection.name.grant(), &connection.spender) {
         (Some(id), _) => grants.charge(id, charge),
         (None, Some(spender)) => grants.charge_ungranted(spender, charge),
         (None, None) => {}

@@ -308,7 +308,7 @@ fn a_connection_that_was_never_stored_leaves_no_change_to_store() {
     let _ = table.close(Caller::Reporter, "stored", at(4)).unwrap();
     let changes = table.connections.take_changes();
     assert_eq!(changes.len(), 1);
-    assert!(changes.iter().all(|((id, _), row)| &**id == "stored" && row.is_none()));
+    assert!(changes.iter().all(|(name, row)| name.id() == "stored" && row.is_none()));
 }
 
 /// The bytes that a reported count adds, and whether it was clamped.

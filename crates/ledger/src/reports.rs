@@ -30,7 +30,7 @@ impl Caller {
 
     /// The name of a connection that it opens under this id.
     pub(crate) fn names(self, id: &str) -> Name {
-        (Arc::from(id), self.grant().map(|grant| grant.id))
+        Name::new(id, self.grant().map(|grant| grant.id))
     }
 
     /// Whether its reports are not clamped to the allowances.

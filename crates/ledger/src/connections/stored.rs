@@ -14,18 +14,18 @@ impl Connections {
     pub(crate) fn restore(
         &mut self,
         grants: &mut Grants,
-        connections: BTreeMap<Name, Connection>,
+        connections: BTreeMap<Name, Box<Connection>>,
         now: Timestamp,
     ) -> Vec<UsageChange> {
         let mut changes = vec![];
         for connection in connections.values() {
-            let mut allowances = grants.allowances(connection.grant, now, &self.rules);
+            let mut allowances = grants.allowances(connection.name.grant(), now, &self.rules);
             allowances.open();
             if connection.is_charged_by_time() {
                 allowances.count_clock();
                 changes.extend(connection.charges([ChangeKind::START_CLOCK]));
             }
-            if let Some(grant) = connection.grant {
+            if let Some(grant) = connection.name.grant() {
                 let (after, at) = (connection.noted(&self.rules), connection.last_seen);
                 // All of it: the stored row lacks what it was charged in the period before, too.
                 let (before, from) = (ByteCount::ZERO, connection.opened_at.max(grants.period.start));
@@ -33,23 +33,24 @@ impl Connections {
             }
             // What was extended is stored with the grant. What is only known is not.
             let has_reported = connection.last_seen > connection.opened_at && !connection.is_direct();
-            if let Some(grant) = connection.grant
+            if let Some(grant) = connection.name.grant()
                 && has_reported
                 && !grants.extends()
             {
                 changes.extend(grants.outlived(grant, connection.last_seen.plus(self.rules.heartbeat)));
             }
         }
-        let due = |(name, connection): (&Name, &Connection)| (connection.due_at(&self.rules), name.clone());
+        let due =
+            |(name, connection): (&Name, &Box<Connection>)| (connection.due_at(&self.rules), name.clone());
         // Built at once: a search for each row would take most of a start.
         self.queue = connections.iter().map(due).collect();
-        self.of_clients = connections.keys().filter(|(_, grant)| grant.is_some()).count();
+        self.of_clients = connections.keys().filter(|name| name.grant().is_some()).count();
         self.rows = connections;
         changes
     }
 
     /// Connections that have changed since the last call; `None` for one that was closed.
-    pub(crate) fn take_changes(&mut self) -> BTreeMap<Name, Option<Connection>> {
+    pub(crate) fn take_changes(&mut self) -> BTreeMap<Name, Option<Box<Connection>>> {
         let changed = self.dirty.take().into_keys();
         let row = |name: &Name| self.rows.get(name).cloned();
         changed.map(|name| (name.clone(), row(&name))).collect()

@@ -25,7 +25,8 @@ fn a_reporter_names_the_spender_of_its_own_connection_and_of_no_grant() {
         books.report_spender(Caller::Reporter, id, Spender::default());
     }
     assert_eq!(books.grants().get(grant.id).unwrap().spender, None);
-    let of_connections: Vec<_> = books.connections().iter().map(|c| (&*c.id, c.spender.as_deref())).collect();
+    let of_connections: Vec<_> =
+        books.connections().iter().map(|c| (c.name.id(), c.spender.as_deref())).collect();
     assert_eq!(of_connections, [("call", None), ("other", Some(&named(Some("bob"), Some("room-2"))))]);
     assert!(books.connections().has(Caller::Grant(grant), "call"));
     assert!(!books.connections().has(Caller::Reporter, "call"));

@@ -221,7 +221,7 @@ impl<D: Disk> Broker<D> {
         // What a count of another period lacked does not matter any more.
         let is_same = self.books.snapshot().figures.period == period;
         (self.lacks, self.lacked) = (self.lacks && is_same, self.lacked && is_same);
-        let is_reporter = |connection: &Connection| connection.grant.is_none();
+        let is_reporter = |connection: &Connection| connection.name.grant().is_none();
         if self.books.connections().iter().any(is_reporter) {
             self.excuse(Excuse::Reporter);
         }

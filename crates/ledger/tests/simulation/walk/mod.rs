@@ -244,7 +244,7 @@ fn visible(books: &mut Books) -> Visible {
     let users = [0, 1, 2].map(|user| books.user_share(&minting::user_named(user)));
     let (connections, now) = (books.connections(), books.now());
     let charged =
-        connections.iter().map(|it| (Arc::clone(&it.id), it.charged(now, connections.rules()).get()));
+        connections.iter().map(|it| (Arc::from(it.name.id()), it.charged(now, connections.rules()).get()));
     Visible {
         snapshot,
         charged: charged.collect(),

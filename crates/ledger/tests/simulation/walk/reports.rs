@@ -28,7 +28,7 @@ impl<D: Disk> Broker<D> {
 
     /// Whether a connection is open on a grant whose source counts it, perhaps not for good.
     pub(super) fn has_counted_claims(&self) -> bool {
-        let mut grants = self.books.connections().iter().filter_map(|connection| connection.grant);
+        let mut grants = self.books.connections().iter().filter_map(|connection| connection.name.grant());
         let start = self.books.ledger().period().start;
         let is_counted = |row: &GrantRow| {
             self.settings.user_limit.is_some() || self.books.grants().counted_until(row.source) > start
@@ -37,7 +37,7 @@ impl<D: Disk> Broker<D> {
     }
 
     fn is_open(&self, id: GrantId) -> bool {
-        self.books.connections().iter().any(|connection| connection.grant == Some(id))
+        self.books.connections().iter().any(|connection| connection.name.grant() == Some(id))
     }
 
     /// The operator revokes a grant.
@@ -82,7 +82,7 @@ impl<D: Disk> Broker<D> {
         let until =
             self.books.now().as_millis() + i64::try_from(self.settings.heartbeat * 1_000).unwrap_or(0);
         let open: Vec<_> =
-            self.books.connections().iter().filter_map(|connection| connection.grant).collect();
+            self.books.connections().iter().filter_map(|connection| connection.name.grant()).collect();
         for id in open {
             if let Some(promised) = self.books.grants().get(id).and_then(GrantRow::alive_until) {
                 self.model.may_extend(id, promised.number(), until);

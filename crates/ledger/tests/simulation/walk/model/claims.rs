@@ -376,7 +376,9 @@ impl Model {
             return Some(format!("{} connections are open, not these: {expected:?}", found.len()));
         }
         expected.iter().find_map(|it| {
-            let Some(connection) = found.iter().find(|of| *of.id == *it.id && of.grant == it.grant) else {
+            let Some(connection) =
+                found.iter().find(|of| of.name.id() == &*it.id && of.name.grant() == it.grant)
+            else {
                 return Some(format!("there is no connection {it:?}"));
             };
             let [opened_at, seen_at] = [connection.opened_at, connection.last_seen].map(Timestamp::as_millis);

@@ -109,7 +109,8 @@ impl Model {
         is_limited: bool,
     ) -> Option<String> {
         let now = books.now().as_millis();
-        let open: Vec<_> = books.connections().iter().filter_map(|connection| connection.grant).collect();
+        let open: Vec<_> =
+            books.connections().iter().filter_map(|connection| connection.name.grant()).collect();
         let rows: std::collections::BTreeMap<_, _> =
             books.grants().iter().map(|(id, row)| (*id, row)).collect();
         let is_known = |id: &GrantId| self.now.has(*id);
