@@ -4,41 +4,42 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::Request;
 use axum::handler::Handler;
 use axum::http::HeaderValue;
 use axum::http::header::ALLOW;
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, get};
 use tower::ServiceBuilder;
+use tower_http::validate_request::ValidateRequestHeaderLayer;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::app::standby::Standby;
 use crate::config::WireFormat;
-use crate::http::renewal;
 use crate::http::{
     actions, alerts, backup, bandwidth_status, calls_live, connections, credentials, envelope, health,
     metrics, openapi, operator, origin, overrides, overview, spenders, standby, unknown, users, wire_formats,
 };
 use crate::web;
 use crate::web::{navigation, pages};
-use turn_base::body::{self, BodyLimit};
+use turn_base::body::BodyLimit;
 use turn_base::error::ApiError;
 use turn_signaling_server::{p2pcf, peerjs, polls, reports, rooms, routes};
 
 /// All routes with their layers.
 pub fn build(app: &Arc<App>) -> Router {
-    // For pages that mint. Foreign origins and requests over the rate limit are rejected before the handler.
-    let mut mint = OpenApiRouter::new()
-        .routes(routes!(credentials::get_turn_credentials).map(|route| get_only(limited(route, app))));
+    // For pages that mint. Foreign origins are rejected before the handler.
+    let mut mint = OpenApiRouter::new().routes(routes!(credentials::get_turn_credentials).map(get_only));
     for format in &app.wire_formats {
         let route = match format {
             WireFormat::Turn => routes!(wire_formats::get_turn_rest_credentials),
             WireFormat::Matrix => routes!(wire_formats::get_matrix_turn_server),
             WireFormat::Ice => routes!(wire_formats::get_stunner_ice),
         };
-        mint = mint.routes(route.map(|route| get_only(limited(route, app))));
+        mint = mint.routes(route.map(get_only));
     }
     openapi::describe_mint(mint.get_openapi_mut(), app);
 
@@ -99,17 +100,27 @@ pub fn build(app: &Arc<App>) -> Router {
         web = web.routes(route);
     }
 
-    let foreign = from_fn_with_state(Arc::clone(app), origin::refuse_foreign);
-    let sockets = sockets(app).layer(foreign.clone());
-    let sfu = app.sfu.as_ref().map(turn_sfu_proxy::routes::routes).unwrap_or_default().layer(
+    let mut api = status.merge(reports).merge(operator);
+    for routes in [&mut mint, &mut api] {
+        openapi::describe_guard(routes.get_openapi_mut());
+    }
+    // The outermost first. CORS is outside, so an allowed page can read the response to an overload or a panic. Added one by one, each
+    // layer would cost every request a boxed service and a boxed future.
+    let guard = || {
         ServiceBuilder::new()
-            .layer(foreign.clone())
-            .layer(origin::sfu_cors(&app.origins))
-            .layer(envelope::catch_panic(app)),
-    );
+            .layer(origin::cors(&app.origins))
+            .layer(from_fn_with_state((Arc::clone(app), BodyLimit::SHORT), envelope::admit))
+            .layer(envelope::catch_panic(app))
+    };
+    let foreign = check(app, origin::refuse_foreign);
+    let sockets = sockets(app).layer(foreign.clone());
+    let sfu = app.sfu.as_ref().map(turn_sfu_proxy::routes::routes).unwrap_or_default();
+    let sfu_guard =
+        ServiceBuilder::new().layer(origin::sfu_cors(&app.origins)).layer(envelope::catch_panic(app));
+    let sfu = sfu.layer(sfu_guard).layer(foreign.clone());
     let (served, mut document) = OpenApiRouter::with_openapi(openapi::head())
-        .merge(guarded(mint, app).layer(foreign))
-        .merge(guarded(status.merge(reports).merge(operator), app))
+        .merge(mint.layer(ServiceBuilder::new().layer(foreign).layer(guard())))
+        .merge(api.layer(guard()))
         .merge(health)
         .merge(web)
         .split_for_parts();
@@ -141,39 +152,24 @@ pub fn standby(standby: &Arc<Standby>) -> Router {
         .with_state(Arc::clone(standby))
 }
 
-/// The layers around every API route. CORS is outermost, so an allowed page can read the response to an overload or a panic.
-/// A request counts as in progress once its body has arrived.
-fn guarded(mut routes: OpenApiRouter<Arc<App>>, app: &Arc<App>) -> OpenApiRouter<Arc<App>> {
-    openapi::describe_guard(routes.get_openapi_mut());
-    // The outermost first. Added one by one, each would cost every request a boxed service and a boxed future.
-    let layers = ServiceBuilder::new()
-        .layer(origin::cors(&app.origins))
-        .layer(from_fn_with_state(BodyLimit::SHORT, body::gather))
-        .layer(from_fn_with_state(Arc::clone(app), envelope::shed))
-        .layer(envelope::catch_panic(app));
-    routes.layer(layers)
-}
-
 /// The protocols with sockets, without the rule about origins. A panic in one of them is an error response.
 fn sockets(app: &Arc<App>) -> Router<Arc<App>> {
-    let guard = ServiceBuilder::new()
-        .layer(from_fn_with_state(BodyLimit::SHORT, body::gather))
-        .layer(from_fn_with_state(Arc::clone(app), envelope::shed));
+    let admit = from_fn_with_state((Arc::clone(app), BodyLimit::SHORT), envelope::admit);
     let readable = ServiceBuilder::new().layer(from_fn(peerjs::readable)).layer(envelope::catch_panic(app));
     routes::sockets(&app.signaling)
-        .merge(rooms::set_username(&app.signaling).layer(guard))
+        .merge(rooms::set_username(&app.signaling).layer(admit))
         .merge(peerjs::routes(&app.signaling).layer(readable))
         .layer(envelope::catch_panic(app))
 }
 
 /// Reports: pages send them, and people open a kept one from a chat.
 fn reported(app: &Arc<App>) -> Router<Arc<App>> {
-    let layers = ServiceBuilder::new()
-        .layer(from_fn_with_state(Arc::clone(app), origin::refuse_foreign))
-        .layer(origin::cors(&app.origins))
-        .layer(envelope::catch_panic(app));
+    let layers = ServiceBuilder::new().layer(origin::cors(&app.origins)).layer(envelope::catch_panic(app));
     let kept = reports::routes::kept(&app.signaling).layer(envelope::catch_panic(app));
-    reports::routes::routes(&app.signaling).layer(layers).merge(kept)
+    reports::routes::routes(&app.signaling)
+        .layer(layers)
+        .layer(check(app, origin::refuse_foreign))
+        .merge(kept)
 }
 
 /// P2PCF, with layers like those of the API, but another rule about origins, a rate of its own and longer bodies.
@@ -182,16 +178,24 @@ fn p2pcf(app: &Arc<App>) -> Router<Arc<App>> {
     let layers = ServiceBuilder::new()
         .layer(map_response(async |response| p2pcf::readable(response)))
         .layer(from_fn_with_state(Arc::clone(&app.signaling), polls::limit))
-        .layer(from_fn_with_state(limit, body::gather))
-        .layer(from_fn_with_state(Arc::clone(app), envelope::shed))
+        .layer(from_fn_with_state((Arc::clone(app), limit), envelope::admit))
         .layer(envelope::catch_panic(app));
     p2pcf::routes(&app.signaling).layer(layers)
 }
 
 type Route = MethodRouter<Arc<App>>;
 
-fn limited(route: Route, app: &Arc<App>) -> Route {
-    route.route_layer(from_fn_with_state(Arc::clone(app), renewal::recognise))
+/// A layer that passes on what a rule lets through. It costs a request no boxed future.
+fn check<E: IntoResponse + 'static>(
+    app: &Arc<App>,
+    rule: fn(&App, &Request) -> Result<(), E>,
+) -> ValidateRequestHeaderLayer<
+    impl FnMut(&mut Request) -> Result<(), Response> + Clone + Send + Sync + 'static,
+> {
+    let app = Arc::clone(app);
+    ValidateRequestHeaderLayer::custom(move |request: &mut Request| {
+        rule(&app, request).map_err(IntoResponse::into_response)
+    })
 }
 
 /// Only GET: a HEAD would do the work and discard its result, such as a credential. `any` adds no `Allow`, also not to the response to a
@@ -203,15 +207,15 @@ fn get_only(route: Route) -> Route {
 
 /// Every method of the path needs the operator's token.
 fn operator_path(route: Route, app: &Arc<App>) -> Route {
-    route.layer(from_fn_with_state(Arc::clone(app), operator::require_operator))
+    route.layer(check(app, operator::require_operator))
 }
 
 /// Public, but only while `OPERATOR_TOKEN` is set.
 fn if_operator(route: Route, app: &Arc<App>) -> Route {
-    route.layer(from_fn_with_state(Arc::clone(app), pages::only_with_operator))
+    route.layer(check(app, pages::only_with_operator))
 }
 
 /// One method needs the operator's token. The path also has methods for other callers.
 fn operator_method(route: Route, app: &Arc<App>) -> Route {
-    route.route_layer(from_fn_with_state(Arc::clone(app), operator::require_operator))
+    route.route_layer(check(app, operator::require_operator))
 }

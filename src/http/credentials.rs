@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::Serialize;
@@ -13,12 +14,13 @@ use utoipa::{IntoParams, ToSchema};
 use super::AppState;
 use super::parameter_forms::LabelOrNone;
 use super::refusals::budget_exhausted;
+use super::renewal::{Recognised, recognise};
 use super::request_log::Minted;
 use super::schema::source_schema;
 use crate::app::App;
 use crate::ice::server::{IceServer, IceServerList};
 use crate::mint::token::GrantToken;
-use crate::mint::{DegradedReason, IceResponse, MintRequest, NoAnswer};
+use crate::mint::{DegradedReason, IceResponse, NoAnswer};
 use turn_base::error::ApiError;
 use turn_base::request::query::{parameter, text_parameter};
 use turn_base::schema::one_of;
@@ -119,11 +121,8 @@ pub struct MintQuery {
         )),
     )
 )]
-pub async fn get_turn_credentials(
-    app: AppState,
-    Extension(asked): Extension<MintRequest>,
-) -> Result<Response, ApiError> {
-    mint(&app, &asked, |answer| body(&app, answer)).await
+pub async fn get_turn_credentials(app: AppState, request: Request) -> Result<Response, ApiError> {
+    mint(&app, request, |_| Ok(()), |answer| body(&app, answer)).await
 }
 
 /// The schema of the reason of a degraded response.
@@ -134,16 +133,31 @@ fn reason_schema() -> RefOr<Schema> {
     )
 }
 
-/// Mints, and responds with a body in one of the wire formats. What was minted is among the extensions of the response, for the log.
+/// Mints, and responds with a body in one of the wire formats. `check` checks what else the query must have. Who spends and what was
+/// minted are among the extensions of the response, for the log.
 pub(super) async fn mint<T: Serialize>(
     app: &App,
-    asked: &MintRequest,
+    request: Request,
+    check: impl FnOnce(Option<&str>) -> Result<(), ApiError>,
     body: impl FnOnce(IceResponse) -> T,
 ) -> Result<Response, ApiError> {
-    let answer = app.mint.answer(asked).await.map_err(refused)?;
-    let minted = Minted::of(&answer);
-    app.metrics.credential(minted.source.name(), minted.reason.map_or("none", DegradedReason::code));
-    Ok((Extension(minted), Json(body(answer))).into_response())
+    let (request, _) = request.into_parts();
+    let Recognised { asked, spender, standing } = recognise(app, &request).await?;
+    let minted = match asked.and_then(|asked| check(request.uri.query()).map(|()| asked)) {
+        Ok(asked) => app.mint.answer(&asked).await.map_err(refused),
+        Err(error) => Err(error),
+    };
+    let mut response = match minted {
+        Ok(answer) => {
+            let minted = Minted::of(&answer);
+            app.metrics.credential(minted.source.name(), minted.reason.map_or("none", DegradedReason::code));
+            (Extension(minted), Json(body(answer))).into_response()
+        }
+        Err(error) => error.into_response(),
+    };
+    response.extensions_mut().insert(spender);
+    standing.describe(response.headers_mut());
+    Ok(response)
 }
 
 fn refused(why: NoAnswer) -> ApiError {

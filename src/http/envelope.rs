@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{ConnectInfo, MatchedPath, Request};
+use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, VARY};
 use axum::http::{HeaderValue, Method};
 use axum::middleware::Next;
@@ -21,6 +21,7 @@ use super::request_log::{self, RequestHead};
 use crate::app::App;
 use crate::forward::{CountedSocket, FORWARDED, Forwarded};
 use crate::telemetry::metrics::RequestLabels;
+use turn_base::body::{self, BodyLimit};
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::request::client_addr::ClientAddr;
 use turn_base::request::id::REQUEST_ID;
@@ -78,8 +79,18 @@ pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Respon
     response
 }
 
-/// Rejects a request when too many are in progress, so that those finish in time.
-pub async fn shed(app: AppState, request: Request, next: Next) -> Response {
+/// Passes a request on once its whole body has arrived. Then it counts as in progress; it is rejected when too many are, so that those
+/// finish in time.
+pub async fn admit(
+    State((app, limit)): State<(Arc<App>, BodyLimit)>,
+    request: Request,
+    next: Next,
+) -> Response {
+    // A long body counts until the request is answered, because it is in memory so long.
+    let (request, _long) = match body::gather(&limit, request).await {
+        Ok(gathered) => gathered,
+        Err(error) => return error.into_response(),
+    };
     let Ok(_permit) = app.in_flight.try_acquire() else {
         app.metrics.shed.inc();
         return ApiError::overloaded().into_response();

@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{RawQuery, Request};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 use chrono::DateTime;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -13,6 +11,7 @@ use utoipa::ToSchema;
 use super::schema::source_schema;
 use super::{AppState, JsonResult};
 use crate::account::ReadingPoint;
+use crate::app::App;
 use crate::limit::wrong_tokens::{Role, WrongTokens};
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::request::bearer::{TokenDigest, bearer};
@@ -29,11 +28,8 @@ const STEP_UNIT: u64 = 60;
 const STEP_DEFAULT: u64 = 3_600;
 
 /// Rejects requests without the operator token.
-pub async fn require_operator(app: AppState, request: Request, next: Next) -> Response {
-    match check_operator(app.operator_token.as_ref(), &app.wrong_tokens, &request) {
-        Ok(()) => next.run(request).await,
-        Err(error) => error.into_response(),
-    }
+pub fn require_operator(app: &App, request: &Request) -> Result<(), ApiError> {
+    check_operator(app.operator_token.as_ref(), &app.wrong_tokens, request)
 }
 
 /// Checks that a request has the operator token.

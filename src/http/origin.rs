@@ -11,13 +11,13 @@ use axum::http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION, CONTENT_TYPE, HeaderName, ORIGIN, RETRY_AFTER, VARY,
 };
 use axum::http::{HeaderMap, HeaderValue, Method};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
-use super::AppState;
 use super::refusals::{ForeignRequest, origin_not_allowed};
+use crate::app::App;
 use crate::config::AllowedOrigins;
+use turn_base::error::ApiError;
 use turn_base::request::header::{ORIGIN_SHOWN_MAX, only_line};
 use turn_base::request::trace::TRACEPARENT;
 
@@ -62,24 +62,35 @@ pub fn sfu_cors(origins: &AllowedOrigins) -> CorsLayer {
     cors(origins).allow_methods(methods).allow_headers(AllowHeaders::mirror_request())
 }
 
-/// Rejects foreign requests. This layer is outside the CORS layer. Its only CORS header lets a refused origin read that it was
+/// The response to a foreign request. It leaves outside the CORS layer. Its only CORS header lets a refused origin read that it was
 /// refused.
-pub async fn refuse_foreign(app: AppState, request: Request, next: Next) -> Response {
-    if let Some(foreign) = judge(request.headers(), &app.origins) {
-        app.metrics.origins_refused.inc();
-        let refused_origin = match &foreign {
-            ForeignRequest::Origin(_) => only_line(request.headers(), &ORIGIN).cloned(),
-            ForeignRequest::Site | ForeignRequest::Prefetch => None,
-        };
-        let mut response = origin_not_allowed(foreign).into_response();
+#[derive(Debug)]
+pub struct Foreign {
+    error: ApiError,
+    origin: Option<HeaderValue>,
+}
+
+impl IntoResponse for Foreign {
+    fn into_response(self) -> Response {
+        let mut response = self.error.into_response();
         let headers = response.headers_mut();
         headers.insert(VARY, HeaderValue::from_static("Origin"));
-        if let Some(origin) = refused_origin {
+        if let Some(origin) = self.origin {
             headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         }
-        return response;
+        response
     }
-    next.run(request).await
+}
+
+/// Rejects foreign requests.
+pub fn refuse_foreign(app: &App, request: &Request) -> Result<(), Foreign> {
+    let Some(foreign) = judge(request.headers(), &app.origins) else { return Ok(()) };
+    app.metrics.origins_refused.inc();
+    let origin = match &foreign {
+        ForeignRequest::Origin(_) => only_line(request.headers(), &ORIGIN).cloned(),
+        ForeignRequest::Site | ForeignRequest::Prefetch => None,
+    };
+    Err(Foreign { error: origin_not_allowed(foreign), origin })
 }
 
 /// Why the request may not mint; `None` if it may. The browser sets these headers, and no page can change them.

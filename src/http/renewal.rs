@@ -7,15 +7,14 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, Request, State};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::extract::ConnectInfo;
+use axum::http::request::Parts;
 
 use super::credentials::{requested_key, requested_label, requested_ttl};
 use super::refusals::too_many_mints;
 use crate::account::RenewalRight;
 use crate::app::App;
-use crate::limit::Allowance;
+use crate::limit::{Allowance, Standing};
 use crate::mint::MintRequest;
 use turn_base::error::ApiError;
 use turn_base::request::bearer::bearer;
@@ -27,18 +26,26 @@ use turn_ledger::{ClientKey, GrantRow, Spender, User};
 /// What a token proves: a user, or the right to renew a grant.
 type Proven = (Option<User>, Option<Arc<RenewalRight>>);
 
-/// Finds out what the request asks for, for the mint, and rejects a request over the rate. The spender is among the extensions of the
-/// response, for the log.
-pub async fn recognise(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
-    let Some(ClientAddr(address)) = request.extensions().get().copied() else {
-        return ApiError::internal().into_response();
-    };
-    let proven = proven(&app, bearer(request.headers()), address).await;
-    app.untrusted_proxies.note(forwarded_unread_from(&app, &request));
-    let label = requested_label(request.uri().query());
+/// A request for a credential.
+pub(super) struct Recognised {
+    /// What the mint is asked for, or why it is not asked.
+    pub asked: Result<MintRequest, ApiError>,
+    /// Who would spend it, as far as known.
+    pub spender: Option<Arc<Spender>>,
+    /// What the rate limit has left.
+    pub standing: Standing,
+}
+
+/// Finds out what the request asks for, and takes it out of its allowance.
+pub(super) async fn recognise(app: &App, request: &Parts) -> Result<Recognised, ApiError> {
+    let ClientAddr(address) = request.extensions.get().copied().ok_or_else(ApiError::internal)?;
+    let proven = proven(app, bearer(&request.headers), address).await;
+    app.untrusted_proxies.note(forwarded_unread_from(app, request));
+    let query = request.uri.query();
+    let label = requested_label(query);
     let (user, renewal) = proven.clone().unwrap_or_default();
     let said = label.clone().unwrap_or_default();
-    let spender = Spender { user, label: said, origin: page_origin(request.headers()), ..Spender::default() };
+    let spender = Spender { user, label: said, origin: page_origin(&request.headers), ..Spender::default() };
     let (kind, spender) = match &renewal {
         Some(right) => (Allowance::Renewal, spender.renewing(right.spender())),
         None => (Allowance::Mint, spender),
@@ -47,25 +54,15 @@ pub async fn recognise(State(app): State<Arc<App>>, mut request: Request, next: 
     let spender = spender.known();
     let asked = match standing {
         Ok(_) => proven.and(label).and_then(|_| {
-            let query = request.uri().query();
-            let (ttl, region) = (requested_ttl(query, app.ttl_max)?, requested_key(&app, query)?);
-            let key = region.or_else(|| app.broker.country_key(request.headers(), request.extensions()));
-            let trace = request.extensions().get().copied();
+            let (ttl, region) = (requested_ttl(query, app.ttl_max)?, requested_key(app, query)?);
+            let key = region.or_else(|| app.broker.country_key(&request.headers, &request.extensions));
+            let trace = request.extensions.get().copied();
             let of_client = MintRequest::new(app.clock.now(), address, spender.clone(), ttl, key)?;
             Ok(MintRequest { renewal, trace, ..of_client })
         }),
         Err(over) => Err(too_many_mints(over.reset)),
     };
-    let mut response = match asked {
-        Ok(asked) => {
-            request.extensions_mut().insert(asked);
-            next.run(request).await
-        }
-        Err(error) => error.into_response(),
-    };
-    response.extensions_mut().insert(spender);
-    standing.unwrap_or_else(|over| over).describe(response.headers_mut());
-    response
+    Ok(Recognised { asked, spender, standing: standing.unwrap_or_else(|over| over) })
 }
 
 async fn proven(app: &App, token: Option<&str>, address: IpAddr) -> Result<Proven, ApiError> {
@@ -90,9 +87,9 @@ async fn proven(app: &App, token: Option<&str>, address: IpAddr) -> Result<Prove
 }
 
 /// The request's peer, if the request has an `X-Forwarded-For` that is not read because the peer is not among `TRUSTED_PROXIES`.
-fn forwarded_unread_from(app: &App, request: &Request) -> Option<IpAddr> {
-    let ConnectInfo(peer) = request.extensions().get::<ConnectInfo<SocketAddr>>()?;
+fn forwarded_unread_from(app: &App, request: &Parts) -> Option<IpAddr> {
+    let ConnectInfo(peer) = request.extensions.get::<ConnectInfo<SocketAddr>>()?;
     let is_unread =
-        request.headers().contains_key(FORWARDED_FOR) && !is_trusted(peer.ip(), &app.trusted_proxies);
+        request.headers.contains_key(FORWARDED_FOR) && !is_trusted(peer.ip(), &app.trusted_proxies);
     is_unread.then(|| peer.ip().to_canonical())
 }

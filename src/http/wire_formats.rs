@@ -3,8 +3,7 @@
 
 use std::time::Duration;
 
-use axum::Extension;
-use axum::extract::RawQuery;
+use axum::extract::Request;
 use axum::response::Response;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
@@ -13,7 +12,7 @@ use super::AppState;
 use super::credentials::{MintQuery, mint};
 use crate::app::App;
 use crate::ice::server::{IceServer, IceServerList};
-use crate::mint::{IceResponse, MintRequest};
+use crate::mint::IceResponse;
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::request::query::parameter;
 
@@ -76,13 +75,8 @@ pub struct StunnerBody {
         (status = 400, description = "`INVALID_REQUEST`: `service` is not `turn`.", body = ErrorBody),
     )
 )]
-pub async fn get_turn_rest_credentials(
-    app: AppState,
-    RawQuery(query): RawQuery,
-    Extension(asked): Extension<MintRequest>,
-) -> Result<Response, ApiError> {
-    check_service(query.as_deref())?;
-    mint(&app, &asked, |answer| turn_rest(&app, &answer)).await
+pub async fn get_turn_rest_credentials(app: AppState, request: Request) -> Result<Response, ApiError> {
+    mint(&app, request, check_service, |answer| turn_rest(&app, &answer)).await
 }
 
 /// Returns a credential in the format that Matrix clients read.
@@ -96,11 +90,8 @@ pub async fn get_turn_rest_credentials(
         (status = 200, description = "A credential, or public STUN servers with an empty user name.", body = TurnRestBody),
     )
 )]
-pub async fn get_matrix_turn_server(
-    app: AppState,
-    Extension(asked): Extension<MintRequest>,
-) -> Result<Response, ApiError> {
-    mint(&app, &asked, |answer| turn_rest(&app, &answer)).await
+pub async fn get_matrix_turn_server(app: AppState, request: Request) -> Result<Response, ApiError> {
+    mint(&app, request, |_| Ok(()), |answer| turn_rest(&app, &answer)).await
 }
 
 /// Returns ICE servers in stunner's format.
@@ -114,12 +105,7 @@ pub async fn get_matrix_turn_server(
         (status = 400, description = "`INVALID_REQUEST`: `service` is not `turn`.", body = ErrorBody),
     )
 )]
-pub async fn get_stunner_ice(
-    app: AppState,
-    RawQuery(query): RawQuery,
-    Extension(asked): Extension<MintRequest>,
-) -> Result<Response, ApiError> {
-    check_service(query.as_deref())?;
+pub async fn get_stunner_ice(app: AppState, request: Request) -> Result<Response, ApiError> {
     let body = |answer| StunnerBody {
         ice_servers: match answer {
             IceResponse::Minted(minted) => minted.ice_servers,
@@ -127,7 +113,7 @@ pub async fn get_stunner_ice(
         },
         ice_transport_policy: "all",
     };
-    mint(&app, &asked, body).await
+    mint(&app, request, check_service, body).await
 }
 
 fn turn_rest(app: &App, answer: &IceResponse) -> TurnRestBody {

@@ -3,12 +3,11 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, Request};
 use axum::http::HeaderMap;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use utoipa::PartialSchema;
@@ -180,12 +179,9 @@ fn not_found(why: &str) -> Described {
     response.content("application/json", body).build()
 }
 
-/// Responds 404 to requests for the operator's page if there is no `OPERATOR_TOKEN`.
-pub async fn only_with_operator(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    if app.operator_token.is_none() {
-        return ApiError::no_operator().into_response();
-    }
-    next.run(request).await
+/// Rejects requests for the operator's page if there is no `OPERATOR_TOKEN`.
+pub fn only_with_operator(app: &App, _: &Request) -> Result<(), ApiError> {
+    app.operator_token.as_ref().map(|_| ()).ok_or_else(ApiError::no_operator)
 }
 
 /// A file that only pages of this origin may load.

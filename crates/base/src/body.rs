@@ -8,12 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_LENGTH;
 use axum::http::request::Parts;
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
@@ -74,17 +72,15 @@ impl BodyLimit {
     }
 }
 
-/// Passes a request on once its whole body has arrived. Until then it occupies only its socket and the buffer of its body.
-pub async fn gather(State(limit): State<BodyLimit>, request: Request, next: Next) -> Response {
+/// The request with its whole body, and what counts a long one. Until the body has arrived, the request occupies only its socket and the
+/// buffer of its body.
+pub async fn gather(limit: &BodyLimit, request: Request) -> Result<(Request, Option<MemoryUse>), ApiError> {
     if request.body().is_end_stream() {
-        return next.run(request).await;
+        return Ok((request, None));
     }
     let (parts, body) = request.into_parts();
-    match read(&parts, body, &limit).await {
-        // A long body counts until the request is answered, because it is in memory so long.
-        Ok((bytes, _long)) => next.run(Request::from_parts(parts, Body::from(bytes))).await,
-        Err(error) => error.into_response(),
-    }
+    let (bytes, long) = read(&parts, body, limit).await?;
+    Ok((Request::from_parts(parts, Body::from(bytes)), long))
 }
 
 /// Parses a gathered body. An empty body is `{}`.
