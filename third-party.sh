@@ -53,6 +53,8 @@ printf '%s\n' "$list" | while read -r name version license; do
     *) echo "$name $version has no license text" >&2 && exit 1 ;;
     esac
 done
+heading 'mimalloc, the allocator' 'MIT'
+texts "$(echo "$registry"/*/libmimalloc-sys-*/c_src/mimalloc/v3)"
 heading 'uPlot' 'MIT'
 texts src/web/vendor/uplot
 heading "Rust's standard library, $(rustc --version)" 'MIT OR Apache-2.0'
