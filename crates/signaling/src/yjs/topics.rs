@@ -38,8 +38,8 @@ pub(super) struct Topics {
 
 #[derive(Debug, Default)]
 struct Topic {
-    /// In the order of their subscriptions.
-    subscribers: BTreeMap<u64, Subscriber>,
+    /// In the order of their subscriptions. Most topics have few, so a list takes less memory than a tree.
+    subscribers: Vec<(u64, Subscriber)>,
     fan_out: Bucket,
 }
 
@@ -91,7 +91,7 @@ impl Subscriptions {
 impl Topic {
     /// Whose share it counts against.
     fn holder(&self) -> Option<Holder> {
-        Some(self.subscribers.first_key_value()?.1.holder.clone())
+        Some(self.subscribers.first()?.1.holder.clone())
     }
 }
 
@@ -122,7 +122,7 @@ impl Topics {
         };
         self.subscriptions += 1;
         let order = self.subscriptions;
-        self.by_name.entry(Arc::clone(&name)).or_default().subscribers.insert(order, subscriber.clone());
+        self.by_name.entry(Arc::clone(&name)).or_default().subscribers.push((order, subscriber.clone()));
         own.0.insert(name, Subscription { order, since: now, has_published: false });
         Ok(())
     }
@@ -148,7 +148,7 @@ impl Topics {
     fn remove(&mut self, name: &Arc<str>, subscription: &Subscription) {
         let Some(topic) = self.by_name.get_mut(name) else { return };
         let before = topic.holder();
-        topic.subscribers.remove(&subscription.order);
+        topic.subscribers.retain(|(order, _)| *order != subscription.order);
         let after = topic.holder();
         if after.is_none() {
             self.by_name.remove(name);
@@ -181,7 +181,8 @@ impl Topics {
             Recipients::All => u64::MAX,
             Recipients::UpTo(order) => order,
         };
-        let to: Vec<_> = topic.subscribers.range(..=last).map(|(_, subscriber)| subscriber.socket).collect();
+        let first = topic.subscribers.iter().take_while(|(order, _)| *order <= last);
+        let to: Vec<_> = first.map(|(_, subscriber)| subscriber.socket).collect();
         let kib = u32::try_from((bytes * to.len()).div_ceil(1024)).unwrap_or(u32::MAX);
         topic.fan_out.take_several(kib, FAN_OUT, now).map(|()| to).map_err(|_| OverBound)
     }
@@ -200,8 +201,8 @@ impl Topics {
         for (socket, own) in sockets {
             assert!(own.0.len() <= TOPICS_PER_SOCKET_MAX);
             for (name, subscription) in &own.0 {
-                let subscriber = self.by_name[name].subscribers.get(&subscription.order);
-                assert_eq!(subscriber.map(|subscriber| subscriber.socket), Some(socket));
+                let mut subscribers = self.by_name[name].subscribers.iter();
+                assert!(subscribers.any(|(order, it)| (*order, it.socket) == (subscription.order, socket)));
                 subscriptions += 1;
             }
         }
