@@ -35,6 +35,12 @@ pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Respon
     let started = app.clock.instant();
     let request_id = app.request_ids.of(request.headers());
     let forwarded = forwarded(&app, &request);
+    if app.forward_key.is_some()
+        && forwarded == Forwarded::No
+        && let Some(refused) = head::refuse_too_large(&request)
+    {
+        return refused;
+    }
     let is_by_replica = matches!(forwarded, Forwarded::From(_));
     // Now and not after the response: a replica may have many connections that wait for one.
     let socket = request.extensions_mut().remove::<Arc<dyn CountedSocket>>();

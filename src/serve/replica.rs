@@ -66,7 +66,7 @@ impl<E: Electorate> Replica<E> {
         );
         let standby = Arc::new(Standby { process: Arc::clone(&process), forwarder, warning });
         let (set_routes, routes) = watch::channel(router::standby(&standby));
-        let door = Door::open(listener, routes, &process, shutdown.soft.clone());
+        let door = Door::open(listener, routes, &process, true, shutdown.soft.clone());
         let mut campaign = Campaign::new(electorate, candidate, look, clock, metrics);
         let follow = campaign.run(|outlook| {
             // A leader that cannot be seen may be well.
