@@ -142,7 +142,7 @@ pub(super) async fn mint<T: Serialize>(
 ) -> Result<Response, ApiError> {
     let answer = app.mint.answer(asked).await.map_err(refused)?;
     let minted = Minted::of(&answer);
-    app.metrics.credential(minted.source.name(), minted.reason.map_or("none", DegradedReason::code));
+    app.metrics.credentials.count([minted.source.name(), minted.reason.map_or("none", DegradedReason::code)]);
     Ok((Extension(minted), Json(body(answer))).into_response())
 }
 

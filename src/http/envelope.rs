@@ -76,7 +76,7 @@ pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Respon
     let took = app.clock.instant().saturating_duration_since(started);
     let status = response.status().as_u16();
     if status == 401 && is_unauthorized(&response) {
-        app.metrics.unauthorized(kind_of(method, route));
+        app.metrics.unauthorized.count([kind_of(method, route)]);
     }
     app.metrics.request(&RequestLabels { route: route.to_owned(), method, status }, took);
     let head = RequestHead { request_id: &request_id, trace, client, method, route, origin };
