@@ -14,12 +14,12 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::app::standby::Standby;
+use crate::app::process::Standby;
 use crate::config::WireFormat;
 use crate::http::renewal;
 use crate::http::{
-    actions, alerts, backup, bandwidth_status, calls_live, connections, credentials, envelope, health,
-    metrics, openapi, operator, origin, overrides, overview, spenders, standby, unknown, users, wire_formats,
+    alerts, backup, bandwidth_status, calls_live, connections, credentials, envelope, health, metrics,
+    openapi, operator, origin, overrides, overview, spenders, standby, unknown, users, wire_formats,
 };
 use crate::web;
 use crate::web::{navigation, pages};
@@ -76,7 +76,7 @@ pub fn build(app: &Arc<App>) -> Router {
         .routes(routes!(operator::get_usage).map(|route| operator_path(route, app)))
         .routes(routes!(overview::get_overview).map(|route| operator_path(route, app)))
         .routes(routes!(alerts::get_alerts).map(|route| operator_path(route, app)))
-        .routes(routes!(actions::list_actions).map(|route| operator_path(route, app)))
+        .routes(routes!(overrides::list_actions).map(|route| operator_path(route, app)))
         .routes(routes!(backup::get_backup).map(|route| operator_path(get_only(route), app)))
         .routes(routes!(metrics::get_metrics).map(|route| operator_path(route, app)));
     openapi::describe_group(operator.get_openapi_mut(), "operator", &["operator"], &openapi::OPERATOR_ERRORS);

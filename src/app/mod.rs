@@ -37,7 +37,6 @@ mod opening;
 pub mod process;
 mod relay;
 mod signaling;
-pub mod standby;
 
 pub use build::{build, build_leading};
 pub use build_error::BuildError;

@@ -12,8 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::door::Door;
 use super::{DRAIN_MAX, Ended, Shutdown, serve};
-use crate::app::process::Process;
-use crate::app::standby::Standby;
+use crate::app::process::{Process, Standby};
 use crate::app::{self, App, BuildError};
 use crate::config::Config;
 use crate::forward::{ForwardKey, Forwarder, Leader, Target};

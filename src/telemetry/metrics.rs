@@ -34,11 +34,6 @@ pub struct ScrapedFigures {
 }
 
 impl ScrapedFigures {
-    /// No figures.
-    pub fn new() -> Self {
-        Self { own: Registry::with_prefix(PREFIX), process: Registry::default() }
-    }
-
     /// Adds a value that can rise and fall.
     pub fn gauge(&mut self, name: &str, help: &str, value: u64) {
         self.own.register(name, help, ConstGauge::new(value));
@@ -56,9 +51,10 @@ impl ScrapedFigures {
     }
 }
 
+/// No figures.
 impl Default for ScrapedFigures {
     fn default() -> Self {
-        Self::new()
+        Self { own: Registry::with_prefix(PREFIX), process: Registry::default() }
     }
 }
 
@@ -130,9 +126,9 @@ macro_rules! metrics {
             $($(#[doc = $help])+ $visibility $field: $type,)*
         }
 
-        impl Metrics {
-            /// A registry with every plain counter at zero. A series with labels appears when it is first counted.
-            pub fn new() -> Self {
+        /// A registry with every plain counter at zero. A series with labels appears when it is first counted.
+        impl Default for Metrics {
+            fn default() -> Self {
                 let mut registry = Registry::with_prefix(PREFIX);
                 registry.register("build", "The program", Info::new(build_labels()));
                 $(let $field = $make(&mut registry, $name, concat!($($help),+) $(, $labels)?);)*
@@ -269,12 +265,6 @@ impl Metrics {
     }
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 /// The labels of `build_info`. `revision` only if it is known.
 fn build_labels() -> Vec<(&'static str, &'static str)> {
     let revision = REVISION.filter(|revision| !revision.is_empty()).map(|revision| ("revision", revision));
@@ -314,11 +304,11 @@ mod tests {
 
     #[test]
     fn counters_have_the_prefix_and_the_suffix_that_prometheus_expects() {
-        let metrics = Metrics::new();
+        let metrics = Metrics::default();
         metrics.claims_clamped.inc();
         metrics.credentials.count(["stun", "NOT_CONFIGURED"]);
         metrics.alerts.count(["budget.used_80", "delivered"]);
-        let mut now = ScrapedFigures::new();
+        let mut now = ScrapedFigures::default();
         now.gauge("used_bytes", "Billed bytes", 7);
         now.counter("pool_wasted", "Credentials discarded", 8);
         now.process_start(9);
