@@ -152,7 +152,7 @@ mod tests {
         fn new() -> Self {
             let clock: Arc<dyn Clock> = Arc::new(SystemClock);
             let account = testing::account(Arc::clone(&clock));
-            let calls = LiveCalls::new(Arc::clone(&account), clock, Arc::new(Metrics::new()));
+            let calls = LiveCalls::new(Arc::clone(&account), clock, Arc::new(Metrics::default()));
             Self { account, calls }
         }
 

@@ -143,7 +143,6 @@ mod tests {
             ("ledger", "show"),
             ("ledger copy", "--to-database"),
             ("ledger copy --to-database --from-database", "cannot be used with"),
-            ("doctor --probe-tail=0", "1..=2880"),
         ] {
             let error = parsed(line).unwrap_err();
             assert!(error.use_stderr() && error.to_string().contains(expected), "{line}: {error}");

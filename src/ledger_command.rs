@@ -176,7 +176,7 @@ fn document(contents: &Contents) -> Value {
             "kbps": (*source == IceSource::Sfu).then(|| row.sfu_kbps()),
         })
     };
-    let connection = |open: &Box<Connection>| {
+    let connection = |open: &Connection| {
         json!({
             "id": open.name.id(),
             "grant": open.name.grant(),
@@ -194,7 +194,7 @@ fn document(contents: &Contents) -> Value {
         "written_at": stored.now(),
         "counts": head.map(|Head { counts: (period, counts), .. }| json!({ "period": period, "counts": counts })),
         "sources": sources.collect::<serde_json::Map<_, _>>(),
-        "connections": stored.connections.values().map(connection).collect::<Vec<_>>(),
+        "connections": stored.connections.values().map(|open| connection(open)).collect::<Vec<_>>(),
         "issued": stored.grants.iter().map(grant).collect::<Vec<_>>(),
         "renewals": stored.grants.values().filter(|row| row.extra().renewed).count(),
         "orders": head.map(|head| head.overrides),

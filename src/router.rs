@@ -17,11 +17,11 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::app::standby::Standby;
+use crate::app::process::Standby;
 use crate::config::WireFormat;
 use crate::http::{
-    actions, alerts, backup, bandwidth_status, calls_live, connections, credentials, envelope, health,
-    metrics, openapi, operator, origin, overrides, overview, spenders, standby, unknown, users, wire_formats,
+    alerts, backup, bandwidth_status, calls_live, connections, credentials, envelope, health, metrics,
+    openapi, operator, origin, overrides, overview, spenders, standby, unknown, users, wire_formats,
 };
 use crate::web;
 use crate::web::{navigation, pages};
@@ -77,7 +77,7 @@ pub fn build(app: &Arc<App>) -> Router {
         .routes(routes!(operator::get_usage).map(|route| operator_path(route, app)))
         .routes(routes!(overview::get_overview).map(|route| operator_path(route, app)))
         .routes(routes!(alerts::get_alerts).map(|route| operator_path(route, app)))
-        .routes(routes!(actions::list_actions).map(|route| operator_path(route, app)))
+        .routes(routes!(overrides::list_actions).map(|route| operator_path(route, app)))
         .routes(routes!(backup::get_backup).map(|route| operator_path(get_only(route), app)))
         .routes(routes!(metrics::get_metrics).map(|route| operator_path(route, app)));
     openapi::describe_group(operator.get_openapi_mut(), "operator", &["operator"], &openapi::OPERATOR_ERRORS);
@@ -186,6 +186,7 @@ fn p2pcf(app: &Arc<App>) -> Router<Arc<App>> {
 type Route = MethodRouter<Arc<App>>;
 
 /// A layer that passes on what a rule lets through. It costs a request no boxed future.
+#[expect(clippy::result_large_err, reason = "tower-http chooses the type")]
 fn check<E: IntoResponse + 'static>(
     app: &Arc<App>,
     rule: fn(&App, &Request) -> Result<(), E>,

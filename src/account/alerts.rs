@@ -45,7 +45,7 @@ impl Account {
             })
         });
         for (kind, count) in dropped {
-            self.metrics.alert(kind.name(), "dropped", count);
+            self.metrics.alerts.add([kind.name(), "dropped"], count);
         }
         for alert in made {
             tracing::warn!(alert = alert.id, event = alert.kind.name(), "{}", alert.log_text());

@@ -32,7 +32,7 @@ pub(crate) fn account(clock: Arc<dyn Clock>) -> Arc<Account> {
         SourceTerms { source: SOURCE, tail: Duration::ZERO, cut_tail: None, sampling: 0, is_read: true };
     let setup =
         Setup { terms, sources: vec![relay], rules, bounds: Bounds::default(), default_source: SOURCE };
-    Arc::new(Account::new(&setup, Contents::default(), None, None, clock, Arc::new(Metrics::new())))
+    Arc::new(Account::new(&setup, Contents::default(), None, None, clock, Arc::new(Metrics::default())))
 }
 
 /// Issues a grant of ten minutes.

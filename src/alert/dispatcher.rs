@@ -56,7 +56,7 @@ impl AlertDispatcher {
             };
             let outcome = self.deliver_one(&alert).await;
             outbox.remove(&alert.id);
-            self.metrics.alert(alert.kind.name(), outcome.name(), 1);
+            self.metrics.alerts.count([alert.kind.name(), outcome.name()]);
         }
     }
 

@@ -48,7 +48,6 @@ use turn_base::http_client::http_client;
 use turn_base::random;
 use turn_base::request::bearer::TokenDigest;
 use turn_ledger::IceSource;
-use turn_limits::MemoryQuota;
 use turn_relay::Relay;
 use turn_sfu_proxy::SfuProxy;
 use turn_sfu_proxy::taken::VideoRates;
@@ -71,7 +70,7 @@ pub fn build_leading(
     journal: Option<(Journal, Contents)>,
     lead: Option<Arc<Lead>>,
 ) -> Result<Arc<App>, BuildError> {
-    let (clock, metrics) = (Arc::clone(&process.clock), Arc::clone(&process.metrics));
+    let Process { clock, metrics, .. } = &*process;
     let (journal, stored) = journal.unzip();
     let stored = stored.unwrap_or_default();
     let key = match stored.books.key {
@@ -79,18 +78,19 @@ pub fn build_leading(
         None => random::bytes()?,
     };
     let account =
-        Account::new(&setup(config), stored, journal, lead.clone(), Arc::clone(&clock), Arc::clone(&metrics));
+        Account::new(&setup(config), stored, journal, lead.clone(), Arc::clone(clock), Arc::clone(metrics));
     let account = Arc::new(account);
     let grant_key = Arc::new(GrantKey::new(&key));
     let own_keys = config.ice.cloudflare.as_ref().map(CloudflareConfig::own_keys);
     let own_keys = Arc::new(OwnKeys::new(own_keys.unwrap_or_default()));
-    let parts = Parts { config, account, clock, client: http_client()?, metrics, own_keys };
+    let stun = IceServerList::of_stun(&config.ice.stun);
+    let parts =
+        Parts { config, process: &process, account, client: http_client()?, own_keys, stun, key: &key };
     let (relay, relay_server) = parts.relay()?.unzip();
     let coturn_meter = parts.coturn_meter();
     let mint = Arc::new(parts.mint(&grant_key, relay_server.as_ref(), coturn_meter.as_ref())?);
-    let (clock, metrics) = (Arc::clone(&parts.clock), Arc::clone(&parts.metrics));
-    let rate_limit = Arc::new(RateLimit::new(&config.access.rate, Arc::clone(&clock), Arc::clone(&metrics))?);
-    let calls = Arc::new(LiveCalls::new(Arc::clone(&parts.account), clock, Arc::clone(&metrics)));
+    let rate_limit = Arc::new(RateLimit::new(&config.access.rate, Arc::clone(clock), Arc::clone(metrics))?);
+    let calls = Arc::new(LiveCalls::new(Arc::clone(&parts.account), Arc::clone(clock), Arc::clone(metrics)));
     let auth = parts.auth().map(Arc::new);
     let broker = Arc::new(SignalingBroker {
         account: Arc::clone(&parts.account),
@@ -100,12 +100,11 @@ pub fn build_leading(
         grant_key: Arc::clone(&grant_key),
         mint: Arc::clone(&mint),
         rate_limit: Arc::clone(&rate_limit),
-        metrics: Arc::clone(&metrics),
+        metrics: Arc::clone(metrics),
         origins: config.access.origins.clone(),
         trusted_proxies: Arc::clone(&config.access.trusted_proxies),
         ttl: config.signaling.ttl.min(config.ice.ttl_max),
     });
-    let stun = IceServerList::of_stun(&config.ice.stun);
     Ok(Arc::new(App {
         rotator: parts.rotator(mint.provider())?,
         mint,
@@ -119,15 +118,15 @@ pub fn build_leading(
         rate_limit,
         untrusted_proxies: UntrustedProxies::default(),
         wire_formats: config.wire_formats.clone(),
-        signaling: parts.signaling(Arc::clone(&broker), &process.long_bodies, &stun, &key)?,
+        signaling: parts.signaling(Arc::clone(&broker))?,
         signaling_off: config.signaling.off(),
         call_ttl: broker.ttl,
-        sfu: parts.sfu(Arc::clone(&broker), &process.long_bodies, &stun, &key)?,
+        sfu: parts.sfu(Arc::clone(&broker))?,
         broker,
         calls,
         is_demo: config.is_demo,
         ttl_max: config.ice.ttl_max,
-        stun,
+        stun: parts.stun,
         heartbeat: config.usage.heartbeat,
         grant_key,
         reporter_token: config.access.reporter_token.as_ref().map(TokenDigest::of),
@@ -148,12 +147,14 @@ pub fn build_leading(
 /// The values that most parts are built from.
 struct Parts<'a> {
     config: &'a Config,
+    process: &'a Process,
     account: Arc<Account>,
-    clock: Arc<dyn Clock>,
     /// One for all: each would hold the root certificates.
     client: Client,
-    metrics: Arc<Metrics>,
     own_keys: Arc<OwnKeys>,
+    stun: IceServerList,
+    /// That of the ledger.
+    key: &'a [u8; 64],
 }
 
 impl Parts<'_> {
@@ -161,64 +162,58 @@ impl Parts<'_> {
         let alert = self.config.alert.as_ref()?;
         Some(AlertDispatcher {
             webhook: Webhook::new(self.client.clone(), alert, self.config.public_url.clone()),
-            clock: Arc::clone(&self.clock),
-            metrics: Arc::clone(&self.metrics),
+            clock: self.clock(),
+            metrics: self.metrics(),
             retry: RetryPolicy::default(),
         })
     }
 
-    /// `secret`: the key of the ledger.
-    fn signaling(
-        &self,
-        broker: Arc<SignalingBroker>,
-        long_bodies: &MemoryQuota,
-        stun: &IceServerList,
-        secret: &[u8; 64],
-    ) -> Result<Arc<Signaling>, BuildError> {
+    fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.process.clock)
+    }
+
+    fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.process.metrics)
+    }
+
+    fn signaling(&self, broker: Arc<SignalingBroker>) -> Result<Arc<Signaling>, BuildError> {
         let service = turn_signaling_server::Service {
             broker,
-            clock: Arc::clone(&self.clock),
+            clock: self.clock(),
             client: self.client.clone(),
-            long_bodies: long_bodies.clone(),
-            stun: to_raw_value(stun).unwrap_or_default(),
+            long_bodies: self.process.long_bodies.clone(),
+            stun: to_raw_value(&self.stun).unwrap_or_default(),
             trusted_proxies: Arc::clone(&self.config.access.trusted_proxies),
             public_url: self.config.public_url.as_ref().map(ToString::to_string),
             has_sign_in: self.config.auth.is_some(),
         };
         let protocols = &self.config.signaling.protocols;
         let signaling =
-            Signaling::new(protocols, secret, service).map_err(|NoDirectory { directory, error }| {
+            Signaling::new(protocols, self.key, service).map_err(|NoDirectory { directory, error }| {
                 BuildError::Reports { directory: directory.display().to_string(), error }
             })?;
         Ok(Arc::new(signaling))
     }
 
-    /// `secret`: the key of the ledger.
-    fn sfu(
-        &self,
-        broker: Arc<SignalingBroker>,
-        long_bodies: &MemoryQuota,
-        stun: &IceServerList,
-        secret: &[u8; 64],
-    ) -> Result<Option<Arc<SfuProxy>>, BuildError> {
+    fn sfu(&self, broker: Arc<SignalingBroker>) -> Result<Option<Arc<SfuProxy>>, BuildError> {
         let Some(config) = &self.config.signaling.sfu else { return Ok(None) };
         let service = turn_sfu_proxy::Service {
             broker,
-            clock: Arc::clone(&self.clock),
-            long_bodies: long_bodies.clone(),
-            stun: json!(stun),
+            clock: self.clock(),
+            long_bodies: self.process.long_bodies.clone(),
+            stun: json!(self.stun),
             ttl: self.config.signaling.ttl,
         };
         let video = VideoRates::new(self.config.budget.liability_rate, self.config.usage.estimated_rate);
         let open = self.account.read(|books| (books.now(), books.sfu_sessions().collect()));
-        let proxy = SfuProxy::new(config, video, secret, self.client.clone(), open, service);
+        let proxy = SfuProxy::new(config, video, self.key, self.client.clone(), open, service);
         let proxy = proxy.ok_or(BuildError::SfuEndpoint)?;
         Ok(Some(Arc::new(proxy)))
     }
 
     fn auth(&self) -> Option<Auth> {
         let auth = self.config.auth.as_ref()?;
-        Some(Auth::new(auth, self.client.clone(), Arc::clone(&self.clock), Arc::clone(&self.metrics)))
+        Some(Auth::new(auth, self.client.clone(), self.clock(), self.metrics()))
     }
 
     fn cloudflare_meter(&self) -> Result<Option<CloudflareMeter>, BuildError> {
@@ -240,8 +235,8 @@ impl Parts<'_> {
             usage: KeyUsage::default(),
             failure: Mutex::default(),
             account: Arc::clone(&self.account),
-            clock: Arc::clone(&self.clock),
-            metrics: Arc::clone(&self.metrics),
+            clock: self.clock(),
+            metrics: self.metrics(),
         }))
     }
 
@@ -260,8 +255,8 @@ impl Parts<'_> {
             provider: Arc::clone(provider),
             own_keys: Arc::clone(&self.own_keys),
             account: Arc::clone(&self.account),
-            clock: Arc::clone(&self.clock),
-            metrics: Arc::clone(&self.metrics),
+            clock: self.clock(),
+            metrics: self.metrics(),
         };
         rotator.apply();
         Ok(Some(rotator))
@@ -272,7 +267,7 @@ impl Parts<'_> {
         Some(CoturnMeter {
             cli: CoturnCli::new(cli),
             account: Arc::clone(&self.account),
-            metrics: Arc::clone(&self.metrics),
+            metrics: self.metrics(),
         })
     }
 
@@ -281,8 +276,8 @@ impl Parts<'_> {
         let ice = &self.config.ice;
         let Some(config) = ice.relay.filter(|_| ice.enabled) else { return Ok(None) };
         let secret = RestSecret::generated(&random::bytes()?);
-        let (account, clock) = (Arc::clone(&self.account), Arc::clone(&self.clock));
-        let broker = RelayBroker { account, clock, metrics: Arc::clone(&self.metrics), secret };
+        let (account, clock) = (Arc::clone(&self.account), self.clock());
+        let broker = RelayBroker { account, clock, metrics: self.metrics(), secret };
         relay::open(config, self.config.usage.billed, broker).map(Some)
     }
 
@@ -337,10 +332,10 @@ impl Parts<'_> {
         let key = |key: &TurnKeyConfig| {
             let api = Cloudflare::new(client.clone(), &cloudflare.api_base, &key.id, &key.token);
             let api = api.ok_or(BuildError::Endpoint)?;
-            Ok::<_, BuildError>(Arc::new(TurnKey::new(key.name, key.weight, api, Arc::clone(&self.clock))))
+            Ok::<_, BuildError>(Arc::new(TurnKey::new(key.name, key.weight, api, self.clock())))
         };
         let keys = cloudflare.keys.iter().map(key).collect::<Result<_, _>>()?;
-        let (account, clock) = (Arc::clone(&self.account), Arc::clone(&self.clock));
-        Ok(Provider::new(keys, ice.ttl_max, ice.pool_max, account, clock, Arc::clone(&self.metrics)))
+        let (account, clock) = (Arc::clone(&self.account), self.clock());
+        Ok(Provider::new(keys, ice.ttl_max, ice.pool_max, account, clock, self.metrics()))
     }
 }

@@ -26,7 +26,7 @@ use crate::mint::token::GrantKey;
 use turn_base::body::BODY_MAX;
 use turn_base::broker::Broker;
 use turn_base::request::bearer::TokenDigest;
-use turn_limits::MemoryBounds;
+use turn_limits::{MemoryBounds, SHARES};
 use turn_relay::Relay;
 use turn_sfu_proxy::SfuProxy;
 use turn_signaling_server::Signaling;
@@ -37,7 +37,6 @@ mod opening;
 pub mod process;
 mod relay;
 mod signaling;
-pub mod standby;
 
 pub use build::{build, build_leading};
 pub use build_error::BuildError;
@@ -49,9 +48,9 @@ use process::Process;
 const IN_FLIGHT_MAX: usize = 1_024;
 
 /// The most bytes of bodies in memory, beyond [`BODY_MAX`] of each. The longest body has 1 MiB.
-pub const LONG_BYTES_MAX: usize = 64 << 20;
+pub const LONG_BYTES_MAX: usize = SHARES * LONG_BYTES_PER_CLIENT_MAX;
 /// The most of them that are of one client. An IPv6 /48 has four times as much.
-pub const LONG_BYTES_PER_CLIENT_MAX: usize = LONG_BYTES_MAX / 16;
+pub const LONG_BYTES_PER_CLIENT_MAX: usize = 4 << 20;
 const LONG_BODIES: MemoryBounds =
     MemoryBounds { own: BODY_MAX, client_max: LONG_BYTES_PER_CLIENT_MAX, total_max: LONG_BYTES_MAX };
 
@@ -130,5 +129,27 @@ impl Deref for App {
 
     fn deref(&self) -> &Process {
         &self.process
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use turn_ledger::ClientKey;
+    use turn_limits::MemoryQuota;
+
+    use super::*;
+
+    #[test]
+    fn the_long_bodies_of_four_48s_leave_room_for_those_of_others() {
+        let quota = MemoryQuota::new(LONG_BODIES);
+        let fill = |address: &str| {
+            let mut body = quota.open(ClientKey::of(address.parse().unwrap()));
+            (body.try_resize(BODY_MAX + LONG_BYTES_PER_CLIENT_MAX), body)
+        };
+        let of_48s: Vec<_> = (0..64).map(|n| fill(&format!("2001:db8:{}:{n}::1", n / 16))).collect();
+        assert_eq!(of_48s.iter().filter(|(is_kept, _)| *is_kept).count(), 16);
+        let others: Vec<_> = (1..=5).map(|n| fill(&format!("192.0.2.{n}"))).collect();
+        let are_kept: Vec<_> = others.iter().map(|(is_kept, _)| *is_kept).collect();
+        assert_eq!(are_kept, [true, true, true, true, false], "and all of them are bounded");
     }
 }

@@ -1,13 +1,16 @@
 //! What a process has whether it leads or not. It outlives the change of a replica from a standby to the leader.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use ipnet::IpNet;
+use tokio::sync::watch;
 
 use super::LONG_BODIES;
 use crate::config::{AllowedHosts, AllowedOrigins, Config};
+use crate::forward::Forwarder;
 use crate::limit::wrong_tokens::WrongTokens;
 use crate::telemetry::log::LostLines;
 use crate::telemetry::metrics::Metrics;
@@ -58,7 +61,7 @@ impl Process {
         clock: Arc<dyn Clock>,
         lost_lines: LostLines,
     ) -> Result<Arc<Self>, NoRandomness> {
-        let metrics = Arc::new(Metrics::new());
+        let metrics = Arc::new(Metrics::default());
         Ok(Arc::new(Self {
             started: clock.instant(),
             started_at: clock.now(),
@@ -68,12 +71,30 @@ impl Process {
             operator_token: config.access.operator_token.as_ref().map(TokenDigest::of),
             wrong_tokens: WrongTokens::new(Arc::clone(&clock), Arc::clone(&metrics)),
             lost_lines,
-            refusal_log: RefusalLog::new(),
+            refusal_log: RefusalLog::default(),
             long_bodies: MemoryQuota::new(LONG_BODIES),
             request_ids: RequestIds::new(random::bytes()?),
             draining: AtomicBool::new(false),
             clock,
             metrics,
         }))
+    }
+}
+
+/// What the handlers of a standby share.
+pub struct Standby {
+    /// What it keeps when it leads.
+    pub process: Arc<Process>,
+    /// Sends requests to the leader.
+    pub forwarder: Forwarder,
+    /// Why this replica cannot lead, or what the operator should know before it does.
+    pub warning: watch::Receiver<Option<String>>,
+}
+
+impl Deref for Standby {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
     }
 }

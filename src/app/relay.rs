@@ -49,7 +49,7 @@ impl Broker for RelayBroker {
             books.ledger_mut().carry(IceSource::Relay, carried);
             books.add_grant_traffic(IceSource::Relay, by_grant);
         });
-        self.metrics.reading(IceSource::Relay.name(), ReadingOutcome::Taken.into());
+        self.metrics.readings.count([IceSource::Relay.name(), ReadingOutcome::Taken.into()]);
     }
 
     async fn recorded(&self) -> bool {
@@ -87,7 +87,9 @@ pub(super) fn open(
 /// Counts the relay's events in the metrics.
 fn note(metrics: Arc<Metrics>) -> Note {
     Arc::new(move |event| match event {
-        Event::Allocations(allocations) => metrics.set_relay_allocations(allocations),
+        Event::Allocations(allocations) => {
+            metrics.relay_allocations.set(allocations);
+        }
         Event::Ended(why) => metrics.relay_ends.count(why),
         Event::Refused(why) => metrics.relay_refusals.count(why),
         Event::Dropped(why) => metrics.relay_drops.count(why),

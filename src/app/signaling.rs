@@ -99,7 +99,7 @@ impl ServerBroker for SignalingBroker {
         match what {
             Counted::Limited(why) => self.metrics.signaling_limited.count(why),
             Counted::Dropped(protocol, why) => {
-                self.metrics.signaling_dropped(protocol.as_str(), why.as_str());
+                self.metrics.signaling_dropped.count([protocol.as_str(), why.as_str()]);
             }
             Counted::Card(outcome) => self.metrics.feedback_cards.count(outcome),
             Counted::ForeignOrigin => drop(self.metrics.origins_refused.inc()),

@@ -27,14 +27,10 @@ use crate::ice::server::IceServerList;
 use connect::host_of;
 use provider::KeyClient;
 use relay::Offer;
-use relay::tail::REFRESH_PAUSE;
 use report::skipped;
 use turn_base::clock::Clock;
 use turn_base::http_client::{ClientError, http_client};
 use turn_ledger::IceSource;
-
-/// The longest probe of the tail, in minutes: two days.
-const PROBE_MINUTES_MAX: u64 = 2_880;
 
 /// The options of the command.
 #[derive(Clone, Debug, Default, Args)]
@@ -42,13 +38,6 @@ pub struct Options {
     /// Post an alert to `ALERT_WEBHOOK_URL`, instead of only connecting to it
     #[arg(long)]
     pub send_test_alert: bool,
-    /// Also keep an allocation of a credential of 60 s open, and say for how long after its expiry the server accepts it; takes up
-    /// to MIN minutes, 15 unless given
-    #[arg(long, value_name = "MIN", num_args = 0..=1, require_equals = true, default_missing_value = "15", value_parser = clap::value_parser!(u64).range(1..=PROBE_MINUTES_MAX))]
-    pub probe_tail: Option<u64>,
-    /// The time between two refreshes of that allocation.
-    #[arg(skip = REFRESH_PAUSE)]
-    pub refresh_pause: Duration,
     /// Also trust the authorities in this PEM file, for turns: and stuns:
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
@@ -89,9 +78,6 @@ pub async fn run(
     examination.settings().await;
     examination.apis().await;
     examination.credentials().await;
-    if let Some(minutes) = options.probe_tail {
-        examination.tail(Duration::from_secs(minutes * 60), options.refresh_pause).await;
-    }
     examination.meters().await;
     examination.alerts(options.send_test_alert).await;
     Ok(examination.progress.finish())
@@ -222,27 +208,6 @@ impl<'a> Examination<'a, '_> {
         for (key, servers) in minted {
             self.revoke(key, &servers).await;
         }
-    }
-
-    /// Mints another credential, and keeps an allocation of it open for up to `max` after its expiry.
-    async fn tail(&mut self, max: Duration, pause: Duration) {
-        let (config, clock) = (self.config, self.clock);
-        let mut sources = [IceSource::Cloudflare, IceSource::Coturn].into_iter();
-        let Some(source) = sources.find(|source| config.ice.sources.contains(source)) else {
-            self.found(Check::Tail, "", skipped("neither cloudflare nor coturn is a source"));
-            return;
-        };
-        // The relays of all keys are the same, so one is probed: the first, which is the default one if there is one.
-        let key = self.keys_of(source).remove(0);
-        let expires = clock.instant() + provider::TTL;
-        let Some(servers) = provider::credential(source, key, config, &**clock).await.1 else {
-            self.found(Check::Tail, source.name(), skipped("no credential, see above"));
-            return;
-        };
-        let offer = Offer { source, servers: servers.clone() };
-        let (subject, verdict) = relay::tail::probe(offer, expires, max, pause, self).await;
-        self.found(Check::Tail, &subject, verdict);
-        self.revoke(key, &servers).await;
     }
 
     /// What the service reads elsewhere, if it is configured.

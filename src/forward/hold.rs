@@ -8,14 +8,14 @@ use tokio::time::{Instant, timeout_at};
 use turn_base::body::BODY_MAX;
 use turn_base::clock;
 use turn_ledger::ClientKey;
-use turn_limits::{MemoryBounds, MemoryQuota, MemoryUse};
+use turn_limits::{MemoryBounds, MemoryQuota, MemoryUse, SHARES};
 
 /// The longest wait of one request.
 pub const HOLD_MAX: Duration = Duration::from_secs(8);
 /// The most requests that wait. Each has at most 16 KiB of head and as much of body.
 pub const HELD_MAX: usize = 1_024;
 /// The most of them that are of one client. An IPv6 /48 has four times as many.
-pub const HELD_PER_CLIENT_MAX: usize = HELD_MAX / 16;
+pub const HELD_PER_CLIENT_MAX: usize = HELD_MAX / SHARES;
 /// What each may have in memory.
 const PLACE: usize = 2 * BODY_MAX;
 const BOUNDS: MemoryBounds =
@@ -216,5 +216,19 @@ mod tests {
         assert!(hold.wait(of("2001:db8:0:5::1"), 0).pause(false, ready(())).await.is_err(), "the /48");
         hold.wait(of("192.0.2.2"), 0).pause(false, ready(())).await.unwrap();
         assert_eq!(free(&hold), HELD_MAX - places.len());
+    }
+
+    #[test]
+    fn four_48s_leave_places_for_others() {
+        let hold = Hold::new();
+        let in_48s = (0..64).map(|n| ClientKey::of(format!("2001:db8:{}:{n}::1", n / 16).parse().unwrap()));
+        let clients: Vec<_> = in_48s.chain((1..=4).map(client)).collect();
+        let places = clients.iter().map(|client| {
+            let places: Vec<_> = std::iter::from_fn(|| hold.place(*client)).collect();
+            places
+        });
+        let counts: Vec<_> = places.collect::<Vec<_>>().iter().map(Vec::len).collect();
+        assert_eq!(counts[..64].iter().sum::<usize>(), 16 * HELD_PER_CLIENT_MAX);
+        assert_eq!(counts[64..], [HELD_PER_CLIENT_MAX; 4]);
     }
 }

@@ -17,9 +17,6 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::upgrade::OnUpgrade;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -32,6 +29,7 @@ use turn_base::error::ApiError;
 use turn_base::request::client_addr::ClientAddr;
 use turn_ledger::{ClientKey, Timestamp};
 
+mod client;
 mod headers;
 mod hold;
 mod mac;
@@ -40,12 +38,11 @@ mod upgrade;
 pub use hold::{HELD_MAX, HELD_PER_CLIENT_MAX, HOLD_MAX};
 pub use mac::{CountedSocket, FORWARDED, ForwardKey, Forwarded, Hop};
 
+use client::{LeaderClient, client, socket_client};
 use headers::remove_of_connection;
 use hold::{Hold, NotHeld, Wait};
 use upgrade::{GOING_AWAY, SERVICE_RESTART};
 
-/// The longest time to connect to the leader.
-const CONNECT_MAX: Duration = Duration::from_secs(2);
 /// The longest time to the head of a response. A leader that is paused has been replaced before: the longest lease is 60 s.
 const ANSWER_MAX: Duration = Duration::from_secs(70);
 /// The longest time for the leader to say whether it is ready. The checks of balancers take about a second.
@@ -54,10 +51,6 @@ const PROBE_MAX: Duration = Duration::from_millis(800);
 /// for one client until it has read its request.
 pub const WOKEN_MAX: usize = 128;
 const WOKEN_TIME: Duration = Duration::from_millis(100);
-/// Idle connections to the leader.
-const IDLE_MAX: usize = 64;
-/// How long they are kept. The leader closes them later.
-const IDLE_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Where requests go.
 #[derive(Clone, Debug)]
@@ -134,7 +127,9 @@ pub struct Forwarder {
     target: watch::Receiver<Target>,
     /// Whether the leader has written nothing lately.
     is_silent: watch::Receiver<bool>,
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: LeaderClient,
+    /// For the requests that open sockets.
+    socket_client: LeaderClient,
     hold: Hold,
     /// For requests that have waited, while they are sent.
     woken: Semaphore,
@@ -160,17 +155,20 @@ impl Forwarder {
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(CONNECT_MAX));
-        connector.set_nodelay(true);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_max_idle_per_host(IDLE_MAX)
-            .pool_idle_timeout(IDLE_TIME_MAX)
-            .build(connector);
-        let (hold, woken) = (Hold::new(), Semaphore::new(WOKEN_MAX));
-        let (sockets, reached) = (TaskTracker::new(), AtomicU64::new(0));
-        Self { target, is_silent, client, hold, woken, look, sockets, end, clock, metrics, reached }
+        Self {
+            target,
+            is_silent,
+            client: client(),
+            socket_client: socket_client(),
+            hold: Hold::new(),
+            woken: Semaphore::new(WOKEN_MAX),
+            look,
+            sockets: TaskTracker::new(),
+            end,
+            clock,
+            metrics,
+            reached: AtomicU64::new(0),
+        }
     }
 
     /// Gets a response from the replica that leads, which may be this one by then.
@@ -271,10 +269,11 @@ impl Forwarder {
             drop(woken);
             pending::<Infallible>().await
         };
+        let client = if is_upgrade(request) { &self.socket_client } else { &self.client };
         let (mut is_silent, held) = (self.is_silent.clone(), || self.metrics.forwarded.count("held"));
         let response = tokio::select! {
             biased;
-            response = self.client.request(outgoing) => response.map_err(|error| {
+            response = client.request(outgoing) => response.map_err(|error| {
                 if error.is_connect() { Failure::NotSent } else { Failure::Sent }
             })?,
             never = is_sent => match never {},
@@ -297,7 +296,7 @@ impl Forwarder {
         *outgoing.uri_mut() = uri(leader, request.uri().path_and_query()?.clone())?;
         let headers = outgoing.headers_mut();
         headers.clone_from(request.headers());
-        remove_of_connection(headers, request.extensions().get::<OnUpgrade>().is_some());
+        remove_of_connection(headers, is_upgrade(request));
         for name in [CONTENT_LENGTH, EXPECT] {
             headers.remove(name);
         }
@@ -357,6 +356,10 @@ impl Forwarder {
     fn millis(&self) -> u64 {
         u64::try_from(self.clock.since_boot().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
     }
+}
+
+fn is_upgrade(request: &Request<Bytes>) -> bool {
+    request.extensions().get::<OnUpgrade>().is_some()
 }
 
 async fn here(router: Router, request: Request<Bytes>) -> Response {

@@ -150,7 +150,8 @@ pub(super) async fn mint<T: Serialize>(
     let mut response = match minted {
         Ok(answer) => {
             let minted = Minted::of(&answer);
-            app.metrics.credential(minted.source.name(), minted.reason.map_or("none", DegradedReason::code));
+            let reason = minted.reason.map_or("none", DegradedReason::code);
+            app.metrics.credentials.count([minted.source.name(), reason]);
             (Extension(minted), Json(body(answer))).into_response()
         }
         Err(error) => error.into_response(),

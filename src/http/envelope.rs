@@ -36,6 +36,12 @@ pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Respon
     let started = app.clock.instant();
     let request_id = app.request_ids.of(request.headers());
     let forwarded = forwarded(&app, &request);
+    if app.forward_key.is_some()
+        && forwarded == Forwarded::No
+        && let Some(refused) = head::refuse_too_large(&request)
+    {
+        return refused;
+    }
     let is_by_replica = matches!(forwarded, Forwarded::From(_));
     // Now and not after the response: a replica may have many connections that wait for one.
     let socket = request.extensions_mut().remove::<Arc<dyn CountedSocket>>();
@@ -71,7 +77,7 @@ pub async fn envelope(app: AppState, mut request: Request, next: Next) -> Respon
     let took = app.clock.instant().saturating_duration_since(started);
     let status = response.status().as_u16();
     if status == 401 && is_unauthorized(&response) {
-        app.metrics.unauthorized(kind_of(method, route));
+        app.metrics.unauthorized.count([kind_of(method, route)]);
     }
     app.metrics.request(&RequestLabels { route: route.to_owned(), method, status }, took);
     let head = RequestHead { request_id: &request_id, trace, client, method, route, origin };

@@ -24,7 +24,7 @@ fn figures(app: &App) -> ScrapedFigures {
     let (figures, measured) = (&snapshot.figures, &snapshot.measured);
     let pool = app.mint.pool_counts();
     let as_of = measured.as_of.map_or(0, seconds);
-    let mut now = ScrapedFigures::new();
+    let mut now = ScrapedFigures::default();
     now.process_start(seconds(app.started_at));
     let mut gauge = |name: &str, help: &str, value: u64| now.gauge(name, help, value);
     gauge("used_bytes", "Billed bytes of this period, best figure", figures.used.get());

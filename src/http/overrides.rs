@@ -1,5 +1,5 @@
 //! Operator overrides while the service runs: change the limit, stop minting, drop a reading, revoke a credential. An
-//! override is in effect when its response is sent, and survives a restart if the ledger does.
+//! override is in effect when its response is sent, and survives a restart if the ledger does. `GET /api/actions` lists the latest.
 
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ use utoipa::openapi::{RefOr, Schema};
 use super::bandwidth_status::{StatusBody, status};
 use super::schema::grant_source_schema;
 use super::{AppState, JsonResult};
+use crate::actions::OperatorAction;
 use crate::amounts::Shown;
 use crate::app::App;
 use crate::config::AMOUNT_MAX;
@@ -228,4 +229,22 @@ fn message(revocation: Revocation, source: IceSource) -> &'static str {
             "This source cannot revoke, so the credential works until it expires. It cannot be renewed."
         }
     }
+}
+
+/// The latest changes by operators.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ActionsBody {
+    /// The latest 100, newest first. They are stored with the ledger.
+    actions: Vec<OperatorAction>,
+}
+
+/// Lists what operators did.
+///
+/// Each change that was made with the operator's token: overrides, blocks, revocations, ended rooms. Who made it is not known.
+#[utoipa::path(
+    get, path = "/api/actions",
+    responses((status = 200, description = "The latest changes.", body = ActionsBody))
+)]
+pub async fn list_actions(app: AppState) -> Json<ActionsBody> {
+    Json(ActionsBody { actions: app.account.actions() })
 }

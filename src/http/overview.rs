@@ -305,7 +305,7 @@ fn callers(metrics: &Metrics) -> CallersBody {
     let kinds = IceSource::NAMED.into_iter().flat_map(|source| reasons().map(move |reason| (source, reason)));
     let answers = kinds.filter_map(|(source, reason)| {
         let reason = reason.map(DegradedReason::code);
-        let count = metrics.credentials(source.name(), reason.unwrap_or("none"))?;
+        let count = metrics.credentials.get([source.name(), reason.unwrap_or("none")])?;
         Some(AnswersBody { source, reason, count })
     });
     CallersBody {

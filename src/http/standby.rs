@@ -22,7 +22,7 @@ use super::health::{HealthBody, LeaderBody, ReadyBody};
 use super::operator::check_operator;
 use super::origin;
 use super::request_log::is_polled;
-use crate::app::standby::Standby;
+use crate::app::process::Standby;
 use crate::forward::{FORWARDED, PassedOn};
 use crate::telemetry::metrics::{CONTENT_TYPE as OPENMETRICS, RequestLabels, ScrapedFigures};
 use turn_base::body::{BodyLimit, read_body};
@@ -39,6 +39,9 @@ type StandbyState = State<Arc<Standby>>;
 
 /// The outermost layer. A response of the leader stays as it is.
 pub async fn envelope(standby: StandbyState, mut request: Request, next: Next) -> Response {
+    if let Some(refused) = head::refuse_too_large(&request) {
+        return refused;
+    }
     let started = standby.clock.instant();
     let id = standby.request_ids.of(request.headers());
     if let Ok(id) = HeaderValue::from_str(&id) {
@@ -145,7 +148,7 @@ pub async fn get_leader() -> JsonResult<LeaderBody> {
 /// Counters and gauges of this replica. Those of the books are at the leader.
 pub async fn get_metrics(standby: StandbyState, request: Request) -> Result<Response, ApiError> {
     check_operator(standby.operator_token.as_ref(), &standby.wrong_tokens, &request)?;
-    let mut now = ScrapedFigures::new();
+    let mut now = ScrapedFigures::default();
     now.process_start(u64::try_from(standby.started_at.as_secs()).unwrap_or(0));
     now.gauge("leads", "1 while this replica leads", 0);
     now.gauge(

@@ -66,11 +66,6 @@ pub struct Ticket {
 }
 
 impl Breaker {
-    /// A closed breaker.
-    pub const fn new() -> Self {
-        Self { inner: Inner::Closed { failures: 0 }, epoch: 0 }
-    }
-
     /// A ticket, if a call may be made. A half-open breaker allows one call at a time.
     pub fn admit(&mut self, now: Instant) -> Option<Ticket> {
         match self.inner {
@@ -137,9 +132,10 @@ impl Breaker {
     }
 }
 
+/// A closed breaker.
 impl Default for Breaker {
     fn default() -> Self {
-        Self::new()
+        Self { inner: Inner::Closed { failures: 0 }, epoch: 0 }
     }
 }
 
@@ -161,7 +157,7 @@ pub struct Attempt<'a> {
 impl SharedBreaker {
     /// A closed breaker.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { breaker: Mutex::new(Breaker::new()), clock }
+        Self { breaker: Mutex::default(), clock }
     }
 
     /// Permission for one call, if the breaker allows it.
@@ -211,7 +207,7 @@ mod tests {
     }
 
     fn opened(now: Instant) -> Breaker {
-        let mut breaker = Breaker::new();
+        let mut breaker = Breaker::default();
         for _ in 0..FAILURES_TO_OPEN {
             let ticket = breaker.admit(now).unwrap();
             breaker.failed(ticket, now);
@@ -222,7 +218,7 @@ mod tests {
     #[test]
     fn it_opens_after_consecutive_failures_and_a_success_resets_the_count() {
         let now = start();
-        let mut breaker = Breaker::new();
+        let mut breaker = Breaker::default();
         for _ in 0..20 {
             for _ in 1..FAILURES_TO_OPEN {
                 let ticket = breaker.admit(now).unwrap();
@@ -279,7 +275,7 @@ mod tests {
     #[test]
     fn a_late_result_from_before_a_change_has_no_effect() {
         let now = start();
-        let mut breaker = Breaker::new();
+        let mut breaker = Breaker::default();
         let late = breaker.admit(now).unwrap();
         for _ in 0..FAILURES_TO_OPEN {
             let ticket = breaker.admit(now).unwrap();

@@ -218,7 +218,9 @@ impl<S: Storage> Leased<S> {
         let (began, started) = (self.clock.since_boot(), self.clock.instant());
         write(&mut self.storage)?;
         self.lead.lease.renew(began);
-        self.metrics.ledger_write(self.clock.instant().saturating_duration_since(started));
+        self.metrics
+            .ledger_write_seconds
+            .observe(self.clock.instant().saturating_duration_since(started).as_secs_f64());
         Ok(())
     }
 }

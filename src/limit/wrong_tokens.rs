@@ -54,7 +54,7 @@ impl WrongTokens {
 
     /// Counts and logs one wrong token. If the client has sent too many: the time until it may send another one.
     pub fn count(&self, role: Role, client: IpAddr) -> Option<Duration> {
-        self.metrics.wrong_token(role.name());
+        self.metrics.wrong_tokens.count([role.name()]);
         if let Some(held_back) = self.log.pass(self.clock.instant()) {
             tracing::warn!(%client, role = role.name(), held_back, "a request had a wrong {} token", role.name());
         }

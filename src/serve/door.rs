@@ -25,13 +25,11 @@ use super::progress::Progress;
 use super::socket::{KEEP_ALIVE, Occupies, TimedSocket};
 use crate::app::process::Process;
 use crate::forward::CountedSocket;
+use crate::http::head::{ADDED_BYTES_MAX, ADDED_HEADERS_MAX, HEAD_MAX, HEADERS_MAX};
 use crate::telemetry::metrics::Metrics;
 use turn_base::clock::Clock;
 use turn_base::throttle::Throttle;
 
-/// The longest request line with headers, and the largest read buffer of one connection. A head that never ends occupies no
-/// more than that. Bytes.
-const HEADERS_MAX: usize = 16 * 1024;
 /// Maximum number of open sockets. Further connections wait in the system's queue.
 const SOCKETS_MAX: usize = 8_192;
 /// Idle time between requests when more than half of the sockets are open.
@@ -50,11 +48,12 @@ pub(super) struct Door {
 }
 
 impl Door {
-    /// Accepts connections until `drain`.
+    /// Accepts connections until `drain`. `is_replica`: other replicas forward requests to this one.
     pub(super) fn open(
         listener: TcpListener,
         routes: watch::Receiver<Router>,
         process: &Process,
+        is_replica: bool,
         drain: CancellationToken,
     ) -> Self {
         let (sockets, cut) = (Arc::new(Semaphore::new(SOCKETS_MAX)), CancellationToken::new());
@@ -62,6 +61,7 @@ impl Door {
         let handed_over = CancellationToken::new();
         let inside = Inside {
             routes,
+            is_replica,
             sockets: Arc::clone(&sockets),
             requests: requests.clone(),
             drain,
@@ -181,6 +181,7 @@ struct Connection {
 struct Inside {
     /// The routes of this replica's role at the moment.
     routes: watch::Receiver<Router>,
+    is_replica: bool,
     sockets: Arc<Semaphore>,
     requests: TaskTracker,
     /// Requests in progress may finish.
@@ -195,7 +196,7 @@ impl Connection {
     /// Serves requests until either side closes, or until the request in progress at the drain is answered.
     async fn serve(self, inside: Inside) {
         let Self { socket, peer, slot, progress } = self;
-        let Inside { routes, sockets, requests, drain, handed_over, cut } = inside;
+        let Inside { routes, is_replica, sockets, requests, drain, handed_over, cut } = inside;
         let keep_alive = KeepAlive { progress: progress.clone(), sockets };
         let of = Arc::clone(&slot);
         let service = service_fn(move |request: hyper::Request<Incoming>| {
@@ -208,12 +209,7 @@ impl Connection {
                 handed_over.cancelled().await;
             }
         };
-        let connection = http1::Builder::new()
-            .header_read_timeout(None)
-            .max_header_size(HEADERS_MAX)
-            .max_buf_size(HEADERS_MAX)
-            .serve_connection(TokioIo::new(socket), service)
-            .with_upgrades();
+        let connection = http(is_replica).serve_connection(TokioIo::new(socket), service).with_upgrades();
         let mut connection = pin!(connection);
         let served = async {
             tokio::select! {
@@ -235,6 +231,17 @@ impl Connection {
             tracing::debug!(%error, "a connection failed");
         }
     }
+}
+
+/// A head that never ends occupies no more than the longest one.
+fn http(is_replica: bool) -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.header_read_timeout(None).max_header_size(HEAD_MAX).max_buf_size(HEAD_MAX);
+    if is_replica {
+        let bytes_max = HEAD_MAX + ADDED_BYTES_MAX;
+        http.max_headers(HEADERS_MAX + ADDED_HEADERS_MAX).max_header_size(bytes_max).max_buf_size(bytes_max);
+    }
+    http
 }
 
 impl Occupies for (OwnedSemaphorePermit, Arc<Slot>) {

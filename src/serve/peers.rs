@@ -239,7 +239,7 @@ mod tests {
 
     fn peers() -> Arc<Peers> {
         let trusted = ["10.0.0.0/8".parse().unwrap()];
-        Peers::new(trusted.into(), Arc::new(SystemClock), Arc::new(Metrics::new()))
+        Peers::new(trusted.into(), Arc::new(SystemClock), Arc::new(Metrics::default()))
     }
 
     /// Opens a socket. Returns its slot and state.

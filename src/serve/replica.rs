@@ -12,8 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::door::Door;
 use super::{DRAIN_MAX, Ended, Shutdown, serve};
-use crate::app::process::Process;
-use crate::app::standby::Standby;
+use crate::app::process::{Process, Standby};
 use crate::app::{self, App, BuildError};
 use crate::config::Config;
 use crate::forward::{ForwardKey, Forwarder, Leader, Target};
@@ -66,7 +65,7 @@ impl<E: Electorate> Replica<E> {
         );
         let standby = Arc::new(Standby { process: Arc::clone(&process), forwarder, warning });
         let (set_routes, routes) = watch::channel(router::standby(&standby));
-        let door = Door::open(listener, routes, &process, shutdown.soft.clone());
+        let door = Door::open(listener, routes, &process, true, shutdown.soft.clone());
         let mut campaign = Campaign::new(electorate, candidate, look, clock, metrics);
         let follow = campaign.run(|outlook| {
             // A leader that cannot be seen may be well.

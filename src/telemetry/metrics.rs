@@ -34,11 +34,6 @@ pub struct ScrapedFigures {
 }
 
 impl ScrapedFigures {
-    /// No figures.
-    pub fn new() -> Self {
-        Self { own: Registry::with_prefix(PREFIX), process: Registry::default() }
-    }
-
     /// Adds a value that can rise and fall.
     pub fn gauge(&mut self, name: &str, help: &str, value: u64) {
         self.own.register(name, help, ConstGauge::new(value));
@@ -56,9 +51,10 @@ impl ScrapedFigures {
     }
 }
 
+/// No figures.
 impl Default for ScrapedFigures {
     fn default() -> Self {
-        Self::new()
+        Self { own: Registry::with_prefix(PREFIX), process: Registry::default() }
     }
 }
 
@@ -73,8 +69,33 @@ pub struct RequestLabels {
     pub status: u16,
 }
 
-/// Counts of events by the names and values of `N` labels.
-type Counts<const N: usize> = Family<[(&'static str, &'static str); N], Counter>;
+/// Counts of one kind of event by the values of `N` labels.
+#[derive(Debug)]
+pub struct Counts<const N: usize> {
+    labels: [&'static str; N],
+    counts: Family<[(&'static str, &'static str); N], Counter>,
+}
+
+impl<const N: usize> Counts<N> {
+    /// Counts one event.
+    pub fn count(&self, values: [&'static str; N]) {
+        self.add(values, 1);
+    }
+
+    /// Counts some events.
+    pub fn add(&self, values: [&'static str; N], count: u64) {
+        self.counts.get_or_create(&self.series(values)).inc_by(count);
+    }
+
+    /// How many events had these values; `None` if there was none.
+    pub fn get(&self, values: [&'static str; N]) -> Option<u64> {
+        Some(self.counts.get(&self.series(values))?.get())
+    }
+
+    fn series(&self, values: [&'static str; N]) -> [(&'static str, &'static str); N] {
+        std::array::from_fn(|at| (self.labels[at], values[at]))
+    }
+}
 
 /// Counts of one kind of event by its outcome.
 #[derive(Debug)]
@@ -83,22 +104,19 @@ pub struct Outcomes(Counts<1>);
 impl Outcomes {
     /// Counts one event.
     pub fn count(&self, outcome: &'static str) {
-        self.add(outcome, 1);
-    }
-
-    fn add(&self, outcome: &'static str, count: u64) {
-        self.0.get_or_create(&[("outcome", outcome)]).inc_by(count);
+        self.0.count([outcome]);
     }
 
     /// How many events had this outcome.
     pub fn get(&self, outcome: &'static str) -> u64 {
-        self.0.get(&[("outcome", outcome)]).map_or(0, |count| count.get())
+        self.0.get([outcome]).unwrap_or(0)
     }
 }
 
-/// Makes [`Metrics`] of a table: for each metric its help text, field, type, and the function that registers it under its name.
+/// Makes [`Metrics`] of a table: for each metric its help text, field, type, and the function that registers it under its name, with its
+/// labels.
 macro_rules! metrics {
-    ($($(#[doc = $help:literal])+ $visibility:vis $field:ident: $type:ty = $make:ident($name:literal),)*) => {
+    ($($(#[doc = $help:literal])+ $visibility:vis $field:ident: $type:ty = $make:ident($name:literal $(, $labels:expr)?),)*) => {
         /// All counters. Increments are atomic.
         #[derive(Debug)]
         pub struct Metrics {
@@ -108,12 +126,12 @@ macro_rules! metrics {
             $($(#[doc = $help])+ $visibility $field: $type,)*
         }
 
-        impl Metrics {
-            /// A registry with every plain counter at zero. A series with labels appears when it is first counted.
-            pub fn new() -> Self {
+        /// A registry with every plain counter at zero. A series with labels appears when it is first counted.
+        impl Default for Metrics {
+            fn default() -> Self {
                 let mut registry = Registry::with_prefix(PREFIX);
                 registry.register("build", "The program", Info::new(build_labels()));
-                $(let $field = $make(&mut registry, $name, concat!($($help),+));)*
+                $(let $field = $make(&mut registry, $name, concat!($($help),+) $(, $labels)?);)*
                 Self { registry, provider_latest: ProviderCalls::default(), $($field,)* }
             }
         }
@@ -126,7 +144,7 @@ metrics! {
     /// Time to respond.
     request_seconds: Histogram = seconds("http_request_duration_seconds"),
     /// Responses with ICE servers, by source and reason.
-    credentials: Counts<2> = add("credentials"),
+    pub credentials: Counts<2> = counts("credentials", ["source", "reason"]),
     /// Mint calls to the provider.
     provider_calls: Outcomes = outcomes("provider_requests"),
     /// Time of a mint.
@@ -144,9 +162,9 @@ metrics! {
     /// Requests from an origin that is not allowed.
     pub origins_refused: Counter = add("origins_refused"),
     /// Wrong operator and reporter tokens.
-    wrong_tokens: Counts<1> = add("wrong_tokens"),
+    pub wrong_tokens: Counts<1> = counts("wrong_tokens", ["role"]),
     /// Responses with status 401, by the kind of route: `mint`, `connections` or `operator`.
-    unauthorized: Counts<1> = add("unauthorized"),
+    pub unauthorized: Counts<1> = counts("unauthorized", ["kind"]),
     /// Requests refused because too many were in progress.
     pub shed: Counter = add("requests_shed"),
     /// Sockets of a peer that holds too many: the idle one that was closed, or the new one that was refused.
@@ -165,7 +183,7 @@ metrics! {
     /// whose source was not asked to end them.
     pub signaling_limited: Outcomes = outcomes("signaling_sockets_limited"),
     /// What bounds of signaling have cost clients.
-    signaling_dropped: Counts<2> = add("signaling_dropped"),
+    pub signaling_dropped: Counts<2> = counts("signaling_dropped", ["protocol", "reason"]),
     /// Cards of reports that are finished.
     pub feedback_cards: Outcomes = outcomes("feedback_cards"),
     /// Reports clamped to an allowance.
@@ -173,7 +191,7 @@ metrics! {
     /// Sessions ended at coturn.
     pub sessions_cut: Counter = add("sessions_cut"),
     /// Allocations of the relay in this process.
-    relay_allocations: Gauge<u64, AtomicU64> = add("relay_allocations"),
+    pub relay_allocations: Gauge<u64, AtomicU64> = add("relay_allocations"),
     /// Allocations of the relay that ended.
     pub relay_ends: Outcomes = outcomes("relay_allocations_ended"),
     /// Allocation requests that the relay refused.
@@ -181,9 +199,9 @@ metrics! {
     /// Packets that the relay dropped.
     pub relay_drops: Outcomes = outcomes("relay_dropped"),
     /// Requests for a provider's own count.
-    readings: Counts<2> = add("readings"),
+    pub readings: Counts<2> = counts("readings", ["source", "outcome"]),
     /// Counts of the bytes of each grant.
-    grant_counts: Counts<2> = add("grant_counts"),
+    pub grant_counts: Counts<2> = counts("grant_counts", ["source", "outcome"]),
     /// Egress bytes in final counts by grant.
     grant_count_bytes: Outcomes = outcomes("grant_count_bytes"),
     /// Calls for the keys of users' tokens.
@@ -193,14 +211,14 @@ metrics! {
     /// Rotations of the TURN key (`rotated`), and failed calls for one (`failed`).
     pub key_rotations: Outcomes = outcomes("key_rotations"),
     /// Time to write a batch to the database.
-    ledger_write_seconds: Histogram = seconds("ledger_write_seconds"),
+    pub ledger_write_seconds: Histogram = seconds("ledger_write_seconds"),
     /// Requests for the leader: `answered` by it, `held` while it could not be reached, and those that were refused because they had
     /// been forwarded before (`hops`), because nobody knows whether the leader has carried them out (`sent`), or because they could
     /// not wait (`not_held`).
     pub forwarded: Outcomes = outcomes("forwarded_requests"),
     /// Alerts to the operator that are finished: `delivered`; `failed`, the receiver refused it; `given_up` after too many attempts;
     /// `dropped` because too many waited.
-    alerts: Counts<2> = add("alerts"),
+    pub alerts: Counts<2> = counts("alerts", ["event", "outcome"]),
 }
 
 impl Metrics {
@@ -208,26 +226,6 @@ impl Metrics {
     pub fn request(&self, labels: &RequestLabels, took: Duration) {
         self.requests.get_or_create(labels).inc();
         self.request_seconds.observe(took.as_secs_f64());
-    }
-
-    /// Counts one response with ICE servers.
-    pub fn credential(&self, source: &'static str, reason: &'static str) {
-        self.credentials.get_or_create(&[("source", source), ("reason", reason)]).inc();
-    }
-
-    /// How many responses had ICE servers of this source for this reason; `None` if there was none.
-    pub fn credentials(&self, source: &'static str, reason: &'static str) -> Option<u64> {
-        Some(self.credentials.get(&[("source", source), ("reason", reason)])?.get())
-    }
-
-    /// Counts one wrong token.
-    pub fn wrong_token(&self, role: &'static str) {
-        self.wrong_tokens.get_or_create(&[("role", role)]).inc();
-    }
-
-    /// Counts one response with status 401, by the kind of its route.
-    pub fn unauthorized(&self, kind: &'static str) {
-        self.unauthorized.get_or_create(&[("kind", kind)]).inc();
     }
 
     /// Counts one call to the provider.
@@ -243,25 +241,10 @@ impl Metrics {
         self.provider_latest.count(outcome, None);
     }
 
-    /// Counts what a bound of a signaling protocol has cost a client.
-    pub fn signaling_dropped(&self, protocol: &'static str, reason: &'static str) {
-        self.signaling_dropped.get_or_create(&[("protocol", protocol), ("reason", reason)]).inc();
-    }
-
-    /// Counts one request for a provider's own count.
-    pub fn reading(&self, source: &'static str, outcome: &'static str) {
-        self.readings.get_or_create(&[("source", source), ("outcome", outcome)]).inc();
-    }
-
-    /// Counts one count of the bytes of each grant.
-    pub fn grant_counts(&self, source: &'static str, outcome: &'static str) {
-        self.grant_counts.get_or_create(&[("source", source), ("outcome", outcome)]).inc();
-    }
-
     /// Counts bytes of a final count: under ids of grants, and under other identifiers.
     pub fn grant_count_bytes(&self, granted: u64, other: u64) {
-        self.grant_count_bytes.add("grant", granted);
-        self.grant_count_bytes.add("other", other);
+        self.grant_count_bytes.0.add(["grant"], granted);
+        self.grant_count_bytes.0.add(["other"], other);
     }
 
     /// Sets the bytes of each TURN key. A key that is not among them is forgotten.
@@ -270,21 +253,6 @@ impl Metrics {
         for (key, bytes) in usage {
             self.turn_key_bytes.get_or_create(&[("key", key.to_owned())]).set(bytes);
         }
-    }
-
-    /// Counts one batch that the database has written.
-    pub fn ledger_write(&self, took: Duration) {
-        self.ledger_write_seconds.observe(took.as_secs_f64());
-    }
-
-    /// Sets how many allocations the relay has.
-    pub fn set_relay_allocations(&self, allocations: u64) {
-        self.relay_allocations.set(allocations);
-    }
-
-    /// Counts `count` finished alerts of one kind.
-    pub fn alert(&self, event: &'static str, outcome: &'static str, count: u64) {
-        self.alerts.get_or_create(&[("event", event), ("outcome", outcome)]).inc_by(count);
     }
 
     /// All counters and the scraped figures as text.
@@ -297,12 +265,6 @@ impl Metrics {
     }
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 /// The labels of `build_info`. `revision` only if it is known.
 fn build_labels() -> Vec<(&'static str, &'static str)> {
     let revision = REVISION.filter(|revision| !revision.is_empty()).map(|revision| ("revision", revision));
@@ -310,7 +272,16 @@ fn build_labels() -> Vec<(&'static str, &'static str)> {
 }
 
 fn outcomes(registry: &mut Registry, name: &str, help: &str) -> Outcomes {
-    Outcomes(add(registry, name, help))
+    Outcomes(counts(registry, name, help, ["outcome"]))
+}
+
+fn counts<const N: usize>(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+    labels: [&'static str; N],
+) -> Counts<N> {
+    Counts { labels, counts: add(registry, name, help) }
 }
 
 fn seconds(registry: &mut Registry, name: &str, help: &str) -> Histogram {
@@ -333,15 +304,15 @@ mod tests {
 
     #[test]
     fn counters_have_the_prefix_and_the_suffix_that_prometheus_expects() {
-        let metrics = Metrics::new();
+        let metrics = Metrics::default();
         metrics.claims_clamped.inc();
-        metrics.credential("stun", "NOT_CONFIGURED");
-        metrics.alert("budget.used_80", "delivered", 1);
-        let mut now = ScrapedFigures::new();
+        metrics.credentials.count(["stun", "NOT_CONFIGURED"]);
+        metrics.alerts.count(["budget.used_80", "delivered"]);
+        let mut now = ScrapedFigures::default();
         now.gauge("used_bytes", "Billed bytes", 7);
         now.counter("pool_wasted", "Credentials discarded", 8);
         now.process_start(9);
-        metrics.unauthorized("operator");
+        metrics.unauthorized.count(["operator"]);
         let text = metrics.render(&now).unwrap();
         for line in [
             "turn_broker_claims_clamped_total 1",

@@ -20,25 +20,14 @@ const SUMMARIZED: [&str; 9] = [
 ];
 
 /// One throttle for each summarized code.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct RefusalLog([Throttle; SUMMARIZED.len()]);
 
 impl RefusalLog {
-    /// No refusal yet.
-    pub const fn new() -> Self {
-        Self([const { Throttle::new() }; SUMMARIZED.len()])
-    }
-
     /// `Some(n)` if a line may be written now, where `n` lines with this code were suppressed since the last one.
     pub fn pass(&self, code: &str, now: Instant) -> Option<u64> {
         let nth = SUMMARIZED.iter().position(|summarized| *summarized == code);
         nth.map_or(Some(0), |nth| self.0[nth].pass(now))
-    }
-}
-
-impl Default for RefusalLog {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -50,7 +39,7 @@ mod tests {
     #[test]
     #[expect(clippy::disallowed_methods, reason = "an instant cannot be made otherwise")]
     fn each_code_is_summarized_apart_and_other_errors_are_not() {
-        let (log, now) = (RefusalLog::new(), Instant::now());
+        let (log, now) = (RefusalLog::default(), Instant::now());
         assert_eq!(log.pass("RATE_LIMITED", now), Some(0));
         assert_eq!(log.pass("RATE_LIMITED", now), None);
         assert_eq!(log.pass("BUDGET_EXHAUSTED", now), Some(0));

@@ -35,8 +35,8 @@ pub(crate) const ATTACKS: &[Attack] = &[
     }),
     attack("packages of P2PCF by one address", "256", |_| Box::pin(hold(PlaceKind::P2pcf, 1))),
     attack("packages of P2PCF by one IPv6 /48", "4 times 256", |_| Box::pin(hold(PlaceKind::P2pcf, 16))),
-    attack("reports by one address", "a sixteenth of 256", |_| Box::pin(hold(PlaceKind::Reports, 1))),
-    attack("reports by one IPv6 /48", "a fourth of 256", |_| Box::pin(hold(PlaceKind::Reports, 16))),
+    attack("reports by one address", "16 of 640", |_| Box::pin(hold(PlaceKind::Reports, 1))),
+    attack("reports by one IPv6 /48", "4 times 16", |_| Box::pin(hold(PlaceKind::Reports, 16))),
     attack("mints through the SFU's proxy by one address", "10", |_| {
         Box::pin(hold(PlaceKind::SfuServers, 1))
     }),

@@ -236,7 +236,7 @@ impl Round {
     async fn start(plan: &[Reply], alerts: Vec<Alert>) -> Self {
         let receiver = FakeWebhook::start(plan).await;
         let outbox = Arc::new(TestOutbox(Mutex::new(alerts.into())));
-        let (metrics, clock) = (Arc::new(Metrics::new()), Arc::new(ManualClock::at(START)));
+        let (metrics, clock) = (Arc::new(Metrics::default()), Arc::new(ManualClock::at(START)));
         let end = CancellationToken::new();
         let millis = Duration::from_millis;
         let dispatcher = AlertDispatcher {

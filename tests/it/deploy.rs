@@ -41,18 +41,18 @@ async fn series_of_a_broker() -> BTreeSet<String> {
     let metrics = &broker.app.metrics;
     let took = Duration::from_millis(1);
     metrics.request(&RequestLabels { route: "/".into(), method: "GET", status: 200 }, took);
-    metrics.credential("stun", "none");
-    metrics.wrong_token("operator");
-    metrics.unauthorized("operator");
+    metrics.credentials.count(["stun", "none"]);
+    metrics.wrong_tokens.count(["operator"]);
+    metrics.unauthorized.count(["operator"]);
     metrics.provider_call("minted", took);
     metrics.connections_ended.count("closed");
     metrics.sockets_limited.count("refused");
     metrics.signaling_limited.count("refused");
-    metrics.signaling_dropped("yjs", "flood");
+    metrics.signaling_dropped.count(["yjs", "flood"]);
     metrics.feedback_cards.count("delivered");
     metrics.connections_refused.count("table");
-    metrics.reading("coturn", "taken");
-    metrics.grant_counts("cloudflare", "final");
+    metrics.readings.count(["coturn", "taken"]);
+    metrics.grant_counts.count(["cloudflare", "final"]);
     metrics.grant_count_bytes(1, 0);
     metrics.key_fetches.count("ok");
     metrics.key_usage([("default", 1)].into_iter());
@@ -61,7 +61,7 @@ async fn series_of_a_broker() -> BTreeSet<String> {
     metrics.relay_ends.count("closed");
     metrics.relay_refusals.count("full");
     metrics.relay_drops.count("peer");
-    metrics.alert("test", "delivered", 1);
+    metrics.alerts.count(["test", "delivered"]);
     let text = broker.operator("/metrics").await.text;
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     lines.filter_map(|line| line.split(['{', ' ']).next()).map(str::to_owned).collect()

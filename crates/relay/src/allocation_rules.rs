@@ -3,13 +3,14 @@
 //! [`ALLOCATIONS_PER_ADDRESS_MAX`] of the client's IP address. The TURN library checks passwords in addition to these rules.
 
 use turn_ledger::{GrantEnd, GrantId, Timestamp};
+use turn_limits::SHARES;
 
 /// Concurrent allocations.
-pub(crate) const ALLOCATIONS_MAX: usize = 1_024;
+pub(crate) const ALLOCATIONS_MAX: usize = SHARES * ALLOCATIONS_PER_ADDRESS_MAX;
 /// Concurrent allocations of one grant: enough for a small mesh, which has twice as many during a renewal.
 pub const ALLOCATIONS_PER_GRANT_MAX: usize = 8;
-/// Concurrent allocations of one IPv4 address or IPv6 /64: a sixteenth of all. An IPv6 /48 has four times as many.
-pub const ALLOCATIONS_PER_ADDRESS_MAX: usize = ALLOCATIONS_MAX / 16;
+/// Concurrent allocations of one IPv4 address or IPv6 /64. An IPv6 /48 has four times as many.
+pub const ALLOCATIONS_PER_ADDRESS_MAX: usize = 64;
 
 /// A parsed user name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -154,6 +154,7 @@ fn add(by_grant: &mut BTreeMap<GrantId, Traffic>, client: &Client) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::allocation_rules::{ALLOCATIONS_MAX, ALLOCATIONS_PER_ADDRESS_MAX, judge};
     use crate::count::Limit;
     use crate::datagram::signer;
     use turn_ledger::{BilledDirections, Timestamp};
@@ -200,5 +201,20 @@ mod tests {
         assert_eq!(places.map(of_address), [3, 3, 0, 0]);
         clients.insert("[2001:db8:b:1::1]:1".parse().unwrap(), client(20).await);
         assert_eq!(of_address("[2001:db8:b:1::9]:1"), 1);
+    }
+
+    #[tokio::test]
+    async fn four_48s_leave_allocations_for_others() {
+        let clients = Clients::default();
+        let one = client(1).await;
+        let same = || Client::new(one.name.clone(), one.user, Arc::clone(&one.socket), one.signer.clone());
+        for n in 0..2 * ALLOCATIONS_MAX {
+            let address = format!("[2001:db8:{}:{}::1]:{}", n % 4, n % 64, n + 1).parse().unwrap();
+            if judge(clients.held(address, "", GrantId::new([9; 16])), None).is_ok() {
+                clients.insert(address, same());
+            }
+        }
+        assert_eq!(clients.len(), 16 * ALLOCATIONS_PER_ADDRESS_MAX);
+        assert_eq!(ALLOCATIONS_MAX - clients.len(), 4 * ALLOCATIONS_PER_ADDRESS_MAX);
     }
 }

@@ -30,7 +30,7 @@ pub(crate) use looks::Look;
 pub(crate) const SESSIONS_MAX: usize = 8_192;
 /// Tracks and data channels of one session. A room of 64 with two tracks each needs 128.
 pub(crate) const PER_SESSION_MAX: usize = 256;
-/// Calls of one address that are on their way to the SFU: a sixteenth of those of all clients. A page waits for each of its calls.
+/// Calls of one address that are on their way to the SFU. A page waits for each of its calls.
 pub(crate) const CALLS_PER_ADDRESS_MAX: usize = 64;
 /// A session without media leaves its call after this time. The SFU ends it then.
 pub(crate) const IDLE: Duration = Duration::from_secs(30);

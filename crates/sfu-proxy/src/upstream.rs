@@ -10,11 +10,12 @@ use reqwest::Client;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use turn_base::http_client::{self, Api, CallError};
-use turn_limits::MemoryUse;
+use turn_limits::{MemoryUse, SHARES};
 
 use crate::answer::{SfuAnswer, answered};
 use crate::fault::Fault;
 use crate::path::{SfuCall, upstream};
+use crate::sessions::CALLS_PER_ADDRESS_MAX;
 use crate::settings::SfuConfig;
 use crate::{SessionId, header};
 
@@ -23,7 +24,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(8);
 /// The longest response that is read, in bytes. A session description of many tracks has some 100 KiB.
 pub(crate) const RESPONSE_MAX: usize = 1024 * 1024;
 /// Calls of clients at the same time. While the SFU does not answer, no others wait for it.
-pub(crate) const CALLS_MAX: usize = 1_024;
+pub(crate) const CALLS_MAX: usize = SHARES * CALLS_PER_ADDRESS_MAX;
 
 /// The API of one app.
 #[derive(Debug)]

@@ -1,18 +1,15 @@
 //! What all sockets together keep in memory in one direction, and those of each client. However much others keep, each socket has
 //! [`OWN_BYTES`] of its own, so clients that do not read, or do not finish, cannot close the sockets of those that do.
 
-use turn_limits::{MemoryBounds, MemoryQuota};
+use turn_limits::{MemoryBounds, MemoryQuota, SHARES};
 
-use crate::occupancy::SIGNALING_SOCKETS_MAX;
-
-/// The most bytes that all sockets together may keep in one direction. A frame to many clients counts once for each.
-pub(crate) const BACKLOG_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// The bytes that one socket may always keep: a session description with its candidates.
 pub(crate) const OWN_BYTES: usize = 16 * 1024;
-/// What all sockets share: the rest, once each has its own.
-const SHARED_BYTES_MAX: usize = BACKLOG_BYTES_MAX - SIGNALING_SOCKETS_MAX * OWN_BYTES;
+/// The most bytes that all sockets together may keep in one direction, beyond what each has of its own. A frame to many clients counts
+/// once for each.
+const SHARED_BYTES_MAX: usize = SHARES * CLIENT_BYTES_MAX;
 /// The most shared bytes that the sockets of one client may keep. An IPv6 /48 has four times as much.
-pub(crate) const CLIENT_BYTES_MAX: usize = SHARED_BYTES_MAX / 16;
+pub(crate) const CLIENT_BYTES_MAX: usize = 4 << 20;
 
 /// What the sockets keep in one direction: nothing yet.
 pub(crate) fn backlog() -> MemoryQuota {
@@ -21,6 +18,27 @@ pub(crate) fn backlog() -> MemoryQuota {
         client_max: CLIENT_BYTES_MAX,
         total_max: SHARED_BYTES_MAX,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use turn_ledger::ClientKey;
+
+    use super::*;
+
+    #[test]
+    fn four_48s_leave_room_for_others() {
+        let backlog = backlog();
+        let fill = |address: &str| {
+            let mut kept = backlog.open(ClientKey::of(address.parse().unwrap()));
+            (kept.try_resize(OWN_BYTES + CLIENT_BYTES_MAX), kept)
+        };
+        let of_48s: Vec<_> = (0..64).map(|n| fill(&format!("2001:db8:{}:{n}::1", n / 16))).collect();
+        assert_eq!(of_48s.iter().filter(|(is_kept, _)| *is_kept).count(), 16);
+        let others: Vec<_> = (1..=5).map(|n| fill(&format!("192.0.2.{n}"))).collect();
+        let are_kept: Vec<_> = others.iter().map(|(is_kept, _)| *is_kept).collect();
+        assert_eq!(are_kept, [true, true, true, true, false], "and all of them are bounded");
+    }
 }
 
 /// For tests of what uses a backlog.

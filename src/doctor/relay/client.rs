@@ -1,9 +1,9 @@
 //! The dialogue with a STUN or TURN server over UDP, TCP or TLS: one binding request, or an allocation with the credential that
-//! is released at once or kept for a time. Each step ends within [`STEP`], even if the server never answers. Over UDP a request
+//! is released at once. Each step ends within [`STEP`], even if the server never answers. Over UDP a request
 //! is retransmitted until then, as in RFC 8489.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -14,7 +14,6 @@ use tokio_rustls::TlsConnector;
 use super::error::{CONNECT, ProbeError};
 use super::message::{self, Credential, HEADER, LongTermCredential, Request, RequestKind, StunResponse};
 use crate::ice::url::{IceUrl, Transport};
-use turn_base::clock::Clock;
 use turn_base::random;
 
 /// The time limit for connecting, for a handshake, and for one request.
@@ -39,14 +38,6 @@ pub(super) struct Served {
     pub(super) is_open: bool,
 }
 
-/// An allocation that was kept.
-pub(super) struct Held {
-    /// When it was allocated or refreshed last.
-    pub(super) last: Instant,
-    /// Why and when it could not be refreshed; `None` if the time is over.
-    pub(super) end: Option<(ProbeError, Instant)>,
-}
-
 /// One server, at one address.
 pub(super) struct Target<'a> {
     pub(super) url: &'a IceUrl,
@@ -64,28 +55,6 @@ impl Target<'_> {
         let served = link.served(RequestKind::Allocate, Some(credential), &mut proof).await?;
         link.release(proof.as_ref()).await;
         Ok(served)
-    }
-
-    /// Asks for an allocation, and refreshes it with this pause until the server refuses, or until this instant.
-    pub(super) async fn hold(
-        &self,
-        credential: &Credential,
-        until: Instant,
-        pause: Duration,
-        clock: &dyn Clock,
-    ) -> Result<Held, ProbeError> {
-        let (mut link, mut proof) = (self.open().await?, None);
-        link.served(RequestKind::Allocate, Some(credential), &mut proof).await?;
-        let mut last = clock.instant();
-        while clock.instant() < until {
-            tokio::time::sleep(pause).await;
-            match link.served(RequestKind::Refresh, Some(credential), &mut proof).await {
-                Ok(_) => last = clock.instant(),
-                Err(error) => return Ok(Held { last, end: Some((error, clock.instant())) }),
-            }
-        }
-        link.release(proof.as_ref()).await;
-        Ok(Held { last, end: None })
     }
 
     async fn open(&self) -> Result<Link, ProbeError> {

@@ -83,9 +83,6 @@ pub(super) enum RequestKind {
     /// Asks for an allocation, at first without a credential; the server answers with a challenge.
     #[strum(serialize = "the allocation request")]
     Allocate,
-    /// Keeps the allocation for another minute.
-    #[strum(serialize = "the refresh of the allocation")]
-    Refresh,
     /// Releases the allocation.
     #[strum(serialize = "the release of the allocation")]
     Release,
@@ -96,7 +93,7 @@ impl RequestKind {
         match self {
             Self::Binding => BINDING,
             Self::Allocate => ALLOCATE,
-            Self::Refresh | Self::Release => REFRESH,
+            Self::Release => REFRESH,
         }
     }
 }

@@ -6,7 +6,6 @@
 mod client;
 mod error;
 mod message;
-pub(super) mod tail;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

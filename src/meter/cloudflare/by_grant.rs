@@ -88,7 +88,7 @@ impl CloudflareMeter {
         }
         taken.push(self.ask_by_grant(open, false, state.bounds).await?);
         if spans.skips {
-            self.metrics.grant_counts(SOURCE.name(), "skipped");
+            self.metrics.grant_counts.count([SOURCE.name(), "skipped"]);
         }
         for counts in &taken {
             self.take_by_grant(counts).await;
@@ -156,7 +156,7 @@ impl CloudflareMeter {
             (true, false) => "open",
             (true, true) => "final",
         };
-        self.metrics.grant_counts(SOURCE.name(), outcome);
+        self.metrics.grant_counts.count([SOURCE.name(), outcome]);
         if counts.is_final && is_taken {
             let granted = counts.by_grant.values().fold(Traffic::ZERO, |sum, bytes| sum.plus(*bytes));
             self.metrics.grant_count_bytes(granted.sent.get(), counts.other.sent.get());
@@ -171,7 +171,7 @@ impl CloudflareMeter {
             }
             return 0;
         };
-        self.metrics.grant_counts(SOURCE.name(), error.outcome());
+        self.metrics.grant_counts.count([SOURCE.name(), error.outcome()]);
         count_failure("Cloudflare's bytes by grant were not read", error, failures)
     }
 }

@@ -6,17 +6,11 @@ use std::collections::BTreeMap;
 use turn_ledger::{Day, Period, Timestamp};
 
 /// The latest count of each day, and its end.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct CountedDays<T> {
     days: BTreeMap<Day, (Timestamp, T)>,
     /// The settled day that was asked for again last.
     again: Day,
-}
-
-impl<T> Default for CountedDays<T> {
-    fn default() -> Self {
-        Self { days: BTreeMap::new(), again: Day::default() }
-    }
 }
 
 impl<T> CountedDays<T> {

@@ -228,7 +228,7 @@ impl CloudflareMeter {
     fn report(&self, asked: &Result<ReadingOutcome, AnalyticsError>, failures: u32) -> u32 {
         match asked {
             Ok(taken) => {
-                self.metrics.reading(IceSource::Cloudflare.name(), taken.into());
+                self.metrics.readings.count([IceSource::Cloudflare.name(), taken.into()]);
                 if *taken == ReadingOutcome::Fell {
                     tracing::warn!("Cloudflare's analytics count has fallen: the reading is ignored");
                 } else if *taken == ReadingOutcome::Doubted {
@@ -243,7 +243,7 @@ impl CloudflareMeter {
                 0
             }
             Err(error) => {
-                self.metrics.reading(IceSource::Cloudflare.name(), error.outcome());
+                self.metrics.readings.count([IceSource::Cloudflare.name(), error.outcome()]);
                 count_failure("Cloudflare's analytics were not read", error, failures)
             }
         }

@@ -69,14 +69,14 @@ impl CoturnMeter {
     fn report(&self, looked: &Result<usize, CliError>, failures: u32) -> u32 {
         match looked {
             Ok(_) => {
-                self.metrics.reading(IceSource::Coturn.name(), "taken");
+                self.metrics.readings.count([IceSource::Coturn.name(), "taken"]);
                 if failures > 0 {
                     tracing::info!(failures, "coturn's CLI responds again");
                 }
                 0
             }
             Err(error) => {
-                self.metrics.reading(IceSource::Coturn.name(), error.outcome());
+                self.metrics.readings.count([IceSource::Coturn.name(), error.outcome()]);
                 // Log the first failure in a row, then one in five minutes.
                 if failures.is_multiple_of(150) {
                     tracing::warn!(

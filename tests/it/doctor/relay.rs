@@ -1,15 +1,8 @@
 //! Findings of `turn-broker doctor` about relays that refuse, about the network, and about the relay in the process.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use turn_broker::config::{Config, Environment};
-use turn_broker::doctor::{self, Check, Progress};
-
 use super::World;
 use crate::support::fake_turn::RELAYED;
-use crate::support::manual_clock::ManualClock;
-use crate::support::{API_TOKEN, Fault, TurnFault};
+use crate::support::{Fault, TurnFault};
 
 #[tokio::test]
 async fn each_error_of_a_relay_is_explained() {
@@ -74,67 +67,4 @@ async fn the_relay_in_the_process_is_skipped_with_the_reason() {
     let (state, seen, _) = examined.only("provider");
     assert!(state == "skipped" && seen.contains("doctor cannot test it"), "{seen}");
     assert_eq!(examined.only("turn").0, "skipped");
-}
-
-/// Probes the tail in this process. Each refresh takes 20 s by the doctor's clock.
-async fn probe(world: &World, minutes: u64, settings: &[(&str, &str)]) -> (String, String) {
-    let (base, stun) = (world.cloudflare.base_url(), world.turn.stun_url());
-    let ours = [
-        ("CLOUDFLARE_API_BASE", &*base),
-        ("CLOUDFLARE_TURN_KEY_ID", "key-id"),
-        ("CLOUDFLARE_TURN_API_TOKEN", API_TOKEN),
-        ("STUN_URLS", &*stun),
-        // A port where nothing listens.
-        ("PORT", "9"),
-    ];
-    let config = Config::from_env(&Environment::from_pairs(ours.iter().chain(settings).copied())).unwrap();
-    let clock = Arc::new(ManualClock::at("2025-01-15T12:00:00Z"));
-    let ticking = Arc::clone(&clock);
-    world.turn.on_refresh(move || ticking.advance(Duration::from_secs(20)));
-    let options = doctor::Options {
-        probe_tail: Some(minutes),
-        refresh_pause: Duration::ZERO,
-        ..doctor::Options::default()
-    };
-    let mut output = Vec::new();
-    let report = doctor::run(&config, &options, clock, Progress::new(&mut output, true)).await.unwrap();
-    let found: Vec<_> = report.findings.iter().filter(|found| found.check == Check::Tail).collect();
-    let [one] = &found[..] else { panic!("{found:?}") };
-    (<&str>::from(one.verdict.state).to_owned(), one.verdict.seen.clone())
-}
-
-#[tokio::test]
-async fn the_probe_of_the_tail_says_how_long_the_server_refreshes_after_the_expiry() {
-    let world = World::new().await;
-    // The credential expires after 60 s, so the seventh refresh is 80 s after that.
-    world.turn.set_fault(TurnFault::RefreshesEnd(7));
-    let (state, seen) = probe(&world, 15, &[]).await;
-    assert!(seen.contains("until 80 s after its expiry, and refused with 401 at 100 s"), "{seen}");
-    assert_eq!(state, "ok");
-    assert_eq!(world.turn.refreshes(), 8);
-    let revoked = world.cloudflare.history().requests();
-    assert_eq!(revoked.iter().filter(|request| request.path.ends_with("/revoke")).count(), 2);
-
-    let settings = [("TURN_EXPIRY_TAIL_SECONDS", "60")];
-    world.turn.set_fault(TurnFault::RefreshesEnd(15));
-    assert_eq!(probe(&world, 15, &settings).await.0, "warn", "the tail is longer");
-}
-
-#[tokio::test]
-async fn the_probe_of_the_tail_ends_at_its_maximum_and_releases_the_allocation() {
-    let world = World::new().await;
-    world.turn.set_fault(TurnFault::StaleRefreshes);
-    let (state, seen) = probe(&world, 2, &[]).await;
-    assert!(seen.contains("still refreshed 120 s after its expiry"), "{seen}");
-    assert_eq!((state.as_str(), world.turn.released()), ("ok", 3), "two of the check, and that of the probe");
-}
-
-#[tokio::test]
-async fn the_probe_of_the_tail_needs_an_allocation() {
-    let world = World::new().await;
-    world.turn.set_fault(TurnFault::Code(486));
-    let (state, seen) = probe(&world, 2, &[]).await;
-    assert!(state == "fail" && seen.contains("quota of allocations"), "{seen}");
-    let (state, _) = probe(&world, 2, &[("ICE_SOURCES", "stun")]).await;
-    assert_eq!(state, "skipped");
 }

@@ -76,7 +76,8 @@ async fn stands_after(looks: Vec<Look>) -> Vec<usize> {
     let scripted = Scripted { looks: looks.into(), clock: clock.clone(), left: Arc::clone(&left), database };
     let candidate = Candidate { lease: LEASE, settings: String::new() };
     let look = Arc::new(Notify::new());
-    let mut campaign = Campaign::new(scripted, candidate, Arc::clone(&look), clock, Arc::new(Metrics::new()));
+    let mut campaign =
+        Campaign::new(scripted, candidate, Arc::clone(&look), clock, Arc::new(Metrics::default()));
     let won = campaign.run(|_| look.notify_one()).await.unwrap();
     assert_eq!(won.lead.epoch, 2, "one more than the row that it saw");
     let left = left.lock().unwrap();

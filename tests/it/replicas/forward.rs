@@ -152,6 +152,32 @@ async fn a_header_that_the_client_names_in_connection_reaches_the_leader() {
     }
 }
 
+/// The replica that forwards a request adds headers.
+#[tokio::test]
+async fn a_head_at_the_limit_is_served_and_a_larger_one_refused_at_every_replica() {
+    let (_database, leader, standby) = pair(&[]).await;
+    let begin = "GET /api/bandwidth-status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n";
+    let of_headers = |count: usize| format!("{begin}{}\r\n", "X-Of: many\r\n".repeat(count - 2));
+    let of_bytes = |bytes| format!("{begin}X-Long: {}\r\n\r\n", "a".repeat(bytes - begin.len() - 12));
+    for replica in [&leader, &standby] {
+        for (head, status) in [
+            (of_headers(100), 200),
+            (of_headers(101), 431),
+            (of_headers(104), 431),
+            (of_headers(105), 431),
+            (of_bytes(16 * 1024), 200),
+            (of_bytes(16 * 1024 + 1), 431),
+        ] {
+            let mut socket = TcpStream::connect(replica.address).await.unwrap();
+            socket.write_all(head.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            socket.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{} {answer}", head.len());
+            assert_eq!(answer.ends_with("\r\n\r\n"), status == 431, "a bare response: {answer}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_request_waits_while_nobody_leads() {
     let (_database, leader, standby) = pair(&[]).await;

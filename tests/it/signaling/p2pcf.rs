@@ -184,7 +184,7 @@ async fn a_body_may_have_256_kib_here_and_16_kib_elsewhere() {
     assert_readable(&too_long);
     assert_eq!(send("/api/connections", 16 * 1024 + 1).await.error(), (413, "PAYLOAD_TOO_LARGE".to_owned()));
 
-    let taken: Vec<_> = (0..16)
+    let taken: Vec<_> = (0..20)
         .map(|n| {
             let mut taken = broker.app.long_bodies.open(ClientKey::of([192, 0, 2, n].into()));
             assert!(taken.try_resize(BODY_MAX + LONG_BYTES_PER_CLIENT_MAX));

@@ -249,13 +249,19 @@ async fn own_pages_send_reports_and_everybody_with_the_uuid_reads_a_kept_one() {
 }
 
 #[tokio::test]
-async fn while_a_chat_does_not_answer_64_cards_wait_and_4_of_one_address() {
+async fn while_a_chat_does_not_answer_80_cards_wait_and_4_of_one_address() {
     let chat = FakeWebhook::start(&[Reply::Hang; 8]).await;
     let broker = TestBroker::start(&[REPORTS, ("FEEDBACK_URL", &chat.url())]).await;
     assert_eq!(report_bug(&broker).await.status, 200);
     eventually("the first card", async || !chat.history().is_empty()).await;
     for n in 0..64 {
-        assert_eq!(report_bug_from(&broker, &format!("192.0.2.{}", n / 4)).await.status, 200);
+        let address = format!("2001:db8:{}:{}::1", n / 16, n / 4);
+        assert_eq!(report_bug_from(&broker, &address).await.status, 200);
+    }
+    assert_eq!(report_bug_from(&broker, "2001:db8:1:99::1").await.error(), (429, "RATE_LIMITED".to_owned()));
+    for n in 0..16 {
+        let address = format!("192.0.2.{}", n / 4);
+        assert_eq!(report_bug_from(&broker, &address).await.status, 200, "four /48s leave room for others");
     }
     let full = report_bug_from(&broker, "192.0.2.99").await;
     assert_eq!(full.error(), (503, "OVERLOADED".to_owned()));
@@ -263,7 +269,7 @@ async fn while_a_chat_does_not_answer_64_cards_wait_and_4_of_one_address() {
     assert_eq!(share_is_full.error(), (429, "RATE_LIMITED".to_owned()));
     assert_eq!(share_is_full.header("retry-after"), Some("60"));
     let dropped = broker.metric("turn_broker_feedback_cards_total{outcome=\"dropped\"}").await;
-    assert_eq!(dropped, Some(2));
+    assert_eq!(dropped, Some(3));
 }
 
 #[tokio::test]

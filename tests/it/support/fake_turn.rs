@@ -43,10 +43,6 @@ pub(crate) enum TurnFault {
     Open,
     /// Another protocol answers.
     NotStun,
-    /// The first nonce is stale in a refresh.
-    StaleRefreshes,
-    /// This many refreshes are accepted, and later ones get 401.
-    RefreshesEnd(usize),
 }
 
 /// One request: method, user name, and requested lifetime in seconds.
@@ -63,11 +59,7 @@ struct Core {
     credentials: History,
     fault: Mutex<Option<TurnFault>>,
     asked: Mutex<Vec<Asked>>,
-    on_refresh: Mutex<Option<Box<OnRefresh>>>,
 }
-
-/// Called at each refresh that is not a release.
-type OnRefresh = dyn Fn() + Send;
 
 impl FakeTurn {
     /// Starts on a free port of 127.0.0.1. It accepts the credentials that this fake Cloudflare mints.
@@ -79,12 +71,7 @@ impl FakeTurn {
             }
         };
         let address = stream.local_addr().unwrap();
-        let core = Arc::new(Core {
-            credentials,
-            fault: Mutex::default(),
-            asked: Mutex::default(),
-            on_refresh: Mutex::default(),
-        });
+        let core = Arc::new(Core { credentials, fault: Mutex::default(), asked: Mutex::default() });
         let tasks = [
             tokio::spawn(serve_datagrams(datagrams, Arc::clone(&core))),
             tokio::spawn(serve_streams(stream, Arc::clone(&core))),
@@ -95,16 +82,6 @@ impl FakeTurn {
     /// Sets the fault from now on.
     pub(crate) fn set_fault(&self, fault: TurnFault) {
         *self.core.fault.lock().unwrap() = Some(fault);
-    }
-
-    /// Calls `observer` at each refresh, before it is answered.
-    pub(crate) fn on_refresh(&self, observer: impl Fn() + Send + 'static) {
-        *self.core.on_refresh.lock().unwrap() = Some(Box::new(observer));
-    }
-
-    /// The number of refreshes with a user name, including retransmissions and without releases.
-    pub(crate) fn refreshes(&self) -> usize {
-        self.core.refreshes()
     }
 
     /// The `stun:` URL, by UDP.
@@ -174,13 +151,6 @@ async fn serve_stream(mut stream: TcpStream, from: SocketAddr, core: Arc<Core>) 
 }
 
 impl Core {
-    fn refreshes(&self) -> usize {
-        let is_refresh = |(method, user, lifetime): &&Asked| {
-            *method == REFRESH.value() && user.is_some() && *lifetime != Some(0)
-        };
-        self.asked.lock().unwrap().iter().filter(is_refresh).count()
-    }
-
     fn answer(&self, bytes: &[u8], from: SocketAddr) -> Vec<u8> {
         let message = Message::from_bytes(bytes).unwrap();
         let user = message.attribute::<Username>().ok().map(|user| user.username().to_owned());
@@ -200,19 +170,7 @@ impl Core {
             return refusal(&message, 401, Some("nonce-1"));
         }
         let nonce = message.attribute::<Nonce>().unwrap();
-        let is_refresh = message.has_method(REFRESH) && lifetime != Some(0);
-        if let Some(observer) = &*self.on_refresh.lock().unwrap()
-            && is_refresh
-        {
-            observer();
-        }
         match fault {
-            Some(TurnFault::RefreshesEnd(accepted)) if is_refresh && self.refreshes() > accepted => {
-                refusal(&message, 401, Some("nonce-1"))
-            }
-            Some(TurnFault::StaleRefreshes) if is_refresh && nonce.nonce() == "nonce-1" => {
-                refusal(&message, 438, Some("nonce-2"))
-            }
             Some(TurnFault::StaleOnce) if nonce.nonce() == "nonce-1" => {
                 refusal(&message, 438, Some("nonce-2"))
             }

@@ -40,10 +40,9 @@ impl Connections {
                 changes.extend(grants.outlived(grant, connection.last_seen.plus(self.rules.heartbeat)));
             }
         }
-        let due =
-            |(name, connection): (&Name, &Box<Connection>)| (connection.due_at(&self.rules), name.clone());
+        let rules = &self.rules;
         // Built at once: a search for each row would take most of a start.
-        self.queue = connections.iter().map(due).collect();
+        self.queue = connections.values().map(|row| (row.due_at(rules), row.name.clone())).collect();
         self.of_clients = connections.keys().filter(|name| name.grant().is_some()).count();
         self.rows = connections;
         changes

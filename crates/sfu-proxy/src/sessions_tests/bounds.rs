@@ -98,6 +98,22 @@ fn an_address_has_a_number_of_calls_on_their_way() {
 }
 
 #[test]
+fn four_48s_leave_calls_for_others() {
+    let mut table = Table::default();
+    let mut begun = 0;
+    for n in 0..64 {
+        let address = ClientKey::of(format!("2001:db8:{}:{n}::1", n / 16).parse().unwrap());
+        let session = format!("s{n}");
+        table.open(&session, Some("r"), Caller { address, ..caller(1) }).unwrap();
+        while table.sessions.call_begins(&id(&session), 0, table.now).is_ok() {
+            begun += 1;
+        }
+    }
+    assert_eq!(begun, 16 * CALLS_PER_ADDRESS_MAX);
+    assert_eq!(crate::upstream::CALLS_MAX, begun + 4 * CALLS_PER_ADDRESS_MAX);
+}
+
+#[test]
 fn a_session_has_a_number_of_tracks() {
     let mut table = Table::with(&[("a", "r")]);
     let most: Vec<_> = (0..PER_SESSION_MAX).collect();

@@ -14,15 +14,15 @@ use turn_base::error::ApiError;
 use turn_base::http_client::{CallError, send};
 use turn_base::web_url::WebhookUrl;
 use turn_ledger::ClientKey;
-use turn_limits::Held;
+use turn_limits::{Held, SHARES};
 
 use super::{EACH, too_many};
 use crate::broker::{Counted, ServerBroker};
 
 /// The most cards that wait while one is being delivered.
-pub(crate) const CARDS_MAX: usize = 64;
+pub(crate) const CARDS_MAX: usize = SHARES * CARDS_PER_CLIENT_MAX;
 /// The most of these of one client address. An IPv6 /48 has four times as many.
-pub(crate) const CARDS_PER_CLIENT_MAX: usize = CARDS_MAX / 16;
+pub(crate) const CARDS_PER_CLIENT_MAX: usize = 4;
 /// The time limit of one attempt.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
 

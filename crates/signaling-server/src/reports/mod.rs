@@ -27,9 +27,9 @@ use store::{KEPT, Store};
 pub(crate) const BURST: u32 = 10;
 /// One more is accepted after this time.
 pub(crate) const EACH: Duration = Duration::from_secs(60);
-/// Bug reports of one client that are kept at once, a sixteenth of all. One more is kept after a sixteenth of [`KEPT`].
+/// Bug reports of one client that are kept at once. One more is kept after a sixteenth of [`KEPT`].
 pub(crate) const KEPT_BURST: u32 = 16;
-/// Bytes of the notes of one client at once, a sixteenth of those of a day. The same again comes back within a day.
+/// Bytes of the notes of one client at once. The same again comes back within a day.
 pub(crate) const NOTE_BYTES_BURST: u32 = 64 * 1024;
 /// Clients with a row of their own, half for each address family. An IPv6 /48 has four times as much of everything.
 pub(crate) const CLIENTS_MAX: usize = 4_096;

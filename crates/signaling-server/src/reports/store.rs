@@ -15,9 +15,9 @@ use turn_signaling::uuid::is_uuid;
 /// How long a report is kept.
 pub(crate) const KEPT: Duration = Duration::from_secs(7 * 86_400);
 /// The most files. A report has at most 1 MiB.
-pub(crate) const FILES_MAX: usize = 256;
+pub(crate) const FILES_MAX: usize = 640;
 /// The most bytes of the notes of one kind and day.
-pub(crate) const NOTES_MAX: u64 = 1024 * 1024;
+pub(crate) const NOTES_MAX: u64 = 2_560 * 1024;
 /// Notes about the quality of a call.
 pub(crate) const QUALITY: &str = "quality-";
 /// Notes about a page that was loaded again.
@@ -173,7 +173,7 @@ mod tests {
         }
         store.note(QUALITY, "first", NOON).unwrap();
         let at = |n: u64| NOON.plus(Duration::from_secs(n));
-        for n in 1..=256 {
+        for n in 1..=640 {
             store.keep(&uuid(n.into()), b"{}", at(n)).unwrap();
         }
         assert_eq!(names(&store).len(), FILES_MAX + foreign.len());
@@ -188,13 +188,23 @@ mod tests {
     }
 
     #[test]
+    fn four_48s_leave_room_for_others() {
+        use crate::reports::{KEPT_BURST, NOTE_BYTES_BURST};
+        use turn_limits::SHARES;
+        // While something is kept, a client sends what it may send at once, and as much again.
+        let of_clients = |burst: u32| SHARES * 2 * usize::try_from(burst).unwrap();
+        assert_eq!(FILES_MAX, of_clients(KEPT_BURST));
+        assert_eq!(NOTES_MAX, u64::try_from(of_clients(NOTE_BYTES_BURST)).unwrap());
+    }
+
+    #[test]
     fn notes_are_lines_of_a_day_and_bounded() {
         let (_directory, store) = store();
         let note = |line: &str| store.note(QUALITY, line, NOON).unwrap();
         assert!(note("a\n") && note("b\n"));
         let file = store.0.join("quality-2025-01-15.jsonl");
         assert_eq!(fs::read_to_string(&file).unwrap(), "a\nb\n");
-        let rest = "x".repeat(1024 * 1024 - 4);
+        let rest = "x".repeat(2560 * 1024 - 4);
         assert!(!note(&format!("{rest}x")) && note(&rest) && !note("x"));
         assert_eq!(fs::metadata(&file).unwrap().len(), NOTES_MAX);
         let tomorrow = NOON.plus(Duration::from_secs(86_400));

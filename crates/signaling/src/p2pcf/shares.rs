@@ -1,11 +1,11 @@
 //! How much is stored: in all, and by each client or user. Each can fill its own share, and nobody else's.
 
-use turn_limits::{Held, Holder};
+use turn_limits::{Held, Holder, SHARES};
 
 /// Entries in all rooms together. So there are no more rooms than that.
 const ENTRIES_MAX: usize = 16_384;
 /// Bytes of all entries together.
-const BYTES_MAX: usize = 64 << 20;
+const BYTES_MAX: usize = SHARES * BYTES_PER_CLIENT_MAX;
 /// Entries of one client address or user: the pages of a large office. An IPv6 /48 has four times as many.
 const ENTRIES_PER_CLIENT_MAX: usize = 256;
 /// Bytes of the entries of one client address or user. An IPv6 /48 has four times as many.
@@ -108,10 +108,23 @@ mod tests {
     }
 
     #[test]
+    fn four_48s_leave_room_for_others() {
+        for bytes in [1, 1 << 20] {
+            let mut shares = Shares::default();
+            for n in 0..64 {
+                fill(&mut shares, &client(&format!("2001:db8:{}:{n}::1", n / 16)), bytes);
+            }
+            let alone = fill(&mut Shares::default(), &client("192.0.2.1"), bytes);
+            let others = (1..=4).map(|n| fill(&mut shares, &client(&format!("192.0.2.{n}")), bytes));
+            assert_eq!(others.collect::<Vec<_>>(), [alone; 4]);
+        }
+    }
+
+    #[test]
     fn all_clients_together_are_bounded() {
         let mut shares = Shares::default();
-        let all = (0..64).map(|n| fill(&mut shares, &client(&format!("192.0.2.{n}")), 1 << 20));
-        assert_eq!(all.sum::<usize>(), 64);
+        let all = (0..100).map(|n| fill(&mut shares, &client(&format!("192.0.2.{n}")), 1 << 20));
+        assert_eq!(all.sum::<usize>(), 80);
         let mut shares = Shares::default();
         let all = (0..100).map(|n| fill(&mut shares, &client(&format!("192.0.2.{n}")), 1));
         assert_eq!(all.sum::<usize>(), ENTRIES_MAX);

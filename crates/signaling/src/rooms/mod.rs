@@ -38,9 +38,9 @@ const QUEUED_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The most users of all rooms. A user outlives its socket, so the bound on sockets does not bound users.
 const USERS_MAX: usize = SHARES * USERS_PER_CLIENT_MAX;
 /// The most ids of users whose owners are remembered, in all rooms.
-const IDS_MAX: usize = 16_384;
+const IDS_MAX: usize = SHARES * IDS_PER_CLIENT_MAX;
 /// The most of them that one client address or one who has signed in has taken: more than it may have users. An IPv6 /48 has four times as many.
-const IDS_PER_CLIENT_MAX: usize = IDS_MAX / 16;
+const IDS_PER_CLIENT_MAX: usize = 1_024;
 /// The most users of one client address, or of one who has signed in. An IPv6 /48 has four times as many.
 const USERS_PER_CLIENT_MAX: usize = 512;
 /// How many messages one socket may send. A client logs its calls to the SFU here, several at once when it enters a large room.

@@ -269,9 +269,9 @@ fn a_client_takes_1024_ids_and_then_the_first_of_its_own_are_forgotten() {
 }
 
 #[test]
-fn all_rooms_together_remember_16384_ids() {
+fn all_rooms_together_remember_20480_ids() {
     let mut bench = Bench::new(SETTINGS);
-    for room in 0..32 {
+    for room in 0..40 {
         bench.open_in(&room.to_string(), "a", "ann");
         for pk in 1..512 {
             let socket = bench.open_in(&room.to_string(), &pk.to_string(), "bob");
