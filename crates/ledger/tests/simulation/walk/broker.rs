@@ -103,8 +103,8 @@ pub(crate) struct Signs {
     pub(crate) excuse: Option<Excuse>,
     /// What the books said last of a period that ended.
     pub(crate) ended: Option<Figures>,
-    /// Media may have flowed from the SFU for longer than was promised before the step: nobody watched, or they were promised anew
-    /// without an admission, in estimate mode.
+    /// Sessions of the SFU and of coturn may have gone on for longer than was promised before the step: nobody watched, or those of the
+    /// SFU were promised anew without an admission, in estimate mode.
     pub(crate) went_on: bool,
 }
 
@@ -251,8 +251,9 @@ impl<D: Disk> Broker<D> {
         (self.paused, self.step) = (self.paused + self.step, 0);
     }
 
-    /// Nobody watched the sessions of the SFU for a while.
+    /// Nobody watched the sessions of the SFU for a while, and nobody ended those of coturn.
     pub(super) fn excuse_unwatched(&mut self, world: &World) {
+        self.signs.went_on |= self.settings.cli;
         if self.has_pages(world) {
             self.signs.went_on = true;
             self.excuse(Excuse::Uncut);

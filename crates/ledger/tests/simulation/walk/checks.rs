@@ -218,7 +218,8 @@ impl Checks {
     }
 
     /// The true bytes do not exceed what was committed, with its margin, in this period and in one that ended with this step.
-    /// What the SFU relayed for longer than was promised before the step is in no figure of a period that ended meanwhile.
+    /// What was relayed for longer than was promised before the step, because nobody watched, is in no figure of a period that ended
+    /// meanwhile.
     fn bound(
         &self,
         world: &World,
