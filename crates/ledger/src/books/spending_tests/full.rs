@@ -115,3 +115,14 @@ fn a_reporter_names_no_user_for_whom_there_is_no_row() {
     broker.books.report_spender(Caller::Reporter, "call", bob());
     assert_eq!(user_of(&broker), Some(user("bob")));
 }
+
+/// Nothing is reserved for a user in estimate mode, so nothing is lost with the row.
+#[test]
+fn in_estimate_mode_a_user_whose_grants_have_ended_without_bytes_keeps_no_row() {
+    let mut broker = Broker::new(BudgetMode::Estimate, one_row());
+    broker.mint(requester("ann"), SHORT).unwrap();
+    assert!(broker.mint(requester("bob"), SHORT).is_none());
+    broker.books.advance(at(600));
+    broker.books.forget_expired();
+    assert!(broker.mint(requester("bob"), SHORT).is_some());
+}
