@@ -189,3 +189,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_given_back_of_a_closed_connection_is_saved_up_to_the_limit() {
+    let mut group = Group::default();
+    group.at(at(0)).open();
+    let mut allowances = group.at(at(100_000));
+    allowances.give_back(50_000_000);
+    allowances.close(at(100_000));
+    assert_eq!(group.at(at(100_001)).take(HUGE, HUGE), ByteCount::new(600 * 12_500_000));
+}
+
+/// Minting was stopped, and with it all claims.
+#[test]
+fn the_time_until_a_forfeit_is_worth_nothing_after_it() {
+    let mut group = Group::default();
+    group.at(at(0)).open();
+    group.0.forfeit(at(500));
+    assert_eq!(group.at(at(508)).take(HUGE, HUGE), ByteCount::new(8 * 12_500_000));
+}

@@ -234,3 +234,13 @@ fn a_row_is_small_and_read_back_without_its_name() {
     assert_eq!(read.name, Name::default());
     assert_eq!(Connection { name: Name::new("c", None), ..read }, connection);
 }
+
+/// The heartbeat was longer when it last reported.
+#[test]
+fn a_connection_is_charged_until_its_clock_stops_before_it_is_given_up() {
+    let (mut connection, mut limit) = open(None);
+    let _ = connection.pause(at(60), &mut limit.at(at(60)));
+    let shorter = UsageRules { heartbeat: Duration::from_secs(5), ..rules() };
+    assert_eq!(connection.due_at(&rules()), at(90));
+    assert_eq!(connection.due_at(&shorter), at(30), "the clock stopped there");
+}

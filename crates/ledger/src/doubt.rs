@@ -103,6 +103,15 @@ mod tests {
     }
 
     #[test]
+    fn a_count_of_another_day_confirms_nothing() {
+        let mut doubt = CountDoubt::default();
+        assert!(!accepts(&mut doubt, 1_000, 0));
+        let next = Reading { day: Day::of(reading(0).day.end()), ..reading(1_000) };
+        assert!(!doubt.accepts(&next, 1_000, 0, LIMIT, 5));
+        assert!(accepts(&mut doubt, 1_000, 0));
+    }
+
+    #[test]
     fn a_count_far_below_an_absurd_one_is_confirmed_by_the_next() {
         let mut doubt = CountDoubt::default();
         assert!(!accepts(&mut doubt, 9_000, 0) && !accepts(&mut doubt, 500, 0));

@@ -259,11 +259,11 @@ mod tests {
     }
 
     #[test]
-    fn an_assumed_rate_that_is_raised_above_the_observed_one_counts() {
-        let contradicted = Assumption { holds: false, observed: Some(BitRate::new(4_000_000)) };
-        for (assumed, liability) in [(2_000_000, 4_000_000), (8_000_000, 8_000_000)] {
-            let trial = Trial::new(BitRate::new(assumed), 0, contradicted);
-            assert_eq!(trial.liability(), BitRate::new(liability));
+    fn the_greater_of_assumed_and_observed_rate_counts_up_to_what_a_client_reaches() {
+        for (observed, assumed, liability) in [(4, 2, 4), (4, 8, 8), (400, 2, 100), (400, 200, 200)] {
+            let [observed, assumed] = [observed, assumed].map(|mbps| BitRate::new(mbps * 1_000_000));
+            let trial = Trial::new(assumed, 0, Assumption { holds: false, observed: Some(observed) });
+            assert_eq!(trial.liability(), BitRate::new(liability * 1_000_000));
         }
     }
 

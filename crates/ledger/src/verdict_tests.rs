@@ -64,6 +64,8 @@ fn estimate_mode_admits_beyond_the_committed_limit_and_publishes_the_bound() {
     let promised = figures(10, 250, 100);
     assert!(decide(BudgetMode::Estimate, promised, &request(60)).is_ok());
     assert_eq!(promised.overshoot_bound(), ByteCount::new(150));
+    let sampled = Figures { margin: ByteCount::new(7), ..promised };
+    assert_eq!(sampled.overshoot_bound(), ByteCount::new(157));
 }
 
 #[test]
@@ -78,6 +80,22 @@ fn a_refusal_lasts_until_the_reset_unless_a_reading_may_free_room() {
     assert_eq!(refusal(50, false), reset);
     assert_eq!(refusal(50, true), 60);
     assert_eq!(refusal(100, true), reset, "used bytes are not freed");
+    let of_user = |used| {
+        let user = Some(UserUsage { limit: ByteCount::new(10), used: ByteCount::new(used) });
+        let figures = figures(50, 100, 100);
+        Refusal { figures, awaits_reading: true, client_frees_at: None, user }.retry_in().as_secs()
+    };
+    assert_eq!((of_user(9), of_user(10)), (60, reset));
+}
+
+#[test]
+fn a_refusal_to_an_address_lasts_until_the_first_of_its_promises_ends_and_a_second_at_least() {
+    let figures = figures(50, 100, 100);
+    for (millis, wait) in [(0, 1_000), (400, 1_000), (12_345, 12_345), (7_200_000, 7_200_000)] {
+        let client_frees_at = Some(figures.now.plus_millis(millis));
+        let refusal = Refusal { figures, awaits_reading: true, client_frees_at, user: None };
+        assert_eq!(refusal.retry_in(), Duration::from_millis(wait));
+    }
 }
 
 #[test]
@@ -91,6 +109,12 @@ fn a_strict_lifetime_shrinks_with_the_room_down_to_five_minutes() {
     assert_eq!(strict(figures(0, 0, 10_000_000_000_000), 86_400), Some(86_400));
     // A hundredth of 1000 GB is 666 minutes, less 2 h and 4 s.
     assert_eq!(strict(figures(0, 0, 1_000_000_000_000), 86_400), Some(666 * 60 - 7_204));
+    let later = Figures { now: figures(0, 0, 0).now.plus_millis(1), ..figures(0, 0, 1_000_000_000_000) };
+    assert_eq!(
+        decide(BudgetMode::Strict, later, &request(86_400)),
+        Ok(Duration::from_secs(666 * 60 - 7_205)),
+        "whole seconds"
+    );
     // A hundredth of 100 GB is less than the tail needs, but five minutes fit into the whole.
     assert_eq!(strict(figures(0, 0, 100_000_000_000), 86_400), Some(300));
     assert_eq!(strict(figures(0, 0, 100_000_000_000), 120), Some(120), "shorter only on request");

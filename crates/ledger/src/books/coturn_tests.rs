@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     BilledDirections, BillingDay, BitRate, Bounds, BudgetMode, ByteCount, Grant, GrantRow, Minute, Moment,
-    Rates, Reach, Requester, Session, Setup, SourceTerms, Stored, Terms, Traffic, UsageRules,
+    Rates, Reach, Requester, Session, Setup, SourceTerms, Spender, Stored, Terms, Traffic, UsageRules, User,
 };
 
 const COTURN: IceSource = IceSource::Coturn;
@@ -50,12 +50,15 @@ impl Broker {
     }
 
     fn mint(&mut self, number: u8, life: u64) {
-        let hold =
-            self.books.reserve(COTURN, Duration::from_secs(life), MINT_SLACK, &Requester::default()).unwrap();
+        self.mint_for(number, life, Requester::default());
+    }
+
+    fn mint_for(&mut self, number: u8, life: u64, requester: Requester) {
+        let hold = self.books.reserve(COTURN, Duration::from_secs(life), MINT_SLACK, &requester).unwrap();
         let issued_at = self.books.now();
         let expires_at = issued_at.plus(hold.life());
         let grant = Grant { id: id(number), source: COTURN, issued_at, expires_at };
-        let _ = self.books.commit(hold, &grant, Some("user"), Requester::default()).unwrap();
+        let _ = self.books.commit(hold, &grant, Some("user"), requester).unwrap();
         self.stored.apply(self.books.take_batch());
     }
 
@@ -123,6 +126,10 @@ fn the_counts_of_a_listing_are_stored() {
     assert_eq!(batch.sessions.keys().map(|id| id.get()).collect::<Vec<_>>(), [1]);
     broker.list(4, &[(1, 5_000)]);
     assert!(broker.books.take_batch().sessions.is_empty(), "an unchanged session is not stored again");
+    // A session may begin while the listing is on its way.
+    broker.books.advance(at(9));
+    broker.books.take_sessions(listing(&[(1, 5_000)]), at(7));
+    assert_eq!(broker.books.take_batch().head.coturn_at, at(7));
 }
 
 #[test]
@@ -152,6 +159,23 @@ fn a_gap_between_listings_releases_no_budget_that_was_reserved_in_it() {
     assert_eq!(broker.committed(), kept, "listings without a gap release the budget reserved between them");
     let again = broker.reopened(&setup(BudgetMode::Strict), 4 * HOUR + 4);
     assert_eq!(again.committed(), kept);
+}
+
+/// Nobody counted the session in the gap, so its user is charged what was promised, and its bytes are a part of that.
+#[test]
+fn what_is_shown_after_a_gap_is_charged_to_the_user_within_the_promise() {
+    let mut setup = setup(BudgetMode::Strict);
+    setup.bounds.spenders.user_limit = Some(ByteCount::new(50_000_000_000));
+    let mut broker = Broker::open(&setup);
+    let ann = User::new("ann").unwrap();
+    let spender = Spender { user: Some(ann.clone()), ..Spender::default() }.known();
+    broker.list(0, &[]);
+    broker.mint_for(1, HOUR, Requester { spender, ..Requester::default() });
+    broker.list(50, &[]);
+    let committed = |broker: &mut Broker| broker.books.user_share(&ann).unwrap().committed.get();
+    let before = committed(&mut broker);
+    broker.list(60, &[(1, 5_000_000)]);
+    assert_eq!(committed(&mut broker), before);
 }
 
 #[test]

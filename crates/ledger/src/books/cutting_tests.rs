@@ -1,7 +1,7 @@
 //! The short tail of a coturn holds while complete listings show that its sessions are cut, and what no listing shows stays promised.
 
 use super::*;
-use crate::Written;
+use crate::{Caller, Report, Written};
 
 impl Broker {
     /// Lists no session every so many seconds in a span.
@@ -32,6 +32,40 @@ fn a_restart_extends_short_tails_unless_the_last_listing_was_recent() {
     assert_eq!(late.alive_until(1), promised(600, 7_200));
     late.list(18, &[]);
     assert_eq!(late.alive_until(1), promised(600, 30), "the next listing shows that nothing was missed");
+}
+
+/// The machine was paused: nobody ended sessions meanwhile, if the wall clock is right.
+#[test]
+fn the_long_tail_holds_while_the_wall_clock_says_that_the_last_listing_is_old() {
+    let mut broker = strict();
+    broker.mint(1, 600);
+    for (wall, tail) in [(17, 30), (18, 7_200)] {
+        broker.list(2, &[]);
+        broker.books.advance(Moment { wall: at(wall), in_doubt: true, ..at(2).into() });
+        assert_eq!(broker.alive_until(1), promised(600, tail), "{wall}");
+    }
+}
+
+/// A report had extended the promise, until a listing showed that sessions are cut.
+#[test]
+fn a_restart_believes_the_listing_that_has_shortened_a_promise() {
+    let mut setup = setup(BudgetMode::Estimate);
+    setup.rules.heartbeat = Duration::from_secs(600);
+    let mut broker = Broker::open(&setup);
+    broker.list(0, &[]);
+    broker.mint(1, 60);
+    let caller = Caller::Grant(Grant { id: id(1), source: COTURN, issued_at: at(0), expires_at: at(60) });
+    broker.books.open(caller, "c", Some(true)).unwrap();
+    broker.list(10, &[]);
+    broker.books.heartbeat(caller, "c", Report::default()).unwrap();
+    assert_eq!(broker.alive_until(1), Minute::from_end(at(610)));
+    broker.books.advance(at(26));
+    assert_eq!(broker.alive_until(1), promised(60, 7_200));
+    broker.list(28, &[]);
+    assert_eq!(broker.alive_until(1), promised(60, 30));
+    let again = broker.reopened(&setup, 30);
+    assert_eq!(again.alive_until(1), promised(60, 30));
+    assert!(!again.books.snapshot().measured.outlived, "its report was in time");
 }
 
 /// coturn accepts the command to end a session but keeps listing the session.

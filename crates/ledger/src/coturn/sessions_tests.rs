@@ -81,6 +81,7 @@ fn an_estimate_of_one_day_charges_nothing_on_the_next() {
     book.take(&listing([session(1, 0, 0)]), at(0), DEFAULT_RATE);
     book.take(&listing([session(1, 10, 4_096)]), at(10_000), DEFAULT_RATE);
     let before = book.total.sent.get();
+    assert_eq!(book.sessions.take_changes().len(), 1);
     book.sessions.begin_day(at(10_000), Duration::MAX);
     assert_eq!(book.sessions.take_changes().len(), 1, "it is stored");
     book.take(&listing([session(1, 12, 6_144)]), at(12_000), DEFAULT_RATE);

@@ -63,8 +63,13 @@ impl Spenders {
     ) -> Vec<SpenderSums> {
         let table = self.table(kind);
         let all = &self.all.total;
-        let rest = table.rest.total.as_rest(all, period);
-        let rows = table.rows.iter().map(|(key, row)| (Some(key), row, row.total.within(all, period)));
+        let shown = |row: &SpenderRow| row.total.within(all, period);
+        let keyed = table.rows.values().map(shown);
+        let keyed = keyed.fold([ByteCount::ZERO; 2], |[measured, bytes], row| {
+            [measured.plus(row.measured()), bytes.plus(row.bytes())]
+        });
+        let rest = table.rest.total.as_rest(all, keyed, period);
+        let rows = table.rows.iter().map(|(key, row)| (Some(key), row, shown(row)));
         let rows = rows.filter(|(.., sums)| !sums.is_empty());
         let rows =
             rows.chain([(None, &table.rest, rest)].into_iter().filter(|_| rest.bytes() > ByteCount::ZERO));

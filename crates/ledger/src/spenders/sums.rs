@@ -73,12 +73,12 @@ impl Sums {
         Self { claimed, ..*self }
     }
 
-    /// What the rows with a key leave of the period's bytes, if this is the sum of the others.
-    pub(super) fn as_rest(&self, all: &Self, period: &PeriodBytes) -> Self {
-        let mut keyed = *all;
-        keyed.remove(self);
-        let bytes = period.used.max(all.measured()).minus(keyed.within(all, period).bytes());
-        let measured = period.measured.max(all.measured()).minus(keyed.measured()).min(bytes);
+    /// What the rows with a key leave of the period's bytes, if this is the sum of the others. `keyed`: what those rows show, measured and
+    /// in all. That is more than their sums if one of them is below zero: a grant was counted here before its key got a row.
+    pub(super) fn as_rest(&self, all: &Self, keyed: [ByteCount; 2], period: &PeriodBytes) -> Self {
+        let [keyed_measured, keyed_bytes] = keyed;
+        let bytes = period.used.max(all.measured()).minus(keyed_bytes);
+        let measured = period.measured.max(all.measured()).minus(keyed_measured).min(bytes);
         let [first, last] = period.seen;
         let is_seen = self.first_seen != Timestamp::default();
         Self {

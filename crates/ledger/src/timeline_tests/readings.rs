@@ -108,11 +108,13 @@ fn the_observed_rate_is_stored_even_after_its_period_has_ended() {
         assert_eq!(count(&mut timeline, end - (30 - minute) * MINUTE, bytes, 0), ReadingOutcome::Taken);
     }
     assert!(!timeline.trial.verdict().holds);
+    let last = counts_of(&timeline);
     timeline.advance(at(end));
-    let stored = counts_of(&timeline);
-    let again =
-        Timeline::open(terms(SAMPLING), BillingDay::new(1).unwrap(), rates(false), timeline.now, &stored);
-    assert_eq!((again.counted(), again.trial.verdict()), (None, timeline.trial.verdict()));
+    for stored in [last, counts_of(&timeline)] {
+        let again =
+            Timeline::open(terms(SAMPLING), BillingDay::new(1).unwrap(), rates(false), timeline.now, &stored);
+        assert_eq!((again.counted(), again.trial.verdict()), (None, timeline.trial.verdict()));
+    }
 }
 
 /// The operator replaces the TURN key. From then on, bytes of the old key count as bytes of another key.

@@ -12,11 +12,18 @@
 //! - the books' time is the world's time, or the status shows how far the wall clock is ahead of it;
 //! - the assumed rate holds (estimate mode only);
 //! - in strict mode with a limit for each user, no user's true bytes exceed it;
-//! - the books say of each grant, and of the figures, what a second, naive account of the promises says ([`walk::model`]);
-//! - nobody was refused while the shortest credential had room, and no client holds more than its share of a strict budget.
+//! - the days of a source add up to what it measured, the sources to what is used, and so do the rows of each kind of spender;
+//! - no more is measured of a user than the user relayed;
+//! - whoever relays has a live grant, and a promise for as long as the credential works;
+//! - a credential gets the life that was asked for or less, a promise for all of the time in which it can be used, and fits into the limit;
+//! - a refusal has a reason and changes nothing, and nobody is refused while the shortest credential has room;
+//! - a hold that is released leaves nothing, and a grant that is revoked has no connection;
+//! - a period that has ended keeps what was used of it, and no more than was committed.
 //!
-//! At the end all sessions end and all counts are read: then nothing is committed but what is used and its margin. Two periods later no
-//! row is left.
+//! No check computes what the books say in their way. What a single operation must answer, unit tests say.
+//!
+//! At the end all sessions end and all counts are read: then nothing is committed but what is used and its margin, and no less is used than
+//! was relayed. Two periods later no row is left. Books that are opened again say the same as before ([`restart`]).
 //!
 //! A check is left out only while the world itself breaks an assumption, and for a reason of [`Excuse`]. A run fails if that is so
 //! in more than 5 % of the steps. The status of the books is no excuse.

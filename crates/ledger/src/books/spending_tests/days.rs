@@ -1,6 +1,7 @@
 //! Another billing day: what was spent belongs to the period that its day is in.
 
 use super::*;
+use crate::{Day, Reading, ReadingOutcome};
 
 const DAY: u64 = 86_400;
 const GB: u64 = 1_000 * MB;
@@ -127,4 +128,20 @@ fn days_that_no_period_has_are_forgotten() {
     assert_eq!(stored(&mut broker, 60), 0);
     broker.restart();
     assert_eq!(broker.books.grants().spenders().counts_of(SpenderKind::User).0, 0);
+}
+
+/// What was relayed on the days that come back is no part of the rest.
+#[test]
+fn the_rows_of_another_billing_day_add_up_to_what_was_used_in_its_period() {
+    let mut broker = Broker::days(BudgetMode::Estimate, 100);
+    broker.spend("ann", on(3), 6 * GB);
+    broker.spend("bob", on(16), 5 * GB);
+    broker.books.advance(on(20));
+    broker.restart_with(1);
+    let (day, granted) = (Day::of(on(20)), ByteCount::new(12 * GB));
+    let reading = Reading { day, as_of: on(20), granted, other: ByteCount::ZERO };
+    assert_eq!(broker.books.ledger_mut().take_reading(SOURCE, &reading), ReadingOutcome::Taken);
+    let rows = broker.books.spenders(SpenderKind::User, 9, None);
+    let bytes = rows.iter().map(|row| row.sums.bytes().get());
+    assert_eq!(bytes.collect::<Vec<_>>(), [6 * GB, 5 * GB, GB]);
 }

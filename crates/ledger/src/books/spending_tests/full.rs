@@ -115,3 +115,36 @@ fn a_reporter_names_no_user_for_whom_there_is_no_row() {
     broker.books.report_spender(Caller::Reporter, "call", bob());
     assert_eq!(user_of(&broker), Some(user("bob")));
 }
+
+/// Nothing is reserved for a user in estimate mode, so nothing is lost with the row.
+#[test]
+fn in_estimate_mode_a_user_whose_grants_have_ended_without_bytes_keeps_no_row() {
+    let mut broker = Broker::new(BudgetMode::Estimate, one_row());
+    broker.mint(requester("ann"), SHORT).unwrap();
+    assert!(broker.mint(requester("bob"), SHORT).is_none());
+    broker.books.advance(at(600));
+    broker.books.forget_expired();
+    assert!(broker.mint(requester("bob"), SHORT).is_some());
+}
+
+/// What bob's first grant claimed is in the rest, because there was no row for bob. It is taken back from the row that bob has now.
+#[test]
+fn the_rows_add_up_when_a_user_gets_a_row_after_a_grant_without_one() {
+    let terms = SpenderTerms { users_max: 2, ..SpenderTerms::default() };
+    let mut broker = Broker::new(BudgetMode::Estimate, terms);
+    let [zoe, _, bob] = [("zoe", 7_000), ("ann", SHORT), ("bob", 7_000)]
+        .map(|(name, life)| broker.mint(requester(name), life).unwrap());
+    broker.books.open(Caller::Grant(bob), "c", Some(true)).unwrap();
+    broker.books.advance(at(20));
+    broker.beat(bob, 4 * MB);
+    broker.books.advance(at(600));
+    broker.books.forget_expired();
+    broker.mint(requester("bob"), SHORT).unwrap();
+    assert!(broker.count(at(600), true, &[], 0));
+    broker.books.open(Caller::Grant(zoe), "c", Some(true)).unwrap();
+    broker.books.advance(at(620));
+    broker.beat(zoe, 3 * MB);
+    let rows = broker.books.spenders(SpenderKind::User, 9, None);
+    let sum = rows.iter().map(|row| row.sums.bytes().get()).sum::<u64>();
+    assert_eq!(sum, broker.books.snapshot().figures.used.get(), "{rows:?}");
+}

@@ -1,8 +1,9 @@
 use super::*;
 use crate::{
     BilledDirections, BillingDay, BitRate, Bounds, BudgetMode, Call, Caller, ClientKey, Grant, GrantFilter,
-    GrantPage, GrantPlace, KeptAddresses, Label, ListedGrant, MINT_SLACK, Rates, Report, Requester, Setup,
-    SourceTerms, Spender, SpenderKey, SpenderKind, SpenderTerms, Stored, Sums, Terms, Timestamp, UsageRules,
+    GrantPage, GrantPlace, Head, KeptAddresses, Label, ListedGrant, MINT_SLACK, Rates, Report, Requester,
+    Setup, SourceTerms, Spender, SpenderKey, SpenderKind, SpenderTerms, Stored, Sums, Terms, Timestamp,
+    UsageRules,
 };
 use std::time::Duration;
 
@@ -92,6 +93,9 @@ impl Broker {
     fn restart(&mut self) {
         let now = self.books.now();
         self.flush();
+        let head = self.stored.head.as_ref().unwrap();
+        let read: Head = postcard::from_bytes(&postcard::to_allocvec(head).unwrap()).unwrap();
+        assert_eq!(read, *head);
         self.books = self.setup.open(Some(self.stored.clone()), now);
     }
 
@@ -505,4 +509,27 @@ fn what_is_kept_of_an_address_is_a_setting() {
         let kept = broker.stored.grants.values().any(|row| row.extra().address.is_some());
         assert_eq!(kept, addresses == KeptAddresses::Full);
     }
+}
+
+#[test]
+fn what_a_relay_counts_replaces_what_was_claimed_for_that_time() {
+    let mut setup = setup(BudgetMode::Estimate, SpenderTerms::default());
+    (setup.sources[0].source, setup.default_source) = (IceSource::Relay, IceSource::Relay);
+    let mut books = setup.open(Some(Stored::default()), at(0));
+    let hold =
+        books.reserve(IceSource::Relay, Duration::from_secs(600), MINT_SLACK, &requester("ann")).unwrap();
+    let (id, source) = (GrantId::new([1; 16]), IceSource::Relay);
+    let grant = Grant { id, source, issued_at: at(0), expires_at: at(600) };
+    let _ = books.commit(hold, &grant, Some("name"), requester("ann")).unwrap();
+    books.open(Caller::Grant(grant), "c", Some(true)).unwrap();
+    books.advance(at(20));
+    let report = Report { bytes_received: Some(4 * MB), relayed: Some(true), ..Report::default() };
+    let _ = books.heartbeat(Caller::Grant(grant), "c", report).unwrap();
+    let bytes = |books: &Books| {
+        let spent = books.grants().get(id).unwrap().spent();
+        [spent.measured().get(), spent.claimed().get()]
+    };
+    assert_eq!(bytes(&books), [0, 4 * MB]);
+    books.add_grant_traffic(source, &BTreeMap::from([(id, Traffic::new(0, 3 * MB))]));
+    assert_eq!(bytes(&books), [3 * MB, 0]);
 }

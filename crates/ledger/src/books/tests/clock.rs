@@ -117,7 +117,16 @@ fn a_credential_from_a_time_in_doubt_can_be_revoked_until_it_expires_by_either_c
     let (books, id) = (&mut machine.books, GrantId::new([1; 16]));
     let expires_at = books.grants().get(id).unwrap().expires_at;
     books.advance(expires_at.plus(secs(8 * HOUR - 1)));
+    assert_eq!(books.grant_end(id, Some(expires_at)), None, "its sessions go on");
     assert!(books.revoke(id).is_some());
+}
+
+#[test]
+fn a_jump_that_is_not_accepted_yet_is_no_doubt_about_a_start_of_the_machine() {
+    let mut machine = Machine::new(BudgetMode::Estimate);
+    machine.pause(8 * HOUR);
+    let snapshot = machine.books.snapshot();
+    assert_eq!((snapshot.clock_ahead, snapshot.clock_in_doubt), (secs(8 * HOUR), false));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Commits: what is written with a grant, what is undone, and what a grant holds.
 
 use super::*;
+use crate::{Spender, SpenderKind, User};
 
 /// Room for a credential of five minutes.
 fn held(books: &mut Books) -> Hold {
@@ -192,14 +193,35 @@ fn while_minting_is_stopped_no_credential_is_committed() {
 fn a_user_who_is_blocked_while_the_credential_is_made_does_not_get_it() {
     let mut books = stored_books(BudgetMode::Estimate);
     let ann = User::new("ann").unwrap();
-    let of_ann = || {
-        let spender = Spender { user: Some(ann.clone()), ..Spender::default() };
-        Requester { spender: spender.known(), ..Requester::default() }
+    for renews in [None, Some(GrantId::new([1; 16]))] {
+        let spender = Spender { user: Some(ann.clone()), ..Spender::default() }.known();
+        let requester = Requester { renews, spender, ..Requester::default() };
+        let life = Duration::from_secs(300);
+        let hold = books.reserve(IceSource::Cloudflare, life, Duration::ZERO, &requester).unwrap();
+        books.block_user(&ann).unwrap();
+        let refused = books.commit(hold, &minted(at(0), 300), None, requester).unwrap_err();
+        assert_eq!(refused, NotCommitted::UserBlocked);
+        assert_eq!(books.snapshot().figures.committed, ByteCount::ZERO, "the hold is released");
+        assert!(books.unblock_user(&ann));
+    }
+}
+
+#[test]
+fn a_grant_that_has_ended_before_its_write_fails_is_no_live_one_less() {
+    let mut books = stored_books(BudgetMode::Estimate);
+    let commit = |books: &mut Books, id, life| {
+        let life = Duration::from_secs(life);
+        let spender = Spender { user: User::new("ann"), ..Spender::default() }.known();
+        let requester = Requester { spender, ..Requester::default() };
+        let hold = books.reserve(IceSource::Cloudflare, life, Duration::ZERO, &requester).unwrap();
+        let grant = Grant { id: GrantId::new([id; 16]), ..minted(at(0), life.as_secs()) };
+        books.commit(hold, &grant, Some("user"), requester).unwrap()
     };
-    let hold =
-        books.reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO, &of_ann()).unwrap();
-    books.block_user(&ann).unwrap();
-    let refused = books.commit(hold, &minted(at(0), 300), None, of_ann()).unwrap_err();
-    assert_eq!(refused, NotCommitted::UserBlocked);
-    assert_eq!(books.snapshot().figures.committed, ByteCount::ZERO, "the hold is released");
+    let ended = commit(&mut books, 1, 300);
+    let _ = commit(&mut books, 2, 7_200);
+    books.advance(at(7_560_000));
+    assert!(books.forget_expired());
+    assert_eq!(books.note_written(&ended, Written::No), Err(NotRecorded));
+    let rows = books.spenders(SpenderKind::User, 9, None);
+    assert_eq!(rows.iter().map(|row| row.live).collect::<Vec<_>>(), [1]);
 }

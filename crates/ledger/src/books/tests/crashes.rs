@@ -98,3 +98,17 @@ fn while_a_jump_of_the_time_is_in_doubt_the_count_waits_and_an_orderly_end_does_
     assert_eq!(again.snapshot().figures.used.get(), 60 * SECOND * GRANTS);
     assert!(again.may_count());
 }
+
+#[test]
+fn a_process_without_a_relay_loses_no_count() {
+    let (with_relay, mut disk) = (setup(), Stored::default());
+    let mut books = with_relay.open(Some(disk.clone()), at(0));
+    mint(&mut books, &mut disk);
+    books.finish();
+    disk.apply(books.take_batch());
+    let mut without = setup();
+    (without.sources[0].source, without.default_source) = (IceSource::Cloudflare, IceSource::Cloudflare);
+    disk.apply(without.open(Some(disk.clone()), at(60_000)).take_batch());
+    let again = with_relay.open(Some(disk), at(120_000));
+    assert_eq!(again.snapshot().figures.used, ByteCount::ZERO);
+}

@@ -174,3 +174,37 @@ fn a_renewal_at_another_source_reserves_all_its_minutes() {
     world.mint(2, 300, Some(first));
     assert_eq!(world.promised() - before, 6 * 15_000_000, "the two are counted apart");
 }
+
+#[test]
+fn the_minutes_of_a_renewal_follow_those_of_the_grant_that_it_renews() {
+    let mut world = World::new(tail(0));
+    let first = world.mint(1, 600, None);
+    let until = world.books.grants().get(first).unwrap().alive_until().unwrap();
+    world.books.advance(at(540_000));
+    let hold = world.reserve(600, Some(first));
+    assert_eq!(hold.promised().reserved_from, until);
+    world.books.advance(until.next().start());
+    assert_eq!(world.reserve(600, Some(first)).promised().reserved_from, until.next(), "it is over");
+}
+
+/// What is promised because of a longer tail also counts for the time that is counted, on which the next count builds.
+#[test]
+fn a_longer_tail_does_not_hide_bytes_that_flow_after_a_restart() {
+    let mut world = World::new(tail(600));
+    for id in 1..=3 {
+        world.mint(id, 300, None);
+    }
+    let count = |world: &mut World, millis, granted| {
+        world.books.advance(at(millis));
+        let (day, as_of) = (Day::of(at(millis)), at(millis));
+        let reading = Reading { day, as_of, granted: ByteCount::new(granted), other: ByteCount::ZERO };
+        let outcome = world.books.ledger_mut().take_reading(CLOUDFLARE, &reading);
+        assert_eq!(outcome, ReadingOutcome::Taken);
+        world.books.snapshot().measured.assumption_holds()
+    };
+    let hour = 3_600_000;
+    assert!(count(&mut world, hour, 0));
+    world.restart(hour, tail(7_200));
+    // Three grants relay 225 MB in five minutes.
+    assert!(!count(&mut world, hour + 300_000, 1_500_000_000));
+}

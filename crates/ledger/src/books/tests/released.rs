@@ -84,6 +84,8 @@ fn a_revoked_grant_that_is_gone_keeps_only_the_minutes_until_then() {
     assert_eq!(world.promised(), 120 * MINUTE);
     world.books.advance(at(5 * 60_000 + 30_000));
     assert_eq!(world.look(&[]), 0, "nothing is revoked");
+    world.crash();
+    assert_eq!(world.look(&[]), 0, "nor was it before the crash");
     world.books.revoke(gone.id).unwrap();
     assert_eq!(world.look(&[gone.id, stays.id]), 0, "it has a session");
     assert_eq!(world.look(&[stays.id]), 54);
@@ -297,4 +299,20 @@ fn a_longer_tail_does_not_bring_a_released_grant_back() {
     world.setup.sources[0].tail = Duration::from_secs(600);
     world.crash();
     assert!(world.promised() < (1 + 60 + 12) * MINUTE, "{}", world.promised() / MINUTE);
+}
+
+/// Its tail was over, so its row had ended.
+#[test]
+fn a_revoked_grant_that_a_longer_tail_brings_back_is_released() {
+    let mut world = World::new(RELAY);
+    let grant = world.mint(1);
+    world.books.revoke(grant.id).unwrap();
+    world.books.advance(at(7_200_000));
+    while !world.books.forget_expired() {}
+    assert!(world.books.grants().get(grant.id).is_none());
+    world.flush();
+    world.setup.sources[0].tail = Duration::from_secs(14_400);
+    world.crash();
+    assert!(world.books.grants().get(grant.id).is_some());
+    assert!(world.look(&[]) > 0);
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::{ByteCount, Call, Label, SfuSession, SpenderKind, SpenderTerms};
+use crate::{ByteCount, Call, Label, Moment, SfuSession, SpenderKind, SpenderTerms};
 
 const MINUTE: u64 = 60_000;
 /// A track of 2 Mbps, as sent with video, and one of 0.1 Mbps, as sent with sound.
@@ -405,4 +405,29 @@ fn a_count_of_cloudflare_replaces_what_was_promised_for_its_time() {
     assert_eq!(used(&books), 7 + 4 * TRACK_MINUTE, "a reading that is ignored replaces nothing");
     assert!(books.ledger_mut().drop_readings());
     assert_eq!(used(&books), 10 * TRACK_MINUTE, "without a reading the estimate is back");
+}
+
+#[test]
+fn what_a_session_takes_over_a_reset_is_charged_in_parts_to_its_user() {
+    let reset = 120 * MINUTE;
+    let mut books =
+        setup_of(BudgetMode::Estimate, Some(100_000_000_000)).open(Some(Stored::default()), at(0));
+    books.advance(at(reset - 10 * MINUTE));
+    set(&mut books, "a", 1, 1);
+    books.advance(at(reset + 5 * MINUTE));
+    set(&mut books, "a", 1, 0);
+    let share = books.user_share(&User::new("ann").unwrap()).unwrap();
+    assert_eq!(share.usage.used.get(), 5 * TRACK_MINUTE);
+}
+
+#[test]
+fn a_session_that_ends_while_the_time_is_in_doubt_is_charged_until_the_time_is_known() {
+    let mut books = open(BudgetMode::Estimate);
+    set(&mut books, "a", 1, 1);
+    books.advance(Moment { wall: at(30 * MINUTE), in_doubt: true, ..at(MINUTE).into() });
+    end(&mut books, "a");
+    assert_eq!(books.sfu_sessions().count(), 1);
+    books.advance(at(30 * MINUTE));
+    end(&mut books, "a");
+    assert_eq!((used(&books), books.sfu_sessions().count()), (30 * TRACK_MINUTE, 0));
 }

@@ -77,7 +77,6 @@ impl<D: Disk> Broker<D> {
                 }
             }
             Op::Block { user, is_blocked, revokes } => {
-                self.model.block(user, is_blocked);
                 let user = user_named(user);
                 if is_blocked {
                     let _ = self.books.block_user(&user);
@@ -91,20 +90,16 @@ impl<D: Disk> Broker<D> {
             }
             Op::Freeze(is_frozen) => {
                 self.books.override_freeze(is_frozen);
-                self.model.freeze(is_frozen, now.as_millis());
                 self.flush();
             }
             Op::DropReadings => {
-                self.model.drop_doubts();
                 if self.books.ledger_mut().drop_readings() {
-                    self.model.drop_trial(self.settings.sampling);
                     self.excuse(Excuse::Dropped);
                 }
             }
             Op::Copy => {
                 self.flush();
                 self.copy = self.disk.copy();
-                self.model.copy();
             }
             Op::Restore => self.restore_copy(world),
             Op::MintFails { life } => self.fail_to_mint(life),

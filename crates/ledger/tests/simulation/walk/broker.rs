@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use turn_ledger::{
-    Batch, Books, ByteCount, Connection, Day, Figures, GrantId, IceSource, Period, SteadyTime, Stored,
-    Timestamp,
+    Batch, Books, ByteCount, Connection, Day, Figures, GrantId, Period, SteadyTime, Stored, Timestamp,
 };
 
 use super::checks::Excuse;
@@ -14,7 +13,6 @@ use super::days::CountedDays;
 use super::disk::Disk;
 use super::lateness::Lateness;
 use super::minting::{Held, InFlight};
-use super::model::Model;
 use super::settings::Settings;
 use super::sfu::Page;
 use super::world::World;
@@ -74,6 +72,8 @@ pub(crate) struct Broker<D> {
     pub(super) cli: Cli,
     /// When coturn's sessions were last listed, in the world's milliseconds and in the books' time.
     pub(super) listed_at: Option<(u64, Timestamp)>,
+    /// When it last showed all of them, in the world's milliseconds.
+    pub(super) shown_at: Option<u64>,
     /// When the TURN key was replaced, in the world's milliseconds. Bytes relayed before belong to another key.
     pub(super) key_since: u64,
     /// The limit that was set last.
@@ -92,8 +92,8 @@ pub(crate) struct Broker<D> {
     /// Whether coturn's sessions were not cut for a while.
     pub(crate) was_uncut: bool,
     pub(super) signs: Signs,
-    /// What the books must say.
-    pub(super) model: Model,
+    /// The first thing that an operation found wrong.
+    pub(super) wrong: Option<String>,
 }
 
 /// What happened in a step.
@@ -103,16 +103,14 @@ pub(crate) struct Signs {
     pub(crate) excuse: Option<Excuse>,
     /// What the books said last of a period that ended.
     pub(crate) ended: Option<Figures>,
-    /// Media may have flowed from the SFU for longer than was promised before the step: nobody watched, or they were promised anew
-    /// without an admission, in estimate mode.
+    /// Sessions of the SFU and of coturn may have gone on for longer than was promised before the step: nobody watched, or those of the
+    /// SFU were promised anew without an admission, in estimate mode.
     pub(crate) went_on: bool,
 }
 
 impl<D: Disk> Broker<D> {
     pub(crate) fn new(settings: Settings, begin: Timestamp, disk: D) -> Self {
         let books = settings.open(disk.read(), begin.into());
-        let mut model = Model::new(settings.rules(), settings.sources.contains(&IceSource::Relay));
-        model.restart_trial(&books, settings.sampling);
         Self {
             settings,
             begin,
@@ -145,6 +143,7 @@ impl<D: Disk> Broker<D> {
             from: 0,
             cli: Cli::default(),
             listed_at: None,
+            shown_at: None,
             key_since: 0,
             limit: ByteCount::new(settings.limit),
             lacks: false,
@@ -154,7 +153,7 @@ impl<D: Disk> Broker<D> {
             last_read: None,
             was_uncut: false,
             signs: Signs::default(),
-            model,
+            wrong: None,
         }
     }
 
@@ -197,17 +196,16 @@ impl<D: Disk> Broker<D> {
             self.accept_step(world);
         }
         let past = self.books.snapshot();
-        let (before, period) = (past.figures.now.as_millis(), past.figures.period);
+        let period = past.figures.period;
         if !moment.jumped.is_zero() {
             self.excuse_unwatched(world);
         }
         let now = self.books.advance(moment);
         self.off_until = self.off_until.filter(|_| moment.jumped.is_zero());
-        self.note_time(&moment, before, &past);
+        self.check_past(&past);
         if self.books.ledger().period() != period {
             self.signs.ended = Some(past.figures);
         }
-        self.note_cutting();
         // The long tails of all grants are promised while their sessions are not cut.
         let is_listed =
             self.listed_at.is_some_and(|(_, at)| now.max(moment.wall).millis_since(at) <= CUT_FOR);
@@ -226,6 +224,13 @@ impl<D: Disk> Broker<D> {
             self.excuse(Excuse::Reporter);
         }
         now
+    }
+
+    /// Notes what is wrong, if it is the first such thing.
+    pub(super) fn expect(&mut self, is_right: bool, what: impl FnOnce() -> String) {
+        if !is_right {
+            self.wrong.get_or_insert_with(what);
+        }
     }
 
     /// Strict mode's bound may exceed zero after this step.
@@ -251,8 +256,9 @@ impl<D: Disk> Broker<D> {
         (self.paused, self.step) = (self.paused + self.step, 0);
     }
 
-    /// Nobody watched the sessions of the SFU for a while.
+    /// Nobody watched the sessions of the SFU for a while, and nobody ended those of coturn.
     pub(super) fn excuse_unwatched(&mut self, world: &World) {
+        self.signs.went_on |= self.settings.cli;
         if self.has_pages(world) {
             self.signs.went_on = true;
             self.excuse(Excuse::Uncut);
@@ -280,7 +286,6 @@ impl<D: Disk> Broker<D> {
     /// The tidy and the flush of every second.
     pub(super) fn tidy(&mut self) {
         self.books.forget_expired();
-        self.check_rows(true);
         self.flush();
     }
 
@@ -293,7 +298,6 @@ impl<D: Disk> Broker<D> {
     /// The writer takes all changes.
     pub(super) fn take_batch(&mut self) {
         let batch = self.books.take_batch();
-        self.model.take_batch(&self.books);
         match &mut self.unwritten {
             Some(unwritten) => unwritten.append(batch),
             None => self.unwritten = Some(batch),
@@ -303,7 +307,6 @@ impl<D: Disk> Broker<D> {
     pub(super) fn write(&mut self) {
         if let Some(batch) = self.unwritten.take() {
             self.disk.write(batch);
-            self.model.write();
             self.writes += 1;
         }
     }

@@ -38,7 +38,6 @@ impl<D: Disk> Broker<D> {
                 self.open(member, "s", None);
             }
         }
-        self.note_reports();
     }
 
     pub(super) fn leave_call(&mut self, nth: u64) {

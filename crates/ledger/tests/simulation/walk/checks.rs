@@ -10,6 +10,7 @@ use super::broker::{Broker, Signs};
 use super::coturn::PACKET_BYTES;
 use super::disk::Disk;
 use super::minting::user_named;
+use super::sums;
 use super::world::{METERED, World};
 
 /// Why a check is left out.
@@ -77,10 +78,6 @@ impl Tally {
 
 /// No credential of a scenario relays longer, in milliseconds: two days, and the longest tail.
 const LONGEST: u64 = (2 * 86_400 + 20_000) * 1_000;
-/// After a start of the machine, the time is in doubt for so long unless a clock says how long it was off, in milliseconds.
-const NEW_FOR: u64 = 300_000;
-/// Most days of a period.
-const DAYS_MAX: u64 = 31;
 
 /// What the checks remember between steps.
 pub(crate) struct Checks {
@@ -159,15 +156,17 @@ impl Checks {
         }
         let is_bounded = unchecked.is_none();
         let bound = is_bounded.then(|| self.bound(world, broker, &figures, &signs)).flatten();
-        let failed = bound.or_else(|| sums(world, broker, &snapshot));
-        let failed = failed.or_else(|| status(world, broker, &snapshot));
+        let failed = bound.or_else(|| sums::sums(world, broker, &snapshot));
+        let failed = failed.or_else(|| sums::status(world, broker, &snapshot));
+        let failed = failed.or_else(|| sums::rows(world, broker));
+        let failed = failed.or_else(|| sums::spenders(world, broker, &snapshot));
         let mut excuses = [unchecked, lacked, signs.excuse].into_iter().flatten();
         if excuses.any(Excuse::is_of_users) || !broker.settings.strict {
             let relayed_until = broker.present(world).plus_millis(LONGEST);
             self.users_excused_until = broker.settings.billing_day().period_at(relayed_until).end;
         }
         let failed = failed.or_else(|| self.users(world, broker, &figures));
-        let failed = failed.or_else(|| broker.differs(&snapshot));
+        let failed = broker.wrong.take().or(failed);
         (self.before, self.lacked) = (snapshot, (broker.lacks, broker.lacked));
         failed
     }
@@ -218,7 +217,8 @@ impl Checks {
     }
 
     /// The true bytes do not exceed what was committed, with its margin, in this period and in one that ended with this step.
-    /// What the SFU relayed for longer than was promised before the step is in no figure of a period that ended meanwhile.
+    /// What was relayed for longer than was promised before the step, because nobody watched, is in no figure of a period that ended
+    /// meanwhile.
     fn bound(
         &self,
         world: &World,
@@ -286,80 +286,6 @@ fn lacks(broker: &Broker<impl Disk>, snapshot: &Snapshot, source: IceSource, unt
 fn hidden_max(world: &World, broker: &Broker<impl Disk>) -> ByteCount {
     let sessions = if broker.settings.cli { world.begun() } else { 0 };
     ByteCount::new(sessions * HIDDEN_PACKETS_MAX * PACKET_BYTES)
-}
-
-/// The sums agree with each other and with the world.
-fn sums(world: &World, broker: &Broker<impl Disk>, snapshot: &Snapshot) -> Option<String> {
-    let figures = snapshot.figures;
-    if figures.used > figures.committed {
-        return Some("used exceeds committed".into());
-    }
-    // Each of the two parts of a day's count is rounded up.
-    let measured = snapshot.measured.bytes.get();
-    let truth = broker.truth(world, figures.period);
-    // What coturn does not show yet is estimated, and so is what a relay carried before it crashed.
-    let is_estimated = broker.settings.cli || broker.settings.sources.contains(&IceSource::Relay);
-    if measured > truth + 2 * DAYS_MAX && !is_estimated && !broker.may_break {
-        return Some(format!("{measured} were measured, but only {truth} were relayed"));
-    }
-    let last = broker
-        .last_read
-        .zip(broker.books.ledger().past().first().copied())
-        .filter(|(read, (period, _))| read == period);
-    let (period, used) = last.map(|(_, previous)| previous)?;
-    let truth = broker.truth(world, period);
-    let is_near = used.get() <= truth + 2 * DAYS_MAX && used.get() >= truth / 100 * 94;
-    (!is_near).then(|| format!("{used:?} are shown for the previous period, but {truth} were relayed"))
-}
-
-/// The rest of the status is right.
-fn status(world: &World, broker: &Broker<impl Disk>, snapshot: &Snapshot) -> Option<String> {
-    let figures = snapshot.figures;
-    if figures.limit != broker.limit {
-        return Some(format!("the limit is {:?}, but {:?} was set", figures.limit, broker.limit));
-    }
-    let present = broker.present(world).plus_millis(broker.step);
-    if figures.now.plus(snapshot.clock_ahead) != present && !broker.lags {
-        return Some(format!("the books' time is {}, the world's is {present}", figures.now));
-    }
-    let is_new = broker.off_until.is_some_and(|at| world.now - at < NEW_FOR);
-    if is_new && !snapshot.clock_in_doubt {
-        return Some("nobody knows for how long the machine was off, and the time is not in doubt".into());
-    }
-    if broker.boot == 1 && !broker.was_restored && snapshot.clock_in_doubt {
-        return Some("the time is in doubt, though the machine was never off".into());
-    }
-    if broker.counts_grow() && snapshot.bound_holds() {
-        return Some("counts grow, and the bound is said to hold".into());
-    }
-    // In strict mode, a report after the tail breaks the assumption, whether it is true or not.
-    let is_broken = !snapshot.measured.assumption_holds()
-        && !broker.settings.strict
-        && !broker.may_break
-        && !broker.settings.cli;
-    is_broken.then(|| "the assumption is broken without a reason".into())
-}
-
-/// What is left when everything has ended, two periods later.
-pub(super) fn rest(broker: &Broker<impl Disk>) -> Option<String> {
-    let Snapshot { figures, live_grants, open_connections, .. } = broker.books.snapshot();
-    if figures.used.get() > 0 || figures.committed.get() > 0 || figures.committed_next.get() > 0 {
-        return Some("bytes are committed after everything has ended".into());
-    }
-    let stored = broker.stored();
-    let rows = [
-        ("live grants", usize::try_from(live_grants).unwrap_or(usize::MAX)),
-        ("open connections", open_connections),
-        ("addresses", broker.books.grants().client_count()),
-        ("stored grants", stored.grants.len()),
-        ("stored connections", stored.connections.len()),
-        ("open sessions of the SFU", broker.books.sfu_sessions().count()),
-        ("stored sessions", stored.sessions.len()),
-        ("stored sums of spenders", stored.spenders.len()),
-        ("stored minutes", stored.sources.values().map(|rows| rows.usage.len() + rows.deltas.len()).sum()),
-    ];
-    let left = rows.into_iter().find(|(_, count)| *count > 0);
-    left.map(|(what, count)| format!("{count} {what} are left after everything has ended"))
 }
 
 /// The end of a period in the world's milliseconds, and its start.

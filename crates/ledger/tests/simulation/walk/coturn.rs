@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use turn_ledger::{GrantId, IceSource, Listing, Reach, Session, SessionId, Timestamp, Traffic};
+use turn_ledger::{IceSource, Listing, Reach, Session, SessionId, Timestamp, Traffic};
 
 use super::broker::Broker;
 use super::disk::Disk;
@@ -119,14 +119,9 @@ impl<D: Disk> Broker<D> {
             }
             Cli::Works | Cli::CutsNothing | Cli::Silent => {}
         }
-        let listed: Vec<_> = listing.sessions.iter().filter_map(listed_grant).collect();
-        let is_complete = listing.is_complete;
-        let days = self.expect_listing(&listing, now);
+        self.shown_at = Some(world.now).filter(|_| listing.is_complete).or(self.shown_at);
         let dead = self.books.take_sessions(listing, now);
-        self.model.note_carried(&self.books, IceSource::Coturn, &days);
-        self.note_listing(is_complete, &listed, now);
         self.books.cut_sessions(&dead);
-        self.model.cut_sessions(&dead, self.books.now());
         if self.cli != Cli::CutsNothing {
             for id in &dead {
                 world.cut(IceSource::Coturn, id.get() - FIRST);
@@ -135,11 +130,6 @@ impl<D: Disk> Broker<D> {
         self.advance(world);
         dead
     }
-}
-
-/// The grant of a session, and the expiry in its credential.
-fn listed_grant(session: &Session) -> Option<(GrantId, i64)> {
-    Some((session.grant?, session.expires_at?.as_millis()))
 }
 
 /// The complete listing at this instant.

@@ -14,13 +14,11 @@ pub(crate) mod coturn;
 mod days;
 pub(crate) mod dice;
 pub(crate) mod disk;
-mod expectations;
 pub(crate) mod faults;
 #[expect(unreachable_pub, reason = "the service uses more of it")]
 #[path = "../../../../../src/meter/cloudflare/lateness.rs"]
 mod lateness;
 mod minting;
-pub(crate) mod model;
 pub(crate) mod ops;
 mod readings;
 mod refusals;
@@ -29,6 +27,7 @@ mod restarts;
 pub(crate) mod settings;
 mod sfu;
 mod stories;
+mod sums;
 pub(crate) mod world;
 
 use turn_ledger::IceSource::{self, Cloudflare, Relay};
@@ -189,7 +188,7 @@ fn run<D: Disk>(scenario: &Scenario, winds_down: bool) -> Result<(Broker<D>, Tal
     if winds_down {
         let uncounted = broker.count_all(&mut world);
         broker.wind_down(&mut world);
-        if let Some(what) = uncounted.or_else(|| checks::rest(&broker)) {
+        if let Some(what) = uncounted.or_else(|| sums::rest(&broker)) {
             return Err(Failure { step: scenario.ops.len() - 1, what });
         }
     }

@@ -28,6 +28,12 @@ fn others(missed: u64) -> impl Iterator<Item = (GrantId, Traffic)> {
     ids.map(|id| (id, Traffic::new(0, 1)))
 }
 
+/// What the relay has carried for each grant since an instant.
+fn relayed_by_grant(world: &World, since: u64) -> BTreeMap<GrantId, Traffic> {
+    let carried = world.grants(IceSource::Relay).map(|id| (id, world.bytes_of_grant(id, since, world.now)));
+    carried.filter(|(_, bytes)| *bytes > 0).map(|(id, bytes)| (id, Traffic::new(0, bytes))).collect()
+}
+
 impl<D: Disk> Broker<D> {
     /// Passes the provider's clock to the broker. That clock is right and comes with each count.
     fn set_reference(&mut self, world: &mut World) {
@@ -57,7 +63,7 @@ impl<D: Disk> Broker<D> {
         for day in self.asked.due(period, as_of) {
             let until = day.end().min(as_of);
             let reading = self.reading(world, day, until, missed);
-            if self.take_reading(&reading) != ReadingOutcome::Taken {
+            if self.books.ledger_mut().take_reading(SOURCE, &reading) != ReadingOutcome::Taken {
                 continue;
             }
             self.asked.note(day, until, ());
@@ -105,7 +111,6 @@ impl<D: Disk> Broker<D> {
             is_complete,
             is_final: !back.is_multiple_of(3),
         };
-        self.note_grant_counts(&counts);
         let mut is_taken = self.books.take_grant_counts(SOURCE, &counts);
         if is_taken == Some(false) {
             // An absurd count is confirmed by the next one. A limit of 0 makes one of every count that promises do not explain.
@@ -121,7 +126,7 @@ impl<D: Disk> Broker<D> {
             is_taken = self.books.take_grant_counts(SOURCE, &counts);
             self.flush();
         }
-        self.model.expect(is_taken == Some(true), || "the span begins where the last one ended".into());
+        self.expect(is_taken == Some(true), || "the span begins where the last one ended".into());
     }
 
     /// Reads the count of the whole previous period. It misses `missed` thousandths.
@@ -135,7 +140,7 @@ impl<D: Disk> Broker<D> {
         let mut is_taken = true;
         for day in Day::between(period.start, period.end) {
             let reading = self.reading(world, day, day.end(), missed);
-            is_taken &= self.take_reading(&reading) == ReadingOutcome::Taken;
+            is_taken &= self.books.ledger_mut().take_reading(SOURCE, &reading) == ReadingOutcome::Taken;
         }
         if is_taken {
             self.last_read = Some(period).filter(|_| is_whole);
@@ -157,25 +162,11 @@ impl<D: Disk> Broker<D> {
             let since = std::mem::replace(&mut self.relayed_until, world.now);
             let granted = ByteCount::new(world.bytes_of(IceSource::Relay, since, world.now));
             let carried = Carried { as_of: self.books.now(), granted, shown: granted, ..Carried::default() };
-            let (held, bytes) = (self.held_of(IceSource::Relay), (granted.get(), false));
-            let days =
-                self.model.expect_carried(&self.books, (IceSource::Relay, carried.as_of), &held, bytes);
             self.books.ledger_mut().carry(IceSource::Relay, &carried);
-            self.model.note_carried(&self.books, IceSource::Relay, &days);
             if world.by_grant.is_some() {
-                let by_grant = self.relayed_by_grant(world, since);
-                self.model.count_relayed(&by_grant, self.books.now().as_millis());
-                let traffic = by_grant.iter().map(|(id, bytes)| (*id, Traffic::new(0, *bytes))).collect();
-                self.books.add_grant_traffic(IceSource::Relay, &traffic);
+                self.books.add_grant_traffic(IceSource::Relay, &relayed_by_grant(world, since));
             }
         }
-    }
-
-    /// What the relay has carried for each grant since an instant.
-    fn relayed_by_grant(&self, world: &World, since: u64) -> BTreeMap<GrantId, u64> {
-        let theirs = self.model.now.grants.iter().filter(|known| known.source == IceSource::Relay);
-        let carried = theirs.map(|known| (known.id, world.bytes_of_grant(known.id, since, world.now)));
-        carried.filter(|(_, bytes)| *bytes > 0).collect()
     }
 
     /// Tests the lag with the shipped test, like the service does.
@@ -208,25 +199,26 @@ impl<D: Disk> Broker<D> {
         if granted > 0 {
             let reading =
                 Reading { day, as_of: now, granted: ByteCount::new(granted), other: ByteCount::ZERO };
-            let _ = self.take_reading(&reading);
+            let _ = self.books.ledger_mut().take_reading(SOURCE, &reading);
         }
     }
 
-    /// Reads a count of the day that grew by a little more than ten times what was promised, and by more than a tenth of the limit.
+    /// Reads a count of the day that grew by more than ten times what was promised, and by more than a tenth of the limit.
     pub(super) fn read_absurd(&mut self, now: Timestamp) {
         let day = Day::until(now);
         // A second one would confirm the first.
         let is_doubted = self.books.snapshot().measured.doubted;
         let count = self.books.ledger().day(SOURCE, day).filter(|_| !is_doubted);
         let Some(count) = count else { return };
-        let reading = |granted| {
-            let granted = ByteCount::new(granted);
-            Reading { day, as_of: now, granted, other: count.other }
-        };
-        let most = self.promised_since(&reading(0));
-        let growth = (10 * most).max(self.limit.get() / 10) + 1;
-        let outcome = self.take_reading(&reading(count.granted.get() + growth));
-        self.model.expect(outcome != ReadingOutcome::Taken, || "an absurd count is taken".into());
+        let figures = self.books.snapshot().figures;
+        let promised = figures.committed.get().saturating_sub(count.granted.get());
+        let growth = (10 * promised).max(self.limit.get() / 10) + 1;
+        let granted = ByteCount::new(count.granted.get() + growth);
+        let outcome = self
+            .books
+            .ledger_mut()
+            .take_reading(SOURCE, &Reading { day, as_of: now, granted, other: count.other });
+        self.expect(outcome != ReadingOutcome::Taken, || "an absurd count is taken".into());
     }
 
     /// Reads the provider's count up to a time in the future. It contains the bytes until now.

@@ -43,7 +43,6 @@ impl<D: Disk> Broker<D> {
         self.off_until = self.off_until.filter(|_| moment.jumped.is_zero());
         self.books = self.settings.open(stored, moment);
         self.lateness = self.settings.lateness(&self.books);
-        self.start_model();
         // The relay in the process counts from zero.
         self.relayed_until = world.now;
         (self.asked, self.asked_until) = (CountedDays::default(), Timestamp::default());
@@ -52,7 +51,6 @@ impl<D: Disk> Broker<D> {
 
     /// The process ends in order.
     fn finish(&mut self) {
-        self.model.finish(self.books.may_count());
         self.books.finish();
     }
 
@@ -62,7 +60,7 @@ impl<D: Disk> Broker<D> {
         self.finish();
         self.flush();
         let (before, used) = (ByteCount::new(self.settings.limit), self.used_in_all());
-        let was_cut = self.settings.cuts() && self.model.is_cut(self.latest());
+        let was_cut = self.books.ledger().is_cut(IceSource::Coturn);
         self.settings.change(change);
         self.excuse(Excuse::Setting);
         (self.may_break, self.last_read) = (true, None);
@@ -83,7 +81,7 @@ impl<D: Disk> Broker<D> {
             && matches!(change, Change::BillingDay(_))
         {
             let found = self.used_in_all();
-            self.model.expect(found == Some(used) || found.is_none(), || {
+            self.expect(found == Some(used) || found.is_none(), || {
                 format!("{found:?} are used in all periods, not {used}")
             });
         }
@@ -139,8 +137,9 @@ impl<D: Disk> Broker<D> {
         let margin = if self.settings.strict { u64::from(self.settings.sampling) } else { 0 };
         let most = (u128::from(figures.used.get()) * 100).div_ceil(u128::from(100 - margin)) + 62;
         let is_open = u128::from(figures.committed.get()) > most || live_grants > 0;
-        (is_open && !may_be_doubted)
-            .then(|| format!("after everything has ended and is counted, {live_grants} grants, {figures:?}"))
+        let truth = self.truth(world, figures.period);
+        (!may_be_doubted && (is_open || figures.used.get() < truth))
+            .then(|| format!("after {truth} have ended and are counted, {live_grants} grants, {figures:?}"))
     }
 
     /// Two periods pass in which nothing is relayed.
@@ -159,7 +158,6 @@ impl<D: Disk> Broker<D> {
     pub(super) fn restore_copy(&mut self, world: &mut World) {
         let Some(copy) = self.copy.take() else { return };
         self.disk = copy;
-        self.model.restore_copy();
         // The copy does not know of pauses since.
         (self.lags, self.was_restored) = (true, true);
         self.restart(world);

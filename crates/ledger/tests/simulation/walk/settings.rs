@@ -9,7 +9,6 @@ use turn_ledger::{
 
 use super::dice::Dice;
 use super::lateness::Lateness;
-use super::model::claims::Rules;
 use super::world::Relaying;
 
 /// The settings, and how the world behaves.
@@ -201,27 +200,6 @@ impl Settings {
         let is_read = source != IceSource::Coturn || self.cli;
         let tail = if source == IceSource::Sfu { source.expiry_tail() } else { self.tail(source) };
         SourceTerms { source, tail, cut_tail, sampling, is_read }
-    }
-
-    /// How connections are charged.
-    pub(super) fn rules(&self) -> Rules {
-        Rules {
-            heartbeat: i64::try_from(self.heartbeat * 1_000).unwrap_or(i64::MAX),
-            rate: self.estimated_mbps * BYTES_PER_MILLI,
-            assumed: self.mbps * BYTES_PER_MILLI,
-            bills_both: self.bills_both,
-            is_strict: self.strict,
-        }
-    }
-
-    /// Whether the broker ends coturn's sessions.
-    pub(super) fn cuts(&self) -> bool {
-        self.cli && self.sources.contains(&IceSource::Coturn)
-    }
-
-    /// The tail of a source whose sessions are cut, in milliseconds.
-    pub(super) fn short_tail(&self) -> u64 {
-        millis(self.tail.map_or(CUT_TAIL, Duration::from_secs))
     }
 
     pub(super) fn change(&mut self, change: Change) {

@@ -90,7 +90,6 @@ impl<D: Disk> Broker<D> {
         let more = PULLS[usize::try_from(more).unwrap_or(0) % PULLS.len()];
         let name = Arc::clone(&self.pages[nth].name);
         let is_admitted = self.books.pull(&name, more * SOUND_KBPS).is_ok();
-        self.model.pull(&self.books, GrantId::of_session(&name), more.into(), is_admitted);
         if is_admitted {
             self.flush();
             self.pages[nth].tracks += more;
@@ -161,15 +160,7 @@ impl<D: Disk> Broker<D> {
             kbps: page.tracks * SOUND_KBPS,
             active_kbps: page.active * SOUND_KBPS,
         });
-        let (id, user) = (page.grant(), page.user);
-        let had_row = self.books.grants().iter().any(|(of, _)| *of == id);
-        let is_over = session.as_ref().is_none_or(|session| session.kbps == 0);
-        let waits = is_over && !self.books.may_count() && had_row;
         self.books.set_sfu_session(&page.name, session.as_ref());
-        let state = session.map(|_| (page.tracks.into(), page.active.into()));
-        if !waits {
-            self.model.look(&self.books, (id, user), state, had_row);
-        }
     }
 
     /// One of the two newest pages that have not left.

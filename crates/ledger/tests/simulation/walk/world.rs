@@ -2,7 +2,7 @@
 //! lets it, whatever the broker assumes. Each source sees those of its own credentials, and can report the count up to any time. The
 //! world notes until when somebody relayed faster or longer than was assumed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use turn_ledger::{GrantId, IceSource};
 
@@ -54,6 +54,8 @@ struct Span {
 #[derive(Default)]
 struct Flow {
     sessions: u64,
+    /// The grants of all that ever relayed.
+    grants: BTreeSet<GrantId>,
     holders: Vec<Holder>,
     past: Vec<Span>,
     /// Until when somebody has relayed faster or longer than was assumed.
@@ -123,6 +125,7 @@ impl World {
         self.numbers += 1;
         let (number, flow) = (self.numbers, &mut self.flows[index(source)]);
         flow.sessions += 1;
+        flow.grants.insert(holder.grant);
         let session = flow.sessions;
         flow.holders.push(Holder { number, session, carried: 0, since: self.now, ..holder });
         if let Some(minted) = &mut self.in_doubt {
@@ -233,6 +236,11 @@ impl World {
                 (holder.assumed, holder.is_unknown) = (Relaying { rate: 0, tail: 0 }, true);
             }
         }
+    }
+
+    /// The grants that have relayed at a source.
+    pub(crate) fn grants(&self, source: IceSource) -> impl Iterator<Item = GrantId> {
+        self.flows[index(source)].grants.iter().copied()
     }
 
     /// The next instant at which a session ends, or `soon` after its credential has expired.

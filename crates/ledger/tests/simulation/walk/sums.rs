@@ -1,0 +1,186 @@
+//! What the books say of themselves: sums that must agree, what a period keeps when it has ended, and what is left at the end.
+
+use turn_ledger::{ByteCount, Day, IceSource, Snapshot, SpenderKey, SpenderKind, Sums};
+
+use super::broker::Broker;
+use super::coturn::CUT_FOR;
+use super::disk::Disk;
+use super::minting::user_named;
+use super::settings::{ONE, SOURCE};
+use super::world::World;
+
+/// After a start of the machine, the time is in doubt for so long unless a clock says how long it was off, in milliseconds.
+const NEW_FOR: u64 = 300_000;
+/// Most days of a period.
+const DAYS_MAX: u64 = 31;
+/// The counts of a user's grants are rounded up, each time: by less in a period.
+const ROUNDING: u64 = 10_000;
+
+/// The figures agree with each other and with the world.
+pub(super) fn sums(world: &World, broker: &Broker<impl Disk>, snapshot: &Snapshot) -> Option<String> {
+    let figures = snapshot.figures;
+    if figures.used > figures.committed {
+        return Some("used exceeds committed".into());
+    }
+    // Each of the two parts of a day's count is rounded up.
+    let measured = snapshot.measured.bytes.get();
+    let truth = broker.truth(world, figures.period);
+    // What coturn does not show yet is estimated, and so is what a relay carried before it crashed.
+    let is_estimated = broker.settings.cli || broker.settings.sources.contains(&IceSource::Relay);
+    if measured > truth + 2 * DAYS_MAX && !is_estimated && !broker.may_break {
+        return Some(format!("{measured} were measured, but only {truth} were relayed"));
+    }
+    let last = broker
+        .last_read
+        .zip(broker.books.ledger().past().first().copied())
+        .filter(|(read, (period, _))| read == period);
+    let (period, used) = last.map(|(_, previous)| previous)?;
+    let truth = broker.truth(world, period);
+    let is_near = used.get() <= truth + 2 * DAYS_MAX && used.get() >= truth / 100 * 94;
+    (!is_near).then(|| format!("{used:?} are shown for the previous period, but {truth} were relayed"))
+}
+
+/// The rest of the status is right.
+pub(super) fn status(world: &World, broker: &Broker<impl Disk>, snapshot: &Snapshot) -> Option<String> {
+    let figures = snapshot.figures;
+    if figures.limit != broker.limit {
+        return Some(format!("the limit is {:?}, but {:?} was set", figures.limit, broker.limit));
+    }
+    let present = broker.present(world).plus_millis(broker.step);
+    if figures.now.plus(snapshot.clock_ahead) != present && !broker.lags {
+        return Some(format!("the books' time is {}, the world's is {present}", figures.now));
+    }
+    let is_new = broker.off_until.is_some_and(|at| world.now - at < NEW_FOR);
+    if is_new && !snapshot.clock_in_doubt {
+        return Some("nobody knows for how long the machine was off, and the time is not in doubt".into());
+    }
+    if broker.boot == 1 && !broker.was_restored && snapshot.clock_in_doubt {
+        return Some("the time is in doubt, though the machine was never off".into());
+    }
+    if broker.counts_grow() && snapshot.bound_holds() {
+        return Some("counts grow, and the bound is said to hold".into());
+    }
+    let was_shown = broker.shown_at.is_some_and(|at| world.now - at <= CUT_FOR);
+    if broker.books.ledger().is_cut(IceSource::Coturn) && !was_shown && !broker.lags {
+        return Some("coturn's sessions count as cut, though nobody has seen all of them".into());
+    }
+    // In strict mode, a report after the tail breaks the assumption, whether it is true or not.
+    let is_broken = !snapshot.measured.assumption_holds()
+        && !broker.settings.strict
+        && !broker.may_break
+        && !broker.settings.cli;
+    is_broken.then(|| "the assumption is broken without a reason".into())
+}
+
+/// Whoever relays with a credential has a live grant, and a promise for all the time in which the credential works.
+pub(super) fn rows(world: &World, broker: &Broker<impl Disk>) -> Option<String> {
+    if broker.step > 0 || broker.boot > 1 || broker.lags || broker.was_restored || broker.may_break {
+        return None;
+    }
+    let is_held = |grant| broker.books.grants().valid(grant).and_then(|row| row.promised);
+    world.sessions(SOURCE).iter().filter(|holder| holder.end > world.now).find_map(|holder| {
+        let end = broker.begin.plus_millis(holder.end);
+        let promised = is_held(holder.grant);
+        let is_right = promised.is_some_and(|time| time.until.start() >= end)
+            || broker.books.grants().is_revoked(holder.grant);
+        (!is_right).then(|| format!("{:?} is relayed with until {end}: {promised:?}", holder.grant))
+    })
+}
+
+/// The rows of each kind of spender add up to what was used, a user's row says the same as the user's share, and the sources add up
+/// to the figures.
+pub(super) fn spenders(world: &World, broker: &mut Broker<impl Disk>, snapshot: &Snapshot) -> Option<String> {
+    let (figures, ledger) = (snapshot.figures, broker.books.ledger());
+    let period = figures.period;
+    let metered = || ledger.sources().filter(|source| source.is_metered());
+    let used: u64 = metered().map(|source| ledger.used_of(source).get()).sum();
+    let days = metered().flat_map(|source| {
+        Day::between(period.start, period.end).filter_map(move |day| ledger.day(source, day))
+    });
+    let measured: u64 = days.map(|count| count.total().get()).sum();
+    if (used, measured) != (figures.used.get(), snapshot.measured.bytes.get()) {
+        return Some(format!("the sources used {used}, and their days have {measured}"));
+    }
+    for kind in SpenderKind::ALL {
+        let rows = broker.books.spenders(kind, 1_000, None);
+        let sum = |of: fn(&Sums) -> ByteCount| rows.iter().map(|row| of(&row.sums).get()).sum::<u64>();
+        let (bytes, measured) = (sum(Sums::bytes), sum(Sums::measured));
+        // What is claimed beyond what is used is less in proportion, rounded down in each row.
+        let rounding = u64::try_from(rows.len()).unwrap_or(0);
+        if bytes.abs_diff(used.max(measured)) > rounding {
+            return Some(format!("the rows of {kind:?} add up to {bytes}, but {used} are used"));
+        }
+    }
+    // Which users have a row of a full table is not known here.
+    if broker.settings.users_max < 3 {
+        return None;
+    }
+    let is_exact = broker.settings.sources == ONE && broker.pages.is_empty() && !broker.may_break;
+    (0..3).find_map(|user| {
+        let (relayed, name) = (broker.truth_of_user(world, user, period), user_named(user));
+        let share = broker.books.user_share(&name)?;
+        let row = broker.books.grants().spenders().get(&SpenderKey::User(name));
+        let sums = row.map(|row| row.sums).unwrap_or_default();
+        let (spent, measured) = (sums.bytes(), sums.measured().get());
+        if is_exact && measured > relayed + ROUNDING {
+            return Some(format!("{measured} are measured of user {user}, who relayed {relayed}"));
+        }
+        (share.usage.used != spent || share.committed < spent)
+            .then(|| format!("{share:?}, but {spent:?} in the row"))
+    })
+}
+
+impl<D: Disk> Broker<D> {
+    /// A period has ended with this step, or not. It keeps what was used of it, and no more than was committed. `past`: what the books
+    /// said before.
+    pub(super) fn check_past(&mut self, past: &Snapshot) {
+        let Snapshot { figures, measured, open_connections, .. } = *past;
+        // What pages took while nobody watched is in no promise, and what a reporter says neither.
+        let is_known = self.pages.is_empty() && !self.has_reporter && !self.may_break;
+        if !is_known || figures.period.end != self.books.ledger().period().start {
+            return;
+        }
+        let is_exact = figures.used == measured.bytes
+            && open_connections == 0
+            && self.books.connections().open_count() == 0;
+        // What open connections are charged for the time before a reset after it, one heartbeat each, is limited by nothing.
+        let late = self.settings.estimated_rate().over_millis((self.settings.heartbeat * 1_000).into())
+            * u128::try_from(open_connections).unwrap_or(u128::MAX);
+        let most = match is_exact {
+            true => figures.used,
+            false if self.settings.strict => {
+                figures.committed.plus(figures.margin).plus(ByteCount::saturating(late))
+            }
+            // In estimate mode, what is reported can be more than what is promised.
+            false => ByteCount::new(u64::MAX),
+        };
+        let last = self.books.ledger().past().first().copied();
+        let last =
+            last.filter(|(period, _)| *period == figures.period).map_or(ByteCount::ZERO, |(_, used)| used);
+        self.expect((figures.used..=most).contains(&last), || {
+            format!("{last:?} are shown for a period that ended with {:?}", figures.used)
+        });
+    }
+}
+
+/// What is left when everything has ended, two periods later.
+pub(super) fn rest(broker: &Broker<impl Disk>) -> Option<String> {
+    let Snapshot { figures, live_grants, open_connections, .. } = broker.books.snapshot();
+    if figures.used.get() > 0 || figures.committed.get() > 0 || figures.committed_next.get() > 0 {
+        return Some("bytes are committed after everything has ended".into());
+    }
+    let stored = broker.stored();
+    let rows = [
+        ("live grants", usize::try_from(live_grants).unwrap_or(usize::MAX)),
+        ("open connections", open_connections),
+        ("addresses", broker.books.grants().client_count()),
+        ("stored grants", stored.grants.len()),
+        ("stored connections", stored.connections.len()),
+        ("open sessions of the SFU", broker.books.sfu_sessions().count()),
+        ("stored sessions", stored.sessions.len()),
+        ("stored sums of spenders", stored.spenders.len()),
+        ("stored minutes", stored.sources.values().map(|rows| rows.usage.len() + rows.deltas.len()).sum()),
+    ];
+    let left = rows.into_iter().find(|(_, count)| *count > 0);
+    left.map(|(what, count)| format!("{count} {what} are left after everything has ended"))
+}
