@@ -47,10 +47,10 @@ use upgrade::{GOING_AWAY, SERVICE_RESTART};
 const ANSWER_MAX: Duration = Duration::from_secs(70);
 /// The longest time for the leader to say whether it is ready. The checks of balancers take about a second.
 const PROBE_MAX: Duration = Duration::from_millis(800);
-/// When a leader is there, the requests that have waited are not sent all at once: so many in this time. The leader counts a new connection
-/// for one client until it has read its request.
+/// When a leader is there, the requests that have waited are not sent all at once: so many wait for a response, or have waited for this
+/// time. The leader counts a new connection for one client until it has read its request.
 pub const WOKEN_MAX: usize = 128;
-const WOKEN_TIME: Duration = Duration::from_millis(100);
+const WOKEN_TIME: Duration = Duration::from_millis(500);
 
 /// Where requests go.
 #[derive(Clone, Debug)]

@@ -27,10 +27,15 @@ pub(super) fn replica(config: &DatabaseConfig, port: u16) -> Standby {
     Standby::new(config, port, "digest".into(), Arc::new(SystemClock))
 }
 
-/// Takes the lead of what is there now.
+/// Takes the lead of what is there now. A leader may write between the look and the attempt, which then fails.
 pub(super) async fn lead(replica: &mut Standby) -> PostgresStorage {
-    let seen = replica.observe().await.unwrap();
-    replica.stand(&seen).await.unwrap().expect("nobody else stands")
+    for _ in 0..10 {
+        let seen = replica.observe().await.unwrap();
+        if let Some(storage) = replica.stand(&seen).await.unwrap() {
+            return storage;
+        }
+    }
+    panic!("somebody else stands");
 }
 
 /// Runs what blocks in a thread of its own.
