@@ -113,11 +113,6 @@ pub fn build(app: &Arc<App>) -> Router {
             .layer(envelope::catch_panic(app))
     };
     let foreign = check(app, origin::refuse_foreign);
-    let sockets = sockets(app).layer(foreign.clone());
-    let sfu = app.sfu.as_ref().map(turn_sfu_proxy::routes::routes).unwrap_or_default();
-    let sfu_guard =
-        ServiceBuilder::new().layer(origin::sfu_cors(&app.origins)).layer(envelope::catch_panic(app));
-    let sfu = sfu.layer(sfu_guard).layer(foreign.clone());
     let (served, mut document) = OpenApiRouter::with_openapi(openapi::head())
         .merge(mint.layer(ServiceBuilder::new().layer(foreign).layer(guard())))
         .merge(api.layer(guard()))
@@ -130,9 +125,9 @@ pub fn build(app: &Arc<App>) -> Router {
     served
         .route("/", navigation::start(&listed))
         .route("/openapi.json", get(async move || openapi::get_open_api(document.clone())))
-        .merge(sockets)
+        .merge(sockets(app))
         .merge(reported(app))
-        .merge(sfu)
+        .merge(sfu(app))
         .merge(p2pcf(app))
         .fallback(unknown::unknown.layer(origin::cors(&app.origins)))
         .layer(from_fn_with_state(Arc::clone(app), envelope::envelope))
@@ -152,7 +147,15 @@ pub fn standby(standby: &Arc<Standby>) -> Router {
         .with_state(Arc::clone(standby))
 }
 
-/// The protocols with sockets, without the rule about origins. A panic in one of them is an error response.
+/// The proxy of the SFU, whose calls have CORS headers of their own.
+fn sfu(app: &Arc<App>) -> Router<Arc<App>> {
+    let layers =
+        ServiceBuilder::new().layer(origin::sfu_cors(&app.origins)).layer(envelope::catch_panic(app));
+    let routes = app.sfu.as_ref().map(turn_sfu_proxy::routes::routes).unwrap_or_default();
+    routes.layer(layers).layer(check(app, origin::refuse_foreign))
+}
+
+/// The protocols with sockets. A panic in one of them is an error response.
 fn sockets(app: &Arc<App>) -> Router<Arc<App>> {
     let admit = from_fn_with_state((Arc::clone(app), BodyLimit::SHORT), envelope::admit);
     let readable = ServiceBuilder::new().layer(from_fn(peerjs::readable)).layer(envelope::catch_panic(app));
@@ -160,6 +163,7 @@ fn sockets(app: &Arc<App>) -> Router<Arc<App>> {
         .merge(rooms::set_username(&app.signaling).layer(admit))
         .merge(peerjs::routes(&app.signaling).layer(readable))
         .layer(envelope::catch_panic(app))
+        .layer(check(app, origin::refuse_foreign))
 }
 
 /// Reports: pages send them, and people open a kept one from a chat.
