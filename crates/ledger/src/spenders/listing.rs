@@ -63,19 +63,18 @@ impl Spenders {
     ) -> Vec<SpenderSums> {
         let table = self.table(kind);
         let all = &self.all.total;
-        let shown = |row: &SpenderRow| row.total.within(all, period);
-        let keyed = table.rows.values().map(shown);
-        let keyed = keyed.fold([ByteCount::ZERO; 2], |[measured, bytes], row| {
-            [measured.plus(row.measured()), bytes.plus(row.bytes())]
+        let keyed = table.rows.iter().map(|(key, row)| (Some(key), row, row.total.within(all, period)));
+        let mut rows: Vec<_> = keyed.filter(|(.., sums)| !sums.is_empty()).collect();
+        let shown = rows.iter().fold([ByteCount::ZERO; 2], |[measured, bytes], (.., sums)| {
+            [measured.plus(sums.measured()), bytes.plus(sums.bytes())]
         });
-        let rest = table.rest.total.as_rest(all, keyed, period);
-        let rows = table.rows.iter().map(|(key, row)| (Some(key), row, shown(row)));
-        let rows = rows.filter(|(.., sums)| !sums.is_empty());
-        let rows =
-            rows.chain([(None, &table.rest, rest)].into_iter().filter(|_| rest.bytes() > ByteCount::ZERO));
+        let rest = table.rest.total.as_rest(all, shown, period);
+        if rest.bytes() > ByteCount::ZERO {
+            rows.push((None, &table.rest, rest));
+        }
         let after: Option<Order<'_>> = after.map(|place| (Reverse(place.bytes), place.key.as_ref()));
         let order = |(key, _, sums): &(_, _, Sums)| (Reverse(sums.bytes()), *key);
-        let mut rows: Vec<_> = rows.filter(|row| after.is_none_or(|after| order(row) > after)).collect();
+        rows.retain(|row| after.is_none_or(|after| order(row) > after));
         // Numbers are compared first: most rows have few bytes, and their names lie all over the memory.
         if rows.len() > limit {
             let (.., (.., least), _) =

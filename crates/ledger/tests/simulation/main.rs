@@ -14,9 +14,9 @@
 //! - in strict mode with a limit for each user, no user's true bytes exceed it;
 //! - the days of a source add up to what it measured, the sources to what is used, and so do the rows of each kind of spender;
 //! - no more is measured of a user than the user relayed;
-//! - whoever relays has a live grant, and a promise for as long as the credential works;
+//! - a credential that relays has a live grant, and a promise until it stops working;
 //! - a credential gets the life that was asked for or less, a promise for all of the time in which it can be used, and fits into the limit;
-//! - a refusal has a reason and changes nothing, and nobody is refused while the shortest credential has room;
+//! - a refusal has a reason and changes nothing, and nobody is refused if the shortest credential has room;
 //! - a hold that is released leaves nothing, and a grant that is revoked has no connection;
 //! - a period that has ended keeps what was used of it, and no more than was committed.
 //!

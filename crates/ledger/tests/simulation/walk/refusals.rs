@@ -86,7 +86,7 @@ impl<D: Disk> Broker<D> {
         (is_over || is_over_user).then(|| "it does not fit".to_owned())
     }
 
-    /// A refusal has a reason, and says when to ask again. Nobody is refused while the shortest credential has room.
+    /// A refusal has a reason, and says when to ask again. If the shortest credential has room, nobody is refused.
     fn wrongly_refused(
         &self,
         before: &Snapshot,

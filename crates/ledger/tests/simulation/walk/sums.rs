@@ -72,7 +72,7 @@ pub(super) fn status(world: &World, broker: &Broker<impl Disk>, snapshot: &Snaps
     is_broken.then(|| "the assumption is broken without a reason".into())
 }
 
-/// Whoever relays with a credential has a live grant, and a promise for all the time in which the credential works.
+/// A credential that relays has a live grant, and a promise until it stops working.
 pub(super) fn rows(world: &World, broker: &Broker<impl Disk>) -> Option<String> {
     if broker.step > 0 || broker.boot > 1 || broker.lags || broker.was_restored || broker.may_break {
         return None;
