@@ -23,10 +23,13 @@ host=$(rustc --print host-tuple)
 }
 echo "ok      the image has the manifests of $(find "$work/manifests" -name Cargo.toml | wc -l) packages"
 
-# At a place that stays, so that cargo knows the packages again.
+# At a place that stays, so that cargo knows the packages again. With the same profile, cargo would take our packages of this place for those
+# of the tree: a later build of the tree would use them, and miss every change.
 mkdir -p "$target/image"
 rm -rf "$target/image/context" && mv "$work/context" "$target/image/context"
-(cd "$target/image/context" && CARGO_TARGET_DIR=$target cargo check --locked --quiet --bin turn-broker) || {
+(cd "$target/image/context" &&
+    CARGO_TARGET_DIR=$target cargo check --locked --quiet --bin turn-broker \
+        --config profile.dev.debug=0 --config 'profile.dev.package."*".debug="line-tables-only"') || {
     echo 'the broker does not compile from the files that the Dockerfile copies' >&2
     exit 1
 }
