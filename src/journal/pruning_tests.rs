@@ -10,7 +10,7 @@ use redb::{Database, ReadableDatabase};
 use super::super::{rows, tables};
 use super::*;
 use turn_ledger::{
-    BillingDay, BitRate, BudgetMode, ByteCount, ClaimedUsage, Figures, Ledger, LiveDelta, MinuteUsage,
+    Batch, BillingDay, BitRate, BudgetMode, ByteCount, ClaimedUsage, Figures, Ledger, MinuteUsage,
     PeriodCounts, Rates, Slice, SourceRows, SourceTerms, Terms,
 };
 
@@ -46,15 +46,9 @@ impl File {
         let database = Database::builder().create_with_backend(InMemoryBackend::new()).unwrap();
         let transaction = database.begin_write().unwrap();
         tables::make_all(&transaction).unwrap();
-        for (minute, mark) in &source.deltas {
-            let mut marks = transaction.open_table(MARKS).unwrap();
-            let mark = (mark.live, mark.per_minute);
-            marks.insert((SOURCE.name(), minute.number()), mark).unwrap();
-        }
-        for (minute, flows) in &source.usage {
-            let mut rows = transaction.open_table(FLOWS).unwrap();
-            rows.insert((SOURCE.name(), minute.number()), ((0, flows.granted.claimed), (0, 0), 0)).unwrap();
-        }
+        let mut batch = Batch::default();
+        batch.sources.insert(SOURCE, source.clone());
+        tables::write(&transaction, &batch.into()).unwrap();
         transaction.commit().unwrap();
         Self(database)
     }

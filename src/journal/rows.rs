@@ -1,7 +1,7 @@
-//! The rows of a ledger: their tables, their keys, and the conversion between rows and values. The bytes of a row are the same in each
-//! store. Structured rows are in the form of postcard: the fields in their order, numbers as short as their value. What is stored once
-//! is JSON. A row that cannot be read is an error unless the reader asks to continue. The error never contains the row's content, which
-//! may be secret.
+//! The rows of a ledger: their tables, their keys, and the conversion between rows and values. The bytes of a key and of a row are the
+//! same in each store. Both are in the form of postcard: the fields in their order, numbers as short as their value. Only the numbers of
+//! keys have a fixed length ([`ordered`]). What is stored once is JSON. A row that cannot be read is an error unless the reader asks to
+//! continue. The error never contains the row's content, which may be secret.
 
 // Paths from this file, because the simulation of the ledger includes it too.
 #[path = "rows/error.rs"]
@@ -11,9 +11,8 @@ mod sources;
 
 use std::collections::BTreeMap;
 
-use redb::{Key, TableDefinition, Value};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use turn_ledger::{
     Connection, Day, GrantId, IceSource, LiveDelta, Minute, Name, Rows, SessionId, SpenderKey, SpenderKind,
@@ -21,39 +20,38 @@ use turn_ledger::{
 
 use super::changes::{Changes, Contents};
 pub use error::{BadRow, StoreError};
-use sources::{UNKNOWN_SOURCE, read_sources, write_source};
+pub(super) use sources::slot_key;
+use sources::{read_sources, slot_of, write_source};
+
+/// A table of keys and rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Table {
+    /// Its name in a file.
+    pub(super) name: &'static str,
+    /// Its number in a database.
+    pub(super) kind: i16,
+}
 
 /// Name → JSON or bytes.
-pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
-/// (source, minute since 1970) → (change of the number of live grants, change of the bytes that they may relay in a minute).
-pub(super) const MARKS: TableDefinition<'_, (&str, i64), (i64, i64)> = TableDefinition::new("marks");
-/// (connection milliseconds, of the SFU kbit/s × ms, reported bytes) with a grant, the same two without a grant, and what a count
-/// had of the minute.
-pub(super) type FlowRow = ((u64, u64), (u64, u64), u64);
-/// (source, minute) → what was relayed in it.
-pub(super) const FLOWS: TableDefinition<'_, (&str, i64), FlowRow> = TableDefinition::new("flows");
-/// (source, day since 1970) → row.
-pub(super) const DAYS: TableDefinition<'_, (&str, i64), &[u8]> = TableDefinition::new("days");
-/// (id, grant, or nothing for the reporter) → row.
-pub(super) const OPEN_CONNECTIONS: TableDefinition<'_, (&str, &[u8]), &[u8]> =
-    TableDefinition::new("open_connections");
-/// Grant → row.
-pub(super) const GRANTS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("grants");
-/// Session of a coturn → row.
-pub(super) const SESSIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("sessions");
-/// (kind, key, day since 1970) → row. The row of others has an empty key.
-pub(super) const SPENDERS: TableDefinition<'_, (&str, &str, i64), &[u8]> = TableDefinition::new("spenders");
+pub(super) const META: Table = Table { name: "meta", kind: 0 };
+/// (source, minute since 1970) → what was relayed in it.
+pub(super) const FLOWS: Table = Table { name: "flows", kind: 1 };
+/// (source, day since 1970) → its count.
+pub(super) const DAYS: Table = Table { name: "days", kind: 2 };
+/// (id, grant if it is not the reporter's) → connection.
+pub(super) const OPEN_CONNECTIONS: Table = Table { name: "open_connections", kind: 3 };
+/// Id → grant.
+pub(super) const GRANTS: Table = Table { name: "grants", kind: 4 };
+/// Number → session of a coturn.
+pub(super) const SESSIONS: Table = Table { name: "sessions", kind: 5 };
+/// (kind, key, day since 1970) → what a spender has used. The row of others has an empty key.
+pub(super) const SPENDERS: Table = Table { name: "spenders", kind: 6 };
+/// (source, minute since 1970) → how the live grants change. A database has columns for them instead of rows.
+pub(super) const MARKS: Table = Table { name: "marks", kind: 7 };
 
-/// Does the same with every table except the marks and what has a name. Each has a type of its own, so no list can hold them.
-macro_rules! each_table {
-    (|$table:ident| $call:expr) => {
-        $crate::journal::rows::each_table!(|$table| $call, FLOWS DAYS OPEN_CONNECTIONS GRANTS SESSIONS SPENDERS)
-    };
-    (|$table:ident| $call:expr, $($name:ident)*) => {
-        $({ let $table = $crate::journal::rows::$name; $call; })*
-    };
-}
-pub(super) use each_table;
+/// All tables.
+pub(super) const TABLES: [Table; 8] =
+    [META, FLOWS, DAYS, OPEN_CONNECTIONS, GRANTS, SESSIONS, SPENDERS, MARKS];
 
 pub(super) const KEY_FORMAT: &str = "format";
 /// What is written with each batch.
@@ -74,31 +72,28 @@ const COPIED_TOGETHER: usize = 1_024;
 /// Called with each row that cannot be read. An error ends the reading.
 pub(super) type OnBadRow<'a> = &'a mut dyn FnMut(BadRow) -> Result<(), BadRow>;
 
-/// Stored rows. Where they come in the order of their keys, maps of them are built fastest.
+/// Called with the key and the bytes of each row.
+pub(super) type TakeRow<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError>;
+/// Keys with the bytes of their rows. `None` removes a row.
+pub(super) type Replaced<'a> = &'a mut dyn Iterator<Item = Result<Row, StoreError>>;
+/// See [`Replaced`].
+pub(super) type Row = (Vec<u8>, Option<Vec<u8>>);
+/// How the live grants of a source change in a minute.
+pub(super) type Marks<'a> = &'a mut dyn Iterator<Item = (Minute, LiveDelta)>;
+
+/// Stored rows.
 pub(super) trait ReadRows {
-    /// Passes each row of a table to `take`.
-    fn each<K: Key + 'static, V: Value + 'static>(
-        &self,
-        table: TableDefinition<'_, K, V>,
-        take: impl FnMut(K::SelfType<'_>, V::SelfType<'_>) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError>;
+    /// Passes each row of a table to `take`, in the order of their keys.
+    fn each(&self, table: Table, take: TakeRow<'_>) -> Result<(), StoreError>;
 }
 
 /// Where a batch is written.
 pub(super) trait WriteRows {
-    /// Replaces the rows with these keys by these bytes. `None` removes a row.
-    fn replace<'k, K: Key + 'static, V: Value + 'static>(
-        &mut self,
-        table: TableDefinition<'_, K, V>,
-        rows: impl Iterator<Item = Result<(K::SelfType<'k>, Option<Vec<u8>>), StoreError>>,
-    ) -> Result<(), StoreError>;
+    /// Replaces the rows with these keys.
+    fn replace(&mut self, table: Table, rows: Replaced<'_>) -> Result<(), StoreError>;
 
     /// Adds differences to the marks of a source.
-    fn add_marks<'a>(
-        &mut self,
-        source: IceSource,
-        marks: impl Iterator<Item = (&'a Minute, &'a LiveDelta)>,
-    ) -> Result<(), StoreError>;
+    fn add_marks(&mut self, source: IceSource, marks: Marks<'_>) -> Result<(), StoreError>;
 }
 
 /// Reads everything that is stored.
@@ -107,31 +102,29 @@ pub(super) fn read(from: &impl ReadRows, bad: OnBadRow<'_>) -> Result<Contents, 
     let meta = Meta::read(from)?;
     let stored = &mut contents.books;
     read_sources(from, &meta, stored, bad)?;
-    stored.connections = values(from, OPEN_CONNECTIONS, bad, |(id, owner), row| {
-        let grant = match owner {
-            [] => None,
-            bytes => Some(GrantId::new((*bytes).try_into().map_err(|_| "names no grant")?)),
-        };
-        let name = Name::new(id, grant);
+    stored.connections = values(from, OPEN_CONNECTIONS, bad, |key, row| {
+        let (id, grant) = from_row::<(&str, Option<[u8; 16]>)>(key)?;
+        let name = Name::new(id, grant.map(GrantId::new));
         let mut connection: Box<Connection> = from_row(row)?;
         connection.name = name.clone();
         Ok((name, connection))
     })?;
-    stored.grants = values(from, GRANTS, bad, |id, row| {
-        let id = GrantId::new(**id);
+    stored.grants = values(from, GRANTS, bad, |key, row| {
+        let id = GrantId::new(from_row(key)?);
         Ok((id, from_row(row).map_err(|what| format!("(grant {id}) {what}"))?))
     })?;
-    stored.sessions = values(from, SESSIONS, bad, |id, row| {
-        let id = SessionId::new(*id).ok_or("does not have the number of a session")?;
+    stored.sessions = values(from, SESSIONS, bad, |key, row| {
+        let id = SessionId::new(from_row(key)?).ok_or("does not have the number of a session")?;
         Ok((id, from_row(row)?))
     })?;
-    stored.spenders = values(from, SPENDERS, bad, |(kind, key, day), row| {
+    stored.spenders = values(from, SPENDERS, bad, |key, row| {
+        let (kind, key, day) = from_row::<(&str, &str, [u8; 8])>(key)?;
         let kind = kind.parse::<SpenderKind>().map_err(|_| "is of a kind that this version does not know")?;
-        let key = match *key {
+        let key = match key {
             "" => None,
             key => Some(SpenderKey::parse(kind, key).ok_or("does not have a key of its kind")?),
         };
-        Ok(((kind, key, Day::new(*day)), from_row(row)?))
+        Ok(((kind, key, Day::new(number(day))), from_row(row)?))
     })?;
     stored.head = meta.json(KEY_HEAD, bad)?;
     stored.is_copy = meta.has(KEY_COPIED);
@@ -152,103 +145,98 @@ pub(super) fn write(to: &mut impl WriteRows, changes: &Changes) -> Result<(), St
     for (source, rows) in &batch.sources {
         write_source(to, *source, rows)?;
     }
-    write_rows(to, OPEN_CONNECTIONS, &batch.connections, |name| (name.id(), name.grant_bytes()))?;
-    write_rows(to, GRANTS, &batch.grants, GrantId::as_bytes)?;
-    write_rows(to, SESSIONS, &batch.sessions, |id| id.get())?;
-    let names = batch.spenders.keys().map(|(_, key, _)| key.as_ref().map(SpenderKey::to_string));
-    let names: Vec<_> = names.map(Option::unwrap_or_default).collect();
-    let spenders = names.iter().zip(&batch.spenders).map(|(name, ((kind, _, day), row))| {
-        let row = row.as_ref().map(to_row).transpose()?;
-        Ok(((kind.name(), name.as_str(), day.number()), row))
-    });
-    to.replace(SPENDERS, spenders)?;
+    write_rows(to, OPEN_CONNECTIONS, &batch.connections, |name| {
+        to_row(&(name.id(), name.grant().map(|grant| *grant.as_bytes())))
+    })?;
+    write_rows(to, GRANTS, &batch.grants, |id| to_row(id.as_bytes()))?;
+    write_rows(to, SESSIONS, &batch.sessions, |id| to_row(&id.get()))?;
+    write_rows(to, SPENDERS, &batch.spenders, |(kind, key, day)| {
+        let key = key.as_ref().map(SpenderKey::to_string).unwrap_or_default();
+        to_row(&(kind.name(), key, ordered(day.number())))
+    })?;
     put(to, KEY_BLOCKED, batch.blocked.as_ref())?;
-    to.replace(META, std::iter::once(Ok((KEY_COPIED, None))))?;
+    replace_named(to, KEY_COPIED, None)?;
     put(to, KEY_HEAD, Some(&batch.head))
 }
 
 /// Copies every table into a new ledger, the key of grant tokens included.
 pub(super) fn copy(from: &impl ReadRows, to: &mut impl WriteRows) -> Result<(), StoreError> {
-    each_table!(|table| copy_table(from, to, table)?);
-    from.each(META, |key, row| {
-        // Each store states its own format.
-        let row = (key != KEY_FORMAT).then(|| Ok((key, Some(row.to_vec()))));
-        to.replace(META, row.into_iter())
-    })?;
-    from.each(MARKS, |(source, minute), (live, per_minute)| {
-        let unknown =
-            |_| BadRow { table: "marks".into(), key: format!("{source:?}"), what: UNKNOWN_SOURCE.into() };
-        let source = source.parse().map_err(unknown)?;
-        to.add_marks(source, std::iter::once((&Minute::new(minute), &LiveDelta { live, per_minute })))
+    for table in TABLES.into_iter().filter(|table| *table != MARKS) {
+        let mut rows: Vec<Row> = vec![];
+        from.each(table, &mut |key, row| {
+            // Each store states its own format.
+            if (table, key) != (META, KEY_FORMAT.as_bytes()) {
+                rows.push((key.to_vec(), Some(row.to_vec())));
+            }
+            if rows.len() < COPIED_TOGETHER { Ok(()) } else { to.replace(table, &mut rows.drain(..).map(Ok)) }
+        })?;
+        to.replace(table, &mut rows.into_iter().map(Ok))?;
+    }
+    from.each(MARKS, &mut |key, row| {
+        let (source, minute, mark) = mark_of(key, row)?;
+        to.add_marks(source, &mut std::iter::once((minute, mark)))
     })
 }
 
-fn copy_table<K: Key + 'static, V: Value + 'static>(
-    from: &impl ReadRows,
+/// Writes rows in their binary form. `key`: the bytes of a key.
+fn write_rows<'a, Id, R: Serialize>(
     to: &mut impl WriteRows,
-    table: TableDefinition<'_, K, V>,
-) -> Result<(), StoreError> {
-    let mut copy = |rows: &mut Vec<(Vec<u8>, Vec<u8>)>| {
-        let rows = std::mem::take(rows);
-        to.replace(table, rows.iter().map(|(key, row)| Ok((K::from_bytes(key), Some(row.clone())))))
-    };
-    let mut rows = vec![];
-    from.each(table, |key, row| {
-        rows.push((bytes_of::<K>(&key), bytes_of::<V>(&row)));
-        if rows.len() < COPIED_TOGETHER { Ok(()) } else { copy(&mut rows) }
-    })?;
-    copy(&mut rows)
-}
-
-/// A key or a row as it is stored.
-pub(super) fn bytes_of<V: Value>(value: &V::SelfType<'_>) -> Vec<u8> {
-    V::as_bytes(value).as_ref().to_vec()
-}
-
-/// Writes rows in their binary form. `key`: the key of a row in the table.
-fn write_rows<'a, K: Key + 'static, Id, R: Serialize>(
-    to: &mut impl WriteRows,
-    table: TableDefinition<'_, K, &'static [u8]>,
+    table: Table,
     rows: &'a Rows<Id, R>,
-    key: impl Fn(&'a Id) -> K::SelfType<'a>,
+    key: impl Fn(&'a Id) -> Result<Vec<u8>, postcard::Error>,
 ) -> Result<(), StoreError> {
-    to.replace(table, rows.iter().map(|(id, row)| Ok((key(id), row.as_ref().map(to_row).transpose()?))))
+    to.replace(table, &mut rows.iter().map(|(id, row)| Ok((key(id)?, row.as_ref().map(to_row).transpose()?))))
 }
 
-/// The rows of a table as values. They come in the order of their keys, so the map is built at once instead of searched for each row.
-fn values<K: Key + 'static, V: Value + 'static, Id: Ord, R>(
+/// The rows of a table as values. They come nearly in their order, so the map is built at once instead of searched for each row.
+fn values<Id: Ord, R>(
     from: &impl ReadRows,
-    table: TableDefinition<'_, K, V>,
+    table: Table,
     bad: OnBadRow<'_>,
-    mut read: impl FnMut(&K::SelfType<'_>, V::SelfType<'_>) -> Result<(Id, R), String>,
+    mut read: impl FnMut(&[u8], &[u8]) -> Result<(Id, R), String>,
 ) -> Result<BTreeMap<Id, R>, StoreError> {
     let mut found = vec![];
-    rows(from, table, bad, |key, value| {
-        found.push(read(key, value)?);
+    rows(from, table, bad, |key, row| {
+        found.push(read(key, row)?);
         Ok(())
     })?;
     Ok(found.into_iter().collect())
 }
 
 /// Passes each row of a table to `take`, which returns what is wrong with it.
-fn rows<K: Key + 'static, V: Value + 'static>(
+fn rows(
     from: &impl ReadRows,
-    table: TableDefinition<'_, K, V>,
+    table: Table,
     bad: OnBadRow<'_>,
-    mut take: impl FnMut(&K::SelfType<'_>, V::SelfType<'_>) -> Result<(), String>,
+    mut take: impl FnMut(&[u8], &[u8]) -> Result<(), String>,
 ) -> Result<(), StoreError> {
-    let name = redb::TableHandle::name(&table).to_owned();
-    from.each(table, |key, value| {
-        let read = take(&key, value);
-        read.or_else(|what| bad(BadRow { table: name.clone(), key: format!("{key:?}"), what }))
-            .map_err(StoreError::from)
+    from.each(table, &mut |key, row| {
+        take(key, row).or_else(|what| bad(BadRow::new(table, key, what))).map_err(StoreError::from)
     })
+}
+
+/// A row of the marks.
+pub(super) fn mark_of(key: &[u8], row: &[u8]) -> Result<(IceSource, Minute, LiveDelta), BadRow> {
+    let mark = || {
+        let (source, minute) = slot_of(key)?;
+        Ok((source, Minute::new(minute), from_row(row)?))
+    };
+    mark().map_err(|what| BadRow::new(MARKS, key, what))
 }
 
 /// Writes a value under this name. `None` leaves the stored value.
 fn put(to: &mut impl WriteRows, key: &str, value: Option<&impl Serialize>) -> Result<(), StoreError> {
-    let row = value.map(serde_json::to_vec).transpose()?;
-    to.replace(META, row.into_iter().map(|row| Ok((key, Some(row)))))
+    let Some(value) = value else { return Ok(()) };
+    replace_named(to, key, Some(serde_json::to_vec(value)?))
+}
+
+/// Replaces the value with this name.
+pub(super) fn replace_named(
+    to: &mut impl WriteRows,
+    key: &str,
+    value: Option<Vec<u8>>,
+) -> Result<(), StoreError> {
+    to.replace(META, &mut std::iter::once(Ok((key.into(), value))))
 }
 
 /// The values that have a name.
@@ -257,7 +245,10 @@ pub(super) struct Meta(BTreeMap<String, Vec<u8>>);
 impl Meta {
     pub(super) fn read(from: &impl ReadRows) -> Result<Self, StoreError> {
         let mut found = BTreeMap::new();
-        from.each(META, |key, value| {
+        from.each(META, &mut |key, value| {
+            // Of a damaged page, a key may be anything, such as the key of grant tokens.
+            let nameless = |_| BadRow::new(META, b"?", "does not have a name".into());
+            let key = std::str::from_utf8(key).map_err(nameless)?;
             found.insert(key.to_owned(), value.to_vec());
             Ok(())
         })?;
@@ -284,21 +275,32 @@ impl Meta {
                 // serde's own message is left out: it can contain a part of the row.
                 let form = if error.is_data() { "does not have the expected form" } else { "is not JSON" };
                 let what = format!("{form} (column {})", error.column());
-                bad(BadRow { table: "meta".into(), key: format!("{key:?}"), what })?;
+                bad(BadRow::new(META, key.as_bytes(), what))?;
                 Ok(None)
             }
         }
     }
 }
 
-fn to_row(row: &impl Serialize) -> Result<Vec<u8>, postcard::Error> {
+/// A key or a row in its binary form.
+pub(super) fn to_row(row: &impl Serialize) -> Result<Vec<u8>, postcard::Error> {
     postcard::to_allocvec(row)
 }
 
 /// The error never contains a part of the row.
-pub(super) fn from_row<T: DeserializeOwned>(row: &[u8]) -> Result<T, String> {
+pub(super) fn from_row<'a, T: Deserialize<'a>>(row: &'a [u8]) -> Result<T, String> {
     match postcard::take_from_bytes(row) {
         Ok((value, [])) => Ok(value),
         _ => Err("does not have the expected form".into()),
     }
+}
+
+/// A number of a key, as bytes that have its order. So the minutes of a source are next to each other.
+pub(super) fn ordered(number: i64) -> [u8; 8] {
+    (number ^ i64::MIN).to_be_bytes()
+}
+
+/// The number of such bytes.
+fn number(ordered: [u8; 8]) -> i64 {
+    i64::from_be_bytes(ordered) ^ i64::MIN
 }

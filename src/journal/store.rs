@@ -22,7 +22,7 @@ use turn_base::random::{self, NoRandomness};
 /// Bytes. Compacting a smaller file is not worth the time.
 const COMPACT_MIN: u64 = 4 << 20;
 /// Bytes. A file with fewer for each row is not mostly empty. To know exactly, every page must be read.
-const COMPACT_MIN_PER_ROW: u64 = 256;
+const COMPACT_MIN_PER_ROW: u64 = 128;
 /// Memory for pages of the file, in bytes. The library's own bound is 1 GiB, so memory would grow with the file.
 const PAGES_MAX: usize = 16 << 20;
 

@@ -1,23 +1,27 @@
 //! The tables of a ledger file.
 
-use redb::{
-    Key, ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition, Value, WriteTransaction,
-};
+use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction};
 
-use turn_ledger::{Head, IceSource, LiveDelta, Minute, Timestamp};
+use turn_ledger::{Head, IceSource, LiveDelta, Timestamp};
 
 use super::changes::Changes;
 use super::file::FORMAT;
 use super::rows::{
-    self, KEY_COPIED, KEY_FORMAT, KEY_HEAD, KEY_TOKEN_KEY, MARKS, META, Meta, ReadRows, StoreError, WriteRows,
+    self, KEY_COPIED, KEY_FORMAT, KEY_HEAD, KEY_TOKEN_KEY, MARKS, META, Marks, Meta, ReadRows, Replaced,
+    StoreError, TABLES, Table, TakeRow, WriteRows,
 };
+
+/// A table in the file.
+pub(super) const fn in_file(table: Table) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
+    TableDefinition::new(table.name)
+}
 
 /// Creates every table and writes the format, so that a missing table means a damaged ledger.
 pub(super) fn make_all(transaction: &WriteTransaction) -> Result<(), StoreError> {
-    drop(transaction.open_table(MARKS)?);
-    rows::each_table!(|table| drop(transaction.open_table(table)?));
-    transaction.open_table(META)?.insert(KEY_FORMAT, FORMAT.to_be_bytes().as_slice())?;
-    Ok(())
+    for table in TABLES {
+        drop(transaction.open_table(in_file(table))?);
+    }
+    put(transaction, KEY_FORMAT, &FORMAT.to_be_bytes())
 }
 
 /// The format number in the file, if there is one.
@@ -27,14 +31,16 @@ pub(super) fn format(transaction: &ReadTransaction) -> Result<Option<u32>, Store
 }
 
 pub(super) fn put_token_key(transaction: &WriteTransaction, key: &[u8; 64]) -> Result<(), StoreError> {
-    transaction.open_table(META)?.insert(KEY_TOKEN_KEY, key.as_slice())?;
-    Ok(())
+    put(transaction, KEY_TOKEN_KEY, key)
 }
 
 /// Marks the file as a copy of a ledger that goes on.
 pub(super) fn mark_copy(transaction: &WriteTransaction) -> Result<(), StoreError> {
-    transaction.open_table(META)?.insert(KEY_COPIED, [].as_slice())?;
-    Ok(())
+    put(transaction, KEY_COPIED, &[])
+}
+
+fn put(mut transaction: &WriteTransaction, key: &str, value: &[u8]) -> Result<(), StoreError> {
+    rows::replace_named(&mut transaction, key, Some(value.into()))
 }
 
 /// The stored time of the books.
@@ -44,9 +50,10 @@ pub(super) fn stored_now(transaction: &ReadTransaction) -> Result<Option<Timesta
 
 /// The number of rows, except those that have a name. It is stored, so nothing is read for it.
 pub(super) fn count(transaction: &ReadTransaction) -> Result<u64, StoreError> {
-    let mut rows = transaction.open_table(MARKS)?.len()?;
-    rows::each_table!(|table| rows += transaction.open_table(table)?.len()?);
-    Ok(rows)
+    TABLES
+        .iter()
+        .filter(|table| **table != META)
+        .try_fold(0, |rows, table| Ok(rows + transaction.open_table(in_file(*table))?.len()?))
 }
 
 /// Writes a batch.
@@ -55,54 +62,42 @@ pub(super) fn write(transaction: &WriteTransaction, changes: &Changes) -> Result
 }
 
 impl ReadRows for ReadTransaction {
-    fn each<K: Key + 'static, V: Value + 'static>(
-        &self,
-        table: TableDefinition<'_, K, V>,
-        mut take: impl FnMut(K::SelfType<'_>, V::SelfType<'_>) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
-        for row in self.open_table(table)?.iter()? {
-            let (key, value) = row?;
-            take(key.value(), value.value())?;
+    fn each(&self, table: Table, take: TakeRow<'_>) -> Result<(), StoreError> {
+        for row in self.open_table(in_file(table))?.iter()? {
+            let (key, row) = row?;
+            take(key.value(), row.value())?;
         }
         Ok(())
     }
 }
 
 impl WriteRows for &WriteTransaction {
-    fn replace<'k, K: Key + 'static, V: Value + 'static>(
-        &mut self,
-        table: TableDefinition<'_, K, V>,
-        rows: impl Iterator<Item = Result<(K::SelfType<'k>, Option<Vec<u8>>), StoreError>>,
-    ) -> Result<(), StoreError> {
+    fn replace(&mut self, table: Table, rows: Replaced<'_>) -> Result<(), StoreError> {
         // A batch has no rows for most tables.
         let mut rows = rows.peekable();
         if rows.peek().is_none() {
             return Ok(());
         }
-        let mut table = self.open_table(table)?;
+        let mut table = self.open_table(in_file(table))?;
         for row in rows {
             match row? {
-                (key, Some(row)) => drop(table.insert(key, V::from_bytes(&row))?),
-                (key, None) => drop(table.remove(key)?),
+                (key, Some(row)) => drop(table.insert(&*key, &*row)?),
+                (key, None) => drop(table.remove(&*key)?),
             }
         }
         Ok(())
     }
 
-    fn add_marks<'a>(
-        &mut self,
-        source: IceSource,
-        marks: impl Iterator<Item = (&'a Minute, &'a LiveDelta)>,
-    ) -> Result<(), StoreError> {
-        let mut table = self.open_table(MARKS)?;
+    fn add_marks(&mut self, source: IceSource, marks: Marks<'_>) -> Result<(), StoreError> {
+        let mut table = self.open_table(in_file(MARKS))?;
         for (minute, change) in marks {
-            let key = (source.name(), minute.number());
-            let (live, per_minute) = table.get(key)?.map_or((0, 0), |value| value.value());
-            let LiveDelta { live, per_minute } = change.plus(LiveDelta { live, per_minute });
-            if (live, per_minute) == (0, 0) {
-                table.remove(key)?;
+            let key = rows::slot_key(source.name(), minute.number())?;
+            let before = table.get(&*key)?.map(|row| rows::mark_of(&key, row.value())).transpose()?;
+            let after = before.map_or(change, |(_, _, before)| change.plus(before));
+            if after == LiveDelta::default() {
+                table.remove(&*key)?;
             } else {
-                table.insert(key, (live, per_minute))?;
+                table.insert(&*key, &*rows::to_row(&after)?)?;
             }
         }
         Ok(())

@@ -11,10 +11,6 @@ use turn_broker::journal::store::FORMAT;
 use crate::support::process::{Process, run};
 use crate::support::{COTURN, OPERATOR, REPORTER, StateDir, http_client};
 
-const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
-const MARKS: TableDefinition<'_, (&str, i64), (i64, i64)> = TableDefinition::new("marks");
-const GRANTS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("grants");
-
 /// Settings of a broker that needs no provider.
 fn settings(state: &StateDir) -> Vec<(&str, &str)> {
     let own = [("STATE_DIR", state.path()), ("BANDWIDTH_LIMIT_GB", "500")];
@@ -119,11 +115,14 @@ async fn a_ledger_is_sound_after_a_shutdown_and_after_a_kill() {
     }
 }
 
-/// Changes the rows of the file directly.
-fn damage(state: &StateDir, how: impl FnOnce(&redb::WriteTransaction)) {
+/// Writes rows (table, key, content) into the file directly.
+fn damage(state: &StateDir, rows: &[(&str, &[u8], &[u8])]) {
     let database = Database::open(state.file()).unwrap();
     let transaction = database.begin_write().unwrap();
-    how(&transaction);
+    for (table, key, row) in rows {
+        let table = TableDefinition::<&[u8], &[u8]>::new(table);
+        transaction.open_table(table).unwrap().insert(*key, *row).unwrap();
+    }
     transaction.commit().unwrap();
 }
 
@@ -131,16 +130,18 @@ fn damage(state: &StateDir, how: impl FnOnce(&redb::WriteTransaction)) {
 async fn verify_names_every_wrong_row_without_its_content() {
     let state = StateDir::new();
     written(&state).await;
-    damage(&state, |transaction| {
-        let mut marks = transaction.open_table(MARKS).unwrap();
-        marks.insert(("carrier-pigeon", 5), (1, 0)).unwrap();
-        marks.insert(("coturn", 5), (-3, 0)).unwrap();
-        let mut grants = transaction.open_table(GRANTS).unwrap();
-        let id = std::array::from_fn(|nth| u8::try_from(nth + 1).unwrap());
-        grants.insert(&id, br#"{"allowance":"hush"}"#.as_slice()).unwrap();
-        let mut meta = transaction.open_table(META).unwrap();
-        meta.insert("head", b"not JSON: hush".as_slice()).unwrap();
-    });
+    let minute_of = |source: &str| postcard::to_allocvec(&(source, (5 ^ i64::MIN).to_be_bytes())).unwrap();
+    let mark = |live: i64| postcard::to_allocvec(&(live, 0_i64)).unwrap();
+    let id: [u8; 16] = std::array::from_fn(|nth| u8::try_from(nth + 1).unwrap());
+    damage(
+        &state,
+        &[
+            ("marks", &minute_of("carrier-pigeon"), &mark(1)),
+            ("marks", &minute_of("coturn"), &mark(-3)),
+            ("grants", &id, br#"{"allowance":"hush"}"#),
+            ("meta", b"head", b"not JSON: hush"),
+        ],
+    );
     let output = ledger(&state, "verify");
     let found = text(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{found}");

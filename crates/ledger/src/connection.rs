@@ -37,11 +37,6 @@ impl Name {
     pub fn grant(&self) -> Option<GrantId> {
         self.0.1
     }
-
-    /// The bytes of that grant's id; none if the reporter opened it.
-    pub fn grant_bytes(&self) -> &[u8] {
-        self.0.1.as_ref().map_or(&[], |grant| grant.as_bytes())
-    }
 }
 
 /// A connection's report. Bytes are cumulative since it opened; `None` means not reported.

@@ -18,7 +18,7 @@ pub enum Basis {
 }
 
 /// Usage that connections reported.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClaimedUsage {
     /// Milliseconds of connections that are charged by time; of the SFU, kbit/s × ms.
     pub connection_millis: u64,
@@ -27,7 +27,7 @@ pub struct ClaimedUsage {
 }
 
 /// Usage of one minute.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MinuteUsage {
     /// Under grants.
     pub granted: ClaimedUsage,
@@ -38,7 +38,7 @@ pub struct MinuteUsage {
 }
 
 /// The change of the number of grants at one minute, and of what they may relay.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LiveDelta {
     /// Change of the number of grants that are alive from this minute on.
     pub live: i64,

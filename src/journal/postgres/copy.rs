@@ -9,7 +9,6 @@ use super::connect::{Connection, Database, DatabaseError, Values, within_time};
 use super::rows::{RowBatch, Snapshot};
 use super::standby::SESSION_NAME;
 use super::{Blocking, schema};
-use crate::journal::file::catch_panic;
 use crate::journal::inspect::LedgerCopy;
 use crate::journal::rows;
 use crate::journal::store::{OpenError, Store, StoreError};
@@ -132,7 +131,6 @@ pub fn from_database(database: &Database, directory: &Path) -> Result<(), CopyEr
         if session.connection.execute(CLAIM_LEFT, &[]).await? == 1 { Ok(()) } else { Err(CopyError::InUse) }
     })?;
     let snapshot = Snapshot { runtime, client: &session.connection.client };
-    let copied = catch_panic(|| Store::create_from(&snapshot, directory));
-    copied.map_err(|_| OpenError::damaged_database(&"the key of a row is broken"))??;
+    Store::create_from(&snapshot, directory)?;
     Ok(runtime.block_on(session.commit())?)
 }

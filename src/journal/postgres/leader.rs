@@ -14,10 +14,10 @@ use turn_base::throttle::Throttle;
 use super::connect::{Connection, Database, DatabaseError, Values, within};
 use super::loss;
 use super::outcome::{Answer, Shard, Step, Term};
-use super::rows::{KIND_FLOWS, RowBatch};
+use super::rows::RowBatch;
 use super::standby::{Node, Observation};
 use super::takeovers::Takeovers;
-use crate::journal::rows::bytes_of;
+use crate::journal::rows::{FLOWS, slot_key};
 use crate::journal::store::{FORMAT, StoreError};
 use crate::journal::{Lost, WriteError};
 use turn_ledger::IceSource;
@@ -52,9 +52,9 @@ const READ: &str = "SELECT seq, began, sessions FROM shard WHERE id = 1 FOR UPDA
 /// Removes minutes that no figure uses, and folds their marks into one for each source. It has the same effect twice as once.
 const TIDY: &str = "
     WITH fence AS (SELECT FROM shard WHERE id = 1 AND epoch = $1 AND sessions[1] = $2 FOR UPDATE),
-     gone AS (DELETE FROM item USING unnest($4::bytea[]) AS old (key)
-                WHERE item.kind = $3 AND item.key = old.key AND EXISTS (TABLE fence)),
-     old AS (DELETE FROM mark WHERE minute < $5 AND EXISTS (TABLE fence) RETURNING source, minute, live, unreported)
+     gone AS (DELETE FROM item USING unnest($4::bytea[], $5::bytea[]) AS old (first, kept)
+                WHERE item.kind = $3 AND item.key >= old.first AND item.key < old.kept AND EXISTS (TABLE fence)),
+     old AS (DELETE FROM mark WHERE minute < $6 AND EXISTS (TABLE fence) RETURNING source, minute, live, unreported)
     INSERT INTO mark SELECT source, max(minute), sum(live)::bigint, sum(unreported)::bigint FROM old
         GROUP BY source HAVING sum(live) <> 0 OR sum(unreported) <> 0";
 
@@ -136,24 +136,26 @@ impl Leader {
     }
 
     /// Removes the minutes from `from` up to `to`, and the marks before `to`.
-    pub(super) async fn tidy(&mut self, from: i64, to: i64) -> Result<(), DatabaseError> {
-        let keys: Vec<_> = (from..to)
-            .flat_map(|minute| IceSource::ALL.map(|source| bytes_of::<(&str, i64)>(&(source.name(), minute))))
-            .collect();
+    pub(super) async fn tidy(&mut self, from: i64, to: i64) -> Result<(), StoreError> {
+        let keys = |minute| -> Result<Vec<_>, _> {
+            IceSource::ALL.into_iter().map(|source| slot_key(source.name(), minute)).collect()
+        };
+        let (first, kept) = (keys(from)?, keys(to)?);
         let Term { epoch, session, .. } = self.term.clone();
         let (connection, _) = self.session().await?;
         let values: Values<'_> = &[
             (&epoch, Type::INT8),
             (&session, Type::TEXT),
-            (&KIND_FLOWS, Type::INT2),
-            (&keys, Type::BYTEA_ARRAY),
+            (&FLOWS.kind, Type::INT2),
+            (&first, Type::BYTEA_ARRAY),
+            (&kept, Type::BYTEA_ARRAY),
             (&to, Type::INT8),
         ];
         let tidied = connection.execute(TIDY, values).await;
         if tidied.is_err() {
             self.session = None;
         }
-        tidied.map(drop)
+        Ok(tidied.map(drop)?)
     }
 
     /// Resolves when there is no session.

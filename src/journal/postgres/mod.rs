@@ -21,9 +21,8 @@ mod tls;
 
 use super::backup::StoredView;
 use super::changes::{Changes, Contents};
-use super::file::catch_panic;
 use super::pruning::MINUTES_KEPT;
-use super::rows::{KEY_TOKEN_KEY, META, WriteRows};
+use super::rows::KEY_TOKEN_KEY;
 use super::store::{OpenError, StoreError};
 use super::{GROUP_MAX, Storage, WriteError, rows as ledger_rows};
 use connect::{Database, DatabaseError};
@@ -67,8 +66,7 @@ impl PostgresStorage {
         let runtime = self.runtime.get();
         let connection = runtime.block_on(self.leader.connection())?;
         let snapshot = Snapshot::begin(runtime, &connection.client)?;
-        let read = catch_panic(|| ledger_rows::read(&snapshot, &mut Err));
-        let read = read.map_err(|_| OpenError::damaged_database(&"the key of a row is broken"))?;
+        let read = ledger_rows::read(&snapshot, &mut Err);
         let contents = read.map_err(|error| OpenError::damaged_database(&error))?;
         snapshot.end()?;
         Ok(contents)
@@ -103,8 +101,8 @@ impl Storage for PostgresStorage {
         if stored.key.is_none() {
             let key: [u8; 64] = random::bytes()?;
             let mut rows = RowBatch::default();
-            let row = Ok((KEY_TOKEN_KEY, Some(key.to_vec())));
-            let write = rows.replace(META, std::iter::once(row)).map_err(WriteError::from);
+            let write = ledger_rows::replace_named(&mut rows, KEY_TOKEN_KEY, Some(key.into()));
+            let write = write.map_err(WriteError::from);
             let write = write.and_then(|()| self.runtime.get().block_on(self.leader.write(&rows, true)));
             write.map_err(|error| OpenError::damaged_database(&error))?;
             stored.key = Some(key);

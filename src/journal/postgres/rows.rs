@@ -4,20 +4,16 @@
 use std::pin::pin;
 
 use futures_util::TryStreamExt;
-use redb::{Key, TableDefinition, TableHandle, Value};
 use tokio::runtime::Runtime;
 use tokio_postgres::Client;
 use tokio_postgres::binary_copy::BinaryCopyOutStream;
 use tokio_postgres::types::Type;
 
 use super::connect::{DatabaseError, READ_TIMEOUT, within, within_time};
-use crate::journal::rows::{MARKS, ReadRows, StoreError, WriteRows, bytes_of};
-use turn_ledger::{IceSource, LiveDelta, Minute};
-
-/// The tables in `item`. Their places are stored.
-const KINDS: [&str; 7] = ["meta", "flows", "days", "open_connections", "grants", "sessions", "spenders"];
-/// The rows of minutes in `item`.
-pub(super) const KIND_FLOWS: i16 = 1;
+use crate::journal::rows::{
+    MARKS, Marks, ReadRows, Replaced, StoreError, Table, TakeRow, WriteRows, slot_key, to_row,
+};
+use turn_ledger::{IceSource, LiveDelta};
 
 /// The columns of a batch.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -33,38 +29,23 @@ pub(super) struct RowBatch {
     pub(super) per_minute: Vec<i64>,
 }
 
-fn kind_of<T: TableHandle>(table: &T) -> i16 {
-    let place = KINDS.iter().position(|name| *name == table.name());
-    place.and_then(|place| i16::try_from(place).ok()).expect("every table except the marks has a kind")
-}
-
 impl WriteRows for RowBatch {
-    fn replace<'k, K: Key + 'static, V: Value + 'static>(
-        &mut self,
-        table: TableDefinition<'_, K, V>,
-        rows: impl Iterator<Item = Result<(K::SelfType<'k>, Option<Vec<u8>>), StoreError>>,
-    ) -> Result<(), StoreError> {
-        let kind = kind_of(&table);
+    fn replace(&mut self, table: Table, rows: Replaced<'_>) -> Result<(), StoreError> {
         for row in rows {
             let (key, row) = row?;
-            let key = bytes_of::<K>(&key);
             if let Some(row) = row {
-                self.kinds.push(kind);
+                self.kinds.push(table.kind);
                 self.keys.push(key);
                 self.rows.push(row);
             } else {
-                self.gone_kinds.push(kind);
+                self.gone_kinds.push(table.kind);
                 self.gone_keys.push(key);
             }
         }
         Ok(())
     }
 
-    fn add_marks<'a>(
-        &mut self,
-        source: IceSource,
-        marks: impl Iterator<Item = (&'a Minute, &'a LiveDelta)>,
-    ) -> Result<(), StoreError> {
+    fn add_marks(&mut self, source: IceSource, marks: Marks<'_>) -> Result<(), StoreError> {
         for (minute, delta) in marks {
             self.sources.push(source.name());
             self.minutes.push(minute.number());
@@ -92,11 +73,7 @@ impl<'a> Snapshot<'a> {
         self.runtime.block_on(within(self.client.batch_execute("COMMIT")))
     }
 
-    async fn each_item(
-        &self,
-        kind: i16,
-        mut take: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
+    async fn each_item(&self, kind: i16, take: TakeRow<'_>) -> Result<(), StoreError> {
         let copy = format!(
             "COPY (SELECT key, row FROM item WHERE kind = {kind} ORDER BY key) TO STDOUT (FORMAT binary)"
         );
@@ -109,31 +86,22 @@ impl<'a> Snapshot<'a> {
         Ok(())
     }
 
-    async fn each_mark(
-        &self,
-        mut take: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
+    async fn each_mark(&self, take: TakeRow<'_>) -> Result<(), StoreError> {
         let marks = "SELECT source, minute, live, unreported FROM mark WHERE live <> 0 OR unreported <> 0 ORDER BY 1, 2";
         for row in within_time(READ_TIMEOUT, self.client.query_typed(marks, &[])).await? {
-            let key = bytes_of::<(&str, i64)>(&(row.get(0), row.get(1)));
-            take(&key, &bytes_of::<(i64, i64)>(&(row.get(2), row.get(3))))?;
+            let mark = LiveDelta { live: row.get(2), per_minute: row.get(3) };
+            take(&slot_key(row.get(0), row.get(1))?, &to_row(&mark)?)?;
         }
         Ok(())
     }
 }
 
 impl ReadRows for Snapshot<'_> {
-    /// Panics at a key that has not the form of its table.
-    fn each<K: Key + 'static, V: Value + 'static>(
-        &self,
-        table: TableDefinition<'_, K, V>,
-        mut take: impl FnMut(K::SelfType<'_>, V::SelfType<'_>) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
-        let take = |key: &[u8], row: &[u8]| take(K::from_bytes(key), V::from_bytes(row));
-        if table.name() == MARKS.name() {
+    fn each(&self, table: Table, take: TakeRow<'_>) -> Result<(), StoreError> {
+        if table == MARKS {
             return self.runtime.block_on(self.each_mark(take));
         }
-        self.runtime.block_on(self.each_item(kind_of(&table), take))
+        self.runtime.block_on(self.each_item(table.kind, take))
     }
 }
 

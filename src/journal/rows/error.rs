@@ -1,5 +1,7 @@
 //! Why a ledger could not be read or written. No error contains the content of a row, which may be secret.
 
+use super::Table;
+
 /// A read or a write that failed. A failed write leaves the ledger unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -34,9 +36,15 @@ file_errors!(CommitError, CompactionError, DatabaseError, StorageError, TableErr
 
 /// A row whose content cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("row {key} of {table:?} {what}")]
+#[error("row \"{key}\" of {table:?} {what}")]
 pub struct BadRow {
-    pub(super) table: String,
-    pub(super) key: String,
-    pub(super) what: String,
+    table: &'static str,
+    key: String,
+    what: String,
+}
+
+impl BadRow {
+    pub(super) fn new(table: Table, key: &[u8], what: String) -> Self {
+        Self { table: table.name, key: key.escape_ascii().to_string(), what }
+    }
 }

@@ -1,11 +1,11 @@
 //! The rows of each source: what it counted, and its minutes. The rows of live grants are differences, which add up. Those of a
 //! source that this version does not know are an error, so that its usage is not lost.
 
-use turn_ledger::{ClaimedUsage, Day, IceSource, LiveDelta, Minute, MinuteUsage, SourceRows, Stored};
+use turn_ledger::{Day, IceSource, Minute, SourceRows, Stored};
 
 use super::{
-    DAYS, FLOWS, FlowRow, MARKS, Meta, OnBadRow, ReadRows, StoreError, WriteRows, bytes_of, from_row, put,
-    rows, write_rows,
+    DAYS, FLOWS, MARKS, Meta, OnBadRow, ReadRows, StoreError, WriteRows, from_row, number, ordered, put,
+    rows, to_row, write_rows,
 };
 
 pub(super) fn read_sources(
@@ -14,18 +14,19 @@ pub(super) fn read_sources(
     stored: &mut Stored,
     bad: OnBadRow<'_>,
 ) -> Result<(), StoreError> {
-    rows(from, MARKS, bad, |(source, minute), (live, per_minute)| {
-        let delta = LiveDelta { live, per_minute };
-        rows_of(stored, source)?.deltas.insert(Minute::new(*minute), delta);
+    rows(from, MARKS, bad, |key, row| {
+        let (source, minute) = slot_of(key)?;
+        rows_of(stored, source).deltas.insert(Minute::new(minute), from_row(row)?);
         Ok(())
     })?;
-    rows(from, FLOWS, bad, |(source, minute), numbers| {
-        rows_of(stored, source)?.usage.insert(Minute::new(*minute), usage_of(numbers));
+    rows(from, FLOWS, bad, |key, row| {
+        let (source, minute) = slot_of(key)?;
+        rows_of(stored, source).usage.insert(Minute::new(minute), from_row(row)?);
         Ok(())
     })?;
-    rows(from, DAYS, bad, |(source, day), row| {
-        let count = from_row(row)?;
-        rows_of(stored, source)?.days.insert(Day::new(*day), Some(count));
+    rows(from, DAYS, bad, |key, row| {
+        let (source, day) = slot_of(key)?;
+        rows_of(stored, source).days.insert(Day::new(day), Some(from_row(row)?));
         Ok(())
     })?;
     for source in IceSource::ALL {
@@ -44,18 +45,18 @@ pub(super) fn write_source(
     source: IceSource,
     rows: &SourceRows,
 ) -> Result<(), StoreError> {
-    to.add_marks(source, rows.deltas.iter())?;
-    let flows = rows.usage.iter().map(|(minute, MinuteUsage { granted, ungranted, counted })| {
-        let row = (numbers_of(*granted), numbers_of(*ungranted), *counted);
-        Ok(((source.name(), minute.number()), Some(bytes_of::<FlowRow>(&row))))
-    });
-    to.replace(FLOWS, flows)?;
-    write_rows(to, DAYS, &rows.days, |day| (source.name(), day.number()))?;
+    to.add_marks(source, &mut rows.deltas.iter().map(|(minute, delta)| (*minute, *delta)))?;
+    to.replace(
+        FLOWS,
+        &mut rows
+            .usage
+            .iter()
+            .map(|(minute, row)| Ok((slot_key(source.name(), minute.number())?, Some(to_row(row)?)))),
+    )?;
+    write_rows(to, DAYS, &rows.days, |day| slot_key(source.name(), day.number()))?;
     put(to, &state_key(source), rows.state.as_ref())?;
     put(to, &trial_key(source), rows.trial.as_ref())
 }
-
-pub(super) const UNKNOWN_SOURCE: &str = "belongs to an ICE source that this version does not know";
 
 fn state_key(source: IceSource) -> String {
     format!("counts/{source}")
@@ -65,17 +66,18 @@ fn trial_key(source: IceSource) -> String {
     format!("trial/{source}")
 }
 
-fn usage_of((granted, ungranted, counted): FlowRow) -> MinuteUsage {
-    let claimed = |(connection_millis, claimed)| ClaimedUsage { connection_millis, claimed };
-    MinuteUsage { granted: claimed(granted), ungranted: claimed(ungranted), counted }
+/// The key of a minute or a day of a source.
+pub(in crate::journal) fn slot_key(source: &str, slot: i64) -> Result<Vec<u8>, postcard::Error> {
+    to_row(&(source, ordered(slot)))
 }
 
-fn numbers_of(ClaimedUsage { connection_millis, claimed }: ClaimedUsage) -> (u64, u64) {
-    (connection_millis, claimed)
+/// The minute or the day of such a key.
+pub(super) fn slot_of(key: &[u8]) -> Result<(IceSource, i64), String> {
+    let (source, slot) = from_row::<(&str, [u8; 8])>(key)?;
+    let source = source.parse().map_err(|_| "belongs to an ICE source that this version does not know")?;
+    Ok((source, number(slot)))
 }
 
-/// The rows of the source of that name. An unknown source is an error, so that its usage is not lost.
-fn rows_of<'a>(stored: &'a mut Stored, source: &str) -> Result<&'a mut SourceRows, String> {
-    let source = source.parse::<IceSource>().map_err(|_| UNKNOWN_SOURCE)?;
-    Ok(stored.sources.entry(source).or_default())
+fn rows_of(stored: &mut Stored, source: IceSource) -> &mut SourceRows {
+    stored.sources.entry(source).or_default()
 }

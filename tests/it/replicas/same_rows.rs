@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use redb::{Database, Key, ReadableDatabase, ReadableTable, TableDefinition, Value};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use turn_broker::journal::Storage;
@@ -19,6 +19,9 @@ use crate::support::postgres::TestDatabase;
 
 /// The longest period, in minutes.
 const PERIOD_MAX: i64 = 31 * 1_440;
+
+/// The tables in the order of their places.
+const TABLES: [&str; 7] = ["meta", "flows", "days", "open_connections", "grants", "sessions", "spenders"];
 
 /// Place of its table, key, row.
 type Rows = BTreeMap<(i16, Vec<u8>), Vec<u8>>;
@@ -56,8 +59,7 @@ impl Disk for Both {
         let (found, found_marks) = self.runtime.block_on(self.rows_of_database());
         // Each store forgets old minutes in its own time.
         let recent = |rows: Rows| -> Rows {
-            let minute = |key: &[u8]| <(&str, i64)>::from_bytes(key).1;
-            rows.into_iter().filter(|((kind, key), _)| *kind != 1 || minute(key) >= kept_from).collect()
+            rows.into_iter().filter(|((kind, key), _)| *kind != 1 || slot_of(key).1 >= kept_from).collect()
         };
         assert_eq!(recent(found), recent(rows));
         let recent =
@@ -71,25 +73,27 @@ impl Both {
     fn rows_of_file(&self) -> (Rows, Marks) {
         let database = Database::open(self.directory.path().join(FILE_NAME)).unwrap();
         let transaction = database.begin_read().unwrap();
-        let mut found = Rows::new();
-        let mut add = |kind: i16, rows: Vec<(Vec<u8>, Vec<u8>)>| {
-            found.extend(rows.into_iter().map(|(key, row)| ((kind, key), row)));
+        let rows_of = |name: &str| {
+            let table = transaction.open_table(TableDefinition::<&[u8], &[u8]>::new(name)).unwrap();
+            let rows = table.iter().unwrap().map(|row| {
+                let (key, row) = row.unwrap();
+                (key.value().to_vec(), row.value().to_vec())
+            });
+            rows.collect::<Vec<_>>()
         };
-        let table = &transaction;
-        add(0, rows_of::<&str, &[u8]>(table, "meta"));
-        add(1, rows_of::<(&str, i64), ((u64, u64), (u64, u64), u64)>(table, "flows"));
-        add(2, rows_of::<(&str, i64), &[u8]>(table, "days"));
-        add(3, rows_of::<(&str, &[u8]), &[u8]>(table, "open_connections"));
-        add(4, rows_of::<&[u8; 16], &[u8]>(table, "grants"));
-        add(5, rows_of::<u64, &[u8]>(table, "sessions"));
-        add(6, rows_of::<(&str, &str, i64), &[u8]>(table, "spenders"));
+        let mut found = Rows::new();
+        for (kind, name) in (0..).zip(TABLES) {
+            found.extend(rows_of(name).into_iter().map(|(key, row)| ((kind, key), row)));
+        }
         found.retain(|(kind, key), _| *kind != 0 || (key != b"format" && key != b"token-key"));
-        let marks = transaction.open_table(TableDefinition::<(&str, i64), (i64, i64)>::new("marks")).unwrap();
-        let marks = marks.iter().unwrap().map(|row| {
-            let (key, row) = row.unwrap();
-            (key.value().0.to_owned(), key.value().1, row.value().0, row.value().1)
+        let marks = rows_of("marks").into_iter().map(|(key, row)| {
+            let (source, minute) = slot_of(&key);
+            let (live, per_minute) = postcard::from_bytes(&row).unwrap();
+            (source, minute, live, per_minute)
         });
-        (found, marks.collect())
+        let mut marks: Marks = marks.collect();
+        marks.sort();
+        (found, marks)
     }
 
     async fn rows_of_database(&self) -> (Rows, Marks) {
@@ -105,16 +109,10 @@ impl Both {
     }
 }
 
-fn rows_of<K: Key + 'static, V: Value + 'static>(
-    transaction: &redb::ReadTransaction,
-    name: &str,
-) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let table = transaction.open_table(TableDefinition::<K, V>::new(name)).unwrap();
-    let rows = table.iter().unwrap().map(|row| {
-        let (key, row) = row.unwrap();
-        (K::as_bytes(&key.value()).as_ref().to_vec(), V::as_bytes(&row.value()).as_ref().to_vec())
-    });
-    rows.collect()
+/// The source and the minute of a key.
+fn slot_of(key: &[u8]) -> (String, i64) {
+    let (source, minute): (String, [u8; 8]) = postcard::from_bytes(key).unwrap();
+    (source, i64::from_be_bytes(minute) ^ i64::MIN)
 }
 
 #[test]

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use redb::{Key, TableDefinition, TableHandle, Value};
-use turn_ledger::{Batch, GrantId, IceSource, LiveDelta, Minute, Stored, Timestamp};
+use turn_ledger::{Batch, GrantId, IceSource, LiveDelta, Stored, Timestamp};
 
 use super::postgres::standby::books_now;
 use super::rows::{
-    self, GRANTS, KEY_COPIED, KEY_HEAD, KEY_TOKEN_KEY, MARKS, META, ReadRows, StoreError, WriteRows, bytes_of,
+    self, GRANTS, KEY_COPIED, KEY_HEAD, KEY_TOKEN_KEY, MARKS, META, Marks, ReadRows, Replaced, StoreError,
+    Table, TakeRow, WriteRows, slot_key, to_row,
 };
 
 /// A table and a key.
-type Name = (String, Vec<u8>);
+type Name = (Table, Vec<u8>);
 
 /// Everything that is stored.
 #[derive(Clone, Debug, Default)]
@@ -27,11 +27,8 @@ pub(crate) struct Change {
     marks: Vec<((&'static str, i64), LiveDelta)>,
 }
 
-fn name<K: Key + 'static, V: Value + 'static>(
-    table: TableDefinition<'_, K, V>,
-    key: &K::SelfType<'_>,
-) -> Name {
-    (table.name().to_owned(), bytes_of::<K>(key))
+fn named(key: &str) -> Name {
+    (META, key.into())
 }
 
 impl Change {
@@ -44,24 +41,16 @@ impl Change {
 }
 
 impl WriteRows for Change {
-    fn replace<'k, K: Key + 'static, V: Value + 'static>(
-        &mut self,
-        table: TableDefinition<'_, K, V>,
-        rows: impl Iterator<Item = Result<(K::SelfType<'k>, Option<Vec<u8>>), StoreError>>,
-    ) -> Result<(), StoreError> {
+    fn replace(&mut self, table: Table, rows: Replaced<'_>) -> Result<(), StoreError> {
         for row in rows {
             let (key, row) = row?;
-            self.items.push((name(table, &key), row));
+            self.items.push(((table, key), row));
         }
         Ok(())
     }
 
-    fn add_marks<'a>(
-        &mut self,
-        source: IceSource,
-        marks: impl Iterator<Item = (&'a Minute, &'a LiveDelta)>,
-    ) -> Result<(), StoreError> {
-        self.marks.extend(marks.map(|(minute, delta)| ((source.name(), minute.number()), *delta)));
+    fn add_marks(&mut self, source: IceSource, marks: Marks<'_>) -> Result<(), StoreError> {
+        self.marks.extend(marks.map(|(minute, delta)| ((source.name(), minute.number()), delta)));
         Ok(())
     }
 }
@@ -69,7 +58,7 @@ impl WriteRows for Change {
 impl Rows {
     /// Those of a new ledger.
     pub(crate) fn new() -> Self {
-        let items = [(name(META, &KEY_TOKEN_KEY), vec![0; 64])].into();
+        let items = [(named(KEY_TOKEN_KEY), vec![0; 64])].into();
         Self { items, ..Self::default() }
     }
 
@@ -88,20 +77,20 @@ impl Rows {
 
     /// Notes that grants are missing.
     pub(crate) fn mark_copy(&mut self) {
-        self.items.insert(name(META, &KEY_COPIED), vec![]);
+        self.items.insert(named(KEY_COPIED), vec![]);
     }
 
     pub(crate) fn is_copy(&self) -> bool {
-        self.items.contains_key(&name(META, &KEY_COPIED))
+        self.items.contains_key(&named(KEY_COPIED))
     }
 
     pub(crate) fn has_grant(&self, id: GrantId) -> bool {
-        self.items.contains_key(&name(GRANTS, &id.as_bytes()))
+        self.items.contains_key(&(GRANTS, id.as_bytes().to_vec()))
     }
 
     /// The time of the books.
     pub(crate) fn books_now(&self) -> Option<Timestamp> {
-        books_now(self.items.get(&name(META, &KEY_HEAD))?)
+        books_now(self.items.get(&named(KEY_HEAD))?)
     }
 
     pub(crate) fn read(&self) -> Stored {
@@ -110,21 +99,14 @@ impl Rows {
 }
 
 impl ReadRows for Rows {
-    fn each<K: Key + 'static, V: Value + 'static>(
-        &self,
-        table: TableDefinition<'_, K, V>,
-        mut take: impl FnMut(K::SelfType<'_>, V::SelfType<'_>) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
-        if table.name() == MARKS.name() {
-            for ((source, minute), LiveDelta { live, per_minute }) in &self.marks {
-                let (key, row) = (bytes_of::<(&str, i64)>(&(source, *minute)), (*live, *per_minute));
-                take(K::from_bytes(&key), V::from_bytes(&bytes_of::<(i64, i64)>(&row)))?;
+    fn each(&self, table: Table, take: TakeRow<'_>) -> Result<(), StoreError> {
+        if table == MARKS {
+            for ((source, minute), mark) in &self.marks {
+                take(&slot_key(source, *minute)?, &to_row(mark)?)?;
             }
         }
-        for ((of, key), row) in &self.items {
-            if of == table.name() {
-                take(K::from_bytes(key), V::from_bytes(row))?;
-            }
+        for ((_, key), row) in self.items.iter().filter(|((of, _), _)| *of == table) {
+            take(key, row)?;
         }
         Ok(())
     }
