@@ -115,7 +115,7 @@ fn rotation_state_schema() -> RefOr<Schema> {
 }
 
 fn keys(app: &App, period: Period) -> Vec<KeyBody> {
-    let usage = app.cloudflare_meter.as_ref().map(|meter| meter.usage.of(period)).unwrap_or_default();
+    let usage = app.cloudflare_meter.as_ref().map(|meter| meter.shown().usage(period)).unwrap_or_default();
     let body = |key: &Arc<TurnKey>| KeyBody {
         name: key.group,
         weight: key.weight,
