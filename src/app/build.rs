@@ -31,8 +31,8 @@ use crate::journal::changes::Contents;
 use crate::lead::Lead;
 use crate::limit::RateLimit;
 use crate::limit::proxies::UntrustedProxies;
+use crate::meter::cloudflare::CloudflareMeter;
 use crate::meter::cloudflare::analytics::{CloudflareAnalytics, Counted};
-use crate::meter::cloudflare::{CloudflareMeter, KeyUsage};
 use crate::meter::coturn::CoturnMeter;
 use crate::meter::coturn::cli::CoturnCli;
 use crate::mint::credential_source::CredentialSource;
@@ -221,8 +221,7 @@ impl Parts<'_> {
         self.account
             .change(|books| books.ledger_mut().forget_late_counts(IceSource::Cloudflare, analytics.lag));
         let keys = Arc::clone(&self.own_keys);
-        let counted =
-            Counted { billed: self.config.usage.billed, has_sfu: self.config.signaling.sfu.is_some() };
+        let counted = Counted::of(self.config);
         let api = CloudflareAnalytics::new(self.client.clone(), analytics, keys, counted);
         Ok(Some(CloudflareMeter {
             api: api.ok_or(BuildError::AnalyticsEndpoint)?,
@@ -230,10 +229,8 @@ impl Parts<'_> {
             lag: analytics.lag,
             sampling: self.config.meter.sampling_percent,
             tail: self.config.budget.expiry_tail.unwrap_or(IceSource::Cloudflare.expiry_tail()),
-            tail_seen: Mutex::default(),
             billing_day: self.config.budget.billing_day,
-            usage: KeyUsage::default(),
-            failure: Mutex::default(),
+            shown: Mutex::default(),
             account: Arc::clone(&self.account),
             clock: self.clock(),
             metrics: self.metrics(),

@@ -131,25 +131,3 @@ impl Deref for App {
         &self.process
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use turn_ledger::ClientKey;
-    use turn_limits::MemoryQuota;
-
-    use super::*;
-
-    #[test]
-    fn the_long_bodies_of_four_48s_leave_room_for_those_of_others() {
-        let quota = MemoryQuota::new(LONG_BODIES);
-        let fill = |address: &str| {
-            let mut body = quota.open(ClientKey::of(address.parse().unwrap()));
-            (body.try_resize(BODY_MAX + LONG_BYTES_PER_CLIENT_MAX), body)
-        };
-        let of_48s: Vec<_> = (0..64).map(|n| fill(&format!("2001:db8:{}:{n}::1", n / 16))).collect();
-        assert_eq!(of_48s.iter().filter(|(is_kept, _)| *is_kept).count(), 16);
-        let others: Vec<_> = (1..=5).map(|n| fill(&format!("192.0.2.{n}"))).collect();
-        let are_kept: Vec<_> = others.iter().map(|(is_kept, _)| *is_kept).collect();
-        assert_eq!(are_kept, [true, true, true, true, false], "and all of them are bounded");
-    }
-}

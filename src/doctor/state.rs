@@ -73,65 +73,35 @@ fn judge_free_space(free: u64) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use tempfile::TempDir;
-
     use super::super::report::CheckState;
     use super::*;
     use crate::journal::store::{FILE_NAME, Store};
 
-    fn first(directory: &TempDir) -> Verdict {
-        check(Some(directory.path())).remove(0)
-    }
-
     #[test]
-    fn a_ledger_in_use_is_ok_and_any_other_is_read() {
+    fn a_ledger_that_is_absent_in_use_or_readable_is_ok_and_damage_that_makes_the_library_panic_a_failure() {
         let directory = tempfile::tempdir().unwrap();
-        assert!(first(&directory).seen.starts_with("no ledger yet"));
-        let store = Store::open(directory.path()).unwrap();
-        let held = first(&directory);
-        assert_eq!((held.state, held.seen.contains("in use by a running service")), (CheckState::Ok, true));
+        let expect = |path: &Path, state, says: &str| {
+            let found = check(Some(path)).remove(0);
+            assert!(found.state == state && found.seen.contains(says), "{found:?}");
+        };
+        let (below, at) = (directory.path().join("a/b"), directory.path());
+        expect(&below, CheckState::Ok, "does not exist yet");
+        assert!(!below.exists(), "doctor creates nothing");
+        expect(at, CheckState::Ok, "no ledger yet");
+        let store = Store::open(at).unwrap();
+        expect(at, CheckState::Ok, "in use by a running service");
         drop(store);
-        let read = first(&directory);
-        assert_eq!(read.state, CheckState::Ok);
-        assert!(
-            read.seen.starts_with(&format!("the ledger can be read: format {FORMAT}, ")),
-            "{}",
-            read.seen
-        );
-    }
-
-    #[test]
-    fn damage_that_makes_the_library_panic_is_a_failure() {
-        let directory = tempfile::tempdir().unwrap();
-        drop(Store::open(directory.path()).unwrap());
-        let path = directory.path().join(FILE_NAME);
+        expect(at, CheckState::Ok, &format!("the ledger can be read: format {FORMAT}, "));
+        let path = at.join(FILE_NAME);
         let mut content = std::fs::read(&path).unwrap();
         // The type byte of the first page after the header.
         content[4_096] ^= 0xff;
         std::fs::write(&path, &content).unwrap();
-        let found = first(&directory);
-        assert_eq!(found.state, CheckState::Fail);
-        assert!(found.seen.contains("its pages are broken"), "{}", found.seen);
-    }
-
-    #[test]
-    fn another_format_is_a_failure() {
-        let of = |read| judge_ledger(&read).state;
-        let other = OpenError::OtherFormat { path: FILE_NAME.into(), found: FORMAT + 1 };
-        assert_eq!((of(Ok(1)), of(Err(other))), (CheckState::Ok, CheckState::Fail));
-    }
-
-    #[test]
-    fn a_missing_directory_is_ok_and_a_file_in_its_place_is_a_failure() {
-        let directory = tempfile::tempdir().unwrap();
-        let below = directory.path().join("a/b");
-        let found = check(Some(&below)).remove(0);
-        assert_eq!(found.state, CheckState::Ok, "{found:?}");
-        assert!(!below.exists(), "doctor creates nothing");
-        let file = directory.path().join("file");
-        std::fs::write(&file, "x").unwrap();
-        assert_eq!(check(Some(&file)).remove(0).state, CheckState::Fail);
-        assert_eq!(check(None).remove(0).state, CheckState::Warn);
+        expect(at, CheckState::Fail, "its pages are broken");
+        expect(&path, CheckState::Fail, "");
+        assert_eq!(check(None)[0].state, CheckState::Warn);
+        let other = OpenError::OtherFormat { path, found: FORMAT + 1 };
+        assert_eq!(judge_ledger(&Err(other)).state, CheckState::Fail);
     }
 
     #[test]

@@ -11,7 +11,6 @@ use super::hints::{self, HintBody};
 use crate::amounts::Shown;
 use crate::app::App;
 use crate::json::plain_number;
-use crate::meter::cloudflare::CloudflareMeter;
 use crate::meter::cloudflare::tail::ObservedTail;
 use turn_base::schema::one_of;
 use turn_ledger::{BitRate, Snapshot, Timestamp};
@@ -160,7 +159,7 @@ pub(super) fn status(app: &App, snapshot: &Snapshot) -> StatusBody {
             live: snapshot.live_grants,
             reported: snapshot.counts.reported,
         },
-        observed_tail: app.cloudflare_meter.as_ref().map(CloudflareMeter::tail_seen),
+        observed_tail: app.cloudflare_meter.as_ref().map(|meter| meter.shown().tail),
         used_bytes: figures.used.get(),
         durable: app.account.is_durable(),
         frozen: snapshot.frozen,

@@ -8,7 +8,6 @@ use utoipa::ToSchema;
 use crate::amounts::Shown;
 use crate::app::App;
 use crate::limit::proxies::Unread;
-use crate::meter::cloudflare::CloudflareMeter;
 use crate::telemetry::words;
 use turn_ledger::{
     BitRate, BudgetMode, ByteCount, CLOCK_DIFFERENCE_TOLERATED, ExceededRate, FastGrant, IceSource,
@@ -79,7 +78,7 @@ fn about_counts(hints: &mut Hints, app: &App, snapshot: &Snapshot) {
     hints.add(is_silent && !is_live && !is_charged(), "NO_REPORTS", NO_REPORTS);
     hints.add(app.bills_unread, "NO_ANALYTICS", NO_ANALYTICS);
     hints.add(app.reads_all_keys, "NO_TURN_KEY", NO_TURN_KEY);
-    let failure = app.cloudflare_meter.as_ref().and_then(CloudflareMeter::failure);
+    let failure = app.cloudflare_meter.as_ref().and_then(|meter| meter.shown().failure.clone());
     let why = failure.as_deref().unwrap_or("See the log");
     let text = format!(
         "the provider's count could not be read for more than 10 minutes: usage after asOf is estimated. {why}."

@@ -10,9 +10,9 @@ use utoipa::ToSchema;
 use super::AppState;
 use super::bandwidth_status::{StatusBody, mbps, status};
 use super::schema::source_schema;
+use crate::alert::{AlertCost, Forecast};
 use crate::amounts::Shown;
 use crate::config::PriceConfig;
-use crate::cost::forecast;
 use crate::json::plain_number;
 use crate::lead::{Lead, Replica};
 use crate::mint::DegradedReason;
@@ -289,14 +289,14 @@ fn bytes(snapshot: &Snapshot) -> BytesBody {
 }
 
 fn cost(PriceConfig { price, currency }: &PriceConfig, figures: &Figures) -> CostBody {
-    let at_end = forecast(figures.period, figures.now, figures.used);
+    let AlertCost { currency, so_far, forecast } = AlertCost::of(price, currency, figures);
+    let at_end = |Forecast { used, cost }| ForecastBody { used_bytes: used.get(), cost: cost.to_string() };
     CostBody {
-        currency: currency.clone(),
+        currency,
         price_per_gb: plain_number(price.per_gb.as_units()),
         free_gb: plain_number(price.free.as_gb()),
-        so_far: price.of(figures.used).to_string(),
-        forecast: at_end
-            .map(|used| ForecastBody { used_bytes: used.get(), cost: price.of(used).to_string() }),
+        so_far: so_far.to_string(),
+        forecast: forecast.map(at_end),
     }
 }
 

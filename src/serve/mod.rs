@@ -74,18 +74,8 @@ pub async fn run(listener: TcpListener, app: Arc<App>, router: Router, shutdown:
 
 /// Serves what comes through the door until `shutdown` is triggered, or until the books are void.
 async fn serve(mut door: Door, app: Arc<App>, shutdown: &Shutdown) -> Ended {
-    let tasks = [
-        tokio::spawn(maintenance(Arc::clone(&app), shutdown.soft.clone())),
-        tokio::spawn(alerts(Arc::clone(&app), shutdown.soft.clone())),
-        tokio::spawn(readings(Arc::clone(&app), shutdown.soft.clone())),
-        tokio::spawn(coturn_sessions(Arc::clone(&app), shutdown.soft.clone())),
-        tokio::spawn(relay(Arc::clone(&app), shutdown.soft.clone())),
-        tokio::spawn(pool(Arc::clone(&app), shutdown.soft.clone())),
-        tokio::spawn(probe(Arc::clone(&app), shutdown.soft.clone())),
-        tokio::spawn(keys(Arc::clone(&app), shutdown.soft.clone())),
-        tokio::spawn(rotation(Arc::clone(&app), shutdown.soft.clone())),
-    ];
-    let mut signaling = tokio::spawn(signaling(Arc::clone(&app), shutdown.soft.clone()));
+    let tasks = background(&app, &shutdown.soft);
+    let mut signaling = spawn(&app, &shutdown.soft, signaling);
     let lost = tokio::select! {
         () = shutdown.soft.cancelled() => None,
         lost = app.account.lost() => Some(lost),
@@ -158,49 +148,51 @@ async fn drain(
     }
 }
 
-/// Reads Cloudflare's own count at intervals.
-async fn readings(app: Arc<App>, end: CancellationToken) {
-    if let Some(meter) = &app.cloudflare_meter {
-        meter.run(&end).await;
-    }
+/// What runs beside the requests until `end`. A panic in one task ends no other.
+fn background(app: &Arc<App>, end: &CancellationToken) -> [JoinHandle<()>; 9] {
+    [
+        spawn(app, end, maintenance),
+        spawn(app, end, |app, end| async move { app.mint.fill_pool(&end).await }),
+        spawn(app, end, |app, end| async move { app.mint.probe(&end).await }),
+        spawn(app, end, |app, end| async move {
+            if let Some(dispatcher) = &app.dispatcher {
+                dispatcher.deliver(&*app.account, &end).await;
+            }
+        }),
+        spawn(app, end, |app, end| async move {
+            if let Some(meter) = &app.cloudflare_meter {
+                meter.run(&end).await;
+            }
+        }),
+        spawn(app, end, |app, end| async move {
+            if let Some(meter) = &app.coturn_meter {
+                meter.run(&end).await;
+            }
+        }),
+        spawn(app, end, |app, end| async move {
+            if let Some(relay) = &app.relay {
+                relay.run(&end).await;
+            }
+        }),
+        spawn(app, end, |app, end| async move {
+            if let Some(auth) = &app.auth {
+                auth.keep_fresh(&end).await;
+            }
+        }),
+        spawn(app, end, |app, end| async move {
+            if let Some(rotator) = &app.rotator {
+                rotator.run(&end).await;
+            }
+        }),
+    ]
 }
 
-/// Reads coturn's sessions at intervals.
-async fn coturn_sessions(app: Arc<App>, end: CancellationToken) {
-    if let Some(meter) = &app.coturn_meter {
-        meter.run(&end).await;
-    }
-}
-
-/// Runs the relay in this process.
-async fn relay(app: Arc<App>, end: CancellationToken) {
-    if let Some(relay) = &app.relay {
-        relay.run(&end).await;
-    }
-}
-
-/// Mints credentials ahead of callers.
-async fn pool(app: Arc<App>, end: CancellationToken) {
-    app.mint.fill_pool(&end).await;
-}
-
-/// Tests the provider's key and token once after the start.
-async fn probe(app: Arc<App>, end: CancellationToken) {
-    app.mint.probe(&end).await;
-}
-
-/// Keeps the keys of users' tokens up to date.
-async fn keys(app: Arc<App>, end: CancellationToken) {
-    if let Some(auth) = &app.auth {
-        auth.keep_fresh(&end).await;
-    }
-}
-
-/// Replaces the TURN key at intervals.
-async fn rotation(app: Arc<App>, end: CancellationToken) {
-    if let Some(rotator) = &app.rotator {
-        rotator.run(&end).await;
-    }
+fn spawn<F: Future<Output = ()> + Send + 'static>(
+    app: &Arc<App>,
+    end: &CancellationToken,
+    run: impl FnOnce(Arc<App>, CancellationToken) -> F,
+) -> JoinHandle<()> {
+    tokio::spawn(run(Arc::clone(app), end.clone()))
 }
 
 /// Runs the timers of signaling and the watch of the SFU's sessions, and closes the sockets at the end. Then the calls are over.
@@ -216,13 +208,6 @@ async fn signaling(app: Arc<App>, end: CancellationToken) {
     over.cancel();
     // The panic hook has logged a panic.
     let _ = calls.await;
-}
-
-/// Delivers alerts to the operator, one at a time.
-async fn alerts(app: Arc<App>, end: CancellationToken) {
-    if let Some(dispatcher) = &app.dispatcher {
-        dispatcher.deliver(&*app.account, &end).await;
-    }
 }
 
 /// Periodic work: logs closed connections, evaluates alerts, writes the ledger, removes expired entries. No figure depends on

@@ -5,6 +5,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
+
+use crate::json::plain_number;
+
 /// Durations that are kept. The oldest is dropped first.
 const TIMES_MAX: usize = 200;
 
@@ -18,17 +23,31 @@ struct Calls {
     times: VecDeque<Duration>,
 }
 
-/// Durations of the latest calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Duration of the latest calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = CallTimesBody)]
 pub struct CallTimes {
     /// Number of calls, at most 200.
+    #[schema(example = 200)]
     pub calls: usize,
-    /// The median.
+    /// Median in milliseconds.
+    #[serde(rename = "medianMs", serialize_with = "millis")]
+    #[schema(value_type = f64, example = 42.5)]
     pub median: Duration,
-    /// The 95th percentile.
+    /// 95th percentile in milliseconds.
+    #[serde(rename = "p95Ms", serialize_with = "millis")]
+    #[schema(value_type = f64, example = 120)]
     pub p95: Duration,
-    /// The longest duration.
+    /// The longest call in milliseconds.
+    #[serde(rename = "longestMs", serialize_with = "millis")]
+    #[schema(value_type = f64, example = 300)]
     pub longest: Duration,
+}
+
+/// Rounded to a tenth of a millisecond.
+fn millis<S: Serializer>(took: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    plain_number((took.as_secs_f64() * 10_000.0).round() / 10.0).serialize(to)
 }
 
 impl ProviderCalls {

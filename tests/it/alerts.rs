@@ -15,14 +15,11 @@ use turn_base::backoff::RetryPolicy;
 use turn_base::http_client::CallError;
 use turn_base::http_client::http_client;
 use turn_broker::alert::dispatcher::{AlertDispatcher, Outbox};
-use turn_broker::alert::rules::{AlertInput, AlertRules};
 use turn_broker::alert::webhook::Webhook;
-use turn_broker::alert::{Alert, AlertKind, Spending};
-use turn_broker::config::AlertPercents;
+use turn_broker::alert::{Alert, AlertKind, BudgetFigures, Spending};
 use turn_broker::config::{Config, Environment};
-use turn_broker::rate::PresentRate;
 use turn_broker::telemetry::metrics::{Metrics, ScrapedFigures};
-use turn_ledger::{BillingDay, BitRate, ByteCount};
+use turn_ledger::ByteCount;
 
 use crate::support::fake_webhook::{FakeWebhook, PATH, Received, Reply};
 use crate::support::log::Log;
@@ -43,37 +40,17 @@ fn webhook_with(client: reqwest::Client, url: &str, secret: Option<&str>) -> Web
     Webhook::new(client, &config.alert.unwrap(), config.public_url)
 }
 
-/// The alerts of a budget whose usage rises to so many percent.
-fn alerts(percent: u64) -> Vec<Alert> {
-    let mut rules = AlertRules::default();
-    let steps = [50, 80, 95, 100].into_iter().filter(|step| *step <= percent);
-    steps.flat_map(|step| rules.evaluate(&used(step), Spending::default)).collect()
-}
-
-fn used(percent: u64) -> AlertInput {
-    let now = timestamp(START);
-    AlertInput {
-        now,
-        period: BillingDay::new(1).unwrap().period_at(now),
-        used: ByteCount::new(percent * 10_000_000_000),
-        limit: ByteCount::new(1_000_000_000_000),
-        overshoot_bound: ByteCount::ZERO,
-        provider: None,
-        assumption_holds: true,
-        observed_rate: None,
-        assumed_rate: BitRate::new(2_000_000),
-        analytics_stale: false,
-        coturn_unreachable: false,
-        coturn_uncut: false,
-        lacks_until: None,
-        has_unknown_bytes: false,
-        counts_late: false,
-        frozen: false,
-        promised_in_full: false,
-        rotation_failing: false,
-        rate: PresentRate { rate: BitRate::new(0), until: now, limit_at: None },
-        percents: AlertPercents::parse("50,80,95,100").unwrap(),
-    }
+/// The alerts of a budget of 1,000 GB whose usage rises to so many percent.
+fn alerts(percent: u8) -> Vec<Alert> {
+    let (at, gb) = (timestamp(START), |gb| ByteCount::new(gb * 1_000_000_000));
+    let [limit, overshoot_bound] = [1_000, 0].map(gb);
+    let budget = |used| BudgetFigures { used, limit, overshoot_bound, reset: at };
+    let alert = |percent: u8| Alert {
+        id: format!("2025-01-01/budget-used-{percent}/1000000000000"),
+        kind: AlertKind::Used(percent),
+        ..Alert::test(at, budget(gb(u64::from(percent) * 10)), Spending::default())
+    };
+    [50, 80].into_iter().filter(|step| *step <= percent).map(alert).collect()
 }
 
 fn alert() -> Alert {

@@ -346,5 +346,5 @@ fn note_charge(grants: &mut Grants, connection: &Connection, charge: &Connection
 }
 
 #[cfg(test)]
-#[path = "connections_tests.rs"]
+#[path = "connections_tests/mod.rs"]
 mod tests;

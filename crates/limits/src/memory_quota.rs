@@ -116,13 +116,14 @@ impl Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::SHARES;
     use turn_ledger::ClientKey;
 
     const OWN: usize = 10;
     const SHARE: usize = 100;
 
     fn memory() -> MemoryQuota {
-        MemoryQuota::new(MemoryBounds { own: OWN, client_max: SHARE, total_max: 16 * SHARE })
+        MemoryQuota::new(MemoryBounds { own: OWN, client_max: SHARE, total_max: SHARES * SHARE })
     }
 
     fn client(text: &str) -> ClientKey {
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_48_has_four_times_as_much_and_all_together_have_a_bound() {
+    fn four_48s_leave_room_for_others_and_all_together_have_a_bound() {
         let memory = memory();
         let whole = |n: usize, group: usize| part(&memory, &format!("2001:db8:{group}:{n}::1"), OWN + SHARE);
         let mut parts: Vec<_> = (0..4).map(|n| whole(n, 0).unwrap()).collect();
@@ -160,9 +161,11 @@ mod tests {
         for group in 1..4 {
             parts.extend((0..4).map(|n| whole(n, group).unwrap()));
         }
-        assert!(part(&memory, "192.0.2.1", OWN + 1).is_none(), "four /48s have all of it");
-        assert!(part(&memory, "192.0.2.1", OWN).is_some());
+        assert!(part(&memory, "2001:db8:3:9::1", OWN + 1).is_none());
+        parts.extend((1..=4).map(|n| part(&memory, &format!("192.0.2.{n}"), OWN + SHARE).unwrap()));
+        assert!(part(&memory, "192.0.2.5", OWN + 1).is_none(), "all together have all of it");
+        assert!(part(&memory, "192.0.2.5", OWN).is_some());
         parts.pop();
-        assert!(part(&memory, "192.0.2.1", OWN + SHARE).is_some());
+        assert!(part(&memory, "192.0.2.5", OWN + SHARE).is_some());
     }
 }

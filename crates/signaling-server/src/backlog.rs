@@ -20,27 +20,6 @@ pub(crate) fn backlog() -> MemoryQuota {
     })
 }
 
-#[cfg(test)]
-mod tests {
-    use turn_ledger::ClientKey;
-
-    use super::*;
-
-    #[test]
-    fn four_48s_leave_room_for_others() {
-        let backlog = backlog();
-        let fill = |address: &str| {
-            let mut kept = backlog.open(ClientKey::of(address.parse().unwrap()));
-            (kept.try_resize(OWN_BYTES + CLIENT_BYTES_MAX), kept)
-        };
-        let of_48s: Vec<_> = (0..64).map(|n| fill(&format!("2001:db8:{}:{n}::1", n / 16))).collect();
-        assert_eq!(of_48s.iter().filter(|(is_kept, _)| *is_kept).count(), 16);
-        let others: Vec<_> = (1..=5).map(|n| fill(&format!("192.0.2.{n}"))).collect();
-        let are_kept: Vec<_> = others.iter().map(|(is_kept, _)| *is_kept).collect();
-        assert_eq!(are_kept, [true, true, true, true, false], "and all of them are bounded");
-    }
-}
-
 /// For tests of what uses a backlog.
 #[cfg(test)]
 pub(crate) mod testing {

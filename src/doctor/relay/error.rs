@@ -132,19 +132,6 @@ fn refused_credential(source: IceSource) -> &'static str {
 mod tests {
     use super::*;
 
-    fn code(code: u16) -> ProbeError {
-        ProbeError::Code { code, step: "the allocation request", with_credential: true }
-    }
-
-    #[test]
-    fn the_remedy_for_a_refused_credential_depends_on_the_source() {
-        let url = IceUrl::parse("turn:relay.example").unwrap();
-        let remedy = |source| code(401).remedy(&url, source);
-        assert!(remedy(IceSource::Coturn).contains("COTURN_SECRET"));
-        assert!(remedy(IceSource::Manual).contains("MANUAL_ICE_SERVERS"));
-        assert!(remedy(IceSource::Cloudflare).contains("TURN key"));
-    }
-
     #[test]
     fn the_remedy_names_port_and_protocol() {
         let url = IceUrl::parse("turns:relay.example:443").unwrap();

@@ -10,7 +10,6 @@ use utoipa::openapi::{RefOr, Schema};
 
 use crate::app::App;
 use crate::ice::turn_keys::TurnKey;
-use crate::json::plain_number;
 use crate::mint::pool::PoolCounts;
 use crate::rotation::{CreatedKey, RotationState};
 use crate::telemetry::provider_calls::CallTimes;
@@ -29,7 +28,7 @@ pub(super) struct ProviderBody {
     outcomes: BTreeMap<&'static str, u64>,
     /// Duration of the latest calls, including failures; null before the first call.
     #[schema(required = true)]
-    latest: Option<CallTimesBody>,
+    latest: Option<CallTimes>,
     pool: PoolCounts,
     /// The TURN keys that mint.
     keys: Vec<KeyBody>,
@@ -85,30 +84,12 @@ pub(super) struct KeyBody {
     measured_bytes: Option<u64>,
 }
 
-/// Duration of the latest calls.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct CallTimesBody {
-    /// Number of calls, at most 200.
-    #[schema(example = 200)]
-    calls: usize,
-    /// Median in milliseconds.
-    #[schema(value_type = f64, example = 42.5)]
-    median_ms: serde_json::Number,
-    /// 95th percentile in milliseconds.
-    #[schema(value_type = f64, example = 120)]
-    p95_ms: serde_json::Number,
-    /// The longest call in milliseconds.
-    #[schema(value_type = f64, example = 300)]
-    longest_ms: serde_json::Number,
-}
-
 pub(super) fn provider(app: &App, period: Period) -> Option<ProviderBody> {
     app.mint.provider_is_up()?;
     Some(ProviderBody {
         breaker: app.mint.breaker_state().name(),
         outcomes: app.metrics.provider_latest.outcomes(),
-        latest: app.metrics.provider_latest.times().map(call_times),
+        latest: app.metrics.provider_latest.times(),
         pool: app.mint.pool_counts(),
         keys: keys(app, period),
         rotation: app.rotator.as_ref().map(|rotator| rotation(app, rotator.every)),
@@ -134,7 +115,7 @@ fn rotation_state_schema() -> RefOr<Schema> {
 }
 
 fn keys(app: &App, period: Period) -> Vec<KeyBody> {
-    let usage = app.cloudflare_meter.as_ref().map(|meter| meter.usage.of(period)).unwrap_or_default();
+    let usage = app.cloudflare_meter.as_ref().map(|meter| meter.shown().usage(period)).unwrap_or_default();
     let body = |key: &Arc<TurnKey>| KeyBody {
         name: key.group,
         weight: key.weight,
@@ -143,18 +124,4 @@ fn keys(app: &App, period: Period) -> Vec<KeyBody> {
         measured_bytes: usage.get(&key.group).map(|bytes| bytes.get()),
     };
     app.mint.turn_keys().iter().map(body).collect()
-}
-
-fn call_times(times: CallTimes) -> CallTimesBody {
-    CallTimesBody {
-        calls: times.calls,
-        median_ms: millis(times.median),
-        p95_ms: millis(times.p95),
-        longest_ms: millis(times.longest),
-    }
-}
-
-/// Rounded to a tenth of a millisecond.
-fn millis(took: Duration) -> serde_json::Number {
-    plain_number((took.as_secs_f64() * 10_000.0).round() / 10.0)
 }

@@ -109,7 +109,12 @@ impl CloudflareAnalytics {
             from == Minute::of(from).start() && until == Minute::of(until).start(),
             "whole minutes"
         );
-        self.count_by(DEADLINE, from, until, age).await
+        let keys = self.keys.now();
+        let question = question(&self.account_id, &keys, from, until);
+        let response = self.ask(DEADLINE, &question, BODY_MAX).await?;
+        let counted = answer::parse(response.status, &response.body, &keys, self.counted)?;
+        response.check_age(until, age)?;
+        Ok(counted)
     }
 
     /// The bytes of each own key by its name. A key without bytes has zero; keys of one name are one sum.
@@ -131,38 +136,24 @@ impl CloudflareAnalytics {
         self.date.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn count_by(
-        &self,
-        deadline: Duration,
-        from: Timestamp,
-        until: Timestamp,
-        age: Duration,
-    ) -> Result<UsageCount, AnalyticsError> {
-        let keys = self.keys.now();
-        let question = question(&self.account_id, &keys, from, until);
-        let asked = tokio::time::timeout(deadline, self.ask(deadline, &question, BODY_MAX));
-        let response = asked.await.unwrap_or(Err(CallError::Timeout))?;
-        let counted = answer::parse(response.status, &response.body, &keys, self.counted)?;
-        response.check_age(until, age)?;
-        Ok(counted)
-    }
-
-    /// The body of an error response only distinguishes errors, so an unreadable one counts as empty.
+    /// Asks within `deadline`. The body of an error response only distinguishes errors, so an unreadable one counts as empty.
     async fn ask(
         &self,
         deadline: Duration,
         question: &Value,
         body_max: usize,
     ) -> Result<RawResponse, CallError> {
-        let request = self.api.call(Method::POST, &[]).timeout(deadline).json(question);
-        let response = request.send().await?;
-        let (status, at) = (response.status(), date(response.headers()));
-        if at.is_some() {
-            *self.date() = at;
-        }
-        let body = body(body_max, response).await;
-        let body = if status == StatusCode::OK { body? } else { body.unwrap_or_default() };
-        Ok(RawResponse { status, at, body })
+        let asked = async {
+            let response = self.api.call(Method::POST, &[]).timeout(deadline).json(question).send().await?;
+            let (status, at) = (response.status(), date(response.headers()));
+            if at.is_some() {
+                *self.date() = at;
+            }
+            let body = body(body_max, response).await;
+            let body = if status == StatusCode::OK { body? } else { body.unwrap_or_default() };
+            Ok(RawResponse { status, at, body })
+        };
+        tokio::time::timeout(deadline, asked).await.unwrap_or(Err(CallError::Timeout))
     }
 }
 
@@ -341,10 +332,7 @@ mod tests {
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let analytics = at(&format!("http://{}", silent.local_addr().unwrap()));
         let short = Duration::from_millis(20);
-        let error = analytics
-            .count_by(short, NOON, NOON.plus(Duration::from_secs(60)), Duration::ZERO)
-            .await
-            .unwrap_err();
+        let error = analytics.ask(short, &json!({}), BODY_MAX).await.err().unwrap();
         assert_eq!(error.outcome(), "timeout");
         assert_eq!(DEADLINE, Duration::from_secs(10));
     }

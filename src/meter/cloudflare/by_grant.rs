@@ -7,7 +7,6 @@
 //!
 //! The counts also say which grants were in use at their expiry. [`super::tail`] looks at what they relayed after it.
 
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -77,7 +76,7 @@ impl CloudflareMeter {
         };
         let (mut taken, mut open, mut failed) = (Vec::new(), spans.open, None);
         if let Some(closed) = spans.closed {
-            match self.ask_by_grant(closed, true, state.bounds).await {
+            match self.heard(self.api.count_by_grant(closed, true, state.bounds)).await {
                 Err(AnalyticsError::RateLimited) => return Err(AnalyticsError::RateLimited),
                 Err(error) => failed = Some(error),
                 Ok(counts) => {
@@ -86,7 +85,7 @@ impl CloudflareMeter {
                 }
             }
         }
-        taken.push(self.ask_by_grant(open, false, state.bounds).await?);
+        taken.push(self.heard(self.api.count_by_grant(open, false, state.bounds)).await?);
         if spans.skips {
             self.metrics.grant_counts.count([SOURCE.name(), "skipped"]);
         }
@@ -121,11 +120,9 @@ impl CloudflareMeter {
         let query = watch.due(now, self.tail, self.settled_after());
         if let Some(query) = query {
             let grants: Vec<_> = query.grants.keys().copied().collect();
-            let minutes = self.api.minutes_of(&grants, query.span).await;
-            self.hear_date();
-            watch.take(&query, &minutes?);
+            watch.take(&query, &self.heard(self.api.minutes_of(&grants, query.span)).await?);
         }
-        *self.tail_seen.lock().unwrap_or_else(PoisonError::into_inner) = watch.seen();
+        self.shown().tail = watch.seen();
         Ok(())
     }
 
@@ -134,17 +131,6 @@ impl CloudflareMeter {
         let late = self.account.snapshot().measured.late_counts;
         let lag = late.map_or(self.lag, |late| late.lag.max(self.lag));
         lag.saturating_add(RECOUNT_INTERVAL)
-    }
-
-    async fn ask_by_grant(
-        &self,
-        span: Span,
-        is_final: bool,
-        bounds: PageBounds,
-    ) -> Result<GrantCounts, AnalyticsError> {
-        let counted = self.api.count_by_grant(span, is_final, bounds).await;
-        self.hear_date();
-        counted
     }
 
     async fn take_by_grant(&self, counts: &GrantCounts) {

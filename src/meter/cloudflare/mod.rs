@@ -4,7 +4,7 @@
 //! for the bytes of each grant, beside it.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -46,14 +46,10 @@ pub struct CloudflareMeter {
     pub sampling: u32,
     /// The configured tail of Cloudflare's grants.
     pub tail: Duration,
-    /// What was seen of the tail.
-    pub tail_seen: Mutex<ObservedTail>,
     /// The start of billing periods.
     pub billing_day: BillingDay,
-    /// The bytes of each TURN key.
-    pub usage: KeyUsage,
-    /// Why the latest query failed, and what to do; `None` if it was answered.
-    pub failure: Mutex<Option<String>>,
+    /// What the queries have shown.
+    pub shown: Mutex<Shown>,
     /// Receives the readings.
     pub account: Arc<Account>,
     /// The clock.
@@ -62,19 +58,25 @@ pub struct CloudflareMeter {
     pub metrics: Arc<Metrics>,
 }
 
-/// The bytes of each TURN key in one period, by the latest count. In memory: the first count after a start sets it.
+/// What the queries have shown, for people. In memory: the first ones after a start set it.
 #[derive(Debug, Default)]
-pub struct KeyUsage(Mutex<Option<(Period, BTreeMap<KeyName, ByteCount>)>>);
+pub struct Shown {
+    /// What was seen of the tail since the start.
+    pub tail: ObservedTail,
+    /// Why the latest query failed, and what to do; `None` if it was answered.
+    pub failure: Option<String>,
+    /// The bytes of each TURN key in one period, by the latest count.
+    usage: Option<(Period, BTreeMap<KeyName, ByteCount>)>,
+}
 
-impl KeyUsage {
-    /// The bytes in this period. Empty before its first count.
-    pub fn of(&self, period: Period) -> BTreeMap<KeyName, ByteCount> {
-        let counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        counted.as_ref().filter(|(of, _)| *of == period).map(|(_, usage)| usage.clone()).unwrap_or_default()
-    }
-
-    fn replace(&self, period: Period, usage: BTreeMap<KeyName, ByteCount>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((period, usage));
+impl Shown {
+    /// The bytes of each TURN key in this period. Empty before its first count.
+    pub fn usage(&self, period: Period) -> BTreeMap<KeyName, ByteCount> {
+        self.usage
+            .as_ref()
+            .filter(|(of, _)| *of == period)
+            .map(|(_, usage)| usage.clone())
+            .unwrap_or_default()
     }
 }
 
@@ -102,14 +104,9 @@ impl MeterState {
 }
 
 impl CloudflareMeter {
-    /// What was seen of the tail since the start.
-    pub fn tail_seen(&self) -> ObservedTail {
-        *self.tail_seen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Why the latest query failed, and what to do. `None` if it was answered.
-    pub fn failure(&self) -> Option<String> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// What the queries have shown.
+    pub fn shown(&self) -> MutexGuard<'_, Shown> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Queries until `end`: the total, and the bytes of each grant. Neither waits for the other, except that the second begins
@@ -144,7 +141,7 @@ impl CloudflareMeter {
     pub async fn read(&self, state: &mut MeterState) -> Result<ReadingOutcome, AnalyticsError> {
         let asked = self.read_settled(state).await;
         let failure = asked.as_ref().err().map(|error| format!("{error}: {}", error.remedy()));
-        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+        self.shown().failure = failure;
         asked
     }
 
@@ -161,7 +158,7 @@ impl CloudflareMeter {
         });
         for day in state.days.due(period, as_of) {
             let until = day.end().min(as_of);
-            let count = self.ask(day.start(), until, age).await?;
+            let count = self.heard(self.api.count(day.start(), until, age)).await?;
             let reading = Reading { day, as_of: until, granted: count.own, other: count.other };
             match self
                 .account
@@ -174,7 +171,7 @@ impl CloudflareMeter {
         state.as_of = as_of;
         let by_name = self.api.named(&state.sum(period));
         self.metrics.key_usage(by_name.iter().map(|(key, bytes)| (key.as_str(), bytes.get())));
-        self.usage.replace(period, by_name);
+        self.shown().usage = Some((period, by_name));
         // If a count for the lag's test fails, it is due again with the next reading. This reading is valid.
         match self.test_lag(now, &mut state.lateness).await {
             Ok(()) => state.untested = 0,
@@ -186,29 +183,19 @@ impl CloudflareMeter {
         Ok(taken)
     }
 
-    /// Passes Cloudflare's clock in the latest response to the account.
-    fn hear_date(&self) {
+    /// What a query returns. Passes Cloudflare's clock in its response to the account, even if the query failed.
+    async fn heard<T>(&self, query: impl Future<Output = T>) -> T {
+        let answer = query.await;
         if let Some(date) = self.api.take_date() {
             self.account.hear_date(date);
         }
-    }
-
-    /// Sends one query. Hears Cloudflare's clock even if the query failed.
-    async fn ask(
-        &self,
-        from: Timestamp,
-        until: Timestamp,
-        age: Duration,
-    ) -> Result<UsageCount, AnalyticsError> {
-        let counted = self.api.count(from, until, age).await;
-        self.hear_date();
-        counted
+        answer
     }
 
     /// Makes the due counts of the test, and publishes a new result.
     async fn test_lag(&self, now: Timestamp, lateness: &mut Lateness) -> Result<(), AnalyticsError> {
         while let Some(window) = lateness.due(now) {
-            let counted = self.ask(window.from, window.until, window.age).await?;
+            let counted = self.heard(self.api.count(window.from, window.until, window.age)).await?;
             let before = lateness.late();
             lateness.take(window, counted.total());
             let Some(late) = lateness.late().filter(|late| before != Some(*late)) else { continue };

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use reqwest::StatusCode;
 use reqwest::redirect::Policy;
-use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::support::fake_webhook::{FakeWebhook, Reply};
@@ -28,9 +28,25 @@ fn urlencoded(fields: &[(&str, &str)]) -> (String, String) {
 
 fn info() -> String {
     let history = json!({ "apiHistory": [{ "sdp": "v=0" }], "userSessions": ["s1"] });
-    let url = "https://meet.example/room-1";
-    json!({ "roomName": "room-1", "identity": { "name": "ann" }, "roomHistory": history, "url": url })
+    let url = "https://meet.example:8443/room-1?x=1";
+    json!({ "roomName": "room-1", "identity": { "name": "ann <b>" }, "roomHistory": history, "url": url })
         .to_string()
+}
+
+/// A section of a card with a text.
+fn text(header: &str, text: &str) -> Value {
+    json!({ "header": header, "widgets": [{ "textParagraph": { "text": text } }] })
+}
+
+/// A section of a card with a button.
+fn button(header: &str, label: &str, link: &str) -> Value {
+    let button = json!({ "text": label, "onClick": { "openLink": { "url": link } } });
+    json!({ "header": header, "widgets": [{ "buttonList": { "buttons": [button] } }] })
+}
+
+fn card(id: &str, title: &str, subtitle: &str, sections: &[Value]) -> Value {
+    let card = json!({ "header": { "title": title, "subtitle": subtitle }, "sections": sections });
+    json!({ "cardsV2": [{ "cardId": id, "card": card }] })
 }
 
 async fn post(broker: &TestBroker, path: &str, form: (String, String)) -> Answer {
@@ -82,18 +98,25 @@ async fn a_bug_report_becomes_a_card_whose_link_shows_what_the_page_saw() {
     ];
     let broker = TestBroker::start(&settings).await;
     for form in [multipart, urlencoded] {
-        let form = form(&[("info", &info()), ("description", "no sound")]);
+        let form = form(&[("info", &info()), ("description", "no <b>sound</b> & more")]);
         let answer = post(&broker, "/api/bugReport", form).await;
         assert_eq!((answer.status, answer.json()), (StatusCode::OK, json!({ "status": "ok" })));
     }
     eventually("both cards", async || chat.history().len() == 3).await;
     let cards = cards(&chat);
     assert_eq!(cards[0], cards[1], "sent again after a 503");
-    let card = &cards[0]["cardsV2"][0];
-    assert_eq!(card["cardId"], "orange-meets-feedback-card");
-    let link =
-        &card["card"]["sections"][3]["widgets"][0]["buttonList"]["buttons"][0]["onClick"]["openLink"]["url"];
-    let path = link.as_str().unwrap().strip_prefix("https://turn.example").unwrap();
+    let sections = cards[0]["cardsV2"][0]["card"]["sections"].as_array().unwrap();
+    let link = &sections[3]["widgets"][0]["buttonList"]["buttons"][0]["onClick"]["openLink"]["url"];
+    let link = link.as_str().unwrap();
+    let expected = [
+        text("Description", "no &lt;b&gt;sound&lt;/b&gt; &amp; more"),
+        text("User Agent", "Firefox"),
+        button("Room", "room-1", "https://meet.example:8443/room-1?x=1"),
+        button("Debug info", "Room history", link),
+    ];
+    let (title, subtitle) = ("Feedback from ann <b>", "Environment: meet.example");
+    assert_eq!(cards[0], card("orange-meets-feedback-card", title, subtitle, &expected));
+    let path = link.strip_prefix("https://turn.example").unwrap();
 
     let shown = broker.get(path).await;
     assert_eq!(shown.header("content-type"), Some("application/json"));
@@ -109,14 +132,19 @@ async fn a_bug_report_becomes_a_card_whose_link_shows_what_the_page_saw() {
 async fn a_dead_track_becomes_a_card() {
     let chat = FakeWebhook::start(&[]).await;
     let broker = TestBroker::start(&[REPORTS, ("FEEDBACK_URL", &chat.url())]).await;
-    let track =
-        json!({ "pullSessionTrace": "", "pushedSessionTrace": "", "trackId": "s/t", "pullingUser": "ann" });
+    let (link, time) = ("https://trace.example/1", "Time: 2025-01-15T12:00:00.000Z");
+    let track = json!({ "pullSessionTrace": link, "pushedSessionTrace": "", "trackId": "s/t", "pullingUser": "ann",
+        "pushingUser": "", "meetingId": "m1" });
     let as_text = |body: String| ("text/plain;charset=UTF-8".to_owned(), body);
     let answer = post(&broker, "/api/deadTrack", as_text(track.to_string())).await;
     assert_eq!((answer.status, answer.json()), (StatusCode::OK, json!({ "status": "ok" })));
     eventually("the card", async || !chat.history().is_empty()).await;
-    assert_eq!(cards(&chat)[0]["cardsV2"][0]["cardId"], "orange-meets-dead-track-card");
-    for bad in ["{}", r#"["","","t",null,null,null]"#] {
+    let sections =
+        [text("Track ID", "s/t"), button("Trace links", "ann's pull trace", link), text("Meeting", "m1")];
+    let title = "Dead track: ann had an issue pulling from somebody";
+    assert_eq!(cards(&chat), [card("orange-meets-dead-track-card", title, time, &sections)]);
+    let empty = r#"{"pullSessionTrace":"","pushedSessionTrace":"","trackId":""}"#;
+    for bad in ["{}", empty, r#"["","","t",null,null,null]"#] {
         let answer = post(&broker, "/api/deadTrack", as_text(bad.to_owned())).await;
         assert_eq!(answer.error(), (400, "INVALID_REQUEST".to_owned()), "{bad}");
     }
@@ -176,30 +204,21 @@ async fn without_a_place_for_reports_there_are_no_routes_for_them() {
 }
 
 #[tokio::test]
-async fn a_client_sends_ten_reports_and_then_one_a_minute() {
+async fn a_client_sends_ten_reports_and_then_one_a_minute_and_another_method_uses_up_none() {
     let broker = TestBroker::start(&[REPORTS]).await;
+    assert_eq!(broker.get("/api/reportRefresh").await.status, 405);
     let refresh = async || post(&broker, "/api/reportRefresh", urlencoded(&[])).await;
     for _ in 0..10 {
         assert_eq!(refresh().await.status, 200);
     }
-    let refused = refresh().await;
-    assert_eq!(
-        (refused.error(), refused.header("retry-after")),
-        ((429, "RATE_LIMITED".to_owned()), Some("60"))
-    );
-    broker.advance(59);
-    assert_eq!(refresh().await.header("retry-after"), Some("1"));
+    for (passes, wait) in [(0, "60"), (59, "1")] {
+        broker.advance(passes);
+        let refused = refresh().await;
+        assert_eq!(refused.error(), (429, "RATE_LIMITED".to_owned()));
+        assert_eq!(refused.header("retry-after"), Some(wait));
+    }
     broker.advance(1);
     assert_eq!(refresh().await.status, 200);
-}
-
-#[tokio::test]
-async fn a_request_with_another_method_uses_up_no_report() {
-    let broker = TestBroker::start(&[REPORTS]).await;
-    for _ in 0..20 {
-        assert_eq!(broker.get("/api/reportRefresh").await.status, 405);
-    }
-    assert_eq!(Answer::of(broker.request(Method::POST, "/api/reportRefresh")).await.status, 200);
 }
 
 #[tokio::test]
@@ -212,13 +231,27 @@ async fn a_report_is_a_form_of_at_most_one_mebibyte() {
     let most = 1_048_576 - form(0).1.len();
     assert_eq!(post(&broker, "/api/bugReport", form(most)).await.status, 200);
     assert_eq!(post(&broker, "/api/bugReport", form(most + 1)).await.error().0, 413);
-    for (kind, body) in
-        [("text/plain", "info=1"), ("multipart/form-data", "x"), ("multipart/form-data; boundary=xx", "--xx")]
-    {
-        let answer = post(&broker, "/api/bugReport", (kind.to_owned(), body.to_owned())).await;
-        assert_eq!(answer.error(), (400, "INVALID_REQUEST".to_owned()), "{kind}");
+    let with = |name: &str, value: Value| {
+        let mut info: Value = serde_json::from_str(&info()).unwrap();
+        info[name] = value;
+        urlencoded(&[("info", &info.to_string()), ("description", "no sound")])
+    };
+    for (kind, body) in [
+        ("text/plain".to_owned(), "info=1".to_owned()),
+        ("multipart/form-data".to_owned(), "x".to_owned()),
+        ("multipart/form-data; boundary=xx".to_owned(), "--xx".to_owned()),
+        multipart(&[("info", &info())]),
+        with("roomName", "".into()),
+        with("url", "javascript:alert(1)".into()),
+        with("url", "//meet.example".into()),
+    ] {
+        let answer = post(&broker, "/api/bugReport", (kind, body.clone())).await;
+        assert_eq!(answer.error(), (400, "INVALID_REQUEST".to_owned()), "{body}");
     }
-    assert_eq!(post(&broker, "/api/bugReport", multipart(&[("info", &info())])).await.status, 400);
+    broker.advance(600);
+    for name in ["identity", "roomHistory"] {
+        assert_eq!(post(&broker, "/api/bugReport", with(name, Value::Null)).await.status, 200, "{name}");
+    }
 }
 
 #[tokio::test]
@@ -300,37 +333,35 @@ async fn a_directory_that_cannot_be_made_refuses_the_start() {
 }
 
 #[tokio::test]
-async fn without_a_chat_the_17th_bug_report_of_an_address_is_refused() {
-    let directory = StateDir::new();
-    let broker = TestBroker::start(&[REPORTS, ("REPORTS_DIR", directory.path())]).await;
-    for _ in 0..16 {
-        assert_eq!(report_bug(&broker).await.status, StatusCode::OK);
-        broker.advance(60);
-    }
-    let refused = report_bug(&broker).await;
-    assert_eq!(refused.error(), (429, "RATE_LIMITED".into()));
-    assert_eq!(files(directory.path().as_ref()).len(), 16);
-}
-
-#[tokio::test]
 async fn of_the_bug_reports_of_an_address_16_are_kept_and_the_17th_is_a_card_without_a_link() {
-    let (chat, directory) = (FakeWebhook::start(&[]).await, StateDir::new());
+    let (chat, directory, other) = (FakeWebhook::start(&[]).await, StateDir::new(), StateDir::new());
     let url = chat.url();
-    let places =
-        [("REPORTS_DIR", directory.path()), ("FEEDBACK_URL", &url), ("PUBLIC_URL", "https://turn.example")];
-    let broker = TestBroker::start(&[&[REPORTS][..], &places].concat()).await;
-    let report = async |n: usize| {
-        assert_eq!(report_bug(&broker).await.status, StatusCode::OK, "{n}");
-        eventually("the card", async || chat.history().len() == n).await;
-        broker.advance(60);
-    };
+    let [with_chat, without] = [
+        &[("REPORTS_DIR", directory.path()), ("FEEDBACK_URL", &url), ("PUBLIC_URL", "https://turn.example")]
+            [..],
+        &[("REPORTS_DIR", other.path())],
+    ]
+    .map(|places| [&[REPORTS], places].concat());
+    let (broker, alone) = (TestBroker::start(&with_chat).await, TestBroker::start(&without).await);
     for n in 1..=17 {
-        report(n).await;
+        assert_eq!(report_bug(&broker).await.status, 200, "{n}");
+        eventually("the card", async || chat.history().len() == n).await;
+        let without_chat = report_bug(&alone).await;
+        assert_eq!(without_chat.status, if n == 17 { 429 } else { 200 }, "{n}");
+        assert_eq!(
+            without_chat.header("retry-after"),
+            (n == 17).then_some("36840"),
+            "a sixteenth of a week later"
+        );
+        broker.advance(60);
+        alone.advance(60);
     }
-    assert_eq!(files(directory.path().as_ref()).len(), 16);
+    let kept = |directory: &StateDir| files(directory.path().as_ref()).len();
+    assert_eq!((kept(&directory), kept(&other)), (16, 16));
     broker.advance(7 * 86_400 / 16);
-    report(18).await;
-    assert_eq!(files(directory.path().as_ref()).len(), 17);
+    assert_eq!(report_bug(&broker).await.status, 200);
+    eventually("the card", async || chat.history().len() == 18).await;
+    assert_eq!(kept(&directory), 17);
     let sections = |card: &Value| card["cardsV2"][0]["card"]["sections"].as_array().unwrap().len();
     assert_eq!(cards(&chat).iter().map(sections).collect::<Vec<_>>()[15..], [4, 3, 4]);
 }

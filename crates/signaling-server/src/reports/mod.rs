@@ -21,16 +21,16 @@ use turn_limits::{ClientRate, MemoryQuota, Rate};
 
 use crate::server::Service;
 use feedback::Feedback;
-use store::{KEPT, Store};
+use store::{FILES_MAX, KEPT, Store, notes};
 
 /// Reports of one client at once.
-pub(crate) const BURST: u32 = 10;
+pub(crate) const BURST: usize = 10;
 /// One more is accepted after this time.
 pub(crate) const EACH: Duration = Duration::from_secs(60);
 /// Bug reports of one client that are kept at once. One more is kept after a sixteenth of [`KEPT`].
-pub(crate) const KEPT_BURST: u32 = 16;
+pub(crate) const KEPT_BURST: usize = 16;
 /// Bytes of the notes of one client at once. The same again comes back within a day.
-pub(crate) const NOTE_BYTES_BURST: u32 = 64 * 1024;
+pub(crate) const NOTE_BYTES_BURST: usize = 64 * 1024;
 /// Clients with a row of their own, half for each address family. An IPv6 /48 has four times as much of everything.
 pub(crate) const CLIENTS_MAX: usize = 4_096;
 /// How often old reports are removed, at least. Each new one removes old ones too.
@@ -60,13 +60,17 @@ fn too_many(retry_in: Duration) -> ApiError {
 impl Reports {
     /// `service`: its `public_url` is where cards link to kept reports.
     pub(crate) fn new(store: Option<Store>, feedback: Option<Feedback>, service: &Service) -> Self {
-        let each_client = |burst, each| ClientRate::new(Rate::new(burst, each), CLIENTS_MAX);
+        // As many as at once come back within the time.
+        let each_client = |burst, within: Duration| {
+            let burst = u32::try_from(burst).unwrap_or(u32::MAX);
+            ClientRate::new(Rate::new(burst, within / burst), CLIENTS_MAX)
+        };
         Self {
             store: store.map(|store| Arc::new(Mutex::new(store))),
             feedback,
-            rate: each_client(BURST, EACH),
-            kept: each_client(KEPT_BURST, KEPT / KEPT_BURST),
-            note_bytes: each_client(NOTE_BYTES_BURST, Duration::from_secs(86_400) / NOTE_BYTES_BURST),
+            rate: each_client(BURST, EACH * 10),
+            kept: each_client(KEPT_BURST, KEPT),
+            note_bytes: each_client(NOTE_BYTES_BURST, Duration::from_secs(86_400)),
             public_url: service.public_url.clone(),
             long_bodies: service.long_bodies.clone(),
             log: Throttle::new(),
@@ -74,14 +78,9 @@ impl Reports {
         }
     }
 
-    /// The time.
-    pub(crate) fn now(&self) -> Timestamp {
-        self.clock.now()
-    }
-
-    /// Takes one report of a client. `Err`: the wait until the next one is accepted.
-    pub(crate) fn take(&self, client: ClientKey) -> Result<(), Duration> {
-        self.rate.take(client, 1, self.clock.since_boot()).map_err(|spent| spent.next)
+    /// Takes this much of what a client may do.
+    fn take(&self, rate: &ClientRate, client: ClientKey, count: u32) -> Result<(), ApiError> {
+        rate.take(client, count, self.clock.since_boot()).map_err(|spent| too_many(spent.next))
     }
 
     /// The bound on the body of a report.
@@ -89,32 +88,27 @@ impl Reports {
         BodyLimit::long(bytes_max, &self.long_bodies)
     }
 
-    /// Takes a place for a bug report of a client. `false` if none is left, or reports are not kept.
-    fn may_keep(&self, client: ClientKey) -> bool {
-        self.store.is_some() && self.kept.take(client, 1, self.clock.since_boot()).is_ok()
-    }
-
     /// Adds a note with the time. `false` if it is not kept: the notes of the day are full, or those of this client.
     async fn note(&self, kind: &'static str, client: ClientKey, mut note: Value) -> bool {
-        note["at"] = json!(self.now().to_string());
+        note["at"] = json!(self.clock.now().to_string());
         let line = format!("{note}\n");
         let bytes = u32::try_from(line.len()).unwrap_or(u32::MAX);
-        self.note_bytes.take(client, bytes, self.clock.since_boot()).is_ok()
-            && self.on_disk(move |store, now| store.note(kind, &line, now)).await.unwrap_or(false)
+        let add = move |store: &Store, now| store.append(&notes(kind, now), line.as_bytes(), now);
+        self.take(&self.note_bytes, client, bytes).is_ok() && self.on_disk(add).await.unwrap_or(false)
     }
 
     /// The address of a kept report, if people know an address of this broker.
-    pub(crate) fn link(&self, id: &str) -> Option<String> {
+    fn link(&self, id: &str) -> Option<String> {
         Some(format!("{}api/debugInfo?id={id}", self.public_url.as_ref()?))
     }
 
     /// Does something with the directory, without holding up the other requests. `None` without a directory, and after a failure,
     /// which is logged.
-    pub(crate) async fn on_disk<T: Send + 'static>(
+    async fn on_disk<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Store, Timestamp) -> io::Result<T> + Send + 'static,
     ) -> Option<T> {
-        let (store, now) = (Arc::clone(self.store.as_ref()?), self.now());
+        let (store, now) = (Arc::clone(self.store.as_ref()?), self.clock.now());
         let work = move || work(&store.lock().unwrap_or_else(PoisonError::into_inner), now);
         // The panic hook has logged a panic.
         let done = tokio::task::spawn_blocking(work).await.ok()?;
@@ -130,7 +124,7 @@ impl Reports {
     pub(crate) async fn run(&self, end: &CancellationToken) {
         let sweep = async {
             loop {
-                self.on_disk(Store::sweep).await;
+                self.on_disk(|store, now| store.sweep(FILES_MAX, now)).await;
                 tokio::time::sleep(SWEEP_INTERVAL).await;
             }
         };

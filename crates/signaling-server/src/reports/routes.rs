@@ -19,9 +19,9 @@ use turn_base::request::query::parameters;
 use turn_ledger::ClientKey;
 use turn_signaling::uuid::uuid;
 
+use super::Reports;
 use super::card::{self, BugInfo, given, name};
-use super::store::{KEPT, QUALITY, REFRESH};
-use super::{KEPT_BURST, Reports, too_many};
+use super::store::{QUALITY, REFRESH, Store, report};
 use crate::form::Form;
 use crate::server::Signaling;
 
@@ -66,7 +66,7 @@ impl FromRequestParts<Arc<Reports>> for Sender {
     async fn from_request_parts(parts: &mut Parts, reports: &Arc<Reports>) -> Result<Self, ApiError> {
         let ClientAddr(address) = parts.extensions.get().copied().ok_or_else(ApiError::internal)?;
         let client = ClientKey::of(address);
-        reports.take(client).map_err(too_many)?;
+        reports.take(&reports.rate, client, 1)?;
         Ok(Self(client))
     }
 }
@@ -80,19 +80,23 @@ async fn bug(
     let (body, _counted) = read_body(&reports.limit(FORM_MAX), request).await?;
     let form = Form::parse(&headers, body).await?;
     let mut info: BugInfo = parse_json(form.field("info").unwrap_or_default().as_bytes())?;
-    let sent = info.room_history.take();
-    let is_kept = sent.is_some() && reports.may_keep(client);
-    if sent.is_some() && !is_kept && reports.feedback.is_none() {
-        return Err(too_many(KEPT / KEPT_BURST));
+    let mut history = info.room_history.take().filter(|_| reports.store.is_some());
+    if history.is_some()
+        && let Err(refused) = reports.take(&reports.kept, client, 1)
+    {
+        // Without a chat, the report would be nowhere.
+        if reports.feedback.is_none() {
+            return Err(refused);
+        }
+        history = None;
     }
-    let history = sent.filter(|_| is_kept);
     let id = uuid(u128::from_be_bytes(random::bytes()?));
     let link = if history.is_some() { reports.link(&id) } else { None };
     let agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
     let card = card::of_bug(&info, form.field("description"), agent, link.as_deref())?;
     if let Some(history) = history {
-        let kept = reports.on_disk(move |store, now| store.keep(&id, history.get().as_bytes(), now));
-        kept.await.ok_or_else(ApiError::internal)?;
+        let keep = move |store: &Store, now| store.append(&report(&id), history.get().as_bytes(), now);
+        reports.on_disk(keep).await.ok_or_else(ApiError::internal)?;
     }
     tell(&reports, client, card)
 }
@@ -103,7 +107,7 @@ async fn dead_track(
     request: Request,
 ) -> Result<Json<Value>, ApiError> {
     let (body, _counted) = read_body(&reports.limit(JSON_MAX), request).await?;
-    tell(&reports, client, card::of_dead_track(&parse_json(&body)?, &reports.now().to_string())?)
+    tell(&reports, client, card::of_dead_track(&parse_json(&body)?, &reports.clock.now().to_string())?)
 }
 
 /// Sends a card, if there is a chat.

@@ -82,8 +82,7 @@ impl CloudflareAnalytics {
     }
 
     async fn rows(&self, span: Span, question: &Value) -> Result<Vec<UsageRow>, AnalyticsError> {
-        let asked = tokio::time::timeout(DEADLINE, self.ask(DEADLINE, question, PAGE_MAX));
-        let response = asked.await.unwrap_or(Err(CallError::Timeout))?;
+        let response = self.ask(DEADLINE, question, PAGE_MAX).await?;
         let account: Account = answer::account(response.status, &response.body)?;
         response.check_age(span.until, span.age)?;
         Ok(account.by_grant.unwrap_or_default())

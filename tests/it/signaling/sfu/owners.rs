@@ -1,13 +1,13 @@
 //! What sessions of the SFU take is promised before they take it, has an owner, and counts under the limit of its user.
 
-use crate::support::fake_issuer::{USERS, user_token};
+use crate::support::fake_issuer::{USERS, sign, user_token};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::metering::{MB, RATE, pulled};
 use super::{Page, error, start};
 use crate::support::fake_sfu::SfuFault;
-use crate::support::{Answer, OPERATOR, TestBroker, eventually};
+use crate::support::{Answer, COTURN, OPERATOR, TestBroker, eventually};
 
 /// A page of a user, with a label.
 async fn join<'a>(broker: &'a TestBroker, user: &str) -> Page<'a> {
@@ -128,4 +128,97 @@ async fn a_pull_whose_answer_is_lost_stays_promised_until_a_look() {
     let looked = async || sfu.requests(&b.session).iter().any(|request| request.method == Method::GET);
     eventually("a look", looked).await;
     assert_eq!((reserved(&broker).await, pulled(&broker).await), ("3.00".into(), 0));
+}
+
+#[tokio::test]
+async fn a_session_answers_only_to_the_browser_that_opened_it() {
+    let (sfu, broker) = start(&[]).await;
+    let (mine, other) = (Page::join(&broker, "r").await, Page::join(&broker, "r").await);
+    let before = sfu.history().len();
+    let thief = |cookie: Option<&String>| Page {
+        broker: &broker,
+        session: mine.session.clone(),
+        cookie: cookie.cloned(),
+        address: mine.address,
+    };
+    let renamed = other.cookie.as_ref().map(|cookie| cookie.replace(&other.session, &mine.session));
+    for thief in [thief(None), thief(other.cookie.as_ref()), thief(renamed.as_ref())] {
+        assert_eq!(error(&thief.push().await), (401, "session_locked".into()));
+    }
+    assert_eq!(sfu.history().len(), before);
+    assert_eq!(mine.push().await.status, 200);
+    broker.advance(48 * 3_600);
+    assert_eq!(error(&mine.push().await), (401, "session_locked".into()), "the lock has expired");
+}
+
+#[tokio::test]
+async fn without_a_lock_a_session_belongs_to_its_address() {
+    let (_sfu, broker) = start(&[("SFU_LOCK", "off")]).await;
+    let page = Page::join_from(&broker, "r", "203.0.113.1").await;
+    assert_eq!(page.cookie, None);
+    assert_eq!(page.push().await.status, 200);
+    let other = Page { broker: &broker, session: page.session.clone(), cookie: None, address: "203.0.113.2" };
+    assert_eq!(error(&other.push().await), (401, "session_locked".into()));
+}
+
+#[tokio::test]
+async fn where_users_are_required_only_a_user_opens_a_session_and_the_token_can_fix_the_room() {
+    const NAMED: &str = "/partytracks/sessions/new?correlationId=blue";
+    let settings = [COTURN[0], COTURN[1], COTURN[2], USERS, ("AUTH_REQUIRED", "true")];
+    let (sfu, broker) = start(&settings).await;
+    let token_for = |user: &str, room: Value| {
+        let claims = json!({ "sub": user, "exp": 1_736_942_400 + 600, "room": room });
+        sign(&claims)
+    };
+    let token = |user: &str, room: Option<&str>| token_for(user, json!(room));
+    let open = async |token: Option<String>, path: &str| {
+        let request = broker.request(Method::POST, path);
+        let answer = Answer::of(match &token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        });
+        let answer = answer.await;
+        let cookie = answer.header("set-cookie").map(|cookie| cookie.split(';').next().unwrap().to_owned());
+        let session = || answer.json()["sessionId"].as_str().unwrap().to_owned();
+        (answer.status.as_u16() == 201).then(|| Page {
+            broker: &broker,
+            session: session(),
+            cookie,
+            address: "203.0.113.1",
+        })
+    };
+    assert!(open(None, NAMED).await.is_none(), "a room is not a user");
+    assert!(open(Some("x.y.z".into()), NAMED).await.is_none());
+    let a = open(Some(token("ann", None)), NAMED).await.unwrap();
+    let b = open(Some(token("bob", Some("blue"))), "/partytracks/sessions/new").await.unwrap();
+    let c = open(Some(token("eve", Some("red"))), NAMED).await.unwrap();
+    a.push().await;
+    assert_eq!(b.pull(&a).await.status, 200);
+    assert_eq!(error(&c.pull(&a).await), (403, "other_room".into()), "the token's room counts");
+    let numbered = open(Some(token_for("eve", json!(42))), NAMED).await.unwrap();
+    assert_eq!(error(&numbered.pull(&a).await), (403, "other_room".into()), "the room 42");
+    for bad in [json!([]), json!(""), json!({"blue": 1}), json!(true)] {
+        assert!(open(Some(token_for("eve", bad)), NAMED).await.is_none(), "no room has this name");
+    }
+    let mint = broker.request(Method::GET, "/api/turn-credentials").bearer_auth(token("eve", Some("red")));
+    let grant = Answer::of(mint).await.json()["grant"].as_str().unwrap().to_owned();
+    assert!(open(Some(grant.clone()), NAMED).await.is_none(), "a grant does not know the token's room");
+    let ice = broker.request(Method::POST, "/partytracks/generate-ice-servers").bearer_auth(grant);
+    let ice = Answer::of(ice).await;
+    assert!(ice.status == 200 && !ice.text.contains("username"), "a grant mints nothing: {}", ice.text);
+    let ice = broker.get("/partytracks/generate-ice-servers").await;
+    assert!(ice.status == 200 && !ice.text.contains("username"), "{}", ice.text);
+    let block = broker.request(Method::POST, "/api/users/bob/block").bearer_auth(OPERATOR);
+    assert_eq!(Answer::of(block).await.status, 200);
+    assert_eq!(error(&b.pull(&a).await), (403, "user_blocked".into()), "with its lock and no token");
+    sfu.forget(&c.session);
+    assert_eq!(c.call(Method::GET, "", &json!({})).await.status, 410);
+    let block = broker.request(Method::POST, "/api/users/eve/block").bearer_auth(OPERATOR);
+    assert_eq!(Answer::of(block).await.status, 200);
+    assert_eq!(
+        error(&c.pull(&a).await),
+        (403, "user_blocked".into()),
+        "the broker knows her by her lock only"
+    );
+    assert_eq!(a.pull(&b).await.status, 200);
 }

@@ -141,7 +141,7 @@ fn a_hold_that_is_released_leaves_no_trace() {
     assert_eq!(broker.books.user_share(&user("ann")).unwrap().committed.get(), 5 * MINUTE_BYTES);
     broker.books.release(&hold);
     assert_eq!(broker.books.user_share(&user("ann")).unwrap().committed.get(), 0);
-    assert_eq!(broker.sums(SpenderKind::User, "ann"), None);
+    assert_eq!(broker.of("ann"), None);
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn a_commit_that_is_undone_gives_the_promise_back() {
         assert_eq!(broker.books.grants().count(), usize::from(written_at == 0));
         assert!(broker.books.note_written(&commit, crate::books::Written::No).is_err());
         assert_eq!(broker.books.user_share(&user("ann")).unwrap().committed.get(), 0);
-        assert_eq!(broker.sums(SpenderKind::User, "ann"), None);
+        assert_eq!(broker.of("ann"), None);
         assert_eq!(broker.books.grants().count(), 0);
         assert_eq!(broker.books.snapshot().figures.committed.get(), 0);
     }

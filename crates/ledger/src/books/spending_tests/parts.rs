@@ -27,5 +27,5 @@ fn a_final_count_that_was_cut_off_is_taken_once() {
         }
         assert_eq!(taken, Some(is_taken));
     }
-    assert_eq!(broker.sums(SpenderKind::User, "ann").map(|(bytes, ..)| bytes), Some(300 * 1_000));
+    assert_eq!(broker.of("ann").map(|(bytes, ..)| bytes), Some(300 * 1_000));
 }

@@ -1,3 +1,7 @@
+//! Tests of the table of connections. [`reporter`] tests what an app server may say.
+
+mod reporter;
+
 use super::*;
 use crate::{
     Basis, BilledDirections, BitRate, ByteCount, CONNECTIONS_PER_GRANT_MAX, ChangeKind, Grant, GrantRow,
@@ -81,6 +85,15 @@ fn promised(until: i64) -> PromisedTime {
     }
 }
 
+/// A table with connections of clients, by number and name, which opened at 0 s.
+fn opened(connections: &[(u8, &str)]) -> Table {
+    let mut table = empty();
+    for (number, id) in connections {
+        let _ = table.open(client(*number), id, None, at(0)).unwrap();
+    }
+    table
+}
+
 /// A table with a grant that is promised for 12 minutes.
 fn with_grant(extends: bool) -> Table {
     let mut table = table(Bounds::default(), extends);
@@ -137,8 +150,7 @@ fn a_grant_is_marked_reported_once_and_its_source_is_charged() {
 
 #[test]
 fn a_grant_cannot_report_on_a_connection_of_another_grant() {
-    let mut table = empty();
-    let _ = table.open(client(1), "c", None, at(0)).unwrap();
+    let mut table = opened(&[(1, "c")]);
     assert_eq!(table.heartbeat(client(2), "c", received(1), at(1)), Err(ReportError::Unknown));
     assert_eq!(table.close(client(2), "c", at(1)), Err(ReportError::Unknown));
     assert_eq!(table.connections.open_count(), 1);
@@ -148,9 +160,7 @@ fn a_grant_cannot_report_on_a_connection_of_another_grant() {
 
 #[test]
 fn the_reporter_may_close_a_clients_connection_unless_the_name_is_ambiguous() {
-    let mut table = empty();
-    let _ = table.open(client(1), "c", None, at(0)).unwrap();
-    let _ = table.open(client(2), "c", None, at(0)).unwrap();
+    let mut table = opened(&[(1, "c"), (2, "c")]);
     assert_eq!(table.close(Caller::Reporter, "c", at(1)), Ok(None));
     assert_eq!(table.connections.open_count(), 2);
     let _ = table.close(client(2), "c", at(1)).unwrap();
@@ -188,9 +198,7 @@ fn a_grant_opens_at_most_sixty_four_connections() {
 
 #[test]
 fn the_connections_of_a_grant_share_one_rate_cap() {
-    let mut table = empty();
-    let _ = table.open(client(1), "a", None, at(0)).unwrap();
-    let _ = table.open(client(1), "b", None, at(0)).unwrap();
+    let mut table = opened(&[(1, "a"), (1, "b")]);
     let first = table.heartbeat(client(1), "a", received(90_000_000), at(8)).unwrap();
     let second = table.heartbeat(client(1), "b", received(90_000_000), at(8)).unwrap();
     assert!(!first.clamped && second.clamped);
@@ -203,8 +211,7 @@ fn the_connections_of_a_grant_share_one_rate_cap() {
 
 #[test]
 fn three_missed_heartbeats_close_a_connection_one_interval_after_its_last_report() {
-    let mut table = empty();
-    let _ = table.open(client(1), "c", None, at(0)).unwrap();
+    let mut table = opened(&[(1, "c")]);
     assert_eq!(table.connections.next_due(at(29)), None);
     assert_eq!(table.connections.next_due(at(1_000)), Some(at(30)));
     let stopped = table.elapse().unwrap();
@@ -217,9 +224,7 @@ fn three_missed_heartbeats_close_a_connection_one_interval_after_its_last_report
 
 #[test]
 fn expired_grants_without_open_connections_are_forgotten() {
-    let mut table = empty();
-    let _ = table.open(client(1), "c", None, at(0)).unwrap();
-    let _ = table.open(client(2), "d", None, at(0)).unwrap();
+    let mut table = opened(&[(1, "c"), (2, "d")]);
     let _ = table.close(client(2), "d", at(1)).unwrap();
     table.grants.forget_expired(at(599));
     assert_eq!(table.grants.count(), 2);
@@ -280,8 +285,7 @@ fn without_extensions_a_relayed_connection_after_the_tail_breaks_the_assumption(
 
 #[test]
 fn a_lost_connection_adds_allowance_for_one_interval() {
-    let mut table = empty();
-    let _ = table.open(client(1), "a", None, at(0)).unwrap();
+    let mut table = opened(&[(1, "a")]);
     while table.elapse().is_some() {}
     let _ = table.open(client(1), "b", None, at(100)).unwrap();
     let outcome = table.heartbeat(client(1), "b", received(u64::MAX), at(100)).unwrap();
@@ -318,131 +322,4 @@ fn counted(entry: &Entry<()>) -> (u64, bool) {
         _ => 0,
     });
     (bytes.sum(), entry.clamped)
-}
-
-#[test]
-fn a_reporter_cannot_claim_more_than_a_relay_can_carry_in_the_time() {
-    let mut table = empty();
-    let huge = received(9_000_000_000_000_000);
-    let _ = table.open(Caller::Reporter, "c", None, at(0)).unwrap();
-    let mut report =
-        |seconds, report| counted(&table.heartbeat(Caller::Reporter, "c", report, at(seconds)).unwrap());
-    assert_eq!(report(0, huge), (0, true));
-    assert_eq!(report(10, huge), (125_000_000, true), "100 Mbps for 10 s");
-    assert_eq!(report(10, huge), (0, true), "a repetition adds nothing");
-    assert_eq!(report(20, huge), (125_000_000, true));
-}
-
-#[test]
-fn a_reporters_clamped_bytes_are_charged_once_there_was_time_for_them() {
-    let mut table = empty();
-    let _ = table.open(Caller::Reporter, "c", None, at(0)).unwrap();
-    let mut report = |seconds| {
-        let entry = table.heartbeat(Caller::Reporter, "c", received(200_000_000), at(seconds)).unwrap();
-        counted(&entry)
-    };
-    assert_eq!(report(10), (125_000_000, true));
-    assert_eq!(report(20), (75_000_000, false));
-}
-
-/// A grant whose client has opened so many connections, on which a reporter reports. A silent connection is charged this rate.
-fn with_open(connections: u64, mbps: u64) -> Table {
-    let mut table = empty();
-    table.connections.rules.estimated_rate = BitRate::new(mbps * 1_000_000);
-    for n in 0..connections {
-        let _ = table.open(client(1), &format!("{n}"), Some(false), at(0)).unwrap();
-    }
-    table
-}
-
-/// What all connections are charged.
-fn all_charged(table: &Table, now: Timestamp) -> u64 {
-    let rules = table.connections.rules();
-    table.connections.iter().map(|connection| connection.charged(now, rules).get()).sum()
-}
-
-#[test]
-fn silent_connections_of_one_grant_share_what_a_relay_can_carry_for_a_reporter() {
-    for mbps in [2, 10] {
-        let mut table = with_open(64, mbps);
-        let relayed = Report { relayed: Some(true), ..Report::default() };
-        for seconds in (0..600).step_by(20) {
-            for n in 0..64 {
-                let id = format!("{n}");
-                let entry = table.heartbeat(Caller::Reporter, &id, relayed, at(seconds)).unwrap();
-                assert!(!entry.clamped || n >= 100 / mbps, "{n} at {seconds} s");
-            }
-            assert!(all_charged(&table, at(seconds)) <= 12_500_000 * seconds, "{mbps} Mbps, {seconds} s");
-        }
-        assert_eq!(all_charged(&table, at(600)), 12_500_000 * 600, "{mbps} Mbps");
-    }
-}
-
-#[test]
-fn a_count_of_a_reporter_leaves_room_for_the_time_of_the_other_connections() {
-    let mut table = with_open(4, 10);
-    let relayed = Report { relayed: Some(true), ..Report::default() };
-    for n in 0..4 {
-        let _ = table.heartbeat(Caller::Reporter, &n.to_string(), relayed, at(0)).unwrap();
-    }
-    let huge = received(9_000_000_000_000_000);
-    let first = table.heartbeat(Caller::Reporter, "0", huge, at(20)).unwrap();
-    assert_eq!(counted(&first), (20 * (12_500_000 - 3 * 1_250_000), true), "three clocks run");
-    assert_eq!(all_charged(&table, at(20)), 20 * 12_500_000);
-    assert_eq!(all_charged(&table, at(30)), 20 * 12_500_000 + 10 * 3 * 1_250_000);
-    let second = table.heartbeat(Caller::Reporter, "1", received(1_000), at(30)).unwrap();
-    assert_eq!(counted(&second), (1_000, false));
-    let third = table.heartbeat(Caller::Reporter, "0", huge, at(30)).unwrap();
-    assert!(third.clamped);
-    assert_eq!(all_charged(&table, at(30)), 30 * 12_500_000, "a count gives back what its time was charged");
-}
-
-#[test]
-fn what_a_reporter_has_used_up_is_not_left_for_claims() {
-    let mut table = with_open(2, 2);
-    let huge = Report { relayed: Some(true), ..received(9_000_000_000_000_000) };
-    let vouched = table.heartbeat(Caller::Reporter, "0", huge, at(10)).unwrap();
-    assert_eq!(counted(&vouched), (125_000_000, true));
-    let claimed = table.heartbeat(client(1), "1", huge, at(10)).unwrap();
-    assert_eq!(counted(&claimed), (0, true));
-}
-
-#[test]
-fn a_reporter_may_count_seldom() {
-    let mut table = empty();
-    let _ = table.open(client(1), "c", None, at(0)).unwrap();
-    for seconds in (0..7_200).step_by(20) {
-        let _ = table.heartbeat(Caller::Reporter, "c", Report::default(), at(seconds)).unwrap();
-    }
-    let bytes = 7_200 * 12_500_000;
-    let entry = table.heartbeat(Caller::Reporter, "c", received(bytes), at(7_200)).unwrap();
-    assert_eq!(counted(&entry), (bytes, false));
-}
-
-#[test]
-fn a_freeze_leaves_a_reporter_what_a_relay_can_carry() {
-    let mut table = empty();
-    let _ = table.open(client(1), "c", None, at(0)).unwrap();
-    table.grants.set_claim_rate(Some(BitRate::new(2_000_000)), at(10));
-    let _ = table.connections.shrink_claims(&mut table.grants, at(10));
-    let huge = received(9_000_000_000_000_000);
-    let claimed = table.heartbeat(client(1), "c", huge, at(20)).unwrap();
-    assert_eq!(counted(&claimed), (20 * 250_000, true), "its time since the freeze, and what that gave back");
-    let vouched = table.heartbeat(Caller::Reporter, "c", huge, at(20)).unwrap();
-    assert_eq!(counted(&vouched), (20 * (12_500_000 - 250_000), true));
-}
-
-#[test]
-fn the_connections_of_one_grant_share_what_a_relay_can_carry_for_a_reporter() {
-    let mut table = empty();
-    for id in ["a", "b"] {
-        let _ = table.open(client(1), id, None, at(0)).unwrap();
-    }
-    let huge = received(9_000_000_000_000_000);
-    let mut report =
-        |id, seconds| counted(&table.heartbeat(Caller::Reporter, id, huge, at(seconds)).unwrap());
-    assert_eq!(report("a", 10), (122_500_000, true), "b has run for 10 s");
-    assert_eq!(report("b", 10), (2_500_000, true));
-    assert_eq!(report("b", 20), (125_000_000, true));
-    assert_eq!(report("a", 20), (0, true));
 }

@@ -1,0 +1,158 @@
+//! What sources count for each grant: when a count is taken, and what it replaces.
+
+use super::*;
+
+#[test]
+fn up_to_a_count_its_bytes_count_and_after_it_the_claims() {
+    let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
+    let (ann, bob) =
+        (broker.mint(requester("ann"), 3_600).unwrap(), broker.mint(requester("bob"), 3_600).unwrap());
+    broker.books.open(Caller::Grant(ann), "c", Some(true)).unwrap();
+    broker.books.advance(at(20));
+    broker.beat(ann, 4 * MB);
+    assert_eq!(broker.of("ann"), Some((0, 4 * MB, 4 * MB)));
+    assert!(broker.count(at(15), false, &[(ann.id, 248), (bob.id, 3 * MB)], 0));
+    assert_eq!(broker.of("ann"), Some((248, MB, MB + 248)), "a quarter came after the count");
+    assert_eq!(broker.of("bob"), Some((3 * MB, 0, 3 * MB)));
+    for (kind, key) in [(SpenderKind::Label, "room-1"), (SpenderKind::Address, "203.0.113.9")] {
+        assert_eq!(broker.sums(kind, key), Some((3 * MB + 248, MB, 4 * MB + 248)));
+    }
+    broker.restart();
+    assert_eq!(broker.sums(SpenderKind::Label, "room-1"), Some((3 * MB + 248, MB, 4 * MB + 248)));
+    assert!(broker.count(at(20), true, &[(bob.id, 3 * MB)], 0));
+    assert_eq!(broker.of("ann"), Some((248, 0, 248)), "a count that leaves a grant out counted nothing");
+    broker.books.advance(at(40));
+    broker.beat(ann, 6 * MB);
+    broker.books.close(Caller::Grant(ann), "c", Report::default()).unwrap();
+    for _ in 0..2 {
+        assert_eq!(broker.of("ann"), Some((248, 2 * MB, 2 * MB + 248)));
+        broker.restart();
+    }
+    let shown = broker.row("ann");
+    assert_eq!((shown.live, shown.sums.grants()), (1, 1));
+    assert_eq!((shown.sums.first_seen, shown.sums.last_seen), (at(0), at(40)));
+}
+
+#[test]
+fn counts_continue_where_they_are_final_and_another_span_is_refused() {
+    let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
+    let ann = broker.mint(requester("ann"), 3_600).unwrap();
+    assert_eq!(broker.books.grants().counted_until(SOURCE), at(0));
+    assert!(broker.count(at(60), false, &[(ann.id, 5)], 0) && broker.count(at(60), true, &[(ann.id, 4)], 0));
+    assert_eq!(broker.books.grants().counted_until(SOURCE), at(60));
+    broker.restart();
+    assert_eq!(broker.books.grants().counted_until(SOURCE), at(60), "it is stored");
+    let again = GrantCounts { from: at(0), until: at(60), ..GrantCounts::default() };
+    assert!(!broker.take(&again));
+    assert!(broker.count(at(90), false, &[(ann.id, 3)], 0));
+    assert_eq!(broker.of("ann"), Some((7, 0, 7)));
+}
+
+#[test]
+fn bytes_of_identifiers_that_are_not_in_the_table_are_unknown() {
+    let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
+    let ann = broker.mint(requester("ann"), 3_600).unwrap();
+    let stranger = GrantId::new([9; 16]);
+    assert!(broker.count(at(60), false, &[(ann.id, 5), (stranger, 7)], 2));
+    assert!(broker.count(at(60), false, &[(ann.id, 5), (stranger, 8)], 2));
+    assert_eq!(broker.books.grants().unknown_bytes().get(), 10);
+    assert!(broker.count(at(60), true, &[(stranger, 8)], 2) && broker.count(at(90), false, &[], 3));
+    broker.restart();
+    assert_eq!(broker.books.grants().unknown_bytes().get(), 13);
+    broker.books.advance(at(7_200));
+    assert_eq!(broker.books.grants().unknown_bytes().get(), 0, "another period");
+}
+
+#[test]
+fn unknown_bytes_are_reported_above_a_part_of_the_used_bytes_and_of_the_limit() {
+    let broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
+    let mut snapshot = broker.books.snapshot();
+    snapshot.figures.limit = ByteCount::new(1_000 * MB);
+    let mut is_reported = |used, unknown| {
+        snapshot.figures.used = ByteCount::new(used);
+        snapshot.unknown_bytes = ByteCount::new(unknown);
+        snapshot.has_unknown_bytes()
+    };
+    assert!(!is_reported(MB - 1, MB - 1), "a period that has just begun");
+    assert!(is_reported(MB, MB));
+    assert!(!is_reported(200 * MB, 10 * MB));
+    assert!(is_reported(200 * MB, 10 * MB + 1));
+}
+
+#[test]
+fn a_grant_that_relays_faster_than_assumed_is_named_until_it_is_revoked_or_ends() {
+    let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
+    let [slow, fast] = ["ann", "bob"].map(|name| broker.mint(requester(name), 3_600).unwrap());
+    broker.books.advance(at(600));
+    assert!(broker.count(at(600), true, &[(slow.id, 11 * MINUTE_BYTES), (fast.id, 11 * MINUTE_BYTES)], 0));
+    assert_eq!(broker.books.snapshot().fastest, None);
+    assert!(broker.count(at(1_200), false, &[(slow.id, MINUTE_BYTES), (fast.id, 20 * MINUTE_BYTES)], 0));
+    for _ in 0..2 {
+        let found = broker.books.snapshot().fastest.unwrap();
+        assert_eq!((found.grant, found.rate), (fast.id, BitRate::new(4_000_000)));
+        broker.restart();
+    }
+    broker.books.revoke(fast.id).unwrap();
+    assert_eq!(broker.books.snapshot().fastest, None);
+    assert!(broker.count(at(1_260), false, &[(slow.id, 40 * MINUTE_BYTES)], 0));
+    assert_eq!(
+        broker.books.snapshot().fastest.map(|found| found.grant),
+        Some(slow.id),
+        "though it is slower"
+    );
+    broker.books.advance(at(7_200));
+    broker.books.forget_expired();
+    assert_eq!(broker.books.snapshot().fastest, None);
+}
+
+#[test]
+fn an_absurd_count_of_a_grant_is_taken_only_if_the_next_one_confirms_it() {
+    let absurd = 200_000 * MB;
+    let spenders = SpenderTerms { user_limit: Some(ByteCount::new(1_000 * MB)), ..SpenderTerms::default() };
+    for is_final in [false, true] {
+        let mut broker = Broker::new(BudgetMode::Estimate, spenders);
+        let grant = broker.mint(requester("ann"), 3_600).unwrap();
+        broker.books.advance(at(60));
+        let unknown = GrantId::new([9; 16]);
+        for absurd in [(grant.id, absurd), (unknown, absurd), (grant.id, u64::MAX)] {
+            assert!(!broker.count(at(60), is_final, &[absurd], 0));
+            broker.restart();
+            assert!(broker.mint(requester("ann"), 600).is_some());
+            assert!(broker.count(at(60), false, &[(grant.id, 1)], 0), "a plausible one ends the doubt");
+            let until = broker.books.now();
+            assert!(!is_final || broker.count(until, true, &[(grant.id, 1)], 0));
+        }
+        assert!(!broker.count(at(60), false, &[], u64::MAX));
+        assert!(broker.count(at(60), false, &[], 0));
+        assert_eq!(broker.books.snapshot().unknown_bytes, ByteCount::ZERO);
+        let until = at(120);
+        broker.books.advance(until);
+        for is_taken in [false, true] {
+            assert_eq!(broker.count(until, is_final, &[(grant.id, absurd)], 0), is_taken);
+        }
+        assert!(broker.mint(requester("ann"), 600).is_none());
+    }
+}
+
+#[test]
+fn what_a_relay_counts_replaces_what_was_claimed_for_that_time() {
+    let mut setup = setup(BudgetMode::Estimate, SpenderTerms::default());
+    (setup.sources[0].source, setup.default_source) = (IceSource::Relay, IceSource::Relay);
+    let mut books = setup.open(Some(Stored::default()), at(0));
+    let hold =
+        books.reserve(IceSource::Relay, Duration::from_secs(600), MINT_SLACK, &requester("ann")).unwrap();
+    let (id, source) = (GrantId::new([1; 16]), IceSource::Relay);
+    let grant = Grant { id, source, issued_at: at(0), expires_at: at(600) };
+    let _ = books.commit(hold, &grant, Some("name"), requester("ann")).unwrap();
+    books.open(Caller::Grant(grant), "c", Some(true)).unwrap();
+    books.advance(at(20));
+    let report = Report { bytes_received: Some(4 * MB), relayed: Some(true), ..Report::default() };
+    let _ = books.heartbeat(Caller::Grant(grant), "c", report).unwrap();
+    let bytes = |books: &Books| {
+        let spent = books.grants().get(id).unwrap().spent();
+        [spent.measured().get(), spent.claimed().get()]
+    };
+    assert_eq!(bytes(&books), [0, 4 * MB]);
+    books.add_grant_traffic(source, &BTreeMap::from([(id, Traffic::new(0, 3 * MB))]));
+    assert_eq!(bytes(&books), [3 * MB, 0]);
+}
