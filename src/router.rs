@@ -1,9 +1,8 @@
-//! The table of routes: every path, who may call it, and the layers around it. The `OpenAPI` document is generated from this
-//! table, so every route in it is described.
+//! The table of routes: who may call each handler, and the layers around it. `openapi.json` describes every route of the table.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::Request;
 use axum::handler::Handler;
 use axum::http::HeaderValue;
@@ -11,99 +10,114 @@ use axum::http::header::ALLOW;
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, get};
+use axum::{Extension, Router};
 use tower::ServiceBuilder;
 use tower_http::validate_request::ValidateRequestHeaderLayer;
-use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
-use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::app::process::Standby;
 use crate::config::WireFormat;
+use crate::http::route::{Handlers, Route, route};
 use crate::http::{
     alerts, backup, bandwidth_status, calls_live, connections, credentials, envelope, health, metrics,
     openapi, operator, origin, overrides, overview, spenders, standby, unknown, users, wire_formats,
 };
 use crate::web;
-use crate::web::{navigation, pages};
+use crate::web::navigation::{self, Link};
+use crate::web::pages;
 use turn_base::body::BodyLimit;
 use turn_base::error::ApiError;
 use turn_signaling_server::{p2pcf, peerjs, polls, reports, rooms, routes};
 
-/// All routes with their layers.
-pub fn build(app: &Arc<App>) -> Router {
-    // For pages that mint. Foreign origins are rejected before the handler.
-    let mut mint = OpenApiRouter::new().routes(routes!(credentials::get_turn_credentials).map(get_only));
-    for format in &app.wire_formats {
-        let route = match format {
-            WireFormat::Turn => routes!(wire_formats::get_turn_rest_credentials),
-            WireFormat::Matrix => routes!(wire_formats::get_matrix_turn_server),
-            WireFormat::Ice => routes!(wire_formats::get_stunner_ice),
-        };
-        mint = mint.routes(route.map(get_only));
+/// The table: the routes that the `OpenAPI` document describes, by its groups.
+struct Table {
+    /// For pages that mint.
+    credentials: Vec<Route>,
+    /// Pages and app servers report here. The handler checks the token.
+    connections: Vec<Route>,
+    budget: Vec<Route>,
+    operator: Vec<Route>,
+    health: Vec<Route>,
+    /// Static files for any page.
+    browser: Vec<Route>,
+}
+
+impl Table {
+    fn of(app: &Arc<App>, listed: &[Link]) -> Self {
+        Self {
+            credentials: mints(app),
+            connections: vec![
+                route!(connections::open_connection),
+                route!(connections::heartbeat_connection),
+                route!(connections::close_connection),
+                route!(connections::delete_connection),
+            ],
+            budget: vec![route!(bandwidth_status::get_bandwidth_status)],
+            operator: operator_routes(app),
+            health: vec![route!(health::get_health), route!(health::get_ready), route!(health::get_leader)],
+            browser: files(app, listed),
+        }
     }
-    openapi::describe_mint(mint.get_openapi_mut(), app);
 
-    // Pages and app servers: the handler checks the token.
-    let mut reports = OpenApiRouter::new()
-        .routes(routes!(connections::open_connection))
-        .routes(routes!(connections::heartbeat_connection))
-        .routes(routes!(connections::close_connection))
-        .routes(routes!(connections::delete_connection));
-    openapi::describe_group(
-        reports.get_openapi_mut(),
-        "connections",
-        &["grant", "reporter"],
-        &openapi::REPORT_ERRORS,
-    );
+    /// What is served, as the document names it.
+    fn paths(&self) -> BTreeSet<String> {
+        let groups =
+            [&self.credentials, &self.connections, &self.budget, &self.operator, &self.health, &self.browser];
+        groups.into_iter().flatten().map(|route| route.path.clone()).collect()
+    }
+}
 
-    let mut status = OpenApiRouter::new().routes(routes!(bandwidth_status::get_bandwidth_status));
-    openapi::describe_group(status.get_openapi_mut(), "budget", &[], &[]);
+fn mints(app: &App) -> Vec<Route> {
+    let format = |format: &WireFormat| match format {
+        WireFormat::Turn => route!(wire_formats::get_turn_rest_credentials),
+        WireFormat::Matrix => route!(wire_formats::get_matrix_turn_server),
+        WireFormat::Ice => route!(wire_formats::get_stunner_ice),
+    };
+    let formats = app.wire_formats.iter().map(format);
+    let routes = [route!(credentials::get_turn_credentials)].into_iter().chain(formats);
+    routes.map(|route| route.map(get_only)).collect()
+}
 
-    // The operator: without an OPERATOR_TOKEN these routes do not exist.
-    let mut overrides = OpenApiRouter::new()
-        .routes(routes!(overrides::set_limit).map(|route| operator_path(route, app)))
-        .routes(routes!(overrides::set_frozen).map(|route| operator_path(route, app)))
-        .routes(routes!(overrides::drop_reading).map(|route| operator_path(route, app)))
-        .routes(routes!(overrides::revoke_credential).map(|route| operator_path(route, app)))
-        .routes(routes!(users::revoke_user).map(|route| operator_path(route, app)))
-        .routes(routes!(calls_live::end_room).map(|route| operator_path(route, app)))
-        .routes(routes!(users::block_user, users::unblock_user).map(|route| operator_path(route, app)));
-    openapi::describe_overrides(overrides.get_openapi_mut());
-    let mut operator = overrides
-        .routes(routes!(operator::list_connections).map(|route| operator_method(route, app)))
-        .routes(routes!(calls_live::list_live_calls).map(|route| operator_path(route, app)))
-        .routes(routes!(spenders::list_spenders).map(|route| operator_path(route, app)))
-        .routes(routes!(spenders::list_grants).map(|route| operator_path(route, app)))
-        .routes(routes!(operator::get_usage).map(|route| operator_path(route, app)))
-        .routes(routes!(overview::get_overview).map(|route| operator_path(route, app)))
-        .routes(routes!(alerts::get_alerts).map(|route| operator_path(route, app)))
-        .routes(routes!(overrides::list_actions).map(|route| operator_path(route, app)))
-        .routes(routes!(backup::get_backup).map(|route| operator_path(get_only(route), app)))
-        .routes(routes!(metrics::get_metrics).map(|route| operator_path(route, app)));
-    openapi::describe_group(operator.get_openapi_mut(), "operator", &["operator"], &openapi::OPERATOR_ERRORS);
+/// Without an `OPERATOR_TOKEN` these routes do not exist.
+fn operator_routes(app: &Arc<App>) -> Vec<Route> {
+    let routes = [
+        route!(overrides::set_limit),
+        route!(overrides::set_frozen),
+        route!(overrides::drop_reading),
+        route!(overrides::revoke_credential),
+        route!(users::revoke_user),
+        route!(users::block_user),
+        route!(users::unblock_user),
+        route!(calls_live::end_room),
+        route!(calls_live::list_live_calls),
+        route!(spenders::list_spenders),
+        route!(spenders::list_grants),
+        route!(operator::get_usage),
+        route!(overview::get_overview),
+        route!(alerts::get_alerts),
+        route!(overrides::list_actions),
+        route!(backup::get_backup).map(get_only),
+        route!(metrics::get_metrics),
+    ];
+    let routes = routes.into_iter().map(|route| route.map(|handlers| operator_path(handlers, app)));
+    let list = route!(operator::list_connections).map(|handlers| operator_method(handlers, app));
+    routes.chain([list]).collect()
+}
 
-    // Health checks: never rejected because of overload.
-    let mut health = OpenApiRouter::new()
-        .routes(routes!(health::get_health))
-        .routes(routes!(health::get_ready))
-        .routes(routes!(health::get_leader));
-    openapi::describe_group(health.get_openapi_mut(), "health", &[], &[]);
-
-    // Static files for any page.
-    let mut web = OpenApiRouter::new();
-    let listed = pages::served(app);
+fn files(app: &Arc<App>, listed: &[Link]) -> Vec<Route> {
+    let dashboard = pages::DASHBOARD.routes(listed).map(|route| route.map(|route| if_operator(route, app)));
     let demo = app.is_demo.then_some(&pages::DEMO);
     let public = [&pages::RELAY_CHECK, &pages::DOCS].into_iter().chain(demo);
-    let public = public.flat_map(|page| page.routes(&listed));
-    let dashboard = pages::DASHBOARD.routes(&listed).map(|route| route.map(|route| if_operator(route, app)));
-    for route in web::module().into_iter().chain(dashboard).chain(public) {
-        web = web.routes(route);
-    }
+    let public = public.flat_map(|page| page.routes(listed));
+    let document = [route!(openapi::get_open_api)];
+    document.into_iter().chain(web::module()).chain(dashboard).chain(public).collect()
+}
 
-    let mut api = status.merge(reports).merge(operator);
-    for routes in [&mut mint, &mut api] {
-        openapi::describe_guard(routes.get_openapi_mut());
-    }
+/// All routes with their layers.
+pub fn build(app: &Arc<App>) -> Router {
+    let listed = pages::served(app);
+    let table = Table::of(app, &listed);
+    let document = openapi::Document::new(table.paths(), app);
     // The outermost first. CORS is outside, so an allowed page can read the response to an overload or a panic. Added one by one, each
     // layer would cost every request a boxed service and a boxed future.
     let guard = || {
@@ -112,19 +126,15 @@ pub fn build(app: &Arc<App>) -> Router {
             .layer(from_fn_with_state((Arc::clone(app), BodyLimit::SHORT), envelope::admit))
             .layer(envelope::catch_panic(app))
     };
+    // Foreign origins are rejected before the handler.
     let foreign = check(app, origin::refuse_foreign);
-    let (served, mut document) = OpenApiRouter::with_openapi(openapi::head())
-        .merge(mint.layer(ServiceBuilder::new().layer(foreign).layer(guard())))
-        .merge(api.layer(guard()))
-        .merge(health)
-        .merge(web)
-        .split_for_parts();
-    openapi::describe_heads(&mut document);
-    openapi::describe_waits(&mut document);
-    let document = openapi::Document::from(&document);
-    served
+    let api = table.connections.into_iter().chain(table.budget).chain(table.operator);
+    // Health checks are never rejected because of overload.
+    router(table.health)
+        .merge(router(table.credentials).layer(ServiceBuilder::new().layer(foreign).layer(guard())))
+        .merge(router(api).layer(guard()))
+        .merge(router(table.browser).layer(Extension(document)))
         .route("/", navigation::start(&listed))
-        .route("/openapi.json", get(async move || openapi::get_open_api(document.clone())))
         .merge(sockets(app))
         .merge(reported(app))
         .merge(sfu(app))
@@ -132,6 +142,10 @@ pub fn build(app: &Arc<App>) -> Router {
         .fallback(unknown::unknown.layer(origin::cors(&app.origins)))
         .layer(from_fn_with_state(Arc::clone(app), envelope::envelope))
         .with_state(Arc::clone(app))
+}
+
+fn router(routes: impl IntoIterator<Item = Route>) -> Router<Arc<App>> {
+    routes.into_iter().fold(Router::new(), |router, route| router.route(&route.path, route.handlers))
 }
 
 /// The routes of a standby: what a replica says of itself. It forwards everything else, also other methods of these paths.
@@ -187,8 +201,6 @@ fn p2pcf(app: &Arc<App>) -> Router<Arc<App>> {
     p2pcf::routes(&app.signaling).layer(layers)
 }
 
-type Route = MethodRouter<Arc<App>>;
-
 /// A layer that passes on what a rule lets through. It costs a request no boxed future.
 #[expect(clippy::result_large_err, reason = "tower-http chooses the type")]
 fn check<E: IntoResponse + 'static>(
@@ -205,22 +217,65 @@ fn check<E: IntoResponse + 'static>(
 
 /// Only GET: a HEAD would do the work and discard its result, such as a credential. `any` adds no `Allow`, also not to the response to a
 /// preflight. axum's own would name HEAD.
-fn get_only(route: Route) -> Route {
+fn get_only(route: Handlers) -> Handlers {
     let refuse = async || ([(ALLOW, HeaderValue::from_static("GET"))], ApiError::method_not_allowed());
     any(refuse).head(refuse).merge(route)
 }
 
 /// Every method of the path needs the operator's token.
-fn operator_path(route: Route, app: &Arc<App>) -> Route {
+fn operator_path(route: Handlers, app: &Arc<App>) -> Handlers {
     route.layer(check(app, operator::require_operator))
 }
 
 /// Public, but only while `OPERATOR_TOKEN` is set.
-fn if_operator(route: Route, app: &Arc<App>) -> Route {
+fn if_operator(route: Handlers, app: &Arc<App>) -> Handlers {
     route.layer(check(app, pages::only_with_operator))
 }
 
 /// One method needs the operator's token. The path also has methods for other callers.
-fn operator_method(route: Route, app: &Arc<App>) -> Route {
+fn operator_method(route: Handlers, app: &Arc<App>) -> Handlers {
     route.route_layer(check(app, operator::require_operator))
+}
+
+#[cfg(test)]
+mod tests {
+    use turn_base::clock::SystemClock;
+
+    use super::*;
+    use crate::app;
+    use crate::config::{Config, Environment};
+    use crate::telemetry::log::LostLines;
+
+    /// Paths by group, as the document has them.
+    fn described() -> BTreeSet<(String, String)> {
+        let document = openapi::whole();
+        let mut described = BTreeSet::new();
+        for (path, operations) in document["paths"].as_object().unwrap() {
+            for operation in operations.as_object().unwrap().values() {
+                described.insert((operation["tags"][0].as_str().unwrap().to_owned(), path.clone()));
+            }
+        }
+        described
+    }
+
+    /// tests/it/error.rs compares the methods of each path.
+    #[tokio::test]
+    async fn the_document_describes_the_paths_of_the_table_and_no_others() {
+        let config = Config::from_env(&Environment::from_pairs([("DOORS", "turn,matrix,ice")])).unwrap();
+        let config = Config { is_demo: true, ..config };
+        let app = app::build(&config, Arc::new(SystemClock), None, LostLines::default()).unwrap();
+        let table = Table::of(&app, &[]);
+        let groups = [
+            ("credentials", &table.credentials),
+            ("connections", &table.connections),
+            ("budget", &table.budget),
+            ("operator", &table.operator),
+            ("health", &table.health),
+            ("browser", &table.browser),
+        ];
+        let served =
+            groups.iter().flat_map(|(group, routes)| routes.iter().map(|route| (*group, route.path.clone())));
+        let served: BTreeSet<_> = served.map(|(group, path)| (group.to_owned(), path)).collect();
+        assert_eq!(served, described(), "the table in src/router.rs, beside src/http/openapi/tests");
+    }
 }

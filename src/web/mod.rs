@@ -5,24 +5,18 @@ pub mod navigation;
 mod package;
 pub mod pages;
 
-use std::sync::Arc;
-
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH,
     X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get};
+use axum::routing::get;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
-use utoipa::PartialSchema;
-use utoipa::openapi::path::{HttpMethod, OperationBuilder, Paths};
-use utoipa::openapi::{Content, ResponseBuilder};
-use utoipa_axum::router::UtoipaMethodRouter;
 
-use crate::app::App;
+use crate::http::route::Route;
 use turn_base::error::ApiError;
 
 /// A new version reaches every page within the hour.
@@ -33,33 +27,12 @@ const TYPES: HeaderName = HeaderName::from_static("x-typescript-types");
 const TURN_CLIENT: &str = include_str!("turn-client/turn-client.js");
 const TURN_CLIENT_TYPES: &str = include_str!("turn-client/turn-client.d.ts");
 
-/// A route with its description in the `OpenAPI` document.
-pub type Route = UtoipaMethodRouter<Arc<App>>;
-
 /// The browser module, its types, and both as an npm package.
 pub fn module() -> [Route; 3] {
-    let script = operation(
-        "getTurnClient",
-        "The browser module: credentials, renewal, reports.",
-        "An ES module, for any origin",
-        "text/javascript",
-    );
-    let types = operation(
-        "getTurnClientTypes",
-        "TypeScript types of the browser module.",
-        "TypeScript declarations, for any origin",
-        "application/typescript",
-    );
-    let package = operation(
-        "getTurnClientPackage",
-        "The browser module as an npm package of the broker's version: `npm install https://BROKER/turn-client.tgz`.",
-        "A gzipped tar archive, for any origin",
-        "application/gzip",
-    );
     [
-        route("/turn-client.tgz", package, get(get_turn_client_package)),
-        route("/turn-client.js", script, get(get_turn_client)),
-        route("/turn-client.d.ts", types, get(get_turn_client_types)),
+        Route::new("/turn-client.tgz", get(get_turn_client_package)),
+        Route::new("/turn-client.js", get(get_turn_client)),
+        Route::new("/turn-client.d.ts", get(get_turn_client_types)),
     ]
 }
 
@@ -86,24 +59,6 @@ fn file(content_type: &'static str, bytes: &'static [u8], request: &HeaderMap) -
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
     (headers, unless_cached(bytes, request, ([(CONTENT_TYPE, content_type)], bytes))).into_response()
-}
-
-/// Describes a `GET` that serves a file with an `ETag`.
-fn operation(id: &str, summary: &str, description: &str, content_type: &str) -> OperationBuilder {
-    let text = ResponseBuilder::new().description(description);
-    let unchanged = ResponseBuilder::new().description("`If-None-Match` names this version");
-    OperationBuilder::new()
-        .operation_id(Some(id))
-        .tag("browser")
-        .summary(Some(summary))
-        .response("200", text.content(content_type, Content::new(Some(String::schema()))).build())
-        .response("304", unchanged.build())
-}
-
-fn route(path: &str, operation: OperationBuilder, handler: MethodRouter<Arc<App>>) -> Route {
-    let mut paths = Paths::new();
-    paths.add_path_operation(path, vec![HttpMethod::Get], operation);
-    (vec![], paths, handler)
 }
 
 /// The response with the `ETag` of `bytes`, or 304 if the client has this version.

@@ -10,13 +10,11 @@ use axum::http::header::{
 };
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use utoipa::PartialSchema;
-use utoipa::openapi::path::{ParameterBuilder, ParameterIn};
-use utoipa::openapi::{Content, Ref, Required, Response as Described, ResponseBuilder};
 
 use super::navigation::{self, Link};
-use super::{Route, operation, route, unless_cached};
+use super::unless_cached;
 use crate::app::App;
+use crate::http::route::Route;
 use turn_base::error::ApiError;
 
 /// Scripts, styles and requests of this origin only. No policy applies to relayed connections: they are not requests.
@@ -56,11 +54,6 @@ const UPLOT: &[File] = &[
 /// A page under a path of one name, and its files below that path.
 pub struct Page {
     link: Link,
-    /// The `operationId` of the page; that of its files ends in `File`.
-    operation_id: &'static str,
-    summary: &'static str,
-    /// Whether the page and its files exist only with an `OPERATOR_TOKEN`.
-    needs_operator: bool,
     html: &'static str,
     files: &'static [&'static [File]],
 }
@@ -68,9 +61,6 @@ pub struct Page {
 /// The operator's page.
 pub static DASHBOARD: Page = Page {
     link: Link { path: "/dashboard", title: "Dashboard" },
-    operation_id: "getDashboard",
-    summary: "The operator's page. It has no data before the operator enters the token.",
-    needs_operator: true,
     html: html!("dashboard"),
     files: &[
         SHARED,
@@ -86,9 +76,6 @@ pub static DASHBOARD: Page = Page {
 /// Checks the ICE servers from a browser.
 pub static RELAY_CHECK: Page = Page {
     link: Link { path: "/relay-check", title: "Relay check" },
-    operation_id: "getRelayCheck",
-    summary: "A page that tests every ICE server from this browser. Each check mints credentials.",
-    needs_operator: false,
     html: html!("relay-check"),
     files: &[
         SHARED,
@@ -99,9 +86,6 @@ pub static RELAY_CHECK: Page = Page {
 /// Shows `/openapi.json`.
 pub static DOCS: Page = Page {
     link: Link { path: "/docs", title: "API" },
-    operation_id: "getDocs",
-    summary: "A page that shows this document: search, examples, a curl command for every operation.",
-    needs_operator: false,
     html: html!("docs"),
     files: &[
         SHARED,
@@ -115,9 +99,6 @@ pub static DOCS: Page = Page {
 /// The page of `turn-broker demo`. It also loads files of the dashboard.
 pub static DEMO: Page = Page {
     link: Link { path: "/demo", title: "Demo" },
-    operation_id: "getDemo",
-    summary: "A call of two windows over the broker's own signaling and relay, and its effect on the budget. With `turn-broker demo` only.",
-    needs_operator: false,
     html: html!("demo"),
     files: &[
         SHARED,
@@ -135,21 +116,6 @@ pub fn served(app: &App) -> Vec<Link> {
 impl Page {
     /// The page, with links to all `served` pages, and its files.
     pub fn routes(&'static self, served: &[Link]) -> [Route; 2] {
-        let mut page = operation(self.operation_id, self.summary, "A page", "text/html");
-        if self.needs_operator {
-            page = page.response("404", not_found("there is no `OPERATOR_TOKEN`"));
-        }
-        let name = ParameterBuilder::new()
-            .name("file")
-            .parameter_in(ParameterIn::Path)
-            .required(Required::True)
-            .description(Some("The file's name in the page"))
-            .schema(Some(String::schema()))
-            .example(Some("main.js".into()));
-        let id = format!("{}File", self.operation_id);
-        let file = operation(&id, "The page's scripts and styles.", "A script or a style", "text/javascript")
-            .parameter(name)
-            .response("404", not_found("the page has no such file."));
         let html: Arc<str> =
             self.html.replacen(navigation::MARK, &navigation::links(served, self.link), 1).into();
         let get_page = async move |headers: HeaderMap| {
@@ -167,16 +133,10 @@ impl Page {
             None => ApiError::no_route().into_response(),
         };
         [
-            route(self.link.path, page, get(get_page)),
-            route(&format!("{}/{{file}}", self.link.path), file, get(get_file)),
+            Route::new(self.link.path, get(get_page)),
+            Route::new(format!("{}/{{file}}", self.link.path), get(get_file)),
         ]
     }
-}
-
-fn not_found(why: &str) -> Described {
-    let body = Content::new(Some(Ref::from_schema_name("ErrorBody")));
-    let response = ResponseBuilder::new().description(format!("`NOT_FOUND`: {why}"));
-    response.content("application/json", body).build()
 }
 
 /// Rejects requests for the operator's page if there is no `OPERATOR_TOKEN`.

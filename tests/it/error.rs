@@ -1,11 +1,13 @@
 //! All error responses have one form.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::support::{Answer, OPERATOR, REPORTER, StateDir, TestBroker};
 use reqwest::Method;
+use serde_json::Value;
 
 fn assert_form(answer: &Answer, status: u16, code: &str) {
     assert_eq!(answer.error(), (status, code.into()));
@@ -87,13 +89,24 @@ async fn a_405_names_the_allowed_methods() {
     }
 }
 
+/// The methods of each path in the `OpenAPI` document, sorted.
+async fn described_methods(broker: &TestBroker) -> BTreeMap<String, Vec<String>> {
+    let document = broker.get("/openapi.json").await.json();
+    let paths = document["paths"].as_object().unwrap().iter();
+    let methods = |item: &Value| item.as_object().unwrap().keys().map(|name| name.to_uppercase()).collect();
+    paths.map(|(path, item)| (in_requests(path), methods(item))).collect()
+}
+
+/// The described path with a file that a page could have.
+fn in_requests(path: &str) -> String {
+    path.replace("{file}", "app.js")
+}
+
 /// Every route but that of P2PCF, whose protocol has an `Allow` of its own.
 async fn routes(broker: &TestBroker) -> Vec<String> {
-    let document = broker.get("/openapi.json").await.json();
-    let described =
-        document["paths"].as_object().unwrap().keys().map(|path| path.replace("{file}", "app.js"));
     let others = "/ /signaling /.ok /yjs /peerjs /peerjs/ /peerjs/peerjs /peerjs/k/id /peerjs/k/peers /parties/rooms/r
         /set-username /partytracks/x /api/bugReport /api/deadTrack /api/debugInfo /api/reportRefresh /call-quality-feedback";
+    let described = described_methods(broker).await.into_keys();
     described.chain(others.split_whitespace().map(str::to_owned)).collect()
 }
 
@@ -118,12 +131,17 @@ async fn allow_names_the_methods_that_are_not_refused() {
         let request = broker.request(method, path).bearer_auth(OPERATOR);
         Answer::of(request.header("x-forwarded-for", client))
     };
+    let described = described_methods(&broker).await;
     for path in routes(&broker).await {
         let mut served = vec![];
         for method in ["DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"] {
             if ask(method, &path).await.status != 405 {
                 served.push(method);
             }
+        }
+        if let Some(described) = described.get(&path) {
+            let without_head: Vec<_> = served.iter().copied().filter(|method| *method != "HEAD").collect();
+            assert_eq!(*described, without_head, "{path} in the OpenAPI document");
         }
         for method in ["OPTIONS", "TRACE"] {
             if let Some(allow) = ask(method, &path).await.header("allow") {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use strum::VariantArray;
 
-use super::refusals::{ForeignRequest, budget_exhausted, origin_not_allowed, too_many_mints};
 use crate::auth::{Fault, NoUser};
+use crate::http::refusals::{ForeignRequest, budget_exhausted, origin_not_allowed, too_many_mints};
 use turn_base::body::BODY_MAX;
 use turn_base::error::{ApiError, Code, ErrorBody};
 use turn_ledger::{ByteCount, Figures, Period, Refusal, Timestamp, UserUsage};
@@ -17,7 +17,7 @@ const REQUEST_ID: &str = "672e560945ec9517-9";
 const PERIOD: [i64; 2] = [1_735_689_600_000, 1_738_368_000_000];
 
 /// Adds the examples to the document, and references to them to every error response.
-pub fn add(document: &mut Value) {
+pub(super) fn add(document: &mut Value) {
     let examples = Code::VARIANTS.iter().map(|code| (<&str>::from(code).to_owned(), example(error(*code))));
     document["components"]["examples"] = Value::Object(examples.collect());
     let items = document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
