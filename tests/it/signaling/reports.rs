@@ -268,6 +268,9 @@ async fn own_pages_send_reports_and_everybody_with_the_uuid_reads_a_kept_one() {
     let own = from("https://app.example").await;
     let allowed = own.header("access-control-allow-origin");
     assert_eq!((own.status.as_u16(), allowed), (200, Some("https://app.example")));
+    let nobody = broker.request(reqwest::Method::POST, "/api/bugReport").header("content-type", &kind);
+    let nobody = Answer::of(nobody.header("user-agent", "").body(body.clone())).await;
+    assert_eq!(nobody.error(), (400, "INVALID_REQUEST".to_owned()));
 
     let (name, _) = files(Path::new(directory.path())).remove(0);
     let path = format!("/api/debugInfo?id={}", name.strip_suffix(".json").unwrap());
