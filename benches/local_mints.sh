@@ -4,6 +4,7 @@
 #   open   open loop, with heartbeats beside the mints
 #   ttl    CPU time of a mint by the life of its credential
 #   live   CPU time of a mint beside many live grants, and their memory
+#   growth CPU time of a mint beside fewer live grants, with many users, and on a month-old ledger; mints while many grants end
 
 # Mints of a round with 64 callers: about a second.
 LOCAL_MINTS=${LOCAL_MINTS:-24000}
@@ -16,6 +17,8 @@ OPEN_MINTS=2000
 OPEN_HEARTBEATS=1000
 LIVE_GRANTS=${LIVE_GRANTS:-400000}
 LIVE_ROUNDS=$(((ROUNDS + 2) / 3))
+USERS=${USERS:-100000}
+ENDING_GRANTS=${ENDING_GRANTS:-50000}
 mint_path=/api/turn-credentials
 
 # local_broker [NAME=VALUE]...: starts $program with an empty ledger in $ledger.
@@ -94,6 +97,59 @@ measure_live() {
   rounds live / fresh 4
 }
 
+# grown NAME PORT PID: one round at a broker that runs. Each request has the next token of `LINES`.
+grown() { measured "$1" "$3" load "$2" $((LOCAL_MINTS / 2)) GET $mint_path '' 'authorization: Bearer {line}'; }
+
+# user_tokens SECRET: a JWT of each user, one a line.
+user_tokens() {
+  node -e 'const { createHmac } = require("node:crypto");
+    const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
+    const exp = Math.floor(Date.now() / 1000) + 86_400;
+    for (let n = 0; n < process.argv[2]; n++) {
+      const text = `${part({ alg: "HS256", typ: "JWT" })}.${part({ sub: `user-${n}`, exp })}`;
+      console.log(`${text}.${createHmac("sha256", process.argv[1]).update(text).digest("base64url")}`);
+    }' "$1" "$USERS"
+}
+
+measure_growth() {
+  local i secret=bench-secret-of-32-characters-and-more brokers=() each name few=$((LIVE_GRANTS / 4))
+  local -A before=([few]=$few [users]=$USERS)
+  user_tokens $secret >"$work/tokens"
+  local_broker; brokers+=("new $port $pid $ledger")
+  local_broker; brokers+=("few $port $pid $ledger")
+  load "$port" $few GET $mint_path '' >&2
+  local_broker "AUTH_JWT_SECRET=$secret"; brokers+=("one_user $port $pid $ledger")
+  local_broker "AUTH_JWT_SECRET=$secret"; brokers+=("users $port $pid $ledger")
+  LINES=$work/tokens load "$port" "$USERS" GET $mint_path '' 'authorization: Bearer {line}' >&2
+  "$bin/examples/old-ledger" "$work/grown-month" 31 1000 >/dev/null
+  local_broker "STATE_DIR=$work/grown-month"; brokers+=("old $port $pid $ledger")
+  head -n 1 "$work/tokens" >"$work/token"
+  for ((i = 0; i < LIVE_ROUNDS; i++)); do
+    for each in "${brokers[@]}"; do
+      read -r name port pid ledger <<<"$each"
+      case $name in
+        users) LINES=$work/tokens grown "$name" "$port" "$pid" ;;
+        one_user) LINES=$work/token grown "$name" "$port" "$pid" ;;
+        *) measured "$name" "$pid" load "$port" $((LOCAL_MINTS / 2)) GET $mint_path '' ;;
+      esac
+    done
+  done
+  for each in "${brokers[@]}"; do
+    read -r name port pid ledger <<<"$each"
+    [[ $name == old ]] || all_minted "$port" $((WARM_UP + ${before[$name]:-0} + LIVE_ROUNDS * (LOCAL_MINTS / 2)))
+    stop_local "$pid" "$ledger"
+  done
+  rounds few / new 4
+  rounds users / one_user 4
+  rounds old / new 4
+
+  local_broker
+  load "$port" "$ENDING_GRANTS" GET "$mint_path?ttl=60" '' >/dev/null
+  rate=$OPEN_MINTS measured ending "$pid" load "$port" $((OPEN_MINTS * 90)) GET $mint_path ''
+  all_minted "$port" $((WARM_UP + ENDING_GRANTS + OPEN_MINTS * 90))
+  stop_local "$pid" "$ledger"
+}
+
 # --- The rows of the table ------------------------------------------------------------------------------------------------
 
 rows_local() {
@@ -139,6 +195,18 @@ rows_live() {
   row "a mint beside $(thousands "$LIVE_GRANTS") live grants" 'CPU ≤ 1.15 × that of a new broker' \
     "$(spread live_to_fresh 1 %.2f) ×: $(figures live)" "a new broker: $(figures fresh)" "$(verdict most 1.15 "$(median live_to_fresh 1 %.2f)" %.2f)"
   memory_row "$(thousands "$LIVE_GRANTS") live grants" 120 "$live_mb" ''
+}
+
+rows_growth() {
+  # growth_row TEXT NAME BASE: the CPU of a mint, as a multiple of that of another broker.
+  growth_row() {
+    row "$1" 'no target' "$(spread "$2_to_$3" 1 %.2f) ×: $(median "$2" 4 %.1f) µs CPU each" "$4: $(median "$3" 4 %.1f) µs" ''
+  }
+  growth_row "a mint beside $(thousands $((LIVE_GRANTS / 4))) live grants" few new 'a new broker'
+  growth_row "mints of $(thousands "$USERS") users with sign-in, who have a grant each" users one_user 'mints of one user with sign-in'
+  growth_row 'a mint on a month-old ledger' old new 'a new broker'
+  row "open loop, $(thousands $OPEN_MINTS) mints/s, while $(thousands "$ENDING_GRANTS") grants end in one minute" 'no target' \
+    "p50 $(median ending 2 %.2f) ms, p99 $(median ending 3 %.2f) ms, p99.9 $(median ending 5 %.2f) ms" '' ''
 }
 
 # --- The comparison with another build ------------------------------------------------------------------------------------

@@ -3,7 +3,8 @@
 //! Any other RATE is an open loop: request n is due n / RATE seconds after the start, and its latency counts from then.
 //! So a stall of the server counts against every request that became due meanwhile.
 //!
-//! `{n}` stands for the request's number (12 digits), `{ip}` for an address that no other request has. Each caller connects from its own
+//! `{n}` stands for the request's number (12 digits), `{ip}` for an address that no other request has, `{line}` for the next line of the file
+//! `LINES`. Each caller connects from its own
 //! loopback address, because the broker limits the requests of one address. Prints `result REQUESTS ERRORS WHOLE P50 P99 P99.9
 //! DELAY` in microseconds. An error is a status other than 2xx; any other failure ends the program. DELAY is how late the timer
 //! of the open loop wakes an idle caller (99th percentile).
@@ -29,6 +30,7 @@ struct Plan {
     body: String,
     /// Each ends with CR LF.
     headers: String,
+    lines: Vec<String>,
     next: AtomicU32,
 }
 
@@ -40,7 +42,10 @@ struct Times {
 }
 
 fn main() -> Result<(), Error> {
-    let plan = Plan::parse(std::env::args().skip(1)).ok_or("see the first lines of load.rs")?;
+    let mut plan = Plan::parse(std::env::args().skip(1)).ok_or("see the first lines of load.rs")?;
+    if let Some(path) = std::env::var_os("LINES") {
+        plan.lines = std::fs::read_to_string(path)?.lines().map(str::to_owned).collect();
+    }
     let sockets = (0..plan.callers).map(|caller| plan.connect(caller)).collect::<Result<Vec<_>, _>>()?;
     let mut all = Times::default();
     let started = Instant::now();
@@ -81,6 +86,7 @@ impl Plan {
             path: arguments.next()?,
             body: arguments.next()?,
             headers: arguments.map(|line| line + "\r\n").collect(),
+            lines: vec![],
             next: AtomicU32::new(0),
         })
     }
@@ -120,9 +126,10 @@ impl Plan {
     }
 
     fn request(&self, number: u32) -> String {
-        let Self { method, path, body, headers, .. } = self;
+        let Self { method, path, body, headers, lines, .. } = self;
+        let line = lines.get(number as usize % lines.len().max(1)).map_or("", String::as_str);
         let address = Ipv4Addr::from_bits(Ipv4Addr::new(10, 0, 0, 0).to_bits() + number).to_string();
-        let fill = |text: &str| text.replace("{n}", &format!("{number:012}")).replace("{ip}", &address);
+        let fill = |text: &str| text.replace("{n}", &format!("{number:012}")).replace("{ip}", &address).replace("{line}", line);
         let (head, body) =
             (fill(&format!("{method} {path} HTTP/1.1\r\nhost: bench\r\n{headers}")), fill(body));
         let length =
