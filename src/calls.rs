@@ -2,8 +2,9 @@
 //! queued: a revocation is written to disk, and its source is asked to end the credential.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use turn_ledger::{GrantId, GrantRow};
 use turn_signaling::call::{CallEvent, CallName};
@@ -41,7 +42,7 @@ impl LiveCalls {
 
     /// Handles an event of a call.
     pub fn take(&self, event: CallEvent) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         for action in state.calls.step(event, self.clock.now()) {
             self.carry_out(&mut state, action);
         }
@@ -50,7 +51,7 @@ impl LiveCalls {
     /// Reports to the ledger that the connections of all calls go on. A member that leaves meanwhile waits for the lock, so no
     /// connection is reported after its end.
     pub fn keep_alive(&self) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         for action in state.calls.connections().collect::<Vec<_>>() {
             self.carry_out(&mut state, action);
         }
@@ -58,14 +59,14 @@ impl LiveCalls {
 
     /// The grants of members who are not alone in their call.
     pub fn grants(&self) -> Vec<GrantId> {
-        let state = self.lock();
+        let state = self.state.lock();
         let calls = state.calls.iter().map(|(_, call)| &call.members).filter(|members| members.len() > 1);
         calls.flat_map(|members| members.values()).filter_map(|member| member.grant).collect()
     }
 
     /// Revokes the grants of everybody in a call. Returns how many were revoked.
     pub fn cut(&self, call: &CallName) -> usize {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let of_call = state.calls.iter().filter(|(name, _)| *name == call);
         let grants: Vec<_> =
             of_call.flat_map(|(_, call)| call.members.values()).filter_map(|it| it.grant).collect();
@@ -74,14 +75,14 @@ impl LiveCalls {
 
     /// The first `limit` calls in the order of their names, and the number of all.
     pub fn list(&self, limit: usize) -> (Vec<(CallName, Call)>, usize) {
-        let state = self.lock();
+        let state = self.state.lock();
         let call = |(name, call): (&CallName, &Call)| (name.clone(), call.clone());
         (state.calls.iter().take(limit).map(call).collect(), state.calls.iter().count())
     }
 
     /// The calls in rooms of this name, with the number of their members.
     pub fn in_room(&self, room: &str) -> Vec<(CallName, usize)> {
-        let state = self.lock();
+        let state = self.state.lock();
         let of_room = state.calls.iter().filter(|(name, _)| &*name.room == room);
         of_room.map(|(name, call)| (name.clone(), call.members.len())).collect()
     }
@@ -99,7 +100,7 @@ impl LiveCalls {
 
     /// The same, without waiting.
     pub fn take_cuts(&self, most: usize) -> Vec<(GrantId, GrantRow)> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let most = most.min(state.cuts.len());
         state.cuts.drain(..most).collect()
     }
@@ -128,10 +129,6 @@ impl LiveCalls {
             }
         }
         count
-    }
-
-    fn lock(&self) -> MutexGuard<'_, CallsState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -222,7 +219,7 @@ mod tests {
             world.calls.cut(&call("r"));
             world.calls.take_cuts(1).remove(0)
         };
-        world.calls.lock().cuts = vec![row; CUTS_QUEUED_MAX - 1].into();
+        world.calls.state.lock().cuts = vec![row; CUTS_QUEUED_MAX - 1].into();
         for id in [2, 3] {
             world.join("s", id).await;
             world.leave("s", id, MediaAfter::Ends);

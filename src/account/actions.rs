@@ -14,6 +14,6 @@ impl Account {
 
     /// What operators did, newest first.
     pub fn actions(&self) -> Vec<OperatorAction> {
-        self.lock().actions.get().latest().cloned().collect()
+        self.guarded.lock().actions.get().latest().cloned().collect()
     }
 }

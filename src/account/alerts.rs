@@ -56,7 +56,7 @@ impl Account {
     pub fn recent_alerts(&self) -> Vec<(Alert, bool)> {
         let copies =
             |rules: &AlertRules| rules.recent().map(|(alert, waits)| (alert.clone(), waits)).collect();
-        copies(self.lock().alerts.get())
+        copies(self.guarded.lock().alerts.get())
     }
 }
 
@@ -66,10 +66,10 @@ impl Outbox for Account {
         if !self.holds_lease() {
             return None;
         }
-        self.lock().alerts.get().next_pending().cloned()
+        self.guarded.lock().alerts.get().next_pending().cloned()
     }
 
     fn remove(&self, id: &str) {
-        self.lock().alerts.change(|rules| rules.delivered(id));
+        self.guarded.lock().alerts.change(|rules| rules.delivered(id));
     }
 }

@@ -1,8 +1,10 @@
 //! The account: the books behind one lock, with the clock and the journal. The lock is held for microseconds and never
 //! across an await. All values that one call reads under it belong to the same instant.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::actions::OperatorActions;
 use crate::alert::rules::AlertRules;
@@ -122,7 +124,7 @@ impl Account {
     /// Takes the time of a provider's clock, from a response that has just arrived.
     pub fn hear_date(&self, date: Timestamp) {
         let since_boot = self.clock.since_boot();
-        self.lock().time.set_reference(date, since_boot);
+        self.guarded.lock().time.set_reference(date, since_boot);
     }
 
     /// Whether the books are stored on disk.
@@ -252,7 +254,7 @@ impl Account {
     /// The same, with what is beside the books.
     fn with_all<T>(&self, call: impl FnOnce(&mut Guarded) -> T) -> T {
         let (wall, since_boot) = (self.clock.now(), self.clock.since_boot());
-        let mut guarded = self.lock();
+        let mut guarded = self.guarded.lock();
         let Guarded { books, time, .. } = &mut *guarded;
         books.advance(time.read(wall, since_boot));
         call(&mut guarded)
@@ -262,16 +264,11 @@ impl Account {
     fn changes(&self) -> Arc<dyn ChangeSource> {
         Arc::<Mutex<_>>::clone(&self.guarded)
     }
-
-    /// Ignores poisoning. A panic leaves the books consistent: each step changes one cell or row together with its sums.
-    fn lock(&self) -> MutexGuard<'_, Guarded> {
-        self.guarded.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl ChangeSource for Mutex<Guarded> {
     fn take(&self) -> Changes {
-        self.lock().unwrap_or_else(PoisonError::into_inner).take_changes()
+        self.lock().take_changes()
     }
 }
 

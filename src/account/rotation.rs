@@ -10,7 +10,7 @@ use turn_ledger::NotRecorded;
 impl Account {
     /// The rotation of the TURN key.
     pub fn rotation(&self) -> KeyRotation {
-        self.lock().rotation.get().clone()
+        self.guarded.lock().rotation.get().clone()
     }
 
     /// The call that is due now, after what it may create is on disk. `every`: how long a key mints. `is_refused`: whether the

@@ -1,8 +1,9 @@
 //! The composition root: the only place where the parts of the service are built and connected. It does no I/O except to
 //! bind the relay's port and to create the directory of reports.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use reqwest::Client;
 use serde_json::json;
 use serde_json::value::to_raw_value;

@@ -1,10 +1,11 @@
 //! The issuer's public keys, fetched from `AUTH_JWKS_URL`. While the issuer cannot be reached, the last good keys stay. A token
 //! with an unknown key fetches them again, at most once every [`FETCH_PAUSE`], and all tokens share that one call.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jsonwebtoken::{Algorithm, DecodingKey};
+use parking_lot::Mutex;
 use reqwest::Client;
 use tokio_util::sync::CancellationToken;
 use turn_ledger::ClientKey;
@@ -166,11 +167,11 @@ impl IssuerKeys {
     }
 
     fn known(&self) -> Known {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.known.lock().clone()
     }
 
     fn change(&self, change: impl FnOnce(&mut Known)) {
-        change(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.known.lock());
     }
 }
 

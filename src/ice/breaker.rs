@@ -2,9 +2,10 @@
 //! tries, and its result decides. One success closes it. It stays open for at most 30 s. A result from before the last
 //! change of state has no effect. [`Breaker`] is pure: `now` is an argument.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use turn_base::backoff;
 use turn_base::clock::Clock;
 
@@ -173,7 +174,7 @@ impl SharedBreaker {
 
     fn with<T>(&self, call: impl FnOnce(&mut Breaker, Instant) -> T) -> T {
         let now = self.clock.instant();
-        call(&mut self.breaker.lock().unwrap_or_else(PoisonError::into_inner), now)
+        call(&mut self.breaker.lock(), now)
     }
 }
 

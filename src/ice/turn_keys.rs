@@ -2,8 +2,10 @@
 //! it asks for. [`order`] is pure: randomness is an argument. The set is replaced as a whole, so a reader never sees half of
 //! a change.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+
+use parking_lot::RwLock;
 
 use super::breaker::{BreakerState, SharedBreaker};
 use super::cloudflare::Cloudflare;
@@ -84,12 +86,12 @@ impl OwnKeys {
 
     /// The keys as they are now.
     pub fn now(&self) -> Arc<[OwnKey]> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.0.read())
     }
 
     /// Replaces the keys.
     pub fn replace(&self, keys: Vec<OwnKey>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = keys.into();
+        *self.0.write() = keys.into();
     }
 }
 

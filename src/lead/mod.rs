@@ -1,8 +1,8 @@
 //! Replicas on one ledger: which of them leads, and for how long its lead holds. One leader has the books. All others forward to it.
 
-use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use turn_ledger::Timestamp;
 
 pub mod campaign;
@@ -34,11 +34,11 @@ impl Lead {
 
     /// The replicas that were seen lately, this one among them.
     pub fn replicas(&self) -> Vec<Replica> {
-        self.replicas.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.replicas.read().clone()
     }
 
     /// Takes the replicas that are seen now.
     pub fn set_replicas(&self, replicas: Vec<Replica>) {
-        *self.replicas.write().unwrap_or_else(PoisonError::into_inner) = replicas;
+        *self.replicas.write() = replicas;
     }
 }

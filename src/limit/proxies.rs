@@ -3,7 +3,8 @@
 //! latest requests for credentials have the header. The hint states how many have it, and from where the latest of them came.
 
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 /// The most requests that are remembered, one bit each.
 const REQUESTS_MAX: u32 = 64;
@@ -36,13 +37,13 @@ pub struct Unread {
 impl UntrustedProxies {
     /// Records a request. `unread_from`: its peer, if it had an `X-Forwarded-For` that was not read.
     pub fn note(&self, unread_from: Option<IpAddr>) {
-        let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut latest = self.0.lock();
         *latest = latest.with(unread_from);
     }
 
     /// The counts for the hint; `None` if no hint is due.
     pub fn seen(&self) -> Option<Unread> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).seen()
+        self.0.lock().seen()
     }
 }
 

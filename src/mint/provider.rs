@@ -3,9 +3,10 @@
 //! refuses costs no mint while another key works.
 
 use std::fmt::Display;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::task::JoinSet;
 
 use super::new_id;
@@ -94,7 +95,7 @@ impl Provider {
 
     /// The keys that mint now.
     pub fn keys(&self) -> Keys {
-        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.keys.read())
     }
 
     /// A key that mints, or that has minted before.
@@ -103,18 +104,15 @@ impl Provider {
     }
 
     fn all_keys(&self) -> impl Iterator<Item = Arc<TurnKey>> {
-        let retired = Arc::clone(&self.retired.read().unwrap_or_else(PoisonError::into_inner));
+        let retired = Arc::clone(&self.retired.read());
         let keys = self.keys();
         keys.iter().chain(retired.iter()).cloned().collect::<Vec<_>>().into_iter()
     }
 
     /// Mints with these keys from now on. The pool discards those of other keys, because a key is deleted when its last grant ends.
     pub fn replace_keys(&self, keys: &Keys, retired: Keys) {
-        *self.retired.write().unwrap_or_else(PoisonError::into_inner) = retired;
-        let before = std::mem::replace(
-            &mut *self.keys.write().unwrap_or_else(PoisonError::into_inner),
-            Arc::clone(keys),
-        );
+        *self.retired.write() = retired;
+        let before = std::mem::replace(&mut *self.keys.write(), Arc::clone(keys));
         // After the keys have changed: a call for the pool that ends later finds that its key does not mint any more.
         for gone in before.iter().filter(|key| !keys.iter().any(|now| now.name == key.name)) {
             self.pool().discard_key(gone.name);
@@ -289,7 +287,7 @@ impl Provider {
     }
 
     fn pool(&self) -> MutexGuard<'_, Pool> {
-        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pool.lock()
     }
 }
 

@@ -7,10 +7,11 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ipnet::IpNet;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::progress::Progress;
@@ -63,7 +64,7 @@ impl Peers {
             return Some(self.slot(None));
         }
         let client = ClientKey::of(peer);
-        let admission = self.lock().admit(client, progress);
+        let admission = self.table.lock().admit(client, progress);
         match &admission {
             Admission::Open { evicted: None, .. } => {}
             Admission::Open { evicted: Some(idle), .. } => {
@@ -82,7 +83,7 @@ impl Peers {
 
     /// A response to a client is not read. Ends older ones if the broker keeps too much for the client.
     fn stalled(&self, client: ClientKey, id: u64) {
-        for ended in self.lock().make_room_for_unread(client, id) {
+        for ended in self.table.lock().make_room_for_unread(client, id) {
             ended.request_discard();
             self.metrics.sockets_limited.count("closed_unread");
         }
@@ -96,10 +97,6 @@ impl Peers {
                 "one address opens too many sockets; if it is a proxy, add it to TRUSTED_PROXIES"
             );
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -126,7 +123,7 @@ impl CountedSocket for Slot {
     fn exempt(&self) {
         let is_known = self.is_of_replica.swap(true, Ordering::Relaxed);
         if let Some((client, id)) = self.counted.filter(|_| !is_known) {
-            self.peers.lock().remove(client, id);
+            self.peers.table.lock().remove(client, id);
         }
     }
 }
@@ -134,7 +131,7 @@ impl CountedSocket for Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         if let Some((client, id)) = self.counted {
-            self.peers.lock().remove(client, id);
+            self.peers.table.lock().remove(client, id);
         }
     }
 }
@@ -364,6 +361,6 @@ mod tests {
         let sockets = open_many(&peers, "2001:db8::1", SOCKETS_PER_PEER_MAX + 5);
         assert_eq!(closed(&sockets).len(), 5);
         drop(sockets);
-        assert!(peers.lock().sockets.is_empty());
+        assert!(peers.table.lock().sockets.is_empty());
     }
 }

@@ -3,11 +3,12 @@
 //! makes room for another one of the same peer.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -79,7 +80,7 @@ impl Progress {
 
     /// Begins to handle a request whose headers have arrived. Returns the deadline of its body.
     pub(super) fn begin_service(&self, has_body: bool) -> BodyProgress {
-        let mut state = self.lock();
+        let mut state = self.0.state.lock();
         let until = match state.phase {
             Phase::Receiving { until } => until,
             Phase::Idle { .. } | Phase::Handled | Phase::Upgraded { .. } => clock::deadline(REQUEST_TIMEOUT),
@@ -93,7 +94,7 @@ impl Progress {
 
     /// A response with a body of so many bytes is ready. The connection may be idle for `keep_alive`.
     pub(super) fn end_service(&self, keep_alive: Duration, bytes: usize) {
-        let mut state = self.lock();
+        let mut state = self.0.state.lock();
         state.phase = Phase::Idle { until: clock::deadline(keep_alive) };
         state.since = now();
         state.unwritten = Some(Unwritten { since: state.since, bytes });
@@ -101,17 +102,17 @@ impl Progress {
 
     /// What waits to be written of a response.
     pub(super) fn unwritten(&self) -> Option<Unwritten> {
-        self.lock().unwritten
+        self.0.state.lock().unwritten
     }
 
     /// The response switches protocols: from now on no time limit of HTTP applies.
     pub(super) fn begin_upgraded(&self, received: Option<Received>) {
-        self.lock().phase = Phase::Upgraded { received };
+        self.0.state.lock().phase = Phase::Upgraded { received };
     }
 
     /// Since when the connection has waited for its client; `None` while a request is handled, and once it is upgraded.
     pub(super) fn idle_since(&self) -> Option<Instant> {
-        let state = self.lock();
+        let state = self.0.state.lock();
         let is_busy = match state.phase {
             Phase::Idle { .. } | Phase::Receiving { .. } => false,
             Phase::Handled => self.0.body_arrived.load(Ordering::Relaxed),
@@ -122,7 +123,7 @@ impl Progress {
 
     /// Whether unread bytes of a request may be on their way.
     pub(super) fn may_have_unread(&self) -> bool {
-        let state = self.lock();
+        let state = self.0.state.lock();
         state.has_body && !matches!(state.phase, Phase::Upgraded { .. })
     }
 
@@ -159,7 +160,7 @@ impl Progress {
 
     /// Bytes have arrived. `false` if the connection must end.
     pub(super) fn received(&self, bytes: usize) -> bool {
-        let mut state = self.lock();
+        let mut state = self.0.state.lock();
         match &state.phase {
             Phase::Idle { .. } => {
                 state.phase = Phase::Receiving { until: clock::deadline(REQUEST_TIMEOUT) };
@@ -174,7 +175,7 @@ impl Progress {
     /// head that arrives byte by byte.
     pub(super) fn sent(&self, written: &Poll<io::Result<usize>>) {
         if let Poll::Ready(Ok(written @ 1..)) = written {
-            let mut state = self.lock();
+            let mut state = self.0.state.lock();
             state.since = now();
             if let Some(unwritten) = &mut state.unwritten {
                 unwritten.bytes = unwritten.bytes.saturating_sub(*written);
@@ -184,19 +185,15 @@ impl Progress {
 
     /// All that was ready has been written. The rest of a response that another replica sends may come later.
     pub(super) fn written(&self) {
-        let mut state = self.lock();
+        let mut state = self.0.state.lock();
         state.unwritten = state.unwritten.filter(|unwritten| unwritten.bytes > 0);
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        match self.lock().phase {
+        match self.0.state.lock().phase {
             Phase::Idle { until } | Phase::Receiving { until } => Some(until),
             Phase::Handled | Phase::Upgraded { .. } => None,
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, SocketState> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -2,9 +2,9 @@
 //! outcomes come from a closed set, and only the latest durations are kept.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
@@ -53,7 +53,7 @@ fn millis<S: Serializer>(took: &Duration, to: S) -> Result<S::Ok, S::Error> {
 impl ProviderCalls {
     /// Counts one outcome. `took` is `None` if no call was made.
     pub fn count(&self, outcome: &'static str, took: Option<Duration>) {
-        let mut calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut calls = self.0.lock();
         *calls.outcomes.entry(outcome).or_default() += 1;
         if let Some(took) = took {
             if calls.times.len() >= TIMES_MAX {
@@ -65,12 +65,12 @@ impl ProviderCalls {
 
     /// Number of calls by outcome since the start.
     pub fn outcomes(&self) -> BTreeMap<&'static str, u64> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).outcomes.clone()
+        self.0.lock().outcomes.clone()
     }
 
     /// Durations of the latest calls. `None` before the first call.
     pub fn times(&self) -> Option<CallTimes> {
-        let times = self.0.lock().unwrap_or_else(PoisonError::into_inner).times.clone();
+        let times = self.0.lock().times.clone();
         let mut sorted = Vec::from(times);
         sorted.sort_unstable();
         let longest = *sorted.last()?;

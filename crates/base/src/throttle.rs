@@ -1,7 +1,8 @@
 //! Log lines that clients can cause. Each goes through a [`Throttle`], so that nobody fills the log.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 /// A line that clients can cause is logged once in this time.
 pub const LOG_WINDOW: Duration = Duration::from_secs(10);
@@ -20,7 +21,7 @@ impl Throttle {
 
     /// `Some(n)` if a line may be written now, where `n` lines were suppressed since the last one.
     pub fn pass(&self, now: Instant) -> Option<u64> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         match &mut *state {
             Some((last, held_back)) if now.saturating_duration_since(*last) < LOG_WINDOW => {
                 *held_back += 1;

@@ -1,7 +1,8 @@
 //! One rate for each holder, for what many tasks take from.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::{Holder, PerHolder, Rate, Spent};
 
@@ -17,16 +18,12 @@ impl ClientRate {
 
     /// As [`PerHolder::take`].
     pub fn take(&self, holder: impl Into<Holder>, count: u32, now: Duration) -> Result<(), Spent> {
-        self.lock().take(holder, count, now)
+        self.0.lock().take(holder, count, now)
     }
 
     /// Forgets those whose bucket is full.
     pub fn sweep(&self, now: Duration) {
-        self.lock().sweep(now);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, PerHolder> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().sweep(now);
     }
 }
 
@@ -45,6 +42,6 @@ mod tests {
         assert!((0..4).all(|net| take(&format!("2001:db8:1:{net}::1"), 20)));
         assert!(!take("2001:db8:1:4::1", 1) && take("2001:db8:2:1::1", 1));
         rate.sweep(now + Duration::from_secs(60));
-        assert!(rate.lock().is_empty());
+        assert!(rate.0.lock().is_empty());
     }
 }

@@ -2,7 +2,9 @@
 //! such as a socket or a body, also has some bytes of its own, which do not count. So those that fill their share take nothing from
 //! others.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use crate::{Held, Holder};
 
@@ -51,10 +53,6 @@ impl MemoryQuota {
     pub fn open(&self, holder: impl Into<Holder>) -> MemoryUse {
         MemoryUse { quota: self.clone(), holder: holder.into(), bytes: 0 }
     }
-
-    fn lock(&self) -> MutexGuard<'_, Kept> {
-        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl MemoryUse {
@@ -68,7 +66,7 @@ impl MemoryUse {
     pub fn try_resize(&mut self, bytes: usize) -> bool {
         let bounds = self.quota.0.bounds;
         let more = self.shared(bytes).saturating_sub(self.shared(self.bytes));
-        let mut kept = self.quota.lock();
+        let mut kept = self.quota.0.kept.lock();
         let is_full = |held: &usize, factor: usize| {
             held.saturating_add(more) > bounds.client_max.saturating_mul(factor)
         };
@@ -149,7 +147,7 @@ mod tests {
         drop(first);
         assert!(part(&memory, "192.0.2.1", OWN + SHARE).is_some());
         drop(second);
-        assert!(memory.lock().by_holder.is_empty() && memory.lock().all == 0);
+        assert!(memory.0.kept.lock().by_holder.is_empty() && memory.0.kept.lock().all == 0);
     }
 
     #[test]

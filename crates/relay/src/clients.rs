@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use stun_types::message::MessageIntegrityCredentials;
 
 use crate::allocation_rules::{ExistingAllocations, Username};
@@ -41,7 +42,7 @@ impl Client {
 
     /// Its traffic since the last call.
     fn take_traffic(&self) -> Traffic {
-        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut noted = self.noted.lock();
         let all = self.socket.traffic();
         let new = all.minus(*noted);
         *noted = all;
@@ -67,7 +68,7 @@ pub(crate) struct Clients {
 }
 
 fn lock<T>(table: &Mutex<T>) -> MutexGuard<'_, T> {
-    table.lock().unwrap_or_else(PoisonError::into_inner)
+    table.lock()
 }
 
 impl Clients {

@@ -1,9 +1,9 @@
 //! The relay's rate limits. They bound the timers in the TURN library, and the traffic that a forged source address can direct
 //! at a third party.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use turn_limits::{Bucket, Rate};
 
 /// Requests that one client has signed; data is not limited. Each permission and each channel keeps a timer for minutes.
@@ -42,7 +42,7 @@ impl SharedRates {
     }
 
     fn with<T>(&self, call: impl FnOnce(&mut Buckets) -> T) -> T {
-        call(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        call(&mut self.0.lock())
     }
 }
 

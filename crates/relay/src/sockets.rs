@@ -6,11 +6,12 @@ use std::any::Any;
 use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::net::UdpSocket;
 use turn::relay::RelayAddressGenerator;
 use webrtc_util::{Conn, Error};
@@ -70,7 +71,7 @@ impl ClientSocket {
     }
 
     fn ended(&self) -> MutexGuard<'_, bool> {
-        self.has_ended.lock().unwrap_or_else(PoisonError::into_inner)
+        self.has_ended.lock()
     }
 
     /// What it carried. It does not change any more after [`Self::end`], apart from what it receives.
@@ -155,13 +156,9 @@ impl Conn for ClientSocket {
 pub(crate) struct RelayedPorts(Mutex<HashSet<u16>>);
 
 impl RelayedPorts {
-    fn lock(&self) -> MutexGuard<'_, HashSet<u16>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Whether a current allocation has this port.
     fn holds(&self, port: u16) -> bool {
-        self.lock().contains(&port)
+        self.0.lock().contains(&port)
     }
 
     /// Binds a socket; port 0 lets the system pick one. `None` when [`ALLOCATIONS_MAX`] exist.
@@ -170,7 +167,7 @@ impl RelayedPorts {
         ip: IpAddr,
         port: u16,
     ) -> std::io::Result<Option<(std::net::UdpSocket, HeldPort)>> {
-        let mut ports = self.lock();
+        let mut ports = self.0.lock();
         if ports.len() >= ALLOCATIONS_MAX {
             return Ok(None);
         }
@@ -230,7 +227,7 @@ struct HeldPort {
 
 impl Drop for HeldPort {
     fn drop(&mut self) {
-        self.ports.lock().remove(&self.port);
+        self.ports.0.lock().remove(&self.port);
     }
 }
 

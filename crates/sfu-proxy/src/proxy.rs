@@ -1,11 +1,12 @@
 //! The proxy of Cloudflare's SFU. The pure table decides. A request that it admits is sent in a task of its own, so its result is
 //! known even if the client has gone. Events of sessions reach the calls and the ledger under the table's lock, in order.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_TYPE, SET_COOKIE};
+use parking_lot::Mutex;
 use reqwest::Client;
 use serde_json::Value;
 use turn_base::clock::Clock;
@@ -251,7 +252,7 @@ impl SfuProxy {
     /// Runs `call` under the lock. Events are passed on before the lock is released.
     pub(crate) fn with<T>(&self, call: impl FnOnce(&mut Sessions, Duration) -> T) -> T {
         // Poisoning is ignored: after a panic the table can still serve, and looks correct what is counted.
-        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sessions = self.sessions.lock();
         let now = self.now();
         let result = call(&mut sessions, now);
         for event in sessions.take_events() {

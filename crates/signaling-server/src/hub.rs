@@ -3,9 +3,10 @@
 //! order in which the protocol sent them. What takes time is returned as an [`Effect`].
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use turn_base::broker::Requester;
@@ -138,7 +139,7 @@ impl Hub {
         upgrade: Upgrade,
     ) -> (SocketId, Arc<Outbox>, Vec<Effect>) {
         let outbox = Arc::new(Outbox::new(self.limits, self.shared.backlog.open(&holder)));
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let socket = SocketId(state.next_socket);
         state.next_socket += 1;
         let requester = Arc::new(requester);
@@ -157,12 +158,12 @@ impl Hub {
 
     /// Handles an event, and carries out the actions that follow from it.
     pub(crate) fn take(&self, event: Event) -> Vec<Effect> {
-        self.step(&mut self.lock(), event)
+        self.step(&mut self.state.lock(), event)
     }
 
     /// Closes the sockets of a user who has been blocked.
     pub(crate) fn close_blocked(&self, user: &User) {
-        let state = self.lock();
+        let state = self.state.lock();
         for open in state.sockets.values().filter(|open| open.user.as_ref() == Some(user)) {
             open.outbox.push(Frame::Close(BLOCKED), None);
         }
@@ -170,7 +171,7 @@ impl Hub {
 
     /// Closes all sockets.
     pub(crate) fn close_all(&self) {
-        for open in self.lock().sockets.values() {
+        for open in self.state.lock().sockets.values() {
             open.outbox.push(Frame::Close(Closing::RESTART), None);
         }
     }
@@ -185,14 +186,14 @@ impl Hub {
 
     /// Tells every client that the process stops. A socket that opens later is told at once.
     pub(crate) fn drain(&self) -> Vec<Effect> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.is_draining = true;
         self.step(&mut state, Event::Drain)
     }
 
     /// How long until [`Event::Due`] must come. `None` while no timer runs.
     pub(crate) fn until_due(&self) -> Option<Duration> {
-        let due = self.lock().protocol.next_due()?;
+        let due = self.state.lock().protocol.next_due()?;
         Some(due.saturating_sub(self.now()))
     }
 
@@ -262,10 +263,6 @@ impl Hub {
 
     fn now(&self) -> Duration {
         clock::deadline(Duration::ZERO).saturating_duration_since(self.shared.started)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HubState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

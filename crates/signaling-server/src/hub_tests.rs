@@ -142,7 +142,7 @@ async fn a_client_that_keeps_too_much_loses_its_own_sockets() {
 #[tokio::test]
 async fn a_frame_is_parsed_while_the_protocol_is_locked() {
     let hub = hub();
-    let _locked = hub.lock();
+    let _locked = hub.state.lock();
     assert_eq!(hub.parse("1".into()).text, "1".into());
 }
 

@@ -1,9 +1,9 @@
 //! Counts the bytes of a socket's incomplete message. Its time is bounded, and so are the bytes of all sockets of a client and of all
 //! clients. Nothing else ends such a message, because a client may send its fragments as slowly as it likes, with pings between them.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 use turn_limits::MemoryUse;
 
@@ -35,7 +35,7 @@ impl Inbox {
 
     /// Bytes have arrived. `false` if there is no room for them: then this socket must end.
     pub(crate) fn received(&self, bytes: usize, now: Instant) -> bool {
-        let mut incomplete = self.lock();
+        let mut incomplete = self.incomplete.lock();
         let before = incomplete.kept.bytes();
         if !incomplete.kept.try_resize(before.saturating_add(bytes)) {
             incomplete.is_refused = true;
@@ -49,29 +49,25 @@ impl Inbox {
 
     /// A message is complete. What has arrived beyond it, a read buffer at most, does not count.
     pub(crate) fn complete(&self) {
-        self.lock().kept.shrink_to(0);
+        self.incomplete.lock().kept.shrink_to(0);
     }
 
     /// A control frame with so many bytes of content is complete.
     pub(crate) fn control(&self, content: usize) {
-        let mut incomplete = self.lock();
+        let mut incomplete = self.incomplete.lock();
         let rest = incomplete.kept.bytes().saturating_sub(CONTROL_HEAD + content);
         incomplete.kept.shrink_to(rest);
     }
 
     /// Whether a message has been arriving for too long.
     pub(crate) fn is_overdue(&self, now: Instant) -> bool {
-        let incomplete = self.lock();
+        let incomplete = self.incomplete.lock();
         incomplete.kept.bytes() > 0 && now.saturating_duration_since(incomplete.since) >= MESSAGE_MAX
     }
 
     /// Whether the socket had to end because there was no room.
     pub(crate) fn is_refused(&self) -> bool {
-        self.lock().is_refused
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Incomplete> {
-        self.incomplete.lock().unwrap_or_else(PoisonError::into_inner)
+        self.incomplete.lock().is_refused
     }
 }
 

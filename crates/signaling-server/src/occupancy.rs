@@ -1,8 +1,9 @@
 //! How many signaling sockets are open: in all, and in each share of a [`Holder`]. A place is taken before the upgrade and freed when the
 //! socket's task ends.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use turn_limits::{Held, Holder};
 
@@ -48,7 +49,7 @@ impl Occupancy {
 
     /// Takes a place for a holder.
     pub(crate) fn take(self: &Arc<Self>, holder: &Holder) -> Result<Place, NoPlace> {
-        let mut table = self.lock();
+        let mut table = self.table.lock();
         if table.open >= SIGNALING_SOCKETS_MAX {
             return Err(NoPlace::Full);
         }
@@ -62,7 +63,7 @@ impl Occupancy {
 
     /// The number of open sockets.
     pub(crate) fn open(&self) -> usize {
-        self.lock().open
+        self.table.lock().open
     }
 
     /// Returns once no socket is open.
@@ -75,10 +76,6 @@ impl Occupancy {
             freed.await;
         }
     }
-
-    fn lock(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Place {
@@ -90,7 +87,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut table = self.occupancy.lock();
+        let mut table = self.occupancy.table.lock();
         table.open -= 1;
         table.held.remove(&self.holder);
         drop(table);
@@ -118,7 +115,7 @@ mod tests {
         places.extend((0..640).map(|n| occupancy.take(&user(n)).unwrap()));
         assert_eq!(occupancy.take(&user(640)).unwrap_err(), NoPlace::ClientFull);
         drop(places);
-        assert!(occupancy.open() == 0 && occupancy.lock().held.is_empty());
+        assert!(occupancy.open() == 0 && occupancy.table.lock().held.is_empty());
     }
 
     #[test]

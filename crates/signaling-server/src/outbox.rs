@@ -3,8 +3,8 @@
 //! frame instead. After a close frame nothing is accepted.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use turn_limits::{Held, Holder, MemoryUse};
 use turn_signaling::protocol::{Closing, Limits, Text};
@@ -65,7 +65,7 @@ impl Outbox {
 
     /// Adds a frame. `sender`: who has caused it, if not the owner of the queue.
     pub(crate) fn push(&self, frame: Frame, sender: Option<&Holder>) -> Pushed {
-        let mut queue = self.lock();
+        let mut queue = self.queue.lock();
         if queue.is_closed {
             return Pushed::Accepted;
         }
@@ -98,7 +98,7 @@ impl Outbox {
     }
 
     fn pop(&self) -> Option<Frame> {
-        let mut queue = self.lock();
+        let mut queue = self.queue.lock();
         let (frame, sender) = queue.frames.pop_front()?;
         queue.remove(&frame, sender.as_ref());
         if queue.frames.is_empty() {
@@ -106,10 +106,6 @@ impl Outbox {
             queue.frames = VecDeque::new();
         }
         Some(frame)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

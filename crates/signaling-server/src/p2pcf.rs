@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::Bytes;
@@ -16,6 +16,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use axum::{Router, body};
+use parking_lot::Mutex;
 use turn_base::clock::Clock;
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::request::client_addr::ClientAddr;
@@ -207,7 +208,7 @@ impl P2pcfShell {
     }
 
     fn with<T>(&self, call: impl FnOnce(&mut P2pcfState) -> T) -> T {
-        call(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+        call(&mut self.state.lock())
     }
 }
 

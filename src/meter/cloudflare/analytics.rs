@@ -7,10 +7,11 @@ pub mod by_grant;
 mod error;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::SecondsFormat;
+use parking_lot::{Mutex, MutexGuard};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -133,7 +134,7 @@ impl CloudflareAnalytics {
     }
 
     fn date(&self) -> MutexGuard<'_, Option<Timestamp>> {
-        self.date.lock().unwrap_or_else(PoisonError::into_inner)
+        self.date.lock()
     }
 
     /// Asks within `deadline`. The body of an error response only distinguishes errors, so an unreadable one counts as empty.

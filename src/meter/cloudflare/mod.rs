@@ -4,9 +4,10 @@
 //! for the bytes of each grant, beside it.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -106,7 +107,7 @@ impl MeterState {
 impl CloudflareMeter {
     /// What the queries have shown.
     pub fn shown(&self) -> MutexGuard<'_, Shown> {
-        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shown.lock()
     }
 
     /// Queries until `end`: the total, and the bytes of each grant. Neither waits for the other, except that the second begins

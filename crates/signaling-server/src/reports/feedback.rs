@@ -1,9 +1,10 @@
 //! Cards for a chat: a bounded queue, and attempts for each card until it is accepted, refused, or out of attempts. The URL is a
 //! secret: only its host is logged. Waiting cards are lost when the process ends.
 
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::MutexGuard;
 use reqwest::Client;
 use reqwest::header::CONTENT_TYPE;
 use tokio::sync::Mutex;
@@ -35,7 +36,7 @@ pub(crate) struct Feedback {
     url: WebhookUrl,
     queue: Sender<Card>,
     cards: Mutex<Receiver<Card>>,
-    held: std::sync::Mutex<Held<usize>>,
+    held: parking_lot::Mutex<Held<usize>>,
     broker: Arc<dyn ServerBroker>,
 }
 
@@ -43,7 +44,7 @@ impl Feedback {
     /// `client` must not follow redirects: one of [`turn_base::http_client::http_client`].
     pub(crate) fn new(client: Client, url: WebhookUrl, broker: Arc<dyn ServerBroker>) -> Self {
         let (queue, cards) = mpsc::channel(CARDS_MAX);
-        Self { client, url, queue, cards: Mutex::new(cards), held: std::sync::Mutex::default(), broker }
+        Self { client, url, queue, cards: Mutex::new(cards), held: parking_lot::Mutex::default(), broker }
     }
 
     /// Adds a card of a client, unless too many wait.
@@ -62,7 +63,7 @@ impl Feedback {
     }
 
     fn held(&self) -> MutexGuard<'_, Held<usize>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        self.held.lock()
     }
 
     /// Delivers for ever, one card at a time.

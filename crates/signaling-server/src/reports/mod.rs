@@ -7,9 +7,10 @@ pub mod routes;
 pub(crate) mod store;
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use turn_base::body::BodyLimit;
@@ -109,7 +110,7 @@ impl Reports {
         work: impl FnOnce(&Store, Timestamp) -> io::Result<T> + Send + 'static,
     ) -> Option<T> {
         let (store, now) = (Arc::clone(self.store.as_ref()?), self.clock.now());
-        let work = move || work(&store.lock().unwrap_or_else(PoisonError::into_inner), now);
+        let work = move || work(&store.lock(), now);
         // The panic hook has logged a panic.
         let done = tokio::task::spawn_blocking(work).await.ok()?;
         if let Err(error) = &done
