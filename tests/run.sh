@@ -87,7 +87,7 @@ if is_wanted tests; then
 fi
 step web 'browser module and pages without a browser; their types and examples; links of the documents' tests/web/run.sh
 step manifests 'the image has every manifest and source; the notices name the crates of others alone' tests/image/manifests.sh
-step supply_chain 'sources and licenses of the crates; each of them is used' tests/supply_chain.sh
+step supply-chain 'sources and licenses of the crates; each of them is used' tests/supply_chain.sh
 step hostile 'an attacker with what a stranger has gets no more than the allowance' tests/hostile/run.sh
 step api 'the API does what /openapi.json says' tests/api/run.sh
 step proxy 'nginx and Caddy as docs/DEPLOYMENT.md has them, with a WebSocket of each protocol' tests/proxy/run.sh
