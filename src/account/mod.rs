@@ -50,6 +50,7 @@ pub struct Account {
     metrics: Arc<Metrics>,
 }
 
+/// What the lock guards. A panic leaves it consistent: each step changes one cell or row together with its sums.
 #[derive(Debug)]
 struct Guarded {
     books: Books,

@@ -1,7 +1,7 @@
 //! The rows of a ledger: their tables, their keys, and the conversion between rows and values. The bytes of a key and of a row are the
-//! same in each store. Both are in the form of postcard: the fields in their order, numbers as short as their value. Only the numbers of
-//! keys have a fixed length ([`ordered`]). What is stored once is JSON. A row that cannot be read is an error unless the reader asks to
-//! continue. The error never contains the row's content, which may be secret.
+//! same in each store. Both are in the form of postcard: the fields in their order, numbers as short as their value. Minutes and days in
+//! keys have eight bytes, in their order ([`ordered`]). What is stored once has a name as its key, and is JSON. A row that cannot be read
+//! is an error unless the reader asks to continue. The error never contains the row's content, which may be secret.
 
 // Paths from this file, because the simulation of the ledger includes it too.
 #[path = "rows/error.rs"]
@@ -103,22 +103,22 @@ pub(super) fn read(from: &impl ReadRows, bad: OnBadRow<'_>) -> Result<Contents, 
     let stored = &mut contents.books;
     read_sources(from, &meta, stored, bad)?;
     stored.connections = values(from, OPEN_CONNECTIONS, bad, |key, row| {
-        let (id, grant) = from_row::<(&str, Option<[u8; 16]>)>(key)?;
+        let (id, grant) = from_key::<(&str, Option<[u8; 16]>)>(key)?;
         let name = Name::new(id, grant.map(GrantId::new));
         let mut connection: Box<Connection> = from_row(row)?;
         connection.name = name.clone();
         Ok((name, connection))
     })?;
     stored.grants = values(from, GRANTS, bad, |key, row| {
-        let id = GrantId::new(from_row(key)?);
+        let id = GrantId::new(from_key(key)?);
         Ok((id, from_row(row).map_err(|what| format!("(grant {id}) {what}"))?))
     })?;
     stored.sessions = values(from, SESSIONS, bad, |key, row| {
-        let id = SessionId::new(from_row(key)?).ok_or("does not have the number of a session")?;
+        let id = SessionId::new(from_key(key)?).ok_or("does not have the number of a session")?;
         Ok((id, from_row(row)?))
     })?;
     stored.spenders = values(from, SPENDERS, bad, |key, row| {
-        let (kind, key, day) = from_row::<(&str, &str, [u8; 8])>(key)?;
+        let (kind, key, day) = from_key::<(&str, &str, [u8; 8])>(key)?;
         let kind = kind.parse::<SpenderKind>().map_err(|_| "is of a kind that this version does not know")?;
         let key = match key {
             "" => None,
@@ -188,7 +188,7 @@ fn write_rows<'a, Id, R: Serialize>(
     to.replace(table, &mut rows.iter().map(|(id, row)| Ok((key(id)?, row.as_ref().map(to_row).transpose()?))))
 }
 
-/// The rows of a table as values. They come nearly in their order, so the map is built at once instead of searched for each row.
+/// The rows of a table as values. They are almost sorted, so building the map at once is faster than inserting each row.
 fn values<Id: Ord, R>(
     from: &impl ReadRows,
     table: Table,
@@ -246,9 +246,7 @@ impl Meta {
     pub(super) fn read(from: &impl ReadRows) -> Result<Self, StoreError> {
         let mut found = BTreeMap::new();
         from.each(META, &mut |key, value| {
-            // Of a damaged page, a key may be anything, such as the key of grant tokens.
-            let nameless = |_| BadRow::new(META, b"?", "does not have a name".into());
-            let key = std::str::from_utf8(key).map_err(nameless)?;
+            let key = std::str::from_utf8(key).map_err(|_| BadRow::new(META, key, BROKEN_KEY.into()))?;
             found.insert(key.to_owned(), value.to_vec());
             Ok(())
         })?;
@@ -285,6 +283,14 @@ impl Meta {
 /// A key or a row in its binary form.
 pub(super) fn to_row(row: &impl Serialize) -> Result<Vec<u8>, postcard::Error> {
     postcard::to_allocvec(row)
+}
+
+/// What is wrong with a row whose key cannot be read.
+const BROKEN_KEY: &str = "has a broken key";
+
+/// A key as values.
+fn from_key<'a, T: Deserialize<'a>>(key: &'a [u8]) -> Result<T, String> {
+    from_row(key).map_err(|_| BROKEN_KEY.into())
 }
 
 /// The error never contains a part of the row.

@@ -23,8 +23,8 @@ host=$(rustc --print host-tuple)
 }
 echo "ok      the image has the manifests of $(find "$work/manifests" -name Cargo.toml | wc -l) packages"
 
-# At a place that stays, so that cargo knows the packages again. With the same profile, cargo would take our packages of this place for those
-# of the tree: a later build of the tree would use them, and miss every change.
+# At a place that stays, so that cargo knows the packages again. With the same profile, cargo would confuse this copy of our packages with the
+# tree: a later build of the tree would use the copy, and miss every change.
 mkdir -p "$target/image"
 rm -rf "$target/image/context" && mv "$work/context" "$target/image/context"
 (cd "$target/image/context" &&

@@ -108,6 +108,19 @@ fn damage_that_makes_redb_panic_is_an_error_that_names_the_file() {
     }
 }
 
+/// The end of the first key, in the page of a table. Without that end, the key is what follows it, too: other keys and rows.
+#[test]
+fn a_key_that_damage_has_made_longer_is_not_shown() {
+    let state = StateDir::new();
+    drop(Store::open(state.path().as_ref()).unwrap());
+    let mut content = std::fs::read(state.file()).unwrap();
+    content[4_100] ^= 0xff;
+    std::fs::write(state.file(), &content).unwrap();
+    let text = open(state.path().as_ref()).to_string();
+    let said = r#"cannot be read as a ledger (row "?" of "meta" has a broken key). Restore it"#;
+    assert!(text.contains(FILE_NAME) && text.contains(said), "{text}");
+}
+
 #[test]
 fn a_truncated_ledger_is_refused() {
     let state = StateDir::new();

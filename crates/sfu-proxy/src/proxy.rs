@@ -251,7 +251,7 @@ impl SfuProxy {
 
     /// Runs `call` under the lock. Events are passed on before the lock is released.
     pub(crate) fn with<T>(&self, call: impl FnOnce(&mut Sessions, Duration) -> T) -> T {
-        // Poisoning is ignored: after a panic the table can still serve, and looks correct what is counted.
+        // After a panic the table can still serve: each look corrects the counts.
         let mut sessions = self.sessions.lock();
         let now = self.now();
         let result = call(&mut sessions, now);

@@ -133,6 +133,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_remedy_for_a_refused_credential_depends_on_the_source() {
+        let url = IceUrl::parse("turn:relay.example").unwrap();
+        let refused = ProbeError::Code { code: 401, step: "the allocation request", with_credential: true };
+        assert!(refused.remedy(&url, IceSource::Coturn).contains("COTURN_SECRET"));
+        assert!(refused.remedy(&url, IceSource::Manual).contains("MANUAL_ICE_SERVERS"));
+        assert!(refused.remedy(&url, IceSource::Cloudflare).contains("TURN key"));
+    }
+
+    #[test]
     fn the_remedy_names_port_and_protocol() {
         let url = IceUrl::parse("turns:relay.example:443").unwrap();
         let remedy = ProbeError::Timeout(CONNECT).remedy(&url, IceSource::Coturn);

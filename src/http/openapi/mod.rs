@@ -1,4 +1,4 @@
-//! The `OpenAPI` document. `openapi.json` describes what the settings of any process can make it serve. A test generates this file
+//! The `OpenAPI` document. `openapi.json` describes every route that some setting turns on. A test generates this file
 //! from the handlers, so the program contains the text and no code that makes it. A process serves the part that describes itself.
 
 #[cfg(test)]

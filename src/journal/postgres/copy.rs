@@ -11,7 +11,7 @@ use super::standby::SESSION_NAME;
 use super::{Blocking, schema};
 use crate::journal::inspect::LedgerCopy;
 use crate::journal::rows;
-use crate::journal::store::{OpenError, Store, StoreError};
+use crate::journal::store::{FORMAT, OpenError, Store, StoreError};
 
 /// Rows of one statement.
 const ROWS_TOGETHER: usize = 10_000;
@@ -128,9 +128,15 @@ pub fn from_database(database: &Database, directory: &Path) -> Result<(), CopyEr
         schema::make(&session.connection, database.schema()).await?;
         let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ";
         session.connection.run(begin).await?;
+        let found = session.connection.one("SELECT format FROM shard").await?.get(0);
+        if u32::try_from(found) != Ok(FORMAT) {
+            return Err(DatabaseError::OtherFormat { found }.into());
+        }
         if session.connection.execute(CLAIM_LEFT, &[]).await? == 1 { Ok(()) } else { Err(CopyError::InUse) }
     })?;
     let snapshot = Snapshot { runtime, client: &session.connection.client };
+    // No row that cannot be read is moved.
+    rows::read(&snapshot, &mut Err).map_err(|error| OpenError::damaged_database(&error))?;
     Store::create_from(&snapshot, directory)?;
     Ok(runtime.block_on(session.commit())?)
 }

@@ -1,6 +1,6 @@
 //! Why a ledger could not be read or written. No error contains the content of a row, which may be secret.
 
-use super::Table;
+use super::{BROKEN_KEY, Table};
 
 /// A read or a write that failed. A failed write leaves the ledger unchanged.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +44,9 @@ pub struct BadRow {
 }
 
 impl BadRow {
+    /// A broken key is not shown. On a damaged page its bytes can be anything, even the key that signs grant tokens.
     pub(super) fn new(table: Table, key: &[u8], what: String) -> Self {
+        let key = if what == BROKEN_KEY { b"?" } else { key };
         Self { table: table.name, key: key.escape_ascii().to_string(), what }
     }
 }

@@ -4,8 +4,8 @@
 use turn_ledger::{Day, IceSource, Minute, SourceRows, Stored};
 
 use super::{
-    DAYS, FLOWS, MARKS, Meta, OnBadRow, ReadRows, StoreError, WriteRows, from_row, number, ordered, put,
-    rows, to_row, write_rows,
+    DAYS, FLOWS, MARKS, Meta, OnBadRow, ReadRows, StoreError, WriteRows, from_key, from_row, number, ordered,
+    put, rows, to_row, write_rows,
 };
 
 pub(super) fn read_sources(
@@ -73,7 +73,7 @@ pub(in crate::journal) fn slot_key(source: &str, slot: i64) -> Result<Vec<u8>, p
 
 /// The minute or the day of such a key.
 pub(super) fn slot_of(key: &[u8]) -> Result<(IceSource, i64), String> {
-    let (source, slot) = from_row::<(&str, [u8; 8])>(key)?;
+    let (source, slot) = from_key::<(&str, [u8; 8])>(key)?;
     let source = source.parse().map_err(|_| "belongs to an ICE source that this version does not know")?;
     Ok((source, number(slot)))
 }

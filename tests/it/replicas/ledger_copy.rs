@@ -117,3 +117,16 @@ async fn a_copy_that_fails_leaves_both_places_as_they_are() {
     let output = run(&["ledger", "copy", "--to-database"], &[("STATE_DIR", state.path())]);
     assert_says(&output, 78, &["DATABASE_URL is not set"]);
 }
+
+#[tokio::test]
+async fn a_database_that_this_version_cannot_read_is_not_copied() {
+    let Some(database) = TestDatabase::new() else { return };
+    let (state, back) = (StateDir::new(), StateDir::new());
+    ledger_on_disk(&state).await;
+    assert_says(&copy("--to-database", &state, &database), 0, &["rows of"]);
+    database.run("INSERT INTO item VALUES (1, '\\x09', '\\x00')").await;
+    assert_says(&copy("--from-database", &back, &database), 1, &[r#"row "?" of "flows" has a broken key"#]);
+    database.run("UPDATE shard SET format = format + 1").await;
+    assert_says(&copy("--from-database", &back, &database), 1, &["format 6"]);
+    assert!(!back.file().exists());
+}

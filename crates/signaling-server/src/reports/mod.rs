@@ -61,7 +61,7 @@ fn too_many(retry_in: Duration) -> ApiError {
 impl Reports {
     /// `service`: its `public_url` is where cards link to kept reports.
     pub(crate) fn new(store: Option<Store>, feedback: Option<Feedback>, service: &Service) -> Self {
-        // As many as at once come back within the time.
+        // Within this time, a client gets its whole burst back.
         let each_client = |burst, within: Duration| {
             let burst = u32::try_from(burst).unwrap_or(u32::MAX);
             ClientRate::new(Rate::new(burst, within / burst), CLIENTS_MAX)

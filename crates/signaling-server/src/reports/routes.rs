@@ -84,7 +84,7 @@ async fn bug(
     if history.is_some()
         && let Err(refused) = reports.take(&reports.kept, client, 1)
     {
-        // Without a chat, the report would be nowhere.
+        // Without a chat, the report would be lost.
         if reports.feedback.is_none() {
             return Err(refused);
         }
@@ -96,7 +96,7 @@ async fn bug(
     let card = card::of_bug(&info, form.field("description"), agent, link.as_deref())?;
     if let Some(history) = history {
         let keep = move |store: &Store, now| store.append(&report(&id), history.get().as_bytes(), now);
-        reports.on_disk(keep).await.ok_or_else(ApiError::internal)?;
+        reports.on_disk(keep).await.filter(|is_kept| *is_kept).ok_or_else(ApiError::internal)?;
     }
     tell(&reports, client, card)
 }

@@ -17,9 +17,10 @@ use super::{KEPT_BURST, NOTE_BYTES_BURST};
 
 /// How long a report is kept.
 pub(crate) const KEPT: Duration = Duration::from_secs(7 * 86_400);
-/// The most files. While a report is kept, a client sends what it may send at once, and as much again.
+/// The most files. In the time that a report is kept, a client can send two bursts: one at once, and one as it comes back.
 pub(crate) const FILES_MAX: usize = SHARES * 2 * KEPT_BURST;
-/// The most bytes of a file, so also of the notes of one kind and day. Here too, a client sends its burst twice. A report has less.
+/// The most bytes of a file. Only the notes of a kind and day can reach it, because a report is shorter. Here too, a client can send two
+/// bursts.
 pub(crate) const NOTES_MAX: usize = SHARES * 2 * NOTE_BYTES_BURST;
 /// Notes about the quality of a call.
 pub(crate) const QUALITY: &str = "quality-";
