@@ -7,9 +7,9 @@ use crate::restart::check_restart;
 use crate::walk::Scenario;
 use crate::walk::coturn::Cli;
 use crate::walk::ops::Op::{
-    Beat, Change, Copy, Coturn, Crash, CrashAfterCommit, Down, Flush, Freeze, From, Join, Leave, LeavePage,
-    Mint, MintFromPool, MintUnwritten, Open, OpenPage, Pause, Pull, Read, ReadAhead, ReadLast, ReadRelay,
-    Reboot, RenewWhenDue, ReplaceKey, Restore, Stream, Wait,
+    Beat, Change, ClockGlitch, Copy, Coturn, Crash, CrashAfterCommit, Down, Flush, Freeze, From, Join, Leave,
+    LeavePage, Mint, MintFromPool, MintUnwritten, Open, OpenPage, Pause, Pull, Read, ReadAhead, ReadLast,
+    ReadRelay, Reboot, RenewWhenDue, ReplaceKey, Restore, Stream, Wait,
 };
 use crate::walk::settings::{self, COTURN, Settings};
 
@@ -428,4 +428,30 @@ fn what_was_carried_after_a_copy_is_missing_until_the_period_ends() {
     ];
     let settings = Settings { sources: settings::COTURN, cli: true, clients: 3, ..ESTIMATE };
     check(&Scenario { settings, before_reset: 5 * MINUTE, ops });
+}
+
+/// A glitch of the clock made promises longer than they were when they fitted. The limit of the user was then exceeded in the next period, and
+/// a grant of the present one was taken for a mistake.
+#[test]
+fn a_grant_that_ends_in_this_period_needs_no_room_in_the_next() {
+    let lives =
+        [(86_400, 2_809), (3_600, 2_702), (60, 3_601), (86_400, 2_191), (172_800, 2_003), (86_400, 3_097)];
+    let mut ops: Vec<_> = lives.into_iter().map(|(life, delay)| Mint { life, delay }).collect();
+    ops.extend([ClockGlitch { millis: 349_627_118 }, Mint { life: 60, delay: 3_599 }]);
+    let settings = Settings {
+        limit: 100_000_000_000,
+        sources: &[IceSource::Coturn, IceSource::Cloudflare],
+        cli: true,
+        user_limit: Some(4_000_000_000),
+        relays_with_both: true,
+        has_addresses: true,
+        rows_max: 12,
+        percent: 5,
+        ended_max: 5,
+        sfu: true,
+        unlisted: true,
+        clients: 2,
+        ..STRICT
+    };
+    check(&Scenario { settings, before_reset: 300_000, ops });
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use turn_ledger::{
-    Hold, IceSource, MINT_SLACK, NotAdmitted, Refusal, Requester, STRICT_LIFE_MIN, Snapshot, UserShare,
+    ByteCount, Hold, IceSource, MINT_SLACK, NotAdmitted, Refusal, Requester, STRICT_LIFE_MIN, Snapshot,
+    UserShare,
 };
 
 use super::broker::Broker;
@@ -25,7 +26,7 @@ impl<D: Disk> Broker<D> {
             Ok(hold) => self
                 .wrongly_admitted(&before, of_user, requester)
                 .or_else(|| self.wrongly_held(&before, hold, source, life))
-                .or_else(|| self.exceeds(&before, &after, requester)),
+                .or_else(|| self.exceeds(&before, &after, of_user, requester)),
             Err(why) if before != after => Some(format!("a refusal changes the books: {why:?}")),
             Err(why) => self.wrongly_refused(&before, *why, source, requester),
         };
@@ -74,16 +75,26 @@ impl<D: Disk> Broker<D> {
         (!is_right).then(|| format!("it may relay until {last}"))
     }
 
-    /// What strict mode admits fits into every limit.
-    fn exceeds(&mut self, before: &Snapshot, after: &Snapshot, requester: &Requester) -> Option<String> {
-        if !self.settings.strict {
-            return None;
-        }
-        let [was, is] = [before.figures, after.figures].map(|of| [of.committed, of.committed_next]);
-        let is_over = (0..2).any(|nth| is[nth] > was[nth].max(after.figures.limit));
-        let of_user = requester.user().and_then(|user| self.books.user_share(user));
-        let is_over_user = of_user.is_some_and(|of| of.committed.max(of.committed_next) > of.usage.limit);
-        (is_over || is_over_user).then(|| "it does not fit".to_owned())
+    /// What strict mode admits fits into every limit. A limit that was exceeded before, such as by promises of another mode, takes nothing
+    /// more.
+    fn exceeds(
+        &mut self,
+        before: &Snapshot,
+        after: &Snapshot,
+        of_user: Option<UserShare>,
+        requester: &Requester,
+    ) -> Option<String> {
+        let of_all = |of: &Snapshot| [of.figures.committed, of.figures.committed_next];
+        let of_one =
+            |of: Option<UserShare>| of.map_or_else(Default::default, |of| [of.committed, of.committed_next]);
+        let is_over = |was: [ByteCount; 2], is: [ByteCount; 2], limit: ByteCount| {
+            was.iter().zip(is).any(|(was, is)| is > limit.max(*was))
+        };
+        let share = requester.user().and_then(|user| self.books.user_share(user));
+        let is_wrong = self.settings.strict
+            && (is_over(of_all(before), of_all(after), after.figures.limit)
+                || share.is_some_and(|is| is_over(of_one(of_user), of_one(share), is.usage.limit)));
+        is_wrong.then(|| "it does not fit".to_owned())
     }
 
     /// A refusal has a reason, and says when to ask again. If the shortest credential has room, nobody is refused.
