@@ -164,3 +164,20 @@ fn a_loss_is_noticed_although_the_lead_has_changed_twice_since() {
     let tally = run(Settings::DEFAULT, &cut_off_meanwhile).unwrap_or_else(|wrong| panic!("{wrong:?}"));
     assert_eq!((tally.of("losses of answered grants"), tally.of("leaders that found lost writes")), (1, 1));
 }
+
+/// A standby saw that writes were lost and stated it. In the same instant the leader read that, and left.
+#[test]
+fn a_leader_may_leave_a_loss_to_the_standby_that_has_stated_it() {
+    let leader = Who::Leader;
+    let ops = [
+        Op::Wait(600),
+        Op::Pause(leader, 7_445),
+        Op::Wait(19_500),
+        Op::Mint(leader, 300),
+        Op::Wait(1_200),
+        Op::FailOver(2),
+        Op::Wait(400),
+    ];
+    let tally = run(Settings::DEFAULT, &ops).unwrap_or_else(|wrong| panic!("{wrong:?}"));
+    assert_eq!((tally.of("alarms of standbys"), tally.of("fenced leaders")), (1, 2), "{tally:?}");
+}
