@@ -12,7 +12,7 @@ use std::time::Duration;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request};
 use governor::clock::{Clock as _, DefaultClock};
 use governor::middleware::StateInformationMiddleware;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tower_governor::GovernorError;
 use tower_governor::governor::{GovernorConfig, GovernorConfigBuilder};
 use tower_governor::key_extractor::KeyExtractor;
@@ -159,7 +159,7 @@ impl RateLimit {
             Allowance::Mint => &self.mints,
             Allowance::Renewal => &self.renewals,
         };
-        let mut tables = self.tables();
+        let mut tables = self.tables.lock();
         let Tables { clients, users, last } = &mut *tables;
         let mut is_shared = false;
         let mut take = |limit: &Limit, Visit { row, is_shared: shares, .. }: Visit<'_, Keyed>| {
@@ -186,7 +186,7 @@ impl RateLimit {
     /// Removes clients and users whose buckets have refilled. The library does not do so by itself.
     pub fn sweep(&self) {
         let now = self.clock.since_boot();
-        let mut tables = self.tables();
+        let mut tables = self.tables.lock();
         tables.clients.sweep(now);
         tables.users.sweep(now);
         drop(tables);
@@ -200,11 +200,7 @@ impl RateLimit {
 
     /// Number of clients with a row of their own.
     pub fn clients(&self) -> usize {
-        self.tables().clients.len()
-    }
-
-    fn tables(&self) -> MutexGuard<'_, Tables> {
-        self.tables.lock()
+        self.tables.lock().clients.len()
     }
 }
 

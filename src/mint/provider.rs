@@ -6,7 +6,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::{Mutex, MutexGuard, RwLock};
+use parking_lot::{Mutex, RwLock};
 use tokio::task::JoinSet;
 
 use super::new_id;
@@ -115,7 +115,7 @@ impl Provider {
         let before = std::mem::replace(&mut *self.keys.write(), Arc::clone(keys));
         // After the keys have changed: a call for the pool that ends later finds that its key does not mint any more.
         for gone in before.iter().filter(|key| !keys.iter().any(|now| now.name == key.name)) {
-            self.pool().discard_key(gone.name);
+            self.pool.lock().discard_key(gone.name);
         }
     }
 
@@ -144,7 +144,7 @@ impl Provider {
             call.finish(minted.is_ok());
             match minted {
                 Ok(servers) => {
-                    self.pool().minted();
+                    self.pool.lock().minted();
                     return Ok((servers, key.name));
                 }
                 Err(error) if is_of_the_key(&error) => {}
@@ -254,7 +254,7 @@ impl Provider {
             Ok(_) => key.note_minted(),
             Err(error) => {
                 if says_unknown_key(error) {
-                    self.pool().discard_key(key.name);
+                    self.pool.lock().discard_key(key.name);
                 }
                 self.log_failure(key.name, error);
             }
@@ -283,11 +283,7 @@ impl Provider {
 
     fn with_pool<T>(&self, call: impl FnOnce(&mut Pool, Moment) -> T) -> T {
         let now = self.now();
-        call(&mut self.pool(), now)
-    }
-
-    fn pool(&self) -> MutexGuard<'_, Pool> {
-        self.pool.lock()
+        call(&mut self.pool.lock(), now)
     }
 }
 
@@ -322,7 +318,7 @@ impl PoolCall {
 
 impl Drop for PoolCall {
     fn drop(&mut self) {
-        let mut pool = self.provider.pool();
+        let mut pool = self.provider.pool.lock();
         // A key that was replaced meanwhile has no pooled credentials.
         let keys = self.provider.keys();
         let minted = self.minted.take().filter(|minted| keys.iter().any(|key| key.name == minted.key));

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use crate::support::slot_key;
 use crate::support::{REPORTER, StateDir, TestBroker, with_cloudflare_and};
 use serde_json::{Value, json};
 use turn_broker::journal::Journal;
@@ -185,8 +186,7 @@ fn a_file_that_is_mostly_empty_without_its_old_rows_is_compacted_at_start() {
         let mut flows = transaction.open_table(FLOWS).unwrap();
         let row = postcard::to_allocvec(&((1_u64, 2_u64), (3_u64, 4_u64), 0_u64)).unwrap();
         for minute in noon - 150_000..=noon {
-            let key = postcard::to_allocvec(&("cloudflare", (minute ^ i64::MIN).to_be_bytes())).unwrap();
-            flows.insert(&*key, &*row).unwrap();
+            flows.insert(&*slot_key("cloudflare", minute), &*row).unwrap();
         }
         let mut meta = transaction.open_table(META).unwrap();
         let head = turn_ledger::Head {

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use turn_broker::journal::store::FORMAT;
 
 use crate::support::process::{Process, run};
+use crate::support::slot_key;
 use crate::support::{COTURN, OPERATOR, REPORTER, StateDir, http_client};
 
 /// Settings of a broker that needs no provider.
@@ -130,14 +131,13 @@ fn damage(state: &StateDir, rows: &[(&str, &[u8], &[u8])]) {
 async fn verify_names_every_wrong_row_without_its_content() {
     let state = StateDir::new();
     written(&state).await;
-    let minute_of = |source: &str| postcard::to_allocvec(&(source, (5 ^ i64::MIN).to_be_bytes())).unwrap();
     let mark = |live: i64| postcard::to_allocvec(&(live, 0_i64)).unwrap();
     let id: [u8; 16] = std::array::from_fn(|nth| u8::try_from(nth + 1).unwrap());
     damage(
         &state,
         &[
-            ("marks", &minute_of("carrier-pigeon"), &mark(1)),
-            ("marks", &minute_of("coturn"), &mark(-3)),
+            ("marks", &slot_key("carrier-pigeon", 5), &mark(1)),
+            ("marks", &slot_key("coturn", 5), &mark(-3)),
             ("grants", &id, br#"{"allowance":"hush"}"#),
             ("meta", b"head", b"not JSON: hush"),
         ],

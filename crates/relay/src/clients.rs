@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use stun_types::message::MessageIntegrityCredentials;
 
 use crate::allocation_rules::{ExistingAllocations, Username};
@@ -67,35 +67,27 @@ pub(crate) struct Clients {
     left: Mutex<BTreeMap<GrantId, Traffic>>,
 }
 
-fn lock<T>(table: &Mutex<T>) -> MutexGuard<'_, T> {
-    table.lock()
-}
-
 impl Clients {
-    fn lock(&self) -> MutexGuard<'_, HashMap<SocketAddr, Client>> {
-        lock(&self.rows)
-    }
-
     /// Keeps the last bytes of a client whose allocation has ended until they are taken.
     pub(crate) fn keep_traffic(&self, client: &Client) {
-        add(&mut lock(&self.left), client);
+        add(&mut self.left.lock(), client);
     }
 
     pub(crate) fn insert(&self, address: SocketAddr, client: Client) {
-        self.lock().insert(address, client);
+        self.rows.lock().insert(address, client);
     }
 
     pub(crate) fn remove(&self, address: SocketAddr) -> Option<Client> {
-        self.lock().remove(&address)
+        self.rows.lock().remove(&address)
     }
 
     pub(crate) fn socket(&self, address: SocketAddr) -> Option<Arc<ClientSocket>> {
-        self.lock().get(&address).map(|client| Arc::clone(&client.socket))
+        self.rows.lock().get(&address).map(|client| Arc::clone(&client.socket))
     }
 
     /// Charges a request to the client that signed it.
     pub(crate) fn charge(&self, address: SocketAddr, request: &[u8], now: Duration) -> Payer {
-        match self.lock().get_mut(&address) {
+        match self.rows.lock().get_mut(&address) {
             Some(client) if is_signed_by(request, &client.signer) => {
                 Payer::Client(client.requests.take(REQUESTS, now))
             }
@@ -105,7 +97,7 @@ impl Clients {
 
     /// The allocations that exist, seen by one client with this user name.
     pub(crate) fn held(&self, address: SocketAddr, name: &str, grant: GrantId) -> ExistingAllocations {
-        let clients = self.lock();
+        let clients = self.rows.lock();
         let of = |key: ClientKey| {
             let around =
                 clients.keys().filter(|other| ClientKey::of(other.ip()).with_wider().any(|of| of == key));
@@ -120,30 +112,34 @@ impl Clients {
 
     /// The number of all allocations.
     pub(crate) fn len(&self) -> usize {
-        self.lock().len()
+        self.rows.lock().len()
     }
 
     /// The user names that have allocations.
     pub(crate) fn users(&self) -> HashMap<String, Username> {
-        self.lock().values().map(|client| (client.name.clone(), client.user)).collect()
+        self.rows.lock().values().map(|client| (client.name.clone(), client.user)).collect()
     }
 
     /// The traffic of each grant since the last call, also of clients that have left since.
     pub(crate) fn take_traffic(&self) -> BTreeMap<GrantId, Traffic> {
-        let mut by_grant = std::mem::take(&mut *lock(&self.left));
-        self.lock().values().for_each(|client| add(&mut by_grant, client));
+        let mut by_grant = std::mem::take(&mut *self.left.lock());
+        self.rows.lock().values().for_each(|client| add(&mut by_grant, client));
         by_grant.retain(|_, traffic| *traffic != Traffic::ZERO);
         by_grant
     }
 
     /// Removes the rows of a user name.
     pub(crate) fn take_of(&self, name: &str) -> Vec<Client> {
-        self.lock().extract_if(|_, client| client.name == name).map(|(_, client)| client).collect()
+        self.rows.lock().extract_if(|_, client| client.name == name).map(|(_, client)| client).collect()
     }
 
     /// Removes the rows of all addresses but these.
     pub(crate) fn take_all_but(&self, present: &HashSet<SocketAddr>) -> Vec<Client> {
-        self.lock().extract_if(|address, _| !present.contains(address)).map(|(_, client)| client).collect()
+        self.rows
+            .lock()
+            .extract_if(|address, _| !present.contains(address))
+            .map(|(_, client)| client)
+            .collect()
     }
 }
 

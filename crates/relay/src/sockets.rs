@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::net::UdpSocket;
 use turn::relay::RelayAddressGenerator;
 use webrtc_util::{Conn, Error};
@@ -67,11 +67,7 @@ impl ClientSocket {
 
     /// Stops sending. A packet that is counted is sent and in [`Self::traffic`] by then.
     pub(crate) fn end(&self) {
-        *self.ended() = true;
-    }
-
-    fn ended(&self) -> MutexGuard<'_, bool> {
-        self.has_ended.lock()
+        *self.has_ended.lock() = true;
     }
 
     /// What it carried. It does not change any more after [`Self::end`], apart from what it receives.
@@ -91,7 +87,7 @@ impl Conn for ClientSocket {
         loop {
             self.socket.writable().await?;
             // From here on nothing waits: a task that is canceled leaves no packet that only the ceiling has counted.
-            let has_ended = self.ended();
+            let has_ended = self.has_ended.lock();
             if *has_ended {
                 return Err(Error::ErrUseClosedNetworkConn);
             }

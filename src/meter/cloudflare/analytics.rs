@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::SecondsFormat;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -130,11 +130,7 @@ impl CloudflareAnalytics {
 
     /// Cloudflare's clock in the latest response since the last call, also if that response was an error.
     pub fn take_date(&self) -> Option<Timestamp> {
-        self.date().take()
-    }
-
-    fn date(&self) -> MutexGuard<'_, Option<Timestamp>> {
-        self.date.lock()
+        self.date.lock().take()
     }
 
     /// Asks within `deadline`. The body of an error response only distinguishes errors, so an unreadable one counts as empty.
@@ -148,7 +144,7 @@ impl CloudflareAnalytics {
             let response = self.api.call(Method::POST, &[]).timeout(deadline).json(question).send().await?;
             let (status, at) = (response.status(), date(response.headers()));
             if at.is_some() {
-                *self.date() = at;
+                *self.date.lock() = at;
             }
             let body = body(body_max, response).await;
             let body = if status == StatusCode::OK { body? } else { body.unwrap_or_default() };

@@ -104,3 +104,8 @@ pub(crate) async fn broker_at(cloudflare: &FakeCloudflare, settings: &[(&str, &s
 pub(crate) fn sources(provider: Option<bool>) -> SourceStates {
     SourceStates { provider, coturn_uncut: false }
 }
+
+/// The key of a minute or a day of a source, as the ledger stores it.
+pub(crate) fn slot_key(source: &str, slot: i64) -> Vec<u8> {
+    postcard::to_allocvec(&(source, (slot ^ i64::MIN).to_be_bytes())).unwrap()
+}

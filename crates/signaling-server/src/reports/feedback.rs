@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::MutexGuard;
 use reqwest::Client;
 use reqwest::header::CONTENT_TYPE;
 use tokio::sync::Mutex;
@@ -49,7 +48,7 @@ impl Feedback {
 
     /// Adds a card of a client, unless too many wait.
     pub(crate) fn push(&self, client: ClientKey, card: String) -> Result<(), ApiError> {
-        let mut held = self.held();
+        let mut held = self.held.lock();
         let pushed = if held.is_full(client, CARDS_PER_CLIENT_MAX) {
             Err(too_many(EACH))
         } else {
@@ -62,17 +61,13 @@ impl Feedback {
         pushed
     }
 
-    fn held(&self) -> MutexGuard<'_, Held<usize>> {
-        self.held.lock()
-    }
-
     /// Delivers for ever, one card at a time.
     pub(crate) async fn deliver(&self) {
         let remedy = |_: &CallError| "check FEEDBACK_URL and its receiver";
         let message = Message { noun: "card", content: None, host: self.url.host(), remedy };
         let mut cards = self.cards.lock().await;
         while let Some((client, card)) = cards.recv().await {
-            self.held().remove(client);
+            self.held.lock().remove(client);
             let outcome = message.deliver(RetryPolicy::default(), || self.send(&card)).await;
             self.broker.count(Counted::Card(outcome.name()));
         }

@@ -25,7 +25,7 @@ use feedback::Feedback;
 use store::{FILES_MAX, KEPT, Store, notes};
 
 /// Reports of one client at once.
-pub(crate) const BURST: usize = 10;
+pub(crate) const BURST: u32 = 10;
 /// One more is accepted after this time.
 pub(crate) const EACH: Duration = Duration::from_secs(60);
 /// Bug reports of one client that are kept at once. One more is kept after a sixteenth of [`KEPT`].
@@ -69,7 +69,7 @@ impl Reports {
         Self {
             store: store.map(|store| Arc::new(Mutex::new(store))),
             feedback,
-            rate: each_client(BURST, EACH * 10),
+            rate: ClientRate::new(Rate::new(BURST, EACH), CLIENTS_MAX),
             kept: each_client(KEPT_BURST, KEPT),
             note_bytes: each_client(NOTE_BYTES_BURST, Duration::from_secs(86_400)),
             public_url: service.public_url.clone(),
