@@ -455,3 +455,28 @@ fn a_grant_that_ends_in_this_period_needs_no_room_in_the_next() {
     };
     check(&Scenario { settings, before_reset: 300_000, ops });
 }
+
+/// A client relayed twice as fast as was promised, and the count missed so much that it did not show.
+#[test]
+fn what_sampling_missed_of_a_client_that_was_too_fast_is_within_the_margin() {
+    let settings = Settings {
+        limit: 1_000_000_000_000_000,
+        billing_day: 30,
+        user_limit: Some(3_000_000_000),
+        percent: 100,
+        is_fast: true,
+        clients: 3,
+        ..STRICT
+    };
+    let ops = vec![
+        Wait { millis: 44 * MINUTE, share: 256 },
+        Mint { life: 300, delay: 1_759 },
+        Wait { millis: 17 * MINUTE, share: 256 },
+        Read { back: 0, missed: 0 },
+        Mint { life: 300, delay: 2_614 },
+        ReplaceKey,
+        Wait { millis: 17 * DAY, share: 256 },
+        Read { back: 9 * MINUTE, missed: 48 },
+    ];
+    check(&Scenario { settings, before_reset: 5 * MINUTE, ops });
+}

@@ -202,7 +202,10 @@ impl Checks {
     /// Whether a replica publishes a bound as one that holds, which the true bytes must not exceed.
     fn check_bound(&mut self, cluster: &Cluster, node: &Node, leader: &Leader, is_current: bool) -> bool {
         let snapshot = leader.books.snapshot();
-        let most = snapshot.figures.committed.plus(snapshot.figures.margin).get();
+        let figures = &snapshot.figures;
+        // What a former leader says of its own commitments is old. It still publishes a bound, and that includes the limit.
+        let published = figures.limit.plus(figures.overshoot_bound());
+        let most = if is_current { figures.committed.plus(figures.margin) } else { published }.get();
         let epoch = leader.term.epoch;
         let (last, before) = self.published[node.index];
         let before = if last == epoch { before } else { 0 };

@@ -181,3 +181,19 @@ fn a_leader_may_leave_a_loss_to_the_standby_that_has_stated_it() {
     let tally = run(Settings::DEFAULT, &ops).unwrap_or_else(|wrong| panic!("{wrong:?}"));
     assert_eq!((tally.of("alarms of standbys"), tally.of("fenced leaders")), (1, 2), "{tally:?}");
 }
+
+/// The connection of a leader broke, another one led, and minted. The former one has not noticed, and says what it knows itself.
+#[test]
+fn the_bound_of_a_former_leader_includes_what_its_successor_has_minted() {
+    let leader = Who::Leader;
+    let ops = [
+        Op::Cut(leader, true),
+        Op::Disconnect(leader),
+        Op::Wait(1_200),
+        Op::Mint(leader, 3_600),
+        Op::Wait(3_000),
+    ];
+    let settings = Settings { strict: true, clients: 2, percent: 100, ..Settings::DEFAULT };
+    let tally = run(settings, &ops).unwrap_or_else(|wrong| panic!("{wrong:?}"));
+    assert!(tally.of("instants with a bound of a former leader") > 0, "{tally:?}");
+}

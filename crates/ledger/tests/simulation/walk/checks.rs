@@ -230,19 +230,21 @@ impl Checks {
         let most = |figures: &Figures| figures.committed.plus(figures.margin).get();
         let truth = broker.truth(world, now.period);
         let highest = most(before).max(most(now));
-        // What sampling can have missed was limited by a count that lacked bytes.
-        let at_least = |truth: u64, lacked: bool| if lacked { truth / 100 * 95 } else { truth };
-        let truth = at_least(truth, broker.lacked);
+        // What sampling can have missed was limited by a count that lacked bytes, or by what was promised to somebody who relayed more. If
+        // that is less than the margin, no count shows it.
+        let at_least = |truth: u64, is_limited: bool| if is_limited { truth / 100 * 95 } else { truth };
+        let has_exceeded = |period: Period| {
+            let start = Some(period.start.millis_since(broker.begin));
+            METERED.iter().any(|source| world.exceeded(*source) > start)
+        };
+        let truth = at_least(truth, broker.lacked || has_exceeded(now.period));
         if truth > highest {
             return Some(format!("true bytes {truth} exceed the most {highest}"));
         }
-        let has_exceeded = METERED
-            .iter()
-            .any(|source| world.exceeded(*source) > Some(before.period.start.millis_since(broker.begin)));
         if before.period != now.period
             && before.period.end <= now.period.start
             && !signs.went_on
-            && !has_exceeded
+            && !has_exceeded(before.period)
             && broker.lost_until != before.period.end
         {
             let ended = at_least(broker.truth(world, before.period), self.lacked.1);
