@@ -302,10 +302,10 @@ fn spender_bodies(books: &Books, kind: SpenderKind, rows: Vec<SpenderSums>) -> V
 }
 
 fn grant_as_spender(grant: &ListedGrant) -> SpenderBody {
-    let spent = grant.row.spent();
+    let spent = grant.spent;
     SpenderBody {
         key: Some(grant.id.to_string()),
-        bytes: grant.row.bytes().get(),
+        bytes: spent.bytes().get(),
         measured_bytes: spent.measured().get(),
         claimed_bytes: spent.claimed().get(),
         evidence: evidence(spent.measured(), spent.claimed()),
@@ -319,7 +319,7 @@ fn grant_as_spender(grant: &ListedGrant) -> SpenderBody {
 }
 
 fn grant_body(grant: &ListedGrant) -> GrantBody {
-    let (row, spent) = (&grant.row, grant.row.spent());
+    let (row, spent) = (&grant.row, grant.spent);
     let Spender { user, label, origin, call, .. } = row.spender.as_deref().cloned().unwrap_or_default();
     GrantBody {
         id: grant.id.to_string(),
@@ -333,7 +333,7 @@ fn grant_body(grant: &ListedGrant) -> GrantBody {
         expires_at: row.expires_at,
         revoked_at: row.extra().revoked_at,
         live: grant.live,
-        bytes: row.bytes().get(),
+        bytes: spent.bytes().get(),
         measured_bytes: spent.measured().get(),
         claimed_bytes: spent.claimed().get(),
         evidence: evidence(spent.measured(), spent.claimed()),

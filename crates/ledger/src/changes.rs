@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Boot, Connection, CountedSources, Dropped, GrantId, GrantRow, IceSource, Name, Overrides, Period,
-    PeriodCounts, RowKey, Rows, SessionId, SessionRow, SourceRows, Standing, SteadyTime, Sums, Timestamp,
-    User,
+    PeriodCounts, Reset, RowKey, Rows, SessionId, SessionRow, SourceRows, Standing, SteadyTime, Sums,
+    Timestamp, User,
 };
 
 /// What is small and written with each batch as one value. The default is that of a ledger that has just begun.
@@ -33,6 +33,8 @@ pub struct Head {
     pub counted: CountedSources,
     /// The latest grants that have left the table.
     pub dropped: BTreeMap<IceSource, Dropped>,
+    /// The last reset, if not all rows of grants have begun anew.
+    pub reset: Option<Reset>,
 }
 
 /// Changes that are written together. A row replaces the stored one, except for the differences in

@@ -14,6 +14,7 @@ mod history;
 mod listing;
 mod promises;
 mod renewals;
+mod reset;
 mod row;
 mod sfu;
 mod spending;
@@ -24,8 +25,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::{
-    AllowanceTerms, Allowances, BitRate, CONNECTIONS_PER_GRANT_MAX, ChangeKind, ClientKey, Clients, Dirty,
-    Grant, GrantId, Holder, IceSource, KeyName, Minute, OpenError, Period, Promise, PromisedTime,
+    AllowanceTerms, Allowances, BitRate, CONNECTIONS_PER_GRANT_MAX, ChangeKind, ClientKey, Clients, Day,
+    Dirty, Grant, GrantId, Holder, IceSource, KeyName, Minute, OpenError, Period, Promise, PromisedTime,
     RELAY_RATE_MAX, RowKey, Spenders, Sums, Timestamp, UsageChange, UsageRules,
 };
 
@@ -33,6 +34,7 @@ pub use counted::{CountedSource, CountedSources, FastGrant};
 pub use dropped::{Dropped, TAIL_MAX};
 use due::Due;
 pub use listing::{GrantFilter, GrantPage, GrantPlace, ListedGrant};
+pub use reset::Reset;
 pub use row::{GrantEnd, GrantExtra, GrantRow, GrantState, Revoked};
 pub use sfu::SfuSession;
 pub use spending::GrantTerms;
@@ -59,6 +61,10 @@ pub struct Grants {
     /// The grants that claim something for the time after their source's count.
     claiming: BTreeSet<(IceSource, GrantId)>,
     pub(crate) period: Period,
+    /// The last reset, until all rows have begun anew.
+    pub(crate) reset: Option<Reset>,
+    /// The rows that may not have; `None` before its first step.
+    old: Option<Vec<GrantId>>,
     pub(crate) clients: Clients,
     /// The most that the client of one grant may claim.
     claim_rate: BitRate,
@@ -86,24 +92,26 @@ impl Grants {
         }
     }
 
-    /// Restores the stored rows and sums. From here on, changes are recorded. `of`: the period of the last write.
+    /// Restores the stored rows and sums. From here on, changes are recorded. `of`: the period of the last write. `reset`: the last one,
+    /// if not all rows had begun anew.
     pub(crate) fn restore(
         &mut self,
         rows: impl IntoIterator<Item = (GrantId, GrantRow)>,
         sums: BTreeMap<RowKey, Sums>,
-        of: Period,
+        (of, reset): (Period, Option<Reset>),
     ) {
-        self.period = of;
+        (self.period, self.reset) = (of, reset);
         self.rows = rows.into_iter().map(|(id, row)| (id, Box::new(row))).collect();
         self.dirty = Dirty::default();
         self.spenders.restore(sums, of.start);
         self.restore_spending();
+        self.begin_all_rows();
     }
 
     /// Rows that have changed since the last call; `None` for a removed one.
     pub(crate) fn take_changes(&mut self) -> BTreeMap<GrantId, Option<GrantRow>> {
         let changed = self.dirty.take().into_keys();
-        changed.map(|id| (id, self.any(id).map(GrantRow::stored))).collect()
+        changed.map(|id| (id, self.rows.get(&id).map(|row| row.stored()))).collect()
     }
 
     /// The row of a live grant.
@@ -113,11 +121,11 @@ impl Grants {
 
     /// The row of a grant, live or ended.
     pub(super) fn any(&self, id: GrantId) -> Option<&GrantRow> {
-        self.rows.get(&id).map(|row| &**row)
+        self.rows.get(&id).map(|row| &**row).filter(|row| !self.is_past(row))
     }
 
     fn get_mut(&mut self, id: GrantId) -> Option<&mut GrantRow> {
-        self.rows.get_mut(&id).map(|row| &mut **row).filter(|row| !row.has_ended())
+        self.row_mut(id).filter(|row| !row.has_ended())
     }
 
     /// How many live grants have a row.
@@ -135,7 +143,9 @@ impl Grants {
         note_key_end(&mut self.key_ends, &mut row);
         if !self.is_full() {
             self.due.insert(row.ends_in(), id);
-            self.terms.count(&mut self.spenders, &mut row);
+            row.figures_since = Day::of(self.period.start);
+            let share = self.terms.share(&row);
+            self.terms.count(&mut self.spenders, &mut row, &share);
             self.rows.insert(id, Box::new(row));
             self.dirty.note_added(id);
         }
@@ -148,6 +158,7 @@ impl Grants {
 
     /// Removes a grant whose credential was not handed out, with its promise.
     pub(crate) fn remove(&mut self, id: GrantId) -> Option<UsageChange> {
+        self.begin_row(id);
         self.dirty.note_removed(id);
         let row = self.rows.remove(&id)?;
         self.claiming.remove(&(row.source, id));
@@ -282,6 +293,7 @@ impl Grants {
         now: Timestamp,
         rules: &UsageRules,
     ) -> Allowances<'_> {
+        // The allowances are of no period.
         let Some(row) = id.and_then(|id| self.rows.get_mut(&id)).filter(|row| !row.has_ended()) else {
             return Allowances::default();
         };
@@ -322,10 +334,12 @@ impl Grants {
         change
     }
 
-    /// Ends grants whose promise is over and that are not in use, at most [`ROWS_AT_ONCE`] of them, and forgets as many sums of old days.
-    /// `false` if there are more.
+    /// Goes on with a reset, ends grants whose promise is over and that are not in use, and forgets sums of old days: at most
+    /// [`ROWS_AT_ONCE`] of them. `false` if there are more.
     pub(crate) fn forget_expired(&mut self, now: Timestamp) -> bool {
-        let is_all = self.end_due(now, ROWS_AT_ONCE) && self.spenders.forget_old(now, ROWS_AT_ONCE);
+        let is_all = self.begin_rows()
+            && self.end_due(now, ROWS_AT_ONCE)
+            && self.spenders.forget_old(now, ROWS_AT_ONCE);
         if is_all {
             self.key_ends.retain(|_, end| end.start() > now);
         }
@@ -347,6 +361,7 @@ impl Grants {
 
     /// The row of a grant, added if the table has room: for a grant that costs nothing.
     fn find_or_insert(&mut self, grant: &Grant) -> Option<&mut GrantRow> {
+        self.begin_row(grant.id);
         if !self.rows.contains_key(&grant.id) {
             self.issue(grant.id, GrantRow::new(grant, None, None));
         }

@@ -82,11 +82,6 @@ impl SpenderRow {
         self.last.take_if(|_| self.live <= 0);
     }
 
-    /// Begins a period. What was promised stays.
-    fn begin(&mut self) {
-        (self.total, self.live, self.held_by) = (Sums::default(), 0, None);
-    }
-
     /// The bytes that must not be forgotten.
     fn weight(&self) -> ByteCount {
         self.total.bytes().max(self.total.settled())
@@ -209,17 +204,21 @@ impl Table {
     }
 
     fn begin(&mut self, start: Day) {
-        self.rest.begin();
-        self.held.clear();
-        self.rows.values_mut().for_each(SpenderRow::begin);
+        // What is promised and who is live stays.
+        for row in self.rows.values_mut().chain([&mut self.rest]) {
+            row.total = Sums::default();
+        }
         for ((_, key), sums) in self.kept.range((start, None)..) {
             let row = key.as_ref().map_or(Some(&mut self.rest), |key| self.rows.get_mut(key));
             if let Some(row) = row {
                 row.total.add(sums);
             }
         }
-        self.rows.retain(|_, row| !row.is_empty());
         (self.folded, self.may_fold) = (0, true);
+    }
+
+    fn forget_empty(&mut self) {
+        self.rows.retain(|_, row| !row.is_empty());
     }
 
     /// Forgets a share of a day before this one. `false`: there is none.
@@ -331,8 +330,13 @@ impl Spenders {
     pub(crate) fn begin(&mut self, start: Timestamp) {
         self.tables.iter_mut().for_each(|table| table.begin(Day::of(start)));
         let users = of_kind(SpenderKind::User, self.tables.each_ref());
-        self.all = SpenderRow::default();
+        self.all.total = Sums::default();
         users.rows.values().chain([&users.rest]).for_each(|row| self.all.total.add(&row.total));
+    }
+
+    /// Forgets the rows that say nothing. At a reset they stay until all grants have begun anew, which may keep a share in them.
+    pub(crate) fn forget_empty(&mut self) {
+        self.tables.iter_mut().for_each(Table::forget_empty);
     }
 
     /// Forgets the shares of days that no period has any more, at most `most` of each kind. `false` if there are more.

@@ -31,7 +31,7 @@ pub(super) fn cursor_of(bytes: ByteCount, key: Option<&SpenderKey>) -> String {
 }
 
 pub(super) fn grant_cursor(grant: &ListedGrant) -> String {
-    URL_SAFE_NO_PAD.encode(format!("{}:{}", grant.row.bytes().get(), grant.id))
+    URL_SAFE_NO_PAD.encode(format!("{}:{}", grant.spent.bytes().get(), grant.id))
 }
 
 /// Bytes and key of a cursor.

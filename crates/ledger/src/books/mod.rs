@@ -72,12 +72,13 @@ impl Books {
         let Figures { limit: configured_limit, now: then, .. } = ledger.figures();
         let head = stored.head.unwrap_or_default();
         grants.dropped = head.dropped;
-        grants.restore(stored.grants, stored.spenders, head.counts.0);
+        grants.restore(stored.grants, stored.spenders, (head.counts.0, head.reset));
         let ended = then.plus(UNWRITTEN_MAX).min(moment.now).max(then);
         let relayed_until = head.standing.is_relaying.then_some(ended);
         grants.restore_counts(head.counted, ledger.sources(), then, relayed_until);
         if head.counts.0 != ledger.period() {
             grants.begin_period(ledger.period());
+            grants.begin_all_rows();
         }
         let restored = connections.restore(&mut grants, stored.connections, then);
         ledger.apply_all(restored.into_iter().chain(grants.sfu_clocks()));
@@ -138,6 +139,7 @@ impl Books {
                 coturn_at: self.coturn.complete_at,
                 counted: self.grants.counted.clone(),
                 dropped: self.grants.dropped.clone(),
+                reset: self.grants.reset.clone(),
             },
             sources: self.ledger.take_changes(),
             grants: self.grants.take_changes(),

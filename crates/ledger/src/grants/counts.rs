@@ -272,7 +272,6 @@ impl Grants {
 
     fn count_unknown(&mut self, source: IceSource, unknown: ByteCount, is_final: bool, at: Timestamp) {
         let counted = self.counted.entry(source).or_default();
-        counted.unknown.period = self.period.start;
         counted.unknown.count(unknown, is_final, at);
     }
 }

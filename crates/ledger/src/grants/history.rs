@@ -4,12 +4,12 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use super::{GrantRow, GrantState, Grants, note_key_end};
-use crate::{ByteCount, Day, GrantId, Minute, Period, Timestamp, User};
+use crate::{ByteCount, Day, GrantId, Minute, Sums, Timestamp, User};
 
 impl Grants {
     /// All grants of this period, live and ended, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (&GrantId, &GrantRow)> {
-        self.rows.iter().map(|(id, row)| (id, &**row))
+        self.rows.iter().map(|(id, row)| (id, &**row)).filter(|(_, row)| !self.is_past(row))
     }
 
     /// The live grants of a user.
@@ -23,46 +23,10 @@ impl Grants {
         self.ended.len()
     }
 
-    /// Begins a period, the next one or that of another billing day: what was spent on the days before it is kept, and the grants that
-    /// ended before it are forgotten.
-    pub(crate) fn begin_period(&mut self, period: Period) {
-        let (was, until) = (self.period, period.start.min(self.period.end));
-        let is_past = |row: &GrantRow| row.source.is_metered() && row.seen_on(was) < Day::of(period.start);
-        let past: Vec<_> = self.iter().filter(|(_, row)| is_past(row)).map(|(id, _)| *id).collect();
-        for id in &past {
-            self.keep_share(*id, until);
-        }
-        self.period = period;
-        self.spenders.begin(period.start);
-        for id in past {
-            let Some(row) = self.rows.get_mut(&id) else { continue };
-            if row.is_over(until) {
-                self.ended.remove(&(row.ends_in(), id));
-                self.forget_ended(id);
-            } else if let Some(spent) = &mut row.spent {
-                spent.begin(period.start);
-            }
-        }
-        for (id, row) in &mut self.rows {
-            if let Some(spent) = &mut row.spent {
-                spent.period = period.start;
-                self.dirty.note(*id);
-            }
-            row.spent = row.spent.take().filter(|spent| !spent.is_empty());
-            self.terms.count(&mut self.spenders, row);
-        }
-        for counted in self.counted.values_mut() {
-            counted.unknown.begin(period.start);
-            counted.fastest = None;
-        }
-    }
-
     /// Puts the rows as stored into the sums.
     pub(super) fn restore_spending(&mut self) {
-        let start = self.period.start;
         let mut ids = vec![];
         for (id, row) in &mut self.rows {
-            row.spent = row.spent.take().filter(|spent| spent.period == start);
             if row.has_ended() {
                 self.ended.insert((row.ends_in(), *id));
             } else {
@@ -82,9 +46,12 @@ impl Grants {
         }
         // A full table has room for users with live grants, then for those whose time was counted last, or was not.
         ids.extend(self.ended.iter().rev().map(|(_, id)| *id));
+        let first_day = Day::of(self.period.start);
         for id in ids {
             let Some(row) = self.rows.get_mut(&id) else { continue };
-            self.terms.count(&mut self.spenders, row);
+            // What a row has spent in the period before is in no sum of this one.
+            let share = if row.figures_since == first_day { self.terms.share(row) } else { Sums::default() };
+            self.terms.count(&mut self.spenders, row, &share);
             let promise = row.promise();
             // The minutes of the sources are stored, so only the sums of users and clients are missing.
             let _ = self.replace_promise(None, promise.as_ref());
@@ -107,6 +74,7 @@ impl Grants {
     }
 
     fn end(&mut self, id: GrantId, now: Timestamp) {
+        self.begin_row(id);
         let Some(row) = self.rows.get_mut(&id) else { return };
         self.clients.forget_idle(row.holder(), now);
         self.terms.tally(&mut self.spenders, row, |sums| sums.change_live(-1));
@@ -126,13 +94,14 @@ impl Grants {
         while self.ended.len() > self.terms.bounds.spenders.ended_max
             && let Some((_, first)) = self.ended.pop_first()
         {
-            self.keep_share(first, self.period.end);
+            self.keep_share(first);
             self.forget_ended(first);
         }
     }
 
     /// A grant that has ended is live again, because its tail turns out to be longer.
     pub(super) fn revive(&mut self, id: GrantId, until: Minute) {
+        self.begin_row(id);
         let Some(row) = self.rows.get_mut(&id).filter(|row| row.state == GrantState::Ended) else { return };
         row.state = GrantState::Live;
         self.terms.tally(&mut self.spenders, row, |sums| sums.change_live(1));
@@ -142,24 +111,20 @@ impl Grants {
         self.due.insert(until, id);
     }
 
-    /// Keeps what a grant has spent in this period, which ends now, and what nobody has counted of it until then.
-    fn keep_share(&mut self, id: GrantId, end: Timestamp) {
-        let (period, Some(row)) = (Period { end, ..self.period }, self.any(id)) else { return };
-        if self.terms.promises() {
-            let from = Minute::of(self.counted_until(row.source));
-            let bytes = row.promised_between(from, row.ends_in().min(Minute::of(period.end)));
-            self.change_spent(id, |spent| spent.assumed = spent.assumed.plus(bytes));
-        }
+    /// Keeps what a grant that has ended has spent in this period, and what nobody has counted of it.
+    fn keep_share(&mut self, id: GrantId) {
+        let Some(row) = self.row_mut(id) else { return };
+        let source = row.source;
         let Some(row) = self.any(id) else { return };
-        let share = self.terms.share(row);
-        let share = if row.is_over(end) { share } else { share.of_part() };
-        if !share.is_empty() {
-            self.spenders.keep(&self.terms.keys(row), row.seen_on(period), &share);
+        let assumed = self.terms.uncounted(row, self.counted_until(source), self.period.end);
+        self.change_spent(id, |spent| spent.assumed = spent.assumed.plus(assumed));
+        if let Some(row) = self.rows.get(&id) {
+            self.terms.keep(&mut self.spenders, row, self.period);
         }
     }
 
     /// Removes the row of a grant that has ended. The minutes of its source are over, and stay as they are.
-    fn forget_ended(&mut self, id: GrantId) {
+    pub(super) fn forget_ended(&mut self, id: GrantId) {
         let Some(row) = self.rows.remove(&id) else { return };
         let _ = self.replace_promise(row.promise().as_ref(), None);
         self.claiming.remove(&(row.source, id));

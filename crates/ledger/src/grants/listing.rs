@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use super::{GrantRow, Grants};
+use super::{GrantRow, Grants, Spent};
 use crate::{ByteCount, GrantId, SpenderKey, SpenderKind, Timestamp};
 
 /// So many rows are looked at in one step.
@@ -26,6 +26,8 @@ pub struct ListedGrant {
     pub id: GrantId,
     /// Its row.
     pub row: GrantRow,
+    /// What it has spent in this period.
+    pub spent: Spent,
     /// What is kept of its client's address.
     pub address: Option<SpenderKey>,
     /// Whether it counts as alive, tail included.
@@ -38,7 +40,7 @@ pub type GrantPlace = (ByteCount, GrantId);
 impl ListedGrant {
     /// Its place in the order.
     pub fn place(&self) -> GrantPlace {
-        (self.row.bytes(), self.id)
+        (self.spent.bytes(), self.id)
     }
 }
 
@@ -70,7 +72,7 @@ impl GrantPage {
         let rest = left.len().saturating_sub(LOOKED_AT_ONCE);
         let metered = left.drain(rest..).filter_map(|id| Some((id, grants.any(id)?)));
         let places = metered
-            .map(|(id, row)| (row, (row.bytes(), id)))
+            .map(|(id, row)| (row, (grants.spent_of(row).bytes(), id)))
             .filter(|(_, place)| self.after.is_none_or(|after| order(*place) > order(after)))
             .filter(|(row, _)| row.source.is_metered() && grants.is_listed(row, &self.filter, now));
         self.places.extend(places.map(|(_, place)| place));
@@ -120,6 +122,6 @@ impl Grants {
     fn listed(&self, id: GrantId, now: Timestamp) -> Option<ListedGrant> {
         let row = self.any(id)?;
         let (address, live) = (self.terms.address(row), row.is_live(now));
-        Some(ListedGrant { id, row: row.clone(), address, live })
+        Some(ListedGrant { id, row: row.clone(), spent: self.spent_of(row), address, live })
     }
 }

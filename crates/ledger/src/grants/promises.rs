@@ -60,6 +60,7 @@ impl Grants {
         id: GrantId,
         change: impl FnOnce(&mut GrantRow),
     ) -> Option<UsageChange> {
+        self.begin_row(id);
         let row = self.rows.get_mut(&id)?;
         let before = row.promise();
         change(row);
@@ -124,7 +125,7 @@ impl Grants {
         source: IceSource,
         after: impl Fn(&GrantRow, PromisedTime) -> PromisedTime,
     ) -> Vec<UsageChange> {
-        let of_source = self.rows.iter().filter(|(_, row)| row.source == source && !row.is_released());
+        let of_source = self.iter().filter(|(_, row)| row.source == source && !row.is_released());
         let other = of_source.filter_map(|(id, row)| {
             let (before, after) = (row.promised?, after(row, row.promised?));
             (before != after).then_some((*id, after))

@@ -37,7 +37,9 @@ pub struct GrantRow {
     pub spender: Option<Arc<Spender>>,
     /// Where it is in its life.
     pub(super) state: GrantState,
-    /// What it has spent in this period.
+    /// The first day of the period that its figures belong to: this one, or the one before until [`super::reset`] has come to it.
+    pub(super) figures_since: Day,
+    /// What it has spent in that period.
     pub(super) spent: Option<Box<Spent>>,
     /// The TURN key that minted its credential. `None` without a provider.
     pub key: Option<Arc<KeyName>>,
@@ -105,6 +107,7 @@ impl GrantRow {
             client: None,
             spender: None,
             state: GrantState::Unwritten,
+            figures_since: Day::default(),
             spent: None,
             key: None,
             extra: None,
@@ -172,14 +175,26 @@ impl GrantRow {
         matches!(self.state, GrantState::Released | GrantState::EndedReleased)
     }
 
-    /// What it has spent in this period.
-    pub fn spent(&self) -> Spent {
+    /// What it has spent in the period of its figures.
+    pub(super) fn spent(&self) -> Spent {
         self.spent.as_deref().copied().unwrap_or_default()
     }
 
-    /// Its bytes in this period.
-    pub fn bytes(&self) -> ByteCount {
-        self.spent().bytes()
+    /// Lets the period begin that has this first day. `is_before`: its figures belong to days before it.
+    pub(super) fn begin(&mut self, first_day: Day, is_before: bool) {
+        self.figures_since = first_day;
+        if let Some(spent) = self.spent.as_mut().filter(|_| is_before) {
+            spent.begin();
+        }
+        self.spent.take_if(|spent| spent.is_empty());
+    }
+
+    /// Adds bytes of time that nobody counted.
+    pub(super) fn assume(&mut self, bytes: ByteCount) {
+        if bytes > ByteCount::ZERO {
+            let spent = self.spent.get_or_insert_default();
+            spent.assumed = spent.assumed.plus(bytes);
+        }
     }
 
     /// The last day of a period for which something was counted, claimed or assumed.

@@ -113,6 +113,7 @@ impl Grants {
         now: Timestamp,
     ) -> Vec<UsageChange> {
         let id = GrantId::of_session(name);
+        self.begin_row(id);
         match session {
             Some(session) if self.any(id).is_none() => self.issue(id, row_of(name, session, now)),
             Some(session) => self.revive(id, Minute::from_end(session.ends_at)),
@@ -151,6 +152,7 @@ impl Grants {
 
     /// Adds to the bytes of a session what it took since the last call.
     pub(crate) fn count_session(&mut self, id: GrantId, now: Timestamp) {
+        self.begin_row(id);
         let start = self.period.start;
         let Some(pulls) = self.rows.get_mut(&id).and_then(|row| row.pulls_mut()) else { return };
         let bytes = bytes_of(pulls.active_kbps, now.millis_since(pulls.counted_until.max(start)));
@@ -186,6 +188,7 @@ impl Grants {
     /// user is charged all of it.
     #[must_use]
     pub(crate) fn release_session(&mut self, id: GrantId, now: Timestamp) -> Option<UsageChange> {
+        self.begin_row(id);
         let (minute, start) = (Minute::of(now), Minute::of(self.period.start));
         let row = self.rows.get_mut(&id)?;
         let before = row.promise()?;

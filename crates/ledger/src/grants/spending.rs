@@ -9,8 +9,8 @@ use super::{GrantRow, Grants};
 use crate::clients::Holder;
 use crate::spenders::SpenderRow;
 use crate::{
-    Bounds, ByteCount, Day, GrantId, IceSource, KeptAddresses, Keys, Minute, Spender, SpenderKey, Spenders,
-    Sums, Timestamp, Uncounted, UsageChange, User, UserPromises,
+    Bounds, ByteCount, Day, GrantId, IceSource, KeptAddresses, Keys, Minute, Period, Spender, SpenderKey,
+    Spenders, Sums, Timestamp, Uncounted, UsageChange, User, UserPromises,
 };
 
 /// How many grants there may be, and how their bytes are attributed to who spends them.
@@ -38,10 +38,10 @@ impl GrantTerms {
         keys_of(row.spender.as_deref().cloned().unwrap_or_default(), self.address(row))
     }
 
-    /// Adds a grant to the sums of those who spend what it relays.
-    pub(super) fn count(&self, sums: &mut Spenders, row: &mut GrantRow) {
+    /// Adds a grant and its share to the sums of those who spend what it relays.
+    pub(super) fn count(&self, sums: &mut Spenders, row: &mut GrantRow, share: &Sums) {
         if row.source.is_metered() {
-            sums.add(&self.keys(row), row.holder(), &self.share(row), i64::from(!row.has_ended()));
+            sums.add(&self.keys(row), row.holder(), share, i64::from(!row.has_ended()));
             if let Some(spender) = &mut row.spender {
                 sums.share(spender);
             }
@@ -52,6 +52,22 @@ impl GrantTerms {
     pub(super) fn tally(&self, sums: &mut Spenders, row: &GrantRow, change: impl Fn(&mut SpenderRow)) {
         if row.source.is_metered() {
             sums.change(&self.keys(row), change);
+        }
+    }
+
+    /// What a grant may have relayed from `counted_until` to `end` that nobody has counted. Zero where no room is taken for users.
+    pub(super) fn uncounted(&self, row: &GrantRow, counted_until: Timestamp, end: Timestamp) -> ByteCount {
+        let until = row.ends_in().min(Minute::of(end));
+        let bytes = self.promises().then(|| row.promised_between(Minute::of(counted_until), until));
+        bytes.unwrap_or_default()
+    }
+
+    /// Keeps the share of a grant in a period that ends, or that the grant leaves.
+    pub(super) fn keep(&self, sums: &mut Spenders, row: &GrantRow, period: Period) {
+        let share = self.share(row);
+        let share = if row.is_over(period.end) { share } else { share.of_part() };
+        if !share.is_empty() {
+            sums.keep(&self.keys(row), row.seen_on(period), &share);
         }
     }
 
@@ -96,9 +112,9 @@ impl Grants {
         let Some(source) = self.any(id).map(|row| row.source) else { return };
         let counted_until =
             self.counted.get(&source).map_or(Timestamp::default(), |counted| counted.seen_until);
-        let mut claims = false;
+        let (mut claims, start) = (false, self.period.start);
         self.change_spent(id, |spent| {
-            spent.charge(charge, counted_until);
+            spent.charge(charge, start, counted_until);
             claims = spent.claimed() > ByteCount::ZERO;
         });
         if claims {
@@ -141,10 +157,10 @@ impl Grants {
 
     /// Changes what a grant has spent, and the sums with it. `false` if it is not in the table.
     pub(super) fn change_spent(&mut self, id: GrantId, change: impl FnOnce(&mut Spent)) -> bool {
+        self.begin_row(id);
         let Some(row) = self.rows.get_mut(&id) else { return false };
         let before = self.terms.share(row);
         let mut spent = row.spent();
-        spent.period = self.period.start;
         change(&mut spent);
         match &mut row.spent {
             Some(known) => **known = spent,
@@ -168,12 +184,13 @@ impl Grants {
         id: GrantId,
         change: impl FnOnce(&mut GrantRow),
     ) -> Option<UsageChange> {
+        self.begin_row(id);
         let row = self.rows.get(&id).filter(|row| !row.has_ended())?;
         let share = self.terms.share(row);
         self.terms.tally(&mut self.spenders, row, |sums| sums.remove(&share, 1));
         let changed = self.change_promise(id, change);
         let row = self.rows.get_mut(&id)?;
-        self.terms.count(&mut self.spenders, row);
+        self.terms.count(&mut self.spenders, row, &share);
         changed
     }
 }

@@ -13,8 +13,6 @@ use crate::{ByteCount, Timestamp};
 /// See the module's description.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spent {
-    /// The start of the period that the bytes belong to.
-    pub(super) period: Timestamp,
     /// Charged bytes of all its connections. Below zero if a charge of the period before was reversed.
     pub(super) charged: i64,
     /// The part of them that was claimed for the time after the count.
@@ -82,14 +80,14 @@ impl Spent {
         ByteCount::saturating(at_most(self.closed.get().into(), sampling)).plus(self.assumed)
     }
 
-    /// One of its connections was charged. What was relayed before this period belongs to the last one. Its source has counted everything
-    /// before `counted_until`.
-    pub(super) fn charge(&mut self, charge: &ConnectionCharge, counted_until: Timestamp) {
+    /// One of its connections was charged. What was relayed before this period, which began at `start`, belongs to the last one. Its source
+    /// has counted everything before `counted_until`.
+    pub(super) fn charge(&mut self, charge: &ConnectionCharge, start: Timestamp, counted_until: Timestamp) {
         let signed = |bytes: ByteCount| i64::try_from(bytes.get()).unwrap_or(i64::MAX);
         let (before, after) = (signed(charge.before), signed(charge.after));
-        let [more, less] = charge.since(self.period);
+        let [more, less] = charge.since(start);
         self.charged = self.charged.saturating_add(signed(more)).saturating_sub(signed(less));
-        let later = |bytes| later_part(bytes, charge.from.max(self.period), charge.at, counted_until);
+        let later = |bytes| later_part(bytes, charge.from.max(start), charge.at, counted_until);
         self.claimed = self.claimed.plus(later(more)).minus(later(less)).min(size(self.charged));
         let open = if charge.is_last { 0 } else { after };
         self.open = self.open.saturating_add(open.saturating_sub(before));
@@ -121,13 +119,13 @@ impl Spent {
     }
 
     /// Begins another period. What open connections were charged so far belongs to the last one.
-    pub(super) fn begin(&mut self, period: Timestamp) {
-        *self = Self { period, open: self.open, seen_at: self.seen_at, ..Self::default() };
+    pub(super) fn begin(&mut self) {
+        *self = Self { open: self.open, seen_at: self.seen_at, ..Self::default() };
     }
 
     /// Whether it says anything.
     pub(super) fn is_empty(&self) -> bool {
-        *self == Self { period: self.period, seen_at: self.seen_at, ..Self::default() }
+        *self == Self { seen_at: self.seen_at, ..Self::default() }
     }
 }
 
@@ -191,17 +189,17 @@ mod tests {
             at: at(5),
         };
         let never = Timestamp::default();
-        spent.charge(&charge(0, 100, false), never);
-        spent.charge(&charge(100, 70, false), never);
-        spent.charge(&charge(0, 9, true), never);
+        spent.charge(&charge(0, 100, false), at(0), never);
+        spent.charge(&charge(100, 70, false), at(0), never);
+        spent.charge(&charge(0, 9, true), at(0), never);
         assert_eq!((spent.charged, spent.claimed().get(), spent.open), (79, 79, 70));
         let stored: Spent =
             postcard::from_bytes(&postcard::to_allocvec(&spent.without_open()).unwrap()).unwrap();
         assert_eq!((stored.charged, stored.claimed().get(), stored.open), (9, 9, 0));
-        spent.begin(at(60));
+        spent.begin();
         assert_eq!((spent.claimed().get(), spent.open), (0, 70), "the period before has these bytes");
         let later = ConnectionCharge { from: at(50), at: at(70), ..charge(70, 90, true) };
-        spent.charge(&later, never);
+        spent.charge(&later, at(60), never);
         assert_eq!((spent.charged, spent.claimed().get(), spent.open), (10, 10, 0));
     }
 
@@ -215,15 +213,15 @@ mod tests {
             at: at(to),
         };
         let mut spent = Spent::default();
-        spent.charge(&charge(0, 100, [0, 10]), at(0));
+        spent.charge(&charge(0, 100, [0, 10]), at(0), at(0));
         spent.drop_claims(at(0), at(4));
         assert_eq!(spent.claimed().get(), 60);
-        spent.charge(&charge(100, 140, [10, 14]), at(4));
+        spent.charge(&charge(100, 140, [10, 14]), at(0), at(4));
         spent.drop_claims(at(4), at(9));
         assert_eq!((spent.claimed().get(), spent.charged), (50, 140));
-        spent.charge(&charge(140, 20, [0, 20]), at(9));
+        spent.charge(&charge(140, 20, [0, 20]), at(0), at(9));
         assert_eq!(spent.claimed().get(), 0, "a count of the client replaces what was charged by time");
-        spent.charge(&charge(20, 40, [8, 12]), at(11));
+        spent.charge(&charge(20, 40, [8, 12]), at(0), at(11));
         assert_eq!(spent.claimed().get(), 5, "a quarter of the time is not counted yet");
         spent.drop_claims(at(11), at(30));
         assert_eq!(spent.claimed().get(), 0);

@@ -50,9 +50,4 @@ impl HeldRows {
             }
         }
     }
-
-    /// No row has a live grant.
-    pub(super) fn clear(&mut self) {
-        self.counts.clear();
-    }
 }

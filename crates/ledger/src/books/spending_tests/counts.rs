@@ -149,7 +149,7 @@ fn what_a_relay_counts_replaces_what_was_claimed_for_that_time() {
     let report = Report { bytes_received: Some(4 * MB), relayed: Some(true), ..Report::default() };
     let _ = books.heartbeat(Caller::Grant(grant), "c", report).unwrap();
     let bytes = |books: &Books| {
-        let spent = books.grants().get(id).unwrap().spent();
+        let spent = books.grants().spent_of(books.grants().get(id).unwrap());
         [spent.measured().get(), spent.claimed().get()]
     };
     assert_eq!(bytes(&books), [0, 4 * MB]);

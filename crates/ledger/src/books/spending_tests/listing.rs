@@ -44,7 +44,7 @@ fn grants_are_listed_with_the_most_bytes_first_in_pages() {
     assert!(broker.count(at(0), true, &bytes, 0));
     let list = |broker: &Broker, filter: &GrantFilter, limit, after| {
         let found = page(broker, filter, limit, after);
-        let found = found.iter().map(|grant| (grant.row.bytes().get(), grant.live));
+        let found = found.iter().map(|grant| (grant.spent.bytes().get(), grant.live));
         found.collect::<Vec<_>>()
     };
     let all = GrantFilter::default();
@@ -89,7 +89,7 @@ fn many_counts_and_a_long_list_are_taken_in_parts_and_a_crash_lets_no_part_count
     let mut list = GrantPage::new(GrantFilter::default(), 1, None);
     assert!(!list.look(broker.books.grants(), at(0)), "not all are looked at");
     let rows = page(&broker, &GrantFilter::default(), 2, None);
-    assert_eq!(rows.iter().map(|row| row.row.bytes().get()).collect::<Vec<_>>(), [5, 3]);
+    assert_eq!(rows.iter().map(|row| row.spent.bytes().get()).collect::<Vec<_>>(), [5, 3]);
     assert_eq!(rows[0].id, ids[0]);
 }
 

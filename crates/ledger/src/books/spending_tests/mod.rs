@@ -15,6 +15,7 @@ mod limits;
 mod listing;
 mod model;
 mod parts;
+mod resets;
 
 const SOURCE: IceSource = IceSource::Cloudflare;
 /// 2 Mbps for a minute.
@@ -188,6 +189,8 @@ fn an_ended_grant_stays_until_the_period_ends_and_does_nothing_more() {
     let shown = broker.row("ann");
     assert_eq!((shown.live, shown.sums.grants()), (0, 1));
     broker.books.advance(at(7_200));
+    assert_eq!((broker.books.grants().iter().count(), broker.of("ann")), (0, None));
+    broker.books.forget_expired();
     assert_eq!((broker.books.grants().ended_count(), broker.of("ann")), (0, None));
     broker.restart();
     assert_eq!((broker.books.grants().ended_count(), broker.stored.grants.len()), (0, 0));

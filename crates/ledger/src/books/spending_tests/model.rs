@@ -11,7 +11,7 @@ enum Step {
     Beat { nth: usize, bytes: Option<u64> },
     Close { nth: usize },
     Count { bytes: Vec<u64>, is_final: bool },
-    Advance { seconds: u64 },
+    Advance { seconds: u64, tidies: bool },
     Restart,
 }
 
@@ -23,18 +23,20 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0_usize..4).prop_map(|nth| Step::Close { nth }),
         3 => (prop::collection::vec(0_u64..50_000_000, 0..5), any::<bool>())
             .prop_map(|(bytes, is_final)| Step::Count { bytes, is_final }),
-        4 => prop_oneof![9 => 1_u64..400, 1 => 1_u64..8_000].prop_map(|seconds| Step::Advance { seconds }),
+        4 => (prop_oneof![9 => 1_u64..400, 1 => 1_u64..8_000], any::<bool>())
+            .prop_map(|(seconds, tidies)| Step::Advance { seconds, tidies }),
         1 => Just(Step::Restart),
     ]
 }
 
 const USERS: [&str; 6] = ["", "ann", "bob", "eve", "joe", "zoe"];
 
-/// The last known share of every grant of the period, live, ended or dropped.
+/// The last known share of every grant of the period, live, ended or dropped: its user, what was measured and claimed, and whether it
+/// counts as a grant of the period yet.
 #[derive(Default)]
 struct Model {
     period: Option<Timestamp>,
-    grants: HashMap<GrantId, (Option<String>, u64, u64)>,
+    grants: HashMap<GrantId, (Option<String>, u64, u64, u64)>,
 }
 
 impl Model {
@@ -43,19 +45,24 @@ impl Model {
         if self.period != Some(period) {
             *self = Self { period: Some(period), grants: HashMap::new() };
         }
+        if books.grants().reset.is_none() {
+            // A grant can begin anew and be dropped in one step.
+            self.grants.values_mut().for_each(|(.., counts)| *counts = 1);
+        }
         for (id, row) in books.grants().iter() {
             let user = row.spender.as_deref().and_then(|spender| spender.user.as_ref());
             let user = user.map(|user| user.as_str().to_owned());
-            let spent = row.spent();
-            self.grants.insert(*id, (user, spent.measured().get(), spent.claimed().get()));
+            let spent = books.grants().spent_of(row);
+            let counts = u64::from(books.grants().has_begun(row));
+            self.grants.insert(*id, (user, spent.measured().get(), spent.claimed().get(), counts));
         }
     }
 
     /// Measured, claimed, all bytes and the number of grants that `is` holds for.
     fn sum(&self, is: impl Fn(&Option<String>) -> bool) -> [u64; 4] {
         let of_it = self.grants.values().filter(|(user, ..)| is(user));
-        of_it.fold([0; 4], |[a, b, c, d], (_, measured, claimed)| {
-            [a + measured, b + claimed, c + measured + claimed, d + 1]
+        of_it.fold([0; 4], |[a, b, c, d], (_, measured, claimed, counts)| {
+            [a + measured, b + claimed, c + measured + claimed, d + counts]
         })
     }
 }
@@ -97,12 +104,14 @@ fn run(steps: Vec<Step>, users: usize, ended_max: usize) {
                 let until = broker.books.now();
                 broker.count(until, is_final, &bytes, 0);
             }
-            Step::Advance { seconds } => {
+            Step::Advance { seconds, tidies } => {
                 let now = broker.books.now();
                 broker.books.advance(now.plus_millis(seconds * 1_000));
                 // A grant can be dropped as soon as it ends.
                 model.look(&broker.books);
-                broker.books.forget_expired();
+                if tidies {
+                    broker.books.forget_expired();
+                }
             }
             Step::Restart => broker.restart(),
         }

@@ -204,6 +204,11 @@ pub(crate) fn restored_equals_written<D: Disk>(scenario: &Scenario) -> Stored {
         let given_up = broker.books.now().plus_millis(3 * 1_000 * scenario.settings.heartbeat.max(600));
         broker.books.advance(given_up);
     }
+    // A start completes a reset.
+    broker.flush();
+    if broker.stored().head.is_some_and(|head| head.reset.is_some()) {
+        while !broker.books.forget_expired() {}
+    }
     let mut again = broker.reopened();
     for later in [0, 60_000, 3_600_000, 30 * 86_400_000] {
         let then = again.now().plus_millis(later);

@@ -1,0 +1,115 @@
+//! The reset, row by row. With it the sums begin at zero, while each row still has the figures of the period before. These are kept by
+//! day and the row begins anew before anything else changes it, or else in one of the next steps, so nobody waits for all rows. A row
+//! names the first day of the period of its figures, also on disk: a start goes on where a crash has interrupted this.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{GrantRow, Grants, ROWS_AT_ONCE, Spent};
+use crate::{Day, GrantId, IceSource, Period, Timestamp};
+
+/// What rows need that have not begun anew since the last reset.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reset {
+    /// The period of their figures.
+    was: Period,
+    /// Until when each source had counted its grants for good.
+    counted_until: BTreeMap<IceSource, Timestamp>,
+}
+
+impl Reset {
+    /// When the figures of a row end, if `period` has begun.
+    fn end(&self, period: Period) -> Timestamp {
+        period.start.min(self.was.end)
+    }
+}
+
+impl Grants {
+    /// Begins a period, the next one or that of another billing day: what was spent on the days before it is kept, and the grants that
+    /// ended before it are forgotten, in the steps of [`Self::begin_rows`].
+    pub(crate) fn begin_period(&mut self, period: Period) {
+        self.begin_all_rows();
+        let counted_until = self.counted.keys().map(|source| (*source, self.counted_until(*source)));
+        self.reset = Some(Reset { was: self.period, counted_until: counted_until.collect() });
+        self.period = period;
+        self.spenders.begin(period.start);
+        for counted in self.counted.values_mut() {
+            counted.unknown.begin();
+            counted.fastest = None;
+        }
+    }
+
+    /// Lets all rows begin anew.
+    pub(crate) fn begin_all_rows(&mut self) {
+        while !self.begin_rows() {}
+    }
+
+    /// Lets the next rows begin anew, at most [`ROWS_AT_ONCE`]. `false` if there may be more.
+    pub(super) fn begin_rows(&mut self) -> bool {
+        if self.reset.is_none() {
+            return true;
+        }
+        let old = self.old.get_or_insert_with(|| self.rows.keys().copied().collect());
+        let part = old.split_off(old.len().saturating_sub(ROWS_AT_ONCE));
+        let is_last = old.is_empty();
+        for id in part {
+            self.begin_row(id);
+        }
+        if is_last {
+            (self.reset, self.old) = (None, None);
+            self.spenders.forget_empty();
+        }
+        is_last
+    }
+
+    /// The row of a grant with the figures of this period. Every change of a row begins here.
+    pub(super) fn row_mut(&mut self, id: GrantId) -> Option<&mut GrantRow> {
+        self.begin_row(id);
+        self.rows.get_mut(&id).map(|row| &mut **row)
+    }
+
+    /// What a grant has spent in this period.
+    pub(crate) fn spent_of(&self, row: &GrantRow) -> Spent {
+        if self.has_begun(row) { row.spent() } else { Spent::default() }
+    }
+
+    /// Whether a row has the figures of this period.
+    pub(crate) fn has_begun(&self, row: &GrantRow) -> bool {
+        row.figures_since == Day::of(self.period.start)
+    }
+
+    /// Whether a grant ended in the period before, and its row waits to be forgotten.
+    pub(super) fn is_past(&self, row: &GrantRow) -> bool {
+        let reset = self.reset.as_ref().filter(|_| !self.has_begun(row));
+        reset.is_some_and(|reset| row.is_over(reset.end(self.period)))
+    }
+
+    /// Keeps what a grant has spent in the period before, if its row still says that, and lets the row begin anew. A grant that ended
+    /// before this period is forgotten.
+    pub(super) fn begin_row(&mut self, id: GrantId) {
+        let (Some(reset), first_day) = (&self.reset, Day::of(self.period.start)) else { return };
+        let Some(row) = self.rows.get(&id).filter(|row| row.figures_since != first_day) else { return };
+        let (was, end) = (reset.was, reset.end(self.period));
+        // With another billing day, days of the period before can be days of this one, too.
+        let is_before = row.source.is_metered() && row.seen_on(was) < first_day;
+        if is_before {
+            let counted = reset.counted_until.get(&row.source).copied().unwrap_or(was.start);
+            let (assumed, is_over) = (self.terms.uncounted(row, counted, end), row.is_over(end));
+            let Some(row) = self.rows.get_mut(&id) else { return };
+            row.assume(assumed);
+            let (row, was) = (&*row, Period { end, ..was });
+            self.terms.keep(&mut self.spenders, row, was);
+            if is_over {
+                self.ended.remove(&(row.ends_in(), id));
+                return self.forget_ended(id);
+            }
+        }
+        let Some(row) = self.rows.get_mut(&id) else { return };
+        row.begin(first_day, is_before);
+        self.dirty.note(id);
+        let share = self.terms.share(row);
+        self.terms.tally(&mut self.spenders, row, |sums| sums.add(&share, 0));
+    }
+}
