@@ -21,9 +21,10 @@ mod spending;
 mod spent;
 mod username;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::shards::{Shards, Walk};
 use crate::{
     AllowanceTerms, Allowances, BitRate, CONNECTIONS_PER_GRANT_MAX, ChangeKind, ClientKey, Clients, Day,
     Dirty, Grant, GrantId, Holder, IceSource, KeyName, Minute, OpenError, Period, Promise, PromisedTime,
@@ -49,7 +50,7 @@ const ROWS_AT_ONCE: usize = 250;
 pub struct Grants {
     terms: GrantTerms,
     /// Boxed, because half of a table of this size is empty.
-    rows: HashMap<GrantId, Box<GrantRow>>,
+    rows: Shards<GrantId, Box<GrantRow>>,
     due: Due,
     /// Those that have ended, by that minute.
     ended: BTreeSet<(Minute, GrantId)>,
@@ -63,8 +64,8 @@ pub struct Grants {
     pub(crate) period: Period,
     /// The last reset, until all rows have begun anew.
     pub(crate) reset: Option<Reset>,
-    /// The rows that may not have; `None` before its first step.
-    old: Option<Vec<GrantId>>,
+    /// The way to those that have not.
+    old: Walk<GrantId>,
     pub(crate) clients: Clients,
     /// The most that the client of one grant may claim.
     claim_rate: BitRate,
@@ -307,7 +308,7 @@ impl Grants {
     /// Sets the most that the client of one grant may claim from now on. What was saved is dropped.
     pub(crate) fn set_claim_rate(&mut self, rate: Option<BitRate>, now: Timestamp) {
         self.claim_rate = rate.unwrap_or(RELAY_RATE_MAX);
-        let extras = self.rows.values_mut().filter_map(|row| row.extra.as_mut());
+        let extras = self.rows.iter_mut().filter_map(|(_, row)| row.extra.as_mut());
         extras.for_each(|extra| extra.claims.forfeit(now));
     }
 

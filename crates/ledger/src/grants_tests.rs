@@ -34,7 +34,7 @@ fn table(extends: bool) -> Grants {
 
 fn bounded(bounds: Bounds, extends: bool) -> Grants {
     let terms = GrantTerms { bounds, is_strict: !extends, ..GrantTerms::default() };
-    let mut grants = Grants::new(terms, Default::default());
+    let mut grants = Grants::new(terms, Period::default());
     grants.restore([], [].into(), Default::default());
     grants
 }

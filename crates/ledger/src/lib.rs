@@ -42,6 +42,7 @@ mod promise;
 mod rates;
 mod reading;
 mod reports;
+mod shards;
 mod sorted;
 mod source;
 mod spender;

@@ -19,10 +19,11 @@ mod promised;
 mod sums;
 mod user;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::clients::{AddressKey, Holder};
+use crate::shards::Shards;
 use crate::{ByteCount, Day, Dirty, Minute, Rows, Spender, Timestamp};
 
 use held::HeldRows;
@@ -102,7 +103,7 @@ impl SpenderRow {
 /// The rows of one kind.
 #[derive(Debug, Default)]
 struct Table {
-    rows: HashMap<SpenderKey, SpenderRow>,
+    rows: Shards<SpenderKey, SpenderRow>,
     rest: SpenderRow,
     /// The shares that will not change any more, by day; `None`: of the rest. Those of this period are part of the totals.
     kept: BTreeMap<DayKey, Sums>,
@@ -205,7 +206,7 @@ impl Table {
 
     fn begin(&mut self, start: Day) {
         // What is promised and who is live stays.
-        for row in self.rows.values_mut().chain([&mut self.rest]) {
+        for row in self.rows.iter_mut().map(|(_, row)| row).chain([&mut self.rest]) {
             row.total = Sums::default();
         }
         for ((_, key), sums) in self.kept.range((start, None)..) {
@@ -218,7 +219,7 @@ impl Table {
     }
 
     fn forget_empty(&mut self) {
-        self.rows.retain(|_, row| !row.is_empty());
+        self.rows.retain(|row| !row.is_empty());
     }
 
     /// Forgets a share of a day before this one. `false`: there is none.
@@ -331,7 +332,12 @@ impl Spenders {
         self.tables.iter_mut().for_each(|table| table.begin(Day::of(start)));
         let users = of_kind(SpenderKind::User, self.tables.each_ref());
         self.all.total = Sums::default();
-        users.rows.values().chain([&users.rest]).for_each(|row| self.all.total.add(&row.total));
+        users
+            .rows
+            .iter()
+            .map(|(_, row)| row)
+            .chain([&users.rest])
+            .for_each(|row| self.all.total.add(&row.total));
     }
 
     /// Forgets the rows that say nothing. At a reset they stay until all grants have begun anew, which may keep a share in them.

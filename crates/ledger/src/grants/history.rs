@@ -26,7 +26,7 @@ impl Grants {
     /// Puts the rows as stored into the sums.
     pub(super) fn restore_spending(&mut self) {
         let mut ids = vec![];
-        for (id, row) in &mut self.rows {
+        for (id, row) in self.rows.iter_mut() {
             if row.has_ended() {
                 self.ended.insert((row.ends_in(), *id));
             } else {

@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::{GrantRow, Grants, Spent};
+use crate::shards::Walk;
 use crate::{ByteCount, GrantId, SpenderKey, SpenderKind, Timestamp};
 
 /// So many rows are looked at in one step.
@@ -51,8 +52,7 @@ pub struct GrantPage {
     filter: GrantFilter,
     limit: usize,
     after: Option<GrantPlace>,
-    /// The grants that are not looked at yet; `None` before the first call.
-    left: Option<Vec<GrantId>>,
+    walk: Walk<GrantId>,
     places: Vec<GrantPlace>,
 }
 
@@ -63,14 +63,14 @@ fn order((bytes, id): GrantPlace) -> (Reverse<ByteCount>, GrantId) {
 impl GrantPage {
     /// Nothing is found yet.
     pub fn new(filter: GrantFilter, limit: usize, after: Option<GrantPlace>) -> Self {
-        Self { filter, limit, after, left: None, places: vec![] }
+        Self { filter, limit, after, walk: Walk::default(), places: vec![] }
     }
 
     /// Looks at the next grants. `true` if these are all.
     pub fn look(&mut self, grants: &Grants, now: Timestamp) -> bool {
-        let left = self.left.get_or_insert_with(|| grants.rows.keys().copied().collect());
-        let rest = left.len().saturating_sub(LOOKED_AT_ONCE);
-        let metered = left.drain(rest..).filter_map(|id| Some((id, grants.any(id)?)));
+        let ids = self.walk.next(&grants.rows, LOOKED_AT_ONCE);
+        let is_last = ids.len() < LOOKED_AT_ONCE;
+        let metered = ids.into_iter().filter_map(|id| Some((id, grants.any(id)?)));
         let places = metered
             .map(|(id, row)| (row, (grants.spent_of(row).bytes(), id)))
             .filter(|(_, place)| self.after.is_none_or(|after| order(*place) > order(after)))
@@ -80,7 +80,7 @@ impl GrantPage {
             self.places.select_nth_unstable_by_key(self.limit, |place| order(*place));
             self.places.truncate(self.limit);
         }
-        rest == 0
+        is_last
     }
 
     /// The rows that were found, most bytes first.

@@ -161,7 +161,7 @@ impl Grants {
 
     /// Until when the last grant counts as alive.
     pub fn alive_until(&self) -> Timestamp {
-        self.rows.values().filter_map(|row| row.alive_until()).max().unwrap_or_default().start()
+        self.rows.iter().filter_map(|(_, row)| row.alive_until()).max().unwrap_or_default().start()
     }
 
     /// Releases what is promised for the revoked grants of a source that have no session now. The source must have refused new

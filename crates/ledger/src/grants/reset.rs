@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{GrantRow, Grants, ROWS_AT_ONCE, Spent};
+use crate::shards::Walk;
 use crate::{Day, GrantId, IceSource, Period, Timestamp};
 
 /// What rows need that have not begun anew since the last reset.
@@ -33,6 +34,7 @@ impl Grants {
         self.begin_all_rows();
         let counted_until = self.counted.keys().map(|source| (*source, self.counted_until(*source)));
         self.reset = Some(Reset { was: self.period, counted_until: counted_until.collect() });
+        self.old = Walk::default();
         self.period = period;
         self.spenders.begin(period.start);
         for counted in self.counted.values_mut() {
@@ -51,14 +53,13 @@ impl Grants {
         if self.reset.is_none() {
             return true;
         }
-        let old = self.old.get_or_insert_with(|| self.rows.keys().copied().collect());
-        let part = old.split_off(old.len().saturating_sub(ROWS_AT_ONCE));
-        let is_last = old.is_empty();
-        for id in part {
+        let ids = self.old.next(&self.rows, ROWS_AT_ONCE);
+        let is_last = ids.len() < ROWS_AT_ONCE;
+        for id in ids {
             self.begin_row(id);
         }
         if is_last {
-            (self.reset, self.old) = (None, None);
+            self.reset = None;
             self.spenders.forget_empty();
         }
         is_last

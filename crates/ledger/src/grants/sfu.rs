@@ -70,7 +70,11 @@ impl GrantRow {
 impl Grants {
     /// The open sessions of the SFU. One whose life is over is open while it takes something.
     pub(crate) fn sessions(&self, now: Timestamp) -> impl Iterator<Item = (Arc<str>, SfuSession)> {
-        let open = self.rows.values().filter(move |row| row.expires_at > now || row.sfu_kbps() > 0);
+        let open = self
+            .rows
+            .iter()
+            .map(|(_, row)| row)
+            .filter(move |row| row.expires_at > now || row.sfu_kbps() > 0);
         open.filter_map(|row| {
             let Pulls { name, opened_by, kbps, active_kbps, .. } = row.pulls()?.clone();
             let (spender, client, ends_at) = (row.spender.clone(), row.client?, row.expires_at);
@@ -80,7 +84,7 @@ impl Grants {
 
     /// The clocks of all sessions on which media flow.
     pub(crate) fn sfu_clocks(&self) -> Option<UsageChange> {
-        let open = self.rows.values().filter(|row| !row.has_ended());
+        let open = self.rows.iter().map(|(_, row)| row).filter(|row| !row.has_ended());
         clocks(
             0,
             open.filter_map(|row| Some(u64::from(row.pulls()?.active_kbps))).fold(0, u64::saturating_add),

@@ -47,7 +47,7 @@ impl Spenders {
         }
         // Promises that were counted in the meantime hold no row. Looking at all of them is done once a minute.
         if is_new_minute {
-            for row in table.rows.values_mut() {
+            for (_, row) in table.rows.iter_mut() {
                 let _ = row.promises(end, uncounted);
             }
             table.may_fold = true;
