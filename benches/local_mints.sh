@@ -4,6 +4,7 @@
 #   open   open loop, with heartbeats beside the mints
 #   ttl    CPU time of a mint by the life of its credential
 #   live   CPU time of a mint beside many live grants, and their memory
+#   holds  how long a step holds the lock of the books, with many live grants
 #   growth CPU time of a mint beside fewer live grants, with many users, and on a month-old ledger; mints while many grants end
 
 # Mints of a round with 64 callers: about a second.
@@ -143,11 +144,20 @@ measure_growth() {
   rounds users / one_user 4
   rounds old / new 4
 
-  local_broker
+  local_broker TURN_EXPIRY_TAIL_SECONDS=0
   load "$port" "$ENDING_GRANTS" GET "$mint_path?ttl=60" '' >/dev/null
-  rate=$OPEN_MINTS measured ending "$pid" load "$port" $((OPEN_MINTS * 90)) GET $mint_path ''
-  all_minted "$port" $((WARM_UP + ENDING_GRANTS + OPEN_MINTS * 90))
+  rate=$OPEN_MINTS measured ending "$pid" load "$port" $((OPEN_MINTS * 150)) GET $mint_path ''
+  all_minted "$port" $((WARM_UP + ENDING_GRANTS + OPEN_MINTS * 150))
+  [[ $(status_of "$port" live) == $((WARM_UP + OPEN_MINTS * 150)) ]] || die "some grants have not ended"
   stop_local "$pid" "$ledger"
+}
+
+measure_holds() {
+  local i
+  for ((i = 0; i < ROUNDS; i++)); do
+    "$bin/examples/lock_holds" "$LIVE_GRANTS" >"$work/holds.$i"
+    cat "$work/holds.$i" >&2
+  done
 }
 
 # --- The rows of the table ------------------------------------------------------------------------------------------------
@@ -207,6 +217,35 @@ rows_growth() {
   growth_row 'a mint on a month-old ledger' old new 'a new broker'
   row "open loop, $(thousands $OPEN_MINTS) mints/s, while $(thousands "$ENDING_GRANTS") grants end in one minute" 'no target' \
     "p50 $(median ending 2 %.2f) ms, p99 $(median ending 3 %.2f) ms, p99.9 $(median ending 5 %.2f) ms" '' ''
+}
+
+rows_holds() {
+  # longest NAME MODE STEP...: the longest of these steps, one line for each round.
+  longest() {
+    local i name=$1 mode=$2
+    shift 2
+    for ((i = 0; i < ROUNDS; i++)); do
+      awk -v mode="$mode" -v steps="$(printf '|%s' "$@")|" '
+        NF == 1 { is_mode = $1 == mode }
+        { step = $0; sub(/  .*/, "", step) }
+        is_mode && index(steps, "|" step "|") && match($0, /longest *[0-9.]+/) {
+          ms = substr($0, RSTART + 7, RLENGTH - 7) + 0; if (ms > most) most = ms
+        }
+        END { if (most == "") exit 1; print most }' "$work/holds.$i" >>"$work/$name" || die "no step is like $*"
+    done
+  }
+  local mode what="longest hold of the books' lock, $(thousands "$LIVE_GRANTS") live grants"
+  for mode in Estimate Strict; do
+    longest "ends_$mode" $mode 'end of all grants'
+    longest "mints_$mode" $mode mint
+    longest "resets_$mode" $mode reset 'tidy after the reset'
+    longest "tails_$mode" $mode 'raise of all promises, coturn not read' 'listing that lowers them again'
+    row "$what, ${mode,} mode: all end in one minute" '≤ 5 ms' "$(spread "ends_$mode" 1 %.1f) ms" '' \
+      "$(verdict most 5 "$(median "ends_$mode" 1 %.1f)" '%.1f ms')"
+    row 'the same: a mint' 'no target' "$(spread "mints_$mode" 1 %.1f) ms" '' ''
+    row 'the same: the reset' 'no target' "$(spread "resets_$mode" 1 %.1f) ms" '' ''
+    row 'the same: coturn cannot be read, and is read again' 'no target' "$(spread "tails_$mode" 1 %.0f) ms" '' ''
+  done
 }
 
 # --- The comparison with another build ------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 #   benches/run.sh                     measures everything and writes the document
 #   benches/run.sh TOPIC...            measures only these topics and prints their rows
 #   BASE_BIN=/path/to/turn-broker ...  also measures the topics local and ttl with that build, and prints the ratios
-# Topics: status credentials local open ttl live growth memory start signaling binary.
+# Topics: status credentials local open ttl live holds growth memory start signaling binary.
 #
 # Builds the programs, starts them on free loopback ports and stops them by pid. Programs that are compared are measured in
 # turns, ROUNDS times (odd), in rounds of DURATION seconds or MINTS mints. The load of a busy machine changes more slowly than
@@ -158,6 +158,7 @@ build() {
     die "the release profiles of benches/bare/Cargo.toml and Cargo.toml differ"
   cp "$root/Cargo.lock" "$root/benches/bare/Cargo.lock"
   (cd "$root" && nice cargo build --quiet --release --locked --example fake-cloudflare --example old-ledger)
+  (cd "$root" && nice cargo build --quiet --release --locked -p turn-ledger --example lock_holds)
   # By itself, as it ships: examples turn on features of its crates.
   (cd "$root" && nice cargo build --quiet --release --locked --bin turn-broker)
   (cd "$root/benches/bare" && nice cargo build --quiet --release)
@@ -363,7 +364,7 @@ publish() {
 source "$root/benches/local_mints.sh"
 
 topics=("$@")
-(($#)) || topics=(status credentials local open ttl live growth memory start signaling binary)
+(($#)) || topics=(status credentials local open ttl live holds growth memory start signaling binary)
 for topic in "${topics[@]}"; do declare -F "rows_$topic" >/dev/null || die "$topic is not a topic"; done
 for tool in cargo curl wrk node; do command -v $tool >/dev/null || die "$tool is missing (Debian: apt-get install wrk curl nodejs)"; done
 [[ -z $BASE_BIN ]] || BASE_BIN=$(realpath -e "$BASE_BIN")

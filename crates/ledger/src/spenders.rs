@@ -204,12 +204,12 @@ impl Table {
         }
     }
 
-    fn begin(&mut self, start: Day) {
+    fn begin(&mut self, first: &DayKey) {
         // What is promised and who is live stays.
         for row in self.rows.iter_mut().map(|(_, row)| row).chain([&mut self.rest]) {
             row.total = Sums::default();
         }
-        for ((_, key), sums) in self.kept.range((start, None)..) {
+        for ((_, key), sums) in self.kept.range(first..) {
             let row = key.as_ref().map_or(Some(&mut self.rest), |key| self.rows.get_mut(key));
             if let Some(row) = row {
                 row.total.add(sums);
@@ -329,15 +329,11 @@ impl Spenders {
 
     /// Begins a period: nothing has been spent in it.
     pub(crate) fn begin(&mut self, start: Timestamp) {
-        self.tables.iter_mut().for_each(|table| table.begin(Day::of(start)));
-        let users = of_kind(SpenderKind::User, self.tables.each_ref());
+        let first = (Day::of(start), None);
+        self.tables.iter_mut().for_each(|table| table.begin(&first));
         self.all.total = Sums::default();
-        users
-            .rows
-            .iter()
-            .map(|(_, row)| row)
-            .chain([&users.rest])
-            .for_each(|row| self.all.total.add(&row.total));
+        let users = of_kind(SpenderKind::User, self.tables.each_ref());
+        users.kept.range(first..).for_each(|(_, sums)| self.all.total.add(sums));
     }
 
     /// Forgets the rows that say nothing. At a reset they stay until all grants have begun anew, which may keep a share in them.
