@@ -32,7 +32,7 @@
 //!
 //! Each fault of [`walk::faults::FAULTS`] happens in a part of the scenarios. For a long run, which draws from the same distribution
 //! as the default one: `SEEDS=10000 cargo test --release -p turn-ledger --test simulation`. `SEED=7` runs one seed. A failure prints
-//! the shortest failing scenario that was found, in the syntax of `reproductions.rs`.
+//! the shortest failing scenario that was found, in the syntax of `reproductions`.
 
 mod journal;
 mod lead;

@@ -162,7 +162,7 @@ fn checked<D: Disk>(scenario: &Scenario, winds_down: bool) -> (Broker<D>, Tally)
         let failing = Scenario { ops: scenario.ops[..=step].to_vec(), ..scenario.clone() };
         let shrunk = failing.shrunk::<D>(winds_down);
         let why = run::<D>(&shrunk, winds_down).err().map_or_else(String::new, |failure| failure.what);
-        panic!("step {step}: {what}\nAdd it to reproductions.rs:\n{shrunk:?}\nIt fails with: {why}")
+        panic!("step {step}: {what}\nAdd it to `reproductions`:\n{shrunk:?}\nIt fails with: {why}")
     })
 }
 

@@ -1,0 +1,49 @@
+//! How many sums there are, and what they keep.
+
+use crate::ByteCount;
+
+/// Most users with a row of their own.
+pub const USERS_MAX: usize = 100_000;
+/// Most labels with a row of their own, and as many origins, client addresses and calls.
+pub const KEYS_MAX: usize = 20_000;
+/// Most ended grants that are kept.
+pub const ENDED_GRANTS_MAX: usize = 50_000;
+
+/// What of a client's address is kept with a grant for the sums. The limits of a client do not depend on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeptAddresses {
+    /// The whole address.
+    Full,
+    /// An IPv4 address, or the first 64 bits of an IPv6 address.
+    #[default]
+    Prefix,
+    /// Nothing.
+    None,
+}
+
+/// How the sums are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpenderTerms {
+    /// Bytes that one user may use in a period; `None`: no limit.
+    pub user_limit: Option<ByteCount>,
+    /// What of a client's address is kept.
+    pub addresses: KeptAddresses,
+    /// Most users with a row.
+    pub users_max: usize,
+    /// Most labels with a row, and as many origins, client addresses and calls.
+    pub others_max: usize,
+    /// How many ended grants are kept.
+    pub ended_max: usize,
+}
+
+impl Default for SpenderTerms {
+    fn default() -> Self {
+        Self {
+            user_limit: None,
+            addresses: KeptAddresses::default(),
+            users_max: USERS_MAX,
+            others_max: KEYS_MAX,
+            ended_max: ENDED_GRANTS_MAX,
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! What clients report of their connections.
+
+use super::{DAY, ESTIMATE, HOUR, MINUTE, STRICT};
+use crate::check;
+use crate::walk::Scenario;
+use crate::walk::ops::Op::{Beat, Change, Freeze, Mint, Open, Wait};
+use crate::walk::settings::{self, Settings};
+
+/// A connection that was silent over a reset was charged for the time before it. The ended period shows more than was promised.
+#[test]
+fn what_is_charged_late_for_an_ended_period_is_at_most_one_heartbeat() {
+    let ops = vec![
+        Mint { life: 300, delay: 1_990 },
+        Open { nth: 0, relayed: None },
+        Wait { millis: 226_761, share: 256 },
+        Beat { nth: 0, bytes: Some(119_653_438), relayed: None },
+        Wait { millis: 1_779_230_278, share: 256 },
+    ];
+    check(&Scenario { settings: Settings { clients: 2, ..STRICT }, before_reset: 300_000, ops });
+}
+
+/// Minting was stopped for a while. Afterwards a client could claim 100 Mbps for that time, too.
+#[test]
+fn the_time_of_a_stop_is_not_claimed_at_the_rate_after_it() {
+    let ops = vec![
+        Mint { life: 3_600, delay: 0 },
+        Freeze(true),
+        Open { nth: 0, relayed: Some(true) },
+        Wait { millis: 11 * MINUTE, share: 64 },
+        Freeze(false),
+        Beat { nth: 0, bytes: None, relayed: Some(true) },
+    ];
+    check(&Scenario { settings: ESTIMATE, before_reset: DAY, ops });
+}
+
+/// The interval between reports became shorter. A connection that had not reported since was given up before the end of the time that it
+/// was charged.
+#[test]
+fn a_connection_is_charged_the_same_in_all_places_when_the_interval_becomes_shorter() {
+    let ops = vec![
+        Mint { life: 3_600, delay: 0 },
+        Open { nth: 0, relayed: None },
+        Change(settings::Change::Heartbeat(30)),
+        Wait { millis: HOUR, share: 64 },
+    ];
+    check(&Scenario { settings: STRICT, before_reset: DAY, ops });
+}
