@@ -31,6 +31,11 @@ impl Grants {
     /// Begins a period, the next one or that of another billing day: what was spent on the days before it is kept, and the grants that
     /// ended before it are forgotten, in the steps of [`Self::begin_rows`].
     pub(crate) fn begin_period(&mut self, period: Period) {
+        if self.period.start == period.start {
+            // With another billing day, the same period can only end on another day.
+            self.period = period;
+            return;
+        }
         self.begin_all_rows();
         let counted_until = self.counted.keys().map(|source| (*source, self.counted_until(*source)));
         self.reset = Some(Reset { was: self.period, counted_until: counted_until.collect() });

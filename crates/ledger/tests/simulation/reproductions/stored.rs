@@ -7,8 +7,8 @@ use crate::check;
 use crate::restart::check_restart;
 use crate::walk::Scenario;
 use crate::walk::ops::Op::{
-    Change, Copy, Crash, CrashAfterCommit, Flush, Join, Mint, MintUnwritten, Open, Read, ReadAhead,
-    ReadRelay, RenewWhenDue, Restore, Wait,
+    Beat, Change, Copy, Crash, CrashAfterCommit, Flush, Join, Mint, MintFromPool, MintUnwritten, Open, Pause,
+    Read, ReadAhead, ReadRelay, RenewWhenDue, Restore, Wait,
 };
 use crate::walk::settings::{self, COTURN, Settings};
 
@@ -79,4 +79,30 @@ fn what_was_carried_after_a_copy_is_missing_until_the_period_ends() {
     ];
     let settings = Settings { sources: settings::COTURN, cli: true, clients: 3, ..ESTIMATE };
     check(&Scenario { settings, before_reset: 5 * MINUTE, ops });
+}
+
+/// The billing day changed from the 29th to the 28th in a February of 28 days: the period began on the same day. The sums began
+/// at zero, and the rows of grants did not.
+#[test]
+fn another_billing_day_that_begins_the_same_period_changes_no_sum() {
+    let ops = vec![
+        Wait { millis: 27 * DAY + 19 * HOUR + 32 * MINUTE, share: 256 },
+        Mint { life: 3_600, delay: 2_966 },
+        Open { nth: 0, relayed: Some(true) },
+        Change(settings::Change::BillingDay(29)),
+        RenewWhenDue { nth: 0, life: 3_600, delay: 0 },
+        Change(settings::Change::BillingDay(28)),
+        Pause { millis: 903_547, share: 47 },
+        MintFromPool { life: 300, age: 30 },
+        Read { back: 477_339, missed: 23 },
+        MintUnwritten { life: 86_400, written: Written::No },
+        Mint { life: 300, delay: 2_216 },
+        Open { nth: 0, relayed: None },
+        Wait { millis: 876_427, share: 256 },
+        Beat { nth: 0, bytes: Some(509_972_727), relayed: None },
+        Read { back: 1, missed: 0 },
+    ];
+    let settings =
+        Settings { limit: 100_000_000_000, user_limit: Some(2_000_000_000), percent: 100, ..ESTIMATE };
+    check(&Scenario { settings, before_reset: 4 * HOUR, ops });
 }
