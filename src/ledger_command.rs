@@ -161,7 +161,7 @@ fn document(contents: &Contents) -> Value {
     let stored = &contents.books;
     let sources =
         stored.sources.iter().map(|(source, rows)| (source.name().to_owned(), source_document(rows)));
-    let grant = |(id, row): (&GrantId, &GrantRow)| {
+    let grant = |id: &GrantId, row: &GrantRow| {
         let GrantRow { source, issued_at, expires_at, .. } = row;
         let extra = row.extra();
         json!({
@@ -195,7 +195,7 @@ fn document(contents: &Contents) -> Value {
         "counts": head.map(|Head { counts: (period, counts), .. }| json!({ "period": period, "counts": counts })),
         "sources": sources.collect::<serde_json::Map<_, _>>(),
         "connections": stored.connections.values().map(|open| connection(open)).collect::<Vec<_>>(),
-        "issued": stored.grants.iter().map(grant).collect::<Vec<_>>(),
+        "issued": stored.grants.iter().map(|(id, row)| grant(id, row)).collect::<Vec<_>>(),
         "renewals": stored.grants.values().filter(|row| row.extra().renewed).count(),
         "orders": head.map(|head| head.overrides),
         "alerts": contents.alerts,

@@ -46,7 +46,7 @@ pub struct Batch {
     /// The rows of each source.
     pub sources: BTreeMap<IceSource, SourceRows>,
     /// Grants.
-    pub grants: Rows<GrantId, GrantRow>,
+    pub grants: Rows<GrantId, Box<GrantRow>>,
     /// Shares of grants that are not in the table any more, by who spent them.
     pub spenders: Rows<RowKey, Sums>,
     /// Blocked users, if they have changed.
@@ -65,7 +65,7 @@ pub struct Stored {
     /// The rows of each source.
     pub sources: BTreeMap<IceSource, SourceRows>,
     /// Grants.
-    pub grants: BTreeMap<GrantId, GrantRow>,
+    pub grants: BTreeMap<GrantId, Box<GrantRow>>,
     /// Shares of grants that are not in the table any more, by who spent them.
     pub spenders: BTreeMap<RowKey, Sums>,
     /// Whether it is a copy of a ledger that went on, and no process has opened it yet.

@@ -28,7 +28,7 @@ use crate::shards::{Shards, Walk};
 use crate::{
     AllowanceTerms, Allowances, BitRate, CONNECTIONS_PER_GRANT_MAX, ChangeKind, ClientKey, Clients, Day,
     Dirty, Grant, GrantId, Holder, IceSource, KeyName, Minute, OpenError, Period, Promise, PromisedTime,
-    RELAY_RATE_MAX, RowKey, Spenders, Sums, Timestamp, UsageChange, UsageRules,
+    RELAY_RATE_MAX, RowKey, Rows, Spenders, Sums, Timestamp, UsageChange, UsageRules,
 };
 
 pub use counted::{CountedSource, CountedSources, FastGrant};
@@ -97,12 +97,12 @@ impl Grants {
     /// if not all rows had begun anew.
     pub(crate) fn restore(
         &mut self,
-        rows: impl IntoIterator<Item = (GrantId, GrantRow)>,
+        rows: impl IntoIterator<Item = (GrantId, Box<GrantRow>)>,
         sums: BTreeMap<RowKey, Sums>,
         (of, reset): (Period, Option<Reset>),
     ) {
         (self.period, self.reset) = (of, reset);
-        self.rows = rows.into_iter().map(|(id, row)| (id, Box::new(row))).collect();
+        self.rows = rows.into_iter().collect();
         self.dirty = Dirty::default();
         self.spenders.restore(sums, of.start);
         self.restore_spending();
@@ -110,9 +110,9 @@ impl Grants {
     }
 
     /// Rows that have changed since the last call; `None` for a removed one.
-    pub(crate) fn take_changes(&mut self) -> BTreeMap<GrantId, Option<GrantRow>> {
+    pub(crate) fn take_changes(&mut self) -> Rows<GrantId, Box<GrantRow>> {
         let changed = self.dirty.take().into_keys();
-        changed.map(|id| (id, self.rows.get(&id).map(|row| row.stored()))).collect()
+        changed.map(|id| (id, self.rows.get(&id).map(|row| Box::new(row.stored())))).collect()
     }
 
     /// The row of a live grant.

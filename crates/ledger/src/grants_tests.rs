@@ -63,7 +63,7 @@ fn issued(grants: &mut Grants, id: u8) -> Grant {
 }
 
 /// The only row that has changed since the last call.
-fn changed(grants: &mut Grants) -> Option<GrantRow> {
+fn changed(grants: &mut Grants) -> Option<Box<GrantRow>> {
     let mut changes = grants.take_changes();
     let (_, row) = changes.pop_first().expect("a row has changed");
     assert!(changes.is_empty(), "other rows have changed too: {changes:?}");
@@ -98,7 +98,7 @@ fn stored_grants_are_restored() {
     before.revoke(grant.id, at(3)).unwrap();
     let rows: Vec<_> = before.take_changes().into_iter().filter_map(|(id, row)| Some((id, row?))).collect();
     let stored = postcard::to_allocvec(&rows[0].1).unwrap();
-    assert_eq!(postcard::from_bytes::<GrantRow>(&stored).unwrap(), rows[0].1);
+    assert_eq!(postcard::from_bytes::<GrantRow>(&stored).unwrap(), *rows[0].1);
     let mut after = grants();
     after.restore(rows, [].into(), Default::default());
     assert!(after.is_revoked(grant.id) && after.take_changes().is_empty());
@@ -327,7 +327,7 @@ fn a_key_is_used_until_its_last_grant_and_tail_have_ended_also_without_room_in_t
     let mut restored = one_row();
     let ended = GrantRow { state: GrantState::Ended, ..row(name("other"), 300) };
     let rows = [(GrantId::new([1; 16]), row(name("old"), 100)), (GrantId::new([4; 16]), ended)];
-    restored.restore(rows, BTreeMap::new(), Default::default());
+    restored.restore(rows.map(|(id, row)| (id, Box::new(row))), BTreeMap::new(), Default::default());
     assert!(restored.key_is_used(name("old"), at(99)) && !restored.key_is_used(name("old"), at(100)));
     assert!(!restored.key_is_used(name("other"), at(0)), "a grant that has ended keeps no key");
 }

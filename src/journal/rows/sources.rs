@@ -1,11 +1,13 @@
 //! The rows of each source: what it counted, and its minutes. The rows of live grants are differences, which add up. Those of a
 //! source that this version does not know are an error, so that its usage is not lost.
 
+use std::collections::BTreeMap;
+
 use turn_ledger::{Day, IceSource, Minute, SourceRows, Stored};
 
 use super::{
-    DAYS, FLOWS, MARKS, Meta, OnBadRow, ReadRows, StoreError, WriteRows, from_key, from_row, number, ordered,
-    put, rows, to_row, write_rows,
+    DAYS, FLOWS, MARKS, Meta, OnBadRow, ReadRows, StoreError, Table, WriteRows, from_key, from_row, number,
+    ordered, put, rows, to_row, write_rows,
 };
 
 pub(super) fn read_sources(
@@ -14,21 +16,15 @@ pub(super) fn read_sources(
     stored: &mut Stored,
     bad: OnBadRow<'_>,
 ) -> Result<(), StoreError> {
-    rows(from, MARKS, bad, |key, row| {
-        let (source, minute) = slot_of(key)?;
-        rows_of(stored, source).deltas.insert(Minute::new(minute), from_row(row)?);
-        Ok(())
-    })?;
-    rows(from, FLOWS, bad, |key, row| {
-        let (source, minute) = slot_of(key)?;
-        rows_of(stored, source).usage.insert(Minute::new(minute), from_row(row)?);
-        Ok(())
-    })?;
-    rows(from, DAYS, bad, |key, row| {
-        let (source, day) = slot_of(key)?;
-        rows_of(stored, source).days.insert(Day::new(day), Some(from_row(row)?));
-        Ok(())
-    })?;
+    for (source, deltas) in by_source(from, MARKS, bad, Minute::new, |row| from_row(row))? {
+        rows_of(stored, source).deltas = deltas;
+    }
+    for (source, usage) in by_source(from, FLOWS, bad, Minute::new, |row| from_row(row))? {
+        rows_of(stored, source).usage = usage;
+    }
+    for (source, days) in by_source(from, DAYS, bad, Day::new, |row| Ok(Some(from_row(row)?)))? {
+        rows_of(stored, source).days = days;
+    }
     for source in IceSource::ALL {
         let state = meta.json(&state_key(source), bad)?;
         let trial = meta.json(&trial_key(source), bad)?;
@@ -38,6 +34,24 @@ pub(super) fn read_sources(
         }
     }
     Ok(())
+}
+
+/// The rows of a table for each source, by their minute or day.
+fn by_source<Slot: Ord, R>(
+    from: &impl ReadRows,
+    table: Table,
+    bad: OnBadRow<'_>,
+    slot: impl Fn(i64) -> Slot,
+    read: impl Fn(&[u8]) -> Result<R, String>,
+) -> Result<impl Iterator<Item = (IceSource, BTreeMap<Slot, R>)>, StoreError> {
+    let mut found = BTreeMap::<_, Vec<_>>::new();
+    rows(from, table, bad, |key, row| {
+        let (source, number) = slot_of(key)?;
+        found.entry(source).or_default().push((slot(number), read(row)?));
+        Ok(())
+    })?;
+    // They are in order, so building a map at once is faster than inserting each row.
+    Ok(found.into_iter().map(|(source, rows)| (source, rows.into_iter().collect())))
 }
 
 pub(super) fn write_source(

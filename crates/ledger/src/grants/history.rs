@@ -25,10 +25,10 @@ impl Grants {
 
     /// Puts the rows as stored into the sums.
     pub(super) fn restore_spending(&mut self) {
-        let mut ids = vec![];
+        let (mut ids, mut ended) = (vec![], vec![]);
         for (id, row) in self.rows.iter_mut() {
             if row.has_ended() {
-                self.ended.insert((row.ends_in(), *id));
+                ended.push((row.ends_in(), *id));
             } else {
                 if row.state == GrantState::Unwritten {
                     row.state = GrantState::Live;
@@ -44,6 +44,7 @@ impl Grants {
                 self.claiming.insert((row.source, *id));
             }
         }
+        self.ended = ended.into_iter().collect();
         // A full table has room for users with live grants, then for those whose time was counted last, or was not.
         ids.extend(self.ended.iter().rev().map(|(_, id)| *id));
         let first_day = Day::of(self.period.start);

@@ -41,12 +41,18 @@ impl Minutes {
         minutes.begun.resize(before.saturating_add(1), Cell::default());
         let (first, current) = (minutes.first(), minutes.current());
         let mut live = stored.deltas.range(..first).fold(LiveDelta::default(), |sum, (_, by)| sum.plus(*by));
+        // There are up to 44,640 minutes: a search for the rows of each would take longer than all else.
+        let mut deltas = stored.deltas.range(first..).peekable();
+        let mut usage = stored.usage.range(first..).peekable();
         for (number, cell) in (first.number()..).zip(&mut minutes.begun) {
-            let minute = Minute::new(number);
-            let delta = stored.deltas.get(&minute).copied().unwrap_or_default();
-            live = live.plus(delta);
+            let is_of_it = |minute: &Minute| minute.number() == number;
+            if let Some((_, delta)) = deltas.next_if(|(minute, _)| is_of_it(minute)) {
+                live = live.plus(*delta);
+            }
             cell.change_live(live);
-            cell.usage = stored.usage.get(&minute).copied().unwrap_or_default();
+            if let Some((_, of_it)) = usage.next_if(|(minute, _)| is_of_it(minute)) {
+                cell.usage = *of_it;
+            }
         }
         minutes.differences =
             stored.deltas.range(current.next()..).map(|(at, delta)| (*at, *delta)).collect();
