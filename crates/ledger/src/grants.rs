@@ -64,7 +64,7 @@ pub struct Grants {
     pub(crate) period: Period,
     /// The last reset, until all rows have begun anew.
     pub(crate) reset: Option<Reset>,
-    /// The way to those that have not.
+    /// The rows that may not have.
     old: Walk<GrantId>,
     pub(crate) clients: Clients,
     /// The most that the client of one grant may claim.
@@ -94,19 +94,20 @@ impl Grants {
     }
 
     /// Restores the stored rows and sums. From here on, changes are recorded. `of`: the period of the last write. `reset`: the last one,
-    /// if not all rows had begun anew.
+    /// if not all rows had begun anew. `open`: what their open connections were charged.
     pub(crate) fn restore(
         &mut self,
         rows: impl IntoIterator<Item = (GrantId, Box<GrantRow>)>,
         sums: BTreeMap<RowKey, Sums>,
         (of, reset): (Period, Option<Reset>),
+        open: &[(GrantId, ConnectionCharge)],
     ) {
         (self.period, self.reset) = (of, reset);
         self.rows = rows.into_iter().collect();
         self.dirty = Dirty::default();
         self.spenders.restore(sums, of.start);
         self.restore_spending();
-        self.begin_all_rows();
+        self.complete_reset(open);
     }
 
     /// Rows that have changed since the last call; `None` for a removed one.
@@ -294,7 +295,7 @@ impl Grants {
         now: Timestamp,
         rules: &UsageRules,
     ) -> Allowances<'_> {
-        // The allowances are of no period.
+        // Allowances go on over a reset, so the row need not begin anew.
         let Some(row) = id.and_then(|id| self.rows.get_mut(&id)).filter(|row| !row.has_ended()) else {
             return Allowances::default();
         };
@@ -336,7 +337,7 @@ impl Grants {
     }
 
     /// Goes on with a reset, ends grants whose promise is over and that are not in use, and forgets sums of old days: at most
-    /// [`ROWS_AT_ONCE`] of them. `false` if there are more.
+    /// [`ROWS_AT_ONCE`] of each. `false` if there are more.
     pub(crate) fn forget_expired(&mut self, now: Timestamp) -> bool {
         let is_all = self.begin_rows()
             && self.end_due(now, ROWS_AT_ONCE)

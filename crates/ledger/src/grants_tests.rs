@@ -35,7 +35,7 @@ fn table(extends: bool) -> Grants {
 fn bounded(bounds: Bounds, extends: bool) -> Grants {
     let terms = GrantTerms { bounds, is_strict: !extends, ..GrantTerms::default() };
     let mut grants = Grants::new(terms, Period::default());
-    grants.restore([], [].into(), Default::default());
+    grants.restore([], [].into(), Default::default(), &[]);
     grants
 }
 
@@ -100,7 +100,7 @@ fn stored_grants_are_restored() {
     let stored = postcard::to_allocvec(&rows[0].1).unwrap();
     assert_eq!(postcard::from_bytes::<GrantRow>(&stored).unwrap(), *rows[0].1);
     let mut after = grants();
-    after.restore(rows, [].into(), Default::default());
+    after.restore(rows, [].into(), Default::default(), &[]);
     assert!(after.is_revoked(grant.id) && after.take_changes().is_empty());
 }
 
@@ -267,7 +267,7 @@ fn a_longer_tail_reaches_grants_that_have_ended_and_is_known_to_reach_those_that
     assert_eq!((grants.count(), grants.ended_count()), (0, 1));
     let rows = grants.take_changes().into_iter().filter_map(|(id, row)| Some((id, row?)));
     let mut restored = table(true);
-    restored.restore(rows, [].into(), Default::default());
+    restored.restore(rows, [].into(), Default::default(), &[]);
     restored.dropped = grants.dropped.clone();
     let changes = raise(&mut restored, IceSource::Cloudflare, 7_200, at(0));
     let until = Minute::from_end(at(8_200));
@@ -327,7 +327,7 @@ fn a_key_is_used_until_its_last_grant_and_tail_have_ended_also_without_room_in_t
     let mut restored = one_row();
     let ended = GrantRow { state: GrantState::Ended, ..row(name("other"), 300) };
     let rows = [(GrantId::new([1; 16]), row(name("old"), 100)), (GrantId::new([4; 16]), ended)];
-    restored.restore(rows.map(|(id, row)| (id, Box::new(row))), BTreeMap::new(), Default::default());
+    restored.restore(rows.map(|(id, row)| (id, Box::new(row))), BTreeMap::new(), Default::default(), &[]);
     assert!(restored.key_is_used(name("old"), at(99)) && !restored.key_is_used(name("old"), at(100)));
     assert!(!restored.key_is_used(name("other"), at(0)), "a grant that has ended keeps no key");
 }

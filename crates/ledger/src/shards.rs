@@ -1,5 +1,5 @@
 //! A map that grows a part at a time. A hash table that doubles moves all its rows, and whoever needs the lock of the books waits for that:
-//! with 400,000 grants 17 ms. So it is several tables, each with hashes of its own.
+//! with 400,000 grants 17 ms. So it is several tables.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::HashMap;

@@ -1,6 +1,6 @@
 //! The sums of this period by who spends: a table for each kind, with a row for each user, label, origin, client address and call, and
 //! one row for the rest. A grant's share is in one row of each table and changes with the grant's figures, so the rows of a kind
-//! always add up to the shares of all grants, and a sum stays exact after its grant has left the table of grants.
+//! always add up to the shares of all grants that have begun anew since the reset. A sum stays exact after its grant has left the table.
 //!
 //! The rest is what names no key of that kind, and keys without a row. A table is bounded: when it is full, the idle rows with the
 //! fewest bytes, and of those the ones that were seen first, go into the rest. A row is idle without live grants. With a limit for
@@ -79,6 +79,11 @@ impl SpenderRow {
     pub(crate) fn change_live(&mut self, by: i64) {
         self.live = self.live.saturating_add(by);
         self.last.take_if(|_| self.live <= 0);
+    }
+
+    /// Begins a period. What was promised stays. The grants are counted again when their rows begin anew.
+    fn begin(&mut self) {
+        (self.total, self.live, self.held_by) = (Sums::default(), 0, None);
     }
 
     /// The bytes that must not be forgotten.
@@ -203,10 +208,9 @@ impl Table {
     }
 
     fn begin(&mut self, first: &DayKey) {
-        // What is promised and who is live stays.
-        for row in self.rows.iter_mut().map(|(_, row)| row).chain([&mut self.rest]) {
-            row.total = Sums::default();
-        }
+        self.rest.begin();
+        self.held.clear();
+        self.rows.iter_mut().for_each(|(_, row)| row.begin());
         for ((_, key), sums) in self.kept.range(first..) {
             let row = key.as_ref().map_or(Some(&mut self.rest), |key| self.rows.get_mut(key));
             if let Some(row) = row {
@@ -287,7 +291,7 @@ impl Spenders {
     pub(crate) fn begin(&mut self, start: Timestamp) {
         let first = (Day::of(start), None);
         self.tables.iter_mut().for_each(|table| table.begin(&first));
-        self.all.total = Sums::default();
+        self.all = SpenderRow::default();
         let users = of_kind(SpenderKind::User, self.tables.each_ref());
         users.kept.range(first..).for_each(|(_, sums)| self.all.total.add(sums));
     }

@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 
 use super::Connections;
-use crate::{ByteCount, ChangeKind, Connection, ConnectionCharge, Grants, Name, Timestamp, UsageChange};
+use crate::{
+    ByteCount, ChangeKind, Connection, ConnectionCharge, GrantId, Grants, Name, Timestamp, UsageChange,
+};
 
 impl Connections {
     /// Restores the stored connections into the empty table. The returned changes restart the ledger's clock for the connections that
@@ -25,11 +27,10 @@ impl Connections {
                 allowances.count_clock();
                 changes.extend(connection.charges([ChangeKind::START_CLOCK]));
             }
-            if let Some(grant) = connection.name.grant() {
-                let (after, at) = (connection.noted(&self.rules), connection.last_seen);
-                // All of it: the stored row lacks what it was charged in the period before, too.
-                let (before, from) = (ByteCount::ZERO, connection.opened_at.max(grants.period.start));
-                grants.charge(grant, &ConnectionCharge { before, after, is_last: false, from, at });
+            if let Some((grant, charge)) = self.charge_of(connection) {
+                // All of it: the stored row lacks what it was charged before this period, too.
+                let from = charge.from.max(grants.period.start);
+                grants.charge(grant, &ConnectionCharge { from, ..charge });
             }
             // What was extended is stored with the grant. What is only known is not.
             let has_reported = connection.last_seen > connection.opened_at && !connection.is_direct();
@@ -46,6 +47,20 @@ impl Connections {
         self.of_clients = connections.keys().filter(|name| name.grant().is_some()).count();
         self.rows = connections;
         changes
+    }
+
+    /// What the stored connections of grants were charged, all in one.
+    pub(crate) fn charges_of(
+        &self,
+        connections: &BTreeMap<Name, Box<Connection>>,
+    ) -> Vec<(GrantId, ConnectionCharge)> {
+        connections.values().filter_map(|connection| self.charge_of(connection)).collect()
+    }
+
+    fn charge_of(&self, connection: &Connection) -> Option<(GrantId, ConnectionCharge)> {
+        let (before, after) = (ByteCount::ZERO, connection.noted(&self.rules));
+        let (from, at) = (connection.opened_at, connection.last_seen);
+        Some((connection.name.grant()?, ConnectionCharge { before, after, is_last: false, from, at }))
     }
 
     /// Connections that have changed since the last call; `None` for one that was closed.

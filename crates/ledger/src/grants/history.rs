@@ -1,6 +1,6 @@
 //! The rows of a period, from the issue of a grant until the period ends. A grant that has ended stays in the table as history.
 //! Each row is in the sums of who spends for as long as it is in the table. What it spent is kept in them by day when it leaves the
-//! table, and when the period ends. All of it counts for the day of its last count or claim, so never for one before it was relayed.
+//! table, and after the period ends. All of it counts for the day of its last count or claim, so never for one before it was relayed.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use super::{GrantRow, GrantState, Grants, note_key_end};
@@ -50,9 +50,13 @@ impl Grants {
         let first_day = Day::of(self.period.start);
         for id in ids {
             let Some(row) = self.rows.get_mut(&id) else { continue };
-            // What a row has spent in the period before is in no sum of this one.
-            let share = if row.figures_since == first_day { self.terms.share(row) } else { Sums::default() };
-            self.terms.count(&mut self.spenders, row, &share);
+            if row.figures_since == first_day {
+                let share = self.terms.share(row);
+                self.terms.count(&mut self.spenders, row, &share);
+            } else if row.source.is_metered() {
+                // It is in no sum until it begins anew, but its share of the period before is kept under its keys.
+                self.spenders.add(&self.terms.keys(row), row.holder(), &Sums::default(), 0);
+            }
             let promise = row.promise();
             // The minutes of the sources are stored, so only the sums of users and clients are missing.
             let _ = self.replace_promise(None, promise.as_ref());

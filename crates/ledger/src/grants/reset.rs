@@ -1,13 +1,14 @@
-//! The reset, row by row. With it the sums begin at zero, while each row still has the figures of the period before. These are kept by
-//! day and the row begins anew before anything else changes it, or else in one of the next steps, so nobody waits for all rows. A row
-//! names the first day of the period of its figures, also on disk: a start goes on where a crash has interrupted this.
+//! The reset, row by row. At the reset the sums begin at zero, while each row still has the figures of an earlier period. A row begins
+//! anew before its figures change, or else in one of the next steps, so nobody waits for all rows: its figures are kept by day, and it
+//! counts in the sums of this period from then on. A row names the first day of the period of its figures, also on disk: a start completes
+//! what a crash has interrupted.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{GrantRow, Grants, ROWS_AT_ONCE, Spent};
+use super::{ConnectionCharge, GrantRow, Grants, ROWS_AT_ONCE, Spent};
 use crate::shards::Walk;
 use crate::{Day, GrantId, IceSource, Period, Timestamp};
 
@@ -16,12 +17,12 @@ use crate::{Day, GrantId, IceSource, Period, Timestamp};
 pub struct Reset {
     /// The period of their figures.
     was: Period,
-    /// Until when each source had counted its grants for good.
+    /// Until when each source had counted its grants for good at the reset.
     counted_until: BTreeMap<IceSource, Timestamp>,
 }
 
 impl Reset {
-    /// When the figures of a row end, if `period` has begun.
+    /// When the figures of these rows end. `period`: the one that has begun.
     fn end(&self, period: Period) -> Timestamp {
         period.start.min(self.was.end)
     }
@@ -48,8 +49,32 @@ impl Grants {
         }
     }
 
+    /// Completes a reset of stored rows. `open`: what their open connections were charged by then, which is not stored with a row. It was
+    /// relayed before the reset: a later report would have let the row begin anew.
+    pub(crate) fn complete_reset(&mut self, open: &[(GrantId, ConnectionCharge)]) {
+        let first_day = Day::of(self.period.start);
+        let Some(counted_until) = self.reset.as_ref().map(|reset| reset.counted_until.clone()) else {
+            return;
+        };
+        let is_of_before = |row: &GrantRow| row.figures_since != first_day;
+        let mut before = vec![];
+        for (id, charge) in open {
+            let Some(row) = self.rows.get_mut(id).filter(|row| is_of_before(row)) else { continue };
+            let (start, until) = (row.figures_since.start(), counted_until.get(&row.source).copied());
+            let charge = ConnectionCharge { from: charge.from.max(start), ..*charge };
+            row.spent.get_or_insert_default().charge(&charge, start, until.unwrap_or_default());
+            before.push(*id);
+        }
+        self.begin_all_rows();
+        for id in before {
+            if let Some(spent) = self.rows.get_mut(&id).and_then(|row| row.spent.as_mut()) {
+                **spent = spent.without_open();
+            }
+        }
+    }
+
     /// Lets all rows begin anew.
-    pub(crate) fn begin_all_rows(&mut self) {
+    fn begin_all_rows(&mut self) {
         while !self.begin_rows() {}
     }
 
@@ -70,7 +95,7 @@ impl Grants {
         is_last
     }
 
-    /// The row of a grant with the figures of this period. Every change of a row begins here.
+    /// The row of a grant with the figures of this period.
     pub(super) fn row_mut(&mut self, id: GrantId) -> Option<&mut GrantRow> {
         self.begin_row(id);
         self.rows.get_mut(&id).map(|row| &mut **row)
@@ -116,6 +141,6 @@ impl Grants {
         row.begin(first_day, is_before);
         self.dirty.note(id);
         let share = self.terms.share(row);
-        self.terms.tally(&mut self.spenders, row, |sums| sums.add(&share, 0));
+        self.terms.count(&mut self.spenders, row, &share);
     }
 }

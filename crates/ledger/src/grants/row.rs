@@ -37,7 +37,7 @@ pub struct GrantRow {
     pub spender: Option<Arc<Spender>>,
     /// Where it is in its life.
     pub(super) state: GrantState,
-    /// The first day of the period that its figures belong to: this one, or the one before until [`super::reset`] has come to it.
+    /// The first day of the period that its figures belong to: this one, or an earlier one until the row begins anew ([`super::reset`]).
     pub(super) figures_since: Day,
     /// What it has spent in that period.
     pub(super) spent: Option<Box<Spent>>,
@@ -180,7 +180,7 @@ impl GrantRow {
         self.spent.as_deref().copied().unwrap_or_default()
     }
 
-    /// Lets the period begin that has this first day. `is_before`: its figures belong to days before it.
+    /// Its figures belong to the period with this first day from now on. `is_before`: so far, to days before it.
     pub(super) fn begin(&mut self, first_day: Day, is_before: bool) {
         self.figures_since = first_day;
         if let Some(spent) = self.spent.as_mut().filter(|_| is_before) {

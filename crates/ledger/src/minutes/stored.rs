@@ -41,7 +41,7 @@ impl Minutes {
         minutes.begun.resize(before.saturating_add(1), Cell::default());
         let (first, current) = (minutes.first(), minutes.current());
         let mut live = stored.deltas.range(..first).fold(LiveDelta::default(), |sum, (_, by)| sum.plus(*by));
-        // There are up to 44,640 minutes: a search for the rows of each would take longer than all else.
+        // There are tens of thousands of minutes: a search for the rows of each would take longer than all else.
         let mut deltas = stored.deltas.range(first..).peekable();
         let mut usage = stored.usage.range(first..).peekable();
         for (number, cell) in (first.number()..).zip(&mut minutes.begun) {

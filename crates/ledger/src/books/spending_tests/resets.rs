@@ -48,7 +48,7 @@ fn the_sums_begin_at_zero_at_once_and_the_rows_in_steps() {
         let counts = GrantCounts { from: at(7_200), until: at(7_260), ..GrantCounts::default() };
         let by_grant = [(first.id, Traffic::new(0, 5))].into();
         assert!(broker.take(&GrantCounts { by_grant, is_complete: true, is_final: true, ..counts }));
-        assert_eq!(figures(&broker), (5, 1, 600), "what is counted begins its row anew");
+        assert_eq!(figures(&broker), (5, 1, 1), "what is counted begins its row anew");
         assert_eq!(steps(&mut broker), 3, "250 rows at a time");
         assert_eq!((figures(&broker), listed(&broker)), ((5, 600, 600), (600, 5)));
     }
@@ -72,5 +72,30 @@ fn a_crash_in_a_reset_keeps_each_share_once() {
             }
             assert_eq!(assumed(&mut broker), assumed(&mut whole), "{month}");
         }
+    }
+}
+
+#[test]
+fn what_an_open_connection_claimed_before_a_reset_stays_there_over_a_restart() {
+    for billing_day in [1, 15] {
+        let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
+        let ann = broker.mint(requester("ann"), 86_400).unwrap();
+        broker.books.advance(at(7_140));
+        broker.books.open(Caller::Grant(ann), "c", Some(true)).unwrap();
+        broker.books.advance(at(7_170));
+        broker.beat(ann, 40 * MB);
+        broker.books.advance(at(7_200));
+        broker.setup.terms.billing_day = BillingDay::new(billing_day).unwrap();
+        broker.restart();
+        let of_period = if billing_day == 1 { 0 } else { 40 * MB };
+        assert_eq!(broker.of("ann"), Some((0, of_period, of_period)), "{billing_day}");
+        broker.setup.terms.billing_day = BillingDay::new(15).unwrap();
+        broker.restart();
+        assert_eq!(broker.of("ann"), Some((0, 40 * MB, 40 * MB)), "{billing_day}");
+        broker.setup.terms.billing_day = BillingDay::new(1).unwrap();
+        broker.restart();
+        broker.books.advance(at(7_230));
+        broker.beat(ann, 50 * MB);
+        assert_eq!(broker.of("ann"), Some((0, 5 * MB, 5 * MB)), "{billing_day}: half a minute of this month");
     }
 }
