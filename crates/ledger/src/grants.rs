@@ -127,7 +127,8 @@ impl Grants {
     }
 
     fn get_mut(&mut self, id: GrantId) -> Option<&mut GrantRow> {
-        self.row_mut(id).filter(|row| !row.has_ended())
+        self.begin_row(id);
+        self.rows.get_mut(&id).map(|row| &mut **row).filter(|row| !row.has_ended())
     }
 
     /// How many live grants have a row.
@@ -146,8 +147,7 @@ impl Grants {
         if !self.is_full() {
             self.due.insert(row.ends_in(), id);
             row.figures_since = Day::of(self.period.start);
-            let share = self.terms.share(&row);
-            self.terms.count(&mut self.spenders, &mut row, &share);
+            self.terms.count(&mut self.spenders, &mut row);
             self.rows.insert(id, Box::new(row));
             self.dirty.note_added(id);
         }

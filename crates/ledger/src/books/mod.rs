@@ -72,13 +72,17 @@ impl Books {
         let Figures { limit: configured_limit, now: then, .. } = ledger.figures();
         let head = stored.head.unwrap_or_default();
         grants.dropped = head.dropped;
-        let has_reset = head.reset.is_some() || head.counts.0 != ledger.period();
-        let open = if has_reset { connections.charges_of(&stored.connections) } else { vec![] };
+        let is_other_period = head.counts.0 != ledger.period();
+        let open = if is_other_period || head.reset.is_some() {
+            connections.charges_of(&stored.connections)
+        } else {
+            vec![]
+        };
         grants.restore(stored.grants, stored.spenders, (head.counts.0, head.reset), &open);
         let ended = then.plus(UNWRITTEN_MAX).min(moment.now).max(then);
         let relayed_until = head.standing.is_relaying.then_some(ended);
         grants.restore_counts(head.counted, ledger.sources(), then, relayed_until);
-        if head.counts.0 != ledger.period() {
+        if is_other_period {
             grants.begin_period(ledger.period());
             grants.complete_reset(&open);
         }

@@ -4,7 +4,7 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use super::{GrantRow, GrantState, Grants, note_key_end};
-use crate::{ByteCount, Day, GrantId, Minute, Sums, Timestamp, User};
+use crate::{ByteCount, GrantId, Minute, Sums, Timestamp, User};
 
 impl Grants {
     /// All grants of this period, live and ended, in no order.
@@ -47,12 +47,10 @@ impl Grants {
         self.ended = ended.into_iter().collect();
         // A full table has room for users with live grants, then for those whose time was counted last, or was not.
         ids.extend(self.ended.iter().rev().map(|(_, id)| *id));
-        let first_day = Day::of(self.period.start);
         for id in ids {
             let Some(row) = self.rows.get_mut(&id) else { continue };
-            if row.figures_since == first_day {
-                let share = self.terms.share(row);
-                self.terms.count(&mut self.spenders, row, &share);
+            if row.is_of(self.period) {
+                self.terms.count(&mut self.spenders, row);
             } else if row.source.is_metered() {
                 // It is in no sum until it begins anew, but its share of the period before is kept under its keys.
                 self.spenders.add(&self.terms.keys(row), row.holder(), &Sums::default(), 0);
@@ -118,10 +116,9 @@ impl Grants {
 
     /// Keeps what a grant that has ended has spent in this period, and what nobody has counted of it.
     fn keep_share(&mut self, id: GrantId) {
-        let Some(row) = self.row_mut(id) else { return };
-        let source = row.source;
+        self.begin_row(id);
         let Some(row) = self.any(id) else { return };
-        let assumed = self.terms.uncounted(row, self.counted_until(source), self.period.end);
+        let assumed = self.terms.uncounted(row, self.counted_until(row.source), self.period.end);
         self.change_spent(id, |spent| spent.assumed = spent.assumed.plus(assumed));
         if let Some(row) = self.rows.get(&id) {
             self.terms.keep(&mut self.spenders, row, self.period);

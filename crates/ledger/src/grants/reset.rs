@@ -52,15 +52,11 @@ impl Grants {
     /// Completes a reset of stored rows. `open`: what their open connections were charged by then, which is not stored with a row. It was
     /// relayed before the reset: a later report would have let the row begin anew.
     pub(crate) fn complete_reset(&mut self, open: &[(GrantId, ConnectionCharge)]) {
-        let first_day = Day::of(self.period.start);
-        let Some(counted_until) = self.reset.as_ref().map(|reset| reset.counted_until.clone()) else {
-            return;
-        };
-        let is_of_before = |row: &GrantRow| row.figures_since != first_day;
+        let (Some(reset), period) = (&self.reset, self.period) else { return };
         let mut before = vec![];
         for (id, charge) in open {
-            let Some(row) = self.rows.get_mut(id).filter(|row| is_of_before(row)) else { continue };
-            let (start, until) = (row.figures_since.start(), counted_until.get(&row.source).copied());
+            let Some(row) = self.rows.get_mut(id).filter(|row| !row.is_of(period)) else { continue };
+            let (start, until) = (row.figures_since.start(), reset.counted_until.get(&row.source).copied());
             let charge = ConnectionCharge { from: charge.from.max(start), ..*charge };
             row.spent.get_or_insert_default().charge(&charge, start, until.unwrap_or_default());
             before.push(*id);
@@ -95,12 +91,6 @@ impl Grants {
         is_last
     }
 
-    /// The row of a grant with the figures of this period.
-    pub(super) fn row_mut(&mut self, id: GrantId) -> Option<&mut GrantRow> {
-        self.begin_row(id);
-        self.rows.get_mut(&id).map(|row| &mut **row)
-    }
-
     /// What a grant has spent in this period.
     pub(crate) fn spent_of(&self, row: &GrantRow) -> Spent {
         if self.has_begun(row) { row.spent() } else { Spent::default() }
@@ -108,7 +98,7 @@ impl Grants {
 
     /// Whether a row has the figures of this period.
     pub(crate) fn has_begun(&self, row: &GrantRow) -> bool {
-        row.figures_since == Day::of(self.period.start)
+        row.is_of(self.period)
     }
 
     /// Whether a grant ended in the period before, and its row waits to be forgotten.
@@ -120,9 +110,9 @@ impl Grants {
     /// Keeps what a grant has spent in the period before, if its row still says that, and lets the row begin anew. A grant that ended
     /// before this period is forgotten.
     pub(super) fn begin_row(&mut self, id: GrantId) {
-        let (Some(reset), first_day) = (&self.reset, Day::of(self.period.start)) else { return };
-        let Some(row) = self.rows.get(&id).filter(|row| row.figures_since != first_day) else { return };
-        let (was, end) = (reset.was, reset.end(self.period));
+        let Some(reset) = &self.reset else { return };
+        let Some(row) = self.rows.get(&id).filter(|row| !self.has_begun(row)) else { return };
+        let (was, end, first_day) = (reset.was, reset.end(self.period), Day::of(self.period.start));
         // With another billing day, days of the period before can be days of this one, too.
         let is_before = row.source.is_metered() && row.seen_on(was) < first_day;
         if is_before {
@@ -140,7 +130,6 @@ impl Grants {
         let Some(row) = self.rows.get_mut(&id) else { return };
         row.begin(first_day, is_before);
         self.dirty.note(id);
-        let share = self.terms.share(row);
-        self.terms.count(&mut self.spenders, row, &share);
+        self.terms.count(&mut self.spenders, row);
     }
 }

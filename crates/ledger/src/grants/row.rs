@@ -180,6 +180,11 @@ impl GrantRow {
         self.spent.as_deref().copied().unwrap_or_default()
     }
 
+    /// Whether its figures belong to this period.
+    pub(super) fn is_of(&self, period: Period) -> bool {
+        self.figures_since == Day::of(period.start)
+    }
+
     /// Its figures belong to the period with this first day from now on. `is_before`: so far, to days before it.
     pub(super) fn begin(&mut self, first_day: Day, is_before: bool) {
         self.figures_since = first_day;

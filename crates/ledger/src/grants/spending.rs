@@ -38,10 +38,10 @@ impl GrantTerms {
         keys_of(row.spender.as_deref().cloned().unwrap_or_default(), self.address(row))
     }
 
-    /// Adds a grant and its share to the sums of those who spend what it relays.
-    pub(super) fn count(&self, sums: &mut Spenders, row: &mut GrantRow, share: &Sums) {
+    /// Adds a grant to the sums of those who spend what it relays.
+    pub(super) fn count(&self, sums: &mut Spenders, row: &mut GrantRow) {
         if row.source.is_metered() {
-            sums.add(&self.keys(row), row.holder(), share, i64::from(!row.has_ended()));
+            sums.add(&self.keys(row), row.holder(), &self.share(row), i64::from(!row.has_ended()));
             if let Some(spender) = &mut row.spender {
                 sums.share(spender);
             }
@@ -190,7 +190,7 @@ impl Grants {
         self.terms.tally(&mut self.spenders, row, |sums| sums.remove(&share, 1));
         let changed = self.change_promise(id, change);
         let row = self.rows.get_mut(&id)?;
-        self.terms.count(&mut self.spenders, row, &share);
+        self.terms.count(&mut self.spenders, row);
         changed
     }
 }

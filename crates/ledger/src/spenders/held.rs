@@ -40,11 +40,6 @@ impl HeldRows {
         holder.addresses().next()
     }
 
-    /// No row has a live grant.
-    pub(super) fn clear(&mut self) {
-        self.counts.clear();
-    }
-
     /// A row that an address holds has no live grant any more.
     pub(super) fn remove(&mut self, (is_of_users, client): AddressKey) {
         for key in client.with_wider().map(|client| (is_of_users, client)) {
@@ -54,5 +49,10 @@ impl HeldRows {
                 self.counts.remove(&key);
             }
         }
+    }
+
+    /// No row has a live grant.
+    pub(super) fn clear(&mut self) {
+        self.counts.clear();
     }
 }
