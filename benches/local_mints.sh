@@ -240,12 +240,13 @@ rows_holds() {
     longest "ends_$mode" $mode 'end of all grants'
     longest "mints_$mode" $mode mint
     longest "resets_$mode" $mode reset 'tidy after the reset'
-    longest "tails_$mode" $mode 'raise of all promises, coturn not read' 'listing that lowers them again'
+    longest "tails_$mode" $mode 'coturn not read for 16 s' 'raise of all promises' \
+      'listing of a coturn that is read again' 'lowering of all promises'
     row "$what, ${mode,} mode: all end in one minute" '≤ 5 ms' "$(spread "ends_$mode" 1 %.1f) ms" '' \
       "$(verdict most 5 "$(median "ends_$mode" 1 %.1f)" '%.1f ms')"
     row 'the same: a mint' 'no target' "$(spread "mints_$mode" 1 %.1f) ms" '' ''
     row 'the same: the reset' 'no target' "$(spread "resets_$mode" 1 %.1f) ms" '' ''
-    row 'the same: coturn cannot be read, and is read again' 'no target' "$(spread "tails_$mode" 1 %.0f) ms" '' ''
+    row 'the same: coturn cannot be read, and is read again' 'no target' "$(spread "tails_$mode" 1 %.1f) ms" '' ''
   done
 }
 

@@ -46,7 +46,7 @@ fn main() -> Result<(), AnyError> {
         let due = (minute + 1) * mints_a_day / MINUTES_A_DAY;
         callers.minute(&mut books, due)?;
         if minute % FLUSH_MINUTES == FLUSH_MINUTES - 1 || minute + 1 == minutes {
-            books.forget_expired();
+            books.tidy();
             store.write(&books.take_batch().into())?;
         }
         if minute % (30 * MINUTES_A_DAY) == 0 && minute > 0 {

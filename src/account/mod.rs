@@ -249,7 +249,7 @@ impl Account {
 
     /// Ends grants that can have no further effect.
     pub async fn tidy(&self) {
-        self.change_in_parts(|books| books.forget_expired().then_some(())).await;
+        self.change_in_parts(|books| books.tidy().then_some(())).await;
     }
 
     /// The same, with what is beside the books.

@@ -229,10 +229,10 @@ async fn maintenance(app: Arc<App>, end: CancellationToken) {
             }
             _ = flush.tick() => {
                 app.account.note_readings();
+                app.account.tidy().await;
                 app.account.flush();
             }
             _ = tidy.tick() => {
-                app.account.tidy().await;
                 app.rate_limit.sweep();
                 app.wrong_tokens.sweep();
                 app.signaling.tidy();

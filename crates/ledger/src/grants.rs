@@ -35,6 +35,7 @@ pub use counted::{CountedSource, CountedSources, FastGrant};
 pub use dropped::{Dropped, TAIL_MAX};
 use due::Due;
 pub use listing::{GrantFilter, GrantPage, GrantPlace, ListedGrant};
+pub(crate) use promises::TailChange;
 pub use reset::Reset;
 pub use row::{GrantEnd, GrantExtra, GrantRow, GrantState, Revoked};
 pub use sfu::SfuSession;

@@ -45,9 +45,20 @@ fn promised(until: i64) -> PromisedTime {
     PromisedTime { from, reserved_from: from, chain_before: 0, until, per_minute: 15_000_000, is_held: false }
 }
 
+fn raise_to(
+    grants: &mut Grants,
+    source: IceSource,
+    tail: Duration,
+    per_minute: u64,
+    since: Timestamp,
+) -> Vec<UsageChange> {
+    let (change, mut left) = (TailChange::Raise { tail, per_minute, since }, Walk::default());
+    std::iter::from_fn(|| grants.change_tails(source, change, &mut left)).flatten().collect()
+}
+
 /// Promises at least this tail, and the rate of all promises.
 fn raise(grants: &mut Grants, source: IceSource, seconds: u64, since: Timestamp) -> Vec<UsageChange> {
-    grants.raise_tails(source, (Duration::from_secs(seconds), 15_000_000), since)
+    raise_to(grants, source, Duration::from_secs(seconds), 15_000_000, since)
 }
 
 fn change(before: PromisedTime, after: PromisedTime) -> UsageChange {
@@ -249,7 +260,7 @@ fn a_higher_rate_raises_what_is_promised_and_a_lower_one_changes_nothing() {
     let mut grants = grants();
     let grant = issued(&mut grants, 1);
     let mut at_rate =
-        |per_minute| grants.raise_tails(IceSource::Cloudflare, (Duration::ZERO, per_minute), at(0));
+        |per_minute| raise_to(&mut grants, IceSource::Cloudflare, Duration::ZERO, per_minute, at(0));
     assert_eq!(at_rate(5_000_000), []);
     let raised = PromisedTime { per_minute: 60_000_000, ..promised(20) };
     assert_eq!(at_rate(60_000_000), [change(promised(20), raised)]);

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::Books;
-use crate::{GrantEnd, GrantId, IceSource, Listing, MINT_SLACK, SessionId, Timestamp, to_cut};
+use crate::grants::TailChange;
+use crate::shards::Walk;
+use crate::{BudgetMode, GrantEnd, GrantId, IceSource, Listing, MINT_SLACK, SessionId, Timestamp, to_cut};
 
 /// A session whose credential expired this long before a complete listing must be missing from the next one. Else sessions are not cut.
 const CUT_TIME: Duration = Duration::from_secs(10);
@@ -26,10 +28,7 @@ impl Books {
             self.grants.add_counts(IceSource::Coturn, &by_grant, asked_at);
             if self.is_cut(listing, seen_at) {
                 self.ledger.set_cut_until(IceSource::Coturn, now);
-                if self.ledger.is_cut(IceSource::Coturn) && std::mem::take(&mut self.is_raised) {
-                    let tail = self.ledger.tail(IceSource::Coturn).saturating_add(MINT_SLACK);
-                    self.ledger.apply_all(self.grants.cut_tails(IceSource::Coturn, tail, now));
-                }
+                self.follow_cutting();
             }
         }
         to_cut(listing, |grant, session| self.grant_end(grant, session.expires_at).is_some())
@@ -54,16 +53,36 @@ impl Books {
         !ours.any(|(grant, expiry)| has_expired(grant, expiry))
     }
 
-    /// Promises the long tail once sessions count as not cut, before anything else acts on the time: also at a start, and after the
-    /// machine was suspended. What was over when they were last seen cut stays over.
-    pub(super) fn promise_long_tails(&mut self) {
-        let is_uncut =
-            self.ledger.cut_tail(IceSource::Coturn).is_some() && !self.ledger.is_cut(IceSource::Coturn);
-        if is_uncut && !self.is_raised {
-            let tail = self.ledger.long_tail(IceSource::Coturn);
-            self.raise_tails(IceSource::Coturn, tail, self.ledger.cut_until(IceSource::Coturn));
+    /// Lets the promises for coturn's grants follow whether its sessions are cut, before anything else acts on the time: also at a start,
+    /// and after the machine was suspended. They change some at a time, while the bound does not hold or is too high. Strict mode raises
+    /// them at once, because it admits what they leave. What was over when sessions were last seen cut stays over.
+    pub(super) fn follow_cutting(&mut self) {
+        let source = IceSource::Coturn;
+        let is_uncut = self.ledger.cut_tail(source).is_some() && !self.ledger.is_cut(source);
+        if is_uncut == self.has_long_tails {
+            return;
         }
-        self.is_raised = is_uncut;
+        (self.has_long_tails, self.other_tails) = (is_uncut, Some(Walk::default()));
+        if is_uncut {
+            self.lack_dropped(source, self.ledger.long_tail(source), self.ledger.cut_until(source));
+        }
+        while !self.change_next_tails() && is_uncut && self.ledger.mode() == BudgetMode::Strict {}
+    }
+
+    /// Changes the next promises for coturn's grants that may not have its present tail. `false` if there may be more.
+    pub(super) fn change_next_tails(&mut self) -> bool {
+        let Some(mut left) = self.other_tails.take() else { return true };
+        let (source, now) = (IceSource::Coturn, self.now());
+        let tail = self.ledger.tail(source).saturating_add(MINT_SLACK);
+        let change = if self.has_long_tails {
+            self.raise_to(tail, self.ledger.cut_until(source))
+        } else {
+            TailChange::Lower { tail, at: now }
+        };
+        let Some(changes) = self.grants.change_tails(source, change, &mut left) else { return true };
+        self.ledger.apply_all(changes);
+        self.other_tails = Some(left);
+        false
     }
 
     /// Extends every grant whose tail is shorter than the one that its source has now, also one whose tail is over: the settings may
@@ -76,9 +95,20 @@ impl Books {
 
     /// Raises every promise of a source that is less than it would be now, unless it was over at `since`.
     pub(super) fn raise_tails(&mut self, source: IceSource, tail: Duration, since: Timestamp) {
-        let (tail, rate) = (tail.saturating_add(MINT_SLACK), self.ledger.assumed_rate().per_minute());
-        self.ledger.apply_all(self.grants.raise_tails(source, (tail, rate), since));
-        let may_relay = self.grants.may_relay_until(source, tail, since);
+        let (change, mut left) = (self.raise_to(tail.saturating_add(MINT_SLACK), since), Walk::default());
+        while let Some(changes) = self.grants.change_tails(source, change, &mut left) {
+            self.ledger.apply_all(changes);
+        }
+        self.lack_dropped(source, tail, since);
+    }
+
+    fn raise_to(&self, tail: Duration, since: Timestamp) -> TailChange {
+        TailChange::Raise { tail, per_minute: self.ledger.assumed_rate().per_minute(), since }
+    }
+
+    /// With this tail, grants may relay that have left the table, and were not over at `since`.
+    fn lack_dropped(&mut self, source: IceSource, tail: Duration, since: Timestamp) {
+        let may_relay = self.grants.may_relay_until(source, tail.saturating_add(MINT_SLACK), since);
         self.lack_until(may_relay.filter(|until| *until > self.now()));
     }
 

@@ -12,6 +12,7 @@ mod spending;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::shards::Walk;
 use crate::{
     Batch, ByteCount, Caller, ClientKey, Closed, Connections, CoturnUsage, Day, Entry, Figures, Grant,
     GrantId, GrantRow, Grants, Head, IceSource, Ledger, MINT_SLACK, Minute, Moment, OpenError, Opened,
@@ -45,8 +46,10 @@ pub struct Books {
     /// The latest reading of the clocks.
     moment: Moment,
     standing: Standing,
-    /// Whether all grants of coturn have the long tail, because its sessions are not cut now.
-    is_raised: bool,
+    /// Whether the grants of coturn have the long tail, because its sessions are not cut now.
+    has_long_tails: bool,
+    /// Those that may have the other one.
+    other_tails: Option<Walk<GrantId>>,
     /// Connections that stopped reporting since the last [`Self::take_given_up`].
     given_up: Vec<Closed>,
 }
@@ -102,7 +105,8 @@ impl Books {
             configured_limit,
             moment: then.into(),
             standing: Standing { is_relaying, ..head.standing },
-            is_raised: false,
+            has_long_tails: false,
+            other_tails: None,
             given_up: Vec::new(),
         };
         books.set_claim_rate();
@@ -177,7 +181,7 @@ impl Books {
             }
         }
         self.step_to(now);
-        self.promise_long_tails();
+        self.follow_cutting();
         now
     }
 
@@ -188,6 +192,8 @@ impl Books {
             self.coturn.sessions.begin_day(now, LIFE_MAX.saturating_add(TAIL_MAX));
         }
         if self.ledger.period() != period {
+            // A grant that is over with the short tail would be forgotten.
+            while !self.change_next_tails() {}
             self.grants.begin_period(self.ledger.period());
         }
     }
@@ -331,9 +337,10 @@ impl Books {
         std::mem::take(&mut self.given_up)
     }
 
-    /// Ends grants that can have no further effect, a few at a time. `false` if there are more.
-    pub fn forget_expired(&mut self) -> bool {
-        self.grants.forget_expired(self.now())
+    /// Goes on with what changes a few grants at a time: their tails, their figures after a reset, and the end of those that can have no
+    /// further effect. `false` if there are more.
+    pub fn tidy(&mut self) -> bool {
+        self.change_next_tails() && self.grants.forget_expired(self.now())
     }
 
     /// The ledger.

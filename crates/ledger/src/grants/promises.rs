@@ -8,7 +8,8 @@
 
 use std::time::Duration;
 
-use super::{GrantRow, GrantState, Grants, note_key_end};
+use super::{GrantRow, GrantState, Grants, ROWS_AT_ONCE, note_key_end};
+use crate::shards::Walk;
 use crate::{
     Basis, ChangeKind, Clients, GrantId, Holder, IceSource, Minute, Promise, PromisedTime, Timestamp,
     UsageChange,
@@ -24,6 +25,31 @@ impl GrantRow {
     /// Whether its promise can be released once it is gone. Its source ends its sessions and refuses new ones.
     pub(super) fn may_be_released(&self) -> bool {
         self.extra().revoked_at.is_some() && self.source.refuses_revoked() && self.state == GrantState::Live
+    }
+}
+
+/// What becomes of the promises of a source whose tail has changed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum TailChange {
+    /// They are raised to this tail and rate. One that was over at `since` stays over; a grant that has ended can be live again.
+    Raise { tail: Duration, per_minute: u64, since: Timestamp },
+    /// They are lowered to this tail, from `at` on for a grant that has expired: its sessions are cut at once.
+    Lower { tail: Duration, at: Timestamp },
+}
+
+impl TailChange {
+    fn of(self, row: &GrantRow, time: PromisedTime) -> PromisedTime {
+        match self {
+            Self::Raise { since, .. } if time.until.start() <= since => time,
+            Self::Raise { tail, per_minute, .. } => {
+                let until = Minute::from_end(row.latest_expiry().plus(tail)).max(time.until);
+                PromisedTime { until, per_minute: time.per_minute.max(per_minute), ..time }
+            }
+            Self::Lower { tail, at } => {
+                let end = Minute::from_end(row.latest_expiry().max(at).plus(tail));
+                PromisedTime { until: time.until.min(end), ..time }
+            }
+        }
     }
 }
 
@@ -96,50 +122,31 @@ impl Grants {
         !self.terms.is_strict
     }
 
-    /// Raises the promise of every grant of a source to this tail and rate. One that was over at `since` stays over; a grant that has ended
-    /// can be live again.
-    pub(crate) fn raise_tails(
+    /// Changes the next promises of a source that were not released, of at most [`ROWS_AT_ONCE`] rows. `None` if no rows are left.
+    pub(crate) fn change_tails(
         &mut self,
         source: IceSource,
-        (tail, per_minute): (Duration, u64),
-        since: Timestamp,
-    ) -> Vec<UsageChange> {
-        self.change_promises(source, |row, time| {
-            let until = Minute::from_end(row.latest_expiry().plus(tail)).max(time.until);
-            let raised = PromisedTime { until, per_minute: time.per_minute.max(per_minute), ..time };
-            if time.until.start() > since { raised } else { time }
-        })
-    }
-
-    /// Lowers the promise of every grant of a source to this tail, from `at` on for one that has expired: its sessions are cut at once.
-    pub(crate) fn cut_tails(&mut self, source: IceSource, tail: Duration, at: Timestamp) -> Vec<UsageChange> {
-        self.change_promises(source, |row, time| {
-            let end = Minute::from_end(row.latest_expiry().max(at).plus(tail));
-            PromisedTime { until: time.until.min(end), ..time }
-        })
-    }
-
-    /// Changes the promise of every grant of a source that was not released.
-    fn change_promises(
-        &mut self,
-        source: IceSource,
-        after: impl Fn(&GrantRow, PromisedTime) -> PromisedTime,
-    ) -> Vec<UsageChange> {
-        let of_source = self.iter().filter(|(_, row)| row.source == source && !row.is_released());
-        let other = of_source.filter_map(|(id, row)| {
-            let (before, after) = (row.promised?, after(row, row.promised?));
-            (before != after).then_some((*id, after))
-        });
+        change: TailChange,
+        left: &mut Walk<GrantId>,
+    ) -> Option<Vec<UsageChange>> {
+        let ids = left.next(&self.rows, ROWS_AT_ONCE);
         let mut changes = vec![];
-        for (id, PromisedTime { until, per_minute, .. }) in other.collect::<Vec<_>>() {
-            self.revive(id, until);
+        for id in &ids {
+            let of_source = |row: &&GrantRow| row.source == source && !row.is_released();
+            let Some(row) = self.any(*id).filter(of_source) else { continue };
+            let Some(before) = row.promised else { continue };
+            let PromisedTime { until, per_minute, .. } = change.of(row, before);
+            if (until, per_minute) == (before.until, before.per_minute) {
+                continue;
+            }
+            self.revive(*id, until);
             // Where it begins to count may have changed with the grant that it renews.
-            changes.extend(self.change_promise(id, |row| {
+            changes.extend(self.change_promise(*id, |row| {
                 row.promised = row.promised.map(|time| PromisedTime { until, per_minute, ..time });
             }));
-            self.reserve_for_renewals(id, &mut changes);
+            self.reserve_for_renewals(*id, &mut changes);
         }
-        changes
+        (!ids.is_empty()).then_some(changes)
     }
 
     /// Reserves for the renewals of a grant the minutes that its promise does not cover any more.

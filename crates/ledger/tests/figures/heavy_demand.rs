@@ -146,7 +146,7 @@ fn month(case: Case) -> (Counts, u64) {
         let relayed =
             calls.iter().filter(|call| call.is_relayed).map(|_| case.relayed_a_minute()).sum::<u64>();
         bytes.push(bytes.last().map_or(0, |sum| sum + relayed));
-        books.forget_expired();
+        books.tidy();
         let _ = books.take_batch();
     }
     (counts, bytes.last().copied().unwrap_or(0))

@@ -97,12 +97,12 @@ fn of_cloudflare(mode: BudgetMode, grants: u64) -> Result<(), AnyError> {
     let reset = BillingDay::new(1).ok_or("a day")?.period_at(now).end;
     let end = now.plus(LIFE).plus(TAIL).plus(MINT_SLACK).plus_millis(MINUTE);
     books.advance(end);
-    in_parts(&mut books, "end of all grants", Books::forget_expired);
+    in_parts(&mut books, "end of all grants", Books::tidy);
     let ids = fill(&mut books, IceSource::Cloudflare, grants)?;
     drop(books.take_batch());
     counts(&mut books, &ids);
     once("reset", || books.advance(reset));
-    in_parts(&mut books, "tidy after the reset", Books::forget_expired);
+    in_parts(&mut books, "tidy after the reset", Books::tidy);
     Ok(())
 }
 
@@ -117,10 +117,12 @@ fn of_coturn(mode: BudgetMode, grants: u64) -> Result<(), AnyError> {
     drop(books.take_batch());
     let now = books.now();
     books.take_sessions(listing.clone(), now);
-    once("raise of all promises, coturn not read", || books.advance(now.plus_millis(MINUTE)));
-    once("batch after it", || drop(books.take_batch()));
-    once("listing that lowers them again", || books.take_sessions(listing.clone(), now.plus_millis(MINUTE)));
-    once("batch after it", || drop(books.take_batch()));
+    once("coturn not read for 16 s", || books.advance(now.plus_millis(16_000)));
+    in_parts(&mut books, "raise of all promises", Books::tidy);
+    once("listing of a coturn that is read again", || {
+        books.take_sessions(listing.clone(), now.plus_millis(16_000))
+    });
+    in_parts(&mut books, "lowering of all promises", Books::tidy);
     Ok(())
 }
 

@@ -101,7 +101,7 @@ fn a_grant_that_relays_faster_than_assumed_is_named_until_it_is_revoked_or_ends(
         "though it is slower"
     );
     broker.books.advance(at(7_200));
-    broker.books.forget_expired();
+    broker.books.tidy();
     assert_eq!(broker.books.snapshot().fastest, None);
 }
 

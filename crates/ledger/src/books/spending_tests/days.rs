@@ -24,7 +24,7 @@ impl Broker {
         let until = now.plus_millis(1_000_000);
         self.books.advance(until);
         assert!(self.count(until, true, &[(grant.id, bytes)], 0));
-        while !self.books.forget_expired() {}
+        while !self.books.tidy() {}
     }
 
     fn used(&mut self) -> [u64; 2] {
@@ -103,7 +103,7 @@ fn what_nobody_counted_before_a_reset_stays_reserved_when_it_is_in_the_period_ag
     broker.books.advance(on(14));
     broker.mint(requester("ann"), SHORT).unwrap();
     broker.books.advance(on(14).plus_millis(600_000));
-    broker.books.forget_expired();
+    broker.books.tidy();
     broker.books.advance(on(20));
     broker.restart_with(1);
     let share = broker.books.user_share(&user("ann")).unwrap();
@@ -118,7 +118,7 @@ fn days_that_no_period_has_are_forgotten() {
     }
     let stored = |broker: &mut Broker, day| {
         broker.books.advance(on(day));
-        broker.books.forget_expired();
+        broker.books.tidy();
         broker.flush();
         broker.stored.spenders.len()
     };

@@ -22,7 +22,7 @@ fn a_full_table_of_users_admits_no_further_one() {
     };
     assert!(refused(&mut broker));
     broker.books.advance(at(600));
-    broker.books.forget_expired();
+    broker.books.tidy();
     assert!(refused(&mut broker), "what ann may have relayed is not counted yet");
     assert!(broker.count(at(600), true, &[(ann.id, 1)], 0));
     broker.books.advance(at(660));
@@ -37,7 +37,7 @@ fn a_user_who_has_only_uncounted_bytes_keeps_the_row() {
     let mut broker = Broker::new(BudgetMode::Strict, SpenderTerms { ended_max: 0, ..one_row() });
     broker.mint(requester("ann"), SHORT).unwrap();
     broker.books.advance(at(600));
-    broker.books.forget_expired();
+    broker.books.tidy();
     assert_eq!(broker.books.grants().iter().count(), 0);
     let refusal = broker.books.reserve(SOURCE, Duration::from_secs(SHORT), MINT_SLACK, &requester("bob"));
     assert_eq!(refusal.err(), Some(NotAdmitted::TooManyUsers));
@@ -50,12 +50,12 @@ fn after_a_start_the_row_of_a_full_table_is_that_of_the_user_whose_bytes_are_not
     let mut broker = Broker::new(BudgetMode::Strict, one_row());
     broker.mint(requester("ann"), SHORT).unwrap();
     broker.books.advance(at(600));
-    broker.books.forget_expired();
+    broker.books.tidy();
     assert!(broker.count(at(600), true, &[], 0));
     broker.books.advance(at(660));
     broker.mint(requester("bob"), SHORT).unwrap();
     broker.books.advance(at(1_260));
-    broker.books.forget_expired();
+    broker.books.tidy();
     // The order of a hash map is another one after each start.
     for _ in 0..16 {
         broker.restart();
@@ -90,7 +90,7 @@ fn a_mint_takes_the_row_of_its_user_before_the_credential_is_made() {
             "the grant keeps the row"
         );
         broker.books.advance(at(7_200 + 28 * 86_400));
-        broker.books.forget_expired();
+        broker.books.tidy();
         assert!(reserve(&mut broker, "ann").is_ok(), "a period later, nothing is left of bob's mint");
     }
 }
@@ -123,7 +123,7 @@ fn in_estimate_mode_a_user_whose_grants_have_ended_without_bytes_keeps_no_row() 
     broker.mint(requester("ann"), SHORT).unwrap();
     assert!(broker.mint(requester("bob"), SHORT).is_none());
     broker.books.advance(at(600));
-    broker.books.forget_expired();
+    broker.books.tidy();
     assert!(broker.mint(requester("bob"), SHORT).is_some());
 }
 
@@ -138,7 +138,7 @@ fn the_rows_add_up_when_a_user_gets_a_row_after_a_grant_without_one() {
     broker.books.advance(at(20));
     broker.beat(bob, 4 * MB);
     broker.books.advance(at(600));
-    broker.books.forget_expired();
+    broker.books.tidy();
     broker.mint(requester("bob"), SHORT).unwrap();
     assert!(broker.count(at(600), true, &[], 0));
     broker.books.open(Caller::Grant(zoe), "c", Some(true)).unwrap();

@@ -41,7 +41,7 @@ fn one_address_holds_a_part_of_a_table_and_the_rest_of_it_is_for_others() {
         broker.restart();
     }
     broker.books.advance(at(120));
-    broker.books.forget_expired();
+    broker.books.tidy();
     for label in 50..54 {
         broker.mint(labelled(&label.to_string(), "203.0.113.9", None), 60).unwrap();
     }

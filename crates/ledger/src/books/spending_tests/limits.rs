@@ -76,7 +76,7 @@ fn in_strict_mode_a_user_gets_what_the_live_grants_leave() {
     assert_eq!(broker.books.user_share(&user("ann")), Some(share));
     // An ended grant is not given back by time alone.
     broker.books.advance(at(900));
-    broker.books.forget_expired();
+    broker.books.tidy();
     broker.restart();
     assert_eq!(broker.books.user_share(&user("ann")), Some(share));
 }
@@ -205,7 +205,7 @@ fn a_commit_that_is_undone_gives_the_promise_back() {
         let grant = Grant { id, source: SOURCE, issued_at, expires_at: at(SHORT) };
         let commit = broker.books.commit(hold, &grant, None, requester("ann")).unwrap();
         broker.books.advance(at(written_at));
-        assert!(broker.books.forget_expired());
+        assert!(broker.books.tidy());
         assert_eq!(broker.books.grants().count(), usize::from(written_at == 0));
         assert!(broker.books.note_written(&commit, crate::books::Written::No).is_err());
         assert_eq!(broker.books.user_share(&user("ann")).unwrap().committed.get(), 0);
@@ -230,7 +230,7 @@ fn without_room_for_its_row_no_grant_is_issued() {
     assert!(broker.books.commit(hold, &grant, None, requester("ann")).is_err(), "the other one was faster");
     assert!(broker.books.snapshot().figures.committed < before.committed, "what it held is released");
     broker.books.advance(at(600));
-    broker.books.forget_expired();
+    broker.books.tidy();
     assert!(broker.mint(requester("ann"), SHORT).is_some(), "a grant that has ended makes room");
 }
 
@@ -243,7 +243,7 @@ fn what_nobody_counted_of_a_grant_that_left_the_history_stays_reserved() {
     broker.books.advance(at(120));
     assert!(broker.count(at(120), true, &[(grant.id, 9)], 0));
     broker.books.advance(at(600));
-    broker.books.forget_expired();
+    broker.books.tidy();
     assert_eq!(broker.books.grants().ended_count(), 0);
     for _ in 0..2 {
         let share = broker.books.user_share(&user("ann")).unwrap();

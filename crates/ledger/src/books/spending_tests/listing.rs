@@ -17,7 +17,7 @@ fn a_full_table_moves_its_smallest_idle_row_into_the_others() {
     assert!(broker.count(at(0), true, &[(eve.id, 7)], 0), "no row is idle");
     assert_eq!(broker.of("eve"), None);
     broker.books.advance(at(120));
-    broker.books.forget_expired();
+    broker.books.tidy();
     broker.mint(requester("joe"), 60).unwrap();
     let rows = |broker: &Broker| {
         let rows = broker.books.spenders(SpenderKind::User, 10, None);
@@ -59,7 +59,7 @@ fn grants_are_listed_with_the_most_bytes_first_in_pages() {
     };
     assert_eq!(list(&broker, &elsewhere, 10, None), []);
     broker.books.advance(at(700));
-    broker.books.forget_expired();
+    broker.books.tidy();
     let live = GrantFilter { live: Some(true), ..all.clone() };
     assert_eq!((list(&broker, &live, 10, None), list(&broker, &all, 1, None)), (vec![], vec![(9, false)]));
 }

@@ -178,7 +178,7 @@ fn an_ended_grant_stays_until_the_period_ends_and_does_nothing_more() {
     let ann = broker.mint(requester("ann"), 600).unwrap();
     assert!(broker.count(at(60), true, &[(ann.id, 5)], 0));
     broker.books.advance(at(700));
-    broker.books.forget_expired();
+    broker.books.tidy();
     let grants = broker.books.grants();
     assert_eq!((grants.count(), grants.ended_count(), grants.get(ann.id)), (0, 1, None));
     assert!(broker.books.revoke(ann.id).is_none() && !broker.books.take_renewal(&ann));
@@ -190,7 +190,7 @@ fn an_ended_grant_stays_until_the_period_ends_and_does_nothing_more() {
     assert_eq!((shown.live, shown.sums.grants()), (0, 1));
     broker.books.advance(at(7_200));
     assert_eq!((broker.books.grants().iter().count(), broker.of("ann")), (0, None));
-    broker.books.forget_expired();
+    broker.books.tidy();
     assert_eq!((broker.books.grants().ended_count(), broker.of("ann")), (0, None));
     broker.restart();
     assert_eq!((broker.books.grants().ended_count(), broker.stored.grants.len()), (0, 0));
@@ -223,7 +223,7 @@ fn a_sum_keeps_the_bytes_of_a_grant_that_left_the_history() {
         let grant = broker.mint(requester("ann"), 60).unwrap();
         let now = broker.books.now();
         broker.books.advance(now.plus_millis(120_000));
-        broker.books.forget_expired();
+        broker.books.tidy();
         let until = broker.books.now();
         assert!(broker.count(until, true, &[(grant.id, n)], 0));
     }

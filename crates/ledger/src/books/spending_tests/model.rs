@@ -110,7 +110,7 @@ fn run(steps: Vec<Step>, users: usize, ended_max: usize) {
                 // A grant can be dropped as soon as it ends.
                 model.look(&broker.books);
                 if tidies {
-                    broker.books.forget_expired();
+                    broker.books.tidy();
                 }
             }
             Step::Restart => broker.restart(),

@@ -17,14 +17,14 @@ fn at_reset(mode: BudgetMode) -> (Broker, Grant) {
     assert!(broker.count(at(60), true, &bytes, 0));
     broker.mint(requester("bob"), 60).unwrap();
     broker.books.advance(at(1_800));
-    broker.books.forget_expired();
+    broker.books.tidy();
     assert_eq!(broker.books.grants().ended_count(), 1);
     broker.books.advance(at(7_200));
     (broker, grants[0])
 }
 
 fn steps(broker: &mut Broker) -> usize {
-    1 + std::iter::repeat_with(|| broker.books.forget_expired()).take_while(|is_last| !is_last).count()
+    1 + std::iter::repeat_with(|| broker.books.tidy()).take_while(|is_last| !is_last).count()
 }
 
 fn figures(broker: &Broker) -> (u64, u64, u64) {
@@ -60,8 +60,8 @@ fn a_crash_in_a_reset_keeps_each_share_once() {
         let (mut broker, _) = at_reset(mode);
         let (mut whole, _) = at_reset(mode);
         let assumed = |broker: &mut Broker| broker.books.user_share(&user("ann")).unwrap();
-        while !whole.books.forget_expired() {}
-        assert!(!broker.books.forget_expired());
+        while !whole.books.tidy() {}
+        assert!(!broker.books.tidy());
         broker.restart();
         assert_eq!(figures(&broker), (0, 600, 600), "a start completes it");
         for (month, bytes) in [(15, GRANTS), (1, 0)] {

@@ -220,7 +220,7 @@ fn a_grant_that_has_ended_before_its_write_fails_is_no_live_one_less() {
     let ended = commit(&mut books, 1, 300);
     let _ = commit(&mut books, 2, 7_200);
     books.advance(at(7_560_000));
-    assert!(books.forget_expired());
+    assert!(books.tidy());
     assert_eq!(books.note_written(&ended, Written::No), Err(NotRecorded));
     let rows = books.spenders(SpenderKind::User, 9, None);
     assert_eq!(rows.iter().map(|row| row.live).collect::<Vec<_>>(), [1]);

@@ -86,7 +86,7 @@ fn a_longer_tail_counts_for_grants_whose_shorter_one_is_over() {
     }
     let hour = 3_600_000;
     world.books.advance(at(hour));
-    assert!(world.books.forget_expired());
+    assert!(world.books.tidy());
     let before = world.promised();
     assert_eq!(world.books.grants().count(), 0);
     world.restart(hour, tail(7_200));
@@ -107,7 +107,7 @@ fn no_bound_holds_while_grants_that_have_left_the_table_may_have_a_longer_tail()
     world.mint(1, 300, None);
     let hour = 3_600_000;
     world.books.advance(at(hour));
-    assert!(world.books.forget_expired());
+    assert!(world.books.tidy());
     world.restart(hour, |_| {});
     assert!(world.books.snapshot().bound_holds(), "the tail is as long as before");
     world.restart(hour, tail(7_200));

@@ -192,7 +192,7 @@ fn after_the_last_renewal_the_grants_that_it_renewed_are_released() {
     }
     let [_, second, third] = [0, 1, 2].map(|n| ids[n].id);
     assert_eq!(world.books.grants().with_renewals(ids[0].id).count(), 3);
-    world.books.forget_expired();
+    world.books.tidy();
     assert_eq!(world.books.grants().with_renewals(ids[0].id).count(), 3, "also after the first has ended");
     world.flush();
     world.crash();
@@ -239,13 +239,13 @@ fn a_released_grant_is_refused_until_its_credential_has_expired_by_either_clock(
     world.look(&[]);
     world.books.advance(hours(2).plus(Duration::from_secs(1_800)));
     for _ in 0..2 {
-        world.books.forget_expired();
+        world.books.tidy();
         assert!(world.books.grants().is_revoked(grant.id), "its credential may expire at three hours");
         world.flush();
         world.crash();
     }
     world.books.advance(hours(3));
-    world.books.forget_expired();
+    world.books.tidy();
     assert_eq!(world.books.grants().count(), 0);
 }
 
@@ -308,7 +308,7 @@ fn a_revoked_grant_that_a_longer_tail_brings_back_is_released() {
     let grant = world.mint(1);
     world.books.revoke(grant.id).unwrap();
     world.books.advance(at(7_200_000));
-    while !world.books.forget_expired() {}
+    while !world.books.tidy() {}
     assert!(world.books.grants().get(grant.id).is_none());
     world.flush();
     world.setup.sources[0].tail = Duration::from_secs(14_400);

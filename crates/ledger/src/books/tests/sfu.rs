@@ -177,7 +177,7 @@ fn a_session_that_takes_nothing_or_has_ended_releases_what_is_ahead() {
         }
         assert_eq!(committed(&books), 2 * 3 * TRACK_MINUTE, "the minute that has begun stays");
         books.advance(at(60 * MINUTE));
-        assert!(books.forget_expired());
+        assert!(books.tidy());
         let snapshot = books.snapshot();
         assert_eq!((committed(&books), snapshot.live_grants), (2 * 3 * TRACK_MINUTE, 0));
         assert_eq!(books.grants.count(), usize::from(!ends));
@@ -245,7 +245,7 @@ fn a_session_that_comes_back_goes_on_where_its_row_ended() {
     books.advance(at(MINUTE));
     end(&mut books, "a");
     books.advance(at(10 * MINUTE));
-    assert!(books.forget_expired());
+    assert!(books.tidy());
     assert_eq!(books.grants.count(), 0);
     set(&mut books, "a", 1, 1);
     books.advance(at(11 * MINUTE));

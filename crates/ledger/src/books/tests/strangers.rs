@@ -60,7 +60,7 @@ impl World {
     fn pass(&mut self, millis: u64) {
         self.now += millis;
         self.books.advance(at(self.now));
-        self.books.forget_expired();
+        self.books.tidy();
     }
 
     fn mint(&mut self, client: &mut Client) -> Result<(), NotAdmitted> {

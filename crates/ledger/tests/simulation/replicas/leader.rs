@@ -183,7 +183,7 @@ impl Leader {
         }
         if is_due {
             self.flush_at = own + FLUSH_INTERVAL;
-            self.books.forget_expired();
+            self.books.tidy();
         }
         // While the last write has failed, only what is left of it is written.
         if !self.is_failing || self.is_last {

@@ -285,7 +285,7 @@ impl<D: Disk> Broker<D> {
 
     /// The tidy and the flush of every second.
     pub(super) fn tidy(&mut self) {
-        self.books.forget_expired();
+        self.books.tidy();
         self.flush();
     }
 

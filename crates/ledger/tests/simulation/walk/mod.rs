@@ -207,7 +207,7 @@ pub(crate) fn restored_equals_written<D: Disk>(scenario: &Scenario) -> Stored {
     // A start completes a reset.
     broker.flush();
     if broker.stored().head.is_some_and(|head| head.reset.is_some()) {
-        while !broker.books.forget_expired() {}
+        while !broker.books.tidy() {}
     }
     let mut again = broker.reopened();
     for later in [0, 60_000, 3_600_000, 30 * 86_400_000] {

@@ -149,7 +149,7 @@ impl<D: Disk> Broker<D> {
             self.pass(millis, 0, world);
             self.give_up_late(world);
             self.list_sessions(world);
-            while !self.books.forget_expired() {}
+            while !self.books.tidy() {}
             self.flush();
         }
     }
