@@ -1,25 +1,23 @@
-//! The waiting room of a replica: requests that wait while nobody leads. It bounds their number, also of each client, their bodies and their
-//! wait.
+//! The waiting room of a replica: requests that wait while nobody leads. It bounds their number, also of each client, and their wait. What
+//! their bodies have in memory is bounded where they are read.
 
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
-use turn_base::body::BODY_MAX;
 use turn_base::clock;
 use turn_ledger::ClientKey;
-use turn_limits::{MemoryBounds, MemoryQuota, MemoryUse, SHARES};
+use turn_limits::Held;
 
 /// The longest wait of one request.
 pub const HOLD_MAX: Duration = Duration::from_secs(8);
-/// The most requests that wait. Each has at most 16 KiB of head and as much of body.
+/// The most requests that wait.
 pub const HELD_MAX: usize = 1_024;
-/// The most of them that are of one client. An IPv6 /48 has four times as many.
-pub const HELD_PER_CLIENT_MAX: usize = HELD_MAX / SHARES;
-/// What each may have in memory.
-const PLACE: usize = 2 * BODY_MAX;
-const BOUNDS: MemoryBounds =
-    MemoryBounds { own: 0, client_max: HELD_PER_CLIENT_MAX * PLACE, total_max: HELD_MAX * PLACE };
+/// The most of them that are of one client.
+pub const HELD_PER_CLIENT_MAX: usize = HELD_MAX / 16;
+/// The most of them that are of one IPv6 /48: four of these leave places for clients elsewhere.
+pub const HELD_PER_GROUP_MAX: usize = HELD_MAX / 5;
 /// The pause before a leader that could not be reached is asked again.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
@@ -28,31 +26,55 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct NotHeld;
 
 /// The places.
+#[derive(Debug, Default)]
+pub(super) struct Hold(Mutex<Taken>);
+
+#[derive(Debug, Default)]
+struct Taken {
+    all: usize,
+    by_client: Held<usize>,
+}
+
+/// One place. Dropping it frees it.
 #[derive(Debug)]
-pub(super) struct Hold(MemoryQuota);
+struct Place<'a> {
+    hold: &'a Hold,
+    client: ClientKey,
+}
 
 /// The wait of one request. It begins with the first pause.
 #[derive(Debug)]
 pub(super) struct Wait<'a> {
     hold: &'a Hold,
     client: ClientKey,
-    body_bytes: usize,
     end: Option<Instant>,
 }
 
 impl Hold {
-    pub(super) fn new() -> Self {
-        Self(MemoryQuota::new(BOUNDS))
+    /// For a request of this client.
+    pub(super) fn wait(&self, client: ClientKey) -> Wait<'_> {
+        Wait { hold: self, client, end: None }
     }
 
-    /// For a request of this client with a body of so many bytes.
-    pub(super) fn wait(&self, client: ClientKey, body_bytes: usize) -> Wait<'_> {
-        Wait { hold: self, client, body_bytes, end: None }
+    fn place(&self, client: ClientKey) -> Option<Place<'_>> {
+        let is_full = |count: &usize, times_one_client: usize| {
+            *count >= if times_one_client == 1 { HELD_PER_CLIENT_MAX } else { HELD_PER_GROUP_MAX }
+        };
+        let mut taken = self.0.lock();
+        if taken.all >= HELD_MAX || taken.by_client.full(client, is_full).is_some() {
+            return None;
+        }
+        taken.all += 1;
+        taken.by_client.add(client);
+        Some(Place { hold: self, client })
     }
+}
 
-    fn place(&self, client: ClientKey) -> Option<MemoryUse> {
-        let mut place = self.0.open(client);
-        place.try_resize(PLACE).then_some(place)
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut taken = self.hold.0.lock();
+        taken.all -= 1;
+        taken.by_client.remove(self.client);
     }
 }
 
@@ -68,7 +90,7 @@ impl Wait<'_> {
         is_known: bool,
         changed: impl Future<Output = ()>,
     ) -> Result<(), NotHeld> {
-        let _place = self.place().ok_or(NotHeld)?;
+        let _place = self.hold.place(self.client).ok_or(NotHeld)?;
         let until = self.until(is_known, clock::deadline(Duration::ZERO)).ok_or(NotHeld)?;
         let has_changed = timeout_at(until, changed).await.is_ok();
         if has_changed || is_known { Ok(()) } else { Err(NotHeld) }
@@ -102,13 +124,6 @@ impl Wait<'_> {
         let end = *self.end.get_or_insert(now + HOLD_MAX);
         (now < end).then(|| if is_known { end.min(now + RETRY_PAUSE) } else { end })
     }
-
-    fn place(&self) -> Option<MemoryUse> {
-        if self.body_bytes > BODY_MAX {
-            return None;
-        }
-        self.hold.place(self.client)
-    }
 }
 
 async fn until(is_silent: &mut watch::Receiver<bool>, value: bool) {
@@ -132,7 +147,7 @@ mod tests {
     }
 
     /// Takes all places that are free, each for another client.
-    fn take_all(hold: &Hold) -> Vec<MemoryUse> {
+    fn take_all(hold: &Hold) -> Vec<Place<'_>> {
         (1..).map_while(|n| hold.place(client(n))).collect()
     }
 
@@ -142,8 +157,8 @@ mod tests {
 
     #[test]
     fn a_request_waits_for_eight_seconds_from_its_first_pause() {
-        let hold = Hold::new();
-        let mut wait = hold.wait(client(0), 0);
+        let hold = Hold::default();
+        let mut wait = hold.wait(client(0));
         let begun = clock::deadline(Duration::ZERO);
         let end = begun + HOLD_MAX;
         assert_eq!(wait.until(false, begun), Some(end));
@@ -155,23 +170,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_pause_ends_when_something_has_changed_or_a_leader_can_be_asked_again() {
-        let hold = Hold::new();
-        hold.wait(client(0), BODY_MAX).pause(false, ready(())).await.unwrap();
-        hold.wait(client(0), BODY_MAX).pause(true, pending()).await.unwrap();
+        let hold = Hold::default();
+        hold.wait(client(0)).pause(false, ready(())).await.unwrap();
+        hold.wait(client(0)).pause(true, pending()).await.unwrap();
         assert_eq!(free(&hold), HELD_MAX);
     }
 
     #[tokio::test]
-    async fn a_long_body_does_not_wait() {
-        let hold = Hold::new();
-        assert!(hold.wait(client(0), BODY_MAX + 1).pause(false, pending()).await.is_err());
-    }
-
-    #[tokio::test]
     async fn a_request_that_a_silent_leader_has_takes_a_place_until_the_leader_is_there_again() {
-        let (hold, (set_silent, mut is_silent)) = (Hold::new(), watch::channel(false));
-        // A request that a leader has needs no other room for its body.
-        let mut wait = hold.wait(client(0), BODY_MAX + 1);
+        let (hold, (set_silent, mut is_silent)) = (Hold::default(), watch::channel(false));
+        let mut wait = hold.wait(client(0));
         {
             let mut waiting = pin!(wait.sit_out(&mut is_silent, || {}));
             let mut while_silent = |silent: bool| {
@@ -188,47 +196,45 @@ mod tests {
         wait.end = Some(clock::deadline(Duration::ZERO));
         let NotHeld = wait.sit_out(&mut is_silent, || {}).await;
         let _places = take_all(&hold);
-        let mut wait = hold.wait(client(0), 0);
+        let mut wait = hold.wait(client(0));
         let polled = pin!(wait.sit_out(&mut is_silent, || {})).poll(&mut Context::from_waker(Waker::noop()));
         assert!(matches!(polled, Poll::Ready(NotHeld)), "no place is left");
     }
 
     #[tokio::test]
     async fn at_the_bound_no_further_request_waits() {
-        let hold = Hold::new();
+        let hold = Hold::default();
         let places = take_all(&hold);
-        assert!(hold.wait(client(0), 0).pause(false, ready(())).await.is_err());
+        assert!(hold.wait(client(0)).pause(false, ready(())).await.is_err());
         drop(places);
-        hold.wait(client(0), 0).pause(false, ready(())).await.unwrap();
+        hold.wait(client(0)).pause(false, ready(())).await.unwrap();
     }
 
     #[tokio::test]
-    async fn a_client_has_a_share_of_the_places_and_a_48_four_times_that() {
+    async fn a_client_has_a_sixteenth_of_the_places_and_a_48_a_fifth() {
         let of = |text: &str| ClientKey::of(text.parse().unwrap());
-        let hold = Hold::new();
-        let mut places = vec![];
-        for client in
-            ["192.0.2.1", "2001:db8:0:1::1", "2001:db8:0:2::1", "2001:db8:0:3::1", "2001:db8:0:4::1"]
-        {
-            places.extend((0..HELD_PER_CLIENT_MAX).map(|_| hold.place(of(client)).unwrap()));
-            assert!(hold.wait(of(client), 0).pause(false, ready(())).await.is_err(), "{client}");
-        }
-        assert!(hold.wait(of("2001:db8:0:5::1"), 0).pause(false, ready(())).await.is_err(), "the /48");
-        hold.wait(of("192.0.2.2"), 0).pause(false, ready(())).await.unwrap();
-        assert_eq!(free(&hold), HELD_MAX - places.len());
+        let hold = Hold::default();
+        let fill = |client: &str| std::iter::from_fn(|| hold.place(of(client))).collect::<Vec<_>>();
+        let one = fill("192.0.2.1");
+        assert!(hold.wait(of("192.0.2.1")).pause(false, ready(())).await.is_err());
+        let in_48: Vec<_> = (1..=5).map(|n| fill(&format!("2001:db8:0:{n}::1"))).collect();
+        let counts: Vec<_> = in_48.iter().map(Vec::len).collect();
+        assert_eq!((one.len(), &counts[..]), (64, &[64, 64, 64, 12, 0][..]));
+        hold.wait(of("192.0.2.2")).pause(false, ready(())).await.unwrap();
+        assert_eq!(free(&hold), HELD_MAX - 64 - 204);
     }
 
     #[test]
     fn four_48s_leave_places_for_others() {
-        let hold = Hold::new();
+        let hold = Hold::default();
         let in_48s = (0..64).map(|n| ClientKey::of(format!("2001:db8:{}:{n}::1", n / 16).parse().unwrap()));
-        let clients: Vec<_> = in_48s.chain((1..=4).map(client)).collect();
+        let clients: Vec<_> = in_48s.chain((1..=3).map(client)).collect();
         let places = clients.iter().map(|client| {
             let places: Vec<_> = std::iter::from_fn(|| hold.place(*client)).collect();
             places
         });
         let counts: Vec<_> = places.collect::<Vec<_>>().iter().map(Vec::len).collect();
-        assert_eq!(counts[..64].iter().sum::<usize>(), 16 * HELD_PER_CLIENT_MAX);
-        assert_eq!(counts[64..], [HELD_PER_CLIENT_MAX; 4]);
+        assert_eq!(counts[..64].iter().sum::<usize>(), 4 * HELD_PER_GROUP_MAX);
+        assert_eq!(counts[64..], [HELD_PER_CLIENT_MAX; 3]);
     }
 }

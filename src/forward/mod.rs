@@ -35,7 +35,7 @@ mod hold;
 mod mac;
 mod upgrade;
 
-pub use hold::{HELD_MAX, HELD_PER_CLIENT_MAX, HOLD_MAX};
+pub use hold::{HELD_MAX, HELD_PER_CLIENT_MAX, HELD_PER_GROUP_MAX, HOLD_MAX};
 pub use mac::{CountedSocket, FORWARDED, ForwardKey, Forwarded, Hop};
 
 use client::{LeaderClient, client, socket_client};
@@ -160,7 +160,7 @@ impl Forwarder {
             is_silent,
             client: client(),
             socket_client: socket_client(),
-            hold: Hold::new(),
+            hold: Hold::default(),
             woken: Semaphore::new(WOKEN_MAX),
             look,
             sockets: TaskTracker::new(),
@@ -174,7 +174,7 @@ impl Forwarder {
     /// Gets a response from the replica that leads, which may be this one by then.
     pub async fn forward(&self, request: Request<Bytes>) -> Result<Response, ApiError> {
         let ClientAddr(client) = *request.extensions().get().ok_or_else(ApiError::internal)?;
-        let mut wait = self.hold.wait(ClientKey::of(client), request.body().len());
+        let mut wait = self.hold.wait(ClientKey::of(client));
         let mut may_repeat = request.method().is_safe();
         loop {
             let target = self.target.borrow().clone();

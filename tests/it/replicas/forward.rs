@@ -1,5 +1,6 @@
 //! How a request reaches the leader through another replica.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,6 +11,7 @@ use reqwest::Method;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use turn_base::body::BODY_MAX;
 use turn_base::clock::Clock;
 use turn_broker::forward::{FORWARDED, ForwardKey, HELD_MAX, HELD_PER_CLIENT_MAX, Hop};
 use turn_broker::serve::{Ended, UNREAD_PER_PEER_MAX};
@@ -346,14 +348,18 @@ async fn the_requests_that_waited_for_a_leader_are_all_answered() {
     for n in 0..HELD_MAX {
         let request = standby.request(Method::POST, "/api/connections");
         let request = request.header("x-forwarded-for", format!("203.0.{}.1", n / HELD_PER_CLIENT_MAX));
-        asked.spawn(Answer::of(request.json(&json!({}))));
+        let body = if n == 0 { json!({ "connectionId": "x".repeat(BODY_MAX) }) } else { json!({}) };
+        asked.spawn(Answer::of(request.json(&body)));
     }
     let held = format!("turn_broker_forwarded_requests_total{{outcome=\"held\"}} {HELD_MAX}\n");
     eventually("all wait", async || standby.operator("/metrics").await.text.contains(&held)).await;
     database.set_cut_off(&standby.url, false);
+    let mut answers = BTreeMap::<_, usize>::new();
     while let Some(answer) = asked.join_next().await {
-        assert_eq!(answer.unwrap().error(), (401, "UNAUTHORIZED".into()));
+        *answers.entry(answer.unwrap().error()).or_default() += 1;
     }
+    let expected = [((401, "UNAUTHORIZED"), HELD_MAX - 1), ((413, "PAYLOAD_TOO_LARGE"), 1)];
+    assert_eq!(answers, expected.map(|((status, code), count)| ((status, code.to_owned()), count)).into());
     let metrics = leader.operator("/metrics").await.text;
     assert!(!metrics.contains("turn_broker_sockets_limited_total{"), "{metrics}");
 }
