@@ -24,6 +24,7 @@ pub use report::{Check, CheckState, Finding, Progress, Report, Verdict};
 
 use crate::config::{Config, ConfigErrors, DatabaseConfig};
 use crate::ice::server::IceServerList;
+use crate::journal::postgres::connect::Database;
 use connect::host_of;
 use provider::KeyClient;
 use relay::Offer;
@@ -149,12 +150,12 @@ impl<'a> Examination<'a, '_> {
         for (check, verdict) in database::check(config, &**self.clock).await {
             self.found(check, &config.schema, verdict);
         }
-        let Some(url) = &config.advertise_url else {
-            let why = "ADVERTISE_URL is not set: the other replicas use the address from which this one reaches the database";
-            return self.found(Check::AdvertiseUrl, "", skipped(why));
+        let url = match &config.advertise_url {
+            Some(url) => url.to_string(),
+            None => format!("{}/", Database::new(config).default_url(self.config.server.port).await),
         };
         let remedy = "start the service, or set ADVERTISE_URL to where the other replicas reach it";
-        self.check(Check::AdvertiseUrl, url.as_str(), settings::broker_at(url, remedy, self.client)).await;
+        self.check(Check::AdvertiseUrl, &url, settings::broker_at(&url, remedy, self.client)).await;
     }
 
     /// The APIs, and this machine's clock by the first response that has a date.

@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::fmt;
 use std::future::poll_fn;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -126,8 +126,14 @@ impl Database {
         &self.schema
     }
 
-    /// The address of this machine from which it reaches the database; `None` through a socket of the file system.
-    pub(super) async fn local_address(&self) -> Option<IpAddr> {
+    /// Where the other replicas reach this one at that port, if no setting says so: at the address from which it reaches the database.
+    pub async fn default_url(&self, port: u16) -> String {
+        let address = self.local_address().await.unwrap_or(Ipv4Addr::LOCALHOST.into());
+        format!("http://{}", SocketAddr::new(address, port))
+    }
+
+    /// `None` through a socket of the file system.
+    async fn local_address(&self) -> Option<IpAddr> {
         let host = self.options.get_hosts().iter().find_map(|host| match host {
             Host::Tcp(host) => Some(host.as_str()),
             Host::Unix(_) => None,

@@ -3,7 +3,6 @@
 mod observation;
 
 use std::error::Error;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -131,8 +130,7 @@ impl Standby {
             self.is_checked = true;
         }
         if self.node.url.is_empty() {
-            let address = self.database.local_address().await.unwrap_or(Ipv4Addr::LOCALHOST.into());
-            self.node.url = format!("http://{}", SocketAddr::new(address, self.port));
+            self.node.url = self.database.default_url(self.port).await;
         }
         schema::make(&connection, self.database.schema()).await?;
         connection.run(FORGET_OLD).await?;

@@ -15,7 +15,9 @@ async fn a_sound_database_is_ok_and_is_not_changed() {
     let Some(database) = TestDatabase::new() else { return };
     let broker = TestBroker::start(&[]).await;
     let advertised = format!("http://{}", broker.address);
-    let url = database.url();
+    let (url, port) = (database.url(), broker.address.port().to_string());
+    let by_default = examined(&database, &[("DATABASE_URL", &url), ("PORT", &port)]).await;
+    assert_eq!(by_default.states("advertise-url"), ["ok"], "{}", by_default.text);
     let found = examined(&database, &[("DATABASE_URL", &url), ("ADVERTISE_URL", &advertised)]).await;
     assert_eq!(found.states("database"), ["ok", "ok", "ok"], "{}", found.text);
     for words in ["PostgreSQL 1", "a commit takes", "no standby of the database"] {
