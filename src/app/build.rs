@@ -199,11 +199,11 @@ impl Parts<'_> {
     fn sfu(&self, broker: Arc<SignalingBroker>) -> Result<Option<Arc<SfuProxy>>, BuildError> {
         let Some(config) = &self.config.signaling.sfu else { return Ok(None) };
         let service = turn_sfu_proxy::Service {
+            ttl: broker.ttl,
             broker,
             clock: self.clock(),
             long_bodies: self.process.long_bodies.clone(),
             stun: json!(self.stun),
-            ttl: self.config.signaling.ttl,
         };
         let video = VideoRates::new(self.config.budget.liability_rate, self.config.usage.estimated_rate);
         let open = self.account.read(|books| (books.now(), books.sfu_sessions().collect()));

@@ -212,10 +212,14 @@ fn answer_of(fault: Fault, is_new: bool) -> (StatusCode, HeaderMap, Bytes) {
     (status, headers, body.into())
 }
 
-/// ICE servers, minted here. If anything fails, the answer is a list of STUN servers, because partytracks hangs without a list.
+/// ICE servers, minted here. If no relay can be had, the answer is a list of STUN servers, because partytracks hangs without a list. It sends
+/// no token, so one that is not valid can be refused.
 async fn ice_servers(proxy: &SfuProxy, prefix: &str, request: Request) -> Response {
     let (parts, _) = request.into_parts();
-    let relays = relay_servers(proxy, prefix, &parts).await;
+    let relays = match caller(proxy, &parts).await {
+        Ok(caller) => relay_servers(proxy, prefix, &parts, caller).await,
+        Err(fault) => return answer(Err(fault), false),
+    };
     let (servers, cookie) = relays.unwrap_or_else(|| (proxy.service.stun.clone(), None));
     let mut response = Json(json!({ "iceServers": servers })).into_response();
     response.headers_mut().extend(cookie.map(|cookie| (SET_COOKIE, cookie)));
@@ -227,8 +231,8 @@ async fn relay_servers(
     proxy: &SfuProxy,
     prefix: &str,
     parts: &Parts,
+    (caller, by_token): (Caller, Option<Arc<str>>),
 ) -> Option<(Value, Option<HeaderValue>)> {
-    let (caller, by_token) = caller(proxy, parts).await.ok()?;
     let address = address(parts)?;
     let user = signed_in_user(&caller);
     if !is_known_enough(&*proxy.service.broker, user) {

@@ -350,5 +350,8 @@ async fn the_token_in_a_query_of_the_sfu_stays_here() {
     assert_eq!(mine["grants"][0]["source"], "sfu", "{mine}");
     let eve =
         Answer::of(broker.request(Method::GET, &format!("/partytracks/generate-ice-servers?token={RANDOM}")));
-    assert!(!eve.await.text.contains("username"));
+    let eve = eve.await;
+    assert_eq!((eve.status.as_u16(), eve.text.contains("username")), (200, false));
+    let path = format!("/partytracks/generate-ice-servers?token={}", expired());
+    assert_eq!(Answer::of(broker.request(Method::GET, &path)).await.status, 401);
 }
