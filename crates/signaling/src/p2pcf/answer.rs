@@ -1,6 +1,9 @@
 //! The answer to a request, as a value: status, headers and text. Refusals have the texts of the reference server where it has
 //! any.
 
+use std::borrow::Cow;
+use std::fmt::Display;
+
 use crate::protocol::Text;
 
 const GREETING: &str = "<!doctype html><title>P2PCF</title><p>Hello from P2PCF. Signaling is ready.</p>";
@@ -36,60 +39,18 @@ pub enum Refusal {
     /// The pages of this origin have sent as many requests as they may in this month.
     #[error("Over quota")]
     OverQuota,
-    /// The body is not announced as JSON.
-    #[error("Expected content-type application/json")]
-    ContentType,
     /// No such method.
     #[error("Method not allowed")]
     Method,
-    /// A delete without a key.
-    #[error("Missing delete key")]
-    MissingDeleteKey,
     /// No entry has this context, session and delete key.
     #[error("No delete key")]
     NoDeleteKey,
-    /// The body is not a JSON object.
-    #[error("Bad JSON")]
-    Json,
-    /// `r`, with its value.
-    #[error("Bad room id{0}")]
-    RoomId(String),
-    /// `x`.
-    #[error("Bad expiration")]
-    Expiration,
-    /// `t`: not a number, or the page's clock is wrong.
+    /// The page's clock is wrong.
     #[error("Bad timestamp")]
     Timestamp,
-    /// `k`.
-    #[error("Bad context id")]
-    ContextId,
-    /// `d` does not have its six values.
-    #[error("Bad data length")]
-    DataLength,
-    /// `d[0]`: not a session id, or that of another page in the room.
-    #[error("Bad session id")]
-    SessionId,
-    /// `d[1]`.
-    #[error("Bad client id")]
-    ClientId,
-    /// `d[2]`.
-    #[error("Bad is symmetric")]
-    IsSymmetric,
-    /// `d[3]` does not have the length of a fingerprint.
-    #[error("Bad dtls")]
-    Dtls,
-    /// `d[4]`.
-    #[error("Bad joined at timestamp")]
-    StartedAt,
-    /// `d[5]`.
-    #[error("Bad reflexive IPs")]
-    ReflexiveIps,
-    /// `d[3]` is not base64.
-    #[error("Bad base64 encoding")]
-    Base64,
-    /// `p`.
-    #[error("Bad packages")]
-    Packages,
+    /// The request does not have the form that the protocol needs, as this text says.
+    #[error("{0}")]
+    Invalid(Cow<'static, str>),
     /// The room has as many entries as it may.
     #[error("Room is full")]
     RoomFull,
@@ -139,28 +100,21 @@ impl P2pcfResponse {
 }
 
 impl Refusal {
+    pub(super) const fn invalid(why: &'static str) -> Self {
+        Self::Invalid(Cow::Borrowed(why))
+    }
+
+    pub(super) fn bad_room(room: &dyn Display) -> Self {
+        Self::Invalid(format!("Bad room id{room}").into())
+    }
+
     const fn status(&self) -> u16 {
         match self {
             Self::Origin => 401,
             Self::NoDeleteKey => 404,
             Self::Method => 405,
             Self::OverQuota | Self::RoomFull | Self::TooManyEntries => 429,
-            Self::ContentType
-            | Self::MissingDeleteKey
-            | Self::Json
-            | Self::RoomId(_)
-            | Self::Expiration
-            | Self::Timestamp
-            | Self::ContextId
-            | Self::DataLength
-            | Self::SessionId
-            | Self::ClientId
-            | Self::IsSymmetric
-            | Self::Dtls
-            | Self::StartedAt
-            | Self::ReflexiveIps
-            | Self::Base64
-            | Self::Packages => 400,
+            Self::Timestamp | Self::Invalid(_) => 400,
         }
     }
 }

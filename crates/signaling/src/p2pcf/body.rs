@@ -85,7 +85,8 @@ impl Post {
         match fields.take("p") {
             None => Ok(Self::Poll { own }),
             Some(packages) => {
-                let packages = parse_packages(packages, &own.session).ok_or(Refusal::Packages)?;
+                let packages =
+                    parse_packages(packages, &own.session).ok_or(Refusal::invalid("Bad packages"))?;
                 Ok(Self::Publish { own, packages })
             }
         }
@@ -97,9 +98,9 @@ impl Delete {
     pub(super) fn parse(body: &[u8], wall: Timestamp) -> Result<Self, Refusal> {
         let mut fields = Fields::parse(body)?;
         let key = fields.take("dk").and_then(string).filter(|key| !key.is_empty());
-        let key = key.ok_or(Refusal::MissingDeleteKey)?;
+        let key = key.ok_or(Refusal::invalid("Missing delete key"))?;
         let room = fields.room()?;
-        let data = fields.take("d").ok_or(Refusal::DataLength)?;
+        let data = fields.take("d").ok_or(Refusal::invalid("Bad data length"))?;
         Ok(Self { own: fields.own(room, data, wall)?, key })
     }
 }
@@ -109,7 +110,7 @@ struct Fields(Map<String, Value>);
 
 impl Fields {
     fn parse(body: &[u8]) -> Result<Self, Refusal> {
-        serde_json::from_slice(body).map(Self).map_err(|_| Refusal::Json)
+        serde_json::from_slice(body).map(Self).map_err(|_| Refusal::invalid("Bad JSON"))
     }
 
     /// The value of a field. `null` counts as absent.
@@ -120,22 +121,23 @@ impl Fields {
     fn room(&mut self) -> Result<Arc<str>, Refusal> {
         match self.0.remove("r") {
             Some(Value::String(room)) if is_room(&room) => Ok(room.into()),
-            Some(Value::String(room)) => Err(Refusal::RoomId(room)),
-            Some(other) => Err(Refusal::RoomId(other.to_string())),
-            None => Err(Refusal::RoomId("undefined".to_owned())),
+            Some(Value::String(room)) => Err(Refusal::bad_room(&room)),
+            Some(other) => Err(Refusal::bad_room(&other)),
+            None => Err(Refusal::bad_room(&"undefined")),
         }
     }
 
     fn own(&mut self, room: Arc<str>, data: Value, wall: Timestamp) -> Result<Own, Refusal> {
-        let lifetime = self.take("x").as_ref().and_then(lifetime).ok_or(Refusal::Expiration)?;
+        let lifetime =
+            self.take("x").as_ref().and_then(lifetime).ok_or(Refusal::invalid("Bad expiration"))?;
         let changed_at = self.take("t").and_then(|t| changed_at(t, wall)).ok_or(Refusal::Timestamp)?;
-        let context = self.take("k").and_then(id).ok_or(Refusal::ContextId)?;
-        let Value::Array(values) = data else { return Err(Refusal::DataLength) };
-        let data: [Value; 6] = values.try_into().map_err(|_| Refusal::DataLength)?;
+        let context = self.take("k").and_then(id).ok_or(Refusal::invalid("Bad context id"))?;
+        let Value::Array(values) = data else { return Err(Refusal::invalid("Bad data length")) };
+        let data: [Value; 6] = values.try_into().map_err(|_| Refusal::invalid("Bad data length"))?;
         let session = check_data(&data)?;
         let [session_id, client, is_symmetric, dtls, started_at, ips] = data;
         let listed = (session_id, client, is_symmetric, dtls, started_at, ips, &changed_at);
-        let listed = to_raw_value(&listed).map_err(|_| Refusal::Json)?;
+        let listed = to_raw_value(&listed).map_err(|_| Refusal::invalid("Bad JSON"))?;
         Ok(Own { room, context, session, changed_at, lifetime, listed })
     }
 }
@@ -144,13 +146,16 @@ impl Fields {
 fn check_data(
     [session, client, is_symmetric, dtls, started_at, ips]: &[Value; 6],
 ) -> Result<Arc<str>, Refusal> {
-    let session = session.as_str().filter(|text| is_id(text)).ok_or(Refusal::SessionId)?;
-    client.as_str().filter(|text| is_id(text)).ok_or(Refusal::ClientId)?;
-    is_symmetric.as_bool().ok_or(Refusal::IsSymmetric)?;
-    let dtls = dtls.as_str().filter(|text| text.chars().count() == DTLS_CHARS).ok_or(Refusal::Dtls)?;
-    started_at.as_f64().filter(|millis| *millis != 0.0).ok_or(Refusal::StartedAt)?;
-    ips.as_array().filter(|ips| are_ips(ips)).ok_or(Refusal::ReflexiveIps)?;
-    STANDARD.decode(dtls).map_err(|_| Refusal::Base64)?;
+    let session = session.as_str().filter(|text| is_id(text)).ok_or(Refusal::invalid("Bad session id"))?;
+    client.as_str().filter(|text| is_id(text)).ok_or(Refusal::invalid("Bad client id"))?;
+    is_symmetric.as_bool().ok_or(Refusal::invalid("Bad is symmetric"))?;
+    let dtls = dtls
+        .as_str()
+        .filter(|text| text.chars().count() == DTLS_CHARS)
+        .ok_or(Refusal::invalid("Bad dtls"))?;
+    started_at.as_f64().filter(|millis| *millis != 0.0).ok_or(Refusal::invalid("Bad joined at timestamp"))?;
+    ips.as_array().filter(|ips| are_ips(ips)).ok_or(Refusal::invalid("Bad reflexive IPs"))?;
+    STANDARD.decode(dtls).map_err(|_| Refusal::invalid("Bad base64 encoding"))?;
     Ok(session.into())
 }
 

@@ -98,7 +98,9 @@ impl<'a> Request<'a> {
         match (self.method, self.worker_method) {
             ("GET" | "HEAD", _) => Ok(Operation::Fixed(P2pcfResponse::Greeting)),
             ("OPTIONS", _) => Ok(Operation::Fixed(options(self))),
-            _ if !is_json(self.content_type) => Err(Refusal::ContentType),
+            _ if !is_json(self.content_type) => {
+                Err(Refusal::invalid("Expected content-type application/json"))
+            }
             ("DELETE", _) | (_, Some("DELETE")) => Delete::parse(self.body, wall).map(Operation::Delete),
             ("POST", _) => Post::parse(self.body, wall).map(Operation::Post),
             _ => Err(Refusal::Method),
@@ -195,7 +197,7 @@ impl P2pcf {
     ) -> Result<P2pcfResponse, Refusal> {
         match post {
             Post::Poll { own } | Post::Publish { own, .. } if self.rooms.has_session_of_another(&own) => {
-                Err(Refusal::SessionId)
+                Err(Refusal::invalid("Bad session id"))
             }
             Post::Read { room, context } => Ok(self.listing(&room, context.as_deref(), None, None)),
             Post::Poll { own } => {
