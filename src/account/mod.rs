@@ -247,9 +247,15 @@ impl Account {
         }
     }
 
-    /// Ends grants that can have no further effect.
+    /// Ends grants that can have no further effect, and goes on with what changes a few at a time. Each part is on disk before the next one:
+    /// in one batch with all of them, a mint would wait for tens of thousands of rows.
     pub async fn tidy(&self) {
-        self.change_in_parts(|books| books.tidy().then_some(())).await;
+        while !self.change(Books::tidy) {
+            if self.recorded().await.is_err() {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
     }
 
     /// The same, with what is beside the books.

@@ -1,5 +1,5 @@
 //! The forms of parameters in the `OpenAPI` document. A value of another form is refused, and one of this form is accepted. The
-//! exception is a cursor: no pattern can say which texts a page before has returned. An empty value in a query is the same as none.
+//! exception is a cursor: no pattern can say which texts a page before has returned. An empty text in a query is the same as none.
 
 use utoipa::openapi::schema::AnyOfBuilder;
 use utoipa::openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, Type};
