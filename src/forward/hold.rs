@@ -17,7 +17,7 @@ pub const HELD_MAX: usize = 1_024;
 /// The most of them that are of one client.
 pub const HELD_PER_CLIENT_MAX: usize = HELD_MAX / 16;
 /// The most of them that are of one IPv6 /48: four of these leave places for clients elsewhere.
-pub const HELD_PER_GROUP_MAX: usize = HELD_MAX / 5;
+const HELD_PER_GROUP_MAX: usize = HELD_MAX / 5;
 /// The pause before a leader that could not be reached is asked again.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 

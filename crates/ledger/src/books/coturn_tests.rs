@@ -252,3 +252,6 @@ fn a_longer_tail_counts_from_the_later_clock_of_a_mint_in_doubt() {
 
 #[path = "cutting_tests.rs"]
 mod cutting;
+
+#[path = "tails_tests.rs"]
+mod tails;
