@@ -47,6 +47,9 @@ const WRITE: &str = "
                 ON CONFLICT (source, minute) DO UPDATE
                     SET live = mark.live + EXCLUDED.live, unreported = mark.unreported + EXCLUDED.unreported)
     SELECT count(*) FROM fence";
+/// The server plans a write while the tables are small, and keeps the plan while they grow. Without this it would read the whole table of
+/// rows with each write, and become slower with each row.
+const BY_KEY: &str = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off";
 /// The lock waits for a write that was sent before and still runs.
 const READ: &str = "SELECT seq, began, sessions FROM shard WHERE id = 1 FOR UPDATE";
 /// Removes minutes that no figure uses, and folds their marks into one for each source. It has the same effect twice as once.
@@ -78,7 +81,7 @@ impl Leader {
             return Err(DatabaseError::OtherFormat { found: seen.format });
         }
         let session = format!("turn-broker {:016x}", u64::from_be_bytes(random::bytes()?));
-        let connection = database.connect(&session).await?;
+        let (connection, write) = open(&database, &session).await?;
         connection.check_server().await?;
         // Without the right to end another session, its write ends by itself or the row stays locked.
         let view: Values<'_> = &[(&seen.epoch, Type::INT8), (&seen.seq, Type::INT8)];
@@ -95,7 +98,6 @@ impl Leader {
         ];
         let Some(row) = connection.row(STAND, values).await? else { return Ok(None) };
         let term = Term::new(row.get(0), row.get(1), session);
-        let write = within(connection.client.prepare(WRITE)).await?;
         Ok(Some(Self { database, session: Some((connection, write)), term, failures: Throttle::new() }))
     }
 
@@ -169,9 +171,7 @@ impl Leader {
         let is_open = self.session.as_ref().is_some_and(|(connection, _)| !connection.client.is_closed());
         if !is_open {
             self.session = None;
-            let connection = self.database.connect(&self.term.session).await?;
-            let write = within(connection.client.prepare(WRITE)).await?;
-            self.session = Some((connection, write));
+            self.session = Some(open(&self.database, &self.term.session).await?);
         }
         Ok(self.session.as_ref().expect("it was just opened"))
     }
@@ -255,4 +255,12 @@ impl Leader {
             tracing::error!(%error, "the next leader does not learn that the database has lost writes");
         }
     }
+}
+
+/// Opens a session of this name that can write.
+async fn open(database: &Database, name: &str) -> Result<(Connection, Statement), DatabaseError> {
+    let connection = database.connect(name).await?;
+    connection.run(BY_KEY).await?;
+    let write = within(connection.client.prepare(WRITE)).await?;
+    Ok((connection, write))
 }

@@ -18,7 +18,7 @@ use turn_ledger::{
 use crate::support::postgres::TestDatabase;
 
 /// 2025-01-15T12:00:00Z
-const NOON: i64 = 28_949_040;
+pub(super) const NOON: i64 = 28_949_040;
 /// The longest period, in minutes.
 const PERIOD_MAX: i64 = 31 * 1_440;
 

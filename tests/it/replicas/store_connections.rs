@@ -9,7 +9,7 @@ use crate::support::{COTURN, eventually};
 use turn_broker::journal::Journal;
 use turn_broker::lead::campaign::Electorate;
 
-use super::store::{blocking, lead, loaded, replica};
+use super::store::{NOON, batch_at, blocking, lead, loaded, replica, written};
 
 async fn error_with(database: &TestDatabase, settings: &[(&str, &str)]) -> Option<String> {
     replica(&database.config_with(settings), 1).observe().await.err().map(|error| error.to_string())
@@ -157,4 +157,26 @@ async fn a_replica_states_its_address_or_that_of_its_settings() {
     let url = database.url();
     let config = database.config_with(&[("DATABASE_URL", &url), ("ADVERTISE_URL", "http://10.0.0.7:80")]);
     assert_eq!(replica(&config, 3_001).url(), "http://10.0.0.7");
+}
+
+/// A write that reads a whole table becomes slower with each row.
+#[tokio::test]
+async fn a_write_finds_its_rows_by_their_keys() {
+    const WRITES: i64 = 32;
+    let Some(database) = TestDatabase::new() else { return };
+    let (mut storage, _) = loaded(lead(&mut replica(&database.config(), 1)).await).await;
+    for minute in 0..WRITES {
+        let result;
+        (storage, result) = written(storage, batch_at(NOON + minute)).await;
+        result.unwrap();
+    }
+    blocking(move || drop(storage)).await;
+    let of = async |what: &str| {
+        let table = "FROM pg_stat_user_tables WHERE schemaname = current_schema() AND relname = 'item'";
+        database.number(&format!("SELECT {what} {table}")).await
+    };
+    // A session states its counts at its end. Making the index is one scan.
+    eventually("its counts are known", async || of("n_tup_ins").await >= WRITES).await;
+    let scans = of("seq_scan").await;
+    assert!(scans < WRITES / 2, "{scans} scans of the table in {WRITES} writes");
 }
