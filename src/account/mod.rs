@@ -235,27 +235,22 @@ impl Account {
         self.read(Books::snapshot)
     }
 
-    /// Changes the books in parts, until `call` returns a result. Others get the lock in between, and each part is queued to be written,
-    /// so that no batch is large.
+    /// Changes the books in parts, until `call` returns a result. Others get the lock in between. Each part is on disk before the next one:
+    /// in one batch with all of them, a mint would wait for tens of thousands of rows. While the ledger cannot be written, the parts go on
+    /// without it, because no mint waits then.
     pub async fn change_in_parts<T>(&self, mut call: impl FnMut(&mut Books) -> Option<T>) -> T {
         loop {
             if let Some(result) = self.change(&mut call) {
                 return result;
             }
-            self.flush();
+            let _ = self.recorded().await;
             tokio::task::yield_now().await;
         }
     }
 
-    /// Ends grants that can have no further effect, and goes on with what changes a few at a time. Each part is on disk before the next one:
-    /// in one batch with all of them, a mint would wait for tens of thousands of rows.
+    /// Ends grants that can have no further effect, and goes on with what changes a few at a time.
     pub async fn tidy(&self) {
-        while !self.change(Books::tidy) {
-            if self.recorded().await.is_err() {
-                return;
-            }
-            tokio::task::yield_now().await;
-        }
+        self.change_in_parts(|books| books.tidy().then_some(())).await;
     }
 
     /// The same, with what is beside the books.
@@ -295,3 +290,7 @@ impl Guarded {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "account_tests.rs"]
+mod tests;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Account;
+use crate::journal::Journal;
 use crate::journal::changes::Contents;
 use crate::telemetry::metrics::Metrics;
 use turn_base::clock::Clock;
@@ -16,6 +17,11 @@ const SOURCE: IceSource = IceSource::Relay;
 const LIFE: Duration = Duration::from_secs(600);
 
 pub(crate) fn account(clock: Arc<dyn Clock>) -> Arc<Account> {
+    account_with(None, clock)
+}
+
+/// The same, stored by a journal.
+pub(crate) fn account_with(journal: Option<Journal>, clock: Arc<dyn Clock>) -> Arc<Account> {
     let rate = BitRate::new(2_000_000);
     let terms = Terms {
         limit: ByteCount::new(1_000_000_000_000),
@@ -32,7 +38,7 @@ pub(crate) fn account(clock: Arc<dyn Clock>) -> Arc<Account> {
         SourceTerms { source: SOURCE, tail: Duration::ZERO, cut_tail: None, sampling: 0, is_read: true };
     let setup =
         Setup { terms, sources: vec![relay], rules, bounds: Bounds::default(), default_source: SOURCE };
-    Arc::new(Account::new(&setup, Contents::default(), None, None, clock, Arc::new(Metrics::default())))
+    Arc::new(Account::new(&setup, Contents::default(), journal, None, clock, Arc::new(Metrics::default())))
 }
 
 /// Issues a grant of ten minutes.
