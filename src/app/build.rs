@@ -89,7 +89,7 @@ pub fn build_leading(
         Parts { config, process: &process, account, client: http_client()?, own_keys, stun, key: &key };
     let (relay, relay_server) = parts.relay()?.unzip();
     let coturn_meter = parts.coturn_meter();
-    let mint = Arc::new(parts.mint(&grant_key, relay_server.as_ref(), coturn_meter.as_ref())?);
+    let mint = Arc::new(parts.mint(&grant_key, relay_server.as_ref(), coturn_meter.as_ref()));
     let rate_limit = Arc::new(RateLimit::new(&config.access.rate, Arc::clone(clock), Arc::clone(metrics))?);
     let calls = Arc::new(LiveCalls::new(Arc::clone(&parts.account), Arc::clone(clock), Arc::clone(metrics)));
     let auth = parts.auth().map(Arc::new);
@@ -107,9 +107,9 @@ pub fn build_leading(
         ttl: config.signaling.ttl.min(config.ice.ttl_max),
     });
     Ok(Arc::new(App {
-        rotator: parts.rotator(mint.provider())?,
+        rotator: parts.rotator(mint.provider()),
         mint,
-        cloudflare_meter: parts.cloudflare_meter()?,
+        cloudflare_meter: parts.cloudflare_meter(),
         coturn_meter,
         relay,
         dispatcher: parts.dispatcher(),
@@ -122,7 +122,7 @@ pub fn build_leading(
         signaling: parts.signaling(Arc::clone(&broker))?,
         signaling_off: config.signaling.off(),
         call_ttl: broker.ttl,
-        sfu: parts.sfu(Arc::clone(&broker))?,
+        sfu: parts.sfu(Arc::clone(&broker)),
         broker,
         calls,
         is_demo: config.is_demo,
@@ -196,8 +196,8 @@ impl Parts<'_> {
         Ok(Arc::new(signaling))
     }
 
-    fn sfu(&self, broker: Arc<SignalingBroker>) -> Result<Option<Arc<SfuProxy>>, BuildError> {
-        let Some(config) = &self.config.signaling.sfu else { return Ok(None) };
+    fn sfu(&self, broker: Arc<SignalingBroker>) -> Option<Arc<SfuProxy>> {
+        let config = self.config.signaling.sfu.as_ref()?;
         let service = turn_sfu_proxy::Service {
             ttl: broker.ttl,
             broker,
@@ -207,9 +207,7 @@ impl Parts<'_> {
         };
         let video = VideoRates::new(self.config.budget.liability_rate, self.config.usage.estimated_rate);
         let open = self.account.read(|books| (books.now(), books.sfu_sessions().collect()));
-        let proxy = SfuProxy::new(config, video, self.key, self.client.clone(), open, service);
-        let proxy = proxy.ok_or(BuildError::SfuEndpoint)?;
-        Ok(Some(Arc::new(proxy)))
+        Some(Arc::new(SfuProxy::new(config, video, self.key, self.client.clone(), open, service)))
     }
 
     fn auth(&self) -> Option<Auth> {
@@ -217,15 +215,14 @@ impl Parts<'_> {
         Some(Auth::new(auth, self.client.clone(), self.clock(), self.metrics()))
     }
 
-    fn cloudflare_meter(&self) -> Result<Option<CloudflareMeter>, BuildError> {
-        let Some(analytics) = &self.config.meter.analytics else { return Ok(None) };
+    fn cloudflare_meter(&self) -> Option<CloudflareMeter> {
+        let analytics = self.config.meter.analytics.as_ref()?;
         self.account
             .change(|books| books.ledger_mut().forget_late_counts(IceSource::Cloudflare, analytics.lag));
         let keys = Arc::clone(&self.own_keys);
         let counted = Counted::of(self.config);
-        let api = CloudflareAnalytics::new(self.client.clone(), analytics, keys, counted);
-        Ok(Some(CloudflareMeter {
-            api: api.ok_or(BuildError::AnalyticsEndpoint)?,
+        Some(CloudflareMeter {
+            api: CloudflareAnalytics::new(self.client.clone(), analytics, keys, counted),
             interval: analytics.interval,
             lag: analytics.lag,
             sampling: self.config.meter.sampling_percent,
@@ -235,17 +232,16 @@ impl Parts<'_> {
             account: Arc::clone(&self.account),
             clock: self.clock(),
             metrics: self.metrics(),
-        }))
+        })
     }
 
     /// The rotation, with the keys of the ledger in use.
-    fn rotator(&self, provider: Option<&Arc<Provider>>) -> Result<Option<KeyRotator>, BuildError> {
-        let Some(cloudflare) = &self.config.ice.cloudflare else { return Ok(None) };
-        let (Some(rotation), Some(provider)) = (&cloudflare.rotation, provider) else { return Ok(None) };
+    fn rotator(&self, provider: Option<&Arc<Provider>>) -> Option<KeyRotator> {
+        let (cloudflare, provider) = (self.config.ice.cloudflare.as_ref()?, provider?);
+        let rotation = cloudflare.rotation.as_ref()?;
         let RotationConfig { every, account_id, token, base } = rotation;
         let rotator = KeyRotator {
-            api: TurnKeysApi::new(self.client.clone(), base, account_id, token)
-                .ok_or(BuildError::RestEndpoint)?,
+            api: TurnKeysApi::new(self.client.clone(), base, account_id, token),
             every: *every,
             configured: provider.keys(),
             configured_ids: cloudflare.own_keys(),
@@ -257,7 +253,7 @@ impl Parts<'_> {
             metrics: self.metrics(),
         };
         rotator.apply();
-        Ok(Some(rotator))
+        Some(rotator)
     }
 
     fn coturn_meter(&self) -> Option<CoturnMeter> {
@@ -284,17 +280,13 @@ impl Parts<'_> {
         grant_key: &Arc<GrantKey>,
         relay: Option<&RestServer>,
         coturn_meter: Option<&CoturnMeter>,
-    ) -> Result<Mint, BuildError> {
+    ) -> Mint {
         let ice = &self.config.ice;
         // coturn's sessions can be ended only over its command line.
         let coturn = coturn_meter.map(|_| IceSource::Coturn);
-        Ok(Mint {
+        Mint {
             enabled: ice.enabled,
-            sources: ice
-                .sources
-                .iter()
-                .map(|source| self.source(*source, relay))
-                .collect::<Result<_, _>>()?,
+            sources: ice.sources.iter().map(|source| self.source(*source, relay)).collect(),
             urls: self.config.ice.urls,
             cut_here: coturn
                 .into_iter()
@@ -304,36 +296,35 @@ impl Parts<'_> {
             limit_action: self.config.budget.limit_action,
             account: Arc::clone(&self.account),
             grant_key: Arc::clone(grant_key),
-        })
+        }
     }
 
-    fn source(&self, source: IceSource, relay: Option<&RestServer>) -> Result<Source, BuildError> {
+    fn source(&self, source: IceSource, relay: Option<&RestServer>) -> Source {
         let ice = &self.config.ice;
         let credentials = match source {
-            IceSource::Cloudflare => match &ice.cloudflare {
-                Some(cloudflare) => Some(CredentialSource::Cloudflare(Arc::new(self.provider(cloudflare)?))),
-                None => None,
-            },
+            IceSource::Cloudflare => {
+                let provider = ice.cloudflare.as_ref().map(|cloudflare| self.provider(cloudflare));
+                provider.map(|provider| CredentialSource::Cloudflare(Arc::new(provider)))
+            }
             IceSource::Coturn => ice.coturn.as_ref().map(|coturn| CredentialSource::Coturn(coturn.server())),
             IceSource::Manual => ice.manual.clone().map(CredentialSource::Manual),
             IceSource::Relay => relay.cloned().map(CredentialSource::Relay),
-            IceSource::Stun => return Ok(Source::Stun),
+            IceSource::Stun => return Source::Stun,
             // It has no credentials, so `ICE_SOURCES` cannot name it.
             IceSource::Sfu => None,
         };
-        Ok(credentials.map_or(Source::Absent, Source::Ready))
+        credentials.map_or(Source::Absent, Source::Ready)
     }
 
-    fn provider(&self, cloudflare: &CloudflareConfig) -> Result<Provider, BuildError> {
+    fn provider(&self, cloudflare: &CloudflareConfig) -> Provider {
         let ice = &self.config.ice;
         let client = &self.client;
         let key = |key: &TurnKeyConfig| {
             let api = Cloudflare::new(client.clone(), &cloudflare.api_base, &key.id, &key.token);
-            let api = api.ok_or(BuildError::Endpoint)?;
-            Ok::<_, BuildError>(Arc::new(TurnKey::new(key.name, key.weight, api, self.clock())))
+            Arc::new(TurnKey::new(key.name, key.weight, api, self.clock()))
         };
-        let keys = cloudflare.keys.iter().map(key).collect::<Result<_, _>>()?;
+        let keys = cloudflare.keys.iter().map(key).collect();
         let (account, clock) = (Arc::clone(&self.account), self.clock());
-        Ok(Provider::new(keys, ice.ttl_max, ice.pool_max, account, clock, self.metrics()))
+        Provider::new(keys, ice.ttl_max, ice.pool_max, account, clock, self.metrics())
     }
 }

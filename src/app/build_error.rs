@@ -17,22 +17,6 @@ pub enum BuildError {
     /// The rate limiter's settings contradict each other.
     #[error(transparent)]
     Quota(#[from] QuotaError),
-    /// The settings of the Cloudflare API give no URL or no header.
-    #[error(
-        "CLOUDFLARE_API_BASE and the TURN keys do not form a valid request; check CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_KEYS"
-    )]
-    Endpoint,
-    /// The settings of the analytics API give no URL or no header.
-    #[error("CLOUDFLARE_ANALYTICS_BASE and CLOUDFLARE_ANALYTICS_TOKEN do not form a valid request")]
-    AnalyticsEndpoint,
-    /// The settings of the API for keys give no URL or no header.
-    #[error(
-        "CLOUDFLARE_REST_BASE, CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_API_TOKEN do not form a valid request"
-    )]
-    RestEndpoint,
-    /// The settings of the SFU give no URL or no header.
-    #[error("CALLS_API_URL, CALLS_APP_ID and CALLS_APP_SECRET do not form a valid request")]
-    SfuEndpoint,
     /// The directory of reports cannot be created.
     #[error("REPORTS_DIR: {directory} cannot be created; check its path and permissions")]
     Reports {

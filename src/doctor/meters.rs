@@ -33,10 +33,7 @@ pub(super) async fn analytics(config: &Config, client: &Client, now: Timestamp) 
     };
     let keys = config.ice.cloudflare.as_ref().map(CloudflareConfig::own_keys).unwrap_or_default();
     let keys = Arc::new(OwnKeys::new(keys));
-    let Some(api) = CloudflareAnalytics::new(client.clone(), settings, keys, Counted::of(config)) else {
-        let remedy = "check CLOUDFLARE_ANALYTICS_BASE and CLOUDFLARE_ANALYTICS_TOKEN";
-        return fail("the settings do not form a request", remedy);
-    };
+    let api = CloudflareAnalytics::new(client.clone(), settings, keys, Counted::of(config));
     let (from, until) = last_hour(now);
     match api.count(from, until, Duration::ZERO).await {
         Ok(counted) => ok(format!(
@@ -88,11 +85,7 @@ pub(super) async fn coturn_cli(config: &Config, settings: &CoturnCliConfig) -> V
 /// remain if its deletion failed.
 pub(super) async fn turn_keys(settings: &RotationConfig, client: &Client) -> Verdict {
     let RotationConfig { account_id, token, base, .. } = settings;
-    let Some(api) = TurnKeysApi::new(client.clone(), base, account_id, token) else {
-        let remedy = "check CLOUDFLARE_REST_BASE and CLOUDFLARE_API_TOKEN";
-        return fail("the settings do not form a request", remedy);
-    };
-    match api.list().await {
+    match TurnKeysApi::new(client.clone(), base, account_id, token).list().await {
         Ok(keys) => ok(format!(
             "the API token reads the account's TURN keys: {}, created by a turn-broker: {}; writing is not tested",
             keys.len(),

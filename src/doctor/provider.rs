@@ -35,10 +35,10 @@ pub(super) fn cloudflare(config: &Config, client: &Client) -> Vec<KeyClient> {
     let of = |key: &TurnKeyConfig| {
         let source = IceSource::Cloudflare;
         let subject = if is_only { source.name().to_owned() } else { format!("{source} {}", key.name) };
-        let api = Cloudflare::new(client.clone(), &cloudflare.api_base, &key.id, &key.token)?;
-        Some(KeyClient { subject, api })
+        let api = Cloudflare::new(client.clone(), &cloudflare.api_base, &key.id, &key.token);
+        KeyClient { subject, api }
     };
-    cloudflare.keys.iter().filter_map(of).collect()
+    cloudflare.keys.iter().map(of).collect()
 }
 
 /// A credential of a source, minted with the key if there is one.

@@ -85,8 +85,8 @@ pub fn remedy(error: &CallError) -> &'static str {
 
 impl Cloudflare {
     /// `base` is the API's origin. It can have a path, which then precedes `/v1`.
-    pub fn new(client: Client, base: &Url, key_id: &str, api_token: &SecretString) -> Option<Self> {
-        Api::new(client, base, &["v1", "turn", "keys", key_id, "credentials"], api_token).map(Self)
+    pub fn new(client: Client, base: &Url, key_id: &str, api_token: &SecretString) -> Self {
+        Self(Api::new(client, base, &["v1", "turn", "keys", key_id, "credentials"], api_token))
     }
 
     /// Mints one credential with this lifetime. The provider stores `identifier` with it. The call ends `within` this time, and

@@ -74,11 +74,10 @@ struct CreatedKey {
 }
 
 impl TurnKeysApi {
-    /// `base` is the API's origin. It can have a path, which then precedes `/client/v4`. `None` if the base or the token is
-    /// invalid, which the configuration rules out.
-    pub fn new(client: Client, base: &Url, account_id: &str, token: &SecretString) -> Option<Self> {
+    /// `base` is the API's origin. It can have a path, which then precedes `/client/v4`.
+    pub fn new(client: Client, base: &Url, account_id: &str, token: &SecretString) -> Self {
         let path = ["client", "v4", "accounts", account_id, "calls", "turn_keys"];
-        Api::new(client, base, &path, token).map(Self)
+        Self(Api::new(client, base, &path, token))
     }
 
     /// All TURN keys of the account.

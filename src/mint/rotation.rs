@@ -112,13 +112,13 @@ impl KeyRotator {
         let (mut minting, mut retired) = (Vec::new(), Vec::new());
         match rotation.current() {
             Some(current) => {
-                minting.extend(self.turn_key(current, weight));
+                minting.push(self.turn_key(current, weight));
                 retired.extend(default);
             }
             None => minting.extend(default),
         }
         minting.extend(others);
-        retired.extend(rotation.retired().filter_map(|key| self.turn_key(key, 0)));
+        retired.extend(rotation.retired().map(|key| self.turn_key(key, 0)));
         self.own_keys.replace(self.ids(&rotation));
         self.provider.replace_keys(&minting.into(), retired.into());
     }
@@ -129,16 +129,16 @@ impl KeyRotator {
     }
 
     /// The key as it is in use, or a new one.
-    fn turn_key(&self, key: &CreatedKey, weight: u32) -> Option<Arc<TurnKey>> {
+    fn turn_key(&self, key: &CreatedKey, weight: u32) -> Arc<TurnKey> {
         let known = self.provider.key(key.name()).filter(|known| known.weight == weight);
-        known.or_else(|| {
+        known.unwrap_or_else(|| {
             let clock = Arc::clone(&self.clock);
-            let made = TurnKey::new(key.name(), weight, self.client_of(key)?, clock);
-            Some(Arc::new(made.counted_as(KeyName::DEFAULT)))
+            let made = TurnKey::new(key.name(), weight, self.client_of(key), clock);
+            Arc::new(made.counted_as(KeyName::DEFAULT))
         })
     }
 
-    fn client_of(&self, key: &CreatedKey) -> Option<Cloudflare> {
+    fn client_of(&self, key: &CreatedKey) -> Cloudflare {
         let (client, base) = &self.mints;
         Cloudflare::new(client.clone(), base, &key.id, &SecretString::from(key.secret.expose().to_owned()))
     }
@@ -169,8 +169,7 @@ impl KeyRotator {
     }
 
     async fn prove(&self, key: &CreatedKey) -> CallOutcome {
-        let Some(api) = self.client_of(key) else { return CallOutcome::Refused };
-        match api.mint(PROOF_LIFE, PROOF_IDENTIFIER, DEADLINE, None).await {
+        match self.client_of(key).mint(PROOF_LIFE, PROOF_IDENTIFIER, DEADLINE, None).await {
             Ok(_) => CallOutcome::Proven,
             Err(error) => {
                 self.note_failure(&KeyRequest::Prove { key: key.clone() }, &error, proof_remedy(&error));

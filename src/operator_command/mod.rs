@@ -5,14 +5,14 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use reqwest::header::AUTHORIZATION;
 use reqwest::{Response, StatusCode};
+use secrecy::ExposeSecret;
 use serde_json::Value;
 use tempfile::NamedTempFile;
 use url::Url;
 
 use crate::config::Config;
-use turn_base::http_client::{CallError, ClientError, bearer, body, http_client};
+use turn_base::http_client::{CallError, ClientError, body, http_client};
 
 mod arguments;
 mod text;
@@ -121,8 +121,8 @@ async fn send(config: &Config, command: &OperatorCommand, url: &Url) -> Result<R
     target.query_pairs_mut().extend_pairs(&call.query);
     let mut request = http_client()?.request(call.method, target);
     if call.needs_token {
-        let token = config.access.operator_token.as_ref().and_then(bearer).ok_or(OperatorError::NoToken)?;
-        request = request.header(AUTHORIZATION, token);
+        let token = config.access.operator_token.as_ref().ok_or(OperatorError::NoToken)?;
+        request = request.bearer_auth(token.expose_secret());
     }
     if let Some(body) = &call.body {
         request = request.json(body);

@@ -62,7 +62,7 @@ fn with(
     };
     let keys = key_id.map(|id| OwnKey { name: KeyName::DEFAULT, id: id.into() });
     let (keys, counted) = (OwnKeys::new(keys.into_iter().collect()), Counted { billed, has_sfu: false });
-    CloudflareAnalytics::new(client, &config, Arc::new(keys), counted).unwrap()
+    CloudflareAnalytics::new(client, &config, Arc::new(keys), counted)
 }
 
 async fn ask(reader: &CloudflareAnalytics) -> Result<UsageCount, AnalyticsError> {

@@ -6,7 +6,7 @@ mod error;
 use std::fmt;
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, DATE, HeaderMap, HeaderValue};
+use reqwest::header::{DATE, HeaderMap};
 use reqwest::{Certificate, Client, Method, RequestBuilder, Response, redirect};
 use secrecy::{ExposeSecret, SecretString};
 use turn_ledger::Timestamp;
@@ -44,37 +44,33 @@ pub fn http_client() -> Result<Client, ClientError> {
         .map_err(ClientError)
 }
 
-/// The value of an `Authorization` header, hidden from logs. `None` for a token that no header can hold.
-pub fn bearer(token: &SecretString) -> Option<HeaderValue> {
-    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret())).ok()?;
-    value.set_sensitive(true);
-    Some(value)
-}
-
 /// An API whose calls carry one token. `Debug` shows only its address.
 pub struct Api {
     client: Client,
     address: Url,
-    authorization: HeaderValue,
+    token: SecretString,
 }
 
 impl Api {
-    /// The API at `base`, whose path is kept, and then `path`. `None` if these do not form a request, which the configuration
-    /// rules out.
-    pub fn new(client: Client, base: &Url, path: &[&str], token: &SecretString) -> Option<Self> {
-        let mut address = base.clone();
-        address.path_segments_mut().ok()?.pop_if_empty().extend(path);
-        Some(Self { client, address, authorization: bearer(token)? })
+    /// The API at `base`, whose path is kept, and then `path`.
+    pub fn new(client: Client, base: &Url, path: &[&str], token: &SecretString) -> Self {
+        Self { client, address: joined(base, path), token: token.clone() }
     }
 
-    /// A call. `path` follows the address of the API.
+    /// A call. `path` follows the address of the API. With a token that no header can hold, it is [`CallError::Unsendable`].
     pub fn call(&self, method: Method, path: &[&str]) -> RequestBuilder {
-        let mut url = self.address.clone();
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.extend(path);
-        }
-        self.client.request(method, url).header(AUTHORIZATION, self.authorization.clone())
+        let call = self.client.request(method, joined(&self.address, path));
+        call.bearer_auth(self.token.expose_secret())
     }
+}
+
+/// The configuration has only addresses that can have a path.
+fn joined(base: &Url, path: &[&str]) -> Url {
+    let mut url = base.clone();
+    if let Ok(mut segments) = url.path_segments_mut() {
+        segments.pop_if_empty().extend(path);
+    }
+    url
 }
 
 impl fmt::Debug for Api {
@@ -109,6 +105,8 @@ pub async fn body(max: usize, mut response: Response) -> Result<Vec<u8>, CallErr
 
 #[cfg(test)]
 mod tests {
+    use reqwest::header::{AUTHORIZATION, HeaderValue};
+
     use super::*;
 
     #[test]
@@ -120,12 +118,19 @@ mod tests {
     #[test]
     fn the_path_of_the_base_is_kept_and_debug_shows_no_token() {
         let (client, base) = (http_client().unwrap(), Url::parse("https://proxy.example/cf/").unwrap());
-        let api = Api::new(client, &base, &["v1", "a b"], &SecretString::from("hush")).unwrap();
+        let api = Api::new(client, &base, &["v1", "a b"], &SecretString::from("hush"));
         assert_eq!(format!("{api:?}"), "https://proxy.example/cf/v1/a%20b");
         let request = api.call(Method::GET, &["../x", "revoke"]).build().unwrap();
         assert_eq!(request.url().as_str(), "https://proxy.example/cf/v1/a%20b/..%2Fx/revoke");
         assert_eq!(request.headers()[AUTHORIZATION], "Bearer hush");
         assert!(!format!("{api:?} {request:?}").contains("hush"));
+    }
+
+    #[tokio::test]
+    async fn a_token_that_no_header_can_hold_is_not_sent() {
+        let (client, base) = (http_client().unwrap(), Url::parse("https://api.example").unwrap());
+        let api = Api::new(client, &base, &[], &SecretString::from("two\nlines"));
+        assert_eq!(send(api.call(Method::GET, &[])).await.unwrap_err(), CallError::Unsendable);
     }
 
     #[test]

@@ -75,7 +75,7 @@ pub struct Opening {
 
 impl SfuProxy {
     /// `secret`: the key of the ledger, so that locks outlive a restart. `open`: the time of the books, and the sessions that were open
-    /// before a restart. `None` if the settings do not form a request, which the configuration rules out.
+    /// before a restart.
     pub fn new(
         config: &SfuConfig,
         video: VideoRates,
@@ -83,13 +83,13 @@ impl SfuProxy {
         client: Client,
         (then, open): (Timestamp, Vec<(Arc<str>, SfuSession)>),
         service: Service,
-    ) -> Option<Self> {
+    ) -> Self {
         let terms = SfuTerms { video, client_kbps: kbps(config.client_rate) };
         let proxy = Self {
             prefixes: config.prefixes.iter().map(|prefix| prefix.as_str().into()).collect(),
             is_locked: config.is_locked,
             lock_key: LockKey::derived_from(secret),
-            upstream: Upstream::new(config, client)?,
+            upstream: Upstream::new(config, client),
             sessions: Mutex::new(Sessions::new(terms, random::number())),
             started: service.clock.instant(),
             service,
@@ -97,7 +97,7 @@ impl SfuProxy {
         // The SFU is asked for their tracks as soon as the watch begins.
         let open = open.into_iter().filter_map(|(id, row)| NewSession::of_row(&id, row, then));
         proxy.with(|sessions, now| open.for_each(|session| sessions.restore(session, now)));
-        Some(proxy)
+        proxy
     }
 
     /// Opens a session.

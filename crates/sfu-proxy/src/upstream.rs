@@ -71,10 +71,10 @@ pub(crate) fn is_gone(status: StatusCode) -> bool {
 }
 
 impl Upstream {
-    /// `None` if the base and the secret do not form a request, which the configuration rules out.
-    pub(crate) fn new(config: &SfuConfig, client: Client) -> Option<Self> {
-        let api = Api::new(client, &config.api, &["apps", &config.app_id], &config.app_secret)?;
-        Some(Self { api, deadline: DEADLINE, calls: Semaphore::new(CALLS_MAX) })
+    /// The SFU of the settings.
+    pub(crate) fn new(config: &SfuConfig, client: Client) -> Self {
+        let api = Api::new(client, &config.api, &["apps", &config.app_id], &config.app_secret);
+        Self { api, deadline: DEADLINE, calls: Semaphore::new(CALLS_MAX) }
     }
 
     /// Opens a session.
@@ -169,7 +169,7 @@ mod tests {
             is_locked: true,
             client_rate: BitRate::new(100_000_000),
         };
-        let mut upstream = Upstream::new(&config, http_client().unwrap()).unwrap();
+        let mut upstream = Upstream::new(&config, http_client().unwrap());
         upstream.deadline = Duration::from_millis(200);
         upstream
     }

@@ -85,17 +85,11 @@ impl UsageCount {
 
 impl CloudflareAnalytics {
     /// `client`: one of [`turn_base::http_client::http_client`], which follows no redirects; its time limits are replaced
-    /// except for connecting. `keys`: our TURN keys, which can change. `None` if the base or the token is invalid, which the configuration
-    /// rules out.
-    pub fn new(
-        client: Client,
-        config: &AnalyticsConfig,
-        keys: Arc<OwnKeys>,
-        counted: Counted,
-    ) -> Option<Self> {
-        let api = Api::new(client, &config.base, &["client", "v4", "graphql"], &config.token)?;
+    /// except for connecting. `keys`: our TURN keys, which can change.
+    pub fn new(client: Client, config: &AnalyticsConfig, keys: Arc<OwnKeys>, counted: Counted) -> Self {
+        let api = Api::new(client, &config.base, &["client", "v4", "graphql"], &config.token);
         let account_id = config.account_id.clone();
-        Some(Self { api, account_id, keys, counted, date: Mutex::default() })
+        Self { api, account_id, keys, counted, date: Mutex::default() }
     }
 
     /// The bytes relayed in `[from, until)`. Both are whole minutes, the cells in which Cloudflare counts. A span that ended
@@ -273,13 +267,8 @@ mod tests {
         };
         let client = http_client().unwrap();
         let keys = Arc::new(OwnKeys::new(keys(&["key"])));
-        CloudflareAnalytics::new(
-            client,
-            &config,
-            keys,
-            Counted { billed: BilledDirections::Egress, has_sfu: false },
-        )
-        .unwrap()
+        let counted = Counted { billed: BilledDirections::Egress, has_sfu: false };
+        CloudflareAnalytics::new(client, &config, keys, counted)
     }
 
     fn keys(ids: &[&str]) -> Vec<OwnKey> {

@@ -25,13 +25,8 @@ fn api() -> CloudflareAnalytics {
         interval: Duration::from_secs(60),
     };
     let client = http_client().unwrap();
-    CloudflareAnalytics::new(
-        client,
-        &config,
-        Arc::default(),
-        Counted { billed: BilledDirections::Egress, has_sfu: false },
-    )
-    .unwrap()
+    let counted = Counted { billed: BilledDirections::Egress, has_sfu: false };
+    CloudflareAnalytics::new(client, &config, Arc::default(), counted)
 }
 
 fn rows(body: &Value) -> Vec<UsageRow> {
