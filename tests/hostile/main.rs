@@ -91,7 +91,7 @@ async fn main() -> ExitCode {
     let is_chosen = |attack: &Attack| {
         options.words.is_empty() || options.words.iter().any(|word| attack.name.contains(word))
     };
-    let mut table = "| attack | attempts | allowance | achieved | honest calls served | honest p99 | result |\n|---|---|---|---|---|---|---|\n".to_owned();
+    let mut table = "| attack | attempts | the test fails above | achieved | honest calls served | honest p99 | result |\n|---|---|---|---|---|---|---|\n".to_owned();
     let (mut passed, mut of) = (0, 0);
     let attacks = [claims::ATTACKS, sfu::ATTACKS, places::ATTACKS, shares::ATTACKS, floods::ATTACKS].concat();
     for attack in attacks.into_iter().filter(is_chosen) {
