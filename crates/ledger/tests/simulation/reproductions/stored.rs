@@ -2,25 +2,15 @@
 
 use turn_ledger::{IceSource, Written};
 
-use super::{DAY, ESTIMATE, HOUR, MINUTE, STRICT};
+use super::{DAY, ESTIMATE, HOUR, MINUTE};
 use crate::check;
 use crate::restart::check_restart;
 use crate::walk::Scenario;
 use crate::walk::ops::Op::{
-    Beat, Change, Copy, Crash, CrashAfterCommit, Flush, Join, Mint, MintFromPool, MintUnwritten, Open, Pause,
-    Read, ReadAhead, ReadRelay, RenewWhenDue, Restore, Wait,
+    Beat, Change, Copy, Flush, Join, Mint, MintFromPool, MintUnwritten, Open, Pause, Read, ReadAhead,
+    ReadRelay, RenewWhenDue, Restore, Wait,
 };
-use crate::walk::settings::{self, COTURN, Settings};
-
-/// A grant was admitted because a reading had released budget, and the process died before the reading was on disk.
-#[test]
-fn a_strict_grant_is_stored_with_the_reading_that_admitted_it() {
-    let mut ops = vec![Mint { life: 300, delay: 0 }; 20];
-    ops.extend([Wait { millis: 3 * HOUR, share: 0 }, Read { back: 0, missed: 0 }]);
-    ops.extend(vec![CrashAfterCommit { life: 300 }; 12]);
-    ops.push(Wait { millis: 3 * HOUR, share: 256 });
-    check(&Scenario { settings: STRICT, before_reset: 20 * DAY, ops });
-}
+use crate::walk::settings::{self, Settings};
 
 /// No process ran during a whole period. After a restart, the sum of an older period was shown as the previous one.
 #[test]
@@ -34,35 +24,6 @@ fn a_period_that_no_process_saw_has_no_sum() {
         Wait { millis: 70 * DAY, share: 0 },
     ];
     check_restart(&Scenario { settings: ESTIMATE, before_reset: 4 * HOUR, ops });
-}
-
-/// A grant that could not be written is undone. The other changes of its batch stay.
-#[test]
-fn a_grant_that_was_not_written_is_not_found_after_a_restart() {
-    for written in [Written::No, Written::Unknown] {
-        let ops = vec![
-            Mint { life: 300, delay: 0 },
-            MintUnwritten { life: 86_400, written },
-            Wait { millis: MINUTE, share: 256 },
-            Flush,
-        ];
-        check_restart(&Scenario { settings: STRICT, before_reset: 20 * DAY, ops });
-    }
-}
-
-/// The relay is not configured any more, and the process dies. What the connections of its grants had claimed was taken back, as if the
-/// relay had counted them.
-#[test]
-fn a_crash_without_a_relay_counts_nothing_of_it() {
-    const WITH_RELAY: &[IceSource] = &[IceSource::Relay, IceSource::Cloudflare];
-    let ops = vec![
-        Mint { life: 3_600, delay: 0 },
-        Change(settings::Change::Sources(COTURN)),
-        Open { nth: 0, relayed: None },
-        Wait { millis: 45 * MINUTE, share: 64 },
-        Crash,
-    ];
-    check(&Scenario { settings: Settings { sources: WITH_RELAY, ..ESTIMATE }, before_reset: DAY, ops });
 }
 
 /// What the relay had carried since the copy was in no figure, and the bound held again before the period ended.
