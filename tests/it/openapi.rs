@@ -6,79 +6,6 @@ use std::collections::HashSet;
 use crate::support::TestBroker;
 use serde_json::{Value, json};
 
-#[tokio::test]
-async fn the_openapi_document_describes_every_route_that_is_served() {
-    let broker = TestBroker::start(&[]).await;
-    let document = broker.get("/openapi.json").await.json();
-    assert_eq!(document["info"]["title"], "turn-broker");
-    let mut described: Vec<_> = document["paths"]
-        .as_object()
-        .unwrap()
-        .iter()
-        .flat_map(|(path, methods)| {
-            methods.as_object().unwrap().keys().map(move |method| format!("{method} {path}"))
-        })
-        .collect();
-    described.sort();
-    let expected = [
-        "delete /api/connections/{id}",
-        "delete /api/users/{user}/block",
-        "get /api/actions",
-        "get /api/alerts",
-        "get /api/backup",
-        "get /api/bandwidth-status",
-        "get /api/calls-live",
-        "get /api/connections",
-        "get /api/grants",
-        "get /api/overview",
-        "get /api/spenders",
-        "get /api/turn-credentials",
-        "get /api/usage",
-        "get /dashboard",
-        "get /dashboard/{file}",
-        "get /docs",
-        "get /docs/{file}",
-        "get /health",
-        "get /leader",
-        "get /metrics",
-        "get /openapi.json",
-        "get /ready",
-        "get /relay-check",
-        "get /relay-check/{file}",
-        "get /turn-client.d.ts",
-        "get /turn-client.js",
-        "get /turn-client.tgz",
-        "post /api/budget/drop-reading",
-        "post /api/budget/freeze",
-        "post /api/budget/limit",
-        "post /api/connections",
-        "post /api/connections/{id}/close",
-        "post /api/connections/{id}/heartbeat",
-        "post /api/credentials/{grant}/revoke",
-        "post /api/rooms/{room}/end",
-        "post /api/users/{user}/block",
-        "post /api/users/{user}/revoke",
-    ];
-    assert_eq!(described, expected);
-    let status = &document["components"]["schemas"]["StatusBody"]["properties"];
-    assert!(status["bandwidthUsedGB"].is_object() && status["overshootBoundGB"].is_object());
-}
-
-#[tokio::test]
-async fn the_longest_ttl_is_the_one_that_this_process_issues() {
-    let broker = TestBroker::start(&[("TURN_TTL_SECONDS", "7200"), ("DOORS", "turn,matrix,ice")]).await;
-    let document = broker.get("/openapi.json").await.json();
-    for path in ["/api/turn-credentials", "/turn", "/_matrix/client/v3/voip/turnServer", "/ice"] {
-        let parameters = document["paths"][path]["get"]["parameters"].as_array().unwrap();
-        let ttl = parameters.iter().find(|parameter| parameter["name"] == "ttl").unwrap();
-        assert_eq!(
-            (&ttl["schema"]["minimum"], &ttl["schema"]["maximum"]),
-            (&60.into(), &7_200.into()),
-            "{path}"
-        );
-    }
-}
-
 /// The schema of one parameter of `GET path`, or of the first of its methods.
 fn parameter(document: &Value, path: &str, name: &str) -> Value {
     let operation = document["paths"][path].as_object().unwrap().values().next().unwrap();
@@ -87,14 +14,19 @@ fn parameter(document: &Value, path: &str, name: &str) -> Value {
 }
 
 #[tokio::test]
-async fn the_regions_are_the_turn_keys_of_this_process() {
+async fn a_mint_is_described_with_the_longest_life_and_the_keys_of_this_process() {
     let keys = "us=key-us:token-of-us-fixture,eu=key-eu:token-of-eu-fixture";
-    let of_keys = TestBroker::start(&[("CLOUDFLARE_TURN_KEYS", keys)]).await;
-    let without = TestBroker::start(&[]).await;
-    for (broker, expected) in [(of_keys, json!(["eu", "us", ""])), (without, json!([""]))] {
-        let document = broker.get("/openapi.json").await.json();
-        assert_eq!(parameter(&document, "/api/turn-credentials", "region")["enum"], expected);
+    let settings =
+        [("TURN_TTL_SECONDS", "7200"), ("DOORS", "turn,matrix,ice"), ("CLOUDFLARE_TURN_KEYS", keys)];
+    let document = TestBroker::start(&settings).await.get("/openapi.json").await.json();
+    for path in ["/api/turn-credentials", "/turn", "/_matrix/client/v3/voip/turnServer", "/ice"] {
+        let ttl = parameter(&document, path, "ttl");
+        assert_eq!((&ttl["minimum"], &ttl["maximum"]), (&json!(60), &json!(7_200)), "{path}");
+        assert_eq!(parameter(&document, path, "region")["enum"], json!(["eu", "us", ""]), "{path}");
     }
+    let document = TestBroker::start(&[]).await.get("/openapi.json").await.json();
+    assert_eq!(parameter(&document, "/api/turn-credentials", "region")["enum"], json!([""]));
+    assert!(document["paths"]["/turn"].is_null(), "it is not served");
 }
 
 #[tokio::test]
