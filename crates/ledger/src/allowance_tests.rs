@@ -1,17 +1,9 @@
 use super::*;
-use crate::BilledDirections;
+use crate::testing::rules;
 use proptest::prelude::*;
 
 fn at(seconds: u64) -> Timestamp {
     Timestamp::from_millis(0).plus_millis(seconds * 1_000)
-}
-
-fn rules(estimated: u64) -> UsageRules {
-    UsageRules {
-        heartbeat: Duration::from_secs(30),
-        billed: BilledDirections::Egress,
-        estimated_rate: BitRate::new(estimated),
-    }
 }
 
 /// A group that may claim 100 Mbps.

@@ -1,6 +1,5 @@
 use super::*;
-use crate::{Allowances, BilledDirections, ByteCount};
-use std::time::Duration;
+use crate::{Allowances, ByteCount, testing};
 
 const HUGE: ByteCount = ByteCount::new(u64::MAX);
 
@@ -17,11 +16,7 @@ fn of(client: ClientKey) -> Holder<'static> {
 }
 
 fn rules() -> UsageRules {
-    UsageRules {
-        heartbeat: Duration::from_secs(30),
-        billed: BilledDirections::Egress,
-        estimated_rate: BitRate::new(2_000_000),
-    }
+    testing::rules(2_000_000)
 }
 
 fn clients() -> Clients {

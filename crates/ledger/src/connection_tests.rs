@@ -1,6 +1,6 @@
 use super::by_time::ESTIMATES_MAX;
 use super::*;
-use crate::{Allowance, AllowanceTerms, BitRate, Label, RELAY_RATE_MAX};
+use crate::{Allowance, AllowanceTerms, Label, RELAY_RATE_MAX, testing};
 use std::time::Duration;
 
 const SECOND: u64 = 1_000;
@@ -10,11 +10,7 @@ fn at(seconds: u64) -> Timestamp {
 }
 
 fn rules() -> UsageRules {
-    UsageRules {
-        heartbeat: Duration::from_secs(30),
-        billed: BilledDirections::Egress,
-        estimated_rate: BitRate::new(2_000_000),
-    }
+    testing::rules(2_000_000)
 }
 
 /// An allowance of 100 Mbps.

@@ -1,18 +1,14 @@
 use super::*;
 use std::time::Duration;
 
-use crate::{Basis, Bounds, ByteCount, IceSource, PromisedTime, Spender, SpenderTerms, User};
+use crate::{Basis, Bounds, ByteCount, IceSource, PromisedTime, Spender, SpenderTerms, User, testing};
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_millis(seconds * 1_000)
 }
 
 fn rules() -> UsageRules {
-    UsageRules {
-        heartbeat: Duration::from_secs(30),
-        billed: crate::usage_rules::BilledDirections::Egress,
-        estimated_rate: BitRate::new(2_000_000),
-    }
+    testing::rules(2_000_000)
 }
 
 fn grant(id: u8) -> Grant {

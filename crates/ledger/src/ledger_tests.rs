@@ -1,6 +1,7 @@
 use super::*;
 use crate::{
     Basis, BitRate, Day, ExceededRate, MeasuredUsage, Minute, PromisedTime, Reading, ReadingOutcome, Refusal,
+    testing,
 };
 use std::time::Duration;
 
@@ -13,16 +14,7 @@ fn at(millis: u64) -> Timestamp {
 }
 
 fn ledger(limit: u64) -> Ledger {
-    let terms = Terms {
-        limit: ByteCount::new(limit),
-        billing_day: BillingDay::new(1).unwrap(),
-        rates: Rates {
-            estimated: BitRate::new(2_000_000),
-            liability: BitRate::new(2_000_000),
-            promises_cap_claims: false,
-        },
-        mode: BudgetMode::Estimate,
-    };
+    let terms = Terms { limit: ByteCount::new(limit), ..testing::setup(BudgetMode::Estimate).terms };
     let lane = |source, tail| SourceTerms {
         source,
         tail: Duration::from_secs(tail),

@@ -48,6 +48,8 @@ mod source;
 mod spender;
 mod spenders;
 mod standing;
+#[cfg(test)]
+mod testing;
 mod time;
 mod timeline;
 mod token;

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
-    BilledDirections, BillingDay, BitRate, ByteCount, Caller, Day, Grant, GrantId, Head, MINT_SLACK, Minute,
-    PeriodCounts, Rates, Reading, ReadingOutcome, SteadyTime, Timestamp,
+    ByteCount, Caller, Day, Grant, GrantId, Head, MINT_SLACK, Minute, PeriodCounts, Reading, ReadingOutcome,
+    SteadyTime, Timestamp, testing,
 };
 use std::time::Duration;
 
@@ -20,26 +20,7 @@ fn setup(sources: &[IceSource]) -> Setup {
         sampling: 0,
         is_read: true,
     };
-    Setup {
-        terms: Terms {
-            limit: ByteCount::new(1_000_000_000),
-            billing_day: BillingDay::new(1).unwrap(),
-            mode: BudgetMode::Estimate,
-            rates: Rates {
-                estimated: BitRate::new(2_000_000),
-                liability: BitRate::new(2_000_000),
-                promises_cap_claims: false,
-            },
-        },
-        sources: sources.iter().map(terms).collect(),
-        rules: UsageRules {
-            heartbeat: Duration::from_secs(30),
-            billed: BilledDirections::Egress,
-            estimated_rate: BitRate::new(2_000_000),
-        },
-        bounds: Bounds::default(),
-        default_source: IceSource::Cloudflare,
-    }
+    Setup { sources: sources.iter().map(terms).collect(), ..testing::setup(BudgetMode::Estimate) }
 }
 
 fn stored_by(books: &mut Books) -> Stored {

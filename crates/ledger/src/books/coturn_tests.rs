@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
-    BilledDirections, BillingDay, BitRate, Bounds, BudgetMode, ByteCount, Grant, GrantRow, Minute, Moment,
-    Rates, Reach, Requester, Session, Setup, SourceTerms, Spender, Stored, Terms, Traffic, UsageRules, User,
+    BillingDay, BudgetMode, ByteCount, Grant, GrantRow, Minute, Moment, Reach, Requester, Session, Setup,
+    SourceTerms, Spender, Stored, Traffic, User, testing,
 };
 
 const COTURN: IceSource = IceSource::Coturn;
@@ -15,27 +15,11 @@ fn at(seconds: u64) -> Timestamp {
 }
 
 fn setup(mode: BudgetMode) -> Setup {
-    let (tail, cut_tail) = (Duration::from_secs(7_200), Some(Duration::from_secs(30)));
-    Setup {
-        terms: Terms {
-            limit: ByteCount::new(100_000_000_000),
-            billing_day: BillingDay::new(1).unwrap(),
-            mode,
-            rates: Rates {
-                estimated: BitRate::new(2_000_000),
-                liability: BitRate::new(2_000_000),
-                promises_cap_claims: mode == BudgetMode::Strict,
-            },
-        },
-        sources: vec![SourceTerms { source: COTURN, tail, cut_tail, sampling: 0, is_read: true }],
-        rules: UsageRules {
-            heartbeat: Duration::from_secs(30),
-            billed: BilledDirections::Egress,
-            estimated_rate: BitRate::new(2_000_000),
-        },
-        bounds: Bounds::default(),
-        default_source: COTURN,
-    }
+    let mut setup = testing::setup(mode);
+    setup.terms.limit = ByteCount::new(100_000_000_000);
+    let cut_tail = Some(Duration::from_secs(30));
+    setup.sources[0] = SourceTerms { source: COTURN, cut_tail, sampling: 0, ..setup.sources[0] };
+    Setup { default_source: COTURN, ..setup }
 }
 
 /// Books and their stored rows.

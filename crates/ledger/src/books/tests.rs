@@ -1,9 +1,10 @@
 //! Tests of the books over random histories of connections and mints.
 
 use super::*;
+use crate::testing::setup;
 use crate::{
-    BilledDirections, BillingDay, BitRate, Bounds, BudgetMode, Day, Grant, GrantId, LiveDelta, Minute, Rates,
-    Reading, ReadingOutcome, Setup, SourceTerms, Terms, UsageRules,
+    BillingDay, BitRate, BudgetMode, Day, Grant, GrantId, LiveDelta, Minute, Reading, ReadingOutcome, Setup,
+    SourceTerms,
 };
 use proptest::prelude::*;
 use std::time::Duration;
@@ -42,29 +43,6 @@ fn books_in(mode: BudgetMode) -> Books {
 /// Books whose changes are recorded.
 fn stored_books(mode: BudgetMode) -> Books {
     setup(mode).open(Some(Stored::default()), at(0))
-}
-
-fn setup(mode: BudgetMode) -> Setup {
-    let terms = Terms {
-        limit: ByteCount::new(1_000_000_000),
-        billing_day: BillingDay::new(1).unwrap(),
-        rates: Rates {
-            estimated: BitRate::new(2_000_000),
-            liability: BitRate::new(2_000_000),
-            promises_cap_claims: mode == BudgetMode::Strict,
-        },
-        mode,
-    };
-    let tail = Duration::from_secs(7_200);
-    let lane =
-        SourceTerms { source: IceSource::Cloudflare, tail, cut_tail: None, sampling: 5, is_read: true };
-    let rules = UsageRules {
-        heartbeat: Duration::from_secs(30),
-        billed: BilledDirections::Egress,
-        estimated_rate: BitRate::new(2_000_000),
-    };
-    let default_source = IceSource::Cloudflare;
-    Setup { terms, sources: vec![lane], rules, bounds: Bounds::default(), default_source }
 }
 
 /// The books, advanced to that time.

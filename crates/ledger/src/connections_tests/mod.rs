@@ -4,10 +4,9 @@ mod reporter;
 
 use super::*;
 use crate::{
-    Basis, BilledDirections, BitRate, ByteCount, CONNECTIONS_PER_GRANT_MAX, ChangeKind, Grant, GrantRow,
-    GrantTerms, Minute, Period, PromisedTime, UsageChange,
+    Basis, BitRate, ByteCount, CONNECTIONS_PER_GRANT_MAX, ChangeKind, Grant, GrantRow, GrantTerms, Minute,
+    Period, PromisedTime, UsageChange, testing,
 };
-use std::time::Duration;
 
 fn at(seconds: u64) -> Timestamp {
     Timestamp::from_millis(0).plus_millis(seconds * 1_000)
@@ -63,12 +62,7 @@ fn bounded(bounds: Bounds) -> Table {
 }
 
 fn table(bounds: Bounds, extends: bool) -> Table {
-    let rules = UsageRules {
-        heartbeat: Duration::from_secs(30),
-        billed: BilledDirections::Egress,
-        estimated_rate: BitRate::new(2_000_000),
-    };
-    let connections = Connections::new(rules, bounds.connections, IceSource::Cloudflare);
+    let connections = Connections::new(testing::rules(2_000_000), bounds.connections, IceSource::Cloudflare);
     let terms = GrantTerms { bounds, is_strict: !extends, ..GrantTerms::default() };
     Table { connections, grants: Grants::new(terms, Period::default()) }
 }

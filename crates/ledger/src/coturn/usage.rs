@@ -54,7 +54,7 @@ impl CoturnUsage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{BilledDirections, BitRate, Reach, Session, Traffic};
+    use crate::{Reach, Session, Traffic, testing};
 
     fn at(seconds: u64) -> Timestamp {
         Timestamp::from_millis(1_738_364_400_000).plus_millis(seconds * 1_000)
@@ -77,12 +77,7 @@ mod tests {
             reach: Reach::Nobody,
         };
         let listing = Listing { sessions: sessions.iter().map(session).collect(), is_complete, forger: None };
-        let rules = UsageRules {
-            heartbeat: Duration::from_secs(30),
-            billed: BilledDirections::Egress,
-            estimated_rate: BitRate::new(2_000_000),
-        };
-        let (carried, _) = book.take(&listing, at(seconds), &rules)?;
+        let (carried, _) = book.take(&listing, at(seconds), &testing::rules(2_000_000))?;
         assert_eq!(carried.as_of, at(seconds));
         Some((carried.granted.get(), carried.other.get(), carried.is_after_gap))
     }

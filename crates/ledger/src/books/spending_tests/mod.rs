@@ -1,9 +1,8 @@
 use super::*;
 use crate::{
-    BilledDirections, BillingDay, BitRate, Bounds, BudgetMode, Call, Caller, ClientKey, Grant, GrantFilter,
-    GrantPage, GrantPlace, Head, KeptAddresses, Label, ListedGrant, MINT_SLACK, Rates, Report, Requester,
-    Setup, SourceTerms, Spender, SpenderKey, SpenderKind, SpenderTerms, Stored, Sums, Terms, Timestamp,
-    UsageRules,
+    BillingDay, BitRate, BudgetMode, Call, Caller, ClientKey, Grant, GrantFilter, GrantPage, GrantPlace,
+    Head, KeptAddresses, Label, ListedGrant, MINT_SLACK, Report, Requester, Setup, Spender, SpenderKey,
+    SpenderKind, SpenderTerms, Stored, Sums, Timestamp, testing,
 };
 use std::time::Duration;
 
@@ -30,33 +29,11 @@ fn at(seconds: u64) -> Timestamp {
 }
 
 fn setup(mode: BudgetMode, spenders: SpenderTerms) -> Setup {
-    let rate = BitRate::new(2_000_000);
-    Setup {
-        terms: Terms {
-            limit: ByteCount::new(1_000_000 * MB),
-            billing_day: BillingDay::new(1).unwrap(),
-            mode,
-            rates: Rates {
-                estimated: rate,
-                liability: rate,
-                promises_cap_claims: mode == BudgetMode::Strict,
-            },
-        },
-        sources: vec![SourceTerms {
-            source: SOURCE,
-            tail: Duration::ZERO,
-            cut_tail: None,
-            sampling: 0,
-            is_read: true,
-        }],
-        rules: UsageRules {
-            heartbeat: Duration::from_secs(30),
-            billed: BilledDirections::Egress,
-            estimated_rate: rate,
-        },
-        bounds: Bounds { spenders, ..Bounds::default() },
-        default_source: SOURCE,
-    }
+    let mut setup = testing::setup(mode);
+    setup.terms.limit = ByteCount::new(1_000_000 * MB);
+    (setup.sources[0].tail, setup.sources[0].sampling) = (Duration::ZERO, 0);
+    setup.bounds.spenders = spenders;
+    setup
 }
 
 fn user(name: &str) -> User {

@@ -1,0 +1,43 @@
+//! What many tests begin with.
+
+use std::time::Duration;
+
+use crate::{
+    BilledDirections, BillingDay, BitRate, Bounds, BudgetMode, ByteCount, IceSource, Rates, Setup,
+    SourceTerms, Terms, UsageRules,
+};
+
+/// A report each 30 s. A connection is charged this rate while it reports no bytes.
+pub(crate) fn rules(rate: u64) -> UsageRules {
+    UsageRules {
+        heartbeat: Duration::from_secs(30),
+        billed: BilledDirections::Egress,
+        estimated_rate: BitRate::new(rate),
+    }
+}
+
+/// 1 GB a month and 2 Mbps for each grant, of Cloudflare alone, whose count may miss 5 %.
+pub(crate) fn setup(mode: BudgetMode) -> Setup {
+    let rules = rules(2_000_000);
+    let rate = rules.estimated_rate;
+    let promises_cap_claims = mode == BudgetMode::Strict;
+    let source = IceSource::Cloudflare;
+    Setup {
+        terms: Terms {
+            limit: ByteCount::new(1_000_000_000),
+            billing_day: BillingDay::new(1).unwrap(),
+            mode,
+            rates: Rates { estimated: rate, liability: rate, promises_cap_claims },
+        },
+        sources: vec![SourceTerms {
+            source,
+            tail: Duration::from_secs(7_200),
+            cut_tail: None,
+            sampling: 5,
+            is_read: true,
+        }],
+        rules,
+        bounds: Bounds::default(),
+        default_source: source,
+    }
+}
