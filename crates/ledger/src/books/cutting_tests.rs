@@ -274,6 +274,7 @@ fn a_commit_promises_the_long_tail_if_cutting_stopped_since_the_reservation() {
     let commit = broker.books.commit(hold, &grant, None, Requester::default()).unwrap();
     broker.books.note_written(&commit, Written::Yes).unwrap();
     assert_eq!(broker.alive_until(1), promised(613, 7_200));
+    assert!(broker.committed() > 120 * MINUTE_BYTES);
 }
 
 /// coturn was away for an hour over a reset. Its clients hold 20 credentials, and no session is left.

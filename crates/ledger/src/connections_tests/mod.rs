@@ -191,19 +191,6 @@ fn a_grant_opens_at_most_sixty_four_connections() {
 }
 
 #[test]
-fn the_connections_of_a_grant_share_one_rate_cap() {
-    let mut table = opened(&[(1, "a"), (1, "b")]);
-    let first = table.heartbeat(client(1), "a", received(90_000_000), at(8)).unwrap();
-    let second = table.heartbeat(client(1), "b", received(90_000_000), at(8)).unwrap();
-    assert!(!first.clamped && second.clamped);
-    let bytes = |changes: &[UsageChange]| match changes.last().unwrap().kind {
-        ChangeKind::AddBytes { bytes, .. } => bytes.get(),
-        _ => 0,
-    };
-    assert_eq!(bytes(&first.changes) + bytes(&second.changes), 100_000_000);
-}
-
-#[test]
 fn three_missed_heartbeats_close_a_connection_one_interval_after_its_last_report() {
     let mut table = opened(&[(1, "c")]);
     assert_eq!(table.connections.next_due(at(29)), None);

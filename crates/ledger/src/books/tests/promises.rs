@@ -134,24 +134,6 @@ fn an_undo_gives_back_what_the_promise_has_become() {
 }
 
 #[test]
-fn a_tail_that_becomes_longer_between_reserve_and_commit_is_promised() {
-    let mut world = World::new(|setup| {
-        setup.default_source = IceSource::Coturn;
-        setup.sources[0].source = IceSource::Coturn;
-        setup.sources[0].cut_tail = Some(Duration::from_secs(30));
-    });
-    world.books.ledger.set_cut_until(IceSource::Coturn, at(0));
-    world.books.advance(at(13_000));
-    let hold = world.reserve(300, None);
-    let short = hold.promised().until;
-    world.books.advance(at(16_000));
-    let grant = world.commit(hold, 1, None, Written::Yes);
-    let until = world.books.grants().get(grant).unwrap().alive_until().unwrap();
-    assert!(until.since(short) > 100, "{until:?}");
-    assert!(world.promised() > 120 * 15_000_000);
-}
-
-#[test]
 fn short_renewals_in_a_chain_use_the_minutes_of_the_first_grant() {
     let mut world = World::new(tail(0));
     let first = world.mint(1, 7_200, None);
