@@ -27,6 +27,12 @@ async fn alerts(broker: &TestBroker) -> Vec<Value> {
     broker.operator("/api/alerts").await.json()["alerts"].as_array().unwrap().clone()
 }
 
+/// Looks for alerts, while the provider answers or does not, with a webhook or without.
+fn evaluate(broker: &TestBroker, is_up: bool, has_webhook: bool) {
+    let app = &broker.app;
+    app.account.evaluate_alerts(sources(Some(is_up)), &app.prices, app.alert_percents, has_webhook);
+}
+
 #[tokio::test]
 async fn the_overview_contains_the_status_and_the_same_figures_in_bytes() {
     let (_cloudflare, broker) = with_cloudflare_and(&[("ESTIMATED_MBPS_PER_CONNECTION", "8")]).await;
@@ -144,12 +150,7 @@ async fn after_a_restart_the_latest_reading_and_all_alerts_are_left() {
             assert_eq!(count(&broker, bytes * GB), ReadingOutcome::Taken);
             broker.advance(1_200);
         }
-        broker.app.account.evaluate_alerts(
-            sources(Some(true)),
-            &broker.app.prices,
-            broker.app.alert_percents,
-            false,
-        );
+        evaluate(&broker, true, false);
         let listed = alerts(&broker).await;
         broker.finish().await;
         listed
@@ -166,19 +167,9 @@ async fn the_latest_alerts_are_listed_newest_first_with_advice() {
     let (_cloudflare, broker) = with_cloudflare().await;
     let none = broker.operator("/api/alerts").await.json();
     assert_eq!(none, json!({"alerts": [], "webhook": false}));
-    broker.app.account.evaluate_alerts(
-        sources(Some(false)),
-        &broker.app.prices,
-        broker.app.alert_percents,
-        false,
-    );
+    evaluate(&broker, false, false);
     count(&broker, 810 * GB);
-    broker.app.account.evaluate_alerts(
-        sources(Some(false)),
-        &broker.app.prices,
-        broker.app.alert_percents,
-        false,
-    );
+    evaluate(&broker, false, false);
     let listed = alerts(&broker).await;
     let events: Vec<_> = listed.iter().map(|alert| alert["event"].as_str().unwrap()).collect();
     assert_eq!(events, ["budget.used_80", "provider.down"]);
@@ -196,12 +187,7 @@ async fn an_undelivered_alert_is_shown_as_waiting() {
     let settings = [("ALERT_WEBHOOK_URL", "http://127.0.0.1:9/")];
     let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
     count(&broker, 500 * GB);
-    broker.app.account.evaluate_alerts(
-        sources(Some(true)),
-        &broker.app.prices,
-        broker.app.alert_percents,
-        true,
-    );
+    evaluate(&broker, true, true);
     let body = broker.operator("/api/alerts").await.json();
     assert_eq!((&body["webhook"], &body["alerts"][0]["waiting"]), (&json!(true), &json!(true)));
 }
