@@ -81,34 +81,22 @@ async fn an_idle_broker_states_every_field_and_the_first_seven_come_first() {
 }
 
 #[tokio::test]
-async fn usage_rises_while_a_connection_is_open_and_not_only_when_it_closes() {
+async fn usage_rises_while_a_connection_is_open_and_the_remainder_ends_at_zero() {
     let broker =
-        TestBroker::start(&[("ESTIMATED_MBPS_PER_CONNECTION", "80"), ("BANDWIDTH_LIMIT_GB", "1")]).await;
+        TestBroker::start(&[("ESTIMATED_MBPS_PER_CONNECTION", "800"), ("BANDWIDTH_LIMIT_GB", "2.5")]).await;
     broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
-    let mut seen = vec![];
-    for _ in 0..3 {
-        broker.advance(5);
+    let rows = [
+        (5, "OK", "0.50", 20, "2.00"),
+        (5, "OK", "1.00", 40, "1.50"),
+        (17, "LIMIT_EXCEEDED", "2.70", 108, "0.00"),
+    ];
+    for (seconds, state, used, percent, remaining) in rows {
+        broker.advance(seconds);
         let status = broker.status().await;
-        assert_eq!(status["activeConnections"], 1);
-        seen.push(status["bandwidthUsedGB"].as_str().unwrap().to_owned());
+        assert_eq!((&status["activeConnections"], &status["bandwidthLimitGB"]), (&json!(1), &json!(2.5)));
+        assert_eq!((&status["status"], &status["percentage"]), (&json!(state), &json!(percent)));
+        assert_eq!((&status["bandwidthUsedGB"], &status["remainingGB"]), (&json!(used), &json!(remaining)));
     }
-    assert_eq!(seen, ["0.05", "0.10", "0.15"]);
-    let status = broker.status().await;
-    assert_eq!((status["percentage"].as_f64(), status["remainingGB"].as_str()), (Some(15.0), Some("0.85")));
-}
-
-#[tokio::test]
-async fn at_the_limit_the_status_changes_and_the_remainder_stays_at_zero() {
-    let broker =
-        TestBroker::start(&[("ESTIMATED_MBPS_PER_CONNECTION", "8000"), ("BANDWIDTH_LIMIT_GB", "2.5")]).await;
-    broker.post(REPORTER, "/api/connections", json!({})).await;
-    broker.advance(10);
-    let status = broker.status().await;
-    assert_eq!(status["status"], "LIMIT_EXCEEDED");
-    assert_eq!(status["bandwidthUsedGB"], "10.00");
-    assert_eq!(status["bandwidthLimitGB"], 2.5);
-    assert_eq!(status["percentage"], 400);
-    assert_eq!(status["remainingGB"], "0.00");
 }
 
 #[tokio::test]
