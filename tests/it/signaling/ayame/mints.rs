@@ -50,17 +50,3 @@ async fn without_a_credential_a_member_gets_stun_servers() {
         assert!(cloudflare.history().mints() <= 1, "{settings:?}");
     }
 }
-
-#[tokio::test]
-async fn a_request_may_do_without_turn() {
-    let (cloudflare, broker) = with_ayame(&[]).await;
-    for (query, mints) in [("?turn=0", 0), ("?turn=1", 1), ("", 2)] {
-        let path = format!("{PATH}{query}");
-        let mut socket = SocketClient::open(broker.address, &path, &[]).await.unwrap();
-        socket.send_json(&register("r")).await;
-        let accept = socket.next_json().await;
-        assert_eq!(accept.get("iceServers").is_some(), mints > 0);
-        assert_eq!(cloudflare.history().mints(), mints);
-        socket.close().await;
-    }
-}

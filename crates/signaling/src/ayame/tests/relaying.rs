@@ -30,16 +30,6 @@ fn frames_pass_byte_for_byte_in_their_order() {
 }
 
 #[test]
-fn two_hundred_candidates_keep_their_order() {
-    let mut world = pair(settings());
-    let frames: Vec<_> = (0..200).map(|n| format!(r#"{{"type":"candidate","n":{n}}}"#)).collect();
-    for frame in &frames {
-        world.send(1, frame);
-    }
-    assert_eq!(world.received(2), frames);
-}
-
-#[test]
 fn without_a_peer_frames_are_dropped_silently() {
     let mut world = World::new(settings());
     world.join(1, "r");

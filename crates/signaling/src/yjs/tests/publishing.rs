@@ -53,14 +53,6 @@ fn the_number_of_clients_is_ours_and_other_members_are_dropped() {
 }
 
 #[test]
-fn messages_of_a_sender_keep_their_order() {
-    let mut world = World::with(2);
-    (0..200).for_each(|n| world.send(1, &publish("r", &n.to_string())));
-    let expected: Vec<_> = (0..200).map(|n| published("r", &n.to_string(), 2)).collect();
-    assert_eq!([world.take(1), world.take(2)], [expected.clone(), expected]);
-}
-
-#[test]
 fn a_socket_has_many_topics_and_leaves_each_on_its_own() {
     let mut world = World::with(2);
     world.send(1, &subscribe(&["s", "ä😀", "s"]));
