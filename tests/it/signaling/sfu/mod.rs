@@ -65,6 +65,11 @@ impl<'a> Page<'a> {
     async fn join_from(broker: &'a TestBroker, room: &str, address: &'static str) -> Self {
         let path = format!("/partytracks/sessions/new?correlationId={room}");
         let answer = Answer::of(sent(broker, Method::POST, &path, address)).await;
+        Self::of(broker, &answer, address)
+    }
+
+    /// The page whose session this answer opens.
+    fn of(broker: &'a TestBroker, answer: &Answer, address: &'static str) -> Self {
         assert_eq!(answer.status, 201, "{}", answer.text);
         let cookie = answer.header("set-cookie").map(|cookie| cookie.split(';').next().unwrap().to_owned());
         Self { broker, session: answer.json()["sessionId"].as_str().unwrap().to_owned(), cookie, address }

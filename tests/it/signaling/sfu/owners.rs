@@ -14,10 +14,7 @@ async fn join<'a>(broker: &'a TestBroker, user: &str) -> Page<'a> {
     let path = "/partytracks/sessions/new?correlationId=r&label=team-1";
     let request = broker.request(Method::POST, path).bearer_auth(user_token(user));
     let answer = Answer::of(request.header("x-forwarded-for", "203.0.113.7")).await;
-    assert_eq!(answer.status, 201, "{}", answer.text);
-    let cookie = answer.header("set-cookie").map(|cookie| cookie.split(';').next().unwrap().to_owned());
-    let session = answer.json()["sessionId"].as_str().unwrap().to_owned();
-    Page { broker, session, cookie, address: "203.0.113.7" }
+    Page::of(broker, &answer, "203.0.113.7")
 }
 
 async fn reserved(broker: &TestBroker) -> String {
@@ -178,14 +175,7 @@ async fn where_users_are_required_only_a_user_opens_a_session_and_the_token_can_
             None => request,
         });
         let answer = answer.await;
-        let cookie = answer.header("set-cookie").map(|cookie| cookie.split(';').next().unwrap().to_owned());
-        let session = || answer.json()["sessionId"].as_str().unwrap().to_owned();
-        (answer.status.as_u16() == 201).then(|| Page {
-            broker: &broker,
-            session: session(),
-            cookie,
-            address: "203.0.113.1",
-        })
+        (answer.status == 201).then(|| Page::of(&broker, &answer, "203.0.113.1"))
     };
     assert!(open(None, NAMED).await.is_none(), "a room is not a user");
     assert!(open(Some("x.y.z".into()), NAMED).await.is_none());
