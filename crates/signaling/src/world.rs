@@ -1,14 +1,15 @@
 //! A stand-in for the shell, for tests of a protocol. It feeds events into the protocol and collects what each socket receives.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use turn_ledger::{ClientKey, User};
 use turn_limits::Holder;
 
+use crate::call::CallEvent;
 use crate::dropped::Dropped;
-use crate::protocol::{Action, Event, Protocol, SocketId};
+use crate::protocol::{Action, Closing, Event, Protocol, Question, SocketId, Webhook};
 
 /// The client of a socket whose test names none: each has an address of its own.
 pub(crate) fn client_of(socket: u64) -> ClientKey {
@@ -29,9 +30,16 @@ pub(crate) fn user_at(address: &str, name: &str) -> Holder {
 pub(crate) struct World<P> {
     pub(crate) protocol: P,
     pub(crate) now: Duration,
-    /// What each socket has received and no test has looked at: frames, `ping`, and `close 1000`.
+    /// What each socket has received and no test has looked at: frames, `ping`, and `close 1000 reason`.
     pub(crate) received: BTreeMap<u64, Vec<String>>,
-    pub(crate) closed: BTreeSet<u64>,
+    /// The close frame of each socket that has got one.
+    pub(crate) closed: BTreeMap<u64, Closing>,
+    /// The sockets that have ended.
+    pub(crate) gone: BTreeSet<u64>,
+    /// The questions that no test has replied to, each with its socket.
+    pub(crate) questions: VecDeque<(u64, Question)>,
+    pub(crate) told: Vec<Webhook>,
+    pub(crate) calls: Vec<CallEvent>,
     /// What bounds have cost.
     pub(crate) dropped: Vec<Dropped>,
 }
@@ -42,12 +50,20 @@ impl<P: Protocol> World<P> {
             protocol,
             now: Duration::ZERO,
             received: BTreeMap::new(),
-            closed: BTreeSet::new(),
+            closed: BTreeMap::new(),
+            gone: BTreeSet::new(),
+            questions: VecDeque::new(),
+            told: Vec::new(),
+            calls: Vec::new(),
             dropped: Vec::new(),
         }
     }
 
     pub(crate) fn step(&mut self, event: Event) {
+        if let Event::Opened { socket, .. } = &event {
+            self.closed.remove(&socket.0);
+            self.gone.remove(&socket.0);
+        }
         for action in self.protocol.step(event, self.now) {
             self.carry_out(action);
         }
@@ -58,16 +74,19 @@ impl<P: Protocol> World<P> {
             Action::Send { to, text } => self.receive(to, text.as_str().to_owned()),
             Action::Ping { to } => self.receive(to, "ping".to_owned()),
             Action::Close { socket, close } => {
-                self.receive(socket, format!("close {}", close.code));
-                self.closed.insert(socket.0);
+                self.receive(socket, format!("close {} {}", close.code, close.reason).trim_end().to_owned());
+                self.closed.insert(socket.0, close);
             }
+            Action::Ask { socket, question } => self.questions.push_back((socket.0, question)),
+            Action::TellDisconnected(webhook) => self.told.push(webhook),
+            Action::Call(event) => self.calls.push(event),
             Action::Dropped(why) => self.dropped.push(why),
-            other => panic!("the protocol asks for nothing: {other:?}"),
         }
     }
 
     fn receive(&mut self, socket: SocketId, what: String) {
-        assert!(!self.closed.contains(&socket.0), "{what} after the close frame of {socket:?}");
+        assert!(!self.closed.contains_key(&socket.0), "{what} after the close frame of {socket:?}");
+        assert!(!self.gone.contains(&socket.0), "{what} after the end of {socket:?}");
         self.received.entry(socket.0).or_default().push(what);
     }
 
@@ -77,7 +96,13 @@ impl<P: Protocol> World<P> {
     }
 
     pub(crate) fn end(&mut self, socket: u64) {
+        self.gone.insert(socket);
         self.step(Event::Closed { socket: SocketId(socket) });
+    }
+
+    /// Whether the protocol has asked for nothing but frames and calls.
+    pub(crate) fn asked_nothing(&self) -> bool {
+        self.questions.is_empty() && self.told.is_empty()
     }
 
     pub(crate) fn advance(&mut self, span: Duration) {

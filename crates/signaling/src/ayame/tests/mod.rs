@@ -1,4 +1,4 @@
-//! A stand-in for the shell. It feeds events into the protocol and collects what each socket receives.
+//! What the tests of Ayame share.
 
 mod endings;
 mod random;
@@ -9,7 +9,6 @@ mod standalone;
 mod timers;
 mod webhooks;
 
-use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use serde_json::value::RawValue;
@@ -20,7 +19,7 @@ use super::connection_id::ulid;
 use super::{Ayame, AyameSettings, SignIn};
 use crate::call::{CallEvent, MediaAfter, MemberId};
 use crate::dropped::Dropped;
-use crate::protocol::{Action, Event, Protocol, Question, Reply, SocketId, Upgrade, Webhook};
+use crate::protocol::{Event, Protocol, Question, Reply, SocketId, Upgrade, Webhook};
 use crate::world::{client, client_of, user_at};
 
 const NOTHING: [&str; 0] = [];
@@ -62,56 +61,11 @@ fn accept(socket: u64, is_second: bool) -> String {
     )
 }
 
-struct World {
-    ayame: Ayame,
-    now: Duration,
-    /// What each socket has received and no test has looked at: frames, and `close 1000 reason`.
-    received: BTreeMap<u64, Vec<String>>,
-    closed: BTreeMap<u64, u16>,
-    questions: VecDeque<(u64, Question)>,
-    told: Vec<Webhook>,
-    calls: Vec<CallEvent>,
-    dropped: Vec<Dropped>,
-}
+type World = crate::world::World<Ayame>;
 
 impl World {
     fn new(settings: AyameSettings) -> Self {
-        Self {
-            ayame: Ayame::new(settings),
-            now: Duration::ZERO,
-            received: BTreeMap::new(),
-            closed: BTreeMap::new(),
-            questions: VecDeque::new(),
-            told: Vec::new(),
-            calls: Vec::new(),
-            dropped: Vec::new(),
-        }
-    }
-
-    fn step(&mut self, event: Event) {
-        for action in self.ayame.step(event, self.now) {
-            self.carry_out(action);
-        }
-    }
-
-    fn carry_out(&mut self, action: Action) {
-        match action {
-            Action::Send { to, text } => self.receive(to, text.as_str().to_owned()),
-            Action::Close { socket, close } => {
-                self.receive(socket, format!("close {} {}", close.code, close.reason));
-                self.closed.insert(socket.0, close.code);
-            }
-            Action::Ask { socket, question } => self.questions.push_back((socket.0, question)),
-            Action::TellDisconnected(webhook) => self.told.push(webhook),
-            Action::Dropped(why) => self.dropped.push(why),
-            Action::Call(event) => self.calls.push(event),
-            Action::Ping { .. } => panic!("Ayame has its own ping"),
-        }
-    }
-
-    fn receive(&mut self, socket: SocketId, what: String) {
-        assert!(!self.closed.contains_key(&socket.0), "{what} after the close frame of {socket:?}");
-        self.received.entry(socket.0).or_default().push(what);
+        Self::of(Ayame::new(settings))
     }
 
     fn open(&mut self, socket: u64) {
@@ -130,25 +84,6 @@ impl World {
         let upgrade = Upgrade { random: socket.into(), ..upgrade };
         let holder = Holder::new(client_of(socket), upgrade.user.clone());
         self.step(Event::Opened { socket: SocketId(socket), holder, upgrade });
-    }
-
-    fn send(&mut self, socket: u64, text: &str) {
-        let frame = self.ayame.parser()(text.to_owned().into());
-        self.step(Event::Text { socket: SocketId(socket), frame });
-    }
-
-    fn end(&mut self, socket: u64) {
-        self.step(Event::Closed { socket: SocketId(socket) });
-    }
-
-    /// Lets time pass, with every timer on time.
-    fn advance(&mut self, by: Duration) {
-        let end = self.now + by;
-        while let Some(due) = self.ayame.next_due().filter(|due| *due <= end) {
-            self.now = self.now.max(due);
-            self.step(Event::Due);
-        }
-        self.now = end;
     }
 
     /// Replies to the mint for a socket.
@@ -210,8 +145,8 @@ impl World {
     }
 
     fn assert_empty(&self) {
-        assert_eq!(format!("{:?}", self.ayame), "Ayame { sockets: 0, rooms: 0, .. }");
-        assert_eq!((self.ayame.orphans.len(), self.ayame.next_due()), (0, None));
+        assert_eq!(format!("{:?}", self.protocol), "Ayame { sockets: 0, rooms: 0, .. }");
+        assert_eq!((self.protocol.orphans.len(), self.protocol.next_due()), (0, None));
     }
 }
 

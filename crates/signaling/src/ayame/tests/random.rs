@@ -1,6 +1,6 @@
 //! Any order of frames, replies, timers and ends.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -145,12 +145,12 @@ impl Run {
 
     /// The places of a room belong to the open sockets that may enter or are members, and to nobody else.
     fn check_places(&self, room: &str) {
-        let places = self.world.ayame.rooms.places(room);
+        let places = self.world.protocol.rooms.places(room);
         assert!(places.len() <= 2);
         let has_place = |socket: &u64| {
             let member = MemberId(connection(*socket).into());
             let is_member = self.inside.get(&member).is_some_and(|call| &*call.room == room);
-            let row = self.world.ayame.sockets.get(&SocketId(*socket));
+            let row = self.world.protocol.sockets.get(&SocketId(*socket));
             let is_entering = row.is_some_and(|row| match &row.state {
                 SocketStage::Registering(registration) => {
                     registration.stage == Stage::Minting && &*row.room == room

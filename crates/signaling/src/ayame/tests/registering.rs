@@ -299,7 +299,7 @@ fn at_most_4096_mints_for_sockets_that_have_gone_are_remembered() {
         world.send(socket, &register("r"));
         world.end(socket);
     }
-    assert_eq!(world.ayame.orphans.len(), ORPHANS_MAX);
+    assert_eq!(world.protocol.orphans.len(), ORPHANS_MAX);
     assert_eq!(world.dropped, [Dropped::Forgotten]);
     for socket in 0..=u64::try_from(ORPHANS_MAX).unwrap() {
         world.mint_with(socket, None, None);

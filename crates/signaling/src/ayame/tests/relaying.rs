@@ -114,7 +114,7 @@ fn connected_counts_without_an_answer_but_not_without_a_peer() {
 
 #[test]
 fn a_slow_client_is_closed_by_the_limits_of_its_queue() {
-    let limits = World::new(settings()).ayame.limits();
+    let limits = World::new(settings()).protocol.limits();
     assert_eq!((limits.frame_max, limits.queued_frames_max), (1_048_576, QUEUED_FRAMES_MAX));
     assert_eq!(limits.queued_bytes_max, 1_048_576 + QUEUED_BYTES_MORE);
     assert_eq!((limits.too_slow.code, limits.too_slow.reason), (1000, "too slow"));
@@ -126,6 +126,6 @@ fn debug_shows_no_secret() {
     let headers = vec![("cookie".to_owned(), "s3cret".to_owned())];
     world.open_with(1, Upgrade { headers, ..Upgrade::default() });
     world.send(1, r#"{"type":"register","roomId":"r","signalingKey":"s3cret"}"#);
-    assert_eq!(format!("{:?}", world.ayame), "Ayame { sockets: 1, rooms: 1, .. }");
+    assert_eq!(format!("{:?}", world.protocol), "Ayame { sockets: 1, rooms: 1, .. }");
     assert!(!format!("{:?}", world.questions).contains("s3cret"));
 }

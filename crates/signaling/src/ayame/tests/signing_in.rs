@@ -51,7 +51,7 @@ fn a_refused_token_rejects_the_client_and_frees_its_place() {
         let expected = [r#"{"reason":"INVALID_TOKEN","type":"reject"}"#, "close 1008 INVALID_TOKEN"];
         assert_eq!(world.received(socket), expected);
     }
-    assert!(world.questions.is_empty() && world.ayame.rooms.places("r").is_empty());
+    assert!(world.questions.is_empty() && world.protocol.rooms.places("r").is_empty());
 }
 
 #[test]

@@ -120,6 +120,6 @@ fn a_closed_socket_has_no_timers() {
     let mut world = World::new(settings());
     world.open(1);
     world.send(1, "nonsense");
-    assert_eq!(world.ayame.next_due(), None);
+    assert_eq!(world.protocol.next_due(), None);
     assert_eq!(world.received(1), ["close 1000 invalid JSON"]);
 }

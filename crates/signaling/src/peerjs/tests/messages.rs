@@ -137,7 +137,7 @@ fn a_socket_may_send_500_frames_at_once_and_then_100_a_second() {
     (0..100).for_each(|_| world.send(1, heartbeat));
     assert_eq!(world.take(1), NOTHING);
     world.send(1, heartbeat);
-    assert_eq!(world.take(1), ["close 1008"]);
+    assert_eq!(world.take(1), ["close 1008 policy violation"]);
     assert_eq!(world.dropped, [Dropped::Flood]);
     world.open(2, "p1", "other");
     assert_eq!(world.take(2), [OPEN], "the id is free");

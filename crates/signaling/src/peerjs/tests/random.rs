@@ -79,7 +79,7 @@ impl Run {
         assert_eq!(peerjs.ids.len(), peerjs.peers.len());
         for (socket, peer) in &peerjs.peers {
             assert_eq!(peerjs.ids.get(&peer.id), Some(socket), "an id belongs to one socket");
-            assert!(!self.world.closed.contains(&socket.0));
+            assert!(!self.world.closed.contains_key(&socket.0));
         }
         peerjs.waiting.check(|id| peerjs.ids.contains_key(id));
         let is_delivered =
@@ -105,6 +105,7 @@ proptest! {
         prop_assert!(peerjs.peers.is_empty() && peerjs.ids.is_empty());
         prop_assert_eq!(peerjs.waiting.ids(), 0);
         prop_assert_eq!(peerjs.next_due(), None);
+        prop_assert!(run.world.asked_nothing() && run.world.calls.is_empty());
     }
 
     #[test]

@@ -8,7 +8,7 @@ fn a_socket_from_which_nothing_comes_for_90_seconds_is_closed() {
     world.advance(Duration::from_millis(89_999));
     assert_eq!(world.take(1), NOTHING);
     world.advance(Duration::from_millis(1));
-    assert_eq!(world.take(1), ["close 1008"]);
+    assert_eq!(world.take(1), ["close 1008 no heartbeat"]);
     world.open(3, "p1", "other");
     assert_eq!(world.take(3), [OPEN]);
 }

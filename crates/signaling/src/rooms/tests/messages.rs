@@ -58,10 +58,10 @@ fn an_update_that_is_not_a_user_or_too_long_changes_nothing() {
         let pad = "x".repeat(bytes - update.len());
         update.replace(r#""pad":"""#, &format!(r#""pad":"{pad}""#))
     };
-    bench.send_text(ann, padded(8_193));
+    bench.send_text(ann, &padded(8_193));
     assert_eq!(bench.take(ann), [json!({ "type": "error", "error": "TOO_LARGE" })]);
     assert_eq!(bench.take(bob), NOTHING);
-    bench.send_text(ann, padded(8_192));
+    bench.send_text(ann, &padded(8_192));
     assert_eq!(bench.state(ann)["users"][0]["joined"], true);
 }
 
@@ -181,7 +181,7 @@ fn broken_json_and_unknown_types_are_answered_to_their_sender() {
         (r#"{"type":"muteUser"}"#, "INVALID_MESSAGE"),
     ];
     for (text, code) in rows {
-        bench.send_text(ann, text.to_owned());
+        bench.send_text(ann, text);
         assert_eq!(bench.take(ann), [json!({ "type": "error", "error": code })], "{text}");
     }
     assert_eq!((bench.take(bob), bench.close_of(ann)), (vec![], None));
@@ -217,7 +217,7 @@ fn a_client_that_floods_is_closed_and_its_user_stays() {
     assert_eq!(bench.close_of(ann), None);
     bench.send(ann, &json!({ "type": "heartbeat" }));
     assert_eq!(bench.close_of(ann), Some((1008, "policy violation")));
-    assert_eq!(bench.dropped, [Dropped::Flood]);
+    assert_eq!(bench.world.dropped, [Dropped::Flood]);
     bench.send(bob, &joined("s2/cam"));
     assert_eq!(ids(&bench.state(bob)), ["a", "b"]);
 }
@@ -232,7 +232,7 @@ fn what_one_client_may_have_passed_on_is_bounded_in_bytes() {
     assert_eq!((bench.take(bob).len(), bench.close_of(ann)), (16, None));
     bench.send(ann, &message);
     assert_eq!((bench.take(bob).len(), bench.close_of(ann)), (0, Some((1008, "policy violation"))));
-    assert_eq!(bench.dropped, [Dropped::Flood]);
+    assert_eq!(bench.world.dropped, [Dropped::Flood]);
 }
 
 #[test]
@@ -252,5 +252,5 @@ fn only_a_line_of_the_log_may_have_256_kib() {
             (vec![too_long.clone()], vec![], None)
         );
     }
-    assert_eq!(bench.rooms.limits().frame_max, 256 * 1024);
+    assert_eq!(bench.world.protocol.limits().frame_max, 256 * 1024);
 }

@@ -1,4 +1,4 @@
-//! Tests of rooms: [`Bench`] runs events through the protocol, carries out its timers, and collects what each socket gets.
+//! What the tests of rooms share.
 
 mod messages;
 mod presence;
@@ -15,8 +15,8 @@ use super::room::Room;
 use super::{Rooms, Settings};
 use crate::call::CallEvent;
 use crate::dropped::Dropped;
-use crate::protocol::{Action, Closing, Event, Protocol, SocketId, Upgrade};
-use crate::world::{client, client_of, user_at};
+use crate::protocol::{Event, Protocol, SocketId, Upgrade};
+use crate::world::{World, client, client_of, user_at};
 
 const SETTINGS: Settings = Settings { members_max: 64, sweep: Duration::from_secs(15) };
 /// No frames.
@@ -32,32 +32,18 @@ fn joined(track: &str) -> Value {
 
 #[derive(Debug)]
 struct Bench {
-    rooms: Rooms,
-    now: Duration,
+    world: World<Rooms>,
     sockets: u64,
     /// The client of the sockets that are opened. `None`: each has its own.
     client: Option<Holder>,
     open: BTreeSet<SocketId>,
-    frames: BTreeMap<SocketId, Vec<Value>>,
-    closes: BTreeMap<SocketId, Closing>,
-    calls: Vec<CallEvent>,
-    /// What bounds have cost.
-    dropped: Vec<Dropped>,
 }
 
 impl Bench {
     fn new(settings: Settings) -> Self {
-        Self {
-            rooms: Rooms::new(settings),
-            now: Duration::from_secs(100),
-            sockets: 0,
-            client: None,
-            open: BTreeSet::new(),
-            frames: BTreeMap::new(),
-            closes: BTreeMap::new(),
-            calls: vec![],
-            dropped: vec![],
-        }
+        let mut world = World::of(Rooms::new(settings));
+        world.now = Duration::from_secs(100);
+        Self { world, sockets: 0, client: None, open: BTreeSet::new() }
     }
 
     /// Opens a socket of the user `name` in the room `r`.
@@ -76,7 +62,7 @@ impl Bench {
         let random = u128::from(self.sockets) << 96 | 0xabcd;
         self.open.insert(socket);
         let holder = self.client.clone().unwrap_or_else(|| client_of(self.sockets).into());
-        self.step(Event::Opened { socket, holder, upgrade: Upgrade { random, ..upgrade } });
+        self.world.step(Event::Opened { socket, holder, upgrade: Upgrade { random, ..upgrade } });
         socket
     }
 
@@ -93,27 +79,21 @@ impl Bench {
     }
 
     fn send(&mut self, socket: SocketId, message: &Value) {
-        self.send_text(socket, message.to_string());
+        self.send_text(socket, &message.to_string());
     }
 
-    fn send_text(&mut self, socket: SocketId, text: String) {
-        let frame = self.rooms.parser()(text.into());
-        self.step(Event::Text { socket, frame });
+    fn send_text(&mut self, socket: SocketId, text: &str) {
+        self.world.send(socket.0, text);
     }
 
     fn disconnect(&mut self, socket: SocketId) {
         self.open.remove(&socket);
-        self.step(Event::Closed { socket });
+        self.world.end(socket.0);
     }
 
     /// Lets time pass, with all timers that are due on the way.
     fn pass(&mut self, time: Duration) {
-        let end = self.now + time;
-        while let Some(due) = self.rooms.next_due().filter(|due| *due <= end) {
-            self.now = self.now.max(due);
-            self.step(Event::Due);
-        }
-        self.now = end;
+        self.world.advance(time);
     }
 
     /// Lets time pass while these sockets send heartbeats every 5 s.
@@ -127,26 +107,14 @@ impl Bench {
     }
 
     fn step(&mut self, event: Event) {
-        for action in self.rooms.step(event, self.now) {
-            match action {
-                Action::Send { to, text } => {
-                    assert!(self.open.contains(&to) && !self.closes.contains_key(&to), "{to:?} is closed");
-                    let frame = serde_json::from_str(text.as_str()).unwrap();
-                    self.frames.entry(to).or_default().push(frame);
-                }
-                Action::Close { socket, close } => {
-                    assert_eq!(self.closes.insert(socket, close), None, "{socket:?} is closed once");
-                }
-                Action::Dropped(why) => self.dropped.push(why),
-                Action::Call(event) => self.calls.push(event),
-                other => panic!("rooms never ask for {other:?}"),
-            }
-        }
+        self.world.step(event);
     }
 
-    /// What a socket has got since the last call.
+    /// The frames that a socket has got since the last call.
     fn take(&mut self, socket: SocketId) -> Vec<Value> {
-        self.frames.remove(&socket).unwrap_or_default()
+        let received = self.world.received.remove(&socket.0).unwrap_or_default();
+        let frames = received.iter().filter(|what| !what.starts_with("close "));
+        frames.map(|frame| serde_json::from_str(frame).unwrap()).collect()
     }
 
     /// What a socket has got since the last call, without states.
@@ -162,12 +130,13 @@ impl Bench {
     }
 
     fn close_of(&self, socket: SocketId) -> Option<(u16, &'static str)> {
-        self.closes.get(&socket).map(|close| (close.code, close.reason))
+        self.world.closed.get(&socket.0).map(|close| (close.code, close.reason))
     }
 
     fn assert_empty(&self) {
-        let Rooms { by_name, seats, timers, .. } = &self.rooms;
-        assert!(by_name.is_empty() && seats.is_empty() && timers.next().is_none(), "{:?}", self.rooms);
+        let rooms = &self.world.protocol;
+        let is_empty = rooms.by_name.is_empty() && rooms.seats.is_empty() && rooms.timers.next().is_none();
+        assert!(is_empty && self.world.asked_nothing(), "{rooms:?}");
     }
 }
 

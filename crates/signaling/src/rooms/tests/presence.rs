@@ -18,7 +18,7 @@ fn is_uuid(text: &str) -> bool {
 /// The events of a call, shortened: who joined or left, by name.
 fn calls(bench: &mut Bench) -> Vec<String> {
     let mut names = BTreeMap::new();
-    let events = bench.calls.drain(..).map(|event| match event {
+    let events = bench.world.calls.drain(..).map(|event| match event {
         CallEvent::Joined { call, member, user, grant } => {
             assert_eq!((&*call.room, grant), ("r", None));
             let name = user.unwrap().as_str().to_owned();
@@ -210,7 +210,7 @@ fn a_fifth_socket_of_a_user_closes_its_first() {
     let mut bench = Bench::new(SETTINGS);
     let sockets: Vec<_> = (0..5).map(|_| bench.open("a", "ann")).collect();
     assert_eq!(bench.close_of(sockets[0]), Some((1008, "too many sockets")));
-    assert_eq!(bench.dropped, [Dropped::OldSocket]);
+    assert_eq!(bench.world.dropped, [Dropped::OldSocket]);
     assert!(sockets[1..].iter().all(|socket| bench.close_of(*socket).is_none()));
     bench.pass(SECOND);
     assert_eq!(ids(&bench.state(sockets[4])), ["a"]);
@@ -260,9 +260,9 @@ fn a_client_takes_1024_ids_and_then_the_first_of_its_own_are_forgotten() {
     for pk in 1..1_024 {
         assert_eq!(visit(&mut bench, &pk.to_string(), "eve"), 1000);
     }
-    assert_eq!(bench.dropped, []);
+    assert_eq!(bench.world.dropped, []);
     assert_eq!(visit(&mut bench, "one more", "eve"), 1000);
-    assert_eq!(bench.dropped, [Dropped::Forgotten]);
+    assert_eq!(bench.world.dropped, [Dropped::Forgotten]);
     for (pk, expected) in [("a", true), ("b", true), ("e", true), ("one more", true), ("1", false)] {
         assert_eq!(is_taken(&mut bench, pk), expected, "{pk}");
     }
@@ -278,9 +278,9 @@ fn all_rooms_together_remember_20480_ids() {
             bench.send(socket, &json!({ "type": "userLeft" }));
         }
     }
-    assert_eq!(bench.dropped, []);
+    assert_eq!(bench.world.dropped, []);
     bench.open_in("0", "one more", "bob");
-    assert_eq!(bench.dropped, [Dropped::Forgotten]);
+    assert_eq!(bench.world.dropped, [Dropped::Forgotten]);
 }
 
 #[test]
@@ -309,7 +309,7 @@ fn a_full_room_refuses_one_more_user_but_not_a_user_that_comes_back() {
     let eve = bench.open("e", "eve");
     assert_eq!(bench.take(eve), [json!({ "type": "error", "error": "ROOM_FULL" })]);
     assert_eq!(bench.close_of(eve), Some((1013, "try again later")));
-    assert_eq!(bench.dropped, [Dropped::NoPlace]);
+    assert_eq!(bench.world.dropped, [Dropped::NoPlace]);
     bench.disconnect(ann);
     let again = bench.open("a", "ann");
     assert_eq!(bench.close_of(again), None);
@@ -353,7 +353,7 @@ fn a_call_is_connected_once_two_users_have_media() {
 fn an_ended_room_closes_its_sockets_and_ends_the_media() {
     let (mut bench, ann, bob) = Bench::pair();
     let far = bench.open_in("r2", "f", "far");
-    bench.calls.pop();
+    bench.world.calls.pop();
     bench.step(Event::EndRoom { room: "r".into() });
     bench.step(Event::EndRoom { room: "unknown".into() });
     assert_eq!([ann, bob].map(|socket| bench.close_of(socket)), [Some((1000, "room ended")); 2]);
@@ -367,7 +367,7 @@ fn a_drain_closes_all_sockets_and_lets_media_continue() {
     bench.step(Event::Drain);
     assert_eq!([ann, bob].map(|socket| bench.close_of(socket)), [Some((1001, "shutting down")); 2]);
     let media = |event: &CallEvent| matches!(event, CallEvent::Left { media: MediaAfter::MayContinue, .. });
-    assert_eq!(bench.calls.iter().filter(|event| media(event)).count(), 2);
+    assert_eq!(bench.world.calls.iter().filter(|event| media(event)).count(), 2);
     bench.assert_empty();
 }
 
@@ -388,7 +388,7 @@ fn an_address_has_512_users_and_a_48_four_times_as_many() {
             .count()
     };
     assert_eq!(fill(&mut bench, client("192.0.2.1").into()), 512);
-    assert_eq!(bench.dropped, [Dropped::NoPlace; 8]);
+    assert_eq!(bench.world.dropped, [Dropped::NoPlace; 8]);
     let of_one_48 = (1..=5).map(|site| fill(&mut bench, client(&format!("2001:db8:1:{site}::1")).into()));
     assert_eq!(of_one_48.collect::<Vec<_>>(), [512, 512, 512, 512, 0]);
     bench.pass(SECOND * 31);

@@ -59,7 +59,7 @@ impl Bench {
             }
             Op::Send { socket, message } => {
                 let Some(socket) = self.pick(*socket) else { return };
-                self.send_text(socket, messages[message % messages.len()].clone());
+                self.send_text(socket, &messages[message % messages.len()]);
             }
             Op::Disconnect { socket } => {
                 let Some(socket) = self.pick(*socket) else { return };
@@ -75,7 +75,7 @@ impl Bench {
     fn members(&self) -> usize {
         let mut members = BTreeSet::new();
         let mut seen = BTreeSet::new();
-        for event in &self.calls {
+        for event in &self.world.calls {
             match event {
                 CallEvent::Joined { member, .. } => {
                     assert!(seen.insert(member), "{member:?} joins once");
@@ -89,14 +89,14 @@ impl Bench {
     }
 
     fn check(&self) {
-        let Rooms { by_name, seats, .. } = &self.rooms;
+        let Rooms { by_name, seats, .. } = &self.world.protocol;
         let users: usize = by_name.values().map(Room::len).sum();
         assert_eq!(self.members(), users);
         assert!(by_name.values().all(|room| (1..=SMALL.members_max).contains(&room.len())));
         let open: BTreeSet<_> = seats.keys().copied().collect();
-        let expected = self.open.iter().filter(|socket| !self.closes.contains_key(socket));
+        let expected = self.open.iter().filter(|socket| !self.world.closed.contains_key(&socket.0));
         assert_eq!(open, expected.copied().collect());
-        assert_eq!(by_name.is_empty(), self.rooms.next_due().is_none());
+        assert_eq!(by_name.is_empty(), self.world.protocol.next_due().is_none());
     }
 }
 
@@ -121,7 +121,7 @@ proptest! {
     fn no_text_of_a_client_makes_the_room_panic(texts in prop::collection::vec(".{0,200}", 1..20)) {
         let (mut bench, ann, _) = Bench::pair();
         for text in texts {
-            bench.send_text(ann, text);
+            bench.send_text(ann, &text);
         }
         prop_assert_eq!(bench.close_of(ann), None);
     }

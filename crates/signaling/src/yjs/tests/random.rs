@@ -69,7 +69,7 @@ impl Run {
 
     fn check(&self) {
         let yjs = &self.world.protocol;
-        assert!(yjs.sockets.keys().all(|socket| !self.world.closed.contains(&socket.0)));
+        assert!(yjs.sockets.keys().all(|socket| !self.world.closed.contains_key(&socket.0)));
         yjs.topics.check(yjs.sockets.iter().map(|(socket, own)| (*socket, &own.subscriptions)));
     }
 }
@@ -87,6 +87,7 @@ proptest! {
         let yjs = &run.world.protocol;
         prop_assert!(yjs.sockets.is_empty());
         prop_assert_eq!((yjs.topics.len(), yjs.next_due()), (0, None));
+        prop_assert!(run.world.asked_nothing() && run.world.calls.is_empty());
     }
 
     #[test]

@@ -14,7 +14,7 @@ fn a_socket_that_answers_no_ping_is_closed() {
     world.advance(Duration::from_millis(59_999));
     assert_eq!(world.received.remove(&1).unwrap(), ["ping"]);
     world.advance(Duration::from_millis(1));
-    assert_eq!(world.take(1), ["close 1008"]);
+    assert_eq!(world.take(1), ["close 1008 no pong"]);
     assert_eq!((world.protocol.topics.len(), world.protocol.next_due()), (0, None));
 }
 
@@ -47,7 +47,7 @@ fn a_socket_without_topics_stays() {
 fn a_drain_closes_every_socket() {
     let mut world = World::with(2);
     world.step(Event::Drain);
-    assert_eq!([world.take(1), world.take(2)], [["close 1001"], ["close 1001"]]);
+    assert_eq!([world.take(1), world.take(2)], [["close 1001 shutting down"]; 2]);
     assert_eq!((world.protocol.topics.len(), world.protocol.next_due()), (0, None));
 }
 
