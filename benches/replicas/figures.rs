@@ -9,7 +9,7 @@ use crate::cluster::{Cluster, Node};
 use crate::postgres::TestDatabase;
 
 /// The mints of one measurement.
-const MINTS: [(u32, u32); 2] = [(64, 4_000), (1, 400)];
+const MINTS: [(u32, u32); 2] = [(64, 20_000), (1, 1_000)];
 
 /// Mints each second, and the quantiles of the times of one, in milliseconds.
 #[derive(Clone, Copy)]
