@@ -10,7 +10,7 @@ use crate::actions::OperatorActions;
 use crate::alert::rules::AlertRules;
 use crate::journal::backup::StoredView;
 use crate::journal::changes::{Changes, Contents};
-use crate::journal::{ChangeSource, Journal};
+use crate::journal::{ChangeSource, FLUSH_INTERVAL, Journal};
 use crate::lead::Lead;
 use crate::rotation::KeyRotation;
 use crate::telemetry::metrics::Metrics;
@@ -236,15 +236,17 @@ impl Account {
     }
 
     /// Changes the books in parts, until `call` returns a result. Others get the lock in between. Each part is on disk before the next one:
-    /// in one batch with all of them, a mint would wait for tens of thousands of rows. While the ledger cannot be written, the parts go on
-    /// without it, because no mint waits then.
+    /// in one batch with all of them, a mint would wait for tens of thousands of rows. While the ledger cannot be written, each part waits
+    /// for [`FLUSH_INTERVAL`], because the first write afterwards has all of them.
     pub async fn change_in_parts<T>(&self, mut call: impl FnMut(&mut Books) -> Option<T>) -> T {
         loop {
             if let Some(result) = self.change(&mut call) {
                 return result;
             }
-            let _ = self.recorded().await;
-            tokio::task::yield_now().await;
+            match self.recorded().await {
+                Ok(()) => tokio::task::yield_now().await,
+                Err(NotRecorded) => tokio::time::sleep(FLUSH_INTERVAL).await,
+            }
         }
     }
 

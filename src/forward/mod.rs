@@ -265,8 +265,9 @@ impl Forwarder {
         let outgoing = self.outgoing(leader, request).ok_or(Failure::Invalid)?;
         let woken = if wait.has_begun() { self.woken.acquire().await.ok() } else { None };
         let is_sent = async move {
-            tokio::time::sleep(WOKEN_TIME).await;
-            drop(woken);
+            if let Some(_place) = woken {
+                tokio::time::sleep(WOKEN_TIME).await;
+            }
             pending::<Infallible>().await
         };
         let client = if is_upgrade(request) { &self.socket_client } else { &self.client };

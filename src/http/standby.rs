@@ -25,7 +25,7 @@ use super::request_log::is_polled;
 use crate::app::process::Standby;
 use crate::forward::{FORWARDED, PassedOn};
 use crate::telemetry::metrics::{CONTENT_TYPE as OPENMETRICS, RequestLabels, ScrapedFigures};
-use turn_base::body::{BodyLimit, read_body};
+use turn_base::body::{BodyLimit, read};
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::request::client_addr::ClientAddr;
 use turn_base::request::id::REQUEST_ID;
@@ -109,11 +109,9 @@ fn refused(error: ApiError) -> Response {
     response
 }
 
-async fn pass_on(standby: &Standby, mut request: Request) -> Result<Response, ApiError> {
-    let body = std::mem::take(request.body_mut());
-    let (parts, ()) = request.map(|_| ()).into_parts();
-    let whole = Request::from_parts(parts.clone(), body);
-    let (body, _long) = read_body(&BodyLimit::long(BODY_MAX, &standby.long_bodies), whole).await?;
+async fn pass_on(standby: &Standby, request: Request) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    let (body, _long) = read(&parts, body, &BodyLimit::long(BODY_MAX, &standby.long_bodies)).await?;
     standby.forwarder.forward(axum::http::Request::from_parts(parts, body)).await
 }
 

@@ -109,16 +109,17 @@ pub fn parse_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, ApiError> {
 /// The whole body, and what counts it while it is in memory.
 pub async fn read_body(limit: &BodyLimit, request: Request) -> Gathered {
     let (parts, body) = request.into_parts();
-    if body.is_end_stream() {
-        return Ok((Bytes::new(), None));
-    }
     read(&parts, body, limit).await
 }
 
 /// A body, and what counts it if it may be a long one.
 pub type Gathered = Result<(Bytes, Option<MemoryUse>), ApiError>;
 
-async fn read(parts: &Parts, body: Body, limit: &BodyLimit) -> Gathered {
+/// The same, from the parts of a request.
+pub async fn read(parts: &Parts, body: Body, limit: &BodyLimit) -> Gathered {
+    if body.is_end_stream() {
+        return Ok((Bytes::new(), None));
+    }
     let bytes_max = limit.bytes_max;
     if announced_length(&parts.headers).is_some_and(|length| length > bytes_max) {
         return Err(ApiError::payload_too_large(bytes_max));

@@ -28,7 +28,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// Ends the session of the leader that was seen, so that a write that hangs in it does not hold the row.
 const END_SESSION: &str = "SELECT pg_terminate_backend(pid) FROM shard JOIN pg_stat_activity USING (pid) \
-    WHERE epoch = $1 AND seq = $2 AND application_name = sessions[1]";
+    WHERE id = 1 AND epoch = $1 AND seq = $2 AND application_name = sessions[1]";
 /// It lists the last 16 takeovers.
 const STAND: &str = "UPDATE shard SET epoch = epoch + 1, seq = seq + 1, held = true, leader = $3, pid = pg_backend_pid(), \
     began = (seq || began)[1:16], sessions = ($4 || sessions)[1:16], settings = $5, version = $6, \
@@ -48,8 +48,10 @@ const WRITE: &str = "
                     SET live = mark.live + EXCLUDED.live, unreported = mark.unreported + EXCLUDED.unreported)
     SELECT count(*) FROM fence";
 /// The server plans a write while the tables are small, and keeps the plan while they grow. Without this it would read the whole table of
-/// rows with each write, and become slower with each row.
-const BY_KEY: &str = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off";
+/// rows with each write, and become slower with each row. A plan that it has to make nevertheless counts as so expensive that the server
+/// would compile it, for a quarter of a second.
+const BY_KEY: &str =
+    "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off";
 /// The lock waits for a write that was sent before and still runs.
 const READ: &str = "SELECT seq, began, sessions FROM shard WHERE id = 1 FOR UPDATE";
 /// Removes minutes that no figure uses, and folds their marks into one for each source. It has the same effect twice as once.
