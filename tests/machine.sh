@@ -10,9 +10,9 @@ need() {
     [ -n "$missing" ] || return 0
     echo "installing:$missing"
     if [ "$(id -u)" = 0 ]; then root=; else root='sudo -n'; fi
-    # shellcheck disable=SC2086 # both are lists of words
-    if ! { $root apt-get -q update &&
-        $root env DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends $missing; }; then
+    # Two steps with a browser may install at the same time.
+    if ! flock . sh -c "$root apt-get -q update &&
+        $root env DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends $missing"; then
         echo "cannot install:$missing. Install these Debian packages as root, then run this again." >&2
         exit 1
     fi
@@ -28,8 +28,8 @@ tool() {
 
 # npm_packages: those of the lock file in the current directory, unless they are there.
 npm_packages() {
-    cmp -s package-lock.json node_modules/installed.json && return
-    npm ci --prefer-offline --loglevel=error && cp package-lock.json node_modules/installed.json
+    flock package-lock.json sh -c 'cmp -s package-lock.json node_modules/installed.json ||
+        { npm ci --prefer-offline --loglevel=error && cp package-lock.json node_modules/installed.json; }'
 }
 
 # broker ROOT: TURN_BROKER_BIN is the program; where it is not set, it is built in the tree at ROOT.
