@@ -12,7 +12,7 @@ use tempfile::NamedTempFile;
 use url::Url;
 
 use crate::config::Config;
-use turn_base::http_client::{CallError, ClientError, body, http_client};
+use turn_base::http_client::{CallError, ClientError, body, http_client, joined};
 
 mod arguments;
 mod text;
@@ -114,10 +114,7 @@ fn local(config: &Config) -> Url {
 /// Sends the call, and returns a response with status 200.
 async fn send(config: &Config, command: &OperatorCommand, url: &Url) -> Result<Response, OperatorError> {
     let call = command.call();
-    let mut target = url.clone();
-    if let Ok(mut segments) = target.path_segments_mut() {
-        segments.pop_if_empty().extend(&call.path);
-    }
+    let mut target = joined(url, &call.path);
     target.query_pairs_mut().extend_pairs(&call.query);
     let mut request = http_client()?.request(call.method, target);
     if call.needs_token {

@@ -64,8 +64,8 @@ impl Api {
     }
 }
 
-/// The configuration has only addresses that can have a path.
-fn joined(base: &Url, path: &[&str]) -> Url {
+/// The URL with this path after its own. It must be one that can have a path, as all web URLs can.
+pub fn joined(base: &Url, path: &[impl AsRef<str>]) -> Url {
     let mut url = base.clone();
     if let Ok(mut segments) = url.path_segments_mut() {
         segments.pop_if_empty().extend(path);
