@@ -34,13 +34,20 @@ const VERSION_MIN: i32 = 140_000;
 
 /// What each session needs. A statement that is canceled while it waits for a synchronous standby is committed nevertheless, so the
 /// server must cancel none; a lock is waited for less long than for the whole statement, so that no waiting session stays behind.
+/// The server plans a write while the tables are small, and keeps the plan while they grow: it has to find rows by their keys, or each write
+/// would read a whole table. A plan that it has to make nevertheless counts as so expensive that the server would compile it, for a quarter
+/// of a second.
 const SESSION: &str = "
     SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN
         ('statement_timeout', 'transaction_timeout', 'idle_session_timeout', 'idle_in_transaction_session_timeout');
     SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') <> 'remote_apply';
     SET default_transaction_isolation = 'read committed';
     SET client_min_messages = 'warning';
-    SET lock_timeout = '3s';";
+    SET lock_timeout = '3s';
+    SET enable_seqscan = off;
+    SET enable_hashjoin = off;
+    SET enable_mergejoin = off;
+    SET jit = off;";
 
 /// Why the database could not be used.
 #[derive(Debug, thiserror::Error)]

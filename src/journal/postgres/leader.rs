@@ -47,11 +47,6 @@ const WRITE: &str = "
                 ON CONFLICT (source, minute) DO UPDATE
                     SET live = mark.live + EXCLUDED.live, unreported = mark.unreported + EXCLUDED.unreported)
     SELECT count(*) FROM fence";
-/// The server plans a write while the tables are small, and keeps the plan while they grow. Without this it would read the whole table of
-/// rows with each write, and become slower with each row. A plan that it has to make nevertheless counts as so expensive that the server
-/// would compile it, for a quarter of a second.
-const BY_KEY: &str =
-    "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off";
 /// The lock waits for a write that was sent before and still runs.
 const READ: &str = "SELECT seq, began, sessions FROM shard WHERE id = 1 FOR UPDATE";
 /// Removes minutes that no figure uses, and folds their marks into one for each source. It has the same effect twice as once.
@@ -262,7 +257,6 @@ impl Leader {
 /// Opens a session of this name that can write.
 async fn open(database: &Database, name: &str) -> Result<(Connection, Statement), DatabaseError> {
     let connection = database.connect(name).await?;
-    connection.run(BY_KEY).await?;
     let write = within(connection.client.prepare(WRITE)).await?;
     Ok((connection, write))
 }
