@@ -1,61 +1,7 @@
+use super::testing::MemoryStorage;
 use super::*;
-use std::sync::Mutex;
 use std::sync::atomic::AtomicI64;
 use turn_ledger::{Batch, Head, Timestamp};
-
-/// A disk in memory that can fail, shared with the test.
-#[derive(Clone, Default)]
-struct MemoryStorage(Arc<Mutex<MemoryDisk>>);
-
-#[derive(Default)]
-struct MemoryDisk {
-    written: Vec<i64>,
-    fails: bool,
-    is_lost: bool,
-    recovered: usize,
-    is_released: bool,
-}
-
-impl MemoryStorage {
-    fn disk(&self) -> std::sync::MutexGuard<'_, MemoryDisk> {
-        self.0.lock().unwrap()
-    }
-}
-
-impl Storage for MemoryStorage {
-    fn load(&mut self) -> Result<Contents, OpenError> {
-        Ok(Contents::default())
-    }
-
-    fn write(&mut self, batch: &Changes) -> Result<(), WriteError> {
-        let mut disk = self.disk();
-        if disk.is_lost {
-            return Err(Lost::Fenced.into());
-        }
-        if disk.fails {
-            return Err(
-                StoreError::from(redb::StorageError::Io(std::io::ErrorKind::StorageFull.into())).into()
-            );
-        }
-        disk.written.push(batch.books.head.now.as_secs());
-        Ok(())
-    }
-
-    fn recover(&mut self) -> Result<(), WriteError> {
-        self.disk().recovered += 1;
-        Ok(())
-    }
-
-    fn release(&mut self, last: &Changes) -> Result<(), WriteError> {
-        self.write(last)?;
-        self.disk().is_released = true;
-        Ok(())
-    }
-
-    fn view(&self) -> Result<StoredView, StoreError> {
-        Err(redb::StorageError::Io(std::io::ErrorKind::Unsupported.into()).into())
-    }
-}
 
 /// Books whose time is one second later each time a batch is taken from them.
 #[derive(Debug, Default)]

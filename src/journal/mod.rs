@@ -22,6 +22,8 @@ mod pruning;
 mod rows;
 pub mod store;
 mod tables;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use backup::StoredView;
 use changes::{Changes, Contents};

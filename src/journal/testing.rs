@@ -1,0 +1,68 @@
+//! A disk in memory, for tests of the journal and of what waits for it.
+
+use std::sync::{Arc, Mutex};
+
+use super::backup::StoredView;
+use super::changes::{Changes, Contents};
+use super::store::{OpenError, StoreError};
+use super::{Lost, Storage, WriteError};
+
+/// A disk in memory that can fail, shared with the test.
+#[derive(Clone, Default)]
+pub(crate) struct MemoryStorage(Arc<Mutex<MemoryDisk>>);
+
+/// What is on it, and how it behaves.
+#[derive(Default)]
+pub(crate) struct MemoryDisk {
+    /// The books' time in each batch, in seconds.
+    pub(crate) written: Vec<i64>,
+    /// It is full.
+    pub(crate) fails: bool,
+    /// Another replica leads.
+    pub(crate) is_lost: bool,
+    /// How often it was made usable again.
+    pub(crate) recovered: usize,
+    /// Nothing follows.
+    pub(crate) is_released: bool,
+}
+
+impl MemoryStorage {
+    pub(crate) fn disk(&self) -> std::sync::MutexGuard<'_, MemoryDisk> {
+        self.0.lock().unwrap()
+    }
+}
+
+impl Storage for MemoryStorage {
+    fn load(&mut self) -> Result<Contents, OpenError> {
+        Ok(Contents::default())
+    }
+
+    fn write(&mut self, batch: &Changes) -> Result<(), WriteError> {
+        let mut disk = self.disk();
+        if disk.is_lost {
+            return Err(Lost::Fenced.into());
+        }
+        if disk.fails {
+            return Err(
+                StoreError::from(redb::StorageError::Io(std::io::ErrorKind::StorageFull.into())).into()
+            );
+        }
+        disk.written.push(batch.books.head.now.as_secs());
+        Ok(())
+    }
+
+    fn recover(&mut self) -> Result<(), WriteError> {
+        self.disk().recovered += 1;
+        Ok(())
+    }
+
+    fn release(&mut self, last: &Changes) -> Result<(), WriteError> {
+        self.write(last)?;
+        self.disk().is_released = true;
+        Ok(())
+    }
+
+    fn view(&self) -> Result<StoredView, StoreError> {
+        Err(redb::StorageError::Io(std::io::ErrorKind::Unsupported.into()).into())
+    }
+}
