@@ -29,8 +29,6 @@ mod kept;
 mod lead;
 mod reservation;
 mod rotation;
-#[cfg(test)]
-pub(crate) mod testing;
 
 use history::ReadingHistory;
 pub use history::ReadingPoint;
@@ -292,6 +290,9 @@ impl Guarded {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod testing;
 
 #[cfg(test)]
 #[path = "account_tests.rs"]

@@ -22,8 +22,6 @@ mod pruning;
 mod rows;
 pub mod store;
 mod tables;
-#[cfg(test)]
-pub(crate) mod testing;
 
 use backup::StoredView;
 use changes::{Changes, Contents};
@@ -348,6 +346,9 @@ impl<S: Storage> Writer<S> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+pub(crate) mod testing;
 
 #[cfg(test)]
 #[path = "journal_tests.rs"]
