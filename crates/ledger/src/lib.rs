@@ -48,8 +48,6 @@ mod source;
 mod spender;
 mod spenders;
 mod standing;
-#[cfg(test)]
-mod testing;
 mod time;
 mod timeline;
 mod token;
@@ -100,3 +98,6 @@ pub use {
     usage_rules::*,
     verdict::*,
 };
+
+#[cfg(test)]
+mod testing;
