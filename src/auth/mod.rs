@@ -17,8 +17,6 @@ use turn_base::clock::Clock;
 
 mod issuer_keys;
 mod jwt;
-#[cfg(test)]
-mod jwt_tests;
 mod key_set;
 mod signature;
 
@@ -103,3 +101,6 @@ impl Auth {
         }
     }
 }
+
+#[cfg(test)]
+mod jwt_tests;

@@ -21,11 +21,6 @@ mod signaling;
 mod signaling_modules;
 mod turn_keys;
 
-#[cfg(test)]
-pub(crate) mod testing;
-#[cfg(test)]
-mod tests;
-
 pub use access::{AccessConfig, RateLimitConfig};
 pub use alert::{AlertConfig, AlertPercents};
 pub use auth::AuthConfig;
@@ -126,3 +121,9 @@ impl Config {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod testing;
+
+#[cfg(test)]
+mod tests;

@@ -35,9 +35,10 @@ pub mod server;
 pub mod settings;
 mod socket;
 mod socket_request;
-#[cfg(test)]
-mod testing;
 
 pub use broker::{Counted, ServerBroker};
 pub use server::{NoDirectory, Service, Signaling};
 pub use settings::{AyameConfig, P2pcfConfig, Protocols, ReportsConfig, RoomsConfig};
+
+#[cfg(test)]
+mod testing;

@@ -17,7 +17,6 @@
 //! | [`signing`] | signatures of what a client keeps for us, such as cookies |
 //! | [`peerjs`] | `PeerJS`: messages between ids |
 //! | [`yjs`] | y-webrtc: topics and their subscribers |
-//! | `world` | a stand-in for the shell, for tests |
 
 pub mod ayame;
 pub mod call;
@@ -33,6 +32,7 @@ pub mod protocol;
 pub mod rooms;
 pub mod signing;
 pub mod uuid;
-#[cfg(test)]
-mod world;
 pub mod yjs;
+
+#[cfg(test)]
+mod testing;

@@ -1,9 +1,6 @@
 //! The `OpenAPI` document. `openapi.json` describes every route that some setting turns on. A test generates this file
 //! from the handlers, so the program contains the text and no code that makes it. A process serves the part that describes itself.
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 
@@ -79,7 +76,7 @@ fn describe_accepted(item: &mut Value, accepted: &Accepted) {
 
 /// Returns this document.
 ///
-/// It describes exactly what this process serves. `/docs` shows it as a page.
+/// It describes what this process serves, except signaling, which has the protocols of its clients. `/docs` shows it as a page.
 #[utoipa::path(
     get, path = "/openapi.json", tag = "browser",
     responses((status = 200, description = "An OpenAPI 3.1 document.", content_type = "application/json", body = Object))
@@ -87,3 +84,6 @@ fn describe_accepted(item: &mut Value, accepted: &Accepted) {
 pub async fn get_open_api(Extension(Document(text)): Extension<Document>) -> Response {
     ([(CONTENT_TYPE, "application/json")], Bytes::clone(&text)).into_response()
 }
+
+#[cfg(test)]
+mod tests;

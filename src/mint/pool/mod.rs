@@ -6,8 +6,6 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 mod demand;
-#[cfg(test)]
-mod tests;
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -180,3 +178,6 @@ impl Pool {
         u64::try_from(self.credentials.len()).unwrap_or(u64::MAX)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,8 +23,6 @@ mod registration;
 mod relay;
 mod room;
 mod socket;
-#[cfg(test)]
-mod tests;
 mod webhook;
 
 use std::collections::BTreeMap;
@@ -221,3 +219,6 @@ impl Protocol for Ayame {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,8 +17,6 @@ mod delete_key;
 mod quota;
 mod rooms;
 mod shares;
-#[cfg(test)]
-mod tests;
 
 use std::time::Duration;
 
@@ -259,3 +257,6 @@ fn is_json(content_type: Option<&str>) -> bool {
     let media_type = content_type.and_then(|text| text.split(';').next());
     media_type.is_some_and(|text| text.trim().eq_ignore_ascii_case("application/json"))
 }
+
+#[cfg(test)]
+mod tests;

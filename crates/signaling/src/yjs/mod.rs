@@ -9,8 +9,6 @@
 //! | [`topics`] | who subscribes to which topic |
 
 mod message;
-#[cfg(test)]
-mod tests;
 pub mod topics;
 
 use std::collections::BTreeMap;
@@ -257,3 +255,6 @@ impl Protocol for Yjs {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

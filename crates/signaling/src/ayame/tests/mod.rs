@@ -20,7 +20,7 @@ use super::{Ayame, AyameSettings, SignIn};
 use crate::call::{CallEvent, MediaAfter, MemberId};
 use crate::dropped::Dropped;
 use crate::protocol::{Event, Protocol, Question, Reply, SocketId, Upgrade, Webhook};
-use crate::world::{client, client_of, user_at};
+use crate::testing::{client, client_of, user_at};
 
 const NOTHING: [&str; 0] = [];
 const NOBODY: [u64; 0] = [];
@@ -61,7 +61,7 @@ fn accept(socket: u64, is_second: bool) -> String {
     )
 }
 
-type World = crate::world::World<Ayame>;
+type World = crate::testing::World<Ayame>;
 
 impl World {
     fn new(settings: AyameSettings) -> Self {

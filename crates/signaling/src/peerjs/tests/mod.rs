@@ -11,13 +11,13 @@ use std::time::Duration;
 use super::Peerjs;
 use crate::dropped::Dropped;
 use crate::protocol::{Event, Protocol, SocketId, Upgrade};
-use crate::world::{client, client_of, user_at};
+use crate::testing::{client, client_of, user_at};
 use turn_limits::Holder;
 
 const NOTHING: [&str; 0] = [];
 const OPEN: &str = r#"{"type":"OPEN"}"#;
 
-type World = crate::world::World<Peerjs>;
+type World = crate::testing::World<Peerjs>;
 
 impl World {
     fn new() -> Self {

@@ -16,7 +16,7 @@ use super::{Rooms, Settings};
 use crate::call::CallEvent;
 use crate::dropped::Dropped;
 use crate::protocol::{Event, Protocol, SocketId, Upgrade};
-use crate::world::{World, client, client_of, user_at};
+use crate::testing::{World, client, client_of, user_at};
 
 const SETTINGS: Settings = Settings { members_max: 64, sweep: Duration::from_secs(15) };
 /// No frames.

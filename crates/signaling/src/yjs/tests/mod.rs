@@ -11,12 +11,12 @@ use std::time::Duration;
 use super::Yjs;
 use crate::dropped::Dropped;
 use crate::protocol::{Action, Event, Protocol, SocketId, Upgrade};
-use crate::world::{client, client_of, user_at};
+use crate::testing::{client, client_of, user_at};
 use turn_limits::Holder;
 
 const NOTHING: [&str; 0] = [];
 
-type World = crate::world::World<Yjs>;
+type World = crate::testing::World<Yjs>;
 
 impl World {
     /// Sockets 1 to `sockets`, all subscribed to `r`. Their announcements are over.
