@@ -69,6 +69,14 @@ pub(super) fn usable(servers: &RawValue) -> Result<Option<Box<RawValue>>, serde_
     RawValue::from_string(format!("[{}]", kept.join(","))).map(Some)
 }
 
+/// The servers of both lists, those of the application first.
+pub(super) fn joined(first: Option<Box<RawValue>>, second: Option<Box<RawValue>>) -> Option<Box<RawValue>> {
+    let (Some(one), Some(other)) = (&first, &second) else { return first.or(second) };
+    let lists = [one, other].map(|servers| serde_json::from_str::<Vec<&RawValue>>(servers.get()));
+    let entries: Vec<_> = lists.iter().flatten().flatten().map(|entry| entry.get()).collect();
+    RawValue::from_string(format!("[{}]", entries.join(","))).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -108,7 +108,7 @@ impl Ayame {
             }
             (Some(Stage::Minting), Reply::Minted { ice_servers, grant }) => {
                 let ice_servers = ice_servers.and_then(|servers| ice::usable(&servers).ok().flatten());
-                self.admit(id, ice_servers.as_deref(), grant, now);
+                self.admit(id, ice_servers, grant, now);
             }
             (_, Reply::Minted { grant, .. }) => self.minted_for_nobody(id, grant),
             (_, Reply::SignedIn(_) | Reply::Authorized(_)) => {}
@@ -125,12 +125,9 @@ impl Ayame {
                     return;
                 }
                 if let Some(registration) = self.registration(id) {
-                    registration.authz_metadata = authz_metadata;
+                    (registration.authz_metadata, registration.ice_servers) = (authz_metadata, ice_servers);
                 }
-                match ice_servers {
-                    Some(ice_servers) => self.admit(id, Some(&ice_servers), None, now),
-                    None => self.mint(id, now),
-                }
+                self.mint(id, now);
             }
         }
     }
@@ -147,13 +144,14 @@ impl Ayame {
         }
     }
 
-    fn admit(&mut self, id: SocketId, ice_servers: Option<&RawValue>, grant: Option<GrantId>, now: Duration) {
+    fn admit(&mut self, id: SocketId, minted: Option<Box<RawValue>>, grant: Option<GrantId>, now: Duration) {
         let Some(registration) = self.registration(id).map(std::mem::take) else { return };
         let Some(socket) = self.sockets.get_mut(&id) else { return };
         socket.state = SocketStage::Member;
         let is_second = self.rooms.admit(&socket.room, id);
         let metadata = registration.authz_metadata.as_deref();
-        let accept = message::accept(&socket.connection, is_second, metadata, ice_servers);
+        let ice_servers = ice::joined(registration.ice_servers, minted);
+        let accept = message::accept(&socket.connection, is_second, metadata, ice_servers.as_deref());
         let (call, member, user) = (socket.call(), socket.member(), socket.user());
         self.actions.push(Action::Call(CallEvent::Joined { call, member, user, grant }));
         self.send(id, accept);

@@ -72,6 +72,8 @@ pub(super) struct Registration {
     pub(super) webhook: Option<Webhook>,
     /// From the application, for the client.
     pub(super) authz_metadata: Option<Box<RawValue>>,
+    /// The same.
+    pub(super) ice_servers: Option<Box<RawValue>>,
     /// Frames that are handled after the `accept`.
     pub(super) waiting: VecDeque<ParsedFrame>,
     /// The bytes of `waiting`.

@@ -46,7 +46,7 @@ pub(super) enum Verdict {
     Allowed {
         /// For the client.
         authz_metadata: Option<Box<RawValue>>,
-        /// Servers that replace ours.
+        /// Servers that the client gets before ours.
         ice_servers: Option<Box<RawValue>>,
     },
     Denied {

@@ -65,8 +65,7 @@ pub(super) fn parse(text: &str) -> Option<Incoming> {
     }
 }
 
-/// The message about the topics of an array. Reading stops at the first element that is not a text, and after as many as one socket
-/// may have.
+/// The message about the topics of an array. Elements that are not texts are skipped. Reading stops after as many as one socket may have.
 fn with_names(array: &RawValue, incoming: fn(Vec<String>) -> Incoming) -> Option<Incoming> {
     let mut names = Vec::new();
     let read = serde_json::Deserializer::from_str(array.get()).deserialize_seq(Names(&mut names));
@@ -87,11 +86,11 @@ impl<'de> Visitor<'de> for Names<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
-        while let Some(name) = elements.next_element()? {
+        while let Some(element) = elements.next_element::<&RawValue>()? {
             if self.0.len() == TOPICS_PER_SOCKET_MAX {
                 return Err(A::Error::custom("too many"));
             }
-            self.0.push(name);
+            self.0.extend(serde_json::from_str::<String>(element.get()));
         }
         Ok(())
     }

@@ -131,19 +131,24 @@ fn what_the_webhook_gives_reaches_the_client_byte_for_byte() {
 }
 
 #[test]
-fn servers_of_the_webhook_replace_a_mint_if_there_are_any() {
-    for (servers, is_minted) in
-        [(r#"[{"urls":"stun:s"}]"#, false), ("[]", true), (r#"[{"urls":"turn:t"}]"#, true)]
-    {
+fn servers_of_the_webhook_come_before_the_minted_ones() {
+    let minted = r#"{"urls":["turn:t"],"username":"u","credential":"c"}"#;
+    for (servers, first) in [
+        (r#"[{"urls":"stun:s"}]"#, r#"{"urls":["stun:s"]},"#),
+        (r#"[ {"urls" : ["stun:s"]} ]"#, r#"{"urls" : ["stun:s"]},"#),
+        ("[]", ""),
+        (r#"[{"urls":"turn:t"}]"#, ""),
+    ] {
         let mut world = with_webhooks();
         world.open(1);
         world.send(1, &register("r"));
         world.authorize(1, Some(&format!(r#"{{"allowed":true,"iceServers":{servers}}}"#)));
-        assert_eq!(world.asked().len(), usize::from(is_minted), "{servers}");
-        if !is_minted {
-            assert!(world.received(1)[0].ends_with(r#","iceServers":[{"urls":["stun:s"]}]}"#));
-            assert_eq!(world.calls(), ["1 joined r as nobody with no grant"]);
-        }
+        world.mint_with(1, Some(&format!("[{minted}]")), Some(grant(1)));
+        assert!(
+            world.received(1)[0].ends_with(&format!(r#","iceServers":[{first}{minted}]}}"#)),
+            "{servers}"
+        );
+        assert_eq!(world.calls().len(), 1);
     }
 }
 
