@@ -178,7 +178,7 @@ async fn what_bounds_drop_is_counted() {
             format!("turn_broker_signaling_dropped_total{{protocol=\"peerjs\",reason=\"{reason}\"}}");
         broker.metric(&series).await
     };
-    assert_eq!(dropped("not_kept").await, Some(98), "32 of one address wait");
+    assert_eq!(dropped("not_kept").await, Some(2), "128 wait");
     a.send(&"x".repeat(256 * 1024 + 1)).await;
     assert_eq!(a.closed().await.0, 1009);
     assert_eq!(dropped("too_long").await, Some(1));

@@ -12,8 +12,6 @@
 
 mod id;
 mod message;
-#[cfg(test)]
-mod tests;
 pub mod waiting;
 
 pub use id::{ID_MAX, TOKEN_MAX};
@@ -184,11 +182,10 @@ impl Peerjs {
         let Some(text) = message::forwarded(kind, &peer.id, dst, payload) else { return };
         if let Some(to) = self.ids.get(dst).copied() {
             self.send(to, text);
-        } else if kind != MessageKind::Leave
-            && id::is_id(dst)
-            && !self.waiting.keep((&peer.id, &peer.holder), dst, text, kind == MessageKind::Offer, now)
-        {
-            self.actions.push(Action::Dropped(Dropped::NotKept));
+        } else if kind != MessageKind::Leave && id::is_id(dst) {
+            let is_offer = kind == MessageKind::Offer;
+            let dropped = self.waiting.keep((&peer.id, &peer.holder), dst, text, is_offer, now);
+            self.actions.extend(iter::repeat_n(Action::Dropped(Dropped::NotKept), dropped));
         }
     }
 
@@ -285,3 +282,6 @@ impl Protocol for Peerjs {
 }
 
 const TOO_SLOW: Closing = Closing { code: 1008, reason: "too slow" };
+
+#[cfg(test)]
+mod tests;

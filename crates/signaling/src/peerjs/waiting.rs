@@ -20,7 +20,8 @@ pub const EXPIRE_COVERS: Duration = Duration::from_secs(1);
 pub const MESSAGES_PER_ID_MAX: usize = 128;
 /// The most bytes of messages for one id.
 pub const BYTES_PER_ID_MAX: usize = 256 * 1024;
-/// One part in so many of both may come from one client address or user, and always one message. So a stranger leaves room for others.
+/// One part in so many of both is for each client address or user, and always one message. Whoever has more loses the rest once others
+/// need the room.
 pub const ID_SHARE: usize = 4;
 /// The most ids for which messages wait.
 pub const WAITED_IDS_MAX: usize = SHARES * IDS_PER_CLIENT_MAX;
@@ -97,6 +98,34 @@ impl Sent {
     }
 }
 
+/// Messages for one id.
+#[derive(Clone, Copy, Default)]
+struct Amount {
+    messages: usize,
+    bytes: usize,
+}
+
+impl Amount {
+    fn add(&mut self, bytes: usize) {
+        self.messages += 1;
+        self.bytes += bytes;
+    }
+
+    fn remove(&mut self, bytes: usize) {
+        self.messages -= 1;
+        self.bytes -= bytes;
+    }
+
+    /// Whether it is no more than one part in so many of what may wait for an id.
+    fn is_within(self, part: usize) -> bool {
+        self.messages <= MESSAGES_PER_ID_MAX / part && self.bytes <= BYTES_PER_ID_MAX / part
+    }
+
+    fn is_share(self) -> bool {
+        self.messages <= 1 || self.is_within(ID_SHARE)
+    }
+}
+
 /// A sender who must be told that `absent` did not come for its messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Expired {
@@ -105,7 +134,7 @@ pub(super) struct Expired {
 }
 
 impl Waiting {
-    /// Keeps a message. `false` if that would exceed a bound.
+    /// Keeps a message. Returns how many are dropped: none, this one, or those that make room for it.
     pub(super) fn keep(
         &mut self,
         (src, holder): (&Arc<str>, &Holder),
@@ -113,11 +142,16 @@ impl Waiting {
         text: Text,
         is_offer: bool,
         now: Duration,
-    ) -> bool {
-        if !self.has_room(src, holder, dst, text.len()) {
-            return false;
-        }
+    ) -> usize {
         let dst = self.queues.get_key_value(dst).map_or_else(|| dst.into(), |(dst, _)| Arc::clone(dst));
+        let surplus = surplus(self.queues.get(&dst), holder, text.len());
+        let has_room = self.has_room(src, holder, &dst, text.len());
+        let Some(surplus) = surplus.filter(|_| has_room) else { return 1 };
+        for place in &surplus {
+            if let Some(dropped) = self.queues.get_mut(&dst).and_then(|queue| queue.remove(*place)) {
+                self.release(&dst, &dropped);
+            }
+        }
         let queue = self.queues.entry(Arc::clone(&dst)).or_default();
         if queue.is_empty() {
             self.deadlines.set(Arc::clone(&dst), now + WAIT_MAX);
@@ -136,12 +170,10 @@ impl Waiting {
             arrived: now,
             is_told: false,
         });
-        true
+        surplus.len()
     }
 
     fn has_room(&self, src: &str, holder: &Holder, dst: &str, bytes: usize) -> bool {
-        let queued = self.queues.get(dst);
-        let queued_bytes: usize = queued.into_iter().flatten().map(|message| message.text.len()).sum();
         let is_full = |sent: &Sent, factor| {
             !sent.fits(dst, bytes, IDS_PER_CLIENT_MAX * factor, BYTES_PER_CLIENT_MAX * factor)
         };
@@ -149,15 +181,7 @@ impl Waiting {
             sent.fits(dst, bytes, IDS_PER_SENDER_MAX, BYTES_PER_SENDER_MAX)
                 && sent.messages() < MESSAGES_PER_SENDER_MAX
         });
-        let from_holder = queued.into_iter().flatten().filter(|message| message.holder.is_same_as(holder));
-        let (count, holder_bytes) =
-            from_holder.fold((0, 0), |(count, bytes), message| (count + 1, bytes + message.text.len()));
-        let fits_share = count == 0
-            || (count < MESSAGES_PER_ID_MAX / ID_SHARE
-                && holder_bytes + bytes <= BYTES_PER_ID_MAX / ID_SHARE);
-        queued.map_or(self.queues.len() < WAITED_IDS_MAX, |queue| queue.len() < MESSAGES_PER_ID_MAX)
-            && queued_bytes + bytes <= BYTES_PER_ID_MAX
-            && fits_share
+        (self.queues.contains_key(dst) || self.queues.len() < WAITED_IDS_MAX)
             && fits_sender
             && self.holders.full(holder, is_full).is_none()
             && self.bytes + bytes <= WAITING_BYTES_MAX
@@ -214,6 +238,43 @@ impl Waiting {
             self.senders.remove(&message.src);
         }
     }
+}
+
+/// The places, from the last, of the messages that make room for one of this holder, if it has less than its share: the latest ones of
+/// those who have more. `None` if they are too few.
+fn surplus(queue: Option<&VecDeque<Message>>, holder: &Holder, bytes: usize) -> Option<Vec<usize>> {
+    let (mut all, mut surplus) = (Amount::default(), Vec::new());
+    let messages = || queue.into_iter().flatten();
+    messages().for_each(|message| all.add(message.text.len()));
+    all.add(bytes);
+    if all.is_within(1) {
+        return Some(surplus);
+    }
+    let mut by_holder: Vec<(&Holder, Amount)> = Vec::new();
+    for (holder, bytes) in
+        messages().map(|message| (&message.holder, message.text.len())).chain([(holder, bytes)])
+    {
+        match by_holder.iter_mut().find(|(other, _)| other.is_same_as(holder)) {
+            Some((_, amount)) => amount.add(bytes),
+            None => by_holder.push((holder, Amount { messages: 1, bytes })),
+        }
+    }
+    let is_over =
+        |(of, amount): &&mut (&Holder, Amount), from: &Holder| of.is_same_as(from) && !amount.is_share();
+    if by_holder.iter_mut().any(|amount| is_over(&amount, holder)) {
+        return None;
+    }
+    for (place, message) in queue?.iter().enumerate().rev() {
+        if let Some((_, amount)) = by_holder.iter_mut().find(|amount| is_over(amount, &message.holder)) {
+            amount.remove(message.text.len());
+            all.remove(message.text.len());
+            surplus.push(place);
+            if all.is_within(1) {
+                return Some(surplus);
+            }
+        }
+    }
+    None
 }
 
 /// Candidates are useless without their offer, so they count as told, however late they came. A later offer is another attempt.

@@ -77,37 +77,52 @@ fn a_sender_that_has_gone_is_not_told() {
 }
 
 #[test]
-fn an_id_has_128_waiting_messages_and_32_of_one_address() {
+fn an_id_has_128_waiting_messages_and_whoever_has_more_than_32_makes_room_for_others() {
     let mut world = World::with(5);
-    (0..33).for_each(|n| world.send(1, &offer("late", n)));
-    assert_eq!(world.dropped, [Dropped::NotKept]);
-    for (socket, numbers) in (2..).zip([32..64, 64..96, 96..128, 128..129]) {
+    (0..129).for_each(|n| world.send(1, &offer("late", n)));
+    assert_eq!(world.dropped, [Dropped::NotKept], "one address may have all, and no more");
+    for (socket, numbers) in (2..).zip([200..232, 300..332, 400..432, 500..501]) {
         numbers.for_each(|n| world.send(socket, &offer("late", n)));
     }
+    world.send(2, &offer("late", 232));
+    assert_eq!(world.dropped, [Dropped::NotKept; 1 + 96 + 2], "each has its share");
     world.open(6, "late", "t");
     let received = world.take(6);
+    let of = |peer, n| forwarded("OFFER", peer, "late", n);
     assert_eq!(received.len(), 1 + 128);
-    assert_eq!(received[128], forwarded("OFFER", "p4", "late", 127));
-    assert_eq!(world.dropped, [Dropped::NotKept; 2]);
+    assert_eq!((&received[32], &received[33]), (&of("p1", 31), &of("p2", 200)), "its first ones");
+    assert_eq!(received[128], of("p4", 431));
 }
 
 #[test]
-fn an_id_has_256_kib_of_waiting_messages_and_64_of_one_address() {
+fn an_id_has_256_kib_of_waiting_messages_and_whoever_has_more_than_64_makes_room_for_others() {
     let mut world = World::with(5);
     let big = |n: usize| {
         let overhead = forwarded("OFFER", "p1", "late", 0).len() + r#","x":"""#.len() - 1;
         let fill = "x".repeat(64 * 1024 - overhead - n.to_string().len());
         format!(r#"{{"type":"OFFER","dst":"late","payload":{{"n":{n},"x":"{fill}"}}}}"#)
     };
-    for (socket, n) in (1..).zip(0..4) {
+    (0..4).for_each(|n| world.send(1, &big(n)));
+    for (socket, n) in (2..).zip(4..7) {
         world.send(socket, &big(n));
     }
-    world.send(1, &candidate("late", 4));
-    world.send(5, &candidate("late", 5));
+    assert_eq!(world.dropped, [Dropped::NotKept; 3]);
+    world.send(1, &candidate("late", 7));
+    world.send(5, &candidate("late", 8));
     world.open(6, "late", "t");
     let received = world.take(6);
     assert_eq!(received.iter().skip(1).map(String::len).sum::<usize>(), 256 * 1024);
     assert_eq!(received.len(), 1 + 4);
+}
+
+#[test]
+fn the_only_message_of_somebody_stays_whatever_its_size() {
+    let mut world = World::with(2);
+    let fill = "x".repeat(250 * 1024);
+    world.send(1, &format!(r#"{{"type":"OFFER","dst":"late","payload":{{"x":"{fill}"}}}}"#));
+    world.send(2, &format!(r#"{{"type":"OFFER","dst":"late","payload":{{"x":"{}"}}}}"#, &fill[..10_000]));
+    assert_eq!(world.arrivals(["late".into()]), 1);
+    assert_eq!(world.dropped, [Dropped::NotKept]);
 }
 
 #[test]
