@@ -14,7 +14,8 @@ use turn_limits::Held;
 pub const HOLD_MAX: Duration = Duration::from_secs(8);
 /// The most requests that wait.
 pub const HELD_MAX: usize = 1_024;
-/// The most of them that are of one client.
+/// The most of them that are of one client, once [`HELD_PER_GROUP_MAX`] wait in all. Until then the places are for anybody, such as a proxy
+/// whose clients are not known.
 pub const HELD_PER_CLIENT_MAX: usize = HELD_MAX / 16;
 /// The most of them that are of one IPv6 /48: four of these leave places for clients elsewhere.
 const HELD_PER_GROUP_MAX: usize = HELD_MAX / 5;
@@ -61,7 +62,8 @@ impl Hold {
             *count >= if times_one_client == 1 { HELD_PER_CLIENT_MAX } else { HELD_PER_GROUP_MAX }
         };
         let mut taken = self.0.lock();
-        if taken.all >= HELD_MAX || taken.by_client.full(client, is_full).is_some() {
+        let is_over = || taken.by_client.full(client, is_full).is_some();
+        if taken.all >= HELD_MAX || (taken.all >= HELD_PER_GROUP_MAX && is_over()) {
             return None;
         }
         taken.all += 1;
@@ -211,7 +213,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_has_a_sixteenth_of_the_places_and_a_48_a_fifth() {
+    async fn a_client_has_a_fifth_of_the_places_or_a_sixteenth_if_others_wait_and_a_48_a_fifth() {
         let of = |text: &str| ClientKey::of(text.parse().unwrap());
         let hold = Hold::default();
         let fill = |client: &str| std::iter::from_fn(|| hold.place(of(client))).collect::<Vec<_>>();
@@ -219,9 +221,11 @@ mod tests {
         assert!(hold.wait(of("192.0.2.1")).pause(false, ready(())).await.is_err());
         let in_48: Vec<_> = (1..=5).map(|n| fill(&format!("2001:db8:0:{n}::1"))).collect();
         let counts: Vec<_> = in_48.iter().map(Vec::len).collect();
-        assert_eq!((one.len(), &counts[..]), (64, &[64, 64, 64, 12, 0][..]));
+        assert_eq!((one.len(), &counts[..]), (204, &[64, 64, 64, 12, 0][..]));
         hold.wait(of("192.0.2.2")).pause(false, ready(())).await.unwrap();
-        assert_eq!(free(&hold), HELD_MAX - 64 - 204);
+        assert_eq!(free(&hold), HELD_MAX - 2 * 204);
+        drop(one);
+        assert_eq!(fill("192.0.2.1").len(), 64);
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! A WebSocket through a standby: bytes are passed on in both directions. The leader has the protocol, with its limits and timers. Only the
-//! frame that closes it can be the standby's own, and never stands within another frame.
+//! frame that closes it can be the standby's own. It never stands within another frame, or after the leader's.
 
 use std::io;
 use std::pin::{Pin, pin};
@@ -39,30 +39,28 @@ async fn pass_between<S: AsyncRead + AsyncWrite + Unpin>(
     mut leader: S,
     cut: impl Future<Output = u16>,
 ) {
-    let mut client = Client { socket: client, frames: Frames::default(), is_between: Arc::default() };
-    let is_between = Arc::clone(&client.is_between);
-    is_between.store(true, Ordering::Relaxed);
+    let may_close = Arc::new(AtomicBool::new(true));
+    let mut client = Client { socket: client, frames: Frames::default(), may_close: Arc::clone(&may_close) };
     let code = {
-        let mut passed_on = pin!(both_ways(&mut client, &mut leader));
+        let mut passed_on = pin!(both_ways(&mut client, &mut leader, &may_close));
         let code = tokio::select! {
             _ = &mut passed_on => return,
             code = cut => code,
         };
         let rest = std::future::poll_fn(|context| {
-            if is_between.load(Ordering::Relaxed) {
+            if may_close.load(Ordering::Relaxed) {
                 Poll::Ready(())
             } else {
                 passed_on.as_mut().poll(context).map(|_| ())
             }
         });
-        if timeout(CLOSE_MAX, rest).await.is_err() || !is_between.load(Ordering::Relaxed) {
+        if timeout(CLOSE_MAX, rest).await.is_err() || !may_close.load(Ordering::Relaxed) {
             return;
         }
         code
     };
-    let [high, low] = code.to_be_bytes();
     let close = async {
-        client.socket.write_all(&[0x88, 2, high, low]).await?;
+        client.socket.write_all(&close_frame(code)).await?;
         client.socket.shutdown().await?;
         // What is unread when a socket is closed can cost the client the frame.
         while client.socket.read(&mut [0; BUFFER]).await? > 0 {}
@@ -71,10 +69,17 @@ async fn pass_between<S: AsyncRead + AsyncWrite + Unpin>(
     let _ = timeout(CLOSE_MAX, close).await;
 }
 
-/// Returns when both sides have closed. Once the leader has, nothing bounds the socket any more, so the client has to close it soon.
+fn close_frame(code: u16) -> [u8; 4] {
+    let [high, low] = code.to_be_bytes();
+    [0x88, 2, high, low]
+}
+
+/// Returns when both sides have closed. Once the leader has, nothing bounds the socket any more, so the client has to close it soon. A
+/// leader that died has sent no frame that closes the socket.
 async fn both_ways(
     client: impl AsyncRead + AsyncWrite + Unpin,
     leader: impl AsyncRead + AsyncWrite + Unpin,
+    may_close: &AtomicBool,
 ) -> io::Result<()> {
     let ((from_client, mut to_client), (from_leader, mut to_leader)) = (split(client), split(leader));
     let mut up = pin!(async {
@@ -82,7 +87,10 @@ async fn both_ways(
         to_leader.shutdown().await
     });
     let mut down = pin!(async {
-        copy_buf(&mut BufReader::with_capacity(BUFFER, from_leader), &mut to_client).await?;
+        let _ = copy_buf(&mut BufReader::with_capacity(BUFFER, from_leader), &mut to_client).await;
+        if may_close.load(Ordering::Relaxed) {
+            to_client.write_all(&close_frame(SERVICE_RESTART)).await?;
+        }
         to_client.shutdown().await
     });
     tokio::select! {
@@ -101,8 +109,8 @@ async fn both_ways(
 struct Client<S> {
     socket: S,
     frames: Frames,
-    /// Whether the last frame is complete.
-    is_between: Arc<AtomicBool>,
+    /// Whether a frame that closes the socket may follow.
+    may_close: Arc<AtomicBool>,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Client<S> {
@@ -123,7 +131,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Client<S> {
     ) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.socket).poll_write(context, bytes))?;
         self.frames.pass(&bytes[..written]);
-        self.is_between.store(self.frames.is_between(), Ordering::Relaxed);
+        self.may_close.store(self.frames.may_close(), Ordering::Relaxed);
         Poll::Ready(Ok(written))
     }
 
@@ -143,6 +151,8 @@ struct Frames {
     header: Vec<u8>,
     /// Bytes of the payload that have not passed.
     left: usize,
+    /// Whether the frame that closes the socket has begun.
+    has_closed: bool,
 }
 
 impl Frames {
@@ -158,13 +168,14 @@ impl Frames {
             bytes = rest;
             if let Some(length) = payload_length(&self.header) {
                 self.left = length;
+                self.has_closed |= self.header[0] & 0x0f == 8;
                 self.header.clear();
             }
         }
     }
 
-    fn is_between(&self) -> bool {
-        self.header.is_empty() && self.left == 0
+    fn may_close(&self) -> bool {
+        self.header.is_empty() && self.left == 0 && !self.has_closed
     }
 }
 
@@ -199,6 +210,26 @@ mod tests {
         assert!(client.write_all(b"x").await.is_err(), "nobody reads it");
     }
 
+    #[tokio::test]
+    async fn a_leader_that_dies_between_two_frames_is_told_to_the_client() {
+        for (sent, told) in [
+            (&[0x81, 1, b'x'][..], &[0x81, 1, b'x', 0x88, 2, 3, 0xf4][..]),
+            (&[0x81, 2, b'x'], &[0x81, 2, b'x']),
+            (&[0x88, 2, 3, 0xe8], &[0x88, 2, 3, 0xe8]),
+        ] {
+            let ((mut client, client_side), (leader, mut leader_side)) =
+                (tokio::io::duplex(64), tokio::io::duplex(64));
+            let die = async {
+                leader_side.write_all(sent).await.unwrap();
+                drop(leader_side);
+            };
+            tokio::join!(pass_between(client_side, leader, pending()), die);
+            let mut got = vec![];
+            client.read_to_end(&mut got).await.unwrap();
+            assert_eq!(got, told);
+        }
+    }
+
     #[test]
     fn the_end_of_a_frame_is_found_however_its_bytes_arrive() {
         for (header, length) in [
@@ -215,7 +246,7 @@ mod tests {
                 for part in twice.chunks(step) {
                     frames.pass(part);
                     passed += part.len();
-                    assert_eq!(frames.is_between(), passed % frame.len() == 0, "{header:?} {passed}");
+                    assert_eq!(frames.may_close(), passed % frame.len() == 0, "{header:?} {passed}");
                 }
             }
         }
