@@ -140,7 +140,11 @@ pub fn build(app: &Arc<App>) -> Router {
         .merge(sfu(app))
         .merge(p2pcf(app))
         .fallback(unknown::unknown.layer(origin::cors(&app.origins)))
-        .layer(from_fn_with_state(Arc::clone(app), envelope::envelope))
+        .layer(
+            ServiceBuilder::new()
+                .layer(from_fn_with_state(Arc::clone(app), envelope::envelope))
+                .layer(envelope::catch_panic(app)),
+        )
         .with_state(Arc::clone(app))
 }
 
@@ -169,25 +173,23 @@ fn sfu(app: &Arc<App>) -> Router<Arc<App>> {
     routes.layer(layers).layer(check(app, origin::refuse_foreign))
 }
 
-/// The protocols with sockets. A panic in one of them is an error response.
+/// The protocols with sockets.
 fn sockets(app: &Arc<App>) -> Router<Arc<App>> {
     let admit = from_fn_with_state((Arc::clone(app), BodyLimit::SHORT), envelope::admit);
     let readable = ServiceBuilder::new().layer(from_fn(peerjs::readable)).layer(envelope::catch_panic(app));
     routes::sockets(&app.signaling)
         .merge(rooms::set_username(&app.signaling).layer(admit))
         .merge(peerjs::routes(&app.signaling).layer(readable))
-        .layer(envelope::catch_panic(app))
         .layer(check(app, origin::refuse_foreign))
 }
 
 /// Reports: pages send them, and people open a kept one from a chat.
 fn reported(app: &Arc<App>) -> Router<Arc<App>> {
     let layers = ServiceBuilder::new().layer(origin::cors(&app.origins)).layer(envelope::catch_panic(app));
-    let kept = reports::routes::kept(&app.signaling).layer(envelope::catch_panic(app));
     reports::routes::routes(&app.signaling)
         .layer(layers)
         .layer(check(app, origin::refuse_foreign))
-        .merge(kept)
+        .merge(reports::routes::kept(&app.signaling))
 }
 
 /// P2PCF, with layers like those of the API, but another rule about origins, a rate of its own and longer bodies.

@@ -29,7 +29,8 @@ use turn_ledger::{Caller, ClientKey, Label, OpenError, Opened, Report, ReportErr
 const TOKEN_EXPECTED: &str = "the `grant` of your credentials, or the REPORTER_TOKEN,";
 /// Longest connection id, in bytes.
 const ID_MAX: usize = 128;
-const ID_EXPECTED: &str = "Set the connection's id to 1 to 128 visible ASCII characters.";
+const ID_EXPECTED: &str =
+    "Set the connection's id to 1 to 128 visible ASCII characters that are not a grant.";
 
 /// A report about one connection. Every field is optional.
 #[derive(Default, Deserialize, ToSchema)]
@@ -261,7 +262,8 @@ fn caller(app: &App, token: &str) -> Option<Caller> {
 
 fn checked_id(id: &str) -> Result<&str, ApiError> {
     let is_good = (1..=ID_MAX).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic());
-    if is_good { Ok(id) } else { Err(ApiError::invalid(ID_EXPECTED)) }
+    // Ids are in the log, which no token may be.
+    if is_good && !GrantToken::has_form(id) { Ok(id) } else { Err(ApiError::invalid(ID_EXPECTED)) }
 }
 
 fn connection_body(app: &App, connection_id: String) -> ConnectionBody {

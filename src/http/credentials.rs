@@ -113,7 +113,7 @@ pub struct MintQuery {
                 "grant": "AZ09LWzTBDYa_xlvnJeEngEAAAGUad7A…",
             }))),
             ("stun" = (summary = "Public STUN servers only", value = json!({
-                "iceServers": [{"urls": ["stun:stun.cloudflare.com:3478"]}],
+                "iceServers": [{"urls": "stun:stun.l.google.com:19302"}],
                 "source": "stun",
                 "degraded": true,
                 "reason": "BUDGET_EXHAUSTED",

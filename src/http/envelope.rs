@@ -104,8 +104,8 @@ pub async fn admit(
     next.run(request).await
 }
 
-/// The layer that turns a panic in a handler into a response. The process's hook logs the panic. It belongs inside of what adds
-/// CORS headers, so that a page may read the response.
+/// The layer that turns a panic into a response. The process's hook logs the panic. It is around everything, and once more inside of what
+/// adds CORS headers, so that the page may read the response.
 pub fn catch_panic(
     app: &Arc<App>,
 ) -> CatchPanicLayer<impl ResponseForPanic<ResponseBody = Body> + Send + Sync + 'static> {

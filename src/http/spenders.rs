@@ -14,7 +14,7 @@ use super::{AppState, JsonResult};
 use crate::app::App;
 use page::{cursor, cursor_of, grant_cursor, grant_place, limit, page, place};
 use turn_base::error::{ApiError, ErrorBody};
-use turn_base::request::query::{parameter, text_parameter};
+use turn_base::request::query::text_parameter;
 use turn_base::schema::one_of;
 use turn_ledger::{
     Books, ByteCount, GrantFilter, GrantPage, GrantPlace, IceSource, ListedGrant, Snapshot, Spender,
@@ -231,7 +231,7 @@ pub async fn list_spenders(app: AppState, RawQuery(query): RawQuery) -> JsonResu
 )]
 pub async fn list_grants(app: AppState, RawQuery(query): RawQuery) -> JsonResult<GrantPageBody> {
     let query = query.as_deref();
-    let live = parameter(
+    let live = text_parameter(
         query,
         "live",
         |text| text.parse().ok(),

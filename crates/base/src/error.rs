@@ -63,9 +63,8 @@ impl ApiError {
 
     /// The route takes a WebSocket and nothing else.
     pub fn upgrade_required() -> Self {
-        let error = Self::new(Code::InvalidRequest, "Upgrade required")
-            .message("Open a WebSocket here: docs/SIGNALING.md names the clients.");
-        Self { status: StatusCode::UPGRADE_REQUIRED, ..error }
+        Self::new(Code::UpgradeRequired, "Upgrade required")
+            .message("Open a WebSocket here: docs/SIGNALING.md names the clients.")
     }
 
     /// Nobody knows who asks.

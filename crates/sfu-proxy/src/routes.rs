@@ -141,7 +141,11 @@ fn signed_in_user(caller: &Caller) -> Option<&User> {
 }
 
 fn refused(why: &ApiError) -> Fault {
-    if why.status == StatusCode::FORBIDDEN { Fault::Blocked } else { Fault::Unauthorized }
+    match why.status {
+        StatusCode::FORBIDDEN => Fault::Blocked,
+        StatusCode::SERVICE_UNAVAILABLE => Fault::Full,
+        _ => Fault::Unauthorized,
+    }
 }
 
 /// The room that the page names.

@@ -5,7 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use turn_base::error::ApiError;
-use turn_base::request::query::{parameter, text_parameter};
+use turn_base::request::query::text_parameter;
 use turn_ledger::{ByteCount, GrantId, GrantPlace, ListedGrant, Place, SpenderKey, SpenderKind};
 
 /// Most rows of a page.
@@ -56,7 +56,7 @@ pub(super) fn grant_place(cursor: &str) -> Option<GrantPlace> {
 pub(super) fn limit(query: Option<&str>) -> Result<usize, ApiError> {
     let in_range = |text: &str| text.parse().ok().filter(|limit| (1..=PAGE_MAX).contains(limit));
     let wrong = || ApiError::invalid("Set `limit` once, to a number from 1 to 1000.");
-    Ok(parameter(query, "limit", in_range, wrong)?.unwrap_or(PAGE_DEFAULT))
+    Ok(text_parameter(query, "limit", in_range, wrong)?.unwrap_or(PAGE_DEFAULT))
 }
 
 /// The place after which a page begins.

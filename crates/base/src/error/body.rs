@@ -25,6 +25,7 @@ pub enum Code {
     NotFound,
     MethodNotAllowed,
     PayloadTooLarge,
+    UpgradeRequired,
     MisdirectedRequest,
     RateLimited,
     BudgetExhausted,
@@ -45,6 +46,7 @@ impl Code {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             Self::MisdirectedRequest => StatusCode::MISDIRECTED_REQUEST,
             Self::RateLimited | Self::BudgetExhausted | Self::UserLimitReached => {
                 StatusCode::TOO_MANY_REQUESTS

@@ -24,7 +24,7 @@ pub fn parameter<T>(
     }
 }
 
-/// The same for a text, of which an empty one is none.
+/// The same, but an empty text is none, as a form sends it.
 pub fn text_parameter<T>(
     query: Option<&str>,
     name: &str,

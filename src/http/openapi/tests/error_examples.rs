@@ -63,6 +63,7 @@ fn error(code: Code) -> ApiError {
         Code::NotFound => ApiError::no_route(),
         Code::MethodNotAllowed => ApiError::method_not_allowed(),
         Code::PayloadTooLarge => ApiError::payload_too_large(BODY_MAX),
+        Code::UpgradeRequired => ApiError::upgrade_required(),
         Code::MisdirectedRequest => ApiError::misdirected(),
         Code::RateLimited => too_many_mints(Duration::from_secs(1)),
         Code::BudgetExhausted => budget_exhausted(&spent()),

@@ -1,7 +1,7 @@
 //! What sessions of the SFU take is promised before they take it, has an owner, and counts under the limit of its user.
 
-use crate::support::fake_issuer::{USERS, sign, user_token};
-use reqwest::Method;
+use crate::support::fake_issuer::{FakeIssuer, Signer, USERS, sign, user_token};
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::metering::{MB, RATE, pulled};
@@ -28,6 +28,17 @@ async fn spender(broker: &TestBroker, kind: &str) -> Value {
     let with_bytes: Vec<_> = rows.filter(|row| row["bytes"] != 0).collect();
     assert_eq!(with_bytes.len(), 1, "{answer}");
     with_bytes[0].clone()
+}
+
+#[tokio::test]
+async fn while_the_keys_cannot_be_fetched_a_page_is_told_to_try_again() {
+    let issuer = FakeIssuer::start(&[]).await;
+    issuer.answer(StatusCode::INTERNAL_SERVER_ERROR, String::new());
+    let url = issuer.url();
+    let (_sfu, broker) = start(&[RATE, ("AUTH_JWKS_URL", &url)]).await;
+    let token = Signer::es256().sign(Some("a"), &json!({ "sub": "ann", "exp": 4_000_000_000_u64 }));
+    let request = broker.request(Method::POST, "/partytracks/generate-ice-servers").bearer_auth(&token);
+    assert_eq!(error(&Answer::of(request).await), (503, "overloaded".into()));
 }
 
 #[tokio::test]
