@@ -168,6 +168,16 @@ async fn an_allowed_page_may_read_successes_and_errors() {
 }
 
 #[tokio::test]
+async fn an_allowed_page_may_read_that_the_budget_is_spent() {
+    let spent = [("CLIENT_URL", "https://app.example"), ("BANDWIDTH_LIMIT_GB", "0")];
+    let (_cloudflare, broker) = with_cloudflare_and(&spent).await;
+    let answer = mint_with_origin(&broker, "https://app.example").await;
+    assert_eq!(answer.error(), (429, "BUDGET_EXHAUSTED".into()));
+    assert_eq!(answer.header("access-control-allow-origin"), Some("https://app.example"));
+    assert_eq!(answer.header("ratelimit-remaining"), Some("999"), "it counts as a request");
+}
+
+#[tokio::test]
 async fn a_preflight_is_answered_for_the_calls_that_pages_make() {
     let broker = TestBroker::start(&[("CLIENT_URL", "https://app.example")]).await;
     for (path, method) in

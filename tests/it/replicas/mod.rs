@@ -12,6 +12,7 @@ mod same_rows;
 mod store;
 mod store_connections;
 mod store_outcomes;
+mod takeover;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

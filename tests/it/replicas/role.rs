@@ -137,7 +137,9 @@ async fn a_leader_that_is_cut_off_stops_minting_before_another_one_leads_and_the
     let mut socket = SocketClient::open(leader.address, "/yjs", &[]).await.unwrap();
     database.set_cut_off(&leader.url, true);
     leader.clock.advance(LEASE * 4 / 5 + Duration::from_millis(1));
-    assert_eq!(leader.get("/ready").await.error(), (503, "LEDGER_UNAVAILABLE".into()));
+    for replica in [&leader, &standby] {
+        assert_eq!(replica.get("/ready").await.error(), (503, "LEDGER_UNAVAILABLE".into()));
+    }
     assert_eq!(leader.get("/leader").await.error(), (503, "NO_LEADER".into()));
     assert_eq!(leader.mint().await.error(), (503, "LEDGER_UNAVAILABLE".into()));
     assert_eq!(leader.get("/api/bandwidth-status").await.status, 200, "what is not stored is answered");

@@ -1,0 +1,47 @@
+//! What the next leader knows of clients and of what an operator has set through any replica.
+
+use reqwest::Method;
+use serde_json::json;
+
+use super::pair;
+use crate::support::fake_issuer::{USERS, user_token};
+use crate::support::{Answer, OPERATOR};
+
+#[tokio::test]
+async fn a_client_has_one_fresh_rate_allowance_after_a_takeover() {
+    let (_database, leader, standby) = pair(&[("RATE_LIMIT_REQUESTS", "2")]).await;
+    let statuses = async || {
+        let mut statuses = vec![];
+        for _ in 0..3 {
+            statuses.push(standby.mint_from("203.0.113.9").await.status.as_u16());
+        }
+        statuses
+    };
+    assert_eq!(statuses().await, [200, 200, 429]);
+    leader.kill().await;
+    standby.takes_over().await;
+    assert_eq!(statuses().await, [200, 200, 429]);
+}
+
+#[tokio::test]
+async fn what_an_operator_sets_through_a_standby_is_kept_after_a_takeover() {
+    let (_database, leader, standby) = pair(&[USERS]).await;
+    let mint_as = async |user: &str| {
+        let request = standby.request(Method::GET, "/api/turn-credentials");
+        Answer::of(request.bearer_auth(user_token(user))).await
+    };
+    for (path, body) in [
+        ("/api/users/ann/block", json!({})),
+        ("/api/budget/limit", json!({"limitGB": 7})),
+        ("/api/budget/freeze", json!({"frozen": true})),
+    ] {
+        assert_eq!(standby.post(OPERATOR, path, body).await.status, 200, "{path}");
+    }
+    leader.kill().await;
+    standby.takes_over().await;
+    let status = standby.status().await;
+    assert_eq!((&status["bandwidthLimitGB"], &status["frozen"]), (&json!(7), &json!(true)));
+    assert_eq!(standby.post(OPERATOR, "/api/budget/freeze", json!({"frozen": false})).await.status, 200);
+    assert_eq!(mint_as("ann").await.error(), (403, "USER_BLOCKED".into()));
+    assert_eq!(mint_as("bob").await.status, 200);
+}
