@@ -40,7 +40,7 @@ pub(super) fn is_known(name: &str) -> bool {
 }
 
 /// Our prefixes: an unknown name with one of them is misspelled.
-const OWN_PREFIXES: [&str; 12] = [
+const OWN_PREFIXES: [&str; 15] = [
     "TURN_",
     "CLOUDFLARE_",
     "RATE_LIMIT_",
@@ -53,6 +53,9 @@ const OWN_PREFIXES: [&str; 12] = [
     "SFU_",
     "CALLS_",
     "P2PCF_",
+    "PEERJS_",
+    "ROOM_",
+    "REPORTS_",
 ];
 
 /// From this similarity on, a name without one of our prefixes counts as misspelled too.
