@@ -52,12 +52,9 @@ impl Holder {
         self.shares().any(|(own, _)| own == *share)
     }
 
-    /// Whether both have the same share of their own: the same user, or the same address without one.
-    pub fn is_same_as(&self, other: &Self) -> bool {
-        match (&self.user, &other.user) {
-            (None, None) => self.client == other.client,
-            (user, other) => user == other,
-        }
+    /// The share of its own: that of the user on any address, or of the address without one.
+    pub fn own_share(&self) -> Share {
+        self.user.clone().map_or(Share::Client(self.client), Share::User)
     }
 }
 
@@ -95,10 +92,14 @@ mod tests {
     fn a_user_is_the_same_on_any_address() {
         let at = |last: u8| ClientKey::V4([192, 0, 2, last].into());
         let user = |last, name| Holder::new(at(last), User::new(name));
-        assert!(
-            user(1, "maria").is_same_as(&user(2, "maria")) && !user(1, "maria").is_same_as(&user(1, "jo"))
-        );
-        assert!(Holder::from(at(1)).is_same_as(&at(1).into()) && !user(1, "jo").is_same_as(&at(1).into()));
-        assert!(!Holder::from(at(1)).is_same_as(&at(2).into()));
+        let own = |holder: Holder| holder.own_share();
+        assert_eq!(own(user(1, "maria")), own(user(2, "maria")));
+        assert_ne!(own(user(1, "maria")), own(user(1, "jo")));
+        assert_ne!(own(user(1, "jo")), own(at(1).into()));
+        assert_ne!(own(at(1).into()), own(at(2).into()));
+        let first = |holder: &Holder| holder.shares().next().unwrap().0;
+        for holder in [user(1, "maria"), at(1).into()] {
+            assert_eq!(holder.own_share(), first(&holder));
+        }
     }
 }

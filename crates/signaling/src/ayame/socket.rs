@@ -72,7 +72,7 @@ pub(super) struct Registration {
     pub(super) webhook: Option<Webhook>,
     /// From the application, for the client.
     pub(super) authz_metadata: Option<Box<RawValue>>,
-    /// The same.
+    /// The application's ICE servers, for the client.
     pub(super) ice_servers: Option<Box<RawValue>>,
     /// Frames that are handled after the `accept`.
     pub(super) waiting: VecDeque<ParsedFrame>,

@@ -12,6 +12,7 @@
 
 mod id;
 mod message;
+pub mod queue;
 pub mod waiting;
 
 pub use id::{ID_MAX, TOKEN_MAX};

@@ -2,27 +2,18 @@
 //! is dropped. Everything is bounded: for each id, for each sender, for each client or user, and in all. What exceeds a bound
 //! is dropped.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use turn_limits::{Held, Holder, SHARES};
 
+use super::queue::{Message, Queue};
 use crate::deadlines::Deadlines;
 use crate::protocol::Text;
 
 /// How long a message waits.
 pub const WAIT_MAX: Duration = Duration::from_secs(5);
-/// One `EXPIRE` covers all messages from one sender to one id that came within this time. The reference server checks once a
-/// second.
-pub const EXPIRE_COVERS: Duration = Duration::from_secs(1);
-/// The most messages for one id.
-pub const MESSAGES_PER_ID_MAX: usize = 128;
-/// The most bytes of messages for one id.
-pub const BYTES_PER_ID_MAX: usize = 256 * 1024;
-/// One part in so many of both is for each client address or user, and always one message. Whoever has more loses the rest once others
-/// need the room.
-pub const ID_SHARE: usize = 4;
 /// The most ids for which messages wait.
 pub const WAITED_IDS_MAX: usize = SHARES * IDS_PER_CLIENT_MAX;
 /// The most waiting messages of one sender.
@@ -42,24 +33,13 @@ pub const BYTES_PER_CLIENT_MAX: usize = 4 << 20;
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     /// By destination. None is empty.
-    queues: HashMap<Arc<str>, VecDeque<Message>>,
+    queues: HashMap<Arc<str>, Queue>,
     /// When the first message of each queue has waited long enough.
     deadlines: Deadlines<Arc<str>>,
     /// What each sender has sent. None is empty.
     senders: HashMap<Arc<str>, Sent>,
     holders: Held<Sent>,
     bytes: usize,
-}
-
-#[derive(Clone, Debug)]
-struct Message {
-    src: Arc<str>,
-    holder: Holder,
-    text: Text,
-    is_offer: bool,
-    arrived: Duration,
-    /// Whether the sender already got an `EXPIRE` that covers it.
-    is_told: bool,
 }
 
 /// The waiting messages of a sender, or of a holder.
@@ -98,34 +78,6 @@ impl Sent {
     }
 }
 
-/// Messages for one id.
-#[derive(Clone, Copy, Default)]
-struct Amount {
-    messages: usize,
-    bytes: usize,
-}
-
-impl Amount {
-    fn add(&mut self, bytes: usize) {
-        self.messages += 1;
-        self.bytes += bytes;
-    }
-
-    fn remove(&mut self, bytes: usize) {
-        self.messages -= 1;
-        self.bytes -= bytes;
-    }
-
-    /// Whether it is no more than one part in so many of what may wait for an id.
-    fn is_within(self, part: usize) -> bool {
-        self.messages <= MESSAGES_PER_ID_MAX / part && self.bytes <= BYTES_PER_ID_MAX / part
-    }
-
-    fn is_share(self) -> bool {
-        self.messages <= 1 || self.is_within(ID_SHARE)
-    }
-}
-
 /// A sender who must be told that `absent` did not come for its messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Expired {
@@ -143,17 +95,19 @@ impl Waiting {
         is_offer: bool,
         now: Duration,
     ) -> usize {
+        if !self.has_room(src, holder, dst, text.len()) {
+            return 1;
+        }
         let dst = self.queues.get_key_value(dst).map_or_else(|| dst.into(), |(dst, _)| Arc::clone(dst));
-        let surplus = surplus(self.queues.get(&dst), holder, text.len());
-        let has_room = self.has_room(src, holder, &dst, text.len());
-        let Some(surplus) = surplus.filter(|_| has_room) else { return 1 };
+        let surplus = self.queues.get(&dst).map_or(Some(vec![]), |queue| queue.surplus(holder, text.len()));
+        let Some(surplus) = surplus else { return 1 };
         for place in &surplus {
             if let Some(dropped) = self.queues.get_mut(&dst).and_then(|queue| queue.remove(*place)) {
                 self.release(&dst, &dropped);
             }
         }
         let queue = self.queues.entry(Arc::clone(&dst)).or_default();
-        if queue.is_empty() {
+        if queue.first().is_none() {
             self.deadlines.set(Arc::clone(&dst), now + WAIT_MAX);
         }
         self.bytes += text.len();
@@ -162,7 +116,7 @@ impl Waiting {
             sent.add(&dst, text.len());
             true
         });
-        queue.push_back(Message {
+        queue.push(Message {
             src: Arc::clone(src),
             holder: holder.clone(),
             text,
@@ -195,7 +149,7 @@ impl Waiting {
             self.release(dst, &message);
             message.text
         };
-        queue.into_iter().map(remove).collect()
+        queue.into_messages().map(remove).collect()
     }
 
     /// Drops the messages that have waited long enough. Returns how many, and who must be told.
@@ -203,16 +157,16 @@ impl Waiting {
         let (mut messages, mut expired) = (0, Vec::new());
         while let Some(dst) = self.deadlines.pop(now) {
             let Some(mut queue) = self.queues.remove(&dst) else { continue };
-            while queue.front().is_some_and(|first| first.arrived + WAIT_MAX <= now) {
-                let Some(message) = queue.pop_front() else { break };
+            while queue.first().is_some_and(|first| first.arrived + WAIT_MAX <= now) {
+                let Some(message) = queue.remove(0) else { break };
                 self.release(&dst, &message);
                 messages += 1;
                 if !message.is_told {
-                    mark_told(&mut queue, &message);
+                    queue.mark_told(&message);
                     expired.push(Expired { sender: message.src, absent: Arc::clone(&dst) });
                 }
             }
-            if let Some(first) = queue.front() {
+            if let Some(first) = queue.first() {
                 self.deadlines.set(Arc::clone(&dst), first.arrived + WAIT_MAX);
                 self.queues.insert(dst, queue);
             }
@@ -240,76 +194,30 @@ impl Waiting {
     }
 }
 
-/// The places, from the last, of the messages that make room for one of this holder, if it has less than its share: the latest ones of
-/// those who have more. `None` if they are too few.
-fn surplus(queue: Option<&VecDeque<Message>>, holder: &Holder, bytes: usize) -> Option<Vec<usize>> {
-    let (mut all, mut surplus) = (Amount::default(), Vec::new());
-    let messages = || queue.into_iter().flatten();
-    messages().for_each(|message| all.add(message.text.len()));
-    all.add(bytes);
-    if all.is_within(1) {
-        return Some(surplus);
-    }
-    let mut by_holder: Vec<(&Holder, Amount)> = Vec::new();
-    for (holder, bytes) in
-        messages().map(|message| (&message.holder, message.text.len())).chain([(holder, bytes)])
-    {
-        match by_holder.iter_mut().find(|(other, _)| other.is_same_as(holder)) {
-            Some((_, amount)) => amount.add(bytes),
-            None => by_holder.push((holder, Amount { messages: 1, bytes })),
-        }
-    }
-    let is_over =
-        |(of, amount): &&mut (&Holder, Amount), from: &Holder| of.is_same_as(from) && !amount.is_share();
-    if by_holder.iter_mut().any(|amount| is_over(&amount, holder)) {
-        return None;
-    }
-    for (place, message) in queue?.iter().enumerate().rev() {
-        if let Some((_, amount)) = by_holder.iter_mut().find(|amount| is_over(amount, &message.holder)) {
-            amount.remove(message.text.len());
-            all.remove(message.text.len());
-            surplus.push(place);
-            if all.is_within(1) {
-                return Some(surplus);
-            }
-        }
-    }
-    None
-}
-
-/// Candidates are useless without their offer, so they count as told, however late they came. A later offer is another attempt.
-fn mark_told(queue: &mut VecDeque<Message>, told: &Message) {
-    for message in queue.iter_mut().filter(|message| message.src == told.src) {
-        message.is_told |= !message.is_offer || message.arrived <= told.arrived + EXPIRE_COVERS;
-    }
-}
-
 #[cfg(test)]
 impl Waiting {
     pub(super) fn messages(&self) -> usize {
-        self.queues.values().map(VecDeque::len).sum()
+        self.queues.values().map(|queue| queue.iter().count()).sum()
     }
 
     /// The counts agree with the messages, no bound is exceeded, and nothing waits for an id that somebody holds.
     pub(super) fn check(&self, is_held: impl Fn(&str) -> bool) {
         let mut bytes = 0;
         for (dst, queue) in &self.queues {
-            assert!(!queue.is_empty() && !is_held(dst));
-            let of_queue: usize = queue.iter().map(|message| message.text.len()).sum();
-            assert!(queue.len() <= MESSAGES_PER_ID_MAX && of_queue <= BYTES_PER_ID_MAX);
-            bytes += of_queue;
+            assert!(queue.first().is_some() && !is_held(dst));
+            bytes += queue.check();
         }
         assert_eq!(bytes, self.bytes);
         for (src, sent) in &self.senders {
             assert!(!sent.by_id.is_empty() && sent.by_id.len() <= IDS_PER_SENDER_MAX);
             assert!(sent.messages() <= MESSAGES_PER_SENDER_MAX);
             for (dst, messages) in &sent.by_id {
-                let queue = self.queues.get(dst).into_iter().flatten();
+                let queue = self.queues.get(dst).into_iter().flat_map(Queue::iter);
                 let queued = queue.filter(|message| message.src == *src).count();
                 assert!(*messages > 0 && *messages == queued);
             }
         }
-        for Message { holder, text, .. } in self.queues.values().flatten() {
+        for Message { holder, text, .. } in self.queues.values().flat_map(Queue::iter) {
             let is_counted = |share| self.holders.get(&share).is_some_and(|sent| sent.bytes >= text.len());
             assert!(holder.shares().all(|(share, _)| is_counted(share)));
         }

@@ -148,8 +148,18 @@ fn servers_of_the_webhook_come_before_the_minted_ones() {
             world.received(1)[0].ends_with(&format!(r#","iceServers":[{first}{minted}]}}"#)),
             "{servers}"
         );
-        assert_eq!(world.calls().len(), 1);
+        assert_eq!(world.calls(), ["1 joined r as nobody with a grant"]);
     }
+}
+
+#[test]
+fn a_client_that_wants_no_turn_gets_the_servers_of_the_webhook_only() {
+    let mut world = with_webhooks();
+    world.open_with(1, Upgrade { query: vec![("turn".into(), "0".into())], ..Upgrade::default() });
+    world.send(1, &register("r"));
+    world.authorize(1, Some(r#"{"allowed":true,"iceServers":[{"urls":["stun:s"]}]}"#));
+    assert!(world.received(1)[0].ends_with(r#","iceServers":[{"urls":["stun:s"]}]}"#));
+    assert_eq!((world.asked(), world.calls().len()), (vec![], 1));
 }
 
 #[test]
