@@ -14,9 +14,10 @@ use turn_limits::Held;
 pub const HOLD_MAX: Duration = Duration::from_secs(8);
 /// The most requests that wait.
 pub const HELD_MAX: usize = 1_024;
-/// The most of them that are of one client, once [`HELD_PER_GROUP_MAX`] wait in all. Until then the places are for anybody, such as a proxy
-/// whose clients are not known.
+/// The most of them that are of one client, once [`HELD_BY_ANYBODY_MAX`] wait in all.
 pub const HELD_PER_CLIENT_MAX: usize = HELD_MAX / 16;
+/// While fewer wait in all, one client may have all places: it may be a proxy that is not in `TRUSTED_PROXIES`.
+pub const HELD_BY_ANYBODY_MAX: usize = 2 * HELD_PER_CLIENT_MAX;
 /// The most of them that are of one IPv6 /48: four of these leave places for clients elsewhere.
 const HELD_PER_GROUP_MAX: usize = HELD_MAX / 5;
 /// The pause before a leader that could not be reached is asked again.
@@ -63,7 +64,7 @@ impl Hold {
         };
         let mut taken = self.0.lock();
         let is_over = || taken.by_client.full(client, is_full).is_some();
-        if taken.all >= HELD_MAX || (taken.all >= HELD_PER_GROUP_MAX && is_over()) {
+        if taken.all >= HELD_MAX || (taken.all >= HELD_BY_ANYBODY_MAX && is_over()) {
             return None;
         }
         taken.all += 1;
@@ -213,7 +214,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_has_a_fifth_of_the_places_or_a_sixteenth_if_others_wait_and_a_48_a_fifth() {
+    async fn a_client_has_an_eighth_of_the_places_or_a_sixteenth_if_others_wait_and_a_48_a_fifth() {
         let of = |text: &str| ClientKey::of(text.parse().unwrap());
         let hold = Hold::default();
         let fill = |client: &str| std::iter::from_fn(|| hold.place(of(client))).collect::<Vec<_>>();
@@ -221,9 +222,9 @@ mod tests {
         assert!(hold.wait(of("192.0.2.1")).pause(false, ready(())).await.is_err());
         let in_48: Vec<_> = (1..=5).map(|n| fill(&format!("2001:db8:0:{n}::1"))).collect();
         let counts: Vec<_> = in_48.iter().map(Vec::len).collect();
-        assert_eq!((one.len(), &counts[..]), (204, &[64, 64, 64, 12, 0][..]));
+        assert_eq!((one.len(), &counts[..]), (128, &[64, 64, 64, 12, 0][..]));
         hold.wait(of("192.0.2.2")).pause(false, ready(())).await.unwrap();
-        assert_eq!(free(&hold), HELD_MAX - 2 * 204);
+        assert_eq!(free(&hold), HELD_MAX - 128 - 204);
         drop(one);
         assert_eq!(fill("192.0.2.1").len(), 64);
     }

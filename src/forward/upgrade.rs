@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, ReadBuf, copy_buf, split};
+use tokio::io::{
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, ReadBuf, copy_buf, sink, split,
+};
 use tokio::time::timeout;
 
 /// The buffer of each direction. Bytes.
@@ -75,7 +77,7 @@ fn close_frame(code: u16) -> [u8; 4] {
 }
 
 /// Returns when both sides have closed. Once the leader has, nothing bounds the socket any more, so the client has to close it soon. A
-/// leader that died has sent no frame that closes the socket.
+/// leader that died has sent no frame that closes the socket, so the standby sends one.
 async fn both_ways(
     client: impl AsyncRead + AsyncWrite + Unpin,
     leader: impl AsyncRead + AsyncWrite + Unpin,
@@ -83,8 +85,11 @@ async fn both_ways(
 ) -> io::Result<()> {
     let ((from_client, mut to_client), (from_leader, mut to_leader)) = (split(client), split(leader));
     let mut up = pin!(async {
-        copy_buf(&mut BufReader::with_capacity(BUFFER, from_client), &mut to_leader).await?;
-        to_leader.shutdown().await
+        let mut from_client = BufReader::with_capacity(BUFFER, from_client);
+        let _ = copy_buf(&mut from_client, &mut to_leader).await;
+        let _ = to_leader.shutdown().await;
+        // What is unread when a socket is closed can cost the client the frame that closes it.
+        copy_buf(&mut from_client, &mut sink()).await
     });
     let mut down = pin!(async {
         let _ = copy_buf(&mut BufReader::with_capacity(BUFFER, from_leader), &mut to_client).await;
@@ -94,9 +99,11 @@ async fn both_ways(
         to_client.shutdown().await
     });
     tokio::select! {
+        biased;
         closed = &mut down => {
             closed?;
-            timeout(CLOSE_MAX, up).await?
+            let _ = timeout(CLOSE_MAX, up).await;
+            Ok(())
         }
         closed = &mut up => {
             closed?;
@@ -223,9 +230,14 @@ mod tests {
                 leader_side.write_all(sent).await.unwrap();
                 drop(leader_side);
             };
-            tokio::join!(pass_between(client_side, leader, pending()), die);
-            let mut got = vec![];
-            client.read_to_end(&mut got).await.unwrap();
+            // What the client sends meanwhile reaches nobody.
+            let mut read = async || {
+                client.write_all(&[0; 1_024]).await.unwrap();
+                let mut got = vec![];
+                client.read_to_end(&mut got).await.unwrap();
+                got
+            };
+            let ((), (), got) = tokio::join!(pass_between(client_side, leader, pending()), die, read());
             assert_eq!(got, told);
         }
     }

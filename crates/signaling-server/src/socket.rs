@@ -125,8 +125,9 @@ async fn serve(
     let session = Session { server, hub, id, holder, outbox: &outbox, inbox };
     let ended = session.run(&mut socket).await;
     server.take(hub, Event::Closed { socket: id });
-    if let Some(close) = ended {
-        say_goodbye(&mut socket, close).await;
+    match ended {
+        Some(close) => say_goodbye(&mut socket, close).await,
+        None => answer_close(&mut socket).await,
     }
 }
 
@@ -250,6 +251,11 @@ async fn say_goodbye(socket: &mut WebSocket, close: Closing) {
     }
     let answered = async { while let Some(Ok(_)) = socket.recv().await {} };
     let _ = tokio::time::timeout_at(clock::deadline(CLOSE_MAX), answered).await;
+}
+
+/// Sends what answers a client's close frame. The library has it ready, and writes it when it reads on.
+async fn answer_close(socket: &mut WebSocket) {
+    let _ = tokio::time::timeout_at(clock::deadline(CLOSE_MAX), socket.recv()).await;
 }
 
 fn utf8(text: Text) -> Utf8Bytes {

@@ -231,11 +231,10 @@ pub(crate) async fn refuse_shared_session(
     let of_one: i32 = connection.one(BACKEND).await?.get(0);
     other.run("BEGIN").await?;
     let of_other: i32 = other.one(BACKEND).await?.get(0);
-    // Others may have got the session meanwhile.
-    if of_one != of_other && of_one == connection.one(BACKEND).await?.get::<_, i32>(0) {
-        return Ok(());
+    if of_one == of_other {
+        return Err(DatabaseError::SharedSession);
     }
-    Err(DatabaseError::SharedSession)
+    Ok(())
 }
 
 /// A URL without the slash at its end, to which paths are appended.

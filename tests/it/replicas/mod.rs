@@ -9,6 +9,7 @@ mod processes;
 mod role;
 mod rotation;
 mod same_rows;
+mod sockets;
 mod store;
 mod store_connections;
 mod store_outcomes;

@@ -9,8 +9,9 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
@@ -73,10 +74,10 @@ impl SocketClient {
         self.0.send(Message::Frame(frame)).await
     }
 
-    /// Sends a close frame.
+    /// Sends a close frame, which the broker answers. Without that answer, a browser takes the end for a failure.
     pub(crate) async fn close(mut self) {
-        self.0.close(None).await.unwrap();
-        while let Some(Ok(_)) = self.0.next().await {}
+        self.0.close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() })).await.unwrap();
+        assert_eq!(self.closed().await.0, 1000);
     }
 
     /// What arrives next.
