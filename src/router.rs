@@ -124,7 +124,7 @@ pub fn build(app: &Arc<App>) -> Router {
         ServiceBuilder::new()
             .layer(origin::cors(&app.origins))
             .layer(from_fn_with_state((Arc::clone(app), BodyLimit::SHORT), envelope::admit))
-            .layer(envelope::catch_panic(app))
+            .layer(envelope::catch_panic(&app.metrics))
     };
     // Foreign origins are rejected before the handler.
     let foreign = check(app, origin::refuse_foreign);
@@ -143,7 +143,7 @@ pub fn build(app: &Arc<App>) -> Router {
         .layer(
             ServiceBuilder::new()
                 .layer(from_fn_with_state(Arc::clone(app), envelope::envelope))
-                .layer(envelope::catch_panic(app)),
+                .layer(envelope::catch_panic(&app.metrics)),
         )
         .with_state(Arc::clone(app))
 }
@@ -161,14 +161,19 @@ pub fn standby(standby: &Arc<Standby>) -> Router {
         .route("/leader", own(get(standby::get_leader)))
         .route("/metrics", own(get(standby::get_metrics)))
         .fallback(standby::forward)
-        .layer(from_fn_with_state(Arc::clone(standby), standby::envelope))
+        .layer(
+            ServiceBuilder::new()
+                .layer(from_fn_with_state(Arc::clone(standby), standby::envelope))
+                .layer(envelope::catch_panic(&standby.metrics)),
+        )
         .with_state(Arc::clone(standby))
 }
 
 /// The proxy of the SFU, whose calls have CORS headers of their own.
 fn sfu(app: &Arc<App>) -> Router<Arc<App>> {
-    let layers =
-        ServiceBuilder::new().layer(origin::sfu_cors(&app.origins)).layer(envelope::catch_panic(app));
+    let layers = ServiceBuilder::new()
+        .layer(origin::sfu_cors(&app.origins))
+        .layer(envelope::catch_panic(&app.metrics));
     let routes = app.sfu.as_ref().map(turn_sfu_proxy::routes::routes).unwrap_or_default();
     routes.layer(layers).layer(check(app, origin::refuse_foreign))
 }
@@ -176,7 +181,8 @@ fn sfu(app: &Arc<App>) -> Router<Arc<App>> {
 /// The protocols with sockets.
 fn sockets(app: &Arc<App>) -> Router<Arc<App>> {
     let admit = from_fn_with_state((Arc::clone(app), BodyLimit::SHORT), envelope::admit);
-    let readable = ServiceBuilder::new().layer(from_fn(peerjs::readable)).layer(envelope::catch_panic(app));
+    let readable =
+        ServiceBuilder::new().layer(from_fn(peerjs::readable)).layer(envelope::catch_panic(&app.metrics));
     routes::sockets(&app.signaling)
         .merge(rooms::set_username(&app.signaling).layer(admit))
         .merge(peerjs::routes(&app.signaling).layer(readable))
@@ -185,7 +191,8 @@ fn sockets(app: &Arc<App>) -> Router<Arc<App>> {
 
 /// Reports: pages send them, and people open a kept one from a chat.
 fn reported(app: &Arc<App>) -> Router<Arc<App>> {
-    let layers = ServiceBuilder::new().layer(origin::cors(&app.origins)).layer(envelope::catch_panic(app));
+    let layers =
+        ServiceBuilder::new().layer(origin::cors(&app.origins)).layer(envelope::catch_panic(&app.metrics));
     reports::routes::routes(&app.signaling)
         .layer(layers)
         .layer(check(app, origin::refuse_foreign))
@@ -199,7 +206,7 @@ fn p2pcf(app: &Arc<App>) -> Router<Arc<App>> {
         .layer(map_response(async |response| p2pcf::readable(response)))
         .layer(from_fn_with_state(Arc::clone(&app.signaling), polls::limit))
         .layer(from_fn_with_state((Arc::clone(app), limit), envelope::admit))
-        .layer(envelope::catch_panic(app));
+        .layer(envelope::catch_panic(&app.metrics));
     p2pcf::routes(&app.signaling).layer(layers)
 }
 

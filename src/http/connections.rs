@@ -101,7 +101,7 @@ pub struct ConnectionBody {
     responses(
         (status = 201, description = "Opened.", body = ConnectionBody),
         (status = 200, description = "The connection was open already.", body = ConnectionBody),
-        (status = 400, description = "`INVALID_REQUEST`: `connectionId` is not 1 to 128 visible ASCII characters.", body = ErrorBody),
+        (status = 400, description = "`INVALID_REQUEST`: `connectionId` is not 1 to 128 visible ASCII characters, or is a grant.", body = ErrorBody),
         (status = 403, description = "`USER_BLOCKED`: an app server opens a connection for a user that is blocked. An open one can be reported and closed.", body = ErrorBody),
         (status = 429, description = "`RATE_LIMITED`: 64 connections are open on this grant, or 256 on the grants of this client address.", body = ErrorBody),
         (status = 503, description = "`OVERLOADED`: the table of connections, or of grants, is full.", body = ErrorBody),
@@ -144,7 +144,7 @@ pub async fn open_connection(app: AppState, call: AuthorizedReport) -> Result<Re
     request_body(content = ConnectionRequest, example = json!({"bytesSent": 40_000, "bytesReceived": 150_000, "relayed": true})),
     responses(
         (status = 200, description = "The connection stays open.", body = ConnectionBody),
-        (status = 400, description = "`INVALID_REQUEST`: the id in the path is not 1 to 128 visible ASCII characters.", body = ErrorBody),
+        (status = 400, description = "`INVALID_REQUEST`: the id in the path is not 1 to 128 visible ASCII characters, or is a grant.", body = ErrorBody),
         (status = 404, description = "`NOT_FOUND`: the connection is not open, or another grant opened it. Open it again.", body = ErrorBody),
     )
 )]
@@ -167,7 +167,7 @@ pub async fn heartbeat_connection(
     security(()),
     responses(
         (status = 204, description = "The connection is closed."),
-        (status = 400, description = "`INVALID_REQUEST`: the id in the path is not 1 to 128 visible ASCII characters.", body = ErrorBody),
+        (status = 400, description = "`INVALID_REQUEST`: the id in the path is not 1 to 128 visible ASCII characters, or is a grant.", body = ErrorBody),
         (status = 404, description = "`NOT_FOUND`: another grant opened this connection.", body = ErrorBody),
     )
 )]
@@ -189,7 +189,7 @@ pub async fn close_connection(
     request_body(content = ConnectionRequest, example = json!({"bytesReceived": 180_000})),
     responses(
         (status = 204, description = "The connection is closed."),
-        (status = 400, description = "`INVALID_REQUEST`: the id in the path is not 1 to 128 visible ASCII characters.", body = ErrorBody),
+        (status = 400, description = "`INVALID_REQUEST`: the id in the path is not 1 to 128 visible ASCII characters, or is a grant.", body = ErrorBody),
         (status = 404, description = "`NOT_FOUND`: another grant opened this connection.", body = ErrorBody),
     )
 )]

@@ -20,7 +20,7 @@ use super::head;
 use super::request_log::{self, RequestHead};
 use crate::app::App;
 use crate::forward::{CountedSocket, FORWARDED, Forwarded};
-use crate::telemetry::metrics::RequestLabels;
+use crate::telemetry::metrics::{Metrics, RequestLabels};
 use turn_base::body::{self, BodyLimit};
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::request::client_addr::ClientAddr;
@@ -104,14 +104,14 @@ pub async fn admit(
     next.run(request).await
 }
 
-/// The layer that turns a panic into a response. The process's hook logs the panic. It is around everything, and once more inside of what
+/// The layer that turns a panic into a response. The process's hook logs the panic. It is around all routes, and once more inside of what
 /// adds CORS headers, so that the page may read the response.
 pub fn catch_panic(
-    app: &Arc<App>,
+    metrics: &Arc<Metrics>,
 ) -> CatchPanicLayer<impl ResponseForPanic<ResponseBody = Body> + Send + Sync + 'static> {
-    let app = Arc::clone(app);
+    let metrics = Arc::clone(metrics);
     CatchPanicLayer::custom(move |_: Box<dyn Any + Send>| {
-        app.metrics.panics.inc();
+        metrics.panics.inc();
         ApiError::internal().into_response()
     })
 }
