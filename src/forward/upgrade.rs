@@ -28,11 +28,11 @@ pub(super) const SERVICE_RESTART: u16 = 1012;
 pub(super) async fn pass_on(client: OnUpgrade, leader: OnUpgrade, cut: impl Future<Output = u16>) {
     let mut cut = pin!(cut);
     let both = async { tokio::try_join!(client, leader) };
-    let (client, leader) = tokio::select! {
-        Ok(both) = both => both,
+    let both = tokio::select! {
+        both = both => both,
         _ = &mut cut => return,
-        else => return,
     };
+    let Ok((client, leader)) = both else { return };
     pass_between(TokioIo::new(client), TokioIo::new(leader), cut).await;
 }
 
@@ -50,11 +50,9 @@ async fn pass_between<S: AsyncRead + AsyncWrite + Unpin>(
             code = cut => code,
         };
         let rest = std::future::poll_fn(|context| {
-            if may_close.load(Ordering::Relaxed) {
-                Poll::Ready(())
-            } else {
-                passed_on.as_mut().poll(context).map(|_| ())
-            }
+            let may_close = || may_close.load(Ordering::Relaxed);
+            let is_over = may_close() || passed_on.as_mut().poll(context).is_ready() || may_close();
+            if is_over { Poll::Ready(()) } else { Poll::Pending }
         });
         if timeout(CLOSE_MAX, rest).await.is_err() || !may_close.load(Ordering::Relaxed) {
             return;
@@ -215,6 +213,12 @@ mod tests {
         client.read_to_end(&mut got).await.unwrap();
         assert_eq!(got, [0x88, 0]);
         assert!(client.write_all(b"x").await.is_err(), "nobody reads it");
+    }
+
+    #[tokio::test]
+    async fn an_upgrade_that_fails_leaves_nothing_behind() {
+        let none = || hyper::upgrade::on(hyper::Request::new(()));
+        timeout(10 * CLOSE_MAX, pass_on(none(), none(), pending())).await.unwrap();
     }
 
     #[tokio::test]

@@ -104,8 +104,8 @@ pub async fn admit(
     next.run(request).await
 }
 
-/// The layer that turns a panic into a response. The process's hook logs the panic. It is around all routes, and once more inside of what
-/// adds CORS headers, so that the page may read the response.
+/// The layer that turns a panic into a response. The process's hook logs the panic. It is around all routes, and at the leader once
+/// more inside of what adds CORS headers, so that the page may read the response.
 pub fn catch_panic(
     metrics: &Arc<Metrics>,
 ) -> CatchPanicLayer<impl ResponseForPanic<ResponseBody = Body> + Send + Sync + 'static> {

@@ -27,7 +27,7 @@ use crate::server::Signaling;
 
 /// The longest time for which a client may read nothing of what is sent to it.
 pub(crate) const WRITE_MAX: Duration = Duration::from_secs(10);
-/// How long the broker waits for the client's close frame after its own.
+/// How long the broker waits for the client's close frame after its own, or until its answer to the client's is written.
 pub(crate) const CLOSE_MAX: Duration = Duration::from_secs(2);
 /// The shortest time for which a socket occupies its place. So in this time one address opens at most as many sockets as it may
 /// have open.
@@ -125,9 +125,8 @@ async fn serve(
     let session = Session { server, hub, id, holder, outbox: &outbox, inbox };
     let ended = session.run(&mut socket).await;
     server.take(hub, Event::Closed { socket: id });
-    match ended {
-        Some(close) => say_goodbye(&mut socket, close).await,
-        None => answer_close(&mut socket).await,
+    if let Some(close) = ended {
+        say_goodbye(&mut socket, close).await;
     }
 }
 
@@ -141,7 +140,7 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    /// Passes frames on in both directions. Returns the close frame to send; `None` if the client has gone.
+    /// Passes frames on in both directions. Returns the close frame to send; `None` if the client has closed, or has gone.
     async fn run(&self, socket: &mut WebSocket) -> Option<Closing> {
         loop {
             let event = tokio::select! {
@@ -156,7 +155,10 @@ impl Session<'_> {
                     continue;
                 }
                 message = socket.recv() => match message? {
-                    Ok(message) => self.event(message)?,
+                    Ok(message) => match self.event(message) {
+                        Some(event) => event,
+                        None => return answer_close(socket).await,
+                    },
                     Err(error) => return self.closing_of(&error),
                 },
             };
@@ -185,7 +187,8 @@ impl Session<'_> {
         let socket = self.id;
         match &message {
             Message::Ping(bytes) | Message::Pong(bytes) => self.inbox.control(bytes.len()),
-            Message::Text(_) | Message::Binary(_) | Message::Close(_) => self.inbox.complete(),
+            Message::Text(_) | Message::Binary(_) => self.inbox.complete(),
+            Message::Close(_) => return None,
         }
         if self.inbox.is_overdue(clock::deadline(Duration::ZERO)) {
             self.server.service.broker.count(Counted::Limited("unfinished"));
@@ -253,9 +256,10 @@ async fn say_goodbye(socket: &mut WebSocket, close: Closing) {
     let _ = tokio::time::timeout_at(clock::deadline(CLOSE_MAX), answered).await;
 }
 
-/// Sends what answers a client's close frame. The library has it ready, and writes it when it reads on.
-async fn answer_close(socket: &mut WebSocket) {
+/// Sends what answers a client's close frame: the library has it ready, and writes it when it reads on. No other one follows.
+async fn answer_close(socket: &mut WebSocket) -> Option<Closing> {
     let _ = tokio::time::timeout_at(clock::deadline(CLOSE_MAX), socket.recv()).await;
+    None
 }
 
 fn utf8(text: Text) -> Utf8Bytes {

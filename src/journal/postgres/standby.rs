@@ -231,10 +231,11 @@ pub(crate) async fn refuse_shared_session(
     let of_one: i32 = connection.one(BACKEND).await?.get(0);
     other.run("BEGIN").await?;
     let of_other: i32 = other.one(BACKEND).await?.get(0);
-    if of_one == of_other {
-        return Err(DatabaseError::SharedSession);
+    // Others may have got the session meanwhile. A pooler still gives another one the second time, because that one is in use.
+    if of_one != of_other && of_one == connection.one(BACKEND).await?.get::<_, i32>(0) {
+        return Ok(());
     }
-    Ok(())
+    Err(DatabaseError::SharedSession)
 }
 
 /// A URL without the slash at its end, to which paths are appended.
