@@ -99,8 +99,9 @@ impl Waiting {
             return 1;
         }
         let dst = self.queues.get_key_value(dst).map_or_else(|| dst.into(), |(dst, _)| Arc::clone(dst));
-        let surplus = self.queues.get(&dst).map_or(Some(vec![]), |queue| queue.surplus(holder, text.len()));
-        let Some(surplus) = surplus else { return 1 };
+        let nothing = Queue::default();
+        let queued = self.queues.get(&dst).unwrap_or(&nothing);
+        let Some(surplus) = queued.surplus(holder, text.len()) else { return 1 };
         for place in &surplus {
             if let Some(dropped) = self.queues.get_mut(&dst).and_then(|queue| queue.remove(*place)) {
                 self.release(&dst, &dropped);

@@ -126,6 +126,14 @@ fn the_only_message_of_somebody_stays_whatever_its_size() {
 }
 
 #[test]
+fn a_message_that_is_longer_than_what_may_wait_for_an_id_is_not_kept() {
+    let mut world = World::with(1);
+    let fill = "x".repeat(256 * 1024);
+    world.send(1, &format!(r#"{{"type":"OFFER","dst":"late","payload":{{"x":"{fill}"}}}}"#));
+    assert_eq!((world.arrivals(["late".into()]), &world.dropped[..]), (0, &[Dropped::NotKept][..]));
+}
+
+#[test]
 fn a_sender_has_256_waiting_messages_512_kib_and_32_ids() {
     let mut world = World::with(3);
     (0..9).for_each(|id| (0..30).for_each(|n| world.send(1, &offer(&format!("late{id}"), n))));
