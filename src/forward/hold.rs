@@ -14,10 +14,10 @@ use turn_limits::Held;
 pub const HOLD_MAX: Duration = Duration::from_secs(8);
 /// The most requests that wait.
 pub const HELD_MAX: usize = 1_024;
-/// The most of them that are of one client, once [`HELD_BY_ANYBODY_MAX`] wait in all.
+/// The most of them that are of one client, once `HELD_BY_ANYBODY_MAX` wait in all.
 pub const HELD_PER_CLIENT_MAX: usize = HELD_MAX / 16;
 /// While fewer wait in all, one client may have all of these: it may be a proxy that is not in `TRUSTED_PROXIES`.
-pub const HELD_BY_ANYBODY_MAX: usize = 2 * HELD_PER_CLIENT_MAX;
+const HELD_BY_ANYBODY_MAX: usize = 2 * HELD_PER_CLIENT_MAX;
 /// The most of them that are of one IPv6 /48: four of these leave places for clients elsewhere.
 const HELD_PER_GROUP_MAX: usize = HELD_MAX / 5;
 /// The pause before a leader that could not be reached is asked again.

@@ -35,7 +35,7 @@ mod hold;
 mod mac;
 mod upgrade;
 
-pub use hold::{HELD_BY_ANYBODY_MAX, HELD_MAX, HELD_PER_CLIENT_MAX, HOLD_MAX};
+pub use hold::{HELD_MAX, HELD_PER_CLIENT_MAX, HOLD_MAX};
 pub use mac::{CountedSocket, FORWARDED, ForwardKey, Forwarded, Hop};
 
 use client::{LeaderClient, client, socket_client};

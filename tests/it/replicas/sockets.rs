@@ -52,7 +52,7 @@ async fn the_bound_on_the_sockets_of_one_address_does_not_concern_another_replic
     let settings =
         [("SIGNALING", "yjs"), ("TRUSTED_PROXIES", "127.0.0.1/32"), ("SIGNALING_SOCKETS_PER_CLIENT", "64")];
     let database = FakeDatabase::new();
-    // For the leader, nobody is a trusted proxy, so its own bound would count the standby as one client.
+    // The leader trusts no proxy. By its own bound, all sockets of the standby would be those of one client.
     let leader = TestReplica::start(&database, &[("SIGNALING", "yjs"), ("TRUSTED_PROXIES", "")]).await;
     leader.until_it_leads().await;
     let standby = TestReplica::start(&database, &settings).await;
