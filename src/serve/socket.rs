@@ -14,7 +14,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_send_buffer_size;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep_until};
 
@@ -36,6 +36,10 @@ pub const LINGER_BYTES_MAX: usize = 256 * 1024;
 /// The system's buffer for what is sent to a client, in bytes. Linux doubles it for its own structures. A client far away gets so much
 /// in one round trip.
 pub(super) const SEND_BUFFER: usize = 8 * 1024;
+
+/// The most bytes of one read: fewer than hyper's first buffer has room for. A read that fills the buffer doubles the next one, and a
+/// request that never ends would keep that.
+const READ_MAX: u64 = 8 * 1024 - 1;
 
 /// The most bytes of one write. The system takes one write more than its buffer holds.
 const WRITE_MAX: usize = 8 * 1024;
@@ -149,7 +153,8 @@ impl<H: Occupies> AsyncRead for TimedSocket<H> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        match Pin::new(&mut self.socket).poll_read(context, buffer) {
+        let mut part = (&mut self.socket).take(READ_MAX);
+        match Pin::new(&mut part).poll_read(context, buffer) {
             Poll::Ready(result) => {
                 let arrived = buffer.filled().len() - before;
                 if arrived > 0 && !self.progress.received(arrived) {

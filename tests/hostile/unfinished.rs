@@ -10,13 +10,15 @@ use tokio::net::TcpSocket;
 
 /// Bytes of a body before its last chunk. The longest body has 16 KiB.
 const BODY: usize = 16 * 1024 - 1;
+/// Bytes of the head before such a body. The longest head has 16 KiB.
+const HEAD: usize = 15 * 1024;
 /// The pause before a closed socket is opened again.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// What each socket sends. No request is ever complete.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Load {
-    /// A body of the largest size, in chunks of this many bytes.
+    /// A head and a body of the largest size, the body in chunks of this many bytes.
     Body {
         chunk: usize,
     },
@@ -31,20 +33,25 @@ impl Load {
     pub(crate) fn bytes(self, grant: &str) -> Vec<u8> {
         match self {
             Self::Body { chunk } => {
+                let lines = filler(HEAD);
                 let head = format!(
-                    "POST /api/connections HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {grant}\r\nTransfer-Encoding: chunked\r\n\r\n"
+                    "POST /api/connections HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {grant}\r\n{lines}Transfer-Encoding: chunked\r\n\r\n"
                 );
                 let part = format!("{chunk:x}\r\n{}\r\n", " ".repeat(chunk));
                 (head + &part.repeat(BODY / chunk)).into_bytes()
             }
             Self::Head { kib } => {
-                let line = format!("X-Filler: {}\r\n", "a".repeat(1_000));
-                let lines = line.repeat(kib * 1_024 / line.len());
-                format!("GET /health HTTP/1.1\r\nHost: x\r\n{lines}").into_bytes()
+                format!("GET /health HTTP/1.1\r\nHost: x\r\n{}", filler(kib * 1_024)).into_bytes()
             }
             Self::Silence => vec![],
         }
     }
+}
+
+/// Lines of a head that have about so many bytes together.
+fn filler(bytes: usize) -> String {
+    let line = format!("X-Filler: {}\r\n", "a".repeat(1_000));
+    line.repeat(bytes / line.len())
 }
 
 #[derive(Default)]
