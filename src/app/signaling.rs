@@ -9,7 +9,7 @@ use axum::extract::ConnectInfo;
 use axum::http::{Extensions, HeaderMap, HeaderValue};
 use ipnet::IpNet;
 use serde_json::value::to_raw_value;
-use turn_base::broker::{Broker, Minted, Requester, Verified};
+use turn_base::broker::{Broker, Minted, Requester, Unverified, Verified};
 use turn_base::error::ApiError;
 use turn_base::request::client_addr::is_trusted;
 use turn_base::request::header::only_line;
@@ -47,10 +47,13 @@ pub(super) struct SignalingBroker {
 
 #[async_trait]
 impl Broker for SignalingBroker {
-    async fn verified(&self, token: &str, client: ClientKey) -> Result<Option<Verified>, ApiError> {
+    async fn verified(&self, token: &str, client: ClientKey) -> Result<Option<Verified>, Unverified> {
         let Some(auth) = self.auth.as_ref().filter(|_| is_jwt(token)) else { return Ok(None) };
         let verified = auth.verified(token, client).await?;
-        if self.is_blocked(&verified.user) { Err(ApiError::user_blocked()) } else { Ok(Some(verified)) }
+        if self.is_blocked(&verified.user) {
+            return Err(Unverified::Refused(ApiError::user_blocked()));
+        }
+        Ok(Some(verified))
     }
 
     fn needs_sign_in(&self) -> bool {

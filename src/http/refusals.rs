@@ -5,8 +5,9 @@ use std::time::Duration;
 use serde_json::Number;
 
 use crate::amounts::Shown;
-use crate::auth::NoUser;
+use crate::auth::{Fault, NoUser};
 use crate::json::plain_number;
+use turn_base::broker::Unverified;
 use turn_base::error::{ApiError, Code};
 use turn_ledger::{ByteCount, Refusal, UserUsage, wait_seconds};
 
@@ -108,6 +109,16 @@ fn with_figures(mut error: ApiError, refusal: &Refusal, used: ByteCount, limit: 
     error.body.bandwidth_limit = Some(limit);
     error.body.reset_date = Some(refusal.figures.period.end.to_string());
     error.retry_in(refusal.retry_in())
+}
+
+impl From<NoUser> for Unverified {
+    fn from(why: NoUser) -> Self {
+        if why == NoUser::Invalid(Fault::Expired) {
+            Self::Expired(why.into())
+        } else {
+            Self::Refused(why.into())
+        }
+    }
 }
 
 impl From<NoUser> for ApiError {

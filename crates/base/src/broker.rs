@@ -20,6 +20,22 @@ pub struct Verified {
     pub room: Option<String>,
 }
 
+/// Why a token of the application's sign-in is refused.
+#[derive(Clone, Debug)]
+pub enum Unverified {
+    /// It was valid, and has expired.
+    Expired(ApiError),
+    /// Anything else.
+    Refused(ApiError),
+}
+
+impl From<Unverified> for ApiError {
+    fn from(why: Unverified) -> Self {
+        let (Unverified::Expired(error) | Unverified::Refused(error)) = why;
+        error
+    }
+}
+
 /// Who asks for a credential.
 #[derive(Clone, Debug)]
 pub struct Requester {
@@ -44,7 +60,7 @@ pub struct Minted {
 #[async_trait]
 pub trait Broker: Send + Sync {
     /// Verifies a token that this client sent. `None` if it is no JWT, or nobody can sign in. The user is not blocked.
-    async fn verified(&self, token: &str, client: ClientKey) -> Result<Option<Verified>, ApiError>;
+    async fn verified(&self, token: &str, client: ClientKey) -> Result<Option<Verified>, Unverified>;
 
     /// Whether a user is needed. `AUTH_REQUIRED`.
     fn needs_sign_in(&self) -> bool;

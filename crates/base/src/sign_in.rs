@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 use turn_ledger::{ClientKey, User};
 
-use crate::broker::{Broker, Verified};
+use crate::broker::{Broker, Unverified, Verified};
 use crate::error::ApiError;
 use crate::request::bearer::bearer;
 use crate::request::query::parameters;
@@ -28,7 +28,7 @@ pub async fn signed_in(
     headers: &HeaderMap,
     query: Option<&str>,
     client: ClientKey,
-) -> Result<Option<Verified>, ApiError> {
+) -> Result<Option<Verified>, Unverified> {
     let in_query = parameters(query, TOKEN);
     let mut tokens = bearer(headers).into_iter().chain(in_query.iter().map(|token| &**token));
     match tokens.find(|token| is_jwt(token)) {

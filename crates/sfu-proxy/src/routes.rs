@@ -15,7 +15,7 @@ use axum::routing::any;
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use turn_base::body::{BodyLimit, read_body};
-use turn_base::broker::Requester;
+use turn_base::broker::{Requester, Unverified};
 use turn_base::error::{ApiError, ErrorBody};
 use turn_base::request::bearer::bearer;
 use turn_base::request::client_addr::ClientAddr;
@@ -74,7 +74,7 @@ async fn serve(proxy: &Arc<SfuProxy>, prefix: &Arc<str>, request: Request) -> Re
 
 async fn open(proxy: &Arc<SfuProxy>, prefix: &Arc<str>, request: Request) -> Result<SfuResponse, Fault> {
     let (parts, body) = request.into_parts();
-    let (owner, by_token) = caller(proxy, &parts).await?;
+    let (owner, by_token) = caller(proxy, &parts, Expiry::Counts).await?;
     let room = by_token.or_else(|| named_room(&parts));
     let has_token = owner.user.is_some() || owner.grant.is_some();
     if (!has_token && room.is_none()) || !is_known_enough(&*proxy.service.broker, signed_in_user(&owner)) {
@@ -94,12 +94,8 @@ async fn on_session(
     request: Request,
 ) -> Result<SfuResponse, Fault> {
     let (parts, body) = request.into_parts();
-    let caller = match caller(proxy, &parts).await {
-        Ok((caller, _)) => caller,
-        // The lock still proves the browser: a token may expire during a long call.
-        Err(Fault::Unauthorized) => anonymous(&parts)?,
-        Err(fault) => return Err(fault),
-    };
+    // The lock still proves the browser: a token may expire during a long call.
+    let (caller, _) = caller(proxy, &parts, Expiry::Ignored).await?;
     proxy.authorize(&id, &caller, cookies(&parts))?;
     let passed = read(proxy, Request::from_parts(parts, body)).await?;
     proxy.call(id, call, passed).await
@@ -114,22 +110,39 @@ fn anonymous(parts: &Parts) -> Result<Caller, Fault> {
     Ok(Caller { user: None, grant: None, address: ClientKey::of(address) })
 }
 
+/// What becomes of a token or a grant that has expired.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Expiry {
+    /// It is refused.
+    Counts,
+    /// It counts as none.
+    Ignored,
+}
+
 /// Who calls, and the room that the token names. A token that is not valid is refused, even where none is needed.
-async fn caller(proxy: &SfuProxy, parts: &Parts) -> Result<(Caller, Option<Arc<str>>), Fault> {
+async fn caller(
+    proxy: &SfuProxy,
+    parts: &Parts,
+    expiry: Expiry,
+) -> Result<(Caller, Option<Arc<str>>), Fault> {
     let mut caller = anonymous(parts)?;
-    if let Some(verified) =
-        signed_in(&*proxy.service.broker, &parts.headers, parts.uri.query(), caller.address)
-            .await
-            .map_err(|error| refused(&error))?
-    {
-        caller.user = Some(verified.user);
-        let named = verified.room.map(|name| room(&name).ok_or(Fault::Unauthorized)).transpose()?;
-        return Ok((caller, named));
+    let broker = &*proxy.service.broker;
+    match signed_in(broker, &parts.headers, parts.uri.query(), caller.address).await {
+        Ok(Some(verified)) => {
+            caller.user = Some(verified.user);
+            let named = verified.room.map(|name| room(&name).ok_or(Fault::Unauthorized)).transpose()?;
+            return Ok((caller, named));
+        }
+        Ok(None) => {}
+        Err(Unverified::Expired(_)) if expiry == Expiry::Ignored => return Ok((caller, None)),
+        Err(why) => return Err(refused(&why.into())),
     }
     let Some(token) = bearer(&parts.headers) else { return Ok((caller, None)) };
-    let (grant, user) = proxy.service.broker.holder(token).ok_or(Fault::Unauthorized)?;
+    let Some((grant, user)) = broker.holder(token) else {
+        return if expiry == Expiry::Ignored { Ok((caller, None)) } else { Err(Fault::Unauthorized) };
+    };
     (caller.grant, caller.user) = (Some(grant), user);
-    if caller.user.as_ref().is_some_and(|user| proxy.service.broker.is_blocked(user)) {
+    if caller.user.as_ref().is_some_and(|user| broker.is_blocked(user)) {
         return Err(Fault::Blocked);
     }
     Ok((caller, None))
@@ -220,7 +233,7 @@ fn answer_of(fault: Fault, is_new: bool) -> (StatusCode, HeaderMap, Bytes) {
 /// no token, so one that is not valid can be refused.
 async fn ice_servers(proxy: &SfuProxy, prefix: &str, request: Request) -> Response {
     let (parts, _) = request.into_parts();
-    let relays = match caller(proxy, &parts).await {
+    let relays = match caller(proxy, &parts, Expiry::Counts).await {
         Ok(caller) => relay_servers(proxy, prefix, &parts, caller).await,
         Err(fault) => return answer(Err(fault), false),
     };

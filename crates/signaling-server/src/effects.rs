@@ -83,7 +83,7 @@ async fn carry_out(server: &Arc<Signaling>, hub: &Arc<Hub>, effect: Effect) {
 async fn user(server: &Signaling, token: &Text, requester: &Requester) -> Result<Option<User>, Closing> {
     let client = ClientKey::of(requester.address);
     let verified = server.service.broker.verified(token.as_str(), client).await;
-    verified.map(|it| it.map(|verified| verified.user)).map_err(|error| closing(&error))
+    verified.map(|it| it.map(|verified| verified.user)).map_err(|why| closing(&why.into()))
 }
 
 /// The application's answer. `None` unless it is a 200.

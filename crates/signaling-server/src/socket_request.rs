@@ -71,7 +71,7 @@ impl FromRequest<Arc<Signaling>> for SocketRequest {
         let client = ClientKey::of(address);
         let user = match signed_in(&*server.service.broker, &parts.headers, query, client).await {
             Ok(verified) => verified.map(|verified| verified.user),
-            Err(refused) => return Err(socket::refuse(server, client, upgrade, closing(&refused))),
+            Err(why) => return Err(socket::refuse(server, client, upgrade, closing(&why.into()))),
         };
         let known = known(server, &parts.headers, query.unwrap_or_default(), user.clone())
             .map_err(IntoResponse::into_response)?;

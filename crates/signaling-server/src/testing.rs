@@ -4,8 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use axum::http::{Extensions, HeaderMap, HeaderValue};
-use turn_base::broker::{Broker, Minted, Requester, Verified};
-use turn_base::error::ApiError;
+use turn_base::broker::{Broker, Minted, Requester, Unverified, Verified};
 use turn_ledger::{ClientKey, KeyName, Spender, User};
 use turn_signaling::call::CallEvent;
 
@@ -22,7 +21,7 @@ impl FakeBroker {
 
 #[async_trait]
 impl Broker for FakeBroker {
-    async fn verified(&self, _: &str, _: ClientKey) -> Result<Option<Verified>, ApiError> {
+    async fn verified(&self, _: &str, _: ClientKey) -> Result<Option<Verified>, Unverified> {
         Ok(None)
     }
 

@@ -160,6 +160,26 @@ async fn a_session_answers_only_to_the_browser_that_opened_it() {
 }
 
 #[tokio::test]
+async fn a_session_with_its_lock_outlives_its_users_token_but_takes_no_forged_one() {
+    let (sfu, broker) = start(&[USERS]).await;
+    let page = join(&broker, "ann").await;
+    let claims = |exp: i64| json!({ "sub": "ann", "exp": exp });
+    let forged = Signer::hs256("another-secret-of-at-least-32-characters").sign(None, &claims(4_000_000_000));
+    let push = async |token: &str| {
+        let path = format!("/partytracks/sessions/{}/tracks/new?token={token}", page.session);
+        let request = broker.request(Method::POST, &path).header("cookie", page.cookie.as_ref().unwrap());
+        let track = json!({ "location": "local", "trackName": "video", "mid": "0" });
+        Answer::of(request.body(json!({ "tracks": [track] }).to_string())).await
+    };
+    assert_eq!(error(&push(&forged).await), (401, "unauthorized".into()));
+    assert_eq!(sfu.history().len(), 1, "only the session went to the SFU");
+    let expired = sign(&claims(1_000_000_000));
+    assert_eq!(push(&expired).await.status, 200, "a page cannot change its token during a call");
+    let new = format!("/partytracks/sessions/new?correlationId=r&token={expired}");
+    assert_eq!(Answer::of(broker.request(Method::POST, &new)).await.status, 401, "it opens no session");
+}
+
+#[tokio::test]
 async fn without_a_lock_a_session_belongs_to_its_address() {
     let (_sfu, broker) = start(&[("SFU_LOCK", "off")]).await;
     let page = Page::join_from(&broker, "r", "203.0.113.1").await;
