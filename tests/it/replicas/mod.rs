@@ -12,6 +12,7 @@ mod same_rows;
 mod sockets;
 mod store;
 mod store_connections;
+mod store_loss;
 mod store_outcomes;
 mod takeover;
 

@@ -7,9 +7,10 @@ use turn_ledger::{Grant, GrantId, Stored, Timestamp};
 
 use super::clock::RIGHT;
 use super::cluster::Cluster;
-use super::database::{Database, State};
+use super::database::Database;
 use super::leader::Leader;
 use super::node::{Did, Node, Role};
+use super::state::State;
 use super::tally::Tally;
 use crate::journal::Lost;
 use crate::journal::contradictions::contradictions;

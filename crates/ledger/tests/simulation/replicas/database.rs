@@ -5,56 +5,17 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use super::state::State;
 use super::tally::Tally;
 use crate::journal::database::{Change, Rows};
 use crate::journal::postgres::outcome::{Shard, Term};
 use crate::journal::postgres::standby::Observation;
-use crate::journal::postgres::takeovers::{LOSS_STATED, Takeovers};
+use crate::journal::postgres::takeovers::LOSS_STATED;
 
 /// So many states can be gone back to.
 const KEPT: usize = 64;
 /// Nobody waits longer for an answer, in milliseconds.
 const ANSWER_MAX: u64 = 60_000;
-/// So many takeovers are listed.
-const LISTED: usize = 16;
-
-/// What is committed.
-#[derive(Clone, Debug)]
-pub(super) struct State {
-    pub(super) epoch: i64,
-    pub(super) seq: i64,
-    pub(super) is_held: bool,
-    /// Whether nothing was written since an election.
-    pub(super) is_new: bool,
-    leader: Option<String>,
-    pid: u64,
-    /// The restarts before the last write.
-    restarts: u64,
-    /// The takeovers, newest first.
-    began: Vec<i64>,
-    sessions: Vec<String>,
-    pub(super) rows: Rc<Rows>,
-}
-
-impl State {
-    /// The session that writes.
-    pub(super) fn session(&self) -> Option<&String> {
-        self.sessions.first()
-    }
-
-    fn takeovers(&self) -> Takeovers {
-        Takeovers::new(self.began.clone(), self.sessions.clone())
-    }
-
-    fn take_over(&mut self, began: i64, session: &str) {
-        self.is_new = true;
-        (self.epoch, self.seq) = (self.epoch + 1, began + 1);
-        self.began.insert(0, began);
-        self.sessions.insert(0, session.to_owned());
-        self.began.truncate(LISTED);
-        self.sessions.truncate(LISTED);
-    }
-}
 
 /// How a write fares.
 #[derive(Clone, Copy, Debug, Default)]

@@ -24,6 +24,7 @@ mod database;
 mod leader;
 mod node;
 mod ops;
+mod state;
 mod tally;
 
 use cluster::Cluster;
