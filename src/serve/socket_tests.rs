@@ -53,6 +53,18 @@ fn a_response_that_comes_in_pieces_is_counted_to_its_end() {
 }
 
 #[test]
+fn a_client_that_goes_on_reading_may_take_longer_than_the_idle_time() {
+    let progress = Progress::new(Counter::default());
+    progress.end_service(KEEP_ALIVE, 0);
+    let ended = progress.deadline();
+    progress.sent(&Poll::Ready(Ok(1)));
+    let read = progress.deadline();
+    assert!(read > ended, "the idle time begins again");
+    progress.sent(&Poll::Pending);
+    assert_eq!(progress.deadline(), read, "nothing was read");
+}
+
+#[test]
 fn a_write_has_the_first_bytes_of_what_is_ready() {
     let first = |slices: &[&[u8]], max| {
         let slices: Vec<_> = slices.iter().map(|slice| io::IoSlice::new(slice)).collect();
