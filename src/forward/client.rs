@@ -12,8 +12,12 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 const CONNECT_MAX: Duration = Duration::from_secs(2);
 /// Idle connections to the leader.
 const IDLE_MAX: usize = 64;
-/// How long they are kept. The leader closes them later.
-const IDLE_TIME_MAX: Duration = Duration::from_secs(30);
+/// How long they are kept. The leader closes them later, also one on which there was no request yet.
+const IDLE_TIME_MAX: Duration = Duration::from_secs(8);
+/// A leader whose machine acknowledges nothing for this long is gone. A process that only stands still is not: its machine answers.
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(5);
+/// How often a machine of which nothing is heard is asked whether it is there.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 /// The system's buffer for what the leader sends to a WebSocket, in bytes. Linux doubles it. What does not fit there waits at the leader,
 /// which bounds what it keeps for a client that does not read. Long responses would take longer with it.
 const RECEIVE_BUFFER: usize = 16 * 1024;
@@ -33,6 +37,9 @@ fn connector(receive_buffer: Option<usize>) -> HttpConnector {
     let mut connector = HttpConnector::new();
     connector.set_connect_timeout(Some(CONNECT_MAX));
     connector.set_nodelay(true);
+    connector.set_keepalive(Some(PROBE_INTERVAL));
+    connector.set_keepalive_interval(Some(PROBE_INTERVAL));
+    connector.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX));
     connector.set_recv_buffer_size(receive_buffer);
     connector
 }
@@ -47,13 +54,27 @@ fn build(connector: HttpConnector) -> LeaderClient {
 
 #[cfg(test)]
 mod tests {
-    use rustix::net::sockopt::set_socket_send_buffer_size;
+    use rustix::net::sockopt::{
+        set_socket_send_buffer_size, socket_keepalive, tcp_keepidle, tcp_keepintvl, tcp_user_timeout,
+    };
     use tokio::io::AsyncWriteExt;
     use tokio::net::TcpListener;
     use tokio::time::timeout;
     use tower::Service;
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_machine_that_is_gone_is_noticed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let connection = connector(None).call(url).await.unwrap();
+        let socket = connection.inner();
+        assert!(socket_keepalive(socket).unwrap());
+        assert_eq!(tcp_keepidle(socket).unwrap(), PROBE_INTERVAL);
+        assert_eq!(tcp_keepintvl(socket).unwrap(), PROBE_INTERVAL);
+        assert_eq!(tcp_user_timeout(socket).unwrap(), 5_000);
+    }
 
     #[tokio::test]
     async fn what_a_leader_sends_to_a_socket_whose_client_does_not_read_waits_at_the_leader() {

@@ -44,18 +44,19 @@ struct Place<'a> {
     client: ClientKey,
 }
 
-/// The wait of one request. It begins with the first pause.
+/// The wait of one request. It begins with the first pause, and has a place from then on.
 #[derive(Debug)]
 pub(super) struct Wait<'a> {
     hold: &'a Hold,
     client: ClientKey,
+    place: Option<Place<'a>>,
     end: Option<Instant>,
 }
 
 impl Hold {
     /// For a request of this client.
     pub(super) fn wait(&self, client: ClientKey) -> Wait<'_> {
-        Wait { hold: self, client, end: None }
+        Wait { hold: self, client, place: None, end: None }
     }
 
     fn place(&self, client: ClientKey) -> Option<Place<'_>> {
@@ -87,13 +88,13 @@ impl Wait<'_> {
         self.end.is_some()
     }
 
-    /// Waits until `changed`. `is_known`: somebody leads and could not be reached, so the next attempt may reach it.
+    /// Waits until `changed`. `is_known`: somebody leads and has not refused the request, so the next attempt may succeed.
     pub(super) async fn pause(
         &mut self,
         is_known: bool,
         changed: impl Future<Output = ()>,
     ) -> Result<(), NotHeld> {
-        let _place = self.hold.place(self.client).ok_or(NotHeld)?;
+        self.take_place()?;
         let until = self.until(is_known, clock::deadline(Duration::ZERO)).ok_or(NotHeld)?;
         let has_changed = timeout_at(until, changed).await.is_ok();
         if has_changed || is_known { Ok(()) } else { Err(NotHeld) }
@@ -108,18 +109,31 @@ impl Wait<'_> {
     ) -> NotHeld {
         loop {
             until(is_silent, true).await;
-            let Some(_place) = self.hold.place(self.client) else { return NotHeld };
-            let before = self.end;
-            if before.is_none() {
+            let has_begun = self.has_begun();
+            if !has_begun {
                 begins();
             }
-            let end = *self.end.get_or_insert(clock::deadline(HOLD_MAX));
-            if timeout_at(end, until(is_silent, false)).await.is_err() {
+            if self.take_place().is_err() || self.until_end(until(is_silent, false)).await.is_err() {
                 return NotHeld;
             }
             // It was not a wait for a leader.
-            self.end = before;
+            if !has_begun {
+                (self.place, self.end) = (None, None);
+            }
         }
+    }
+
+    /// The result of `ready`, unless the time is over before.
+    pub(super) async fn until_end<T>(&mut self, ready: impl Future<Output = T>) -> Result<T, NotHeld> {
+        let end = *self.end.get_or_insert(clock::deadline(HOLD_MAX));
+        timeout_at(end, ready).await.map_err(|_| NotHeld)
+    }
+
+    fn take_place(&mut self) -> Result<(), NotHeld> {
+        if self.place.is_none() {
+            self.place = Some(self.hold.place(self.client).ok_or(NotHeld)?);
+        }
+        Ok(())
     }
 
     /// Until when to wait at `now`. `None`: the time is over.
@@ -129,7 +143,8 @@ impl Wait<'_> {
     }
 }
 
-async fn until(is_silent: &mut watch::Receiver<bool>, value: bool) {
+/// Resolves when the leader is silent, or is so no longer.
+pub(super) async fn until(is_silent: &mut watch::Receiver<bool>, value: bool) {
     if is_silent.wait_for(|is_silent| *is_silent == value).await.is_err() {
         // Nobody looks any more: the process ends, or leads.
         std::future::pending::<()>().await;

@@ -1,6 +1,6 @@
 //! How a request reaches the leader from another replica. A request is forwarded once at most. While nobody leads, or the leader that has
-//! it is silent, it waits. It is sent again only if that can do no harm: if it was not sent yet, or once if its method is safe. A WebSocket
-//! ends with the lead of the replica that has it.
+//! it is silent, it waits. It is sent again only if that can do no harm: if it was not sent yet, or once if its method is safe, or if its
+//! method is safe and a leader that cannot write has refused it. A WebSocket ends with the lead of the replica that has it.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -94,6 +94,10 @@ impl Target {
         }
     }
 
+    fn is_at(&self, leader: &Leader) -> bool {
+        matches!(self, Self::At(known) if known.address == leader.address)
+    }
+
     /// Whether another replica has forwarded this request, which this one may serve only by itself.
     fn ends<B>(&self, request: &Request<B>, now: Timestamp) -> bool {
         let key = match self {
@@ -117,8 +121,10 @@ enum Failure {
     NotSent,
     /// The request may have had its effect.
     Sent,
-    /// The leader has the request and is silent, and it may not wait any longer.
+    /// The request may not wait any longer: for its turn, or for a leader that has it and is silent.
     Silent,
+    /// The leader is silent and has refused the request, so it may be cut off from the database, which this replica reaches.
+    Refused,
 }
 
 /// Sends requests to the leader.
@@ -181,6 +187,7 @@ impl Forwarder {
             if target.ends(&request, self.clock.now()) {
                 return Err(self.refuse("hops"));
             }
+            let mut is_refused = false;
             let address = match target {
                 Target::Here(router) => return Ok(here(router, request).await),
                 Target::At(leader) => {
@@ -190,6 +197,7 @@ impl Forwarder {
                         Err(Failure::Sent) if !may_repeat => return Err(self.refuse("sent")),
                         Err(Failure::Sent) => may_repeat = false,
                         Err(Failure::Silent) => return Err(self.refuse("not_held")),
+                        Err(Failure::Refused) => is_refused = true,
                         Err(Failure::NotSent) => {}
                     }
                     self.look.notify_one();
@@ -200,8 +208,14 @@ impl Forwarder {
             if !wait.has_begun() {
                 self.metrics.forwarded.count("held");
             }
-            let paused = wait.pause(address.is_some(), self.left(address.as_ref())).await;
-            paused.map_err(|NotHeld| self.refuse("not_held"))?;
+            let has_changed = async {
+                tokio::select! {
+                    () = self.left(address.as_ref()) => {}
+                    () = self.speaks(), if is_refused => {}
+                }
+            };
+            let may_answer = address.is_some() && !is_refused;
+            wait.pause(may_answer, has_changed).await.map_err(|NotHeld| self.refuse("not_held"))?;
         }
     }
 
@@ -263,7 +277,15 @@ impl Forwarder {
         wait: &mut Wait<'_>,
     ) -> Result<Response, Failure> {
         let outgoing = self.outgoing(leader, request).ok_or(Failure::Invalid)?;
-        let woken = if wait.has_begun() { self.woken.acquire().await.ok() } else { None };
+        let woken = if wait.has_begun() {
+            let woken = wait.until_end(self.woken.acquire()).await.map_err(|NotHeld| Failure::Silent)?;
+            if !self.target.borrow().is_at(leader) {
+                return Err(Failure::NotSent);
+            }
+            woken.ok()
+        } else {
+            None
+        };
         let is_sent = async move {
             if let Some(_place) = woken {
                 tokio::time::sleep(WOKEN_TIME).await;
@@ -287,6 +309,10 @@ impl Forwarder {
             return Err(Failure::NotSent);
         }
         self.note_reached();
+        let is_error = response.status() == StatusCode::SERVICE_UNAVAILABLE;
+        if is_error && request.method().is_safe() && *self.is_silent.borrow() {
+            return Err(Failure::Refused);
+        }
         self.metrics.forwarded.count("answered");
         Ok(self.incoming(leader, request, response))
     }
@@ -343,6 +369,11 @@ impl Forwarder {
 
     async fn left(&self, address: Option<&Authority>) {
         left(&mut self.target.clone(), address).await;
+    }
+
+    /// Resolves when the leader has written again.
+    async fn speaks(&self) {
+        hold::until(&mut self.is_silent.clone(), false).await;
     }
 
     fn note_reached(&self) {

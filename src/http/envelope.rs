@@ -17,9 +17,10 @@ use tower_http::catch_panic::{CatchPanicLayer, ResponseForPanic};
 
 use super::AppState;
 use super::head;
-use super::request_log::{self, RequestHead};
+use super::request_log::{self, Minted, RequestHead};
 use crate::app::App;
 use crate::forward::{CountedSocket, FORWARDED, Forwarded};
+use crate::mint::DegradedReason;
 use crate::telemetry::metrics::{Metrics, RequestLabels};
 use turn_base::body::{self, BodyLimit};
 use turn_base::error::{ApiError, ErrorBody};
@@ -176,10 +177,14 @@ fn forwarded(app: &App, request: &Request) -> Forwarded {
     forwarded
 }
 
-/// Whether nothing was done because the ledger is released. The replica that has forwarded the request sends it to the next leader.
+/// Whether nothing was done, or no relay given, because the ledger is released. The replica that has forwarded the request sends it to the
+/// next leader.
 fn is_for_the_next_leader(app: &App, response: &Response) -> bool {
     let code = response.extensions().get::<ErrorBody>().map(|error| error.code);
-    app.draining.load(Ordering::Relaxed) && matches!(code, Some("LEDGER_UNAVAILABLE" | "SHUTTING_DOWN"))
+    let reason = response.extensions().get::<Minted>().and_then(|minted| minted.reason);
+    let is_refused = matches!(code, Some("LEDGER_UNAVAILABLE" | "SHUTTING_DOWN"))
+        || reason == Some(DegradedReason::LedgerUnavailable);
+    app.draining.load(Ordering::Relaxed) && is_refused
 }
 
 fn client_addr(app: &App, request: &Request) -> Option<ClientAddr> {

@@ -27,9 +27,10 @@ const POINTS_MAX: u64 = 1_500;
 const STEP_UNIT: u64 = 60;
 const STEP_DEFAULT: u64 = 3_600;
 
-/// Rejects requests without the operator token.
+/// Rejects requests without the operator token. Rejects changes once the lease has ended, because another replica may lead.
 pub fn require_operator(app: &App, request: &Request) -> Result<(), ApiError> {
-    check_operator(app.operator_token.as_ref(), &app.wrong_tokens, request)
+    check_operator(app.operator_token.as_ref(), &app.wrong_tokens, request)?;
+    if request.method().is_safe() || app.account.holds_lease() { Ok(()) } else { Err(ApiError::no_leader()) }
 }
 
 /// Checks that a request has the operator token.

@@ -262,8 +262,10 @@ struct KeepAlive {
 }
 
 impl KeepAlive {
-    fn span(&self) -> Duration {
-        if self.sockets.available_permits() < SOCKETS_MAX / 2 { KEEP_ALIVE_CROWDED } else { KEEP_ALIVE }
+    /// A replica keeps its connections for a time that it knows, and closes them itself.
+    fn span(&self, is_of_replica: bool) -> Duration {
+        let is_crowded = self.sockets.available_permits() < SOCKETS_MAX / 2;
+        if is_crowded && !is_of_replica { KEEP_ALIVE_CROWDED } else { KEEP_ALIVE }
     }
 }
 
@@ -276,7 +278,7 @@ async fn serve_one(
 ) -> Result<axum::response::Response, Infallible> {
     let (has_body, is_head) = (!request.body().is_end_stream(), request.method() == Method::HEAD);
     request.extensions_mut().insert(ConnectInfo(peer));
-    let socket: Arc<dyn CountedSocket> = slot;
+    let socket: Arc<dyn CountedSocket> = slot.clone();
     request.extensions_mut().insert(socket);
     request.extensions_mut().insert(keep_alive.progress.begin_service(has_body));
     let Ok(mut response) = router.oneshot(request).await;
@@ -285,7 +287,8 @@ async fn serve_one(
     } else {
         // A body without a length is made while it is sent, so only a small part of it waits. The response to a HEAD is sent without one.
         let bytes = response.body().size_hint().exact().filter(|_| !is_head).unwrap_or(0);
-        keep_alive.progress.end_service(keep_alive.span(), usize::try_from(bytes).unwrap_or(usize::MAX));
+        let span = keep_alive.span(slot.is_of_replica());
+        keep_alive.progress.end_service(span, usize::try_from(bytes).unwrap_or(usize::MAX));
     }
     Ok(response)
 }

@@ -10,7 +10,7 @@ use super::{LEASE, STEP, TestReplica, pair};
 use crate::support::fake_database::FakeDatabase;
 use crate::support::fake_webhook::FakeWebhook;
 use crate::support::socket_client::{Got, SocketClient};
-use crate::support::{API_TOKEN, COTURN, FakeCloudflare, Fault, REPORTER, eventually, hint_codes};
+use crate::support::{API_TOKEN, COTURN, FakeCloudflare, Fault, OPERATOR, REPORTER, eventually, hint_codes};
 
 #[tokio::test]
 async fn one_replica_leads_and_both_serve() {
@@ -75,9 +75,15 @@ async fn a_shutdown_hands_the_lead_over_without_a_lease_and_refuses_nothing() {
     assert_eq!(standby.status().await["grants"]["issued"], 2);
 }
 
-/// The provider answers after the ledger was released.
 #[tokio::test]
 async fn a_mint_that_takes_longer_than_the_handover_is_answered_by_the_next_leader() {
+    for limit_action in ["refuse", "fallback"] {
+        mint_during_a_handover(limit_action).await;
+    }
+}
+
+/// The provider answers after the ledger was released.
+async fn mint_during_a_handover(limit_action: &str) {
     let cloudflare = FakeCloudflare::start().await;
     let base = cloudflare.base_url();
     let settings = [
@@ -86,6 +92,7 @@ async fn a_mint_that_takes_longer_than_the_handover_is_answered_by_the_next_lead
         ("CLOUDFLARE_TURN_KEY_ID", "key-id"),
         ("CLOUDFLARE_TURN_API_TOKEN", API_TOKEN),
         ("TURN_POOL_MAX", "0"),
+        ("LIMIT_ACTION", limit_action),
     ];
     let (database, leader, standby) = pair(&settings).await;
     let probed = async || cloudflare.history().probes() > 0;
@@ -143,6 +150,9 @@ async fn a_leader_that_is_cut_off_stops_minting_before_another_one_leads_and_the
     assert_eq!(leader.get("/leader").await.error(), (503, "NO_LEADER".into()));
     assert_eq!(leader.mint().await.error(), (503, "LEDGER_UNAVAILABLE".into()));
     assert_eq!(leader.get("/api/bandwidth-status").await.status, 200, "what is not stored is answered");
+    let limit = leader.post(OPERATOR, "/api/budget/limit", json!({"limitGB": 7})).await;
+    assert_eq!(limit.error(), (503, "NO_LEADER".into()));
+    assert_eq!(leader.status().await["bandwidthLimitGB"], 1_000, "nothing was changed");
     assert!(!standby.leads().await, "its lease has not passed");
     standby.takes_over().await;
     assert_eq!(standby.mint().await.status, 200);
