@@ -26,7 +26,7 @@ pub(crate) async fn print(programs: &Programs, seconds: u64) {
     let cluster = Cluster::start_with(&programs.broker, &database, 1, false, &settings).await;
     let client = database.client().await;
     println!(
-        "| after | mints | failed | p50, p99, p99.9 of these minutes | rows, with index | other tables | rows stored | dead rows | vacuums | log written | broker |"
+        "| after | mints | failed | p50, p99, p99.9 of these minutes | rows, with index | other tables | rows stored | dead rows | vacuums | log written in these minutes | broker |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|---|");
     let (mut written, mut minted) = (0, 0);

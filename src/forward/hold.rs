@@ -109,11 +109,14 @@ impl Wait<'_> {
     ) -> NotHeld {
         loop {
             until(is_silent, true).await;
+            if self.take_place().is_err() {
+                return NotHeld;
+            }
             let has_begun = self.has_begun();
             if !has_begun {
                 begins();
             }
-            if self.take_place().is_err() || self.until_end(until(is_silent, false)).await.is_err() {
+            if self.until_end(until(is_silent, false)).await.is_err() {
                 return NotHeld;
             }
             // It was not a wait for a leader.
@@ -210,9 +213,12 @@ mod tests {
         assert!(!wait.has_begun(), "the next silence is another wait");
         set_silent.send_replace(true);
         let polled = pin!(wait.sit_out(&mut is_silent, || {})).poll(&mut Context::from_waker(Waker::noop()));
-        assert!(polled.is_pending() && wait.has_begun() && free(&hold) == HELD_MAX);
+        assert!(polled.is_pending() && wait.has_begun());
+        assert_eq!(free(&hold), HELD_MAX - 1, "it has its place until it is answered");
         wait.end = Some(clock::deadline(Duration::ZERO));
         let NotHeld = wait.sit_out(&mut is_silent, || {}).await;
+        drop(wait);
+        assert_eq!(free(&hold), HELD_MAX);
         let _places = take_all(&hold);
         let mut wait = hold.wait(client(0));
         let polled = pin!(wait.sit_out(&mut is_silent, || {})).poll(&mut Context::from_waker(Waker::noop()));

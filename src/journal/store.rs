@@ -18,6 +18,7 @@ pub use super::rows::{BadRow, StoreError};
 use super::{Storage, WriteError};
 use super::{access, pruning, rows, tables};
 use turn_base::random::{self, NoRandomness};
+use turn_ledger::Minute;
 
 /// Bytes. Compacting a smaller file is not worth the time.
 const COMPACT_MIN: u64 = 4 << 20;
@@ -117,6 +118,8 @@ pub struct Store {
     /// `None` once it is closed, or if it could not be opened again.
     database: Option<Database>,
     path: PathBuf,
+    /// The minute of the books in which old rows were last removed.
+    pruned: Option<Minute>,
 }
 
 impl Storage for Store {
@@ -126,11 +129,14 @@ impl Storage for Store {
     }
 
     fn write(&mut self, batch: &Changes) -> Result<(), WriteError> {
-        let write = |transaction: &redb::WriteTransaction| {
+        let now = batch.books.head.now;
+        let is_pruned = self.pruned == Some(Minute::of(now));
+        self.change(|transaction| {
             tables::write(transaction, batch)?;
-            pruning::forget_old(transaction, batch.books.head.now).map(drop)
-        };
-        Ok(self.change(write)?)
+            if is_pruned { Ok(()) } else { pruning::forget_old(transaction, now).map(drop) }
+        })?;
+        self.pruned = Some(Minute::of(now));
+        Ok(())
     }
 
     fn recover(&mut self) -> Result<(), WriteError> {
@@ -172,7 +178,7 @@ impl Store {
             return Err(OpenError::damaged(&path, &"it is empty"));
         }
         let database = files().open(&path).map_err(|error| cannot_open(error, directory, &path))?;
-        let store = Self { database: Some(database), path };
+        let store = Self { database: Some(database), path, pruned: None };
         store.check_format()?;
         store.tidy(directory)
     }
@@ -210,7 +216,7 @@ impl Store {
             make_file(path).map_err(|error| OpenError::Directory { path: directory.to_owned(), error })?;
         let made = files().create_file(file).map_err(|error| cannot_open(error, directory, path)).and_then(
             |database| {
-                let store = Self { database: Some(database), path: path.to_owned() };
+                let store = Self { database: Some(database), path: path.to_owned(), pruned: None };
                 let made = store.change(tables::make_all);
                 made.map_err(|error| store.unusable(error)).map(|()| store)
             },

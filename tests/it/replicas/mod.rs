@@ -2,6 +2,7 @@
 
 mod campaign;
 mod doctor;
+mod failover;
 mod forward;
 mod lease;
 mod ledger_copy;

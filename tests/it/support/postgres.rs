@@ -38,17 +38,19 @@ fn programs() -> Option<PathBuf> {
 
 fn server() -> Option<&'static Server> {
     static SERVER_OF_PROCESS: OnceLock<Option<Server>> = OnceLock::new();
-    SERVER_OF_PROCESS.get_or_init(|| programs().map(|programs| start(&programs))).as_ref()
+    SERVER_OF_PROCESS.get_or_init(|| programs().map(|programs| start(&programs, None))).as_ref()
 }
 
-fn start(programs: &std::path::Path) -> Server {
+/// Starts a server. `primary`: the port of the one of which it is the standby.
+fn start(programs: &std::path::Path, primary: Option<u16>) -> Server {
     let directory = tempfile::tempdir().unwrap().keep();
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut child = Command::new("sh")
         .args(["-c", SERVER, "sh"])
         .arg(&directory)
         .arg(programs)
-        .arg(port.to_string())
+        .args([port.to_string(), "127.0.0.1".into()])
+        .args(primary.map(|port| port.to_string()))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -84,15 +86,50 @@ impl TestDatabase {
     /// The same in a server that no other test uses.
     pub(crate) fn alone() -> Option<Self> {
         let shared = Self::new()?;
-        Some(Self { server: Box::leak(Box::new(start(&programs()?))), ..shared })
+        Some(Self { server: Box::leak(Box::new(start(&programs()?, None))), ..shared })
+    }
+
+    /// A streaming standby of this server.
+    pub(crate) async fn standby(&self) -> Self {
+        let primary = self.server.port;
+        let started = tokio::task::spawn_blocking(move || start(&programs().unwrap(), Some(primary)));
+        Self { server: Box::leak(Box::new(started.await.unwrap())), schema: self.schema.clone() }
+    }
+
+    /// The schema and its rows, as statements.
+    pub(crate) fn dump(&self) -> Vec<u8> {
+        let mut dump = Command::new(programs().unwrap().join("pg_dump"));
+        let dumped = dump.args([&self.url(), "--schema", &self.schema]).output().unwrap();
+        assert!(dumped.status.success(), "{}", String::from_utf8_lossy(&dumped.stderr));
+        dumped.stdout
+    }
+
+    /// Replaces the schema by a dump of it.
+    pub(crate) async fn restore(&self, dump: &[u8]) {
+        self.run(&format!("DROP SCHEMA {} CASCADE", self.schema)).await;
+        let file = self.server.directory.join("dump.sql");
+        std::fs::write(&file, dump).unwrap();
+        let mut psql = Command::new(programs().unwrap().join("psql"));
+        let restored =
+            psql.args([&self.url(), "-q", "-v", "ON_ERROR_STOP=1", "-f"]).arg(file).output().unwrap();
+        assert!(restored.status.success(), "{}", String::from_utf8_lossy(&restored.stderr));
     }
 
     /// Stops the server at once, as a crash does, and starts it again after so many seconds.
     pub(crate) async fn restart(&self, seconds: u32) {
+        self.stop_and(seconds.to_string()).await;
+    }
+
+    /// Stops the server at once, for good.
+    pub(crate) async fn stop(&self) {
+        self.stop_and("stop".into()).await;
+    }
+
+    async fn stop_and(&self, line: String) {
         let server = self.server;
         let restarted = tokio::task::spawn_blocking(move || {
             let mut process = server.process.lock().unwrap();
-            writeln!(process.0.stdin.as_mut().unwrap(), "{seconds}").unwrap();
+            writeln!(process.0.stdin.as_mut().unwrap(), "{line}").unwrap();
             drop(process);
             server.wait_until_ready();
         });

@@ -1,6 +1,6 @@
-# Runs a PostgreSQL server until standard input ends. A line with a number stops the server at once, and starts it again after so many
-# seconds. `$1`: a new directory, `$2`: the programs, `$3`: the port, `$4`: the address
-# if it is not loopback; then its network is trusted too.
+# Runs a PostgreSQL server until standard input ends. A line with a number stops the server at once, as a crash does, and starts it again
+# after so many seconds; the line `stop` does not start it again. `$1`: a new directory, `$2`: the programs, `$3`: the port, `$4`: the
+# address; if it is not loopback, its network is trusted too. `$5`: the port of a server of this machine of which this one is the standby.
 # shellcheck shell=sh
 set -eu
 address=${4:-127.0.0.1}
@@ -18,7 +18,11 @@ cd "$1"
 } 2>/dev/null
 chmod 0600 server.key
 [ -z "$as" ] || chown postgres server.key
-$as "$2/initdb" -D "$1/data" -U turn -A trust --no-sync -E UTF8 --locale=C >/dev/null
+if [ -n "${5:-}" ]; then
+    $as "$2/pg_basebackup" -h 127.0.0.1 -p "$5" -U turn -D "$1/data" -R -c fast --no-sync
+else
+    $as "$2/initdb" -D "$1/data" -U turn -A trust --no-sync -E UTF8 --locale=C >/dev/null
+fi
 [ "$address" = 127.0.0.1 ] || echo 'host all all samenet trust' >>"$1/data/pg_hba.conf"
 # start DIRECTORY PROGRAMS PORT
 start() {
@@ -29,14 +33,18 @@ start() {
     echo ready
 }
 stop() {
-    kill -QUIT "$server"
+    kill -QUIT "$server" 2>/dev/null || true
     wait "$server" || true
 }
 start "$1" "$2" "$3"
 while read -r pause; do
     stop
-    sleep "$pause"
-    start "$1" "$2" "$3"
+    if [ "$pause" = stop ]; then
+        echo ready
+    else
+        sleep "$pause"
+        start "$1" "$2" "$3"
+    fi
 done
 stop
 rm -rf "$1"

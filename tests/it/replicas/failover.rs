@@ -1,0 +1,102 @@
+//! A failover of a real database to its streaming standby, by a URL with both servers, and a restored dump. Nothing is simulated.
+
+use turn_broker::config::DatabaseConfig;
+use turn_broker::journal::Lost;
+use turn_broker::journal::postgres::PostgresStorage;
+
+use super::store::{assert_lost, batch, lead, loaded, replica, seq, stored_batches, written};
+use crate::support::eventually;
+use crate::support::postgres::TestDatabase;
+
+struct Servers {
+    primary: TestDatabase,
+    standby: TestDatabase,
+}
+
+impl Servers {
+    async fn start() -> Option<Self> {
+        let primary = TestDatabase::alone()?;
+        let standby = primary.standby().await;
+        Some(Self { primary, standby })
+    }
+
+    fn config(&self) -> DatabaseConfig {
+        let [one, two] = [&self.primary, &self.standby].map(|server| server.address().1);
+        let hosts = format!("127.0.0.1:{one},127.0.0.1:{two}");
+        let options = "sslmode=disable&target_session_attrs=read-write";
+        self.primary.config_at(&format!("postgres://turn@{hosts}/postgres?{options}"))
+    }
+
+    /// Waits until the standby has everything.
+    async fn replicated(&self) {
+        let has_all = async || {
+            let name = format!("SELECT count(*) FROM pg_namespace WHERE nspname = '{}'", self.primary.schema);
+            self.standby.number(&name).await == 1 && seq(&self.standby).await == seq(&self.primary).await
+        };
+        eventually("the standby has everything", has_all).await;
+    }
+
+    async fn fail_over(&self) {
+        self.primary.stop().await;
+        self.standby.run("SELECT pg_promote()").await;
+    }
+}
+
+async fn write_twice(mut storage: PostgresStorage) -> PostgresStorage {
+    for _ in 0..2 {
+        let (again, result) = written(storage, batch()).await;
+        result.unwrap();
+        storage = again;
+    }
+    storage
+}
+
+#[tokio::test]
+async fn a_failover_to_a_synchronous_standby_loses_nothing_and_the_same_leader_goes_on() {
+    let Some(servers) = Servers::start().await else { return };
+    servers.primary.run("ALTER SYSTEM SET synchronous_standby_names = '*'").await;
+    servers.primary.run("SELECT pg_reload_conf()").await;
+    let synchronous = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
+    eventually("it is synchronous", async || servers.primary.number(synchronous).await == 1).await;
+    let mut one = replica(&servers.config(), 1);
+    let (storage, _) = loaded(lead(&mut one).await).await;
+    let storage = write_twice(storage).await;
+    servers.fail_over().await;
+    let _storage = write_twice(storage).await;
+    assert_eq!(stored_batches(&servers.standby).await, 4);
+    let (_storage, found) = loaded(lead(&mut replica(&servers.config(), 2)).await).await;
+    assert!(!found.books.is_copy, "nothing is missing");
+}
+
+#[tokio::test]
+async fn writes_that_a_failover_has_lost_are_noticed_and_stated() {
+    let Some(servers) = Servers::start().await else { return };
+    let mut one = replica(&servers.config(), 1);
+    let (storage, _) = loaded(lead(&mut one).await).await;
+    let storage = write_twice(storage).await;
+    servers.replicated().await;
+    servers.standby.run("ALTER SYSTEM SET primary_conninfo = ''").await;
+    servers.standby.run("SELECT pg_reload_conf()").await;
+    let streams = "SELECT count(*) FROM pg_stat_replication";
+    eventually("the standby gets nothing more", async || servers.primary.number(streams).await == 0).await;
+    let storage = write_twice(storage).await;
+    servers.fail_over().await;
+    assert_lost(written(storage, batch()).await.1, Lost::Writes(2));
+    assert_eq!(stored_batches(&servers.standby).await, 2);
+    let (_storage, found) = loaded(lead(&mut replica(&servers.config(), 2)).await).await;
+    assert!(found.books.is_copy, "grants may be missing");
+}
+
+#[tokio::test]
+async fn writes_that_a_restored_dump_lacks_are_noticed_and_stated() {
+    let Some(database) = TestDatabase::new() else { return };
+    let mut one = replica(&database.config(), 1);
+    let (storage, _) = loaded(lead(&mut one).await).await;
+    let storage = write_twice(storage).await;
+    let dump = database.dump();
+    let storage = write_twice(storage).await;
+    database.restore(&dump).await;
+    assert_lost(written(storage, batch()).await.1, Lost::Writes(2));
+    let (_storage, found) = loaded(lead(&mut replica(&database.config(), 2)).await).await;
+    assert!(found.books.is_copy, "grants may be missing");
+}
