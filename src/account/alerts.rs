@@ -62,11 +62,11 @@ impl Account {
 
 impl Outbox for Account {
     /// None without the lease: the replica that leads has the same ones.
-    fn next(&self) -> Option<Alert> {
-        if !self.holds_lease() {
-            return None;
-        }
-        self.guarded.lock().alerts.get().next_pending().cloned()
+    async fn next(&self) -> Option<Alert> {
+        let alert = self.guarded.lock().alerts.get().next_pending().cloned()?;
+        // An alert about a ledger that cannot be written is sent, too.
+        let _ = self.recorded().await;
+        self.holds_lease().then_some(alert)
     }
 
     fn remove(&self, id: &str) {

@@ -16,8 +16,8 @@ use turn_base::delivery::{DeliveryOutcome, Message};
 
 /// The queue of alerts to deliver.
 pub trait Outbox: Send + Sync {
-    /// The oldest alert.
-    fn next(&self) -> Option<Alert>;
+    /// The oldest alert. It is stored before, if that is possible, so that whoever repeats it knows its id.
+    fn next(&self) -> impl Future<Output = Option<Alert>> + Send;
     /// Removes an alert that is delivered or given up.
     fn remove(&self, id: &str);
 }
@@ -50,7 +50,7 @@ impl AlertDispatcher {
 
     async fn deliver_all(&self, outbox: &impl Outbox) {
         loop {
-            let Some(alert) = outbox.next() else {
+            let Some(alert) = outbox.next().await else {
                 tokio::time::sleep(IDLE_PAUSE).await;
                 continue;
             };

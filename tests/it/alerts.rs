@@ -193,7 +193,7 @@ struct Round {
 struct TestOutbox(Mutex<VecDeque<Alert>>);
 
 impl Outbox for TestOutbox {
-    fn next(&self) -> Option<Alert> {
+    async fn next(&self) -> Option<Alert> {
         self.0.lock().unwrap().front().cloned()
     }
 
@@ -232,7 +232,7 @@ impl Round {
     /// Waits for an empty outbox, ends the dispatcher, and returns what arrived.
     async fn finish(self) -> (Vec<Received>, Arc<Metrics>) {
         let emptied = async {
-            while self.outbox.next().is_some() {
+            while self.outbox.next().await.is_some() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             self.end.cancel();

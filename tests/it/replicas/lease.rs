@@ -104,16 +104,16 @@ async fn a_leader_without_a_lease_raises_and_delivers_no_alert() {
     let process = Process::new(&config, clock.clone(), LostLines::default()).unwrap();
     let app = app::build_leading(&config, process, None, Some(Arc::clone(&lead))).unwrap();
     // How many alerts were raised, and whether one can be delivered.
-    let raise = |provider| {
+    let raise = async |provider| {
         let sources = SourceStates { provider: Some(provider), coturn_uncut: false };
         app.account.evaluate_alerts(sources, &app.prices, app.alert_percents, true);
-        (app.account.recent_alerts().len(), Outbox::next(&*app.account).is_some())
+        (app.account.recent_alerts().len(), Outbox::next(&*app.account).await.is_some())
     };
-    assert_eq!(raise(false), (1, true));
+    assert_eq!(raise(false).await, (1, true));
     clock.advance(LEASE);
-    assert_eq!(raise(true), (1, false));
+    assert_eq!(raise(true).await, (1, false));
     lead.lease.renew(LEASE);
-    assert_eq!(raise(true), (2, true));
+    assert_eq!(raise(true).await, (2, true));
 }
 
 #[tokio::test]

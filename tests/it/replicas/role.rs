@@ -178,6 +178,10 @@ async fn the_leader_alone_sends_alerts() {
     webhook.wait_for(1).await;
     let events: Vec<_> = webhook.history().iter().map(|alert| alert.json()["event"].clone()).collect();
     assert_eq!(events, ["budget.used_100"]);
+    leader.kill().await;
+    standby.takes_over().await;
+    let known = standby.operator("/api/alerts").await.json();
+    assert_eq!(known["alerts"][0]["id"], webhook.history()[0].json()["id"], "it is stored before it is sent");
 }
 
 /// A pause of the process: the time since boot passes, its own timers do not.
