@@ -313,6 +313,9 @@ impl Forwarder {
         if is_error && request.method().is_safe() && *self.is_silent.borrow() {
             return Err(Failure::Refused);
         }
+        if is_error {
+            self.look.notify_one();
+        }
         self.metrics.forwarded.count("answered");
         Ok(self.incoming(leader, request, response))
     }

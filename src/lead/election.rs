@@ -96,9 +96,12 @@ impl Election {
         self.view = None;
     }
 
-    /// Whether the leader has written nothing for longer than it does while all is well, as far as this replica could see.
+    /// Whether the leader has written nothing for longer than it does while all is well, or has ended its session, as far as this replica
+    /// could see.
     pub fn is_silent(&self) -> bool {
-        self.view.is_some_and(|view| view.latest.saturating_sub(view.unchanged_since) > SILENCE_MIN)
+        self.view.is_some_and(|view| {
+            view.gone_since.is_some() || view.latest.saturating_sub(view.unchanged_since) > SILENCE_MIN
+        })
     }
 
     /// The latest time of the books, and this machine's time since boot when it was first seen. `None` if no write was seen lately.

@@ -131,6 +131,10 @@ fn a_leader_is_silent_once_it_has_missed_a_write() {
     is_silent(27_000, 27);
     election.interrupt();
     assert!(!election.is_silent(), "nobody knows");
+    for (at, has_session, expected) in [(30_000, true, false), (30_100, false, true), (30_200, true, false)] {
+        election.observe(&Observation { has_session, ..held(1, 27) }, OWN, millis(at));
+        assert_eq!(election.is_silent(), expected, "its session at {at}: {has_session}");
+    }
 }
 
 #[test]
