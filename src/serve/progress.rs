@@ -56,11 +56,7 @@ pub(super) struct Unwritten {
 #[derive(Clone, Debug)]
 enum Phase {
     /// No byte of the next request has arrived.
-    Idle {
-        until: Instant,
-        /// How long it may be idle.
-        keep_alive: Duration,
-    },
+    Idle { keep_alive: Duration },
     /// A request is arriving.
     Receiving { until: Instant },
     /// A handler has the request and enforces the deadline of its body.
@@ -72,7 +68,7 @@ enum Phase {
 impl Progress {
     /// The state of a new socket, whose first request must begin within [`REQUEST_TIMEOUT`].
     pub(super) fn new(discarded: Counter) -> Self {
-        let phase = Phase::idle(REQUEST_TIMEOUT);
+        let phase = Phase::Idle { keep_alive: REQUEST_TIMEOUT };
         Self(Arc::new(Shared {
             state: Mutex::new(SocketState { phase, has_body: false, unwritten: None, since: now() }),
             body_arrived: Arc::default(),
@@ -99,7 +95,7 @@ impl Progress {
     /// A response with a body of so many bytes is ready. The connection may be idle for `keep_alive`.
     pub(super) fn end_service(&self, keep_alive: Duration, bytes: usize) {
         let mut state = self.0.state.lock();
-        state.phase = Phase::idle(keep_alive);
+        state.phase = Phase::Idle { keep_alive };
         state.since = now();
         state.unwritten = Some(Unwritten { since: state.since, bytes });
     }
@@ -175,15 +171,12 @@ impl Progress {
         }
     }
 
-    /// Records that the client has read something, so its idle time begins again. A flush does not count, because hyper flushes after every read, even of a
-    /// head that arrives byte by byte.
+    /// Records that the client has read something, so its idle time begins again. A flush does not count, because hyper flushes after every
+    /// read, even of a head that arrives byte by byte.
     pub(super) fn sent(&self, written: &Poll<io::Result<usize>>) {
         if let Poll::Ready(Ok(written @ 1..)) = written {
             let mut state = self.0.state.lock();
             state.since = now();
-            if let Phase::Idle { keep_alive, .. } = state.phase {
-                state.phase = Phase::idle(keep_alive);
-            }
             if let Some(unwritten) = &mut state.unwritten {
                 unwritten.bytes = unwritten.bytes.saturating_sub(*written);
             }
@@ -197,16 +190,12 @@ impl Progress {
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        match self.0.state.lock().phase {
-            Phase::Idle { until, .. } | Phase::Receiving { until } => Some(until),
+        let state = self.0.state.lock();
+        match state.phase {
+            Phase::Idle { keep_alive } => Some(state.since + keep_alive),
+            Phase::Receiving { until } => Some(until),
             Phase::Handled | Phase::Upgraded { .. } => None,
         }
-    }
-}
-
-impl Phase {
-    fn idle(keep_alive: Duration) -> Self {
-        Self::Idle { until: clock::deadline(keep_alive), keep_alive }
     }
 }
 
